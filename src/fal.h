@@ -1,0 +1,188 @@
+/*
+ * fal.h
+ *	  fal.ai's queue protocol: requests and replies as pure functions.
+ *
+ * No libcurl, no SPI, no allocation: everything works on the caller's
+ * buffers, so that it can be unit-tested and fuzzed without a server.
+ */
+#ifndef VIBEVIDEO_FAL_H
+#define VIBEVIDEO_FAL_H
+
+#include <time.h>
+
+#include "reply.h"
+
+#define FAL_ID_SIZE 129			/* request id, with its NUL */
+#define FAL_URL_SIZE 2049
+#define FAL_PATH_SIZE 257
+
+/* Yes, no, or the provider did not say. */
+typedef enum FalHint
+{
+	FAL_HINT_NONE,
+	FAL_HINT_YES,
+	FAL_HINT_NO
+} FalHint;
+
+/* What fal said went wrong. */
+typedef struct FalError
+{
+	int			http;			/* status it came with, 0 if none */
+	char		type[65];		/* fal's error type, or one of ours; never "" on error */
+	char		message[1025];	/* fal's own words, safe UTF-8 without control bytes */
+	FalHint		retryable;		/* X-Fal-Retryable / X-Fal-Needs-Retry */
+	int			retry_after;	/* seconds from Retry-After, -1 if absent */
+} FalError;
+
+/*----------
+ * Submit.  Where each outcome leads is told in src/README.md.
+ *----------
+ */
+typedef enum FalSubmitOutcome
+{
+	FAL_SUBMIT_ACCEPTED,		/* fal has it and we know its request id */
+	FAL_SUBMIT_NOT_SENT,		/* surely not at fal: may be sent again */
+	FAL_SUBMIT_BACKOFF,			/* fal asks to come back later; not accepted */
+	FAL_SUBMIT_REFUSED,			/* a definite no: sending again won't help */
+	FAL_SUBMIT_UNKNOWN			/* may or may not be at fal: never send again blindly */
+} FalSubmitOutcome;
+
+typedef struct FalSubmit
+{
+	FalSubmitOutcome outcome;
+	char		request_id[FAL_ID_SIZE];
+	int			queue_position; /* -1 if not told */
+	FalError	error;
+} FalSubmit;
+
+extern void FalJudgeSubmit(const HttpReply *reply, time_t now, FalSubmit *out);
+extern const char *FalSubmitOutcomeName(FalSubmitOutcome outcome);
+
+/*----------
+ * Status
+ *----------
+ */
+typedef enum FalState
+{
+	FAL_STATE_QUEUED,
+	FAL_STATE_RUNNING,
+	FAL_STATE_COMPLETED,		/* not yet a success: the result tells */
+	FAL_STATE_GONE,				/* fal does not know the id (any more) */
+	FAL_STATE_DENIED,			/* key refused: wait, do not fail the job */
+	FAL_STATE_RETRY				/* no usable answer: ask again later */
+} FalState;
+
+typedef struct FalStatus
+{
+	FalState	state;
+	int			queue_position; /* -1 if not told */
+	bool		has_error;		/* COMPLETED that carries an error */
+	FalError	error;
+} FalStatus;
+
+extern void FalJudgeStatus(const HttpReply *reply, time_t now, FalStatus *out);
+
+/*----------
+ * Result
+ *----------
+ */
+typedef enum FalResultOutcome
+{
+	FAL_RESULT_VIDEO,			/* url is set */
+	FAL_RESULT_NOT_READY,		/* 400 "still in progress": back to status polls */
+	FAL_RESULT_FAILED,			/* the model or fal failed for good: see error */
+	FAL_RESULT_GONE,			/* 404: retention is over */
+	FAL_RESULT_DENIED,			/* key refused */
+	FAL_RESULT_RETRY			/* transient: a paid result is not thrown away */
+} FalResultOutcome;
+
+typedef struct FalResult
+{
+	FalResultOutcome outcome;
+	char		url[FAL_URL_SIZE];
+	char		content_type[129];	/* as fal says; "" if not told */
+	int64_t		file_size;		/* as fal says; -1 if not told */
+	FalError	error;
+} FalResult;
+
+/* status_error: what the status carried, or NULL; it makes a bare 5xx final */
+extern void FalJudgeResult(const HttpReply *reply, const FalError *status_error,
+						   time_t now, FalResult *out);
+
+/*----------
+ * Cancel
+ *----------
+ */
+typedef enum FalCancelOutcome
+{
+	FAL_CANCEL_ACCEPTED,		/* any 2xx: removed, or a signal was sent */
+	FAL_CANCEL_TOO_LATE,		/* already completed: the video is paid, keep it */
+	FAL_CANCEL_GONE,			/* fal does not know it */
+	FAL_CANCEL_DENIED,
+	FAL_CANCEL_RETRY
+} FalCancelOutcome;
+
+typedef struct FalCancel
+{
+	FalCancelOutcome outcome;
+	FalError	error;
+} FalCancel;
+
+extern void FalJudgeCancel(const HttpReply *reply, time_t now, FalCancel *out);
+
+/*----------
+ * Request list (platform API, GET /models/requests/by-endpoint): one call
+ * visits the items; stops early when visit returns false.
+ *----------
+ */
+typedef struct FalListItem
+{
+	char		request_id[FAL_ID_SIZE];
+	char		sent_at[41];	/* ISO 8601, as fal gave it */
+	char		ended_at[41];
+	int			status_code;	/* 0 if absent */
+	const char *input;			/* json_input as raw JSON text, or NULL */
+	size_t		input_len;
+} FalListItem;
+
+typedef bool (*FalListVisit) (const FalListItem *item, void *arg);
+
+/* false: not a list. cursor gets next_cursor or "". */
+extern bool FalReadList(const char *body, size_t len, FalListVisit visit, void *arg,
+						char *cursor, size_t cursor_size);
+
+/*----------
+ * Building requests
+ *----------
+ */
+
+/* an endpoint id we are willing to put into a URL */
+extern bool FalEndpointIsValid(const char *endpoint);
+/* the owner/app part used by every call but submit (fal's app-id rule) */
+extern bool FalAppPath(const char *endpoint, char *out, size_t size);
+/* fal's ids are opaque text, but only harmless ones may enter a URL */
+extern bool FalRequestIdIsValid(const char *id);
+
+typedef enum FalCall
+{
+	FAL_CALL_STATUS,
+	FAL_CALL_RESULT,
+	FAL_CALL_CANCEL
+} FalCall;
+
+/* base is the queue URL without trailing slash; false if it does not fit or is invalid */
+extern bool FalSubmitUrl(const char *base, const char *endpoint, const char *webhook_url,
+						 char *out, size_t size);
+extern bool FalRequestUrl(const char *base, const char *endpoint, const char *request_id,
+						  FalCall call, char *out, size_t size);
+
+/* "Authorization: Key …" from a key that may carry stray white space; false if unusable */
+extern bool FalAuthHeader(const char *key, char *out, size_t size);
+
+/* may a job that failed with this error be rendered again in a new attempt? */
+extern bool FalErrorAllowsNewAttempt(const FalError *error);
+
+/* seconds to wait by a Retry-After header (RFC 9110 10.2.3: seconds or HTTP-date); -1 if none */
+extern int	FalRetryAfter(const char *header, time_t now);
+
+#endif							/* VIBEVIDEO_FAL_H */

@@ -1,0 +1,45 @@
+/*
+ * hosts.h
+ *	  Where a video may come from, and which addresses are public.
+ *
+ * Pure: URL splitting is libcurl's (CURLU), everything else works on buffers.
+ */
+#ifndef VIBEVIDEO_HOSTS_H
+#define VIBEVIDEO_HOSTS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/socket.h>
+
+typedef enum HostVerdict
+{
+	HOST_DENIED,				/* not on the list, or not a plain http(s) URL */
+	HOST_PUBLIC,				/* on the list: https only, public addresses only */
+	HOST_EXACT					/* an entry names this very scheme, host and port:
+								 * plain http and private addresses are allowed */
+} HostVerdict;
+
+/*
+ * list is vibevideo.media_hosts: comma-separated "host", "*.domain" (any depth
+ * below, not the domain itself) or "scheme://host:port".  why (may be NULL)
+ * gets a short reason when denied.
+ */
+extern HostVerdict HostsJudgeUrl(const char *list, const char *url, char *why, size_t why_size);
+
+/* is the list well-formed? why gets what is wrong; for the GUC check hook */
+extern bool HostsListIsValid(const char *list, char *why, size_t why_size);
+
+/* same scheme, host and port?  Credentials and fragments make it false. */
+extern bool HostsSameOrigin(const char *a, const char *b);
+
+/* false for loopback, private, link-local, CGNAT, multicast, reserved, and v4-mapped such */
+extern bool HostsAddressIsPublic(const struct sockaddr *addr);
+
+/* resolve a Location header against the URL it came from; false if not http(s) */
+extern bool HostsResolveRedirect(const char *from, const char *location, char *out, size_t size);
+
+/* do these first bytes look like a video we store? name gets "mp4" or "webm" */
+extern bool MediaSniff(const unsigned char *bytes, size_t len, const char **name);
+#define MEDIA_SNIFF_BYTES 12
+
+#endif							/* VIBEVIDEO_HOSTS_H */

@@ -1,0 +1,76 @@
+/*
+ * storage.h
+ *	  Supabase Storage's protocol: requests and replies as pure functions.
+ */
+#ifndef VIBEVIDEO_STORAGE_H
+#define VIBEVIDEO_STORAGE_H
+
+#include "reply.h"
+
+typedef enum StorageOutcome
+{
+	STORAGE_DONE,
+	STORAGE_RETRY,				/* network, 429, 5xx, locks: try again later */
+	STORAGE_AUTH,				/* the key was not understood: try its other form */
+	STORAGE_FATAL				/* trying again won't help (size, type, bucket, rights) */
+} StorageOutcome;
+
+typedef struct StorageReply
+{
+	StorageOutcome outcome;
+	char		code[65];		/* Storage's code (EntityTooLarge …), or one of ours */
+	char		message[513];	/* one sentence for people: Storage's words, or who answered instead */
+	const char *hint;			/* static text that says what to do, or NULL */
+} StorageReply;
+
+typedef struct StorageBucket
+{
+	StorageReply reply;
+	bool		exists;
+	bool		is_public;
+	int64_t		size_limit;		/* -1: none */
+	bool		allows_mp4;
+} StorageBucket;
+
+typedef struct StorageInfo
+{
+	StorageReply reply;
+	bool		exists;
+	int64_t		size;			/* -1: not told */
+} StorageInfo;
+
+extern void StorageJudgeUpload(const HttpReply *reply, StorageReply *out);
+extern void StorageJudgeBucket(const HttpReply *reply, StorageBucket *out);
+extern void StorageJudgeInfo(const HttpReply *reply, StorageInfo *out);
+
+/* how a key is sent */
+typedef enum StorageKeyForm
+{
+	STORAGE_KEY_JWT,			/* Authorization: Bearer K and apikey: K */
+	STORAGE_KEY_APIKEY,			/* sb_secret_…: apikey only */
+	STORAGE_KEY_BOTH			/* sb_secret_… refused alone: both headers */
+} StorageKeyForm;
+
+extern StorageKeyForm StorageFirstForm(const char *key);
+/* the form to try after STORAGE_AUTH; false when there is none left */
+extern bool StorageNextForm(const char *key, StorageKeyForm *form);
+
+extern bool StorageBucketNameIsValid(const char *bucket);
+extern bool StorageKeyIsValid(const char *key);	/* object key charset of Storage, no "." or ".." segment, no // */
+
+typedef enum StorageCall
+{
+	STORAGE_UPLOAD,				/* {base}/object/{bucket}/{key} */
+	STORAGE_INFO,				/* {base}/object/info/{bucket}/{key} */
+	STORAGE_BUCKET,				/* {base}/bucket/{bucket} */
+	STORAGE_PUBLIC				/* {base}/object/public/{bucket}/{key} */
+} StorageCall;
+
+/* percent-encodes each segment; base without trailing slash; false if invalid or too long */
+extern bool StorageUrl(const char *base, StorageCall call, const char *bucket,
+					   const char *key, char *out, size_t size);
+
+/* the bare, lower-case type of a Content-Type value: "Video/MP4; codecs=x" -> "video/mp4" */
+extern void StorageBareType(const char *content_type, char *out, size_t size);
+
+#endif							/* VIBEVIDEO_STORAGE_H */
