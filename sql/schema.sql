@@ -1,0 +1,269 @@
+/* sql/schema.sql: types, tables and how a job is told to people */
+\echo Use "CREATE EXTENSION vibevideo" to load this file. \quit
+
+-- Everything that fal and Storage send is UTF-8; a database that cannot hold
+-- it would turn a foreign text into an error of ours.
+DO $$
+BEGIN
+	IF pg_catalog.current_setting('server_encoding') OPERATOR(pg_catalog.<>) 'UTF8' THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'feature_not_supported',
+			MESSAGE = pg_catalog.format('vibevideo needs a database with encoding UTF8, not %s',
+										pg_catalog.current_setting('server_encoding')),
+			HINT = 'Create the database with ENCODING ''UTF8''.';
+	END IF;
+END
+$$;
+
+-------------------------------------------------------------------------------
+-- Types and tables.  src/README.md tells the state machine.
+-------------------------------------------------------------------------------
+
+-- What the public functions return: one row of the app, seen as a video.
+CREATE TYPE vibevideo.video AS (
+	vibelog_id text,
+	status text,
+	request_id text,
+	video_url text,
+	message text,
+	queue_position int,
+	progress real,
+	attempt int,
+	error_code text,
+	error text,
+	submitted_at timestamptz,
+	updated_at timestamptz,
+	completed_at timestamptz
+);
+COMMENT ON TYPE vibevideo.video IS 'a video as the app sees it; message is what a person should read';
+
+-- The attached table: at most one row.
+CREATE TABLE vibevideo.binding (
+	only_one boolean PRIMARY KEY DEFAULT true CHECK (only_one),
+	relation regclass NOT NULL,
+	id_column name NOT NULL,
+	id_type regtype NOT NULL,
+	prompt_column name NOT NULL,
+	image_column name,
+	model text,
+	input_function text,
+	build_index boolean NOT NULL DEFAULT false,
+	attached_at timestamptz NOT NULL DEFAULT pg_catalog.now()
+);
+COMMENT ON TABLE vibevideo.binding IS 'the app''s table and the columns vibevideo reads; written by vibevideo.attach';
+COMMENT ON COLUMN vibevideo.binding.input_function IS 'schema-qualified name of a function of the row that returns the model''s input as jsonb';
+COMMENT ON COLUMN vibevideo.binding.build_index IS 'the table was too big to index under attach''s lock: the worker builds it CONCURRENTLY';
+SELECT pg_catalog.pg_extension_config_dump('vibevideo.binding', '');
+
+-- What we know of models; rows of the app's own are kept by pg_dump.
+CREATE TABLE vibevideo.model (
+	endpoint text PRIMARY KEY,
+	max_prompt int CHECK (max_prompt OPERATOR(pg_catalog.>) 0),
+	needs_image boolean NOT NULL DEFAULT false,
+	price_usd numeric(10, 4),
+	builtin boolean NOT NULL DEFAULT false
+);
+COMMENT ON TABLE vibevideo.model IS 'limits and list prices of models; an endpoint without a row has no limits';
+INSERT INTO vibevideo.model (endpoint, max_prompt, needs_image, price_usd, builtin) VALUES
+	('fal-ai/minimax/video-01', 2000, false, 0.5, true),
+	('fal-ai/minimax/video-01-director', 2000, false, 0.5, true),
+	('fal-ai/minimax/video-01-live', 2000, false, 0.5, true),
+	('fal-ai/minimax/video-01/image-to-video', 2000, true, 0.5, true),
+	('fal-ai/minimax/video-01-live/image-to-video', 2000, true, 0.5, true),
+	('fal-ai/minimax/video-01-director/image-to-video', 2000, true, 0.5, true);
+SELECT pg_catalog.pg_extension_config_dump('vibevideo.model', 'WHERE NOT builtin');
+
+CREATE SEQUENCE vibevideo.job_id_seq;
+SELECT pg_catalog.pg_extension_config_dump('vibevideo.job_id_seq', '');
+
+-- Fencing tokens: every claim takes a new one, and only its holder may record.
+CREATE SEQUENCE vibevideo.lease_seq CACHE 32;
+SELECT pg_catalog.pg_extension_config_dump('vibevideo.lease_seq', '');
+
+-- One row an attempt: at most one POST of it is ever accepted by fal.
+CREATE TABLE vibevideo.job (
+	job_id bigint PRIMARY KEY DEFAULT pg_catalog.nextval('vibevideo.job_id_seq'),
+	vibelog_id text NOT NULL,
+	attempt int NOT NULL DEFAULT 1,
+	state text NOT NULL CHECK (state OPERATOR(pg_catalog.=) ANY (ARRAY[
+		'pending', 'submitting', 'submit_unknown', 'queued', 'generating',
+		'processing', 'completed', 'failed', 'cancelled'])),
+	priority smallint NOT NULL DEFAULT 0,
+	requested_by text,
+	model text NOT NULL,
+	input jsonb NOT NULL,
+	request_id text,
+	queue_position int,
+	-- scheduling: due at next_at; a claim moves it to the end of its lease
+	next_at timestamptz DEFAULT pg_catalog.now(),
+	lease bigint NOT NULL DEFAULT 0,
+	leased_by int,
+	tries int NOT NULL DEFAULT 0,
+	crashes int NOT NULL DEFAULT 0,
+	cancel_requested_at timestamptz,
+	-- the copy
+	media_url text,
+	media_type text,
+	object_key text,
+	bytes_done bigint,
+	bytes_total bigint,
+	sha256 bytea,
+	video_url text,
+	-- what happened
+	error_code text,
+	error text,
+	created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+	submitted_at timestamptz,
+	generated_at timestamptz,
+	completed_at timestamptz,
+	updated_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+	-- the app's row follows the job: true until it has been written
+	row_dirty boolean NOT NULL DEFAULT true,
+	row_tries int NOT NULL DEFAULT 0,
+	row_next_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+	row_error text
+) WITH (fillfactor = 80);
+COMMENT ON TABLE vibevideo.job IS 'one row an attempt to make a video; view vibevideo.jobs is made for reading';
+SELECT pg_catalog.pg_extension_config_dump('vibevideo.job', '');
+
+-- A vibelog has one active job: this index, not a check, keeps double clicks apart.
+CREATE UNIQUE INDEX job_active ON vibevideo.job (vibelog_id)
+	WHERE state OPERATOR(pg_catalog.=) ANY (ARRAY['pending', 'submitting', 'submit_unknown', 'queued', 'generating', 'processing']);
+CREATE UNIQUE INDEX job_request ON vibevideo.job (request_id) WHERE request_id IS NOT NULL;
+CREATE INDEX job_vibelog ON vibevideo.job (vibelog_id, job_id);
+-- What is due, a kind each.  None of them holds a finished job, so that the
+-- cost of a pass depends on work, not on history.
+CREATE INDEX job_submit_due ON vibevideo.job (next_at)
+	WHERE state OPERATOR(pg_catalog.=) ANY (ARRAY['pending', 'submitting', 'submit_unknown']);
+CREATE INDEX job_poll_due ON vibevideo.job (next_at)
+	WHERE state OPERATOR(pg_catalog.=) ANY (ARRAY['queued', 'generating']);
+CREATE INDEX job_copy_due ON vibevideo.job (next_at)
+	WHERE state OPERATOR(pg_catalog.=) 'processing';
+CREATE INDEX job_row_due ON vibevideo.job (row_next_at) WHERE row_dirty;
+
+-- Guards the state machine against every writer, ours included, and marks the
+-- app's row for rewriting whenever something it shows has changed.
+CREATE FUNCTION vibevideo.job_changed()
+RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	rank constant jsonb = '{"pending": 1, "submitting": 1, "submit_unknown": 2, "queued": 3,
+							"generating": 4, "processing": 5, "completed": 6, "failed": 6, "cancelled": 6}';
+BEGIN
+	IF NEW.state <> OLD.state
+	   AND ((rank->>OLD.state)::int >= 6
+			OR ((rank->>NEW.state)::int < (rank->>OLD.state)::int
+				-- a decision may send an unknown submit again
+				AND NOT (OLD.state = 'submit_unknown' AND NEW.state = 'pending')))
+	THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'data_exception',
+			MESSAGE = format('vibevideo job %s cannot go from %s to %s', OLD.job_id, OLD.state, NEW.state);
+	END IF;
+	NEW.row_dirty = true;
+	NEW.row_tries = 0;
+	NEW.row_next_at = now();
+	NEW.updated_at = clock_timestamp();
+	RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.job_changed() IS 'trigger: refuses backward moves, marks the app''s row for rewriting';
+CREATE TRIGGER job_changed BEFORE UPDATE ON vibevideo.job FOR EACH ROW
+	WHEN (OLD.state IS DISTINCT FROM NEW.state
+		  OR OLD.request_id IS DISTINCT FROM NEW.request_id
+		  OR OLD.video_url IS DISTINCT FROM NEW.video_url
+		  OR OLD.error IS DISTINCT FROM NEW.error)
+	EXECUTE FUNCTION vibevideo.job_changed();
+
+-------------------------------------------------------------------------------
+-- How a job is told to people
+-------------------------------------------------------------------------------
+
+-- The status the app sees: inner states show as queued.
+CREATE FUNCTION vibevideo.shown_status(state text)
+RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+RETURN CASE WHEN state = ANY (ARRAY['pending', 'submitting', 'submit_unknown'])
+			THEN 'queued' ELSE state END;
+COMMENT ON FUNCTION vibevideo.shown_status(text) IS 'the app''s status for a job''s inner state';
+
+-- One sentence a person can read.
+CREATE FUNCTION vibevideo.job_message(j vibevideo.job)
+RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN CASE
+	WHEN (j).cancel_requested_at IS NOT NULL AND (j).state <> ALL (ARRAY['completed', 'failed', 'cancelled'])
+		THEN 'Cancelling'
+	WHEN (j).state = 'pending' AND (j).tries > 0
+		THEN format('Waiting to be sent again (try %s): %s', (j).tries + 1, (j).error)
+	WHEN (j).state = 'pending' THEN 'Waiting to be sent'
+	WHEN (j).state = 'submitting' THEN 'Being sent'
+	WHEN (j).state = 'submit_unknown'
+		THEN 'The provider''s answer was lost; nothing is sent again until it is known whether it has the job'
+	WHEN (j).state = 'queued' AND (j).queue_position > 0
+		THEN format('Video queued, %s ahead of you', (j).queue_position)
+	WHEN (j).state = 'queued' THEN 'Video queued'
+	WHEN (j).state = 'generating' AND (j).queue_position IS NOT NULL
+		THEN format('The provider restarted the job, %s ahead of you', (j).queue_position)
+	WHEN (j).state = 'generating' THEN 'AI is generating'
+	WHEN (j).state = 'processing' AND (j).tries > 0 AND (j).error IS NOT NULL
+		THEN format('Copying the video, try %s: %s', (j).tries + 1, (j).error)
+	WHEN (j).state = 'processing' AND (j).bytes_done > 0 AND (j).bytes_total > 0
+		THEN format('Copying %s %%', least(100, (j).bytes_done * 100 / (j).bytes_total))
+	WHEN (j).state = 'processing' AND (j).bytes_done > 0
+		THEN format('Copying, %s so far', pg_size_pretty((j).bytes_done))
+	WHEN (j).state = 'processing' THEN 'Copying the video'
+	WHEN (j).state = 'completed' THEN 'Your video is ready'
+	WHEN (j).state = 'failed' THEN format('Failed: %s', (j).error)
+	WHEN (j).state = 'cancelled' THEN 'Cancelled'
+END;
+COMMENT ON FUNCTION vibevideo.job_message(vibevideo.job) IS 'what a person should read about a job';
+
+-- A job as the public functions return it.
+CREATE FUNCTION vibevideo.describe(j vibevideo.job)
+RETURNS vibevideo.video LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN ROW(
+	(j).vibelog_id,
+	vibevideo.shown_status((j).state),
+	(j).request_id,
+	(j).video_url,
+	vibevideo.job_message(j),
+	CASE WHEN (j).state = ANY (ARRAY['queued', 'generating']) THEN (j).queue_position END,
+	CASE WHEN (j).state = 'completed' THEN 1
+		 WHEN (j).state = 'processing' AND (j).bytes_total > 0
+		 THEN least(1, coalesce((j).bytes_done, 0)::real / (j).bytes_total)
+	END::real,
+	(j).attempt,
+	(j).error_code,
+	(j).error,
+	(j).submitted_at,
+	(j).updated_at,
+	(j).completed_at)::vibevideo.video;
+COMMENT ON FUNCTION vibevideo.describe(vibevideo.job) IS 'a job as vibevideo.video';
+
+-- For dashboards.  security_invoker: reading it needs rights on vibevideo.job.
+CREATE VIEW vibevideo.jobs WITH (security_invoker = true) AS
+SELECT j.job_id, v.vibelog_id, v.status, j.state, v.request_id, v.video_url, v.message,
+	   v.queue_position, v.progress, v.attempt, v.error_code, v.error,
+	   j.model, j.tries, j.next_at, j.bytes_done, j.bytes_total, j.media_url, j.requested_by,
+	   j.created_at, v.submitted_at, j.generated_at, v.updated_at, v.completed_at,
+	   j.row_dirty, j.row_error
+FROM vibevideo.job j CROSS JOIN LATERAL vibevideo.describe(j) v;
+COMMENT ON VIEW vibevideo.jobs IS 'one row a job, newest state, for dashboards';
+
+-------------------------------------------------------------------------------
+-- Inner functions in C
+-------------------------------------------------------------------------------
+
+-- Wakes (or has started) this database's worker when the transaction commits.
+CREATE FUNCTION vibevideo.wake()
+RETURNS void LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'vibevideo_wake';
+COMMENT ON FUNCTION vibevideo.wake() IS 'wakes the background worker at commit; owner only';
+
+-- This database's worker as shared memory knows it; no row while none was wanted.
+CREATE FUNCTION vibevideo.worker_info(OUT pid int, OUT started_at timestamptz, OUT heartbeat_at timestamptz,
+									  OUT last_poll_at timestamptz, OUT starts bigint, OUT failures bigint)
+LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'vibevideo_worker_info';
+COMMENT ON FUNCTION vibevideo.worker_info() IS 'the background worker of this database; owner only';
+
+-- One network probe for check_config: what is fal_key, queue, bucket.
+CREATE FUNCTION vibevideo.probe(what text, OUT status text, OUT detail text, OUT hint text)
+LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'vibevideo_probe';
+COMMENT ON FUNCTION vibevideo.probe(text) IS 'asks fal or Storage for check_config; owner only';

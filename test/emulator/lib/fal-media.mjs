@@ -1,0 +1,237 @@
+// Output files: pseudo-random bytes made while they are sent (never held as a
+// whole), or a file rendered by ffmpeg. Public, ranges allowed, no key needed.
+import { createCipheriv, createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { pipeline } from 'node:stream/promises';
+import { applyBefore, sendGateway } from './fal-faults.mjs';
+import { breakOff, sendJson, sendText, sleep, writeChunk } from './fal-http.mjs';
+
+// A prime length: pieces swapped or repeated at any round size (6 MiB upload
+// chunks for one) then change the hash, which a power of two would hide.
+const BLOCK = 1048573;
+const CHUNK = 262144;
+const HEADER = 48;
+
+let twice = null;
+
+/** The random block, doubled so that any chunk is one slice without a copy. */
+function block() {
+  if (!twice) {
+    const cipher = createCipheriv('aes-256-ctr', Buffer.alloc(32, 7), Buffer.alloc(16, 9));
+    const once = cipher.update(Buffer.alloc(BLOCK));
+    twice = Buffer.concat([once, once]);
+  }
+  return twice;
+}
+
+/** ftyp (32 bytes) and the 16-byte head of an mdat that holds all the rest. */
+function mp4Header(total) {
+  const head = Buffer.alloc(HEADER);
+  head.writeUInt32BE(32, 0);
+  head.write('ftypisom', 4, 'latin1');
+  head.writeUInt32BE(0x200, 12);
+  head.write('isomiso2avc1mp41', 16, 'latin1');
+  head.writeUInt32BE(1, 32); // size 1: the 64-bit size follows the type
+  head.write('mdat', 36, 'latin1');
+  head.writeBigUInt64BE(BigInt(Math.max(16, total - 32)), 40);
+  return head;
+}
+
+function offsetOf(id) {
+  return createHash('sha256').update(id).digest().readUInt32BE(0) % BLOCK;
+}
+
+/** Bytes [from, to) of the file of a job, piece by piece. */
+export function* patternChunks(id, total, from = 0, to = total) {
+  const shift = offsetOf(id);
+  const source = block();
+  let at = from;
+  if (at < HEADER && at < to) {
+    yield mp4Header(total).subarray(at, Math.min(HEADER, to));
+    at = Math.min(HEADER, to);
+  }
+  while (at < to) {
+    const length = Math.min(CHUNK, to - at);
+    const start = (shift + at) % BLOCK;
+    yield source.subarray(start, start + length);
+    at += length;
+  }
+}
+
+export function patternBytes(id, total) {
+  return Buffer.concat([...patternChunks(id, total)]);
+}
+
+/** SHA-256 of the whole file, hashed once; yields so others are served too. */
+export function mediaHash(job) {
+  job.hash ??= job.render ? Promise.resolve(job.render.sha256) : hashPattern(job.id, mediaSize(job));
+  return job.hash;
+}
+
+async function hashPattern(id, total) {
+  const hash = createHash('sha256');
+  let pieces = 0;
+  for (const chunk of patternChunks(id, total)) {
+    hash.update(chunk);
+    pieces += 1;
+    if (pieces % 64 === 0) await new Promise((resolve) => setImmediate(resolve));
+  }
+  return hash.digest('hex');
+}
+
+export function mediaSize(job) {
+  return job.render?.size ?? job.behaviour.media.bytes;
+}
+
+export function mediaUrl(job, origin) {
+  const { media } = job.behaviour;
+  if (media.url) return media.url;
+  return `${media.base ?? origin}${mediaPath(job)}`;
+}
+
+/** Looks like v3b.fal.media: /files/b/<8 hex>/<id>_output.mp4. */
+function mediaPath(job) {
+  return `/files/b/${job.id.slice(-8)}/${job.id}_output.mp4`;
+}
+
+export function idFromPath(path) {
+  return /^\/files\/b\/[0-9a-f]{8}\/([0-9a-f-]{36})_output\.mp4$/.exec(path)?.[1] ?? null;
+}
+
+export async function serveMedia(context, { req, res, query, origin, job, gone, fault }) {
+  if (req.method !== 'GET' && req.method !== 'HEAD') {
+    sendJson(res, 405, { detail: 'Method Not Allowed' }, { allow: 'GET, HEAD' });
+    return;
+  }
+  const plan = fault?.kind === 'delay' && fault.then ? fault.then : fault;
+  if (fault && await applyBefore(fault, { req, res, connections: context.connections })) return;
+  if (plan?.kind === 'gateway_after') sendGateway(res, plan.status);
+  else if (plan?.kind === 'hang_after') return;
+  else if (!job || gone) sendText(res, 404, 'application/xml', '<?xml version="1.0"?><Error><Code>NoSuchKey</Code></Error>');
+  else if (job.behaviour.media.redirect && !query.has('direct')) redirect(res, job, origin);
+  else await sendFile(context, { req, res, job, fault: plan });
+}
+
+/** ?direct=1 serves the file itself, so a redirect may lead back to it. */
+function redirect(res, job, origin) {
+  const location = job.behaviour.media.redirect.replaceAll('{{media_url}}', `${origin}${mediaPath(job)}?direct=1`);
+  sendText(res, 302, 'text/plain', '', { location });
+}
+
+async function sendFile(context, { req, res, job, fault }) {
+  if (fault && replaceBody(res, fault)) return;
+  const total = mediaSize(job);
+  const range = parseRange(req.headers.range, total);
+  if (range === 'unsatisfiable') {
+    sendText(res, 416, 'text/plain', '', { 'content-range': `bytes */${total}` });
+    return;
+  }
+  const [from, to] = range ?? [0, total];
+  const headers = fileHeaders(req, job, fault, to - from);
+  if (range) headers['content-range'] = `bytes ${from}-${to - 1}/${total}`;
+  res.writeHead(range ? 206 : 200, headers);
+  if (req.method === 'HEAD') res.end();
+  else await sendBytes(context, { req, res, job, fault, from, to });
+}
+
+function fileHeaders(req, job, fault, length) {
+  const headers = {
+    'content-type': typeOf(job, fault),
+    'accept-ranges': 'bytes',
+    'cache-control': 'public, max-age=31536000',
+    'access-control-allow-origin': '*',
+    etag: `"${job.id}"`,
+  };
+  if (fault?.kind !== 'no_length') headers['content-length'] = length + (fault?.kind === 'lie_length' ? fault.delta : 0);
+  if (fault?.kind === 'lie_length' && req.httpVersionMajor < 2) headers.connection = 'close';
+  return headers;
+}
+
+function typeOf(job, fault) {
+  if (fault?.kind === 'content_type') return fault.value;
+  return fault?.kind === 'wrong_type' ? 'text/plain' : job.behaviour.media.content_type;
+}
+
+/** Faults that answer something else than the file. */
+function replaceBody(res, fault) {
+  switch (fault.kind) {
+    case 'http':
+      sendText(res, fault.status ?? 500, 'text/plain', String(fault.body ?? ''), fault.headers);
+      return true;
+    case 'body':
+      sendText(res, 200, fault.content_type ?? 'video/mp4', fault.text);
+      return true;
+    case 'html200':
+      sendText(res, 200, 'text/html', fault.text ?? '<html><body>not a video</body></html>');
+      return true;
+    case 'garbage':
+      sendText(res, 200, 'video/mp4', 'this is not a video file at all');
+      return true;
+    case 'empty':
+      sendText(res, 200, 'video/mp4', '');
+      return true;
+    default:
+      return false;
+  }
+}
+
+async function sendBytes(context, { req, res, job, fault, from, to }) {
+  const stopAt = stopPoint(fault, from, to);
+  if (fault?.kind === 'slow') {
+    await sendSlowly(res, job, from, to, fault.bytes_per_s ?? 10000);
+    return;
+  }
+  if (job.render && stopAt === to) {
+    await pipeline(createReadStream(job.render.file, { start: from, end: to - 1 }), res).catch(() => {});
+    return;
+  }
+  for await (const chunk of chunksOf(job, from, stopAt)) {
+    if (!await writeChunk(res, chunk)) return;
+  }
+  if (fault?.kind === 'stall') return;
+  if (stopAt < to) breakOff(req, res, fault.reset || fault.kind === 'reset_after');
+  else res.end();
+}
+
+function chunksOf(job, from, to) {
+  if (!job.render) return patternChunks(job.id, mediaSize(job), from, to);
+  return to > from ? createReadStream(job.render.file, { start: from, end: to - 1 }) : [];
+}
+
+function stopPoint(fault, from, to) {
+  switch (fault?.kind) {
+    case 'truncate':
+    case 'stall':
+      return Math.min(to, from + (fault.bytes ?? Math.floor((to - from) / 2)));
+    case 'drop_after':
+    case 'reset_after':
+      return from + Math.floor((to - from) / 2);
+    default:
+      return to;
+  }
+}
+
+async function sendSlowly(res, job, from, to, rate) {
+  const step = Math.max(1, Math.round(rate / 20));
+  for await (const chunk of chunksOf(job, from, to)) {
+    for (let at = 0; at < chunk.length; at += step) {
+      if (!await writeChunk(res, chunk.subarray(at, at + step))) return;
+      await sleep(50);
+    }
+  }
+  res.end();
+}
+
+/** One range of bytes as [from, to); null when absent or not understood. */
+export function parseRange(header, total) {
+  const match = /^bytes=(\d*)-(\d*)$/.exec(header ?? '');
+  if (!match || (match[1] === '' && match[2] === '')) return null;
+  if (match[1] === '') {
+    const length = Math.min(total, Number(match[2]));
+    return length === 0 ? 'unsatisfiable' : [total - length, total];
+  }
+  const from = Number(match[1]);
+  const to = match[2] === '' ? total : Math.min(total, Number(match[2]) + 1);
+  if (from >= total) return 'unsatisfiable';
+  return to <= from ? null : [from, to];
+}
