@@ -3,7 +3,8 @@
  *	  Picking values by path out of JSON that came from the network.
  *
  * Built on Postgres' own parser (common/jsonapi.h).  Nothing here throws on
- * bad input: malformed, too deep or wrongly encoded JSON makes the pick fail.
+ * bad input: malformed, too long, too deep or wrongly encoded JSON makes the
+ * pick fail.  All text is UTF-8, whatever the database's encoding is.
  */
 #ifndef VIBEVIDEO_JSON_H
 #define VIBEVIDEO_JSON_H
@@ -12,6 +13,7 @@
 #include <stddef.h>
 
 #define JSON_MAX_DEPTH 32
+#define JSON_MAX_LENGTH (1024 * 1024)
 
 typedef enum JsonKind
 {
@@ -26,8 +28,10 @@ typedef enum JsonKind
 
 /*
  * One value to look for.  A path is dotted, an array index in brackets:
- * "video.url", "detail[0].type".  The caller gives the buffer for the text;
- * longer text is cut at a character boundary and flagged.
+ * "video.url", "detail[0].type"; "" is the whole document.  The caller gives
+ * the buffer for the text; longer text is cut at a character boundary and
+ * flagged.  Of equal names in an object the last one counts, as in jsonb.
+ * What cannot stand in text (\u0000, half a surrogate pair) reads as U+FFFD.
  */
 typedef struct JsonWant
 {
@@ -36,9 +40,23 @@ typedef struct JsonWant
 	size_t		size;			/* of text, at least 1; 0 when not wanted */
 	JsonKind	kind;			/* out */
 	bool		truncated;		/* out */
+	const char *raw;			/* out: its JSON text within the document, or NULL */
+	size_t		raw_len;		/* out */
 } JsonWant;
 
 /* Fill in every want; false when the text is not a JSON document at all. */
 extern bool JsonPick(const char *json, size_t len, JsonWant *wants, int nwants);
+
+/* gets the JSON text of one element; false: enough */
+typedef bool (*JsonVisit) (const char *raw, size_t raw_len, void *arg);
+
+/*
+ * Visit the elements of the array at path; false when there is no such array
+ * or the text is not a JSON document, which may only turn out after visits.
+ */
+extern bool JsonEach(const char *json, size_t len, const char *path, JsonVisit visit, void *arg);
+
+/* can jsonb hold these escapes?  For a raw value of a document that was picked from */
+extern bool JsonFitsJsonb(const char *json, size_t len);
 
 #endif							/* VIBEVIDEO_JSON_H */

@@ -59,8 +59,17 @@ export function mergeBehaviour(base, over = {}) {
   };
 }
 
+/** A misspelt field would silently test nothing, so it is refused. */
+export function checkFields(change, known = BASE_BEHAVIOUR) {
+  for (const [name, value] of Object.entries(change)) {
+    if (!(name in known)) throw new Error(`unknown field ${name}`);
+    if (name === 'media' || name === 'webhook') checkFields(value, known[name]);
+  }
+}
+
 export class Rules {
   constructor(initial = {}) {
+    checkFields(initial);
     this.initial = mergeBehaviour(BASE_BEHAVIOUR, initial);
     this.reset();
   }
@@ -80,6 +89,7 @@ export class Rules {
   }
 
   add({ prompt, endpoint, times = -1, behaviour = {} }) {
+    checkFields(behaviour);
     const rule = {
       id: this.nextId++,
       prompt: prompt === undefined ? null : new RegExp(prompt),

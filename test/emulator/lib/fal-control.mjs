@@ -1,6 +1,6 @@
 // The control API under /_ctl: scripting of behaviour and faults, and the
 // ledger that tests compare with what the program under test believes.
-import { mergeBehaviour } from './fal-behaviour.mjs';
+import { checkFields } from './fal-behaviour.mjs';
 import { readBody, sendJson } from './fal-http.mjs';
 import { isBilled } from './fal-jobs.mjs';
 import { mediaHash, mediaSize, mediaUrl } from './fal-media.mjs';
@@ -30,7 +30,7 @@ async function control(context, route, body, query) {
       context.reset();
       return { ok: true };
     case 'POST /rule':
-      return { id: context.rules.add(checkedRule(context, body)) };
+      return { id: context.rules.add(body) };
     case 'POST /fault':
       return { id: context.faults.add(body) };
     case 'GET /fault':
@@ -51,25 +51,12 @@ async function control(context, route, body, query) {
 
 /** Account settings and behaviour in one object; keys and seed go elsewhere. */
 function setDefault(context, { keys, seed, ...change }) {
-  checkBehaviour(context, change);
+  checkFields(change);
   if (keys !== undefined) context.keys = keys;
   if (seed !== undefined) context.faults.seed(seed);
   context.rules.setDefault(change);
   context.jobs.pump();
   return context.rules.default;
-}
-
-/** A misspelt field would silently test nothing, so it is refused. */
-function checkBehaviour(context, behaviour) {
-  const merged = mergeBehaviour(context.rules.initial, behaviour);
-  for (const [known, given] of [[context.rules.initial, merged], [context.rules.initial.media, merged.media], [context.rules.initial.webhook, merged.webhook]]) {
-    for (const name of Object.keys(given)) if (!(name in known)) throw new Error(`unknown field ${name}`);
-  }
-}
-
-function checkedRule(context, rule) {
-  checkBehaviour(context, rule.behaviour);
-  return rule;
 }
 
 function clear(context, what) {

@@ -132,7 +132,8 @@ export class Jobs {
         break;
       case 'finish':
         this.#forceRunning(job);
-        if (job.state === 'IN_PROGRESS') this.complete(job, job.plan);
+        // A real render ends by itself; before that there is no file to show.
+        if (job.state === 'IN_PROGRESS' && !job.render) this.complete(job, job.plan);
         break;
       case 'fail':
         this.#forceRunning(job);
@@ -161,8 +162,7 @@ export class Jobs {
   }
 
   #forceRunning(job) {
-    job.hold = null;
-    if (job.state === 'IN_QUEUE') this.#start(job);
+    if (job.state === 'IN_QUEUE' || job.hold === 'run') this.#release(job);
   }
 
   #enqueue(job) {

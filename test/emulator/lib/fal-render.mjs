@@ -12,6 +12,7 @@ import { logLine } from './fal-views.mjs';
 const SECONDS = 3;
 const RATE = 25;
 const SIZE = '640x360';
+const COMMON = `size=${SIZE}:rate=${RATE}:duration=${SECONDS}`;
 const LINE_LENGTH = 34;
 const MAX_LINES = 6;
 const FONT_PATHS = [
@@ -84,9 +85,7 @@ export class Renderer {
 /** Single-threaded and bit-exact, so that a prompt always gives the same file. */
 function ffmpegArgs(job, file, text) {
   const seed = createHash('sha256').update(promptOf(job.input)).digest();
-  const source = seed[0] % 2 === 0
-    ? `testsrc2=size=${SIZE}:rate=${RATE}:duration=${SECONDS}`
-    : `gradients=size=${SIZE}:rate=${RATE}:duration=${SECONDS}:speed=0.05:seed=${seed.readUInt16BE(1)}`;
+  const source = seed[0] % 4 === 0 ? `testsrc2=${COMMON}` : gradientSource(seed);
   const filters = [`hue=h=${seed[3]}+40*t`];
   if (text) {
     filters.push(`drawtext=fontfile=${text.font}:textfile=${text.textFile}:expansion=none:fontsize=26:line_spacing=8`
@@ -96,6 +95,12 @@ function ffmpegArgs(job, file, text) {
     '-vf', `${filters.join(',')},format=yuv420p`, '-c:v', 'libx264', '-preset', 'veryfast', '-crf', '26', '-threads', '1',
     '-fflags', '+bitexact', '-flags:v', '+bitexact', '-map_metadata', '-1', '-movflags', '+faststart',
     '-progress', 'pipe:1', file];
+}
+
+/** Every colour and point is named: left out, ffmpeg draws them at random. */
+function gradientSource(seed) {
+  const colours = [0, 1, 2, 3].map((n) => `c${n}=0x${seed.toString('hex', 4 + n * 3, 7 + n * 3)}`).join(':');
+  return `gradients=${COMMON}:speed=0.05:seed=${seed.readUInt16BE(1)}:n=4:${colours}:x0=40:y0=30:x1=600:y1=330`;
 }
 
 function runFfmpeg(render, args, job) {

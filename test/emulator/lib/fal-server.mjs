@@ -45,7 +45,7 @@ export function createContext({ keys = [], userId = 'user-1', render = 'pattern'
   const jobs = new Jobs({
     rules,
     render: (job) => renderer?.start(job) ?? null,
-    onComplete: (job) => webhooks.deliver(job),
+    onComplete: (job) => { webhooks.deliver(job).catch((error) => console.error('webhook:', error.message)); },
   });
   const context = {
     rules, signing, webhooks, jobs, keys, faults: new Faults(seed), connections: new Connections(), traffic: new Traffic(),

@@ -58,7 +58,8 @@ export function routeRest(ctx) {
   const rest = path.slice('/object/'.length)
   const wanted = method === 'HEAD' ? 'GET' : method
   for (const [verb, prefix, op, run] of OBJECT_ROUTES) {
-    if (verb !== wanted || !rest.startsWith(prefix)) continue
+    const isFixed = prefix !== '' && !prefix.endsWith('/')
+    if (verb !== wanted || (isFixed ? rest !== prefix : !rest.startsWith(prefix))) continue
     Object.assign(ctx, splitTarget(rest.slice(prefix.length)))
     return { op, run, fail: replyError, target: `${ctx.bucket}/${ctx.key ?? ''}` }
   }
@@ -237,8 +238,8 @@ async function receiveRaw(ctx, bucket, upsert) {
 export async function receiveObject(ctx, attributes, { limit } = {}) {
   const sink = ctx.emu.store.openSink()
   const { outcome } = await countUpload(ctx, () => receive(ctx, (chunk) => sink.write(chunk), { limit }))
-  if (outcome === 'complete') return ctx.emu.store.commit(ctx.bucket, ctx.key, await sink.finish(), attributes)
-  await sink.drop()
+  if (outcome === 'complete') return ctx.emu.store.commit(ctx.bucket, ctx.key, sink.finish(), attributes)
+  sink.drop()
   if (outcome === 'too_large') throw errors.tooLarge()
   return undefined
 }
@@ -273,14 +274,14 @@ async function receiveForm(ctx, bucket, upsert) {
   })
   try {
     const { outcome } = await countUpload(ctx, () => receive(ctx, (chunk) => reader.push(chunk)))
-    if (outcome !== 'complete') return void await sink.drop()
+    if (outcome !== 'complete') return void sink.drop()
     if (!part || !reader.complete) throw errors.noContent()
     if (sink.size > limit) throw errors.tooLarge()
   } catch (e) {
-    await sink.drop()
+    sink.drop()
     throw e
   }
-  return ctx.emu.store.commit(ctx.bucket, ctx.key, await sink.finish(), formAttributes(part, reader.fields))
+  return ctx.emu.store.commit(ctx.bucket, ctx.key, sink.finish(), formAttributes(part, reader.fields))
 }
 
 function formAttributes(part, fields) {
@@ -491,7 +492,7 @@ async function moveObject(ctx) {
   const sameName = target === body.bucketId && body.destinationKey === body.sourceKey
   if (!sameName) {
     if (store.find(target, body.destinationKey)) throw errors.keyExists()
-    const moved = await store.copy(source, target, body.destinationKey)
+    const moved = store.copy(source, target, body.destinationKey)
     Object.assign(moved, { id: source.id, created_at: source.created_at })
     store.remove(body.bucketId, body.sourceKey)
   }
@@ -501,7 +502,7 @@ async function moveObject(ctx) {
 async function copyObject(ctx) {
   const { body, source, target } = await readTransfer(ctx)
   if (ctx.headers['x-upsert'] !== 'true' && ctx.emu.store.find(target, body.destinationKey)) throw errors.keyExists()
-  const made = await ctx.emu.store.copy(source, target, body.destinationKey)
+  const made = ctx.emu.store.copy(source, target, body.destinationKey)
   return replyJson(ctx, 200, { Key: `${target}/${body.destinationKey}`, Id: made.id, ...describeRow(made) })
 }
 

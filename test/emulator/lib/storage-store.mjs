@@ -2,16 +2,16 @@
 // named after the version. A row appears only when its bytes are complete.
 
 import { createHash, randomUUID } from 'node:crypto'
-import { createReadStream, createWriteStream } from 'node:fs'
-import { copyFile, link, rm } from 'node:fs/promises'
-import { once } from 'node:events'
+import { closeSync, copyFileSync, createReadStream, linkSync, openSync, rmSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { errors } from './storage-http.mjs'
 
 const HEAD_BYTES = 64 * 1024
 
-// Bytes on their way in: hashed while they pass, never held as a whole.
+// Bytes on their way in: hashed while they pass, never held as a whole. Writing
+// is synchronous: into the page cache that is several times faster than a write
+// stream, and no chunk is read before the last one is written.
 class Sink {
   constructor(file) {
     this.version = randomUUID()
@@ -21,21 +21,15 @@ class Sink {
     this.head = []
     this.headSize = 0
     this.file = file?.(this.version)
-    if (this.file) {
-      this.stream = createWriteStream(this.file, { highWaterMark: 1 << 20 })
-      this.stream.on('error', (e) => { this.failure = e })
-    }
+    this.fd = this.file && openSync(this.file, 'wx')
   }
 
-  // A promise means: wait before the next chunk.
   write(chunk) {
-    if (this.failure) throw this.failure
     this.size += chunk.length
     this.sha256.update(chunk)
     this.md5.update(chunk)
-    if (!this.stream) return this.keepHead(chunk)
-    if (this.stream.write(chunk)) return undefined
-    return once(this.stream, 'drain')
+    if (this.file) writeAll(this.fd, chunk)
+    else this.keepHead(chunk)
   }
 
   keepHead(chunk) {
@@ -45,12 +39,8 @@ class Sink {
     this.headSize += part.length
   }
 
-  async finish() {
-    if (this.stream) {
-      this.stream.end()
-      await once(this.stream, 'close')
-      if (this.failure) throw this.failure
-    }
+  finish() {
+    this.close()
     return {
       version: this.version, file: this.file, size: this.size,
       head: this.file ? undefined : Buffer.concat(this.head),
@@ -58,14 +48,27 @@ class Sink {
     }
   }
 
-  async drop() {
-    if (!this.stream) return
-    if (!this.stream.closed) {
-      this.stream.destroy()
-      await once(this.stream, 'close')
-    }
-    await rm(this.file, { force: true })
+  close() {
+    if (this.fd !== undefined) closeSync(this.fd)
+    this.fd = undefined
   }
+
+  drop() {
+    this.close()
+    if (this.file) rmSync(this.file, { force: true })
+  }
+}
+
+function shareFile(from, to) {
+  try {
+    linkSync(from, to)
+  } catch {
+    copyFileSync(from, to)
+  }
+}
+
+function writeAll(fd, chunk) {
+  for (let at = 0; at < chunk.length;) at += writeSync(fd, chunk, at)
 }
 
 export class Store {
@@ -120,7 +123,7 @@ export class Store {
   }
 
   forget(object) {
-    if (object.file) rm(object.file, { force: true }).catch(() => {})
+    if (object.file) rmSync(object.file, { force: true })
   }
 
   remove(bucket, key) {
@@ -130,13 +133,13 @@ export class Store {
     return object
   }
 
-  async copy(source, bucketId, key) {
+  copy(source, bucketId, key) {
     const version = randomUUID()
     const bytes = { version, size: source.size, sha256: source.sha256, md5: source.md5, head: source.head }
     if (source.file) {
       bytes.file = join(this.dir, version)
       // Bytes never change after commit, so two names may share them.
-      await link(source.file, bytes.file).catch(() => copyFile(source.file, bytes.file))
+      shareFile(source.file, bytes.file)
     }
     return this.commit(bucketId, key, bytes, source)
   }

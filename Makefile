@@ -1,0 +1,44 @@
+# vibevideo: rows become AI videos.  "make demo" and "make test" set up all they need.
+EXTENSION    = vibevideo
+EXTVERSION   = 0.1.0
+MODULE_big   = vibevideo
+OBJS         = src/vibevideo.o src/guc.o src/secret.o src/shmem.o src/http.o \
+			   src/json.o src/fal.o src/storage.o src/hosts.o \
+			   src/job.o src/journal.o src/submit.o src/poll.o src/transfer.o \
+			   src/probe.o src/worker.o src/launcher.o
+
+SQL_PARTS    = sql/schema.sql sql/api.sql sql/attach.sql sql/operations.sql sql/grants.sql
+DATA         = $(wildcard sql/*--*--*.sql)
+DATA_built   = sql/$(EXTENSION)--$(EXTVERSION).sql
+
+PG_CONFIG   ?= pg_config
+CURL_CONFIG ?= curl-config
+PG_CPPFLAGS  = -DVIBEVIDEO_VERSION='"$(EXTVERSION)"' $(shell $(CURL_CONFIG) --cflags)
+PG_CFLAGS    = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers
+SHLIB_LINK   = $(shell $(CURL_CONFIG) --libs) -lcrypto
+with_llvm    = no
+
+REGRESS        = $(patsubst test/sql/%.sql,%,$(wildcard test/sql/*.sql))
+REGRESS_OPTS   = --inputdir=test --temp-config=test/regress.conf --temp-instance=./tmp_regress
+ISOLATION      = $(patsubst test/specs/%.spec,%,$(wildcard test/specs/*.spec))
+ISOLATION_OPTS = --inputdir=test --outputdir=. --temp-config=test/regress.conf --temp-instance=./tmp_regress
+TAP_TESTS      = 1
+PROVE_TESTS    = test/t/*.pl
+EXTRA_CLEAN    = tmp_check tmp_regress output_iso log results regression.out regression.diffs \
+				 test/unit/build test/fuzz/build
+
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+
+all: sql/$(EXTENSION)--$(EXTVERSION).sql
+
+sql/$(EXTENSION)--$(EXTVERSION).sql: $(SQL_PARTS)
+	cat $^ > $@
+
+include $(PGXS)
+
+PROVE_FLAGS += -I test/perl
+
+# every object depends on every header: the tree is small, a stale object is not
+$(OBJS): $(wildcard src/*.h)
+
+-include test/unit/unit.mk

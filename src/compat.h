@@ -1,0 +1,65 @@
+/*
+ * compat.h
+ *	  Every difference between the Postgres majors (15 to 18) and libcurl
+ *	  versions that we meet, in one place.
+ */
+#ifndef VIBEVIDEO_COMPAT_H
+#define VIBEVIDEO_COMPAT_H
+
+#include "postgres.h"
+
+#if PG_VERSION_NUM < 150000
+#error "vibevideo needs PostgreSQL 15 or newer"
+#endif
+
+#include "postmaster/interrupt.h"
+#include "storage/latch.h"
+#if PG_VERSION_NUM >= 180000
+#include "storage/waiteventset.h"
+#endif
+#include "utils/memutils.h"
+#include "utils/wait_event.h"
+
+/* 16 renamed the function that background processes serve interrupts with */
+#if PG_VERSION_NUM < 160000
+#define ProcessMainLoopInterrupts HandleMainLoopInterrupts
+#elif PG_VERSION_NUM < 190000
+#define ProcessMainLoopInterrupts HandleMainLoopInterrupts
+#endif
+
+/* 17 attached wait event sets to resource owners; ours live as long as the process */
+static inline WaitEventSet *
+CompatCreateWaitEventSet(int nevents)
+{
+#if PG_VERSION_NUM >= 170000
+	return CreateWaitEventSet(NULL, nevents);
+#else
+	return CreateWaitEventSet(TopMemoryContext, nevents);
+#endif
+}
+
+/* 17 lets extensions name their wait events */
+static inline uint32
+CompatWaitEvent(const char *name)
+{
+#if PG_VERSION_NUM >= 170000
+	return WaitEventExtensionNew(name);
+#else
+	return PG_WAIT_EXTENSION;
+#endif
+}
+
+/* 16 moved ACL checks to one generic function */
+#if PG_VERSION_NUM >= 160000
+#define CompatProcAclCheck(oid, role) object_aclcheck(ProcedureRelationId, oid, role, ACL_EXECUTE)
+#else
+#define CompatProcAclCheck(oid, role) pg_proc_aclcheck(oid, role, ACL_EXECUTE)
+#endif
+
+#if PG_VERSION_NUM >= 180000
+#define VIBEVIDEO_MODULE_MAGIC PG_MODULE_MAGIC_EXT(.name = "vibevideo", .version = VIBEVIDEO_VERSION)
+#else
+#define VIBEVIDEO_MODULE_MAGIC PG_MODULE_MAGIC
+#endif
+
+#endif							/* VIBEVIDEO_COMPAT_H */

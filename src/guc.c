@@ -1,0 +1,226 @@
+/*
+ * guc.c
+ *	  Settings: names, units, ranges, who may set them.
+ *
+ * All are superuser-only to set, since every one of them decides where keys
+ * or money go.  PGC_SUSET rather than PGC_SIGHUP lets an operator use ALTER
+ * DATABASE; the worker takes such a change when it is restarted.
+ */
+#include "postgres.h"
+
+#include <limits.h>
+
+#include "utils/guc.h"
+
+#include "guc.h"
+#include "hosts.h"
+
+char	   *vv_fal_key = NULL;
+char	   *vv_fal_key_secret = NULL;
+char	   *vv_fal_queue_url = NULL;
+char	   *vv_fal_api_url = NULL;
+char	   *vv_model = NULL;
+char	   *vv_storage_url = NULL;
+char	   *vv_storage_public_url = NULL;
+char	   *vv_storage_key = NULL;
+char	   *vv_storage_key_secret = NULL;
+char	   *vv_storage_bucket = NULL;
+char	   *vv_media_hosts = NULL;
+char	   *vv_ca_file = NULL;
+char	   *vv_webhook_url = NULL;
+int			vv_connect_timeout;
+int			vv_submit_timeout;
+int			vv_poll_timeout;
+int			vv_stall_timeout;
+int			vv_copy_timeout;
+int			vv_poll_interval;
+int			vv_job_timeout;
+int			vv_start_timeout;
+bool		vv_no_retry;
+int			vv_poll_batch_size;
+int			vv_max_requests;
+int			vv_max_transfers;
+int			vv_max_video_size;
+int			vv_max_attempts;
+int			vv_backoff_base;
+int			vv_backoff_max;
+int			vv_retention;
+int			vv_unknown_policy;
+int			vv_unknown_after;
+int			vv_worker_idle_timeout;
+int			vv_max_databases;
+
+static const struct config_enum_entry unknown_policies[] = {
+	{"manual", UNKNOWN_MANUAL, false},
+	{"resubmit_when_absent", UNKNOWN_RESUBMIT_WHEN_ABSENT, false},
+	{"resubmit", UNKNOWN_RESUBMIT, false},
+	{NULL, 0, false}
+};
+
+typedef struct StringSetting
+{
+	const char *name;
+	const char *about;
+	char	  **variable;
+	const char *boot;
+	int			flags;
+	GucStringCheckHook check;
+} StringSetting;
+
+typedef struct IntSetting
+{
+	const char *name;
+	const char *about;
+	int		   *variable;
+	int			boot;
+	int			min;
+	int			max;
+	int			flags;
+} IntSetting;
+
+/* A base URL: http(s), no trailing slash needed, no query.  Empty means unset. */
+static bool
+CheckUrl(char **newval, void **extra, GucSource source)
+{
+	const char *url = *newval;
+
+	if (url == NULL || url[0] == '\0')
+		return true;
+	if (strncmp(url, "https://", 8) != 0 && strncmp(url, "http://", 7) != 0)
+	{
+		GUC_check_errdetail("The URL must begin with https:// or http://.");
+		return false;
+	}
+	if (strlen(url) > 1000 || strpbrk(url, " \t\r\n?#@\\\"<>") != NULL)
+	{
+		GUC_check_errdetail("The URL must not hold blanks, credentials, a query or a fragment, nor be longer than 1000 bytes.");
+		return false;
+	}
+	return true;
+}
+
+/* The webhook may carry a query: it is passed on, never taken apart. */
+static bool
+CheckWebhookUrl(char **newval, void **extra, GucSource source)
+{
+	const char *url = *newval;
+
+	if (url == NULL || url[0] == '\0')
+		return true;
+	if (strncmp(url, "https://", 8) != 0 && strncmp(url, "http://", 7) != 0)
+	{
+		GUC_check_errdetail("The URL must begin with https:// or http://.");
+		return false;
+	}
+	if (strlen(url) > 1000 || strpbrk(url, " \t\r\n\"<>\\") != NULL)
+	{
+		GUC_check_errdetail("The URL must not hold blanks, nor be longer than 1000 bytes.");
+		return false;
+	}
+	return true;
+}
+
+static bool
+CheckMediaHosts(char **newval, void **extra, GucSource source)
+{
+	char		why[200];
+
+	if (*newval == NULL || HostsListIsValid(*newval, why, sizeof(why)))
+		return true;
+	GUC_check_errdetail("%s", why);
+	return false;
+}
+
+#define SECRET (GUC_SUPERUSER_ONLY | GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE)
+
+static const StringSetting strings[] = {
+	{"vibevideo.fal_key", "fal.ai API key, id:secret. Prefer Vault or FAL_KEY in the server's environment.",
+	&vv_fal_key, "", SECRET, NULL},
+	{"vibevideo.fal_key_secret", "Name of the Vault secret that holds the fal.ai API key.",
+	&vv_fal_key_secret, "fal_key", GUC_SUPERUSER_ONLY, NULL},
+	{"vibevideo.fal_queue_url", "Base URL of fal.ai's queue.",
+	&vv_fal_queue_url, "https://queue.fal.run", 0, CheckUrl},
+	{"vibevideo.fal_api_url", "Base URL of fal.ai's platform API, asked for lost submits.",
+	&vv_fal_api_url, "https://api.fal.ai/v1", 0, CheckUrl},
+	{"vibevideo.model", "Model (fal.ai endpoint id) used where the attached table names none.",
+	&vv_model, "fal-ai/minimax/video-01", 0, NULL},
+	{"vibevideo.storage_url", "Base URL of Supabase Storage, with its /storage/v1 prefix if it has one.",
+	&vv_storage_url, "", 0, CheckUrl},
+	{"vibevideo.storage_public_url", "Base URL of Storage as browsers reach it; empty means storage_url.",
+	&vv_storage_public_url, "", 0, CheckUrl},
+	{"vibevideo.storage_key", "Storage key (service_role JWT or sb_secret_ key). Prefer Vault.",
+	&vv_storage_key, "", SECRET, NULL},
+	{"vibevideo.storage_key_secret", "Name of the Vault secret that holds the Storage key.",
+	&vv_storage_key_secret, "storage_key", GUC_SUPERUSER_ONLY, NULL},
+	{"vibevideo.storage_bucket", "Bucket the videos are stored in.",
+	&vv_storage_bucket, "videos", 0, NULL},
+	{"vibevideo.media_hosts", "Hosts a video may be fetched from, comma-separated: host, *.domain or scheme://host:port.",
+	&vv_media_hosts, "fal.media, *.fal.media, storage.googleapis.com", 0, CheckMediaHosts},
+	{"vibevideo.ca_file", "File with the certificate authorities to trust; empty means libcurl's own.",
+	&vv_ca_file, "", GUC_SUPERUSER_ONLY, NULL},
+	{"vibevideo.webhook_url", "URL fal.ai calls when a job is done; empty means none.",
+	&vv_webhook_url, "", 0, CheckWebhookUrl},
+};
+
+static const IntSetting ints[] = {
+	{"vibevideo.connect_timeout", "Longest time to reach a server, DNS and TLS included.",
+	&vv_connect_timeout, 3000, 100, 60000, GUC_UNIT_MS},
+	{"vibevideo.submit_timeout", "Longest time a submit waits for fal.ai. Keep it below the API roles' statement_timeout.",
+	&vv_submit_timeout, 6000, 100, 600000, GUC_UNIT_MS},
+	{"vibevideo.poll_timeout", "Time budget of one vibevideo_poll() and of each request in it.",
+	&vv_poll_timeout, 8000, 100, 600000, GUC_UNIT_MS},
+	{"vibevideo.stall_timeout", "A copy that moves no byte for so long is given up and tried again.",
+	&vv_stall_timeout, 30, 1, 3600, GUC_UNIT_S},
+	{"vibevideo.copy_timeout", "Longest time one try of a copy may take.",
+	&vv_copy_timeout, 3600, 10, 86400, GUC_UNIT_S},
+	{"vibevideo.poll_interval", "How often a job in work is asked about at first; it grows to six times that with the job's age.",
+	&vv_poll_interval, 10, 1, 3600, GUC_UNIT_S},
+	{"vibevideo.job_timeout", "A job fal.ai has not finished after so long is cancelled there and fails; 0 means never.",
+	&vv_job_timeout, 86400, 0, INT_MAX, GUC_UNIT_S},
+	{"vibevideo.start_timeout", "fal.ai drops a job it could not start within so long (X-Fal-Request-Start-Timeout); 0 means no limit.",
+	&vv_start_timeout, 0, 0, 86400, GUC_UNIT_S},
+	{"vibevideo.poll_batch_size", "Most jobs one poll pass asks about.",
+	&vv_poll_batch_size, 1000, 1, 100000, 0},
+	{"vibevideo.max_requests", "Most requests to fal.ai at once.",
+	&vv_max_requests, 64, 1, 1000, 0},
+	{"vibevideo.max_transfers", "Most copies at once.",
+	&vv_max_transfers, 8, 1, 100, 0},
+	{"vibevideo.max_video_size", "Largest video that is copied.",
+	&vv_max_video_size, 1024 * 1024, 1, INT_MAX, GUC_UNIT_KB},
+	{"vibevideo.max_attempts", "Tries of one phase (sending, reading the result, copying) before the job fails.",
+	&vv_max_attempts, 8, 1, 1000, 0},
+	{"vibevideo.backoff_base", "First wait before a retry; it doubles with each try, and a random part of it is waited.",
+	&vv_backoff_base, 2000, 10, 600000, GUC_UNIT_MS},
+	{"vibevideo.backoff_max", "Longest wait before a retry.",
+	&vv_backoff_max, 600, 1, 86400, GUC_UNIT_S},
+	{"vibevideo.retention", "How long finished jobs are kept; 0 means for ever.",
+	&vv_retention, 30 * 86400, 0, INT_MAX, GUC_UNIT_S},
+	{"vibevideo.unknown_after", "How long a lost submit must leave no trace before unknown_policy may send it again.",
+	&vv_unknown_after, 1800, 1, INT_MAX, GUC_UNIT_S},
+	{"vibevideo.worker_idle_timeout", "A worker without work ends after so long and is started again when there is some; 0 means never.",
+	&vv_worker_idle_timeout, 600, 0, 86400, GUC_UNIT_S},
+};
+
+void
+GucInit(void)
+{
+	for (size_t i = 0; i < lengthof(strings); i++)
+		DefineCustomStringVariable(strings[i].name, strings[i].about, NULL,
+								   strings[i].variable, strings[i].boot, PGC_SUSET,
+								   strings[i].flags, strings[i].check, NULL, NULL);
+	for (size_t i = 0; i < lengthof(ints); i++)
+		DefineCustomIntVariable(ints[i].name, ints[i].about, NULL,
+								ints[i].variable, ints[i].boot, ints[i].min, ints[i].max,
+								PGC_SUSET, ints[i].flags, NULL, NULL, NULL);
+	DefineCustomBoolVariable("vibevideo.no_retry",
+							 "Ask fal.ai not to requeue a job by itself (X-Fal-No-Retry).",
+							 NULL, &vv_no_retry, false, PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomEnumVariable("vibevideo.unknown_policy",
+							 "What to do with a submit whose answer was lost: manual, resubmit_when_absent or resubmit.",
+							 NULL, &vv_unknown_policy, UNKNOWN_MANUAL, unknown_policies,
+							 PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("vibevideo.max_databases",
+							"Databases of this cluster that can use vibevideo at the same time.",
+							NULL, &vv_max_databases, 64, 1, 1000, PGC_POSTMASTER, 0, NULL, NULL, NULL);
+	MarkGUCPrefixReserved("vibevideo");
+}

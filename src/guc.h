@@ -1,0 +1,52 @@
+/*
+ * guc.h
+ *	  Settings.  Their meaning, units and defaults are in guc.c alone.
+ */
+#ifndef VIBEVIDEO_GUC_H
+#define VIBEVIDEO_GUC_H
+
+extern char *vv_fal_key;
+extern char *vv_fal_key_secret;
+extern char *vv_fal_queue_url;
+extern char *vv_fal_api_url;
+extern char *vv_model;
+extern char *vv_storage_url;
+extern char *vv_storage_public_url;
+extern char *vv_storage_key;
+extern char *vv_storage_key_secret;
+extern char *vv_storage_bucket;
+extern char *vv_media_hosts;
+extern char *vv_ca_file;
+extern char *vv_webhook_url;
+extern int	vv_connect_timeout; /* ms */
+extern int	vv_submit_timeout;	/* ms */
+extern int	vv_poll_timeout;	/* ms */
+extern int	vv_stall_timeout;	/* s */
+extern int	vv_copy_timeout;	/* s */
+extern int	vv_poll_interval;	/* s */
+extern int	vv_job_timeout;		/* s */
+extern int	vv_start_timeout;	/* s */
+extern bool vv_no_retry;
+extern int	vv_poll_batch_size;
+extern int	vv_max_requests;
+extern int	vv_max_transfers;
+extern int	vv_max_video_size;	/* kB */
+extern int	vv_max_attempts;
+extern int	vv_backoff_base;	/* ms */
+extern int	vv_backoff_max;		/* s */
+extern int	vv_retention;		/* s */
+extern int	vv_unknown_policy;
+extern int	vv_unknown_after;	/* s */
+extern int	vv_worker_idle_timeout; /* s */
+extern int	vv_max_databases;
+
+typedef enum UnknownPolicy
+{
+	UNKNOWN_MANUAL,
+	UNKNOWN_RESUBMIT_WHEN_ABSENT,
+	UNKNOWN_RESUBMIT
+} UnknownPolicy;
+
+extern void GucInit(void);
+
+#endif							/* VIBEVIDEO_GUC_H */

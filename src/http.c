@@ -1,0 +1,876 @@
+/*
+ * http.c
+ *	  libcurl multi on a private epoll, inside a constant WaitEventSet.
+ *
+ * libcurl tells us its sockets and its timer through callbacks; the sockets
+ * go into an epoll of our own, and that epoll's descriptor is one event of a
+ * wait set made once: {latch, postmaster death, epoll}.  So a wait sees
+ * latches, barriers and sockets alike and costs nothing a socket.
+ *
+ * Three rules keep Postgres and libcurl apart:
+ * - Callbacks only touch malloc'd memory and return codes.  A longjmp through
+ *	 libcurl's frames would corrupt the multi handle.
+ * - All signals are blocked while libcurl runs: its resolver threads inherit
+ *	 that mask, and Postgres' handlers must never run on such a thread.
+ * - A body is handed out once.  libcurl resends a request on a fresh
+ *	 connection when a reused one turns out dead (Curl_retry_request), and a
+ *	 resent submit may be paid twice: with the body spent it fails instead.
+ */
+#include "postgres.h"
+
+#ifndef __linux__
+#error "http.c needs epoll"
+#endif
+
+#include <curl/curl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "miscadmin.h"
+#include "storage/fd.h"
+
+#include "compat.h"
+#include "guc.h"
+#include "hosts.h"
+#include "http.h"
+
+/* QUICK_EXIT (7.87): a cancelled lookup is abandoned, not waited for */
+#if LIBCURL_VERSION_NUM < 0x075700
+#error "vibevideo needs libcurl 7.87 or newer"
+#endif
+
+#define STREAM_BUFFER (256 * 1024)	/* libcurl's buffer for a streamed body */
+#define IDLE_CONNECTION_AGE 25L /* s; below the idle timeouts of common servers */
+#define MAX_EVENTS 128
+
+struct HttpRequest
+{
+	HttpEngine *engine;
+	HttpRequest *next;			/* in engine->requests */
+	HttpRequest *prev;
+	HttpRequest *next_done;
+	CURL	   *easy;
+	struct curl_slist *headers;
+	bool		running;		/* in the multi handle */
+	bool		sent;			/* libcurl was about to write the request */
+	bool		forbidden;		/* our address filter said no */
+	bool		aborted;		/* sink or source said so */
+	bool		too_large;
+	bool		public_only;
+	bool		send_paused;
+	bool		recv_paused;
+	char	   *body;			/* what we send */
+	size_t		body_len;
+	size_t		body_pos;
+	char	   *answer;			/* what we got */
+	size_t		answer_len;
+	size_t		answer_size;
+	size_t		max_response;
+	HttpSink	sink;
+	HttpSource	source;
+	void	   *stream_arg;
+	void	   *owner;
+	HttpReply	reply;
+	char		errbuf[CURL_ERROR_SIZE];
+};
+
+struct HttpEngine
+{
+	CURLM	   *multi;
+	int			epoll_fd;
+	WaitEventSet *wait_set;
+	bool		timer_armed;
+	instr_time	timer_at;
+	bool		broken;			/* a callback failed: state unknown, start over */
+	int			running;
+	HttpRequest *requests;
+	HttpRequest *done_head;
+	HttpRequest *done_tail;
+};
+
+static uint32 wait_event = 0;
+
+/*----------
+ * Signals off while libcurl may start threads
+ *----------
+ */
+static void
+MaskSignals(sigset_t *saved)
+{
+	sigset_t	all;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, saved);
+}
+
+static void
+UnmaskSignals(const sigset_t *saved)
+{
+	pthread_sigmask(SIG_SETMASK, saved, NULL);
+}
+
+/*----------
+ * Callbacks: no palloc, no ereport
+ *----------
+ */
+static int
+OnSocket(CURL *easy, curl_socket_t fd, int what, void *arg, void *known)
+{
+	HttpEngine *engine = arg;
+	struct epoll_event event = {0};
+	int			op = known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
+
+	event.data.fd = fd;
+	if (what == CURL_POLL_REMOVE)
+	{
+		(void) epoll_ctl(engine->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
+		curl_multi_assign(engine->multi, fd, NULL);
+		return 0;
+	}
+	if (what & CURL_POLL_IN)
+		event.events |= EPOLLIN;
+	if (what & CURL_POLL_OUT)
+		event.events |= EPOLLOUT;
+
+	/* a descriptor closed and opened again may be known to one side only */
+	if (epoll_ctl(engine->epoll_fd, op, fd, &event) < 0 &&
+		(errno == EEXIST || errno == ENOENT))
+	{
+		op = (errno == EEXIST) ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
+		if (epoll_ctl(engine->epoll_fd, op, fd, &event) < 0)
+			engine->broken = true;
+	}
+	curl_multi_assign(engine->multi, fd, engine);
+	return 0;
+}
+
+static int
+OnTimer(CURLM *multi, long timeout_ms, void *arg)
+{
+	HttpEngine *engine = arg;
+
+	engine->timer_armed = (timeout_ms >= 0);
+	if (engine->timer_armed)
+	{
+		instr_time	delay;
+
+		INSTR_TIME_SET_CURRENT(engine->timer_at);
+		/* instr_time has no portable setter: build the delay from a timespec's worth */
+#if PG_VERSION_NUM >= 160000
+		delay.ticks = (int64) timeout_ms * 1000000;
+#else
+		delay.tv_sec = timeout_ms / 1000;
+		delay.tv_nsec = (timeout_ms % 1000) * 1000000;
+#endif
+		INSTR_TIME_ADD(engine->timer_at, delay);
+	}
+	return 0;
+}
+
+/* The last moment at which nothing of the request has left this machine. */
+static int
+OnBeforeRequest(void *arg, char *remote_ip, char *local_ip, int remote_port, int local_port)
+{
+	((HttpRequest *) arg)->sent = true;
+	return CURL_PREREQFUNC_OK;
+}
+
+/* Judges the resolved address, which no URL trick can disguise. */
+static curl_socket_t
+OnOpenSocket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
+{
+	HttpRequest *request = arg;
+
+	if (request->public_only && !HostsAddressIsPublic(&address->addr))
+	{
+		request->forbidden = true;
+		return CURL_SOCKET_BAD;
+	}
+	return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+}
+
+static void
+CopyHeaderValue(const char *value, size_t len, char *out, size_t size)
+{
+	while (len > 0 && (*value == ' ' || *value == '\t'))
+		value++, len--;
+	while (len > 0 && (value[len - 1] == '\r' || value[len - 1] == '\n' ||
+					   value[len - 1] == ' ' || value[len - 1] == '\t'))
+		len--;
+	if (len >= size)
+		len = size - 1;
+	memcpy(out, value, len);
+	out[len] = '\0';
+}
+
+#define REPLY_FIELD(f) offsetof(HttpReply, f), sizeof(((HttpReply *) NULL)->f)
+
+static const struct
+{
+	const char *name;
+	size_t		offset;
+	size_t		size;
+}			wanted_headers[] =
+{
+	{"content-type:", REPLY_FIELD(content_type)},
+	{"retry-after:", REPLY_FIELD(retry_after)},
+	{"x-fal-request-id:", REPLY_FIELD(fal_request_id)},
+	{"x-fal-error-type:", REPLY_FIELD(fal_error_type)},
+	{"x-fal-retryable:", REPLY_FIELD(fal_retryable)},
+	{"x-fal-needs-retry:", REPLY_FIELD(fal_needs_retry)},
+	{"x-fal-request-timeout-type:", REPLY_FIELD(fal_timeout_type)},
+	{"location:", REPLY_FIELD(location)},
+	{"upload-offset:", REPLY_FIELD(upload_offset)},
+	{"etag:", REPLY_FIELD(etag)},
+};
+
+static size_t
+OnHeader(char *data, size_t size, size_t nmemb, void *arg)
+{
+	HttpRequest *request = arg;
+	size_t		len = size * nmemb;
+
+	/* a new status line: forget the headers of an interim (1xx) response */
+	if (len > 5 && memcmp(data, "HTTP/", 5) == 0)
+	{
+		for (size_t i = 0; i < lengthof(wanted_headers); i++)
+			((char *) &request->reply)[wanted_headers[i].offset] = '\0';
+		return len;
+	}
+	for (size_t i = 0; i < lengthof(wanted_headers); i++)
+	{
+		size_t		name_len = strlen(wanted_headers[i].name);
+
+		if (len > name_len && pg_strncasecmp(data, wanted_headers[i].name, name_len) == 0)
+		{
+			CopyHeaderValue(data + name_len, len - name_len,
+							(char *) &request->reply + wanted_headers[i].offset,
+							wanted_headers[i].size);
+			break;
+		}
+	}
+	return len;
+}
+
+static void
+ReadResponseInfo(HttpRequest *request)
+{
+	long		status = 0;
+	curl_off_t	length = -1;
+
+	curl_easy_getinfo(request->easy, CURLINFO_RESPONSE_CODE, &status);
+	curl_easy_getinfo(request->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
+	request->reply.status = (int) status;
+	request->reply.content_length = length;
+}
+
+static bool
+AppendAnswer(HttpRequest *request, const char *data, size_t len)
+{
+	if (len > request->max_response - request->answer_len)
+	{
+		request->too_large = true;
+		return false;
+	}
+	if (request->answer_len + len > request->answer_size)
+	{
+		size_t		size = Max(request->answer_size * 2, request->answer_len + len);
+		char	   *grown = realloc(request->answer, Max(size, (size_t) 1024));
+
+		if (grown == NULL)
+			return false;
+		request->answer = grown;
+		request->answer_size = Max(size, (size_t) 1024);
+	}
+	memcpy(request->answer + request->answer_len, data, len);
+	request->answer_len += len;
+	return true;
+}
+
+static size_t
+OnBody(char *data, size_t size, size_t nmemb, void *arg)
+{
+	HttpRequest *request = arg;
+	size_t		len = size * nmemb;
+	size_t		taken;
+
+	if (request->reply.status == 0)
+		ReadResponseInfo(request);
+	if (request->sink == NULL || request->reply.status < 200 || request->reply.status > 299)
+		return AppendAnswer(request, data, len) ? len : 0;
+
+	taken = request->sink(request->stream_arg, data, len);
+	if (taken == HTTP_PAUSE)
+	{
+		request->recv_paused = true;
+		return CURL_WRITEFUNC_PAUSE;
+	}
+	if (taken == HTTP_ABORT)
+	{
+		request->aborted = true;
+		return 0;
+	}
+	return taken;
+}
+
+static size_t
+OnSend(char *data, size_t size, size_t nmemb, void *arg)
+{
+	HttpRequest *request = arg;
+	size_t		len = size * nmemb;
+	size_t		given;
+
+	if (request->source == NULL)
+	{
+		given = Min(len, request->body_len - request->body_pos);
+		memcpy(data, request->body + request->body_pos, given);
+		request->body_pos += given;
+		return given;
+	}
+	given = request->source(request->stream_arg, data, len);
+	if (given == HTTP_PAUSE)
+	{
+		request->send_paused = true;
+		return CURL_READFUNC_PAUSE;
+	}
+	if (given == HTTP_ABORT)
+	{
+		request->aborted = true;
+		return CURL_READFUNC_ABORT;
+	}
+	return given;
+}
+
+/* libcurl wants to start the body over, to send the request a second time */
+static int
+OnRewind(void *arg, curl_off_t offset, int origin)
+{
+	HttpRequest *request = arg;
+
+	if (request->source == NULL && request->body_pos == 0)
+		return CURL_SEEKFUNC_OK;
+	return CURL_SEEKFUNC_FAIL;
+}
+
+/*----------
+ * Engine
+ *----------
+ */
+static void
+InitLibcurl(void)
+{
+	static bool done = false;
+	sigset_t	saved;
+	CURLcode	rc;
+
+	if (done)
+		return;
+	/* libcurl would write TLS keys into the file this names */
+	unsetenv("SSLKEYLOGFILE");
+	MaskSignals(&saved);
+	rc = curl_global_init(CURL_GLOBAL_DEFAULT);
+	UnmaskSignals(&saved);
+	if (rc != CURLE_OK)
+		ereport(ERROR,
+				(errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION),
+				 errmsg("libcurl could not be initialised: %s", curl_easy_strerror(rc))));
+	wait_event = CompatWaitEvent("VibevideoHttp");
+	done = true;
+}
+
+static CURLM *
+CreateMulti(HttpEngine *engine, int max_connections)
+{
+	CURLM	   *multi = curl_multi_init();
+
+	if (multi == NULL)
+		return NULL;
+	if (curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, OnSocket) != CURLM_OK ||
+		curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, engine) != CURLM_OK ||
+		curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, OnTimer) != CURLM_OK ||
+		curl_multi_setopt(multi, CURLMOPT_TIMERDATA, engine) != CURLM_OK ||
+		curl_multi_setopt(multi, CURLMOPT_PIPELINING, CURLPIPE_MULTIPLEX) != CURLM_OK ||
+		curl_multi_setopt(multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, (long) max_connections) != CURLM_OK ||
+		curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, (long) max_connections) != CURLM_OK)
+	{
+		curl_multi_cleanup(multi);
+		return NULL;
+	}
+	return multi;
+}
+
+HttpEngine *
+HttpEngineCreate(int max_connections)
+{
+	HttpEngine *engine;
+	sigset_t	saved;
+
+	InitLibcurl();
+	engine = calloc(1, sizeof(HttpEngine));
+	if (engine == NULL)
+		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
+	engine->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (engine->epoll_fd < 0)
+	{
+		int			save = errno;
+
+		free(engine);
+		errno = save;
+		ereport(ERROR, (errcode_for_file_access(), errmsg("could not create an epoll descriptor: %m")));
+	}
+	MaskSignals(&saved);
+	engine->multi = CreateMulti(engine, max_connections);
+	UnmaskSignals(&saved);
+	if (engine->multi == NULL)
+	{
+		close(engine->epoll_fd);
+		free(engine);
+		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("libcurl could not create a multi handle")));
+	}
+	ReserveExternalFD();
+	engine->wait_set = CompatCreateWaitEventSet(3);
+	AddWaitEventToSet(engine->wait_set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
+	AddWaitEventToSet(engine->wait_set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
+	AddWaitEventToSet(engine->wait_set, WL_SOCKET_READABLE, engine->epoll_fd, NULL, NULL);
+	return engine;
+}
+
+void
+HttpEngineDestroy(HttpEngine *engine)
+{
+	sigset_t	saved;
+
+	while (engine->requests)
+		HttpFree(engine->requests);
+	MaskSignals(&saved);
+	curl_multi_cleanup(engine->multi);
+	UnmaskSignals(&saved);
+	FreeWaitEventSet(engine->wait_set);
+	close(engine->epoll_fd);
+	ReleaseExternalFD();
+	free(engine);
+}
+
+int
+HttpRunning(HttpEngine *engine)
+{
+	return engine->running;
+}
+
+/*----------
+ * One request
+ *----------
+ */
+static void
+LinkRequest(HttpEngine *engine, HttpRequest *request)
+{
+	request->engine = engine;
+	request->next = engine->requests;
+	if (engine->requests)
+		engine->requests->prev = request;
+	engine->requests = request;
+}
+
+static void
+UnlinkRequest(HttpRequest *request)
+{
+	HttpEngine *engine = request->engine;
+
+	if (request->prev)
+		request->prev->next = request->next;
+	else
+		engine->requests = request->next;
+	if (request->next)
+		request->next->prev = request->prev;
+}
+
+static bool
+BuildHeaders(HttpRequest *request, const HttpSpec *spec)
+{
+	/* Expect would cost a round trip, and proxies stall on it for a second */
+	request->headers = curl_slist_append(NULL, "Expect:");
+	if (request->headers == NULL)
+		return false;
+	for (const char *const *header = spec->headers; header && *header; header++)
+	{
+		struct curl_slist *longer = curl_slist_append(request->headers, *header);
+
+		if (longer == NULL)
+			return false;
+		request->headers = longer;
+	}
+	return true;
+}
+
+#define SET(option, value) \
+	do { if (curl_easy_setopt(easy, option, value) != CURLE_OK) return false; } while (0)
+
+/* What holds for every request: limits, and nothing from the environment. */
+static bool
+SetCommonOptions(CURL *easy, HttpRequest *request, const HttpSpec *spec)
+{
+	SET(CURLOPT_PRIVATE, request);
+	SET(CURLOPT_ERRORBUFFER, request->errbuf);
+	SET(CURLOPT_URL, spec->url);
+	SET(CURLOPT_PROTOCOLS_STR, "https,http");
+	SET(CURLOPT_FOLLOWLOCATION, 0L);
+	SET(CURLOPT_NOSIGNAL, 1L);
+	SET(CURLOPT_QUICK_EXIT, 1L);
+	SET(CURLOPT_PROXY, "");
+	SET(CURLOPT_NETRC, (long) CURL_NETRC_IGNORED);
+	SET(CURLOPT_USERAGENT, "vibevideo/" VIBEVIDEO_VERSION);
+	SET(CURLOPT_HTTPHEADER, request->headers);
+	SET(CURLOPT_CONNECTTIMEOUT_MS, (long) spec->connect_timeout);
+	SET(CURLOPT_TIMEOUT_MS, (long) spec->timeout);
+	SET(CURLOPT_MAXAGE_CONN, IDLE_CONNECTION_AGE);
+	SET(CURLOPT_PIPEWAIT, 1L);
+	SET(CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_2TLS);
+	if (vv_ca_file && vv_ca_file[0])
+		SET(CURLOPT_CAINFO, vv_ca_file);
+	SET(CURLOPT_PREREQFUNCTION, OnBeforeRequest);
+	SET(CURLOPT_PREREQDATA, request);
+	SET(CURLOPT_OPENSOCKETFUNCTION, OnOpenSocket);
+	SET(CURLOPT_OPENSOCKETDATA, request);
+	SET(CURLOPT_HEADERFUNCTION, OnHeader);
+	SET(CURLOPT_HEADERDATA, request);
+	SET(CURLOPT_WRITEFUNCTION, OnBody);
+	SET(CURLOPT_WRITEDATA, request);
+	if (spec->sink)
+		SET(CURLOPT_BUFFERSIZE, (long) STREAM_BUFFER);
+	return true;
+}
+
+static bool
+SetMethodOptions(CURL *easy, HttpRequest *request, const HttpSpec *spec)
+{
+	curl_off_t	size = spec->source ? spec->source_size : (curl_off_t) spec->body_len;
+
+	if (spec->method == HTTP_GET)
+	{
+		SET(CURLOPT_HTTPGET, 1L);
+		return true;
+	}
+	SET(CURLOPT_READFUNCTION, OnSend);
+	SET(CURLOPT_READDATA, request);
+	SET(CURLOPT_SEEKFUNCTION, OnRewind);
+	SET(CURLOPT_SEEKDATA, request);
+	if (spec->source)
+		SET(CURLOPT_UPLOAD_BUFFERSIZE, (long) STREAM_BUFFER);
+	if (spec->method == HTTP_POST)
+	{
+		SET(CURLOPT_POST, 1L);
+		SET(CURLOPT_POSTFIELDSIZE_LARGE, size);
+	}
+	else
+	{
+		SET(CURLOPT_UPLOAD, 1L);
+		SET(CURLOPT_INFILESIZE_LARGE, size);
+	}
+	return true;
+}
+
+static bool
+CopyBody(HttpRequest *request, const HttpSpec *spec)
+{
+	if (spec->body_len == 0)
+		return true;
+	request->body = malloc(spec->body_len);
+	if (request->body == NULL)
+		return false;
+	memcpy(request->body, spec->body, spec->body_len);
+	request->body_len = spec->body_len;
+	return true;
+}
+
+HttpRequest *
+HttpStart(HttpEngine *engine, const HttpSpec *spec)
+{
+	HttpRequest *request = calloc(1, sizeof(HttpRequest));
+	sigset_t	saved;
+
+	if (request == NULL)
+		return NULL;
+	LinkRequest(engine, request);
+	request->public_only = spec->public_only;
+	request->max_response = spec->max_response;
+	request->sink = spec->sink;
+	request->source = spec->source;
+	request->stream_arg = spec->stream_arg;
+	request->owner = spec->owner;
+	request->reply.content_length = -1;
+
+	MaskSignals(&saved);
+	request->easy = curl_easy_init();
+	request->running = request->easy != NULL &&
+		CopyBody(request, spec) &&
+		BuildHeaders(request, spec) &&
+		SetCommonOptions(request->easy, request, spec) &&
+		SetMethodOptions(request->easy, request, spec) &&
+		curl_multi_add_handle(engine->multi, request->easy) == CURLM_OK;
+	UnmaskSignals(&saved);
+
+	if (!request->running)
+	{
+		HttpFree(request);
+		return NULL;
+	}
+	engine->running++;
+	return request;
+}
+
+void
+HttpFree(HttpRequest *request)
+{
+	HttpEngine *engine = request->engine;
+	sigset_t	saved;
+
+	MaskSignals(&saved);
+	if (request->running)
+	{
+		curl_multi_remove_handle(engine->multi, request->easy);
+		engine->running--;
+	}
+	if (request->easy)
+		curl_easy_cleanup(request->easy);
+	curl_slist_free_all(request->headers);
+	UnmaskSignals(&saved);
+
+	/* it may sit in the list of the done, not yet taken */
+	for (HttpRequest **link = &engine->done_head, *last = NULL; *link; last = *link, link = &(*link)->next_done)
+		if (*link == request)
+		{
+			*link = request->next_done;
+			if (engine->done_tail == request)
+				engine->done_tail = last;
+			break;
+		}
+	UnlinkRequest(request);
+	free(request->body);
+	free(request->answer);
+	free(request);
+}
+
+/* Only failures before OnBeforeRequest are surely "not sent". */
+static void
+JudgeFailure(HttpRequest *request, CURLcode rc)
+{
+	HttpReply  *reply = &request->reply;
+
+	reply->timed_out = (rc == CURLE_OPERATION_TIMEDOUT);
+	if (request->too_large)
+		reply->outcome = HTTP_TOO_LARGE;
+	else if (request->aborted)
+		reply->outcome = HTTP_CANCELLED;
+	else if (request->forbidden && !request->sent)
+		reply->outcome = HTTP_FORBIDDEN;
+	else
+		reply->outcome = request->sent ? HTTP_LOST : HTTP_NOT_SENT;
+	snprintf(reply->error, sizeof(reply->error), "%s",
+			 request->forbidden ? "the host's address is not public" :
+			 request->too_large ? "the answer is too large" :
+			 request->errbuf[0] ? request->errbuf : curl_easy_strerror(rc));
+}
+
+static void
+FinishRequest(HttpRequest *request, CURLcode rc)
+{
+	HttpEngine *engine = request->engine;
+
+	ReadResponseInfo(request);
+	request->reply.body = request->answer ? request->answer : "";
+	request->reply.body_len = request->answer_len;
+	if (rc == CURLE_OK)
+		request->reply.outcome = HTTP_ANSWERED;
+	else
+		JudgeFailure(request, rc);
+	curl_multi_remove_handle(engine->multi, request->easy);
+	request->running = false;
+	engine->running--;
+	if (engine->done_tail)
+		engine->done_tail->next_done = request;
+	else
+		engine->done_head = request;
+	engine->done_tail = request;
+}
+
+static void
+CollectDone(HttpEngine *engine)
+{
+	CURLMsg    *message;
+	int			left;
+
+	while ((message = curl_multi_info_read(engine->multi, &left)) != NULL)
+	{
+		char	   *request = NULL;
+
+		if (message->msg != CURLMSG_DONE)
+			continue;
+		curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &request);
+		/* the message dies with the handle's removal: pass its result by value */
+		FinishRequest((HttpRequest *) request, message->data.result);
+	}
+}
+
+static long
+MillisecondsToTimer(HttpEngine *engine)
+{
+	instr_time	now;
+	instr_time	left;
+	double		ms;
+
+	INSTR_TIME_SET_CURRENT(now);
+	left = engine->timer_at;
+	INSTR_TIME_SUBTRACT(left, now);
+	ms = INSTR_TIME_GET_MILLISEC(left);
+	return ms > 0 ? (long) ms + 1 : 0;
+}
+
+/* Let libcurl work on the sockets that are ready, and on its timer. */
+static void
+Turn(HttpEngine *engine)
+{
+	struct epoll_event events[MAX_EVENTS];
+	sigset_t	saved;
+	int			running;
+	int			n;
+
+	MaskSignals(&saved);
+	if (engine->timer_armed && MillisecondsToTimer(engine) == 0)
+	{
+		engine->timer_armed = false;
+		if (curl_multi_socket_action(engine->multi, CURL_SOCKET_TIMEOUT, 0, &running) != CURLM_OK)
+			engine->broken = true;
+	}
+	n = epoll_wait(engine->epoll_fd, events, MAX_EVENTS, 0);
+	for (int i = 0; i < n; i++)
+	{
+		int			what = 0;
+
+		if (events[i].events & EPOLLIN)
+			what |= CURL_CSELECT_IN;
+		if (events[i].events & EPOLLOUT)
+			what |= CURL_CSELECT_OUT;
+		if (events[i].events & (EPOLLERR | EPOLLHUP))
+			what |= CURL_CSELECT_ERR;
+		if (curl_multi_socket_action(engine->multi, events[i].data.fd, what, &running) != CURLM_OK)
+			engine->broken = true;
+	}
+	CollectDone(engine);
+	UnmaskSignals(&saved);
+}
+
+void
+HttpWait(HttpEngine *engine, long timeout_ms)
+{
+	WaitEvent	event;
+
+	timeout_ms = Min(Max(timeout_ms, 0), 1000);
+	if (engine->done_head)
+		timeout_ms = 0;
+	if (engine->timer_armed)
+		timeout_ms = Min(timeout_ms, MillisecondsToTimer(engine));
+	if (WaitEventSetWait(engine->wait_set, timeout_ms, &event, 1, wait_event) == 1 &&
+		(event.events & WL_LATCH_SET))
+		ResetLatch(MyLatch);
+	Turn(engine);
+	if (engine->broken)
+		ereport(ERROR,
+				(errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION),
+				 errmsg("vibevideo lost track of libcurl's sockets")));
+}
+
+HttpRequest *
+HttpNextDone(HttpEngine *engine)
+{
+	HttpRequest *request = engine->done_head;
+
+	if (request)
+	{
+		engine->done_head = request->next_done;
+		if (engine->done_head == NULL)
+			engine->done_tail = NULL;
+		request->next_done = NULL;
+	}
+	return request;
+}
+
+void *
+HttpOwner(const HttpRequest *request)
+{
+	return request->owner;
+}
+
+const HttpReply *
+HttpReplyOf(HttpRequest *request)
+{
+	if (request->running)
+		ReadResponseInfo(request);
+	return &request->reply;
+}
+
+void
+HttpResume(HttpRequest *request)
+{
+	sigset_t	saved;
+
+	if (!request->running || !(request->send_paused || request->recv_paused))
+		return;
+	request->send_paused = request->recv_paused = false;
+	MaskSignals(&saved);
+	/* may call sink or source at once, which may pause it again */
+	curl_easy_pause(request->easy, CURLPAUSE_CONT);
+	UnmaskSignals(&saved);
+}
+
+/*----------
+ * In a client backend
+ *----------
+ */
+HttpEngine *
+HttpBackendEngine(void)
+{
+	static HttpEngine *engine = NULL;
+
+	if (engine && engine->broken)
+	{
+		HttpEngine *broken = engine;
+
+		engine = NULL;
+		HttpEngineDestroy(broken);
+	}
+	if (engine == NULL)
+		engine = HttpEngineCreate(vv_max_requests);
+	/* what an error left behind */
+	while (engine->requests)
+		HttpFree(engine->requests);
+	return engine;
+}
+
+HttpRequest *
+HttpRun(HttpEngine *engine, const HttpSpec *spec)
+{
+	HttpRequest *request = HttpStart(engine, spec);
+
+	if (request == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY),
+				 errmsg("libcurl could not set up a request")));
+	PG_TRY();
+	{
+		while (request->running)
+		{
+			CHECK_FOR_INTERRUPTS();
+			HttpWait(engine, 1000);
+		}
+		(void) HttpNextDone(engine);
+	}
+	PG_CATCH();
+	{
+		HttpFree(request);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	return request;
+}

@@ -1,0 +1,375 @@
+/*
+ * shmem.c
+ *	  The shared table of databases and their workers.
+ *
+ * One LWLock guards it all: it is taken for microseconds, once a submitting
+ * transaction and once a turn of a worker.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/lwlock.h"
+#include "storage/proc.h"
+#include "storage/procarray.h"
+#include "storage/shmem.h"
+#include "utils/timestamp.h"
+
+#include "guc.h"
+#include "shmem.h"
+
+typedef struct SharedState
+{
+	LWLock	   *lock;
+	int			launcher_pid;
+	int			nslots;
+	DatabaseSlot slots[FLEXIBLE_ARRAY_MEMBER];
+} SharedState;
+
+static SharedState *shared = NULL;
+static shmem_request_hook_type previous_request_hook = NULL;
+static shmem_startup_hook_type previous_startup_hook = NULL;
+
+static Size
+SharedSize(void)
+{
+	return add_size(offsetof(SharedState, slots),
+					mul_size(vv_max_databases, sizeof(DatabaseSlot)));
+}
+
+static void
+RequestShmem(void)
+{
+	if (previous_request_hook)
+		previous_request_hook();
+	RequestAddinShmemSpace(SharedSize());
+	RequestNamedLWLockTranche("vibevideo", 1);
+}
+
+static void
+StartupShmem(void)
+{
+	bool		found;
+
+	if (previous_startup_hook)
+		previous_startup_hook();
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	shared = ShmemInitStruct("vibevideo", SharedSize(), &found);
+	if (!found)
+	{
+		memset(shared, 0, SharedSize());
+		shared->lock = &(GetNamedLWLockTranche("vibevideo"))->lock;
+		shared->nslots = vv_max_databases;
+	}
+	LWLockRelease(AddinShmemInitLock);
+}
+
+void
+ShmemInit(void)
+{
+	previous_request_hook = shmem_request_hook;
+	shmem_request_hook = RequestShmem;
+	previous_startup_hook = shmem_startup_hook;
+	shmem_startup_hook = StartupShmem;
+}
+
+/* The slot of a database, NULL if it has none.  Caller holds the lock. */
+static DatabaseSlot *
+FindSlot(Oid dboid)
+{
+	for (int i = 0; i < shared->nslots; i++)
+		if (shared->slots[i].dboid == dboid)
+			return &shared->slots[i];
+	return NULL;
+}
+
+/* ... made if needed; NULL only when all are taken. */
+static DatabaseSlot *
+ClaimSlot(Oid dboid)
+{
+	DatabaseSlot *slot = FindSlot(dboid);
+
+	if (slot == NULL && (slot = FindSlot(InvalidOid)) != NULL)
+	{
+		memset(slot, 0, sizeof(*slot));
+		slot->dboid = dboid;
+	}
+	return slot;
+}
+
+static void
+WakePid(int pid)
+{
+	PGPROC	   *proc = pid ? BackendPidGetProc(pid) : NULL;
+
+	if (proc)
+		SetLatch(&proc->procLatch);
+}
+
+void
+ShmemWakeWorker(Oid dboid)
+{
+	DatabaseSlot *slot;
+	int			pid = 0;
+
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	slot = ClaimSlot(dboid);
+	if (slot)
+	{
+		slot->wanted = true;
+		slot->poke = true;
+		pid = slot->worker_pid ? slot->worker_pid : shared->launcher_pid;
+	}
+	LWLockRelease(shared->lock);
+	WakePid(pid);
+}
+
+void
+ShmemNotePoll(Oid dboid)
+{
+	DatabaseSlot *slot;
+
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	slot = FindSlot(dboid);
+	if (slot)
+		slot->last_poll_at = GetCurrentTimestamp();
+	LWLockRelease(shared->lock);
+}
+
+bool
+ShmemReadSlot(Oid dboid, DatabaseSlot *copy)
+{
+	DatabaseSlot *slot;
+
+	LWLockAcquire(shared->lock, LW_SHARED);
+	slot = FindSlot(dboid);
+	if (slot)
+		*copy = *slot;
+	LWLockRelease(shared->lock);
+	return slot != NULL;
+}
+
+/* A late corpse must not erase its successor: only our own entry is cleared. */
+static void
+WorkerDetach(int code, Datum arg)
+{
+	DatabaseSlot *slot;
+
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	slot = FindSlot(DatumGetObjectId(arg));
+	if (slot && slot->worker_pid == MyProcPid)
+		slot->worker_pid = 0;
+	LWLockRelease(shared->lock);
+}
+
+void
+ShmemWorkerAttach(Oid dboid)
+{
+	DatabaseSlot *slot;
+	int			other;
+
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	slot = ClaimSlot(dboid);
+	other = slot ? slot->worker_pid : 0;
+	if (slot && other == 0)
+	{
+		slot->worker_pid = MyProcPid;
+		slot->started_at = slot->heartbeat_at = GetCurrentTimestamp();
+		slot->starts++;
+		slot->poke = false;
+	}
+	LWLockRelease(shared->lock);
+
+	if (slot == NULL)
+		ereport(FATAL,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("more databases use vibevideo than vibevideo.max_databases (%d)", vv_max_databases),
+				 errhint("Raise vibevideo.max_databases and restart the server.")));
+	if (other != 0)
+		ereport(FATAL,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("vibevideo worker %d is already at work in this database", other)));
+	before_shmem_exit(WorkerDetach, ObjectIdGetDatum(dboid));
+}
+
+bool
+ShmemWorkerTurn(Oid dboid)
+{
+	DatabaseSlot *slot;
+	bool		poked = false;
+
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	slot = FindSlot(dboid);
+	if (slot)
+	{
+		slot->heartbeat_at = GetCurrentTimestamp();
+		poked = slot->poke;
+		slot->poke = false;
+	}
+	LWLockRelease(shared->lock);
+	return poked;
+}
+
+/*
+ * The worker has nothing to do.  Refused (false) when work came in meanwhile:
+ * its waker saw our pid and woke us, not the launcher.
+ */
+bool
+ShmemWorkerRetire(Oid dboid)
+{
+	DatabaseSlot *slot;
+	bool		retired = false;
+
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	slot = FindSlot(dboid);
+	if (slot && !slot->poke)
+	{
+		slot->wanted = false;
+		slot->crashes = 0;
+		slot->worker_pid = 0;
+		retired = true;
+	}
+	LWLockRelease(shared->lock);
+	return retired;
+}
+
+static void
+LauncherDetach(int code, Datum arg)
+{
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	if (shared->launcher_pid == MyProcPid)
+		shared->launcher_pid = 0;
+	LWLockRelease(shared->lock);
+}
+
+void
+ShmemLauncherAttach(void)
+{
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	shared->launcher_pid = MyProcPid;
+	LWLockRelease(shared->lock);
+	before_shmem_exit(LauncherDetach, 0);
+}
+
+/* Have a database looked into, whether it has the extension or not. */
+void
+ShmemLauncherWant(Oid dboid)
+{
+	DatabaseSlot *slot;
+
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	slot = ClaimSlot(dboid);
+	if (slot)
+		slot->wanted = true;
+	LWLockRelease(shared->lock);
+}
+
+int
+ShmemLaunchOrders(LaunchOrder *orders, int max, TimestampTz *next)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	int			n = 0;
+
+	*next = 0;
+	LWLockAcquire(shared->lock, LW_SHARED);
+	for (int i = 0; i < shared->nslots; i++)
+	{
+		DatabaseSlot *slot = &shared->slots[i];
+
+		if (!OidIsValid(slot->dboid) || !slot->wanted || slot->worker_pid != 0)
+			continue;
+		if (slot->not_before <= now)
+		{
+			if (n < max)
+				orders[n++] = (LaunchOrder) {slot->dboid, slot->crashes};
+		}
+		else if (*next == 0 || slot->not_before < *next)
+			*next = slot->not_before;
+	}
+	LWLockRelease(shared->lock);
+	return n;
+}
+
+/* A worker is gone.  Unless it retired it is wanted again, later each time. */
+void
+ShmemWorkerEnded(Oid dboid, bool started, int backoff_ms)
+{
+	DatabaseSlot *slot;
+
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	slot = FindSlot(dboid);
+	if (slot && slot->wanted && slot->worker_pid == 0)
+	{
+		TimestampTz now = GetCurrentTimestamp();
+
+		/* one that lived for a minute starts the count afresh */
+		if (started && TimestampDifferenceExceeds(slot->started_at, now, 60000))
+			slot->crashes = 0;
+		slot->crashes++;
+		slot->failures++;
+		slot->not_before = TimestampTzPlusMilliseconds(now, backoff_ms);
+	}
+	LWLockRelease(shared->lock);
+}
+
+void
+ShmemForget(Oid dboid)
+{
+	DatabaseSlot *slot;
+
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	slot = FindSlot(dboid);
+	if (slot && slot->worker_pid == 0)
+		slot->dboid = InvalidOid;
+	LWLockRelease(shared->lock);
+}
+
+int
+ShmemDatabases(Oid *dboids, int max)
+{
+	int			n = 0;
+
+	LWLockAcquire(shared->lock, LW_SHARED);
+	for (int i = 0; i < shared->nslots && n < max; i++)
+		if (OidIsValid(shared->slots[i].dboid))
+			dboids[n++] = shared->slots[i].dboid;
+	LWLockRelease(shared->lock);
+	return n;
+}
+
+static bool wake_pending = false;
+
+static void
+WakeAtXactEnd(XactEvent event, void *arg)
+{
+	switch (event)
+	{
+		case XACT_EVENT_COMMIT:
+			if (wake_pending)
+				ShmemWakeWorker(MyDatabaseId);
+			wake_pending = false;
+			break;
+		case XACT_EVENT_ABORT:
+		case XACT_EVENT_PREPARE:
+			wake_pending = false;
+			break;
+		default:
+			break;
+	}
+}
+
+void
+ShmemWakeAtCommit(void)
+{
+	static bool registered = false;
+
+	/* once a process: a callback each transaction would leak and add up */
+	if (!registered)
+	{
+		RegisterXactCallback(WakeAtXactEnd, NULL);
+		registered = true;
+	}
+	wake_pending = true;
+}

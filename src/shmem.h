@@ -1,0 +1,57 @@
+/*
+ * shmem.h
+ *	  What the processes of a cluster share: which database wants a worker,
+ *	  which worker it has, and how it is doing.  Plain data only.
+ */
+#ifndef VIBEVIDEO_SHMEM_H
+#define VIBEVIDEO_SHMEM_H
+
+#include "postgres.h"
+#include "datatype/timestamp.h"
+
+/* One database; a slot is free while dboid is InvalidOid. */
+typedef struct DatabaseSlot
+{
+	Oid			dboid;
+	bool		wanted;			/* somebody has work for a worker */
+	bool		poke;			/* work since the worker last looked */
+	int			worker_pid;		/* 0: none */
+	int			crashes;		/* unclean ends in a row; the launcher backs off by it */
+	TimestampTz not_before;		/* the launcher's next start, 0: at once */
+	TimestampTz started_at;
+	TimestampTz heartbeat_at;	/* the worker's last turn */
+	TimestampTz last_poll_at;	/* last vibevideo_poll() by somebody else than the worker */
+	uint64		starts;
+	uint64		failures;
+} DatabaseSlot;
+
+extern void ShmemInit(void);
+
+/* backends: called at commit, so neither throws nor allocates */
+extern void ShmemWakeWorker(Oid dboid);
+extern void ShmemWakeAtCommit(void);
+/* vibevideo_poll() was here: the worker leaves the rhythm to it for a while */
+extern void ShmemNotePoll(Oid dboid);
+extern bool ShmemReadSlot(Oid dboid, DatabaseSlot *copy);
+
+/* the worker */
+extern void ShmemWorkerAttach(Oid dboid);	/* FATAL if another one is there */
+extern bool ShmemWorkerTurn(Oid dboid);	/* heartbeat; true if poked since last time */
+extern bool ShmemWorkerRetire(Oid dboid);	/* nothing left to do: no restart until woken */
+
+/* the launcher */
+typedef struct LaunchOrder
+{
+	Oid			dboid;
+	int			crashes;
+} LaunchOrder;
+
+extern void ShmemLauncherAttach(void);
+extern void ShmemLauncherWant(Oid dboid);
+/* databases whose worker should be started now; *next is when to look again at the latest */
+extern int	ShmemLaunchOrders(LaunchOrder *orders, int max, TimestampTz *next);
+extern void ShmemWorkerEnded(Oid dboid, bool started, int backoff_ms);
+extern void ShmemForget(Oid dboid);
+extern int	ShmemDatabases(Oid *dboids, int max);
+
+#endif							/* VIBEVIDEO_SHMEM_H */

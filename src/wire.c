@@ -1,0 +1,377 @@
+/*
+ * wire.c
+ *	  What the protocol files share: words about an exchange, text that came
+ *	  from the network, pieces of URLs.
+ */
+#include "wire.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#define ALNUM	"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+#define HEX		"0123456789abcdefABCDEF"
+#define MASK	"***"
+
+/* how much of a body is looked at to tell who wrote it */
+#define SNIFF_BYTES 2048
+
+/* how much of a plain text body is shown */
+#define EXCERPT_BYTES 200
+
+/*----------
+ * What an exchange came to
+ *----------
+ */
+
+const char *
+WireFailureType(const HttpReply *reply)
+{
+	switch (reply->outcome)
+	{
+		case HTTP_NOT_SENT:
+			return "connect_failed";
+		case HTTP_FORBIDDEN:
+			return "address_refused";
+		case HTTP_LOST:
+			return reply->timed_out ? "timeout" : "connection_lost";
+		case HTTP_TOO_LARGE:
+			return reply->timed_out ? "timeout" : "response_too_large";
+		case HTTP_CANCELLED:
+			return reply->timed_out ? "timeout" : "cancelled";
+		case HTTP_ANSWERED:
+			break;
+	}
+	return "bad_response";
+}
+
+static const char *
+FailureWords(HttpOutcome outcome)
+{
+	switch (outcome)
+	{
+		case HTTP_NOT_SENT:
+			return "could not connect";
+		case HTTP_FORBIDDEN:
+			return "the address is not one we connect to";
+		case HTTP_LOST:
+			return "the connection broke before the answer was complete";
+		case HTTP_TOO_LARGE:
+			return "the answer was larger than we accept";
+		case HTTP_CANCELLED:
+			return "the request was given up";
+		case HTTP_ANSWERED:
+			break;
+	}
+	return "no usable answer";
+}
+
+static bool
+ContainsWord(const char *text, size_t len, const char *word)
+{
+	size_t		word_len = strlen(word);
+
+	for (size_t i = 0; i + word_len <= len; i++)
+	{
+		if (strncasecmp(text + i, word, word_len) == 0)
+			return true;
+	}
+	return false;
+}
+
+bool
+WireIsHtml(const HttpReply *reply)
+{
+	if (ContainsWord(reply->content_type, strlen(reply->content_type), "html"))
+		return true;
+	for (size_t i = 0; i < reply->body_len; i++)
+	{
+		if (strchr(" \t\r\n", reply->body[i]) == NULL || reply->body[i] == '\0')
+			return reply->body[i] == '<';
+	}
+	return false;
+}
+
+/* the product that signs its error pages, for people who look for the hop */
+static const char *
+HopName(const HttpReply *reply)
+{
+	static const char *const names[] = {"cloudflare", "nginx", "kong", "envoy", "haproxy", "varnish"};
+	size_t		len = reply->body_len < SNIFF_BYTES ? reply->body_len : SNIFF_BYTES;
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+	{
+		if (ContainsWord(reply->body, len, names[i]))
+			return names[i];
+	}
+	return NULL;
+}
+
+/* the body's first bytes as ASCII; its encoding is anybody's guess */
+static void
+Excerpt(const HttpReply *reply, char *out, size_t size)
+{
+	size_t		len = reply->body_len;
+
+	if (len > EXCERPT_BYTES)
+		len = EXCERPT_BYTES;
+	if (len > size - 1)
+		len = size - 1;
+	for (size_t i = 0; i < len; i++)
+	{
+		unsigned char c = (unsigned char) reply->body[i];
+
+		out[i] = c == '\0' ? ' ' : c < 0x80 ? (char) c : '?';
+	}
+	out[len] = '\0';
+	WireClean(out);
+}
+
+void
+WireDescribe(const HttpReply *reply, char *out, size_t size)
+{
+	char		text[EXCERPT_BYTES + 1];
+	const char *hop;
+
+	if (reply->outcome != HTTP_ANSWERED)
+	{
+		WireCopy(out, size, reply->error[0] != '\0' ? reply->error : FailureWords(reply->outcome));
+		WireClean(out);
+		return;
+	}
+
+	if (WireIsHtml(reply))
+	{
+		hop = HopName(reply);
+		(void) snprintf(out, size, "HTTP %d from a gateway (HTML%s%s)", reply->status,
+						hop != NULL ? ", " : "", hop != NULL ? hop : "");
+		return;
+	}
+
+	Excerpt(reply, text, sizeof(text));
+	if (text[0] == '\0')
+		(void) snprintf(out, size, "HTTP %d with an empty body", reply->status);
+	else if (text[0] == '{' || text[0] == '[')
+		(void) snprintf(out, size, "HTTP %d with a body that says nothing we know", reply->status);
+	else
+		(void) snprintf(out, size, "HTTP %d: %s", reply->status, text);
+}
+
+/*----------
+ * Text
+ *----------
+ */
+
+static bool
+StartsWith(const char *text, const char *prefix)
+{
+	return strncmp(text, prefix, strlen(prefix)) == 0;
+}
+
+/*
+ * How many bytes at text look like a credential?  Services echo headers in
+ * error messages, and those messages end up in rows that users read.
+ */
+static size_t
+SecretLength(const char *text)
+{
+	size_t		len;
+
+	/* JSON Web Tokens (RFC 7519), Supabase's sb_secret_… and sb_publishable_… */
+	if (StartsWith(text, "eyJ") || StartsWith(text, "sb_"))
+	{
+		len = strspn(text, ALNUM "_.-");
+		return len >= 20 ? len : 0;
+	}
+
+	/* fal's <uuid>:<hex> */
+	len = strspn(text, HEX "-");
+	if (len >= 32 && text[len] == ':')
+	{
+		size_t		tail = strspn(text + len + 1, HEX);
+
+		return tail >= 16 ? len + 1 + tail : 0;
+	}
+	return 0;
+}
+
+/* like SecretLength, for what follows the name of an authentication scheme */
+static size_t
+CredentialLength(const char *text)
+{
+	size_t		len = strcspn(text, " '\"<>");
+
+	/* words of a sentence such as "Key ID" stay */
+	return len >= 20 || (len >= 3 && memchr(text, ':', len) != NULL) ? len : 0;
+}
+
+static char *
+Mask(char *text, size_t secret_len)
+{
+	memcpy(text, MASK, strlen(MASK));
+	memmove(text + strlen(MASK), text + secret_len, strlen(text + secret_len) + 1);
+	return text + strlen(MASK);
+}
+
+static void
+MaskSecrets(char *text)
+{
+	char	   *p = text;
+	bool		word_start = true;
+
+	while (*p != '\0')
+	{
+		size_t		scheme = StartsWith(p, "Bearer ") ? 7 : StartsWith(p, "Key ") ? 4 : 0;
+		size_t		len = 0;
+
+		if (word_start && scheme > 0 && (len = CredentialLength(p + scheme)) > 0)
+			p += scheme;
+		else if (word_start)
+			len = SecretLength(p);
+
+		if (len > 0)
+		{
+			p = Mask(p, len);
+			word_start = false;
+			continue;
+		}
+		word_start = strchr(ALNUM, *p) == NULL;
+		p++;
+	}
+}
+
+void
+WireClean(char *text)
+{
+	char	   *out = text;
+
+	for (const char *p = text; *p != '\0'; p++)
+	{
+		unsigned char c = (unsigned char) *p;
+		bool		blank = c <= 0x20 || c == 0x7f;
+
+		/* C1 controls, U+0080 to U+009F */
+		if (c == 0xc2 && (unsigned char) p[1] >= 0x80 && (unsigned char) p[1] < 0xa0)
+		{
+			blank = true;
+			p++;
+		}
+		if (!blank)
+			*out++ = *p;
+		else if (out > text && out[-1] != ' ')
+			*out++ = ' ';
+	}
+	if (out > text && out[-1] == ' ')
+		out--;
+	*out = '\0';
+	MaskSecrets(text);
+}
+
+void
+WireCopy(char *out, size_t size, const char *text)
+{
+	size_t		len = strlen(text);
+
+	if (len >= size)
+	{
+		len = size - 1;
+		/* step back from the middle of a character */
+		while (len > 0 && ((unsigned char) text[len] & 0xc0) == 0x80)
+			len--;
+	}
+	memmove(out, text, len);
+	out[len] = '\0';
+}
+
+void
+WireCopyWord(char *out, size_t size, const char *word)
+{
+	size_t		len = 0;
+
+	for (; word[len] != '\0' && len < size - 1; len++)
+		out[len] = strchr(ALNUM "_.-:", word[len]) != NULL ? word[len] : '_';
+	out[len] = '\0';
+}
+
+int64_t
+WireNumber(const char *text)
+{
+	int64_t		number = 0;
+
+	if (*text == '\0')
+		return -1;
+	for (; *text != '\0'; text++)
+	{
+		int			digit = *text - '0';
+
+		if (digit < 0 || digit > 9 || number > (INT64_MAX - digit) / 10)
+			return -1;
+		number = number * 10 + digit;
+	}
+	return number;
+}
+
+/*----------
+ * URLs
+ *----------
+ */
+
+bool
+WireAppend(char *out, size_t size, const char *text)
+{
+	size_t		used = strlen(out);
+	size_t		len = strlen(text);
+
+	if (used + len >= size)
+		return false;
+	memcpy(out + used, text, len + 1);
+	return true;
+}
+
+bool
+WireAppendEncoded(char *out, size_t size, const char *text, const char *keep)
+{
+	static const char digits[] = "0123456789ABCDEF";
+	size_t		used = strlen(out);
+	size_t		start = used;
+
+	for (; *text != '\0'; text++)
+	{
+		unsigned char c = (unsigned char) *text;
+		bool		plain = strchr(ALNUM "-._~", *text) != NULL || strchr(keep, *text) != NULL;
+
+		if (used + (plain ? 1 : 3) >= size)
+		{
+			out[start] = '\0';
+			return false;
+		}
+		if (plain)
+			out[used++] = *text;
+		else
+		{
+			out[used++] = '%';
+			out[used++] = digits[c >> 4];
+			out[used++] = digits[c & 15];
+		}
+	}
+	out[used] = '\0';
+	return true;
+}
+
+bool
+WireBaseUrlIsValid(const char *base)
+{
+	const char *host = strncasecmp(base, "https://", 8) == 0 ? base + 8
+		: strncasecmp(base, "http://", 7) == 0 ? base + 7 : NULL;
+
+	if (host == NULL || *host == '\0' || *host == '/' || *host == ':')
+		return false;
+
+	/* no query or fragment to append into, no credentials, nothing unprintable */
+	for (const char *p = host; *p != '\0'; p++)
+	{
+		if (*p <= 0x20 || *p >= 0x7f || strchr("?#@\\\"<>", *p) != NULL)
+			return false;
+	}
+	return host[strlen(host) - 1] != '/';
+}

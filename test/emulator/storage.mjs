@@ -1,0 +1,174 @@
+#!/usr/bin/env node
+// Emulates Supabase Storage (supabase/storage 1.70.6) for tests and the demo:
+// one listener like the server itself, one like the API gateway before it.
+//
+//   node storage.mjs [--port 0] [--gateway-port 0] [--host 127.0.0.1]
+//     [--jwt-secret S] [--service-key sb_secret_…] [--publishable-key sb_publishable_…]
+//     [--dir DIR] [--discard] [--limit 52428800] [--seed 1]
+//     [--bucket name:public|private[:limit[:mime,mime]]]…
+//     [--s3-key id:secret] [--tenant-id stub] [--rls-allow role]…
+//     [--tus-location own|https|wrong] [--tus-expiry-ms N] [--tus-chunk-rule] [--tus-lock-ms 3000]
+//     [--exit-with-stdin]
+//
+// Prints one JSON line when ready. The control API is under /_ctl of the first
+// listener (lib/storage-control.mjs).
+
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { createServer } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { mintRoleKeys, translateKeys } from './lib/storage-auth.mjs'
+import { Ledger, control } from './lib/storage-control.mjs'
+import { FaultPlan, applyFault } from './lib/storage-faults.mjs'
+import { makeContext, refuseMalformed, replyJson, replyText, reply, unexpected } from './lib/storage-http.mjs'
+import { addBucket, routeRest } from './lib/storage-objects.mjs'
+import { routeS3 } from './lib/storage-s3.mjs'
+import { Store } from './lib/storage-store.mjs'
+import { TusUploads, routeTus } from './lib/storage-tus.mjs'
+
+const PREFIX = '/storage/v1'
+const text = (value) => ({ type: 'string', default: value })
+
+function readOptions() {
+  const { values } = parseArgs({ options: {
+    port: text('0'), 'gateway-port': text('0'), host: text('127.0.0.1'),
+    'jwt-secret': text('super-secret-jwt-token-with-at-least-32-characters-long'),
+    'service-key': text('sb_secret_emulatoremulatoremulat_00000000'),
+    'publishable-key': text('sb_publishable_emulatoremulatoremulat_00000000'),
+    dir: { type: 'string' }, discard: { type: 'boolean', default: false },
+    limit: text('52428800'), seed: text('1'),
+    bucket: { type: 'string', multiple: true, default: [] },
+    's3-key': text('emulatorkeyid:emulatorsecret'), 'tenant-id': text('stub'),
+    'rls-allow': { type: 'string', multiple: true, default: [] },
+    'tus-location': text('own'), 'tus-expiry-ms': text('0'), 'tus-lock-ms': text('3000'),
+    'tus-chunk-rule': { type: 'boolean', default: false },
+    'exit-with-stdin': { type: 'boolean', default: false },
+  } })
+  return values
+}
+
+function parseBucket(spec) {
+  const [name, access = 'private', limit, types] = spec.split(':')
+  return { name, public: access === 'public', file_size_limit: limit ? Number(limit) : null,
+    allowed_mime_types: types ? types.split(',') : null }
+}
+
+function makeEmulator(options) {
+  const [s3KeyId, s3Secret] = options['s3-key'].split(':')
+  const keys = mintRoleKeys(options['jwt-secret'])
+  const emu = {
+    config: {
+      jwtSecret: options['jwt-secret'], serviceKey: options['service-key'], publishableKey: options['publishable-key'],
+      serviceJwt: keys.service_jwt, anonJwt: keys.anon_jwt, tenantId: options['tenant-id'], s3KeyId, s3Secret,
+      limit: Number(options.limit), rlsAllow: options['rls-allow'], tusLocation: options['tus-location'],
+      tusExpiryMs: Number(options['tus-expiry-ms']), tusLockMs: Number(options['tus-lock-ms']), tusChunkRule: options['tus-chunk-rule'],
+    },
+    keys,
+    knownHosts: new Set([options.host, '127.0.0.1', 'localhost', '[::1]', 'storage', 'kong']),
+    store: new Store(options.dir, options.discard),
+    faults: new FaultPlan(Number(options.seed)),
+    ledger: new Ledger(),
+    tus: new TusUploads(),
+    multiparts: new Map(),
+    ports: {},
+    resetObjects() {
+      emu.tus.clear()
+      emu.multiparts.clear()
+      emu.store.clear()
+      options.bucket.forEach((spec) => addBucket(emu.store, parseBucket(spec)))
+    },
+  }
+  emu.resetObjects()
+  return emu
+}
+
+// Liveness routes answer without a key (http/routes/health, http/app.ts).
+function routeStatus(ctx) {
+  if (ctx.method !== 'GET') return undefined
+  const fail = () => {}
+  if (ctx.path === '/status') return { op: 'status', fail, run: () => reply(ctx, 200, { 'content-length': 0 }) }
+  if (ctx.path === '/health') return { op: 'health', fail, run: () => replyJson(ctx, 200, { healthy: true }) }
+  if (ctx.path === '/version') return { op: 'version', fail, run: () => replyText(ctx, 200, 'text/plain; charset=utf-8', '1.70.6') }
+  return undefined
+}
+
+const routeOf = (ctx) => routeStatus(ctx) ?? routeTus(ctx) ?? routeS3(ctx) ?? routeRest(ctx)
+
+function routeMissing(ctx) {
+  return replyJson(ctx, 404, { message: `Route ${ctx.method}:${ctx.req.url} not found`, error: 'Not Found', statusCode: 404 })
+}
+
+async function handle(ctx) {
+  const { emu } = ctx
+  if (ctx.via === 'direct' && ctx.path.startsWith('/_ctl')) return control(ctx)
+  emu.ledger.noteHost(ctx)
+  if (ctx.via === 'gateway' && !passGateway(ctx)) return replyJson(ctx, 404, { message: 'no Route matched with those values' })
+  const route = routeOf(ctx)
+  if (!route) return routeMissing(ctx)
+  emu.ledger.countRequest(route.op, ctx.sentHeaders ?? ctx.headers)
+  const fault = emu.faults.take(route.op, route.target, ctx.via)
+  try {
+    if (fault && await applyFault(ctx, fault)) return undefined
+    return await route.run(ctx)
+  } catch (e) {
+    return route.fail(ctx, e)
+  }
+}
+
+// Strips the prefix and exchanges keys; the signature of S3 keeps the full path.
+function passGateway(ctx) {
+  if (!ctx.path.startsWith(`${PREFIX}/`)) return false
+  ctx.sentHeaders = { ...ctx.headers }
+  ctx.path = ctx.path.slice(PREFIX.length)
+  ctx.prefix = PREFIX
+  translateKeys(ctx.headers, ctx.emu.config)
+  return true
+}
+
+function makeServer(emu, via) {
+  const server = createServer({ requestTimeout: 0, keepAliveTimeout: 61_000 }, (req, res) => {
+    handle(makeContext(emu, req, res, via)).catch((e) => {
+      unexpected(e)
+      req.socket.destroy()
+    })
+  })
+  server.on('connection', () => { emu.ledger.connections += 1 })
+  server.on('clientError', refuseMalformed)
+  return server
+}
+
+function listen(server, port, host) {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(Number(port), host, () => resolve(server.address().port))
+  })
+}
+
+function announce(emu, options, { direct, gateway }) {
+  const host = options.host === '0.0.0.0' ? '127.0.0.1' : options.host
+  const line = {
+    ready: true, port: direct, gateway_port: gateway,
+    url: `http://${host}:${direct}`, gateway_url: `http://${host}:${gateway}${PREFIX}`,
+    ...emu.keys, service_key: emu.config.serviceKey, publishable_key: emu.config.publishableKey,
+    s3_key: `${emu.config.s3KeyId}:${emu.config.s3Secret}`, tenant_id: emu.config.tenantId,
+  }
+  process.stdout.write(`${JSON.stringify(line)}\n`)
+}
+
+async function main() {
+  const options = readOptions()
+  const ownDir = options.dir === undefined
+  if (ownDir) options.dir = mkdtempSync(join(tmpdir(), 'storage-emulator-'))
+  else mkdirSync(options.dir, { recursive: true })
+  process.on('exit', () => { if (ownDir) rmSync(options.dir, { recursive: true, force: true }) })
+  for (const signal of ['SIGTERM', 'SIGINT']) process.on(signal, () => process.exit(0))
+  if (options['exit-with-stdin']) process.stdin.on('end', () => process.exit(0)).on('error', () => process.exit(0)).resume()
+
+  const emu = makeEmulator(options)
+  emu.ports.direct = await listen(makeServer(emu, 'direct'), options.port, options.host)
+  emu.ports.gateway = await listen(makeServer(emu, 'gateway'), options['gateway-port'], options.host)
+  announce(emu, options, emu.ports)
+}
+
+await main()
