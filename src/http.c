@@ -26,6 +26,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/epoll.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "miscadmin.h"
@@ -82,7 +83,7 @@ struct HttpEngine
 	int			epoll_fd;
 	WaitEventSet *wait_set;
 	bool		timer_armed;
-	instr_time	timer_at;
+	int64		timer_at;		/* ms, see MonotonicMs */
 	bool		broken;			/* a callback failed: state unknown, start over */
 	int			running;
 	HttpRequest *requests;
@@ -109,6 +110,15 @@ static void
 UnmaskSignals(const sigset_t *saved)
 {
 	pthread_sigmask(SIG_SETMASK, saved, NULL);
+}
+
+static int64
+MonotonicMs(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64) now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
 /*----------
@@ -153,19 +163,7 @@ OnTimer(CURLM *multi, long timeout_ms, void *arg)
 
 	engine->timer_armed = (timeout_ms >= 0);
 	if (engine->timer_armed)
-	{
-		instr_time	delay;
-
-		INSTR_TIME_SET_CURRENT(engine->timer_at);
-		/* instr_time has no portable setter: build the delay from a timespec's worth */
-#if PG_VERSION_NUM >= 160000
-		delay.ticks = (int64) timeout_ms * 1000000;
-#else
-		delay.tv_sec = timeout_ms / 1000;
-		delay.tv_nsec = (timeout_ms % 1000) * 1000000;
-#endif
-		INSTR_TIME_ADD(engine->timer_at, delay);
-	}
+		engine->timer_at = MonotonicMs() + timeout_ms;
 	return 0;
 }
 
@@ -716,15 +714,7 @@ CollectDone(HttpEngine *engine)
 static long
 MillisecondsToTimer(HttpEngine *engine)
 {
-	instr_time	now;
-	instr_time	left;
-	double		ms;
-
-	INSTR_TIME_SET_CURRENT(now);
-	left = engine->timer_at;
-	INSTR_TIME_SUBTRACT(left, now);
-	ms = INSTR_TIME_GET_MILLISEC(left);
-	return ms > 0 ? (long) ms + 1 : 0;
+	return (long) Max(engine->timer_at - MonotonicMs(), 0);
 }
 
 /* Let libcurl work on the sockets that are ready, and on its timer. */

@@ -23,6 +23,9 @@
 /* names longer than this are never asked for */
 #define NAME_SIZE 64
 
+/* an escape that has no meaning in text: NUL or half a surrogate pair */
+#define NOT_TEXT ((pg_wchar) -1)
+
 /* the semantic actions report success since 16, and nothing before */
 #if PG_VERSION_NUM >= 160000
 #define ACTION static JsonParseErrorType
@@ -131,11 +134,7 @@ HexDigits(const char *s)
 	return value;
 }
 
-/*
- * Decode the escape at s (just after the backslash), advancing it.  What has
- * no meaning in text, that is NUL and half a surrogate pair, becomes U+FFFD:
- * a service that cuts an emoji in two must not make its answer unreadable.
- */
+/* decode the escape at s (just after the backslash), advancing it */
 static pg_wchar
 Unescape(const char **s, const char *end)
 {
@@ -161,11 +160,15 @@ Unescape(const char **s, const char *end)
 		}
 	}
 	if (code == 0 || is_utf16_surrogate_first(code) || is_utf16_surrogate_second(code))
-		return 0xFFFD;
+		return NOT_TEXT;
 	return code;
 }
 
-/* unescape a string token, quotes included; false when it had to be cut */
+/*
+ * Unescape a string token, quotes included; false when it had to be cut.
+ * A service that cuts an emoji in two must not make its whole answer
+ * unreadable, so what is not text is replaced and not refused.
+ */
 static bool
 CopyString(const char *token, size_t len, char *out, size_t size)
 {
@@ -181,8 +184,11 @@ CopyString(const char *token, size_t len, char *out, size_t size)
 
 		if (*s == '\\')
 		{
+			pg_wchar	code;
+
 			s++;
-			unicode_to_utf8(Unescape(&s, end), utf8);
+			code = Unescape(&s, end);
+			unicode_to_utf8(code == NOT_TEXT ? 0xFFFD : code, utf8);
 			char_len = (size_t) pg_utf_mblen(utf8);
 		}
 		else
@@ -354,7 +360,7 @@ PushStep(Walk *walk)
 }
 
 ACTION
-FieldStart(void *state, char *fname, bool isnull)
+FieldStart(void *state, char *fname pg_attribute_unused(), bool isnull pg_attribute_unused())
 {
 	Walk	   *walk = state;
 	PathStep   *step = PushStep(walk);
@@ -365,7 +371,7 @@ FieldStart(void *state, char *fname, bool isnull)
 }
 
 ACTION
-FieldEnd(void *state, char *fname, bool isnull)
+FieldEnd(void *state, char *fname pg_attribute_unused(), bool isnull pg_attribute_unused())
 {
 	Walk	   *walk = state;
 	const char *start = walk->steps[walk->depth - 1].start;
@@ -387,7 +393,7 @@ ArrayStart(void *state)
 }
 
 ACTION
-ElementStart(void *state, bool isnull)
+ElementStart(void *state, bool isnull pg_attribute_unused())
 {
 	Walk	   *walk = state;
 	int			index = walk->next_index[walk->depth]++;
@@ -397,7 +403,7 @@ ElementStart(void *state, bool isnull)
 }
 
 ACTION
-ElementEnd(void *state, bool isnull)
+ElementEnd(void *state, bool isnull pg_attribute_unused())
 {
 	Walk	   *walk = state;
 	const char *start = walk->steps[walk->depth - 1].start;
@@ -486,7 +492,7 @@ JsonFitsJsonb(const char *json, size_t len)
 	{
 		if (*json++ != '\\')
 			continue;
-		if (Unescape(&json, end) == 0xFFFD)
+		if (Unescape(&json, end) == NOT_TEXT)
 			return false;
 	}
 	return true;

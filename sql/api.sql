@@ -1,0 +1,150 @@
+
+-------------------------------------------------------------------------------
+-- The public functions
+-------------------------------------------------------------------------------
+
+/*
+ * vibevideo.create_api(id_type) - creates the public functions that take a
+ * key, or gives them another key type.
+ *
+ * They live in public under fixed names, without overloads, because that is
+ * how PostgREST finds them, and they are members of the extension.  A function
+ * that has the right type already is left alone.  Access rights are set before
+ * a function joins the extension, so that pg_dump sees them as its own.
+ *
+ * id_type: uuid, bigint, integer or text.
+ * Errors: 22023 another type; 42723 a foreign function has one of the names;
+ * 2BP01 something depends on a function that must be replaced; 42501 the
+ * caller is not a superuser and a function has to be created.
+ * Called by the install script and by the trigger on vibevideo.binding, which
+ * pg_restore fires too.  Owner only.
+ */
+CREATE FUNCTION vibevideo.create_api(id_type regtype)
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	errors constant text =
+		'Errors: PT404 no such row or not visible; 42501 the row may not be changed by the caller; '
+		'22004 the key is null; 55000 vibevideo is not configured or no table is attached. '
+		'For authenticated (row-level security decides which rows) and service_role.';
+	extension_oid constant oid = (SELECT e.oid FROM pg_extension e WHERE e.extname = 'vibevideo');
+	extension_owner constant name = (SELECT r.rolname FROM pg_extension e JOIN pg_roles r ON r.oid = e.extowner
+									 WHERE e.extname = 'vibevideo');
+	api record;
+	found_function record;
+	present boolean;
+	created regprocedure[] = '{}';
+	created_function regprocedure;
+	dependents text;
+BEGIN
+	IF id_type IS NULL OR id_type NOT IN ('uuid'::regtype, 'bigint'::regtype, 'integer'::regtype, 'text'::regtype) THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_parameter_value',
+			MESSAGE = format('vibevideo cannot use keys of type %s', coalesce(id_type::text, 'NULL')),
+			HINT = 'The key may be uuid, bigint, integer or text.';
+	END IF;
+
+	FOR api IN
+		SELECT f.name, f.argument, f.result, f.volatility, f.description,
+			   CASE WHEN f.many THEN t.typarray ELSE t.oid END::regtype AS argument_type
+		FROM (VALUES
+			('vibevideo_submit', 'vibelog_id', false, 'vibevideo.video', 'VOLATILE',
+			 'Asks for a video of one row of the attached table: sends it to fal.ai and returns at once, with the request id. '
+			 'vibelog_id: the row''s key. Returns the video; while a job is active that job, so that asking twice never pays twice. '
+			 'Also 22023: the prompt is missing, too long or otherwise unusable. ' || errors),
+			('vibevideo_submit_batch', 'vibelog_ids', true, 'SETOF vibevideo.video', 'VOLATILE',
+			 'Asks for videos of many rows: only notes the jobs, without network; the background worker sends them after commit. '
+			 'vibelog_ids: the rows'' keys. Returns a video a row, in the order given. '
+			 'Also 22023: a prompt is missing, too long or otherwise unusable. ' || errors),
+			('vibevideo_status', 'vibelog_id', false, 'vibevideo.video', 'STABLE',
+			 'Tells how far the video of one row is; message is made for people. No network, no writes. '
+			 'vibelog_id: the row''s key. Returns the video; status is null if none was ever asked for. ' || errors),
+			('vibevideo_cancel', 'vibelog_id', false, 'vibevideo.video', 'VOLATILE',
+			 'Cancels the active job of one row, here and at fal.ai. '
+			 'vibelog_id: the row''s key. Returns the video; a finished one is returned as it is. ' || errors),
+			('vibevideo_retry', 'vibelog_id', false, 'vibevideo.video', 'VOLATILE',
+			 'Tries again to make the video of a row whose last job failed or was cancelled. '
+			 'vibelog_id: the row''s key. Returns the video; while a job is active that job. '
+			 'Also 22023: the prompt is missing, too long or otherwise unusable. ' || errors)
+		) AS f(name, argument, many, result, volatility, description)
+		JOIN pg_type t ON t.oid = id_type
+	LOOP
+		present = false;
+		FOR found_function IN
+			SELECT p.oid::regprocedure AS signature, p.proargtypes::oid[] AS argument_types,
+				   EXISTS (SELECT FROM pg_depend d
+						   WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid
+							 AND d.refclassid = 'pg_extension'::regclass AND d.refobjid = extension_oid
+							 AND d.deptype = 'e') AS is_member
+			FROM pg_proc p
+			WHERE p.pronamespace = 'public'::regnamespace AND p.proname = api.name
+		LOOP
+			IF NOT found_function.is_member THEN
+				RAISE EXCEPTION USING
+					ERRCODE = 'duplicate_function',
+					MESSAGE = format('function %s is in the way of vibevideo''s own', found_function.signature),
+					DETAIL = 'The public functions of vibevideo must not be overloaded, or PostgREST cannot tell them apart.',
+					HINT = 'Drop or rename that function, then try again.';
+			END IF;
+			IF found_function.argument_types[0] = api.argument_type THEN
+				present = true;
+				CONTINUE;
+			END IF;
+			EXECUTE format('ALTER EXTENSION vibevideo DROP FUNCTION %s', found_function.signature);
+			BEGIN
+				EXECUTE format('DROP FUNCTION %s', found_function.signature);
+			EXCEPTION WHEN dependent_objects_still_exist THEN
+				GET STACKED DIAGNOSTICS dependents = PG_EXCEPTION_DETAIL;
+				RAISE EXCEPTION USING
+					ERRCODE = 'dependent_objects_still_exist',
+					MESSAGE = format('function %s cannot get key type %s because other objects depend on it',
+									 found_function.signature, id_type),
+					DETAIL = dependents,
+					HINT = 'Drop these objects, try again, then create them anew for the new type.';
+			END;
+		END LOOP;
+		CONTINUE WHEN present;
+
+		IF NOT (SELECT r.rolsuper FROM pg_roles r WHERE r.rolname = current_user) THEN
+			RAISE EXCEPTION USING
+				ERRCODE = 'insufficient_privilege',
+				MESSAGE = format('only a superuser can create vibevideo''s public functions for key type %s', id_type),
+				HINT = 'Call vibevideo.attach as a superuser.';
+		END IF;
+		EXECUTE format('CREATE FUNCTION public.%I(%I %s) RETURNS %s LANGUAGE c %s SECURITY INVOKER PARALLEL UNSAFE AS %L, %L',
+					   api.name, api.argument, api.argument_type, api.result, api.volatility,
+					   '$libdir/vibevideo', api.name);
+		created_function = format('public.%I(%s)', api.name, api.argument_type)::regprocedure;
+		EXECUTE format('COMMENT ON FUNCTION %s IS %L', created_function, api.description);
+		IF current_user <> extension_owner THEN
+			EXECUTE format('ALTER FUNCTION %s OWNER TO %I', created_function, extension_owner);
+		END IF;
+		created = created || created_function;
+	END LOOP;
+	IF created = '{}' THEN
+		RETURN;
+	END IF;
+
+	PERFORM vibevideo.grant_api_roles();
+	-- What the install script creates is a member by itself.
+	FOREACH created_function IN ARRAY created LOOP
+		IF NOT EXISTS (SELECT FROM pg_depend d
+					   WHERE d.classid = 'pg_proc'::regclass AND d.objid = created_function
+						 AND d.refclassid = 'pg_extension'::regclass AND d.refobjid = extension_oid
+						 AND d.deptype = 'e')
+		THEN
+			EXECUTE format('ALTER EXTENSION vibevideo ADD FUNCTION %s', created_function);
+		END IF;
+	END LOOP;
+	NOTIFY pgrst, 'reload schema';
+END
+$$;
+COMMENT ON FUNCTION vibevideo.create_api(regtype) IS
+	'(re)creates the public functions for a key type: uuid, bigint, integer or text; owner only';
+
+-- One pass over what is due; independent of the key's type.
+CREATE FUNCTION public.vibevideo_poll(OUT checked int, OUT advanced int, OUT finished int, OUT failed int)
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'vibevideo_poll';
+COMMENT ON FUNCTION public.vibevideo_poll() IS
+	'Asks fal.ai about the jobs that are due and moves them on; made to be called by pg_cron every few seconds. '
+	'Returns how many jobs were checked, advanced, finished and failed in this pass. '
+	'Errors: 55000 vibevideo is not configured. For service_role and the owner.';

@@ -1,0 +1,67 @@
+
+-------------------------------------------------------------------------------
+-- Who may call what
+-------------------------------------------------------------------------------
+
+/*
+ * vibevideo.grant_api_roles() - gives PUBLIC, anon, authenticated and
+ * service_role exactly the rights they are meant to have, whatever default
+ * privileges left behind.  A role that does not exist is passed over: call this
+ * again once it does.  Rights of other roles are not touched.
+ *
+ * Errors: 42501 the caller does not own the extension.  Owner only.
+ */
+CREATE FUNCTION vibevideo.grant_api_roles()
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	users constant text = (SELECT string_agg(quote_ident(r.rolname), ', ') FROM pg_roles r
+						   WHERE r.rolname IN ('authenticated', 'service_role'));
+	service constant text = (SELECT quote_ident(r.rolname) FROM pg_roles r WHERE r.rolname = 'service_role');
+	everybody constant text = concat_ws(', ', 'PUBLIC',
+										(SELECT string_agg(quote_ident(r.rolname), ', ') FROM pg_roles r
+										 WHERE r.rolname IN ('anon', 'authenticated', 'service_role')));
+	api record;
+BEGIN
+	IF NOT pg_has_role((SELECT e.extowner FROM pg_extension e WHERE e.extname = 'vibevideo'), 'USAGE') THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'insufficient_privilege',
+			MESSAGE = 'only the owner of extension vibevideo can set its access rights';
+	END IF;
+
+	EXECUTE format('REVOKE ALL ON SCHEMA vibevideo FROM %s CASCADE', everybody);
+	EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA vibevideo FROM %s CASCADE', everybody);
+	EXECUTE format('REVOKE ALL ON ALL SEQUENCES IN SCHEMA vibevideo FROM %s CASCADE', everybody);
+	EXECUTE format('REVOKE ALL ON ALL ROUTINES IN SCHEMA vibevideo FROM %s CASCADE', everybody);
+	IF users IS NOT NULL THEN
+		EXECUTE format('GRANT USAGE ON SCHEMA vibevideo TO %s', users);
+	END IF;
+	IF service IS NOT NULL THEN
+		-- The view reads with its reader's rights.
+		EXECUTE format('GRANT SELECT ON vibevideo.job, vibevideo.jobs TO %s', service);
+		EXECUTE format('GRANT EXECUTE ON FUNCTION vibevideo.describe(vibevideo.job), vibevideo.job_message(vibevideo.job), '
+					   'vibevideo.shown_status(text) TO %s', service);
+	END IF;
+
+	FOR api IN
+		SELECT p.oid::regprocedure AS signature,
+			   CASE p.proname WHEN 'vibevideo_poll' THEN service ELSE users END AS callers
+		FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
+		WHERE p.pronamespace = 'public'::regnamespace AND l.lanname = 'c' AND p.prosrc = p.proname
+		  AND p.proname IN ('vibevideo_submit', 'vibevideo_submit_batch', 'vibevideo_status',
+							'vibevideo_cancel', 'vibevideo_retry', 'vibevideo_poll')
+	LOOP
+		EXECUTE format('REVOKE ALL ON FUNCTION %s FROM %s CASCADE', api.signature, everybody);
+		IF api.callers IS NOT NULL THEN
+			EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %s', api.signature, api.callers);
+		END IF;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.grant_api_roles() IS
+	'sets the rights of PUBLIC, anon, authenticated and service_role on everything of vibevideo; call it again after '
+	'creating one of these roles; owner only';
+
+-- Last: the public functions, and the rights on everything made above.
+SELECT vibevideo.create_api('pg_catalog.uuid');
+SELECT vibevideo.grant_api_roles();
+SELECT pg_catalog.pg_notify('pgrst', 'reload schema');

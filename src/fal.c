@@ -1,0 +1,1130 @@
+/*
+ * fal.c
+ *	  fal.ai's queue protocol: requests and replies as pure functions.
+ *
+ * What fal's pages, clients and captures say about each answer is cited by
+ * name: "queue" is fal.ai/docs/documentation/model-apis/inference/queue,
+ * "request errors" is .../model-apis/request-errors, "errors" is
+ * .../model-apis/errors.
+ *
+ * Two rules run through all of it.  A decision is made by status code, header
+ * and machine-readable field, never by the text of a message.  And a doubt is
+ * decided for the customer's money: a POST that may have arrived is not sent
+ * again, a result that may still come is not given up.
+ */
+#include "fal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "json.h"
+#include "wire.h"
+
+#define DIGITS	"0123456789"
+#define ALNUM	"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz" DIGITS
+
+#define lengthof(array) (sizeof(array) / sizeof((array)[0]))
+
+/* a Retry-After beyond this is not taken at its word */
+#define MAX_RETRY_AFTER (24 * 60 * 60)
+
+/*----------
+ * Reading a reply
+ *----------
+ */
+
+/* everything fal's bodies say that is not model output */
+typedef struct FalBody
+{
+	bool		is_json;
+	JsonKind	detail_kind;
+	JsonKind	error_kind;
+	bool		has_status_url;
+	char		detail[1025];	/* platform errors: a string */
+	char		detail_type[65];	/* model errors: the first of an array */
+	char		detail_msg[1025];
+	char		detail_field[65];
+	char		error_type[65];
+	char		error[1025];
+	char		api_type[65];	/* api.fal.ai: an object */
+	char		api_message[1025];
+	char		message[1025];
+	char		status[33];
+	char		request_id[FAL_ID_SIZE];
+	char		queue_position[16];
+} FalBody;
+
+#define WANT(path_, member) {.path = (path_), .text = (member), .size = sizeof(member)}
+
+static void
+ReadBody(const HttpReply *reply, FalBody *body)
+{
+	JsonWant	wants[] = {
+		{.path = "detail", .text = body->detail, .size = sizeof(body->detail)},
+		{.path = "error", .text = body->error, .size = sizeof(body->error)},
+		{.path = "status_url"},
+		{.path = "request_id", .text = body->request_id, .size = sizeof(body->request_id)},
+		WANT("detail[0].type", body->detail_type),
+		WANT("detail[0].msg", body->detail_msg),
+		WANT("detail[0].loc[1]", body->detail_field),
+		WANT("error_type", body->error_type),
+		WANT("error.type", body->api_type),
+		WANT("error.message", body->api_message),
+		WANT("message", body->message),
+		WANT("status", body->status),
+		WANT("queue_position", body->queue_position),
+	};
+
+	memset(body, 0, sizeof(*body));
+	body->is_json = JsonPick(reply->body, reply->body_len, wants, (int) lengthof(wants));
+	body->detail_kind = wants[0].kind;
+	body->error_kind = wants[1].kind;
+	body->has_status_url = wants[2].kind == JSON_STRING;
+	if (wants[3].kind != JSON_STRING || wants[3].truncated)
+		body->request_id[0] = '\0';
+}
+
+static bool
+HasDetail(const FalBody *body)
+{
+	return body->detail_kind == JSON_STRING || body->detail_kind == JSON_ARRAY ||
+		body->detail_kind == JSON_OBJECT;
+}
+
+/* does the body name an error in one of fal's ways? */
+static bool
+BodyNamesError(const FalBody *body)
+{
+	return HasDetail(body) || body->error_type[0] != '\0';
+}
+
+/* a reply of fal's queue, as opposed to one of a gateway before it */
+static bool
+IsFromFal(const HttpReply *reply, const FalBody *body)
+{
+	return reply->fal_request_id[0] != '\0' || reply->fal_error_type[0] != '\0' ||
+		BodyNamesError(body);
+}
+
+static bool
+IsSuccess(const HttpReply *reply)
+{
+	return reply->outcome == HTTP_ANSWERED && reply->status >= 200 && reply->status <= 299;
+}
+
+static bool
+IsServerError(int status)
+{
+	return status >= 500 && status <= 599;
+}
+
+/* X-Fal-Request-Timeout-Type: user; the deadline to start that we had set ourselves */
+static bool
+IsStartTimeout(const HttpReply *reply)
+{
+	return reply->status == 504 && strcasecmp(reply->fal_timeout_type, "user") == 0;
+}
+
+static int
+QueuePosition(const FalBody *body)
+{
+	int64_t		position = WireNumber(body->queue_position);
+
+	return position <= INT32_MAX ? (int) position : -1;
+}
+
+/*----------
+ * Errors
+ *----------
+ */
+
+static FalHint
+HintOf(const char *header)
+{
+	static const char *const yes[] = {"true", "1", "yes"};
+	static const char *const no[] = {"false", "0", "no"};
+
+	for (size_t i = 0; i < lengthof(yes); i++)
+	{
+		if (strcasecmp(header, yes[i]) == 0)
+			return FAL_HINT_YES;
+		if (strcasecmp(header, no[i]) == 0)
+			return FAL_HINT_NO;
+	}
+	return FAL_HINT_NONE;
+}
+
+/* what the status alone says; NULL when fal's own word is wanted */
+static const char *
+TypeByStatus(const HttpReply *reply)
+{
+	if (reply->status >= 300 && reply->status <= 399)
+		return "redirected";
+	if (IsStartTimeout(reply))
+		return "start_timeout";
+	switch (reply->status)
+	{
+		case 401:
+			return "unauthorized";
+		case 403:
+			return "forbidden";
+		case 404:
+			return "not_found";
+		case 405:
+			return "method_not_allowed";
+		default:
+			return NULL;
+	}
+}
+
+/* for a status whose body does not name an error */
+static const char *
+TypeByDefault(int status)
+{
+	switch (status)
+	{
+		case 422:
+			return "validation_error";
+		case 499:
+			return "client_cancelled";
+		default:
+			return NULL;
+	}
+}
+
+static void
+SetErrorType(FalError *error, const char *type)
+{
+	WireCopyWord(error->type, sizeof(error->type), type);
+}
+
+static const char *
+FirstText(const char *const texts[], size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+	{
+		if (texts[i] != NULL && texts[i][0] != '\0')
+			return texts[i];
+	}
+	return NULL;
+}
+
+static void
+ReadErrorType(FalError *error, const HttpReply *reply, const FalBody *body)
+{
+	const char *const types[] = {
+		TypeByStatus(reply),
+		/* "errors": a model's 422 says what is wrong per field */
+		reply->status == 422 ? body->detail_type : NULL,
+		body->error_type,
+		reply->fal_error_type,
+		body->detail_type,
+		body->api_type,
+		TypeByDefault(reply->status),
+	};
+	const char *type = FirstText(types, lengthof(types));
+
+	if (type != NULL)
+		SetErrorType(error, type);
+	else
+		(void) snprintf(error->type, sizeof(error->type), "http_%d", reply->status);
+}
+
+static void
+SetErrorMessage(FalError *error, const char *message)
+{
+	WireCopy(error->message, sizeof(error->message), message);
+	WireClean(error->message);
+}
+
+static void
+ReadErrorMessage(FalError *error, const HttpReply *reply, const FalBody *body)
+{
+	const char *const texts[] = {
+		body->detail,
+		body->detail_msg,
+		body->error,
+		body->api_message,
+		body->message,
+	};
+	const char *text = FirstText(texts, lengthof(texts));
+	char		with_field[sizeof(body->detail_field) + sizeof(body->detail_msg) + 2];
+
+	/* "Field required" helps only with the field's name */
+	if (text == body->detail_msg && body->detail_field[0] != '\0')
+	{
+		(void) snprintf(with_field, sizeof(with_field), "%s: %s", body->detail_field, text);
+		text = with_field;
+	}
+
+	if (text != NULL)
+		SetErrorMessage(error, text);
+	if (error->message[0] == '\0')
+		WireDescribe(reply, error->message, sizeof(error->message));
+}
+
+static void
+ClearError(FalError *error)
+{
+	memset(error, 0, sizeof(*error));
+	error->retry_after = -1;
+}
+
+static void
+ReadError(FalError *error, const HttpReply *reply, const FalBody *body, time_t now)
+{
+	ClearError(error);
+	error->http = reply->status;
+	error->retry_after = FalRetryAfter(reply->retry_after, now);
+	/* two spellings are documented; the newer one is asked first */
+	error->retryable = HintOf(reply->fal_needs_retry);
+	if (error->retryable == FAL_HINT_NONE)
+		error->retryable = HintOf(reply->fal_retryable);
+	ReadErrorType(error, reply, body);
+	ReadErrorMessage(error, reply, body);
+}
+
+/* the exchange did not end with an answer */
+static void
+ReadTransportError(FalError *error, const HttpReply *reply)
+{
+	ClearError(error);
+	error->http = reply->status;
+	SetErrorType(error, WireFailureType(reply));
+	WireDescribe(reply, error->message, sizeof(error->message));
+}
+
+/*
+ * Kinds of errors by whether a new render may be tried.  The runner and
+ * timeout kinds are named retryable and the client kinds not in "request
+ * errors"; the rest is from "errors".  A trailing '*' stands for any ending.
+ */
+static const struct
+{
+	const char *type;
+	bool		again;
+}			ErrorKinds[] = {
+	{"runner_*", true},
+	{"internal_error", true},
+	{"internal_server_error", true},
+	{"generation_timeout", true},
+	{"startup_timeout", true},
+	{"request_timeout", true},
+	{"downstream_service_error", true},
+	{"downstream_service_unavailable", true},
+	{"start_timeout", false},	/* the deadline was ours, and nothing has run */
+	{"client_*", false},
+	{"content_policy_violation", false},
+	{"validation_error", false},
+	{"no_media_generated", false},
+};
+
+static bool
+KindMatches(const char *pattern, const char *type)
+{
+	size_t		len = strlen(pattern);
+
+	if (pattern[len - 1] == '*')
+		return strncmp(type, pattern, len - 1) == 0;
+	return strcmp(type, pattern) == 0;
+}
+
+/* yes or no for the kinds we know, none for others */
+static FalHint
+KindAllowsAgain(const char *type)
+{
+	for (size_t i = 0; i < lengthof(ErrorKinds); i++)
+	{
+		if (KindMatches(ErrorKinds[i].type, type))
+			return ErrorKinds[i].again ? FAL_HINT_YES : FAL_HINT_NO;
+	}
+	return FAL_HINT_NONE;
+}
+
+bool
+FalErrorAllowsNewAttempt(const FalError *error)
+{
+	FalHint		hint = error->retryable;
+
+	if (hint == FAL_HINT_NONE)
+		hint = KindAllowsAgain(error->type);
+	if (hint == FAL_HINT_NONE)
+		return IsServerError(error->http);
+	return hint == FAL_HINT_YES;
+}
+
+/*----------
+ * Submit
+ *----------
+ */
+
+/* a 2xx: fal has the job, if we can tell under which id */
+static void
+JudgeAccepted(const HttpReply *reply, const FalBody *body, time_t now, FalSubmit *out)
+{
+	/* an id is never longer than the buffers; a cut one fills them */
+	const char *id = FalRequestIdIsValid(body->request_id) ? body->request_id
+		: FalRequestIdIsValid(reply->fal_request_id) &&
+		strlen(reply->fal_request_id) < sizeof(reply->fal_request_id) - 1
+		? reply->fal_request_id : NULL;
+
+	if (id != NULL)
+	{
+		out->outcome = FAL_SUBMIT_ACCEPTED;
+		WireCopy(out->request_id, sizeof(out->request_id), id);
+		out->queue_position = QueuePosition(body);
+		return;
+	}
+	out->outcome = FAL_SUBMIT_UNKNOWN;
+	ReadError(&out->error, reply, body, now);
+	SetErrorType(&out->error, "bad_response");
+}
+
+/* a 5xx but 503: did fal itself turn the job away, or did a gateway lose the answer? */
+static FalSubmitOutcome
+JudgeServerError(const HttpReply *reply, const FalBody *body, FalError *error)
+{
+	FalHint		again = error->retryable;
+
+	if (!IsFromFal(reply, body))
+	{
+		SetErrorType(error, "gateway_5xx");
+		return FAL_SUBMIT_UNKNOWN;
+	}
+	if (IsStartTimeout(reply))
+		return FAL_SUBMIT_REFUSED;
+	if (reply->status == 502 || reply->status == 504)
+		return FAL_SUBMIT_BACKOFF;
+
+	if (again == FAL_HINT_NONE)
+		again = KindAllowsAgain(error->type);
+	return again == FAL_HINT_YES ? FAL_SUBMIT_BACKOFF : FAL_SUBMIT_REFUSED;
+}
+
+static FalSubmitOutcome
+JudgeNotAccepted(const HttpReply *reply, const FalBody *body, FalError *error)
+{
+	switch (reply->status)
+	{
+		case 408:
+		case 425:
+		case 429:
+		case 503:
+			return FAL_SUBMIT_BACKOFF;
+		default:
+			break;
+	}
+	if (reply->status >= 300 && reply->status <= 499)
+		return FAL_SUBMIT_REFUSED;
+	if (reply->status >= 500)
+		return JudgeServerError(reply, body, error);
+
+	/* an informational or absent status is no final answer */
+	SetErrorType(error, "bad_response");
+	return FAL_SUBMIT_UNKNOWN;
+}
+
+static FalSubmitOutcome
+JudgeTransport(HttpOutcome outcome)
+{
+	switch (outcome)
+	{
+		case HTTP_NOT_SENT:
+			return FAL_SUBMIT_NOT_SENT;
+		case HTTP_FORBIDDEN:
+			return FAL_SUBMIT_REFUSED;
+		default:
+			return FAL_SUBMIT_UNKNOWN;
+	}
+}
+
+void
+FalJudgeSubmit(const HttpReply *reply, time_t now, FalSubmit *out)
+{
+	FalBody		body;
+
+	memset(out, 0, sizeof(*out));
+	out->queue_position = -1;
+	ClearError(&out->error);
+
+	if (reply->outcome != HTTP_ANSWERED)
+	{
+		out->outcome = JudgeTransport(reply->outcome);
+		ReadTransportError(&out->error, reply);
+		return;
+	}
+
+	ReadBody(reply, &body);
+	if (IsSuccess(reply))
+	{
+		JudgeAccepted(reply, &body, now, out);
+		return;
+	}
+	ReadError(&out->error, reply, &body, now);
+	out->outcome = JudgeNotAccepted(reply, &body, &out->error);
+}
+
+const char *
+FalSubmitOutcomeName(FalSubmitOutcome outcome)
+{
+	switch (outcome)
+	{
+		case FAL_SUBMIT_ACCEPTED:
+			return "accepted";
+		case FAL_SUBMIT_NOT_SENT:
+			return "not_sent";
+		case FAL_SUBMIT_BACKOFF:
+			return "backoff";
+		case FAL_SUBMIT_REFUSED:
+			return "refused";
+		case FAL_SUBMIT_UNKNOWN:
+			return "unknown";
+	}
+	return "unknown";
+}
+
+/*----------
+ * Status
+ *----------
+ */
+
+/*
+ * By the word in the body.  The page pairs 202 with queued and running and
+ * 200 with completed, but any 2xx will do.
+ */
+static void
+JudgeStatusWord(const HttpReply *reply, const FalBody *body, time_t now, FalStatus *out)
+{
+	static const struct
+	{
+		const char *word;
+		FalState	state;
+	}			words[] = {
+		{"IN_QUEUE", FAL_STATE_QUEUED},
+		{"IN_PROGRESS", FAL_STATE_RUNNING},
+		{"COMPLETED", FAL_STATE_COMPLETED},
+	};
+
+	for (size_t i = 0; i < lengthof(words); i++)
+	{
+		if (strcasecmp(body->status, words[i].word) != 0)
+			continue;
+		out->state = words[i].state;
+		out->queue_position = QueuePosition(body);
+		if (out->state == FAL_STATE_COMPLETED &&
+			(body->error[0] != '\0' || body->error_kind == JSON_OBJECT ||
+			 body->error_type[0] != '\0'))
+		{
+			out->has_error = true;
+			ReadError(&out->error, reply, body, now);
+			if (strcmp(out->error.type, "http_200") == 0)
+				SetErrorType(&out->error, "request_failed");
+		}
+		return;
+	}
+
+	/* FAILED and CANCELED, for example, are none of fal's words */
+	ReadError(&out->error, reply, body, now);
+	SetErrorType(&out->error, body->status[0] != '\0' ? "unknown_status" : "bad_response");
+	if (body->status[0] != '\0')
+		SetErrorMessage(&out->error, body->status);
+}
+
+static FalState
+JudgeStatusRefusal(const HttpReply *reply, const FalBody *body)
+{
+	switch (reply->status)
+	{
+		case 401:
+		case 403:
+			return FAL_STATE_DENIED;
+		case 404:
+			/* a gateway's 404 page knows nothing about our job */
+			return strcmp(body->status, "NOT_FOUND") == 0 || HasDetail(body)
+				? FAL_STATE_GONE : FAL_STATE_RETRY;
+		default:
+			return FAL_STATE_RETRY;
+	}
+}
+
+void
+FalJudgeStatus(const HttpReply *reply, time_t now, FalStatus *out)
+{
+	FalBody		body;
+
+	memset(out, 0, sizeof(*out));
+	out->state = FAL_STATE_RETRY;
+	out->queue_position = -1;
+	ClearError(&out->error);
+
+	if (reply->outcome != HTTP_ANSWERED)
+	{
+		ReadTransportError(&out->error, reply);
+		return;
+	}
+
+	ReadBody(reply, &body);
+	if (IsSuccess(reply))
+	{
+		JudgeStatusWord(reply, &body, now, out);
+		return;
+	}
+	out->state = JudgeStatusRefusal(reply, &body);
+	ReadError(&out->error, reply, &body, now);
+}
+
+/*----------
+ * Result
+ *----------
+ */
+
+static bool
+IsHttpUrl(const char *url)
+{
+	if (strncasecmp(url, "https://", 8) != 0 && strncasecmp(url, "http://", 7) != 0)
+		return false;
+	for (; *url != '\0'; url++)
+	{
+		if (*url <= 0x20 || *url >= 0x7f)
+			return false;
+	}
+	return true;
+}
+
+/* one place of the output: an object with a url, or the url itself */
+static bool
+ReadFile(const JsonWant *place, FalResult *out)
+{
+	bool		bare = place->kind == JSON_STRING;
+	char		file_size[24];
+	JsonWant	wants[] = {
+		{.path = bare ? "" : "url", .text = out->url, .size = sizeof(out->url)},
+		WANT("content_type", out->content_type),
+		WANT("file_size", file_size),
+	};
+
+	if (!JsonPick(place->raw, place->raw_len, wants, (int) lengthof(wants)) ||
+		wants[0].kind != JSON_STRING)
+		out->url[0] = '\0';
+	out->file_size = WireNumber(file_size);
+	WireClean(out->content_type);
+	return out->url[0] != '\0' && !wants[0].truncated && IsHttpUrl(out->url);
+}
+
+/*
+ * The model's output is passed through without an envelope.  Nearly all video
+ * models answer {"video": {"url": …}}; the other places are those found in
+ * the output types of @fal-ai/client, commonest first.
+ */
+static void
+JudgeOutput(const HttpReply *reply, const FalBody *body, time_t now, FalResult *out)
+{
+	JsonWant	places[] = {
+		{.path = "video"},
+		{.path = "video[0]"},
+		{.path = "video_url"},
+		{.path = "videos[0]"},
+		{.path = "preview_video"},
+	};
+	bool		unsupported = false;
+
+	(void) JsonPick(reply->body, reply->body_len, places, (int) lengthof(places));
+	for (size_t i = 0; i < lengthof(places); i++)
+	{
+		if (places[i].kind != JSON_STRING && places[i].kind != JSON_OBJECT)
+			continue;
+		if (ReadFile(&places[i], out))
+		{
+			out->outcome = FAL_RESULT_VIDEO;
+			return;
+		}
+		unsupported |= out->url[0] != '\0';
+	}
+
+	out->url[0] = '\0';
+	out->content_type[0] = '\0';
+	out->file_size = -1;
+	ReadError(&out->error, reply, body, now);
+
+	/* a status object in place of the output: the job is still on its way */
+	if (strcasecmp(body->status, "IN_QUEUE") == 0 || strcasecmp(body->status, "IN_PROGRESS") == 0)
+	{
+		out->outcome = FAL_RESULT_NOT_READY;
+		SetErrorType(&out->error, "not_ready");
+		return;
+	}
+
+	out->outcome = FAL_RESULT_FAILED;
+	if (unsupported)
+	{
+		SetErrorType(&out->error, "unsupported_output");
+		SetErrorMessage(&out->error, "the model's output is not an http(s) URL that we can fetch");
+	}
+	else if (!BodyNamesError(body))
+	{
+		SetErrorType(&out->error, "no_video");
+		SetErrorMessage(&out->error, "the model's output has no video in it");
+	}
+}
+
+/*
+ * An endpoint id with a wrong subpath is accepted at submit and answered here
+ * with 404 {"detail": "Path /x not found"} (fal's apps.py).  A forgotten
+ * request is a 404 with a detail, too, so this is the one place where only
+ * the text tells: the first is the customer's mistake, the second is not.
+ */
+static bool
+IsPathNotFound(const FalBody *body)
+{
+	static const char prefix[] = "Path /";
+
+	return strncmp(body->detail, prefix, sizeof(prefix) - 1) == 0;
+}
+
+/* the stored reply of a model or of fal's runner, replayed */
+static FalResultOutcome
+JudgeResultError(const HttpReply *reply, const FalBody *body, const FalError *status_error,
+				 FalError *error)
+{
+	bool		named = BodyNamesError(body) || (body->is_json && reply->fal_error_type[0] != '\0');
+
+	switch (reply->status)
+	{
+		case 400:
+			if (body->error_type[0] == '\0' && reply->fal_error_type[0] == '\0' &&
+				(body->request_id[0] != '\0' || body->has_status_url))
+			{
+				SetErrorType(error, "not_ready");
+				return FAL_RESULT_NOT_READY;
+			}
+			break;
+		case 401:
+		case 403:
+			return FAL_RESULT_DENIED;
+		case 404:
+			if (!body->is_json)
+				return FAL_RESULT_RETRY;
+			if (!IsPathNotFound(body))
+				return FAL_RESULT_GONE;
+			SetErrorType(error, "path_not_found");
+			return FAL_RESULT_FAILED;
+		case 405:
+		case 408:
+		case 425:
+		case 429:
+			return FAL_RESULT_RETRY;
+		case 422:
+		case 499:
+			return FAL_RESULT_FAILED;
+		default:
+			break;
+	}
+
+	/*
+	 * A bare 5xx on a finished job is a gateway's and passes (clips were lost
+	 * by taking it as final), unless the status had said that the job failed.
+	 */
+	if (IsServerError(reply->status) && !named && status_error != NULL)
+	{
+		*error = *status_error;
+		return FAL_RESULT_FAILED;
+	}
+	return reply->status >= 400 && named ? FAL_RESULT_FAILED : FAL_RESULT_RETRY;
+}
+
+void
+FalJudgeResult(const HttpReply *reply, const FalError *status_error, time_t now, FalResult *out)
+{
+	FalBody		body;
+
+	memset(out, 0, sizeof(*out));
+	out->outcome = FAL_RESULT_RETRY;
+	out->file_size = -1;
+	ClearError(&out->error);
+
+	if (reply->outcome != HTTP_ANSWERED)
+	{
+		ReadTransportError(&out->error, reply);
+		return;
+	}
+
+	ReadBody(reply, &body);
+	if (IsSuccess(reply) && body.is_json)
+	{
+		JudgeOutput(reply, &body, now, out);
+		return;
+	}
+	ReadError(&out->error, reply, &body, now);
+	if (IsSuccess(reply))
+		SetErrorType(&out->error, "bad_response");
+	else
+		out->outcome = JudgeResultError(reply, &body, status_error, &out->error);
+}
+
+/*----------
+ * Cancel
+ *----------
+ */
+
+static FalCancelOutcome
+JudgeCancelRefusal(const HttpReply *reply, const FalBody *body)
+{
+	switch (reply->status)
+	{
+		case 400:
+			return strcmp(body->status, "ALREADY_COMPLETED") == 0
+				? FAL_CANCEL_TOO_LATE : FAL_CANCEL_RETRY;
+		case 401:
+		case 403:
+			return FAL_CANCEL_DENIED;
+		case 404:
+			return strcmp(body->status, "NOT_FOUND") == 0 || HasDetail(body)
+				? FAL_CANCEL_GONE : FAL_CANCEL_RETRY;
+		default:
+			return FAL_CANCEL_RETRY;
+	}
+}
+
+void
+FalJudgeCancel(const HttpReply *reply, time_t now, FalCancel *out)
+{
+	FalBody		body;
+
+	memset(out, 0, sizeof(*out));
+	ClearError(&out->error);
+
+	if (reply->outcome != HTTP_ANSWERED)
+	{
+		out->outcome = FAL_CANCEL_RETRY;
+		ReadTransportError(&out->error, reply);
+		return;
+	}
+
+	/* pages disagree about the body of a success, so none is asked for */
+	out->outcome = FAL_CANCEL_ACCEPTED;
+	if (IsSuccess(reply))
+		return;
+
+	ReadBody(reply, &body);
+	out->outcome = JudgeCancelRefusal(reply, &body);
+	ReadError(&out->error, reply, &body, now);
+	if (out->outcome == FAL_CANCEL_TOO_LATE)
+		SetErrorType(&out->error, "already_completed");
+}
+
+/*----------
+ * Request list
+ *----------
+ */
+
+typedef struct ListWalk
+{
+	FalListVisit visit;
+	void	   *arg;
+} ListWalk;
+
+static bool
+VisitListItem(const char *raw, size_t raw_len, void *arg)
+{
+	const ListWalk *walk = arg;
+	FalListItem item;
+	char		status_code[16];
+	int64_t		status;
+	JsonWant	wants[] = {
+		{.path = "json_input"},
+		WANT("request_id", item.request_id),
+		WANT("sent_at", item.sent_at),
+		WANT("ended_at", item.ended_at),
+		WANT("status_code", status_code),
+	};
+
+	memset(&item, 0, sizeof(item));
+	if (!JsonPick(raw, raw_len, wants, (int) lengthof(wants)) ||
+		wants[1].truncated || !FalRequestIdIsValid(item.request_id))
+		return true;			/* not a request we could ask about */
+
+	status = WireNumber(status_code);
+	item.status_code = status >= 0 && status <= 999 ? (int) status : 0;
+
+	/* other clients of the account may have sent what jsonb cannot hold */
+	if (wants[0].kind != JSON_ABSENT && wants[0].kind != JSON_NULL &&
+		JsonFitsJsonb(wants[0].raw, wants[0].raw_len))
+	{
+		item.input = wants[0].raw;
+		item.input_len = wants[0].raw_len;
+	}
+	return walk->visit(&item, walk->arg);
+}
+
+bool
+FalReadList(const char *body, size_t len, FalListVisit visit, void *arg,
+			char *cursor, size_t cursor_size)
+{
+	ListWalk	walk = {visit, arg};
+	JsonWant	wants[] = {
+		{.path = "next_cursor", .text = cursor, .size = cursor_size},
+		{.path = "items"},
+	};
+
+	/* this also makes sure that the whole text is JSON before anything is visited */
+	if (!JsonPick(body, len, wants, (int) lengthof(wants)) || wants[1].kind != JSON_ARRAY)
+	{
+		cursor[0] = '\0';
+		return false;
+	}
+	if (wants[0].kind != JSON_STRING || wants[0].truncated)
+		cursor[0] = '\0';
+	return JsonEach(body, len, "items", VisitListItem, &walk);
+}
+
+/*----------
+ * Building requests
+ *----------
+ */
+
+bool
+FalRequestIdIsValid(const char *id)
+{
+	size_t		len = strlen(id);
+
+	/* a leading dot could be "." or ".." */
+	return len > 0 && len < FAL_ID_SIZE && id[0] != '.' && strspn(id, ALNUM "._-") == len;
+}
+
+/* a one-segment id, "<digits>-<app>", stands for owner and app */
+static bool
+IsLegacyId(const char *endpoint)
+{
+	size_t		owner = strspn(endpoint, DIGITS);
+
+	return owner > 0 && endpoint[owner] == '-' && endpoint[owner + 1] != '\0' &&
+		endpoint[owner + 1 + strspn(endpoint + owner + 1, ALNUM "-")] == '\0';
+}
+
+static int
+SegmentCount(const char *path)
+{
+	int			count = 1;
+
+	for (; *path != '\0'; path++)
+		count += *path == '/';
+	return count;
+}
+
+static bool
+HasNamespace(const char *endpoint)
+{
+	return strncmp(endpoint, "workflows/", 10) == 0 || strncmp(endpoint, "comfy/", 6) == 0;
+}
+
+bool
+FalEndpointIsValid(const char *endpoint)
+{
+	int			segments;
+
+	if (strlen(endpoint) >= FAL_PATH_SIZE)
+		return false;
+
+	for (const char *p = endpoint;; p++)
+	{
+		size_t		len = strspn(p, ALNUM "._-");
+
+		/* a leading dot could be "." or ".." */
+		if (len == 0 || *p == '.')
+			return false;
+		p += len;
+		if (*p == '\0')
+			break;
+		if (*p != '/')
+			return false;
+	}
+
+	segments = SegmentCount(endpoint);
+	if (segments == 1)
+		return IsLegacyId(endpoint);
+	return segments > (HasNamespace(endpoint) ? 2 : 1);
+}
+
+/* the endpoint as a path: with the two segments of a legacy id taken apart */
+static bool
+EndpointPath(const char *endpoint, char *out, size_t size)
+{
+	if (size == 0 || !FalEndpointIsValid(endpoint))
+		return false;
+	out[0] = '\0';
+	if (!WireAppend(out, size, endpoint))
+		return false;
+	if (SegmentCount(endpoint) == 1)
+		out[strspn(out, DIGITS)] = '/';
+	return true;
+}
+
+/* the rule of @fal-ai/client's utils.ts and fal_client's AppId */
+bool
+FalAppPath(const char *endpoint, char *out, size_t size)
+{
+	char		path[FAL_PATH_SIZE];
+	char	   *end = path;
+	int			segments;
+
+	if (size == 0 || !EndpointPath(endpoint, path, sizeof(path)))
+		return false;
+
+	segments = HasNamespace(path) ? 3 : 2;
+	for (;;)
+	{
+		end += strcspn(end, "/");
+		if (--segments == 0 || *end == '\0')
+			break;
+		end++;
+	}
+	*end = '\0';
+
+	out[0] = '\0';
+	return WireAppend(out, size, path);
+}
+
+bool
+FalSubmitUrl(const char *base, const char *endpoint, const char *webhook_url,
+			 char *out, size_t size)
+{
+	char		path[FAL_PATH_SIZE];
+
+	if (size == 0 || !WireBaseUrlIsValid(base) || !EndpointPath(endpoint, path, sizeof(path)))
+		return false;
+
+	out[0] = '\0';
+	if (!WireAppend(out, size, base) || !WireAppend(out, size, "/") ||
+		!WireAppend(out, size, path))
+		return false;
+	if (webhook_url == NULL || webhook_url[0] == '\0')
+		return true;
+	return WireAppend(out, size, "?fal_webhook=") &&
+		WireAppendEncoded(out, size, webhook_url, "");
+}
+
+bool
+FalRequestUrl(const char *base, const char *endpoint, const char *request_id,
+			  FalCall call, char *out, size_t size)
+{
+	static const char *const suffixes[] = {
+		[FAL_CALL_STATUS] = "/status",
+		[FAL_CALL_RESULT] = "",
+		[FAL_CALL_CANCEL] = "/cancel",
+	};
+	char		path[FAL_PATH_SIZE];
+
+	if (size == 0 || !WireBaseUrlIsValid(base) || !FalRequestIdIsValid(request_id) ||
+		!FalAppPath(endpoint, path, sizeof(path)))
+		return false;
+
+	out[0] = '\0';
+	return WireAppend(out, size, base) && WireAppend(out, size, "/") &&
+		WireAppend(out, size, path) && WireAppend(out, size, "/requests/") &&
+		WireAppend(out, size, request_id) && WireAppend(out, size, suffixes[call]);
+}
+
+bool
+FalAuthHeader(const char *key, char *out, size_t size)
+{
+	static const char blank[] = " \t\r\n\v\f";
+	const char *end;
+	int			len;
+
+	/* a stray newline makes fal answer "No user found" */
+	key += strspn(key, blank);
+	for (end = key + strlen(key); end > key && strchr(blank, end[-1]) != NULL;)
+		end--;
+	if (end == key)
+		return false;
+
+	for (const char *p = key; p < end; p++)
+	{
+		if (*p <= 0x20 || *p >= 0x7f)
+			return false;
+	}
+	len = snprintf(out, size, "Authorization: Key %.*s", (int) (end - key), key);
+	return len > 0 && (size_t) len < size;
+}
+
+/*----------
+ * Retry-After
+ *----------
+ */
+
+static int
+MonthNumber(const char *name)
+{
+	static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+	const char *found = strstr(months, name);
+
+	return found != NULL && strlen(name) == 3 && (found - months) % 3 == 0
+		? (int) (found - months) / 3 + 1 : 0;
+}
+
+/* days since 1970-01-01 in the proleptic Gregorian calendar */
+static int64_t
+DaysFromDate(int year, int month, int day)
+{
+	int			y = month <= 2 ? year - 1 : year;	/* the year that begins in March */
+	int			m = month <= 2 ? month + 9 : month - 3;
+
+	return (int64_t) 365 * y + y / 4 - y / 100 + y / 400 + (153 * m + 2) / 5 + day - 1 - 719468;
+}
+
+/* the three forms of RFC 9110 5.6.7, all in GMT; -1 if it is none of them */
+static int64_t
+ParseHttpDate(const char *text)
+{
+	char		month_name[4] = "";
+	int			year = 0,
+				month,
+				day = 0,
+				hour = 0,
+				minute = 0,
+				second = 0;
+
+	if (sscanf(text, "%*3[A-Za-z], %2d %3[A-Za-z] %4d %2d:%2d:%2d GMT",
+			   &day, month_name, &year, &hour, &minute, &second) == 6)
+		 /* IMF-fixdate */ ;
+	else if (sscanf(text, "%*9[A-Za-z], %2d-%3[A-Za-z]-%2d %2d:%2d:%2d GMT",
+					&day, month_name, &year, &hour, &minute, &second) == 6)
+		year += 2000;			/* RFC 850; no wait reaches back to 19xx */
+	else if (sscanf(text, "%*3[A-Za-z] %3[A-Za-z] %2d %2d:%2d:%2d %4d",
+					month_name, &day, &hour, &minute, &second, &year) != 6)
+		return -1;				/* nor asctime */
+
+	month = MonthNumber(month_name);
+	if (month == 0 || year < 1970 || day < 1 || day > 31 || hour < 0 || hour > 23 ||
+		minute < 0 || minute > 59 || second < 0 || second > 60)
+		return -1;
+	return ((DaysFromDate(year, month, day) * 24 + hour) * 60 + minute) * 60 + second;
+}
+
+int
+FalRetryAfter(const char *header, time_t now)
+{
+	size_t		digits;
+	int64_t		seconds;
+
+	header += strspn(header, " \t");
+	digits = strspn(header, DIGITS);
+	if (digits > 0)
+	{
+		if (header[digits + strspn(header + digits, " \t")] != '\0')
+			return -1;
+		seconds = digits > 9 ? MAX_RETRY_AFTER : strtol(header, NULL, 10);
+	}
+	else
+	{
+		seconds = ParseHttpDate(header);
+		if (seconds < 0)
+			return -1;
+		seconds -= (int64_t) now;
+	}
+	if (seconds < 0)
+		return 0;
+	return seconds > MAX_RETRY_AFTER ? MAX_RETRY_AFTER : (int) seconds;
+}

@@ -1,0 +1,498 @@
+/*
+ * hosts.c
+ *	  Where a video may come from, and which addresses are public.
+ *
+ * URLs are split by libcurl, which also fetches them: two parsers that read
+ * one URL differently are how such filters are got around.  libcurl turns odd
+ * spellings of IPv4 addresses (0x7f.1, 2130706433) into the usual one before
+ * we look, and the address that a name leads to is judged where the socket is
+ * opened.
+ */
+#include "hosts.h"
+
+#include <curl/curl.h>
+#include <netinet/in.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#define LOWER	"abcdefghijklmnopqrstuvwxyz"
+#define DIGITS	"0123456789"
+
+#define lengthof(array) (sizeof(array) / sizeof((array)[0]))
+
+/* a DNS name has at most 253 characters (RFC 1035 3.1) */
+#define HOST_SIZE 256
+
+/* longest sensible entry: scheme, name, port */
+#define ENTRY_SIZE 300
+
+/*----------
+ * URLs
+ *----------
+ */
+
+typedef struct Origin
+{
+	char		scheme[8];
+	char		host[HOST_SIZE];	/* lower case, no trailing dot; IPv6 in brackets */
+	char		port[6];
+} Origin;
+
+static bool
+CopyLower(char *out, size_t size, const char *text)
+{
+	size_t		len = strlen(text);
+
+	if (len >= size)
+		return false;
+	for (size_t i = 0; i <= len; i++)
+		out[i] = text[i] >= 'A' && text[i] <= 'Z' ? (char) (text[i] + 32) : text[i];
+	return true;
+}
+
+/* one part of a URL in lower case; false when it is absent or too long */
+static bool
+GetPart(CURLU *url, CURLUPart part, unsigned int flags, char *out, size_t size)
+{
+	char	   *text = NULL;
+	bool		found = curl_url_get(url, part, &text, flags) == CURLUE_OK && text != NULL;
+	bool		copied = found && CopyLower(out, size, text);
+
+	curl_free(text);
+	return copied;
+}
+
+static bool
+HasPart(CURLU *url, CURLUPart part)
+{
+	char	   *text = NULL;
+	bool		found = curl_url_get(url, part, &text, 0) == CURLUE_OK && text != NULL;
+
+	curl_free(text);
+	return found;
+}
+
+static CURLU *
+ParseUrl(const char *text)
+{
+	CURLU	   *url = curl_url();
+
+	if (url != NULL && curl_url_set(url, CURLUPART_URL, text, 0) == CURLUE_OK)
+		return url;
+	curl_url_cleanup(url);
+	return NULL;
+}
+
+/* a DNS name, an IPv4 address or a bracketed IPv6 address */
+static bool
+HostIsPlain(const char *host)
+{
+	size_t		len = strlen(host);
+
+	if (host[0] == '[')
+		return strspn(host + 1, DIGITS "abcdef:.") == len - 2 && host[len - 1] == ']';
+	return len > 0 && host[0] != '.' && strspn(host, LOWER DIGITS ".-_") == len;
+}
+
+/* NULL on success, else what is wrong with it */
+static const char *
+ReadOrigin(CURLU *url, Origin *origin)
+{
+	size_t		len;
+
+	if (!GetPart(url, CURLUPART_SCHEME, 0, origin->scheme, sizeof(origin->scheme)) ||
+		(strcmp(origin->scheme, "https") != 0 && strcmp(origin->scheme, "http") != 0))
+		return "the scheme is neither https nor http";
+	if (HasPart(url, CURLUPART_USER) || HasPart(url, CURLUPART_PASSWORD))
+		return "it carries credentials";
+	if (HasPart(url, CURLUPART_ZONEID) ||
+		!GetPart(url, CURLUPART_HOST, 0, origin->host, sizeof(origin->host)))
+		return "the host is not usable";
+	if (!GetPart(url, CURLUPART_PORT, CURLU_DEFAULT_PORT, origin->port, sizeof(origin->port)))
+		return "the port is not usable";
+
+	/* "host." is the same name, spelled as fully qualified */
+	len = strlen(origin->host);
+	if (len > 1 && origin->host[len - 1] == '.')
+		origin->host[len - 1] = '\0';
+	return HostIsPlain(origin->host) ? NULL : "the host is not usable";
+}
+
+static const char *
+ParseOrigin(const char *text, Origin *origin)
+{
+	CURLU	   *url = ParseUrl(text);
+	const char *wrong = url != NULL ? ReadOrigin(url, origin) : "it is not a URL";
+
+	curl_url_cleanup(url);
+	return wrong;
+}
+
+static bool
+OriginsAreEqual(const Origin *a, const Origin *b)
+{
+	return strcmp(a->scheme, b->scheme) == 0 && strcmp(a->host, b->host) == 0 &&
+		strcmp(a->port, b->port) == 0;
+}
+
+static bool
+OriginIsPublicHttps(const Origin *origin)
+{
+	return strcmp(origin->scheme, "https") == 0 && strcmp(origin->port, "443") == 0;
+}
+
+/*----------
+ * The list
+ *----------
+ */
+
+typedef enum EntryKind
+{
+	ENTRY_HOST,					/* name: this host */
+	ENTRY_BELOW,				/* name: ".domain", hosts that end so */
+	ENTRY_ORIGIN
+} EntryKind;
+
+typedef struct Entry
+{
+	EntryKind	kind;
+	char		name[HOST_SIZE];
+	Origin		origin;
+} Entry;
+
+/* take the next entry's text off the list, without blanks around; false at the end */
+static bool
+NextEntry(const char **list, char *out, size_t size, bool *fits)
+{
+	static const char blank[] = " \t\r\n";
+	const char *start;
+	size_t		len;
+
+	if (*list == NULL)
+		return false;
+	start = *list + strspn(*list, blank);
+	len = strcspn(start, ",");
+	*list = start[len] == ',' ? start + len + 1 : NULL;
+	while (len > 0 && strchr(blank, start[len - 1]) != NULL)
+		len--;
+
+	*fits = len < size;
+	if (*fits)
+	{
+		memcpy(out, start, len);
+		out[len] = '\0';
+	}
+	return true;
+}
+
+/* scheme://host:port and nothing more; what follows would be ignored */
+static const char *
+ReadOriginEntry(const char *text, Origin *origin)
+{
+	const char *host = strstr(text, "://") + 3;
+
+	if (strpbrk(host, "/?#") != NULL)
+		return "nothing may follow host and port";
+	return ParseOrigin(text, origin);
+}
+
+/* NULL on success, else what is wrong with it */
+static const char *
+ReadEntry(const char *text, Entry *entry)
+{
+	size_t		len;
+
+	if (text[0] == '\0')
+		return "an entry is empty";
+	if (strstr(text, "://") != NULL)
+	{
+		entry->kind = ENTRY_ORIGIN;
+		return ReadOriginEntry(text, &entry->origin);
+	}
+
+	entry->kind = strncmp(text, "*.", 2) == 0 ? ENTRY_BELOW : ENTRY_HOST;
+	if (!CopyLower(entry->name, sizeof(entry->name), entry->kind == ENTRY_BELOW ? text + 1 : text))
+		return "the name is too long";
+	len = strlen(entry->name);
+	if (len > 1 && entry->name[len - 1] == '.')
+		entry->name[len - 1] = '\0';
+	if (!HostIsPlain(entry->kind == ENTRY_BELOW ? entry->name + 1 : entry->name))
+		return "it is not a host, *.domain or scheme://host:port";
+	return NULL;
+}
+
+static bool
+EndsWith(const char *text, const char *suffix)
+{
+	size_t		len = strlen(text);
+	size_t		suffix_len = strlen(suffix);
+
+	return len > suffix_len && strcmp(text + len - suffix_len, suffix) == 0;
+}
+
+static bool
+EntryMatches(const Entry *entry, const Origin *origin)
+{
+	switch (entry->kind)
+	{
+		case ENTRY_HOST:
+			return strcmp(entry->name, origin->host) == 0;
+		case ENTRY_BELOW:
+			return EndsWith(origin->host, entry->name);
+		case ENTRY_ORIGIN:
+			return OriginsAreEqual(&entry->origin, origin);
+	}
+	return false;
+}
+
+static void
+Explain(char *why, size_t why_size, const char *what, const char *detail)
+{
+	if (why != NULL && why_size > 0)
+		(void) snprintf(why, why_size, "%s%s%s", what, detail != NULL ? ": " : "",
+						detail != NULL ? detail : "");
+}
+
+HostVerdict
+HostsJudgeUrl(const char *list, const char *url, char *why, size_t why_size)
+{
+	Origin		origin;
+	const char *wrong = ParseOrigin(url, &origin);
+	char		text[ENTRY_SIZE];
+	bool		fits;
+	bool		listed = false;
+
+	Explain(why, why_size, "", NULL);
+	if (wrong != NULL)
+	{
+		Explain(why, why_size, wrong, NULL);
+		return HOST_DENIED;
+	}
+
+	while (NextEntry(&list, text, sizeof(text), &fits))
+	{
+		Entry		entry;
+
+		if (!fits || ReadEntry(text, &entry) != NULL || !EntryMatches(&entry, &origin))
+			continue;
+		if (entry.kind == ENTRY_ORIGIN)
+			return HOST_EXACT;
+		listed = true;
+	}
+
+	if (!listed)
+		Explain(why, why_size, "the host is not in vibevideo.media_hosts", origin.host);
+	else if (!OriginIsPublicHttps(&origin))
+		Explain(why, why_size, "only https on port 443 is allowed for this host", origin.host);
+	else
+		return HOST_PUBLIC;
+	return HOST_DENIED;
+}
+
+bool
+HostsListIsValid(const char *list, char *why, size_t why_size)
+{
+	char		text[ENTRY_SIZE];
+	bool		fits;
+
+	Explain(why, why_size, "", NULL);
+	if (list[strspn(list, " \t\r\n")] == '\0')
+		return true;			/* nothing is allowed */
+
+	while (NextEntry(&list, text, sizeof(text), &fits))
+	{
+		Entry		entry;
+		const char *wrong = fits ? ReadEntry(text, &entry) : "an entry is too long";
+
+		if (wrong == NULL)
+			continue;
+		Explain(why, why_size, wrong, fits && text[0] != '\0' ? text : NULL);
+		return false;
+	}
+	return true;
+}
+
+static const char *
+ReadBareOrigin(const char *text, Origin *origin)
+{
+	return strchr(text, '#') != NULL ? "it has a fragment" : ParseOrigin(text, origin);
+}
+
+bool
+HostsSameOrigin(const char *a, const char *b)
+{
+	Origin		origin_a;
+	Origin		origin_b;
+
+	return ReadBareOrigin(a, &origin_a) == NULL && ReadBareOrigin(b, &origin_b) == NULL &&
+		OriginsAreEqual(&origin_a, &origin_b);
+}
+
+bool
+HostsResolveRedirect(const char *from, const char *location, char *out, size_t size)
+{
+	CURLU	   *url = ParseUrl(from);
+	Origin		origin;
+	char	   *text = NULL;
+	size_t		len;
+	bool		resolved;
+
+	/* blanks in a Location are encoded, as libcurl itself does when it follows */
+	resolved = url != NULL && ReadOrigin(url, &origin) == NULL && location[0] != '\0' &&
+		curl_url_set(url, CURLUPART_URL, location, CURLU_URLENCODE) == CURLUE_OK &&
+		curl_url_set(url, CURLUPART_FRAGMENT, NULL, 0) == CURLUE_OK &&
+		ReadOrigin(url, &origin) == NULL &&
+		curl_url_get(url, CURLUPART_URL, &text, 0) == CURLUE_OK;
+
+	if (resolved)
+	{
+		len = strlen(text);
+		resolved = len < size;
+		if (resolved)
+			memcpy(out, text, len + 1);
+	}
+	curl_free(text);
+	curl_url_cleanup(url);
+	return resolved;
+}
+
+/*----------
+ * Addresses
+ *----------
+ */
+
+typedef struct Range
+{
+	uint8_t		prefix[16];
+	int			bits;
+} Range;
+
+/*
+ * IPv4 that is not plain Internet: RFC 6890's registry and what was added to
+ * it since.  A server that fetches from these fetches from its own network.
+ */
+static const Range SpecialV4[] = {
+	{{0}, 8},					/* "this network", RFC 1122 */
+	{{10}, 8},					/* private, RFC 1918 */
+	{{100, 64}, 10},			/* carrier-grade NAT, RFC 6598 */
+	{{127}, 8},					/* loopback, RFC 1122 */
+	{{168, 63, 129, 16}, 32},	/* Azure's host agent, on every one of its machines */
+	{{169, 254}, 16},			/* link-local and cloud metadata, RFC 3927 */
+	{{172, 16}, 12},			/* private, RFC 1918 */
+	{{192, 0, 0}, 24},			/* protocol assignments, RFC 6890 */
+	{{192, 0, 2}, 24},			/* documentation, RFC 5737 */
+	{{192, 88, 99}, 24},		/* 6to4 relays, RFC 7526 */
+	{{192, 168}, 16},			/* private, RFC 1918 */
+	{{198, 18}, 15},			/* benchmarking, RFC 2544 */
+	{{198, 51, 100}, 24},		/* documentation, RFC 5737 */
+	{{203, 0, 113}, 24},		/* documentation, RFC 5737 */
+	{{224}, 4},					/* multicast, RFC 5771 */
+	{{240}, 4},					/* reserved and broadcast, RFC 1112 */
+};
+
+/*
+ * IPv6: only 2000::/3 is given out as global unicast (RFC 4291), which leaves
+ * out loopback, unique local (RFC 4193), link-local, site-local and multicast.
+ * Of it these are special.
+ */
+static const Range GlobalV6 = {{0x20}, 3};
+static const Range SpecialV6[] = {
+	{{0x20, 0x01, 0x00}, 23},	/* protocol assignments, RFC 2928; Teredo is in it */
+	{{0x20, 0x01, 0x0d, 0xb8}, 32}, /* documentation, RFC 3849 */
+	{{0x20, 0x02}, 16},			/* 6to4, RFC 3056: leads to any IPv4 address */
+	{{0x3f, 0xff}, 20},			/* documentation, RFC 9637 */
+};
+
+/* IPv6 that stands for the IPv4 address in its last four bytes */
+static const Range MappedV4 = {{[10] = 0xff, [11] = 0xff}, 96}; /* RFC 4291 2.5.5.2 */
+static const Range Nat64 = {{0x00, 0x64, 0xff, 0x9b}, 96};	/* RFC 6052 2.1 */
+
+static bool
+InRange(const uint8_t *address, const Range *range)
+{
+	int			bytes = range->bits / 8;
+	int			rest = range->bits % 8;
+	uint8_t		mask = (uint8_t) (0xff << (8 - rest));
+
+	if (memcmp(address, range->prefix, (size_t) bytes) != 0)
+		return false;
+	return rest == 0 || (address[bytes] & mask) == (range->prefix[bytes] & mask);
+}
+
+static bool
+InAnyRange(const uint8_t *address, const Range *ranges, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+	{
+		if (InRange(address, &ranges[i]))
+			return true;
+	}
+	return false;
+}
+
+static bool
+V4IsPublic(const uint8_t *address)
+{
+	return !InAnyRange(address, SpecialV4, lengthof(SpecialV4));
+}
+
+static bool
+V6IsPublic(const uint8_t *address)
+{
+	/* on a network of IPv6 only, DNS64 gives every IPv4 host such an address */
+	if (InRange(address, &MappedV4) || InRange(address, &Nat64))
+		return V4IsPublic(address + 12);
+	return InRange(address, &GlobalV6) && !InAnyRange(address, SpecialV6, lengthof(SpecialV6));
+}
+
+bool
+HostsAddressIsPublic(const struct sockaddr *addr)
+{
+	struct sockaddr_in v4;
+	struct sockaddr_in6 v6;
+
+	/* copied, because libcurl's buffer may be aligned for sockaddr only */
+	switch (addr->sa_family)
+	{
+		case AF_INET:
+			memcpy(&v4, addr, sizeof(v4));
+			return V4IsPublic((const uint8_t *) &v4.sin_addr);
+		case AF_INET6:
+			memcpy(&v6, addr, sizeof(v6));
+			return V6IsPublic(v6.sin6_addr.s6_addr);
+		default:
+			return false;
+	}
+}
+
+/*----------
+ * Media
+ *----------
+ */
+
+bool
+MediaSniff(const unsigned char *bytes, size_t len, const char **name)
+{
+	static const unsigned char ebml[] = {0x1a, 0x45, 0xdf, 0xa3};	/* RFC 8794 11.2.1 */
+
+	if (len < MEDIA_SNIFF_BYTES)
+		return false;
+
+	/* an ISO base media file begins with a box: size, type, contents (ISO 14496-12 4.3) */
+	if (memcmp(bytes + 4, "ftyp", 4) == 0)
+	{
+		uint32_t	box_size = (uint32_t) bytes[0] << 24 | (uint32_t) bytes[1] << 16 |
+			(uint32_t) bytes[2] << 8 | bytes[3];
+
+		*name = "mp4";
+		return box_size >= 8;
+	}
+	if (memcmp(bytes, ebml, sizeof(ebml)) == 0)
+	{
+		*name = "webm";
+		return true;
+	}
+	return false;
+}

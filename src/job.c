@@ -1,0 +1,1025 @@
+/*
+ * job.c
+ *	  Every statement on jobs, the binding and the app's rows.
+ *
+ * Statements on our own tables run as the extension's owner, statements on
+ * the app's table as whoever the function says.  All names and operators are
+ * qualified: nothing depends on search_path.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+
+#include "guc.h"
+#include "identity.h"
+#include "job.h"
+
+#define ACTIVE_STATES "ARRAY['pending', 'submitting', 'submit_unknown', 'queued', 'generating', 'processing']"
+#define MAX_INPUT_BYTES (1024 * 1024)
+
+/*----------
+ * Statements on our own tables, planned once a session
+ *----------
+ */
+typedef enum StatementId
+{
+	S_BINDING,
+	S_FIND_ACTIVE,
+	S_FIND_LATEST,
+	S_INSERT,
+	S_CLAIM_SUBMIT,
+	S_CLAIM_POLL,
+	S_CLAIM_COPY,
+	S_READ,
+	S_RECORD,
+	S_PROGRESS,
+	S_EXPIRE,
+	S_NEXT_DUE,
+	S_PRUNE,
+	S_DESCRIBE,
+	S_DIRTY,
+	S_DIRTY_ONE,
+	S_ROW_DONE,
+	S_MODEL,
+	S_COUNT
+} StatementId;
+
+#define JOB_COLUMNS \
+	"j.job_id, j.vibelog_id, j.state, j.model, j.input::pg_catalog.text, j.request_id, " \
+	"j.media_url, j.media_type, j.object_key, j.error_code, j.error, j.bytes_total, j.lease, " \
+	"j.tries, j.crashes, j.attempt, j.queue_position, j.created_at, j.submitted_at, j.cancel_requested_at"
+
+/*
+ * A claim takes what is due, oldest first, passing over what others hold, and
+ * stamps it with a new fencing token.  $1 max, $2 due before, $3 now, $4 lease in ms.
+ */
+#define CLAIM(set, which, order) \
+	"UPDATE vibevideo.job j SET " set \
+	" lease = pg_catalog.nextval('vibevideo.lease_seq'), leased_by = pg_catalog.pg_backend_pid()," \
+	" next_at = $3 OPERATOR(pg_catalog.+) $4 OPERATOR(pg_catalog.*) '1 ms'::pg_catalog.interval" \
+	" WHERE j.job_id OPERATOR(pg_catalog.=) ANY (ARRAY(" \
+	"SELECT d.job_id FROM vibevideo.job d WHERE " which \
+	" AND d.next_at OPERATOR(pg_catalog.<=) $2" \
+	" ORDER BY " order " LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED))" \
+	" RETURNING " JOB_COLUMNS
+
+#define CLAIM_TYPES {INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID}
+
+static const struct Statement
+{
+	const char *sql;
+	int			nargs;
+	Oid			types[20];
+}			statements[S_COUNT] =
+{
+	[S_BINDING] = {
+		"SELECT b.relation::pg_catalog.oid, c.relowner, b.id_type::pg_catalog.oid,"
+		" pg_catalog.format('%I.%I', n.nspname, c.relname), pg_catalog.quote_ident(b.id_column),"
+		" pg_catalog.quote_ident(b.prompt_column), pg_catalog.quote_ident(b.image_column),"
+		" b.input_function, b.model, b.build_index"
+		" FROM vibevideo.binding b"
+		" LEFT JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) b.relation"
+		" LEFT JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace",
+		0, {0}
+	},
+	[S_FIND_ACTIVE] = {
+		"SELECT j.job_id FROM vibevideo.job j WHERE j.vibelog_id OPERATOR(pg_catalog.=) $1"
+		" AND j.state OPERATOR(pg_catalog.=) ANY (" ACTIVE_STATES ")",
+		1, {TEXTOID}
+	},
+	[S_FIND_LATEST] = {
+		"SELECT j.job_id FROM vibevideo.job j WHERE j.vibelog_id OPERATOR(pg_catalog.=) $1"
+		" ORDER BY j.job_id DESC LIMIT 1",
+		1, {TEXTOID}
+	},
+	[S_INSERT] = {
+		"INSERT INTO vibevideo.job (vibelog_id, state, model, input, requested_by, lease, leased_by, next_at, attempt)"
+		" SELECT $1, $2, $3, $4::pg_catalog.jsonb, $5, pg_catalog.nextval('vibevideo.lease_seq'),"
+		" pg_catalog.pg_backend_pid(), $6, (SELECT COALESCE(pg_catalog.max(p.attempt), 0)"
+		" FROM vibevideo.job p WHERE p.vibelog_id OPERATOR(pg_catalog.=) $1) OPERATOR(pg_catalog.+) 1"
+		" ON CONFLICT (vibelog_id) WHERE state OPERATOR(pg_catalog.=) ANY (" ACTIVE_STATES ") DO NOTHING"
+		" RETURNING job_id, lease",
+		6, {TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID}
+	},
+	[S_CLAIM_SUBMIT] = {
+		CLAIM("state = 'submitting',",
+			  "d.state OPERATOR(pg_catalog.=) 'pending'",
+			  "d.priority DESC, d.next_at"),
+		4, CLAIM_TYPES
+	},
+	[S_CLAIM_POLL] = {
+		CLAIM("",
+			  "d.state OPERATOR(pg_catalog.=) ANY (ARRAY['queued', 'generating'])",
+			  "d.next_at"),
+		4, CLAIM_TYPES
+	},
+	[S_CLAIM_COPY] = {
+		CLAIM("",
+			  "d.state OPERATOR(pg_catalog.=) 'processing'",
+			  "d.next_at"),
+		4, CLAIM_TYPES
+	},
+	[S_READ] = {
+		"SELECT " JOB_COLUMNS " FROM vibevideo.job j WHERE j.job_id OPERATOR(pg_catalog.=) $1",
+		1, {INT8OID}
+	},
+
+	/*
+	 * The one way a step's outcome gets into a job.  Only the holder of the
+	 * newest lease matches.
+	 */
+	[S_RECORD] = {
+		"UPDATE vibevideo.job j SET state = u.state, tries = u.tries, next_at = u.next_at,"
+		" queue_position = u.queue_position, error_code = u.error_code, error = u.error,"
+		" request_id = COALESCE(u.request_id, j.request_id),"
+		" media_url = COALESCE(u.media_url, j.media_url),"
+		" media_type = COALESCE(u.media_type, j.media_type),"
+		" object_key = COALESCE(u.object_key, j.object_key),"
+		" video_url = COALESCE(u.video_url, j.video_url),"
+		" bytes_done = COALESCE(u.bytes_done, j.bytes_done),"
+		" bytes_total = COALESCE(u.bytes_total, j.bytes_total),"
+		" sha256 = COALESCE(u.sha256, j.sha256),"
+		" leased_by = NULL, updated_at = $16, crashes = 0,"
+		" submitted_at = CASE WHEN u.request_id IS NOT NULL THEN COALESCE(j.submitted_at, $16) ELSE j.submitted_at END,"
+		" generated_at = CASE WHEN u.media_url IS NOT NULL THEN COALESCE(j.generated_at, $16) ELSE j.generated_at END,"
+		" completed_at = CASE WHEN u.next_at IS NULL THEN $16 END"
+		" FROM ROWS FROM (pg_catalog.unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $17))"
+		" AS u(job_id, lease, state, tries, next_at, queue_position, error_code, error, request_id,"
+		" media_url, media_type, object_key, video_url, bytes_done, bytes_total, sha256)"
+		" WHERE j.job_id OPERATOR(pg_catalog.=) u.job_id AND j.lease OPERATOR(pg_catalog.=) u.lease"
+		" RETURNING j.job_id",
+		17, {INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID,
+			INT4ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
+			TEXTARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZOID, BYTEAARRAYOID}
+	},
+	[S_PROGRESS] = {
+		"UPDATE vibevideo.job j SET bytes_done = $3, bytes_total = $4, next_at = $5"
+		" WHERE j.job_id OPERATOR(pg_catalog.=) $1 AND j.lease OPERATOR(pg_catalog.=) $2",
+		5, {INT8OID, INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID}
+	},
+	[S_EXPIRE] = {
+		"UPDATE vibevideo.job j SET state = 'submit_unknown', error_code = 'answer_lost',"
+		" error = 'the process that sent the job ended before it had an answer',"
+		" lease = pg_catalog.nextval('vibevideo.lease_seq'), leased_by = NULL, next_at = $1"
+		" WHERE j.state OPERATOR(pg_catalog.=) 'submitting' AND (j.next_at OPERATOR(pg_catalog.<=) $1 OR $2)",
+		2, {TIMESTAMPTZOID, BOOLOID}
+	},
+	[S_NEXT_DUE] = {
+		"SELECT LEAST("
+		"(SELECT pg_catalog.min(j.next_at) FROM vibevideo.job j WHERE j.state OPERATOR(pg_catalog.=) ANY (ARRAY['pending', 'submitting', 'submit_unknown'])"
+		" AND j.state OPERATOR(pg_catalog.<>) 'submit_unknown'),"
+		"(SELECT pg_catalog.min(j.next_at) FROM vibevideo.job j WHERE j.state OPERATOR(pg_catalog.=) ANY (ARRAY['queued', 'generating'])),"
+		"(SELECT pg_catalog.min(j.next_at) FROM vibevideo.job j WHERE j.state OPERATOR(pg_catalog.=) 'processing'),"
+		"(SELECT pg_catalog.min(j.row_next_at) FROM vibevideo.job j WHERE j.row_dirty)),"
+		" (SELECT pg_catalog.count(*) FROM (SELECT FROM vibevideo.job j WHERE j.state OPERATOR(pg_catalog.=) ANY (" ACTIVE_STATES ") LIMIT 1) a)",
+		0, {0}
+	},
+	[S_PRUNE] = {
+		"DELETE FROM vibevideo.job j WHERE j.job_id OPERATOR(pg_catalog.=) ANY (ARRAY("
+		"SELECT d.job_id FROM vibevideo.job d"
+		" WHERE d.completed_at OPERATOR(pg_catalog.<) $1 AND d.next_at IS NULL AND NOT d.row_dirty"
+		" ORDER BY d.completed_at LIMIT $2))",
+		2, {TIMESTAMPTZOID, INT4OID}
+	},
+	[S_DESCRIBE] = {
+		"SELECT vibevideo.describe(j) FROM vibevideo.job j WHERE j.job_id OPERATOR(pg_catalog.=) $1",
+		1, {INT8OID}
+	},
+
+#define DIRTY_COLUMNS \
+	"SELECT j.job_id, j.vibelog_id, vibevideo.shown_status(j.state), j.request_id, j.video_url," \
+	" CASE WHEN j.state OPERATOR(pg_catalog.=) 'completed' THEN j.completed_at END," \
+	" CASE WHEN j.state OPERATOR(pg_catalog.=) 'failed' THEN j.error" \
+	" WHEN j.state OPERATOR(pg_catalog.=) 'submit_unknown' THEN vibevideo.job_message(j) END," \
+	" j.row_tries" \
+	" FROM vibevideo.job j"
+	[S_DIRTY] = {
+		DIRTY_COLUMNS " WHERE j.row_dirty AND j.row_next_at OPERATOR(pg_catalog.<=) $1"
+		" ORDER BY j.row_next_at LIMIT $2 FOR NO KEY UPDATE OF j SKIP LOCKED",
+		2, {TIMESTAMPTZOID, INT4OID}
+	},
+	[S_DIRTY_ONE] = {
+		DIRTY_COLUMNS " WHERE j.job_id OPERATOR(pg_catalog.=) $1 FOR NO KEY UPDATE OF j",
+		1, {INT8OID}
+	},
+	[S_ROW_DONE] = {
+		"UPDATE vibevideo.job j SET row_dirty = $2, row_error = $3, row_tries = $4, row_next_at = $5"
+		" WHERE j.job_id OPERATOR(pg_catalog.=) $1",
+		5, {INT8OID, BOOLOID, TEXTOID, INT4OID, TIMESTAMPTZOID}
+	},
+	[S_MODEL] = {
+		"SELECT m.max_prompt, m.needs_image FROM vibevideo.model m WHERE m.endpoint OPERATOR(pg_catalog.=) $1",
+		1, {TEXTOID}
+	},
+};
+
+static SPIPlanPtr plans[S_COUNT];
+
+static void
+Fail(const char *what, int rc)
+{
+	elog(ERROR, "vibevideo: %s: %s", what, SPI_result_code_string(rc));
+}
+
+/* nulls: one character an argument, 'n' for NULL; NULL pointer when none is */
+static uint64
+Execute(StatementId id, Datum *args, const char *nulls)
+{
+	const struct Statement *statement = &statements[id];
+	Identity	saved;
+	int			rc;
+
+	IdentityBecomeExtensionOwner(&saved);
+	if (plans[id] == NULL)
+	{
+		SPIPlanPtr	plan = SPI_prepare(statement->sql, statement->nargs, (Oid *) statement->types);
+
+		if (plan == NULL)
+			Fail("prepare", SPI_result);
+		SPI_keepplan(plan);
+		plans[id] = plan;
+	}
+	rc = SPI_execute_plan(plans[id], args, nulls, false, 0);
+	if (rc < 0)
+		Fail("execute", rc);
+	IdentityResume(&saved);
+	return SPI_processed;
+}
+
+/*----------
+ * Reading results
+ *----------
+ */
+static char *
+GetText(HeapTuple tuple, TupleDesc desc, int column)
+{
+	bool		isnull;
+	Datum		value = SPI_getbinval(tuple, desc, column, &isnull);
+
+	return isnull ? NULL : TextDatumGetCString(value);
+}
+
+static int64
+GetInt(HeapTuple tuple, TupleDesc desc, int column, int64 if_null)
+{
+	bool		isnull;
+	Datum		value = SPI_getbinval(tuple, desc, column, &isnull);
+
+	if (isnull)
+		return if_null;
+	return SPI_gettypeid(desc, column) == INT4OID ? DatumGetInt32(value) : DatumGetInt64(value);
+}
+
+static TimestampTz
+GetTime(HeapTuple tuple, TupleDesc desc, int column)
+{
+	bool		isnull;
+	Datum		value = SPI_getbinval(tuple, desc, column, &isnull);
+
+	return isnull ? 0 : DatumGetTimestampTz(value);
+}
+
+/* the only value of the only row, 0 if there is none */
+static int64
+FirstInt(void)
+{
+	return SPI_processed == 0 ? 0 : GetInt(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, 0);
+}
+
+static Job *
+ReadJob(HeapTuple tuple, TupleDesc desc, MemoryContext mcxt)
+{
+	MemoryContext old = MemoryContextSwitchTo(mcxt);
+	Job		   *job = palloc0(sizeof(Job));
+
+	job->job_id = GetInt(tuple, desc, 1, 0);
+	job->vibelog_id = GetText(tuple, desc, 2);
+	job->state = GetText(tuple, desc, 3);
+	job->model = GetText(tuple, desc, 4);
+	job->input = GetText(tuple, desc, 5);
+	job->request_id = GetText(tuple, desc, 6);
+	job->media_url = GetText(tuple, desc, 7);
+	job->media_type = GetText(tuple, desc, 8);
+	job->object_key = GetText(tuple, desc, 9);
+	job->error_code = GetText(tuple, desc, 10);
+	job->error = GetText(tuple, desc, 11);
+	job->bytes_total = GetInt(tuple, desc, 12, -1);
+	job->lease = GetInt(tuple, desc, 13, 0);
+	job->tries = (int) GetInt(tuple, desc, 14, 0);
+	job->crashes = (int) GetInt(tuple, desc, 15, 0);
+	job->attempt = (int) GetInt(tuple, desc, 16, 1);
+	job->queue_position = (int) GetInt(tuple, desc, 17, -1);
+	job->created_at = GetTime(tuple, desc, 18);
+	job->submitted_at = GetTime(tuple, desc, 19);
+	job->cancel_requested_at = GetTime(tuple, desc, 20);
+	MemoryContextSwitchTo(old);
+	return job;
+}
+
+/*----------
+ * The binding
+ *----------
+ */
+
+/* GetText allocates in the current context, which is SPI's: keep a copy above it */
+static char *
+KeepText(HeapTuple tuple, TupleDesc desc, int column)
+{
+	char	   *text = GetText(tuple, desc, column);
+	char	   *kept = NULL;
+
+	if (text)
+	{
+		kept = SPI_palloc(strlen(text) + 1);
+		strcpy(kept, text);
+	}
+	return kept;
+}
+
+bool
+JobLoadBinding(Binding *binding)
+{
+	HeapTuple	tuple;
+	TupleDesc	desc;
+	bool		isnull;
+
+	memset(binding, 0, sizeof(*binding));
+	if (Execute(S_BINDING, NULL, NULL) == 0)
+		return false;
+	tuple = SPI_tuptable->vals[0];
+	desc = SPI_tuptable->tupdesc;
+	binding->relid = DatumGetObjectId(SPI_getbinval(tuple, desc, 1, &isnull));
+	binding->owner = DatumGetObjectId(SPI_getbinval(tuple, desc, 2, &isnull));
+	if (isnull)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("the table that was attached to vibevideo no longer exists"),
+				 errhint("Attach another one with SELECT vibevideo.attach('schema.table').")));
+	binding->id_type = DatumGetObjectId(SPI_getbinval(tuple, desc, 3, &isnull));
+	binding->relation = KeepText(tuple, desc, 4);
+	binding->id_column = KeepText(tuple, desc, 5);
+	binding->prompt_column = KeepText(tuple, desc, 6);
+	binding->image_column = KeepText(tuple, desc, 7);
+	binding->input_function = KeepText(tuple, desc, 8);
+	binding->model = KeepText(tuple, desc, 9);
+	if (binding->model == NULL)
+	{
+		binding->model = SPI_palloc(strlen(vv_model) + 1);
+		strcpy(binding->model, vv_model);
+	}
+	binding->build_index = DatumGetBool(SPI_getbinval(tuple, desc, 10, &isnull));
+	return true;
+}
+
+void
+JobRequireBinding(Binding *binding)
+{
+	if (!JobLoadBinding(binding))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("no table is attached to vibevideo"),
+				 errhint("Attach the app's table with SELECT vibevideo.attach('public.vibelogs').")));
+}
+
+/*----------
+ * Rows of the app
+ *----------
+ */
+
+/* Text back into the key's type: a parameter, never a part of the statement. */
+static Datum
+KeyDatum(const Binding *binding, const char *vibelog_id)
+{
+	Oid			input;
+	Oid			param;
+
+	getTypeInputInfo(binding->id_type, &input, &param);
+	return OidInputFunctionCall(input, (char *) vibelog_id, param, -1);
+}
+
+static uint64
+ExecuteOnRow(const Binding *binding, const char *sql, const char *vibelog_id, bool read_only)
+{
+	Datum		args[1] = {KeyDatum(binding, vibelog_id)};
+	Oid			types[1] = {binding->id_type};
+	int			rc = SPI_execute_with_args(sql, 1, types, args, NULL, read_only, 1);
+
+	if (rc < 0)
+		Fail(sql, rc);
+	return SPI_processed;
+}
+
+/*
+ * Locking clauses make RLS apply the UPDATE policies as well, even the weakest
+ * one.  FOR KEY SHARE does not conflict with our own writes of that row, so
+ * a job's row is always locked before the app's, and there is no deadlock.
+ */
+void
+JobCheckRow(const Binding *binding, const char *vibelog_id, bool lock)
+{
+	char	   *sql = psprintf("SELECT 1 FROM %s WHERE %s OPERATOR(pg_catalog.=) $1%s",
+							   binding->relation, binding->id_column,
+							   lock ? " FOR KEY SHARE" : "");
+
+	if (ExecuteOnRow(binding, sql, vibelog_id, false) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_VIBEVIDEO_NOT_FOUND),
+				 errmsg("there is no row %s in %s that you may %s", vibelog_id, binding->relation,
+						lock ? "update" : "see"),
+				 errhint("Row level security decides which rows a role can turn into videos.")));
+}
+
+/* What the model is sent, by the app's own function or from two columns. */
+static char *
+InputStatement(const Binding *binding)
+{
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	if (binding->input_function)
+		appendStringInfo(&sql, "SELECT %s(t)::pg_catalog.text, NULL::pg_catalog.text", binding->input_function);
+	else if (binding->image_column)
+		appendStringInfo(&sql,
+						 "SELECT (pg_catalog.jsonb_build_object('prompt', t.%s::pg_catalog.text)"
+						 " OPERATOR(pg_catalog.||) CASE WHEN t.%s::pg_catalog.text OPERATOR(pg_catalog.<>) ''"
+						 " THEN pg_catalog.jsonb_build_object('image_url', t.%s::pg_catalog.text)"
+						 " ELSE '{}' END)::pg_catalog.text, NULL::pg_catalog.text",
+						 binding->prompt_column, binding->image_column, binding->image_column);
+	else
+		appendStringInfo(&sql,
+						 "SELECT pg_catalog.jsonb_build_object('prompt', t.%s::pg_catalog.text)::pg_catalog.text,"
+						 " NULL::pg_catalog.text", binding->prompt_column);
+	appendStringInfo(&sql, " FROM %s t WHERE t.%s OPERATOR(pg_catalog.=) $1",
+					 binding->relation, binding->id_column);
+	return sql.data;
+}
+
+/* limits of the model, if we know any */
+static void
+CheckInput(const Binding *binding, const char *input)
+{
+	Datum		args[1] = {CStringGetTextDatum(binding->model)};
+	bool		known = Execute(S_MODEL, args, NULL) > 0;
+	int64		max_prompt = known ? GetInt(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, 0) : 0;
+	bool		isnull;
+	bool		needs_image = known &&
+		DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
+	Datum		json[1] = {CStringGetTextDatum(input)};
+	Oid			types[1] = {TEXTOID};
+	HeapTuple	tuple;
+	TupleDesc	desc;
+	int64		length;
+	char	   *kind;
+
+	if (SPI_execute_with_args("SELECT pg_catalog.jsonb_typeof($1::pg_catalog.jsonb),"
+							  " pg_catalog.length(($1::pg_catalog.jsonb) OPERATOR(pg_catalog.->>) 'prompt'),"
+							  " pg_catalog.length(pg_catalog.btrim(($1::pg_catalog.jsonb) OPERATOR(pg_catalog.->>) 'prompt', E' \\t\\r\\n')),"
+							  " (($1::pg_catalog.jsonb) OPERATOR(pg_catalog.->>) 'image_url') OPERATOR(pg_catalog.<>) ''",
+							  1, types, json, NULL, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "vibevideo: could not look into the model's input");
+	tuple = SPI_tuptable->vals[0];
+	desc = SPI_tuptable->tupdesc;
+	kind = GetText(tuple, desc, 1);
+	if (kind == NULL || strcmp(kind, "object") != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the model's input must be a JSON object, not %s", kind ? kind : "null"),
+				 errhint("Mend the input function %s.", binding->input_function ? binding->input_function : "")));
+	/* an input function may leave the prompt to a model that needs none */
+	if ((known || binding->input_function == NULL) && GetInt(tuple, desc, 3, 0) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the prompt is missing or empty"),
+				 errdetail("Model %s needs a prompt; nothing was sent.", binding->model),
+				 errhint("Fill in column %s.", binding->prompt_column)));
+	length = GetInt(tuple, desc, 2, 0);
+	if (max_prompt > 0 && length > max_prompt)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the prompt is too long: %lld characters, model %s takes %lld",
+						(long long) length, binding->model, (long long) max_prompt),
+				 errdetail("Nothing was sent."),
+				 errhint("Shorten the prompt, or choose another model.")));
+	if (needs_image)
+	{
+		Datum		has_image = SPI_getbinval(tuple, desc, 4, &isnull);
+
+		if (isnull || !DatumGetBool(has_image))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("the image is missing"),
+					 errdetail("Model %s needs image_url; nothing was sent.", binding->model),
+					 errhint("Fill in the image column, or attach the table with another model.")));
+	}
+}
+
+char *
+JobBuildInput(const Binding *binding, const char *vibelog_id)
+{
+	Identity	saved;
+	char	   *input = NULL;
+
+	IdentityBecomeTableOwner(binding->owner, &saved);
+	if (ExecuteOnRow(binding, InputStatement(binding), vibelog_id, false) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("the owner of %s cannot see row %s", binding->relation, vibelog_id),
+				 errhint("Row level security is forced on the owner: give it a policy, or ALTER TABLE … NO FORCE ROW LEVEL SECURITY.")));
+	input = KeepText(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	IdentityResume(&saved);
+	if (input == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the input function %s returned NULL for row %s",
+						binding->input_function ? binding->input_function : "", vibelog_id)));
+	if (strlen(input) > MAX_INPUT_BYTES)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the model's input is larger than %d bytes", MAX_INPUT_BYTES),
+				 errhint("Send media by URL.")));
+	CheckInput(binding, input);
+	return input;
+}
+
+/*----------
+ * Writing the app's rows.  The job is the truth; its row is written after it,
+ * in a subtransaction, as the table's owner.  Whatever the app's triggers do,
+ * a paid job is never lost to them.
+ *----------
+ */
+typedef struct DirtyJob
+{
+	int64		job_id;
+	char	   *vibelog_id;
+	Datum		values[5];
+	char		nulls[6];
+	int			tries;
+} DirtyJob;
+
+typedef enum RowOutcome
+{
+	ROW_WRITTEN,
+	ROW_LOCKED,
+	ROW_GONE
+} RowOutcome;
+
+static DirtyJob *
+ReadDirty(HeapTuple tuple, TupleDesc desc)
+{
+	DirtyJob   *dirty = palloc0(sizeof(DirtyJob));
+
+	dirty->job_id = GetInt(tuple, desc, 1, 0);
+	dirty->vibelog_id = GetText(tuple, desc, 2);
+	for (int i = 0; i < 5; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i + 2);
+		bool		isnull;
+		Datum		value = SPI_getbinval(tuple, desc, i + 3, &isnull);
+
+		dirty->values[i] = isnull ? (Datum) 0 : datumCopy(value, att->attbyval, att->attlen);
+		dirty->nulls[i] = isnull ? 'n' : ' ';
+	}
+	dirty->tries = (int) GetInt(tuple, desc, 8, 0);
+	return dirty;
+}
+
+static RowOutcome
+WriteRow(const Binding *binding, const DirtyJob *dirty)
+{
+	char	   *lock = psprintf("SELECT 1 FROM %s WHERE %s OPERATOR(pg_catalog.=) $1 FOR NO KEY UPDATE SKIP LOCKED",
+								binding->relation, binding->id_column);
+	char	   *look = psprintf("SELECT 1 FROM %s WHERE %s OPERATOR(pg_catalog.=) $1",
+								binding->relation, binding->id_column);
+	/* only a real change touches the row: subscribers see each state once */
+	char	   *update = psprintf("UPDATE %s SET video_generation_status = $2, video_request_id = $3,"
+								  " video_url = COALESCE($4, video_url),"
+								  " video_generated_at = COALESCE($5, video_generated_at), video_generation_error = $6"
+								  " WHERE %s OPERATOR(pg_catalog.=) $1"
+								  " AND (video_generation_status IS DISTINCT FROM $2 OR video_request_id IS DISTINCT FROM $3"
+								  " OR video_url IS DISTINCT FROM COALESCE($4, video_url)"
+								  " OR video_generated_at IS DISTINCT FROM COALESCE($5, video_generated_at)"
+								  " OR video_generation_error IS DISTINCT FROM $6)",
+								  binding->relation, binding->id_column);
+	Oid			types[6] = {binding->id_type, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TEXTOID};
+	Datum		args[6];
+	char		nulls[7] = " ";
+	int			rc;
+
+	if (ExecuteOnRow(binding, lock, dirty->vibelog_id, false) == 0)
+		return ExecuteOnRow(binding, look, dirty->vibelog_id, false) == 0 ? ROW_GONE : ROW_LOCKED;
+
+	args[0] = KeyDatum(binding, dirty->vibelog_id);
+	memcpy(&args[1], dirty->values, sizeof(dirty->values));
+	memcpy(&nulls[1], dirty->nulls, 5);
+	rc = SPI_execute_with_args(update, 6, types, args, nulls, false, 0);
+	if (rc < 0)
+		Fail("update", rc);
+	return ROW_WRITTEN;
+}
+
+/* Cancel and shutdown end the whole; anything else is this row's own trouble. */
+static bool
+IsInterrupt(int sqlerrcode)
+{
+	return sqlerrcode == ERRCODE_QUERY_CANCELED ||
+		ERRCODE_TO_CATEGORY(sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION;
+}
+
+/* error: NULL, or what the app's side raised */
+static RowOutcome
+WriteRowGuarded(const Binding *binding, const DirtyJob *dirty, char **error)
+{
+	MemoryContext mcxt = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	Identity	saved;
+	RowOutcome	outcome = ROW_LOCKED;
+
+	*error = NULL;
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(mcxt);
+	PG_TRY();
+	{
+		IdentityBecomeTableOwner(binding->owner, &saved);
+		outcome = WriteRow(binding, dirty);
+		IdentityResume(&saved);
+		ReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(mcxt);
+		CurrentResourceOwner = owner;
+	}
+	PG_CATCH();
+	{
+		ErrorData  *edata;
+
+		MemoryContextSwitchTo(mcxt);
+		edata = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(mcxt);
+		CurrentResourceOwner = owner;
+		if (IsInterrupt(edata->sqlerrcode))
+			ReThrowError(edata);
+		*error = psprintf("%s (SQLSTATE %s)", edata->message, unpack_sql_state(edata->sqlerrcode));
+		FreeErrorData(edata);
+	}
+	PG_END_TRY();
+	return outcome;
+}
+
+static void
+MarkRow(const DirtyJob *dirty, bool still_dirty, const char *error, int64 wait_ms)
+{
+	Datum		args[5];
+	char		nulls[] = "     ";
+
+	args[0] = Int64GetDatum(dirty->job_id);
+	args[1] = BoolGetDatum(still_dirty);
+	args[2] = error ? CStringGetTextDatum(error) : (Datum) 0;
+	if (error == NULL)
+		nulls[2] = 'n';
+	args[3] = Int32GetDatum(still_dirty ? dirty->tries + 1 : 0);
+	args[4] = TimestampTzGetDatum(TimestampTzPlusMilliseconds(GetCurrentTimestamp(), wait_ms));
+	Execute(S_ROW_DONE, args, nulls);
+}
+
+/* 1, 2, 4 … 64 seconds: a trigger that fails is asked again, not hammered */
+static int64
+RowBackoffMs(int tries)
+{
+	return (int64) 1000 << Min(tries, 6);
+}
+
+/* true when the row now shows the job */
+static bool
+SyncOne(const Binding *binding, const DirtyJob *dirty)
+{
+	char	   *error;
+	RowOutcome	outcome = WriteRowGuarded(binding, dirty, &error);
+
+	if (error)
+	{
+		ereport(LOG,
+				(errmsg("vibevideo job %lld: row %s of %s could not be written: %s",
+						(long long) dirty->job_id, dirty->vibelog_id, binding->relation, error)));
+		MarkRow(dirty, true, error, RowBackoffMs(dirty->tries));
+		return false;
+	}
+	switch (outcome)
+	{
+		case ROW_LOCKED:
+			MarkRow(dirty, true, NULL, RowBackoffMs(0));
+			return false;
+		case ROW_GONE:
+			MarkRow(dirty, false, "the row no longer exists, or its owner cannot see it", 0);
+			return true;
+		case ROW_WRITTEN:
+			MarkRow(dirty, false, NULL, 0);
+			return true;
+	}
+	return false;
+}
+
+int
+JobSyncRows(const Binding *binding, int max)
+{
+	Datum		args[2] = {TimestampTzGetDatum(GetCurrentTimestamp()), Int32GetDatum(max)};
+	int			n = (int) Execute(S_DIRTY, args, NULL);
+	DirtyJob  **dirty = palloc(sizeof(DirtyJob *) * (n + 1));
+
+	for (int i = 0; i < n; i++)
+		dirty[i] = ReadDirty(SPI_tuptable->vals[i], SPI_tuptable->tupdesc);
+	for (int i = 0; i < n; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		(void) SyncOne(binding, dirty[i]);
+	}
+	return n;
+}
+
+void
+JobSyncRow(const Binding *binding, int64 job_id)
+{
+	Datum		args[1] = {Int64GetDatum(job_id)};
+
+	if (Execute(S_DIRTY_ONE, args, NULL) == 1)
+	{
+		DirtyJob   *dirty = ReadDirty(SPI_tuptable->vals[0], SPI_tuptable->tupdesc);
+
+		if (!SyncOne(binding, dirty))
+			ereport(WARNING,
+					(errmsg("the video's row %s could not be written yet", dirty->vibelog_id),
+					 errdetail("The job itself is safe; the worker writes the row as soon as it can.")));
+	}
+}
+
+/*----------
+ * Jobs
+ *----------
+ */
+int64
+JobFindActive(const char *vibelog_id)
+{
+	Datum		args[1] = {CStringGetTextDatum(vibelog_id)};
+
+	Execute(S_FIND_ACTIVE, args, NULL);
+	return FirstInt();
+}
+
+int64
+JobFindLatest(const char *vibelog_id)
+{
+	Datum		args[1] = {CStringGetTextDatum(vibelog_id)};
+
+	Execute(S_FIND_LATEST, args, NULL);
+	return FirstInt();
+}
+
+int64
+JobInsert(const Binding *binding, const char *vibelog_id, const char *state,
+		  const char *input, const char *user, int64 *lease)
+{
+	Datum		args[6];
+	char		nulls[] = "      ";
+	TimestampTz due = GetCurrentTimestamp();
+
+	/* one that is sent right now is its sender's until well after the timeout */
+	if (strcmp(state, "submitting") == 0)
+		due = TimestampTzPlusMilliseconds(due, vv_submit_timeout + 60000);
+	args[0] = CStringGetTextDatum(vibelog_id);
+	args[1] = CStringGetTextDatum(state);
+	args[2] = CStringGetTextDatum(binding->model);
+	args[3] = CStringGetTextDatum(input);
+	args[4] = user ? CStringGetTextDatum(user) : (Datum) 0;
+	if (user == NULL)
+		nulls[4] = 'n';
+	args[5] = TimestampTzGetDatum(due);
+	if (Execute(S_INSERT, args, nulls) == 0)
+		return 0;
+	*lease = GetInt(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, 0);
+	return FirstInt();
+}
+
+int
+JobClaim(JobKind kind, int max, TimestampTz due_before, int lease_ms,
+		 MemoryContext mcxt, Job **jobs)
+{
+	static const StatementId claims[] = {S_CLAIM_SUBMIT, S_CLAIM_POLL, S_CLAIM_COPY};
+	Datum		args[4];
+	int			n;
+
+	args[0] = Int32GetDatum(max);
+	args[1] = TimestampTzGetDatum(due_before);
+	args[2] = TimestampTzGetDatum(GetCurrentTimestamp());
+	args[3] = Int32GetDatum(lease_ms);
+	n = (int) Execute(claims[kind], args, NULL);
+	for (int i = 0; i < n; i++)
+		jobs[i] = ReadJob(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, mcxt);
+	return n;
+}
+
+Job *
+JobRead(int64 job_id, MemoryContext mcxt)
+{
+	Datum		args[1] = {Int64GetDatum(job_id)};
+
+	if (Execute(S_READ, args, NULL) == 0)
+		return NULL;
+	return ReadJob(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, mcxt);
+}
+
+/* A column of the updates as an array argument. */
+typedef struct ArrayColumn
+{
+	Datum	   *values;
+	bool	   *nulls;
+} ArrayColumn;
+
+static ArrayColumn
+NewColumn(int n)
+{
+	ArrayColumn column = {palloc0(sizeof(Datum) * n), palloc0(sizeof(bool) * n)};
+
+	return column;
+}
+
+static Datum
+ColumnArray(ArrayColumn column, int n, Oid type)
+{
+	int			dims[1] = {n};
+	int			lbs[1] = {1};
+	int16		len;
+	bool		byval;
+	char		align;
+
+	get_typlenbyvalalign(type, &len, &byval, &align);
+	return PointerGetDatum(construct_md_array(column.values, column.nulls, 1, dims, lbs,
+											  type, len, byval, align));
+}
+
+static void
+PutText(ArrayColumn column, int i, const char *text)
+{
+	column.nulls[i] = (text == NULL);
+	if (text)
+		column.values[i] = CStringGetTextDatum(text);
+}
+
+static void
+PutInt8(ArrayColumn column, int i, int64 value, bool is_null)
+{
+	column.nulls[i] = is_null;
+	column.values[i] = Int64GetDatum(value);
+}
+
+static void
+PutInt4(ArrayColumn column, int i, int32 value, bool is_null)
+{
+	column.nulls[i] = is_null;
+	column.values[i] = Int32GetDatum(value);
+}
+
+static void
+PutBytes(ArrayColumn column, int i, const unsigned char *bytes, int len)
+{
+	column.nulls[i] = (bytes == NULL);
+	if (bytes)
+	{
+		bytea	   *value = palloc(VARHDRSZ + len);
+
+		SET_VARSIZE(value, VARHDRSZ + len);
+		memcpy(VARDATA(value), bytes, len);
+		column.values[i] = PointerGetDatum(value);
+	}
+}
+
+static void
+LogUpdate(const JobUpdate *update)
+{
+	ereport(LOG,
+			(errmsg("vibevideo job %lld: %s%s%s%s%s", (long long) update->job_id, update->state,
+					update->request_id ? ", request " : "", update->request_id ? update->request_id : "",
+					update->error ? ": " : "", update->error ? update->error : "")));
+}
+
+int
+JobRecord(const JobUpdate *updates, int n, bool *recorded)
+{
+	static const Oid types[] = {INT8OID, INT8OID, TEXTOID, INT4OID, TIMESTAMPTZOID, INT4OID,
+		TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT8OID, INT8OID, InvalidOid, BYTEAOID};
+	ArrayColumn columns[lengthof(types)];
+	Datum		args[lengthof(types)];
+	int			done;
+
+	if (n == 0)
+		return 0;
+	for (int c = 0; c < lengthof(types); c++)
+		columns[c] = NewColumn(n);
+	for (int i = 0; i < n; i++)
+	{
+		const JobUpdate *u = &updates[i];
+
+		PutInt8(columns[0], i, u->job_id, false);
+		PutInt8(columns[1], i, u->lease, false);
+		PutText(columns[2], i, u->state);
+		PutInt4(columns[3], i, u->tries, false);
+		columns[4].nulls[i] = (u->next_at == 0);
+		columns[4].values[i] = TimestampTzGetDatum(u->next_at);
+		PutInt4(columns[5], i, u->queue_position, u->queue_position < 0);
+		PutText(columns[6], i, u->error_code);
+		PutText(columns[7], i, u->error);
+		PutText(columns[8], i, u->request_id);
+		PutText(columns[9], i, u->media_url);
+		PutText(columns[10], i, u->media_type);
+		PutText(columns[11], i, u->object_key);
+		PutText(columns[12], i, u->video_url);
+		PutInt8(columns[13], i, u->bytes_done, u->bytes_done < 0);
+		PutInt8(columns[14], i, u->bytes_total, u->bytes_total < 0);
+		PutBytes(columns[16], i, u->sha256, 32);
+	}
+	for (int c = 0; c < lengthof(types); c++)
+		args[c] = types[c] == InvalidOid ? TimestampTzGetDatum(GetCurrentTimestamp())
+			: ColumnArray(columns[c], n, types[c]);
+	done = (int) Execute(S_RECORD, args, NULL);
+
+	if (recorded)
+	{
+		memset(recorded, 0, sizeof(bool) * n);
+		for (int r = 0; r < done; r++)
+		{
+			int64		job_id = GetInt(SPI_tuptable->vals[r], SPI_tuptable->tupdesc, 1, 0);
+
+			for (int i = 0; i < n; i++)
+				if (updates[i].job_id == job_id)
+					recorded[i] = true;
+		}
+	}
+	return done;
+}
+
+void
+JobRecordProgress(int64 job_id, int64 lease, int64 done, int64 total, TimestampTz lease_until)
+{
+	Datum		args[5];
+	char		nulls[] = "     ";
+
+	args[0] = Int64GetDatum(job_id);
+	args[1] = Int64GetDatum(lease);
+	args[2] = Int64GetDatum(done);
+	args[3] = Int64GetDatum(total);
+	if (total < 0)
+		nulls[3] = 'n';
+	args[4] = TimestampTzGetDatum(lease_until);
+	Execute(S_PROGRESS, args, nulls);
+}
+
+int
+JobExpireSubmits(TimestampTz now, bool all)
+{
+	Datum		args[2] = {TimestampTzGetDatum(now), BoolGetDatum(all)};
+
+	return (int) Execute(S_EXPIRE, args, NULL);
+}
+
+TimestampTz
+JobNextDue(int64 *active)
+{
+	Execute(S_NEXT_DUE, NULL, NULL);
+	*active = GetInt(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, 0);
+	return GetTime(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+}
+
+int64
+JobPrune(int max)
+{
+	Datum		args[2];
+
+	if (vv_retention == 0)
+		return 0;
+	args[0] = TimestampTzGetDatum(TimestampTzPlusMilliseconds(GetCurrentTimestamp(), -(int64) vv_retention * 1000));
+	args[1] = Int32GetDatum(max);
+	return (int64) Execute(S_PRUNE, args, NULL);
+}
+
+Datum
+JobDescribe(int64 job_id)
+{
+	Datum		args[1] = {Int64GetDatum(job_id)};
+	bool		isnull;
+	Datum		value;
+
+	if (Execute(S_DESCRIBE, args, NULL) == 0)
+		elog(ERROR, "vibevideo: job %lld vanished", (long long) job_id);
+	value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+	return SPI_datumTransfer(value, false, -1);
+}

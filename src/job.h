@@ -1,0 +1,131 @@
+/*
+ * job.h
+ *	  Every statement on jobs, the binding and the app's rows.
+ *
+ * All need a transaction and a connected SPI, and switch rights themselves.
+ * What they return lives in the memory context given.
+ */
+#ifndef VIBEVIDEO_JOB_H
+#define VIBEVIDEO_JOB_H
+
+#include "postgres.h"
+#include "datatype/timestamp.h"
+
+/* The app's table, as vibevideo.attach() bound it. */
+typedef struct Binding
+{
+	Oid			relid;
+	Oid			owner;
+	Oid			id_type;
+	char	   *relation;		/* quoted, schema-qualified */
+	char	   *id_column;		/* quoted, like all columns here */
+	char	   *prompt_column;
+	char	   *image_column;	/* NULL if none */
+	char	   *input_function; /* quoted, schema-qualified; NULL if none */
+	char	   *model;			/* never NULL */
+	bool		build_index;
+} Binding;
+
+typedef struct Job
+{
+	int64		job_id;
+	char	   *vibelog_id;
+	char	   *state;
+	char	   *model;
+	char	   *input;			/* JSON text */
+	char	   *request_id;		/* NULL until accepted */
+	char	   *media_url;
+	char	   *media_type;
+	char	   *object_key;
+	char	   *error_code;
+	char	   *error;
+	int64		bytes_total;	/* -1 unknown */
+	int64		lease;			/* fencing token of the claim */
+	int			tries;
+	int			crashes;
+	int			attempt;
+	int			queue_position; /* -1 unknown */
+	TimestampTz created_at;
+	TimestampTz submitted_at;	/* 0 until accepted */
+	TimestampTz cancel_requested_at;	/* 0 if not */
+} Job;
+
+/*
+ * What a step made of a job: the columns' new values.  Recorded only while
+ * the lease is the job's newest, so that a late owner changes nothing.
+ */
+typedef struct JobUpdate
+{
+	int64		job_id;
+	int64		lease;
+	const char *state;
+	int			tries;
+	TimestampTz next_at;		/* 0: never again (a final state) */
+	int			queue_position; /* -1: none */
+	const char *error_code;		/* NULL clears */
+	const char *error;
+	/* NULL or -1 keep what is there */
+	const char *request_id;
+	const char *media_url;
+	const char *media_type;
+	const char *object_key;
+	const char *video_url;
+	int64		bytes_done;
+	int64		bytes_total;
+	const unsigned char *sha256;	/* 32 bytes */
+} JobUpdate;
+
+typedef enum JobKind
+{
+	JOB_KIND_SUBMIT,
+	JOB_KIND_POLL,
+	JOB_KIND_COPY
+} JobKind;
+
+/* SQLSTATEs that PostgREST turns into an HTTP status of the same number */
+#define ERRCODE_VIBEVIDEO_NOT_FOUND MAKE_SQLSTATE('P', 'T', '4', '0', '4')
+#define ERRCODE_VIBEVIDEO_CONFLICT MAKE_SQLSTATE('P', 'T', '4', '0', '9')
+
+/*----------
+ * Binding and rows of the app
+ *----------
+ */
+extern bool JobLoadBinding(Binding *binding);	/* false: nothing attached */
+extern void JobRequireBinding(Binding *binding);	/* or ERROR */
+/* ERROR unless the current user may update the row; locks it against deletion if lock */
+extern void JobCheckRow(const Binding *binding, const char *vibelog_id, bool lock);
+/* the model's input as JSON text, made as the table's owner; ERROR if it is not acceptable */
+extern char *JobBuildInput(const Binding *binding, const char *vibelog_id);
+/* write dirty jobs into the app's rows; returns how many are left to do later */
+extern int	JobSyncRows(const Binding *binding, int max);
+/* the same for one job, at once; a failure of the app's triggers is left to the worker */
+extern void JobSyncRow(const Binding *binding, int64 job_id);
+
+/*----------
+ * Jobs
+ *----------
+ */
+/* 0 if none is active */
+extern int64 JobFindActive(const char *vibelog_id);
+extern int64 JobFindLatest(const char *vibelog_id);
+/* 0 if another one is active; state is pending or submitting */
+extern int64 JobInsert(const Binding *binding, const char *vibelog_id, const char *state,
+					   const char *input, const char *user, int64 *lease);
+/* claim what is due: due_before lets the poller leave a grace to somebody else */
+extern int	JobClaim(JobKind kind, int max, TimestampTz due_before, int lease_ms,
+					 MemoryContext mcxt, Job **jobs);
+extern Job *JobRead(int64 job_id, MemoryContext mcxt);
+/* record updates; recorded[i] (may be NULL) tells whether the lease still held */
+extern int	JobRecord(const JobUpdate *updates, int n, bool *recorded);
+/* bytes copied so far, for those who watch */
+extern void JobRecordProgress(int64 job_id, int64 lease, int64 done, int64 total,
+							  TimestampTz lease_until);
+/* submits whose sender died: nobody knows whether fal has them */
+extern int	JobExpireSubmits(TimestampTz now, bool all);
+/* when something will be due next, 0 if nothing is active; *active counts unfinished jobs */
+extern TimestampTz JobNextDue(int64 *active);
+extern int64 JobPrune(int max);
+/* vibevideo.video of a job, in the current memory context */
+extern Datum JobDescribe(int64 job_id);
+
+#endif							/* VIBEVIDEO_JOB_H */

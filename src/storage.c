@@ -1,0 +1,512 @@
+/*
+ * storage.c
+ *	  Supabase Storage's protocol: requests and replies as pure functions.
+ *
+ * Storage's REST routes answer HTTP 400 to nearly everything; the real status
+ * is the string "statusCode" in the body, the exact reason its "code"
+ * (supabase/storage, src/http/error-handler.ts and src/internal/errors).  So
+ * a body is trusted in the order code, statusCode, error; and HTTP's own
+ * status counts where a gateway answered, or a TUS or S3 route.
+ */
+#include "storage.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "json.h"
+#include "wire.h"
+
+#define ALNUM	"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+
+#define lengthof(array) (sizeof(array) / sizeof((array)[0]))
+
+/* what a bucket's name and a key's segment may consist of (storage/limits.ts) */
+#define NAME_CHARS	ALNUM "_!.*'() &$=@;:+,?-"
+
+/* "less than 101 characters" (storage/limits.ts) */
+#define MAX_BUCKET_NAME 100
+
+/* S3's limit, which Storage's backends share */
+#define MAX_KEY 1024
+
+/* sb_secret_… and sb_publishable_…; anything else is taken for a JWT */
+#define OPAQUE_KEY_PREFIX "sb_"
+
+static const char HintSize[] =
+"Raise the bucket's file_size_limit, and on a self-hosted server FILE_SIZE_LIMIT (50 MiB by default).";
+static const char HintProxySize[] =
+"A proxy in front of Storage limits the size of uploads (client_max_body_size in nginx); raise it, or let vibevideo.storage_url bypass the proxy.";
+static const char HintBucket[] =
+"Create the bucket, or set vibevideo.storage_bucket to one that exists.";
+static const char HintRights[] =
+"vibevideo.storage_key must be the current service_role key of this project: one that is expired, from another project or of the anon role is refused.";
+static const char HintKeyForm[] =
+"Keys that begin with sb_ are translated by the gateway only: let vibevideo.storage_url lead through it, or use the legacy service_role JWT.";
+static const char HintType[] =
+"Add video/mp4 (or video/*) to the bucket's allowed_mime_types.";
+static const char HintBaseUrl[] =
+"Check vibevideo.storage_url: through a gateway it ends in /storage/v1, straight to the storage server it does not.";
+static const char HintReadOnly[] =
+"Storage's database is read-only: its disk may be full, or it is a standby.";
+static const char HintRedirect[] =
+"Redirects are not followed, so as not to hand the key to another host: set vibevideo.storage_url to where it leads.";
+
+/*----------
+ * Reading a reply
+ *----------
+ */
+
+typedef struct StorageBody
+{
+	bool		is_json;
+	char		code[65];
+	char		status[8];
+	char		error[65];
+	char		message[513];
+} StorageBody;
+
+/* what an answer means, by one of its marks */
+typedef struct Meaning
+{
+	const char *code;			/* Storage's, or ours for what has none */
+	StorageOutcome outcome;
+	const char *hint;
+} Meaning;
+
+static const Meaning Meanings[] = {
+	/* by now the object is there, perhaps by our own lost attempt; upsert will do */
+	{"KeyAlreadyExists", STORAGE_RETRY, NULL},
+	{"ResourceAlreadyExists", STORAGE_RETRY, NULL},
+	{"EntityTooLarge", STORAGE_FATAL, HintSize},
+	{"NoSuchBucket", STORAGE_FATAL, HintBucket},
+	{"NoSuchKey", STORAGE_FATAL, NULL},
+	{"AccessDenied", STORAGE_FATAL, HintRights},
+	{"InvalidJWT", STORAGE_FATAL, HintRights},
+	{"InvalidMimeType", STORAGE_FATAL, HintType},
+	{"InvalidKey", STORAGE_FATAL, NULL},
+	{"InvalidRequest", STORAGE_FATAL, NULL},
+	{"ResourceLocked", STORAGE_RETRY, NULL},
+	{"LockTimeout", STORAGE_RETRY, NULL},
+	{"DatabaseTimeout", STORAGE_RETRY, NULL},
+	{"DatabaseReadOnly", STORAGE_RETRY, HintReadOnly},
+	{"SlowDown", STORAGE_RETRY, NULL},
+	{"InternalError", STORAGE_RETRY, NULL},
+	/* ours */
+	{"Unauthorized", STORAGE_AUTH, HintKeyForm},
+	{"NotFound", STORAGE_FATAL, HintBaseUrl},
+};
+
+/* releases before the codes put the same into "error" (statusCode, error, code) */
+static const struct
+{
+	int			status;
+	const char *error;
+	const char *code;
+}			OldWords[] = {
+	{404, "Bucket not found", "NoSuchBucket"},
+	{404, "not_found", "NoSuchKey"},
+	{503, "acquiring_lock_timeout", "LockTimeout"},
+};
+
+static const struct
+{
+	int			status;
+	const char *code;
+}			Statuses[] = {
+	{401, "Unauthorized"},
+	{403, "AccessDenied"},
+	{404, "NotFound"},
+	{409, "KeyAlreadyExists"},
+	{413, "EntityTooLarge"},
+	{415, "InvalidMimeType"},
+	{423, "ResourceLocked"},
+	{429, "SlowDown"},
+	{500, "InternalError"},
+	{544, "DatabaseTimeout"},
+};
+
+static void
+ReadBody(const HttpReply *reply, StorageBody *body)
+{
+	JsonWant	wants[] = {
+		{.path = "code", .text = body->code, .size = sizeof(body->code)},
+		{.path = "statusCode", .text = body->status, .size = sizeof(body->status)},
+		{.path = "error", .text = body->error, .size = sizeof(body->error)},
+		{.path = "message", .text = body->message, .size = sizeof(body->message)},
+	};
+
+	body->is_json = JsonPick(reply->body, reply->body_len, wants, (int) lengthof(wants));
+	WireClean(body->message);
+}
+
+/* the status that counts: the body's, or else HTTP's */
+static int
+RealStatus(const HttpReply *reply, const StorageBody *body)
+{
+	int64_t		status = WireNumber(body->status);
+
+	return status >= 100 && status <= 999 ? (int) status : reply->status;
+}
+
+static const Meaning *
+MeaningOf(const char *code)
+{
+	for (size_t i = 0; i < lengthof(Meanings); i++)
+	{
+		if (strcmp(Meanings[i].code, code) == 0)
+			return &Meanings[i];
+	}
+	return NULL;
+}
+
+/* a code for an answer that has none, or NULL */
+static const char *
+CodeByStatus(int status, const char *error)
+{
+	for (size_t i = 0; i < lengthof(OldWords); i++)
+	{
+		if (OldWords[i].status == status && strcmp(OldWords[i].error, error) == 0)
+			return OldWords[i].code;
+	}
+	for (size_t i = 0; i < lengthof(Statuses); i++)
+	{
+		if (Statuses[i].status == status)
+			return Statuses[i].code;
+	}
+	return NULL;
+}
+
+/* for codes and statuses of no table */
+static StorageOutcome
+OutcomeByStatus(int status)
+{
+	switch (status)
+	{
+		case 401:
+			return STORAGE_AUTH;
+		case 408:
+		case 409:
+		case 423:
+		case 425:
+		case 429:
+			return STORAGE_RETRY;
+		default:
+			return status >= 300 && status <= 499 ? STORAGE_FATAL : STORAGE_RETRY;
+	}
+}
+
+/*
+ * Was the key not understood, as opposed to not allowed?  Both answers share
+ * their codes (InvalidRequest, AccessDenied) with others, so that only the
+ * text is left to tell them by; it has been the same for years.
+ */
+static bool
+IsKeyFormError(const StorageBody *body)
+{
+	return strcmp(body->message, "headers must have required property 'authorization'") == 0 ||
+		strcmp(body->message, "Invalid Compact JWS") == 0;
+}
+
+/*----------
+ * Judging
+ *----------
+ */
+
+static void
+SetReply(StorageReply *out, StorageOutcome outcome, const char *code, const char *hint)
+{
+	out->outcome = outcome;
+	WireCopyWord(out->code, sizeof(out->code), code);
+	out->hint = hint;
+}
+
+static void
+JudgeTransport(const HttpReply *reply, StorageReply *out)
+{
+	SetReply(out, reply->outcome == HTTP_FORBIDDEN ? STORAGE_FATAL : STORAGE_RETRY,
+			 WireFailureType(reply), NULL);
+	WireDescribe(reply, out->message, sizeof(out->message));
+}
+
+static void
+SetMessage(const HttpReply *reply, const StorageBody *body, StorageReply *out)
+{
+	if (body->message[0] != '\0')
+		WireCopy(out->message, sizeof(out->message), body->message);
+	else
+	{
+		WireDescribe(reply, out->message, sizeof(out->message));
+		if (WireIsHtml(reply))
+			(void) WireAppend(out->message, sizeof(out->message), ", not from Storage");
+	}
+}
+
+static void
+JudgeError(const HttpReply *reply, const StorageBody *body, StorageReply *out)
+{
+	int			status = RealStatus(reply, body);
+	const Meaning *meaning = MeaningOf(body->code);
+	const char *code = meaning != NULL ? NULL : CodeByStatus(status, body->error);
+	char		http_code[16];
+
+	SetMessage(reply, body, out);
+
+	if (IsKeyFormError(body))
+		code = "Unauthorized";
+	if (code != NULL)
+		meaning = MeaningOf(code);
+	if (reply->status >= 300 && reply->status <= 399)
+		SetReply(out, STORAGE_FATAL, "Redirected", HintRedirect);
+	else if (meaning != NULL)
+		SetReply(out, meaning->outcome, meaning->code, meaning->hint);
+	else
+	{
+		(void) snprintf(http_code, sizeof(http_code), "http_%d", status);
+		SetReply(out, OutcomeByStatus(status), http_code, NULL);
+	}
+
+	/* Storage's own word is better known to people than ours */
+	if (body->code[0] != '\0')
+		WireCopyWord(out->code, sizeof(out->code), body->code);
+	if (out->hint == HintSize && WireIsHtml(reply))
+		out->hint = HintProxySize;
+}
+
+/* a 2xx that is not what Storage answers: a login page, for example */
+static void
+JudgeBadResponse(const HttpReply *reply, const StorageBody *body, StorageReply *out)
+{
+	SetReply(out, STORAGE_RETRY, "bad_response", HintBaseUrl);
+	SetMessage(reply, body, out);
+}
+
+/* all but success; true when the reply is a 2xx for the caller to read */
+static bool
+JudgeCommon(const HttpReply *reply, StorageBody *body, StorageReply *out)
+{
+	memset(out, 0, sizeof(*out));
+	if (reply->outcome != HTTP_ANSWERED)
+	{
+		JudgeTransport(reply, out);
+		return false;
+	}
+
+	ReadBody(reply, body);
+	if (reply->status < 200 || reply->status > 299)
+	{
+		JudgeError(reply, body, out);
+		return false;
+	}
+	out->outcome = STORAGE_DONE;
+	return true;
+}
+
+void
+StorageJudgeUpload(const HttpReply *reply, StorageReply *out)
+{
+	StorageBody body;
+	JsonWant	key = {.path = "Key"};
+
+	if (!JudgeCommon(reply, &body, out))
+		return;
+
+	/* TUS: 201 when created, 204 for each part, both without a body */
+	if (reply->body_len == 0 && (reply->status == 201 || reply->status == 204))
+		return;
+	if (!JsonPick(reply->body, reply->body_len, &key, 1) || key.kind != JSON_STRING)
+		JudgeBadResponse(reply, &body, out);
+}
+
+static bool
+VisitAllowedType(const char *raw, size_t raw_len, void *arg)
+{
+	static const char *const covers_mp4[] = {"video/mp4", "video/*", "*/*", "*"};
+	bool	   *allows_mp4 = arg;
+	char		type[32];
+	JsonWant	want = {.path = "", .text = type, .size = sizeof(type)};
+
+	if (!JsonPick(raw, raw_len, &want, 1) || want.truncated)
+		return true;
+	for (size_t i = 0; i < lengthof(covers_mp4); i++)
+		*allows_mp4 |= strcasecmp(type, covers_mp4[i]) == 0;
+	return !*allows_mp4;
+}
+
+void
+StorageJudgeBucket(const HttpReply *reply, StorageBucket *out)
+{
+	StorageBody body;
+	char		is_public[8];
+	char		limit[24];
+	JsonWant	wants[] = {
+		{.path = "name"},
+		{.path = "public", .text = is_public, .size = sizeof(is_public)},
+		{.path = "file_size_limit", .text = limit, .size = sizeof(limit)},
+		{.path = "allowed_mime_types[0]"},
+	};
+
+	memset(out, 0, sizeof(*out));
+	out->size_limit = -1;
+	if (!JudgeCommon(reply, &body, &out->reply))
+		return;
+	if (!JsonPick(reply->body, reply->body_len, wants, (int) lengthof(wants)) ||
+		wants[0].kind != JSON_STRING)
+	{
+		JudgeBadResponse(reply, &body, &out->reply);
+		return;
+	}
+
+	out->exists = true;
+	out->is_public = strcmp(is_public, "true") == 0;
+	out->size_limit = WireNumber(limit);
+	/* no list, or an empty one, allows everything */
+	out->allows_mp4 = wants[3].kind == JSON_ABSENT;
+	if (!out->allows_mp4)
+		(void) JsonEach(reply->body, reply->body_len, "allowed_mime_types",
+						VisitAllowedType, &out->allows_mp4);
+}
+
+void
+StorageJudgeInfo(const HttpReply *reply, StorageInfo *out)
+{
+	StorageBody body;
+	char		size[24];
+	char		old_size[24];
+	JsonWant	wants[] = {
+		{.path = "size", .text = size, .size = sizeof(size)},
+		{.path = "metadata.size", .text = old_size, .size = sizeof(old_size)},
+		{.path = "name"},
+	};
+
+	memset(out, 0, sizeof(*out));
+	out->size = -1;
+	if (!JudgeCommon(reply, &body, &out->reply))
+	{
+		/* the question is answered */
+		if (strcmp(out->reply.code, "NoSuchKey") == 0)
+			out->reply.outcome = STORAGE_DONE;
+		return;
+	}
+	if (!JsonPick(reply->body, reply->body_len, wants, (int) lengthof(wants)) ||
+		wants[2].kind != JSON_STRING)
+	{
+		JudgeBadResponse(reply, &body, &out->reply);
+		return;
+	}
+	out->exists = true;
+	out->size = WireNumber(wants[0].kind == JSON_NUMBER ? size : old_size);
+}
+
+/*----------
+ * Keys
+ *----------
+ */
+
+static bool
+IsOpaqueKey(const char *key)
+{
+	return strncmp(key, OPAQUE_KEY_PREFIX, strlen(OPAQUE_KEY_PREFIX)) == 0;
+}
+
+StorageKeyForm
+StorageFirstForm(const char *key)
+{
+	return IsOpaqueKey(key) ? STORAGE_KEY_APIKEY : STORAGE_KEY_JWT;
+}
+
+bool
+StorageNextForm(const char *key, StorageKeyForm *form)
+{
+	if (!IsOpaqueKey(key) || *form == STORAGE_KEY_BOTH)
+		return false;
+	*form = STORAGE_KEY_BOTH;
+	return true;
+}
+
+/*----------
+ * Names and URLs
+ *----------
+ */
+
+bool
+StorageBucketNameIsValid(const char *bucket)
+{
+	size_t		len = strlen(bucket);
+
+	return len > 0 && len <= MAX_BUCKET_NAME && strspn(bucket, NAME_CHARS) == len &&
+		bucket[0] != ' ' && bucket[len - 1] != ' ' &&
+		strcmp(bucket, ".") != 0 && strcmp(bucket, "..") != 0;
+}
+
+bool
+StorageKeyIsValid(const char *key)
+{
+	if (strlen(key) > MAX_KEY)
+		return false;
+
+	for (const char *segment = key;; segment++)
+	{
+		size_t		len = strspn(segment, NAME_CHARS);
+
+		/* HTTP clients and gateways resolve dot segments and merge slashes */
+		if (len == 0 || (len == 1 && segment[0] == '.') ||
+			(len == 2 && segment[0] == '.' && segment[1] == '.'))
+			return false;
+		segment += len;
+		if (*segment == '\0')
+			return true;
+		if (*segment != '/')
+			return false;
+	}
+}
+
+bool
+StorageUrl(const char *base, StorageCall call, const char *bucket,
+		   const char *key, char *out, size_t size)
+{
+	static const char *const routes[] = {
+		[STORAGE_UPLOAD] = "/object/",
+		[STORAGE_INFO] = "/object/info/",
+		[STORAGE_BUCKET] = "/bucket/",
+		[STORAGE_PUBLIC] = "/object/public/",
+	};
+
+	if (size == 0 || !WireBaseUrlIsValid(base) || !StorageBucketNameIsValid(bucket) ||
+		(call != STORAGE_BUCKET && (key == NULL || !StorageKeyIsValid(key))))
+		return false;
+
+	out[0] = '\0';
+	if (!WireAppend(out, size, base) || !WireAppend(out, size, routes[call]) ||
+		!WireAppendEncoded(out, size, bucket, ""))
+		return false;
+	return call == STORAGE_BUCKET ||
+		(WireAppend(out, size, "/") && WireAppendEncoded(out, size, key, "/"));
+}
+
+/*
+ * Storage compares a bucket's allowed types with the whole header, so that
+ * parameters make a type of the list fail.
+ */
+void
+StorageBareType(const char *content_type, char *out, size_t size)
+{
+	/* a token of RFC 9110 5.6.2 */
+	static const char token[] = ALNUM "!#$%&'*+-.^_`|~";
+	const char *type = content_type + strspn(content_type, " \t");
+	size_t		main_len = strspn(type, token);
+	size_t		sub_len = type[main_len] == '/' ? strspn(type + main_len + 1, token) : 0;
+	size_t		len = main_len + 1 + sub_len;
+	const char *rest;
+
+	out[0] = '\0';
+	if (main_len == 0 || sub_len == 0 || len >= size)
+		return;
+	rest = type + len + strspn(type + len, " \t");
+	if (*rest != '\0' && *rest != ';')
+		return;
+
+	for (size_t i = 0; i < len; i++)
+		out[i] = type[i] >= 'A' && type[i] <= 'Z' ? (char) (type[i] + 32) : type[i];
+	out[len] = '\0';
+}
