@@ -8,7 +8,7 @@
 //     [--bucket name:public|private[:limit[:mime,mime]]]…
 //     [--s3-key id:secret] [--tenant-id stub] [--rls-allow role]…
 //     [--tus-location own|https|wrong] [--tus-expiry-ms N] [--tus-chunk-rule] [--tus-lock-ms 3000]
-//     [--exit-with-stdin]
+//     [--known-host NAME]… [--exit-with-stdin]
 //
 // Prints one JSON line when ready. The control API is under /_ctl of the first
 // listener (lib/storage-control.mjs).
@@ -21,7 +21,7 @@ import { parseArgs } from 'node:util'
 import { mintRoleKeys, translateKeys } from './lib/storage-auth.mjs'
 import { Ledger, control } from './lib/storage-control.mjs'
 import { FaultPlan, applyFault } from './lib/storage-faults.mjs'
-import { makeContext, refuseMalformed, replyJson, replyText, reply, unexpected } from './lib/storage-http.mjs'
+import { errors, makeContext, refuseMalformed, reply, replyError, replyJson, replyText, unexpected } from './lib/storage-http.mjs'
 import { addBucket, routeRest } from './lib/storage-objects.mjs'
 import { routeS3 } from './lib/storage-s3.mjs'
 import { Store } from './lib/storage-store.mjs'
@@ -43,6 +43,7 @@ function readOptions() {
     'rls-allow': { type: 'string', multiple: true, default: [] },
     'tus-location': text('own'), 'tus-expiry-ms': text('0'), 'tus-lock-ms': text('3000'),
     'tus-chunk-rule': { type: 'boolean', default: false },
+    'known-host': { type: 'string', multiple: true, default: [] },
     'exit-with-stdin': { type: 'boolean', default: false },
   } })
   return values
@@ -65,7 +66,7 @@ function makeEmulator(options) {
       tusExpiryMs: Number(options['tus-expiry-ms']), tusLockMs: Number(options['tus-lock-ms']), tusChunkRule: options['tus-chunk-rule'],
     },
     keys,
-    knownHosts: new Set([options.host, '127.0.0.1', 'localhost', '[::1]', 'storage', 'kong']),
+    knownHosts: new Set([options.host, '127.0.0.1', 'localhost', '[::1]', 'storage', 'kong', ...options['known-host']]),
     store: new Store(options.dir, options.discard),
     faults: new FaultPlan(Number(options.seed)),
     ledger: new Ledger(),
@@ -86,14 +87,22 @@ function makeEmulator(options) {
 // Liveness routes answer without a key (http/routes/health, http/app.ts).
 function routeStatus(ctx) {
   if (ctx.method !== 'GET') return undefined
-  const fail = () => {}
+  const fail = replyError
   if (ctx.path === '/status') return { op: 'status', fail, run: () => reply(ctx, 200, { 'content-length': 0 }) }
   if (ctx.path === '/health') return { op: 'health', fail, run: () => replyJson(ctx, 200, { healthy: true }) }
   if (ctx.path === '/version') return { op: 'version', fail, run: () => replyText(ctx, 200, 'text/plain; charset=utf-8', '1.70.6') }
   return undefined
 }
 
-const routeOf = (ctx) => routeStatus(ctx) ?? routeTus(ctx) ?? routeS3(ctx) ?? routeRest(ctx)
+function findRoute(ctx) {
+  try {
+    return routeStatus(ctx) ?? routeTus(ctx) ?? routeS3(ctx) ?? routeRest(ctx)
+  } catch (e) {
+    // A path that cannot be decoded has no route to render its error.
+    const error = e instanceof URIError ? errors.badBody(`'${ctx.path}' is not a valid url component`) : e
+    return { op: 'malformed', fail: replyError, run: () => { throw error } }
+  }
+}
 
 function routeMissing(ctx) {
   return replyJson(ctx, 404, { message: `Route ${ctx.method}:${ctx.req.url} not found`, error: 'Not Found', statusCode: 404 })
@@ -104,7 +113,7 @@ async function handle(ctx) {
   if (ctx.via === 'direct' && ctx.path.startsWith('/_ctl')) return control(ctx)
   emu.ledger.noteHost(ctx)
   if (ctx.via === 'gateway' && !passGateway(ctx)) return replyJson(ctx, 404, { message: 'no Route matched with those values' })
-  const route = routeOf(ctx)
+  const route = findRoute(ctx)
   if (!route) return routeMissing(ctx)
   emu.ledger.countRequest(route.op, ctx.sentHeaders ?? ctx.headers)
   const fault = emu.faults.take(route.op, route.target, ctx.via)

@@ -215,8 +215,9 @@ async function sendSlowly(res, job, from, to, rate) {
   const step = Math.max(1, Math.round(rate / 20));
   for await (const chunk of chunksOf(job, from, to)) {
     for (let at = 0; at < chunk.length; at += step) {
-      if (!await writeChunk(res, chunk.subarray(at, at + step))) return;
-      await sleep(50);
+      const piece = chunk.subarray(at, at + step);
+      if (!await writeChunk(res, piece)) return;
+      await sleep((1000 * piece.length) / rate);
     }
   }
   res.end();

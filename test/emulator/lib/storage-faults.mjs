@@ -1,7 +1,7 @@
 // Faults the control API arms: which request they hit, and what happens to it.
 
 import { setTimeout as wait } from 'node:timers/promises'
-import { errors, receive, reply, replyError, replyText, resetConnection } from './storage-http.mjs'
+import { errors, receive, reply, replyText, resetConnection } from './storage-http.mjs'
 
 // Same seed, same faults: a failing chaos run can be repeated (mulberry32).
 function makeRandom(seed) {
@@ -19,6 +19,13 @@ export class FaultPlan {
   constructor(seed) {
     this.random = makeRandom(seed)
     this.armed = []
+    this.held = new Set()
+  }
+
+  // A connection a fault keeps silent; clearing the faults breaks it.
+  hold(socket) {
+    this.held.add(socket)
+    socket.once('close', () => this.held.delete(socket))
   }
 
   arm({ on = 'any', times = 1, skip = 0, key, probability, via, fault }) {
@@ -49,6 +56,7 @@ export class FaultPlan {
 
   clear() {
     this.armed = []
+    for (const socket of this.held) socket.destroy()
   }
 
   describe() {
@@ -88,21 +96,26 @@ function answerGarbage(ctx, { body = '<<<not json>>>', status = 200, raw }) {
 
 // Takes the body and never answers; only the client's patience ends it.
 async function hang(ctx) {
+  ctx.emu.faults.hold(ctx.req.socket)
   await receive(ctx, () => {})
 }
 
 const answers = {
   http: answerHttp,
-  slow_down: (ctx) => replyError(ctx, errors.slowDown()),
-  db_timeout: (ctx) => replyError(ctx, errors.dbTimeout()),
-  internal: (ctx) => replyError(ctx, errors.internal()),
   gateway: (ctx, { status = 502 }) => answerAsGateway(ctx, status),
   html413: (ctx) => answerAsGateway(ctx, 413),
   ua401: (ctx) => replyText(ctx, 401, 'text/plain; charset=utf-8', 'Unauthorized'),
-  jwt_expired: (ctx) => replyError(ctx, errors.accessDenied('"exp" claim timestamp check failed')),
   redirect: answerRedirect,
   garbage: answerGarbage,
   hang,
+}
+
+// Thrown, so that REST, TUS and S3 each render it in their own way.
+const failures = {
+  slow_down: errors.slowDown,
+  db_timeout: errors.dbTimeout,
+  internal: errors.internal,
+  jwt_expired: () => errors.accessDenied('"exp" claim timestamp check failed'),
 }
 
 const adjustments = {
@@ -112,7 +125,7 @@ const adjustments = {
   commit_then_drop: (ctx) => { ctx.policy.dropReply = true },
 }
 
-const KINDS = new Set([...Object.keys(answers), ...Object.keys(adjustments), 'delay'])
+const KINDS = new Set([answers, failures, adjustments].flatMap(Object.keys).concat('delay'))
 
 const carriesBody = (req) => Number(req.headers['content-length']) > 0 || req.headers['transfer-encoding'] !== undefined
 
@@ -126,6 +139,9 @@ export async function applyFault(ctx, fault) {
     return endBodyless(ctx, kind)
   }
   if (fault.when === 'after_body') await receive(ctx, () => {})
+  // Token errors of TUS are JSON, others plain text.
+  ctx.insideTus = kind !== 'jwt_expired'
+  if (failures[kind]) throw failures[kind]()
   await answers[kind](ctx, fault)
   return true
 }
@@ -140,5 +156,6 @@ async function delay(ctx, { ms, when }) {
 async function endBodyless(ctx, kind) {
   if (carriesBody(ctx.req) || (kind !== 'reset' && kind !== 'stall')) return false
   if (kind === 'reset') resetConnection(ctx)
+  else ctx.emu.faults.hold(ctx.req.socket)
   return true
 }

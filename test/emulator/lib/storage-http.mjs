@@ -120,6 +120,9 @@ async function obeyPolicy(ctx, received, chunkLength) {
     return true
   }
   if (policy.stallAfter !== undefined && received >= policy.stallAfter) {
+    // Unread bytes hide the client's FIN, so only a reset of the faults, or the
+    // client's own reset, ends this.
+    ctx.emu.faults.hold(ctx.req.socket)
     await gone(ctx.req)
     return true
   }

@@ -36,18 +36,13 @@ const OBJECT_ROUTES = [
   ['DELETE', '', 'remove', remove],
 ]
 
-const BUCKET_ROUTES = { POST: createBucket, GET: readBuckets, PUT: updateBucket, DELETE: deleteBucket }
+const ALL_BUCKETS = { POST: createBucket, GET: readBuckets, HEAD: readBuckets }
+const ONE_BUCKET = { GET: readBuckets, HEAD: readBuckets, PUT: updateBucket, DELETE: deleteBucket }
 
 function splitTarget(rest) {
   const cut = rest.indexOf('/')
-  const decode = (text) => {
-    try {
-      return decodeURIComponent(text)
-    } catch {
-      throw errors.badBody(`'${rest}' is not a valid url component`)
-    }
-  }
-  return cut < 0 ? { bucket: decode(rest) } : { bucket: decode(rest.slice(0, cut)), key: decode(rest.slice(cut + 1)) }
+  if (cut < 0) return { bucket: decodeURIComponent(rest) }
+  return { bucket: decodeURIComponent(rest.slice(0, cut)), key: decodeURIComponent(rest.slice(cut + 1)) }
 }
 
 // The route of a REST request, or undefined.
@@ -67,12 +62,11 @@ export function routeRest(ctx) {
 }
 
 function routeBucket(ctx) {
-  const run = BUCKET_ROUTES[ctx.method] ?? (ctx.method === 'HEAD' ? readBuckets : undefined)
-  if (!run) return undefined
   const [id, action] = ctx.path.slice('/bucket'.length).split('/').filter(Boolean).map(decodeURIComponent)
   ctx.bucket = id
   if (action === 'empty' && ctx.method === 'POST') return { op: 'bucket', run: emptyBucket, fail: replyError, target: id }
-  if (action || (ctx.method === 'POST') === Boolean(id)) return undefined
+  const run = (id ? ONE_BUCKET : ALL_BUCKETS)[ctx.method]
+  if (!run || action) return undefined
   return { op: 'bucket', run, fail: replyError, target: id }
 }
 
@@ -502,8 +496,14 @@ async function moveObject(ctx) {
 async function copyObject(ctx) {
   const { body, source, target } = await readTransfer(ctx)
   if (ctx.headers['x-upsert'] !== 'true' && ctx.emu.store.find(target, body.destinationKey)) throw errors.keyExists()
-  const made = ctx.emu.store.copy(source, target, body.destinationKey)
+  const made = ctx.emu.store.copy({ ...source, ...copiedAttributes(body) }, target, body.destinationKey)
   return replyJson(ctx, 200, { Key: `${target}/${body.destinationKey}`, Id: made.id, ...describeRow(made) })
+}
+
+// copyMetadata false takes the attributes of the request instead of the source's.
+function copiedAttributes({ copyMetadata = true, metadata = {} }) {
+  if (copyMetadata) return {}
+  return { content_type: metadata.mimetype ?? 'application/octet-stream', cache_control: metadata.cacheControl ?? 'no-cache', user_metadata: {} }
 }
 
 async function remove(ctx) {

@@ -25,6 +25,8 @@ class Sink {
   }
 
   write(chunk) {
+    // A reset of the emulator may drop a sink under its sender.
+    if (this.dropped) return
     this.size += chunk.length
     this.sha256.update(chunk)
     this.md5.update(chunk)
@@ -54,6 +56,7 @@ class Sink {
   }
 
   drop() {
+    this.dropped = true
     this.close()
     if (this.file) rmSync(this.file, { force: true })
   }

@@ -2,7 +2,6 @@
 // http/routes/tus/lifecycle.ts and the library behind it, tus-node-server
 // packages/server (server.ts, handlers/*, constants.ts).
 
-import { randomUUID } from 'node:crypto'
 import { authenticate, verifySignedToken } from './storage-auth.mjs'
 import { StorageError, errors, receive, reply, replyError, unexpected } from './storage-http.mjs'
 import { checkKey, checkMimeType, checkPermission, countUpload, sizeLimit } from './storage-objects.mjs'
@@ -64,14 +63,14 @@ export class TusUploads {
     return found
   }
 
+  // The bytes of a complete upload belong to its object.
   drop(upload) {
     this.all.delete(upload.id)
-    upload.sink.drop()
+    if (!upload.complete) upload.sink.drop()
   }
 
   clear() {
-    for (const upload of this.all.values()) upload.sink.drop()
-    this.all.clear()
+    for (const upload of this.all.values()) this.drop(upload)
   }
 
   describe() {
@@ -235,7 +234,8 @@ async function answerCreate(ctx, upload) {
 // proxies: `https` and `wrong` imitate that.
 function locationOf(ctx, upload) {
   const { tusLocation } = ctx.emu.config
-  const path = `${ctx.prefix ?? ''}${ROOT}${ctx.signed ? '/sign' : ''}/${upload.id}`
+  const prefix = ctx.prefix ?? ctx.headers['x-forwarded-prefix']?.replace(/\/+$/, '') ?? ''
+  const path = `${prefix}${ROOT}${ctx.signed ? '/sign' : ''}/${upload.id}`
   if (tusLocation === 'wrong') return `http://storage.invalid:5000${ROOT}/${upload.id}`
   const proto = tusLocation === 'https' ? 'https' : ctx.headers['x-forwarded-proto'] ?? 'http'
   return `${proto}://${ctx.headers['x-forwarded-host'] ?? ctx.headers.host}${path}`
@@ -345,7 +345,7 @@ async function takeLock(ctx, upload) {
 }
 
 function makeHolder() {
-  const holder = { name: randomUUID() }
+  const holder = {}
   holder.cancelled = new Promise((resolve) => { holder.cancel = () => resolve('cancelled') })
   holder.released = new Promise((resolve) => { holder.release = resolve })
   return holder
