@@ -30,10 +30,10 @@ DECLARE
 	extension_owner constant name = (SELECT r.rolname FROM pg_extension e JOIN pg_roles r ON r.oid = e.extowner
 									 WHERE e.extname = 'vibevideo');
 	api record;
-	found_function record;
-	present boolean;
-	created regprocedure[] = '{}';
+	foreign_function regprocedure;
+	old_function regprocedure;
 	created_function regprocedure;
+	created regprocedure[] = '{}';
 	dependents text;
 BEGIN
 	IF id_type IS NULL OR id_type NOT IN ('uuid'::regtype, 'bigint'::regtype, 'integer'::regtype, 'text'::regtype) THEN
@@ -68,41 +68,22 @@ BEGIN
 		) AS f(name, argument, many, result, volatility, description)
 		JOIN pg_type t ON t.oid = id_type
 	LOOP
-		present = false;
-		FOR found_function IN
-			SELECT p.oid::regprocedure AS signature, p.proargtypes::oid[] AS argument_types,
-				   EXISTS (SELECT FROM pg_depend d
-						   WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid
-							 AND d.refclassid = 'pg_extension'::regclass AND d.refobjid = extension_oid
-							 AND d.deptype = 'e') AS is_member
-			FROM pg_proc p
-			WHERE p.pronamespace = 'public'::regnamespace AND p.proname = api.name
-		LOOP
-			IF NOT found_function.is_member THEN
-				RAISE EXCEPTION USING
-					ERRCODE = 'duplicate_function',
-					MESSAGE = format('function %s is in the way of vibevideo''s own', found_function.signature),
-					DETAIL = 'The public functions of vibevideo must not be overloaded, or PostgREST cannot tell them apart.',
-					HINT = 'Drop or rename that function, then try again.';
-			END IF;
-			IF found_function.argument_types[0] = api.argument_type THEN
-				present = true;
-				CONTINUE;
-			END IF;
-			EXECUTE format('ALTER EXTENSION vibevideo DROP FUNCTION %s', found_function.signature);
-			BEGIN
-				EXECUTE format('DROP FUNCTION %s', found_function.signature);
-			EXCEPTION WHEN dependent_objects_still_exist THEN
-				GET STACKED DIAGNOSTICS dependents = PG_EXCEPTION_DETAIL;
-				RAISE EXCEPTION USING
-					ERRCODE = 'dependent_objects_still_exist',
-					MESSAGE = format('function %s cannot get key type %s because other objects depend on it',
-									 found_function.signature, id_type),
-					DETAIL = dependents,
-					HINT = 'Drop these objects, try again, then create them anew for the new type.';
-			END;
-		END LOOP;
-		CONTINUE WHEN present;
+		SELECT p.oid::regprocedure INTO foreign_function
+		FROM pg_proc p
+		WHERE p.pronamespace = 'public'::regnamespace AND p.proname = api.name
+		  AND NOT EXISTS (SELECT FROM pg_depend d
+						  WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid
+							AND d.refclassid = 'pg_extension'::regclass AND d.refobjid = extension_oid
+							AND d.deptype = 'e')
+		ORDER BY p.oid LIMIT 1;
+		IF FOUND THEN
+			RAISE EXCEPTION USING
+				ERRCODE = 'duplicate_function',
+				MESSAGE = format('function %s is in the way of vibevideo''s own', foreign_function),
+				DETAIL = 'The public functions of vibevideo must not be overloaded, or PostgREST cannot tell them apart.',
+				HINT = 'Drop or rename that function, then try again.';
+		END IF;
+		CONTINUE WHEN to_regprocedure(format('public.%I(%s)', api.name, api.argument_type)) IS NOT NULL;
 
 		IF NOT (SELECT r.rolsuper FROM pg_roles r WHERE r.rolname = current_user) THEN
 			RAISE EXCEPTION USING
@@ -110,6 +91,23 @@ BEGIN
 				MESSAGE = format('only a superuser can create vibevideo''s public functions for key type %s', id_type),
 				HINT = 'Call vibevideo.attach as a superuser.';
 		END IF;
+		FOR old_function IN
+			SELECT p.oid::regprocedure FROM pg_proc p
+			WHERE p.pronamespace = 'public'::regnamespace AND p.proname = api.name
+		LOOP
+			EXECUTE format('ALTER EXTENSION vibevideo DROP FUNCTION %s', old_function);
+			BEGIN
+				EXECUTE format('DROP FUNCTION %s', old_function);
+			EXCEPTION WHEN dependent_objects_still_exist THEN
+				GET STACKED DIAGNOSTICS dependents = PG_EXCEPTION_DETAIL;
+				RAISE EXCEPTION USING
+					ERRCODE = 'dependent_objects_still_exist',
+					MESSAGE = format('function %s cannot get key type %s because other objects depend on it',
+									 old_function, id_type),
+					DETAIL = dependents,
+					HINT = 'Drop these objects, try again, then create them anew for the new type.';
+			END;
+		END LOOP;
 		EXECUTE format('CREATE FUNCTION public.%I(%I %s) RETURNS %s LANGUAGE c %s SECURITY INVOKER PARALLEL UNSAFE AS %L, %L',
 					   api.name, api.argument, api.argument_type, api.result, api.volatility,
 					   '$libdir/vibevideo', api.name);
@@ -120,7 +118,7 @@ BEGIN
 		END IF;
 		created = created || created_function;
 	END LOOP;
-	IF created = '{}' THEN
+	IF cardinality(created) = 0 THEN
 		RETURN;
 	END IF;
 

@@ -150,6 +150,8 @@ DECLARE
 							"generating": 4, "processing": 5, "completed": 6, "failed": 6, "cancelled": 6}';
 BEGIN
 	IF NEW.state <> OLD.state
+	   -- a rendered video may be copied again: nothing is paid for twice
+	   AND NOT (OLD.state = 'failed' AND NEW.state = 'processing' AND OLD.media_url IS NOT NULL)
 	   AND ((rank->>OLD.state)::int >= 6
 			OR ((rank->>NEW.state)::int < (rank->>OLD.state)::int
 				-- a decision may send an unknown submit again

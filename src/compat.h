@@ -17,15 +17,9 @@
 #if PG_VERSION_NUM >= 180000
 #include "storage/waiteventset.h"
 #endif
+#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/wait_event.h"
-
-/* 16 renamed the function that background processes serve interrupts with */
-#if PG_VERSION_NUM < 160000
-#define ProcessMainLoopInterrupts HandleMainLoopInterrupts
-#elif PG_VERSION_NUM < 190000
-#define ProcessMainLoopInterrupts HandleMainLoopInterrupts
-#endif
 
 /* 17 attached wait event sets to resource owners; ours live as long as the process */
 static inline WaitEventSet *
@@ -55,6 +49,22 @@ CompatWaitEvent(const char *name)
 #else
 #define CompatProcAclCheck(oid, role) pg_proc_aclcheck(oid, role, ACL_EXECUTE)
 #endif
+
+/*
+ * What a background process owes the cluster each turn: barriers are served
+ * by CHECK_FOR_INTERRUPTS, a reload here.  Postgres' own function for it
+ * (renamed between majors) would also end the process on a shutdown request,
+ * with an exit code that means "never again".  True after a reload.
+ */
+static inline bool
+CompatServeProcess(void)
+{
+	if (!ConfigReloadPending)
+		return false;
+	ConfigReloadPending = false;
+	ProcessConfigFile(PGC_SIGHUP);
+	return true;
+}
 
 #if PG_VERSION_NUM >= 180000
 #define VIBEVIDEO_MODULE_MAGIC PG_MODULE_MAGIC_EXT(.name = "vibevideo", .version = VIBEVIDEO_VERSION)

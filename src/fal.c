@@ -662,10 +662,11 @@ JudgeOutput(const HttpReply *reply, const FalBody *body, time_t now, FalResult *
 		SetErrorType(&out->error, "unsupported_output");
 		SetErrorMessage(&out->error, "the model's output is not an http(s) URL that we can fetch");
 	}
-	else if (!BodyNamesError(body))
+	else if (body->error_type[0] == '\0')
 	{
 		SetErrorType(&out->error, "no_video");
-		SetErrorMessage(&out->error, "the model's output has no video in it");
+		if (!HasDetail(body))
+			SetErrorMessage(&out->error, "the model's output has no video in it");
 	}
 }
 

@@ -92,7 +92,7 @@ HostIsPlain(const char *host)
 	size_t		len = strlen(host);
 
 	if (host[0] == '[')
-		return strspn(host + 1, DIGITS "abcdef:.") == len - 2 && host[len - 1] == ']';
+		return len > 2 && strspn(host + 1, DIGITS "abcdef:.") == len - 2 && host[len - 1] == ']';
 	return len > 0 && host[0] != '.' && strspn(host, LOWER DIGITS ".-_") == len;
 }
 

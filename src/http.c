@@ -756,7 +756,7 @@ HttpWait(HttpEngine *engine, long timeout_ms)
 {
 	WaitEvent	event;
 
-	timeout_ms = Min(Max(timeout_ms, 0), 1000);
+	timeout_ms = Max(timeout_ms, 0);
 	if (engine->done_head)
 		timeout_ms = 0;
 	if (engine->timer_armed)
@@ -838,15 +838,9 @@ HttpBackendEngine(void)
 	return engine;
 }
 
-HttpRequest *
-HttpRun(HttpEngine *engine, const HttpSpec *spec)
+void
+HttpFinish(HttpEngine *engine, HttpRequest *request)
 {
-	HttpRequest *request = HttpStart(engine, spec);
-
-	if (request == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_OUT_OF_MEMORY),
-				 errmsg("libcurl could not set up a request")));
 	PG_TRY();
 	{
 		while (request->running)
@@ -862,5 +856,4 @@ HttpRun(HttpEngine *engine, const HttpSpec *spec)
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
-	return request;
 }

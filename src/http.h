@@ -54,7 +54,7 @@ extern void HttpEngineDestroy(HttpEngine *engine);
 
 /* NULL when the request could not even be set up (no memory, a URL libcurl refuses) */
 extern HttpRequest *HttpStart(HttpEngine *engine, const HttpSpec *spec);
-/* wait for sockets, latch or timeout (ms), then move everything that can; never longer than 1 s */
+/* wait for sockets, latch or timeout (ms), then move everything that can */
 extern void HttpWait(HttpEngine *engine, long timeout_ms);
 extern HttpRequest *HttpNextDone(HttpEngine *engine);
 extern int	HttpRunning(HttpEngine *engine);
@@ -67,7 +67,7 @@ extern void HttpFree(HttpRequest *request); /* ends it first if it runs */
 
 /* the engine of a client backend, kept for its connections; requests left by an error are swept */
 extern HttpEngine *HttpBackendEngine(void);
-/* run one request to its end in a backend: cancel and terminate end it within a second */
-extern HttpRequest *HttpRun(HttpEngine *engine, const HttpSpec *spec);
+/* wait in a backend until this request is done: cancel and terminate end the wait within a second */
+extern void HttpFinish(HttpEngine *engine, HttpRequest *request);
 
 #endif							/* VIBEVIDEO_HTTP_H */

@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
@@ -46,9 +47,14 @@ typedef enum StatementId
 	S_RECORD,
 	S_PROGRESS,
 	S_EXPIRE,
+	S_RECOVER,
 	S_NEXT_DUE,
+	S_CANCEL,
+	S_SEND_NOW,
+	S_COPY_AGAIN,
 	S_PRUNE,
 	S_DESCRIBE,
+	S_DESCRIBE_NONE,
 	S_DIRTY,
 	S_DIRTY_ONE,
 	S_ROW_DONE,
@@ -141,7 +147,9 @@ static const struct Statement
 	 * newest lease matches.
 	 */
 	[S_RECORD] = {
-		"UPDATE vibevideo.job j SET state = u.state, tries = u.tries, next_at = u.next_at,"
+		"UPDATE vibevideo.job j SET state = u.state, tries = u.tries,"
+		/* a cancel that came in meanwhile does not wait for the next poll */
+		" next_at = CASE WHEN j.cancel_requested_at IS NOT NULL THEN LEAST(u.next_at, $16) ELSE u.next_at END,"
 		" queue_position = u.queue_position, error_code = u.error_code, error = u.error,"
 		" request_id = COALESCE(u.request_id, j.request_id),"
 		" media_url = COALESCE(u.media_url, j.media_url),"
@@ -156,10 +164,10 @@ static const struct Statement
 		" generated_at = CASE WHEN u.media_url IS NOT NULL THEN COALESCE(j.generated_at, $16) ELSE j.generated_at END,"
 		" completed_at = CASE WHEN u.next_at IS NULL THEN $16 END"
 		" FROM ROWS FROM (pg_catalog.unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $17))"
-		" AS u(job_id, lease, state, tries, next_at, queue_position, error_code, error, request_id,"
-		" media_url, media_type, object_key, video_url, bytes_done, bytes_total, sha256)"
+		" WITH ORDINALITY AS u(job_id, lease, state, tries, next_at, queue_position, error_code, error, request_id,"
+		" media_url, media_type, object_key, video_url, bytes_done, bytes_total, sha256, nth)"
 		" WHERE j.job_id OPERATOR(pg_catalog.=) u.job_id AND j.lease OPERATOR(pg_catalog.=) u.lease"
-		" RETURNING j.job_id",
+		" RETURNING u.nth",
 		17, {INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID,
 			INT4ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
 			TEXTARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZOID, BYTEAARRAYOID}
@@ -176,15 +184,50 @@ static const struct Statement
 		" WHERE j.state OPERATOR(pg_catalog.=) 'submitting' AND (j.next_at OPERATOR(pg_catalog.<=) $1 OR $2)",
 		2, {TIMESTAMPTZOID, BOOLOID}
 	},
+	[S_RECOVER] = {
+		"UPDATE vibevideo.job j SET crashes = j.crashes OPERATOR(pg_catalog.+) 1, leased_by = NULL,"
+		" lease = pg_catalog.nextval('vibevideo.lease_seq'), next_at = $1"
+		" WHERE j.leased_by IS NOT NULL AND j.next_at IS NOT NULL",
+		1, {TIMESTAMPTZOID}
+	},
 	[S_NEXT_DUE] = {
 		"SELECT LEAST("
 		"(SELECT pg_catalog.min(j.next_at) FROM vibevideo.job j WHERE j.state OPERATOR(pg_catalog.=) ANY (ARRAY['pending', 'submitting', 'submit_unknown'])"
 		" AND j.state OPERATOR(pg_catalog.<>) 'submit_unknown'),"
 		"(SELECT pg_catalog.min(j.next_at) FROM vibevideo.job j WHERE j.state OPERATOR(pg_catalog.=) ANY (ARRAY['queued', 'generating'])),"
 		"(SELECT pg_catalog.min(j.next_at) FROM vibevideo.job j WHERE j.state OPERATOR(pg_catalog.=) 'processing'),"
-		"(SELECT pg_catalog.min(j.row_next_at) FROM vibevideo.job j WHERE j.row_dirty)),"
+		"(SELECT pg_catalog.min(j.row_next_at) FROM vibevideo.job j WHERE j.row_dirty AND $1)),"
 		" (SELECT pg_catalog.count(*) FROM (SELECT FROM vibevideo.job j WHERE j.state OPERATOR(pg_catalog.=) ANY (" ACTIVE_STATES ") LIMIT 1) a)",
-		0, {0}
+		1, {BOOLOID}
+	},
+
+	/*
+	 * A claimed job keeps its lease: whoever holds it may be about to record
+	 * the request's id.
+	 */
+	[S_CANCEL] = {
+		"UPDATE vibevideo.job j SET cancel_requested_at = COALESCE(j.cancel_requested_at, $2),"
+		" state = CASE j.state WHEN 'pending' THEN 'cancelled' ELSE j.state END,"
+		" completed_at = CASE j.state WHEN 'pending' THEN $2 END,"
+		" next_at = CASE WHEN j.state OPERATOR(pg_catalog.=) 'pending' THEN NULL"
+		" WHEN j.leased_by IS NULL THEN $2 ELSE j.next_at END"
+		" WHERE j.job_id OPERATOR(pg_catalog.=) $1"
+		" AND j.state OPERATOR(pg_catalog.=) ANY (ARRAY['pending', 'submitting', 'submit_unknown', 'queued', 'generating'])",
+		2, {INT8OID, TIMESTAMPTZOID}
+	},
+	[S_SEND_NOW] = {
+		"UPDATE vibevideo.job j SET state = 'pending', next_at = $2, tries = 0,"
+		" lease = pg_catalog.nextval('vibevideo.lease_seq'), error_code = NULL, error = NULL"
+		" WHERE j.job_id OPERATOR(pg_catalog.=) $1"
+		" AND j.state OPERATOR(pg_catalog.=) ANY (ARRAY['pending', 'submit_unknown'])",
+		2, {INT8OID, TIMESTAMPTZOID}
+	},
+	[S_COPY_AGAIN] = {
+		"UPDATE vibevideo.job j SET state = 'processing', next_at = $2, tries = 0, crashes = 0,"
+		" completed_at = NULL, error_code = NULL, error = NULL"
+		" WHERE j.job_id OPERATOR(pg_catalog.=) $1 AND j.state OPERATOR(pg_catalog.=) 'failed'"
+		" AND j.media_url IS NOT NULL",
+		2, {INT8OID, TIMESTAMPTZOID}
 	},
 	[S_PRUNE] = {
 		"DELETE FROM vibevideo.job j WHERE j.job_id OPERATOR(pg_catalog.=) ANY (ARRAY("
@@ -196,6 +239,11 @@ static const struct Statement
 	[S_DESCRIBE] = {
 		"SELECT vibevideo.describe(j) FROM vibevideo.job j WHERE j.job_id OPERATOR(pg_catalog.=) $1",
 		1, {INT8OID}
+	},
+	[S_DESCRIBE_NONE] = {
+		"SELECT ROW($1, NULL, NULL, NULL, 'No video has been asked for', NULL, NULL, NULL, NULL, NULL,"
+		" NULL, NULL, NULL)::vibevideo.video",
+		1, {TEXTOID}
 	},
 
 #define DIRTY_COLUMNS \
@@ -363,10 +411,7 @@ JobLoadBinding(Binding *binding)
 	binding->relid = DatumGetObjectId(SPI_getbinval(tuple, desc, 1, &isnull));
 	binding->owner = DatumGetObjectId(SPI_getbinval(tuple, desc, 2, &isnull));
 	if (isnull)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("the table that was attached to vibevideo no longer exists"),
-				 errhint("Attach another one with SELECT vibevideo.attach('schema.table').")));
+		return false;			/* the table was dropped */
 	binding->id_type = DatumGetObjectId(SPI_getbinval(tuple, desc, 3, &isnull));
 	binding->relation = KeepText(tuple, desc, 4);
 	binding->id_column = KeepText(tuple, desc, 5);
@@ -386,7 +431,12 @@ JobLoadBinding(Binding *binding)
 void
 JobRequireBinding(Binding *binding)
 {
-	if (!JobLoadBinding(binding))
+	if (!JobLoadBinding(binding) && OidIsValid(binding->relid))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("the table that was attached to vibevideo no longer exists"),
+				 errhint("Attach another one with SELECT vibevideo.attach('schema.table').")));
+	if (!OidIsValid(binding->relid))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("no table is attached to vibevideo"),
@@ -644,7 +694,7 @@ WriteRowGuarded(const Binding *binding, const DirtyJob *dirty, char **error)
 	MemoryContext mcxt = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
 	Identity	saved;
-	RowOutcome	outcome = ROW_LOCKED;
+	volatile RowOutcome outcome = ROW_LOCKED;
 
 	*error = NULL;
 	BeginInternalSubTransaction(NULL);
@@ -903,11 +953,15 @@ PutBytes(ArrayColumn column, int i, const unsigned char *bytes, int len)
 	}
 }
 
+/* one line a state change, and one a new trouble */
 static void
 LogUpdate(const JobUpdate *update)
 {
+	if (strcmp(update->was, update->state) == 0 && update->error == NULL)
+		return;
 	ereport(LOG,
-			(errmsg("vibevideo job %lld: %s%s%s%s%s", (long long) update->job_id, update->state,
+			(errmsg("vibevideo job %lld: %s -> %s%s%s%s%s", (long long) update->job_id,
+					update->was, update->state,
 					update->request_id ? ", request " : "", update->request_id ? update->request_id : "",
 					update->error ? ": " : "", update->error ? update->error : "")));
 }
@@ -953,21 +1007,19 @@ JobRecord(const JobUpdate *updates, int n, bool *recorded)
 	done = (int) Execute(S_RECORD, args, NULL);
 
 	if (recorded)
-	{
 		memset(recorded, 0, sizeof(bool) * n);
-		for (int r = 0; r < done; r++)
-		{
-			int64		job_id = GetInt(SPI_tuptable->vals[r], SPI_tuptable->tupdesc, 1, 0);
+	for (int r = 0; r < done; r++)
+	{
+		int64		index = GetInt(SPI_tuptable->vals[r], SPI_tuptable->tupdesc, 1, 0) - 1;
 
-			for (int i = 0; i < n; i++)
-				if (updates[i].job_id == job_id)
-					recorded[i] = true;
-		}
+		LogUpdate(&updates[index]);
+		if (recorded)
+			recorded[index] = true;
 	}
 	return done;
 }
 
-void
+bool
 JobRecordProgress(int64 job_id, int64 lease, int64 done, int64 total, TimestampTz lease_until)
 {
 	Datum		args[5];
@@ -980,7 +1032,7 @@ JobRecordProgress(int64 job_id, int64 lease, int64 done, int64 total, TimestampT
 	if (total < 0)
 		nulls[3] = 'n';
 	args[4] = TimestampTzGetDatum(lease_until);
-	Execute(S_PROGRESS, args, nulls);
+	return Execute(S_PROGRESS, args, nulls) == 1;
 }
 
 int
@@ -991,12 +1043,73 @@ JobExpireSubmits(TimestampTz now, bool all)
 	return (int) Execute(S_EXPIRE, args, NULL);
 }
 
-TimestampTz
-JobNextDue(int64 *active)
+void
+JobRecoverLeases(void)
 {
-	Execute(S_NEXT_DUE, NULL, NULL);
+	Datum		args[1] = {TimestampTzGetDatum(GetCurrentTimestamp())};
+
+	Execute(S_RECOVER, args, NULL);
+}
+
+static char *
+CopyText(const char *text, MemoryContext mcxt)
+{
+	return text ? MemoryContextStrdup(mcxt, text) : NULL;
+}
+
+Job *
+JobCopy(const Job *job, MemoryContext mcxt)
+{
+	Job		   *copy = MemoryContextAlloc(mcxt, sizeof(Job));
+
+	*copy = *job;
+	copy->vibelog_id = CopyText(job->vibelog_id, mcxt);
+	copy->state = CopyText(job->state, mcxt);
+	copy->model = CopyText(job->model, mcxt);
+	copy->input = CopyText(job->input, mcxt);
+	copy->request_id = CopyText(job->request_id, mcxt);
+	copy->media_url = CopyText(job->media_url, mcxt);
+	copy->media_type = CopyText(job->media_type, mcxt);
+	copy->object_key = CopyText(job->object_key, mcxt);
+	copy->error_code = CopyText(job->error_code, mcxt);
+	copy->error = CopyText(job->error, mcxt);
+	return copy;
+}
+
+TimestampTz
+JobNextDue(bool rows_too, int64 *active)
+{
+	Datum		args[1] = {BoolGetDatum(rows_too)};
+
+	Execute(S_NEXT_DUE, args, NULL);
 	*active = GetInt(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, 0);
 	return GetTime(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+}
+
+static bool
+Decide(StatementId id, int64 job_id)
+{
+	Datum		args[2] = {Int64GetDatum(job_id), TimestampTzGetDatum(GetCurrentTimestamp())};
+
+	return Execute(id, args, NULL) == 1;
+}
+
+bool
+JobRequestCancel(int64 job_id)
+{
+	return Decide(S_CANCEL, job_id);
+}
+
+bool
+JobSendNow(int64 job_id)
+{
+	return Decide(S_SEND_NOW, job_id);
+}
+
+bool
+JobCopyAgain(int64 job_id)
+{
+	return Decide(S_COPY_AGAIN, job_id);
 }
 
 int64
@@ -1011,15 +1124,42 @@ JobPrune(int max)
 	return (int64) Execute(S_PRUNE, args, NULL);
 }
 
+/* the composite in the first column, copied out of SPI's memory */
+static Datum
+FirstVideo(void)
+{
+	bool		isnull;
+	Datum		value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+
+	return SPI_datumTransfer(value, false, -1);
+}
+
 Datum
 JobDescribe(int64 job_id)
 {
 	Datum		args[1] = {Int64GetDatum(job_id)};
-	bool		isnull;
-	Datum		value;
 
 	if (Execute(S_DESCRIBE, args, NULL) == 0)
 		elog(ERROR, "vibevideo: job %lld vanished", (long long) job_id);
-	value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
-	return SPI_datumTransfer(value, false, -1);
+	return FirstVideo();
+}
+
+Datum
+JobDescribeNone(const char *vibelog_id)
+{
+	Datum		args[1] = {CStringGetTextDatum(vibelog_id)};
+
+	Execute(S_DESCRIBE_NONE, args, NULL);
+	return FirstVideo();
+}
+
+void
+JobPutVideo(Tuplestorestate *store, TupleDesc desc, int64 job_id)
+{
+	HeapTupleHeader header = DatumGetHeapTupleHeader(JobDescribe(job_id));
+	HeapTupleData tuple = {0};
+
+	tuple.t_len = HeapTupleHeaderGetDatumLength(header);
+	tuple.t_data = header;
+	tuplestore_puttuple(store, &tuple);
 }

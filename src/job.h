@@ -9,7 +9,9 @@
 #define VIBEVIDEO_JOB_H
 
 #include "postgres.h"
+#include "access/tupdesc.h"
 #include "datatype/timestamp.h"
+#include "utils/tuplestore.h"
 
 /* The app's table, as vibevideo.attach() bound it. */
 typedef struct Binding
@@ -58,6 +60,7 @@ typedef struct JobUpdate
 {
 	int64		job_id;
 	int64		lease;
+	const char *was;			/* the state the job was claimed in */
 	const char *state;
 	int			tries;
 	TimestampTz next_at;		/* 0: never again (a final state) */
@@ -90,7 +93,7 @@ typedef enum JobKind
  * Binding and rows of the app
  *----------
  */
-extern bool JobLoadBinding(Binding *binding);	/* false: nothing attached */
+extern bool JobLoadBinding(Binding *binding);	/* false: nothing attached, or it is gone */
 extern void JobRequireBinding(Binding *binding);	/* or ERROR */
 /* ERROR unless the current user may update the row; locks it against deletion if lock */
 extern void JobCheckRow(const Binding *binding, const char *vibelog_id, bool lock);
@@ -117,15 +120,24 @@ extern int	JobClaim(JobKind kind, int max, TimestampTz due_before, int lease_ms,
 extern Job *JobRead(int64 job_id, MemoryContext mcxt);
 /* record updates; recorded[i] (may be NULL) tells whether the lease still held */
 extern int	JobRecord(const JobUpdate *updates, int n, bool *recorded);
-/* bytes copied so far, for those who watch */
-extern void JobRecordProgress(int64 job_id, int64 lease, int64 done, int64 total,
+/* bytes copied so far, and a longer lease; false: the lease was lost */
+extern bool JobRecordProgress(int64 job_id, int64 lease, int64 done, int64 total,
 							  TimestampTz lease_until);
 /* submits whose sender died: nobody knows whether fal has them */
 extern int	JobExpireSubmits(TimestampTz now, bool all);
 /* when something will be due next, 0 if nothing is active; *active counts unfinished jobs */
-extern TimestampTz JobNextDue(int64 *active);
+extern TimestampTz JobNextDue(bool rows_too, int64 *active);
+/* jobs still leased at a worker's start: the one before crashed on them */
+extern void JobRecoverLeases(void);
+extern Job *JobCopy(const Job *job, MemoryContext mcxt);
+/* decisions of people; false: nothing to decide any more */
+extern bool JobRequestCancel(int64 job_id);
+extern bool JobSendNow(int64 job_id);
+extern bool JobCopyAgain(int64 job_id);
 extern int64 JobPrune(int max);
 /* vibevideo.video of a job, in the current memory context */
 extern Datum JobDescribe(int64 job_id);
+extern Datum JobDescribeNone(const char *vibelog_id);	/* of a row that has no job */
+extern void JobPutVideo(Tuplestorestate *store, TupleDesc desc, int64 job_id);
 
 #endif							/* VIBEVIDEO_JOB_H */

@@ -76,7 +76,7 @@ PreScan(const char *json, size_t len)
 	bool		in_string = false;
 	int			depth = 0;
 
-	if (len > JSON_MAX_LENGTH)
+	if (len == 0 || len > JSON_MAX_LENGTH)
 		return false;
 
 	for (size_t i = 0; i < len;)

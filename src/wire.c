@@ -135,8 +135,10 @@ WireDescribe(const HttpReply *reply, char *out, size_t size)
 
 	if (reply->outcome != HTTP_ANSWERED)
 	{
-		WireCopy(out, size, reply->error[0] != '\0' ? reply->error : FailureWords(reply->outcome));
+		WireCopy(out, size, reply->error);
 		WireClean(out);
+		if (out[0] == '\0')
+			WireCopy(out, size, FailureWords(reply->outcome));
 		return;
 	}
 

@@ -70,7 +70,8 @@ async function writeBody(req, { size, bytes, held }) {
 function send(emu, { method, path, headers = {}, body, port = emu.port }) {
   return new Promise((resolve, reject) => {
     const length = !body ? {} : body.chunked ? { 'transfer-encoding': 'chunked' } : { 'content-length': body.bytes?.length ?? body.size }
-    const req = http.request({ host: '127.0.0.1', port, agent: emu.agent, method, path, headers: { ...headers, ...length } })
+    const req = http.request({ host: '127.0.0.1', port, agent: emu.agent, method, path, headers: { ...headers, ...length },
+      signal: AbortSignal.timeout(8000) })
     req.on('error', reject)
     req.on('response', async (res) => {
       const parts = await res.toArray()

@@ -1,0 +1,658 @@
+
+-------------------------------------------------------------------------------
+-- Attaching the app's table
+-------------------------------------------------------------------------------
+
+-- Keeps the public functions in step with the attached key.  pg_restore copies
+-- rows into vibevideo.binding, so this is also how they get their type back.
+CREATE FUNCTION vibevideo.binding_changed()
+RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	PERFORM vibevideo.create_api(NEW.id_type);
+	PERFORM vibevideo.grant_api_roles();
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.binding_changed() IS
+	'trigger: gives the public functions the attached key''s type and the API roles their rights';
+CREATE TRIGGER binding_changed AFTER INSERT OR UPDATE ON vibevideo.binding
+	FOR EACH ROW EXECUTE FUNCTION vibevideo.binding_changed();
+ALTER TABLE vibevideo.binding ENABLE ALWAYS TRIGGER binding_changed;
+
+-- The statuses an app can see, in the order a row goes through them.
+CREATE FUNCTION vibevideo.statuses()
+RETURNS text[] LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+RETURN ARRAY['queued', 'generating', 'processing', 'completed', 'failed', 'cancelled'];
+COMMENT ON FUNCTION vibevideo.statuses() IS 'the values of video_generation_status; owner only';
+
+-- The columns vibevideo writes, with their types.
+CREATE FUNCTION vibevideo.row_columns(OUT name name, OUT type regtype)
+RETURNS SETOF record LANGUAGE sql IMMUTABLE PARALLEL SAFE ROWS 5 SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT c.name::name, c.type::regtype
+	FROM (VALUES ('video_generation_status', 'text'), ('video_request_id', 'text'), ('video_url', 'text'),
+				 ('video_generated_at', 'timestamp with time zone'), ('video_generation_error', 'text')) AS c(name, type);
+END;
+COMMENT ON FUNCTION vibevideo.row_columns() IS 'the columns of the app''s table that vibevideo writes; owner only';
+
+-- A name made from a table's, cut to what PostgreSQL allows without losing its
+-- ends.
+CREATE FUNCTION vibevideo.derived_name(relation regclass, prefix text, suffix text)
+RETURNS name LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	base text = (SELECT c.relname FROM pg_class c WHERE c.oid = derived_name.relation);
+BEGIN
+	WHILE octet_length(base) > 63 - octet_length(prefix || suffix) LOOP
+		base = left(base, -1);
+	END LOOP;
+	RETURN prefix || base || suffix;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.derived_name(regclass, text, text) IS
+	'prefix, table name and suffix as one name of at most 63 bytes; owner only';
+
+-- Size in bytes of a table's rows, its partitions and children included.
+CREATE FUNCTION vibevideo.relation_bytes(relation regclass)
+RETURNS bigint LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	WITH RECURSIVE tree(oid) AS (
+		SELECT relation_bytes.relation::oid
+		UNION ALL
+		SELECT i.inhrelid FROM tree t JOIN pg_inherits i ON i.inhparent = t.oid
+	)
+	SELECT coalesce(sum(pg_relation_size(t.oid)), 0)::bigint FROM tree t;
+END;
+COMMENT ON FUNCTION vibevideo.relation_bytes(regclass) IS 'bytes of a table with its partitions; owner only';
+
+-- The valid index that finds a row by its request id, or NULL.
+CREATE FUNCTION vibevideo.request_index(relation regclass)
+RETURNS regclass LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT i.indexrelid::regclass
+	FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+	WHERE i.indrelid = request_index.relation AND a.attname = 'video_request_id' AND i.indisvalid AND i.indisready
+	  AND (i.indpred IS NULL OR pg_get_expr(i.indpred, i.indrelid) = '(video_request_id IS NOT NULL)')
+	ORDER BY i.indexrelid LIMIT 1;
+END;
+COMMENT ON FUNCTION vibevideo.request_index(regclass) IS 'the valid index on video_request_id, or NULL; owner only';
+
+-- The command that makes that index: attach runs it on small tables, the worker
+-- on big ones, without blocking writes.
+CREATE FUNCTION vibevideo.index_command(relation regclass, online boolean DEFAULT false)
+RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN format('CREATE INDEX %s%I ON %s (video_request_id) WHERE video_request_id IS NOT NULL',
+			  CASE WHEN online THEN 'CONCURRENTLY ' END,
+			  vibevideo.derived_name(relation, 'idx_', '_video_request_id'), relation);
+COMMENT ON FUNCTION vibevideo.index_command(regclass, boolean) IS
+	'the command that makes the index on video_request_id; owner only';
+
+-- Refuses what cannot be the app's table.
+CREATE FUNCTION vibevideo.check_attachable(relation regclass)
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	t record;
+	kind text;
+BEGIN
+	SELECT c.relkind, c.relpersistence, c.relispartition, c.relrowsecurity, c.relforcerowsecurity, c.relowner,
+		   n.nspname, o.rolname AS owner, o.rolsuper OR o.rolbypassrls AS owner_bypasses,
+		   (SELECT i.inhparent::regclass FROM pg_inherits i WHERE i.inhrelid = c.oid LIMIT 1) AS parent
+	INTO t
+	FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_roles o ON o.oid = c.relowner
+	WHERE c.oid = check_attachable.relation;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'undefined_table',
+			MESSAGE = format('there is no table %s', coalesce(relation::text, 'NULL')),
+			HINT = 'Name the app''s table, as in SELECT vibevideo.attach(''public.vibelogs'').';
+	END IF;
+	IF t.nspname IN ('pg_catalog', 'information_schema', 'pg_toast') THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'insufficient_privilege',
+			MESSAGE = format('%s belongs to PostgreSQL and cannot be attached', relation),
+			HINT = 'Attach a table of the app.';
+	ELSIF t.nspname = 'vibevideo' THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_parameter_value',
+			MESSAGE = format('%s belongs to vibevideo itself and cannot be attached', relation),
+			HINT = 'Attach a table of the app.';
+	END IF;
+	IF t.relkind NOT IN ('r', 'p') THEN
+		kind = CASE t.relkind WHEN 'v' THEN 'a view' WHEN 'm' THEN 'a materialized view' WHEN 'f' THEN 'a foreign table'
+			   WHEN 'S' THEN 'a sequence' WHEN 'c' THEN 'a composite type' ELSE 'an index' END;
+		RAISE EXCEPTION USING
+			ERRCODE = 'wrong_object_type',
+			MESSAGE = format('%s is %s, not a table', relation, kind),
+			DETAIL = 'vibevideo adds columns and writes a video''s status into the row itself.',
+			HINT = CASE WHEN t.relkind IN ('v', 'm') THEN 'Attach the table the view reads.'
+				   WHEN t.relkind = 'f' THEN 'Attach the table on the server that holds it.'
+				   ELSE 'Attach a table of the app.' END;
+	END IF;
+	IF t.relpersistence = 't' THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'feature_not_supported',
+			MESSAGE = format('%s is a temporary table', relation),
+			DETAIL = 'The background worker could not see its rows.',
+			HINT = 'Attach a permanent table.';
+	END IF;
+	IF t.relispartition THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'wrong_object_type',
+			MESSAGE = format('%s is a partition of %s', relation, t.parent),
+			HINT = format('Attach the parent: SELECT vibevideo.attach(%L).', t.parent);
+	END IF;
+	IF NOT pg_has_role(current_user, t.relowner, 'USAGE') THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'insufficient_privilege',
+			MESSAGE = format('must be owner of table %s to attach it', relation),
+			HINT = format('Call vibevideo.attach as %I or as a superuser.', t.owner);
+	END IF;
+	IF t.relrowsecurity AND t.relforcerowsecurity AND NOT t.owner_bypasses THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'object_not_in_prerequisite_state',
+			MESSAGE = format('row-level security of %s is forced on its owner %I', relation, t.owner),
+			DETAIL = 'The background worker writes rows as the table''s owner, and the policies could hide them from it.',
+			HINT = format('ALTER TABLE %s NO FORCE ROW LEVEL SECURITY; or ALTER ROLE %I BYPASSRLS.', relation, t.owner);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.check_attachable(regclass) IS 'refuses what cannot be the app''s table; owner only';
+
+-- Finds the column that identifies a row, and its type.
+CREATE FUNCTION vibevideo.key_column(relation regclass, wanted name, OUT id_column name, OUT id_type regtype)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	keys name[];
+	column_number smallint;
+	column_not_null boolean;
+BEGIN
+	IF wanted IS NULL THEN
+		SELECT array_agg(a.attname ORDER BY k.position) INTO keys
+		FROM pg_index i
+		CROSS JOIN LATERAL unnest(i.indkey::smallint[]) WITH ORDINALITY AS k(attnum, position)
+		JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+		WHERE i.indrelid = key_column.relation AND i.indisprimary AND k.position <= i.indnkeyatts;
+		IF keys IS NULL THEN
+			RAISE EXCEPTION USING
+				ERRCODE = 'invalid_table_definition',
+				MESSAGE = format('table %s has no primary key', relation),
+				HINT = 'Add one, or name a column that is unique and not null with id_column => ''...''.';
+		ELSIF cardinality(keys) > 1 THEN
+			RAISE EXCEPTION USING
+				ERRCODE = 'invalid_table_definition',
+				MESSAGE = format('the primary key of %s has %s columns', relation, cardinality(keys)),
+				DETAIL = format('It consists of %s.', array_to_string(keys, ', ')),
+				HINT = 'Name a single column that is unique and not null with id_column => ''...''.';
+		END IF;
+		id_column = keys[1];
+	ELSE
+		id_column = wanted;
+	END IF;
+
+	SELECT a.atttypid, a.attnum, a.attnotnull INTO id_type, column_number, column_not_null
+	FROM pg_attribute a
+	WHERE a.attrelid = key_column.relation AND a.attname = key_column.id_column AND a.attnum > 0 AND NOT a.attisdropped;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'undefined_column',
+			MESSAGE = format('table %s has no column "%s"', relation, id_column),
+			HINT = 'Check id_column; without it the primary key''s column is taken. Names are case-sensitive here.';
+	END IF;
+	IF NOT column_not_null
+	   OR NOT EXISTS (SELECT FROM pg_index i
+					  WHERE i.indrelid = key_column.relation AND i.indisunique AND i.indisvalid AND i.indimmediate
+						AND i.indnkeyatts = 1 AND i.indkey[0] = column_number AND i.indpred IS NULL)
+	THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_table_definition',
+			MESSAGE = format('column "%s" does not identify a row of %s', id_column, relation),
+			DETAIL = CASE WHEN column_not_null
+						  THEN 'No valid, non-deferrable, non-partial unique index has it as its only column.'
+						  ELSE 'It may be null.' END,
+			HINT = 'Take the primary key, or make the column UNIQUE and NOT NULL.';
+	END IF;
+	IF id_type NOT IN ('uuid'::regtype, 'bigint'::regtype, 'integer'::regtype, 'text'::regtype) THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'datatype_mismatch',
+			MESSAGE = format('column "%s" of %s has type %s', id_column, relation, id_type),
+			HINT = 'The key may be uuid, bigint, integer or text; domains cannot be used.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.key_column(regclass, name) IS 'the column that identifies a row, and its type; owner only';
+
+-- Refuses a column that is not there or holds no text; option is the argument
+-- of attach that named it.
+CREATE FUNCTION vibevideo.check_text_column(relation regclass, column_name name, option text)
+RETURNS void LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	category "char";
+	found_type text;
+BEGIN
+	SELECT t.typcategory, format_type(a.atttypid, a.atttypmod) INTO category, found_type
+	FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+	WHERE a.attrelid = check_text_column.relation AND a.attname = check_text_column.column_name
+	  AND a.attnum > 0 AND NOT a.attisdropped;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'undefined_column',
+			MESSAGE = format('table %s has no column "%s"', relation, column_name),
+			HINT = format('Check %s. Names are case-sensitive here.', option);
+	END IF;
+	IF category <> 'S' THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'datatype_mismatch',
+			MESSAGE = format('column "%s" of %s has type %s', column_name, relation, found_type),
+			HINT = format('%s must name a text column; input_function can make the input out of anything.', option);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.check_text_column(regclass, name, text) IS
+	'refuses a column that is not there or holds no text; owner only';
+
+-- Resolves input_function to its qualified name.  Without a schema it is
+-- looked for beside the table: the caller's search_path plays no part.
+CREATE FUNCTION vibevideo.resolve_input_function(relation regclass, wanted text)
+RETURNS text LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	parts text[];
+	candidate record;
+BEGIN
+	BEGIN
+		parts = parse_ident(wanted);
+	EXCEPTION WHEN invalid_parameter_value THEN
+		parts = '{}';
+	END;
+	IF cardinality(parts) = 1 THEN
+		parts = (SELECT n.nspname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+				 WHERE c.oid = resolve_input_function.relation) || parts;
+	ELSIF cardinality(parts) <> 2 THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_name',
+			MESSAGE = format('"%s" is not the name of a function', wanted),
+			HINT = 'Write input_function as schema.name or name, without parentheses.';
+	END IF;
+
+	-- the best candidate, to tell what is wrong with it
+	SELECT format('%I.%I', n.nspname, p.proname) AS name, pg_get_function_identity_arguments(p.oid) AS arguments,
+		   coalesce(pg_get_function_result(p.oid), 'nothing') AS result,
+		   p.prokind = 'f' AND NOT p.proretset AND p.pronargs = 1 AND p.proargtypes[0] = c.reltype
+		   AND p.prorettype = 'jsonb'::regtype AS fits
+	INTO candidate
+	FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+	JOIN pg_class c ON c.oid = resolve_input_function.relation
+	WHERE n.nspname = parts[1] AND p.proname = parts[2]
+	ORDER BY fits DESC, p.oid LIMIT 1;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'undefined_function',
+			MESSAGE = format('there is no function %I.%I', parts[1], parts[2]),
+			HINT = format('CREATE FUNCTION %I.%I(%s) RETURNS jsonb first; if it is in another schema write schema.name.',
+						  parts[1], parts[2], relation);
+	END IF;
+	IF NOT candidate.fits THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_function_definition',
+			MESSAGE = format('function %s cannot make a model''s input', candidate.name),
+			DETAIL = format('Wanted %s(%s) returning jsonb, found %s(%s) returning %s.',
+							candidate.name, relation, candidate.name, candidate.arguments, candidate.result),
+			HINT = 'It must take one argument of the table''s row type and return one jsonb.';
+	END IF;
+	RETURN candidate.name;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.resolve_input_function(regclass, text) IS
+	'the qualified name of a function of the row that returns jsonb; owner only';
+
+/*
+ * vibevideo.status_check(relation, OUT present, OUT refusing, OUT refused) -
+ * looks at the CHECK constraints on video_generation_status alone.  present:
+ * one of them takes our statuses and nothing else.  refusing, refused: the
+ * first one that refuses a status of ours, and which.  A constraint that calls
+ * functions of the app is not judged: they would run with the caller's rights.
+ */
+CREATE FUNCTION vibevideo.status_check(relation regclass, OUT present boolean, OUT refusing name, OUT refused text)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	nonsense constant text = 'no status of vibevideo';
+	constr record;
+	rejected text[];
+BEGIN
+	present = false;
+	FOR constr IN
+		SELECT c.conname, pg_get_expr(c.conbin, c.conrelid) AS expression
+		FROM pg_constraint c
+		JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attname = 'video_generation_status' AND NOT a.attisdropped
+		WHERE c.conrelid = status_check.relation AND c.contype = 'c' AND c.conkey = ARRAY[a.attnum]
+		  -- what PostgreSQL itself provides leaves no trace here
+		  AND NOT EXISTS (SELECT FROM pg_depend d
+						  WHERE d.classid = 'pg_constraint'::regclass AND d.objid = c.oid
+							AND d.refclassid NOT IN ('pg_class'::regclass, 'pg_collation'::regclass))
+		ORDER BY c.conname
+	LOOP
+		EXECUTE format('SELECT array_agg(s.video_generation_status ORDER BY s.position) '
+					   'FROM unnest($1) WITH ORDINALITY AS s(video_generation_status, position) WHERE NOT (%s)',
+					   constr.expression)
+		INTO rejected USING vibevideo.statuses() || nonsense;
+		IF rejected = ARRAY[nonsense] THEN
+			present = true;
+		ELSIF rejected && vibevideo.statuses() THEN
+			refusing = constr.conname;
+			refused = array_to_string(array_remove(rejected, nonsense), ', ');
+			RETURN;
+		END IF;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.status_check(regclass) IS 'what the table''s CHECK constraints say to our statuses; owner only';
+
+-- Adds the columns and the CHECK constraint that are missing, in one ALTER
+-- TABLE that reads no row of a big table; no ALTER TABLE if nothing is missing.
+CREATE FUNCTION vibevideo.add_columns(relation regclass, big boolean)
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	statuses constant text = (SELECT string_agg(quote_literal(s), ', ') FROM unnest(vibevideo.statuses()) s);
+	actions text[] = '{}';
+	wanted record;
+	has record;
+	checks record;
+	foreign_values text;
+BEGIN
+	FOR wanted IN SELECT c.name, c.type FROM vibevideo.row_columns() c LOOP
+		SELECT format_type(a.atttypid, a.atttypmod) AS type, a.attnotnull, a.attgenerated <> '' AS generated,
+			   a.atttypid = wanted.type
+			   OR wanted.type = 'text'::regtype AND a.atttypid = 'varchar'::regtype AND a.atttypmod = -1 AS fits
+		INTO has
+		FROM pg_attribute a
+		WHERE a.attrelid = add_columns.relation AND a.attname = wanted.name AND NOT a.attisdropped;
+		IF NOT FOUND THEN
+			actions = actions || format('ADD COLUMN %I %s', wanted.name, wanted.type);
+		ELSIF NOT has.fits THEN
+			RAISE EXCEPTION USING
+				ERRCODE = 'datatype_mismatch',
+				MESSAGE = format('column "%s" of %s has type %s, vibevideo needs %s', wanted.name, relation, has.type, wanted.type),
+				HINT = format('ALTER TABLE %s ALTER COLUMN %I TYPE %s, or rename the column so that attach adds its own.',
+							  relation, wanted.name, wanted.type);
+		ELSIF has.attnotnull THEN
+			RAISE EXCEPTION USING
+				ERRCODE = 'invalid_table_definition',
+				MESSAGE = format('column "%s" of %s is NOT NULL', wanted.name, relation),
+				DETAIL = 'It is null while there is nothing to tell.',
+				HINT = format('ALTER TABLE %s ALTER COLUMN %I DROP NOT NULL.', relation, wanted.name);
+		ELSIF has.generated THEN
+			RAISE EXCEPTION USING
+				ERRCODE = 'invalid_table_definition',
+				MESSAGE = format('column "%s" of %s is a generated column', wanted.name, relation),
+				DETAIL = 'vibevideo has to write it.',
+				HINT = 'Rename the column so that attach adds its own.';
+		END IF;
+	END LOOP;
+
+	SELECT s.present, s.refusing, s.refused INTO checks FROM vibevideo.status_check(relation) s;
+	IF checks.refusing IS NOT NULL THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'object_not_in_prerequisite_state',
+			MESSAGE = format('CHECK constraint %I of %s refuses video_generation_status %s',
+							 checks.refusing, relation, checks.refused),
+			HINT = format('ALTER TABLE %s DROP CONSTRAINT %I; attach adds one that takes %s.',
+						  relation, checks.refusing, array_to_string(vibevideo.statuses(), ', '));
+	END IF;
+	IF NOT checks.present
+	   -- one that could not be judged may have the name
+	   AND NOT EXISTS (SELECT FROM pg_constraint c
+					   WHERE c.conrelid = add_columns.relation
+						 AND c.conname = vibevideo.derived_name(relation, '', '_video_generation_status_check'))
+	THEN
+		IF EXISTS (SELECT FROM pg_attribute a
+				   WHERE a.attrelid = add_columns.relation AND a.attname = 'video_generation_status' AND NOT a.attisdropped)
+		THEN
+			-- Even a NOT VALID constraint would refuse later updates of such
+			-- rows.  This reads the table, but only under ACCESS SHARE.
+			EXECUTE format('SELECT string_agg(quote_literal(s), '', '' ORDER BY s) FROM ('
+						   'SELECT DISTINCT video_generation_status::text AS s FROM %s '
+						   'WHERE video_generation_status <> ALL ($1) LIMIT 5) d', relation)
+			INTO foreign_values USING vibevideo.statuses();
+			IF foreign_values IS NOT NULL THEN
+				RAISE EXCEPTION USING
+					ERRCODE = 'check_violation',
+					MESSAGE = format('rows of %s have a video_generation_status vibevideo does not know', relation),
+					DETAIL = format('Found %s.', foreign_values),
+					HINT = format('UPDATE these rows to NULL or to one of %s.', array_to_string(vibevideo.statuses(), ', '));
+			END IF;
+		END IF;
+		actions = actions || format('ADD CONSTRAINT %I CHECK (video_generation_status IN (%s))%s',
+									vibevideo.derived_name(relation, '', '_video_generation_status_check'), statuses,
+									CASE WHEN big THEN ' NOT VALID' END);
+	END IF;
+
+	IF cardinality(actions) > 0 THEN
+		EXECUTE format('ALTER TABLE %s %s', relation, array_to_string(actions, ', '));
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.add_columns(regclass, boolean) IS 'adds the missing columns and the status CHECK; owner only';
+
+-- Makes the index on video_request_id unless it is there; true if that is left
+-- to the worker.
+CREATE FUNCTION vibevideo.add_index(relation regclass, big boolean)
+RETURNS boolean LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	index_name constant name = vibevideo.derived_name(relation, 'idx_', '_video_request_id');
+	namesake record;
+BEGIN
+	IF vibevideo.request_index(relation) IS NOT NULL THEN
+		RETURN false;
+	END IF;
+
+	SELECT c.oid::regclass AS relation, i.indrelid = add_index.relation AND NOT i.indisvalid AS leftover INTO namesake
+	FROM pg_class c LEFT JOIN pg_index i ON i.indexrelid = c.oid
+	WHERE c.relname = index_name
+	  AND c.relnamespace = (SELECT t.relnamespace FROM pg_class t WHERE t.oid = add_index.relation);
+	IF FOUND AND namesake.leftover IS NOT TRUE THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'duplicate_table',
+			MESSAGE = format('relation %s is in the way of an index', namesake.relation),
+			DETAIL = format('vibevideo wants to run: %s', vibevideo.index_command(relation)),
+			HINT = 'Rename that relation, then attach again.';
+	END IF;
+
+	IF NOT big THEN
+		IF namesake.leftover THEN
+			EXECUTE format('DROP INDEX %s', namesake.relation);
+		END IF;
+		EXECUTE vibevideo.index_command(relation);
+		RETURN false;
+	ELSIF EXISTS (SELECT FROM pg_class c WHERE c.oid = add_index.relation AND c.relkind = 'p') THEN
+		RAISE NOTICE USING
+			MESSAGE = format('the index on video_request_id of %s has to be made by hand', relation),
+			DETAIL = 'PostgreSQL cannot build the index of a partitioned table without blocking writes, and this one is big. '
+					 'vibevideo itself works without it.',
+			HINT = format('CREATE INDEX %I ON ONLY %s (video_request_id) WHERE video_request_id IS NOT NULL; then CREATE INDEX '
+						  'CONCURRENTLY on each partition and ALTER INDEX ... ATTACH PARTITION.', index_name, relation);
+		RETURN false;
+	END IF;
+	RAISE NOTICE USING
+		MESSAGE = format('the background worker builds index %I, without blocking', index_name),
+		DETAIL = format('Table %s is too big to index it here, under a lock.', relation),
+		HINT = 'SELECT * FROM vibevideo.check_config() tells when it is there.';
+	RETURN true;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.add_index(regclass, boolean) IS
+	'makes the index on video_request_id; true if the worker has to; owner only';
+
+/*
+ * vibevideo.attach(relation, ...) - makes relation the table whose rows become
+ * videos, and gives it the columns that tell about them.  Says what it did.
+ *
+ * relation: a table or partitioned table of the app.
+ * id_column: a unique column that is not null; default the primary key's.  Its
+ * type, uuid, bigint, integer or text, is the public functions' argument type.
+ * prompt_column: default the first text column among prompt, text, content,
+ * body, caption and description.
+ * image_column: column with an image's URL, for models that want one.
+ * model: fal endpoint id, as fal-ai/minimax/video-01; default setting
+ * vibevideo.model.
+ * input_function: name of a function of the row that returns the model's whole
+ * input as jsonb; without a schema it is looked for in the table's.
+ *
+ * Adds video_generation_status (with a CHECK), video_request_id (with an
+ * index), video_url, video_generated_at and video_generation_error where they
+ * are missing.  No row is rewritten; on a table over 64 MB none is even read
+ * under a lock that blocks: the CHECK stays NOT VALID and the worker builds the
+ * index.  Attaching again is allowed at any time and replaces all options by
+ * those given.  A lock is waited for as long as lock_timeout says, 5 s if that
+ * is 0.
+ *
+ * Errors: 42P01, 42809, 42501, 0A000 not a table that can be attached; 42P16 no
+ * single key, or a column of ours is NOT NULL or generated; 42703 no such
+ * column; 42804 wrong type of a column; 42602, 42883, 42P13 unusable input_function;
+ * 22023 bad model; 23514, 55000 statuses of ours are refused or foreign ones in
+ * use; 55000 another table is attached, or forced row-level security; 42P07,
+ * 42723 a name is taken; 2BP01 something depends on the public functions; 55P03
+ * a lock could not be had.
+ * For the extension's owner, who must also own the table.
+ */
+CREATE FUNCTION vibevideo.attach(relation regclass, id_column name DEFAULT NULL, prompt_column name DEFAULT NULL,
+								 image_column name DEFAULT NULL, model text DEFAULT NULL,
+								 input_function text DEFAULT NULL)
+RETURNS text LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	small_enough constant bigint = 64 * 1024 * 1024;
+	prompt_names constant name[] = '{prompt,text,content,body,caption,description}';
+	lock_timeout_before constant text = current_setting('lock_timeout');
+	locking text = 'vibevideo.binding';
+	attached regclass;
+	big boolean;
+	key record;
+	prompt name = prompt_column;
+	function_name text;
+	build_index boolean;
+	unfinished bigint;
+BEGIN
+	IF lock_timeout_before = '0' THEN
+		PERFORM set_config('lock_timeout', '5s', true);
+	END IF;
+
+	BEGIN
+		-- one attach or detach at a time
+		LOCK TABLE vibevideo.binding IN SHARE ROW EXCLUSIVE MODE;
+		PERFORM vibevideo.check_attachable(relation);
+		locking = relation::text;
+		EXECUTE format('LOCK TABLE %s IN ACCESS SHARE MODE', relation);
+
+		SELECT b.relation INTO attached FROM vibevideo.binding b;
+		IF attached <> relation AND EXISTS (SELECT FROM pg_class c WHERE c.oid = attached) THEN
+			RAISE EXCEPTION USING
+				ERRCODE = 'object_not_in_prerequisite_state',
+				MESSAGE = format('table %s is attached already', attached),
+				DETAIL = 'One table of a database can be attached at a time.',
+				HINT = 'SELECT vibevideo.detach() first; it keeps columns, rows and jobs.';
+		END IF;
+
+		SELECT k.id_column, k.id_type INTO key FROM vibevideo.key_column(relation, id_column) k;
+		IF prompt IS NULL THEN
+			SELECT a.attname INTO prompt
+			FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+			WHERE a.attrelid = attach.relation AND a.attnum > 0 AND NOT a.attisdropped
+			  AND a.attname = ANY (prompt_names) AND t.typcategory = 'S' AND a.attname <> key.id_column
+			ORDER BY array_position(prompt_names, a.attname) LIMIT 1;
+			IF NOT FOUND THEN
+				RAISE EXCEPTION USING
+					ERRCODE = 'undefined_column',
+					MESSAGE = format('table %s has no text column that looks like a prompt', relation),
+					DETAIL = format('Looked for %s.', array_to_string(prompt_names, ', ')),
+					HINT = 'Name the column with prompt_column => ''...''.';
+			END IF;
+		END IF;
+		PERFORM vibevideo.check_text_column(relation, prompt, 'prompt_column');
+		IF image_column IS NOT NULL THEN
+			PERFORM vibevideo.check_text_column(relation, image_column, 'image_column');
+		END IF;
+		IF model !~ '^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+$' OR octet_length(model) > 256 THEN
+			RAISE EXCEPTION USING
+				ERRCODE = 'invalid_parameter_value',
+				MESSAGE = format('"%s" is not a model of fal', left(model, 100)),
+				HINT = 'A model is named by its endpoint id, as fal-ai/minimax/video-01.';
+		END IF;
+		IF input_function IS NOT NULL THEN
+			function_name = vibevideo.resolve_input_function(relation, input_function);
+		END IF;
+
+		big = vibevideo.relation_bytes(relation) > small_enough;
+		PERFORM vibevideo.add_columns(relation, big);
+		build_index = vibevideo.add_index(relation, big);
+
+		INSERT INTO vibevideo.binding AS b (relation, id_column, id_type, prompt_column, image_column, model,
+											input_function, build_index)
+		VALUES (attach.relation, key.id_column, key.id_type, prompt, attach.image_column, attach.model,
+				function_name, build_index)
+		ON CONFLICT (only_one) DO UPDATE SET
+			relation = EXCLUDED.relation, id_column = EXCLUDED.id_column, id_type = EXCLUDED.id_type,
+			prompt_column = EXCLUDED.prompt_column, image_column = EXCLUDED.image_column, model = EXCLUDED.model,
+			input_function = EXCLUDED.input_function, build_index = EXCLUDED.build_index
+		WHERE b.only_one;
+	EXCEPTION WHEN lock_not_available THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'lock_not_available',
+			MESSAGE = format('could not lock %s within %s', locking,
+							 CASE lock_timeout_before WHEN '0' THEN '5s' ELSE lock_timeout_before END),
+			DETAIL = 'Another transaction is using it. Nothing was changed.',
+			HINT = 'Try again when long transactions have ended (see pg_stat_activity), or with a longer lock_timeout.';
+	END;
+	PERFORM set_config('lock_timeout', lock_timeout_before, true);
+
+	IF attached IS DISTINCT FROM relation THEN
+		SELECT count(*) INTO unfinished FROM vibevideo.job j
+		WHERE j.state <> ALL (ARRAY['completed', 'failed', 'cancelled']) OR j.row_dirty;
+		IF unfinished > 0 THEN
+			RAISE NOTICE USING
+				MESSAGE = format('unfinished jobs from before go on, with the rows of %s', relation),
+				DETAIL = format('Unfinished jobs: %s.', unfinished),
+				HINT = 'If they belong to another table, detach and cancel them: keys may mean other rows here.';
+		END IF;
+	END IF;
+	PERFORM vibevideo.wake();
+	NOTIFY pgrst, 'reload schema';
+	RETURN format('%s is attached: key %I (%s), prompt from %I%s%s%s', relation, key.id_column, key.id_type, prompt,
+				  ', image from ' || quote_ident(image_column), ', model ' || model, ', input from ' || function_name);
+END
+$$;
+COMMENT ON FUNCTION vibevideo.attach(regclass, name, name, name, text, text) IS
+	'binds the app''s table and adds the columns about its videos; call it again to change the options; owner only';
+
+/*
+ * vibevideo.detach(force) - vibevideo forgets the app's table.  Its columns and
+ * rows and all jobs stay; attaching it again goes on where it was.
+ *
+ * force: detach although jobs are active; they rest until a table is attached.
+ * Returns whether a table was attached.
+ * Errors: 55006 jobs are active.  Owner only.
+ */
+CREATE FUNCTION vibevideo.detach(force boolean DEFAULT false)
+RETURNS boolean LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	attached regclass;
+	active bigint;
+BEGIN
+	LOCK TABLE vibevideo.binding IN SHARE ROW EXCLUSIVE MODE;
+	SELECT b.relation INTO attached FROM vibevideo.binding b;
+	IF NOT FOUND THEN
+		RAISE NOTICE 'no table is attached';
+		RETURN false;
+	END IF;
+
+	SELECT count(*) INTO active FROM vibevideo.job j
+	WHERE j.state <> ALL (ARRAY['completed', 'failed', 'cancelled']);
+	IF active > 0 AND force IS NOT TRUE THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'object_in_use',
+			MESSAGE = format('%s has active jobs', attached),
+			DETAIL = format('Active jobs: %s.', active),
+			HINT = 'Wait for them, cancel them with vibevideo_cancel, or SELECT vibevideo.detach(force => true).';
+	END IF;
+	DELETE FROM vibevideo.binding b WHERE b.only_one;
+	RETURN true;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.detach(boolean) IS
+	'forgets the app''s table, keeps its columns, rows and jobs; force: although jobs are active; owner only';

@@ -1,0 +1,467 @@
+
+-------------------------------------------------------------------------------
+-- Operating: the poll's schedule, the state of things, repairs
+-------------------------------------------------------------------------------
+
+-- pg_cron is only reached through EXECUTE, so that none of this needs it.
+
+/*
+ * vibevideo.schedule(every) - has pg_cron call vibevideo_poll() in this
+ * database, as job vibevideo_poll.  Calling it again changes the interval.
+ *
+ * every: 1 to 59 seconds, or 1 to 59 whole minutes.
+ * Returns what was scheduled.  pg_cron before 1.5 knows no seconds: then it is
+ * every minute, and the background worker keeps the rhythm in between.
+ * Errors: 0A000 pg_cron is not installed in this database; 22023 an interval
+ * that cron cannot express.
+ * For the extension's owner, who becomes the job's.
+ */
+CREATE FUNCTION vibevideo.schedule(every interval DEFAULT '10 seconds')
+RETURNS text LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET intervalstyle = postgres AS $$
+DECLARE
+	job constant text = 'vibevideo_poll';
+	command constant text = 'SELECT public.vibevideo_poll()';
+	seconds constant numeric = extract(epoch FROM every);
+	cron_database constant text = nullif(current_setting('cron.database_name', true), '');
+	cron_schedule text;
+BEGIN
+	IF seconds BETWEEN 1 AND 59 AND seconds = trunc(seconds) THEN
+		cron_schedule = trunc(seconds) || ' seconds';
+	ELSIF seconds = 60 THEN
+		cron_schedule = '* * * * *';
+	ELSIF seconds BETWEEN 120 AND 3540 AND seconds % 60 = 0 THEN
+		cron_schedule = format('*/%s * * * *', trunc(seconds / 60));
+	ELSE
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_parameter_value',
+			MESSAGE = format('cron cannot do something every %s', coalesce(every::text, 'NULL')),
+			HINT = 'Use 1 to 59 seconds, or 1 to 59 whole minutes.';
+	END IF;
+
+	IF NOT EXISTS (SELECT FROM pg_extension e WHERE e.extname = 'pg_cron') THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'feature_not_supported',
+			MESSAGE = 'pg_cron is not installed in this database',
+			DETAIL = 'Without it the background worker alone follows the jobs, which is enough as long as it runs.',
+			HINT = CASE WHEN cron_database <> current_database()
+				   THEN format('cron.database_name is %s. There, run SELECT cron.schedule_in_database(%L, %L, %L, %L).',
+							   cron_database, job, cron_schedule, command, current_database())
+				   ELSE 'CREATE EXTENSION pg_cron in the database named by cron.database_name; the server must have it in '
+						'shared_preload_libraries.' END;
+	END IF;
+
+	BEGIN
+		EXECUTE 'SELECT cron.schedule($1, $2, $3)' USING job, cron_schedule, command;
+	EXCEPTION WHEN invalid_parameter_value THEN
+		IF seconds >= 60 THEN
+			RAISE;
+		END IF;
+		RAISE NOTICE USING
+			MESSAGE = format('this version of pg_cron cannot run a job every %s, the poll runs every minute', cron_schedule),
+			DETAIL = 'The background worker keeps the rhythm in between.',
+			HINT = 'pg_cron 1.5 and later know seconds.';
+		cron_schedule = '* * * * *';
+		EXECUTE 'SELECT cron.schedule($1, $2, $3)' USING job, cron_schedule, command;
+	END;
+	RETURN format('%s: %s', job, cron_schedule);
+END
+$$;
+COMMENT ON FUNCTION vibevideo.schedule(interval) IS
+	'has pg_cron call vibevideo_poll(): every 1-59 seconds or 1-59 whole minutes; owner only';
+
+/*
+ * vibevideo.unschedule() - undoes vibevideo.schedule.  Call it before DROP
+ * EXTENSION: pg_cron keeps its jobs.
+ *
+ * Returns whether there was anything to undo.
+ * For the extension's owner; 42501 if the job is somebody else's.
+ */
+CREATE FUNCTION vibevideo.unschedule()
+RETURNS boolean LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	removed bigint = 0;
+BEGIN
+	IF EXISTS (SELECT FROM pg_extension e WHERE e.extname = 'pg_cron') THEN
+		EXECUTE 'SELECT count(cron.unschedule(j.jobid)) FROM cron.job j WHERE j.jobname = $1 AND j.database = $2'
+		INTO removed USING 'vibevideo_poll', current_database();
+	END IF;
+	IF removed = 0 THEN
+		RAISE NOTICE 'no poll is scheduled in this database';
+	END IF;
+	RETURN removed > 0;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.unschedule() IS 'undoes vibevideo.schedule; owner only';
+
+-- One line of check_config.
+CREATE TYPE vibevideo.check_line AS (check_name text, status text, detail text, hint text);
+COMMENT ON TYPE vibevideo.check_line IS 'a line of vibevideo.check_config; status is ok, warn or fail';
+CREATE FUNCTION vibevideo.line(check_name text, status text, detail text, hint text DEFAULT NULL)
+RETURNS vibevideo.check_line LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+RETURN ROW(check_name, status, detail, hint)::vibevideo.check_line;
+COMMENT ON FUNCTION vibevideo.line(text, text, text, text) IS 'makes a line of check_config; owner only';
+
+-- How long ago, for people.
+CREATE FUNCTION vibevideo.ago(moment timestamptz)
+RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET intervalstyle = postgres
+RETURN CASE WHEN moment IS NULL THEN 'never'
+			ELSE format('%s ago', date_trunc('second', greatest(clock_timestamp() - moment, '0'))) END;
+COMMENT ON FUNCTION vibevideo.ago(timestamptz) IS 'how long ago, for people; owner only';
+
+-- The library.
+CREATE FUNCTION vibevideo.check_preload()
+RETURNS SETOF vibevideo.check_line LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT (CASE WHEN current_setting('shared_preload_libraries') ~ '(^|[ ,/"])vibevideo([ ,."]|$)'
+				 THEN vibevideo.line('preload', 'ok', 'vibevideo is in shared_preload_libraries')
+				 ELSE vibevideo.line('preload', 'fail', 'vibevideo is not in shared_preload_libraries: there is no background worker',
+									 'Add it to the list in postgresql.conf, keep what is there, and restart the server.') END).*;
+END;
+COMMENT ON FUNCTION vibevideo.check_preload() IS 'part of check_config: is the library preloaded; owner only';
+
+-- The worker and who polls.
+CREATE FUNCTION vibevideo.check_worker()
+RETURNS SETOF vibevideo.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	patience constant interval = '2 minutes';
+	w record;
+	work boolean = EXISTS (SELECT FROM vibevideo.job j
+						   WHERE j.state = ANY (ARRAY['pending', 'submitting', 'submit_unknown', 'queued', 'generating',
+													  'processing'])
+							  OR j.row_dirty);
+	alive boolean;
+	polled boolean;
+BEGIN
+	SELECT i.* INTO w FROM vibevideo.worker_info() i;
+	alive = w.pid IS NOT NULL AND coalesce(w.heartbeat_at, w.started_at) > clock_timestamp() - patience;
+	IF alive THEN
+		RETURN NEXT vibevideo.line('worker', 'ok', format('process %s, last turn %s, started %s times, failed %s times', w.pid,
+											   vibevideo.ago(w.heartbeat_at), w.starts, w.failures));
+	ELSIF w.pid IS NOT NULL THEN
+		RETURN NEXT vibevideo.line('worker', 'warn', format('process %s is slow: last turn %s', w.pid, vibevideo.ago(w.heartbeat_at)),
+						format('See what it waits for in pg_stat_activity; SELECT pg_terminate_backend(%s) starts it anew.',
+							   w.pid));
+	ELSIF work THEN
+		RETURN NEXT vibevideo.line('worker', 'fail', 'there is work, but no background worker runs',
+						'SELECT vibevideo.wake(); if that does not help, the server log tells why it cannot start '
+						'(max_worker_processes may be used up).');
+	ELSE
+		RETURN NEXT vibevideo.line('worker', 'ok', 'not running: there is no work for it');
+	END IF;
+
+	polled = coalesce(w.last_poll_at > clock_timestamp() - patience, false);
+	IF alive OR polled OR NOT work THEN
+		RETURN NEXT vibevideo.line('rhythm', 'ok', CASE WHEN polled THEN format('vibevideo_poll() was called %s', vibevideo.ago(w.last_poll_at))
+														WHEN alive THEN 'the background worker polls by itself'
+														ELSE 'there is nothing to poll' END);
+	ELSE
+		RETURN NEXT vibevideo.line('rhythm', 'fail', format('nobody asks fal.ai about the jobs; vibevideo_poll() was called %s',
+												 vibevideo.ago(w.last_poll_at)),
+						'Get the worker running, or SELECT vibevideo.schedule().');
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.check_worker() IS 'part of check_config: the worker and who polls; owner only';
+
+-- The app's table.
+CREATE FUNCTION vibevideo.check_table()
+RETURNS SETOF vibevideo.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	b vibevideo.binding;
+	t record;
+	faults text;
+	checks record;
+	again text;
+BEGIN
+	SELECT x.* INTO b FROM vibevideo.binding x;
+	IF NOT FOUND THEN
+		RETURN NEXT vibevideo.line('table', 'fail', 'no table is attached', 'SELECT vibevideo.attach(''public.vibelogs'').');
+		RETURN;
+	END IF;
+	SELECT c.relforcerowsecurity AND c.relrowsecurity AND NOT (o.rolsuper OR o.rolbypassrls) AS hidden, o.rolname AS owner INTO t
+	FROM pg_class c JOIN pg_roles o ON o.oid = c.relowner WHERE c.oid = b.relation;
+	IF NOT FOUND THEN
+		RETURN NEXT vibevideo.line('table', 'fail', 'the attached table has been dropped',
+						'Attach the table that replaces it, or SELECT vibevideo.detach().');
+		RETURN;
+	END IF;
+	RETURN NEXT vibevideo.line('table', 'ok', format('%s, key %I (%s), prompt from %I', b.relation, b.id_column, b.id_type, b.prompt_column));
+	again = format('Call vibevideo.attach(%L) again, with its options.', b.relation);
+
+	SELECT string_agg(CASE WHEN a.attname IS NULL THEN format('%I is missing', wanted.name)
+						   ELSE format('%I has type %s', wanted.name, format_type(a.atttypid, a.atttypmod)) END, ', ' ORDER BY wanted.name)
+	INTO faults
+	FROM (SELECT c.name, c.type FROM vibevideo.row_columns() c
+		  UNION ALL VALUES (b.id_column, b.id_type), (b.prompt_column, NULL)
+		  UNION ALL SELECT b.image_column, NULL WHERE b.image_column IS NOT NULL) AS wanted(name, type)
+	LEFT JOIN pg_attribute a ON a.attrelid = b.relation AND a.attname = wanted.name AND NOT a.attisdropped
+	WHERE a.attname IS NULL
+	   OR a.atttypid <> wanted.type AND NOT (wanted.type = 'text'::regtype AND a.atttypid = 'varchar'::regtype);
+	RETURN NEXT CASE WHEN faults IS NULL THEN vibevideo.line('columns', 'ok', 'all there')
+					 ELSE vibevideo.line('columns', 'fail', faults, again) END;
+
+	SELECT s.present, s.refusing, s.refused INTO checks FROM vibevideo.status_check(b.relation) s;
+	RETURN NEXT CASE WHEN checks.refusing IS NOT NULL
+					 THEN vibevideo.line('constraint', 'fail', format('%I refuses status %s', checks.refusing, checks.refused),
+							  format('ALTER TABLE %s DROP CONSTRAINT %I, then attach again.', b.relation, checks.refusing))
+					 WHEN NOT checks.present
+					 THEN vibevideo.line('constraint', 'warn', 'no CHECK guards video_generation_status', again)
+					 ELSE vibevideo.line('constraint', 'ok', 'a CHECK guards video_generation_status') END;
+
+	RETURN NEXT CASE WHEN vibevideo.request_index(b.relation) IS NOT NULL
+					 THEN vibevideo.line('index', 'ok', vibevideo.request_index(b.relation)::text)
+					 WHEN b.build_index
+					 THEN vibevideo.line('index', 'warn', 'the background worker has not built the index on video_request_id yet',
+							  'Wait; long transactions delay it. Or run yourself: ' || vibevideo.index_command(b.relation, true))
+					 ELSE vibevideo.line('index', 'warn', 'video_request_id has no valid index',
+							  'Run: ' || vibevideo.index_command(b.relation, true)) END;
+
+	RETURN NEXT CASE WHEN t.hidden
+					 THEN vibevideo.line('row_security', 'fail', format('row-level security is forced on the table''s owner %I', t.owner),
+							  format('ALTER TABLE %s NO FORCE ROW LEVEL SECURITY; or ALTER ROLE %I BYPASSRLS.', b.relation, t.owner))
+					 ELSE vibevideo.line('row_security', 'ok', format('the worker writes as %I', t.owner)) END;
+
+	IF b.input_function IS NOT NULL THEN
+		BEGIN
+			PERFORM vibevideo.resolve_input_function(b.relation, b.input_function);
+			RETURN NEXT vibevideo.line('input_function', 'ok', b.input_function);
+		EXCEPTION WHEN OTHERS THEN
+			RETURN NEXT vibevideo.line('input_function', 'fail', SQLERRM, again);
+		END;
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.check_table() IS 'part of check_config: the attached table; owner only';
+
+-- The public functions and who may call them.
+CREATE FUNCTION vibevideo.check_api()
+RETURNS SETOF vibevideo.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	key_type constant regtype = coalesce((SELECT b.id_type FROM vibevideo.binding b), 'uuid'::regtype);
+	expected constant text[] = ARRAY[format('vibevideo_submit(%s)', key_type), format('vibevideo_submit_batch(%s[])', key_type),
+									 format('vibevideo_status(%s)', key_type), format('vibevideo_cancel(%s)', key_type),
+									 format('vibevideo_retry(%s)', key_type), 'vibevideo_poll()'];
+	faults text;
+	roles text;
+BEGIN
+	SELECT string_agg(f, ', ') INTO faults FROM unnest(expected) f WHERE to_regprocedure('public.' || f) IS NULL;
+	RETURN NEXT CASE WHEN faults IS NULL THEN vibevideo.line('api', 'ok', format('key type %s', key_type))
+					 ELSE vibevideo.line('api', 'fail', format('missing in schema public: %s', faults),
+							  format('SELECT vibevideo.create_api(%L).', key_type)) END;
+
+	SELECT string_agg(r.rolname, ', ' ORDER BY r.rolname) INTO roles
+	FROM pg_roles r WHERE r.rolname IN ('anon', 'authenticated', 'service_role');
+	SELECT string_agg(wrong.line, '; ' ORDER BY wrong.line) INTO faults
+	FROM (SELECT format('%s %s call %s', r.rolname, CASE WHEN r.may THEN 'may' ELSE 'may not' END,
+						string_agg(r.function, ', ' ORDER BY r.position)) AS line
+		  FROM (SELECT r.rolname, f.function, f.position,
+					   has_function_privilege(r.oid, to_regprocedure('public.' || f.function), 'EXECUTE') AS may,
+					   r.rolname = 'service_role' OR r.rolname = 'authenticated' AND f.function <> 'vibevideo_poll()' AS should
+				FROM pg_roles r CROSS JOIN unnest(expected) WITH ORDINALITY AS f(function, position)
+				WHERE r.rolname IN ('anon', 'authenticated', 'service_role') AND NOT r.rolsuper) r
+		  WHERE r.may <> r.should
+		  GROUP BY r.rolname, r.may) wrong;
+	RETURN NEXT CASE WHEN roles IS NULL
+					 THEN vibevideo.line('grants', 'ok', 'roles anon, authenticated and service_role do not exist here')
+					 WHEN faults IS NULL THEN vibevideo.line('grants', 'ok', format('right for %s', roles))
+					 ELSE vibevideo.line('grants', 'fail', faults, 'SELECT vibevideo.grant_api_roles().') END;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.check_api() IS 'part of check_config: the public functions and their rights; owner only';
+
+-- fal.ai and Storage, as seen from here.
+CREATE FUNCTION vibevideo.check_services()
+RETURNS SETOF vibevideo.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	what text;
+	answer record;
+BEGIN
+	FOREACH what IN ARRAY ARRAY['fal_key', 'queue', 'storage_key', 'bucket', 'bucket_public', 'bucket_size', 'media_hosts'] LOOP
+		BEGIN
+			SELECT p.status, p.detail, p.hint INTO answer FROM vibevideo.probe(what) p;
+			RETURN NEXT vibevideo.line(what, answer.status, answer.detail, answer.hint);
+		EXCEPTION WHEN OTHERS THEN
+			RETURN NEXT vibevideo.line(what, 'fail', SQLERRM, format('SELECT * FROM vibevideo.probe(%L) shows the whole error.', what));
+		END;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.check_services() IS 'part of check_config: fal.ai and Storage; owner only';
+
+-- pg_cron and its job.
+CREATE FUNCTION vibevideo.check_cron()
+RETURNS SETOF vibevideo.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	version constant text = (SELECT e.extversion FROM pg_extension e WHERE e.extname = 'pg_cron');
+	cron_database constant text = nullif(current_setting('cron.database_name', true), '');
+	job record;
+	run record;
+BEGIN
+	IF version IS NULL THEN
+		RETURN NEXT vibevideo.line('pg_cron', 'ok', CASE WHEN cron_database <> current_database()
+											  THEN format('not in this database but in %s; a job there may call vibevideo_poll() here',
+														  cron_database)
+											  ELSE 'not installed; the background worker follows the jobs alone' END);
+		RETURN;
+	END IF;
+	EXECUTE 'SELECT j.jobid, j.schedule, j.active FROM cron.job j WHERE j.jobname = $1 AND j.database = $2 '
+			'ORDER BY j.active DESC, j.jobid LIMIT 1'
+	INTO job USING 'vibevideo_poll', current_database();
+	IF job.jobid IS NULL THEN
+		RETURN NEXT vibevideo.line('pg_cron', 'warn', format('version %s, but no job calls vibevideo_poll()', version),
+						'SELECT vibevideo.schedule(); until then the background worker follows the jobs alone.');
+		RETURN;
+	ELSIF NOT job.active THEN
+		RETURN NEXT vibevideo.line('pg_cron', 'warn', format('version %s, job %s is not active', version, job.jobid),
+						format('SELECT cron.alter_job(%s, active => true).', job.jobid));
+		RETURN;
+	END IF;
+	EXECUTE 'SELECT d.status, d.return_message FROM cron.job_run_details d WHERE d.jobid = $1 ORDER BY d.runid DESC LIMIT 1'
+	INTO run USING job.jobid;
+	IF run.status = 'failed' THEN
+		RETURN NEXT vibevideo.line('pg_cron', 'warn', format('version %s, job %s failed: %s', version, job.jobid, run.return_message),
+						'See cron.job_run_details. pg_cron connects to cron.host, which pg_hba.conf must allow, unless '
+						'cron.use_background_workers is on.');
+		RETURN;
+	END IF;
+	RETURN NEXT vibevideo.line('pg_cron', 'ok', format('version %s, job %s: %s', version, job.jobid, job.schedule));
+END
+$$;
+COMMENT ON FUNCTION vibevideo.check_cron() IS 'part of check_config: pg_cron and its job; owner only';
+
+-- Jobs that need somebody's attention.
+CREATE FUNCTION vibevideo.check_jobs()
+RETURNS SETOF vibevideo.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	jobs bigint;
+	oldest timestamptz;
+	example text;
+BEGIN
+	SELECT count(*), min(j.next_at) INTO jobs, oldest FROM vibevideo.job j
+	WHERE j.state = ANY (ARRAY['pending', 'submitting', 'submit_unknown', 'queued', 'generating', 'processing'])
+	  AND j.next_at < clock_timestamp() - interval '1 minute';
+	RETURN NEXT CASE WHEN jobs = 0 THEN vibevideo.line('overdue', 'ok', 'no job waits longer than a minute for its turn')
+					 ELSE vibevideo.line('overdue', CASE WHEN oldest < clock_timestamp() - interval '10 minutes' THEN 'fail' ELSE 'warn' END,
+							  format('jobs that wait for their turn: %s, the oldest was due %s', jobs, vibevideo.ago(oldest)),
+							  'If worker and rhythm are ok, raise vibevideo.poll_batch_size or vibevideo.max_transfers.')
+					 END;
+
+	SELECT count(*), min(j.created_at) INTO jobs, oldest FROM vibevideo.job j WHERE j.state = 'submit_unknown';
+	RETURN NEXT CASE WHEN jobs = 0 THEN vibevideo.line('submit_unknown', 'ok', 'no submit without an answer')
+					 ELSE vibevideo.line('submit_unknown', 'warn', format('submits without an answer: %s, the oldest from %s', jobs, vibevideo.ago(oldest)),
+							  'They are looked for at fal.ai and never sent again blindly; see vibevideo.unknown_policy. Or look in '
+							  'fal.ai''s dashboard, then vibevideo_cancel and vibevideo_retry.') END;
+
+	SELECT count(*), max(j.vibelog_id) INTO jobs, example FROM vibevideo.job j
+	WHERE j.state = 'failed' AND j.generated_at IS NOT NULL AND j.updated_at > clock_timestamp() - interval '7 days';
+	RETURN NEXT CASE WHEN jobs = 0 THEN vibevideo.line('dead_letters', 'ok', 'no finished video was given up in the last 7 days')
+					 ELSE vibevideo.line('dead_letters', 'warn', format('videos made but given up in the last 7 days: %s, one for %s',
+															 jobs, example),
+							  'vibevideo.jobs tells why in error, and media_url where fal.ai still has them; mend the cause, then '
+							  'vibevideo_retry.') END;
+
+	SELECT count(*), max(j.row_error) INTO jobs, example FROM vibevideo.job j WHERE j.row_dirty AND j.row_error IS NOT NULL;
+	RETURN NEXT CASE WHEN jobs = 0 THEN vibevideo.line('unwritten_rows', 'ok', 'every row could be written')
+					 ELSE vibevideo.line('unwritten_rows', 'warn', format('rows of the app that could not be written: %s, because %s', jobs, example),
+							  'Mend what the error says (triggers, constraints, rights of the table''s owner); they are tried again.')
+					 END;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.check_jobs() IS 'part of check_config: jobs that need attention; owner only';
+
+/*
+ * vibevideo.check_config() - tells whether everything is as it has to be, one
+ * line a thing.  Asks fal.ai and Storage over the network; writes nothing.
+ *
+ * status is ok, warn or fail; every line that is not ok has a hint what to do.
+ * It does not fail itself: what cannot be checked becomes a line.  Owner only.
+ */
+CREATE FUNCTION vibevideo.check_config()
+RETURNS TABLE (check_name text, status text, detail text, hint text)
+LANGUAGE plpgsql VOLATILE ROWS 30 SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	part text;
+BEGIN
+	FOREACH part IN ARRAY ARRAY['preload', 'worker', 'table', 'api', 'services', 'cron', 'jobs'] LOOP
+		BEGIN
+			RETURN QUERY EXECUTE format('SELECT l.check_name, l.status, l.detail, l.hint FROM vibevideo.%I() l', 'check_' || part);
+		EXCEPTION WHEN OTHERS THEN
+			check_name = part;
+			status = 'fail';
+			detail = SQLERRM;
+			hint = format('SELECT * FROM vibevideo.check_%s() shows the whole error.', part);
+			RETURN NEXT;
+		END;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.check_config() IS
+	'tells whether everything is as it has to be, and what to do if not; owner only';
+
+/*
+ * vibevideo.reset_stuck(older_than) - mends rows of the app that say queued,
+ * generating or processing although no active job is behind them: left over
+ * from an older app, or written by somebody else.  A row without any job
+ * becomes failed, so that it can be submitted again; one whose last job has
+ * ended is written anew from that job, by the worker.  Rows with an active job
+ * are not touched.  The table's triggers run with the caller's rights.
+ *
+ * older_than: only rows whose updated_at, if the table has such a column, is
+ * older than that or null.
+ * Returns how many rows.
+ * Errors: 22023 a negative age or none; 55000 no table is attached.
+ * For the extension's owner, who must be able to write the table.
+ */
+CREATE FUNCTION vibevideo.reset_stuck(older_than interval DEFAULT '1 hour')
+RETURNS int LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	running constant text[] = ARRAY['queued', 'generating', 'processing'];
+	b vibevideo.binding;
+	stuck text;
+	without_job bigint;
+	with_job bigint;
+BEGIN
+	IF older_than IS NULL OR older_than < interval '0' THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_parameter_value',
+			MESSAGE = 'older_than must be an interval of 0 or more',
+			HINT = 'For example SELECT vibevideo.reset_stuck(''1 hour'').';
+	END IF;
+	SELECT x.* INTO b FROM vibevideo.binding x JOIN pg_class c ON c.oid = x.relation;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'object_not_in_prerequisite_state',
+			MESSAGE = 'no table is attached',
+			HINT = 'SELECT vibevideo.attach(''public.vibelogs'') first.';
+	END IF;
+
+	stuck = 't.video_generation_status = ANY ($1)';
+	IF EXISTS (SELECT FROM pg_attribute a
+			   WHERE a.attrelid = b.relation AND a.attname = 'updated_at' AND NOT a.attisdropped
+				 AND a.atttypid IN ('timestamptz'::regtype, 'timestamp'::regtype))
+	THEN
+		stuck = stuck || ' AND coalesce(t.updated_at <= now() - $2, true)';
+	END IF;
+
+	EXECUTE format('UPDATE %s AS t SET video_generation_status = ''failed'', '
+				   'video_generation_error = ''reset: no job was behind this status'' '
+				   'WHERE %s AND NOT EXISTS (SELECT FROM vibevideo.job j WHERE j.vibelog_id = t.%I::text)',
+				   b.relation, stuck, b.id_column)
+	USING running, older_than;
+	GET DIAGNOSTICS without_job = ROW_COUNT;
+
+	EXECUTE format('UPDATE vibevideo.job AS j SET row_dirty = true, row_tries = 0, row_next_at = now() WHERE j.job_id IN ('
+				   'SELECT max(k.job_id) FROM %s AS t JOIN vibevideo.job k ON k.vibelog_id = t.%I::text WHERE %s '
+				   'GROUP BY k.vibelog_id '
+				   'HAVING bool_and(k.state = ANY (ARRAY[''completed'', ''failed'', ''cancelled'']) AND NOT k.row_dirty))',
+				   b.relation, b.id_column, stuck)
+	USING running, older_than;
+	GET DIAGNOSTICS with_job = ROW_COUNT;
+	IF with_job > 0 THEN
+		PERFORM vibevideo.wake();
+	END IF;
+	RETURN without_job + with_job;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.reset_stuck(interval) IS
+	'mends rows that say queued, generating or processing without an active job; returns how many; owner only';

@@ -1,0 +1,27 @@
+/*
+ * call.h
+ *	  The requests we make of fal and Storage: pure protocol put onto the wire.
+ */
+#ifndef VIBEVIDEO_CALL_H
+#define VIBEVIDEO_CALL_H
+
+#include "fal.h"
+#include "http.h"
+#include "storage.h"
+
+/* All return NULL when the request cannot even be built; owner is for HttpOwner. */
+extern HttpRequest *CallFalSubmit(HttpEngine *engine, const char *key, const char *model,
+								  const char *input, void *owner);
+extern HttpRequest *CallFal(HttpEngine *engine, FalCall call, const char *key, const char *model,
+							const char *request_id, int timeout_ms, void *owner);
+extern HttpRequest *CallBucket(HttpEngine *engine, const char *key, StorageKeyForm form, void *owner);
+
+/* authorization headers for Storage in the given form, at most two and a NULL */
+#define STORAGE_HEADER_SIZE 4200
+extern int	CallStorageHeaders(const char *key, StorageKeyForm form,
+							   char bearer[STORAGE_HEADER_SIZE], char apikey[STORAGE_HEADER_SIZE],
+							   const char *headers[3]);
+/* storage_url and friends without trailing slashes */
+extern const char *CallBase(const char *url, char *out, size_t size);
+
+#endif							/* VIBEVIDEO_CALL_H */

@@ -1,0 +1,255 @@
+/*
+ * launcher.c
+ *	  The supervisor of workers: one a cluster.
+ *
+ * It starts a worker in each database once after the server's start (a
+ * database without the extension, or without work, lets it go at once), and
+ * later wherever a commit asked for one.  Workers are registered without
+ * restart: the launcher restarts them itself, with a backoff, so that a job
+ * that takes its worker down does not do so every second.
+ */
+#include "postgres.h"
+
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/tableam.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/pg_database.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/proc.h"
+#include "storage/procsignal.h"
+#include "tcop/tcopprot.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "compat.h"
+#include "guc.h"
+#include "shmem.h"
+#include "worker.h"
+
+#define MAX_STARTING 4			/* workers in the air at once: slots are scarce */
+#define RESTART_FIRST_MS 1000
+#define RESTART_MOST_MS 300000
+#define IDLE_LOOK_MS 60000
+
+typedef struct Child
+{
+	Oid			dboid;			/* InvalidOid: free */
+	BackgroundWorkerHandle *handle;
+	bool		started;
+	int			crashes;
+} Child;
+
+static Child *children;
+static bool warned_no_slots = false;
+
+void
+LauncherRegister(void)
+{
+	BackgroundWorker worker;
+
+	memset(&worker, 0, sizeof(worker));
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = 5;
+	snprintf(worker.bgw_library_name, BGW_MAXLEN, "vibevideo");
+	snprintf(worker.bgw_function_name, BGW_MAXLEN, "VibevideoLauncherMain");
+	snprintf(worker.bgw_name, BGW_MAXLEN, "vibevideo launcher");
+	snprintf(worker.bgw_type, BGW_MAXLEN, "vibevideo launcher");
+	RegisterBackgroundWorker(&worker);
+}
+
+/* Databases that can be connected to; *exists tells about one of them. */
+static void
+VisitDatabases(void (*visit) (Oid dboid), Oid wanted, bool *exists)
+{
+	Relation	rel;
+	TableScanDesc scan;
+	HeapTuple	tuple;
+
+	StartTransactionCommand();
+	(void) GetTransactionSnapshot();
+	rel = table_open(DatabaseRelationId, AccessShareLock);
+	scan = table_beginscan_catalog(rel, 0, NULL);
+	while (HeapTupleIsValid(tuple = heap_getnext(scan, ForwardScanDirection)))
+	{
+		Form_pg_database db = (Form_pg_database) GETSTRUCT(tuple);
+
+		if (!db->datallowconn || db->datistemplate)
+			continue;
+		if (exists && db->oid == wanted)
+			*exists = true;
+		if (visit)
+			visit(db->oid);
+	}
+	table_endscan(scan);
+	table_close(rel, AccessShareLock);
+	CommitTransactionCommand();
+}
+
+static bool
+DatabaseExists(Oid dboid)
+{
+	bool		exists = false;
+
+	VisitDatabases(NULL, dboid, &exists);
+	return exists;
+}
+
+static Child *
+FindChild(Oid dboid)
+{
+	for (int i = 0; i < vv_max_databases; i++)
+		if (children[i].dboid == dboid)
+			return &children[i];
+	return NULL;
+}
+
+static int
+CountStarting(void)
+{
+	int			n = 0;
+
+	for (int i = 0; i < vv_max_databases; i++)
+		if (OidIsValid(children[i].dboid) && !children[i].started)
+			n++;
+	return n;
+}
+
+static int
+RestartDelayMs(int crashes)
+{
+	return Min(RESTART_FIRST_MS << Min(crashes, 10), RESTART_MOST_MS);
+}
+
+/* Take notice of workers that came up or are gone. */
+static void
+ReapChildren(void)
+{
+	for (int i = 0; i < vv_max_databases; i++)
+	{
+		Child	   *child = &children[i];
+		pid_t		pid;
+		BgwHandleStatus status;
+
+		if (!OidIsValid(child->dboid))
+			continue;
+		status = GetBackgroundWorkerPid(child->handle, &pid);
+		if (status == BGWH_STARTED)
+			child->started = true;
+		else if (status == BGWH_STOPPED)
+		{
+			pfree(child->handle);
+			if (DatabaseExists(child->dboid))
+				ShmemWorkerEnded(child->dboid, child->started, RestartDelayMs(child->crashes));
+			else
+				ShmemForget(child->dboid);
+			child->dboid = InvalidOid;
+		}
+	}
+}
+
+/* false: no slot is free */
+static bool
+StartChild(const LaunchOrder *order)
+{
+	Child	   *child = FindChild(InvalidOid);
+	BackgroundWorker worker;
+
+	if (child == NULL)
+		return false;
+	memset(&worker, 0, sizeof(worker));
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = BGW_NEVER_RESTART;
+	worker.bgw_main_arg = ObjectIdGetDatum(order->dboid);
+	worker.bgw_notify_pid = MyProcPid;
+	snprintf(worker.bgw_library_name, BGW_MAXLEN, "vibevideo");
+	snprintf(worker.bgw_function_name, BGW_MAXLEN, "VibevideoWorkerMain");
+	snprintf(worker.bgw_name, BGW_MAXLEN, "vibevideo worker");
+	snprintf(worker.bgw_type, BGW_MAXLEN, "vibevideo worker");
+	if (!RegisterDynamicBackgroundWorker(&worker, &child->handle))
+		return false;
+	child->dboid = order->dboid;
+	child->crashes = order->crashes;
+	child->started = false;
+	return true;
+}
+
+/* milliseconds until the next look */
+static long
+StartWanted(void)
+{
+	LaunchOrder orders[MAX_STARTING];
+	TimestampTz next;
+	int			n = ShmemLaunchOrders(orders, MAX_STARTING, &next);
+	long		wait = IDLE_LOOK_MS;
+
+	if (next != 0)
+		wait = Min(wait, TimestampDifferenceMilliseconds(GetCurrentTimestamp(), next) + 1);
+	for (int i = 0; i < n; i++)
+	{
+		/* a start tells us by our latch, and then there is room for the next */
+		if (FindChild(orders[i].dboid) != NULL || CountStarting() >= MAX_STARTING)
+			continue;
+		if (!StartChild(&orders[i]))
+		{
+			if (!warned_no_slots)
+				ereport(WARNING,
+						(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+						 errmsg("vibevideo found no free background worker slot"),
+						 errhint("Raise max_worker_processes; vibevideo goes on trying.")));
+			warned_no_slots = true;
+			return Min(wait, 5000);
+		}
+		warned_no_slots = false;
+	}
+	return wait;
+}
+
+static void
+ForgetDropped(void)
+{
+	Oid		   *dboids = palloc(sizeof(Oid) * vv_max_databases);
+	int			n = ShmemDatabases(dboids, vv_max_databases);
+
+	for (int i = 0; i < n; i++)
+		if (!DatabaseExists(dboids[i]))
+			ShmemForget(dboids[i]);
+	pfree(dboids);
+}
+
+void
+VibevideoLauncherMain(Datum arg)
+{
+	/* die, not the default: that one throws inside the signal handler */
+	pqsignal(SIGTERM, die);
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
+	ShmemLauncherAttach();
+
+	children = MemoryContextAllocZero(TopMemoryContext, sizeof(Child) * vv_max_databases);
+	VisitDatabases(ShmemLauncherWant, InvalidOid, NULL);
+
+	for (;;)
+	{
+		long		wait;
+
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+		CompatServeProcess();
+		ReapChildren();
+		ForgetDropped();
+		wait = StartWanted();
+		pgstat_report_activity(STATE_IDLE, NULL);
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, wait,
+						 PG_WAIT_EXTENSION);
+	}
+}

@@ -1,0 +1,337 @@
+/*
+ * poll.c
+ *	  vibevideo_poll, and the steps it shares with the worker: asking for
+ *	  the status, fetching the result, cancelling.
+ *
+ * fal's status is not monotonic and COMPLETED is not yet a success: the
+ * result's HTTP status is the truth.  No answer ever moves a job backward.
+ */
+#include "postgres.h"
+
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "backoff.h"
+#include "call.h"
+#include "guc.h"
+#include "poll.h"
+#include "secret.h"
+#include "shmem.h"
+
+PG_FUNCTION_INFO_V1(vibevideo_poll);
+
+/* a 404 right after the submit may be fal's own lag: believe the third one */
+#define GONE_LIMIT 3
+
+int
+PollLeaseMs(void)
+{
+	/* status, result and cancel may follow one another */
+	return 3 * vv_poll_timeout + 30000;
+}
+
+static int64
+AgeMs(const Job *job)
+{
+	TimestampTz since = job->submitted_at ? job->submitted_at : job->created_at;
+
+	return TimestampDifferenceMilliseconds(since, GetCurrentTimestamp());
+}
+
+static bool
+IsOverdue(const Job *job)
+{
+	return vv_job_timeout > 0 && AgeMs(job) > (int64) vv_job_timeout * 1000;
+}
+
+static bool
+Ask(HttpEngine *engine, Task *task, FalCall call, const char *key)
+{
+	task->call = call;
+	task->http = CallFal(engine, call, key, task->job->model, task->job->request_id,
+						 vv_poll_timeout, task);
+	if (task->http == NULL)
+		TaskRetry(task, 0, "bad_request",
+				  "the request could not be built: check vibevideo.fal_queue_url and the API key", -1);
+	return task->http != NULL;
+}
+
+bool
+PollStart(HttpEngine *engine, Task *task, const char *key)
+{
+	return Ask(engine, task, task->job->cancel_requested_at ? FAL_CALL_CANCEL : FAL_CALL_STATUS, key);
+}
+
+/* keep asking, at the pace of the job's age */
+static void
+KeepPolling(Task *task, const char *state, int queue_position)
+{
+	TaskAdvance(task, state, PollDelayMs(AgeMs(task->job), (int64) vv_poll_interval * 1000, TaskChance()));
+	task->update.queue_position = queue_position;
+}
+
+static void
+RetryOrGiveUp(Task *task, const FalError *error)
+{
+	if (IsOverdue(task->job))
+		TaskFail(task, error->type, error->message);
+	else
+		TaskRetry(task, 0, error->type, error->message, error->retry_after);
+}
+
+/* true: over */
+static bool
+AfterStatus(HttpEngine *engine, Task *task, const HttpReply *reply, const char *key)
+{
+	FalStatus	status;
+
+	FalJudgeStatus(reply, time(NULL), &status);
+	switch (status.state)
+	{
+		case FAL_STATE_COMPLETED:
+			task->has_status_error = status.has_error;
+			task->status_error = status.error;
+			return !Ask(engine, task, FAL_CALL_RESULT, key);
+		case FAL_STATE_QUEUED:
+		case FAL_STATE_RUNNING:
+			if (IsOverdue(task->job))
+				return !Ask(engine, task, FAL_CALL_CANCEL, key);
+			/* back in the queue after it ran: fal started it over, the row does not go back */
+			KeepPolling(task, status.state == FAL_STATE_RUNNING ? "generating" : task->job->state,
+						status.state == FAL_STATE_QUEUED ? Max(status.queue_position, 0) : -1);
+			return true;
+		case FAL_STATE_GONE:
+			TaskRetry(task, GONE_LIMIT, status.error.type, status.error.message, -1);
+			return true;
+		case FAL_STATE_DENIED:
+		case FAL_STATE_RETRY:
+			RetryOrGiveUp(task, &status.error);
+			return true;
+	}
+	return true;
+}
+
+static void
+AfterResult(Task *task, const HttpReply *reply)
+{
+	FalResult  *result = MemoryContextAlloc(task->mcxt, sizeof(FalResult));
+
+	FalJudgeResult(reply, task->has_status_error ? &task->status_error : NULL, time(NULL), result);
+	switch (result->outcome)
+	{
+		case FAL_RESULT_VIDEO:
+			TaskAdvance(task, "processing", 0);
+			task->update.media_url = result->url;
+			task->update.media_type = result->content_type[0] ? result->content_type : NULL;
+			task->update.bytes_total = result->file_size;
+			break;
+		case FAL_RESULT_NOT_READY:
+			KeepPolling(task, task->job->state, task->job->queue_position);
+			break;
+		case FAL_RESULT_FAILED:
+			TaskFail(task, result->error.type, result->error.message);
+			break;
+		case FAL_RESULT_GONE:
+			TaskRetry(task, GONE_LIMIT, result->error.type, result->error.message, -1);
+			break;
+		case FAL_RESULT_DENIED:
+		case FAL_RESULT_RETRY:
+			RetryOrGiveUp(task, &result->error);
+			break;
+	}
+}
+
+/* fal has been told, or told us, that this job will not be done; true: over */
+static bool
+AfterCancel(HttpEngine *engine, Task *task, const HttpReply *reply, const char *key)
+{
+	FalCancel	cancel;
+	char		message[100];
+
+	FalJudgeCancel(reply, time(NULL), &cancel);
+	/* it got done at the last moment: it is paid for, so keep it */
+	if (cancel.outcome == FAL_CANCEL_TOO_LATE)
+		return !Ask(engine, task, FAL_CALL_RESULT, key);
+	if (cancel.outcome == FAL_CANCEL_RETRY || cancel.outcome == FAL_CANCEL_DENIED)
+	{
+		TaskRetry(task, 0, cancel.error.type, cancel.error.message, cancel.error.retry_after);
+		return true;
+	}
+	if (task->job->cancel_requested_at)
+	{
+		TaskUpdate(task, "cancelled");
+		return true;
+	}
+	snprintf(message, sizeof(message), "not finished after %d s (vibevideo.job_timeout); cancelled at fal.ai",
+			 vv_job_timeout);
+	TaskFail(task, "job_timeout", message);
+	return true;
+}
+
+bool
+PollAdvance(HttpEngine *engine, Task *task, HttpRequest *request, const char *key)
+{
+	const HttpReply *reply = HttpReplyOf(request);
+	bool		over = true;
+
+	task->http = NULL;
+	switch (task->call)
+	{
+		case FAL_CALL_STATUS:
+			over = AfterStatus(engine, task, reply, key);
+			break;
+		case FAL_CALL_RESULT:
+			AfterResult(task, reply);
+			break;
+		case FAL_CALL_CANCEL:
+			over = AfterCancel(engine, task, reply, key);
+			break;
+	}
+	HttpFree(request);
+	return over;
+}
+
+/*----------
+ * vibevideo_poll(OUT checked, OUT advanced, OUT finished, OUT failed)
+ *----------
+ */
+typedef struct PollPass
+{
+	HttpEngine *engine;
+	const char *key;
+	Task	  **tasks;
+	int			ntasks;
+	int			started;
+	int			over;
+	TimestampTz deadline;
+} PollPass;
+
+/* no more at once than allowed: waiting in libcurl's queue would eat their timeouts */
+static void
+StartMore(PollPass *pass)
+{
+	while (pass->started < pass->ntasks && HttpRunning(pass->engine) < vv_max_requests)
+		if (!PollStart(pass->engine, pass->tasks[pass->started++], pass->key))
+			pass->over++;
+}
+
+static void
+TakeDone(PollPass *pass)
+{
+	HttpRequest *request;
+
+	while ((request = HttpNextDone(pass->engine)) != NULL)
+		if (PollAdvance(pass->engine, HttpOwner(request), request, pass->key))
+			pass->over++;
+}
+
+/* until all are over or the time is up; the rest is given back */
+static void
+RunPass(PollPass *pass)
+{
+	while (pass->over < pass->ntasks && GetCurrentTimestamp() < pass->deadline)
+	{
+		CHECK_FOR_INTERRUPTS();
+		StartMore(pass);
+		HttpWait(pass->engine,
+				 TimestampDifferenceMilliseconds(GetCurrentTimestamp(), pass->deadline));
+		TakeDone(pass);
+	}
+	for (int i = 0; i < pass->ntasks; i++)
+	{
+		Task	   *task = pass->tasks[i];
+
+		if (i >= pass->started || task->http != NULL)
+		{
+			if (task->http)
+				HttpFree(task->http);
+			task->http = NULL;
+			TaskRelease(task);
+		}
+	}
+}
+
+static void
+CountUpdate(const JobUpdate *update, int32 counts[4])
+{
+	counts[0]++;
+	if (strcmp(update->was, update->state) == 0)
+		return;
+	counts[1]++;
+	if (strcmp(update->state, "processing") == 0)
+		counts[2]++;
+	if (strcmp(update->state, "failed") == 0)
+		counts[3]++;
+}
+
+static void
+PollDue(const Binding *binding, int32 counts[4])
+{
+	MemoryContext mcxt = AllocSetContextCreate(CurrentMemoryContext, "vibevideo poll", ALLOCSET_DEFAULT_SIZES);
+	Job		  **jobs = palloc(sizeof(Job *) * vv_poll_batch_size);
+	char		key[SECRET_SIZE];
+	PollPass	pass = {0};
+	JobUpdate  *updates;
+	bool	   *recorded;
+
+	if (!SecretRead(SECRET_FAL, key, sizeof(key), NULL))
+		return;					/* check_config tells; a cron job need not fail each time */
+	pass.ntasks = JobClaim(JOB_KIND_POLL, vv_poll_batch_size, GetCurrentTimestamp(), PollLeaseMs(), mcxt, jobs);
+	pass.tasks = palloc(sizeof(Task *) * (pass.ntasks + 1));
+	for (int i = 0; i < pass.ntasks; i++)
+		pass.tasks[i] = TaskCreate(TASK_POLL, jobs[i], mcxt);
+	pass.key = key;
+	pass.deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), vv_poll_timeout);
+	if (pass.ntasks > 0)
+	{
+		pass.engine = HttpBackendEngine();
+		RunPass(&pass);
+	}
+	SecretWipe(key, sizeof(key));
+
+	updates = palloc(sizeof(JobUpdate) * (pass.ntasks + 1));
+	recorded = palloc0(sizeof(bool) * (pass.ntasks + 1));
+	for (int i = 0; i < pass.ntasks; i++)
+		updates[i] = pass.tasks[i]->update;
+	JobRecord(updates, pass.ntasks, recorded);
+	for (int i = 0; i < pass.ntasks; i++)
+		if (recorded[i])
+			CountUpdate(&updates[i], counts);
+	if (counts[1] > 0)
+		JobSyncRows(binding, pass.ntasks);
+}
+
+Datum
+vibevideo_poll(PG_FUNCTION_ARGS)
+{
+	TupleDesc	desc;
+	int32		counts[4] = {0};
+	Datum		values[4];
+	bool		nulls[4] = {false};
+	int64		active;
+	Binding		binding;
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "vibevideo: return type must be a row type");
+	desc = BlessTupleDesc(desc);
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "vibevideo: SPI_connect failed");
+	if (JobLoadBinding(&binding))
+	{
+		PollDue(&binding, counts);
+		ShmemNotePoll(MyDatabaseId);
+		/* finished videos want copying, and a worker that is gone is started again */
+		(void) JobNextDue(true, &active);
+		if (active > 0)
+			ShmemWakeAtCommit();
+	}
+	SPI_finish();
+	for (int i = 0; i < 4; i++)
+		values[i] = Int32GetDatum(counts[i]);
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(desc, values, nulls)));
+}

@@ -1,0 +1,271 @@
+/*
+ * probe.c
+ *	  What vibevideo.check_config() asks about processes and services.
+ *
+ * All are owner-only by grants; none of their answers holds a key.
+ */
+#include "postgres.h"
+
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "call.h"
+#include "guc.h"
+#include "hosts.h"
+#include "secret.h"
+#include "shmem.h"
+
+PG_FUNCTION_INFO_V1(vibevideo_wake);
+PG_FUNCTION_INFO_V1(vibevideo_worker_info);
+PG_FUNCTION_INFO_V1(vibevideo_probe);
+
+/* no request has this id: a good key gets "not found", a bad one "unauthorized" */
+#define PROBE_REQUEST_ID "00000000-0000-0000-0000-000000000000"
+
+typedef struct Finding
+{
+	const char *status;
+	char	   *detail;
+	const char *hint;
+} Finding;
+
+Datum
+vibevideo_wake(PG_FUNCTION_ARGS)
+{
+	ShmemWakeAtCommit();
+	PG_RETURN_VOID();
+}
+
+static Datum
+MakeRow(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
+{
+	TupleDesc	desc;
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "vibevideo: return type must be a row type");
+	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
+}
+
+Datum
+vibevideo_worker_info(PG_FUNCTION_ARGS)
+{
+	DatabaseSlot slot;
+	Datum		values[6] = {0};
+	bool		nulls[6] = {true, true, true, true, true, true};
+
+	if (ShmemReadSlot(MyDatabaseId, &slot))
+	{
+		TimestampTz times[] = {slot.started_at, slot.heartbeat_at, slot.last_poll_at};
+
+		values[0] = Int32GetDatum(slot.worker_pid);
+		nulls[0] = (slot.worker_pid == 0);
+		for (int i = 0; i < 3; i++)
+		{
+			values[i + 1] = TimestampTzGetDatum(times[i]);
+			nulls[i + 1] = (times[i] == 0);
+		}
+		values[4] = Int64GetDatum((int64) slot.starts);
+		values[5] = Int64GetDatum((int64) slot.failures);
+		nulls[4] = nulls[5] = false;
+	}
+	PG_RETURN_DATUM(MakeRow(fcinfo, values, nulls));
+}
+
+static Finding
+Ok(char *detail)
+{
+	return (Finding) {"ok", detail, NULL};
+}
+
+static Finding
+Warn(char *detail, const char *hint)
+{
+	return (Finding) {"warn", detail, hint};
+}
+
+static Finding
+Bad(char *detail, const char *hint)
+{
+	return (Finding) {"fail", detail, hint};
+}
+
+static Finding
+ProbeKey(SecretKind kind)
+{
+	char		key[SECRET_SIZE];
+	const char *source;
+	bool		found = SecretRead(kind, key, sizeof(key), &source);
+
+	SecretWipe(key, sizeof(key));
+	if (found)
+		return Ok(psprintf("a key is in %s", source));
+	if (kind == SECRET_FAL)
+		return Bad(pstrdup("no fal.ai API key"),
+				   "Put it into Vault under the name in vibevideo.fal_key_secret, or set vibevideo.fal_key.");
+	return Bad(pstrdup("no Storage key"),
+			   "Put the service_role key into Vault under the name in vibevideo.storage_key_secret, or set vibevideo.storage_key.");
+}
+
+static Finding
+ProbeQueue(void)
+{
+	char		key[SECRET_SIZE];
+	HttpEngine *engine;
+	HttpRequest *request;
+	FalStatus	status;
+	int			http;
+
+	if (!SecretRead(SECRET_FAL, key, sizeof(key), NULL))
+		return Warn(pstrdup("not asked: there is no key"), "Set the fal.ai key first.");
+	engine = HttpBackendEngine();
+	request = CallFal(engine, FAL_CALL_STATUS, key, vv_model, PROBE_REQUEST_ID, vv_poll_timeout, NULL);
+	SecretWipe(key, sizeof(key));
+	if (request == NULL)
+		return Bad(pstrdup("the request could not be built"),
+				   "Check vibevideo.fal_queue_url, vibevideo.model and the key for stray characters.");
+	HttpFinish(engine, request);
+	FalJudgeStatus(HttpReplyOf(request), time(NULL), &status);
+	http = HttpReplyOf(request)->status;
+	HttpFree(request);
+	switch (status.state)
+	{
+		case FAL_STATE_DENIED:
+			return Bad(psprintf("%s answers, but refuses the key: %s", vv_fal_queue_url, status.error.message),
+					   "Make a new key at fal.ai/dashboard/keys and store it as id:secret.");
+		case FAL_STATE_RETRY:
+			return Bad(psprintf("%s does not answer properly (HTTP %d): %s", vv_fal_queue_url, http, status.error.message),
+					   "Check the network, DNS and vibevideo.fal_queue_url; set vibevideo.ca_file if certificates are refused.");
+		default:
+			return Ok(psprintf("%s answers and accepts the key", vv_fal_queue_url));
+	}
+}
+
+/* The bucket in whichever form the gateway takes our key. */
+static bool
+AskBucket(StorageBucket *bucket, char **trouble)
+{
+	char		key[SECRET_SIZE];
+	HttpEngine *engine = HttpBackendEngine();
+	StorageKeyForm form;
+
+	*trouble = NULL;
+	if (vv_storage_url[0] == '\0')
+		*trouble = pstrdup("vibevideo.storage_url is not set");
+	else if (!SecretRead(SECRET_STORAGE, key, sizeof(key), NULL))
+		*trouble = pstrdup("not asked: there is no key");
+	if (*trouble)
+		return false;
+	form = StorageFirstForm(key);
+	do
+	{
+		HttpRequest *request = CallBucket(engine, key, form, NULL);
+
+		if (request == NULL)
+		{
+			*trouble = pstrdup("the request could not be built");
+			break;
+		}
+		HttpFinish(engine, request);
+		StorageJudgeBucket(HttpReplyOf(request), bucket);
+		HttpFree(request);
+	} while (bucket->reply.outcome == STORAGE_AUTH && StorageNextForm(key, &form));
+	SecretWipe(key, sizeof(key));
+	return *trouble == NULL;
+}
+
+static Finding
+ProbeBucket(const char *what)
+{
+	StorageBucket bucket;
+	char	   *trouble;
+	int64		most = (int64) vv_max_video_size * 1024;
+
+	if (!AskBucket(&bucket, &trouble))
+		return Bad(trouble, "Set vibevideo.storage_url (with /storage/v1 behind a gateway), its key and vibevideo.storage_bucket.");
+	if (bucket.reply.outcome != STORAGE_DONE)
+		return Bad(psprintf("Storage: %s (%s)", bucket.reply.message, bucket.reply.code),
+				   bucket.reply.hint ? bucket.reply.hint : "Check vibevideo.storage_url and the key.");
+	if (!bucket.exists)
+		return Bad(psprintf("there is no bucket \"%s\"", vv_storage_bucket),
+				   "Create it in the dashboard, or set vibevideo.storage_bucket.");
+	if (strcmp(what, "bucket_public") == 0)
+		return bucket.is_public ? Ok(psprintf("bucket \"%s\" is public", vv_storage_bucket))
+			: Warn(psprintf("bucket \"%s\" is private: browsers cannot open video_url as it is", vv_storage_bucket),
+				   "Make it public, or hand out signed URLs.");
+	if (strcmp(what, "bucket_size") == 0)
+	{
+		if (bucket.size_limit >= 0 && bucket.size_limit < most)
+			return Warn(psprintf("the bucket takes files up to %lld bytes, vibevideo.max_video_size allows %lld",
+								 (long long) bucket.size_limit, (long long) most),
+						"Raise the bucket's limit (and Storage's FILE_SIZE_LIMIT), or lower vibevideo.max_video_size.");
+		return Ok(pstrdup(bucket.size_limit < 0 ? "the bucket has no limit of its own; Storage's FILE_SIZE_LIMIT applies"
+						  : "the bucket's limit is large enough"));
+	}
+	if (!bucket.allows_mp4)
+		return Bad(psprintf("bucket \"%s\" does not take video/mp4", vv_storage_bucket),
+				   "Add video/mp4 (or video/*) to its allowed MIME types.");
+	return Ok(psprintf("bucket \"%s\" exists and takes videos", vv_storage_bucket));
+}
+
+static Finding
+ProbeMediaHosts(void)
+{
+	char		why[200];
+
+	if (!HostsListIsValid(vv_media_hosts, why, sizeof(why)))
+		return Bad(pstrdup(why), "Mend vibevideo.media_hosts.");
+	if (strstr(vv_media_hosts, "http://") != NULL)
+		return Warn(psprintf("videos may come over plain http: %s", vv_media_hosts),
+					"Right for tests only; take the http:// entry out in production.");
+	return Ok(psprintf("videos may come from %s", vv_media_hosts));
+}
+
+static Finding
+Probe(const char *what)
+{
+	if (strcmp(what, "fal_key") == 0)
+		return ProbeKey(SECRET_FAL);
+	if (strcmp(what, "storage_key") == 0)
+		return ProbeKey(SECRET_STORAGE);
+	if (strcmp(what, "queue") == 0)
+		return ProbeQueue();
+	if (strcmp(what, "bucket") == 0 || strcmp(what, "bucket_public") == 0 || strcmp(what, "bucket_size") == 0)
+		return ProbeBucket(what);
+	if (strcmp(what, "media_hosts") == 0)
+		return ProbeMediaHosts();
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("vibevideo.probe does not know \"%s\"", what)));
+}
+
+Datum
+vibevideo_probe(PG_FUNCTION_ARGS)
+{
+	char	   *what;
+	Finding		finding;
+	Datum		values[3] = {0};
+	bool		nulls[3] = {false};
+
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("what to probe must not be null")));
+	what = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "vibevideo: SPI_connect failed");
+	finding = Probe(what);
+	values[0] = CStringGetTextDatum(finding.status);
+	values[1] = CStringGetTextDatum(finding.detail);
+	nulls[2] = (finding.hint == NULL);
+	if (finding.hint)
+		values[2] = CStringGetTextDatum(finding.hint);
+	for (int i = 0; i < 3; i++)
+		if (!nulls[i])
+			values[i] = SPI_datumTransfer(values[i], false, -1);
+	SPI_finish();
+	PG_RETURN_DATUM(MakeRow(fcinfo, values, nulls));
+}

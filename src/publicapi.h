@@ -1,0 +1,23 @@
+/*
+ * publicapi.h
+ *	  What the public functions have in common.
+ */
+#ifndef VIBEVIDEO_PUBLICAPI_H
+#define VIBEVIDEO_PUBLICAPI_H
+
+#include "postgres.h"
+#include "fmgr.h"
+
+#include "job.h"
+
+/* the first argument as text: its type is the attached table's key */
+extern char *ApiKeyArgument(FunctionCallInfo fcinfo);
+extern void ApiCheckKey(const char *key);
+/* connect SPI, load the binding, and see that the caller has rights on the row */
+extern void ApiBegin(Binding *binding, const char *vibelog_id, bool for_update);
+/* who asks, for limits and fairness: the JWT's subject, NULL if nobody */
+extern char *ApiRequestingUser(void);
+/* PostgREST takes the answer's status from here, everybody else may ignore it */
+extern void ApiSetHttpStatus(const char *status);
+
+#endif							/* VIBEVIDEO_PUBLICAPI_H */

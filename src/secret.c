@@ -1,0 +1,143 @@
+/*
+ * secret.c
+ *	  Reading API keys.
+ */
+#include "postgres.h"
+
+#include <openssl/crypto.h>
+
+#include "access/htup_details.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_namespace.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+
+#include "guc.h"
+#include "identity.h"
+#include "secret.h"
+
+static Oid
+SchemaOwner(Oid schema)
+{
+	HeapTuple	tuple = SearchSysCache1(NAMESPACEOID, ObjectIdGetDatum(schema));
+	Oid			owner = InvalidOid;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		owner = ((Form_pg_namespace) GETSTRUCT(tuple))->nspowner;
+		ReleaseSysCache(tuple);
+	}
+	return owner;
+}
+
+static Oid
+RelationOwner(Oid relid)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	Oid			owner = InvalidOid;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+		ReleaseSysCache(tuple);
+	}
+	return owner;
+}
+
+/*
+ * Reading a view runs its functions with our rights, so a "vault" that some
+ * user made where Supabase Vault is not installed must not be read.
+ */
+static bool
+VaultIsTrusted(void)
+{
+	Oid			schema = get_namespace_oid("vault", true);
+	Oid			view = OidIsValid(schema) ? get_relname_relid("decrypted_secrets", schema) : InvalidOid;
+
+	return OidIsValid(view) && superuser_arg(SchemaOwner(schema)) && superuser_arg(RelationOwner(view));
+}
+
+static bool
+ReadVault(const char *name, char *out, size_t size)
+{
+	Datum		args[1];
+	Oid			types[1] = {TEXTOID};
+	Identity	saved;
+	bool		found = false;
+
+	if (name == NULL || name[0] == '\0' || !VaultIsTrusted())
+		return false;
+	args[0] = CStringGetTextDatum(name);
+	IdentityBecomeExtensionOwner(&saved);
+	if (SPI_execute_with_args("SELECT s.decrypted_secret::pg_catalog.text FROM vault.decrypted_secrets s"
+							  " WHERE s.name OPERATOR(pg_catalog.=) $1",
+							  1, types, args, NULL, true, 1) == SPI_OK_SELECT && SPI_processed == 1)
+	{
+		bool		isnull;
+		Datum		value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+
+		if (!isnull)
+		{
+			text_to_cstring_buffer(DatumGetTextPP(value), out, size);
+			found = (out[0] != '\0');
+		}
+	}
+	IdentityResume(&saved);
+	return found;
+}
+
+static bool
+CopyIfSet(const char *value, char *out, size_t size)
+{
+	if (value == NULL || value[0] == '\0')
+		return false;
+	strlcpy(out, value, size);
+	return true;
+}
+
+/* fal's clients also take the two halves apart */
+static bool
+ReadEnvironment(SecretKind kind, char *out, size_t size)
+{
+	const char *id;
+	const char *secret;
+
+	if (kind == SECRET_STORAGE)
+		return CopyIfSet(getenv("SUPABASE_SERVICE_ROLE_KEY"), out, size) ||
+			CopyIfSet(getenv("SUPABASE_SECRET_KEY"), out, size);
+	if (CopyIfSet(getenv("FAL_KEY"), out, size))
+		return true;
+	id = getenv("FAL_KEY_ID");
+	secret = getenv("FAL_KEY_SECRET");
+	if (id == NULL || secret == NULL || id[0] == '\0' || secret[0] == '\0')
+		return false;
+	snprintf(out, size, "%s:%s", id, secret);
+	return true;
+}
+
+bool
+SecretRead(SecretKind kind, char *out, size_t size, const char **source)
+{
+	const char *where = NULL;
+
+	if (ReadVault(kind == SECRET_FAL ? vv_fal_key_secret : vv_storage_key_secret, out, size))
+		where = "Vault";
+	else if (ReadEnvironment(kind, out, size))
+		where = "the server's environment";
+	else if (CopyIfSet(kind == SECRET_FAL ? vv_fal_key : vv_storage_key, out, size))
+		where = "the setting";
+	if (source)
+		*source = where;
+	return where != NULL;
+}
+
+void
+SecretWipe(char *secret, size_t size)
+{
+	OPENSSL_cleanse(secret, size);
+}

@@ -1,0 +1,27 @@
+/*
+ * secret.h
+ *	  API keys: where they come from.  They are read when needed, copied only
+ *	  into request headers, and wiped.
+ */
+#ifndef VIBEVIDEO_SECRET_H
+#define VIBEVIDEO_SECRET_H
+
+#include "postgres.h"
+
+typedef enum SecretKind
+{
+	SECRET_FAL,
+	SECRET_STORAGE
+} SecretKind;
+
+#define SECRET_SIZE 4096
+
+/*
+ * Vault first, then the server's environment, then the setting.  Needs a
+ * transaction and a connected SPI.  false if there is none; source (may be
+ * NULL) tells where it was found, for check_config.
+ */
+extern bool SecretRead(SecretKind kind, char *out, size_t size, const char **source);
+extern void SecretWipe(char *secret, size_t size);
+
+#endif							/* VIBEVIDEO_SECRET_H */

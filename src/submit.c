@@ -1,0 +1,258 @@
+/*
+ * submit.c
+ *	  vibevideo_submit and the functions around it.
+ *
+ * The one rule: a POST that may have reached fal is never sent again without
+ * a decision.  SubmitFinish is the only place that turns an answer, or its
+ * lack, into the job's next state.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "call.h"
+#include "guc.h"
+#include "job.h"
+#include "publicapi.h"
+#include "secret.h"
+#include "shmem.h"
+#include "submit.h"
+
+PG_FUNCTION_INFO_V1(vibevideo_submit);
+PG_FUNCTION_INFO_V1(vibevideo_submit_batch);
+PG_FUNCTION_INFO_V1(vibevideo_status);
+
+/*----------
+ * The exchange with fal
+ *----------
+ */
+bool
+SubmitStart(HttpEngine *engine, Task *task, const char *key)
+{
+	task->http = CallFalSubmit(engine, key, task->job->model, task->job->input, task);
+	if (task->http == NULL)
+		TaskFail(task, "bad_request",
+				 "the request could not be built: check vibevideo.fal_queue_url, the model's name and the API key");
+	return task->http != NULL;
+}
+
+void
+SubmitFinish(Task *task, HttpRequest *request)
+{
+	FalSubmit  *answer = MemoryContextAlloc(task->mcxt, sizeof(FalSubmit));
+
+	FalJudgeSubmit(HttpReplyOf(request), time(NULL), answer);
+	HttpFree(request);
+	task->http = NULL;
+	switch (answer->outcome)
+	{
+		case FAL_SUBMIT_ACCEPTED:
+			TaskAdvance(task, "queued", (int64) vv_poll_interval * 1000);
+			task->update.request_id = answer->request_id;
+			task->update.queue_position = answer->queue_position;
+			break;
+		case FAL_SUBMIT_NOT_SENT:
+		case FAL_SUBMIT_BACKOFF:
+			TaskRetry(task, vv_max_attempts, answer->error.type, answer->error.message,
+					  answer->error.retry_after);
+			break;
+		case FAL_SUBMIT_REFUSED:
+			TaskFail(task, answer->error.type, answer->error.message);
+			break;
+		case FAL_SUBMIT_UNKNOWN:
+			TaskAdvance(task, "submit_unknown", 0);
+			task->update.error_code = answer->error.type;
+			task->update.error = answer->error.message;
+			break;
+	}
+}
+
+void
+SubmitAbandon(Task *task)
+{
+	TaskAdvance(task, "submit_unknown", 0);
+	task->update.error_code = "answer_lost";
+	task->update.error = "the worker was stopped before fal.ai answered";
+}
+
+/* A job for the row: the active one, or a new one in state. */
+static int64
+FindOrInsert(const Binding *binding, const char *vibelog_id, const char *state,
+			 bool *is_new)
+{
+	int64		job_id = JobFindActive(vibelog_id);
+	int64		lease;
+	char	   *input;
+
+	*is_new = false;
+	if (job_id != 0)
+		return job_id;
+	input = JobBuildInput(binding, vibelog_id);
+	job_id = JobInsert(binding, vibelog_id, state, input, ApiRequestingUser(), &lease);
+	*is_new = (job_id != 0);
+	/* somebody was faster: the unique index made us wait for its commit */
+	if (job_id == 0)
+		job_id = JobFindActive(vibelog_id);
+	if (job_id == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("another call just finished a job of row %s", vibelog_id),
+				 errhint("Try again.")));
+	return job_id;
+}
+
+static void
+ReadFalKey(char key[SECRET_SIZE])
+{
+	if (!SecretRead(SECRET_FAL, key, SECRET_SIZE, NULL))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("no fal.ai API key is configured"),
+				 errdetail("Neither Vault secret \"%s\", nor FAL_KEY in the server's environment, nor vibevideo.fal_key is set.",
+						   vv_fal_key_secret),
+				 errhint("SELECT vault.create_secret('<id>:<secret>', '%s'), or ALTER SYSTEM SET vibevideo.fal_key.",
+						 vv_fal_key_secret)));
+}
+
+/* Post a job that was just inserted, wait for fal's answer, record it. */
+static const char *
+PostNow(const Binding *binding, int64 job_id, const char *key)
+{
+	MemoryContext mcxt = TaskContext(CurrentMemoryContext);
+	HttpEngine *engine = HttpBackendEngine();
+	Task	   *task = TaskCreate(TASK_SUBMIT, JobRead(job_id, mcxt), mcxt);
+	const char *state;
+
+	if (SubmitStart(engine, task, key))
+	{
+		HttpRequest *request = task->http;
+
+		HttpFinish(engine, request);
+		SubmitFinish(task, request);
+	}
+	if (JobRecord(&task->update, 1, NULL) != 1)
+		elog(ERROR, "vibevideo: job %lld was taken over while it was sent", (long long) job_id);
+	state = pstrdup(task->update.state);
+	TaskFree(task);
+	JobSyncRow(binding, job_id);
+	return state;
+}
+
+/*----------
+ * vibevideo_submit(vibelog_id) returns vibevideo.video
+ *----------
+ */
+Datum
+vibevideo_submit(PG_FUNCTION_ARGS)
+{
+	char	   *vibelog_id = ApiKeyArgument(fcinfo);
+	Binding		binding;
+	int64		job_id;
+	bool		is_new;
+	Datum		video;
+
+	ApiBegin(&binding, vibelog_id, true);
+	job_id = FindOrInsert(&binding, vibelog_id, "submitting", &is_new);
+	ApiSetHttpStatus("202");
+	if (is_new)
+	{
+		char		key[SECRET_SIZE];
+		const char *state;
+
+		ReadFalKey(key);
+		state = PostNow(&binding, job_id, key);
+		SecretWipe(key, sizeof(key));
+		if (strcmp(state, "failed") == 0)
+			ApiSetHttpStatus("502");
+		ShmemWakeAtCommit();
+	}
+	video = JobDescribe(job_id);
+	SPI_finish();
+	PG_RETURN_DATUM(video);
+}
+
+/*----------
+ * vibevideo_submit_batch(vibelog_ids[]) returns setof vibevideo.video: only
+ * writes rows, the worker posts them after commit.
+ *----------
+ */
+Datum
+vibevideo_submit_batch(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	ArrayType  *ids;
+	Oid			output;
+	bool		is_varlena;
+	int16		len;
+	bool		byval;
+	char		align;
+	Datum	   *values;
+	bool	   *nulls;
+	int			n;
+	Binding		binding;
+
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("vibelog_ids must not be null")));
+	ids = PG_GETARG_ARRAYTYPE_P(0);
+	get_typlenbyvalalign(ARR_ELEMTYPE(ids), &len, &byval, &align);
+	deconstruct_array(ids, ARR_ELEMTYPE(ids), len, byval, align, &values, &nulls, &n);
+	getTypeOutputInfo(ARR_ELEMTYPE(ids), &output, &is_varlena);
+	InitMaterializedSRF(fcinfo, 0);
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "vibevideo: SPI_connect failed");
+	JobRequireBinding(&binding);
+	for (int i = 0; i < n; i++)
+	{
+		char	   *vibelog_id;
+		int64		job_id;
+		bool		is_new;
+
+		CHECK_FOR_INTERRUPTS();
+		if (nulls[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("vibelog_ids must not hold nulls")));
+		vibelog_id = OidOutputFunctionCall(output, values[i]);
+		ApiCheckKey(vibelog_id);
+		JobCheckRow(&binding, vibelog_id, true);
+		job_id = FindOrInsert(&binding, vibelog_id, "pending", &is_new);
+		if (is_new)
+			JobSyncRow(&binding, job_id);
+		JobPutVideo(rsinfo->setResult, rsinfo->setDesc, job_id);
+	}
+	SPI_finish();
+	ApiSetHttpStatus("202");
+	ShmemWakeAtCommit();
+	return (Datum) 0;
+}
+
+/*----------
+ * vibevideo_status(vibelog_id) returns vibevideo.video
+ *----------
+ */
+Datum
+vibevideo_status(PG_FUNCTION_ARGS)
+{
+	char	   *vibelog_id = ApiKeyArgument(fcinfo);
+	Binding		binding;
+	int64		job_id;
+	Datum		video;
+
+	ApiBegin(&binding, vibelog_id, false);
+	job_id = JobFindLatest(vibelog_id);
+	video = job_id ? JobDescribe(job_id) : JobDescribeNone(vibelog_id);
+	SPI_finish();
+	PG_RETURN_DATUM(video);
+}

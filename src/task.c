@@ -1,0 +1,119 @@
+/*
+ * task.c
+ *	  The ends a step can come to, in one place.
+ */
+#include "postgres.h"
+
+#include "common/pg_prng.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "backoff.h"
+#include "guc.h"
+#include "task.h"
+#include "transfer.h"
+
+MemoryContext
+TaskContext(MemoryContext parent)
+{
+	return AllocSetContextCreate(parent, "vibevideo task", ALLOCSET_SMALL_SIZES);
+}
+
+Task *
+TaskCreate(TaskKind kind, Job *job, MemoryContext mcxt)
+{
+	Task	   *task = MemoryContextAllocZero(mcxt, sizeof(Task));
+
+	task->kind = kind;
+	task->job = job;
+	task->mcxt = mcxt;
+	return task;
+}
+
+void
+TaskFree(Task *task)
+{
+	if (task->http)
+		HttpFree(task->http);
+	if (task->copy)
+		CopyFree(task->copy);
+	MemoryContextDelete(task->mcxt);
+}
+
+double
+TaskChance(void)
+{
+	return pg_prng_double(&pg_global_prng_state);
+}
+
+static TimestampTz
+InMs(int64 wait_ms)
+{
+	return TimestampTzPlusMilliseconds(GetCurrentTimestamp(), wait_ms);
+}
+
+JobUpdate *
+TaskUpdate(Task *task, const char *state)
+{
+	JobUpdate  *update = &task->update;
+
+	memset(update, 0, sizeof(*update));
+	update->job_id = task->job->job_id;
+	update->lease = task->job->lease;
+	update->was = task->job->state;
+	update->state = state;
+	update->queue_position = -1;
+	update->bytes_done = -1;
+	update->bytes_total = -1;
+	return update;
+}
+
+void
+TaskAdvance(Task *task, const char *state, int64 wait_ms)
+{
+	TaskUpdate(task, state)->next_at = InMs(wait_ms);
+}
+
+void
+TaskFail(Task *task, const char *code, const char *error)
+{
+	JobUpdate  *update = TaskUpdate(task, "failed");
+
+	update->tries = task->job->tries;
+	update->error_code = MemoryContextStrdup(task->mcxt, code);
+	update->error = MemoryContextStrdup(task->mcxt, error);
+}
+
+void
+TaskRetry(Task *task, int limit, const char *code, const char *error, int retry_after)
+{
+	int			tries = task->job->tries + 1;
+	JobUpdate  *update;
+
+	if (limit > 0 && tries >= limit)
+	{
+		TaskFail(task, code, error);
+		task->update.tries = tries;
+		return;
+	}
+	/* a submit that surely did not arrive waits to be sent, all else stays where it is */
+	update = TaskUpdate(task, task->kind == TASK_SUBMIT ? "pending" : task->job->state);
+	update->tries = tries;
+	update->queue_position = task->job->queue_position;
+	update->error_code = MemoryContextStrdup(task->mcxt, code);
+	update->error = MemoryContextStrdup(task->mcxt, error);
+	update->next_at = InMs(BackoffMs(tries, vv_backoff_base, (int64) vv_backoff_max * 1000,
+									 retry_after < 0 ? -1 : (int64) retry_after * 1000, TaskChance()));
+}
+
+void
+TaskRelease(Task *task)
+{
+	JobUpdate  *update = TaskUpdate(task, task->job->state);
+
+	update->tries = task->job->tries;
+	update->queue_position = task->job->queue_position;
+	update->error_code = task->job->error_code;
+	update->error = task->job->error;
+	update->next_at = InMs(0);
+}

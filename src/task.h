@@ -1,0 +1,53 @@
+/*
+ * task.h
+ *	  One claimed job on its way through one phase, and what becomes of it.
+ */
+#ifndef VIBEVIDEO_TASK_H
+#define VIBEVIDEO_TASK_H
+
+#include "fal.h"
+#include "http.h"
+#include "job.h"
+
+typedef enum TaskKind
+{
+	TASK_SUBMIT,
+	TASK_POLL,
+	TASK_COPY
+} TaskKind;
+
+typedef struct Copy Copy;		/* transfer.c's */
+
+typedef struct Task
+{
+	TaskKind	kind;
+	FalCall		call;			/* TASK_POLL: what was asked */
+	Job		   *job;
+	MemoryContext mcxt;			/* holds the task, its job and its update's texts */
+	HttpRequest *http;			/* NULL between requests and in copies */
+	bool		has_status_error;
+	FalError	status_error;	/* what a COMPLETED status carried */
+	Copy	   *copy;			/* TASK_COPY */
+	JobUpdate	update;			/* filled in when the task is done */
+} Task;
+
+/* a context of its own for a task that is about to be claimed */
+extern MemoryContext TaskContext(MemoryContext parent);
+extern Task *TaskCreate(TaskKind kind, Job *job, MemoryContext mcxt);
+/* ends its requests and frees it all */
+extern void TaskFree(Task *task);
+
+/*
+ * How a step ends: each fills in task->update.  Texts are copied.
+ */
+extern JobUpdate *TaskUpdate(Task *task, const char *state);	/* no error, not due */
+extern void TaskAdvance(Task *task, const char *state, int64 wait_ms);
+extern void TaskFail(Task *task, const char *code, const char *error);
+/* try again after a backoff; limit 0: for as long as the job may live, else max_attempts-like */
+extern void TaskRetry(Task *task, int limit, const char *code, const char *error, int retry_after);
+/* give the claim back untouched */
+extern void TaskRelease(Task *task);
+
+extern double TaskChance(void);
+
+#endif							/* VIBEVIDEO_TASK_H */

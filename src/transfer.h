@@ -1,0 +1,19 @@
+/*
+ * transfer.h
+ *	  One copy: media in, Storage out, through a bounded ring.
+ */
+#ifndef VIBEVIDEO_TRANSFER_H
+#define VIBEVIDEO_TRANSFER_H
+
+#include "task.h"
+
+/* false: could not even start; task->update says why */
+extern bool CopyStart(HttpEngine *engine, Task *task, const char *storage_key);
+/* one of its requests is done (it is freed here); true: the task is over */
+extern bool CopyAdvance(HttpEngine *engine, Task *task, HttpRequest *request);
+/* after every turn of the engine: wake paused sides, start the upload; true: over */
+extern bool CopyPump(HttpEngine *engine, Task *task);
+extern void CopyProgress(const Copy *copy, int64 *done, int64 *total);
+extern void CopyFree(Copy *copy);
+
+#endif							/* VIBEVIDEO_TRANSFER_H */

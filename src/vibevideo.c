@@ -1,0 +1,34 @@
+/*
+ * vibevideo.c
+ *	  Loading: settings, shared memory, launcher.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "storage/ipc.h"
+
+#include "compat.h"
+#include "guc.h"
+#include "shmem.h"
+#include "worker.h"
+
+VIBEVIDEO_MODULE_MAGIC;
+
+void		_PG_init(void);
+
+void
+_PG_init(void)
+{
+	if (!process_shared_preload_libraries_in_progress)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("vibevideo must be loaded by shared_preload_libraries"),
+				 errdetail("Its background worker and shared memory are set up when the server starts."),
+				 errhint("Add it to the list, as in shared_preload_libraries = 'pg_cron,vibevideo', and restart the server.")));
+	GucInit();
+	ShmemInit();
+	/* pg_upgrade's servers must not send anything */
+	if (!IsBinaryUpgrade)
+		LauncherRegister();
+}

@@ -1,0 +1,565 @@
+/*
+ * worker.c
+ *	  The worker of one database: sends, follows and copies.
+ *
+ * A turn: wait for sockets and the latch; move every request that can; record
+ * what ended, many jobs in one transaction; when woken, when something falls
+ * due or when a task made room, look for work and claim it in another short
+ * transaction.  No transaction is open while we wait or talk to the network.
+ *
+ * A claim leaves leased_by on the job, an orderly end takes it off again: a
+ * worker that finds leases at its start knows that its forerunner crashed.
+ */
+#include "postgres.h"
+
+#include <signal.h>
+
+#include "access/xact.h"
+#include "catalog/pg_extension.h"
+#include "commands/extension.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/lmgr.h"
+#include "storage/proc.h"
+#include "tcop/tcopprot.h"
+#include "commands/dbcommands.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "compat.h"
+#include "guc.h"
+#include "http.h"
+#include "job.h"
+#include "poll.h"
+#include "secret.h"
+#include "shmem.h"
+#include "submit.h"
+#include "task.h"
+#include "transfer.h"
+#include "worker.h"
+
+#define LOOK_AT_LEAST_MS 60000	/* a missed wake-up costs no more */
+#define LOOK_AT_MOST_MS 250		/* due work that somebody else holds */
+#define PROGRESS_MS 1000
+#define ROWS_A_TURN 500
+#define PRUNE_A_TURN 1000
+#define DRAIN_MS 3000			/* at shutdown, for answers to submits in the air */
+#define COPY_LEASE_MS 60000		/* renewed with each progress report */
+
+typedef struct Worker
+{
+	HttpEngine *engine;
+	Task	  **tasks;
+	int			ntasks;
+	int			capacity;
+	int			count[TASK_COPY + 1];
+	TimestampTz look_at;
+	TimestampTz progress_at;
+	TimestampTz idle_since;		/* 0 while there is work */
+	bool		has_fal_key;
+	bool		has_storage_key;
+	char		fal_key[SECRET_SIZE];
+	char		storage_key[SECRET_SIZE];
+} Worker;
+
+static Worker worker;
+static volatile sig_atomic_t in_transaction = false;
+
+/*----------
+ * Signals and transactions
+ *----------
+ */
+
+/*
+ * Between transactions we end in good order; inside one, which may be waiting
+ * for a lock or a standby, at the next CHECK_FOR_INTERRUPTS.
+ */
+static void
+HandleTerm(SIGNAL_ARGS)
+{
+	int			save_errno = errno;
+
+	if (in_transaction)
+		die(postgres_signal_arg);
+	else
+	{
+		ShutdownRequestPending = true;
+		SetLatch(MyLatch);
+	}
+	errno = save_errno;
+}
+
+static void
+Begin(void)
+{
+	in_transaction = true;
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "vibevideo: SPI_connect failed");
+}
+
+static void
+Commit(void)
+{
+	SPI_finish();
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	in_transaction = false;
+	/* without it autovacuum never learns of our rows */
+	pgstat_report_stat(false);
+}
+
+/*
+ * Is our extension here, in the version this library was made for?  The lock
+ * keeps DROP EXTENSION out until the transaction ends; looking again after it
+ * was granted catches one that was faster.
+ */
+static bool
+ExtensionIsHere(void)
+{
+	Oid			oid = get_extension_oid("vibevideo", true);
+	static bool warned = false;
+	char	   *version;
+
+	if (!OidIsValid(oid))
+		return false;
+	LockDatabaseObject(ExtensionRelationId, oid, 0, AccessShareLock);
+	if (get_extension_oid("vibevideo", true) != oid)
+		return false;
+	if (SPI_execute("SELECT e.extversion FROM pg_catalog.pg_extension e"
+					" WHERE e.extname OPERATOR(pg_catalog.=) 'vibevideo'", true, 1) != SPI_OK_SELECT ||
+		SPI_processed != 1)
+		return false;
+	version = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	if (strcmp(version, VIBEVIDEO_VERSION) == 0)
+		return true;
+	if (!warned)
+		ereport(WARNING,
+				(errmsg("vibevideo library is version %s, the extension in this database %s", VIBEVIDEO_VERSION, version),
+				 errhint("ALTER EXTENSION vibevideo UPDATE; the worker rests until then.")));
+	warned = true;
+	return false;
+}
+
+/*----------
+ * Tasks
+ *----------
+ */
+static void
+AddTask(Task *task)
+{
+	if (worker.ntasks == worker.capacity)
+	{
+		worker.capacity = Max(64, worker.capacity * 2);
+		worker.tasks = worker.tasks
+			? repalloc(worker.tasks, sizeof(Task *) * worker.capacity)
+			: MemoryContextAlloc(TopMemoryContext, sizeof(Task *) * worker.capacity);
+	}
+	worker.tasks[worker.ntasks++] = task;
+	worker.count[task->kind]++;
+}
+
+static void
+DropTask(int i)
+{
+	Task	   *task = worker.tasks[i];
+
+	worker.count[task->kind]--;
+	worker.tasks[i] = worker.tasks[--worker.ntasks];
+	TaskFree(task);
+}
+
+static void
+LookSoon(void)
+{
+	worker.look_at = 0;
+}
+
+/* Over: its update waits to be recorded. */
+static bool
+IsOver(const Task *task)
+{
+	return task->update.state != NULL;
+}
+
+static void
+StartTask(Task *task)
+{
+	switch (task->kind)
+	{
+		case TASK_SUBMIT:
+			(void) SubmitStart(worker.engine, task, worker.fal_key);
+			break;
+		case TASK_POLL:
+			(void) PollStart(worker.engine, task, worker.fal_key);
+			break;
+		case TASK_COPY:
+			(void) CopyStart(worker.engine, task, worker.has_storage_key ? worker.storage_key : NULL);
+			break;
+	}
+}
+
+/*----------
+ * Looking for work
+ *----------
+ */
+
+/* Claimed jobs become tasks; each lives in a context of its own. */
+static int
+Claim(JobKind job_kind, TaskKind task_kind, int room, TimestampTz due_before, int lease_ms)
+{
+	Job		  **jobs;
+	int			n;
+
+	if (room <= 0)
+		return 0;
+	jobs = palloc(sizeof(Job *) * room);
+	n = JobClaim(job_kind, room, due_before, lease_ms, CurrentMemoryContext, jobs);
+	for (int i = 0; i < n; i++)
+	{
+		MemoryContext mcxt = TaskContext(TopMemoryContext);
+
+		AddTask(TaskCreate(task_kind, JobCopy(jobs[i], mcxt), mcxt));
+	}
+	pfree(jobs);
+	return n;
+}
+
+/* While somebody calls vibevideo_poll() in time, the rhythm is theirs. */
+static int64
+PollGraceMs(void)
+{
+	DatabaseSlot slot;
+	int64		interval = (int64) vv_poll_interval * 1000;
+
+	if (!ShmemReadSlot(MyDatabaseId, &slot) || slot.last_poll_at == 0 ||
+		TimestampDifferenceExceeds(slot.last_poll_at, GetCurrentTimestamp(), (int) Min(interval * 5 / 2, INT_MAX)))
+		return 0;
+	return interval;
+}
+
+static void
+ReadKeys(void)
+{
+	worker.has_fal_key = SecretRead(SECRET_FAL, worker.fal_key, SECRET_SIZE, NULL);
+	worker.has_storage_key = SecretRead(SECRET_STORAGE, worker.storage_key, SECRET_SIZE, NULL);
+}
+
+static void
+PlanNextLook(TimestampTz now, TimestampTz due, int64 grace_ms)
+{
+	TimestampTz latest = TimestampTzPlusMilliseconds(now, LOOK_AT_LEAST_MS);
+	TimestampTz earliest = TimestampTzPlusMilliseconds(now, LOOK_AT_MOST_MS);
+
+	worker.look_at = latest;
+	if (due != 0)
+		worker.look_at = Min(latest, Max(earliest, TimestampTzPlusMilliseconds(due, grace_ms)));
+}
+
+/*
+ * One short transaction: claim what is due and there is room for, write the
+ * app's rows, prune, and find out when to look again.  false: the extension
+ * is gone.
+ */
+static bool
+Look(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	int64		grace = PollGraceMs();
+	int			first = worker.ntasks;
+	TimestampTz due;
+	int64		active;
+	Binding		binding;
+	bool		bound;
+
+	Begin();
+	if (!ExtensionIsHere())
+	{
+		Commit();
+		return false;
+	}
+	bound = JobLoadBinding(&binding);
+	ReadKeys();
+	JobExpireSubmits(now, false);
+	if (worker.has_fal_key)
+	{
+		Claim(JOB_KIND_SUBMIT, TASK_SUBMIT, vv_max_requests - worker.count[TASK_SUBMIT], now,
+			  vv_submit_timeout + 60000);
+		Claim(JOB_KIND_POLL, TASK_POLL, vv_max_requests - worker.count[TASK_POLL],
+			  TimestampTzPlusMilliseconds(now, -grace), PollLeaseMs());
+	}
+	Claim(JOB_KIND_COPY, TASK_COPY, vv_max_transfers - worker.count[TASK_COPY], now, COPY_LEASE_MS);
+	if (bound)
+		JobSyncRows(&binding, ROWS_A_TURN);
+	JobPrune(PRUNE_A_TURN);
+	due = JobNextDue(bound, &active);
+	Commit();
+
+	PlanNextLook(now, due, grace);
+	if (active > 0 || due != 0)
+		worker.idle_since = 0;
+	else if (worker.idle_since == 0)
+		worker.idle_since = now;
+
+	/* the claims are committed: only now may anything leave this machine */
+	for (int i = first; i < worker.ntasks; i++)
+		StartTask(worker.tasks[i]);
+	return true;
+}
+
+/*----------
+ * Recording
+ *----------
+ */
+
+/* Everything that is over, in one transaction.  false: the extension is gone. */
+static bool
+RecordOver(void)
+{
+	JobUpdate  *updates;
+	int			n = 0;
+	Binding		binding;
+
+	for (int i = 0; i < worker.ntasks; i++)
+		n += IsOver(worker.tasks[i]);
+	if (n == 0)
+		return true;
+
+	Begin();
+	if (!ExtensionIsHere())
+	{
+		Commit();
+		return false;
+	}
+	updates = palloc(sizeof(JobUpdate) * n);
+	n = 0;
+	for (int i = 0; i < worker.ntasks; i++)
+		if (IsOver(worker.tasks[i]))
+			updates[n++] = worker.tasks[i]->update;
+	JobRecord(updates, n, NULL);
+	Commit();
+
+	for (int i = worker.ntasks - 1; i >= 0; i--)
+		if (IsOver(worker.tasks[i]))
+			DropTask(i);
+
+	/* apart from it: whatever the app's triggers do, the above is safe */
+	Begin();
+	if (JobLoadBinding(&binding))
+		JobSyncRows(&binding, ROWS_A_TURN);
+	Commit();
+	LookSoon();
+	return true;
+}
+
+/* Bytes copied, and the leases of copies renewed.  A lost lease ends the copy. */
+static bool
+ReportProgress(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	bool		here;
+
+	if (worker.count[TASK_COPY] == 0 ||
+		!TimestampDifferenceExceeds(worker.progress_at, now, PROGRESS_MS))
+		return true;
+	worker.progress_at = now;
+	Begin();
+	here = ExtensionIsHere();
+	for (int i = worker.ntasks - 1; here && i >= 0; i--)
+	{
+		Task	   *task = worker.tasks[i];
+		int64		done;
+		int64		total;
+
+		if (task->kind != TASK_COPY || task->copy == NULL || IsOver(task))
+			continue;
+		CopyProgress(task->copy, &done, &total);
+		if (!JobRecordProgress(task->job->job_id, task->job->lease, done, total,
+							   TimestampTzPlusMilliseconds(now, COPY_LEASE_MS)))
+			DropTask(i);
+	}
+	Commit();
+	return here;
+}
+
+/*----------
+ * The turn
+ *----------
+ */
+static void
+AdvanceTask(Task *task, HttpRequest *request)
+{
+	switch (task->kind)
+	{
+		case TASK_SUBMIT:
+			SubmitFinish(task, request);
+			break;
+		case TASK_POLL:
+			(void) PollAdvance(worker.engine, task, request, worker.fal_key);
+			break;
+		case TASK_COPY:
+			(void) CopyAdvance(worker.engine, task, request);
+			break;
+	}
+}
+
+static void
+MoveRequests(void)
+{
+	HttpRequest *request;
+
+	while ((request = HttpNextDone(worker.engine)) != NULL)
+		AdvanceTask(HttpOwner(request), request);
+	for (int i = 0; i < worker.ntasks; i++)
+		if (worker.tasks[i]->kind == TASK_COPY && worker.tasks[i]->copy && !IsOver(worker.tasks[i]))
+			(void) CopyPump(worker.engine, worker.tasks[i]);
+}
+
+static long
+WaitMs(TimestampTz now)
+{
+	long		wait = TimestampDifferenceMilliseconds(now, worker.look_at);
+
+	if (worker.count[TASK_COPY] > 0)
+		wait = Min(wait, PROGRESS_MS);
+	if (worker.idle_since != 0 && vv_worker_idle_timeout > 0)
+		wait = Min(wait, TimestampDifferenceMilliseconds(now,
+														 TimestampTzPlusMilliseconds(worker.idle_since,
+																					 (int64) vv_worker_idle_timeout * 1000)));
+	return wait;
+}
+
+static void
+ShowActivity(void)
+{
+	char		text[120];
+
+	if (worker.ntasks == 0)
+	{
+		pgstat_report_activity(STATE_IDLE, "waiting for work");
+		return;
+	}
+	snprintf(text, sizeof(text), "sending %d, asking about %d, copying %d",
+			 worker.count[TASK_SUBMIT], worker.count[TASK_POLL], worker.count[TASK_COPY]);
+	pgstat_report_activity(STATE_RUNNING, text);
+}
+
+/*----------
+ * Beginning and end
+ *----------
+ */
+static void
+Leave(void)
+{
+	if (!ShmemWorkerRetire(MyDatabaseId))
+		proc_exit(1);			/* work came in just now: the launcher starts anew */
+	proc_exit(0);
+}
+
+static bool
+SubmitsInTheAir(void)
+{
+	for (int i = 0; i < worker.ntasks; i++)
+		if (worker.tasks[i]->kind == TASK_SUBMIT && !IsOver(worker.tasks[i]))
+			return true;
+	return false;
+}
+
+/*
+ * Asked to end: answers to submits are worth a short wait, everything else is
+ * given back.  The last transaction does not wait for standbys, which may be
+ * what is being shut down.
+ */
+static void
+EndInOrder(void)
+{
+	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), DRAIN_MS);
+
+	while (SubmitsInTheAir() && GetCurrentTimestamp() < until)
+	{
+		HttpWait(worker.engine, TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until));
+		MoveRequests();
+	}
+	for (int i = 0; i < worker.ntasks; i++)
+	{
+		Task	   *task = worker.tasks[i];
+
+		if (IsOver(task))
+			continue;
+		if (task->kind == TASK_SUBMIT)
+			SubmitAbandon(task);
+		else
+			TaskRelease(task);
+	}
+	SetConfigOption("synchronous_commit", "local", PGC_USERSET, PGC_S_SESSION);
+	(void) RecordOver();
+	proc_exit(1);				/* wanted: the launcher starts a new one unless the server ends */
+}
+
+/* What a crashed forerunner left. */
+static void
+Recover(void)
+{
+	Begin();
+	if (!ExtensionIsHere())
+	{
+		Commit();
+		Leave();
+	}
+	JobExpireSubmits(GetCurrentTimestamp(), true);
+	JobRecoverLeases();
+	Commit();
+}
+
+void
+VibevideoWorkerMain(Datum arg)
+{
+	Oid			dboid = DatumGetObjectId(arg);
+
+	pqsignal(SIGTERM, HandleTerm);
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnectionByOid(dboid, InvalidOid, 0);
+	ShmemWorkerAttach(MyDatabaseId);
+	pgstat_report_appname("vibevideo worker");
+	/* a lock somebody holds on the app's table must not stop the rest for long */
+	SetConfigOption("lock_timeout", "2s", PGC_SUSET, PGC_S_SESSION);
+	SetConfigOption("statement_timeout", "0", PGC_SUSET, PGC_S_SESSION);
+	SetConfigOption("idle_in_transaction_session_timeout", "0", PGC_SUSET, PGC_S_SESSION);
+
+	Recover();
+	worker.engine = HttpEngineCreate(2 * vv_max_requests + 2 * vv_max_transfers);
+	ereport(LOG, (errmsg("vibevideo worker started for database \"%s\"", get_database_name(MyDatabaseId))));
+
+	for (;;)
+	{
+		TimestampTz now;
+
+		CHECK_FOR_INTERRUPTS();
+		if (CompatServeProcess())
+			LookSoon();
+		if (ShutdownRequestPending)
+			EndInOrder();
+		if (ShmemWorkerTurn(MyDatabaseId))
+			LookSoon();
+		now = GetCurrentTimestamp();
+		if (now >= worker.look_at && !Look())
+			Leave();
+		if (!RecordOver() || !ReportProgress())
+			Leave();
+		if (worker.ntasks == 0 && worker.idle_since != 0 && vv_worker_idle_timeout > 0 &&
+			TimestampDifferenceExceeds(worker.idle_since, now, vv_worker_idle_timeout * 1000))
+			Leave();
+		ShowActivity();
+		HttpWait(worker.engine, WaitMs(GetCurrentTimestamp()));
+		MoveRequests();
+	}
+}

@@ -1,0 +1,15 @@
+/*
+ * worker.h
+ *	  The background processes: one launcher a cluster, one worker a database
+ *	  that has work.
+ */
+#ifndef VIBEVIDEO_WORKER_H
+#define VIBEVIDEO_WORKER_H
+
+#include "postgres.h"
+
+extern void LauncherRegister(void);
+extern PGDLLEXPORT void VibevideoLauncherMain(Datum arg);
+extern PGDLLEXPORT void VibevideoWorkerMain(Datum arg);
+
+#endif							/* VIBEVIDEO_WORKER_H */

@@ -1,0 +1,73 @@
+/*
+ * fuzz_storage.c
+ *	  Any response from Supabase Storage, or from a gateway before it.
+ */
+#include "fuzz.h"
+
+#include "storage.h"
+
+static void
+MustBeReply(const StorageReply *reply)
+{
+	MustBeClean(reply->code, sizeof(reply->code));
+	MustBeClean(reply->message, sizeof(reply->message));
+	if (reply->outcome != STORAGE_DONE)
+		MUST(reply->code[0] != '\0' && reply->message[0] != '\0');
+}
+
+static void
+Judge(const HttpReply *reply)
+{
+	bool		success = reply->outcome == HTTP_ANSWERED && reply->status >= 200 && reply->status <= 299;
+	StorageReply upload;
+	StorageBucket bucket;
+	StorageInfo info;
+
+	StorageJudgeUpload(reply, &upload);
+	MustBeReply(&upload);
+	MUST(success || upload.outcome != STORAGE_DONE);
+
+	StorageJudgeBucket(reply, &bucket);
+	MustBeReply(&bucket.reply);
+	MUST(bucket.exists == (bucket.reply.outcome == STORAGE_DONE));
+	MUST(bucket.size_limit >= -1);
+
+	StorageJudgeInfo(reply, &info);
+	MustBeReply(&info.reply);
+	MUST(!info.exists || (success && info.reply.outcome == STORAGE_DONE));
+	MUST(info.size >= -1);
+}
+
+/* the body's first lines as bucket, key and type */
+static void
+BuildUrls(const HttpReply *reply)
+{
+	char	   *text = CopyInput((const uint8_t *) reply->body, reply->body_len);
+	char	   *rest = text;
+	const char *bucket = TakeLine(&rest);
+	const char *key = TakeLine(&rest);
+	char		out[300];
+
+	for (StorageCall call = STORAGE_UPLOAD; call <= STORAGE_PUBLIC; call++)
+	{
+		if (!StorageUrl("http://kong:8000/storage/v1", call, bucket, key, out, sizeof(out)))
+			continue;
+		MustBeClean(out, sizeof(out));
+		MUST(strpbrk(out, " ?#\\") == NULL && strstr(out, "/../") == NULL);
+	}
+	StorageBareType(rest, out, sizeof(out));
+	MustBeClean(out, sizeof(out));
+	free(text);
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	HttpReply	reply;
+
+	ReadReply(data, size, &reply);
+	Judge(&reply);
+	BuildUrls(&reply);
+	free((char *) reply.body);
+	return 0;
+}

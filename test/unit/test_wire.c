@@ -1,0 +1,151 @@
+/*
+ * test_wire.c
+ *	  Text from the network, and pieces of URLs.
+ */
+#include "check.h"
+
+#include <string.h>
+
+#include "wire.h"
+
+#define HEX32 "0123456789abcdef0123456789abcdef"
+#define JWT "eyJhbGciOiJIUzI1NiJ9.eyJyb2xlIjoic2VydmljZV9yb2xlIn0.Y4c-0WjSa_vS7fx4BWBsBKXOKeN6"
+
+static void
+TestClean(void)
+{
+	static const struct
+	{
+		const char *text;
+		const char *clean;
+	}			cases[] = {
+		{"", ""},
+		{"  a\r\n\tb\001c \177 ", "a b c"},
+		{"caf\303\251 \302\205\302\237x", "caf\303\251 x"},
+		{"No user found for Key ID and Secret", "No user found for Key ID and Secret"},
+		{"Invalid Key Authorization header format. Expected '<key_id>:<key_secret>'.",
+		"Invalid Key Authorization header format. Expected '<key_id>:<key_secret>'."},
+		{"got Authorization: Key abc:def!", "got Authorization: Key ***"},
+		{"Bearer " JWT " refused", "Bearer *** refused"},
+		{"token " JWT, "token ***"},
+		{"'sb_secret_abcdefghijklmnopqrstuv_12345678'", "'***'"},
+		{"key 01234567-89ab-cdef-0123-456789abcdef:" HEX32 " unknown", "key *** unknown"},
+		{"request 019e161b-386c-7d33-8106-f2de1a3ff595 not found",
+		"request 019e161b-386c-7d33-8106-f2de1a3ff595 not found"},
+		{"eyJ sb_ Key Bearer ", "eyJ sb_ Key Bearer"},
+	};
+
+	for (size_t i = 0; i < lengthof(cases); i++)
+	{
+		char		text[256];
+
+		strcpy(text, cases[i].text);
+		WireClean(text);
+		CheckText("clean", cases[i].text, text, cases[i].clean);
+	}
+}
+
+static void
+TestCopy(void)
+{
+	char		out[4];
+
+	WireCopy(out, sizeof(out), "abc");
+	CheckText("copy", "fits", out, "abc");
+	WireCopy(out, sizeof(out), "abcd");
+	CheckText("copy", "cut", out, "abc");
+	WireCopy(out, sizeof(out), "ab\303\251");
+	CheckText("copy", "cut at a character", out, "ab");
+	WireCopy(out, sizeof(out), "\360\237\230\200");
+	CheckText("copy", "nothing fits", out, "");
+	WireCopyWord(out, sizeof(out), "a b");
+	CheckText("copy word", "blank", out, "a_b");
+}
+
+static void
+TestDescribe(void)
+{
+	static const struct
+	{
+		HttpReply	reply;
+		const char *type;
+		const char *words;
+	}			cases[] = {
+		{ANSWER(502, HTML("502 Bad Gateway"), .content_type = "text/html"), NULL, "HTTP 502 from a gateway (HTML, nginx)"},
+		{ANSWER(503, "\n <!doctype html><p>busy"), NULL, "HTTP 503 from a gateway (HTML)"},
+		{ANSWER(500, ""), NULL, "HTTP 500 with an empty body"},
+		{ANSWER(500, "{\"x\":1}"), NULL, "HTTP 500 with a body that says nothing we know"},
+		{ANSWER(409, "Upload-Offset conflict\n"), NULL, "HTTP 409: Upload-Offset conflict"},
+		{ANSWER(500, "a\0b\377"), NULL, "HTTP 500: a b?"},
+		{NO_ANSWER(HTTP_NOT_SENT, .error = "Could not resolve host: x"), "connect_failed", "Could not resolve host: x"},
+		{NO_ANSWER(HTTP_NOT_SENT, .timed_out = true, .error = " \n"), "connect_failed", "could not connect"},
+		{NO_ANSWER(HTTP_FORBIDDEN), "address_refused", "the address is not one we connect to"},
+		{NO_ANSWER(HTTP_LOST), "connection_lost", "the connection broke before the answer was complete"},
+		{NO_ANSWER(HTTP_LOST, .timed_out = true, .error = "Timeout\nwas reached"), "timeout", "Timeout was reached"},
+		{NO_ANSWER(HTTP_TOO_LARGE), "response_too_large", "the answer was larger than we accept"},
+		{NO_ANSWER(HTTP_CANCELLED), "cancelled", "the request was given up"},
+		{NO_ANSWER(HTTP_CANCELLED, .timed_out = true), "timeout", "the request was given up"},
+	};
+
+	for (size_t i = 0; i < lengthof(cases); i++)
+	{
+		char		words[256];
+
+		WireDescribe(&cases[i].reply, words, sizeof(words));
+		CheckText("describe", "words", words, cases[i].words);
+		if (cases[i].type != NULL)
+			CheckText("describe", "type", WireFailureType(&cases[i].reply), cases[i].type);
+	}
+}
+
+static void
+TestNumbers(void)
+{
+	static const struct
+	{
+		const char *text;
+		int64_t		number;
+	}			cases[] = {
+		{"0", 0}, {"42", 42}, {"9223372036854775807", INT64_MAX}, {"9223372036854775808", -1},
+		{"", -1}, {"-1", -1}, {"1.5", -1}, {"1e3", -1}, {" 1", -1}, {"1 ", -1},
+	};
+
+	for (size_t i = 0; i < lengthof(cases); i++)
+		CheckNumber("number", cases[i].text, WireNumber(cases[i].text), cases[i].number);
+}
+
+static void
+TestBases(void)
+{
+	static const struct
+	{
+		const char *base;
+		bool		valid;
+	}			cases[] = {
+		{"https://queue.fal.run", true}, {"http://kong:8000/storage/v1", true}, {"HTTPS://x", true},
+		{"http://[::1]:8000", true},
+		{"", false}, {"queue.fal.run", false}, {"ftp://x", false}, {"https://", false}, {"https:///x", false},
+		{"https://x/", false}, {"https://x?y", false}, {"https://x#y", false}, {"https://u@x", false},
+		{"https://x y", false}, {"https://x\n", false}, {"https://x\303\251", false}, {"https://:80", false},
+	};
+	char		out[8] = "ab";
+
+	for (size_t i = 0; i < lengthof(cases); i++)
+		CheckNumber("base", cases[i].base, WireBaseUrlIsValid(cases[i].base), cases[i].valid);
+
+	CheckTrue("append", "too long", !WireAppend(out, sizeof(out), "123456"));
+	CheckTrue("append encoded", "too long", !WireAppendEncoded(out, sizeof(out), "12 4", ""));
+	CheckText("append", "nothing", out, "ab");
+	CheckTrue("append", "just fits", WireAppend(out, sizeof(out), "12345"));
+	CheckText("append", "just fits", out, "ab12345");
+}
+
+void
+TestWire(void)
+{
+	TestClean();
+	TestCopy();
+	TestDescribe();
+	TestNumbers();
+	TestBases();
+}
