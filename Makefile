@@ -17,7 +17,7 @@ CURL_CONFIG ?= curl-config
 PG_CPPFLAGS  = -DVIBEVIDEO_VERSION='"$(EXTVERSION)"' $(shell $(CURL_CONFIG) --cflags)
 PG_CFLAGS    = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers
 SHLIB_LINK   = $(shell $(CURL_CONFIG) --libs) -lcrypto
-with_llvm    = no
+override with_llvm = no
 
 REGRESS        = $(patsubst test/sql/%.sql,%,$(wildcard test/sql/*.sql))
 REGRESS_OPTS   = --inputdir=test --temp-config=test/regress.conf --temp-instance=./tmp_regress

@@ -319,7 +319,7 @@ BEGIN
 	EXECUTE 'SELECT d.status, d.return_message FROM cron.job_run_details d WHERE d.jobid = $1 ORDER BY d.runid DESC LIMIT 1'
 	INTO run USING job.jobid;
 	IF run.status = 'failed' THEN
-		RETURN NEXT vibevideo.line('pg_cron', 'warn', format('version %s, job %s failed: %s', version, job.jobid, run.return_message),
+		RETURN NEXT vibevideo.line('pg_cron', 'warn', format('version %s, job %s failed: %s', version, job.jobid, btrim(run.return_message, E' \n')),
 						'See cron.job_run_details. pg_cron connects to cron.host, which pg_hba.conf must allow, unless '
 						'cron.use_background_workers is on.');
 		RETURN;

@@ -144,7 +144,7 @@ static const struct Statement
 
 	/*
 	 * The one way a step's outcome gets into a job.  Only the holder of the
-	 * newest lease matches.
+	 * newest lease matches.  (Bare unnest is the grammar's: it means pg_catalog's.)
 	 */
 	[S_RECORD] = {
 		"UPDATE vibevideo.job j SET state = u.state, tries = u.tries,"
@@ -163,7 +163,7 @@ static const struct Statement
 		" submitted_at = CASE WHEN u.request_id IS NOT NULL THEN COALESCE(j.submitted_at, $16) ELSE j.submitted_at END,"
 		" generated_at = CASE WHEN u.media_url IS NOT NULL THEN COALESCE(j.generated_at, $16) ELSE j.generated_at END,"
 		" completed_at = CASE WHEN u.next_at IS NULL THEN $16 END"
-		" FROM ROWS FROM (pg_catalog.unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $17))"
+		" FROM ROWS FROM (unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $17))"
 		" WITH ORDINALITY AS u(job_id, lease, state, tries, next_at, queue_position, error_code, error, request_id,"
 		" media_url, media_type, object_key, video_url, bytes_done, bytes_total, sha256, nth)"
 		" WHERE j.job_id OPERATOR(pg_catalog.=) u.job_id AND j.lease OPERATOR(pg_catalog.=) u.lease"

@@ -23,6 +23,7 @@ typedef struct StorageReply
 	const char *hint;			/* static text that says what to do, or NULL */
 } StorageReply;
 
+/* exists is meant only with STORAGE_DONE; a missing bucket is STORAGE_FATAL, NoSuchBucket */
 typedef struct StorageBucket
 {
 	StorageReply reply;
@@ -32,6 +33,7 @@ typedef struct StorageBucket
 	bool		allows_mp4;
 } StorageBucket;
 
+/* a missing object is STORAGE_DONE without exists: the question is answered */
 typedef struct StorageInfo
 {
 	StorageReply reply;

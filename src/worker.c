@@ -516,6 +516,7 @@ Recover(void)
 	}
 	JobExpireSubmits(GetCurrentTimestamp(), true);
 	JobRecoverLeases();
+	ereport(LOG, (errmsg("vibevideo worker started for database \"%s\"", get_database_name(MyDatabaseId))));
 	Commit();
 }
 
@@ -537,7 +538,6 @@ VibevideoWorkerMain(Datum arg)
 
 	Recover();
 	worker.engine = HttpEngineCreate(2 * vv_max_requests + 2 * vv_max_transfers);
-	ereport(LOG, (errmsg("vibevideo worker started for database \"%s\"", get_database_name(MyDatabaseId))));
 
 	for (;;)
 	{
