@@ -69,19 +69,19 @@ typedef enum StatementId
 
 /*
  * A claim takes what is due, oldest first, passing over what others hold, and
- * stamps it with a new fencing token.  $1 max, $2 due before, $3 now, $4 lease in ms.
+ * stamps it with a new fencing token.  $1 max, $2 due before, $3 end of the lease.
  */
 #define CLAIM(set, which, order) \
 	"UPDATE vibevideo.job j SET " set \
 	" lease = pg_catalog.nextval('vibevideo.lease_seq'), leased_by = pg_catalog.pg_backend_pid()," \
-	" next_at = $3 OPERATOR(pg_catalog.+) $4 OPERATOR(pg_catalog.*) '1 ms'::pg_catalog.interval" \
+	" next_at = $3" \
 	" WHERE j.job_id OPERATOR(pg_catalog.=) ANY (ARRAY(" \
 	"SELECT d.job_id FROM vibevideo.job d WHERE " which \
 	" AND d.next_at OPERATOR(pg_catalog.<=) $2" \
 	" ORDER BY " order " LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED))" \
 	" RETURNING " JOB_COLUMNS
 
-#define CLAIM_TYPES {INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID}
+#define CLAIM_TYPES {INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID}
 
 static const struct Statement
 {
@@ -123,19 +123,19 @@ static const struct Statement
 		CLAIM("state = 'submitting',",
 			  "d.state OPERATOR(pg_catalog.=) 'pending'",
 			  "d.priority DESC, d.next_at"),
-		4, CLAIM_TYPES
+		3, CLAIM_TYPES
 	},
 	[S_CLAIM_POLL] = {
 		CLAIM("",
 			  "d.state OPERATOR(pg_catalog.=) ANY (ARRAY['queued', 'generating'])",
 			  "d.next_at"),
-		4, CLAIM_TYPES
+		3, CLAIM_TYPES
 	},
 	[S_CLAIM_COPY] = {
 		CLAIM("",
 			  "d.state OPERATOR(pg_catalog.=) 'processing'",
 			  "d.next_at"),
-		4, CLAIM_TYPES
+		3, CLAIM_TYPES
 	},
 	[S_READ] = {
 		"SELECT " JOB_COLUMNS " FROM vibevideo.job j WHERE j.job_id OPERATOR(pg_catalog.=) $1",
@@ -865,13 +865,12 @@ JobClaim(JobKind kind, int max, TimestampTz due_before, int lease_ms,
 		 MemoryContext mcxt, Job **jobs)
 {
 	static const StatementId claims[] = {S_CLAIM_SUBMIT, S_CLAIM_POLL, S_CLAIM_COPY};
-	Datum		args[4];
+	Datum		args[3];
 	int			n;
 
 	args[0] = Int32GetDatum(max);
 	args[1] = TimestampTzGetDatum(due_before);
-	args[2] = TimestampTzGetDatum(GetCurrentTimestamp());
-	args[3] = Int32GetDatum(lease_ms);
+	args[2] = TimestampTzGetDatum(TimestampTzPlusMilliseconds(GetCurrentTimestamp(), lease_ms));
 	n = (int) Execute(claims[kind], args, NULL);
 	for (int i = 0; i < n; i++)
 		jobs[i] = ReadJob(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, mcxt);
