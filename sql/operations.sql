@@ -135,29 +135,34 @@ BEGIN
 	SELECT i.* INTO w FROM vibevideo.worker_info() i;
 	alive = w.pid IS NOT NULL AND coalesce(w.heartbeat_at, w.started_at) > clock_timestamp() - patience;
 	IF alive THEN
-		RETURN NEXT vibevideo.line('worker', 'ok', format('process %s, last turn %s, started %s times, failed %s times', w.pid,
-											   vibevideo.ago(w.heartbeat_at), w.starts, w.failures));
+		RETURN NEXT vibevideo.line('worker', 'ok',
+								   format('process %s, last turn %s, started %s times, failed %s times', w.pid,
+								   vibevideo.ago(w.heartbeat_at), w.starts, w.failures));
 	ELSIF w.pid IS NOT NULL THEN
-		RETURN NEXT vibevideo.line('worker', 'warn', format('process %s is slow: last turn %s', w.pid, vibevideo.ago(w.heartbeat_at)),
-						format('See what it waits for in pg_stat_activity; SELECT pg_terminate_backend(%s) starts it anew.',
-							   w.pid));
+		RETURN NEXT vibevideo.line('worker', 'warn',
+								   format('process %s is slow: last turn %s', w.pid, vibevideo.ago(w.heartbeat_at)),
+								   format('See what it waits for in pg_stat_activity; SELECT pg_terminate_backend(%s) starts it anew.',
+								   w.pid));
 	ELSIF work THEN
-		RETURN NEXT vibevideo.line('worker', 'fail', 'there is work, but no background worker runs',
-						'SELECT vibevideo.wake(); if that does not help, the server log tells why it cannot start '
-						'(max_worker_processes may be used up).');
+		RETURN NEXT vibevideo.line('worker', 'fail',
+								   'there is work, but no background worker runs',
+								   'SELECT vibevideo.wake(); if that does not help, the server log tells why it cannot start '
+								   '(max_worker_processes may be used up).');
 	ELSE
 		RETURN NEXT vibevideo.line('worker', 'ok', 'not running: there is no work for it');
 	END IF;
 
 	polled = coalesce(w.last_poll_at > clock_timestamp() - patience, false);
 	IF alive OR polled OR NOT work THEN
-		RETURN NEXT vibevideo.line('rhythm', 'ok', CASE WHEN polled THEN format('vibevideo_poll() was called %s', vibevideo.ago(w.last_poll_at))
-														WHEN alive THEN 'the background worker polls by itself'
-														ELSE 'there is nothing to poll' END);
+		RETURN NEXT vibevideo.line('rhythm', 'ok',
+								   CASE WHEN polled THEN format('vibevideo_poll() was called %s', vibevideo.ago(w.last_poll_at))
+								   WHEN alive THEN 'the background worker polls by itself'
+								   ELSE 'there is nothing to poll' END);
 	ELSE
-		RETURN NEXT vibevideo.line('rhythm', 'fail', format('nobody asks fal.ai about the jobs; vibevideo_poll() was called %s',
-												 vibevideo.ago(w.last_poll_at)),
-						'Get the worker running, or SELECT vibevideo.schedule().');
+		RETURN NEXT vibevideo.line('rhythm', 'fail',
+								   format('nobody asks fal.ai about the jobs; vibevideo_poll() was called %s',
+								   vibevideo.ago(w.last_poll_at)),
+								   'Get the worker running, or SELECT vibevideo.schedule().');
 	END IF;
 END
 $$;
@@ -175,17 +180,21 @@ DECLARE
 BEGIN
 	SELECT x.* INTO b FROM vibevideo.binding x;
 	IF NOT FOUND THEN
-		RETURN NEXT vibevideo.line('table', 'fail', 'no table is attached', 'SELECT vibevideo.attach(''public.vibelogs'').');
+		RETURN NEXT vibevideo.line('table', 'fail',
+								   'no table is attached',
+								   'SELECT vibevideo.attach(''public.vibelogs'').');
 		RETURN;
 	END IF;
 	SELECT c.relforcerowsecurity AND c.relrowsecurity AND NOT (o.rolsuper OR o.rolbypassrls) AS hidden, o.rolname AS owner INTO t
 	FROM pg_class c JOIN pg_roles o ON o.oid = c.relowner WHERE c.oid = b.relation;
 	IF NOT FOUND THEN
-		RETURN NEXT vibevideo.line('table', 'fail', 'the attached table has been dropped',
-						'Attach the table that replaces it, or SELECT vibevideo.detach().');
+		RETURN NEXT vibevideo.line('table', 'fail',
+								   'the attached table has been dropped',
+								   'Attach the table that replaces it, or SELECT vibevideo.detach().');
 		RETURN;
 	END IF;
-	RETURN NEXT vibevideo.line('table', 'ok', format('%s, key %I (%s), prompt from %I', b.relation, b.id_column, b.id_type, b.prompt_column));
+	RETURN NEXT vibevideo.line('table', 'ok',
+							   format('%s, key %I (%s), prompt from %I', b.relation, b.id_column, b.id_type, b.prompt_column));
 	again = format('Call vibevideo.attach(%L) again, with its options.', b.relation);
 
 	SELECT string_agg(CASE WHEN a.attname IS NULL THEN format('%I is missing', wanted.name)
@@ -281,7 +290,9 @@ BEGIN
 			SELECT p.status, p.detail, p.hint INTO answer FROM vibevideo.probe(what) p;
 			RETURN NEXT vibevideo.line(what, answer.status, answer.detail, answer.hint);
 		EXCEPTION WHEN OTHERS THEN
-			RETURN NEXT vibevideo.line(what, 'fail', SQLERRM, format('SELECT * FROM vibevideo.probe(%L) shows the whole error.', what));
+			RETURN NEXT vibevideo.line(what, 'fail',
+									   SQLERRM,
+									   format('SELECT * FROM vibevideo.probe(%L) shows the whole error.', what));
 		END;
 	END LOOP;
 END
@@ -298,30 +309,34 @@ DECLARE
 	run record;
 BEGIN
 	IF version IS NULL THEN
-		RETURN NEXT vibevideo.line('pg_cron', 'ok', CASE WHEN cron_database <> current_database()
-											  THEN format('not in this database but in %s; a job there may call vibevideo_poll() here',
-														  cron_database)
-											  ELSE 'not installed; the background worker follows the jobs alone' END);
+		RETURN NEXT vibevideo.line('pg_cron', 'ok',
+								   CASE WHEN cron_database <> current_database()
+								   THEN format('not in this database but in %s; a job there may call vibevideo_poll() here',
+								   cron_database)
+								   ELSE 'not installed; the background worker follows the jobs alone' END);
 		RETURN;
 	END IF;
 	EXECUTE 'SELECT j.jobid, j.schedule, j.active FROM cron.job j WHERE j.jobname = $1 AND j.database = $2 '
 			'ORDER BY j.active DESC, j.jobid LIMIT 1'
 	INTO job USING 'vibevideo_poll', current_database();
 	IF job.jobid IS NULL THEN
-		RETURN NEXT vibevideo.line('pg_cron', 'warn', format('version %s, but no job calls vibevideo_poll()', version),
-						'SELECT vibevideo.schedule(); until then the background worker follows the jobs alone.');
+		RETURN NEXT vibevideo.line('pg_cron', 'warn',
+								   format('version %s, but no job calls vibevideo_poll()', version),
+								   'SELECT vibevideo.schedule(); until then the background worker follows the jobs alone.');
 		RETURN;
 	ELSIF NOT job.active THEN
-		RETURN NEXT vibevideo.line('pg_cron', 'warn', format('version %s, job %s is not active', version, job.jobid),
-						format('SELECT cron.alter_job(%s, active => true).', job.jobid));
+		RETURN NEXT vibevideo.line('pg_cron', 'warn',
+								   format('version %s, job %s is not active', version, job.jobid),
+								   format('SELECT cron.alter_job(%s, active => true).', job.jobid));
 		RETURN;
 	END IF;
 	EXECUTE 'SELECT d.status, d.return_message FROM cron.job_run_details d WHERE d.jobid = $1 ORDER BY d.runid DESC LIMIT 1'
 	INTO run USING job.jobid;
 	IF run.status = 'failed' THEN
-		RETURN NEXT vibevideo.line('pg_cron', 'warn', format('version %s, job %s failed: %s', version, job.jobid, btrim(run.return_message, E' \n')),
-						'See cron.job_run_details. pg_cron connects to cron.host, which pg_hba.conf must allow, unless '
-						'cron.use_background_workers is on.');
+		RETURN NEXT vibevideo.line('pg_cron', 'warn',
+								   format('version %s, job %s failed: %s', version, job.jobid, btrim(run.return_message, E' \n')),
+								   'See cron.job_run_details. pg_cron connects to cron.host, which pg_hba.conf must allow, unless '
+								   'cron.use_background_workers is on.');
 		RETURN;
 	END IF;
 	RETURN NEXT vibevideo.line('pg_cron', 'ok', format('version %s, job %s: %s', version, job.jobid, job.schedule));

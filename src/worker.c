@@ -35,6 +35,7 @@
 #include "compat.h"
 #include "guc.h"
 #include "http.h"
+#include "index.h"
 #include "job.h"
 #include "poll.h"
 #include "secret.h"
@@ -309,6 +310,8 @@ Look(void)
 	else if (worker.idle_since == 0)
 		worker.idle_since = now;
 
+	if (bound && binding.build_index)
+		IndexEnsure();
 	/* the claims are committed: only now may anything leave this machine */
 	for (int i = first; i < worker.ntasks; i++)
 		StartTask(worker.tasks[i]);

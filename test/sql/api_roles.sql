@@ -9,13 +9,13 @@ CREATE VIEW function_rights AS
 SELECT f.function,
 	   (SELECT string_agg(r.rolname, ', ' ORDER BY r.rolname) FROM pg_roles r
 		WHERE r.rolname IN ('vv_nobody', 'anon', 'authenticated', 'service_role')
-		  AND has_function_privilege(r.oid, f.oid, 'EXECUTE')) AS callers
+		  AND has_function_privilege(r.oid, f.oid, 'EXECUTE')) COLLATE "C" AS callers
 FROM (SELECT p.oid, p.proname AS function FROM pg_proc p
 	  WHERE p.pronamespace = to_regnamespace('vibevideo')
 		 OR p.pronamespace = 'public'::regnamespace AND p.proname LIKE 'vibevideo\_%') f
-ORDER BY 2 COLLATE "C", 1;
+ORDER BY 2, 1;
 CREATE VIEW other_rights AS
-SELECT o.object, r.rolname, o.rights
+SELECT o.object COLLATE "C" AS object, r.rolname, o.rights
 FROM pg_roles r CROSS JOIN LATERAL (
 	SELECT 'schema ' || n.nspname, concat_ws(', ', CASE WHEN has_schema_privilege(r.oid, n.oid, 'USAGE') THEN 'USAGE' END,
 											 CASE WHEN has_schema_privilege(r.oid, n.oid, 'CREATE') THEN 'CREATE' END)
@@ -29,7 +29,7 @@ FROM pg_roles r CROSS JOIN LATERAL (
 	FROM pg_class c WHERE c.relnamespace = to_regnamespace('vibevideo') AND c.relkind IN ('r', 'v', 'S')
 ) AS o(object, rights)
 WHERE r.rolname IN ('vv_nobody', 'anon', 'authenticated', 'service_role') AND o.rights <> ''
-ORDER BY 1 COLLATE "C", 2;
+ORDER BY 1, 2;
 
 -- the roles are not there: nobody but the owner
 CREATE EXTENSION vibevideo;

@@ -1,0 +1,167 @@
+/*
+ * index.c
+ *	  Builds the index of a big attached table, without blocking its writers.
+ *
+ * CREATE INDEX CONCURRENTLY waits for other transactions and commits several
+ * times, which neither attach() nor the worker may do: a process of its own
+ * runs it, asked for by binding.build_index, and ends.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "nodes/plannodes.h"
+#include "parser/parser.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "storage/ipc.h"
+#include "tcop/dest.h"
+#include "tcop/tcopprot.h"
+#include "tcop/utility.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "index.h"
+
+#define RETRY_MS 60000
+#define MAX_COMMANDS 3
+
+/* What there is to do, each to be run outside a transaction block. */
+#define COMMANDS_SQL \
+	"SELECT pg_catalog.format('DROP INDEX CONCURRENTLY %I.%I', n.nspname, c.relname)" \
+	" FROM vibevideo.binding b" \
+	" JOIN pg_catalog.pg_index i ON i.indrelid OPERATOR(pg_catalog.=) b.relation AND NOT i.indisvalid" \
+	" JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) i.indexrelid" \
+	" AND c.relname OPERATOR(pg_catalog.=) vibevideo.derived_name(b.relation, 'idx_', '_video_request_id')" \
+	" JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace" \
+	" UNION ALL" \
+	" SELECT vibevideo.index_command(b.relation, true) FROM vibevideo.binding b" \
+	" WHERE b.build_index AND vibevideo.request_index(b.relation) IS NULL" \
+	" UNION ALL" \
+	" SELECT pg_catalog.format('ALTER TABLE %s VALIDATE CONSTRAINT %I', b.relation, k.conname)" \
+	" FROM vibevideo.binding b JOIN pg_catalog.pg_constraint k ON k.conrelid OPERATOR(pg_catalog.=) b.relation" \
+	" AND k.conname OPERATOR(pg_catalog.=) vibevideo.derived_name(b.relation, '', '_video_generation_status_check')" \
+	" WHERE NOT k.convalidated"
+
+static void
+Begin(void)
+{
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+}
+
+static void
+Commit(void)
+{
+	if (ActiveSnapshotSet())
+		PopActiveSnapshot();
+	CommitTransactionCommand();
+}
+
+static void
+RunSql(const char *sql)
+{
+	if (SPI_connect() != SPI_OK_CONNECT || SPI_execute(sql, false, 0) < 0)
+		elog(ERROR, "vibevideo: could not run: %s", sql);
+}
+
+static int
+ReadCommands(MemoryContext mcxt, char *commands[MAX_COMMANDS])
+{
+	int			n;
+
+	Begin();
+	RunSql("SET LOCAL search_path = pg_catalog, pg_temp");
+	SPI_finish();
+	RunSql(COMMANDS_SQL);
+	n = (int) Min(SPI_processed, MAX_COMMANDS);
+	for (int i = 0; i < n; i++)
+		commands[i] = MemoryContextStrdup(mcxt, SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1));
+	SPI_finish();
+	Commit();
+	return n;
+}
+
+/* As if a client had sent it: commands that commit themselves insist on that. */
+static void
+RunTopLevel(const char *sql, MemoryContext mcxt)
+{
+	RawStmt    *raw;
+	PlannedStmt *statement;
+
+	pgstat_report_activity(STATE_RUNNING, sql);
+	Begin();
+	/* the command outlives the transactions it commits on its way */
+	MemoryContextSwitchTo(mcxt);
+	raw = linitial_node(RawStmt, pg_parse_query(sql));
+	statement = makeNode(PlannedStmt);
+	statement->commandType = CMD_UTILITY;
+	statement->canSetTag = true;
+	statement->utilityStmt = raw->stmt;
+	statement->stmt_location = raw->stmt_location;
+	statement->stmt_len = raw->stmt_len;
+	ProcessUtility(statement, sql, false, PROCESS_UTILITY_TOPLEVEL, NULL, NULL, None_Receiver, NULL);
+	Commit();
+	ereport(LOG, (errmsg("vibevideo ran: %s", sql)));
+}
+
+void
+VibevideoIndexMain(Datum arg)
+{
+	char	   *commands[MAX_COMMANDS];
+	MemoryContext mcxt;
+	int			n;
+
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg), InvalidOid, 0);
+	mcxt = AllocSetContextCreate(TopMemoryContext, "vibevideo index", ALLOCSET_SMALL_SIZES);
+	n = ReadCommands(mcxt, commands);
+	for (int i = 0; i < n; i++)
+		RunTopLevel(commands[i], mcxt);
+	Begin();
+	RunSql("UPDATE vibevideo.binding SET build_index = false WHERE build_index");
+	SPI_finish();
+	Commit();
+	proc_exit(0);
+}
+
+/* Called by the worker while the binding asks for it: one try a minute. */
+void
+IndexEnsure(void)
+{
+	static BackgroundWorkerHandle *handle = NULL;
+	static TimestampTz started_at = 0;
+	BackgroundWorker builder;
+	MemoryContext old;
+	pid_t		pid;
+
+	if (handle && GetBackgroundWorkerPid(handle, &pid) != BGWH_STOPPED)
+		return;
+	if (started_at != 0 && !TimestampDifferenceExceeds(started_at, GetCurrentTimestamp(), RETRY_MS))
+		return;
+	if (handle)
+		pfree(handle);
+	handle = NULL;
+	started_at = GetCurrentTimestamp();
+	memset(&builder, 0, sizeof(builder));
+	builder.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	builder.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	builder.bgw_restart_time = BGW_NEVER_RESTART;
+	builder.bgw_main_arg = ObjectIdGetDatum(MyDatabaseId);
+	snprintf(builder.bgw_library_name, BGW_MAXLEN, "vibevideo");
+	snprintf(builder.bgw_function_name, BGW_MAXLEN, "VibevideoIndexMain");
+	snprintf(builder.bgw_name, BGW_MAXLEN, "vibevideo index builder");
+	snprintf(builder.bgw_type, BGW_MAXLEN, "vibevideo index builder");
+	/* the handle must outlive this turn */
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	if (!RegisterDynamicBackgroundWorker(&builder, &handle))
+		ereport(WARNING,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("vibevideo found no free background worker slot to build its index"),
+				 errhint("Raise max_worker_processes; vibevideo goes on trying.")));
+	MemoryContextSwitchTo(old);
+}
