@@ -18,11 +18,13 @@
 #include "utils/timestamp.h"
 
 #include "guc.h"
+#include "journal.h"
 #include "shmem.h"
 
 typedef struct SharedState
 {
-	LWLock	   *lock;
+	LWLock	   *lock;			/* of this table */
+	LWLock	   *journal_lock;	/* see journal.c */
 	int			launcher_pid;
 	int			nslots;
 	DatabaseSlot slots[FLEXIBLE_ARRAY_MEMBER];
@@ -45,7 +47,7 @@ RequestShmem(void)
 	if (previous_request_hook)
 		previous_request_hook();
 	RequestAddinShmemSpace(SharedSize());
-	RequestNamedLWLockTranche("vibevideo", 1);
+	RequestNamedLWLockTranche("vibevideo", 2);
 }
 
 static void
@@ -60,10 +62,13 @@ StartupShmem(void)
 	if (!found)
 	{
 		memset(shared, 0, SharedSize());
-		shared->lock = &(GetNamedLWLockTranche("vibevideo"))->lock;
+		shared->lock = &(GetNamedLWLockTranche("vibevideo"))[0].lock;
+		shared->journal_lock = &(GetNamedLWLockTranche("vibevideo"))[1].lock;
 		shared->nslots = vv_max_databases;
 	}
 	LWLockRelease(AddinShmemInitLock);
+	if (!found)
+		JournalMakeDirectory();
 }
 
 void
@@ -73,6 +78,12 @@ ShmemInit(void)
 	shmem_request_hook = RequestShmem;
 	previous_startup_hook = shmem_startup_hook;
 	shmem_startup_hook = StartupShmem;
+}
+
+LWLock *
+ShmemJournalLock(void)
+{
+	return shared->journal_lock;
 }
 
 /* The slot of a database, NULL if it has none.  Caller holds the lock. */

@@ -8,6 +8,7 @@
 
 #include "postgres.h"
 #include "datatype/timestamp.h"
+#include "storage/lwlock.h"
 
 /* One database; a slot is free while dboid is InvalidOid. */
 typedef struct DatabaseSlot
@@ -26,6 +27,7 @@ typedef struct DatabaseSlot
 } DatabaseSlot;
 
 extern void ShmemInit(void);
+extern LWLock *ShmemJournalLock(void);
 
 /* backends: called at commit, so neither throws nor allocates */
 extern void ShmemWakeWorker(Oid dboid);

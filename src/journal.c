@@ -1,0 +1,449 @@
+/*
+ * journal.c
+ *	  Submits made inside a caller's transaction, remembered outside of it.
+ *
+ * Each backend appends to a file of its own, pg_vibevideo/<database>.<pid>.<n>:
+ * an intent (synced) before the POST, the answer (not synced: without it the
+ * submit is merely in doubt) after it.  A commit that rolled nothing back
+ * empties the file; in every other case the worker reads it once the
+ * transaction is over, and settles: a job whose row is there was committed,
+ * one whose row is missing was rolled back or crashed.
+ *
+ * Writers and the worker's forgetting exclude each other by an LWLock, held
+ * for a write or a truncate, not for a sync.  The worker forgets a file only
+ * while it has the very size that was settled.
+ */
+#include "postgres.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "access/xact.h"
+#include "common/file_perm.h"
+#include "miscadmin.h"
+#include "port/pg_crc32c.h"
+#include "storage/fd.h"
+#include "storage/ipc.h"
+#include "storage/lwlock.h"
+#include "storage/procarray.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "journal.h"
+#include "shmem.h"
+
+#define JOURNAL_DIR "pg_vibevideo"
+#define JOURNAL_MAGIC 0x76766a31	/* "vvj1": also the format's version */
+#define MAX_RECORD (4 * 1024 * 1024)
+#define PATH_SIZE 128
+
+typedef enum RecordKind
+{
+	RECORD_INTENT,
+	RECORD_ANSWER
+} RecordKind;
+
+/* On disk.  The checksum covers everything behind it, texts included. */
+typedef struct Record
+{
+	uint32		magic;
+	pg_crc32c	crc;
+	uint32		length;			/* of the whole record */
+	uint32		kind;
+	uint64		xid;			/* full, so that wraparound confuses nobody */
+	int64		job_id;
+	int64		lease;
+	int64		at;
+	int32		attempt;
+	int32		outcome;
+	char		request_id[FAL_ID_SIZE];
+	uint32		vibelog_length; /* three texts follow, each with its NUL */
+	uint32		model_length;
+	uint32		input_length;
+} Record;
+
+/*----------
+ * In the postmaster
+ *----------
+ */
+void
+JournalMakeDirectory(void)
+{
+	if (MakePGDirectory(JOURNAL_DIR) < 0 && errno != EEXIST)
+		ereport(FATAL,
+				(errcode_for_file_access(),
+				 errmsg("could not create directory \"%s\": %m", JOURNAL_DIR)));
+}
+
+/*----------
+ * In the backend
+ *----------
+ */
+static int	journal_fd = -1;
+static char journal_path[PATH_SIZE];
+static bool intents_open = false;	/* this transaction has intents */
+static bool part_rolled_back = false;	/* ... and a subtransaction was rolled back since */
+
+static void
+EmptyFile(void)
+{
+	LWLockAcquire(ShmemJournalLock(), LW_SHARED);
+	/* not synced: what comes back after a crash is settled again, to no effect */
+	if (ftruncate(journal_fd, 0) != 0)
+		elog(LOG, "could not truncate \"%s\": %m", journal_path);
+	LWLockRelease(ShmemJournalLock());
+}
+
+static void
+AtXactEnd(XactEvent event, void *arg)
+{
+	if (!intents_open)
+		return;
+	switch (event)
+	{
+		case XACT_EVENT_PRE_PREPARE:
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("cannot PREPARE a transaction that has called vibevideo_submit"),
+					 errhint("Use vibevideo_submit_batch, which sends nothing before the commit.")));
+			break;
+		case XACT_EVENT_COMMIT:
+			intents_open = false;
+			if (part_rolled_back)
+				ShmemWakeWorker(MyDatabaseId);
+			else
+				EmptyFile();
+			break;
+		case XACT_EVENT_ABORT:
+			intents_open = false;
+			ShmemWakeWorker(MyDatabaseId);
+			break;
+		default:
+			break;
+	}
+}
+
+static void
+AtSubXactEnd(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
+{
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+		part_rolled_back = true;
+}
+
+static void
+RemoveIfEmpty(int code, Datum arg)
+{
+	struct stat st;
+
+	if (fstat(journal_fd, &st) == 0 && st.st_size == 0)
+		(void) unlink(journal_path);
+}
+
+static void
+OpenFile(void)
+{
+	snprintf(journal_path, sizeof(journal_path), "%s/%u.%d." INT64_FORMAT,
+			 JOURNAL_DIR, MyDatabaseId, MyProcPid, (int64) MyStartTimestamp);
+	ReserveExternalFD();
+	journal_fd = open(journal_path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | PG_BINARY, pg_file_create_mode);
+	if (journal_fd < 0)
+	{
+		ReleaseExternalFD();
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not open vibevideo's journal \"%s\": %m", journal_path),
+				 errdetail("Nothing was sent.")));
+	}
+	/* the name must survive as well */
+	fsync_fname(JOURNAL_DIR, true);
+	on_proc_exit(RemoveIfEmpty, 0);
+	RegisterXactCallback(AtXactEnd, NULL);
+	RegisterSubXactCallback(AtSubXactEnd, NULL);
+}
+
+static Record *
+BuildRecord(RecordKind kind, const Job *job)
+{
+	bool		texts = (kind == RECORD_INTENT);
+	size_t		vibelog = texts ? strlen(job->vibelog_id) + 1 : 0;
+	size_t		model = texts ? strlen(job->model) + 1 : 0;
+	size_t		input = texts ? strlen(job->input) + 1 : 0;
+	size_t		length = sizeof(Record) + vibelog + model + input;
+	Record	   *record = palloc0(length);
+	char	   *text = (char *) (record + 1);
+
+	record->magic = JOURNAL_MAGIC;
+	record->length = length;
+	record->kind = kind;
+	record->xid = U64FromFullTransactionId(GetTopFullTransactionId());
+	record->job_id = job->job_id;
+	record->lease = job->lease;
+	record->attempt = job->attempt;
+	record->at = GetCurrentTimestamp();
+	record->vibelog_length = vibelog;
+	record->model_length = model;
+	record->input_length = input;
+	if (texts)
+	{
+		memcpy(text, job->vibelog_id, vibelog);
+		memcpy(text + vibelog, job->model, model);
+		memcpy(text + vibelog + model, job->input, input);
+	}
+	return record;
+}
+
+static pg_crc32c
+Checksum(const Record *record)
+{
+	pg_crc32c	crc;
+
+	INIT_CRC32C(crc);
+	COMP_CRC32C(crc, (const char *) record + offsetof(Record, length), record->length - offsetof(Record, length));
+	FIN_CRC32C(crc);
+	return crc;
+}
+
+/* A short write leaves a tail that no reader believes; take it off again. */
+static bool
+AppendRecord(Record *record)
+{
+	struct stat st;
+	ssize_t		written = -1;
+
+	record->crc = Checksum(record);
+	LWLockAcquire(ShmemJournalLock(), LW_SHARED);
+	if (fstat(journal_fd, &st) == 0)
+	{
+		errno = 0;
+		written = write(journal_fd, record, record->length);
+		if (written >= 0 && written < record->length)
+		{
+			if (ftruncate(journal_fd, st.st_size) == 0 && errno == 0)
+				errno = ENOSPC;
+		}
+	}
+	LWLockRelease(ShmemJournalLock());
+	return written == record->length;
+}
+
+void
+JournalIntent(const Job *job)
+{
+	Record	   *record;
+
+	if (journal_fd < 0)
+		OpenFile();
+	record = BuildRecord(RECORD_INTENT, job);
+	if (!intents_open)
+		part_rolled_back = false;
+	intents_open = true;
+	if (!AppendRecord(record) || pg_fdatasync(journal_fd) != 0)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not write vibevideo's journal \"%s\": %m", journal_path),
+				 errdetail("Nothing was sent.")));
+	pfree(record);
+}
+
+void
+JournalAnswer(const Job *job, FalSubmitOutcome outcome, const char *request_id)
+{
+	Record	   *record = BuildRecord(RECORD_ANSWER, job);
+
+	record->outcome = outcome;
+	if (request_id)
+		strlcpy(record->request_id, request_id, sizeof(record->request_id));
+	/* fal has answered: nothing that goes wrong here may undo that */
+	if (!AppendRecord(record))
+		ereport(LOG,
+				(errcode_for_file_access(),
+				 errmsg("could not write vibevideo's journal \"%s\": %m", journal_path)));
+	pfree(record);
+}
+
+/*----------
+ * In the worker
+ *----------
+ */
+typedef struct SettledFile
+{
+	char		path[PATH_SIZE];
+	off_t		size;
+	int			pid;
+} SettledFile;
+
+static SettledFile *settled = NULL;
+static int	nsettled = 0;
+
+static char *
+ReadFile(const char *path, off_t *size)
+{
+	struct stat st;
+	char	   *bytes = NULL;
+	int			fd = OpenTransientFile(path, O_RDONLY | PG_BINARY);
+
+	*size = 0;
+	if (fd < 0)
+		return NULL;
+	if (fstat(fd, &st) == 0 && st.st_size > 0)
+	{
+		bytes = palloc_extended(st.st_size, MCXT_ALLOC_HUGE);
+		if (read(fd, bytes, st.st_size) == st.st_size)
+			*size = st.st_size;
+	}
+	CloseTransientFile(fd);
+	return bytes;
+}
+
+/* A record that was written whole; anything else ends the file: it was never synced. */
+static const Record *
+RecordAt(const char *bytes, off_t size, off_t offset)
+{
+	const Record *record = (const Record *) (bytes + offset);
+
+	if (size - offset < (off_t) sizeof(Record) || record->magic != JOURNAL_MAGIC ||
+		record->length < sizeof(Record) || record->length > MAX_RECORD || record->length > size - offset ||
+		record->crc != Checksum(record) ||
+		(uint64) record->vibelog_length + record->model_length + record->input_length != record->length - sizeof(Record))
+		return NULL;
+	return record;
+}
+
+static JournalEntry *
+EntryFromIntent(const Record *record)
+{
+	JournalEntry *entry = palloc0(sizeof(JournalEntry));
+	const char *text = (const char *) (record + 1);
+
+	entry->job_id = record->job_id;
+	entry->lease = record->lease;
+	entry->attempt = record->attempt;
+	entry->sent_at = record->at;
+	entry->vibelog_id = pstrdup(text);
+	entry->model = pstrdup(text + record->vibelog_length);
+	entry->input = pstrdup(text + record->vibelog_length + record->model_length);
+	return entry;
+}
+
+static void
+AddAnswer(JournalEntry **entries, int n, const Record *record)
+{
+	for (int i = n - 1; i >= 0; i--)
+		if (entries[i]->job_id == record->job_id && entries[i]->lease == record->lease)
+		{
+			entries[i]->answered = true;
+			entries[i]->outcome = (FalSubmitOutcome) record->outcome;
+			strlcpy(entries[i]->request_id, record->request_id, sizeof(entries[i]->request_id));
+			return;
+		}
+}
+
+static bool
+IsRunning(const Record *record)
+{
+	FullTransactionId xid = FullTransactionIdFromU64(record->xid);
+
+	return TransactionIdIsInProgress(XidFromFullTransactionId(xid));
+}
+
+/* Entries of one file; false while one of its transactions runs. */
+static bool
+ParseFile(const char *bytes, off_t size, JournalEntry ***entries, int *n, int *room)
+{
+	const Record *record;
+	int			first = *n;
+
+	for (off_t offset = 0; (record = RecordAt(bytes, size, offset)) != NULL; offset += record->length)
+	{
+		if (IsRunning(record))
+		{
+			*n = first;
+			return false;
+		}
+		if (record->kind == RECORD_ANSWER)
+		{
+			AddAnswer(*entries, *n, record);
+			continue;
+		}
+		if (*n == *room)
+		{
+			*room *= 2;
+			*entries = repalloc(*entries, sizeof(JournalEntry *) * *room);
+		}
+		(*entries)[(*n)++] = EntryFromIntent(record);
+	}
+	return true;
+}
+
+static void
+RememberSettled(const char *path, off_t size, int pid)
+{
+	SettledFile *file;
+
+	settled = settled
+		? repalloc(settled, sizeof(SettledFile) * (nsettled + 1))
+		: MemoryContextAlloc(TopMemoryContext, sizeof(SettledFile));
+	file = &settled[nsettled++];
+	strlcpy(file->path, path, sizeof(file->path));
+	file->size = size;
+	file->pid = pid;
+}
+
+int
+JournalRead(JournalEntry ***entries, bool *waiting)
+{
+	DIR		   *dir = AllocateDir(JOURNAL_DIR);
+	struct dirent *de;
+	int			n = 0;
+	int			room = 16;
+
+	*entries = palloc(sizeof(JournalEntry *) * room);
+	*waiting = false;
+	nsettled = 0;
+	while ((de = ReadDir(dir, JOURNAL_DIR)) != NULL)
+	{
+		char		path[PATH_SIZE];
+		unsigned int dboid;
+		int			pid;
+		off_t		size;
+		char	   *bytes;
+
+		if (sscanf(de->d_name, "%u.%d.", &dboid, &pid) != 2 || dboid != MyDatabaseId)
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", JOURNAL_DIR, de->d_name);
+		bytes = ReadFile(path, &size);
+		if (ParseFile(bytes, size, entries, &n, &room))
+			RememberSettled(path, size, pid);
+		else
+			*waiting = true;
+		if (bytes)
+			pfree(bytes);
+	}
+	FreeDir(dir);
+	return n;
+}
+
+void
+JournalForget(void)
+{
+	for (int i = 0; i < nsettled; i++)
+	{
+		SettledFile *file = &settled[i];
+		struct stat st;
+		bool		owner_is_gone = (kill(file->pid, 0) != 0 && errno == ESRCH);
+
+		LWLockAcquire(ShmemJournalLock(), LW_EXCLUSIVE);
+		if (stat(file->path, &st) == 0 && st.st_size == file->size)
+		{
+			if (owner_is_gone)
+				(void) unlink(file->path);
+			else if (file->size > 0)
+				(void) truncate(file->path, 0);
+		}
+		LWLockRelease(ShmemJournalLock());
+	}
+	nsettled = 0;
+}

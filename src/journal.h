@@ -1,0 +1,49 @@
+/*
+ * journal.h
+ *	  Submits made inside a caller's transaction, remembered outside of it.
+ *
+ * The job's row is only as durable as its transaction; the POST is not undone
+ * by a rollback.  So the intent is on disk before the POST, whatever happens
+ * to transaction, process or server, and the worker settles it afterwards.
+ */
+#ifndef VIBEVIDEO_JOURNAL_H
+#define VIBEVIDEO_JOURNAL_H
+
+#include "postgres.h"
+#include "access/transam.h"
+#include "datatype/timestamp.h"
+
+#include "fal.h"
+#include "job.h"
+
+/* in the postmaster */
+extern void JournalMakeDirectory(void);
+
+/* in the backend: before the POST (ERROR if it can't be made durable), and after it */
+extern void JournalIntent(const Job *job);
+extern void JournalAnswer(const Job *job, FalSubmitOutcome outcome, const char *request_id);
+
+/* one submit whose transaction has ended, with what is known of its answer */
+typedef struct JournalEntry
+{
+	int64		job_id;
+	int64		lease;
+	int			attempt;
+	TimestampTz sent_at;
+	bool		answered;
+	FalSubmitOutcome outcome;	/* if answered */
+	char		request_id[FAL_ID_SIZE];
+	char	   *vibelog_id;
+	char	   *model;
+	char	   *input;
+} JournalEntry;
+
+/*
+ * In the worker: entries of this database that can be settled, in the current
+ * memory context.  *waiting tells of transactions still under way.  After
+ * they were settled and that is committed, JournalForget drops them.
+ */
+extern int	JournalRead(JournalEntry ***entries, bool *waiting);
+extern void JournalForget(void);
+
+#endif							/* VIBEVIDEO_JOURNAL_H */

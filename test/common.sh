@@ -1,0 +1,159 @@
+# Shared by the scripts of test/: finding PostgreSQL, and a workspace under
+# /tmp that the unprivileged user owns.  Sourced by bash.
+# shellcheck shell=bash
+
+# apt's and PostgreSQL's administrative programs may be outside a user's path
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+export LC_ALL=C.UTF-8
+
+TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+die()
+{
+	echo "${0##*/}: $*" >&2
+	exit 1
+}
+
+# The pg_config to use: $PG_CONFIG, else the newest that can build extensions.
+find_pg_config()
+{
+	local candidate
+
+	for candidate in "${PG_CONFIG:-pg_config}" $(ls -rv /usr/lib/postgresql/*/bin/pg_config 2>/dev/null); do
+		if candidate=$(command -v "$candidate") && [ -e "$("$candidate" --pgxs 2>/dev/null)" ]; then
+			echo "$candidate"
+			return 0
+		fi
+		if [ -n "${PG_CONFIG:-}" ]; then
+			break
+		fi
+	done
+	return 1
+}
+
+# PostgreSQL refuses to run as root.
+server_user()
+{
+	if [ "$(id -u)" != 0 ]; then
+		id -un
+	elif id postgres >/dev/null 2>&1; then
+		echo postgres
+	else
+		echo nobody
+	fi
+}
+
+# Sources only: what was built here may be for another server or compiler.
+copy_tree()
+{
+	local status=0
+
+	mkdir -p "$2"
+	tar -C "$1" --exclude=./.git --exclude=./demo --exclude=./results --exclude=./log --exclude='./tmp_*' \
+		--exclude='./output_iso' --exclude='./test/*/build' --exclude='*.o' --exclude='*.bc' --exclude='*.so' \
+		--exclude='./sql/*--*.*.*.sql' -cf - . | tar -C "$2" --no-same-owner -xf - || status=$?
+	return "$status"
+}
+
+# A copy of the server to install into, so that the system's stays as it is.
+# PostgreSQL finds its files relative to the place of its programs.
+copy_server()
+{
+	local pg_config=$1 to=$2 libdir dir
+	libdir=$("$pg_config" --libdir)
+
+	for dir in "$("$pg_config" --bindir)" "$("$pg_config" --sharedir)" "$("$pg_config" --pkglibdir)"; do
+		case $dir in
+			"$libdir"/*) dir=$libdir ;;
+		esac
+		mkdir -p "$to${dir%/*}"
+		cp -a --no-preserve=ownership "$dir" "$to${dir%/*}/"
+	done
+	for dir in "$libdir" "$("$pg_config" --includedir)" "$("$pg_config" --includedir-server)"; do
+		if ! [ -e "$to$dir" ]; then
+			mkdir -p "$to${dir%/*}"
+			ln -s "$dir" "$to$dir"
+		fi
+	done
+	echo "$to$("$pg_config" --bindir)/pg_config"
+}
+
+# Makes the workspace $WORK: tree/, server/, tmp/.  Sets PG_CONFIG to the copy's.
+make_workspace()
+{
+	local pg_config
+	pg_config=$(find_pg_config) || die "no pg_config with the server's build files found; run test/setup.sh"
+
+	WORK=$(mktemp -d "/tmp/vibevideo-$1-XXXXXX")
+	mkdir "$WORK/tmp"
+	copy_tree "$TOP" "$WORK/tree"
+	PG_CONFIG=$(copy_server "$pg_config" "$WORK/server")
+}
+
+# Runs a script of the copied tree as the unprivileged user, with a clean
+# environment but for the variables named; waits for it and hands on signals.
+in_workspace()
+{
+	local name user status=0 child variables=()
+	local -a become=()
+
+	for name in PG_CONFIG WORK PATH LC_ALL TERM CI CC "${KEEP_VARIABLES[@]}"; do
+		if [ -n "${!name:-}" ]; then
+			variables+=("$name=${!name}")
+		fi
+	done
+	if [ "$(id -u)" = 0 ]; then
+		user=$(server_user)
+		chown -R "$user:" "$WORK"
+		become=(setpriv "--reuid=$user" "--regid=$(id -g "$user")" --init-groups)
+	fi
+
+	# a program in the background would ignore Ctrl-C, hence --default-signal
+	(cd "$WORK/tree" && exec env -i --default-signal=INT,QUIT "${variables[@]}" HOME="$WORK/tmp" TMPDIR="$WORK/tmp" \
+		"${become[@]}" bash "$@") <&0 &
+	child=$!
+	trap 'kill -TERM "$child" 2>/dev/null' INT TERM HUP
+	while kill -0 "$child" 2>/dev/null; do
+		status=0
+		wait "$child" || status=$?
+	done
+	trap - INT TERM HUP
+	return "$status"
+}
+
+# Processes that work inside $WORK, except this shell; all that we start do.
+workspace_processes()
+{
+	local process
+
+	for process in /proc/[0-9]*; do
+		case $(readlink "$process/cwd" 2>/dev/null) in
+			"$WORK" | "$WORK"/*)
+				if [ "${process#/proc/}" != $$ ] && [ "${process#/proc/}" != "$BASHPID" ]; then
+					echo "${process#/proc/}"
+				fi
+				;;
+		esac
+	done
+}
+
+# Ends them; false if there were any after a few seconds of patience.
+end_processes()
+{
+	local tries left
+
+	for ((tries = 0; tries < ${1:-50}; tries++)); do
+		left=$(workspace_processes)
+		[ -n "$left" ] || return 0
+		sleep 0.1
+	done
+	for signal in QUIT TERM KILL; do
+		for process in $left; do
+			kill "-$signal" "$process" 2>/dev/null || true
+		done
+		sleep 1
+		left=$(workspace_processes)
+		[ -n "$left" ] || break
+	done
+	return 1
+}

@@ -1,0 +1,501 @@
+
+=pod
+
+=head1 NAME
+
+VibeTest - servers, emulators and waiting for the TAP tests of vibevideo
+
+=head1 SYNOPSIS
+
+  use VibeTest;
+
+  my $fal = start_fal();
+  my $storage = start_storage();
+  my $node = vibe_node('main', fal => $fal, storage => $storage);
+  my $id = new_row($node, 'a red kite');
+  my $video = submit($node, $id);
+  wait_for_status($node, $id, 'completed');
+  is($fal->ledger->{accepted}, 1, 'one render');
+  done_testing();
+
+=head1 DESCRIPTION
+
+The emulators are child processes: they end with the test, however it ends,
+because they watch their standard input.  Nothing waits without a limit: a
+single wait lasts at most C<$VibeTest::patience> seconds, a whole test file
+C<VIBETEST_TIMEOUT> (180) seconds.
+
+=cut
+
+package VibeTest;
+
+use strict;
+use warnings FATAL => 'all';
+
+use Exporter 'import';
+use File::Basename qw(dirname);
+use HTTP::Tiny;
+use JSON::PP;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(sleep time);
+
+our @EXPORT = qw(
+  start_fal start_storage vibe_node create_app
+  new_row submit video status_of sql_error http_get
+  wait_for wait_for_status wait_until hurry
+  background_sql job_of worker_pid log_tail has_pg_cron);
+
+our $patience = 30;
+my $FAL_KEY = 'key-id:key-secret';
+my $emulator_dir = dirname(__FILE__) . '/../emulator';
+my $owner = $$;
+my @emulators;
+my @nodes;
+my $http = HTTP::Tiny->new(timeout => 30, keep_alive => 0, max_redirect => 0);
+my $json = JSON::PP->new->utf8->allow_nonref->canonical;
+
+$SIG{ALRM} = sub { die "the test did not end in time\n" };
+alarm($ENV{VIBETEST_TIMEOUT} || 180);
+
+END
+{
+	if ($$ == $owner)
+	{
+		local $?;
+		alarm(0);
+		$_->stop for @emulators;
+	}
+}
+
+# ---------------------------------------------------------------------------
+# Emulators
+# ---------------------------------------------------------------------------
+
+# start_fal(args => [...], default => {...}) - an emulator of fal.ai.
+sub start_fal
+{
+	my (%options) = @_;
+	my @args = ('--key', $FAL_KEY, @{ $options{args} || [] });
+
+	push @args, '--default', $json->encode($options{default}) if $options{default};
+	return VibeTest::Emulator->start('fal', @args);
+}
+
+# start_storage(args => [...]) - an emulator of Storage; bucket "videos" is public.
+sub start_storage
+{
+	my (%options) = @_;
+
+	return VibeTest::Emulator->start('storage', '--bucket', 'videos:public', '--limit', '1073741824',
+		@{ $options{args} || [] });
+}
+
+# ---------------------------------------------------------------------------
+# Server
+# ---------------------------------------------------------------------------
+
+sub quote_setting
+{
+	my ($value) = @_;
+
+	$value =~ s/'/''/g;
+	return "'$value'";
+}
+
+# vibe_node(name, fal =>, storage =>, conf => {setting => value}, cron => 1,
+# app => 0) - a running server whose database postgres has the extension and,
+# unless app is 0, table vibelogs attached.
+sub vibe_node
+{
+	my ($name, %options) = @_;
+	my $node = PostgreSQL::Test::Cluster->new($name);
+	my %conf = (
+		'shared_preload_libraries' => $options{cron} ? 'pg_cron,vibevideo' : 'vibevideo',
+		'max_worker_processes' => 16,
+		'vibevideo.poll_interval' => '1s',
+		'vibevideo.backoff_base' => '20ms',
+		'vibevideo.backoff_max' => '1s');
+
+	if (my $fal = $options{fal})
+	{
+		$conf{'vibevideo.fal_queue_url'} = $fal->url;
+		$conf{'vibevideo.fal_api_url'} = $fal->url . '/v1';
+		$conf{'vibevideo.fal_key'} = $FAL_KEY;
+		$conf{'vibevideo.media_hosts'} = $fal->url;
+	}
+	if (my $storage = $options{storage})
+	{
+		$conf{'vibevideo.storage_url'} = $storage->url;
+		$conf{'vibevideo.storage_key'} = $storage->{ready}{service_jwt};
+	}
+	if ($options{cron})
+	{
+		$conf{'cron.database_name'} = 'postgres';
+		$conf{'cron.use_background_workers'} = 'on';
+	}
+	%conf = (%conf, %{ $options{conf} || {} });
+
+	# keys of the machine the tests run on are none of ours
+	delete @ENV{qw(FAL_KEY FAL_KEY_ID FAL_KEY_SECRET SUPABASE_SERVICE_ROLE_KEY SUPABASE_SECRET_KEY)};
+	$node->init(%{ $options{init} || {} });
+	$node->append_conf('postgresql.conf',
+		join('', map { "$_ = " . quote_setting($conf{$_}) . "\n" } sort grep { defined $conf{$_} } keys %conf));
+	$node->start;
+	push @nodes, $node;
+	create_app($node) unless defined $options{app} && !$options{app};
+	return $node;
+}
+
+# create_app(node, database) - the extension and an app's table.
+sub create_app
+{
+	my ($node, $database) = @_;
+
+	$node->safe_psql($database || 'postgres', <<'SQL');
+CREATE EXTENSION vibevideo;
+CREATE TABLE vibelogs (
+	id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+	prompt text,
+	image text
+);
+SELECT vibevideo.attach('vibelogs');
+SQL
+	return;
+}
+
+sub has_pg_cron
+{
+	my $sharedir = `pg_config --sharedir`;
+
+	chomp $sharedir;
+	return -e "$sharedir/extension/pg_cron.control";
+}
+
+# The end of the server's log, for diagnostics.
+sub log_tail
+{
+	my ($node, $lines) = @_;
+	my @log = split /\n/, slurp_file($node->logfile);
+	my $from = @log - ($lines || 40);
+
+	return join("\n", @log[ ($from < 0 ? 0 : $from) .. $#log ]);
+}
+
+# ---------------------------------------------------------------------------
+# SQL
+# ---------------------------------------------------------------------------
+
+# new_row(node, prompt) - a row of the app; returns its key.
+sub new_row
+{
+	my ($node, $prompt, $database) = @_;
+	my $id = $node->safe_psql($database || 'postgres',
+		'INSERT INTO vibelogs (prompt) VALUES (' . quote_setting($prompt) . ') RETURNING id');
+
+	return (split /\n/, $id)[0];
+}
+
+# video(node, call) - what a public function returns, as a hash.
+sub video
+{
+	my ($node, $call, $database) = @_;
+
+	return $json->decode($node->safe_psql($database || 'postgres', "SELECT row_to_json(v) FROM $call v"));
+}
+
+sub submit
+{
+	my ($node, $id, $database) = @_;
+
+	return video($node, "vibevideo_submit('$id')", $database);
+}
+
+# status_of(node, id) - what vibevideo_status says.
+sub status_of
+{
+	my ($node, $id, $database) = @_;
+
+	return video($node, "vibevideo_status('$id')", $database);
+}
+
+# job_of(node, id) - the newest job of a row, as a hash.
+sub job_of
+{
+	my ($node, $id, $database) = @_;
+
+	return video($node, "(SELECT * FROM vibevideo.job WHERE vibelog_id = '$id' ORDER BY job_id DESC LIMIT 1)",
+		$database);
+}
+
+# sql_error(node, sql) - (SQLSTATE, message and all) of a statement that fails;
+# SQLSTATE is '' if it does not.
+sub sql_error
+{
+	my ($node, $sql, $database) = @_;
+	my ($rc, $out, $err) = $node->psql($database || 'postgres', $sql,
+		on_error_stop => 1, extra_params => [ '-v', 'VERBOSITY=verbose' ]);
+
+	return ('', '') if $rc == 0;
+	return ($err =~ /(?:ERROR|FATAL):  ([0-9A-Z]{5}): / ? $1 : '?????', $err);
+}
+
+# background_sql(node) - a session that stays; errors do not end it.
+sub background_sql
+{
+	my ($node, $database) = @_;
+
+	return $node->background_psql($database || 'postgres', on_error_stop => 0);
+}
+
+# Make everything that waits for its time due now, and wake the worker.
+sub hurry
+{
+	my ($node, $database) = @_;
+
+	$node->safe_psql($database || 'postgres', <<'SQL');
+UPDATE vibevideo.job SET next_at = now() WHERE next_at > now() AND leased_by IS NULL;
+SELECT vibevideo.wake();
+SQL
+	return;
+}
+
+sub worker_pid
+{
+	my ($node, $database) = @_;
+
+	return $node->safe_psql('postgres',
+		"SELECT pid FROM pg_stat_activity WHERE backend_type = 'vibevideo worker' AND datname = '"
+		  . ($database || 'postgres') . "'");
+}
+
+# ---------------------------------------------------------------------------
+# Waiting
+# ---------------------------------------------------------------------------
+
+sub diagnose
+{
+	my ($node, $database) = @_;
+	my ($rc, $out) = $node->psql($database || 'postgres',
+		"SELECT to_jsonb(j) - 'input' FROM vibevideo.job j ORDER BY job_id DESC LIMIT 10");
+
+	diag("newest jobs:\n" . ($out || "none, or no answer"));
+	diag("server log:\n" . log_tail($node));
+	return;
+}
+
+# wait_until(sub, name) - a test that passes once the sub returns true.
+sub wait_until
+{
+	my ($condition, $name, %options) = @_;
+	my $until = time() + ($options{patience} || $patience);
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+	while (time() < $until)
+	{
+		return ok(1, $name) if $condition->();
+		sleep(0.05);
+	}
+	ok(0, $name);
+	diag($options{tell}->()) if $options{tell};
+	diagnose($_) for @nodes;
+	return 0;
+}
+
+# wait_for(node, sql, expected, name, hurry => 1, database =>) - a test that
+# passes once the statement returns what is expected, a text or a pattern.
+sub wait_for
+{
+	my ($node, $sql, $expected, $name, %options) = @_;
+	my $database = $options{database} || 'postgres';
+	my $last = '';
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+	$expected = 't' unless defined $expected;
+	return wait_until(
+		sub {
+			my ($rc, $out, $err) = $node->psql($database, $sql);
+			$last = $rc == 0 ? $out : $err;
+			return 1 if $rc == 0 && (ref $expected ? $out =~ $expected : $out eq $expected);
+			hurry($node, $database) if $options{hurry};
+			return 0;
+		},
+		$name,
+		%options,
+		tell => sub { return "waited for: $sql\nwanted: $expected\nlast: $last" });
+}
+
+# wait_for_status(node, id, status) - until the app's row says so.
+sub wait_for_status
+{
+	my ($node, $id, $status, %options) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+	return wait_for($node, "SELECT video_generation_status FROM vibelogs WHERE id = '$id'",
+		$status, $options{name} || "the row becomes $status", hurry => 1, %options);
+}
+
+# http_get(url) - response of HTTP::Tiny.
+sub http_get
+{
+	return $http->get($_[0]);
+}
+
+# ---------------------------------------------------------------------------
+# An emulator as a child process
+# ---------------------------------------------------------------------------
+
+package VibeTest::Emulator;
+
+use IPC::Open3 qw(open3);
+use Symbol qw(gensym);
+
+sub start
+{
+	my ($class, $name, @args) = @_;
+	my $self = bless { name => $name, args => \@args }, $class;
+	my ($to, $from);
+	my $log_name = "$PostgreSQL::Test::Utils::log_path/$name" . scalar(@emulators) . '.log';
+
+	open(my $log, '>>', $log_name) or die "could not write $log_name: $!";
+	$self->{pid} = open3($to, $from, '>&' . fileno($log), 'node', "$emulator_dir/$name.mjs", '--exit-with-stdin', @args);
+	close($log);
+	$self->{stdin} = $to;
+	$self->{stdout} = $from;
+	push @emulators, $self;
+	$self->{ready} = $json->decode($self->read_line($log_name));
+	$self->{url} = $self->{ready}{url};
+	return $self;
+}
+
+sub read_line
+{
+	my ($self, $log_name) = @_;
+	my $line = '';
+	my $until = Time::HiRes::time() + $patience;
+	my $bits = '';
+
+	vec($bits, fileno($self->{stdout}), 1) = 1;
+	while ($line !~ /\n/)
+	{
+		my $left = $until - Time::HiRes::time();
+		my $ready = $bits;
+		next if $left > 0 && select($ready, undef, undef, $left) < 0;
+		die "emulator $self->{name} did not start, see $log_name\n"
+		  if $left <= 0 || !sysread($self->{stdout}, $line, 4096, length $line);
+	}
+	return $line;
+}
+
+sub url
+{
+	return $_[0]->{url};
+}
+
+# Ends the process; a later start with the same port is another emulator.
+sub stop
+{
+	my ($self) = @_;
+	my $pid = delete $self->{pid} or return;
+
+	close($self->{stdin});
+	kill 'KILL', $pid;
+	waitpid($pid, 0);
+	return;
+}
+
+# Same port, empty memory: what a provider that was down looks like after.
+sub restart
+{
+	my ($self) = @_;
+
+	$self->stop;
+	return ref($self)->start($self->{name}, '--port', $self->{ready}{port}, @{ $self->{args} });
+}
+
+sub call
+{
+	my ($self, $method, $path, $body) = @_;
+	my $answer = $http->request($method, "$self->{url}/_ctl$path",
+		defined $body ? { content => $json->encode($body), headers => { 'content-type' => 'application/json' } } : {});
+
+	die "emulator $self->{name}: $method $path: $answer->{status} $answer->{content}\n" unless $answer->{success};
+	return $answer->{content} eq '' ? {} : $json->decode($answer->{content});
+}
+
+# What the emulator saw and did.
+sub ledger
+{
+	my ($self, $query) = @_;
+
+	return $self->call('GET', '/ledger' . ($query || ''));
+}
+
+# The jobs fal accepted for a prompt.
+sub renders
+{
+	my ($self, $prompt) = @_;
+
+	return grep { ($_->{input}{prompt} || '') eq $prompt } @{ $self->ledger->{jobs} };
+}
+
+# fault(on, kind or {kind => ...}, times =>, prompt =>, key =>, ...)
+sub fault
+{
+	my ($self, $on, $fault, %spec) = @_;
+
+	return $self->call('POST', '/fault', { on => $on, fault => ref $fault ? $fault : { kind => $fault }, %spec });
+}
+
+# How often armed faults have hit.
+sub hits
+{
+	my ($self) = @_;
+	my $faults = $self->call('GET', '/fault');
+	my $hits = 0;
+
+	$hits += $_->{hits} for @{ ref $faults eq 'ARRAY' ? $faults : $faults->{faults} };
+	return $hits;
+}
+
+sub clear_faults
+{
+	my ($self) = @_;
+
+	return $self->{name} eq 'fal' ? $self->call('POST', '/clear', {}) : $self->call('POST', '/reset', { only => 'faults' });
+}
+
+sub default
+{
+	my ($self, %behaviour) = @_;
+
+	return $self->call('POST', '/default', \%behaviour);
+}
+
+# rule(prompt, behaviour...) - how jobs with that prompt go.
+sub rule
+{
+	my ($self, $prompt, %behaviour) = @_;
+
+	return $self->call('POST', '/rule', { prompt => $prompt, behaviour => \%behaviour });
+}
+
+# command(request id or "*", action, ...)
+sub command
+{
+	my ($self, $id, $action, %more) = @_;
+
+	return $self->call('POST', "/job/$id", { action => $action, %more });
+}
+
+# The object of a row's job in Storage, by the row's key; undef if none.
+sub object
+{
+	my ($self, $id) = @_;
+	my ($object) = grep { $_->{key} =~ m{^\Q$id\E/} } @{ $self->ledger->{objects} };
+
+	return $object;
+}
+
+1;
