@@ -583,9 +583,10 @@ BEGIN
 		build_index = vibevideo.add_index(relation, big);
 
 		INSERT INTO vibevideo.binding AS b (relation, id_column, id_type, prompt_column, image_column, model,
-											input_function, build_index)
-		VALUES (attach.relation, key.id_column, key.id_type, prompt, attach.image_column, attach.model,
-				function_name, build_index)
+											input_function, build_index, system_identifier, database_oid, timeline)
+		SELECT attach.relation, key.id_column, key.id_type, prompt, attach.image_column, attach.model,
+			   function_name, build_index, i.system_identifier, i.database_oid, i.timeline
+		FROM vibevideo.identity() i
 		ON CONFLICT (only_one) DO UPDATE SET
 			relation = EXCLUDED.relation, id_column = EXCLUDED.id_column, id_type = EXCLUDED.id_type,
 			prompt_column = EXCLUDED.prompt_column, image_column = EXCLUDED.image_column, model = EXCLUDED.model,

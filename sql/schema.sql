@@ -48,10 +48,16 @@ CREATE TABLE vibevideo.binding (
 	model text,
 	input_function text,
 	build_index boolean NOT NULL DEFAULT false,
+	-- the cluster and database that may act on the jobs: see vibevideo.resume
+	system_identifier bigint NOT NULL,
+	database_oid oid NOT NULL,
+	timeline int NOT NULL,
+	resting boolean NOT NULL DEFAULT false,
 	attached_at timestamptz NOT NULL DEFAULT pg_catalog.now()
 );
 COMMENT ON TABLE vibevideo.binding IS 'the app''s table and the columns vibevideo reads; written by vibevideo.attach';
 COMMENT ON COLUMN vibevideo.binding.input_function IS 'schema-qualified name of a function of the row that returns the model''s input as jsonb';
+COMMENT ON COLUMN vibevideo.binding.resting IS 'this is a copy of the database the jobs belong to: nothing is sent until vibevideo.resume()';
 COMMENT ON COLUMN vibevideo.binding.build_index IS 'the table was too big to index under attach''s lock: the worker builds it CONCURRENTLY';
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.binding', '');
 
@@ -83,8 +89,13 @@ SELECT pg_catalog.pg_extension_config_dump('vibevideo.lease_seq', '');
 -- One row an attempt: at most one POST of it is ever accepted by fal.
 CREATE TABLE vibevideo.job (
 	job_id bigint PRIMARY KEY DEFAULT pg_catalog.nextval('vibevideo.job_id_seq'),
+	relation regclass,
 	vibelog_id text NOT NULL,
 	attempt int NOT NULL DEFAULT 1,
+	-- attempts in a row that we started by ourselves, this one included
+	renders int NOT NULL DEFAULT 1,
+	-- its transaction was rolled back: it is here to be cancelled at fal
+	ghost boolean NOT NULL DEFAULT false,
 	state text NOT NULL CHECK (state OPERATOR(pg_catalog.=) ANY (ARRAY[
 		'pending', 'submitting', 'submit_unknown', 'queued', 'generating',
 		'processing', 'completed', 'failed', 'cancelled'])),
@@ -113,6 +124,7 @@ CREATE TABLE vibevideo.job (
 	error_code text,
 	error text,
 	created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+	sent_at timestamptz,
 	submitted_at timestamptz,
 	generated_at timestamptz,
 	completed_at timestamptz,
@@ -127,10 +139,10 @@ COMMENT ON TABLE vibevideo.job IS 'one row an attempt to make a video; view vibe
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.job', '');
 
 -- A vibelog has one active job: this index, not a check, keeps double clicks apart.
-CREATE UNIQUE INDEX job_active ON vibevideo.job (vibelog_id)
-	WHERE state OPERATOR(pg_catalog.=) ANY (ARRAY['pending', 'submitting', 'submit_unknown', 'queued', 'generating', 'processing']);
+CREATE UNIQUE INDEX job_active ON vibevideo.job (relation, vibelog_id)
+	WHERE NOT ghost AND state OPERATOR(pg_catalog.=) ANY (ARRAY['pending', 'submitting', 'submit_unknown', 'queued', 'generating', 'processing']);
 CREATE UNIQUE INDEX job_request ON vibevideo.job (request_id) WHERE request_id IS NOT NULL;
-CREATE INDEX job_vibelog ON vibevideo.job (vibelog_id, job_id);
+CREATE INDEX job_vibelog ON vibevideo.job (relation, vibelog_id, job_id);
 -- What is due, a kind each.  None of them holds a finished job, so that the
 -- cost of a pass depends on work, not on history.
 CREATE INDEX job_submit_due ON vibevideo.job (next_at)
@@ -140,6 +152,22 @@ CREATE INDEX job_poll_due ON vibevideo.job (next_at)
 CREATE INDEX job_copy_due ON vibevideo.job (next_at)
 	WHERE state OPERATOR(pg_catalog.=) 'processing';
 CREATE INDEX job_row_due ON vibevideo.job (row_next_at) WHERE row_dirty;
+-- what retention takes, oldest first
+CREATE INDEX job_finished ON vibevideo.job (completed_at) WHERE next_at IS NULL;
+
+-- What happened to a job, for people.
+CREATE TABLE vibevideo.event (
+	event_id bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+	job_id bigint NOT NULL,
+	at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+	state text NOT NULL,
+	error_code text,
+	detail text
+);
+COMMENT ON TABLE vibevideo.event IS 'one row a state change of a job; kept as long as the job';
+CREATE INDEX event_job ON vibevideo.event (job_id, event_id);
+SELECT pg_catalog.pg_extension_config_dump('vibevideo.event', '');
+SELECT pg_catalog.pg_extension_config_dump('vibevideo.event_event_id_seq', '');
 
 -- Guards the state machine against every writer, ours included, and marks the
 -- app's row for rewriting whenever something it shows has changed.
@@ -161,14 +189,18 @@ BEGIN
 			ERRCODE = 'data_exception',
 			MESSAGE = format('vibevideo job %s cannot go from %s to %s', OLD.job_id, OLD.state, NEW.state);
 	END IF;
-	NEW.row_dirty = true;
+	IF NEW.state <> OLD.state THEN
+		INSERT INTO vibevideo.event (job_id, state, error_code, detail)
+		VALUES (NEW.job_id, NEW.state, NEW.error_code, coalesce(NEW.error, NEW.request_id));
+	END IF;
+	NEW.row_dirty = NOT NEW.ghost;
 	NEW.row_tries = 0;
 	NEW.row_next_at = now();
 	NEW.updated_at = clock_timestamp();
 	RETURN NEW;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.job_changed() IS 'trigger: refuses backward moves, marks the app''s row for rewriting';
+COMMENT ON FUNCTION vibevideo.job_changed() IS 'trigger: refuses backward moves, keeps the history, marks the app''s row for rewriting';
 CREATE TRIGGER job_changed BEFORE UPDATE ON vibevideo.job FOR EACH ROW
 	WHEN (OLD.state IS DISTINCT FROM NEW.state
 		  OR OLD.request_id IS DISTINCT FROM NEW.request_id
@@ -245,7 +277,7 @@ CREATE VIEW vibevideo.jobs WITH (security_invoker = true) AS
 SELECT j.job_id, v.vibelog_id, v.status, j.state, v.request_id, v.video_url, v.message,
 	   v.queue_position, v.progress, v.attempt, v.error_code, v.error,
 	   j.model, j.tries, j.next_at, j.bytes_done, j.bytes_total, j.media_url, j.requested_by,
-	   j.created_at, v.submitted_at, j.generated_at, v.updated_at, v.completed_at,
+	   j.ghost, j.created_at, j.sent_at, v.submitted_at, j.generated_at, v.updated_at, v.completed_at,
 	   j.row_dirty, j.row_error
 FROM vibevideo.job j CROSS JOIN LATERAL vibevideo.describe(j) v;
 COMMENT ON VIEW vibevideo.jobs IS 'one row a job, newest state, for dashboards';
@@ -264,6 +296,11 @@ CREATE FUNCTION vibevideo.worker_info(OUT pid int, OUT started_at timestamptz, O
 									  OUT last_poll_at timestamptz, OUT starts bigint, OUT failures bigint)
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'vibevideo_worker_info';
 COMMENT ON FUNCTION vibevideo.worker_info() IS 'the background worker of this database; owner only';
+
+-- Which cluster, database and timeline this is: what vibevideo.binding remembers.
+CREATE FUNCTION vibevideo.identity(OUT system_identifier bigint, OUT database_oid oid, OUT timeline int)
+LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'vibevideo_identity';
+COMMENT ON FUNCTION vibevideo.identity() IS 'the cluster''s system identifier, this database and the timeline; owner only';
 
 -- One network probe for check_config: what is fal_key, queue, bucket.
 CREATE FUNCTION vibevideo.probe(what text, OUT status text, OUT detail text, OUT hint text)

@@ -9,6 +9,7 @@
 #include "secret.h"
 
 #define MAX_FAL_ANSWER (1024 * 1024)
+#define MAX_LIST_ANSWER (1024 * 1024)	/* what json.c takes */
 #define MAX_STORAGE_ANSWER (64 * 1024)
 #define BASE_SIZE 1024
 
@@ -86,6 +87,37 @@ CallFal(HttpEngine *engine, FalCall call, const char *key, const char *model,
 	spec.max_response = MAX_FAL_ANSWER;
 	spec.connect_timeout = Min(vv_connect_timeout, timeout_ms);
 	spec.timeout = timeout_ms;
+	spec.owner = owner;
+	request = HttpStart(engine, &spec);
+	SecretWipe(auth, sizeof(auth));
+	return request;
+}
+
+HttpRequest *
+CallFalList(HttpEngine *engine, const char *key, const char *model, int64 since,
+			const char *cursor, void *owner)
+{
+	char		base[BASE_SIZE];
+	char		url[FAL_URL_SIZE];
+	char		auth[SECRET_SIZE];
+	char		start[32];
+	time_t		seconds = (time_t) since;
+	struct tm	utc;
+	const char *headers[] = {auth, "Accept: application/json", NULL};
+	HttpSpec	spec = {0};
+	HttpRequest *request;
+
+	if (gmtime_r(&seconds, &utc) == NULL ||
+		strftime(start, sizeof(start), "%Y-%m-%dT%H:%M:%SZ", &utc) == 0 ||
+		!FalListUrl(CallBase(vv_fal_api_url, base, sizeof(base)), model, start, cursor, url, sizeof(url)) ||
+		!FalAuthHeader(key, auth, sizeof(auth)))
+		return NULL;
+	spec.method = HTTP_GET;
+	spec.url = url;
+	spec.headers = headers;
+	spec.max_response = MAX_LIST_ANSWER;
+	spec.connect_timeout = Min(vv_connect_timeout, vv_poll_timeout);
+	spec.timeout = vv_poll_timeout;
 	spec.owner = owner;
 	request = HttpStart(engine, &spec);
 	SecretWipe(auth, sizeof(auth));

@@ -14,6 +14,9 @@ extern HttpRequest *CallFalSubmit(HttpEngine *engine, const char *key, const cha
 								  const char *input, void *owner);
 extern HttpRequest *CallFal(HttpEngine *engine, FalCall call, const char *key, const char *model,
 							const char *request_id, int timeout_ms, void *owner);
+/* the account's requests to a model since then (Unix time), a page of them */
+extern HttpRequest *CallFalList(HttpEngine *engine, const char *key, const char *model,
+								int64 since, const char *cursor, void *owner);
 extern HttpRequest *CallBucket(HttpEngine *engine, const char *key, StorageKeyForm form, void *owner);
 
 /* authorization headers for Storage in the given form, at most two and a NULL */

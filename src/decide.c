@@ -35,14 +35,14 @@ vibevideo_cancel(PG_FUNCTION_ARGS)
 	Datum		video;
 
 	ApiBegin(&binding, vibelog_id, true);
-	job_id = JobFindActive(vibelog_id);
+	job_id = JobFindActive(&binding, vibelog_id);
 	if (job_id != 0 && JobRequestCancel(job_id))
 	{
 		JobSyncRow(&binding, job_id);
 		ShmemWakeAtCommit();
 	}
 	if (job_id == 0)
-		job_id = JobFindLatest(vibelog_id);
+		job_id = JobFindLatest(&binding, vibelog_id);
 	video = job_id ? JobDescribe(job_id) : JobDescribeNone(vibelog_id);
 	SPI_finish();
 	PG_RETURN_DATUM(video);
@@ -50,13 +50,13 @@ vibevideo_cancel(PG_FUNCTION_ARGS)
 
 /* What retrying means depends on how far the job got. */
 static int64
-Retry(const Binding *binding, const char *vibelog_id, Job *job)
+Retry(const Binding *binding, const char *vibelog_id, Job *job, bool active)
 {
 	int64		lease;
 	int64		job_id;
 
-	/* waiting, or in doubt: now, by decision of a person; else it is under way already */
-	if (JobFindActive(vibelog_id) == job->job_id)
+	/* waiting: now.  In doubt: a person decides that it was lost.  Else it is under way. */
+	if (active && !JobGiveUpUnknown(job->job_id))
 	{
 		JobSendNow(job->job_id);
 		return job->job_id;
@@ -71,7 +71,7 @@ Retry(const Binding *binding, const char *vibelog_id, Job *job)
 		return job->job_id;
 	job_id = JobInsert(binding, vibelog_id, "pending", JobBuildInput(binding, vibelog_id),
 					   ApiRequestingUser(), &lease);
-	return job_id ? job_id : JobFindActive(vibelog_id);
+	return job_id ? job_id : JobFindActive(binding, vibelog_id);
 }
 
 /*----------
@@ -84,18 +84,20 @@ vibevideo_retry(PG_FUNCTION_ARGS)
 	char	   *vibelog_id = ApiKeyArgument(fcinfo);
 	Binding		binding;
 	int64		job_id;
+	bool		active;
 	Datum		video;
 
 	ApiBegin(&binding, vibelog_id, true);
-	job_id = JobFindActive(vibelog_id);
-	if (job_id == 0)
-		job_id = JobFindLatest(vibelog_id);
+	job_id = JobFindActive(&binding, vibelog_id);
+	active = (job_id != 0);
+	if (!active)
+		job_id = JobFindLatest(&binding, vibelog_id);
 	if (job_id == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_VIBEVIDEO_NOT_FOUND),
 				 errmsg("row %s has no video to try again", vibelog_id),
 				 errhint("Ask for one with vibevideo_submit.")));
-	job_id = Retry(&binding, vibelog_id, JobRead(job_id, CurrentMemoryContext));
+	job_id = Retry(&binding, vibelog_id, JobRead(job_id, CurrentMemoryContext), active);
 	JobSyncRow(&binding, job_id);
 	ShmemWakeAtCommit();
 	ApiSetHttpStatus("202");

@@ -1028,6 +1028,26 @@ FalRequestUrl(const char *base, const char *endpoint, const char *request_id,
 }
 
 bool
+FalListUrl(const char *base, const char *endpoint, const char *start,
+		   const char *cursor, char *out, size_t size)
+{
+	char		path[FAL_PATH_SIZE];
+
+	if (size == 0 || !WireBaseUrlIsValid(base) || !EndpointPath(endpoint, path, sizeof(path)))
+		return false;
+
+	out[0] = '\0';
+	if (!WireAppend(out, size, base) ||
+		!WireAppend(out, size, "/models/requests/by-endpoint?expand=payloads&limit=50&endpoint_id=") ||
+		!WireAppendEncoded(out, size, path, "") || !WireAppend(out, size, "&start=") ||
+		!WireAppendEncoded(out, size, start, ""))
+		return false;
+	if (cursor[0] == '\0')
+		return true;
+	return WireAppend(out, size, "&cursor=") && WireAppendEncoded(out, size, cursor, "");
+}
+
+bool
 FalAuthHeader(const char *key, char *out, size_t size)
 {
 	static const char blank[] = " \t\r\n\v\f";

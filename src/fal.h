@@ -173,6 +173,9 @@ typedef enum FalCall
 /* base is the queue URL without trailing slash; false if it does not fit or is invalid */
 extern bool FalSubmitUrl(const char *base, const char *endpoint, const char *webhook_url,
 						 char *out, size_t size);
+/* the platform API's list; start is ISO 8601, cursor "" for the first page */
+extern bool FalListUrl(const char *base, const char *endpoint, const char *start,
+					   const char *cursor, char *out, size_t size);
 extern bool FalRequestUrl(const char *base, const char *endpoint, const char *request_id,
 						  FalCall call, char *out, size_t size);
 

@@ -42,6 +42,7 @@ int			vv_max_requests;
 int			vv_max_transfers;
 int			vv_max_video_size;
 int			vv_max_attempts;
+int			vv_max_renders;
 int			vv_backoff_base;
 int			vv_backoff_max;
 int			vv_retention;
@@ -188,7 +189,9 @@ static const IntSetting ints[] = {
 	{"vibevideo.max_video_size", "Largest video that is copied.",
 	&vv_max_video_size, 1024 * 1024, 1, INT_MAX, GUC_UNIT_KB},
 	{"vibevideo.max_attempts", "Tries of one phase (sending, reading the result, copying) before the job fails.",
-	&vv_max_attempts, 8, 1, 1000, 0},
+	&vv_max_attempts, 12, 1, 1000, 0},
+	{"vibevideo.max_renders", "Attempts that are started by themselves when fal.ai fails in a way that a new render may mend; 1 means none.",
+	&vv_max_renders, 2, 1, 10, 0},
 	{"vibevideo.backoff_base", "First wait before a retry; it doubles with each try, and a random part of it is waited.",
 	&vv_backoff_base, 2000, 10, 600000, GUC_UNIT_MS},
 	{"vibevideo.backoff_max", "Longest wait before a retry.",

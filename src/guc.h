@@ -32,6 +32,7 @@ extern int	vv_max_requests;
 extern int	vv_max_transfers;
 extern int	vv_max_video_size;	/* kB */
 extern int	vv_max_attempts;
+extern int	vv_max_renders;
 extern int	vv_backoff_base;	/* ms */
 extern int	vv_backoff_max;		/* s */
 extern int	vv_retention;		/* s */

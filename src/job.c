@@ -10,6 +10,7 @@
 
 #include "access/htup_details.h"
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -26,6 +27,8 @@
 #include "guc.h"
 #include "identity.h"
 #include "job.h"
+#include "journal.h"
+#include "shmem.h"
 
 #define ACTIVE_STATES "ARRAY['pending', 'submitting', 'submit_unknown', 'queued', 'generating', 'processing']"
 #define MAX_INPUT_BYTES (1024 * 1024)
@@ -40,7 +43,12 @@ typedef enum StatementId
 	S_FIND_ACTIVE,
 	S_FIND_LATEST,
 	S_INSERT,
+	S_AGAIN,
+	S_SETTLE,
+	S_MATCH,
+	S_REST,
 	S_CLAIM_SUBMIT,
+	S_CLAIM_RECONCILE,
 	S_CLAIM_POLL,
 	S_CLAIM_COPY,
 	S_READ,
@@ -51,6 +59,7 @@ typedef enum StatementId
 	S_NEXT_DUE,
 	S_CANCEL,
 	S_SEND_NOW,
+	S_GIVE_UP_UNKNOWN,
 	S_COPY_AGAIN,
 	S_PRUNE,
 	S_DESCRIBE,
@@ -65,7 +74,7 @@ typedef enum StatementId
 #define JOB_COLUMNS \
 	"j.job_id, j.vibelog_id, j.state, j.model, j.input::pg_catalog.text, j.request_id, " \
 	"j.media_url, j.media_type, j.object_key, j.error_code, j.error, j.bytes_total, j.lease, " \
-	"j.tries, j.crashes, j.attempt, j.queue_position, j.created_at, j.submitted_at, j.cancel_requested_at"
+	"j.tries, j.crashes, j.attempt, j.queue_position, j.created_at, j.submitted_at, j.cancel_requested_at, j.sent_at, j.renders, j.ghost"
 
 /*
  * A claim takes what is due, oldest first, passing over what others hold, and
@@ -94,35 +103,87 @@ static const struct Statement
 		"SELECT b.relation::pg_catalog.oid, c.relowner, b.id_type::pg_catalog.oid,"
 		" pg_catalog.format('%I.%I', n.nspname, c.relname), pg_catalog.quote_ident(b.id_column),"
 		" pg_catalog.quote_ident(b.prompt_column), pg_catalog.quote_ident(b.image_column),"
-		" b.input_function, b.model, b.build_index"
+		" b.input_function, b.model, b.build_index, b.resting, b.system_identifier, b.database_oid, b.timeline"
 		" FROM vibevideo.binding b"
 		" LEFT JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) b.relation"
 		" LEFT JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace",
 		0, {0}
 	},
 	[S_FIND_ACTIVE] = {
-		"SELECT j.job_id FROM vibevideo.job j WHERE j.vibelog_id OPERATOR(pg_catalog.=) $1"
+		"SELECT j.job_id FROM vibevideo.job j WHERE j.relation OPERATOR(pg_catalog.=) $2"
+		" AND j.vibelog_id OPERATOR(pg_catalog.=) $1 AND NOT j.ghost"
 		" AND j.state OPERATOR(pg_catalog.=) ANY (" ACTIVE_STATES ")",
-		1, {TEXTOID}
+		2, {TEXTOID, REGCLASSOID}
 	},
 	[S_FIND_LATEST] = {
-		"SELECT j.job_id FROM vibevideo.job j WHERE j.vibelog_id OPERATOR(pg_catalog.=) $1"
+		"SELECT j.job_id FROM vibevideo.job j WHERE j.relation OPERATOR(pg_catalog.=) $2"
+		" AND j.vibelog_id OPERATOR(pg_catalog.=) $1 AND NOT j.ghost"
 		" ORDER BY j.job_id DESC LIMIT 1",
-		1, {TEXTOID}
+		2, {TEXTOID, REGCLASSOID}
 	},
 	[S_INSERT] = {
-		"INSERT INTO vibevideo.job (vibelog_id, state, model, input, requested_by, lease, leased_by, next_at, attempt)"
+		"INSERT INTO vibevideo.job (vibelog_id, state, model, input, requested_by, lease, leased_by, next_at,"
+		" relation, sent_at, attempt)"
 		" SELECT $1, $2, $3, $4::pg_catalog.jsonb, $5, pg_catalog.nextval('vibevideo.lease_seq'),"
-		" pg_catalog.pg_backend_pid(), $6, (SELECT COALESCE(pg_catalog.max(p.attempt), 0)"
-		" FROM vibevideo.job p WHERE p.vibelog_id OPERATOR(pg_catalog.=) $1) OPERATOR(pg_catalog.+) 1"
-		" ON CONFLICT (vibelog_id) WHERE state OPERATOR(pg_catalog.=) ANY (" ACTIVE_STATES ") DO NOTHING"
+		" pg_catalog.pg_backend_pid(), $6, $7, $8, (SELECT COALESCE(pg_catalog.max(p.attempt), 0)"
+		" FROM vibevideo.job p WHERE p.relation OPERATOR(pg_catalog.=) $7"
+		" AND p.vibelog_id OPERATOR(pg_catalog.=) $1) OPERATOR(pg_catalog.+) 1"
+		" ON CONFLICT (relation, vibelog_id) WHERE NOT ghost AND state OPERATOR(pg_catalog.=) ANY (" ACTIVE_STATES ") DO NOTHING"
 		" RETURNING job_id, lease",
-		6, {TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID}
+		8, {TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, REGCLASSOID, TIMESTAMPTZOID}
+	},
+
+	/*
+	 * The next attempt of a job that failed for a reason a new render may mend.
+	 */
+	[S_AGAIN] = {
+		"INSERT INTO vibevideo.job (relation, vibelog_id, state, model, input, requested_by, priority, attempt, renders, next_at)"
+		" SELECT j.relation, j.vibelog_id, 'pending', j.model, j.input, j.requested_by, j.priority,"
+		" j.attempt OPERATOR(pg_catalog.+) 1, j.renders OPERATOR(pg_catalog.+) 1, $2"
+		" FROM vibevideo.job j WHERE j.job_id OPERATOR(pg_catalog.=) $1"
+		" ON CONFLICT DO NOTHING",
+		2, {INT8OID, TIMESTAMPTZOID}
+	},
+	[S_SETTLE] = {
+		"INSERT INTO vibevideo.job (job_id, relation, vibelog_id, attempt, state, ghost, model, input, request_id,"
+		" sent_at, submitted_at, cancel_requested_at, row_dirty, error_code, error)"
+		" VALUES ($1, $2, $3, $4, CASE WHEN $7 IS NULL THEN 'submit_unknown' ELSE 'queued' END, true, $5,"
+		" $6::pg_catalog.jsonb, $7, $8, CASE WHEN $7 IS NOT NULL THEN $8 END, pg_catalog.now(), false,"
+		" 'rolled_back', 'the transaction that sent it was rolled back')"
+		" ON CONFLICT DO NOTHING",
+		8, {INT8OID, REGCLASSOID, TEXTOID, INT4OID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID}
+	},
+
+	/*
+	 * Of the requests fal lists, the one that is this job's: not another job's,
+	 * its input holds ours (fal may add defaults), sent about when we sent.
+	 */
+	[S_MATCH] = {
+		"SELECT u.request_id FROM vibevideo.job j, ROWS FROM (unnest($2, $3, $4)) AS u(request_id, sent_at, input)"
+		" WHERE j.job_id OPERATOR(pg_catalog.=) $1"
+		" AND NOT EXISTS (SELECT FROM vibevideo.job k WHERE k.request_id OPERATOR(pg_catalog.=) u.request_id)"
+		" AND u.input::pg_catalog.jsonb OPERATOR(pg_catalog.@>) j.input"
+		" AND u.sent_at::pg_catalog.timestamptz OPERATOR(pg_catalog.>) (j.sent_at OPERATOR(pg_catalog.-) '2 min'::pg_catalog.interval)"
+		" AND u.sent_at::pg_catalog.timestamptz OPERATOR(pg_catalog.<) (j.sent_at OPERATOR(pg_catalog.+) '15 min'::pg_catalog.interval)"
+		" ORDER BY u.input::pg_catalog.jsonb OPERATOR(pg_catalog.=) j.input DESC,"
+		" pg_catalog.abs(pg_catalog.date_part('epoch', u.sent_at::pg_catalog.timestamptz OPERATOR(pg_catalog.-) j.sent_at))"
+		" LIMIT 1",
+		4, {INT8OID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID}
+	},
+	[S_REST] = {
+		"UPDATE vibevideo.binding b SET resting = $1, timeline = $2 WHERE b.only_one",
+		2, {BOOLOID, INT4OID}
 	},
 	[S_CLAIM_SUBMIT] = {
-		CLAIM("state = 'submitting',",
+		CLAIM("state = 'submitting', sent_at = pg_catalog.clock_timestamp(),",
 			  "d.state OPERATOR(pg_catalog.=) 'pending'",
 			  "d.priority DESC, d.next_at"),
+		3, CLAIM_TYPES
+	},
+	[S_CLAIM_RECONCILE] = {
+		CLAIM("",
+			  "d.state OPERATOR(pg_catalog.=) 'submit_unknown'",
+			  "d.next_at"),
 		3, CLAIM_TYPES
 	},
 	[S_CLAIM_POLL] = {
@@ -184,21 +245,36 @@ static const struct Statement
 		" WHERE j.state OPERATOR(pg_catalog.=) 'submitting' AND (j.next_at OPERATOR(pg_catalog.<=) $1 OR $2)",
 		2, {TIMESTAMPTZOID, BOOLOID}
 	},
+	/*
+	 * Whoever crashed a worker twice is kept apart: a copy fails (its video
+	 * stays at fal, and a retry only copies), a poll, which is paid for, is
+	 * asked about more and more rarely.
+	 */
 	[S_RECOVER] = {
 		"UPDATE vibevideo.job j SET crashes = j.crashes OPERATOR(pg_catalog.+) 1, leased_by = NULL,"
-		" lease = pg_catalog.nextval('vibevideo.lease_seq'), next_at = $1"
-		" WHERE j.leased_by IS NOT NULL AND j.next_at IS NOT NULL",
+		" lease = pg_catalog.nextval('vibevideo.lease_seq'), state = r.state,"
+		" next_at = CASE WHEN r.state OPERATOR(pg_catalog.<>) 'failed' THEN $1 OPERATOR(pg_catalog.+) r.wait END,"
+		" completed_at = CASE WHEN r.state OPERATOR(pg_catalog.=) 'failed' THEN $1 END,"
+		" error_code = CASE WHEN j.crashes OPERATOR(pg_catalog.>) 0 THEN 'quarantined' ELSE j.error_code END,"
+		" error = CASE WHEN j.crashes OPERATOR(pg_catalog.>) 0"
+		" THEN 'the worker went down twice while it had this job' ELSE j.error END"
+		" FROM (SELECT k.job_id, CASE WHEN k.crashes OPERATOR(pg_catalog.>) 0"
+		" AND k.state OPERATOR(pg_catalog.=) 'processing' THEN 'failed' ELSE k.state END AS state,"
+		" CASE WHEN k.crashes OPERATOR(pg_catalog.=) 0 THEN '0'::pg_catalog.interval"
+		" ELSE LEAST(pg_catalog.power(2, k.crashes) OPERATOR(pg_catalog.*) '30 s'::pg_catalog.interval,"
+		" '1 h'::pg_catalog.interval) END AS wait"
+		" FROM vibevideo.job k WHERE k.leased_by IS NOT NULL AND k.next_at IS NOT NULL) r"
+		" WHERE j.job_id OPERATOR(pg_catalog.=) r.job_id",
 		1, {TIMESTAMPTZOID}
 	},
 	[S_NEXT_DUE] = {
 		"SELECT LEAST("
-		"(SELECT pg_catalog.min(j.next_at) FROM vibevideo.job j WHERE j.state OPERATOR(pg_catalog.=) ANY (ARRAY['pending', 'submitting', 'submit_unknown'])"
-		" AND j.state OPERATOR(pg_catalog.<>) 'submit_unknown'),"
+		"(SELECT pg_catalog.min(j.next_at) FROM vibevideo.job j WHERE j.state OPERATOR(pg_catalog.=) ANY (ARRAY['pending', 'submitting', 'submit_unknown'])),"
 		"(SELECT pg_catalog.min(j.next_at) FROM vibevideo.job j WHERE j.state OPERATOR(pg_catalog.=) ANY (ARRAY['queued', 'generating'])),"
 		"(SELECT pg_catalog.min(j.next_at) FROM vibevideo.job j WHERE j.state OPERATOR(pg_catalog.=) 'processing'),"
-		"(SELECT pg_catalog.min(j.row_next_at) FROM vibevideo.job j WHERE j.row_dirty AND $1)),"
+		"(SELECT pg_catalog.min(j.row_next_at) FROM vibevideo.job j WHERE j.row_dirty AND j.relation OPERATOR(pg_catalog.=) $1)),"
 		" (SELECT pg_catalog.count(*) FROM (SELECT FROM vibevideo.job j WHERE j.state OPERATOR(pg_catalog.=) ANY (" ACTIVE_STATES ") LIMIT 1) a)",
-		1, {BOOLOID}
+		1, {REGCLASSOID}
 	},
 
 	/*
@@ -219,7 +295,14 @@ static const struct Statement
 		"UPDATE vibevideo.job j SET state = 'pending', next_at = $2, tries = 0,"
 		" lease = pg_catalog.nextval('vibevideo.lease_seq'), error_code = NULL, error = NULL"
 		" WHERE j.job_id OPERATOR(pg_catalog.=) $1"
-		" AND j.state OPERATOR(pg_catalog.=) ANY (ARRAY['pending', 'submit_unknown'])",
+		" AND j.state OPERATOR(pg_catalog.=) 'pending'",
+		2, {INT8OID, TIMESTAMPTZOID}
+	},
+	[S_GIVE_UP_UNKNOWN] = {
+		"UPDATE vibevideo.job j SET state = 'failed', next_at = NULL, completed_at = $2,"
+		" lease = pg_catalog.nextval('vibevideo.lease_seq'), leased_by = NULL, error_code = 'submit_lost',"
+		" error = 'its answer was lost; given up in favour of a new attempt'"
+		" WHERE j.job_id OPERATOR(pg_catalog.=) $1 AND j.state OPERATOR(pg_catalog.=) 'submit_unknown'",
 		2, {INT8OID, TIMESTAMPTZOID}
 	},
 	[S_COPY_AGAIN] = {
@@ -230,10 +313,11 @@ static const struct Statement
 		2, {INT8OID, TIMESTAMPTZOID}
 	},
 	[S_PRUNE] = {
-		"DELETE FROM vibevideo.job j WHERE j.job_id OPERATOR(pg_catalog.=) ANY (ARRAY("
+		"WITH gone AS (DELETE FROM vibevideo.job j WHERE j.job_id OPERATOR(pg_catalog.=) ANY (ARRAY("
 		"SELECT d.job_id FROM vibevideo.job d"
-		" WHERE d.completed_at OPERATOR(pg_catalog.<) $1 AND d.next_at IS NULL AND NOT d.row_dirty"
-		" ORDER BY d.completed_at LIMIT $2))",
+		" WHERE d.completed_at OPERATOR(pg_catalog.<) $1 AND d.next_at IS NULL"
+		" ORDER BY d.completed_at LIMIT $2)) RETURNING j.job_id)"
+		" DELETE FROM vibevideo.event e WHERE e.job_id OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT g.job_id FROM gone g))",
 		2, {TIMESTAMPTZOID, INT4OID}
 	},
 	[S_DESCRIBE] = {
@@ -255,8 +339,9 @@ static const struct Statement
 	" FROM vibevideo.job j"
 	[S_DIRTY] = {
 		DIRTY_COLUMNS " WHERE j.row_dirty AND j.row_next_at OPERATOR(pg_catalog.<=) $1"
+		" AND j.relation OPERATOR(pg_catalog.=) $3"
 		" ORDER BY j.row_next_at LIMIT $2 FOR NO KEY UPDATE OF j SKIP LOCKED",
-		2, {TIMESTAMPTZOID, INT4OID}
+		3, {TIMESTAMPTZOID, INT4OID, REGCLASSOID}
 	},
 	[S_DIRTY_ONE] = {
 		DIRTY_COLUMNS " WHERE j.job_id OPERATOR(pg_catalog.=) $1 FOR NO KEY UPDATE OF j",
@@ -339,6 +424,15 @@ GetTime(HeapTuple tuple, TupleDesc desc, int column)
 	return isnull ? 0 : DatumGetTimestampTz(value);
 }
 
+static bool
+GetBool(HeapTuple tuple, TupleDesc desc, int column)
+{
+	bool		isnull;
+	Datum		value = SPI_getbinval(tuple, desc, column, &isnull);
+
+	return !isnull && DatumGetBool(value);
+}
+
 /* the only value of the only row, 0 if there is none */
 static int64
 FirstInt(void)
@@ -372,6 +466,9 @@ ReadJob(HeapTuple tuple, TupleDesc desc, MemoryContext mcxt)
 	job->created_at = GetTime(tuple, desc, 18);
 	job->submitted_at = GetTime(tuple, desc, 19);
 	job->cancel_requested_at = GetTime(tuple, desc, 20);
+	job->sent_at = GetTime(tuple, desc, 21);
+	job->renders = (int) GetInt(tuple, desc, 22, 1);
+	job->ghost = GetBool(tuple, desc, 23);
 	MemoryContextSwitchTo(old);
 	return job;
 }
@@ -424,8 +521,27 @@ JobLoadBinding(Binding *binding)
 		binding->model = SPI_palloc(strlen(vv_model) + 1);
 		strcpy(binding->model, vv_model);
 	}
-	binding->build_index = DatumGetBool(SPI_getbinval(tuple, desc, 10, &isnull));
+	binding->build_index = GetBool(tuple, desc, 10);
+	binding->resting = GetBool(tuple, desc, 11);
+	binding->system_identifier = GetInt(tuple, desc, 12, 0);
+	binding->database_oid = DatumGetObjectId(SPI_getbinval(tuple, desc, 13, &isnull));
+	binding->timeline = (int) GetInt(tuple, desc, 14, 0);
 	return true;
+}
+
+static bool
+IsOtherDatabase(const Binding *binding)
+{
+	return binding->system_identifier != (int64) GetSystemIdentifier() || binding->database_oid != MyDatabaseId;
+}
+
+static bool
+IsCopy(const Binding *binding)
+{
+	if (binding->resting || IsOtherDatabase(binding))
+		return true;
+	/* a standby has no timeline of its own, and cannot submit either */
+	return !RecoveryInProgress() && binding->timeline != (int) GetWALInsertionTimeLine();
 }
 
 void
@@ -441,6 +557,43 @@ JobRequireBinding(Binding *binding)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("no table is attached to vibevideo"),
 				 errhint("Attach the app's table with SELECT vibevideo.attach('public.vibelogs').")));
+	if (IsCopy(binding))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("vibevideo rests in this database"),
+				 errdetail("It is a restored or copied database; the original may still work on the same jobs."),
+				 errhint("On the one that shall go on: SELECT vibevideo.resume().")));
+}
+
+/*
+ * A standby that was promoted goes on by itself: it was started as one, and
+ * the old primary is gone or fenced by whoever promoted.  Any other change of
+ * identity means a copy, and two copies must not both pay.
+ */
+bool
+JobMayAct(Binding *binding)
+{
+	int			timeline = (int) GetWALInsertionTimeLine();
+	bool		promoted = (timeline != binding->timeline && !binding->resting && !IsOtherDatabase(binding) &&
+							ShmemStartedAsStandby());
+	Datum		args[2];
+
+	if (!IsCopy(binding))
+		return true;
+	args[0] = BoolGetDatum(!promoted);
+	args[1] = Int32GetDatum(promoted ? timeline : binding->timeline);
+	if (promoted || !binding->resting)
+	{
+		Execute(S_REST, args, NULL);
+		binding->resting = !promoted;
+		if (promoted)
+			binding->timeline = timeline;
+		else
+			ereport(WARNING,
+					(errmsg("vibevideo rests: this database is a copy of the one its jobs belong to"),
+					 errhint("If it shall go on with them, SELECT vibevideo.resume().")));
+	}
+	return promoted;
 }
 
 /*----------
@@ -783,7 +936,8 @@ SyncOne(const Binding *binding, const DirtyJob *dirty)
 int
 JobSyncRows(const Binding *binding, int max)
 {
-	Datum		args[2] = {TimestampTzGetDatum(GetCurrentTimestamp()), Int32GetDatum(max)};
+	Datum		args[3] = {TimestampTzGetDatum(GetCurrentTimestamp()), Int32GetDatum(max),
+		ObjectIdGetDatum(binding->relid)};
 	int			n = (int) Execute(S_DIRTY, args, NULL);
 	DirtyJob  **dirty = palloc(sizeof(DirtyJob *) * (n + 1));
 
@@ -818,18 +972,18 @@ JobSyncRow(const Binding *binding, int64 job_id)
  *----------
  */
 int64
-JobFindActive(const char *vibelog_id)
+JobFindActive(const Binding *binding, const char *vibelog_id)
 {
-	Datum		args[1] = {CStringGetTextDatum(vibelog_id)};
+	Datum		args[2] = {CStringGetTextDatum(vibelog_id), ObjectIdGetDatum(binding->relid)};
 
 	Execute(S_FIND_ACTIVE, args, NULL);
 	return FirstInt();
 }
 
 int64
-JobFindLatest(const char *vibelog_id)
+JobFindLatest(const Binding *binding, const char *vibelog_id)
 {
-	Datum		args[1] = {CStringGetTextDatum(vibelog_id)};
+	Datum		args[2] = {CStringGetTextDatum(vibelog_id), ObjectIdGetDatum(binding->relid)};
 
 	Execute(S_FIND_LATEST, args, NULL);
 	return FirstInt();
@@ -839,13 +993,11 @@ int64
 JobInsert(const Binding *binding, const char *vibelog_id, const char *state,
 		  const char *input, const char *user, int64 *lease)
 {
-	Datum		args[6];
-	char		nulls[] = "      ";
-	TimestampTz due = GetCurrentTimestamp();
+	Datum		args[8];
+	char		nulls[] = "        ";
+	TimestampTz now = GetCurrentTimestamp();
+	bool		sending = (strcmp(state, "submitting") == 0);
 
-	/* one that is sent right now is its sender's until well after the timeout */
-	if (strcmp(state, "submitting") == 0)
-		due = TimestampTzPlusMilliseconds(due, vv_submit_timeout + 60000);
 	args[0] = CStringGetTextDatum(vibelog_id);
 	args[1] = CStringGetTextDatum(state);
 	args[2] = CStringGetTextDatum(binding->model);
@@ -853,7 +1005,12 @@ JobInsert(const Binding *binding, const char *vibelog_id, const char *state,
 	args[4] = user ? CStringGetTextDatum(user) : (Datum) 0;
 	if (user == NULL)
 		nulls[4] = 'n';
-	args[5] = TimestampTzGetDatum(due);
+	/* one that is sent right now is its sender's until well after the timeout */
+	args[5] = TimestampTzGetDatum(sending ? TimestampTzPlusMilliseconds(now, vv_submit_timeout + 60000) : now);
+	args[6] = ObjectIdGetDatum(binding->relid);
+	args[7] = TimestampTzGetDatum(now);
+	if (!sending)
+		nulls[7] = 'n';
 	if (Execute(S_INSERT, args, nulls) == 0)
 		return 0;
 	*lease = GetInt(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, 0);
@@ -864,7 +1021,7 @@ int
 JobClaim(JobKind kind, int max, TimestampTz due_before, int lease_ms,
 		 MemoryContext mcxt, Job **jobs)
 {
-	static const StatementId claims[] = {S_CLAIM_SUBMIT, S_CLAIM_POLL, S_CLAIM_COPY};
+	static const StatementId claims[] = {S_CLAIM_SUBMIT, S_CLAIM_RECONCILE, S_CLAIM_POLL, S_CLAIM_COPY};
 	Datum		args[3];
 	int			n;
 
@@ -965,6 +1122,19 @@ LogUpdate(const JobUpdate *update)
 					update->error ? ": " : "", update->error ? update->error : "")));
 }
 
+/* a new attempt, paid for anew: only where fal's error type says that this helps */
+static void
+StartAgain(const JobUpdate *update)
+{
+	Datum		args[2];
+
+	args[0] = Int64GetDatum(update->job_id);
+	args[1] = TimestampTzGetDatum(TimestampTzPlusMilliseconds(GetCurrentTimestamp(), vv_backoff_base));
+	if (Execute(S_AGAIN, args, NULL) == 1)
+		ereport(LOG,
+				(errmsg("vibevideo job %lld: failed, starting a new attempt", (long long) update->job_id)));
+}
+
 int
 JobRecord(const JobUpdate *updates, int n, bool *recorded)
 {
@@ -972,6 +1142,7 @@ JobRecord(const JobUpdate *updates, int n, bool *recorded)
 		TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT8OID, INT8OID, InvalidOid, BYTEAOID};
 	ArrayColumn columns[lengthof(types)];
 	Datum		args[lengthof(types)];
+	bool		again = false;
 	int			done;
 
 	if (n == 0)
@@ -1012,10 +1183,62 @@ JobRecord(const JobUpdate *updates, int n, bool *recorded)
 		int64		index = GetInt(SPI_tuptable->vals[r], SPI_tuptable->tupdesc, 1, 0) - 1;
 
 		LogUpdate(&updates[index]);
+		again |= updates[index].again;
 		if (recorded)
 			recorded[index] = true;
 	}
+	/* SPI_tuptable is needed above: only now may other statements run */
+	for (int i = 0; again && i < n; i++)
+		if (updates[i].again)
+			StartAgain(&updates[i]);
 	return done;
+}
+
+bool
+JobSettle(const Binding *binding, const JournalEntry *entry)
+{
+	Datum		args[8];
+	char		nulls[] = "        ";
+
+	args[0] = Int64GetDatum(entry->job_id);
+	args[1] = ObjectIdGetDatum(binding->relid);
+	if (!OidIsValid(binding->relid))
+		nulls[1] = 'n';
+	args[2] = CStringGetTextDatum(entry->vibelog_id);
+	args[3] = Int32GetDatum(entry->attempt);
+	args[4] = CStringGetTextDatum(entry->model);
+	args[5] = CStringGetTextDatum(entry->input);
+	args[6] = (Datum) 0;
+	if (entry->answered && entry->outcome == FAL_SUBMIT_ACCEPTED)
+		args[6] = CStringGetTextDatum(entry->request_id);
+	else
+		nulls[6] = 'n';
+	args[7] = TimestampTzGetDatum(entry->sent_at);
+	return Execute(S_SETTLE, args, nulls) == 1;
+}
+
+static Datum
+TextArray(char **texts, int n)
+{
+	ArrayColumn column = NewColumn(n);
+
+	for (int i = 0; i < n; i++)
+		PutText(column, i, texts[i]);
+	return ColumnArray(column, n, TEXTOID);
+}
+
+char *
+JobMatch(const Job *job, int n, char **request_ids, char **sent_ats, char **inputs)
+{
+	Datum		args[4];
+
+	args[0] = Int64GetDatum(job->job_id);
+	args[1] = TextArray(request_ids, n);
+	args[2] = TextArray(sent_ats, n);
+	args[3] = TextArray(inputs, n);
+	if (Execute(S_MATCH, args, NULL) == 0)
+		return NULL;
+	return KeepText(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
 }
 
 bool
@@ -1076,9 +1299,9 @@ JobCopy(const Job *job, MemoryContext mcxt)
 }
 
 TimestampTz
-JobNextDue(bool rows_too, int64 *active)
+JobNextDue(const Binding *binding, int64 *active)
 {
-	Datum		args[1] = {BoolGetDatum(rows_too)};
+	Datum		args[1] = {ObjectIdGetDatum(binding->relid)};
 
 	Execute(S_NEXT_DUE, args, NULL);
 	*active = GetInt(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, 0);
@@ -1103,6 +1326,12 @@ bool
 JobSendNow(int64 job_id)
 {
 	return Decide(S_SEND_NOW, job_id);
+}
+
+bool
+JobGiveUpUnknown(int64 job_id)
+{
+	return Decide(S_GIVE_UP_UNKNOWN, job_id);
 }
 
 bool

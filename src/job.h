@@ -26,6 +26,10 @@ typedef struct Binding
 	char	   *input_function; /* quoted, schema-qualified; NULL if none */
 	char	   *model;			/* never NULL */
 	bool		build_index;
+	bool		resting;		/* a copy of the database the jobs belong to */
+	int64		system_identifier;	/* who may act on the jobs */
+	Oid			database_oid;
+	int			timeline;
 } Binding;
 
 typedef struct Job
@@ -46,8 +50,11 @@ typedef struct Job
 	int			tries;
 	int			crashes;
 	int			attempt;
+	int			renders;
 	int			queue_position; /* -1 unknown */
+	bool		ghost;
 	TimestampTz created_at;
+	TimestampTz sent_at;		/* 0 if never */
 	TimestampTz submitted_at;	/* 0 until accepted */
 	TimestampTz cancel_requested_at;	/* 0 if not */
 } Job;
@@ -76,11 +83,13 @@ typedef struct JobUpdate
 	int64		bytes_done;
 	int64		bytes_total;
 	const unsigned char *sha256;	/* 32 bytes */
+	bool		again;			/* failed, but a new attempt shall be made */
 } JobUpdate;
 
 typedef enum JobKind
 {
 	JOB_KIND_SUBMIT,
+	JOB_KIND_RECONCILE,
 	JOB_KIND_POLL,
 	JOB_KIND_COPY
 } JobKind;
@@ -109,8 +118,8 @@ extern void JobSyncRow(const Binding *binding, int64 job_id);
  *----------
  */
 /* 0 if none is active */
-extern int64 JobFindActive(const char *vibelog_id);
-extern int64 JobFindLatest(const char *vibelog_id);
+extern int64 JobFindActive(const Binding *binding, const char *vibelog_id);
+extern int64 JobFindLatest(const Binding *binding, const char *vibelog_id);
 /* 0 if another one is active; state is pending or submitting */
 extern int64 JobInsert(const Binding *binding, const char *vibelog_id, const char *state,
 					   const char *input, const char *user, int64 *lease);
@@ -126,13 +135,21 @@ extern bool JobRecordProgress(int64 job_id, int64 lease, int64 done, int64 total
 /* submits whose sender died: nobody knows whether fal has them */
 extern int	JobExpireSubmits(TimestampTz now, bool all);
 /* when something will be due next, 0 if nothing is active; *active counts unfinished jobs */
-extern TimestampTz JobNextDue(bool rows_too, int64 *active);
+extern TimestampTz JobNextDue(const Binding *binding, int64 *active);
+/* a submit whose transaction is over: if its row is missing it was rolled back, and becomes a ghost */
+struct JournalEntry;
+extern bool JobSettle(const Binding *binding, const struct JournalEntry *entry);
+/* the request in fal's list that is this job's, NULL if none; adopted ones don't count */
+extern char *JobMatch(const Job *job, int n, char **request_ids, char **sent_ats, char **inputs);
+/* may this database act on its jobs?  Follows a promotion, notices a copy. */
+extern bool JobMayAct(Binding *binding);
 /* jobs still leased at a worker's start: the one before crashed on them */
 extern void JobRecoverLeases(void);
 extern Job *JobCopy(const Job *job, MemoryContext mcxt);
 /* decisions of people; false: nothing to decide any more */
 extern bool JobRequestCancel(int64 job_id);
 extern bool JobSendNow(int64 job_id);
+extern bool JobGiveUpUnknown(int64 job_id);
 extern bool JobCopyAgain(int64 job_id);
 extern int64 JobPrune(int max);
 /* vibevideo.video of a job, in the current memory context */

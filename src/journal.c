@@ -440,8 +440,8 @@ JournalForget(void)
 		{
 			if (owner_is_gone)
 				(void) unlink(file->path);
-			else if (file->size > 0)
-				(void) truncate(file->path, 0);
+			else if (file->size > 0 && truncate(file->path, 0) != 0)
+				elog(LOG, "could not truncate \"%s\": %m", file->path);
 		}
 		LWLockRelease(ShmemJournalLock());
 	}

@@ -53,6 +53,7 @@ static bool
 Ask(HttpEngine *engine, Task *task, FalCall call, const char *key)
 {
 	task->call = call;
+	ShmemServiceStart(SERVICE_FAL);
 	task->http = CallFal(engine, call, key, task->job->model, task->job->request_id,
 						 vv_poll_timeout, task);
 	if (task->http == NULL)
@@ -125,7 +126,11 @@ AfterResult(Task *task, const HttpReply *reply)
 	switch (result->outcome)
 	{
 		case FAL_RESULT_VIDEO:
-			TaskAdvance(task, "processing", 0);
+			/* nobody's: the operator can fetch it, and sees that it was paid for */
+			if (task->job->ghost)
+				TaskFail(task, "orphaned", "its transaction was rolled back, but fal.ai had finished the video before the cancel");
+			else
+				TaskAdvance(task, "processing", 0);
 			task->update.media_url = result->url;
 			task->update.media_type = result->content_type[0] ? result->content_type : NULL;
 			task->update.bytes_total = result->file_size;
@@ -134,7 +139,7 @@ AfterResult(Task *task, const HttpReply *reply)
 			KeepPolling(task, task->job->state, task->job->queue_position);
 			break;
 		case FAL_RESULT_FAILED:
-			TaskFail(task, result->error.type, result->error.message);
+			TaskFailAtFal(task, &result->error);
 			break;
 		case FAL_RESULT_GONE:
 			TaskRetry(task, GONE_LIMIT, result->error.type, result->error.message, -1);
@@ -180,6 +185,7 @@ PollAdvance(HttpEngine *engine, Task *task, HttpRequest *request, const char *ke
 	bool		over = true;
 
 	task->http = NULL;
+	task->excused = ShmemServiceReport(SERVICE_FAL, reply);
 	switch (task->call)
 	{
 		case FAL_CALL_STATUS:
@@ -281,7 +287,7 @@ PollDue(const Binding *binding, int32 counts[4])
 
 	if (!SecretRead(SECRET_FAL, key, sizeof(key), NULL))
 		return;					/* check_config tells; a cron job need not fail each time */
-	pass.ntasks = JobClaim(JOB_KIND_POLL, vv_poll_batch_size, GetCurrentTimestamp(), PollLeaseMs(), mcxt, jobs);
+	pass.ntasks = JobClaim(JOB_KIND_POLL, ShmemServiceAllows(SERVICE_FAL, vv_poll_batch_size), GetCurrentTimestamp(), PollLeaseMs(), mcxt, jobs);
 	pass.tasks = palloc(sizeof(Task *) * (pass.ntasks + 1));
 	for (int i = 0; i < pass.ntasks; i++)
 		pass.tasks[i] = TaskCreate(TASK_POLL, jobs[i], mcxt);
@@ -319,14 +325,15 @@ vibevideo_poll(PG_FUNCTION_ARGS)
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "vibevideo: return type must be a row type");
 	desc = BlessTupleDesc(desc);
+	PreventCommandDuringRecovery("vibevideo_poll()");
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "vibevideo: SPI_connect failed");
-	if (JobLoadBinding(&binding))
+	if (JobLoadBinding(&binding) && JobMayAct(&binding))
 	{
 		PollDue(&binding, counts);
 		ShmemNotePoll(MyDatabaseId);
 		/* finished videos want copying, and a worker that is gone is started again */
-		(void) JobNextDue(true, &active);
+		(void) JobNextDue(&binding, &active);
 		if (active > 0)
 			ShmemWakeAtCommit();
 	}

@@ -6,6 +6,7 @@
  */
 #include "postgres.h"
 
+#include "access/xlog.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -21,6 +22,7 @@
 
 PG_FUNCTION_INFO_V1(vibevideo_wake);
 PG_FUNCTION_INFO_V1(vibevideo_worker_info);
+PG_FUNCTION_INFO_V1(vibevideo_identity);
 PG_FUNCTION_INFO_V1(vibevideo_probe);
 
 /* no request has this id: a good key gets "not found", a bad one "unauthorized" */
@@ -72,6 +74,20 @@ vibevideo_worker_info(PG_FUNCTION_ARGS)
 		values[5] = Int64GetDatum((int64) slot.failures);
 		nulls[4] = nulls[5] = false;
 	}
+	PG_RETURN_DATUM(MakeRow(fcinfo, values, nulls));
+}
+
+Datum
+vibevideo_identity(PG_FUNCTION_ARGS)
+{
+	Datum		values[3];
+	bool		nulls[3] = {false};
+
+	values[0] = Int64GetDatum((int64) GetSystemIdentifier());
+	values[1] = ObjectIdGetDatum(MyDatabaseId);
+	/* a standby follows its primary's: it has none of its own */
+	nulls[2] = RecoveryInProgress();
+	values[2] = Int32GetDatum(nulls[2] ? 0 : (int32) GetWALInsertionTimeLine());
 	PG_RETURN_DATUM(MakeRow(fcinfo, values, nulls));
 }
 

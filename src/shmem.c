@@ -7,6 +7,8 @@
  */
 #include "postgres.h"
 
+#include <sys/stat.h>
+
 #include "access/xact.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
@@ -26,6 +28,7 @@ typedef struct SharedState
 	LWLock	   *lock;			/* of this table */
 	LWLock	   *journal_lock;	/* see journal.c */
 	int			launcher_pid;
+	bool		started_as_standby;
 	int			nslots;
 	DatabaseSlot slots[FLEXIBLE_ARRAY_MEMBER];
 } SharedState;
@@ -68,7 +71,13 @@ StartupShmem(void)
 	}
 	LWLockRelease(AddinShmemInitLock);
 	if (!found)
+	{
+		struct stat st;
+
+		/* promotion removes the file, a restart after it finds none */
+		shared->started_as_standby = (stat("standby.signal", &st) == 0);
 		JournalMakeDirectory();
+	}
 }
 
 void
@@ -348,6 +357,78 @@ ShmemDatabases(Oid *dboids, int max)
 			dboids[n++] = shared->slots[i].dboid;
 	LWLockRelease(shared->lock);
 	return n;
+}
+
+bool
+ShmemStartedAsStandby(void)
+{
+	return shared->started_as_standby;
+}
+
+static int64
+NowMs(void)
+{
+	return (int64) GetCurrentTimestamp() / 1000;
+}
+
+int
+ShmemServiceAllows(Service service, int wanted)
+{
+	DatabaseSlot *slot;
+
+	LWLockAcquire(shared->lock, LW_SHARED);
+	slot = FindSlot(MyDatabaseId);
+	if (slot)
+		wanted = BreakerAllows(&slot->breakers[service], NowMs(), wanted);
+	LWLockRelease(shared->lock);
+	return wanted;
+}
+
+void
+ShmemServiceStart(Service service)
+{
+	DatabaseSlot *slot;
+
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	slot = ClaimSlot(MyDatabaseId);
+	if (slot)
+		BreakerNoteStart(&slot->breakers[service], NowMs());
+	LWLockRelease(shared->lock);
+}
+
+/* A service is down when it cannot be reached, or when only a gateway answers. */
+static bool
+IsOutage(const HttpReply *reply)
+{
+	if (reply->outcome == HTTP_CANCELLED || reply->outcome == HTTP_FORBIDDEN || reply->outcome == HTTP_TOO_LARGE)
+		return false;
+	if (reply->outcome != HTTP_ANSWERED)
+		return true;
+	return reply->status >= 502 && reply->status <= 504 &&
+		reply->fal_request_id[0] == '\0' && reply->fal_error_type[0] == '\0';
+}
+
+bool
+ShmemServiceReport(Service service, const HttpReply *reply)
+{
+	static const char *const names[] = {"fal.ai", "Storage"};
+	DatabaseSlot *slot;
+	bool		was_open = false;
+	bool		open = false;
+
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	slot = ClaimSlot(MyDatabaseId);
+	if (slot)
+	{
+		was_open = (slot->breakers[service].until != 0);
+		open = BreakerReport(&slot->breakers[service], !IsOutage(reply), NowMs());
+	}
+	LWLockRelease(shared->lock);
+	if (open != was_open)
+		ereport(LOG,
+				(errmsg(open ? "vibevideo takes %s to be down: jobs wait" : "vibevideo can reach %s again",
+						names[service])));
+	return open;
 }
 
 static bool wake_pending = false;

@@ -10,6 +10,15 @@
 #include "datatype/timestamp.h"
 #include "storage/lwlock.h"
 
+#include "breaker.h"
+#include "reply.h"
+
+typedef enum Service
+{
+	SERVICE_FAL,
+	SERVICE_STORAGE
+} Service;
+
 /* One database; a slot is free while dboid is InvalidOid. */
 typedef struct DatabaseSlot
 {
@@ -24,6 +33,7 @@ typedef struct DatabaseSlot
 	TimestampTz last_poll_at;	/* last vibevideo_poll() by somebody else than the worker */
 	uint64		starts;
 	uint64		failures;
+	Breaker		breakers[2];	/* by Service */
 } DatabaseSlot;
 
 extern void ShmemInit(void);
@@ -35,6 +45,15 @@ extern void ShmemWakeAtCommit(void);
 /* vibevideo_poll() was here: the worker leaves the rhythm to it for a while */
 extern void ShmemNotePoll(Oid dboid);
 extern bool ShmemReadSlot(Oid dboid, DatabaseSlot *copy);
+
+/* circuit breakers, shared by backends and the worker of a database */
+extern int	ShmemServiceAllows(Service service, int wanted);
+extern void ShmemServiceStart(Service service);
+/* true if the service is (now) taken to be down: no attempt should be counted */
+extern bool ShmemServiceReport(Service service, const HttpReply *reply);
+
+/* was this server started as a standby? */
+extern bool ShmemStartedAsStandby(void);
 
 /* the worker */
 extern void ShmemWorkerAttach(Oid dboid);	/* FATAL if another one is there */

@@ -22,6 +22,7 @@
 #include "call.h"
 #include "guc.h"
 #include "job.h"
+#include "journal.h"
 #include "publicapi.h"
 #include "secret.h"
 #include "shmem.h"
@@ -38,6 +39,7 @@ PG_FUNCTION_INFO_V1(vibevideo_status);
 bool
 SubmitStart(HttpEngine *engine, Task *task, const char *key)
 {
+	ShmemServiceStart(SERVICE_FAL);
 	task->http = CallFalSubmit(engine, key, task->job->model, task->job->input, task);
 	if (task->http == NULL)
 		TaskFail(task, "bad_request",
@@ -51,6 +53,8 @@ SubmitFinish(Task *task, HttpRequest *request)
 	FalSubmit  *answer = MemoryContextAlloc(task->mcxt, sizeof(FalSubmit));
 
 	FalJudgeSubmit(HttpReplyOf(request), time(NULL), answer);
+	task->excused = ShmemServiceReport(SERVICE_FAL, HttpReplyOf(request));
+	task->submit = answer->outcome;
 	HttpFree(request);
 	task->http = NULL;
 	switch (answer->outcome)
@@ -69,7 +73,7 @@ SubmitFinish(Task *task, HttpRequest *request)
 			TaskFail(task, answer->error.type, answer->error.message);
 			break;
 		case FAL_SUBMIT_UNKNOWN:
-			TaskAdvance(task, "submit_unknown", 0);
+			TaskAdvance(task, "submit_unknown", 1000);
 			task->update.error_code = answer->error.type;
 			task->update.error = answer->error.message;
 			break;
@@ -89,7 +93,7 @@ static int64
 FindOrInsert(const Binding *binding, const char *vibelog_id, const char *state,
 			 bool *is_new)
 {
-	int64		job_id = JobFindActive(vibelog_id);
+	int64		job_id = JobFindActive(binding, vibelog_id);
 	int64		lease;
 	char	   *input;
 
@@ -101,7 +105,7 @@ FindOrInsert(const Binding *binding, const char *vibelog_id, const char *state,
 	*is_new = (job_id != 0);
 	/* somebody was faster: the unique index made us wait for its commit */
 	if (job_id == 0)
-		job_id = JobFindActive(vibelog_id);
+		job_id = JobFindActive(binding, vibelog_id);
 	if (job_id == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
@@ -132,6 +136,8 @@ PostNow(const Binding *binding, int64 job_id, const char *key)
 	Task	   *task = TaskCreate(TASK_SUBMIT, JobRead(job_id, mcxt), mcxt);
 	const char *state;
 
+	/* from here on a rollback does not undo what happens: the journal knows */
+	JournalIntent(task->job);
 	if (SubmitStart(engine, task, key))
 	{
 		HttpRequest *request = task->http;
@@ -139,6 +145,9 @@ PostNow(const Binding *binding, int64 job_id, const char *key)
 		HttpFinish(engine, request);
 		SubmitFinish(task, request);
 	}
+	else
+		task->submit = FAL_SUBMIT_REFUSED;
+	JournalAnswer(task->job, task->submit, task->update.request_id);
 	if (JobRecord(&task->update, 1, NULL) != 1)
 		elog(ERROR, "vibevideo: job %lld was taken over while it was sent", (long long) job_id);
 	state = pstrdup(task->update.state);
@@ -155,26 +164,28 @@ Datum
 vibevideo_submit(PG_FUNCTION_ARGS)
 {
 	char	   *vibelog_id = ApiKeyArgument(fcinfo);
+	char		key[SECRET_SIZE];
 	Binding		binding;
 	int64		job_id;
 	bool		is_new;
+	bool		send_now;
 	Datum		video;
 
 	ApiBegin(&binding, vibelog_id, true);
-	job_id = FindOrInsert(&binding, vibelog_id, "submitting", &is_new);
+	ReadFalKey(key);
+	/* while fal is down the worker sends it later: no caller waits for a timeout */
+	send_now = (ShmemServiceAllows(SERVICE_FAL, 1) > 0);
+	job_id = FindOrInsert(&binding, vibelog_id, send_now ? "submitting" : "pending", &is_new);
 	ApiSetHttpStatus("202");
 	if (is_new)
 	{
-		char		key[SECRET_SIZE];
-		const char *state;
-
-		ReadFalKey(key);
-		state = PostNow(&binding, job_id, key);
-		SecretWipe(key, sizeof(key));
-		if (strcmp(state, "failed") == 0)
+		if (!send_now)
+			JobSyncRow(&binding, job_id);
+		else if (strcmp(PostNow(&binding, job_id, key), "failed") == 0)
 			ApiSetHttpStatus("502");
 		ShmemWakeAtCommit();
 	}
+	SecretWipe(key, sizeof(key));
 	video = JobDescribe(job_id);
 	SPI_finish();
 	PG_RETURN_DATUM(video);
@@ -251,7 +262,7 @@ vibevideo_status(PG_FUNCTION_ARGS)
 	Datum		video;
 
 	ApiBegin(&binding, vibelog_id, false);
-	job_id = JobFindLatest(vibelog_id);
+	job_id = JobFindLatest(&binding, vibelog_id);
 	video = job_id ? JobDescribe(job_id) : JobDescribeNone(vibelog_id);
 	SPI_finish();
 	PG_RETURN_DATUM(video);

@@ -85,12 +85,20 @@ TaskFail(Task *task, const char *code, const char *error)
 }
 
 void
+TaskFailAtFal(Task *task, const FalError *error)
+{
+	TaskFail(task, error->type, error->message);
+	task->update.again = !task->job->ghost && task->job->cancel_requested_at == 0 &&
+		task->job->renders < vv_max_renders && FalErrorAllowsNewAttempt(error);
+}
+
+void
 TaskRetry(Task *task, int limit, const char *code, const char *error, int retry_after)
 {
-	int			tries = task->job->tries + 1;
+	int			tries = task->job->tries + (task->excused ? 0 : 1);
 	JobUpdate  *update;
 
-	if (limit > 0 && tries >= limit)
+	if (limit > 0 && tries >= limit && !task->excused)
 	{
 		TaskFail(task, code, error);
 		task->update.tries = tries;
@@ -102,7 +110,7 @@ TaskRetry(Task *task, int limit, const char *code, const char *error, int retry_
 	update->queue_position = task->job->queue_position;
 	update->error_code = MemoryContextStrdup(task->mcxt, code);
 	update->error = MemoryContextStrdup(task->mcxt, error);
-	update->next_at = InMs(BackoffMs(tries, vv_backoff_base, (int64) vv_backoff_max * 1000,
+	update->next_at = InMs(BackoffMs(Max(tries, 1), vv_backoff_base, (int64) vv_backoff_max * 1000,
 									 retry_after < 0 ? -1 : (int64) retry_after * 1000, TaskChance()));
 }
 

@@ -12,6 +12,7 @@
 typedef enum TaskKind
 {
 	TASK_SUBMIT,
+	TASK_RECONCILE,
 	TASK_POLL,
 	TASK_COPY
 } TaskKind;
@@ -22,12 +23,16 @@ typedef struct Task
 {
 	TaskKind	kind;
 	FalCall		call;			/* TASK_POLL: what was asked */
+	FalSubmitOutcome submit;	/* TASK_SUBMIT: what it came to */
 	Job		   *job;
 	MemoryContext mcxt;			/* holds the task, its job and its update's texts */
 	HttpRequest *http;			/* NULL between requests and in copies */
 	bool		has_status_error;
 	FalError	status_error;	/* what a COMPLETED status carried */
+	bool		excused;		/* the service is down: this try does not count */
 	Copy	   *copy;			/* TASK_COPY */
+	struct Listing *listing;	/* TASK_RECONCILE */
+	bool		undecided;		/* ... read: ReconcileDecide makes the update */
 	JobUpdate	update;			/* filled in when the task is done */
 } Task;
 
@@ -43,6 +48,8 @@ extern void TaskFree(Task *task);
 extern JobUpdate *TaskUpdate(Task *task, const char *state);	/* no error, not due */
 extern void TaskAdvance(Task *task, const char *state, int64 wait_ms);
 extern void TaskFail(Task *task, const char *code, const char *error);
+/* the same, but a new attempt is made if fal's error allows it and attempts are left */
+extern void TaskFailAtFal(Task *task, const FalError *error);
 /* try again after a backoff; limit 0: for as long as the job may live, else max_attempts-like */
 extern void TaskRetry(Task *task, int limit, const char *code, const char *error, int retry_after);
 /* give the claim back untouched */

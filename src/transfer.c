@@ -22,6 +22,7 @@
 #include "guc.h"
 #include "hosts.h"
 #include "secret.h"
+#include "shmem.h"
 #include "storage.h"
 #include "transfer.h"
 
@@ -353,6 +354,7 @@ StartUpload(HttpEngine *engine, Task *task)
 	spec.source_size = copy->total;
 	spec.stream_arg = copy;
 	spec.owner = task;
+	ShmemServiceStart(SERVICE_STORAGE);
 	copy->put = HttpStart(engine, &spec);
 	SecretWipe(bearer, sizeof(bearer));
 	SecretWipe(apikey, sizeof(apikey));
@@ -430,6 +432,7 @@ AfterUpload(HttpEngine *engine, Task *task, HttpRequest *request)
 	StorageReply answer;
 
 	StorageJudgeUpload(HttpReplyOf(request), &answer);
+	task->excused = ShmemServiceReport(SERVICE_STORAGE, HttpReplyOf(request));
 	HttpFree(request);
 	copy->put = NULL;
 	switch (answer.outcome)

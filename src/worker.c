@@ -37,7 +37,9 @@
 #include "http.h"
 #include "index.h"
 #include "job.h"
+#include "journal.h"
 #include "poll.h"
+#include "reconcile.h"
 #include "secret.h"
 #include "shmem.h"
 #include "submit.h"
@@ -52,6 +54,8 @@
 #define PRUNE_A_TURN 1000
 #define DRAIN_MS 3000			/* at shutdown, for answers to submits in the air */
 #define COPY_LEASE_MS 60000		/* renewed with each progress report */
+#define JOURNAL_MS 1000			/* a transaction with submits is still open */
+#define MAX_RECONCILES 4
 
 typedef struct Worker
 {
@@ -63,6 +67,8 @@ typedef struct Worker
 	TimestampTz look_at;
 	TimestampTz progress_at;
 	TimestampTz idle_since;		/* 0 while there is work */
+	TimestampTz prune_at;
+	bool		read_journal;	/* somebody's transaction ended */
 	bool		has_fal_key;
 	bool		has_storage_key;
 	char		fal_key[SECRET_SIZE];
@@ -184,11 +190,11 @@ LookSoon(void)
 	worker.look_at = 0;
 }
 
-/* Over: its update waits to be recorded. */
+/* Over: its update waits to be recorded, or to be decided and recorded. */
 static bool
 IsOver(const Task *task)
 {
-	return task->update.state != NULL;
+	return task->update.state != NULL || task->undecided;
 }
 
 static void
@@ -198,6 +204,9 @@ StartTask(Task *task)
 	{
 		case TASK_SUBMIT:
 			(void) SubmitStart(worker.engine, task, worker.fal_key);
+			break;
+		case TASK_RECONCILE:
+			(void) ReconcileStart(worker.engine, task, worker.fal_key);
 			break;
 		case TASK_POLL:
 			(void) PollStart(worker.engine, task, worker.fal_key);
@@ -265,10 +274,62 @@ PlanNextLook(TimestampTz now, TimestampTz due, int64 grace_ms)
 		worker.look_at = Min(latest, Max(earliest, TimestampTzPlusMilliseconds(due, grace_ms)));
 }
 
+/* What is due and there is room for, as long as its service is not down. */
+static void
+ClaimAll(TimestampTz now, int64 grace_ms)
+{
+	if (worker.has_fal_key)
+	{
+		Claim(JOB_KIND_SUBMIT, TASK_SUBMIT,
+			  ShmemServiceAllows(SERVICE_FAL, vv_max_requests - worker.count[TASK_SUBMIT]), now,
+			  vv_submit_timeout + 60000);
+		Claim(JOB_KIND_POLL, TASK_POLL,
+			  ShmemServiceAllows(SERVICE_FAL, vv_max_requests - worker.count[TASK_POLL]),
+			  TimestampTzPlusMilliseconds(now, -grace_ms), PollLeaseMs());
+		Claim(JOB_KIND_RECONCILE, TASK_RECONCILE, MAX_RECONCILES - worker.count[TASK_RECONCILE], now,
+			  PollLeaseMs());
+	}
+	Claim(JOB_KIND_COPY, TASK_COPY,
+		  ShmemServiceAllows(SERVICE_STORAGE, vv_max_transfers - worker.count[TASK_COPY]), now, COPY_LEASE_MS);
+}
+
 /*
- * One short transaction: claim what is due and there is room for, write the
- * app's rows, prune, and find out when to look again.  false: the extension
- * is gone.
+ * Submits of transactions that are over.  One whose row is missing was rolled
+ * back, or died with its session, after it was (perhaps) sent: it becomes a
+ * ghost, which the usual steps find at fal and cancel.
+ */
+static void
+SettleJournal(const Binding *binding)
+{
+	JournalEntry **entries;
+	bool		waiting;
+	int			n = JournalRead(&entries, &waiting);
+
+	for (int i = 0; i < n; i++)
+	{
+		if (entries[i]->answered && entries[i]->outcome != FAL_SUBMIT_ACCEPTED &&
+			entries[i]->outcome != FAL_SUBMIT_UNKNOWN)
+			continue;			/* fal never had it */
+		if (JobSettle(binding, entries[i]))
+			ereport(LOG,
+					(errmsg("vibevideo job %lld: its transaction was rolled back after it was sent; it will be cancelled at fal.ai",
+							(long long) entries[i]->job_id)));
+	}
+	worker.read_journal = waiting;
+}
+
+static void
+Prune(TimestampTz now)
+{
+	if (now < worker.prune_at)
+		return;
+	/* a full batch means that there is more */
+	worker.prune_at = TimestampTzPlusMilliseconds(now, JobPrune(PRUNE_A_TURN) > 0 ? 1000 : 600000);
+}
+
+/*
+ * One short transaction: settle, claim, write the app's rows, prune, and find
+ * out when to look again.  false: the extension is gone.
  */
 static bool
 Look(void)
@@ -276,10 +337,11 @@ Look(void)
 	TimestampTz now = GetCurrentTimestamp();
 	int64		grace = PollGraceMs();
 	int			first = worker.ntasks;
-	TimestampTz due;
-	int64		active;
+	TimestampTz due = 0;
+	int64		active = 0;
 	Binding		binding;
-	bool		bound;
+	bool		acting;
+	bool		settled = false;
 
 	Begin();
 	if (!ExtensionIsHere())
@@ -287,30 +349,34 @@ Look(void)
 		Commit();
 		return false;
 	}
-	bound = JobLoadBinding(&binding);
-	ReadKeys();
-	JobExpireSubmits(now, false);
-	if (worker.has_fal_key)
+	/* without a table, or in a copy of the database, the jobs rest */
+	acting = JobLoadBinding(&binding) && JobMayAct(&binding);
+	if (acting)
 	{
-		Claim(JOB_KIND_SUBMIT, TASK_SUBMIT, vv_max_requests - worker.count[TASK_SUBMIT], now,
-			  vv_submit_timeout + 60000);
-		Claim(JOB_KIND_POLL, TASK_POLL, vv_max_requests - worker.count[TASK_POLL],
-			  TimestampTzPlusMilliseconds(now, -grace), PollLeaseMs());
-	}
-	Claim(JOB_KIND_COPY, TASK_COPY, vv_max_transfers - worker.count[TASK_COPY], now, COPY_LEASE_MS);
-	if (bound)
+		ReadKeys();
+		settled = worker.read_journal;
+		if (settled)
+			SettleJournal(&binding);
+		JobExpireSubmits(now, false);
+		ClaimAll(now, grace);
 		JobSyncRows(&binding, ROWS_A_TURN);
-	JobPrune(PRUNE_A_TURN);
-	due = JobNextDue(bound, &active);
+		Prune(now);
+		due = JobNextDue(&binding, &active);
+	}
 	Commit();
+	/* what the journal said is in the table now, durably */
+	if (settled)
+		JournalForget();
 
 	PlanNextLook(now, due, grace);
+	if (acting && worker.read_journal)
+		worker.look_at = Min(worker.look_at, TimestampTzPlusMilliseconds(now, JOURNAL_MS));
 	if (active > 0 || due != 0)
 		worker.idle_since = 0;
 	else if (worker.idle_since == 0)
 		worker.idle_since = now;
 
-	if (bound && binding.build_index)
+	if (acting && binding.build_index)
 		IndexEnsure();
 	/* the claims are committed: only now may anything leave this machine */
 	for (int i = first; i < worker.ntasks; i++)
@@ -342,6 +408,9 @@ RecordOver(void)
 		Commit();
 		return false;
 	}
+	for (int i = 0; i < worker.ntasks; i++)
+		if (worker.tasks[i]->undecided)
+			ReconcileDecide(worker.tasks[i]);
 	updates = palloc(sizeof(JobUpdate) * n);
 	n = 0;
 	for (int i = 0; i < worker.ntasks; i++)
@@ -405,6 +474,9 @@ AdvanceTask(Task *task, HttpRequest *request)
 		case TASK_SUBMIT:
 			SubmitFinish(task, request);
 			break;
+		case TASK_RECONCILE:
+			(void) ReconcileAdvance(worker.engine, task, request, worker.fal_key);
+			break;
 		case TASK_POLL:
 			(void) PollAdvance(worker.engine, task, request, worker.fal_key);
 			break;
@@ -451,7 +523,8 @@ ShowActivity(void)
 		return;
 	}
 	snprintf(text, sizeof(text), "sending %d, asking about %d, copying %d",
-			 worker.count[TASK_SUBMIT], worker.count[TASK_POLL], worker.count[TASK_COPY]);
+			 worker.count[TASK_SUBMIT], worker.count[TASK_POLL] + worker.count[TASK_RECONCILE],
+			 worker.count[TASK_COPY]);
 	pgstat_report_activity(STATE_RUNNING, text);
 }
 
@@ -511,14 +584,20 @@ EndInOrder(void)
 static void
 Recover(void)
 {
+	Binding		binding;
+
 	Begin();
 	if (!ExtensionIsHere())
 	{
 		Commit();
 		Leave();
 	}
-	JobExpireSubmits(GetCurrentTimestamp(), true);
-	JobRecoverLeases();
+	if (JobLoadBinding(&binding) && JobMayAct(&binding))
+	{
+		JobExpireSubmits(GetCurrentTimestamp(), true);
+		JobRecoverLeases();
+	}
+	worker.read_journal = true;
 	ereport(LOG, (errmsg("vibevideo worker started for database \"%s\"", get_database_name(MyDatabaseId))));
 	Commit();
 }
@@ -552,7 +631,10 @@ VibevideoWorkerMain(Datum arg)
 		if (ShutdownRequestPending)
 			EndInOrder();
 		if (ShmemWorkerTurn(MyDatabaseId))
+		{
+			worker.read_journal = true;
 			LookSoon();
+		}
 		now = GetCurrentTimestamp();
 		if (now >= worker.look_at && !Look())
 			Leave();

@@ -43,7 +43,7 @@ use Time::HiRes qw(sleep time);
 
 our @EXPORT = qw(
   start_fal start_storage vibe_node create_app
-  new_row submit video status_of sql_error http_get
+  sql new_row submit video status_of sql_error http_get
   wait_for wait_for_status wait_until hurry
   background_sql job_of worker_pid log_tail has_pg_cron);
 
@@ -53,6 +53,7 @@ my $emulator_dir = dirname(__FILE__) . '/../emulator';
 my $owner = $$;
 my @emulators;
 my @nodes;
+my %sessions;
 my $http = HTTP::Tiny->new(timeout => 30, keep_alive => 0, max_redirect => 0);
 my $json = JSON::PP->new->utf8->allow_nonref->canonical;
 
@@ -65,6 +66,7 @@ END
 	{
 		local $?;
 		alarm(0);
+		%sessions = ();
 		$_->stop for @emulators;
 	}
 }
@@ -113,6 +115,7 @@ sub vibe_node
 	my $node = PostgreSQL::Test::Cluster->new($name);
 	my %conf = (
 		'shared_preload_libraries' => $options{cron} ? 'pg_cron,vibevideo' : 'vibevideo',
+		'max_connections' => 40,
 		'max_worker_processes' => 16,
 		'vibevideo.poll_interval' => '1s',
 		'vibevideo.backoff_base' => '20ms',
@@ -173,12 +176,12 @@ sub has_pg_cron
 	return -e "$sharedir/extension/pg_cron.control";
 }
 
-# The end of the server's log, for diagnostics.
+# The end of the server's log without the statements of the tests.
 sub log_tail
 {
 	my ($node, $lines) = @_;
-	my @log = split /\n/, slurp_file($node->logfile);
-	my $from = @log - ($lines || 40);
+	my @log = grep { !/LOG:  statement: / } split /\n/, slurp_file($node->logfile);
+	my $from = @log - ($lines || 25);
 
 	return join("\n", @log[ ($from < 0 ? 0 : $from) .. $#log ]);
 }
@@ -187,14 +190,45 @@ sub log_tail
 # SQL
 # ---------------------------------------------------------------------------
 
+# sql(node, statements, database) - their output, as safe_psql's, but fast: in
+# database postgres one session does them all, so that settings stay and an
+# open transaction blocks the next call.  Dies of an error.
+sub sql
+{
+	my ($node, $statements, $database) = @_;
+	my ($ok, $out) = try_sql($node, $statements, $database);
+
+	die "$statements\n$out\n" unless $ok;
+	return $out;
+}
+
+# The same without dying: (whether it went well, the output or the error).
+sub try_sql
+{
+	my ($node, $statements, $database) = @_;
+
+	if (defined $database && $database ne 'postgres')
+	{
+		my ($rc, $out, $err) = $node->psql($database, $statements);
+		return ($rc == 0, $rc == 0 ? $out : $err);
+	}
+	# a session from before the server's last restart ends without an answer
+	for my $try (1, 2)
+	{
+		$sessions{ $node->name } ||= VibeTest::Session->start($node);
+		my @answer = $sessions{ $node->name }->ask($statements);
+		return @answer if defined $answer[0];
+		delete $sessions{ $node->name };
+		return (0, $answer[1]) if $try == 2;
+	}
+}
+
 # new_row(node, prompt) - a row of the app; returns its key.
 sub new_row
 {
 	my ($node, $prompt, $database) = @_;
-	my $id = $node->safe_psql($database || 'postgres',
-		'INSERT INTO vibelogs (prompt) VALUES (' . quote_setting($prompt) . ') RETURNING id');
 
-	return (split /\n/, $id)[0];
+	return sql($node, 'INSERT INTO vibelogs (prompt) VALUES (' . quote_setting($prompt) . ') RETURNING id', $database);
 }
 
 # video(node, call) - what a public function returns, as a hash.
@@ -202,7 +236,7 @@ sub video
 {
 	my ($node, $call, $database) = @_;
 
-	return $json->decode($node->safe_psql($database || 'postgres', "SELECT row_to_json(v) FROM $call v"));
+	return $json->decode(sql($node, "SELECT row_to_json(v) FROM $call v", $database));
 }
 
 sub submit
@@ -249,13 +283,14 @@ sub background_sql
 	return $node->background_psql($database || 'postgres', on_error_stop => 0);
 }
 
-# Make everything that waits for its time due now, and wake the worker.
+# Make everything that waits for its time long due, and wake the worker.
 sub hurry
 {
 	my ($node, $database) = @_;
 
-	$node->safe_psql($database || 'postgres', <<'SQL');
-UPDATE vibevideo.job SET next_at = now() WHERE next_at > now() AND leased_by IS NULL;
+	sql($node, <<'SQL', $database);
+UPDATE vibevideo.job SET next_at = now() - interval '2 days'
+WHERE next_at > now() - interval '1 day' AND leased_by IS NULL;
 SELECT vibevideo.wake();
 SQL
 	return;
@@ -265,7 +300,7 @@ sub worker_pid
 {
 	my ($node, $database) = @_;
 
-	return $node->safe_psql('postgres',
+	return sql($node,
 		"SELECT pid FROM pg_stat_activity WHERE backend_type = 'vibevideo worker' AND datname = '"
 		  . ($database || 'postgres') . "'");
 }
@@ -278,7 +313,7 @@ sub diagnose
 {
 	my ($node, $database) = @_;
 	my ($rc, $out) = $node->psql($database || 'postgres',
-		"SELECT to_jsonb(j) - 'input' FROM vibevideo.job j ORDER BY job_id DESC LIMIT 10");
+		"SELECT jsonb_strip_nulls(to_jsonb(j) - '{input,model,priority}'::text[]) FROM vibevideo.job j ORDER BY job_id DESC LIMIT 5");
 
 	diag("newest jobs:\n" . ($out || "none, or no answer"));
 	diag("server log:\n" . log_tail($node));
@@ -315,9 +350,9 @@ sub wait_for
 	$expected = 't' unless defined $expected;
 	return wait_until(
 		sub {
-			my ($rc, $out, $err) = $node->psql($database, $sql);
-			$last = $rc == 0 ? $out : $err;
-			return 1 if $rc == 0 && (ref $expected ? $out =~ $expected : $out eq $expected);
+			my ($well, $out) = try_sql($node, $sql, $database);
+			$last = $out;
+			return 1 if $well && (ref $expected ? $out =~ $expected : $out eq $expected);
 			hurry($node, $database) if $options{hurry};
 			return 0;
 		},
@@ -340,6 +375,55 @@ sub wait_for_status
 sub http_get
 {
 	return $http->get($_[0]);
+}
+
+# ---------------------------------------------------------------------------
+# A psql that stays
+# ---------------------------------------------------------------------------
+
+package VibeTest::Session;
+
+use IPC::Open3 qw(open3);
+
+sub start
+{
+	my ($class, $node) = @_;
+	my $self = bless { n => 0 }, $class;
+
+	local $ENV{PGOPTIONS} = '-c client_min_messages=error';
+	# errors come with the output; none of them is older than the last marker
+	$self->{pid} = open3($self->{to}, $self->{from}, undef,
+		$node->installed_command('psql'), '-XAtq', '-d', $node->connstr('postgres'), '-f', '-');
+	return $self;
+}
+
+# (well or not, output); (undef, text) when the session is gone.
+sub ask
+{
+	my ($self, $statements) = @_;
+	my $mark = 'answer ' . ++$self->{n} . ' ends';
+	my $out = '';
+
+	local $SIG{PIPE} = 'IGNORE';
+	syswrite($self->{to}, "$statements\n;\n\\echo '$mark'\n");
+	while ($out !~ /^\Q$mark\E\n/m)
+	{
+		return (undef, $out) unless sysread($self->{from}, $out, 65536, length $out);
+	}
+	$out =~ s/\n?^\Q$mark\E\n//m;
+	return ($out !~ /^(?:psql:[^\n]*: )?(?:ERROR|FATAL|PANIC):  /m ? 1 : 0, $out);
+}
+
+sub DESTROY
+{
+	my ($self) = @_;
+
+	return unless $$ == $owner;
+	local ($?, $!);
+	close($self->{to});
+	close($self->{from});
+	waitpid($self->{pid}, 0);
+	return;
 }
 
 # ---------------------------------------------------------------------------

@@ -35,7 +35,7 @@ sub video_is_faithful
 	is($none->{status}, undef, 'no status before a video is asked for');
 	is($none->{message}, 'No video has been asked for', 'and the message says so');
 
-	my ($answer, $http_status) = split /\n/, $node->safe_psql('postgres', <<"SQL");
+	my ($answer, $http_status) = split /\n/, sql($node, <<"SQL");
 BEGIN;
 SELECT row_to_json(v) FROM vibevideo_submit('$id') v;
 SELECT current_setting('response.status');
@@ -52,7 +52,7 @@ SQL
 	is($video->{message}, 'Video queued, 3 ahead of you', 'and a sentence about it');
 	is($video->{video_url}, undef, 'without a URL yet');
 	ok($video->{submitted_at}, 'and when it was submitted');
-	is($node->safe_psql('postgres',
+	is(sql($node,
 			"SELECT video_generation_status, video_request_id, video_url IS NULL, video_generation_error IS NULL FROM vibelogs WHERE id = '$id'"),
 		"queued|$render->{request_id}|t|t", 'the row shows it when submit returns');
 	is($render->{endpoint}, 'fal-ai/minimax/video-01', 'the default model was asked');
@@ -65,10 +65,7 @@ SQL
 	is($again->{request_id}, $video->{request_id}, 'asking again returns the same job');
 	is($fal->ledger->{accepted}, 1, 'and does not render again');
 
-	$fal->rule('never', hold => undef);
 	$fal->command($render->{request_id}, 'start');
-	$video = status_of($node, $id);
-	$fal->ledger;
 	wait_for($node, "SELECT video_generation_status FROM vibelogs WHERE id = '$id'", qr/^(generating|processing|completed)$/,
 		'the row moves on with the job', hurry => 1);
 	wait_for_status($node, $id, 'completed');
@@ -79,7 +76,7 @@ SQL
 	is($video->{request_id}, $render->{request_id}, 'the request id stays');
 	is($video->{error}, undef, 'there is no error');
 	ok($video->{completed_at}, 'completed_at is set');
-	is($node->safe_psql('postgres',
+	is(sql($node,
 			"SELECT video_url = '$video->{video_url}', video_generated_at BETWEEN now() - interval '1 minute' AND now(), video_generation_error IS NULL FROM vibelogs WHERE id = '$id'"),
 		't|t|t', 'the row has the URL, the time and no error');
 	video_is_faithful($video, 'default model');
@@ -87,9 +84,9 @@ SQL
 	my $object = $storage->object($id);
 	is($object->{key}, "$id/$render->{request_id}.mp4", 'the object is named after row and request');
 	is($object->{uploads}, 1, 'and was uploaded once');
-	is($node->safe_psql('postgres', "SELECT encode(sha256, 'hex'), bytes_done, bytes_total FROM vibevideo.job WHERE vibelog_id = '$id'"),
+	is(sql($node, "SELECT encode(sha256, 'hex'), bytes_done, bytes_total FROM vibevideo.job WHERE vibelog_id = '$id'"),
 		"$object->{sha256}|$object->{size}|$object->{size}", 'the job knows size and hash');
-	is($node->safe_psql('postgres', "SELECT status, state, model, row_dirty, row_error IS NULL, next_at IS NULL FROM vibevideo.jobs WHERE vibelog_id = '$id'"),
+	is(sql($node, "SELECT status, state, model, row_dirty, row_error IS NULL, next_at IS NULL FROM vibevideo.jobs WHERE vibelog_id = '$id'"),
 		'completed|completed|fal-ai/minimax/video-01|f|t|t', 'view vibevideo.jobs shows a job at rest');
 }
 
@@ -97,39 +94,24 @@ SQL
 {
 	my $id = new_row($node, 'all statuses');
 
-	$node->safe_psql('postgres', <<'SQL');
+	sql($node, <<'SQL');
 CREATE TABLE seen (n serial, status text);
 CREATE FUNCTION note_status() RETURNS trigger LANGUAGE plpgsql AS
 'BEGIN INSERT INTO seen (status) VALUES (NEW.video_generation_status); RETURN NEW; END';
 CREATE TRIGGER note_status AFTER UPDATE ON vibelogs FOR EACH ROW
 	WHEN (NEW.prompt = 'all statuses') EXECUTE FUNCTION note_status();
 SQL
-	$fal->rule('all statuses', hold => 'queue');
+	$fal->rule('all statuses', hold => 'run', queue_ms => 0);
 	$fal->fault('media', { kind => 'slow', bytes_per_s => 200000 }, prompt => 'all statuses');
-	my $request = submit($node, $id)->{request_id};
-	wait_until(sub { hurry($node); return job_of($node, $id)->{state} eq 'queued' && $fal->call('GET', "/job/$request")->{counts}{status} > 0 },
-		'it was asked about while queued');
-	# from "queue" straight into a run that does not end by itself
-	$fal->call('POST', '/default', { run_ms => 3600000 });
-	$fal->call('POST', '/default', { run_ms => 100 });
-	$fal->command($request, 'start');
-	wait_for_status($node, $id, 'completed');
-	like($node->safe_psql('postgres', "SELECT string_agg(status, ' ' ORDER BY n) FROM seen"),
-		qr/^queued (generating )?processing completed$/, 'each status is written once, in order');
-	$node->safe_psql('postgres', 'DROP TRIGGER note_status ON vibelogs');
-}
-
-# -- a job that is seen running ---------------------------------------------------
-{
-	my $id = new_row($node, 'long run');
-
-	$fal->rule('long run', hold => 'run', queue_ms => 0);
 	my $request = submit($node, $id)->{request_id};
 	wait_for_status($node, $id, 'generating');
 	is(status_of($node, $id)->{message}, 'AI is generating', 'a running job says so');
 	is(status_of($node, $id)->{queue_position}, undef, 'and has no place in the queue');
 	$fal->command($request, 'finish');
 	wait_for_status($node, $id, 'completed');
+	is(sql($node, "SELECT string_agg(status, ' ' ORDER BY n) FROM seen"),
+		'queued generating processing completed', 'each status is written once, in order');
+	sql($node, 'DROP TRIGGER note_status ON vibelogs');
 }
 
 # -- refused before anything is sent ------------------------------------------------
@@ -137,7 +119,7 @@ SQL
 	my $before = $fal->ledger->{requests}{submit};
 	my $blank = new_row($node, " \t\n ");
 	my $long = new_row($node, 'x' x 2001);
-	my $nothing = (split /\n/, $node->safe_psql('postgres', 'INSERT INTO vibelogs DEFAULT VALUES RETURNING id'))[0];
+	my $nothing = (split /\n/, sql($node, 'INSERT INTO vibelogs DEFAULT VALUES RETURNING id'))[0];
 	my ($state, $text);
 
 	($state, $text) = sql_error($node, "SELECT vibevideo_submit('00000000-0000-0000-0000-000000000001')");
@@ -156,7 +138,7 @@ SQL
 	($state, $text) = sql_error($node, "SELECT vibevideo_status('00000000-0000-0000-0000-000000000001')");
 	is($state, 'PT404', 'the status of a row that does not exist: 404');
 	is($fal->ledger->{requests}{submit}, $before, 'nothing of this was sent');
-	is($node->safe_psql('postgres', "SELECT count(*) FROM vibevideo.job WHERE vibelog_id IN ('$blank', '$long', '$nothing')"),
+	is(sql($node, "SELECT count(*) FROM vibevideo.job WHERE vibelog_id IN ('$blank', '$long', '$nothing')"),
 		'0', 'and no job is left');
 
 	my $umlauts = new_row($node, "\xc3\xa4" x 2000);
@@ -173,28 +155,28 @@ SQL
 	like($text, qr/no fal\.ai API key is configured/, 'the message says so');
 	is(job_of_or_none($id), '0', 'and no job is left');
 
-	$node->safe_psql('postgres', 'SELECT vibevideo.detach(force => true)');
+	sql($node, 'SELECT vibevideo.detach(force => true)');
 	($state, $text) = sql_error($node, "SELECT vibevideo_submit('$id')");
 	is($state, '55000', 'no table is attached');
 	like($text, qr/HINT:  Attach the app's table with SELECT vibevideo\.attach/, 'the hint says how');
-	$node->safe_psql('postgres', "SELECT vibevideo.attach('vibelogs')");
+	sql($node, "SELECT vibevideo.attach('vibelogs')");
 }
 
 sub job_of_or_none
 {
-	return $node->safe_psql('postgres', "SELECT count(*) FROM vibevideo.job WHERE vibelog_id = '$_[0]'");
+	return sql($node, "SELECT count(*) FROM vibevideo.job WHERE vibelog_id = '$_[0]'");
 }
 
 # -- other inputs ----------------------------------------------------------------------
 {
-	$node->safe_psql('postgres',
+	sql($node,
 		"SELECT vibevideo.attach('vibelogs', image_column => 'image', model => 'fal-ai/minimax/video-01/image-to-video')");
 	my $id = new_row($node, 'with an image');
 	my ($state, $text) = sql_error($node, "SELECT vibevideo_submit('$id')");
 	is($state, '22023', 'an image model without an image');
 	is(scalar($fal->renders('with an image')), 0, 'is not asked');
 
-	$node->safe_psql('postgres', "UPDATE vibelogs SET image = 'https://example.com/a.png' WHERE id = '$id'");
+	sql($node, "UPDATE vibelogs SET image = 'https://example.com/a.png' WHERE id = '$id'");
 	submit($node, $id);
 	my ($render) = $fal->renders('with an image');
 	is($render->{endpoint}, 'fal-ai/minimax/video-01/image-to-video', 'the image model is asked');
@@ -204,7 +186,7 @@ sub job_of_or_none
 	cmp_ok($fal->call('GET', "/job/$render->{request_id}")->{counts}{status}, '>', 0, 'and followed under the app\'s path');
 }
 {
-	$node->safe_psql('postgres', <<'SQL');
+	sql($node, <<'SQL');
 CREATE FUNCTION make_input(v vibelogs) RETURNS jsonb LANGUAGE sql STABLE
 RETURN jsonb_build_object('prompt', upper(v.prompt), 'seed', 7);
 SELECT vibevideo.attach('vibelogs', model => 'acme/moving-pictures/v2/fast', input_function => 'make_input');
@@ -218,7 +200,7 @@ SQL
 	wait_for_status($node, $id, 'completed');
 	video_is_faithful(status_of($node, $id), 'custom model');
 	$fal->default(output => 'video');
-	$node->safe_psql('postgres', "SELECT vibevideo.detach()");
+	sql($node, "SELECT vibevideo.detach()");
 }
 
 # -- other keys ----------------------------------------------------------------------------
@@ -227,7 +209,7 @@ for my $type (qw(bigint integer text))
 	my $key = $type eq 'text' ? q{it's "odd"/key} : 42;
 	my $literal = $type eq 'text' ? q{'it''s "odd"/key'} : 42;
 
-	$node->safe_psql('postgres', <<"SQL");
+	sql($node, <<"SQL");
 CREATE TABLE logs_$type (nr $type PRIMARY KEY, content text);
 INSERT INTO logs_$type VALUES ($literal, 'key of type $type');
 SELECT vibevideo.attach('logs_$type');
@@ -239,24 +221,24 @@ SQL
 	video_is_faithful($video, "$type key");
 	my ($state) = sql_error($node, 'SELECT vibevideo_submit(' . ($type eq 'text' ? q{'none'} : 43) . ')');
 	is($state, 'PT404', "$type key: a row that does not exist");
-	$node->safe_psql('postgres', "SELECT vibevideo.detach(); DELETE FROM vibevideo.job");
+	sql($node, "SELECT vibevideo.detach(); DELETE FROM vibevideo.job");
 }
 
 # -- many rows -----------------------------------------------------------------------------
 {
-	$node->safe_psql('postgres', "SELECT vibevideo.attach('vibelogs')");
-	my $ids = $node->safe_psql('postgres',
+	sql($node, "SELECT vibevideo.attach('vibelogs')");
+	my $ids = sql($node,
 		"WITH new AS (INSERT INTO vibelogs (prompt) SELECT 'one of many ' || n FROM generate_series(1, 20) n RETURNING id) SELECT array_agg(id) FROM new");
-	is($node->safe_psql('postgres', "SELECT count(*), count(DISTINCT vibelog_id), min(status), max(message) FROM vibevideo_submit_batch('$ids')"),
+	is(sql($node, "SELECT count(*), count(DISTINCT vibelog_id), min(status), max(message) FROM vibevideo_submit_batch('$ids')"),
 		'20|20|queued|Waiting to be sent', 'a batch only takes notes');
 	wait_for($node, "SELECT count(*) FROM vibelogs WHERE prompt LIKE 'one of many%' AND video_generation_status = 'completed'",
 		'20', 'the worker makes them all', hurry => 1);
 	my %renders;
 	$renders{ $_->{input}{prompt} }++ for @{ $fal->ledger->{jobs} };
 	is_deeply([ grep { $_ ne 1 } values %renders ], [], 'no prompt of this file was rendered twice');
-	my %urls = map { $_ => 1 } split /\n/, $node->safe_psql('postgres', 'SELECT video_url FROM vibelogs WHERE video_url IS NOT NULL');
+	my %urls = map { $_ => 1 } split /\n/, sql($node, 'SELECT video_url FROM vibelogs WHERE video_url IS NOT NULL');
 	is(scalar(keys %urls),
-		$node->safe_psql('postgres', "SELECT count(*) FROM vibelogs WHERE video_generation_status = 'completed'"),
+		sql($node, "SELECT count(*) FROM vibelogs WHERE video_generation_status = 'completed'"),
 		'each row has a URL of its own');
 }
 

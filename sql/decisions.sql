@@ -1,0 +1,120 @@
+/* sql/decisions.sql: what an operator decides about jobs */
+
+/*
+ * vibevideo.resolve(job, verdict) - settles a submit whose answer was lost.
+ *
+ * job: job_id of a job in state submit_unknown (view vibevideo.jobs).
+ * verdict: the request id that fal's dashboard shows for it, or 'not_sent' to
+ * say that fal has no such request; it is sent again then.
+ * Returns the job as vibevideo.video.  Errors: PT404 no such job, PT409 it is
+ * not in doubt, or another job has that request id; 22023 not an id.
+ * Owner only.
+ */
+CREATE FUNCTION vibevideo.resolve(job bigint, verdict text)
+RETURNS vibevideo.video LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	j vibevideo.job;
+BEGIN
+	SELECT x.* INTO j FROM vibevideo.job x WHERE x.job_id = resolve.job FOR UPDATE;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION USING ERRCODE = 'PT404', MESSAGE = format('there is no job %s', job);
+	END IF;
+	IF j.state <> 'submit_unknown' THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'PT409',
+			MESSAGE = format('job %s is not in doubt: it is %s', job, j.state),
+			HINT = 'Only a job in state submit_unknown can be resolved.';
+	END IF;
+	IF verdict IS NULL OR verdict !~ '^[A-Za-z0-9_-]{1,128}$' THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_parameter_value',
+			MESSAGE = 'the verdict must be fal''s request id or not_sent';
+	END IF;
+	IF verdict <> 'not_sent' AND EXISTS (SELECT FROM vibevideo.job x WHERE x.request_id = verdict) THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'PT409',
+			MESSAGE = format('another job has request id %s', verdict);
+	END IF;
+
+	UPDATE vibevideo.job x SET
+		state = CASE verdict WHEN 'not_sent' THEN 'pending' ELSE 'queued' END,
+		request_id = nullif(verdict, 'not_sent'),
+		submitted_at = CASE WHEN verdict <> 'not_sent' THEN coalesce(x.sent_at, now()) END,
+		next_at = now(), tries = 0, error_code = NULL, error = NULL,
+		lease = nextval('vibevideo.lease_seq'), leased_by = NULL
+	WHERE x.job_id = resolve.job
+	RETURNING x.* INTO j;
+	PERFORM vibevideo.wake();
+	RETURN vibevideo.describe(j);
+END
+$$;
+COMMENT ON FUNCTION vibevideo.resolve(bigint, text) IS
+	'settles a job in state submit_unknown by fal''s request id or ''not_sent''; PT404, PT409, 22023; owner only';
+
+/*
+ * vibevideo.redrive(error_code, since, most) - tries failed jobs again.
+ *
+ * error_code: only these, NULL for all.  since: only those that failed since.
+ * most: at most so many, the oldest first.
+ * A video that was rendered is only copied again; everything else is a new
+ * attempt, and paid for as such.  Rows that have a newer job are left alone.
+ * Returns how many jobs were started.  Owner only.
+ */
+CREATE FUNCTION vibevideo.redrive(error_code text DEFAULT NULL, since interval DEFAULT '1 day', most int DEFAULT 100)
+RETURNS int LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	j vibevideo.job;
+	started int = 0;
+BEGIN
+	FOR j IN
+		SELECT x.* FROM vibevideo.job x
+		WHERE x.state = 'failed' AND NOT x.ghost AND x.completed_at > now() - since
+		  AND (redrive.error_code IS NULL OR x.error_code = redrive.error_code)
+		  AND NOT EXISTS (SELECT FROM vibevideo.job n
+						  WHERE n.relation = x.relation AND n.vibelog_id = x.vibelog_id AND NOT n.ghost AND n.job_id > x.job_id)
+		ORDER BY x.completed_at LIMIT most
+		FOR UPDATE OF x SKIP LOCKED
+	LOOP
+		IF j.media_url IS NOT NULL THEN
+			UPDATE vibevideo.job x SET state = 'processing', next_at = now(), tries = 0, crashes = 0,
+				completed_at = NULL, error_code = NULL, error = NULL
+			WHERE x.job_id = j.job_id;
+		ELSE
+			INSERT INTO vibevideo.job (relation, vibelog_id, state, model, input, requested_by, priority, attempt)
+			VALUES (j.relation, j.vibelog_id, 'pending', j.model, j.input, j.requested_by, j.priority, j.attempt + 1)
+			ON CONFLICT DO NOTHING;
+		END IF;
+		started = started + 1;
+	END LOOP;
+	PERFORM vibevideo.wake();
+	RETURN started;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.redrive(text, interval, int) IS
+	'tries failed jobs again, copies without a new render where one exists; returns how many; owner only';
+
+/*
+ * vibevideo.resume() - says that this database may act on its jobs.
+ *
+ * A database that was restored or copied holds jobs that the original works
+ * on too; until this call nothing is sent from here.  Call it on the one that
+ * goes on.  Returns false when nothing was resting.  Owner only.
+ */
+CREATE FUNCTION vibevideo.resume()
+RETURNS boolean LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	rested boolean;
+BEGIN
+	SELECT b.resting OR (b.system_identifier, b.database_oid, b.timeline)
+		IS DISTINCT FROM (i.system_identifier, i.database_oid, i.timeline)
+	INTO rested FROM vibevideo.binding b, vibevideo.identity() i;
+	UPDATE vibevideo.binding b SET
+		resting = false, system_identifier = i.system_identifier, database_oid = i.database_oid, timeline = i.timeline
+	FROM vibevideo.identity() i
+	WHERE b.only_one;
+	PERFORM vibevideo.wake();
+	RETURN coalesce(rested, false);
+END
+$$;
+COMMENT ON FUNCTION vibevideo.resume() IS
+	'lets a restored or copied database act on its jobs; false when it was not resting; owner only';

@@ -1,0 +1,57 @@
+/*
+ * breaker.c
+ *	  Circuit breaker.
+ */
+#include "breaker.h"
+
+/* a probe that never reports must not keep it open for ever */
+#define PROBE_MS 60000
+
+int
+BreakerAllows(const Breaker *breaker, int64_t now, int wanted)
+{
+	if (breaker->until == 0)
+		return wanted;
+	if (now < breaker->until)
+		return 0;
+	return wanted < 1 ? wanted : 1;
+}
+
+void
+BreakerNoteStart(Breaker *breaker, int64_t now)
+{
+	if (breaker->until == 0)
+		return;
+	breaker->probing = true;
+	breaker->until = now + PROBE_MS;
+}
+
+bool
+BreakerReport(Breaker *breaker, bool success, int64_t now)
+{
+	if (success)
+	{
+		*breaker = (Breaker) {0};
+		return false;
+	}
+	breaker->failures++;
+	if (breaker->until != 0)
+	{
+		/* requests that were under way when it opened tell nothing new */
+		if (!breaker->probing)
+			return true;
+		breaker->delay *= 2;
+		if (breaker->delay > BREAKER_MOST_MS)
+			breaker->delay = BREAKER_MOST_MS;
+	}
+	else
+	{
+		if (breaker->failures < BREAKER_THRESHOLD)
+			return false;
+		breaker->delay = BREAKER_FIRST_MS;
+		breaker->opened_at = now;
+	}
+	breaker->probing = false;
+	breaker->until = now + breaker->delay;
+	return true;
+}

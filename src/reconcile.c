@@ -1,0 +1,205 @@
+/*
+ * reconcile.c
+ *	  Finding out what became of a submit whose answer was lost.
+ *
+ * fal has no idempotency key, but its platform API lists an account's
+ * requests with their input (fal.ai/docs: models/requests/by-endpoint).  A
+ * request that is no other job's, holds our input and was sent when we sent
+ * is ours, and is adopted.  The list may show finished requests only, so not
+ * finding it proves nothing: what happens then is a policy.
+ */
+#include "postgres.h"
+
+#include <limits.h>
+
+#include "access/xact.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+#include "utils/timestamp.h"
+
+#include "call.h"
+#include "guc.h"
+#include "reconcile.h"
+
+#define MAX_PAGES 10
+#define MAX_CANDIDATES 1000
+#define LOOK_FIRST_MS 5000
+#define LOOK_MOST_MS 300000
+
+/* What the list held, in the task's memory. */
+typedef struct Listing
+{
+	bool		complete;		/* fal answered, to the last page */
+	int			pages;
+	int			n;
+	char	   *request_ids[MAX_CANDIDATES];
+	char	   *sent_ats[MAX_CANDIDATES];
+	char	   *inputs[MAX_CANDIDATES];
+	char		trouble[300];	/* why not complete */
+} Listing;
+
+static bool
+AskPage(HttpEngine *engine, Task *task, const char *key, const char *cursor)
+{
+	TimestampTz since = task->job->sent_at ? task->job->sent_at : task->job->created_at;
+
+	task->http = CallFalList(engine, key, task->job->model,
+							 timestamptz_to_time_t(since) - 120, cursor, task);
+	return task->http != NULL;
+}
+
+bool
+ReconcileStart(HttpEngine *engine, Task *task, const char *key)
+{
+	task->listing = MemoryContextAllocZero(task->mcxt, sizeof(Listing));
+	task->undecided = true;
+	/* asking first would cost time only: the operator has decided already */
+	if (vv_unknown_policy == UNKNOWN_RESUBMIT && !task->job->ghost)
+		return false;
+	if (AskPage(engine, task, key, ""))
+	{
+		task->undecided = false;
+		return true;
+	}
+	strlcpy(task->listing->trouble, "the request could not be built: check vibevideo.fal_api_url",
+			sizeof(task->listing->trouble));
+	return false;
+}
+
+static bool
+TakeItem(const FalListItem *item, void *arg)
+{
+	Task	   *task = arg;
+	Listing    *listing = task->listing;
+	int			n = listing->n;
+	char	   *input;
+
+	if (item->input == NULL || !FalRequestIdIsValid(item->request_id) || item->sent_at[0] == '\0')
+		return true;
+	input = MemoryContextAlloc(task->mcxt, item->input_len + 1);
+	memcpy(input, item->input, item->input_len);
+	input[item->input_len] = '\0';
+	listing->request_ids[n] = MemoryContextStrdup(task->mcxt, item->request_id);
+	listing->sent_ats[n] = MemoryContextStrdup(task->mcxt, item->sent_at);
+	listing->inputs[n] = input;
+	return ++listing->n < MAX_CANDIDATES;
+}
+
+bool
+ReconcileAdvance(HttpEngine *engine, Task *task, HttpRequest *request, const char *key)
+{
+	const HttpReply *reply = HttpReplyOf(request);
+	Listing    *listing = task->listing;
+	char		cursor[512] = "";
+
+	task->http = NULL;
+	if (reply->outcome != HTTP_ANSWERED)
+		snprintf(listing->trouble, sizeof(listing->trouble), "fal.ai's request list: %s", reply->error);
+	else if (reply->status != 200)
+		snprintf(listing->trouble, sizeof(listing->trouble), "fal.ai's request list answers HTTP %d", reply->status);
+	else if (!FalReadList(reply->body, reply->body_len, TakeItem, task, cursor, sizeof(cursor)))
+		strlcpy(listing->trouble, "fal.ai's request list is not understood", sizeof(listing->trouble));
+	else
+		listing->complete = (cursor[0] == '\0');
+	listing->pages++;
+	HttpFree(request);
+	if (cursor[0] != '\0' && listing->pages < MAX_PAGES && AskPage(engine, task, key, cursor))
+		return false;
+	task->undecided = true;
+	return true;
+}
+
+/* The list's texts are foreign: what cannot be cast is no match, not our error. */
+static char *
+FindMatch(Task *task)
+{
+	Listing    *listing = task->listing;
+	MemoryContext mcxt = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	char	   *volatile found = NULL;
+
+	if (listing->n == 0)
+		return NULL;
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(mcxt);
+	PG_TRY();
+	{
+		found = JobMatch(task->job, listing->n, listing->request_ids, listing->sent_ats, listing->inputs);
+		if (found)
+			found = MemoryContextStrdup(task->mcxt, found);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(mcxt);
+		EmitErrorReport();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		found = NULL;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(mcxt);
+	CurrentResourceOwner = owner;
+	return found;
+}
+
+static void
+Adopt(Task *task, char *request_id)
+{
+	TaskAdvance(task, "queued", 0);
+	task->update.request_id = request_id;
+	ereport(LOG,
+			(errmsg("vibevideo job %lld: found its lost request at fal.ai", (long long) task->job->job_id)));
+}
+
+/* Look again, more and more rarely; the row tells why it waits. */
+static void
+LookAgain(Task *task)
+{
+	int64		wait = LOOK_FIRST_MS << Min(task->job->tries, 10);
+	JobUpdate  *update;
+
+	TaskAdvance(task, "submit_unknown", Min(wait, LOOK_MOST_MS));
+	update = &task->update;
+	update->tries = task->job->tries + 1;
+	update->error_code = task->job->error_code;
+	update->error = psprintf("%s; nothing is sent again until this is settled (vibevideo_retry or vibevideo.resolve)",
+							 task->listing->complete ? "fal.ai lists no such request yet"
+							 : task->listing->trouble[0] ? task->listing->trouble : "fal.ai's request list is too long");
+	update->error = MemoryContextStrdup(task->mcxt, update->error);
+}
+
+static void
+GiveUpAsLost(Task *task, const char *error)
+{
+	TaskFail(task, "submit_lost", error);
+	task->update.again = true;
+}
+
+void
+ReconcileDecide(Task *task)
+{
+	const Job  *job = task->job;
+	char	   *request_id = FindMatch(task);
+	bool		overdue = job->sent_at != 0 &&
+		TimestampDifferenceExceeds(job->sent_at, GetCurrentTimestamp(),
+								   (int) Min((int64) vv_unknown_after * 1000, INT_MAX));
+
+	if (request_id)
+		Adopt(task, request_id);
+	else if (overdue && task->listing->complete && (job->ghost || job->cancel_requested_at))
+	{
+		TaskUpdate(task, "cancelled");
+		task->update.error_code = "submit_lost";
+		task->update.error = "cancelled; fal.ai shows no trace of it";
+	}
+	else if (job->ghost || job->cancel_requested_at)
+		LookAgain(task);
+	else if (vv_unknown_policy == UNKNOWN_RESUBMIT)
+		GiveUpAsLost(task, "its answer was lost; sent again by vibevideo.unknown_policy = resubmit");
+	else if (vv_unknown_policy == UNKNOWN_RESUBMIT_WHEN_ABSENT && overdue && task->listing->complete)
+		GiveUpAsLost(task, "fal.ai shows no trace of it; sent again by vibevideo.unknown_policy");
+	else
+		LookAgain(task);
+	task->undecided = false;
+}

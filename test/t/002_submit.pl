@@ -1,0 +1,364 @@
+# vibevideo_submit and what fal, the network and the caller can do to it.  The
+# rule: a job that may have reached fal is never sent again without a decision.
+
+use strict;
+use warnings FATAL => 'all';
+
+use PostgreSQL::Test::Utils;
+use Socket;
+use Test::More;
+use Time::HiRes qw(time);
+use VibeTest;
+
+my $fal = start_fal();
+my $other = start_fal();
+my $storage = start_storage();
+# jobs are only asked about when a test hurries them
+my $node = vibe_node('main', fal => $fal, storage => $storage, conf => {
+	'max_connections' => 100,
+	'vibevideo.poll_interval' => '1h',
+	'vibevideo.submit_timeout' => '60s',
+	'vibevideo.max_attempts' => 1000 });
+
+sub submits
+{
+	return $fal->ledger('?jobs=0')->{requests}{submit};
+}
+
+# -- fifty callers, one render ------------------------------------------------------
+{
+	my $id = new_row($node, 'fifty callers');
+
+	$fal->rule('fifty callers', submit_ms => 300, hold => 'queue');
+	sql($node, 'CREATE TABLE answers (request_id text, status text)');
+	$node->pgbench('--no-vacuum --client=50 --transactions=1', 0, [qr{processed: 50/50}], [qr{^$}], 'fifty sessions submit one row',
+		{ '002_fifty' => "INSERT INTO answers SELECT request_id, status FROM vibevideo_submit('$id');" });
+	my @renders = $fal->renders('fifty callers');
+	is(scalar(@renders), 1, 'fal was asked once');
+	is(sql($node, 'SELECT count(*), count(DISTINCT request_id), min(request_id), min(status) FROM answers'),
+		"50|1|$renders[0]{request_id}|queued", 'and all callers got that job');
+	is(sql($node, "SELECT count(*) FROM vibevideo.job WHERE vibelog_id = '$id'"), '1', 'there is one job');
+}
+
+# -- a session keeps its connection -----------------------------------------------------
+{
+	my @ids = map { new_row($node, "kept connection $_") } 1 .. 4;
+	my $session = background_sql($node);
+
+	$fal->rule('kept connection', hold => 'queue');
+	$session->query_safe("SELECT vibevideo_submit('$ids[0]')");
+	my $before = $fal->ledger('?jobs=0')->{connections};
+	$session->query_safe("SELECT vibevideo_submit('$_')") for @ids[ 1 .. 3 ];
+	# the ledger's own call is one
+	is($fal->ledger('?jobs=0')->{connections} - $before - 1, 0, 'three more submits of a session need no new connection');
+	$session->quit;
+}
+
+# -- only rows the caller may update --------------------------------------------------------
+{
+	my ($mine, $theirs) = map { new_row($node, "by role $_") } 1 .. 2;
+	my $before = submits();
+
+	$fal->rule('by role', hold => 'queue');
+	sql($node, <<"SQL");
+CREATE ROLE authenticated;
+SELECT vibevideo.grant_api_roles();
+GRANT SELECT, UPDATE ON vibelogs TO authenticated;
+ALTER TABLE vibelogs ENABLE ROW LEVEL SECURITY;
+CREATE POLICY see ON vibelogs FOR SELECT USING (true);
+CREATE POLICY change ON vibelogs FOR UPDATE USING (id = '$mine');
+SQL
+	my $as_user = q{BEGIN; SET LOCAL request.jwt.claims = '{"sub": "user-7"}'; SET LOCAL ROLE authenticated;};
+	my ($state) = sql_error($node, "$as_user SELECT vibevideo_submit('$theirs')");
+	is($state, 'PT404', 'row-level security hides a row from submit');
+	is(submits(), $before, 'nothing is sent for it');
+	($state) = sql_error($node, "$as_user SELECT * FROM vibevideo.job");
+	is($state, '42501', 'jobs cannot be read directly');
+	is(sql($node, "$as_user SELECT status FROM vibevideo_submit('$mine'); COMMIT"), 'queued', 'a row of one\'s own can be submitted');
+	is(job_of($node, $mine)->{requested_by}, 'user-7', 'the job knows by whom');
+	is(sql($node, "$as_user SELECT status FROM vibevideo_status('$theirs'); COMMIT") || 'none', 'none', 'a row one can see has a status');
+	sql($node, 'ALTER TABLE vibelogs DISABLE ROW LEVEL SECURITY');
+}
+
+# -- the caller gives up ------------------------------------------------------------------------
+
+# Starts a submit that hangs in a session of its own; returns session and pid.
+sub start_hanging
+{
+	my ($id) = @_;
+	my $session = background_sql($node);
+	my $pid = $session->query_safe('SELECT pg_backend_pid()');
+
+	$session->query_safe("\\set VERBOSITY verbose");
+	$session->query_until(qr/begun/, "\\echo begun\nSELECT status FROM vibevideo_submit('$id');\n");
+	wait_for($node, "SELECT wait_event_type FROM pg_stat_activity WHERE pid = $pid", 'Extension', 'the call waits for fal');
+	return ($session, $pid);
+}
+
+{
+	my $id = new_row($node, 'hang: cancelled');
+
+	$fal->fault('submit', 'hang', prompt => '^hang: ', times => -1);
+	my ($session, $pid) = start_hanging($id);
+	sql($node, "SELECT pg_cancel_backend($pid)");
+	wait_for($node, "SELECT state FROM pg_stat_activity WHERE pid = $pid", qr/^idle/, 'pg_cancel_backend ends it', patience => 5);
+	$session->query('SELECT 1');
+	like($session->{stderr}, qr/57014/, 'as a cancelled query');
+	$session->{stderr} = '';
+	is($session->query_safe('SELECT 2'), '2', 'the session can go on');
+	my $next = new_row($node, 'after a cancel');
+	$fal->rule('after a cancel', hold => 'queue');
+	is($session->query_safe("SELECT status FROM vibevideo_submit('$next')"), 'queued', 'and submit other rows');
+	is(scalar($fal->renders('after a cancel')), 1, 'properly');
+	$session->quit;
+
+	my $begun = time();
+	my ($state) = sql_error($node, "SET statement_timeout = '300ms'; SELECT vibevideo_submit('" . new_row($node, 'hang: timeout') . "')");
+	is($state, '57014', 'statement_timeout ends it');
+	cmp_ok(time() - $begun, '<', 20, 'long before submit_timeout');
+
+	($session, $pid) = start_hanging(new_row($node, 'hang: terminated'));
+	sql($node, "SELECT pg_terminate_backend($pid)");
+	wait_for($node, "SELECT count(*) FROM pg_stat_activity WHERE pid = $pid", '0', 'pg_terminate_backend ends it', patience => 5);
+	$session->{run}->finish;
+	like($session->{stderr}, qr/57P01/, 'as an administrator\'s command');
+	is(sql($node, 'SELECT 3'), '3', 'the server lives');
+	$fal->clear_faults;
+	is(scalar(grep { ($_->{input}{prompt} || '') =~ /^hang: / } @{ $fal->ledger->{jobs} }), 0, 'nothing of this was rendered');
+}
+
+# -- surely not sent: waits, and is sent once ------------------------------------------------------
+
+# Submits a row under session settings; returns its key and what submit said.
+sub submit_with
+{
+	my ($prompt, @settings) = @_;
+	my $id = new_row($node, $prompt);
+	my $set = join('', map { "SET LOCAL $_; " } @settings);
+	my $video = sql($node, "BEGIN; $set SELECT row_to_json(v) FROM vibevideo_submit('$id') v; COMMIT");
+
+	return ($id, JSON::PP::decode_json($video));
+}
+
+# A listening socket whose queue is full: connecting to it hangs.
+sub black_hole
+{
+	socket(my $server, PF_INET, SOCK_STREAM, 0) or die "socket: $!";
+	bind($server, sockaddr_in(0, INADDR_LOOPBACK)) or die "bind: $!";
+	listen($server, 0) or die "listen: $!";
+	my $address = getsockname($server);
+	my @fill = map {
+		socket(my $client, PF_INET, SOCK_STREAM, 0) or die "socket: $!";
+		$client->blocking(0);
+		connect($client, $address);
+		$client;
+	} 1 .. 4;
+	return ((sockaddr_in($address))[0], $server, @fill);
+}
+
+{
+	my ($port, @sockets) = black_hole();
+	my %unreachable = (
+		'a refused port' => [q{vibevideo.fal_queue_url = 'http://127.0.0.1:1'}],
+		'a host that does not answer' => [ "vibevideo.fal_queue_url = 'http://127.0.0.1:$port'", q{vibevideo.connect_timeout = '300ms'} ],
+		'an unknown name' => [ q{vibevideo.fal_queue_url = 'http://nowhere.invalid'}, q{vibevideo.connect_timeout = '1s'} ],
+		'no TLS' => [ 'vibevideo.fal_queue_url = \'' . ($fal->url =~ s/^http/https/r) . '\'' ]);
+
+	$fal->rule('unreachable', hold => 'queue');
+	for my $name (sort keys %unreachable)
+	{
+		my ($id, $video) = submit_with("unreachable: $name", @{ $unreachable{$name} });
+
+		is($video->{status}, 'queued', "$name: the app sees a queued video");
+		like($video->{message}, qr/^Waiting to be sent again \(try 2\): /, "$name: that waits to be sent again");
+		ok($video->{error}, "$name: and why: $video->{error}");
+		# the worker's own settings lead to fal
+		wait_for($node, "SELECT state FROM vibevideo.job WHERE vibelog_id = '$id'", 'queued', "$name: sent when fal can be reached");
+		is(scalar($fal->renders("unreachable: $name")), 1, "$name: once");
+		is(job_of($node, $id)->{error}, undef, "$name: the old error is gone");
+	}
+}
+
+# -- come back later ---------------------------------------------------------------------------------
+$fal->rule('later', hold => 'queue');
+for my $case (
+	[ 'later: 429', { kind => 'http', status => 429, body => { detail => 'Too many requests' }, headers => { 'retry-after' => '1' } }, qr/Too many requests/ ],
+	[ 'later: 503', { kind => 'http', status => 503, body => { detail => 'Overloaded' } }, qr/Overloaded/ ],
+	[ 'later: 503 of a gateway', { kind => 'gateway', status => 503 }, qr/503/ ],
+	[ 'later: 408', { kind => 'http', status => 408, body => { detail => 'Slow' } }, qr/Slow/ ])
+{
+	my ($prompt, $fault, $words) = @$case;
+	my $before = submits();
+
+	$fal->fault('submit', $fault, prompt => "^$prompt\$");
+	my ($id, $video) = submit_with($prompt);
+	is($video->{status}, 'queued', "$prompt: queued");
+	like($video->{message}, $words, "$prompt: with fal's words");
+	my $wait = sql($node, "SELECT next_at - updated_at >= '0.9 s' FROM vibevideo.job WHERE vibelog_id = '$id' AND state = 'pending'");
+	is($wait || 't', 't', "$prompt: Retry-After is kept") if $prompt eq 'later: 429';
+	wait_for($node, "SELECT state FROM vibevideo.job WHERE vibelog_id = '$id'", 'queued', "$prompt: sent again");
+	is(scalar($fal->renders($prompt)), 1, "$prompt: one render");
+	is(submits() - $before, 2, "$prompt: of two submits");
+}
+
+# -- a definite no -------------------------------------------------------------------------------------
+$fal->rule('^no: locked', locked => JSON::PP::true);
+$fal->rule('^no: unknown model', unknown_app => '.');
+$fal->fault('submit', { kind => 'http', status => 422, body => { detail => [ { loc => [ 'body', 'prompt' ], msg => 'is rude', type => 'value_error' } ] } }, prompt => '^no: 422');
+$fal->fault('submit', { kind => 'redirect', status => 307, location => $other->url . '/fal-ai/minimax/video-01' }, prompt => '^no: redirect');
+for my $case (
+	[ 'no: 401', qr/No user found for Key ID and Secret/, q{vibevideo.fal_key = 'wrong:key'} ],
+	[ 'no: locked', qr/User is locked\. Reason: Exhausted balance/ ],
+	[ 'no: unknown model', qr/Application not found/ ],
+	[ 'no: 422', qr/prompt: is rude/ ],
+	[ 'no: redirect', qr/./ ])
+{
+	my ($prompt, $words, @settings) = @$case;
+	my $before = submits();
+	my ($id, $video) = submit_with($prompt, @settings);
+
+	is($video->{status}, 'failed', "$prompt: failed");
+	like($video->{error}, $words, "$prompt: with fal's words");
+	ok($video->{error_code}, "$prompt: and a code, $video->{error_code}");
+	is(sql($node, "SELECT video_generation_status, video_generation_error = (SELECT error FROM vibevideo.job WHERE vibelog_id = '$id') FROM vibelogs WHERE id = '$id'"),
+		'failed|t', "$prompt: the row says so, too");
+	is(scalar($fal->renders($prompt)), 0, "$prompt: no render");
+	is(submits() - $before, 1, "$prompt: and no second try");
+}
+is($other->ledger->{requests}{submit}, 0, 'a redirect of the submit is not followed');
+is(sql($node, qq{BEGIN; SELECT FROM vibevideo_submit('} . new_row($node, 'no: locked, status') . qq{'); SELECT current_setting('response.status'); COMMIT;}) =~ s/\s//gr,
+	'502', 'PostgREST is told to answer 502');
+
+# -- the answer is lost ---------------------------------------------------------------------------------
+my @lost = (
+	[ 'lost: 502 before', { kind => 'gateway', status => 502 }, 0 ],
+	[ 'lost: 504 before', { kind => 'gateway', status => 504 }, 0 ],
+	[ 'lost: 502 after', { kind => 'gateway_after', status => 502 }, 1 ],
+	[ 'lost: 504 after', { kind => 'gateway_after', status => 504 }, 1 ],
+	[ 'lost: closed before', 'drop_before', 0 ],
+	[ 'lost: closed after', 'drop_after', 1 ],
+	[ 'lost: reset before', 'reset_before', 0 ],
+	[ 'lost: reset after', 'reset_after', 1 ],
+	[ 'lost: silence before', 'hang', 0, q{vibevideo.submit_timeout = '300ms'} ],
+	[ 'lost: silence after', 'hang_after', 1, q{vibevideo.submit_timeout = '300ms'} ],
+	[ 'lost: a page', 'html200', 1 ]);
+my %sent;
+
+$fal->rule('^lost: ', hold => 'queue');
+for my $case (@lost)
+{
+	my ($prompt, $fault, $renders, @settings) = @$case;
+	my $before = submits();
+
+	$fal->fault('submit', $fault, prompt => "^$prompt\$");
+	my ($id, $video) = submit_with($prompt, @settings);
+	is(job_of($node, $id)->{state}, 'submit_unknown', "$prompt: the job's state is submit_unknown");
+	is($video->{status}, 'queued', "$prompt: the app sees a queued video");
+	like($video->{message}, qr/answer was lost; nothing is sent again until/, "$prompt: and is told");
+	ok($video->{error_code} && $video->{error}, "$prompt: with the reason: " . ($video->{error_code} || '?'));
+	is(scalar($fal->renders($prompt)), $renders, "$prompt: fal has $renders");
+	is(submits() - $before, 1, "$prompt: one submit was sent");
+	is(submit($node, $id)->{status}, 'queued', "$prompt: asking again returns the job");
+	is(submits() - $before, 1, "$prompt: and sends nothing");
+	like(sql($node, "SELECT video_generation_error FROM vibelogs WHERE id = '$id'"), qr/answer was lost/, "$prompt: the row tells");
+}
+
+# The answer cannot be read, but its header has the id.
+for my $kind (qw(garbage empty))
+{
+	$fal->fault('submit', $kind, prompt => "^id in the header: $kind");
+	$fal->rule('^id in the header', hold => 'queue');
+	my ($id, $video) = submit_with("id in the header: $kind");
+	is($video->{request_id}, ($fal->renders("id in the header: $kind"))[0]{request_id}, "$kind body: the id is taken from the header");
+}
+
+# On a connection that was used before, libcurl by itself sends a request a
+# second time when the connection turns out dead.
+for my $kind (qw(drop_before drop_after reset_before reset_after))
+{
+	my ($first, $second) = map { new_row($node, "lost: reused $kind $_") } 1 .. 2;
+	my $session = background_sql($node);
+	my $prompt = "lost: reused $kind 2";
+
+	$session->query_safe("SELECT vibevideo_submit('$first')");
+	my $before = $fal->ledger('?jobs=0');
+	$fal->fault('submit', $kind, prompt => "^$prompt\$");
+	$session->query_safe("SELECT vibevideo_submit('$second')");
+	my $after = $fal->ledger('?jobs=0');
+	# arming the fault and the ledger are two; libcurl opens one to send again
+	cmp_ok($after->{connections} - $before->{connections} - 2, '<=', 1, "$prompt: on the same connection");
+	is($after->{requests}{submit} - $before->{requests}{submit}, 1, "$prompt: one submit was sent");
+	is(job_of($node, $second)->{state}, 'submit_unknown', "$prompt: unknown");
+	is(scalar($fal->renders($prompt)), $kind =~ /after/ ? 1 : 0, "$prompt: no second render");
+	my $third = new_row($node, "lost: reused $kind 3");
+	is($session->query_safe("SELECT status, request_id IS NOT NULL FROM vibevideo_submit('$third')"), 'queued|t', "$prompt: the session goes on");
+	$session->quit;
+	push @lost, [ $prompt, $kind, $kind =~ /after/ ? 1 : 0 ];
+}
+
+# The worker meets the same when it sends a batch.
+{
+	my @cases = map { $_->[0] =~ /silence/ ? () : [ "lost: batch $_->[0]", $_->[1], $_->[2] ] } @lost[ 0 .. 10 ];
+	my @ids = map { new_row($node, $_->[0]) } @cases;
+	my $before = submits();
+
+	$fal->fault('submit', $_->[1], prompt => "^$_->[0]\$") for @cases;
+	sql($node, "SELECT vibevideo_submit_batch('{" . join(',', @ids) . "}')");
+	wait_for($node, "SELECT count(*) FROM vibevideo.job WHERE vibelog_id = ANY ('{" . join(',', @ids) . "}') AND state = 'submit_unknown'",
+		scalar(@cases), 'a batch: each of the worker\'s lost submits is unknown');
+	is(submits() - $before, scalar(@cases), 'each was sent once');
+	push @lost, @cases;
+}
+
+# Whatever else happens, none of them is ever sent again by itself.
+{
+	my $before = submits();
+	my $id = new_row($node, 'lost: not this one');
+
+	hurry($node);
+	sql($node, "SELECT vibevideo_submit_batch('{$id}'); SELECT vibevideo_poll()");
+	wait_for($node, "SELECT state FROM vibevideo.job WHERE vibelog_id = '$id'", 'queued', 'the worker has looked for work');
+	is(submits() - $before, 1, 'and left the lost ones alone');
+	is(scalar($fal->renders($_->[0])), $_->[2], "$_->[0]: fal still has $_->[2]") for @lost;
+}
+
+# A person decides: it is sent again.
+{
+	my ($id) = split /\n/, sql($node, "SELECT id FROM vibelogs WHERE prompt = 'lost: closed before'");
+	my $video = video($node, "vibevideo_retry('$id')");
+
+	wait_for($node, "SELECT state FROM vibevideo.job WHERE vibelog_id = '$id'", 'queued', 'vibevideo_retry sends a lost one');
+	is(scalar($fal->renders('lost: closed before')), 1, 'once');
+	is(sql($node, "SELECT count(*), max(attempt) FROM vibevideo.job WHERE vibelog_id = '$id'"), '1|1', 'as the same attempt');
+}
+
+# -- enough is enough ------------------------------------------------------------------------------------
+{
+	my $id = new_row($node, 'never ready');
+	my $before = submits();
+
+	$node->append_conf('postgresql.conf', 'vibevideo.max_attempts = 3');
+	$node->reload;
+	$fal->fault('submit', { kind => 'http', status => 503, body => { detail => 'Overloaded' } }, prompt => 'never ready', times => -1);
+	sql($node, "SELECT vibevideo_submit_batch('{$id}')");
+	wait_for_status($node, $id, 'failed', hurry => 0);
+	is(submits() - $before, 3, 'after max_attempts submits');
+	like(status_of($node, $id)->{error}, qr/Overloaded/, 'with the last reason');
+	$node->append_conf('postgresql.conf', 'vibevideo.max_attempts = 1000');
+	$node->reload;
+}
+
+# -- fal is down for a while -------------------------------------------------------------------------------
+{
+	my @ids = map { new_row($node, "while fal is down $_") } 1 .. 3;
+
+	$fal->stop;
+	sql($node, "SELECT vibevideo_submit_batch('{" . join(',', @ids[ 0, 1 ]) . "}')");
+	is(submit($node, $ids[2])->{status}, 'queued', 'fal down: submit does not fail');
+	wait_for($node, q{SELECT count(*) FROM vibevideo.job WHERE state = 'pending' AND tries > 1}, '3', 'fal down: jobs wait and are tried');
+	$fal = $fal->restart;
+	wait_for_status($node, $_, 'completed', name => 'fal is back: the row is completed') for @ids;
+	is(scalar($fal->renders("while fal is down $_")), 1, 'by one render') for 1 .. 3;
+}
+
+done_testing();
