@@ -23,18 +23,39 @@ REGRESS        = $(patsubst test/sql/%.sql,%,$(wildcard test/sql/*.sql))
 REGRESS_OPTS   = --inputdir=test --temp-config=test/regress.conf --temp-instance=./tmp_regress
 ISOLATION      = $(patsubst test/specs/%.spec,%,$(wildcard test/specs/*.spec))
 ISOLATION_OPTS = --inputdir=test --outputdir=. --temp-config=test/regress.conf --temp-instance=./tmp_regress
+ENCODING       = UTF8
 TAP_TESTS      = 1
 PROVE_TESTS    = test/t/*.pl
 EXTRA_CLEAN    = tmp_check tmp_regress output_iso log results regression.out regression.diffs \
 				 test/unit/build test/fuzz/build
-
-PGXS := $(shell $(PG_CONFIG) --pgxs)
 
 all: sql/$(EXTENSION)--$(EXTVERSION).sql
 
 sql/$(EXTENSION)--$(EXTVERSION).sql: $(SQL_PARTS)
 	cat $^ > $@
 
+# these bring what they need, PostgreSQL included, and work in a copy
+WORK_ALONE = setup test demo ci
+.PHONY: $(WORK_ALONE) format
+
+setup:
+	test/setup.sh
+
+test:
+	@test/run.sh
+
+demo:
+	@test/demo/run.sh
+
+ci:
+	.ci/run
+
+format:
+	clang-format -i $(wildcard src/*.[ch] test/unit/*.[ch] test/fuzz/*.[ch])
+
+ifneq ($(filter-out $(WORK_ALONE),$(or $(MAKECMDGOALS),all)),)
+
+PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 
 PROVE_FLAGS += -I test/perl
@@ -43,3 +64,5 @@ PROVE_FLAGS += -I test/perl
 $(OBJS): $(wildcard src/*.h)
 
 -include test/unit/unit.mk
+
+endif

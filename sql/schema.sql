@@ -147,6 +147,8 @@ CREATE INDEX job_vibelog ON vibevideo.job (relation, vibelog_id, job_id);
 -- cost of a pass depends on work, not on history.
 CREATE INDEX job_submit_due ON vibevideo.job (next_at)
 	WHERE state OPERATOR(pg_catalog.=) ANY (ARRAY['pending', 'submitting', 'submit_unknown']);
+CREATE INDEX job_fair ON vibevideo.job ((COALESCE(requested_by, '')), priority DESC, next_at)
+	WHERE state OPERATOR(pg_catalog.=) 'pending';
 CREATE INDEX job_poll_due ON vibevideo.job (next_at)
 	WHERE state OPERATOR(pg_catalog.=) ANY (ARRAY['queued', 'generating']);
 CREATE INDEX job_copy_due ON vibevideo.job (next_at)
@@ -281,6 +283,38 @@ SELECT j.job_id, v.vibelog_id, v.status, j.state, v.request_id, v.video_url, v.m
 	   j.row_dirty, j.row_error
 FROM vibevideo.job j CROSS JOIN LATERAL vibevideo.describe(j) v;
 COMMENT ON VIEW vibevideo.jobs IS 'one row a job, newest state, for dashboards';
+
+-------------------------------------------------------------------------------
+-- Order of sending
+-------------------------------------------------------------------------------
+
+-- Which jobs are sent next: higher priority first, within it the users take
+-- turns, and each user's oldest first.  The users are found by hopping through
+-- the index, so that the cost depends on them, not on the backlog.
+CREATE FUNCTION vibevideo.next_submits(most int, due_before timestamptz)
+RETURNS SETOF bigint LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	RETURN QUERY
+	WITH RECURSIVE users AS (
+		(SELECT coalesce(j.requested_by, '') AS name FROM vibevideo.job j
+		 WHERE j.state = 'pending' ORDER BY coalesce(j.requested_by, '') LIMIT 1)
+		UNION ALL
+		SELECT (SELECT coalesce(j.requested_by, '') FROM vibevideo.job j
+				WHERE j.state = 'pending' AND coalesce(j.requested_by, '') > u.name
+				ORDER BY coalesce(j.requested_by, '') LIMIT 1)
+		FROM users u WHERE u.name IS NOT NULL
+	)
+	SELECT c.job_id
+	FROM users u CROSS JOIN LATERAL (
+		SELECT j.job_id, j.priority, j.next_at, row_number() OVER (ORDER BY j.priority DESC, j.next_at) AS turn
+		FROM vibevideo.job j
+		WHERE j.state = 'pending' AND coalesce(j.requested_by, '') = u.name AND j.next_at <= due_before
+		ORDER BY j.priority DESC, j.next_at LIMIT most) c
+	WHERE u.name IS NOT NULL
+	ORDER BY c.priority DESC, c.turn, c.next_at LIMIT most;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.next_submits(int, timestamptz) IS 'jobs to send next, by priority, then users in turn; owner only';
 
 -------------------------------------------------------------------------------
 -- Inner functions in C

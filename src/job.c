@@ -176,8 +176,9 @@ static const struct Statement
 	},
 	[S_CLAIM_SUBMIT] = {
 		CLAIM("state = 'submitting', sent_at = pg_catalog.clock_timestamp(),",
-			  "d.state OPERATOR(pg_catalog.=) 'pending'",
-			  "d.priority DESC, d.next_at"),
+			  "d.job_id OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT vibevideo.next_submits($1, $2)))"
+			  " AND d.state OPERATOR(pg_catalog.=) 'pending'",
+			  "d.job_id"),
 		3, CLAIM_TYPES
 	},
 	[S_CLAIM_RECONCILE] = {
@@ -268,12 +269,11 @@ static const struct Statement
 		1, {TIMESTAMPTZOID}
 	},
 	[S_NEXT_DUE] = {
-		"SELECT LEAST("
-		"(SELECT pg_catalog.min(j.next_at) FROM vibevideo.job j WHERE j.state OPERATOR(pg_catalog.=) ANY (ARRAY['pending', 'submitting', 'submit_unknown'])),"
-		"(SELECT pg_catalog.min(j.next_at) FROM vibevideo.job j WHERE j.state OPERATOR(pg_catalog.=) ANY (ARRAY['queued', 'generating'])),"
-		"(SELECT pg_catalog.min(j.next_at) FROM vibevideo.job j WHERE j.state OPERATOR(pg_catalog.=) 'processing'),"
-		"(SELECT pg_catalog.min(j.row_next_at) FROM vibevideo.job j WHERE j.row_dirty AND j.relation OPERATOR(pg_catalog.=) $1)),"
-		" (SELECT pg_catalog.count(*) FROM (SELECT FROM vibevideo.job j WHERE j.state OPERATOR(pg_catalog.=) ANY (" ACTIVE_STATES ") LIMIT 1) a)",
+		"SELECT"
+		" (SELECT pg_catalog.min(j.next_at) FROM vibevideo.job j WHERE j.state OPERATOR(pg_catalog.=) ANY (ARRAY['pending', 'submitting', 'submit_unknown'])),"
+		" (SELECT pg_catalog.min(j.next_at) FROM vibevideo.job j WHERE j.state OPERATOR(pg_catalog.=) ANY (ARRAY['queued', 'generating'])),"
+		" (SELECT pg_catalog.min(j.next_at) FROM vibevideo.job j WHERE j.state OPERATOR(pg_catalog.=) 'processing'),"
+		" (SELECT pg_catalog.min(j.row_next_at) FROM vibevideo.job j WHERE j.row_dirty AND j.relation OPERATOR(pg_catalog.=) $1)",
 		1, {REGCLASSOID}
 	},
 
@@ -1298,14 +1298,20 @@ JobCopy(const Job *job, MemoryContext mcxt)
 	return copy;
 }
 
-TimestampTz
-JobNextDue(const Binding *binding, int64 *active)
+void
+JobNextDue(const Binding *binding, JobDue *due)
 {
 	Datum		args[1] = {ObjectIdGetDatum(binding->relid)};
+	HeapTuple	tuple;
+	TupleDesc	desc;
 
 	Execute(S_NEXT_DUE, args, NULL);
-	*active = GetInt(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, 0);
-	return GetTime(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	tuple = SPI_tuptable->vals[0];
+	desc = SPI_tuptable->tupdesc;
+	due->submit = GetTime(tuple, desc, 1);
+	due->poll = GetTime(tuple, desc, 2);
+	due->copy = GetTime(tuple, desc, 3);
+	due->row = GetTime(tuple, desc, 4);
 }
 
 static bool

@@ -86,6 +86,14 @@ typedef struct JobUpdate
 	bool		again;			/* failed, but a new attempt shall be made */
 } JobUpdate;
 
+typedef struct JobDue
+{
+	TimestampTz submit;			/* to be sent, or in doubt */
+	TimestampTz poll;
+	TimestampTz copy;
+	TimestampTz row;			/* to be written into the app's table */
+} JobDue;
+
 typedef enum JobKind
 {
 	JOB_KIND_SUBMIT,
@@ -134,8 +142,11 @@ extern bool JobRecordProgress(int64 job_id, int64 lease, int64 done, int64 total
 							  TimestampTz lease_until);
 /* submits whose sender died: nobody knows whether fal has them */
 extern int	JobExpireSubmits(TimestampTz now, bool all);
-/* when something will be due next, 0 if nothing is active; *active counts unfinished jobs */
-extern TimestampTz JobNextDue(const Binding *binding, int64 *active);
+/* jobs still leased at a worker's start: the one before crashed on them */
+extern void JobRecoverLeases(void);
+extern Job *JobCopy(const Job *job, MemoryContext mcxt);
+/* when the earliest of each kind is due, 0 if there is none: no job is unfinished if all are */
+extern void JobNextDue(const Binding *binding, JobDue *due);
 /* a submit whose transaction is over: if its row is missing it was rolled back, and becomes a ghost */
 struct JournalEntry;
 extern bool JobSettle(const Binding *binding, const struct JournalEntry *entry);

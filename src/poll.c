@@ -319,7 +319,7 @@ vibevideo_poll(PG_FUNCTION_ARGS)
 	int32		counts[4] = {0};
 	Datum		values[4];
 	bool		nulls[4] = {false};
-	int64		active;
+	JobDue		due;
 	Binding		binding;
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
@@ -333,8 +333,8 @@ vibevideo_poll(PG_FUNCTION_ARGS)
 		PollDue(&binding, counts);
 		ShmemNotePoll(MyDatabaseId);
 		/* finished videos want copying, and a worker that is gone is started again */
-		(void) JobNextDue(&binding, &active);
-		if (active > 0)
+		JobNextDue(&binding, &due);
+		if (due.submit || due.poll || due.copy || due.row)
 			ShmemWakeAtCommit();
 	}
 	SPI_finish();

@@ -384,6 +384,20 @@ ShmemServiceAllows(Service service, int wanted)
 	return wanted;
 }
 
+TimestampTz
+ShmemServiceUntil(Service service)
+{
+	DatabaseSlot *slot;
+	TimestampTz until = 0;
+
+	LWLockAcquire(shared->lock, LW_SHARED);
+	slot = FindSlot(MyDatabaseId);
+	if (slot)
+		until = (TimestampTz) slot->breakers[service].until * 1000;
+	LWLockRelease(shared->lock);
+	return until;
+}
+
 void
 ShmemServiceStart(Service service)
 {

@@ -48,6 +48,7 @@ extern bool ShmemReadSlot(Oid dboid, DatabaseSlot *copy);
 
 /* circuit breakers, shared by backends and the worker of a database */
 extern int	ShmemServiceAllows(Service service, int wanted);
+extern TimestampTz ShmemServiceUntil(Service service);	/* when it may be tried again, 0 if now */
 extern void ShmemServiceStart(Service service);
 /* true if the service is (now) taken to be down: no attempt should be counted */
 extern bool ShmemServiceReport(Service service, const HttpReply *reply);

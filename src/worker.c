@@ -263,15 +263,36 @@ ReadKeys(void)
 	worker.has_storage_key = SecretRead(SECRET_STORAGE, worker.storage_key, SECRET_SIZE, NULL);
 }
 
-static void
-PlanNextLook(TimestampTz now, TimestampTz due, int64 grace_ms)
+/* The earlier of two times, of which 0 means never; not before floor. */
+static TimestampTz
+Earlier(TimestampTz a, TimestampTz b, TimestampTz floor)
 {
-	TimestampTz latest = TimestampTzPlusMilliseconds(now, LOOK_AT_LEAST_MS);
-	TimestampTz earliest = TimestampTzPlusMilliseconds(now, LOOK_AT_MOST_MS);
+	if (b != 0 && b < floor)
+		b = floor;
+	return (a == 0 || (b != 0 && b < a)) ? b : a;
+}
 
-	worker.look_at = latest;
-	if (due != 0)
-		worker.look_at = Min(latest, Max(earliest, TimestampTzPlusMilliseconds(due, grace_ms)));
+/*
+ * A kind that has no room left is looked at when one of its tasks ends, a
+ * service that is down when it may be tried again.
+ */
+static void
+PlanNextLook(TimestampTz now, const JobDue *due, int64 grace_ms)
+{
+	TimestampTz fal = ShmemServiceUntil(SERVICE_FAL);
+	TimestampTz soonest = TimestampTzPlusMilliseconds(now, LOOK_AT_MOST_MS);
+	TimestampTz next = TimestampTzPlusMilliseconds(now, LOOK_AT_LEAST_MS);
+
+	if (worker.has_fal_key && worker.count[TASK_SUBMIT] < vv_max_requests)
+		next = Earlier(next, due->submit, Max(soonest, fal));
+	if (worker.has_fal_key && worker.count[TASK_POLL] < vv_max_requests && due->poll != 0)
+		next = Earlier(next, TimestampTzPlusMilliseconds(due->poll, grace_ms), Max(soonest, fal));
+	if (worker.count[TASK_COPY] < vv_max_transfers)
+		next = Earlier(next, due->copy, Max(soonest, ShmemServiceUntil(SERVICE_STORAGE)));
+	next = Earlier(next, due->row, soonest);
+	if (worker.read_journal)
+		next = Earlier(next, TimestampTzPlusMilliseconds(now, JOURNAL_MS), soonest);
+	worker.look_at = next;
 }
 
 /* What is due and there is room for, as long as its service is not down. */
@@ -337,8 +358,7 @@ Look(void)
 	TimestampTz now = GetCurrentTimestamp();
 	int64		grace = PollGraceMs();
 	int			first = worker.ntasks;
-	TimestampTz due = 0;
-	int64		active = 0;
+	JobDue		due = {0};
 	Binding		binding;
 	bool		acting;
 	bool		settled = false;
@@ -361,17 +381,17 @@ Look(void)
 		ClaimAll(now, grace);
 		JobSyncRows(&binding, ROWS_A_TURN);
 		Prune(now);
-		due = JobNextDue(&binding, &active);
+		JobNextDue(&binding, &due);
 	}
+	else
+		worker.read_journal = false;	/* it keeps */
 	Commit();
 	/* what the journal said is in the table now, durably */
 	if (settled)
 		JournalForget();
 
-	PlanNextLook(now, due, grace);
-	if (acting && worker.read_journal)
-		worker.look_at = Min(worker.look_at, TimestampTzPlusMilliseconds(now, JOURNAL_MS));
-	if (active > 0 || due != 0)
+	PlanNextLook(now, &due, grace);
+	if (due.submit || due.poll || due.copy || due.row || worker.read_journal)
 		worker.idle_since = 0;
 	else if (worker.idle_since == 0)
 		worker.idle_since = now;

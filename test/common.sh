@@ -4,7 +4,7 @@
 
 # apt's and PostgreSQL's administrative programs may be outside a user's path
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
-export LC_ALL=C.UTF-8
+export LANG=C.UTF-8 LC_ALL=C.UTF-8
 
 TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
@@ -97,7 +97,7 @@ in_workspace()
 	local name user status=0 child variables=()
 	local -a become=()
 
-	for name in PG_CONFIG WORK PATH LC_ALL TERM CI CC "${KEEP_VARIABLES[@]}"; do
+	for name in PG_CONFIG WORK PATH LANG LC_ALL TERM CI CC "${KEEP_VARIABLES[@]}"; do
 		if [ -n "${!name:-}" ]; then
 			variables+=("$name=${!name}")
 		fi

@@ -1,0 +1,286 @@
+#!/bin/bash
+# "make test": builds and installs into a copy of the server, then runs every
+# suite as an unprivileged user, and ends with one line that counts.
+#
+#   make test [SUITES="unit tap"] [PROVE_TESTS=test/t/001_x.pl] [PG_CONFIG=…]
+#
+# Suites: unit regress isolation tap clients; .ci/run adds format lint warnings
+# fuzz.  All run even if one fails.  On failure the workspace is kept.
+set -uo pipefail
+# shellcheck source=test/common.sh
+. "$(dirname "$0")/common.sh"
+
+SUITES=${SUITES:-unit regress isolation tap clients}
+KEEP_VARIABLES=(SUITES PROVE_TESTS FUZZ_SECONDS FUZZ_CC)
+unset MAKEFLAGS MAKELEVEL MFLAGS
+
+# ------------------------------------------------------------------ outside
+
+wants()
+{
+	[[ " $SUITES " == *" $1 "* ]]
+}
+
+# The official clients come from npm, which needs the invoker's settings.
+fetch_clients()
+{
+	cd "$WORK/tree/test/clients" || return
+	npm ls >/dev/null 2>&1 && return
+	npm ci --ignore-scripts --no-audit --no-fund >"$WORK/npm.log" 2>&1
+}
+
+outside()
+{
+	local status=0
+
+	"$TOP/test/setup.sh" test || exit
+	make_workspace test
+	if wants clients && ! (fetch_clients); then
+		touch "$WORK/no-clients"
+	fi
+	in_workspace test/run.sh --inside || status=$?
+	if [ "$status" = 0 ]; then
+		rm -rf "$WORK"
+	fi
+	exit "$status"
+}
+
+# ------------------------------------------------------------------- inside
+
+# Every suite writes its output to a log and leaves in passed and failed what
+# it counted; its function's status is the suite's.
+
+# matches PATTERN FILE: how many lines
+matches()
+{
+	grep -cE -- "$1" "$2"
+}
+
+run_make()
+{
+	make --no-print-directory PG_CONFIG="$PG_CONFIG" "$@" 2>&1
+}
+
+suite_unit()
+{
+	run_make unit | tee "$log"
+	local status=${PIPESTATUS[0]}
+	passed=$(sed -nE 's/^([0-9]+) passed, [0-9]+ failed$/\1/p' "$log")
+	failed=$(sed -nE 's/^[0-9]+ passed, ([0-9]+) failed$/\1/p' "$log")
+	return "$status"
+}
+
+# PostgreSQL 15's pg_regress has lines of its own, later ones print TAP
+suite_pg_regress()
+{
+	run_make installcheck TAP_TESTS= "$1=" | tee "$log"
+	local status=${PIPESTATUS[0]}
+	passed=$(matches '^(ok [0-9]+ |test .*\.\.\. ok |     .*\.\.\. ok )' "$log")
+	failed=$(matches '^(not ok [0-9]+ |.* \.\.\. .*FAILED)' "$log")
+	if [ "$status" != 0 ]; then
+		tail -n 200 regression.diffs output_iso/regression.diffs 2>/dev/null
+	fi
+	return "$status"
+}
+
+suite_regress()
+{
+	suite_pg_regress ISOLATION
+}
+
+suite_isolation()
+{
+	suite_pg_regress REGRESS
+}
+
+# Shows a line a file and what goes wrong; the log has every test.
+suite_tap()
+{
+	local arguments=()
+
+	[ -z "${PROVE_TESTS:-}" ] || arguments=(PROVE_TESTS="$PROVE_TESTS")
+	# diagnostics come on stderr, which is not touched
+	make --no-print-directory PG_CONFIG="$PG_CONFIG" installcheck REGRESS= ISOLATION= \
+		PROVE_FLAGS='-I test/perl --verbose --timer --nocolor' "${arguments[@]}" |
+		tee "$log" | grep --line-buffered -E '^[^ #].*\.pl |^ *not ok|^(ok|Dubious|Failed|Files|Result)|^  [^ ]' |
+		grep --line-buffered -vE '^ok [0-9]'
+	local status=${PIPESTATUS[0]}
+	passed=$(matches '^ok [0-9]+' "$log")
+	passed=$((passed - $(matches '^ok [0-9]+ .*# skip' "$log")))
+	failed=$(matches '^not ok [0-9]+' "$log")
+	failed=$((failed - $(matches '^not ok [0-9]+ .*# TODO' "$log")))
+	return "$status"
+}
+
+suite_clients()
+{
+	local reporter=() status
+
+	if [ -e "$WORK/no-clients" ]; then
+		tail -n 20 "$WORK/npm.log" 2>/dev/null
+		note='npm could not install the official clients'
+		[ -n "${CI:-}" ] && return 1
+		skipped=yes
+		return 0
+	fi
+	node --test --test-reporter=tap test/clients/*.test.mjs 2>&1 | tee "$log" | grep --line-buffered -E '^ *(not ok|# (tests|pass|fail))'
+	status=${PIPESTATUS[0]}
+	passed=$(sed -nE 's/^# pass ([0-9]+)$/\1/p' "$log")
+	failed=$(sed -nE 's/^# (fail|cancelled) ([0-9]+)$/\2/p' "$log" | paste -sd+ | sed 's/^$/0/')
+	failed=$((failed))
+	if [ "$status" != 0 ]; then
+		grep -B1 -A25 -E '^ *not ok' "$log" | tail -n 200
+	fi
+	return "$status"
+}
+
+# -- what .ci/run adds; each counts things of its own kind
+
+# check NAME COMMAND...: one test, with its output
+check()
+{
+	if "${@:2}" >"$WORK/check.log" 2>&1; then
+		passed=$((passed + 1))
+		echo "ok $1"
+	else
+		failed=$((failed + 1))
+		echo "not ok $1"
+		tail -n 60 "$WORK/check.log"
+	fi
+}
+
+suite_format()
+{
+	local file
+
+	for file in src/*.[ch] test/unit/*.[ch] test/fuzz/*.[ch]; do
+		check "$file" clang-format --dry-run -Werror "$file"
+	done
+}
+
+suite_lint()
+{
+	local file
+
+	for file in test/*.sh test/demo/*.sh .ci/run; do
+		check "$file" shellcheck -x "$file"
+	done
+	for file in test/emulator/*.mjs test/emulator/lib/*.mjs test/demo/*.mjs test/clients/*.mjs; do
+		check "$file" node --check "$file"
+	done
+	check META.json node -e 'JSON.parse(require("fs").readFileSync("META.json"))'
+}
+
+# The sources in a copy each, so that no object of another compiler is used.
+build_strictly()
+{
+	copy_tree . "$WORK/strict-$1"
+	make -C "$WORK/strict-$1" -j"$(nproc)" PG_CONFIG="$PG_CONFIG" CC="$1" COPT="-Werror $2" all
+}
+
+suite_warnings()
+{
+	check 'gcc -Werror' build_strictly gcc ''
+	# Debian's flags for gcc are in the server's makefiles
+	check 'clang -Werror' build_strictly clang '-Wno-unknown-warning-option -Wno-ignored-optimization-argument'
+}
+
+suite_fuzz()
+{
+	local name
+
+	for name in test/fuzz/fuzz_*.c; do
+		name=${name#test/fuzz/fuzz_}
+		check "fuzz ${name%.c}" run_make "fuzz-${name%.c}" FUZZ_SECONDS="${FUZZ_SECONDS:-5}"
+	done
+}
+
+# ---------------------------------------------------------------- the frame
+
+table=''
+total_passed=0
+total_failed=0
+
+# row NAME SECONDS: adds a suite to the table and the sums
+row()
+{
+	total_passed=$((total_passed + passed))
+	total_failed=$((total_failed + failed))
+	table+=$(printf '%-12s %8d %8d %7ds  %s' "$1" "$passed" "$failed" "$2" "$note")$'\n'
+}
+
+# run NAME COMMAND...: one suite; a failure that nobody counted is one
+run()
+{
+	local name=$1 start=$SECONDS status=0
+
+	passed=0 failed=0 note='' skipped=''
+	log=$WORK/$name.log
+	printf '\n== %s\n' "$name"
+	: >"$log"
+	"${@:2}" || status=$?
+	passed=${passed:-0} failed=${failed:-0}
+	if [ "$status" != 0 ] && [ "$failed" = 0 ]; then
+		failed=1
+		note=${note:-failed, see above}
+	elif [ -z "$skipped" ] && [ "$((passed + failed))" = 0 ]; then
+		failed=1
+		note='no test ran'
+	elif [ -n "$skipped" ]; then
+		note="skipped: $note"
+	fi
+	row "$name" $((SECONDS - start))
+}
+
+build()
+{
+	run_make -j"$(nproc)" all >"$log" && run_make install >>"$log" && return
+	cat "$log"
+	return 1
+}
+
+# true if the suites need the extension installed
+needs_install()
+{
+	wants regress || wants isolation || wants tap
+}
+
+inside()
+{
+	local suite start=$SECONDS
+
+	trap 'trap - INT TERM HUP; end_processes 1; rm -rf "$WORK"; exit 130' INT TERM HUP
+	echo "$("$PG_CONFIG" --version), user $(id -un), $WORK"
+	if needs_install; then
+		passed=0 failed=0 note='' log=$WORK/build.log
+		if ! build; then
+			failed=1
+			row build $((SECONDS - start))
+		fi
+	fi
+	for suite in $SUITES; do
+		if ! declare -F "suite_$suite" >/dev/null; then
+			passed=0 failed=1 note='there is no such suite'
+			row "$suite" 0
+		else
+			run "$suite" "suite_$suite"
+		fi
+	done
+	if ! end_processes; then
+		passed=0 failed=1 note='processes were left running'
+		row leftovers 0
+	fi
+
+	printf '\n%-12s %8s %8s %8s\n%s' suite passed failed time "$table"
+	if [ "$total_failed" -gt 0 ]; then
+		echo "Logs are kept in $WORK"
+	fi
+	printf '\n%d passed, %d failed\n' "$total_passed" "$total_failed"
+	[ "$total_failed" = 0 ]
+}
+
+if [ "${1:-}" = --inside ]; then
+	inside
+else
+	outside
+fi
