@@ -146,3 +146,18 @@ COMMENT ON FUNCTION public.vibevideo_poll() IS
 	'Asks fal.ai about the jobs that are due and moves them on; made to be called by pg_cron every few seconds. '
 	'Returns how many jobs were checked, advanced, finished and failed in this pass. '
 	'Errors: 55000 vibevideo is not configured. For service_role and the owner.';
+
+/*
+ * public.vibevideo_webhook(json) - fal.ai calls it when a job is done.
+ *
+ * The argument has no name, so that PostgREST hands over the raw body, byte for
+ * byte; the signature is in the request's headers.  Trusted by signature only.
+ * Returns {"ok": true}.  Errors: PT401 not signed by fal.ai for our account in
+ * the last five minutes, PT404 a request of no job of ours, PT413 larger than
+ * 1 MB.  For anon.
+ */
+CREATE FUNCTION public.vibevideo_webhook(json)
+RETURNS json LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'vibevideo_webhook';
+COMMENT ON FUNCTION public.vibevideo_webhook(json) IS
+	'Called by fal.ai when a job is done; only wakes the poll of that job. Trusted by its signature alone. '
+	'Errors: PT401 not accepted, PT404 not known, PT413 too large. For anon.';

@@ -17,6 +17,7 @@ DECLARE
 	users constant text = (SELECT string_agg(quote_ident(r.rolname), ', ') FROM pg_roles r
 						   WHERE r.rolname IN ('authenticated', 'service_role'));
 	service constant text = (SELECT quote_ident(r.rolname) FROM pg_roles r WHERE r.rolname = 'service_role');
+	anonymous constant text = (SELECT quote_ident(r.rolname) FROM pg_roles r WHERE r.rolname = 'anon');
 	everybody constant text = concat_ws(', ', 'PUBLIC',
 										(SELECT string_agg(quote_ident(r.rolname), ', ') FROM pg_roles r
 										 WHERE r.rolname IN ('anon', 'authenticated', 'service_role')));
@@ -44,11 +45,13 @@ BEGIN
 
 	FOR api IN
 		SELECT p.oid::regprocedure AS signature,
-			   CASE p.proname WHEN 'vibevideo_poll' THEN service ELSE users END AS callers
+			   CASE p.proname WHEN 'vibevideo_poll' THEN service
+							  WHEN 'vibevideo_webhook' THEN anonymous
+							  ELSE users END AS callers
 		FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
 		WHERE p.pronamespace = 'public'::regnamespace AND l.lanname = 'c' AND p.prosrc = p.proname
 		  AND p.proname IN ('vibevideo_submit', 'vibevideo_submit_batch', 'vibevideo_status',
-							'vibevideo_cancel', 'vibevideo_retry', 'vibevideo_poll')
+							'vibevideo_cancel', 'vibevideo_retry', 'vibevideo_poll', 'vibevideo_webhook')
 	LOOP
 		EXECUTE format('REVOKE ALL ON FUNCTION %s FROM %s CASCADE', api.signature, everybody);
 		IF api.callers IS NOT NULL THEN

@@ -249,7 +249,7 @@ DECLARE
 	key_type constant regtype = coalesce((SELECT b.id_type FROM vibevideo.binding b), 'uuid'::regtype);
 	expected constant text[] = ARRAY[format('vibevideo_submit(%s)', key_type), format('vibevideo_submit_batch(%s[])', key_type),
 									 format('vibevideo_status(%s)', key_type), format('vibevideo_cancel(%s)', key_type),
-									 format('vibevideo_retry(%s)', key_type), 'vibevideo_poll()'];
+									 format('vibevideo_retry(%s)', key_type), 'vibevideo_poll()', 'vibevideo_webhook(json)'];
 	faults text;
 	roles text;
 BEGIN
@@ -265,7 +265,9 @@ BEGIN
 						string_agg(r.function, ', ' ORDER BY r.position)) AS line
 		  FROM (SELECT r.rolname, f.function, f.position,
 					   has_function_privilege(r.oid, to_regprocedure('public.' || f.function), 'EXECUTE') AS may,
-					   r.rolname = 'service_role' OR r.rolname = 'authenticated' AND f.function <> 'vibevideo_poll()' AS should
+					   CASE f.function WHEN 'vibevideo_poll()' THEN r.rolname = 'service_role'
+									   WHEN 'vibevideo_webhook(json)' THEN r.rolname = 'anon'
+									   ELSE r.rolname <> 'anon' END AS should
 				FROM pg_roles r CROSS JOIN unnest(expected) WITH ORDINALITY AS f(function, position)
 				WHERE r.rolname IN ('anon', 'authenticated', 'service_role') AND NOT r.rolsuper) r
 		  WHERE r.may <> r.should

@@ -171,6 +171,16 @@ CREATE INDEX event_job ON vibevideo.event (job_id, event_id);
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.event', '');
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.event_event_id_seq', '');
 
+-- What we learned of our account at fal: the keys that sign its webhooks, and
+-- who we are.  A cache, so pg_dump leaves it out.
+CREATE TABLE vibevideo.fal_account (
+	only_one boolean PRIMARY KEY DEFAULT true CHECK (only_one),
+	keys bytea,
+	fetched_at timestamptz,
+	user_id text
+);
+COMMENT ON TABLE vibevideo.fal_account IS 'fal''s webhook keys (32 bytes each) and our user id there; a cache';
+
 -- Guards the state machine against every writer, ours included, and marks the
 -- app's row for rewriting whenever something it shows has changed.
 CREATE FUNCTION vibevideo.job_changed()

@@ -19,6 +19,7 @@ char	   *vv_fal_key = NULL;
 char	   *vv_fal_key_secret = NULL;
 char	   *vv_fal_queue_url = NULL;
 char	   *vv_fal_api_url = NULL;
+char	   *vv_fal_jwks_url = NULL;
 char	   *vv_model = NULL;
 char	   *vv_storage_url = NULL;
 char	   *vv_storage_public_url = NULL;
@@ -143,6 +144,8 @@ static const StringSetting strings[] = {
 	&vv_fal_queue_url, "https://queue.fal.run", 0, CheckUrl},
 	{"vibevideo.fal_api_url", "Base URL of fal.ai's platform API, asked for lost submits.",
 	&vv_fal_api_url, "https://api.fal.ai/v1", 0, CheckUrl},
+	{"vibevideo.fal_jwks_url", "Where fal.ai publishes the keys that sign its webhooks.",
+	&vv_fal_jwks_url, "https://rest.fal.ai/.well-known/jwks.json", 0, CheckUrl},
 	{"vibevideo.model", "Model (fal.ai endpoint id) used where the attached table names none.",
 	&vv_model, "fal-ai/minimax/video-01", 0, NULL},
 	{"vibevideo.storage_url", "Base URL of Supabase Storage, with its /storage/v1 prefix if it has one.",

@@ -9,6 +9,7 @@ extern char *vv_fal_key;
 extern char *vv_fal_key_secret;
 extern char *vv_fal_queue_url;
 extern char *vv_fal_api_url;
+extern char *vv_fal_jwks_url;
 extern char *vv_model;
 extern char *vv_storage_url;
 extern char *vv_storage_public_url;

@@ -8,6 +8,10 @@
  */
 #include "postgres.h"
 
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
 #include "access/htup_details.h"
 #include "access/xact.h"
 #include "access/xlog.h"
@@ -68,6 +72,12 @@ typedef enum StatementId
 	S_DIRTY_ONE,
 	S_ROW_DONE,
 	S_MODEL,
+	S_KEYS,
+	S_STORE_KEYS,
+	S_OUR_USER,
+	S_LEARN_USER,
+	S_POLL_NOW,
+	S_RECONCILE_NOW,
 	S_COUNT
 } StatementId;
 
@@ -211,7 +221,9 @@ static const struct Statement
 	[S_RECORD] = {
 		"UPDATE vibevideo.job j SET state = u.state, tries = u.tries,"
 		/* a cancel that came in meanwhile does not wait for the next poll */
-		" next_at = CASE WHEN j.cancel_requested_at IS NOT NULL THEN LEAST(u.next_at, $16) ELSE u.next_at END,"
+		" next_at = CASE WHEN j.cancel_requested_at IS NOT NULL AND NOT u.cancel_seen"
+		" AND u.state OPERATOR(pg_catalog.=) ANY (ARRAY['queued', 'generating']) THEN $16 OPERATOR(pg_catalog.-) '1 day'::pg_catalog.interval"
+		" ELSE u.next_at END,"
 		" queue_position = u.queue_position, error_code = u.error_code, error = u.error,"
 		" request_id = COALESCE(u.request_id, j.request_id),"
 		" media_url = COALESCE(u.media_url, j.media_url),"
@@ -225,14 +237,14 @@ static const struct Statement
 		" submitted_at = CASE WHEN u.request_id IS NOT NULL THEN COALESCE(j.submitted_at, $16) ELSE j.submitted_at END,"
 		" generated_at = CASE WHEN u.media_url IS NOT NULL THEN COALESCE(j.generated_at, $16) ELSE j.generated_at END,"
 		" completed_at = CASE WHEN u.next_at IS NULL THEN $16 END"
-		" FROM ROWS FROM (unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $17))"
+		" FROM ROWS FROM (unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $17, $18))"
 		" WITH ORDINALITY AS u(job_id, lease, state, tries, next_at, queue_position, error_code, error, request_id,"
-		" media_url, media_type, object_key, video_url, bytes_done, bytes_total, sha256, nth)"
+		" media_url, media_type, object_key, video_url, bytes_done, bytes_total, sha256, cancel_seen, nth)"
 		" WHERE j.job_id OPERATOR(pg_catalog.=) u.job_id AND j.lease OPERATOR(pg_catalog.=) u.lease"
 		" RETURNING u.nth",
-		17, {INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID,
+		18, {INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID,
 			INT4ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
-			TEXTARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZOID, BYTEAARRAYOID}
+			TEXTARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZOID, BYTEAARRAYOID, BOOLARRAYOID}
 	},
 	[S_PROGRESS] = {
 		"UPDATE vibevideo.job j SET bytes_done = $3, bytes_total = $4, next_at = $5"
@@ -279,14 +291,15 @@ static const struct Statement
 
 	/*
 	 * A claimed job keeps its lease: whoever holds it may be about to record
-	 * the request's id.
+	 * the request's id.  One at fal is due at once, without the grace that is
+	 * left to vibevideo_poll.
 	 */
 	[S_CANCEL] = {
 		"UPDATE vibevideo.job j SET cancel_requested_at = COALESCE(j.cancel_requested_at, $2),"
 		" state = CASE j.state WHEN 'pending' THEN 'cancelled' ELSE j.state END,"
 		" completed_at = CASE j.state WHEN 'pending' THEN $2 END,"
 		" next_at = CASE WHEN j.state OPERATOR(pg_catalog.=) 'pending' THEN NULL"
-		" WHEN j.leased_by IS NULL THEN $2 ELSE j.next_at END"
+		" WHEN j.leased_by IS NULL THEN $2 OPERATOR(pg_catalog.-) '1 day'::pg_catalog.interval ELSE j.next_at END"
 		" WHERE j.job_id OPERATOR(pg_catalog.=) $1"
 		" AND j.state OPERATOR(pg_catalog.=) ANY (ARRAY['pending', 'submitting', 'submit_unknown', 'queued', 'generating'])",
 		2, {INT8OID, TIMESTAMPTZOID}
@@ -355,6 +368,42 @@ static const struct Statement
 	[S_MODEL] = {
 		"SELECT m.max_prompt, m.needs_image FROM vibevideo.model m WHERE m.endpoint OPERATOR(pg_catalog.=) $1",
 		1, {TEXTOID}
+	},
+	[S_KEYS] = {
+		"SELECT f.keys, f.fetched_at FROM vibevideo.fal_account f",
+		0, {0}
+	},
+	[S_STORE_KEYS] = {
+		"INSERT INTO vibevideo.fal_account (keys, fetched_at) VALUES ($1, $2)"
+		" ON CONFLICT (only_one) DO UPDATE SET keys = $1, fetched_at = $2",
+		2, {BYTEAOID, TIMESTAMPTZOID}
+	},
+	[S_OUR_USER] = {
+		"SELECT 1 FROM vibevideo.fal_account f WHERE f.user_id OPERATOR(pg_catalog.<>) $1",
+		1, {TEXTOID}
+	},
+	[S_LEARN_USER] = {
+		"UPDATE vibevideo.fal_account f SET user_id = $1 WHERE f.user_id IS NULL",
+		1, {TEXTOID}
+	},
+
+	/*
+	 * Due now, without the grace that is left to vibevideo_poll.  One that the
+	 * worker is asking about is asked again: that answer may be older than the
+	 * webhook.  A row that a poll pass holds is passed over, not waited for.
+	 */
+	[S_POLL_NOW] = {
+		"WITH due AS (UPDATE vibevideo.job j SET next_at = $2 OPERATOR(pg_catalog.-) '1 day'::pg_catalog.interval"
+		" WHERE j.job_id OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT d.job_id FROM vibevideo.job d"
+		" WHERE d.request_id OPERATOR(pg_catalog.=) $1"
+		" AND d.state OPERATOR(pg_catalog.=) ANY (ARRAY['queued', 'generating']) FOR NO KEY UPDATE SKIP LOCKED)))"
+		" SELECT 1 FROM vibevideo.job k WHERE k.request_id OPERATOR(pg_catalog.=) $1",
+		2, {TEXTOID, TIMESTAMPTZOID}
+	},
+	[S_RECONCILE_NOW] = {
+		"UPDATE vibevideo.job j SET next_at = LEAST(j.next_at, $1), tries = 0"
+		" WHERE j.state OPERATOR(pg_catalog.=) 'submit_unknown'",
+		1, {TIMESTAMPTZOID}
 	},
 };
 
@@ -1095,18 +1144,22 @@ PutInt4(ArrayColumn column, int i, int32 value, bool is_null)
 	column.values[i] = Int32GetDatum(value);
 }
 
+static Datum
+BytesDatum(const unsigned char *bytes, int len)
+{
+	bytea	   *value = palloc(VARHDRSZ + len);
+
+	SET_VARSIZE(value, VARHDRSZ + len);
+	memcpy(VARDATA(value), bytes, len);
+	return PointerGetDatum(value);
+}
+
 static void
 PutBytes(ArrayColumn column, int i, const unsigned char *bytes, int len)
 {
 	column.nulls[i] = (bytes == NULL);
 	if (bytes)
-	{
-		bytea	   *value = palloc(VARHDRSZ + len);
-
-		SET_VARSIZE(value, VARHDRSZ + len);
-		memcpy(VARDATA(value), bytes, len);
-		column.values[i] = PointerGetDatum(value);
-	}
+		column.values[i] = BytesDatum(bytes, len);
 }
 
 /* one line a state change, and one a new trouble */
@@ -1139,7 +1192,7 @@ int
 JobRecord(const JobUpdate *updates, int n, bool *recorded)
 {
 	static const Oid types[] = {INT8OID, INT8OID, TEXTOID, INT4OID, TIMESTAMPTZOID, INT4OID,
-		TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT8OID, INT8OID, InvalidOid, BYTEAOID};
+		TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT8OID, INT8OID, InvalidOid, BYTEAOID, BOOLOID};
 	ArrayColumn columns[lengthof(types)];
 	Datum		args[lengthof(types)];
 	bool		again = false;
@@ -1170,6 +1223,7 @@ JobRecord(const JobUpdate *updates, int n, bool *recorded)
 		PutInt8(columns[13], i, u->bytes_done, u->bytes_done < 0);
 		PutInt8(columns[14], i, u->bytes_total, u->bytes_total < 0);
 		PutBytes(columns[16], i, u->sha256, 32);
+		columns[17].values[i] = BoolGetDatum(u->cancel_seen);
 	}
 	for (int c = 0; c < lengthof(types); c++)
 		args[c] = types[c] == InvalidOid ? TimestampTzGetDatum(GetCurrentTimestamp())
@@ -1239,6 +1293,69 @@ JobMatch(const Job *job, int n, char **request_ids, char **sent_ats, char **inpu
 	if (Execute(S_MATCH, args, NULL) == 0)
 		return NULL;
 	return KeepText(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+}
+
+void
+JobReadWebhookKeys(SignatureKeys *keys, TimestampTz *fetched_at)
+{
+	HeapTuple	tuple;
+	TupleDesc	desc;
+	bool		isnull;
+	Datum		value;
+
+	keys->n = 0;
+	*fetched_at = 0;
+	if (Execute(S_KEYS, NULL, NULL) == 0)
+		return;
+	tuple = SPI_tuptable->vals[0];
+	desc = SPI_tuptable->tupdesc;
+	value = SPI_getbinval(tuple, desc, 1, &isnull);
+	if (!isnull)
+	{
+		bytea	   *bytes = DatumGetByteaPP(value);
+
+		keys->n = Min(VARSIZE_ANY_EXHDR(bytes) / SIGNATURE_KEY_BYTES, SIGNATURE_MAX_KEYS);
+		memcpy(keys->key, VARDATA_ANY(bytes), keys->n * SIGNATURE_KEY_BYTES);
+	}
+	*fetched_at = GetTime(tuple, desc, 2);
+}
+
+void
+JobStoreWebhookKeys(const SignatureKeys *keys)
+{
+	Datum		args[2];
+
+	args[0] = BytesDatum((const unsigned char *) keys->key, keys->n * SIGNATURE_KEY_BYTES);
+	args[1] = TimestampTzGetDatum(GetCurrentTimestamp());
+	Execute(S_STORE_KEYS, args, NULL);
+}
+
+bool
+JobWebhookUserIsOurs(const char *user_id)
+{
+	Datum		args[1] = {CStringGetTextDatum(user_id)};
+
+	return Execute(S_OUR_USER, args, NULL) == 0;
+}
+
+bool
+JobPollNow(const char *request_id, const char *user_id)
+{
+	Datum		args[2] = {CStringGetTextDatum(request_id), TimestampTzGetDatum(GetCurrentTimestamp())};
+	Datum		user[1] = {CStringGetTextDatum(user_id)};
+
+	if (Execute(S_POLL_NOW, args, NULL) == 0)
+		return false;
+	Execute(S_LEARN_USER, user, NULL);
+	return true;
+}
+
+void
+JobReconcileNow(void)
+{
+	Datum		args[1] = {TimestampTzGetDatum(GetCurrentTimestamp())};
+
+	Execute(S_RECONCILE_NOW, args, NULL);
 }
 
 bool

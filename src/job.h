@@ -13,6 +13,8 @@
 #include "datatype/timestamp.h"
 #include "utils/tuplestore.h"
 
+#include "signature.h"
+
 /* The app's table, as vibevideo.attach() bound it. */
 typedef struct Binding
 {
@@ -68,6 +70,7 @@ typedef struct JobUpdate
 	int64		job_id;
 	int64		lease;
 	const char *was;			/* the state the job was claimed in */
+	bool		cancel_seen;	/* a cancel had been asked for by then */
 	const char *state;
 	int			tries;
 	TimestampTz next_at;		/* 0: never again (a final state) */
@@ -152,6 +155,14 @@ struct JournalEntry;
 extern bool JobSettle(const Binding *binding, const struct JournalEntry *entry);
 /* the request in fal's list that is this job's, NULL if none; adopted ones don't count */
 extern char *JobMatch(const Job *job, int n, char **request_ids, char **sent_ats, char **inputs);
+/* webhooks: fal's keys, the account they are for, and the job they tell of */
+extern void JobReadWebhookKeys(SignatureKeys *keys, TimestampTz *fetched_at);
+extern void JobStoreWebhookKeys(const SignatureKeys *keys);
+extern bool JobWebhookUserIsOurs(const char *user_id);
+/* false: no job of ours has this id.  The first genuine one tells who we are at fal. */
+extern bool JobPollNow(const char *request_id, const char *user_id);
+/* jobs in doubt are looked up at once */
+extern void JobReconcileNow(void);
 /* may this database act on its jobs?  Follows a promotion, notices a copy. */
 extern bool JobMayAct(Binding *binding);
 /* jobs still leased at a worker's start: the one before crashed on them */

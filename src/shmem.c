@@ -128,8 +128,8 @@ WakePid(int pid)
 		SetLatch(&proc->procLatch);
 }
 
-void
-ShmemWakeWorker(Oid dboid)
+static void
+WakeWith(Oid dboid, int asks)
 {
 	DatabaseSlot *slot;
 	int			pid = 0;
@@ -140,10 +140,40 @@ ShmemWakeWorker(Oid dboid)
 	{
 		slot->wanted = true;
 		slot->poke = true;
+		slot->asks |= asks;
 		pid = slot->worker_pid ? slot->worker_pid : shared->launcher_pid;
 	}
 	LWLockRelease(shared->lock);
 	WakePid(pid);
+}
+
+void
+ShmemWakeWorker(Oid dboid)
+{
+	WakeWith(dboid, 0);
+}
+
+void
+ShmemAskWorker(Oid dboid, WorkerAsk ask)
+{
+	WakeWith(dboid, ask);
+}
+
+bool
+ShmemTakeAsk(Oid dboid, WorkerAsk ask)
+{
+	DatabaseSlot *slot;
+	bool		asked = false;
+
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	slot = FindSlot(dboid);
+	if (slot)
+	{
+		asked = (slot->asks & ask) != 0;
+		slot->asks &= ~ask;
+	}
+	LWLockRelease(shared->lock);
+	return asked;
 }
 
 void

@@ -19,12 +19,20 @@ typedef enum Service
 	SERVICE_STORAGE
 } Service;
 
+/* What a backend asks of the worker, whatever becomes of its transaction. */
+typedef enum WorkerAsk
+{
+	WORKER_FETCH_KEYS = 1,
+	WORKER_RECONCILE = 2
+} WorkerAsk;
+
 /* One database; a slot is free while dboid is InvalidOid. */
 typedef struct DatabaseSlot
 {
 	Oid			dboid;
 	bool		wanted;			/* somebody has work for a worker */
 	bool		poke;			/* work since the worker last looked */
+	int			asks;			/* WorkerAsk bits */
 	int			worker_pid;		/* 0: none */
 	int			crashes;		/* unclean ends in a row; the launcher backs off by it */
 	TimestampTz not_before;		/* the launcher's next start, 0: at once */
@@ -42,6 +50,8 @@ extern LWLock *ShmemJournalLock(void);
 /* backends: called at commit, so neither throws nor allocates */
 extern void ShmemWakeWorker(Oid dboid);
 extern void ShmemWakeAtCommit(void);
+extern void ShmemAskWorker(Oid dboid, WorkerAsk ask);
+extern bool ShmemTakeAsk(Oid dboid, WorkerAsk ask);
 /* vibevideo_poll() was here: the worker leaves the rhythm to it for a while */
 extern void ShmemNotePoll(Oid dboid);
 extern bool ShmemReadSlot(Oid dboid, DatabaseSlot *copy);

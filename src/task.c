@@ -61,6 +61,7 @@ TaskUpdate(Task *task, const char *state)
 	update->job_id = task->job->job_id;
 	update->lease = task->job->lease;
 	update->was = task->job->state;
+	update->cancel_seen = (task->job->cancel_requested_at != 0);
 	update->state = state;
 	update->queue_position = -1;
 	update->bytes_done = -1;

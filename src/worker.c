@@ -45,6 +45,7 @@
 #include "submit.h"
 #include "task.h"
 #include "transfer.h"
+#include "webhook.h"
 #include "worker.h"
 
 #define LOOK_AT_LEAST_MS 60000	/* a missed wake-up costs no more */
@@ -69,6 +70,7 @@ typedef struct Worker
 	TimestampTz idle_since;		/* 0 while there is work */
 	TimestampTz prune_at;
 	bool		read_journal;	/* somebody's transaction ended */
+	bool		store_keys;		/* fal's webhook keys have arrived */
 	bool		has_fal_key;
 	bool		has_storage_key;
 	char		fal_key[SECRET_SIZE];
@@ -374,10 +376,14 @@ Look(void)
 	if (acting)
 	{
 		ReadKeys();
+		if (worker.store_keys)
+			WebhookStoreKeys();
 		settled = worker.read_journal;
 		if (settled)
 			SettleJournal(&binding);
 		JobExpireSubmits(now, false);
+		if (ShmemTakeAsk(MyDatabaseId, WORKER_RECONCILE))
+			JobReconcileNow();
 		ClaimAll(now, grace);
 		JobSyncRows(&binding, ROWS_A_TURN);
 		Prune(now);
@@ -386,6 +392,7 @@ Look(void)
 	else
 		worker.read_journal = false;	/* it keeps */
 	Commit();
+	worker.store_keys = false;
 	/* what the journal said is in the table now, durably */
 	if (settled)
 		JournalForget();
@@ -512,7 +519,12 @@ MoveRequests(void)
 	HttpRequest *request;
 
 	while ((request = HttpNextDone(worker.engine)) != NULL)
-		AdvanceTask(HttpOwner(request), request);
+	{
+		if (HttpOwner(request))
+			AdvanceTask(HttpOwner(request), request);
+		else if (WebhookTakeKeys(request))
+			worker.store_keys = true;
+	}
 	for (int i = 0; i < worker.ntasks; i++)
 		if (worker.tasks[i]->kind == TASK_COPY && worker.tasks[i]->copy && !IsOver(worker.tasks[i]))
 			(void) CopyPump(worker.engine, worker.tasks[i]);
@@ -656,7 +668,8 @@ VibevideoWorkerMain(Datum arg)
 			LookSoon();
 		}
 		now = GetCurrentTimestamp();
-		if (now >= worker.look_at && !Look())
+		WebhookFetchKeys(worker.engine);
+		if ((now >= worker.look_at || worker.store_keys) && !Look())
 			Leave();
 		if (!RecordOver() || !ReportProgress())
 			Leave();

@@ -91,26 +91,15 @@ make_workspace()
 }
 
 # Runs a script of the copied tree as the unprivileged user, with a clean
-# environment but for the variables named; waits for it and hands on signals.
+# environment but for $KEEP_VARIABLES; waits for it and hands on signals.
 in_workspace()
 {
-	local name user status=0 child variables=()
-	local -a become=()
+	local status=0 child
 
-	for name in PG_CONFIG WORK PATH LANG LC_ALL TERM CI CC "${KEEP_VARIABLES[@]}"; do
-		if [ -n "${!name:-}" ]; then
-			variables+=("$name=${!name}")
-		fi
-	done
 	if [ "$(id -u)" = 0 ]; then
-		user=$(server_user)
-		chown -R "$user:" "$WORK"
-		become=(setpriv "--reuid=$user" "--regid=$(id -g "$user")" --init-groups)
+		chown -R "$(server_user):" "$WORK"
 	fi
-
-	# a program in the background would ignore Ctrl-C, hence --default-signal
-	(cd "$WORK/tree" && exec env -i --default-signal=INT,QUIT "${variables[@]}" HOME="$WORK/tmp" TMPDIR="$WORK/tmp" \
-		"${become[@]}" bash "$@") <&0 &
+	become "$@" <&0 &
 	child=$!
 	trap 'kill -TERM "$child" 2>/dev/null' INT TERM HUP
 	while kill -0 "$child" 2>/dev/null; do
@@ -119,6 +108,38 @@ in_workspace()
 	done
 	trap - INT TERM HUP
 	return "$status"
+}
+
+# For a subshell.  Nothing secret goes through the command line, and a program
+# in the background would ignore Ctrl-C, hence --default-signal.
+become()
+{
+	local name user
+	local -a setpriv=()
+
+	for name in $(compgen -e); do
+		case " PATH LANG LC_ALL TERM CI CC ${KEEP_VARIABLES[*]} " in
+			*" $name "*) ;;
+			*) unset "$name" ;;
+		esac
+	done
+	export PG_CONFIG WORK HOME="$WORK/tmp" TMPDIR="$WORK/tmp"
+	if [ "$(id -u)" = 0 ]; then
+		user=$(server_user)
+		setpriv=(setpriv "--reuid=$user" "--regid=$(id -g "$user")" --init-groups)
+	fi
+	cd "$WORK/tree"
+	exec env --default-signal=INT,QUIT "${setpriv[@]}" bash "$@"
+}
+
+# finish_workspace STATUS: exits; after a failure what may explain it is kept
+finish_workspace()
+{
+	case $1 in
+		0 | 130 | 143) rm -rf "$WORK" ;;
+		*) echo "Logs are kept in $WORK" ;;
+	esac
+	exit "$1"
 }
 
 # Processes that work inside $WORK, except this shell; all that we start do.
@@ -137,12 +158,13 @@ workspace_processes()
 	done
 }
 
-# Ends them; false if there were any after a few seconds of patience.
+# end_processes TENTHS: waits so long for them to end, then ends them; false if
+# it had to.
 end_processes()
 {
 	local tries left
 
-	for ((tries = 0; tries < ${1:-50}; tries++)); do
+	for ((tries = 0; tries < $1; tries++)); do
 		left=$(workspace_processes)
 		[ -n "$left" ] || return 0
 		sleep 0.1

@@ -39,10 +39,7 @@ outside()
 		touch "$WORK/no-clients"
 	fi
 	in_workspace test/run.sh --inside || status=$?
-	if [ "$status" = 0 ]; then
-		rm -rf "$WORK"
-	fi
-	exit "$status"
+	finish_workspace "$status"
 }
 
 # ------------------------------------------------------------------- inside
@@ -114,7 +111,7 @@ suite_tap()
 
 suite_clients()
 {
-	local reporter=() status
+	local status
 
 	if [ -e "$WORK/no-clients" ]; then
 		tail -n 20 "$WORK/npm.log" 2>/dev/null
@@ -249,7 +246,7 @@ inside()
 {
 	local suite start=$SECONDS
 
-	trap 'trap - INT TERM HUP; end_processes 1; rm -rf "$WORK"; exit 130' INT TERM HUP
+	trap 'trap - INT TERM HUP; end_processes 1; exit 130' INT TERM HUP
 	echo "$("$PG_CONFIG" --version), user $(id -un), $WORK"
 	if needs_install; then
 		passed=0 failed=0 note='' log=$WORK/build.log
@@ -266,15 +263,12 @@ inside()
 			run "$suite" "suite_$suite"
 		fi
 	done
-	if ! end_processes; then
+	if ! end_processes 50; then
 		passed=0 failed=1 note='processes were left running'
 		row leftovers 0
 	fi
 
 	printf '\n%-12s %8s %8s %8s\n%s' suite passed failed time "$table"
-	if [ "$total_failed" -gt 0 ]; then
-		echo "Logs are kept in $WORK"
-	fi
 	printf '\n%d passed, %d failed\n' "$total_passed" "$total_failed"
 	[ "$total_failed" = 0 ]
 }

@@ -180,7 +180,7 @@ sub has_pg_cron
 sub log_tail
 {
 	my ($node, $lines) = @_;
-	my @log = grep { !/LOG:  statement: / } split /\n/, slurp_file($node->logfile);
+	my @log = grep { !/^\t|LOG:  statement: / } split /\n/, slurp_file($node->logfile);
 	my $from = @log - ($lines || 25);
 
 	return join("\n", @log[ ($from < 0 ? 0 : $from) .. $#log ]);
@@ -327,10 +327,10 @@ sub wait_until
 	my $until = time() + ($options{patience} || $patience);
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 
-	while (time() < $until)
+	for (my $pause = 0.005; time() < $until; $pause = $pause < 0.05 ? $pause * 2 : $pause)
 	{
 		return ok(1, $name) if $condition->();
-		sleep(0.05);
+		sleep($pause);
 	}
 	ok(0, $name);
 	diag($options{tell}->()) if $options{tell};

@@ -1,0 +1,189 @@
+/*
+ * webhook.c
+ *	  vibevideo_webhook: fal says that a job is done.
+ *
+ * Anybody can call it, so a call is worth its signature and no more.  Nothing
+ * of the payload is believed or stored: a genuine call makes the job due, and
+ * the worker asks fal for the truth.  Whoever is refused learns only that.
+ */
+#include "postgres.h"
+
+#include "access/detoast.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/timestamp.h"
+
+#include "fal.h"
+#include "guc.h"
+#include "job.h"
+#include "json.h"
+#include "shmem.h"
+#include "signature.h"
+#include "webhook.h"
+
+PG_FUNCTION_INFO_V1(vibevideo_webhook);
+
+#define MAX_BODY (1024 * 1024)
+#define MAX_HEADERS (64 * 1024)
+#define MAX_JWKS (64 * 1024)
+#define KEYS_MAX_AGE_MS (24 * 3600 * 1000)	/* fal's docs: cache for a day at most */
+#define KEYS_MIN_AGE_MS 60000	/* a forger must not make us ask all the time */
+
+#define ERRCODE_REFUSED MAKE_SQLSTATE('P', 'T', '4', '0', '1')
+#define ERRCODE_TOO_LARGE MAKE_SQLSTATE('P', 'T', '4', '1', '3')
+
+/*----------
+ * The call
+ *----------
+ */
+typedef struct WebhookHeaders
+{
+	char		request_id[FAL_ID_SIZE];
+	char		user_id[129];
+	char		timestamp[16];
+	char		signature[2 * SIGNATURE_BYTES + 1];
+} WebhookHeaders;
+
+static void
+Refuse(int code, const char *message)
+{
+	ereport(ERROR, (errcode(code), errmsg("%s", message)));
+}
+
+/* PostgREST hands the request's headers over as JSON, names in lower case. */
+static bool
+ReadHeaders(WebhookHeaders *headers)
+{
+	const char *json = GetConfigOption("request.headers", true, false);
+	JsonWant	wants[] = {
+		{.path = "x-fal-webhook-request-id",.text = headers->request_id,.size = sizeof(headers->request_id)},
+		{.path = "x-fal-webhook-user-id",.text = headers->user_id,.size = sizeof(headers->user_id)},
+		{.path = "x-fal-webhook-timestamp",.text = headers->timestamp,.size = sizeof(headers->timestamp)},
+		{.path = "x-fal-webhook-signature",.text = headers->signature,.size = sizeof(headers->signature)},
+	};
+
+	if (json == NULL || strlen(json) > MAX_HEADERS || !JsonPick(json, strlen(json), wants, lengthof(wants)))
+		return false;
+	for (int i = 0; i < lengthof(wants); i++)
+		if (wants[i].kind != JSON_STRING || wants[i].truncated)
+			return false;
+	return true;
+}
+
+static void
+CheckCall(const WebhookHeaders *headers, text *body)
+{
+	SignedMessage message = {
+		.request_id = headers->request_id,
+		.user_id = headers->user_id,
+		.timestamp = headers->timestamp,
+		.signature = headers->signature,
+		.body = VARDATA_ANY(body),
+		.body_len = VARSIZE_ANY_EXHDR(body),
+	};
+	SignatureKeys keys;
+	TimestampTz fetched_at;
+
+	if (!SignatureIsFresh(&message, (int64) time(NULL)))
+		Refuse(ERRCODE_REFUSED, "not accepted");
+	JobReadWebhookKeys(&keys, &fetched_at);
+	if (SignatureIsValid(&message, &keys))
+		return;
+	/* fal may have new keys; it will call again */
+	if (fetched_at == 0 || TimestampDifferenceExceeds(fetched_at, GetCurrentTimestamp(), KEYS_MIN_AGE_MS))
+		ShmemAskWorker(MyDatabaseId, WORKER_FETCH_KEYS);
+	Refuse(ERRCODE_REFUSED, "not accepted");
+}
+
+/*----------
+ * vibevideo_webhook(json) returns json
+ *----------
+ */
+Datum
+vibevideo_webhook(PG_FUNCTION_ARGS)
+{
+	WebhookHeaders headers;
+	text	   *body;
+
+	if (PG_ARGISNULL(0))
+		Refuse(ERRCODE_REFUSED, "not accepted");
+	if (toast_raw_datum_size(PG_GETARG_DATUM(0)) > MAX_BODY + VARHDRSZ)
+		Refuse(ERRCODE_TOO_LARGE, "too large");
+	body = PG_GETARG_TEXT_PP(0);
+	if (!ReadHeaders(&headers))
+		Refuse(ERRCODE_REFUSED, "not accepted");
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "vibevideo: SPI_connect failed");
+	CheckCall(&headers, body);
+	/* the keys are shared by all of fal's customers: it must be our account, too */
+	if (!JobWebhookUserIsOurs(headers.user_id))
+		Refuse(ERRCODE_REFUSED, "not accepted");
+	if (!JobPollNow(headers.request_id, headers.user_id))
+	{
+		/* genuine, and not known: perhaps the answer to a submit that was lost */
+		ShmemAskWorker(MyDatabaseId, WORKER_RECONCILE);
+		Refuse(ERRCODE_VIBEVIDEO_NOT_FOUND, "not known");
+	}
+	ShmemWakeAtCommit();
+	SPI_finish();
+	PG_RETURN_DATUM(CStringGetTextDatum("{\"ok\":true}"));
+}
+
+/*----------
+ * The keys, in the worker
+ *----------
+ */
+static HttpRequest *fetching = NULL;
+static SignatureKeys fetched;
+static TimestampTz fetched_at = 0;
+static bool keys_wanted = false;
+
+void
+WebhookFetchKeys(HttpEngine *engine)
+{
+	HttpSpec	spec = {0};
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (ShmemTakeAsk(MyDatabaseId, WORKER_FETCH_KEYS))
+		keys_wanted = true;
+	if (fetching || (fetched_at != 0 && !TimestampDifferenceExceeds(fetched_at, now, KEYS_MIN_AGE_MS)))
+		return;
+	if (!keys_wanted &&
+		(vv_webhook_url[0] == '\0' ||
+		 (fetched_at != 0 && !TimestampDifferenceExceeds(fetched_at, now, KEYS_MAX_AGE_MS / 2))))
+		return;
+	keys_wanted = false;
+	fetched_at = now;
+	spec.method = HTTP_GET;
+	spec.url = vv_fal_jwks_url;
+	spec.max_response = MAX_JWKS;
+	spec.connect_timeout = vv_connect_timeout;
+	spec.timeout = vv_poll_timeout;
+	fetching = HttpStart(engine, &spec);
+}
+
+bool
+WebhookTakeKeys(HttpRequest *request)
+{
+	const HttpReply *reply = HttpReplyOf(request);
+	bool		good = reply->outcome == HTTP_ANSWERED && reply->status == 200 &&
+		SignatureReadJwks(reply->body, reply->body_len, &fetched) && fetched.n > 0;
+
+	if (!good)
+		ereport(LOG,
+				(errmsg("vibevideo could not read fal.ai's webhook keys from %s: %s", vv_fal_jwks_url,
+						reply->outcome == HTTP_ANSWERED ? psprintf("HTTP %d", reply->status) : reply->error)));
+	HttpFree(request);
+	fetching = NULL;
+	return good;
+}
+
+void
+WebhookStoreKeys(void)
+{
+	JobStoreWebhookKeys(&fetched);
+}

@@ -1,0 +1,5 @@
+-- What an operator types once: the extension, the table, the rhythm.
+CREATE EXTENSION pg_cron;
+CREATE EXTENSION vibevideo;
+SELECT vibevideo.attach('public.vibelogs', prompt_column => 'content');
+SELECT vibevideo.schedule();
