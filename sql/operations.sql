@@ -164,6 +164,17 @@ BEGIN
 								   vibevideo.ago(w.last_poll_at)),
 								   'Get the worker running, or SELECT vibevideo.schedule().');
 	END IF;
+
+	IF w.fal_down_until IS NULL AND w.storage_down_until IS NULL THEN
+		RETURN NEXT vibevideo.line('breaker', 'ok', 'fal.ai and Storage were in reach when last asked');
+	ELSE
+		RETURN NEXT vibevideo.line('breaker', 'warn',
+								   format('%s could not be reached: jobs wait, without using up tries; next probe %s',
+										  concat_ws(' and ', CASE WHEN w.fal_down_until IS NOT NULL THEN 'fal.ai' END,
+													CASE WHEN w.storage_down_until IS NOT NULL THEN 'Storage' END),
+										  date_trunc('second', least(w.fal_down_until, w.storage_down_until))),
+								   'See the lines queue and bucket, and the server log.');
+	END IF;
 END
 $$;
 COMMENT ON FUNCTION vibevideo.check_worker() IS 'part of check_config: the worker and who polls; owner only';
@@ -196,6 +207,16 @@ BEGIN
 	RETURN NEXT vibevideo.line('table', 'ok',
 							   format('%s, key %I (%s), prompt from %I', b.relation, b.id_column, b.id_type, b.prompt_column));
 	again = format('Call vibevideo.attach(%L) again, with its options.', b.relation);
+
+	IF b.resting OR (b.system_identifier, b.database_oid, b.timeline)
+	   IS DISTINCT FROM (SELECT (i.system_identifier, i.database_oid, i.timeline) FROM vibevideo.identity() i)
+	THEN
+		RETURN NEXT vibevideo.line('identity', 'fail',
+								   'this is a restored or copied database: its jobs rest, since the original may work on them too',
+								   'If this one shall go on: SELECT vibevideo.resume().');
+	ELSE
+		RETURN NEXT vibevideo.line('identity', 'ok', 'the jobs belong to this database');
+	END IF;
 
 	SELECT string_agg(CASE WHEN a.attname IS NULL THEN format('%I is missing', wanted.name)
 						   ELSE format('%I has type %s', wanted.name, format_type(a.atttypid, a.atttypmod)) END, ', ' ORDER BY wanted.name)

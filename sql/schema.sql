@@ -337,7 +337,8 @@ COMMENT ON FUNCTION vibevideo.wake() IS 'wakes the background worker at commit; 
 
 -- This database's worker as shared memory knows it; no row while none was wanted.
 CREATE FUNCTION vibevideo.worker_info(OUT pid int, OUT started_at timestamptz, OUT heartbeat_at timestamptz,
-									  OUT last_poll_at timestamptz, OUT starts bigint, OUT failures bigint)
+									  OUT last_poll_at timestamptz, OUT starts bigint, OUT failures bigint,
+									  OUT fal_down_until timestamptz, OUT storage_down_until timestamptz)
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'vibevideo_worker_info';
 COMMENT ON FUNCTION vibevideo.worker_info() IS 'the background worker of this database; owner only';
 

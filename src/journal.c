@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "common/file_perm.h"
 #include "miscadmin.h"
 #include "port/pg_crc32c.h"
@@ -237,6 +238,15 @@ JournalIntent(const Job *job)
 	if (journal_fd < 0)
 		OpenFile();
 	record = BuildRecord(RECORD_INTENT, job);
+
+	/*
+	 * After a crash the intent is all that is left, so what it is known by
+	 * must not be given out again: our transaction id and the job's number
+	 * become durable with everything this transaction has logged so far.  And
+	 * its commit must be on disk before AtXactEnd forgets the intent.
+	 */
+	XLogFlush(XactLastRecEnd);
+	ForceSyncCommit();
 	if (!intents_open)
 		part_rolled_back = false;
 	intents_open = true;
@@ -341,12 +351,15 @@ AddAnswer(JournalEntry **entries, int n, const Record *record)
 		}
 }
 
+/* A transaction id from the future or the distant past cannot be under way. */
 static bool
 IsRunning(const Record *record)
 {
-	FullTransactionId xid = FullTransactionIdFromU64(record->xid);
+	uint64		next = U64FromFullTransactionId(ReadNextFullTransactionId());
 
-	return TransactionIdIsInProgress(XidFromFullTransactionId(xid));
+	if (record->xid >= next || next - record->xid > (uint64) MaxTransactionId / 2)
+		return false;
+	return TransactionIdIsInProgress(XidFromFullTransactionId(FullTransactionIdFromU64(record->xid)));
 }
 
 /* Entries of one file; false while one of its transactions runs. */

@@ -56,8 +56,8 @@ Datum
 vibevideo_worker_info(PG_FUNCTION_ARGS)
 {
 	DatabaseSlot slot;
-	Datum		values[6] = {0};
-	bool		nulls[6] = {true, true, true, true, true, true};
+	Datum		values[8] = {0};
+	bool		nulls[8] = {true, true, true, true, true, true, true, true};
 
 	if (ShmemReadSlot(MyDatabaseId, &slot))
 	{
@@ -73,6 +73,11 @@ vibevideo_worker_info(PG_FUNCTION_ARGS)
 		values[4] = Int64GetDatum((int64) slot.starts);
 		values[5] = Int64GetDatum((int64) slot.failures);
 		nulls[4] = nulls[5] = false;
+		for (int i = 0; i < lengthof(slot.breakers); i++)
+		{
+			values[6 + i] = TimestampTzGetDatum((TimestampTz) slot.breakers[i].until * 1000);
+			nulls[6 + i] = (slot.breakers[i].until == 0);
+		}
 	}
 	PG_RETURN_DATUM(MakeRow(fcinfo, values, nulls));
 }

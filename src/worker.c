@@ -110,6 +110,8 @@ Begin(void)
 	in_transaction = true;
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
+	/* a claim that a crash takes back would be sent a second time */
+	ForceSyncCommit();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "vibevideo: SPI_connect failed");
