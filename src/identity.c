@@ -4,15 +4,13 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
 #include "access/htup_details.h"
-#include "access/table.h"
-#include "catalog/indexing.h"
-#include "catalog/pg_extension.h"
-#include "commands/extension.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
 #include "miscadmin.h"
-#include "utils/fmgroids.h"
 #include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
 
 #include "identity.h"
 
@@ -22,56 +20,55 @@
  */
 #define OWNER_SEARCH_PATH "\"$user\", public, extensions, pg_temp"
 
+/* The owner of our tables: the one lookup of it that is cached. */
 static Oid
 ExtensionOwner(void)
 {
-	Relation	rel = table_open(ExtensionRelationId, AccessShareLock);
-	ScanKeyData key[1];
-	SysScanDesc scan;
-	HeapTuple	tuple;
-	Oid			owner = InvalidOid;
+	Oid			schema = get_namespace_oid("vibevideo", true);
+	Oid			relid = OidIsValid(schema) ? get_relname_relid("job", schema) : InvalidOid;
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	Oid			owner;
 
-	ScanKeyInit(&key[0], Anum_pg_extension_extname, BTEqualStrategyNumber, F_NAMEEQ,
-				CStringGetDatum("vibevideo"));
-	scan = systable_beginscan(rel, ExtensionNameIndexId, true, NULL, 1, key);
-	tuple = systable_getnext(scan);
-	if (HeapTupleIsValid(tuple))
-		owner = ((Form_pg_extension) GETSTRUCT(tuple))->extowner;
-	systable_endscan(scan);
-	table_close(rel, AccessShareLock);
-	if (!OidIsValid(owner))
+	if (!HeapTupleIsValid(tuple))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("extension \"vibevideo\" does not exist in this database")));
+	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	ReleaseSysCache(tuple);
 	return owner;
 }
 
 static void
-Become(Oid userid, int flags, const char *search_path, Identity *saved)
+Become(Oid userid, int flags, Identity *saved)
 {
 	GetUserIdAndSecContext(&saved->userid, &saved->security_context);
 	SetUserIdAndSecContext(userid, saved->security_context | flags);
-	saved->guc_nest = NewGUCNestLevel();
-	(void) set_config_option("search_path", search_path, PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, 0, false);
+	saved->guc_nest = 0;
 }
 
+/*
+ * Our own statements name the schema of everything, operators included: they
+ * mean the same under any search_path, so it is left alone.
+ */
 void
 IdentityBecomeExtensionOwner(Identity *saved)
 {
-	Become(ExtensionOwner(), SECURITY_LOCAL_USERID_CHANGE, "pg_catalog, pg_temp", saved);
+	Become(ExtensionOwner(), SECURITY_LOCAL_USERID_CHANGE, saved);
 }
 
 void
 IdentityBecomeTableOwner(Oid owner, Identity *saved)
 {
-	Become(owner, SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION,
-		   OWNER_SEARCH_PATH, saved);
+	Become(owner, SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION, saved);
+	saved->guc_nest = NewGUCNestLevel();
+	(void) set_config_option("search_path", OWNER_SEARCH_PATH, PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
 }
 
 void
 IdentityResume(const Identity *saved)
 {
-	AtEOXact_GUC(false, saved->guc_nest);
+	if (saved->guc_nest > 0)
+		AtEOXact_GUC(false, saved->guc_nest);
 	SetUserIdAndSecContext(saved->userid, saved->security_context);
 }

@@ -72,6 +72,7 @@ typedef enum StatementId
 	S_DIRTY_ONE,
 	S_ROW_DONE,
 	S_MODEL,
+	S_INPUT,
 	S_KEYS,
 	S_STORE_KEYS,
 	S_OUR_USER,
@@ -296,8 +297,8 @@ static const struct Statement
 	 */
 	[S_CANCEL] = {
 		"UPDATE vibevideo.job j SET cancel_requested_at = COALESCE(j.cancel_requested_at, $2),"
-		" state = CASE j.state WHEN 'pending' THEN 'cancelled' ELSE j.state END,"
-		" completed_at = CASE j.state WHEN 'pending' THEN $2 END,"
+		" state = CASE WHEN j.state OPERATOR(pg_catalog.=) 'pending' THEN 'cancelled' ELSE j.state END,"
+		" completed_at = CASE WHEN j.state OPERATOR(pg_catalog.=) 'pending' THEN $2 END,"
 		" next_at = CASE WHEN j.state OPERATOR(pg_catalog.=) 'pending' THEN NULL"
 		" WHEN j.leased_by IS NULL THEN $2 OPERATOR(pg_catalog.-) '1 day'::pg_catalog.interval ELSE j.next_at END"
 		" WHERE j.job_id OPERATOR(pg_catalog.=) $1"
@@ -367,6 +368,13 @@ static const struct Statement
 	},
 	[S_MODEL] = {
 		"SELECT m.max_prompt, m.needs_image FROM vibevideo.model m WHERE m.endpoint OPERATOR(pg_catalog.=) $1",
+		1, {TEXTOID}
+	},
+	[S_INPUT] = {
+		"SELECT pg_catalog.jsonb_typeof($1::pg_catalog.jsonb),"
+		" pg_catalog.length(($1::pg_catalog.jsonb) OPERATOR(pg_catalog.->>) 'prompt'),"
+		" pg_catalog.length(pg_catalog.btrim(($1::pg_catalog.jsonb) OPERATOR(pg_catalog.->>) 'prompt', E' \\t\\r\\n')),"
+		" (($1::pg_catalog.jsonb) OPERATOR(pg_catalog.->>) 'image_url') OPERATOR(pg_catalog.<>) ''",
 		1, {TEXTOID}
 	},
 	[S_KEYS] = {
@@ -661,12 +669,53 @@ KeyDatum(const Binding *binding, const char *vibelog_id)
 	return OidInputFunctionCall(input, (char *) vibelog_id, param, -1);
 }
 
+/*
+ * Statements on the app's table, planned once a session while their text stays
+ * the same, that is: until another table is attached.
+ */
+typedef enum RowStatement
+{
+	R_CHECK,
+	R_INPUT,
+	R_LOCK,
+	R_LOOK,
+	R_UPDATE,
+	R_COUNT
+} RowStatement;
+
+static struct
+{
+	char	   *sql;
+	SPIPlanPtr	plan;
+}			row_plans[R_COUNT];
+
+static SPIPlanPtr
+RowPlan(RowStatement id, const char *sql, int nargs, Oid *types)
+{
+	SPIPlanPtr	plan;
+
+	if (row_plans[id].plan && strcmp(row_plans[id].sql, sql) == 0)
+		return row_plans[id].plan;
+	plan = SPI_prepare(sql, nargs, types);
+	if (plan == NULL)
+		Fail(sql, SPI_result);
+	SPI_keepplan(plan);
+	if (row_plans[id].plan)
+	{
+		SPI_freeplan(row_plans[id].plan);
+		pfree(row_plans[id].sql);
+	}
+	row_plans[id].sql = MemoryContextStrdup(TopMemoryContext, sql);
+	row_plans[id].plan = plan;
+	return plan;
+}
+
 static uint64
-ExecuteOnRow(const Binding *binding, const char *sql, const char *vibelog_id, bool read_only)
+ExecuteOnRow(const Binding *binding, RowStatement id, const char *sql, const char *vibelog_id)
 {
 	Datum		args[1] = {KeyDatum(binding, vibelog_id)};
 	Oid			types[1] = {binding->id_type};
-	int			rc = SPI_execute_with_args(sql, 1, types, args, NULL, read_only, 1);
+	int			rc = SPI_execute_plan(RowPlan(id, sql, 1, types), args, NULL, false, 1);
 
 	if (rc < 0)
 		Fail(sql, rc);
@@ -685,7 +734,7 @@ JobCheckRow(const Binding *binding, const char *vibelog_id, bool lock)
 							   binding->relation, binding->id_column,
 							   lock ? " FOR KEY SHARE" : "");
 
-	if (ExecuteOnRow(binding, sql, vibelog_id, false) == 0)
+	if (ExecuteOnRow(binding, lock ? R_CHECK : R_LOOK, sql, vibelog_id) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_VIBEVIDEO_NOT_FOUND),
 				 errmsg("there is no row %s in %s that you may %s", vibelog_id, binding->relation,
@@ -729,18 +778,12 @@ CheckInput(const Binding *binding, const char *input)
 	bool		needs_image = known &&
 		DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
 	Datum		json[1] = {CStringGetTextDatum(input)};
-	Oid			types[1] = {TEXTOID};
 	HeapTuple	tuple;
 	TupleDesc	desc;
 	int64		length;
 	char	   *kind;
 
-	if (SPI_execute_with_args("SELECT pg_catalog.jsonb_typeof($1::pg_catalog.jsonb),"
-							  " pg_catalog.length(($1::pg_catalog.jsonb) OPERATOR(pg_catalog.->>) 'prompt'),"
-							  " pg_catalog.length(pg_catalog.btrim(($1::pg_catalog.jsonb) OPERATOR(pg_catalog.->>) 'prompt', E' \\t\\r\\n')),"
-							  " (($1::pg_catalog.jsonb) OPERATOR(pg_catalog.->>) 'image_url') OPERATOR(pg_catalog.<>) ''",
-							  1, types, json, NULL, true, 1) != SPI_OK_SELECT)
-		elog(ERROR, "vibevideo: could not look into the model's input");
+	Execute(S_INPUT, json, NULL);
 	tuple = SPI_tuptable->vals[0];
 	desc = SPI_tuptable->tupdesc;
 	kind = GetText(tuple, desc, 1);
@@ -784,7 +827,7 @@ JobBuildInput(const Binding *binding, const char *vibelog_id)
 	char	   *input = NULL;
 
 	IdentityBecomeTableOwner(binding->owner, &saved);
-	if (ExecuteOnRow(binding, InputStatement(binding), vibelog_id, false) == 0)
+	if (ExecuteOnRow(binding, R_INPUT, InputStatement(binding), vibelog_id) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("the owner of %s cannot see row %s", binding->relation, vibelog_id),
@@ -869,13 +912,13 @@ WriteRow(const Binding *binding, const DirtyJob *dirty)
 	char		nulls[7] = " ";
 	int			rc;
 
-	if (ExecuteOnRow(binding, lock, dirty->vibelog_id, false) == 0)
-		return ExecuteOnRow(binding, look, dirty->vibelog_id, false) == 0 ? ROW_GONE : ROW_LOCKED;
+	if (ExecuteOnRow(binding, R_LOCK, lock, dirty->vibelog_id) == 0)
+		return ExecuteOnRow(binding, R_LOOK, look, dirty->vibelog_id) == 0 ? ROW_GONE : ROW_LOCKED;
 
 	args[0] = KeyDatum(binding, dirty->vibelog_id);
 	memcpy(&args[1], dirty->values, sizeof(dirty->values));
 	memcpy(&nulls[1], dirty->nulls, 5);
-	rc = SPI_execute_with_args(update, 6, types, args, nulls, false, 0);
+	rc = SPI_execute_plan(RowPlan(R_UPDATE, update, 6, types), args, nulls, false, 0);
 	if (rc < 0)
 		Fail("update", rc);
 	return ROW_WRITTEN;

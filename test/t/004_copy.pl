@@ -24,10 +24,9 @@ sub configure
 	my (%settings) = @_;
 
 	sql($node, join('', map { "ALTER SYSTEM SET vibevideo.$_ = '$settings{$_}';\n" } sort keys %settings) . 'SELECT pg_reload_conf()');
-	for my $name (grep { !/key/ } sort keys %settings)
+	for my $name (sort keys %settings)
 	{
-		wait_for($node, "SELECT setting || coalesce(unit, '') <> boot_val || coalesce(unit, '') FROM pg_settings WHERE name = 'vibevideo.$name'", 't',
-			"$name is set to $settings{$name}");
+		wait_for($node, "SHOW vibevideo.$name", $settings{$name}, "$name is set");
 	}
 	return;
 }
@@ -38,7 +37,6 @@ sub render_of
 }
 
 # -- media and Storage faults, all at once ------------------------------------------------
-my $all_there = sub { return };
 my @cases = (
 	# name, fault of the media host, fault of Storage, error code or undef, more
 	[ 'media: 500, then fine', { kind => 'http', status => 500 }, undef, undef ],
@@ -82,10 +80,9 @@ my @cases = (
 for my $case (@cases)
 {
 	my ($name, $media_fault, $storage_fault, $code, %more) = @$case;
-	my $id = $case->[6] = new_row($node, $name);
+	my $id = new_row($node, $name);
 	my $times = $more{times} || 1;
 
-	# the table's columns behind the code are pairs: keep the key apart
 	$case = { name => $name, id => $id, code => $code, %more };
 	$fal->rule("^$name\$", %{ $more{rule} }) if $more{rule};
 	$fal->fault('media', $media_fault, prompt => "^$name\$", times => $times) if $media_fault;
@@ -208,7 +205,6 @@ is($storage->ledger->{saw_other_host_credentials}, 0, 'Storage\'s key went to St
 		my ($name, $url, $key, $code) = @$case;
 		my $id = new_row($node, $name);
 
-		# check_config reads the same settings: once it sees them so will the worker
 		configure(storage_url => $url, storage_key => $key);
 		submit($node, $id);
 		wait_for_status($node, $id, defined $code ? 'failed' : 'completed', name => "$name: " . ($code ? 'failed' : 'completed'));
