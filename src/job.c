@@ -172,7 +172,11 @@ static const struct Statement
 	[S_MATCH] = {
 		"SELECT u.request_id FROM vibevideo.job j, ROWS FROM (unnest($2, $3, $4)) AS u(request_id, sent_at, input)"
 		" WHERE j.job_id OPERATOR(pg_catalog.=) $1"
+		" AND u.request_id OPERATOR(pg_catalog.<>) ''"
 		" AND NOT EXISTS (SELECT FROM vibevideo.job k WHERE k.request_id OPERATOR(pg_catalog.=) u.request_id)"
+		/* another with this input is in the air: it may be that one's */
+		" AND NOT EXISTS (SELECT FROM vibevideo.job k WHERE k.state OPERATOR(pg_catalog.=) 'submitting'"
+		" AND k.model OPERATOR(pg_catalog.=) j.model AND k.input OPERATOR(pg_catalog.=) j.input)"
 		" AND u.input::pg_catalog.jsonb OPERATOR(pg_catalog.@>) j.input"
 		" AND u.sent_at::pg_catalog.timestamptz OPERATOR(pg_catalog.>) (j.sent_at OPERATOR(pg_catalog.-) '2 min'::pg_catalog.interval)"
 		" AND u.sent_at::pg_catalog.timestamptz OPERATOR(pg_catalog.<) (j.sent_at OPERATOR(pg_catalog.+) '15 min'::pg_catalog.interval)"

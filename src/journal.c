@@ -322,6 +322,17 @@ RecordAt(const char *bytes, off_t size, off_t offset)
 	return record;
 }
 
+/* A transaction id from the future or the distant past cannot be under way. */
+static bool
+IsRunning(const Record *record)
+{
+	uint64		next = U64FromFullTransactionId(ReadNextFullTransactionId());
+
+	if (record->xid >= next || next - record->xid > (uint64) MaxTransactionId / 2)
+		return false;
+	return TransactionIdIsInProgress(XidFromFullTransactionId(FullTransactionIdFromU64(record->xid)));
+}
+
 static JournalEntry *
 EntryFromIntent(const Record *record)
 {
@@ -332,6 +343,7 @@ EntryFromIntent(const Record *record)
 	entry->lease = record->lease;
 	entry->attempt = record->attempt;
 	entry->sent_at = record->at;
+	entry->running = IsRunning(record);
 	entry->vibelog_id = pstrdup(text);
 	entry->model = pstrdup(text + record->vibelog_length);
 	entry->input = pstrdup(text + record->vibelog_length + record->model_length);
@@ -351,31 +363,15 @@ AddAnswer(JournalEntry **entries, int n, const Record *record)
 		}
 }
 
-/* A transaction id from the future or the distant past cannot be under way. */
-static bool
-IsRunning(const Record *record)
-{
-	uint64		next = U64FromFullTransactionId(ReadNextFullTransactionId());
-
-	if (record->xid >= next || next - record->xid > (uint64) MaxTransactionId / 2)
-		return false;
-	return TransactionIdIsInProgress(XidFromFullTransactionId(FullTransactionIdFromU64(record->xid)));
-}
-
 /* Entries of one file; false while one of its transactions runs. */
 static bool
 ParseFile(const char *bytes, off_t size, JournalEntry ***entries, int *n, int *room)
 {
 	const Record *record;
-	int			first = *n;
+	bool		ended = true;
 
 	for (off_t offset = 0; (record = RecordAt(bytes, size, offset)) != NULL; offset += record->length)
 	{
-		if (IsRunning(record))
-		{
-			*n = first;
-			return false;
-		}
 		if (record->kind == RECORD_ANSWER)
 		{
 			AddAnswer(*entries, *n, record);
@@ -386,9 +382,10 @@ ParseFile(const char *bytes, off_t size, JournalEntry ***entries, int *n, int *r
 			*room *= 2;
 			*entries = repalloc(*entries, sizeof(JournalEntry *) * *room);
 		}
-		(*entries)[(*n)++] = EntryFromIntent(record);
+		(*entries)[*n] = EntryFromIntent(record);
+		ended &= !(*entries)[(*n)++]->running;
 	}
-	return true;
+	return ended;
 }
 
 static void
@@ -406,7 +403,7 @@ RememberSettled(const char *path, off_t size, int pid)
 }
 
 int
-JournalRead(JournalEntry ***entries, bool *waiting)
+JournalRead(JournalEntry ***entries)
 {
 	DIR		   *dir = AllocateDir(JOURNAL_DIR);
 	struct dirent *de;
@@ -414,7 +411,6 @@ JournalRead(JournalEntry ***entries, bool *waiting)
 	int			room = 16;
 
 	*entries = palloc(sizeof(JournalEntry *) * room);
-	*waiting = false;
 	nsettled = 0;
 	while ((de = ReadDir(dir, JOURNAL_DIR)) != NULL)
 	{
@@ -430,8 +426,6 @@ JournalRead(JournalEntry ***entries, bool *waiting)
 		bytes = ReadFile(path, &size);
 		if (ParseFile(bytes, size, entries, &n, &room))
 			RememberSettled(path, size, pid);
-		else
-			*waiting = true;
 		if (bytes)
 			pfree(bytes);
 	}

@@ -23,13 +23,14 @@ extern void JournalMakeDirectory(void);
 extern void JournalIntent(const Job *job);
 extern void JournalAnswer(const Job *job, FalSubmitOutcome outcome, const char *request_id);
 
-/* one submit whose transaction has ended, with what is known of its answer */
+/* one submit, with what is known of its transaction and its answer */
 typedef struct JournalEntry
 {
 	int64		job_id;
 	int64		lease;
 	int			attempt;
 	TimestampTz sent_at;
+	bool		running;		/* its transaction has not ended */
 	bool		answered;
 	FalSubmitOutcome outcome;	/* if answered */
 	char		request_id[FAL_ID_SIZE];
@@ -39,11 +40,11 @@ typedef struct JournalEntry
 } JournalEntry;
 
 /*
- * In the worker: entries of this database that can be settled, in the current
- * memory context.  *waiting tells of transactions still under way.  After
- * they were settled and that is committed, JournalForget drops them.
+ * In the worker: all entries of this database, in the current memory context.
+ * Those that are not running can be settled; after that is committed,
+ * JournalForget drops the files that held nothing else.
  */
-extern int	JournalRead(JournalEntry ***entries, bool *waiting);
+extern int	JournalRead(JournalEntry ***entries);
 extern void JournalForget(void);
 
 #endif							/* VIBEVIDEO_JOURNAL_H */

@@ -19,6 +19,7 @@
 
 #include "call.h"
 #include "guc.h"
+#include "journal.h"
 #include "reconcile.h"
 
 #define MAX_PAGES 10
@@ -109,24 +110,65 @@ ReconcileAdvance(HttpEngine *engine, Task *task, HttpRequest *request, const cha
 	return true;
 }
 
-/* The list's texts are foreign: what cannot be cast is no match, not our error. */
-static char *
-FindMatch(Task *task)
+/*
+ * A request that another submit owns is not ours, though we cannot see that
+ * submit's row: its transaction is open.  The journal names the ones that were
+ * answered; while one with our input is still without an answer, we wait.
+ */
+static bool
+LeaveOutOpenSubmits(Task *task)
+{
+	Listing    *listing = task->listing;
+	JournalEntry **entries;
+	int			n = JournalRead(&entries);
+
+	for (int i = 0; i < n; i++)
+	{
+		if (!entries[i]->running)
+			continue;
+		if (!entries[i]->answered && strcmp(entries[i]->model, task->job->model) == 0 &&
+			strcmp(entries[i]->input, task->job->input) == 0)
+			return false;
+		for (int c = 0; c < listing->n; c++)
+			if (entries[i]->answered && strcmp(entries[i]->request_id, listing->request_ids[c]) == 0)
+				listing->request_ids[c] = "";
+	}
+	return true;
+}
+
+static void
+Adopt(Task *task, const char *request_id)
+{
+	TaskAdvance(task, "queued", 0);
+	task->update.request_id = MemoryContextStrdup(task->mcxt, request_id);
+	task->recorded = (JobRecord(&task->update, 1, NULL) == 1);
+	if (task->recorded)
+		ereport(LOG,
+				(errmsg("vibevideo job %lld: found its lost request at fal.ai", (long long) task->job->job_id)));
+}
+
+/*
+ * Adopt at once, so that the next decision sees it.  In a subtransaction: the
+ * list's texts are foreign and may not be castable, and somebody may just be
+ * committing the same request; either way we look again later.
+ */
+static bool
+TryToAdopt(Task *task)
 {
 	Listing    *listing = task->listing;
 	MemoryContext mcxt = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
-	char	   *volatile found = NULL;
 
-	if (listing->n == 0)
-		return NULL;
+	if (listing->n == 0 || !LeaveOutOpenSubmits(task))
+		return false;
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(mcxt);
 	PG_TRY();
 	{
-		found = JobMatch(task->job, listing->n, listing->request_ids, listing->sent_ats, listing->inputs);
+		char	   *found = JobMatch(task->job, listing->n, listing->request_ids, listing->sent_ats, listing->inputs);
+
 		if (found)
-			found = MemoryContextStrdup(task->mcxt, found);
+			Adopt(task, found);
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
@@ -135,21 +177,12 @@ FindMatch(Task *task)
 		EmitErrorReport();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
-		found = NULL;
+		task->recorded = false;
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(mcxt);
 	CurrentResourceOwner = owner;
-	return found;
-}
-
-static void
-Adopt(Task *task, char *request_id)
-{
-	TaskAdvance(task, "queued", 0);
-	task->update.request_id = request_id;
-	ereport(LOG,
-			(errmsg("vibevideo job %lld: found its lost request at fal.ai", (long long) task->job->job_id)));
+	return task->recorded;
 }
 
 /* Look again, more and more rarely; the row tells why it waits. */
@@ -180,14 +213,14 @@ void
 ReconcileDecide(Task *task)
 {
 	const Job  *job = task->job;
-	char	   *request_id = FindMatch(task);
 	bool		overdue = job->sent_at != 0 &&
 		TimestampDifferenceExceeds(job->sent_at, GetCurrentTimestamp(),
 								   (int) Min((int64) vv_unknown_after * 1000, INT_MAX));
 
-	if (request_id)
-		Adopt(task, request_id);
-	else if (overdue && task->listing->complete && (job->ghost || job->cancel_requested_at))
+	task->undecided = false;
+	if (TryToAdopt(task))
+		return;
+	if (overdue && task->listing->complete && (job->ghost || job->cancel_requested_at))
 	{
 		TaskUpdate(task, "cancelled");
 		task->update.error_code = "submit_lost";
@@ -201,5 +234,4 @@ ReconcileDecide(Task *task)
 		GiveUpAsLost(task, "fal.ai shows no trace of it; sent again by vibevideo.unknown_policy");
 	else
 		LookAgain(task);
-	task->undecided = false;
 }

@@ -33,6 +33,7 @@ typedef struct Task
 	Copy	   *copy;			/* TASK_COPY */
 	struct Listing *listing;	/* TASK_RECONCILE */
 	bool		undecided;		/* ... read: ReconcileDecide makes the update */
+	bool		recorded;		/* ... or has recorded it already */
 	JobUpdate	update;			/* filled in when the task is done */
 } Task;
 

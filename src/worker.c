@@ -327,11 +327,16 @@ static void
 SettleJournal(const Binding *binding)
 {
 	JournalEntry **entries;
-	bool		waiting;
-	int			n = JournalRead(&entries, &waiting);
+	int			n = JournalRead(&entries);
 
+	worker.read_journal = false;
 	for (int i = 0; i < n; i++)
 	{
+		if (entries[i]->running)
+		{
+			worker.read_journal = true;
+			continue;
+		}
 		if (entries[i]->answered && entries[i]->outcome != FAL_SUBMIT_ACCEPTED &&
 			entries[i]->outcome != FAL_SUBMIT_UNKNOWN)
 			continue;			/* fal never had it */
@@ -340,7 +345,6 @@ SettleJournal(const Binding *binding)
 					(errmsg("vibevideo job %lld: its transaction was rolled back after it was sent; it will be cancelled at fal.ai",
 							(long long) entries[i]->job_id)));
 	}
-	worker.read_journal = waiting;
 }
 
 static void
@@ -443,7 +447,7 @@ RecordOver(void)
 	updates = palloc(sizeof(JobUpdate) * n);
 	n = 0;
 	for (int i = 0; i < worker.ntasks; i++)
-		if (IsOver(worker.tasks[i]))
+		if (IsOver(worker.tasks[i]) && !worker.tasks[i]->recorded)
 			updates[n++] = worker.tasks[i]->update;
 	JobRecord(updates, n, NULL);
 	Commit();

@@ -1,0 +1,521 @@
+
+=pod
+
+=head1 NAME
+
+VibeChaos - crashes, promotions, and the rules that must hold after them
+
+=head1 SYNOPSIS
+
+  use VibeTest;
+  use VibeChaos;
+
+  my $facts = gather($node, $fal, $storage);
+  ok_rules($facts, 'after the crash');
+
+=head1 DESCRIPTION
+
+C<gather> reads what the database believes, what the emulators of fal.ai and
+Storage saw, the journal's files and the server's log.  A rule is a function
+of that which returns every violation it finds, each with its evidence; a rule
+never stops at the first.
+
+=cut
+
+package VibeChaos;
+
+use strict;
+use warnings FATAL => 'all';
+
+use Exporter 'import';
+use JSON::PP;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(sleep time);
+use VibeTest;
+
+our @EXPORT = qw(
+  wait_up wait_down wait_at_rest crash_server kill_process cli
+  journal_files intents_of renders_of hung_submit
+  gather ok_rules violations @rules);
+
+my $json = JSON::PP->new->utf8->allow_nonref->canonical;
+my $FINAL = qr/^(?:completed|failed|cancelled)$/;
+
+# In the order they are reported.
+our @rules = qw(
+  rule_committed_is_final rule_one_render_an_attempt rule_unowned_is_cancelled
+  rule_committed_is_not_cancelled rule_stored_bytes rule_never_backward rule_nothing_left
+  rule_rows_follow_jobs rule_adopted_once rule_acknowledged_is_kept rule_log_is_clean);
+
+# ---------------------------------------------------------------------------
+# Servers
+# ---------------------------------------------------------------------------
+
+# wait_up(node) - until the server takes connections; dies if it does not.
+sub wait_up
+{
+	my ($node) = @_;
+	my $until = time() + $VibeTest::patience;
+
+	while (time() < $until)
+	{
+		my ($rc) = $node->psql('postgres', 'SELECT 1');
+		return 1 if $rc == 0;
+		sleep(0.1);
+	}
+	die 'server ' . $node->name . " does not come up\n" . log_tail($node) . "\n";
+}
+
+# wait_down(pid) - until a process of the server is gone.
+sub wait_down
+{
+	my ($pid) = @_;
+	my $until = time() + $VibeTest::patience;
+
+	while (time() < $until)
+	{
+		return 1 unless kill(0, $pid);
+		sleep(0.02);
+	}
+	die "process $pid does not end\n";
+}
+
+# kill_process(node, pid) - kill -9 of one of the server's processes, and the crash restart that follows.
+sub kill_process
+{
+	my ($node, $pid) = @_;
+
+	kill('KILL', $pid);
+	wait_down($pid);
+	return wait_up($node);
+}
+
+# crash_server(node) - all processes gone at once, nothing written, started again.
+sub crash_server
+{
+	my ($node) = @_;
+
+	$node->stop('immediate');
+	$node->start;
+	return wait_up($node);
+}
+
+# cli(node, sql, database) - output of a session of its own; dies of an error.
+sub cli
+{
+	my ($node, $sql, $database) = @_;
+	my ($rc, $out, $err) = $node->psql($database || 'postgres', $sql, on_error_stop => 1, timeout => 60);
+
+	die "$sql\n$err\n" if $rc != 0;
+	return $out;
+}
+
+# ---------------------------------------------------------------------------
+# The journal
+# ---------------------------------------------------------------------------
+
+# The journal's files that hold something.
+sub journal_files
+{
+	my ($node) = @_;
+
+	return grep { -s $_ } glob($node->data_dir . '/pg_vibevideo/*');
+}
+
+# wait_at_rest(node, name) - a test that passes once nothing is under way: no
+# intent, no active job, no row to write.
+sub wait_at_rest
+{
+	my ($node, $name, %options) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+	return wait_until(
+		sub {
+			return 0 if journal_files($node);
+			my ($rc, $out) = $node->psql('postgres',
+				q{SELECT count(*) FROM vibevideo.job WHERE state NOT IN ('completed', 'failed', 'cancelled') OR row_dirty OR leased_by IS NOT NULL});
+			return 1 if $rc == 0 && $out eq '0';
+			$node->psql('postgres',
+				q{UPDATE vibevideo.job SET next_at = now() WHERE next_at BETWEEN now() + interval '1 s' AND now() + interval '1 day' AND leased_by IS NULL;
+				UPDATE vibevideo.job SET row_next_at = now() WHERE row_dirty;
+				SELECT vibevideo.wake()});
+			sleep(0.25);
+			return 0;
+		},
+		$name || 'everything comes to rest',
+		patience => $options{patience},
+		tell => sub { return 'journal: ' . join(' ', journal_files($node)) });
+}
+
+# hung_submit(node, fal, id, fault, prompt) - a session that waits for fal's
+# answer, when fal has the request (and, after it "accepts", the job).
+sub hung_submit
+{
+	my ($node, $fal, $id, $fault, $prompt, @before) = @_;
+	my $session = background_sql($node);
+	my $hits = $fal->hits;
+
+	$fal->fault('submit', $fault, prompt => '^' . quotemeta($prompt) . '$');
+	$session->query($_) for @before;
+	my $pid = $session->query('SELECT pg_backend_pid()');
+	$pid =~ s/\D//g;
+	$session->query_until(qr/sent/, "\\echo sent\nSELECT vibevideo_submit('$id');\n");
+	wait_until(sub { $fal->hits > $hits }, "$prompt: the request is at fal");
+	return ($session, $pid);
+}
+
+# ---------------------------------------------------------------------------
+# Facts
+# ---------------------------------------------------------------------------
+
+sub rows_of
+{
+	my ($node, $sql, $database) = @_;
+
+	return $json->decode(cli($node, "SELECT coalesce(json_agg(r), '[]') FROM ($sql) r", $database));
+}
+
+# gather(node, fal, storage, more...) - all that the rules look at.
+sub gather
+{
+	my ($node, $fal, $storage, %more) = @_;
+	my %facts = (
+		jobs => rows_of($node,
+			q{SELECT j.*, encode(j.sha256, 'hex') AS sha256_hex, j.input->>'prompt' AS prompt,
+			extract(epoch FROM j.sent_at) AS sent_epoch FROM vibevideo.job j ORDER BY j.job_id}),
+		events => rows_of($node, q{SELECT * FROM vibevideo.event ORDER BY event_id}),
+		rows => rows_of($node, q{SELECT * FROM vibelogs}),
+		seen => cli($node, q{SELECT to_regclass('public.seen') IS NOT NULL}) eq 't'
+		? rows_of($node, q{SELECT * FROM public.seen ORDER BY n})
+		: [],
+		ledger => $fal->ledger,
+		objects => $storage->ledger->{objects},
+		journal => [ journal_files($node) ],
+		log => { map { $_->name => slurp_file($_->logfile) } $node, @{ $more{other_nodes} || [] } },
+		acknowledged => $more{acknowledged} || [],
+		# epochs between which the first primary's journal was lost, see rule_unowned_is_cancelled
+		lost_journal => $more{lost_journal},
+		lost_ids => $more{lost_ids} || {});
+
+	$facts{job_of_request} = { map { $_->{request_id} => $_ } grep { $_->{request_id} } @{ $facts{jobs} } };
+	$facts{render} = { map { $_->{request_id} => $_ } @{ $facts{ledger}{jobs} } };
+	return \%facts;
+}
+
+# violations(facts, rule) - of one rule.
+sub violations
+{
+	my ($facts, $rule) = @_;
+	no strict 'refs';    ## no critic (ProhibitNoStrict) the rules are named
+
+	return &{"VibeChaos::$rule"}($facts);
+}
+
+# ok_rules(facts, name, leave_out...) - a test a rule.
+sub ok_rules
+{
+	my ($facts, $name, @leave_out) = @_;
+	my %without = map { $_ => 1 } @leave_out;
+	my $all = 0;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+	for my $rule (grep { !$without{$_} } @rules)
+	{
+		my @found = violations($facts, $rule);
+		ok(@found == 0, "$name: $rule") or diag(join("\n", "$rule: " . @found . ' violations', @found));
+		$all += @found;
+	}
+	return $all == 0;
+}
+
+sub told
+{
+	my ($job) = @_;
+	my %short = map { $_ => $job->{$_} } grep { defined $job->{$_} }
+	  qw(job_id vibelog_id attempt state ghost request_id error_code error cancel_requested_at sent_at completed_at leased_by row_error);
+
+	return $json->encode(\%short);
+}
+
+sub told_render
+{
+	my ($render) = @_;
+	my %short = map { $_ => $render->{$_} } grep { defined $render->{$_} }
+	  qw(request_id accepted_at state outcome billed cancel_requested_at finished_at);
+
+	return $json->encode({ %short, prompt => $render->{input}{prompt} });
+}
+
+# ---------------------------------------------------------------------------
+# Rules
+# ---------------------------------------------------------------------------
+
+# (a) Every committed submit has come to its end.
+sub rule_committed_is_final
+{
+	my ($facts) = @_;
+
+	return map { "not final: " . told($_) } grep { $_->{state} !~ $FINAL } @{ $facts->{jobs} };
+}
+
+# (b) An attempt is rendered at most once.  A request is its job's; several
+# requests for one prompt need as many attempts, or are cancelled.
+sub rule_one_render_an_attempt
+{
+	my ($facts) = @_;
+	my (%renders, %attempts, @found);
+
+	for my $render (@{ $facts->{ledger}{jobs} })
+	{
+		my $job = $facts->{job_of_request}{ $render->{request_id} };
+		my $prompt = $render->{input}{prompt};
+
+		if ($job && $job->{prompt} ne $prompt)
+		{
+			push @found, "a job has another job's request: " . told($job) . ' ' . told_render($render);
+		}
+		next if $render->{cancel_requested_at} || ($job && $job->{ghost});
+		next if lost_with_the_journal($facts, $render);
+		push @{ $renders{$prompt} }, $render;
+	}
+	for my $job (grep { !$_->{ghost} && $_->{sent_at} } @{ $facts->{jobs} })
+	{
+		push @{ $attempts{ $job->{prompt} } }, $job;
+	}
+	for my $prompt (sort keys %renders)
+	{
+		my @attempts = @{ $attempts{$prompt} || [] };
+		next if @{ $renders{$prompt} } <= @attempts;
+		push @found,
+		  "$prompt: " . @{ $renders{$prompt} } . ' renders for ' . @attempts . " attempts\n  "
+		  . join("\n  ", (map { told_render($_) } @{ $renders{$prompt} }), map { told($_) } @attempts);
+	}
+	return @found;
+}
+
+# A render that a transaction of the old primary asked for, which neither was
+# replicated nor, since the journal is not replicated, left an intent.
+sub lost_with_the_journal
+{
+	my ($facts, $render) = @_;
+	my $window = $facts->{lost_journal} or return 0;
+	my $at = $render->{accepted_at} / 1000;
+
+	return 0 if $facts->{job_of_request}{ $render->{request_id} };
+	return 0 if $at < $window->[0] || $at > $window->[1];
+	return 1 if !$facts->{lost_ids}{counted};
+	# the client of that row did not see a commit
+	return $facts->{lost_ids}{prompts}{ $render->{input}{prompt} } ? 1 : 0;
+}
+
+# (b) What fal renders for nobody has been cancelled there, or is a ghost that
+# had finished before.
+sub rule_unowned_is_cancelled
+{
+	my ($facts) = @_;
+	my @found;
+
+	for my $render (@{ $facts->{ledger}{jobs} })
+	{
+		my $job = $facts->{job_of_request}{ $render->{request_id} };
+
+		if (!$job)
+		{
+			next if $render->{cancel_requested_at} || lost_with_the_journal($facts, $render);
+			# somebody called vibevideo_retry on a job in doubt: that decision may cost a render
+			next if grep { $_->{prompt} eq $render->{input}{prompt} && ($_->{error} || '') =~ /given up in favour of a new attempt/ }
+			  @{ $facts->{jobs} };
+			push @found, 'fal renders it for nobody: ' . told_render($render);
+		}
+		elsif ($job->{ghost} && $job->{state} =~ $FINAL && !$render->{cancel_requested_at})
+		{
+			next if $render->{finished_at} && ($job->{error_code} || '') eq 'orphaned';
+			# fal had ended it by itself
+			next if $render->{finished_at} && ($render->{outcome} || '') ne 'ok';
+			push @found, 'a ghost was not cancelled: ' . told($job) . ' ' . told_render($render);
+		}
+	}
+	return @found;
+}
+
+# Nobody cancels what was committed, unless asked to.
+sub rule_committed_is_not_cancelled
+{
+	my ($facts) = @_;
+	my @found;
+
+	for my $job (grep { !$_->{ghost} && $_->{request_id} } @{ $facts->{jobs} })
+	{
+		my $render = $facts->{render}{ $job->{request_id} };
+
+		next if !$render || !$render->{cancel_requested_at} || $job->{cancel_requested_at};
+		next if ($job->{error_code} || '') eq 'job_timeout';
+		push @found, 'cancelled at fal without being asked to: ' . told($job) . ' ' . told_render($render);
+	}
+	push @found, map { 'cancelled although nobody asked: ' . told($_) }
+	  grep { !$_->{ghost} && $_->{state} eq 'cancelled' && !$_->{cancel_requested_at} } @{ $facts->{jobs} };
+	return @found;
+}
+
+# (c) A completed job has one object, of the bytes fal made.
+sub rule_stored_bytes
+{
+	my ($facts) = @_;
+	my %object = map { $_->{key} => $_ } @{ $facts->{objects} };
+	my @found;
+
+	for my $job (grep { $_->{state} eq 'completed' } @{ $facts->{jobs} })
+	{
+		my $render = $facts->{render}{ $job->{request_id} || '' };
+		my $object = delete $object{ $job->{object_key} || '' };
+		my @hashes = (
+			$object ? $object->{sha256} : 'no object',
+			$render ? $render->{media_sha256} || 'no hash' : 'no render',
+			$job->{sha256_hex} || 'none');
+
+		next if $hashes[0] eq $hashes[1] && $hashes[1] eq $hashes[2];
+		push @found, 'stored, made and noted bytes differ (' . join(', ', @hashes) . '): ' . told($job);
+	}
+	# an upload may arrive although its answer did not, or its job was ended
+	for my $key (sort keys %object)
+	{
+		my ($request) = $key =~ m{([^/]+)\.mp4$};
+		my $job = $facts->{job_of_request}{ $request || '' };
+
+		push @found, "an object of no job: $key" unless $job;
+	}
+	push @found, map { "partial object $_->{key}" }
+	  grep { my $o = $_; my ($r) = $o->{key} =~ m{([^/]+)\.mp4$}; my $render = $facts->{render}{ $r || '' };
+		$render && $render->{media_sha256} && $o->{sha256} ne $render->{media_sha256} } @{ $facts->{objects} };
+	return @found;
+}
+
+my %rank = (
+	pending => 1, submitting => 1, submit_unknown => 2, queued => 3,
+	generating => 4, processing => 5, completed => 6, failed => 6, cancelled => 6);
+my %shown_rank = (queued => 1, generating => 2, processing => 3, completed => 4, failed => 4, cancelled => 4);
+
+# (d) No status moves backward: neither a job's nor, while it shows one
+# request, the app's row's.
+sub rule_never_backward
+{
+	my ($facts) = @_;
+	my (%last, %shown, @found);
+
+	for my $event (@{ $facts->{events} })
+	{
+		my $before = $last{ $event->{job_id} };
+		$last{ $event->{job_id} } = $event->{state};
+		next unless defined $before;
+		next if $rank{ $event->{state} } >= $rank{$before} && $rank{$before} < 6;
+		next if $before eq 'failed' && $event->{state} eq 'processing';
+		next if $before eq 'submit_unknown' && $event->{state} eq 'pending';
+		push @found, "job $event->{job_id} went from $before to $event->{state}: " . $json->encode($event);
+	}
+	for my $seen (@{ $facts->{seen} })
+	{
+		my $before = $shown{ $seen->{id} };
+		$shown{ $seen->{id} } = $seen;
+		next if !$before || !$before->{request_id} || ($seen->{request_id} || '') ne $before->{request_id};
+		next if $shown_rank{ $seen->{status} } >= $shown_rank{ $before->{status} };
+		next if $before->{status} eq 'failed' && $seen->{status} eq 'processing';
+		push @found, "row $seen->{id} went from $before->{status} to $seen->{status} of one request: " . $json->encode($seen);
+	}
+	return @found;
+}
+
+# (e) No intent, no lease, no row to write.
+sub rule_nothing_left
+{
+	my ($facts) = @_;
+
+	return (
+		(map { "the journal holds $_" } @{ $facts->{journal} }),
+		(map { 'a lease is left: ' . told($_) } grep { defined $_->{leased_by} } @{ $facts->{jobs} }),
+		(map { 'its row is not written: ' . told($_) } grep { $_->{row_dirty} } @{ $facts->{jobs} }));
+}
+
+# (e) The app's row shows the newest job, and nothing of a ghost.
+sub rule_rows_follow_jobs
+{
+	my ($facts) = @_;
+	my (%newest, @found);
+
+	for my $job (grep { !$_->{ghost} } @{ $facts->{jobs} })
+	{
+		$newest{ $job->{vibelog_id} } = $job;
+	}
+	for my $row (@{ $facts->{rows} })
+	{
+		my $job = $newest{ $row->{id} };
+		my %wanted = (
+			video_generation_status => $job ? $job->{state} =~ /^(?:pending|submit)/ ? 'queued' : $job->{state} : undef,
+			video_request_id => $job ? $job->{request_id} : undef,
+			video_generation_error => $job && $job->{state} eq 'failed' ? $job->{error} : undef);
+		$wanted{video_url} = $job->{video_url} if $job && $job->{state} eq 'completed';
+
+		for my $column (sort keys %wanted)
+		{
+			next if ($row->{$column} // 'null') eq ($wanted{$column} // 'null');
+			next if $job && $job->{state} !~ $FINAL && $column eq 'video_generation_error';
+			push @found,
+			  "row $row->{id}: $column is " . ($row->{$column} // 'null') . ', its job has ' . ($wanted{$column} // 'null')
+			  . ($job ? ': ' . told($job) : ' (no job)');
+		}
+	}
+	return @found;
+}
+
+# (f) No request belongs to two jobs, and none is made up.
+sub rule_adopted_once
+{
+	my ($facts) = @_;
+	my (%owner, @found);
+
+	for my $job (grep { $_->{request_id} } @{ $facts->{jobs} })
+	{
+		if (my $other = $owner{ $job->{request_id} })
+		{
+			push @found, 'two jobs have one request: ' . told($other) . ' ' . told($job);
+		}
+		$owner{ $job->{request_id} } = $job;
+		push @found, 'fal does not know this request: ' . told($job) unless $facts->{render}{ $job->{request_id} };
+	}
+	return @found;
+}
+
+# What a client was told is committed is there, with the request it was told.
+sub rule_acknowledged_is_kept
+{
+	my ($facts) = @_;
+	my (%jobs, @found);
+
+	push @{ $jobs{ $_->{vibelog_id} } }, $_ for grep { !$_->{ghost} } @{ $facts->{jobs} };
+	for my $ack (@{ $facts->{acknowledged} })
+	{
+		my @jobs = @{ $jobs{ $ack->{id} } || [] };
+		next if @jobs && (!$ack->{request_id} || grep { ($_->{request_id} || '') eq $ack->{request_id} } @jobs);
+		push @found, 'an acknowledged submit is gone: ' . $json->encode($ack) . ' ' . join(' ', map { told($_) } @jobs);
+	}
+	return @found;
+}
+
+# (g) No process crashed by itself.
+sub rule_log_is_clean
+{
+	my ($facts) = @_;
+	my @found;
+
+	for my $name (sort keys %{ $facts->{log} })
+	{
+		push @found, map { "$name: $_" } grep {
+			/PANIC:|TRAP:|signal (?:4|6|7|8|11):|stack smashing|corrupt|invalid memory alloc|cannot go from/
+			  || /vibevideo.*(?:duplicate key|deadlock)|ERROR:.*(?:job_request|job_active|job_pkey)/
+			  || /terminated by signal (?:4|6|7|8|11)\b/
+		} split /\n/, $facts->{log}{$name};
+	}
+	return @found;
+}
+
+1;

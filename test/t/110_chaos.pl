@@ -1,0 +1,411 @@
+# Chaos: 200 rows become videos while fal.ai and Storage fail, processes are
+# killed, the server crashes and at last a standby is promoted.  Then calm, and
+# the rules of VibeChaos must hold.
+#
+# Environment: CHAOS_SECONDS (60) of which about half are chaos, CHAOS_SEED (from the
+# clock), CHAOS_ROWS (200), CHAOS_CLIENTS (6).  The seed is printed; it decides
+# what clients, nemesis and emulators draw, not how processes interleave.
+
+use strict;
+use warnings FATAL => 'all';
+
+BEGIN { $ENV{VIBETEST_TIMEOUT} ||= 300 + 2 * ($ENV{CHAOS_SECONDS} || 60); }
+
+use JSON::PP;
+use POSIX qw(WNOHANG);
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(sleep time);
+use VibeTest;
+use VibeChaos;
+
+my $seconds = $ENV{CHAOS_SECONDS} || 60;
+my $seed = $ENV{CHAOS_SEED} || (time() * 1000) % 1_000_000_007;
+my $nrows = $ENV{CHAOS_ROWS} || 200;
+my $nclients = $ENV{CHAOS_CLIENTS} || 6;
+my $json = JSON::PP->new->utf8->allow_nonref->canonical;
+
+diag("CHAOS_SEED=$seed CHAOS_SECONDS=$seconds CHAOS_ROWS=$nrows");
+srand($seed);
+
+# ---------------------------------------------------------------------------
+# The stage
+# ---------------------------------------------------------------------------
+my $fal = start_fal(
+	args => [ '--seed', $seed ],
+	default => { queue_ms => 150, run_ms => 300, list_in_flight => JSON::PP::true });
+my $storage = start_storage(args => [ '--seed', $seed ]);
+my $node = vibe_node(
+	'main',
+	fal => $fal,
+	storage => $storage,
+	init => { allows_streaming => 1 },
+	conf => {
+		'restart_after_crash' => 'on',
+		'log_statement' => 'none',
+		'wal_retrieve_retry_interval' => '100ms',
+		'vibevideo.submit_timeout' => '1500ms',
+		'vibevideo.poll_timeout' => '3s',
+		'vibevideo.stall_timeout' => '2s',
+		'vibevideo.max_attempts' => '1000',
+		'vibevideo.unknown_policy' => 'resubmit_when_absent',
+		'vibevideo.unknown_after' => '4s',
+		# CI machines are slow: a lock held by a stopped session must not look like a bug
+		'lock_timeout' => '10s' });
+$node->safe_psql('postgres', <<'SQL');
+CREATE TABLE seen (n bigserial, id uuid, status text, request_id text);
+CREATE FUNCTION note_status() RETURNS trigger LANGUAGE plpgsql AS
+'BEGIN INSERT INTO seen (id, status, request_id) VALUES (NEW.id, NEW.video_generation_status, NEW.video_request_id); RETURN NEW; END';
+CREATE TRIGGER note_status AFTER UPDATE ON vibelogs FOR EACH ROW
+	WHEN (OLD.video_generation_status IS DISTINCT FROM NEW.video_generation_status) EXECUTE FUNCTION note_status();
+SQL
+my @ids = split /\n/,
+  cli($node, "INSERT INTO vibelogs (prompt) SELECT 'chaos ' || n FROM generate_series(1, $nrows) n RETURNING id");
+
+$node->backup('base');
+my $standby = PostgreSQL::Test::Cluster->new('standby');
+$standby->init_from_backup($node, 'base', has_streaming => 1);
+$standby->start;
+# synchronous, so that only what was never committed can be lost by the promotion
+$node->append_conf('postgresql.conf', "synchronous_standby_names = '*'");
+$node->reload;
+$node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum')})
+  or die 'no standby';
+
+# what some renders come to
+$fal->rule('chaos \d*[3]$', outcome => 'infra', error_type => 'runner_disconnected', run_ms => 50);
+$fal->rule('chaos \d*1[0]$', outcome => 'policy');
+$fal->rule('chaos \d*2[1]$', requeue => 1);
+$fal->rule('chaos \d*5$', cancel_mode => '202,ignore', run_ms => 1500);
+
+sub arm
+{
+	my @submit = (
+		[ { kind => 'http', status => 503, headers => { 'retry-after' => '1' }, body => { detail => 'Overloaded' } }, 0.04 ],
+		[ { kind => 'http', status => 429, headers => { 'retry-after' => '1' }, body => { detail => 'Slow down' } }, 0.04 ],
+		[ { kind => 'gateway', status => 502 }, 0.03 ],
+		[ { kind => 'gateway_after', status => 504 }, 0.04 ],
+		[ { kind => 'delay', ms => 400 }, 0.10 ],
+		[ { kind => 'drop_before' }, 0.03 ], [ { kind => 'drop_after' }, 0.04 ],
+		[ { kind => 'reset_before' }, 0.03 ], [ { kind => 'reset_after' }, 0.05 ],
+		[ { kind => 'hang' }, 0.02 ], [ { kind => 'hang_after' }, 0.03 ],
+		[ { kind => 'html200' }, 0.02 ], [ { kind => 'garbage' }, 0.03 ], [ { kind => 'empty' }, 0.02 ]);
+	my @ask = (
+		[ { kind => 'http', status => 500, body => 'oops' }, 0.02 ],
+		[ { kind => 'http', status => 429, headers => { 'retry-after' => '1' }, body => { detail => 'Slow down' } }, 0.02 ],
+		[ { kind => 'gateway', status => 503 }, 0.02 ],
+		[ { kind => 'reset_before' }, 0.02 ], [ { kind => 'drop_after' }, 0.02 ],
+		[ { kind => 'garbage' }, 0.02 ], [ { kind => 'html200' }, 0.01 ], [ { kind => 'delay', ms => 500 }, 0.03 ]);
+	my @media = (
+		[ { kind => 'http', status => 500, body => 'oops' }, 0.03 ],
+		[ { kind => 'reset_after' }, 0.05 ], [ { kind => 'truncate' }, 0.05 ], [ { kind => 'stall' }, 0.01 ],
+		[ { kind => 'html200' }, 0.02 ], [ { kind => 'slow', bytes_per_s => 100000 }, 0.05 ]);
+	my @upload = (
+		[ { kind => 'slow_down' }, 0.04 ], [ { kind => 'internal' }, 0.03 ], [ { kind => 'db_timeout' }, 0.02 ],
+		[ { kind => 'gateway', status => 502 }, 0.03 ], [ { kind => 'gateway', status => 504 }, 0.02 ],
+		[ { kind => 'reset', after_bytes => 30000 }, 0.05 ], [ { kind => 'stall', after_bytes => 30000 }, 0.01 ],
+		[ { kind => 'commit_then_drop' }, 0.05 ], [ { kind => 'delay', ms => 300 }, 0.05 ]);
+
+	$fal->fault('submit', $_->[0], probability => $_->[1], times => -1) for @submit;
+	$fal->fault('status|result|cancel|list', $_->[0], probability => $_->[1], times => -1) for @ask;
+	$fal->fault('media', $_->[0], probability => $_->[1], times => -1) for @media;
+	$storage->fault('any', $_->[0], probability => $_->[1], times => -1) for @upload;
+	return;
+}
+
+# ---------------------------------------------------------------------------
+# Clients: processes of their own, which write down what they were told
+# ---------------------------------------------------------------------------
+my $stage = PostgreSQL::Test::Utils::tempdir();
+my %node_named = (main => $node, standby => $standby);
+
+sub set_primary
+{
+	my ($name) = @_;
+
+	PostgreSQL::Test::Utils::append_to_file("$stage/primary.new", $name);
+	rename("$stage/primary.new", "$stage/primary") or die $!;
+	return;
+}
+
+sub primary
+{
+	return $node_named{ slurp_file("$stage/primary") };
+}
+
+# Statements in a session that may die at any moment: (how it ended, output).
+sub attempt
+{
+	my ($client, $statements) = @_;
+	my $name = primary()->name;
+
+	if (!$client->{session} || $client->{at} ne $name)
+	{
+		delete $client->{session};
+		$client->{session} = VibeTest::Session->start(primary());
+		$client->{at} = $name;
+	}
+	my ($well, $out) = $client->{session}->ask($statements);
+	return ($well ? 'done' : 'error', $out) if defined $well;
+	delete $client->{session};
+	sleep(0.2);
+	return ('unknown', $out);
+}
+
+# A client's answer holds "got <key> <request id>" for each submit.
+sub got
+{
+	my ($out) = @_;
+
+	return map { [ /^got (\S+) ?(\S*)$/ ] } grep { /^got / } split /\n/, $out;
+}
+
+my $submit = q{SELECT 'got ' || vibelog_id || ' ' || coalesce(request_id, '') FROM vibevideo_submit('%s');};
+
+my %acts = (
+	plain => [ 30, sub { return (sprintf($submit, $_[0]), 1) } ],
+	transaction => [ 10, sub { return ("BEGIN; " . sprintf($submit, $_[0]) . "SELECT pg_sleep(0.1); COMMIT;", 1) } ],
+	rollback => [ 10, sub { return ("BEGIN; " . sprintf($submit, $_[0]) . ' ROLLBACK;', 0) } ],
+	savepoint => [ 10, sub { return ("BEGIN; SAVEPOINT a; " . sprintf($submit, $_[0]) . ' ROLLBACK TO a; COMMIT;', 0) } ],
+	caught => [
+		6,
+		sub {
+			return ("DO \$\$ BEGIN BEGIN PERFORM vibevideo_submit('$_[0]'); RAISE 'no'; EXCEPTION WHEN OTHERS THEN NULL; END; END \$\$;", 0);
+		} ],
+	timeout => [ 8, sub { return ("SET statement_timeout = '250ms'; " . sprintf($submit, $_[0]) . ' RESET statement_timeout;', 1) } ],
+	batch => [
+		16,
+		sub {
+			return (
+				q{SELECT 'got ' || vibelog_id FROM vibevideo_submit_batch('{}' || ARRAY['} . join("','", @_) . q{']::uuid[]);}, 1);
+		} ],
+	batch_rollback => [
+		5, sub { return (q{BEGIN; SELECT FROM vibevideo_submit_batch(ARRAY['} . join("','", @_) . q{']::uuid[]); ROLLBACK;}, 0) } ],
+	twice => [ 5, sub { return (sprintf($submit, $_[0]) . sprintf($submit, $_[0]), 1) } ],
+);
+
+sub choose
+{
+	my $all = 0;
+
+	$all += $acts{$_}[0] for keys %acts;
+	my $at = rand($all);
+	for my $name (sort keys %acts)
+	{
+		return $name if ($at -= $acts{$name}[0]) < 0;
+	}
+	return 'plain';
+}
+
+sub run_client
+{
+	my ($n, $until, @mine) = @_;
+	my %client;
+	my @later;
+
+	open(my $log, '>', "$stage/client$n") or die $!;
+	$log->autoflush;
+	srand($seed + 1000 * ($n + 1));
+	while (time() < $until && @mine)
+	{
+		my $name = choose();
+		my @ids = splice(@mine, 0, $name =~ /^batch/ ? 1 + int(rand(4)) : 1);
+		my ($statements, $commits) = $acts{$name}[1]->(@ids);
+		my $began = time();
+		my ($end, $out) = attempt(\%client, $statements);
+
+		print $log $json->encode(
+			{ act => $name, ids => \@ids, began => $began, ended => time(), end => $end, got => [ got($out) ], commits => $commits }), "\n";
+		# a real app asks again: the row shall have its video
+		push @mine, @ids if ($end ne 'done' || !$commits) && rand() < 0.7;
+		push @later, @ids;
+		if (@later && rand() < 0.12)
+		{
+			attempt(\%client, "SELECT FROM vibevideo_cancel('$later[rand @later]')");
+		}
+		if (@later && rand() < 0.10)
+		{
+			my $id = $later[ rand @later ];
+			attempt(\%client,
+				"SELECT vibevideo_retry(id) FROM vibelogs WHERE id = '$id' AND video_generation_status IN ('failed', 'cancelled')");
+		}
+		attempt(\%client, 'SELECT FROM vibevideo_poll()') if rand() < 0.15;
+		sleep(rand(0.12 * ($until - time()) * $nclients / $nrows + 0.05));
+	}
+	close($log);
+	delete $client{session};
+	return;
+}
+
+my @clients;
+
+sub start_clients
+{
+	my ($round, $until, @all) = @_;
+
+	for my $n (0 .. $nclients - 1)
+	{
+		my @mine = @all[ grep { $_ % $nclients == $n } 0 .. $#all ];
+		my $pid = fork();
+
+		die "fork: $!" unless defined $pid;
+		if ($pid == 0)
+		{
+			my $well = eval {
+				local $SIG{ALRM} = sub { die "client $n hangs\n" };
+				alarm(int($until - time()) + 60);
+				run_client("$round.$n", $until, @mine);
+				1;
+			};
+			print STDERR "# client $round.$n: $@" unless $well;
+			POSIX::_exit($well ? 0 : 1);
+		}
+		push @clients, $pid;
+	}
+	return;
+}
+
+sub end_clients
+{
+	my $failed = 0;
+
+	for my $pid (@clients)
+	{
+		waitpid($pid, 0);
+		$failed++ if $? != 0;
+	}
+	@clients = ();
+	is($failed, 0, 'no client hung or died');
+	return;
+}
+
+END
+{
+	local $?;
+	kill('KILL', $_) for @clients;
+}
+
+# ---------------------------------------------------------------------------
+# The nemesis
+# ---------------------------------------------------------------------------
+my %count;
+
+sub victims
+{
+	my ($rc, $out) = $node->psql('postgres',
+		q{SELECT pid, backend_type FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type IN ('client backend', 'vibevideo worker')},
+		timeout => 20);
+
+	return $rc == 0 ? map { [ split /\|/ ] } split /\n/, $out : ();
+}
+
+sub nemesis
+{
+	my $draw = rand();
+
+	if ($draw < 0.50)
+	{
+		my @victims = victims() or return;
+		my $victim = $victims[ rand @victims ];
+		$count{terminated}++;
+		$node->psql('postgres', "SELECT pg_terminate_backend($victim->[0])", timeout => 20);
+	}
+	elsif ($draw < 0.80)
+	{
+		my @victims = victims() or return;
+		# the worker is one of many, and the most interesting
+		my @workers = grep { $_->[1] eq 'vibevideo worker' } @victims;
+		my $victim = @workers && rand() < 0.4 ? $workers[0] : $victims[ rand @victims ];
+		$count{"killed $victim->[1]"}++;
+		kill('KILL', $victim->[0]);
+		sleep(0.3);
+		wait_up($node);
+	}
+	else
+	{
+		$count{crashed}++;
+		crash_server($node);
+	}
+	return;
+}
+
+# ---------------------------------------------------------------------------
+# The play
+# ---------------------------------------------------------------------------
+set_primary('main');
+arm();
+my $began = time();
+my $chaos_until = $began + $seconds * 0.45;
+my $clients_until = $began + $seconds * 0.6;
+start_clients(1, $clients_until, @ids);
+while (time() < $chaos_until)
+{
+	sleep(0.4 + rand(2.2));
+	nemesis();
+}
+
+# The primary dies; what its journal knew goes with it.
+my $promotion = time();
+$node->stop('immediate');
+$standby->promote;
+$standby->append_conf('postgresql.conf', "synchronous_standby_names = ''");
+wait_up($standby);
+my $promoted = time();
+set_primary('standby');
+$count{promoted}++;
+end_clients();
+pass('chaos is over: ' . join(', ', map { "$count{$_} $_" } sort keys %count));
+
+# Calm: nothing fails any more, everything must come to its end.
+$fal->clear_faults;
+$storage->clear_faults;
+wait_at_rest($standby, 'all jobs end once it is calm', patience => 90);
+diag(sprintf('ended after %.1f s, %.1f s of it calm', time() - $began, time() - $clients_until));
+
+# ---------------------------------------------------------------------------
+# The reckoning
+# ---------------------------------------------------------------------------
+my (@acknowledged, %unsure, %prompt, %acts_done);
+
+$prompt{$_} = cli($standby, "SELECT prompt FROM vibelogs WHERE id = '$_'") for ();
+%prompt = map { split /\|/ } split /\n/, cli($standby, 'SELECT id, prompt FROM vibelogs');
+for my $file (glob("$stage/client*"))
+{
+	for my $line (split /\n/, slurp_file($file))
+	{
+		my $act = $json->decode($line);
+
+		$acts_done{"$act->{act} $act->{end}"}++;
+		if ($act->{end} eq 'done' && $act->{commits})
+		{
+			push @acknowledged, map { { id => $_->[0], request_id => $_->[1] } } @{ $act->{got} };
+		}
+		elsif ($act->{act} !~ /batch/)
+		{
+			$unsure{ $prompt{ $act->{ids}[0] } } = 1;
+		}
+	}
+}
+diag('what clients did: ' . join(', ', map { "$_ $acts_done{$_}" } sort keys %acts_done));
+
+# A transaction that was not committed when the primary died, or whose
+# rollback its worker had not settled yet, was known to that primary's journal
+# alone.  Only renders of such calls, from shortly before, are excused.
+my $facts = gather(
+	$standby, $fal, $storage,
+	other_nodes => [$node],
+	acknowledged => \@acknowledged,
+	lost_journal => [ $promotion - 8, $promoted ],
+	lost_ids => { counted => 1, prompts => \%unsure });
+my %ends;
+$ends{ ($_->{ghost} ? 'ghost ' : '') . $_->{state} . ($_->{error_code} ? " ($_->{error_code})" : '') }++ for @{ $facts->{jobs} };
+diag('how jobs ended: ' . join(', ', map { "$_ $ends{$_}" } sort keys %ends));
+diag("renders: $facts->{ledger}{accepted}, "
+	  . scalar(grep { $_->{cancel_requested_at} } @{ $facts->{ledger}{jobs} }) . ' cancelled, '
+	  . scalar(grep { VibeChaos::lost_with_the_journal($facts, $_) && !$_->{cancel_requested_at} } @{ $facts->{ledger}{jobs} })
+	  . ' lost with the journal of the primary that died');
+cmp_ok(scalar(grep { $_->{state} eq 'completed' } @{ $facts->{jobs} }), '>', $nrows / 4, 'many videos were made nevertheless');
+ok_rules($facts, 'after the chaos') or diag("repeat with CHAOS_SEED=$seed CHAOS_SECONDS=$seconds CHAOS_ROWS=$nrows");
+
+$standby->stop('fast');
+done_testing();
