@@ -239,6 +239,7 @@ RETURN CASE
 		THEN 'Cancelling'
 	WHEN (j).state = 'pending' AND (j).tries > 0
 		THEN format('Waiting to be sent again (try %s): %s', (j).tries + 1, (j).error)
+	WHEN (j).state = 'pending' AND (j).error IS NOT NULL THEN format('Waiting to be sent: %s', (j).error)
 	WHEN (j).state = 'pending' THEN 'Waiting to be sent'
 	WHEN (j).state = 'submitting' THEN 'Being sent'
 	WHEN (j).state = 'submit_unknown'

@@ -31,7 +31,8 @@ CallFalSubmit(HttpEngine *engine, const char *key, const char *model, const char
 	char		url[FAL_URL_SIZE];
 	char		auth[SECRET_SIZE];
 	char		start_timeout[64];
-	const char *headers[6];
+	char		old_timeout[64];
+	const char *headers[7];
 	int			n = 0;
 	HttpSpec	spec = {0};
 	HttpRequest *request = NULL;
@@ -49,6 +50,9 @@ CallFalSubmit(HttpEngine *engine, const char *key, const char *model, const char
 	{
 		snprintf(start_timeout, sizeof(start_timeout), "X-Fal-Request-Start-Timeout: %d", vv_start_timeout);
 		headers[n++] = start_timeout;
+		/* its older name, which fal's own clients still send; the new one wins */
+		snprintf(old_timeout, sizeof(old_timeout), "X-Fal-Request-Timeout: %d", vv_start_timeout);
+		headers[n++] = old_timeout;
 	}
 	headers[n] = NULL;
 

@@ -523,7 +523,14 @@ SetCommonOptions(CURL *easy, HttpRequest *request, const HttpSpec *spec)
 	SET(CURLOPT_CONNECTTIMEOUT_MS, (long) spec->connect_timeout);
 	SET(CURLOPT_TIMEOUT_MS, (long) spec->timeout);
 	SET(CURLOPT_MAXAGE_CONN, IDLE_CONNECTION_AGE);
-	SET(CURLOPT_PIPEWAIT, 1L);
+	/*
+	 * Rather a stream on an HTTP/2 connection that is being made than another
+	 * connection.  Over TLS that is known after the handshake; over plain http
+	 * only after the first answer, which would make one slow request hold up
+	 * all others.
+	 */
+	if (strncmp(spec->url, "https:", 6) == 0 && spec->sink == NULL && spec->source == NULL)
+		SET(CURLOPT_PIPEWAIT, 1L);
 	SET(CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_2TLS);
 	if (vv_ca_file && vv_ca_file[0])
 		SET(CURLOPT_CAINFO, vv_ca_file);

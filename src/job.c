@@ -47,6 +47,7 @@ typedef enum StatementId
 	S_FIND_ACTIVE,
 	S_FIND_LATEST,
 	S_INSERT,
+	S_NOTE,
 	S_AGAIN,
 	S_SETTLE,
 	S_MATCH,
@@ -85,7 +86,7 @@ typedef enum StatementId
 #define JOB_COLUMNS \
 	"j.job_id, j.vibelog_id, j.state, j.model, j.input::pg_catalog.text, j.request_id, " \
 	"j.media_url, j.media_type, j.object_key, j.error_code, j.error, j.bytes_total, j.lease, " \
-	"j.tries, j.crashes, j.attempt, j.queue_position, j.created_at, j.submitted_at, j.cancel_requested_at, j.sent_at, j.renders, j.ghost"
+	"j.tries, j.crashes, j.attempt, j.queue_position, j.created_at, j.submitted_at, j.cancel_requested_at, j.sent_at, j.renders, j.ghost, j.generated_at"
 
 /*
  * A claim takes what is due, oldest first, passing over what others hold, and
@@ -142,6 +143,11 @@ static const struct Statement
 		" ON CONFLICT (relation, vibelog_id) WHERE NOT ghost AND state OPERATOR(pg_catalog.=) ANY (" ACTIVE_STATES ") DO NOTHING"
 		" RETURNING job_id, lease",
 		8, {TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, REGCLASSOID, TIMESTAMPTZOID}
+	},
+
+	[S_NOTE] = {
+		"UPDATE vibevideo.job j SET error_code = $2, error = $3 WHERE j.job_id OPERATOR(pg_catalog.=) $1",
+		3, {INT8OID, TEXTOID, TEXTOID}
 	},
 
 	/*
@@ -530,6 +536,7 @@ ReadJob(HeapTuple tuple, TupleDesc desc, MemoryContext mcxt)
 	job->sent_at = GetTime(tuple, desc, 21);
 	job->renders = (int) GetInt(tuple, desc, 22, 1);
 	job->ghost = GetBool(tuple, desc, 23);
+	job->generated_at = GetTime(tuple, desc, 24);
 	MemoryContextSwitchTo(old);
 	return job;
 }
@@ -1213,7 +1220,8 @@ PutBytes(ArrayColumn column, int i, const unsigned char *bytes, int len)
 static void
 LogUpdate(const JobUpdate *update)
 {
-	if (strcmp(update->was, update->state) == 0 && update->error == NULL)
+	if (strcmp(update->was, update->state) == 0 &&
+		(update->error == NULL || (update->was_error && strcmp(update->was_error, update->error) == 0)))
 		return;
 	ereport(LOG,
 			(errmsg("vibevideo job %lld: %s -> %s%s%s%s%s", (long long) update->job_id,
@@ -1435,6 +1443,30 @@ JobRecoverLeases(void)
 	Datum		args[1] = {TimestampTzGetDatum(GetCurrentTimestamp())};
 
 	Execute(S_RECOVER, args, NULL);
+}
+
+/* since it entered its phase: the queue here, fal, or the copy */
+int64
+JobAgeMs(const Job *job)
+{
+	TimestampTz since = job->generated_at ? job->generated_at
+		: job->submitted_at ? job->submitted_at : job->created_at;
+
+	return TimestampDifferenceMilliseconds(since, GetCurrentTimestamp());
+}
+
+bool
+JobIsOverdue(const Job *job)
+{
+	return vv_job_timeout > 0 && JobAgeMs(job) > (int64) vv_job_timeout * 1000;
+}
+
+void
+JobNote(int64 job_id, const char *error_code, const char *error)
+{
+	Datum		args[3] = {Int64GetDatum(job_id), CStringGetTextDatum(error_code), CStringGetTextDatum(error)};
+
+	Execute(S_NOTE, args, NULL);
 }
 
 static char *

@@ -58,6 +58,7 @@ typedef struct Job
 	TimestampTz created_at;
 	TimestampTz sent_at;		/* 0 if never */
 	TimestampTz submitted_at;	/* 0 until accepted */
+	TimestampTz generated_at;	/* 0 until fal was done */
 	TimestampTz cancel_requested_at;	/* 0 if not */
 } Job;
 
@@ -70,6 +71,7 @@ typedef struct JobUpdate
 	int64		job_id;
 	int64		lease;
 	const char *was;			/* the state the job was claimed in */
+	const char *was_error;		/* ... and its error */
 	bool		cancel_seen;	/* a cancel had been asked for by then */
 	const char *state;
 	int			tries;
@@ -131,6 +133,8 @@ extern void JobSyncRow(const Binding *binding, int64 job_id);
 /* 0 if none is active */
 extern int64 JobFindActive(const Binding *binding, const char *vibelog_id);
 extern int64 JobFindLatest(const Binding *binding, const char *vibelog_id);
+/* why a job that was not tried yet waits */
+extern void JobNote(int64 job_id, const char *error_code, const char *error);
 /* 0 if another one is active; state is pending or submitting */
 extern int64 JobInsert(const Binding *binding, const char *vibelog_id, const char *state,
 					   const char *input, const char *user, int64 *lease);
@@ -147,6 +151,9 @@ extern bool JobRecordProgress(int64 job_id, int64 lease, int64 done, int64 total
 extern int	JobExpireSubmits(TimestampTz now, bool all);
 /* jobs still leased at a worker's start: the one before crashed on them */
 extern void JobRecoverLeases(void);
+/* older than vibevideo.job_timeout in its phase? */
+extern bool JobIsOverdue(const Job *job);
+extern int64 JobAgeMs(const Job *job);
 extern Job *JobCopy(const Job *job, MemoryContext mcxt);
 /* when the earliest of each kind is due, 0 if there is none: no job is unfinished if all are */
 extern void JobNextDue(const Binding *binding, JobDue *due);
@@ -167,6 +174,9 @@ extern void JobReconcileNow(void);
 extern bool JobMayAct(Binding *binding);
 /* jobs still leased at a worker's start: the one before crashed on them */
 extern void JobRecoverLeases(void);
+/* older than vibevideo.job_timeout in its phase? */
+extern bool JobIsOverdue(const Job *job);
+extern int64 JobAgeMs(const Job *job);
 extern Job *JobCopy(const Job *job, MemoryContext mcxt);
 /* decisions of people; false: nothing to decide any more */
 extern bool JobRequestCancel(int64 job_id);

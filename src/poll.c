@@ -35,20 +35,6 @@ PollLeaseMs(void)
 	return 3 * vv_poll_timeout + 30000;
 }
 
-static int64
-AgeMs(const Job *job)
-{
-	TimestampTz since = job->submitted_at ? job->submitted_at : job->created_at;
-
-	return TimestampDifferenceMilliseconds(since, GetCurrentTimestamp());
-}
-
-static bool
-IsOverdue(const Job *job)
-{
-	return vv_job_timeout > 0 && AgeMs(job) > (int64) vv_job_timeout * 1000;
-}
-
 static bool
 Ask(HttpEngine *engine, Task *task, FalCall call, const char *key)
 {
@@ -72,14 +58,14 @@ PollStart(HttpEngine *engine, Task *task, const char *key)
 static void
 KeepPolling(Task *task, const char *state, int queue_position)
 {
-	TaskAdvance(task, state, PollDelayMs(AgeMs(task->job), (int64) vv_poll_interval * 1000, TaskChance()));
+	TaskAdvance(task, state, PollDelayMs(JobAgeMs(task->job), (int64) vv_poll_interval * 1000, TaskChance()));
 	task->update.queue_position = queue_position;
 }
 
 static void
 RetryOrGiveUp(Task *task, const FalError *error)
 {
-	if (IsOverdue(task->job))
+	if (JobIsOverdue(task->job))
 		TaskFail(task, error->type, error->message);
 	else
 		TaskRetry(task, 0, error->type, error->message, error->retry_after);
@@ -100,7 +86,7 @@ AfterStatus(HttpEngine *engine, Task *task, const HttpReply *reply, const char *
 			return !Ask(engine, task, FAL_CALL_RESULT, key);
 		case FAL_STATE_QUEUED:
 		case FAL_STATE_RUNNING:
-			if (IsOverdue(task->job))
+			if (JobIsOverdue(task->job))
 				return !Ask(engine, task, FAL_CALL_CANCEL, key);
 			/* back in the queue after it ran: fal started it over, the row does not go back */
 			KeepPolling(task, status.state == FAL_STATE_RUNNING ? "generating" : task->job->state,

@@ -180,7 +180,10 @@ vibevideo_submit(PG_FUNCTION_ARGS)
 	if (is_new)
 	{
 		if (!send_now)
+		{
+			JobNote(job_id, "fal_down", "fal.ai cannot be reached at the moment");
 			JobSyncRow(&binding, job_id);
+		}
 		else if (strcmp(PostNow(&binding, job_id, key), "failed") == 0)
 			ApiSetHttpStatus("502");
 		ShmemWakeAtCommit();

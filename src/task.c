@@ -61,6 +61,7 @@ TaskUpdate(Task *task, const char *state)
 	update->job_id = task->job->job_id;
 	update->lease = task->job->lease;
 	update->was = task->job->state;
+	update->was_error = task->job->error;
 	update->cancel_seen = (task->job->cancel_requested_at != 0);
 	update->state = state;
 	update->queue_position = -1;
@@ -99,7 +100,9 @@ TaskRetry(Task *task, int limit, const char *code, const char *error, int retry_
 	int			tries = task->job->tries + (task->excused ? 0 : 1);
 	JobUpdate  *update;
 
-	if (limit > 0 && tries >= limit && !task->excused)
+	/* an outage uses up no tries, but not for ever; polls see to it themselves */
+	if ((limit > 0 && tries >= limit && !task->excused) ||
+		(task->kind != TASK_POLL && JobIsOverdue(task->job)))
 	{
 		TaskFail(task, code, error);
 		task->update.tries = tries;

@@ -243,7 +243,11 @@ is($storage->ledger->{saw_other_host_credentials}, 0, 'Storage\'s key went to St
 {
 	my @ids = map { new_row($node, "together $_") } 1 .. 6;
 
+	# a new worker has no connection yet that could tell it anything
 	configure(max_transfers => 3);
+	my $pid = worker_pid($node);
+	sql($node, "SELECT pg_terminate_backend($pid)");
+	wait_for($node, "SELECT pid <> $pid FROM vibevideo.worker_info() WHERE pid IS NOT NULL", 't', 'a new worker is there');
 	$storage->call('POST', '/reset', { only => 'ledger' });
 	$fal->fault('media', { kind => 'slow', bytes_per_s => 150000 }, prompt => '^together ', times => -1);
 	sql($node, "SELECT vibevideo_submit_batch('{" . join(',', @ids) . "}')");
