@@ -48,11 +48,14 @@
 
 struct HttpRequest
 {
+	/* made once, kept when the request goes back to the engine's pool */
 	HttpEngine *engine;
-	HttpRequest *next;			/* in engine->requests */
+	CURL	   *easy;
+
+	/* everything from here on is one exchange's */
+	HttpRequest *next;			/* in engine->requests, or in engine->pool */
 	HttpRequest *prev;
 	HttpRequest *next_done;
-	CURL	   *easy;
 	struct curl_slist *headers;
 	bool		running;		/* in the multi handle */
 	bool		sent;			/* libcurl was about to write the request */
@@ -86,12 +89,16 @@ struct HttpEngine
 	int64		timer_at;		/* ms, see MonotonicMs */
 	bool		broken;			/* a callback failed: state unknown, start over */
 	int			running;
+	int			max_pool;
+	int			npool;
+	HttpRequest *pool;			/* idle handles: setting one up costs more than a request */
 	HttpRequest *requests;
 	HttpRequest *done_head;
 	HttpRequest *done_tail;
 };
 
 static uint32 wait_event = 0;
+static const char *default_ca_file = NULL;	/* libcurl's own, as it was built */
 
 /*----------
  * Signals off while libcurl may start threads
@@ -375,6 +382,7 @@ InitLibcurl(void)
 				(errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION),
 				 errmsg("libcurl could not be initialised: %s", curl_easy_strerror(rc))));
 	wait_event = CompatWaitEvent("VibevideoHttp");
+	default_ca_file = curl_version_info(CURLVERSION_NOW)->cainfo;
 	done = true;
 }
 
@@ -409,6 +417,7 @@ HttpEngineCreate(int max_connections)
 	engine = calloc(1, sizeof(HttpEngine));
 	if (engine == NULL)
 		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
+	engine->max_pool = max_connections;
 	engine->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (engine->epoll_fd < 0)
 	{
@@ -443,6 +452,14 @@ HttpEngineDestroy(HttpEngine *engine)
 	while (engine->requests)
 		HttpFree(engine->requests);
 	MaskSignals(&saved);
+	while (engine->pool)
+	{
+		HttpRequest *request = engine->pool;
+
+		engine->pool = request->next;
+		curl_easy_cleanup(request->easy);
+		free(request);
+	}
 	curl_multi_cleanup(engine->multi);
 	UnmaskSignals(&saved);
 	FreeWaitEventSet(engine->wait_set);
@@ -464,7 +481,6 @@ HttpRunning(HttpEngine *engine)
 static void
 LinkRequest(HttpEngine *engine, HttpRequest *request)
 {
-	request->engine = engine;
 	request->next = engine->requests;
 	if (engine->requests)
 		engine->requests->prev = request;
@@ -505,13 +521,14 @@ BuildHeaders(HttpRequest *request, const HttpSpec *spec)
 #define SET(option, value) \
 	do { if (curl_easy_setopt(easy, option, value) != CURLE_OK) return false; } while (0)
 
-/* What holds for every request: limits, and nothing from the environment. */
+/* What holds for every exchange of a handle: limits, and nothing from the environment. */
 static bool
-SetCommonOptions(CURL *easy, HttpRequest *request, const HttpSpec *spec)
+SetLastingOptions(HttpRequest *request)
 {
+	CURL	   *easy = request->easy;
+
 	SET(CURLOPT_PRIVATE, request);
 	SET(CURLOPT_ERRORBUFFER, request->errbuf);
-	SET(CURLOPT_URL, spec->url);
 	SET(CURLOPT_PROTOCOLS_STR, "https,http");
 	SET(CURLOPT_FOLLOWLOCATION, 0L);
 	SET(CURLOPT_NOSIGNAL, 1L);
@@ -519,21 +536,8 @@ SetCommonOptions(CURL *easy, HttpRequest *request, const HttpSpec *spec)
 	SET(CURLOPT_PROXY, "");
 	SET(CURLOPT_NETRC, (long) CURL_NETRC_IGNORED);
 	SET(CURLOPT_USERAGENT, "vibevideo/" VIBEVIDEO_VERSION);
-	SET(CURLOPT_HTTPHEADER, request->headers);
-	SET(CURLOPT_CONNECTTIMEOUT_MS, (long) spec->connect_timeout);
-	SET(CURLOPT_TIMEOUT_MS, (long) spec->timeout);
 	SET(CURLOPT_MAXAGE_CONN, IDLE_CONNECTION_AGE);
-	/*
-	 * Rather a stream on an HTTP/2 connection that is being made than another
-	 * connection.  Over TLS that is known after the handshake; over plain http
-	 * only after the first answer, which would make one slow request hold up
-	 * all others.
-	 */
-	if (strncmp(spec->url, "https:", 6) == 0 && spec->sink == NULL && spec->source == NULL)
-		SET(CURLOPT_PIPEWAIT, 1L);
 	SET(CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_2TLS);
-	if (vv_ca_file && vv_ca_file[0])
-		SET(CURLOPT_CAINFO, vv_ca_file);
 	SET(CURLOPT_PREREQFUNCTION, OnBeforeRequest);
 	SET(CURLOPT_PREREQDATA, request);
 	SET(CURLOPT_OPENSOCKETFUNCTION, OnOpenSocket);
@@ -542,33 +546,56 @@ SetCommonOptions(CURL *easy, HttpRequest *request, const HttpSpec *spec)
 	SET(CURLOPT_HEADERDATA, request);
 	SET(CURLOPT_WRITEFUNCTION, OnBody);
 	SET(CURLOPT_WRITEDATA, request);
-	if (spec->sink)
-		SET(CURLOPT_BUFFERSIZE, (long) STREAM_BUFFER);
-	return true;
-}
-
-static bool
-SetMethodOptions(CURL *easy, HttpRequest *request, const HttpSpec *spec)
-{
-	curl_off_t	size = spec->source ? spec->source_size : (curl_off_t) spec->body_len;
-
-	if (spec->method == HTTP_GET)
-	{
-		SET(CURLOPT_HTTPGET, 1L);
-		return true;
-	}
 	SET(CURLOPT_READFUNCTION, OnSend);
 	SET(CURLOPT_READDATA, request);
 	SET(CURLOPT_SEEKFUNCTION, OnRewind);
 	SET(CURLOPT_SEEKDATA, request);
+	return true;
+}
+
+static bool
+SetOptions(HttpRequest *request, const HttpSpec *spec)
+{
+	CURL	   *easy = request->easy;
+	bool		stream = (spec->sink != NULL || spec->source != NULL);
+	const char *ca_file = vv_ca_file && vv_ca_file[0] ? vv_ca_file : default_ca_file;
+
+	SET(CURLOPT_URL, spec->url);
+	SET(CURLOPT_HTTPHEADER, request->headers);
+	SET(CURLOPT_CONNECTTIMEOUT_MS, (long) spec->connect_timeout);
+	SET(CURLOPT_TIMEOUT_MS, (long) spec->timeout);
+	/* always, since the handle may have served under another setting */
+	if (ca_file)
+		SET(CURLOPT_CAINFO, ca_file);
+
+	/*
+	 * Rather a stream on an HTTP/2 connection that is being made than another
+	 * connection.  Over TLS that is known after the handshake; over plain http
+	 * only after the first answer, which would make one slow request hold up
+	 * all others.
+	 */
+	SET(CURLOPT_PIPEWAIT, !stream && strncmp(spec->url, "https:", 6) == 0 ? 1L : 0L);
+	if (spec->sink)
+		SET(CURLOPT_BUFFERSIZE, (long) STREAM_BUFFER);
 	if (spec->source)
 		SET(CURLOPT_UPLOAD_BUFFERSIZE, (long) STREAM_BUFFER);
+	return true;
+}
+
+/* HTTPGET also takes back what an exchange before made of the handle. */
+static bool
+SetMethod(HttpRequest *request, const HttpSpec *spec)
+{
+	CURL	   *easy = request->easy;
+	curl_off_t	size = spec->source ? spec->source_size : (curl_off_t) spec->body_len;
+
+	SET(CURLOPT_HTTPGET, 1L);
 	if (spec->method == HTTP_POST)
 	{
 		SET(CURLOPT_POST, 1L);
 		SET(CURLOPT_POSTFIELDSIZE_LARGE, size);
 	}
-	else
+	else if (spec->method == HTTP_PUT)
 	{
 		SET(CURLOPT_UPLOAD, 1L);
 		SET(CURLOPT_INFILESIZE_LARGE, size);
@@ -589,40 +616,100 @@ CopyBody(HttpRequest *request, const HttpSpec *spec)
 	return true;
 }
 
+/* An idle handle, or a new one; NULL when there is no memory. */
+static HttpRequest *
+TakeHandle(HttpEngine *engine)
+{
+	HttpRequest *request = engine->pool;
+
+	if (request)
+	{
+		engine->pool = request->next;
+		engine->npool--;
+		memset((char *) request + offsetof(HttpRequest, next), 0, sizeof(HttpRequest) - offsetof(HttpRequest, next));
+		return request;
+	}
+	request = calloc(1, sizeof(HttpRequest));
+	if (request == NULL)
+		return NULL;
+	request->engine = engine;
+	request->easy = curl_easy_init();
+	if (request->easy && SetLastingOptions(request))
+		return request;
+	if (request->easy)
+		curl_easy_cleanup(request->easy);
+	free(request);
+	return NULL;
+}
+
+/* Those of streams have large buffers, which should not lie idle. */
+static void
+GiveHandleBack(HttpRequest *request)
+{
+	HttpEngine *engine = request->engine;
+
+	if (request->sink == NULL && request->source == NULL && engine->npool < engine->max_pool)
+	{
+		request->next = engine->pool;
+		engine->pool = request;
+		engine->npool++;
+		return;
+	}
+	curl_easy_cleanup(request->easy);
+	free(request);
+}
+
 HttpRequest *
 HttpStart(HttpEngine *engine, const HttpSpec *spec)
 {
-	HttpRequest *request = calloc(1, sizeof(HttpRequest));
+	HttpRequest *request;
 	sigset_t	saved;
 
-	if (request == NULL)
-		return NULL;
-	LinkRequest(engine, request);
-	request->public_only = spec->public_only;
-	request->max_response = spec->max_response;
-	request->sink = spec->sink;
-	request->source = spec->source;
-	request->stream_arg = spec->stream_arg;
-	request->owner = spec->owner;
-	request->reply.content_length = -1;
-
 	MaskSignals(&saved);
-	request->easy = curl_easy_init();
-	request->running = request->easy != NULL &&
-		CopyBody(request, spec) &&
-		BuildHeaders(request, spec) &&
-		SetCommonOptions(request->easy, request, spec) &&
-		SetMethodOptions(request->easy, request, spec) &&
-		curl_multi_add_handle(engine->multi, request->easy) == CURLM_OK;
+	request = TakeHandle(engine);
+	if (request)
+	{
+		LinkRequest(engine, request);
+		request->public_only = spec->public_only;
+		request->max_response = spec->max_response;
+		request->sink = spec->sink;
+		request->source = spec->source;
+		request->stream_arg = spec->stream_arg;
+		request->owner = spec->owner;
+		request->reply.content_length = -1;
+		request->running = CopyBody(request, spec) &&
+			BuildHeaders(request, spec) &&
+			SetOptions(request, spec) &&
+			SetMethod(request, spec) &&
+			curl_multi_add_handle(engine->multi, request->easy) == CURLM_OK;
+	}
 	UnmaskSignals(&saved);
 
-	if (!request->running)
+	if (request && !request->running)
 	{
 		HttpFree(request);
 		return NULL;
 	}
-	engine->running++;
+	if (request)
+		engine->running++;
 	return request;
+}
+
+/* Taken out of the list of the done, where it may sit untaken. */
+static void
+UnlinkDone(HttpRequest *request)
+{
+	HttpEngine *engine = request->engine;
+	HttpRequest *last = NULL;
+
+	for (HttpRequest **link = &engine->done_head; *link; last = *link, link = &(*link)->next_done)
+		if (*link == request)
+		{
+			*link = request->next_done;
+			if (engine->done_tail == request)
+				engine->done_tail = last;
+			return;
+		}
 }
 
 void
@@ -631,30 +718,19 @@ HttpFree(HttpRequest *request)
 	HttpEngine *engine = request->engine;
 	sigset_t	saved;
 
+	UnlinkDone(request);
+	UnlinkRequest(request);
 	MaskSignals(&saved);
 	if (request->running)
 	{
 		curl_multi_remove_handle(engine->multi, request->easy);
 		engine->running--;
 	}
-	if (request->easy)
-		curl_easy_cleanup(request->easy);
 	curl_slist_free_all(request->headers);
-	UnmaskSignals(&saved);
-
-	/* it may sit in the list of the done, not yet taken */
-	for (HttpRequest **link = &engine->done_head, *last = NULL; *link; last = *link, link = &(*link)->next_done)
-		if (*link == request)
-		{
-			*link = request->next_done;
-			if (engine->done_tail == request)
-				engine->done_tail = last;
-			break;
-		}
-	UnlinkRequest(request);
 	free(request->body);
 	free(request->answer);
-	free(request);
+	GiveHandleBack(request);
+	UnmaskSignals(&saved);
 }
 
 /* Only failures before OnBeforeRequest are surely "not sent". */

@@ -56,6 +56,7 @@ typedef enum StatementId
 	S_CLAIM_RECONCILE,
 	S_CLAIM_POLL,
 	S_CLAIM_COPY,
+	S_LOCK_DUE,
 	S_READ,
 	S_RECORD,
 	S_PROGRESS,
@@ -219,6 +220,13 @@ static const struct Statement
 			  "d.state OPERATOR(pg_catalog.=) 'processing'",
 			  "d.next_at"),
 		3, CLAIM_TYPES
+	},
+	[S_LOCK_DUE] = {
+		"SELECT " JOB_COLUMNS " FROM vibevideo.job j"
+		" WHERE j.state OPERATOR(pg_catalog.=) ANY (ARRAY['queued', 'generating'])"
+		" AND j.next_at OPERATOR(pg_catalog.<=) $2"
+		" ORDER BY j.next_at LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED",
+		2, {INT4OID, TIMESTAMPTZOID}
 	},
 	[S_READ] = {
 		"SELECT " JOB_COLUMNS " FROM vibevideo.job j WHERE j.job_id OPERATOR(pg_catalog.=) $1",
@@ -1132,6 +1140,17 @@ JobClaim(JobKind kind, int max, TimestampTz due_before, int lease_ms,
 	args[1] = TimestampTzGetDatum(due_before);
 	args[2] = TimestampTzGetDatum(TimestampTzPlusMilliseconds(GetCurrentTimestamp(), lease_ms));
 	n = (int) Execute(claims[kind], args, NULL);
+	for (int i = 0; i < n; i++)
+		jobs[i] = ReadJob(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, mcxt);
+	return n;
+}
+
+int
+JobLockDue(int max, MemoryContext mcxt, Job **jobs)
+{
+	Datum		args[2] = {Int32GetDatum(max), TimestampTzGetDatum(GetCurrentTimestamp())};
+	int			n = (int) Execute(S_LOCK_DUE, args, NULL);
+
 	for (int i = 0; i < n; i++)
 		jobs[i] = ReadJob(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, mcxt);
 	return n;

@@ -141,6 +141,8 @@ extern int64 JobInsert(const Binding *binding, const char *vibelog_id, const cha
 /* claim what is due: due_before lets the poller leave a grace to somebody else */
 extern int	JobClaim(JobKind kind, int max, TimestampTz due_before, int lease_ms,
 					 MemoryContext mcxt, Job **jobs);
+/* the same for polls, by row locks of the open transaction instead of leases */
+extern int	JobLockDue(int max, MemoryContext mcxt, Job **jobs);
 extern Job *JobRead(int64 job_id, MemoryContext mcxt);
 /* record updates; recorded[i] (may be NULL) tells whether the lease still held */
 extern int	JobRecord(const JobUpdate *updates, int n, bool *recorded);

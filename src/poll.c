@@ -196,20 +196,39 @@ typedef struct PollPass
 {
 	HttpEngine *engine;
 	const char *key;
-	Task	  **tasks;
-	int			ntasks;
+	MemoryContext mcxt;
+	Job		  **jobs;
+	Task	  **tasks;			/* NULL before and after its questions */
+	JobUpdate  *updates;		/* texts in mcxt */
+	int			njobs;
 	int			started;
 	int			over;
 	TimestampTz deadline;
 } PollPass;
 
+static void
+EndTask(PollPass *pass, Task *task)
+{
+	pass->updates[task->nth] = task->update;
+	pass->tasks[task->nth] = NULL;
+	pfree(task);
+	pass->over++;
+}
+
 /* no more at once than allowed: waiting in libcurl's queue would eat their timeouts */
 static void
 StartMore(PollPass *pass)
 {
-	while (pass->started < pass->ntasks && HttpRunning(pass->engine) < vv_max_requests)
-		if (!PollStart(pass->engine, pass->tasks[pass->started++], pass->key))
-			pass->over++;
+	while (pass->started < pass->njobs && HttpRunning(pass->engine) < vv_max_requests)
+	{
+		int			nth = pass->started++;
+		Task	   *task = TaskCreate(TASK_POLL, pass->jobs[nth], pass->mcxt);
+
+		task->nth = nth;
+		pass->tasks[nth] = task;
+		if (!PollStart(pass->engine, task, pass->key))
+			EndTask(pass, task);
+	}
 }
 
 static void
@@ -218,15 +237,19 @@ TakeDone(PollPass *pass)
 	HttpRequest *request;
 
 	while ((request = HttpNextDone(pass->engine)) != NULL)
-		if (PollAdvance(pass->engine, HttpOwner(request), request, pass->key))
-			pass->over++;
+	{
+		Task	   *task = HttpOwner(request);
+
+		if (PollAdvance(pass->engine, task, request, pass->key))
+			EndTask(pass, task);
+	}
 }
 
-/* until all are over or the time is up; the rest is given back */
+/* until all are over or the time is up; the rest stays as it is, and due */
 static void
 RunPass(PollPass *pass)
 {
-	while (pass->over < pass->ntasks && GetCurrentTimestamp() < pass->deadline)
+	while (pass->over < pass->njobs && GetCurrentTimestamp() < pass->deadline)
 	{
 		CHECK_FOR_INTERRUPTS();
 		StartMore(pass);
@@ -234,18 +257,12 @@ RunPass(PollPass *pass)
 				 TimestampDifferenceMilliseconds(GetCurrentTimestamp(), pass->deadline));
 		TakeDone(pass);
 	}
-	for (int i = 0; i < pass->ntasks; i++)
-	{
-		Task	   *task = pass->tasks[i];
-
-		if (i >= pass->started || task->http != NULL)
+	for (int i = 0; i < pass->njobs; i++)
+		if (pass->tasks[i])
 		{
-			if (task->http)
-				HttpFree(task->http);
-			task->http = NULL;
-			TaskRelease(task);
+			HttpFree(pass->tasks[i]->http);
+			pass->tasks[i] = NULL;
 		}
-	}
 }
 
 static void
@@ -261,41 +278,45 @@ CountUpdate(const JobUpdate *update, int32 counts[4])
 		counts[3]++;
 }
 
+/*
+ * The jobs are locked, not leased: the caller's transaction is open all the
+ * while, so the lock does the same, and a job is written once, not twice.
+ */
 static void
 PollDue(const Binding *binding, int32 counts[4])
 {
-	MemoryContext mcxt = AllocSetContextCreate(CurrentMemoryContext, "vibevideo poll", ALLOCSET_DEFAULT_SIZES);
-	Job		  **jobs = palloc(sizeof(Job *) * vv_poll_batch_size);
 	char		key[SECRET_SIZE];
 	PollPass	pass = {0};
-	JobUpdate  *updates;
 	bool	   *recorded;
+	int			n = 0;
 
 	if (!SecretRead(SECRET_FAL, key, sizeof(key), NULL))
 		return;					/* check_config tells; a cron job need not fail each time */
-	pass.ntasks = JobClaim(JOB_KIND_POLL, ShmemServiceAllows(SERVICE_FAL, vv_poll_batch_size), GetCurrentTimestamp(), PollLeaseMs(), mcxt, jobs);
-	pass.tasks = palloc(sizeof(Task *) * (pass.ntasks + 1));
-	for (int i = 0; i < pass.ntasks; i++)
-		pass.tasks[i] = TaskCreate(TASK_POLL, jobs[i], mcxt);
+	pass.mcxt = AllocSetContextCreate(CurrentMemoryContext, "vibevideo poll", ALLOCSET_DEFAULT_SIZES);
+	pass.jobs = palloc(sizeof(Job *) * vv_poll_batch_size);
+	pass.njobs = JobLockDue(ShmemServiceAllows(SERVICE_FAL, vv_poll_batch_size), pass.mcxt, pass.jobs);
+	pass.tasks = palloc0(sizeof(Task *) * (pass.njobs + 1));
+	pass.updates = palloc0(sizeof(JobUpdate) * (pass.njobs + 1));
 	pass.key = key;
 	pass.deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), vv_poll_timeout);
-	if (pass.ntasks > 0)
+	if (pass.njobs > 0)
 	{
 		pass.engine = HttpBackendEngine();
 		RunPass(&pass);
 	}
 	SecretWipe(key, sizeof(key));
 
-	updates = palloc(sizeof(JobUpdate) * (pass.ntasks + 1));
-	recorded = palloc0(sizeof(bool) * (pass.ntasks + 1));
-	for (int i = 0; i < pass.ntasks; i++)
-		updates[i] = pass.tasks[i]->update;
-	JobRecord(updates, pass.ntasks, recorded);
-	for (int i = 0; i < pass.ntasks; i++)
+	/* those that were not answered in time have no update */
+	for (int i = 0; i < pass.njobs; i++)
+		if (pass.updates[i].state)
+			pass.updates[n++] = pass.updates[i];
+	recorded = palloc0(sizeof(bool) * (n + 1));
+	JobRecord(pass.updates, n, recorded);
+	for (int i = 0; i < n; i++)
 		if (recorded[i])
-			CountUpdate(&updates[i], counts);
+			CountUpdate(&pass.updates[i], counts);
 	if (counts[1] > 0)
-		JobSyncRows(binding, pass.ntasks);
+		JobSyncRows(binding, n);
 }
 
 Datum

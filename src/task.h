@@ -26,6 +26,7 @@ typedef struct Task
 	FalSubmitOutcome submit;	/* TASK_SUBMIT: what it came to */
 	Job		   *job;
 	MemoryContext mcxt;			/* holds the task, its job and its update's texts */
+	int			nth;			/* its place in a poll pass */
 	HttpRequest *http;			/* NULL between requests and in copies */
 	bool		has_status_error;
 	FalError	status_error;	/* what a COMPLETED status carried */

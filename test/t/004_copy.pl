@@ -249,8 +249,10 @@ is($storage->ledger->{saw_other_host_credentials}, 0, 'Storage\'s key went to St
 	sql($node, "SELECT pg_terminate_backend($pid)");
 	wait_for($node, "SELECT pid <> $pid FROM vibevideo.worker_info() WHERE pid IS NOT NULL", 't', 'a new worker is there');
 	$storage->call('POST', '/reset', { only => 'ledger' });
-	$fal->fault('media', { kind => 'slow', bytes_per_s => 150000 }, prompt => '^together ', times => -1);
+	$fal->fault('media', { kind => 'slow', bytes_per_s => 60000 }, prompt => '^together ', times => -1);
 	sql($node, "SELECT vibevideo_submit_batch('{" . join(',', @ids) . "}')");
+	wait_until(sub { my $now = $storage->ledger; return $now->{in_flight_uploads} == 3 && $now->{uploads}{finished} == 0 },
+		'three uploads begin before the first one ends');
 	wait_for_status($node, $_, 'completed') for @ids;
 	is($storage->ledger->{max_in_flight_uploads}, 3, 'max_transfers copies run at the same time');
 	$fal->clear_faults;
