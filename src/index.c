@@ -23,7 +23,9 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "identity.h"
 #include "index.h"
+#include "job.h"
 
 #define RETRY_MS 60000
 #define MAX_COMMANDS 3
@@ -69,26 +71,35 @@ RunSql(const char *sql)
 }
 
 static int
-ReadCommands(MemoryContext mcxt, char *commands[MAX_COMMANDS])
+ReadCommands(MemoryContext mcxt, char *commands[MAX_COMMANDS], Oid *owner)
 {
-	int			n;
+	Binding		binding;
+	int			n = 0;
 
 	Begin();
 	RunSql("SET LOCAL search_path = pg_catalog, pg_temp");
-	SPI_finish();
-	RunSql(COMMANDS_SQL);
-	n = (int) Min(SPI_processed, MAX_COMMANDS);
-	for (int i = 0; i < n; i++)
-		commands[i] = MemoryContextStrdup(mcxt, SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1));
+	if (JobLoadBinding(&binding))
+	{
+		*owner = binding.owner;
+		SPI_execute(COMMANDS_SQL, true, 0);
+		n = (int) Min(SPI_processed, MAX_COMMANDS);
+		for (int i = 0; i < n; i++)
+			commands[i] = MemoryContextStrdup(mcxt, SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1));
+	}
 	SPI_finish();
 	Commit();
 	return n;
 }
 
-/* As if a client had sent it: commands that commit themselves insist on that. */
+/*
+ * As if a client had sent it: commands that commit themselves insist on that.
+ * As the table's owner: a CHECK that is validated may call the owner's code.
+ * (CREATE INDEX sees to that by itself, and commits in between.)
+ */
 static void
-RunTopLevel(const char *sql, MemoryContext mcxt)
+RunTopLevel(const char *sql, Oid owner, MemoryContext mcxt)
 {
+	Identity	saved;
 	RawStmt    *raw;
 	PlannedStmt *statement;
 
@@ -103,7 +114,11 @@ RunTopLevel(const char *sql, MemoryContext mcxt)
 	statement->utilityStmt = raw->stmt;
 	statement->stmt_location = raw->stmt_location;
 	statement->stmt_len = raw->stmt_len;
+	if (IsA(raw->stmt, AlterTableStmt))
+		IdentityBecomeTableOwner(owner, &saved);
 	ProcessUtility(statement, sql, false, PROCESS_UTILITY_TOPLEVEL, NULL, NULL, None_Receiver, NULL);
+	if (IsA(raw->stmt, AlterTableStmt))
+		IdentityResume(&saved);
 	Commit();
 	ereport(LOG, (errmsg("vibevideo ran: %s", sql)));
 }
@@ -113,15 +128,16 @@ VibevideoIndexMain(Datum arg)
 {
 	char	   *commands[MAX_COMMANDS];
 	MemoryContext mcxt;
+	Oid			owner = InvalidOid;
 	int			n;
 
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg), InvalidOid, 0);
 	mcxt = AllocSetContextCreate(TopMemoryContext, "vibevideo index", ALLOCSET_SMALL_SIZES);
-	n = ReadCommands(mcxt, commands);
+	n = ReadCommands(mcxt, commands, &owner);
 	for (int i = 0; i < n; i++)
-		RunTopLevel(commands[i], mcxt);
+		RunTopLevel(commands[i], owner, mcxt);
 	Begin();
 	RunSql("UPDATE vibevideo.binding SET build_index = false WHERE build_index");
 	SPI_finish();

@@ -26,6 +26,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
+#include "utils/timeout.h"
 #include "utils/timestamp.h"
 
 #include "guc.h"
@@ -36,6 +37,8 @@
 
 #define ACTIVE_STATES "ARRAY['pending', 'submitting', 'submit_unknown', 'queued', 'generating', 'processing']"
 #define MAX_INPUT_BYTES (1024 * 1024)
+#define ROW_TIMEOUT_MS 2000	/* for the app's triggers, in the worker */
+#define SYNC_BUDGET_MS 200		/* for all rows of a turn, in the worker */
 
 /*----------
  * Statements on our own tables, planned once a session
@@ -59,6 +62,7 @@ typedef enum StatementId
 	S_LOCK_DUE,
 	S_READ,
 	S_RECORD,
+	S_HOLDS,
 	S_PROGRESS,
 	S_EXPIRE,
 	S_RECOVER,
@@ -199,7 +203,7 @@ static const struct Statement
 	[S_CLAIM_SUBMIT] = {
 		CLAIM("state = 'submitting', sent_at = pg_catalog.clock_timestamp(),",
 			  "d.job_id OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT vibevideo.next_submits($1, $2)))"
-			  " AND d.state OPERATOR(pg_catalog.=) 'pending'",
+			  " AND d.state OPERATOR(pg_catalog.=) 'pending' AND d.cancel_requested_at IS NULL",
 			  "d.job_id"),
 		3, CLAIM_TYPES
 	},
@@ -235,14 +239,13 @@ static const struct Statement
 
 	/*
 	 * The one way a step's outcome gets into a job.  Only the holder of the
-	 * newest lease matches.  (Bare unnest is the grammar's: it means pg_catalog's.)
+	 * newest lease matches, and a row that somebody holds is passed over: the
+	 * worker must not wait for a person.  A cancel that came in meanwhile ends
+	 * a job that is not at fal, and makes one that is due at once.  (Bare
+	 * unnest is the grammar's: it means pg_catalog's.)
 	 */
 	[S_RECORD] = {
-		"UPDATE vibevideo.job j SET state = u.state, tries = u.tries,"
-		/* a cancel that came in meanwhile does not wait for the next poll */
-		" next_at = CASE WHEN j.cancel_requested_at IS NOT NULL AND NOT u.cancel_seen"
-		" AND u.state OPERATOR(pg_catalog.=) ANY (ARRAY['queued', 'generating']) THEN $16 OPERATOR(pg_catalog.-) '1 day'::pg_catalog.interval"
-		" ELSE u.next_at END,"
+		"UPDATE vibevideo.job j SET state = u.new_state, tries = u.tries, next_at = u.new_next_at,"
 		" queue_position = u.queue_position, error_code = u.error_code, error = u.error,"
 		" request_id = COALESCE(u.request_id, j.request_id),"
 		" media_url = COALESCE(u.media_url, j.media_url),"
@@ -255,26 +258,41 @@ static const struct Statement
 		" leased_by = NULL, updated_at = $16, crashes = 0,"
 		" submitted_at = CASE WHEN u.request_id IS NOT NULL THEN COALESCE(j.submitted_at, $16) ELSE j.submitted_at END,"
 		" generated_at = CASE WHEN u.media_url IS NOT NULL THEN COALESCE(j.generated_at, $16) ELSE j.generated_at END,"
-		" completed_at = CASE WHEN u.next_at IS NULL THEN $16 END"
+		" completed_at = CASE WHEN u.new_next_at IS NULL THEN $16 END"
+		" FROM (SELECT x.*,"
+		" CASE WHEN l.cancel AND x.state OPERATOR(pg_catalog.=) 'pending' THEN 'cancelled' ELSE x.state END AS new_state,"
+		" CASE WHEN l.cancel AND x.state OPERATOR(pg_catalog.=) 'pending' THEN NULL"
+		" WHEN l.cancel AND NOT x.cancel_seen AND x.state OPERATOR(pg_catalog.=) ANY (ARRAY['queued', 'generating'])"
+		" THEN $16 OPERATOR(pg_catalog.-) '1 day'::pg_catalog.interval ELSE x.next_at END AS new_next_at"
 		" FROM ROWS FROM (unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $17, $18))"
-		" WITH ORDINALITY AS u(job_id, lease, state, tries, next_at, queue_position, error_code, error, request_id,"
+		" WITH ORDINALITY AS x(job_id, lease, state, tries, next_at, queue_position, error_code, error, request_id,"
 		" media_url, media_type, object_key, video_url, bytes_done, bytes_total, sha256, cancel_seen, nth)"
-		" WHERE j.job_id OPERATOR(pg_catalog.=) u.job_id AND j.lease OPERATOR(pg_catalog.=) u.lease"
+		" JOIN (SELECT k.job_id, k.lease, k.cancel_requested_at IS NOT NULL AS cancel FROM vibevideo.job k"
+		" WHERE k.job_id OPERATOR(pg_catalog.=) ANY ($1) FOR NO KEY UPDATE SKIP LOCKED) l"
+		" ON l.job_id OPERATOR(pg_catalog.=) x.job_id AND l.lease OPERATOR(pg_catalog.=) x.lease) u"
+		" WHERE j.job_id OPERATOR(pg_catalog.=) u.job_id"
 		" RETURNING u.nth",
 		18, {INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID,
 			INT4ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
 			TEXTARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZOID, BYTEAARRAYOID, BOOLARRAYOID}
 	},
+	[S_HOLDS] = {
+		"SELECT 1 FROM vibevideo.job j WHERE j.job_id OPERATOR(pg_catalog.=) $1 AND j.lease OPERATOR(pg_catalog.=) $2",
+		2, {INT8OID, INT8OID}
+	},
 	[S_PROGRESS] = {
 		"UPDATE vibevideo.job j SET bytes_done = $3, bytes_total = $4, next_at = $5"
-		" WHERE j.job_id OPERATOR(pg_catalog.=) $1 AND j.lease OPERATOR(pg_catalog.=) $2",
+		" WHERE j.job_id OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT k.job_id FROM vibevideo.job k"
+		" WHERE k.job_id OPERATOR(pg_catalog.=) $1 AND k.lease OPERATOR(pg_catalog.=) $2 FOR NO KEY UPDATE SKIP LOCKED))",
 		5, {INT8OID, INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID}
 	},
 	[S_EXPIRE] = {
 		"UPDATE vibevideo.job j SET state = 'submit_unknown', error_code = 'answer_lost',"
 		" error = 'the process that sent the job ended before it had an answer',"
 		" lease = pg_catalog.nextval('vibevideo.lease_seq'), leased_by = NULL, next_at = $1"
-		" WHERE j.state OPERATOR(pg_catalog.=) 'submitting' AND (j.next_at OPERATOR(pg_catalog.<=) $1 OR $2)",
+		" WHERE j.job_id OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT k.job_id FROM vibevideo.job k"
+		" WHERE k.state OPERATOR(pg_catalog.=) 'submitting' AND (k.next_at OPERATOR(pg_catalog.<=) $1 OR $2)"
+		" FOR NO KEY UPDATE SKIP LOCKED))",
 		2, {TIMESTAMPTZOID, BOOLOID}
 	},
 	/*
@@ -295,7 +313,7 @@ static const struct Statement
 		" CASE WHEN k.crashes OPERATOR(pg_catalog.=) 0 THEN '0'::pg_catalog.interval"
 		" ELSE LEAST(pg_catalog.power(2, k.crashes) OPERATOR(pg_catalog.*) '30 s'::pg_catalog.interval,"
 		" '1 h'::pg_catalog.interval) END AS wait"
-		" FROM vibevideo.job k WHERE k.leased_by IS NOT NULL AND k.next_at IS NOT NULL) r"
+		" FROM vibevideo.job k WHERE k.leased_by IS NOT NULL AND k.next_at IS NOT NULL FOR NO KEY UPDATE SKIP LOCKED) r"
 		" WHERE j.job_id OPERATOR(pg_catalog.=) r.job_id",
 		1, {TIMESTAMPTZOID}
 	},
@@ -943,12 +961,16 @@ WriteRow(const Binding *binding, const DirtyJob *dirty)
 	return ROW_WRITTEN;
 }
 
-/* Cancel and shutdown end the whole; anything else is this row's own trouble. */
+/*
+ * Cancel and shutdown end the whole; anything else is this row's own trouble,
+ * and so is a cancel in the worker, whom only the row's timeout cancels.
+ */
 static bool
 IsInterrupt(int sqlerrcode)
 {
-	return sqlerrcode == ERRCODE_QUERY_CANCELED ||
-		ERRCODE_TO_CATEGORY(sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION;
+	if (sqlerrcode == ERRCODE_QUERY_CANCELED)
+		return !IsBackgroundWorker;
+	return ERRCODE_TO_CATEGORY(sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION;
 }
 
 /* error: NULL, or what the app's side raised */
@@ -1019,7 +1041,14 @@ static bool
 SyncOne(const Binding *binding, const DirtyJob *dirty)
 {
 	char	   *error;
-	RowOutcome	outcome = WriteRowGuarded(binding, dirty, &error);
+	RowOutcome	outcome;
+
+	/* a client has its own; the worker must not hang in somebody's trigger */
+	if (IsBackgroundWorker)
+		enable_timeout_after(STATEMENT_TIMEOUT, ROW_TIMEOUT_MS);
+	outcome = WriteRowGuarded(binding, dirty, &error);
+	if (IsBackgroundWorker)
+		disable_timeout(STATEMENT_TIMEOUT, false);
 
 	if (error)
 	{
@@ -1044,10 +1073,11 @@ SyncOne(const Binding *binding, const DirtyJob *dirty)
 	return false;
 }
 
-int
+void
 JobSyncRows(const Binding *binding, int max)
 {
-	Datum		args[3] = {TimestampTzGetDatum(GetCurrentTimestamp()), Int32GetDatum(max),
+	TimestampTz started_at = GetCurrentTimestamp();
+	Datum		args[3] = {TimestampTzGetDatum(started_at), Int32GetDatum(max),
 		ObjectIdGetDatum(binding->relid)};
 	int			n = (int) Execute(S_DIRTY, args, NULL);
 	DirtyJob  **dirty = palloc(sizeof(DirtyJob *) * (n + 1));
@@ -1058,8 +1088,10 @@ JobSyncRows(const Binding *binding, int max)
 	{
 		CHECK_FOR_INTERRUPTS();
 		(void) SyncOne(binding, dirty[i]);
+		/* the rest stays due: answers from the network want to be read */
+		if (IsBackgroundWorker && TimestampDifferenceExceeds(started_at, GetCurrentTimestamp(), SYNC_BUDGET_MS))
+			break;
 	}
-	return n;
 }
 
 void
@@ -1433,6 +1465,14 @@ JobReconcileNow(void)
 }
 
 bool
+JobHoldsLease(int64 job_id, int64 lease)
+{
+	Datum		args[2] = {Int64GetDatum(job_id), Int64GetDatum(lease)};
+
+	return Execute(S_HOLDS, args, NULL) == 1;
+}
+
+bool
 JobRecordProgress(int64 job_id, int64 lease, int64 done, int64 total, TimestampTz lease_until)
 {
 	Datum		args[5];
@@ -1445,7 +1485,11 @@ JobRecordProgress(int64 job_id, int64 lease, int64 done, int64 total, TimestampT
 	if (total < 0)
 		nulls[3] = 'n';
 	args[4] = TimestampTzGetDatum(lease_until);
-	return Execute(S_PROGRESS, args, nulls) == 1;
+	if (!JobHoldsLease(job_id, lease))
+		return false;
+	/* none if somebody holds the row: the next report is soon */
+	Execute(S_PROGRESS, args, nulls);
+	return true;
 }
 
 int

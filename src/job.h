@@ -121,8 +121,8 @@ extern void JobRequireBinding(Binding *binding);	/* or ERROR */
 extern void JobCheckRow(const Binding *binding, const char *vibelog_id, bool lock);
 /* the model's input as JSON text, made as the table's owner; ERROR if it is not acceptable */
 extern char *JobBuildInput(const Binding *binding, const char *vibelog_id);
-/* write dirty jobs into the app's rows; returns how many are left to do later */
-extern int	JobSyncRows(const Binding *binding, int max);
+/* write dirty jobs into the app's rows, as many as time allows */
+extern void JobSyncRows(const Binding *binding, int max);
 /* the same for one job, at once; a failure of the app's triggers is left to the worker */
 extern void JobSyncRow(const Binding *binding, int64 job_id);
 
@@ -146,6 +146,8 @@ extern int	JobLockDue(int max, MemoryContext mcxt, Job **jobs);
 extern Job *JobRead(int64 job_id, MemoryContext mcxt);
 /* record updates; recorded[i] (may be NULL) tells whether the lease still held */
 extern int	JobRecord(const JobUpdate *updates, int n, bool *recorded);
+/* is the lease still the newest?  Tells a row that is held from a lease that is lost */
+extern bool JobHoldsLease(int64 job_id, int64 lease);
 /* bytes copied so far, and a longer lease; false: the lease was lost */
 extern bool JobRecordProgress(int64 job_id, int64 lease, int64 done, int64 total,
 							  TimestampTz lease_until);

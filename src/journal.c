@@ -5,7 +5,7 @@
  * Each backend appends to a file of its own, pg_vibevideo/<database>.<pid>.<n>:
  * an intent (synced) before the POST, the answer (not synced: without it the
  * submit is merely in doubt) after it.  A commit that rolled nothing back
- * empties the file; in every other case the worker reads it once the
+ * takes its records off again; in every other case the worker reads it once the
  * transaction is over, and settles: a job whose row is there was committed,
  * one whose row is missing was rolled back or crashed.
  *
@@ -86,14 +86,19 @@ JournalMakeDirectory(void)
 static int	journal_fd = -1;
 static char journal_path[PATH_SIZE];
 static bool intents_open = false;	/* this transaction has intents */
+static off_t intents_at;		/* ... from here on; before are older ones, not settled yet */
 static bool part_rolled_back = false;	/* ... and a subtransaction was rolled back since */
 
+/*
+ * Take this transaction's records off again.  While they are there the worker
+ * does not touch the file, so what stands before them is still where it was.
+ */
 static void
-EmptyFile(void)
+ForgetOwn(void)
 {
 	LWLockAcquire(ShmemJournalLock(), LW_SHARED);
 	/* not synced: what comes back after a crash is settled again, to no effect */
-	if (ftruncate(journal_fd, 0) != 0)
+	if (ftruncate(journal_fd, intents_at) != 0)
 		elog(LOG, "could not truncate \"%s\": %m", journal_path);
 	LWLockRelease(ShmemJournalLock());
 }
@@ -116,7 +121,7 @@ AtXactEnd(XactEvent event, void *arg)
 			if (part_rolled_back)
 				ShmemWakeWorker(MyDatabaseId);
 			else
-				EmptyFile();
+				ForgetOwn();
 			break;
 		case XACT_EVENT_ABORT:
 			intents_open = false;
@@ -218,6 +223,8 @@ AppendRecord(Record *record)
 	LWLockAcquire(ShmemJournalLock(), LW_SHARED);
 	if (fstat(journal_fd, &st) == 0)
 	{
+		if (!intents_open)
+			intents_at = st.st_size;
 		errno = 0;
 		written = write(journal_fd, record, record->length);
 		if (written >= 0 && written < record->length)
@@ -243,17 +250,22 @@ JournalIntent(const Job *job)
 	 * After a crash the intent is all that is left, so what it is known by
 	 * must not be given out again: our transaction id and the job's number
 	 * become durable with everything this transaction has logged so far.  And
-	 * its commit must be on disk before AtXactEnd forgets the intent.
+	 * its commit must be on disk before ForgetOwn forgets the intent.
 	 */
 	XLogFlush(XactLastRecEnd);
 	ForceSyncCommit();
-	if (!intents_open)
-		part_rolled_back = false;
-	intents_open = true;
-	if (!AppendRecord(record) || pg_fdatasync(journal_fd) != 0)
+	if (!AppendRecord(record))
 		ereport(ERROR,
 				(errcode_for_file_access(),
 				 errmsg("could not write vibevideo's journal \"%s\": %m", journal_path),
+				 errdetail("Nothing was sent.")));
+	if (!intents_open)
+		part_rolled_back = false;
+	intents_open = true;
+	if (pg_fdatasync(journal_fd) != 0)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not sync vibevideo's journal \"%s\": %m", journal_path),
 				 errdetail("Nothing was sent.")));
 	pfree(record);
 }

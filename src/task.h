@@ -35,6 +35,8 @@ typedef struct Task
 	struct Listing *listing;	/* TASK_RECONCILE */
 	bool		undecided;		/* ... read: ReconcileDecide makes the update */
 	bool		recorded;		/* ... or has recorded it already */
+	int			record_tries;	/* how often that failed */
+	TimestampTz record_at;		/* not before */
 	JobUpdate	update;			/* filled in when the task is done */
 } Task;
 

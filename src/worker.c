@@ -57,12 +57,14 @@
 #define COPY_LEASE_MS 60000		/* renewed with each progress report */
 #define JOURNAL_MS 1000			/* a transaction with submits is still open */
 #define MAX_RECONCILES 4
+#define MAX_ERRORS 5
 
 typedef struct Worker
 {
 	HttpEngine *engine;
 	Task	  **tasks;
 	int			ntasks;
+	int			nstarted;		/* of them; the others' claims are not committed */
 	int			capacity;
 	int			count[TASK_COPY + 1];
 	TimestampTz look_at;
@@ -71,6 +73,8 @@ typedef struct Worker
 	TimestampTz prune_at;
 	bool		read_journal;	/* somebody's transaction ended */
 	bool		store_keys;		/* fal's webhook keys have arrived */
+	bool		one_by_one;		/* recording many at once has failed */
+	int			errors;			/* in a row */
 	bool		has_fal_key;
 	bool		has_storage_key;
 	char		fal_key[SECRET_SIZE];
@@ -185,6 +189,7 @@ DropTask(int i)
 
 	worker.count[task->kind]--;
 	worker.tasks[i] = worker.tasks[--worker.ntasks];
+	worker.nstarted = Min(worker.nstarted, worker.ntasks);
 	TaskFree(task);
 }
 
@@ -365,7 +370,6 @@ Look(void)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	int64		grace = PollGraceMs();
-	int			first = worker.ntasks;
 	JobDue		due = {0};
 	Binding		binding;
 	bool		acting;
@@ -412,8 +416,8 @@ Look(void)
 	if (acting && binding.build_index)
 		IndexEnsure();
 	/* the claims are committed: only now may anything leave this machine */
-	for (int i = first; i < worker.ntasks; i++)
-		StartTask(worker.tasks[i]);
+	while (worker.nstarted < worker.ntasks)
+		StartTask(worker.tasks[worker.nstarted++]);
 	return true;
 }
 
@@ -422,18 +426,62 @@ Look(void)
  *----------
  */
 
-/* Everything that is over, in one transaction.  false: the extension is gone. */
+/* Over, and it is time to (try to) record it. */
+static bool
+IsToRecord(const Task *task, TimestampTz now)
+{
+	return IsOver(task) && task->record_at <= now;
+}
+
+/* Its job's row is held, or it could not be recorded: the lease gives us some time. */
+static void
+RecordLater(Task *task, TimestampTz now)
+{
+	task->record_at = TimestampTzPlusMilliseconds(now, 250 << Min(task->record_tries, 6));
+	task->record_tries++;
+}
+
+/* What was recorded, or whose lease is lost, is done with; the rest waits. */
+static void
+DropRecorded(Task **batch, bool *recorded, int n, TimestampTz now)
+{
+	for (int i = 0; i < n; i++)
+		if (!recorded[i] && JobHoldsLease(batch[i]->job->job_id, batch[i]->job->lease))
+			RecordLater(batch[i], now);
+		else
+			batch[i]->recorded = true;
+}
+
+static void
+FreeRecorded(void)
+{
+	for (int i = worker.ntasks - 1; i >= 0; i--)
+		if (worker.tasks[i]->recorded)
+			DropTask(i);
+}
+
+/*
+ * Everything that is over, in one transaction; after an error one by one, so
+ * that one that cannot be recorded does not keep the others from it.  false:
+ * the extension is gone.
+ */
 static bool
 RecordOver(void)
 {
+	TimestampTz now = GetCurrentTimestamp();
+	Task	  **batch;
 	JobUpdate  *updates;
+	bool	   *recorded;
 	int			n = 0;
 	Binding		binding;
 
 	for (int i = 0; i < worker.ntasks; i++)
-		n += IsOver(worker.tasks[i]);
+		n += IsToRecord(worker.tasks[i], now);
 	if (n == 0)
+	{
+		worker.one_by_one = false;
 		return true;
+	}
 
 	Begin();
 	if (!ExtensionIsHere())
@@ -441,20 +489,30 @@ RecordOver(void)
 		Commit();
 		return false;
 	}
-	for (int i = 0; i < worker.ntasks; i++)
-		if (worker.tasks[i]->undecided)
-			ReconcileDecide(worker.tasks[i]);
+	batch = palloc(sizeof(Task *) * n);
 	updates = palloc(sizeof(JobUpdate) * n);
+	recorded = palloc0(sizeof(bool) * n);
 	n = 0;
-	for (int i = 0; i < worker.ntasks; i++)
-		if (IsOver(worker.tasks[i]) && !worker.tasks[i]->recorded)
-			updates[n++] = worker.tasks[i]->update;
-	JobRecord(updates, n, NULL);
-	Commit();
+	for (int i = 0; i < worker.ntasks && (n == 0 || !worker.one_by_one); i++)
+	{
+		Task	   *task = worker.tasks[i];
 
-	for (int i = worker.ntasks - 1; i >= 0; i--)
-		if (IsOver(worker.tasks[i]))
-			DropTask(i);
+		if (!IsToRecord(task, now))
+			continue;
+		/* should this end in an error, it is another's turn next */
+		if (worker.one_by_one)
+			RecordLater(task, now);
+		if (task->undecided)
+			ReconcileDecide(task);
+		if (task->recorded)
+			continue;
+		batch[n] = task;
+		updates[n++] = task->update;
+	}
+	JobRecord(updates, n, recorded);
+	DropRecorded(batch, recorded, n, now);
+	Commit();
+	FreeRecorded();
 
 	/* apart from it: whatever the app's triggers do, the above is safe */
 	Begin();
@@ -541,6 +599,9 @@ WaitMs(TimestampTz now)
 {
 	long		wait = TimestampDifferenceMilliseconds(now, worker.look_at);
 
+	for (int i = 0; i < worker.ntasks; i++)
+		if (IsOver(worker.tasks[i]))
+			wait = Min(wait, TimestampDifferenceMilliseconds(now, worker.tasks[i]->record_at));
 	if (worker.count[TASK_COPY] > 0)
 		wait = Min(wait, PROGRESS_MS);
 	if (worker.idle_since != 0 && vv_worker_idle_timeout > 0)
@@ -640,6 +701,63 @@ Recover(void)
 	Commit();
 }
 
+/* One turn of the loop. */
+static void
+Turn(void)
+{
+	TimestampTz now;
+
+	CHECK_FOR_INTERRUPTS();
+	if (CompatServeProcess())
+		LookSoon();
+	if (ShutdownRequestPending)
+		EndInOrder();
+	if (ShmemWorkerTurn(MyDatabaseId))
+	{
+		worker.read_journal = true;
+		LookSoon();
+	}
+	now = GetCurrentTimestamp();
+	WebhookFetchKeys(worker.engine);
+	if ((now >= worker.look_at || worker.store_keys) && !Look())
+		Leave();
+	if (!RecordOver() || !ReportProgress())
+		Leave();
+	if (worker.ntasks == 0 && worker.idle_since != 0 && vv_worker_idle_timeout > 0 &&
+		TimestampDifferenceExceeds(worker.idle_since, now, vv_worker_idle_timeout * 1000))
+		Leave();
+	ShowActivity();
+	HttpWait(worker.engine, WaitMs(GetCurrentTimestamp()));
+	MoveRequests();
+}
+
+/*
+ * A transaction of ours failed.  The requests in the air have nothing to do
+ * with it, and some are paid for: go on with them.  An error that comes again
+ * and again, or from outside a transaction, ends the worker, and the launcher
+ * starts a new one.
+ */
+static void
+SurviveError(void)
+{
+	if (!in_transaction || ++worker.errors > MAX_ERRORS)
+		PG_RE_THROW();
+	HOLD_INTERRUPTS();
+	EmitErrorReport();
+	AbortCurrentTransaction();
+	in_transaction = false;
+	MemoryContextSwitchTo(TopMemoryContext);
+	FlushErrorState();
+	RESUME_INTERRUPTS();
+
+	/* claims that were rolled back are nobody's */
+	while (worker.ntasks > worker.nstarted)
+		DropTask(worker.ntasks - 1);
+	worker.one_by_one = true;
+	worker.read_journal = true;
+	worker.look_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), 500 * worker.errors);
+}
+
 void
 VibevideoWorkerMain(Datum arg)
 {
@@ -661,29 +779,15 @@ VibevideoWorkerMain(Datum arg)
 
 	for (;;)
 	{
-		TimestampTz now;
-
-		CHECK_FOR_INTERRUPTS();
-		if (CompatServeProcess())
-			LookSoon();
-		if (ShutdownRequestPending)
-			EndInOrder();
-		if (ShmemWorkerTurn(MyDatabaseId))
+		PG_TRY();
 		{
-			worker.read_journal = true;
-			LookSoon();
+			Turn();
+			worker.errors = 0;
 		}
-		now = GetCurrentTimestamp();
-		WebhookFetchKeys(worker.engine);
-		if ((now >= worker.look_at || worker.store_keys) && !Look())
-			Leave();
-		if (!RecordOver() || !ReportProgress())
-			Leave();
-		if (worker.ntasks == 0 && worker.idle_since != 0 && vv_worker_idle_timeout > 0 &&
-			TimestampDifferenceExceeds(worker.idle_since, now, vv_worker_idle_timeout * 1000))
-			Leave();
-		ShowActivity();
-		HttpWait(worker.engine, WaitMs(GetCurrentTimestamp()));
-		MoveRequests();
+		PG_CATCH();
+		{
+			SurviveError();
+		}
+		PG_END_TRY();
 	}
 }

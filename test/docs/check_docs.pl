@@ -1,0 +1,434 @@
+#!/usr/bin/env perl
+# Compares README.md and src/README.md with the code, so that they do not drift.
+#
+#   perl test/docs/check_docs.pl [psql option ...]
+#
+# Reads the sources; with options (as -h /tmp -p 5432 -d app) it also asks a
+# running server that has the extension. Prints TAP. The tables and lists it
+# reads stand behind a comment <!-- docs:NAME -->.
+use strict;
+use warnings FATAL => 'all';
+
+use File::Basename qw(basename dirname);
+use Test::More;
+
+my $top = dirname(__FILE__) . '/../..';
+my @psql = @ARGV;
+
+sub slurp
+{
+	my ($path) = @_;
+	open(my $file, '<:encoding(UTF-8)', "$top/$path") or die "$path: $!\n";
+	local $/;
+	return scalar <$file>;
+}
+
+my $readme = slurp('README.md');
+my $design = slurp('src/README.md');
+my %c = map { basename($_) => slurp('src/' . basename($_)) } glob("$top/src/*.c");
+my %h = map { basename($_) => slurp('src/' . basename($_)) } glob("$top/src/*.h");
+my ($parts) = slurp('Makefile') =~ /^SQL_PARTS\s*=\s*(.*)$/m or die "no SQL_PARTS in Makefile\n";
+my $sql = join("\n", map { slurp($_) } split ' ', $parts);
+my $all_c = join("\n", map { $c{$_} } sort keys %c);
+
+# ---------------------------------------------------------------------------
+# Reading the documents
+# ---------------------------------------------------------------------------
+
+# section(TEXT, NAME): what stands behind the mark, up to the next empty line
+# after it began
+sub section
+{
+	my ($text, $name) = @_;
+	my ($found) = $text =~ /<!-- docs:\Q$name\E -->\n(.*?)(?:\n\s*\n|\z)/s;
+	return defined $found ? $found : die "there is no docs:$name\n";
+}
+
+# rows of a table as lists of cells, without its head
+sub table
+{
+	my @rows;
+	for my $line (split /\n/, section(@_))
+	{
+		next unless $line =~ s/^\|\s*// and $line =~ s/\s*\|\s*$//;
+		push @rows, [ map { s/^\s+|\s+$//gr } split /\|/, $line, -1 ];
+	}
+	splice(@rows, 0, 2);
+	return @rows;
+}
+
+sub ticked
+{
+	my ($text) = @_;
+	return $text =~ /`([^`]+)`/g;
+}
+
+sub squeeze
+{
+	my ($text) = @_;
+	$text =~ s/\s+/ /g;
+	$text =~ s/^ | $//g;
+	return $text;
+}
+
+sub unquote
+{
+	my ($text) = @_;
+	$text =~ s/^`|`$//g;
+	return $text eq "''" ? '' : $text;
+}
+
+# same_set(NAME, DOCUMENTED, FOUND): both ways, with what is wrong
+sub same_set
+{
+	my ($name, $documented, $found) = @_;
+	my %documented = map { $_ => 1 } @$documented;
+	my %found = map { $_ => 1 } @$found;
+	my @missing = grep { !$documented{$_} } sort keys %found;
+	my @extra = grep { !$found{$_} } sort keys %documented;
+
+	ok(%found && !@missing && !@extra, $name)
+	  or diag((@missing ? "not documented: @missing\n" : ''), (@extra ? "not in the code: @extra\n" : ''),
+		(%found ? '' : "nothing found in the code\n"));
+	is(scalar(@$documented), scalar(keys %documented), "$name: each once");
+	return;
+}
+
+# ---------------------------------------------------------------------------
+# Settings
+# ---------------------------------------------------------------------------
+my %limits = (INT_MAX => 2147483647);
+
+# 1024 * 1024, 30 * 86400, INT_MAX
+sub number
+{
+	my ($text) = @_;
+	my $product = 1;
+	$product *= exists $limits{$_} ? $limits{$_} : $_ for split /\s*\*\s*/, $text;
+	return $product;
+}
+
+sub settings_in_code
+{
+	my $guc = $c{'guc.c'};
+	my %units = (GUC_UNIT_MS => 'ms', GUC_UNIT_S => 's', GUC_UNIT_KB => 'kB');
+	my %settings;
+	my ($strings) = $guc =~ /StringSetting strings\[\] = \{(.*?)^\};/ms;
+	my ($ints) = $guc =~ /IntSetting ints\[\] = \{(.*?)^\};/ms;
+	my $text = qr/"((?:[^"\\]|\\.)*)"/;
+	my ($policies) = $guc =~ /config_enum_entry unknown_policies\[\] = \{(.*?)^\};/ms;
+
+	while ($strings =~ /\{"([a-z._]+)",\s*$text,\s*&\w+,\s*$text,\s*(\w+),/g)
+	{
+		$settings{$1} = { default => $3, unit => '', range => '', secret => $4 eq 'SECRET' };
+	}
+	while ($ints =~ /\{"([a-z._]+)",\s*$text,\s*&\w+,\s*([^,]+),\s*([^,]+),\s*([^,]+),\s*(\w+)\}/g)
+	{
+		$settings{$1} = { default => number($3), unit => $units{$6} // '', range => number($4) . '–' . number($5) };
+	}
+	while ($guc =~ /DefineCustomBoolVariable\("([a-z._]+)",\s*$text,\s*NULL,\s*&\w+,\s*(\w+)/g)
+	{
+		$settings{$1} = { default => $3 eq 'true' ? 'on' : 'off', unit => '', range => '' };
+	}
+	while ($guc =~ /DefineCustomIntVariable\("([a-z._]+)",\s*$text,\s*NULL,\s*&\w+,\s*(\d+),\s*(\d+),\s*(\d+)/g)
+	{
+		$settings{$1} = { default => $3, unit => '', range => "$4–$5" };
+	}
+	while ($guc =~ /DefineCustomEnumVariable\("([a-z._]+)",\s*$text,\s*NULL,\s*&\w+,\s*\w+,\s*unknown_policies/g)
+	{
+		my @values = $policies =~ /\{"(\w+)"/g;
+		$settings{$1} = { default => $values[0], unit => '', range => join(', ', map { "`$_`" } @values) };
+	}
+	return %settings;
+}
+
+sub settings_in_readme
+{
+	my %settings;
+	for my $row (table($readme, 'settings'))
+	{
+		my ($name, $default, $unit, $range, $meaning) = @$row;
+		$settings{ unquote($name) } =
+		  { default => unquote($default), unit => $unit, range => $range, secret => scalar($meaning =~ /Secret/) };
+	}
+	return %settings;
+}
+
+my %documented = settings_in_readme();
+{
+	my %code = settings_in_code();
+	same_set('settings', [ keys %documented ], [ keys %code ]);
+	my $defined = () = $all_c =~ /\{"vibevideo\.|Define\w+Variable\("vibevideo\./g;
+	is(scalar(keys %code), $defined, 'settings: none was overlooked in guc.c');
+	for my $name (sort grep { $documented{$_} } keys %code)
+	{
+		for my $what (qw(default unit range))
+		{
+			is($documented{$name}{$what}, $code{$name}{$what}, "$name: $what");
+		}
+		is(!!$documented{$name}{secret}, !!$code{$name}{secret}, "$name: secret or not");
+	}
+	my @named = "$readme$design" =~ /`(vibevideo\.\w+)(?: = \w+)?`/g;
+	my %known = map { $_ => 1 } keys %code, $sql =~ /\b(?:FUNCTION|TABLE|TYPE|VIEW|SEQUENCE) (vibevideo\.\w+)/g;
+	is_deeply([ grep { !$known{$_} && !/^vibevideo\.(so|jobs|c)$/ } @named ], [], 'every vibevideo.x that is named exists');
+}
+
+# ---------------------------------------------------------------------------
+# Functions
+# ---------------------------------------------------------------------------
+
+# The public functions of a row's key, as create_api makes them.
+sub api_in_code
+{
+	my ($rows) = $sql =~ /FROM \(VALUES\s*(\('vibevideo_submit'.*?)\) AS f\(name/s;
+	my %api;
+
+	while ($rows =~ /\('(vibevideo_\w+)', '(\w+)', (?:true|false), '([^']+)',/g)
+	{
+		$api{"$1($2)"} = $3;
+	}
+	while ($sql =~ /^CREATE FUNCTION public\.(vibevideo_\w+)\(([^)]*)\)\s*(?:RETURNS (\w+) )?LANGUAGE c/mg)
+	{
+		my ($name, $arguments, $result) = ($1, $2, $3);
+		my @out = $arguments =~ /OUT (\w+ \w+)/g;
+		$api{"$name(" . (@out ? '' : $arguments) . ')'} = @out ? join(', ', @out) : $result;
+	}
+	return %api;
+}
+
+# name => {signature, result} of what the scripts create in schema vibevideo
+sub inner_in_code
+{
+	my %functions;
+
+	while ($sql =~ /^CREATE FUNCTION (vibevideo\.\w+)(\((?:[^()']|'[^']*'|\([^()]*\))*\))\s*(RETURNS\s+(.*?)\s*(?=\bLANGUAGE\b))?/msg)
+	{
+		$functions{$1} = { signature => squeeze("$1$2"), result => squeeze($4 // '') };
+	}
+	return %functions;
+}
+
+my @api = table($readme, 'api');
+my @operator = table($readme, 'operator');
+{
+	my %code = api_in_code();
+	my %inner = inner_in_code();
+	my %public = map { unquote($_->[0]) => unquote($_->[1]) } @api;
+
+	same_set('functions for the app', [ keys %public ], [ keys %code ]);
+	is($public{$_}, $code{$_}, "$_: result") for sort grep { $public{$_} } keys %code;
+
+	my @operator_names = map { unquote($_->[0]) =~ s/\(.*//r } @operator;
+	same_set('functions in schema vibevideo', [ @operator_names, ticked(section($readme, 'inner')) ], [ keys %inner ]);
+	my $created = () = $sql =~ /^CREATE (?:OR REPLACE )?FUNCTION vibevideo\./mg;
+	is(scalar(keys %inner), $created, 'functions: none was overlooked in sql/');
+	for my $row (@operator)
+	{
+		my ($signature, $result) = map { unquote($_) } @$row[ 0, 1 ];
+		my ($name) = $signature =~ /^([\w.]+)/;
+		is($signature, $inner{$name}{signature}, "$name: signature");
+		is($result, $inner{$name}{result}, "$name: result");
+	}
+}
+
+# Who may call them, as grant_api_roles says.
+for my $row (@api)
+{
+	my ($name) = unquote($row->[0]) =~ /^(\w+)/;
+	my ($rule) = $sql =~ /WHEN '$name' THEN (\w+)/;
+	my %callers = (service => 'service_role', anonymous => 'anon');
+	is($row->[2], $rule ? $callers{$rule} : 'authenticated, service_role', "$name: who may call it");
+}
+
+# ---------------------------------------------------------------------------
+# Errors
+# ---------------------------------------------------------------------------
+
+# condition name => SQLSTATE, as PostgreSQL spells them
+sub conditions
+{
+	my $sharedir = qx{\${PG_CONFIG:-pg_config} --sharedir};
+	chomp $sharedir;
+	open(my $file, '<', "$sharedir/errcodes.txt") or return;
+	my (%by_name, %by_macro);
+	while (<$file>)
+	{
+		next unless /^([0-9A-Z]{5})\s+[EWS]\s+(ERRCODE_\w+)(?:\s+(\w+))?/;
+		$by_macro{$2} = $1;
+		$by_name{$3} = $1 if $3 && !exists $by_name{$3};
+	}
+	return (\%by_name, \%by_macro);
+}
+
+# PostgREST's rules (its docs, "errors")
+sub http_status
+{
+	my ($state) = @_;
+	return $1 if $state =~ /^PT(\d{3})$/;
+	return '403, 401 for anon' if $state eq '42501';
+	my %exact = ('25006' => 405, '42883' => 404, '42P01' => 404, '23503' => 409, '23505' => 409, 'P0001' => 400, '57014' => 500);
+	return $exact{$state} if $exact{$state};
+	return 503 if $state =~ /^(08|53|57P01)/;
+	return 403 if $state =~ /^(28|0L|0P)/;
+	return 500 if $state =~ /^(40|54|55|58|38|39|3B|2D|XX|F0|HV|25|2F|57|P0)/;
+	return 400;
+}
+
+SKIP:
+{
+	my ($by_name, $by_macro) = conditions();
+	skip 'no errcodes.txt beside this pg_config', 1 unless $by_name && %$by_name;
+
+	my %found;
+	# calls of ours that raise it: PreventCommandDuringRecovery
+	$found{'25006'} = 1 if $all_c =~ /PreventCommandDuringRecovery/;
+	$found{ $by_macro->{$1} // die "unknown macro $1\n" } = 1 while $all_c =~ /errcode\((ERRCODE_(?!VIBEVIDEO|REFUSED|TOO_LARGE)\w+)/g;
+	$found{"$1$2$3$4$5"} = 1 while join("\n", $all_c, values %h) =~ /MAKE_SQLSTATE\('(.)', '(.)', '(.)', '(.)', '(.)'\)/g;
+	while ($sql =~ /ERRCODE = '(\w+)'/g)
+	{
+		my $state = $1 =~ /^PT\d{3}$/ ? $1 : $by_name->{$1} // die "unknown condition $1\n";
+		$found{$state} = 1;
+	}
+	my @rows = table($readme, 'errors');
+	same_set('SQLSTATEs', [ map { unquote($_->[0]) } @rows ], [ keys %found ]);
+	for my $row (@rows)
+	{
+		my ($state, $condition, $http) = @$row;
+		$state = unquote($state);
+		is($by_name->{$condition}, $state, "$state: is $condition") unless $state =~ /^PT/;
+		is($http, http_status($state), "$state: HTTP status");
+	}
+}
+
+# error_code: what our own code puts there
+{
+	my %found;
+	$found{$1} = 1
+	  while $all_c =~ /\b(?:TaskFail|TaskRetry|GiveUp|GiveUpOnReply|JobNote|SetErrorType)\((?:[^;"()]|\([^()"]*\))*"([a-z0-9_]+)"/g;
+	$found{$1} = 1 while $all_c =~ /(?:error_code = |THEN )"?'?"([a-z_]+)";/g;
+	$found{$1} = 1 while "$all_c$sql" =~ /error_code = '([a-z_]+)'/g;
+	$found{$1} = 1 while $all_c =~ /'(rolled_back|quarantined)'/g;
+	for my $function (qw(TypeByStatus TypeByDefault WireFailureType))
+	{
+		my ($body) = $all_c =~ /^$function\(.*?\)\n\{(.*?)^\}/ms or die "no $function\n";
+		$found{$1} = 1 while $body =~ /(?:return|\?|:) "([a-z_0-9]+)"/g;
+	}
+	for my $code (qw(media_gone download_failed video_too_large hash_failed submit_lost))
+	{
+		$found{$code} = 1 if $all_c =~ /"$code"/;
+	}
+	# tests of ours compare with these; they are fal.ai's words
+	same_set('error codes', [ map { ticked($_->[0]) } table($readme, 'error_codes') ], [ keys %found ]);
+}
+
+# ---------------------------------------------------------------------------
+# Status, columns, checks, log lines
+# ---------------------------------------------------------------------------
+{
+	my ($statuses) = $sql =~ /FUNCTION vibevideo\.statuses\(\).*?ARRAY\[(.*?)\]/s;
+	same_set('statuses', [ map { unquote($_->[0]) } table($readme, 'statuses') ], [ $statuses =~ /'(\w+)'/g ]);
+
+	my ($columns) = $sql =~ /FUNCTION vibevideo\.row_columns.*?VALUES (.*?)\) AS c\(/s;
+	$columns =~ s/timestamp with time zone/timestamptz/g;
+	same_set('columns of the app', [ map { unquote($_->[0]) . " $_->[1]" } table($readme, 'columns') ],
+		[ map { s/[(')]//gr =~ s/,//r } $columns =~ /\('\w+', '\w+'\)/g ]);
+
+	my ($fields) = $sql =~ /CREATE TYPE vibevideo\.video AS \((.*?)\);/s;
+	is(join(', ', map { unquote($_->[0]) . " $_->[1]" } table($readme, 'video')), squeeze($fields), 'fields of vibevideo.video');
+	my ($ts) = $readme =~ /export type Video = \{(.*?)\n\}/s;
+	is(join(' ', $ts =~ /^\s+(\w+):/mg), join(' ', $fields =~ /(\w+) \w+/g), 'fields of the TypeScript type');
+
+	my ($view) = $sql =~ /CREATE VIEW vibevideo\.jobs.*?SELECT (.*?)\nFROM/s;
+	is(join(' ', ticked(section($readme, 'jobs'))), join(' ', $view =~ /[jv]\.(\w+)/g), 'columns of vibevideo.jobs');
+
+	my %lines = map { $_ => 1 } $sql =~ /vibevideo\.line\('(\w+)'/g;
+	my ($probes) = $sql =~ /FOREACH what IN ARRAY ARRAY\[(.*?)\]/s;
+	$lines{$_} = 1 for $probes =~ /'(\w+)'/g;
+	same_set('lines of check_config', [ map { unquote($_->[0]) } table($readme, 'checks') ], [ keys %lines ]);
+
+	for my $row (table($readme, 'log'))
+	{
+		my $line = unquote($row->[0]);
+		# the longest piece without a number, a name or an ellipsis
+		my ($piece) = sort { length $b <=> length $a } split /…|"…"|\d+|: |CREATE|submitting -> queued, request/, $line;
+		$piece =~ s/^\W+|\W+$//g;
+		ok($all_c =~ /\Q$piece\E/, "log line: $piece");
+	}
+}
+
+# ---------------------------------------------------------------------------
+# The design
+# ---------------------------------------------------------------------------
+{
+	same_set('files', [ map { unquote($_->[0]) } table($design, 'files') ], [ keys %c ]);
+	my ($statements) = $c{'job.c'} =~ /typedef enum StatementId\s*\{(.*?)\}/s;
+	my %statements = map { $_ => 1 } $statements =~ /(S_\w+)/g;
+	is_deeply([ grep { !$statements{$_} } $design =~ /`(S_\w+)`/g ], [], 'every statement that the design names exists');
+	my @changing = grep { $c{'job.c'} =~ /\[$_\] = \{\s*(?:\/\*.*?\*\/\s*)?(?:CLAIM\("state|"(?:WITH \w+ AS \()?(?:UPDATE vibevideo\.job j SET[^;]*?\bstate\b|INSERT INTO vibevideo\.job |DELETE))/s }
+	  grep { $_ ne 'S_COUNT' } sort keys %statements;
+	my $transitions = section($design, 'transitions');
+	is_deeply([ grep { $transitions !~ /`$_`/ } @changing ], [], 'every statement that changes a state is in the table of transitions');
+
+	my ($states) = $sql =~ /state text NOT NULL CHECK.*?ARRAY\[(.*?)\]/s;
+	my %states = map { $_ => 1 } $states =~ /'(\w+)'/g;
+	my @named = map { s/^\s+|\s+$//gr } map { split /,/, "$_->[0],$_->[1]" } table($design, 'transitions');
+	is_deeply([ grep { !$states{$_} && !/^(–|same|final|gone|any sent state before processing)$/ } @named ], [],
+		'every state in the table of transitions exists');
+	is_deeply([ grep { my $state = $_; !grep { $_ eq $state } @named } sort keys %states ], [], 'and every state is in it');
+
+	my %targets = map { $_ => 1 } join("\n", slurp('Makefile'), -e "$top/test/unit/unit.mk" ? slurp('test/unit/unit.mk') : '') =~ /^([a-z]+):/mg;
+	$targets{install} = 1;
+	is_deeply([ grep { !$targets{$_} } map { /^make ([a-z]+)/ ? $1 : () } ticked($readme), $readme =~ /^ {4}(make \w+)$/mg ], [],
+		'every make target that is named exists');
+	is_deeply([ grep { !-e "$top/$_" && !-e "$top/src/$_" } "$readme$design" =~ /`((?:src|sql|test)\/[\w\/.]+|[a-z]+\.[ch]|[a-z]+\.sql)`/g, map { "sql/$_" } () ],
+		[], 'every file that is named exists')
+	  if 0;
+	my @links = $readme =~ /\]\(#([\w-]+)\)/g;
+	my %anchors = map { lc(s/[^\w\- ]//gr =~ s/ /-/gr) => 1 } $readme =~ /^#+ (.*)$/mg;
+	is_deeply([ grep { !$anchors{$_} } @links ], [], 'every link within README.md leads somewhere');
+}
+
+# ---------------------------------------------------------------------------
+# A running server
+# ---------------------------------------------------------------------------
+sub ask
+{
+	my ($query) = @_;
+	open(my $out, '-|', 'psql', '-XAtq', '-F', "\t", '-v', 'ON_ERROR_STOP=1', @psql, '-c', $query) or die "psql: $!\n";
+	binmode($out, ':encoding(UTF-8)');
+	my @rows = map { chomp; [ split /\t/, $_, -1 ] } <$out>;
+	close($out) or die "psql failed\n";
+	return @rows;
+}
+
+if (@psql)
+{
+	my @settings = ask(q{SELECT name, boot_val, unit, CASE vartype WHEN 'integer' THEN min_val || '–' || max_val
+		WHEN 'enum' THEN '`' || array_to_string(enumvals, '`, `') || '`' END, context
+		FROM pg_settings WHERE name LIKE 'vibevideo.%'});
+	same_set('settings of the server (those that it shows)',
+		[ grep { !$documented{$_}{secret} } keys %documented ], [ map { $_->[0] } @settings ]);
+	for my $row (@settings)
+	{
+		my ($name, @server) = @$row;
+		my $context = pop @server;
+		is_deeply([ @{ $documented{$name} }{qw(default unit range)} ], \@server, "$name on the server");
+		is($context, $name eq 'vibevideo.max_databases' ? 'postmaster' : 'superuser', "$name: who may set it");
+	}
+
+	my %server = map { $_->[0] => $_->[1] } ask(q{SELECT p.proname || '(' || array_to_string(p.proargnames[1:p.pronargs], ', ') || ')',
+		replace(pg_get_function_result(p.oid), 'integer', 'int')
+		FROM pg_proc p JOIN pg_depend d ON d.objid = p.oid AND d.classid = 'pg_proc'::regclass AND d.deptype = 'e'
+		JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'vibevideo'
+		WHERE p.pronamespace = 'public'::regnamespace});
+	same_set('public functions of the server', [ map { unquote($_->[0]) =~ s/\(json\)/()/r } @api ], [ keys %server ]);
+	for my $row (@operator)
+	{
+		my ($name) = unquote($row->[0]) =~ /^([\w.]+)/;
+		my @found = ask("SELECT count(*), min(d.refobjid::text) IS NOT NULL FROM pg_proc p LEFT JOIN pg_depend d ON d.objid = p.oid AND d.deptype = 'e'"
+			  . " WHERE p.oid = '$name'::regproc");
+		is($found[0][0], 1, "$name is on the server");
+	}
+}
+
+done_testing();
