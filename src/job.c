@@ -239,7 +239,7 @@ static const struct Statement
 
 	/*
 	 * The one way a step's outcome gets into a job.  Only the holder of the
-	 * newest lease matches, and a row that somebody holds is passed over: the
+	 * newest lease matches, once: recording ends the lease.  A row that somebody holds is passed over: the
 	 * worker must not wait for a person.  A cancel that came in meanwhile ends
 	 * a job that is not at fal, and makes one that is due at once.  (Bare
 	 * unnest is the grammar's: it means pg_catalog's.)
@@ -255,7 +255,7 @@ static const struct Statement
 		" bytes_done = COALESCE(u.bytes_done, j.bytes_done),"
 		" bytes_total = COALESCE(u.bytes_total, j.bytes_total),"
 		" sha256 = COALESCE(u.sha256, j.sha256),"
-		" leased_by = NULL, updated_at = $16, crashes = 0,"
+		" leased_by = NULL, lease = pg_catalog.nextval('vibevideo.lease_seq'), updated_at = $16, crashes = 0,"
 		" submitted_at = CASE WHEN u.request_id IS NOT NULL THEN COALESCE(j.submitted_at, $16) ELSE j.submitted_at END,"
 		" generated_at = CASE WHEN u.media_url IS NOT NULL THEN COALESCE(j.generated_at, $16) ELSE j.generated_at END,"
 		" completed_at = CASE WHEN u.new_next_at IS NULL THEN $16 END"

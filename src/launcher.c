@@ -47,6 +47,8 @@ typedef struct Child
 } Child;
 
 static Child *children;
+static Oid *to_visit = NULL;	/* databases not looked into since the server's start */
+static int	nto_visit = 0;
 static bool warned_no_slots = false;
 
 void
@@ -63,6 +65,23 @@ LauncherRegister(void)
 	snprintf(worker.bgw_name, BGW_MAXLEN, "vibevideo launcher");
 	snprintf(worker.bgw_type, BGW_MAXLEN, "vibevideo launcher");
 	RegisterBackgroundWorker(&worker);
+}
+
+static void
+VisitLater(Oid dboid)
+{
+	to_visit = to_visit
+		? repalloc(to_visit, sizeof(Oid) * (nto_visit + 1))
+		: MemoryContextAlloc(TopMemoryContext, sizeof(Oid) * (nto_visit + 1));
+	to_visit[nto_visit++] = dboid;
+}
+
+/* There may be more databases than slots: the next comes when one lets go. */
+static void
+VisitMore(void)
+{
+	while (nto_visit > 0 && ShmemLauncherWant(to_visit[nto_visit - 1]))
+		nto_visit--;
 }
 
 /* Databases that can be connected to; *exists tells about one of them. */
@@ -236,7 +255,7 @@ VibevideoLauncherMain(Datum arg)
 	ShmemLauncherAttach();
 
 	children = MemoryContextAllocZero(TopMemoryContext, sizeof(Child) * vv_max_databases);
-	VisitDatabases(ShmemLauncherWant, InvalidOid, NULL);
+	VisitDatabases(VisitLater, InvalidOid, NULL);
 
 	for (;;)
 	{
@@ -247,6 +266,7 @@ VibevideoLauncherMain(Datum arg)
 		CompatServeProcess();
 		ReapChildren();
 		ForgetDropped();
+		VisitMore();
 		wait = StartWanted();
 		pgstat_report_activity(STATE_IDLE, NULL);
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, wait,

@@ -105,13 +105,25 @@ FindSlot(Oid dboid)
 	return NULL;
 }
 
-/* ... made if needed; NULL only when all are taken. */
+static DatabaseSlot *
+FindUnusedSlot(void)
+{
+	DatabaseSlot *slot = FindSlot(InvalidOid);
+
+	/* one that no worker has or wants only remembers old times */
+	for (int i = 0; slot == NULL && i < shared->nslots; i++)
+		if (!shared->slots[i].wanted && shared->slots[i].worker_pid == 0)
+			slot = &shared->slots[i];
+	return slot;
+}
+
+/* ... made if needed; NULL only when all are in use. */
 static DatabaseSlot *
 ClaimSlot(Oid dboid)
 {
 	DatabaseSlot *slot = FindSlot(dboid);
 
-	if (slot == NULL && (slot = FindSlot(InvalidOid)) != NULL)
+	if (slot == NULL && (slot = FindUnusedSlot()) != NULL)
 	{
 		memset(slot, 0, sizeof(*slot));
 		slot->dboid = dboid;
@@ -303,8 +315,8 @@ ShmemLauncherAttach(void)
 	before_shmem_exit(LauncherDetach, 0);
 }
 
-/* Have a database looked into, whether it has the extension or not. */
-void
+/* Have a database looked into, whether it has the extension or not; false: no slot is free yet. */
+bool
 ShmemLauncherWant(Oid dboid)
 {
 	DatabaseSlot *slot;
@@ -314,6 +326,7 @@ ShmemLauncherWant(Oid dboid)
 	if (slot)
 		slot->wanted = true;
 	LWLockRelease(shared->lock);
+	return slot != NULL;
 }
 
 int

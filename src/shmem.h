@@ -79,7 +79,7 @@ typedef struct LaunchOrder
 } LaunchOrder;
 
 extern void ShmemLauncherAttach(void);
-extern void ShmemLauncherWant(Oid dboid);
+extern bool ShmemLauncherWant(Oid dboid);
 /* databases whose worker should be started now; *next is when to look again at the latest */
 extern int	ShmemLaunchOrders(LaunchOrder *orders, int max, TimestampTz *next);
 extern void ShmemWorkerEnded(Oid dboid, bool started, int backoff_ms);

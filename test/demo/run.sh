@@ -69,7 +69,7 @@ outside()
 
 sql()
 {
-	psql -X -q -v ON_ERROR_STOP=1 -d app "$@"
+	psql -X -q -P pager=off -v ON_ERROR_STOP=1 -d app "$@"
 }
 
 install_extension()

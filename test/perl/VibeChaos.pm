@@ -134,7 +134,7 @@ sub wait_at_rest
 		sub {
 			return 0 if journal_files($node);
 			my ($rc, $out) = $node->psql('postgres',
-				q{SELECT count(*) FROM vibevideo.job WHERE state NOT IN ('completed', 'failed', 'cancelled') OR row_dirty OR leased_by IS NOT NULL});
+				q{SELECT count(*) FROM vibevideo.job WHERE state NOT IN ('completed', 'failed', 'cancelled') OR row_dirty});
 			return 1 if $rc == 0 && $out eq '0';
 			$node->psql('postgres',
 				q{UPDATE vibevideo.job SET next_at = now() WHERE next_at BETWEEN now() + interval '1 s' AND now() + interval '1 day' AND leased_by IS NULL;
