@@ -64,5 +64,6 @@ PROVE_FLAGS += -I test/perl
 $(OBJS): $(wildcard src/*.h)
 
 -include test/unit/unit.mk
+-include test/chaos/chaos.mk
 
 endif

@@ -145,8 +145,9 @@ CREATE UNIQUE INDEX job_request ON vibevideo.job (request_id) WHERE request_id I
 CREATE INDEX job_vibelog ON vibevideo.job (relation, vibelog_id, job_id);
 -- What is due, a kind each.  None of them holds a finished job, so that the
 -- cost of a pass depends on work, not on history.
-CREATE INDEX job_submit_due ON vibevideo.job (next_at)
-	WHERE state OPERATOR(pg_catalog.=) ANY (ARRAY['pending', 'submitting', 'submit_unknown']);
+CREATE INDEX job_pending ON vibevideo.job (next_at) WHERE state OPERATOR(pg_catalog.=) 'pending';
+CREATE INDEX job_submitting ON vibevideo.job (next_at) WHERE state OPERATOR(pg_catalog.=) 'submitting';
+CREATE INDEX job_unknown ON vibevideo.job (next_at) WHERE state OPERATOR(pg_catalog.=) 'submit_unknown';
 CREATE INDEX job_fair ON vibevideo.job ((COALESCE(requested_by, '')), priority DESC, next_at)
 	WHERE state OPERATOR(pg_catalog.=) 'pending';
 CREATE INDEX job_poll_due ON vibevideo.job (next_at)
@@ -224,16 +225,19 @@ CREATE TRIGGER job_changed BEFORE UPDATE ON vibevideo.job FOR EACH ROW
 -- How a job is told to people
 -------------------------------------------------------------------------------
 
+-- These are bound to what they name when they are made (RETURN, not a string),
+-- so no search_path can change them, and without a SET they can be inlined.
+
 -- The status the app sees: inner states show as queued.
 CREATE FUNCTION vibevideo.shown_status(state text)
-RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE WHEN state = ANY (ARRAY['pending', 'submitting', 'submit_unknown'])
 			THEN 'queued' ELSE state END;
 COMMENT ON FUNCTION vibevideo.shown_status(text) IS 'the app''s status for a job''s inner state';
 
 -- One sentence a person can read.
 CREATE FUNCTION vibevideo.job_message(j vibevideo.job)
-RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURNS text LANGUAGE sql STABLE
 RETURN CASE
 	WHEN (j).cancel_requested_at IS NOT NULL AND (j).state <> ALL (ARRAY['completed', 'failed', 'cancelled'])
 		THEN 'Cancelling'
@@ -265,7 +269,7 @@ COMMENT ON FUNCTION vibevideo.job_message(vibevideo.job) IS 'what a person shoul
 
 -- A job as the public functions return it.
 CREATE FUNCTION vibevideo.describe(j vibevideo.job)
-RETURNS vibevideo.video LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURNS vibevideo.video LANGUAGE sql STABLE
 RETURN ROW(
 	(j).vibelog_id,
 	vibevideo.shown_status((j).state),

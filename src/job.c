@@ -318,11 +318,14 @@ static const struct Statement
 		1, {TIMESTAMPTZOID}
 	},
 	[S_NEXT_DUE] = {
-		"SELECT"
-		" (SELECT pg_catalog.min(j.next_at) FROM vibevideo.job j WHERE j.state OPERATOR(pg_catalog.=) ANY (ARRAY['pending', 'submitting', 'submit_unknown'])),"
+		"SELECT LEAST("
+		"(SELECT pg_catalog.min(j.next_at) FROM vibevideo.job j WHERE j.state OPERATOR(pg_catalog.=) 'pending'),"
+		" (SELECT pg_catalog.min(j.next_at) FROM vibevideo.job j WHERE j.state OPERATOR(pg_catalog.=) 'submitting'),"
+		" (SELECT pg_catalog.min(j.next_at) FROM vibevideo.job j WHERE j.state OPERATOR(pg_catalog.=) 'submit_unknown')),"
 		" (SELECT pg_catalog.min(j.next_at) FROM vibevideo.job j WHERE j.state OPERATOR(pg_catalog.=) ANY (ARRAY['queued', 'generating'])),"
 		" (SELECT pg_catalog.min(j.next_at) FROM vibevideo.job j WHERE j.state OPERATOR(pg_catalog.=) 'processing'),"
-		" (SELECT pg_catalog.min(j.row_next_at) FROM vibevideo.job j WHERE j.row_dirty AND j.relation OPERATOR(pg_catalog.=) $1)",
+		" (SELECT pg_catalog.min(j.row_next_at) FROM vibevideo.job j WHERE j.row_dirty"
+		" AND (j.relation OPERATOR(pg_catalog.=) $1) IS TRUE)",
 		1, {REGCLASSOID}
 	},
 
@@ -389,7 +392,8 @@ static const struct Statement
 	" FROM vibevideo.job j"
 	[S_DIRTY] = {
 		DIRTY_COLUMNS " WHERE j.row_dirty AND j.row_next_at OPERATOR(pg_catalog.<=) $1"
-		" AND j.relation OPERATOR(pg_catalog.=) $3"
+		/* IS TRUE keeps the planner off the index that begins with relation: it holds all jobs */
+		" AND (j.relation OPERATOR(pg_catalog.=) $3) IS TRUE"
 		" ORDER BY j.row_next_at LIMIT $2 FOR NO KEY UPDATE OF j SKIP LOCKED",
 		3, {TIMESTAMPTZOID, INT4OID, REGCLASSOID}
 	},

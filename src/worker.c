@@ -58,6 +58,8 @@
 #define JOURNAL_MS 1000			/* a transaction with submits is still open */
 #define MAX_RECONCILES 4
 #define MAX_ERRORS 5
+#define BATCH_PART 4			/* a batch is ready when this part of the tasks is over */
+#define BATCH_MS 3
 
 typedef struct Worker
 {
@@ -75,6 +77,7 @@ typedef struct Worker
 	bool		store_keys;		/* fal's webhook keys have arrived */
 	bool		one_by_one;		/* recording many at once has failed */
 	int			errors;			/* in a row */
+	TimestampTz batch_since;	/* something waits to be recorded, 0 if not */
 	bool		has_fal_key;
 	bool		has_storage_key;
 	char		fal_key[SECRET_SIZE];
@@ -433,6 +436,29 @@ IsToRecord(const Task *task, TimestampTz now)
 	return IsOver(task) && task->record_at <= now;
 }
 
+/*
+ * Recording many jobs in one commit is cheaper, but a lone one is not to wait:
+ * go ahead when a good part of what runs has ended, or after a moment.
+ */
+static bool
+IsBatchReady(TimestampTz now)
+{
+	int			over = 0;
+
+	for (int i = 0; i < worker.ntasks; i++)
+		over += IsToRecord(worker.tasks[i], now);
+	if (over == 0)
+	{
+		worker.one_by_one = false;
+		worker.batch_since = 0;
+		return false;
+	}
+	if (worker.batch_since == 0)
+		worker.batch_since = now;
+	return over * BATCH_PART >= worker.ntasks ||
+		now >= TimestampTzPlusMilliseconds(worker.batch_since, BATCH_MS);
+}
+
 /* Its job's row is held, or it could not be recorded: the lease gives us some time. */
 static void
 RecordLater(Task *task, TimestampTz now)
@@ -475,24 +501,18 @@ RecordOver(void)
 	int			n = 0;
 	Binding		binding;
 
-	for (int i = 0; i < worker.ntasks; i++)
-		n += IsToRecord(worker.tasks[i], now);
-	if (n == 0)
-	{
-		worker.one_by_one = false;
+	if (!IsBatchReady(now))
 		return true;
-	}
-
+	worker.batch_since = 0;
 	Begin();
 	if (!ExtensionIsHere())
 	{
 		Commit();
 		return false;
 	}
-	batch = palloc(sizeof(Task *) * n);
-	updates = palloc(sizeof(JobUpdate) * n);
-	recorded = palloc0(sizeof(bool) * n);
-	n = 0;
+	batch = palloc(sizeof(Task *) * worker.ntasks);
+	updates = palloc(sizeof(JobUpdate) * worker.ntasks);
+	recorded = palloc0(sizeof(bool) * worker.ntasks);
 	for (int i = 0; i < worker.ntasks && (n == 0 || !worker.one_by_one); i++)
 	{
 		Task	   *task = worker.tasks[i];
@@ -601,7 +621,8 @@ WaitMs(TimestampTz now)
 
 	for (int i = 0; i < worker.ntasks; i++)
 		if (IsOver(worker.tasks[i]))
-			wait = Min(wait, TimestampDifferenceMilliseconds(now, worker.tasks[i]->record_at));
+			wait = Min(wait, Max(worker.batch_since ? 1 : 0,
+								 TimestampDifferenceMilliseconds(now, worker.tasks[i]->record_at)));
 	if (worker.count[TASK_COPY] > 0)
 		wait = Min(wait, PROGRESS_MS);
 	if (worker.idle_since != 0 && vv_worker_idle_timeout > 0)

@@ -91,7 +91,8 @@ make_workspace()
 }
 
 # Runs a script of the copied tree as the unprivileged user, with a clean
-# environment but for $KEEP_VARIABLES; waits for it and hands on signals.
+# environment but for $KEEP_VARIABLES; waits for it and hands on signals to all
+# of its process group.
 in_workspace()
 {
 	local status=0 child
@@ -99,9 +100,11 @@ in_workspace()
 	if [ "$(id -u)" = 0 ]; then
 		chown -R "$(server_user):" "$WORK"
 	fi
-	become "$@" <&0 &
+	set -m
+	become "$@" </dev/null &
+	set +m
 	child=$!
-	trap 'kill -TERM "$child" 2>/dev/null' INT TERM HUP
+	trap 'kill -TERM -- "-$child" 2>/dev/null' INT TERM HUP
 	while kill -0 "$child" 2>/dev/null; do
 		status=0
 		wait "$child" || status=$?
@@ -110,8 +113,7 @@ in_workspace()
 	return "$status"
 }
 
-# For a subshell.  Nothing secret goes through the command line, and a program
-# in the background would ignore Ctrl-C, hence --default-signal.
+# For a subshell.  Nothing secret goes through the command line.
 become()
 {
 	local name user
@@ -128,8 +130,8 @@ become()
 		user=$(server_user)
 		setpriv=(setpriv "--reuid=$user" "--regid=$(id -g "$user")" --init-groups)
 	fi
-	cd "$WORK/tree"
-	exec env --default-signal=INT,QUIT "${setpriv[@]}" bash "$@"
+	cd "$WORK/tree" || exit
+	exec "${setpriv[@]}" bash "$@"
 }
 
 # finish_workspace STATUS: exits; after a failure what may explain it is kept

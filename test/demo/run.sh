@@ -38,7 +38,7 @@ announce_mode()
 {
 	if [ -n "$REAL" ]; then
 		echo "Real services: fal.ai and $SUPABASE_URL, bucket ${SUPABASE_BUCKET:-videos}."
-		printf 'This costs money: %d video(s) at a list price of $0.50 each, $%d.%02d in all. Ctrl-C within 5 seconds stops it.\n' \
+		printf 'This costs money: %d video(s) at a list price of USD 0.50 each, USD %d.%02d in all. Ctrl-C within 5 seconds stops it.\n' \
 			"$ROWS" $((ROWS / 2)) $((ROWS % 2 * 50))
 		sleep 5
 	else
@@ -110,13 +110,14 @@ start_emulators()
 	start_emulator storage --bucket videos:public
 	FAL=$(told fal url)
 	STORAGE=$(told storage url)
-	slow_media 'Swam in the lake' 8000
+	slow_media 'Swam in the lake' 11000
 	slow_media . 24000
 }
 
 # slow_media PROMPT BYTES_PER_SECOND
 slow_media()
 {
+	# shellcheck disable=SC2016
 	node -e 'const [url, prompt, rate] = process.argv.slice(1);
 		fetch(`${url}/_ctl/fault`, { method: "POST", body: JSON.stringify(
 			{ on: "media", prompt, times: -1, fault: { kind: "slow", bytes_per_s: Number(rate) } }) })

@@ -34,5 +34,7 @@ extern void TestFal(void);
 extern void TestStorage(void);
 extern void TestHosts(void);
 extern void TestWire(void);
+extern void TestBackoff(void);
+extern void TestBreaker(void);
 
 #endif							/* VIBEVIDEO_CHECK_H */

@@ -1,6 +1,6 @@
 /*
  * test_protocol.c
- *	  The pure protocol files, tested as an ordinary program.
+ *	  The pure files, tested as an ordinary program.
  */
 #include "check.h"
 
@@ -57,6 +57,8 @@ main(void)
 	TestFal();
 	TestStorage();
 	TestHosts();
+	TestBackoff();
+	TestBreaker();
 	printf("%d passed, %d failed\n", passed, failed);
 	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
