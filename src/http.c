@@ -196,6 +196,15 @@ OnOpenSocket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 	return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
 }
 
+/* Foreign bytes end up in tables and logs: keep what is safe in any encoding. */
+static void
+MakeAscii(char *text)
+{
+	for (; *text; text++)
+		if ((unsigned char) *text < 0x20 || (unsigned char) *text > 0x7e)
+			*text = '?';
+}
+
 static void
 CopyHeaderValue(const char *value, size_t len, char *out, size_t size)
 {
@@ -208,6 +217,7 @@ CopyHeaderValue(const char *value, size_t len, char *out, size_t size)
 		len = size - 1;
 	memcpy(out, value, len);
 	out[len] = '\0';
+	MakeAscii(out);
 }
 
 #define REPLY_FIELD(f) offsetof(HttpReply, f), sizeof(((HttpReply *) NULL)->f)
@@ -752,6 +762,7 @@ JudgeFailure(HttpRequest *request, CURLcode rc)
 			 request->forbidden ? "the host's address is not public" :
 			 request->too_large ? "the answer is too large" :
 			 request->errbuf[0] ? request->errbuf : curl_easy_strerror(rc));
+	MakeAscii(reply->error);
 }
 
 static void

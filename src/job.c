@@ -142,7 +142,7 @@ static const struct Statement
 		"INSERT INTO vibevideo.job (vibelog_id, state, model, input, requested_by, lease, leased_by, next_at,"
 		" relation, sent_at, attempt)"
 		" SELECT $1, $2, $3, $4::pg_catalog.jsonb, $5, pg_catalog.nextval('vibevideo.lease_seq'),"
-		" pg_catalog.pg_backend_pid(), $6, $7, $8, (SELECT COALESCE(pg_catalog.max(p.attempt), 0)"
+		" CASE WHEN $2 OPERATOR(pg_catalog.=) 'submitting' THEN pg_catalog.pg_backend_pid() END, $6, $7, $8, (SELECT COALESCE(pg_catalog.max(p.attempt), 0)"
 		" FROM vibevideo.job p WHERE p.relation OPERATOR(pg_catalog.=) $7"
 		" AND p.vibelog_id OPERATOR(pg_catalog.=) $1) OPERATOR(pg_catalog.+) 1"
 		" ON CONFLICT (relation, vibelog_id) WHERE NOT ghost AND state OPERATOR(pg_catalog.=) ANY (" ACTIVE_STATES ") DO NOTHING"

@@ -11,7 +11,7 @@
  *
  * Writers and the worker's forgetting exclude each other by an LWLock, held
  * for a write or a truncate, not for a sync.  The worker forgets a file only
- * while it has the very size that was settled.
+ * while it holds the very bytes that were settled.
  */
 #include "postgres.h"
 
@@ -96,9 +96,17 @@ static bool part_rolled_back = false;	/* ... and a subtransaction was rolled bac
 static void
 ForgetOwn(void)
 {
+	struct stat st;
+
 	LWLockAcquire(ShmemJournalLock(), LW_SHARED);
-	/* not synced: what comes back after a crash is settled again, to no effect */
-	if (ftruncate(journal_fd, intents_at) != 0)
+
+	/*
+	 * The transaction has ended for others before it has for us: the worker
+	 * may have settled and forgotten it already.  Not synced: what comes back
+	 * after a crash is settled again, to no effect.
+	 */
+	if (fstat(journal_fd, &st) == 0 && st.st_size > intents_at &&
+		ftruncate(journal_fd, intents_at) != 0)
 		elog(LOG, "could not truncate \"%s\": %m", journal_path);
 	LWLockRelease(ShmemJournalLock());
 }
@@ -294,6 +302,7 @@ typedef struct SettledFile
 {
 	char		path[PATH_SIZE];
 	off_t		size;
+	pg_crc32c	crc;			/* of what was settled */
 	int			pid;
 } SettledFile;
 
@@ -400,8 +409,20 @@ ParseFile(const char *bytes, off_t size, JournalEntry ***entries, int *n, int *r
 	return ended;
 }
 
+static pg_crc32c
+BytesChecksum(const char *bytes, off_t size)
+{
+	pg_crc32c	crc;
+
+	INIT_CRC32C(crc);
+	if (size > 0)
+		COMP_CRC32C(crc, bytes, size);
+	FIN_CRC32C(crc);
+	return crc;
+}
+
 static void
-RememberSettled(const char *path, off_t size, int pid)
+RememberSettled(const char *path, const char *bytes, off_t size, int pid)
 {
 	SettledFile *file;
 
@@ -411,6 +432,7 @@ RememberSettled(const char *path, off_t size, int pid)
 	file = &settled[nsettled++];
 	strlcpy(file->path, path, sizeof(file->path));
 	file->size = size;
+	file->crc = BytesChecksum(bytes, size);
 	file->pid = pid;
 }
 
@@ -437,7 +459,7 @@ JournalRead(JournalEntry ***entries)
 		snprintf(path, sizeof(path), "%s/%s", JOURNAL_DIR, de->d_name);
 		bytes = ReadFile(path, &size);
 		if (ParseFile(bytes, size, entries, &n, &room))
-			RememberSettled(path, size, pid);
+			RememberSettled(path, bytes, size, pid);
 		if (bytes)
 			pfree(bytes);
 	}
@@ -451,11 +473,14 @@ JournalForget(void)
 	for (int i = 0; i < nsettled; i++)
 	{
 		SettledFile *file = &settled[i];
-		struct stat st;
 		bool		owner_is_gone = (kill(file->pid, 0) != 0 && errno == ESRCH);
+		off_t		size;
+		char	   *bytes;
 
 		LWLockAcquire(ShmemJournalLock(), LW_EXCLUSIVE);
-		if (stat(file->path, &st) == 0 && st.st_size == file->size)
+		bytes = ReadFile(file->path, &size);
+		/* the very bytes that were settled: other records may have their length */
+		if (size == file->size && BytesChecksum(bytes, size) == file->crc)
 		{
 			if (owner_is_gone)
 				(void) unlink(file->path);
@@ -463,6 +488,8 @@ JournalForget(void)
 				elog(LOG, "could not truncate \"%s\": %m", file->path);
 		}
 		LWLockRelease(ShmemJournalLock());
+		if (bytes)
+			pfree(bytes);
 	}
 	nsettled = 0;
 }

@@ -71,6 +71,15 @@ RetryOrGiveUp(Task *task, const FalError *error)
 		TaskRetry(task, 0, error->type, error->message, error->retry_after);
 }
 
+/* Tries of another kind do not make a 404 the third one. */
+static void
+RetryGone(Task *task, const FalError *error)
+{
+	if (task->job->error_code == NULL || strcmp(task->job->error_code, error->type) != 0)
+		task->job->tries = 0;
+	TaskRetry(task, GONE_LIMIT, error->type, error->message, -1);
+}
+
 /* true: over */
 static bool
 AfterStatus(HttpEngine *engine, Task *task, const HttpReply *reply, const char *key)
@@ -93,7 +102,7 @@ AfterStatus(HttpEngine *engine, Task *task, const HttpReply *reply, const char *
 						status.state == FAL_STATE_QUEUED ? Max(status.queue_position, 0) : -1);
 			return true;
 		case FAL_STATE_GONE:
-			TaskRetry(task, GONE_LIMIT, status.error.type, status.error.message, -1);
+			RetryGone(task, &status.error);
 			return true;
 		case FAL_STATE_DENIED:
 		case FAL_STATE_RETRY:
@@ -128,7 +137,7 @@ AfterResult(Task *task, const HttpReply *reply)
 			TaskFailAtFal(task, &result->error);
 			break;
 		case FAL_RESULT_GONE:
-			TaskRetry(task, GONE_LIMIT, result->error.type, result->error.message, -1);
+			RetryGone(task, &result->error);
 			break;
 		case FAL_RESULT_DENIED:
 		case FAL_RESULT_RETRY:
