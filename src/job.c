@@ -973,7 +973,7 @@ static bool
 IsInterrupt(int sqlerrcode)
 {
 	if (sqlerrcode == ERRCODE_QUERY_CANCELED)
-		return !IsBackgroundWorker;
+		return MyBackendType != B_BG_WORKER;
 	return ERRCODE_TO_CATEGORY(sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION;
 }
 
@@ -1048,10 +1048,10 @@ SyncOne(const Binding *binding, const DirtyJob *dirty)
 	RowOutcome	outcome;
 
 	/* a client has its own; the worker must not hang in somebody's trigger */
-	if (IsBackgroundWorker)
+	if (MyBackendType == B_BG_WORKER)
 		enable_timeout_after(STATEMENT_TIMEOUT, ROW_TIMEOUT_MS);
 	outcome = WriteRowGuarded(binding, dirty, &error);
-	if (IsBackgroundWorker)
+	if (MyBackendType == B_BG_WORKER)
 		disable_timeout(STATEMENT_TIMEOUT, false);
 
 	if (error)
@@ -1093,7 +1093,7 @@ JobSyncRows(const Binding *binding, int max)
 		CHECK_FOR_INTERRUPTS();
 		(void) SyncOne(binding, dirty[i]);
 		/* the rest stays due: answers from the network want to be read */
-		if (IsBackgroundWorker && TimestampDifferenceExceeds(started_at, GetCurrentTimestamp(), SYNC_BUDGET_MS))
+		if (MyBackendType == B_BG_WORKER && TimestampDifferenceExceeds(started_at, GetCurrentTimestamp(), SYNC_BUDGET_MS))
 			break;
 	}
 }
