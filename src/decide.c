@@ -34,7 +34,7 @@ vibevideo_cancel(PG_FUNCTION_ARGS)
 	int64		job_id;
 	Datum		video;
 
-	ApiBegin(&binding, vibelog_id, true);
+	vibelog_id = ApiBegin(&binding, vibelog_id, true);
 	job_id = JobFindActive(&binding, vibelog_id);
 	if (job_id != 0 && JobRequestCancel(job_id))
 	{
@@ -87,7 +87,7 @@ vibevideo_retry(PG_FUNCTION_ARGS)
 	bool		active;
 	Datum		video;
 
-	ApiBegin(&binding, vibelog_id, true);
+	vibelog_id = ApiBegin(&binding, vibelog_id, true);
 	job_id = JobFindActive(&binding, vibelog_id);
 	active = (job_id != 0);
 	if (!active)

@@ -803,12 +803,23 @@ FalJudgeCancel(const HttpReply *reply, time_t now, FalCancel *out)
 		return;
 	}
 
-	/* pages disagree about the body of a success, so none is asked for */
+	/*
+	 * Pages disagree about the body of a success, so none is asked for; but
+	 * what is there must be JSON, else it is not fal who answered.  Asking
+	 * again does no harm.
+	 */
 	out->outcome = FAL_CANCEL_ACCEPTED;
-	if (IsSuccess(reply))
+	if (IsSuccess(reply) && (reply->body_len == 0 || JsonPick(reply->body, reply->body_len, NULL, 0)))
 		return;
 
 	ReadBody(reply, &body);
+	if (IsSuccess(reply))
+	{
+		out->outcome = FAL_CANCEL_RETRY;
+		ReadError(&out->error, reply, &body, now);
+		SetErrorType(&out->error, "bad_response");
+		return;
+	}
 	out->outcome = JudgeCancelRefusal(reply, &body);
 	ReadError(&out->error, reply, &body, now);
 	if (out->outcome == FAL_CANCEL_TOO_LATE)

@@ -47,6 +47,8 @@ int			vv_max_renders;
 int			vv_backoff_base;
 int			vv_backoff_max;
 int			vv_retention;
+int			vv_storage_kind;
+char	   *vv_storage_region = NULL;
 int			vv_unknown_policy;
 int			vv_unknown_after;
 int			vv_worker_idle_timeout;
@@ -56,6 +58,13 @@ static const struct config_enum_entry unknown_policies[] = {
 	{"manual", UNKNOWN_MANUAL, false},
 	{"resubmit_when_absent", UNKNOWN_RESUBMIT_WHEN_ABSENT, false},
 	{"resubmit", UNKNOWN_RESUBMIT, false},
+	{NULL, 0, false}
+};
+
+static const struct config_enum_entry storage_kinds[] = {
+	{"supabase", STORAGE_KIND_SUPABASE, false},
+	{"s3", STORAGE_KIND_S3, false},
+	{"none", STORAGE_KIND_NONE, false},
 	{NULL, 0, false}
 };
 
@@ -148,11 +157,13 @@ static const StringSetting strings[] = {
 	&vv_fal_jwks_url, "https://rest.fal.ai/.well-known/jwks.json", 0, CheckUrl},
 	{"vibevideo.model", "Model (fal.ai endpoint id) used where the attached table names none.",
 	&vv_model, "fal-ai/minimax/video-01", 0, NULL},
-	{"vibevideo.storage_url", "Base URL of Supabase Storage, with its /storage/v1 prefix if it has one.",
+	{"vibevideo.storage_region", "Region that requests to S3 are signed for.",
+	&vv_storage_region, "us-east-1", 0, NULL},
+	{"vibevideo.storage_url", "Base URL of Supabase Storage, with its /storage/v1 prefix if it has one, or of an S3 endpoint.",
 	&vv_storage_url, "", 0, CheckUrl},
 	{"vibevideo.storage_public_url", "Base URL of Storage as browsers reach it; empty means storage_url.",
 	&vv_storage_public_url, "", 0, CheckUrl},
-	{"vibevideo.storage_key", "Storage key (service_role JWT or sb_secret_ key). Prefer Vault.",
+	{"vibevideo.storage_key", "Storage key (service_role JWT or sb_secret_ key; for S3 access_key_id:secret). Prefer Vault.",
 	&vv_storage_key, "", SECRET, NULL},
 	{"vibevideo.storage_key_secret", "Name of the Vault secret that holds the Storage key.",
 	&vv_storage_key_secret, "storage_key", GUC_SUPERUSER_ONLY, NULL},
@@ -224,6 +235,10 @@ GucInit(void)
 	DefineCustomEnumVariable("vibevideo.unknown_policy",
 							 "What to do with a submit whose answer was lost: manual, resubmit_when_absent or resubmit.",
 							 NULL, &vv_unknown_policy, UNKNOWN_MANUAL, unknown_policies,
+							 PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomEnumVariable("vibevideo.storage_kind",
+							 "Where videos are stored: supabase, s3, or none to keep fal.ai's URL.",
+							 NULL, &vv_storage_kind, STORAGE_KIND_SUPABASE, storage_kinds,
 							 PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("vibevideo.max_databases",
 							"Databases of this cluster that can use vibevideo at the same time.",

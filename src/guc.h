@@ -37,6 +37,8 @@ extern int	vv_max_renders;
 extern int	vv_backoff_base;	/* ms */
 extern int	vv_backoff_max;		/* s */
 extern int	vv_retention;		/* s */
+extern int	vv_storage_kind;
+extern char *vv_storage_region;
 extern int	vv_unknown_policy;
 extern int	vv_unknown_after;	/* s */
 extern int	vv_worker_idle_timeout; /* s */
@@ -48,6 +50,13 @@ typedef enum UnknownPolicy
 	UNKNOWN_RESUBMIT_WHEN_ABSENT,
 	UNKNOWN_RESUBMIT
 } UnknownPolicy;
+
+typedef enum StorageKind
+{
+	STORAGE_KIND_SUPABASE,
+	STORAGE_KIND_S3,
+	STORAGE_KIND_NONE			/* the video stays where fal put it */
+} StorageKind;
 
 extern void GucInit(void);
 

@@ -455,6 +455,14 @@ HttpEngineCreate(int max_connections)
 }
 
 void
+HttpEngineResize(HttpEngine *engine, int max_connections)
+{
+	curl_multi_setopt(engine->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, (long) max_connections);
+	curl_multi_setopt(engine->multi, CURLMOPT_MAXCONNECTS, (long) max_connections);
+	engine->max_pool = max_connections;
+}
+
+void
 HttpEngineDestroy(HttpEngine *engine)
 {
 	sigset_t	saved;
@@ -589,6 +597,12 @@ SetOptions(HttpRequest *request, const HttpSpec *spec)
 		SET(CURLOPT_BUFFERSIZE, (long) STREAM_BUFFER);
 	if (spec->source)
 		SET(CURLOPT_UPLOAD_BUFFERSIZE, (long) STREAM_BUFFER);
+	/* only streams are signed, and their handles are not used again */
+	if (spec->sigv4)
+	{
+		SET(CURLOPT_AWS_SIGV4, spec->sigv4);
+		SET(CURLOPT_USERPWD, spec->userpwd);
+	}
 	return true;
 }
 
@@ -897,14 +911,17 @@ HttpReplyOf(HttpRequest *request)
 void
 HttpResume(HttpRequest *request)
 {
+	CURLcode	rc;
 	sigset_t	saved;
 
 	if (!request->running || !(request->send_paused || request->recv_paused))
 		return;
 	request->send_paused = request->recv_paused = false;
 	MaskSignals(&saved);
-	/* may call sink or source at once, which may pause it again */
-	curl_easy_pause(request->easy, CURLPAUSE_CONT);
+	/* may call sink or source at once, which may pause it again, or give it up */
+	rc = curl_easy_pause(request->easy, CURLPAUSE_CONT);
+	if (rc != CURLE_OK)
+		FinishRequest(request, rc);
 	UnmaskSignals(&saved);
 }
 

@@ -45,11 +45,14 @@ typedef struct HttpSpec
 	HttpSource	source;			/* NULL: body is sent */
 	int64_t		source_size;	/* -1: unknown, sent chunked */
 	void	   *stream_arg;
+	const char *sigv4;			/* sign by AWS SigV4: "aws:amz:region:s3", with userpwd */
+	const char *userpwd;		/* "access key id:secret" */
 	void	   *owner;			/* the caller's, see HttpOwner */
 } HttpSpec;
 
 /* TopMemoryContext-free: lives until destroyed; throws only on lack of memory */
 extern HttpEngine *HttpEngineCreate(int max_connections);
+extern void HttpEngineResize(HttpEngine *engine, int max_connections);
 extern void HttpEngineDestroy(HttpEngine *engine);
 
 /* NULL when the request could not even be set up (no memory, a URL libcurl refuses) */

@@ -77,7 +77,8 @@ ReadCommands(MemoryContext mcxt, char *commands[MAX_COMMANDS], Oid *owner)
 	int			n = 0;
 
 	Begin();
-	RunSql("SET LOCAL search_path = pg_catalog, pg_temp");
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "vibevideo: SPI_connect failed");
 	if (JobLoadBinding(&binding))
 	{
 		*owner = binding.owner;
@@ -134,6 +135,7 @@ VibevideoIndexMain(Datum arg)
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg), InvalidOid, 0);
+	SetConfigOption("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION);
 	mcxt = AllocSetContextCreate(TopMemoryContext, "vibevideo index", ALLOCSET_SMALL_SIZES);
 	n = ReadCommands(mcxt, commands, &owner);
 	for (int i = 0; i < n; i++)

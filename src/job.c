@@ -162,7 +162,7 @@ static const struct Statement
 		"INSERT INTO vibevideo.job (relation, vibelog_id, state, model, input, requested_by, priority, attempt, renders, next_at)"
 		" SELECT j.relation, j.vibelog_id, 'pending', j.model, j.input, j.requested_by, j.priority,"
 		" j.attempt OPERATOR(pg_catalog.+) 1, j.renders OPERATOR(pg_catalog.+) 1, $2"
-		" FROM vibevideo.job j WHERE j.job_id OPERATOR(pg_catalog.=) $1"
+		" FROM vibevideo.job j WHERE j.job_id OPERATOR(pg_catalog.=) $1 AND j.cancel_requested_at IS NULL"
 		" ON CONFLICT DO NOTHING",
 		2, {INT8OID, TIMESTAMPTZOID}
 	},
@@ -360,7 +360,8 @@ static const struct Statement
 	},
 	[S_COPY_AGAIN] = {
 		"UPDATE vibevideo.job j SET state = 'processing', next_at = $2, tries = 0, crashes = 0,"
-		" completed_at = NULL, error_code = NULL, error = NULL"
+		/* the copy's clock starts anew */
+		" generated_at = $2, completed_at = NULL, error_code = NULL, error = NULL"
 		" WHERE j.job_id OPERATOR(pg_catalog.=) $1 AND j.state OPERATOR(pg_catalog.=) 'failed'"
 		" AND j.media_url IS NOT NULL",
 		2, {INT8OID, TIMESTAMPTZOID}
@@ -456,6 +457,7 @@ static const struct Statement
 };
 
 static SPIPlanPtr plans[S_COUNT];
+static bool in_worker = false;	/* not just any background worker: pg_cron's are clients */
 
 static void
 Fail(const char *what, int rc)
@@ -486,6 +488,12 @@ Execute(StatementId id, Datum *args, const char *nulls)
 		Fail("execute", rc);
 	IdentityResume(&saved);
 	return SPI_processed;
+}
+
+void
+JobInWorker(void)
+{
+	in_worker = true;
 }
 
 /*----------
@@ -717,6 +725,7 @@ KeyDatum(const Binding *binding, const char *vibelog_id)
 typedef enum RowStatement
 {
 	R_CHECK,
+	R_SEE,
 	R_INPUT,
 	R_LOCK,
 	R_LOOK,
@@ -764,23 +773,27 @@ ExecuteOnRow(const Binding *binding, RowStatement id, const char *sql, const cha
 }
 
 /*
+ * The key comes back from the row: with some collations 'ABC' finds 'abc', and
+ * must not become a job of its own.
+ *
  * Locking clauses make RLS apply the UPDATE policies as well, even the weakest
  * one.  FOR KEY SHARE does not conflict with our own writes of that row, so
  * a job's row is always locked before the app's, and there is no deadlock.
  */
-void
+char *
 JobCheckRow(const Binding *binding, const char *vibelog_id, bool lock)
 {
-	char	   *sql = psprintf("SELECT 1 FROM %s WHERE %s OPERATOR(pg_catalog.=) $1%s",
-							   binding->relation, binding->id_column,
+	char	   *sql = psprintf("SELECT %s::pg_catalog.text FROM %s WHERE %s OPERATOR(pg_catalog.=) $1%s",
+							   binding->id_column, binding->relation, binding->id_column,
 							   lock ? " FOR KEY SHARE" : "");
 
-	if (ExecuteOnRow(binding, lock ? R_CHECK : R_LOOK, sql, vibelog_id) == 0)
+	if (ExecuteOnRow(binding, lock ? R_CHECK : R_SEE, sql, vibelog_id) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_VIBEVIDEO_NOT_FOUND),
 				 errmsg("there is no row %s in %s that you may %s", vibelog_id, binding->relation,
 						lock ? "update" : "see"),
 				 errhint("Row level security decides which rows a role can turn into videos.")));
+	return KeepText(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
 }
 
 /* What the model is sent, by the app's own function or from two columns. */
@@ -966,15 +979,17 @@ WriteRow(const Binding *binding, const DirtyJob *dirty)
 }
 
 /*
- * Cancel and shutdown end the whole; anything else is this row's own trouble,
- * and so is a cancel in the worker, whom only the row's timeout cancels.
+ * Cancel and shutdown end a client's whole statement; anything else is this
+ * row's own trouble, and so is all that the worker, which only its row
+ * timeout cancels, can catch.
  */
 static bool
 IsInterrupt(int sqlerrcode)
 {
-	if (sqlerrcode == ERRCODE_QUERY_CANCELED)
-		return MyBackendType != B_BG_WORKER;
-	return ERRCODE_TO_CATEGORY(sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION;
+	if (in_worker)
+		return ProcDiePending;
+	return sqlerrcode == ERRCODE_QUERY_CANCELED ||
+		ERRCODE_TO_CATEGORY(sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION;
 }
 
 /* error: NULL, or what the app's side raised */
@@ -1048,11 +1063,14 @@ SyncOne(const Binding *binding, const DirtyJob *dirty)
 	RowOutcome	outcome;
 
 	/* a client has its own; the worker must not hang in somebody's trigger */
-	if (MyBackendType == B_BG_WORKER)
+	if (in_worker)
 		enable_timeout_after(STATEMENT_TIMEOUT, ROW_TIMEOUT_MS);
 	outcome = WriteRowGuarded(binding, dirty, &error);
-	if (MyBackendType == B_BG_WORKER)
+	if (in_worker)
+	{
 		disable_timeout(STATEMENT_TIMEOUT, false);
+		QueryCancelPending = false; /* it may have fired at the very end */
+	}
 
 	if (error)
 	{
@@ -1093,7 +1111,7 @@ JobSyncRows(const Binding *binding, int max)
 		CHECK_FOR_INTERRUPTS();
 		(void) SyncOne(binding, dirty[i]);
 		/* the rest stays due: answers from the network want to be read */
-		if (MyBackendType == B_BG_WORKER && TimestampDifferenceExceeds(started_at, GetCurrentTimestamp(), SYNC_BUDGET_MS))
+		if (in_worker && TimestampDifferenceExceeds(started_at, GetCurrentTimestamp(), SYNC_BUDGET_MS))
 			break;
 	}
 }
@@ -1305,6 +1323,7 @@ JobRecord(const JobUpdate *updates, int n, bool *recorded)
 		TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT8OID, INT8OID, InvalidOid, BYTEAOID, BOOLOID};
 	ArrayColumn columns[lengthof(types)];
 	Datum		args[lengthof(types)];
+	bool	   *held;
 	bool		again = false;
 	int			done;
 
@@ -1340,20 +1359,19 @@ JobRecord(const JobUpdate *updates, int n, bool *recorded)
 			: ColumnArray(columns[c], n, types[c]);
 	done = (int) Execute(S_RECORD, args, NULL);
 
-	if (recorded)
-		memset(recorded, 0, sizeof(bool) * n);
+	held = recorded ? recorded : palloc(sizeof(bool) * n);
+	memset(held, 0, sizeof(bool) * n);
 	for (int r = 0; r < done; r++)
 	{
 		int64		index = GetInt(SPI_tuptable->vals[r], SPI_tuptable->tupdesc, 1, 0) - 1;
 
 		LogUpdate(&updates[index]);
 		again |= updates[index].again;
-		if (recorded)
-			recorded[index] = true;
+		held[index] = true;
 	}
 	/* SPI_tuptable is needed above: only now may other statements run */
 	for (int i = 0; again && i < n; i++)
-		if (updates[i].again)
+		if (updates[i].again && held[i])
 			StartAgain(&updates[i]);
 	return done;
 }

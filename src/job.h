@@ -111,14 +111,17 @@ typedef enum JobKind
 #define ERRCODE_VIBEVIDEO_NOT_FOUND MAKE_SQLSTATE('P', 'T', '4', '0', '4')
 #define ERRCODE_VIBEVIDEO_CONFLICT MAKE_SQLSTATE('P', 'T', '4', '0', '9')
 
+/* this process is the worker: nothing of the app's may hold it up */
+extern void JobInWorker(void);
+
 /*----------
  * Binding and rows of the app
  *----------
  */
 extern bool JobLoadBinding(Binding *binding);	/* false: nothing attached, or it is gone */
 extern void JobRequireBinding(Binding *binding);	/* or ERROR */
-/* ERROR unless the current user may update the row; locks it against deletion if lock */
-extern void JobCheckRow(const Binding *binding, const char *vibelog_id, bool lock);
+/* ERROR unless the current user may see, or if lock update, the row; its key as the row has it */
+extern char *JobCheckRow(const Binding *binding, const char *vibelog_id, bool lock);
 /* the model's input as JSON text, made as the table's owner; ERROR if it is not acceptable */
 extern char *JobBuildInput(const Binding *binding, const char *vibelog_id);
 /* write dirty jobs into the app's rows, as many as time allows */

@@ -171,11 +171,11 @@ OpenFile(void)
 				 errmsg("could not open vibevideo's journal \"%s\": %m", journal_path),
 				 errdetail("Nothing was sent.")));
 	}
-	/* the name must survive as well */
-	fsync_fname(JOURNAL_DIR, true);
 	on_proc_exit(RemoveIfEmpty, 0);
 	RegisterXactCallback(AtXactEnd, NULL);
 	RegisterSubXactCallback(AtSubXactEnd, NULL);
+	/* the name must survive as well */
+	fsync_fname(JOURNAL_DIR, true);
 }
 
 static Record *
@@ -185,7 +185,8 @@ BuildRecord(RecordKind kind, const Job *job)
 	size_t		vibelog = texts ? strlen(job->vibelog_id) + 1 : 0;
 	size_t		model = texts ? strlen(job->model) + 1 : 0;
 	size_t		input = texts ? strlen(job->input) + 1 : 0;
-	size_t		length = sizeof(Record) + vibelog + model + input;
+	/* aligned, as the next one's header has to be */
+	size_t		length = MAXALIGN(sizeof(Record) + vibelog + model + input);
 	Record	   *record = palloc0(length);
 	char	   *text = (char *) (record + 1);
 
@@ -338,7 +339,7 @@ RecordAt(const char *bytes, off_t size, off_t offset)
 	if (size - offset < (off_t) sizeof(Record) || record->magic != JOURNAL_MAGIC ||
 		record->length < sizeof(Record) || record->length > MAX_RECORD || record->length > size - offset ||
 		record->crc != Checksum(record) ||
-		(uint64) record->vibelog_length + record->model_length + record->input_length != record->length - sizeof(Record))
+		MAXALIGN((uint64) sizeof(Record) + record->vibelog_length + record->model_length + record->input_length) != record->length)
 		return NULL;
 	return record;
 }

@@ -124,6 +124,8 @@ AfterResult(Task *task, const HttpReply *reply)
 			/* nobody's: the operator can fetch it, and sees that it was paid for */
 			if (task->job->ghost)
 				TaskFail(task, "orphaned", "its transaction was rolled back, but fal.ai had finished the video before the cancel");
+			else if (vv_storage_kind == STORAGE_KIND_NONE)
+				TaskUpdate(task, "completed")->video_url = result->url;
 			else
 				TaskAdvance(task, "processing", 0);
 			task->update.media_url = result->url;

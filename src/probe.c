@@ -205,6 +205,10 @@ ProbeBucket(const char *what)
 	char	   *trouble;
 	int64		most = (int64) vv_max_video_size * 1024;
 
+	if (vv_storage_kind == STORAGE_KIND_NONE)
+		return Ok(pstrdup("not needed: vibevideo.storage_kind is none, fal.ai's URL is kept"));
+	if (vv_storage_kind == STORAGE_KIND_S3)
+		return Ok(psprintf("S3 at %s: not asked, the first copy tells", vv_storage_url));
 	if (!AskBucket(&bucket, &trouble))
 		return Bad(trouble, "Set vibevideo.storage_url (with /storage/v1 behind a gateway), its key and vibevideo.storage_bucket.");
 	if (bucket.reply.outcome != STORAGE_DONE)

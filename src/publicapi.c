@@ -40,14 +40,14 @@ ApiCheckKey(const char *key)
 				 errmsg("vibelog_id is longer than %d bytes", MAX_KEY_BYTES)));
 }
 
-void
+char *
 ApiBegin(Binding *binding, const char *vibelog_id, bool for_update)
 {
 	ApiCheckKey(vibelog_id);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "vibevideo: SPI_connect failed");
 	JobRequireBinding(binding);
-	JobCheckRow(binding, vibelog_id, for_update);
+	return JobCheckRow(binding, vibelog_id, for_update);
 }
 
 char *
@@ -73,6 +73,11 @@ ApiRequestingUser(void)
 void
 ApiSetHttpStatus(const char *status)
 {
+	const char *path = GetConfigOption("request.path", true, false);
+
+	/* called by a trigger of another request, that one's answer is not ours to set */
+	if (path && path[0] && strstr(path, "rpc/vibevideo_") == NULL)
+		return;
 	(void) set_config_option("response.status", status, PGC_USERSET, PGC_S_SESSION,
 							 GUC_ACTION_LOCAL, true, 0, false);
 }

@@ -13,8 +13,8 @@
 /* the first argument as text: its type is the attached table's key */
 extern char *ApiKeyArgument(FunctionCallInfo fcinfo);
 extern void ApiCheckKey(const char *key);
-/* connect SPI, load the binding, and see that the caller has rights on the row */
-extern void ApiBegin(Binding *binding, const char *vibelog_id, bool for_update);
+/* connect SPI, load the binding, see that the caller has rights on the row: its key, as the row has it */
+extern char *ApiBegin(Binding *binding, const char *vibelog_id, bool for_update);
 /* who asks, for limits and fairness: the JWT's subject, NULL if nobody */
 extern char *ApiRequestingUser(void);
 /* PostgREST takes the answer's status from here, everybody else may ignore it */

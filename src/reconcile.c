@@ -30,7 +30,8 @@
 /* What the list held, in the task's memory. */
 typedef struct Listing
 {
-	bool		complete;		/* fal answered, to the last page */
+	bool		complete;		/* fal answered, to the last page, and we could judge it all */
+	bool		cut;			/* more than we take */
 	int			pages;
 	int			n;
 	char	   *request_ids[MAX_CANDIDATES];
@@ -75,6 +76,12 @@ TakeItem(const FalListItem *item, void *arg)
 	int			n = listing->n;
 	char	   *input;
 
+	/* a list that was cut proves nothing */
+	if (n >= MAX_CANDIDATES)
+	{
+		listing->cut = true;
+		return false;
+	}
 	if (item->input == NULL || !FalRequestIdIsValid(item->request_id) || item->sent_at[0] == '\0')
 		return true;
 	input = MemoryContextAlloc(task->mcxt, item->input_len + 1);
@@ -83,7 +90,8 @@ TakeItem(const FalListItem *item, void *arg)
 	listing->request_ids[n] = MemoryContextStrdup(task->mcxt, item->request_id);
 	listing->sent_ats[n] = MemoryContextStrdup(task->mcxt, item->sent_at);
 	listing->inputs[n] = input;
-	return ++listing->n < MAX_CANDIDATES;
+	listing->n++;
+	return true;
 }
 
 bool
@@ -101,7 +109,7 @@ ReconcileAdvance(HttpEngine *engine, Task *task, HttpRequest *request, const cha
 	else if (!FalReadList(reply->body, reply->body_len, TakeItem, task, cursor, sizeof(cursor)))
 		strlcpy(listing->trouble, "fal.ai's request list is not understood", sizeof(listing->trouble));
 	else
-		listing->complete = (cursor[0] == '\0');
+		listing->complete = (cursor[0] == '\0' && !listing->cut);
 	listing->pages++;
 	HttpFree(request);
 	if (cursor[0] != '\0' && listing->pages < MAX_PAGES && AskPage(engine, task, key, cursor))
@@ -141,8 +149,8 @@ Adopt(Task *task, const char *request_id)
 {
 	TaskAdvance(task, "queued", 0);
 	task->update.request_id = MemoryContextStrdup(task->mcxt, request_id);
-	task->recorded = (JobRecord(&task->update, 1, NULL) == 1);
-	if (task->recorded)
+	task->adopted = (JobRecord(&task->update, 1, NULL) == 1);
+	if (task->adopted)
 		ereport(LOG,
 				(errmsg("vibevideo job %lld: found its lost request at fal.ai", (long long) task->job->job_id)));
 }
@@ -159,8 +167,14 @@ TryToAdopt(Task *task)
 	MemoryContext mcxt = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
 
-	if (listing->n == 0 || !LeaveOutOpenSubmits(task))
+	if (listing->n == 0)
 		return false;
+	if (!LeaveOutOpenSubmits(task))
+	{
+		listing->complete = false;
+		strlcpy(listing->trouble, "a submit with the same input is under way", sizeof(listing->trouble));
+		return false;
+	}
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(mcxt);
 	PG_TRY();
@@ -177,12 +191,14 @@ TryToAdopt(Task *task)
 		EmitErrorReport();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
-		task->recorded = false;
+		task->adopted = false;
+		listing->complete = false;
+		strlcpy(listing->trouble, "fal.ai's request list holds something that cannot be judged", sizeof(listing->trouble));
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(mcxt);
 	CurrentResourceOwner = owner;
-	return task->recorded;
+	return task->adopted;
 }
 
 /* Look again, more and more rarely; the row tells why it waits. */
@@ -206,7 +222,7 @@ static void
 GiveUpAsLost(Task *task, const char *error)
 {
 	TaskFail(task, "submit_lost", error);
-	task->update.again = true;
+	task->update.again = (task->job->renders < vv_max_renders);
 }
 
 void
@@ -217,7 +233,7 @@ ReconcileDecide(Task *task)
 		TimestampDifferenceExceeds(job->sent_at, GetCurrentTimestamp(),
 								   (int) Min((int64) vv_unknown_after * 1000, INT_MAX));
 
-	task->undecided = false;
+	task->adopted = false;
 	if (TryToAdopt(task))
 		return;
 	if (overdue && task->listing->complete && (job->ghost || job->cancel_requested_at))

@@ -120,6 +120,18 @@ ReadEnvironment(SecretKind kind, char *out, size_t size)
 	return true;
 }
 
+static void
+Trim(char *text)
+{
+	size_t		len = strlen(text);
+	size_t		first = strspn(text, " \t\r\n");
+
+	while (len > first && strchr(" \t\r\n", text[len - 1]))
+		len--;
+	memmove(text, text + first, len - first);
+	text[len - first] = '\0';
+}
+
 bool
 SecretRead(SecretKind kind, char *out, size_t size, const char **source)
 {
@@ -131,9 +143,12 @@ SecretRead(SecretKind kind, char *out, size_t size, const char **source)
 		where = "the server's environment";
 	else if (CopyIfSet(kind == SECRET_FAL ? vv_fal_key : vv_storage_key, out, size))
 		where = "the setting";
+	/* a stray newline is the commonest way to store a key wrongly */
+	if (where)
+		Trim(out);
 	if (source)
 		*source = where;
-	return where != NULL;
+	return where != NULL && out[0] != '\0';
 }
 
 void

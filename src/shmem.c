@@ -23,6 +23,8 @@
 #include "journal.h"
 #include "shmem.h"
 
+#define ASK_MS 10000
+
 typedef struct SharedState
 {
 	LWLock	   *lock;			/* of this table */
@@ -165,10 +167,23 @@ ShmemWakeWorker(Oid dboid)
 	WakeWith(dboid, 0);
 }
 
+/* Anybody can make us ask: once in a while is enough. */
 void
 ShmemAskWorker(Oid dboid, WorkerAsk ask)
 {
-	WakeWith(dboid, ask);
+	DatabaseSlot *slot;
+	TimestampTz now = GetCurrentTimestamp();
+	bool		too_soon;
+
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	slot = ClaimSlot(dboid);
+	too_soon = slot == NULL ||
+		(slot->asked_at[ask - 1] != 0 && !TimestampDifferenceExceeds(slot->asked_at[ask - 1], now, ASK_MS));
+	if (!too_soon)
+		slot->asked_at[ask - 1] = now;
+	LWLockRelease(shared->lock);
+	if (!too_soon)
+		WakeWith(dboid, ask);
 }
 
 bool
@@ -231,6 +246,7 @@ ShmemWorkerAttach(Oid dboid)
 {
 	DatabaseSlot *slot;
 	int			other;
+	int			launcher;
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	slot = ClaimSlot(dboid);
@@ -242,7 +258,9 @@ ShmemWorkerAttach(Oid dboid)
 		slot->starts++;
 		slot->poke = false;
 	}
+	launcher = shared->launcher_pid;
 	LWLockRelease(shared->lock);
+	WakePid(launcher);			/* it may start the next one now */
 
 	if (slot == NULL)
 		ereport(FATAL,
@@ -500,8 +518,13 @@ WakeAtXactEnd(XactEvent event, void *arg)
 				ShmemWakeWorker(MyDatabaseId);
 			wake_pending = false;
 			break;
-		case XACT_EVENT_ABORT:
 		case XACT_EVENT_PREPARE:
+			/* nobody tells when it is committed: have a worker that looks now and then */
+			if (wake_pending)
+				ShmemWakeWorker(MyDatabaseId);
+			wake_pending = false;
+			break;
+		case XACT_EVENT_ABORT:
 			wake_pending = false;
 			break;
 		default:

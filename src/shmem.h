@@ -33,6 +33,7 @@ typedef struct DatabaseSlot
 	bool		wanted;			/* somebody has work for a worker */
 	bool		poke;			/* work since the worker last looked */
 	int			asks;			/* WorkerAsk bits */
+	TimestampTz asked_at[2];	/* when last, by ask - 1 */
 	int			worker_pid;		/* 0: none */
 	int			crashes;		/* unclean ends in a row; the launcher backs off by it */
 	TimestampTz not_before;		/* the launcher's next start, 0: at once */

@@ -49,6 +49,8 @@ static const char HintBaseUrl[] =
 "Check vibevideo.storage_url: through a gateway it ends in /storage/v1, straight to the storage server it does not.";
 static const char HintReadOnly[] =
 "Storage's database is read-only: its disk may be full, or it is a standby.";
+static const char HintS3Key[] =
+"Check vibevideo.storage_key (access_key_id:secret) and vibevideo.storage_region; behind a proxy the signed host must be the one Storage sees.";
 static const char HintRedirect[] =
 "Redirects are not followed, so as not to hand the key to another host: set vibevideo.storage_url to where it leads.";
 
@@ -92,6 +94,11 @@ static const Meaning Meanings[] = {
 	{"DatabaseReadOnly", STORAGE_RETRY, HintReadOnly},
 	{"SlowDown", STORAGE_RETRY, NULL},
 	{"InternalError", STORAGE_RETRY, NULL},
+	/* S3's (docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html) */
+	{"SignatureDoesNotMatch", STORAGE_FATAL, HintS3Key},
+	{"InvalidAccessKeyId", STORAGE_FATAL, HintS3Key},
+	{"RequestTimeout", STORAGE_RETRY, NULL},
+	{"ServiceUnavailable", STORAGE_RETRY, NULL},
 	/* ours */
 	{"Unauthorized", STORAGE_AUTH, HintKeyForm},
 	{"NotFound", STORAGE_FATAL, HintBaseUrl},
@@ -318,6 +325,44 @@ StorageJudgeUpload(const HttpReply *reply, StorageReply *out)
 		JudgeBadResponse(reply, &body, out);
 }
 
+/* the text of an XML element that has no children, "" if there is none */
+static void
+ReadElement(const HttpReply *reply, const char *name, char *out, size_t size)
+{
+	char		open[32];
+	size_t		open_len = (size_t) snprintf(open, sizeof(open), "<%s>", name);
+	const char *end = reply->body + reply->body_len;
+	size_t		len = 0;
+
+	out[0] = '\0';
+	for (const char *p = reply->body; (size_t) (end - p) > open_len; p++)
+		if (memcmp(p, open, open_len) == 0)
+		{
+			for (p += open_len; p < end && *p != '<' && len + 1 < size; p++)
+				out[len++] = (*p >= 0x20 && *p < 0x7f) ? *p : '?';
+			out[len] = '\0';
+			return;
+		}
+}
+
+void
+StorageJudgeS3(const HttpReply *reply, StorageReply *out)
+{
+	StorageBody body = {0};
+
+	memset(out, 0, sizeof(*out));
+	if (reply->outcome != HTTP_ANSWERED)
+		JudgeTransport(reply, out);
+	else if (reply->status >= 200 && reply->status <= 299)
+		out->outcome = STORAGE_DONE;
+	else
+	{
+		ReadElement(reply, "Code", body.code, sizeof(body.code));
+		ReadElement(reply, "Message", body.message, sizeof(body.message));
+		JudgeError(reply, &body, out);
+	}
+}
+
 static bool
 VisitAllowedType(const char *raw, size_t raw_len, void *arg)
 {
@@ -470,6 +515,7 @@ StorageUrl(const char *base, StorageCall call, const char *bucket,
 		[STORAGE_INFO] = "/object/info/",
 		[STORAGE_BUCKET] = "/bucket/",
 		[STORAGE_PUBLIC] = "/object/public/",
+		[STORAGE_S3] = "/",
 	};
 
 	if (size == 0 || !WireBaseUrlIsValid(base) || !StorageBucketNameIsValid(bucket) ||

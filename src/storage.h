@@ -42,6 +42,8 @@ typedef struct StorageInfo
 } StorageInfo;
 
 extern void StorageJudgeUpload(const HttpReply *reply, StorageReply *out);
+/* the same for an S3 endpoint, whose errors are XML with true statuses */
+extern void StorageJudgeS3(const HttpReply *reply, StorageReply *out);
 extern void StorageJudgeBucket(const HttpReply *reply, StorageBucket *out);
 extern void StorageJudgeInfo(const HttpReply *reply, StorageInfo *out);
 
@@ -65,7 +67,8 @@ typedef enum StorageCall
 	STORAGE_UPLOAD,				/* {base}/object/{bucket}/{key} */
 	STORAGE_INFO,				/* {base}/object/info/{bucket}/{key} */
 	STORAGE_BUCKET,				/* {base}/bucket/{bucket} */
-	STORAGE_PUBLIC				/* {base}/object/public/{bucket}/{key} */
+	STORAGE_PUBLIC,				/* {base}/object/public/{bucket}/{key} */
+	STORAGE_S3					/* {base}/{bucket}/{key}, path-style */
 } StorageCall;
 
 /* percent-encodes each segment; base without trailing slash; false if invalid or too long */

@@ -171,7 +171,7 @@ vibevideo_submit(PG_FUNCTION_ARGS)
 	bool		send_now;
 	Datum		video;
 
-	ApiBegin(&binding, vibelog_id, true);
+	vibelog_id = ApiBegin(&binding, vibelog_id, true);
 	ReadFalKey(key);
 	/* while fal is down the worker sends it later: no caller waits for a timeout */
 	send_now = (ShmemServiceAllows(SERVICE_FAL, 1) > 0);
@@ -240,7 +240,7 @@ vibevideo_submit_batch(PG_FUNCTION_ARGS)
 					 errmsg("vibelog_ids must not hold nulls")));
 		vibelog_id = OidOutputFunctionCall(output, values[i]);
 		ApiCheckKey(vibelog_id);
-		JobCheckRow(&binding, vibelog_id, true);
+		vibelog_id = JobCheckRow(&binding, vibelog_id, true);
 		job_id = FindOrInsert(&binding, vibelog_id, "pending", &is_new);
 		if (is_new)
 			JobSyncRow(&binding, job_id);
@@ -264,7 +264,7 @@ vibevideo_status(PG_FUNCTION_ARGS)
 	int64		job_id;
 	Datum		video;
 
-	ApiBegin(&binding, vibelog_id, false);
+	vibelog_id = ApiBegin(&binding, vibelog_id, false);
 	job_id = JobFindLatest(&binding, vibelog_id);
 	video = job_id ? JobDescribe(job_id) : JobDescribeNone(vibelog_id);
 	SPI_finish();

@@ -31,6 +31,7 @@
 #define MAX_REDIRECTS 5
 #define MAX_ERROR_BODY (64 * 1024)
 #define OBJECT_KEY_SIZE 1024
+#define FINISHING_PATIENCE 5
 
 struct Copy
 {
@@ -56,6 +57,9 @@ struct Copy
 	char		storage_key[SECRET_SIZE];
 	char		url[FAL_URL_SIZE];
 	char		type[129];		/* what Storage is told it is */
+	int			kind;			/* settings may change under way: these hold for the whole copy */
+	char		bucket[129];
+	char		video_url[FAL_URL_SIZE];
 	char		object_key[OBJECT_KEY_SIZE];
 };
 
@@ -225,9 +229,24 @@ MakeObjectKey(const Job *job, char *out)
 	snprintf(out, OBJECT_KEY_SIZE, "%s/%s.mp4", n ? prefix : "_", job->request_id);
 }
 
+/* Where it goes, and what its address will be, before a byte is moved. */
+static bool
+FixTarget(Copy *copy)
+{
+	char		base[1024];
+
+	copy->kind = vv_storage_kind;
+	strlcpy(copy->bucket, vv_storage_bucket, sizeof(copy->bucket));
+	return StorageUrl(CallBase(vv_storage_public_url[0] ? vv_storage_public_url : vv_storage_url, base, sizeof(base)),
+					  copy->kind == STORAGE_KIND_S3 ? STORAGE_S3 : STORAGE_PUBLIC, copy->bucket,
+					  copy->object_key, copy->video_url, sizeof(copy->video_url));
+}
+
 bool
 CopyStart(HttpEngine *engine, Task *task, const char *storage_key)
 {
+	if (task->job->media_url == NULL || task->job->request_id == NULL)
+		return !GiveUp(task, 1, "no_video", "the job does not say where its video is");
 	if (vv_storage_url[0] == '\0')
 		return !GiveUp(task, 0, "storage_not_configured", "vibevideo.storage_url is not set");
 	if (storage_key == NULL)
@@ -237,6 +256,9 @@ CopyStart(HttpEngine *engine, Task *task, const char *storage_key)
 		return !GiveUp(task, 0, "out_of_memory", "no memory for a copy");
 	strlcpy(task->copy->url, task->job->media_url, sizeof(task->copy->url));
 	MakeObjectKey(task->job, task->copy->object_key);
+	if (!FixTarget(task->copy))
+		return !GiveUp(task, vv_max_attempts, "bad_storage_url",
+					   "the video's address could not be built: check vibevideo.storage_url, storage_public_url and storage_bucket");
 	return StartDownload(engine, task);
 }
 
@@ -315,6 +337,52 @@ MediaType(Copy *copy, const HttpReply *reply, char *bare, size_t size)
 }
 
 static bool
+StartPut(HttpEngine *engine, Task *task, const HttpSpec *spec)
+{
+	ShmemServiceStart(SERVICE_STORAGE);
+	task->copy->put = HttpStart(engine, spec);
+	task->copy->put_started = (task->copy->put != NULL);
+	if (!task->copy->put_started)
+		return !GiveUp(task, vv_max_attempts, "upload_failed", "the upload could not be set up");
+	return true;
+}
+
+static bool
+StartS3Upload(HttpEngine *engine, Task *task)
+{
+	Copy	   *copy = task->copy;
+	char		base[1024];
+	char		url[FAL_URL_SIZE];
+	char		type[160];
+	char		sigv4[100];
+	const char *headers[] = {type, "cache-control: max-age=3600", "x-amz-content-sha256: UNSIGNED-PAYLOAD", NULL};
+	HttpSpec	spec = {0};
+
+	/* S3 takes no body of unknown length (its chunked form would have to be signed) */
+	if (copy->total < 0)
+		return !GiveUp(task, Min(vv_max_attempts, 3), "length_unknown",
+					   "the video came without Content-Length, which S3 needs");
+	if (!StorageUrl(CallBase(vv_storage_url, base, sizeof(base)), STORAGE_S3, copy->bucket,
+					copy->object_key, url, sizeof(url)))
+		return !GiveUp(task, vv_max_attempts, "bad_storage_url",
+					   "the upload's address could not be built: check vibevideo.storage_url and storage_bucket");
+	snprintf(type, sizeof(type), "content-type: %s", copy->type);
+	snprintf(sigv4, sizeof(sigv4), "aws:amz:%s:s3", vv_storage_region);
+	spec.method = HTTP_PUT;
+	spec.url = url;
+	spec.headers = headers;
+	spec.max_response = MAX_ERROR_BODY;
+	spec.connect_timeout = vv_connect_timeout;
+	spec.source = GiveMedia;
+	spec.source_size = copy->total;
+	spec.stream_arg = copy;
+	spec.sigv4 = sigv4;
+	spec.userpwd = copy->storage_key;
+	spec.owner = task;
+	return StartPut(engine, task, &spec);
+}
+
+static bool
 StartUpload(HttpEngine *engine, Task *task)
 {
 	Copy	   *copy = task->copy;
@@ -327,9 +395,12 @@ StartUpload(HttpEngine *engine, Task *task)
 	const char *headers[8];
 	int			nauth;
 	int			n = 0;
+	bool		started;
 	HttpSpec	spec = {0};
 
-	if (!StorageUrl(CallBase(vv_storage_url, base, sizeof(base)), STORAGE_UPLOAD, vv_storage_bucket,
+	if (copy->kind == STORAGE_KIND_S3)
+		return StartS3Upload(engine, task);
+	if (!StorageUrl(CallBase(vv_storage_url, base, sizeof(base)), STORAGE_UPLOAD, copy->bucket,
 					copy->object_key, url, sizeof(url)))
 		return !GiveUp(task, vv_max_attempts, "bad_storage_url",
 					   "the upload's address could not be built: check vibevideo.storage_url and storage_bucket");
@@ -354,14 +425,10 @@ StartUpload(HttpEngine *engine, Task *task)
 	spec.source_size = copy->total;
 	spec.stream_arg = copy;
 	spec.owner = task;
-	ShmemServiceStart(SERVICE_STORAGE);
-	copy->put = HttpStart(engine, &spec);
+	started = StartPut(engine, task, &spec);
 	SecretWipe(bearer, sizeof(bearer));
 	SecretWipe(apikey, sizeof(apikey));
-	if (copy->put == NULL)
-		return !GiveUp(task, vv_max_attempts, "upload_failed", "the upload could not be set up");
-	copy->put_started = true;
-	return true;
+	return started;
 }
 
 /* The first bytes and the headers are here: is it a video, and small enough? */
@@ -391,16 +458,11 @@ Complete(Task *task)
 {
 	Copy	   *copy = task->copy;
 	JobUpdate  *update = TaskUpdate(task, "completed");
-	char		base[1024];
-	char		url[FAL_URL_SIZE];
 	unsigned char *sha256 = MemoryContextAlloc(task->mcxt, sizeof(copy->sha256));
 
-	if (!StorageUrl(CallBase(vv_storage_public_url[0] ? vv_storage_public_url : vv_storage_url, base, sizeof(base)),
-					STORAGE_PUBLIC, vv_storage_bucket, copy->object_key, url, sizeof(url)))
-		url[0] = '\0';
 	memcpy(sha256, copy->sha256, sizeof(copy->sha256));
 	update->sha256 = sha256;
-	update->video_url = MemoryContextStrdup(task->mcxt, url);
+	update->video_url = MemoryContextStrdup(task->mcxt, copy->video_url);
 	update->object_key = MemoryContextStrdup(task->mcxt, copy->object_key);
 	update->bytes_done = update->bytes_total = copy->received;
 }
@@ -431,7 +493,10 @@ AfterUpload(HttpEngine *engine, Task *task, HttpRequest *request)
 	Copy	   *copy = task->copy;
 	StorageReply answer;
 
-	StorageJudgeUpload(HttpReplyOf(request), &answer);
+	if (copy->kind == STORAGE_KIND_S3)
+		StorageJudgeS3(HttpReplyOf(request), &answer);
+	else
+		StorageJudgeUpload(HttpReplyOf(request), &answer);
 	task->excused = ShmemServiceReport(SERVICE_STORAGE, HttpReplyOf(request));
 	HttpFree(request);
 	copy->put = NULL;
@@ -474,6 +539,7 @@ CheckClock(Task *task)
 	Copy	   *copy = task->copy;
 	TimestampTz now = GetCurrentTimestamp();
 	int64		moved = copy->received + copy->sent;
+	int			patience = vv_stall_timeout;
 	char		error[120];
 
 	if (moved != copy->moved_before)
@@ -481,10 +547,13 @@ CheckClock(Task *task)
 		copy->moved_before = moved;
 		copy->moved_at = now;
 	}
-	if (TimestampDifferenceExceeds(copy->moved_at, now, vv_stall_timeout * 1000))
+	/* after the last byte Storage has work of its own, the more the larger the file */
+	if (copy->whole && copy->used == 0)
+		patience *= FINISHING_PATIENCE;
+	if (TimestampDifferenceExceeds(copy->moved_at, now, patience * 1000))
 	{
 		snprintf(error, sizeof(error), "%s moved no byte for %d s",
-				 copy->used > 0 || copy->whole ? "the upload" : "the download", vv_stall_timeout);
+				 copy->used > 0 || copy->whole ? "the upload" : "the download", patience);
 		return !GiveUp(task, vv_max_attempts, "stalled", error);
 	}
 	if (TimestampDifferenceMilliseconds(copy->started_at, now) > (int64) vv_copy_timeout * 1000)

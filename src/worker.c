@@ -30,6 +30,7 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
+#include "utils/timeout.h"
 #include "utils/timestamp.h"
 
 #include "compat.h"
@@ -85,7 +86,9 @@ typedef struct Worker
 } Worker;
 
 static Worker worker;
+static MemoryContext turn_context; /* what outlives a transaction, but not the turn */
 static volatile sig_atomic_t in_transaction = false;
+static volatile sig_atomic_t in_commit = false;
 
 /*----------
  * Signals and transactions
@@ -93,15 +96,16 @@ static volatile sig_atomic_t in_transaction = false;
  */
 
 /*
- * Between transactions we end in good order; inside one, which may be waiting
- * for a lock or a standby, at the next CHECK_FOR_INTERRUPTS.
+ * We end in good order, at the end of the turn: locks and the app's triggers
+ * hold us up for two seconds at most.  Only a commit may wait longer, for a
+ * standby that is not there: that one ends at once.
  */
 static void
 HandleTerm(SIGNAL_ARGS)
 {
 	int			save_errno = errno;
 
-	if (in_transaction)
+	if (in_commit)
 		die(postgres_signal_arg);
 	else
 	{
@@ -129,7 +133,9 @@ Commit(void)
 {
 	SPI_finish();
 	PopActiveSnapshot();
+	in_commit = true;
 	CommitTransactionCommand();
+	in_commit = false;
 	in_transaction = false;
 	/* without it autovacuum never learns of our rows */
 	pgstat_report_stat(false);
@@ -467,15 +473,15 @@ RecordLater(Task *task, TimestampTz now)
 	task->record_tries++;
 }
 
-/* What was recorded, or whose lease is lost, is done with; the rest waits. */
+/* What was not recorded though its lease is ours has its row held by somebody. */
 static void
-DropRecorded(Task **batch, bool *recorded, int n, TimestampTz now)
+PutOffHeld(Task **batch, bool *recorded, int n, TimestampTz now)
 {
 	for (int i = 0; i < n; i++)
 		if (!recorded[i] && JobHoldsLease(batch[i]->job->job_id, batch[i]->job->lease))
 			RecordLater(batch[i], now);
 		else
-			batch[i]->recorded = true;
+			recorded[i] = true;
 }
 
 static void
@@ -510,9 +516,10 @@ RecordOver(void)
 		Commit();
 		return false;
 	}
-	batch = palloc(sizeof(Task *) * worker.ntasks);
+	/* to be looked at after the commit */
+	batch = MemoryContextAlloc(turn_context, sizeof(Task *) * worker.ntasks);
+	recorded = MemoryContextAllocZero(turn_context, sizeof(bool) * worker.ntasks);
 	updates = palloc(sizeof(JobUpdate) * worker.ntasks);
-	recorded = palloc0(sizeof(bool) * worker.ntasks);
 	for (int i = 0; i < worker.ntasks && (n == 0 || !worker.one_by_one); i++)
 	{
 		Task	   *task = worker.tasks[i];
@@ -524,14 +531,14 @@ RecordOver(void)
 			RecordLater(task, now);
 		if (task->undecided)
 			ReconcileDecide(task);
-		if (task->recorded)
-			continue;
 		batch[n] = task;
 		updates[n++] = task->update;
 	}
 	JobRecord(updates, n, recorded);
-	DropRecorded(batch, recorded, n, now);
+	PutOffHeld(batch, recorded, n, now);
 	Commit();
+	for (int i = 0; i < n; i++)
+		batch[i]->recorded = recorded[i];
 	FreeRecorded();
 
 	/* apart from it: whatever the app's triggers do, the above is safe */
@@ -696,6 +703,10 @@ EndInOrder(void)
 			TaskRelease(task);
 	}
 	SetConfigOption("synchronous_commit", "local", PGC_USERSET, PGC_S_SESSION);
+	worker.one_by_one = false;
+	for (int i = 0; i < worker.ntasks; i++)
+		worker.tasks[i]->record_at = 0;
+	worker.batch_since = 1;		/* what is left is the whole batch */
 	(void) RecordOver();
 	proc_exit(1);				/* wanted: the launcher starts a new one unless the server ends */
 }
@@ -729,8 +740,12 @@ Turn(void)
 	TimestampTz now;
 
 	CHECK_FOR_INTERRUPTS();
+	MemoryContextReset(turn_context);
 	if (CompatServeProcess())
+	{
+		HttpEngineResize(worker.engine, 2 * vv_max_requests + 2 * vv_max_transfers);
 		LookSoon();
+	}
 	if (ShutdownRequestPending)
 		EndInOrder();
 	if (ShmemWorkerTurn(MyDatabaseId))
@@ -766,7 +781,9 @@ SurviveError(void)
 	HOLD_INTERRUPTS();
 	EmitErrorReport();
 	AbortCurrentTransaction();
-	in_transaction = false;
+	disable_all_timeouts(false);
+	QueryCancelPending = false;
+	in_transaction = in_commit = false;
 	MemoryContextSwitchTo(TopMemoryContext);
 	FlushErrorState();
 	RESUME_INTERRUPTS();
@@ -794,6 +811,10 @@ VibevideoWorkerMain(Datum arg)
 	SetConfigOption("lock_timeout", "2s", PGC_SUSET, PGC_S_SESSION);
 	SetConfigOption("statement_timeout", "0", PGC_SUSET, PGC_S_SESSION);
 	SetConfigOption("idle_in_transaction_session_timeout", "0", PGC_SUSET, PGC_S_SESSION);
+	SetConfigOption("default_transaction_isolation", "read committed", PGC_USERSET, PGC_S_SESSION);
+	SetConfigOption("default_transaction_read_only", "off", PGC_USERSET, PGC_S_SESSION);
+	JobInWorker();
+	turn_context = AllocSetContextCreate(TopMemoryContext, "vibevideo turn", ALLOCSET_DEFAULT_SIZES);
 
 	Recover();
 	worker.engine = HttpEngineCreate(2 * vv_max_requests + 2 * vv_max_transfers);

@@ -7,10 +7,13 @@
 # running server that has the extension. Prints TAP. The tables and lists it
 # reads stand behind a comment <!-- docs:NAME -->.
 use strict;
+use utf8;
 use warnings FATAL => 'all';
 
 use File::Basename qw(basename dirname);
 use Test::More;
+
+binmode($_, ':encoding(UTF-8)') for Test::More->builder->output, Test::More->builder->failure_output;
 
 my $top = dirname(__FILE__) . '/../..';
 my @psql = @ARGV;
@@ -30,6 +33,8 @@ my %h = map { basename($_) => slurp('src/' . basename($_)) } glob("$top/src/*.h"
 my ($parts) = slurp('Makefile') =~ /^SQL_PARTS\s*=\s*(.*)$/m or die "no SQL_PARTS in Makefile\n";
 my $sql = join("\n", map { slurp($_) } split ' ', $parts);
 my $all_c = join("\n", map { $c{$_} } sort keys %c);
+my $all_h = join("\n", map { $h{$_} } sort keys %h);
+my $code = "$all_c\n$all_h\n$sql";
 
 # ---------------------------------------------------------------------------
 # Reading the documents
@@ -116,7 +121,6 @@ sub settings_in_code
 	my ($strings) = $guc =~ /StringSetting strings\[\] = \{(.*?)^\};/ms;
 	my ($ints) = $guc =~ /IntSetting ints\[\] = \{(.*?)^\};/ms;
 	my $text = qr/"((?:[^"\\]|\\.)*)"/;
-	my ($policies) = $guc =~ /config_enum_entry unknown_policies\[\] = \{(.*?)^\};/ms;
 
 	while ($strings =~ /\{"([a-z._]+)",\s*$text,\s*&\w+,\s*$text,\s*(\w+),/g)
 	{
@@ -134,10 +138,13 @@ sub settings_in_code
 	{
 		$settings{$1} = { default => $3, unit => '', range => "$4–$5" };
 	}
-	while ($guc =~ /DefineCustomEnumVariable\("([a-z._]+)",\s*$text,\s*NULL,\s*&\w+,\s*\w+,\s*unknown_policies/g)
+	while ($guc =~ /DefineCustomEnumVariable\("([a-z._]+)",\s*$text,\s*NULL,\s*&\w+,\s*(\w+),\s*(\w+),/g)
 	{
-		my @values = $policies =~ /\{"(\w+)"/g;
-		$settings{$1} = { default => $values[0], unit => '', range => join(', ', map { "`$_`" } @values) };
+		my ($name, $default, $options) = ($1, $3, $4);
+		my ($list) = $guc =~ /config_enum_entry $options\[\] = \{(.*?)^\};/ms;
+		my @values = $list =~ /\{"(\w+)"/g;
+		my ($first) = $list =~ /\{"(\w+)", $default,/;
+		$settings{$name} = { default => $first, unit => '', range => join(', ', map { "`$_`" } @values) };
 	}
 	return %settings;
 }
@@ -283,11 +290,11 @@ SKIP:
 	# calls of ours that raise it: PreventCommandDuringRecovery
 	$found{'25006'} = 1 if $all_c =~ /PreventCommandDuringRecovery/;
 	$found{ $by_macro->{$1} // die "unknown macro $1\n" } = 1 while $all_c =~ /errcode\((ERRCODE_(?!VIBEVIDEO|REFUSED|TOO_LARGE)\w+)/g;
-	$found{"$1$2$3$4$5"} = 1 while join("\n", $all_c, values %h) =~ /MAKE_SQLSTATE\('(.)', '(.)', '(.)', '(.)', '(.)'\)/g;
+	$found{"$1$2$3$4$5"} = 1 while $code =~ /MAKE_SQLSTATE\('(.)', '(.)', '(.)', '(.)', '(.)'\)/g;
 	while ($sql =~ /ERRCODE = '(\w+)'/g)
 	{
-		my $state = $1 =~ /^PT\d{3}$/ ? $1 : $by_name->{$1} // die "unknown condition $1\n";
-		$found{$state} = 1;
+		my $condition = $1;
+		$found{ $condition =~ /^PT\d{3}$/ ? $condition : $by_name->{$condition} // die "unknown condition $condition\n" } = 1;
 	}
 	my @rows = table($readme, 'errors');
 	same_set('SQLSTATEs', [ map { unquote($_->[0]) } @rows ], [ keys %found ]);
@@ -306,7 +313,7 @@ SKIP:
 	$found{$1} = 1
 	  while $all_c =~ /\b(?:TaskFail|TaskRetry|GiveUp|GiveUpOnReply|JobNote|SetErrorType)\((?:[^;"()]|\([^()"]*\))*"([a-z0-9_]+)"/g;
 	$found{$1} = 1 while $all_c =~ /(?:error_code = |THEN )"?'?"([a-z_]+)";/g;
-	$found{$1} = 1 while "$all_c$sql" =~ /error_code = '([a-z_]+)'/g;
+	$found{$1} = 1 while $code =~ /error_code = '([a-z_]+)'/g;
 	$found{$1} = 1 while $all_c =~ /'(rolled_back|quarantined)'/g;
 	for my $function (qw(TypeByStatus TypeByDefault WireFailureType))
 	{
@@ -364,8 +371,8 @@ SKIP:
 	my ($statements) = $c{'job.c'} =~ /typedef enum StatementId\s*\{(.*?)\}/s;
 	my %statements = map { $_ => 1 } $statements =~ /(S_\w+)/g;
 	is_deeply([ grep { !$statements{$_} } $design =~ /`(S_\w+)`/g ], [], 'every statement that the design names exists');
-	my @changing = grep { $c{'job.c'} =~ /\[$_\] = \{\s*(?:\/\*.*?\*\/\s*)?(?:CLAIM\("state|"(?:WITH \w+ AS \()?(?:UPDATE vibevideo\.job j SET[^;]*?\bstate\b|INSERT INTO vibevideo\.job |DELETE))/s }
-	  grep { $_ ne 'S_COUNT' } sort keys %statements;
+	my %text = $c{'job.c'} =~ /^\t\[(S_\w+)\] = \{(.*?)^\t\},/msg;
+	my @changing = grep { $text{$_} =~ /\bstate = |INSERT INTO vibevideo\.job |DELETE FROM vibevideo\.job / } sort keys %text;
 	my $transitions = section($design, 'transitions');
 	is_deeply([ grep { $transitions !~ /`$_`/ } @changing ], [], 'every statement that changes a state is in the table of transitions');
 
@@ -380,9 +387,8 @@ SKIP:
 	$targets{install} = 1;
 	is_deeply([ grep { !$targets{$_} } map { /^make ([a-z]+)/ ? $1 : () } ticked($readme), $readme =~ /^ {4}(make \w+)$/mg ], [],
 		'every make target that is named exists');
-	is_deeply([ grep { !-e "$top/$_" && !-e "$top/src/$_" } "$readme$design" =~ /`((?:src|sql|test)\/[\w\/.]+|[a-z]+\.[ch]|[a-z]+\.sql)`/g, map { "sql/$_" } () ],
-		[], 'every file that is named exists')
-	  if 0;
+	my @files = "$readme\n$design" =~ /`((?:src|sql|test)\/[\w\/.-]+|[a-z]+\.(?:[ch]|sql))`/g;
+	is_deeply([ grep { my $file = $_; !grep { -e "$top/$_$file" } '', 'src/', 'sql/' } @files ], [], 'every file that is named exists');
 	my @links = $readme =~ /\]\(#([\w-]+)\)/g;
 	my %anchors = map { lc(s/[^\w\- ]//gr =~ s/ /-/gr) => 1 } $readme =~ /^#+ (.*)$/mg;
 	is_deeply([ grep { !$anchors{$_} } @links ], [], 'every link within README.md leads somewhere');
@@ -416,7 +422,7 @@ if (@psql)
 		is($context, $name eq 'vibevideo.max_databases' ? 'postmaster' : 'superuser', "$name: who may set it");
 	}
 
-	my %server = map { $_->[0] => $_->[1] } ask(q{SELECT p.proname || '(' || array_to_string(p.proargnames[1:p.pronargs], ', ') || ')',
+	my %server = map { $_->[0] => $_->[1] } ask(q{SELECT p.proname || '(' || coalesce(array_to_string(p.proargnames[1:p.pronargs], ', '), '') || ')',
 		replace(pg_get_function_result(p.oid), 'integer', 'int')
 		FROM pg_proc p JOIN pg_depend d ON d.objid = p.oid AND d.classid = 'pg_proc'::regclass AND d.deptype = 'e'
 		JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'vibevideo'

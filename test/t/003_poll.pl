@@ -44,7 +44,7 @@ sub make_due
 {
 	my $list = join(',', @_);
 
-	return sql($node, "UPDATE vibevideo.job SET next_at = now() - interval '1 s' WHERE vibelog_id = ANY ('{$list}') AND state IN ('queued', 'generating')");
+	return sql($node, "UPDATE vibevideo.job SET next_at = now() - interval '1 s' WHERE vibelog_id = ANY ('{$list}') AND state IN ('queued', 'generating') AND leased_by IS NULL");
 }
 
 my $poll = 'SELECT checked, advanced, finished, failed FROM vibevideo_poll()';
@@ -296,7 +296,6 @@ for my $shape (qw(video_array video_url video_url_object videos preview_video))
 		submit($node, $id);
 		wait_until(sub { at_fal($id)->{state} eq 'IN_PROGRESS' }, 'it runs') if $prompt eq 'cancel running';
 		is(video($node, "vibevideo_cancel('$id')")->{message}, 'Cancelling', "$prompt: is told");
-		poll_rows($id);
 		wait_for_status($node, $id, 'cancelled', name => "$prompt: the row is cancelled");
 		ok(at_fal($id)->{cancelled}, "$prompt: and the job at fal, too");
 		is(at_fal($id)->{counts}{cancel}, 1, "$prompt: by one call");
@@ -304,9 +303,24 @@ for my $shape (qw(video_array video_url video_url_object videos preview_video))
 		is($again->{status}, 'cancelled', "$prompt: cancelling again changes nothing");
 	}
 
+	# fal took the cancel, but its answer was lost: asked again it says that it
+	# is too late, and the result is that of a cancelled job
+	for my $fault ('drop_after', 'reset_after', { kind => 'gateway_after', status => 502 })
+	{
+		my $prompt = 'cancel, unheard: ' . (ref $fault ? $fault->{kind} : $fault);
+		my $id = new_row($node, $prompt);
+
+		$fal->rule("^$prompt\$", queue_ms => 3600000);
+		$fal->fault('cancel', $fault, prompt => "^$prompt\$");
+		submit($node, $id);
+		video($node, "vibevideo_cancel('$id')");
+		wait_for($node, "SELECT state FROM vibevideo.job WHERE vibelog_id = '$id'", qr/^(cancelled|failed)$/, "$prompt: it comes to an end", hurry => 1);
+		is(status_of($node, $id)->{status}, 'cancelled', "$prompt: the right one");
+		cmp_ok(at_fal($id)->{counts}{cancel}, '>=', 2, "$prompt: asked twice");
+	}
+
 	my $id = finished_row('cancel finished');
 	video($node, "vibevideo_cancel('$id')");
-	poll_rows($id);
 	wait_for_status($node, $id, 'completed', name => 'fal was faster than the cancel: the video is paid, and kept');
 
 	$id = new_row($node, 'cancel unsent');

@@ -114,15 +114,15 @@ sub made_once
 
 # -- an error ------------------------------------------------------------------------------------
 {
-	my $failures = sql($node, 'SELECT failures FROM vibevideo.worker_info()');
 	my $id = new_row($node, 'after an error');
+	my $log = -s $node->logfile;
 
 	sql($node, 'ALTER TABLE vibevideo.job RENAME TO job_away; SELECT vibevideo.wake()');
-	wait_for($node, "SELECT failures > $failures FROM vibevideo.worker_info()", 't', 'an error ends the worker');
-	sql($node, 'ALTER TABLE vibevideo.job_away RENAME TO job');
+	wait_until(sub { slurp_file($node->logfile, $log) =~ /ERROR:  (relation|extension) "vibevideo/ }, 'the worker meets an error');
+	sql($node, 'ALTER TABLE vibevideo.job_away RENAME TO job; SELECT vibevideo.wake()');
 	submit($node, $id);
-	wait_for_status($node, $id, 'completed');
-	is(sql($node, q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'vibevideo worker' AND datname = 'postgres'}), '1', 'one worker is back');
+	wait_for_status($node, $id, 'completed', name => 'and goes on when the cause is mended');
+	is(sql($node, q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'vibevideo worker' AND datname = 'postgres'}), '1', 'one worker is there');
 }
 
 # -- settings ------------------------------------------------------------------------------------

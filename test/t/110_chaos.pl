@@ -359,7 +359,7 @@ pass('chaos is over: ' . join(', ', map { "$count{$_} $_" } sort keys %count));
 # Calm: nothing fails any more, everything must come to its end.
 $fal->clear_faults;
 $storage->clear_faults;
-wait_at_rest($standby, 'all jobs end once it is calm', patience => 90);
+wait_at_rest($standby, 'all jobs end once it is calm', patience => $ENV{CHAOS_CALM} || 90);
 diag(sprintf('ended after %.1f s, %.1f s of it calm', time() - $began, time() - $clients_until));
 
 # ---------------------------------------------------------------------------

@@ -351,6 +351,8 @@ TestCancel(void)
 		{"removed", ANSWER(200, "{\"status\":\"OK\"}"), FAL_CANCEL_ACCEPTED},
 		{"success", ANSWER(200, "{\"success\":true}"), FAL_CANCEL_ACCEPTED},
 		{"no body", ANSWER(204, ""), FAL_CANCEL_ACCEPTED},
+		{"success, but a page", ANSWER(200, HTML("200")), FAL_CANCEL_RETRY},
+		{"success, but cut", ANSWER(202, "{\"status\":\"CANCELLATION_REQ"), FAL_CANCEL_RETRY},
 		{"too late", ANSWER(400, "{\"status\":\"ALREADY_COMPLETED\"}"), FAL_CANCEL_TOO_LATE},
 		{"400", ANSWER(400, "{\"detail\":\"x\"}"), FAL_CANCEL_RETRY},
 		{"gone", ANSWER(404, "{\"status\":\"NOT_FOUND\"}"), FAL_CANCEL_GONE},

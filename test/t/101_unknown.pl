@@ -1,0 +1,377 @@
+# A submit whose answer was lost: found again in fal's list and adopted, never
+# by two; what the policies do; what people can decide; and what the list may
+# hold without doing harm.
+
+use strict;
+use warnings FATAL => 'all';
+
+use IO::Socket::INET;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(sleep time);
+use VibeTest;
+use VibeChaos;
+
+my ($true, $false) = (JSON::PP::true, JSON::PP::false);
+my $fal = start_fal();
+my $storage = start_storage();
+my $node = vibe_node('main', fal => $fal, storage => $storage, conf => { 'vibevideo.unknown_after' => '1h' });
+
+sub setting
+{
+	my (%settings) = @_;
+
+	$node->append_conf('postgresql.conf', join('', map { "$_ = '$settings{$_}'\n" } sort keys %settings));
+	$node->reload;
+	# the worker and our session have read it once they say so
+	for my $name (keys %settings)
+	{
+		$node->poll_query_until('postgres', "SELECT current_setting('$name') = '$settings{$name}'") or die $name;
+	}
+	sleep(0.2);
+	return;
+}
+
+# A row whose submit is lost, with the render fal made of it or without.
+sub lose
+{
+	my ($prompt, $fault) = @_;
+	my $id = new_row($node, $prompt);
+
+	$fal->fault('submit', $fault || 'reset_after', prompt => '^' . quotemeta($prompt) . '$');
+	submit($node, $id);
+	is(job_of($node, $id)->{state}, 'submit_unknown', "$prompt: in doubt");
+	return $id;
+}
+
+sub submits
+{
+	return $fal->ledger('?jobs=0')->{requests}{submit};
+}
+
+# Until the worker has asked fal's list again.
+sub look_again
+{
+	my $before = $fal->ledger('?jobs=0')->{requests}{list};
+
+	return wait_until(
+		sub {
+			return 1 if $fal->ledger('?jobs=0')->{requests}{list} >= $before + 2;
+			hurry($node);
+			sleep(0.1);
+			return 0;
+		},
+		'the list is asked again');
+}
+
+sub state_of
+{
+	my ($id) = @_;
+	my $job = job_of($node, $id);
+
+	return join('|', map { defined $_ ? $_ : '' } @{$job}{qw(state error_code request_id attempt)});
+}
+
+# -- adopted -----------------------------------------------------------------------
+for my $in_flight ($true, $false)
+{
+	my $prompt = 'adopt: ' . ($in_flight ? 'in flight' : 'finished only');
+
+	$fal->default(list_in_flight => $in_flight);
+	$fal->rule("^$prompt", hold => 'queue');
+	my $id = lose($prompt);
+	my ($render) = $fal->renders($prompt);
+	if ($in_flight)
+	{
+		wait_for($node, "SELECT state, request_id FROM vibevideo.job WHERE vibelog_id = '$id'", "queued|$render->{request_id}",
+			"$prompt: adopted while it waits at fal", hurry => 1);
+		is(sql($node, "SELECT video_generation_status, video_request_id, video_generation_error IS NULL FROM vibelogs WHERE id = '$id'"),
+			"queued|$render->{request_id}|t", "$prompt: the row has its request id, and no error any more");
+	}
+	else
+	{
+		look_again();
+		is(job_of($node, $id)->{state}, 'submit_unknown', "$prompt: silence proves nothing");
+		like(job_of($node, $id)->{error}, qr/fal\.ai lists no such request yet; nothing is sent again until this is settled/,
+			"$prompt: and the job says so");
+	}
+	$fal->command($render->{request_id}, 'finish');
+	wait_for_status($node, $id, 'completed');
+	is(scalar($fal->renders($prompt)), 1, "$prompt: one render");
+}
+
+# Each lost answer has a request of its own: two rows, one prompt.
+{
+	my $prompt = 'twins: both accepted';
+
+	$fal->default(list_in_flight => $true);
+	$fal->rule('^twins', hold => 'queue');
+	my @ids = (lose($prompt), lose($prompt));
+	wait_for($node, "SELECT count(DISTINCT request_id) FROM vibevideo.job WHERE vibelog_id IN ('$ids[0]', '$ids[1]') AND state = 'queued'",
+		'2', 'both are adopted, each by another job', hurry => 1);
+}
+
+# Two rows, one request: one of them goes without, whichever the first look finds.
+{
+	my $prompt = 'twins: one accepted';
+
+	$fal->fault('list', { kind => 'http', status => 500, body => 'oops' }, times => -1);
+	my @ids = (lose($prompt, 'reset_before'), lose($prompt, 'reset_after'));
+	my $started = worker_pid($node);
+	$fal->clear_faults;
+	# both are asked about at the same moment
+	$fal->fault('list', { kind => 'delay', ms => 300 }, times => 4);
+	wait_for($node, "SELECT count(*) FROM vibevideo.job WHERE vibelog_id IN ('$ids[0]', '$ids[1]') AND state = 'queued'",
+		'1', 'one request is adopted once', hurry => 1);
+	look_again();
+	is(sql($node, "SELECT string_agg(state, ' ' ORDER BY state) FROM vibevideo.job WHERE vibelog_id IN ('$ids[0]', '$ids[1]')"),
+		'queued submit_unknown', 'the other one stays in doubt');
+	is(worker_pid($node), $started, 'and the worker lived through it');
+}
+
+# A request that is somebody's who has not committed yet is not taken from him.
+{
+	my $prompt = 'twins: not committed yet';
+	my ($lost, $other) = (lose($prompt, 'reset_before'), new_row($node, $prompt));
+	my $session = background_sql($node);
+
+	$session->query('BEGIN');
+	my $request = $session->query("SELECT request_id FROM vibevideo_submit('$other')");
+	look_again();
+	is(job_of($node, $lost)->{state}, 'submit_unknown', 'a request of an open transaction is not adopted');
+	$session->query('COMMIT');
+	look_again();
+	is(job_of($node, $lost)->{state}, 'submit_unknown', 'nor after its commit');
+	is(job_of($node, $other)->{request_id}, $request, 'it is whose it is');
+	is(($fal->renders($prompt))[0]{cancel_requested_at}, undef, 'and nobody cancels it');
+	$session->quit;
+}
+
+# An input that is another one's in part, or of another time, is not ours.
+{
+	my $prompt = 'same words';
+
+	$fal->rule('^same words', hold => 'queue');
+	$fal->fault('submit', 'reset_before', prompt => '^same words$');
+	# fal has a stranger's request with more in it, and one with less
+	for my $body ('{"prompt":"same words and more"}', '{"image_url":"http://x/"}', '{"prompt":["same words"]}')
+	{
+		HTTP::Tiny->new->post($fal->url . '/fal-ai/minimax/video-01',
+			{ content => $body, headers => { authorization => 'Key key-id:key-secret', 'content-type' => 'application/json' } });
+	}
+	my $id = new_row($node, $prompt);
+	submit($node, $id);
+	look_again();
+	is(job_of($node, $id)->{state}, 'submit_unknown', 'other inputs are not adopted');
+}
+
+# -- while the list cannot be asked ------------------------------------------------------
+{
+	my $prompt = 'list: down';
+
+	$fal->rule('^list: ', hold => 'queue');
+	my $id = new_row($node, $prompt);
+	for my $case (
+		[ { kind => 'http', status => 500, body => 'oops' }, qr/request list answers HTTP 500; nothing is sent again/ ],
+		[ { kind => 'http', status => 401, body => { error => { type => 'authorization_error', message => 'no' } } }, qr/request list answers HTTP 401/ ],
+		[ { kind => 'html200' }, qr/request list is not understood/ ],
+		[ { kind => 'garbage' }, qr/request list is not understood/ ],
+		[ { kind => 'empty' }, qr/request list is not understood/ ],
+		[ { kind => 'reset_before' }, qr/request list: / ])
+	{
+		my ($fault, $words) = @$case;
+
+		$fal->clear_faults;
+		$fal->fault('list', $fault, times => -1);
+		$fal->fault('submit', 'reset_after', prompt => '^list: down$');
+		submit($node, $id);
+		wait_for($node, "SELECT error FROM vibevideo.job WHERE vibelog_id = '$id'", $words, "the list: $fault->{kind}: the job says so", hurry => 1);
+		is(job_of($node, $id)->{state}, 'submit_unknown', "the list: $fault->{kind}: and waits");
+	}
+	is(scalar($fal->renders($prompt)), 1, 'nothing was sent again');
+	like(sql($node, "SELECT message FROM vibevideo_status('$id')"), qr/answer was lost/, 'the app is told');
+	like(sql($node, q{SELECT string_agg(check_name || ' ' || status || ' ' || detail, E'\n') FROM vibevideo.check_config()}),
+		qr/doubt|unknown|lost/, 'check_config tells of jobs in doubt');
+	$fal->clear_faults;
+	wait_for($node, "SELECT state FROM vibevideo.job WHERE vibelog_id = '$id'", 'queued', 'the list answers again: adopted', hurry => 1);
+}
+
+# -- what a list may hold ----------------------------------------------------------------------
+# A server that answers whatever it is told to, once a request.
+sub odd_list
+{
+	my ($body) = @_;
+	my $listen = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 16, ReuseAddr => 1) or die "listen: $!";
+	my $pid = fork();
+
+	die "fork: $!" unless defined $pid;
+	if ($pid == 0)
+	{
+		alarm(60);
+		while (my $client = $listen->accept)
+		{
+			my $request = '';
+			while ($request !~ /\r\n\r\n/) { sysread($client, $request, 4096, length $request) or last; }
+			print $client "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: "
+			  . length($body) . "\r\n\r\n$body";
+			close($client);
+		}
+		POSIX::_exit(0);
+	}
+	return ($pid, 'http://127.0.0.1:' . $listen->sockport . '/v1');
+}
+
+{
+	my $prompt = 'odd list';
+
+	$fal->rule('^odd list', hold => 'queue');
+	my $id = lose($prompt, 'reset_before');
+	my $worker = worker_pid($node);
+	my $now = sql($node, q{SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')});
+	my $ours = qq({"prompt":"$prompt"});
+	my $item = sub { my ($request, $at, $input, $more) = @_; return qq({"request_id":$request,"sent_at":$at,"json_input":$input} . ($more || '') . '}'); };
+	my @odd = (
+		[ 'numbers no numeric can hold', $item->('"odd-1"', qq("$now"), qq({"prompt":"$prompt","seed":1e999999})) ],
+		[ 'a number of many digits', $item->('"odd-2"', qq("$now"), qq({"prompt":"x","seed":) . '9' x 200000 . '}') ],
+		[ 'deep nesting', $item->('"odd-3"', qq("$now"), '[' x 20000 . ']' x 20000) ],
+		[ 'broken escapes', $item->('"odd-4"', qq("$now"), '{"prompt":"\ud800 \u0000"}') ],
+		[ 'a timestamp that is none', $item->('"odd-5"', '"yesterday"', $ours) ],
+		[ 'a timestamp far off', $item->('"odd-6"', '"9999999-01-01T00:00:00Z"', $ours) ],
+		[ 'infinity', $item->('"odd-7"', '"infinity"', $ours) ],
+		[ 'a number for a timestamp', $item->('"odd-8"', '1e400', $ours) ],
+		[ 'long ago', $item->('"odd-9"', '"2001-01-01T00:00:00Z"', $ours) ],
+		[ 'an id that is none', $item->('"../../etc"', qq("$now"), $ours) ],
+		[ 'a long id', $item->('"' . 'x' x 10000 . '"', qq("$now"), $ours) ],
+		[ 'a null id', $item->('null', qq("$now"), $ours) ],
+		[ 'no input', $item->('"odd-10"', qq("$now"), 'null') ],
+		[ 'invalid UTF-8', $item->('"odd-11"', qq("$now"), qq({"prompt":"\xff\xfe"})) ],
+		[ 'not an object', '17' ]);
+
+	for my $case (@odd)
+	{
+		my ($name, $text) = @$case;
+		my ($pid, $url) = odd_list(qq({"items":[$text],"next_cursor":null,"has_more":false}));
+
+		setting('vibevideo.fal_api_url' => $url);
+		my $tries = job_of($node, $id)->{tries};
+		wait_for($node, "SELECT tries > $tries FROM vibevideo.job WHERE vibelog_id = '$id'", 't', "list with $name: looked at", hurry => 1);
+		is(job_of($node, $id)->{state}, 'submit_unknown', "list with $name: nothing is adopted");
+		kill('KILL', $pid);
+		waitpid($pid, 0);
+	}
+	# one bad item does not hide ours
+	my ($pid, $url) = odd_list('{"items":[' . join(',', (map { $_->[1] } @odd), $item->('"good-1"', qq("$now"), $ours)) . '],"next_cursor":null}');
+	setting('vibevideo.fal_api_url' => $url);
+	wait_for($node, "SELECT request_id FROM vibevideo.job WHERE vibelog_id = '$id'", 'good-1', 'among all that ours is found', hurry => 1);
+	kill('KILL', $pid);
+	waitpid($pid, 0);
+	is(worker_pid($node), $worker, 'the worker lived through all of it');
+	# a cursor that never ends
+	($pid, $url) = odd_list('{"items":[],"next_cursor":"again","has_more":true}');
+	setting('vibevideo.fal_api_url' => $url);
+	my $other = lose('endless list', 'reset_before');
+	wait_for($node, "SELECT error FROM vibevideo.job WHERE vibelog_id = '$other'", qr/request list is too long/, 'a list without end is given up', hurry => 1);
+	kill('KILL', $pid);
+	waitpid($pid, 0);
+	setting('vibevideo.fal_api_url' => $fal->url . '/v1');
+	sql($node, "SELECT vibevideo.resolve(job_id, 'not_sent') FROM vibevideo.job WHERE vibelog_id = '$other'");
+	# fal never had it
+	sql($node, "UPDATE vibevideo.job SET next_at = now() + interval '2 days' WHERE vibelog_id = '$id'");
+}
+
+# -- policies ----------------------------------------------------------------------------------
+{
+	my $before;
+
+	# manual, the default, was looked at above: it waits for ever
+	$fal->default(list_in_flight => $true);
+	setting('vibevideo.unknown_policy' => 'resubmit_when_absent', 'vibevideo.unknown_after' => '2s');
+	my $absent = lose('absent: not accepted', 'reset_before');
+	my $there = lose('absent: accepted', 'reset_after');
+	wait_for_status($node, $absent, 'completed');
+	wait_for_status($node, $there, 'completed');
+	is(sql($node, "SELECT string_agg(attempt || ' ' || state || ' ' || coalesce(error_code, ''), ', ' ORDER BY attempt) FROM vibevideo.job WHERE vibelog_id = '$absent'"),
+		'1 failed submit_lost, 2 completed ', 'resubmit_when_absent: a new attempt, the old one is lost');
+	is(scalar($fal->renders('absent: not accepted')), 1, 'resubmit_when_absent: one render');
+	is(state_of($there) =~ s/\|[0-9a-f-]{36}\|/|id|/r, 'completed||id|1', 'resubmit_when_absent: what is there is adopted, not sent again');
+	is(scalar($fal->renders('absent: accepted')), 1, 'resubmit_when_absent: one render');
+
+	# a list that fails is no proof of absence
+	$fal->fault('list', { kind => 'http', status => 500, body => 'oops' }, times => -1);
+	my $silent = lose('absent: list down', 'reset_after');
+	sleep(2.5);
+	look_again();
+	is(job_of($node, $silent)->{state}, 'submit_unknown', 'resubmit_when_absent: not while the list fails');
+	is(scalar($fal->renders('absent: list down')), 1, 'nothing was sent');
+	$fal->clear_faults;
+	wait_for_status($node, $silent, 'completed');
+
+	# without asking
+	setting('vibevideo.unknown_policy' => 'resubmit');
+	my $again = lose('resubmit: accepted', 'reset_after');
+	wait_for_status($node, $again, 'completed');
+	is(scalar($fal->renders('resubmit: accepted')), 2, 'resubmit: rendered twice, as the operator wants');
+	is(job_of($node, $again)->{attempt}, 2, 'resubmit: as attempt 2');
+
+	# a cancel ends the doubt without sending
+	setting('vibevideo.unknown_policy' => 'manual', 'vibevideo.unknown_after' => '2s');
+	my $cancelled = lose('cancel: not accepted', 'reset_before');
+	$before = submits();
+	is(video($node, "vibevideo_cancel('$cancelled')")->{message}, 'Cancelling', 'a job in doubt can be cancelled');
+	wait_for_status($node, $cancelled, 'cancelled');
+	is(submits(), $before, 'nothing was sent for it');
+	$fal->rule('^cancel: ', hold => 'queue');
+	my $accepted = lose('cancel: accepted', 'reset_after');
+	video($node, "vibevideo_cancel('$accepted')");
+	wait_for_status($node, $accepted, 'cancelled');
+	ok(($fal->renders('cancel: accepted'))[0]{cancel_requested_at}, 'one that fal has is found, and cancelled there');
+	setting('vibevideo.unknown_after' => '1h');
+}
+
+# -- people decide ---------------------------------------------------------------------------------
+{
+	my ($state, $text);
+
+	$fal->default(list_in_flight => $false);
+	$fal->rule('^resolve: ', hold => 'queue');
+	my $id = lose('resolve: accepted', 'reset_after');
+	my $job = job_of($node, $id)->{job_id};
+	my ($render) = $fal->renders('resolve: accepted');
+	my ($taken) = grep { $_ } split /\n/, sql($node, 'SELECT request_id FROM vibevideo.job WHERE request_id IS NOT NULL LIMIT 1');
+
+	($state) = sql_error($node, "SELECT vibevideo.resolve(0, 'not_sent')");
+	is($state, 'PT404', 'resolve: no such job');
+	for my $bad ("''", 'NULL', "'two words'", "'a/b'", "'" . 'x' x 129 . "'", "E'id\\n'")
+	{
+		($state) = sql_error($node, "SELECT vibevideo.resolve($job, $bad)");
+		is($state, '22023', 'resolve: not an id: ' . substr($bad, 0, 20));
+	}
+	($state, $text) = sql_error($node, "SELECT vibevideo.resolve($job, '$taken')");
+	is($state, 'PT409', "resolve: another job's id");
+	is(job_of($node, $id)->{state}, 'submit_unknown', 'resolve: nothing of that changed it');
+	is(sql($node, "SELECT status, request_id FROM vibevideo.resolve($job, '$render->{request_id}')"), "queued|$render->{request_id}",
+		'resolve: by the request id');
+	($state, $text) = sql_error($node, "SELECT vibevideo.resolve($job, 'not_sent')");
+	is($state, 'PT409', 'resolve: twice is refused');
+	like($text, qr/is not in doubt: it is queued/, 'resolve: with the state it is in');
+	$fal->command($render->{request_id}, 'finish');
+	wait_for_status($node, $id, 'completed');
+
+	my $not = lose('resolve: not accepted', 'reset_before');
+	my $before = submits();
+	is(sql($node, "SELECT status FROM vibevideo.resolve(" . job_of($node, $not)->{job_id} . ", 'not_sent')"), 'queued', 'resolve: not_sent');
+	wait_for($node, "SELECT state, attempt FROM vibevideo.job WHERE vibelog_id = '$not'", 'queued|1', 'resolve: it is sent again, as the same attempt', hurry => 1);
+	is(submits() - $before, 1, 'resolve: once');
+	$fal->command(($fal->renders('resolve: not accepted'))[0]{request_id}, 'finish');
+	wait_for_status($node, $not, 'completed');
+
+	# an app's user asks for another try: a new attempt; the old one is remembered
+	my $retried = lose('resolve: retried', 'reset_before');
+	my $video = video($node, "vibevideo_retry('$retried')");
+	is($video->{attempt}, 2, 'vibevideo_retry of one in doubt: a new attempt');
+	is(sql($node, "SELECT state, error_code FROM vibevideo.job WHERE vibelog_id = '$retried' AND attempt = 1"), 'failed|submit_lost', 'the old one is given up');
+	wait_for($node, "SELECT state FROM vibevideo.job WHERE vibelog_id = '$retried' AND attempt = 2", 'queued', 'and the new one is sent', hurry => 1);
+}
+
+ok_rules(gather($node, $fal, $storage), 'unknown', qw(rule_committed_is_final rule_one_render_an_attempt rule_adopted_once));
+done_testing();
