@@ -145,7 +145,7 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'vibevideo_poll';
 COMMENT ON FUNCTION public.vibevideo_poll() IS
 	'Asks fal.ai about the jobs that are due and moves them on; made to be called by pg_cron every few seconds. '
 	'Returns how many jobs were checked, advanced, finished and failed in this pass. '
-	'Errors: 55000 vibevideo is not configured. For service_role and the owner.';
+	'Errors: 25006 on a standby. For service_role and the owner.';
 
 /*
  * public.vibevideo_webhook(json) - fal.ai calls it when a job is done.

@@ -5,7 +5,8 @@
  *
  * job: job_id of a job in state submit_unknown (view vibevideo.jobs).
  * verdict: the request id that fal's dashboard shows for it, or 'not_sent' to
- * say that fal has no such request; it is sent again then.
+ * say that fal has no such request; it is sent again then, or is cancelled if
+ * that was asked for.
  * Returns the job as vibevideo.video.  Errors: PT404 no such job, PT409 it is
  * not in doubt, or another job has that request id; 22023 not an id.
  * Owner only.
@@ -37,10 +38,14 @@ BEGIN
 	END IF;
 
 	UPDATE vibevideo.job x SET
-		state = CASE verdict WHEN 'not_sent' THEN 'pending' ELSE 'queued' END,
+		state = CASE WHEN verdict <> 'not_sent' THEN 'queued'
+					 WHEN x.ghost OR x.cancel_requested_at IS NOT NULL THEN 'cancelled'
+					 ELSE 'pending' END,
 		request_id = nullif(verdict, 'not_sent'),
 		submitted_at = CASE WHEN verdict <> 'not_sent' THEN coalesce(x.sent_at, now()) END,
-		next_at = now(), tries = 0, error_code = NULL, error = NULL,
+		next_at = CASE WHEN verdict <> 'not_sent' OR NOT (x.ghost OR x.cancel_requested_at IS NOT NULL) THEN now() END,
+		completed_at = CASE WHEN verdict = 'not_sent' AND (x.ghost OR x.cancel_requested_at IS NOT NULL) THEN now() END,
+		tries = 0, error_code = NULL, error = NULL,
 		lease = nextval('vibevideo.lease_seq'), leased_by = NULL
 	WHERE x.job_id = resolve.job
 	RETURNING x.* INTO j;

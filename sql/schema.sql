@@ -324,6 +324,7 @@ BEGIN
 		SELECT j.job_id, j.priority, j.next_at, row_number() OVER (ORDER BY j.priority DESC, j.next_at) AS turn
 		FROM vibevideo.job j
 		WHERE j.state = 'pending' AND coalesce(j.requested_by, '') = u.name AND j.next_at <= due_before
+		  AND j.cancel_requested_at IS NULL
 		ORDER BY j.priority DESC, j.next_at LIMIT most) c
 	WHERE u.name IS NOT NULL
 	ORDER BY c.priority DESC, c.turn, c.next_at LIMIT most;

@@ -202,7 +202,7 @@ static const IntSetting ints[] = {
 	&vv_max_transfers, 8, 1, 100, 0},
 	{"vibevideo.max_video_size", "Largest video that is copied.",
 	&vv_max_video_size, 1024 * 1024, 1, INT_MAX, GUC_UNIT_KB},
-	{"vibevideo.max_attempts", "Tries of one phase (sending, reading the result, copying) before the job fails.",
+	{"vibevideo.max_attempts", "Tries of one phase (sending, copying) before the job fails.",
 	&vv_max_attempts, 12, 1, 1000, 0},
 	{"vibevideo.max_renders", "Attempts that are started by themselves when fal.ai fails in a way that a new render may mend; 1 means none.",
 	&vv_max_renders, 2, 1, 10, 0},

@@ -555,7 +555,8 @@ SetLastingOptions(HttpRequest *request)
 	SET(CURLOPT_NETRC, (long) CURL_NETRC_IGNORED);
 	SET(CURLOPT_USERAGENT, "vibevideo/" VIBEVIDEO_VERSION);
 	SET(CURLOPT_MAXAGE_CONN, IDLE_CONNECTION_AGE);
-	SET(CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_2TLS);
+	/* a libcurl without HTTP/2 refuses this, and stays with 1.1 */
+	(void) curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_2TLS);
 	SET(CURLOPT_PREREQFUNCTION, OnBeforeRequest);
 	SET(CURLOPT_PREREQDATA, request);
 	SET(CURLOPT_OPENSOCKETFUNCTION, OnOpenSocket);

@@ -143,7 +143,7 @@ static const struct Statement
 		" relation, sent_at, attempt)"
 		" SELECT $1, $2, $3, $4::pg_catalog.jsonb, $5, pg_catalog.nextval('vibevideo.lease_seq'),"
 		" CASE WHEN $2 OPERATOR(pg_catalog.=) 'submitting' THEN pg_catalog.pg_backend_pid() END, $6, $7, $8, (SELECT COALESCE(pg_catalog.max(p.attempt), 0)"
-		" FROM vibevideo.job p WHERE p.relation OPERATOR(pg_catalog.=) $7"
+		" FROM vibevideo.job p WHERE p.relation OPERATOR(pg_catalog.=) $7 AND NOT p.ghost"
 		" AND p.vibelog_id OPERATOR(pg_catalog.=) $1) OPERATOR(pg_catalog.+) 1"
 		" ON CONFLICT (relation, vibelog_id) WHERE NOT ghost AND state OPERATOR(pg_catalog.=) ANY (" ACTIVE_STATES ") DO NOTHING"
 		" RETURNING job_id, lease",
@@ -651,7 +651,7 @@ IsCopy(const Binding *binding)
 }
 
 void
-JobRequireBinding(Binding *binding)
+JobRequireBinding(Binding *binding, bool to_act)
 {
 	if (!JobLoadBinding(binding) && OidIsValid(binding->relid))
 		ereport(ERROR,
@@ -663,7 +663,7 @@ JobRequireBinding(Binding *binding)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("no table is attached to vibevideo"),
 				 errhint("Attach the app's table with SELECT vibevideo.attach('public.vibelogs').")));
-	if (IsCopy(binding))
+	if (to_act && IsCopy(binding))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("vibevideo rests in this database"),

@@ -119,7 +119,7 @@ extern void JobInWorker(void);
  *----------
  */
 extern bool JobLoadBinding(Binding *binding);	/* false: nothing attached, or it is gone */
-extern void JobRequireBinding(Binding *binding);	/* or ERROR */
+extern void JobRequireBinding(Binding *binding, bool to_act);	/* or ERROR */
 /* ERROR unless the current user may see, or if lock update, the row; its key as the row has it */
 extern char *JobCheckRow(const Binding *binding, const char *vibelog_id, bool lock);
 /* the model's input as JSON text, made as the table's owner; ERROR if it is not acceptable */
@@ -179,12 +179,6 @@ extern bool JobPollNow(const char *request_id, const char *user_id);
 extern void JobReconcileNow(void);
 /* may this database act on its jobs?  Follows a promotion, notices a copy. */
 extern bool JobMayAct(Binding *binding);
-/* jobs still leased at a worker's start: the one before crashed on them */
-extern void JobRecoverLeases(void);
-/* older than vibevideo.job_timeout in its phase? */
-extern bool JobIsOverdue(const Job *job);
-extern int64 JobAgeMs(const Job *job);
-extern Job *JobCopy(const Job *job, MemoryContext mcxt);
 /* decisions of people; false: nothing to decide any more */
 extern bool JobRequestCancel(int64 job_id);
 extern bool JobSendNow(int64 job_id);

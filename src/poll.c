@@ -112,6 +112,30 @@ AfterStatus(HttpEngine *engine, Task *task, const HttpReply *reply, const char *
 	return true;
 }
 
+/* A cancel that a person asked for, or that we did because of job_timeout. */
+static void
+EndAsCancelled(Task *task)
+{
+	char		message[100];
+
+	if (task->job->cancel_requested_at)
+	{
+		TaskUpdate(task, "cancelled");
+		return;
+	}
+	snprintf(message, sizeof(message), "not finished after %d s (vibevideo.job_timeout); cancelled at fal.ai",
+			 vv_job_timeout);
+	TaskFail(task, "job_timeout", message);
+}
+
+/* Is this failure what our own cancel came to, its answer having been lost? */
+static bool
+IsOwnCancel(const Task *task, const FalError *error)
+{
+	return task->job->cancel_requested_at ||
+		(JobIsOverdue(task->job) && strcmp(error->type, "client_cancelled") == 0);
+}
+
 static void
 AfterResult(Task *task, const HttpReply *reply)
 {
@@ -136,10 +160,13 @@ AfterResult(Task *task, const HttpReply *reply)
 			KeepPolling(task, task->job->state, task->job->queue_position);
 			break;
 		case FAL_RESULT_FAILED:
-			TaskFailAtFal(task, &result->error);
-			break;
 		case FAL_RESULT_GONE:
-			RetryGone(task, &result->error);
+			if (IsOwnCancel(task, &result->error))
+				EndAsCancelled(task);
+			else if (result->outcome == FAL_RESULT_FAILED)
+				TaskFailAtFal(task, &result->error);
+			else
+				RetryGone(task, &result->error);
 			break;
 		case FAL_RESULT_DENIED:
 		case FAL_RESULT_RETRY:
@@ -153,7 +180,6 @@ static bool
 AfterCancel(HttpEngine *engine, Task *task, const HttpReply *reply, const char *key)
 {
 	FalCancel	cancel;
-	char		message[100];
 
 	FalJudgeCancel(reply, time(NULL), &cancel);
 	/* it got done at the last moment: it is paid for, so keep it */
@@ -164,14 +190,7 @@ AfterCancel(HttpEngine *engine, Task *task, const HttpReply *reply, const char *
 		TaskRetry(task, 0, cancel.error.type, cancel.error.message, cancel.error.retry_after);
 		return true;
 	}
-	if (task->job->cancel_requested_at)
-	{
-		TaskUpdate(task, "cancelled");
-		return true;
-	}
-	snprintf(message, sizeof(message), "not finished after %d s (vibevideo.job_timeout); cancelled at fal.ai",
-			 vv_job_timeout);
-	TaskFail(task, "job_timeout", message);
+	EndAsCancelled(task);
 	return true;
 }
 

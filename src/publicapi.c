@@ -46,7 +46,7 @@ ApiBegin(Binding *binding, const char *vibelog_id, bool for_update)
 	ApiCheckKey(vibelog_id);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "vibevideo: SPI_connect failed");
-	JobRequireBinding(binding);
+	JobRequireBinding(binding, for_update);
 	return JobCheckRow(binding, vibelog_id, for_update);
 }
 

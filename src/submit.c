@@ -226,7 +226,7 @@ vibevideo_submit_batch(PG_FUNCTION_ARGS)
 
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "vibevideo: SPI_connect failed");
-	JobRequireBinding(&binding);
+	JobRequireBinding(&binding, true);
 	for (int i = 0; i < n; i++)
 	{
 		char	   *vibelog_id;

@@ -330,9 +330,9 @@ sub rule_unowned_is_cancelled
 		}
 		elsif ($job->{ghost} && $job->{state} =~ $FINAL && !$render->{cancel_requested_at})
 		{
-			next if $render->{finished_at} && ($job->{error_code} || '') eq 'orphaned';
-			# fal had ended it by itself
-			next if $render->{finished_at} && ($render->{outcome} || '') ne 'ok';
+			# it had ended before; but fal was told
+			next if $render->{finished_at} && $render->{counts}{cancel} > 0
+			  && (($job->{error_code} || '') eq 'orphaned' || ($render->{outcome} || '') ne 'ok');
 			push @found, 'a ghost was not cancelled: ' . told($job) . ' ' . told_render($render);
 		}
 	}

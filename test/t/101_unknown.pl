@@ -229,7 +229,7 @@ sub odd_list
 	my $worker = worker_pid($node);
 	my $now = sql($node, q{SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')});
 	my $ours = qq({"prompt":"$prompt"});
-	my $item = sub { my ($request, $at, $input, $more) = @_; return qq({"request_id":$request,"sent_at":$at,"json_input":$input} . ($more || '') . '}'); };
+	my $item = sub { my ($request, $at, $input) = @_; return qq({"request_id":$request,"sent_at":$at,"json_input":$input}); };
 	my @odd = (
 		[ 'numbers no numeric can hold', $item->('"odd-1"', qq("$now"), qq({"prompt":"$prompt","seed":1e999999})) ],
 		[ 'a number of many digits', $item->('"odd-2"', qq("$now"), qq({"prompt":"x","seed":) . '9' x 200000 . '}') ],
