@@ -7,8 +7,8 @@
 int64_t
 BackoffMs(int tries, int64_t base_ms, int64_t max_ms, int64_t floor_ms, double chance)
 {
-	int64_t		ceiling = base_ms;
-	int64_t		wait;
+	int64_t ceiling = base_ms;
+	int64_t wait;
 
 	for (int i = 1; i < tries && ceiling < max_ms; i++)
 		ceiling *= 2;
@@ -25,7 +25,7 @@ BackoffMs(int tries, int64_t base_ms, int64_t max_ms, int64_t floor_ms, double c
 int64_t
 PollDelayMs(int64_t age_ms, int64_t interval_ms, double chance)
 {
-	int64_t		delay = age_ms / 10;
+	int64_t delay = age_ms / 10;
 
 	if (delay < interval_ms)
 		delay = interval_ms;

@@ -22,4 +22,4 @@ extern int64_t BackoffMs(int tries, int64_t base_ms, int64_t max_ms, int64_t flo
  */
 extern int64_t PollDelayMs(int64_t age_ms, int64_t interval_ms, double chance);
 
-#endif							/* VIBEVIDEO_BACKOFF_H */
+#endif /* VIBEVIDEO_BACKOFF_H */

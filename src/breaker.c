@@ -31,7 +31,7 @@ BreakerReport(Breaker *breaker, bool success, int64_t now)
 {
 	if (success)
 	{
-		*breaker = (Breaker) {0};
+		*breaker = (Breaker){0};
 		return false;
 	}
 	breaker->failures++;

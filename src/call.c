@@ -9,14 +9,14 @@
 #include "secret.h"
 
 #define MAX_FAL_ANSWER (1024 * 1024)
-#define MAX_LIST_ANSWER (1024 * 1024)	/* what json.c takes */
+#define MAX_LIST_ANSWER (1024 * 1024) /* what json.c takes */
 #define MAX_STORAGE_ANSWER (64 * 1024)
 #define BASE_SIZE 1024
 
 const char *
 CallBase(const char *url, char *out, size_t size)
 {
-	size_t		len = strlcpy(out, url ? url : "", size);
+	size_t len = strlcpy(out, url ? url : "", size);
 
 	len = Min(len, size - 1);
 	while (len > 0 && out[len - 1] == '/')
@@ -27,14 +27,14 @@ CallBase(const char *url, char *out, size_t size)
 HttpRequest *
 CallFalSubmit(HttpEngine *engine, const char *key, const char *model, const char *input, void *owner)
 {
-	char		base[BASE_SIZE];
-	char		url[FAL_URL_SIZE];
-	char		auth[SECRET_SIZE];
-	char		start_timeout[64];
-	char		old_timeout[64];
+	char base[BASE_SIZE];
+	char url[FAL_URL_SIZE];
+	char auth[SECRET_SIZE];
+	char start_timeout[64];
+	char old_timeout[64];
 	const char *headers[7];
-	int			n = 0;
-	HttpSpec	spec = {0};
+	int n = 0;
+	HttpSpec spec = {0};
 	HttpRequest *request = NULL;
 
 	if (!FalSubmitUrl(CallBase(vv_fal_queue_url, base, sizeof(base)), model,
@@ -74,11 +74,11 @@ HttpRequest *
 CallFal(HttpEngine *engine, FalCall call, const char *key, const char *model,
 		const char *request_id, int timeout_ms, void *owner)
 {
-	char		base[BASE_SIZE];
-	char		url[FAL_URL_SIZE];
-	char		auth[SECRET_SIZE];
+	char base[BASE_SIZE];
+	char url[FAL_URL_SIZE];
+	char auth[SECRET_SIZE];
 	const char *headers[] = {auth, "Accept: application/json", NULL};
-	HttpSpec	spec = {0};
+	HttpSpec spec = {0};
 	HttpRequest *request;
 
 	if (!FalRequestUrl(CallBase(vv_fal_queue_url, base, sizeof(base)), model, request_id, call,
@@ -101,14 +101,14 @@ HttpRequest *
 CallFalList(HttpEngine *engine, const char *key, const char *model, int64 since,
 			const char *cursor, void *owner)
 {
-	char		base[BASE_SIZE];
-	char		url[FAL_URL_SIZE];
-	char		auth[SECRET_SIZE];
-	char		start[32];
-	time_t		seconds = (time_t) since;
-	struct tm	utc;
+	char base[BASE_SIZE];
+	char url[FAL_URL_SIZE];
+	char auth[SECRET_SIZE];
+	char start[32];
+	time_t seconds = (time_t) since;
+	struct tm utc;
 	const char *headers[] = {auth, "Accept: application/json", NULL};
-	HttpSpec	spec = {0};
+	HttpSpec spec = {0};
 	HttpRequest *request;
 
 	if (gmtime_r(&seconds, &utc) == NULL ||
@@ -132,7 +132,7 @@ int
 CallStorageHeaders(const char *key, StorageKeyForm form, char bearer[STORAGE_HEADER_SIZE],
 				   char apikey[STORAGE_HEADER_SIZE], const char *headers[3])
 {
-	int			n = 0;
+	int n = 0;
 
 	snprintf(apikey, STORAGE_HEADER_SIZE, "apikey: %s", key);
 	headers[n++] = apikey;
@@ -148,12 +148,12 @@ CallStorageHeaders(const char *key, StorageKeyForm form, char bearer[STORAGE_HEA
 HttpRequest *
 CallBucket(HttpEngine *engine, const char *key, StorageKeyForm form, void *owner)
 {
-	char		base[BASE_SIZE];
-	char		url[FAL_URL_SIZE];
-	char		bearer[STORAGE_HEADER_SIZE];
-	char		apikey[STORAGE_HEADER_SIZE];
+	char base[BASE_SIZE];
+	char url[FAL_URL_SIZE];
+	char bearer[STORAGE_HEADER_SIZE];
+	char apikey[STORAGE_HEADER_SIZE];
 	const char *headers[3];
-	HttpSpec	spec = {0};
+	HttpSpec spec = {0};
 	HttpRequest *request;
 
 	if (!StorageUrl(CallBase(vv_storage_url, base, sizeof(base)), STORAGE_BUCKET, vv_storage_bucket, NULL,

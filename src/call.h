@@ -21,10 +21,10 @@ extern HttpRequest *CallBucket(HttpEngine *engine, const char *key, StorageKeyFo
 
 /* authorization headers for Storage in the given form, at most two and a NULL */
 #define STORAGE_HEADER_SIZE 4200
-extern int	CallStorageHeaders(const char *key, StorageKeyForm form,
-							   char bearer[STORAGE_HEADER_SIZE], char apikey[STORAGE_HEADER_SIZE],
-							   const char *headers[3]);
+extern int CallStorageHeaders(const char *key, StorageKeyForm form,
+							  char bearer[STORAGE_HEADER_SIZE], char apikey[STORAGE_HEADER_SIZE],
+							  const char *headers[3]);
 /* storage_url and friends without trailing slashes */
 extern const char *CallBase(const char *url, char *out, size_t size);
 
-#endif							/* VIBEVIDEO_CALL_H */
+#endif /* VIBEVIDEO_CALL_H */

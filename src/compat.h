@@ -72,4 +72,4 @@ CompatServeProcess(void)
 #define VIBEVIDEO_MODULE_MAGIC PG_MODULE_MAGIC
 #endif
 
-#endif							/* VIBEVIDEO_COMPAT_H */
+#endif /* VIBEVIDEO_COMPAT_H */

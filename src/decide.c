@@ -29,10 +29,10 @@ PG_FUNCTION_INFO_V1(vibevideo_retry);
 Datum
 vibevideo_cancel(PG_FUNCTION_ARGS)
 {
-	char	   *vibelog_id = ApiKeyArgument(fcinfo);
-	Binding		binding;
-	int64		job_id;
-	Datum		video;
+	char *vibelog_id = ApiKeyArgument(fcinfo);
+	Binding binding;
+	int64 job_id;
+	Datum video;
 
 	vibelog_id = ApiBegin(&binding, vibelog_id, true);
 	job_id = JobFindActive(&binding, vibelog_id);
@@ -52,8 +52,8 @@ vibevideo_cancel(PG_FUNCTION_ARGS)
 static int64
 Retry(const Binding *binding, const char *vibelog_id, Job *job, bool active)
 {
-	int64		lease;
-	int64		job_id;
+	int64 lease;
+	int64 job_id;
 
 	/* waiting: now.  In doubt: a person decides that it was lost.  Else it is under way. */
 	if (active && !JobGiveUpUnknown(job->job_id))
@@ -81,11 +81,11 @@ Retry(const Binding *binding, const char *vibelog_id, Job *job, bool active)
 Datum
 vibevideo_retry(PG_FUNCTION_ARGS)
 {
-	char	   *vibelog_id = ApiKeyArgument(fcinfo);
-	Binding		binding;
-	int64		job_id;
-	bool		active;
-	Datum		video;
+	char *vibelog_id = ApiKeyArgument(fcinfo);
+	Binding binding;
+	int64 job_id;
+	bool active;
+	Datum video;
 
 	vibelog_id = ApiBegin(&binding, vibelog_id, true);
 	job_id = JobFindActive(&binding, vibelog_id);

@@ -22,8 +22,8 @@
 #include "json.h"
 #include "wire.h"
 
-#define DIGITS	"0123456789"
-#define ALNUM	"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz" DIGITS
+#define DIGITS "0123456789"
+#define ALNUM "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz" DIGITS
 
 #define lengthof(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -38,30 +38,33 @@
 /* everything fal's bodies say that is not model output */
 typedef struct FalBody
 {
-	bool		is_json;
-	JsonKind	detail_kind;
-	JsonKind	error_kind;
-	bool		has_status_url;
-	char		detail[1025];	/* platform errors: a string */
-	char		detail_type[65];	/* model errors: the first of an array */
-	char		detail_msg[1025];
-	char		detail_field[65];
-	char		error_type[65];
-	char		error[1025];
-	char		api_type[65];	/* api.fal.ai: an object */
-	char		api_message[1025];
-	char		message[1025];
-	char		status[33];
-	char		request_id[FAL_ID_SIZE];
-	char		queue_position[16];
+	bool is_json;
+	JsonKind detail_kind;
+	JsonKind error_kind;
+	bool has_status_url;
+	char detail[1025];	  /* platform errors: a string */
+	char detail_type[65]; /* model errors: the first of an array */
+	char detail_msg[1025];
+	char detail_field[65];
+	char error_type[65];
+	char error[1025];
+	char api_type[65]; /* api.fal.ai: an object */
+	char api_message[1025];
+	char message[1025];
+	char status[33];
+	char request_id[FAL_ID_SIZE];
+	char queue_position[16];
 } FalBody;
 
-#define WANT(path_, member) {.path = (path_), .text = (member), .size = sizeof(member)}
+#define WANT(path_, member) \
+	{ \
+		.path = (path_), .text = (member), .size = sizeof(member) \
+	}
 
 static void
 ReadBody(const HttpReply *reply, FalBody *body)
 {
-	JsonWant	wants[] = {
+	JsonWant wants[] = {
 		{.path = "detail", .text = body->detail, .size = sizeof(body->detail)},
 		{.path = "error", .text = body->error, .size = sizeof(body->error)},
 		{.path = "status_url"},
@@ -130,7 +133,7 @@ IsStartTimeout(const HttpReply *reply)
 static int
 QueuePosition(const FalBody *body)
 {
-	int64_t		position = WireNumber(body->queue_position);
+	int64_t position = WireNumber(body->queue_position);
 
 	return position <= INT32_MAX ? (int) position : -1;
 }
@@ -250,7 +253,7 @@ ReadErrorMessage(FalError *error, const HttpReply *reply, const FalBody *body)
 		body->message,
 	};
 	const char *text = FirstText(texts, lengthof(texts));
-	char		with_field[sizeof(body->detail_field) + sizeof(body->detail_msg) + 2];
+	char with_field[sizeof(body->detail_field) + sizeof(body->detail_msg) + 2];
 
 	/* "Field required" helps only with the field's name */
 	if (text == body->detail_msg && body->detail_field[0] != '\0')
@@ -304,8 +307,8 @@ ReadTransportError(FalError *error, const HttpReply *reply)
 static const struct
 {
 	const char *type;
-	bool		again;
-}			ErrorKinds[] = {
+	bool again;
+} ErrorKinds[] = {
 	{"runner_*", true},
 	{"internal_error", true},
 	{"internal_server_error", true},
@@ -314,7 +317,7 @@ static const struct
 	{"request_timeout", true},
 	{"downstream_service_error", true},
 	{"downstream_service_unavailable", true},
-	{"start_timeout", false},	/* the deadline was ours, and nothing has run */
+	{"start_timeout", false}, /* the deadline was ours, and nothing has run */
 	{"client_*", false},
 	{"content_policy_violation", false},
 	{"validation_error", false},
@@ -324,7 +327,7 @@ static const struct
 static bool
 KindMatches(const char *pattern, const char *type)
 {
-	size_t		len = strlen(pattern);
+	size_t len = strlen(pattern);
 
 	if (pattern[len - 1] == '*')
 		return strncmp(type, pattern, len - 1) == 0;
@@ -346,7 +349,7 @@ KindAllowsAgain(const char *type)
 bool
 FalErrorAllowsNewAttempt(const FalError *error)
 {
-	FalHint		hint = error->retryable;
+	FalHint hint = error->retryable;
 
 	if (hint == FAL_HINT_NONE)
 		hint = KindAllowsAgain(error->type);
@@ -367,8 +370,9 @@ JudgeAccepted(const HttpReply *reply, const FalBody *body, time_t now, FalSubmit
 	/* an id is never longer than the buffers; a cut one fills them */
 	const char *id = FalRequestIdIsValid(body->request_id) ? body->request_id
 		: FalRequestIdIsValid(reply->fal_request_id) &&
-		strlen(reply->fal_request_id) < sizeof(reply->fal_request_id) - 1
-		? reply->fal_request_id : NULL;
+			strlen(reply->fal_request_id) < sizeof(reply->fal_request_id) - 1
+		? reply->fal_request_id
+		: NULL;
 
 	if (id != NULL)
 	{
@@ -386,7 +390,7 @@ JudgeAccepted(const HttpReply *reply, const FalBody *body, time_t now, FalSubmit
 static FalSubmitOutcome
 JudgeServerError(const HttpReply *reply, const FalBody *body, FalError *error)
 {
-	FalHint		again = error->retryable;
+	FalHint again = error->retryable;
 
 	if (!IsFromFal(reply, body))
 	{
@@ -443,7 +447,7 @@ JudgeTransport(HttpOutcome outcome)
 void
 FalJudgeSubmit(const HttpReply *reply, time_t now, FalSubmit *out)
 {
-	FalBody		body;
+	FalBody body;
 
 	memset(out, 0, sizeof(*out));
 	out->queue_position = -1;
@@ -500,8 +504,8 @@ JudgeStatusWord(const HttpReply *reply, const FalBody *body, time_t now, FalStat
 	static const struct
 	{
 		const char *word;
-		FalState	state;
-	}			words[] = {
+		FalState state;
+	} words[] = {
 		{"IN_QUEUE", FAL_STATE_QUEUED},
 		{"IN_PROGRESS", FAL_STATE_RUNNING},
 		{"COMPLETED", FAL_STATE_COMPLETED},
@@ -543,7 +547,8 @@ JudgeStatusRefusal(const HttpReply *reply, const FalBody *body)
 		case 404:
 			/* a gateway's 404 page knows nothing about our job */
 			return strcmp(body->status, "NOT_FOUND") == 0 || HasDetail(body)
-				? FAL_STATE_GONE : FAL_STATE_RETRY;
+				? FAL_STATE_GONE
+				: FAL_STATE_RETRY;
 		default:
 			return FAL_STATE_RETRY;
 	}
@@ -552,7 +557,7 @@ JudgeStatusRefusal(const HttpReply *reply, const FalBody *body)
 void
 FalJudgeStatus(const HttpReply *reply, time_t now, FalStatus *out)
 {
-	FalBody		body;
+	FalBody body;
 
 	memset(out, 0, sizeof(*out));
 	out->state = FAL_STATE_RETRY;
@@ -597,9 +602,9 @@ IsHttpUrl(const char *url)
 static bool
 ReadFile(const JsonWant *place, FalResult *out)
 {
-	bool		bare = place->kind == JSON_STRING;
-	char		file_size[24];
-	JsonWant	wants[] = {
+	bool bare = place->kind == JSON_STRING;
+	char file_size[24];
+	JsonWant wants[] = {
 		{.path = bare ? "" : "url", .text = out->url, .size = sizeof(out->url)},
 		WANT("content_type", out->content_type),
 		WANT("file_size", file_size),
@@ -621,14 +626,14 @@ ReadFile(const JsonWant *place, FalResult *out)
 static void
 JudgeOutput(const HttpReply *reply, const FalBody *body, time_t now, FalResult *out)
 {
-	JsonWant	places[] = {
+	JsonWant places[] = {
 		{.path = "video"},
 		{.path = "video[0]"},
 		{.path = "video_url"},
 		{.path = "videos[0]"},
 		{.path = "preview_video"},
 	};
-	bool		unsupported = false;
+	bool unsupported = false;
 
 	(void) JsonPick(reply->body, reply->body_len, places, (int) lengthof(places));
 	for (size_t i = 0; i < lengthof(places); i++)
@@ -689,7 +694,7 @@ static FalResultOutcome
 JudgeResultError(const HttpReply *reply, const FalBody *body, const FalError *status_error,
 				 FalError *error)
 {
-	bool		named = BodyNamesError(body) || (body->is_json && reply->fal_error_type[0] != '\0');
+	bool named = BodyNamesError(body) || (body->is_json && reply->fal_error_type[0] != '\0');
 
 	switch (reply->status)
 	{
@@ -738,7 +743,7 @@ JudgeResultError(const HttpReply *reply, const FalBody *body, const FalError *st
 void
 FalJudgeResult(const HttpReply *reply, const FalError *status_error, time_t now, FalResult *out)
 {
-	FalBody		body;
+	FalBody body;
 
 	memset(out, 0, sizeof(*out));
 	out->outcome = FAL_RESULT_RETRY;
@@ -776,13 +781,15 @@ JudgeCancelRefusal(const HttpReply *reply, const FalBody *body)
 	{
 		case 400:
 			return strcmp(body->status, "ALREADY_COMPLETED") == 0
-				? FAL_CANCEL_TOO_LATE : FAL_CANCEL_RETRY;
+				? FAL_CANCEL_TOO_LATE
+				: FAL_CANCEL_RETRY;
 		case 401:
 		case 403:
 			return FAL_CANCEL_DENIED;
 		case 404:
 			return strcmp(body->status, "NOT_FOUND") == 0 || HasDetail(body)
-				? FAL_CANCEL_GONE : FAL_CANCEL_RETRY;
+				? FAL_CANCEL_GONE
+				: FAL_CANCEL_RETRY;
 		default:
 			return FAL_CANCEL_RETRY;
 	}
@@ -791,7 +798,7 @@ JudgeCancelRefusal(const HttpReply *reply, const FalBody *body)
 void
 FalJudgeCancel(const HttpReply *reply, time_t now, FalCancel *out)
 {
-	FalBody		body;
+	FalBody body;
 
 	memset(out, 0, sizeof(*out));
 	ClearError(&out->error);
@@ -834,7 +841,7 @@ FalJudgeCancel(const HttpReply *reply, time_t now, FalCancel *out)
 typedef struct ListWalk
 {
 	FalListVisit visit;
-	void	   *arg;
+	void *arg;
 } ListWalk;
 
 static bool
@@ -842,9 +849,9 @@ VisitListItem(const char *raw, size_t raw_len, void *arg)
 {
 	const ListWalk *walk = arg;
 	FalListItem item;
-	char		status_code[16];
-	int64_t		status;
-	JsonWant	wants[] = {
+	char status_code[16];
+	int64_t status;
+	JsonWant wants[] = {
 		{.path = "json_input"},
 		WANT("request_id", item.request_id),
 		WANT("sent_at", item.sent_at),
@@ -855,7 +862,7 @@ VisitListItem(const char *raw, size_t raw_len, void *arg)
 	memset(&item, 0, sizeof(item));
 	if (!JsonPick(raw, raw_len, wants, (int) lengthof(wants)) ||
 		wants[1].truncated || !FalRequestIdIsValid(item.request_id))
-		return true;			/* not a request we could ask about */
+		return true; /* not a request we could ask about */
 
 	status = WireNumber(status_code);
 	item.status_code = status >= 0 && status <= 999 ? (int) status : 0;
@@ -874,8 +881,8 @@ bool
 FalReadList(const char *body, size_t len, FalListVisit visit, void *arg,
 			char *cursor, size_t cursor_size)
 {
-	ListWalk	walk = {visit, arg};
-	JsonWant	wants[] = {
+	ListWalk walk = {visit, arg};
+	JsonWant wants[] = {
 		{.path = "next_cursor", .text = cursor, .size = cursor_size},
 		{.path = "items"},
 	};
@@ -899,7 +906,7 @@ FalReadList(const char *body, size_t len, FalListVisit visit, void *arg,
 bool
 FalRequestIdIsValid(const char *id)
 {
-	size_t		len = strlen(id);
+	size_t len = strlen(id);
 
 	/* a leading dot could be "." or ".." */
 	return len > 0 && len < FAL_ID_SIZE && id[0] != '.' && strspn(id, ALNUM "._-") == len;
@@ -909,7 +916,7 @@ FalRequestIdIsValid(const char *id)
 static bool
 IsLegacyId(const char *endpoint)
 {
-	size_t		owner = strspn(endpoint, DIGITS);
+	size_t owner = strspn(endpoint, DIGITS);
 
 	return owner > 0 && endpoint[owner] == '-' && endpoint[owner + 1] != '\0' &&
 		endpoint[owner + 1 + strspn(endpoint + owner + 1, ALNUM "-")] == '\0';
@@ -918,7 +925,7 @@ IsLegacyId(const char *endpoint)
 static int
 SegmentCount(const char *path)
 {
-	int			count = 1;
+	int count = 1;
 
 	for (; *path != '\0'; path++)
 		count += *path == '/';
@@ -934,14 +941,14 @@ HasNamespace(const char *endpoint)
 bool
 FalEndpointIsValid(const char *endpoint)
 {
-	int			segments;
+	int segments;
 
 	if (strlen(endpoint) >= FAL_PATH_SIZE)
 		return false;
 
 	for (const char *p = endpoint;; p++)
 	{
-		size_t		len = strspn(p, ALNUM "._-");
+		size_t len = strspn(p, ALNUM "._-");
 
 		/* a leading dot could be "." or ".." */
 		if (len == 0 || *p == '.')
@@ -977,9 +984,9 @@ EndpointPath(const char *endpoint, char *out, size_t size)
 bool
 FalAppPath(const char *endpoint, char *out, size_t size)
 {
-	char		path[FAL_PATH_SIZE];
-	char	   *end = path;
-	int			segments;
+	char path[FAL_PATH_SIZE];
+	char *end = path;
+	int segments;
 
 	if (size == 0 || !EndpointPath(endpoint, path, sizeof(path)))
 		return false;
@@ -1002,7 +1009,7 @@ bool
 FalSubmitUrl(const char *base, const char *endpoint, const char *webhook_url,
 			 char *out, size_t size)
 {
-	char		path[FAL_PATH_SIZE];
+	char path[FAL_PATH_SIZE];
 
 	if (size == 0 || !WireBaseUrlIsValid(base) || !EndpointPath(endpoint, path, sizeof(path)))
 		return false;
@@ -1026,7 +1033,7 @@ FalRequestUrl(const char *base, const char *endpoint, const char *request_id,
 		[FAL_CALL_RESULT] = "",
 		[FAL_CALL_CANCEL] = "/cancel",
 	};
-	char		path[FAL_PATH_SIZE];
+	char path[FAL_PATH_SIZE];
 
 	if (size == 0 || !WireBaseUrlIsValid(base) || !FalRequestIdIsValid(request_id) ||
 		!FalAppPath(endpoint, path, sizeof(path)))
@@ -1042,7 +1049,7 @@ bool
 FalListUrl(const char *base, const char *endpoint, const char *start,
 		   const char *cursor, char *out, size_t size)
 {
-	char		path[FAL_PATH_SIZE];
+	char path[FAL_PATH_SIZE];
 
 	if (size == 0 || !WireBaseUrlIsValid(base) || !EndpointPath(endpoint, path, sizeof(path)))
 		return false;
@@ -1063,7 +1070,7 @@ FalAuthHeader(const char *key, char *out, size_t size)
 {
 	static const char blank[] = " \t\r\n\v\f";
 	const char *end;
-	int			len;
+	int len;
 
 	/* a stray newline makes fal answer "No user found" */
 	key += strspn(key, blank);
@@ -1093,15 +1100,16 @@ MonthNumber(const char *name)
 	const char *found = strstr(months, name);
 
 	return found != NULL && strlen(name) == 3 && (found - months) % 3 == 0
-		? (int) (found - months) / 3 + 1 : 0;
+		? (int) (found - months) / 3 + 1
+		: 0;
 }
 
 /* days since 1970-01-01 in the proleptic Gregorian calendar */
 static int64_t
 DaysFromDate(int year, int month, int day)
 {
-	int			y = month <= 2 ? year - 1 : year;	/* the year that begins in March */
-	int			m = month <= 2 ? month + 9 : month - 3;
+	int y = month <= 2 ? year - 1 : year; /* the year that begins in March */
+	int m = month <= 2 ? month + 9 : month - 3;
 
 	return (int64_t) 365 * y + y / 4 - y / 100 + y / 400 + (153 * m + 2) / 5 + day - 1 - 719468;
 }
@@ -1110,23 +1118,23 @@ DaysFromDate(int year, int month, int day)
 static int64_t
 ParseHttpDate(const char *text)
 {
-	char		month_name[4] = "";
-	int			year = 0,
-				month,
-				day = 0,
-				hour = 0,
-				minute = 0,
-				second = 0;
+	char month_name[4] = "";
+	int year = 0,
+		month,
+		day = 0,
+		hour = 0,
+		minute = 0,
+		second = 0;
 
 	if (sscanf(text, "%*3[A-Za-z], %2d %3[A-Za-z] %4d %2d:%2d:%2d GMT",
 			   &day, month_name, &year, &hour, &minute, &second) == 6)
-		 /* IMF-fixdate */ ;
+		/* IMF-fixdate */;
 	else if (sscanf(text, "%*9[A-Za-z], %2d-%3[A-Za-z]-%2d %2d:%2d:%2d GMT",
 					&day, month_name, &year, &hour, &minute, &second) == 6)
-		year += 2000;			/* RFC 850; no wait reaches back to 19xx */
+		year += 2000; /* RFC 850; no wait reaches back to 19xx */
 	else if (sscanf(text, "%*3[A-Za-z] %3[A-Za-z] %2d %2d:%2d:%2d %4d",
 					month_name, &day, &hour, &minute, &second, &year) != 6)
-		return -1;				/* nor asctime */
+		return -1; /* nor asctime */
 
 	month = MonthNumber(month_name);
 	if (month == 0 || year < 1970 || day < 1 || day > 31 || hour < 0 || hour > 23 ||
@@ -1138,8 +1146,8 @@ ParseHttpDate(const char *text)
 int
 FalRetryAfter(const char *header, time_t now)
 {
-	size_t		digits;
-	int64_t		seconds;
+	size_t digits;
+	int64_t seconds;
 
 	header += strspn(header, " \t");
 	digits = strspn(header, DIGITS);

@@ -12,7 +12,7 @@
 
 #include "reply.h"
 
-#define FAL_ID_SIZE 129			/* request id, with its NUL */
+#define FAL_ID_SIZE 129 /* request id, with its NUL */
 #define FAL_URL_SIZE 2049
 #define FAL_PATH_SIZE 257
 
@@ -27,11 +27,11 @@ typedef enum FalHint
 /* What fal said went wrong. */
 typedef struct FalError
 {
-	int			http;			/* status it came with, 0 if none */
-	char		type[65];		/* fal's error type, or one of ours; never "" on error */
-	char		message[1025];	/* fal's own words, safe UTF-8 without control bytes */
-	FalHint		retryable;		/* X-Fal-Retryable / X-Fal-Needs-Retry */
-	int			retry_after;	/* seconds from Retry-After, -1 if absent */
+	int http;			/* status it came with, 0 if none */
+	char type[65];		/* fal's error type, or one of ours; never "" on error */
+	char message[1025]; /* fal's own words, safe UTF-8 without control bytes */
+	FalHint retryable;	/* X-Fal-Retryable / X-Fal-Needs-Retry */
+	int retry_after;	/* seconds from Retry-After, -1 if absent */
 } FalError;
 
 /*----------
@@ -40,19 +40,19 @@ typedef struct FalError
  */
 typedef enum FalSubmitOutcome
 {
-	FAL_SUBMIT_ACCEPTED,		/* fal has it and we know its request id */
-	FAL_SUBMIT_NOT_SENT,		/* surely not at fal: may be sent again */
-	FAL_SUBMIT_BACKOFF,			/* fal asks to come back later; not accepted */
-	FAL_SUBMIT_REFUSED,			/* a definite no: sending again won't help */
-	FAL_SUBMIT_UNKNOWN			/* may or may not be at fal: never send again blindly */
+	FAL_SUBMIT_ACCEPTED, /* fal has it and we know its request id */
+	FAL_SUBMIT_NOT_SENT, /* surely not at fal: may be sent again */
+	FAL_SUBMIT_BACKOFF,	 /* fal asks to come back later; not accepted */
+	FAL_SUBMIT_REFUSED,	 /* a definite no: sending again won't help */
+	FAL_SUBMIT_UNKNOWN	 /* may or may not be at fal: never send again blindly */
 } FalSubmitOutcome;
 
 typedef struct FalSubmit
 {
 	FalSubmitOutcome outcome;
-	char		request_id[FAL_ID_SIZE];
-	int			queue_position; /* -1 if not told */
-	FalError	error;
+	char request_id[FAL_ID_SIZE];
+	int queue_position; /* -1 if not told */
+	FalError error;
 } FalSubmit;
 
 extern void FalJudgeSubmit(const HttpReply *reply, time_t now, FalSubmit *out);
@@ -66,18 +66,18 @@ typedef enum FalState
 {
 	FAL_STATE_QUEUED,
 	FAL_STATE_RUNNING,
-	FAL_STATE_COMPLETED,		/* not yet a success: the result tells */
-	FAL_STATE_GONE,				/* fal does not know the id (any more) */
-	FAL_STATE_DENIED,			/* key refused: wait, do not fail the job */
-	FAL_STATE_RETRY				/* no usable answer: ask again later */
+	FAL_STATE_COMPLETED, /* not yet a success: the result tells */
+	FAL_STATE_GONE,		 /* fal does not know the id (any more) */
+	FAL_STATE_DENIED,	 /* key refused: wait, do not fail the job */
+	FAL_STATE_RETRY		 /* no usable answer: ask again later */
 } FalState;
 
 typedef struct FalStatus
 {
-	FalState	state;
-	int			queue_position; /* -1 if not told */
-	bool		has_error;		/* COMPLETED that carries an error */
-	FalError	error;
+	FalState state;
+	int queue_position; /* -1 if not told */
+	bool has_error;		/* COMPLETED that carries an error */
+	FalError error;
 } FalStatus;
 
 extern void FalJudgeStatus(const HttpReply *reply, time_t now, FalStatus *out);
@@ -88,21 +88,21 @@ extern void FalJudgeStatus(const HttpReply *reply, time_t now, FalStatus *out);
  */
 typedef enum FalResultOutcome
 {
-	FAL_RESULT_VIDEO,			/* url is set */
-	FAL_RESULT_NOT_READY,		/* 400 "still in progress": back to status polls */
-	FAL_RESULT_FAILED,			/* the model or fal failed for good: see error */
-	FAL_RESULT_GONE,			/* 404: retention is over */
-	FAL_RESULT_DENIED,			/* key refused */
-	FAL_RESULT_RETRY			/* transient: a paid result is not thrown away */
+	FAL_RESULT_VIDEO,	  /* url is set */
+	FAL_RESULT_NOT_READY, /* 400 "still in progress": back to status polls */
+	FAL_RESULT_FAILED,	  /* the model or fal failed for good: see error */
+	FAL_RESULT_GONE,	  /* 404: retention is over */
+	FAL_RESULT_DENIED,	  /* key refused */
+	FAL_RESULT_RETRY	  /* transient: a paid result is not thrown away */
 } FalResultOutcome;
 
 typedef struct FalResult
 {
 	FalResultOutcome outcome;
-	char		url[FAL_URL_SIZE];
-	char		content_type[129];	/* as fal says; "" if not told */
-	int64_t		file_size;		/* as fal says; -1 if not told */
-	FalError	error;
+	char url[FAL_URL_SIZE];
+	char content_type[129]; /* as fal says; "" if not told */
+	int64_t file_size;		/* as fal says; -1 if not told */
+	FalError error;
 } FalResult;
 
 /* status_error: what the status carried, or NULL; it makes a bare 5xx final */
@@ -115,9 +115,9 @@ extern void FalJudgeResult(const HttpReply *reply, const FalError *status_error,
  */
 typedef enum FalCancelOutcome
 {
-	FAL_CANCEL_ACCEPTED,		/* any 2xx: removed, or a signal was sent */
-	FAL_CANCEL_TOO_LATE,		/* already completed: the video is paid, keep it */
-	FAL_CANCEL_GONE,			/* fal does not know it */
+	FAL_CANCEL_ACCEPTED, /* any 2xx: removed, or a signal was sent */
+	FAL_CANCEL_TOO_LATE, /* already completed: the video is paid, keep it */
+	FAL_CANCEL_GONE,	 /* fal does not know it */
 	FAL_CANCEL_DENIED,
 	FAL_CANCEL_RETRY
 } FalCancelOutcome;
@@ -125,7 +125,7 @@ typedef enum FalCancelOutcome
 typedef struct FalCancel
 {
 	FalCancelOutcome outcome;
-	FalError	error;
+	FalError error;
 } FalCancel;
 
 extern void FalJudgeCancel(const HttpReply *reply, time_t now, FalCancel *out);
@@ -137,15 +137,15 @@ extern void FalJudgeCancel(const HttpReply *reply, time_t now, FalCancel *out);
  */
 typedef struct FalListItem
 {
-	char		request_id[FAL_ID_SIZE];
-	char		sent_at[41];	/* ISO 8601, as fal gave it */
-	char		ended_at[41];
-	int			status_code;	/* 0 if absent */
-	const char *input;			/* json_input as raw JSON text, or NULL */
-	size_t		input_len;
+	char request_id[FAL_ID_SIZE];
+	char sent_at[41]; /* ISO 8601, as fal gave it */
+	char ended_at[41];
+	int status_code;   /* 0 if absent */
+	const char *input; /* json_input as raw JSON text, or NULL */
+	size_t input_len;
 } FalListItem;
 
-typedef bool (*FalListVisit) (const FalListItem *item, void *arg);
+typedef bool (*FalListVisit)(const FalListItem *item, void *arg);
 
 /* false: not a list. cursor gets next_cursor or "". */
 extern bool FalReadList(const char *body, size_t len, FalListVisit visit, void *arg,
@@ -186,6 +186,6 @@ extern bool FalAuthHeader(const char *key, char *out, size_t size);
 extern bool FalErrorAllowsNewAttempt(const FalError *error);
 
 /* seconds to wait by a Retry-After header (RFC 9110 10.2.3: seconds or HTTP-date); -1 if none */
-extern int	FalRetryAfter(const char *header, time_t now);
+extern int FalRetryAfter(const char *header, time_t now);
 
-#endif							/* VIBEVIDEO_FAL_H */
+#endif /* VIBEVIDEO_FAL_H */

@@ -15,66 +15,70 @@
 #include "guc.h"
 #include "hosts.h"
 
-char	   *vv_fal_key = NULL;
-char	   *vv_fal_key_secret = NULL;
-char	   *vv_fal_queue_url = NULL;
-char	   *vv_fal_api_url = NULL;
-char	   *vv_fal_jwks_url = NULL;
-char	   *vv_model = NULL;
-char	   *vv_storage_url = NULL;
-char	   *vv_storage_public_url = NULL;
-char	   *vv_storage_key = NULL;
-char	   *vv_storage_key_secret = NULL;
-char	   *vv_storage_bucket = NULL;
-char	   *vv_media_hosts = NULL;
-char	   *vv_ca_file = NULL;
-char	   *vv_webhook_url = NULL;
-int			vv_connect_timeout;
-int			vv_submit_timeout;
-int			vv_poll_timeout;
-int			vv_stall_timeout;
-int			vv_copy_timeout;
-int			vv_poll_interval;
-int			vv_job_timeout;
-int			vv_start_timeout;
-bool		vv_no_retry;
-int			vv_poll_batch_size;
-int			vv_max_requests;
-int			vv_max_transfers;
-int			vv_max_video_size;
-int			vv_max_attempts;
-int			vv_max_renders;
-int			vv_backoff_base;
-int			vv_backoff_max;
-int			vv_retention;
-int			vv_storage_kind;
-char	   *vv_storage_region = NULL;
-int			vv_unknown_policy;
-int			vv_unknown_after;
-int			vv_worker_idle_timeout;
-int			vv_max_databases;
+char *vv_fal_key = NULL;
+char *vv_fal_key_secret = NULL;
+char *vv_fal_queue_url = NULL;
+char *vv_fal_api_url = NULL;
+char *vv_fal_jwks_url = NULL;
+char *vv_model = NULL;
+char *vv_storage_url = NULL;
+char *vv_storage_public_url = NULL;
+char *vv_storage_key = NULL;
+char *vv_storage_key_secret = NULL;
+char *vv_storage_bucket = NULL;
+char *vv_media_hosts = NULL;
+char *vv_ca_file = NULL;
+char *vv_webhook_url = NULL;
+int vv_connect_timeout;
+int vv_submit_timeout;
+int vv_poll_timeout;
+int vv_stall_timeout;
+int vv_copy_timeout;
+int vv_poll_interval;
+int vv_job_timeout;
+int vv_start_timeout;
+bool vv_no_retry;
+int vv_poll_batch_size;
+int vv_max_requests;
+int vv_max_transfers;
+int vv_max_video_size;
+int vv_max_attempts;
+int vv_max_renders;
+int vv_backoff_base;
+int vv_backoff_max;
+int vv_retention;
+int vv_storage_kind;
+char *vv_storage_region = NULL;
+int vv_unknown_policy;
+int vv_unknown_after;
+int vv_worker_idle_timeout;
+int vv_max_databases;
 
+/* clang-format off */
 static const struct config_enum_entry unknown_policies[] = {
 	{"manual", UNKNOWN_MANUAL, false},
 	{"resubmit_when_absent", UNKNOWN_RESUBMIT_WHEN_ABSENT, false},
 	{"resubmit", UNKNOWN_RESUBMIT, false},
 	{NULL, 0, false}
 };
+/* clang-format on */
 
+/* clang-format off */
 static const struct config_enum_entry storage_kinds[] = {
 	{"supabase", STORAGE_KIND_SUPABASE, false},
 	{"s3", STORAGE_KIND_S3, false},
 	{"none", STORAGE_KIND_NONE, false},
 	{NULL, 0, false}
 };
+/* clang-format on */
 
 typedef struct StringSetting
 {
 	const char *name;
 	const char *about;
-	char	  **variable;
+	char **variable;
 	const char *boot;
-	int			flags;
+	int flags;
 	GucStringCheckHook check;
 } StringSetting;
 
@@ -82,11 +86,11 @@ typedef struct IntSetting
 {
 	const char *name;
 	const char *about;
-	int		   *variable;
-	int			boot;
-	int			min;
-	int			max;
-	int			flags;
+	int *variable;
+	int boot;
+	int min;
+	int max;
+	int flags;
 } IntSetting;
 
 /* A base URL: http(s), no trailing slash needed, no query.  Empty means unset. */
@@ -134,7 +138,7 @@ CheckWebhookUrl(char **newval, void **extra, GucSource source)
 static bool
 CheckMediaHosts(char **newval, void **extra, GucSource source)
 {
-	char		why[200];
+	char why[200];
 
 	if (*newval == NULL || HostsListIsValid(*newval, why, sizeof(why)))
 		return true;
@@ -144,6 +148,7 @@ CheckMediaHosts(char **newval, void **extra, GucSource source)
 
 #define SECRET (GUC_SUPERUSER_ONLY | GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE)
 
+/* clang-format off */
 static const StringSetting strings[] = {
 	{"vibevideo.fal_key", "fal.ai API key, id:secret. Prefer Vault or FAL_KEY in the server's environment.",
 	&vv_fal_key, "", SECRET, NULL},
@@ -176,7 +181,9 @@ static const StringSetting strings[] = {
 	{"vibevideo.webhook_url", "URL fal.ai calls when a job is done; empty means none.",
 	&vv_webhook_url, "", 0, CheckWebhookUrl},
 };
+/* clang-format on */
 
+/* clang-format off */
 static const IntSetting ints[] = {
 	{"vibevideo.connect_timeout", "Longest time to reach a server, DNS and TLS included.",
 	&vv_connect_timeout, 3000, 100, 60000, GUC_UNIT_MS},
@@ -217,6 +224,7 @@ static const IntSetting ints[] = {
 	{"vibevideo.worker_idle_timeout", "A worker without work ends after so long and is started again when there is some; 0 means never.",
 	&vv_worker_idle_timeout, 600, 0, 86400, GUC_UNIT_S},
 };
+/* clang-format on */
 
 void
 GucInit(void)

@@ -19,30 +19,30 @@ extern char *vv_storage_bucket;
 extern char *vv_media_hosts;
 extern char *vv_ca_file;
 extern char *vv_webhook_url;
-extern int	vv_connect_timeout; /* ms */
-extern int	vv_submit_timeout;	/* ms */
-extern int	vv_poll_timeout;	/* ms */
-extern int	vv_stall_timeout;	/* s */
-extern int	vv_copy_timeout;	/* s */
-extern int	vv_poll_interval;	/* s */
-extern int	vv_job_timeout;		/* s */
-extern int	vv_start_timeout;	/* s */
+extern int vv_connect_timeout; /* ms */
+extern int vv_submit_timeout;  /* ms */
+extern int vv_poll_timeout;	   /* ms */
+extern int vv_stall_timeout;   /* s */
+extern int vv_copy_timeout;	   /* s */
+extern int vv_poll_interval;   /* s */
+extern int vv_job_timeout;	   /* s */
+extern int vv_start_timeout;   /* s */
 extern bool vv_no_retry;
-extern int	vv_poll_batch_size;
-extern int	vv_max_requests;
-extern int	vv_max_transfers;
-extern int	vv_max_video_size;	/* kB */
-extern int	vv_max_attempts;
-extern int	vv_max_renders;
-extern int	vv_backoff_base;	/* ms */
-extern int	vv_backoff_max;		/* s */
-extern int	vv_retention;		/* s */
-extern int	vv_storage_kind;
+extern int vv_poll_batch_size;
+extern int vv_max_requests;
+extern int vv_max_transfers;
+extern int vv_max_video_size; /* kB */
+extern int vv_max_attempts;
+extern int vv_max_renders;
+extern int vv_backoff_base; /* ms */
+extern int vv_backoff_max;	/* s */
+extern int vv_retention;	/* s */
+extern int vv_storage_kind;
 extern char *vv_storage_region;
-extern int	vv_unknown_policy;
-extern int	vv_unknown_after;	/* s */
-extern int	vv_worker_idle_timeout; /* s */
-extern int	vv_max_databases;
+extern int vv_unknown_policy;
+extern int vv_unknown_after;	   /* s */
+extern int vv_worker_idle_timeout; /* s */
+extern int vv_max_databases;
 
 typedef enum UnknownPolicy
 {
@@ -55,9 +55,9 @@ typedef enum StorageKind
 {
 	STORAGE_KIND_SUPABASE,
 	STORAGE_KIND_S3,
-	STORAGE_KIND_NONE			/* the video stays where fal put it */
+	STORAGE_KIND_NONE /* the video stays where fal put it */
 } StorageKind;
 
 extern void GucInit(void);
 
-#endif							/* VIBEVIDEO_GUC_H */
+#endif /* VIBEVIDEO_GUC_H */

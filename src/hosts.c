@@ -17,8 +17,8 @@
 #include <string.h>
 #include <strings.h>
 
-#define LOWER	"abcdefghijklmnopqrstuvwxyz"
-#define DIGITS	"0123456789"
+#define LOWER "abcdefghijklmnopqrstuvwxyz"
+#define DIGITS "0123456789"
 
 #define lengthof(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -35,15 +35,15 @@
 
 typedef struct Origin
 {
-	char		scheme[8];
-	char		host[HOST_SIZE];	/* lower case, no trailing dot; IPv6 in brackets */
-	char		port[6];
+	char scheme[8];
+	char host[HOST_SIZE]; /* lower case, no trailing dot; IPv6 in brackets */
+	char port[6];
 } Origin;
 
 static bool
 CopyLower(char *out, size_t size, const char *text)
 {
-	size_t		len = strlen(text);
+	size_t len = strlen(text);
 
 	if (len >= size)
 		return false;
@@ -56,9 +56,9 @@ CopyLower(char *out, size_t size, const char *text)
 static bool
 GetPart(CURLU *url, CURLUPart part, unsigned int flags, char *out, size_t size)
 {
-	char	   *text = NULL;
-	bool		found = curl_url_get(url, part, &text, flags) == CURLUE_OK && text != NULL;
-	bool		copied = found && CopyLower(out, size, text);
+	char *text = NULL;
+	bool found = curl_url_get(url, part, &text, flags) == CURLUE_OK && text != NULL;
+	bool copied = found && CopyLower(out, size, text);
 
 	curl_free(text);
 	return copied;
@@ -67,8 +67,8 @@ GetPart(CURLU *url, CURLUPart part, unsigned int flags, char *out, size_t size)
 static bool
 HasPart(CURLU *url, CURLUPart part)
 {
-	char	   *text = NULL;
-	bool		found = curl_url_get(url, part, &text, 0) == CURLUE_OK && text != NULL;
+	char *text = NULL;
+	bool found = curl_url_get(url, part, &text, 0) == CURLUE_OK && text != NULL;
 
 	curl_free(text);
 	return found;
@@ -77,7 +77,7 @@ HasPart(CURLU *url, CURLUPart part)
 static CURLU *
 ParseUrl(const char *text)
 {
-	CURLU	   *url = curl_url();
+	CURLU *url = curl_url();
 
 	if (url != NULL && curl_url_set(url, CURLUPART_URL, text, 0) == CURLUE_OK)
 		return url;
@@ -89,7 +89,7 @@ ParseUrl(const char *text)
 static bool
 HostIsPlain(const char *host)
 {
-	size_t		len = strlen(host);
+	size_t len = strlen(host);
 
 	if (host[0] == '[')
 		return len > 2 && strspn(host + 1, DIGITS "abcdef:.") == len - 2 && host[len - 1] == ']';
@@ -100,7 +100,7 @@ HostIsPlain(const char *host)
 static const char *
 ReadOrigin(CURLU *url, Origin *origin)
 {
-	size_t		len;
+	size_t len;
 
 	if (!GetPart(url, CURLUPART_SCHEME, 0, origin->scheme, sizeof(origin->scheme)) ||
 		(strcmp(origin->scheme, "https") != 0 && strcmp(origin->scheme, "http") != 0))
@@ -123,7 +123,7 @@ ReadOrigin(CURLU *url, Origin *origin)
 static const char *
 ParseOrigin(const char *text, Origin *origin)
 {
-	CURLU	   *url = ParseUrl(text);
+	CURLU *url = ParseUrl(text);
 	const char *wrong = url != NULL ? ReadOrigin(url, origin) : "it is not a URL";
 
 	curl_url_cleanup(url);
@@ -150,16 +150,16 @@ OriginIsPublicHttps(const Origin *origin)
 
 typedef enum EntryKind
 {
-	ENTRY_HOST,					/* name: this host */
-	ENTRY_BELOW,				/* name: ".domain", hosts that end so */
+	ENTRY_HOST,	 /* name: this host */
+	ENTRY_BELOW, /* name: ".domain", hosts that end so */
 	ENTRY_ORIGIN
 } EntryKind;
 
 typedef struct Entry
 {
-	EntryKind	kind;
-	char		name[HOST_SIZE];
-	Origin		origin;
+	EntryKind kind;
+	char name[HOST_SIZE];
+	Origin origin;
 } Entry;
 
 /* take the next entry's text off the list, without blanks around; false at the end */
@@ -168,7 +168,7 @@ NextEntry(const char **list, char *out, size_t size, bool *fits)
 {
 	static const char blank[] = " \t\r\n";
 	const char *start;
-	size_t		len;
+	size_t len;
 
 	if (*list == NULL)
 		return false;
@@ -202,7 +202,7 @@ ReadOriginEntry(const char *text, Origin *origin)
 static const char *
 ReadEntry(const char *text, Entry *entry)
 {
-	size_t		len;
+	size_t len;
 
 	if (text[0] == '\0')
 		return "an entry is empty";
@@ -226,8 +226,8 @@ ReadEntry(const char *text, Entry *entry)
 static bool
 EndsWith(const char *text, const char *suffix)
 {
-	size_t		len = strlen(text);
-	size_t		suffix_len = strlen(suffix);
+	size_t len = strlen(text);
+	size_t suffix_len = strlen(suffix);
 
 	return len > suffix_len && strcmp(text + len - suffix_len, suffix) == 0;
 }
@@ -258,11 +258,11 @@ Explain(char *why, size_t why_size, const char *what, const char *detail)
 HostVerdict
 HostsJudgeUrl(const char *list, const char *url, char *why, size_t why_size)
 {
-	Origin		origin;
+	Origin origin;
 	const char *wrong = ParseOrigin(url, &origin);
-	char		text[ENTRY_SIZE];
-	bool		fits;
-	bool		listed = false;
+	char text[ENTRY_SIZE];
+	bool fits;
+	bool listed = false;
 
 	Explain(why, why_size, "", NULL);
 	if (wrong != NULL)
@@ -273,7 +273,7 @@ HostsJudgeUrl(const char *list, const char *url, char *why, size_t why_size)
 
 	while (NextEntry(&list, text, sizeof(text), &fits))
 	{
-		Entry		entry;
+		Entry entry;
 
 		if (!fits || ReadEntry(text, &entry) != NULL || !EntryMatches(&entry, &origin))
 			continue;
@@ -294,16 +294,16 @@ HostsJudgeUrl(const char *list, const char *url, char *why, size_t why_size)
 bool
 HostsListIsValid(const char *list, char *why, size_t why_size)
 {
-	char		text[ENTRY_SIZE];
-	bool		fits;
+	char text[ENTRY_SIZE];
+	bool fits;
 
 	Explain(why, why_size, "", NULL);
 	if (list[strspn(list, " \t\r\n")] == '\0')
-		return true;			/* nothing is allowed */
+		return true; /* nothing is allowed */
 
 	while (NextEntry(&list, text, sizeof(text), &fits))
 	{
-		Entry		entry;
+		Entry entry;
 		const char *wrong = fits ? ReadEntry(text, &entry) : "an entry is too long";
 
 		if (wrong == NULL)
@@ -323,8 +323,8 @@ ReadBareOrigin(const char *text, Origin *origin)
 bool
 HostsSameOrigin(const char *a, const char *b)
 {
-	Origin		origin_a;
-	Origin		origin_b;
+	Origin origin_a;
+	Origin origin_b;
 
 	return ReadBareOrigin(a, &origin_a) == NULL && ReadBareOrigin(b, &origin_b) == NULL &&
 		OriginsAreEqual(&origin_a, &origin_b);
@@ -333,11 +333,11 @@ HostsSameOrigin(const char *a, const char *b)
 bool
 HostsResolveRedirect(const char *from, const char *location, char *out, size_t size)
 {
-	CURLU	   *url = ParseUrl(from);
-	Origin		origin;
-	char	   *text = NULL;
-	size_t		len;
-	bool		resolved;
+	CURLU *url = ParseUrl(from);
+	Origin origin;
+	char *text = NULL;
+	size_t len;
+	bool resolved;
 
 	/* blanks in a Location are encoded, as libcurl itself does when it follows */
 	resolved = url != NULL && ReadOrigin(url, &origin) == NULL && location[0] != '\0' &&
@@ -365,8 +365,8 @@ HostsResolveRedirect(const char *from, const char *location, char *out, size_t s
 
 typedef struct Range
 {
-	uint8_t		prefix[16];
-	int			bits;
+	uint8_t prefix[16];
+	int bits;
 } Range;
 
 /*
@@ -374,22 +374,22 @@ typedef struct Range
  * it since.  A server that fetches from these fetches from its own network.
  */
 static const Range SpecialV4[] = {
-	{{0}, 8},					/* "this network", RFC 1122 */
-	{{10}, 8},					/* private, RFC 1918 */
-	{{100, 64}, 10},			/* carrier-grade NAT, RFC 6598 */
-	{{127}, 8},					/* loopback, RFC 1122 */
-	{{168, 63, 129, 16}, 32},	/* Azure's host agent, on every one of its machines */
-	{{169, 254}, 16},			/* link-local and cloud metadata, RFC 3927 */
-	{{172, 16}, 12},			/* private, RFC 1918 */
-	{{192, 0, 0}, 24},			/* protocol assignments, RFC 6890 */
-	{{192, 0, 2}, 24},			/* documentation, RFC 5737 */
-	{{192, 88, 99}, 24},		/* 6to4 relays, RFC 7526 */
-	{{192, 168}, 16},			/* private, RFC 1918 */
-	{{198, 18}, 15},			/* benchmarking, RFC 2544 */
-	{{198, 51, 100}, 24},		/* documentation, RFC 5737 */
-	{{203, 0, 113}, 24},		/* documentation, RFC 5737 */
-	{{224}, 4},					/* multicast, RFC 5771 */
-	{{240}, 4},					/* reserved and broadcast, RFC 1112 */
+	{{0}, 8},				  /* "this network", RFC 1122 */
+	{{10}, 8},				  /* private, RFC 1918 */
+	{{100, 64}, 10},		  /* carrier-grade NAT, RFC 6598 */
+	{{127}, 8},				  /* loopback, RFC 1122 */
+	{{168, 63, 129, 16}, 32}, /* Azure's host agent, on every one of its machines */
+	{{169, 254}, 16},		  /* link-local and cloud metadata, RFC 3927 */
+	{{172, 16}, 12},		  /* private, RFC 1918 */
+	{{192, 0, 0}, 24},		  /* protocol assignments, RFC 6890 */
+	{{192, 0, 2}, 24},		  /* documentation, RFC 5737 */
+	{{192, 88, 99}, 24},	  /* 6to4 relays, RFC 7526 */
+	{{192, 168}, 16},		  /* private, RFC 1918 */
+	{{198, 18}, 15},		  /* benchmarking, RFC 2544 */
+	{{198, 51, 100}, 24},	  /* documentation, RFC 5737 */
+	{{203, 0, 113}, 24},	  /* documentation, RFC 5737 */
+	{{224}, 4},				  /* multicast, RFC 5771 */
+	{{240}, 4},				  /* reserved and broadcast, RFC 1112 */
 };
 
 /*
@@ -399,22 +399,22 @@ static const Range SpecialV4[] = {
  */
 static const Range GlobalV6 = {{0x20}, 3};
 static const Range SpecialV6[] = {
-	{{0x20, 0x01, 0x00}, 23},	/* protocol assignments, RFC 2928; Teredo is in it */
+	{{0x20, 0x01, 0x00}, 23},		/* protocol assignments, RFC 2928; Teredo is in it */
 	{{0x20, 0x01, 0x0d, 0xb8}, 32}, /* documentation, RFC 3849 */
-	{{0x20, 0x02}, 16},			/* 6to4, RFC 3056: leads to any IPv4 address */
-	{{0x3f, 0xff}, 20},			/* documentation, RFC 9637 */
+	{{0x20, 0x02}, 16},				/* 6to4, RFC 3056: leads to any IPv4 address */
+	{{0x3f, 0xff}, 20},				/* documentation, RFC 9637 */
 };
 
 /* IPv6 that stands for the IPv4 address in its last four bytes */
 static const Range MappedV4 = {{[10] = 0xff, [11] = 0xff}, 96}; /* RFC 4291 2.5.5.2 */
-static const Range Nat64 = {{0x00, 0x64, 0xff, 0x9b}, 96};	/* RFC 6052 2.1 */
+static const Range Nat64 = {{0x00, 0x64, 0xff, 0x9b}, 96};		/* RFC 6052 2.1 */
 
 static bool
 InRange(const uint8_t *address, const Range *range)
 {
-	int			bytes = range->bits / 8;
-	int			rest = range->bits % 8;
-	uint8_t		mask = (uint8_t) (0xff << (8 - rest));
+	int bytes = range->bits / 8;
+	int rest = range->bits % 8;
+	uint8_t mask = (uint8_t) (0xff << (8 - rest));
 
 	if (memcmp(address, range->prefix, (size_t) bytes) != 0)
 		return false;
@@ -475,7 +475,7 @@ HostsAddressIsPublic(const struct sockaddr *addr)
 bool
 MediaSniff(const unsigned char *bytes, size_t len, const char **name)
 {
-	static const unsigned char ebml[] = {0x1a, 0x45, 0xdf, 0xa3};	/* RFC 8794 11.2.1 */
+	static const unsigned char ebml[] = {0x1a, 0x45, 0xdf, 0xa3}; /* RFC 8794 11.2.1 */
 
 	if (len < MEDIA_SNIFF_BYTES)
 		return false;
@@ -483,7 +483,7 @@ MediaSniff(const unsigned char *bytes, size_t len, const char **name)
 	/* an ISO base media file begins with a box: size, type, contents (ISO 14496-12 4.3) */
 	if (memcmp(bytes + 4, "ftyp", 4) == 0)
 	{
-		uint32_t	box_size = (uint32_t) bytes[0] << 24 | (uint32_t) bytes[1] << 16 |
+		uint32_t box_size = (uint32_t) bytes[0] << 24 | (uint32_t) bytes[1] << 16 |
 			(uint32_t) bytes[2] << 8 | bytes[3];
 
 		*name = "mp4";

@@ -13,9 +13,9 @@
 
 typedef enum HostVerdict
 {
-	HOST_DENIED,				/* not on the list, or not a plain http(s) URL */
-	HOST_PUBLIC,				/* on the list: https only, public addresses only */
-	HOST_EXACT					/* an entry names this very scheme, host and port:
+	HOST_DENIED, /* not on the list, or not a plain http(s) URL */
+	HOST_PUBLIC, /* on the list: https only, public addresses only */
+	HOST_EXACT	 /* an entry names this very scheme, host and port:
 								 * plain http and private addresses are allowed */
 } HostVerdict;
 
@@ -42,4 +42,4 @@ extern bool HostsResolveRedirect(const char *from, const char *location, char *o
 extern bool MediaSniff(const unsigned char *bytes, size_t len, const char **name);
 #define MEDIA_SNIFF_BYTES 12
 
-#endif							/* VIBEVIDEO_HOSTS_H */
+#endif /* VIBEVIDEO_HOSTS_H */

@@ -42,63 +42,63 @@
 #error "vibevideo needs libcurl 7.87 or newer"
 #endif
 
-#define STREAM_BUFFER (256 * 1024)	/* libcurl's buffer for a streamed body */
-#define IDLE_CONNECTION_AGE 25L /* s; below the idle timeouts of common servers */
+#define STREAM_BUFFER (256 * 1024) /* libcurl's buffer for a streamed body */
+#define IDLE_CONNECTION_AGE 25L	   /* s; below the idle timeouts of common servers */
 #define MAX_EVENTS 128
 
 struct HttpRequest
 {
 	/* made once, kept when the request goes back to the engine's pool */
 	HttpEngine *engine;
-	CURL	   *easy;
+	CURL *easy;
 
 	/* everything from here on is one exchange's */
-	HttpRequest *next;			/* in engine->requests, or in engine->pool */
+	HttpRequest *next; /* in engine->requests, or in engine->pool */
 	HttpRequest *prev;
 	HttpRequest *next_done;
 	struct curl_slist *headers;
-	bool		running;		/* in the multi handle */
-	bool		sent;			/* libcurl was about to write the request */
-	bool		forbidden;		/* our address filter said no */
-	bool		aborted;		/* sink or source said so */
-	bool		too_large;
-	bool		public_only;
-	bool		send_paused;
-	bool		recv_paused;
-	char	   *body;			/* what we send */
-	size_t		body_len;
-	size_t		body_pos;
-	char	   *answer;			/* what we got */
-	size_t		answer_len;
-	size_t		answer_size;
-	size_t		max_response;
-	HttpSink	sink;
-	HttpSource	source;
-	void	   *stream_arg;
-	void	   *owner;
-	HttpReply	reply;
-	char		errbuf[CURL_ERROR_SIZE];
+	bool running;	/* in the multi handle */
+	bool sent;		/* libcurl was about to write the request */
+	bool forbidden; /* our address filter said no */
+	bool aborted;	/* sink or source said so */
+	bool too_large;
+	bool public_only;
+	bool send_paused;
+	bool recv_paused;
+	char *body; /* what we send */
+	size_t body_len;
+	size_t body_pos;
+	char *answer; /* what we got */
+	size_t answer_len;
+	size_t answer_size;
+	size_t max_response;
+	HttpSink sink;
+	HttpSource source;
+	void *stream_arg;
+	void *owner;
+	HttpReply reply;
+	char errbuf[CURL_ERROR_SIZE];
 };
 
 struct HttpEngine
 {
-	CURLM	   *multi;
-	int			epoll_fd;
+	CURLM *multi;
+	int epoll_fd;
 	WaitEventSet *wait_set;
-	bool		timer_armed;
-	int64		timer_at;		/* ms, see MonotonicMs */
-	bool		broken;			/* a callback failed: state unknown, start over */
-	int			running;
-	int			max_pool;
-	int			npool;
-	HttpRequest *pool;			/* idle handles: setting one up costs more than a request */
+	bool timer_armed;
+	int64 timer_at; /* ms, see MonotonicMs */
+	bool broken;	/* a callback failed: state unknown, start over */
+	int running;
+	int max_pool;
+	int npool;
+	HttpRequest *pool; /* idle handles: setting one up costs more than a request */
 	HttpRequest *requests;
 	HttpRequest *done_head;
 	HttpRequest *done_tail;
 };
 
 static uint32 wait_event = 0;
-static const char *default_ca_file = NULL;	/* libcurl's own, as it was built */
+static const char *default_ca_file = NULL; /* libcurl's own, as it was built */
 
 /*----------
  * Signals off while libcurl may start threads
@@ -107,7 +107,7 @@ static const char *default_ca_file = NULL;	/* libcurl's own, as it was built */
 static void
 MaskSignals(sigset_t *saved)
 {
-	sigset_t	all;
+	sigset_t all;
 
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, saved);
@@ -137,7 +137,7 @@ OnSocket(CURL *easy, curl_socket_t fd, int what, void *arg, void *known)
 {
 	HttpEngine *engine = arg;
 	struct epoll_event event = {0};
-	int			op = known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
+	int op = known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
 
 	event.data.fd = fd;
 	if (what == CURL_POLL_REMOVE)
@@ -210,8 +210,7 @@ CopyHeaderValue(const char *value, size_t len, char *out, size_t size)
 {
 	while (len > 0 && (*value == ' ' || *value == '\t'))
 		value++, len--;
-	while (len > 0 && (value[len - 1] == '\r' || value[len - 1] == '\n' ||
-					   value[len - 1] == ' ' || value[len - 1] == '\t'))
+	while (len > 0 && (value[len - 1] == '\r' || value[len - 1] == '\n' || value[len - 1] == ' ' || value[len - 1] == '\t'))
 		len--;
 	if (len >= size)
 		len = size - 1;
@@ -225,27 +224,27 @@ CopyHeaderValue(const char *value, size_t len, char *out, size_t size)
 static const struct
 {
 	const char *name;
-	size_t		offset;
-	size_t		size;
-}			wanted_headers[] =
-{
-	{"content-type:", REPLY_FIELD(content_type)},
-	{"retry-after:", REPLY_FIELD(retry_after)},
-	{"x-fal-request-id:", REPLY_FIELD(fal_request_id)},
-	{"x-fal-error-type:", REPLY_FIELD(fal_error_type)},
-	{"x-fal-retryable:", REPLY_FIELD(fal_retryable)},
-	{"x-fal-needs-retry:", REPLY_FIELD(fal_needs_retry)},
-	{"x-fal-request-timeout-type:", REPLY_FIELD(fal_timeout_type)},
-	{"location:", REPLY_FIELD(location)},
-	{"upload-offset:", REPLY_FIELD(upload_offset)},
-	{"etag:", REPLY_FIELD(etag)},
+	size_t offset;
+	size_t size;
+} wanted_headers[] =
+	{
+		{"content-type:", REPLY_FIELD(content_type)},
+		{"retry-after:", REPLY_FIELD(retry_after)},
+		{"x-fal-request-id:", REPLY_FIELD(fal_request_id)},
+		{"x-fal-error-type:", REPLY_FIELD(fal_error_type)},
+		{"x-fal-retryable:", REPLY_FIELD(fal_retryable)},
+		{"x-fal-needs-retry:", REPLY_FIELD(fal_needs_retry)},
+		{"x-fal-request-timeout-type:", REPLY_FIELD(fal_timeout_type)},
+		{"location:", REPLY_FIELD(location)},
+		{"upload-offset:", REPLY_FIELD(upload_offset)},
+		{"etag:", REPLY_FIELD(etag)},
 };
 
 static size_t
 OnHeader(char *data, size_t size, size_t nmemb, void *arg)
 {
 	HttpRequest *request = arg;
-	size_t		len = size * nmemb;
+	size_t len = size * nmemb;
 
 	/* a new status line: forget the headers of an interim (1xx) response */
 	if (len > 5 && memcmp(data, "HTTP/", 5) == 0)
@@ -256,7 +255,7 @@ OnHeader(char *data, size_t size, size_t nmemb, void *arg)
 	}
 	for (size_t i = 0; i < lengthof(wanted_headers); i++)
 	{
-		size_t		name_len = strlen(wanted_headers[i].name);
+		size_t name_len = strlen(wanted_headers[i].name);
 
 		if (len > name_len && pg_strncasecmp(data, wanted_headers[i].name, name_len) == 0)
 		{
@@ -272,8 +271,8 @@ OnHeader(char *data, size_t size, size_t nmemb, void *arg)
 static void
 ReadResponseInfo(HttpRequest *request)
 {
-	long		status = 0;
-	curl_off_t	length = -1;
+	long status = 0;
+	curl_off_t length = -1;
 
 	curl_easy_getinfo(request->easy, CURLINFO_RESPONSE_CODE, &status);
 	curl_easy_getinfo(request->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
@@ -291,8 +290,8 @@ AppendAnswer(HttpRequest *request, const char *data, size_t len)
 	}
 	if (request->answer_len + len > request->answer_size)
 	{
-		size_t		size = Max(request->answer_size * 2, request->answer_len + len);
-		char	   *grown = realloc(request->answer, Max(size, (size_t) 1024));
+		size_t size = Max(request->answer_size * 2, request->answer_len + len);
+		char *grown = realloc(request->answer, Max(size, (size_t) 1024));
 
 		if (grown == NULL)
 			return false;
@@ -308,8 +307,8 @@ static size_t
 OnBody(char *data, size_t size, size_t nmemb, void *arg)
 {
 	HttpRequest *request = arg;
-	size_t		len = size * nmemb;
-	size_t		taken;
+	size_t len = size * nmemb;
+	size_t taken;
 
 	if (request->reply.status == 0)
 		ReadResponseInfo(request);
@@ -334,8 +333,8 @@ static size_t
 OnSend(char *data, size_t size, size_t nmemb, void *arg)
 {
 	HttpRequest *request = arg;
-	size_t		len = size * nmemb;
-	size_t		given;
+	size_t len = size * nmemb;
+	size_t given;
 
 	if (request->source == NULL)
 	{
@@ -377,8 +376,8 @@ static void
 InitLibcurl(void)
 {
 	static bool done = false;
-	sigset_t	saved;
-	CURLcode	rc;
+	sigset_t saved;
+	CURLcode rc;
 
 	if (done)
 		return;
@@ -399,7 +398,7 @@ InitLibcurl(void)
 static CURLM *
 CreateMulti(HttpEngine *engine, int max_connections)
 {
-	CURLM	   *multi = curl_multi_init();
+	CURLM *multi = curl_multi_init();
 
 	if (multi == NULL)
 		return NULL;
@@ -421,7 +420,7 @@ HttpEngine *
 HttpEngineCreate(int max_connections)
 {
 	HttpEngine *engine;
-	sigset_t	saved;
+	sigset_t saved;
 
 	InitLibcurl();
 	engine = calloc(1, sizeof(HttpEngine));
@@ -431,7 +430,7 @@ HttpEngineCreate(int max_connections)
 	engine->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (engine->epoll_fd < 0)
 	{
-		int			save = errno;
+		int save = errno;
 
 		free(engine);
 		errno = save;
@@ -465,7 +464,7 @@ HttpEngineResize(HttpEngine *engine, int max_connections)
 void
 HttpEngineDestroy(HttpEngine *engine)
 {
-	sigset_t	saved;
+	sigset_t saved;
 
 	while (engine->requests)
 		HttpFree(engine->requests);
@@ -537,13 +536,17 @@ BuildHeaders(HttpRequest *request, const HttpSpec *spec)
 }
 
 #define SET(option, value) \
-	do { if (curl_easy_setopt(easy, option, value) != CURLE_OK) return false; } while (0)
+	do \
+	{ \
+		if (curl_easy_setopt(easy, option, value) != CURLE_OK) \
+			return false; \
+	} while (0)
 
 /* What holds for every exchange of a handle: limits, and nothing from the environment. */
 static bool
 SetLastingOptions(HttpRequest *request)
 {
-	CURL	   *easy = request->easy;
+	CURL *easy = request->easy;
 
 	SET(CURLOPT_PRIVATE, request);
 	SET(CURLOPT_ERRORBUFFER, request->errbuf);
@@ -575,8 +578,8 @@ SetLastingOptions(HttpRequest *request)
 static bool
 SetOptions(HttpRequest *request, const HttpSpec *spec)
 {
-	CURL	   *easy = request->easy;
-	bool		stream = (spec->sink != NULL || spec->source != NULL);
+	CURL *easy = request->easy;
+	bool stream = (spec->sink != NULL || spec->source != NULL);
 	const char *ca_file = vv_ca_file && vv_ca_file[0] ? vv_ca_file : default_ca_file;
 
 	SET(CURLOPT_URL, spec->url);
@@ -611,8 +614,8 @@ SetOptions(HttpRequest *request, const HttpSpec *spec)
 static bool
 SetMethod(HttpRequest *request, const HttpSpec *spec)
 {
-	CURL	   *easy = request->easy;
-	curl_off_t	size = spec->source ? spec->source_size : (curl_off_t) spec->body_len;
+	CURL *easy = request->easy;
+	curl_off_t size = spec->source ? spec->source_size : (curl_off_t) spec->body_len;
 
 	SET(CURLOPT_HTTPGET, 1L);
 	if (spec->method == HTTP_POST)
@@ -688,7 +691,7 @@ HttpRequest *
 HttpStart(HttpEngine *engine, const HttpSpec *spec)
 {
 	HttpRequest *request;
-	sigset_t	saved;
+	sigset_t saved;
 
 	MaskSignals(&saved);
 	request = TakeHandle(engine);
@@ -741,7 +744,7 @@ void
 HttpFree(HttpRequest *request)
 {
 	HttpEngine *engine = request->engine;
-	sigset_t	saved;
+	sigset_t saved;
 
 	UnlinkDone(request);
 	UnlinkRequest(request);
@@ -762,7 +765,8 @@ HttpFree(HttpRequest *request)
 static void
 JudgeFailure(HttpRequest *request, CURLcode rc)
 {
-	HttpReply  *reply = &request->reply;
+	HttpReply *reply = &request->reply;
+	const char *why;
 
 	reply->timed_out = (rc == CURLE_OPERATION_TIMEDOUT);
 	if (request->too_large)
@@ -773,10 +777,15 @@ JudgeFailure(HttpRequest *request, CURLcode rc)
 		reply->outcome = HTTP_FORBIDDEN;
 	else
 		reply->outcome = request->sent ? HTTP_LOST : HTTP_NOT_SENT;
-	snprintf(reply->error, sizeof(reply->error), "%s",
-			 request->forbidden ? "the host's address is not public" :
-			 request->too_large ? "the answer is too large" :
-			 request->errbuf[0] ? request->errbuf : curl_easy_strerror(rc));
+	if (request->forbidden)
+		why = "the host's address is not public";
+	else if (request->too_large)
+		why = "the answer is too large";
+	else if (request->errbuf[0])
+		why = request->errbuf;
+	else
+		why = curl_easy_strerror(rc);
+	strlcpy(reply->error, why, sizeof(reply->error));
 	MakeAscii(reply->error);
 }
 
@@ -805,12 +814,12 @@ FinishRequest(HttpRequest *request, CURLcode rc)
 static void
 CollectDone(HttpEngine *engine)
 {
-	CURLMsg    *message;
-	int			left;
+	CURLMsg *message;
+	int left;
 
 	while ((message = curl_multi_info_read(engine->multi, &left)) != NULL)
 	{
-		char	   *request = NULL;
+		char *request = NULL;
 
 		if (message->msg != CURLMSG_DONE)
 			continue;
@@ -831,9 +840,9 @@ static void
 Turn(HttpEngine *engine)
 {
 	struct epoll_event events[MAX_EVENTS];
-	sigset_t	saved;
-	int			running;
-	int			n;
+	sigset_t saved;
+	int running;
+	int n;
 
 	MaskSignals(&saved);
 	if (engine->timer_armed && MillisecondsToTimer(engine) == 0)
@@ -845,7 +854,7 @@ Turn(HttpEngine *engine)
 	n = epoll_wait(engine->epoll_fd, events, MAX_EVENTS, 0);
 	for (int i = 0; i < n; i++)
 	{
-		int			what = 0;
+		int what = 0;
 
 		if (events[i].events & EPOLLIN)
 			what |= CURL_CSELECT_IN;
@@ -863,7 +872,7 @@ Turn(HttpEngine *engine)
 void
 HttpWait(HttpEngine *engine, long timeout_ms)
 {
-	WaitEvent	event;
+	WaitEvent event;
 
 	timeout_ms = Max(timeout_ms, 0);
 	if (engine->done_head)
@@ -912,8 +921,8 @@ HttpReplyOf(HttpRequest *request)
 void
 HttpResume(HttpRequest *request)
 {
-	CURLcode	rc;
-	sigset_t	saved;
+	CURLcode rc;
+	sigset_t saved;
 
 	if (!request->running || !(request->send_paused || request->recv_paused))
 		return;

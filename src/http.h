@@ -22,32 +22,32 @@ typedef enum HttpMethod
 	HTTP_PUT
 } HttpMethod;
 
-#define HTTP_PAUSE ((size_t) -1)	/* no room, or no data yet: call HttpResume later */
-#define HTTP_ABORT ((size_t) -2)	/* give the request up */
+#define HTTP_PAUSE ((size_t) -1) /* no room, or no data yet: call HttpResume later */
+#define HTTP_ABORT ((size_t) -2) /* give the request up */
 
 /* takes len bytes of a 2xx body: all of them, or HTTP_PAUSE / HTTP_ABORT */
-typedef size_t (*HttpSink) (void *arg, const char *data, size_t len);
+typedef size_t (*HttpSink)(void *arg, const char *data, size_t len);
 /* fills in up to len bytes of the request's body: 0 at its end, or HTTP_PAUSE / HTTP_ABORT */
-typedef size_t (*HttpSource) (void *arg, char *data, size_t len);
+typedef size_t (*HttpSource)(void *arg, char *data, size_t len);
 
 typedef struct HttpSpec
 {
-	HttpMethod	method;
+	HttpMethod method;
 	const char *url;
 	const char *const *headers; /* NULL-terminated; NULL for none */
 	const char *body;			/* copied; handed to the server at most once */
-	size_t		body_len;
-	size_t		max_response;	/* cap of a body that is not streamed */
-	int			connect_timeout;	/* ms */
-	int			timeout;		/* ms, the whole exchange; 0: none (streams watch themselves) */
-	bool		public_only;	/* refuse addresses that are not public */
-	HttpSink	sink;			/* NULL: the body goes into the reply */
-	HttpSource	source;			/* NULL: body is sent */
-	int64_t		source_size;	/* -1: unknown, sent chunked */
-	void	   *stream_arg;
-	const char *sigv4;			/* sign by AWS SigV4: "aws:amz:region:s3", with userpwd */
-	const char *userpwd;		/* "access key id:secret" */
-	void	   *owner;			/* the caller's, see HttpOwner */
+	size_t body_len;
+	size_t max_response; /* cap of a body that is not streamed */
+	int connect_timeout; /* ms */
+	int timeout;		 /* ms, the whole exchange; 0: none (streams watch themselves) */
+	bool public_only;	 /* refuse addresses that are not public */
+	HttpSink sink;		 /* NULL: the body goes into the reply */
+	HttpSource source;	 /* NULL: body is sent */
+	int64_t source_size; /* -1: unknown, sent chunked */
+	void *stream_arg;
+	const char *sigv4;	 /* sign by AWS SigV4: "aws:amz:region:s3", with userpwd */
+	const char *userpwd; /* "access key id:secret" */
+	void *owner;		 /* the caller's, see HttpOwner */
 } HttpSpec;
 
 /* TopMemoryContext-free: lives until destroyed; throws only on lack of memory */
@@ -60,17 +60,17 @@ extern HttpRequest *HttpStart(HttpEngine *engine, const HttpSpec *spec);
 /* wait for sockets, latch or timeout (ms), then move everything that can */
 extern void HttpWait(HttpEngine *engine, long timeout_ms);
 extern HttpRequest *HttpNextDone(HttpEngine *engine);
-extern int	HttpRunning(HttpEngine *engine);
+extern int HttpRunning(HttpEngine *engine);
 
 /* a request, before and after it is done */
 extern void *HttpOwner(const HttpRequest *request);
-extern const HttpReply *HttpReplyOf(HttpRequest *request);	/* may be looked at early: status, type, length */
-extern void HttpResume(HttpRequest *request);	/* after HTTP_PAUSE; not under a callback */
-extern void HttpFree(HttpRequest *request); /* ends it first if it runs */
+extern const HttpReply *HttpReplyOf(HttpRequest *request); /* may be looked at early: status, type, length */
+extern void HttpResume(HttpRequest *request);			   /* after HTTP_PAUSE; not under a callback */
+extern void HttpFree(HttpRequest *request);				   /* ends it first if it runs */
 
 /* the engine of a client backend, kept for its connections; requests left by an error are swept */
 extern HttpEngine *HttpBackendEngine(void);
 /* wait in a backend until this request is done: cancel and terminate end the wait within a second */
 extern void HttpFinish(HttpEngine *engine, HttpRequest *request);
 
-#endif							/* VIBEVIDEO_HTTP_H */
+#endif /* VIBEVIDEO_HTTP_H */

@@ -24,10 +24,10 @@
 static Oid
 ExtensionOwner(void)
 {
-	Oid			schema = get_namespace_oid("vibevideo", true);
-	Oid			relid = OidIsValid(schema) ? get_relname_relid("job", schema) : InvalidOid;
-	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
-	Oid			owner;
+	Oid schema = get_namespace_oid("vibevideo", true);
+	Oid relid = OidIsValid(schema) ? get_relname_relid("job", schema) : InvalidOid;
+	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	Oid owner;
 
 	if (!HeapTupleIsValid(tuple))
 		ereport(ERROR,

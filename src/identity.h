@@ -9,9 +9,9 @@
 
 typedef struct Identity
 {
-	Oid			userid;
-	int			security_context;
-	int			guc_nest;
+	Oid userid;
+	int security_context;
+	int guc_nest;
 } Identity;
 
 /* statements on our own tables, which the caller has no rights on */
@@ -21,4 +21,4 @@ extern void IdentityBecomeTableOwner(Oid owner, Identity *saved);
 /* on error the end of the (sub)transaction does it */
 extern void IdentityResume(const Identity *saved);
 
-#endif							/* VIBEVIDEO_IDENTITY_H */
+#endif /* VIBEVIDEO_IDENTITY_H */

@@ -73,8 +73,8 @@ RunSql(const char *sql)
 static int
 ReadCommands(MemoryContext mcxt, char *commands[MAX_COMMANDS], Oid *owner)
 {
-	Binding		binding;
-	int			n = 0;
+	Binding binding;
+	int n = 0;
 
 	Begin();
 	if (SPI_connect() != SPI_OK_CONNECT)
@@ -100,8 +100,8 @@ ReadCommands(MemoryContext mcxt, char *commands[MAX_COMMANDS], Oid *owner)
 static void
 RunTopLevel(const char *sql, Oid owner, MemoryContext mcxt)
 {
-	Identity	saved;
-	RawStmt    *raw;
+	Identity saved;
+	RawStmt *raw;
 	PlannedStmt *statement;
 
 	pgstat_report_activity(STATE_RUNNING, sql);
@@ -127,10 +127,10 @@ RunTopLevel(const char *sql, Oid owner, MemoryContext mcxt)
 void
 VibevideoIndexMain(Datum arg)
 {
-	char	   *commands[MAX_COMMANDS];
+	char *commands[MAX_COMMANDS];
 	MemoryContext mcxt;
-	Oid			owner = InvalidOid;
-	int			n;
+	Oid owner = InvalidOid;
+	int n;
 
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
@@ -155,7 +155,7 @@ IndexEnsure(void)
 	static TimestampTz started_at = 0;
 	BackgroundWorker builder;
 	MemoryContext old;
-	pid_t		pid;
+	pid_t pid;
 
 	if (handle && GetBackgroundWorkerPid(handle, &pid) != BGWH_STOPPED)
 		return;

@@ -11,4 +11,4 @@
 extern void IndexEnsure(void);
 extern PGDLLEXPORT void VibevideoIndexMain(Datum arg);
 
-#endif							/* VIBEVIDEO_INDEX_H */
+#endif /* VIBEVIDEO_INDEX_H */

@@ -37,8 +37,8 @@
 
 #define ACTIVE_STATES "ARRAY['pending', 'submitting', 'submit_unknown', 'queued', 'generating', 'processing']"
 #define MAX_INPUT_BYTES (1024 * 1024)
-#define ROW_TIMEOUT_MS 2000	/* for the app's triggers, in the worker */
-#define SYNC_BUDGET_MS 200		/* for all rows of a turn, in the worker */
+#define ROW_TIMEOUT_MS 2000 /* for the app's triggers, in the worker */
+#define SYNC_BUDGET_MS 200	/* for all rows of a turn, in the worker */
 
 /*----------
  * Statements on our own tables, planned once a session
@@ -88,6 +88,7 @@ typedef enum StatementId
 	S_COUNT
 } StatementId;
 
+/* clang-format off */
 #define JOB_COLUMNS \
 	"j.job_id, j.vibelog_id, j.state, j.model, j.input::pg_catalog.text, j.request_id, " \
 	"j.media_url, j.media_type, j.object_key, j.error_code, j.error, j.bytes_total, j.lease, " \
@@ -455,9 +456,10 @@ static const struct Statement
 		1, {TIMESTAMPTZOID}
 	},
 };
+/* clang-format on */
 
 static SPIPlanPtr plans[S_COUNT];
-static bool in_worker = false;	/* not just any background worker: pg_cron's are clients */
+static bool in_worker = false; /* not just any background worker: pg_cron's are clients */
 
 static void
 Fail(const char *what, int rc)
@@ -470,13 +472,13 @@ static uint64
 Execute(StatementId id, Datum *args, const char *nulls)
 {
 	const struct Statement *statement = &statements[id];
-	Identity	saved;
-	int			rc;
+	Identity saved;
+	int rc;
 
 	IdentityBecomeExtensionOwner(&saved);
 	if (plans[id] == NULL)
 	{
-		SPIPlanPtr	plan = SPI_prepare(statement->sql, statement->nargs, (Oid *) statement->types);
+		SPIPlanPtr plan = SPI_prepare(statement->sql, statement->nargs, (Oid *) statement->types);
 
 		if (plan == NULL)
 			Fail("prepare", SPI_result);
@@ -503,8 +505,8 @@ JobInWorker(void)
 static char *
 GetText(HeapTuple tuple, TupleDesc desc, int column)
 {
-	bool		isnull;
-	Datum		value = SPI_getbinval(tuple, desc, column, &isnull);
+	bool isnull;
+	Datum value = SPI_getbinval(tuple, desc, column, &isnull);
 
 	return isnull ? NULL : TextDatumGetCString(value);
 }
@@ -512,8 +514,8 @@ GetText(HeapTuple tuple, TupleDesc desc, int column)
 static int64
 GetInt(HeapTuple tuple, TupleDesc desc, int column, int64 if_null)
 {
-	bool		isnull;
-	Datum		value = SPI_getbinval(tuple, desc, column, &isnull);
+	bool isnull;
+	Datum value = SPI_getbinval(tuple, desc, column, &isnull);
 
 	if (isnull)
 		return if_null;
@@ -523,8 +525,8 @@ GetInt(HeapTuple tuple, TupleDesc desc, int column, int64 if_null)
 static TimestampTz
 GetTime(HeapTuple tuple, TupleDesc desc, int column)
 {
-	bool		isnull;
-	Datum		value = SPI_getbinval(tuple, desc, column, &isnull);
+	bool isnull;
+	Datum value = SPI_getbinval(tuple, desc, column, &isnull);
 
 	return isnull ? 0 : DatumGetTimestampTz(value);
 }
@@ -532,8 +534,8 @@ GetTime(HeapTuple tuple, TupleDesc desc, int column)
 static bool
 GetBool(HeapTuple tuple, TupleDesc desc, int column)
 {
-	bool		isnull;
-	Datum		value = SPI_getbinval(tuple, desc, column, &isnull);
+	bool isnull;
+	Datum value = SPI_getbinval(tuple, desc, column, &isnull);
 
 	return !isnull && DatumGetBool(value);
 }
@@ -549,7 +551,7 @@ static Job *
 ReadJob(HeapTuple tuple, TupleDesc desc, MemoryContext mcxt)
 {
 	MemoryContext old = MemoryContextSwitchTo(mcxt);
-	Job		   *job = palloc0(sizeof(Job));
+	Job *job = palloc0(sizeof(Job));
 
 	job->job_id = GetInt(tuple, desc, 1, 0);
 	job->vibelog_id = GetText(tuple, desc, 2);
@@ -588,8 +590,8 @@ ReadJob(HeapTuple tuple, TupleDesc desc, MemoryContext mcxt)
 static char *
 KeepText(HeapTuple tuple, TupleDesc desc, int column)
 {
-	char	   *text = GetText(tuple, desc, column);
-	char	   *kept = NULL;
+	char *text = GetText(tuple, desc, column);
+	char *kept = NULL;
 
 	if (text)
 	{
@@ -602,9 +604,9 @@ KeepText(HeapTuple tuple, TupleDesc desc, int column)
 bool
 JobLoadBinding(Binding *binding)
 {
-	HeapTuple	tuple;
-	TupleDesc	desc;
-	bool		isnull;
+	HeapTuple tuple;
+	TupleDesc desc;
+	bool isnull;
 
 	memset(binding, 0, sizeof(*binding));
 	if (Execute(S_BINDING, NULL, NULL) == 0)
@@ -614,7 +616,7 @@ JobLoadBinding(Binding *binding)
 	binding->relid = DatumGetObjectId(SPI_getbinval(tuple, desc, 1, &isnull));
 	binding->owner = DatumGetObjectId(SPI_getbinval(tuple, desc, 2, &isnull));
 	if (isnull)
-		return false;			/* the table was dropped */
+		return false; /* the table was dropped */
 	binding->id_type = DatumGetObjectId(SPI_getbinval(tuple, desc, 3, &isnull));
 	binding->relation = KeepText(tuple, desc, 4);
 	binding->id_column = KeepText(tuple, desc, 5);
@@ -679,10 +681,10 @@ JobRequireBinding(Binding *binding, bool to_act)
 bool
 JobMayAct(Binding *binding)
 {
-	int			timeline = (int) GetWALInsertionTimeLine();
-	bool		promoted = (timeline != binding->timeline && !binding->resting && !IsOtherDatabase(binding) &&
-							ShmemStartedAsStandby());
-	Datum		args[2];
+	int timeline = (int) GetWALInsertionTimeLine();
+	bool promoted = (timeline != binding->timeline && !binding->resting && !IsOtherDatabase(binding) &&
+					 ShmemStartedAsStandby());
+	Datum args[2];
 
 	if (!IsCopy(binding))
 		return true;
@@ -711,8 +713,8 @@ JobMayAct(Binding *binding)
 static Datum
 KeyDatum(const Binding *binding, const char *vibelog_id)
 {
-	Oid			input;
-	Oid			param;
+	Oid input;
+	Oid param;
 
 	getTypeInputInfo(binding->id_type, &input, &param);
 	return OidInputFunctionCall(input, (char *) vibelog_id, param, -1);
@@ -735,14 +737,14 @@ typedef enum RowStatement
 
 static struct
 {
-	char	   *sql;
-	SPIPlanPtr	plan;
-}			row_plans[R_COUNT];
+	char *sql;
+	SPIPlanPtr plan;
+} row_plans[R_COUNT];
 
 static SPIPlanPtr
 RowPlan(RowStatement id, const char *sql, int nargs, Oid *types)
 {
-	SPIPlanPtr	plan;
+	SPIPlanPtr plan;
 
 	if (row_plans[id].plan && strcmp(row_plans[id].sql, sql) == 0)
 		return row_plans[id].plan;
@@ -763,9 +765,9 @@ RowPlan(RowStatement id, const char *sql, int nargs, Oid *types)
 static uint64
 ExecuteOnRow(const Binding *binding, RowStatement id, const char *sql, const char *vibelog_id)
 {
-	Datum		args[1] = {KeyDatum(binding, vibelog_id)};
-	Oid			types[1] = {binding->id_type};
-	int			rc = SPI_execute_plan(RowPlan(id, sql, 1, types), args, NULL, false, 1);
+	Datum args[1] = {KeyDatum(binding, vibelog_id)};
+	Oid types[1] = {binding->id_type};
+	int rc = SPI_execute_plan(RowPlan(id, sql, 1, types), args, NULL, false, 1);
 
 	if (rc < 0)
 		Fail(sql, rc);
@@ -783,9 +785,9 @@ ExecuteOnRow(const Binding *binding, RowStatement id, const char *sql, const cha
 char *
 JobCheckRow(const Binding *binding, const char *vibelog_id, bool lock)
 {
-	char	   *sql = psprintf("SELECT %s::pg_catalog.text FROM %s WHERE %s OPERATOR(pg_catalog.=) $1%s",
-							   binding->id_column, binding->relation, binding->id_column,
-							   lock ? " FOR KEY SHARE" : "");
+	char *sql = psprintf("SELECT %s::pg_catalog.text FROM %s WHERE %s OPERATOR(pg_catalog.=) $1%s",
+						 binding->id_column, binding->relation, binding->id_column,
+						 lock ? " FOR KEY SHARE" : "");
 
 	if (ExecuteOnRow(binding, lock ? R_CHECK : R_SEE, sql, vibelog_id) == 0)
 		ereport(ERROR,
@@ -815,7 +817,8 @@ InputStatement(const Binding *binding)
 	else
 		appendStringInfo(&sql,
 						 "SELECT pg_catalog.jsonb_build_object('prompt', t.%s::pg_catalog.text)::pg_catalog.text,"
-						 " NULL::pg_catalog.text", binding->prompt_column);
+						 " NULL::pg_catalog.text",
+						 binding->prompt_column);
 	appendStringInfo(&sql, " FROM %s t WHERE t.%s OPERATOR(pg_catalog.=) $1",
 					 binding->relation, binding->id_column);
 	return sql.data;
@@ -825,17 +828,17 @@ InputStatement(const Binding *binding)
 static void
 CheckInput(const Binding *binding, const char *input)
 {
-	Datum		args[1] = {CStringGetTextDatum(binding->model)};
-	bool		known = Execute(S_MODEL, args, NULL) > 0;
-	int64		max_prompt = known ? GetInt(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, 0) : 0;
-	bool		isnull;
-	bool		needs_image = known &&
+	Datum args[1] = {CStringGetTextDatum(binding->model)};
+	bool known = Execute(S_MODEL, args, NULL) > 0;
+	int64 max_prompt = known ? GetInt(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, 0) : 0;
+	bool isnull;
+	bool needs_image = known &&
 		DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
-	Datum		json[1] = {CStringGetTextDatum(input)};
-	HeapTuple	tuple;
-	TupleDesc	desc;
-	int64		length;
-	char	   *kind;
+	Datum json[1] = {CStringGetTextDatum(input)};
+	HeapTuple tuple;
+	TupleDesc desc;
+	int64 length;
+	char *kind;
 
 	Execute(S_INPUT, json, NULL);
 	tuple = SPI_tuptable->vals[0];
@@ -863,7 +866,7 @@ CheckInput(const Binding *binding, const char *input)
 				 errhint("Shorten the prompt, or choose another model.")));
 	if (needs_image)
 	{
-		Datum		has_image = SPI_getbinval(tuple, desc, 4, &isnull);
+		Datum has_image = SPI_getbinval(tuple, desc, 4, &isnull);
 
 		if (isnull || !DatumGetBool(has_image))
 			ereport(ERROR,
@@ -877,8 +880,8 @@ CheckInput(const Binding *binding, const char *input)
 char *
 JobBuildInput(const Binding *binding, const char *vibelog_id)
 {
-	Identity	saved;
-	char	   *input = NULL;
+	Identity saved;
+	char *input = NULL;
 
 	IdentityBecomeTableOwner(binding->owner, &saved);
 	if (ExecuteOnRow(binding, R_INPUT, InputStatement(binding), vibelog_id) == 0)
@@ -910,11 +913,11 @@ JobBuildInput(const Binding *binding, const char *vibelog_id)
  */
 typedef struct DirtyJob
 {
-	int64		job_id;
-	char	   *vibelog_id;
-	Datum		values[5];
-	char		nulls[6];
-	int			tries;
+	int64 job_id;
+	char *vibelog_id;
+	Datum values[5];
+	char nulls[6];
+	int tries;
 } DirtyJob;
 
 typedef enum RowOutcome
@@ -927,15 +930,15 @@ typedef enum RowOutcome
 static DirtyJob *
 ReadDirty(HeapTuple tuple, TupleDesc desc)
 {
-	DirtyJob   *dirty = palloc0(sizeof(DirtyJob));
+	DirtyJob *dirty = palloc0(sizeof(DirtyJob));
 
 	dirty->job_id = GetInt(tuple, desc, 1, 0);
 	dirty->vibelog_id = GetText(tuple, desc, 2);
 	for (int i = 0; i < 5; i++)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i + 2);
-		bool		isnull;
-		Datum		value = SPI_getbinval(tuple, desc, i + 3, &isnull);
+		bool isnull;
+		Datum value = SPI_getbinval(tuple, desc, i + 3, &isnull);
 
 		dirty->values[i] = isnull ? (Datum) 0 : datumCopy(value, att->attbyval, att->attlen);
 		dirty->nulls[i] = isnull ? 'n' : ' ';
@@ -947,24 +950,24 @@ ReadDirty(HeapTuple tuple, TupleDesc desc)
 static RowOutcome
 WriteRow(const Binding *binding, const DirtyJob *dirty)
 {
-	char	   *lock = psprintf("SELECT 1 FROM %s WHERE %s OPERATOR(pg_catalog.=) $1 FOR NO KEY UPDATE SKIP LOCKED",
-								binding->relation, binding->id_column);
-	char	   *look = psprintf("SELECT 1 FROM %s WHERE %s OPERATOR(pg_catalog.=) $1",
-								binding->relation, binding->id_column);
+	char *lock = psprintf("SELECT 1 FROM %s WHERE %s OPERATOR(pg_catalog.=) $1 FOR NO KEY UPDATE SKIP LOCKED",
+						  binding->relation, binding->id_column);
+	char *look = psprintf("SELECT 1 FROM %s WHERE %s OPERATOR(pg_catalog.=) $1",
+						  binding->relation, binding->id_column);
 	/* only a real change touches the row: subscribers see each state once */
-	char	   *update = psprintf("UPDATE %s SET video_generation_status = $2, video_request_id = $3,"
-								  " video_url = COALESCE($4, video_url),"
-								  " video_generated_at = COALESCE($5, video_generated_at), video_generation_error = $6"
-								  " WHERE %s OPERATOR(pg_catalog.=) $1"
-								  " AND (video_generation_status IS DISTINCT FROM $2 OR video_request_id IS DISTINCT FROM $3"
-								  " OR video_url IS DISTINCT FROM COALESCE($4, video_url)"
-								  " OR video_generated_at IS DISTINCT FROM COALESCE($5, video_generated_at)"
-								  " OR video_generation_error IS DISTINCT FROM $6)",
-								  binding->relation, binding->id_column);
-	Oid			types[6] = {binding->id_type, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TEXTOID};
-	Datum		args[6];
-	char		nulls[7] = " ";
-	int			rc;
+	char *update = psprintf("UPDATE %s SET video_generation_status = $2, video_request_id = $3,"
+							" video_url = COALESCE($4, video_url),"
+							" video_generated_at = COALESCE($5, video_generated_at), video_generation_error = $6"
+							" WHERE %s OPERATOR(pg_catalog.=) $1"
+							" AND (video_generation_status IS DISTINCT FROM $2 OR video_request_id IS DISTINCT FROM $3"
+							" OR video_url IS DISTINCT FROM COALESCE($4, video_url)"
+							" OR video_generated_at IS DISTINCT FROM COALESCE($5, video_generated_at)"
+							" OR video_generation_error IS DISTINCT FROM $6)",
+							binding->relation, binding->id_column);
+	Oid types[6] = {binding->id_type, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TEXTOID};
+	Datum args[6];
+	char nulls[7] = " ";
+	int rc;
 
 	if (ExecuteOnRow(binding, R_LOCK, lock, dirty->vibelog_id) == 0)
 		return ExecuteOnRow(binding, R_LOOK, look, dirty->vibelog_id) == 0 ? ROW_GONE : ROW_LOCKED;
@@ -998,7 +1001,7 @@ WriteRowGuarded(const Binding *binding, const DirtyJob *dirty, char **error)
 {
 	MemoryContext mcxt = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
-	Identity	saved;
+	Identity saved;
 	volatile RowOutcome outcome = ROW_LOCKED;
 
 	*error = NULL;
@@ -1015,7 +1018,7 @@ WriteRowGuarded(const Binding *binding, const DirtyJob *dirty, char **error)
 	}
 	PG_CATCH();
 	{
-		ErrorData  *edata;
+		ErrorData *edata;
 
 		MemoryContextSwitchTo(mcxt);
 		edata = CopyErrorData();
@@ -1035,8 +1038,8 @@ WriteRowGuarded(const Binding *binding, const DirtyJob *dirty, char **error)
 static void
 MarkRow(const DirtyJob *dirty, bool still_dirty, const char *error, int64 wait_ms)
 {
-	Datum		args[5];
-	char		nulls[] = "     ";
+	Datum args[5];
+	char nulls[] = "     ";
 
 	args[0] = Int64GetDatum(dirty->job_id);
 	args[1] = BoolGetDatum(still_dirty);
@@ -1059,8 +1062,8 @@ RowBackoffMs(int tries)
 static bool
 SyncOne(const Binding *binding, const DirtyJob *dirty)
 {
-	char	   *error;
-	RowOutcome	outcome;
+	char *error;
+	RowOutcome outcome;
 
 	/* a client has its own; the worker must not hang in somebody's trigger */
 	if (in_worker)
@@ -1099,10 +1102,10 @@ void
 JobSyncRows(const Binding *binding, int max)
 {
 	TimestampTz started_at = GetCurrentTimestamp();
-	Datum		args[3] = {TimestampTzGetDatum(started_at), Int32GetDatum(max),
-		ObjectIdGetDatum(binding->relid)};
-	int			n = (int) Execute(S_DIRTY, args, NULL);
-	DirtyJob  **dirty = palloc(sizeof(DirtyJob *) * (n + 1));
+	Datum args[3] = {TimestampTzGetDatum(started_at), Int32GetDatum(max),
+					 ObjectIdGetDatum(binding->relid)};
+	int n = (int) Execute(S_DIRTY, args, NULL);
+	DirtyJob **dirty = palloc(sizeof(DirtyJob *) * (n + 1));
 
 	for (int i = 0; i < n; i++)
 		dirty[i] = ReadDirty(SPI_tuptable->vals[i], SPI_tuptable->tupdesc);
@@ -1119,11 +1122,11 @@ JobSyncRows(const Binding *binding, int max)
 void
 JobSyncRow(const Binding *binding, int64 job_id)
 {
-	Datum		args[1] = {Int64GetDatum(job_id)};
+	Datum args[1] = {Int64GetDatum(job_id)};
 
 	if (Execute(S_DIRTY_ONE, args, NULL) == 1)
 	{
-		DirtyJob   *dirty = ReadDirty(SPI_tuptable->vals[0], SPI_tuptable->tupdesc);
+		DirtyJob *dirty = ReadDirty(SPI_tuptable->vals[0], SPI_tuptable->tupdesc);
 
 		if (!SyncOne(binding, dirty))
 			ereport(WARNING,
@@ -1139,7 +1142,7 @@ JobSyncRow(const Binding *binding, int64 job_id)
 int64
 JobFindActive(const Binding *binding, const char *vibelog_id)
 {
-	Datum		args[2] = {CStringGetTextDatum(vibelog_id), ObjectIdGetDatum(binding->relid)};
+	Datum args[2] = {CStringGetTextDatum(vibelog_id), ObjectIdGetDatum(binding->relid)};
 
 	Execute(S_FIND_ACTIVE, args, NULL);
 	return FirstInt();
@@ -1148,7 +1151,7 @@ JobFindActive(const Binding *binding, const char *vibelog_id)
 int64
 JobFindLatest(const Binding *binding, const char *vibelog_id)
 {
-	Datum		args[2] = {CStringGetTextDatum(vibelog_id), ObjectIdGetDatum(binding->relid)};
+	Datum args[2] = {CStringGetTextDatum(vibelog_id), ObjectIdGetDatum(binding->relid)};
 
 	Execute(S_FIND_LATEST, args, NULL);
 	return FirstInt();
@@ -1158,10 +1161,10 @@ int64
 JobInsert(const Binding *binding, const char *vibelog_id, const char *state,
 		  const char *input, const char *user, int64 *lease)
 {
-	Datum		args[8];
-	char		nulls[] = "        ";
+	Datum args[8];
+	char nulls[] = "        ";
 	TimestampTz now = GetCurrentTimestamp();
-	bool		sending = (strcmp(state, "submitting") == 0);
+	bool sending = (strcmp(state, "submitting") == 0);
 
 	args[0] = CStringGetTextDatum(vibelog_id);
 	args[1] = CStringGetTextDatum(state);
@@ -1187,8 +1190,8 @@ JobClaim(JobKind kind, int max, TimestampTz due_before, int lease_ms,
 		 MemoryContext mcxt, Job **jobs)
 {
 	static const StatementId claims[] = {S_CLAIM_SUBMIT, S_CLAIM_RECONCILE, S_CLAIM_POLL, S_CLAIM_COPY};
-	Datum		args[3];
-	int			n;
+	Datum args[3];
+	int n;
 
 	args[0] = Int32GetDatum(max);
 	args[1] = TimestampTzGetDatum(due_before);
@@ -1202,8 +1205,8 @@ JobClaim(JobKind kind, int max, TimestampTz due_before, int lease_ms,
 int
 JobLockDue(int max, MemoryContext mcxt, Job **jobs)
 {
-	Datum		args[2] = {Int32GetDatum(max), TimestampTzGetDatum(GetCurrentTimestamp())};
-	int			n = (int) Execute(S_LOCK_DUE, args, NULL);
+	Datum args[2] = {Int32GetDatum(max), TimestampTzGetDatum(GetCurrentTimestamp())};
+	int n = (int) Execute(S_LOCK_DUE, args, NULL);
 
 	for (int i = 0; i < n; i++)
 		jobs[i] = ReadJob(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, mcxt);
@@ -1213,7 +1216,7 @@ JobLockDue(int max, MemoryContext mcxt, Job **jobs)
 Job *
 JobRead(int64 job_id, MemoryContext mcxt)
 {
-	Datum		args[1] = {Int64GetDatum(job_id)};
+	Datum args[1] = {Int64GetDatum(job_id)};
 
 	if (Execute(S_READ, args, NULL) == 0)
 		return NULL;
@@ -1223,8 +1226,8 @@ JobRead(int64 job_id, MemoryContext mcxt)
 /* A column of the updates as an array argument. */
 typedef struct ArrayColumn
 {
-	Datum	   *values;
-	bool	   *nulls;
+	Datum *values;
+	bool *nulls;
 } ArrayColumn;
 
 static ArrayColumn
@@ -1238,11 +1241,11 @@ NewColumn(int n)
 static Datum
 ColumnArray(ArrayColumn column, int n, Oid type)
 {
-	int			dims[1] = {n};
-	int			lbs[1] = {1};
-	int16		len;
-	bool		byval;
-	char		align;
+	int dims[1] = {n};
+	int lbs[1] = {1};
+	int16 len;
+	bool byval;
+	char align;
 
 	get_typlenbyvalalign(type, &len, &byval, &align);
 	return PointerGetDatum(construct_md_array(column.values, column.nulls, 1, dims, lbs,
@@ -1274,7 +1277,7 @@ PutInt4(ArrayColumn column, int i, int32 value, bool is_null)
 static Datum
 BytesDatum(const unsigned char *bytes, int len)
 {
-	bytea	   *value = palloc(VARHDRSZ + len);
+	bytea *value = palloc(VARHDRSZ + len);
 
 	SET_VARSIZE(value, VARHDRSZ + len);
 	memcpy(VARDATA(value), bytes, len);
@@ -1307,7 +1310,7 @@ LogUpdate(const JobUpdate *update)
 static void
 StartAgain(const JobUpdate *update)
 {
-	Datum		args[2];
+	Datum args[2];
 
 	args[0] = Int64GetDatum(update->job_id);
 	args[1] = TimestampTzGetDatum(TimestampTzPlusMilliseconds(GetCurrentTimestamp(), vv_backoff_base));
@@ -1320,12 +1323,12 @@ int
 JobRecord(const JobUpdate *updates, int n, bool *recorded)
 {
 	static const Oid types[] = {INT8OID, INT8OID, TEXTOID, INT4OID, TIMESTAMPTZOID, INT4OID,
-		TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT8OID, INT8OID, InvalidOid, BYTEAOID, BOOLOID};
+								TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT8OID, INT8OID, InvalidOid, BYTEAOID, BOOLOID};
 	ArrayColumn columns[lengthof(types)];
-	Datum		args[lengthof(types)];
-	bool	   *held;
-	bool		again = false;
-	int			done;
+	Datum args[lengthof(types)];
+	bool *held;
+	bool again = false;
+	int done;
 
 	if (n == 0)
 		return 0;
@@ -1356,14 +1359,14 @@ JobRecord(const JobUpdate *updates, int n, bool *recorded)
 	}
 	for (int c = 0; c < lengthof(types); c++)
 		args[c] = types[c] == InvalidOid ? TimestampTzGetDatum(GetCurrentTimestamp())
-			: ColumnArray(columns[c], n, types[c]);
+										 : ColumnArray(columns[c], n, types[c]);
 	done = (int) Execute(S_RECORD, args, NULL);
 
 	held = recorded ? recorded : palloc(sizeof(bool) * n);
 	memset(held, 0, sizeof(bool) * n);
 	for (int r = 0; r < done; r++)
 	{
-		int64		index = GetInt(SPI_tuptable->vals[r], SPI_tuptable->tupdesc, 1, 0) - 1;
+		int64 index = GetInt(SPI_tuptable->vals[r], SPI_tuptable->tupdesc, 1, 0) - 1;
 
 		LogUpdate(&updates[index]);
 		again |= updates[index].again;
@@ -1379,8 +1382,8 @@ JobRecord(const JobUpdate *updates, int n, bool *recorded)
 bool
 JobSettle(const Binding *binding, const JournalEntry *entry)
 {
-	Datum		args[8];
-	char		nulls[] = "        ";
+	Datum args[8];
+	char nulls[] = "        ";
 
 	args[0] = Int64GetDatum(entry->job_id);
 	args[1] = ObjectIdGetDatum(binding->relid);
@@ -1412,7 +1415,7 @@ TextArray(char **texts, int n)
 char *
 JobMatch(const Job *job, int n, char **request_ids, char **sent_ats, char **inputs)
 {
-	Datum		args[4];
+	Datum args[4];
 
 	args[0] = Int64GetDatum(job->job_id);
 	args[1] = TextArray(request_ids, n);
@@ -1426,10 +1429,10 @@ JobMatch(const Job *job, int n, char **request_ids, char **sent_ats, char **inpu
 void
 JobReadWebhookKeys(SignatureKeys *keys, TimestampTz *fetched_at)
 {
-	HeapTuple	tuple;
-	TupleDesc	desc;
-	bool		isnull;
-	Datum		value;
+	HeapTuple tuple;
+	TupleDesc desc;
+	bool isnull;
+	Datum value;
 
 	keys->n = 0;
 	*fetched_at = 0;
@@ -1440,7 +1443,7 @@ JobReadWebhookKeys(SignatureKeys *keys, TimestampTz *fetched_at)
 	value = SPI_getbinval(tuple, desc, 1, &isnull);
 	if (!isnull)
 	{
-		bytea	   *bytes = DatumGetByteaPP(value);
+		bytea *bytes = DatumGetByteaPP(value);
 
 		keys->n = Min(VARSIZE_ANY_EXHDR(bytes) / SIGNATURE_KEY_BYTES, SIGNATURE_MAX_KEYS);
 		memcpy(keys->key, VARDATA_ANY(bytes), keys->n * SIGNATURE_KEY_BYTES);
@@ -1451,7 +1454,7 @@ JobReadWebhookKeys(SignatureKeys *keys, TimestampTz *fetched_at)
 void
 JobStoreWebhookKeys(const SignatureKeys *keys)
 {
-	Datum		args[2];
+	Datum args[2];
 
 	args[0] = BytesDatum((const unsigned char *) keys->key, keys->n * SIGNATURE_KEY_BYTES);
 	args[1] = TimestampTzGetDatum(GetCurrentTimestamp());
@@ -1461,7 +1464,7 @@ JobStoreWebhookKeys(const SignatureKeys *keys)
 bool
 JobWebhookUserIsOurs(const char *user_id)
 {
-	Datum		args[1] = {CStringGetTextDatum(user_id)};
+	Datum args[1] = {CStringGetTextDatum(user_id)};
 
 	return Execute(S_OUR_USER, args, NULL) == 0;
 }
@@ -1469,8 +1472,8 @@ JobWebhookUserIsOurs(const char *user_id)
 bool
 JobPollNow(const char *request_id, const char *user_id)
 {
-	Datum		args[2] = {CStringGetTextDatum(request_id), TimestampTzGetDatum(GetCurrentTimestamp())};
-	Datum		user[1] = {CStringGetTextDatum(user_id)};
+	Datum args[2] = {CStringGetTextDatum(request_id), TimestampTzGetDatum(GetCurrentTimestamp())};
+	Datum user[1] = {CStringGetTextDatum(user_id)};
 
 	if (Execute(S_POLL_NOW, args, NULL) == 0)
 		return false;
@@ -1481,7 +1484,7 @@ JobPollNow(const char *request_id, const char *user_id)
 void
 JobReconcileNow(void)
 {
-	Datum		args[1] = {TimestampTzGetDatum(GetCurrentTimestamp())};
+	Datum args[1] = {TimestampTzGetDatum(GetCurrentTimestamp())};
 
 	Execute(S_RECONCILE_NOW, args, NULL);
 }
@@ -1489,7 +1492,7 @@ JobReconcileNow(void)
 bool
 JobHoldsLease(int64 job_id, int64 lease)
 {
-	Datum		args[2] = {Int64GetDatum(job_id), Int64GetDatum(lease)};
+	Datum args[2] = {Int64GetDatum(job_id), Int64GetDatum(lease)};
 
 	return Execute(S_HOLDS, args, NULL) == 1;
 }
@@ -1497,8 +1500,8 @@ JobHoldsLease(int64 job_id, int64 lease)
 bool
 JobRecordProgress(int64 job_id, int64 lease, int64 done, int64 total, TimestampTz lease_until)
 {
-	Datum		args[5];
-	char		nulls[] = "     ";
+	Datum args[5];
+	char nulls[] = "     ";
 
 	args[0] = Int64GetDatum(job_id);
 	args[1] = Int64GetDatum(lease);
@@ -1517,7 +1520,7 @@ JobRecordProgress(int64 job_id, int64 lease, int64 done, int64 total, TimestampT
 int
 JobExpireSubmits(TimestampTz now, bool all)
 {
-	Datum		args[2] = {TimestampTzGetDatum(now), BoolGetDatum(all)};
+	Datum args[2] = {TimestampTzGetDatum(now), BoolGetDatum(all)};
 
 	return (int) Execute(S_EXPIRE, args, NULL);
 }
@@ -1525,7 +1528,7 @@ JobExpireSubmits(TimestampTz now, bool all)
 void
 JobRecoverLeases(void)
 {
-	Datum		args[1] = {TimestampTzGetDatum(GetCurrentTimestamp())};
+	Datum args[1] = {TimestampTzGetDatum(GetCurrentTimestamp())};
 
 	Execute(S_RECOVER, args, NULL);
 }
@@ -1535,7 +1538,8 @@ int64
 JobAgeMs(const Job *job)
 {
 	TimestampTz since = job->generated_at ? job->generated_at
-		: job->submitted_at ? job->submitted_at : job->created_at;
+		: job->submitted_at				  ? job->submitted_at
+										  : job->created_at;
 
 	return TimestampDifferenceMilliseconds(since, GetCurrentTimestamp());
 }
@@ -1549,7 +1553,7 @@ JobIsOverdue(const Job *job)
 void
 JobNote(int64 job_id, const char *error_code, const char *error)
 {
-	Datum		args[3] = {Int64GetDatum(job_id), CStringGetTextDatum(error_code), CStringGetTextDatum(error)};
+	Datum args[3] = {Int64GetDatum(job_id), CStringGetTextDatum(error_code), CStringGetTextDatum(error)};
 
 	Execute(S_NOTE, args, NULL);
 }
@@ -1563,7 +1567,7 @@ CopyText(const char *text, MemoryContext mcxt)
 Job *
 JobCopy(const Job *job, MemoryContext mcxt)
 {
-	Job		   *copy = MemoryContextAlloc(mcxt, sizeof(Job));
+	Job *copy = MemoryContextAlloc(mcxt, sizeof(Job));
 
 	*copy = *job;
 	copy->vibelog_id = CopyText(job->vibelog_id, mcxt);
@@ -1582,9 +1586,9 @@ JobCopy(const Job *job, MemoryContext mcxt)
 void
 JobNextDue(const Binding *binding, JobDue *due)
 {
-	Datum		args[1] = {ObjectIdGetDatum(binding->relid)};
-	HeapTuple	tuple;
-	TupleDesc	desc;
+	Datum args[1] = {ObjectIdGetDatum(binding->relid)};
+	HeapTuple tuple;
+	TupleDesc desc;
 
 	Execute(S_NEXT_DUE, args, NULL);
 	tuple = SPI_tuptable->vals[0];
@@ -1598,7 +1602,7 @@ JobNextDue(const Binding *binding, JobDue *due)
 static bool
 Decide(StatementId id, int64 job_id)
 {
-	Datum		args[2] = {Int64GetDatum(job_id), TimestampTzGetDatum(GetCurrentTimestamp())};
+	Datum args[2] = {Int64GetDatum(job_id), TimestampTzGetDatum(GetCurrentTimestamp())};
 
 	return Execute(id, args, NULL) == 1;
 }
@@ -1630,7 +1634,7 @@ JobCopyAgain(int64 job_id)
 int64
 JobPrune(int max)
 {
-	Datum		args[2];
+	Datum args[2];
 
 	if (vv_retention == 0)
 		return 0;
@@ -1643,8 +1647,8 @@ JobPrune(int max)
 static Datum
 FirstVideo(void)
 {
-	bool		isnull;
-	Datum		value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+	bool isnull;
+	Datum value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
 
 	return SPI_datumTransfer(value, false, -1);
 }
@@ -1652,7 +1656,7 @@ FirstVideo(void)
 Datum
 JobDescribe(int64 job_id)
 {
-	Datum		args[1] = {Int64GetDatum(job_id)};
+	Datum args[1] = {Int64GetDatum(job_id)};
 
 	if (Execute(S_DESCRIBE, args, NULL) == 0)
 		elog(ERROR, "vibevideo: job %lld vanished", (long long) job_id);
@@ -1662,7 +1666,7 @@ JobDescribe(int64 job_id)
 Datum
 JobDescribeNone(const char *vibelog_id)
 {
-	Datum		args[1] = {CStringGetTextDatum(vibelog_id)};
+	Datum args[1] = {CStringGetTextDatum(vibelog_id)};
 
 	Execute(S_DESCRIBE_NONE, args, NULL);
 	return FirstVideo();

@@ -18,48 +18,48 @@
 /* The app's table, as vibevideo.attach() bound it. */
 typedef struct Binding
 {
-	Oid			relid;
-	Oid			owner;
-	Oid			id_type;
-	char	   *relation;		/* quoted, schema-qualified */
-	char	   *id_column;		/* quoted, like all columns here */
-	char	   *prompt_column;
-	char	   *image_column;	/* NULL if none */
-	char	   *input_function; /* quoted, schema-qualified; NULL if none */
-	char	   *model;			/* never NULL */
-	bool		build_index;
-	bool		resting;		/* a copy of the database the jobs belong to */
-	int64		system_identifier;	/* who may act on the jobs */
-	Oid			database_oid;
-	int			timeline;
+	Oid relid;
+	Oid owner;
+	Oid id_type;
+	char *relation;	 /* quoted, schema-qualified */
+	char *id_column; /* quoted, like all columns here */
+	char *prompt_column;
+	char *image_column;	  /* NULL if none */
+	char *input_function; /* quoted, schema-qualified; NULL if none */
+	char *model;		  /* never NULL */
+	bool build_index;
+	bool resting;			 /* a copy of the database the jobs belong to */
+	int64 system_identifier; /* who may act on the jobs */
+	Oid database_oid;
+	int timeline;
 } Binding;
 
 typedef struct Job
 {
-	int64		job_id;
-	char	   *vibelog_id;
-	char	   *state;
-	char	   *model;
-	char	   *input;			/* JSON text */
-	char	   *request_id;		/* NULL until accepted */
-	char	   *media_url;
-	char	   *media_type;
-	char	   *object_key;
-	char	   *error_code;
-	char	   *error;
-	int64		bytes_total;	/* -1 unknown */
-	int64		lease;			/* fencing token of the claim */
-	int			tries;
-	int			crashes;
-	int			attempt;
-	int			renders;
-	int			queue_position; /* -1 unknown */
-	bool		ghost;
+	int64 job_id;
+	char *vibelog_id;
+	char *state;
+	char *model;
+	char *input;	  /* JSON text */
+	char *request_id; /* NULL until accepted */
+	char *media_url;
+	char *media_type;
+	char *object_key;
+	char *error_code;
+	char *error;
+	int64 bytes_total; /* -1 unknown */
+	int64 lease;	   /* fencing token of the claim */
+	int tries;
+	int crashes;
+	int attempt;
+	int renders;
+	int queue_position; /* -1 unknown */
+	bool ghost;
 	TimestampTz created_at;
-	TimestampTz sent_at;		/* 0 if never */
-	TimestampTz submitted_at;	/* 0 until accepted */
-	TimestampTz generated_at;	/* 0 until fal was done */
-	TimestampTz cancel_requested_at;	/* 0 if not */
+	TimestampTz sent_at;			 /* 0 if never */
+	TimestampTz submitted_at;		 /* 0 until accepted */
+	TimestampTz generated_at;		 /* 0 until fal was done */
+	TimestampTz cancel_requested_at; /* 0 if not */
 } Job;
 
 /*
@@ -68,16 +68,16 @@ typedef struct Job
  */
 typedef struct JobUpdate
 {
-	int64		job_id;
-	int64		lease;
-	const char *was;			/* the state the job was claimed in */
-	const char *was_error;		/* ... and its error */
-	bool		cancel_seen;	/* a cancel had been asked for by then */
+	int64 job_id;
+	int64 lease;
+	const char *was;	   /* the state the job was claimed in */
+	const char *was_error; /* ... and its error */
+	bool cancel_seen;	   /* a cancel had been asked for by then */
 	const char *state;
-	int			tries;
-	TimestampTz next_at;		/* 0: never again (a final state) */
-	int			queue_position; /* -1: none */
-	const char *error_code;		/* NULL clears */
+	int tries;
+	TimestampTz next_at;	/* 0: never again (a final state) */
+	int queue_position;		/* -1: none */
+	const char *error_code; /* NULL clears */
 	const char *error;
 	/* NULL or -1 keep what is there */
 	const char *request_id;
@@ -85,18 +85,18 @@ typedef struct JobUpdate
 	const char *media_type;
 	const char *object_key;
 	const char *video_url;
-	int64		bytes_done;
-	int64		bytes_total;
-	const unsigned char *sha256;	/* 32 bytes */
-	bool		again;			/* failed, but a new attempt shall be made */
+	int64 bytes_done;
+	int64 bytes_total;
+	const unsigned char *sha256; /* 32 bytes */
+	bool again;					 /* failed, but a new attempt shall be made */
 } JobUpdate;
 
 typedef struct JobDue
 {
-	TimestampTz submit;			/* to be sent, or in doubt */
+	TimestampTz submit; /* to be sent, or in doubt */
 	TimestampTz poll;
 	TimestampTz copy;
-	TimestampTz row;			/* to be written into the app's table */
+	TimestampTz row; /* to be written into the app's table */
 } JobDue;
 
 typedef enum JobKind
@@ -118,8 +118,8 @@ extern void JobInWorker(void);
  * Binding and rows of the app
  *----------
  */
-extern bool JobLoadBinding(Binding *binding);	/* false: nothing attached, or it is gone */
-extern void JobRequireBinding(Binding *binding, bool to_act);	/* or ERROR */
+extern bool JobLoadBinding(Binding *binding);				  /* false: nothing attached, or it is gone */
+extern void JobRequireBinding(Binding *binding, bool to_act); /* or ERROR */
 /* ERROR unless the current user may see, or if lock update, the row; its key as the row has it */
 extern char *JobCheckRow(const Binding *binding, const char *vibelog_id, bool lock);
 /* the model's input as JSON text, made as the table's owner; ERROR if it is not acceptable */
@@ -142,20 +142,20 @@ extern void JobNote(int64 job_id, const char *error_code, const char *error);
 extern int64 JobInsert(const Binding *binding, const char *vibelog_id, const char *state,
 					   const char *input, const char *user, int64 *lease);
 /* claim what is due: due_before lets the poller leave a grace to somebody else */
-extern int	JobClaim(JobKind kind, int max, TimestampTz due_before, int lease_ms,
-					 MemoryContext mcxt, Job **jobs);
+extern int JobClaim(JobKind kind, int max, TimestampTz due_before, int lease_ms,
+					MemoryContext mcxt, Job **jobs);
 /* the same for polls, by row locks of the open transaction instead of leases */
-extern int	JobLockDue(int max, MemoryContext mcxt, Job **jobs);
+extern int JobLockDue(int max, MemoryContext mcxt, Job **jobs);
 extern Job *JobRead(int64 job_id, MemoryContext mcxt);
 /* record updates; recorded[i] (may be NULL) tells whether the lease still held */
-extern int	JobRecord(const JobUpdate *updates, int n, bool *recorded);
+extern int JobRecord(const JobUpdate *updates, int n, bool *recorded);
 /* is the lease still the newest?  Tells a row that is held from a lease that is lost */
 extern bool JobHoldsLease(int64 job_id, int64 lease);
 /* bytes copied so far, and a longer lease; false: the lease was lost */
 extern bool JobRecordProgress(int64 job_id, int64 lease, int64 done, int64 total,
 							  TimestampTz lease_until);
 /* submits whose sender died: nobody knows whether fal has them */
-extern int	JobExpireSubmits(TimestampTz now, bool all);
+extern int JobExpireSubmits(TimestampTz now, bool all);
 /* jobs still leased at a worker's start: the one before crashed on them */
 extern void JobRecoverLeases(void);
 /* older than vibevideo.job_timeout in its phase? */
@@ -187,7 +187,7 @@ extern bool JobCopyAgain(int64 job_id);
 extern int64 JobPrune(int max);
 /* vibevideo.video of a job, in the current memory context */
 extern Datum JobDescribe(int64 job_id);
-extern Datum JobDescribeNone(const char *vibelog_id);	/* of a row that has no job */
+extern Datum JobDescribeNone(const char *vibelog_id); /* of a row that has no job */
 extern void JobPutVideo(Tuplestorestate *store, TupleDesc desc, int64 job_id);
 
-#endif							/* VIBEVIDEO_JOB_H */
+#endif /* VIBEVIDEO_JOB_H */

@@ -37,7 +37,7 @@
 #include "shmem.h"
 
 #define JOURNAL_DIR "pg_vibevideo"
-#define JOURNAL_MAGIC 0x76766a31	/* "vvj1": also the format's version */
+#define JOURNAL_MAGIC 0x76766a31 /* "vvj1": also the format's version */
 #define MAX_RECORD (4 * 1024 * 1024)
 #define PATH_SIZE 128
 
@@ -50,20 +50,20 @@ typedef enum RecordKind
 /* On disk.  The checksum covers everything behind it, texts included. */
 typedef struct Record
 {
-	uint32		magic;
-	pg_crc32c	crc;
-	uint32		length;			/* of the whole record */
-	uint32		kind;
-	uint64		xid;			/* full, so that wraparound confuses nobody */
-	int64		job_id;
-	int64		lease;
-	int64		at;
-	int32		attempt;
-	int32		outcome;
-	char		request_id[FAL_ID_SIZE];
-	uint32		vibelog_length; /* three texts follow, each with its NUL */
-	uint32		model_length;
-	uint32		input_length;
+	uint32 magic;
+	pg_crc32c crc;
+	uint32 length; /* of the whole record */
+	uint32 kind;
+	uint64 xid; /* full, so that wraparound confuses nobody */
+	int64 job_id;
+	int64 lease;
+	int64 at;
+	int32 attempt;
+	int32 outcome;
+	char request_id[FAL_ID_SIZE];
+	uint32 vibelog_length; /* three texts follow, each with its NUL */
+	uint32 model_length;
+	uint32 input_length;
 } Record;
 
 /*----------
@@ -83,11 +83,11 @@ JournalMakeDirectory(void)
  * In the backend
  *----------
  */
-static int	journal_fd = -1;
+static int journal_fd = -1;
 static char journal_path[PATH_SIZE];
-static bool intents_open = false;	/* this transaction has intents */
-static off_t intents_at;		/* ... from here on; before are older ones, not settled yet */
-static bool part_rolled_back = false;	/* ... and a subtransaction was rolled back since */
+static bool intents_open = false;	  /* this transaction has intents */
+static off_t intents_at;			  /* ... from here on; before are older ones, not settled yet */
+static bool part_rolled_back = false; /* ... and a subtransaction was rolled back since */
 
 /*
  * Take this transaction's records off again.  While they are there the worker
@@ -181,14 +181,14 @@ OpenFile(void)
 static Record *
 BuildRecord(RecordKind kind, const Job *job)
 {
-	bool		texts = (kind == RECORD_INTENT);
-	size_t		vibelog = texts ? strlen(job->vibelog_id) + 1 : 0;
-	size_t		model = texts ? strlen(job->model) + 1 : 0;
-	size_t		input = texts ? strlen(job->input) + 1 : 0;
+	bool texts = (kind == RECORD_INTENT);
+	size_t vibelog = texts ? strlen(job->vibelog_id) + 1 : 0;
+	size_t model = texts ? strlen(job->model) + 1 : 0;
+	size_t input = texts ? strlen(job->input) + 1 : 0;
 	/* aligned, as the next one's header has to be */
-	size_t		length = MAXALIGN(sizeof(Record) + vibelog + model + input);
-	Record	   *record = palloc0(length);
-	char	   *text = (char *) (record + 1);
+	size_t length = MAXALIGN(sizeof(Record) + vibelog + model + input);
+	Record *record = palloc0(length);
+	char *text = (char *) (record + 1);
 
 	record->magic = JOURNAL_MAGIC;
 	record->length = length;
@@ -213,7 +213,7 @@ BuildRecord(RecordKind kind, const Job *job)
 static pg_crc32c
 Checksum(const Record *record)
 {
-	pg_crc32c	crc;
+	pg_crc32c crc;
 
 	INIT_CRC32C(crc);
 	COMP_CRC32C(crc, (const char *) record + offsetof(Record, length), record->length - offsetof(Record, length));
@@ -226,7 +226,7 @@ static bool
 AppendRecord(Record *record)
 {
 	struct stat st;
-	ssize_t		written = -1;
+	ssize_t written = -1;
 
 	record->crc = Checksum(record);
 	LWLockAcquire(ShmemJournalLock(), LW_SHARED);
@@ -249,7 +249,7 @@ AppendRecord(Record *record)
 void
 JournalIntent(const Job *job)
 {
-	Record	   *record;
+	Record *record;
 
 	if (journal_fd < 0)
 		OpenFile();
@@ -282,7 +282,7 @@ JournalIntent(const Job *job)
 void
 JournalAnswer(const Job *job, FalSubmitOutcome outcome, const char *request_id)
 {
-	Record	   *record = BuildRecord(RECORD_ANSWER, job);
+	Record *record = BuildRecord(RECORD_ANSWER, job);
 
 	record->outcome = outcome;
 	if (request_id)
@@ -301,21 +301,21 @@ JournalAnswer(const Job *job, FalSubmitOutcome outcome, const char *request_id)
  */
 typedef struct SettledFile
 {
-	char		path[PATH_SIZE];
-	off_t		size;
-	pg_crc32c	crc;			/* of what was settled */
-	int			pid;
+	char path[PATH_SIZE];
+	off_t size;
+	pg_crc32c crc; /* of what was settled */
+	int pid;
 } SettledFile;
 
 static SettledFile *settled = NULL;
-static int	nsettled = 0;
+static int nsettled = 0;
 
 static char *
 ReadFile(const char *path, off_t *size)
 {
 	struct stat st;
-	char	   *bytes = NULL;
-	int			fd = OpenTransientFile(path, O_RDONLY | PG_BINARY);
+	char *bytes = NULL;
+	int fd = OpenTransientFile(path, O_RDONLY | PG_BINARY);
 
 	*size = 0;
 	if (fd < 0)
@@ -348,7 +348,7 @@ RecordAt(const char *bytes, off_t size, off_t offset)
 static bool
 IsRunning(const Record *record)
 {
-	uint64		next = U64FromFullTransactionId(ReadNextFullTransactionId());
+	uint64 next = U64FromFullTransactionId(ReadNextFullTransactionId());
 
 	if (record->xid >= next || next - record->xid > (uint64) MaxTransactionId / 2)
 		return false;
@@ -390,7 +390,7 @@ static bool
 ParseFile(const char *bytes, off_t size, JournalEntry ***entries, int *n, int *room)
 {
 	const Record *record;
-	bool		ended = true;
+	bool ended = true;
 
 	for (off_t offset = 0; (record = RecordAt(bytes, size, offset)) != NULL; offset += record->length)
 	{
@@ -413,7 +413,7 @@ ParseFile(const char *bytes, off_t size, JournalEntry ***entries, int *n, int *r
 static pg_crc32c
 BytesChecksum(const char *bytes, off_t size)
 {
-	pg_crc32c	crc;
+	pg_crc32c crc;
 
 	INIT_CRC32C(crc);
 	if (size > 0)
@@ -440,20 +440,20 @@ RememberSettled(const char *path, const char *bytes, off_t size, int pid)
 int
 JournalRead(JournalEntry ***entries)
 {
-	DIR		   *dir = AllocateDir(JOURNAL_DIR);
+	DIR *dir = AllocateDir(JOURNAL_DIR);
 	struct dirent *de;
-	int			n = 0;
-	int			room = 16;
+	int n = 0;
+	int room = 16;
 
 	*entries = palloc(sizeof(JournalEntry *) * room);
 	nsettled = 0;
 	while ((de = ReadDir(dir, JOURNAL_DIR)) != NULL)
 	{
-		char		path[PATH_SIZE];
+		char path[PATH_SIZE];
 		unsigned int dboid;
-		int			pid;
-		off_t		size;
-		char	   *bytes;
+		int pid;
+		off_t size;
+		char *bytes;
 
 		if (sscanf(de->d_name, "%u.%d.", &dboid, &pid) != 2 || dboid != MyDatabaseId)
 			continue;
@@ -474,9 +474,9 @@ JournalForget(void)
 	for (int i = 0; i < nsettled; i++)
 	{
 		SettledFile *file = &settled[i];
-		bool		owner_is_gone = (kill(file->pid, 0) != 0 && errno == ESRCH);
-		off_t		size;
-		char	   *bytes;
+		bool owner_is_gone = (kill(file->pid, 0) != 0 && errno == ESRCH);
+		off_t size;
+		char *bytes;
 
 		LWLockAcquire(ShmemJournalLock(), LW_EXCLUSIVE);
 		bytes = ReadFile(file->path, &size);

@@ -26,17 +26,17 @@ extern void JournalAnswer(const Job *job, FalSubmitOutcome outcome, const char *
 /* one submit, with what is known of its transaction and its answer */
 typedef struct JournalEntry
 {
-	int64		job_id;
-	int64		lease;
-	int			attempt;
+	int64 job_id;
+	int64 lease;
+	int attempt;
 	TimestampTz sent_at;
-	bool		running;		/* its transaction has not ended */
-	bool		answered;
-	FalSubmitOutcome outcome;	/* if answered */
-	char		request_id[FAL_ID_SIZE];
-	char	   *vibelog_id;
-	char	   *model;
-	char	   *input;
+	bool running; /* its transaction has not ended */
+	bool answered;
+	FalSubmitOutcome outcome; /* if answered */
+	char request_id[FAL_ID_SIZE];
+	char *vibelog_id;
+	char *model;
+	char *input;
 } JournalEntry;
 
 /*
@@ -44,7 +44,7 @@ typedef struct JournalEntry
  * Those that are not running can be settled; after that is committed,
  * JournalForget drops the files that held nothing else.
  */
-extern int	JournalRead(JournalEntry ***entries);
+extern int JournalRead(JournalEntry ***entries);
 extern void JournalForget(void);
 
-#endif							/* VIBEVIDEO_JOURNAL_H */
+#endif /* VIBEVIDEO_JOURNAL_H */

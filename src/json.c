@@ -38,27 +38,27 @@
 /* a value on the way from the root to where the parser is */
 typedef struct PathStep
 {
-	const char *start;			/* of the value's text */
-	int			index;			/* in its array, -1 for an object's field */
-	char		name[NAME_SIZE];	/* of the field, "" if no path can name it */
+	const char *start;	  /* of the value's text */
+	int index;			  /* in its array, -1 for an object's field */
+	char name[NAME_SIZE]; /* of the field, "" if no path can name it */
 } PathStep;
 
 typedef struct Walk
 {
 	JsonLexContext *lex;
-	int			depth;			/* number of steps */
-	PathStep	steps[JSON_MAX_DEPTH];
-	int			next_index[JSON_MAX_DEPTH + 1]; /* per container */
+	int depth; /* number of steps */
+	PathStep steps[JSON_MAX_DEPTH];
+	int next_index[JSON_MAX_DEPTH + 1]; /* per container */
 
 	/* JsonPick */
-	JsonWant   *wants;
-	int			nwants;
+	JsonWant *wants;
+	int nwants;
 
 	/* JsonEach */
 	const char *array_path;
-	bool		array_found;
-	JsonVisit	visit;
-	void	   *arg;
+	bool array_found;
+	JsonVisit visit;
+	void *arg;
 } Walk;
 
 /*----------
@@ -73,8 +73,8 @@ typedef struct Walk
 static bool
 PreScan(const char *json, size_t len)
 {
-	bool		in_string = false;
-	int			depth = 0;
+	bool in_string = false;
+	int depth = 0;
 
 	if (len == 0 || len > JSON_MAX_LENGTH)
 		return false;
@@ -82,7 +82,7 @@ PreScan(const char *json, size_t len)
 	for (size_t i = 0; i < len;)
 	{
 		const unsigned char *s = (const unsigned char *) json + i;
-		size_t		char_len = 1;
+		size_t char_len = 1;
 
 		if (*s == '\0')
 			return false;
@@ -123,11 +123,11 @@ PreScan(const char *json, size_t len)
 static pg_wchar
 HexDigits(const char *s)
 {
-	pg_wchar	value = 0;
+	pg_wchar value = 0;
 
 	for (int i = 0; i < 4; i++)
 	{
-		char		c = s[i];
+		char c = s[i];
 
 		value = value * 16 + (pg_wchar) (c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10);
 	}
@@ -140,9 +140,9 @@ Unescape(const char **s, const char *end)
 {
 	static const char from[] = "bfnrt";
 	static const char to[] = "\b\f\n\r\t";
-	char		c = *(*s)++;
+	char c = *(*s)++;
 	const char *simple = strchr(from, c);
-	pg_wchar	code;
+	pg_wchar code;
 
 	if (c != 'u')
 		return (pg_wchar) (simple != NULL ? to[simple - from] : c);
@@ -151,7 +151,7 @@ Unescape(const char **s, const char *end)
 	*s += 4;
 	if (is_utf16_surrogate_first(code) && end - *s >= 6 && (*s)[0] == '\\' && (*s)[1] == 'u')
 	{
-		pg_wchar	second = HexDigits(*s + 2);
+		pg_wchar second = HexDigits(*s + 2);
 
 		if (is_utf16_surrogate_second(second))
 		{
@@ -174,17 +174,17 @@ CopyString(const char *token, size_t len, char *out, size_t size)
 {
 	const char *s = token + 1;
 	const char *end = token + len - 1;
-	size_t		used = 0;
-	bool		fits = true;
+	size_t used = 0;
+	bool fits = true;
 
 	while (s < end)
 	{
 		unsigned char utf8[MAX_MULTIBYTE_CHAR_LEN] = {0};
-		size_t		char_len;
+		size_t char_len;
 
 		if (*s == '\\')
 		{
-			pg_wchar	code;
+			pg_wchar code;
 
 			s++;
 			code = Unescape(&s, end);
@@ -212,7 +212,7 @@ CopyString(const char *token, size_t len, char *out, size_t size)
 static bool
 CopyToken(const char *token, size_t len, char *out, size_t size)
 {
-	bool		fits = len < size;
+	bool fits = len < size;
 
 	if (!fits)
 		len = size - 1;
@@ -259,7 +259,7 @@ PathMatches(const Walk *walk, int nsteps, const char *path)
 
 		if (step->index >= 0)
 		{
-			char	   *end;
+			char *end;
 
 			if (*p != '[' || strtol(p + 1, &end, 10) != step->index || *end != ']')
 				return false;
@@ -267,7 +267,7 @@ PathMatches(const Walk *walk, int nsteps, const char *path)
 		}
 		else
 		{
-			size_t		len = strlen(step->name);
+			size_t len = strlen(step->name);
 
 			if (p != path && *p++ != '.')
 				return false;
@@ -289,7 +289,7 @@ Capture(JsonWant *want, const char *raw, size_t raw_len)
 	if (want->size == 0)
 		return;
 
-	want->text[0] = '\0';		/* an earlier field of the same name loses */
+	want->text[0] = '\0'; /* an earlier field of the same name loses */
 	if (want->kind == JSON_STRING)
 		want->truncated = !CopyString(raw, raw_len, want->text, want->size);
 	else if (want->kind == JSON_NUMBER || want->kind == JSON_BOOL)
@@ -352,9 +352,9 @@ FieldName(const Walk *walk, char *name)
 static PathStep *
 PushStep(Walk *walk)
 {
-	PathStep   *step = &walk->steps[walk->depth++];
+	PathStep *step = &walk->steps[walk->depth++];
 
-	Assert(walk->depth <= JSON_MAX_DEPTH);	/* by PreScan */
+	Assert(walk->depth <= JSON_MAX_DEPTH); /* by PreScan */
 	step->start = walk->lex->token_start;
 	return step;
 }
@@ -362,8 +362,8 @@ PushStep(Walk *walk)
 ACTION
 FieldStart(void *state, char *fname pg_attribute_unused(), bool isnull pg_attribute_unused())
 {
-	Walk	   *walk = state;
-	PathStep   *step = PushStep(walk);
+	Walk *walk = state;
+	PathStep *step = PushStep(walk);
 
 	step->index = -1;
 	FieldName(walk, step->name);
@@ -373,7 +373,7 @@ FieldStart(void *state, char *fname pg_attribute_unused(), bool isnull pg_attrib
 ACTION
 FieldEnd(void *state, char *fname pg_attribute_unused(), bool isnull pg_attribute_unused())
 {
-	Walk	   *walk = state;
+	Walk *walk = state;
 	const char *start = walk->steps[walk->depth - 1].start;
 
 	CaptureWanted(walk, start, (size_t) (walk->lex->prev_token_terminator - start));
@@ -384,7 +384,7 @@ FieldEnd(void *state, char *fname pg_attribute_unused(), bool isnull pg_attribut
 ACTION
 ArrayStart(void *state)
 {
-	Walk	   *walk = state;
+	Walk *walk = state;
 
 	walk->next_index[walk->depth] = 0;
 	if (walk->array_path != NULL && PathMatches(walk, walk->depth, walk->array_path))
@@ -395,8 +395,8 @@ ArrayStart(void *state)
 ACTION
 ElementStart(void *state, bool isnull pg_attribute_unused())
 {
-	Walk	   *walk = state;
-	int			index = walk->next_index[walk->depth]++;
+	Walk *walk = state;
+	int index = walk->next_index[walk->depth]++;
 
 	PushStep(walk)->index = index;
 	ACTION_DONE;
@@ -405,14 +405,14 @@ ElementStart(void *state, bool isnull pg_attribute_unused())
 ACTION
 ElementEnd(void *state, bool isnull pg_attribute_unused())
 {
-	Walk	   *walk = state;
+	Walk *walk = state;
 	const char *start = walk->steps[walk->depth - 1].start;
-	size_t		len = (size_t) (walk->lex->prev_token_terminator - start);
+	size_t len = (size_t) (walk->lex->prev_token_terminator - start);
 
 	CaptureWanted(walk, start, len);
 	if (walk->visit != NULL && PathMatches(walk, walk->depth - 1, walk->array_path) &&
 		!walk->visit(start, len, walk->arg))
-		walk->visit = NULL;		/* enough; before 16 there is no way to stop the parser */
+		walk->visit = NULL; /* enough; before 16 there is no way to stop the parser */
 	walk->depth--;
 	ACTION_DONE;
 }
@@ -428,7 +428,7 @@ Parse(const char *json, size_t len, Walk *walk)
 		.array_element_start = ElementStart,
 		.array_element_end = ElementEnd,
 	};
-	bool		parsed;
+	bool parsed;
 
 	if (!PreScan(json, len))
 		return false;
@@ -453,7 +453,7 @@ Parse(const char *json, size_t len, Walk *walk)
 bool
 JsonPick(const char *json, size_t len, JsonWant *wants, int nwants)
 {
-	Walk		walk = {.wants = wants, .nwants = nwants};
+	Walk walk = {.wants = wants, .nwants = nwants};
 
 	ForgetWanted(wants, nwants);
 	if (!Parse(json, len, &walk))
@@ -474,7 +474,7 @@ JsonPick(const char *json, size_t len, JsonWant *wants, int nwants)
 bool
 JsonEach(const char *json, size_t len, const char *path, JsonVisit visit, void *arg)
 {
-	Walk		walk = {.array_path = path, .visit = visit, .arg = arg};
+	Walk walk = {.array_path = path, .visit = visit, .arg = arg};
 
 	return Parse(json, len, &walk) && walk.array_found;
 }

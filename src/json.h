@@ -22,7 +22,7 @@ typedef enum JsonKind
 	JSON_STRING,
 	JSON_NUMBER,
 	JSON_BOOL,
-	JSON_ARRAY,					/* present; its members have paths of their own */
+	JSON_ARRAY, /* present; its members have paths of their own */
 	JSON_OBJECT
 } JsonKind;
 
@@ -36,19 +36,19 @@ typedef enum JsonKind
 typedef struct JsonWant
 {
 	const char *path;
-	char	   *text;			/* unescaped, NUL-terminated; "" unless scalar */
-	size_t		size;			/* of text, at least 1; 0 when not wanted */
-	JsonKind	kind;			/* out */
-	bool		truncated;		/* out */
-	const char *raw;			/* out: its JSON text within the document, or NULL */
-	size_t		raw_len;		/* out */
+	char *text;		 /* unescaped, NUL-terminated; "" unless scalar */
+	size_t size;	 /* of text, at least 1; 0 when not wanted */
+	JsonKind kind;	 /* out */
+	bool truncated;	 /* out */
+	const char *raw; /* out: its JSON text within the document, or NULL */
+	size_t raw_len;	 /* out */
 } JsonWant;
 
 /* Fill in every want; false when the text is not a JSON document at all. */
 extern bool JsonPick(const char *json, size_t len, JsonWant *wants, int nwants);
 
 /* gets the JSON text of one element; false: enough */
-typedef bool (*JsonVisit) (const char *raw, size_t raw_len, void *arg);
+typedef bool (*JsonVisit)(const char *raw, size_t raw_len, void *arg);
 
 /*
  * Visit the elements of the array at path; false when there is no such array
@@ -59,4 +59,4 @@ extern bool JsonEach(const char *json, size_t len, const char *path, JsonVisit v
 /* can jsonb hold these escapes?  For a raw value of a document that was picked from */
 extern bool JsonFitsJsonb(const char *json, size_t len);
 
-#endif							/* VIBEVIDEO_JSON_H */
+#endif /* VIBEVIDEO_JSON_H */

@@ -33,22 +33,22 @@
 #include "shmem.h"
 #include "worker.h"
 
-#define MAX_STARTING 4			/* workers in the air at once: slots are scarce */
+#define MAX_STARTING 4 /* workers in the air at once: slots are scarce */
 #define RESTART_FIRST_MS 1000
 #define RESTART_MOST_MS 300000
 #define IDLE_LOOK_MS 60000
 
 typedef struct Child
 {
-	Oid			dboid;			/* InvalidOid: free */
+	Oid dboid; /* InvalidOid: free */
 	BackgroundWorkerHandle *handle;
-	bool		started;
-	int			crashes;
+	bool started;
+	int crashes;
 } Child;
 
 static Child *children;
-static Oid *to_visit = NULL;	/* databases not looked into since the server's start */
-static int	nto_visit = 0;
+static Oid *to_visit = NULL; /* databases not looked into since the server's start */
+static int nto_visit = 0;
 static bool warned_no_slots = false;
 
 void
@@ -86,11 +86,11 @@ VisitMore(void)
 
 /* Databases that can be connected to; *exists tells about one of them. */
 static void
-VisitDatabases(void (*visit) (Oid dboid), Oid wanted, bool *exists)
+VisitDatabases(void (*visit)(Oid dboid), Oid wanted, bool *exists)
 {
-	Relation	rel;
+	Relation rel;
 	TableScanDesc scan;
-	HeapTuple	tuple;
+	HeapTuple tuple;
 
 	StartTransactionCommand();
 	(void) GetTransactionSnapshot();
@@ -115,7 +115,7 @@ VisitDatabases(void (*visit) (Oid dboid), Oid wanted, bool *exists)
 static bool
 DatabaseExists(Oid dboid)
 {
-	bool		exists = false;
+	bool exists = false;
 
 	VisitDatabases(NULL, dboid, &exists);
 	return exists;
@@ -133,7 +133,7 @@ FindChild(Oid dboid)
 static int
 CountStarting(void)
 {
-	int			n = 0;
+	int n = 0;
 
 	for (int i = 0; i < vv_max_databases; i++)
 		if (OidIsValid(children[i].dboid) && !children[i].started)
@@ -153,8 +153,8 @@ ReapChildren(void)
 {
 	for (int i = 0; i < vv_max_databases; i++)
 	{
-		Child	   *child = &children[i];
-		pid_t		pid;
+		Child *child = &children[i];
+		pid_t pid;
 		BgwHandleStatus status;
 
 		if (!OidIsValid(child->dboid))
@@ -178,7 +178,7 @@ ReapChildren(void)
 static bool
 StartChild(const LaunchOrder *order)
 {
-	Child	   *child = FindChild(InvalidOid);
+	Child *child = FindChild(InvalidOid);
 	BackgroundWorker worker;
 
 	if (child == NULL)
@@ -207,8 +207,8 @@ StartWanted(void)
 {
 	LaunchOrder orders[MAX_STARTING];
 	TimestampTz next;
-	int			n = ShmemLaunchOrders(orders, MAX_STARTING, &next);
-	long		wait = IDLE_LOOK_MS;
+	int n = ShmemLaunchOrders(orders, MAX_STARTING, &next);
+	long wait = IDLE_LOOK_MS;
 
 	if (next != 0)
 		wait = Min(wait, TimestampDifferenceMilliseconds(GetCurrentTimestamp(), next) + 1);
@@ -235,8 +235,8 @@ StartWanted(void)
 static void
 ForgetDropped(void)
 {
-	Oid		   *dboids = palloc(sizeof(Oid) * vv_max_databases);
-	int			n = ShmemDatabases(dboids, vv_max_databases);
+	Oid *dboids = palloc(sizeof(Oid) * vv_max_databases);
+	int n = ShmemDatabases(dboids, vv_max_databases);
 
 	for (int i = 0; i < n; i++)
 		if (!DatabaseExists(dboids[i]))
@@ -259,7 +259,7 @@ VibevideoLauncherMain(Datum arg)
 
 	for (;;)
 	{
-		long		wait;
+		long wait;
 
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();

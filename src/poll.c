@@ -84,7 +84,7 @@ RetryGone(Task *task, const FalError *error)
 static bool
 AfterStatus(HttpEngine *engine, Task *task, const HttpReply *reply, const char *key)
 {
-	FalStatus	status;
+	FalStatus status;
 
 	FalJudgeStatus(reply, time(NULL), &status);
 	switch (status.state)
@@ -116,7 +116,7 @@ AfterStatus(HttpEngine *engine, Task *task, const HttpReply *reply, const char *
 static void
 EndAsCancelled(Task *task)
 {
-	char		message[100];
+	char message[100];
 
 	if (task->job->cancel_requested_at)
 	{
@@ -139,7 +139,7 @@ IsOwnCancel(const Task *task, const FalError *error)
 static void
 AfterResult(Task *task, const HttpReply *reply)
 {
-	FalResult  *result = MemoryContextAlloc(task->mcxt, sizeof(FalResult));
+	FalResult *result = MemoryContextAlloc(task->mcxt, sizeof(FalResult));
 
 	FalJudgeResult(reply, task->has_status_error ? &task->status_error : NULL, time(NULL), result);
 	switch (result->outcome)
@@ -179,7 +179,7 @@ AfterResult(Task *task, const HttpReply *reply)
 static bool
 AfterCancel(HttpEngine *engine, Task *task, const HttpReply *reply, const char *key)
 {
-	FalCancel	cancel;
+	FalCancel cancel;
 
 	FalJudgeCancel(reply, time(NULL), &cancel);
 	/* it got done at the last moment: it is paid for, so keep it */
@@ -198,7 +198,7 @@ bool
 PollAdvance(HttpEngine *engine, Task *task, HttpRequest *request, const char *key)
 {
 	const HttpReply *reply = HttpReplyOf(request);
-	bool		over = true;
+	bool over = true;
 
 	task->http = NULL;
 	task->excused = ShmemServiceReport(SERVICE_FAL, reply);
@@ -227,12 +227,12 @@ typedef struct PollPass
 	HttpEngine *engine;
 	const char *key;
 	MemoryContext mcxt;
-	Job		  **jobs;
-	Task	  **tasks;			/* NULL before and after its questions */
-	JobUpdate  *updates;		/* texts in mcxt */
-	int			njobs;
-	int			started;
-	int			over;
+	Job **jobs;
+	Task **tasks;		/* NULL before and after its questions */
+	JobUpdate *updates; /* texts in mcxt */
+	int njobs;
+	int started;
+	int over;
 	TimestampTz deadline;
 } PollPass;
 
@@ -251,8 +251,8 @@ StartMore(PollPass *pass)
 {
 	while (pass->started < pass->njobs && HttpRunning(pass->engine) < vv_max_requests)
 	{
-		int			nth = pass->started++;
-		Task	   *task = TaskCreate(TASK_POLL, pass->jobs[nth], pass->mcxt);
+		int nth = pass->started++;
+		Task *task = TaskCreate(TASK_POLL, pass->jobs[nth], pass->mcxt);
 
 		task->nth = nth;
 		pass->tasks[nth] = task;
@@ -268,7 +268,7 @@ TakeDone(PollPass *pass)
 
 	while ((request = HttpNextDone(pass->engine)) != NULL)
 	{
-		Task	   *task = HttpOwner(request);
+		Task *task = HttpOwner(request);
 
 		if (PollAdvance(pass->engine, task, request, pass->key))
 			EndTask(pass, task);
@@ -315,13 +315,13 @@ CountUpdate(const JobUpdate *update, int32 counts[4])
 static void
 PollDue(const Binding *binding, int32 counts[4])
 {
-	char		key[SECRET_SIZE];
-	PollPass	pass = {0};
-	bool	   *recorded;
-	int			n = 0;
+	char key[SECRET_SIZE];
+	PollPass pass = {0};
+	bool *recorded;
+	int n = 0;
 
 	if (!SecretRead(SECRET_FAL, key, sizeof(key), NULL))
-		return;					/* check_config tells; a cron job need not fail each time */
+		return; /* check_config tells; a cron job need not fail each time */
 	pass.mcxt = AllocSetContextCreate(CurrentMemoryContext, "vibevideo poll", ALLOCSET_DEFAULT_SIZES);
 	pass.jobs = palloc(sizeof(Job *) * vv_poll_batch_size);
 	pass.njobs = JobLockDue(ShmemServiceAllows(SERVICE_FAL, vv_poll_batch_size), pass.mcxt, pass.jobs);
@@ -352,12 +352,12 @@ PollDue(const Binding *binding, int32 counts[4])
 Datum
 vibevideo_poll(PG_FUNCTION_ARGS)
 {
-	TupleDesc	desc;
-	int32		counts[4] = {0};
-	Datum		values[4];
-	bool		nulls[4] = {false};
-	JobDue		due;
-	Binding		binding;
+	TupleDesc desc;
+	int32 counts[4] = {0};
+	Datum values[4];
+	bool nulls[4] = {false};
+	JobDue due;
+	Binding binding;
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "vibevideo: return type must be a row type");

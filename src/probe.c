@@ -31,7 +31,7 @@ PG_FUNCTION_INFO_V1(vibevideo_probe);
 typedef struct Finding
 {
 	const char *status;
-	char	   *detail;
+	char *detail;
 	const char *hint;
 } Finding;
 
@@ -45,7 +45,7 @@ vibevideo_wake(PG_FUNCTION_ARGS)
 static Datum
 MakeRow(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
 {
-	TupleDesc	desc;
+	TupleDesc desc;
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "vibevideo: return type must be a row type");
@@ -56,8 +56,8 @@ Datum
 vibevideo_worker_info(PG_FUNCTION_ARGS)
 {
 	DatabaseSlot slot;
-	Datum		values[8] = {0};
-	bool		nulls[8] = {true, true, true, true, true, true, true, true};
+	Datum values[8] = {0};
+	bool nulls[8] = {true, true, true, true, true, true, true, true};
 
 	if (ShmemReadSlot(MyDatabaseId, &slot))
 	{
@@ -85,8 +85,8 @@ vibevideo_worker_info(PG_FUNCTION_ARGS)
 Datum
 vibevideo_identity(PG_FUNCTION_ARGS)
 {
-	Datum		values[3];
-	bool		nulls[3] = {false};
+	Datum values[3];
+	bool nulls[3] = {false};
 
 	values[0] = Int64GetDatum((int64) GetSystemIdentifier());
 	values[1] = ObjectIdGetDatum(MyDatabaseId);
@@ -99,27 +99,27 @@ vibevideo_identity(PG_FUNCTION_ARGS)
 static Finding
 Ok(char *detail)
 {
-	return (Finding) {"ok", detail, NULL};
+	return (Finding){"ok", detail, NULL};
 }
 
 static Finding
 Warn(char *detail, const char *hint)
 {
-	return (Finding) {"warn", detail, hint};
+	return (Finding){"warn", detail, hint};
 }
 
 static Finding
 Bad(char *detail, const char *hint)
 {
-	return (Finding) {"fail", detail, hint};
+	return (Finding){"fail", detail, hint};
 }
 
 static Finding
 ProbeKey(SecretKind kind)
 {
-	char		key[SECRET_SIZE];
+	char key[SECRET_SIZE];
 	const char *source;
-	bool		found = SecretRead(kind, key, sizeof(key), &source);
+	bool found = SecretRead(kind, key, sizeof(key), &source);
 
 	SecretWipe(key, sizeof(key));
 	if (found)
@@ -134,11 +134,11 @@ ProbeKey(SecretKind kind)
 static Finding
 ProbeQueue(void)
 {
-	char		key[SECRET_SIZE];
+	char key[SECRET_SIZE];
 	HttpEngine *engine;
 	HttpRequest *request;
-	FalStatus	status;
-	int			http;
+	FalStatus status;
+	int http;
 
 	if (!SecretRead(SECRET_FAL, key, sizeof(key), NULL))
 		return Warn(pstrdup("not asked: there is no key"), "Set the fal.ai key first.");
@@ -169,7 +169,7 @@ ProbeQueue(void)
 static bool
 AskBucket(StorageBucket *bucket, char **trouble)
 {
-	char		key[SECRET_SIZE];
+	char key[SECRET_SIZE];
 	HttpEngine *engine = HttpBackendEngine();
 	StorageKeyForm form;
 
@@ -202,8 +202,8 @@ static Finding
 ProbeBucket(const char *what)
 {
 	StorageBucket bucket;
-	char	   *trouble;
-	int64		most = (int64) vv_max_video_size * 1024;
+	char *trouble;
+	int64 most = (int64) vv_max_video_size * 1024;
 
 	if (vv_storage_kind == STORAGE_KIND_NONE)
 		return Ok(pstrdup("not needed: vibevideo.storage_kind is none, fal.ai's URL is kept"));
@@ -219,8 +219,8 @@ ProbeBucket(const char *what)
 				   "Create it in the dashboard, or set vibevideo.storage_bucket.");
 	if (strcmp(what, "bucket_public") == 0)
 		return bucket.is_public ? Ok(psprintf("bucket \"%s\" is public", vv_storage_bucket))
-			: Warn(psprintf("bucket \"%s\" is private: browsers cannot open video_url as it is", vv_storage_bucket),
-				   "Make it public, or hand out signed URLs.");
+								: Warn(psprintf("bucket \"%s\" is private: browsers cannot open video_url as it is", vv_storage_bucket),
+									   "Make it public, or hand out signed URLs.");
 	if (strcmp(what, "bucket_size") == 0)
 	{
 		if (bucket.size_limit >= 0 && bucket.size_limit < most)
@@ -228,7 +228,7 @@ ProbeBucket(const char *what)
 								 (long long) bucket.size_limit, (long long) most),
 						"Raise the bucket's limit (and Storage's FILE_SIZE_LIMIT), or lower vibevideo.max_video_size.");
 		return Ok(pstrdup(bucket.size_limit < 0 ? "the bucket has no limit of its own; Storage's FILE_SIZE_LIMIT applies"
-						  : "the bucket's limit is large enough"));
+												: "the bucket's limit is large enough"));
 	}
 	if (!bucket.allows_mp4)
 		return Bad(psprintf("bucket \"%s\" does not take video/mp4", vv_storage_bucket),
@@ -239,7 +239,7 @@ ProbeBucket(const char *what)
 static Finding
 ProbeMediaHosts(void)
 {
-	char		why[200];
+	char why[200];
 
 	if (!HostsListIsValid(vv_media_hosts, why, sizeof(why)))
 		return Bad(pstrdup(why), "Mend vibevideo.media_hosts.");
@@ -270,10 +270,10 @@ Probe(const char *what)
 Datum
 vibevideo_probe(PG_FUNCTION_ARGS)
 {
-	char	   *what;
-	Finding		finding;
-	Datum		values[3] = {0};
-	bool		nulls[3] = {false};
+	char *what;
+	Finding finding;
+	Datum values[3] = {0};
+	bool nulls[3] = {false};
 
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,

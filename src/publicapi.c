@@ -17,9 +17,9 @@
 char *
 ApiKeyArgument(FunctionCallInfo fcinfo)
 {
-	Oid			type = get_fn_expr_argtype(fcinfo->flinfo, 0);
-	Oid			output;
-	bool		is_varlena;
+	Oid type = get_fn_expr_argtype(fcinfo->flinfo, 0);
+	Oid output;
+	bool is_varlena;
 
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
@@ -54,17 +54,18 @@ char *
 ApiRequestingUser(void)
 {
 	const char *claims = GetConfigOption("request.jwt.claims", true, false);
-	Datum		args[1];
-	Oid			types[1] = {TEXTOID};
-	bool		isnull;
-	Datum		sub;
+	Datum args[1];
+	Oid types[1] = {TEXTOID};
+	bool isnull;
+	Datum sub;
 
 	/* once set in a pooled session it reads back as an empty string */
 	if (claims == NULL || claims[0] == '\0')
 		return NULL;
 	args[0] = CStringGetTextDatum(claims);
 	if (SPI_execute_with_args("SELECT ($1::pg_catalog.jsonb) OPERATOR(pg_catalog.->>) 'sub'",
-							  1, types, args, NULL, true, 1) != SPI_OK_SELECT || SPI_processed != 1)
+							  1, types, args, NULL, true, 1) != SPI_OK_SELECT ||
+		SPI_processed != 1)
 		return NULL;
 	sub = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
 	return isnull ? NULL : TextDatumGetCString(sub);

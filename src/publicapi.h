@@ -20,4 +20,4 @@ extern char *ApiRequestingUser(void);
 /* PostgREST takes the answer's status from here, everybody else may ignore it */
 extern void ApiSetHttpStatus(const char *status);
 
-#endif							/* VIBEVIDEO_PUBLICAPI_H */
+#endif /* VIBEVIDEO_PUBLICAPI_H */

@@ -30,14 +30,14 @@
 /* What the list held, in the task's memory. */
 typedef struct Listing
 {
-	bool		complete;		/* fal answered, to the last page, and we could judge it all */
-	bool		cut;			/* more than we take */
-	int			pages;
-	int			n;
-	char	   *request_ids[MAX_CANDIDATES];
-	char	   *sent_ats[MAX_CANDIDATES];
-	char	   *inputs[MAX_CANDIDATES];
-	char		trouble[300];	/* why not complete */
+	bool complete; /* fal answered, to the last page, and we could judge it all */
+	bool cut;	   /* more than we take */
+	int pages;
+	int n;
+	char *request_ids[MAX_CANDIDATES];
+	char *sent_ats[MAX_CANDIDATES];
+	char *inputs[MAX_CANDIDATES];
+	char trouble[300]; /* why not complete */
 } Listing;
 
 static bool
@@ -71,10 +71,10 @@ ReconcileStart(HttpEngine *engine, Task *task, const char *key)
 static bool
 TakeItem(const FalListItem *item, void *arg)
 {
-	Task	   *task = arg;
-	Listing    *listing = task->listing;
-	int			n = listing->n;
-	char	   *input;
+	Task *task = arg;
+	Listing *listing = task->listing;
+	int n = listing->n;
+	char *input;
 
 	/* a list that was cut proves nothing */
 	if (n >= MAX_CANDIDATES)
@@ -98,8 +98,8 @@ bool
 ReconcileAdvance(HttpEngine *engine, Task *task, HttpRequest *request, const char *key)
 {
 	const HttpReply *reply = HttpReplyOf(request);
-	Listing    *listing = task->listing;
-	char		cursor[512] = "";
+	Listing *listing = task->listing;
+	char cursor[512] = "";
 
 	task->http = NULL;
 	if (reply->outcome != HTTP_ANSWERED)
@@ -126,9 +126,9 @@ ReconcileAdvance(HttpEngine *engine, Task *task, HttpRequest *request, const cha
 static bool
 LeaveOutOpenSubmits(Task *task)
 {
-	Listing    *listing = task->listing;
+	Listing *listing = task->listing;
 	JournalEntry **entries;
-	int			n = JournalRead(&entries);
+	int n = JournalRead(&entries);
 
 	for (int i = 0; i < n; i++)
 	{
@@ -163,7 +163,7 @@ Adopt(Task *task, const char *request_id)
 static bool
 TryToAdopt(Task *task)
 {
-	Listing    *listing = task->listing;
+	Listing *listing = task->listing;
 	MemoryContext mcxt = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
 
@@ -179,7 +179,7 @@ TryToAdopt(Task *task)
 	MemoryContextSwitchTo(mcxt);
 	PG_TRY();
 	{
-		char	   *found = JobMatch(task->job, listing->n, listing->request_ids, listing->sent_ats, listing->inputs);
+		char *found = JobMatch(task->job, listing->n, listing->request_ids, listing->sent_ats, listing->inputs);
 
 		if (found)
 			Adopt(task, found);
@@ -205,16 +205,17 @@ TryToAdopt(Task *task)
 static void
 LookAgain(Task *task)
 {
-	int64		wait = LOOK_FIRST_MS << Min(task->job->tries, 10);
-	JobUpdate  *update;
+	int64 wait = LOOK_FIRST_MS << Min(task->job->tries, 10);
+	JobUpdate *update;
 
 	TaskAdvance(task, "submit_unknown", Min(wait, LOOK_MOST_MS));
 	update = &task->update;
 	update->tries = task->job->tries + 1;
 	update->error_code = task->job->error_code;
 	update->error = psprintf("%s; nothing is sent again until this is settled (vibevideo_retry or vibevideo.resolve)",
-							 task->listing->complete ? "fal.ai lists no such request yet"
-							 : task->listing->trouble[0] ? task->listing->trouble : "fal.ai's request list is too long");
+							 task->listing->complete		 ? "fal.ai lists no such request yet"
+								 : task->listing->trouble[0] ? task->listing->trouble
+															 : "fal.ai's request list is too long");
 	update->error = MemoryContextStrdup(task->mcxt, update->error);
 }
 
@@ -228,8 +229,8 @@ GiveUpAsLost(Task *task, const char *error)
 void
 ReconcileDecide(Task *task)
 {
-	const Job  *job = task->job;
-	bool		overdue = job->sent_at != 0 &&
+	const Job *job = task->job;
+	bool overdue = job->sent_at != 0 &&
 		TimestampDifferenceExceeds(job->sent_at, GetCurrentTimestamp(),
 								   (int) Min((int64) vv_unknown_after * 1000, INT_MAX));
 

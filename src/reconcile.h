@@ -14,4 +14,4 @@ extern bool ReconcileAdvance(HttpEngine *engine, Task *task, HttpRequest *reques
 /* in a transaction: adopt a request, wait on, or follow vibevideo.unknown_policy */
 extern void ReconcileDecide(Task *task);
 
-#endif							/* VIBEVIDEO_RECONCILE_H */
+#endif /* VIBEVIDEO_RECONCILE_H */

@@ -19,37 +19,37 @@
  */
 typedef enum HttpOutcome
 {
-	HTTP_ANSWERED,				/* a complete response arrived */
-	HTTP_NOT_SENT,				/* DNS, connect or TLS failed: no byte of the
+	HTTP_ANSWERED,	/* a complete response arrived */
+	HTTP_NOT_SENT,	/* DNS, connect or TLS failed: no byte of the
 								 * request left this machine */
-	HTTP_LOST,					/* sent in whole or part, no complete answer */
-	HTTP_TOO_LARGE,				/* the response passed its size cap */
-	HTTP_FORBIDDEN,				/* our own address filter refused to connect */
-	HTTP_CANCELLED				/* we gave it up ourselves */
+	HTTP_LOST,		/* sent in whole or part, no complete answer */
+	HTTP_TOO_LARGE, /* the response passed its size cap */
+	HTTP_FORBIDDEN, /* our own address filter refused to connect */
+	HTTP_CANCELLED	/* we gave it up ourselves */
 } HttpOutcome;
 
 typedef struct HttpReply
 {
 	HttpOutcome outcome;
-	bool		timed_out;		/* the reason was one of our timeouts */
-	int			status;			/* HTTP status; 0 unless headers arrived */
-	const char *body;			/* not NUL-terminated; may hold any byte */
-	size_t		body_len;
-	int64_t		content_length; /* as announced, -1 if it was not */
+	bool timed_out;	  /* the reason was one of our timeouts */
+	int status;		  /* HTTP status; 0 unless headers arrived */
+	const char *body; /* not NUL-terminated; may hold any byte */
+	size_t body_len;
+	int64_t content_length; /* as announced, -1 if it was not */
 
 	/* response headers somebody decides by; "" when absent, cut when longer */
-	char		content_type[128];
-	char		retry_after[64];
-	char		fal_request_id[128];
-	char		fal_error_type[64];
-	char		fal_retryable[8];
-	char		fal_needs_retry[8];
-	char		fal_timeout_type[16];
-	char		location[2048];
-	char		upload_offset[24];	/* TUS */
-	char		etag[128];
+	char content_type[128];
+	char retry_after[64];
+	char fal_request_id[128];
+	char fal_error_type[64];
+	char fal_retryable[8];
+	char fal_needs_retry[8];
+	char fal_timeout_type[16];
+	char location[2048];
+	char upload_offset[24]; /* TUS */
+	char etag[128];
 
-	char		error[256];		/* why it was not answered, for people */
+	char error[256]; /* why it was not answered, for people */
 } HttpReply;
 
-#endif							/* VIBEVIDEO_REPLY_H */
+#endif /* VIBEVIDEO_REPLY_H */

@@ -24,8 +24,8 @@
 static Oid
 SchemaOwner(Oid schema)
 {
-	HeapTuple	tuple = SearchSysCache1(NAMESPACEOID, ObjectIdGetDatum(schema));
-	Oid			owner = InvalidOid;
+	HeapTuple tuple = SearchSysCache1(NAMESPACEOID, ObjectIdGetDatum(schema));
+	Oid owner = InvalidOid;
 
 	if (HeapTupleIsValid(tuple))
 	{
@@ -38,8 +38,8 @@ SchemaOwner(Oid schema)
 static Oid
 RelationOwner(Oid relid)
 {
-	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
-	Oid			owner = InvalidOid;
+	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	Oid owner = InvalidOid;
 
 	if (HeapTupleIsValid(tuple))
 	{
@@ -56,8 +56,8 @@ RelationOwner(Oid relid)
 static bool
 VaultIsTrusted(void)
 {
-	Oid			schema = get_namespace_oid("vault", true);
-	Oid			view = OidIsValid(schema) ? get_relname_relid("decrypted_secrets", schema) : InvalidOid;
+	Oid schema = get_namespace_oid("vault", true);
+	Oid view = OidIsValid(schema) ? get_relname_relid("decrypted_secrets", schema) : InvalidOid;
 
 	return OidIsValid(view) && superuser_arg(SchemaOwner(schema)) && superuser_arg(RelationOwner(view));
 }
@@ -65,10 +65,10 @@ VaultIsTrusted(void)
 static bool
 ReadVault(const char *name, char *out, size_t size)
 {
-	Datum		args[1];
-	Oid			types[1] = {TEXTOID};
-	Identity	saved;
-	bool		found = false;
+	Datum args[1];
+	Oid types[1] = {TEXTOID};
+	Identity saved;
+	bool found = false;
 
 	if (name == NULL || name[0] == '\0' || !VaultIsTrusted())
 		return false;
@@ -76,10 +76,11 @@ ReadVault(const char *name, char *out, size_t size)
 	IdentityBecomeExtensionOwner(&saved);
 	if (SPI_execute_with_args("SELECT s.decrypted_secret::pg_catalog.text FROM vault.decrypted_secrets s"
 							  " WHERE s.name OPERATOR(pg_catalog.=) $1",
-							  1, types, args, NULL, true, 1) == SPI_OK_SELECT && SPI_processed == 1)
+							  1, types, args, NULL, true, 1) == SPI_OK_SELECT &&
+		SPI_processed == 1)
 	{
-		bool		isnull;
-		Datum		value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+		bool isnull;
+		Datum value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
 
 		if (!isnull)
 		{
@@ -123,8 +124,8 @@ ReadEnvironment(SecretKind kind, char *out, size_t size)
 static void
 Trim(char *text)
 {
-	size_t		len = strlen(text);
-	size_t		first = strspn(text, " \t\r\n");
+	size_t len = strlen(text);
+	size_t first = strspn(text, " \t\r\n");
 
 	while (len > first && strchr(" \t\r\n", text[len - 1]))
 		len--;

@@ -24,4 +24,4 @@ typedef enum SecretKind
 extern bool SecretRead(SecretKind kind, char *out, size_t size, const char **source);
 extern void SecretWipe(char *secret, size_t size);
 
-#endif							/* VIBEVIDEO_SECRET_H */
+#endif /* VIBEVIDEO_SECRET_H */

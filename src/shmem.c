@@ -27,11 +27,11 @@
 
 typedef struct SharedState
 {
-	LWLock	   *lock;			/* of this table */
-	LWLock	   *journal_lock;	/* see journal.c */
-	int			launcher_pid;
-	bool		started_as_standby;
-	int			nslots;
+	LWLock *lock;		  /* of this table */
+	LWLock *journal_lock; /* see journal.c */
+	int launcher_pid;
+	bool started_as_standby;
+	int nslots;
 	DatabaseSlot slots[FLEXIBLE_ARRAY_MEMBER];
 } SharedState;
 
@@ -58,7 +58,7 @@ RequestShmem(void)
 static void
 StartupShmem(void)
 {
-	bool		found;
+	bool found;
 
 	if (previous_startup_hook)
 		previous_startup_hook();
@@ -136,7 +136,7 @@ ClaimSlot(Oid dboid)
 static void
 WakePid(int pid)
 {
-	PGPROC	   *proc = pid ? BackendPidGetProc(pid) : NULL;
+	PGPROC *proc = pid ? BackendPidGetProc(pid) : NULL;
 
 	if (proc)
 		SetLatch(&proc->procLatch);
@@ -146,7 +146,7 @@ static void
 WakeWith(Oid dboid, int asks)
 {
 	DatabaseSlot *slot;
-	int			pid = 0;
+	int pid = 0;
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	slot = ClaimSlot(dboid);
@@ -173,7 +173,7 @@ ShmemAskWorker(Oid dboid, WorkerAsk ask)
 {
 	DatabaseSlot *slot;
 	TimestampTz now = GetCurrentTimestamp();
-	bool		too_soon;
+	bool too_soon;
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	slot = ClaimSlot(dboid);
@@ -190,7 +190,7 @@ bool
 ShmemTakeAsk(Oid dboid, WorkerAsk ask)
 {
 	DatabaseSlot *slot;
-	bool		asked = false;
+	bool asked = false;
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	slot = FindSlot(dboid);
@@ -245,8 +245,8 @@ void
 ShmemWorkerAttach(Oid dboid)
 {
 	DatabaseSlot *slot;
-	int			other;
-	int			launcher;
+	int other;
+	int launcher;
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	slot = ClaimSlot(dboid);
@@ -260,7 +260,7 @@ ShmemWorkerAttach(Oid dboid)
 	}
 	launcher = shared->launcher_pid;
 	LWLockRelease(shared->lock);
-	WakePid(launcher);			/* it may start the next one now */
+	WakePid(launcher); /* it may start the next one now */
 
 	if (slot == NULL)
 		ereport(FATAL,
@@ -278,7 +278,7 @@ bool
 ShmemWorkerTurn(Oid dboid)
 {
 	DatabaseSlot *slot;
-	bool		poked = false;
+	bool poked = false;
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	slot = FindSlot(dboid);
@@ -300,7 +300,7 @@ bool
 ShmemWorkerRetire(Oid dboid)
 {
 	DatabaseSlot *slot;
-	bool		retired = false;
+	bool retired = false;
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	slot = FindSlot(dboid);
@@ -351,7 +351,7 @@ int
 ShmemLaunchOrders(LaunchOrder *orders, int max, TimestampTz *next)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	int			n = 0;
+	int n = 0;
 
 	*next = 0;
 	LWLockAcquire(shared->lock, LW_SHARED);
@@ -364,7 +364,7 @@ ShmemLaunchOrders(LaunchOrder *orders, int max, TimestampTz *next)
 		if (slot->not_before <= now)
 		{
 			if (n < max)
-				orders[n++] = (LaunchOrder) {slot->dboid, slot->crashes};
+				orders[n++] = (LaunchOrder){slot->dboid, slot->crashes};
 		}
 		else if (*next == 0 || slot->not_before < *next)
 			*next = slot->not_before;
@@ -410,7 +410,7 @@ ShmemForget(Oid dboid)
 int
 ShmemDatabases(Oid *dboids, int max)
 {
-	int			n = 0;
+	int n = 0;
 
 	LWLockAcquire(shared->lock, LW_SHARED);
 	for (int i = 0; i < shared->nslots && n < max; i++)
@@ -488,8 +488,8 @@ ShmemServiceReport(Service service, const HttpReply *reply)
 {
 	static const char *const names[] = {"fal.ai", "Storage"};
 	DatabaseSlot *slot;
-	bool		was_open = false;
-	bool		open = false;
+	bool was_open = false;
+	bool open = false;
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	slot = ClaimSlot(MyDatabaseId);

@@ -29,20 +29,20 @@ typedef enum WorkerAsk
 /* One database; a slot is free while dboid is InvalidOid. */
 typedef struct DatabaseSlot
 {
-	Oid			dboid;
-	bool		wanted;			/* somebody has work for a worker */
-	bool		poke;			/* work since the worker last looked */
-	int			asks;			/* WorkerAsk bits */
-	TimestampTz asked_at[2];	/* when last, by ask - 1 */
-	int			worker_pid;		/* 0: none */
-	int			crashes;		/* unclean ends in a row; the launcher backs off by it */
-	TimestampTz not_before;		/* the launcher's next start, 0: at once */
+	Oid dboid;
+	bool wanted;			 /* somebody has work for a worker */
+	bool poke;				 /* work since the worker last looked */
+	int asks;				 /* WorkerAsk bits */
+	TimestampTz asked_at[2]; /* when last, by ask - 1 */
+	int worker_pid;			 /* 0: none */
+	int crashes;			 /* unclean ends in a row; the launcher backs off by it */
+	TimestampTz not_before;	 /* the launcher's next start, 0: at once */
 	TimestampTz started_at;
-	TimestampTz heartbeat_at;	/* the worker's last turn */
-	TimestampTz last_poll_at;	/* last vibevideo_poll() by somebody else than the worker */
-	uint64		starts;
-	uint64		failures;
-	Breaker		breakers[2];	/* by Service */
+	TimestampTz heartbeat_at; /* the worker's last turn */
+	TimestampTz last_poll_at; /* last vibevideo_poll() by somebody else than the worker */
+	uint64 starts;
+	uint64 failures;
+	Breaker breakers[2]; /* by Service */
 } DatabaseSlot;
 
 extern void ShmemInit(void);
@@ -58,8 +58,8 @@ extern void ShmemNotePoll(Oid dboid);
 extern bool ShmemReadSlot(Oid dboid, DatabaseSlot *copy);
 
 /* circuit breakers, shared by backends and the worker of a database */
-extern int	ShmemServiceAllows(Service service, int wanted);
-extern TimestampTz ShmemServiceUntil(Service service);	/* when it may be tried again, 0 if now */
+extern int ShmemServiceAllows(Service service, int wanted);
+extern TimestampTz ShmemServiceUntil(Service service); /* when it may be tried again, 0 if now */
 extern void ShmemServiceStart(Service service);
 /* true if the service is (now) taken to be down: no attempt should be counted */
 extern bool ShmemServiceReport(Service service, const HttpReply *reply);
@@ -68,23 +68,23 @@ extern bool ShmemServiceReport(Service service, const HttpReply *reply);
 extern bool ShmemStartedAsStandby(void);
 
 /* the worker */
-extern void ShmemWorkerAttach(Oid dboid);	/* FATAL if another one is there */
-extern bool ShmemWorkerTurn(Oid dboid);	/* heartbeat; true if poked since last time */
-extern bool ShmemWorkerRetire(Oid dboid);	/* nothing left to do: no restart until woken */
+extern void ShmemWorkerAttach(Oid dboid); /* FATAL if another one is there */
+extern bool ShmemWorkerTurn(Oid dboid);	  /* heartbeat; true if poked since last time */
+extern bool ShmemWorkerRetire(Oid dboid); /* nothing left to do: no restart until woken */
 
 /* the launcher */
 typedef struct LaunchOrder
 {
-	Oid			dboid;
-	int			crashes;
+	Oid dboid;
+	int crashes;
 } LaunchOrder;
 
 extern void ShmemLauncherAttach(void);
 extern bool ShmemLauncherWant(Oid dboid);
 /* databases whose worker should be started now; *next is when to look again at the latest */
-extern int	ShmemLaunchOrders(LaunchOrder *orders, int max, TimestampTz *next);
+extern int ShmemLaunchOrders(LaunchOrder *orders, int max, TimestampTz *next);
 extern void ShmemWorkerEnded(Oid dboid, bool started, int backoff_ms);
 extern void ShmemForget(Oid dboid);
-extern int	ShmemDatabases(Oid *dboids, int max);
+extern int ShmemDatabases(Oid *dboids, int max);
 
-#endif							/* VIBEVIDEO_SHMEM_H */
+#endif /* VIBEVIDEO_SHMEM_H */

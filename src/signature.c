@@ -33,8 +33,8 @@ ReadHex(const char *hex, unsigned char *out, size_t size)
 		return false;
 	for (size_t i = 0; i < size; i++)
 	{
-		int			high = HexDigit(hex[2 * i]);
-		int			low = HexDigit(hex[2 * i + 1]);
+		int high = HexDigit(hex[2 * i]);
+		int low = HexDigit(hex[2 * i + 1]);
 
 		if (high < 0 || low < 0)
 			return false;
@@ -64,12 +64,12 @@ static bool
 ReadBase64Url(const char *text, unsigned char *out, size_t size)
 {
 	unsigned int bits = 0;
-	int			nbits = 0;
-	size_t		n = 0;
+	int nbits = 0;
+	size_t n = 0;
 
 	for (; *text && *text != '='; text++)
 	{
-		int			digit = Base64UrlDigit(*text);
+		int digit = Base64UrlDigit(*text);
 
 		if (digit < 0)
 			return false;
@@ -90,13 +90,13 @@ static bool
 ReadKey(const char *raw, size_t raw_len, void *arg)
 {
 	SignatureKeys *keys = arg;
-	char		kty[16];
-	char		crv[16];
-	char		x[64];
-	JsonWant	wants[] = {
-		{.path = "kty",.text = kty,.size = sizeof(kty)},
-		{.path = "crv",.text = crv,.size = sizeof(crv)},
-		{.path = "x",.text = x,.size = sizeof(x)},
+	char kty[16];
+	char crv[16];
+	char x[64];
+	JsonWant wants[] = {
+		{.path = "kty", .text = kty, .size = sizeof(kty)},
+		{.path = "crv", .text = crv, .size = sizeof(crv)},
+		{.path = "x", .text = x, .size = sizeof(x)},
 	};
 
 	if (!JsonPick(raw, raw_len, wants, 3) || wants[2].kind != JSON_STRING || wants[2].truncated)
@@ -126,7 +126,7 @@ IsHeader(const char *value)
 bool
 SignatureIsFresh(const SignedMessage *message, int64_t now)
 {
-	int64_t		at = 0;
+	int64_t at = 0;
 	const char *p = message->timestamp;
 
 	if (!IsHeader(message->request_id) || !IsHeader(message->user_id) ||
@@ -148,9 +148,9 @@ BuildText(const SignedMessage *message, char *out, size_t size)
 {
 	static const char digits[] = "0123456789abcdef";
 	unsigned char hash[32];
-	char		hex[65];
+	char hex[65];
 	unsigned int hash_len = sizeof(hash);
-	size_t		need = strlen(message->request_id) + strlen(message->user_id) + strlen(message->timestamp) + 3 + 64;
+	size_t need = strlen(message->request_id) + strlen(message->user_id) + strlen(message->timestamp) + 3 + 64;
 
 	if (need >= size || EVP_Digest(message->body, message->body_len, hash, &hash_len, EVP_sha256(), NULL) != 1)
 		return false;
@@ -174,9 +174,9 @@ BuildText(const SignedMessage *message, char *out, size_t size)
 static bool
 VerifyBy(const unsigned char *key, const unsigned char *signature, const char *text)
 {
-	EVP_PKEY   *pkey = EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, key, SIGNATURE_KEY_BYTES);
+	EVP_PKEY *pkey = EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, key, SIGNATURE_KEY_BYTES);
 	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-	bool		valid = pkey != NULL && ctx != NULL &&
+	bool valid = pkey != NULL && ctx != NULL &&
 		EVP_DigestVerifyInit(ctx, NULL, NULL, NULL, pkey) == 1 &&
 		EVP_DigestVerify(ctx, signature, SIGNATURE_BYTES, (const unsigned char *) text, strlen(text)) == 1;
 
@@ -189,7 +189,7 @@ bool
 SignatureIsValid(const SignedMessage *message, const SignatureKeys *keys)
 {
 	unsigned char signature[SIGNATURE_BYTES];
-	char		text[3 * MAX_HEADER + 80];
+	char text[3 * MAX_HEADER + 80];
 
 	if (!ReadHex(message->signature, signature, sizeof(signature)) || !BuildText(message, text, sizeof(text)))
 		return false;

@@ -14,11 +14,11 @@
 #define SIGNATURE_KEY_BYTES 32
 #define SIGNATURE_BYTES 64
 #define SIGNATURE_MAX_KEYS 16
-#define SIGNATURE_TOLERANCE_S 300	/* fal's docs: five minutes */
+#define SIGNATURE_TOLERANCE_S 300 /* fal's docs: five minutes */
 
 typedef struct SignatureKeys
 {
-	int			n;
+	int n;
 	unsigned char key[SIGNATURE_MAX_KEYS][SIGNATURE_KEY_BYTES];
 } SignatureKeys;
 
@@ -30,7 +30,7 @@ typedef struct SignedMessage
 	const char *timestamp;
 	const char *signature;
 	const char *body;
-	size_t		body_len;
+	size_t body_len;
 } SignedMessage;
 
 /* public keys of a JWKS; foreign entries are skipped; false if it is no JWKS */
@@ -42,4 +42,4 @@ extern bool SignatureIsFresh(const SignedMessage *message, int64_t now);
 /* signed by any of the keys? */
 extern bool SignatureIsValid(const SignedMessage *message, const SignatureKeys *keys);
 
-#endif							/* VIBEVIDEO_SIGNATURE_H */
+#endif /* VIBEVIDEO_SIGNATURE_H */

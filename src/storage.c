@@ -17,12 +17,12 @@
 #include "json.h"
 #include "wire.h"
 
-#define ALNUM	"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+#define ALNUM "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
 #define lengthof(array) (sizeof(array) / sizeof((array)[0]))
 
 /* what a bucket's name and a key's segment may consist of (storage/limits.ts) */
-#define NAME_CHARS	ALNUM "_!.*'() &$=@;:+,?-"
+#define NAME_CHARS ALNUM "_!.*'() &$=@;:+,?-"
 
 /* "less than 101 characters" (storage/limits.ts) */
 #define MAX_BUCKET_NAME 100
@@ -34,25 +34,25 @@
 #define OPAQUE_KEY_PREFIX "sb_"
 
 static const char HintSize[] =
-"Raise the bucket's file_size_limit, and on a self-hosted server FILE_SIZE_LIMIT (50 MiB by default).";
+	"Raise the bucket's file_size_limit, and on a self-hosted server FILE_SIZE_LIMIT (50 MiB by default).";
 static const char HintProxySize[] =
-"A proxy in front of Storage limits the size of uploads (client_max_body_size in nginx); raise it, or let vibevideo.storage_url bypass the proxy.";
+	"A proxy in front of Storage limits the size of uploads (client_max_body_size in nginx); raise it, or let vibevideo.storage_url bypass the proxy.";
 static const char HintBucket[] =
-"Create the bucket, or set vibevideo.storage_bucket to one that exists.";
+	"Create the bucket, or set vibevideo.storage_bucket to one that exists.";
 static const char HintRights[] =
-"vibevideo.storage_key must be the current service_role key of this project: one that is expired, from another project or of the anon role is refused.";
+	"vibevideo.storage_key must be the current service_role key of this project: one that is expired, from another project or of the anon role is refused.";
 static const char HintKeyForm[] =
-"Keys that begin with sb_ are translated by the gateway only: let vibevideo.storage_url lead through it, or use the legacy service_role JWT.";
+	"Keys that begin with sb_ are translated by the gateway only: let vibevideo.storage_url lead through it, or use the legacy service_role JWT.";
 static const char HintType[] =
-"Add video/mp4 (or video/*) to the bucket's allowed_mime_types.";
+	"Add video/mp4 (or video/*) to the bucket's allowed_mime_types.";
 static const char HintBaseUrl[] =
-"Check vibevideo.storage_url: through a gateway it ends in /storage/v1, straight to the storage server it does not.";
+	"Check vibevideo.storage_url: through a gateway it ends in /storage/v1, straight to the storage server it does not.";
 static const char HintReadOnly[] =
-"Storage's database is read-only: its disk may be full, or it is a standby.";
+	"Storage's database is read-only: its disk may be full, or it is a standby.";
 static const char HintS3Key[] =
-"Check vibevideo.storage_key (access_key_id:secret) and vibevideo.storage_region; behind a proxy the signed host must be the one Storage sees.";
+	"Check vibevideo.storage_key (access_key_id:secret) and vibevideo.storage_region; behind a proxy the signed host must be the one Storage sees.";
 static const char HintRedirect[] =
-"Redirects are not followed, so as not to hand the key to another host: set vibevideo.storage_url to where it leads.";
+	"Redirects are not followed, so as not to hand the key to another host: set vibevideo.storage_url to where it leads.";
 
 /*----------
  * Reading a reply
@@ -61,17 +61,17 @@ static const char HintRedirect[] =
 
 typedef struct StorageBody
 {
-	bool		is_json;
-	char		code[65];
-	char		status[8];
-	char		error[65];
-	char		message[513];
+	bool is_json;
+	char code[65];
+	char status[8];
+	char error[65];
+	char message[513];
 } StorageBody;
 
 /* what an answer means, by one of its marks */
 typedef struct Meaning
 {
-	const char *code;			/* Storage's, or ours for what has none */
+	const char *code; /* Storage's, or ours for what has none */
 	StorageOutcome outcome;
 	const char *hint;
 } Meaning;
@@ -107,10 +107,10 @@ static const Meaning Meanings[] = {
 /* releases before the codes put the same into "error" (statusCode, error, code) */
 static const struct
 {
-	int			status;
+	int status;
 	const char *error;
 	const char *code;
-}			OldWords[] = {
+} OldWords[] = {
 	{404, "Bucket not found", "NoSuchBucket"},
 	{404, "not_found", "NoSuchKey"},
 	{503, "acquiring_lock_timeout", "LockTimeout"},
@@ -118,9 +118,9 @@ static const struct
 
 static const struct
 {
-	int			status;
+	int status;
 	const char *code;
-}			Statuses[] = {
+} Statuses[] = {
 	{401, "Unauthorized"},
 	{403, "AccessDenied"},
 	{404, "NotFound"},
@@ -136,7 +136,7 @@ static const struct
 static void
 ReadBody(const HttpReply *reply, StorageBody *body)
 {
-	JsonWant	wants[] = {
+	JsonWant wants[] = {
 		{.path = "code", .text = body->code, .size = sizeof(body->code)},
 		{.path = "statusCode", .text = body->status, .size = sizeof(body->status)},
 		{.path = "error", .text = body->error, .size = sizeof(body->error)},
@@ -151,7 +151,7 @@ ReadBody(const HttpReply *reply, StorageBody *body)
 static int
 RealStatus(const HttpReply *reply, const StorageBody *body)
 {
-	int64_t		status = WireNumber(body->status);
+	int64_t status = WireNumber(body->status);
 
 	return status >= 100 && status <= 999 ? (int) status : reply->status;
 }
@@ -252,10 +252,10 @@ SetMessage(const HttpReply *reply, const StorageBody *body, StorageReply *out)
 static void
 JudgeError(const HttpReply *reply, const StorageBody *body, StorageReply *out)
 {
-	int			status = RealStatus(reply, body);
+	int status = RealStatus(reply, body);
 	const Meaning *meaning = MeaningOf(body->code);
 	const char *code = meaning != NULL ? NULL : CodeByStatus(status, body->error);
-	char		http_code[16];
+	char http_code[16];
 
 	SetMessage(reply, body, out);
 
@@ -313,7 +313,7 @@ void
 StorageJudgeUpload(const HttpReply *reply, StorageReply *out)
 {
 	StorageBody body;
-	JsonWant	key = {.path = "Key"};
+	JsonWant key = {.path = "Key"};
 
 	if (!JudgeCommon(reply, &body, out))
 		return;
@@ -329,10 +329,10 @@ StorageJudgeUpload(const HttpReply *reply, StorageReply *out)
 static void
 ReadElement(const HttpReply *reply, const char *name, char *out, size_t size)
 {
-	char		open[32];
-	size_t		open_len = (size_t) snprintf(open, sizeof(open), "<%s>", name);
+	char open[32];
+	size_t open_len = (size_t) snprintf(open, sizeof(open), "<%s>", name);
 	const char *end = reply->body + reply->body_len;
-	size_t		len = 0;
+	size_t len = 0;
 
 	out[0] = '\0';
 	for (const char *p = reply->body; (size_t) (end - p) > open_len; p++)
@@ -367,9 +367,9 @@ static bool
 VisitAllowedType(const char *raw, size_t raw_len, void *arg)
 {
 	static const char *const covers_mp4[] = {"video/mp4", "video/*", "*/*", "*"};
-	bool	   *allows_mp4 = arg;
-	char		type[32];
-	JsonWant	want = {.path = "", .text = type, .size = sizeof(type)};
+	bool *allows_mp4 = arg;
+	char type[32];
+	JsonWant want = {.path = "", .text = type, .size = sizeof(type)};
 
 	if (!JsonPick(raw, raw_len, &want, 1) || want.truncated)
 		return true;
@@ -382,9 +382,9 @@ void
 StorageJudgeBucket(const HttpReply *reply, StorageBucket *out)
 {
 	StorageBody body;
-	char		is_public[8];
-	char		limit[24];
-	JsonWant	wants[] = {
+	char is_public[8];
+	char limit[24];
+	JsonWant wants[] = {
 		{.path = "name"},
 		{.path = "public", .text = is_public, .size = sizeof(is_public)},
 		{.path = "file_size_limit", .text = limit, .size = sizeof(limit)},
@@ -416,9 +416,9 @@ void
 StorageJudgeInfo(const HttpReply *reply, StorageInfo *out)
 {
 	StorageBody body;
-	char		size[24];
-	char		old_size[24];
-	JsonWant	wants[] = {
+	char size[24];
+	char old_size[24];
+	JsonWant wants[] = {
 		{.path = "size", .text = size, .size = sizeof(size)},
 		{.path = "metadata.size", .text = old_size, .size = sizeof(old_size)},
 		{.path = "name"},
@@ -477,7 +477,7 @@ StorageNextForm(const char *key, StorageKeyForm *form)
 bool
 StorageBucketNameIsValid(const char *bucket)
 {
-	size_t		len = strlen(bucket);
+	size_t len = strlen(bucket);
 
 	return len > 0 && len <= MAX_BUCKET_NAME && strspn(bucket, NAME_CHARS) == len &&
 		bucket[0] != ' ' && bucket[len - 1] != ' ' &&
@@ -492,7 +492,7 @@ StorageKeyIsValid(const char *key)
 
 	for (const char *segment = key;; segment++)
 	{
-		size_t		len = strspn(segment, NAME_CHARS);
+		size_t len = strspn(segment, NAME_CHARS);
 
 		/* HTTP clients and gateways resolve dot segments and merge slashes */
 		if (len == 0 || (len == 1 && segment[0] == '.') ||
@@ -540,9 +540,9 @@ StorageBareType(const char *content_type, char *out, size_t size)
 	/* a token of RFC 9110 5.6.2 */
 	static const char token[] = ALNUM "!#$%&'*+-.^_`|~";
 	const char *type = content_type + strspn(content_type, " \t");
-	size_t		main_len = strspn(type, token);
-	size_t		sub_len = type[main_len] == '/' ? strspn(type + main_len + 1, token) : 0;
-	size_t		len = main_len + 1 + sub_len;
+	size_t main_len = strspn(type, token);
+	size_t sub_len = type[main_len] == '/' ? strspn(type + main_len + 1, token) : 0;
+	size_t len = main_len + 1 + sub_len;
 	const char *rest;
 
 	out[0] = '\0';

@@ -10,35 +10,35 @@
 typedef enum StorageOutcome
 {
 	STORAGE_DONE,
-	STORAGE_RETRY,				/* network, 429, 5xx, locks: try again later */
-	STORAGE_AUTH,				/* the key was not understood: try its other form */
-	STORAGE_FATAL				/* trying again won't help (size, type, bucket, rights) */
+	STORAGE_RETRY, /* network, 429, 5xx, locks: try again later */
+	STORAGE_AUTH,  /* the key was not understood: try its other form */
+	STORAGE_FATAL  /* trying again won't help (size, type, bucket, rights) */
 } StorageOutcome;
 
 typedef struct StorageReply
 {
 	StorageOutcome outcome;
-	char		code[65];		/* Storage's code (EntityTooLarge …), or one of ours */
-	char		message[513];	/* one sentence for people: Storage's words, or who answered instead */
-	const char *hint;			/* static text that says what to do, or NULL */
+	char code[65];	   /* Storage's code (EntityTooLarge …), or one of ours */
+	char message[513]; /* one sentence for people: Storage's words, or who answered instead */
+	const char *hint;  /* static text that says what to do, or NULL */
 } StorageReply;
 
 /* exists is meant only with STORAGE_DONE; a missing bucket is STORAGE_FATAL, NoSuchBucket */
 typedef struct StorageBucket
 {
 	StorageReply reply;
-	bool		exists;
-	bool		is_public;
-	int64_t		size_limit;		/* -1: none */
-	bool		allows_mp4;
+	bool exists;
+	bool is_public;
+	int64_t size_limit; /* -1: none */
+	bool allows_mp4;
 } StorageBucket;
 
 /* a missing object is STORAGE_DONE without exists: the question is answered */
 typedef struct StorageInfo
 {
 	StorageReply reply;
-	bool		exists;
-	int64_t		size;			/* -1: not told */
+	bool exists;
+	int64_t size; /* -1: not told */
 } StorageInfo;
 
 extern void StorageJudgeUpload(const HttpReply *reply, StorageReply *out);
@@ -50,9 +50,9 @@ extern void StorageJudgeInfo(const HttpReply *reply, StorageInfo *out);
 /* how a key is sent */
 typedef enum StorageKeyForm
 {
-	STORAGE_KEY_JWT,			/* Authorization: Bearer K and apikey: K */
-	STORAGE_KEY_APIKEY,			/* sb_secret_…: apikey only */
-	STORAGE_KEY_BOTH			/* sb_secret_… refused alone: both headers */
+	STORAGE_KEY_JWT,	/* Authorization: Bearer K and apikey: K */
+	STORAGE_KEY_APIKEY, /* sb_secret_…: apikey only */
+	STORAGE_KEY_BOTH	/* sb_secret_… refused alone: both headers */
 } StorageKeyForm;
 
 extern StorageKeyForm StorageFirstForm(const char *key);
@@ -60,15 +60,15 @@ extern StorageKeyForm StorageFirstForm(const char *key);
 extern bool StorageNextForm(const char *key, StorageKeyForm *form);
 
 extern bool StorageBucketNameIsValid(const char *bucket);
-extern bool StorageKeyIsValid(const char *key);	/* object key charset of Storage, no "." or ".." segment, no // */
+extern bool StorageKeyIsValid(const char *key); /* object key charset of Storage, no "." or ".." segment, no // */
 
 typedef enum StorageCall
 {
-	STORAGE_UPLOAD,				/* {base}/object/{bucket}/{key} */
-	STORAGE_INFO,				/* {base}/object/info/{bucket}/{key} */
-	STORAGE_BUCKET,				/* {base}/bucket/{bucket} */
-	STORAGE_PUBLIC,				/* {base}/object/public/{bucket}/{key} */
-	STORAGE_S3					/* {base}/{bucket}/{key}, path-style */
+	STORAGE_UPLOAD, /* {base}/object/{bucket}/{key} */
+	STORAGE_INFO,	/* {base}/object/info/{bucket}/{key} */
+	STORAGE_BUCKET, /* {base}/bucket/{bucket} */
+	STORAGE_PUBLIC, /* {base}/object/public/{bucket}/{key} */
+	STORAGE_S3		/* {base}/{bucket}/{key}, path-style */
 } StorageCall;
 
 /* percent-encodes each segment; base without trailing slash; false if invalid or too long */
@@ -78,4 +78,4 @@ extern bool StorageUrl(const char *base, StorageCall call, const char *bucket,
 /* the bare, lower-case type of a Content-Type value: "Video/MP4; codecs=x" -> "video/mp4" */
 extern void StorageBareType(const char *content_type, char *out, size_t size);
 
-#endif							/* VIBEVIDEO_STORAGE_H */
+#endif /* VIBEVIDEO_STORAGE_H */

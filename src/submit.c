@@ -50,7 +50,7 @@ SubmitStart(HttpEngine *engine, Task *task, const char *key)
 void
 SubmitFinish(Task *task, HttpRequest *request)
 {
-	FalSubmit  *answer = MemoryContextAlloc(task->mcxt, sizeof(FalSubmit));
+	FalSubmit *answer = MemoryContextAlloc(task->mcxt, sizeof(FalSubmit));
 
 	FalJudgeSubmit(HttpReplyOf(request), time(NULL), answer);
 	task->excused = ShmemServiceReport(SERVICE_FAL, HttpReplyOf(request));
@@ -93,9 +93,9 @@ static int64
 FindOrInsert(const Binding *binding, const char *vibelog_id, const char *state,
 			 bool *is_new)
 {
-	int64		job_id = JobFindActive(binding, vibelog_id);
-	int64		lease;
-	char	   *input;
+	int64 job_id = JobFindActive(binding, vibelog_id);
+	int64 lease;
+	char *input;
 
 	*is_new = false;
 	if (job_id != 0)
@@ -133,7 +133,7 @@ PostNow(const Binding *binding, int64 job_id, const char *key)
 {
 	MemoryContext mcxt = TaskContext(CurrentMemoryContext);
 	HttpEngine *engine = HttpBackendEngine();
-	Task	   *task = TaskCreate(TASK_SUBMIT, JobRead(job_id, mcxt), mcxt);
+	Task *task = TaskCreate(TASK_SUBMIT, JobRead(job_id, mcxt), mcxt);
 	const char *state;
 
 	/* from here on a rollback does not undo what happens: the journal knows */
@@ -163,13 +163,13 @@ PostNow(const Binding *binding, int64 job_id, const char *key)
 Datum
 vibevideo_submit(PG_FUNCTION_ARGS)
 {
-	char	   *vibelog_id = ApiKeyArgument(fcinfo);
-	char		key[SECRET_SIZE];
-	Binding		binding;
-	int64		job_id;
-	bool		is_new;
-	bool		send_now;
-	Datum		video;
+	char *vibelog_id = ApiKeyArgument(fcinfo);
+	char key[SECRET_SIZE];
+	Binding binding;
+	int64 job_id;
+	bool is_new;
+	bool send_now;
+	Datum video;
 
 	vibelog_id = ApiBegin(&binding, vibelog_id, true);
 	ReadFalKey(key);
@@ -203,16 +203,16 @@ Datum
 vibevideo_submit_batch(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	ArrayType  *ids;
-	Oid			output;
-	bool		is_varlena;
-	int16		len;
-	bool		byval;
-	char		align;
-	Datum	   *values;
-	bool	   *nulls;
-	int			n;
-	Binding		binding;
+	ArrayType *ids;
+	Oid output;
+	bool is_varlena;
+	int16 len;
+	bool byval;
+	char align;
+	Datum *values;
+	bool *nulls;
+	int n;
+	Binding binding;
 
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
@@ -229,9 +229,9 @@ vibevideo_submit_batch(PG_FUNCTION_ARGS)
 	JobRequireBinding(&binding, true);
 	for (int i = 0; i < n; i++)
 	{
-		char	   *vibelog_id;
-		int64		job_id;
-		bool		is_new;
+		char *vibelog_id;
+		int64 job_id;
+		bool is_new;
 
 		CHECK_FOR_INTERRUPTS();
 		if (nulls[i])
@@ -259,10 +259,10 @@ vibevideo_submit_batch(PG_FUNCTION_ARGS)
 Datum
 vibevideo_status(PG_FUNCTION_ARGS)
 {
-	char	   *vibelog_id = ApiKeyArgument(fcinfo);
-	Binding		binding;
-	int64		job_id;
-	Datum		video;
+	char *vibelog_id = ApiKeyArgument(fcinfo);
+	Binding binding;
+	int64 job_id;
+	Datum video;
 
 	vibelog_id = ApiBegin(&binding, vibelog_id, false);
 	job_id = JobFindLatest(&binding, vibelog_id);

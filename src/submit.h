@@ -14,4 +14,4 @@ extern void SubmitFinish(Task *task, HttpRequest *request);
 /* we stop waiting for the answer: nobody knows what became of it */
 extern void SubmitAbandon(Task *task);
 
-#endif							/* VIBEVIDEO_SUBMIT_H */
+#endif /* VIBEVIDEO_SUBMIT_H */

@@ -22,7 +22,7 @@ TaskContext(MemoryContext parent)
 Task *
 TaskCreate(TaskKind kind, Job *job, MemoryContext mcxt)
 {
-	Task	   *task = MemoryContextAllocZero(mcxt, sizeof(Task));
+	Task *task = MemoryContextAllocZero(mcxt, sizeof(Task));
 
 	task->kind = kind;
 	task->job = job;
@@ -55,7 +55,7 @@ InMs(int64 wait_ms)
 JobUpdate *
 TaskUpdate(Task *task, const char *state)
 {
-	JobUpdate  *update = &task->update;
+	JobUpdate *update = &task->update;
 
 	memset(update, 0, sizeof(*update));
 	update->job_id = task->job->job_id;
@@ -79,7 +79,7 @@ TaskAdvance(Task *task, const char *state, int64 wait_ms)
 void
 TaskFail(Task *task, const char *code, const char *error)
 {
-	JobUpdate  *update = TaskUpdate(task, "failed");
+	JobUpdate *update = TaskUpdate(task, "failed");
 
 	update->tries = task->job->tries;
 	update->error_code = MemoryContextStrdup(task->mcxt, code);
@@ -97,8 +97,8 @@ TaskFailAtFal(Task *task, const FalError *error)
 void
 TaskRetry(Task *task, int limit, const char *code, const char *error, int retry_after)
 {
-	int			tries = task->job->tries + (task->excused ? 0 : 1);
-	JobUpdate  *update;
+	int tries = task->job->tries + (task->excused ? 0 : 1);
+	JobUpdate *update;
 
 	/* an outage uses up no tries, but not for ever; polls see to it themselves */
 	if ((limit > 0 && tries >= limit && !task->excused) ||
@@ -121,7 +121,7 @@ TaskRetry(Task *task, int limit, const char *code, const char *error, int retry_
 void
 TaskRelease(Task *task)
 {
-	JobUpdate  *update = TaskUpdate(task, task->job->state);
+	JobUpdate *update = TaskUpdate(task, task->job->state);
 
 	update->tries = task->job->tries;
 	update->queue_position = task->job->queue_position;

@@ -17,28 +17,28 @@ typedef enum TaskKind
 	TASK_COPY
 } TaskKind;
 
-typedef struct Copy Copy;		/* transfer.c's */
+typedef struct Copy Copy; /* transfer.c's */
 
 typedef struct Task
 {
-	TaskKind	kind;
-	FalCall		call;			/* TASK_POLL: what was asked */
-	FalSubmitOutcome submit;	/* TASK_SUBMIT: what it came to */
-	Job		   *job;
-	MemoryContext mcxt;			/* holds the task, its job and its update's texts */
-	int			nth;			/* its place in a poll pass */
-	HttpRequest *http;			/* NULL between requests and in copies */
-	bool		has_status_error;
-	FalError	status_error;	/* what a COMPLETED status carried */
-	bool		excused;		/* the service is down: this try does not count */
-	Copy	   *copy;			/* TASK_COPY */
-	struct Listing *listing;	/* TASK_RECONCILE */
-	bool		undecided;		/* ... read: ReconcileDecide makes the update */
-	bool		adopted;		/* ... or has recorded it in this transaction */
-	bool		recorded;		/* the update is in the table, or its lease is lost */
-	int			record_tries;	/* how often that failed */
-	TimestampTz record_at;		/* not before */
-	JobUpdate	update;			/* filled in when the task is done */
+	TaskKind kind;
+	FalCall call;			 /* TASK_POLL: what was asked */
+	FalSubmitOutcome submit; /* TASK_SUBMIT: what it came to */
+	Job *job;
+	MemoryContext mcxt; /* holds the task, its job and its update's texts */
+	int nth;			/* its place in a poll pass */
+	HttpRequest *http;	/* NULL between requests and in copies */
+	bool has_status_error;
+	FalError status_error;	 /* what a COMPLETED status carried */
+	bool excused;			 /* the service is down: this try does not count */
+	Copy *copy;				 /* TASK_COPY */
+	struct Listing *listing; /* TASK_RECONCILE */
+	bool undecided;			 /* ... read: ReconcileDecide makes the update */
+	bool adopted;			 /* ... or has recorded it in this transaction */
+	bool recorded;			 /* the update is in the table, or its lease is lost */
+	int record_tries;		 /* how often that failed */
+	TimestampTz record_at;	 /* not before */
+	JobUpdate update;		 /* filled in when the task is done */
 } Task;
 
 /* a context of its own for a task that is about to be claimed */
@@ -50,7 +50,7 @@ extern void TaskFree(Task *task);
 /*
  * How a step ends: each fills in task->update.  Texts are copied.
  */
-extern JobUpdate *TaskUpdate(Task *task, const char *state);	/* no error, not due */
+extern JobUpdate *TaskUpdate(Task *task, const char *state); /* no error, not due */
 extern void TaskAdvance(Task *task, const char *state, int64 wait_ms);
 extern void TaskFail(Task *task, const char *code, const char *error);
 /* the same, but a new attempt is made if fal's error allows it and attempts are left */
@@ -62,4 +62,4 @@ extern void TaskRelease(Task *task);
 
 extern double TaskChance(void);
 
-#endif							/* VIBEVIDEO_TASK_H */
+#endif /* VIBEVIDEO_TASK_H */

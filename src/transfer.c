@@ -27,7 +27,7 @@
 #include "transfer.h"
 
 #define RING_SIZE (1024 * 1024)
-#define RING_ROOM (256 * 1024)	/* a paused download goes on when so much is free */
+#define RING_ROOM (256 * 1024) /* a paused download goes on when so much is free */
 #define MAX_REDIRECTS 5
 #define MAX_ERROR_BODY (64 * 1024)
 #define OBJECT_KEY_SIZE 1024
@@ -35,32 +35,32 @@
 
 struct Copy
 {
-	HttpRequest *get;			/* NULL before and after */
+	HttpRequest *get; /* NULL before and after */
 	HttpRequest *put;
-	char	   *ring;
-	size_t		first;			/* where the oldest byte is */
-	size_t		used;
-	int64		received;
-	int64		total;			/* as announced, -1 unknown */
-	int64		cap;
-	bool		whole;			/* the download ended well */
-	bool		put_started;
-	int			redirects;
+	char *ring;
+	size_t first; /* where the oldest byte is */
+	size_t used;
+	int64 received;
+	int64 total; /* as announced, -1 unknown */
+	int64 cap;
+	bool whole; /* the download ended well */
+	bool put_started;
+	int redirects;
 	EVP_MD_CTX *hash;
 	unsigned char sha256[32];
-	const char *failure;		/* set by a callback: static text of a code */
-	int64		moved_before;	/* received + sent when we last looked */
-	int64		sent;
+	const char *failure; /* set by a callback: static text of a code */
+	int64 moved_before;	 /* received + sent when we last looked */
+	int64 sent;
 	TimestampTz moved_at;
 	TimestampTz started_at;
 	StorageKeyForm form;
-	char		storage_key[SECRET_SIZE];
-	char		url[FAL_URL_SIZE];
-	char		type[129];		/* what Storage is told it is */
-	int			kind;			/* settings may change under way: these hold for the whole copy */
-	char		bucket[129];
-	char		video_url[FAL_URL_SIZE];
-	char		object_key[OBJECT_KEY_SIZE];
+	char storage_key[SECRET_SIZE];
+	char url[FAL_URL_SIZE];
+	char type[129]; /* what Storage is told it is */
+	int kind;		/* settings may change under way: these hold for the whole copy */
+	char bucket[129];
+	char video_url[FAL_URL_SIZE];
+	char object_key[OBJECT_KEY_SIZE];
 };
 
 /* what Storage made of the key last time: sb_ keys differ by gateway */
@@ -74,9 +74,9 @@ static bool form_is_known = false;
 static size_t
 TakeMedia(void *arg, const char *data, size_t len)
 {
-	Copy	   *copy = arg;
-	size_t		last;
-	size_t		piece;
+	Copy *copy = arg;
+	size_t last;
+	size_t piece;
 
 	if (copy->received + (int64) len > copy->cap)
 	{
@@ -102,8 +102,8 @@ TakeMedia(void *arg, const char *data, size_t len)
 static size_t
 GiveMedia(void *arg, char *data, size_t len)
 {
-	Copy	   *copy = arg;
-	size_t		piece;
+	Copy *copy = arg;
+	size_t piece;
 
 	if (copy->used == 0)
 		return copy->whole ? 0 : HTTP_PAUSE;
@@ -137,7 +137,7 @@ CopyFree(Copy *copy)
 static Copy *
 CopyCreate(const char *storage_key)
 {
-	Copy	   *copy = calloc(1, sizeof(Copy));
+	Copy *copy = calloc(1, sizeof(Copy));
 
 	if (copy == NULL)
 		return NULL;
@@ -171,7 +171,7 @@ GiveUp(Task *task, int limit, const char *code, const char *error)
 static bool
 GiveUpOnReply(Task *task, int limit, const char *code, const char *what, const HttpReply *reply)
 {
-	char		error[512];
+	char error[512];
 
 	if (reply->outcome == HTTP_ANSWERED)
 		snprintf(error, sizeof(error), "%s: HTTP %d", what, reply->status);
@@ -190,10 +190,10 @@ static bool StartUpload(HttpEngine *engine, Task *task);
 static bool
 StartDownload(HttpEngine *engine, Task *task)
 {
-	Copy	   *copy = task->copy;
-	char		why[200];
-	char		error[400];
-	HttpSpec	spec = {0};
+	Copy *copy = task->copy;
+	char why[200];
+	char error[400];
+	HttpSpec spec = {0};
 	HostVerdict verdict = HostsJudgeUrl(vv_media_hosts, copy->url, why, sizeof(why));
 
 	if (verdict == HOST_DENIED)
@@ -219,12 +219,14 @@ StartDownload(HttpEngine *engine, Task *task)
 static void
 MakeObjectKey(const Job *job, char *out)
 {
-	char		prefix[129];
-	size_t		n = 0;
+	char prefix[129];
+	size_t n = 0;
 
 	for (const char *p = job->vibelog_id; *p && n < sizeof(prefix) - 1; p++)
 		prefix[n++] = ((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') ||
-					   (*p >= '0' && *p <= '9') || *p == '-' || *p == '_') ? *p : '_';
+					   (*p >= '0' && *p <= '9') || *p == '-' || *p == '_')
+			? *p
+			: '_';
 	prefix[n] = '\0';
 	snprintf(out, OBJECT_KEY_SIZE, "%s/%s.mp4", n ? prefix : "_", job->request_id);
 }
@@ -233,7 +235,7 @@ MakeObjectKey(const Job *job, char *out)
 static bool
 FixTarget(Copy *copy)
 {
-	char		base[1024];
+	char base[1024];
 
 	copy->kind = vv_storage_kind;
 	strlcpy(copy->bucket, vv_storage_bucket, sizeof(copy->bucket));
@@ -265,8 +267,8 @@ CopyStart(HttpEngine *engine, Task *task, const char *storage_key)
 static bool
 FollowRedirect(HttpEngine *engine, Task *task, const HttpReply *reply)
 {
-	Copy	   *copy = task->copy;
-	char		next[FAL_URL_SIZE];
+	Copy *copy = task->copy;
+	char next[FAL_URL_SIZE];
 
 	if (++copy->redirects > MAX_REDIRECTS ||
 		!HostsResolveRedirect(copy->url, reply->location, next, sizeof(next)))
@@ -278,9 +280,9 @@ FollowRedirect(HttpEngine *engine, Task *task, const HttpReply *reply)
 static bool
 AfterDownload(HttpEngine *engine, Task *task, HttpRequest *request)
 {
-	Copy	   *copy = task->copy;
+	Copy *copy = task->copy;
 	const HttpReply *reply = HttpReplyOf(request);
-	bool		over = false;
+	bool over = false;
 
 	copy->get = NULL;
 	if (copy->failure && strcmp(copy->failure, "video_too_large") == 0)
@@ -350,13 +352,13 @@ StartPut(HttpEngine *engine, Task *task, const HttpSpec *spec)
 static bool
 StartS3Upload(HttpEngine *engine, Task *task)
 {
-	Copy	   *copy = task->copy;
-	char		base[1024];
-	char		url[FAL_URL_SIZE];
-	char		type[160];
-	char		sigv4[100];
+	Copy *copy = task->copy;
+	char base[1024];
+	char url[FAL_URL_SIZE];
+	char type[160];
+	char sigv4[100];
 	const char *headers[] = {type, "cache-control: max-age=3600", "x-amz-content-sha256: UNSIGNED-PAYLOAD", NULL};
-	HttpSpec	spec = {0};
+	HttpSpec spec = {0};
 
 	/* S3 takes no body of unknown length (its chunked form would have to be signed) */
 	if (copy->total < 0)
@@ -385,18 +387,18 @@ StartS3Upload(HttpEngine *engine, Task *task)
 static bool
 StartUpload(HttpEngine *engine, Task *task)
 {
-	Copy	   *copy = task->copy;
-	char		base[1024];
-	char		url[FAL_URL_SIZE];
-	char		type[160];
-	char		bearer[STORAGE_HEADER_SIZE];
-	char		apikey[STORAGE_HEADER_SIZE];
+	Copy *copy = task->copy;
+	char base[1024];
+	char url[FAL_URL_SIZE];
+	char type[160];
+	char bearer[STORAGE_HEADER_SIZE];
+	char apikey[STORAGE_HEADER_SIZE];
 	const char *auth[3];
 	const char *headers[8];
-	int			nauth;
-	int			n = 0;
-	bool		started;
-	HttpSpec	spec = {0};
+	int nauth;
+	int n = 0;
+	bool started;
+	HttpSpec spec = {0};
 
 	if (copy->kind == STORAGE_KIND_S3)
 		return StartS3Upload(engine, task);
@@ -435,8 +437,8 @@ StartUpload(HttpEngine *engine, Task *task)
 static bool
 JudgeMedia(Task *task, const HttpReply *reply)
 {
-	Copy	   *copy = task->copy;
-	char		error[300];
+	Copy *copy = task->copy;
+	char error[300];
 
 	if (reply->content_length > copy->cap)
 	{
@@ -456,8 +458,8 @@ JudgeMedia(Task *task, const HttpReply *reply)
 static void
 Complete(Task *task)
 {
-	Copy	   *copy = task->copy;
-	JobUpdate  *update = TaskUpdate(task, "completed");
+	Copy *copy = task->copy;
+	JobUpdate *update = TaskUpdate(task, "completed");
 	unsigned char *sha256 = MemoryContextAlloc(task->mcxt, sizeof(copy->sha256));
 
 	memcpy(sha256, copy->sha256, sizeof(copy->sha256));
@@ -472,8 +474,8 @@ static bool
 TryNextForm(HttpEngine *engine, Task *task, const StorageReply *answer)
 {
 	StorageKeyForm form = task->copy->form;
-	char		key[SECRET_SIZE];
-	bool		started;
+	char key[SECRET_SIZE];
+	bool started;
 
 	if (!StorageNextForm(task->copy->storage_key, &form))
 		return GiveUp(task, vv_max_attempts, answer->code, answer->message);
@@ -490,7 +492,7 @@ TryNextForm(HttpEngine *engine, Task *task, const StorageReply *answer)
 static bool
 AfterUpload(HttpEngine *engine, Task *task, HttpRequest *request)
 {
-	Copy	   *copy = task->copy;
+	Copy *copy = task->copy;
 	StorageReply answer;
 
 	if (copy->kind == STORAGE_KIND_S3)
@@ -536,11 +538,11 @@ CopyAdvance(HttpEngine *engine, Task *task, HttpRequest *request)
 static bool
 CheckClock(Task *task)
 {
-	Copy	   *copy = task->copy;
+	Copy *copy = task->copy;
 	TimestampTz now = GetCurrentTimestamp();
-	int64		moved = copy->received + copy->sent;
-	int			patience = vv_stall_timeout;
-	char		error[120];
+	int64 moved = copy->received + copy->sent;
+	int patience = vv_stall_timeout;
+	char error[120];
 
 	if (moved != copy->moved_before)
 	{
@@ -564,7 +566,7 @@ CheckClock(Task *task)
 bool
 CopyPump(HttpEngine *engine, Task *task)
 {
-	Copy	   *copy = task->copy;
+	Copy *copy = task->copy;
 
 	if (!copy->put_started && copy->get && copy->received >= MEDIA_SNIFF_BYTES)
 	{

@@ -16,4 +16,4 @@ extern bool CopyPump(HttpEngine *engine, Task *task);
 extern void CopyProgress(const Copy *copy, int64 *done, int64 *total);
 extern void CopyFree(Copy *copy);
 
-#endif							/* VIBEVIDEO_TRANSFER_H */
+#endif /* VIBEVIDEO_TRANSFER_H */

@@ -15,7 +15,7 @@
 
 VIBEVIDEO_MODULE_MAGIC;
 
-void		_PG_init(void);
+void _PG_init(void);
 
 void
 _PG_init(void)

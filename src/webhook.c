@@ -30,8 +30,8 @@ PG_FUNCTION_INFO_V1(vibevideo_webhook);
 #define MAX_BODY (1024 * 1024)
 #define MAX_HEADERS (64 * 1024)
 #define MAX_JWKS (64 * 1024)
-#define KEYS_MAX_AGE_MS (24 * 3600 * 1000)	/* fal's docs: cache for a day at most */
-#define KEYS_MIN_AGE_MS 60000	/* a forger must not make us ask all the time */
+#define KEYS_MAX_AGE_MS (24 * 3600 * 1000) /* fal's docs: cache for a day at most */
+#define KEYS_MIN_AGE_MS 60000			   /* a forger must not make us ask all the time */
 
 #define ERRCODE_REFUSED MAKE_SQLSTATE('P', 'T', '4', '0', '1')
 #define ERRCODE_TOO_LARGE MAKE_SQLSTATE('P', 'T', '4', '1', '3')
@@ -42,10 +42,10 @@ PG_FUNCTION_INFO_V1(vibevideo_webhook);
  */
 typedef struct WebhookHeaders
 {
-	char		request_id[FAL_ID_SIZE];
-	char		user_id[129];
-	char		timestamp[16];
-	char		signature[2 * SIGNATURE_BYTES + 1];
+	char request_id[FAL_ID_SIZE];
+	char user_id[129];
+	char timestamp[16];
+	char signature[2 * SIGNATURE_BYTES + 1];
 } WebhookHeaders;
 
 static void
@@ -59,11 +59,11 @@ static bool
 ReadHeaders(WebhookHeaders *headers)
 {
 	const char *json = GetConfigOption("request.headers", true, false);
-	JsonWant	wants[] = {
-		{.path = "x-fal-webhook-request-id",.text = headers->request_id,.size = sizeof(headers->request_id)},
-		{.path = "x-fal-webhook-user-id",.text = headers->user_id,.size = sizeof(headers->user_id)},
-		{.path = "x-fal-webhook-timestamp",.text = headers->timestamp,.size = sizeof(headers->timestamp)},
-		{.path = "x-fal-webhook-signature",.text = headers->signature,.size = sizeof(headers->signature)},
+	JsonWant wants[] = {
+		{.path = "x-fal-webhook-request-id", .text = headers->request_id, .size = sizeof(headers->request_id)},
+		{.path = "x-fal-webhook-user-id", .text = headers->user_id, .size = sizeof(headers->user_id)},
+		{.path = "x-fal-webhook-timestamp", .text = headers->timestamp, .size = sizeof(headers->timestamp)},
+		{.path = "x-fal-webhook-signature", .text = headers->signature, .size = sizeof(headers->signature)},
 	};
 
 	if (json == NULL || strlen(json) > MAX_HEADERS || !JsonPick(json, strlen(json), wants, lengthof(wants)))
@@ -107,7 +107,7 @@ Datum
 vibevideo_webhook(PG_FUNCTION_ARGS)
 {
 	WebhookHeaders headers;
-	text	   *body;
+	text *body;
 
 	if (PG_ARGISNULL(0))
 		Refuse(ERRCODE_REFUSED, "not accepted");
@@ -145,7 +145,7 @@ static bool keys_wanted = false;
 void
 WebhookFetchKeys(HttpEngine *engine)
 {
-	HttpSpec	spec = {0};
+	HttpSpec spec = {0};
 	TimestampTz now = GetCurrentTimestamp();
 
 	if (ShmemTakeAsk(MyDatabaseId, WORKER_FETCH_KEYS))
@@ -170,7 +170,7 @@ bool
 WebhookTakeKeys(HttpRequest *request)
 {
 	const HttpReply *reply = HttpReplyOf(request);
-	bool		good = reply->outcome == HTTP_ANSWERED && reply->status == 200 &&
+	bool good = reply->outcome == HTTP_ANSWERED && reply->status == 200 &&
 		SignatureReadJwks(reply->body, reply->body_len, &fetched) && fetched.n > 0;
 
 	if (!good)

@@ -13,7 +13,7 @@
  * (freed here), and stores the keys in a transaction of its caller's.
  */
 extern void WebhookFetchKeys(HttpEngine *engine);
-extern bool WebhookTakeKeys(HttpRequest *request);	/* true: there are keys to store */
+extern bool WebhookTakeKeys(HttpRequest *request); /* true: there are keys to store */
 extern void WebhookStoreKeys(void);
 
-#endif							/* VIBEVIDEO_WEBHOOK_H */
+#endif /* VIBEVIDEO_WEBHOOK_H */

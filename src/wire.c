@@ -9,9 +9,9 @@
 #include <string.h>
 #include <strings.h>
 
-#define ALNUM	"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-#define HEX		"0123456789abcdefABCDEF"
-#define MASK	"***"
+#define ALNUM "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+#define HEX "0123456789abcdefABCDEF"
+#define MASK "***"
 
 /* how much of a body is looked at to tell who wrote it */
 #define SNIFF_BYTES 2048
@@ -69,7 +69,7 @@ FailureWords(HttpOutcome outcome)
 static bool
 ContainsWord(const char *text, size_t len, const char *word)
 {
-	size_t		word_len = strlen(word);
+	size_t word_len = strlen(word);
 
 	for (size_t i = 0; i + word_len <= len; i++)
 	{
@@ -97,7 +97,7 @@ static const char *
 HopName(const HttpReply *reply)
 {
 	static const char *const names[] = {"cloudflare", "nginx", "kong", "envoy", "haproxy", "varnish"};
-	size_t		len = reply->body_len < SNIFF_BYTES ? reply->body_len : SNIFF_BYTES;
+	size_t len = reply->body_len < SNIFF_BYTES ? reply->body_len : SNIFF_BYTES;
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 	{
@@ -111,7 +111,7 @@ HopName(const HttpReply *reply)
 static void
 Excerpt(const HttpReply *reply, char *out, size_t size)
 {
-	size_t		len = reply->body_len;
+	size_t len = reply->body_len;
 
 	if (len > EXCERPT_BYTES)
 		len = EXCERPT_BYTES;
@@ -121,7 +121,8 @@ Excerpt(const HttpReply *reply, char *out, size_t size)
 	{
 		unsigned char c = (unsigned char) reply->body[i];
 
-		out[i] = c == '\0' ? ' ' : c < 0x80 ? (char) c : '?';
+		out[i] = c == '\0' ? ' ' : c < 0x80 ? (char) c
+											: '?';
 	}
 	out[len] = '\0';
 	WireClean(out);
@@ -130,7 +131,7 @@ Excerpt(const HttpReply *reply, char *out, size_t size)
 void
 WireDescribe(const HttpReply *reply, char *out, size_t size)
 {
-	char		text[EXCERPT_BYTES + 1];
+	char text[EXCERPT_BYTES + 1];
 	const char *hop;
 
 	if (reply->outcome != HTTP_ANSWERED)
@@ -177,7 +178,7 @@ StartsWith(const char *text, const char *prefix)
 static size_t
 SecretLength(const char *text)
 {
-	size_t		len;
+	size_t len;
 
 	/* JSON Web Tokens (RFC 7519), Supabase's sb_secret_… and sb_publishable_… */
 	if (StartsWith(text, "eyJ") || StartsWith(text, "sb_"))
@@ -190,7 +191,7 @@ SecretLength(const char *text)
 	len = strspn(text, HEX "-");
 	if (len >= 32 && text[len] == ':')
 	{
-		size_t		tail = strspn(text + len + 1, HEX);
+		size_t tail = strspn(text + len + 1, HEX);
 
 		return tail >= 16 ? len + 1 + tail : 0;
 	}
@@ -201,7 +202,7 @@ SecretLength(const char *text)
 static size_t
 CredentialLength(const char *text)
 {
-	size_t		len = strcspn(text, " '\"<>");
+	size_t len = strcspn(text, " '\"<>");
 
 	/* words of a sentence such as "Key ID" stay */
 	return len >= 20 || (len >= 3 && memchr(text, ':', len) != NULL) ? len : 0;
@@ -218,13 +219,14 @@ Mask(char *text, size_t secret_len)
 static void
 MaskSecrets(char *text)
 {
-	char	   *p = text;
-	bool		word_start = true;
+	char *p = text;
+	bool word_start = true;
 
 	while (*p != '\0')
 	{
-		size_t		scheme = StartsWith(p, "Bearer ") ? 7 : StartsWith(p, "Key ") ? 4 : 0;
-		size_t		len = 0;
+		size_t scheme = StartsWith(p, "Bearer ") ? 7 : StartsWith(p, "Key ") ? 4
+																			 : 0;
+		size_t len = 0;
 
 		if (word_start && scheme > 0 && (len = CredentialLength(p + scheme)) > 0)
 			p += scheme;
@@ -245,12 +247,12 @@ MaskSecrets(char *text)
 void
 WireClean(char *text)
 {
-	char	   *out = text;
+	char *out = text;
 
 	for (const char *p = text; *p != '\0'; p++)
 	{
 		unsigned char c = (unsigned char) *p;
-		bool		blank = c <= 0x20 || c == 0x7f;
+		bool blank = c <= 0x20 || c == 0x7f;
 
 		/* C1 controls, U+0080 to U+009F */
 		if (c == 0xc2 && (unsigned char) p[1] >= 0x80 && (unsigned char) p[1] < 0xa0)
@@ -272,7 +274,7 @@ WireClean(char *text)
 void
 WireCopy(char *out, size_t size, const char *text)
 {
-	size_t		len = strlen(text);
+	size_t len = strlen(text);
 
 	if (len >= size)
 	{
@@ -288,7 +290,7 @@ WireCopy(char *out, size_t size, const char *text)
 void
 WireCopyWord(char *out, size_t size, const char *word)
 {
-	size_t		len = 0;
+	size_t len = 0;
 
 	for (; word[len] != '\0' && len < size - 1; len++)
 		out[len] = strchr(ALNUM "_.-:", word[len]) != NULL ? word[len] : '_';
@@ -298,13 +300,13 @@ WireCopyWord(char *out, size_t size, const char *word)
 int64_t
 WireNumber(const char *text)
 {
-	int64_t		number = 0;
+	int64_t number = 0;
 
 	if (*text == '\0')
 		return -1;
 	for (; *text != '\0'; text++)
 	{
-		int			digit = *text - '0';
+		int digit = *text - '0';
 
 		if (digit < 0 || digit > 9 || number > (INT64_MAX - digit) / 10)
 			return -1;
@@ -321,8 +323,8 @@ WireNumber(const char *text)
 bool
 WireAppend(char *out, size_t size, const char *text)
 {
-	size_t		used = strlen(out);
-	size_t		len = strlen(text);
+	size_t used = strlen(out);
+	size_t len = strlen(text);
 
 	if (used + len >= size)
 		return false;
@@ -334,13 +336,13 @@ bool
 WireAppendEncoded(char *out, size_t size, const char *text, const char *keep)
 {
 	static const char digits[] = "0123456789ABCDEF";
-	size_t		used = strlen(out);
-	size_t		start = used;
+	size_t used = strlen(out);
+	size_t start = used;
 
 	for (; *text != '\0'; text++)
 	{
 		unsigned char c = (unsigned char) *text;
-		bool		plain = strchr(ALNUM "-._~", *text) != NULL || strchr(keep, *text) != NULL;
+		bool plain = strchr(ALNUM "-._~", *text) != NULL || strchr(keep, *text) != NULL;
 
 		if (used + (plain ? 1 : 3) >= size)
 		{
@@ -364,7 +366,8 @@ bool
 WireBaseUrlIsValid(const char *base)
 {
 	const char *host = strncasecmp(base, "https://", 8) == 0 ? base + 8
-		: strncasecmp(base, "http://", 7) == 0 ? base + 7 : NULL;
+		: strncasecmp(base, "http://", 7) == 0				 ? base + 7
+															 : NULL;
 
 	if (host == NULL || *host == '\0' || *host == '/' || *host == ':')
 		return false;

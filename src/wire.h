@@ -46,4 +46,4 @@ extern bool WireBaseUrlIsValid(const char *base);
 /* a whole decimal number from 0 to INT64_MAX; -1 when text is anything else */
 extern int64_t WireNumber(const char *text);
 
-#endif							/* VIBEVIDEO_WIRE_H */
+#endif /* VIBEVIDEO_WIRE_H */

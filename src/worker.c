@@ -49,40 +49,40 @@
 #include "webhook.h"
 #include "worker.h"
 
-#define LOOK_AT_LEAST_MS 60000	/* a missed wake-up costs no more */
-#define LOOK_AT_MOST_MS 250		/* due work that somebody else holds */
+#define LOOK_AT_LEAST_MS 60000 /* a missed wake-up costs no more */
+#define LOOK_AT_MOST_MS 250	   /* due work that somebody else holds */
 #define PROGRESS_MS 1000
 #define ROWS_A_TURN 500
 #define PRUNE_A_TURN 1000
-#define DRAIN_MS 3000			/* at shutdown, for answers to submits in the air */
-#define COPY_LEASE_MS 60000		/* renewed with each progress report */
-#define JOURNAL_MS 1000			/* a transaction with submits is still open */
+#define DRAIN_MS 3000		/* at shutdown, for answers to submits in the air */
+#define COPY_LEASE_MS 60000 /* renewed with each progress report */
+#define JOURNAL_MS 1000		/* a transaction with submits is still open */
 #define MAX_RECONCILES 4
 #define MAX_ERRORS 5
-#define BATCH_PART 4			/* a batch is ready when this part of the tasks is over */
+#define BATCH_PART 4 /* a batch is ready when this part of the tasks is over */
 #define BATCH_MS 3
 
 typedef struct Worker
 {
 	HttpEngine *engine;
-	Task	  **tasks;
-	int			ntasks;
-	int			nstarted;		/* of them; the others' claims are not committed */
-	int			capacity;
-	int			count[TASK_COPY + 1];
+	Task **tasks;
+	int ntasks;
+	int nstarted; /* of them; the others' claims are not committed */
+	int capacity;
+	int count[TASK_COPY + 1];
 	TimestampTz look_at;
 	TimestampTz progress_at;
-	TimestampTz idle_since;		/* 0 while there is work */
+	TimestampTz idle_since; /* 0 while there is work */
 	TimestampTz prune_at;
-	bool		read_journal;	/* somebody's transaction ended */
-	bool		store_keys;		/* fal's webhook keys have arrived */
-	bool		one_by_one;		/* recording many at once has failed */
-	int			errors;			/* in a row */
-	TimestampTz batch_since;	/* something waits to be recorded, 0 if not */
-	bool		has_fal_key;
-	bool		has_storage_key;
-	char		fal_key[SECRET_SIZE];
-	char		storage_key[SECRET_SIZE];
+	bool read_journal;		 /* somebody's transaction ended */
+	bool store_keys;		 /* fal's webhook keys have arrived */
+	bool one_by_one;		 /* recording many at once has failed */
+	int errors;				 /* in a row */
+	TimestampTz batch_since; /* something waits to be recorded, 0 if not */
+	bool has_fal_key;
+	bool has_storage_key;
+	char fal_key[SECRET_SIZE];
+	char storage_key[SECRET_SIZE];
 } Worker;
 
 static Worker worker;
@@ -103,7 +103,7 @@ static volatile sig_atomic_t in_commit = false;
 static void
 HandleTerm(SIGNAL_ARGS)
 {
-	int			save_errno = errno;
+	int save_errno = errno;
 
 	if (in_commit)
 		die(postgres_signal_arg);
@@ -149,9 +149,9 @@ Commit(void)
 static bool
 ExtensionIsHere(void)
 {
-	Oid			oid = get_extension_oid("vibevideo", true);
+	Oid oid = get_extension_oid("vibevideo", true);
 	static bool warned = false;
-	char	   *version;
+	char *version;
 
 	if (!OidIsValid(oid))
 		return false;
@@ -159,7 +159,8 @@ ExtensionIsHere(void)
 	if (get_extension_oid("vibevideo", true) != oid)
 		return false;
 	if (SPI_execute("SELECT e.extversion FROM pg_catalog.pg_extension e"
-					" WHERE e.extname OPERATOR(pg_catalog.=) 'vibevideo'", true, 1) != SPI_OK_SELECT ||
+					" WHERE e.extname OPERATOR(pg_catalog.=) 'vibevideo'",
+					true, 1) != SPI_OK_SELECT ||
 		SPI_processed != 1)
 		return false;
 	version = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
@@ -194,7 +195,7 @@ AddTask(Task *task)
 static void
 DropTask(int i)
 {
-	Task	   *task = worker.tasks[i];
+	Task *task = worker.tasks[i];
 
 	worker.count[task->kind]--;
 	worker.tasks[i] = worker.tasks[--worker.ntasks];
@@ -244,8 +245,8 @@ StartTask(Task *task)
 static int
 Claim(JobKind job_kind, TaskKind task_kind, int room, TimestampTz due_before, int lease_ms)
 {
-	Job		  **jobs;
-	int			n;
+	Job **jobs;
+	int n;
 
 	if (room <= 0)
 		return 0;
@@ -266,7 +267,7 @@ static int64
 PollGraceMs(void)
 {
 	DatabaseSlot slot;
-	int64		interval = (int64) vv_poll_interval * 1000;
+	int64 interval = (int64) vv_poll_interval * 1000;
 
 	if (!ShmemReadSlot(MyDatabaseId, &slot) || slot.last_poll_at == 0 ||
 		TimestampDifferenceExceeds(slot.last_poll_at, GetCurrentTimestamp(), (int) Min(interval * 5 / 2, INT_MAX)))
@@ -341,7 +342,7 @@ static void
 SettleJournal(const Binding *binding)
 {
 	JournalEntry **entries;
-	int			n = JournalRead(&entries);
+	int n = JournalRead(&entries);
 
 	worker.read_journal = false;
 	for (int i = 0; i < n; i++)
@@ -353,7 +354,7 @@ SettleJournal(const Binding *binding)
 		}
 		if (entries[i]->answered && entries[i]->outcome != FAL_SUBMIT_ACCEPTED &&
 			entries[i]->outcome != FAL_SUBMIT_UNKNOWN)
-			continue;			/* fal never had it */
+			continue; /* fal never had it */
 		if (JobSettle(binding, entries[i]))
 			ereport(LOG,
 					(errmsg("vibevideo job %lld: its transaction was rolled back after it was sent; it will be cancelled at fal.ai",
@@ -378,11 +379,11 @@ static bool
 Look(void)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	int64		grace = PollGraceMs();
-	JobDue		due = {0};
-	Binding		binding;
-	bool		acting;
-	bool		settled = false;
+	int64 grace = PollGraceMs();
+	JobDue due = {0};
+	Binding binding;
+	bool acting;
+	bool settled = false;
 
 	Begin();
 	if (!ExtensionIsHere())
@@ -409,7 +410,7 @@ Look(void)
 		JobNextDue(&binding, &due);
 	}
 	else
-		worker.read_journal = false;	/* it keeps */
+		worker.read_journal = false; /* it keeps */
 	Commit();
 	worker.store_keys = false;
 	/* what the journal said is in the table now, durably */
@@ -449,7 +450,7 @@ IsToRecord(const Task *task, TimestampTz now)
 static bool
 IsBatchReady(TimestampTz now)
 {
-	int			over = 0;
+	int over = 0;
 
 	for (int i = 0; i < worker.ntasks; i++)
 		over += IsToRecord(worker.tasks[i], now);
@@ -501,11 +502,11 @@ static bool
 RecordOver(void)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	Task	  **batch;
-	JobUpdate  *updates;
-	bool	   *recorded;
-	int			n = 0;
-	Binding		binding;
+	Task **batch;
+	JobUpdate *updates;
+	bool *recorded;
+	int n = 0;
+	Binding binding;
 
 	if (!IsBatchReady(now))
 		return true;
@@ -522,7 +523,7 @@ RecordOver(void)
 	updates = palloc(sizeof(JobUpdate) * worker.ntasks);
 	for (int i = 0; i < worker.ntasks && (n == 0 || !worker.one_by_one); i++)
 	{
-		Task	   *task = worker.tasks[i];
+		Task *task = worker.tasks[i];
 
 		if (!IsToRecord(task, now))
 			continue;
@@ -555,7 +556,7 @@ static bool
 ReportProgress(void)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	bool		here;
+	bool here;
 
 	if (worker.count[TASK_COPY] == 0 ||
 		!TimestampDifferenceExceeds(worker.progress_at, now, PROGRESS_MS))
@@ -565,9 +566,9 @@ ReportProgress(void)
 	here = ExtensionIsHere();
 	for (int i = worker.ntasks - 1; here && i >= 0; i--)
 	{
-		Task	   *task = worker.tasks[i];
-		int64		done;
-		int64		total;
+		Task *task = worker.tasks[i];
+		int64 done;
+		int64 total;
 
 		if (task->kind != TASK_COPY || task->copy == NULL || IsOver(task))
 			continue;
@@ -624,25 +625,22 @@ MoveRequests(void)
 static long
 WaitMs(TimestampTz now)
 {
-	long		wait = TimestampDifferenceMilliseconds(now, worker.look_at);
+	long wait = TimestampDifferenceMilliseconds(now, worker.look_at);
 
 	for (int i = 0; i < worker.ntasks; i++)
 		if (IsOver(worker.tasks[i]))
-			wait = Min(wait, Max(worker.batch_since ? 1 : 0,
-								 TimestampDifferenceMilliseconds(now, worker.tasks[i]->record_at)));
+			wait = Min(wait, Max(worker.batch_since ? 1 : 0, TimestampDifferenceMilliseconds(now, worker.tasks[i]->record_at)));
 	if (worker.count[TASK_COPY] > 0)
 		wait = Min(wait, PROGRESS_MS);
 	if (worker.idle_since != 0 && vv_worker_idle_timeout > 0)
-		wait = Min(wait, TimestampDifferenceMilliseconds(now,
-														 TimestampTzPlusMilliseconds(worker.idle_since,
-																					 (int64) vv_worker_idle_timeout * 1000)));
+		wait = Min(wait, TimestampDifferenceMilliseconds(now, TimestampTzPlusMilliseconds(worker.idle_since, (int64) vv_worker_idle_timeout * 1000)));
 	return wait;
 }
 
 static void
 ShowActivity(void)
 {
-	char		text[120];
+	char text[120];
 
 	if (worker.ntasks == 0)
 	{
@@ -663,7 +661,7 @@ static void
 Leave(void)
 {
 	if (!ShmemWorkerRetire(MyDatabaseId))
-		proc_exit(1);			/* work came in just now: the launcher starts anew */
+		proc_exit(1); /* work came in just now: the launcher starts anew */
 	proc_exit(0);
 }
 
@@ -693,7 +691,7 @@ EndInOrder(void)
 	}
 	for (int i = 0; i < worker.ntasks; i++)
 	{
-		Task	   *task = worker.tasks[i];
+		Task *task = worker.tasks[i];
 
 		if (IsOver(task))
 			continue;
@@ -706,16 +704,16 @@ EndInOrder(void)
 	worker.one_by_one = false;
 	for (int i = 0; i < worker.ntasks; i++)
 		worker.tasks[i]->record_at = 0;
-	worker.batch_since = 1;		/* what is left is the whole batch */
+	worker.batch_since = 1; /* what is left is the whole batch */
 	(void) RecordOver();
-	proc_exit(1);				/* wanted: the launcher starts a new one unless the server ends */
+	proc_exit(1); /* wanted: the launcher starts a new one unless the server ends */
 }
 
 /* What a crashed forerunner left. */
 static void
 Recover(void)
 {
-	Binding		binding;
+	Binding binding;
 
 	Begin();
 	if (!ExtensionIsHere())
@@ -799,7 +797,7 @@ SurviveError(void)
 void
 VibevideoWorkerMain(Datum arg)
 {
-	Oid			dboid = DatumGetObjectId(arg);
+	Oid dboid = DatumGetObjectId(arg);
 
 	pqsignal(SIGTERM, HandleTerm);
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);

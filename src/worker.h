@@ -12,4 +12,4 @@ extern void LauncherRegister(void);
 extern PGDLLEXPORT void VibevideoLauncherMain(Datum arg);
 extern PGDLLEXPORT void VibevideoWorkerMain(Datum arg);
 
-#endif							/* VIBEVIDEO_WORKER_H */
+#endif /* VIBEVIDEO_WORKER_H */

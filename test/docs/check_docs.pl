@@ -383,7 +383,7 @@ SKIP:
 		'every state in the table of transitions exists');
 	is_deeply([ grep { my $state = $_; !grep { $_ eq $state } @named } sort keys %states ], [], 'and every state is in it');
 
-	my %targets = map { $_ => 1 } join("\n", slurp('Makefile'), -e "$top/test/unit/unit.mk" ? slurp('test/unit/unit.mk') : '') =~ /^([a-z]+):/mg;
+	my %targets = map { $_ => 1 } join("\n", map { slurp(s/^\Q$top\E\///r) } "$top/Makefile", glob("$top/test/*/*.mk")) =~ /^([a-z]+):/mg;
 	$targets{install} = 1;
 	is_deeply([ grep { !$targets{$_} } map { /^make ([a-z]+)/ ? $1 : () } ticked($readme), $readme =~ /^ {4}(make \w+)$/mg ], [],
 		'every make target that is named exists');

@@ -11,7 +11,7 @@
 
 #include "reply.h"
 
-extern int	LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+extern int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define MUST(condition) ((condition) ? (void) 0 : abort())
 
@@ -19,7 +19,7 @@ extern int	LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static inline char *
 CopyInput(const uint8_t *data, size_t size)
 {
-	char	   *text = malloc(size + 1);
+	char *text = malloc(size + 1);
 
 	memcpy(text, data, size);
 	text[size] = '\0';
@@ -30,8 +30,8 @@ CopyInput(const uint8_t *data, size_t size)
 static inline char *
 TakeLine(char **text)
 {
-	char	   *line = *text;
-	size_t		len = strcspn(line, "\n");
+	char *line = *text;
+	size_t len = strcspn(line, "\n");
 
 	*text = line + len + (line[len] == '\n');
 	line[len] = '\0';
@@ -42,7 +42,7 @@ TakeLine(char **text)
 static inline void
 MustBeClean(const char *text, size_t size)
 {
-	size_t		len = strnlen(text, size);
+	size_t len = strnlen(text, size);
 
 	MUST(len < size);
 	MUST(pg_encoding_verifymbstr(PG_UTF8, text, (int) len) == (int) len);
@@ -61,9 +61,9 @@ ReadReply(const uint8_t *data, size_t size, HttpReply *reply)
 	const struct
 	{
 		const char *name;
-		char	   *value;
-		size_t		size;
-	}			headers[] = {
+		char *value;
+		size_t size;
+	} headers[] = {
 		{"content-type", reply->content_type, sizeof(reply->content_type)},
 		{"retry-after", reply->retry_after, sizeof(reply->retry_after)},
 		{"x-fal-request-id", reply->fal_request_id, sizeof(reply->fal_request_id)},
@@ -73,10 +73,10 @@ ReadReply(const uint8_t *data, size_t size, HttpReply *reply)
 		{"x-fal-request-timeout-type", reply->fal_timeout_type, sizeof(reply->fal_timeout_type)},
 		{"error", reply->error, sizeof(reply->error)},
 	};
-	char	   *text = CopyInput(data, size);
-	char	   *rest = text;
-	char	   *line = TakeLine(&rest);
-	char	   *body;
+	char *text = CopyInput(data, size);
+	char *rest = text;
+	char *line = TakeLine(&rest);
+	char *body;
 
 	memset(reply, 0, sizeof(*reply));
 	reply->content_length = -1;
@@ -88,12 +88,12 @@ ReadReply(const uint8_t *data, size_t size, HttpReply *reply)
 	{
 		for (size_t i = 0; i < lengthof(headers); i++)
 		{
-			size_t		len = strlen(headers[i].name);
+			size_t len = strlen(headers[i].name);
 
 			/* like http.c, let nothing through that is not printable ASCII */
 			if (strncmp(line, headers[i].name, len) == 0 && strncmp(line + len, ": ", 2) == 0 &&
 				strspn(line, " !\"#$%&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_`"
-					   "abcdefghijklmnopqrstuvwxyz{|}~") == strlen(line))
+							 "abcdefghijklmnopqrstuvwxyz{|}~") == strlen(line))
 				snprintf(headers[i].value, headers[i].size, "%s", line + len + 2);
 		}
 	}
@@ -105,4 +105,4 @@ ReadReply(const uint8_t *data, size_t size, HttpReply *reply)
 	free(text);
 }
 
-#endif							/* VIBEVIDEO_FUZZ_H */
+#endif /* VIBEVIDEO_FUZZ_H */

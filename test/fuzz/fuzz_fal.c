@@ -24,17 +24,16 @@ Visit(const FalListItem *item, void *arg)
 	const HttpReply *reply = arg;
 
 	MUST(FalRequestIdIsValid(item->request_id));
-	MUST(item->input == NULL || (item->input >= reply->body && item->input_len > 0 &&
-								 item->input + item->input_len <= reply->body + reply->body_len));
+	MUST(item->input == NULL || (item->input >= reply->body && item->input_len > 0 && item->input + item->input_len <= reply->body + reply->body_len));
 	return true;
 }
 
 static void
 JudgeSubmit(const HttpReply *reply)
 {
-	bool		answered = reply->outcome == HTTP_ANSWERED;
-	bool		success = answered && reply->status >= 200 && reply->status <= 299;
-	FalSubmit	out;
+	bool answered = reply->outcome == HTTP_ANSWERED;
+	bool success = answered && reply->status >= 200 && reply->status <= 299;
+	FalSubmit out;
 
 	FalJudgeSubmit(reply, NOW, &out);
 	if (out.outcome == FAL_SUBMIT_ACCEPTED)
@@ -59,9 +58,9 @@ static void
 JudgeOthers(const HttpReply *reply)
 {
 	static const FalError status_error = {.http = 200, .type = "x", .message = "y", .retry_after = -1};
-	FalStatus	status;
-	FalResult	result;
-	FalCancel	cancel;
+	FalStatus status;
+	FalResult result;
+	FalCancel cancel;
 
 	FalJudgeStatus(reply, NOW, &status);
 	if (status.has_error || status.state >= FAL_STATE_GONE)
@@ -86,12 +85,12 @@ JudgeOthers(const HttpReply *reply)
 static void
 BuildRequests(const HttpReply *reply)
 {
-	char	   *text = CopyInput((const uint8_t *) reply->body, reply->body_len);
-	char	   *rest = text;
+	char *text = CopyInput((const uint8_t *) reply->body, reply->body_len);
+	char *rest = text;
 	const char *endpoint = TakeLine(&rest);
 	const char *id = TakeLine(&rest);
 	const char *key = TakeLine(&rest);
-	char		out[300];
+	char out[300];
 
 	if (FalSubmitUrl("https://queue.fal.run", endpoint, id, out, sizeof(out)))
 	{
@@ -110,8 +109,8 @@ BuildRequests(const HttpReply *reply)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	HttpReply	reply;
-	char		cursor[32];
+	HttpReply reply;
+	char cursor[32];
 
 	ReadReply(data, size, &reply);
 	JudgeSubmit(&reply);

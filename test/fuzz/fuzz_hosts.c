@@ -14,7 +14,7 @@
 static void
 JudgeUrls(const char *list, const char *url)
 {
-	char		why[64];
+	char why[64];
 	HostVerdict verdict;
 
 	if (!HostsListIsValid(list, why, sizeof(why)))
@@ -32,7 +32,7 @@ JudgeUrls(const char *list, const char *url)
 static void
 Redirect(const char *from, const char *location)
 {
-	char		to[512];
+	char to[512];
 
 	(void) HostsSameOrigin(from, location);
 	if (!HostsResolveRedirect(from, location, to, sizeof(to)))
@@ -58,8 +58,8 @@ JudgeBytes(const char *bytes, size_t len)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	char	   *text = CopyInput(data, size);
-	char	   *rest = text;
+	char *text = CopyInput(data, size);
+	char *rest = text;
 	const char *list = TakeLine(&rest);
 	const char *url = TakeLine(&rest);
 	const char *location = TakeLine(&rest);

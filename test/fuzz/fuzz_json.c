@@ -9,8 +9,8 @@
 static bool
 Visit(const char *raw, size_t raw_len, void *arg)
 {
-	int		   *visits = arg;
-	JsonWant	want = {.path = ""};
+	int *visits = arg;
+	JsonWant want = {.path = ""};
 
 	/* what may be visited before an error is found is well-formed in itself */
 	MUST(JsonPick(raw, raw_len, &want, 1));
@@ -21,8 +21,8 @@ Visit(const char *raw, size_t raw_len, void *arg)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	char		texts[8][12];
-	JsonWant	wants[] = {
+	char texts[8][12];
+	JsonWant wants[] = {
 		{.path = ""},
 		{.path = "a"},
 		{.path = "a.b"},
@@ -32,9 +32,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		{.path = "detail[0].type"},
 		{.path = "video.url"},
 	};
-	char	   *json = malloc(size > 0 ? size : 1);
-	int			visits = 0;
-	bool		is_json;
+	char *json = malloc(size > 0 ? size : 1);
+	int visits = 0;
+	bool is_json;
 
 	StaticAssertStmt(lengthof(wants) == lengthof(texts), "a text for each want");
 	memcpy(json, data, size);
@@ -48,14 +48,14 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	MUST(is_json == (wants[0].kind != JSON_ABSENT));
 	for (size_t i = 0; i < lengthof(wants); i++)
 	{
-		size_t		len = strnlen(texts[i], wants[i].size);
+		size_t len = strnlen(texts[i], wants[i].size);
 
 		MUST(len < wants[i].size);
 		MUST(pg_encoding_verifymbstr(PG_UTF8, texts[i], (int) len) == (int) len);
 		MUST((wants[i].raw != NULL) == (wants[i].kind != JSON_ABSENT));
 		if (wants[i].raw != NULL)
 		{
-			JsonWant	again = {.path = ""};
+			JsonWant again = {.path = ""};
 
 			MUST(wants[i].raw >= json && wants[i].raw_len > 0 &&
 				 wants[i].raw + wants[i].raw_len <= json + size);

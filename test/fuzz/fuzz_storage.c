@@ -18,7 +18,7 @@ MustBeReply(const StorageReply *reply)
 static void
 Judge(const HttpReply *reply)
 {
-	bool		success = reply->outcome == HTTP_ANSWERED && reply->status >= 200 && reply->status <= 299;
+	bool success = reply->outcome == HTTP_ANSWERED && reply->status >= 200 && reply->status <= 299;
 	StorageReply upload;
 	StorageBucket bucket;
 	StorageInfo info;
@@ -42,11 +42,11 @@ Judge(const HttpReply *reply)
 static void
 BuildUrls(const HttpReply *reply)
 {
-	char	   *text = CopyInput((const uint8_t *) reply->body, reply->body_len);
-	char	   *rest = text;
+	char *text = CopyInput((const uint8_t *) reply->body, reply->body_len);
+	char *rest = text;
 	const char *bucket = TakeLine(&rest);
 	const char *key = TakeLine(&rest);
-	char		out[300];
+	char out[300];
 
 	for (StorageCall call = STORAGE_UPLOAD; call <= STORAGE_PUBLIC; call++)
 	{
@@ -63,7 +63,7 @@ BuildUrls(const HttpReply *reply)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	HttpReply	reply;
+	HttpReply reply;
 
 	ReadReply(data, size, &reply);
 	Judge(&reply);

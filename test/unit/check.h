@@ -20,14 +20,18 @@ extern void CheckPart(const char *name, const char *what, const char *got, const
 
 /* a complete answer; further members may follow */
 #define ANSWER(status_, body_, ...) \
-	{.outcome = HTTP_ANSWERED, .status = (status_), .body = (body_), \
-	 .body_len = sizeof(body_) - 1, .content_length = -1, __VA_ARGS__}
+	{ \
+		.outcome = HTTP_ANSWERED, .status = (status_), .body = (body_), \
+		.body_len = sizeof(body_) - 1, .content_length = -1, __VA_ARGS__ \
+	}
 
 /* no complete answer; further members may follow */
-#define NO_ANSWER(outcome_, ...) {.outcome = (outcome_), .content_length = -1, __VA_ARGS__}
+#define NO_ANSWER(outcome_, ...) \
+	{ \
+		.outcome = (outcome_), .content_length = -1, __VA_ARGS__ \
+	}
 
-#define HTML(title) "<html>\r\n<head><title>" title "</title></head>\r\n<body>\r\n<center><h1>" \
-	title "</h1></center>\r\n<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n"
+#define HTML(title) "<html>\r\n<head><title>" title "</title></head>\r\n<body>\r\n<center><h1>" title "</h1></center>\r\n<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n"
 
 extern void TestJson(void);
 extern void TestFal(void);
@@ -37,4 +41,4 @@ extern void TestWire(void);
 extern void TestBackoff(void);
 extern void TestBreaker(void);
 
-#endif							/* VIBEVIDEO_CHECK_H */
+#endif /* VIBEVIDEO_CHECK_H */

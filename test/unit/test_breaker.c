@@ -7,79 +7,45 @@
 
 typedef enum Act
 {
-	START,						/* a request starts */
-	GOOD,						/* one ends well */
-	BAD,						/* one fails */
-	LOOK						/* nothing happens */
+	START, /* a request starts */
+	GOOD,  /* one ends well */
+	BAD,   /* one fails */
+	LOOK   /* nothing happens */
 } Act;
 
 typedef struct Step
 {
-	int64_t		at;
-	Act			act;
-	int			times;
-	bool		open;			/* after it (BAD and GOOD tell) */
-	int			allows;			/* of 10 wanted, at that moment */
+	int64_t at;
+	Act act;
+	int times;
+	bool open;	/* after it (BAD and GOOD tell) */
+	int allows; /* of 10 wanted, at that moment */
 } Step;
 
 static const struct
 {
 	const char *name;
-	Step		steps[12];
-}			stories[] =
-{
-	{"closed lets everything through", {
-			{0, LOOK, 1, false, 10},
-			{0, START, 10, false, 10},
-			{5, GOOD, 10, false, 10}}},
-	{"failures below the threshold", {
-			{0, BAD, BREAKER_THRESHOLD - 1, false, 10}}},
-	{"a success starts the count afresh", {
-			{0, BAD, BREAKER_THRESHOLD - 1, false, 10},
-			{1, GOOD, 1, false, 10},
-			{2, BAD, BREAKER_THRESHOLD - 1, false, 10},
-			{3, BAD, 1, true, 0}}},
-	{"opens, waits, lets one probe", {
-			{1000, BAD, BREAKER_THRESHOLD, true, 0},
-			{1000 + BREAKER_FIRST_MS - 1, LOOK, 1, true, 0},
-			{1000 + BREAKER_FIRST_MS, LOOK, 1, true, 1},
-			{1000 + BREAKER_FIRST_MS, START, 1, true, 0},
-			{1000 + BREAKER_FIRST_MS + 50, GOOD, 1, false, 10}}},
-	{"what was under way when it opened tells nothing", {
-			{0, BAD, BREAKER_THRESHOLD, true, 0},
-			{10, BAD, 50, true, 0},
-			{BREAKER_FIRST_MS, LOOK, 1, true, 1}}},
-	{"a failed probe doubles the wait", {
-			{0, BAD, BREAKER_THRESHOLD, true, 0},
-			{2000, START, 1, true, 0},
-			{2100, BAD, 1, true, 0},
-			{2100 + 2 * BREAKER_FIRST_MS - 1, LOOK, 1, true, 0},
-			{2100 + 2 * BREAKER_FIRST_MS, LOOK, 1, true, 1},
-			{6100, START, 1, true, 0},
-			{6200, BAD, 1, true, 0},
-			{6200 + 4 * BREAKER_FIRST_MS - 1, LOOK, 1, true, 0},
-			{6200 + 4 * BREAKER_FIRST_MS, LOOK, 1, true, 1}}},
-	{"a probe that never reports does not keep it open", {
-			{0, BAD, BREAKER_THRESHOLD, true, 0},
-			{2000, START, 1, true, 0},
-			{2000 + 59999, LOOK, 1, true, 0},
-			{2000 + 60000, LOOK, 1, true, 1}}},
-	{"an early success closes it at once", {
-			{0, BAD, BREAKER_THRESHOLD, true, 0},
-			{100, GOOD, 1, false, 10},
-			{200, BAD, BREAKER_THRESHOLD - 1, false, 10},
-			{300, BAD, 1, true, 0},
-			{300 + BREAKER_FIRST_MS, LOOK, 1, true, 1}}},
+	Step steps[12];
+} stories[] =
+	{
+		{"closed lets everything through", {{0, LOOK, 1, false, 10}, {0, START, 10, false, 10}, {5, GOOD, 10, false, 10}}},
+		{"failures below the threshold", {{0, BAD, BREAKER_THRESHOLD - 1, false, 10}}},
+		{"a success starts the count afresh", {{0, BAD, BREAKER_THRESHOLD - 1, false, 10}, {1, GOOD, 1, false, 10}, {2, BAD, BREAKER_THRESHOLD - 1, false, 10}, {3, BAD, 1, true, 0}}},
+		{"opens, waits, lets one probe", {{1000, BAD, BREAKER_THRESHOLD, true, 0}, {1000 + BREAKER_FIRST_MS - 1, LOOK, 1, true, 0}, {1000 + BREAKER_FIRST_MS, LOOK, 1, true, 1}, {1000 + BREAKER_FIRST_MS, START, 1, true, 0}, {1000 + BREAKER_FIRST_MS + 50, GOOD, 1, false, 10}}},
+		{"what was under way when it opened tells nothing", {{0, BAD, BREAKER_THRESHOLD, true, 0}, {10, BAD, 50, true, 0}, {BREAKER_FIRST_MS, LOOK, 1, true, 1}}},
+		{"a failed probe doubles the wait", {{0, BAD, BREAKER_THRESHOLD, true, 0}, {2000, START, 1, true, 0}, {2100, BAD, 1, true, 0}, {2100 + 2 * BREAKER_FIRST_MS - 1, LOOK, 1, true, 0}, {2100 + 2 * BREAKER_FIRST_MS, LOOK, 1, true, 1}, {6100, START, 1, true, 0}, {6200, BAD, 1, true, 0}, {6200 + 4 * BREAKER_FIRST_MS - 1, LOOK, 1, true, 0}, {6200 + 4 * BREAKER_FIRST_MS, LOOK, 1, true, 1}}},
+		{"a probe that never reports does not keep it open", {{0, BAD, BREAKER_THRESHOLD, true, 0}, {2000, START, 1, true, 0}, {2000 + 59999, LOOK, 1, true, 0}, {2000 + 60000, LOOK, 1, true, 1}}},
+		{"an early success closes it at once", {{0, BAD, BREAKER_THRESHOLD, true, 0}, {100, GOOD, 1, false, 10}, {200, BAD, BREAKER_THRESHOLD - 1, false, 10}, {300, BAD, 1, true, 0}, {300 + BREAKER_FIRST_MS, LOOK, 1, true, 1}}},
 };
 
 static void
 Tell(const char *name, const Step *steps)
 {
-	Breaker		breaker = {0};
+	Breaker breaker = {0};
 
 	for (const Step *step = steps; step->times > 0; step++)
 	{
-		bool		open = breaker.until != 0;
+		bool open = breaker.until != 0;
 
 		for (int i = 0; i < step->times; i++)
 			switch (step->act)
@@ -106,15 +72,15 @@ Tell(const char *name, const Step *steps)
 static void
 TestLongOutage(void)
 {
-	Breaker		breaker = {0};
-	int64_t		now = 0;
-	int64_t		wait = 0;
+	Breaker breaker = {0};
+	int64_t now = 0;
+	int64_t wait = 0;
 
 	for (int i = 0; i < BREAKER_THRESHOLD; i++)
 		BreakerReport(&breaker, false, now);
 	for (int probes = 0; probes < 300; probes++)
 	{
-		int64_t		last = wait;
+		int64_t last = wait;
 
 		wait = breaker.until - now;
 		CheckTrue("long outage", "waits grow and are limited", wait >= last && wait <= BREAKER_MOST_MS);

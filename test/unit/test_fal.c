@@ -12,16 +12,16 @@
 #define ID "019e161b-386c-7d33-8106-f2de1a3ff595"
 #define BASE "https://queue.fal.run"
 #define URLS "\"request_id\":\"" ID "\",\"response_url\":\"" BASE "/fal-ai/minimax/requests/" ID "\"," \
-	"\"status_url\":\"" BASE "/fal-ai/minimax/requests/" ID "/status\"," \
-	"\"cancel_url\":\"" BASE "/fal-ai/minimax/requests/" ID "/cancel\""
+			 "\"status_url\":\"" BASE "/fal-ai/minimax/requests/" ID "/status\"," \
+			 "\"cancel_url\":\"" BASE "/fal-ai/minimax/requests/" ID "/cancel\""
 #define QUEUED "{\"status\":\"IN_QUEUE\"," URLS ",\"logs\":null,\"metrics\":{},\"queue_position\":3}"
 #define LOCKED "{\"detail\":\"User is locked. Reason: Exhausted balance. Top up your balance at " \
-	"fal.ai/dashboard/billing.\"}"
+			   "fal.ai/dashboard/billing.\"}"
 #define NO_USER "{\"detail\":\"No user found for Key ID and Secret\"}"
 #define MISSING "{\"detail\":[{\"loc\":[\"body\",\"prompt\"],\"msg\":\"Field required\",\"type\":\"missing\"," \
-	"\"input\":{\"a\":1}}]}"
+				"\"input\":{\"a\":1}}]}"
 #define POLICY "{\"detail\":[{\"loc\":[\"body\",\"prompt\"],\"msg\":\"Flagged\",\"type\":" \
-	"\"content_policy_violation\",\"categories\":[\"violence\"]}]}"
+			   "\"content_policy_violation\",\"categories\":[\"violence\"]}]}"
 #define NGINX_502 HTML("502 Bad Gateway")
 
 /* 2026-11-24 02:04:42 GMT */
@@ -33,16 +33,16 @@ TestSubmit(void)
 	static const struct
 	{
 		const char *name;
-		HttpReply	reply;
+		HttpReply reply;
 		FalSubmitOutcome outcome;
 		const char *type;
-		const char *message;	/* part of it */
-	}			cases[] = {
+		const char *message; /* part of it */
+	} cases[] = {
 		{"accepted", ANSWER(200, QUEUED), FAL_SUBMIT_ACCEPTED, "", ""},
 		{"accepted, 202", ANSWER(202, "{\"request_id\":\"" ID "\"}"), FAL_SUBMIT_ACCEPTED, "", ""},
 		{"accepted, id in the header only", ANSWER(200, "garbage", .fal_request_id = ID), FAL_SUBMIT_ACCEPTED, "", ""},
 		{"accepted, useless id in the body", ANSWER(200, "{\"request_id\":\"../x\"}", .fal_request_id = ID),
-		FAL_SUBMIT_ACCEPTED, "", ""},
+		 FAL_SUBMIT_ACCEPTED, "", ""},
 		{"200 without id", ANSWER(200, "{\"status\":\"IN_QUEUE\"}"), FAL_SUBMIT_UNKNOWN, "bad_response", ""},
 		{"200, empty", ANSWER(200, ""), FAL_SUBMIT_UNKNOWN, "bad_response", "empty body"},
 		{"200, HTML", ANSWER(200, HTML("Welcome"), .content_type = "text/html"), FAL_SUBMIT_UNKNOWN, "bad_response", "HTML"},
@@ -64,10 +64,10 @@ TestSubmit(void)
 		{"425", ANSWER(425, ""), FAL_SUBMIT_BACKOFF, "http_425", ""},
 		{"503 of a gateway", ANSWER(503, HTML("503 Service Temporarily Unavailable")), FAL_SUBMIT_BACKOFF, "http_503", "HTML"},
 		{"503 of fal", ANSWER(503, "{\"detail\":\"x\",\"error_type\":\"runner_disconnected\"}"), FAL_SUBMIT_BACKOFF,
-		"runner_disconnected", ""},
+		 "runner_disconnected", ""},
 
 		{"400", ANSWER(400, "{\"detail\":\"bad header\",\"error_type\":\"bad_request\"}", .fal_error_type = "bad_request"),
-		FAL_SUBMIT_REFUSED, "bad_request", "bad header"},
+		 FAL_SUBMIT_REFUSED, "bad_request", "bad header"},
 		{"400, type in the header", ANSWER(400, "", .fal_error_type = "bad_request"), FAL_SUBMIT_REFUSED, "bad_request", ""},
 		{"400, bare", ANSWER(400, ""), FAL_SUBMIT_REFUSED, "http_400", ""},
 		{"401", ANSWER(401, NO_USER), FAL_SUBMIT_REFUSED, "unauthorized", "No user found for Key ID and Secret"},
@@ -86,28 +86,27 @@ TestSubmit(void)
 		{"500, JSON that says nothing", ANSWER(500, "{\"message\":\"oops\"}"), FAL_SUBMIT_UNKNOWN, "gateway_5xx", "oops"},
 		{"500, null detail", ANSWER(500, "{\"detail\":null}"), FAL_SUBMIT_UNKNOWN, "gateway_5xx", ""},
 		{"500 of fal, retryable kind", ANSWER(500, "{\"detail\":\"x\",\"error_type\":\"internal_error\"}"), FAL_SUBMIT_BACKOFF,
-		"internal_error", ""},
+		 "internal_error", ""},
 		{"500 of fal, kind in the header", ANSWER(500, "", .fal_error_type = "runner_server_error"), FAL_SUBMIT_BACKOFF,
-		"runner_server_error", ""},
+		 "runner_server_error", ""},
 		{"500 of fal, hint yes", ANSWER(500, "{\"detail\":\"x\"}", .fal_retryable = "true"), FAL_SUBMIT_BACKOFF, "http_500", ""},
 		{"500 of fal, hint no", ANSWER(500, "{\"detail\":\"x\",\"error_type\":\"internal_error\"}", .fal_needs_retry = "0"),
-		FAL_SUBMIT_REFUSED, "internal_error", ""},
+		 FAL_SUBMIT_REFUSED, "internal_error", ""},
 		{"500 of fal, unknown kind", ANSWER(500, "{\"detail\":\"x\"}"), FAL_SUBMIT_REFUSED, "http_500", "x"},
 		{"500 of fal, id only", ANSWER(500, "", .fal_request_id = ID), FAL_SUBMIT_REFUSED, "http_500", ""},
 		{"501, bare", ANSWER(501, ""), FAL_SUBMIT_UNKNOWN, "gateway_5xx", ""},
 		{"520, bare", ANSWER(520, HTML("520")), FAL_SUBMIT_UNKNOWN, "gateway_5xx", ""},
 		{"502 of a gateway", ANSWER(502, NGINX_502, .content_type = "text/html"), FAL_SUBMIT_UNKNOWN, "gateway_5xx",
-		"HTTP 502 from a gateway (HTML, nginx)"},
+		 "HTTP 502 from a gateway (HTML, nginx)"},
 		{"504 of a gateway", ANSWER(504, HTML("504 Gateway Time-out")), FAL_SUBMIT_UNKNOWN, "gateway_5xx", ""},
 		{"504, empty", ANSWER(504, ""), FAL_SUBMIT_UNKNOWN, "gateway_5xx", ""},
 		{"502 of fal", ANSWER(502, "{\"detail\":\"x\",\"error_type\":\"runner_incomplete_response\"}"), FAL_SUBMIT_BACKOFF,
-		"runner_incomplete_response", ""},
+		 "runner_incomplete_response", ""},
 		{"504 of fal", ANSWER(504, "{\"detail\":\"x\",\"error_type\":\"startup_timeout\"}"), FAL_SUBMIT_BACKOFF,
-		"startup_timeout", ""},
+		 "startup_timeout", ""},
 		{"504 of fal, HTML with id", ANSWER(504, HTML("504"), .fal_request_id = ID), FAL_SUBMIT_BACKOFF, "http_504", ""},
-		{"504, our start timeout", ANSWER(504, "{\"detail\":\"Request timed out\",\"error_type\":\"request_timeout\"}",
-										  .fal_timeout_type = "user", .fal_error_type = "request_timeout"),
-		FAL_SUBMIT_REFUSED, "start_timeout", "Request timed out"},
+		{"504, our start timeout", ANSWER(504, "{\"detail\":\"Request timed out\",\"error_type\":\"request_timeout\"}", .fal_timeout_type = "user", .fal_error_type = "request_timeout"),
+		 FAL_SUBMIT_REFUSED, "start_timeout", "Request timed out"},
 		{"100", ANSWER(100, ""), FAL_SUBMIT_UNKNOWN, "bad_response", ""},
 		{"no status", ANSWER(0, ""), FAL_SUBMIT_UNKNOWN, "bad_response", ""},
 		{"999", ANSWER(999, ""), FAL_SUBMIT_UNKNOWN, "gateway_5xx", ""},
@@ -115,7 +114,7 @@ TestSubmit(void)
 
 	for (size_t i = 0; i < lengthof(cases); i++)
 	{
-		FalSubmit	out;
+		FalSubmit out;
 
 		FalJudgeSubmit(&cases[i].reply, NOW, &out);
 		CheckText(cases[i].name, "submit", FalSubmitOutcomeName(out.outcome), FalSubmitOutcomeName(cases[i].outcome));
@@ -132,9 +131,9 @@ TestSubmitDetails(void)
 	static const HttpReply accepted = ANSWER(200, QUEUED);
 	static const HttpReply limited = ANSWER(429, "", .retry_after = "30", .fal_needs_retry = "1");
 	static const HttpReply secret = ANSWER(400, "{\"detail\":\"bad header Authorization: Key id:s3cret\\u0007\"}");
-	char		long_id[400];
-	HttpReply	too_long = ANSWER(200, "");
-	FalSubmit	out;
+	char long_id[400];
+	HttpReply too_long = ANSWER(200, "");
+	FalSubmit out;
 
 	FalJudgeSubmit(&accepted, NOW, &out);
 	CheckNumber("accepted", "queue position", out.queue_position, 3);
@@ -166,23 +165,23 @@ TestStatus(void)
 	static const struct
 	{
 		const char *name;
-		HttpReply	reply;
-		FalState	state;
-		bool		has_error;
+		HttpReply reply;
+		FalState state;
+		bool has_error;
 		const char *type;
-	}			cases[] = {
+	} cases[] = {
 		{"queued", ANSWER(202, QUEUED), FAL_STATE_QUEUED, false, ""},
 		{"running", ANSWER(202, "{\"status\":\"IN_PROGRESS\"," URLS ",\"logs\":[],\"metrics\":{}}"), FAL_STATE_RUNNING, false, ""},
 		{"completed", ANSWER(200, "{\"status\":\"COMPLETED\"," URLS ",\"logs\":null,\"metrics\":{\"inference_time\":126.7}}"),
-		FAL_STATE_COMPLETED, false, ""},
+		 FAL_STATE_COMPLETED, false, ""},
 		{"completed, null error", ANSWER(200, "{\"status\":\"COMPLETED\",\"error\":null,\"error_type\":null}"),
-		FAL_STATE_COMPLETED, false, ""},
+		 FAL_STATE_COMPLETED, false, ""},
 		{"completed, failed", ANSWER(200, "{\"status\":\"COMPLETED\",\"error\":\"Request timed out\",\"error_type\":\"request_timeout\"}"),
-		FAL_STATE_COMPLETED, true, "request_timeout"},
+		 FAL_STATE_COMPLETED, true, "request_timeout"},
 		{"completed, error without type", ANSWER(200, "{\"status\":\"COMPLETED\",\"error\":\"x\"}"), FAL_STATE_COMPLETED, true,
-		"request_failed"},
+		 "request_failed"},
 		{"completed, type without error", ANSWER(200, "{\"status\":\"COMPLETED\",\"error_type\":\"client_cancelled\"}"),
-		FAL_STATE_COMPLETED, true, "client_cancelled"},
+		 FAL_STATE_COMPLETED, true, "client_cancelled"},
 		{"completed with 202", ANSWER(202, "{\"status\":\"COMPLETED\"}"), FAL_STATE_COMPLETED, false, ""},
 		{"queued with 200", ANSWER(200, QUEUED), FAL_STATE_QUEUED, false, ""},
 		{"unknown word", ANSWER(200, "{\"status\":\"FAILED\"}"), FAL_STATE_RETRY, false, "unknown_status"},
@@ -207,7 +206,7 @@ TestStatus(void)
 
 	for (size_t i = 0; i < lengthof(cases); i++)
 	{
-		FalStatus	out;
+		FalStatus out;
 
 		FalJudgeStatus(&cases[i].reply, NOW, &out);
 		CheckNumber(cases[i].name, "state", out.state, cases[i].state);
@@ -225,12 +224,13 @@ TestResult(void)
 	static const struct
 	{
 		const char *name;
-		HttpReply	reply;
+		HttpReply reply;
 		FalResultOutcome outcome;
-		const char *type;		/* or, for a video, its URL */
-	}			cases[] = {
+		const char *type; /* or, for a video, its URL */
+	} cases[] = {
 		{"video", ANSWER(200, "{\"video\":{\"url\":\"" MP4 "\",\"content_type\":\"video/mp4\",\"file_name\":\"output.mp4\","
-						 "\"file_size\":3096422}}"), FAL_RESULT_VIDEO, MP4},
+							  "\"file_size\":3096422}}"),
+		 FAL_RESULT_VIDEO, MP4},
 		{"video, url only", ANSWER(200, "{\"video\":{\"url\":\"" MP4 "\",\"content_type\":null},\"seed\":1}"), FAL_RESULT_VIDEO, MP4},
 		{"video array", ANSWER(200, "{\"video\":[{\"url\":\"" MP4 "\"},{\"url\":\"http://b\"}]}"), FAL_RESULT_VIDEO, MP4},
 		{"video_url", ANSWER(200, "{\"video_url\":\"" MP4 "\"}"), FAL_RESULT_VIDEO, MP4},
@@ -240,7 +240,7 @@ TestResult(void)
 		{"order", ANSWER(200, "{\"preview_video\":{\"url\":\"http://p\"},\"video\":{\"url\":\"" MP4 "\"}}"), FAL_RESULT_VIDEO, MP4},
 		{"fallback past null", ANSWER(200, "{\"video\":null,\"video_url\":\"" MP4 "\"}"), FAL_RESULT_VIDEO, MP4},
 		{"plain http", ANSWER(200, "{\"video\":{\"url\":\"http://127.0.0.1:9000/a.mp4\"}}"), FAL_RESULT_VIDEO,
-		"http://127.0.0.1:9000/a.mp4"},
+		 "http://127.0.0.1:9000/a.mp4"},
 		{"data URI", ANSWER(200, "{\"video\":{\"url\":\"data:video/mp4;base64,AAAA\"}}"), FAL_RESULT_FAILED, "unsupported_output"},
 		{"ftp", ANSWER(200, "{\"video\":{\"url\":\"ftp://x/y\"}}"), FAL_RESULT_FAILED, "unsupported_output"},
 		{"blank in url", ANSWER(200, "{\"video\":{\"url\":\"https://x/a b\"}}"), FAL_RESULT_FAILED, "unsupported_output"},
@@ -257,9 +257,9 @@ TestResult(void)
 		{"in progress", ANSWER(400, "{\"detail\":\"Request is still in progress\"," URLS "}"), FAL_RESULT_NOT_READY, "not_ready"},
 		{"in progress, other words", ANSWER(400, "{\"detail\":\"wait\",\"status_url\":\"https://x\"}"), FAL_RESULT_NOT_READY, "not_ready"},
 		{"400 with id and type", ANSWER(400, "{\"detail\":\"x\",\"error_type\":\"bad_request\"," URLS "}"), FAL_RESULT_FAILED,
-		"bad_request"},
+		 "bad_request"},
 		{"400 of a model", ANSWER(400, "{\"detail\":[{\"type\":\"downstream_service_error\",\"msg\":\"m\"}]}"), FAL_RESULT_FAILED,
-		"downstream_service_error"},
+		 "downstream_service_error"},
 		{"400, those words only", ANSWER(400, "{\"detail\":\"Request is still in progress\"}"), FAL_RESULT_FAILED, "http_400"},
 		{"400, bare", ANSWER(400, HTML("400 Bad Request")), FAL_RESULT_RETRY, "http_400"},
 		{"401", ANSWER(401, NO_USER), FAL_RESULT_DENIED, "unauthorized"},
@@ -279,10 +279,9 @@ TestResult(void)
 		{"499, bare", ANSWER(499, ""), FAL_RESULT_FAILED, "client_cancelled"},
 		{"500 of fal", ANSWER(500, "{\"detail\":\"x\",\"error_type\":\"runner_server_error\"}"), FAL_RESULT_FAILED, "runner_server_error"},
 		{"500 of a model", ANSWER(500, "{\"detail\":[{\"type\":\"internal_server_error\",\"msg\":\"m\"}]}"), FAL_RESULT_FAILED,
-		"internal_server_error"},
+		 "internal_server_error"},
 		{"503 of fal, string", ANSWER(503, "{\"detail\":\"x\"}"), FAL_RESULT_FAILED, "http_503"},
-		{"504, our start timeout", ANSWER(504, "{\"detail\":\"Request timed out\",\"error_type\":\"request_timeout\"}",
-										  .fal_timeout_type = "User"), FAL_RESULT_FAILED, "start_timeout"},
+		{"504, our start timeout", ANSWER(504, "{\"detail\":\"Request timed out\",\"error_type\":\"request_timeout\"}", .fal_timeout_type = "User"), FAL_RESULT_FAILED, "start_timeout"},
 		{"502 of a gateway", ANSWER(502, NGINX_502), FAL_RESULT_RETRY, "http_502"},
 		{"504 of a gateway", ANSWER(504, HTML("504 Gateway Time-out"), .fal_request_id = ID), FAL_RESULT_RETRY, "http_504"},
 		{"500, bare JSON", ANSWER(500, "{\"message\":\"x\"}"), FAL_RESULT_RETRY, "http_500"},
@@ -293,7 +292,7 @@ TestResult(void)
 
 	for (size_t i = 0; i < lengthof(cases); i++)
 	{
-		FalResult	out;
+		FalResult out;
 
 		FalJudgeResult(&cases[i].reply, NULL, NOW, &out);
 		CheckNumber(cases[i].name, "result", out.outcome, cases[i].outcome);
@@ -310,10 +309,10 @@ TestResultDetails(void)
 	static const HttpReply gone = ANSWER(404, "{\"detail\":\"Request not found\"}");
 	static const HttpReply lost = NO_ANSWER(HTTP_LOST);
 	static const FalError failed = {.http = 200, .type = "runner_disconnected", .message = "m", .retry_after = -1};
-	HttpReply	video = ANSWER(200, "{\"video\":{\"url\":\"" MP4 "\",\"content_type\":\"video/mp4\",\"file_size\":3096422}}");
-	HttpReply	unsized = ANSWER(200, "{\"video\":{\"url\":\"" MP4 "\",\"file_size\":null}}");
-	char		long_url[3000];
-	FalResult	out;
+	HttpReply video = ANSWER(200, "{\"video\":{\"url\":\"" MP4 "\",\"content_type\":\"video/mp4\",\"file_size\":3096422}}");
+	HttpReply unsized = ANSWER(200, "{\"video\":{\"url\":\"" MP4 "\",\"file_size\":null}}");
+	char long_url[3000];
+	FalResult out;
 
 	FalJudgeResult(&video, &failed, NOW, &out);
 	CheckNumber("video after an error", "result", out.outcome, FAL_RESULT_VIDEO);
@@ -344,9 +343,9 @@ TestCancel(void)
 	static const struct
 	{
 		const char *name;
-		HttpReply	reply;
+		HttpReply reply;
 		FalCancelOutcome outcome;
-	}			cases[] = {
+	} cases[] = {
 		{"requested", ANSWER(202, "{\"status\":\"CANCELLATION_REQUESTED\"}"), FAL_CANCEL_ACCEPTED},
 		{"removed", ANSWER(200, "{\"status\":\"OK\"}"), FAL_CANCEL_ACCEPTED},
 		{"success", ANSWER(200, "{\"success\":true}"), FAL_CANCEL_ACCEPTED},
@@ -366,7 +365,7 @@ TestCancel(void)
 
 	for (size_t i = 0; i < lengthof(cases); i++)
 	{
-		FalCancel	out;
+		FalCancel out;
 
 		FalJudgeCancel(&cases[i].reply, NOW, &out);
 		CheckNumber(cases[i].name, "cancel", out.outcome, cases[i].outcome);
@@ -376,16 +375,16 @@ TestCancel(void)
 
 typedef struct Seen
 {
-	int			count;
-	int			enough;
-	char		text[512];
+	int count;
+	int enough;
+	char text[512];
 } Seen;
 
 static bool
 SeeItem(const FalListItem *item, void *arg)
 {
-	Seen	   *seen = arg;
-	size_t		used = strlen(seen->text);
+	Seen *seen = arg;
+	size_t used = strlen(seen->text);
 
 	snprintf(seen->text + used, sizeof(seen->text) - used, "%s|%s|%s|%d|%.*s\n", item->request_id, item->sent_at,
 			 item->ended_at, item->status_code, (int) item->input_len, item->input != NULL ? item->input : "");
@@ -399,15 +398,16 @@ TestList(void)
 	{
 		const char *name;
 		const char *body;
-		int			enough;
-		bool		is_list;
+		int enough;
+		bool is_list;
 		const char *seen;
 		const char *cursor;
-	}			cases[] = {
+	} cases[] = {
 		{"two", "{\"items\":[{\"request_id\":\"a1\",\"endpoint_id\":\"x\",\"sent_at\":\"2026-01-02T03:04:05Z\",\"ended_at\":null,"
-			"\"status_code\":200,\"json_input\":{\"prompt\" : \"p\\u00e9\"},\"json_output\":{}},{\"request_id\":\"b2\",\"sent_at\":\"t\","
-		"\"json_input\":null}],\"next_cursor\":\"c9\",\"has_more\":true}", 0, true,
-		"a1|2026-01-02T03:04:05Z||200|{\"prompt\" : \"p\\u00e9\"}\nb2|t||0|\n", "c9"},
+				"\"status_code\":200,\"json_input\":{\"prompt\" : \"p\\u00e9\"},\"json_output\":{}},{\"request_id\":\"b2\",\"sent_at\":\"t\","
+				"\"json_input\":null}],\"next_cursor\":\"c9\",\"has_more\":true}",
+		 0, true,
+		 "a1|2026-01-02T03:04:05Z||200|{\"prompt\" : \"p\\u00e9\"}\nb2|t||0|\n", "c9"},
 		{"stop", "{\"items\":[{\"request_id\":\"a\"},{\"request_id\":\"b\"}],\"next_cursor\":null}", 1, true, "a|||0|\n", ""},
 		{"bad ids skipped", "{\"items\":[{\"request_id\":\"../a\"},{},7,{\"request_id\":\"b\"}]}", 0, true, "b|||0|\n", ""},
 		{"input jsonb cannot hold", "{\"items\":[{\"request_id\":\"a\",\"json_input\":{\"p\":\"\\u0000\"}}]}", 0, true, "a|||0|\n", ""},
@@ -421,11 +421,10 @@ TestList(void)
 
 	for (size_t i = 0; i < lengthof(cases); i++)
 	{
-		Seen		seen = {.enough = cases[i].enough};
-		char		cursor[16] = "old";
+		Seen seen = {.enough = cases[i].enough};
+		char cursor[16] = "old";
 
-		CheckNumber(cases[i].name, "is a list", FalReadList(cases[i].body, strlen(cases[i].body), SeeItem, &seen,
-															cursor, sizeof(cursor)), cases[i].is_list);
+		CheckNumber(cases[i].name, "is a list", FalReadList(cases[i].body, strlen(cases[i].body), SeeItem, &seen, cursor, sizeof(cursor)), cases[i].is_list);
 		CheckText(cases[i].name, "seen", seen.text, cases[i].seen);
 		CheckText(cases[i].name, "cursor", cursor, cases[i].cursor);
 	}
@@ -437,9 +436,9 @@ TestEndpoints(void)
 	static const struct
 	{
 		const char *endpoint;
-		const char *app;		/* NULL: invalid */
-		const char *submit;		/* path, NULL: the endpoint itself */
-	}			cases[] = {
+		const char *app;	/* NULL: invalid */
+		const char *submit; /* path, NULL: the endpoint itself */
+	} cases[] = {
 		{"fal-ai/minimax/video-01/image-to-video", "fal-ai/minimax", NULL},
 		{"fal-ai/minimax", "fal-ai/minimax", NULL},
 		{"fal-ai/veo3.1", "fal-ai/veo3.1", NULL},
@@ -447,20 +446,34 @@ TestEndpoints(void)
 		{"workflows/me/flow", "workflows/me/flow", NULL},
 		{"comfy/me/flow", "comfy/me/flow", NULL},
 		{"12345-my-app", "12345/my-app", "12345/my-app"},
-		{"workflows/me", NULL, NULL}, {"comfy/x", NULL, NULL}, {"minimax", NULL, NULL}, {"123-", NULL, NULL},
-		{"-app", NULL, NULL}, {"", NULL, NULL}, {"/a/b", NULL, NULL}, {"a//b", NULL, NULL}, {"a/b/", NULL, NULL},
-		{"a/../b", NULL, NULL}, {"a/./b", NULL, NULL}, {"a/b?c", NULL, NULL}, {"a/b#c", NULL, NULL}, {"a/b c", NULL, NULL},
-		{"a/%2e%2e", NULL, NULL}, {"https://x/y", NULL, NULL}, {"a/b\303\251", NULL, NULL}, {"a/b\n", NULL, NULL},
+		{"workflows/me", NULL, NULL},
+		{"comfy/x", NULL, NULL},
+		{"minimax", NULL, NULL},
+		{"123-", NULL, NULL},
+		{"-app", NULL, NULL},
+		{"", NULL, NULL},
+		{"/a/b", NULL, NULL},
+		{"a//b", NULL, NULL},
+		{"a/b/", NULL, NULL},
+		{"a/../b", NULL, NULL},
+		{"a/./b", NULL, NULL},
+		{"a/b?c", NULL, NULL},
+		{"a/b#c", NULL, NULL},
+		{"a/b c", NULL, NULL},
+		{"a/%2e%2e", NULL, NULL},
+		{"https://x/y", NULL, NULL},
+		{"a/b\303\251", NULL, NULL},
+		{"a/b\n", NULL, NULL},
 	};
-	char		long_endpoint[FAL_PATH_SIZE + 2];
-	char		small[10];
+	char long_endpoint[FAL_PATH_SIZE + 2];
+	char small[10];
 
 	for (size_t i = 0; i < lengthof(cases); i++)
 	{
 		const char *endpoint = cases[i].endpoint;
-		bool		valid = cases[i].app != NULL;
-		char		out[512];
-		char		wanted[512];
+		bool valid = cases[i].app != NULL;
+		char out[512];
+		char wanted[512];
 
 		CheckNumber(endpoint, "is valid", FalEndpointIsValid(endpoint), valid);
 		CheckNumber(endpoint, "has app path", FalAppPath(endpoint, out, sizeof(out)), valid);
@@ -488,16 +501,16 @@ TestUrls(void)
 {
 	static const struct
 	{
-		FalCall		call;
+		FalCall call;
 		const char *url;
-	}			calls[] = {
+	} calls[] = {
 		{FAL_CALL_STATUS, BASE "/fal-ai/minimax/requests/" ID "/status"},
 		{FAL_CALL_RESULT, BASE "/fal-ai/minimax/requests/" ID},
 		{FAL_CALL_CANCEL, BASE "/fal-ai/minimax/requests/" ID "/cancel"},
 	};
 	static const char *const bad_ids[] = {"", ".", "..", ".a", "a/b", "a?b", "a b", "a%2e", "a\n", "\303\251"};
 	static const char endpoint[] = "fal-ai/minimax/video-01";
-	char		out[512];
+	char out[512];
 
 	for (size_t i = 0; i < lengthof(calls); i++)
 	{
@@ -516,7 +529,7 @@ TestUrls(void)
 
 	CheckTrue("webhook", "built", FalSubmitUrl(BASE, endpoint, "https://x.y/rest/v1/rpc/f?apikey=a&t=b c", out, sizeof(out)));
 	CheckText("webhook", "url", out, BASE "/fal-ai/minimax/video-01?fal_webhook="
-			  "https%3A%2F%2Fx.y%2Frest%2Fv1%2Frpc%2Ff%3Fapikey%3Da%26t%3Db%20c");
+										  "https%3A%2F%2Fx.y%2Frest%2Fv1%2Frpc%2Ff%3Fapikey%3Da%26t%3Db%20c");
 	CheckTrue("webhook", "empty", FalSubmitUrl(BASE, endpoint, "", out, sizeof(out)));
 	CheckText("webhook", "empty", out, BASE "/fal-ai/minimax/video-01");
 	CheckTrue("webhook", "does not fit", !FalSubmitUrl(BASE, endpoint, "https://x", out, 60));
@@ -528,17 +541,22 @@ TestAuthHeader(void)
 	static const struct
 	{
 		const char *key;
-		const char *header;		/* NULL: refused */
-	}			cases[] = {
+		const char *header; /* NULL: refused */
+	} cases[] = {
 		{"id:secret", "Authorization: Key id:secret"},
 		{" \tid:secret\r\n", "Authorization: Key id:secret"},
-		{"", NULL}, {" \n", NULL}, {"id: secret", NULL}, {"id\r\nX: y", NULL}, {"id\001", NULL}, {"cl\303\251", NULL},
+		{"", NULL},
+		{" \n", NULL},
+		{"id: secret", NULL},
+		{"id\r\nX: y", NULL},
+		{"id\001", NULL},
+		{"cl\303\251", NULL},
 		{"0123456789012345678901234567890123456789012345", NULL},
 	};
 
 	for (size_t i = 0; i < lengthof(cases); i++)
 	{
-		char		out[64];
+		char out[64];
 
 		CheckNumber(cases[i].key, "key is usable", FalAuthHeader(cases[i].key, out, sizeof(out)), cases[i].header != NULL);
 		if (cases[i].header != NULL)
@@ -551,9 +569,9 @@ TestNewAttempts(void)
 {
 	static const struct
 	{
-		FalError	error;
-		bool		again;
-	}			cases[] = {
+		FalError error;
+		bool again;
+	} cases[] = {
 		{{.type = "runner_disconnected", .http = 503}, true},
 		{{.type = "runner_disconnected", .http = 200}, true},
 		{{.type = "internal_error", .http = 500}, true},
@@ -583,18 +601,23 @@ TestNewAttempts(void)
 	{
 		const char *needs_retry;
 		const char *retryable;
-		FalHint		hint;
-	}			hints[] = {
-		{"", "", FAL_HINT_NONE}, {"1", "", FAL_HINT_YES}, {"0", "", FAL_HINT_NO}, {"", "True", FAL_HINT_YES},
-		{"", "FALSE", FAL_HINT_NO}, {"maybe", "", FAL_HINT_NONE}, {"0", "true", FAL_HINT_NO},
+		FalHint hint;
+	} hints[] = {
+		{"", "", FAL_HINT_NONE},
+		{"1", "", FAL_HINT_YES},
+		{"0", "", FAL_HINT_NO},
+		{"", "True", FAL_HINT_YES},
+		{"", "FALSE", FAL_HINT_NO},
+		{"maybe", "", FAL_HINT_NONE},
+		{"0", "true", FAL_HINT_NO},
 	};
 
 	for (size_t i = 0; i < lengthof(cases); i++)
 		CheckNumber(cases[i].error.type, "new attempt", FalErrorAllowsNewAttempt(&cases[i].error), cases[i].again);
 	for (size_t i = 0; i < lengthof(hints); i++)
 	{
-		HttpReply	reply = ANSWER(500, "{\"detail\":\"x\"}");
-		FalResult	out;
+		HttpReply reply = ANSWER(500, "{\"detail\":\"x\"}");
+		FalResult out;
 
 		strcpy(reply.fal_needs_retry, hints[i].needs_retry);
 		strcpy(reply.fal_retryable, hints[i].retryable);
@@ -609,10 +632,18 @@ TestRetryAfter(void)
 	static const struct
 	{
 		const char *header;
-		int			seconds;
-	}			cases[] = {
-		{"", -1}, {"0", 0}, {"30", 30}, {" 30 ", 30}, {"86401", 86400}, {"99999999999999999999", 86400},
-		{"-5", -1}, {"1.5", -1}, {"30s", -1}, {"soon", -1},
+		int seconds;
+	} cases[] = {
+		{"", -1},
+		{"0", 0},
+		{"30", 30},
+		{" 30 ", 30},
+		{"86401", 86400},
+		{"99999999999999999999", 86400},
+		{"-5", -1},
+		{"1.5", -1},
+		{"30s", -1},
+		{"soon", -1},
 		{"Tue, 24 Nov 2026 02:05:42 GMT", 60},
 		{"Tuesday, 24-Nov-26 02:05:42 GMT", 60},
 		{"Tue Nov 24 02:05:42 2026", 60},
@@ -620,7 +651,9 @@ TestRetryAfter(void)
 		{"Sun, 06 Nov 1994 08:49:37 GMT", 0},
 		{"Wed, 25 Nov 2026 02:04:41 GMT", 86399},
 		{"Thu, 24 Nov 2050 02:05:42 GMT", 86400},
-		{"Tue, 24 Foo 2026 02:05:42 GMT", -1}, {"Tue, 24 Nov 2026", -1}, {"Tue, 99 Nov 2026 02:05:42 GMT", -1},
+		{"Tue, 24 Foo 2026 02:05:42 GMT", -1},
+		{"Tue, 24 Nov 2026", -1},
+		{"Tue, 99 Nov 2026 02:05:42 GMT", -1},
 		{"Tue, 24 anF 2026 02:05:42 GMT", -1},
 	};
 

@@ -21,29 +21,58 @@ TestJudgeUrl(void)
 	{
 		const char *url;
 		HostVerdict verdict;
-	}			cases[] = {
-		{"https://fal.media/a.mp4", HOST_PUBLIC}, {"https://v3b.fal.media/files/b/x.mp4", HOST_PUBLIC},
-		{"https://a.b.fal.media/", HOST_PUBLIC}, {"https://V3.FAL.media/", HOST_PUBLIC}, {"HTTPS://fal.media", HOST_PUBLIC},
-		{"https://fal.media./a", HOST_PUBLIC}, {"https://fal.media:443/a", HOST_PUBLIC}, {"https://fal.media/a?b=c#d", HOST_PUBLIC},
+	} cases[] = {
+		{"https://fal.media/a.mp4", HOST_PUBLIC},
+		{"https://v3b.fal.media/files/b/x.mp4", HOST_PUBLIC},
+		{"https://a.b.fal.media/", HOST_PUBLIC},
+		{"https://V3.FAL.media/", HOST_PUBLIC},
+		{"HTTPS://fal.media", HOST_PUBLIC},
+		{"https://fal.media./a", HOST_PUBLIC},
+		{"https://fal.media:443/a", HOST_PUBLIC},
+		{"https://fal.media/a?b=c#d", HOST_PUBLIC},
 		{"https://storage.googleapis.com/falserverless/x.mp4", HOST_PUBLIC},
-		{"http://127.0.0.1:9000/a.mp4", HOST_EXACT}, {"https://minio.local:8443/x", HOST_EXACT}, {"http://[::1]:9000/x", HOST_EXACT},
-		{"http://0x7f.1:9000/a.mp4", HOST_EXACT},	/* the same, spelled oddly */
+		{"http://127.0.0.1:9000/a.mp4", HOST_EXACT},
+		{"https://minio.local:8443/x", HOST_EXACT},
+		{"http://[::1]:9000/x", HOST_EXACT},
+		{"http://0x7f.1:9000/a.mp4", HOST_EXACT}, /* the same, spelled oddly */
 
-		{"http://fal.media/a.mp4", HOST_DENIED}, {"https://fal.media:8443/", HOST_DENIED}, {"https://evilfal.media/", HOST_DENIED},
-		{"https://fal.media.evil.com/", HOST_DENIED}, {"https://x.storage.googleapis.com/", HOST_DENIED},
-		{"https://fal.media@evil.com/", HOST_DENIED}, {"https://evil.com@fal.media/", HOST_DENIED},
-		{"https://u:p@fal.media/", HOST_DENIED}, {"https://evil.com#.fal.media/", HOST_DENIED},
-		{"https://evil.com?.fal.media/", HOST_DENIED}, {"https://evil.com\\.fal.media/", HOST_DENIED},
-		{"https://evil.com/.fal.media/", HOST_DENIED}, {"https://.fal.media/", HOST_DENIED}, {"https://fal%2emedia.evil/", HOST_DENIED},
-		{"https://127.0.0.1:9000/", HOST_DENIED}, {"http://127.0.0.1/", HOST_DENIED}, {"http://127.0.0.1:9001/", HOST_DENIED},
-		{"http://minio.local:8443/x", HOST_DENIED}, {"http://2130706433/", HOST_DENIED}, {"http://[::1%25lo]:9000/", HOST_DENIED},
-		{"file:///etc/passwd", HOST_DENIED}, {"ftp://fal.media/", HOST_DENIED}, {"gopher://fal.media/", HOST_DENIED},
-		{"data:video/mp4;base64,AAAA", HOST_DENIED}, {"fal.media/a.mp4", HOST_DENIED}, {"//fal.media/a.mp4", HOST_DENIED},
-		{"", HOST_DENIED}, {"https://", HOST_DENIED}, {"https:///", HOST_DENIED}, {"https://fal.media:0x1bb/", HOST_DENIED},
-		{"https://fal.media:99999/", HOST_DENIED}, {"https://fal.media /", HOST_DENIED}, {" https://fal.media/", HOST_DENIED},
-		{"https://fal.m\303\251dia/", HOST_DENIED}, {"https://fal.media\r\nHost: x/", HOST_DENIED},
+		{"http://fal.media/a.mp4", HOST_DENIED},
+		{"https://fal.media:8443/", HOST_DENIED},
+		{"https://evilfal.media/", HOST_DENIED},
+		{"https://fal.media.evil.com/", HOST_DENIED},
+		{"https://x.storage.googleapis.com/", HOST_DENIED},
+		{"https://fal.media@evil.com/", HOST_DENIED},
+		{"https://evil.com@fal.media/", HOST_DENIED},
+		{"https://u:p@fal.media/", HOST_DENIED},
+		{"https://evil.com#.fal.media/", HOST_DENIED},
+		{"https://evil.com?.fal.media/", HOST_DENIED},
+		{"https://evil.com\\.fal.media/", HOST_DENIED},
+		{"https://evil.com/.fal.media/", HOST_DENIED},
+		{"https://.fal.media/", HOST_DENIED},
+		{"https://fal%2emedia.evil/", HOST_DENIED},
+		{"https://127.0.0.1:9000/", HOST_DENIED},
+		{"http://127.0.0.1/", HOST_DENIED},
+		{"http://127.0.0.1:9001/", HOST_DENIED},
+		{"http://minio.local:8443/x", HOST_DENIED},
+		{"http://2130706433/", HOST_DENIED},
+		{"http://[::1%25lo]:9000/", HOST_DENIED},
+		{"file:///etc/passwd", HOST_DENIED},
+		{"ftp://fal.media/", HOST_DENIED},
+		{"gopher://fal.media/", HOST_DENIED},
+		{"data:video/mp4;base64,AAAA", HOST_DENIED},
+		{"fal.media/a.mp4", HOST_DENIED},
+		{"//fal.media/a.mp4", HOST_DENIED},
+		{"", HOST_DENIED},
+		{"https://", HOST_DENIED},
+		{"https:///", HOST_DENIED},
+		{"https://fal.media:0x1bb/", HOST_DENIED},
+		{"https://fal.media:99999/", HOST_DENIED},
+		{"https://fal.media /", HOST_DENIED},
+		{" https://fal.media/", HOST_DENIED},
+		{"https://fal.m\303\251dia/", HOST_DENIED},
+		{"https://fal.media\r\nHost: x/", HOST_DENIED},
 	};
-	char		why[128];
+	char why[128];
 
 	for (size_t i = 0; i < lengthof(cases); i++)
 	{
@@ -62,17 +91,44 @@ TestLists(void)
 	static const struct
 	{
 		const char *list;
-		bool		valid;
-	}			cases[] = {
-		{LIST, true}, {"", true}, {"  ", true}, {"localhost", true}, {"10.0.0.1", true}, {"https://x", true}, {"*.x", true},
-		{"http://[fd00::1]:80", true}, {"FAL.media.", true},
-		{",", false}, {"a,", false}, {",a", false}, {"a,,b", false}, {"*", false}, {"*.", false}, {"*a.b", false}, {"a.*", false},
-		{"a:80", false}, {"a b", false}, {"a/b", false}, {"https://x/y", false}, {"https://x/", false}, {"https://u@x", false},
-		{"https://x?y", false}, {"ftp://x", false}, {"https://*.x", false}, {"://x", false}, {"https://", false}, {"http://x:0x50", false},
-		{".x", false}, {"[]", false}, {"\303\251.com", false}, {"[::1", false},
+		bool valid;
+	} cases[] = {
+		{LIST, true},
+		{"", true},
+		{"  ", true},
+		{"localhost", true},
+		{"10.0.0.1", true},
+		{"https://x", true},
+		{"*.x", true},
+		{"http://[fd00::1]:80", true},
+		{"FAL.media.", true},
+		{",", false},
+		{"a,", false},
+		{",a", false},
+		{"a,,b", false},
+		{"*", false},
+		{"*.", false},
+		{"*a.b", false},
+		{"a.*", false},
+		{"a:80", false},
+		{"a b", false},
+		{"a/b", false},
+		{"https://x/y", false},
+		{"https://x/", false},
+		{"https://u@x", false},
+		{"https://x?y", false},
+		{"ftp://x", false},
+		{"https://*.x", false},
+		{"://x", false},
+		{"https://", false},
+		{"http://x:0x50", false},
+		{".x", false},
+		{"[]", false},
+		{"\303\251.com", false},
+		{"[::1", false},
 	};
-	char		why[128];
-	char		long_list[1000];
+	char why[128];
+	char long_list[1000];
 
 	for (size_t i = 0; i < lengthof(cases); i++)
 	{
@@ -94,13 +150,21 @@ TestSameOrigin(void)
 	{
 		const char *a;
 		const char *b;
-		bool		same;
-	}			cases[] = {
-		{"https://queue.fal.run", "https://queue.fal.run/x/y?z", true}, {"https://a", "https://A:443/", true},
-		{"http://a:80", "http://a", true}, {"https://a.", "https://a", true},
-		{"https://a", "http://a", false}, {"https://a", "https://b", false}, {"https://a", "https://a:444", false},
-		{"https://a", "https://u@a/", false}, {"https://a", "https://a/#f", false}, {"https://a", "https://a.b/", false},
-		{"", "", false}, {"x", "x", false}, {"ftp://a", "ftp://a", false},
+		bool same;
+	} cases[] = {
+		{"https://queue.fal.run", "https://queue.fal.run/x/y?z", true},
+		{"https://a", "https://A:443/", true},
+		{"http://a:80", "http://a", true},
+		{"https://a.", "https://a", true},
+		{"https://a", "http://a", false},
+		{"https://a", "https://b", false},
+		{"https://a", "https://a:444", false},
+		{"https://a", "https://u@a/", false},
+		{"https://a", "https://a/#f", false},
+		{"https://a", "https://a.b/", false},
+		{"", "", false},
+		{"x", "x", false},
+		{"ftp://a", "ftp://a", false},
 	};
 
 	for (size_t i = 0; i < lengthof(cases); i++)
@@ -126,21 +190,89 @@ static void
 TestAddresses(void)
 {
 	static const char *const public[] = {
-		"1.1.1.1", "8.8.8.8", "9.255.255.255", "11.0.0.0", "100.63.255.255", "100.128.0.0", "126.255.255.255", "128.0.0.0",
-		"169.253.255.255", "169.255.0.0", "172.15.255.255", "172.32.0.0", "192.0.1.0", "192.167.255.255", "192.169.0.0",
-		"198.17.255.255", "198.20.0.0", "203.0.114.0", "223.255.255.255", "168.63.129.17",
-		"2606:4700:4700::1111", "2001:4860:4860::8888", "2a00::1", "2400:cb00::1", "2001:200::1",
-		"::ffff:8.8.8.8", "64:ff9b::8.8.8.8",
+		"1.1.1.1",
+		"8.8.8.8",
+		"9.255.255.255",
+		"11.0.0.0",
+		"100.63.255.255",
+		"100.128.0.0",
+		"126.255.255.255",
+		"128.0.0.0",
+		"169.253.255.255",
+		"169.255.0.0",
+		"172.15.255.255",
+		"172.32.0.0",
+		"192.0.1.0",
+		"192.167.255.255",
+		"192.169.0.0",
+		"198.17.255.255",
+		"198.20.0.0",
+		"203.0.114.0",
+		"223.255.255.255",
+		"168.63.129.17",
+		"2606:4700:4700::1111",
+		"2001:4860:4860::8888",
+		"2a00::1",
+		"2400:cb00::1",
+		"2001:200::1",
+		"::ffff:8.8.8.8",
+		"64:ff9b::8.8.8.8",
 	};
 	static const char *const special[] = {
-		"0.0.0.0", "0.255.255.255", "10.0.0.1", "10.255.255.255", "100.64.0.0", "100.127.255.255", "127.0.0.1", "127.255.255.255",
-		"169.254.169.254", "172.16.0.0", "172.31.255.255", "192.0.0.1", "192.0.2.1", "192.88.99.1", "192.168.0.1", "198.18.0.1",
-		"198.19.255.255", "198.51.100.1", "203.0.113.1", "224.0.0.1", "239.255.255.255", "240.0.0.1", "255.255.255.255",
+		"0.0.0.0",
+		"0.255.255.255",
+		"10.0.0.1",
+		"10.255.255.255",
+		"100.64.0.0",
+		"100.127.255.255",
+		"127.0.0.1",
+		"127.255.255.255",
+		"169.254.169.254",
+		"172.16.0.0",
+		"172.31.255.255",
+		"192.0.0.1",
+		"192.0.2.1",
+		"192.88.99.1",
+		"192.168.0.1",
+		"198.18.0.1",
+		"198.19.255.255",
+		"198.51.100.1",
+		"203.0.113.1",
+		"224.0.0.1",
+		"239.255.255.255",
+		"240.0.0.1",
+		"255.255.255.255",
 		"168.63.129.16",
-		"::", "::1", "::127.0.0.1", "::8.8.8.8", "fe80::1", "febf::1", "fec0::1", "fc00::1", "fdff::1", "ff02::1", "100::1",
-		"2001::1", "2001:2::1", "2001:10::1", "2001:20::1", "2001:1ff::1", "2001:db8::1", "2002:7f00:1::", "2002:808:808::1",
-		"3fff::1", "3fff:fff::1", "4000::1", "5f00::1", "64:ff9b:1::8.8.8.8", "64:ff9b::1:8.8.8.8",
-		"::ffff:127.0.0.1", "::ffff:10.0.0.1", "::ffff:169.254.169.254", "64:ff9b::127.0.0.1", "64:ff9b::10.0.0.1",
+		"::",
+		"::1",
+		"::127.0.0.1",
+		"::8.8.8.8",
+		"fe80::1",
+		"febf::1",
+		"fec0::1",
+		"fc00::1",
+		"fdff::1",
+		"ff02::1",
+		"100::1",
+		"2001::1",
+		"2001:2::1",
+		"2001:10::1",
+		"2001:20::1",
+		"2001:1ff::1",
+		"2001:db8::1",
+		"2002:7f00:1::",
+		"2002:808:808::1",
+		"3fff::1",
+		"3fff:fff::1",
+		"4000::1",
+		"5f00::1",
+		"64:ff9b:1::8.8.8.8",
+		"64:ff9b::1:8.8.8.8",
+		"::ffff:127.0.0.1",
+		"::ffff:10.0.0.1",
+		"::ffff:169.254.169.254",
+		"64:ff9b::127.0.0.1",
+		"64:ff9b::10.0.0.1",
 		"::fffe:8.8.8.8",
 	};
 	struct sockaddr_un local = {.sun_family = AF_UNIX};
@@ -159,20 +291,32 @@ TestRedirects(void)
 	{
 		const char *from;
 		const char *location;
-		const char *to;			/* NULL: refused */
-	}			cases[] = {
-		{"https://a/b/c", "https://d/e", "https://d/e"}, {"https://a/b/c", "/x", "https://a/x"}, {"https://a/b/c", "x?y", "https://a/b/x?y"},
-		{"https://a/b/c", "../x", "https://a/x"}, {"https://a/b", "//d/e", "https://d/e"}, {"https://a/b", "?q", "https://a/b?q"},
-		{"https://a/b", "x y", "https://a/x%20y"}, {"https://a/b", "/x#frag", "https://a/x"}, {"https://a/b", "http://a/b", "http://a/b"},
-		{"https://a/b", "ftp://a/b", NULL}, {"https://a/b", "file:///etc/passwd", NULL}, {"https://a/b", "javascript:alert(1)", NULL},
-		{"https://a/b", "https://u:p@d/", NULL}, {"https://a/b", "", NULL}, {"https://a/b", "https://", NULL}, {"ftp://a/b", "/x", NULL},
-		{"x", "/x", NULL}, {"https://a/b", "https://d/\r\nx", NULL},
+		const char *to; /* NULL: refused */
+	} cases[] = {
+		{"https://a/b/c", "https://d/e", "https://d/e"},
+		{"https://a/b/c", "/x", "https://a/x"},
+		{"https://a/b/c", "x?y", "https://a/b/x?y"},
+		{"https://a/b/c", "../x", "https://a/x"},
+		{"https://a/b", "//d/e", "https://d/e"},
+		{"https://a/b", "?q", "https://a/b?q"},
+		{"https://a/b", "x y", "https://a/x%20y"},
+		{"https://a/b", "/x#frag", "https://a/x"},
+		{"https://a/b", "http://a/b", "http://a/b"},
+		{"https://a/b", "ftp://a/b", NULL},
+		{"https://a/b", "file:///etc/passwd", NULL},
+		{"https://a/b", "javascript:alert(1)", NULL},
+		{"https://a/b", "https://u:p@d/", NULL},
+		{"https://a/b", "", NULL},
+		{"https://a/b", "https://", NULL},
+		{"ftp://a/b", "/x", NULL},
+		{"x", "/x", NULL},
+		{"https://a/b", "https://d/\r\nx", NULL},
 	};
-	char		out[64];
+	char out[64];
 
 	for (size_t i = 0; i < lengthof(cases); i++)
 	{
-		bool		resolved = HostsResolveRedirect(cases[i].from, cases[i].location, out, sizeof(out));
+		bool resolved = HostsResolveRedirect(cases[i].from, cases[i].location, out, sizeof(out));
 
 		CheckNumber("redirect", cases[i].location, resolved, cases[i].to != NULL);
 		if (resolved && cases[i].to != NULL)
@@ -188,18 +332,26 @@ TestSniff(void)
 	static const struct
 	{
 		const char *bytes;
-		size_t		len;
-		const char *name;		/* NULL: none */
-	}			cases[] = {
-		{"\0\0\0\040ftypisom", 12, "mp4"}, {"\0\0\0\024ftypqt  ", 12, "mp4"}, {"\x1a\x45\xdf\xa3\x01\0\0\0\0\0\0\x1f", 12, "webm"},
-		{"\0\0\0\007ftypisom", 12, NULL}, {"\0\0\0\040ftypis", 10, NULL}, {"\0\0\0\040moovmvhd", 12, NULL}, {"<html><body>", 12, NULL},
-		{"{\"detail\":\"x", 12, NULL}, {"\211PNG\r\n\032\n\0\0\0\015", 12, NULL}, {"", 0, NULL}, {"RIFF\0\0\0\0WEBP", 12, NULL},
+		size_t len;
+		const char *name; /* NULL: none */
+	} cases[] = {
+		{"\0\0\0\040ftypisom", 12, "mp4"},
+		{"\0\0\0\024ftypqt  ", 12, "mp4"},
+		{"\x1a\x45\xdf\xa3\x01\0\0\0\0\0\0\x1f", 12, "webm"},
+		{"\0\0\0\007ftypisom", 12, NULL},
+		{"\0\0\0\040ftypis", 10, NULL},
+		{"\0\0\0\040moovmvhd", 12, NULL},
+		{"<html><body>", 12, NULL},
+		{"{\"detail\":\"x", 12, NULL},
+		{"\211PNG\r\n\032\n\0\0\0\015", 12, NULL},
+		{"", 0, NULL},
+		{"RIFF\0\0\0\0WEBP", 12, NULL},
 	};
 
 	for (size_t i = 0; i < lengthof(cases); i++)
 	{
 		const char *name = "";
-		bool		known = MediaSniff((const unsigned char *) cases[i].bytes, cases[i].len, &name);
+		bool known = MediaSniff((const unsigned char *) cases[i].bytes, cases[i].len, &name);
 
 		CheckNumber("sniff", "known", known, cases[i].name != NULL);
 		if (known && cases[i].name != NULL)

@@ -11,9 +11,9 @@
 #include "json.h"
 
 #define DOC "{\"video\": {\"url\":\"https://a/b\", \"size\" : 12.5e3, \"ok\":true, \"none\":null}, " \
-	"\"detail\":[{\"type\":\"first\",\"loc\":[\"body\",\"prompt\"]},{\"type\":\"second\"}], " \
-	"\"a\":{\"b\":{\"c\":[[1,2],[3]]}}, \"e\":{}, \"l\":[], \"v\\u0069deo2\":\"escaped name\", " \
-	"\"x.y\":[\"dotted\"], \"\":\"nameless\", \"q\\\"\\\\\":\"quoted\", \"dup\":1, \"dup\":\"two\"}"
+			"\"detail\":[{\"type\":\"first\",\"loc\":[\"body\",\"prompt\"]},{\"type\":\"second\"}], " \
+			"\"a\":{\"b\":{\"c\":[[1,2],[3]]}}, \"e\":{}, \"l\":[], \"v\\u0069deo2\":\"escaped name\", " \
+			"\"x.y\":[\"dotted\"], \"\":\"nameless\", \"q\\\"\\\\\":\"quoted\", \"dup\":1, \"dup\":\"two\"}"
 
 static void
 TestPaths(void)
@@ -21,10 +21,10 @@ TestPaths(void)
 	static const struct
 	{
 		const char *path;
-		JsonKind	kind;
+		JsonKind kind;
 		const char *text;
 		const char *raw;
-	}			cases[] = {
+	} cases[] = {
 		{"video", JSON_OBJECT, "", NULL},
 		{"video.url", JSON_STRING, "https://a/b", "\"https://a/b\""},
 		{"video.size", JSON_NUMBER, "12.5e3", "12.5e3"},
@@ -55,8 +55,8 @@ TestPaths(void)
 		{"dup", JSON_STRING, "two", "\"two\""},
 		{"", JSON_OBJECT, "", DOC},
 	};
-	JsonWant	wants[lengthof(cases)];
-	char		texts[lengthof(cases)][64];
+	JsonWant wants[lengthof(cases)];
+	char texts[lengthof(cases)][64];
 
 	memset(wants, 0, sizeof(wants));
 	for (size_t i = 0; i < lengthof(cases); i++)
@@ -84,9 +84,9 @@ TestRoots(void)
 	static const struct
 	{
 		const char *json;
-		JsonKind	kind;
+		JsonKind kind;
 		const char *text;
-	}			cases[] = {
+	} cases[] = {
 		{" \"a\\u00e9\\n\\/\" ", JSON_STRING, "a\303\251\n/"},
 		{"\t-1.5e+10\n", JSON_NUMBER, "-1.5e+10"},
 		{"true", JSON_BOOL, "true"},
@@ -105,8 +105,8 @@ TestRoots(void)
 
 	for (size_t i = 0; i < lengthof(cases); i++)
 	{
-		char		text[64];
-		JsonWant	want = {.path = "", .text = text, .size = sizeof(text)};
+		char text[64];
+		JsonWant want = {.path = "", .text = text, .size = sizeof(text)};
 
 		CheckTrue(cases[i].json, "is read", JsonPick(cases[i].json, strlen(cases[i].json), &want, 1));
 		CheckNumber(cases[i].json, "kind", want.kind, cases[i].kind);
@@ -118,16 +118,42 @@ static void
 TestRefused(void)
 {
 	static const char *const cases[] = {
-		"", " ", "{", "}", "{\"a\":1", "{\"a\":1,}", "[1,]", "{a:1}", "{'a':1}", "nul", "01", "1 2",
-		"\"a", "\"\\x\"", "\"\\u12g4\"", "\"\\u12\"", "\"a\nb\"", "\"\377\"", "\"\303\"", "\"\300\200\"",
-		"\"\355\240\200\"", "\"\364\220\200\200\"", "<html></html>", "{\"a\":\303}", "NaN", "{\"a\" 1}",
-		"{} {}", "[1}", "\"\\", "\"\\\303\251\"",
+		"",
+		" ",
+		"{",
+		"}",
+		"{\"a\":1",
+		"{\"a\":1,}",
+		"[1,]",
+		"{a:1}",
+		"{'a':1}",
+		"nul",
+		"01",
+		"1 2",
+		"\"a",
+		"\"\\x\"",
+		"\"\\u12g4\"",
+		"\"\\u12\"",
+		"\"a\nb\"",
+		"\"\377\"",
+		"\"\303\"",
+		"\"\300\200\"",
+		"\"\355\240\200\"",
+		"\"\364\220\200\200\"",
+		"<html></html>",
+		"{\"a\":\303}",
+		"NaN",
+		"{\"a\" 1}",
+		"{} {}",
+		"[1}",
+		"\"\\",
+		"\"\\\303\251\"",
 	};
 
 	for (size_t i = 0; i < lengthof(cases); i++)
 	{
-		char		text[8] = "old";
-		JsonWant	want = {.path = "a", .text = text, .size = sizeof(text), .kind = JSON_BOOL};
+		char text[8] = "old";
+		JsonWant want = {.path = "a", .text = text, .size = sizeof(text), .kind = JSON_BOOL};
 
 		CheckTrue(cases[i], "is refused", !JsonPick(cases[i], strlen(cases[i]), &want, 1));
 		CheckNumber(cases[i], "kind", want.kind, JSON_ABSENT);
@@ -146,10 +172,10 @@ TestCutting(void)
 	static const struct
 	{
 		const char *json;
-		size_t		size;
+		size_t size;
 		const char *text;
-		bool		truncated;
-	}			cases[] = {
+		bool truncated;
+	} cases[] = {
 		{"\"abc\"", 4, "abc", false},
 		{"\"abcd\"", 4, "abc", true},
 		{"\"ab\303\251\"", 4, "ab", true},
@@ -162,8 +188,8 @@ TestCutting(void)
 
 	for (size_t i = 0; i < lengthof(cases); i++)
 	{
-		char		text[16];
-		JsonWant	want = {.path = "", .text = text, .size = cases[i].size};
+		char text[16];
+		JsonWant want = {.path = "", .text = text, .size = cases[i].size};
 
 		CheckTrue(cases[i].json, "is read", JsonPick(cases[i].json, strlen(cases[i].json), &want, 1));
 		CheckText(cases[i].json, "text", text, cases[i].text);
@@ -174,9 +200,9 @@ TestCutting(void)
 static void
 TestLimits(void)
 {
-	size_t		len = JSON_MAX_LENGTH;
-	char	   *json = malloc(len + 2);
-	JsonWant	want = {.path = ""};
+	size_t len = JSON_MAX_LENGTH;
+	char *json = malloc(len + 2);
+	JsonWant want = {.path = ""};
 
 	memset(json, '[', JSON_MAX_DEPTH + 1);
 	memset(json + JSON_MAX_DEPTH + 1, ']', JSON_MAX_DEPTH + 1);
@@ -199,15 +225,15 @@ TestLimits(void)
 
 typedef struct Visits
 {
-	int			count;
-	int			enough;
-	char		text[128];
+	int count;
+	int enough;
+	char text[128];
 } Visits;
 
 static bool
 Visit(const char *raw, size_t raw_len, void *arg)
 {
-	Visits	   *visits = arg;
+	Visits *visits = arg;
 
 	snprintf(visits->text + strlen(visits->text), sizeof(visits->text) - strlen(visits->text),
 			 "%.*s;", (int) raw_len, raw);
@@ -221,10 +247,10 @@ TestEach(void)
 	{
 		const char *json;
 		const char *path;
-		int			enough;
-		bool		found;
+		int enough;
+		bool found;
 		const char *visited;
-	}			cases[] = {
+	} cases[] = {
 		{"{\"items\":[1, {\"a\":[2,3]} ,\"x\", null]}", "items", 0, true, "1;{\"a\":[2,3]};\"x\";null;"},
 		{"{\"items\":[1,2,3]}", "items", 2, true, "1;2;"},
 		{"{\"items\":[]}", "items", 0, true, ""},
@@ -239,10 +265,9 @@ TestEach(void)
 
 	for (size_t i = 0; i < lengthof(cases); i++)
 	{
-		Visits		visits = {.enough = cases[i].enough};
+		Visits visits = {.enough = cases[i].enough};
 
-		CheckNumber(cases[i].json, "found", JsonEach(cases[i].json, strlen(cases[i].json), cases[i].path,
-													 Visit, &visits), cases[i].found);
+		CheckNumber(cases[i].json, "found", JsonEach(cases[i].json, strlen(cases[i].json), cases[i].path, Visit, &visits), cases[i].found);
 		CheckText(cases[i].json, "visited", visits.text, cases[i].visited);
 	}
 }
@@ -253,8 +278,8 @@ TestFitsJsonb(void)
 	static const struct
 	{
 		const char *json;
-		bool		fits;
-	}			cases[] = {
+		bool fits;
+	} cases[] = {
 		{"{\"a\":\"b\\u00e9\\n\\\\u0000\"}", true},
 		{"\"\\ud83d\\ude00\"", true},
 		{"\"\\ufffd\"", true},

@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int	passed = 0;
-static int	failed = 0;
+static int passed = 0;
+static int failed = 0;
 
 static bool
 Count(bool ok)

@@ -10,16 +10,16 @@
 #include "storage.h"
 
 #define ERROR(status, error, message, code) "{\"statusCode\":\"" status "\",\"error\":\"" error \
-	"\",\"message\":\"" message "\",\"code\":\"" code "\"}"
+											"\",\"message\":\"" message "\",\"code\":\"" code "\"}"
 /* as releases before the codes answered */
 #define OLD_ERROR(status, error, message) "{\"statusCode\":\"" status "\",\"error\":\"" error \
-	"\",\"message\":\"" message "\"}"
+										  "\",\"message\":\"" message "\"}"
 
 #define BUCKET "{\"id\":\"videos\",\"name\":\"videos\",\"owner\":\"\",\"public\":false,\"file_size_limit\":20971520," \
-	"\"allowed_mime_types\":[\"video/mp4\",\"video/*\"],\"created_at\":\"2026-11-24T02:04:42.269Z\"}"
+			   "\"allowed_mime_types\":[\"video/mp4\",\"video/*\"],\"created_at\":\"2026-11-24T02:04:42.269Z\"}"
 #define OPEN_BUCKET "{\"id\":\"open\",\"name\":\"open\",\"public\":true,\"file_size_limit\":null,\"allowed_mime_types\":null}"
 #define INFO "{\"id\":\"fa72659c-edff-4cdd-a140-5c5cc6f886ec\",\"name\":\"u1/chunked.mp4\",\"bucket_id\":\"videos\"," \
-	"\"size\":10485760,\"content_type\":\"video/mp4\",\"etag\":\"\\\"e57bf6f2d685d5454964fda1e124ddea\\\"\",\"metadata\":{}}"
+			 "\"size\":10485760,\"content_type\":\"video/mp4\",\"etag\":\"\\\"e57bf6f2d685d5454964fda1e124ddea\\\"\",\"metadata\":{}}"
 #define NO_KEY ERROR("404", "not_found", "Object not found", "NoSuchKey")
 #define NO_BUCKET ERROR("404", "Bucket not found", "Bucket not found", "NoSuchBucket")
 
@@ -29,14 +29,14 @@ TestUpload(void)
 	static const struct
 	{
 		const char *name;
-		HttpReply	reply;
+		HttpReply reply;
 		StorageOutcome outcome;
 		const char *code;
-		const char *message;	/* part of it */
-		const char *hint;		/* part of it; NULL: none */
-	}			cases[] = {
+		const char *message; /* part of it */
+		const char *hint;	 /* part of it; NULL: none */
+	} cases[] = {
 		{"done", ANSWER(200, "{\"Key\":\"videos/u1/job1.mp4\",\"Id\":\"990700bd-2844-4746-b0f4-5d53c6b8620d\"}"),
-		STORAGE_DONE, "", "", NULL},
+		 STORAGE_DONE, "", "", NULL},
 		{"done, no Id", ANSWER(200, "{\"Key\":\"videos/u1/signed.mp4\"}"), STORAGE_DONE, "", "", NULL},
 		{"TUS created", ANSWER(201, "", .location = "http://x"), STORAGE_DONE, "", "", NULL},
 		{"TUS part", ANSWER(204, "", .upload_offset = "6291456"), STORAGE_DONE, "", "", NULL},
@@ -45,55 +45,55 @@ TestUpload(void)
 		{"200, no key", ANSWER(200, "{}"), STORAGE_RETRY, "bad_response", "", "storage_url"},
 
 		{"duplicate", ANSWER(400, ERROR("409", "Duplicate", "The resource already exists", "KeyAlreadyExists")),
-		STORAGE_RETRY, "KeyAlreadyExists", "already exists", NULL},
+		 STORAGE_RETRY, "KeyAlreadyExists", "already exists", NULL},
 		{"duplicate, older", ANSWER(400, ERROR("409", "Duplicate", "x", "ResourceAlreadyExists")), STORAGE_RETRY,
-		"ResourceAlreadyExists", "", NULL},
+		 "ResourceAlreadyExists", "", NULL},
 		{"duplicate, oldest", ANSWER(400, OLD_ERROR("409", "Duplicate", "x")), STORAGE_RETRY, "KeyAlreadyExists", "", NULL},
 		{"too large", ANSWER(400, ERROR("413", "Payload too large", "The object exceeded the maximum allowed size", "EntityTooLarge")),
-		STORAGE_FATAL, "EntityTooLarge", "exceeded the maximum", "file_size_limit"},
+		 STORAGE_FATAL, "EntityTooLarge", "exceeded the maximum", "file_size_limit"},
 		{"too large, old", ANSWER(400, OLD_ERROR("413", "Payload too large", "x")), STORAGE_FATAL, "EntityTooLarge", "", "file_size_limit"},
 		{"too large, proxy", ANSWER(413, HTML("413 Request Entity Too Large")), STORAGE_FATAL, "EntityTooLarge",
-		"HTTP 413 from a gateway (HTML, nginx), not from Storage", "client_max_body_size"},
+		 "HTTP 413 from a gateway (HTML, nginx), not from Storage", "client_max_body_size"},
 		{"too large, TUS", ANSWER(413, "Maximum size exceeded"), STORAGE_FATAL, "EntityTooLarge", "HTTP 413: Maximum size exceeded",
-		"file_size_limit"},
+		 "file_size_limit"},
 		{"no bucket", ANSWER(400, NO_BUCKET), STORAGE_FATAL, "NoSuchBucket", "Bucket not found", "Create the bucket"},
 		{"no bucket, old", ANSWER(400, OLD_ERROR("404", "Bucket not found", "Bucket not found")), STORAGE_FATAL, "NoSuchBucket",
-		"", "Create the bucket"},
+		 "", "Create the bucket"},
 		{"expired", ANSWER(400, ERROR("403", "Unauthorized", "\\\"exp\\\" claim timestamp check failed", "AccessDenied")),
-		STORAGE_FATAL, "AccessDenied", "\"exp\" claim", "service_role"},
+		 STORAGE_FATAL, "AccessDenied", "\"exp\" claim", "service_role"},
 		{"wrong signature", ANSWER(400, ERROR("403", "Unauthorized", "signature verification failed", "AccessDenied")),
-		STORAGE_FATAL, "AccessDenied", "signature", "service_role"},
+		 STORAGE_FATAL, "AccessDenied", "signature", "service_role"},
 		{"malformed JWT", ANSWER(400, ERROR("403", "Unauthorized", "JWS Protected Header is invalid", "AccessDenied")),
-		STORAGE_FATAL, "AccessDenied", "", "service_role"},
+		 STORAGE_FATAL, "AccessDenied", "", "service_role"},
 		{"RLS", ANSWER(400, ERROR("403", "Unauthorized", "new row violates row-level security policy", "AccessDenied")),
-		STORAGE_FATAL, "AccessDenied", "row-level", "service_role"},
+		 STORAGE_FATAL, "AccessDenied", "row-level", "service_role"},
 		{"RLS, old", ANSWER(400, OLD_ERROR("403", "Unauthorized", "new row violates")), STORAGE_FATAL, "AccessDenied", "", "service_role"},
 		{"not a JWT", ANSWER(400, ERROR("403", "Unauthorized", "Invalid Compact JWS", "AccessDenied")), STORAGE_AUTH,
-		"AccessDenied", "Invalid Compact JWS", "sb_"},
+		 "AccessDenied", "Invalid Compact JWS", "sb_"},
 		{"no authorization", ANSWER(400, ERROR("400", "Error", "headers must have required property 'authorization'", "InvalidRequest")),
-		STORAGE_AUTH, "InvalidRequest", "authorization", "sb_"},
+		 STORAGE_AUTH, "InvalidRequest", "authorization", "sb_"},
 		{"401 of a gateway", ANSWER(401, "{\"message\":\"Invalid API key\"}"), STORAGE_AUTH, "Unauthorized", "Invalid API key", "sb_"},
 		{"other bad request", ANSWER(400, ERROR("400", "Error", "x", "InvalidRequest")), STORAGE_FATAL, "InvalidRequest", "x", NULL},
 		{"wrong type", ANSWER(400, ERROR("415", "invalid_mime_type", "mime type text/plain is not supported", "InvalidMimeType")),
-		STORAGE_FATAL, "InvalidMimeType", "text/plain", "allowed_mime_types"},
+		 STORAGE_FATAL, "InvalidMimeType", "text/plain", "allowed_mime_types"},
 		{"invalid key", ANSWER(400, ERROR("400", "InvalidKey", "Invalid key: u1/a\\\\b#c.mp4", "InvalidKey")), STORAGE_FATAL,
-		"InvalidKey", "u1/a\\b#c.mp4", NULL},
+		 "InvalidKey", "u1/a\\b#c.mp4", NULL},
 		{"invalid token", ANSWER(400, ERROR("400", "InvalidJWT", "Invalid Compact JWSX", "InvalidJWT")), STORAGE_FATAL, "InvalidJWT",
-		"", "service_role"},
+		 "", "service_role"},
 		{"locked", ANSWER(400, ERROR("423", "x", "x", "ResourceLocked")), STORAGE_RETRY, "ResourceLocked", "", NULL},
 		{"lock timeout, old", ANSWER(400, OLD_ERROR("503", "acquiring_lock_timeout", "x")), STORAGE_RETRY, "LockTimeout", "", NULL},
 		{"database timeout", ANSWER(544, ERROR("544", "x", "x", "DatabaseTimeout")), STORAGE_RETRY, "DatabaseTimeout", "", NULL},
 		{"read-only", ANSWER(400, ERROR("503", "x", "x", "DatabaseReadOnly")), STORAGE_RETRY, "DatabaseReadOnly", "", "disk"},
 		{"slow down", ANSWER(429, ERROR("429", "too_many_connections", "Too many connections issued to the database", "SlowDown")),
-		STORAGE_RETRY, "SlowDown", "", NULL},
+		 STORAGE_RETRY, "SlowDown", "", NULL},
 		{"internal", ANSWER(500, ERROR("500", "Internal", "Internal Server Error", "InternalError")), STORAGE_RETRY, "InternalError", "", NULL},
 		{"code beats status", ANSWER(400, ERROR("500", "x", "x", "EntityTooLarge")), STORAGE_FATAL, "EntityTooLarge", "", "file_size_limit"},
 		{"unknown code, statusCode counts", ANSWER(400, ERROR("503", "x", "x", "NewCode")), STORAGE_RETRY, "NewCode", "", NULL},
 		{"unknown code, 4xx", ANSWER(400, ERROR("400", "x", "x", "NewCode")), STORAGE_FATAL, "NewCode", "", NULL},
 		{"statusCode as number", ANSWER(404, "{\"message\":\"Route POST:/nothing not found\",\"error\":\"Not Found\",\"statusCode\":404}"),
-		STORAGE_FATAL, "NotFound", "Route", "storage_url"},
+		 STORAGE_FATAL, "NotFound", "Route", "storage_url"},
 		{"no route at the gateway", ANSWER(404, "{\"message\":\"no Route matched with those values\"}"), STORAGE_FATAL, "NotFound", "",
-		"storage_url"},
+		 "storage_url"},
 		{"502", ANSWER(502, HTML("502 Bad Gateway")), STORAGE_RETRY, "http_502", "gateway", NULL},
 		{"503", ANSWER(503, "{\"message\":\"name resolution failed\"}"), STORAGE_RETRY, "http_503", "name resolution failed", NULL},
 		{"504", ANSWER(504, ""), STORAGE_RETRY, "http_504", "empty", NULL},
@@ -130,13 +130,13 @@ TestBucket(void)
 	static const struct
 	{
 		const char *name;
-		HttpReply	reply;
+		HttpReply reply;
 		StorageOutcome outcome;
-		bool		exists;
-		bool		is_public;
-		int64_t		size_limit;
-		bool		allows_mp4;
-	}			cases[] = {
+		bool exists;
+		bool is_public;
+		int64_t size_limit;
+		bool allows_mp4;
+	} cases[] = {
 		{"limited", ANSWER(200, BUCKET), STORAGE_DONE, true, false, 20971520, true},
 		{"open", ANSWER(200, OPEN_BUCKET), STORAGE_DONE, true, true, -1, true},
 		{"wildcard", ANSWER(200, "{\"name\":\"b\",\"allowed_mime_types\":[\"image/png\",\"video/*\"]}"), STORAGE_DONE, true, false, -1, true},
@@ -144,7 +144,7 @@ TestBucket(void)
 		{"empty list", ANSWER(200, "{\"name\":\"b\",\"allowed_mime_types\":[]}"), STORAGE_DONE, true, false, -1, true},
 		{"missing", ANSWER(400, NO_BUCKET), STORAGE_FATAL, false, false, -1, false},
 		{"denied", ANSWER(400, ERROR("403", "Unauthorized", "signature verification failed", "AccessDenied")), STORAGE_FATAL,
-		false, false, -1, false},
+		 false, false, -1, false},
 		{"HTML", ANSWER(200, HTML("x")), STORAGE_RETRY, false, false, -1, false},
 		{"lost", NO_ANSWER(HTTP_LOST), STORAGE_RETRY, false, false, -1, false},
 	};
@@ -168,11 +168,11 @@ TestInfo(void)
 	static const struct
 	{
 		const char *name;
-		HttpReply	reply;
+		HttpReply reply;
 		StorageOutcome outcome;
-		bool		exists;
-		int64_t		size;
-	}			cases[] = {
+		bool exists;
+		int64_t size;
+	} cases[] = {
 		{"there", ANSWER(200, INFO), STORAGE_DONE, true, 10485760},
 		{"size in metadata", ANSWER(200, "{\"name\":\"a\",\"metadata\":{\"size\":12}}"), STORAGE_DONE, true, 12},
 		{"no size", ANSWER(200, "{\"name\":\"a\",\"size\":null}"), STORAGE_DONE, true, -1},
@@ -180,7 +180,7 @@ TestInfo(void)
 		{"missing, old", ANSWER(400, OLD_ERROR("404", "not_found", "Object not found")), STORAGE_DONE, false, -1},
 		{"no bucket", ANSWER(400, NO_BUCKET), STORAGE_FATAL, false, -1},
 		{"no route", ANSWER(404, "{\"message\":\"Route GET:/x not found\",\"error\":\"Not Found\",\"statusCode\":404}"), STORAGE_FATAL,
-		false, -1},
+		 false, -1},
 		{"404, HTML", ANSWER(404, HTML("404 Not Found")), STORAGE_FATAL, false, -1},
 		{"HTML", ANSWER(200, HTML("x")), STORAGE_RETRY, false, -1},
 		{"lost", NO_ANSWER(HTTP_LOST), STORAGE_RETRY, false, -1},
@@ -218,16 +218,31 @@ TestNames(void)
 	static const struct
 	{
 		const char *name;
-		bool		as_bucket;
-		bool		as_key;
-	}			cases[] = {
-		{"videos", true, true}, {"my bucket", true, true}, {"a.b-c_d!*'()&$=@;:+,?", true, true}, {"u1/job 1.mp4", false, true},
-		{"...", true, true}, {".hidden", true, true},
-		{"", false, false}, {".", false, false}, {"..", false, false}, {"a/../b", false, false}, {"a/.", false, false},
-		{"/a", false, false}, {"a/", false, false}, {"a//b", false, false}, {"a\\b", false, false}, {"a#b", false, false},
-		{"a%b", false, false}, {"\360\237\230\200", false, false}, {"a\nb", false, false}, {"a[b]", false, false},
+		bool as_bucket;
+		bool as_key;
+	} cases[] = {
+		{"videos", true, true},
+		{"my bucket", true, true},
+		{"a.b-c_d!*'()&$=@;:+,?", true, true},
+		{"u1/job 1.mp4", false, true},
+		{"...", true, true},
+		{".hidden", true, true},
+		{"", false, false},
+		{".", false, false},
+		{"..", false, false},
+		{"a/../b", false, false},
+		{"a/.", false, false},
+		{"/a", false, false},
+		{"a/", false, false},
+		{"a//b", false, false},
+		{"a\\b", false, false},
+		{"a#b", false, false},
+		{"a%b", false, false},
+		{"\360\237\230\200", false, false},
+		{"a\nb", false, false},
+		{"a[b]", false, false},
 	};
-	char		long_name[1100];
+	char long_name[1100];
 
 	for (size_t i = 0; i < lengthof(cases); i++)
 	{
@@ -254,26 +269,26 @@ TestStorageUrls(void)
 		StorageCall call;
 		const char *bucket;
 		const char *key;
-		const char *url;		/* NULL: refused */
-	}			cases[] = {
+		const char *url; /* NULL: refused */
+	} cases[] = {
 		{STORAGE_UPLOAD, "videos", "u1/job1.mp4", "http://kong:8000/storage/v1/object/videos/u1/job1.mp4"},
 		{STORAGE_INFO, "videos", "u1/job1.mp4", "http://kong:8000/storage/v1/object/info/videos/u1/job1.mp4"},
 		{STORAGE_PUBLIC, "my videos", "u 1/a+b?.mp4", "http://kong:8000/storage/v1/object/public/my%20videos/u%201/a%2Bb%3F.mp4"},
 		{STORAGE_BUCKET, "videos", NULL, "http://kong:8000/storage/v1/bucket/videos"},
-		{STORAGE_UPLOAD, "videos", NULL, NULL}, {STORAGE_UPLOAD, "videos", "a/../b", NULL}, {STORAGE_UPLOAD, "a/b", "c", NULL},
+		{STORAGE_UPLOAD, "videos", NULL, NULL},
+		{STORAGE_UPLOAD, "videos", "a/../b", NULL},
+		{STORAGE_UPLOAD, "a/b", "c", NULL},
 		{STORAGE_UPLOAD, "", "c", NULL},
 	};
-	char		out[256];
+	char out[256];
 
 	for (size_t i = 0; i < lengthof(cases); i++)
 	{
-		CheckNumber(cases[i].bucket, "url is built", StorageUrl("http://kong:8000/storage/v1", cases[i].call, cases[i].bucket,
-																 cases[i].key, out, sizeof(out)), cases[i].url != NULL);
+		CheckNumber(cases[i].bucket, "url is built", StorageUrl("http://kong:8000/storage/v1", cases[i].call, cases[i].bucket, cases[i].key, out, sizeof(out)), cases[i].url != NULL);
 		if (cases[i].url != NULL)
 		{
 			CheckText(cases[i].bucket, "url", out, cases[i].url);
-			CheckTrue(cases[i].bucket, "does not fit", !StorageUrl("http://kong:8000/storage/v1", cases[i].call, cases[i].bucket,
-																   cases[i].key, out, strlen(cases[i].url)));
+			CheckTrue(cases[i].bucket, "does not fit", !StorageUrl("http://kong:8000/storage/v1", cases[i].call, cases[i].bucket, cases[i].key, out, strlen(cases[i].url)));
 		}
 	}
 	CheckTrue("base", "with slash", !StorageUrl("http://kong:8000/", STORAGE_UPLOAD, "a", "b", out, sizeof(out)));
@@ -286,15 +301,23 @@ TestBareTypes(void)
 	{
 		const char *header;
 		const char *type;
-	}			cases[] = {
-		{"video/mp4", "video/mp4"}, {"Video/MP4; codecs=\"avc1\"", "video/mp4"}, {" video/webm ;x", "video/webm"},
-		{"", ""}, {"video", ""}, {"video/", ""}, {"/mp4", ""}, {"video/mp4 x", ""}, {"video/mp4, video/webm", ""},
-		{"a/0123456789012345678901234567890", ""}, {"video/m\r\np4", ""},
+	} cases[] = {
+		{"video/mp4", "video/mp4"},
+		{"Video/MP4; codecs=\"avc1\"", "video/mp4"},
+		{" video/webm ;x", "video/webm"},
+		{"", ""},
+		{"video", ""},
+		{"video/", ""},
+		{"/mp4", ""},
+		{"video/mp4 x", ""},
+		{"video/mp4, video/webm", ""},
+		{"a/0123456789012345678901234567890", ""},
+		{"video/m\r\np4", ""},
 	};
 
 	for (size_t i = 0; i < lengthof(cases); i++)
 	{
-		char		out[32];
+		char out[32];
 
 		StorageBareType(cases[i].header, out, sizeof(out));
 		CheckText("bare type", cases[i].header, out, cases[i].type);

@@ -18,26 +18,26 @@ TestClean(void)
 	{
 		const char *text;
 		const char *clean;
-	}			cases[] = {
+	} cases[] = {
 		{"", ""},
 		{"  a\r\n\tb\001c \177 ", "a b c"},
 		{"caf\303\251 \302\205\302\237x", "caf\303\251 x"},
 		{"No user found for Key ID and Secret", "No user found for Key ID and Secret"},
 		{"Invalid Key Authorization header format. Expected '<key_id>:<key_secret>'.",
-		"Invalid Key Authorization header format. Expected '<key_id>:<key_secret>'."},
+		 "Invalid Key Authorization header format. Expected '<key_id>:<key_secret>'."},
 		{"got Authorization: Key abc:def!", "got Authorization: Key ***"},
 		{"Bearer " JWT " refused", "Bearer *** refused"},
 		{"token " JWT, "token ***"},
 		{"'sb_secret_abcdefghijklmnopqrstuv_12345678'", "'***'"},
 		{"key 01234567-89ab-cdef-0123-456789abcdef:" HEX32 " unknown", "key *** unknown"},
 		{"request 019e161b-386c-7d33-8106-f2de1a3ff595 not found",
-		"request 019e161b-386c-7d33-8106-f2de1a3ff595 not found"},
+		 "request 019e161b-386c-7d33-8106-f2de1a3ff595 not found"},
 		{"eyJ sb_ Key Bearer ", "eyJ sb_ Key Bearer"},
 	};
 
 	for (size_t i = 0; i < lengthof(cases); i++)
 	{
-		char		text[256];
+		char text[256];
 
 		strcpy(text, cases[i].text);
 		WireClean(text);
@@ -48,7 +48,7 @@ TestClean(void)
 static void
 TestCopy(void)
 {
-	char		out[4];
+	char out[4];
 
 	WireCopy(out, sizeof(out), "abc");
 	CheckText("copy", "fits", out, "abc");
@@ -67,10 +67,10 @@ TestDescribe(void)
 {
 	static const struct
 	{
-		HttpReply	reply;
+		HttpReply reply;
 		const char *type;
 		const char *words;
-	}			cases[] = {
+	} cases[] = {
 		{ANSWER(502, HTML("502 Bad Gateway"), .content_type = "text/html"), NULL, "HTTP 502 from a gateway (HTML, nginx)"},
 		{ANSWER(503, "\n <!doctype html><p>busy"), NULL, "HTTP 503 from a gateway (HTML)"},
 		{ANSWER(500, ""), NULL, "HTTP 500 with an empty body"},
@@ -89,7 +89,7 @@ TestDescribe(void)
 
 	for (size_t i = 0; i < lengthof(cases); i++)
 	{
-		char		words[256];
+		char words[256];
 
 		WireDescribe(&cases[i].reply, words, sizeof(words));
 		CheckText("describe", "words", words, cases[i].words);
@@ -104,10 +104,18 @@ TestNumbers(void)
 	static const struct
 	{
 		const char *text;
-		int64_t		number;
-	}			cases[] = {
-		{"0", 0}, {"42", 42}, {"9223372036854775807", INT64_MAX}, {"9223372036854775808", -1},
-		{"", -1}, {"-1", -1}, {"1.5", -1}, {"1e3", -1}, {" 1", -1}, {"1 ", -1},
+		int64_t number;
+	} cases[] = {
+		{"0", 0},
+		{"42", 42},
+		{"9223372036854775807", INT64_MAX},
+		{"9223372036854775808", -1},
+		{"", -1},
+		{"-1", -1},
+		{"1.5", -1},
+		{"1e3", -1},
+		{" 1", -1},
+		{"1 ", -1},
 	};
 
 	for (size_t i = 0; i < lengthof(cases); i++)
@@ -120,15 +128,27 @@ TestBases(void)
 	static const struct
 	{
 		const char *base;
-		bool		valid;
-	}			cases[] = {
-		{"https://queue.fal.run", true}, {"http://kong:8000/storage/v1", true}, {"HTTPS://x", true},
+		bool valid;
+	} cases[] = {
+		{"https://queue.fal.run", true},
+		{"http://kong:8000/storage/v1", true},
+		{"HTTPS://x", true},
 		{"http://[::1]:8000", true},
-		{"", false}, {"queue.fal.run", false}, {"ftp://x", false}, {"https://", false}, {"https:///x", false},
-		{"https://x/", false}, {"https://x?y", false}, {"https://x#y", false}, {"https://u@x", false},
-		{"https://x y", false}, {"https://x\n", false}, {"https://x\303\251", false}, {"https://:80", false},
+		{"", false},
+		{"queue.fal.run", false},
+		{"ftp://x", false},
+		{"https://", false},
+		{"https:///x", false},
+		{"https://x/", false},
+		{"https://x?y", false},
+		{"https://x#y", false},
+		{"https://u@x", false},
+		{"https://x y", false},
+		{"https://x\n", false},
+		{"https://x\303\251", false},
+		{"https://:80", false},
 	};
-	char		out[8] = "ab";
+	char out[8] = "ab";
 
 	for (size_t i = 0; i < lengthof(cases); i++)
 		CheckNumber("base", cases[i].base, WireBaseUrlIsValid(cases[i].base), cases[i].valid);
