@@ -82,7 +82,7 @@ BEGIN
 	LOOP
 		IF j.media_url IS NOT NULL THEN
 			UPDATE vibevideo.job x SET state = 'processing', next_at = now(), tries = 0, crashes = 0,
-				completed_at = NULL, error_code = NULL, error = NULL
+				generated_at = now(), completed_at = NULL, error_code = NULL, error = NULL
 			WHERE x.job_id = j.job_id;
 		ELSE
 			INSERT INTO vibevideo.job (relation, vibelog_id, state, model, input, requested_by, priority, attempt)

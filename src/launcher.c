@@ -43,6 +43,7 @@ typedef struct Child
 	Oid dboid; /* InvalidOid: free */
 	BackgroundWorkerHandle *handle;
 	bool started;
+	int pid; /* 0 until it was seen running */
 	int crashes;
 } Child;
 
@@ -161,12 +162,15 @@ ReapChildren(void)
 			continue;
 		status = GetBackgroundWorkerPid(child->handle, &pid);
 		if (status == BGWH_STARTED)
+		{
 			child->started = true;
+			child->pid = pid;
+		}
 		else if (status == BGWH_STOPPED)
 		{
 			pfree(child->handle);
 			if (DatabaseExists(child->dboid))
-				ShmemWorkerEnded(child->dboid, child->started, RestartDelayMs(child->crashes));
+				ShmemWorkerEnded(child->dboid, child->pid, child->started, RestartDelayMs(child->crashes));
 			else
 				ShmemForget(child->dboid);
 			child->dboid = InvalidOid;
@@ -198,6 +202,7 @@ StartChild(const LaunchOrder *order)
 	child->dboid = order->dboid;
 	child->crashes = order->crashes;
 	child->started = false;
+	child->pid = 0;
 	return true;
 }
 

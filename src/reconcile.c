@@ -144,28 +144,85 @@ LeaveOutOpenSubmits(Task *task)
 	return true;
 }
 
-static void
-Adopt(Task *task, const char *request_id)
+/*
+ * Run step in a subtransaction; false if it ended in an error.  The list's
+ * texts are foreign and may not be castable, and somebody may just be
+ * committing the same request.
+ */
+static bool
+Try(bool (*step)(Task *task, int nth), Task *task, int nth, bool *result)
 {
-	TaskAdvance(task, "queued", 0);
-	task->update.request_id = MemoryContextStrdup(task->mcxt, request_id);
-	task->adopted = (JobRecord(&task->update, 1, NULL) == 1);
-	if (task->adopted)
-		ereport(LOG,
-				(errmsg("vibevideo job %lld: found its lost request at fal.ai", (long long) task->job->job_id)));
+	MemoryContext mcxt = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool good = true;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(mcxt);
+	PG_TRY();
+	{
+		*result = step(task, nth);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(mcxt);
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		good = false;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(mcxt);
+	CurrentResourceOwner = owner;
+	return good;
 }
 
-/*
- * Adopt at once, so that the next decision sees it.  In a subtransaction: the
- * list's texts are foreign and may not be castable, and somebody may just be
- * committing the same request; either way we look again later.
- */
+/* Adopt at once, so that the next decision sees it. */
+static bool
+AdoptStep(Task *task, int nth)
+{
+	Listing *listing = task->listing;
+	char *found = JobMatch(task->job, listing->n, listing->request_ids, listing->sent_ats, listing->inputs);
+
+	if (found == NULL)
+		return false;
+	TaskAdvance(task, "queued", 0);
+	task->update.request_id = MemoryContextStrdup(task->mcxt, found);
+	return JobRecord(&task->update, 1, NULL) == 1;
+}
+
+/* Can this one be judged at all? */
+static bool
+JudgeStep(Task *task, int nth)
+{
+	Listing *listing = task->listing;
+
+	(void) JobMatch(task->job, 1, &listing->request_ids[nth], &listing->sent_ats[nth], &listing->inputs[nth]);
+	return true;
+}
+
+/* One that cannot be cast must not hide the others; the list is not complete without it. */
+static void
+LeaveOutBadItems(Task *task)
+{
+	Listing *listing = task->listing;
+	bool ignored;
+
+	for (int i = 0; i < listing->n; i++)
+		if (!Try(JudgeStep, task, i, &ignored))
+		{
+			listing->request_ids[i] = "";
+			listing->sent_ats[i] = "epoch";
+			listing->inputs[i] = "{}";
+			listing->complete = false;
+			strlcpy(listing->trouble, "fal.ai's request list holds something that cannot be judged", sizeof(listing->trouble));
+		}
+}
+
 static bool
 TryToAdopt(Task *task)
 {
 	Listing *listing = task->listing;
-	MemoryContext mcxt = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
+	bool adopted = false;
 
 	if (listing->n == 0)
 		return false;
@@ -175,30 +232,19 @@ TryToAdopt(Task *task)
 		strlcpy(listing->trouble, "a submit with the same input is under way", sizeof(listing->trouble));
 		return false;
 	}
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(mcxt);
-	PG_TRY();
+	if (!Try(AdoptStep, task, 0, &adopted))
 	{
-		char *found = JobMatch(task->job, listing->n, listing->request_ids, listing->sent_ats, listing->inputs);
-
-		if (found)
-			Adopt(task, found);
-		ReleaseCurrentSubTransaction();
+		LeaveOutBadItems(task);
+		if (!Try(AdoptStep, task, 0, &adopted))
+		{
+			listing->complete = false;
+			return false;
+		}
 	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(mcxt);
-		EmitErrorReport();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		task->adopted = false;
-		listing->complete = false;
-		strlcpy(listing->trouble, "fal.ai's request list holds something that cannot be judged", sizeof(listing->trouble));
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(mcxt);
-	CurrentResourceOwner = owner;
-	return task->adopted;
+	if (adopted)
+		ereport(LOG,
+				(errmsg("vibevideo job %lld: found its lost request at fal.ai", (long long) task->job->job_id)));
+	return adopted;
 }
 
 /* Look again, more and more rarely; the row tells why it waits. */
@@ -234,7 +280,6 @@ ReconcileDecide(Task *task)
 		TimestampDifferenceExceeds(job->sent_at, GetCurrentTimestamp(),
 								   (int) Min((int64) vv_unknown_after * 1000, INT_MAX));
 
-	task->adopted = false;
 	if (TryToAdopt(task))
 		return;
 	if (overdue && task->listing->complete && (job->ghost || job->cancel_requested_at))

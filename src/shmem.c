@@ -309,6 +309,7 @@ ShmemWorkerRetire(Oid dboid)
 		slot->wanted = false;
 		slot->crashes = 0;
 		slot->worker_pid = 0;
+		slot->retired_pid = MyProcPid;
 		retired = true;
 	}
 	LWLockRelease(shared->lock);
@@ -373,15 +374,18 @@ ShmemLaunchOrders(LaunchOrder *orders, int max, TimestampTz *next)
 	return n;
 }
 
-/* A worker is gone.  Unless it retired it is wanted again, later each time. */
+/*
+ * A worker is gone.  One that retired may be wanted again by now, at once;
+ * any other is, later each time.
+ */
 void
-ShmemWorkerEnded(Oid dboid, bool started, int backoff_ms)
+ShmemWorkerEnded(Oid dboid, int pid, bool started, int backoff_ms)
 {
 	DatabaseSlot *slot;
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	slot = FindSlot(dboid);
-	if (slot && slot->wanted && slot->worker_pid == 0)
+	if (slot && slot->wanted && slot->worker_pid == 0 && (pid == 0 || slot->retired_pid != pid))
 	{
 		TimestampTz now = GetCurrentTimestamp();
 

@@ -35,6 +35,7 @@ typedef struct DatabaseSlot
 	int asks;				 /* WorkerAsk bits */
 	TimestampTz asked_at[2]; /* when last, by ask - 1 */
 	int worker_pid;			 /* 0: none */
+	int retired_pid;		 /* the last one that ended for want of work */
 	int crashes;			 /* unclean ends in a row; the launcher backs off by it */
 	TimestampTz not_before;	 /* the launcher's next start, 0: at once */
 	TimestampTz started_at;
@@ -83,7 +84,7 @@ extern void ShmemLauncherAttach(void);
 extern bool ShmemLauncherWant(Oid dboid);
 /* databases whose worker should be started now; *next is when to look again at the latest */
 extern int ShmemLaunchOrders(LaunchOrder *orders, int max, TimestampTz *next);
-extern void ShmemWorkerEnded(Oid dboid, bool started, int backoff_ms);
+extern void ShmemWorkerEnded(Oid dboid, int pid, bool started, int backoff_ms);
 extern void ShmemForget(Oid dboid);
 extern int ShmemDatabases(Oid *dboids, int max);
 

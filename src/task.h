@@ -34,7 +34,6 @@ typedef struct Task
 	Copy *copy;				 /* TASK_COPY */
 	struct Listing *listing; /* TASK_RECONCILE */
 	bool undecided;			 /* ... read: ReconcileDecide makes the update */
-	bool adopted;			 /* ... or has recorded it in this transaction */
 	bool recorded;			 /* the update is in the table, or its lease is lost */
 	int record_tries;		 /* how often that failed */
 	TimestampTz record_at;	 /* not before */

@@ -371,9 +371,21 @@ Prune(TimestampTz now)
 	worker.prune_at = TimestampTzPlusMilliseconds(now, JobPrune(PRUNE_A_TURN) > 0 ? 1000 : 600000);
 }
 
+/* A transaction of its own: whatever the app's triggers do, what was recorded is safe. */
+static void
+SyncRows(void)
+{
+	Binding binding;
+
+	Begin();
+	if (JobLoadBinding(&binding))
+		JobSyncRows(&binding, ROWS_A_TURN);
+	Commit();
+}
+
 /*
- * One short transaction: settle, claim, write the app's rows, prune, and find
- * out when to look again.  false: the extension is gone.
+ * One short transaction: settle, claim, prune, and find out when to look
+ * again.  false: the extension is gone.
  */
 static bool
 Look(void)
@@ -405,7 +417,6 @@ Look(void)
 		if (ShmemTakeAsk(MyDatabaseId, WORKER_RECONCILE))
 			JobReconcileNow();
 		ClaimAll(now, grace);
-		JobSyncRows(&binding, ROWS_A_TURN);
 		Prune(now);
 		JobNextDue(&binding, &due);
 	}
@@ -428,6 +439,8 @@ Look(void)
 	/* the claims are committed: only now may anything leave this machine */
 	while (worker.nstarted < worker.ntasks)
 		StartTask(worker.tasks[worker.nstarted++]);
+	if (due.row != 0 && due.row <= now)
+		SyncRows();
 	return true;
 }
 
@@ -542,11 +555,7 @@ RecordOver(void)
 		batch[i]->recorded = recorded[i];
 	FreeRecorded();
 
-	/* apart from it: whatever the app's triggers do, the above is safe */
-	Begin();
-	if (JobLoadBinding(&binding))
-		JobSyncRows(&binding, ROWS_A_TURN);
-	Commit();
+	SyncRows();
 	LookSoon();
 	return true;
 }

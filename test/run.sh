@@ -75,7 +75,7 @@ suite_pg_regress()
 	passed=$(matches '^(ok [0-9]+ |test .*\.\.\. ok |     .*\.\.\. ok )' "$log")
 	failed=$(matches '^(not ok [0-9]+ |.* \.\.\. .*FAILED)' "$log")
 	if [ "$status" != 0 ]; then
-		tail -n 200 regression.diffs output_iso/regression.diffs 2>/dev/null
+		cp regression.diffs "${log%.log}.diffs" && tail -n 200 regression.diffs
 	fi
 	return "$status"
 }

@@ -238,13 +238,22 @@ sub told
 	return $json->encode(\%short);
 }
 
+# A stranger's request may have none, or one of another kind.
+sub prompt_of
+{
+	my ($render) = @_;
+	my $input = $render->{input};
+
+	return ref $input eq 'HASH' && defined $input->{prompt} && !ref $input->{prompt} ? $input->{prompt} : '';
+}
+
 sub told_render
 {
 	my ($render) = @_;
 	my %short = map { $_ => $render->{$_} } grep { defined $render->{$_} }
 	  qw(request_id accepted_at state outcome billed cancel_requested_at finished_at);
 
-	return $json->encode({ %short, prompt => $render->{input}{prompt} });
+	return $json->encode({ %short, prompt => prompt_of($render) });
 }
 
 # ---------------------------------------------------------------------------
@@ -269,7 +278,7 @@ sub rule_one_render_an_attempt
 	for my $render (@{ $facts->{ledger}{jobs} })
 	{
 		my $job = $facts->{job_of_request}{ $render->{request_id} };
-		my $prompt = $render->{input}{prompt};
+		my $prompt = prompt_of($render);
 
 		if ($job && $job->{prompt} ne $prompt)
 		{
@@ -306,7 +315,7 @@ sub lost_with_the_journal
 	return 0 if $at < $window->[0] || $at > $window->[1];
 	return 1 if !$facts->{lost_ids}{counted};
 	# the client of that row did not see a commit
-	return $facts->{lost_ids}{prompts}{ $render->{input}{prompt} } ? 1 : 0;
+	return $facts->{lost_ids}{prompts}{ prompt_of($render) } ? 1 : 0;
 }
 
 # (b) What fal renders for nobody has been cancelled there, or is a ghost that
@@ -324,7 +333,7 @@ sub rule_unowned_is_cancelled
 		{
 			next if $render->{cancel_requested_at} || lost_with_the_journal($facts, $render);
 			# somebody called vibevideo_retry on a job in doubt: that decision may cost a render
-			next if grep { $_->{prompt} eq $render->{input}{prompt} && ($_->{error} || '') =~ /given up in favour of a new attempt/ }
+			next if grep { $_->{prompt} eq prompt_of($render) && ($_->{error} || '') =~ /given up in favour of a new attempt/ }
 			  @{ $facts->{jobs} };
 			push @found, 'fal renders it for nobody: ' . told_render($render);
 		}

@@ -5,6 +5,8 @@
 use strict;
 use warnings FATAL => 'all';
 
+BEGIN { $ENV{VIBETEST_TIMEOUT} ||= 400; }
+
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(sleep time);

@@ -75,7 +75,7 @@ $node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_stat_replicati
 # what some renders come to
 $fal->rule('chaos \d*[3]$', outcome => 'infra', error_type => 'runner_disconnected', run_ms => 50);
 $fal->rule('chaos \d*1[0]$', outcome => 'policy');
-$fal->rule('chaos \d*2[1]$', requeue => 1);
+$fal->rule('chaos \d*1$', requeue => 1, queue_ms => 700, run_ms => 700);
 $fal->rule('chaos \d*5$', cancel_mode => '202,ignore', run_ms => 1500);
 
 sub arm
@@ -167,6 +167,13 @@ my %acts = (
 	transaction => [ 10, sub { return ("BEGIN; " . sprintf($submit, $_[0]) . "SELECT pg_sleep(0.1); COMMIT;", 1) } ],
 	rollback => [ 10, sub { return ("BEGIN; " . sprintf($submit, $_[0]) . ' ROLLBACK;', 0) } ],
 	savepoint => [ 10, sub { return ("BEGIN; SAVEPOINT a; " . sprintf($submit, $_[0]) . ' ROLLBACK TO a; COMMIT;', 0) } ],
+	# the second one is rolled back, the first one is not
+	mixed => [
+		8,
+		sub {
+			return ('BEGIN; ' . sprintf($submit, $_[0]) . ' SAVEPOINT a; '
+				  . (@_ > 1 ? "SELECT FROM vibevideo_submit('$_[1]');" : '') . ' ROLLBACK TO a; COMMIT;', 1);
+		} ],
 	caught => [
 		6,
 		sub {
@@ -209,7 +216,7 @@ sub run_client
 	while (time() < $until && @mine)
 	{
 		my $name = choose();
-		my @ids = splice(@mine, 0, $name =~ /^batch/ ? 1 + int(rand(4)) : 1);
+		my @ids = splice(@mine, 0, $name =~ /^batch/ ? 1 + int(rand(4)) : $name eq 'mixed' ? 2 : 1);
 		my ($statements, $commits) = $acts{$name}[1]->(@ids);
 		my $began = time();
 		my ($end, $out) = attempt(\%client, $statements);
@@ -367,7 +374,6 @@ diag(sprintf('ended after %.1f s, %.1f s of it calm', time() - $began, time() - 
 # ---------------------------------------------------------------------------
 my (@acknowledged, %unsure, %prompt, %acts_done);
 
-$prompt{$_} = cli($standby, "SELECT prompt FROM vibelogs WHERE id = '$_'") for ();
 %prompt = map { split /\|/ } split /\n/, cli($standby, 'SELECT id, prompt FROM vibelogs');
 for my $file (glob("$stage/client*"))
 {
@@ -380,9 +386,9 @@ for my $file (glob("$stage/client*"))
 		{
 			push @acknowledged, map { { id => $_->[0], request_id => $_->[1] } } @{ $act->{got} };
 		}
-		elsif ($act->{act} !~ /batch/)
+		if ($act->{act} !~ /batch/ && ($act->{end} ne 'done' || !$act->{commits} || $act->{act} eq 'mixed'))
 		{
-			$unsure{ $prompt{ $act->{ids}[0] } } = 1;
+			$unsure{ $prompt{$_} } = 1 for @{ $act->{ids} };
 		}
 	}
 }

@@ -7,14 +7,14 @@ import { median, percent, show, times } from '../lib/stats.mjs';
 
 export const about = 'vibevideo_submit: the time of the call';
 
-// url and body as ours; the key goes in a header of the same size
-const http = (url) => `http((
-  'POST', '${url}', ARRAY[http_header('Authorization', 'Key bench:secret')], 'application/json', '{"prompt": "video"}')::http_request)`;
-const HTTP_POST = (url) => `SELECT http_post('${url}', '{"prompt": "video"}', 'application/json');`;
+// The URL is a setting, because pgbench takes a port for one of its variables.
+const URL = "current_setting('bench.url')";
+const HTTP_POST = `SELECT http_post(${URL}, '{"prompt": "video"}', 'application/json');`;
 /** What an app does with it: the request id is kept, so it commits as ours does. */
-const HTTP_KEPT = (url) => `\\set id random(1, 100)
-UPDATE vibelogs SET video_request_id = (SELECT content::json->>'request_id' FROM ${http(url)}),
-  video_generation_status = 'queued' WHERE id = -:id;`;
+const HTTP_KEPT = `\\set id random(-100, -1)
+UPDATE vibelogs SET video_generation_status = 'queued', video_request_id = (
+  SELECT content::json->>'request_id' FROM http(('POST', ${URL}, ARRAY[http_header('Authorization', 'Key bench:secret')],
+    'application/json', '{"prompt": "video"}')::http_request)) WHERE id = :id;`;
 
 async function measure(session, from, count, target) {
   const ours = await pgbench(session.database, "SELECT vibevideo_submit(nextval('bench_ids'));", count);
@@ -22,13 +22,13 @@ async function measure(session, from, count, target) {
     WHERE state = 'queued' AND request_id IS NOT NULL AND vibelog_id::bigint BETWEEN ${from} AND ${from + count - 1}`));
   const raw = await rawPosts(target.submitUrl, count);
   const result = { ours: median(ours), raw: median(raw.ms), good, failed: raw.failed };
-  if (peers.http && target.plainHttp) result.http = median(await pgbench(session.database, HTTP_POST(target.submitUrl), count));
-  if (peers.http) result.kept = median(await pgbench(session.database, HTTP_KEPT(target.submitUrl), count));
+  if (peers.http && target.plainHttp) result.http = median(await pgbench(session.database, HTTP_POST, count));
+  if (peers.http) result.kept = median(await pgbench(session.database, HTTP_KEPT, count));
   return result;
 }
 
 async function against(report, name, target, count) {
-  await withDatabase('submit', { 'vibevideo.fal_queue_url': target.url, 'vibevideo.poll_interval': '1h' }, async (session) => {
+  await withDatabase('submit', { 'vibevideo.fal_queue_url': target.url, 'vibevideo.poll_interval': '1h', 'bench.url': target.submitUrl }, async (session) => {
     await session.query('CREATE SEQUENCE bench_ids');
     await addRows(session, 1, count * RUNS);
     await addRows(session, -100, 100);

@@ -1,0 +1,6 @@
+# Included by the Makefile: what vibevideo costs beside what else there is.
+# See the head of test/bench/run.sh for BENCH, BENCH_SCALE and the like.
+.PHONY: bench
+
+bench:
+	@test/bench/run.sh
