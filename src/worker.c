@@ -519,7 +519,6 @@ RecordOver(void)
 	JobUpdate *updates;
 	bool *recorded;
 	int n = 0;
-	Binding binding;
 
 	if (!IsBatchReady(now))
 		return true;
@@ -683,13 +682,9 @@ SubmitsInTheAir(void)
 	return false;
 }
 
-/*
- * Asked to end: answers to submits are worth a short wait, everything else is
- * given back.  The last transaction does not wait for standbys, which may be
- * what is being shut down.
- */
+/* Answers to submits are worth a short wait, everything else is given back. */
 static void
-EndInOrder(void)
+ReleaseAll(void)
 {
 	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), DRAIN_MS);
 
@@ -709,12 +704,30 @@ EndInOrder(void)
 		else
 			TaskRelease(task);
 	}
+}
+
+/*
+ * Asked to end: everything is recorded or given back.  The last transaction does not wait for standbys, which may be
+ * what is being shut down.
+ */
+static void
+EndInOrder(void)
+{
+	static bool released = false;
+
+	if (!released)
+		ReleaseAll();
+	released = true;
 	SetConfigOption("synchronous_commit", "local", PGC_USERSET, PGC_S_SESSION);
-	worker.one_by_one = false;
-	for (int i = 0; i < worker.ntasks; i++)
-		worker.tasks[i]->record_at = 0;
-	worker.batch_since = 1; /* what is left is the whole batch */
-	(void) RecordOver();
+	/* an error in here brings us back, one by one then */
+	for (int left = worker.ntasks; left > 0; left--)
+	{
+		for (int i = 0; i < worker.ntasks; i++)
+			worker.tasks[i]->record_at = 0;
+		worker.batch_since = 1; /* what is left is the whole batch */
+		if (worker.ntasks == 0 || !RecordOver())
+			break;
+	}
 	proc_exit(1); /* wanted: the launcher starts a new one unless the server ends */
 }
 
