@@ -65,8 +65,8 @@ DROP FUNCTION vibevideo_submit(int);
 -- a row that pg_restore copies brings the functions along, replica role or not
 BEGIN;
 SET LOCAL session_replication_role = replica;
-COPY vibevideo.binding (only_one, relation, id_column, id_type, prompt_column) FROM stdin;
-t	uuids	id	uuid	content
+COPY vibevideo.binding (only_one, relation, id_column, id_type, prompt_column, system_identifier, database_oid, timeline) FROM stdin;
+t	uuids	id	uuid	content	1	1	1
 \.
 SELECT * FROM functions;
 ROLLBACK;
