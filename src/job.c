@@ -314,7 +314,14 @@ static const struct Statement
 		" CASE WHEN k.crashes OPERATOR(pg_catalog.=) 0 THEN '0'::pg_catalog.interval"
 		" ELSE LEAST(pg_catalog.power(2, k.crashes) OPERATOR(pg_catalog.*) '30 s'::pg_catalog.interval,"
 		" '1 h'::pg_catalog.interval) END AS wait"
-		" FROM vibevideo.job k WHERE k.leased_by IS NOT NULL AND k.next_at IS NOT NULL FOR NO KEY UPDATE SKIP LOCKED) r"
+		/* state by state, so that finished jobs are not read */
+		" FROM vibevideo.job k WHERE k.job_id OPERATOR(pg_catalog.=) ANY ("
+		"ARRAY(SELECT a.job_id FROM vibevideo.job a WHERE a.leased_by IS NOT NULL"
+		" AND a.state OPERATOR(pg_catalog.=) ANY (ARRAY['queued', 'generating']))"
+		" OPERATOR(pg_catalog.||) ARRAY(SELECT a.job_id FROM vibevideo.job a WHERE a.leased_by IS NOT NULL"
+		" AND a.state OPERATOR(pg_catalog.=) 'processing')"
+		" OPERATOR(pg_catalog.||) ARRAY(SELECT a.job_id FROM vibevideo.job a WHERE a.leased_by IS NOT NULL"
+		" AND a.state OPERATOR(pg_catalog.=) 'submit_unknown')) FOR NO KEY UPDATE SKIP LOCKED) r"
 		" WHERE j.job_id OPERATOR(pg_catalog.=) r.job_id",
 		1, {TIMESTAMPTZOID}
 	},
