@@ -9,12 +9,13 @@
 #
 # The last two name checkouts of pgsql-http and pg_net; without them these two
 # are left out, and the table says so.  BENCH_OUT=FILE takes the table of a
-# short or partial run.  BENCH_STATEMENTS=1 shows the costly statements.
+# short or partial run.  For experiments: BENCH_STATEMENTS=1 shows the costly
+# statements, BENCH_SETTINGS="name=value;…" sets something in every database.
 set -euo pipefail
 # shellcheck source=test/common.sh
 . "$(dirname "$0")/../common.sh"
 
-KEEP_VARIABLES=(BENCH BENCH_SCALE BENCH_RUNS BENCH_STATEMENTS BENCH_COMMIT)
+KEEP_VARIABLES=(BENCH BENCH_SCALE BENCH_RUNS BENCH_STATEMENTS BENCH_SETTINGS BENCH_COMMIT)
 unset MAKEFLAGS MAKELEVEL MFLAGS
 
 # ------------------------------------------------------------------ outside
@@ -72,7 +73,7 @@ results_file()
 {
 	if [ -n "${BENCH_OUT:-}" ]; then
 		echo "$BENCH_OUT"
-	elif [ -z "${BENCH:-}" ] && [ "${BENCH_SCALE:-1}" = 1 ] && [ -z "${BENCH_STATEMENTS:-}" ]; then
+	elif [ -z "${BENCH:-}" ] && [ "${BENCH_SCALE:-1}" = 1 ] && [ -z "${BENCH_STATEMENTS:-}${BENCH_SETTINGS:-}" ]; then
 		echo "$TOP/test/bench/results.md"
 	fi
 }

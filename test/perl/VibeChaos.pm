@@ -29,6 +29,7 @@ use warnings FATAL => 'all';
 
 use Exporter 'import';
 use JSON::PP;
+use POSIX ();
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(sleep time);
@@ -36,7 +37,7 @@ use VibeTest;
 
 our @EXPORT = qw(
   wait_up wait_down wait_at_rest crash_server kill_process cli
-  journal_files intents_of renders_of hung_submit
+  journal_files hung_submit start_gateway
   gather ok_rules violations @rules);
 
 my $json = JSON::PP->new->utf8->allow_nonref->canonical;
@@ -166,6 +167,56 @@ sub hung_submit
 }
 
 # ---------------------------------------------------------------------------
+# Webhooks
+# ---------------------------------------------------------------------------
+
+# start_gateway(socket, node) - a process that hands webhooks to the database as
+# PostgREST does: the raw body, and the headers as a setting.  node is called
+# for each, and returns the server to ask.  Returns the process' id.
+sub start_gateway
+{
+	my ($listen, $node) = @_;
+	my $pid = fork();
+
+	die "fork: $!" unless defined $pid;
+	return $pid if $pid;
+	local $SIG{PIPE} = 'IGNORE';
+	alarm(3600);
+	my ($session, $at) = (undef, '');
+	while (my $client = $listen->accept)
+	{
+		my ($request, $length) = ('', 0);
+		my $until = time() + 5;
+
+		while ($request !~ /\r\n\r\n(.*)\z/s || length $1 < $length)
+		{
+			my $bits = '';
+			vec($bits, fileno($client), 1) = 1;
+			last if time() > $until || !select($bits, undef, undef, 1) || !sysread($client, $request, 65536, length $request);
+			$length = $1 if $request =~ /^content-length: *(\d+)/mi;
+		}
+		my ($head, $body) = split /\r\n\r\n/, $request, 2;
+		my %headers = map { /^([^:]+): *(.*?)\r?$/ ? (lc $1 => $2) : () } split /\n/, $head || '';
+		my $headers = $json->encode(\%headers);
+		my ($well, $out);
+
+		if ($at ne $node->()->name)
+		{
+			undef $session;
+			$at = $node->()->name;
+		}
+		$session ||= VibeTest::Session->start($node->());
+		($well, $out) = $session->ask('BEGIN; SELECT set_config($h$request.headers$h$, $h$' . $headers . '$h$, true);'
+			  . ' SELECT vibevideo_webhook($b$' . ($body || '') . '$b$); COMMIT; ROLLBACK');
+		undef $session unless defined $well;
+		my $status = !defined $well ? 503 : $out =~ /"ok"/ ? 200 : $out =~ /not known/ ? 404 : $out =~ /not accepted/ ? 401 : 500;
+		print $client "HTTP/1.1 $status Answer\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+		close($client);
+	}
+	POSIX::_exit(0);
+}
+
+# ---------------------------------------------------------------------------
 # Facts
 # ---------------------------------------------------------------------------
 
@@ -196,7 +247,9 @@ sub gather
 		acknowledged => $more{acknowledged} || [],
 		# epochs between which the first primary's journal was lost, see rule_unowned_is_cancelled
 		lost_journal => $more{lost_journal},
-		lost_ids => $more{lost_ids} || {});
+		lost_ids => $more{lost_ids} || {},
+		# rows whose cancelling was asked for; undef: believe the jobs
+		cancels => $more{cancels});
 
 	$facts{job_of_request} = { map { $_->{request_id} => $_ } grep { $_->{request_id} } @{ $facts{jobs} } };
 	$facts{render} = { map { $_->{request_id} => $_ } @{ $facts{ledger}{jobs} } };
@@ -352,18 +405,21 @@ sub rule_unowned_is_cancelled
 sub rule_committed_is_not_cancelled
 {
 	my ($facts) = @_;
+	my $asked = sub {
+		my ($job) = @_;
+		return $facts->{cancels} ? $facts->{cancels}{ $job->{vibelog_id} } : $job->{cancel_requested_at};
+	};
 	my @found;
 
-	for my $job (grep { !$_->{ghost} && $_->{request_id} } @{ $facts->{jobs} })
+	for my $job (grep { !$_->{ghost} && !$asked->($_) } @{ $facts->{jobs} })
 	{
-		my $render = $facts->{render}{ $job->{request_id} };
+		my $render = $job->{request_id} ? $facts->{render}{ $job->{request_id} } : undef;
 
-		next if !$render || !$render->{cancel_requested_at} || $job->{cancel_requested_at};
 		next if ($job->{error_code} || '') eq 'job_timeout';
-		push @found, 'cancelled at fal without being asked to: ' . told($job) . ' ' . told_render($render);
+		push @found, 'cancelled at fal although nobody asked: ' . told($job) . ' ' . told_render($render)
+		  if $render && $render->{cancel_requested_at};
+		push @found, 'cancelled although nobody asked: ' . told($job) if $job->{state} eq 'cancelled' || $job->{cancel_requested_at};
 	}
-	push @found, map { 'cancelled although nobody asked: ' . told($_) }
-	  grep { !$_->{ghost} && $_->{state} eq 'cancelled' && !$_->{cancel_requested_at} } @{ $facts->{jobs} };
 	return @found;
 }
 

@@ -182,6 +182,7 @@ SQL
 	$fal->command(job_of($node, $_)->{request_id}, 'finish') for $locked, $free;
 	wait_for_status($node, $free, 'completed', name => 'a locked row does not hold up others');
 	wait_for($node, "SELECT state FROM vibevideo.job WHERE vibelog_id = '$locked'", 'completed', 'nor its own job', hurry => 1);
+	wait_for($node, "SELECT row_tries > 0, row_error IS NULL FROM vibevideo.job WHERE vibelog_id = '$locked'", 't|t', 'the worker passes over the row, without running into lock_timeout');
 	is(sql($node, "SELECT video_generation_status FROM vibelogs WHERE id = '$locked'"), 'queued', 'the row waits');
 	$session->query_safe('COMMIT');
 	$session->quit;

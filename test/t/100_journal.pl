@@ -239,10 +239,11 @@ sub interrupt
 		my $prompt = "held: $name, " . ($accepted ? 'accepted' : 'not accepted');
 		my $id = new_row($node, $prompt);
 		my ($session, $pid) = hung_submit($node, $fal, $id, $accepted ? 'hang_after' : 'hang', $prompt,
-			$name eq 'statement_timeout' ? "SET statement_timeout = '500ms'" : ());
+			$name eq 'statement_timeout' ? "SET statement_timeout = '1s'" : ());
 
 		is(scalar(renders($prompt)), $accepted, "$prompt: fal has $accepted");
-		isnt(scalar(journal_files($node)), 0, "$prompt: the intent was there before the request");
+		# a slow machine may see the timeout first
+		isnt(scalar(journal_files($node)), 0, "$prompt: the intent was there before the request") unless $name eq 'statement_timeout';
 		$how->($pid, $session);
 		wait_up($node);
 		is_cancelled($id, $prompt, $accepted);
@@ -317,7 +318,7 @@ $fal->clear_faults;
 $fal->command('*', 'start');
 wait_at_rest($node, 'the rest is done');
 is(sql($node, "SELECT count(*) FROM vibevideo.job WHERE NOT ghost AND state <> 'completed'"), '0', 'everything committed is completed');
-ok_rules(gather($node, $fal, $storage), 'journal');
+ok_rules(gather($node, $fal, $storage, cancels => {}), 'journal');
 
 $node->stop('fast');
 is_deeply([ journal_files($node) ], [], 'nothing is left in the journal');

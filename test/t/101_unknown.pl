@@ -375,6 +375,30 @@ sub odd_list
 	wait_for($node, "SELECT state FROM vibevideo.job WHERE vibelog_id = '$retried' AND attempt = 2", 'queued', 'and the new one is sent', hurry => 1);
 }
 
+# -- a late owner ------------------------------------------------------------------------------------
+# While the worker waits for the list, a person decides.  What the worker then
+# knows is of yesterday, and must not get into the job.
+{
+	$fal->rule('^late: ', hold => 'queue');
+	my $id = lose('late: owner', 'reset_before');
+	my $job = job_of($node, $id)->{job_id};
+	my $worker = worker_pid($node);
+
+	look_again();
+	$fal->fault('list', { kind => 'delay', ms => 1500 }, times => -1);
+	my $lists = $fal->ledger('?jobs=0')->{requests}{list};
+	hurry($node);
+	wait_until(sub { return $fal->ledger('?jobs=0')->{requests}{list} > $lists }, 'late owner: the list is being asked');
+	sql($node, "SELECT vibevideo.resolve($job, 'not_sent')");
+	wait_for($node, "SELECT state FROM vibevideo.job WHERE job_id = $job", 'queued', 'late owner: meanwhile it is sent', hurry => 0);
+	sleep(2);
+	is(job_of($node, $id)->{state}, 'queued', 'late owner: its answer changes nothing');
+	is(sql($node, "SELECT string_agg(state, ' ' ORDER BY event_id) FROM vibevideo.event WHERE job_id = $job"),
+		'submit_unknown pending submitting queued', 'late owner: nor did it in between');
+	is(worker_pid($node), $worker, 'late owner: and hurts nobody');
+	$fal->clear_faults;
+}
+
 ok_rules(gather($node, $fal, $storage), 'unknown', # strangers' requests, made-up ids, jobs left in doubt and a policy that pays twice
 	qw(rule_committed_is_final rule_one_render_an_attempt rule_unowned_is_cancelled rule_adopted_once));
 done_testing();

@@ -16,12 +16,14 @@ use VibeChaos;
 my $true = JSON::PP::true;
 my $fal = start_fal(default => { list_in_flight => $true });
 my $storage = start_storage();
+# what copies are told to ask: nobody may
+my $sentinel = start_fal();
 my $node = vibe_node(
 	'main',
 	fal => $fal,
 	storage => $storage,
 	init => { allows_streaming => 1, has_archiving => 1 },
-	conf => { 'wal_retrieve_retry_interval' => '100ms', 'max_wal_senders' => 8 });
+	conf => { 'wal_retrieve_retry_interval' => '100ms', 'max_wal_senders' => 8, 'vibevideo.max_attempts' => '1000' });
 
 sub state_of
 {
@@ -34,7 +36,7 @@ sub state_of
 sub rests
 {
 	my ($on, $name, $database, $id) = @_;
-	my $before = $fal->ledger('?jobs=0')->{requests};
+	my $before = $sentinel->ledger('?jobs=0')->{requests};
 	my ($state, $text) = sql_error($on, "SELECT vibevideo_submit('$id')", $database);
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 
@@ -46,11 +48,29 @@ sub rests
 	cli($on, "UPDATE vibevideo.job SET next_at = now() - interval '1 s' WHERE next_at IS NOT NULL; SELECT vibevideo.wake()", $database);
 	sleep(1.5);
 	cli($on, 'SELECT vibevideo_poll()', $database);
-	is_deeply($fal->ledger('?jobs=0')->{requests}, $before, "$name: fal is asked nothing");
+	is_deeply($sentinel->ledger('?jobs=0')->{requests}, $before, "$name: fal is asked nothing");
 	wait_for($on, 'SELECT resting FROM vibevideo.binding', 't', "$name: it is written down", database => $database);
 	like(slurp_file($on->logfile), qr/vibevideo rests: this database is a copy/, "$name: and in the log");
 	like(cli($on, q{SELECT string_agg(check_name || ' ' || status || ' ' || coalesce(detail, '') || ' ' || coalesce(hint, ''), E'\n') FROM vibevideo.check_config()}, $database),
 		qr/resume/, "$name: check_config tells it");
+	return;
+}
+
+# Lets a copy ask this fal; its worker takes a database's setting when it starts.
+sub ask
+{
+	my ($on, $database, $whom) = @_;
+	my $url = $whom->url;
+
+	if ($database eq 'postgres')
+	{
+		$on->append_conf('postgresql.conf',
+			"vibevideo.fal_queue_url = '$url'\nvibevideo.fal_api_url = '$url/v1'\nvibevideo.media_hosts = '$url'");
+		$on->reload if $on->{_pid};
+		return;
+	}
+	cli($on, "ALTER DATABASE $database SET vibevideo.fal_queue_url = '$url'; ALTER DATABASE $database SET vibevideo.fal_api_url = '$url/v1'");
+	cli($on, "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '$database'");
 	return;
 }
 
@@ -68,11 +88,13 @@ sub prepare
 	$fal->fault('submit', 'reset_after', prompt => "^$tag: unknown");
 	$fal->fault('list', { kind => 'http', status => 500, body => 'not now' }, times => -1);
 	$fal->fault('submit', { kind => 'http', status => 503, headers => { 'retry-after' => '1000' }, body => { detail => 'later' } }, prompt => "^$tag: pending");
-	submit($node, $these{$_}) for sort keys %these;
+	submit($node, $these{$_}) for grep { $_ ne 'pending' } sort keys %these;
 	wait_for_status($node, $these{completed}, 'completed');
 	wait_for_status($node, $these{generating}, 'generating');
 	wait_for_status($node, $these{copying}, 'processing');
 	is(job_of($node, $these{unknown})->{state}, 'submit_unknown', "$tag: one is in doubt");
+	# last, since waiting hurries everything
+	submit($node, $these{pending});
 	is(job_of($node, $these{pending})->{state}, 'pending', "$tag: one waits to be sent");
 	return %these;
 }
@@ -110,10 +132,11 @@ SQL
 		sleep(0.2);
 	}
 	ok($made, 'CREATE DATABASE twin TEMPLATE postgres');
+	ask($node, 'twin', $sentinel);
 }
 
 # pg_dump | restore into another cluster
-my $other = vibe_node('other', fal => $fal, storage => $storage, app => 0);
+my $other = vibe_node('other', fal => $sentinel, storage => $storage, app => 0);
 command_ok([ 'pg_dump', '-Fc', '-f', $node->basedir . '/dump', '-d', $node->connstr('postgres') ], 'pg_dump');
 command_ok([ 'pg_restore', '-e', '-d', $other->connstr('postgres'), $node->basedir . '/dump' ], 'pg_restore into another cluster');
 
@@ -123,6 +146,7 @@ my $restored = PostgreSQL::Test::Cluster->new('restored');
 cli($node, 'SELECT pg_switch_wal()');
 $node->poll_query_until('postgres', q{SELECT last_archived_wal IS NOT NULL FROM pg_stat_archiver}) or die 'nothing archived';
 $restored->init_from_backup($node, 'base', has_restoring => 1, standby => 0);
+ask($restored, 'postgres', $sentinel);
 $restored->start;
 wait_up($restored);
 $restored->poll_query_until('postgres', 'SELECT NOT pg_is_in_recovery()') or die 'recovery does not end';
@@ -151,6 +175,7 @@ for my $copy ([ $node, 'twin', 'database from a template' ], [ $other, 'postgres
 	is(state_of($on, $id{queued}, $database), 'queued 1', "$name: untouched meanwhile");
 	# what was never sent would be sent by both: that is why it asks
 	cli($on, "DELETE FROM vibevideo.job WHERE vibelog_id = '$id{pending}'", $database);
+	ask($on, $database, $fal);
 	is(cli($on, 'SELECT vibevideo.resume()', $database), 't', "$name: resume()");
 	is(cli($on, 'SELECT vibevideo.resume()', $database), 'f', "$name: which is needed once");
 	for my $what (grep { $_ ne 'pending' } sort keys %id)
@@ -186,6 +211,7 @@ for my $call ("vibevideo_submit('$id{later}')", "vibevideo_submit_batch('{$id{la
 }
 
 # a submit in the air when the primary dies: the standby never heard of it
+$fal->rule('^failover: in the air', hold => 'queue');
 my $air = new_row($node, 'failover: in the air');
 my ($session) = hung_submit($node, $fal, $air, 'hang_after', 'failover: in the air');
 $node->wait_for_catchup($standby, 'replay', $node->lsn('flush'));

@@ -2,7 +2,7 @@
 # killed, the server crashes and at last a standby is promoted.  Then calm, and
 # the rules of VibeChaos must hold.
 #
-# Environment: CHAOS_SECONDS (60) of which about half are chaos, CHAOS_SEED (from the
+# Environment: CHAOS_SECONDS (60, most of them chaos), CHAOS_SEED (from the
 # clock), CHAOS_ROWS (200), CHAOS_CLIENTS (6).  The seed is printed; it decides
 # what clients, nemesis and emulators draw, not how processes interleave.
 
@@ -11,8 +11,9 @@ use warnings FATAL => 'all';
 
 BEGIN { $ENV{VIBETEST_TIMEOUT} ||= 300 + 2 * ($ENV{CHAOS_SECONDS} || 60); }
 
+use IO::Socket::INET;
 use JSON::PP;
-use POSIX qw(WNOHANG);
+use POSIX ();
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(sleep time);
@@ -33,7 +34,13 @@ srand($seed);
 # ---------------------------------------------------------------------------
 my $fal = start_fal(
 	args => [ '--seed', $seed ],
-	default => { queue_ms => 150, run_ms => 300, list_in_flight => JSON::PP::true });
+	default => {
+		queue_ms => 150,
+		run_ms => 300,
+		list_in_flight => JSON::PP::true,
+		# each comes twice, and is sent again when nobody takes it
+		webhook => { duplicates => 1, retry_ms => 300, max_retries => 6 } });
+my $gateway = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 128) or die "listen: $!";
 my $storage = start_storage(args => [ '--seed', $seed ]);
 my $node = vibe_node(
 	'main',
@@ -44,6 +51,8 @@ my $node = vibe_node(
 		'restart_after_crash' => 'on',
 		'log_statement' => 'none',
 		'wal_retrieve_retry_interval' => '100ms',
+		'vibevideo.webhook_url' => 'http://127.0.0.1:' . $gateway->sockport . '/rpc/vibevideo_webhook',
+		'vibevideo.fal_jwks_url' => $fal->url . '/.well-known/jwks.json',
 		'vibevideo.submit_timeout' => '1500ms',
 		'vibevideo.poll_timeout' => '3s',
 		'vibevideo.stall_timeout' => '2s',
@@ -152,6 +161,22 @@ sub attempt
 	return ('unknown', $out);
 }
 
+# The same in two sessions at once: a double click.
+sub attempt_both
+{
+	my ($client, $statements) = @_;
+
+	return attempt($client, $statements)
+	  if !$client->{session} || $client->{at} ne primary()->name;
+	my $other = VibeTest::Session->start(primary());
+	local $SIG{PIPE} = 'IGNORE';
+	my ($well) = $other->ask('SELECT 1');
+	syswrite($other->{to}, "$statements\n") if $well;
+	my ($end, $out) = attempt($client, $statements);
+	($well) = $other->ask('SELECT 1') if $well;
+	return ($well ? $end : 'unknown', $out);
+}
+
 # A client's answer holds "got <key> <request id>" for each submit.
 sub got
 {
@@ -189,6 +214,7 @@ my %acts = (
 	batch_rollback => [
 		5, sub { return (q{BEGIN; SELECT FROM vibevideo_submit_batch(ARRAY['} . join("','", @_) . q{']::uuid[]); ROLLBACK;}, 0) } ],
 	twice => [ 5, sub { return (sprintf($submit, $_[0]) . sprintf($submit, $_[0]), 1) } ],
+	double_click => [ 10, sub { return (sprintf($submit, $_[0]), 1) } ],
 );
 
 sub choose
@@ -219,7 +245,7 @@ sub run_client
 		my @ids = splice(@mine, 0, $name =~ /^batch/ ? 1 + int(rand(4)) : $name eq 'mixed' ? 2 : 1);
 		my ($statements, $commits) = $acts{$name}[1]->(@ids);
 		my $began = time();
-		my ($end, $out) = attempt(\%client, $statements);
+		my ($end, $out) = $name eq 'double_click' ? attempt_both(\%client, $statements) : attempt(\%client, $statements);
 
 		print $log $json->encode(
 			{ act => $name, ids => \@ids, began => $began, ended => time(), end => $end, got => [ got($out) ], commits => $commits }), "\n";
@@ -228,7 +254,9 @@ sub run_client
 		push @later, @ids;
 		if (@later && rand() < 0.12)
 		{
-			attempt(\%client, "SELECT FROM vibevideo_cancel('$later[rand @later]')");
+			my $id = $later[ rand @later ];
+			print $log $json->encode({ act => 'cancel', cancel => $id }), "\n";
+			attempt(\%client, "SELECT FROM vibevideo_cancel('$id')");
 		}
 		if (@later && rand() < 0.10)
 		{
@@ -245,6 +273,8 @@ sub run_client
 }
 
 my @clients;
+my $owner = $$;
+my $gateway_pid;
 
 sub start_clients
 {
@@ -288,8 +318,10 @@ sub end_clients
 
 END
 {
+	return if $$ != $owner;
 	local $?;
-	kill('KILL', $_) for @clients;
+	kill('KILL', $_) for @clients, $gateway_pid || ();
+	waitpid($gateway_pid, 0) if $gateway_pid;
 }
 
 # ---------------------------------------------------------------------------
@@ -340,10 +372,12 @@ sub nemesis
 # The play
 # ---------------------------------------------------------------------------
 set_primary('main');
+$gateway_pid = start_gateway($gateway, \&primary);
+close($gateway);
 arm();
 my $began = time();
-my $chaos_until = $began + $seconds * 0.45;
-my $clients_until = $began + $seconds * 0.6;
+my $chaos_until = $began + $seconds * 0.6;
+my $clients_until = $began + $seconds * 0.75;
 start_clients(1, $clients_until, @ids);
 while (time() < $chaos_until)
 {
@@ -372,7 +406,7 @@ diag(sprintf('ended after %.1f s, %.1f s of it calm', time() - $began, time() - 
 # ---------------------------------------------------------------------------
 # The reckoning
 # ---------------------------------------------------------------------------
-my (@acknowledged, %unsure, %prompt, %acts_done);
+my (@acknowledged, %unsure, %prompt, %acts_done, %cancels);
 
 %prompt = map { split /\|/ } split /\n/, cli($standby, 'SELECT id, prompt FROM vibelogs');
 for my $file (glob("$stage/client*"))
@@ -381,6 +415,12 @@ for my $file (glob("$stage/client*"))
 	{
 		my $act = $json->decode($line);
 
+		if ($act->{cancel})
+		{
+			$acts_done{cancel}++;
+			$cancels{ $act->{cancel} } = 1;
+			next;
+		}
 		$acts_done{"$act->{act} $act->{end}"}++;
 		if ($act->{end} eq 'done' && $act->{commits})
 		{
@@ -401,6 +441,7 @@ my $facts = gather(
 	$standby, $fal, $storage,
 	other_nodes => [$node],
 	acknowledged => \@acknowledged,
+	cancels => \%cancels,
 	lost_journal => [ $promotion - 8, $promoted ],
 	lost_ids => { counted => 1, prompts => \%unsure });
 my %ends;
@@ -410,6 +451,9 @@ diag("renders: $facts->{ledger}{accepted}, "
 	  . scalar(grep { $_->{cancel_requested_at} } @{ $facts->{ledger}{jobs} }) . ' cancelled, '
 	  . scalar(grep { VibeChaos::lost_with_the_journal($facts, $_) && !$_->{cancel_requested_at} } @{ $facts->{ledger}{jobs} })
 	  . ' lost with the journal of the primary that died');
+my @hooks = @{ $facts->{ledger}{webhooks} };
+diag('webhooks: ' . @hooks . ', ' . scalar(grep { $_->{delivered} } @hooks) . ' delivered');
+cmp_ok(scalar(grep { $_->{delivered} } @hooks), '>', 0, 'webhooks came through, each twice');
 cmp_ok(scalar(grep { $_->{state} eq 'completed' } @{ $facts->{jobs} }), '>', $nrows / 4, 'many videos were made nevertheless');
 ok_rules($facts, 'after the chaos') or diag("repeat with CHAOS_SEED=$seed CHAOS_SECONDS=$seconds CHAOS_ROWS=$nrows");
 

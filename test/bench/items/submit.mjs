@@ -1,20 +1,19 @@
 // vibevideo_submit in the call, against the least that libcurl needs and
 // against pgsql-http, as one client sees it.
-import { RUNS, scaled } from '../lib/config.mjs';
+import { FAL_KEY, RUNS, scaled } from '../lib/config.mjs';
 import { peers, pgbench, addRows, settle, withDatabase } from '../lib/postgres.mjs';
 import { rawPosts } from '../lib/servers.mjs';
 import { median, percent, show, times } from '../lib/stats.mjs';
 
 export const about = 'vibevideo_submit: the time of the call';
 
-// The URL is a setting, because pgbench takes a port for one of its variables.
+// Settings, because pgbench takes what follows a colon for one of its variables.
 const URL = "current_setting('bench.url')";
 const HTTP_POST = `SELECT http_post(${URL}, '{"prompt": "video"}', 'application/json');`;
 /** What an app does with it: the request id is kept, so it commits as ours does. */
-const HTTP_KEPT = `\\set id random(-100, -1)
-UPDATE vibelogs SET video_generation_status = 'queued', video_request_id = (
-  SELECT content::json->>'request_id' FROM http(('POST', ${URL}, ARRAY[http_header('Authorization', 'Key bench:secret')],
-    'application/json', '{"prompt": "video"}')::http_request)) WHERE id = :id;`;
+const HTTP_KEPT = `UPDATE vibelogs SET video_generation_status = 'queued', video_request_id = (
+  SELECT content::json->>'request_id' FROM http(('POST', ${URL}, ARRAY[http_header('Authorization', current_setting('bench.auth'))],
+    'application/json', '{"prompt": "video"}')::http_request)) WHERE id = (SELECT -nextval('bench_kept'));`;
 
 async function measure(session, from, count, target) {
   const ours = await pgbench(session.database, "SELECT vibevideo_submit(nextval('bench_ids'));", count);
@@ -28,10 +27,13 @@ async function measure(session, from, count, target) {
 }
 
 async function against(report, name, target, count) {
-  await withDatabase('submit', { 'vibevideo.fal_queue_url': target.url, 'vibevideo.poll_interval': '1h', 'bench.url': target.submitUrl }, async (session) => {
-    await session.query('CREATE SEQUENCE bench_ids');
+  const settings = {
+    'vibevideo.fal_queue_url': target.url, 'vibevideo.poll_interval': '1h', 'bench.url': target.submitUrl, 'bench.auth': `Key ${FAL_KEY}`,
+  };
+  await withDatabase('submit', settings, async (session) => {
+    await session.query('CREATE SEQUENCE bench_ids; CREATE SEQUENCE bench_kept');
     await addRows(session, 1, count * RUNS);
-    await addRows(session, -100, 100);
+    await addRows(session, -count * RUNS, count * RUNS);
     const runs = [];
     for (let run = 0; run < RUNS; run += 1) {
       await settle(session);

@@ -9,6 +9,8 @@ export const SHARE = execFileSync(env.PG_CONFIG, ['--sharedir'], { encoding: 'ut
 export const SCALE = Number(env.BENCH_SCALE || 1);
 export const RUNS = Number(env.BENCH_RUNS || 5);
 export const STATEMENTS = env.BENCH_STATEMENTS === '1';
+/** Further settings of every database, for experiments: "a=b;c=d". */
+export const SETTINGS = Object.fromEntries((env.BENCH_SETTINGS || '').split(';').filter(Boolean).map((pair) => pair.split('=')));
 export const FAL_KEY = 'bench:secret';
 export const MODEL = 'fal-ai/minimax/video-01';
 

@@ -1,7 +1,7 @@
 // The throw-away server, its databases and sessions.
 import { execFileSync, spawn } from 'node:child_process';
 import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
-import { BIN, FAL_KEY, SHARE, STATEMENTS, WORK } from './config.mjs';
+import { BIN, FAL_KEY, SETTINGS, SHARE, STATEMENTS, WORK } from './config.mjs';
 
 const DATA = `${WORK}/data`;
 
@@ -106,7 +106,7 @@ let root = null;
 /** A database with the extension and an app's table of its own; both go when done. */
 export async function withDatabase(name, options, use) {
   root ??= new Session('postgres');
-  const all = { 'vibevideo.fal_key': FAL_KEY, ...options };
+  const all = { 'vibevideo.fal_key': FAL_KEY, ...options, ...SETTINGS };
   await root.query(`CREATE DATABASE ${name}`);
   for (const [key, value] of Object.entries(all)) await root.query(`ALTER DATABASE ${name} SET ${key} = ${literal(value)}`);
   const session = new Session(name);
