@@ -20,10 +20,12 @@
 #include "call.h"
 #include "guc.h"
 #include "journal.h"
+#include "json.h"
 #include "reconcile.h"
 
-#define MAX_PAGES 10
+#define MAX_PAGES 100 /* of 50 requests: a busy account has many since ours */
 #define MAX_CANDIDATES 1000
+#define PROMPT_BYTES 8192 /* the longest prompt we compare, in bytes */
 #define LOOK_FIRST_MS 5000
 #define LOOK_MOST_MS 300000
 
@@ -33,12 +35,33 @@ typedef struct Listing
 	bool complete; /* fal answered, to the last page, and we could judge it all */
 	bool cut;	   /* more than we take */
 	int pages;
+	JsonKind prompt_kind; /* of the job's own input */
+	char prompt[PROMPT_BYTES];
 	int n;
 	char *request_ids[MAX_CANDIDATES];
 	char *sent_ats[MAX_CANDIDATES];
 	char *inputs[MAX_CANDIDATES];
 	char trouble[300]; /* why not complete */
 } Listing;
+
+static JsonKind
+ReadPrompt(const char *input, size_t len, char *prompt)
+{
+	JsonWant want = {.path = "prompt", .text = prompt, .size = PROMPT_BYTES};
+
+	return JsonPick(input, len, &want, 1) ? want.kind : JSON_ABSENT;
+}
+
+/* Most requests of an account have another prompt: they need not be kept. */
+static bool
+HasOurPrompt(const Listing *listing, const FalListItem *item)
+{
+	static char prompt[PROMPT_BYTES];
+
+	return listing->prompt_kind != JSON_STRING ||
+		(ReadPrompt(item->input, item->input_len, prompt) == JSON_STRING &&
+		 strcmp(prompt, listing->prompt) == 0);
+}
 
 static bool
 AskPage(HttpEngine *engine, Task *task, const char *key, const char *cursor)
@@ -54,6 +77,7 @@ bool
 ReconcileStart(HttpEngine *engine, Task *task, const char *key)
 {
 	task->listing = MemoryContextAllocZero(task->mcxt, sizeof(Listing));
+	task->listing->prompt_kind = ReadPrompt(task->job->input, strlen(task->job->input), task->listing->prompt);
 	task->undecided = true;
 	/* asking first would cost time only: the operator has decided already */
 	if (vv_unknown_policy == UNKNOWN_RESUBMIT && !task->job->ghost)
@@ -76,14 +100,15 @@ TakeItem(const FalListItem *item, void *arg)
 	int n = listing->n;
 	char *input;
 
+	if (item->input == NULL || !FalRequestIdIsValid(item->request_id) || item->sent_at[0] == '\0' ||
+		!HasOurPrompt(listing, item))
+		return true;
 	/* a list that was cut proves nothing */
 	if (n >= MAX_CANDIDATES)
 	{
 		listing->cut = true;
 		return false;
 	}
-	if (item->input == NULL || !FalRequestIdIsValid(item->request_id) || item->sent_at[0] == '\0')
-		return true;
 	input = MemoryContextAlloc(task->mcxt, item->input_len + 1);
 	memcpy(input, item->input, item->input_len);
 	input[item->input_len] = '\0';

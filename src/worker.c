@@ -58,6 +58,7 @@
 #define COPY_LEASE_MS 60000 /* renewed with each progress report */
 #define JOURNAL_MS 1000		/* a transaction with submits is still open */
 #define MAX_RECONCILES 4
+#define RECONCILE_LEASE_MS 900000 /* it may read many pages */
 #define MAX_ERRORS 5
 #define BATCH_PART 4 /* a batch is ready when this part of the tasks is over */
 #define BATCH_MS 3
@@ -327,7 +328,7 @@ ClaimAll(TimestampTz now, int64 grace_ms)
 			  ShmemServiceAllows(SERVICE_FAL, vv_max_requests - worker.count[TASK_POLL]),
 			  TimestampTzPlusMilliseconds(now, -grace_ms), PollLeaseMs());
 		Claim(JOB_KIND_RECONCILE, TASK_RECONCILE, MAX_RECONCILES - worker.count[TASK_RECONCILE], now,
-			  PollLeaseMs());
+			  RECONCILE_LEASE_MS);
 	}
 	Claim(JOB_KIND_COPY, TASK_COPY,
 		  ShmemServiceAllows(SERVICE_STORAGE, vv_max_transfers - worker.count[TASK_COPY]), now, COPY_LEASE_MS);
