@@ -35,7 +35,7 @@ sql/$(EXTENSION)--$(EXTVERSION).sql: $(SQL_PARTS)
 	cat $^ > $@
 
 # these bring what they need, PostgreSQL included, and work in a copy
-WORK_ALONE = setup test demo ci
+WORK_ALONE = setup test demo ci bench
 .PHONY: $(WORK_ALONE) format
 
 setup:
@@ -49,6 +49,8 @@ demo:
 
 ci:
 	.ci/run
+
+-include test/bench/bench.mk
 
 format:
 	clang-format -i $(wildcard src/*.[ch] test/unit/*.[ch] test/fuzz/*.[ch])

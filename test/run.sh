@@ -10,7 +10,7 @@ set -uo pipefail
 # shellcheck source=test/common.sh
 . "$(dirname "$0")/common.sh"
 
-SUITES=${SUITES:-unit regress isolation tap clients}
+SUITES=${SUITES:-docs unit regress isolation tap clients}
 KEEP_VARIABLES=(SUITES PROVE_TESTS FUZZ_SECONDS FUZZ_CC)
 unset MAKEFLAGS MAKELEVEL MFLAGS
 
@@ -144,6 +144,19 @@ check()
 		echo "not ok $1"
 		tail -n 60 "$WORK/check.log"
 	fi
+}
+
+# the documents must say what the code does: names, defaults, errors, states
+suite_docs()
+{
+	local status
+
+	perl test/docs/check_docs.pl >"$log"
+	status=$?
+	grep -E '^not ok' "$log"
+	passed=$(matches '^ok [0-9]+' "$log")
+	failed=$(matches '^not ok [0-9]+' "$log")
+	return "$status"
 }
 
 suite_format()

@@ -7,6 +7,7 @@ use warnings FATAL => 'all';
 
 BEGIN { $ENV{VIBETEST_TIMEOUT} ||= 400; }
 
+use HTTP::Tiny;
 use IO::Socket::INET;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -196,6 +197,28 @@ for my $in_flight ($true, $false)
 		qr/doubt|unknown|lost/, 'check_config tells of jobs in doubt');
 	$fal->clear_faults;
 	wait_for($node, "SELECT state FROM vibevideo.job WHERE vibelog_id = '$id'", 'queued', 'the list answers again: adopted', hurry => 1);
+}
+
+# -- a busy account ----------------------------------------------------------------------------
+# More requests than are kept of a list stand before ours in it.
+{
+	my $client = HTTP::Tiny->new(keep_alive => 1, timeout => 30);
+	my $crowd = 1300;
+	my $accepted = 0;
+
+	$fal->rule('^crowd', hold => 'queue');
+	for my $n (1 .. $crowd)
+	{
+		my $answer = $client->post($fal->url . '/fal-ai/minimax/video-01',
+			{ headers => { authorization => 'Key key-id:key-secret', 'content-type' => 'application/json' },
+			  content => qq({"prompt":"crowd $n"}) });
+		$accepted++ if $answer->{success};
+	}
+	is($accepted, $crowd, 'a crowd of requests is at fal');
+	my $id = lose('crowded out?');
+	my ($render) = $fal->renders('crowded out?');
+	wait_for($node, "SELECT request_id FROM vibevideo.job WHERE vibelog_id = '$id' AND state <> 'submit_unknown'",
+		$render->{request_id}, 'ours is found behind them', hurry => 1);
 }
 
 # -- what a list may hold ----------------------------------------------------------------------
