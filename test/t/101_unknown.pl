@@ -88,7 +88,8 @@ for my $in_flight ($true, $false)
 	{
 		wait_for($node, "SELECT state, request_id FROM vibevideo.job WHERE vibelog_id = '$id'", "queued|$render->{request_id}",
 			"$prompt: adopted while it waits at fal", hurry => 1);
-		is(sql($node, "SELECT video_generation_status, video_request_id, video_generation_error IS NULL FROM vibelogs WHERE id = '$id'"),
+		# the row is written right after the job, in a transaction of its own
+		wait_for($node, "SELECT video_generation_status, video_request_id, video_generation_error IS NULL FROM vibelogs WHERE id = '$id'",
 			"queued|$render->{request_id}|t", "$prompt: the row has its request id, and no error any more");
 	}
 	else
