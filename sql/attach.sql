@@ -494,6 +494,10 @@ COMMENT ON FUNCTION vibevideo.add_index(regclass, boolean) IS
  * vibevideo.model.
  * input_function: name of a function of the row that returns the model's whole
  * input as jsonb; without a schema it is looked for in the table's.
+ * user_column: column that says whose video it is, for vibevideo.limit; default
+ * is the sub of the caller's JWT.
+ * realtime: add the table to publication supabase_realtime, where it exists, and
+ * tell each change to realtime.send.
  *
  * Adds video_generation_status (with a CHECK), video_request_id (with an
  * index), video_url, video_generated_at and video_generation_error where they
@@ -514,7 +518,8 @@ COMMENT ON FUNCTION vibevideo.add_index(regclass, boolean) IS
  */
 CREATE FUNCTION vibevideo.attach(relation regclass, id_column name DEFAULT NULL, prompt_column name DEFAULT NULL,
 								 image_column name DEFAULT NULL, model text DEFAULT NULL,
-								 input_function text DEFAULT NULL)
+								 input_function text DEFAULT NULL, user_column name DEFAULT NULL,
+								 realtime boolean DEFAULT false)
 RETURNS text LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	small_enough constant bigint = 64 * 1024 * 1024;
@@ -577,20 +582,23 @@ BEGIN
 		IF input_function IS NOT NULL THEN
 			function_name = vibevideo.resolve_input_function(relation, input_function);
 		END IF;
+		PERFORM vibevideo.check_user_column(relation, user_column);
 
 		big = vibevideo.relation_bytes(relation) > small_enough;
 		PERFORM vibevideo.add_columns(relation, big);
 		build_index = vibevideo.add_index(relation, big);
 
 		INSERT INTO vibevideo.binding AS b (relation, id_column, id_type, prompt_column, image_column, model,
-											input_function, build_index, system_identifier, database_oid, timeline)
+											input_function, user_column, realtime, build_index,
+											system_identifier, database_oid, timeline)
 		SELECT attach.relation, key.id_column, key.id_type, prompt, attach.image_column, attach.model,
-			   function_name, build_index, i.system_identifier, i.database_oid, i.timeline
+			   function_name, attach.user_column, coalesce(attach.realtime, false), build_index, i.system_identifier, i.database_oid, i.timeline
 		FROM vibevideo.identity() i
 		ON CONFLICT (only_one) DO UPDATE SET
 			relation = EXCLUDED.relation, id_column = EXCLUDED.id_column, id_type = EXCLUDED.id_type,
 			prompt_column = EXCLUDED.prompt_column, image_column = EXCLUDED.image_column, model = EXCLUDED.model,
-			input_function = EXCLUDED.input_function, build_index = EXCLUDED.build_index
+			input_function = EXCLUDED.input_function, user_column = EXCLUDED.user_column, realtime = EXCLUDED.realtime,
+			build_index = EXCLUDED.build_index
 		WHERE b.only_one;
 	EXCEPTION WHEN lock_not_available THEN
 		RAISE EXCEPTION USING
@@ -601,6 +609,9 @@ BEGIN
 			HINT = 'Try again when long transactions have ended (see pg_stat_activity), or with a longer lock_timeout.';
 	END;
 	PERFORM set_config('lock_timeout', lock_timeout_before, true);
+	IF realtime THEN
+		PERFORM vibevideo.publish(relation);
+	END IF;
 
 	IF attached IS DISTINCT FROM relation THEN
 		SELECT count(*) INTO unfinished FROM vibevideo.job j
@@ -614,11 +625,12 @@ BEGIN
 	END IF;
 	PERFORM vibevideo.wake();
 	NOTIFY pgrst, 'reload schema';
-	RETURN format('%s is attached: key %I (%s), prompt from %I%s%s%s', relation, key.id_column, key.id_type, prompt,
-				  ', image from ' || quote_ident(image_column), ', model ' || model, ', input from ' || function_name);
+	RETURN format('%s is attached: key %I (%s), prompt from %I%s%s%s%s%s', relation, key.id_column, key.id_type, prompt,
+				  ', image from ' || quote_ident(image_column), ', model ' || model, ', input from ' || function_name,
+				  ', user from ' || quote_ident(user_column), CASE WHEN realtime THEN ', told to Realtime' END);
 END
 $$;
-COMMENT ON FUNCTION vibevideo.attach(regclass, name, name, name, text, text) IS
+COMMENT ON FUNCTION vibevideo.attach(regclass, name, name, name, text, text, name, boolean) IS
 	'binds the app''s table and adds the columns about its videos; call it again to change the options; owner only';
 
 /*

@@ -85,9 +85,14 @@ BEGIN
 				generated_at = now(), completed_at = NULL, error_code = NULL, error = NULL
 			WHERE x.job_id = j.job_id;
 		ELSE
-			INSERT INTO vibevideo.job (relation, vibelog_id, state, model, input, requested_by, priority, attempt)
-			VALUES (j.relation, j.vibelog_id, 'pending', j.model, j.input, j.requested_by, j.priority, j.attempt + 1)
-			ON CONFLICT DO NOTHING;
+			BEGIN
+				INSERT INTO vibevideo.job (relation, vibelog_id, state, model, input, requested_by, priority, attempt)
+				VALUES (j.relation, j.vibelog_id, 'pending', j.model, j.input, j.requested_by, j.priority, j.attempt + 1)
+				ON CONFLICT DO NOTHING;
+			EXCEPTION WHEN SQLSTATE 'PT429' OR SQLSTATE 'PT402' THEN
+				-- its user is over a limit: another's turn
+				CONTINUE;
+			END;
 		END IF;
 		started = started + 1;
 	END LOOP;

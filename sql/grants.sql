@@ -38,7 +38,7 @@ BEGIN
 	END IF;
 	IF service IS NOT NULL THEN
 		-- The view reads with its reader's rights.
-		EXECUTE format('GRANT SELECT ON vibevideo.job, vibevideo.jobs TO %s', service);
+		EXECUTE format('GRANT SELECT ON vibevideo.job, vibevideo.jobs, vibevideo.past_costs, vibevideo.costs TO %s', service);
 		EXECUTE format('GRANT EXECUTE ON FUNCTION vibevideo.describe(vibevideo.job), vibevideo.job_message(vibevideo.job), '
 					   'vibevideo.shown_status(text) TO %s', service);
 	END IF;

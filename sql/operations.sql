@@ -407,6 +407,30 @@ END
 $$;
 COMMENT ON FUNCTION vibevideo.check_jobs() IS 'part of check_config: jobs that need attention; owner only';
 
+-- Limits and prices.
+CREATE FUNCTION vibevideo.check_limits()
+RETURNS SETOF vibevideo.check_line LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	limits record;
+	wanted constant text = coalesce((SELECT b.model FROM vibevideo.binding b), current_setting('vibevideo.model'));
+BEGIN
+	SELECT count(*) AS n, count(*) FILTER (WHERE l.scope = 'global') AS global, count(*) FILTER (WHERE l.scope = 'default') AS usual,
+		   count(*) FILTER (WHERE l.scope = 'user') AS users, bool_or(l.spend_per_day_usd >= 0) AS spend
+	INTO limits FROM vibevideo.limit l;
+	RETURN NEXT vibevideo.line('limits', 'ok',
+							   CASE WHEN limits.n = 0 THEN 'none is set'
+							   ELSE concat_ws(', ', CASE WHEN limits.global > 0 THEN 'for all users together' END,
+							   CASE WHEN limits.usual > 0 THEN 'for each user' END,
+							   CASE WHEN limits.users > 0 THEN format('for some by name: %s', limits.users) END) END);
+	IF limits.spend AND NOT EXISTS (SELECT FROM vibevideo.model m WHERE m.endpoint = wanted AND m.price_usd > 0) THEN
+		RETURN NEXT vibevideo.line('price', 'warn',
+								   format('spending is limited, but the price of %s is not known and counts as 0', wanted),
+								   format('INSERT INTO vibevideo.model (endpoint, price_usd) VALUES (%L, ...).', wanted));
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.check_limits() IS 'part of check_config: limits and prices; owner only';
+
 /*
  * vibevideo.check_config() - tells whether everything is as it has to be, one
  * line a thing.  Asks fal.ai and Storage over the network; writes nothing.
@@ -420,7 +444,7 @@ LANGUAGE plpgsql VOLATILE ROWS 30 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	part text;
 BEGIN
-	FOREACH part IN ARRAY ARRAY['preload', 'worker', 'table', 'api', 'services', 'cron', 'jobs'] LOOP
+	FOREACH part IN ARRAY ARRAY['preload', 'worker', 'table', 'api', 'services', 'cron', 'jobs', 'limits'] LOOP
 		BEGIN
 			RETURN QUERY EXECUTE format('SELECT l.check_name, l.status, l.detail, l.hint FROM vibevideo.%I() l', 'check_' || part);
 		EXCEPTION WHEN OTHERS THEN

@@ -47,6 +47,8 @@ CREATE TABLE vibevideo.binding (
 	image_column name,
 	model text,
 	input_function text,
+	user_column name,
+	realtime boolean NOT NULL DEFAULT false,
 	build_index boolean NOT NULL DEFAULT false,
 	-- the cluster and database that may act on the jobs: see vibevideo.resume
 	system_identifier bigint NOT NULL,
@@ -57,6 +59,8 @@ CREATE TABLE vibevideo.binding (
 );
 COMMENT ON TABLE vibevideo.binding IS 'the app''s table and the columns vibevideo reads; written by vibevideo.attach';
 COMMENT ON COLUMN vibevideo.binding.input_function IS 'schema-qualified name of a function of the row that returns the model''s input as jsonb';
+COMMENT ON COLUMN vibevideo.binding.user_column IS 'column that says whose video it is, for the limits; otherwise the JWT''s sub';
+COMMENT ON COLUMN vibevideo.binding.realtime IS 'changes are also sent through Supabase Realtime''s realtime.send, where it exists';
 COMMENT ON COLUMN vibevideo.binding.resting IS 'this is a copy of the database the jobs belong to: nothing is sent until vibevideo.resume()';
 COMMENT ON COLUMN vibevideo.binding.build_index IS 'the table was too big to index under attach''s lock: the worker builds it CONCURRENTLY';
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.binding', '');
@@ -66,10 +70,13 @@ CREATE TABLE vibevideo.model (
 	endpoint text PRIMARY KEY,
 	max_prompt int CHECK (max_prompt OPERATOR(pg_catalog.>) 0),
 	needs_image boolean NOT NULL DEFAULT false,
-	price_usd numeric(10, 4),
+	price_usd numeric(10, 4) CHECK (price_usd OPERATOR(pg_catalog.>=) 0),
+	usual_seconds int CHECK (usual_seconds OPERATOR(pg_catalog.>) 0),
 	builtin boolean NOT NULL DEFAULT false
 );
 COMMENT ON TABLE vibevideo.model IS 'limits and list prices of models; an endpoint without a row has no limits';
+COMMENT ON COLUMN vibevideo.model.price_usd IS 'of one video; an unknown price counts as 0';
+COMMENT ON COLUMN vibevideo.model.usual_seconds IS 'how long a video usually takes; only told to whoever is over a limit';
 INSERT INTO vibevideo.model (endpoint, max_prompt, needs_image, price_usd, builtin) VALUES
 	('fal-ai/minimax/video-01', 2000, false, 0.5, true),
 	('fal-ai/minimax/video-01-director', 2000, false, 0.5, true),
@@ -123,6 +130,9 @@ CREATE TABLE vibevideo.job (
 	-- what happened
 	error_code text,
 	error text,
+	-- the model's list price when it was asked for; fal bills what it has rendered
+	cost_usd numeric(10, 4),
+	billed boolean GENERATED ALWAYS AS (media_url IS NOT NULL) STORED,
 	created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
 	sent_at timestamptz,
 	submitted_at timestamptz,
@@ -295,7 +305,7 @@ SELECT j.job_id, v.vibelog_id, v.status, j.state, v.request_id, v.video_url, v.m
 	   v.queue_position, v.progress, v.attempt, v.error_code, v.error,
 	   j.model, j.tries, j.next_at, j.bytes_done, j.bytes_total, j.media_url, j.requested_by,
 	   j.ghost, j.created_at, j.sent_at, v.submitted_at, j.generated_at, v.updated_at, v.completed_at,
-	   j.row_dirty, j.row_error
+	   j.row_dirty, j.row_error, j.cost_usd, j.billed
 FROM vibevideo.job j CROSS JOIN LATERAL vibevideo.describe(j) v;
 COMMENT ON VIEW vibevideo.jobs IS 'one row a job, newest state, for dashboards';
 
@@ -305,10 +315,12 @@ COMMENT ON VIEW vibevideo.jobs IS 'one row a job, newest state, for dashboards';
 
 -- Which jobs are sent next: higher priority first, within it the users take
 -- turns, and each user's oldest first.  The users are found by hopping through
--- the index, so that the cost depends on them, not on the backlog.
+-- the index, so that the cost depends on them, not on the backlog.  No more than
+-- vibevideo.max_active leaves room for.
 CREATE FUNCTION vibevideo.next_submits(most int, due_before timestamptz)
 RETURNS SETOF bigint LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+	most = least(most, vibevideo.room_at_fal());
 	RETURN QUERY
 	WITH RECURSIVE users AS (
 		(SELECT coalesce(j.requested_by, '') AS name FROM vibevideo.job j

@@ -52,6 +52,8 @@ vibevideo_cancel(PG_FUNCTION_ARGS)
 static int64
 Retry(const Binding *binding, const char *vibelog_id, Job *job, bool active)
 {
+	char *user;
+	char *input;
 	int64 lease;
 	int64 job_id;
 
@@ -69,8 +71,9 @@ Retry(const Binding *binding, const char *vibelog_id, Job *job, bool active)
 	}
 	if (strcmp(job->state, "completed") == 0)
 		return job->job_id;
-	job_id = JobInsert(binding, vibelog_id, "pending", JobBuildInput(binding, vibelog_id),
-					   ApiRequestingUser(), &lease);
+	user = ApiRequestingUser();
+	input = JobBuildInput(binding, vibelog_id, &user);
+	job_id = JobInsert(binding, vibelog_id, "pending", input, user, &lease);
 	return job_id ? job_id : JobFindActive(binding, vibelog_id);
 }
 

@@ -38,11 +38,13 @@ int vv_poll_interval;
 int vv_job_timeout;
 int vv_start_timeout;
 bool vv_no_retry;
+bool vv_notify;
 int vv_poll_batch_size;
 int vv_max_requests;
 int vv_max_transfers;
 int vv_max_video_size;
 int vv_max_attempts;
+int vv_max_active;
 int vv_max_renders;
 int vv_backoff_base;
 int vv_backoff_max;
@@ -211,6 +213,8 @@ static const IntSetting ints[] = {
 	&vv_max_video_size, 1024 * 1024, 1, INT_MAX, GUC_UNIT_KB},
 	{"vibevideo.max_attempts", "Tries of one phase (sending, copying) before the job fails.",
 	&vv_max_attempts, 12, 1, 1000, 0},
+	{"vibevideo.max_active", "Most jobs that are at fal.ai at once; more wait with us, where a cancel costs nothing; 0 means no limit.",
+	&vv_max_active, 0, 0, 100000, 0},
 	{"vibevideo.max_renders", "Attempts that are started by themselves when fal.ai fails in a way that a new render may mend; 1 means none.",
 	&vv_max_renders, 2, 1, 10, 0},
 	{"vibevideo.backoff_base", "First wait before a retry; it doubles with each try, and a random part of it is waited.",
@@ -240,6 +244,9 @@ GucInit(void)
 	DefineCustomBoolVariable("vibevideo.no_retry",
 							 "Ask fal.ai not to requeue a job by itself (X-Fal-No-Retry).",
 							 NULL, &vv_no_retry, false, PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable("vibevideo.notify",
+							 "Tell each new status on channel vibevideo. PREPARE TRANSACTION does not go with it.",
+							 NULL, &vv_notify, true, PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomEnumVariable("vibevideo.unknown_policy",
 							 "What to do with a submit whose answer was lost: manual, resubmit_when_absent or resubmit.",
 							 NULL, &vv_unknown_policy, UNKNOWN_MANUAL, unknown_policies,

@@ -28,11 +28,13 @@ extern int vv_poll_interval;   /* s */
 extern int vv_job_timeout;	   /* s */
 extern int vv_start_timeout;   /* s */
 extern bool vv_no_retry;
+extern bool vv_notify;
 extern int vv_poll_batch_size;
 extern int vv_max_requests;
 extern int vv_max_transfers;
 extern int vv_max_video_size; /* kB */
 extern int vv_max_attempts;
+extern int vv_max_active;
 extern int vv_max_renders;
 extern int vv_backoff_base; /* ms */
 extern int vv_backoff_max;	/* s */

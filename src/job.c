@@ -33,6 +33,7 @@
 #include "identity.h"
 #include "job.h"
 #include "journal.h"
+#include "realtime.h"
 #include "shmem.h"
 
 #define ACTIVE_STATES "ARRAY['pending', 'submitting', 'submit_unknown', 'queued', 'generating', 'processing']"
@@ -50,6 +51,7 @@ typedef enum StatementId
 	S_FIND_ACTIVE,
 	S_FIND_LATEST,
 	S_INSERT,
+	S_ROOM,
 	S_NOTE,
 	S_AGAIN,
 	S_SETTLE,
@@ -121,7 +123,8 @@ static const struct Statement
 		"SELECT b.relation::pg_catalog.oid, c.relowner, b.id_type::pg_catalog.oid,"
 		" pg_catalog.format('%I.%I', n.nspname, c.relname), pg_catalog.quote_ident(b.id_column),"
 		" pg_catalog.quote_ident(b.prompt_column), pg_catalog.quote_ident(b.image_column),"
-		" b.input_function, b.model, b.build_index, b.resting, b.system_identifier, b.database_oid, b.timeline"
+		" b.input_function, b.model, b.build_index, b.resting, b.system_identifier, b.database_oid, b.timeline,"
+		" pg_catalog.quote_ident(b.user_column), b.realtime"
 		" FROM vibevideo.binding b"
 		" LEFT JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) b.relation"
 		" LEFT JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace",
@@ -151,6 +154,10 @@ static const struct Statement
 		8, {TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, REGCLASSOID, TIMESTAMPTZOID}
 	},
 
+	[S_ROOM] = {
+		"SELECT vibevideo.room_at_fal(true)",
+		0, {0}
+	},
 	[S_NOTE] = {
 		"UPDATE vibevideo.job j SET error_code = $2, error = $3 WHERE j.job_id OPERATOR(pg_catalog.=) $1",
 		3, {INT8OID, TEXTOID, TEXTOID}
@@ -327,7 +334,8 @@ static const struct Statement
 	},
 	[S_NEXT_DUE] = {
 		"SELECT LEAST("
-		"(SELECT pg_catalog.min(j.next_at) FROM vibevideo.job j WHERE j.state OPERATOR(pg_catalog.=) 'pending'),"
+		"(SELECT pg_catalog.min(j.next_at) FROM vibevideo.job j WHERE j.state OPERATOR(pg_catalog.=) 'pending'"
+		" AND (SELECT vibevideo.room_at_fal()) IS DISTINCT FROM 0),"
 		" (SELECT pg_catalog.min(j.next_at) FROM vibevideo.job j WHERE j.state OPERATOR(pg_catalog.=) 'submitting'),"
 		" (SELECT pg_catalog.min(j.next_at) FROM vibevideo.job j WHERE j.state OPERATOR(pg_catalog.=) 'submit_unknown')),"
 		" (SELECT pg_catalog.min(j.next_at) FROM vibevideo.job j WHERE j.state OPERATOR(pg_catalog.=) ANY (ARRAY['queued', 'generating'])),"
@@ -641,6 +649,8 @@ JobLoadBinding(Binding *binding)
 	binding->system_identifier = GetInt(tuple, desc, 12, 0);
 	binding->database_oid = DatumGetObjectId(SPI_getbinval(tuple, desc, 13, &isnull));
 	binding->timeline = (int) GetInt(tuple, desc, 14, 0);
+	binding->user_column = KeepText(tuple, desc, 15);
+	binding->realtime = GetBool(tuple, desc, 16);
 	return true;
 }
 
@@ -813,19 +823,20 @@ InputStatement(const Binding *binding)
 
 	initStringInfo(&sql);
 	if (binding->input_function)
-		appendStringInfo(&sql, "SELECT %s(t)::pg_catalog.text, NULL::pg_catalog.text", binding->input_function);
+		appendStringInfo(&sql, "SELECT %s(t)::pg_catalog.text", binding->input_function);
 	else if (binding->image_column)
 		appendStringInfo(&sql,
 						 "SELECT (pg_catalog.jsonb_build_object('prompt', t.%s::pg_catalog.text)"
 						 " OPERATOR(pg_catalog.||) CASE WHEN t.%s::pg_catalog.text OPERATOR(pg_catalog.<>) ''"
 						 " THEN pg_catalog.jsonb_build_object('image_url', t.%s::pg_catalog.text)"
-						 " ELSE '{}' END)::pg_catalog.text, NULL::pg_catalog.text",
+						 " ELSE '{}' END)::pg_catalog.text",
 						 binding->prompt_column, binding->image_column, binding->image_column);
 	else
 		appendStringInfo(&sql,
-						 "SELECT pg_catalog.jsonb_build_object('prompt', t.%s::pg_catalog.text)::pg_catalog.text,"
-						 " NULL::pg_catalog.text",
+						 "SELECT pg_catalog.jsonb_build_object('prompt', t.%s::pg_catalog.text)::pg_catalog.text",
 						 binding->prompt_column);
+	if (binding->user_column)
+		appendStringInfo(&sql, ", t.%s::pg_catalog.text", binding->user_column);
 	appendStringInfo(&sql, " FROM %s t WHERE t.%s OPERATOR(pg_catalog.=) $1",
 					 binding->relation, binding->id_column);
 	return sql.data;
@@ -885,10 +896,11 @@ CheckInput(const Binding *binding, const char *input)
 }
 
 char *
-JobBuildInput(const Binding *binding, const char *vibelog_id)
+JobBuildInput(const Binding *binding, const char *vibelog_id, char **user)
 {
 	Identity saved;
 	char *input = NULL;
+	char *owner = NULL;
 
 	IdentityBecomeTableOwner(binding->owner, &saved);
 	if (ExecuteOnRow(binding, R_INPUT, InputStatement(binding), vibelog_id) == 0)
@@ -897,7 +909,11 @@ JobBuildInput(const Binding *binding, const char *vibelog_id)
 				 errmsg("the owner of %s cannot see row %s", binding->relation, vibelog_id),
 				 errhint("Row level security is forced on the owner: give it a policy, or ALTER TABLE … NO FORCE ROW LEVEL SECURITY.")));
 	input = KeepText(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	if (binding->user_column)
+		owner = KeepText(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2);
 	IdentityResume(&saved);
+	if (owner)
+		*user = owner;
 	if (input == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -930,6 +946,7 @@ typedef struct DirtyJob
 typedef enum RowOutcome
 {
 	ROW_WRITTEN,
+	ROW_SAME,
 	ROW_LOCKED,
 	ROW_GONE
 } RowOutcome;
@@ -985,7 +1002,7 @@ WriteRow(const Binding *binding, const DirtyJob *dirty)
 	rc = SPI_execute_plan(RowPlan(R_UPDATE, update, 6, types), args, nulls, false, 0);
 	if (rc < 0)
 		Fail("update", rc);
-	return ROW_WRITTEN;
+	return SPI_processed > 0 ? ROW_WRITTEN : ROW_SAME;
 }
 
 /*
@@ -1002,9 +1019,19 @@ IsInterrupt(int sqlerrcode)
 		ERRCODE_TO_CATEGORY(sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION;
 }
 
+/* The news of a row that was written, for whoever listens through Realtime. */
+static RowOutcome
+TellRow(const Binding *binding, const DirtyJob *dirty)
+{
+	RealtimeTell(dirty->vibelog_id, TextDatumGetCString(dirty->values[0]),
+				 dirty->nulls[1] == 'n' ? NULL : TextDatumGetCString(dirty->values[1]));
+	return ROW_WRITTEN;
+}
+
 /* error: NULL, or what the app's side raised */
 static RowOutcome
-WriteRowGuarded(const Binding *binding, const DirtyJob *dirty, char **error)
+Guarded(RowOutcome (*step)(const Binding *, const DirtyJob *), const Binding *binding, const DirtyJob *dirty,
+		char **error)
 {
 	MemoryContext mcxt = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -1017,7 +1044,7 @@ WriteRowGuarded(const Binding *binding, const DirtyJob *dirty, char **error)
 	PG_TRY();
 	{
 		IdentityBecomeTableOwner(binding->owner, &saved);
-		outcome = WriteRow(binding, dirty);
+		outcome = step(binding, dirty);
 		IdentityResume(&saved);
 		ReleaseCurrentSubTransaction();
 		MemoryContextSwitchTo(mcxt);
@@ -1070,18 +1097,28 @@ static bool
 SyncOne(const Binding *binding, const DirtyJob *dirty)
 {
 	char *error;
+	char *untold = NULL;
 	RowOutcome outcome;
 
 	/* a client has its own; the worker must not hang in somebody's trigger */
 	if (in_worker)
 		enable_timeout_after(STATEMENT_TIMEOUT, ROW_TIMEOUT_MS);
-	outcome = WriteRowGuarded(binding, dirty, &error);
+	outcome = Guarded(WriteRow, binding, dirty, &error);
+	if (error == NULL && outcome == ROW_WRITTEN && binding->realtime && RealtimeMayTell(binding->owner))
+		(void) Guarded(TellRow, binding, dirty, &untold);
 	if (in_worker)
 	{
 		disable_timeout(STATEMENT_TIMEOUT, false);
 		QueryCancelPending = false; /* it may have fired at the very end */
 	}
 
+	if (untold)
+	{
+		ereport(LOG,
+				(errmsg("vibevideo job %lld: realtime.send failed and is left alone for a minute: %s",
+						(long long) dirty->job_id, untold)));
+		RealtimePause();
+	}
 	if (error)
 	{
 		ereport(LOG,
@@ -1099,6 +1136,7 @@ SyncOne(const Binding *binding, const DirtyJob *dirty)
 			MarkRow(dirty, false, "the row no longer exists, or its owner cannot see it", 0);
 			return true;
 		case ROW_WRITTEN:
+		case ROW_SAME:
 			MarkRow(dirty, false, NULL, 0);
 			return true;
 	}
@@ -1555,6 +1593,15 @@ bool
 JobIsOverdue(const Job *job)
 {
 	return vv_job_timeout > 0 && JobAgeMs(job) > (int64) vv_job_timeout * 1000;
+}
+
+bool
+JobHasRoom(void)
+{
+	if (vv_max_active == 0)
+		return true;
+	Execute(S_ROOM, NULL, NULL);
+	return FirstInt() > 0;
 }
 
 void

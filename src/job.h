@@ -26,6 +26,8 @@ typedef struct Binding
 	char *prompt_column;
 	char *image_column;	  /* NULL if none */
 	char *input_function; /* quoted, schema-qualified; NULL if none */
+	char *user_column;	  /* whose video it is; NULL if none */
+	bool realtime;		  /* tell Supabase Realtime */
 	char *model;		  /* never NULL */
 	bool build_index;
 	bool resting;			 /* a copy of the database the jobs belong to */
@@ -122,8 +124,9 @@ extern bool JobLoadBinding(Binding *binding);				  /* false: nothing attached, o
 extern void JobRequireBinding(Binding *binding, bool to_act); /* or ERROR */
 /* ERROR unless the current user may see, or if lock update, the row; its key as the row has it */
 extern char *JobCheckRow(const Binding *binding, const char *vibelog_id, bool lock);
-/* the model's input as JSON text, made as the table's owner; ERROR if it is not acceptable */
-extern char *JobBuildInput(const Binding *binding, const char *vibelog_id);
+/* the model's input as JSON text, made as the table's owner; ERROR if it is not acceptable;
+ * and whose video it is, if the row says so, otherwise user stays as it is */
+extern char *JobBuildInput(const Binding *binding, const char *vibelog_id, char **user);
 /* write dirty jobs into the app's rows, as many as time allows */
 extern void JobSyncRows(const Binding *binding, int max);
 /* the same for one job, at once; a failure of the app's triggers is left to the worker */
@@ -136,6 +139,8 @@ extern void JobSyncRow(const Binding *binding, int64 job_id);
 /* 0 if none is active */
 extern int64 JobFindActive(const Binding *binding, const char *vibelog_id);
 extern int64 JobFindLatest(const Binding *binding, const char *vibelog_id);
+/* does vibevideo.max_active leave room for another one, behind those that wait? */
+extern bool JobHasRoom(void);
 /* why a job that was not tried yet waits */
 extern void JobNote(int64 job_id, const char *error_code, const char *error);
 /* 0 if another one is active; state is pending or submitting */

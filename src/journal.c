@@ -122,7 +122,7 @@ AtXactEnd(XactEvent event, void *arg)
 			ereport(ERROR,
 					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 					 errmsg("cannot PREPARE a transaction that has called vibevideo_submit"),
-					 errhint("Use vibevideo_submit_batch, which sends nothing before the commit.")));
+					 errhint("Use vibevideo_submit_batch, which sends nothing before the commit, with vibevideo.notify off.")));
 			break;
 		case XACT_EVENT_COMMIT:
 			intents_open = false;

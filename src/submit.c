@@ -95,13 +95,15 @@ FindOrInsert(const Binding *binding, const char *vibelog_id, const char *state,
 {
 	int64 job_id = JobFindActive(binding, vibelog_id);
 	int64 lease;
+	char *user;
 	char *input;
 
 	*is_new = false;
 	if (job_id != 0)
 		return job_id;
-	input = JobBuildInput(binding, vibelog_id);
-	job_id = JobInsert(binding, vibelog_id, state, input, ApiRequestingUser(), &lease);
+	user = ApiRequestingUser();
+	input = JobBuildInput(binding, vibelog_id, &user);
+	job_id = JobInsert(binding, vibelog_id, state, input, user, &lease);
 	*is_new = (job_id != 0);
 	/* somebody was faster: the unique index made us wait for its commit */
 	if (job_id == 0)
@@ -168,20 +170,25 @@ vibevideo_submit(PG_FUNCTION_ARGS)
 	Binding binding;
 	int64 job_id;
 	bool is_new;
+	bool has_room;
 	bool send_now;
 	Datum video;
 
 	vibelog_id = ApiBegin(&binding, vibelog_id, true);
 	ReadFalKey(key);
 	/* while fal is down the worker sends it later: no caller waits for a timeout */
-	send_now = (ShmemServiceAllows(SERVICE_FAL, 1) > 0);
+	has_room = JobHasRoom();
+	send_now = (has_room && ShmemServiceAllows(SERVICE_FAL, 1) > 0);
 	job_id = FindOrInsert(&binding, vibelog_id, send_now ? "submitting" : "pending", &is_new);
 	ApiSetHttpStatus("202");
 	if (is_new)
 	{
 		if (!send_now)
 		{
-			JobNote(job_id, "fal_down", "fal.ai cannot be reached at the moment");
+			if (has_room)
+				JobNote(job_id, "fal_down", "fal.ai cannot be reached at the moment");
+			else
+				JobNote(job_id, "fal_busy", "others are before it");
 			JobSyncRow(&binding, job_id);
 		}
 		else if (strcmp(PostNow(&binding, job_id, key), "failed") == 0)

@@ -291,6 +291,8 @@ SKIP:
 	$found{'25006'} = 1 if $all_c =~ /PreventCommandDuringRecovery/;
 	$found{ $by_macro->{$1} // die "unknown macro $1\n" } = 1 while $all_c =~ /errcode\((ERRCODE_(?!VIBEVIDEO|REFUSED|TOO_LARGE)\w+)/g;
 	$found{"$1$2$3$4$5"} = 1 while $code =~ /MAKE_SQLSTATE\('(.)', '(.)', '(.)', '(.)', '(.)'\)/g;
+	# limits.sql hands them on as arguments
+	$found{$1} = 1 while $sql =~ /'(PT\d{3})', /g;
 	while ($sql =~ /ERRCODE = '(\w+)'/g)
 	{
 		my $condition = $1;

@@ -158,9 +158,10 @@ SQL
 	is(sql($node, 'SELECT count(*) FROM pg_prepared_xacts'), '0', "$prompt: nothing is prepared");
 
 	my $batch = new_row($node, "$prompt, batch");
-	sql($node, "BEGIN; SELECT FROM vibevideo_submit_batch('{$batch}'); PREPARE TRANSACTION 'p'");
+	# a transaction that notifies cannot be prepared
+	sql($node, "SET vibevideo.notify = off; BEGIN; SELECT FROM vibevideo_submit_batch('{$batch}'); PREPARE TRANSACTION 'p'");
 	is(scalar(renders("$prompt, batch")), 0, "$prompt, batch: nothing is sent before the commit");
-	sql($node, "COMMIT PREPARED 'p'; SELECT vibevideo.wake()");
+	sql($node, "COMMIT PREPARED 'p'; RESET vibevideo.notify; SELECT vibevideo.wake()");
 	wait_for($node, "SELECT video_generation_status FROM vibelogs WHERE id = '$batch' AND video_request_id IS NOT NULL",
 		'queued', "$prompt, batch: the batch function can be prepared");
 }

@@ -1,0 +1,538 @@
+
+-------------------------------------------------------------------------------
+-- Limits and costs
+-------------------------------------------------------------------------------
+
+/*
+ * A submit holds its transaction open while it talks to fal, so nothing here
+ * may make one submit wait for another.  A limit of n is n slots, rows that a
+ * submit takes with SKIP LOCKED: two submits never want the same one, and what
+ * an open transaction has taken nobody else can take.  A budget is kept in up
+ * to 256 tills, each good for a part of it.  Slots and tills only repeat what
+ * vibevideo.job says, and are made from it when they are first wanted: by the
+ * first submit of a user, the first after a limit was changed, the first after
+ * a crash, a restore or a failover.  Only then may another submit of the same
+ * user wait.  Without a row in vibevideo.limit nothing of this is touched.
+ *
+ * Locks are taken in one order, the user's before the global ones, and none
+ * but those is waited for.  What ends a job writes only the job's own slots.
+ */
+
+-- Whose day it is: limits and costs are by days of UTC.
+CREATE FUNCTION vibevideo.today()
+RETURNS date LANGUAGE sql STABLE
+RETURN (now() AT TIME ZONE 'UTC')::date;
+COMMENT ON FUNCTION vibevideo.today() IS 'the day of UTC that limits and costs count by; owner only';
+
+CREATE TABLE vibevideo.limit (
+	scope text NOT NULL DEFAULT 'user' CHECK (scope OPERATOR(pg_catalog.=) ANY (ARRAY['global', 'default', 'user'])),
+	user_id text,
+	max_active int CHECK (max_active OPERATOR(pg_catalog.>=) -1 AND max_active OPERATOR(pg_catalog.<=) 10000),
+	submits_per_day int CHECK (submits_per_day OPERATOR(pg_catalog.>=) -1 AND submits_per_day OPERATOR(pg_catalog.<=) 100000),
+	spend_per_day_usd numeric(12, 4) CHECK (spend_per_day_usd OPERATOR(pg_catalog.>=) -1),
+	who text PRIMARY KEY GENERATED ALWAYS AS
+		(CASE scope WHEN 'user' THEN 'user:' OPERATOR(pg_catalog.||) user_id ELSE scope END) STORED,
+	CHECK ((scope OPERATOR(pg_catalog.=) 'user') OPERATOR(pg_catalog.=) (user_id IS NOT NULL))
+);
+COMMENT ON TABLE vibevideo.limit IS
+	'how much may be asked for: scope global counts everybody together, default each user that has no row of scope user';
+COMMENT ON COLUMN vibevideo.limit.user_id IS 'as in vibevideo.job.requested_by: the JWT''s sub, or what attach(user_column => ...) names';
+COMMENT ON COLUMN vibevideo.limit.max_active IS 'videos in work at a time; NULL: the default''s; -1: no limit; 0: none at all';
+COMMENT ON COLUMN vibevideo.limit.submits_per_day IS 'videos asked for in a day of UTC, without failed and cancelled ones that cost nothing; NULL, -1 and 0 as above';
+COMMENT ON COLUMN vibevideo.limit.spend_per_day_usd IS 'list prices (vibevideo.model) of a day''s videos, those in work included; NULL, -1 and 0 as above';
+SELECT pg_catalog.pg_extension_config_dump('vibevideo.limit', '');
+
+-- A slot is free if its day is in the past.
+CREATE UNLOGGED TABLE vibevideo.slot (
+	who text NOT NULL,
+	kind text NOT NULL CHECK (kind OPERATOR(pg_catalog.=) ANY (ARRAY['active', 'submits'])),
+	n int NOT NULL,
+	day date NOT NULL DEFAULT '-infinity',
+	job_id bigint,
+	PRIMARY KEY (who, kind, n)
+) WITH (fillfactor = 70);
+COMMENT ON TABLE vibevideo.slot IS 'one row for each unit of a limit: which job has it; made anew from vibevideo.job when lost';
+CREATE INDEX slot_free ON vibevideo.slot (who, kind, day);
+CREATE INDEX slot_job ON vibevideo.slot (job_id) WHERE job_id IS NOT NULL;
+
+-- What was used on another day does not count.
+CREATE UNLOGGED TABLE vibevideo.till (
+	who text NOT NULL,
+	n bigint NOT NULL,
+	day date NOT NULL DEFAULT '-infinity',
+	used numeric NOT NULL DEFAULT 0,
+	PRIMARY KEY (who, n)
+) WITH (fillfactor = 70);
+COMMENT ON TABLE vibevideo.till IS 'parts of a day''s budget and what is used of them; made anew from vibevideo.job when lost';
+-- Money that comes back goes into a till of its own if all others are held.
+CREATE SEQUENCE vibevideo.refund_seq START 1000001;
+
+-- Costs of jobs that retention has removed.
+CREATE TABLE vibevideo.past_costs (
+	user_id text NOT NULL,
+	day date NOT NULL,
+	model text NOT NULL,
+	submits bigint NOT NULL,
+	videos bigint NOT NULL,
+	settled_usd numeric NOT NULL,
+	PRIMARY KEY (user_id, day, model)
+);
+COMMENT ON TABLE vibevideo.past_costs IS 'costs of jobs that are no longer in vibevideo.job; user_id is empty where nobody is known';
+SELECT pg_catalog.pg_extension_config_dump('vibevideo.past_costs', '');
+
+-- Finds a day's jobs; as good as free to keep, since jobs come in that order.
+CREATE INDEX job_created ON vibevideo.job USING brin (created_at);
+
+/*
+ * vibevideo.costs - what was asked for and what it cost, by user, day and model.
+ * reserved_usd is for jobs in work, settled_usd for videos that were made, at
+ * the list price of the time.  security_invoker: service_role may read it.
+ */
+CREATE VIEW vibevideo.costs WITH (security_invoker = true) AS
+SELECT nullif(c.user_id, '') AS user_id, c.day, c.model,
+	   sum(c.submits)::bigint AS submits, sum(c.active)::bigint AS active, sum(c.videos)::bigint AS videos,
+	   sum(c.reserved_usd) AS reserved_usd, sum(c.settled_usd) AS settled_usd
+FROM (SELECT coalesce(j.requested_by, '') AS user_id, (j.created_at AT TIME ZONE 'UTC')::date AS day, j.model,
+			 (NOT j.ghost)::int AS submits,
+			 (NOT j.ghost AND j.state <> ALL (ARRAY['completed', 'failed', 'cancelled']))::int AS active,
+			 j.billed::int AS videos,
+			 CASE WHEN NOT j.ghost AND NOT j.billed AND j.state <> ALL (ARRAY['completed', 'failed', 'cancelled'])
+				  THEN coalesce(j.cost_usd, 0) ELSE 0 END AS reserved_usd,
+			 CASE WHEN j.billed THEN coalesce(j.cost_usd, 0) ELSE 0 END AS settled_usd
+	  FROM vibevideo.job j
+	  UNION ALL
+	  SELECT p.user_id, p.day, p.model, p.submits, 0, p.videos, 0, p.settled_usd FROM vibevideo.past_costs p) c
+GROUP BY c.user_id, c.day, c.model;
+COMMENT ON VIEW vibevideo.costs IS 'videos asked for and what they cost, by user, day of UTC and model';
+
+-- Refuses a user_column that is not there; NULL is none.
+CREATE FUNCTION vibevideo.check_user_column(relation regclass, user_column name)
+RETURNS void LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF user_column IS NOT NULL
+	   AND NOT EXISTS (SELECT FROM pg_attribute a
+					   WHERE a.attrelid = check_user_column.relation AND a.attname = check_user_column.user_column
+						 AND a.attnum > 0 AND NOT a.attisdropped)
+	THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'undefined_column',
+			MESSAGE = format('table %s has no column "%s"', relation, user_column),
+			HINT = 'Check user_column. Names are case-sensitive here.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.check_user_column(regclass, name) IS 'refuses a user_column that is not there; owner only';
+
+-- The limits that count for a user, NULL where there is none: the user's own,
+-- then everybody's.  A job that nobody is known for only counts for the latter.
+CREATE FUNCTION vibevideo.limits_for(requested_by text, OUT who text, OUT max_active int, OUT submits_per_day int,
+									 OUT spend_per_day_usd numeric)
+RETURNS SETOF record LANGUAGE plpgsql STABLE ROWS 2 SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	SELECT 'user:' || limits_for.requested_by, nullif(coalesce(u.max_active, d.max_active), -1),
+		   nullif(coalesce(u.submits_per_day, d.submits_per_day), -1),
+		   nullif(coalesce(u.spend_per_day_usd, d.spend_per_day_usd), -1)
+	INTO who, max_active, submits_per_day, spend_per_day_usd
+	FROM (SELECT l.* FROM vibevideo.limit l WHERE l.who = 'user:' || limits_for.requested_by) u
+	FULL JOIN (SELECT l.* FROM vibevideo.limit l WHERE l.who = 'default') d ON true;
+	IF FOUND AND requested_by IS NOT NULL THEN
+		RETURN NEXT;
+	END IF;
+	SELECT l.who, nullif(l.max_active, -1), nullif(l.submits_per_day, -1), nullif(l.spend_per_day_usd, -1)
+	INTO who, max_active, submits_per_day, spend_per_day_usd
+	FROM vibevideo.limit l WHERE l.who = 'global';
+	IF FOUND THEN
+		RETURN NEXT;
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.limits_for(text) IS 'the limits that count for a user; owner only';
+
+-- The jobs that count for a limit already when its slots or tills are made:
+-- active ones, or today's that cost something.  Those of this transaction take
+-- their share themselves.
+CREATE FUNCTION vibevideo.counted_jobs(who text, kind text)
+RETURNS SETOF vibevideo.job LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	active constant text[] = ARRAY['pending', 'submitting', 'submit_unknown', 'queued', 'generating', 'processing'];
+	name constant text = CASE WHEN who <> 'global' THEN substr(who, length('user:') + 1) END;
+BEGIN
+	IF kind = 'active' THEN
+		RETURN QUERY SELECT j.* FROM vibevideo.job j
+		WHERE j.state IN ('pending', 'submitting', 'submit_unknown', 'queued', 'generating', 'processing')
+		  AND NOT j.ghost AND j.created_at <> now() AND (name IS NULL OR j.requested_by = name);
+	ELSE
+		RETURN QUERY SELECT j.* FROM vibevideo.job j
+		WHERE j.created_at >= vibevideo.today()::timestamp AT TIME ZONE 'UTC' AND (j.billed OR j.state = ANY (active))
+		  AND NOT j.ghost AND j.created_at <> now() AND (name IS NULL OR j.requested_by = name);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.counted_jobs(text, text) IS 'the jobs that count for a limit when it is first used; owner only';
+
+-- Takes a slot for a job; false if there is none.  Looks at a few at random
+-- first, so that many calls do not crowd at one.
+CREATE FUNCTION vibevideo.take_slot(who text, kind text, most int, job_id bigint)
+RETURNS boolean LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	today constant date = vibevideo.today();
+	until constant date = CASE kind WHEN 'active' THEN 'infinity' ELSE today END;
+	try int;
+	place int;
+BEGIN
+	IF most = 0 THEN
+		RETURN false;
+	ELSIF NOT EXISTS (SELECT FROM vibevideo.slot s
+					  WHERE s.who = take_slot.who AND s.kind = take_slot.kind AND s.n = most)
+	THEN
+		INSERT INTO vibevideo.slot (who, kind, n, day, job_id)
+		SELECT take_slot.who, take_slot.kind, n, CASE WHEN c.job_id IS NULL THEN '-infinity' ELSE until END, c.job_id
+		FROM generate_series(1, most) n
+		FULL JOIN (SELECT row_number() OVER (ORDER BY j.job_id)::int AS n, j.job_id
+				   FROM vibevideo.counted_jobs(take_slot.who, take_slot.kind) j) c USING (n)
+		ON CONFLICT DO NOTHING;
+	END IF;
+	-- some are in use beyond a limit that was lowered: they count too
+	IF EXISTS (SELECT FROM vibevideo.slot s WHERE s.who = take_slot.who AND s.kind = take_slot.kind AND s.n = most + 1)
+	   AND (SELECT count(*) FROM vibevideo.slot s
+			WHERE s.who = take_slot.who AND s.kind = take_slot.kind AND s.day >= today) >= most
+	THEN
+		RETURN false;
+	END IF;
+	FOREACH try IN ARRAY ARRAY[ceil(random() * most), ceil(random() * most), ceil(random() * most)]::int[] LOOP
+		SELECT f.n INTO place FROM vibevideo.slot f
+		WHERE f.who = take_slot.who AND f.kind = take_slot.kind AND f.n = try
+		  -- IS TRUE keeps the planner off the other index
+		  AND (f.day < today) IS TRUE
+		FOR NO KEY UPDATE SKIP LOCKED;
+		EXIT WHEN FOUND;
+	END LOOP;
+	IF place IS NULL THEN
+		SELECT f.n INTO place FROM vibevideo.slot f
+		WHERE f.who = take_slot.who AND f.kind = take_slot.kind AND f.day < today AND f.n <= most
+		ORDER BY f.day LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED;
+	END IF;
+	UPDATE vibevideo.slot s SET day = until, job_id = take_slot.job_id
+	WHERE s.who = take_slot.who AND s.kind = take_slot.kind AND s.n = place;
+	RETURN FOUND;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.take_slot(text, text, int, bigint) IS
+	'takes one of a limit''s slots for a job, without waiting; false if there is none; owner only';
+
+-- What is left in a till today.  Those of a budget are numbered from 1 and hold
+-- share each, the last one the rest; all others only hold what came back.
+CREATE FUNCTION vibevideo.till_room(t vibevideo.till, share numeric, most numeric, today date)
+RETURNS numeric LANGUAGE sql IMMUTABLE
+RETURN greatest(0, least(share, most - ((t).n - 1) * share)) - CASE WHEN (t).day = today THEN (t).used ELSE 0 END;
+COMMENT ON FUNCTION vibevideo.till_room(vibevideo.till, numeric, numeric, date) IS 'what is left in a till; owner only';
+
+/*
+ * vibevideo.take_budget(who, most, cost) - takes a job's cost from a budget;
+ * returns what is missing of it, 0 if nothing.
+ *
+ * A till is good for a multiple of the cheapest price, so that with one price
+ * none of it is left over; what a till lacks is taken from others.
+ */
+CREATE FUNCTION vibevideo.take_budget(who text, most numeric, cost numeric)
+RETURNS numeric LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	most_tills constant int = 256;
+	today constant date = vibevideo.today();
+	needed numeric = cost;
+	first int;
+	unit numeric;
+	share numeric;
+	tills int;
+	t record;
+BEGIN
+	IF cost = 0 OR most = 0 THEN
+		RETURN cost;
+	END IF;
+	unit = least(most, (SELECT min(m.price_usd) FROM vibevideo.model m WHERE m.price_usd > 0));
+	share = unit * ceil(floor(most / unit) / most_tills);
+	tills = ceil(most / share);
+	IF NOT EXISTS (SELECT FROM vibevideo.till x WHERE x.who = take_budget.who AND x.n = tills) THEN
+		-- what is spent fills them one after another
+		INSERT INTO vibevideo.till (who, n, day, used)
+		SELECT take_budget.who, n, today,
+			   CASE WHEN n < tills THEN least(share, greatest(0, spent.usd - share * (n - 1)))
+					ELSE greatest(0, spent.usd - share * (n - 1)) END
+		FROM generate_series(1, tills) n,
+			 (SELECT coalesce(sum(j.cost_usd), 0) AS usd FROM vibevideo.counted_jobs(take_budget.who, 'spend') j) spent
+		ON CONFLICT DO NOTHING;
+	END IF;
+
+	-- any one that has enough
+	first = ceil(random() * tills);
+	SELECT x.n, needed AS room INTO t FROM vibevideo.till x
+	WHERE x.who = take_budget.who AND x.n = first
+	  AND vibevideo.till_room(x, share, most, today) >= needed
+	FOR NO KEY UPDATE SKIP LOCKED;
+	LOOP
+		IF t.n IS NULL THEN
+			-- the smallest that is enough, else the largest
+			SELECT x.n, vibevideo.till_room(x, share, most, today) AS room INTO t
+			FROM vibevideo.till x
+			WHERE x.who = take_budget.who AND vibevideo.till_room(x, share, most, today) > 0
+			ORDER BY vibevideo.till_room(x, share, most, today) >= needed DESC,
+					 abs(vibevideo.till_room(x, share, most, today) - needed), x.n
+			LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED;
+			EXIT WHEN NOT FOUND;
+		END IF;
+		UPDATE vibevideo.till x
+		SET day = today, used = CASE WHEN x.day = today THEN x.used ELSE 0 END + least(needed, t.room)
+		WHERE x.who = take_budget.who AND x.n = t.n;
+		needed = needed - least(needed, t.room);
+		EXIT WHEN needed = 0;
+		t.n = NULL;
+	END LOOP;
+	RETURN needed;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.take_budget(text, numeric, numeric) IS
+	'takes a job''s cost from a day''s budget, without waiting; returns what is missing; owner only';
+
+-- Raises what the caller of a submit sees.  How much everybody together may
+-- ask for is not told to a single user.
+CREATE FUNCTION vibevideo.over_limit(who text, limit_name text, most numeric, used text, sql_state text, message text,
+									 come_back text)
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	RAISE EXCEPTION USING
+		ERRCODE = sql_state,
+		MESSAGE = message,
+		DETAIL = CASE WHEN who = 'global' THEN format('Limit %s of all users together is reached.', limit_name)
+				 ELSE format('Limit %s of user %s is %s, %s.', limit_name, substr(who, length('user:') + 1),
+							 trim_scale(most), used) END,
+		HINT = come_back;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.over_limit(text, text, numeric, text, text, text, text) IS
+	'raises PT429 or PT402 for a job that is over a limit; owner only';
+
+-- When a day's limits begin anew, for people.
+CREATE FUNCTION vibevideo.next_day()
+RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET datestyle = ISO
+RETURN format('Come back after %s 00:00 UTC, in %s.', vibevideo.today() + 1,
+			  to_char((vibevideo.today() + 1)::timestamp AT TIME ZONE 'UTC' - now() + '59 s'::interval, 'FMHH24 "h" FMMI "min"'));
+COMMENT ON FUNCTION vibevideo.next_day() IS 'when a day''s limits begin anew; owner only';
+
+/*
+ * vibevideo.reserve(job) - takes what a new job needs from every limit that
+ * counts for it.  Errors: PT429 too many at a time or a day, PT402 too
+ * expensive; DETAIL tells which limit, HINT when to come back.
+ */
+CREATE FUNCTION vibevideo.reserve(j vibevideo.job)
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	today constant date = vibevideo.today();
+	cost constant numeric = coalesce(j.cost_usd, 0);
+	l record;
+	missing numeric;
+	spent numeric;
+	next_end interval;
+BEGIN
+	FOR l IN SELECT x.* FROM vibevideo.limits_for(j.requested_by) x LOOP
+		IF l.max_active IS NOT NULL AND NOT vibevideo.take_slot(l.who, 'active', l.max_active, j.job_id) THEN
+			SELECT min(coalesce(c.submitted_at, now()) + m.usual_seconds * interval '1 s' - now()) INTO next_end
+			FROM vibevideo.counted_jobs(l.who, 'active') c JOIN vibevideo.model m ON m.endpoint = c.model;
+			PERFORM vibevideo.over_limit(l.who, 'max_active', l.max_active, 'all in use', 'PT429', 'too many videos are in work',
+				CASE WHEN l.max_active = 0 THEN 'Ask whoever runs this service.'
+				WHEN next_end > '0' THEN format('Come back when one of them is done, in about %s seconds.',
+												ceil(extract(epoch FROM next_end)))
+				ELSE 'Come back when one of them is done.' END);
+		END IF;
+		IF l.submits_per_day IS NOT NULL AND NOT vibevideo.take_slot(l.who, 'submits', l.submits_per_day, j.job_id) THEN
+			PERFORM vibevideo.over_limit(l.who, 'submits_per_day', l.submits_per_day, 'all used up', 'PT429',
+										 'no more videos can be asked for today', vibevideo.next_day());
+		END IF;
+		missing = CASE WHEN l.spend_per_day_usd IS NULL THEN 0 ELSE vibevideo.take_budget(l.who, l.spend_per_day_usd, cost) END;
+		IF missing > 0 THEN
+			SELECT coalesce(sum(t.used), 0) - (cost - missing) INTO spent
+			FROM vibevideo.till t WHERE t.who = l.who AND t.day = today;
+			PERFORM vibevideo.over_limit(l.who, 'spend_per_day_usd', l.spend_per_day_usd, format('spent are %s', trim_scale(spent)),
+				'PT402', format('a video for %s USD is over today''s budget', trim_scale(cost)),
+				-- what is missing is held by submits that are under way and may yet fail
+				CASE WHEN spent + cost <= l.spend_per_day_usd THEN 'Others are being asked for; come back in a few seconds.'
+				ELSE vibevideo.next_day() END);
+		END IF;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.reserve(vibevideo.job) IS
+	'takes what a new job needs from every limit that counts for it; PT429, PT402; owner only';
+
+-- What a job costs is what its model costs when it is asked for.
+CREATE FUNCTION vibevideo.job_priced()
+RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	NEW.cost_usd = coalesce((SELECT m.price_usd FROM vibevideo.model m WHERE m.endpoint = NEW.model), 0);
+	RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.job_priced() IS 'trigger: notes what a job will cost';
+CREATE TRIGGER job_priced BEFORE INSERT ON vibevideo.job FOR EACH ROW
+	WHEN (NEW.cost_usd IS NULL) EXECUTE FUNCTION vibevideo.job_priced();
+
+-- A new job takes its share of the limits.  An attempt that we start by
+-- ourselves must not break the transaction that records the one before: over a
+-- limit it has failed from the beginning.
+CREATE FUNCTION vibevideo.job_reserved()
+RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	detail text;
+BEGIN
+	IF NOT EXISTS (SELECT FROM vibevideo.limit) THEN
+		RETURN NULL;
+	ELSIF NEW.renders = 1 THEN
+		PERFORM vibevideo.reserve(NEW);
+		RETURN NULL;
+	END IF;
+	BEGIN
+		PERFORM vibevideo.reserve(NEW);
+	EXCEPTION WHEN SQLSTATE 'PT429' OR SQLSTATE 'PT402' THEN
+		GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
+		UPDATE vibevideo.job j SET state = 'failed', error_code = 'limit', next_at = NULL, completed_at = now(),
+			error = format('no new attempt was made: %s. %s', SQLERRM, detail)
+		WHERE j.job_id = NEW.job_id;
+	END;
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.job_reserved() IS 'trigger: a new job takes its share of the limits';
+-- Jobs that come from a dump are not new.
+CREATE TRIGGER job_reserved AFTER INSERT ON vibevideo.job FOR EACH ROW
+	WHEN (NOT NEW.ghost AND NEW.created_at OPERATOR(pg_catalog.=) pg_catalog.now()
+		  AND NEW.state OPERATOR(pg_catalog.=) ANY (ARRAY['pending', 'submitting']))
+	EXECUTE FUNCTION vibevideo.job_reserved();
+
+-- Gives back what a job that ended has taken: its place among the active ones,
+-- and the rest too if fal made no video.  Waits for no submit: the slots are the
+-- job's own, and money goes into a till that nobody else holds.
+CREATE FUNCTION vibevideo.release(ended vibevideo.job)
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	today constant date = vibevideo.today();
+	payer text;
+BEGIN
+	UPDATE vibevideo.slot s SET day = '-infinity', job_id = NULL
+	WHERE s.job_id = ended.job_id AND s.day >= today AND (s.kind = 'active' OR NOT ended.billed);
+
+	IF ended.billed OR ended.cost_usd IS NULL OR ended.cost_usd = 0
+	   OR (ended.created_at AT TIME ZONE 'UTC')::date <> today
+	THEN
+		RETURN;
+	END IF;
+	FOREACH payer IN ARRAY ARRAY['user:' || ended.requested_by, 'global'] LOOP
+		CONTINUE WHEN NOT EXISTS (SELECT FROM vibevideo.till t WHERE t.who = payer);
+		UPDATE vibevideo.till t SET used = t.used - ended.cost_usd
+		WHERE t.who = payer
+		  AND t.n = (SELECT x.n FROM vibevideo.till x
+					 WHERE x.who = payer AND x.day = today AND x.used >= ended.cost_usd
+					 ORDER BY x.n LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED);
+		CONTINUE WHEN FOUND;
+		INSERT INTO vibevideo.till (who, n, day, used)
+		VALUES (payer, nextval('vibevideo.refund_seq'), today, -ended.cost_usd);
+		DELETE FROM vibevideo.till t WHERE t.who = payer AND t.n IN (
+			SELECT x.n FROM vibevideo.till x WHERE x.who = payer AND x.n > 1000000 AND x.day < today
+			LIMIT 1000 FOR UPDATE SKIP LOCKED);
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.release(vibevideo.job) IS 'gives back what a job that ended has taken from limits; owner only';
+
+CREATE FUNCTION vibevideo.job_released()
+RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF EXISTS (SELECT FROM vibevideo.limit) THEN
+		PERFORM vibevideo.release(NEW);
+	END IF;
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.job_released() IS 'trigger: a job that ended gives back what it has taken from limits';
+-- One that failed for a limit has taken nothing.
+CREATE TRIGGER job_released AFTER UPDATE ON vibevideo.job FOR EACH ROW
+	WHEN (NOT NEW.ghost AND OLD.state OPERATOR(pg_catalog.<>) NEW.state
+		  AND NEW.state OPERATOR(pg_catalog.=) ANY (ARRAY['completed', 'failed', 'cancelled'])
+		  AND NEW.error_code IS DISTINCT FROM 'limit')
+	EXECUTE FUNCTION vibevideo.job_released();
+
+-- What is deleted, by retention or by hand, is kept as a sum.
+CREATE FUNCTION vibevideo.jobs_deleted()
+RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	j vibevideo.job;
+BEGIN
+	INSERT INTO vibevideo.past_costs AS p (user_id, day, model, submits, videos, settled_usd)
+	SELECT coalesce(g.requested_by, ''), (g.created_at AT TIME ZONE 'UTC')::date, g.model,
+		   count(*) FILTER (WHERE NOT g.ghost), count(*) FILTER (WHERE g.billed),
+		   coalesce(sum(g.cost_usd) FILTER (WHERE g.billed), 0)
+	FROM gone g GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+	ON CONFLICT (user_id, day, model) DO UPDATE SET submits = p.submits + EXCLUDED.submits,
+		videos = p.videos + EXCLUDED.videos, settled_usd = p.settled_usd + EXCLUDED.settled_usd;
+	FOR j IN SELECT g.* FROM gone g WHERE NOT g.ghost AND g.state <> ALL (ARRAY['completed', 'failed', 'cancelled']) LOOP
+		PERFORM vibevideo.release(j);
+	END LOOP;
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.jobs_deleted() IS 'trigger: keeps the costs of deleted jobs, and gives back what active ones had taken';
+CREATE TRIGGER jobs_deleted AFTER DELETE ON vibevideo.job REFERENCING OLD TABLE AS gone
+	FOR EACH STATEMENT EXECUTE FUNCTION vibevideo.jobs_deleted();
+
+-- A limit that changes is counted anew, from the jobs, by the next submit.
+CREATE FUNCTION vibevideo.limit_changed()
+RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	changed constant text[] = ARRAY[CASE WHEN TG_OP <> 'INSERT' THEN OLD.who END, CASE WHEN TG_OP <> 'DELETE' THEN NEW.who END];
+BEGIN
+	DELETE FROM vibevideo.slot s WHERE s.who = ANY (changed) OR 'default' = ANY (changed) AND s.who <> 'global';
+	DELETE FROM vibevideo.till t WHERE t.who = ANY (changed) OR 'default' = ANY (changed) AND t.who <> 'global';
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.limit_changed() IS 'trigger: has a changed limit counted anew';
+CREATE TRIGGER limit_changed AFTER INSERT OR UPDATE OR DELETE ON vibevideo.limit
+	FOR EACH ROW EXECUTE FUNCTION vibevideo.limit_changed();
+
+-- Tills are made for the prices.
+CREATE FUNCTION vibevideo.price_changed()
+RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	DELETE FROM vibevideo.till t WHERE t.who IS NOT NULL;
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.price_changed() IS 'trigger: has what was spent counted anew when a price has changed';
+CREATE TRIGGER price_changed AFTER INSERT OR UPDATE OR DELETE ON vibevideo.model
+	FOR EACH STATEMENT EXECUTE FUNCTION vibevideo.price_changed();
+
+/*
+ * vibevideo.room_at_fal(behind) - how many jobs vibevideo.max_active lets us
+ * send now, NULL if it sets no limit.  behind: after those that are due already.
+ * Calls that are sending at this moment do not see each other.
+ */
+CREATE FUNCTION vibevideo.room_at_fal(behind boolean DEFAULT false)
+RETURNS int LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	most constant int = current_setting('vibevideo.max_active');
+	there int;
+BEGIN
+	IF most = 0 THEN
+		RETURN NULL;
+	END IF;
+	SELECT count(*) INTO there FROM (
+		(SELECT FROM vibevideo.job j WHERE j.state = 'submitting' LIMIT most)
+		UNION ALL
+		(SELECT FROM vibevideo.job j WHERE j.state IN ('queued', 'generating') LIMIT most)) j;
+	IF behind AND there < most THEN
+		there = there + (SELECT count(*) FROM (
+			SELECT FROM vibevideo.job j WHERE j.state = 'pending' AND j.next_at <= clock_timestamp() LIMIT most) j);
+	END IF;
+	RETURN greatest(0, most - there);
+END
+$$;
+COMMENT ON FUNCTION vibevideo.room_at_fal(boolean) IS
+	'how many jobs vibevideo.max_active lets us send now, NULL for any; owner only';

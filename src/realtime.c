@@ -1,0 +1,93 @@
+/*
+ * realtime.c
+ *	  A row's news for Supabase Realtime's broadcasts.
+ *
+ * The best effort: the row is the truth, and the function is Realtime's.  It is
+ * called as the owner of the app's table, like the triggers of that table, and
+ * only if it is in a schema that a superuser made.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_namespace.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+
+#include "realtime.h"
+
+#define PAUSE_MS 60000
+
+static TimestampTz paused_until = 0;
+
+static bool
+SchemaIsTrusted(Oid schema)
+{
+	HeapTuple tuple = SearchSysCache1(NAMESPACEOID, ObjectIdGetDatum(schema));
+	bool trusted = false;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		trusted = superuser_arg(((Form_pg_namespace) GETSTRUCT(tuple))->nspowner);
+		ReleaseSysCache(tuple);
+	}
+	return trusted;
+}
+
+/* realtime.send(jsonb, text, text, boolean); InvalidOid if there is none */
+static Oid
+SenderOwner(Oid schema)
+{
+	Oid types[] = {JSONBOID, TEXTOID, TEXTOID, BOOLOID};
+	HeapTuple tuple = SearchSysCache3(PROCNAMEARGSNSP, CStringGetDatum("send"),
+									  PointerGetDatum(buildoidvector(types, lengthof(types))), ObjectIdGetDatum(schema));
+	Oid owner = InvalidOid;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		owner = ((Form_pg_proc) GETSTRUCT(tuple))->proowner;
+		ReleaseSysCache(tuple);
+	}
+	return owner;
+}
+
+bool
+RealtimeMayTell(Oid table_owner)
+{
+	Oid schema;
+	Oid owner;
+
+	if (paused_until != 0 && GetCurrentTimestamp() < paused_until)
+		return false;
+	schema = get_namespace_oid("realtime", true);
+	if (!OidIsValid(schema) || !SchemaIsTrusted(schema))
+		return false;
+	owner = SenderOwner(schema);
+	/* nobody's function but a superuser's runs as a superuser */
+	return OidIsValid(owner) && (superuser_arg(owner) || !superuser_arg(table_owner));
+}
+
+void
+RealtimeTell(const char *vibelog_id, const char *status, const char *request_id)
+{
+	Oid types[] = {TEXTOID, TEXTOID, TEXTOID};
+	Datum args[] = {CStringGetTextDatum(vibelog_id), CStringGetTextDatum(status),
+					request_id ? CStringGetTextDatum(request_id) : (Datum) 0};
+	int rc = SPI_execute_with_args("SELECT realtime.send(pg_catalog.jsonb_build_object('vibelog_id', $1, 'status', $2,"
+								   " 'request_id', $3), 'status', 'vibelog:' OPERATOR(pg_catalog.||) $1, true)",
+								   lengthof(types), types, args, request_id ? "   " : "  n", false, 0);
+
+	if (rc < 0)
+		elog(ERROR, "vibevideo: realtime.send: %s", SPI_result_code_string(rc));
+}
+
+void
+RealtimePause(void)
+{
+	paused_until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), PAUSE_MS);
+}

@@ -1,0 +1,96 @@
+-- attach(realtime => true): the publication, and realtime.send
+\set SHOW_CONTEXT never
+SET client_min_messages = warning;
+DROP EXTENSION IF EXISTS vibevideo;
+RESET client_min_messages;
+CREATE EXTENSION vibevideo;
+CREATE TABLE vibelogs (id int PRIMARY KEY, prompt text);
+INSERT INTO vibelogs SELECT i, 'a cat' FROM generate_series(1, 20) i;
+CREATE VIEW published AS
+SELECT schemaname, tablename FROM pg_publication_tables WHERE pubname = 'supabase_realtime' ORDER BY 1, 2;
+
+-- no Supabase
+SELECT vibevideo.attach('vibelogs', realtime => true);
+SET client_min_messages = error; -- wal_level
+CREATE PUBLICATION supabase_realtime;
+RESET client_min_messages;
+-- only where it is asked for
+SELECT vibevideo.attach('vibelogs');
+SELECT * FROM published;
+SELECT vibevideo.attach('vibelogs', realtime => true);
+SELECT * FROM published;
+-- again, and what stays
+SELECT vibevideo.attach('vibelogs', realtime => true);
+SELECT vibevideo.detach();
+SELECT * FROM published;
+-- a table whose updates would fail
+CREATE TABLE keyless (id int NOT NULL UNIQUE, prompt text);
+SELECT vibevideo.attach('keyless', id_column => 'id', realtime => true);
+SELECT * FROM published;
+ALTER TABLE keyless REPLICA IDENTITY USING INDEX keyless_id_key;
+SELECT vibevideo.attach('keyless', id_column => 'id', realtime => true);
+SELECT * FROM published;
+SELECT vibevideo.detach();
+DROP TABLE keyless;
+-- a publication of a whole schema, or of everything
+SET client_min_messages = error;
+DROP PUBLICATION supabase_realtime;
+CREATE PUBLICATION supabase_realtime FOR TABLES IN SCHEMA public;
+RESET client_min_messages;
+SELECT vibevideo.attach('vibelogs', realtime => true);
+SET client_min_messages = error;
+DROP PUBLICATION supabase_realtime;
+CREATE PUBLICATION supabase_realtime FOR ALL TABLES;
+RESET client_min_messages;
+SELECT vibevideo.attach('vibelogs', realtime => true);
+DROP PUBLICATION supabase_realtime;
+
+-- broadcasts: by the owner of the app's table
+CREATE ROLE vv_app;
+ALTER TABLE vibelogs OWNER TO vv_app;
+CREATE SCHEMA realtime;
+GRANT USAGE ON SCHEMA realtime TO vv_app;
+CREATE TABLE realtime.messages (n int GENERATED ALWAYS AS IDENTITY, topic text, event text, private boolean, payload jsonb, sender name);
+GRANT INSERT ON realtime.messages TO vv_app;
+CREATE FUNCTION realtime.send(payload jsonb, event text, topic text, private boolean DEFAULT true) RETURNS void LANGUAGE sql AS
+'INSERT INTO realtime.messages (topic, event, private, payload, sender) VALUES (topic, event, private, payload, current_user)';
+SELECT status FROM vibevideo_submit_batch(ARRAY[1]);
+SELECT topic, event, private, payload, sender FROM realtime.messages ORDER BY n;
+SELECT status FROM vibevideo_submit_batch(ARRAY[1]);
+SELECT status FROM vibevideo_cancel(1);
+SELECT topic, event, private, payload, sender FROM realtime.messages ORDER BY n;
+-- not asked for
+SELECT vibevideo.attach('vibelogs');
+SELECT status FROM vibevideo_submit_batch(ARRAY[2]);
+SELECT count(*) FROM realtime.messages;
+SET client_min_messages = warning;
+SELECT vibevideo.attach('vibelogs', realtime => true);
+RESET client_min_messages;
+-- not a function of that name that anybody made
+CREATE ROLE vv_mallory;
+ALTER SCHEMA realtime OWNER TO vv_mallory;
+SELECT status FROM vibevideo_submit_batch(ARRAY[3]);
+SELECT count(*) FROM realtime.messages;
+DO $$ BEGIN EXECUTE format('ALTER SCHEMA realtime OWNER TO %I', current_user); END $$;
+ALTER FUNCTION realtime.send OWNER TO vv_mallory;
+SELECT status FROM vibevideo_submit_batch(ARRAY[4]);
+SELECT payload->>'vibelog_id' FROM realtime.messages ORDER BY n;
+-- never as a superuser
+DO $$ BEGIN EXECUTE format('ALTER TABLE vibelogs OWNER TO %I', current_user); END $$;
+SELECT status FROM vibevideo_submit_batch(ARRAY[5]);
+SELECT payload->>'vibelog_id' FROM realtime.messages ORDER BY n;
+ALTER TABLE vibelogs OWNER TO vv_app;
+-- an error in it breaks nothing, and it is left alone for a while
+CREATE OR REPLACE FUNCTION realtime.send(payload jsonb, event text, topic text, private boolean DEFAULT true) RETURNS void
+LANGUAGE plpgsql AS $$ BEGIN INSERT INTO realtime.messages (topic) VALUES (topic); RAISE 'no partition of messages for today'; END $$;
+SELECT status, error FROM vibevideo_submit_batch(ARRAY[6, 7]);
+SELECT id, video_generation_status FROM vibelogs WHERE id IN (6, 7) ORDER BY id;
+SELECT count(*) FROM vibevideo.job WHERE row_dirty;
+SELECT count(*) FROM realtime.messages;
+
+DROP EXTENSION vibevideo;
+DROP SCHEMA vibevideo;
+DROP SCHEMA realtime CASCADE;
+DROP TABLE vibelogs CASCADE;
+DROP VIEW published;
+DROP ROLE vv_app, vv_mallory;
