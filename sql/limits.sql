@@ -363,49 +363,31 @@ $$;
 COMMENT ON FUNCTION vibevideo.reserve(vibevideo.job) IS
 	'takes what a new job needs from every limit that counts for it; PT429, PT402; owner only';
 
--- What a job costs is what its model costs when it is asked for.
-CREATE FUNCTION vibevideo.job_priced()
-RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-	NEW.cost_usd = coalesce((SELECT m.price_usd FROM vibevideo.model m WHERE m.endpoint = NEW.model), 0);
-	RETURN NEW;
-END
-$$;
-COMMENT ON FUNCTION vibevideo.job_priced() IS 'trigger: notes what a job will cost';
-CREATE TRIGGER job_priced BEFORE INSERT ON vibevideo.job FOR EACH ROW
-	WHEN (NEW.cost_usd IS NULL) EXECUTE FUNCTION vibevideo.job_priced();
-
--- A new job takes its share of the limits.  An attempt that we start by
--- ourselves must not break the transaction that records the one before: over a
--- limit it has failed from the beginning.
-CREATE FUNCTION vibevideo.job_reserved()
-RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+/*
+ * vibevideo.take_share(job) - a new job takes its share of the limits.  An
+ * attempt that we start by ourselves must not break the transaction that records
+ * the one before: over a limit it has failed from the beginning.
+ */
+CREATE FUNCTION vibevideo.take_share(j vibevideo.job)
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	detail text;
 BEGIN
-	IF NOT EXISTS (SELECT FROM vibevideo.limit) THEN
-		RETURN NULL;
-	ELSIF NEW.renders = 1 THEN
-		PERFORM vibevideo.reserve(NEW);
-		RETURN NULL;
+	IF j.renders = 1 THEN
+		PERFORM vibevideo.reserve(j);
+		RETURN;
 	END IF;
 	BEGIN
-		PERFORM vibevideo.reserve(NEW);
+		PERFORM vibevideo.reserve(j);
 	EXCEPTION WHEN SQLSTATE 'PT429' OR SQLSTATE 'PT402' THEN
 		GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
-		UPDATE vibevideo.job j SET state = 'failed', error_code = 'limit', next_at = NULL, completed_at = now(),
+		UPDATE vibevideo.job x SET state = 'failed', error_code = 'limit', next_at = NULL, completed_at = now(),
 			error = format('no new attempt was made: %s. %s', SQLERRM, detail)
-		WHERE j.job_id = NEW.job_id;
+		WHERE x.job_id = j.job_id;
 	END;
-	RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.job_reserved() IS 'trigger: a new job takes its share of the limits';
--- Jobs that come from a dump are not new.
-CREATE TRIGGER job_reserved AFTER INSERT ON vibevideo.job FOR EACH ROW
-	WHEN (NOT NEW.ghost AND NEW.created_at OPERATOR(pg_catalog.=) pg_catalog.now()
-		  AND NEW.state OPERATOR(pg_catalog.=) ANY (ARRAY['pending', 'submitting']))
-	EXECUTE FUNCTION vibevideo.job_reserved();
+COMMENT ON FUNCTION vibevideo.take_share(vibevideo.job) IS 'a new job takes its share of the limits; PT429, PT402; owner only';
 
 -- Gives back what a job that ended has taken: its place among the active ones,
 -- and the rest too if fal made no video.  Waits for no submit: the slots are the
@@ -441,23 +423,6 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vibevideo.release(vibevideo.job) IS 'gives back what a job that ended has taken from limits; owner only';
-
-CREATE FUNCTION vibevideo.job_released()
-RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-	IF EXISTS (SELECT FROM vibevideo.limit) THEN
-		PERFORM vibevideo.release(NEW);
-	END IF;
-	RETURN NULL;
-END
-$$;
-COMMENT ON FUNCTION vibevideo.job_released() IS 'trigger: a job that ended gives back what it has taken from limits';
--- One that failed for a limit has taken nothing.
-CREATE TRIGGER job_released AFTER UPDATE ON vibevideo.job FOR EACH ROW
-	WHEN (NOT NEW.ghost AND OLD.state OPERATOR(pg_catalog.<>) NEW.state
-		  AND NEW.state OPERATOR(pg_catalog.=) ANY (ARRAY['completed', 'failed', 'cancelled'])
-		  AND NEW.error_code IS DISTINCT FROM 'limit')
-	EXECUTE FUNCTION vibevideo.job_released();
 
 -- What is deleted, by retention or by hand, is kept as a sum.
 CREATE FUNCTION vibevideo.jobs_deleted()

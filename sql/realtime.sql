@@ -46,30 +46,3 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vibevideo.publish(regclass) IS 'adds the app''s table to publication supabase_realtime, or says why not; owner only';
-
--- A listener of channel vibevideo hears of each status once, when it is committed.
-CREATE FUNCTION vibevideo.job_told()
-RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-	-- Full of what a listener does not fetch, the queue would make commits fail.
-	IF current_setting('vibevideo.notify')::boolean AND pg_notification_queue_usage() < 0.9 THEN
-		-- a payload must stay below 8000 bytes: a key has at most 512
-		PERFORM pg_notify('vibevideo', json_build_object(
-			'vibelog_id', NEW.vibelog_id, 'status', vibevideo.shown_status(NEW.state),
-			'request_id', left(NEW.request_id, 256), 'attempt', NEW.attempt)::text);
-	END IF;
-	RETURN NULL;
-END
-$$;
-COMMENT ON FUNCTION vibevideo.job_told() IS 'trigger: tells a job''s new status on channel vibevideo';
--- A call that sends the job itself tells of it when it has the request's id;
--- one that comes from a dump is no news.
-CREATE TRIGGER job_told_new AFTER INSERT ON vibevideo.job FOR EACH ROW
-	WHEN (NOT NEW.ghost AND NEW.state OPERATOR(pg_catalog.<>) 'submitting'
-		  AND NEW.created_at OPERATOR(pg_catalog.=) pg_catalog.now())
-	EXECUTE FUNCTION vibevideo.job_told();
-CREATE TRIGGER job_told AFTER UPDATE ON vibevideo.job FOR EACH ROW
-	WHEN (NOT NEW.ghost AND OLD.state OPERATOR(pg_catalog.<>) NEW.state
-		  AND (vibevideo.shown_status(OLD.state) OPERATOR(pg_catalog.<>) vibevideo.shown_status(NEW.state)
-			   OR OLD.state OPERATOR(pg_catalog.=) 'submitting' AND OLD.created_at OPERATOR(pg_catalog.=) pg_catalog.now()))
-	EXECUTE FUNCTION vibevideo.job_told();

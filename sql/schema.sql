@@ -192,43 +192,20 @@ CREATE TABLE vibevideo.fal_account (
 );
 COMMENT ON TABLE vibevideo.fal_account IS 'fal''s webhook keys (32 bytes each) and our user id there; a cache';
 
--- Guards the state machine against every writer, ours included, and marks the
--- app's row for rewriting whenever something it shows has changed.
+-- Before: guards the state machine against every writer, ours included, keeps
+-- the history, notes the price, and marks the app's row for rewriting whenever
+-- something it shows has changed.  After: limits, and news for who listens.
+CREATE FUNCTION vibevideo.job_changing()
+RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'vibevideo_job_changing';
+COMMENT ON FUNCTION vibevideo.job_changing() IS
+	'trigger: refuses backward moves, keeps the history, notes the price, marks the app''s row for rewriting';
 CREATE FUNCTION vibevideo.job_changed()
-RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-	rank constant jsonb = '{"pending": 1, "submitting": 1, "submit_unknown": 2, "queued": 3,
-							"generating": 4, "processing": 5, "completed": 6, "failed": 6, "cancelled": 6}';
-BEGIN
-	IF NEW.state <> OLD.state
-	   -- a rendered video may be copied again: nothing is paid for twice
-	   AND NOT (OLD.state = 'failed' AND NEW.state = 'processing' AND OLD.media_url IS NOT NULL)
-	   AND ((rank->>OLD.state)::int >= 6
-			OR ((rank->>NEW.state)::int < (rank->>OLD.state)::int
-				-- a decision may send an unknown submit again
-				AND NOT (OLD.state = 'submit_unknown' AND NEW.state = 'pending')))
-	THEN
-		RAISE EXCEPTION USING
-			ERRCODE = 'data_exception',
-			MESSAGE = format('vibevideo job %s cannot go from %s to %s', OLD.job_id, OLD.state, NEW.state);
-	END IF;
-	IF NEW.state <> OLD.state THEN
-		INSERT INTO vibevideo.event (job_id, state, error_code, detail)
-		VALUES (NEW.job_id, NEW.state, NEW.error_code, coalesce(NEW.error, NEW.request_id));
-	END IF;
-	NEW.row_dirty = NOT NEW.ghost;
-	NEW.row_tries = 0;
-	NEW.row_next_at = now();
-	NEW.updated_at = clock_timestamp();
-	RETURN NEW;
-END
-$$;
-COMMENT ON FUNCTION vibevideo.job_changed() IS 'trigger: refuses backward moves, keeps the history, marks the app''s row for rewriting';
-CREATE TRIGGER job_changed BEFORE UPDATE ON vibevideo.job FOR EACH ROW
-	WHEN (OLD.state IS DISTINCT FROM NEW.state
-		  OR OLD.request_id IS DISTINCT FROM NEW.request_id
-		  OR OLD.video_url IS DISTINCT FROM NEW.video_url
-		  OR OLD.error IS DISTINCT FROM NEW.error)
+RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'vibevideo_job_changed';
+COMMENT ON FUNCTION vibevideo.job_changed() IS
+	'trigger: a new job takes its share of the limits, one that ended gives back; tells a new status on channel vibevideo';
+CREATE TRIGGER job_changing BEFORE INSERT OR UPDATE ON vibevideo.job FOR EACH ROW
+	EXECUTE FUNCTION vibevideo.job_changing();
+CREATE TRIGGER job_changed AFTER INSERT OR UPDATE ON vibevideo.job FOR EACH ROW
 	EXECUTE FUNCTION vibevideo.job_changed();
 
 -------------------------------------------------------------------------------
@@ -315,12 +292,16 @@ COMMENT ON VIEW vibevideo.jobs IS 'one row a job, newest state, for dashboards';
 
 -- Which jobs are sent next: higher priority first, within it the users take
 -- turns, and each user's oldest first.  The users are found by hopping through
--- the index, so that the cost depends on them, not on the backlog.  No more than
+-- the index, so that the cost depends on them, not on the backlog; the planner,
+-- which may think the table empty, is told to use it.  No more than
 -- vibevideo.max_active leaves room for.
 CREATE FUNCTION vibevideo.next_submits(most int, due_before timestamptz)
-RETURNS SETOF bigint LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+RETURNS SETOF bigint LANGUAGE plpgsql STABLE ROWS 64
+SET search_path = pg_catalog, pg_temp SET enable_sort = off SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$
 BEGIN
-	most = least(most, vibevideo.room_at_fal());
+	IF current_setting('vibevideo.max_active')::int > 0 THEN
+		most = least(most, vibevideo.room_at_fal());
+	END IF;
 	RETURN QUERY
 	WITH RECURSIVE users AS (
 		(SELECT coalesce(j.requested_by, '') AS name FROM vibevideo.job j

@@ -15,14 +15,18 @@
 #include "access/htup_details.h"
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/plancache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
@@ -64,6 +68,7 @@ typedef enum StatementId
 	S_LOCK_DUE,
 	S_READ,
 	S_RECORD,
+	S_RECORD_ONE,
 	S_HOLDS,
 	S_PROGRESS,
 	S_EXPIRE,
@@ -78,7 +83,9 @@ typedef enum StatementId
 	S_DESCRIBE_NONE,
 	S_DIRTY,
 	S_DIRTY_ONE,
+	S_DIRTY_THESE,
 	S_ROW_DONE,
+	S_ROWS_DONE,
 	S_MODEL,
 	S_INPUT,
 	S_KEYS,
@@ -87,6 +94,11 @@ typedef enum StatementId
 	S_LEARN_USER,
 	S_POLL_NOW,
 	S_RECONCILE_NOW,
+	S_EVENT,
+	S_PRICE,
+	S_HAS_LIMITS,
+	S_TAKE_SHARE,
+	S_GIVE_BACK,
 	S_COUNT
 } StatementId;
 
@@ -112,6 +124,44 @@ typedef enum StatementId
 
 #define CLAIM_TYPES {INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID}
 
+/*
+ * The one way a step's outcome gets into a job.  Only the holder of the
+ * newest lease matches, once: recording ends the lease.  A row that somebody
+ * holds is passed over: the worker must not wait for a person.  A cancel that
+ * came in meanwhile ends a job that is not at fal, and makes one that is due at
+ * once.  (Bare unnest is the grammar's: it means pg_catalog's.)  To the trigger
+ * job_changed an infinite row_next_at says that the caller writes the app's row.
+ */
+#define RECORD(source, ids) \
+	"UPDATE vibevideo.job j SET state = u.new_state, tries = u.tries, next_at = u.new_next_at," \
+	" queue_position = u.queue_position, error_code = u.error_code, error = u.error," \
+	" request_id = COALESCE(u.request_id, j.request_id)," \
+	" media_url = COALESCE(u.media_url, j.media_url)," \
+	" media_type = COALESCE(u.media_type, j.media_type)," \
+	" object_key = COALESCE(u.object_key, j.object_key)," \
+	" video_url = COALESCE(u.video_url, j.video_url)," \
+	" bytes_done = COALESCE(u.bytes_done, j.bytes_done)," \
+	" bytes_total = COALESCE(u.bytes_total, j.bytes_total)," \
+	" sha256 = COALESCE(u.sha256, j.sha256)," \
+	" leased_by = NULL, lease = pg_catalog.nextval('vibevideo.lease_seq'), updated_at = $16, crashes = 0," \
+	" submitted_at = CASE WHEN u.request_id IS NOT NULL THEN COALESCE(j.submitted_at, $16) ELSE j.submitted_at END," \
+	" generated_at = CASE WHEN u.media_url IS NOT NULL THEN COALESCE(j.generated_at, $16) ELSE j.generated_at END," \
+	" completed_at = CASE WHEN u.new_next_at IS NULL THEN $16 END," \
+	" row_next_at = CASE WHEN u.row_written AND NOT j.row_dirty THEN 'infinity' ELSE j.row_next_at END" \
+	" FROM (SELECT x.*," \
+	" CASE WHEN l.cancel AND x.state OPERATOR(pg_catalog.=) 'pending' THEN 'cancelled' ELSE x.state END AS new_state," \
+	" CASE WHEN l.cancel AND x.state OPERATOR(pg_catalog.=) 'pending' THEN NULL" \
+	" WHEN l.cancel AND NOT x.cancel_seen AND x.state OPERATOR(pg_catalog.=) ANY (ARRAY['queued', 'generating'])" \
+	" THEN $16 OPERATOR(pg_catalog.-) '1 day'::pg_catalog.interval ELSE x.next_at END AS new_next_at" \
+	" FROM " source \
+	" AS x(job_id, lease, state, tries, next_at, queue_position, error_code, error, request_id," \
+	" media_url, media_type, object_key, video_url, bytes_done, bytes_total, sha256, cancel_seen, row_written, nth)" \
+	" JOIN (SELECT k.job_id, k.lease, k.cancel_requested_at IS NOT NULL AS cancel FROM vibevideo.job k" \
+	" WHERE k.job_id OPERATOR(pg_catalog.=) " ids " FOR NO KEY UPDATE SKIP LOCKED) l" \
+	" ON l.job_id OPERATOR(pg_catalog.=) x.job_id AND l.lease OPERATOR(pg_catalog.=) x.lease) u" \
+	" WHERE j.job_id OPERATOR(pg_catalog.=) u.job_id" \
+	" RETURNING u.nth"
+
 static const struct Statement
 {
 	const char *sql;
@@ -120,14 +170,10 @@ static const struct Statement
 }			statements[S_COUNT] =
 {
 	[S_BINDING] = {
-		"SELECT b.relation::pg_catalog.oid, c.relowner, b.id_type::pg_catalog.oid,"
-		" pg_catalog.format('%I.%I', n.nspname, c.relname), pg_catalog.quote_ident(b.id_column),"
-		" pg_catalog.quote_ident(b.prompt_column), pg_catalog.quote_ident(b.image_column),"
+		"SELECT b.relation::pg_catalog.oid, b.id_type::pg_catalog.oid, b.id_column, b.prompt_column, b.image_column,"
 		" b.input_function, b.model, b.build_index, b.resting, b.system_identifier, b.database_oid, b.timeline,"
-		" pg_catalog.quote_ident(b.user_column), b.realtime"
-		" FROM vibevideo.binding b"
-		" LEFT JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) b.relation"
-		" LEFT JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace",
+		" b.user_column, b.realtime"
+		" FROM vibevideo.binding b",
 		0, {0}
 	},
 	[S_FIND_ACTIVE] = {
@@ -144,9 +190,9 @@ static const struct Statement
 	},
 	[S_INSERT] = {
 		"INSERT INTO vibevideo.job (vibelog_id, state, model, input, requested_by, lease, leased_by, next_at,"
-		" relation, sent_at, attempt)"
+		" relation, sent_at, row_dirty, attempt)"
 		" SELECT $1, $2, $3, $4::pg_catalog.jsonb, $5, pg_catalog.nextval('vibevideo.lease_seq'),"
-		" CASE WHEN $2 OPERATOR(pg_catalog.=) 'submitting' THEN pg_catalog.pg_backend_pid() END, $6, $7, $8, (SELECT COALESCE(pg_catalog.max(p.attempt), 0)"
+		" CASE WHEN $2 OPERATOR(pg_catalog.=) 'submitting' THEN pg_catalog.pg_backend_pid() END, $6, $7, $8, false, (SELECT COALESCE(pg_catalog.max(p.attempt), 0)"
 		" FROM vibevideo.job p WHERE p.relation OPERATOR(pg_catalog.=) $7 AND NOT p.ghost"
 		" AND p.vibelog_id OPERATOR(pg_catalog.=) $1) OPERATOR(pg_catalog.+) 1"
 		" ON CONFLICT (relation, vibelog_id) WHERE NOT ghost AND state OPERATOR(pg_catalog.=) ANY (" ACTIVE_STATES ") DO NOTHING"
@@ -174,14 +220,23 @@ static const struct Statement
 		" ON CONFLICT DO NOTHING",
 		2, {INT8OID, TIMESTAMPTZOID}
 	},
+	/*
+	 * A crash may give out again the numbers that were not flushed: number and
+	 * time together tell whether the row is there.  A ghost gets a number of its
+	 * own, and is known by the time of its intent.
+	 */
 	[S_SETTLE] = {
-		"INSERT INTO vibevideo.job (job_id, relation, vibelog_id, attempt, state, ghost, model, input, request_id,"
-		" sent_at, submitted_at, cancel_requested_at, row_dirty, error_code, error)"
-		" VALUES ($1, $2, $3, $4, CASE WHEN $7 IS NULL THEN 'submit_unknown' ELSE 'queued' END, true, $5,"
-		" $6::pg_catalog.jsonb, $7, $8, CASE WHEN $7 IS NOT NULL THEN $8 END, pg_catalog.now(), false,"
-		" 'rolled_back', 'the transaction that sent it was rolled back')"
-		" ON CONFLICT DO NOTHING",
-		8, {INT8OID, REGCLASSOID, TEXTOID, INT4OID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID}
+		"INSERT INTO vibevideo.job (relation, vibelog_id, attempt, state, ghost, model, input, request_id,"
+		" created_at, sent_at, submitted_at, cancel_requested_at, row_dirty, error_code, error)"
+		" SELECT $2, $3, $4, CASE WHEN $7 IS NULL THEN 'submit_unknown' ELSE 'queued' END, true, $5,"
+		" $6::pg_catalog.jsonb, $7, $9, $8, CASE WHEN $7 IS NOT NULL THEN $8 END, pg_catalog.now(), false,"
+		" 'rolled_back', 'the transaction that sent it was rolled back'"
+		" WHERE NOT EXISTS (SELECT FROM vibevideo.job k WHERE k.job_id OPERATOR(pg_catalog.=) $1"
+		" AND k.created_at OPERATOR(pg_catalog.=) $9)"
+		" AND NOT EXISTS (SELECT FROM vibevideo.job k WHERE k.vibelog_id OPERATOR(pg_catalog.=) $3"
+		" AND (k.relation OPERATOR(pg_catalog.=) $2 OR $2 IS NULL) AND k.ghost AND k.sent_at OPERATOR(pg_catalog.=) $8)"
+		" ON CONFLICT DO NOTHING RETURNING job_id",
+		9, {INT8OID, REGCLASSOID, TEXTOID, INT4OID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
 	},
 
 	/*
@@ -211,7 +266,8 @@ static const struct Statement
 	[S_CLAIM_SUBMIT] = {
 		CLAIM("state = 'submitting', sent_at = pg_catalog.clock_timestamp(),",
 			  "d.job_id OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT vibevideo.next_submits($1, $2)))"
-			  " AND d.state OPERATOR(pg_catalog.=) 'pending' AND d.cancel_requested_at IS NULL",
+			  /* IS TRUE keeps the planner off the index of all that are pending */
+			  " AND (d.state OPERATOR(pg_catalog.=) 'pending') IS TRUE AND d.cancel_requested_at IS NULL",
 			  "d.job_id"),
 		3, CLAIM_TYPES
 	},
@@ -245,44 +301,20 @@ static const struct Statement
 		1, {INT8OID}
 	},
 
-	/*
-	 * The one way a step's outcome gets into a job.  Only the holder of the
-	 * newest lease matches, once: recording ends the lease.  A row that somebody holds is passed over: the
-	 * worker must not wait for a person.  A cancel that came in meanwhile ends
-	 * a job that is not at fal, and makes one that is due at once.  (Bare
-	 * unnest is the grammar's: it means pg_catalog's.)
-	 */
+	/* many at once: arrays in the order of x's columns */
 	[S_RECORD] = {
-		"UPDATE vibevideo.job j SET state = u.new_state, tries = u.tries, next_at = u.new_next_at,"
-		" queue_position = u.queue_position, error_code = u.error_code, error = u.error,"
-		" request_id = COALESCE(u.request_id, j.request_id),"
-		" media_url = COALESCE(u.media_url, j.media_url),"
-		" media_type = COALESCE(u.media_type, j.media_type),"
-		" object_key = COALESCE(u.object_key, j.object_key),"
-		" video_url = COALESCE(u.video_url, j.video_url),"
-		" bytes_done = COALESCE(u.bytes_done, j.bytes_done),"
-		" bytes_total = COALESCE(u.bytes_total, j.bytes_total),"
-		" sha256 = COALESCE(u.sha256, j.sha256),"
-		" leased_by = NULL, lease = pg_catalog.nextval('vibevideo.lease_seq'), updated_at = $16, crashes = 0,"
-		" submitted_at = CASE WHEN u.request_id IS NOT NULL THEN COALESCE(j.submitted_at, $16) ELSE j.submitted_at END,"
-		" generated_at = CASE WHEN u.media_url IS NOT NULL THEN COALESCE(j.generated_at, $16) ELSE j.generated_at END,"
-		" completed_at = CASE WHEN u.new_next_at IS NULL THEN $16 END"
-		" FROM (SELECT x.*,"
-		" CASE WHEN l.cancel AND x.state OPERATOR(pg_catalog.=) 'pending' THEN 'cancelled' ELSE x.state END AS new_state,"
-		" CASE WHEN l.cancel AND x.state OPERATOR(pg_catalog.=) 'pending' THEN NULL"
-		" WHEN l.cancel AND NOT x.cancel_seen AND x.state OPERATOR(pg_catalog.=) ANY (ARRAY['queued', 'generating'])"
-		" THEN $16 OPERATOR(pg_catalog.-) '1 day'::pg_catalog.interval ELSE x.next_at END AS new_next_at"
-		" FROM ROWS FROM (unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $17, $18))"
-		" WITH ORDINALITY AS x(job_id, lease, state, tries, next_at, queue_position, error_code, error, request_id,"
-		" media_url, media_type, object_key, video_url, bytes_done, bytes_total, sha256, cancel_seen, nth)"
-		" JOIN (SELECT k.job_id, k.lease, k.cancel_requested_at IS NOT NULL AS cancel FROM vibevideo.job k"
-		" WHERE k.job_id OPERATOR(pg_catalog.=) ANY ($1) FOR NO KEY UPDATE SKIP LOCKED) l"
-		" ON l.job_id OPERATOR(pg_catalog.=) x.job_id AND l.lease OPERATOR(pg_catalog.=) x.lease) u"
-		" WHERE j.job_id OPERATOR(pg_catalog.=) u.job_id"
-		" RETURNING u.nth",
-		18, {INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID,
+		RECORD("ROWS FROM (unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $17, $18, $19))"
+			   " WITH ORDINALITY", "ANY ($1)"),
+		19, {INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID,
 			INT4ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
-			TEXTARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZOID, BYTEAARRAYOID, BOOLARRAYOID}
+			TEXTARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZOID, BYTEAARRAYOID, BOOLARRAYOID, BOOLARRAYOID}
+	},
+	/* a lone one, for which eighteen function scans are too much */
+	[S_RECORD_ONE] = {
+		RECORD("(SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $17, $18, $19, 1::pg_catalog.int8)",
+			   "$1"),
+		19, {INT8OID, INT8OID, TEXTOID, INT4OID, TIMESTAMPTZOID, INT4OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID,
+			TEXTOID, TEXTOID, INT8OID, INT8OID, TIMESTAMPTZOID, BYTEAOID, BOOLOID, BOOLOID}
 	},
 	[S_HOLDS] = {
 		"SELECT 1 FROM vibevideo.job j WHERE j.job_id OPERATOR(pg_catalog.=) $1 AND j.lease OPERATOR(pg_catalog.=) $2",
@@ -333,16 +365,15 @@ static const struct Statement
 		1, {TIMESTAMPTZOID}
 	},
 	[S_NEXT_DUE] = {
-		"SELECT LEAST("
-		"(SELECT pg_catalog.min(j.next_at) FROM vibevideo.job j WHERE j.state OPERATOR(pg_catalog.=) 'pending'"
-		" AND (SELECT vibevideo.room_at_fal()) IS DISTINCT FROM 0),"
+		"SELECT (SELECT pg_catalog.min(j.next_at) FROM vibevideo.job j WHERE j.state OPERATOR(pg_catalog.=) 'pending'"
+		" AND ($2 OPERATOR(pg_catalog.=) 0 OR (SELECT vibevideo.room_at_fal()) OPERATOR(pg_catalog.>) 0)),"
 		" (SELECT pg_catalog.min(j.next_at) FROM vibevideo.job j WHERE j.state OPERATOR(pg_catalog.=) 'submitting'),"
-		" (SELECT pg_catalog.min(j.next_at) FROM vibevideo.job j WHERE j.state OPERATOR(pg_catalog.=) 'submit_unknown')),"
+		" (SELECT pg_catalog.min(j.next_at) FROM vibevideo.job j WHERE j.state OPERATOR(pg_catalog.=) 'submit_unknown'),"
 		" (SELECT pg_catalog.min(j.next_at) FROM vibevideo.job j WHERE j.state OPERATOR(pg_catalog.=) ANY (ARRAY['queued', 'generating'])),"
 		" (SELECT pg_catalog.min(j.next_at) FROM vibevideo.job j WHERE j.state OPERATOR(pg_catalog.=) 'processing'),"
 		" (SELECT pg_catalog.min(j.row_next_at) FROM vibevideo.job j WHERE j.row_dirty"
 		" AND (j.relation OPERATOR(pg_catalog.=) $1) IS TRUE)",
-		1, {REGCLASSOID}
+		2, {REGCLASSOID, INT4OID}
 	},
 
 	/*
@@ -405,7 +436,7 @@ static const struct Statement
 	" CASE WHEN j.state OPERATOR(pg_catalog.=) 'completed' THEN j.completed_at END," \
 	" CASE WHEN j.state OPERATOR(pg_catalog.=) 'failed' THEN j.error" \
 	" WHEN j.state OPERATOR(pg_catalog.=) 'submit_unknown' THEN vibevideo.job_message(j) END," \
-	" j.row_tries" \
+	" j.row_tries, j.row_dirty" \
 	" FROM vibevideo.job j"
 	[S_DIRTY] = {
 		DIRTY_COLUMNS " WHERE j.row_dirty AND j.row_next_at OPERATOR(pg_catalog.<=) $1"
@@ -418,10 +449,20 @@ static const struct Statement
 		DIRTY_COLUMNS " WHERE j.job_id OPERATOR(pg_catalog.=) $1 FOR NO KEY UPDATE OF j",
 		1, {INT8OID}
 	},
+	[S_DIRTY_THESE] = {
+		DIRTY_COLUMNS " WHERE j.job_id OPERATOR(pg_catalog.=) ANY ($1) AND (j.relation OPERATOR(pg_catalog.=) $2) IS TRUE",
+		2, {INT8ARRAYOID, REGCLASSOID}
+	},
 	[S_ROW_DONE] = {
 		"UPDATE vibevideo.job j SET row_dirty = $2, row_error = $3, row_tries = $4, row_next_at = $5"
 		" WHERE j.job_id OPERATOR(pg_catalog.=) $1",
 		5, {INT8OID, BOOLOID, TEXTOID, INT4OID, TIMESTAMPTZOID}
+	},
+	/* those that were written without trouble; $2 is now */
+	[S_ROWS_DONE] = {
+		"UPDATE vibevideo.job j SET row_dirty = false, row_error = NULL, row_tries = 0, row_next_at = $2"
+		" WHERE j.job_id OPERATOR(pg_catalog.=) ANY ($1)",
+		2, {INT8ARRAYOID, TIMESTAMPTZOID}
 	},
 	[S_MODEL] = {
 		"SELECT m.max_prompt, m.needs_image FROM vibevideo.model m WHERE m.endpoint OPERATOR(pg_catalog.=) $1",
@@ -470,6 +511,26 @@ static const struct Statement
 		" WHERE j.state OPERATOR(pg_catalog.=) 'submit_unknown'",
 		1, {TIMESTAMPTZOID}
 	},
+	[S_EVENT] = {
+		"INSERT INTO vibevideo.event (job_id, state, error_code, detail) VALUES ($1, $2, $3, $4)",
+		4, {INT8OID, TEXTOID, TEXTOID, TEXTOID}
+	},
+	[S_PRICE] = {
+		"SELECT COALESCE((SELECT m.price_usd FROM vibevideo.model m WHERE m.endpoint OPERATOR(pg_catalog.=) $1), 0)::pg_catalog.numeric(10, 4)",
+		1, {TEXTOID}
+	},
+	[S_HAS_LIMITS] = {
+		"SELECT 1 FROM vibevideo.limit l LIMIT 1",
+		0, {0}
+	},
+	[S_TAKE_SHARE] = {
+		"SELECT vibevideo.take_share($1)",
+		1, {InvalidOid}
+	},
+	[S_GIVE_BACK] = {
+		"SELECT vibevideo.release($1)",
+		1, {InvalidOid}
+	},
 };
 /* clang-format on */
 
@@ -482,24 +543,63 @@ Fail(const char *what, int rc)
 	elog(ERROR, "vibevideo: %s: %s", what, SPI_result_code_string(rc));
 }
 
+/*
+ * A plan that is kept may be made while a table is still empty, when reading
+ * all of it looks cheapest.  All our statements look for a few rows by an index,
+ * so that is what is planned, now and whenever the plan has become invalid.
+ */
+static void
+PlanForIndexes(SPIPlanPtr plan)
+{
+	int nest = NewGUCNestLevel();
+	CachedPlan *cached;
+
+	(void) set_config_option("enable_seqscan", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	/* a table without an index for us now looks worth compiling for */
+	(void) set_config_option("jit", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	cached = SPI_plan_get_cached_plan(plan);
+	if (cached)
+		ReleaseCachedPlan(cached, CurrentResourceOwner);
+	AtEOXact_GUC(false, nest);
+}
+
+static SPIPlanPtr
+Prepare(const char *sql, int nargs, const Oid *types)
+{
+	SPIPlanPtr plan = SPI_prepare_cursor(sql, nargs, (Oid *) types, CURSOR_OPT_GENERIC_PLAN);
+
+	if (plan == NULL)
+		Fail(sql, SPI_result);
+	SPI_keepplan(plan);
+	PlanForIndexes(plan);
+	return plan;
+}
+
+/* InvalidOid stands for a row of vibevideo.job, whose type has no fixed number. */
+static SPIPlanPtr
+PrepareStatement(const struct Statement *statement)
+{
+	Oid types[lengthof(statement->types)];
+
+	memcpy(types, statement->types, sizeof(types));
+	for (int i = 0; i < statement->nargs; i++)
+		if (!OidIsValid(types[i]))
+			types[i] = get_rel_type_id(get_relname_relid("job", get_namespace_oid("vibevideo", false)));
+	return Prepare(statement->sql, statement->nargs, types);
+}
+
 /* nulls: one character an argument, 'n' for NULL; NULL pointer when none is */
 static uint64
 Execute(StatementId id, Datum *args, const char *nulls)
 {
-	const struct Statement *statement = &statements[id];
 	Identity saved;
 	int rc;
 
 	IdentityBecomeExtensionOwner(&saved);
 	if (plans[id] == NULL)
-	{
-		SPIPlanPtr plan = SPI_prepare(statement->sql, statement->nargs, (Oid *) statement->types);
-
-		if (plan == NULL)
-			Fail("prepare", SPI_result);
-		SPI_keepplan(plan);
-		plans[id] = plan;
-	}
+		plans[id] = PrepareStatement(&statements[id]);
+	else if (!SPI_plan_is_valid(plans[id]))
+		PlanForIndexes(plans[id]);
 	rc = SPI_execute_plan(plans[id], args, nulls, false, 0);
 	if (rc < 0)
 		Fail("execute", rc);
@@ -616,6 +716,43 @@ KeepText(HeapTuple tuple, TupleDesc desc, int column)
 	return kept;
 }
 
+static char *
+KeepQuoted(HeapTuple tuple, TupleDesc desc, int column)
+{
+	bool isnull;
+	Datum name = SPI_getbinval(tuple, desc, column, &isnull);
+	const char *quoted;
+	char *kept;
+
+	if (isnull)
+		return NULL;
+	quoted = quote_identifier(NameStr(*DatumGetName(name)));
+	kept = SPI_palloc(strlen(quoted) + 1);
+	strcpy(kept, quoted);
+	return kept;
+}
+
+/* Owner and name as they are now; false if the table is gone. */
+static bool
+LookUpRelation(Binding *binding)
+{
+	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(binding->relid));
+	char *schema;
+	char *name;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	binding->owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	schema = get_namespace_name(((Form_pg_class) GETSTRUCT(tuple))->relnamespace);
+	name = schema ? quote_qualified_identifier(schema, NameStr(((Form_pg_class) GETSTRUCT(tuple))->relname)) : NULL;
+	ReleaseSysCache(tuple);
+	if (name == NULL)
+		return false;
+	binding->relation = SPI_palloc(strlen(name) + 1);
+	strcpy(binding->relation, name);
+	return true;
+}
+
 bool
 JobLoadBinding(Binding *binding)
 {
@@ -629,28 +766,26 @@ JobLoadBinding(Binding *binding)
 	tuple = SPI_tuptable->vals[0];
 	desc = SPI_tuptable->tupdesc;
 	binding->relid = DatumGetObjectId(SPI_getbinval(tuple, desc, 1, &isnull));
-	binding->owner = DatumGetObjectId(SPI_getbinval(tuple, desc, 2, &isnull));
-	if (isnull)
-		return false; /* the table was dropped */
-	binding->id_type = DatumGetObjectId(SPI_getbinval(tuple, desc, 3, &isnull));
-	binding->relation = KeepText(tuple, desc, 4);
-	binding->id_column = KeepText(tuple, desc, 5);
-	binding->prompt_column = KeepText(tuple, desc, 6);
-	binding->image_column = KeepText(tuple, desc, 7);
-	binding->input_function = KeepText(tuple, desc, 8);
-	binding->model = KeepText(tuple, desc, 9);
+	if (!LookUpRelation(binding))
+		return false;
+	binding->id_type = DatumGetObjectId(SPI_getbinval(tuple, desc, 2, &isnull));
+	binding->id_column = KeepQuoted(tuple, desc, 3);
+	binding->prompt_column = KeepQuoted(tuple, desc, 4);
+	binding->image_column = KeepQuoted(tuple, desc, 5);
+	binding->input_function = KeepText(tuple, desc, 6);
+	binding->model = KeepText(tuple, desc, 7);
 	if (binding->model == NULL)
 	{
 		binding->model = SPI_palloc(strlen(vv_model) + 1);
 		strcpy(binding->model, vv_model);
 	}
-	binding->build_index = GetBool(tuple, desc, 10);
-	binding->resting = GetBool(tuple, desc, 11);
-	binding->system_identifier = GetInt(tuple, desc, 12, 0);
-	binding->database_oid = DatumGetObjectId(SPI_getbinval(tuple, desc, 13, &isnull));
-	binding->timeline = (int) GetInt(tuple, desc, 14, 0);
-	binding->user_column = KeepText(tuple, desc, 15);
-	binding->realtime = GetBool(tuple, desc, 16);
+	binding->build_index = GetBool(tuple, desc, 8);
+	binding->resting = GetBool(tuple, desc, 9);
+	binding->system_identifier = GetInt(tuple, desc, 10, 0);
+	binding->database_oid = DatumGetObjectId(SPI_getbinval(tuple, desc, 11, &isnull));
+	binding->timeline = (int) GetInt(tuple, desc, 12, 0);
+	binding->user_column = KeepQuoted(tuple, desc, 13);
+	binding->realtime = GetBool(tuple, desc, 14);
 	return true;
 }
 
@@ -764,11 +899,12 @@ RowPlan(RowStatement id, const char *sql, int nargs, Oid *types)
 	SPIPlanPtr plan;
 
 	if (row_plans[id].plan && strcmp(row_plans[id].sql, sql) == 0)
+	{
+		if (!SPI_plan_is_valid(row_plans[id].plan))
+			PlanForIndexes(row_plans[id].plan);
 		return row_plans[id].plan;
-	plan = SPI_prepare(sql, nargs, types);
-	if (plan == NULL)
-		Fail(sql, SPI_result);
-	SPI_keepplan(plan);
+	}
+	plan = Prepare(sql, nargs, types);
 	if (row_plans[id].plan)
 	{
 		SPI_freeplan(row_plans[id].plan);
@@ -941,6 +1077,7 @@ typedef struct DirtyJob
 	Datum values[5];
 	char nulls[6];
 	int tries;
+	bool marked; /* its job says so */
 } DirtyJob;
 
 typedef enum RowOutcome
@@ -968,9 +1105,14 @@ ReadDirty(HeapTuple tuple, TupleDesc desc)
 		dirty->nulls[i] = isnull ? 'n' : ' ';
 	}
 	dirty->tries = (int) GetInt(tuple, desc, 8, 0);
+	dirty->marked = GetBool(tuple, desc, 9);
 	return dirty;
 }
 
+/*
+ * The row is locked by the same statement that changes it; why that changed
+ * nothing is only asked when it did not.
+ */
 static RowOutcome
 WriteRow(const Binding *binding, const DirtyJob *dirty)
 {
@@ -982,19 +1124,18 @@ WriteRow(const Binding *binding, const DirtyJob *dirty)
 	char *update = psprintf("UPDATE %s SET video_generation_status = $2, video_request_id = $3,"
 							" video_url = COALESCE($4, video_url),"
 							" video_generated_at = COALESCE($5, video_generated_at), video_generation_error = $6"
-							" WHERE %s OPERATOR(pg_catalog.=) $1"
+							" WHERE %s OPERATOR(pg_catalog.=) (SELECT k.%s FROM %s k"
+							" WHERE k.%s OPERATOR(pg_catalog.=) $1 FOR NO KEY UPDATE SKIP LOCKED)"
 							" AND (video_generation_status IS DISTINCT FROM $2 OR video_request_id IS DISTINCT FROM $3"
 							" OR video_url IS DISTINCT FROM COALESCE($4, video_url)"
 							" OR video_generated_at IS DISTINCT FROM COALESCE($5, video_generated_at)"
 							" OR video_generation_error IS DISTINCT FROM $6)",
-							binding->relation, binding->id_column);
+							binding->relation, binding->id_column, binding->id_column, binding->relation,
+							binding->id_column);
 	Oid types[6] = {binding->id_type, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TEXTOID};
 	Datum args[6];
 	char nulls[7] = " ";
 	int rc;
-
-	if (ExecuteOnRow(binding, R_LOCK, lock, dirty->vibelog_id) == 0)
-		return ExecuteOnRow(binding, R_LOOK, look, dirty->vibelog_id) == 0 ? ROW_GONE : ROW_LOCKED;
 
 	args[0] = KeyDatum(binding, dirty->vibelog_id);
 	memcpy(&args[1], dirty->values, sizeof(dirty->values));
@@ -1002,7 +1143,11 @@ WriteRow(const Binding *binding, const DirtyJob *dirty)
 	rc = SPI_execute_plan(RowPlan(R_UPDATE, update, 6, types), args, nulls, false, 0);
 	if (rc < 0)
 		Fail("update", rc);
-	return SPI_processed > 0 ? ROW_WRITTEN : ROW_SAME;
+	if (SPI_processed > 0)
+		return ROW_WRITTEN;
+	if (ExecuteOnRow(binding, R_LOCK, lock, dirty->vibelog_id) > 0)
+		return ROW_SAME;
+	return ExecuteOnRow(binding, R_LOOK, look, dirty->vibelog_id) == 0 ? ROW_GONE : ROW_LOCKED;
 }
 
 /*
@@ -1028,23 +1173,54 @@ TellRow(const Binding *binding, const DirtyJob *dirty)
 	return ROW_WRITTEN;
 }
 
-/* error: NULL, or what the app's side raised */
-static RowOutcome
-Guarded(RowOutcome (*step)(const Binding *, const DirtyJob *), const Binding *binding, const DirtyJob *dirty,
-		char **error)
+/* What is done to the app's rows as their owner, in a subtransaction. */
+typedef struct RowStep
+{
+	RowOutcome (*each)(const Binding *binding, const DirtyJob *dirty);
+	DirtyJob **dirty;
+	int n;
+	TimestampTz until; /* no more rows are begun then, 0: all are */
+	int done;
+	RowOutcome *outcomes;
+} RowStep;
+
+static void
+RunStep(const Binding *binding, RowStep *step)
+{
+	MemoryContext outer = CurrentMemoryContext;
+	MemoryContext mcxt = AllocSetContextCreate(outer, "vibevideo row", ALLOCSET_DEFAULT_SIZES);
+
+	for (step->done = 0; step->done < step->n; step->done++)
+	{
+		if (step->until != 0 && step->done > 0 && GetCurrentTimestamp() > step->until)
+			break;
+		CHECK_FOR_INTERRUPTS();
+		MemoryContextSwitchTo(mcxt);
+		step->outcomes[step->done] = step->each(binding, step->dirty[step->done]);
+		MemoryContextReset(mcxt);
+	}
+	MemoryContextSwitchTo(outer);
+	MemoryContextDelete(mcxt);
+}
+
+/* NULL, or what the app's side raised: then nothing of the step has happened */
+static char *
+Guarded(const Binding *binding, RowStep *step)
 {
 	MemoryContext mcxt = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
 	Identity saved;
-	volatile RowOutcome outcome = ROW_LOCKED;
+	char *volatile error = NULL;
 
-	*error = NULL;
+	/* a client has its own; the worker must not hang in somebody's trigger */
+	if (in_worker)
+		enable_timeout_after(STATEMENT_TIMEOUT, ROW_TIMEOUT_MS);
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(mcxt);
 	PG_TRY();
 	{
 		IdentityBecomeTableOwner(binding->owner, &saved);
-		outcome = step(binding, dirty);
+		RunStep(binding, step);
 		IdentityResume(&saved);
 		ReleaseCurrentSubTransaction();
 		MemoryContextSwitchTo(mcxt);
@@ -1062,11 +1238,25 @@ Guarded(RowOutcome (*step)(const Binding *, const DirtyJob *), const Binding *bi
 		CurrentResourceOwner = owner;
 		if (IsInterrupt(edata->sqlerrcode))
 			ReThrowError(edata);
-		*error = psprintf("%s (SQLSTATE %s)", edata->message, unpack_sql_state(edata->sqlerrcode));
+		error = psprintf("%s (SQLSTATE %s)", edata->message, unpack_sql_state(edata->sqlerrcode));
 		FreeErrorData(edata);
 	}
 	PG_END_TRY();
-	return outcome;
+	if (in_worker)
+	{
+		disable_timeout(STATEMENT_TIMEOUT, false);
+		QueryCancelPending = false; /* it may have fired at the very end */
+	}
+	return error;
+}
+
+static char *
+GuardedOne(RowOutcome (*each)(const Binding *, const DirtyJob *), const Binding *binding, DirtyJob *dirty,
+		   RowOutcome *outcome)
+{
+	RowStep step = {.each = each, .dirty = &dirty, .n = 1, .outcomes = outcome};
+
+	return Guarded(binding, &step);
 }
 
 static void
@@ -1092,33 +1282,30 @@ RowBackoffMs(int tries)
 	return (int64) 1000 << Min(tries, 6);
 }
 
+static void
+TellChange(const Binding *binding, DirtyJob *dirty)
+{
+	RowOutcome outcome;
+	char *error;
+
+	if (!binding->realtime || !RealtimeMayTell(binding->owner))
+		return;
+	error = GuardedOne(TellRow, binding, dirty, &outcome);
+	if (error == NULL)
+		return;
+	ereport(LOG,
+			(errmsg("vibevideo job %lld: realtime.send failed and is left alone for a minute: %s",
+					(long long) dirty->job_id, error)));
+	RealtimePause();
+}
+
 /* true when the row now shows the job */
 static bool
-SyncOne(const Binding *binding, const DirtyJob *dirty)
+SyncOne(const Binding *binding, DirtyJob *dirty)
 {
-	char *error;
-	char *untold = NULL;
-	RowOutcome outcome;
+	RowOutcome outcome = ROW_LOCKED;
+	char *error = GuardedOne(WriteRow, binding, dirty, &outcome);
 
-	/* a client has its own; the worker must not hang in somebody's trigger */
-	if (in_worker)
-		enable_timeout_after(STATEMENT_TIMEOUT, ROW_TIMEOUT_MS);
-	outcome = Guarded(WriteRow, binding, dirty, &error);
-	if (error == NULL && outcome == ROW_WRITTEN && binding->realtime && RealtimeMayTell(binding->owner))
-		(void) Guarded(TellRow, binding, dirty, &untold);
-	if (in_worker)
-	{
-		disable_timeout(STATEMENT_TIMEOUT, false);
-		QueryCancelPending = false; /* it may have fired at the very end */
-	}
-
-	if (untold)
-	{
-		ereport(LOG,
-				(errmsg("vibevideo job %lld: realtime.send failed and is left alone for a minute: %s",
-						(long long) dirty->job_id, untold)));
-		RealtimePause();
-	}
 	if (error)
 	{
 		ereport(LOG,
@@ -1127,57 +1314,112 @@ SyncOne(const Binding *binding, const DirtyJob *dirty)
 		MarkRow(dirty, true, error, RowBackoffMs(dirty->tries));
 		return false;
 	}
-	switch (outcome)
-	{
-		case ROW_LOCKED:
-			MarkRow(dirty, true, NULL, RowBackoffMs(0));
-			return false;
-		case ROW_GONE:
-			MarkRow(dirty, false, "the row no longer exists, or its owner cannot see it", 0);
-			return true;
-		case ROW_WRITTEN:
-		case ROW_SAME:
-			MarkRow(dirty, false, NULL, 0);
-			return true;
-	}
-	return false;
+	if (outcome == ROW_WRITTEN)
+		TellChange(binding, dirty);
+	if (outcome == ROW_LOCKED)
+		MarkRow(dirty, true, NULL, RowBackoffMs(0));
+	else if (outcome == ROW_GONE)
+		MarkRow(dirty, false, "the row no longer exists, or its owner cannot see it", 0);
+	else if (dirty->marked)
+		MarkRow(dirty, false, NULL, 0);
+	return outcome != ROW_LOCKED;
 }
 
-void
-JobSyncRows(const Binding *binding, int max)
+static Datum
+IdArray(const int64 *ids, int n)
 {
-	TimestampTz started_at = GetCurrentTimestamp();
-	Datum args[3] = {TimestampTzGetDatum(started_at), Int32GetDatum(max),
-					 ObjectIdGetDatum(binding->relid)};
-	int n = (int) Execute(S_DIRTY, args, NULL);
+	Datum *values = palloc(sizeof(Datum) * (n + 1));
+
+	for (int i = 0; i < n; i++)
+		values[i] = Int64GetDatum(ids[i]);
+	return PointerGetDatum(construct_array(values, n, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+}
+
+/*
+ * All in one subtransaction, as long as nothing of the app's objects; gives how
+ * many are settled, 0 if they have to go one by one.
+ */
+static int
+SyncTogether(const Binding *binding, DirtyJob **dirty, int n, TimestampTz until)
+{
+	RowStep step = {.each = WriteRow, .dirty = dirty, .n = n, .until = until};
+	int64 *clean = palloc(sizeof(int64) * n);
+	int nclean = 0;
+
+	step.outcomes = palloc(sizeof(RowOutcome) * n);
+	if (Guarded(binding, &step) != NULL)
+		return 0;
+	for (int i = 0; i < step.done; i++)
+		if (dirty[i]->marked && (step.outcomes[i] == ROW_WRITTEN || step.outcomes[i] == ROW_SAME))
+			clean[nclean++] = dirty[i]->job_id;
+	if (nclean > 0)
+	{
+		Datum args[2] = {IdArray(clean, nclean), TimestampTzGetDatum(GetCurrentTimestamp())};
+
+		Execute(S_ROWS_DONE, args, NULL);
+	}
+	/* these two have a note of their own; it is the same again alone */
+	for (int i = 0; i < step.done; i++)
+		if (step.outcomes[i] == ROW_LOCKED || step.outcomes[i] == ROW_GONE)
+			(void) SyncOne(binding, dirty[i]);
+		else if (step.outcomes[i] == ROW_WRITTEN)
+			TellChange(binding, dirty[i]);
+	return step.done;
+}
+
+/* The jobs that a statement has just found. */
+static void
+SyncFound(const Binding *binding, int n, TimestampTz until)
+{
 	DirtyJob **dirty = palloc(sizeof(DirtyJob *) * (n + 1));
 
 	for (int i = 0; i < n; i++)
 		dirty[i] = ReadDirty(SPI_tuptable->vals[i], SPI_tuptable->tupdesc);
+	if (n == 0 || SyncTogether(binding, dirty, n, until) > 0)
+		return;
 	for (int i = 0; i < n; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
 		(void) SyncOne(binding, dirty[i]);
-		/* the rest stays due: answers from the network want to be read */
-		if (in_worker && TimestampDifferenceExceeds(started_at, GetCurrentTimestamp(), SYNC_BUDGET_MS))
+		if (until != 0 && GetCurrentTimestamp() > until)
 			break;
 	}
 }
 
 void
+JobSyncRows(const Binding *binding, int max)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	Datum args[3] = {TimestampTzGetDatum(now), Int32GetDatum(max), ObjectIdGetDatum(binding->relid)};
+	int n = (int) Execute(S_DIRTY, args, NULL);
+
+	/* the rest stays due: answers from the network want to be read */
+	SyncFound(binding, n, in_worker ? TimestampTzPlusMilliseconds(now, SYNC_BUDGET_MS) : 0);
+}
+
+void
+JobWriteRows(const Binding *binding, const int64 *ids, int n)
+{
+	Datum args[2] = {IdArray(ids, n), ObjectIdGetDatum(binding->relid)};
+
+	SyncFound(binding, (int) Execute(S_DIRTY_THESE, args, NULL), 0);
+}
+
+bool
 JobSyncRow(const Binding *binding, int64 job_id)
 {
 	Datum args[1] = {Int64GetDatum(job_id)};
+	DirtyJob *dirty;
 
-	if (Execute(S_DIRTY_ONE, args, NULL) == 1)
-	{
-		DirtyJob *dirty = ReadDirty(SPI_tuptable->vals[0], SPI_tuptable->tupdesc);
-
-		if (!SyncOne(binding, dirty))
-			ereport(WARNING,
-					(errmsg("the video's row %s could not be written yet", dirty->vibelog_id),
-					 errdetail("The job itself is safe; the worker writes the row as soon as it can.")));
-	}
+	if (Execute(S_DIRTY_ONE, args, NULL) == 0)
+		return true;
+	dirty = ReadDirty(SPI_tuptable->vals[0], SPI_tuptable->tupdesc);
+	if (SyncOne(binding, dirty))
+		return true;
+	ereport(WARNING,
+			(errmsg("the video's row %s could not be written yet", dirty->vibelog_id),
+			 errdetail("The job itself is safe; the worker writes the row as soon as it can.")));
+	return false;
 }
 
 /*----------
@@ -1319,6 +1561,12 @@ PutInt4(ArrayColumn column, int i, int32 value, bool is_null)
 	column.values[i] = Int32GetDatum(value);
 }
 
+static void
+PutBool(ArrayColumn column, int i, bool value)
+{
+	column.values[i] = BoolGetDatum(value);
+}
+
 static Datum
 BytesDatum(const unsigned char *bytes, int len)
 {
@@ -1364,49 +1612,64 @@ StartAgain(const JobUpdate *update)
 				(errmsg("vibevideo job %lld: failed, starting a new attempt", (long long) update->job_id)));
 }
 
+/* An update's columns, in the order of S_RECORD's arguments. */
+static void
+PutUpdate(ArrayColumn *columns, int i, const JobUpdate *u)
+{
+	PutInt8(columns[0], i, u->job_id, false);
+	PutInt8(columns[1], i, u->lease, false);
+	PutText(columns[2], i, u->state);
+	PutInt4(columns[3], i, u->tries, false);
+	PutInt8(columns[4], i, u->next_at, u->next_at == 0);
+	PutInt4(columns[5], i, u->queue_position, u->queue_position < 0);
+	PutText(columns[6], i, u->error_code);
+	PutText(columns[7], i, u->error);
+	PutText(columns[8], i, u->request_id);
+	PutText(columns[9], i, u->media_url);
+	PutText(columns[10], i, u->media_type);
+	PutText(columns[11], i, u->object_key);
+	PutText(columns[12], i, u->video_url);
+	PutInt8(columns[13], i, u->bytes_done, u->bytes_done < 0);
+	PutInt8(columns[14], i, u->bytes_total, u->bytes_total < 0);
+	PutInt8(columns[15], i, GetCurrentTimestamp(), false);
+	PutBytes(columns[16], i, u->sha256, 32);
+	PutBool(columns[17], i, u->cancel_seen);
+	PutBool(columns[18], i, u->row_written);
+}
+
+static int
+ExecuteRecord(const JobUpdate *updates, int n)
+{
+	const Oid *types = statements[S_RECORD_ONE].types;
+	int ncolumns = statements[S_RECORD_ONE].nargs;
+	ArrayColumn columns[lengthof(statements[0].types)];
+	Datum args[lengthof(statements[0].types)];
+	char nulls[lengthof(statements[0].types)];
+
+	for (int c = 0; c < ncolumns; c++)
+		columns[c] = NewColumn(n);
+	for (int i = 0; i < n; i++)
+		PutUpdate(columns, i, &updates[i]);
+	for (int c = 0; c < ncolumns; c++)
+	{
+		bool alone = (n == 1 || c == 15); /* the time is one for all */
+
+		args[c] = alone ? columns[c].values[0] : ColumnArray(columns[c], n, types[c]);
+		nulls[c] = alone && columns[c].nulls[0] ? 'n' : ' ';
+	}
+	return (int) Execute(n == 1 ? S_RECORD_ONE : S_RECORD, args, nulls);
+}
+
 int
 JobRecord(const JobUpdate *updates, int n, bool *recorded)
 {
-	static const Oid types[] = {INT8OID, INT8OID, TEXTOID, INT4OID, TIMESTAMPTZOID, INT4OID,
-								TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT8OID, INT8OID, InvalidOid, BYTEAOID, BOOLOID};
-	ArrayColumn columns[lengthof(types)];
-	Datum args[lengthof(types)];
 	bool *held;
 	bool again = false;
 	int done;
 
 	if (n == 0)
 		return 0;
-	for (int c = 0; c < lengthof(types); c++)
-		columns[c] = NewColumn(n);
-	for (int i = 0; i < n; i++)
-	{
-		const JobUpdate *u = &updates[i];
-
-		PutInt8(columns[0], i, u->job_id, false);
-		PutInt8(columns[1], i, u->lease, false);
-		PutText(columns[2], i, u->state);
-		PutInt4(columns[3], i, u->tries, false);
-		columns[4].nulls[i] = (u->next_at == 0);
-		columns[4].values[i] = TimestampTzGetDatum(u->next_at);
-		PutInt4(columns[5], i, u->queue_position, u->queue_position < 0);
-		PutText(columns[6], i, u->error_code);
-		PutText(columns[7], i, u->error);
-		PutText(columns[8], i, u->request_id);
-		PutText(columns[9], i, u->media_url);
-		PutText(columns[10], i, u->media_type);
-		PutText(columns[11], i, u->object_key);
-		PutText(columns[12], i, u->video_url);
-		PutInt8(columns[13], i, u->bytes_done, u->bytes_done < 0);
-		PutInt8(columns[14], i, u->bytes_total, u->bytes_total < 0);
-		PutBytes(columns[16], i, u->sha256, 32);
-		columns[17].values[i] = BoolGetDatum(u->cancel_seen);
-	}
-	for (int c = 0; c < lengthof(types); c++)
-		args[c] = types[c] == InvalidOid ? TimestampTzGetDatum(GetCurrentTimestamp())
-										 : ColumnArray(columns[c], n, types[c]);
-	done = (int) Execute(S_RECORD, args, NULL);
-
+	done = ExecuteRecord(updates, n);
 	held = recorded ? recorded : palloc(sizeof(bool) * n);
 	memset(held, 0, sizeof(bool) * n);
 	for (int r = 0; r < done; r++)
@@ -1424,11 +1687,11 @@ JobRecord(const JobUpdate *updates, int n, bool *recorded)
 	return done;
 }
 
-bool
+int64
 JobSettle(const Binding *binding, const JournalEntry *entry)
 {
-	Datum args[8];
-	char nulls[] = "        ";
+	Datum args[9];
+	char nulls[] = "         ";
 
 	args[0] = Int64GetDatum(entry->job_id);
 	args[1] = ObjectIdGetDatum(binding->relid);
@@ -1444,7 +1707,9 @@ JobSettle(const Binding *binding, const JournalEntry *entry)
 	else
 		nulls[6] = 'n';
 	args[7] = TimestampTzGetDatum(entry->sent_at);
-	return Execute(S_SETTLE, args, nulls) == 1;
+	args[8] = TimestampTzGetDatum(entry->created_at);
+	Execute(S_SETTLE, args, nulls);
+	return FirstInt();
 }
 
 static Datum
@@ -1612,6 +1877,65 @@ JobNote(int64 job_id, const char *error_code, const char *error)
 	Execute(S_NOTE, args, NULL);
 }
 
+/*----------
+ * For the triggers of the table
+ *----------
+ */
+const char *
+JobShownStatus(const char *state)
+{
+	if (strcmp(state, "pending") == 0 || strcmp(state, "submitting") == 0 || strcmp(state, "submit_unknown") == 0)
+		return "queued";
+	return state;
+}
+
+void
+JobWriteEvent(int64 job_id, const char *state, const char *error_code, const char *detail)
+{
+	Datum args[4] = {Int64GetDatum(job_id), CStringGetTextDatum(state)};
+	char nulls[] = "  nn";
+
+	if (error_code)
+	{
+		args[2] = CStringGetTextDatum(error_code);
+		nulls[2] = ' ';
+	}
+	if (detail)
+	{
+		args[3] = CStringGetTextDatum(detail);
+		nulls[3] = ' ';
+	}
+	Execute(S_EVENT, args, nulls);
+}
+
+Datum
+JobPriceOf(const char *model)
+{
+	Datum args[1] = {CStringGetTextDatum(model)};
+	bool isnull;
+
+	Execute(S_PRICE, args, NULL);
+	return SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+}
+
+bool
+JobHasLimits(void)
+{
+	return Execute(S_HAS_LIMITS, NULL, NULL) > 0;
+}
+
+void
+JobTakeShare(Datum job)
+{
+	Execute(S_TAKE_SHARE, &job, NULL);
+}
+
+void
+JobGiveBack(Datum job)
+{
+	Execute(S_GIVE_BACK, &job, NULL);
+}
+
 static char *
 CopyText(const char *text, MemoryContext mcxt)
 {
@@ -1640,7 +1964,7 @@ JobCopy(const Job *job, MemoryContext mcxt)
 void
 JobNextDue(const Binding *binding, JobDue *due)
 {
-	Datum args[1] = {ObjectIdGetDatum(binding->relid)};
+	Datum args[2] = {ObjectIdGetDatum(binding->relid), Int32GetDatum(vv_max_active)};
 	HeapTuple tuple;
 	TupleDesc desc;
 
@@ -1648,9 +1972,11 @@ JobNextDue(const Binding *binding, JobDue *due)
 	tuple = SPI_tuptable->vals[0];
 	desc = SPI_tuptable->tupdesc;
 	due->submit = GetTime(tuple, desc, 1);
-	due->poll = GetTime(tuple, desc, 2);
-	due->copy = GetTime(tuple, desc, 3);
-	due->row = GetTime(tuple, desc, 4);
+	due->expiry = GetTime(tuple, desc, 2);
+	due->unknown = GetTime(tuple, desc, 3);
+	due->poll = GetTime(tuple, desc, 4);
+	due->copy = GetTime(tuple, desc, 5);
+	due->row = GetTime(tuple, desc, 6);
 }
 
 static bool

@@ -91,11 +91,15 @@ typedef struct JobUpdate
 	int64 bytes_total;
 	const unsigned char *sha256; /* 32 bytes */
 	bool again;					 /* failed, but a new attempt shall be made */
+	bool row_written;			 /* the caller writes the app's row in this transaction, by JobSyncRow or JobWriteRows */
 } JobUpdate;
 
+/* When the earliest of each kind is due, 0 if there is none. */
 typedef struct JobDue
 {
-	TimestampTz submit; /* to be sent, or in doubt */
+	TimestampTz submit;	 /* to be sent */
+	TimestampTz expiry;	 /* being sent: then its sender must be gone */
+	TimestampTz unknown; /* in doubt */
 	TimestampTz poll;
 	TimestampTz copy;
 	TimestampTz row; /* to be written into the app's table */
@@ -129,8 +133,10 @@ extern char *JobCheckRow(const Binding *binding, const char *vibelog_id, bool lo
 extern char *JobBuildInput(const Binding *binding, const char *vibelog_id, char **user);
 /* write dirty jobs into the app's rows, as many as time allows */
 extern void JobSyncRows(const Binding *binding, int max);
-/* the same for one job, at once; a failure of the app's triggers is left to the worker */
-extern void JobSyncRow(const Binding *binding, int64 job_id);
+/* the rows of jobs that were recorded with row_written */
+extern void JobWriteRows(const Binding *binding, const int64 *ids, int n);
+/* the same for one job, at once; false: a failure of the app's triggers is left to the worker */
+extern bool JobSyncRow(const Binding *binding, int64 job_id);
 
 /*----------
  * Jobs
@@ -167,11 +173,11 @@ extern void JobRecoverLeases(void);
 extern bool JobIsOverdue(const Job *job);
 extern int64 JobAgeMs(const Job *job);
 extern Job *JobCopy(const Job *job, MemoryContext mcxt);
-/* when the earliest of each kind is due, 0 if there is none: no job is unfinished if all are */
+/* no job is unfinished, and no row is to be written, if all are 0 */
 extern void JobNextDue(const Binding *binding, JobDue *due);
-/* a submit whose transaction is over: if its row is missing it was rolled back, and becomes a ghost */
+/* a submit whose transaction is over: if its row is missing it was rolled back, and becomes a ghost, whose number this is */
 struct JournalEntry;
-extern bool JobSettle(const Binding *binding, const struct JournalEntry *entry);
+extern int64 JobSettle(const Binding *binding, const struct JournalEntry *entry);
 /* the request in fal's list that is this job's, NULL if none; adopted ones don't count */
 extern char *JobMatch(const Job *job, int n, char **request_ids, char **sent_ats, char **inputs);
 /* webhooks: fal's keys, the account they are for, and the job they tell of */
@@ -190,6 +196,13 @@ extern bool JobSendNow(int64 job_id);
 extern bool JobGiveUpUnknown(int64 job_id);
 extern bool JobCopyAgain(int64 job_id);
 extern int64 JobPrune(int max);
+/* for the triggers of the table, see guard.c; rows are composite values */
+extern const char *JobShownStatus(const char *state);
+extern void JobWriteEvent(int64 job_id, const char *state, const char *error_code, const char *detail);
+extern Datum JobPriceOf(const char *model); /* numeric, 0 if unknown */
+extern bool JobHasLimits(void);
+extern void JobTakeShare(Datum job); /* of the limits, or ERROR */
+extern void JobGiveBack(Datum job);
 /* vibevideo.video of a job, in the current memory context */
 extern Datum JobDescribe(int64 job_id);
 extern Datum JobDescribeNone(const char *vibelog_id); /* of a row that has no job */

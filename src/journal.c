@@ -5,13 +5,17 @@
  * Each backend appends to a file of its own, pg_vibevideo/<database>.<pid>.<n>:
  * an intent (synced) before the POST, the answer (not synced: without it the
  * submit is merely in doubt) after it.  A commit that rolled nothing back
- * takes its records off again; in every other case the worker reads it once the
+ * forgets its records; in every other case the worker reads them once the
  * transaction is over, and settles: a job whose row is there was committed,
  * one whose row is missing was rolled back or crashed.
  *
+ * Records are overwritten in place, in a file that was filled with zeros when it
+ * was made: a sync then writes a block, and not the file's length as well.
+ * What is no record ends the file; forgetting one erases its magic number.
+ *
  * Writers and the worker's forgetting exclude each other by an LWLock, held
- * for a write or a truncate, not for a sync.  The worker forgets a file only
- * while it holds the very bytes that were settled.
+ * for a write, not for a sync.  The worker forgets only the very bytes that were
+ * settled.
  */
 #include "postgres.h"
 
@@ -22,7 +26,6 @@
 #include <unistd.h>
 
 #include "access/xact.h"
-#include "access/xlog.h"
 #include "common/file_perm.h"
 #include "miscadmin.h"
 #include "port/pg_crc32c.h"
@@ -37,9 +40,11 @@
 #include "shmem.h"
 
 #define JOURNAL_DIR "pg_vibevideo"
-#define JOURNAL_MAGIC 0x76766a31 /* "vvj1": also the format's version */
+#define JOURNAL_MAGIC 0x76766a32 /* "vvj2": also the format's version */
 #define MAX_RECORD (4 * 1024 * 1024)
 #define PATH_SIZE 128
+#define TERMINATOR sizeof(uint32)
+#define FILE_SIZE (16 * 1024) /* what a file has when it is made, and again after a large record */
 
 typedef enum RecordKind
 {
@@ -57,6 +62,7 @@ typedef struct Record
 	uint64 xid; /* full, so that wraparound confuses nobody */
 	int64 job_id;
 	int64 lease;
+	int64 created_at; /* the job's, with job_id what it is known by */
 	int64 at;
 	int32 attempt;
 	int32 outcome;
@@ -85,29 +91,37 @@ JournalMakeDirectory(void)
  */
 static int journal_fd = -1;
 static char journal_path[PATH_SIZE];
+static off_t journal_end = 0;		  /* where the next record goes */
 static bool intents_open = false;	  /* this transaction has intents */
 static off_t intents_at;			  /* ... from here on; before are older ones, not settled yet */
 static bool part_rolled_back = false; /* ... and a subtransaction was rolled back since */
 
+/* Erases the magic number at offset: what stands there and behind is no record any more. */
+static bool
+EraseAt(int fd, off_t offset)
+{
+	uint32 nothing = 0;
+
+	errno = 0;
+	return pwrite(fd, &nothing, sizeof(nothing), offset) == sizeof(nothing);
+}
+
 /*
- * Take this transaction's records off again.  While they are there the worker
- * does not touch the file, so what stands before them is still where it was.
+ * Forget this transaction's records.  While they are there the worker does not
+ * touch the file, so what stands before them is still where it was.  The
+ * transaction has ended for others before it has for us: the worker may have
+ * settled it and forgotten all; then this is done twice.  Not synced: what
+ * comes back after a crash is settled again, to no effect.
  */
 static void
 ForgetOwn(void)
 {
-	struct stat st;
-
 	LWLockAcquire(ShmemJournalLock(), LW_SHARED);
-
-	/*
-	 * The transaction has ended for others before it has for us: the worker
-	 * may have settled and forgotten it already.  Not synced: what comes back
-	 * after a crash is settled again, to no effect.
-	 */
-	if (fstat(journal_fd, &st) == 0 && st.st_size > intents_at &&
-		ftruncate(journal_fd, intents_at) != 0)
+	if (!EraseAt(journal_fd, intents_at))
+		elog(LOG, "could not write \"%s\": %m", journal_path);
+	else if (intents_at == 0 && journal_end > FILE_SIZE && ftruncate(journal_fd, FILE_SIZE) != 0)
 		elog(LOG, "could not truncate \"%s\": %m", journal_path);
+	journal_end = intents_at;
 	LWLockRelease(ShmemJournalLock());
 }
 
@@ -147,13 +161,35 @@ AtSubXactEnd(SubXactEvent event, SubTransactionId mine, SubTransactionId parent,
 		part_rolled_back = true;
 }
 
+static bool
+HoldsNothing(void)
+{
+	uint32 magic = 0;
+
+	return pread(journal_fd, &magic, sizeof(magic), 0) >= 0 && magic != JOURNAL_MAGIC;
+}
+
 static void
 RemoveIfEmpty(int code, Datum arg)
 {
-	struct stat st;
-
-	if (fstat(journal_fd, &st) == 0 && st.st_size == 0)
+	if (HoldsNothing())
 		(void) unlink(journal_path);
+}
+
+/* The file, its length and its name must survive, so that later only records need a sync. */
+static bool
+MakeFile(void)
+{
+	PGAlignedXLogBlock zeros;
+
+	memset(&zeros, 0, sizeof(zeros));
+	for (off_t offset = 0; offset < FILE_SIZE; offset += sizeof(zeros))
+		if (pwrite(journal_fd, &zeros, sizeof(zeros), offset) != sizeof(zeros))
+		{
+			errno = errno ? errno : ENOSPC;
+			return false;
+		}
+	return pg_fsync(journal_fd) == 0;
 }
 
 static void
@@ -162,19 +198,27 @@ OpenFile(void)
 	snprintf(journal_path, sizeof(journal_path), "%s/%u.%d." INT64_FORMAT,
 			 JOURNAL_DIR, MyDatabaseId, MyProcPid, (int64) MyStartTimestamp);
 	ReserveExternalFD();
-	journal_fd = open(journal_path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | PG_BINARY, pg_file_create_mode);
-	if (journal_fd < 0)
+	journal_fd = open(journal_path, O_RDWR | O_CREAT | O_CLOEXEC | PG_BINARY, pg_file_create_mode);
+	if (journal_fd < 0 || !MakeFile())
 	{
+		int save_errno = errno;
+
+		if (journal_fd >= 0)
+		{
+			close(journal_fd);
+			(void) unlink(journal_path);
+			journal_fd = -1;
+		}
 		ReleaseExternalFD();
+		errno = save_errno;
 		ereport(ERROR,
 				(errcode_for_file_access(),
-				 errmsg("could not open vibevideo's journal \"%s\": %m", journal_path),
+				 errmsg("could not make vibevideo's journal \"%s\": %m", journal_path),
 				 errdetail("Nothing was sent.")));
 	}
 	on_proc_exit(RemoveIfEmpty, 0);
 	RegisterXactCallback(AtXactEnd, NULL);
 	RegisterSubXactCallback(AtSubXactEnd, NULL);
-	/* the name must survive as well */
 	fsync_fname(JOURNAL_DIR, true);
 }
 
@@ -187,7 +231,8 @@ BuildRecord(RecordKind kind, const Job *job)
 	size_t input = texts ? strlen(job->input) + 1 : 0;
 	/* aligned, as the next one's header has to be */
 	size_t length = MAXALIGN(sizeof(Record) + vibelog + model + input);
-	Record *record = palloc0(length);
+	/* and zeros, which keep an older record behind it from being read */
+	Record *record = palloc0(length + TERMINATOR);
 	char *text = (char *) (record + 1);
 
 	record->magic = JOURNAL_MAGIC;
@@ -196,6 +241,7 @@ BuildRecord(RecordKind kind, const Job *job)
 	record->xid = U64FromFullTransactionId(GetTopFullTransactionId());
 	record->job_id = job->job_id;
 	record->lease = job->lease;
+	record->created_at = job->created_at;
 	record->attempt = job->attempt;
 	record->at = GetCurrentTimestamp();
 	record->vibelog_length = vibelog;
@@ -221,29 +267,34 @@ Checksum(const Record *record)
 	return crc;
 }
 
-/* A short write leaves a tail that no reader believes; take it off again. */
+/* What a short write leaves is erased again. */
 static bool
 AppendRecord(Record *record)
 {
-	struct stat st;
-	ssize_t written = -1;
+	size_t length = record->length + TERMINATOR;
+	ssize_t written;
 
 	record->crc = Checksum(record);
 	LWLockAcquire(ShmemJournalLock(), LW_SHARED);
-	if (fstat(journal_fd, &st) == 0)
+	if (!intents_open)
 	{
-		if (!intents_open)
-			intents_at = st.st_size;
-		errno = 0;
-		written = write(journal_fd, record, record->length);
-		if (written >= 0 && written < record->length)
-		{
-			if (ftruncate(journal_fd, st.st_size) == 0 && errno == 0)
-				errno = ENOSPC;
-		}
+		if (HoldsNothing())
+			journal_end = 0; /* the worker has forgotten what was left */
+		intents_at = journal_end;
+	}
+	errno = 0;
+	written = pwrite(journal_fd, record, length, journal_end);
+	if (written == (ssize_t) length)
+		journal_end += record->length;
+	else
+	{
+		int save_errno = (written < 0) ? errno : ENOSPC;
+
+		(void) EraseAt(journal_fd, journal_end);
+		errno = save_errno;
 	}
 	LWLockRelease(ShmemJournalLock());
-	return written == record->length;
+	return written == (ssize_t) length;
 }
 
 void
@@ -255,13 +306,7 @@ JournalIntent(const Job *job)
 		OpenFile();
 	record = BuildRecord(RECORD_INTENT, job);
 
-	/*
-	 * After a crash the intent is all that is left, so what it is known by
-	 * must not be given out again: our transaction id and the job's number
-	 * become durable with everything this transaction has logged so far.  And
-	 * its commit must be on disk before ForgetOwn forgets the intent.
-	 */
-	XLogFlush(XactLastRecEnd);
+	/* the commit must be on disk before ForgetOwn forgets the intent */
 	ForceSyncCommit();
 	if (!AppendRecord(record))
 		ereport(ERROR,
@@ -302,8 +347,8 @@ JournalAnswer(const Job *job, FalSubmitOutcome outcome, const char *request_id)
 typedef struct SettledFile
 {
 	char path[PATH_SIZE];
-	off_t size;
-	pg_crc32c crc; /* of what was settled */
+	off_t end;
+	pg_crc32c crc; /* of what was settled, up to there */
 	int pid;
 } SettledFile;
 
@@ -363,6 +408,7 @@ EntryFromIntent(const Record *record)
 
 	entry->job_id = record->job_id;
 	entry->lease = record->lease;
+	entry->created_at = record->created_at;
 	entry->attempt = record->attempt;
 	entry->sent_at = record->at;
 	entry->running = IsRunning(record);
@@ -372,10 +418,11 @@ EntryFromIntent(const Record *record)
 	return entry;
 }
 
+/* The newest intent of that file (from first on): a crash may give out the same numbers again. */
 static void
-AddAnswer(JournalEntry **entries, int n, const Record *record)
+AddAnswer(JournalEntry **entries, int first, int n, const Record *record)
 {
-	for (int i = n - 1; i >= 0; i--)
+	for (int i = n - 1; i >= first; i--)
 		if (entries[i]->job_id == record->job_id && entries[i]->lease == record->lease)
 		{
 			entries[i]->answered = true;
@@ -385,18 +432,19 @@ AddAnswer(JournalEntry **entries, int n, const Record *record)
 		}
 }
 
-/* Entries of one file; false while one of its transactions runs. */
+/* Entries of one file, and where they end; false while one of its transactions runs. */
 static bool
-ParseFile(const char *bytes, off_t size, JournalEntry ***entries, int *n, int *room)
+ParseFile(const char *bytes, off_t size, JournalEntry ***entries, int *n, int *room, off_t *end)
 {
 	const Record *record;
+	int first = *n;
 	bool ended = true;
 
-	for (off_t offset = 0; (record = RecordAt(bytes, size, offset)) != NULL; offset += record->length)
+	for (*end = 0; (record = RecordAt(bytes, size, *end)) != NULL; *end += record->length)
 	{
 		if (record->kind == RECORD_ANSWER)
 		{
-			AddAnswer(*entries, *n, record);
+			AddAnswer(*entries, first, *n, record);
 			continue;
 		}
 		if (*n == *room)
@@ -423,7 +471,7 @@ BytesChecksum(const char *bytes, off_t size)
 }
 
 static void
-RememberSettled(const char *path, const char *bytes, off_t size, int pid)
+RememberSettled(const char *path, const char *bytes, off_t end, int pid)
 {
 	SettledFile *file;
 
@@ -432,8 +480,8 @@ RememberSettled(const char *path, const char *bytes, off_t size, int pid)
 		: MemoryContextAlloc(TopMemoryContext, sizeof(SettledFile));
 	file = &settled[nsettled++];
 	strlcpy(file->path, path, sizeof(file->path));
-	file->size = size;
-	file->crc = BytesChecksum(bytes, size);
+	file->end = end;
+	file->crc = BytesChecksum(bytes, end);
 	file->pid = pid;
 }
 
@@ -453,19 +501,31 @@ JournalRead(JournalEntry ***entries)
 		unsigned int dboid;
 		int pid;
 		off_t size;
+		off_t end;
 		char *bytes;
 
 		if (sscanf(de->d_name, "%u.%d.", &dboid, &pid) != 2 || dboid != MyDatabaseId)
 			continue;
 		snprintf(path, sizeof(path), "%s/%s", JOURNAL_DIR, de->d_name);
 		bytes = ReadFile(path, &size);
-		if (ParseFile(bytes, size, entries, &n, &room))
-			RememberSettled(path, bytes, size, pid);
+		if (ParseFile(bytes, size, entries, &n, &room, &end))
+			RememberSettled(path, bytes, end, pid);
 		if (bytes)
 			pfree(bytes);
 	}
 	FreeDir(dir);
 	return n;
+}
+
+static void
+EraseFile(const char *path)
+{
+	int fd = OpenTransientFile(path, O_RDWR | PG_BINARY);
+
+	if (fd < 0 || !EraseAt(fd, 0))
+		elog(LOG, "could not write \"%s\": %m", path);
+	if (fd >= 0)
+		CloseTransientFile(fd);
 }
 
 void
@@ -478,15 +538,18 @@ JournalForget(void)
 		off_t size;
 		char *bytes;
 
+		if (file->end == 0 && !owner_is_gone)
+			continue;
 		LWLockAcquire(ShmemJournalLock(), LW_EXCLUSIVE);
 		bytes = ReadFile(file->path, &size);
-		/* the very bytes that were settled: other records may have their length */
-		if (size == file->size && BytesChecksum(bytes, size) == file->crc)
+		/* the very bytes that were settled, with nothing behind them: other records may have their length */
+		if (size >= file->end && BytesChecksum(bytes, file->end) == file->crc &&
+			RecordAt(bytes, size, file->end) == NULL)
 		{
 			if (owner_is_gone)
 				(void) unlink(file->path);
-			else if (file->size > 0 && truncate(file->path, 0) != 0)
-				elog(LOG, "could not truncate \"%s\": %m", file->path);
+			else
+				EraseFile(file->path);
 		}
 		LWLockRelease(ShmemJournalLock());
 		if (bytes)

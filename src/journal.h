@@ -29,8 +29,9 @@ typedef struct JournalEntry
 	int64 job_id;
 	int64 lease;
 	int attempt;
-	TimestampTz sent_at;
-	bool running; /* its transaction has not ended */
+	TimestampTz created_at; /* the job's */
+	TimestampTz sent_at;	/* the intent's, which is the ghost's */
+	bool running;			/* its transaction has not ended */
 	bool answered;
 	FalSubmitOutcome outcome; /* if answered */
 	char request_id[FAL_ID_SIZE];

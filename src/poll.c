@@ -308,6 +308,31 @@ CountUpdate(const JobUpdate *update, int32 counts[4])
 		counts[3]++;
 }
 
+/* Jobs and rows in one transaction: those that moved are written here and now, once. */
+static void
+RecordPass(const Binding *binding, PollPass *pass, int n, int32 counts[4])
+{
+	bool *recorded = palloc0(sizeof(bool) * (n + 1));
+	int64 *moved = palloc(sizeof(int64) * (n + 1));
+	int nmoved = 0;
+
+	for (int i = 0; i < n; i++)
+		pass->updates[i].row_written = (strcmp(pass->updates[i].was, pass->updates[i].state) != 0);
+	JobRecord(pass->updates, n, recorded);
+	for (int i = 0; i < n; i++)
+	{
+		if (!recorded[i])
+			continue;
+		CountUpdate(&pass->updates[i], counts);
+		if (pass->updates[i].row_written)
+			moved[nmoved++] = pass->updates[i].job_id;
+	}
+	if (nmoved > 0)
+		JobWriteRows(binding, moved, nmoved);
+	/* others may have changed what they show as well */
+	JobSyncRows(binding, vv_poll_batch_size);
+}
+
 /*
  * The jobs are locked, not leased: the caller's transaction is open all the
  * while, so the lock does the same, and a job is written once, not twice.
@@ -317,7 +342,6 @@ PollDue(const Binding *binding, int32 counts[4])
 {
 	char key[SECRET_SIZE];
 	PollPass pass = {0};
-	bool *recorded;
 	int n = 0;
 
 	if (!SecretRead(SECRET_FAL, key, sizeof(key), NULL))
@@ -340,13 +364,7 @@ PollDue(const Binding *binding, int32 counts[4])
 	for (int i = 0; i < pass.njobs; i++)
 		if (pass.updates[i].state)
 			pass.updates[n++] = pass.updates[i];
-	recorded = palloc0(sizeof(bool) * (n + 1));
-	JobRecord(pass.updates, n, recorded);
-	for (int i = 0; i < n; i++)
-		if (recorded[i])
-			CountUpdate(&pass.updates[i], counts);
-	if (counts[1] > 0)
-		JobSyncRows(binding, n);
+	RecordPass(binding, &pass, n, counts);
 }
 
 Datum
@@ -371,7 +389,7 @@ vibevideo_poll(PG_FUNCTION_ARGS)
 		ShmemNotePoll(MyDatabaseId);
 		/* finished videos want copying, and a worker that is gone is started again */
 		JobNextDue(&binding, &due);
-		if (due.submit || due.poll || due.copy || due.row)
+		if (due.submit || due.expiry || due.unknown || due.poll || due.copy || due.row)
 			ShmemWakeAtCommit();
 	}
 	SPI_finish();

@@ -167,6 +167,29 @@ ShmemWakeWorker(Oid dboid)
 	WakeWith(dboid, 0);
 }
 
+/* What only falls due later wakes nobody who is awake by then. */
+static void
+Expect(Oid dboid, TimestampTz due_at)
+{
+	DatabaseSlot *slot;
+	int pid = 0;
+
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	slot = ClaimSlot(dboid);
+	if (slot)
+	{
+		slot->wanted = true;
+		if (slot->due_at == 0 || due_at < slot->due_at)
+			slot->due_at = due_at;
+		if (slot->worker_pid == 0)
+			pid = shared->launcher_pid;
+		else if (due_at < slot->planned_at)
+			pid = slot->worker_pid;
+	}
+	LWLockRelease(shared->lock);
+	WakePid(pid);
+}
+
 /* Anybody can make us ask: once in a while is enough. */
 void
 ShmemAskWorker(Oid dboid, WorkerAsk ask)
@@ -257,6 +280,7 @@ ShmemWorkerAttach(Oid dboid)
 		slot->started_at = slot->heartbeat_at = GetCurrentTimestamp();
 		slot->starts++;
 		slot->poke = false;
+		slot->due_at = slot->planned_at = 0;
 	}
 	launcher = shared->launcher_pid;
 	LWLockRelease(shared->lock);
@@ -292,6 +316,24 @@ ShmemWorkerTurn(Oid dboid)
 	return poked;
 }
 
+TimestampTz
+ShmemWorkerPlan(Oid dboid, TimestampTz look_at)
+{
+	DatabaseSlot *slot;
+
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	slot = FindSlot(dboid);
+	if (slot)
+	{
+		if (slot->due_at != 0 && slot->due_at < look_at)
+			look_at = slot->due_at;
+		slot->due_at = 0;
+		slot->planned_at = look_at;
+	}
+	LWLockRelease(shared->lock);
+	return look_at;
+}
+
 /*
  * The worker has nothing to do.  Refused (false) when work came in meanwhile:
  * its waker saw our pid and woke us, not the launcher.
@@ -304,7 +346,7 @@ ShmemWorkerRetire(Oid dboid)
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	slot = FindSlot(dboid);
-	if (slot && !slot->poke)
+	if (slot && !slot->poke && slot->due_at == 0)
 	{
 		slot->wanted = false;
 		slot->crashes = 0;
@@ -511,6 +553,7 @@ ShmemServiceReport(Service service, const HttpReply *reply)
 }
 
 static bool wake_pending = false;
+static TimestampTz expected_at = 0; /* 0: nothing is */
 
 static void
 WakeAtXactEnd(XactEvent event, void *arg)
@@ -518,34 +561,44 @@ WakeAtXactEnd(XactEvent event, void *arg)
 	switch (event)
 	{
 		case XACT_EVENT_COMMIT:
-			if (wake_pending)
-				ShmemWakeWorker(MyDatabaseId);
-			wake_pending = false;
-			break;
+			/* nobody tells when a prepared one is committed: have a worker that looks now and then */
 		case XACT_EVENT_PREPARE:
-			/* nobody tells when it is committed: have a worker that looks now and then */
 			if (wake_pending)
 				ShmemWakeWorker(MyDatabaseId);
-			wake_pending = false;
+			else if (expected_at != 0)
+				Expect(MyDatabaseId, expected_at);
 			break;
 		case XACT_EVENT_ABORT:
-			wake_pending = false;
 			break;
 		default:
-			break;
+			return;
 	}
+	wake_pending = false;
+	expected_at = 0;
 }
 
-void
-ShmemWakeAtCommit(void)
+static void
+RegisterWake(void)
 {
 	static bool registered = false;
 
 	/* once a process: a callback each transaction would leak and add up */
 	if (!registered)
-	{
 		RegisterXactCallback(WakeAtXactEnd, NULL);
-		registered = true;
-	}
+	registered = true;
+}
+
+void
+ShmemWakeAtCommit(void)
+{
+	RegisterWake();
 	wake_pending = true;
+}
+
+void
+ShmemExpectAtCommit(TimestampTz due_at)
+{
+	RegisterWake();
+	if (expected_at == 0 || due_at < expected_at)
+		expected_at = due_at;
 }

@@ -32,6 +32,8 @@ typedef struct DatabaseSlot
 	Oid dboid;
 	bool wanted;			 /* somebody has work for a worker */
 	bool poke;				 /* work since the worker last looked */
+	TimestampTz due_at;		 /* a job that needs no look before, 0 if none since the worker planned */
+	TimestampTz planned_at;	 /* when the worker looks again by itself */
 	int asks;				 /* WorkerAsk bits */
 	TimestampTz asked_at[2]; /* when last, by ask - 1 */
 	int worker_pid;			 /* 0: none */
@@ -52,6 +54,8 @@ extern LWLock *ShmemJournalLock(void);
 /* backends: called at commit, so neither throws nor allocates */
 extern void ShmemWakeWorker(Oid dboid);
 extern void ShmemWakeAtCommit(void);
+/* a job that has nothing to be done before due_at: a worker that looks in time anyway sleeps on */
+extern void ShmemExpectAtCommit(TimestampTz due_at);
 extern void ShmemAskWorker(Oid dboid, WorkerAsk ask);
 extern bool ShmemTakeAsk(Oid dboid, WorkerAsk ask);
 /* vibevideo_poll() was here: the worker leaves the rhythm to it for a while */
@@ -71,6 +75,8 @@ extern bool ShmemStartedAsStandby(void);
 /* the worker */
 extern void ShmemWorkerAttach(Oid dboid); /* FATAL if another one is there */
 extern bool ShmemWorkerTurn(Oid dboid);	  /* heartbeat; true if poked since last time */
+/* about to sleep until look_at: gives that, or what has fallen due earlier meanwhile */
+extern TimestampTz ShmemWorkerPlan(Oid dboid, TimestampTz look_at);
 extern bool ShmemWorkerRetire(Oid dboid); /* nothing left to do: no restart until woken */
 
 /* the launcher */

@@ -150,11 +150,15 @@ PostNow(const Binding *binding, int64 job_id, const char *key)
 	else
 		task->submit = FAL_SUBMIT_REFUSED;
 	JournalAnswer(task->job, task->submit, task->update.request_id);
+	task->update.row_written = true;
 	if (JobRecord(&task->update, 1, NULL) != 1)
 		elog(ERROR, "vibevideo: job %lld was taken over while it was sent", (long long) job_id);
 	state = pstrdup(task->update.state);
+	if (JobSyncRow(binding, job_id) && strcmp(state, "queued") == 0)
+		ShmemExpectAtCommit(task->update.next_at);
+	else
+		ShmemWakeAtCommit();
 	TaskFree(task);
-	JobSyncRow(binding, job_id);
 	return state;
 }
 
@@ -190,10 +194,10 @@ vibevideo_submit(PG_FUNCTION_ARGS)
 			else
 				JobNote(job_id, "fal_busy", "others are before it");
 			JobSyncRow(&binding, job_id);
+			ShmemWakeAtCommit();
 		}
 		else if (strcmp(PostNow(&binding, job_id, key), "failed") == 0)
 			ApiSetHttpStatus("502");
-		ShmemWakeAtCommit();
 	}
 	SecretWipe(key, sizeof(key));
 	video = JobDescribe(job_id);
@@ -206,6 +210,25 @@ vibevideo_submit(PG_FUNCTION_ARGS)
  * writes rows, the worker posts them after commit.
  *----------
  */
+
+/* One row; what it took of memory, SPI's results included, is free again afterwards. */
+static void
+PutInBatch(const Binding *binding, char *vibelog_id, ReturnSetInfo *rsinfo)
+{
+	int64 job_id;
+	bool is_new;
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "vibevideo: SPI_connect failed");
+	ApiCheckKey(vibelog_id);
+	vibelog_id = JobCheckRow(binding, vibelog_id, true);
+	job_id = FindOrInsert(binding, vibelog_id, "pending", &is_new);
+	if (is_new)
+		JobSyncRow(binding, job_id);
+	JobPutVideo(rsinfo->setResult, rsinfo->setDesc, job_id);
+	SPI_finish();
+}
+
 Datum
 vibevideo_submit_batch(PG_FUNCTION_ARGS)
 {
@@ -220,6 +243,8 @@ vibevideo_submit_batch(PG_FUNCTION_ARGS)
 	bool *nulls;
 	int n;
 	Binding binding;
+	MemoryContext mcxt;
+	MemoryContext outer;
 
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
@@ -234,24 +259,18 @@ vibevideo_submit_batch(PG_FUNCTION_ARGS)
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "vibevideo: SPI_connect failed");
 	JobRequireBinding(&binding, true);
+	mcxt = AllocSetContextCreate(CurrentMemoryContext, "vibevideo batch", ALLOCSET_DEFAULT_SIZES);
 	for (int i = 0; i < n; i++)
 	{
-		char *vibelog_id;
-		int64 job_id;
-		bool is_new;
-
 		CHECK_FOR_INTERRUPTS();
 		if (nulls[i])
 			ereport(ERROR,
 					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 					 errmsg("vibelog_ids must not hold nulls")));
-		vibelog_id = OidOutputFunctionCall(output, values[i]);
-		ApiCheckKey(vibelog_id);
-		vibelog_id = JobCheckRow(&binding, vibelog_id, true);
-		job_id = FindOrInsert(&binding, vibelog_id, "pending", &is_new);
-		if (is_new)
-			JobSyncRow(&binding, job_id);
-		JobPutVideo(rsinfo->setResult, rsinfo->setDesc, job_id);
+		outer = MemoryContextSwitchTo(mcxt);
+		PutInBatch(&binding, OidOutputFunctionCall(output, values[i]), rsinfo);
+		MemoryContextSwitchTo(outer);
+		MemoryContextReset(mcxt);
 	}
 	SPI_finish();
 	ApiSetHttpStatus("202");

@@ -62,6 +62,7 @@
 #define MAX_ERRORS 5
 #define BATCH_PART 4 /* a batch is ready when this part of the tasks is over */
 #define BATCH_MS 3
+#define BACKLOG 8 /* so many requests in the air will soon have a commit of their own */
 
 typedef struct Worker
 {
@@ -71,6 +72,7 @@ typedef struct Worker
 	int nstarted; /* of them; the others' claims are not committed */
 	int capacity;
 	int count[TASK_COPY + 1];
+	int leaving[TASK_COPY + 1]; /* of them, being recorded */
 	TimestampTz look_at;
 	TimestampTz progress_at;
 	TimestampTz idle_since; /* 0 while there is work */
@@ -117,13 +119,15 @@ HandleTerm(SIGNAL_ARGS)
 }
 
 static void
-Begin(void)
+Begin(bool durable)
 {
 	in_transaction = true;
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
-	/* a claim that a crash takes back would be sent a second time */
-	ForceSyncCommit();
+	if (durable)
+		ForceSyncCommit();
+	else
+		(void) set_config_option("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
 	PushActiveSnapshot(GetTransactionSnapshot());
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "vibevideo: SPI_connect failed");
@@ -152,6 +156,7 @@ ExtensionIsHere(void)
 {
 	Oid oid = get_extension_oid("vibevideo", true);
 	static bool warned = false;
+	static SPIPlanPtr plan = NULL;
 	char *version;
 
 	if (!OidIsValid(oid))
@@ -159,10 +164,15 @@ ExtensionIsHere(void)
 	LockDatabaseObject(ExtensionRelationId, oid, 0, AccessShareLock);
 	if (get_extension_oid("vibevideo", true) != oid)
 		return false;
-	if (SPI_execute("SELECT e.extversion FROM pg_catalog.pg_extension e"
-					" WHERE e.extname OPERATOR(pg_catalog.=) 'vibevideo'",
-					true, 1) != SPI_OK_SELECT ||
-		SPI_processed != 1)
+	if (plan == NULL)
+	{
+		plan = SPI_prepare("SELECT e.extversion FROM pg_catalog.pg_extension e"
+						   " WHERE e.extname OPERATOR(pg_catalog.=) 'vibevideo'",
+						   0, NULL);
+		if (plan == NULL || SPI_keepplan(plan) != 0)
+			elog(ERROR, "vibevideo: SPI_prepare: %s", SPI_result_code_string(SPI_result));
+	}
+	if (SPI_execute_plan(plan, NULL, NULL, true, 1) != SPI_OK_SELECT || SPI_processed != 1)
 		return false;
 	version = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
 	if (strcmp(version, VIBEVIDEO_VERSION) == 0)
@@ -242,15 +252,22 @@ StartTask(Task *task)
  *----------
  */
 
-/* Claimed jobs become tasks; each lives in a context of its own. */
+/* Tasks of a kind whose outcome is not yet being recorded. */
 static int
+Busy(TaskKind kind)
+{
+	return worker.count[kind] - worker.leaving[kind];
+}
+
+/* Claimed jobs become tasks; each lives in a context of its own.  True if there may be more. */
+static bool
 Claim(JobKind job_kind, TaskKind task_kind, int room, TimestampTz due_before, int lease_ms)
 {
 	Job **jobs;
 	int n;
 
 	if (room <= 0)
-		return 0;
+		return true;
 	jobs = palloc(sizeof(Job *) * room);
 	n = JobClaim(job_kind, room, due_before, lease_ms, CurrentMemoryContext, jobs);
 	for (int i = 0; i < n; i++)
@@ -260,7 +277,7 @@ Claim(JobKind job_kind, TaskKind task_kind, int room, TimestampTz due_before, in
 		AddTask(TaskCreate(task_kind, JobCopy(jobs[i], mcxt), mcxt));
 	}
 	pfree(jobs);
-	return n;
+	return n == room;
 }
 
 /* While somebody calls vibevideo_poll() in time, the rhythm is theirs. */
@@ -303,35 +320,54 @@ PlanNextLook(TimestampTz now, const JobDue *due, int64 grace_ms)
 	TimestampTz soonest = TimestampTzPlusMilliseconds(now, LOOK_AT_MOST_MS);
 	TimestampTz next = TimestampTzPlusMilliseconds(now, LOOK_AT_LEAST_MS);
 
-	if (worker.has_fal_key && worker.count[TASK_SUBMIT] < vv_max_requests)
+	if (worker.has_fal_key && Busy(TASK_SUBMIT) < vv_max_requests)
 		next = Earlier(next, due->submit, Max(soonest, fal));
-	if (worker.has_fal_key && worker.count[TASK_POLL] < vv_max_requests && due->poll != 0)
+	if (worker.has_fal_key && Busy(TASK_RECONCILE) < MAX_RECONCILES)
+		next = Earlier(next, due->unknown, Max(soonest, fal));
+	if (worker.has_fal_key && Busy(TASK_POLL) < vv_max_requests && due->poll != 0)
 		next = Earlier(next, TimestampTzPlusMilliseconds(due->poll, grace_ms), Max(soonest, fal));
-	if (worker.count[TASK_COPY] < vv_max_transfers)
+	if (Busy(TASK_COPY) < vv_max_transfers)
 		next = Earlier(next, due->copy, Max(soonest, ShmemServiceUntil(SERVICE_STORAGE)));
+	next = Earlier(next, due->expiry, soonest);
 	next = Earlier(next, due->row, soonest);
 	if (worker.read_journal)
 		next = Earlier(next, TimestampTzPlusMilliseconds(now, JOURNAL_MS), soonest);
 	worker.look_at = next;
 }
 
-/* What is due and there is room for, as long as its service is not down. */
-static void
-ClaimAll(TimestampTz now, int64 grace_ms)
+static bool
+IsDue(TimestampTz at, TimestampTz now)
 {
-	if (worker.has_fal_key)
-	{
-		Claim(JOB_KIND_SUBMIT, TASK_SUBMIT,
-			  ShmemServiceAllows(SERVICE_FAL, vv_max_requests - worker.count[TASK_SUBMIT]), now,
-			  vv_submit_timeout + 60000);
-		Claim(JOB_KIND_POLL, TASK_POLL,
-			  ShmemServiceAllows(SERVICE_FAL, vv_max_requests - worker.count[TASK_POLL]),
-			  TimestampTzPlusMilliseconds(now, -grace_ms), PollLeaseMs());
-		Claim(JOB_KIND_RECONCILE, TASK_RECONCILE, MAX_RECONCILES - worker.count[TASK_RECONCILE], now,
-			  RECONCILE_LEASE_MS);
-	}
-	Claim(JOB_KIND_COPY, TASK_COPY,
-		  ShmemServiceAllows(SERVICE_STORAGE, vv_max_transfers - worker.count[TASK_COPY]), now, COPY_LEASE_MS);
+	return at != 0 && at <= now;
+}
+
+/*
+ * What is due and there is room for, as long as its service is not down.  True
+ * if a kind was emptied: then something else of it falls due next.
+ */
+static bool
+ClaimDue(const JobDue *due, TimestampTz now, int64 grace_ms)
+{
+	TimestampTz polls_before = TimestampTzPlusMilliseconds(now, -grace_ms);
+	bool emptied = false;
+
+	if (IsDue(due->expiry, now))
+		emptied |= JobExpireSubmits(now, false) > 0;
+	if (worker.has_fal_key && IsDue(due->submit, now))
+		emptied |= !Claim(JOB_KIND_SUBMIT, TASK_SUBMIT,
+						  ShmemServiceAllows(SERVICE_FAL, vv_max_requests - Busy(TASK_SUBMIT)), now,
+						  vv_submit_timeout + 60000);
+	if (worker.has_fal_key && IsDue(due->poll, polls_before))
+		emptied |= !Claim(JOB_KIND_POLL, TASK_POLL,
+						  ShmemServiceAllows(SERVICE_FAL, vv_max_requests - Busy(TASK_POLL)), polls_before,
+						  PollLeaseMs());
+	if (worker.has_fal_key && IsDue(due->unknown, now))
+		emptied |= !Claim(JOB_KIND_RECONCILE, TASK_RECONCILE, MAX_RECONCILES - Busy(TASK_RECONCILE), now,
+						  RECONCILE_LEASE_MS);
+	if (IsDue(due->copy, now))
+		emptied |= !Claim(JOB_KIND_COPY, TASK_COPY,
+						  ShmemServiceAllows(SERVICE_STORAGE, vv_max_transfers - Busy(TASK_COPY)), now, COPY_LEASE_MS);
+	return emptied;
 }
 
 /*
@@ -348,6 +384,8 @@ SettleJournal(const Binding *binding)
 	worker.read_journal = false;
 	for (int i = 0; i < n; i++)
 	{
+		int64 ghost;
+
 		if (entries[i]->running)
 		{
 			worker.read_journal = true;
@@ -356,10 +394,11 @@ SettleJournal(const Binding *binding)
 		if (entries[i]->answered && entries[i]->outcome != FAL_SUBMIT_ACCEPTED &&
 			entries[i]->outcome != FAL_SUBMIT_UNKNOWN)
 			continue; /* fal never had it */
-		if (JobSettle(binding, entries[i]))
+		ghost = JobSettle(binding, entries[i]);
+		if (ghost != 0)
 			ereport(LOG,
 					(errmsg("vibevideo job %lld: its transaction was rolled back after it was sent; it will be cancelled at fal.ai",
-							(long long) entries[i]->job_id)));
+							(long long) ghost)));
 	}
 }
 
@@ -370,79 +409,6 @@ Prune(TimestampTz now)
 		return;
 	/* a full batch means that there is more */
 	worker.prune_at = TimestampTzPlusMilliseconds(now, JobPrune(PRUNE_A_TURN) > 0 ? 1000 : 600000);
-}
-
-/* A transaction of its own: whatever the app's triggers do, what was recorded is safe. */
-static void
-SyncRows(void)
-{
-	Binding binding;
-
-	Begin();
-	if (JobLoadBinding(&binding))
-		JobSyncRows(&binding, ROWS_A_TURN);
-	Commit();
-}
-
-/*
- * One short transaction: settle, claim, prune, and find out when to look
- * again.  false: the extension is gone.
- */
-static bool
-Look(void)
-{
-	TimestampTz now = GetCurrentTimestamp();
-	int64 grace = PollGraceMs();
-	JobDue due = {0};
-	Binding binding;
-	bool acting;
-	bool settled = false;
-
-	Begin();
-	if (!ExtensionIsHere())
-	{
-		Commit();
-		return false;
-	}
-	/* without a table, or in a copy of the database, the jobs rest */
-	acting = JobLoadBinding(&binding) && JobMayAct(&binding);
-	if (acting)
-	{
-		ReadKeys();
-		if (worker.store_keys)
-			WebhookStoreKeys();
-		settled = worker.read_journal;
-		if (settled)
-			SettleJournal(&binding);
-		JobExpireSubmits(now, false);
-		if (ShmemTakeAsk(MyDatabaseId, WORKER_RECONCILE))
-			JobReconcileNow();
-		ClaimAll(now, grace);
-		Prune(now);
-		JobNextDue(&binding, &due);
-	}
-	else
-		worker.read_journal = false; /* it keeps */
-	Commit();
-	worker.store_keys = false;
-	/* what the journal said is in the table now, durably */
-	if (settled)
-		JournalForget();
-
-	PlanNextLook(now, &due, grace);
-	if (due.submit || due.poll || due.copy || due.row || worker.read_journal)
-		worker.idle_since = 0;
-	else if (worker.idle_since == 0)
-		worker.idle_since = now;
-
-	if (acting && binding.build_index)
-		IndexEnsure();
-	/* the claims are committed: only now may anything leave this machine */
-	while (worker.nstarted < worker.ntasks)
-		StartTask(worker.tasks[worker.nstarted++]);
-	if (due.row != 0 && due.row <= now)
-		SyncRows();
-	return true;
 }
 
 /*----------
@@ -507,34 +473,27 @@ FreeRecorded(void)
 			DropTask(i);
 }
 
-/*
- * Everything that is over, in one transaction; after an error one by one, so
- * that one that cannot be recorded does not keep the others from it.  false:
- * the extension is gone.
- */
-static bool
-RecordOver(void)
+/* What is over, to be recorded in one transaction and then looked at again. */
+typedef struct Batch
 {
-	TimestampTz now = GetCurrentTimestamp();
-	Task **batch;
-	JobUpdate *updates;
+	Task **tasks;
 	bool *recorded;
-	int n = 0;
+	int n;
+} Batch;
 
-	if (!IsBatchReady(now))
-		return true;
+/*
+ * After an error one by one, so that one that cannot be recorded does not keep
+ * the others from it.
+ */
+static void
+RecordOver(Batch *batch, TimestampTz now)
+{
+	JobUpdate *updates = palloc(sizeof(JobUpdate) * worker.ntasks);
+
+	batch->tasks = MemoryContextAlloc(turn_context, sizeof(Task *) * worker.ntasks);
+	batch->recorded = MemoryContextAllocZero(turn_context, sizeof(bool) * worker.ntasks);
 	worker.batch_since = 0;
-	Begin();
-	if (!ExtensionIsHere())
-	{
-		Commit();
-		return false;
-	}
-	/* to be looked at after the commit */
-	batch = MemoryContextAlloc(turn_context, sizeof(Task *) * worker.ntasks);
-	recorded = MemoryContextAllocZero(turn_context, sizeof(bool) * worker.ntasks);
-	updates = palloc(sizeof(JobUpdate) * worker.ntasks);
-	for (int i = 0; i < worker.ntasks && (n == 0 || !worker.one_by_one); i++)
+	for (int i = 0; i < worker.ntasks && (batch->n == 0 || !worker.one_by_one); i++)
 	{
 		Task *task = worker.tasks[i];
 
@@ -545,18 +504,130 @@ RecordOver(void)
 			RecordLater(task, now);
 		if (task->undecided)
 			ReconcileDecide(task);
-		batch[n] = task;
-		updates[n++] = task->update;
+		batch->tasks[batch->n] = task;
+		updates[batch->n++] = task->update;
+		worker.leaving[task->kind]++;
 	}
-	JobRecord(updates, n, recorded);
-	PutOffHeld(batch, recorded, n, now);
-	Commit();
-	for (int i = 0; i < n; i++)
-		batch[i]->recorded = recorded[i];
-	FreeRecorded();
+	JobRecord(updates, batch->n, batch->recorded);
+	PutOffHeld(batch->tasks, batch->recorded, batch->n, now);
+}
 
-	SyncRows();
-	LookSoon();
+/*----------
+ * A turn's work on the database
+ *----------
+ */
+
+/* Settle, claim, prune, and find out when to look again. */
+static void
+Look(const Binding *binding, TimestampTz now, int64 grace_ms, JobDue *due)
+{
+	ReadKeys();
+	if (worker.store_keys)
+		WebhookStoreKeys();
+	if (worker.read_journal)
+		SettleJournal(binding);
+	if (ShmemTakeAsk(MyDatabaseId, WORKER_RECONCILE))
+		JobReconcileNow();
+	JobNextDue(binding, due);
+	if (ClaimDue(due, now, grace_ms))
+		JobNextDue(binding, due);
+	Prune(now);
+}
+
+/*
+ * A transaction of its own: whatever the app's triggers do, what was recorded
+ * is safe.  In a backlog it is not made durable, since the next one follows at
+ * once, and a row that a crash takes back is still due; else subscribers, who
+ * are told what is on disk, want to hear of it now.
+ */
+static void
+SyncRows(void)
+{
+	Binding binding;
+
+	Begin(worker.count[TASK_SUBMIT] + worker.count[TASK_POLL] < BACKLOG);
+	if (JobLoadBinding(&binding))
+		JobSyncRows(&binding, ROWS_A_TURN);
+	Commit();
+}
+
+static void
+StartTasks(void)
+{
+	while (worker.nstarted < worker.ntasks)
+		StartTask(worker.tasks[worker.nstarted++]);
+}
+
+static bool
+IsAnythingDue(const JobDue *due)
+{
+	return due->submit || due->expiry || due->unknown || due->poll || due->copy || due->row;
+}
+
+/* The rest of a look, after its commit. */
+static void
+FinishLook(const Binding *binding, bool acting, bool settled, TimestampTz now, int64 grace_ms, const JobDue *due)
+{
+	worker.store_keys = false;
+	/* what the journal said is in the table now, durably */
+	if (settled)
+		JournalForget();
+	PlanNextLook(now, due, grace_ms);
+	if (IsAnythingDue(due) || worker.read_journal)
+		worker.idle_since = 0;
+	else if (worker.idle_since == 0)
+		worker.idle_since = now;
+	if (acting && binding->build_index)
+		IndexEnsure();
+}
+
+/*
+ * One short transaction: what ended is recorded, and what fell due or what
+ * there is room for now is claimed.  Only when that is committed may anything
+ * leave this machine.  false: the extension is gone.
+ */
+static bool
+Work(bool recording, bool looking)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	int64 grace_ms = PollGraceMs();
+	JobDue due = {0};
+	Batch batch = {0};
+	Binding binding;
+	bool acting = false;
+	bool settled = false;
+
+	Begin(true); /* a claim that a crash takes back would be sent a second time */
+	if (!ExtensionIsHere())
+	{
+		Commit();
+		return false;
+	}
+	if (recording)
+		RecordOver(&batch, now);
+	if (looking)
+	{
+		/* without a table, or in a copy of the database, the jobs rest */
+		acting = JobLoadBinding(&binding) && JobMayAct(&binding);
+		settled = acting && worker.read_journal;
+		if (acting)
+			Look(&binding, now, grace_ms, &due);
+		else
+			worker.read_journal = false; /* it keeps */
+	}
+	Commit();
+
+	for (int i = 0; i < batch.n; i++)
+		batch.tasks[i]->recorded = batch.recorded[i];
+	if (looking)
+		FinishLook(&binding, acting, settled, now, grace_ms, &due);
+	StartTasks();
+	FreeRecorded();
+	memset(worker.leaving, 0, sizeof(worker.leaving));
+	if (!looking)
+		LookSoon();
+	if (recording || IsDue(due.row, now))
+		SyncRows();
 	return true;
 }
 
@@ -571,7 +642,7 @@ ReportProgress(void)
 		!TimestampDifferenceExceeds(worker.progress_at, now, PROGRESS_MS))
 		return true;
 	worker.progress_at = now;
-	Begin();
+	Begin(true);
 	here = ExtensionIsHere();
 	for (int i = worker.ntasks - 1; here && i >= 0; i--)
 	{
@@ -644,6 +715,17 @@ WaitMs(TimestampTz now)
 	if (worker.idle_since != 0 && vv_worker_idle_timeout > 0)
 		wait = Min(wait, TimestampDifferenceMilliseconds(now, TimestampTzPlusMilliseconds(worker.idle_since, (int64) vv_worker_idle_timeout * 1000)));
 	return wait;
+}
+
+/* A job that was sent by its caller wakes us only if we would sleep through its first poll. */
+static void
+PlanSleep(void)
+{
+	TimestampTz look_at = ShmemWorkerPlan(MyDatabaseId, worker.look_at);
+
+	if (look_at < worker.look_at)
+		worker.idle_since = 0;
+	worker.look_at = look_at;
 }
 
 static void
@@ -721,12 +803,11 @@ EndInOrder(void)
 	released = true;
 	SetConfigOption("synchronous_commit", "local", PGC_USERSET, PGC_S_SESSION);
 	/* an error in here brings us back, one by one then */
-	for (int left = worker.ntasks; left > 0; left--)
+	for (int left = worker.ntasks; left > 0 && worker.ntasks > 0; left--)
 	{
 		for (int i = 0; i < worker.ntasks; i++)
 			worker.tasks[i]->record_at = 0;
-		worker.batch_since = 1; /* what is left is the whole batch */
-		if (worker.ntasks == 0 || !RecordOver())
+		if (!Work(true, false))
 			break;
 	}
 	proc_exit(1); /* wanted: the launcher starts a new one unless the server ends */
@@ -738,7 +819,7 @@ Recover(void)
 {
 	Binding binding;
 
-	Begin();
+	Begin(true);
 	if (!ExtensionIsHere())
 	{
 		Commit();
@@ -759,6 +840,8 @@ static void
 Turn(void)
 {
 	TimestampTz now;
+	bool recording;
+	bool looking;
 
 	CHECK_FOR_INTERRUPTS();
 	MemoryContextReset(turn_context);
@@ -776,14 +859,18 @@ Turn(void)
 	}
 	now = GetCurrentTimestamp();
 	WebhookFetchKeys(worker.engine);
-	if ((now >= worker.look_at || worker.store_keys) && !Look())
+	recording = IsBatchReady(now);
+	/* what is recorded makes room, unless it has to go alone */
+	looking = now >= worker.look_at || worker.store_keys || (recording && !worker.one_by_one);
+	if ((recording || looking) && !Work(recording, looking))
 		Leave();
-	if (!RecordOver() || !ReportProgress())
+	if (!ReportProgress())
 		Leave();
 	if (worker.ntasks == 0 && worker.idle_since != 0 && vv_worker_idle_timeout > 0 &&
 		TimestampDifferenceExceeds(worker.idle_since, now, vv_worker_idle_timeout * 1000))
 		Leave();
 	ShowActivity();
+	PlanSleep();
 	HttpWait(worker.engine, WaitMs(GetCurrentTimestamp()));
 	MoveRequests();
 }
@@ -812,6 +899,7 @@ SurviveError(void)
 	/* claims that were rolled back are nobody's */
 	while (worker.ntasks > worker.nstarted)
 		DropTask(worker.ntasks - 1);
+	memset(worker.leaving, 0, sizeof(worker.leaving));
 	worker.one_by_one = true;
 	worker.read_journal = true;
 	worker.look_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), 500 * worker.errors);

@@ -460,8 +460,10 @@ max_wal_size = '4GB'
 log_statement = 'none'
 CONF
 	$node->start;
+	# the triggers are in the library, which is not loaded
 	cli($node, <<"SQL");
 SET synchronous_commit = off;
+SET session_replication_role = replica;
 INSERT INTO vibevideo.job (relation, vibelog_id, state, model, input, request_id, next_at, completed_at, row_dirty)
 SELECT $relation, 'old ' || n, 'completed', 'm', '{}', 'old-' || n, NULL, now() - n * interval '1 s', false
 FROM generate_series(1, $n) n;
@@ -499,7 +501,7 @@ CONF
 		my $kind =
 			$text =~ /crashes OPERATOR\(pg_catalog\.\+\) 1/ ? 'recovery of leases'
 		  : $text =~ /SKIP LOCKED/ && $text =~ /nextval\('vibevideo\.lease_seq'\)/ ? 'claim'
-		  : $text =~ /^SELECT LEAST\(/ ? 'next due'
+		  : $text =~ /^SELECT \(SELECT pg_catalog\.min\(j\.next_at\)/ ? 'next due'
 		  : $text =~ /row_dirty/ && $text =~ /^SELECT/ ? 'dirty rows'
 		  : $text =~ /^WITH gone/ ? 'prune'
 		  : $text =~ /vibevideo_poll/ ? undef

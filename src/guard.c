@@ -1,0 +1,331 @@
+/*
+ * guard.c
+ *	  The triggers of vibevideo.job.
+ *
+ * They are in C because every step of every job comes by: what the rows are
+ * checked for costs less than starting a procedural language would.  Whoever
+ * writes to the table is guarded, ours and people's statements alike.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "commands/async.h"
+#include "commands/trigger.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "mb/pg_wchar.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/fmgroids.h"
+#include "utils/json.h"
+#include "utils/rel.h"
+#include "utils/timestamp.h"
+
+#include "guc.h"
+#include "job.h"
+
+PG_FUNCTION_INFO_V1(vibevideo_job_changing);
+PG_FUNCTION_INFO_V1(vibevideo_job_changed);
+
+#define MAX_TOLD_ID 256 /* a payload must stay below 8000 bytes: a key has at most 512 */
+#define FULL_QUEUE 0.9	/* full of what a listener does not fetch, it would make commits fail */
+
+/*----------
+ * Reading a row
+ *----------
+ */
+typedef struct Row
+{
+	TupleDesc desc;
+	HeapTuple tuple;
+} Row;
+
+static Datum
+Column(Row row, const char *name, bool *isnull)
+{
+	int number = SPI_fnumber(row.desc, name);
+
+	if (number <= 0)
+		elog(ERROR, "vibevideo: table vibevideo.job has no column %s", name);
+	return heap_getattr(row.tuple, number, row.desc, isnull);
+}
+
+/* NULL if it is null */
+static char *
+TextColumn(Row row, const char *name)
+{
+	bool isnull;
+	Datum value = Column(row, name, &isnull);
+
+	return isnull ? NULL : TextDatumGetCString(value);
+}
+
+static bool
+IsTrue(Row row, const char *name)
+{
+	bool isnull;
+	Datum value = Column(row, name, &isnull);
+
+	return !isnull && DatumGetBool(value);
+}
+
+static int64
+NumberColumn(Row row, const char *name)
+{
+	bool isnull;
+	Datum value = Column(row, name, &isnull);
+
+	if (isnull)
+		return 0;
+	return SPI_gettypeid(row.desc, SPI_fnumber(row.desc, name)) == INT4OID ? DatumGetInt32(value) : DatumGetInt64(value);
+}
+
+static bool
+TextDiffers(Row a, Row b, const char *name)
+{
+	char *a_text = TextColumn(a, name);
+	char *b_text = TextColumn(b, name);
+
+	if (a_text == NULL || b_text == NULL)
+		return a_text != b_text;
+	return strcmp(a_text, b_text) != 0;
+}
+
+/* created by this transaction: not by a restore, which copies rows in */
+static bool
+IsNew(Row row)
+{
+	return NumberColumn(row, "created_at") == GetCurrentTransactionStartTimestamp();
+}
+
+/*----------
+ * Before: the state machine, the history, the mark on the app's row
+ *----------
+ */
+static int
+Rank(const char *state)
+{
+	static const char *const ranks[][3] = {{"pending", "submitting"}, {"submit_unknown"}, {"queued"}, {"generating"}, {"processing"}, {"completed", "failed", "cancelled"}};
+
+	for (int rank = 0; rank < lengthof(ranks); rank++)
+		for (int i = 0; i < lengthof(ranks[0]) && ranks[rank][i]; i++)
+			if (strcmp(ranks[rank][i], state) == 0)
+				return rank;
+	return -1; /* the CHECK refuses it */
+}
+
+static bool
+IsFinal(const char *state)
+{
+	return Rank(state) == Rank("completed");
+}
+
+static bool
+MayMove(Row old, const char *from, const char *to)
+{
+	bool no_media;
+
+	/* a rendered video may be copied again: nothing is paid for twice */
+	if (strcmp(from, "failed") == 0 && strcmp(to, "processing") == 0)
+	{
+		(void) Column(old, "media_url", &no_media);
+		return !no_media;
+	}
+	/* a decision may send an unknown submit again */
+	if (strcmp(from, "submit_unknown") == 0 && strcmp(to, "pending") == 0)
+		return true;
+	return !IsFinal(from) && Rank(to) >= Rank(from);
+}
+
+static void
+CheckMove(Row old, Row new)
+{
+	char *from = TextColumn(old, "state");
+	char *to = TextColumn(new, "state");
+	char *detail = TextColumn(new, "error");
+
+	if (to == NULL || strcmp(from, to) == 0)
+		return;
+	if (!MayMove(old, from, to))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_EXCEPTION),
+				 errmsg("vibevideo job %lld cannot go from %s to %s", (long long) NumberColumn(old, "job_id"), from, to)));
+	JobWriteEvent(NumberColumn(new, "job_id"), to, TextColumn(new, "error_code"),
+				  detail ? detail : TextColumn(new, "request_id"));
+}
+
+static bool
+IsWrittenByCaller(Row new)
+{
+	bool isnull;
+	Datum at = Column(new, "row_next_at", &isnull);
+
+	return !isnull && TIMESTAMP_IS_NOEND(DatumGetTimestampTz(at));
+}
+
+/* Has anything changed that the app's row shows?  An inner state is not shown, but one in doubt has words of its own. */
+static bool
+RowDiffers(Row old, Row new)
+{
+	char *from = TextColumn(old, "state");
+	char *to = TextColumn(new, "state");
+
+	if (to && strcmp(from, to) != 0 &&
+		(strcmp(JobShownStatus(from), JobShownStatus(to)) != 0 || strcmp(from, "submit_unknown") == 0 ||
+		 strcmp(to, "submit_unknown") == 0))
+		return true;
+	return TextDiffers(old, new, "request_id") || TextDiffers(old, new, "video_url") || TextDiffers(old, new, "error");
+}
+
+/* Whoever changes the job and writes the row in the same transaction says so by infinity. */
+static HeapTuple
+MarkRow(Row new)
+{
+	int columns[] = {SPI_fnumber(new.desc, "row_dirty"), SPI_fnumber(new.desc, "row_tries"),
+					 SPI_fnumber(new.desc, "row_next_at"), SPI_fnumber(new.desc, "updated_at")};
+	Datum values[] = {BoolGetDatum(!IsTrue(new, "ghost") && !IsWrittenByCaller(new)), Int32GetDatum(0),
+					  TimestampTzGetDatum(GetCurrentTransactionStartTimestamp()),
+					  TimestampTzGetDatum(GetCurrentTimestamp())};
+	bool nulls[] = {false, false, false, false};
+
+	return heap_modify_tuple_by_cols(new.tuple, new.desc, lengthof(columns), columns, values, nulls);
+}
+
+/* What a job costs is what its model costs when it is asked for. */
+static HeapTuple
+NotePrice(Row new)
+{
+	int column = SPI_fnumber(new.desc, "cost_usd");
+	bool isnull;
+	bool priced_null = false;
+	Datum price;
+
+	(void) Column(new, "cost_usd", &isnull);
+	if (!isnull)
+		return new.tuple;
+	price = JobPriceOf(TextColumn(new, "model"));
+	return heap_modify_tuple_by_cols(new.tuple, new.desc, 1, &column, &price, &priced_null);
+}
+
+static TriggerData *
+Begin(FunctionCallInfo fcinfo, Row *old, Row *new)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_ROW(trigger->tg_event) ||
+		TRIGGER_FIRED_BY_DELETE(trigger->tg_event) ||
+		strcmp(RelationGetRelationName(trigger->tg_relation), "job") != 0)
+		elog(ERROR, "vibevideo: not called as a trigger of vibevideo.job");
+	old->desc = new->desc = RelationGetDescr(trigger->tg_relation);
+	old->tuple = trigger->tg_trigtuple;
+	new->tuple = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple : trigger->tg_trigtuple;
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "vibevideo: SPI_connect failed");
+	return trigger;
+}
+
+Datum
+vibevideo_job_changing(PG_FUNCTION_ARGS)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	Row old;
+	Row new;
+	TriggerData *trigger = Begin(fcinfo, &old, &new);
+	HeapTuple result = new.tuple;
+
+	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
+		result = NotePrice(new);
+	else
+	{
+		CheckMove(old, new);
+		if (RowDiffers(old, new) || IsWrittenByCaller(new))
+			result = MarkRow(new);
+	}
+	if (result != new.tuple)
+	{
+		/* made in SPI's memory */
+		MemoryContextSwitchTo(caller);
+		result = heap_copytuple(result);
+	}
+	SPI_finish();
+	return PointerGetDatum(result);
+}
+
+/*----------
+ * After: limits, and who listens
+ *----------
+ */
+
+/* A listener of channel vibevideo hears of each status once, when it is committed. */
+static void
+Tell(Row new)
+{
+	StringInfoData payload;
+	char *request_id = TextColumn(new, "request_id");
+
+	if (!vv_notify || DatumGetFloat8(OidFunctionCall0(F_PG_NOTIFICATION_QUEUE_USAGE)) >= FULL_QUEUE)
+		return;
+	initStringInfo(&payload);
+	appendStringInfoString(&payload, "{\"vibelog_id\" : ");
+	escape_json(&payload, TextColumn(new, "vibelog_id"));
+	appendStringInfoString(&payload, ", \"status\" : ");
+	escape_json(&payload, JobShownStatus(TextColumn(new, "state")));
+	appendStringInfoString(&payload, ", \"request_id\" : ");
+	if (request_id)
+	{
+		request_id[pg_mbcliplen(request_id, strlen(request_id), MAX_TOLD_ID)] = '\0';
+		escape_json(&payload, request_id);
+	}
+	else
+		appendStringInfoString(&payload, "null");
+	appendStringInfo(&payload, ", \"attempt\" : %d}", (int) NumberColumn(new, "attempt"));
+	Async_Notify("vibevideo", payload.data);
+}
+
+static void
+AfterInsert(Row new)
+{
+	char *state = TextColumn(new, "state");
+
+	/* jobs that come from a dump are not new */
+	if (IsTrue(new, "ghost") || !IsNew(new))
+		return;
+	if (Rank(state) == Rank("pending") && JobHasLimits())
+		JobTakeShare(heap_copy_tuple_as_datum(new.tuple, new.desc));
+	/* a call that sends the job itself tells of it when it has the request's id */
+	if (strcmp(state, "submitting") != 0)
+		Tell(new);
+}
+
+static void
+AfterUpdate(Row old, Row new)
+{
+	char *from = TextColumn(old, "state");
+	char *to = TextColumn(new, "state");
+	char *error_code = TextColumn(new, "error_code");
+
+	if (IsTrue(new, "ghost") || strcmp(from, to) == 0)
+		return;
+	/* one that failed for a limit has taken nothing */
+	if (IsFinal(to) && (error_code == NULL || strcmp(error_code, "limit") != 0) && JobHasLimits())
+		JobGiveBack(heap_copy_tuple_as_datum(new.tuple, new.desc));
+	if (strcmp(JobShownStatus(from), JobShownStatus(to)) != 0 || (strcmp(from, "submitting") == 0 && IsNew(old)))
+		Tell(new);
+}
+
+Datum
+vibevideo_job_changed(PG_FUNCTION_ARGS)
+{
+	Row old;
+	Row new;
+	TriggerData *trigger = Begin(fcinfo, &old, &new);
+
+	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
+		AfterInsert(new);
+	else
+		AfterUpdate(old, new);
+	SPI_finish();
+	return PointerGetDatum(NULL);
+}
