@@ -115,7 +115,10 @@ build()
 	quietly make -j"$(nproc)" PG_CONFIG="$PG_CONFIG" all
 	quietly make PG_CONFIG="$PG_CONFIG" install
 	for peer in pgsql-http pg_net; do
-		[ ! -d "$WORK/$peer" ] || quietly make -C "$WORK/$peer" PG_CONFIG="$PG_CONFIG" with_llvm=no HEADERS= install
+		[ -d "$WORK/$peer" ] || continue
+		# in two steps: pg_net looks for the script that it makes before it has made it
+		quietly make -C "$WORK/$peer" PG_CONFIG="$PG_CONFIG" with_llvm=no all
+		quietly make -C "$WORK/$peer" PG_CONFIG="$PG_CONFIG" with_llvm=no HEADERS= install
 	done
 	read -ra curl_flags <<<"$(curl-config --cflags) $(curl-config --libs)"
 	quietly "${CC:-gcc}" -O2 -Wall -o "$WORK/sink" test/bench/sink.c
