@@ -170,15 +170,15 @@ CREATE INDEX job_finished ON vibevideo.job (completed_at) WHERE next_at IS NULL;
 
 -- What happened to a job, for people.
 CREATE TABLE vibevideo.event (
-	event_id bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+	event_id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
 	job_id bigint NOT NULL,
 	at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
 	state text NOT NULL,
 	error_code text,
-	detail text
+	detail text,
+	PRIMARY KEY (job_id, event_id)
 );
 COMMENT ON TABLE vibevideo.event IS 'one row a state change of a job; kept as long as the job';
-CREATE INDEX event_job ON vibevideo.event (job_id, event_id);
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.event', '');
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.event_event_id_seq', '');
 

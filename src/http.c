@@ -12,9 +12,10 @@
  *	 libcurl's frames would corrupt the multi handle.
  * - All signals are blocked while libcurl runs: its resolver threads inherit
  *	 that mask, and Postgres' handlers must never run on such a thread.
- * - A body is handed out once.  libcurl resends a request on a fresh
- *	 connection when a reused one turns out dead (Curl_retry_request), and a
- *	 resent submit may be paid twice: with the body spent it fails instead.
+ * - A body is sent once.  libcurl resends a request on a fresh connection
+ *	 when a reused one turns out dead (Curl_retry_request), and a resent submit
+ *	 may be paid twice.  It announces each sending to OnBeforeRequest, which
+ *	 refuses the second.
  */
 #include "postgres.h"
 
@@ -61,6 +62,7 @@ struct HttpRequest
 	bool sent;		/* libcurl was about to write the request */
 	bool forbidden; /* our address filter said no */
 	bool aborted;	/* sink or source said so */
+	bool closed;	/* the connection, before an answer; libcurl wanted to send it again */
 	bool too_large;
 	bool public_only;
 	bool send_paused;
@@ -174,11 +176,21 @@ OnTimer(CURLM *multi, long timeout_ms, void *arg)
 	return 0;
 }
 
-/* The last moment at which nothing of the request has left this machine. */
+/*
+ * The last moment at which nothing of the request has left this machine.  A
+ * second time means that libcurl is about to send it again.
+ */
 static int
 OnBeforeRequest(void *arg, char *remote_ip, char *local_ip, int remote_port, int local_port)
 {
-	((HttpRequest *) arg)->sent = true;
+	HttpRequest *request = arg;
+
+	if (request->sent && request->body_len > 0)
+	{
+		request->closed = true;
+		return CURL_PREREQFUNC_ABORT;
+	}
+	request->sent = true;
 	return CURL_PREREQFUNC_OK;
 }
 
@@ -620,6 +632,9 @@ SetMethod(HttpRequest *request, const HttpSpec *spec)
 	SET(CURLOPT_HTTPGET, 1L);
 	if (spec->method == HTTP_POST)
 	{
+		/* known to libcurl, it goes out together with the headers */
+		SET(CURLOPT_POSTFIELDS, spec->source ? NULL : request->body ? request->body
+																	: "");
 		SET(CURLOPT_POST, 1L);
 		SET(CURLOPT_POSTFIELDSIZE_LARGE, size);
 	}
@@ -781,6 +796,8 @@ JudgeFailure(HttpRequest *request, CURLcode rc)
 		why = "the host's address is not public";
 	else if (request->too_large)
 		why = "the answer is too large";
+	else if (request->closed)
+		why = "the server closed the connection without an answer";
 	else if (request->errbuf[0])
 		why = request->errbuf;
 	else

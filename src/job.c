@@ -13,6 +13,7 @@
 #endif
 
 #include "access/htup_details.h"
+#include "access/relation.h"
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/namespace.h"
@@ -20,6 +21,7 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
@@ -44,6 +46,7 @@
 #define MAX_INPUT_BYTES (1024 * 1024)
 #define ROW_TIMEOUT_MS 2000 /* for the app's triggers, in the worker */
 #define SYNC_BUDGET_MS 200	/* for all rows of a turn, in the worker */
+#define ROWS_TOGETHER 500
 
 /*----------
  * Statements on our own tables, planned once a session
@@ -54,7 +57,9 @@ typedef enum StatementId
 	S_BINDING,
 	S_FIND_ACTIVE,
 	S_FIND_LATEST,
+	S_FIND_ACTIVE_MANY,
 	S_INSERT,
+	S_INSERT_MANY,
 	S_ROOM,
 	S_NOTE,
 	S_AGAIN,
@@ -80,12 +85,14 @@ typedef enum StatementId
 	S_COPY_AGAIN,
 	S_PRUNE,
 	S_DESCRIBE,
+	S_DESCRIBE_MANY,
 	S_DESCRIBE_NONE,
 	S_DIRTY,
 	S_DIRTY_ONE,
 	S_DIRTY_THESE,
 	S_ROW_DONE,
 	S_ROWS_DONE,
+	S_ROWS_AGAIN,
 	S_MODEL,
 	S_INPUT,
 	S_KEYS,
@@ -188,6 +195,14 @@ static const struct Statement
 		" ORDER BY j.job_id DESC LIMIT 1",
 		2, {TEXTOID, REGCLASSOID}
 	},
+	/* a subquery a row, not a join: that one could be planned to read all active jobs for each */
+	[S_FIND_ACTIVE_MANY] = {
+		"SELECT x.nth, (SELECT j.job_id FROM vibevideo.job j WHERE j.relation OPERATOR(pg_catalog.=) $2"
+		" AND j.vibelog_id OPERATOR(pg_catalog.=) x.vibelog_id AND NOT j.ghost"
+		" AND j.state OPERATOR(pg_catalog.=) ANY (" ACTIVE_STATES "))"
+		" FROM ROWS FROM (unnest($1)) WITH ORDINALITY AS x(vibelog_id, nth)",
+		2, {TEXTARRAYOID, REGCLASSOID}
+	},
 	[S_INSERT] = {
 		"INSERT INTO vibevideo.job (vibelog_id, state, model, input, requested_by, lease, leased_by, next_at,"
 		" relation, sent_at, row_dirty, attempt)"
@@ -198,6 +213,19 @@ static const struct Statement
 		" ON CONFLICT (relation, vibelog_id) WHERE NOT ghost AND state OPERATOR(pg_catalog.=) ANY (" ACTIVE_STATES ") DO NOTHING"
 		" RETURNING job_id, lease",
 		8, {TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, REGCLASSOID, TIMESTAMPTZOID}
+	},
+
+	/* $1 keys, $2 inputs, $3 users */
+	[S_INSERT_MANY] = {
+		"INSERT INTO vibevideo.job (vibelog_id, state, model, input, requested_by, lease, next_at, relation, row_dirty, attempt)"
+		" SELECT x.vibelog_id, 'pending', $4, x.input::pg_catalog.jsonb, x.requested_by,"
+		" pg_catalog.nextval('vibevideo.lease_seq'), $5, $6, false,"
+		" (SELECT COALESCE(pg_catalog.max(p.attempt), 0) FROM vibevideo.job p WHERE p.relation OPERATOR(pg_catalog.=) $6"
+		" AND NOT p.ghost AND p.vibelog_id OPERATOR(pg_catalog.=) x.vibelog_id) OPERATOR(pg_catalog.+) 1"
+		" FROM ROWS FROM (unnest($1, $2, $3)) AS x(vibelog_id, input, requested_by)"
+		" ON CONFLICT (relation, vibelog_id) WHERE NOT ghost AND state OPERATOR(pg_catalog.=) ANY (" ACTIVE_STATES ") DO NOTHING"
+		" RETURNING job_id",
+		6, {TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTOID, TIMESTAMPTZOID, REGCLASSOID}
 	},
 
 	[S_ROOM] = {
@@ -425,6 +453,11 @@ static const struct Statement
 		"SELECT vibevideo.describe(j) FROM vibevideo.job j WHERE j.job_id OPERATOR(pg_catalog.=) $1",
 		1, {INT8OID}
 	},
+	[S_DESCRIBE_MANY] = {
+		"SELECT x.nth, (SELECT vibevideo.describe(j) FROM vibevideo.job j WHERE j.job_id OPERATOR(pg_catalog.=) x.job_id)"
+		" FROM ROWS FROM (unnest($1)) WITH ORDINALITY AS x(job_id, nth)",
+		1, {INT8ARRAYOID}
+	},
 	[S_DESCRIBE_NONE] = {
 		"SELECT ROW($1, NULL, NULL, NULL, 'No video has been asked for', NULL, NULL, NULL, NULL, NULL,"
 		" NULL, NULL, NULL)::vibevideo.video",
@@ -450,7 +483,8 @@ static const struct Statement
 		1, {INT8OID}
 	},
 	[S_DIRTY_THESE] = {
-		DIRTY_COLUMNS " WHERE j.job_id OPERATOR(pg_catalog.=) ANY ($1) AND (j.relation OPERATOR(pg_catalog.=) $2) IS TRUE",
+		DIRTY_COLUMNS " WHERE j.job_id OPERATOR(pg_catalog.=) ANY ($1) AND (j.relation OPERATOR(pg_catalog.=) $2) IS TRUE"
+		" AND NOT j.ghost",
 		2, {INT8ARRAYOID, REGCLASSOID}
 	},
 	[S_ROW_DONE] = {
@@ -462,6 +496,10 @@ static const struct Statement
 	[S_ROWS_DONE] = {
 		"UPDATE vibevideo.job j SET row_dirty = false, row_error = NULL, row_tries = 0, row_next_at = $2"
 		" WHERE j.job_id OPERATOR(pg_catalog.=) ANY ($1)",
+		2, {INT8ARRAYOID, TIMESTAMPTZOID}
+	},
+	[S_ROWS_AGAIN] = {
+		"UPDATE vibevideo.job j SET row_dirty = true, row_next_at = $2 WHERE j.job_id OPERATOR(pg_catalog.=) ANY ($1)",
 		2, {INT8ARRAYOID, TIMESTAMPTZOID}
 	},
 	[S_MODEL] = {
@@ -697,6 +735,66 @@ ReadJob(HeapTuple tuple, TupleDesc desc, MemoryContext mcxt)
 }
 
 /*----------
+ * Arrays as arguments
+ *----------
+ */
+typedef struct ArrayColumn
+{
+	Datum *values;
+	bool *nulls;
+} ArrayColumn;
+
+static ArrayColumn
+NewColumn(int n)
+{
+	ArrayColumn column = {palloc0(sizeof(Datum) * n), palloc0(sizeof(bool) * n)};
+
+	return column;
+}
+
+static Datum
+ColumnArray(ArrayColumn column, int n, Oid type)
+{
+	int dims[1] = {n};
+	int lbs[1] = {1};
+	int16 len;
+	bool byval;
+	char align;
+
+	get_typlenbyvalalign(type, &len, &byval, &align);
+	return PointerGetDatum(construct_md_array(column.values, column.nulls, 1, dims, lbs,
+											  type, len, byval, align));
+}
+
+static void
+PutText(ArrayColumn column, int i, const char *text)
+{
+	column.nulls[i] = (text == NULL);
+	if (text)
+		column.values[i] = CStringGetTextDatum(text);
+}
+
+static Datum
+TextArray(char **texts, int n)
+{
+	ArrayColumn column = NewColumn(n);
+
+	for (int i = 0; i < n; i++)
+		PutText(column, i, texts[i]);
+	return ColumnArray(column, n, TEXTOID);
+}
+
+static Datum
+IdArray(const int64 *ids, int n)
+{
+	Datum *values = palloc(sizeof(Datum) * (n + 1));
+
+	for (int i = 0; i < n; i++)
+		values[i] = Int64GetDatum(ids[i]);
+	return PointerGetDatum(construct_array(values, n, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+}
+
+/*----------
  * The binding
  *----------
  */
@@ -884,6 +982,7 @@ typedef enum RowStatement
 	R_LOCK,
 	R_LOOK,
 	R_UPDATE,
+	R_UPDATE_MANY,
 	R_COUNT
 } RowStatement;
 
@@ -941,6 +1040,7 @@ JobCheckRow(const Binding *binding, const char *vibelog_id, bool lock)
 	char *sql = psprintf("SELECT %s::pg_catalog.text FROM %s WHERE %s OPERATOR(pg_catalog.=) $1%s",
 						 binding->id_column, binding->relation, binding->id_column,
 						 lock ? " FOR KEY SHARE" : "");
+	char *key;
 
 	if (ExecuteOnRow(binding, lock ? R_CHECK : R_SEE, sql, vibelog_id) == 0)
 		ereport(ERROR,
@@ -948,7 +1048,9 @@ JobCheckRow(const Binding *binding, const char *vibelog_id, bool lock)
 				 errmsg("there is no row %s in %s that you may %s", vibelog_id, binding->relation,
 						lock ? "update" : "see"),
 				 errhint("Row level security decides which rows a role can turn into videos.")));
-	return KeepText(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	key = KeepText(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	SPI_freetuptable(SPI_tuptable);
+	return key;
 }
 
 /* What the model is sent, by the app's own function or from two columns. */
@@ -978,16 +1080,32 @@ InputStatement(const Binding *binding)
 	return sql.data;
 }
 
-/* limits of the model, if we know any */
-static void
-CheckInput(const Binding *binding, const char *input)
+/* What we know of a model. */
+typedef struct ModelLimits
 {
-	Datum args[1] = {CStringGetTextDatum(binding->model)};
-	bool known = Execute(S_MODEL, args, NULL) > 0;
-	int64 max_prompt = known ? GetInt(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, 0) : 0;
-	bool isnull;
-	bool needs_image = known &&
-		DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
+	bool known;
+	int64 max_prompt; /* 0: none */
+	bool needs_image;
+} ModelLimits;
+
+static ModelLimits
+ReadModelLimits(const char *model)
+{
+	Datum args[1] = {CStringGetTextDatum(model)};
+	ModelLimits limits = {0};
+
+	limits.known = Execute(S_MODEL, args, NULL) > 0;
+	if (limits.known)
+	{
+		limits.max_prompt = GetInt(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, 0);
+		limits.needs_image = GetBool(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2);
+	}
+	return limits;
+}
+
+static void
+CheckInput(const Binding *binding, const ModelLimits *limits, const char *input)
+{
 	Datum json[1] = {CStringGetTextDatum(input)};
 	HeapTuple tuple;
 	TupleDesc desc;
@@ -1004,64 +1122,83 @@ CheckInput(const Binding *binding, const char *input)
 				 errmsg("the model's input must be a JSON object, not %s", kind ? kind : "null"),
 				 errhint("Mend the input function %s.", binding->input_function ? binding->input_function : "")));
 	/* an input function may leave the prompt to a model that needs none */
-	if ((known || binding->input_function == NULL) && GetInt(tuple, desc, 3, 0) == 0)
+	if ((limits->known || binding->input_function == NULL) && GetInt(tuple, desc, 3, 0) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("the prompt is missing or empty"),
 				 errdetail("Model %s needs a prompt; nothing was sent.", binding->model),
 				 errhint("Fill in column %s.", binding->prompt_column)));
 	length = GetInt(tuple, desc, 2, 0);
-	if (max_prompt > 0 && length > max_prompt)
+	if (limits->max_prompt > 0 && length > limits->max_prompt)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("the prompt is too long: %lld characters, model %s takes %lld",
-						(long long) length, binding->model, (long long) max_prompt),
+						(long long) length, binding->model, (long long) limits->max_prompt),
 				 errdetail("Nothing was sent."),
 				 errhint("Shorten the prompt, or choose another model.")));
-	if (needs_image)
-	{
-		Datum has_image = SPI_getbinval(tuple, desc, 4, &isnull);
+	if (limits->needs_image && !GetBool(tuple, desc, 4))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the image is missing"),
+				 errdetail("Model %s needs image_url; nothing was sent.", binding->model),
+				 errhint("Fill in the image column, or attach the table with another model.")));
+}
 
-		if (isnull || !DatumGetBool(has_image))
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("the image is missing"),
-					 errdetail("Model %s needs image_url; nothing was sent.", binding->model),
-					 errhint("Fill in the image column, or attach the table with another model.")));
+/* As the table's owner, whom the caller has become. */
+static void
+ReadInput(const Binding *binding, const char *sql, JobNew *job)
+{
+	char *user = NULL;
+
+	if (ExecuteOnRow(binding, R_INPUT, sql, job->vibelog_id) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("the owner of %s cannot see row %s", binding->relation, job->vibelog_id),
+				 errhint("Row level security is forced on the owner: give it a policy, or ALTER TABLE … NO FORCE ROW LEVEL SECURITY.")));
+	job->input = KeepText(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	if (binding->user_column)
+		user = KeepText(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2);
+	if (user)
+		job->user = user;
+	SPI_freetuptable(SPI_tuptable);
+	if (job->input == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the input function %s returned NULL for row %s",
+						binding->input_function ? binding->input_function : "", job->vibelog_id)));
+	if (strlen(job->input) > MAX_INPUT_BYTES)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the model's input is larger than %d bytes", MAX_INPUT_BYTES),
+				 errhint("Send media by URL.")));
+}
+
+void
+JobBuildInputs(const Binding *binding, JobNew *jobs, int n)
+{
+	ModelLimits limits = ReadModelLimits(binding->model);
+	char *sql = InputStatement(binding);
+	Identity saved;
+
+	IdentityBecomeTableOwner(binding->owner, &saved);
+	for (int i = 0; i < n; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		ReadInput(binding, sql, &jobs[i]);
 	}
+	IdentityResume(&saved);
+	for (int i = 0; i < n; i++)
+		CheckInput(binding, &limits, jobs[i].input);
 }
 
 char *
 JobBuildInput(const Binding *binding, const char *vibelog_id, char **user)
 {
-	Identity saved;
-	char *input = NULL;
-	char *owner = NULL;
+	JobNew job = {.vibelog_id = (char *) vibelog_id, .user = *user};
 
-	IdentityBecomeTableOwner(binding->owner, &saved);
-	if (ExecuteOnRow(binding, R_INPUT, InputStatement(binding), vibelog_id) == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("the owner of %s cannot see row %s", binding->relation, vibelog_id),
-				 errhint("Row level security is forced on the owner: give it a policy, or ALTER TABLE … NO FORCE ROW LEVEL SECURITY.")));
-	input = KeepText(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
-	if (binding->user_column)
-		owner = KeepText(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2);
-	IdentityResume(&saved);
-	if (owner)
-		*user = owner;
-	if (input == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("the input function %s returned NULL for row %s",
-						binding->input_function ? binding->input_function : "", vibelog_id)));
-	if (strlen(input) > MAX_INPUT_BYTES)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("the model's input is larger than %d bytes", MAX_INPUT_BYTES),
-				 errhint("Send media by URL.")));
-	CheckInput(binding, input);
-	return input;
+	JobBuildInputs(binding, &job, 1);
+	*user = job.user;
+	return job.input;
 }
 
 /*----------
@@ -1184,22 +1321,80 @@ typedef struct RowStep
 	RowOutcome *outcomes;
 } RowStep;
 
+/* Like WriteRow's, for many; gives the ordinal numbers of those that it has changed. */
+static char *
+UpdateManyStatement(const Binding *binding)
+{
+	return psprintf("UPDATE %s t SET video_generation_status = x.status, video_request_id = x.request_id,"
+					" video_url = COALESCE(x.url, t.video_url),"
+					" video_generated_at = COALESCE(x.generated_at, t.video_generated_at), video_generation_error = x.error"
+					" FROM ROWS FROM (unnest($1, $2, $3, $4, $5, $6)) WITH ORDINALITY"
+					" AS x(key, status, request_id, url, generated_at, error, nth)"
+					" CROSS JOIN LATERAL (SELECT k.%s AS key FROM %s k WHERE k.%s OPERATOR(pg_catalog.=) x.key"
+					" FOR NO KEY UPDATE SKIP LOCKED) l"
+					" WHERE t.%s OPERATOR(pg_catalog.=) l.key"
+					" AND (t.video_generation_status IS DISTINCT FROM x.status OR t.video_request_id IS DISTINCT FROM x.request_id"
+					" OR t.video_url IS DISTINCT FROM COALESCE(x.url, t.video_url)"
+					" OR t.video_generated_at IS DISTINCT FROM COALESCE(x.generated_at, t.video_generated_at)"
+					" OR t.video_generation_error IS DISTINCT FROM x.error) RETURNING x.nth",
+					binding->relation, binding->id_column, binding->relation, binding->id_column, binding->id_column);
+}
+
+/* By one statement; those that it left alone are asked about one by one. */
+static void
+WriteMany(const Binding *binding, DirtyJob **dirty, int n, RowOutcome *outcomes)
+{
+	Oid types[6] = {get_array_type(binding->id_type), TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID};
+	static const Oid elements[6] = {InvalidOid, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TEXTOID};
+	ArrayColumn columns[6];
+	Datum args[6];
+	bool *written = palloc0(sizeof(bool) * n);
+	int rc;
+
+	for (int c = 0; c < lengthof(columns); c++)
+		columns[c] = NewColumn(n);
+	for (int i = 0; i < n; i++)
+	{
+		columns[0].values[i] = KeyDatum(binding, dirty[i]->vibelog_id);
+		for (int c = 1; c < lengthof(columns); c++)
+		{
+			columns[c].values[i] = dirty[i]->values[c - 1];
+			columns[c].nulls[i] = (dirty[i]->nulls[c - 1] == 'n');
+		}
+	}
+	for (int c = 0; c < lengthof(columns); c++)
+		args[c] = ColumnArray(columns[c], n, c == 0 ? binding->id_type : elements[c]);
+	rc = SPI_execute_plan(RowPlan(R_UPDATE_MANY, UpdateManyStatement(binding), lengthof(types), types), args, NULL, false, 0);
+	if (rc < 0)
+		Fail("update", rc);
+	for (uint64 i = 0; i < SPI_processed; i++)
+		written[GetInt(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, 1) - 1] = true;
+	SPI_freetuptable(SPI_tuptable);
+	for (int i = 0; i < n; i++)
+		outcomes[i] = written[i] ? ROW_WRITTEN : WriteRow(binding, dirty[i]);
+}
+
 static void
 RunStep(const Binding *binding, RowStep *step)
 {
 	MemoryContext outer = CurrentMemoryContext;
 	MemoryContext mcxt = AllocSetContextCreate(outer, "vibevideo row", ALLOCSET_DEFAULT_SIZES);
+	bool together = (step->each == WriteRow && step->n > 1 && OidIsValid(get_array_type(binding->id_type)));
 
-	for (step->done = 0; step->done < step->n; step->done++)
+	while (step->done < step->n && (step->until == 0 || step->done == 0 || GetCurrentTimestamp() <= step->until))
 	{
-		if (step->until != 0 && step->done > 0 && GetCurrentTimestamp() > step->until)
-			break;
+		int n = together ? Min(ROWS_TOGETHER, step->n - step->done) : 1;
+
 		CHECK_FOR_INTERRUPTS();
 		MemoryContextSwitchTo(mcxt);
-		step->outcomes[step->done] = step->each(binding, step->dirty[step->done]);
+		if (together)
+			WriteMany(binding, step->dirty + step->done, n, step->outcomes + step->done);
+		else
+			step->outcomes[step->done] = step->each(binding, step->dirty[step->done]);
+		step->done += n;
+		MemoryContextSwitchTo(outer);
 		MemoryContextReset(mcxt);
 	}
-	MemoryContextSwitchTo(outer);
 	MemoryContextDelete(mcxt);
 }
 
@@ -1325,22 +1520,12 @@ SyncOne(const Binding *binding, DirtyJob *dirty)
 	return outcome != ROW_LOCKED;
 }
 
-static Datum
-IdArray(const int64 *ids, int n)
-{
-	Datum *values = palloc(sizeof(Datum) * (n + 1));
-
-	for (int i = 0; i < n; i++)
-		values[i] = Int64GetDatum(ids[i]);
-	return PointerGetDatum(construct_array(values, n, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
-}
-
 /*
  * All in one subtransaction, as long as nothing of the app's objects; gives how
  * many are settled, 0 if they have to go one by one.
  */
 static int
-SyncTogether(const Binding *binding, DirtyJob **dirty, int n, TimestampTz until)
+SyncTogether(const Binding *binding, DirtyJob **dirty, int n, TimestampTz until, int *unwritten)
 {
 	RowStep step = {.each = WriteRow, .dirty = dirty, .n = n, .until = until};
 	int64 *clean = palloc(sizeof(int64) * n);
@@ -1361,26 +1546,29 @@ SyncTogether(const Binding *binding, DirtyJob **dirty, int n, TimestampTz until)
 	/* these two have a note of their own; it is the same again alone */
 	for (int i = 0; i < step.done; i++)
 		if (step.outcomes[i] == ROW_LOCKED || step.outcomes[i] == ROW_GONE)
-			(void) SyncOne(binding, dirty[i]);
+			*unwritten += !SyncOne(binding, dirty[i]);
 		else if (step.outcomes[i] == ROW_WRITTEN)
 			TellChange(binding, dirty[i]);
 	return step.done;
 }
 
-/* The jobs that a statement has just found. */
-static void
-SyncFound(const Binding *binding, int n, TimestampTz until)
+static DirtyJob **
+ReadFound(int n)
 {
 	DirtyJob **dirty = palloc(sizeof(DirtyJob *) * (n + 1));
 
 	for (int i = 0; i < n; i++)
 		dirty[i] = ReadDirty(SPI_tuptable->vals[i], SPI_tuptable->tupdesc);
-	if (n == 0 || SyncTogether(binding, dirty, n, until) > 0)
-		return;
+	return dirty;
+}
+
+static void
+SyncOneByOne(const Binding *binding, DirtyJob **dirty, int n, TimestampTz until, int *unwritten)
+{
 	for (int i = 0; i < n; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		(void) SyncOne(binding, dirty[i]);
+		*unwritten += !SyncOne(binding, dirty[i]);
 		if (until != 0 && GetCurrentTimestamp() > until)
 			break;
 	}
@@ -1390,19 +1578,56 @@ void
 JobSyncRows(const Binding *binding, int max)
 {
 	TimestampTz now = GetCurrentTimestamp();
+	/* the rest stays due: answers from the network want to be read */
+	TimestampTz until = in_worker ? TimestampTzPlusMilliseconds(now, SYNC_BUDGET_MS) : 0;
 	Datum args[3] = {TimestampTzGetDatum(now), Int32GetDatum(max), ObjectIdGetDatum(binding->relid)};
 	int n = (int) Execute(S_DIRTY, args, NULL);
+	DirtyJob **dirty = ReadFound(n);
+	int unwritten = 0;
 
-	/* the rest stays due: answers from the network want to be read */
-	SyncFound(binding, n, in_worker ? TimestampTzPlusMilliseconds(now, SYNC_BUDGET_MS) : 0);
+	if (n > 0 && SyncTogether(binding, dirty, n, until, &unwritten) == 0)
+		SyncOneByOne(binding, dirty, n, until, &unwritten);
 }
 
-void
+int
 JobWriteRows(const Binding *binding, const int64 *ids, int n)
 {
-	Datum args[2] = {IdArray(ids, n), ObjectIdGetDatum(binding->relid)};
+	Datum these[2] = {IdArray(ids, n), ObjectIdGetDatum(binding->relid)};
+	Datum again[2] = {these[0], TimestampTzGetDatum(GetCurrentTimestamp())};
+	int found = (int) Execute(S_DIRTY_THESE, these, NULL);
+	DirtyJob **dirty = ReadFound(found);
+	int unwritten = 0;
 
-	SyncFound(binding, (int) Execute(S_DIRTY_THESE, args, NULL), 0);
+	if (found == 0 || SyncTogether(binding, dirty, found, 0, &unwritten) > 0)
+		return unwritten;
+	/* the worker has a transaction for such rows */
+	if (in_worker)
+		unwritten = (int) Execute(S_ROWS_AGAIN, again, NULL);
+	else
+		SyncOneByOne(binding, dirty, found, 0, &unwritten);
+	return unwritten;
+}
+
+/*
+ * May the worker write rows in the transaction that records their jobs?  Only
+ * if no code of the app's runs then, and if nobody holds the table.
+ */
+bool
+JobRowsAreSimple(const Binding *binding)
+{
+	Relation relation;
+	bool simple;
+
+	if (binding->realtime || !ConditionalLockRelationOid(binding->relid, RowExclusiveLock))
+		return false;
+	relation = try_relation_open(binding->relid, NoLock);
+	if (relation == NULL)
+		return false;
+	simple = (relation->rd_rules == NULL);
+	for (int i = 0; simple && relation->trigdesc && i < relation->trigdesc->numtriggers; i++)
+		simple = relation->trigdesc->triggers[i].tgisinternal;
+	relation_close(relation, NoLock);
+	return simple;
 }
 
 bool
@@ -1433,6 +1658,20 @@ JobFindActive(const Binding *binding, const char *vibelog_id)
 
 	Execute(S_FIND_ACTIVE, args, NULL);
 	return FirstInt();
+}
+
+/* 0 for those that have none */
+void
+JobFindActiveMany(const Binding *binding, char **vibelog_ids, int n, int64 *job_ids)
+{
+	Datum args[2] = {TextArray(vibelog_ids, n), ObjectIdGetDatum(binding->relid)};
+	int found = (int) Execute(S_FIND_ACTIVE_MANY, args, NULL);
+
+	memset(job_ids, 0, sizeof(int64) * n);
+	for (int i = 0; i < found; i++)
+		job_ids[GetInt(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, 1) - 1] =
+			GetInt(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2, 0);
+	SPI_freetuptable(SPI_tuptable);
 }
 
 int64
@@ -1473,6 +1712,32 @@ JobInsert(const Binding *binding, const char *vibelog_id, const char *state,
 }
 
 int
+JobInsertMany(const Binding *binding, const JobNew *jobs, int n, int64 *inserted)
+{
+	char **columns[3];
+	Datum args[6];
+	int done;
+
+	for (int c = 0; c < lengthof(columns); c++)
+		columns[c] = palloc(sizeof(char *) * n);
+	for (int i = 0; i < n; i++)
+	{
+		columns[0][i] = jobs[i].vibelog_id;
+		columns[1][i] = jobs[i].input;
+		columns[2][i] = jobs[i].user;
+	}
+	for (int c = 0; c < lengthof(columns); c++)
+		args[c] = TextArray(columns[c], n);
+	args[3] = CStringGetTextDatum(binding->model);
+	args[4] = TimestampTzGetDatum(GetCurrentTimestamp());
+	args[5] = ObjectIdGetDatum(binding->relid);
+	done = (int) Execute(S_INSERT_MANY, args, NULL);
+	for (int i = 0; i < done; i++)
+		inserted[i] = GetInt(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, 0);
+	return done;
+}
+
+int
 JobClaim(JobKind kind, int max, TimestampTz due_before, int lease_ms,
 		 MemoryContext mcxt, Job **jobs)
 {
@@ -1508,43 +1773,6 @@ JobRead(int64 job_id, MemoryContext mcxt)
 	if (Execute(S_READ, args, NULL) == 0)
 		return NULL;
 	return ReadJob(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, mcxt);
-}
-
-/* A column of the updates as an array argument. */
-typedef struct ArrayColumn
-{
-	Datum *values;
-	bool *nulls;
-} ArrayColumn;
-
-static ArrayColumn
-NewColumn(int n)
-{
-	ArrayColumn column = {palloc0(sizeof(Datum) * n), palloc0(sizeof(bool) * n)};
-
-	return column;
-}
-
-static Datum
-ColumnArray(ArrayColumn column, int n, Oid type)
-{
-	int dims[1] = {n};
-	int lbs[1] = {1};
-	int16 len;
-	bool byval;
-	char align;
-
-	get_typlenbyvalalign(type, &len, &byval, &align);
-	return PointerGetDatum(construct_md_array(column.values, column.nulls, 1, dims, lbs,
-											  type, len, byval, align));
-}
-
-static void
-PutText(ArrayColumn column, int i, const char *text)
-{
-	column.nulls[i] = (text == NULL);
-	if (text)
-		column.values[i] = CStringGetTextDatum(text);
 }
 
 static void
@@ -1710,16 +1938,6 @@ JobSettle(const Binding *binding, const JournalEntry *entry)
 	args[8] = TimestampTzGetDatum(entry->created_at);
 	Execute(S_SETTLE, args, nulls);
 	return FirstInt();
-}
-
-static Datum
-TextArray(char **texts, int n)
-{
-	ArrayColumn column = NewColumn(n);
-
-	for (int i = 0; i < n; i++)
-		PutText(column, i, texts[i]);
-	return ColumnArray(column, n, TEXTOID);
 }
 
 char *
@@ -2053,12 +2271,28 @@ JobDescribeNone(const char *vibelog_id)
 }
 
 void
-JobPutVideo(Tuplestorestate *store, TupleDesc desc, int64 job_id)
+JobPutVideos(Tuplestorestate *store, TupleDesc desc, const int64 *job_ids, int n)
 {
-	HeapTupleHeader header = DatumGetHeapTupleHeader(JobDescribe(job_id));
-	HeapTupleData tuple = {0};
+	Datum args[1] = {IdArray(job_ids, n)};
+	HeapTupleData *tuples = palloc0(sizeof(HeapTupleData) * n);
+	int found = (int) Execute(S_DESCRIBE_MANY, args, NULL);
 
-	tuple.t_len = HeapTupleHeaderGetDatumLength(header);
-	tuple.t_data = header;
-	tuplestore_puttuple(store, &tuple);
+	for (int i = 0; i < found; i++)
+	{
+		bool isnull;
+		HeapTupleData *tuple = &tuples[GetInt(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, 1) - 1];
+
+		Datum video = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2, &isnull);
+
+		if (isnull)
+			continue;
+		tuple->t_data = DatumGetHeapTupleHeader(video);
+		tuple->t_len = HeapTupleHeaderGetDatumLength(tuple->t_data);
+	}
+	for (int i = 0; i < n; i++)
+	{
+		if (tuples[i].t_data == NULL)
+			elog(ERROR, "vibevideo: job %lld vanished", (long long) job_ids[i]);
+		tuplestore_puttuple(store, &tuples[i]);
+	}
 }

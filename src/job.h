@@ -131,10 +131,20 @@ extern char *JobCheckRow(const Binding *binding, const char *vibelog_id, bool lo
 /* the model's input as JSON text, made as the table's owner; ERROR if it is not acceptable;
  * and whose video it is, if the row says so, otherwise user stays as it is */
 extern char *JobBuildInput(const Binding *binding, const char *vibelog_id, char **user);
+/* a job to be made */
+typedef struct JobNew
+{
+	char *vibelog_id;
+	char *user;	 /* NULL if nobody is known */
+	char *input; /* JSON text */
+} JobNew;
+extern void JobBuildInputs(const Binding *binding, JobNew *jobs, int n);
 /* write dirty jobs into the app's rows, as many as time allows */
 extern void JobSyncRows(const Binding *binding, int max);
-/* the rows of jobs that were recorded with row_written */
-extern void JobWriteRows(const Binding *binding, const int64 *ids, int n);
+/* the rows of jobs that were recorded with row_written; how many could not be written yet */
+extern int JobWriteRows(const Binding *binding, const int64 *ids, int n);
+/* may the worker do so? */
+extern bool JobRowsAreSimple(const Binding *binding);
 /* the same for one job, at once; false: a failure of the app's triggers is left to the worker */
 extern bool JobSyncRow(const Binding *binding, int64 job_id);
 
@@ -144,6 +154,7 @@ extern bool JobSyncRow(const Binding *binding, int64 job_id);
  */
 /* 0 if none is active */
 extern int64 JobFindActive(const Binding *binding, const char *vibelog_id);
+extern void JobFindActiveMany(const Binding *binding, char **vibelog_ids, int n, int64 *job_ids);
 extern int64 JobFindLatest(const Binding *binding, const char *vibelog_id);
 /* does vibevideo.max_active leave room for another one, behind those that wait? */
 extern bool JobHasRoom(void);
@@ -152,6 +163,8 @@ extern void JobNote(int64 job_id, const char *error_code, const char *error);
 /* 0 if another one is active; state is pending or submitting */
 extern int64 JobInsert(const Binding *binding, const char *vibelog_id, const char *state,
 					   const char *input, const char *user, int64 *lease);
+/* pending ones, those left out that have an active one; the numbers of the others, how many these are */
+extern int JobInsertMany(const Binding *binding, const JobNew *jobs, int n, int64 *inserted);
 /* claim what is due: due_before lets the poller leave a grace to somebody else */
 extern int JobClaim(JobKind kind, int max, TimestampTz due_before, int lease_ms,
 					MemoryContext mcxt, Job **jobs);
@@ -206,6 +219,7 @@ extern void JobGiveBack(Datum job);
 /* vibevideo.video of a job, in the current memory context */
 extern Datum JobDescribe(int64 job_id);
 extern Datum JobDescribeNone(const char *vibelog_id); /* of a row that has no job */
-extern void JobPutVideo(Tuplestorestate *store, TupleDesc desc, int64 job_id);
+/* ... of many, in this order, into a result */
+extern void JobPutVideos(Tuplestorestate *store, TupleDesc desc, const int64 *job_ids, int n);
 
 #endif /* VIBEVIDEO_JOB_H */

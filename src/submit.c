@@ -11,11 +11,8 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
-#include "funcapi.h"
 #include "miscadmin.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -29,7 +26,6 @@
 #include "submit.h"
 
 PG_FUNCTION_INFO_V1(vibevideo_submit);
-PG_FUNCTION_INFO_V1(vibevideo_submit_batch);
 PG_FUNCTION_INFO_V1(vibevideo_status);
 
 /*----------
@@ -203,79 +199,6 @@ vibevideo_submit(PG_FUNCTION_ARGS)
 	video = JobDescribe(job_id);
 	SPI_finish();
 	PG_RETURN_DATUM(video);
-}
-
-/*----------
- * vibevideo_submit_batch(vibelog_ids[]) returns setof vibevideo.video: only
- * writes rows, the worker posts them after commit.
- *----------
- */
-
-/* One row; what it took of memory, SPI's results included, is free again afterwards. */
-static void
-PutInBatch(const Binding *binding, char *vibelog_id, ReturnSetInfo *rsinfo)
-{
-	int64 job_id;
-	bool is_new;
-
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "vibevideo: SPI_connect failed");
-	ApiCheckKey(vibelog_id);
-	vibelog_id = JobCheckRow(binding, vibelog_id, true);
-	job_id = FindOrInsert(binding, vibelog_id, "pending", &is_new);
-	if (is_new)
-		JobSyncRow(binding, job_id);
-	JobPutVideo(rsinfo->setResult, rsinfo->setDesc, job_id);
-	SPI_finish();
-}
-
-Datum
-vibevideo_submit_batch(PG_FUNCTION_ARGS)
-{
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	ArrayType *ids;
-	Oid output;
-	bool is_varlena;
-	int16 len;
-	bool byval;
-	char align;
-	Datum *values;
-	bool *nulls;
-	int n;
-	Binding binding;
-	MemoryContext mcxt;
-	MemoryContext outer;
-
-	if (PG_ARGISNULL(0))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("vibelog_ids must not be null")));
-	ids = PG_GETARG_ARRAYTYPE_P(0);
-	get_typlenbyvalalign(ARR_ELEMTYPE(ids), &len, &byval, &align);
-	deconstruct_array(ids, ARR_ELEMTYPE(ids), len, byval, align, &values, &nulls, &n);
-	getTypeOutputInfo(ARR_ELEMTYPE(ids), &output, &is_varlena);
-	InitMaterializedSRF(fcinfo, 0);
-
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "vibevideo: SPI_connect failed");
-	JobRequireBinding(&binding, true);
-	mcxt = AllocSetContextCreate(CurrentMemoryContext, "vibevideo batch", ALLOCSET_DEFAULT_SIZES);
-	for (int i = 0; i < n; i++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		if (nulls[i])
-			ereport(ERROR,
-					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-					 errmsg("vibelog_ids must not hold nulls")));
-		outer = MemoryContextSwitchTo(mcxt);
-		PutInBatch(&binding, OidOutputFunctionCall(output, values[i]), rsinfo);
-		MemoryContextSwitchTo(outer);
-		MemoryContextReset(mcxt);
-	}
-	SPI_finish();
-	ApiSetHttpStatus("202");
-	ShmemWakeAtCommit();
-	return (Datum) 0;
 }
 
 /*----------

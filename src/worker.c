@@ -481,14 +481,28 @@ typedef struct Batch
 	int n;
 } Batch;
 
+static void
+WriteRecorded(const Binding *binding, const JobUpdate *updates, const Batch *batch)
+{
+	int64 *ids = palloc(sizeof(int64) * (batch->n + 1));
+	int n = 0;
+
+	for (int i = 0; i < batch->n; i++)
+		if (batch->recorded[i] && updates[i].row_written)
+			ids[n++] = updates[i].job_id;
+	if (n > 0)
+		JobWriteRows(binding, ids, n);
+}
+
 /*
  * After an error one by one, so that one that cannot be recorded does not keep
  * the others from it.
  */
 static void
-RecordOver(Batch *batch, TimestampTz now)
+RecordOver(Batch *batch, const Binding *binding, TimestampTz now)
 {
 	JobUpdate *updates = palloc(sizeof(JobUpdate) * worker.ntasks);
+	bool with_rows = (binding != NULL && !worker.one_by_one && JobRowsAreSimple(binding));
 
 	batch->tasks = MemoryContextAlloc(turn_context, sizeof(Task *) * worker.ntasks);
 	batch->recorded = MemoryContextAllocZero(turn_context, sizeof(bool) * worker.ntasks);
@@ -504,11 +518,14 @@ RecordOver(Batch *batch, TimestampTz now)
 			RecordLater(task, now);
 		if (task->undecided)
 			ReconcileDecide(task);
+		task->update.row_written = with_rows && strcmp(task->update.was, task->update.state) != 0;
 		batch->tasks[batch->n] = task;
 		updates[batch->n++] = task->update;
 		worker.leaving[task->kind]++;
 	}
 	JobRecord(updates, batch->n, batch->recorded);
+	if (with_rows)
+		WriteRecorded(binding, updates, batch);
 	PutOffHeld(batch->tasks, batch->recorded, batch->n, now);
 }
 
@@ -594,6 +611,7 @@ Work(bool recording, bool looking)
 	JobDue due = {0};
 	Batch batch = {0};
 	Binding binding;
+	bool bound;
 	bool acting = false;
 	bool settled = false;
 
@@ -603,12 +621,13 @@ Work(bool recording, bool looking)
 		Commit();
 		return false;
 	}
+	bound = JobLoadBinding(&binding);
 	if (recording)
-		RecordOver(&batch, now);
+		RecordOver(&batch, bound ? &binding : NULL, now);
 	if (looking)
 	{
 		/* without a table, or in a copy of the database, the jobs rest */
-		acting = JobLoadBinding(&binding) && JobMayAct(&binding);
+		acting = bound && JobMayAct(&binding);
 		settled = acting && worker.read_journal;
 		if (acting)
 			Look(&binding, now, grace_ms, &due);
@@ -626,7 +645,7 @@ Work(bool recording, bool looking)
 	memset(worker.leaving, 0, sizeof(worker.leaving));
 	if (!looking)
 		LookSoon();
-	if (recording || IsDue(due.row, now))
+	if (IsDue(due.row, GetCurrentTimestamp()) || (recording && !looking))
 		SyncRows();
 	return true;
 }

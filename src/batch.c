@@ -1,0 +1,160 @@
+/*
+ * batch.c
+ *	  vibevideo_submit_batch: many rows at once, nothing sent before the commit.
+ *
+ * Keys are worked off in chunks: what is asked of each row is asked row by
+ * row, what is written is written by one statement a chunk.
+ */
+#include "postgres.h"
+
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+
+#include "job.h"
+#include "publicapi.h"
+#include "shmem.h"
+
+PG_FUNCTION_INFO_V1(vibevideo_submit_batch);
+
+#define CHUNK 500
+
+/* The jobs of a chunk's rows: the active ones, and 0 for those that have none. */
+static bool
+AllHaveJobs(const int64 *job_ids, int n)
+{
+	for (int i = 0; i < n; i++)
+		if (job_ids[i] == 0)
+			return false;
+	return true;
+}
+
+/* New jobs for rows that have no active one, and their rows written. */
+static void
+InsertMissing(const Binding *binding, char **vibelog_ids, int64 *job_ids, int n)
+{
+	JobNew *jobs = palloc(sizeof(JobNew) * n);
+	int64 *inserted = palloc(sizeof(int64) * n);
+	char *user = ApiRequestingUser();
+	int nnew = 0;
+	int ninserted;
+	int unwritten;
+
+	for (int i = 0; i < n; i++)
+		if (job_ids[i] == 0)
+			jobs[nnew++] = (JobNew){.vibelog_id = vibelog_ids[i], .user = user};
+	JobBuildInputs(binding, jobs, nnew);
+	ninserted = JobInsertMany(binding, jobs, nnew, inserted);
+	unwritten = ninserted > 0 ? JobWriteRows(binding, inserted, ninserted) : 0;
+	if (unwritten > 0)
+		ereport(WARNING,
+				(errmsg_plural("%d video's row could not be written yet", "%d videos' rows could not be written yet",
+							   unwritten, unwritten),
+				 errdetail("The jobs themselves are safe; the worker writes the rows as soon as it can.")));
+}
+
+/* What it takes of memory, SPI's results included, is free again afterwards. */
+static void
+PutChunk(const Binding *binding, char **vibelog_ids, int n, ReturnSetInfo *rsinfo)
+{
+	int64 *job_ids;
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "vibevideo: SPI_connect failed");
+	job_ids = palloc(sizeof(int64) * n);
+	for (int i = 0; i < n; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		ApiCheckKey(vibelog_ids[i]);
+		vibelog_ids[i] = JobCheckRow(binding, vibelog_ids[i], true);
+	}
+	JobFindActiveMany(binding, vibelog_ids, n, job_ids);
+	if (!AllHaveJobs(job_ids, n))
+	{
+		InsertMissing(binding, vibelog_ids, job_ids, n);
+		JobFindActiveMany(binding, vibelog_ids, n, job_ids);
+		/* somebody was faster: the unique index made us wait for its commit */
+		for (int i = 0; i < n; i++)
+			if (job_ids[i] == 0)
+				ereport(ERROR,
+						(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+						 errmsg("another call just finished a job of row %s", vibelog_ids[i]),
+						 errhint("Try again.")));
+	}
+	JobPutVideos(rsinfo->setResult, rsinfo->setDesc, job_ids, n);
+	SPI_finish();
+}
+
+/*
+ * The array's elements as text; ERROR if it, or one of them, is null.
+ */
+static char **
+ReadKeys(FunctionCallInfo fcinfo, int *n)
+{
+	ArrayType *ids;
+	Oid output;
+	bool is_varlena;
+	int16 len;
+	bool byval;
+	char align;
+	Datum *values;
+	bool *nulls;
+	char **keys;
+
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("vibelog_ids must not be null")));
+	ids = PG_GETARG_ARRAYTYPE_P(0);
+	get_typlenbyvalalign(ARR_ELEMTYPE(ids), &len, &byval, &align);
+	deconstruct_array(ids, ARR_ELEMTYPE(ids), len, byval, align, &values, &nulls, n);
+	getTypeOutputInfo(ARR_ELEMTYPE(ids), &output, &is_varlena);
+	keys = palloc(sizeof(char *) * (*n + 1));
+	for (int i = 0; i < *n; i++)
+	{
+		if (nulls[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("vibelog_ids must not hold nulls")));
+		keys[i] = OidOutputFunctionCall(output, values[i]);
+	}
+	return keys;
+}
+
+/*----------
+ * vibevideo_submit_batch(vibelog_ids[]) returns setof vibevideo.video: only
+ * writes rows, the worker posts them after commit.
+ *----------
+ */
+Datum
+vibevideo_submit_batch(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	int n;
+	char **keys = ReadKeys(fcinfo, &n);
+	Binding binding;
+	MemoryContext mcxt;
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "vibevideo: SPI_connect failed");
+	JobRequireBinding(&binding, true);
+	mcxt = AllocSetContextCreate(CurrentMemoryContext, "vibevideo batch", ALLOCSET_DEFAULT_SIZES);
+	for (int i = 0; i < n; i += CHUNK)
+	{
+		MemoryContext outer = MemoryContextSwitchTo(mcxt);
+
+		PutChunk(&binding, keys + i, Min(CHUNK, n - i), rsinfo);
+		MemoryContextSwitchTo(outer);
+		MemoryContextReset(mcxt);
+	}
+	SPI_finish();
+	ApiSetHttpStatus("202");
+	ShmemWakeAtCommit();
+	return (Datum) 0;
+}
