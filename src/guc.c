@@ -206,7 +206,7 @@ static const IntSetting ints[] = {
 	{"vibevideo.poll_batch_size", "Most jobs one poll pass asks about.",
 	&vv_poll_batch_size, 1000, 1, 100000, 0},
 	{"vibevideo.max_requests", "Most requests to fal.ai at once.",
-	&vv_max_requests, 64, 1, 1000, 0},
+	&vv_max_requests, 256, 1, 1000, 0},
 	{"vibevideo.max_transfers", "Most copies at once.",
 	&vv_max_transfers, 8, 1, 100, 0},
 	{"vibevideo.max_video_size", "Largest video that is copied.",

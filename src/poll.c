@@ -26,6 +26,8 @@
 PG_FUNCTION_INFO_V1(vibevideo_poll);
 
 /* a 404 right after the submit may be fal's own lag: believe the third one */
+#define FEW_AT_ONCE 64
+#define PATIENCE_MS 2
 #define GONE_LIMIT 3
 
 int
@@ -233,6 +235,8 @@ typedef struct PollPass
 	int njobs;
 	int started;
 	int over;
+	int at_once;		  /* so many requests may be in the air */
+	TimestampTz moved_at; /* when one ended, or at_once was raised */
 	TimestampTz deadline;
 } PollPass;
 
@@ -249,7 +253,7 @@ EndTask(PollPass *pass, Task *task)
 static void
 StartMore(PollPass *pass)
 {
-	while (pass->started < pass->njobs && HttpRunning(pass->engine) < vv_max_requests)
+	while (pass->started < pass->njobs && HttpRunning(pass->engine) < pass->at_once)
 	{
 		int nth = pass->started++;
 		Task *task = TaskCreate(TASK_POLL, pass->jobs[nth], pass->mcxt);
@@ -261,14 +265,26 @@ StartMore(PollPass *pass)
 	}
 }
 
+/*
+ * More in the air than keep us busy would only fill the CPU's caches: the number
+ * grows while answers are waited for.
+ */
 static void
 TakeDone(PollPass *pass)
 {
+	TimestampTz now = GetCurrentTimestamp();
 	HttpRequest *request;
 
+	if (TimestampDifferenceExceeds(pass->moved_at, now, PATIENCE_MS))
+	{
+		pass->at_once = Min(pass->at_once + FEW_AT_ONCE, vv_max_requests);
+		pass->moved_at = now;
+	}
 	while ((request = HttpNextDone(pass->engine)) != NULL)
 	{
 		Task *task = HttpOwner(request);
+
+		pass->moved_at = now;
 
 		if (PollAdvance(pass->engine, task, request, pass->key))
 			EndTask(pass, task);
@@ -352,6 +368,8 @@ PollDue(const Binding *binding, int32 counts[4])
 	pass.tasks = palloc0(sizeof(Task *) * (pass.njobs + 1));
 	pass.updates = palloc0(sizeof(JobUpdate) * (pass.njobs + 1));
 	pass.key = key;
+	pass.at_once = Min(FEW_AT_ONCE, vv_max_requests);
+	pass.moved_at = GetCurrentTimestamp();
 	pass.deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), vv_poll_timeout);
 	if (pass.njobs > 0)
 	{
