@@ -154,7 +154,7 @@ vibevideo_submit_batch(PG_FUNCTION_ARGS)
 		MemoryContextReset(mcxt);
 	}
 	SPI_finish();
-	ApiSetHttpStatus("202");
+	ApiAccepted(NULL);
 	ShmemWakeAtCommit();
 	return (Datum) 0;
 }

@@ -103,7 +103,7 @@ vibevideo_retry(PG_FUNCTION_ARGS)
 	job_id = Retry(&binding, vibelog_id, JobRead(job_id, CurrentMemoryContext), active);
 	JobSyncRow(&binding, job_id);
 	ShmemWakeAtCommit();
-	ApiSetHttpStatus("202");
+	ApiAccepted(vibelog_id);
 	video = JobDescribe(job_id);
 	SPI_finish();
 	PG_RETURN_DATUM(video);

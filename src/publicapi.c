@@ -10,7 +10,9 @@
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 
+#include "guc.h"
 #include "publicapi.h"
+#include "wire.h"
 
 #define MAX_KEY_BYTES 512
 
@@ -71,14 +73,93 @@ ApiRequestingUser(void)
 	return isnull ? NULL : TextDatumGetCString(sub);
 }
 
-void
-ApiSetHttpStatus(const char *status)
+/*----------
+ * What PostgREST is told of the answer
+ *
+ * It reads these settings after the call and before the commit.  When the call
+ * raises it does not: an error's status comes from its SQLSTATE, and it has no
+ * headers of ours.
+ *----------
+ */
+
+/* called by a trigger of another request, that one's answer is not ours to set */
+static bool
+AnswerIsOurs(void)
 {
 	const char *path = GetConfigOption("request.path", true, false);
 
-	/* called by a trigger of another request, that one's answer is not ours to set */
-	if (path && path[0] && strstr(path, "rpc/vibevideo_") == NULL)
+	return path == NULL || path[0] == '\0' || strstr(path, "rpc/vibevideo_") != NULL;
+}
+
+static void
+SetForTransaction(const char *setting, const char *value)
+{
+	(void) set_config_option(setting, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
+}
+
+/* Is there an object key of that name, in any case?  A value may be called so as well. */
+static bool
+HasHeader(const char *headers, const char *name)
+{
+	char *quoted = psprintf("\"%s\"", name);
+
+	for (const char *p = headers; (p = strcasestr(p, quoted)) != NULL;)
+	{
+		p += strlen(quoted);
+		if (p[strspn(p, " \t\r\n")] == ':')
+			return true;
+	}
+	return false;
+}
+
+/*
+ * response.headers is a JSON array of objects with one key each, to which a
+ * pre-request function or a trigger may have added.  What is there stays.
+ */
+static void
+AddHeader(const char *name, const char *value)
+{
+	const char *headers = GetConfigOption("response.headers", true, false);
+	int len = headers ? strlen(headers) : 0;
+	int start = headers ? strspn(headers, " \t\r\n") : 0;
+	bool is_first;
+
+	while (len > start && strchr(" \t\r\n", headers[len - 1]))
+		len--;
+	if (len == start)
+	{
+		headers = "[]";
+		start = 0;
+		len = 2;
+	}
+	/* somebody's mistake, which PostgREST reports better */
+	if (len < 2 || headers[start] != '[' || headers[len - 1] != ']' || HasHeader(headers, name))
 		return;
-	(void) set_config_option("response.status", status, PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_LOCAL, true, 0, false);
+	is_first = (start + 1 + strspn(headers + start + 1, " \t\r\n") == len - 1);
+	SetForTransaction("response.headers",
+					  psprintf("%.*s%s{\"%s\": \"%s\"}]", len - 1, headers, is_first ? "" : ", ", name, value));
+}
+
+/*
+ * 202: come back later, and where.  The URL is relative to the one that was
+ * asked for: PostgREST does not know under which prefix a gateway has it.
+ */
+void
+ApiAccepted(const char *vibelog_id)
+{
+	char url[64 + 3 * MAX_KEY_BYTES] = "../rpc/vibevideo_status?vibelog_id=";
+
+	if (!AnswerIsOurs())
+		return;
+	SetForTransaction("response.status", "202");
+	if (vibelog_id && WireAppendEncoded(url, sizeof(url), vibelog_id, ""))
+		AddHeader("Location", url);
+	AddHeader("Retry-After", psprintf("%d", vv_poll_interval));
+}
+
+void
+ApiRefusedByFal(void)
+{
+	if (AnswerIsOurs())
+		SetForTransaction("response.status", "502");
 }

@@ -17,7 +17,11 @@ extern void ApiCheckKey(const char *key);
 extern char *ApiBegin(Binding *binding, const char *vibelog_id, bool for_update);
 /* who asks, for limits and fairness: the JWT's subject, NULL if nobody */
 extern char *ApiRequestingUser(void);
-/* PostgREST takes the answer's status from here, everybody else may ignore it */
-extern void ApiSetHttpStatus(const char *status);
+/*
+ * What PostgREST shall answer; everybody else may ignore it.  202 with Location
+ * (unless NULL: many rows) and Retry-After; 502 when fal took no job.
+ */
+extern void ApiAccepted(const char *vibelog_id);
+extern void ApiRefusedByFal(void);
 
 #endif /* VIBEVIDEO_PUBLICAPI_H */

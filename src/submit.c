@@ -172,6 +172,7 @@ vibevideo_submit(PG_FUNCTION_ARGS)
 	bool is_new;
 	bool has_room;
 	bool send_now;
+	bool refused = false;
 	Datum video;
 
 	vibelog_id = ApiBegin(&binding, vibelog_id, true);
@@ -180,7 +181,6 @@ vibevideo_submit(PG_FUNCTION_ARGS)
 	has_room = JobHasRoom();
 	send_now = (has_room && ShmemServiceAllows(SERVICE_FAL, 1) > 0);
 	job_id = FindOrInsert(&binding, vibelog_id, send_now ? "submitting" : "pending", &is_new);
-	ApiSetHttpStatus("202");
 	if (is_new)
 	{
 		if (!send_now)
@@ -192,9 +192,13 @@ vibevideo_submit(PG_FUNCTION_ARGS)
 			JobSyncRow(&binding, job_id);
 			ShmemWakeAtCommit();
 		}
-		else if (strcmp(PostNow(&binding, job_id, key), "failed") == 0)
-			ApiSetHttpStatus("502");
+		else
+			refused = (strcmp(PostNow(&binding, job_id, key), "failed") == 0);
 	}
+	if (refused)
+		ApiRefusedByFal();
+	else
+		ApiAccepted(vibelog_id);
 	SecretWipe(key, sizeof(key));
 	video = JobDescribe(job_id);
 	SPI_finish();

@@ -163,7 +163,7 @@ suite_format()
 {
 	local file
 
-	for file in src/*.[ch] test/unit/*.[ch] test/fuzz/*.[ch]; do
+	for file in src/*.[ch] test/unit/*.[ch] test/fuzz/*.[ch] test/modules/*.c; do
 		check "$file" clang-format --dry-run -Werror "$file"
 	done
 }

@@ -33,6 +33,7 @@ use POSIX ();
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(sleep time);
+use VibeRest;
 use VibeTest;
 
 our @EXPORT = qw(
@@ -182,49 +183,19 @@ sub hung_submit
 # ---------------------------------------------------------------------------
 
 # start_gateway(socket, node) - a process that hands webhooks to the database as
-# PostgREST does: the raw body, and the headers as a setting.  node is called
-# for each, and returns the server to ask.  Returns the process' id.
+# PostgREST does.  node is called for each, and returns the server to ask.
+# Returns the process' id.
 sub start_gateway
 {
 	my ($listen, $node) = @_;
-	my $pid = fork();
 
-	die "fork: $!" unless defined $pid;
-	return $pid if $pid;
-	local $SIG{PIPE} = 'IGNORE';
-	alarm(3600);
-	my ($session, $at) = (undef, '');
-	while (my $client = $listen->accept)
-	{
-		my ($request, $length) = ('', 0);
-		my $until = time() + 5;
+	return VibeRest->new($node->())->start($listen, before => sub {
+		my ($rest) = @_;
 
-		while ($request !~ /\r\n\r\n(.*)\z/s || length $1 < $length)
-		{
-			my $bits = '';
-			vec($bits, fileno($client), 1) = 1;
-			last if time() > $until || !select($bits, undef, undef, 1) || !sysread($client, $request, 65536, length $request);
-			$length = $1 if $request =~ /^content-length: *(\d+)/mi;
-		}
-		my ($head, $body) = split /\r\n\r\n/, $request, 2;
-		my %headers = map { /^([^:]+): *(.*?)\r?$/ ? (lc $1 => $2) : () } split /\n/, $head || '';
-		my $headers = $json->encode(\%headers);
-		my ($well, $out);
-
-		if ($at ne $node->()->name)
-		{
-			undef $session;
-			$at = $node->()->name;
-		}
-		$session ||= VibeTest::Session->start($node->());
-		($well, $out) = $session->ask('BEGIN; SELECT set_config($h$request.headers$h$, $h$' . $headers . '$h$, true);'
-			  . ' SELECT vibevideo_webhook($b$' . ($body || '') . '$b$); COMMIT; ROLLBACK');
-		undef $session unless defined $well;
-		my $status = !defined $well ? 503 : $out =~ /"ok"/ ? 200 : $out =~ /not known/ ? 404 : $out =~ /not accepted/ ? 401 : 500;
-		print $client "HTTP/1.1 $status Answer\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
-		close($client);
-	}
-	POSIX::_exit(0);
+		return if $rest->{node}->name eq $node->()->name;
+		$rest->{node} = $node->();
+		delete $rest->{session};
+	});
 }
 
 # ---------------------------------------------------------------------------

@@ -387,13 +387,13 @@ use IPC::Open3 qw(open3);
 
 sub start
 {
-	my ($class, $node) = @_;
+	my ($class, $node, $user) = @_;
 	my $self = bless { n => 0 }, $class;
 
 	local $ENV{PGOPTIONS} = '-c client_min_messages=error';
 	# errors come with the output; none of them is older than the last marker
 	$self->{pid} = open3($self->{to}, $self->{from}, undef,
-		$node->installed_command('psql'), '-XAtq', '-d', $node->connstr('postgres'), '-f', '-');
+		$node->installed_command('psql'), '-XAtq', '-d', $node->connstr('postgres'), defined $user ? ('-U', $user) : (), '-f', '-');
 	return $self;
 }
 

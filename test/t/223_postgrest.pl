@@ -1,0 +1,326 @@
+# Through PostgREST: statuses and headers of every answer, each error of the
+# README's table, the API roles' time limits, pg_safeupdate, the schema cache.
+
+use strict;
+use warnings FATAL => 'all';
+use utf8;
+
+use File::Basename qw(dirname);
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(time);
+use VibeRest;
+use VibeTest;
+
+my $fal = start_fal(default => { hold => 'queue' });
+my $storage = start_storage();
+my $node = vibe_node('main', fal => $fal, storage => $storage, app => 0, conf => { 'vibevideo.poll_interval' => '10s' });
+my $listener = background_sql($node);
+my $safeupdate = safeupdate_library();
+
+# -- the schema cache -----------------------------------------------------------------------
+sub told_to_reload
+{
+	my ($what, $sql) = @_;
+
+	sql($node, $sql);
+	my $heard = () = $listener->query_safe('SELECT 1') =~ /notification "pgrst" with payload "reload schema"/g;
+	ok($heard, "$what: PostgREST is told to read the schema again");
+	return;
+}
+
+$listener->query_safe('LISTEN pgrst');
+told_to_reload('CREATE EXTENSION', 'CREATE EXTENSION vibevideo');
+supabase_roles($node);
+# as on Supabase, the app's tables belong to a role that is no superuser
+sql($node, <<'SQL');
+CREATE ROLE app LOGIN CREATEROLE;
+GRANT CREATE ON SCHEMA public TO app;
+SET ROLE app;
+CREATE TABLE vibelogs (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), user_id text, prompt text);
+ALTER TABLE vibelogs ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own ON vibelogs USING (user_id = current_setting('request.jwt.claims', true)::json->>'sub');
+GRANT ALL ON vibelogs TO authenticated, service_role;
+CREATE TABLE numbered (id bigint PRIMARY KEY, prompt text);
+RESET ROLE;
+SQL
+told_to_reload('attach', q{SELECT vibevideo.attach('vibelogs')});
+told_to_reload('another key type', q{SELECT vibevideo.detach(); SELECT vibevideo.attach('numbered')});
+told_to_reload('and back', q{SELECT vibevideo.detach(); SELECT vibevideo.attach('vibelogs')});
+$listener->quit;
+
+# -- a session as Supabase's API has it ---------------------------------------------------------
+sql($node, "ALTER ROLE authenticator SET session_preload_libraries = '$safeupdate'");
+sql($node, <<'SQL');
+CREATE FUNCTION public.unsafe() RETURNS void LANGUAGE sql AS 'UPDATE public.vibelogs SET prompt = prompt';
+CREATE FUNCTION public.nap(seconds float) RETURNS text LANGUAGE sql AS $$ SELECT pg_sleep(seconds)::text $$;
+CREATE FUNCTION public.late() RETURNS text LANGUAGE sql STABLE AS $$ SELECT current_setting('statement_timeout') $$;
+SQL
+my $rest = VibeRest->new($node, user => 'authenticator');
+
+# a row of user-1, and what the API says of it
+sub row
+{
+	my ($prompt, $user) = @_;
+
+	return sql($node, "INSERT INTO vibelogs (prompt, user_id) VALUES ('$prompt', '" . ($user || 'user-1') . "') RETURNING id");
+}
+
+sub post
+{
+	my ($name, $arguments, %options) = @_;
+
+	return ($options{rest} || $rest)
+	  ->call($options{role} || 'authenticated', $options{sub} || 'user-1', POST => '/rest/v1/rpc/' . $name, $arguments);
+}
+
+is($rest->call('authenticated', 'user-1', POST => '/rpc/unsafe')->{code}, '21000', 'pg_safeupdate is at work');
+is($rest->call('anon', undef, GET => '/rpc/late')->{data}, '3s', 'anon has 3 seconds');
+is($rest->call('authenticated', 'user-1', GET => '/rpc/late')->{data}, '8s', 'authenticated has 8');
+is($rest->call('anon', undef, POST => '/rpc/nap', { seconds => 60 })->{code}, '57014', 'and no more');
+is($rest->call('authenticated', 'user-1', GET => '/rpc/nothing')->{status}, 404, 'there is no function of another name');
+
+# -- good answers ----------------------------------------------------------------------------------
+# where a browser goes: RFC 3986, as far as it is needed here
+sub resolved
+{
+	my ($base, $location) = @_;
+
+	$base =~ s{[^/]*$}{};
+	while ($location =~ s{^\.\./}{}) { $base =~ s{[^/]+/$}{} }
+	return $location =~ m{^/} ? $location : $base . $location;
+}
+
+my $first = row('the first');
+{
+	my $answer = post('vibevideo_submit', { vibelog_id => $first });
+
+	note(answer_text($answer));
+	is($answer->{status}, 202, 'submit: 202');
+	is($answer->{data}{status}, 'queued', 'submit: the body is the video');
+	is($answer->{header}{'retry-after'}, '10', 'submit: Retry-After is the poll interval');
+	is(scalar(@{ $answer->{headers} }), 3, 'submit: each header once');
+	for my $prefix ('', '/rest/v1')
+	{
+		my $url = resolved("$prefix/rpc/vibevideo_submit", $answer->{header}{location});
+
+		is($url, "$prefix/rpc/vibevideo_status?vibelog_id=$first", "submit: Location leads to the status function, with prefix '$prefix'");
+		my $status = $rest->call('authenticated', 'user-1', GET => $url);
+		is($status->{status}, 200, 'a GET of it: 200');
+		is($status->{data}{request_id}, $answer->{data}{request_id}, 'a GET of it: the video');
+		is($status->{header}{location}, undef, 'a GET of it: no Location');
+	}
+	is(post('vibevideo_submit', { vibelog_id => $first })->{status}, 202, 'submit again: 202');
+	is(scalar($fal->renders('the first')), 1, 'submit again: one render');
+	is(post('vibevideo_status', { vibelog_id => $first })->{status}, 200, 'status by POST, which is read only: 200');
+	is(post('vibevideo_cancel', { vibelog_id => $first })->{status}, 200, 'cancel: 200');
+	wait_for_status($node, $first, 'cancelled');
+	$answer = post('vibevideo_retry', { vibelog_id => $first });
+	is($answer->{status}, 202, 'retry: 202');
+	like($answer->{header}{location}, qr/vibelog_id=$first$/, 'retry: Location');
+	$answer = post('vibevideo_submit_batch', { vibelog_ids => [ row('second'), row('third') ] });
+	is($answer->{status}, 202, 'submit_batch: 202');
+	is(scalar(@{ $answer->{data} }), 2, 'submit_batch: two videos');
+	is($answer->{header}{location}, undef, 'submit_batch: no Location, there are two');
+	is($answer->{header}{'retry-after'}, '10', 'submit_batch: Retry-After');
+	$answer = post('vibevideo_poll', undef, role => 'service_role');
+	is($answer->{status}, 200, 'poll by service_role: 200');
+	is_deeply([ sort keys %{ $answer->{data} } ], [qw(advanced checked failed finished)], 'poll: counts');
+}
+
+# -- fal says no, is busy, is down, says nothing ------------------------------------------------------
+{
+	$fal->fault('submit', { kind => 'http', status => 422, body => { detail => 'no' } }, prompt => '^refused$');
+	my $answer = post('vibevideo_submit', { vibelog_id => row('refused') });
+	is($answer->{status}, 502, 'refused by fal: 502');
+	is($answer->{data}{status}, 'failed', 'refused by fal: the body is the video');
+	is($answer->{header}{'retry-after'}, undef, 'refused by fal: no use in trying again');
+	is($answer->{header}{location}, undef, 'refused by fal: nothing to ask for');
+
+	sql($node, q{ALTER SYSTEM SET vibevideo.max_active = 1; SELECT pg_reload_conf()});
+	wait_for($node, 'SHOW vibevideo.max_active', '1', 'max_active is set');
+	$answer = post('vibevideo_submit', { vibelog_id => row('busy') });
+	is("$answer->{status} $answer->{data}{error_code} $answer->{header}{'retry-after'}", '202 fal_busy 10', 'fal is busy: 202, Retry-After');
+	sql($node, q{ALTER SYSTEM RESET vibevideo.max_active; SELECT pg_reload_conf()});
+	wait_for($node, 'SHOW vibevideo.max_active', '0', 'max_active is reset');
+
+	# the default of submit_timeout must leave room below the 8 seconds
+	is(sql($node, 'SHOW vibevideo.submit_timeout'), '6s', 'submit_timeout is the default');
+	$fal->fault('submit', 'hang', prompt => '^silence$');
+	$answer = post('vibevideo_submit', { vibelog_id => row('silence') });
+	is("$answer->{status} $answer->{data}{status} $answer->{data}{error_code}", '202 queued timeout', 'fal says nothing: an answer within 8 seconds');
+	$fal->clear_faults;
+}
+{
+	my @rows = split /\n/, sql($node, q{INSERT INTO vibelogs (prompt, user_id) SELECT 'many ' || n, 'user-1' FROM generate_series(1, 500) n RETURNING id});
+	is(post('vibevideo_submit_batch', { vibelog_ids => \@rows })->{status}, 202, '500 rows within the time limit');
+	wait_for($node, q{SELECT count(*) FROM vibevideo.job WHERE state = 'queued' AND input->>'prompt' LIKE 'many %'}, '500', 'which the worker sends');
+}
+
+# -- headers and statuses of others ------------------------------------------------------------------------
+sql($node, <<'SQL');
+CREATE FUNCTION public.before() RETURNS void LANGUAGE sql AS $$
+	SELECT set_config('response.headers', current_setting('app.headers', true), true) $$;
+CREATE FUNCTION public.save(text) RETURNS uuid LANGUAGE plpgsql AS $$
+DECLARE
+	row uuid;
+BEGIN
+	INSERT INTO public.vibelogs (prompt, user_id) VALUES ($1, 'user-1') RETURNING id INTO row;
+	PERFORM public.vibevideo_submit_batch(ARRAY[row]);
+	RETURN row;
+END
+$$;
+CREATE FUNCTION public.save_log(prompt text) RETURNS uuid LANGUAGE sql AS 'SELECT public.save(prompt)';
+SQL
+for my $case (
+	[ '[]', 'Location Retry-After' ],
+	[ ' [ ] ', 'Location Retry-After' ],
+	[ '[{"Cache-Control": "no-store"}]', 'Cache-Control Location Retry-After' ],
+	[ qq([{"Cache-Control": "no-store"}, {"Set-Cookie": "a=]"}]\n), 'Cache-Control Set-Cookie Location Retry-After' ],
+	[ '[{"location": "/elsewhere"}]', 'location Retry-After' ],
+	[ '[{"RETRY-AFTER" : "1"}]', 'RETRY-AFTER Location' ],
+	[ '[{"Access-Control-Expose-Headers": "Location"}]', 'Access-Control-Expose-Headers Location Retry-After' ])
+{
+	my ($headers, $names) = @$case;
+	my $before = VibeRest->new($node, user => 'authenticator', pre_request => 'public.before');
+
+	sql($node, "ALTER ROLE authenticator SET app.headers = '$headers'");
+	my $answer = post('vibevideo_submit', { vibelog_id => $first }, rest => $before);
+	is($answer->{status}, 202, "headers set before, $headers: 202");
+	is(join(' ', map { $_->[0] } grep { $_->[0] ne 'Content-Type' } @{ $answer->{headers} }), $names, "headers set before, $headers: $names");
+}
+for my $headers ('{}', '[{"a": "b"}', 'nonsense')
+{
+	my $before = VibeRest->new($node, user => 'authenticator', pre_request => 'public.before');
+
+	sql($node, "ALTER ROLE authenticator SET app.headers = '$headers'");
+	is(post('vibevideo_submit', { vibelog_id => $first }, rest => $before)->{code}, 'PGRST111', "headers set before, $headers: the fault is found, and not made worse");
+}
+sql($node, 'ALTER ROLE authenticator RESET app.headers');
+{
+	my $answer = post('save_log', { prompt => 'saved' });
+
+	is($answer->{status}, 200, 'called by another function: its status is left alone');
+	is(scalar(@{ $answer->{headers} }), 1, 'called by another function: its headers are left alone');
+}
+{
+	my $key = q{a/b?c=ä&d "e" \\ %};
+
+	$node->safe_psql('postgres', 'CREATE DATABASE keys');
+	sql($node, q{CREATE EXTENSION vibevideo; CREATE TABLE logs (id text PRIMARY KEY, prompt text); SELECT vibevideo.attach('logs')}, 'keys');
+	utf8::encode($key);
+	my $out = sql($node, "INSERT INTO logs VALUES (\$k\$$key\$k\$, 'text'); BEGIN; SELECT set_config('request.path', '/rpc/vibevideo_submit_batch', true) <> '';"
+		  . " SELECT count(*) FROM vibevideo_submit(\$k\$$key\$k\$); SELECT current_setting('response.headers')::json->0->>'Location'; COMMIT", 'keys');
+	like($out, qr/\n\Q..\E\/rpc\/vibevideo_status\?vibelog_id=a%2Fb%3Fc%3D%C3%A4%26d%20%22e%22%20%5C%20%25$/, 'any key is encoded');
+}
+
+# -- every error of the README --------------------------------------------------------------------------------
+my @errors = map { [ map { s/^\s+|\s+$//gr } split /\|/, $_ ] } grep { /^\| `[0-9A-Z]{5}` \|/ }
+  split /\n/, slurp_file(dirname(__FILE__) . '/../../README.md') =~ s/.*<!-- docs:errors -->\n//sr =~ s/\n\n.*//sr;
+cmp_ok(scalar(@errors), '>', 20, 'the README has a table of errors');
+
+# what a client can bring about, each with what it takes
+my $nobody = 'ffffffff-ffff-4fff-8fff-ffffffffffff';
+my %provoked = (
+	PT401 => sub { $rest->call('anon', undef, POST => '/rpc/vibevideo_webhook', { a => 1 }) },
+	PT413 => sub { $rest->call('anon', undef, POST => '/rpc/vibevideo_webhook', { a => 'x' x (1024 * 1024) }) },
+	PT402 => sub {
+		sql($node, q{INSERT INTO vibevideo.limit (user_id, spend_per_day_usd) VALUES ('poor', 0.1)});
+		return post('vibevideo_submit', { vibelog_id => row('poor', 'poor') }, sub => 'poor');
+	},
+	PT429 => sub {
+		sql($node, q{INSERT INTO vibevideo.limit (user_id, max_active) VALUES ('keen', 1)});
+		post('vibevideo_submit', { vibelog_id => row('keen 1', 'keen') }, sub => 'keen');
+		return post('vibevideo_submit', { vibelog_id => row('keen 2', 'keen') }, sub => 'keen');
+	},
+	PT404 => [
+		map({ my $name = $_; sub { post($name, { vibelog_id => $nobody }) } } qw(vibevideo_submit vibevideo_status vibevideo_cancel vibevideo_retry)),
+		sub { post('vibevideo_submit', { vibelog_id => row('of another', 'user-2') }) },
+		sub { post('vibevideo_submit_batch', { vibelog_ids => [ $first, $nobody ] }) },
+		sub { post('vibevideo_retry', { vibelog_id => row('never submitted') }) } ],
+	22004 => [
+		map({ my $name = $_; sub { post($name, { vibelog_id => undef }) } } qw(vibevideo_submit vibevideo_status vibevideo_cancel vibevideo_retry)),
+		sub { post('vibevideo_submit_batch', { vibelog_ids => undef }) },
+		sub { post('vibevideo_submit_batch', { vibelog_ids => [ $first, undef ] }) } ],
+	22023 => [
+		sub { post('vibevideo_submit', { vibelog_id => row('') }) },
+		sub { post('vibevideo_submit', { vibelog_id => row('x' x 2001) }) },
+		sub { post('vibevideo_submit_batch', { vibelog_ids => [ row('') ] }) } ],
+	25006 => [
+		map { my $name = $_; sub { $rest->call('authenticated', 'user-1', GET => "/rpc/$name?vibelog_id=" . row('by GET')) } }
+		  qw(vibevideo_submit vibevideo_cancel vibevideo_retry) ],
+	40001 => sub {
+		# somebody else's job, committed between our first statement and the call
+		my $id = row('the very moment');
+		sql($node, 'ALTER FUNCTION vibevideo_submit_batch SET default_transaction_isolation = "repeatable read"');
+		sql($node, "CREATE FUNCTION public.meanwhile() RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS \$\$ BEGIN"
+			  . " COPY (SELECT 1) TO PROGRAM 'psql -X -h " . $node->host . ' -p ' . $node->port . " -d postgres -c \"SELECT vibevideo_submit_batch(''{$id}'')\" >/dev/null'; END \$\$");
+		return post('vibevideo_submit_batch', { vibelog_ids => [$id] }, rest => VibeRest->new($node, user => 'authenticator', pre_request => 'public.meanwhile'));
+	},
+	42501 => [
+		sub { post('vibevideo_poll') },
+		sub { post('vibevideo_webhook', { a => 1 }) },
+		sub { $rest->call('anon', undef, POST => '/rpc/vibevideo_submit', { vibelog_id => $first }) },
+		sub {
+			sql($node, 'REVOKE UPDATE ON vibelogs FROM authenticated');
+			my $answer = post('vibevideo_submit', { vibelog_id => $first });
+			sql($node, 'GRANT UPDATE ON vibelogs TO authenticated');
+			return $answer;
+		} ],
+	55000 => [
+		sub {
+			my $id = row('keyless');
+			sql($node, q{ALTER SYSTEM SET vibevideo.fal_key = ''; SELECT pg_reload_conf()});
+			wait_for($node, 'SHOW vibevideo.fal_key', '', 'there is no key');
+			return post('vibevideo_submit', { vibelog_id => $id });
+		},
+		sub {
+			sql($node, q{UPDATE vibevideo.binding SET resting = true WHERE only_one});
+			my $answer = post('vibevideo_submit_batch', { vibelog_ids => [ row('at rest') ] });
+			sql($node, 'SELECT vibevideo.resume()');
+			return $answer;
+		},
+		sub {
+			sql($node, 'SELECT vibevideo.detach(force => true)');
+			my $answer = post('vibevideo_status', { vibelog_id => $first });
+			sql($node, q{SELECT vibevideo.attach('vibelogs')});
+			return $answer;
+		} ],
+	'42P01' => sub { sql($node, 'DROP TABLE vibelogs'); post('vibevideo_status', { vibelog_id => $first }) });
+# what it cannot, and why
+my %out_of_reach = (
+	22000 => 'no function of ours does what the guard forbids',
+	42704 => 'without the extension PostgREST finds no function',
+	'0A000' => 'PostgREST prepares no transactions; otherwise of operator functions',
+	53200 => 'libcurl would have to run out of memory',
+	38000 => 'libcurl would have to fail at its start',
+	map { $_ => 'of operator functions, which are in no exposed schema' }
+	  qw(PT409 53400 55006 55P03 23514 2BP01 42602 42703 42723 42804 42809 42883 42P07 42P13 42P16));
+
+# what ends with the table comes last
+for my $error (sort { ($a->[1] eq '`42P01`') <=> ($b->[1] eq '`42P01`') } @errors)
+{
+	my (undef, $state, undef, $http, $raised_by) = @$error;
+
+	$state =~ s/`//g;
+	is(join(', ', map { my ($status, $role) = @$_; http_status_of($state, $role) . ($role eq 'anon' ? ' for anon' : '') }
+			  $state eq '42501' ? ([ 403, 'authenticated' ], [ 401, 'anon' ]) : [ $http, 'authenticated' ]), $http, "$state: HTTP $http, as the README says");
+	if ($out_of_reach{$state})
+	{
+		ok(!$provoked{$state}, "$state: $out_of_reach{$state}");
+		next;
+	}
+	my @ways = ref $provoked{$state} eq 'ARRAY' ? @{ $provoked{$state} } : $provoked{$state} || ();
+	ok(@ways > 0, "$state: is brought about ($raised_by)");
+	for my $way (@ways)
+	{
+		my $answer = $way->();
+
+		is($answer->{code}, $state, "$state: $answer->{data}{message}");
+		like($http, qr/\b$answer->{status}\b/, "$state: HTTP $answer->{status}");
+		is_deeply([ sort keys %{ $answer->{data} } ], [qw(code details hint message)], "$state: the body is PostgREST's");
+		is(scalar(@{ $answer->{headers} }), 1, "$state: no header of ours");
+	}
+}
+
+done_testing();
