@@ -15,6 +15,36 @@ BEGIN
 END
 $$;
 
+-- The schema may be there already, from a dump or an earlier installation, but
+-- it must be nobody else's: its owner could drop and replace what is in it,
+-- and a function there could be a better match for a call of ours than ours.
+DO $$
+DECLARE
+	stranger text;
+BEGIN
+	SELECT pg_catalog.format('it belongs to %s', r.rolname) INTO stranger
+	FROM pg_catalog.pg_namespace n JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) n.nspowner
+	WHERE n.nspname OPERATOR(pg_catalog.=) 'vibevideo' AND NOT r.rolsuper;
+	IF NOT FOUND THEN
+		SELECT pg_catalog.format('it holds %s', o.name) INTO stranger
+		FROM (SELECT p.oid::pg_catalog.regprocedure::text, p.pronamespace FROM pg_catalog.pg_proc p
+			  UNION ALL
+			  SELECT t.oid::pg_catalog.regtype::text, t.typnamespace FROM pg_catalog.pg_type t
+			  UNION ALL
+			  SELECT x.oid::pg_catalog.regoperator::text, x.oprnamespace FROM pg_catalog.pg_operator x) AS o(name, namespace)
+		JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) o.namespace
+		WHERE n.nspname OPERATOR(pg_catalog.=) 'vibevideo' LIMIT 1;
+	END IF;
+	IF stranger IS NOT NULL THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'insufficient_privilege',
+			MESSAGE = 'vibevideo does not use the schema vibevideo that is there',
+			DETAIL = pg_catalog.concat('Only a superuser''s empty one is safe, but ', stranger, '.'),
+			HINT = 'Drop or rename it, or move what is in it and ALTER SCHEMA vibevideo OWNER TO a superuser.';
+	END IF;
+END
+$$;
+
 -------------------------------------------------------------------------------
 -- Types and tables.  src/README.md tells the state machine.
 -------------------------------------------------------------------------------
