@@ -309,6 +309,8 @@ COMMENT ON FUNCTION vibevideo.resolve_input_function(regclass, text) IS
  * one of them takes our statuses and nothing else.  refusing, refused: the
  * first one that refuses a status of ours, and which.  A constraint that calls
  * functions of the app is not judged: they would run with the caller's rights.
+ * Nor is one that calls PostgreSQL's own, unless they are immutable: others can
+ * run a text as a statement.
  */
 CREATE FUNCTION vibevideo.status_check(relation regclass, OUT present boolean, OUT refusing name, OUT refused text)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -327,6 +329,9 @@ BEGIN
 		  AND NOT EXISTS (SELECT FROM pg_depend d
 						  WHERE d.classid = 'pg_constraint'::regclass AND d.objid = c.oid
 							AND d.refclassid NOT IN ('pg_class'::regclass, 'pg_collation'::regclass))
+		  AND NOT EXISTS (SELECT FROM regexp_matches(c.conbin::text, ':(?:funcid|opfuncid) ([0-9]+)', 'g') AS called(id)
+						  LEFT JOIN pg_proc p ON p.oid = called.id[1]::oid
+						  WHERE p.provolatile IS DISTINCT FROM 'i')
 		ORDER BY c.conname
 	LOOP
 		EXECUTE format('SELECT array_agg(s.video_generation_status ORDER BY s.position) '

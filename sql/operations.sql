@@ -460,13 +460,18 @@ $$;
 COMMENT ON FUNCTION vibevideo.check_config() IS
 	'tells whether everything is as it has to be, and what to do if not; owner only';
 
+-- The rows with these keys become failed, with the rights of the table's owner.
+CREATE FUNCTION vibevideo.fail_rows(keys text[])
+RETURNS bigint LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'vibevideo_fail_rows';
+COMMENT ON FUNCTION vibevideo.fail_rows(text[]) IS 'part of reset_stuck: makes rows of the app failed, as the table''s owner; owner only';
+
 /*
  * vibevideo.reset_stuck(older_than) - mends rows of the app that say queued,
  * generating or processing although no active job is behind them: left over
  * from an older app, or written by somebody else.  A row without any job
  * becomes failed, so that it can be submitted again; one whose last job has
  * ended is written anew from that job, by the worker.  Rows with an active job
- * are not touched.  The table's triggers run with the caller's rights.
+ * are not touched.  The table's triggers run with its owner's rights.
  *
  * older_than: only rows whose updated_at, if the table has such a column, is
  * older than that or null.
@@ -480,7 +485,8 @@ DECLARE
 	running constant text[] = ARRAY['queued', 'generating', 'processing'];
 	b vibevideo.binding;
 	stuck text;
-	without_job bigint;
+	without_job text[];
+	failed bigint;
 	with_job bigint;
 BEGIN
 	IF older_than IS NULL OR older_than < interval '0' THEN
@@ -489,7 +495,8 @@ BEGIN
 			MESSAGE = 'older_than must be an interval of 0 or more',
 			HINT = 'For example SELECT vibevideo.reset_stuck(''1 hour'').';
 	END IF;
-	SELECT x.* INTO b FROM vibevideo.binding x JOIN pg_class c ON c.oid = x.relation;
+	-- an empty table can be made a view (until PostgreSQL 15), whose functions would run as the caller
+	SELECT x.* INTO b FROM vibevideo.binding x JOIN pg_class c ON c.oid = x.relation AND c.relkind IN ('r', 'p');
 	IF NOT FOUND THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'object_not_in_prerequisite_state',
@@ -505,12 +512,14 @@ BEGIN
 		stuck = stuck || ' AND coalesce(t.updated_at <= now() - $2, true)';
 	END IF;
 
-	EXECUTE format('UPDATE %s AS t SET video_generation_status = ''failed'', '
-				   'video_generation_error = ''reset: no job was behind this status'' '
+	EXECUTE format('SELECT array_agg(t.%I::text) FROM %s AS t '
 				   'WHERE %s AND NOT EXISTS (SELECT FROM vibevideo.job j WHERE j.vibelog_id = t.%I::text)',
-				   b.relation, stuck, b.id_column)
-	USING running, older_than;
-	GET DIAGNOSTICS without_job = ROW_COUNT;
+				   b.id_column, b.relation, stuck, b.id_column)
+	INTO without_job USING running, older_than;
+	failed = coalesce(vibevideo.fail_rows(without_job), 0);
+	-- somebody may have submitted one of them meanwhile
+	UPDATE vibevideo.job j SET row_dirty = true, row_tries = 0, row_next_at = now()
+	WHERE j.relation = b.relation AND j.vibelog_id = ANY (without_job);
 
 	EXECUTE format('UPDATE vibevideo.job AS j SET row_dirty = true, row_tries = 0, row_next_at = now() WHERE j.job_id IN ('
 				   'SELECT max(k.job_id) FROM %s AS t JOIN vibevideo.job k ON k.vibelog_id = t.%I::text WHERE %s '
@@ -522,7 +531,7 @@ BEGIN
 	IF with_job > 0 THEN
 		PERFORM vibevideo.wake();
 	END IF;
-	RETURN without_job + with_job;
+	RETURN failed + with_job;
 END
 $$;
 COMMENT ON FUNCTION vibevideo.reset_stuck(interval) IS

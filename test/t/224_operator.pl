@@ -1,0 +1,116 @@
+# What an operator, who is a superuser, runs on a table of somebody who is none:
+# none of the table's code may run with the operator's rights.
+
+use strict;
+use warnings FATAL => 'all';
+
+use PostgreSQL::Test::Utils;
+use Test::More;
+use VibeTest;
+
+my $fal = start_fal();
+my $storage = start_storage();
+my $node = vibe_node('main', fal => $fal, storage => $storage, app => 0);
+
+sql($node, <<'SQL');
+CREATE ROLE mallory LOGIN;
+GRANT CREATE ON DATABASE postgres TO mallory;
+GRANT CREATE ON SCHEMA public TO mallory;
+SET ROLE mallory;
+CREATE SCHEMA mallory;
+-- LOG reaches the server's log whatever becomes of the transaction
+CREATE FUNCTION mallory.probe(attack text) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+	RAISE LOG 'PROBE % as %', attack, current_user;
+	RETURN true;
+END
+$$;
+CREATE FUNCTION mallory.immutable(attack text, value text) RETURNS text LANGUAGE plpgsql IMMUTABLE
+AS 'BEGIN PERFORM mallory.probe(attack); RETURN value; END';
+CREATE FUNCTION mallory.fire() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM mallory.probe(TG_ARGV[0]); RETURN NEW; END';
+RESET ROLE;
+SQL
+
+my $read_to = -s $node->logfile;
+
+# As whom her code ran since the last call, for each attack.
+sub ran
+{
+	my $log = slurp_file($node->logfile, $read_to);
+	my %as;
+
+	$read_to += length $log;
+	$as{$1}{$2} = 1 while $log =~ /LOG:  PROBE (.*) as (\S+)$/mg;
+	return { map { $_ => join(' ', sort keys %{ $as{$_} }) } keys %as };
+}
+
+sql($node, q{SELECT mallory.probe('self-test')});
+my $superuser = ran()->{'self-test'};
+isnt($superuser, 'mallory', "a superuser's probe is seen: $superuser");
+
+# -- CREATE EXTENSION into what she has prepared ------------------------------------------------
+{
+	my $function = q{CREATE FUNCTION vibevideo.shown_status(varchar) RETURNS text LANGUAGE sql AS $$ SELECT mallory.probe('schema')::text $$;};
+	my %prepared = (
+		'her own schema' => 'SET ROLE mallory; CREATE SCHEMA vibevideo; RESET ROLE',
+		'a function of hers in it' => "CREATE SCHEMA vibevideo; GRANT CREATE ON SCHEMA vibevideo TO mallory; SET ROLE mallory; $function RESET ROLE",
+		'an operator of hers in it' => 'CREATE SCHEMA vibevideo; GRANT CREATE ON SCHEMA vibevideo TO mallory; SET ROLE mallory; CREATE OPERATOR vibevideo.=== (LEFTARG = text, RIGHTARG = text, FUNCTION = texteq); RESET ROLE',
+		'a type of hers in it' => 'CREATE SCHEMA vibevideo; GRANT CREATE ON SCHEMA vibevideo TO mallory; SET ROLE mallory; CREATE DOMAIN vibevideo.jsonb AS text; RESET ROLE');
+
+	for my $what (sort keys %prepared)
+	{
+		sql($node, $prepared{$what});
+		my ($state, $error) = sql_error($node, 'CREATE EXTENSION vibevideo');
+		is($state, '42501', "$what: CREATE EXTENSION refuses it");
+		like($error, qr/it (?:belongs to mallory|holds \S.*)\./, "$what: and says why");
+		sql($node, 'DROP SCHEMA vibevideo CASCADE');
+	}
+	sql($node, 'CREATE SCHEMA vibevideo; CREATE EXTENSION vibevideo; DROP EXTENSION vibevideo');
+	is(sql($node, q{SELECT count(*) FROM pg_namespace WHERE nspname = 'vibevideo'}), '1', 'the schema outlives the extension');
+	sql($node, 'CREATE EXTENSION vibevideo');
+	is_deeply(ran(), {}, 'a superuser\'s empty one is taken');
+}
+
+# -- attach, check_config, reset_stuck -------------------------------------------------------------
+sql($node, <<'SQL');
+SET ROLE mallory;
+CREATE VIEW mallory.view AS SELECT mallory.probe('table') AS a;
+CREATE TABLE public.vibelogs (
+	id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+	prompt text,
+	video_generation_status text
+		CONSTRAINT by_query CHECK (video_generation_status IS NULL OR query_to_xml('SELECT mallory.probe(''query'')', true, true, '') IS NOT NULL)
+		CONSTRAINT by_table CHECK (video_generation_status IS NULL OR table_to_xml('mallory.view', true, true, '') IS NOT NULL)
+		CONSTRAINT by_function CHECK (mallory.immutable('function', video_generation_status) IS NOT NULL OR video_generation_status IS NULL),
+	made text GENERATED ALWAYS AS (mallory.immutable('generated', video_generation_status)) STORED
+);
+CREATE INDEX ON public.vibelogs (mallory.immutable('index', video_generation_status));
+CREATE TRIGGER t BEFORE UPDATE ON public.vibelogs FOR EACH ROW EXECUTE FUNCTION mallory.fire('trigger');
+ALTER TABLE public.vibelogs ENABLE ROW LEVEL SECURITY;
+CREATE POLICY p ON public.vibelogs USING (mallory.probe('policy'));
+RESET ROLE;
+SQL
+my $id = sql($node, "SET ROLE mallory; INSERT INTO vibelogs (prompt, video_generation_status) VALUES ('old', 'queued') RETURNING id; RESET ROLE");
+ran();
+sql($node, q{SELECT vibevideo.attach('vibelogs')});
+is_deeply(ran(), {}, 'attach runs none of her code');
+like(sql($node, q{SELECT string_agg(check_name, ' ') FROM vibevideo.check_config() WHERE check_name IN ('table', 'constraint')}), qr/table/, 'check_config looks at the table');
+is_deeply(ran(), {}, 'and runs none of her code');
+is(sql($node, q{SELECT vibevideo.reset_stuck('0')}), '1', 'reset_stuck mends a row');
+is(sql($node, "SELECT video_generation_status || ' ' || video_generation_error FROM vibelogs WHERE id = '$id'"), 'failed reset: no job was behind this status', 'it is failed');
+is_deeply(ran(), { map { $_ => 'mallory' } qw(query table function generated index trigger) }, 'by her code, which runs as her');
+is(sql($node, q{SELECT vibevideo.reset_stuck('0')}), '0', 'there is nothing left to mend');
+sql($node, "SELECT vibevideo.redrive(); SELECT vibevideo.grant_api_roles(); SELECT vibevideo.create_api('uuid'); SELECT * FROM vibevideo.jobs; SELECT vibevideo.detach(true)");
+is_deeply(ran(), {}, 'the other functions run none of her code');
+
+# a CHECK that can be judged still is
+sql($node, <<'SQL');
+SET ROLE mallory;
+CREATE TABLE public.judged (id uuid PRIMARY KEY, prompt text, video_generation_status text CHECK (lower(video_generation_status) IN ('queued', 'done')));
+RESET ROLE;
+SQL
+my ($state, $error) = sql_error($node, q{SELECT vibevideo.attach('judged')});
+is($state, '55000', 'a CHECK of immutable functions is judged');
+like($error, qr/refuses video_generation_status/, 'and refused');
+
+done_testing();
