@@ -82,6 +82,7 @@ typedef struct StringSetting
 	const char *boot;
 	int flags;
 	GucStringCheckHook check;
+	GucShowHook show;
 } StringSetting;
 
 typedef struct IntSetting
@@ -148,12 +149,34 @@ CheckMediaHosts(char **newval, void **extra, GucSource source)
 	return false;
 }
 
+/*
+ * Who may read all settings, as members of pg_monitor may, must not read keys.
+ * Only the display is hidden: the value still goes to parallel workers.
+ */
+static const char *
+Hidden(const char *value)
+{
+	return value && value[0] ? "********" : "";
+}
+
+static const char *
+ShowFalKey(void)
+{
+	return Hidden(vv_fal_key);
+}
+
+static const char *
+ShowStorageKey(void)
+{
+	return Hidden(vv_storage_key);
+}
+
 #define SECRET (GUC_SUPERUSER_ONLY | GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE)
 
 /* clang-format off */
 static const StringSetting strings[] = {
 	{"vibevideo.fal_key", "fal.ai API key, id:secret. Prefer Vault or FAL_KEY in the server's environment.",
-	&vv_fal_key, "", SECRET, NULL},
+	&vv_fal_key, "", SECRET, NULL, ShowFalKey},
 	{"vibevideo.fal_key_secret", "Name of the Vault secret that holds the fal.ai API key.",
 	&vv_fal_key_secret, "fal_key", GUC_SUPERUSER_ONLY, NULL},
 	{"vibevideo.fal_queue_url", "Base URL of fal.ai's queue.",
@@ -171,7 +194,7 @@ static const StringSetting strings[] = {
 	{"vibevideo.storage_public_url", "Base URL of Storage as browsers reach it; empty means storage_url.",
 	&vv_storage_public_url, "", 0, CheckUrl},
 	{"vibevideo.storage_key", "Storage key (service_role JWT or sb_secret_ key; for S3 access_key_id:secret). Prefer Vault.",
-	&vv_storage_key, "", SECRET, NULL},
+	&vv_storage_key, "", SECRET, NULL, ShowStorageKey},
 	{"vibevideo.storage_key_secret", "Name of the Vault secret that holds the Storage key.",
 	&vv_storage_key_secret, "storage_key", GUC_SUPERUSER_ONLY, NULL},
 	{"vibevideo.storage_bucket", "Bucket the videos are stored in.",
@@ -230,13 +253,44 @@ static const IntSetting ints[] = {
 };
 /* clang-format on */
 
+/*
+ * The server logs each setting that a reload changes, with its value.  Of a key
+ * it may only say that it changed.
+ */
+static emit_log_hook_type next_log_hook = NULL;
+
+static void
+HideKeys(ErrorData *edata)
+{
+	static const char *const keys[] = {"fal_key", "storage_key"};
+	char name[64];
+
+	/* the format, which is not translated */
+	if (edata->message && edata->message_id && strcmp(edata->message_id, "parameter \"%s\" changed to \"%s\"") == 0)
+		for (int i = 0; i < lengthof(keys); i++)
+		{
+			const char *found;
+
+			snprintf(name, sizeof(name), "vibevideo.%s", keys[i]);
+			found = strstr(edata->message, name);
+			/* in place, and never longer: only the name remains */
+			if (found && found[strlen(name)] != '_')
+			{
+				snprintf(edata->message, strlen(edata->message) + 1, "parameter \"%s\" changed", name);
+				break;
+			}
+		}
+	if (next_log_hook)
+		next_log_hook(edata);
+}
+
 void
 GucInit(void)
 {
 	for (size_t i = 0; i < lengthof(strings); i++)
 		DefineCustomStringVariable(strings[i].name, strings[i].about, NULL,
 								   strings[i].variable, strings[i].boot, PGC_SUSET,
-								   strings[i].flags, strings[i].check, NULL, NULL);
+								   strings[i].flags, strings[i].check, NULL, strings[i].show);
 	for (size_t i = 0; i < lengthof(ints); i++)
 		DefineCustomIntVariable(ints[i].name, ints[i].about, NULL,
 								ints[i].variable, ints[i].boot, ints[i].min, ints[i].max,
@@ -259,4 +313,6 @@ GucInit(void)
 							"Databases of this cluster that can use vibevideo at the same time.",
 							NULL, &vv_max_databases, 64, 1, 1000, PGC_POSTMASTER, 0, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("vibevideo");
+	next_log_hook = emit_log_hook;
+	emit_log_hook = HideKeys;
 }
