@@ -40,7 +40,7 @@ use PostgreSQL::Test::Utils ();
 use Time::HiRes qw(time);
 use VibeTest;
 
-our @EXPORT = qw(supabase_roles safeupdate_library bearer http_status_of answer_text);
+our @EXPORT = qw(supabase_roles module bearer http_status_of answer_text);
 
 my $json = JSON::PP->new->utf8->allow_nonref->canonical;
 
@@ -73,11 +73,12 @@ SQL
 	return;
 }
 
-# safeupdate_library() - path of a module that does what pg_safeupdate does.
-sub safeupdate_library
+# module(name) - compiles test/modules/name.c; returns the library's path.
+sub module
 {
-	my $source = dirname(__FILE__) . '/../modules/safeupdate.c';
-	my $library = PostgreSQL::Test::Utils::tempdir() . '/safeupdate.so';
+	my ($name) = @_;
+	my $source = dirname(__FILE__) . "/../modules/$name.c";
+	my $library = PostgreSQL::Test::Utils::tempdir() . "/$name.so";
 	my ($cc, $include) = map { my $out = `pg_config --$_`; chomp $out; $out } qw(cc includedir-server);
 
 	system("$cc -shared -fPIC -O1 -o '$library' -I '$include' '$source'") == 0 or die "could not compile $source\n";
@@ -235,7 +236,7 @@ sub request
 {
 	my ($self, $method, $target, $headers, $body) = @_;
 	my ($path, $query) = split /\?/, $target, 2;
-	my %header = map { lc $_ => $headers->{$_} } keys %$headers;
+	my %header = map { lc $_ => "$headers->{$_}" } keys %$headers;
 	my ($name) = $path =~ m{^(?:/rest/v1)?/rpc/([^/]+)$} or return problem(404, 'PGRST125', 'Invalid path specified in request URL');
 	my $claims = { role => 'anon' };
 	my $given = {};

@@ -16,7 +16,7 @@ my $fal = start_fal(default => { hold => 'queue' });
 my $storage = start_storage();
 my $node = vibe_node('main', fal => $fal, storage => $storage, app => 0, conf => { 'vibevideo.poll_interval' => '10s' });
 my $listener = background_sql($node);
-my $safeupdate = safeupdate_library();
+my $safeupdate = module('safeupdate');
 
 # -- the schema cache -----------------------------------------------------------------------
 sub told_to_reload
