@@ -613,6 +613,12 @@ Prepare(const char *sql, int nargs, const Oid *types)
 	return plan;
 }
 
+static Oid
+JobRowType(void)
+{
+	return get_rel_type_id(get_relname_relid("job", get_namespace_oid("vibevideo", false)));
+}
+
 /* InvalidOid stands for a row of vibevideo.job, whose type has no fixed number. */
 static SPIPlanPtr
 PrepareStatement(const struct Statement *statement)
@@ -622,8 +628,16 @@ PrepareStatement(const struct Statement *statement)
 	memcpy(types, statement->types, sizeof(types));
 	for (int i = 0; i < statement->nargs; i++)
 		if (!OidIsValid(types[i]))
-			types[i] = get_rel_type_id(get_relname_relid("job", get_namespace_oid("vibevideo", false)));
+			types[i] = JobRowType();
 	return Prepare(statement->sql, statement->nargs, types);
+}
+
+/* Made for the row type of an extension that was dropped and created again since? */
+static bool
+IsOutdated(StatementId id)
+{
+	return statements[id].nargs > 0 && !OidIsValid(statements[id].types[0]) &&
+		SPI_getargtypeid(plans[id], 0) != JobRowType();
 }
 
 /* nulls: one character an argument, 'n' for NULL; NULL pointer when none is */
@@ -634,6 +648,11 @@ Execute(StatementId id, Datum *args, const char *nulls)
 	int rc;
 
 	IdentityBecomeExtensionOwner(&saved);
+	if (plans[id] && IsOutdated(id))
+	{
+		SPI_freeplan(plans[id]);
+		plans[id] = NULL;
+	}
 	if (plans[id] == NULL)
 		plans[id] = PrepareStatement(&statements[id]);
 	else if (!SPI_plan_is_valid(plans[id]))

@@ -213,7 +213,15 @@ SELECT vibevideo.room_at_fal(), count(*) FROM vibevideo.next_submits(10, now());
 RESET vibevideo.max_active;
 SELECT count(*) FROM vibevideo.next_submits(10, now());
 
+-- a session that has counted goes on after the extension was made anew
 DROP VIEW taken;
+DROP EXTENSION vibevideo;
+CREATE EXTENSION vibevideo;
+SELECT vibevideo.attach('vibelogs', user_column => 'owner');
+INSERT INTO vibevideo.limit (user_id, max_active) VALUES ('ann', 1);
+SELECT ask(1);
+SELECT ask(2) ~ 'PT429';
+
 DROP EXTENSION vibevideo;
 DROP SCHEMA vibevideo;
 DROP FUNCTION try, ask;
