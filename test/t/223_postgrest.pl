@@ -214,6 +214,21 @@ sql($node, 'ALTER ROLE authenticator RESET app.headers');
 	like($out, qr/\n\Q..\E\/rpc\/vibevideo_status\?vibelog_id=a%2Fb%3Fc%3D%C3%A4%26d%20%22e%22%20%5C%20%25$/, 'any key is encoded');
 }
 
+# -- an operator's session that is as careful ------------------------------------------------------------------
+{
+	my ($state, $error) = sql_error($node, "LOAD '$safeupdate'; UPDATE vibelogs SET prompt = prompt");
+	is($state, '21000', 'an operator can load pg_safeupdate, too');
+	for my $call (q{vibevideo.attach('vibelogs')}, q{vibevideo.reset_stuck('0')}, 'vibevideo.redrive()', 'vibevideo.resume()', 'vibevideo.check_config()',
+		'vibevideo.grant_api_roles()', q{vibevideo.create_api('uuid')}, 'vibevideo.unschedule()', 'vibevideo_poll()', 'vibevideo.detach(true)', q{vibevideo.attach('vibelogs')})
+	{
+		($state, $error) = sql_error($node, "LOAD '$safeupdate'; SELECT $call");
+		is($state, '', "$call works under it") or diag($error);
+	}
+	($state, $error) = sql_error($node, "LOAD '$safeupdate'; INSERT INTO vibevideo.limit (scope, max_active) VALUES ('global', 1000); SELECT vibevideo_submit_batch('{$first}');"
+		  . q{UPDATE vibevideo.limit SET max_active = 1001 WHERE scope = 'global'; UPDATE vibevideo.model SET price_usd = 1 WHERE price_usd > 0; DELETE FROM vibevideo.limit WHERE scope = 'global'; DELETE FROM vibevideo.job WHERE state = 'cancelled'});
+	is($state, '', 'so do limits, prices and the deletion of jobs') or diag($error);
+}
+
 # -- every error of the README --------------------------------------------------------------------------------
 my @errors = map { [ map { s/^\s+|\s+$//gr } split /\|/, $_ ] } grep { /^\| `[0-9A-Z]{5}` \|/ }
   split /\n/, slurp_file(dirname(__FILE__) . '/../../README.md') =~ s/.*<!-- docs:errors -->\n//sr =~ s/\n\n.*//sr;
