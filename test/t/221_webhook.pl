@@ -341,6 +341,20 @@ unlike(log_tail($node, 500), qr/WARNING|PANIC|TRAP|terminated/, 'the server has 
 		is(sql($node, "SELECT string_agg(state, ' ' ORDER BY event_id) FROM vibevideo.event e WHERE job_id = (SELECT job_id FROM vibevideo.job WHERE vibelog_id = '$row')") =~ s/generating //r,
 			'queued processing completed', 'every state once');
 	}
+	# genuine, and a lie: fal is asked, and believed
+	my $lied = new_row($node, 'webhook lied');
+	my $request_id = submit($node, $lied)->{request_id};
+	for my $lie ({ status => 'OK', payload => { video => { url => 'http://127.0.0.1:1/evil.mp4' } } }, { status => 'ERROR', payload => { detail => 'evil' } })
+	{
+		my $asked = $fal->ledger('?jobs=0')->{requests}{status};
+
+		is($fal->call('POST', '/webhook', { request_id => $request_id, %$lie })->{http}, 200, "a genuine call that says $lie->{status} of a job that waits: 200");
+		wait_until(sub { $fal->ledger('?jobs=0')->{requests}{status} > $asked }, 'fal is asked');
+		wait_for($node, "SELECT next_at > now() AND leased_by IS NULL FROM vibevideo.job WHERE vibelog_id = '$lied'", 't', 'and has answered', hurry => 0);
+		is(job_of($node, $lied)->{state}, 'queued', 'and is believed');
+	}
+	unlike(state_of('nothing'), qr/evil/, 'nothing of what a call says is kept');
+
 	my $video = submit($node, $bad);
 	$fal->command($video->{request_id}, 'finish');
 	wait_until(sub { grep { $_->{request_id} eq $video->{request_id} && ($_->{last_status} // 0) == 401 } @{ $fal->ledger->{webhooks} } }, 'a forged one is refused, over HTTP, too');
