@@ -1,0 +1,337 @@
+# The recipes of README.md, taken from it as they stand there, do what it says.
+
+use strict;
+use utf8;
+use warnings FATAL => 'all';
+
+use File::Basename qw(dirname);
+use HTTP::Tiny;
+use JSON::PP;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use VibeTest;
+
+my $readme = do
+{
+	open(my $file, '<:encoding(UTF-8)', dirname(__FILE__) . '/../../README.md') or die "README.md: $!\n";
+	local $/;
+	<$file>;
+};
+my %recipe = $readme =~ /^<!-- recipe: ([\w-]+) -->\n```sql\n(.*?)^```$/msg;
+my %ran;
+
+# -- what a shell is told --------------------------------------------------------------
+{
+	my @blocks = $readme =~ /^```sh\n(.*?)^```$/msg;
+
+	ok(scalar(@blocks), 'README.md has blocks for a shell');
+	for my $n (1 .. @blocks)
+	{
+		my $path = "$PostgreSQL::Test::Utils::tmp_check/block$n.sh";
+
+		open(my $file, '>:encoding(UTF-8)', $path) or die "$path: $!\n";
+		print $file $blocks[ $n - 1 ];
+		close($file);
+		command_ok([ 'bash', '-n', $path ], "bash understands block $n");
+	}
+}
+
+my $fal = start_fal();
+my $storage = start_storage();
+my $node = vibe_node('main', fal => $fal, storage => $storage, app => 0);
+my $service = $storage->{ready}{service_jwt};
+my $http = HTTP::Tiny->new(timeout => 30, default_headers => { authorization => "Bearer $service", 'content-type' => 'application/json' });
+
+# recipe(name, placeholder => value, ...) - runs it; returns what it prints
+sub recipe
+{
+	my ($name, %values) = @_;
+	my $text = $recipe{$name} // die "README.md has no recipe $name\n";
+
+	$ran{$name} = 1;
+	for my $placeholder (sort keys %values)
+	{
+		$text =~ s/<\Q$placeholder\E>/$values{$placeholder}/g or die "recipe $name has no <$placeholder>\n";
+	}
+	$text =~ /'<[^']*>'/ and die "recipe $name: $& was not filled in\n";
+	utf8::encode($text);
+	return sql($node, $text);
+}
+
+# as_user(user, statements) - in a transaction of a signed-in user
+sub as_user
+{
+	my ($user, $statements) = @_;
+
+	return qq{BEGIN; SET LOCAL request.jwt.claims = '{"sub": "$user"}'; SET LOCAL ROLE authenticated; $statements; COMMIT};
+}
+
+# add_row(content, status, ...) - a row that no trigger sees; returns its key
+sub add_row
+{
+	my ($content, %columns) = @_;
+	my @names = sort keys %columns;
+
+	return sql($node, join('', "INSERT INTO vibelogs (", join(', ', 'content', @names), ") VALUES (",
+		join(', ', map { defined $_ ? "'$_'" : 'NULL' } $content, @columns{@names}), ') RETURNING id'));
+}
+
+sub row_of
+{
+	my ($id) = @_;
+
+	return decode_json(sql($node, "SELECT row_to_json(v) FROM vibelogs v WHERE id = '$id'"));
+}
+
+# only these keys open fal.ai's door
+sub keys_at_fal
+{
+	$fal->default(keys => [@_]);
+	return;
+}
+
+my ($ann, $bob) = ('00000000-0000-4000-8000-00000000000a', '00000000-0000-4000-8000-00000000000b');
+
+# What Supabase has and a bare server has not, as far as the recipes need it, and
+# the table of an app that had an Edge Function make its videos.
+sql($node, <<'SQL');
+CREATE ROLE anon;
+CREATE ROLE authenticated;
+CREATE ROLE service_role BYPASSRLS;
+ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT EXECUTE ON FUNCTIONS TO anon, authenticated, service_role;
+CREATE SCHEMA auth;
+CREATE FUNCTION auth.uid() RETURNS uuid LANGUAGE sql STABLE
+	RETURN (nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub')::uuid;
+CREATE SCHEMA storage;
+CREATE TABLE storage.buckets (id text PRIMARY KEY, name text NOT NULL, public boolean DEFAULT false);
+CREATE TABLE storage.objects (bucket_id text, name text);
+ALTER TABLE storage.objects ENABLE ROW LEVEL SECURITY;
+CREATE FUNCTION storage.foldername(name text) RETURNS text[] LANGUAGE sql IMMUTABLE
+	RETURN trim_array(string_to_array(name, '/'), 1);
+INSERT INTO storage.buckets VALUES ('videos', 'videos', true), ('other', 'other', true);
+CREATE SCHEMA vault;
+CREATE TABLE vault.secrets (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), name text UNIQUE, secret text);
+CREATE VIEW vault.decrypted_secrets AS SELECT *, secret AS decrypted_secret FROM vault.secrets;
+CREATE FUNCTION vault.update_secret(secret_id uuid, new_secret text) RETURNS void LANGUAGE sql
+	BEGIN ATOMIC UPDATE vault.secrets SET secret = new_secret WHERE id = secret_id; END;
+GRANT USAGE ON SCHEMA auth, storage TO authenticated, service_role;
+GRANT SELECT ON storage.objects TO authenticated;
+
+CREATE TABLE public.vibelogs (
+	id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+	user_id uuid,
+	content text,
+	updated_at timestamptz DEFAULT now(),
+	video_generation_status text DEFAULT 'pending'
+		CONSTRAINT vibelogs_video_status_check CHECK (video_generation_status IN ('pending', 'processing', 'completed', 'failed')),
+	video_request_id text,
+	video_url text,
+	video_generated_at timestamptz,
+	video_generation_error text
+);
+CREATE EXTENSION vibevideo;
+SQL
+
+# -- coming from an older app ---------------------------------------------------------------
+{
+	my %id = (
+		pending => add_row('old: pending', video_generation_status => 'pending'),
+		stuck => add_row('old: stuck', video_generation_status => 'processing', video_request_id => 'r-stuck', updated_at => '2020-01-01'),
+		young => add_row('old: young', video_generation_status => 'processing', video_request_id => 'r-young'),
+		done => add_row('old: done', video_generation_status => 'completed', video_url => 'https://files.example.org/old.mp4',
+			video_generated_at => '2020-01-01', updated_at => '2020-01-01'),
+		failed => add_row('old: failed', video_generation_status => 'failed', video_generation_error => 'quota', updated_at => '2020-01-01'));
+	my %before = map { $_ => row_of($id{$_}) } keys %id;
+
+	my ($state) = sql_error($node, q{SELECT vibevideo.attach('public.vibelogs', prompt_column => 'content')});
+	like($state, qr/^(23514|55000)$/, 'attach refuses the table as it is');
+	is_deeply(row_of($id{$_}), $before{$_}, "and left row $_ alone") for sort keys %id;
+	recipe('older-app');
+	is(row_of($id{pending})->{video_generation_status}, undef, 'pending: never asked for');
+	is(row_of($id{stuck})->{video_generation_status}, 'failed', 'stuck: failed');
+	like(row_of($id{stuck})->{video_generation_error}, qr/^reset: /, 'with a reason');
+	is_deeply(row_of($id{$_}), $before{$_}, "$_: as it was") for qw(young done failed);
+	is(sql($node, 'SELECT vibevideo.reset_stuck(interval \'0\')'), '1', 'the young one can be reset as well');
+	is(sql($node, q{INSERT INTO vibelogs (content) VALUES ('old: new') RETURNING video_generation_status}), '', 'a new row has no status');
+	is(submit($node, $id{stuck})->{status}, 'queued', 'what was stuck can be submitted');
+	wait_for_status($node, $id{stuck}, 'completed', name => 'and is completed');
+	is(scalar($fal->renders("old: $_")), 0, "nothing was paid for $_") for qw(pending young done failed);
+}
+
+# -- a video for every new row --------------------------------------------------------------
+sql($node, <<'SQL');
+GRANT SELECT, INSERT, UPDATE ON vibelogs TO authenticated;
+GRANT INSERT, SELECT ON vibelogs TO anon;
+ALTER TABLE vibelogs ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own ON vibelogs TO authenticated USING (user_id = (SELECT auth.uid()));
+CREATE POLICY guests ON vibelogs TO anon USING (true);
+SQL
+recipe('trigger');
+{
+	my $insert = "INSERT INTO vibelogs (user_id, content) SELECT '$ann', t FROM unnest(ARRAY['trigger one', '', 'trigger two']) t";
+	my $of = sub { return sql($node, "SELECT id FROM vibelogs WHERE content = '$_[0]'") };
+
+	sql($node, as_user($ann, $insert));
+	for my $prompt ('trigger one', 'trigger two')
+	{
+		wait_for_status($node, $of->($prompt), 'completed', name => "$prompt is completed");
+		is(job_of($node, $of->($prompt))->{requested_by}, $ann, 'in the name of who inserted it');
+		is(scalar($fal->renders($prompt)), 1, 'and was paid for once');
+		ok($storage->object($of->($prompt)), 'its file is in Storage');
+	}
+	is(sql($node, "SELECT count(*) FROM vibelogs WHERE content = '' AND video_generation_status IS NULL"), '1', 'a row without text waits');
+	is(sql($node, as_user($ann, q{INSERT INTO vibelogs SELECT * FROM vibelogs WHERE false})), '', 'a statement that inserts nothing goes through');
+
+	my ($state) = sql_error($node, q{SET ROLE anon; INSERT INTO vibelogs (content) VALUES ('trigger anon')});
+	is($state, '42501', 'a role that may not submit cannot insert');
+	is(sql($node, q{SELECT count(*) FROM vibelogs WHERE content = 'trigger anon'}), '0', 'there is no row');
+	($state) = sql_error($node, as_user($ann, "INSERT INTO vibelogs (user_id, content) VALUES ('$bob', 'trigger theirs')"));
+	is($state, '42501', 'nor can one insert rows of others');
+
+	# over a limit
+	sql($node, q{INSERT INTO vibevideo.limit (scope, submits_per_day) VALUES ('default', 3)});
+	my $two = "INSERT INTO vibelogs (user_id, content) SELECT '$bob', 'limit ' || n FROM generate_series(1, 4) n";
+	($state) = sql_error($node, as_user($bob, $two));
+	is($state, 'PT429', 'over a limit the insert fails');
+	is(sql($node, q{SELECT count(*) FROM vibelogs WHERE content LIKE 'limit %'}), '0', 'with all its rows');
+	recipe('trigger-keeps-rows');
+	($state) = sql_error($node, as_user($bob, $two));
+	is($state, '', 'unless the trigger catches that');
+	is(sql($node, q{SELECT count(*), count(video_generation_status) FROM vibelogs WHERE content LIKE 'limit %'}), '4|0', 'then the rows have no status');
+	my $later = $of->('limit 1');
+	is(sql($node, as_user($bob, "SELECT status FROM vibevideo_submit('$later')")), 'queued', 'and can be submitted later');
+	wait_for_status($node, $later, 'completed', name => 'as ever');
+	sql($node, as_user($bob, "INSERT INTO vibelogs (user_id, content) VALUES ('$bob', 'within limits')"));
+	wait_for_status($node, $of->('within limits'), 'completed', name => 'within the limits that trigger submits as well');
+	sql($node, q{DELETE FROM vibevideo.limit; ALTER TABLE vibelogs DISABLE TRIGGER make_videos});
+}
+
+# -- changing keys --------------------------------------------------------------------------------
+{
+	my @new = map { "key-$_:secret-$_" } 1 .. 4;
+	my $ok = "fal_key|ok\nqueue|ok";
+	my $check = sub { return join("\n", map { s/^(\w+\|\w+).*/$1/r } grep { /^(?:fal_key|queue)\|/ } split /\n/, recipe('rotate-check')) };
+	my $completes = sub {
+		my ($prompt) = @_;
+		my $id = add_row($prompt);
+		sql($node, "SELECT vibevideo_submit_batch('{$id}')");
+		wait_for_status($node, $id, 'completed', name => "$prompt is completed");
+		return;
+	};
+
+	# one job is at fal.ai while its key is changed
+	sql($node, "INSERT INTO vault.secrets (name, secret) VALUES ('fal_key', '$new[0]')");
+	keys_at_fal($new[0]);
+	$fal->rule('keys: under way', hold => 'queue');
+	my $under_way = add_row('keys: under way');
+	is(submit($node, $under_way)->{status}, 'queued', 'a job is under way');
+	$completes->('keys: the first one');
+
+	# the old key dies first
+	keys_at_fal($new[1]);
+	my $refused = add_row('keys: refused');
+	my $called = submit($node, $refused);
+	is("$called->{status} $called->{error_code}", 'failed unauthorized', 'a submit with the old key fails');
+	isnt($check->(), $ok, 'check_config says so');
+	my $worker = worker_pid($node);
+	recipe('rotate-vault', 'key id' => 'key-2', 'key secret' => 'secret-2');
+	is($check->(), $ok, 'with the new one it is content');
+	$completes->('keys: the next one');
+	is(recipe('rotate-redrive'), '1', 'what was refused is sent again');
+	wait_for_status($node, $refused, 'completed', name => 'and completed');
+	is(scalar($fal->renders('keys: refused')), 1, 'and paid for once');
+	$fal->command(job_of($node, $under_way)->{request_id}, $_) for qw(start finish);
+	wait_for_status($node, $under_way, 'completed', name => 'the job that was under way goes on');
+	is(scalar($fal->renders('keys: under way')), 1, 'and was paid for once');
+	is(worker_pid($node), $worker, 'the worker is the one it was');
+
+	# the setting, once Vault has none
+	sql($node, 'DELETE FROM vault.secrets');
+	keys_at_fal($new[2]);
+	recipe('rotate-setting', 'key id' => 'key-3', 'key secret' => 'secret-3');
+	# a reload reaches the worker a moment later, and the old key is dead already
+	my $id = add_row('keys: from the setting');
+	sql($node, "SELECT vibevideo_submit_batch('{$id}')");
+	wait_until(
+		sub {
+			my $status = row_of($id)->{video_generation_status};
+			recipe('rotate-redrive') if $status eq 'failed';
+			hurry($node);
+			return $status eq 'completed';
+		},
+		'a job is completed with the key from the setting');
+	is($check->(), $ok, 'the setting is found');
+	is(worker_pid($node), $worker, 'still the same worker');
+
+	# the environment goes before the setting
+	keys_at_fal($new[3]);
+	{
+		local $ENV{FAL_KEY} = $new[3];
+		$node->restart;
+	}
+	$completes->('keys: from the environment');
+	like(recipe('rotate-check'), qr/^fal_key\|ok\|.*environment/m, 'check_config names the place');
+}
+
+# -- private videos -------------------------------------------------------------------------------
+{
+	my $id = sql($node, q{SELECT id FROM vibelogs WHERE content = 'trigger one'});
+	my $video_url = row_of($id)->{video_url};
+	my ($sha) = $storage->object($id)->{sha256};
+
+	sql($node, qq{INSERT INTO storage.objects VALUES ('videos', '$_->{key}'), ('other', '$_->{key}')}) for @{ $storage->ledger->{objects} };
+	is(http_get($video_url)->{status}, 200, 'in a public bucket the URL opens');
+	recipe('private-bucket');
+	is(sql($node, 'SELECT string_agg(id, \' \') FROM storage.buckets WHERE NOT public'), 'videos', 'one bucket is private now');
+	# the emulator has no database: tell it what Storage reads there
+	my $answer = $http->put($storage->url . '/bucket/videos', { content => encode_json(
+		{ public => sql($node, q{SELECT public FROM storage.buckets WHERE id = 'videos'}) eq 't' ? JSON::PP::true : JSON::PP::false }) });
+	is($answer->{status}, 200, 'and Storage knows');
+	like(http_get($video_url)->{status}, qr/^4/, 'the URL opens no longer');
+
+	my $path = sql($node, as_user($ann, "SELECT public.video_path('$id')"));
+	is($path, $storage->object($id)->{key}, 'the path of the video is that of its object');
+	is(recipe('private-object-key', id => $id), $path, 'the job table says the same');
+	is(sql($node, 'SET ROLE service_role; ' . $recipe{'private-object-key'} =~ s/<id>/$id/r . '; RESET ROLE'), $path, 'also to service_role');
+	is(sql($node, as_user($bob, "SELECT public.video_path('$id')")), '', 'others get no path');
+	my ($state) = sql_error($node, "SET ROLE anon; SELECT public.video_path('$id')");
+	is($state, '42501', 'anon may not ask');
+	is(sql($node, "SELECT public.video_path('" . add_row('no video') . "') IS NULL"), 't', 'no video, no path');
+	is(sql($node, as_user($ann, "SELECT string_agg(DISTINCT name, ' ') FROM storage.objects WHERE name = '$path' AND bucket_id = 'videos'")),
+		$path, 'the policy shows the user the object');
+	is(sql($node, as_user($ann, q{SELECT count(*) FROM storage.objects})), '2', 'those of the user\'s rows and no others');
+	is(sql($node, as_user($bob, "SELECT count(*) FROM storage.objects WHERE name = '$path'")), '0', 'others do not see it');
+
+	$answer = $http->post($storage->url . "/object/sign/videos/$path", { content => encode_json({ expiresIn => 60 }) });
+	is($answer->{status}, 200, 'Storage signs the path');
+	my $signed = $storage->url . decode_json($answer->{content})->{signedURL};
+	my $file = http_get($signed);
+	is($file->{status}, 200, 'the signed URL opens');
+	like($file->{content}, qr/^.{4}ftyp/s, 'and is the video');
+	like(http_get($signed =~ s/token=.*/token=x.y.z/r)->{status}, qr/^4/, 'with another token it does not');
+
+	sql($node, 'SELECT vibevideo_submit_batch(ARRAY[\'' . (my $next = add_row('private: next')) . '\'::uuid])');
+	wait_for_status($node, $next, 'completed', name => 'videos go into a private bucket as well');
+}
+
+# -- rolling back ---------------------------------------------------------------------------------
+{
+	my $count = sub { return scalar(@{ $storage->ledger->{objects} }) };
+	my $files = $count->();
+	my $rows = sql($node, 'SELECT json_agg(v ORDER BY id) FROM vibelogs v');
+
+	ok($files > 5, 'there are files');
+	sql($node, 'ALTER TABLE vibelogs ENABLE TRIGGER make_videos');
+	recipe('rollback');
+	is(sql($node, q{SELECT count(*) FROM pg_extension WHERE extname = 'vibevideo'}), '0', 'the extension is gone');
+	is(sql($node, q{SELECT count(*) FROM pg_proc WHERE proname LIKE 'vibevideo%'}), '0', 'and its functions');
+	is(sql($node, 'SELECT json_agg(v ORDER BY id) FROM vibelogs v'), $rows, 'columns and values are as they were');
+	is(sql($node, q{SELECT count(*) FROM pg_constraint WHERE conrelid = 'vibelogs'::regclass AND contype = 'c'}), '1', 'so is the CHECK');
+	is(sql($node, q{SELECT count(*) FROM pg_indexes WHERE tablename = 'vibelogs' AND indexdef LIKE '%video_request_id%'}), '1', 'and the index');
+	is($count->(), $files, 'and the files');
+	sql($node, q{INSERT INTO vibelogs (content) VALUES ('after it')});
+	is(sql($node, q{SELECT count(*) FROM vibelogs WHERE content = 'after it'}), '1', 'the app can go on');
+}
+
+is_deeply([ grep { !$ran{$_} } sort keys %recipe ], [], 'every recipe of README.md was run');
+done_testing();
