@@ -1,0 +1,63 @@
+// The TypeScript of README.md, type-checked: supabase-js is declared as far as
+// it is used there, with types as they are generated.
+
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { basename, dirname, join } from 'node:path'
+import { test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import ts from 'typescript'
+
+const here = dirname(fileURLToPath(import.meta.url))
+const folder = join(here, 'fixtures', 'readme')
+const readme = readFileSync(join(here, '..', '..', 'README.md'), 'utf8')
+const blocks = [...readme.matchAll(/^```(tsx?)\n(.*?)^```$/gms)].map(([all, kind, code], n) => ({ kind, code,
+  name: `${n + 1}, line ${readme.slice(0, readme.indexOf(all)).split('\n').length}` }))
+const options = { strict: true, noEmit: true, target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext,
+  moduleResolution: ts.ModuleResolutionKind.Bundler, jsx: ts.JsxEmit.Preserve, types: [], skipLibCheck: true,
+  lib: ['lib.es2022.d.ts', 'lib.dom.d.ts'] }
+
+// Files of the language and of fixtures are read once.
+const known = new Map()
+const disk = ts.createCompilerHost(options)
+
+/** What the compiler has to say about a block, as if it were a file of an app. */
+function complaints({ kind, code }) {
+  const file = join(folder, `block.${kind}`)
+  // top-level await is for modules
+  const text = `${code}\nexport {}\n`
+  const host = { ...disk,
+    fileExists: (name) => name === file || disk.fileExists(name),
+    readFile: (name) => name === file ? text : disk.readFile(name),
+    getSourceFile(name, version) {
+      if (name === file) return ts.createSourceFile(name, text, version)
+      if (!known.has(name)) known.set(name, disk.getSourceFile(name, version))
+      return known.get(name)
+    } }
+  const program = ts.createProgram([join(folder, 'ambient.d.ts'), file], options, host)
+  return ts.getPreEmitDiagnostics(program).map((d) => {
+    const where = d.file ? `${basename(d.file.fileName)}:${d.file.getLineAndCharacterOfPosition(d.start).line + 1}: ` : ''
+    return where + ts.flattenDiagnosticMessageText(d.messageText, '\n')
+  })
+}
+
+test('README.md has blocks of both kinds', () => {
+  assert.deepEqual([...new Set(blocks.map((b) => b.kind))].sort(), ['ts', 'tsx'])
+})
+
+for (const block of blocks) {
+  test(`README.md: ${block.kind} block ${block.name}`, () => assert.deepEqual(complaints(block), []))
+}
+
+// The declarations are strict enough to find what goes wrong most easily.
+const wrong = {
+  'a misspelt function': ["await supabase.rpc('vibevideo_sumbit', { vibelog_id: id })", /vibevideo_sumbit/],
+  'a misspelt argument': ["await supabase.rpc('vibevideo_submit', { id })", /'id' does not exist/],
+  'a generated field taken for not null': [
+    "const { data } = await supabase.rpc('vibevideo_status', { vibelog_id: id })\nif (data) data.message.length", /possibly 'null'/],
+  'a misspelt column': ["const { data } = await supabase.from('vibelogs').select('*').single()\nconsole.log(data?.video_status)", /video_status/],
+  'a method that Storage has not': ["await supabase.storage.from('videos').createSignedURL('x', 60)", /createSignedURL/],
+}
+for (const [name, [code, message]] of Object.entries(wrong)) {
+  test(`the type check finds ${name}`, () => assert.match(complaints({ kind: 'ts', code }).join('\n'), message))
+}
