@@ -153,6 +153,9 @@ CREATE TABLE vibevideo.job (
 	media_url text,
 	media_type text,
 	object_key text,
+	-- a resumable upload under way, and which bytes its beginning is made of
+	upload_url text,
+	media_etag text,
 	bytes_done bigint,
 	bytes_total bigint,
 	sha256 bytea,

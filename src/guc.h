@@ -32,7 +32,8 @@ extern bool vv_notify;
 extern int vv_poll_batch_size;
 extern int vv_max_requests;
 extern int vv_max_transfers;
-extern int vv_max_video_size; /* kB */
+extern int vv_max_video_size;	   /* kB */
+extern int vv_resumable_threshold; /* kB, -1: never */
 extern int vv_max_attempts;
 extern int vv_max_active;
 extern int vv_max_renders;

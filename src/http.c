@@ -249,6 +249,9 @@ static const struct
 		{"x-fal-request-timeout-type:", REPLY_FIELD(fal_timeout_type)},
 		{"location:", REPLY_FIELD(location)},
 		{"upload-offset:", REPLY_FIELD(upload_offset)},
+		{"upload-length:", REPLY_FIELD(upload_length)},
+		{"upload-metadata:", REPLY_FIELD(upload_metadata)},
+		{"content-range:", REPLY_FIELD(content_range)},
 		{"etag:", REPLY_FIELD(etag)},
 };
 
@@ -377,6 +380,7 @@ OnRewind(void *arg, curl_off_t offset, int origin)
 
 	if (request->source == NULL && request->body_pos == 0)
 		return CURL_SEEKFUNC_OK;
+	request->closed = true;
 	return CURL_SEEKFUNC_FAIL;
 }
 
@@ -638,11 +642,16 @@ SetMethod(HttpRequest *request, const HttpSpec *spec)
 		SET(CURLOPT_POST, 1L);
 		SET(CURLOPT_POSTFIELDSIZE_LARGE, size);
 	}
-	else if (spec->method == HTTP_PUT)
+	else if (spec->method == HTTP_PUT || spec->method == HTTP_PATCH)
 	{
 		SET(CURLOPT_UPLOAD, 1L);
 		SET(CURLOPT_INFILESIZE_LARGE, size);
+		/* streams' handles are not used again, so nothing has to take this back */
+		if (spec->method == HTTP_PATCH)
+			SET(CURLOPT_CUSTOMREQUEST, "PATCH");
 	}
+	else if (spec->method == HTTP_HEAD)
+		SET(CURLOPT_NOBODY, 1L);
 	return true;
 }
 

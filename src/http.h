@@ -19,7 +19,9 @@ typedef enum HttpMethod
 {
 	HTTP_GET,
 	HTTP_POST,
-	HTTP_PUT
+	HTTP_PUT,
+	HTTP_PATCH, /* with a source only */
+	HTTP_HEAD
 } HttpMethod;
 
 #define HTTP_PAUSE ((size_t) -1) /* no room, or no data yet: call HttpResume later */

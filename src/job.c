@@ -113,7 +113,7 @@ typedef enum StatementId
 #define JOB_COLUMNS \
 	"j.job_id, j.vibelog_id, j.state, j.model, j.input::pg_catalog.text, j.request_id, " \
 	"j.media_url, j.media_type, j.object_key, j.error_code, j.error, j.bytes_total, j.lease, " \
-	"j.tries, j.crashes, j.attempt, j.queue_position, j.created_at, j.submitted_at, j.cancel_requested_at, j.sent_at, j.renders, j.ghost, j.generated_at"
+	"j.tries, j.crashes, j.attempt, j.queue_position, j.created_at, j.submitted_at, j.cancel_requested_at, j.sent_at, j.renders, j.ghost, j.generated_at, j.upload_url, j.media_etag"
 
 /*
  * A claim takes what is due, oldest first, passing over what others hold, and
@@ -154,6 +154,7 @@ typedef enum StatementId
 	" submitted_at = CASE WHEN u.request_id IS NOT NULL THEN COALESCE(j.submitted_at, $16) ELSE j.submitted_at END," \
 	" generated_at = CASE WHEN u.media_url IS NOT NULL THEN COALESCE(j.generated_at, $16) ELSE j.generated_at END," \
 	" completed_at = CASE WHEN u.new_next_at IS NULL THEN $16 END," \
+	" upload_url = CASE WHEN u.new_state OPERATOR(pg_catalog.<>) 'completed' THEN j.upload_url END," \
 	" row_next_at = CASE WHEN u.row_written AND NOT j.row_dirty THEN 'infinity' ELSE j.row_next_at END" \
 	" FROM (SELECT x.*," \
 	" CASE WHEN l.cancel AND x.state OPERATOR(pg_catalog.=) 'pending' THEN 'cancelled' ELSE x.state END AS new_state," \
@@ -349,10 +350,11 @@ static const struct Statement
 		2, {INT8OID, INT8OID}
 	},
 	[S_PROGRESS] = {
-		"UPDATE vibevideo.job j SET bytes_done = $3, bytes_total = $4, next_at = $5"
+		"UPDATE vibevideo.job j SET bytes_done = $3, bytes_total = $4, next_at = $5,"
+		" upload_url = COALESCE($6, j.upload_url), media_etag = COALESCE($7, j.media_etag)"
 		" WHERE j.job_id OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT k.job_id FROM vibevideo.job k"
 		" WHERE k.job_id OPERATOR(pg_catalog.=) $1 AND k.lease OPERATOR(pg_catalog.=) $2 FOR NO KEY UPDATE SKIP LOCKED))",
-		5, {INT8OID, INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID}
+		7, {INT8OID, INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID, TEXTOID}
 	},
 	[S_EXPIRE] = {
 		"UPDATE vibevideo.job j SET state = 'submit_unknown', error_code = 'answer_lost',"
@@ -749,6 +751,8 @@ ReadJob(HeapTuple tuple, TupleDesc desc, MemoryContext mcxt)
 	job->renders = (int) GetInt(tuple, desc, 22, 1);
 	job->ghost = GetBool(tuple, desc, 23);
 	job->generated_at = GetTime(tuple, desc, 24);
+	job->upload_url = GetText(tuple, desc, 25);
+	job->media_etag = GetText(tuple, desc, 26);
 	MemoryContextSwitchTo(old);
 	return job;
 }
@@ -2044,19 +2048,29 @@ JobHoldsLease(int64 job_id, int64 lease)
 	return Execute(S_HOLDS, args, NULL) == 1;
 }
 
-bool
-JobRecordProgress(int64 job_id, int64 lease, int64 done, int64 total, TimestampTz lease_until)
+static Datum
+TextDatum(const char *text, char *null)
 {
-	Datum args[5];
-	char nulls[] = "     ";
+	if (text == NULL)
+		*null = 'n';
+	return text ? CStringGetTextDatum(text) : (Datum) 0;
+}
+
+bool
+JobRecordProgress(int64 job_id, int64 lease, const JobProgress *progress, TimestampTz lease_until)
+{
+	Datum args[7];
+	char nulls[] = "       ";
 
 	args[0] = Int64GetDatum(job_id);
 	args[1] = Int64GetDatum(lease);
-	args[2] = Int64GetDatum(done);
-	args[3] = Int64GetDatum(total);
-	if (total < 0)
+	args[2] = Int64GetDatum(progress->done);
+	args[3] = Int64GetDatum(progress->total);
+	if (progress->total < 0)
 		nulls[3] = 'n';
 	args[4] = TimestampTzGetDatum(lease_until);
+	args[5] = TextDatum(progress->upload_url, &nulls[5]);
+	args[6] = TextDatum(progress->media_etag, &nulls[6]);
 	if (!JobHoldsLease(job_id, lease))
 		return false;
 	/* none if somebody holds the row: the next report is soon */
@@ -2193,6 +2207,8 @@ JobCopy(const Job *job, MemoryContext mcxt)
 	copy->media_url = CopyText(job->media_url, mcxt);
 	copy->media_type = CopyText(job->media_type, mcxt);
 	copy->object_key = CopyText(job->object_key, mcxt);
+	copy->upload_url = CopyText(job->upload_url, mcxt);
+	copy->media_etag = CopyText(job->media_etag, mcxt);
 	copy->error_code = CopyText(job->error_code, mcxt);
 	copy->error = CopyText(job->error, mcxt);
 	return copy;

@@ -47,6 +47,8 @@ typedef struct Job
 	char *media_url;
 	char *media_type;
 	char *object_key;
+	char *upload_url; /* of a resumable upload, NULL if none was begun */
+	char *media_etag;
 	char *error_code;
 	char *error;
 	int64 bytes_total; /* -1 unknown */
@@ -175,9 +177,16 @@ extern Job *JobRead(int64 job_id, MemoryContext mcxt);
 extern int JobRecord(const JobUpdate *updates, int n, bool *recorded);
 /* is the lease still the newest?  Tells a row that is held from a lease that is lost */
 extern bool JobHoldsLease(int64 job_id, int64 lease);
-/* bytes copied so far, and a longer lease; false: the lease was lost */
-extern bool JobRecordProgress(int64 job_id, int64 lease, int64 done, int64 total,
-							  TimestampTz lease_until);
+/* how far a copy is */
+typedef struct JobProgress
+{
+	int64 done;
+	int64 total;			/* -1 unknown */
+	const char *upload_url; /* NULL keeps */
+	const char *media_etag;
+} JobProgress;
+/* that, and a longer lease; false: the lease was lost */
+extern bool JobRecordProgress(int64 job_id, int64 lease, const JobProgress *progress, TimestampTz lease_until);
 /* submits whose sender died: nobody knows whether fal has them */
 extern int JobExpireSubmits(TimestampTz now, bool all);
 /* jobs still leased at a worker's start: the one before crashed on them */

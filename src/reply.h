@@ -47,6 +47,9 @@ typedef struct HttpReply
 	char fal_timeout_type[16];
 	char location[2048];
 	char upload_offset[24]; /* TUS */
+	char upload_length[24];
+	char upload_metadata[512];
+	char content_range[80];
 	char etag[128];
 
 	char error[256]; /* why it was not answered, for people */

@@ -363,6 +363,44 @@ StorageJudgeS3(const HttpReply *reply, StorageReply *out)
 	}
 }
 
+/* TUS errors are plain text with true statuses; token errors are JSON as elsewhere */
+void
+StorageJudgeTus(StorageTusCall call, const HttpReply *reply, StorageTus *out)
+{
+	static const char no_bucket[] = "Bucket not found";
+	StorageBody body;
+	bool done;
+
+	memset(out, 0, sizeof(*out));
+	out->offset = out->length = -1;
+	done = JudgeCommon(reply, &body, &out->reply);
+	if (done && call == STORAGE_TUS_CREATE && reply->status == 201 && reply->location[0] != '\0')
+		return;
+	out->offset = WireNumber(reply->upload_offset);
+	out->length = WireNumber(reply->upload_length);
+	if (done && call != STORAGE_TUS_CREATE && out->offset >= 0)
+		return;
+	if (done)
+	{
+		JudgeBadResponse(reply, &body, &out->reply);
+		return;
+	}
+	if (reply->outcome != HTTP_ANSWERED)
+		return;
+	if (call == STORAGE_TUS_CREATE)
+	{
+		if (reply->status == 404 && reply->body_len >= strlen(no_bucket) &&
+			memcmp(reply->body, no_bucket, strlen(no_bucket)) == 0)
+			SetReply(&out->reply, STORAGE_FATAL, "NoSuchBucket", HintBucket);
+		return;
+	}
+	out->gone = (reply->status == 404 || reply->status == 410);
+	out->moved = (reply->status == 409);
+	/* the upload may be refused where a new one is not */
+	if (out->gone || out->moved)
+		SetReply(&out->reply, STORAGE_RETRY, out->gone ? "upload_gone" : "upload_moved", NULL);
+}
+
 static bool
 VisitAllowedType(const char *raw, size_t raw_len, void *arg)
 {
@@ -528,6 +566,140 @@ StorageUrl(const char *base, StorageCall call, const char *bucket,
 		return false;
 	return call == STORAGE_BUCKET ||
 		(WireAppend(out, size, "/") && WireAppendEncoded(out, size, key, "/"));
+}
+
+/*----------
+ * Resumable uploads
+ *----------
+ */
+#define TUS_ROUTE "/upload/resumable"
+#define BASE64_URL ALNUM "-_"
+
+static bool
+AppendBase64(char *out, size_t size, const char *text)
+{
+	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+	for (size_t len = strlen(text); len > 0;)
+	{
+		size_t n = len < 3 ? len : 3;
+		const unsigned char *bytes = (const unsigned char *) text;
+		unsigned bits = (unsigned) bytes[0] << 16;
+		char four[5];
+
+		if (n > 1)
+			bits |= (unsigned) bytes[1] << 8;
+		if (n > 2)
+			bits |= bytes[2];
+		four[0] = digits[bits >> 18];
+		four[1] = digits[bits >> 12 & 63];
+		four[2] = n > 1 ? digits[bits >> 6 & 63] : '=';
+		four[3] = n > 2 ? digits[bits & 63] : '=';
+		four[4] = '\0';
+		if (!WireAppend(out, size, four))
+			return false;
+		text += n;
+		len -= n;
+	}
+	return true;
+}
+
+bool
+StorageTusRoot(const char *base, char *out, size_t size)
+{
+	if (size == 0 || !WireBaseUrlIsValid(base))
+		return false;
+	out[0] = '\0';
+	return WireAppend(out, size, base) && WireAppend(out, size, TUS_ROUTE);
+}
+
+bool
+StorageTusUrl(const char *base, const char *location, char *out, size_t size)
+{
+	const char *slash = strrchr(location, '/');
+	size_t len = slash ? strlen(slash + 1) : 0;
+
+	/* the id is base64url */
+	return len > 0 && strspn(slash + 1, BASE64_URL) == len &&
+		StorageTusRoot(base, out, size) && WireAppend(out, size, slash);
+}
+
+bool
+StorageTusOwns(const char *base, const char *url)
+{
+	char own[2048];
+
+	return StorageTusUrl(base, url, own, sizeof(own)) && strcmp(own, url) == 0;
+}
+
+bool
+StorageTusMetadata(const char *bucket, const char *key, const char *type, char *out, size_t size)
+{
+	if (size == 0 || !StorageBucketNameIsValid(bucket) || !StorageKeyIsValid(key))
+		return false;
+	out[0] = '\0';
+	/* here cacheControl is a number of seconds */
+	return WireAppend(out, size, "bucketName ") && AppendBase64(out, size, bucket) &&
+		WireAppend(out, size, ",objectName ") && AppendBase64(out, size, key) &&
+		WireAppend(out, size, ",contentType ") && AppendBase64(out, size, type) &&
+		WireAppend(out, size, ",cacheControl ") && AppendBase64(out, size, "3600");
+}
+
+bool
+StorageTusIsFor(const char *metadata, const char *bucket)
+{
+	char pair[200] = "bucketName ";
+	size_t len;
+
+	if (metadata[0] == '\0')
+		return true;
+	if (!AppendBase64(pair, sizeof(pair), bucket))
+		return false;
+	len = strlen(pair);
+	for (const char *p = metadata; p != NULL; p = strchr(p, ','))
+	{
+		p += strspn(p, ", ");
+		if (strncmp(p, pair, len) == 0 && (p[len] == ',' || p[len] == '\0'))
+			return true;
+	}
+	return false;
+}
+
+/* the number before mark; NULL if there is none */
+static const char *
+ReadNumber(const char *text, char mark, int64_t *number)
+{
+	char digits[24];
+	size_t len = strspn(text, "0123456789");
+
+	if (len == 0 || len >= sizeof(digits) || text[len] != mark)
+		return NULL;
+	memcpy(digits, text, len);
+	digits[len] = '\0';
+	*number = WireNumber(digits);
+	return *number >= 0 ? text + len + 1 : NULL;
+}
+
+bool
+StorageReadRange(const char *content_range, int64_t *from, int64_t *to, int64_t *total)
+{
+	if (strncasecmp(content_range, "bytes ", 6) != 0)
+		return false;
+	content_range = ReadNumber(content_range + 6, '-', from);
+	if (content_range != NULL)
+		content_range = ReadNumber(content_range, '/', to);
+	return content_range != NULL && ReadNumber(content_range, '\0', total) != NULL &&
+		*from <= *to && *to < *total;
+}
+
+bool
+StorageEtagIsStrong(const char *etag)
+{
+	size_t len = strlen(etag);
+
+	/* one that filled its buffer may be cut */
+	return len > 2 && len + 1 < sizeof(((HttpReply *) NULL)->etag) &&
+		etag[0] == '"' && strchr(etag + 1, '"') == etag + len - 1;
 }
 
 /*

@@ -75,6 +75,50 @@ typedef enum StorageCall
 extern bool StorageUrl(const char *base, StorageCall call, const char *bucket,
 					   const char *key, char *out, size_t size);
 
+/*----------
+ * Resumable uploads (TUS 1.0.0): created with metadata, then sent in parts
+ *----------
+ */
+#define STORAGE_TUS_PART (6 * 1024 * 1024) /* what Storage asks for; the last one may be smaller */
+
+typedef struct StorageTus
+{
+	StorageReply reply;
+	bool gone;		/* no such upload any more: start over */
+	bool moved;		/* its offset is not the one we sent: ask for it */
+	int64_t offset; /* how much Storage has, -1: not told */
+	int64_t length; /* of the whole file, -1: not told yet */
+} StorageTus;
+
+typedef enum StorageTusCall
+{
+	STORAGE_TUS_CREATE,
+	STORAGE_TUS_HEAD,
+	STORAGE_TUS_PATCH
+} StorageTusCall;
+
+extern void StorageJudgeTus(StorageTusCall call, const HttpReply *reply, StorageTus *out);
+
+/* {base}/upload/resumable, where uploads are created */
+extern bool StorageTusRoot(const char *base, char *out, size_t size);
+/*
+ * An upload's address: its id, which is the last segment of location, under
+ * our own base.  Location is often wrong behind proxies, and a key must never
+ * follow it to another place.
+ */
+extern bool StorageTusUrl(const char *base, const char *location, char *out, size_t size);
+/* may a key be sent to this address, which was kept from an earlier try? */
+extern bool StorageTusOwns(const char *base, const char *url);
+/* the value of Upload-Metadata */
+extern bool StorageTusMetadata(const char *bucket, const char *key, const char *type, char *out, size_t size);
+/* does Upload-Metadata, as Storage tells it, name this bucket?  "" is taken for yes */
+extern bool StorageTusIsFor(const char *metadata, const char *bucket);
+
+/* "bytes 100-199/200"; false: anything else, also when the total is not told */
+extern bool StorageReadRange(const char *content_range, int64_t *from, int64_t *to, int64_t *total);
+/* does it vouch for every byte? */
+extern bool StorageEtagIsStrong(const char *etag);
+
 /* the bare, lower-case type of a Content-Type value: "Video/MP4; codecs=x" -> "video/mp4" */
 extern void StorageBareType(const char *content_type, char *out, size_t size);
 

@@ -10,6 +10,13 @@
  *
  * An upload is ended by its last byte only after the download has ended well;
  * until then Storage has nothing to show, so half a file is never visible.
+ *
+ * A large file goes by a resumable upload, in parts: a request each, all fed
+ * from the one download.  Its address is in the job before the first part is
+ * sent, so that the next try, whoever makes it, asks Storage how much it has
+ * and the media host for the rest.  Only a strong ETag lets two tries make one
+ * file; without it, or when the host answers anything but the very rest of the
+ * very file, the upload starts over.
  */
 #include "postgres.h"
 
@@ -32,6 +39,8 @@
 #define MAX_ERROR_BODY (64 * 1024)
 #define OBJECT_KEY_SIZE 1024
 #define FINISHING_PATIENCE 5
+#define MAX_RESTARTS 3
+#define REPORT_GOOD_MS 30000 /* well below a lease: after a longer sleep it may be lost */
 
 struct Copy
 {
@@ -43,8 +52,18 @@ struct Copy
 	int64 received;
 	int64 total; /* as announced, -1 unknown */
 	int64 cap;
-	bool whole; /* the download ended well */
-	bool put_started;
+	bool whole;			 /* the download ended well */
+	bool judged;		 /* what is downloaded is what we want, and the upload has begun */
+	int64 base;			 /* the download began here: what Storage had already */
+	bool tus;			 /* resumable; then upload_url is "" until it is created */
+	StorageTusCall call; /* what put is */
+	bool deferred;		 /* Storage does not know the length yet */
+	bool declared;		 /* this part tells it */
+	bool reported;		 /* upload_url is in the job, whose lease was ours then */
+	TimestampTz reported_at;
+	int64 offset;	 /* Storage surely has so much */
+	int64 part_left; /* what this request may still send */
+	int restarts;
 	int redirects;
 	EVP_MD_CTX *hash;
 	unsigned char sha256[32];
@@ -61,6 +80,8 @@ struct Copy
 	char bucket[129];
 	char video_url[FAL_URL_SIZE];
 	char object_key[OBJECT_KEY_SIZE];
+	char upload_url[FAL_URL_SIZE];
+	char etag[sizeof(((HttpReply *) NULL)->etag)]; /* "" if it is not strong */
 };
 
 /* what Storage made of the key last time: sb_ keys differ by gateway */
@@ -78,7 +99,8 @@ TakeMedia(void *arg, const char *data, size_t len)
 	size_t last;
 	size_t piece;
 
-	if (copy->received + (int64) len > copy->cap)
+	/* before we know that it is the rest, it may be the whole from the start */
+	if (copy->received - (copy->judged ? 0 : copy->base) + (int64) len > copy->cap)
 	{
 		copy->failure = "video_too_large";
 		return HTTP_ABORT;
@@ -105,15 +127,18 @@ GiveMedia(void *arg, char *data, size_t len)
 	Copy *copy = arg;
 	size_t piece;
 
+	if (copy->part_left == 0)
+		return 0;
 	if (copy->used == 0)
 		return copy->whole ? 0 : HTTP_PAUSE;
-	len = Min(len, copy->used);
+	len = Min(Min(len, copy->used), copy->part_left);
 	piece = Min(len, RING_SIZE - copy->first);
 	memcpy(data, copy->ring + copy->first, piece);
 	memcpy(data + piece, copy->ring, len - piece);
 	copy->first = (copy->first + len) % RING_SIZE;
 	copy->used -= len;
 	copy->sent += len;
+	copy->part_left -= len;
 	return len;
 }
 
@@ -150,6 +175,7 @@ CopyCreate(const char *storage_key)
 		return NULL;
 	}
 	copy->total = -1;
+	copy->part_left = INT64_MAX;
 	copy->cap = (int64) vv_max_video_size * 1024;
 	copy->started_at = copy->moved_at = GetCurrentTimestamp();
 	copy->form = form_is_known ? known_form : StorageFirstForm(storage_key);
@@ -161,8 +187,15 @@ CopyCreate(const char *storage_key)
 static bool
 GiveUp(Task *task, int limit, const char *code, const char *error)
 {
-	if (task->copy)
-		CopyFree(task->copy);
+	Copy *copy = task->copy;
+
+	if (copy)
+	{
+		/* a bad line is no reason to stop as long as each try gets further */
+		if (copy->base > 0 && copy->offset > copy->base)
+			task->job->tries = 0;
+		CopyFree(copy);
+	}
 	task->copy = NULL;
 	TaskRetry(task, limit, code, error, -1);
 	return true;
@@ -184,8 +217,10 @@ GiveUpOnReply(Task *task, int limit, const char *code, const char *what, const H
  * Download
  *----------
  */
-static bool JudgeMedia(Task *task, const HttpReply *reply);
-static bool StartUpload(HttpEngine *engine, Task *task);
+static bool JudgeAndUpload(HttpEngine *engine, Task *task, const HttpReply *reply);
+static bool StartTus(HttpEngine *engine, Task *task, StorageTusCall call, const char *url,
+					 const char *const *more, int64 size);
+static bool FinishIfDone(Task *task);
 
 static bool
 StartDownload(HttpEngine *engine, Task *task)
@@ -193,6 +228,9 @@ StartDownload(HttpEngine *engine, Task *task)
 	Copy *copy = task->copy;
 	char why[200];
 	char error[400];
+	char range[64];
+	char if_range[sizeof(copy->etag) + 16];
+	const char *headers[] = {range, if_range, NULL};
 	HttpSpec spec = {0};
 	HostVerdict verdict = HostsJudgeUrl(vv_media_hosts, copy->url, why, sizeof(why));
 
@@ -203,6 +241,12 @@ StartDownload(HttpEngine *engine, Task *task)
 	}
 	spec.method = HTTP_GET;
 	spec.url = copy->url;
+	if (copy->base > 0)
+	{
+		snprintf(range, sizeof(range), "range: bytes=%lld-", (long long) copy->base);
+		snprintf(if_range, sizeof(if_range), "if-range: %s", copy->etag);
+		spec.headers = headers;
+	}
 	spec.max_response = MAX_ERROR_BODY;
 	spec.connect_timeout = vv_connect_timeout;
 	spec.public_only = (verdict == HOST_PUBLIC);
@@ -244,6 +288,16 @@ FixTarget(Copy *copy)
 					  copy->object_key, copy->video_url, sizeof(copy->video_url));
 }
 
+/* Did an earlier try leave an upload that may be gone on with? */
+static bool
+HasUpload(const Task *task)
+{
+	char base[1024];
+
+	return task->copy->kind == STORAGE_KIND_SUPABASE && vv_resumable_threshold >= 0 && task->job->upload_url &&
+		StorageTusOwns(CallBase(vv_storage_url, base, sizeof(base)), task->job->upload_url);
+}
+
 bool
 CopyStart(HttpEngine *engine, Task *task, const char *storage_key)
 {
@@ -261,7 +315,37 @@ CopyStart(HttpEngine *engine, Task *task, const char *storage_key)
 	if (!FixTarget(task->copy))
 		return !GiveUp(task, vv_max_attempts, "bad_storage_url",
 					   "the video's address could not be built: check vibevideo.storage_url, storage_public_url and storage_bucket");
+	if (HasUpload(task))
+	{
+		task->copy->tus = true;
+		return StartTus(engine, task, STORAGE_TUS_HEAD, task->job->upload_url, NULL, 0);
+	}
 	return StartDownload(engine, task);
+}
+
+/* From the start, or with an upload kept in the job from where that is. */
+static bool
+Restart(HttpEngine *engine, Task *task)
+{
+	char key[SECRET_SIZE];
+	int restarts = task->copy->restarts + 1;
+
+	if (restarts > MAX_RESTARTS)
+		return GiveUp(task, vv_max_attempts, "upload_moved", "the upload had to start over again and again");
+	strlcpy(key, task->copy->storage_key, sizeof(key));
+	CopyFree(task->copy);
+	task->copy = NULL;
+	if (CopyStart(engine, task, key))
+		task->copy->restarts = restarts;
+	SecretWipe(key, sizeof(key));
+	return task->copy == NULL;
+}
+
+static bool
+StartOver(HttpEngine *engine, Task *task)
+{
+	task->job->upload_url = NULL;
+	return Restart(engine, task);
 }
 
 static bool
@@ -293,6 +377,8 @@ AfterDownload(HttpEngine *engine, Task *task, HttpRequest *request)
 		over = GiveUp(task, 1, "media_host_denied", "the video's host has a private address");
 	else if (reply->outcome == HTTP_ANSWERED && reply->status >= 300 && reply->status < 400)
 		over = FollowRedirect(engine, task, reply);
+	else if (reply->outcome == HTTP_ANSWERED && copy->base > 0 && (reply->status == 412 || reply->status == 416))
+		over = StartOver(engine, task);
 	else if (reply->outcome != HTTP_ANSWERED || reply->status < 200 || reply->status > 299)
 		over = GiveUpOnReply(task, vv_max_attempts,
 							 reply->status == 404 || reply->status == 410 ? "media_gone" : "download_failed",
@@ -305,8 +391,13 @@ AfterDownload(HttpEngine *engine, Task *task, HttpRequest *request)
 	{
 		copy->whole = true;
 		/* a small one is here before anybody could start its upload */
-		if (!copy->put_started)
-			over = !JudgeMedia(task, reply) || !StartUpload(engine, task);
+		if (!copy->judged)
+			(void) JudgeAndUpload(engine, task, reply);
+		else if (copy->total >= 0 && copy->received != copy->total)
+			(void) GiveUp(task, vv_max_attempts, "download_failed", "the video has not the length that was announced");
+		else
+			(void) FinishIfDone(task);
+		over = (task->copy == NULL);
 	}
 	HttpFree(request);
 	return over;
@@ -343,8 +434,7 @@ StartPut(HttpEngine *engine, Task *task, const HttpSpec *spec)
 {
 	ShmemServiceStart(SERVICE_STORAGE);
 	task->copy->put = HttpStart(engine, spec);
-	task->copy->put_started = (task->copy->put != NULL);
-	if (!task->copy->put_started)
+	if (task->copy->put == NULL)
 		return !GiveUp(task, vv_max_attempts, "upload_failed", "the upload could not be set up");
 	return true;
 }
@@ -384,6 +474,94 @@ StartS3Upload(HttpEngine *engine, Task *task)
 	return StartPut(engine, task, &spec);
 }
 
+/* size: of the part, -1 if that is open */
+static bool
+StartTus(HttpEngine *engine, Task *task, StorageTusCall call, const char *url,
+		 const char *const *more, int64 size)
+{
+	static const HttpMethod methods[] = {
+		[STORAGE_TUS_CREATE] = HTTP_POST,
+		[STORAGE_TUS_HEAD] = HTTP_HEAD,
+		[STORAGE_TUS_PATCH] = HTTP_PATCH,
+	};
+	Copy *copy = task->copy;
+	char bearer[STORAGE_HEADER_SIZE];
+	char apikey[STORAGE_HEADER_SIZE];
+	const char *auth[3];
+	const char *headers[10];
+	int n = CallStorageHeaders(copy->storage_key, copy->form, bearer, apikey, auth);
+	bool started;
+	HttpSpec spec = {0};
+
+	memcpy(headers, auth, sizeof(auth[0]) * n);
+	headers[n++] = "tus-resumable: 1.0.0";
+	while (more && *more)
+		headers[n++] = *more++;
+	headers[n] = NULL;
+
+	copy->call = call;
+	copy->part_left = (call != STORAGE_TUS_PATCH) ? 0 : size < 0 ? STORAGE_TUS_PART
+																 : size;
+	spec.method = methods[call];
+	spec.url = url;
+	spec.headers = headers;
+	spec.max_response = MAX_ERROR_BODY;
+	spec.connect_timeout = vv_connect_timeout;
+	if (call == STORAGE_TUS_PATCH)
+	{
+		spec.source = GiveMedia;
+		spec.source_size = size;
+		spec.stream_arg = copy;
+	}
+	spec.owner = task;
+	started = StartPut(engine, task, &spec);
+	SecretWipe(bearer, sizeof(bearer));
+	SecretWipe(apikey, sizeof(apikey));
+	return started;
+}
+
+static bool
+CreateTus(HttpEngine *engine, Task *task)
+{
+	Copy *copy = task->copy;
+	char base[1024];
+	char url[FAL_URL_SIZE];
+	char length[64] = "upload-defer-length: 1";
+	char metadata[2048] = "upload-metadata: ";
+	size_t name_len = strlen(metadata);
+	const char *headers[] = {length, metadata, "x-upsert: true", NULL};
+
+	if (!StorageTusRoot(CallBase(vv_storage_url, base, sizeof(base)), url, sizeof(url)) ||
+		!StorageTusMetadata(copy->bucket, copy->object_key, copy->type, metadata + name_len, sizeof(metadata) - name_len))
+		return !GiveUp(task, vv_max_attempts, "bad_storage_url",
+					   "the upload's address could not be built: check vibevideo.storage_url and storage_bucket");
+	copy->tus = true;
+	copy->deferred = (copy->total < 0);
+	if (!copy->deferred)
+		snprintf(length, sizeof(length), "upload-length: %lld", (long long) copy->total);
+	return StartTus(engine, task, STORAGE_TUS_CREATE, url, headers, 0);
+}
+
+/* The next part: what the ring holds by and by, up to a part's size. */
+static bool
+StartPart(HttpEngine *engine, Task *task)
+{
+	Copy *copy = task->copy;
+	char offset[64];
+	char length[64];
+	int64 size = copy->total < 0 ? -1 : Min(STORAGE_TUS_PART, copy->total - copy->offset);
+	const char *headers[] = {"content-type: application/offset+octet-stream", "x-upsert: true", offset, NULL, NULL};
+
+	snprintf(offset, sizeof(offset), "upload-offset: %lld", (long long) copy->offset);
+	copy->declared = copy->deferred && copy->total >= 0;
+	if (copy->declared)
+	{
+		snprintf(length, sizeof(length), "upload-length: %lld", (long long) copy->total);
+		headers[3] = length;
+	}
+	return StartTus(engine, task, STORAGE_TUS_PATCH, copy->upload_url, headers, size);
+}
+
 static bool
 StartUpload(HttpEngine *engine, Task *task)
 {
@@ -402,6 +580,8 @@ StartUpload(HttpEngine *engine, Task *task)
 
 	if (copy->kind == STORAGE_KIND_S3)
 		return StartS3Upload(engine, task);
+	if (vv_resumable_threshold >= 0 && (copy->total < 0 || copy->total > (int64) vv_resumable_threshold * 1024))
+		return CreateTus(engine, task);
 	if (!StorageUrl(CallBase(vv_storage_url, base, sizeof(base)), STORAGE_UPLOAD, copy->bucket,
 					copy->object_key, url, sizeof(url)))
 		return !GiveUp(task, vv_max_attempts, "bad_storage_url",
@@ -433,26 +613,100 @@ StartUpload(HttpEngine *engine, Task *task)
 	return started;
 }
 
-/* The first bytes and the headers are here: is it a video, and small enough? */
+/* Is it a video, and small enough? */
 static bool
 JudgeMedia(Task *task, const HttpReply *reply)
 {
 	Copy *copy = task->copy;
 	char error[300];
 
-	if (reply->content_length > copy->cap)
+	if (copy->total > copy->cap)
 	{
 		snprintf(error, sizeof(error), "the video has %lld bytes, more than vibevideo.max_video_size",
-				 (long long) reply->content_length);
+				 (long long) copy->total);
 		return !GiveUp(task, 1, "video_too_large", error);
 	}
-	if (MediaType(copy, reply, copy->type, sizeof(copy->type)) == NULL)
+	if (copy->base == 0 && reply->status == 206)
+		return !GiveUp(task, vv_max_attempts, "download_failed", "the media host answered with a part of the video");
+	if (copy->base == 0 && MediaType(copy, reply, copy->type, sizeof(copy->type)) == NULL)
 	{
 		snprintf(error, sizeof(error), "what fal.ai delivered is not a video (content type \"%s\")", reply->content_type);
 		return !GiveUp(task, vv_max_attempts, "not_a_video", error);
 	}
-	copy->total = reply->content_length;
 	return true;
+}
+
+/* Is it the very rest of the very file whose beginning Storage has? */
+static bool
+IsTheRest(Copy *copy, const HttpReply *reply)
+{
+	int64 from;
+	int64 to;
+	int64 total;
+
+	if (reply->status != 206 || !StorageReadRange(reply->content_range, &from, &to, &total) ||
+		from != copy->base || to != total - 1 || (copy->total >= 0 && copy->total != total) ||
+		strcmp(reply->etag, copy->etag) != 0)
+		return false;
+	copy->total = total;
+	return true;
+}
+
+/* The host sent the file from its start: take that, and upload it anew. */
+static void
+ForgetUpload(Task *task)
+{
+	Copy *copy = task->copy;
+
+	task->job->upload_url = NULL;
+	copy->upload_url[0] = '\0';
+	copy->tus = copy->deferred = copy->reported = false;
+	copy->received -= copy->base;
+	copy->base = copy->sent = copy->offset = 0;
+	copy->part_left = INT64_MAX;
+}
+
+/* The first bytes and the headers are here.  false: over, or started anew. */
+static bool
+JudgeAndUpload(HttpEngine *engine, Task *task, const HttpReply *reply)
+{
+	Copy *copy = task->copy;
+	bool rest = (copy->base > 0 && reply->status == 206);
+
+	if (rest && !IsTheRest(copy, reply))
+	{
+		(void) StartOver(engine, task);
+		return false;
+	}
+	if (!rest)
+	{
+		/* an upload of which Storage has no byte yet must be as long as the file, and is only kept if so */
+		int64 length = reply->content_length >= 0 ? reply->content_length : copy->whole ? copy->received - copy->base
+																						: -1;
+
+		if (copy->tus && (copy->base > 0 || (copy->total >= 0 && copy->total != length)))
+			ForgetUpload(task);
+		copy->total = length;
+		strlcpy(copy->etag, StorageEtagIsStrong(reply->etag) ? reply->etag : "", sizeof(copy->etag));
+	}
+	if (!JudgeMedia(task, reply))
+		return false;
+	copy->judged = true;
+	return copy->tus || StartUpload(engine, task);
+}
+
+/* How much must be here before the upload begins? */
+static bool
+IsReadyToJudge(const Copy *copy)
+{
+	int64 got = copy->received - copy->base;
+
+	if (copy->base > 0)
+		return got > 0;
+	/* one without a length may turn out to be small: then it has one after all */
+	if (HttpReplyOf(copy->get)->content_length < 0)
+		return got >= RING_SIZE / 2;
+	return got >= MEDIA_SNIFF_BYTES;
 }
 
 static void
@@ -460,13 +714,38 @@ Complete(Task *task)
 {
 	Copy *copy = task->copy;
 	JobUpdate *update = TaskUpdate(task, "completed");
-	unsigned char *sha256 = MemoryContextAlloc(task->mcxt, sizeof(copy->sha256));
 
-	memcpy(sha256, copy->sha256, sizeof(copy->sha256));
-	update->sha256 = sha256;
+	/* what an earlier try has sent went through another hash */
+	if (copy->base == 0)
+	{
+		unsigned char *sha256 = MemoryContextAlloc(task->mcxt, sizeof(copy->sha256));
+
+		memcpy(sha256, copy->sha256, sizeof(copy->sha256));
+		update->sha256 = sha256;
+	}
 	update->video_url = MemoryContextStrdup(task->mcxt, copy->video_url);
 	update->object_key = MemoryContextStrdup(task->mcxt, copy->object_key);
 	update->bytes_done = update->bytes_total = copy->received;
+}
+
+static bool
+Finish(Task *task)
+{
+	Complete(task);
+	CopyFree(task->copy);
+	task->copy = NULL;
+	return true;
+}
+
+/* Storage has all parts, and knows it; and what we read ended well. */
+static bool
+FinishIfDone(Task *task)
+{
+	Copy *copy = task->copy;
+
+	if (!copy->tus || !copy->whole || copy->put || copy->deferred || copy->offset != copy->total)
+		return false;
+	return Finish(task);
 }
 
 /* The gateway did not take the key in this form: start over with the next. */
@@ -474,19 +753,118 @@ static bool
 TryNextForm(HttpEngine *engine, Task *task, const StorageReply *answer)
 {
 	StorageKeyForm form = task->copy->form;
-	char key[SECRET_SIZE];
-	bool started;
 
 	if (!StorageNextForm(task->copy->storage_key, &form))
 		return GiveUp(task, vv_max_attempts, answer->code, answer->message);
-	strlcpy(key, task->copy->storage_key, sizeof(key));
 	known_form = form;
 	form_is_known = true;
-	CopyFree(task->copy);
-	task->copy = NULL;
-	started = CopyStart(engine, task, key);
-	SecretWipe(key, sizeof(key));
-	return !started;
+	return Restart(engine, task);
+}
+
+static bool
+AfterFailure(HttpEngine *engine, Task *task, const StorageReply *answer)
+{
+	if (answer->outcome == STORAGE_AUTH)
+		return TryNextForm(engine, task, answer);
+	/* an operator can raise a limit or make a bucket meanwhile: few tries, not none */
+	return GiveUp(task, answer->outcome == STORAGE_FATAL ? Min(vv_max_attempts, 3) : vv_max_attempts,
+				  answer->code, answer->message);
+}
+
+/* Storage has told how much it has of an upload that an earlier try began. */
+static bool
+Resume(HttpEngine *engine, Task *task, const StorageTus *answer)
+{
+	Copy *copy = task->copy;
+	const char *etag = task->job->media_etag ? task->job->media_etag : "";
+
+	if ((answer->length >= 0 && answer->offset > answer->length) ||
+		(answer->offset > 0 && answer->offset != answer->length && !StorageEtagIsStrong(etag)))
+		return StartOver(engine, task);
+	copy->base = copy->received = copy->sent = copy->offset = answer->offset;
+	copy->total = answer->length;
+	copy->deferred = (answer->length < 0);
+	strlcpy(copy->etag, etag, sizeof(copy->etag));
+	strlcpy(copy->upload_url, task->job->upload_url, sizeof(copy->upload_url));
+	/* its last answer was lost, or nobody lived to record it */
+	if (answer->offset > 0 && answer->offset == answer->length)
+		return Finish(task);
+	return !StartDownload(engine, task);
+}
+
+static bool
+AfterHead(HttpEngine *engine, Task *task, const StorageTus *answer, bool ours)
+{
+	StorageKeyForm form = task->copy->form;
+
+	if (answer->reply.outcome == STORAGE_DONE)
+		return ours ? Resume(engine, task, answer) : StartOver(engine, task);
+	if (answer->gone)
+		return StartOver(engine, task);
+	if (answer->reply.outcome == STORAGE_RETRY)
+		return AfterFailure(engine, task, &answer->reply);
+	/* an answer to HEAD has no body to say what is wrong: other forms of the key, then a new upload will */
+	if (StorageNextForm(task->copy->storage_key, &form))
+		return TryNextForm(engine, task, &answer->reply);
+	return StartOver(engine, task);
+}
+
+static bool
+AfterCreate(HttpEngine *engine, Task *task, const StorageTus *answer, const char *location)
+{
+	Copy *copy = task->copy;
+	char base[1024];
+
+	if (answer->reply.outcome != STORAGE_DONE)
+		return AfterFailure(engine, task, &answer->reply);
+	if (!StorageTusUrl(CallBase(vv_storage_url, base, sizeof(base)), location, copy->upload_url, sizeof(copy->upload_url)))
+		return GiveUp(task, vv_max_attempts, "bad_response", "Storage's answer names no upload");
+	task->job->upload_url = MemoryContextStrdup(task->mcxt, copy->upload_url);
+	task->job->media_etag = MemoryContextStrdup(task->mcxt, copy->etag);
+	return false; /* the worker reports it, then CopyPump sends the first part */
+}
+
+static bool
+AfterPart(HttpEngine *engine, Task *task, const StorageTus *answer)
+{
+	Copy *copy = task->copy;
+
+	if (answer->gone)
+		return StartOver(engine, task);
+	/* its idea of where we are counts */
+	if (answer->moved || (answer->reply.outcome == STORAGE_DONE && answer->offset != copy->sent))
+		return Restart(engine, task);
+	if (answer->reply.outcome != STORAGE_DONE)
+		return AfterFailure(engine, task, &answer->reply);
+	copy->offset = answer->offset;
+	copy->deferred = copy->deferred && !copy->declared;
+	return FinishIfDone(task);
+}
+
+static bool
+AfterTus(HttpEngine *engine, Task *task, HttpRequest *request)
+{
+	Copy *copy = task->copy;
+	const HttpReply *reply = HttpReplyOf(request);
+	StorageTus answer;
+	bool over = true;
+
+	StorageJudgeTus(copy->call, reply, &answer);
+	copy->put = NULL;
+	switch (copy->call)
+	{
+		case STORAGE_TUS_CREATE:
+			over = AfterCreate(engine, task, &answer, reply->location);
+			break;
+		case STORAGE_TUS_HEAD:
+			over = AfterHead(engine, task, &answer, StorageTusIsFor(reply->upload_metadata, copy->bucket));
+			break;
+		case STORAGE_TUS_PATCH:
+			over = AfterPart(engine, task, &answer);
+			break;
+	}
+	HttpFree(request);
+	return over;
 }
 
 static bool
@@ -495,32 +873,20 @@ AfterUpload(HttpEngine *engine, Task *task, HttpRequest *request)
 	Copy *copy = task->copy;
 	StorageReply answer;
 
+	task->excused = ShmemServiceReport(SERVICE_STORAGE, HttpReplyOf(request));
+	if (copy->tus)
+		return AfterTus(engine, task, request);
 	if (copy->kind == STORAGE_KIND_S3)
 		StorageJudgeS3(HttpReplyOf(request), &answer);
 	else
 		StorageJudgeUpload(HttpReplyOf(request), &answer);
-	task->excused = ShmemServiceReport(SERVICE_STORAGE, HttpReplyOf(request));
 	HttpFree(request);
 	copy->put = NULL;
-	switch (answer.outcome)
-	{
-		case STORAGE_DONE:
-			if (!copy->whole || copy->used > 0)
-				return GiveUp(task, vv_max_attempts, "upload_short",
-							  "Storage answered before it had the whole video");
-			Complete(task);
-			CopyFree(copy);
-			task->copy = NULL;
-			return true;
-		case STORAGE_AUTH:
-			return TryNextForm(engine, task, &answer);
-		case STORAGE_RETRY:
-			return GiveUp(task, vv_max_attempts, answer.code, answer.message);
-		case STORAGE_FATAL:
-			/* an operator can raise a limit or make a bucket meanwhile: few tries, not none */
-			return GiveUp(task, Min(vv_max_attempts, 3), answer.code, answer.message);
-	}
-	return true;
+	if (answer.outcome != STORAGE_DONE)
+		return AfterFailure(engine, task, &answer);
+	if (!copy->whole || copy->used > 0)
+		return GiveUp(task, vv_max_attempts, "upload_short", "Storage answered before it had the whole video");
+	return Finish(task);
 }
 
 bool
@@ -550,12 +916,15 @@ CheckClock(Task *task)
 		copy->moved_at = now;
 	}
 	/* after the last byte Storage has work of its own, the more the larger the file */
-	if (copy->whole && copy->used == 0)
+	if ((copy->whole && copy->used == 0) || copy->part_left == 0)
 		patience *= FINISHING_PATIENCE;
 	if (TimestampDifferenceExceeds(copy->moved_at, now, patience * 1000))
 	{
-		snprintf(error, sizeof(error), "%s moved no byte for %d s",
-				 copy->used > 0 || copy->whole ? "the upload" : "the download", patience);
+		if (copy->put && copy->part_left == 0)
+			snprintf(error, sizeof(error), "Storage gave no answer for %d s", patience);
+		else
+			snprintf(error, sizeof(error), "%s moved no byte for %d s",
+					 copy->used > 0 || copy->whole ? "the upload" : "the download", patience);
 		return !GiveUp(task, vv_max_attempts, "stalled", error);
 	}
 	if (TimestampDifferenceMilliseconds(copy->started_at, now) > (int64) vv_copy_timeout * 1000)
@@ -563,26 +932,61 @@ CheckClock(Task *task)
 	return true;
 }
 
+/* The next part, if it is time for it, and the job is still ours. */
+static bool
+PumpParts(HttpEngine *engine, Task *task)
+{
+	Copy *copy = task->copy;
+
+	if (!copy->tus || !copy->judged || copy->put || copy->upload_url[0] == '\0' ||
+		(copy->offset == copy->total && !copy->deferred))
+		return true;
+	if (TimestampDifferenceExceeds(copy->reported_at, GetCurrentTimestamp(), REPORT_GOOD_MS))
+		copy->reported = false;
+	if (!copy->reported || (copy->used == 0 && !copy->whole))
+		return true;
+	if (copy->whole)
+		copy->total = copy->received;
+	return StartPart(engine, task);
+}
+
 bool
 CopyPump(HttpEngine *engine, Task *task)
 {
 	Copy *copy = task->copy;
 
-	if (!copy->put_started && copy->get && copy->received >= MEDIA_SNIFF_BYTES)
-	{
-		if (!JudgeMedia(task, HttpReplyOf(copy->get)) || !StartUpload(engine, task))
-			return true;
-	}
+	if (!copy->judged && copy->get && IsReadyToJudge(copy) &&
+		!JudgeAndUpload(engine, task, HttpReplyOf(copy->get)))
+		return task->copy == NULL;
+	if (!PumpParts(engine, task))
+		return true;
 	if (copy->get && RING_SIZE - copy->used >= RING_ROOM)
 		HttpResume(copy->get);
-	if (copy->put && (copy->used > 0 || copy->whole))
+	if (copy->put && (copy->used > 0 || copy->whole || copy->part_left == 0))
 		HttpResume(copy->put);
 	return !CheckClock(task);
 }
 
 void
-CopyProgress(const Copy *copy, int64 *done, int64 *total)
+CopyProgress(const Copy *copy, JobProgress *progress)
 {
-	*done = copy->sent;
-	*total = copy->total;
+	bool has_upload = (copy->tus && copy->upload_url[0] != '\0');
+
+	progress->done = copy->sent;
+	progress->total = copy->total;
+	progress->upload_url = has_upload ? copy->upload_url : NULL;
+	progress->media_etag = has_upload ? copy->etag : NULL;
+}
+
+bool
+CopyWantsReport(const Copy *copy)
+{
+	return copy->tus && copy->upload_url[0] != '\0' && copy->judged && !copy->reported;
+}
+
+void
+CopyReported(Copy *copy, TimestampTz at)
+{
+	copy->reported = (copy->upload_url[0] != '\0');
+	copy->reported_at = at;
 }

@@ -13,7 +13,10 @@ extern bool CopyStart(HttpEngine *engine, Task *task, const char *storage_key);
 extern bool CopyAdvance(HttpEngine *engine, Task *task, HttpRequest *request);
 /* after every turn of the engine: wake paused sides, start the upload; true: over */
 extern bool CopyPump(HttpEngine *engine, Task *task);
-extern void CopyProgress(const Copy *copy, int64 *done, int64 *total);
+extern void CopyProgress(const Copy *copy, JobProgress *progress);
+/* waits for its upload to be known to the job, and its lease to be confirmed */
+extern bool CopyWantsReport(const Copy *copy);
+extern void CopyReported(Copy *copy, TimestampTz at);
 extern void CopyFree(Copy *copy);
 
 #endif /* VIBEVIDEO_TRANSFER_H */

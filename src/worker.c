@@ -650,6 +650,25 @@ Work(bool recording, bool looking)
 	return true;
 }
 
+static bool
+IsCopying(const Task *task)
+{
+	return task->kind == TASK_COPY && task->copy && !IsOver(task);
+}
+
+static bool
+IsReportWanted(TimestampTz now)
+{
+	if (worker.count[TASK_COPY] == 0)
+		return false;
+	if (TimestampDifferenceExceeds(worker.progress_at, now, PROGRESS_MS))
+		return true;
+	for (int i = 0; i < worker.ntasks; i++)
+		if (IsCopying(worker.tasks[i]) && CopyWantsReport(worker.tasks[i]->copy))
+			return true;
+	return false;
+}
+
 /* Bytes copied, and the leases of copies renewed.  A lost lease ends the copy. */
 static bool
 ReportProgress(void)
@@ -657,8 +676,7 @@ ReportProgress(void)
 	TimestampTz now = GetCurrentTimestamp();
 	bool here;
 
-	if (worker.count[TASK_COPY] == 0 ||
-		!TimestampDifferenceExceeds(worker.progress_at, now, PROGRESS_MS))
+	if (!IsReportWanted(now))
 		return true;
 	worker.progress_at = now;
 	Begin(true);
@@ -666,17 +684,22 @@ ReportProgress(void)
 	for (int i = worker.ntasks - 1; here && i >= 0; i--)
 	{
 		Task *task = worker.tasks[i];
-		int64 done;
-		int64 total;
+		JobProgress progress;
 
-		if (task->kind != TASK_COPY || task->copy == NULL || IsOver(task))
+		if (!IsCopying(task))
 			continue;
-		CopyProgress(task->copy, &done, &total);
-		if (!JobRecordProgress(task->job->job_id, task->job->lease, done, total,
+		CopyProgress(task->copy, &progress);
+		if (!JobRecordProgress(task->job->job_id, task->job->lease, &progress,
 							   TimestampTzPlusMilliseconds(now, COPY_LEASE_MS)))
 			DropTask(i);
 	}
 	Commit();
+	for (int i = 0; here && i < worker.ntasks; i++)
+		if (IsCopying(worker.tasks[i]))
+		{
+			CopyReported(worker.tasks[i]->copy, now);
+			(void) CopyPump(worker.engine, worker.tasks[i]);
+		}
 	return here;
 }
 
@@ -717,7 +740,7 @@ MoveRequests(void)
 			worker.store_keys = true;
 	}
 	for (int i = 0; i < worker.ntasks; i++)
-		if (worker.tasks[i]->kind == TASK_COPY && worker.tasks[i]->copy && !IsOver(worker.tasks[i]))
+		if (IsCopying(worker.tasks[i]))
 			(void) CopyPump(worker.engine, worker.tasks[i]);
 }
 

@@ -36,6 +36,17 @@ Judge(const HttpReply *reply)
 	MustBeReply(&info.reply);
 	MUST(!info.exists || (success && info.reply.outcome == STORAGE_DONE));
 	MUST(info.size >= -1);
+
+	for (StorageTusCall call = STORAGE_TUS_CREATE; call <= STORAGE_TUS_PATCH; call++)
+	{
+		StorageTus tus;
+
+		StorageJudgeTus(call, reply, &tus);
+		MustBeReply(&tus.reply);
+		MUST(success || tus.reply.outcome != STORAGE_DONE);
+		MUST(tus.offset >= -1 && tus.length >= -1);
+		MUST(call == STORAGE_TUS_CREATE || tus.reply.outcome != STORAGE_DONE || tus.offset >= 0);
+	}
 }
 
 /* the body's first lines as bucket, key and type */
@@ -46,6 +57,9 @@ BuildUrls(const HttpReply *reply)
 	char *rest = text;
 	const char *bucket = TakeLine(&rest);
 	const char *key = TakeLine(&rest);
+	int64_t from;
+	int64_t to;
+	int64_t total;
 	char out[300];
 
 	for (StorageCall call = STORAGE_UPLOAD; call <= STORAGE_PUBLIC; call++)
@@ -57,6 +71,19 @@ BuildUrls(const HttpReply *reply)
 	}
 	StorageBareType(rest, out, sizeof(out));
 	MustBeClean(out, sizeof(out));
+	if (StorageTusUrl("http://kong:8000/storage/v1", key, out, sizeof(out)))
+	{
+		MustBeClean(out, sizeof(out));
+		MUST(StorageTusOwns("http://kong:8000/storage/v1", out));
+	}
+	if (StorageTusMetadata(bucket, key, rest, out, sizeof(out)))
+	{
+		MustBeClean(out, sizeof(out));
+		MUST(StorageTusIsFor(out, bucket));
+	}
+	if (StorageReadRange(rest, &from, &to, &total))
+		MUST(from >= 0 && from <= to && to < total);
+	(void) StorageEtagIsStrong(rest);
 	free(text);
 }
 

@@ -324,9 +324,175 @@ TestBareTypes(void)
 	}
 }
 
+static void
+TestTus(void)
+{
+	static const struct
+	{
+		const char *name;
+		StorageTusCall call;
+		HttpReply reply;
+		StorageOutcome outcome;
+		const char *code;
+		int64_t offset;
+		int64_t length;
+		bool gone;
+		bool moved;
+	} cases[] = {
+		{"created", STORAGE_TUS_CREATE, ANSWER(201, "", .location = "http://x/upload/resumable/a"), STORAGE_DONE, "", -1, -1, false, false},
+		{"created, no address", STORAGE_TUS_CREATE, ANSWER(201, ""), STORAGE_RETRY, "bad_response", -1, -1, false, false},
+		{"created, a page", STORAGE_TUS_CREATE, ANSWER(200, HTML("Login")), STORAGE_RETRY, "bad_response", -1, -1, false, false},
+		{"create, no bucket", STORAGE_TUS_CREATE, ANSWER(404, "Bucket not found"), STORAGE_FATAL, "NoSuchBucket", -1, -1, false, false},
+		{"create, no route", STORAGE_TUS_CREATE, ANSWER(404, "nothing"), STORAGE_FATAL, "NotFound", -1, -1, false, false},
+		{"create, too large", STORAGE_TUS_CREATE, ANSWER(413, "Maximum size exceeded\n"), STORAGE_FATAL, "EntityTooLarge", -1, -1, false, false},
+		{"create, token", STORAGE_TUS_CREATE, ANSWER(400, ERROR("403", "Unauthorized", "Invalid Compact JWS", "AccessDenied")),
+		 STORAGE_AUTH, "AccessDenied", -1, -1, false, false},
+		{"create, lost", STORAGE_TUS_CREATE, NO_ANSWER(HTTP_LOST), STORAGE_RETRY, "connection_lost", -1, -1, false, false},
+		{"head", STORAGE_TUS_HEAD, ANSWER(200, "", .upload_offset = "6291456", .upload_length = "10485760"), STORAGE_DONE, "", 6291456, 10485760, false, false},
+		{"head, length deferred", STORAGE_TUS_HEAD, ANSWER(200, "", .upload_offset = "0"), STORAGE_DONE, "", 0, -1, false, false},
+		{"head, no offset", STORAGE_TUS_HEAD, ANSWER(200, ""), STORAGE_RETRY, "bad_response", -1, -1, false, false},
+		{"head, odd offset", STORAGE_TUS_HEAD, ANSWER(200, "", .upload_offset = "-5"), STORAGE_RETRY, "bad_response", -1, -1, false, false},
+		{"head, unknown", STORAGE_TUS_HEAD, ANSWER(404, ""), STORAGE_RETRY, "upload_gone", -1, -1, true, false},
+		{"head, expired", STORAGE_TUS_HEAD, ANSWER(410, ""), STORAGE_RETRY, "upload_gone", -1, -1, true, false},
+		{"head, locked", STORAGE_TUS_HEAD, ANSWER(423, ""), STORAGE_RETRY, "ResourceLocked", -1, -1, false, false},
+		{"head, key", STORAGE_TUS_HEAD, ANSWER(400, ""), STORAGE_FATAL, "http_400", -1, -1, false, false},
+		{"part", STORAGE_TUS_PATCH, ANSWER(204, "", .upload_offset = "12582912"), STORAGE_DONE, "", 12582912, -1, false, false},
+		{"part, other offset", STORAGE_TUS_PATCH, ANSWER(409, "Upload-Offset conflict\n"), STORAGE_RETRY, "upload_moved", -1, -1, false, true},
+		{"part, expired", STORAGE_TUS_PATCH, ANSWER(410, "The file for this url no longer exists\n"), STORAGE_RETRY, "upload_gone", -1, -1, true, false},
+		{"part, lock taken", STORAGE_TUS_PATCH, ANSWER(500, "Request aborted due to lock acquired"), STORAGE_RETRY, "InternalError", -1, -1, false, false},
+		{"part, token expired", STORAGE_TUS_PATCH, ANSWER(400, ERROR("403", "Unauthorized", "\\\"exp\\\" claim timestamp check failed", "AccessDenied")),
+		 STORAGE_FATAL, "AccessDenied", -1, -1, false, false},
+	};
+
+	for (size_t i = 0; i < lengthof(cases); i++)
+	{
+		StorageTus out;
+
+		StorageJudgeTus(cases[i].call, &cases[i].reply, &out);
+		CheckNumber(cases[i].name, "outcome", out.reply.outcome, cases[i].outcome);
+		CheckText(cases[i].name, "code", out.reply.code, cases[i].code);
+		CheckNumber(cases[i].name, "has a message", out.reply.message[0] != '\0', out.reply.outcome != STORAGE_DONE);
+		CheckNumber(cases[i].name, "offset", out.offset, cases[i].offset);
+		CheckNumber(cases[i].name, "length", out.length, cases[i].length);
+		CheckNumber(cases[i].name, "gone", out.gone, cases[i].gone);
+		CheckNumber(cases[i].name, "moved", out.moved, cases[i].moved);
+	}
+}
+
+static void
+TestTusUrls(void)
+{
+	static const char base[] = "http://kong:8000/storage/v1";
+	static const struct
+	{
+		const char *location;
+		const char *url; /* NULL: refused */
+	} cases[] = {
+		{"http://kong:8000/storage/v1/upload/resumable/dmlk_-9", "http://kong:8000/storage/v1/upload/resumable/dmlk_-9"},
+		{"https://evil.example/upload/resumable/dmlk", "http://kong:8000/storage/v1/upload/resumable/dmlk"},
+		{"/upload/resumable/dmlk", "http://kong:8000/storage/v1/upload/resumable/dmlk"},
+		{"http://kong:8000/storage/v1/upload/resumable/", NULL},
+		{"http://kong:8000/storage/v1/upload/resumable/..", NULL},
+		{"http://kong:8000/storage/v1/upload/resumable/a?b", NULL},
+		{"http://kong:8000/storage/v1/upload/resumable/a%2f", NULL},
+		{"dmlk", NULL},
+		{"", NULL},
+	};
+	char out[200];
+	char small[20];
+
+	for (size_t i = 0; i < lengthof(cases); i++)
+	{
+		bool done = StorageTusUrl(base, cases[i].location, out, sizeof(out));
+
+		CheckNumber(cases[i].location, "accepted", done, cases[i].url != NULL);
+		if (done && cases[i].url != NULL)
+			CheckText(cases[i].location, "url", out, cases[i].url);
+	}
+	CheckTrue("small", "does not fit", !StorageTusUrl(base, cases[0].location, small, sizeof(small)));
+	CheckTrue("root", "made", StorageTusRoot(base, out, sizeof(out)));
+	CheckText("root", "url", out, "http://kong:8000/storage/v1/upload/resumable");
+	CheckTrue("own", "ours", StorageTusOwns(base, "http://kong:8000/storage/v1/upload/resumable/dmlk"));
+	CheckTrue("other host", "not ours", !StorageTusOwns(base, "http://kong2:8000/storage/v1/upload/resumable/dmlk"));
+	CheckTrue("other path", "not ours", !StorageTusOwns(base, "http://kong:8000/storage/v2/upload/resumable/dmlk"));
+	CheckTrue("no id", "not ours", !StorageTusOwns(base, "http://kong:8000/storage/v1/upload/resumable"));
+}
+
+static void
+TestTusMetadata(void)
+{
+	/* as supabase/storage was seen to tell it */
+	static const char told[] = "bucketName dmlkZW9z,objectName dTEvdHVzLm1wNA==,contentType dmlkZW8vbXA0,cacheControl bWF4LWFnZT0zNjAw";
+	char out[200];
+	char small[40];
+
+	CheckTrue("metadata", "made", StorageTusMetadata("videos", "u1/tus.mp4", "video/mp4", out, sizeof(out)));
+	CheckText("metadata", "text", out,
+			  "bucketName dmlkZW9z,objectName dTEvdHVzLm1wNA==,contentType dmlkZW8vbXA0,cacheControl MzYwMA==");
+	CheckTrue("small", "does not fit", !StorageTusMetadata("videos", "u1/tus.mp4", "video/mp4", small, sizeof(small)));
+	CheckTrue("bad key", "refused", !StorageTusMetadata("videos", "../x", "video/mp4", out, sizeof(out)));
+	CheckTrue("videos", "is for", StorageTusIsFor(told, "videos"));
+	CheckTrue("not told", "is for", StorageTusIsFor("", "videos"));
+	CheckTrue("second", "is for", StorageTusIsFor("objectName eA==, bucketName dmlkZW9z", "videos"));
+	CheckTrue("video", "is not for", !StorageTusIsFor(told, "video"));
+	CheckTrue("videosx", "is not for", !StorageTusIsFor(told, "videosx"));
+	CheckTrue("another pair", "is not for", !StorageTusIsFor("objectName dmlkZW9z", "videos"));
+}
+
+static void
+TestRanges(void)
+{
+	static const struct
+	{
+		const char *text;
+		int64_t from; /* -1: refused */
+		int64_t to;
+		int64_t total;
+	} cases[] = {
+		{"bytes 6291456-10485759/10485760", 6291456, 10485759, 10485760},
+		{"Bytes 0-0/1", 0, 0, 1},
+		{"bytes 5-4/10", -1, 0, 0},
+		{"bytes 5-10/10", -1, 0, 0},
+		{"bytes 5-9/*", -1, 0, 0},
+		{"bytes */10", -1, 0, 0},
+		{"bytes 5-9/10 ", -1, 0, 0},
+		{"bytes -9/10", -1, 0, 0},
+		{"bytes 5-9", -1, 0, 0},
+		{"items 5-9/10", -1, 0, 0},
+		{"bytes 99999999999999999999-99999999999999999999/999999999999999999999", -1, 0, 0},
+		{"", -1, 0, 0},
+	};
+	static const struct
+	{
+		const char *etag;
+		bool strong;
+	} etags[] = {{"\"abc\"", true}, {"W/\"abc\"", false}, {"\"\"", false}, {"\"", false}, {"abc", false}, {"\"a\"b\"", false}, {"", false}};
+
+	for (size_t i = 0; i < lengthof(cases); i++)
+	{
+		int64_t from = -1;
+		int64_t to = -1;
+		int64_t total = -1;
+		bool read = StorageReadRange(cases[i].text, &from, &to, &total);
+
+		CheckNumber(cases[i].text, "read", read, cases[i].from >= 0);
+		if (!read)
+			continue;
+		CheckNumber(cases[i].text, "from", from, cases[i].from);
+		CheckNumber(cases[i].text, "to", to, cases[i].to);
+		CheckNumber(cases[i].text, "total", total, cases[i].total);
+	}
+	for (size_t i = 0; i < lengthof(etags); i++)
+		CheckNumber(etags[i].etag, "strong", StorageEtagIsStrong(etags[i].etag), etags[i].strong);
+}
+
 void
 TestStorage(void)
 {
+	TestTus();
+	TestTusUrls();
+	TestTusMetadata();
+	TestRanges();
 	TestUpload();
 	TestBucket();
 	TestInfo();

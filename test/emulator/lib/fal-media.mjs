@@ -121,17 +121,31 @@ function redirect(res, job, origin) {
 async function sendFile(context, { req, res, job, fault }) {
   if (fault && replaceBody(res, fault)) return;
   const total = mediaSize(job);
-  const range = parseRange(req.headers.range, total);
+  const range = wantedRange(req, job, fault, total);
   if (range === 'unsatisfiable') {
     sendText(res, 416, 'text/plain', '', { 'content-range': `bytes */${total}` });
     return;
   }
   const [from, to] = range ?? [0, total];
   const headers = fileHeaders(req, job, fault, to - from);
-  if (range) headers['content-range'] = `bytes ${from}-${to - 1}/${total}`;
+  if (range) {
+    headers['content-range'] = fault?.kind === 'wrong_range' ? `bytes ${from - 1}-${to - 2}/${total}` : `bytes ${from}-${to - 1}/${total}`;
+    job.counts.media_ranges += 1;
+  }
   res.writeHead(range ? 206 : 200, headers);
   if (req.method === 'HEAD') res.end();
   else await sendBytes(context, { req, res, job, fault, from, to });
+}
+
+/** A condition that fails makes it the whole file (RFC 9110 13.1.5). */
+function wantedRange(req, job, fault, total) {
+  const condition = req.headers['if-range'];
+  if (fault?.kind === 'no_range' || (condition !== undefined && condition !== etagOf(job, fault))) return null;
+  return parseRange(req.headers.range, total);
+}
+
+function etagOf(job, fault) {
+  return fault?.kind === 'etag' ? fault.value : `"${job.id}"`;
 }
 
 function fileHeaders(req, job, fault, length) {
@@ -140,7 +154,7 @@ function fileHeaders(req, job, fault, length) {
     'accept-ranges': 'bytes',
     'cache-control': 'public, max-age=31536000',
     'access-control-allow-origin': '*',
-    etag: `"${job.id}"`,
+    etag: etagOf(job, fault),
   };
   if (fault?.kind !== 'no_length') headers['content-length'] = length + (fault?.kind === 'lie_length' ? fault.delta : 0);
   if (fault?.kind === 'lie_length' && req.httpVersionMajor < 2) headers.connection = 'close';

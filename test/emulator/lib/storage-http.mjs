@@ -152,7 +152,10 @@ export async function receive(ctx, write, { limit = Infinity, cancelled } = {}) 
       if (received > limit) return { outcome: 'too_large', received }
       const pending = write(step.value)
       if (pending) await pending
-      if (await obeyPolicy(ctx, received, step.value.length)) return { outcome: 'aborted', received }
+      // who stalls may be asked to let go
+      const obeyed = obeyPolicy(ctx, received, step.value.length)
+      const ended = cancelled ? await Promise.race([obeyed, cancelled]) : await obeyed
+      if (ended) return { outcome: ended === 'cancelled' ? ended : 'aborted', received }
     }
   } catch (error) {
     if (error.code !== 'ECONNRESET' && error.code !== 'ERR_STREAM_PREMATURE_CLOSE') throw error

@@ -74,8 +74,8 @@ export class TusUploads {
   }
 
   describe() {
-    return [...this.all.values()].map(({ bucket, key, length, sink, complete }) => (
-      { bucket, key, length, offset: sink.size, complete }))
+    return [...this.all.values()].map(({ bucket, key, length, sink, complete, patches, received }) => (
+      { bucket, key, length, offset: sink.size, complete, patches, received }))
   }
 }
 
@@ -213,7 +213,7 @@ function register(ctx, details) {
   const { emu } = ctx
   const sink = emu.store.openSink()
   const id = Buffer.from(`${details.bucket}/${details.key}/${sink.version}`).toString('base64url')
-  const upload = { ...details, id, sink, createdAt: Date.now(), complete: false, holder: undefined }
+  const upload = { ...details, id, sink, createdAt: Date.now(), complete: false, holder: undefined, patches: 0, received: 0 }
   emu.tus.add(upload)
   return upload
 }
@@ -306,8 +306,10 @@ function checkChunk(ctx, upload) {
 // What arrived before a break stays and counts, unlike in a plain upload.
 async function receiveChunk(ctx, upload) {
   const max = upload.length ?? sizeLimit(ctx, ctx.emu.store.bucket(upload.bucket))
-  const { outcome } = await countUpload(ctx, () => receive(ctx, (chunk) => upload.sink.write(chunk),
+  upload.patches += 1
+  const { outcome, received } = await countUpload(ctx, () => receive(ctx, (chunk) => upload.sink.write(chunk),
     { limit: max - upload.sink.size, cancelled: upload.holder?.cancelled }))
+  upload.received += received
   if (outcome === 'complete' && upload.sink.size === upload.length && !upload.complete) complete(ctx, upload)
   return outcome
 }
