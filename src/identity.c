@@ -56,13 +56,20 @@ IdentityBecomeExtensionOwner(Identity *saved)
 	Become(ExtensionOwner(), SECURITY_LOCAL_USERID_CHANGE, saved);
 }
 
+/* What others have made for us to read may name things without their schema. */
+void
+IdentityPinSearchPath(Identity *saved, const char *path)
+{
+	saved->guc_nest = NewGUCNestLevel();
+	(void) set_config_option("search_path", path, PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+}
+
 void
 IdentityBecomeTableOwner(Oid owner, Identity *saved)
 {
 	Become(owner, SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION, saved);
-	saved->guc_nest = NewGUCNestLevel();
-	(void) set_config_option("search_path", OWNER_SEARCH_PATH, PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, 0, false);
+	IdentityPinSearchPath(saved, OWNER_SEARCH_PATH);
 }
 
 void

@@ -18,6 +18,8 @@ typedef struct Identity
 extern void IdentityBecomeExtensionOwner(Identity *saved);
 /* statements that may run the app's code: triggers, CHECKs, input functions */
 extern void IdentityBecomeTableOwner(Oid owner, Identity *saved);
+/* after either: whatever runs until IdentityResume finds names along this path */
+extern void IdentityPinSearchPath(Identity *saved, const char *path);
 /* on error the end of the (sub)transaction does it */
 extern void IdentityResume(const Identity *saved);
 

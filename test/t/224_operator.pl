@@ -1,5 +1,6 @@
-# What an operator, who is a superuser, runs on a table of somebody who is none:
-# none of the table's code may run with the operator's rights.
+# What an operator, who is a superuser, runs on a table of somebody who is none,
+# and schemas of hers that look like Supabase's: none of her code may run with the
+# operator's rights, or the worker's.
 
 use strict;
 use warnings FATAL => 'all';
@@ -112,5 +113,70 @@ SQL
 my ($state, $error) = sql_error($node, q{SELECT vibevideo.attach('judged')});
 is($state, '55000', 'a CHECK of immutable functions is judged');
 like($error, qr/refuses video_generation_status/, 'and refused');
+
+# -- schemas that look like Supabase's -------------------------------------------------------------------
+sql($node, <<'SQL');
+SET ROLE mallory;
+CREATE TABLE public.plain (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), prompt text);
+CREATE SCHEMA vault;
+CREATE VIEW vault.decrypted_secrets AS SELECT n AS name, mallory.probe('vault')::text AS decrypted_secret FROM unnest('{fal_key,storage_key}'::text[]) n;
+CREATE SCHEMA realtime;
+CREATE FUNCTION realtime.send(jsonb, text, text, boolean) RETURNS void LANGUAGE sql AS $$ SELECT mallory.probe('realtime') $$;
+CREATE SCHEMA cron;
+CREATE VIEW cron.job AS SELECT 1::bigint AS jobid, 'vibevideo_poll' AS jobname, 'postgres' AS database, '* * * * *' AS schedule, mallory.probe('cron') AS active;
+CREATE SCHEMA auth;
+CREATE FUNCTION auth.uid() RETURNS uuid LANGUAGE sql AS $$ SELECT gen_random_uuid() WHERE mallory.probe('auth') $$;
+CREATE SCHEMA storage;
+CREATE VIEW storage.buckets AS SELECT mallory.probe('storage')::text AS id;
+CREATE SCHEMA net;
+CREATE FUNCTION net.http_post(text) RETURNS bigint LANGUAGE sql AS $$ SELECT 1::bigint WHERE mallory.probe('net') $$;
+RESET ROLE;
+SELECT vibevideo.attach('plain', realtime => true);
+SQL
+
+sub makes_a_video
+{
+	my ($name) = @_;
+	my ($called, $sent) = map { sql($node, "INSERT INTO plain (prompt) VALUES ('$name $_') RETURNING id") } qw(called sent);
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+	is(submit($node, $called)->{status}, 'queued', "$name: a call submits");
+	sql($node, "SELECT vibevideo_submit_batch('{$sent}'); SELECT vibevideo_poll(); SELECT count(*) FROM vibevideo.check_config(); SELECT vibevideo.unschedule()");
+	for my $id ($called, $sent)
+	{
+		wait_for($node, "SELECT video_generation_status FROM plain WHERE id = '$id'", 'completed', "$name: a video is made", hurry => 1);
+	}
+	return;
+}
+
+makes_a_video('all hers');
+is_deeply(ran(), {}, 'schemas of hers: nothing in them runs');
+# half of it is a superuser's
+sql($node, 'ALTER SCHEMA vault OWNER TO CURRENT_USER; ALTER SCHEMA realtime OWNER TO CURRENT_USER; GRANT USAGE ON SCHEMA realtime TO mallory');
+makes_a_video('half hers');
+is_deeply(ran(), { realtime => 'mallory' }, 'a superuser\'s schemas with things of hers: realtime.send runs as her, and nothing else');
+
+# -- a Vault whose functions take names as the search_path has them ------------------------------------------
+sql($node, <<'SQL');
+DROP VIEW vault.decrypted_secrets;
+CREATE FUNCTION vault.decrypt(secret text) RETURNS text LANGUAGE plpgsql AS 'BEGIN RETURN reverse(secret); END';
+CREATE VIEW vault.decrypted_secrets AS SELECT 'fal_key' AS name, vault.decrypt('terces-yek:di-yek') AS decrypted_secret;
+GRANT USAGE, CREATE ON SCHEMA mallory TO PUBLIC;
+SET ROLE mallory;
+CREATE FUNCTION mallory.reverse(text) RETURNS text LANGUAGE plpgsql AS $$ BEGIN PERFORM mallory.probe('shadow'); RETURN pg_catalog.reverse($1); END $$;
+RESET ROLE;
+GRANT EXECUTE ON FUNCTION vibevideo_submit TO mallory;
+GRANT USAGE ON SCHEMA vibevideo TO mallory;
+SQL
+{
+	my $id = sql($node, q{INSERT INTO plain (prompt) VALUES ('shadow') RETURNING id});
+
+	ran();
+	is(sql($node, "SET ROLE mallory; SET search_path = mallory, pg_catalog; SELECT status FROM public.vibevideo_submit('$id'); RESET search_path; RESET ROLE"),
+		'queued', 'she submits, with a schema of hers first');
+	like(sql($node, q{SELECT detail FROM vibevideo.check_config() WHERE check_name = 'fal_key'}), qr/Vault/, 'the key is from Vault');
+	my $ran = ran();
+	is($ran->{shadow}, undef, 'what Vault runs does not find it there');
+}
 
 done_testing();
