@@ -301,6 +301,9 @@ recipe('trigger');
 		$path, 'the policy shows the user the object');
 	is(sql($node, as_user($ann, q{SELECT count(*) FROM storage.objects})), '2', 'those of the user\'s rows and no others');
 	is(sql($node, as_user($bob, "SELECT count(*) FROM storage.objects WHERE name = '$path'")), '0', 'others do not see it');
+	sql($node, 'CREATE POLICY everybody ON vibelogs FOR SELECT USING (true)');
+	is(sql($node, as_user($bob, "SELECT count(*) FROM storage.objects WHERE name = '$path'")), '0', 'nor if they see the row');
+	sql($node, 'DROP POLICY everybody ON vibelogs');
 
 	$answer = $http->post($storage->url . "/object/sign/videos/$path", { content => encode_json({ expiresIn => 60 }) });
 	is($answer->{status}, 200, 'Storage signs the path');
