@@ -58,6 +58,7 @@ CallFalSubmit(HttpEngine *engine, const char *key, const char *model, const char
 
 	spec.method = HTTP_POST;
 	spec.url = url;
+	spec.outside = true;
 	spec.headers = headers;
 	spec.body = input;
 	spec.body_len = strlen(input);
@@ -87,6 +88,7 @@ CallFal(HttpEngine *engine, FalCall call, const char *key, const char *model,
 		return NULL;
 	spec.method = (call == FAL_CALL_CANCEL) ? HTTP_PUT : HTTP_GET;
 	spec.url = url;
+	spec.outside = true;
 	spec.headers = headers;
 	spec.max_response = MAX_FAL_ANSWER;
 	spec.connect_timeout = Min(vv_connect_timeout, timeout_ms);
@@ -118,6 +120,7 @@ CallFalList(HttpEngine *engine, const char *key, const char *model, int64 since,
 		return NULL;
 	spec.method = HTTP_GET;
 	spec.url = url;
+	spec.outside = true;
 	spec.headers = headers;
 	spec.max_response = MAX_LIST_ANSWER;
 	spec.connect_timeout = Min(vv_connect_timeout, vv_poll_timeout);

@@ -17,6 +17,7 @@
 
 char *vv_fal_key = NULL;
 char *vv_fal_key_secret = NULL;
+char *vv_proxy;
 char *vv_fal_queue_url = NULL;
 char *vv_fal_api_url = NULL;
 char *vv_fal_jwks_url = NULL;
@@ -32,6 +33,7 @@ char *vv_webhook_url = NULL;
 int vv_connect_timeout;
 int vv_submit_timeout;
 int vv_poll_timeout;
+int vv_low_speed_limit;
 int vv_stall_timeout;
 int vv_copy_timeout;
 int vv_poll_interval;
@@ -180,6 +182,8 @@ static const StringSetting strings[] = {
 	&vv_fal_key, "", SECRET, NULL, ShowFalKey},
 	{"vibevideo.fal_key_secret", "Name of the Vault secret that holds the fal.ai API key.",
 	&vv_fal_key_secret, "fal_key", GUC_SUPERUSER_ONLY, NULL},
+	{"vibevideo.proxy", "Proxy for requests to fal.ai and to media hosts; empty means none. The environment's is ignored.",
+	&vv_proxy, "", 0, CheckUrl},
 	{"vibevideo.fal_queue_url", "Base URL of fal.ai's queue.",
 	&vv_fal_queue_url, "https://queue.fal.run", 0, CheckUrl},
 	{"vibevideo.fal_api_url", "Base URL of fal.ai's platform API, asked for lost submits.",
@@ -217,6 +221,8 @@ static const IntSetting ints[] = {
 	&vv_submit_timeout, 6000, 100, 600000, GUC_UNIT_MS},
 	{"vibevideo.poll_timeout", "Time budget of one vibevideo_poll() and of each request in it.",
 	&vv_poll_timeout, 8000, 100, 600000, GUC_UNIT_MS},
+	{"vibevideo.low_speed_limit", "A download that is slower than so much a second, over stall_timeout, is given up and tried again; 0 means no limit.",
+	&vv_low_speed_limit, 1, 0, 1024 * 1024, GUC_UNIT_KB},
 	{"vibevideo.stall_timeout", "A copy that moves no byte for so long is given up and tried again.",
 	&vv_stall_timeout, 30, 1, 3600, GUC_UNIT_S},
 	{"vibevideo.copy_timeout", "Longest time one try of a copy may take.",

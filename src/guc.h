@@ -7,6 +7,7 @@
 
 extern char *vv_fal_key;
 extern char *vv_fal_key_secret;
+extern char *vv_proxy;
 extern char *vv_fal_queue_url;
 extern char *vv_fal_api_url;
 extern char *vv_fal_jwks_url;
@@ -22,6 +23,7 @@ extern char *vv_webhook_url;
 extern int vv_connect_timeout; /* ms */
 extern int vv_submit_timeout;  /* ms */
 extern int vv_poll_timeout;	   /* ms */
+extern int vv_low_speed_limit; /* kB a second */
 extern int vv_stall_timeout;   /* s */
 extern int vv_copy_timeout;	   /* s */
 extern int vv_poll_interval;   /* s */

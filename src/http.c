@@ -65,6 +65,7 @@ struct HttpRequest
 	bool closed;	/* the connection, before an answer; libcurl wanted to send it again */
 	bool too_large;
 	bool public_only;
+	bool proxied;
 	bool send_paused;
 	bool recv_paused;
 	char *body; /* what we send */
@@ -200,7 +201,8 @@ OnOpenSocket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 {
 	HttpRequest *request = arg;
 
-	if (request->public_only && !HostsAddressIsPublic(&address->addr))
+	/* through a proxy this is the proxy's address, which the operator has chosen */
+	if (request->public_only && !request->proxied && !HostsAddressIsPublic(&address->addr))
 	{
 		request->forbidden = true;
 		return CURL_SOCKET_BAD;
@@ -570,7 +572,7 @@ SetLastingOptions(HttpRequest *request)
 	SET(CURLOPT_FOLLOWLOCATION, 0L);
 	SET(CURLOPT_NOSIGNAL, 1L);
 	SET(CURLOPT_QUICK_EXIT, 1L);
-	SET(CURLOPT_PROXY, "");
+	SET(CURLOPT_NOPROXY, "");
 	SET(CURLOPT_NETRC, (long) CURL_NETRC_IGNORED);
 	SET(CURLOPT_USERAGENT, "vibevideo/" VIBEVIDEO_VERSION);
 	SET(CURLOPT_MAXAGE_CONN, IDLE_CONNECTION_AGE);
@@ -599,6 +601,8 @@ SetOptions(HttpRequest *request, const HttpSpec *spec)
 	const char *ca_file = vv_ca_file && vv_ca_file[0] ? vv_ca_file : default_ca_file;
 
 	SET(CURLOPT_URL, spec->url);
+	/* an empty one keeps libcurl from looking into the environment */
+	SET(CURLOPT_PROXY, request->proxied ? vv_proxy : "");
 	SET(CURLOPT_HTTPHEADER, request->headers);
 	SET(CURLOPT_CONNECTTIMEOUT_MS, (long) spec->connect_timeout);
 	SET(CURLOPT_TIMEOUT_MS, (long) spec->timeout);
@@ -614,7 +618,12 @@ SetOptions(HttpRequest *request, const HttpSpec *spec)
 	 */
 	SET(CURLOPT_PIPEWAIT, !stream && strncmp(spec->url, "https:", 6) == 0 ? 1L : 0L);
 	if (spec->sink)
+	{
 		SET(CURLOPT_BUFFERSIZE, (long) STREAM_BUFFER);
+		/* libcurl does not count the time in which we have paused it */
+		SET(CURLOPT_LOW_SPEED_LIMIT, (long) vv_low_speed_limit * 1024);
+		SET(CURLOPT_LOW_SPEED_TIME, (long) vv_stall_timeout);
+	}
 	if (spec->source)
 		SET(CURLOPT_UPLOAD_BUFFERSIZE, (long) STREAM_BUFFER);
 	/* only streams are signed, and their handles are not used again */
@@ -723,6 +732,7 @@ HttpStart(HttpEngine *engine, const HttpSpec *spec)
 	{
 		LinkRequest(engine, request);
 		request->public_only = spec->public_only;
+		request->proxied = spec->outside && vv_proxy[0] != '\0';
 		request->max_response = spec->max_response;
 		request->sink = spec->sink;
 		request->source = spec->source;

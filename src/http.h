@@ -43,6 +43,7 @@ typedef struct HttpSpec
 	int connect_timeout; /* ms */
 	int timeout;		 /* ms, the whole exchange; 0: none (streams watch themselves) */
 	bool public_only;	 /* refuse addresses that are not public */
+	bool outside;		 /* by way of vibevideo.proxy, if that is set */
 	HttpSink sink;		 /* NULL: the body goes into the reply */
 	HttpSource source;	 /* NULL: body is sent */
 	int64_t source_size; /* -1: unknown, sent chunked */

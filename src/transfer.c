@@ -250,6 +250,7 @@ StartDownload(HttpEngine *engine, Task *task)
 	spec.max_response = MAX_ERROR_BODY;
 	spec.connect_timeout = vv_connect_timeout;
 	spec.public_only = (verdict == HOST_PUBLIC);
+	spec.outside = true;
 	spec.sink = TakeMedia;
 	spec.stream_arg = copy;
 	spec.owner = task;

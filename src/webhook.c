@@ -160,6 +160,7 @@ WebhookFetchKeys(HttpEngine *engine)
 	fetched_at = now;
 	spec.method = HTTP_GET;
 	spec.url = vv_fal_jwks_url;
+	spec.outside = true;
 	spec.max_response = MAX_JWKS;
 	spec.connect_timeout = vv_connect_timeout;
 	spec.timeout = vv_poll_timeout;

@@ -1,0 +1,85 @@
+# Ways out: vibevideo.proxy for fal.ai and media, never for Storage; the
+# environment's proxies and netrc are ignored; a download that crawls is ended.
+
+use strict;
+use warnings FATAL => 'all';
+
+use PostgreSQL::Test::Utils;
+use Test::More;
+use VibeTest;
+
+# The server inherits these: nobody listens there.
+local $ENV{http_proxy} = 'http://127.0.0.1:1';
+local $ENV{https_proxy} = 'http://127.0.0.1:1';
+local $ENV{ALL_PROXY} = 'http://127.0.0.1:1';
+my $home = PostgreSQL::Test::Utils::tempdir;
+append_to_file("$home/.netrc", "machine 127.0.0.1 login wrong password wrong\n");
+local $ENV{HOME} = $home;
+
+my $fal = start_fal();
+my $storage = start_storage();
+my $proxy = VibeTest::Emulator->start('proxy');
+my $node = vibe_node('main', fal => $fal, storage => $storage, conf => {
+	'vibevideo.max_attempts' => 2,
+	'vibevideo.stall_timeout' => '2s' });
+my ($fal_url, $storage_url) = ($fal->url, $storage->url);
+
+sub configure
+{
+	my ($name, $value) = @_;
+
+	sql($node, "ALTER SYSTEM SET vibevideo.$name = '$value'; SELECT pg_reload_conf()");
+	wait_for($node, "SHOW vibevideo.$name", $value, "$name is $value");
+	return;
+}
+
+{
+	my $id = new_row($node, 'direct');
+
+	is(submit($node, $id)->{status}, 'queued', 'the environment: a submit takes no proxy from it');
+	wait_for_status($node, $id, 'completed');
+	is_deeply($proxy->call('GET', '/seen'), [], 'without vibevideo.proxy nothing takes one');
+}
+{
+	my $id = new_row($node, 'by proxy');
+
+	configure('proxy', $proxy->url);
+	is(submit($node, $id)->{status}, 'queued', 'vibevideo.proxy: a submit');
+	wait_for_status($node, $id, 'completed');
+	my @seen = @{ $proxy->call('GET', '/seen') };
+	is(scalar(grep { m{^POST \Q$fal_url\E/} } @seen), 1, 'the submit went through the proxy');
+	isnt(scalar(grep { m{^GET \Q$fal_url\E/.*/status} } @seen), 0, 'so did the polls');
+	isnt(scalar(grep { m{^GET \Q$fal_url\E/.*\.mp4} } @seen), 0, 'and the download');
+	is_deeply([ grep { !m{^\w+ \Q$fal_url\E/} } @seen ], [], 'Storage was asked directly');
+	is($storage->object($id) ? 1 : 0, 1, 'and has the video');
+}
+{
+	my $id = new_row($node, 'behind a proxy that is down');
+
+	configure('proxy', 'http://127.0.0.1:1');
+	my $video = submit($node, $id);
+	is("$video->{status} $video->{error_code}", 'queued connect_failed', 'a proxy that is down: surely not sent, waits to be sent again');
+	configure('proxy', '');
+	wait_for_status($node, $id, 'completed');
+}
+for my $wrong ('proxy.example:3128', 'http://user:word@proxy.example')
+{
+	my ($rc, undef, $error) = $node->psql('postgres', "ALTER SYSTEM SET vibevideo.proxy = '$wrong'");
+
+	isnt($rc, 0, "vibevideo.proxy refuses $wrong");
+}
+
+# -- a download that moves, but hardly --------------------------------------------------------------
+{
+	my $id = new_row($node, 'crawling');
+
+	configure('low_speed_limit', '50kB');
+	$fal->fault('media', { kind => 'slow', bytes_per_s => 10000 }, prompt => '^crawling$');
+	submit($node, $id);
+	wait_for_status($node, $id, 'completed');
+	like(sql($node, "SELECT string_agg(detail, ' ') FROM vibevideo.event JOIN vibevideo.job USING (job_id) WHERE vibelog_id = '$id'")
+		  . slurp_file($node->logfile), qr/too slow/, 'and says why');
+}
+
+$node->stop;
+done_testing();
