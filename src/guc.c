@@ -152,6 +152,17 @@ CheckMediaHosts(char **newval, void **extra, GucSource source)
 	return false;
 }
 
+/* What ALTER DATABASE, ALTER ROLE and CREATE FUNCTION ... SET keep, every role can read. */
+static bool
+CheckKey(char **newval, void **extra, GucSource source)
+{
+	if (source != PGC_S_TEST || *newval == NULL || (*newval)[0] == '\0')
+		return true;
+	GUC_check_errdetail("Everybody could read it in the catalogs.");
+	GUC_check_errhint("Put the key into Vault or the server's environment, or use ALTER SYSTEM.");
+	return false;
+}
+
 /*
  * Who may read all settings, as members of pg_monitor may, must not read keys.
  * Only the display is hidden: the value still goes to parallel workers.
@@ -179,7 +190,7 @@ ShowStorageKey(void)
 /* clang-format off */
 static const StringSetting strings[] = {
 	{"vibevideo.fal_key", "fal.ai API key, id:secret. Prefer Vault or FAL_KEY in the server's environment.",
-	&vv_fal_key, "", SECRET, NULL, ShowFalKey},
+	&vv_fal_key, "", SECRET, CheckKey, ShowFalKey},
 	{"vibevideo.fal_key_secret", "Name of the Vault secret that holds the fal.ai API key.",
 	&vv_fal_key_secret, "fal_key", GUC_SUPERUSER_ONLY, NULL},
 	{"vibevideo.proxy", "Proxy for requests to fal.ai and to media hosts; empty means none. The environment's is ignored.",
@@ -199,7 +210,7 @@ static const StringSetting strings[] = {
 	{"vibevideo.storage_public_url", "Base URL of Storage as browsers reach it; empty means storage_url.",
 	&vv_storage_public_url, "", 0, CheckUrl},
 	{"vibevideo.storage_key", "Storage key (service_role JWT or sb_secret_ key; for S3 access_key_id:secret). Prefer Vault.",
-	&vv_storage_key, "", SECRET, NULL, ShowStorageKey},
+	&vv_storage_key, "", SECRET, CheckKey, ShowStorageKey},
 	{"vibevideo.storage_key_secret", "Name of the Vault secret that holds the Storage key.",
 	&vv_storage_key_secret, "storage_key", GUC_SUPERUSER_ONLY, NULL},
 	{"vibevideo.storage_bucket", "Bucket the videos are stored in.",

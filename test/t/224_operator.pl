@@ -179,4 +179,20 @@ SQL
 	is($ran->{shadow}, undef, 'what Vault runs does not find it there');
 }
 
+# -- where an operator must not put a key ------------------------------------------------------------------------
+sql($node, 'CREATE DATABASE other');
+for my $key ('fal_key', 'storage_key')
+{
+	for my $place ('ALTER DATABASE other', 'ALTER ROLE mallory', 'ALTER ROLE mallory IN DATABASE other', 'ALTER FUNCTION mallory.fire()')
+	{
+		my ($state, $error) = sql_error($node, "$place SET vibevideo.$key = 'id:secret'");
+
+		is($state, '22023', "$place SET vibevideo.$key is refused");
+		like($error, qr/Everybody could read it.*Put the key into Vault/s, 'with the reason');
+		unlike($error =~ s/^.*?\nDETAIL/DETAIL/sr, qr/id:secret/, 'and nothing is said of the key again');
+	}
+	is((sql_error($node, "SET vibevideo.$key = 'id:secret'"))[0], '', "$key can be set for a session");
+}
+is(sql($node, q{SELECT count(*) FROM pg_db_role_setting WHERE setconfig::text ~ 'secret'}), '0', 'the catalogs hold none');
+
 done_testing();
