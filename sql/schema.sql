@@ -158,6 +158,10 @@ CREATE TABLE vibevideo.job (
 	media_etag text,
 	bytes_done bigint,
 	bytes_total bigint,
+	-- how fast it goes just now, null between tries
+	bytes_per_second bigint CHECK (bytes_per_second OPERATOR(pg_catalog.>) 0),
+	seconds_left bigint GENERATED ALWAYS AS
+		((bytes_total OPERATOR(pg_catalog.-) bytes_done) OPERATOR(pg_catalog./) bytes_per_second) STORED,
 	sha256 bytea,
 	video_url text,
 	-- what happened
@@ -276,6 +280,12 @@ RETURN CASE
 	WHEN (j).state = 'generating' THEN 'AI is generating'
 	WHEN (j).state = 'processing' AND (j).tries > 0 AND (j).error IS NOT NULL
 		THEN format('Copying the video, try %s: %s', (j).tries + 1, (j).error)
+	WHEN (j).state = 'processing' AND (j).bytes_done > 0 AND (j).seconds_left >= 0
+		THEN format('Copying %s %%, %s, %s left', least(100, (j).bytes_done * 100 / (j).bytes_total),
+					CASE WHEN (j).bytes_per_second >= 1000000 THEN format('%s MB/s', round((j).bytes_per_second / 1e6))
+						 ELSE format('%s kB/s', ceil((j).bytes_per_second / 1e3)) END,
+					CASE WHEN (j).seconds_left < 100 THEN format('%s s', (j).seconds_left + 1)
+						 ELSE format('%s min', ceil((j).seconds_left / 60.0)) END)
 	WHEN (j).state = 'processing' AND (j).bytes_done > 0 AND (j).bytes_total > 0
 		THEN format('Copying %s %%', least(100, (j).bytes_done * 100 / (j).bytes_total))
 	WHEN (j).state = 'processing' AND (j).bytes_done > 0
@@ -315,7 +325,7 @@ SELECT j.job_id, v.vibelog_id, v.status, j.state, v.request_id, v.video_url, v.m
 	   v.queue_position, v.progress, v.attempt, v.error_code, v.error,
 	   j.model, j.tries, j.next_at, j.bytes_done, j.bytes_total, j.media_url, j.requested_by,
 	   j.ghost, j.created_at, j.sent_at, v.submitted_at, j.generated_at, v.updated_at, v.completed_at,
-	   j.row_dirty, j.row_error, j.cost_usd, j.billed
+	   j.row_dirty, j.row_error, j.cost_usd, j.billed, j.bytes_per_second, j.seconds_left
 FROM vibevideo.job j CROSS JOIN LATERAL vibevideo.describe(j) v;
 COMMENT ON VIEW vibevideo.jobs IS 'one row a job, newest state, for dashboards';
 

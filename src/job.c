@@ -154,6 +154,7 @@ typedef enum StatementId
 	" submitted_at = CASE WHEN u.request_id IS NOT NULL THEN COALESCE(j.submitted_at, $16) ELSE j.submitted_at END," \
 	" generated_at = CASE WHEN u.media_url IS NOT NULL THEN COALESCE(j.generated_at, $16) ELSE j.generated_at END," \
 	" completed_at = CASE WHEN u.new_next_at IS NULL THEN $16 END," \
+	" bytes_per_second = NULL," \
 	" upload_url = CASE WHEN u.new_state OPERATOR(pg_catalog.<>) 'completed' THEN j.upload_url END," \
 	" row_next_at = CASE WHEN u.row_written AND NOT j.row_dirty THEN 'infinity' ELSE j.row_next_at END" \
 	" FROM (SELECT x.*," \
@@ -351,10 +352,10 @@ static const struct Statement
 	},
 	[S_PROGRESS] = {
 		"UPDATE vibevideo.job j SET bytes_done = $3, bytes_total = $4, next_at = $5,"
-		" upload_url = COALESCE($6, j.upload_url), media_etag = COALESCE($7, j.media_etag)"
+		" upload_url = COALESCE($6, j.upload_url), media_etag = COALESCE($7, j.media_etag), bytes_per_second = $8"
 		" WHERE j.job_id OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT k.job_id FROM vibevideo.job k"
 		" WHERE k.job_id OPERATOR(pg_catalog.=) $1 AND k.lease OPERATOR(pg_catalog.=) $2 FOR NO KEY UPDATE SKIP LOCKED))",
-		7, {INT8OID, INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID, TEXTOID}
+		8, {INT8OID, INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID, TEXTOID, INT8OID}
 	},
 	[S_EXPIRE] = {
 		"UPDATE vibevideo.job j SET state = 'submit_unknown', error_code = 'answer_lost',"
@@ -371,7 +372,7 @@ static const struct Statement
 	 * asked about more and more rarely.
 	 */
 	[S_RECOVER] = {
-		"UPDATE vibevideo.job j SET crashes = j.crashes OPERATOR(pg_catalog.+) 1, leased_by = NULL,"
+		"UPDATE vibevideo.job j SET crashes = j.crashes OPERATOR(pg_catalog.+) 1, leased_by = NULL, bytes_per_second = NULL,"
 		" lease = pg_catalog.nextval('vibevideo.lease_seq'), state = r.state,"
 		" next_at = CASE WHEN r.state OPERATOR(pg_catalog.<>) 'failed' THEN $1 OPERATOR(pg_catalog.+) r.wait END,"
 		" completed_at = CASE WHEN r.state OPERATOR(pg_catalog.=) 'failed' THEN $1 END,"
@@ -2059,8 +2060,8 @@ TextDatum(const char *text, char *null)
 bool
 JobRecordProgress(int64 job_id, int64 lease, const JobProgress *progress, TimestampTz lease_until)
 {
-	Datum args[7];
-	char nulls[] = "       ";
+	Datum args[8];
+	char nulls[] = "        ";
 
 	args[0] = Int64GetDatum(job_id);
 	args[1] = Int64GetDatum(lease);
@@ -2071,6 +2072,9 @@ JobRecordProgress(int64 job_id, int64 lease, const JobProgress *progress, Timest
 	args[4] = TimestampTzGetDatum(lease_until);
 	args[5] = TextDatum(progress->upload_url, &nulls[5]);
 	args[6] = TextDatum(progress->media_etag, &nulls[6]);
+	args[7] = Int64GetDatum(progress->rate);
+	if (progress->rate <= 0)
+		nulls[7] = 'n';
 	if (!JobHoldsLease(job_id, lease))
 		return false;
 	/* none if somebody holds the row: the next report is soon */

@@ -182,6 +182,7 @@ typedef struct JobProgress
 {
 	int64 done;
 	int64 total;			/* -1 unknown */
+	int64 rate;				/* bytes a second, 0 unknown */
 	const char *upload_url; /* NULL keeps */
 	const char *media_etag;
 } JobProgress;

@@ -40,6 +40,7 @@
 #define OBJECT_KEY_SIZE 1024
 #define FINISHING_PATIENCE 5
 #define MAX_RESTARTS 3
+#define MEASURE_MS 500		 /* shorter spans say little of a speed */
 #define REPORT_GOOD_MS 30000 /* well below a lease: after a longer sleep it may be lost */
 
 struct Copy
@@ -71,6 +72,9 @@ struct Copy
 	int64 moved_before;	 /* received + sent when we last looked */
 	int64 sent;
 	TimestampTz moved_at;
+	int64 measured; /* sent at measured_at, -1 at first */
+	TimestampTz measured_at;
+	int64 rate; /* bytes a second of late, 0 unknown */
 	TimestampTz started_at;
 	StorageKeyForm form;
 	char storage_key[SECRET_SIZE];
@@ -177,7 +181,8 @@ CopyCreate(const char *storage_key)
 	copy->total = -1;
 	copy->part_left = INT64_MAX;
 	copy->cap = (int64) vv_max_video_size * 1024;
-	copy->started_at = copy->moved_at = GetCurrentTimestamp();
+	copy->measured = -1;
+	copy->started_at = copy->moved_at = copy->measured_at = GetCurrentTimestamp();
 	copy->form = form_is_known ? known_form : StorageFirstForm(storage_key);
 	strlcpy(copy->storage_key, storage_key, sizeof(copy->storage_key));
 	return copy;
@@ -968,13 +973,31 @@ CopyPump(HttpEngine *engine, Task *task)
 	return !CheckClock(task);
 }
 
+/* Half of it is the last span's: neither jumpy nor old. */
+static void
+MeasureRate(Copy *copy, TimestampTz now)
+{
+	long ms = TimestampDifferenceMilliseconds(copy->measured_at, now);
+	int64 since = copy->measured < 0 ? copy->base : copy->measured;
+	int64 rate;
+
+	if (ms < MEASURE_MS)
+		return;
+	rate = Max(copy->sent - since, 0) * 1000 / ms;
+	copy->rate = copy->rate > 0 ? (copy->rate + rate) / 2 : rate;
+	copy->measured = copy->sent;
+	copy->measured_at = now;
+}
+
 void
-CopyProgress(const Copy *copy, JobProgress *progress)
+CopyProgress(Copy *copy, TimestampTz now, JobProgress *progress)
 {
 	bool has_upload = (copy->tus && copy->upload_url[0] != '\0');
 
 	progress->done = copy->sent;
 	progress->total = copy->total;
+	MeasureRate(copy, now);
+	progress->rate = copy->rate;
 	progress->upload_url = has_upload ? copy->upload_url : NULL;
 	progress->media_etag = has_upload ? copy->etag : NULL;
 }

@@ -13,7 +13,7 @@ extern bool CopyStart(HttpEngine *engine, Task *task, const char *storage_key);
 extern bool CopyAdvance(HttpEngine *engine, Task *task, HttpRequest *request);
 /* after every turn of the engine: wake paused sides, start the upload; true: over */
 extern bool CopyPump(HttpEngine *engine, Task *task);
-extern void CopyProgress(const Copy *copy, JobProgress *progress);
+extern void CopyProgress(Copy *copy, TimestampTz now, JobProgress *progress);
 /* waits for its upload to be known to the job, and its lease to be confirmed */
 extern bool CopyWantsReport(const Copy *copy);
 extern void CopyReported(Copy *copy, TimestampTz at);

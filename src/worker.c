@@ -688,7 +688,7 @@ ReportProgress(void)
 
 		if (!IsCopying(task))
 			continue;
-		CopyProgress(task->copy, &progress);
+		CopyProgress(task->copy, now, &progress);
 		if (!JobRecordProgress(task->job->job_id, task->job->lease, &progress,
 							   TimestampTzPlusMilliseconds(now, COPY_LEASE_MS)))
 			DropTask(i);

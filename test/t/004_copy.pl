@@ -234,12 +234,16 @@ is($storage->ledger->{saw_other_host_credentials}, 0, 'Storage\'s key went to St
 
 	$fal->fault('media', { kind => 'slow', bytes_per_s => 30000 }, prompt => '^slow but steady$');
 	submit($node, $id);
-	wait_for($node, "SELECT message FROM vibevideo_status('$id')", qr/^Copying [1-9]\d? %$/, 'a slow copy tells its progress', hurry => 1);
+	wait_for($node, "SELECT message FROM vibevideo_status('$id')", qr/^Copying [1-9]\d? %, [1-9]\d* kB\/s, [1-9]\d? s left$/,
+		'a slow copy tells its progress', hurry => 1);
+	is(sql($node, "SELECT bytes_per_second BETWEEN 1 AND 100000, seconds_left BETWEEN 0 AND 99 FROM vibevideo.jobs WHERE vibelog_id = '$id'"), 't|t',
+		'and how fast it goes');
 	my $video = status_of($node, $id);
 	ok($video->{progress} > 0 && $video->{progress} < 1, 'as a number, too');
 	is($video->{status}, 'processing', 'the status is processing');
 	ok(!$storage->object($id), 'Storage shows nothing yet');
 	wait_for_status($node, $id, 'completed');
+	is(sql($node, "SELECT bytes_per_second, seconds_left FROM vibevideo.jobs WHERE vibelog_id = '$id'"), '|', 'which is over when it is there');
 }
 
 # -- several at once ------------------------------------------------------------------------------------
