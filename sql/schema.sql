@@ -163,6 +163,7 @@ CREATE TABLE vibevideo.job (
 	seconds_left bigint GENERATED ALWAYS AS
 		((bytes_total OPERATOR(pg_catalog.-) bytes_done) OPERATOR(pg_catalog./) bytes_per_second) STORED,
 	sha256 bytea,
+	duration_ms bigint,
 	video_url text,
 	-- what happened
 	error_code text,
@@ -325,7 +326,7 @@ SELECT j.job_id, v.vibelog_id, v.status, j.state, v.request_id, v.video_url, v.m
 	   v.queue_position, v.progress, v.attempt, v.error_code, v.error,
 	   j.model, j.tries, j.next_at, j.bytes_done, j.bytes_total, j.media_url, j.requested_by,
 	   j.ghost, j.created_at, j.sent_at, v.submitted_at, j.generated_at, v.updated_at, v.completed_at,
-	   j.row_dirty, j.row_error, j.cost_usd, j.billed, j.bytes_per_second, j.seconds_left
+	   j.row_dirty, j.row_error, j.cost_usd, j.billed, j.bytes_per_second, j.seconds_left, j.duration_ms
 FROM vibevideo.job j CROSS JOIN LATERAL vibevideo.describe(j) v;
 COMMENT ON VIEW vibevideo.jobs IS 'one row a job, newest state, for dashboards';
 

@@ -150,6 +150,7 @@ typedef enum StatementId
 	" bytes_done = COALESCE(u.bytes_done, j.bytes_done)," \
 	" bytes_total = COALESCE(u.bytes_total, j.bytes_total)," \
 	" sha256 = COALESCE(u.sha256, j.sha256)," \
+	" duration_ms = COALESCE(u.duration_ms, j.duration_ms)," \
 	" leased_by = NULL, lease = pg_catalog.nextval('vibevideo.lease_seq'), updated_at = $16, crashes = 0," \
 	" submitted_at = CASE WHEN u.request_id IS NOT NULL THEN COALESCE(j.submitted_at, $16) ELSE j.submitted_at END," \
 	" generated_at = CASE WHEN u.media_url IS NOT NULL THEN COALESCE(j.generated_at, $16) ELSE j.generated_at END," \
@@ -164,7 +165,7 @@ typedef enum StatementId
 	" THEN $16 OPERATOR(pg_catalog.-) '1 day'::pg_catalog.interval ELSE x.next_at END AS new_next_at" \
 	" FROM " source \
 	" AS x(job_id, lease, state, tries, next_at, queue_position, error_code, error, request_id," \
-	" media_url, media_type, object_key, video_url, bytes_done, bytes_total, sha256, cancel_seen, row_written, nth)" \
+	" media_url, media_type, object_key, video_url, bytes_done, bytes_total, sha256, cancel_seen, row_written, duration_ms, nth)" \
 	" JOIN (SELECT k.job_id, k.lease, k.cancel_requested_at IS NOT NULL AS cancel FROM vibevideo.job k" \
 	" WHERE k.job_id OPERATOR(pg_catalog.=) " ids " FOR NO KEY UPDATE SKIP LOCKED) l" \
 	" ON l.job_id OPERATOR(pg_catalog.=) x.job_id AND l.lease OPERATOR(pg_catalog.=) x.lease) u" \
@@ -333,18 +334,18 @@ static const struct Statement
 
 	/* many at once: arrays in the order of x's columns */
 	[S_RECORD] = {
-		RECORD("ROWS FROM (unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $17, $18, $19))"
+		RECORD("ROWS FROM (unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $17, $18, $19, $20))"
 			   " WITH ORDINALITY", "ANY ($1)"),
-		19, {INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID,
+		20, {INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID,
 			INT4ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
-			TEXTARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZOID, BYTEAARRAYOID, BOOLARRAYOID, BOOLARRAYOID}
+			TEXTARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZOID, BYTEAARRAYOID, BOOLARRAYOID, BOOLARRAYOID, INT8ARRAYOID}
 	},
-	/* a lone one, for which eighteen function scans are too much */
+	/* a lone one, for which nineteen function scans are too much */
 	[S_RECORD_ONE] = {
-		RECORD("(SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $17, $18, $19, 1::pg_catalog.int8)",
+		RECORD("(SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $17, $18, $19, $20, 1::pg_catalog.int8)",
 			   "$1"),
-		19, {INT8OID, INT8OID, TEXTOID, INT4OID, TIMESTAMPTZOID, INT4OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID,
-			TEXTOID, TEXTOID, INT8OID, INT8OID, TIMESTAMPTZOID, BYTEAOID, BOOLOID, BOOLOID}
+		20, {INT8OID, INT8OID, TEXTOID, INT4OID, TIMESTAMPTZOID, INT4OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID,
+			TEXTOID, TEXTOID, INT8OID, INT8OID, TIMESTAMPTZOID, BYTEAOID, BOOLOID, BOOLOID, INT8OID}
 	},
 	[S_HOLDS] = {
 		"SELECT 1 FROM vibevideo.job j WHERE j.job_id OPERATOR(pg_catalog.=) $1 AND j.lease OPERATOR(pg_catalog.=) $2",
@@ -352,10 +353,11 @@ static const struct Statement
 	},
 	[S_PROGRESS] = {
 		"UPDATE vibevideo.job j SET bytes_done = $3, bytes_total = $4, next_at = $5,"
-		" upload_url = COALESCE($6, j.upload_url), media_etag = COALESCE($7, j.media_etag), bytes_per_second = $8"
+		" upload_url = COALESCE($6, j.upload_url), media_etag = COALESCE($7, j.media_etag), bytes_per_second = $8,"
+		" duration_ms = COALESCE($9, j.duration_ms)"
 		" WHERE j.job_id OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT k.job_id FROM vibevideo.job k"
 		" WHERE k.job_id OPERATOR(pg_catalog.=) $1 AND k.lease OPERATOR(pg_catalog.=) $2 FOR NO KEY UPDATE SKIP LOCKED))",
-		8, {INT8OID, INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID, TEXTOID, INT8OID}
+		9, {INT8OID, INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID, TEXTOID, INT8OID, INT8OID}
 	},
 	[S_EXPIRE] = {
 		"UPDATE vibevideo.job j SET state = 'submit_unknown', error_code = 'answer_lost',"
@@ -1887,6 +1889,7 @@ PutUpdate(ArrayColumn *columns, int i, const JobUpdate *u)
 	PutBytes(columns[16], i, u->sha256, 32);
 	PutBool(columns[17], i, u->cancel_seen);
 	PutBool(columns[18], i, u->row_written);
+	PutInt8(columns[19], i, u->duration_ms, u->duration_ms < 0);
 }
 
 static int
@@ -2060,8 +2063,8 @@ TextDatum(const char *text, char *null)
 bool
 JobRecordProgress(int64 job_id, int64 lease, const JobProgress *progress, TimestampTz lease_until)
 {
-	Datum args[8];
-	char nulls[] = "        ";
+	Datum args[9];
+	char nulls[] = "         ";
 
 	args[0] = Int64GetDatum(job_id);
 	args[1] = Int64GetDatum(lease);
@@ -2075,6 +2078,9 @@ JobRecordProgress(int64 job_id, int64 lease, const JobProgress *progress, Timest
 	args[7] = Int64GetDatum(progress->rate);
 	if (progress->rate <= 0)
 		nulls[7] = 'n';
+	args[8] = Int64GetDatum(progress->duration_ms);
+	if (progress->duration_ms < 0)
+		nulls[8] = 'n';
 	if (!JobHoldsLease(job_id, lease))
 		return false;
 	/* none if somebody holds the row: the next report is soon */

@@ -92,8 +92,9 @@ typedef struct JobUpdate
 	int64 bytes_done;
 	int64 bytes_total;
 	const unsigned char *sha256; /* 32 bytes */
-	bool again;					 /* failed, but a new attempt shall be made */
-	bool row_written;			 /* the caller writes the app's row in this transaction, by JobSyncRow or JobWriteRows */
+	int64 duration_ms;
+	bool again;		  /* failed, but a new attempt shall be made */
+	bool row_written; /* the caller writes the app's row in this transaction, by JobSyncRow or JobWriteRows */
 } JobUpdate;
 
 /* When the earliest of each kind is due, 0 if there is none. */
@@ -185,6 +186,7 @@ typedef struct JobProgress
 	int64 rate;				/* bytes a second, 0 unknown */
 	const char *upload_url; /* NULL keeps */
 	const char *media_etag;
+	int64 duration_ms; /* -1 keeps */
 } JobProgress;
 /* that, and a longer lease; false: the lease was lost */
 extern bool JobRecordProgress(int64 job_id, int64 lease, const JobProgress *progress, TimestampTz lease_until);

@@ -67,6 +67,7 @@ TaskUpdate(Task *task, const char *state)
 	update->queue_position = -1;
 	update->bytes_done = -1;
 	update->bytes_total = -1;
+	update->duration_ms = -1;
 	return update;
 }
 

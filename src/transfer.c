@@ -28,6 +28,7 @@
 #include "call.h"
 #include "guc.h"
 #include "hosts.h"
+#include "media.h"
 #include "secret.h"
 #include "shmem.h"
 #include "storage.h"
@@ -66,6 +67,7 @@ struct Copy
 	int64 part_left; /* what this request may still send */
 	int restarts;
 	int redirects;
+	MediaProbe probe; /* sees what is downloaded: all of it if base is 0 */
 	EVP_MD_CTX *hash;
 	unsigned char sha256[32];
 	const char *failure; /* set by a callback: static text of a code */
@@ -117,6 +119,7 @@ TakeMedia(void *arg, const char *data, size_t len)
 	memcpy(copy->ring, data + piece, len - piece);
 	copy->used += len;
 	copy->received += len;
+	MediaProbeFeed(&copy->probe, (const unsigned char *) data, len);
 	if (EVP_DigestUpdate(copy->hash, data, len) != 1)
 	{
 		copy->failure = "hash_failed";
@@ -179,6 +182,7 @@ CopyCreate(const char *storage_key)
 		return NULL;
 	}
 	copy->total = -1;
+	MediaProbeInit(&copy->probe);
 	copy->part_left = INT64_MAX;
 	copy->cap = (int64) vv_max_video_size * 1024;
 	copy->measured = -1;
@@ -715,6 +719,13 @@ IsReadyToJudge(const Copy *copy)
 	return got >= MEDIA_SNIFF_BYTES;
 }
 
+/* The rest of a file has no beginning that could be read. */
+static int64
+DurationMs(const Copy *copy)
+{
+	return copy->base == 0 ? copy->probe.duration_ms : -1;
+}
+
 static void
 Complete(Task *task)
 {
@@ -732,6 +743,7 @@ Complete(Task *task)
 	update->video_url = MemoryContextStrdup(task->mcxt, copy->video_url);
 	update->object_key = MemoryContextStrdup(task->mcxt, copy->object_key);
 	update->bytes_done = update->bytes_total = copy->received;
+	update->duration_ms = DurationMs(copy);
 }
 
 static bool
@@ -998,6 +1010,7 @@ CopyProgress(Copy *copy, TimestampTz now, JobProgress *progress)
 	progress->total = copy->total;
 	MeasureRate(copy, now);
 	progress->rate = copy->rate;
+	progress->duration_ms = DurationMs(copy);
 	progress->upload_url = has_upload ? copy->upload_url : NULL;
 	progress->media_etag = has_upload ? copy->etag : NULL;
 }

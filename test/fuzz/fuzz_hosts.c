@@ -8,6 +8,7 @@
 #include <netinet/in.h>
 
 #include "hosts.h"
+#include "media.h"
 
 #define FIXED_LIST "fal.media, *.fal.media, http://127.0.0.1:9000"
 
@@ -46,6 +47,7 @@ JudgeBytes(const char *bytes, size_t len)
 {
 	struct sockaddr_storage address;
 	const char *name = NULL;
+	MediaProbe probe;
 
 	memset(&address, 0, sizeof(address));
 	memcpy(&address, bytes, Min(len, sizeof(address)));
@@ -53,6 +55,9 @@ JudgeBytes(const char *bytes, size_t len)
 	(void) HostsAddressIsPublic((struct sockaddr *) &address);
 	if (MediaSniff((const unsigned char *) bytes, len, &name))
 		MUST(name != NULL);
+	MediaProbeInit(&probe);
+	MediaProbeFeed(&probe, (const unsigned char *) bytes, len);
+	MUST(probe.duration_ms >= -1);
 }
 
 int

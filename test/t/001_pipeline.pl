@@ -86,6 +86,7 @@ SQL
 	is($object->{uploads}, 1, 'and was uploaded once');
 	is(sql($node, "SELECT encode(sha256, 'hex'), bytes_done, bytes_total FROM vibevideo.job WHERE vibelog_id = '$id'"),
 		"$object->{sha256}|$object->{size}|$object->{size}", 'the job knows size and hash');
+	is(sql($node, "SELECT duration_ms FROM vibevideo.jobs WHERE vibelog_id = '$id'"), '5005', 'and how long the video plays');
 	is(sql($node, "SELECT status, state, model, row_dirty, row_error IS NULL, next_at IS NULL FROM vibevideo.jobs WHERE vibelog_id = '$id'"),
 		'completed|completed|fal-ai/minimax/video-01|f|t|t', 'view vibevideo.jobs shows a job at rest');
 }

@@ -76,6 +76,7 @@ sub check_copy
 	is($job->{sha256} ? 1 : 0, $expected{hashed}, "$name: " . ($expected{hashed} ? 'hashed' : 'has no hash, no try saw all of it'))
 		if defined $expected{hashed};
 	is($job->{sha256}, "\\x$render->{media_sha256}", "$name: the hash is right") if $expected{hashed};
+	is($job->{duration_ms}, 5005, "$name: its duration was seen, whoever saw the beginning");
 	is($job->{upload_url}, undef, "$name: the upload is forgotten");
 	return;
 }

@@ -40,5 +40,6 @@ extern void TestHosts(void);
 extern void TestWire(void);
 extern void TestBackoff(void);
 extern void TestBreaker(void);
+extern void TestMedia(void);
 
 #endif /* VIBEVIDEO_CHECK_H */

@@ -59,6 +59,7 @@ main(void)
 	TestHosts();
 	TestBackoff();
 	TestBreaker();
+	TestMedia();
 	printf("%d passed, %d failed\n", passed, failed);
 	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -10,7 +10,10 @@ import { breakOff, sendJson, sendText, sleep, writeChunk } from './fal-http.mjs'
 // chunks for one) then change the hash, which a power of two would hide.
 const BLOCK = 1048573;
 const CHUNK = 262144;
-const HEADER = 48;
+const FTYP = 32;
+const MOOV = 116;
+const HEADER = FTYP + MOOV + 16;
+const DURATION_MS = 5005;
 
 let twice = null;
 
@@ -24,17 +27,28 @@ function block() {
   return twice;
 }
 
-/** ftyp (32 bytes) and the 16-byte head of an mdat that holds all the rest. */
+/** ftyp, a moov that has a movie header only, and the head of an mdat that holds all the rest. */
 function mp4Header(total) {
   const head = Buffer.alloc(HEADER);
   head.writeUInt32BE(32, 0);
   head.write('ftypisom', 4, 'latin1');
   head.writeUInt32BE(0x200, 12);
   head.write('isomiso2avc1mp41', 16, 'latin1');
-  head.writeUInt32BE(1, 32); // size 1: the 64-bit size follows the type
-  head.write('mdat', 36, 'latin1');
-  head.writeBigUInt64BE(BigInt(Math.max(16, total - 32)), 40);
+  writeMovie(head, FTYP);
+  const mdat = FTYP + MOOV;
+  head.writeUInt32BE(1, mdat); // size 1: the 64-bit size follows the type
+  head.write('mdat', mdat + 4, 'latin1');
+  head.writeBigUInt64BE(BigInt(Math.max(16, total - mdat)), mdat + 8);
   return head;
+}
+
+function writeMovie(head, at) {
+  head.writeUInt32BE(MOOV, at);
+  head.write('moov', at + 4, 'latin1');
+  head.writeUInt32BE(MOOV - 8, at + 8);
+  head.write('mvhd', at + 12, 'latin1');
+  head.writeUInt32BE(1000, at + 28); // timescale
+  head.writeUInt32BE(DURATION_MS, at + 32);
 }
 
 function offsetOf(id) {
