@@ -159,9 +159,7 @@ CREATE TABLE vibevideo.job (
 	bytes_done bigint,
 	bytes_total bigint,
 	-- how fast it goes just now, null between tries
-	bytes_per_second bigint CHECK (bytes_per_second OPERATOR(pg_catalog.>) 0),
-	seconds_left bigint GENERATED ALWAYS AS
-		((bytes_total OPERATOR(pg_catalog.-) bytes_done) OPERATOR(pg_catalog./) bytes_per_second) STORED,
+	bytes_per_second bigint,
 	sha256 bytea,
 	duration_ms bigint,
 	video_url text,
@@ -260,6 +258,12 @@ RETURN CASE WHEN state = ANY (ARRAY['pending', 'submitting', 'submit_unknown'])
 			THEN 'queued' ELSE state END;
 COMMENT ON FUNCTION vibevideo.shown_status(text) IS 'the app''s status for a job''s inner state';
 
+-- How long a copy still takes, at the speed it goes just now.
+CREATE FUNCTION vibevideo.seconds_left(j vibevideo.job)
+RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN ((j).bytes_total - (j).bytes_done) / nullif((j).bytes_per_second, 0);
+COMMENT ON FUNCTION vibevideo.seconds_left(vibevideo.job) IS 'how long a copy still takes, null if that is not known';
+
 -- One sentence a person can read.
 CREATE FUNCTION vibevideo.job_message(j vibevideo.job)
 RETURNS text LANGUAGE sql STABLE
@@ -281,12 +285,12 @@ RETURN CASE
 	WHEN (j).state = 'generating' THEN 'AI is generating'
 	WHEN (j).state = 'processing' AND (j).tries > 0 AND (j).error IS NOT NULL
 		THEN format('Copying the video, try %s: %s', (j).tries + 1, (j).error)
-	WHEN (j).state = 'processing' AND (j).bytes_done > 0 AND (j).seconds_left >= 0
+	WHEN (j).state = 'processing' AND (j).bytes_done > 0 AND vibevideo.seconds_left(j) >= 0
 		THEN format('Copying %s %%, %s, %s left', least(100, (j).bytes_done * 100 / (j).bytes_total),
 					CASE WHEN (j).bytes_per_second >= 1000000 THEN format('%s MB/s', round((j).bytes_per_second / 1e6))
 						 ELSE format('%s kB/s', ceil((j).bytes_per_second / 1e3)) END,
-					CASE WHEN (j).seconds_left < 100 THEN format('%s s', (j).seconds_left + 1)
-						 ELSE format('%s min', ceil((j).seconds_left / 60.0)) END)
+					CASE WHEN vibevideo.seconds_left(j) < 100 THEN format('%s s', vibevideo.seconds_left(j) + 1)
+						 ELSE format('%s min', ceil(vibevideo.seconds_left(j) / 60.0)) END)
 	WHEN (j).state = 'processing' AND (j).bytes_done > 0 AND (j).bytes_total > 0
 		THEN format('Copying %s %%', least(100, (j).bytes_done * 100 / (j).bytes_total))
 	WHEN (j).state = 'processing' AND (j).bytes_done > 0
@@ -326,7 +330,8 @@ SELECT j.job_id, v.vibelog_id, v.status, j.state, v.request_id, v.video_url, v.m
 	   v.queue_position, v.progress, v.attempt, v.error_code, v.error,
 	   j.model, j.tries, j.next_at, j.bytes_done, j.bytes_total, j.media_url, j.requested_by,
 	   j.ghost, j.created_at, j.sent_at, v.submitted_at, j.generated_at, v.updated_at, v.completed_at,
-	   j.row_dirty, j.row_error, j.cost_usd, j.billed, j.bytes_per_second, j.seconds_left, j.duration_ms
+	   j.row_dirty, j.row_error, j.cost_usd, j.billed, j.bytes_per_second, vibevideo.seconds_left(j) AS seconds_left,
+	   j.duration_ms, j.object_key
 FROM vibevideo.job j CROSS JOIN LATERAL vibevideo.describe(j) v;
 COMMENT ON VIEW vibevideo.jobs IS 'one row a job, newest state, for dashboards';
 
