@@ -45,6 +45,7 @@
 
 #define STREAM_BUFFER (256 * 1024) /* libcurl's buffer for a streamed body */
 #define IDLE_CONNECTION_AGE 25L	   /* s; below the idle timeouts of common servers */
+#define EXPECT_PATIENCE_MS 200L	   /* then the body goes out unasked */
 #define MAX_EVENTS 128
 
 struct HttpRequest
@@ -538,10 +539,16 @@ UnlinkRequest(HttpRequest *request)
 static bool
 BuildHeaders(HttpRequest *request, const HttpSpec *spec)
 {
-	/* Expect would cost a round trip, and proxies stall on it for a second */
-	request->headers = curl_slist_append(NULL, "Expect:");
-	if (request->headers == NULL)
-		return false;
+	/*
+	 * Expect would cost a round trip, and proxies stall on it for a second.
+	 * But libcurl 7.88 puts a header that is to be left out into the signature.
+	 */
+	if (spec->sigv4 == NULL)
+	{
+		request->headers = curl_slist_append(NULL, "Expect:");
+		if (request->headers == NULL)
+			return false;
+	}
 	for (const char *const *header = spec->headers; header && *header; header++)
 	{
 		struct curl_slist *longer = curl_slist_append(request->headers, *header);
@@ -631,6 +638,7 @@ SetOptions(HttpRequest *request, const HttpSpec *spec)
 	{
 		SET(CURLOPT_AWS_SIGV4, spec->sigv4);
 		SET(CURLOPT_USERPWD, spec->userpwd);
+		SET(CURLOPT_EXPECT_100_TIMEOUT_MS, EXPECT_PATIENCE_MS);
 	}
 	return true;
 }
