@@ -11,6 +11,7 @@ export class Ledger {
   reset() {
     this.uploads = { started: 0, finished: 0, aborted: 0, bytes: 0 }
     this.requests = {}
+    this.signedFor = {}
     this.connections = 0
     this.inFlight = this.inFlight ?? 0
     this.maxInFlight = this.inFlight
@@ -58,6 +59,7 @@ function describeLedger(emu) {
     objects: store.describe(),
     uploads: ledger.uploads,
     requests: ledger.requests,
+    signed_for: ledger.signedFor,
     connections: ledger.connections,
     in_flight_uploads: ledger.inFlight,
     max_in_flight_uploads: ledger.maxInFlight,

@@ -94,6 +94,7 @@ function verifySignature(ctx) {
   if (!equalText(hmac(key, text).toString('hex'), given.signature)) throw errors.signatureMismatch()
   ctx.claims = claimsOf(ctx, given.token)
   ctx.signatureChecked = true
+  ctx.emu.ledger.signedFor[region] = (ctx.emu.ledger.signedFor[region] ?? 0) + 1
 }
 
 function equalText(a, b) {

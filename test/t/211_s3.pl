@@ -1,0 +1,148 @@
+# Copies into an S3 endpoint, which checks every signature by itself.
+
+use strict;
+use warnings FATAL => 'all';
+
+use JSON::PP;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use VibeTest;
+
+my $fal = start_fal(default => { queue_ms => 0, run_ms => 0 });
+my $storage = start_storage();
+my ($key_id, $secret) = split(/:/, $storage->{ready}{s3_key}, 2);
+my $endpoint = $storage->url . '/s3';
+my $node = vibe_node('main', fal => $fal, storage => $storage, conf => {
+	'vibevideo.storage_kind' => 's3',
+	'vibevideo.storage_url' => $endpoint,
+	'vibevideo.storage_key' => "$key_id:$secret",
+	'vibevideo.storage_region' => 'eu-central-1',
+	'vibevideo.resumable_threshold' => '1MB',
+	'vibevideo.stall_timeout' => '2s',
+	'vibevideo.max_attempts' => 4 });
+
+sub configure
+{
+	my (%settings) = @_;
+
+	sql($node, join('', map { "ALTER SYSTEM SET vibevideo.$_ = '$settings{$_}';\n" } sort keys %settings) . 'SELECT pg_reload_conf()');
+	# a key is not shown; what comes after it in the file is read together with it
+	for my $name (grep { $_ ne 'storage_key' } sort keys %settings)
+	{
+		wait_for($node, "SHOW vibevideo.$name", $settings{$name}, "$name is set");
+	}
+	return;
+}
+
+# A copy of a new row, to its end.
+sub copy
+{
+	my ($name, $status) = @_;
+	my $id = new_row($node, $name);
+
+	submit($node, $id);
+	wait_for_status($node, $id, $status, name => "$name: $status");
+	return ($id, job_of($node, $id), ($fal->renders($name))[0]);
+}
+
+# -- what arrives -----------------------------------------------------------------------------
+{
+	my ($id, $job, $render) = copy('plain', 'completed');
+	my $object = $storage->object($id);
+
+	is($object->{sha256}, $render->{media_sha256}, 'the object is fal\'s file');
+	is($object->{key}, "$id/$job->{request_id}.mp4", 'named after row and request');
+	is($object->{content_type}, 'video/mp4', 'of its type');
+	is($object->{cache_control}, 'max-age=3600', 'to be cached for an hour');
+	is($job->{sha256}, "\\x$object->{sha256}", 'the job knows its hash');
+	is($job->{video_url}, "$endpoint/videos/$object->{key}", 'and its address below the endpoint');
+	is_deeply($storage->ledger->{signed_for}, { 'eu-central-1' => 1 }, 'one request, signed for storage_region');
+	is($storage->ledger->{auth}{apikey}, 0, 'and without Supabase\'s headers');
+	like(sql($node, q{SELECT string_agg(check_name || ': ' || status || ': ' || detail, E'\n') FROM vibevideo.check_config()}), qr/S3 at \Q$endpoint\E/,
+		'check_config names the endpoint');
+
+	$fal->rule('^large$', media => { bytes => 9_000_000 });
+	($id, $job, $render) = copy('large', 'completed');
+	is($storage->object($id)->{sha256}, $render->{media_sha256}, 'a large file arrives');
+	is(scalar(@{ $storage->ledger->{tus} }), 0, 'in one piece: parts are Supabase Storage\'s');
+}
+
+# -- faults, all at once ---------------------------------------------------------------------------
+my @cases = (
+	[ 'storage: 503, then fine', undef, 'slow_down' ],
+	[ 'storage: 500, then fine', undef, 'internal' ],
+	[ 'storage: 502 of a gateway, then fine', undef, { kind => 'gateway', status => 502 } ],
+	[ 'storage: reset, then fine', undef, { kind => 'reset', after_bytes => 50000 } ],
+	[ 'storage: stalls, then fine', undef, { kind => 'stall', after_bytes => 50000 } ],
+	[ 'storage: keeps it, but does not say so', undef, 'commit_then_drop' ],
+	[ 'media: truncated, then fine', { kind => 'truncate', bytes => 60000 }, undef ],
+	[ 'media: no length, but small', 'no_length', undef ],
+	[ 'media: no length', 'no_length', undef, 'length_unknown', times => -1 ],
+	[ 'storage: redirect', undef, 'redirect', 'Redirected', times => -1 ],
+	[ 'storage: 500 for good', undef, 'internal', 'InternalError', times => -1 ]);
+$fal->rule('^media: no length$', media => { bytes => 2_000_000 });
+for my $case (@cases)
+{
+	my ($name, $media_fault, $storage_fault, undef, %more) = @$case;
+	my $id = new_row($node, $name);
+
+	push @$case, (undef) x (3 - $#$case) if @$case < 4;
+	push @$case, id => $id;
+	$fal->fault('media', $media_fault, prompt => "^$name\$", times => $more{times} || 1) if $media_fault;
+	$storage->fault('s3_put', $storage_fault, key => "/$id/", times => $more{times} || 1) if $storage_fault;
+}
+sql($node, q{SELECT vibevideo_submit_batch(array_agg(id)) FROM vibelogs WHERE prompt ~ '^(media|storage): '});
+wait_for($node, q{SELECT count(*) FROM vibelogs WHERE prompt ~ '^(media|storage): ' AND video_generation_status IS DISTINCT FROM 'completed' AND video_generation_status IS DISTINCT FROM 'failed'},
+	'0', 'all copies come to an end');
+for my $case (@cases)
+{
+	my ($name, undef, undef, $code, %more) = @$case;
+	my $job = job_of($node, $more{id});
+	my $object = $storage->object($more{id});
+
+	if ($code)
+	{
+		is($job->{state}, 'failed', "$name: failed");
+		is($job->{error_code}, $code, "$name: $job->{error}");
+		ok(!$object, "$name: nothing is stored");
+		next;
+	}
+	is($job->{state}, 'completed', "$name: completed") or diag("$job->{error_code}: $job->{error}");
+	is($object->{sha256}, ($fal->renders($name))[0]{media_sha256}, "$name: the object is fal's file");
+}
+$storage->clear_faults;
+
+# -- what it refuses -----------------------------------------------------------------------------------
+{
+	$storage->call('POST', '/bucket', { name => 'small', public => JSON::PP::true, file_size_limit => 5000 });
+	$storage->call('POST', '/bucket', { name => 'pictures', public => JSON::PP::true, allowed_mime_types => ['image/png'] });
+	my %refusals = (missing => 'NoSuchBucket', small => 'EntityTooLarge', pictures => 'InvalidMimeType');
+	for my $bucket (sort keys %refusals)
+	{
+		configure(storage_bucket => $bucket);
+		my (undef, $job) = copy("bucket $bucket", 'failed');
+		is($job->{error_code}, $refusals{$bucket}, "bucket $bucket: $job->{error}");
+	}
+	configure(storage_bucket => 'videos');
+
+	my %keys = ('wrong secret' => [ "$key_id:not$secret", qr/^SignatureDoesNotMatch$/ ], 'wrong key' => [ "not$key_id:$secret", qr/^(AccessDenied|InvalidAccessKeyId)$/ ]);
+	for my $name (sort keys %keys)
+	{
+		my ($key, $code) = @{ $keys{$name} };
+
+		configure(storage_key => $key, storage_region => "us-$name" =~ s/ /-/r);
+		my ($id, $job) = copy($name, 'failed');
+		like($job->{error_code}, $code, "$name: $job->{error}");
+		ok(!$storage->object($id), "$name: nothing is stored");
+		is(sql($node, "SELECT count(*) FROM vibevideo.job j WHERE strpos(to_jsonb(j)::text, '$secret') > 0"), '0', "$name: no job holds the secret");
+	}
+	# through the gateway, whose prefix is part of what is signed
+	configure(storage_key => "$key_id:$secret", storage_region => 'auto', storage_url => "$storage->{ready}{gateway_url}/s3");
+	my ($id, undef, $render) = copy('through the gateway', 'completed');
+	is($storage->object($id)->{sha256}, $render->{media_sha256}, 'a signature holds through the gateway');
+	cmp_ok($storage->ledger->{signed_for}{auto}, '==', 1, 'for region auto');
+	is($storage->ledger->{saw_other_host_credentials}, 0, 'nothing signed went elsewhere');
+	is($fal->ledger('?sha=0')->{media_with_authorization}, 0, 'nor to the media host');
+}
+
+done_testing();
