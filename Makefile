@@ -53,7 +53,7 @@ ci:
 -include test/bench/bench.mk
 
 format:
-	clang-format -i $(wildcard src/*.[ch] test/unit/*.[ch] test/fuzz/*.[ch] test/modules/*.c)
+	clang-format -i $(wildcard src/*.[ch] test/unit/*.[ch] test/fuzz/*.[ch] test/modules/*.c test/bench/*.c)
 
 ifneq ($(filter-out $(WORK_ALONE),$(or $(MAKECMDGOALS),all)),)
 

@@ -163,7 +163,7 @@ suite_format()
 {
 	local file
 
-	for file in src/*.[ch] test/unit/*.[ch] test/fuzz/*.[ch] test/modules/*.c; do
+	for file in src/*.[ch] test/unit/*.[ch] test/fuzz/*.[ch] test/modules/*.c test/bench/*.c; do
 		check "$file" clang-format --dry-run -Werror "$file"
 	done
 }
@@ -172,10 +172,10 @@ suite_lint()
 {
 	local file
 
-	for file in test/*.sh test/demo/*.sh .ci/run; do
+	for file in test/*.sh test/demo/*.sh test/bench/*.sh .ci/run; do
 		check "$file" shellcheck -x "$file"
 	done
-	for file in test/emulator/*.mjs test/emulator/lib/*.mjs test/demo/*.mjs test/clients/*.mjs; do
+	for file in test/emulator/*.mjs test/emulator/lib/*.mjs test/demo/*.mjs test/clients/*.mjs test/bench/*.mjs test/bench/*/*.mjs; do
 		check "$file" node --check "$file"
 	done
 	check META.json node -e 'JSON.parse(require("fs").readFileSync("META.json"))'

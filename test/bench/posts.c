@@ -30,9 +30,9 @@ now_us(void)
 int
 main(int argc, char **argv)
 {
-	CURL	   *easy = curl_easy_init();
+	CURL *easy = curl_easy_init();
 	struct curl_slist *headers = NULL;
-	char		text[1024];
+	char text[1024];
 
 	if (argc != 4 || easy == NULL)
 		return 1;
@@ -45,8 +45,8 @@ main(int argc, char **argv)
 	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, ignore);
 	for (int i = 0; i < atoi(argv[3]); i++)
 	{
-		double		start = now_us();
-		long		status = 0;
+		double start = now_us();
+		long status = 0;
 
 		snprintf(text, sizeof(text), "{\"prompt\": \"video %d\"}", i);
 		curl_easy_setopt(easy, CURLOPT_COPYPOSTFIELDS, text);

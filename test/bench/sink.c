@@ -33,30 +33,35 @@
 
 enum State
 {
-	HEAD, BODY, CHUNK_HEAD, CHUNK_BODY, CHUNK_END, TRAILER
+	HEAD,
+	BODY,
+	CHUNK_HEAD,
+	CHUNK_BODY,
+	CHUNK_END,
+	TRAILER
 };
 
 struct Conn
 {
-	int			fd;
-	enum State	state;
-	char		buf[HEAD_SIZE];	/* what was read and not yet used */
-	size_t		used;
-	long long	left;			/* of the body or chunk */
-	long long	received;		/* of the body */
-	char		method[8];
-	char		path[1024];
-	char		host[256];
-	long long	upload_offset;
-	long long	arrived_us;
+	int fd;
+	enum State state;
+	char buf[HEAD_SIZE]; /* what was read and not yet used */
+	size_t used;
+	long long left;		/* of the body or chunk */
+	long long received; /* of the body */
+	char method[8];
+	char path[1024];
+	char host[256];
+	long long upload_offset;
+	long long arrived_us;
 };
 
 static struct
 {
-	long long	us;
-	char		prompt[32];
-}			stamps[MAX_STAMPS];
-static int	nstamps = 0;
+	long long us;
+	char prompt[32];
+} stamps[MAX_STAMPS];
+static int nstamps = 0;
 static long long offsets[MAX_UPLOADS];
 static unsigned uploads = 0;
 
@@ -81,7 +86,7 @@ send_all(int fd, const char *data, size_t len)
 {
 	while (len > 0)
 	{
-		ssize_t		n = send(fd, data, len, MSG_NOSIGNAL);
+		ssize_t n = send(fd, data, len, MSG_NOSIGNAL);
 
 		if (n > 0)
 		{
@@ -96,10 +101,10 @@ send_all(int fd, const char *data, size_t len)
 static void
 answer(struct Conn *conn, const char *status, const char *headers, const char *body)
 {
-	char		out[4096];
-	int			len = snprintf(out, sizeof(out),
-							   "HTTP/1.1 %s\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n%s\r\n%s",
-							   status, strlen(body), headers, body);
+	char out[4096];
+	int len = snprintf(out, sizeof(out),
+					   "HTTP/1.1 %s\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n%s\r\n%s",
+					   status, strlen(body), headers, body);
 
 	send_all(conn->fd, out, len);
 }
@@ -107,9 +112,9 @@ answer(struct Conn *conn, const char *status, const char *headers, const char *b
 static void
 answer_stamps(struct Conn *conn)
 {
-	char	   *out = malloc((size_t) nstamps * 64 + 1);
-	char		head[100];
-	size_t		len = 0;
+	char *out = malloc((size_t) nstamps * 64 + 1);
+	char head[100];
+	size_t len = 0;
 
 	for (int i = 0; i < nstamps; i++)
 		len += sprintf(out + len, "%s %lld\n", stamps[i].prompt, stamps[i].us);
@@ -124,7 +129,7 @@ static void
 take_submit(struct Conn *conn, const char *body, size_t len)
 {
 	static unsigned n = 0;
-	char		answer_body[200];
+	char answer_body[200];
 	const char *prompt = memmem(body, len, "\"prompt\"", 8);
 
 	if (prompt && nstamps < MAX_STAMPS)
@@ -148,8 +153,8 @@ begins(const char *text, const char *with)
 static void
 finish(struct Conn *conn)
 {
-	char		headers[1024];
-	unsigned	id = 0;
+	char headers[1024];
+	unsigned id = 0;
 	const char *resumable = strstr(conn->path, "/upload/resumable");
 
 	conn->state = HEAD;
@@ -186,7 +191,7 @@ finish(struct Conn *conn)
 static const char *
 header(struct Conn *conn, const char *name)
 {
-	size_t		len = strlen(name);
+	size_t len = strlen(name);
 
 	for (char *line = strstr(conn->buf, "\r\n"); line; line = strstr(line + 2, "\r\n"))
 		if (strncasecmp(line + 2, name, len) == 0)
@@ -198,7 +203,7 @@ header(struct Conn *conn, const char *name)
 static bool
 take_head(struct Conn *conn)
 {
-	char	   *end = memmem(conn->buf, conn->used, "\r\n\r\n", 4);
+	char *end = memmem(conn->buf, conn->used, "\r\n\r\n", 4);
 	const char *value;
 
 	if (end == NULL)
@@ -219,7 +224,7 @@ take_head(struct Conn *conn)
 		send_all(conn->fd, "HTTP/1.1 100 Continue\r\n\r\n", 25);
 	if (begins(conn->path, "/fal/"))
 	{
-		size_t		size = end + 4 - conn->buf + conn->left;
+		size_t size = end + 4 - conn->buf + conn->left;
 
 		if (conn->used < size)
 		{
@@ -238,7 +243,7 @@ take_head(struct Conn *conn)
 static bool
 take_chunk_head(struct Conn *conn)
 {
-	char	   *end = memmem(conn->buf, conn->used, "\r\n", 2);
+	char *end = memmem(conn->buf, conn->used, "\r\n", 2);
 
 	if (end == NULL)
 		return false;
@@ -266,7 +271,7 @@ take_line_end(struct Conn *conn)
 static bool
 take_body(struct Conn *conn)
 {
-	size_t		n = (long long) conn->used < conn->left ? conn->used : (size_t) conn->left;
+	size_t n = (long long) conn->used < conn->left ? conn->used : (size_t) conn->left;
 
 	use(conn, n);
 	conn->left -= n;
@@ -303,7 +308,7 @@ step(struct Conn *conn)
 static bool
 serve(struct Conn *conn)
 {
-	ssize_t		n;
+	ssize_t n;
 
 	/* a body is dropped in the kernel; chunk heads are read in small bites */
 	if ((conn->state == BODY || conn->state == CHUNK_BODY) && conn->used == 0)
@@ -333,12 +338,12 @@ serve(struct Conn *conn)
 int
 main(int argc, char **argv)
 {
-	struct sockaddr_in address = {.sin_family = AF_INET,.sin_port = htons(argc > 1 ? atoi(argv[1]) : 0)};
-	socklen_t	size = sizeof(address);
+	struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(argc > 1 ? atoi(argv[1]) : 0)};
+	socklen_t size = sizeof(address);
 	struct epoll_event event = {.events = EPOLLIN};
-	int			one = 1;
-	int			server = socket(AF_INET, SOCK_STREAM, 0);
-	int			poll = epoll_create1(0);
+	int one = 1;
+	int server = socket(AF_INET, SOCK_STREAM, 0);
+	int poll = epoll_create1(0);
 
 	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	setsockopt(server, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
@@ -354,7 +359,7 @@ main(int argc, char **argv)
 	for (;;)
 	{
 		struct epoll_event events[64];
-		int			n = epoll_wait(poll, events, 64, -1);
+		int n = epoll_wait(poll, events, 64, -1);
 
 		for (int i = 0; i < n; i++)
 		{
