@@ -95,7 +95,7 @@ async function peak(report, world, session) {
 
 export async function run(report, world) {
   const settings = {
-    'vibevideo.storage_url': world.sink.url, 'vibevideo.storage_key': 'bench', 'vibevideo.media_hosts': world.nginx.url,
+    'vibevideo.storage_url': world.sink.url, 'vibevideo.media_hosts': world.nginx.url,
     'vibevideo.max_video_size': '2GB', 'vibevideo.fal_queue_url': world.nginx.url,
   };
   await withDatabase('copy', settings, async (session) => {

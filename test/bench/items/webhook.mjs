@@ -56,7 +56,7 @@ export async function run(report, world) {
   const settings = {
     'vibevideo.fal_queue_url': world.fal.url, 'vibevideo.fal_api_url': `${world.fal.url}/v1`, 'vibevideo.fal_jwks_url': `${world.fal.url}/.well-known/jwks.json`,
     'vibevideo.webhook_url': hook.url, 'vibevideo.poll_interval': '1h', 'vibevideo.media_hosts': world.fal.url,
-    'vibevideo.storage_url': world.sink.url, 'vibevideo.storage_key': 'bench',
+    'vibevideo.storage_url': world.sink.url,
   };
   await withDatabase('webhook', settings, async (session) => {
     const watcher = new Session('webhook');

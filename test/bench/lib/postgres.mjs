@@ -36,6 +36,8 @@ ${STATEMENTS ? "pg_stat_statements.track = 'all'" : ''}
 export function startServer() {
   execFileSync(`${BIN}/initdb`, ['-D', DATA, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--locale=C.UTF-8'], { stdio: 'ignore' });
   appendFileSync(`${DATA}/postgresql.conf`, settings());
+  // no database or role may be given keys
+  appendFileSync(`${DATA}/postgresql.conf`, `vibevideo.fal_key = '${FAL_KEY}'\nvibevideo.storage_key = 'bench'\n`);
   execFileSync(`${BIN}/pg_ctl`, ['-D', DATA, '-l', `${WORK}/server.log`, '-w', 'start'], { stdio: 'ignore' });
   Object.assign(process.env, { PGHOST: WORK, PGUSER: 'postgres' });
 }
@@ -106,7 +108,7 @@ let root = null;
 /** A database with the extension and an app's table of its own; both go when done. */
 export async function withDatabase(name, options, use) {
   root ??= new Session('postgres');
-  const all = { 'vibevideo.fal_key': FAL_KEY, ...options, ...SETTINGS };
+  const all = { ...options, ...SETTINGS };
   await root.query(`CREATE DATABASE ${name}`);
   for (const [key, value] of Object.entries(all)) await root.query(`ALTER DATABASE ${name} SET ${key} = ${literal(value)}`);
   const session = new Session(name);
