@@ -1,0 +1,64 @@
+// The TypeScript of README.md. As a program it runs one block the way an app
+// would, with a real supabase-js:
+//
+//   node readme.mjs BLOCK    BLOCK: its name, as <!-- recipe: NAME --> says
+//
+// Reads JSON from standard input: rest and storage (base URLs without the
+// prefixes of a gateway), token (a user's JWT), id (a row's key). Prints JSON:
+// the error, or what the block logged, and the HTTP statuses of its calls.
+
+import { readFileSync } from 'node:fs'
+import { text } from 'node:stream/consumers'
+import { fileURLToPath } from 'node:url'
+
+const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8')
+
+/** Every block: its kind, its code, the name it has, if any, and where it stands. */
+export const blocks = [...readme.matchAll(/^(?:<!-- recipe: ([\w-]+) -->\n)?```(tsx?)\n(.*?)^```$/gms)].map(([all, name, kind, code]) => ({
+  name, kind, code, line: readme.slice(0, readme.indexOf(all)).split('\n').length }))
+
+const APP = 'http://app.test'
+
+/** A fetch to an app's one address, as a gateway would split it. */
+function gateway({ rest, storage }, calls) {
+  return async (input, options) => {
+    const { pathname, search } = new URL(input)
+    const to = pathname.startsWith('/storage/v1/') ? storage + pathname.slice('/storage/v1'.length) : rest + pathname
+    const answer = await fetch(to + search, options)
+    calls.push(`${options?.method ?? 'GET'} ${pathname} ${answer.status}`)
+    return answer
+  }
+}
+
+async function run(name, given) {
+  const { createClient } = await import('@supabase/supabase-js')
+  const ts = (await import('typescript')).default
+  const calls = []
+  const log = []
+  const fetchThrough = gateway(given, calls)
+  const supabase = createClient(APP, 'publishable key', { accessToken: async () => given.token, global: { fetch: fetchThrough },
+    // Node.js has no WebSocket before 22; none is opened here
+    realtime: { transport: class {} } })
+  const { code } = blocks.find((block) => block.name === name)
+  const { outputText } = ts.transpileModule(`${code}\nexport {}`, { compilerOptions: { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ES2022 } })
+  const body = outputText.replace(/^export \{\};?$/m, '')
+  const AsyncFunction = (async () => {}).constructor
+  // the block's own waits are for people, not for tests
+  const soon = (then, ms) => setTimeout(then, Math.min(ms, 50))
+  const scope = { supabase, id: given.id, console: { log: (...words) => log.push(...words) }, setTimeout: soon }
+  try {
+    const video = await new AsyncFunction(...Object.keys(scope), `${body}\nreturn typeof video === 'undefined' ? null : video`)(...Object.values(scope))
+    const opened = log.filter((word) => String(word).startsWith(APP))
+    const files = await Promise.all(opened.map(async (url) => {
+      const answer = await fetchThrough(url)
+      return { status: answer.status, type: answer.headers.get('content-type'), head: Buffer.from(await answer.arrayBuffer()).toString('latin1', 4, 8) }
+    }))
+    return { video, log, files, calls }
+  } catch (error) {
+    return { error: { message: error.message, code: error.code }, log, calls }
+  }
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  console.log(JSON.stringify(await run(process.argv[2], JSON.parse(await text(process.stdin)))))
+}
