@@ -22,6 +22,7 @@
 #include "poll.h"
 #include "secret.h"
 #include "shmem.h"
+#include "transfer.h"
 
 PG_FUNCTION_INFO_V1(vibevideo_poll);
 
@@ -151,7 +152,7 @@ AfterResult(Task *task, const HttpReply *reply)
 			if (task->job->ghost)
 				TaskFail(task, "orphaned", "its transaction was rolled back, but fal.ai had finished the video before the cancel");
 			else if (vv_storage_kind == STORAGE_KIND_NONE)
-				TaskUpdate(task, "completed")->video_url = result->url;
+				CopyKeepUrl(task, result->url);
 			else
 				TaskAdvance(task, "processing", 0);
 			task->update.media_url = result->url;

@@ -231,23 +231,41 @@ static bool StartTus(HttpEngine *engine, Task *task, StorageTusCall call, const 
 					 const char *const *more, int64 size);
 static bool FinishIfDone(Task *task);
 
+static HostVerdict
+JudgeMediaUrl(const char *url, char *error, size_t size)
+{
+	char why[200];
+	HostVerdict verdict = HostsJudgeUrl(vv_media_hosts, url, why, sizeof(why));
+
+	if (verdict == HOST_DENIED)
+		snprintf(error, size, "the video's address is not allowed by vibevideo.media_hosts: %s", why);
+	return verdict;
+}
+
+void
+CopyKeepUrl(Task *task, const char *url)
+{
+	char error[400];
+
+	if (JudgeMediaUrl(url, error, sizeof(error)) == HOST_DENIED)
+		TaskFail(task, "media_host_denied", error);
+	else
+		TaskUpdate(task, "completed")->video_url = url;
+}
+
 static bool
 StartDownload(HttpEngine *engine, Task *task)
 {
 	Copy *copy = task->copy;
-	char why[200];
 	char error[400];
 	char range[64];
 	char if_range[sizeof(copy->etag) + 16];
 	const char *headers[] = {range, if_range, NULL};
 	HttpSpec spec = {0};
-	HostVerdict verdict = HostsJudgeUrl(vv_media_hosts, copy->url, why, sizeof(why));
+	HostVerdict verdict = JudgeMediaUrl(copy->url, error, sizeof(error));
 
 	if (verdict == HOST_DENIED)
-	{
-		snprintf(error, sizeof(error), "the video's address is not allowed by vibevideo.media_hosts: %s", why);
 		return !GiveUp(task, 1, "media_host_denied", error);
-	}
 	spec.method = HTTP_GET;
 	spec.url = copy->url;
 	if (copy->base > 0)
@@ -313,6 +331,12 @@ CopyStart(HttpEngine *engine, Task *task, const char *storage_key)
 {
 	if (task->job->media_url == NULL || task->job->request_id == NULL)
 		return !GiveUp(task, 1, "no_video", "the job does not say where its video is");
+	if (vv_storage_kind == STORAGE_KIND_NONE)
+	{
+		/* it was not yet so when fal was done, or a retry */
+		CopyKeepUrl(task, task->job->media_url);
+		return false;
+	}
 	if (vv_storage_url[0] == '\0')
 		return !GiveUp(task, 0, "storage_not_configured", "vibevideo.storage_url is not set");
 	if (storage_key == NULL)

@@ -7,6 +7,8 @@
 
 #include "task.h"
 
+/* nothing is copied: the row gets fal's own address, if media may come from there */
+extern void CopyKeepUrl(Task *task, const char *url);
 /* false: could not even start; task->update says why */
 extern bool CopyStart(HttpEngine *engine, Task *task, const char *storage_key);
 /* one of its requests is done (it is freed here); true: the task is over */
