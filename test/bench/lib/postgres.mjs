@@ -159,8 +159,9 @@ export async function settle(session) {
   await session.query('CHECKPOINT');
 }
 
+/** One that was ended comes back later each time. */
 export async function workerPid(session) {
-  for (let tries = 0; tries < 500; tries += 1) {
+  for (let tries = 0; tries < 3000; tries += 1) {
     const pid = await session.value(`SELECT pid FROM pg_stat_activity
       WHERE backend_type = 'vibevideo worker' AND datname = current_database()`);
     if (pid) return Number(pid);
