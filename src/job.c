@@ -1272,30 +1272,61 @@ ReadDirty(HeapTuple tuple, TupleDesc desc)
 	return dirty;
 }
 
-/*
- * The row is locked by the same statement that changes it; why that changed
- * nothing is only asked when it did not.
- */
+/* Why a statement left a row alone. */
 static RowOutcome
-WriteRow(const Binding *binding, const DirtyJob *dirty)
+WhyUnchanged(const Binding *binding, const char *vibelog_id)
 {
 	char *lock = psprintf("SELECT 1 FROM %s WHERE %s OPERATOR(pg_catalog.=) $1 FOR NO KEY UPDATE SKIP LOCKED",
 						  binding->relation, binding->id_column);
 	char *look = psprintf("SELECT 1 FROM %s WHERE %s OPERATOR(pg_catalog.=) $1",
 						  binding->relation, binding->id_column);
-	/* only a real change touches the row: subscribers see each state once */
-	char *update = psprintf("UPDATE %s SET video_generation_status = $2, video_request_id = $3,"
-							" video_url = COALESCE($4, video_url),"
-							" video_generated_at = COALESCE($5, video_generated_at), video_generation_error = $6"
-							" WHERE %s OPERATOR(pg_catalog.=) (SELECT k.%s FROM %s k"
-							" WHERE k.%s OPERATOR(pg_catalog.=) $1 FOR NO KEY UPDATE SKIP LOCKED)"
-							" AND (video_generation_status IS DISTINCT FROM $2 OR video_request_id IS DISTINCT FROM $3"
-							" OR video_url IS DISTINCT FROM COALESCE($4, video_url)"
-							" OR video_generated_at IS DISTINCT FROM COALESCE($5, video_generated_at)"
-							" OR video_generation_error IS DISTINCT FROM $6)",
-							binding->relation, binding->id_column, binding->id_column, binding->relation,
-							binding->id_column);
+
+	if (ExecuteOnRow(binding, R_LOCK, lock, vibelog_id) > 0)
+		return ROW_SAME;
+	return ExecuteOnRow(binding, R_LOOK, look, vibelog_id) == 0 ? ROW_GONE : ROW_LOCKED;
+}
+
+/*
+ * What is written into row t, and that it differs: only a real change touches a
+ * row, so that subscribers see each state once.
+ */
+/* clang-format off */
+#define SET_ROW(status, request_id, url, generated_at, error) \
+	" SET video_generation_status = " status ", video_request_id = " request_id "," \
+	" video_url = COALESCE(" url ", t.video_url)," \
+	" video_generated_at = COALESCE(" generated_at ", t.video_generated_at), video_generation_error = " error
+#define ROW_DIFFERS(status, request_id, url, generated_at, error) \
+	" AND (t.video_generation_status IS DISTINCT FROM " status " OR t.video_request_id IS DISTINCT FROM " request_id \
+	" OR t.video_url IS DISTINCT FROM COALESCE(" url ", t.video_url)" \
+	" OR t.video_generated_at IS DISTINCT FROM COALESCE(" generated_at ", t.video_generated_at)" \
+	" OR t.video_generation_error IS DISTINCT FROM " error ")"
+
+/* The names to fill in: table, key, key, table, key. */
+#define WRITE_ROW \
+	"UPDATE %s t" SET_ROW("$2", "$3", "$4", "$5", "$6") \
+	" WHERE t.%s OPERATOR(pg_catalog.=)" \
+	" (SELECT k.%s FROM %s k WHERE k.%s OPERATOR(pg_catalog.=) $1 FOR NO KEY UPDATE SKIP LOCKED)" \
+	ROW_DIFFERS("$2", "$3", "$4", "$5", "$6")
+
+/* Table, key, table, key, key; gives the ordinal numbers of the rows it has changed. */
+#define WRITE_ROWS \
+	"UPDATE %s t" SET_ROW("x.status", "x.request_id", "x.url", "x.generated_at", "x.error") \
+	" FROM ROWS FROM (unnest($1, $2, $3, $4, $5, $6)) WITH ORDINALITY" \
+	" AS x(key, status, request_id, url, generated_at, error, nth)" \
+	" CROSS JOIN LATERAL (SELECT k.%s AS key FROM %s k WHERE k.%s OPERATOR(pg_catalog.=) x.key" \
+	" FOR NO KEY UPDATE SKIP LOCKED) l" \
+	" WHERE t.%s OPERATOR(pg_catalog.=) l.key" \
+	ROW_DIFFERS("x.status", "x.request_id", "x.url", "x.generated_at", "x.error") \
+	" RETURNING x.nth"
+/* clang-format on */
+
+/* The row is locked by the same statement that changes it. */
+static RowOutcome
+WriteRow(const Binding *binding, const DirtyJob *dirty)
+{
 	Oid types[6] = {binding->id_type, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TEXTOID};
+	char *update = psprintf(WRITE_ROW, binding->relation, binding->id_column, binding->id_column, binding->relation,
+							binding->id_column);
 	Datum args[6];
 	char nulls[7] = " ";
 	int rc;
@@ -1306,11 +1337,7 @@ WriteRow(const Binding *binding, const DirtyJob *dirty)
 	rc = SPI_execute_plan(RowPlan(R_UPDATE, update, 6, types), args, nulls, false, 0);
 	if (rc < 0)
 		Fail("update", rc);
-	if (SPI_processed > 0)
-		return ROW_WRITTEN;
-	if (ExecuteOnRow(binding, R_LOCK, lock, dirty->vibelog_id) > 0)
-		return ROW_SAME;
-	return ExecuteOnRow(binding, R_LOOK, look, dirty->vibelog_id) == 0 ? ROW_GONE : ROW_LOCKED;
+	return SPI_processed > 0 ? ROW_WRITTEN : WhyUnchanged(binding, dirty->vibelog_id);
 }
 
 /*
@@ -1347,26 +1374,7 @@ typedef struct RowStep
 	RowOutcome *outcomes;
 } RowStep;
 
-/* Like WriteRow's, for many; gives the ordinal numbers of those that it has changed. */
-static char *
-UpdateManyStatement(const Binding *binding)
-{
-	return psprintf("UPDATE %s t SET video_generation_status = x.status, video_request_id = x.request_id,"
-					" video_url = COALESCE(x.url, t.video_url),"
-					" video_generated_at = COALESCE(x.generated_at, t.video_generated_at), video_generation_error = x.error"
-					" FROM ROWS FROM (unnest($1, $2, $3, $4, $5, $6)) WITH ORDINALITY"
-					" AS x(key, status, request_id, url, generated_at, error, nth)"
-					" CROSS JOIN LATERAL (SELECT k.%s AS key FROM %s k WHERE k.%s OPERATOR(pg_catalog.=) x.key"
-					" FOR NO KEY UPDATE SKIP LOCKED) l"
-					" WHERE t.%s OPERATOR(pg_catalog.=) l.key"
-					" AND (t.video_generation_status IS DISTINCT FROM x.status OR t.video_request_id IS DISTINCT FROM x.request_id"
-					" OR t.video_url IS DISTINCT FROM COALESCE(x.url, t.video_url)"
-					" OR t.video_generated_at IS DISTINCT FROM COALESCE(x.generated_at, t.video_generated_at)"
-					" OR t.video_generation_error IS DISTINCT FROM x.error) RETURNING x.nth",
-					binding->relation, binding->id_column, binding->relation, binding->id_column, binding->id_column);
-}
-
-/* By one statement; those that it left alone are asked about one by one. */
+/* By one statement; those that it left alone, as one whose row another of them has, one by one. */
 static void
 WriteMany(const Binding *binding, DirtyJob **dirty, int n, RowOutcome *outcomes)
 {
@@ -1374,6 +1382,8 @@ WriteMany(const Binding *binding, DirtyJob **dirty, int n, RowOutcome *outcomes)
 	static const Oid elements[6] = {InvalidOid, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TEXTOID};
 	ArrayColumn columns[6];
 	Datum args[6];
+	char *update = psprintf(WRITE_ROWS, binding->relation, binding->id_column, binding->relation, binding->id_column,
+							binding->id_column);
 	bool *written = palloc0(sizeof(bool) * n);
 	int rc;
 
@@ -1390,7 +1400,7 @@ WriteMany(const Binding *binding, DirtyJob **dirty, int n, RowOutcome *outcomes)
 	}
 	for (int c = 0; c < lengthof(columns); c++)
 		args[c] = ColumnArray(columns[c], n, c == 0 ? binding->id_type : elements[c]);
-	rc = SPI_execute_plan(RowPlan(R_UPDATE_MANY, UpdateManyStatement(binding), lengthof(types), types), args, NULL, false, 0);
+	rc = SPI_execute_plan(RowPlan(R_UPDATE_MANY, update, lengthof(types), types), args, NULL, false, 0);
 	if (rc < 0)
 		Fail("update", rc);
 	for (uint64 i = 0; i < SPI_processed; i++)
