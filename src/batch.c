@@ -81,10 +81,7 @@ PutChunk(const Binding *binding, char **vibelog_ids, int n, ReturnSetInfo *rsinf
 		/* somebody was faster: the unique index made us wait for its commit */
 		for (int i = 0; i < n; i++)
 			if (job_ids[i] == 0)
-				ereport(ERROR,
-						(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-						 errmsg("another call just finished a job of row %s", vibelog_ids[i]),
-						 errhint("Try again.")));
+				ApiLostRace(vibelog_ids[i]);
 	}
 	JobPutVideos(rsinfo->setResult, rsinfo->setDesc, job_ids, n);
 	SPI_finish();

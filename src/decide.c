@@ -50,11 +50,9 @@ vibevideo_cancel(PG_FUNCTION_ARGS)
 
 /* What retrying means depends on how far the job got. */
 static int64
-Retry(const Binding *binding, const char *vibelog_id, Job *job, bool active)
+Retry(const Binding *binding, char *vibelog_id, Job *job, bool active)
 {
-	char *user;
-	char *input;
-	int64 lease;
+	JobNew new = {.vibelog_id = vibelog_id};
 	int64 job_id;
 
 	/* waiting: now.  In doubt: a person decides that it was lost.  Else it is under way. */
@@ -71,9 +69,9 @@ Retry(const Binding *binding, const char *vibelog_id, Job *job, bool active)
 	}
 	if (strcmp(job->state, "completed") == 0)
 		return job->job_id;
-	user = ApiRequestingUser();
-	input = JobBuildInput(binding, vibelog_id, &user);
-	job_id = JobInsert(binding, vibelog_id, "pending", input, user, &lease);
+	new.user = ApiRequestingUser();
+	JobBuildInputs(binding, &new, 1);
+	job_id = JobInsert(binding, &new, "pending");
 	return job_id ? job_id : JobFindActive(binding, vibelog_id);
 }
 

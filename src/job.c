@@ -214,7 +214,7 @@ static const struct Statement
 		" FROM vibevideo.job p WHERE p.relation OPERATOR(pg_catalog.=) $7 AND NOT p.ghost"
 		" AND p.vibelog_id OPERATOR(pg_catalog.=) $1) OPERATOR(pg_catalog.+) 1"
 		" ON CONFLICT (relation, vibelog_id) WHERE NOT ghost AND state OPERATOR(pg_catalog.=) ANY (" ACTIVE_STATES ") DO NOTHING"
-		" RETURNING job_id, lease",
+		" RETURNING job_id",
 		8, {TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, REGCLASSOID, TIMESTAMPTZOID}
 	},
 
@@ -1217,16 +1217,6 @@ JobBuildInputs(const Binding *binding, JobNew *jobs, int n)
 		CheckInput(binding, &limits, jobs[i].input);
 }
 
-char *
-JobBuildInput(const Binding *binding, const char *vibelog_id, char **user)
-{
-	JobNew job = {.vibelog_id = (char *) vibelog_id, .user = *user};
-
-	JobBuildInputs(binding, &job, 1);
-	*user = job.user;
-	return job.input;
-}
-
 /*----------
  * Writing the app's rows.  The job is the truth; its row is written after it,
  * in a subtransaction, as the table's owner.  Whatever the app's triggers do,
@@ -1720,20 +1710,19 @@ JobFindLatest(const Binding *binding, const char *vibelog_id)
 }
 
 int64
-JobInsert(const Binding *binding, const char *vibelog_id, const char *state,
-		  const char *input, const char *user, int64 *lease)
+JobInsert(const Binding *binding, const JobNew *job, const char *state)
 {
 	Datum args[8];
 	char nulls[] = "        ";
 	TimestampTz now = GetCurrentTimestamp();
 	bool sending = (strcmp(state, "submitting") == 0);
 
-	args[0] = CStringGetTextDatum(vibelog_id);
+	args[0] = CStringGetTextDatum(job->vibelog_id);
 	args[1] = CStringGetTextDatum(state);
 	args[2] = CStringGetTextDatum(binding->model);
-	args[3] = CStringGetTextDatum(input);
-	args[4] = user ? CStringGetTextDatum(user) : (Datum) 0;
-	if (user == NULL)
+	args[3] = CStringGetTextDatum(job->input);
+	args[4] = job->user ? CStringGetTextDatum(job->user) : (Datum) 0;
+	if (job->user == NULL)
 		nulls[4] = 'n';
 	/* one that is sent right now is its sender's until well after the timeout */
 	args[5] = TimestampTzGetDatum(sending ? TimestampTzPlusMilliseconds(now, vv_submit_timeout + 60000) : now);
@@ -1741,9 +1730,7 @@ JobInsert(const Binding *binding, const char *vibelog_id, const char *state,
 	args[7] = TimestampTzGetDatum(now);
 	if (!sending)
 		nulls[7] = 'n';
-	if (Execute(S_INSERT, args, nulls) == 0)
-		return 0;
-	*lease = GetInt(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, 0);
+	Execute(S_INSERT, args, nulls);
 	return FirstInt();
 }
 

@@ -131,9 +131,6 @@ extern bool JobLoadBinding(Binding *binding);				  /* false: nothing attached, o
 extern void JobRequireBinding(Binding *binding, bool to_act); /* or ERROR */
 /* ERROR unless the current user may see, or if lock update, the row; its key as the row has it */
 extern char *JobCheckRow(const Binding *binding, const char *vibelog_id, bool lock);
-/* the model's input as JSON text, made as the table's owner; ERROR if it is not acceptable;
- * and whose video it is, if the row says so, otherwise user stays as it is */
-extern char *JobBuildInput(const Binding *binding, const char *vibelog_id, char **user);
 /* a job to be made */
 typedef struct JobNew
 {
@@ -141,6 +138,8 @@ typedef struct JobNew
 	char *user;	 /* NULL if nobody is known */
 	char *input; /* JSON text */
 } JobNew;
+/* the model's inputs, made as the table's owner; ERROR if one is not acceptable; and whose
+ * videos these are, where the rows say so, otherwise user stays as it is */
 extern void JobBuildInputs(const Binding *binding, JobNew *jobs, int n);
 /* write dirty jobs into the app's rows, as many as time allows */
 extern void JobSyncRows(const Binding *binding, int max);
@@ -164,8 +163,7 @@ extern bool JobHasRoom(void);
 /* why a job that was not tried yet waits */
 extern void JobNote(int64 job_id, const char *error_code, const char *error);
 /* 0 if another one is active; state is pending or submitting */
-extern int64 JobInsert(const Binding *binding, const char *vibelog_id, const char *state,
-					   const char *input, const char *user, int64 *lease);
+extern int64 JobInsert(const Binding *binding, const JobNew *job, const char *state);
 /* pending ones, those left out that have an active one; the numbers of the others, how many these are */
 extern int JobInsertMany(const Binding *binding, const JobNew *jobs, int n, int64 *inserted);
 /* claim what is due: due_before lets the poller leave a grace to somebody else */

@@ -73,6 +73,15 @@ ApiRequestingUser(void)
 	return isnull ? NULL : TextDatumGetCString(sub);
 }
 
+void
+ApiLostRace(const char *vibelog_id)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("another call just finished a job of row %s", vibelog_id),
+			 errhint("Try again.")));
+}
+
 /*----------
  * What PostgREST is told of the answer
  *

@@ -17,6 +17,8 @@ extern void ApiCheckKey(const char *key);
 extern char *ApiBegin(Binding *binding, const char *vibelog_id, bool for_update);
 /* who asks, for limits and fairness: the JWT's subject, NULL if nobody */
 extern char *ApiRequestingUser(void);
+/* ERROR: there was an active job, but its end was faster than we */
+extern void ApiLostRace(const char *vibelog_id) pg_attribute_noreturn();
 /*
  * What PostgREST shall answer; everybody else may ignore it.  202 with Location
  * (unless NULL: many rows) and Retry-After; 502 when fal took no job.

@@ -86,29 +86,24 @@ SubmitAbandon(Task *task)
 
 /* A job for the row: the active one, or a new one in state. */
 static int64
-FindOrInsert(const Binding *binding, const char *vibelog_id, const char *state,
+FindOrInsert(const Binding *binding, char *vibelog_id, const char *state,
 			 bool *is_new)
 {
 	int64 job_id = JobFindActive(binding, vibelog_id);
-	int64 lease;
-	char *user;
-	char *input;
+	JobNew new = {.vibelog_id = vibelog_id};
 
 	*is_new = false;
 	if (job_id != 0)
 		return job_id;
-	user = ApiRequestingUser();
-	input = JobBuildInput(binding, vibelog_id, &user);
-	job_id = JobInsert(binding, vibelog_id, state, input, user, &lease);
+	new.user = ApiRequestingUser();
+	JobBuildInputs(binding, &new, 1);
+	job_id = JobInsert(binding, &new, state);
 	*is_new = (job_id != 0);
 	/* somebody was faster: the unique index made us wait for its commit */
 	if (job_id == 0)
 		job_id = JobFindActive(binding, vibelog_id);
 	if (job_id == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("another call just finished a job of row %s", vibelog_id),
-				 errhint("Try again.")));
+		ApiLostRace(vibelog_id);
 	return job_id;
 }
 
