@@ -1939,6 +1939,22 @@ JobRecord(const JobUpdate *updates, int n, bool *recorded)
 	return done;
 }
 
+void
+JobRecordWithRows(const Binding *binding, JobUpdate *updates, int n, bool *recorded)
+{
+	int64 *moved = palloc(sizeof(int64) * (n + 1));
+	int nmoved = 0;
+
+	for (int i = 0; i < n; i++)
+		updates[i].row_written = (strcmp(updates[i].was, updates[i].state) != 0);
+	(void) JobRecord(updates, n, recorded);
+	for (int i = 0; i < n; i++)
+		if (recorded[i] && updates[i].row_written)
+			moved[nmoved++] = updates[i].job_id;
+	if (nmoved > 0)
+		JobWriteRows(binding, moved, nmoved);
+}
+
 int64
 JobSettle(const Binding *binding, const JournalEntry *entry)
 {
@@ -2237,6 +2253,12 @@ JobNextDue(const Binding *binding, JobDue *due)
 	due->poll = GetTime(tuple, desc, 4);
 	due->copy = GetTime(tuple, desc, 5);
 	due->row = GetTime(tuple, desc, 6);
+}
+
+bool
+JobIsAnythingDue(const JobDue *due)
+{
+	return due->submit || due->expiry || due->unknown || due->poll || due->copy || due->row;
 }
 
 static bool

@@ -94,7 +94,7 @@ typedef struct JobUpdate
 	const unsigned char *sha256; /* 32 bytes */
 	int64 duration_ms;
 	bool again;		  /* failed, but a new attempt shall be made */
-	bool row_written; /* the caller writes the app's row in this transaction, by JobSyncRow or JobWriteRows */
+	bool row_written; /* the row is written in this transaction, by JobSyncRow or JobWriteRows */
 } JobUpdate;
 
 /* When the earliest of each kind is due, 0 if there is none. */
@@ -174,6 +174,8 @@ extern int JobLockDue(int max, MemoryContext mcxt, Job **jobs);
 extern Job *JobRead(int64 job_id, MemoryContext mcxt);
 /* record updates; recorded[i] (may be NULL) tells whether the lease still held */
 extern int JobRecord(const JobUpdate *updates, int n, bool *recorded);
+/* the same, and the rows of those that moved are written in this transaction */
+extern void JobRecordWithRows(const Binding *binding, JobUpdate *updates, int n, bool *recorded);
 /* is the lease still the newest?  Tells a row that is held from a lease that is lost */
 extern bool JobHoldsLease(int64 job_id, int64 lease);
 /* how far a copy is */
@@ -198,6 +200,7 @@ extern int64 JobAgeMs(const Job *job);
 extern Job *JobCopy(const Job *job, MemoryContext mcxt);
 /* no job is unfinished, and no row is to be written, if all are 0 */
 extern void JobNextDue(const Binding *binding, JobDue *due);
+extern bool JobIsAnythingDue(const JobDue *due);
 /* a submit whose transaction is over: if its row is missing it was rolled back, and becomes a ghost, whose number this is */
 struct JournalEntry;
 extern int64 JobSettle(const Binding *binding, const struct JournalEntry *entry);

@@ -325,27 +325,15 @@ CountUpdate(const JobUpdate *update, int32 counts[4])
 		counts[3]++;
 }
 
-/* Jobs and rows in one transaction: those that moved are written here and now, once. */
 static void
 RecordPass(const Binding *binding, PollPass *pass, int n, int32 counts[4])
 {
 	bool *recorded = palloc0(sizeof(bool) * (n + 1));
-	int64 *moved = palloc(sizeof(int64) * (n + 1));
-	int nmoved = 0;
 
+	JobRecordWithRows(binding, pass->updates, n, recorded);
 	for (int i = 0; i < n; i++)
-		pass->updates[i].row_written = (strcmp(pass->updates[i].was, pass->updates[i].state) != 0);
-	JobRecord(pass->updates, n, recorded);
-	for (int i = 0; i < n; i++)
-	{
-		if (!recorded[i])
-			continue;
-		CountUpdate(&pass->updates[i], counts);
-		if (pass->updates[i].row_written)
-			moved[nmoved++] = pass->updates[i].job_id;
-	}
-	if (nmoved > 0)
-		JobWriteRows(binding, moved, nmoved);
+		if (recorded[i])
+			CountUpdate(&pass->updates[i], counts);
 	/* others may have changed what they show as well */
 	JobSyncRows(binding, vv_poll_batch_size);
 }
@@ -408,7 +396,7 @@ vibevideo_poll(PG_FUNCTION_ARGS)
 		ShmemNotePoll(MyDatabaseId);
 		/* finished videos want copying, and a worker that is gone is started again */
 		JobNextDue(&binding, &due);
-		if (due.submit || due.expiry || due.unknown || due.poll || due.copy || due.row)
+		if (JobIsAnythingDue(&due))
 			ShmemWakeAtCommit();
 	}
 	SPI_finish();

@@ -481,19 +481,6 @@ typedef struct Batch
 	int n;
 } Batch;
 
-static void
-WriteRecorded(const Binding *binding, const JobUpdate *updates, const Batch *batch)
-{
-	int64 *ids = palloc(sizeof(int64) * (batch->n + 1));
-	int n = 0;
-
-	for (int i = 0; i < batch->n; i++)
-		if (batch->recorded[i] && updates[i].row_written)
-			ids[n++] = updates[i].job_id;
-	if (n > 0)
-		JobWriteRows(binding, ids, n);
-}
-
 /*
  * After an error one by one, so that one that cannot be recorded does not keep
  * the others from it.
@@ -518,14 +505,14 @@ RecordOver(Batch *batch, const Binding *binding, TimestampTz now)
 			RecordLater(task, now);
 		if (task->undecided)
 			ReconcileDecide(task);
-		task->update.row_written = with_rows && strcmp(task->update.was, task->update.state) != 0;
 		batch->tasks[batch->n] = task;
 		updates[batch->n++] = task->update;
 		worker.leaving[task->kind]++;
 	}
-	JobRecord(updates, batch->n, batch->recorded);
 	if (with_rows)
-		WriteRecorded(binding, updates, batch);
+		JobRecordWithRows(binding, updates, batch->n, batch->recorded);
+	else
+		JobRecord(updates, batch->n, batch->recorded);
 	PutOffHeld(batch->tasks, batch->recorded, batch->n, now);
 }
 
@@ -575,12 +562,6 @@ StartTasks(void)
 		StartTask(worker.tasks[worker.nstarted++]);
 }
 
-static bool
-IsAnythingDue(const JobDue *due)
-{
-	return due->submit || due->expiry || due->unknown || due->poll || due->copy || due->row;
-}
-
 /* The rest of a look, after its commit. */
 static void
 FinishLook(const Binding *binding, bool acting, bool settled, TimestampTz now, int64 grace_ms, const JobDue *due)
@@ -590,7 +571,7 @@ FinishLook(const Binding *binding, bool acting, bool settled, TimestampTz now, i
 	if (settled)
 		JournalForget();
 	PlanNextLook(now, due, grace_ms);
-	if (IsAnythingDue(due) || worker.read_journal)
+	if (JobIsAnythingDue(due) || worker.read_journal)
 		worker.idle_since = 0;
 	else if (worker.idle_since == 0)
 		worker.idle_since = now;
