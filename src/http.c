@@ -71,7 +71,6 @@ struct HttpRequest
 	bool recv_paused;
 	char *body; /* what we send */
 	size_t body_len;
-	size_t body_pos;
 	char *answer; /* what we got */
 	size_t answer_len;
 	size_t answer_size;
@@ -354,13 +353,9 @@ OnSend(char *data, size_t size, size_t nmemb, void *arg)
 	size_t len = size * nmemb;
 	size_t given;
 
+	/* a PUT without a body; that of a POST is libcurl's to read */
 	if (request->source == NULL)
-	{
-		given = Min(len, request->body_len - request->body_pos);
-		memcpy(data, request->body + request->body_pos, given);
-		request->body_pos += given;
-		return given;
-	}
+		return 0;
 	given = request->source(request->stream_arg, data, len);
 	if (given == HTTP_PAUSE)
 	{
@@ -381,7 +376,7 @@ OnRewind(void *arg, curl_off_t offset, int origin)
 {
 	HttpRequest *request = arg;
 
-	if (request->source == NULL && request->body_pos == 0)
+	if (request->source == NULL)
 		return CURL_SEEKFUNC_OK;
 	request->closed = true;
 	return CURL_SEEKFUNC_FAIL;
@@ -648,21 +643,19 @@ static bool
 SetMethod(HttpRequest *request, const HttpSpec *spec)
 {
 	CURL *easy = request->easy;
-	curl_off_t size = spec->source ? spec->source_size : (curl_off_t) spec->body_len;
 
 	SET(CURLOPT_HTTPGET, 1L);
 	if (spec->method == HTTP_POST)
 	{
 		/* known to libcurl, it goes out together with the headers */
-		SET(CURLOPT_POSTFIELDS, spec->source ? NULL : request->body ? request->body
-																	: "");
+		SET(CURLOPT_POSTFIELDS, request->body ? request->body : "");
+		SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t) spec->body_len);
 		SET(CURLOPT_POST, 1L);
-		SET(CURLOPT_POSTFIELDSIZE_LARGE, size);
 	}
 	else if (spec->method == HTTP_PUT || spec->method == HTTP_PATCH)
 	{
 		SET(CURLOPT_UPLOAD, 1L);
-		SET(CURLOPT_INFILESIZE_LARGE, size);
+		SET(CURLOPT_INFILESIZE_LARGE, spec->source ? (curl_off_t) spec->source_size : 0);
 		/* streams' handles are not used again, so nothing has to take this back */
 		if (spec->method == HTTP_PATCH)
 			SET(CURLOPT_CUSTOMREQUEST, "PATCH");

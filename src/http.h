@@ -37,7 +37,7 @@ typedef struct HttpSpec
 	HttpMethod method;
 	const char *url;
 	const char *const *headers; /* NULL-terminated; NULL for none */
-	const char *body;			/* copied; handed to the server at most once */
+	const char *body;			/* of a POST, copied; sent to the server at most once */
 	size_t body_len;
 	size_t max_response; /* cap of a body that is not streamed */
 	int connect_timeout; /* ms */
@@ -45,7 +45,7 @@ typedef struct HttpSpec
 	bool public_only;	 /* refuse addresses that are not public */
 	bool outside;		 /* by way of vibevideo.proxy, if that is set */
 	HttpSink sink;		 /* NULL: the body goes into the reply */
-	HttpSource source;	 /* NULL: body is sent */
+	HttpSource source;	 /* of a PUT's or PATCH's body; NULL: there is none */
 	int64_t source_size; /* -1: unknown, sent chunked */
 	void *stream_arg;
 	const char *sigv4;	 /* sign by AWS SigV4: "aws:amz:region:s3", with userpwd */
