@@ -227,8 +227,7 @@ GiveUpOnReply(Task *task, int limit, const char *code, const char *what, const H
  *----------
  */
 static bool JudgeAndUpload(HttpEngine *engine, Task *task, const HttpReply *reply);
-static bool StartTus(HttpEngine *engine, Task *task, StorageTusCall call, const char *url,
-					 const char *const *more, int64 size);
+static bool AskTus(HttpEngine *engine, Task *task);
 static bool FinishIfDone(Task *task);
 
 static HostVerdict
@@ -349,12 +348,7 @@ CopyStart(HttpEngine *engine, Task *task, const char *storage_key)
 	if (!FixTarget(task->copy))
 		return !GiveUp(task, vv_max_attempts, "bad_storage_url",
 					   "the video's address could not be built: check vibevideo.storage_url, storage_public_url and storage_bucket");
-	if (HasUpload(task))
-	{
-		task->copy->tus = true;
-		return StartTus(engine, task, STORAGE_TUS_HEAD, task->job->upload_url, NULL, 0);
-	}
-	return StartDownload(engine, task);
+	return HasUpload(task) ? AskTus(engine, task) : StartDownload(engine, task);
 }
 
 /* From the start, or with an upload kept in the job from where that is. */
@@ -464,6 +458,31 @@ MediaType(Copy *copy, const HttpReply *reply, char *bare, size_t size)
 }
 
 static bool
+GiveUpOnTarget(Task *task)
+{
+	return GiveUp(task, vv_max_attempts, "bad_storage_url",
+				  "the upload's address could not be built: check vibevideo.storage_url and storage_bucket");
+}
+
+/* What all requests to Storage have in common; size is of the body that is streamed, -1 if that is open. */
+static void
+FillStorageSpec(HttpSpec *spec, Task *task, HttpMethod method, const char *url, const char *const *headers, int64 size)
+{
+	spec->method = method;
+	spec->url = url;
+	spec->headers = headers;
+	spec->max_response = MAX_ERROR_BODY;
+	spec->connect_timeout = vv_connect_timeout;
+	if (method == HTTP_PUT || method == HTTP_PATCH)
+	{
+		spec->source = GiveMedia;
+		spec->source_size = size;
+		spec->stream_arg = task->copy;
+	}
+	spec->owner = task;
+}
+
+static bool
 StartPut(HttpEngine *engine, Task *task, const HttpSpec *spec)
 {
 	ShmemServiceStart(SERVICE_STORAGE);
@@ -490,34 +509,19 @@ StartS3Upload(HttpEngine *engine, Task *task)
 					   "the video came without Content-Length, which S3 needs");
 	if (!StorageUrl(CallBase(vv_storage_url, base, sizeof(base)), STORAGE_S3, copy->bucket,
 					copy->object_key, url, sizeof(url)))
-		return !GiveUp(task, vv_max_attempts, "bad_storage_url",
-					   "the upload's address could not be built: check vibevideo.storage_url and storage_bucket");
+		return !GiveUpOnTarget(task);
 	snprintf(type, sizeof(type), "content-type: %s", copy->type);
 	snprintf(sigv4, sizeof(sigv4), "aws:amz:%s:s3", vv_storage_region);
-	spec.method = HTTP_PUT;
-	spec.url = url;
-	spec.headers = headers;
-	spec.max_response = MAX_ERROR_BODY;
-	spec.connect_timeout = vv_connect_timeout;
-	spec.source = GiveMedia;
-	spec.source_size = copy->total;
-	spec.stream_arg = copy;
+	FillStorageSpec(&spec, task, HTTP_PUT, url, headers, copy->total);
 	spec.sigv4 = sigv4;
 	spec.userpwd = copy->storage_key;
-	spec.owner = task;
 	return StartPut(engine, task, &spec);
 }
 
-/* size: of the part, -1 if that is open */
+/* A request that carries the key, and more headers (NULL-terminated, or NULL for none). */
 static bool
-StartTus(HttpEngine *engine, Task *task, StorageTusCall call, const char *url,
-		 const char *const *more, int64 size)
+StartWithKey(HttpEngine *engine, Task *task, HttpMethod method, const char *url, const char *const *more, int64 size)
 {
-	static const HttpMethod methods[] = {
-		[STORAGE_TUS_CREATE] = HTTP_POST,
-		[STORAGE_TUS_HEAD] = HTTP_HEAD,
-		[STORAGE_TUS_PATCH] = HTTP_PATCH,
-	};
 	Copy *copy = task->copy;
 	char bearer[STORAGE_HEADER_SIZE];
 	char apikey[STORAGE_HEADER_SIZE];
@@ -528,30 +532,44 @@ StartTus(HttpEngine *engine, Task *task, StorageTusCall call, const char *url,
 	HttpSpec spec = {0};
 
 	memcpy(headers, auth, sizeof(auth[0]) * n);
-	headers[n++] = "tus-resumable: 1.0.0";
 	while (more && *more)
 		headers[n++] = *more++;
 	headers[n] = NULL;
-
-	copy->call = call;
-	copy->part_left = (call != STORAGE_TUS_PATCH) ? 0 : size < 0 ? STORAGE_TUS_PART
-																 : size;
-	spec.method = methods[call];
-	spec.url = url;
-	spec.headers = headers;
-	spec.max_response = MAX_ERROR_BODY;
-	spec.connect_timeout = vv_connect_timeout;
-	if (call == STORAGE_TUS_PATCH)
-	{
-		spec.source = GiveMedia;
-		spec.source_size = size;
-		spec.stream_arg = copy;
-	}
-	spec.owner = task;
+	FillStorageSpec(&spec, task, method, url, headers, size);
 	started = StartPut(engine, task, &spec);
 	SecretWipe(bearer, sizeof(bearer));
 	SecretWipe(apikey, sizeof(apikey));
 	return started;
+}
+
+#define TUS_VERSION "tus-resumable: 1.0.0"
+
+/* size: of the part, -1 if that is open */
+static bool
+StartTus(HttpEngine *engine, Task *task, StorageTusCall call, const char *url,
+		 const char *const *headers, int64 size)
+{
+	static const HttpMethod methods[] = {
+		[STORAGE_TUS_CREATE] = HTTP_POST,
+		[STORAGE_TUS_HEAD] = HTTP_HEAD,
+		[STORAGE_TUS_PATCH] = HTTP_PATCH,
+	};
+	Copy *copy = task->copy;
+
+	copy->call = call;
+	copy->part_left = (call != STORAGE_TUS_PATCH) ? 0 : size < 0 ? STORAGE_TUS_PART
+																 : size;
+	return StartWithKey(engine, task, methods[call], url, headers, size);
+}
+
+/* Asks how much Storage has of an upload that an earlier try began. */
+static bool
+AskTus(HttpEngine *engine, Task *task)
+{
+	const char *headers[] = {TUS_VERSION, NULL};
+
+	task->copy->tus = true;
+	return StartTus(engine, task, STORAGE_TUS_HEAD, task->job->upload_url, headers, 0);
 }
 
 static bool
@@ -563,12 +581,11 @@ CreateTus(HttpEngine *engine, Task *task)
 	char length[64] = "upload-defer-length: 1";
 	char metadata[2048] = "upload-metadata: ";
 	size_t name_len = strlen(metadata);
-	const char *headers[] = {length, metadata, "x-upsert: true", NULL};
+	const char *headers[] = {TUS_VERSION, length, metadata, "x-upsert: true", NULL};
 
 	if (!StorageTusRoot(CallBase(vv_storage_url, base, sizeof(base)), url, sizeof(url)) ||
 		!StorageTusMetadata(copy->bucket, copy->object_key, copy->type, metadata + name_len, sizeof(metadata) - name_len))
-		return !GiveUp(task, vv_max_attempts, "bad_storage_url",
-					   "the upload's address could not be built: check vibevideo.storage_url and storage_bucket");
+		return !GiveUpOnTarget(task);
 	copy->tus = true;
 	copy->deferred = (copy->total < 0);
 	if (!copy->deferred)
@@ -584,15 +601,13 @@ StartPart(HttpEngine *engine, Task *task)
 	char offset[64];
 	char length[64];
 	int64 size = copy->total < 0 ? -1 : Min(STORAGE_TUS_PART, copy->total - copy->offset);
-	const char *headers[] = {"content-type: application/offset+octet-stream", "x-upsert: true", offset, NULL, NULL};
+	bool declares = copy->deferred && copy->total >= 0;
+	const char *headers[] = {TUS_VERSION, "content-type: application/offset+octet-stream", "x-upsert: true", offset,
+							 declares ? length : NULL, NULL};
 
 	snprintf(offset, sizeof(offset), "upload-offset: %lld", (long long) copy->offset);
-	copy->declared = copy->deferred && copy->total >= 0;
-	if (copy->declared)
-	{
-		snprintf(length, sizeof(length), "upload-length: %lld", (long long) copy->total);
-		headers[3] = length;
-	}
+	snprintf(length, sizeof(length), "upload-length: %lld", (long long) copy->total);
+	copy->declared = declares;
 	return StartTus(engine, task, STORAGE_TUS_PATCH, copy->upload_url, headers, size);
 }
 
@@ -603,14 +618,7 @@ StartUpload(HttpEngine *engine, Task *task)
 	char base[1024];
 	char url[FAL_URL_SIZE];
 	char type[160];
-	char bearer[STORAGE_HEADER_SIZE];
-	char apikey[STORAGE_HEADER_SIZE];
-	const char *auth[3];
-	const char *headers[8];
-	int nauth;
-	int n = 0;
-	bool started;
-	HttpSpec spec = {0};
+	const char *headers[] = {type, "cache-control: max-age=3600", "x-upsert: true", NULL};
 
 	if (copy->kind == STORAGE_KIND_S3)
 		return StartS3Upload(engine, task);
@@ -618,33 +626,9 @@ StartUpload(HttpEngine *engine, Task *task)
 		return CreateTus(engine, task);
 	if (!StorageUrl(CallBase(vv_storage_url, base, sizeof(base)), STORAGE_UPLOAD, copy->bucket,
 					copy->object_key, url, sizeof(url)))
-		return !GiveUp(task, vv_max_attempts, "bad_storage_url",
-					   "the upload's address could not be built: check vibevideo.storage_url and storage_bucket");
+		return !GiveUpOnTarget(task);
 	snprintf(type, sizeof(type), "content-type: %s", copy->type);
-	nauth = CallStorageHeaders(copy->storage_key, copy->form, bearer, apikey, auth);
-	while (n < nauth)
-	{
-		headers[n] = auth[n];
-		n++;
-	}
-	headers[n++] = type;
-	headers[n++] = "cache-control: max-age=3600";
-	headers[n++] = "x-upsert: true";
-	headers[n] = NULL;
-
-	spec.method = HTTP_PUT;
-	spec.url = url;
-	spec.headers = headers;
-	spec.max_response = MAX_ERROR_BODY;
-	spec.connect_timeout = vv_connect_timeout;
-	spec.source = GiveMedia;
-	spec.source_size = copy->total;
-	spec.stream_arg = copy;
-	spec.owner = task;
-	started = StartPut(engine, task, &spec);
-	SecretWipe(bearer, sizeof(bearer));
-	SecretWipe(apikey, sizeof(apikey));
-	return started;
+	return StartWithKey(engine, task, HTTP_PUT, url, headers, copy->total);
 }
 
 /* Is it a video, and small enough? */
