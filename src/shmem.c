@@ -142,8 +142,9 @@ WakePid(int pid)
 		SetLatch(&proc->procLatch);
 }
 
+/* due_at: 0 for at once.  What only falls due later wakes nobody who is awake by then. */
 static void
-WakeWith(Oid dboid, int asks)
+WakeWith(Oid dboid, int asks, TimestampTz due_at)
 {
 	DatabaseSlot *slot;
 	int pid = 0;
@@ -153,9 +154,15 @@ WakeWith(Oid dboid, int asks)
 	if (slot)
 	{
 		slot->wanted = true;
-		slot->poke = true;
 		slot->asks |= asks;
-		pid = slot->worker_pid ? slot->worker_pid : shared->launcher_pid;
+		if (due_at == 0)
+			slot->poke = true;
+		else if (slot->due_at == 0 || due_at < slot->due_at)
+			slot->due_at = due_at;
+		if (slot->worker_pid == 0)
+			pid = shared->launcher_pid;
+		else if (due_at < slot->planned_at || due_at == 0)
+			pid = slot->worker_pid;
 	}
 	LWLockRelease(shared->lock);
 	WakePid(pid);
@@ -164,30 +171,7 @@ WakeWith(Oid dboid, int asks)
 void
 ShmemWakeWorker(Oid dboid)
 {
-	WakeWith(dboid, 0);
-}
-
-/* What only falls due later wakes nobody who is awake by then. */
-static void
-Expect(Oid dboid, TimestampTz due_at)
-{
-	DatabaseSlot *slot;
-	int pid = 0;
-
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	slot = ClaimSlot(dboid);
-	if (slot)
-	{
-		slot->wanted = true;
-		if (slot->due_at == 0 || due_at < slot->due_at)
-			slot->due_at = due_at;
-		if (slot->worker_pid == 0)
-			pid = shared->launcher_pid;
-		else if (due_at < slot->planned_at)
-			pid = slot->worker_pid;
-	}
-	LWLockRelease(shared->lock);
-	WakePid(pid);
+	WakeWith(dboid, 0, 0);
 }
 
 /* Anybody can make us ask: once in a while is enough. */
@@ -206,7 +190,7 @@ ShmemAskWorker(Oid dboid, WorkerAsk ask)
 		slot->asked_at[ask - 1] = now;
 	LWLockRelease(shared->lock);
 	if (!too_soon)
-		WakeWith(dboid, ask);
+		WakeWith(dboid, ask, 0);
 }
 
 bool
@@ -566,7 +550,7 @@ WakeAtXactEnd(XactEvent event, void *arg)
 			if (wake_pending)
 				ShmemWakeWorker(MyDatabaseId);
 			else if (expected_at != 0)
-				Expect(MyDatabaseId, expected_at);
+				WakeWith(MyDatabaseId, 0, expected_at);
 			break;
 		case XACT_EVENT_ABORT:
 			break;
