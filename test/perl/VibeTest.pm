@@ -43,7 +43,7 @@ use Time::HiRes qw(sleep time);
 
 our @EXPORT = qw(
   start_fal start_storage vibe_node create_app
-  sql new_row submit video status_of sql_error http_get
+  sql configure new_row submit video status_of sql_error http_get
   wait_for wait_for_status wait_until hurry
   background_sql job_of worker_pid log_tail has_pg_cron);
 
@@ -336,6 +336,25 @@ sub wait_until
 	diag($options{tell}->()) if $options{tell};
 	diagnose($_) for @nodes;
 	return 0;
+}
+
+# configure(node, setting => value, ...) - changes settings of vibevideo for the
+# whole server, and a test each that they have arrived.  Keys are not shown:
+# another setting, changed with them, tells that they are there.
+my $changes = 0;
+
+sub configure
+{
+	my ($node, %settings) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+	$settings{retention} = ++$changes . 'd';
+	sql($node, join('', map { "ALTER SYSTEM SET vibevideo.$_ = '$settings{$_}';\n" } sort keys %settings) . 'SELECT pg_reload_conf()');
+	for my $name (grep { !/_key$/ } sort keys %settings)
+	{
+		wait_for($node, "SHOW vibevideo.$name", $settings{$name}, "$name is set");
+	}
+	return;
 }
 
 # wait_for(node, sql, expected, name, hurry => 1, database =>) - a test that

@@ -18,22 +18,6 @@ my $node = vibe_node('main', fal => $fal, storage => $storage, conf => {
 	'vibevideo.stall_timeout' => '1s',
 	'vibevideo.max_attempts' => 4 });
 
-# Changes settings of the whole server.  Keys are not shown, so another setting tells that they are there.
-my $changes = 0;
-
-sub configure
-{
-	my (%settings) = @_;
-
-	$settings{retention} = ++$changes . 'd';
-	sql($node, join('', map { "ALTER SYSTEM SET vibevideo.$_ = '$settings{$_}';\n" } sort keys %settings) . 'SELECT pg_reload_conf()');
-	for my $name (grep { !/_key$/ } sort keys %settings)
-	{
-		wait_for($node, "SHOW vibevideo.$name", $settings{$name}, "$name is set");
-	}
-	return;
-}
-
 sub render_of
 {
 	return ($fal->renders($_[0]))[0];
@@ -137,7 +121,7 @@ is($storage->ledger->{saw_other_host_credentials}, 0, 'Storage\'s key went to St
 
 # -- too large --------------------------------------------------------------------------------
 {
-	configure(max_video_size => '300kB');
+	configure($node, max_video_size => '300kB');
 	$fal->rule('^too large', media => { bytes => 400000 });
 	$fal->rule('^large enough', media => { bytes => 300000 });
 	$fal->fault('media', 'no_length', prompt => '^too large, unannounced$', times => -1);
@@ -170,7 +154,7 @@ is($storage->ledger->{saw_other_host_credentials}, 0, 'Storage\'s key went to St
 		my $id = new_row($node, "bucket $name");
 
 		$storage->call('POST', '/bucket', { name => $name, %$bucket }) if $bucket;
-		configure(storage_bucket => $name);
+		configure($node, storage_bucket => $name);
 		submit($node, $id);
 		wait_for_status($node, $id, 'failed');
 		is(job_of($node, $id)->{error_code}, $code, "bucket $name: $code");
@@ -182,7 +166,7 @@ is($storage->ledger->{saw_other_host_credentials}, 0, 'Storage\'s key went to St
 
 	my $id = new_row($node, 'bucket private');
 	$storage->call('POST', '/bucket', { name => 'private', public => JSON::PP::false });
-	configure(storage_bucket => 'private');
+	configure($node, storage_bucket => 'private');
 	submit($node, $id);
 	wait_for_status($node, $id, 'completed');
 	is($storage->object($id)->{sha256}, render_of('bucket private')->{media_sha256}, 'a private bucket holds the file');
@@ -208,7 +192,7 @@ is($storage->ledger->{saw_other_host_credentials}, 0, 'Storage\'s key went to St
 		my ($name, $url, $key, $code) = @$case;
 		my $id = new_row($node, $name);
 
-		configure(storage_url => $url, storage_key => $key);
+		configure($node, storage_url => $url, storage_key => $key);
 		submit($node, $id);
 		wait_for_status($node, $id, defined $code ? 'failed' : 'completed', name => "$name: " . ($code ? 'failed' : 'completed'));
 		my $job = job_of($node, $id);
@@ -251,7 +235,7 @@ is($storage->ledger->{saw_other_host_credentials}, 0, 'Storage\'s key went to St
 	my @ids = map { new_row($node, "together $_") } 1 .. 6;
 
 	# a new worker has no connection yet that could tell it anything
-	configure(max_transfers => 3);
+	configure($node, max_transfers => 3);
 	my $pid = worker_pid($node);
 	sql($node, "SELECT pg_terminate_backend($pid)");
 	wait_for($node, "SELECT pid <> $pid FROM vibevideo.worker_info() WHERE pid IS NOT NULL", 't', 'a new worker is there');
@@ -274,7 +258,7 @@ SKIP:
 	skip 'no /proc', 3 unless -r "/proc/$pid/status";
 	my $peak = sub { return slurp_file("/proc/$pid/status") =~ /^VmHWM:\s+(\d+) kB/m ? $1 : 0 };
 	my $before = $peak->();
-	configure(storage_url => $sink->url);
+	configure($node, storage_url => $sink->url);
 	$fal->rule('^three hundred megabytes$', media => { bytes => 300 * 1024 * 1024 });
 	submit($node, $id);
 	wait_for_status($node, $id, 'completed', patience => 90);

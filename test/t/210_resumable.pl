@@ -18,22 +18,6 @@ my $node = vibe_node('main', fal => $fal, storage => $storage, conf => {
 	'vibevideo.stall_timeout' => '5s',
 	'vibevideo.resumable_threshold' => '1MB' });
 
-# Keys are not shown, so another setting tells that they are there.
-my $changes = 0;
-
-sub configure
-{
-	my (%settings) = @_;
-
-	$settings{retention} = ++$changes . 'd';
-	sql($node, join('', map { "ALTER SYSTEM SET vibevideo.$_ = '$settings{$_}';\n" } sort keys %settings) . 'SELECT pg_reload_conf()');
-	for my $name (grep { !/_key$/ } sort keys %settings)
-	{
-		wait_for($node, "SHOW vibevideo.$name", $settings{$name}, "$name is set");
-	}
-	return;
-}
-
 sub render_of
 {
 	return ($fal->renders($_[0]))[0];
@@ -154,12 +138,12 @@ for my $case (@cases)
 	check_copy('above the threshold', $ids{'above the threshold'}, uploads => 1, size => 1024 * 1024 + 1, hashed => 1);
 	check_copy('small, no length', $ids{'small, no length'}, uploads => 0, size => 100_000, hashed => 1);
 
-	configure(resumable_threshold => '-1');
+	configure($node, resumable_threshold => '-1');
 	my $id = new_row($node, 'never in parts');
 	submit($node, $id);
 	wait_for_status($node, $id, 'completed');
 	check_copy('never in parts', $id, uploads => 0, hashed => 1);
-	configure(resumable_threshold => '1MB');
+	configure($node, resumable_threshold => '1MB');
 }
 
 # -- the worker is killed ----------------------------------------------------------------------------
@@ -213,24 +197,24 @@ sub start_slow
 	my $id = start_slow('moved');
 
 	$storage->call('POST', '/bucket', { name => 'other', public => JSON::PP::true });
-	configure(storage_bucket => 'other');
+	configure($node, storage_bucket => 'other');
 	sql($node, 'SELECT pg_terminate_backend(pid) FROM vibevideo.worker_info() WHERE pid IS NOT NULL');
 	wait_for_status($node, $id, 'completed');
 	my ($object) = grep { $_->{key} =~ m{^\Q$id\E/} } @{ $storage->ledger->{objects} };
 	is($object->{bucket}, 'other', 'an upload to another bucket is not gone on with');
 	check_copy('moved', $id, uploads => 2, media => 2, ranges => 0, hashed => 1);
-	configure(storage_bucket => 'videos');
+	configure($node, storage_bucket => 'videos');
 }
 
 # -- what the bucket says, and forms of the key -------------------------------------------------------------
 {
 	my $id = new_row($node, 'no such bucket');
 
-	configure(storage_bucket => 'missing');
+	configure($node, storage_bucket => 'missing');
 	submit($node, $id);
 	wait_for_status($node, $id, 'failed');
 	is(job_of($node, $id)->{error_code}, 'NoSuchBucket', 'a missing bucket is told as such');
-	configure(storage_bucket => 'videos', storage_url => $storage->{ready}{gateway_url}, storage_key => $storage->{ready}{service_key});
+	configure($node, storage_bucket => 'videos', storage_url => $storage->{ready}{gateway_url}, storage_key => $storage->{ready}{service_key});
 	video($node, "vibevideo_retry('$id')");
 	wait_for_status($node, $id, 'completed');
 	check_copy('no such bucket', $id, uploads => 1, hashed => 1);

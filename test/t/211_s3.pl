@@ -21,19 +21,6 @@ my $node = vibe_node('main', fal => $fal, storage => $storage, conf => {
 	'vibevideo.stall_timeout' => '2s',
 	'vibevideo.max_attempts' => 4 });
 
-sub configure
-{
-	my (%settings) = @_;
-
-	sql($node, join('', map { "ALTER SYSTEM SET vibevideo.$_ = '$settings{$_}';\n" } sort keys %settings) . 'SELECT pg_reload_conf()');
-	# a key is not shown; what comes after it in the file is read together with it
-	for my $name (grep { $_ ne 'storage_key' } sort keys %settings)
-	{
-		wait_for($node, "SHOW vibevideo.$name", $settings{$name}, "$name is set");
-	}
-	return;
-}
-
 # A copy of a new row, to its end.
 sub copy
 {
@@ -119,25 +106,25 @@ $storage->clear_faults;
 	my %refusals = (missing => 'NoSuchBucket', small => 'EntityTooLarge', pictures => 'InvalidMimeType');
 	for my $bucket (sort keys %refusals)
 	{
-		configure(storage_bucket => $bucket);
+		configure($node, storage_bucket => $bucket);
 		my (undef, $job) = copy("bucket $bucket", 'failed');
 		is($job->{error_code}, $refusals{$bucket}, "bucket $bucket: $job->{error}");
 	}
-	configure(storage_bucket => 'videos');
+	configure($node, storage_bucket => 'videos');
 
 	my %keys = ('wrong secret' => [ "$key_id:not$secret", qr/^SignatureDoesNotMatch$/ ], 'wrong key' => [ "not$key_id:$secret", qr/^(AccessDenied|InvalidAccessKeyId)$/ ]);
 	for my $name (sort keys %keys)
 	{
 		my ($key, $code) = @{ $keys{$name} };
 
-		configure(storage_key => $key, storage_region => "us-$name" =~ s/ /-/r);
+		configure($node, storage_key => $key, storage_region => "us-$name" =~ s/ /-/r);
 		my ($id, $job) = copy($name, 'failed');
 		like($job->{error_code}, $code, "$name: $job->{error}");
 		ok(!$storage->object($id), "$name: nothing is stored");
 		is(sql($node, "SELECT count(*) FROM vibevideo.job j WHERE strpos(to_jsonb(j)::text, '$secret') > 0"), '0', "$name: no job holds the secret");
 	}
 	# through the gateway, whose prefix is part of what is signed
-	configure(storage_key => "$key_id:$secret", storage_region => 'auto', storage_url => "$storage->{ready}{gateway_url}/s3");
+	configure($node, storage_key => "$key_id:$secret", storage_region => 'auto', storage_url => "$storage->{ready}{gateway_url}/s3");
 	my ($id, undef, $render) = copy('through the gateway', 'completed');
 	is($storage->object($id)->{sha256}, $render->{media_sha256}, 'a signature holds through the gateway');
 	cmp_ok($storage->ledger->{signed_for}{auto}, '==', 1, 'for region auto');

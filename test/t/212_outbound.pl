@@ -24,15 +24,6 @@ my $node = vibe_node('main', fal => $fal, storage => $storage, conf => {
 	'vibevideo.stall_timeout' => '2s' });
 my ($fal_url, $storage_url) = ($fal->url, $storage->url);
 
-sub configure
-{
-	my ($name, $value) = @_;
-
-	sql($node, "ALTER SYSTEM SET vibevideo.$name = '$value'; SELECT pg_reload_conf()");
-	wait_for($node, "SHOW vibevideo.$name", $value, "$name is $value");
-	return;
-}
-
 {
 	my $id = new_row($node, 'direct');
 
@@ -43,7 +34,7 @@ sub configure
 {
 	my $id = new_row($node, 'by proxy');
 
-	configure('proxy', $proxy->url);
+	configure($node, proxy => $proxy->url);
 	is(submit($node, $id)->{status}, 'queued', 'vibevideo.proxy: a submit');
 	wait_for_status($node, $id, 'completed');
 	my @seen = @{ $proxy->call('GET', '/seen') };
@@ -56,10 +47,10 @@ sub configure
 {
 	my $id = new_row($node, 'behind a proxy that is down');
 
-	configure('proxy', 'http://127.0.0.1:1');
+	configure($node, proxy => 'http://127.0.0.1:1');
 	my $video = submit($node, $id);
 	is("$video->{status} $video->{error_code}", 'queued connect_failed', 'a proxy that is down: surely not sent, waits to be sent again');
-	configure('proxy', '');
+	configure($node, proxy => '');
 	wait_for_status($node, $id, 'completed');
 }
 for my $wrong ('proxy.example:3128', 'http://user:word@proxy.example')
@@ -73,7 +64,7 @@ for my $wrong ('proxy.example:3128', 'http://user:word@proxy.example')
 {
 	my $id = new_row($node, 'crawling');
 
-	configure('low_speed_limit', '50kB');
+	configure($node, low_speed_limit => '50kB');
 	$fal->fault('media', { kind => 'slow', bytes_per_s => 10000 }, prompt => '^crawling$');
 	submit($node, $id);
 	wait_for_status($node, $id, 'completed');

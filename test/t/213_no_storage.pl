@@ -40,16 +40,13 @@ sub nothing_was_copied
 {
 	my $id = new_row($node, 'from elsewhere');
 
-	sql($node, "ALTER SYSTEM SET vibevideo.media_hosts = 'media.example'; SELECT pg_reload_conf()");
-	wait_for($node, 'SHOW vibevideo.media_hosts', 'media.example', 'no media from there');
+	configure($node, media_hosts => 'media.example');
 	submit($node, $id);
 	wait_for_status($node, $id, 'failed');
 	like(status_of($node, $id)->{error}, qr/not allowed by vibevideo\.media_hosts/, 'an address that is not allowed does not get into the row');
 	is(status_of($node, $id)->{error_code}, 'media_host_denied', 'and there is a code for it');
 
-	my $hosts = $fal->url;
-	sql($node, "ALTER SYSTEM SET vibevideo.media_hosts = '$hosts'; SELECT pg_reload_conf()");
-	wait_for($node, 'SHOW vibevideo.media_hosts', $hosts, 'it is allowed now');
+	configure($node, media_hosts => $fal->url);
 	sql($node, "SELECT vibevideo_retry('$id')");
 	wait_for_status($node, $id, 'completed');
 	is(facts($id), 'completed|t|t|t|t', 'a retry costs nothing and gives the address');

@@ -58,7 +58,7 @@ sub vault
 my $reloads = 0;
 
 # Settings of the server; returns when this session has them.  Keys are not shown, so another setting tells.
-sub configure
+sub configure_quietly
 {
 	my (%settings) = @_;
 
@@ -174,7 +174,7 @@ my $backend = sql($node, 'SELECT pg_backend_pid()');
 	# the secret of another name
 	quietly(q{INSERT INTO vault.secrets VALUES ('fal_of_tomorrow', 'id:three')});
 	fal_takes('id:three');
-	configure(fal_key_secret => 'fal_of_tomorrow');
+	configure_quietly(fal_key_secret => 'fal_of_tomorrow');
 	all_works('Vault, another secret');
 	comes_from('fal', 'Vault');
 }
@@ -186,7 +186,7 @@ my $backend = sql($node, 'SELECT pg_backend_pid()');
 	submit($node, $before);
 	quietly('DELETE FROM vault.secrets');
 	fal_takes('id:four');
-	configure(fal_key_secret => undef, fal_key => 'id:four', storage_key => $storage->{ready}{service_jwt});
+	configure_quietly(fal_key_secret => undef, fal_key => 'id:four', storage_key => $storage->{ready}{service_jwt});
 	finish($before);
 	wait_for_status($node, $before, 'completed', name => 'a job from before is completed with the keys of the settings');
 	all_works('settings, first keys');
@@ -196,7 +196,7 @@ my $backend = sql($node, 'SELECT pg_backend_pid()');
 	my $again = new_row($node, 'settings, again');
 	submit($node, $again);
 	fal_takes('id:five');
-	configure(fal_key => 'id:five', storage_key => storage_rotates('a fourth secret that has at least 32 characters'));
+	configure_quietly(fal_key => 'id:five', storage_key => storage_rotates('a fourth secret that has at least 32 characters'));
 	finish($again);
 	wait_for_status($node, $again, 'completed', name => 'and one from before the next change with the next');
 	all_works('settings, second keys');
