@@ -1089,7 +1089,7 @@ FalAuthHeader(const char *key, char *out, size_t size)
 }
 
 /*----------
- * Retry-After
+ * Dates and Retry-After
  *----------
  */
 
@@ -1114,9 +1114,8 @@ DaysFromDate(int year, int month, int day)
 	return (int64_t) 365 * y + y / 4 - y / 100 + y / 400 + (153 * m + 2) / 5 + day - 1 - 719468;
 }
 
-/* the three forms of RFC 9110 5.6.7, all in GMT; -1 if it is none of them */
-static int64_t
-ParseHttpDate(const char *text)
+int64_t
+FalDate(const char *text)
 {
 	char month_name[4] = "";
 	int year = 0,
@@ -1159,7 +1158,7 @@ FalRetryAfter(const char *header, time_t now)
 	}
 	else
 	{
-		seconds = ParseHttpDate(header);
+		seconds = FalDate(header);
 		if (seconds < 0)
 			return -1;
 		seconds -= (int64_t) now;

@@ -243,6 +243,7 @@ static const struct
 } wanted_headers[] =
 	{
 		{"content-type:", REPLY_FIELD(content_type)},
+		{"date:", REPLY_FIELD(date)},
 		{"retry-after:", REPLY_FIELD(retry_after)},
 		{"x-fal-request-id:", REPLY_FIELD(fal_request_id)},
 		{"x-fal-error-type:", REPLY_FIELD(fal_error_type)},

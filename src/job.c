@@ -64,6 +64,7 @@ typedef enum StatementId
 	S_NOTE,
 	S_AGAIN,
 	S_SETTLE,
+	S_TWIN_SENDING,
 	S_MATCH,
 	S_REST,
 	S_CLAIM_SUBMIT,
@@ -119,6 +120,9 @@ typedef enum StatementId
  * A claim takes what is due, oldest first, passing over what others hold, and
  * stamps it with a new fencing token.  $1 max, $2 due before, $3 end of the lease.
  */
+#define SECONDS_BETWEEN(a, b) \
+	"pg_catalog.abs(pg_catalog.date_part('epoch', " a " OPERATOR(pg_catalog.-) " b "))"
+
 #define CLAIM(set, which, order) \
 	"UPDATE vibevideo.job j SET " set \
 	" lease = pg_catalog.nextval('vibevideo.lease_seq'), leased_by = pg_catalog.pg_backend_pid()," \
@@ -270,25 +274,36 @@ static const struct Statement
 		9, {INT8OID, REGCLASSOID, TEXTOID, INT4OID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
 	},
 
+	[S_TWIN_SENDING] = {
+		"SELECT FROM vibevideo.job j JOIN vibevideo.job k ON k.state OPERATOR(pg_catalog.=) 'submitting'"
+		" AND k.model OPERATOR(pg_catalog.=) j.model AND k.input OPERATOR(pg_catalog.=) j.input"
+		" WHERE j.job_id OPERATOR(pg_catalog.=) $1 LIMIT 1",
+		1, {INT8OID}
+	},
+
 	/*
 	 * Of the requests fal lists, the one that is this job's: not another job's,
-	 * its input holds ours (fal may add defaults), sent about when we sent.
+	 * its input holds ours (fal may add defaults), sent not before and about
+	 * when we sent ($5: when that was, and $6: the earliest it can have been, by
+	 * fal's clock), and not nearer to another job in doubt with our input.
 	 */
 	[S_MATCH] = {
-		"SELECT u.request_id FROM vibevideo.job j, ROWS FROM (unnest($2, $3, $4)) AS u(request_id, sent_at, input)"
+		"SELECT u.request_id FROM vibevideo.job j, ROWS FROM (unnest($2, $3, $4)) AS u(request_id, sent_at, input),"
+		" LATERAL (SELECT " SECONDS_BETWEEN("u.sent_at::pg_catalog.timestamptz", "$5") " AS distance) d"
 		" WHERE j.job_id OPERATOR(pg_catalog.=) $1"
 		" AND u.request_id OPERATOR(pg_catalog.<>) ''"
 		" AND NOT EXISTS (SELECT FROM vibevideo.job k WHERE k.request_id OPERATOR(pg_catalog.=) u.request_id)"
-		/* another with this input is in the air: it may be that one's */
-		" AND NOT EXISTS (SELECT FROM vibevideo.job k WHERE k.state OPERATOR(pg_catalog.=) 'submitting'"
-		" AND k.model OPERATOR(pg_catalog.=) j.model AND k.input OPERATOR(pg_catalog.=) j.input)"
 		" AND u.input::pg_catalog.jsonb OPERATOR(pg_catalog.@>) j.input"
-		" AND u.sent_at::pg_catalog.timestamptz OPERATOR(pg_catalog.>) (j.sent_at OPERATOR(pg_catalog.-) '2 min'::pg_catalog.interval)"
-		" AND u.sent_at::pg_catalog.timestamptz OPERATOR(pg_catalog.<) (j.sent_at OPERATOR(pg_catalog.+) '15 min'::pg_catalog.interval)"
-		" ORDER BY u.input::pg_catalog.jsonb OPERATOR(pg_catalog.=) j.input DESC,"
-		" pg_catalog.abs(pg_catalog.date_part('epoch', u.sent_at::pg_catalog.timestamptz OPERATOR(pg_catalog.-) j.sent_at))"
-		" LIMIT 1",
-		4, {INT8OID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID}
+		" AND u.sent_at::pg_catalog.timestamptz OPERATOR(pg_catalog.>=) $6"
+		" AND u.sent_at::pg_catalog.timestamptz OPERATOR(pg_catalog.<) ($5 OPERATOR(pg_catalog.+) '15 min'::pg_catalog.interval)"
+		" AND NOT EXISTS (SELECT FROM vibevideo.job k WHERE k.state OPERATOR(pg_catalog.=) 'submit_unknown'"
+		" AND k.job_id OPERATOR(pg_catalog.<>) j.job_id"
+		" AND k.model OPERATOR(pg_catalog.=) j.model AND k.input OPERATOR(pg_catalog.=) j.input"
+		" AND " SECONDS_BETWEEN("u.sent_at::pg_catalog.timestamptz",
+								"(k.sent_at OPERATOR(pg_catalog.+) ($5 OPERATOR(pg_catalog.-) j.sent_at))")
+		" OPERATOR(pg_catalog.<) d.distance)"
+		" ORDER BY u.input::pg_catalog.jsonb OPERATOR(pg_catalog.=) j.input DESC, d.distance LIMIT 1",
+		6, {INT8OID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
 	},
 	[S_REST] = {
 		"UPDATE vibevideo.binding b SET resting = $1, timeline = $2 WHERE b.only_one",
@@ -1980,15 +1995,26 @@ JobSettle(const Binding *binding, const JournalEntry *entry)
 	return FirstInt();
 }
 
-char *
-JobMatch(const Job *job, int n, char **request_ids, char **sent_ats, char **inputs)
+bool
+JobTwinIsSending(const Job *job)
 {
-	Datum args[4];
+	Datum args[1] = {Int64GetDatum(job->job_id)};
+
+	return Execute(S_TWIN_SENDING, args, NULL) > 0;
+}
+
+char *
+JobMatch(const Job *job, int n, char **request_ids, char **sent_ats, char **inputs,
+		 TimestampTz sent_at, TimestampTz earliest)
+{
+	Datum args[6];
 
 	args[0] = Int64GetDatum(job->job_id);
 	args[1] = TextArray(request_ids, n);
 	args[2] = TextArray(sent_ats, n);
 	args[3] = TextArray(inputs, n);
+	args[4] = TimestampTzGetDatum(sent_at);
+	args[5] = TimestampTzGetDatum(earliest);
 	if (Execute(S_MATCH, args, NULL) == 0)
 		return NULL;
 	return KeepText(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);

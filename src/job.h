@@ -204,8 +204,14 @@ extern bool JobIsAnythingDue(const JobDue *due);
 /* a submit whose transaction is over: if its row is missing it was rolled back, and becomes a ghost, whose number this is */
 struct JournalEntry;
 extern int64 JobSettle(const Binding *binding, const struct JournalEntry *entry);
-/* the request in fal's list that is this job's, NULL if none; adopted ones don't count */
-extern char *JobMatch(const Job *job, int n, char **request_ids, char **sent_ats, char **inputs);
+/* a job with the same model and input is being sent by the worker */
+extern bool JobTwinIsSending(const Job *job);
+/*
+ * The request in fal's list that is this job's, NULL if none; adopted ones don't
+ * count.  By fal's clock: when the job was sent, and the earliest it can have been.
+ */
+extern char *JobMatch(const Job *job, int n, char **request_ids, char **sent_ats, char **inputs,
+					  TimestampTz sent_at, TimestampTz earliest);
 /* webhooks: fal's keys, the account they are for, and the job they tell of */
 extern void JobReadWebhookKeys(SignatureKeys *keys, TimestampTz *fetched_at);
 extern void JobStoreWebhookKeys(const SignatureKeys *keys);

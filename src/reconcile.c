@@ -7,6 +7,10 @@
  * request that is no other job's, holds our input and was sent when we sent
  * is ours, and is adopted.  The list may show finished requests only, so not
  * finding it proves nothing: what happens then is a policy.
+ *
+ * "When we sent" is told by fal's clock, which the answer's Date header shows.
+ * A request that fal had before we sent ours is an earlier attempt's; taking it
+ * would leave our own, which may only not be listed yet, to nobody.
  */
 #include "postgres.h"
 
@@ -28,6 +32,9 @@
 #define PROMPT_BYTES 8192 /* the longest prompt we compare, in bytes */
 #define LOOK_FIRST_MS 5000
 #define LOOK_MOST_MS 300000
+#define BLIND_MS 120000	 /* how far fal's clock may be from ours if it does not tell */
+#define MARGIN_MS 1000	 /* the list's times may be cut to seconds */
+#define MAX_OFF_S 604800 /* a clock that is off by more is not believed */
 
 /* What the list held, in the task's memory. */
 typedef struct Listing
@@ -35,6 +42,10 @@ typedef struct Listing
 	bool complete; /* fal answered, to the last page, and we could judge it all */
 	bool cut;	   /* more than we take */
 	int pages;
+	TimestampTz asked_at; /* what fal accepts later need not be in it */
+	TimestampTz from;	  /* the same for all pages, since the cursor may count */
+	TimestampTz sent_at;  /* when our job was sent, by fal's clock */
+	TimestampTz earliest; /* ... but not before this */
 	JsonKind prompt_kind; /* of the job's own input */
 	char prompt[PROMPT_BYTES];
 	int n;
@@ -66,29 +77,39 @@ HasOurPrompt(const Listing *listing, const FalListItem *item)
 static bool
 AskPage(HttpEngine *engine, Task *task, const char *key, const char *cursor)
 {
-	TimestampTz since = task->job->sent_at ? task->job->sent_at : task->job->created_at;
-
 	task->http = CallFalList(engine, key, task->job->model,
-							 timestamptz_to_time_t(since) - 120, cursor, task);
+							 timestamptz_to_time_t(task->listing->from), cursor, task);
 	return task->http != NULL;
+}
+
+static bool
+AskFirstPage(HttpEngine *engine, Task *task, const char *key)
+{
+	task->listing->asked_at = GetCurrentTimestamp();
+	task->listing->from = task->listing->earliest;
+	return AskPage(engine, task, key, "");
 }
 
 bool
 ReconcileStart(HttpEngine *engine, Task *task, const char *key)
 {
-	task->listing = MemoryContextAllocZero(task->mcxt, sizeof(Listing));
-	task->listing->prompt_kind = ReadPrompt(task->job->input, strlen(task->job->input), task->listing->prompt);
+	Listing *listing = MemoryContextAllocZero(task->mcxt, sizeof(Listing));
+
+	task->listing = listing;
+	listing->prompt_kind = ReadPrompt(task->job->input, strlen(task->job->input), listing->prompt);
+	listing->sent_at = task->job->sent_at ? task->job->sent_at : task->job->created_at;
+	listing->earliest = TimestampTzPlusMilliseconds(listing->sent_at, -BLIND_MS);
 	task->undecided = true;
 	/* asking first would cost time only: the operator has decided already */
 	if (vv_unknown_policy == UNKNOWN_RESUBMIT && !task->job->ghost)
 		return false;
-	if (AskPage(engine, task, key, ""))
+	if (AskFirstPage(engine, task, key))
 	{
 		task->undecided = false;
 		return true;
 	}
-	strlcpy(task->listing->trouble, "the request could not be built: check vibevideo.fal_api_url",
-			sizeof(task->listing->trouble));
+	strlcpy(listing->trouble, "the request could not be built: check vibevideo.fal_api_url",
+			sizeof(listing->trouble));
 	return false;
 }
 
@@ -119,12 +140,37 @@ TakeItem(const FalListItem *item, void *arg)
 	return true;
 }
 
+/*
+ * How far is fal's clock behind ours?  Its Date is cut to seconds and was written
+ * at some moment since we asked: by at most so much, and at least so much.  What
+ * lies between is told by nothing; then the clocks are as equal as they can be.
+ * true: it is so far behind that what we asked for began too late.
+ */
+static bool
+ReadClock(Listing *listing, const HttpReply *reply)
+{
+	int64 seconds = FalDate(reply->date);
+	TimestampTz date;
+	int64 at_most;
+	int64 at_least;
+
+	if (seconds < 0 || Abs(seconds - (int64) timestamptz_to_time_t(listing->asked_at)) > MAX_OFF_S)
+		return false;
+	date = time_t_to_timestamptz((pg_time_t) seconds);
+	at_most = GetCurrentTimestamp() - date;
+	at_least = listing->asked_at - (date + USECS_PER_SEC);
+	listing->earliest = TimestampTzPlusMilliseconds(listing->sent_at - at_most, -MARGIN_MS);
+	listing->sent_at -= Max(at_least, Min(at_most, 0));
+	return listing->earliest < listing->from;
+}
+
 bool
 ReconcileAdvance(HttpEngine *engine, Task *task, HttpRequest *request, const char *key)
 {
 	const HttpReply *reply = HttpReplyOf(request);
 	Listing *listing = task->listing;
 	char cursor[512] = "";
+	bool again;
 
 	task->http = NULL;
 	if (reply->outcome != HTTP_ANSWERED)
@@ -135,38 +181,60 @@ ReconcileAdvance(HttpEngine *engine, Task *task, HttpRequest *request, const cha
 		strlcpy(listing->trouble, "fal.ai's request list is not understood", sizeof(listing->trouble));
 	else
 		listing->complete = (cursor[0] == '\0' && !listing->cut);
-	listing->pages++;
+	again = (listing->pages++ == 0 && ReadClock(listing, reply));
 	HttpFree(request);
+	if (again)
+	{
+		listing->n = 0;
+		listing->cut = listing->complete = false;
+		listing->trouble[0] = '\0';
+		if (AskFirstPage(engine, task, key))
+			return false;
+	}
 	if (cursor[0] != '\0' && listing->pages < MAX_PAGES && AskPage(engine, task, key, cursor))
 		return false;
 	task->undecided = true;
 	return true;
 }
 
-/*
- * A request that another submit owns is not ours, though we cannot see that
- * submit's row: its transaction is open.  The journal names the ones that were
- * answered; while one with our input is still without an answer, we wait.
- */
 static bool
-LeaveOutOpenSubmits(Task *task)
+IsOwnEntry(const JournalEntry *entry, const Job *job)
 {
-	Listing *listing = task->listing;
+	return (entry->job_id == job->job_id && entry->created_at == job->created_at) ||
+		entry->sent_at == job->sent_at; /* a ghost's */
+}
+
+/*
+ * A request that another submit owns is not ours, though we may not see that
+ * submit's row: its transaction is open, or is over and not settled.  The
+ * journal names the ones that were answered.
+ */
+static void
+LeaveOutAnswered(Listing *listing, const JournalEntry *entry)
+{
+	for (int c = 0; c < listing->n; c++)
+		if (strcmp(entry->request_id, listing->request_ids[c]) == 0)
+			listing->request_ids[c] = "";
+}
+
+/* While one with our input is without an answer, any request may be its. */
+static bool
+LeaveOutOtherSubmits(Task *task)
+{
+	const Job *job = task->job;
 	JournalEntry **entries;
 	int n = JournalRead(&entries);
 
 	for (int i = 0; i < n; i++)
 	{
-		if (!entries[i]->running)
+		if (IsOwnEntry(entries[i], job))
 			continue;
-		if (!entries[i]->answered && strcmp(entries[i]->model, task->job->model) == 0 &&
-			strcmp(entries[i]->input, task->job->input) == 0)
+		if (entries[i]->answered)
+			LeaveOutAnswered(task->listing, entries[i]);
+		else if (strcmp(entries[i]->model, job->model) == 0 && strcmp(entries[i]->input, job->input) == 0)
 			return false;
-		for (int c = 0; c < listing->n; c++)
-			if (entries[i]->answered && strcmp(entries[i]->request_id, listing->request_ids[c]) == 0)
-				listing->request_ids[c] = "";
 	}
-	return true;
+	return !JobTwinIsSending(job);
 }
 
 /*
@@ -206,7 +274,8 @@ static bool
 AdoptStep(Task *task, int nth)
 {
 	Listing *listing = task->listing;
-	char *found = JobMatch(task->job, listing->n, listing->request_ids, listing->sent_ats, listing->inputs);
+	char *found = JobMatch(task->job, listing->n, listing->request_ids, listing->sent_ats, listing->inputs,
+						   listing->sent_at, listing->earliest);
 
 	if (found == NULL)
 		return false;
@@ -221,7 +290,8 @@ JudgeStep(Task *task, int nth)
 {
 	Listing *listing = task->listing;
 
-	(void) JobMatch(task->job, 1, &listing->request_ids[nth], &listing->sent_ats[nth], &listing->inputs[nth]);
+	(void) JobMatch(task->job, 1, &listing->request_ids[nth], &listing->sent_ats[nth], &listing->inputs[nth],
+					listing->sent_at, listing->earliest);
 	return true;
 }
 
@@ -251,7 +321,7 @@ TryToAdopt(Task *task)
 
 	if (listing->n == 0)
 		return false;
-	if (!LeaveOutOpenSubmits(task))
+	if (!LeaveOutOtherSubmits(task))
 	{
 		listing->complete = false;
 		strlcpy(listing->trouble, "a submit with the same input is under way", sizeof(listing->trouble));
@@ -301,8 +371,9 @@ void
 ReconcileDecide(Task *task)
 {
 	const Job *job = task->job;
+	/* by the time of the question: what fal accepted since is not in its answer */
 	bool overdue = job->sent_at != 0 &&
-		TimestampDifferenceExceeds(job->sent_at, GetCurrentTimestamp(),
+		TimestampDifferenceExceeds(job->sent_at, task->listing->asked_at,
 								   (int) Min((int64) vv_unknown_after * 1000, INT_MAX));
 
 	if (TryToAdopt(task))

@@ -39,6 +39,7 @@ typedef struct HttpReply
 
 	/* response headers somebody decides by; "" when absent, cut when longer */
 	char content_type[128];
+	char date[40];
 	char retry_after[64];
 	char fal_request_id[128];
 	char fal_error_type[64];

@@ -504,7 +504,11 @@ RecordOver(Batch *batch, const Binding *binding, TimestampTz now)
 		if (worker.one_by_one)
 			RecordLater(task, now);
 		if (task->undecided)
+		{
 			ReconcileDecide(task);
+			/* it waits for submits whose transactions are over and not settled */
+			worker.read_journal = true;
+		}
 		batch->tasks[batch->n] = task;
 		updates[batch->n++] = task->update;
 		worker.leaving[task->kind]++;

@@ -133,6 +133,51 @@ for my $in_flight ($true, $false)
 	is(worker_pid($node), $started, 'and the worker lived through it');
 }
 
+# ... and it is the one that was in doubt when fal accepted it, not the older one.
+{
+	my $prompt = 'twins: the nearer';
+
+	$fal->fault('list', { kind => 'http', status => 500, body => 'oops' }, times => -1);
+	my @ids = (lose($prompt, 'reset_before'), lose($prompt, 'reset_after'));
+	$fal->clear_faults;
+	sql($node, "UPDATE vibevideo.job SET next_at = now() + interval '2 days' WHERE vibelog_id = '$ids[1]' AND leased_by IS NULL");
+	look_again();
+	is(job_of($node, $ids[0])->{state}, 'submit_unknown', 'a request is left to the job that was sent just before it');
+	sql($node, "UPDATE vibevideo.job SET next_at = now() WHERE vibelog_id = '$ids[1]'");
+	wait_for($node, "SELECT state FROM vibevideo.job WHERE vibelog_id = '$ids[1]'", 'queued', 'which adopts it', hurry => 1);
+}
+
+# A request that fal had before we sent ours is an earlier attempt's: ours may
+# only not be listed yet.
+{
+	my $prompt = 'twins: the earlier';
+
+	my $input = sql($node, "SELECT input || jsonb_build_object('prompt', '$prompt') FROM vibevideo.job LIMIT 1");
+
+	$fal->default(clock_ms => -5000);
+	HTTP::Tiny->new->post($fal->url . '/fal-ai/minimax/video-01',
+		{ content => $input, headers => { authorization => 'Key key-id:key-secret', 'content-type' => 'application/json' } });
+	$fal->default(clock_ms => 0);
+	is(scalar($fal->renders($prompt)), 1, 'an earlier request is at fal');
+	my $id = lose($prompt, 'reset_before');
+	look_again();
+	is(job_of($node, $id)->{state}, 'submit_unknown', 'what fal had five seconds before is not adopted');
+}
+
+# fal's clock need not be ours.
+for my $hours (-2, 2)
+{
+	my $prompt = "clock: $hours hours";
+
+	$fal->rule('^clock: ', hold => 'queue');
+	$fal->default(clock_ms => $hours * 3600 * 1000);
+	my $id = lose($prompt);
+	my ($render) = $fal->renders($prompt);
+	wait_for($node, "SELECT state, request_id FROM vibevideo.job WHERE vibelog_id = '$id'", "queued|$render->{request_id}",
+		"fal's clock is off by $hours hours: adopted", hurry => 1);
+	$fal->default(clock_ms => 0);
+}
+
 # A request that is somebody's who has not committed yet is not taken from him.
 {
 	my $prompt = 'twins: not committed yet';
@@ -198,6 +243,24 @@ for my $in_flight ($true, $false)
 		qr/doubt|unknown|lost/, 'check_config tells of jobs in doubt');
 	$fal->clear_faults;
 	wait_for($node, "SELECT state FROM vibevideo.job WHERE vibelog_id = '$id'", 'queued', 'the list answers again: adopted', hurry => 1);
+}
+
+# A list that was asked for too early is no proof of absence, however late it comes.
+{
+	# no other job shall ask
+	wait_until(
+		sub {
+			sql($node, "UPDATE vibevideo.job SET next_at = now() + interval '2 days' WHERE state = 'submit_unknown' AND leased_by IS NULL");
+			return sql($node, "SELECT count(*) FROM vibevideo.job WHERE state = 'submit_unknown' AND next_at < now() + interval '1 day'") == 0;
+		},
+		'the others rest');
+	setting('vibevideo.unknown_policy' => 'resubmit_when_absent', 'vibevideo.unknown_after' => '4s', 'vibevideo.poll_timeout' => '20s');
+	$fal->fault('list', { kind => 'delay', ms => 6000 }, times => 1);
+	my $before = $fal->ledger('?jobs=0')->{requests}{list};
+	my $id = lose('late list', 'reset_before');
+	wait_for($node, "SELECT attempt FROM vibevideo.job WHERE vibelog_id = '$id' AND attempt > 1", '2', 'late list: sent again in the end');
+	cmp_ok($fal->ledger('?jobs=0')->{requests}{list} - $before, '>=', 2, 'but not before the list was asked again');
+	setting('vibevideo.unknown_policy' => 'manual', 'vibevideo.unknown_after' => '1h', 'vibevideo.poll_timeout' => '8s');
 }
 
 # -- a busy account ----------------------------------------------------------------------------
@@ -321,6 +384,22 @@ sub odd_list
 	is(scalar($fal->renders('absent: not accepted')), 1, 'resubmit_when_absent: one render');
 	is(state_of($there) =~ s/\|[0-9a-f-]{36}\|/|id|/r, 'completed||id|1', 'resubmit_when_absent: what is there is adopted, not sent again');
 	is(scalar($fal->renders('absent: accepted')), 1, 'resubmit_when_absent: one render');
+
+	# while another with this input is on its way, the list proves nothing
+	my $twin = new_row($node, 'absent: twin');
+	$fal->fault('list', { kind => 'http', status => 500, body => 'oops' }, times => -1);
+	my $first = lose('absent: twin', 'reset_after');
+	setting('vibevideo.submit_timeout' => '1min');
+	$fal->rule('^absent: twin$', submit_ms => 10000);
+	sql($node, "SELECT vibevideo_submit_batch('{$twin}')");
+	wait_for($node, "SELECT state FROM vibevideo.job WHERE vibelog_id = '$twin'", 'submitting', 'a twin is being sent');
+	$fal->clear_faults;
+	look_again();
+	wait_for_status($node, $first, 'completed');
+	is(job_of($node, $first)->{attempt}, 1, 'resubmit_when_absent: not while a twin is being sent');
+	wait_for_status($node, $twin, 'completed');
+	is(scalar($fal->renders('absent: twin')), 2, 'each has its render');
+	setting('vibevideo.submit_timeout' => '6s');
 
 	# a list that fails is no proof of absence
 	$fal->fault('list', { kind => 'http', status => 500, body => 'oops' }, times => -1);

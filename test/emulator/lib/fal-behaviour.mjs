@@ -36,6 +36,7 @@ export const BASE_BEHAVIOUR = Object.freeze({
   lenient_paths: false,
   list_in_flight: false,
   list_delay_ms: 0,
+  clock_ms: 0, // how far fal's clock is ahead, in the list and its Date
 });
 
 const MAX_PROMPT = 2000;

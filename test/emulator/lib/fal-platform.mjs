@@ -30,7 +30,7 @@ async function reply(context, { req, res }, op, act) {
   }
   const answer = act();
   if (fault && applyAfter(fault, answer, { req, res, connections: context.connections })) return;
-  sendJson(res, answer.status, answer.body);
+  sendJson(res, answer.status, answer.body, { date: new Date(Date.now() + context.rules.default.clock_ms).toUTCString() });
 }
 
 /** Oldest first. The cursor is a plain offset: opaque to the caller anyway. */
@@ -55,9 +55,17 @@ function chooseJobs({ jobs, rules }, query) {
   const visibleUntil = Date.now() - delay;
   return [...jobs.byId.values()].filter((job) => {
     const since = job.finishedAt ?? (inFlight ? job.acceptedAt : Infinity);
-    return since <= visibleUntil && job.acceptedAt >= start && job.acceptedAt <= end
+    return since <= visibleUntil && sentAt(job) >= start && sentAt(job) <= end
       && (endpoints.size === 0 || endpoints.has(job.endpoint)) && (ids.size === 0 || ids.has(job.id));
   });
+}
+
+function byItsClock(job, ms) {
+  return ms === null ? null : ms + job.behaviour.clock_ms;
+}
+
+function sentAt(job) {
+  return byItsClock(job, job.acceptedAt);
 }
 
 function itemOf(job, origin, expanded) {
@@ -65,9 +73,9 @@ function itemOf(job, origin, expanded) {
   const item = {
     request_id: job.id,
     endpoint_id: job.endpoint,
-    sent_at: isoOf(job.acceptedAt),
-    started_at: isoOf(job.startedAt),
-    ended_at: isoOf(job.finishedAt),
+    sent_at: isoOf(sentAt(job)),
+    started_at: isoOf(byItsClock(job, job.startedAt)),
+    ended_at: isoOf(byItsClock(job, job.finishedAt)),
     status_code: done ? job.outcome.http : null,
     duration: done && job.startedAt !== null ? (job.finishedAt - job.startedAt) / 1000 : null,
   };
