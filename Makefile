@@ -2,7 +2,7 @@
 EXTENSION    = vibevideo
 EXTVERSION   = 0.1.0
 MODULE_big   = vibevideo
-OBJS         = src/vibevideo.o src/guc.o src/secret.o src/shmem.o src/http.o \
+OBJS         = src/vibevideo.o src/guc.o src/secret.o src/shmem.o src/http.o src/poller.o \
 			   src/json.o src/wire.o src/fal.o src/storage.o src/hosts.o \
 			   src/identity.o src/backoff.o src/breaker.o src/media.o src/job.o src/guard.o src/journal.o src/task.o src/call.o \
 			   src/publicapi.o src/submit.o src/batch.o src/decide.o src/reconcile.o src/poll.o src/transfer.o src/signature.o src/webhook.o \
@@ -18,6 +18,13 @@ PG_CPPFLAGS  = -DVIBEVIDEO_VERSION='"$(EXTVERSION)"' $(shell $(CURL_CONFIG) --cf
 PG_CFLAGS    = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers
 SHLIB_LINK   = $(shell $(CURL_CONFIG) --libs) -lcrypto
 override with_llvm = no
+
+# the engine with kqueue where it would take epoll, to test it on Linux
+ifdef KQUEUE
+include test/kqueue/kqueue.mk
+PG_CPPFLAGS += -DVIBEVIDEO_USE_KQUEUE $(KQUEUE_CPPFLAGS)
+OBJS        += $(KQUEUE_SOURCES:.c=.o)
+endif
 
 REGRESS        = $(patsubst test/sql/%.sql,%,$(wildcard test/sql/*.sql))
 REGRESS_OPTS   = --inputdir=test --temp-config=test/regress.conf --temp-instance=./tmp_regress
@@ -53,7 +60,7 @@ ci:
 -include test/bench/bench.mk
 
 format:
-	clang-format -i $(wildcard src/*.[ch] test/unit/*.[ch] test/fuzz/*.[ch] test/modules/*.c test/bench/*.c)
+	clang-format -i $(wildcard src/*.[ch] test/unit/*.[ch] test/fuzz/*.[ch] test/modules/*.c test/bench/*.c test/kqueue/*.c test/kqueue/sys/*.h)
 
 ifneq ($(filter-out $(WORK_ALONE),$(or $(MAKECMDGOALS),all)),)
 

@@ -1,10 +1,10 @@
 /*
  * http.c
- *	  libcurl multi on a private epoll, inside a constant WaitEventSet.
+ *	  libcurl multi on a private poller, inside a constant WaitEventSet.
  *
  * libcurl tells us its sockets and its timer through callbacks; the sockets
- * go into an epoll of our own, and that epoll's descriptor is one event of a
- * wait set made once: {latch, postmaster death, epoll}.  So a wait sees
+ * go into a poller of our own (epoll or kqueue), whose descriptor is one event
+ * of a wait set made once: {latch, postmaster death, poller}.  So a wait sees
  * latches, barriers and sockets alike and costs nothing a socket.
  *
  * Three rules keep Postgres and libcurl apart:
@@ -19,16 +19,11 @@
  */
 #include "postgres.h"
 
-#ifndef __linux__
-#error "http.c needs epoll"
-#endif
-
 #include <curl/curl.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
-#include <sys/epoll.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "miscadmin.h"
 #include "storage/fd.h"
@@ -37,6 +32,7 @@
 #include "guc.h"
 #include "hosts.h"
 #include "http.h"
+#include "poller.h"
 
 /* QUICK_EXIT (7.87): a cancelled lookup is abandoned, not waited for */
 #if LIBCURL_VERSION_NUM < 0x075700
@@ -46,7 +42,6 @@
 #define STREAM_BUFFER (256 * 1024) /* libcurl's buffer for a streamed body */
 #define IDLE_CONNECTION_AGE 25L	   /* s; below the idle timeouts of common servers */
 #define EXPECT_PATIENCE_MS 200L	   /* then the body goes out unasked */
-#define MAX_EVENTS 128
 
 struct HttpRequest
 {
@@ -86,7 +81,7 @@ struct HttpRequest
 struct HttpEngine
 {
 	CURLM *multi;
-	int epoll_fd;
+	int poller;
 	WaitEventSet *wait_set;
 	bool timer_armed;
 	int64 timer_at; /* ms, see MonotonicMs */
@@ -139,29 +134,15 @@ static int
 OnSocket(CURL *easy, curl_socket_t fd, int what, void *arg, void *known)
 {
 	HttpEngine *engine = arg;
-	struct epoll_event event = {0};
-	int op = known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
 
-	event.data.fd = fd;
 	if (what == CURL_POLL_REMOVE)
 	{
-		(void) epoll_ctl(engine->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
+		PollerRemove(engine->poller, fd);
 		curl_multi_assign(engine->multi, fd, NULL);
 		return 0;
 	}
-	if (what & CURL_POLL_IN)
-		event.events |= EPOLLIN;
-	if (what & CURL_POLL_OUT)
-		event.events |= EPOLLOUT;
-
-	/* a descriptor closed and opened again may be known to one side only */
-	if (epoll_ctl(engine->epoll_fd, op, fd, &event) < 0 &&
-		(errno == EEXIST || errno == ENOENT))
-	{
-		op = (errno == EEXIST) ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
-		if (epoll_ctl(engine->epoll_fd, op, fd, &event) < 0)
-			engine->broken = true;
-	}
+	if (!PollerSet(engine->poller, fd, known != NULL, (what & CURL_POLL_IN) != 0, (what & CURL_POLL_OUT) != 0))
+		engine->broken = true;
 	curl_multi_assign(engine->multi, fd, engine);
 	return 0;
 }
@@ -207,7 +188,17 @@ OnOpenSocket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 		request->forbidden = true;
 		return CURL_SOCKET_BAD;
 	}
+#ifdef SOCK_CLOEXEC
 	return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+#else
+	{
+		int fd = socket(address->family, address->socktype, address->protocol);
+
+		if (fd >= 0)
+			(void) fcntl(fd, F_SETFD, FD_CLOEXEC);
+		return fd;
+	}
+#endif
 }
 
 /* Foreign bytes end up in tables and logs: keep what is safe in any encoding. */
@@ -442,21 +433,21 @@ HttpEngineCreate(int max_connections)
 	if (engine == NULL)
 		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
 	engine->max_pool = max_connections;
-	engine->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	if (engine->epoll_fd < 0)
+	engine->poller = PollerCreate();
+	if (engine->poller < 0)
 	{
 		int save = errno;
 
 		free(engine);
 		errno = save;
-		ereport(ERROR, (errcode_for_file_access(), errmsg("could not create an epoll descriptor: %m")));
+		ereport(ERROR, (errcode_for_file_access(), errmsg("could not create a descriptor for polling: %m")));
 	}
 	MaskSignals(&saved);
 	engine->multi = CreateMulti(engine, max_connections);
 	UnmaskSignals(&saved);
 	if (engine->multi == NULL)
 	{
-		close(engine->epoll_fd);
+		PollerClose(engine->poller);
 		free(engine);
 		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("libcurl could not create a multi handle")));
 	}
@@ -464,7 +455,7 @@ HttpEngineCreate(int max_connections)
 	engine->wait_set = CompatCreateWaitEventSet(3);
 	AddWaitEventToSet(engine->wait_set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
 	AddWaitEventToSet(engine->wait_set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
-	AddWaitEventToSet(engine->wait_set, WL_SOCKET_READABLE, engine->epoll_fd, NULL, NULL);
+	AddWaitEventToSet(engine->wait_set, WL_SOCKET_READABLE, engine->poller, NULL, NULL);
 	return engine;
 }
 
@@ -495,7 +486,7 @@ HttpEngineDestroy(HttpEngine *engine)
 	curl_multi_cleanup(engine->multi);
 	UnmaskSignals(&saved);
 	FreeWaitEventSet(engine->wait_set);
-	close(engine->epoll_fd);
+	PollerClose(engine->poller);
 	ReleaseExternalFD();
 	free(engine);
 }
@@ -877,7 +868,7 @@ MillisecondsToTimer(HttpEngine *engine)
 static void
 Turn(HttpEngine *engine)
 {
-	struct epoll_event events[MAX_EVENTS];
+	PollerEvent events[POLLER_MOST];
 	sigset_t saved;
 	int running;
 	int n;
@@ -889,18 +880,14 @@ Turn(HttpEngine *engine)
 		if (curl_multi_socket_action(engine->multi, CURL_SOCKET_TIMEOUT, 0, &running) != CURLM_OK)
 			engine->broken = true;
 	}
-	n = epoll_wait(engine->epoll_fd, events, MAX_EVENTS, 0);
+	n = PollerWait(engine->poller, events);
 	for (int i = 0; i < n; i++)
 	{
-		int what = 0;
+		int what = (events[i].readable ? CURL_CSELECT_IN : 0) |
+			(events[i].writable ? CURL_CSELECT_OUT : 0) |
+			(events[i].failed ? CURL_CSELECT_ERR : 0);
 
-		if (events[i].events & EPOLLIN)
-			what |= CURL_CSELECT_IN;
-		if (events[i].events & EPOLLOUT)
-			what |= CURL_CSELECT_OUT;
-		if (events[i].events & (EPOLLERR | EPOLLHUP))
-			what |= CURL_CSELECT_ERR;
-		if (curl_multi_socket_action(engine->multi, events[i].data.fd, what, &running) != CURLM_OK)
+		if (curl_multi_socket_action(engine->multi, events[i].fd, what, &running) != CURLM_OK)
 			engine->broken = true;
 	}
 	CollectDone(engine);

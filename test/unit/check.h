@@ -41,5 +41,7 @@ extern void TestWire(void);
 extern void TestBackoff(void);
 extern void TestBreaker(void);
 extern void TestMedia(void);
+extern void TestPoller(void);
+extern void TestKqueue(void);
 
 #endif /* VIBEVIDEO_CHECK_H */

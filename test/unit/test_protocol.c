@@ -60,6 +60,8 @@ main(void)
 	TestBackoff();
 	TestBreaker();
 	TestMedia();
+	TestPoller();
+	TestKqueue();
 	printf("%d passed, %d failed\n", passed, failed);
 	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
