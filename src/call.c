@@ -24,6 +24,12 @@ CallBase(const char *url, char *out, size_t size)
 	return out;
 }
 
+int
+CallMostAtOnce(void)
+{
+	return vv_max_host_requests > 0 ? Min(vv_max_requests, vv_max_host_requests) : vv_max_requests;
+}
+
 HttpRequest *
 CallFalSubmit(HttpEngine *engine, const char *key, const char *model, const char *input, void *owner)
 {
@@ -59,6 +65,7 @@ CallFalSubmit(HttpEngine *engine, const char *key, const char *model, const char
 	spec.method = HTTP_POST;
 	spec.url = url;
 	spec.outside = true;
+	spec.wait_limit = CALL_WAIT_MS;
 	spec.headers = headers;
 	spec.body = input;
 	spec.body_len = strlen(input);
@@ -89,6 +96,7 @@ CallFal(HttpEngine *engine, FalCall call, const char *key, const char *model,
 	spec.method = (call == FAL_CALL_CANCEL) ? HTTP_PUT : HTTP_GET;
 	spec.url = url;
 	spec.outside = true;
+	spec.wait_limit = CALL_WAIT_MS;
 	spec.headers = headers;
 	spec.max_response = MAX_FAL_ANSWER;
 	spec.connect_timeout = Min(vv_connect_timeout, timeout_ms);
@@ -121,6 +129,7 @@ CallFalList(HttpEngine *engine, const char *key, const char *model, int64 since,
 	spec.method = HTTP_GET;
 	spec.url = url;
 	spec.outside = true;
+	spec.wait_limit = CALL_WAIT_MS;
 	spec.headers = headers;
 	spec.max_response = MAX_LIST_ANSWER;
 	spec.connect_timeout = Min(vv_connect_timeout, vv_poll_timeout);

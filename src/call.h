@@ -9,6 +9,12 @@
 #include "http.h"
 #include "storage.h"
 
+/* Most of one kind to fal's queue at once: a claim that would only wait for the host is left to be made later. */
+extern int CallMostAtOnce(void);
+
+/* a request may wait so long for its host; leases last longer */
+#define CALL_WAIT_MS 20000
+
 /* All return NULL when the request cannot even be built; owner is for HttpOwner. */
 extern HttpRequest *CallFalSubmit(HttpEngine *engine, const char *key, const char *model,
 								  const char *input, void *owner);

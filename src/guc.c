@@ -43,6 +43,7 @@ bool vv_no_retry;
 bool vv_notify;
 int vv_poll_batch_size;
 int vv_max_requests;
+int vv_max_host_requests;
 int vv_max_transfers;
 int vv_max_video_size;
 int vv_resumable_threshold;
@@ -248,6 +249,8 @@ static const IntSetting ints[] = {
 	&vv_poll_batch_size, 1000, 1, 100000, 0},
 	{"vibevideo.max_requests", "Most requests to fal.ai at once.",
 	&vv_max_requests, 256, 1, 1000, 0},
+	{"vibevideo.max_host_requests", "Most requests and downloads at once to one host, by one process; more wait for their turn; 0 means no limit.",
+	&vv_max_host_requests, 256, 0, 10000, 0},
 	{"vibevideo.max_transfers", "Most copies at once.",
 	&vv_max_transfers, 8, 1, 100, 0},
 	{"vibevideo.max_video_size", "Largest video that is copied.",

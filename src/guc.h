@@ -33,6 +33,7 @@ extern bool vv_no_retry;
 extern bool vv_notify;
 extern int vv_poll_batch_size;
 extern int vv_max_requests;
+extern int vv_max_host_requests;
 extern int vv_max_transfers;
 extern int vv_max_video_size;	   /* kB */
 extern int vv_resumable_threshold; /* kB, -1: never */

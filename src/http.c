@@ -43,6 +43,17 @@
 #define IDLE_CONNECTION_AGE 25L	   /* s; below the idle timeouts of common servers */
 #define EXPECT_PATIENCE_MS 200L	   /* then the body goes out unasked */
 
+/* Who is asked, by name and port: see "One host". */
+typedef struct HttpHost
+{
+	struct HttpHost *next; /* in engine->hosts */
+	int users;			   /* requests that point here */
+	int begun;			   /* of them, in the multi handle */
+	HttpRequest *first;	   /* the others, in the order they came */
+	HttpRequest *last;
+	char name[]; /* as the URL has it */
+} HttpHost;
+
 struct HttpRequest
 {
 	/* made once, kept when the request goes back to the engine's pool */
@@ -54,7 +65,13 @@ struct HttpRequest
 	HttpRequest *prev;
 	HttpRequest *next_done;
 	struct curl_slist *headers;
-	bool running;	/* in the multi handle */
+	HttpHost *host; /* NULL: without a limit */
+	HttpRequest *next_waiting;
+	int64 waiting_since; /* ms, see MonotonicMs */
+	int wait_limit;
+	bool running;	/* not done */
+	bool begun;		/* in the multi handle */
+	bool waiting;	/* not yet, in the host's queue */
 	bool sent;		/* libcurl was about to write the request */
 	bool forbidden; /* our address filter said no */
 	bool aborted;	/* sink or source said so */
@@ -87,6 +104,8 @@ struct HttpEngine
 	int64 timer_at; /* ms, see MonotonicMs */
 	bool broken;	/* a callback failed: state unknown, start over */
 	int running;
+	int waiting;
+	HttpHost *hosts;
 	int max_pool;
 	int npool;
 	HttpRequest *pool; /* idle handles: setting one up costs more than a request */
@@ -497,6 +516,12 @@ HttpRunning(HttpEngine *engine)
 	return engine->running;
 }
 
+int
+HttpWaiting(HttpEngine *engine)
+{
+	return engine->waiting;
+}
+
 /*----------
  * One request
  *----------
@@ -713,6 +738,173 @@ GiveHandleBack(HttpRequest *request)
 	free(request);
 }
 
+/*----------
+ * One host
+ *
+ * What is over vibevideo.max_host_requests is set up, but not given to libcurl,
+ * so that no timeout runs; it waits in its host's queue until others have left.
+ * libcurl's own limits would do the same with the timeouts running.
+ *----------
+ */
+static void FinishRequest(HttpRequest *request, CURLcode rc);
+
+/* NULL when there is no memory. */
+static HttpHost *
+JoinHost(HttpEngine *engine, const char *url)
+{
+	const char *name = strstr(url, "://");
+	size_t len;
+	HttpHost *host;
+
+	name = name ? name + 3 : url;
+	len = strcspn(name, "/?#");
+	for (host = engine->hosts; host; host = host->next)
+		if (pg_strncasecmp(host->name, name, len) == 0 && host->name[len] == '\0')
+			break;
+	if (host == NULL)
+	{
+		host = calloc(1, sizeof(HttpHost) + len + 1);
+		if (host == NULL)
+			return NULL;
+		memcpy(host->name, name, len);
+		host->next = engine->hosts;
+		engine->hosts = host;
+	}
+	host->users++;
+	return host;
+}
+
+static void
+LeaveHost(HttpEngine *engine, HttpHost *host)
+{
+	HttpHost **link = &engine->hosts;
+
+	if (--host->users > 0)
+		return;
+	while (*link != host)
+		link = &(*link)->next;
+	*link = host->next;
+	free(host);
+}
+
+static void
+Enqueue(HttpRequest *request)
+{
+	HttpHost *host = request->host;
+
+	if (host->last)
+		host->last->next_waiting = request;
+	else
+		host->first = request;
+	host->last = request;
+	request->waiting = true;
+	request->waiting_since = MonotonicMs();
+	request->engine->waiting++;
+}
+
+static void
+Dequeue(HttpRequest *request)
+{
+	HttpHost *host = request->host;
+	HttpRequest *before = NULL;
+
+	for (HttpRequest **link = &host->first; *link; before = *link, link = &(*link)->next_waiting)
+		if (*link == request)
+		{
+			*link = request->next_waiting;
+			if (host->last == request)
+				host->last = before;
+			break;
+		}
+	request->next_waiting = NULL;
+	request->waiting = false;
+	request->engine->waiting--;
+}
+
+static bool
+HasRoom(const HttpHost *host)
+{
+	return vv_max_host_requests == 0 || host->begun < vv_max_host_requests;
+}
+
+static bool
+Begin(HttpRequest *request)
+{
+	if (curl_multi_add_handle(request->engine->multi, request->easy) != CURLM_OK)
+		return false;
+	request->begun = true;
+	if (request->host)
+		request->host->begun++;
+	return true;
+}
+
+/* Those that have waited longest, but for those that are late: their lease may be over. */
+static void
+BeginWaiting(HttpHost *host)
+{
+	HttpRequest *next;
+
+	for (HttpRequest *request = host->first; request && HasRoom(host); request = next)
+	{
+		next = request->next_waiting;
+		if (HttpIsLate(request))
+			continue;
+		Dequeue(request);
+		if (!Begin(request))
+			FinishRequest(request, CURLE_OUT_OF_MEMORY);
+	}
+}
+
+static bool
+BeginOrWait(HttpRequest *request, const HttpSpec *spec)
+{
+	if (spec->outside)
+	{
+		request->host = JoinHost(request->engine, spec->url);
+		if (request->host == NULL)
+			return false;
+		/* the limit may have been raised meanwhile */
+		if (request->host->first)
+			BeginWaiting(request->host);
+		if (!HasRoom(request->host))
+		{
+			Enqueue(request);
+			return true;
+		}
+	}
+	return Begin(request);
+}
+
+/* Out of libcurl, or of the queue, for good. */
+static void
+Stop(HttpRequest *request)
+{
+	if (request->waiting)
+		Dequeue(request);
+	if (!request->begun)
+		return;
+	curl_multi_remove_handle(request->engine->multi, request->easy);
+	request->begun = false;
+	if (request->host)
+	{
+		request->host->begun--;
+		BeginWaiting(request->host);
+	}
+}
+
+bool
+HttpIsWaiting(const HttpRequest *request)
+{
+	return request->waiting;
+}
+
+bool
+HttpIsLate(const HttpRequest *request)
+{
+	return request->waiting && request->wait_limit > 0 &&
+		MonotonicMs() - request->waiting_since > request->wait_limit;
+}
+
 HttpRequest *
 HttpStart(HttpEngine *engine, const HttpSpec *spec)
 {
@@ -731,12 +923,13 @@ HttpStart(HttpEngine *engine, const HttpSpec *spec)
 		request->source = spec->source;
 		request->stream_arg = spec->stream_arg;
 		request->owner = spec->owner;
+		request->wait_limit = spec->wait_limit;
 		request->reply.content_length = -1;
 		request->running = CopyBody(request, spec) &&
 			BuildHeaders(request, spec) &&
 			SetOptions(request, spec) &&
 			SetMethod(request, spec) &&
-			curl_multi_add_handle(engine->multi, request->easy) == CURLM_OK;
+			BeginOrWait(request, spec);
 	}
 	UnmaskSignals(&saved);
 
@@ -777,10 +970,10 @@ HttpFree(HttpRequest *request)
 	UnlinkRequest(request);
 	MaskSignals(&saved);
 	if (request->running)
-	{
-		curl_multi_remove_handle(engine->multi, request->easy);
 		engine->running--;
-	}
+	Stop(request);
+	if (request->host)
+		LeaveHost(engine, request->host);
 	curl_slist_free_all(request->headers);
 	free(request->body);
 	free(request->answer);
@@ -823,16 +1016,17 @@ FinishRequest(HttpRequest *request, CURLcode rc)
 {
 	HttpEngine *engine = request->engine;
 
-	ReadResponseInfo(request);
+	if (request->begun)
+		ReadResponseInfo(request);
 	request->reply.body = request->answer ? request->answer : "";
 	request->reply.body_len = request->answer_len;
 	if (rc == CURLE_OK)
 		request->reply.outcome = HTTP_ANSWERED;
 	else
 		JudgeFailure(request, rc);
-	curl_multi_remove_handle(engine->multi, request->easy);
 	request->running = false;
 	engine->running--;
+	Stop(request);
 	if (engine->done_tail)
 		engine->done_tail->next_done = request;
 	else
@@ -938,7 +1132,7 @@ HttpOwner(const HttpRequest *request)
 const HttpReply *
 HttpReplyOf(HttpRequest *request)
 {
-	if (request->running)
+	if (request->begun)
 		ReadResponseInfo(request);
 	return &request->reply;
 }

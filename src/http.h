@@ -43,7 +43,8 @@ typedef struct HttpSpec
 	int connect_timeout; /* ms */
 	int timeout;		 /* ms, the whole exchange; 0: none (streams watch themselves) */
 	bool public_only;	 /* refuse addresses that are not public */
-	bool outside;		 /* by way of vibevideo.proxy, if that is set */
+	bool outside;		 /* by way of vibevideo.proxy, if that is set; under vibevideo.max_host_requests */
+	int wait_limit;		 /* ms to wait for the host: later it is not begun any more; 0: none */
 	HttpSink sink;		 /* NULL: the body goes into the reply */
 	HttpSource source;	 /* of a PUT's or PATCH's body; NULL: there is none */
 	int64_t source_size; /* -1: unknown, sent chunked */
@@ -63,11 +64,14 @@ extern HttpRequest *HttpStart(HttpEngine *engine, const HttpSpec *spec);
 /* wait for sockets, latch or timeout (ms), then move everything that can */
 extern void HttpWait(HttpEngine *engine, long timeout_ms);
 extern HttpRequest *HttpNextDone(HttpEngine *engine);
-extern int HttpRunning(HttpEngine *engine);
+extern int HttpRunning(HttpEngine *engine); /* those that wait for their host included */
+extern int HttpWaiting(HttpEngine *engine); /* of them */
 
 /* a request, before and after it is done */
 extern void *HttpOwner(const HttpRequest *request);
 extern const HttpReply *HttpReplyOf(HttpRequest *request); /* may be looked at early: status, type, length */
+extern bool HttpIsWaiting(const HttpRequest *request);	   /* for its host: nothing was sent, no timeout runs */
+extern bool HttpIsLate(const HttpRequest *request);		   /* for longer than wait_limit: its owner has to free it */
 extern void HttpResume(HttpRequest *request);			   /* after HTTP_PAUSE; not under a callback */
 extern void HttpFree(HttpRequest *request);				   /* ends it first if it runs */
 

@@ -35,7 +35,7 @@ int
 PollLeaseMs(void)
 {
 	/* status, result and cancel may follow one another */
-	return 3 * vv_poll_timeout + 30000;
+	return 3 * (CALL_WAIT_MS + vv_poll_timeout) + 30000;
 }
 
 static bool
@@ -278,7 +278,7 @@ TakeDone(PollPass *pass)
 
 	if (TimestampDifferenceExceeds(pass->moved_at, now, PATIENCE_MS))
 	{
-		pass->at_once = Min(pass->at_once + FEW_AT_ONCE, vv_max_requests);
+		pass->at_once = Min(pass->at_once + FEW_AT_ONCE, CallMostAtOnce());
 		pass->moved_at = now;
 	}
 	while ((request = HttpNextDone(pass->engine)) != NULL)
@@ -357,7 +357,7 @@ PollDue(const Binding *binding, int32 counts[4])
 	pass.tasks = palloc0(sizeof(Task *) * (pass.njobs + 1));
 	pass.updates = palloc0(sizeof(JobUpdate) * (pass.njobs + 1));
 	pass.key = key;
-	pass.at_once = Min(FEW_AT_ONCE, vv_max_requests);
+	pass.at_once = Min(FEW_AT_ONCE, CallMostAtOnce());
 	pass.moved_at = GetCurrentTimestamp();
 	pass.deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), vv_poll_timeout);
 	if (pass.njobs > 0)

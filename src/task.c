@@ -122,7 +122,8 @@ TaskRetry(Task *task, int limit, const char *code, const char *error, int retry_
 void
 TaskRelease(Task *task)
 {
-	JobUpdate *update = TaskUpdate(task, task->job->state);
+	/* of a submit that was not sent */
+	JobUpdate *update = TaskUpdate(task, task->kind == TASK_SUBMIT ? "pending" : task->job->state);
 
 	update->tries = task->job->tries;
 	update->queue_position = task->job->queue_position;

@@ -941,6 +941,9 @@ CheckClock(Task *task)
 		copy->moved_before = moved;
 		copy->moved_at = now;
 	}
+	/* a download that waits for its turn at the host has not begun */
+	if (copy->get && HttpIsWaiting(copy->get))
+		copy->moved_at = copy->started_at = now;
 	/* after the last byte Storage has work of its own, the more the larger the file */
 	if ((copy->whole && copy->used == 0) || copy->part_left == 0)
 		patience *= FINISHING_PATIENCE;

@@ -33,6 +33,7 @@
 #include "utils/timeout.h"
 #include "utils/timestamp.h"
 
+#include "call.h"
 #include "compat.h"
 #include "guc.h"
 #include "http.h"
@@ -320,11 +321,11 @@ PlanNextLook(TimestampTz now, const JobDue *due, int64 grace_ms)
 	TimestampTz soonest = TimestampTzPlusMilliseconds(now, LOOK_AT_MOST_MS);
 	TimestampTz next = TimestampTzPlusMilliseconds(now, LOOK_AT_LEAST_MS);
 
-	if (worker.has_fal_key && Busy(TASK_SUBMIT) < vv_max_requests)
+	if (worker.has_fal_key && Busy(TASK_SUBMIT) < CallMostAtOnce())
 		next = Earlier(next, due->submit, Max(soonest, fal));
 	if (worker.has_fal_key && Busy(TASK_RECONCILE) < MAX_RECONCILES)
 		next = Earlier(next, due->unknown, Max(soonest, fal));
-	if (worker.has_fal_key && Busy(TASK_POLL) < vv_max_requests && due->poll != 0)
+	if (worker.has_fal_key && Busy(TASK_POLL) < CallMostAtOnce() && due->poll != 0)
 		next = Earlier(next, TimestampTzPlusMilliseconds(due->poll, grace_ms), Max(soonest, fal));
 	if (Busy(TASK_COPY) < vv_max_transfers)
 		next = Earlier(next, due->copy, Max(soonest, ShmemServiceUntil(SERVICE_STORAGE)));
@@ -355,11 +356,11 @@ ClaimDue(const JobDue *due, TimestampTz now, int64 grace_ms)
 		emptied |= JobExpireSubmits(now, false) > 0;
 	if (worker.has_fal_key && IsDue(due->submit, now))
 		emptied |= !Claim(JOB_KIND_SUBMIT, TASK_SUBMIT,
-						  ShmemServiceAllows(SERVICE_FAL, vv_max_requests - Busy(TASK_SUBMIT)), now,
+						  ShmemServiceAllows(SERVICE_FAL, CallMostAtOnce() - Busy(TASK_SUBMIT)), now,
 						  vv_submit_timeout + 60000);
 	if (worker.has_fal_key && IsDue(due->poll, polls_before))
 		emptied |= !Claim(JOB_KIND_POLL, TASK_POLL,
-						  ShmemServiceAllows(SERVICE_FAL, vv_max_requests - Busy(TASK_POLL)), polls_before,
+						  ShmemServiceAllows(SERVICE_FAL, CallMostAtOnce() - Busy(TASK_POLL)), polls_before,
 						  PollLeaseMs());
 	if (worker.has_fal_key && IsDue(due->unknown, now))
 		emptied |= !Claim(JOB_KIND_RECONCILE, TASK_RECONCILE, MAX_RECONCILES - Busy(TASK_RECONCILE), now,
@@ -712,6 +713,24 @@ AdvanceTask(Task *task, HttpRequest *request)
 	}
 }
 
+/* Those that wait for their host for too long, or at all: nothing of them was sent. */
+static void
+GiveBackWaiting(bool all)
+{
+	if (HttpWaiting(worker.engine) == 0)
+		return;
+	for (int i = 0; i < worker.ntasks; i++)
+	{
+		Task *task = worker.tasks[i];
+
+		if (task->http == NULL || !(all ? HttpIsWaiting(task->http) : HttpIsLate(task->http)))
+			continue;
+		HttpFree(task->http);
+		task->http = NULL;
+		TaskRelease(task);
+	}
+}
+
 static void
 MoveRequests(void)
 {
@@ -727,6 +746,7 @@ MoveRequests(void)
 	for (int i = 0; i < worker.ntasks; i++)
 		if (IsCopying(worker.tasks[i]))
 			(void) CopyPump(worker.engine, worker.tasks[i]);
+	GiveBackWaiting(false);
 }
 
 static long
@@ -737,7 +757,7 @@ WaitMs(TimestampTz now)
 	for (int i = 0; i < worker.ntasks; i++)
 		if (IsOver(worker.tasks[i]))
 			wait = Min(wait, Max(worker.batch_since ? 1 : 0, TimestampDifferenceMilliseconds(now, worker.tasks[i]->record_at)));
-	if (worker.count[TASK_COPY] > 0)
+	if (worker.count[TASK_COPY] > 0 || HttpWaiting(worker.engine) > 0)
 		wait = Min(wait, PROGRESS_MS);
 	if (worker.idle_since != 0 && vv_worker_idle_timeout > 0)
 		wait = Min(wait, TimestampDifferenceMilliseconds(now, TimestampTzPlusMilliseconds(worker.idle_since, (int64) vv_worker_idle_timeout * 1000)));
@@ -798,6 +818,7 @@ ReleaseAll(void)
 {
 	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), DRAIN_MS);
 
+	GiveBackWaiting(true);
 	while (SubmitsInTheAir() && GetCurrentTimestamp() < until)
 	{
 		HttpWait(worker.engine, TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until));

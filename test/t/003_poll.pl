@@ -233,6 +233,9 @@ for my $shape (qw(video_array video_url video_url_object videos preview_video))
 	wait_for($node, "SELECT count(*) FROM vibevideo.job WHERE vibelog_id = ANY ('{$list}') AND state = 'queued'", '40', 'forty jobs are sent');
 
 	make_due(@ids);
+	$node->safe_psql('postgres', "SET vibevideo.max_host_requests = 4; SELECT vibevideo_poll()");
+	is($fal->ledger('?jobs=0')->{max_in_flight}{status}, 4, 'max_host_requests is kept');
+	make_due(@ids);
 	$node->safe_psql('postgres', "SET vibevideo.max_requests = 5; SELECT vibevideo_poll()");
 	is($fal->ledger('?jobs=0')->{max_in_flight}{status}, 5, 'max_requests is kept');
 	make_due(@ids);

@@ -22,8 +22,8 @@ class Traffic {
 
   reset() {
     this.requests = Object.fromEntries(OPERATIONS.map((op) => [op, 0]));
-    this.inFlight = { ...this.requests };
-    this.maxInFlight = { ...this.requests };
+    this.inFlight = { ...this.requests, all: 0 };
+    this.maxInFlight = { ...this.inFlight };
     this.mediaWithAuthorization = 0;
   }
 
@@ -31,9 +31,11 @@ class Traffic {
   enter(op, res) {
     const { inFlight, maxInFlight } = this;
     this.requests[op] += 1;
-    inFlight[op] += 1;
-    if (inFlight[op] > maxInFlight[op]) maxInFlight[op] = inFlight[op];
-    res.on('close', () => { inFlight[op] -= 1; });
+    for (const name of [op, 'all']) {
+      inFlight[name] += 1;
+      if (inFlight[name] > maxInFlight[name]) maxInFlight[name] = inFlight[name];
+      res.on('close', () => { inFlight[name] -= 1; });
+    }
   }
 }
 
