@@ -8,13 +8,14 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use VibeTest;
 
-# fal's queue and its media are one host here
+# fal's queue and its media are one host here, unless the media have the other name
 my $fal = start_fal(default => { submit_ms => 100, status_ms => 100, result_ms => 100 });
+my $other_name = "http://localhost:$fal->{ready}{port}";
 my $storage = start_storage();
 my $node = vibe_node('main', fal => $fal, storage => $storage, conf => {
 	'vibevideo.max_host_requests' => 3,
 	'vibevideo.stall_timeout' => '2s',
-	'vibevideo.media_hosts' => $fal->url . ', http://localhost:' . $fal->{ready}{port} });
+	'vibevideo.media_hosts' => $fal->url . ", $other_name" });
 
 # Rows with these prompts, asked for at once.
 sub submit_rows
@@ -66,18 +67,18 @@ sub worker_ends
 # -- waiting is not stalling --------------------------------------------------------------------------------
 {
 	configure($node, max_host_requests => 1);
+	$fal->rule('^patient ', media => { base => $other_name });
 	$fal->fault('media', { kind => 'delay', ms => 900 }, prompt => '^patient ', times => -1);
 	my @ids = submit_rows(map { "patient $_" } 1 .. 5);
 	wait_for_all('five slow downloads, one after the other', @ids);
-	is($fal->hits, 5, 'each was begun once');
-	is(sql($node, "SELECT count(*) FROM vibevideo.event WHERE detail LIKE '%moved no byte%'"), '0', 'none was given up while it waited');
+	is($fal->hits, 5, 'each was begun once: none was given up while it waited');
 	$fal->clear_faults;
 }
 
 # -- another host ----------------------------------------------------------------------------------------------
 {
 	configure($node, stall_timeout => '2min');
-	$fal->rule('^far ', media => { base => 'http://localhost:' . $fal->{ready}{port} });
+	$fal->rule('^far ', media => { base => $other_name });
 	$fal->fault('media', 'hang', prompt => '^far ', times => -1);
 	my @far = submit_rows(map { "far $_" } 1 .. 4);
 	my $list = join(',', @far);
