@@ -484,26 +484,37 @@ static const struct Statement
 		1, {TEXTOID}
 	},
 
-#define DIRTY_COLUMNS \
-	"SELECT j.job_id, j.vibelog_id, vibevideo.shown_status(j.state), j.request_id, j.video_url," \
-	" CASE WHEN j.state OPERATOR(pg_catalog.=) 'completed' THEN j.completed_at END," \
-	" CASE WHEN j.state OPERATOR(pg_catalog.=) 'failed' THEN j.error" \
-	" WHEN j.state OPERATOR(pg_catalog.=) 'submit_unknown' THEN vibevideo.job_message(j) END," \
-	" j.row_tries, j.row_dirty" \
-	" FROM vibevideo.job j"
+#define DIRTY_COLUMNS(n) \
+	"SELECT j.job_id, j.vibelog_id, vibevideo.shown_status(" n ".state), " n ".request_id," \
+	" COALESCE(" n ".video_url, j.video_url)," \
+	" COALESCE(CASE WHEN " n ".state OPERATOR(pg_catalog.=) 'completed' THEN " n ".completed_at END," \
+	" CASE WHEN j.state OPERATOR(pg_catalog.=) 'completed' THEN j.completed_at END)," \
+	" CASE WHEN " n ".state OPERATOR(pg_catalog.=) 'failed' THEN " n ".error" \
+	" WHEN " n ".state OPERATOR(pg_catalog.=) 'submit_unknown' THEN vibevideo.job_message(" n ") END," \
+	" j.row_tries, j.row_dirty"
+	/*
+	 * What was put off may be an older attempt's by now: the row shows what the
+	 * newest says, but for the video, which an attempt without one leaves.
+	 */
 	[S_DIRTY] = {
-		DIRTY_COLUMNS " WHERE j.row_dirty AND j.row_next_at OPERATOR(pg_catalog.<=) $1"
+		DIRTY_COLUMNS("n")
+		" FROM (SELECT d.* FROM vibevideo.job d"
+		" WHERE d.row_dirty AND d.row_next_at OPERATOR(pg_catalog.<=) $1"
 		/* IS TRUE keeps the planner off the index that begins with relation: it holds all jobs */
-		" AND (j.relation OPERATOR(pg_catalog.=) $3) IS TRUE"
-		" ORDER BY j.row_next_at LIMIT $2 FOR NO KEY UPDATE OF j SKIP LOCKED",
+		" AND (d.relation OPERATOR(pg_catalog.=) $3) IS TRUE"
+		" ORDER BY d.row_next_at LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED) j"
+		" JOIN vibevideo.job n ON n.job_id OPERATOR(pg_catalog.=) (SELECT pg_catalog.max(k.job_id) FROM vibevideo.job k"
+		" WHERE k.relation OPERATOR(pg_catalog.=) j.relation AND k.vibelog_id OPERATOR(pg_catalog.=) j.vibelog_id"
+		" AND NOT k.ghost)"
+		" FOR NO KEY UPDATE OF n SKIP LOCKED",
 		3, {TIMESTAMPTZOID, INT4OID, REGCLASSOID}
 	},
 	[S_DIRTY_ONE] = {
-		DIRTY_COLUMNS " WHERE j.job_id OPERATOR(pg_catalog.=) $1 FOR NO KEY UPDATE OF j",
+		DIRTY_COLUMNS("j") " FROM vibevideo.job j WHERE j.job_id OPERATOR(pg_catalog.=) $1 FOR NO KEY UPDATE OF j",
 		1, {INT8OID}
 	},
 	[S_DIRTY_THESE] = {
-		DIRTY_COLUMNS " WHERE j.job_id OPERATOR(pg_catalog.=) ANY ($1) AND (j.relation OPERATOR(pg_catalog.=) $2) IS TRUE"
+		DIRTY_COLUMNS("j") " FROM vibevideo.job j WHERE j.job_id OPERATOR(pg_catalog.=) ANY ($1) AND (j.relation OPERATOR(pg_catalog.=) $2) IS TRUE"
 		" AND NOT j.ghost",
 		2, {INT8ARRAYOID, REGCLASSOID}
 	},

@@ -188,6 +188,31 @@ SQL
 	$session->quit;
 	wait_for_status($node, $locked, 'completed', name => 'and follows when it is free');
 
+	# a write that was put off until a newer attempt had the row
+	my $twice = new_row($node, 'twice');
+	my $refuse = sub {
+		$fal->fault('submit', { kind => 'http', status => 422, body => { detail => 'no' } }, prompt => '^twice$');
+		submit($node, $twice);
+		wait_for_status($node, $twice, 'failed');
+	};
+	$refuse->();
+	video($node, "vibevideo_retry('$twice')");
+	wait_for_status($node, $twice, 'completed');
+	my $made = sql($node, "SELECT video_url, video_generated_at FROM vibelogs WHERE id = '$twice'");
+	my $late = sub {
+		my ($attempt) = @_;
+		sql($node, "UPDATE vibevideo.job SET row_dirty = true, row_next_at = now() WHERE vibelog_id = '$twice' AND attempt = $attempt; SELECT vibevideo.wake()");
+		wait_for($node, "SELECT count(*) FROM vibevideo.job WHERE vibelog_id = '$twice' AND row_dirty", '0', "the late write of attempt $attempt is done");
+	};
+	$late->(1);
+	is(sql($node, "SELECT video_generation_status, video_request_id = (SELECT request_id FROM vibevideo.job WHERE vibelog_id = '$twice' AND attempt = 2) FROM vibelogs WHERE id = '$twice'"),
+		'completed|t', 'an older attempt that failed does not get into the row');
+	$refuse->();
+	sql($node, "UPDATE vibelogs SET video_url = NULL, video_generated_at = NULL WHERE id = '$twice'");
+	$late->(2);
+	is(sql($node, "SELECT video_url, video_generated_at, video_generation_status FROM vibelogs WHERE id = '$twice'"), "$made|failed",
+		'but the video of one before a failure does');
+
 	my $gone = new_row($node, 'row is deleted');
 	$fal->rule('^row is deleted$', run_ms => 3600000);
 	submit($node, $gone);
