@@ -153,9 +153,11 @@ CREATE TABLE vibevideo.job (
 	media_url text,
 	media_type text,
 	object_key text,
-	-- a resumable upload under way, and which bytes its beginning is made of
+	-- a resumable upload under way, which bytes its beginning is made of, and
+	-- the hash and the duration as far as they are known
 	upload_url text,
 	media_etag text,
+	upload_state bytea,
 	bytes_done bigint,
 	bytes_total bigint,
 	-- how fast it goes just now, null between tries

@@ -39,6 +39,7 @@
 #include "identity.h"
 #include "job.h"
 #include "journal.h"
+#include "media.h"
 #include "realtime.h"
 #include "shmem.h"
 
@@ -114,7 +115,7 @@ typedef enum StatementId
 #define JOB_COLUMNS \
 	"j.job_id, j.vibelog_id, j.state, j.model, j.input::pg_catalog.text, j.request_id, " \
 	"j.media_url, j.media_type, j.object_key, j.error_code, j.error, j.bytes_total, j.lease, " \
-	"j.tries, j.crashes, j.attempt, j.queue_position, j.created_at, j.submitted_at, j.cancel_requested_at, j.sent_at, j.renders, j.ghost, j.generated_at, j.upload_url, j.media_etag"
+	"j.tries, j.crashes, j.attempt, j.queue_position, j.created_at, j.submitted_at, j.cancel_requested_at, j.sent_at, j.renders, j.ghost, j.generated_at, j.upload_url, j.media_etag, j.upload_state"
 
 /*
  * A claim takes what is due, oldest first, passing over what others hold, and
@@ -161,6 +162,7 @@ typedef enum StatementId
 	" completed_at = CASE WHEN u.new_next_at IS NULL THEN $16 END," \
 	" bytes_per_second = NULL," \
 	" upload_url = CASE WHEN u.new_state OPERATOR(pg_catalog.<>) 'completed' THEN j.upload_url END," \
+	" upload_state = CASE WHEN u.new_state OPERATOR(pg_catalog.<>) 'completed' THEN COALESCE(u.upload_state, j.upload_state) END," \
 	" row_next_at = CASE WHEN u.row_written AND NOT j.row_dirty THEN 'infinity' ELSE j.row_next_at END" \
 	" FROM (SELECT x.*," \
 	" CASE WHEN l.cancel AND x.state OPERATOR(pg_catalog.=) 'pending' THEN 'cancelled' ELSE x.state END AS new_state," \
@@ -169,7 +171,7 @@ typedef enum StatementId
 	" THEN $16 OPERATOR(pg_catalog.-) '1 day'::pg_catalog.interval ELSE x.next_at END AS new_next_at" \
 	" FROM " source \
 	" AS x(job_id, lease, state, tries, next_at, queue_position, error_code, error, request_id," \
-	" media_url, media_type, object_key, video_url, bytes_done, bytes_total, sha256, cancel_seen, row_written, duration_ms, nth)" \
+	" media_url, media_type, object_key, video_url, bytes_done, bytes_total, sha256, cancel_seen, row_written, duration_ms, upload_state, nth)" \
 	" JOIN (SELECT k.job_id, k.lease, k.cancel_requested_at IS NOT NULL AS cancel FROM vibevideo.job k" \
 	" WHERE k.job_id OPERATOR(pg_catalog.=) " ids " FOR NO KEY UPDATE SKIP LOCKED) l" \
 	" ON l.job_id OPERATOR(pg_catalog.=) x.job_id AND l.lease OPERATOR(pg_catalog.=) x.lease) u" \
@@ -180,7 +182,7 @@ static const struct Statement
 {
 	const char *sql;
 	int			nargs;
-	Oid			types[20];
+	Oid			types[21];
 }			statements[S_COUNT] =
 {
 	[S_BINDING] = {
@@ -349,18 +351,19 @@ static const struct Statement
 
 	/* many at once: arrays in the order of x's columns */
 	[S_RECORD] = {
-		RECORD("ROWS FROM (unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $17, $18, $19, $20))"
+		RECORD("ROWS FROM (unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $17, $18, $19, $20, $21))"
 			   " WITH ORDINALITY", "ANY ($1)"),
-		20, {INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID,
+		21, {INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID,
 			INT4ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
-			TEXTARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZOID, BYTEAARRAYOID, BOOLARRAYOID, BOOLARRAYOID, INT8ARRAYOID}
+			TEXTARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZOID, BYTEAARRAYOID, BOOLARRAYOID, BOOLARRAYOID, INT8ARRAYOID,
+			BYTEAARRAYOID}
 	},
-	/* a lone one, for which nineteen function scans are too much */
+	/* a lone one, for which twenty function scans are too much */
 	[S_RECORD_ONE] = {
-		RECORD("(SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $17, $18, $19, $20, 1::pg_catalog.int8)",
+		RECORD("(SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $17, $18, $19, $20, $21, 1::pg_catalog.int8)",
 			   "$1"),
-		20, {INT8OID, INT8OID, TEXTOID, INT4OID, TIMESTAMPTZOID, INT4OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID,
-			TEXTOID, TEXTOID, INT8OID, INT8OID, TIMESTAMPTZOID, BYTEAOID, BOOLOID, BOOLOID, INT8OID}
+		21, {INT8OID, INT8OID, TEXTOID, INT4OID, TIMESTAMPTZOID, INT4OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID,
+			TEXTOID, TEXTOID, INT8OID, INT8OID, TIMESTAMPTZOID, BYTEAOID, BOOLOID, BOOLOID, INT8OID, BYTEAOID}
 	},
 	[S_HOLDS] = {
 		"SELECT 1 FROM vibevideo.job j WHERE j.job_id OPERATOR(pg_catalog.=) $1 AND j.lease OPERATOR(pg_catalog.=) $2",
@@ -369,10 +372,10 @@ static const struct Statement
 	[S_PROGRESS] = {
 		"UPDATE vibevideo.job j SET bytes_done = $3, bytes_total = $4, next_at = $5,"
 		" upload_url = COALESCE($6, j.upload_url), media_etag = COALESCE($7, j.media_etag), bytes_per_second = $8,"
-		" duration_ms = COALESCE($9, j.duration_ms)"
+		" duration_ms = COALESCE($9, j.duration_ms), upload_state = COALESCE($10, j.upload_state)"
 		" WHERE j.job_id OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT k.job_id FROM vibevideo.job k"
 		" WHERE k.job_id OPERATOR(pg_catalog.=) $1 AND k.lease OPERATOR(pg_catalog.=) $2 FOR NO KEY UPDATE SKIP LOCKED))",
-		9, {INT8OID, INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID, TEXTOID, INT8OID, INT8OID}
+		10, {INT8OID, INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID, TEXTOID, INT8OID, INT8OID, BYTEAOID}
 	},
 	[S_EXPIRE] = {
 		"UPDATE vibevideo.job j SET state = 'submit_unknown', error_code = 'answer_lost',"
@@ -714,6 +717,24 @@ GetText(HeapTuple tuple, TupleDesc desc, int column)
 	return isnull ? NULL : TextDatumGetCString(value);
 }
 
+static unsigned char *
+GetBytes(HeapTuple tuple, TupleDesc desc, int column, size_t *len)
+{
+	bool isnull;
+	Datum value = SPI_getbinval(tuple, desc, column, &isnull);
+	bytea *bytes;
+	unsigned char *copy;
+
+	*len = 0;
+	if (isnull)
+		return NULL;
+	bytes = DatumGetByteaPP(value);
+	*len = VARSIZE_ANY_EXHDR(bytes);
+	copy = palloc(*len);
+	memcpy(copy, VARDATA_ANY(bytes), *len);
+	return copy;
+}
+
 static int64
 GetInt(HeapTuple tuple, TupleDesc desc, int column, int64 if_null)
 {
@@ -782,6 +803,7 @@ ReadJob(HeapTuple tuple, TupleDesc desc, MemoryContext mcxt)
 	job->generated_at = GetTime(tuple, desc, 24);
 	job->upload_url = GetText(tuple, desc, 25);
 	job->media_etag = GetText(tuple, desc, 26);
+	job->upload_state = GetBytes(tuple, desc, 27, &job->upload_state_len);
 	MemoryContextSwitchTo(old);
 	return job;
 }
@@ -1913,6 +1935,7 @@ PutUpdate(ArrayColumn *columns, int i, const JobUpdate *u)
 	PutBool(columns[17], i, u->cancel_seen);
 	PutBool(columns[18], i, u->row_written);
 	PutInt8(columns[19], i, u->duration_ms, u->duration_ms < 0);
+	PutBytes(columns[20], i, u->upload_state, MEDIA_STATE_SIZE);
 }
 
 static int
@@ -2113,8 +2136,8 @@ TextDatum(const char *text, char *null)
 bool
 JobRecordProgress(int64 job_id, int64 lease, const JobProgress *progress, TimestampTz lease_until)
 {
-	Datum args[9];
-	char nulls[] = "         ";
+	Datum args[10];
+	char nulls[] = "          ";
 
 	args[0] = Int64GetDatum(job_id);
 	args[1] = Int64GetDatum(lease);
@@ -2131,6 +2154,10 @@ JobRecordProgress(int64 job_id, int64 lease, const JobProgress *progress, Timest
 	args[8] = Int64GetDatum(progress->duration_ms);
 	if (progress->duration_ms < 0)
 		nulls[8] = 'n';
+	if (progress->upload_state)
+		args[9] = BytesDatum(progress->upload_state, MEDIA_STATE_SIZE);
+	else
+		nulls[9] = 'n';
 	if (!JobHoldsLease(job_id, lease))
 		return false;
 	/* none if somebody holds the row: the next report is soon */
@@ -2269,6 +2296,11 @@ JobCopy(const Job *job, MemoryContext mcxt)
 	copy->object_key = CopyText(job->object_key, mcxt);
 	copy->upload_url = CopyText(job->upload_url, mcxt);
 	copy->media_etag = CopyText(job->media_etag, mcxt);
+	if (job->upload_state)
+	{
+		copy->upload_state = MemoryContextAlloc(mcxt, job->upload_state_len);
+		memcpy(copy->upload_state, job->upload_state, job->upload_state_len);
+	}
 	copy->error_code = CopyText(job->error_code, mcxt);
 	copy->error = CopyText(job->error, mcxt);
 	return copy;

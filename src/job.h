@@ -49,6 +49,8 @@ typedef struct Job
 	char *object_key;
 	char *upload_url; /* of a resumable upload, NULL if none was begun */
 	char *media_etag;
+	unsigned char *upload_state; /* as MediaMeterSave left it, perhaps */
+	size_t upload_state_len;
 	char *error_code;
 	char *error;
 	int64 bytes_total; /* -1 unknown */
@@ -93,8 +95,9 @@ typedef struct JobUpdate
 	int64 bytes_total;
 	const unsigned char *sha256; /* 32 bytes */
 	int64 duration_ms;
-	bool again;		  /* failed, but a new attempt shall be made */
-	bool row_written; /* the row is written in this transaction, by JobSyncRow or JobWriteRows */
+	const unsigned char *upload_state; /* MEDIA_STATE_SIZE bytes */
+	bool again;						   /* failed, but a new attempt shall be made */
+	bool row_written;				   /* the row is written in this transaction, by JobSyncRow or JobWriteRows */
 } JobUpdate;
 
 /* When the earliest of each kind is due, 0 if there is none. */
@@ -186,7 +189,8 @@ typedef struct JobProgress
 	int64 rate;				/* bytes a second, 0 unknown */
 	const char *upload_url; /* NULL keeps */
 	const char *media_etag;
-	int64 duration_ms; /* -1 keeps */
+	const unsigned char *upload_state; /* MEDIA_STATE_SIZE bytes */
+	int64 duration_ms;				   /* -1 keeps */
 } JobProgress;
 /* that, and a longer lease; false: the lease was lost */
 extern bool JobRecordProgress(int64 job_id, int64 lease, const JobProgress *progress, TimestampTz lease_until);

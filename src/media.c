@@ -1,6 +1,6 @@
 /*
  * media.c
- *	  How long a video plays, read from its bytes as they go by.
+ *	  What a video's bytes tell as they go by: SHA-256, and how long it plays.
  *
  * An MP4 file is a row of boxes: size, type, body (ISO/IEC 14496-12, 4.2).  The
  * movie header mvhd (8.2.2) says how long all plays; it is a box within moov,
@@ -15,14 +15,6 @@
 #define BOX_HEAD 8
 #define LARGE_BOX_HEAD 16 /* with a size of 64 bits */
 #define FULL_BOX_HEAD 4	  /* version and flags */
-
-void
-MediaProbeInit(MediaProbe *probe)
-{
-	memset(probe, 0, sizeof(*probe));
-	probe->need = BOX_HEAD;
-	probe->duration_ms = -1;
-}
 
 static uint64_t
 ReadNumber(const unsigned char *bytes, size_t len)
@@ -98,8 +90,8 @@ ReadBoxHead(MediaProbe *probe)
 	probe->have = 0;
 }
 
-void
-MediaProbeFeed(MediaProbe *probe, const unsigned char *bytes, size_t len)
+static void
+FeedProbe(MediaProbe *probe, const unsigned char *bytes, size_t len)
 {
 	while (len > 0 && !probe->over)
 	{
@@ -123,4 +115,150 @@ MediaProbeFeed(MediaProbe *probe, const unsigned char *bytes, size_t len)
 		bytes += n;
 		len -= n;
 	}
+}
+
+/*----------
+ * The meter
+ *----------
+ */
+void
+MediaMeterInit(MediaMeter *meter)
+{
+	memset(meter, 0, sizeof(*meter));
+	(void) SHA256_Init(&meter->hash);
+	meter->probe.need = BOX_HEAD;
+	meter->probe.duration_ms = -1;
+}
+
+void
+MediaMeterAdd(MediaMeter *meter, const void *data, size_t len)
+{
+	(void) SHA256_Update(&meter->hash, data, len);
+	FeedProbe(&meter->probe, data, len);
+	meter->bytes += (int64_t) len;
+}
+
+void
+MediaMeterHash(const MediaMeter *meter, unsigned char sha256[32])
+{
+	SHA256_CTX hash = meter->hash;
+
+	(void) SHA256_Final(sha256, &hash);
+}
+
+/*----------
+ * Setting it down and taking it up
+ *----------
+ */
+#define STATE_VERSION 1
+#define CHECK_SIZE 8 /* at the end: of the rest, and of the ETag */
+#define BODY_SIZE (MEDIA_STATE_SIZE - CHECK_SIZE)
+
+static unsigned char *
+PutNumber(unsigned char *at, uint64_t number, size_t len)
+{
+	for (size_t i = len; i-- > 0; number >>= 8)
+		at[i] = (unsigned char) number;
+	return at + len;
+}
+
+static uint64_t
+TakeNumber(const unsigned char **at, size_t len)
+{
+	uint64_t number = ReadNumber(*at, len);
+
+	*at += len;
+	return number;
+}
+
+static void
+MakeCheck(const unsigned char *state, const char *etag, unsigned char sha256[32])
+{
+	SHA256_CTX hash;
+
+	(void) SHA256_Init(&hash);
+	(void) SHA256_Update(&hash, state, BODY_SIZE);
+	(void) SHA256_Update(&hash, etag, strlen(etag));
+	(void) SHA256_Final(sha256, &hash);
+}
+
+void
+MediaMeterSave(const MediaMeter *meter, const char *etag, unsigned char state[MEDIA_STATE_SIZE])
+{
+	const MediaProbe *probe = &meter->probe;
+	unsigned char *at = state;
+	unsigned char sha256[32];
+
+	memset(state, 0, MEDIA_STATE_SIZE);
+	at = PutNumber(at, STATE_VERSION, 1);
+	at = PutNumber(at, (uint64_t) meter->bytes, 8);
+	for (int i = 0; i < 8; i++)
+		at = PutNumber(at, meter->hash.h[i], 4);
+	memcpy(at, meter->hash.data, meter->hash.num);
+	at += SHA256_CBLOCK;
+	at = PutNumber(at, probe->over, 1);
+	at = PutNumber(at, probe->in_movie, 1);
+	at = PutNumber(at, probe->in_header, 1);
+	at = PutNumber(at, probe->skip, 8);
+	at = PutNumber(at, probe->have, 1);
+	at = PutNumber(at, probe->need, 1);
+	memcpy(at, probe->head, sizeof(probe->head));
+	at = PutNumber(at + sizeof(probe->head), (uint64_t) probe->duration_ms, 8);
+	MakeCheck(state, etag, sha256);
+	memcpy(state + BODY_SIZE, sha256, CHECK_SIZE);
+}
+
+static void
+TakeHash(const unsigned char **at, MediaMeter *meter)
+{
+	SHA256_CTX *hash = &meter->hash;
+	uint64_t bits = (uint64_t) meter->bytes * 8;
+
+	for (int i = 0; i < 8; i++)
+		hash->h[i] = (SHA_LONG) TakeNumber(at, 4);
+	hash->Nl = (SHA_LONG) bits;
+	hash->Nh = (SHA_LONG) (bits >> 32);
+	hash->num = (unsigned int) (meter->bytes % SHA256_CBLOCK);
+	memcpy(hash->data, *at, hash->num);
+	*at += SHA256_CBLOCK;
+}
+
+static bool
+TakeProbe(const unsigned char **at, MediaProbe *probe)
+{
+	probe->over = TakeNumber(at, 1) != 0;
+	probe->in_movie = TakeNumber(at, 1) != 0;
+	probe->in_header = TakeNumber(at, 1) != 0;
+	probe->skip = TakeNumber(at, 8);
+	probe->have = TakeNumber(at, 1);
+	probe->need = TakeNumber(at, 1);
+	memcpy(probe->head, *at, sizeof(probe->head));
+	*at += sizeof(probe->head);
+	probe->duration_ms = (int64_t) TakeNumber(at, 8);
+	return probe->duration_ms >= -1 && probe->need <= sizeof(probe->head) &&
+		(probe->over || probe->have < probe->need);
+}
+
+bool
+MediaMeterLoad(MediaMeter *meter, const char *etag, const unsigned char *state, size_t len)
+{
+	const unsigned char *at = state;
+	unsigned char sha256[32];
+
+	MediaMeterInit(meter);
+	if (len != MEDIA_STATE_SIZE)
+		return false;
+	MakeCheck(state, etag, sha256);
+	if (memcmp(state + BODY_SIZE, sha256, CHECK_SIZE) == 0 && TakeNumber(&at, 1) == STATE_VERSION)
+	{
+		meter->bytes = (int64_t) TakeNumber(&at, 8);
+		if (meter->bytes >= 0 && meter->bytes <= INT64_MAX / 8)
+		{
+			TakeHash(&at, meter);
+			if (TakeProbe(&at, &meter->probe))
+				return true;
+		}
+	}
+	MediaMeterInit(meter);
+	return false;
 }

@@ -1,6 +1,8 @@
 /*
  * media.h
- *	  How long a video plays, read from its bytes as they go by.
+ *	  What a video's bytes tell as they go by: SHA-256, and how long it plays.
+ *
+ * Pure but for libcrypto.
  */
 #ifndef VIBEVIDEO_MEDIA_H
 #define VIBEVIDEO_MEDIA_H
@@ -9,7 +11,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Starts as MediaProbeInit left it; the file's bytes are then fed in any pieces. */
+/* EVP cannot tell its state; these functions, which it stands on, can */
+#define OPENSSL_SUPPRESS_DEPRECATED
+#include <openssl/sha.h>
+
 typedef struct MediaProbe
 {
 	bool over;		/* found, or it is of no use to go on */
@@ -22,7 +27,26 @@ typedef struct MediaProbe
 	int64_t duration_ms; /* -1 until known */
 } MediaProbe;
 
-extern void MediaProbeInit(MediaProbe *probe);
-extern void MediaProbeFeed(MediaProbe *probe, const unsigned char *bytes, size_t len);
+/* Starts as MediaMeterInit left it; the file's bytes are then added in any pieces. */
+typedef struct MediaMeter
+{
+	int64_t bytes; /* seen so far */
+	SHA256_CTX hash;
+	MediaProbe probe;
+} MediaMeter;
+
+extern void MediaMeterInit(MediaMeter *meter);
+extern void MediaMeterAdd(MediaMeter *meter, const void *data, size_t len);
+/* of what was seen so far */
+extern void MediaMeterHash(const MediaMeter *meter, unsigned char sha256[32]);
+
+/*
+ * A meter as a few bytes, for another process to go on with.  The ETag says of
+ * which file; load is false, and the meter as new, if they are not sound or of
+ * another one.
+ */
+#define MEDIA_STATE_SIZE 166
+extern void MediaMeterSave(const MediaMeter *meter, const char *etag, unsigned char state[MEDIA_STATE_SIZE]);
+extern bool MediaMeterLoad(MediaMeter *meter, const char *etag, const unsigned char *state, size_t len);
 
 #endif /* VIBEVIDEO_MEDIA_H */

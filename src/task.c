@@ -130,4 +130,6 @@ TaskRelease(Task *task)
 	update->error_code = task->job->error_code;
 	update->error = task->job->error;
 	update->next_at = InMs(0);
+	if (task->copy)
+		CopyKeepState(task);
 }

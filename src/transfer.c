@@ -20,8 +20,6 @@
  */
 #include "postgres.h"
 
-#include <openssl/evp.h>
-
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -56,7 +54,8 @@ struct Copy
 	int64 cap;
 	bool whole;			 /* the download ended well */
 	bool judged;		 /* what is downloaded is what we want, and the upload has begun */
-	int64 base;			 /* the download began here: what Storage had already */
+	int64 base;			 /* what Storage had already */
+	int64 from;			 /* the download began here: at base, or before it for the meter */
 	bool tus;			 /* resumable; then upload_url is "" until it is created */
 	StorageTusCall call; /* what put is */
 	bool deferred;		 /* Storage does not know the length yet */
@@ -67,9 +66,7 @@ struct Copy
 	int64 part_left; /* what this request may still send */
 	int restarts;
 	int redirects;
-	MediaProbe probe; /* sees what is downloaded: all of it if base is 0 */
-	EVP_MD_CTX *hash;
-	unsigned char sha256[32];
+	MediaMeter meter;	 /* sees what is downloaded, if that goes on where it stands */
 	const char *failure; /* set by a callback: static text of a code */
 	int64 moved_before;	 /* received + sent when we last looked */
 	int64 sent;
@@ -88,6 +85,7 @@ struct Copy
 	char object_key[OBJECT_KEY_SIZE];
 	char upload_url[FAL_URL_SIZE];
 	char etag[sizeof(((HttpReply *) NULL)->etag)]; /* "" if it is not strong */
+	unsigned char state[MEDIA_STATE_SIZE];		   /* the meter's, for a report */
 };
 
 /* what Storage made of the key last time: sb_ keys differ by gateway */
@@ -98,33 +96,49 @@ static bool form_is_known = false;
  * Under libcurl
  *----------
  */
+
+/* Bytes of the file from position at: how many of them are before position to? */
+static size_t
+CountBefore(int64 to, int64 at, size_t len)
+{
+	return to <= at ? 0 : (size_t) Min(to - at, (int64) len);
+}
+
+/* The meter has seen what it has seen, but a gap it cannot jump. */
+static void
+Measure(Copy *copy, int64 at, const char *data, size_t len)
+{
+	size_t seen = CountBefore(copy->meter.bytes, at, len);
+
+	if (at <= copy->meter.bytes)
+		MediaMeterAdd(&copy->meter, data + seen, len - seen);
+}
+
 static size_t
 TakeMedia(void *arg, const char *data, size_t len)
 {
 	Copy *copy = arg;
+	size_t stored = copy->judged ? CountBefore(copy->base, copy->received, len) : 0;
+	size_t wanted = len - stored;
 	size_t last;
 	size_t piece;
 
 	/* before we know that it is the rest, it may be the whole from the start */
-	if (copy->received - (copy->judged ? 0 : copy->base) + (int64) len > copy->cap)
+	if (copy->received - (copy->judged ? 0 : copy->from) + (int64) len > copy->cap)
 	{
 		copy->failure = "video_too_large";
 		return HTTP_ABORT;
 	}
-	if (len > RING_SIZE - copy->used)
+	if (wanted > RING_SIZE - copy->used)
 		return HTTP_PAUSE;
 	last = (copy->first + copy->used) % RING_SIZE;
-	piece = Min(len, RING_SIZE - last);
-	memcpy(copy->ring + last, data, piece);
-	memcpy(copy->ring, data + piece, len - piece);
-	copy->used += len;
+	piece = Min(wanted, RING_SIZE - last);
+	memcpy(copy->ring + last, data + stored, piece);
+	memcpy(copy->ring, data + stored + piece, wanted - piece);
+	copy->used += wanted;
+	if (copy->judged)
+		Measure(copy, copy->received, data, len);
 	copy->received += len;
-	MediaProbeFeed(&copy->probe, (const unsigned char *) data, len);
-	if (EVP_DigestUpdate(copy->hash, data, len) != 1)
-	{
-		copy->failure = "hash_failed";
-		return HTTP_ABORT;
-	}
 	return len;
 }
 
@@ -160,7 +174,6 @@ CopyFree(Copy *copy)
 		HttpFree(copy->get);
 	if (copy->put)
 		HttpFree(copy->put);
-	EVP_MD_CTX_free(copy->hash);
 	SecretWipe(copy->storage_key, sizeof(copy->storage_key));
 	free(copy->ring);
 	free(copy);
@@ -174,15 +187,13 @@ CopyCreate(const char *storage_key)
 	if (copy == NULL)
 		return NULL;
 	copy->ring = malloc(RING_SIZE);
-	copy->hash = EVP_MD_CTX_new();
-	if (copy->ring == NULL || copy->hash == NULL ||
-		EVP_DigestInit_ex(copy->hash, EVP_sha256(), NULL) != 1)
+	if (copy->ring == NULL)
 	{
 		CopyFree(copy);
 		return NULL;
 	}
 	copy->total = -1;
-	MediaProbeInit(&copy->probe);
+	MediaMeterInit(&copy->meter);
 	copy->part_left = INT64_MAX;
 	copy->cap = (int64) vv_max_video_size * 1024;
 	copy->measured = -1;
@@ -192,21 +203,42 @@ CopyCreate(const char *storage_key)
 	return copy;
 }
 
+/* Is this an upload that a later try may go on with? */
+static bool
+HasOwnUpload(const Copy *copy)
+{
+	return copy->tus && copy->judged && copy->upload_url[0] != '\0';
+}
+
+void
+CopyKeepState(Task *task)
+{
+	Job *job = task->job;
+
+	if (!HasOwnUpload(task->copy))
+		return;
+	job->upload_state = MemoryContextAlloc(task->mcxt, MEDIA_STATE_SIZE);
+	job->upload_state_len = MEDIA_STATE_SIZE;
+	MediaMeterSave(&task->copy->meter, task->copy->etag, job->upload_state);
+	task->update.upload_state = job->upload_state;
+}
+
 /* Both sides end, and the job gets its next try (limit 1: none). */
 static bool
 GiveUp(Task *task, int limit, const char *code, const char *error)
 {
 	Copy *copy = task->copy;
 
+	/* a bad line is no reason to stop as long as each try gets further */
+	if (copy && copy->base > 0 && copy->offset > copy->base)
+		task->job->tries = 0;
+	TaskRetry(task, limit, code, error, -1);
 	if (copy)
 	{
-		/* a bad line is no reason to stop as long as each try gets further */
-		if (copy->base > 0 && copy->offset > copy->base)
-			task->job->tries = 0;
+		CopyKeepState(task);
 		CopyFree(copy);
 	}
 	task->copy = NULL;
-	TaskRetry(task, limit, code, error, -1);
 	return true;
 }
 
@@ -267,9 +299,9 @@ StartDownload(HttpEngine *engine, Task *task)
 		return !GiveUp(task, 1, "media_host_denied", error);
 	spec.method = HTTP_GET;
 	spec.url = copy->url;
-	if (copy->base > 0)
+	if (copy->from > 0)
 	{
-		snprintf(range, sizeof(range), "range: bytes=%lld-", (long long) copy->base);
+		snprintf(range, sizeof(range), "range: bytes=%lld-", (long long) copy->from);
 		snprintf(if_range, sizeof(if_range), "if-range: %s", copy->etag);
 		spec.headers = headers;
 	}
@@ -361,6 +393,7 @@ Restart(HttpEngine *engine, Task *task)
 	if (restarts > MAX_RESTARTS)
 		return GiveUp(task, vv_max_attempts, "upload_moved", "the upload had to start over again and again");
 	strlcpy(key, task->copy->storage_key, sizeof(key));
+	CopyKeepState(task);
 	CopyFree(task->copy);
 	task->copy = NULL;
 	if (CopyStart(engine, task, key))
@@ -397,15 +430,13 @@ AfterDownload(HttpEngine *engine, Task *task, HttpRequest *request)
 	bool over = false;
 
 	copy->get = NULL;
-	if (copy->failure && strcmp(copy->failure, "video_too_large") == 0)
+	if (copy->failure)
 		over = GiveUp(task, 1, copy->failure, "the video is larger than vibevideo.max_video_size");
-	else if (copy->failure)
-		over = GiveUp(task, vv_max_attempts, copy->failure, "the video could not be hashed");
 	else if (reply->outcome == HTTP_FORBIDDEN)
 		over = GiveUp(task, 1, "media_host_denied", "the video's host has a private address");
 	else if (reply->outcome == HTTP_ANSWERED && reply->status >= 300 && reply->status < 400)
 		over = FollowRedirect(engine, task, reply);
-	else if (reply->outcome == HTTP_ANSWERED && copy->base > 0 && (reply->status == 412 || reply->status == 416))
+	else if (reply->outcome == HTTP_ANSWERED && copy->from > 0 && (reply->status == 412 || reply->status == 416))
 		over = StartOver(engine, task);
 	else if (reply->outcome != HTTP_ANSWERED || reply->status < 200 || reply->status > 299)
 		over = GiveUpOnReply(task, vv_max_attempts,
@@ -413,8 +444,6 @@ AfterDownload(HttpEngine *engine, Task *task, HttpRequest *request)
 							 "the video could not be downloaded", reply);
 	else if (copy->received < MEDIA_SNIFF_BYTES)
 		over = GiveUp(task, vv_max_attempts, "not_a_video", "what fal.ai delivered is empty");
-	else if (EVP_DigestFinal_ex(copy->hash, copy->sha256, NULL) != 1)
-		over = GiveUp(task, vv_max_attempts, "hash_failed", "the video could not be hashed");
 	else
 	{
 		copy->whole = true;
@@ -644,9 +673,9 @@ JudgeMedia(Task *task, const HttpReply *reply)
 				 (long long) copy->total);
 		return !GiveUp(task, 1, "video_too_large", error);
 	}
-	if (copy->base == 0 && reply->status == 206)
+	if (copy->from == 0 && reply->status == 206)
 		return !GiveUp(task, vv_max_attempts, "download_failed", "the media host answered with a part of the video");
-	if (copy->base == 0 && MediaType(copy, reply, copy->type, sizeof(copy->type)) == NULL)
+	if (copy->from == 0 && MediaType(copy, reply, copy->type, sizeof(copy->type)) == NULL)
 	{
 		snprintf(error, sizeof(error), "what fal.ai delivered is not a video (content type \"%s\")", reply->content_type);
 		return !GiveUp(task, vv_max_attempts, "not_a_video", error);
@@ -663,7 +692,7 @@ IsTheRest(Copy *copy, const HttpReply *reply)
 	int64 total;
 
 	if (reply->status != 206 || !StorageReadRange(reply->content_range, &from, &to, &total) ||
-		from != copy->base || to != total - 1 || (copy->total >= 0 && copy->total != total) ||
+		from != copy->from || to != total - 1 || (copy->total >= 0 && copy->total != total) ||
 		strcmp(reply->etag, copy->etag) != 0)
 		return false;
 	copy->total = total;
@@ -679,9 +708,22 @@ ForgetUpload(Task *task)
 	task->job->upload_url = NULL;
 	copy->upload_url[0] = '\0';
 	copy->tus = copy->deferred = copy->reported = false;
-	copy->received -= copy->base;
-	copy->base = copy->sent = copy->offset = 0;
+	copy->received -= copy->from;
+	copy->base = copy->from = copy->sent = copy->offset = 0;
 	copy->part_left = INT64_MAX;
+	MediaMeterInit(&copy->meter);
+}
+
+/* What has come so far stands at the ring's start, and is known now for what it is. */
+static void
+SettleRing(Copy *copy)
+{
+	size_t stored = CountBefore(copy->base, copy->from, copy->used);
+
+	Measure(copy, copy->from, copy->ring, copy->used);
+	copy->first = stored;
+	copy->used -= stored;
+	copy->judged = true;
 }
 
 /* The first bytes and the headers are here.  false: over, or started anew. */
@@ -689,7 +731,7 @@ static bool
 JudgeAndUpload(HttpEngine *engine, Task *task, const HttpReply *reply)
 {
 	Copy *copy = task->copy;
-	bool rest = (copy->base > 0 && reply->status == 206);
+	bool rest = (copy->from > 0 && reply->status == 206);
 
 	if (rest && !IsTheRest(copy, reply))
 	{
@@ -699,7 +741,7 @@ JudgeAndUpload(HttpEngine *engine, Task *task, const HttpReply *reply)
 	if (!rest)
 	{
 		/* an upload of which Storage has no byte yet must be as long as the file, and is only kept if so */
-		int64 length = reply->content_length >= 0 ? reply->content_length : copy->whole ? copy->received - copy->base
+		int64 length = reply->content_length >= 0 ? reply->content_length : copy->whole ? copy->received - copy->from
 																						: -1;
 
 		if (copy->tus && (copy->base > 0 || (copy->total >= 0 && copy->total != length)))
@@ -709,7 +751,7 @@ JudgeAndUpload(HttpEngine *engine, Task *task, const HttpReply *reply)
 	}
 	if (!JudgeMedia(task, reply))
 		return false;
-	copy->judged = true;
+	SettleRing(copy);
 	return copy->tus || StartUpload(engine, task);
 }
 
@@ -717,9 +759,9 @@ JudgeAndUpload(HttpEngine *engine, Task *task, const HttpReply *reply)
 static bool
 IsReadyToJudge(const Copy *copy)
 {
-	int64 got = copy->received - copy->base;
+	int64 got = copy->received - copy->from;
 
-	if (copy->base > 0)
+	if (copy->from > 0)
 		return got > 0;
 	/* one without a length may turn out to be small: then it has one after all */
 	if (HttpReplyOf(copy->get)->content_length < 0)
@@ -727,31 +769,25 @@ IsReadyToJudge(const Copy *copy)
 	return got >= MEDIA_SNIFF_BYTES;
 }
 
-/* The rest of a file has no beginning that could be read. */
-static int64
-DurationMs(const Copy *copy)
-{
-	return copy->base == 0 ? copy->probe.duration_ms : -1;
-}
-
 static void
 Complete(Task *task)
 {
 	Copy *copy = task->copy;
 	JobUpdate *update = TaskUpdate(task, "completed");
+	int64 bytes = copy->tus ? copy->total : copy->received;
 
-	/* what an earlier try has sent went through another hash */
-	if (copy->base == 0)
+	/* of a part it would be a lie */
+	if (copy->meter.bytes == bytes)
 	{
-		unsigned char *sha256 = MemoryContextAlloc(task->mcxt, sizeof(copy->sha256));
+		unsigned char *sha256 = MemoryContextAlloc(task->mcxt, 32);
 
-		memcpy(sha256, copy->sha256, sizeof(copy->sha256));
+		MediaMeterHash(&copy->meter, sha256);
 		update->sha256 = sha256;
 	}
 	update->video_url = MemoryContextStrdup(task->mcxt, copy->video_url);
 	update->object_key = MemoryContextStrdup(task->mcxt, copy->object_key);
-	update->bytes_done = update->bytes_total = copy->received;
-	update->duration_ms = DurationMs(copy);
+	update->bytes_done = update->bytes_total = bytes;
+	update->duration_ms = copy->meter.probe.duration_ms;
 }
 
 static bool
@@ -807,11 +843,18 @@ Resume(HttpEngine *engine, Task *task, const StorageTus *answer)
 	if ((answer->length >= 0 && answer->offset > answer->length) ||
 		(answer->offset > 0 && answer->offset != answer->length && !StorageEtagIsStrong(etag)))
 		return StartOver(engine, task);
-	copy->base = copy->received = copy->sent = copy->offset = answer->offset;
+	copy->base = copy->sent = copy->offset = answer->offset;
 	copy->total = answer->length;
 	copy->deferred = (answer->length < 0);
 	strlcpy(copy->etag, etag, sizeof(copy->etag));
 	strlcpy(copy->upload_url, task->job->upload_url, sizeof(copy->upload_url));
+	copy->from = copy->base;
+	/* without a byte in Storage all is read again */
+	if (copy->base > 0 && task->job->upload_state &&
+		MediaMeterLoad(&copy->meter, etag, task->job->upload_state, task->job->upload_state_len) &&
+		copy->meter.bytes > 0)
+		copy->from = Min(copy->base, copy->meter.bytes);
+	copy->received = copy->from;
 	/* its last answer was lost, or nobody lived to record it */
 	if (answer->offset > 0 && answer->offset == answer->length)
 		return Finish(task);
@@ -1015,26 +1058,29 @@ MeasureRate(Copy *copy, TimestampTz now)
 void
 CopyProgress(Copy *copy, TimestampTz now, JobProgress *progress)
 {
-	bool has_upload = (copy->tus && copy->upload_url[0] != '\0');
+	bool has_upload = HasOwnUpload(copy);
 
 	progress->done = copy->sent;
 	progress->total = copy->total;
 	MeasureRate(copy, now);
 	progress->rate = copy->rate;
-	progress->duration_ms = DurationMs(copy);
+	progress->duration_ms = copy->meter.probe.duration_ms;
 	progress->upload_url = has_upload ? copy->upload_url : NULL;
 	progress->media_etag = has_upload ? copy->etag : NULL;
+	progress->upload_state = has_upload ? copy->state : NULL;
+	if (has_upload)
+		MediaMeterSave(&copy->meter, copy->etag, copy->state);
 }
 
 bool
 CopyWantsReport(const Copy *copy)
 {
-	return copy->tus && copy->upload_url[0] != '\0' && copy->judged && !copy->reported;
+	return HasOwnUpload(copy) && !copy->reported;
 }
 
 void
 CopyReported(Copy *copy, TimestampTz at)
 {
-	copy->reported = (copy->upload_url[0] != '\0');
+	copy->reported = HasOwnUpload(copy);
 	copy->reported_at = at;
 }

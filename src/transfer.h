@@ -19,6 +19,8 @@ extern void CopyProgress(Copy *copy, TimestampTz now, JobProgress *progress);
 /* waits for its upload to be known to the job, and its lease to be confirmed */
 extern bool CopyWantsReport(const Copy *copy);
 extern void CopyReported(Copy *copy, TimestampTz at);
+/* what the next try can use of what this one has read goes into the job and the task's update */
+extern void CopyKeepState(Task *task);
 extern void CopyFree(Copy *copy);
 
 #endif /* VIBEVIDEO_TRANSFER_H */

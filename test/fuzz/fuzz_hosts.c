@@ -8,7 +8,6 @@
 #include <netinet/in.h>
 
 #include "hosts.h"
-#include "media.h"
 
 #define FIXED_LIST "fal.media, *.fal.media, http://127.0.0.1:9000"
 
@@ -47,7 +46,6 @@ JudgeBytes(const char *bytes, size_t len)
 {
 	struct sockaddr_storage address;
 	const char *name = NULL;
-	MediaProbe probe;
 
 	memset(&address, 0, sizeof(address));
 	memcpy(&address, bytes, Min(len, sizeof(address)));
@@ -55,9 +53,6 @@ JudgeBytes(const char *bytes, size_t len)
 	(void) HostsAddressIsPublic((struct sockaddr *) &address);
 	if (MediaSniff((const unsigned char *) bytes, len, &name))
 		MUST(name != NULL);
-	MediaProbeInit(&probe);
-	MediaProbeFeed(&probe, (const unsigned char *) bytes, len);
-	MUST(probe.duration_ms >= -1);
 }
 
 int

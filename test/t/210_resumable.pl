@@ -57,7 +57,7 @@ sub check_copy
 	is($render->{counts}{media}, $expected{media}, "$name: requests to the media host") if defined $expected{media};
 	is($render->{counts}{media_ranges}, $expected{ranges}, "$name: of them answered with the rest alone") if defined $expected{ranges};
 	is(sum(map { $_->{received} } @uploads), $size, "$name: no byte was sent twice") if $expected{once};
-	is($job->{sha256} ? 1 : 0, $expected{hashed}, "$name: " . ($expected{hashed} ? 'hashed' : 'has no hash, no try saw all of it'))
+	is($job->{sha256} ? 1 : 0, $expected{hashed}, "$name: " . ($expected{hashed} ? 'hashed' : 'has no hash'))
 		if defined $expected{hashed};
 	is($job->{sha256}, "\\x$render->{media_sha256}", "$name: the hash is right") if $expected{hashed};
 	is($job->{duration_ms}, 5005, "$name: its duration was seen, whoever saw the beginning");
@@ -71,9 +71,11 @@ my @once = (uploads => 1, once => 1);
 my @cases = (
 	# name, faults of the media host and of Storage in their order, what comes of it
 	[ 'large', [], [], @once, media => 1, ranges => 0, hashed => 1 ],
-	[ 'media: cut', [$cut], [], @once, media => 2, ranges => 1, hashed => 0 ],
-	[ 'media: cut twice', [ $cut, $cut ], [], @once, media => 3, ranges => 2, hashed => 0 ],
-	[ 'media: reset', [ { %$cut, reset => JSON::PP::true } ], [], @once, media => 2, ranges => 1, hashed => 0 ],
+	[ 'large, its movie header last', [], [], @once, media => 1, ranges => 0, hashed => 1 ],
+	[ 'media: cut, its movie header last', [$cut], [], @once, media => 2, ranges => 1, hashed => 1 ],
+	[ 'media: cut', [$cut], [], @once, media => 2, ranges => 1, hashed => 1 ],
+	[ 'media: cut twice', [ $cut, $cut ], [], @once, media => 3, ranges => 2, hashed => 1 ],
+	[ 'media: reset', [ { %$cut, reset => JSON::PP::true } ], [], @once, media => 2, ranges => 1, hashed => 1 ],
 	[ 'media: cut, then without ranges', [ $cut, 'no_range' ], [], uploads => 2, media => 2, ranges => 0, hashed => 1 ],
 	[ 'media: cut, then another file', [ $cut, { kind => 'etag', value => '"other"' } ], [], uploads => 2, media => 2, ranges => 0, hashed => 1 ],
 	[ 'media: cut, then another range', [ $cut, 'wrong_range' ], [], uploads => 2, media => 3, ranges => 1, hashed => 1 ],
@@ -81,24 +83,25 @@ my @cases = (
 		uploads => 2, media => 2, ranges => 0, hashed => 1 ],
 	[ 'media: no length', ['no_length'], [], @once, media => 1, ranges => 0, hashed => 1 ],
 	[ 'media: no length, and Storage resets', ['no_length'], [ [ 'tus_patch', { kind => 'reset', after_bytes => 1_000_000 }, skip => 1 ] ],
-		@once, media => 2, ranges => 1, hashed => 0 ],
-	[ 'storage: reset in the first part', [], [ [ 'tus_patch', { kind => 'reset', after_bytes => 1_000_000 } ] ], @once, media => 2, ranges => 1, hashed => 0 ],
-	[ 'storage: reset in the third part', [], [ [ 'tus_patch', { kind => 'reset', after_bytes => 1_000_000 }, skip => 2 ] ], @once, media => 2, ranges => 1, hashed => 0 ],
-	[ 'storage: keeps a part, but does not say so', [], [ [ 'tus_patch', 'commit_then_drop', skip => 1 ] ], @once, media => 2, ranges => 1, hashed => 0 ],
-	[ 'storage: keeps the last part, but does not say so', [], [ [ 'tus_patch', 'commit_then_drop', skip => 3 ] ], @once, media => 1, ranges => 0, hashed => 0 ],
-	[ 'storage: stalls', [], [ [ 'tus_patch', { kind => 'stall', after_bytes => 50000 }, skip => 1 ] ], uploads => 1, hashed => 0 ],
+		@once, media => 2, ranges => 1, hashed => 1 ],
+	[ 'storage: reset in the first part', [], [ [ 'tus_patch', { kind => 'reset', after_bytes => 1_000_000 } ] ], @once, media => 2, ranges => 1, hashed => 1 ],
+	[ 'storage: reset in the third part', [], [ [ 'tus_patch', { kind => 'reset', after_bytes => 1_000_000 }, skip => 2 ] ], @once, media => 2, ranges => 1, hashed => 1 ],
+	[ 'storage: keeps a part, but does not say so', [], [ [ 'tus_patch', 'commit_then_drop', skip => 1 ] ], @once, media => 2, ranges => 1, hashed => 1 ],
+	[ 'storage: keeps the last part, but does not say so', [], [ [ 'tus_patch', 'commit_then_drop', skip => 3 ] ], @once, media => 1, ranges => 0, hashed => 1 ],
+	[ 'storage: stalls', [], [ [ 'tus_patch', { kind => 'stall', after_bytes => 50000 }, skip => 1 ] ], uploads => 1, hashed => 1 ],
 	[ 'storage: offset conflict', [], [ [ 'tus_patch', { kind => 'http', status => 409, body => 'Upload-Offset conflict' }, skip => 1 ] ],
-		uploads => 1, media => 2, ranges => 1, hashed => 0 ],
+		uploads => 1, media => 2, ranges => 1, hashed => 1 ],
 	[ 'storage: offset conflicts without end', [], [ [ 'tus_patch', { kind => 'http', status => 409, body => 'Upload-Offset conflict' }, skip => 1, times => 9 ] ],
-		uploads => 1, hashed => 0 ],
+		uploads => 1, hashed => 1 ],
 	[ 'storage: upload expires', [], [ [ 'tus_patch', { kind => 'http', status => 410, body => 'gone' }, skip => 2 ] ], uploads => 2, media => 2, ranges => 0, hashed => 1 ],
 	[ 'storage: upload expires between tries', [$cut], [ [ 'tus_head', { kind => 'http', status => 410 } ] ], uploads => 2, media => 2, ranges => 0, hashed => 1 ],
 	[ 'storage: upload unknown', [$cut], [ [ 'tus_head', { kind => 'http', status => 404 } ] ], uploads => 2, media => 2, ranges => 0, hashed => 1 ],
-	[ 'storage: locked', [$cut], [ [ 'tus_head', { kind => 'http', status => 423 } ] ], @once, media => 2, ranges => 1, hashed => 0 ],
+	[ 'storage: locked', [$cut], [ [ 'tus_head', { kind => 'http', status => 423 } ] ], @once, media => 2, ranges => 1, hashed => 1 ],
 	[ 'storage: the key is refused for a moment', [$cut], [ [ 'tus_head', { kind => 'http', status => 400 } ] ], uploads => 2, hashed => 1 ],
 	[ 'storage: cannot create', [], [ [ 'tus_create', 'internal' ] ], @once, media => 2, ranges => 0, hashed => 1 ],
-	[ 'storage: token expired for a moment', [], [ [ 'tus_patch', 'jwt_expired', skip => 1 ] ], uploads => 1, media => 2, ranges => 1, hashed => 0 ]);
+	[ 'storage: token expired for a moment', [], [ [ 'tus_patch', 'jwt_expired', skip => 1 ] ], uploads => 1, media => 2, ranges => 1, hashed => 1 ]);
 
+$fal->rule('movie header last$', media => { bytes => $SIZE, movie_last => JSON::PP::true });
 for my $case (@cases)
 {
 	my ($name, $media, $faults) = @$case;
@@ -150,12 +153,13 @@ for my $case (@cases)
 # Slow enough to be caught in the middle.
 sub start_slow
 {
-	my ($name) = @_;
+	my ($name, $offset) = @_;
 	my $id = new_row($node, $name);
 
+	$offset ||= $PART;
 	$fal->fault('media', { kind => 'slow', bytes_per_s => 8_000_000 }, prompt => "^$name\$");
 	submit($node, $id);
-	wait_until(sub { my ($upload) = uploads_of($id); return $upload && $upload->{offset} > $PART }, "$name: the second part is under way",
+	wait_until(sub { my ($upload) = uploads_of($id); return $upload && $upload->{offset} > $offset }, "$name: $offset bytes are there",
 		hurry => 1);
 	ok(!$storage->object($id), "$name: Storage shows nothing yet");
 	return $id;
@@ -171,16 +175,46 @@ sub start_slow
 	kill('KILL', $pid) or die "could not kill $pid: $!";
 	wait_for($node, "SELECT pid <> $pid FROM vibevideo.worker_info() WHERE pid IS NOT NULL", 't', 'a new worker is there');
 	wait_for_status($node, $id, 'completed');
-	check_copy('killed', $id, @once, media => 2, ranges => 1, hashed => 0);
+	check_copy('killed', $id, @once, media => 2, ranges => 1, hashed => 1);
 }
 
 # -- another one has the job -------------------------------------------------------------------------
+sub take_away
+{
+	my ($id, $more) = @_;
+
+	sql($node, "UPDATE vibevideo.job SET lease = nextval('vibevideo.lease_seq'), leased_by = NULL, next_at = now()" . ($more || '') . " WHERE vibelog_id = '$id'");
+	wait_for_status($node, $id, 'completed');
+	return;
+}
+
 {
 	my $id = start_slow('taken');
 
-	sql($node, "UPDATE vibevideo.job SET lease = nextval('vibevideo.lease_seq'), leased_by = NULL, next_at = now() WHERE vibelog_id = '$id'");
-	wait_for_status($node, $id, 'completed');
-	check_copy('taken', $id, @once, media => 2, ranges => 1, hashed => 0);
+	take_away($id);
+	check_copy('taken', $id, @once, media => 2, ranges => 1, hashed => 1);
+}
+
+# -- how much of it has been hashed is not known, or is less than Storage has ----------------------------
+{
+	my $id = start_slow('spoilt');
+
+	take_away($id, ', upload_state = set_byte(upload_state, 20, 255 - get_byte(upload_state, 20))');
+	check_copy('spoilt', $id, @once, media => 2, ranges => 1, hashed => 0);
+
+	$id = start_slow('forgotten');
+	take_away($id, ', upload_state = NULL');
+	check_copy('forgotten', $id, @once, media => 2, ranges => 1, hashed => 0);
+
+	# the state of the first part, whose bytes Storage has in the second one
+	$id = start_slow('behind', $PART / 2);
+	my $state = job_of($node, $id)->{upload_state};
+	my $bytes = sql($node, "SELECT ('x' || substr(encode('$state', 'hex'), 3, 16))::bit(64)::bigint");
+	wait_until(sub { my ($upload) = uploads_of($id); return $upload->{offset} > $PART }, 'Storage gets further than that', hurry => 1);
+	cmp_ok($bytes, '<', $PART, 'than the hash');
+	take_away($id, ", upload_state = '$state'");
+	check_copy('behind', $id, @once, media => 2, ranges => 1, hashed => 1);
+	is(render_of('behind')->{range_starts}[0], $bytes, 'the rest was fetched from where the hash stands');
 }
 
 # -- the worker is asked to end ------------------------------------------------------------------------
@@ -189,7 +223,7 @@ sub start_slow
 
 	sql($node, 'SELECT pg_terminate_backend(pid) FROM vibevideo.worker_info() WHERE pid IS NOT NULL');
 	wait_for_status($node, $id, 'completed');
-	check_copy('ended', $id, @once, media => 2, ranges => 1, hashed => 0);
+	check_copy('ended', $id, @once, media => 2, ranges => 1, hashed => 1);
 }
 
 # -- Storage is another one by then ----------------------------------------------------------------------

@@ -20,7 +20,7 @@ FUZZ_NAMES = $(patsubst test/fuzz/fuzz_%.c,%,$(wildcard test/fuzz/fuzz_*.c))
 UNIT_CPPFLAGS = -DFRONTEND -Isrc -isystem $(shell $(PG_CONFIG) --includedir-server) $(shell $(CURL_CONFIG) --cflags)
 UNIT_CFLAGS   = -std=gnu11 -g -O1 -fno-omit-frame-pointer -Wall -Wextra -Werror
 UNIT_LIBS     = -L$(shell $(PG_CONFIG) --pkglibdir) -L$(shell $(PG_CONFIG) --libdir) -lpgcommon -lpgport \
-				$(shell $(CURL_CONFIG) --libs) -lpthread -lm
+				$(shell $(CURL_CONFIG) --libs) -lcrypto -lpthread -lm
 
 .PHONY: unit fuzz $(FUZZ_NAMES:%=fuzz-%)
 

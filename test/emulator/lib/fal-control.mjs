@@ -141,5 +141,6 @@ async function describeJob(job, query) {
     media_bytes: hasBytes ? mediaSize(job) : null,
     media_sha256: hasBytes && query.get('sha') !== '0' ? await mediaHash(job) : null,
     counts: job.counts,
+    range_starts: job.rangeStarts,
   };
 }

@@ -12,7 +12,7 @@ const BLOCK = 1048573;
 const CHUNK = 262144;
 const FTYP = 32;
 const MOOV = 116;
-const HEADER = FTYP + MOOV + 16;
+const MDAT = 16;
 const DURATION_MS = 5005;
 
 let twice = null;
@@ -27,19 +27,24 @@ function block() {
   return twice;
 }
 
-/** ftyp, a moov that has a movie header only, and the head of an mdat that holds all the rest. */
-function mp4Header(total) {
-  const head = Buffer.alloc(HEADER);
+/**
+ * What stands around the random bytes, which are an mdat's: ftyp, and a moov
+ * that has a movie header only, before or behind them.
+ */
+function mp4Frame(total, movieLast) {
+  const head = Buffer.alloc(FTYP + (movieLast ? 0 : MOOV) + MDAT);
+  const tail = Buffer.alloc(movieLast ? MOOV : 0);
+  const mdat = head.length - MDAT;
   head.writeUInt32BE(32, 0);
   head.write('ftypisom', 4, 'latin1');
   head.writeUInt32BE(0x200, 12);
   head.write('isomiso2avc1mp41', 16, 'latin1');
-  writeMovie(head, FTYP);
-  const mdat = FTYP + MOOV;
+  if (movieLast) writeMovie(tail, 0);
+  else writeMovie(head, FTYP);
   head.writeUInt32BE(1, mdat); // size 1: the 64-bit size follows the type
   head.write('mdat', mdat + 4, 'latin1');
-  head.writeBigUInt64BE(BigInt(Math.max(16, total - mdat)), mdat + 8);
-  return head;
+  head.writeBigUInt64BE(BigInt(Math.max(MDAT, total - mdat - tail.length)), mdat + 8);
+  return { head, tail };
 }
 
 function writeMovie(head, at) {
@@ -56,36 +61,39 @@ function offsetOf(id) {
 }
 
 /** Bytes [from, to) of the file of a job, piece by piece. */
-export function* patternChunks(id, total, from = 0, to = total) {
+function* patternChunks({ id, behaviour: { media } }, from = 0, to = media.bytes) {
   const shift = offsetOf(id);
   const source = block();
+  const { head, tail } = mp4Frame(media.bytes, media.movie_last);
+  const end = Math.max(head.length, media.bytes - tail.length);
   let at = from;
-  if (at < HEADER && at < to) {
-    yield mp4Header(total).subarray(at, Math.min(HEADER, to));
-    at = Math.min(HEADER, to);
+  if (at < head.length && at < to) {
+    yield head.subarray(at, Math.min(head.length, to));
+    at = Math.min(head.length, to);
   }
-  while (at < to) {
-    const length = Math.min(CHUNK, to - at);
+  while (at < to && at < end) {
+    const length = Math.min(CHUNK, to - at, end - at);
     const start = (shift + at) % BLOCK;
     yield source.subarray(start, start + length);
     at += length;
   }
+  if (at < to) yield tail.subarray(at - end, to - end);
 }
 
-export function patternBytes(id, total) {
-  return Buffer.concat([...patternChunks(id, total)]);
+export function patternBytes(job) {
+  return Buffer.concat([...patternChunks(job)]);
 }
 
 /** SHA-256 of the whole file, hashed once; yields so others are served too. */
 export function mediaHash(job) {
-  job.hash ??= job.render ? Promise.resolve(job.render.sha256) : hashPattern(job.id, mediaSize(job));
+  job.hash ??= job.render ? Promise.resolve(job.render.sha256) : hashPattern(job);
   return job.hash;
 }
 
-async function hashPattern(id, total) {
+async function hashPattern(job) {
   const hash = createHash('sha256');
   let pieces = 0;
-  for (const chunk of patternChunks(id, total)) {
+  for (const chunk of patternChunks(job)) {
     hash.update(chunk);
     pieces += 1;
     if (pieces % 64 === 0) await new Promise((resolve) => setImmediate(resolve));
@@ -145,6 +153,7 @@ async function sendFile(context, { req, res, job, fault }) {
   if (range) {
     headers['content-range'] = fault?.kind === 'wrong_range' ? `bytes ${from - 1}-${to - 2}/${total}` : `bytes ${from}-${to - 1}/${total}`;
     job.counts.media_ranges += 1;
+    job.rangeStarts.push(from);
   }
   res.writeHead(range ? 206 : 200, headers);
   if (req.method === 'HEAD') res.end();
@@ -222,7 +231,7 @@ async function sendBytes(context, { req, res, job, fault, from, to }) {
 }
 
 function chunksOf(job, from, to) {
-  if (!job.render) return patternChunks(job.id, mediaSize(job), from, to);
+  if (!job.render) return patternChunks(job, from, to);
   return to > from ? createReadStream(job.render.file, { start: from, end: to - 1 }) : [];
 }
 

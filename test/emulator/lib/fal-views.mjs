@@ -112,7 +112,7 @@ function fileOf(job, origin) {
 }
 
 function dataUri(job) {
-  return `data:${job.behaviour.media.content_type};base64,${patternBytes(job.id, job.behaviour.media.bytes).toString('base64')}`;
+  return `data:${job.behaviour.media.content_type};base64,${patternBytes(job).toString('base64')}`;
 }
 
 /** A scripted result may point at the job's own file as {{media_url}}. */

@@ -1,0 +1,70 @@
+/*
+ * fuzz_media.c
+ *	  Any bytes of a video, and any state that a copy is said to have left.
+ */
+#include "fuzz.h"
+
+#include "media.h"
+
+#define ETAG "\"etag\""
+#define CHECK_AT (MEDIA_STATE_SIZE - 8)
+
+/* the same bytes tell the same, whole and in pieces between which the meter is set down */
+static void
+Measure(const uint8_t *data, size_t size, size_t piece)
+{
+	MediaMeter whole;
+	MediaMeter meter;
+	unsigned char state[MEDIA_STATE_SIZE];
+	unsigned char a[32];
+	unsigned char b[32];
+
+	MediaMeterInit(&whole);
+	MediaMeterAdd(&whole, data, size);
+	MediaMeterInit(&meter);
+	for (size_t at = 0; at < size; at += piece)
+	{
+		MediaMeterAdd(&meter, data + at, Min(piece, size - at));
+		MediaMeterSave(&meter, ETAG, state);
+		memset(&meter, 0xff, sizeof(meter));
+		MUST(MediaMeterLoad(&meter, ETAG, state, sizeof(state)));
+	}
+	MUST(whole.bytes == (int64_t) size && meter.bytes == whole.bytes);
+	MUST(whole.probe.duration_ms >= -1 && meter.probe.duration_ms == whole.probe.duration_ms);
+	MediaMeterHash(&whole, a);
+	MediaMeterHash(&meter, b);
+	MUST(memcmp(a, b, sizeof(a)) == 0);
+}
+
+/* a state that is believed, be it right or not, can be gone on with */
+static void
+Resume(const uint8_t *data, size_t size)
+{
+	unsigned char state[MEDIA_STATE_SIZE] = {0};
+	unsigned char sha256[32];
+	MediaMeter meter;
+
+	if (!MediaMeterLoad(&meter, ETAG, data, size))
+		MUST(meter.bytes == 0);
+	/* whoever can write it can make its check right */
+	memcpy(state, data, Min(size, CHECK_AT));
+	MediaMeterInit(&meter);
+	MediaMeterAdd(&meter, state, CHECK_AT);
+	MediaMeterAdd(&meter, ETAG, strlen(ETAG));
+	MediaMeterHash(&meter, sha256);
+	memcpy(state + CHECK_AT, sha256, MEDIA_STATE_SIZE - CHECK_AT);
+	if (!MediaMeterLoad(&meter, ETAG, state, sizeof(state)))
+		return;
+	MUST(meter.bytes >= 0);
+	MediaMeterAdd(&meter, data, size);
+	MediaMeterAdd(&meter, data, size);
+	MediaMeterHash(&meter, sha256);
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	Measure(data, size, size > 0 ? 1 + data[size - 1] : 1);
+	Resume(data, size);
+	return 0;
+}
