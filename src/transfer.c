@@ -34,6 +34,8 @@
 
 #define RING_SIZE (1024 * 1024)
 #define RING_ROOM (256 * 1024) /* a paused download goes on when so much is free */
+/* of a video of unknown length: whether a part is the last one shows only behind its end */
+#define PART_RING_SIZE (STORAGE_TUS_PART + RING_SIZE)
 #define MAX_REDIRECTS 5
 #define MAX_ERROR_BODY (64 * 1024)
 #define OBJECT_KEY_SIZE 1024
@@ -47,6 +49,7 @@ struct Copy
 	HttpRequest *get; /* NULL before and after */
 	HttpRequest *put;
 	char *ring;
+	size_t ring_size;
 	size_t first; /* where the oldest byte is */
 	size_t used;
 	int64 received;
@@ -129,10 +132,10 @@ TakeMedia(void *arg, const char *data, size_t len)
 		copy->failure = "video_too_large";
 		return HTTP_ABORT;
 	}
-	if (wanted > RING_SIZE - copy->used)
+	if (wanted > copy->ring_size - copy->used)
 		return HTTP_PAUSE;
-	last = (copy->first + copy->used) % RING_SIZE;
-	piece = Min(wanted, RING_SIZE - last);
+	last = (copy->first + copy->used) % copy->ring_size;
+	piece = Min(wanted, copy->ring_size - last);
 	memcpy(copy->ring + last, data + stored, piece);
 	memcpy(copy->ring, data + stored + piece, wanted - piece);
 	copy->used += wanted;
@@ -153,10 +156,10 @@ GiveMedia(void *arg, char *data, size_t len)
 	if (copy->used == 0)
 		return copy->whole ? 0 : HTTP_PAUSE;
 	len = Min(Min(len, copy->used), copy->part_left);
-	piece = Min(len, RING_SIZE - copy->first);
+	piece = Min(len, copy->ring_size - copy->first);
 	memcpy(data, copy->ring + copy->first, piece);
 	memcpy(data + piece, copy->ring, len - piece);
-	copy->first = (copy->first + len) % RING_SIZE;
+	copy->first = (copy->first + len) % copy->ring_size;
 	copy->used -= len;
 	copy->sent += len;
 	copy->part_left -= len;
@@ -192,6 +195,7 @@ CopyCreate(const char *storage_key)
 		CopyFree(copy);
 		return NULL;
 	}
+	copy->ring_size = RING_SIZE;
 	copy->total = -1;
 	MediaMeterInit(&copy->meter);
 	copy->part_left = INT64_MAX;
@@ -573,7 +577,7 @@ StartWithKey(HttpEngine *engine, Task *task, HttpMethod method, const char *url,
 
 #define TUS_VERSION "tus-resumable: 1.0.0"
 
-/* size: of the part, -1 if that is open */
+/* size: of the part */
 static bool
 StartTus(HttpEngine *engine, Task *task, StorageTusCall call, const char *url,
 		 const char *const *headers, int64 size)
@@ -586,8 +590,7 @@ StartTus(HttpEngine *engine, Task *task, StorageTusCall call, const char *url,
 	Copy *copy = task->copy;
 
 	copy->call = call;
-	copy->part_left = (call != STORAGE_TUS_PATCH) ? 0 : size < 0 ? STORAGE_TUS_PART
-																 : size;
+	copy->part_left = size;
 	return StartWithKey(engine, task, methods[call], url, headers, size);
 }
 
@@ -622,14 +625,14 @@ CreateTus(HttpEngine *engine, Task *task)
 	return StartTus(engine, task, STORAGE_TUS_CREATE, url, headers, 0);
 }
 
-/* The next part: what the ring holds by and by, up to a part's size. */
+/* The next part, as large as Storage wants it: only the last one may be smaller. */
 static bool
 StartPart(HttpEngine *engine, Task *task)
 {
 	Copy *copy = task->copy;
 	char offset[64];
 	char length[64];
-	int64 size = copy->total < 0 ? -1 : Min(STORAGE_TUS_PART, copy->total - copy->offset);
+	int64 size = copy->total < 0 ? STORAGE_TUS_PART : Min(STORAGE_TUS_PART, copy->total - copy->offset);
 	bool declares = copy->deferred && copy->total >= 0;
 	const char *headers[] = {TUS_VERSION, "content-type: application/offset+octet-stream", "x-upsert: true", offset,
 							 declares ? length : NULL, NULL};
@@ -726,6 +729,19 @@ SettleRing(Copy *copy)
 	copy->judged = true;
 }
 
+/* It still stands at the ring's start. */
+static bool
+GrowRing(Task *task)
+{
+	char *larger = realloc(task->copy->ring, PART_RING_SIZE);
+
+	if (larger == NULL)
+		return !GiveUp(task, 0, "out_of_memory", "no memory for a copy");
+	task->copy->ring = larger;
+	task->copy->ring_size = PART_RING_SIZE;
+	return true;
+}
+
 /* The first bytes and the headers are here.  false: over, or started anew. */
 static bool
 JudgeAndUpload(HttpEngine *engine, Task *task, const HttpReply *reply)
@@ -752,7 +768,9 @@ JudgeAndUpload(HttpEngine *engine, Task *task, const HttpReply *reply)
 	if (!JudgeMedia(task, reply))
 		return false;
 	SettleRing(copy);
-	return copy->tus || StartUpload(engine, task);
+	if (!copy->tus && !StartUpload(engine, task))
+		return false;
+	return !copy->tus || copy->total >= 0 || GrowRing(task);
 }
 
 /* How much must be here before the upload begins? */
@@ -988,7 +1006,7 @@ CheckClock(Task *task)
 	if (copy->get && HttpIsWaiting(copy->get))
 		copy->moved_at = copy->started_at = now;
 	/* after the last byte Storage has work of its own, the more the larger the file */
-	if ((copy->whole && copy->used == 0) || copy->part_left == 0)
+	if ((copy->whole && copy->used == 0) || (copy->put && copy->part_left == 0))
 		patience *= FINISHING_PATIENCE;
 	if (TimestampDifferenceExceeds(copy->moved_at, now, patience * 1000))
 	{
@@ -996,12 +1014,19 @@ CheckClock(Task *task)
 			snprintf(error, sizeof(error), "Storage gave no answer for %d s", patience);
 		else
 			snprintf(error, sizeof(error), "%s moved no byte for %d s",
-					 copy->used > 0 || copy->whole ? "the upload" : "the download", patience);
+					 copy->whole || (copy->put && copy->used > 0) ? "the upload" : "the download", patience);
 		return !GiveUp(task, vv_max_attempts, "stalled", error);
 	}
 	if (TimestampDifferenceMilliseconds(copy->started_at, now) > (int64) vv_copy_timeout * 1000)
 		return !GiveUp(task, vv_max_attempts, "copy_timeout", "the copy took longer than vibevideo.copy_timeout");
 	return true;
+}
+
+/* Is enough here for the next part?  Of one whose size is known what is not here will come. */
+static bool
+HasPart(const Copy *copy)
+{
+	return copy->whole || (copy->total >= 0 ? copy->used > 0 : copy->used > STORAGE_TUS_PART);
 }
 
 /* The next part, if it is time for it, and the job is still ours. */
@@ -1015,7 +1040,7 @@ PumpParts(HttpEngine *engine, Task *task)
 		return true;
 	if (TimestampDifferenceExceeds(copy->reported_at, GetCurrentTimestamp(), REPORT_GOOD_MS))
 		copy->reported = false;
-	if (!copy->reported || (copy->used == 0 && !copy->whole))
+	if (!copy->reported || !HasPart(copy))
 		return true;
 	if (copy->whole)
 		copy->total = copy->received;
@@ -1032,7 +1057,7 @@ CopyPump(HttpEngine *engine, Task *task)
 		return task->copy == NULL;
 	if (!PumpParts(engine, task))
 		return true;
-	if (copy->get && RING_SIZE - copy->used >= RING_ROOM)
+	if (copy->get && copy->ring_size - copy->used >= RING_ROOM)
 		HttpResume(copy->get);
 	if (copy->put && (copy->used > 0 || copy->whole || copy->part_left == 0))
 		HttpResume(copy->put);

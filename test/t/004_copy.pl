@@ -252,19 +252,28 @@ is($storage->ledger->{saw_other_host_credentials}, 0, 'Storage\'s key went to St
 # -- memory ------------------------------------------------------------------------------------------------
 SKIP:
 {
-	my $id = new_row($node, 'three hundred megabytes');
 	my $pid = worker_pid($node);
+	my $large = 'three hundred megabytes';
+	my $unannounced = 'a hundred megabytes, unannounced';
 
-	skip 'no /proc', 3 unless -r "/proc/$pid/status";
-	my $peak = sub { return slurp_file("/proc/$pid/status") =~ /^VmHWM:\s+(\d+) kB/m ? $1 : 0 };
-	my $before = $peak->();
+	skip 'no /proc', 6 unless -r "/proc/$pid/status";
 	configure($node, storage_url => $sink->url);
-	$fal->rule('^three hundred megabytes$', media => { bytes => 300 * 1024 * 1024 });
-	submit($node, $id);
-	wait_for_status($node, $id, 'completed', patience => 90);
-	is($sink->object($id)->{sha256}, render_of('three hundred megabytes')->{media_sha256}, '300 MB arrive whole');
-	is(worker_pid($node), $pid, 'by the same worker');
-	cmp_ok($peak->() - $before, '<', 64 * 1024, 'whose memory did not grow with the file');
+	$fal->rule("^$large\$", media => { bytes => 300 * 1024 * 1024 });
+	$fal->rule("^$unannounced\$", media => { bytes => 100 * 1024 * 1024 });
+	$fal->fault('media', 'no_length', prompt => "^$unannounced\$");
+	for my $name ($large, $unannounced)
+	{
+		my $peak = sub { return slurp_file("/proc/$pid/status") =~ /^VmHWM:\s+(\d+) kB/m ? $1 : 0 };
+		my $before = $peak->();
+		my $id = new_row($node, $name);
+
+		submit($node, $id);
+		wait_for_status($node, $id, 'completed', patience => 90);
+		is($sink->object($id)->{sha256}, render_of($name)->{media_sha256}, "$name: arrive whole");
+		is(worker_pid($node), $pid, "$name: by the same worker");
+		my $grew = $peak->() - $before;
+		cmp_ok($grew, '<', 32 * 1024, "$name: the worker's memory grew by $grew kB only");
+	}
 }
 
 done_testing();

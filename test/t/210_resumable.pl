@@ -11,8 +11,8 @@ use VibeTest;
 my $PART = 6 * 1024 * 1024;
 my $SIZE = 20_000_000;
 my $fal = start_fal(default => { queue_ms => 0, run_ms => 0, media => { bytes => $SIZE } });
-# it tells addresses at which no key must ever arrive
-my $storage = start_storage(args => [ '--tus-location', 'wrong' ]);
+# it tells addresses at which no key must ever arrive, and takes parts of 6 MiB only, but for the last
+my $storage = start_storage(args => [ '--tus-location', 'wrong', '--tus-chunk-rule' ]);
 my $node = vibe_node('main', fal => $fal, storage => $storage, conf => {
 	'restart_after_crash' => 'on',
 	'vibevideo.stall_timeout' => '5s',
