@@ -233,7 +233,7 @@ static const IntSetting ints[] = {
 	&vv_submit_timeout, 6000, 100, 600000, GUC_UNIT_MS},
 	{"vibevideo.poll_timeout", "Time budget of one vibevideo_poll() and of each request in it.",
 	&vv_poll_timeout, 8000, 100, 600000, GUC_UNIT_MS},
-	{"vibevideo.low_speed_limit", "A download that is slower than so much a second, over stall_timeout, is given up and tried again; 0 means no limit.",
+	{"vibevideo.low_speed_limit", "A copy that moves less than so much a second, over stall_timeout, is given up and tried again; 0 means no limit.",
 	&vv_low_speed_limit, 1, 0, 1024 * 1024, GUC_UNIT_KB},
 	{"vibevideo.stall_timeout", "A copy that moves no byte for so long is given up and tried again.",
 	&vv_stall_timeout, 30, 1, 3600, GUC_UNIT_S},

@@ -637,12 +637,7 @@ SetOptions(HttpRequest *request, const HttpSpec *spec)
 	 */
 	SET(CURLOPT_PIPEWAIT, !stream && strncmp(spec->url, "https:", 6) == 0 ? 1L : 0L);
 	if (spec->sink)
-	{
 		SET(CURLOPT_BUFFERSIZE, (long) STREAM_BUFFER);
-		/* libcurl does not count the time in which we have paused it */
-		SET(CURLOPT_LOW_SPEED_LIMIT, (long) vv_low_speed_limit * 1024);
-		SET(CURLOPT_LOW_SPEED_TIME, (long) vv_stall_timeout);
-	}
 	if (spec->source)
 		SET(CURLOPT_UPLOAD_BUFFERSIZE, (long) STREAM_BUFFER);
 	/* only streams are signed, and their handles are not used again */

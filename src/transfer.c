@@ -74,6 +74,9 @@ struct Copy
 	int64 moved_before;	 /* received + sent when we last looked */
 	int64 sent;
 	TimestampTz moved_at;
+	int64 paced_received; /* when the time began in which it has to be fast enough */
+	int64 paced_sent;
+	TimestampTz paced_at;
 	int64 measured; /* sent at measured_at, -1 at first */
 	TimestampTz measured_at;
 	int64 rate; /* bytes a second of late, 0 unknown */
@@ -201,7 +204,7 @@ CopyCreate(const char *storage_key)
 	copy->part_left = INT64_MAX;
 	copy->cap = (int64) vv_max_video_size * 1024;
 	copy->measured = -1;
-	copy->started_at = copy->moved_at = copy->measured_at = GetCurrentTimestamp();
+	copy->started_at = copy->moved_at = copy->measured_at = copy->paced_at = GetCurrentTimestamp();
 	copy->form = form_is_known ? known_form : StorageFirstForm(storage_key);
 	strlcpy(copy->storage_key, storage_key, sizeof(copy->storage_key));
 	return copy;
@@ -713,6 +716,7 @@ ForgetUpload(Task *task)
 	copy->tus = copy->deferred = copy->reported = false;
 	copy->received -= copy->from;
 	copy->base = copy->from = copy->sent = copy->offset = 0;
+	copy->paced_received = copy->paced_sent = 0;
 	copy->part_left = INT64_MAX;
 	MediaMeterInit(&copy->meter);
 }
@@ -872,7 +876,8 @@ Resume(HttpEngine *engine, Task *task, const StorageTus *answer)
 		MediaMeterLoad(&copy->meter, etag, task->job->upload_state, task->job->upload_state_len) &&
 		copy->meter.bytes > 0)
 		copy->from = Min(copy->base, copy->meter.bytes);
-	copy->received = copy->from;
+	copy->received = copy->paced_received = copy->from;
+	copy->paced_sent = copy->sent;
 	/* its last answer was lost, or nobody lived to record it */
 	if (answer->offset > 0 && answer->offset == answer->length)
 		return Finish(task);
@@ -988,12 +993,29 @@ CopyAdvance(HttpEngine *engine, Task *task, HttpRequest *request)
  * Between turns
  *----------
  */
+/* Either side counts: one may be at its end, or wait for the other.  Storage's own work has no speed. */
+static bool
+IsTooSlow(Copy *copy, TimestampTz now, bool finishing)
+{
+	int64 least = (int64) vv_low_speed_limit * 1024 * vv_stall_timeout;
+	bool slow;
+
+	if (!finishing && !TimestampDifferenceExceeds(copy->paced_at, now, vv_stall_timeout * 1000))
+		return false;
+	slow = !finishing && copy->received - copy->paced_received < least && copy->sent - copy->paced_sent < least;
+	copy->paced_received = copy->received;
+	copy->paced_sent = copy->sent;
+	copy->paced_at = now;
+	return slow;
+}
+
 static bool
 CheckClock(Task *task)
 {
 	Copy *copy = task->copy;
 	TimestampTz now = GetCurrentTimestamp();
 	int64 moved = copy->received + copy->sent;
+	bool finishing = (copy->whole && copy->used == 0) || (copy->put && copy->part_left == 0);
 	int patience = vv_stall_timeout;
 	char error[120];
 
@@ -1006,7 +1028,7 @@ CheckClock(Task *task)
 	if (copy->get && HttpIsWaiting(copy->get))
 		copy->moved_at = copy->started_at = now;
 	/* after the last byte Storage has work of its own, the more the larger the file */
-	if ((copy->whole && copy->used == 0) || (copy->put && copy->part_left == 0))
+	if (finishing)
 		patience *= FINISHING_PATIENCE;
 	if (TimestampDifferenceExceeds(copy->moved_at, now, patience * 1000))
 	{
@@ -1016,6 +1038,11 @@ CheckClock(Task *task)
 			snprintf(error, sizeof(error), "%s moved no byte for %d s",
 					 copy->whole || (copy->put && copy->used > 0) ? "the upload" : "the download", patience);
 		return !GiveUp(task, vv_max_attempts, "stalled", error);
+	}
+	if (IsTooSlow(copy, now, finishing))
+	{
+		snprintf(error, sizeof(error), "the copy moved less than %d kB a second for %d s", vv_low_speed_limit, vv_stall_timeout);
+		return !GiveUp(task, vv_max_attempts, "too_slow", error);
 	}
 	if (TimestampDifferenceMilliseconds(copy->started_at, now) > (int64) vv_copy_timeout * 1000)
 		return !GiveUp(task, vv_max_attempts, "copy_timeout", "the copy took longer than vibevideo.copy_timeout");

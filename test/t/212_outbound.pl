@@ -60,16 +60,23 @@ for my $wrong ('proxy.example:3128', 'http://user:word@proxy.example')
 	isnt($rc, 0, "vibevideo.proxy refuses $wrong");
 }
 
-# -- a download that moves, but hardly --------------------------------------------------------------
+# -- copies that move, but hardly ---------------------------------------------------------------------
 {
-	my $id = new_row($node, 'crawling');
+	configure($node, low_speed_limit => '2MB');
+	my %ids = map { $_ => new_row($node, $_) } ('download crawls', 'upload crawls');
 
-	configure($node, low_speed_limit => '50kB');
-	$fal->fault('media', { kind => 'slow', bytes_per_s => 10000 }, prompt => '^crawling$');
-	submit($node, $id);
-	wait_for_status($node, $id, 'completed');
-	like(sql($node, "SELECT string_agg(detail, ' ') FROM vibevideo.event JOIN vibevideo.job USING (job_id) WHERE vibelog_id = '$id'")
-		  . slurp_file($node->logfile), qr/too slow/, 'and says why');
+	# more than sockets hold, and fast enough not to seem to stand still while they are emptied
+	$fal->rule('^upload crawls$', media => { bytes => 20_000_000 });
+	$fal->fault('media', { kind => 'slow', bytes_per_s => 10000 }, prompt => '^download crawls$');
+	$storage->fault('upload', { kind => 'slow_read', bytes_per_s => 500_000 }, key => $ids{'upload crawls'});
+	submit($node, $_) for values %ids;
+	for my $name (sort keys %ids)
+	{
+		wait_for_status($node, $ids{$name}, 'completed', patience => 60);
+		my $job_id = job_of($node, $ids{$name})->{job_id};
+		like(slurp_file($node->logfile), qr/job $job_id: processing -> processing.*moved less than 2048 kB a second/, "$name: is ended, and says why");
+		is($storage->object($ids{$name})->{sha256}, ($fal->renders($name))[0]{media_sha256}, "$name: and tried again");
+	}
 }
 
 $node->stop;
