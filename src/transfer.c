@@ -57,6 +57,8 @@ struct Copy
 	int64 cap;
 	bool whole;			 /* the download ended well */
 	bool judged;		 /* what is downloaded is what we want, and the upload has begun */
+	bool counting;		 /* ... but its length is needed first: it is only read to its end */
+	int64 counted;		 /* what an earlier download came to, -1: there was none */
 	int64 base;			 /* what Storage had already */
 	int64 from;			 /* the download began here: at base, or before it for the meter */
 	bool tus;			 /* resumable; then upload_url is "" until it is created */
@@ -124,7 +126,8 @@ static size_t
 TakeMedia(void *arg, const char *data, size_t len)
 {
 	Copy *copy = arg;
-	size_t stored = copy->judged ? CountBefore(copy->base, copy->received, len) : 0;
+	size_t stored = copy->counting ? len : copy->judged ? CountBefore(copy->base, copy->received, len)
+														: 0;
 	size_t wanted = len - stored;
 	size_t last;
 	size_t piece;
@@ -148,17 +151,27 @@ TakeMedia(void *arg, const char *data, size_t len)
 	return len;
 }
 
+/* What may be sent now: the file's last byte only when the download has ended well. */
+static size_t
+CountReady(const Copy *copy)
+{
+	int64 ready = Min((int64) copy->used, copy->part_left);
+
+	if (!copy->whole && copy->total >= 0)
+		ready = Min(ready, copy->total - 1 - copy->sent);
+	return Max(ready, 0);
+}
+
 static size_t
 GiveMedia(void *arg, char *data, size_t len)
 {
 	Copy *copy = arg;
+	size_t ready = CountReady(copy);
 	size_t piece;
 
-	if (copy->part_left == 0)
-		return 0;
-	if (copy->used == 0)
-		return copy->whole ? 0 : HTTP_PAUSE;
-	len = Min(Min(len, copy->used), copy->part_left);
+	if (ready == 0)
+		return copy->whole || copy->part_left == 0 ? 0 : HTTP_PAUSE;
+	len = Min(len, ready);
 	piece = Min(len, copy->ring_size - copy->first);
 	memcpy(data, copy->ring + copy->first, piece);
 	memcpy(data + piece, copy->ring, len - piece);
@@ -199,7 +212,7 @@ CopyCreate(const char *storage_key)
 		return NULL;
 	}
 	copy->ring_size = RING_SIZE;
-	copy->total = -1;
+	copy->total = copy->counted = -1;
 	MediaMeterInit(&copy->meter);
 	copy->part_left = INT64_MAX;
 	copy->cap = (int64) vv_max_video_size * 1024;
@@ -409,6 +422,18 @@ Restart(HttpEngine *engine, Task *task)
 	return task->copy == NULL;
 }
 
+/* The video's length is known now: it is downloaded again, and uploaded. */
+static bool
+StartCounted(HttpEngine *engine, Task *task)
+{
+	int64 counted = task->copy->received;
+
+	if (Restart(engine, task))
+		return true;
+	task->copy->counted = counted;
+	return false;
+}
+
 static bool
 StartOver(HttpEngine *engine, Task *task)
 {
@@ -457,6 +482,8 @@ AfterDownload(HttpEngine *engine, Task *task, HttpRequest *request)
 		/* a small one is here before anybody could start its upload */
 		if (!copy->judged)
 			(void) JudgeAndUpload(engine, task, reply);
+		else if (copy->counting)
+			(void) StartCounted(engine, task);
 		else if (copy->total >= 0 && copy->received != copy->total)
 			(void) GiveUp(task, vv_max_attempts, "download_failed", "the video has not the length that was announced");
 		else
@@ -541,8 +568,11 @@ StartS3Upload(HttpEngine *engine, Task *task)
 
 	/* S3 takes no body of unknown length (its chunked form would have to be signed) */
 	if (copy->total < 0)
-		return !GiveUp(task, Min(vv_max_attempts, 3), "length_unknown",
-					   "the video came without Content-Length, which S3 needs");
+	{
+		copy->counting = true;
+		copy->used = 0;
+		return true;
+	}
 	if (!StorageUrl(CallBase(vv_storage_url, base, sizeof(base)), STORAGE_S3, copy->bucket,
 					copy->object_key, url, sizeof(url)))
 		return !GiveUpOnTarget(task);
@@ -760,10 +790,11 @@ JudgeAndUpload(HttpEngine *engine, Task *task, const HttpReply *reply)
 	}
 	if (!rest)
 	{
-		/* an upload of which Storage has no byte yet must be as long as the file, and is only kept if so */
-		int64 length = reply->content_length >= 0 ? reply->content_length : copy->whole ? copy->received - copy->from
-																						: -1;
+		int64 length = reply->content_length;
 
+		if (length < 0)
+			length = copy->whole ? copy->received - copy->from : copy->counted;
+		/* an upload of which Storage has no byte yet must be as long as the file, and is only kept if so */
 		if (copy->tus && (copy->base > 0 || (copy->total >= 0 && copy->total != length)))
 			ForgetUpload(task);
 		copy->total = length;
@@ -1086,7 +1117,7 @@ CopyPump(HttpEngine *engine, Task *task)
 		return true;
 	if (copy->get && copy->ring_size - copy->used >= RING_ROOM)
 		HttpResume(copy->get);
-	if (copy->put && (copy->used > 0 || copy->whole || copy->part_left == 0))
+	if (copy->put && (CountReady(copy) > 0 || copy->whole || copy->part_left == 0))
 		HttpResume(copy->put);
 	return !CheckClock(task);
 }

@@ -64,10 +64,13 @@ my @cases = (
 	[ 'storage: keeps it, but does not say so', undef, 'commit_then_drop' ],
 	[ 'media: truncated, then fine', { kind => 'truncate', bytes => 60000 }, undef ],
 	[ 'media: no length, but small', 'no_length', undef ],
-	[ 'media: no length', 'no_length', undef, 'length_unknown', times => -1 ],
+	[ 'media: no length', 'no_length', undef, undef, times => -1 ],
+	[ 'media: no length at first', 'no_length', undef ],
+	[ 'media: no length, and more of it the second time', { kind => 'no_length', bytes => 1_500_000 }, undef ],
 	[ 'storage: redirect', undef, 'redirect', 'Redirected', times => -1 ],
 	[ 'storage: 500 for good', undef, 'internal', 'InternalError', times => -1 ]);
-$fal->rule('^media: no length$', media => { bytes => 2_000_000 });
+$fal->rule('^media: no length( at first)?$', media => { bytes => 2_000_000 });
+$fal->rule('second time$', media => { bytes => 20_000_000 });
 for my $case (@cases)
 {
 	my ($name, $media_fault, $storage_fault, undef, %more) = @$case;
@@ -76,6 +79,7 @@ for my $case (@cases)
 	push @$case, (undef) x (3 - $#$case) if @$case < 4;
 	push @$case, id => $id;
 	$fal->fault('media', $media_fault, prompt => "^$name\$", times => $more{times} || 1) if $media_fault;
+	$fal->fault('media', 'no_length', prompt => "^$name\$") if $name =~ /second time/;
 	$storage->fault('s3_put', $storage_fault, key => "/$id/", times => $more{times} || 1) if $storage_fault;
 }
 sql($node, q{SELECT vibevideo_submit_batch(array_agg(id)) FROM vibelogs WHERE prompt ~ '^(media|storage): '});
@@ -96,8 +100,10 @@ for my $case (@cases)
 	}
 	is($job->{state}, 'completed', "$name: completed") or diag("$job->{error_code}: $job->{error}");
 	is($object->{sha256}, ($fal->renders($name))[0]{media_sha256}, "$name: the object is fal's file");
+	is($object->{uploads}, 1, "$name: and was never another") if $name =~ /^media/;
 }
 $storage->clear_faults;
+is(($fal->renders($_))[0]{counts}{media}, 2, "$_: read once for its length, once for its bytes") for 'media: no length', 'media: no length at first';
 
 # -- what it refuses -----------------------------------------------------------------------------------
 {

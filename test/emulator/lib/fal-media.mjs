@@ -226,7 +226,7 @@ async function sendBytes(context, { req, res, job, fault, from, to }) {
     if (!await writeChunk(res, chunk)) return;
   }
   if (fault?.kind === 'stall') return;
-  if (stopAt < to) breakOff(req, res, fault.reset || fault.kind === 'reset_after');
+  if (stopAt < to && fault.kind !== 'no_length') breakOff(req, res, fault.reset || fault.kind === 'reset_after');
   else res.end();
 }
 
@@ -237,6 +237,8 @@ function chunksOf(job, from, to) {
 
 function stopPoint(fault, from, to) {
   switch (fault?.kind) {
+    case 'no_length':
+      return Math.min(to, fault.bytes ?? to); // a clean end, which nobody can tell from the true one
     case 'truncate':
     case 'stall':
       return Math.min(to, from + (fault.bytes ?? Math.floor((to - from) / 2)));
