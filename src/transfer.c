@@ -32,8 +32,8 @@
 #include "storage.h"
 #include "transfer.h"
 
-#define RING_SIZE (1024 * 1024)
-#define RING_ROOM (256 * 1024) /* a paused download goes on when so much is free */
+#define RING_SIZE (2 * 1024 * 1024)
+#define RING_ROOM (512 * 1024) /* a paused download goes on when so much is free: libcurl's buffer */
 /* of a video of unknown length: whether a part is the last one shows only behind its end */
 #define PART_RING_SIZE (STORAGE_TUS_PART + RING_SIZE)
 #define MAX_REDIRECTS 5

@@ -66,10 +66,10 @@ my @cases = (
 	[ 'media: no length, but small', 'no_length', undef ],
 	[ 'media: no length', 'no_length', undef, undef, times => -1 ],
 	[ 'media: no length at first', 'no_length', undef ],
-	[ 'media: no length, and more of it the second time', { kind => 'no_length', bytes => 1_500_000 }, undef ],
+	[ 'media: no length, and more of it the second time', { kind => 'no_length', bytes => 6_000_000 }, undef ],
 	[ 'storage: redirect', undef, 'redirect', 'Redirected', times => -1 ],
 	[ 'storage: 500 for good', undef, 'internal', 'InternalError', times => -1 ]);
-$fal->rule('^media: no length( at first)?$', media => { bytes => 2_000_000 });
+$fal->rule('^media: no length( at first)?$', media => { bytes => 9_000_000 });
 $fal->rule('second time$', media => { bytes => 20_000_000 });
 for my $case (@cases)
 {
