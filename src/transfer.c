@@ -63,6 +63,7 @@ struct Copy
 	int64 from;			 /* the download began here: at base, or before it for the meter */
 	bool tus;			 /* resumable; then upload_url is "" until it is created */
 	StorageTusCall call; /* what put is */
+	bool seeking;		 /* ... or, if so: the question for the object */
 	bool deferred;		 /* Storage does not know the length yet */
 	bool declared;		 /* this part tells it */
 	bool reported;		 /* upload_url is in the job, whose lease was ours then */
@@ -637,6 +638,21 @@ AskTus(HttpEngine *engine, Task *task)
 	return StartTus(engine, task, STORAGE_TUS_HEAD, task->job->upload_url, headers, 0);
 }
 
+/* Storage has all bytes of the upload: has it made an object of them? */
+static bool
+SeekObject(HttpEngine *engine, Task *task)
+{
+	Copy *copy = task->copy;
+	char base[1024];
+	char url[FAL_URL_SIZE];
+
+	if (!StorageUrl(CallBase(vv_storage_url, base, sizeof(base)), STORAGE_INFO, copy->bucket,
+					copy->object_key, url, sizeof(url)))
+		return !GiveUpOnTarget(task);
+	copy->seeking = true;
+	return StartWithKey(engine, task, HTTP_GET, url, NULL, 0);
+}
+
 static bool
 CreateTus(HttpEngine *engine, Task *task)
 {
@@ -911,8 +927,22 @@ Resume(HttpEngine *engine, Task *task, const StorageTus *answer)
 	copy->paced_sent = copy->sent;
 	/* its last answer was lost, or nobody lived to record it */
 	if (answer->offset > 0 && answer->offset == answer->length)
-		return Finish(task);
+		return !SeekObject(engine, task);
 	return !StartDownload(engine, task);
+}
+
+/* A Storage that went down with the last byte in its hands has all of them, and will never show them. */
+static bool
+AfterSeek(HttpEngine *engine, Task *task, const HttpReply *reply)
+{
+	StorageInfo info;
+
+	StorageJudgeInfo(reply, &info);
+	if (info.reply.outcome != STORAGE_DONE)
+		return AfterFailure(engine, task, &info.reply);
+	if (info.exists && info.size == task->copy->total)
+		return Finish(task);
+	return StartOver(engine, task);
 }
 
 static bool
@@ -972,8 +1002,14 @@ AfterTus(HttpEngine *engine, Task *task, HttpRequest *request)
 	StorageTus answer;
 	bool over = true;
 
-	StorageJudgeTus(copy->call, reply, &answer);
 	copy->put = NULL;
+	if (copy->seeking)
+	{
+		over = AfterSeek(engine, task, reply);
+		HttpFree(request);
+		return over;
+	}
+	StorageJudgeTus(copy->call, reply, &answer);
 	switch (copy->call)
 	{
 		case STORAGE_TUS_CREATE:
