@@ -31,6 +31,7 @@
 #include "shmem.h"
 #include "storage.h"
 #include "transfer.h"
+#include "wire.h"
 
 #define RING_SIZE (2 * 1024 * 1024)
 #define RING_ROOM (512 * 1024) /* a paused download goes on when so much is free: libcurl's buffer */
@@ -61,6 +62,7 @@ struct Copy
 	int64 counted;		 /* what an earlier download came to, -1: there was none */
 	int64 base;			 /* what Storage had already */
 	int64 from;			 /* the download began here: at base, or before it for the meter */
+	bool in_parts;		 /* something before Storage takes it only so */
 	bool tus;			 /* resumable; then upload_url is "" until it is created */
 	StorageTusCall call; /* what put is */
 	bool seeking;		 /* ... or, if so: the question for the object */
@@ -410,6 +412,8 @@ Restart(HttpEngine *engine, Task *task)
 {
 	char key[SECRET_SIZE];
 	int restarts = task->copy->restarts + 1;
+	bool in_parts = task->copy->in_parts;
+	int64 counted = task->copy->counted;
 
 	if (restarts > MAX_RESTARTS)
 		return GiveUp(task, vv_max_attempts, "upload_moved", "the upload had to start over again and again");
@@ -418,7 +422,11 @@ Restart(HttpEngine *engine, Task *task)
 	CopyFree(task->copy);
 	task->copy = NULL;
 	if (CopyStart(engine, task, key))
+	{
 		task->copy->restarts = restarts;
+		task->copy->in_parts = in_parts;
+		task->copy->counted = counted;
+	}
 	SecretWipe(key, sizeof(key));
 	return task->copy == NULL;
 }
@@ -427,12 +435,8 @@ Restart(HttpEngine *engine, Task *task)
 static bool
 StartCounted(HttpEngine *engine, Task *task)
 {
-	int64 counted = task->copy->received;
-
-	if (Restart(engine, task))
-		return true;
-	task->copy->counted = counted;
-	return false;
+	task->copy->counted = task->copy->received;
+	return Restart(engine, task);
 }
 
 static bool
@@ -703,7 +707,7 @@ StartUpload(HttpEngine *engine, Task *task)
 
 	if (copy->kind == STORAGE_KIND_S3)
 		return StartS3Upload(engine, task);
-	if (vv_resumable_threshold >= 0 && (copy->total < 0 || copy->total > (int64) vv_resumable_threshold * 1024))
+	if (vv_resumable_threshold >= 0 && (copy->in_parts || copy->total < 0 || copy->total > (int64) vv_resumable_threshold * 1024))
 		return CreateTus(engine, task);
 	if (!StorageUrl(CallBase(vv_storage_url, base, sizeof(base)), STORAGE_UPLOAD, copy->bucket,
 					copy->object_key, url, sizeof(url)))
@@ -1026,6 +1030,14 @@ AfterTus(HttpEngine *engine, Task *task, HttpRequest *request)
 	return over;
 }
 
+/* A proxy that takes no large body, or none without a length, may take its parts. */
+static bool
+WantsParts(const Copy *copy, const HttpReply *reply)
+{
+	return copy->kind == STORAGE_KIND_SUPABASE && vv_resumable_threshold >= 0 && reply->outcome == HTTP_ANSWERED &&
+		(reply->status == 411 || (reply->status == 413 && WireIsHtml(reply)));
+}
+
 static bool
 AfterUpload(HttpEngine *engine, Task *task, HttpRequest *request)
 {
@@ -1039,8 +1051,11 @@ AfterUpload(HttpEngine *engine, Task *task, HttpRequest *request)
 		StorageJudgeS3(HttpReplyOf(request), &answer);
 	else
 		StorageJudgeUpload(HttpReplyOf(request), &answer);
+	copy->in_parts = WantsParts(copy, HttpReplyOf(request));
 	HttpFree(request);
 	copy->put = NULL;
+	if (copy->in_parts)
+		return Restart(engine, task);
 	if (answer.outcome != STORAGE_DONE)
 		return AfterFailure(engine, task, &answer);
 	if (!copy->whole || copy->used > 0)

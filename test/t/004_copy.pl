@@ -60,7 +60,10 @@ my @cases = (
 	[ 'storage: keeps it, but does not say so', undef, 'commit_then_drop', undef, uploads => 2 ],
 	[ 'storage: half an answer', undef, 'garbage', undef, uploads => 1 ],
 	[ 'storage: token expired for a moment', undef, 'jwt_expired', undef ],
-	[ 'storage: 413 of a proxy', undef, 'html413', qr/^(EntityTooLarge|http_413)$/, times => -1 ],
+	[ 'storage: 413 of a proxy, but for parts', undef, 'html413', undef, times => -1 ],
+	[ 'storage: 411 of a proxy, but for parts', undef, { kind => 'http', status => 411 }, undef, times => -1 ],
+	[ 'storage: 413 of a proxy', undef, 'html413', qr/^(EntityTooLarge|http_413)$/, times => -1, on => 'upload|tus_patch' ],
+	[ 'storage: 413 of Storage', undef, { kind => 'http', status => 413, body => { statusCode => '413', error => 'Payload too large' } }, 'EntityTooLarge', times => -1 ],
 	[ 'storage: 500 for good', undef, 'internal', 'InternalError', times => -1 ],
 	[ 'storage: redirect', undef, 'redirect', 'Redirected', times => -1 ]);
 
@@ -73,7 +76,7 @@ for my $case (@cases)
 	$case = { name => $name, id => $id, code => $code, %more };
 	$fal->rule("^$name\$", %{ $more{rule} }) if $more{rule};
 	$fal->fault('media', $media_fault, prompt => "^$name\$", times => $times) if $media_fault;
-	$storage->fault('upload', $storage_fault, key => $id, times => $times) if $storage_fault;
+	$storage->fault($more{on} || 'upload', $storage_fault, key => $id, times => $times) if $storage_fault;
 }
 sql($node, "SELECT vibevideo_submit_batch('{" . join(',', map { $_->{id} } @cases) . "}')");
 wait_for($node, q{SELECT count(*) FROM vibelogs WHERE prompt ~ '^(media|storage): ' AND video_generation_status IS DISTINCT FROM 'completed' AND video_generation_status IS DISTINCT FROM 'failed'},
