@@ -1108,7 +1108,7 @@ CheckClock(Task *task)
 	}
 	/* a download that waits for its turn at the host has not begun */
 	if (copy->get && HttpIsWaiting(copy->get))
-		copy->moved_at = copy->started_at = now;
+		copy->moved_at = copy->paced_at = copy->started_at = now;
 	/* after the last byte Storage has work of its own, the more the larger the file */
 	if (finishing)
 		patience *= FINISHING_PATIENCE;
