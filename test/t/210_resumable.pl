@@ -82,6 +82,7 @@ my @cases = (
 	[ 'media: weak ETag and cut', [ { kind => 'etag', value => 'W/"x"' } ], [ [ 'tus_patch', { kind => 'reset', after_bytes => 1000 }, skip => 1 ] ],
 		uploads => 2, media => 2, ranges => 0, hashed => 1 ],
 	[ 'media: no length', ['no_length'], [], @once, media => 1, ranges => 0, hashed => 1 ],
+	[ 'media: no length, and slow', [ { kind => 'no_length', bytes_per_s => 8_000_000 } ], [], @once, media => 1, ranges => 0, hashed => 1 ],
 	[ 'media: no length, and Storage resets', ['no_length'], [ [ 'tus_patch', { kind => 'reset', after_bytes => 1_000_000 }, skip => 1 ] ],
 		@once, media => 2, ranges => 1, hashed => 1 ],
 	[ 'storage: reset in the first part', [], [ [ 'tus_patch', { kind => 'reset', after_bytes => 1_000_000 } ] ], @once, media => 2, ranges => 1, hashed => 1 ],
