@@ -57,6 +57,7 @@ my $node = vibe_node(
 		'vibevideo.poll_timeout' => '3s',
 		'vibevideo.stall_timeout' => '2s',
 		'vibevideo.max_attempts' => '1000',
+		'vibevideo.resumable_threshold' => '80kB',
 		'vibevideo.unknown_policy' => 'resubmit_when_absent',
 		'vibevideo.unknown_after' => '4s',
 		# CI machines are slow: a lock held by a stopped session must not look like a bug
@@ -86,6 +87,8 @@ $fal->rule('chaos \d*[3]$', outcome => 'infra', error_type => 'runner_disconnect
 $fal->rule('chaos \d*1[0]$', outcome => 'policy');
 $fal->rule('chaos \d*1$', requeue => 1, queue_ms => 700, run_ms => 700);
 $fal->rule('chaos \d*5$', cancel_mode => '202,ignore', run_ms => 1500);
+# half of the videos go in one piece, the others, being larger, as resumable uploads
+$fal->rule('chaos \d*[02468]$', media => { bytes => 70000 });
 
 sub arm
 {
