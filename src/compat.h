@@ -21,6 +21,11 @@
 #include "utils/memutils.h"
 #include "utils/wait_event.h"
 
+/* 18 renamed pg_attribute_noreturn(), and it stands in front now */
+#if PG_VERSION_NUM < 180000
+#define pg_noreturn __attribute__((noreturn))
+#endif
+
 /* 17 attached wait event sets to resource owners; ours live as long as the process */
 static inline WaitEventSet *
 CompatCreateWaitEventSet(int nevents)

@@ -330,6 +330,16 @@ HostsSameOrigin(const char *a, const char *b)
 		OriginsAreEqual(&origin_a, &origin_b);
 }
 
+/* Newer libcurl encodes them where older refused: no Location has them. */
+static bool
+HasControls(const char *text)
+{
+	for (; *text; text++)
+		if ((unsigned char) *text < ' ' || *text == 0x7f)
+			return true;
+	return false;
+}
+
 bool
 HostsResolveRedirect(const char *from, const char *location, char *out, size_t size)
 {
@@ -341,6 +351,7 @@ HostsResolveRedirect(const char *from, const char *location, char *out, size_t s
 
 	/* blanks in a Location are encoded, as libcurl itself does when it follows */
 	resolved = url != NULL && ReadOrigin(url, &origin) == NULL && location[0] != '\0' &&
+		!HasControls(location) &&
 		curl_url_set(url, CURLUPART_URL, location, CURLU_URLENCODE) == CURLUE_OK &&
 		curl_url_set(url, CURLUPART_FRAGMENT, NULL, 0) == CURLUE_OK &&
 		ReadOrigin(url, &origin) == NULL &&

@@ -8,6 +8,7 @@
 #include "postgres.h"
 #include "fmgr.h"
 
+#include "compat.h"
 #include "job.h"
 
 /* the first argument as text: its type is the attached table's key */
@@ -18,7 +19,7 @@ extern char *ApiBegin(Binding *binding, const char *vibelog_id, bool for_update)
 /* who asks, for limits and fairness: the JWT's subject, NULL if nobody */
 extern char *ApiRequestingUser(void);
 /* ERROR: there was an active job, but its end was faster than we */
-extern void ApiLostRace(const char *vibelog_id) pg_attribute_noreturn();
+pg_noreturn extern void ApiLostRace(const char *vibelog_id);
 /*
  * What PostgREST shall answer; everybody else may ignore it.  202 with Location
  * (unless NULL: many rows) and Retry-After; 502 when fal took no job.

@@ -150,11 +150,12 @@ static bool
 ReadClock(Listing *listing, const HttpReply *reply)
 {
 	int64 seconds = FalDate(reply->date);
+	int64 ours = (int64) timestamptz_to_time_t(listing->asked_at);
 	TimestampTz date;
 	int64 at_most;
 	int64 at_least;
 
-	if (seconds < 0 || Abs(seconds - (int64) timestamptz_to_time_t(listing->asked_at)) > MAX_OFF_S)
+	if (seconds < ours - MAX_OFF_S || seconds > ours + MAX_OFF_S)
 		return false;
 	date = time_t_to_timestamptz((pg_time_t) seconds);
 	at_most = GetCurrentTimestamp() - date;

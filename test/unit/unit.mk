@@ -16,8 +16,8 @@ UNIT_TESTS = $(wildcard test/unit/*.c)
 FUZZ_NAMES = $(patsubst test/fuzz/fuzz_%.c,%,$(wildcard test/fuzz/fuzz_*.c))
 
 # -isystem, since Postgres' headers may be written for another compiler than ours;
-# -O1 keeps the sanitizers' reports readable
-UNIT_CPPFLAGS = -DFRONTEND -Isrc -isystem $(shell $(PG_CONFIG) --includedir-server) $(shell $(CURL_CONFIG) --cflags)
+# -O1 keeps the sanitizers' reports readable; USE_PRIVATE_ENCODING_FUNCS: the names that libpgcommon.a has in newer majors
+UNIT_CPPFLAGS = -DFRONTEND -DUSE_PRIVATE_ENCODING_FUNCS -Isrc -isystem $(shell $(PG_CONFIG) --includedir-server) $(shell $(CURL_CONFIG) --cflags)
 UNIT_CFLAGS   = -std=gnu11 -g -O1 -fno-omit-frame-pointer -Wall -Wextra -Werror
 UNIT_LIBS     = -L$(shell $(PG_CONFIG) --pkglibdir) -L$(shell $(PG_CONFIG) --libdir) -lpgcommon -lpgport \
 				$(shell $(CURL_CONFIG) --libs) -lcrypto -lpthread -lm
