@@ -21,8 +21,10 @@
 
 #include <curl/curl.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/poll.h>
 #include <time.h>
 
 #include "miscadmin.h"
@@ -54,6 +56,13 @@ typedef struct HttpHost
 	char name[]; /* as the URL has it */
 } HttpHost;
 
+/* A connection's, by which a request that is about to use it can look at it. */
+typedef struct HttpSocket
+{
+	int fd;
+	int port; /* our own end's, 0: not asked yet */
+} HttpSocket;
+
 struct HttpRequest
 {
 	/* made once, kept when the request goes back to the engine's pool */
@@ -76,6 +85,8 @@ struct HttpRequest
 	bool forbidden; /* our address filter said no */
 	bool aborted;	/* sink or source said so */
 	bool closed;	/* the connection, before an answer; libcurl wanted to send it again */
+	bool stale;		/* the connection was closed before anything was sent */
+	bool afresh;	/* ... and this is another try, on a new one */
 	bool too_large;
 	bool public_only;
 	bool proxied;
@@ -106,6 +117,9 @@ struct HttpEngine
 	int running;
 	int waiting;
 	HttpHost *hosts;
+	HttpSocket *sockets;
+	int nsockets;
+	int socket_room;
 	int max_pool;
 	int npool;
 	HttpRequest *pool; /* idle handles: setting one up costs more than a request */
@@ -177,9 +191,77 @@ OnTimer(CURLM *multi, long timeout_ms, void *arg)
 	return 0;
 }
 
+static void
+RememberSocket(HttpEngine *engine, int fd)
+{
+	if (fd >= 0 && engine->nsockets == engine->socket_room)
+	{
+		int room = engine->socket_room ? engine->socket_room * 2 : 16;
+		HttpSocket *larger = realloc(engine->sockets, sizeof(HttpSocket) * room);
+
+		if (larger == NULL)
+			return; /* it is not looked at */
+		engine->sockets = larger;
+		engine->socket_room = room;
+	}
+	if (fd >= 0)
+		engine->sockets[engine->nsockets++] = (HttpSocket){fd, 0};
+}
+
+static int
+OnCloseSocket(void *arg, curl_socket_t fd)
+{
+	HttpEngine *engine = arg;
+
+	for (int i = 0; i < engine->nsockets; i++)
+		if (engine->sockets[i].fd == fd)
+		{
+			engine->sockets[i] = engine->sockets[--engine->nsockets];
+			break;
+		}
+	return close(fd);
+}
+
+static int
+LocalPort(int fd)
+{
+	union
+	{
+		struct sockaddr any;
+		struct sockaddr_in v4;
+		struct sockaddr_in6 v6;
+	} name;
+	socklen_t len = sizeof(name);
+
+	if (getsockname(fd, &name.any, &len) != 0)
+		return 0;
+	return ntohs(name.any.sa_family == AF_INET6 ? name.v6.sin6_port : name.v4.sin_port);
+}
+
+/* Has the peer closed the connection that has this port at our end? */
+static bool
+IsHungUp(HttpEngine *engine, int port)
+{
+#ifdef POLLRDHUP
+	for (int i = 0; i < engine->nsockets; i++)
+	{
+		HttpSocket *known = &engine->sockets[i];
+		struct pollfd look = {.fd = known->fd, .events = POLLRDHUP};
+
+		if (known->port == 0)
+			known->port = LocalPort(known->fd);
+		if (known->port == port)
+			return poll(&look, 1, 0) > 0;
+	}
+#endif
+	return false;
+}
+
 /*
  * The last moment at which nothing of the request has left this machine.  A
- * second time means that libcurl is about to send it again.
+ * second time means that libcurl is about to send it again.  Newer libcurl
+ * looks at an idle connection once a second only: what was closed since would
+ * swallow a request, which then is in doubt.
  */
 static int
 OnBeforeRequest(void *arg, char *remote_ip, char *local_ip, int remote_port, int local_port)
@@ -191,6 +273,11 @@ OnBeforeRequest(void *arg, char *remote_ip, char *local_ip, int remote_port, int
 		request->closed = true;
 		return CURL_PREREQFUNC_ABORT;
 	}
+	if ((request->body_len > 0 || request->source) && IsHungUp(request->engine, local_port))
+	{
+		request->stale = true;
+		return CURL_PREREQFUNC_ABORT;
+	}
 	request->sent = true;
 	return CURL_PREREQFUNC_OK;
 }
@@ -200,6 +287,7 @@ static curl_socket_t
 OnOpenSocket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 {
 	HttpRequest *request = arg;
+	int fd;
 
 	/* through a proxy this is the proxy's address, which the operator has chosen */
 	if (request->public_only && !request->proxied && !HostsAddressIsPublic(&address->addr))
@@ -208,16 +296,14 @@ OnOpenSocket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 		return CURL_SOCKET_BAD;
 	}
 #ifdef SOCK_CLOEXEC
-	return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+	fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
 #else
-	{
-		int fd = socket(address->family, address->socktype, address->protocol);
-
-		if (fd >= 0)
-			(void) fcntl(fd, F_SETFD, FD_CLOEXEC);
-		return fd;
-	}
+	fd = socket(address->family, address->socktype, address->protocol);
+	if (fd >= 0)
+		(void) fcntl(fd, F_SETFD, FD_CLOEXEC);
 #endif
+	RememberSocket(request->engine, fd);
+	return fd;
 }
 
 /* Foreign bytes end up in tables and logs: keep what is safe in any encoding. */
@@ -507,6 +593,7 @@ HttpEngineDestroy(HttpEngine *engine)
 	FreeWaitEventSet(engine->wait_set);
 	PollerClose(engine->poller);
 	ReleaseExternalFD();
+	free(engine->sockets);
 	free(engine);
 }
 
@@ -601,6 +688,8 @@ SetLastingOptions(HttpRequest *request)
 	SET(CURLOPT_PREREQDATA, request);
 	SET(CURLOPT_OPENSOCKETFUNCTION, OnOpenSocket);
 	SET(CURLOPT_OPENSOCKETDATA, request);
+	SET(CURLOPT_CLOSESOCKETFUNCTION, OnCloseSocket);
+	SET(CURLOPT_CLOSESOCKETDATA, request->engine);
 	SET(CURLOPT_HEADERFUNCTION, OnHeader);
 	SET(CURLOPT_HEADERDATA, request);
 	SET(CURLOPT_WRITEFUNCTION, OnBody);
@@ -620,6 +709,7 @@ SetOptions(HttpRequest *request, const HttpSpec *spec)
 	const char *ca_file = vv_ca_file && vv_ca_file[0] ? vv_ca_file : default_ca_file;
 
 	SET(CURLOPT_URL, spec->url);
+	SET(CURLOPT_FRESH_CONNECT, 0L);
 	/* an empty one keeps libcurl from looking into the environment */
 	SET(CURLOPT_PROXY, request->proxied ? vv_proxy : "");
 	SET(CURLOPT_HTTPHEADER, request->headers);
@@ -998,6 +1088,8 @@ JudgeFailure(HttpRequest *request, CURLcode rc)
 		why = "the answer is too large";
 	else if (request->closed)
 		why = "the server closed the connection without an answer";
+	else if (request->stale)
+		why = "the server closed the connection before anything was sent";
 	else if (request->errbuf[0])
 		why = request->errbuf;
 	else
@@ -1029,6 +1121,22 @@ FinishRequest(HttpRequest *request, CURLcode rc)
 	engine->done_tail = request;
 }
 
+/* On a new connection, once: the one it was to go on is gone, and nothing was sent. */
+static bool
+StartAfresh(HttpRequest *request)
+{
+	CURLM *multi = request->engine->multi;
+
+	if (!request->stale || request->afresh)
+		return false;
+	request->stale = false;
+	request->afresh = true;
+	curl_multi_remove_handle(multi, request->easy);
+	request->errbuf[0] = '\0';
+	return curl_easy_setopt(request->easy, CURLOPT_FRESH_CONNECT, 1L) == CURLE_OK &&
+		curl_multi_add_handle(multi, request->easy) == CURLM_OK;
+}
+
 static void
 CollectDone(HttpEngine *engine)
 {
@@ -1038,12 +1146,13 @@ CollectDone(HttpEngine *engine)
 	while ((message = curl_multi_info_read(engine->multi, &left)) != NULL)
 	{
 		char *request = NULL;
+		CURLcode result = message->data.result; /* the message dies with the handle's removal */
 
 		if (message->msg != CURLMSG_DONE)
 			continue;
 		curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &request);
-		/* the message dies with the handle's removal: pass its result by value */
-		FinishRequest((HttpRequest *) request, message->data.result);
+		if (!StartAfresh((HttpRequest *) request))
+			FinishRequest((HttpRequest *) request, result);
 	}
 }
 
