@@ -112,10 +112,14 @@ typedef enum StatementId
 } StatementId;
 
 /* clang-format off */
-#define JOB_COLUMNS \
-	"j.job_id, j.vibelog_id, j.state, j.model, j.input::pg_catalog.text, j.request_id, " \
+#define JOB_COLUMNS_AND(input) \
+	"j.job_id, j.vibelog_id, j.state, j.model, " input ", j.request_id, " \
 	"j.media_url, j.media_type, j.object_key, j.error_code, j.error, j.bytes_total, j.lease, " \
 	"j.tries, j.crashes, j.attempt, j.queue_position, j.created_at, j.submitted_at, j.cancel_requested_at, j.sent_at, j.renders, j.ghost, j.generated_at, j.upload_url, j.media_etag, j.upload_state"
+
+#define JOB_COLUMNS JOB_COLUMNS_AND("j.input::pg_catalog.text")
+/* many at once are followed, and each input may be large */
+#define JOB_COLUMNS_TO_FOLLOW JOB_COLUMNS_AND("NULL::pg_catalog.text")
 
 /*
  * A claim takes what is due, oldest first, passing over what others hold, and
@@ -124,7 +128,7 @@ typedef enum StatementId
 #define SECONDS_BETWEEN(a, b) \
 	"pg_catalog.abs(pg_catalog.date_part('epoch', " a " OPERATOR(pg_catalog.-) " b "))"
 
-#define CLAIM(set, which, order) \
+#define CLAIM(set, which, order, columns) \
 	"UPDATE vibevideo.job j SET " set \
 	" lease = pg_catalog.nextval('vibevideo.lease_seq'), leased_by = pg_catalog.pg_backend_pid()," \
 	" next_at = $3" \
@@ -132,7 +136,7 @@ typedef enum StatementId
 	"SELECT d.job_id FROM vibevideo.job d WHERE " which \
 	" AND d.next_at OPERATOR(pg_catalog.<=) $2" \
 	" ORDER BY " order " LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED))" \
-	" RETURNING " JOB_COLUMNS
+	" RETURNING " columns
 
 #define CLAIM_TYPES {INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID}
 
@@ -316,29 +320,29 @@ static const struct Statement
 			  "d.job_id OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT vibevideo.next_submits($1, $2)))"
 			  /* IS TRUE keeps the planner off the index of all that are pending */
 			  " AND (d.state OPERATOR(pg_catalog.=) 'pending') IS TRUE AND d.cancel_requested_at IS NULL",
-			  "d.job_id"),
+			  "d.job_id", JOB_COLUMNS),
 		3, CLAIM_TYPES
 	},
 	[S_CLAIM_RECONCILE] = {
 		CLAIM("",
 			  "d.state OPERATOR(pg_catalog.=) 'submit_unknown'",
-			  "d.next_at"),
+			  "d.next_at", JOB_COLUMNS),
 		3, CLAIM_TYPES
 	},
 	[S_CLAIM_POLL] = {
 		CLAIM("",
 			  "d.state OPERATOR(pg_catalog.=) ANY (ARRAY['queued', 'generating'])",
-			  "d.next_at"),
+			  "d.next_at", JOB_COLUMNS_TO_FOLLOW),
 		3, CLAIM_TYPES
 	},
 	[S_CLAIM_COPY] = {
 		CLAIM("",
 			  "d.state OPERATOR(pg_catalog.=) 'processing'",
-			  "d.next_at"),
+			  "d.next_at", JOB_COLUMNS_TO_FOLLOW),
 		3, CLAIM_TYPES
 	},
 	[S_LOCK_DUE] = {
-		"SELECT " JOB_COLUMNS " FROM vibevideo.job j"
+		"SELECT " JOB_COLUMNS_TO_FOLLOW " FROM vibevideo.job j"
 		" WHERE j.state OPERATOR(pg_catalog.=) ANY (ARRAY['queued', 'generating'])"
 		" AND j.next_at OPERATOR(pg_catalog.<=) $2"
 		" ORDER BY j.next_at LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED",

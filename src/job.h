@@ -42,7 +42,7 @@ typedef struct Job
 	char *vibelog_id;
 	char *state;
 	char *model;
-	char *input;	  /* JSON text */
+	char *input;	  /* JSON text; NULL in a job that is only followed or copied */
 	char *request_id; /* NULL until accepted */
 	char *media_url;
 	char *media_type;

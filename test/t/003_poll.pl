@@ -357,6 +357,30 @@ for my $shape (qw(video_array video_url video_url_object videos preview_video))
 	ok(at_fal($id)->{cancelled}, 'and is cancelled at fal');
 }
 
+# -- large inputs -----------------------------------------------------------------------------------------------------
+# A pass over many jobs does not take their inputs into memory: images as data URLs are large.
+{
+	my $session = background_sql($node);
+	my $pid = $session->query_safe('SELECT pg_backend_pid()');
+	my $peak = sub { return slurp_file("/proc/$pid/status") =~ /^VmHWM:\s+(\d+) kB/m ? $1 : 0 };
+
+	sql($node, <<'SQL');
+INSERT INTO vibevideo.job (relation, vibelog_id, state, model, input, request_id, submitted_at, next_at, row_dirty)
+SELECT 'vibelogs'::regclass, gen_random_uuid(), 'queued', 'fal-ai/minimax/video-01',
+	jsonb_build_object('prompt', 'large', 'image_url', repeat('x', 500000)), gen_random_uuid(), now(), now() + interval '1 hour', false
+FROM generate_series(1, 200);
+SQL
+	$session->query_safe('SELECT vibevideo_poll()');
+	my $before = $peak->();
+	$session->query_safe("UPDATE vibevideo.job SET next_at = now() - interval '1 day' WHERE input ->> 'prompt' = 'large'");
+	my $asked = $session->query_safe('SELECT checked FROM vibevideo_poll()');
+	my $grew = $peak->() - $before;
+	cmp_ok($asked, '>=', 200, 'large inputs: a pass asks about all');
+	cmp_ok($grew, '<', 32 * 1024, "large inputs: the session's memory grew by $grew kB only");
+	sql($node, "DELETE FROM vibevideo.job WHERE input ->> 'prompt' = 'large'");
+	$session->quit;
+}
+
 is($fal->ledger->{media_with_authorization}, 0, 'the key never went to the media host');
 is($evil->ledger->{accepted}, 0, 'nothing was sent elsewhere');
 
