@@ -45,15 +45,21 @@
 #define IDLE_CONNECTION_AGE 25L	   /* s; below the idle timeouts of common servers */
 #define EXPECT_PATIENCE_MS 200L	   /* then the body goes out unasked */
 
+/* Of requests, in the order they came.  Each is in one at most: of its host, or of the done. */
+typedef struct RequestQueue
+{
+	HttpRequest *head;
+	HttpRequest *tail;
+} RequestQueue;
+
 /* Who is asked, by name and port: see "One host". */
 typedef struct HttpHost
 {
 	struct HttpHost *next; /* in engine->hosts */
 	int users;			   /* requests that point here */
 	int begun;			   /* of them, in the multi handle */
-	HttpRequest *first;	   /* the others, in the order they came */
-	HttpRequest *last;
-	char name[]; /* as the URL has it */
+	RequestQueue waiting;  /* the others */
+	char name[];		   /* as the URL has it */
 } HttpHost;
 
 /* A connection's, by which a request that is about to use it can look at it. */
@@ -72,10 +78,9 @@ struct HttpRequest
 	/* everything from here on is one exchange's */
 	HttpRequest *next; /* in engine->requests, or in engine->pool */
 	HttpRequest *prev;
-	HttpRequest *next_done;
+	HttpRequest *next_queued;
 	struct curl_slist *headers;
-	HttpHost *host; /* NULL: without a limit */
-	HttpRequest *next_waiting;
+	HttpHost *host;		 /* NULL: without a limit */
 	int64 waiting_since; /* ms, see MonotonicMs */
 	int wait_limit;
 	bool running;	/* not done */
@@ -124,8 +129,7 @@ struct HttpEngine
 	int npool;
 	HttpRequest *pool; /* idle handles: setting one up costs more than a request */
 	HttpRequest *requests;
-	HttpRequest *done_head;
-	HttpRequest *done_tail;
+	RequestQueue done;
 };
 
 static uint32 wait_event = 0;
@@ -194,7 +198,7 @@ OnTimer(CURLM *multi, long timeout_ms, void *arg)
 static void
 RememberSocket(HttpEngine *engine, int fd)
 {
-	if (fd >= 0 && engine->nsockets == engine->socket_room)
+	if (engine->nsockets == engine->socket_room)
 	{
 		int room = engine->socket_room ? engine->socket_room * 2 : 16;
 		HttpSocket *larger = realloc(engine->sockets, sizeof(HttpSocket) * room);
@@ -204,8 +208,7 @@ RememberSocket(HttpEngine *engine, int fd)
 		engine->sockets = larger;
 		engine->socket_room = room;
 	}
-	if (fd >= 0)
-		engine->sockets[engine->nsockets++] = (HttpSocket){fd, 0};
+	engine->sockets[engine->nsockets++] = (HttpSocket){fd, 0};
 }
 
 static int
@@ -302,7 +305,8 @@ OnOpenSocket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 	if (fd >= 0)
 		(void) fcntl(fd, F_SETFD, FD_CLOEXEC);
 #endif
-	RememberSocket(request->engine, fd);
+	if (fd >= 0)
+		RememberSocket(request->engine, fd);
 	return fd;
 }
 
@@ -824,6 +828,37 @@ GiveHandleBack(HttpRequest *request)
 }
 
 /*----------
+ * Queues
+ *----------
+ */
+static void
+PutLast(RequestQueue *queue, HttpRequest *request)
+{
+	if (queue->tail)
+		queue->tail->next_queued = request;
+	else
+		queue->head = request;
+	queue->tail = request;
+}
+
+/* wherever it stands; nothing happens if it is not in this one */
+static void
+TakeOut(RequestQueue *queue, HttpRequest *request)
+{
+	HttpRequest *before = NULL;
+
+	for (HttpRequest **link = &queue->head; *link; before = *link, link = &(*link)->next_queued)
+		if (*link == request)
+		{
+			*link = request->next_queued;
+			if (queue->tail == request)
+				queue->tail = before;
+			request->next_queued = NULL;
+			return;
+		}
+}
+
+/*----------
  * One host
  *
  * What is over vibevideo.max_host_requests is set up, but not given to libcurl,
@@ -875,13 +910,7 @@ LeaveHost(HttpEngine *engine, HttpHost *host)
 static void
 Enqueue(HttpRequest *request)
 {
-	HttpHost *host = request->host;
-
-	if (host->last)
-		host->last->next_waiting = request;
-	else
-		host->first = request;
-	host->last = request;
+	PutLast(&request->host->waiting, request);
 	request->waiting = true;
 	request->waiting_since = MonotonicMs();
 	request->engine->waiting++;
@@ -890,18 +919,7 @@ Enqueue(HttpRequest *request)
 static void
 Dequeue(HttpRequest *request)
 {
-	HttpHost *host = request->host;
-	HttpRequest *before = NULL;
-
-	for (HttpRequest **link = &host->first; *link; before = *link, link = &(*link)->next_waiting)
-		if (*link == request)
-		{
-			*link = request->next_waiting;
-			if (host->last == request)
-				host->last = before;
-			break;
-		}
-	request->next_waiting = NULL;
+	TakeOut(&request->host->waiting, request);
 	request->waiting = false;
 	request->engine->waiting--;
 }
@@ -929,9 +947,9 @@ BeginWaiting(HttpHost *host)
 {
 	HttpRequest *next;
 
-	for (HttpRequest *request = host->first; request && HasRoom(host); request = next)
+	for (HttpRequest *request = host->waiting.head; request && HasRoom(host); request = next)
 	{
-		next = request->next_waiting;
+		next = request->next_queued;
 		if (HttpIsLate(request))
 			continue;
 		Dequeue(request);
@@ -949,7 +967,7 @@ BeginOrWait(HttpRequest *request, const HttpSpec *spec)
 		if (request->host == NULL)
 			return false;
 		/* the limit may have been raised meanwhile */
-		if (request->host->first)
+		if (request->host->waiting.head)
 			BeginWaiting(request->host);
 		if (!HasRoom(request->host))
 		{
@@ -1028,30 +1046,13 @@ HttpStart(HttpEngine *engine, const HttpSpec *spec)
 	return request;
 }
 
-/* Taken out of the list of the done, where it may sit untaken. */
-static void
-UnlinkDone(HttpRequest *request)
-{
-	HttpEngine *engine = request->engine;
-	HttpRequest *last = NULL;
-
-	for (HttpRequest **link = &engine->done_head; *link; last = *link, link = &(*link)->next_done)
-		if (*link == request)
-		{
-			*link = request->next_done;
-			if (engine->done_tail == request)
-				engine->done_tail = last;
-			return;
-		}
-}
-
 void
 HttpFree(HttpRequest *request)
 {
 	HttpEngine *engine = request->engine;
 	sigset_t saved;
 
-	UnlinkDone(request);
+	TakeOut(&engine->done, request);
 	UnlinkRequest(request);
 	MaskSignals(&saved);
 	if (request->running)
@@ -1114,11 +1115,7 @@ FinishRequest(HttpRequest *request, CURLcode rc)
 	request->running = false;
 	engine->running--;
 	Stop(request);
-	if (engine->done_tail)
-		engine->done_tail->next_done = request;
-	else
-		engine->done_head = request;
-	engine->done_tail = request;
+	PutLast(&engine->done, request);
 }
 
 /* On a new connection, once: the one it was to go on is gone, and nothing was sent. */
@@ -1198,7 +1195,7 @@ HttpWait(HttpEngine *engine, long timeout_ms)
 	WaitEvent event;
 
 	timeout_ms = Max(timeout_ms, 0);
-	if (engine->done_head)
+	if (engine->done.head)
 		timeout_ms = 0;
 	if (engine->timer_armed)
 		timeout_ms = Min(timeout_ms, MillisecondsToTimer(engine));
@@ -1215,15 +1212,10 @@ HttpWait(HttpEngine *engine, long timeout_ms)
 HttpRequest *
 HttpNextDone(HttpEngine *engine)
 {
-	HttpRequest *request = engine->done_head;
+	HttpRequest *request = engine->done.head;
 
 	if (request)
-	{
-		engine->done_head = request->next_done;
-		if (engine->done_head == NULL)
-			engine->done_tail = NULL;
-		request->next_done = NULL;
-	}
+		TakeOut(&engine->done, request);
 	return request;
 }
 
