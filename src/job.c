@@ -121,13 +121,13 @@ typedef enum StatementId
 /* many at once are followed, and each input may be large */
 #define JOB_COLUMNS_TO_FOLLOW JOB_COLUMNS_AND("NULL::pg_catalog.text")
 
+#define SECONDS_BETWEEN(a, b) \
+	"pg_catalog.abs(pg_catalog.date_part('epoch', " a " OPERATOR(pg_catalog.-) " b "))"
+
 /*
  * A claim takes what is due, oldest first, passing over what others hold, and
  * stamps it with a new fencing token.  $1 max, $2 due before, $3 end of the lease.
  */
-#define SECONDS_BETWEEN(a, b) \
-	"pg_catalog.abs(pg_catalog.date_part('epoch', " a " OPERATOR(pg_catalog.-) " b "))"
-
 #define CLAIM(set, which, order, columns) \
 	"UPDATE vibevideo.job j SET " set \
 	" lease = pg_catalog.nextval('vibevideo.lease_seq'), leased_by = pg_catalog.pg_backend_pid()," \
