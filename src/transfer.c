@@ -125,13 +125,21 @@ Measure(Copy *copy, int64 at, const char *data, size_t len)
 		MediaMeterAdd(&copy->meter, data + seen, len - seen);
 }
 
+/* Of what has come just now, the bytes that need not go to Storage: it has them, or only their number is wanted. */
+static size_t
+CountUnwanted(const Copy *copy, size_t len)
+{
+	if (copy->counting)
+		return len;
+	return copy->judged ? CountBefore(copy->base, copy->received, len) : 0;
+}
+
 static size_t
 TakeMedia(void *arg, const char *data, size_t len)
 {
 	Copy *copy = arg;
-	size_t stored = copy->counting ? len : copy->judged ? CountBefore(copy->base, copy->received, len)
-														: 0;
-	size_t wanted = len - stored;
+	size_t unwanted = CountUnwanted(copy, len);
+	size_t wanted = len - unwanted;
 	size_t last;
 	size_t piece;
 
@@ -145,8 +153,8 @@ TakeMedia(void *arg, const char *data, size_t len)
 		return HTTP_PAUSE;
 	last = (copy->first + copy->used) % copy->ring_size;
 	piece = Min(wanted, copy->ring_size - last);
-	memcpy(copy->ring + last, data + stored, piece);
-	memcpy(copy->ring, data + stored + piece, wanted - piece);
+	memcpy(copy->ring + last, data + unwanted, piece);
+	memcpy(copy->ring, data + unwanted + piece, wanted - piece);
 	copy->used += wanted;
 	if (copy->judged)
 		Measure(copy, copy->received, data, len);
