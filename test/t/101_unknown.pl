@@ -47,6 +47,17 @@ sub lose
 	return $id;
 }
 
+# A request of another client of the account; the answer to it.
+my $stranger = HTTP::Tiny->new(keep_alive => 1, timeout => 30);
+
+sub stranger_submits
+{
+	my ($body) = @_;
+
+	return $stranger->post($fal->url . '/fal-ai/minimax/video-01',
+		{ content => $body, headers => { authorization => 'Key key-id:key-secret', 'content-type' => 'application/json' } });
+}
+
 sub submits
 {
 	return $fal->ledger('?jobs=0')->{requests}{submit};
@@ -155,8 +166,7 @@ for my $in_flight ($true, $false)
 	my $input = sql($node, "SELECT input || jsonb_build_object('prompt', '$prompt') FROM vibevideo.job LIMIT 1");
 
 	$fal->default(clock_ms => -5000);
-	HTTP::Tiny->new->post($fal->url . '/fal-ai/minimax/video-01',
-		{ content => $input, headers => { authorization => 'Key key-id:key-secret', 'content-type' => 'application/json' } });
+	stranger_submits($input);
 	$fal->default(clock_ms => 0);
 	is(scalar($fal->renders($prompt)), 1, 'an earlier request is at fal');
 	my $id = lose($prompt, 'reset_before');
@@ -205,8 +215,7 @@ for my $hours (-2, 2)
 	# fal has a stranger's request with more in it, and one with less
 	for my $body ('{"prompt":"same words and more"}', '{"image_url":"http://x/"}', '{"prompt":["same words"]}')
 	{
-		HTTP::Tiny->new->post($fal->url . '/fal-ai/minimax/video-01',
-			{ content => $body, headers => { authorization => 'Key key-id:key-secret', 'content-type' => 'application/json' } });
+		stranger_submits($body);
 	}
 	my $id = new_row($node, $prompt);
 	submit($node, $id);
@@ -266,17 +275,13 @@ for my $hours (-2, 2)
 # -- a busy account ----------------------------------------------------------------------------
 # More requests than are kept of a list stand before ours in it.
 {
-	my $client = HTTP::Tiny->new(keep_alive => 1, timeout => 30);
 	my $crowd = 1300;
 	my $accepted = 0;
 
 	$fal->rule('^crowd', hold => 'queue');
 	for my $n (1 .. $crowd)
 	{
-		my $answer = $client->post($fal->url . '/fal-ai/minimax/video-01',
-			{ headers => { authorization => 'Key key-id:key-secret', 'content-type' => 'application/json' },
-			  content => qq({"prompt":"crowd $n"}) });
-		$accepted++ if $answer->{success};
+		$accepted++ if stranger_submits(qq({"prompt":"crowd $n"}))->{success};
 	}
 	is($accepted, $crowd, 'a crowd of requests is at fal');
 	my $id = lose('crowded out?');
