@@ -10,8 +10,10 @@
  * Three rules keep Postgres and libcurl apart:
  * - Callbacks only touch malloc'd memory and return codes.  A longjmp through
  *	 libcurl's frames would corrupt the multi handle.
- * - All signals are blocked while libcurl runs: its resolver threads inherit
- *	 that mask, and Postgres' handlers must never run on such a thread.
+ * - All signals are blocked where libcurl may start a resolver thread, which
+ *	 inherits the mask: Postgres' handlers must never run on such a thread.
+ *	 That is wherever its state machine runs, but not when a handle is set up,
+ *	 added or removed: adding one only sets a timer.
  * - A body is sent once.  libcurl resends a request on a fresh connection
  *	 when a reused one turns out dead (Curl_retry_request), and a resent submit
  *	 may be paid twice.  It announces each sending to OnBeforeRequest, which
@@ -45,7 +47,7 @@
 #define IDLE_CONNECTION_AGE 25L	   /* s; below the idle timeouts of common servers */
 #define EXPECT_PATIENCE_MS 200L	   /* then the body goes out unasked */
 
-/* Of requests, in the order they came.  Each is in one at most: of its host, or of the done. */
+/* Of requests, in the order they came.  Each is in one at most: its host's, or that of the done. */
 typedef struct RequestQueue
 {
 	HttpRequest *head;
@@ -62,11 +64,16 @@ typedef struct HttpHost
 	char name[];		   /* as the URL has it */
 } HttpHost;
 
-/* A connection's, by which a request that is about to use it can look at it. */
+/*
+ * One that we opened for libcurl, and shall close.  libcurl gives up watching it
+ * after each exchange and asks for it again with the next: it stays in the poller.
+ */
 typedef struct HttpSocket
 {
-	int fd;
-	int port; /* our own end's, 0: not asked yet */
+	bool open;
+	int wanted;	 /* CURL_POLL_IN, _OUT, both or 0: an idle connection */
+	int watched; /* what the poller has been told */
+	int port;	 /* our own end's, 0: not asked yet */
 } HttpSocket;
 
 struct HttpRequest
@@ -78,6 +85,7 @@ struct HttpRequest
 	/* everything from here on is one exchange's */
 	HttpRequest *next; /* in engine->requests, or in engine->pool */
 	HttpRequest *prev;
+	RequestQueue *queue; /* NULL: in none */
 	HttpRequest *next_queued;
 	struct curl_slist *headers;
 	HttpHost *host;		 /* NULL: without a limit */
@@ -122,9 +130,8 @@ struct HttpEngine
 	int running;
 	int waiting;
 	HttpHost *hosts;
-	HttpSocket *sockets;
-	int nsockets;
-	int socket_room;
+	HttpSocket *sockets; /* by descriptor */
+	int nsockets;		 /* so many fit in, open or not */
 	int max_pool;
 	int npool;
 	HttpRequest *pool; /* idle handles: setting one up costs more than a request */
@@ -168,23 +175,6 @@ MonotonicMs(void)
  *----------
  */
 static int
-OnSocket(CURL *easy, curl_socket_t fd, int what, void *arg, void *known)
-{
-	HttpEngine *engine = arg;
-
-	if (what == CURL_POLL_REMOVE)
-	{
-		PollerRemove(engine->poller, fd);
-		curl_multi_assign(engine->multi, fd, NULL);
-		return 0;
-	}
-	if (!PollerSet(engine->poller, fd, known != NULL, (what & CURL_POLL_IN) != 0, (what & CURL_POLL_OUT) != 0))
-		engine->broken = true;
-	curl_multi_assign(engine->multi, fd, engine);
-	return 0;
-}
-
-static int
 OnTimer(CURLM *multi, long timeout_ms, void *arg)
 {
 	HttpEngine *engine = arg;
@@ -195,34 +185,83 @@ OnTimer(CURLM *multi, long timeout_ms, void *arg)
 	return 0;
 }
 
+/* NULL if we did not open it: libcurl has others, to hear of its resolver threads. */
+static HttpSocket *
+FindSocket(HttpEngine *engine, int fd)
+{
+	return fd < engine->nsockets && engine->sockets[fd].open ? &engine->sockets[fd] : NULL;
+}
+
+/* Without memory it stays unknown, which only costs speed. */
 static void
 RememberSocket(HttpEngine *engine, int fd)
 {
-	if (engine->nsockets == engine->socket_room)
+	if (fd >= engine->nsockets)
 	{
-		int room = engine->socket_room ? engine->socket_room * 2 : 16;
+		int room = Max(engine->nsockets * 2, fd + 1);
 		HttpSocket *larger = realloc(engine->sockets, sizeof(HttpSocket) * room);
 
 		if (larger == NULL)
-			return; /* it is not looked at */
+			return;
+		memset(larger + engine->nsockets, 0, sizeof(HttpSocket) * (room - engine->nsockets));
 		engine->sockets = larger;
-		engine->socket_room = room;
+		engine->nsockets = room;
 	}
-	engine->sockets[engine->nsockets++] = (HttpSocket){fd, 0};
+	engine->sockets[fd] = (HttpSocket){.open = true};
 }
 
+/* The poller forgets it by itself. */
 static int
 OnCloseSocket(void *arg, curl_socket_t fd)
 {
-	HttpEngine *engine = arg;
+	HttpSocket *socket = FindSocket(arg, fd);
 
-	for (int i = 0; i < engine->nsockets; i++)
-		if (engine->sockets[i].fd == fd)
-		{
-			engine->sockets[i] = engine->sockets[--engine->nsockets];
-			break;
-		}
+	if (socket)
+		socket->open = false;
 	return close(fd);
+}
+
+static bool
+Watch(HttpEngine *engine, int fd, bool known, int what)
+{
+	return PollerSet(engine->poller, fd, known, (what & CURL_POLL_IN) != 0, (what & CURL_POLL_OUT) != 0);
+}
+
+static int
+OnSocket(CURL *easy, curl_socket_t fd, int what, void *arg, void *known)
+{
+	HttpEngine *engine = arg;
+	HttpSocket *socket = FindSocket(engine, fd);
+
+	if (socket)
+	{
+		socket->wanted = (what == CURL_POLL_REMOVE) ? 0 : what;
+		if (socket->wanted != 0 && socket->wanted != socket->watched)
+		{
+			engine->broken |= !Watch(engine, fd, socket->watched != 0, what);
+			socket->watched = what;
+		}
+		return 0;
+	}
+	if (what == CURL_POLL_REMOVE)
+		PollerRemove(engine->poller, fd);
+	else
+		engine->broken |= !Watch(engine, fd, known != NULL, what);
+	curl_multi_assign(engine->multi, fd, what == CURL_POLL_REMOVE ? NULL : engine);
+	return 0;
+}
+
+/* An idle connection that is heard of has been closed at the other end, or a paused one goes on. */
+static bool
+IsIdle(HttpEngine *engine, int fd)
+{
+	HttpSocket *socket = FindSocket(engine, fd);
+
+	if (socket == NULL || socket->wanted != 0)
+		return false;
+	PollerRemove(engine->poller, fd);
+	socket->watched = 0;
+	return true;
 }
 
 static int
@@ -246,13 +285,15 @@ static bool
 IsHungUp(HttpEngine *engine, int port)
 {
 #ifdef POLLRDHUP
-	for (int i = 0; i < engine->nsockets; i++)
+	for (int fd = 0; fd < engine->nsockets; fd++)
 	{
-		HttpSocket *known = &engine->sockets[i];
-		struct pollfd look = {.fd = known->fd, .events = POLLRDHUP};
+		HttpSocket *known = FindSocket(engine, fd);
+		struct pollfd look = {.fd = fd, .events = POLLRDHUP};
 
+		if (known == NULL)
+			continue;
 		if (known->port == 0)
-			known->port = LocalPort(known->fd);
+			known->port = LocalPort(fd);
 		if (known->port == port)
 			return poll(&look, 1, 0) > 0;
 	}
@@ -839,14 +880,19 @@ PutLast(RequestQueue *queue, HttpRequest *request)
 	else
 		queue->head = request;
 	queue->tail = request;
+	request->queue = queue;
 }
 
-/* wherever it stands; nothing happens if it is not in this one */
+/* wherever it stands, if it is in one */
 static void
-TakeOut(RequestQueue *queue, HttpRequest *request)
+TakeOut(HttpRequest *request)
 {
+	RequestQueue *queue = request->queue;
 	HttpRequest *before = NULL;
 
+	if (queue == NULL)
+		return;
+	request->queue = NULL;
 	for (HttpRequest **link = &queue->head; *link; before = *link, link = &(*link)->next_queued)
 		if (*link == request)
 		{
@@ -919,7 +965,7 @@ Enqueue(HttpRequest *request)
 static void
 Dequeue(HttpRequest *request)
 {
-	TakeOut(&request->host->waiting, request);
+	TakeOut(request);
 	request->waiting = false;
 	request->engine->waiting--;
 }
@@ -1011,11 +1057,8 @@ HttpIsLate(const HttpRequest *request)
 HttpRequest *
 HttpStart(HttpEngine *engine, const HttpSpec *spec)
 {
-	HttpRequest *request;
-	sigset_t saved;
+	HttpRequest *request = TakeHandle(engine);
 
-	MaskSignals(&saved);
-	request = TakeHandle(engine);
 	if (request)
 	{
 		LinkRequest(engine, request);
@@ -1034,8 +1077,6 @@ HttpStart(HttpEngine *engine, const HttpSpec *spec)
 			SetMethod(request, spec) &&
 			BeginOrWait(request, spec);
 	}
-	UnmaskSignals(&saved);
-
 	if (request && !request->running)
 	{
 		HttpFree(request);
@@ -1050,11 +1091,9 @@ void
 HttpFree(HttpRequest *request)
 {
 	HttpEngine *engine = request->engine;
-	sigset_t saved;
 
-	TakeOut(&engine->done, request);
+	TakeOut(request);
 	UnlinkRequest(request);
-	MaskSignals(&saved);
 	if (request->running)
 		engine->running--;
 	Stop(request);
@@ -1064,7 +1103,6 @@ HttpFree(HttpRequest *request)
 	free(request->body);
 	free(request->answer);
 	GiveHandleBack(request);
-	UnmaskSignals(&saved);
 }
 
 /* Only failures before OnBeforeRequest are surely "not sent". */
@@ -1178,7 +1216,11 @@ Turn(HttpEngine *engine)
 	n = PollerWait(engine->poller, events);
 	for (int i = 0; i < n; i++)
 	{
-		int what = (events[i].readable ? CURL_CSELECT_IN : 0) |
+		int what;
+
+		if (IsIdle(engine, events[i].fd))
+			continue;
+		what = (events[i].readable ? CURL_CSELECT_IN : 0) |
 			(events[i].writable ? CURL_CSELECT_OUT : 0) |
 			(events[i].failed ? CURL_CSELECT_ERR : 0);
 
@@ -1215,7 +1257,7 @@ HttpNextDone(HttpEngine *engine)
 	HttpRequest *request = engine->done.head;
 
 	if (request)
-		TakeOut(&engine->done, request);
+		TakeOut(request);
 	return request;
 }
 
