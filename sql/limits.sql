@@ -30,7 +30,7 @@ CREATE TABLE vibevideo.limit (
 	max_active int CHECK (max_active OPERATOR(pg_catalog.>=) -1 AND max_active OPERATOR(pg_catalog.<=) 10000),
 	submits_per_day int CHECK (submits_per_day OPERATOR(pg_catalog.>=) -1 AND submits_per_day OPERATOR(pg_catalog.<=) 100000),
 	spend_per_day_usd numeric(12, 4) CHECK (spend_per_day_usd OPERATOR(pg_catalog.>=) -1),
-	who text PRIMARY KEY GENERATED ALWAYS AS
+	who text COLLATE pg_catalog."C" PRIMARY KEY GENERATED ALWAYS AS
 		(CASE scope WHEN 'user' THEN 'user:' OPERATOR(pg_catalog.||) user_id ELSE scope END) STORED,
 	CHECK ((scope OPERATOR(pg_catalog.=) 'user') OPERATOR(pg_catalog.=) (user_id IS NOT NULL))
 );
@@ -44,8 +44,8 @@ SELECT pg_catalog.pg_extension_config_dump('vibevideo.limit', '');
 
 -- A slot is free if its day is in the past.
 CREATE UNLOGGED TABLE vibevideo.slot (
-	who text NOT NULL,
-	kind text NOT NULL CHECK (kind OPERATOR(pg_catalog.=) ANY (ARRAY['active', 'submits'])),
+	who text COLLATE pg_catalog."C" NOT NULL,
+	kind text COLLATE pg_catalog."C" NOT NULL CHECK (kind OPERATOR(pg_catalog.=) ANY (ARRAY['active', 'submits'])),
 	n int NOT NULL,
 	day date NOT NULL DEFAULT '-infinity',
 	job_id bigint,
@@ -57,7 +57,7 @@ CREATE INDEX slot_job ON vibevideo.slot (job_id) WHERE job_id IS NOT NULL;
 
 -- What was used on another day does not count.
 CREATE UNLOGGED TABLE vibevideo.till (
-	who text NOT NULL,
+	who text COLLATE pg_catalog."C" NOT NULL,
 	n bigint NOT NULL,
 	day date NOT NULL DEFAULT '-infinity',
 	used numeric NOT NULL DEFAULT 0,
@@ -69,9 +69,9 @@ CREATE SEQUENCE vibevideo.refund_seq START 1000001;
 
 -- Costs of jobs that retention has removed.
 CREATE TABLE vibevideo.past_costs (
-	user_id text NOT NULL,
+	user_id text COLLATE pg_catalog."C" NOT NULL,
 	day date NOT NULL,
-	model text NOT NULL,
+	model text COLLATE pg_catalog."C" NOT NULL,
 	submits bigint NOT NULL,
 	videos bigint NOT NULL,
 	settled_usd numeric NOT NULL,

@@ -97,7 +97,7 @@ SELECT pg_catalog.pg_extension_config_dump('vibevideo.binding', '');
 
 -- What we know of models; rows of the app's own are kept by pg_dump.
 CREATE TABLE vibevideo.model (
-	endpoint text PRIMARY KEY,
+	endpoint text COLLATE pg_catalog."C" PRIMARY KEY,
 	max_prompt int CHECK (max_prompt OPERATOR(pg_catalog.>) 0),
 	needs_image boolean NOT NULL DEFAULT false,
 	price_usd numeric(10, 4) CHECK (price_usd OPERATOR(pg_catalog.>=) 0),
@@ -124,10 +124,12 @@ CREATE SEQUENCE vibevideo.lease_seq CACHE 32;
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.lease_seq', '');
 
 -- One row an attempt: at most one POST of it is ever accepted by fal.
+-- Whatever text is in an index has collation C: another order in a newer C
+-- library would let two active jobs of a row pass.
 CREATE TABLE vibevideo.job (
 	job_id bigint PRIMARY KEY DEFAULT pg_catalog.nextval('vibevideo.job_id_seq'),
 	relation regclass,
-	vibelog_id text NOT NULL,
+	vibelog_id text COLLATE pg_catalog."C" NOT NULL,
 	attempt int NOT NULL DEFAULT 1,
 	-- attempts in a row that we started by ourselves, this one included
 	renders int NOT NULL DEFAULT 1,
@@ -137,10 +139,10 @@ CREATE TABLE vibevideo.job (
 		'pending', 'submitting', 'submit_unknown', 'queued', 'generating',
 		'processing', 'completed', 'failed', 'cancelled'])),
 	priority smallint NOT NULL DEFAULT 0,
-	requested_by text,
+	requested_by text COLLATE pg_catalog."C",
 	model text NOT NULL,
 	input jsonb NOT NULL,
-	request_id text,
+	request_id text COLLATE pg_catalog."C",
 	queue_position int,
 	-- scheduling: due at next_at; a claim moves it to the end of its lease
 	next_at timestamptz DEFAULT pg_catalog.now(),

@@ -92,6 +92,17 @@ ALTER TABLE vibelogs DROP COLUMN updated_at;
 INSERT INTO vibelogs (id, video_generation_status) VALUES (1, 'queued');
 SELECT vibevideo.reset_stuck('1 day');
 ROLLBACK;
+-- a key with an order of its own, which is not that of our index
+BEGIN;
+SELECT vibevideo.detach();
+CREATE TABLE words (id text COLLATE "de-x-icu" PRIMARY KEY, prompt text);
+SELECT vibevideo.attach('words');
+INSERT INTO words (id, video_generation_status) VALUES ('no job', 'queued'), ('job', 'queued');
+INSERT INTO vibevideo.job (relation, vibelog_id, state, model, input, next_at, row_dirty) VALUES
+	('words', 'job', 'failed', 'm/n', '{}', NULL, false);
+SELECT vibevideo.reset_stuck('0');
+SELECT id, video_generation_status FROM words ORDER BY id COLLATE "C";
+ROLLBACK;
 SELECT vibevideo.reset_stuck('-1 hour');
 SELECT vibevideo.reset_stuck(NULL);
 SELECT vibevideo.detach();
