@@ -1048,6 +1048,12 @@ HttpIsWaiting(const HttpRequest *request)
 }
 
 bool
+HttpIsSent(const HttpRequest *request)
+{
+	return request->sent;
+}
+
+bool
 HttpIsLate(const HttpRequest *request)
 {
 	return request->waiting && request->wait_limit > 0 &&
@@ -1317,7 +1323,7 @@ HttpBackendEngine(void)
 }
 
 void
-HttpFinish(HttpEngine *engine, HttpRequest *request)
+HttpFinish(HttpEngine *engine, HttpRequest *request, volatile bool *sent)
 {
 	PG_TRY();
 	{
@@ -1330,6 +1336,8 @@ HttpFinish(HttpEngine *engine, HttpRequest *request)
 	}
 	PG_CATCH();
 	{
+		if (sent)
+			*sent = request->sent;
 		HttpFree(request);
 		PG_RE_THROW();
 	}

@@ -71,13 +71,17 @@ extern int HttpWaiting(HttpEngine *engine); /* of them */
 extern void *HttpOwner(const HttpRequest *request);
 extern const HttpReply *HttpReplyOf(HttpRequest *request); /* may be looked at early: status, type, length */
 extern bool HttpIsWaiting(const HttpRequest *request);	   /* for its host: nothing was sent, no timeout runs */
+extern bool HttpIsSent(const HttpRequest *request);		   /* or may be */
 extern bool HttpIsLate(const HttpRequest *request);		   /* for longer than wait_limit: its owner has to free it */
 extern void HttpResume(HttpRequest *request);			   /* after HTTP_PAUSE; not under a callback */
 extern void HttpFree(HttpRequest *request);				   /* ends it first if it runs */
 
 /* the engine of a client backend, kept for its connections; requests left by an error are swept */
 extern HttpEngine *HttpBackendEngine(void);
-/* wait in a backend until this request is done: cancel and terminate end the wait within a second */
-extern void HttpFinish(HttpEngine *engine, HttpRequest *request);
+/*
+ * Wait in a backend until this request is done: cancel and terminate end the wait within a second, and the request.
+ * Then *sent (unless NULL) says whether anything of it may have left.
+ */
+extern void HttpFinish(HttpEngine *engine, HttpRequest *request, volatile bool *sent);
 
 #endif /* VIBEVIDEO_HTTP_H */

@@ -148,7 +148,7 @@ ProbeQueue(void)
 	if (request == NULL)
 		return Bad(pstrdup("the request could not be built"),
 				   "Check vibevideo.fal_queue_url, vibevideo.model and the key for stray characters.");
-	HttpFinish(engine, request);
+	HttpFinish(engine, request, NULL);
 	FalJudgeStatus(HttpReplyOf(request), time(NULL), &status);
 	http = HttpReplyOf(request)->status;
 	HttpFree(request);
@@ -190,7 +190,7 @@ AskBucket(StorageBucket *bucket, char **trouble)
 			*trouble = pstrdup("the request could not be built");
 			break;
 		}
-		HttpFinish(engine, request);
+		HttpFinish(engine, request, NULL);
 		StorageJudgeBucket(HttpReplyOf(request), bucket);
 		HttpFree(request);
 	} while (bucket->reply.outcome == STORAGE_AUTH && StorageNextForm(key, &form));

@@ -120,6 +120,27 @@ ReadFalKey(char key[SECRET_SIZE])
 						 vv_fal_key_secret)));
 }
 
+/* Cancelled before anything left, as while the host is looked up: the rollback undoes it all. */
+static void
+Exchange(HttpEngine *engine, Task *task)
+{
+	HttpRequest *request = task->http;
+	volatile bool sent = false;
+
+	PG_TRY();
+	{
+		HttpFinish(engine, request, &sent);
+	}
+	PG_CATCH();
+	{
+		if (!sent)
+			JournalAnswer(task->job, FAL_SUBMIT_NOT_SENT, NULL);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	SubmitFinish(task, request);
+}
+
 /* Post a job that was just inserted, wait for fal's answer, record it. */
 static const char *
 PostNow(const Binding *binding, int64 job_id, const char *key)
@@ -132,12 +153,7 @@ PostNow(const Binding *binding, int64 job_id, const char *key)
 	/* from here on a rollback does not undo what happens: the journal knows */
 	JournalIntent(task->job);
 	if (SubmitStart(engine, task, key))
-	{
-		HttpRequest *request = task->http;
-
-		HttpFinish(engine, request);
-		SubmitFinish(task, request);
-	}
+		Exchange(engine, task);
 	else
 		task->submit = FAL_SUBMIT_REFUSED;
 	JournalAnswer(task->job, task->submit, task->update.request_id);

@@ -713,6 +713,16 @@ AdvanceTask(Task *task, HttpRequest *request)
 	}
 }
 
+/* Its request is ended; if it is a submit, nothing of it was sent. */
+static void
+GiveBack(Task *task)
+{
+	if (task->http)
+		HttpFree(task->http);
+	task->http = NULL;
+	TaskRelease(task);
+}
+
 /* Those that wait for their host for too long, or at all: nothing of them was sent. */
 static void
 GiveBackWaiting(bool all)
@@ -723,11 +733,8 @@ GiveBackWaiting(bool all)
 	{
 		Task *task = worker.tasks[i];
 
-		if (task->http == NULL || !(all ? HttpIsWaiting(task->http) : HttpIsLate(task->http)))
-			continue;
-		HttpFree(task->http);
-		task->http = NULL;
-		TaskRelease(task);
+		if (task->http && (all ? HttpIsWaiting(task->http) : HttpIsLate(task->http)))
+			GiveBack(task);
 	}
 }
 
@@ -830,10 +837,10 @@ ReleaseAll(void)
 
 		if (IsOver(task))
 			continue;
-		if (task->kind == TASK_SUBMIT)
+		if (task->kind == TASK_SUBMIT && HttpIsSent(task->http))
 			SubmitAbandon(task);
 		else
-			TaskRelease(task);
+			GiveBack(task);
 	}
 }
 
