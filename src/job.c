@@ -1874,8 +1874,8 @@ StartAgain(const JobUpdate *update)
 /*----------
  * S_RECORD's table of updates
  *
- * A tuplestore under a name, as triggers have their transition tables: what is
- * written costs a third less than by twenty arrays and their unnest.
+ * A tuplestore under a name, as triggers have their transition tables: twenty
+ * arrays and as many function scans would cost more than the update itself.
  *----------
  */
 static const struct
