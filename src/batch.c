@@ -3,7 +3,8 @@
  *	  vibevideo_submit_batch: many rows at once, nothing sent before the commit.
  *
  * Keys are worked off in chunks: what is asked of each row is asked row by
- * row, what is written is written by one statement a chunk.
+ * row, what is written is written by one statement a chunk.  Jobs are inserted
+ * in more than one go if their inputs are large.
  */
 #include "postgres.h"
 
@@ -34,6 +35,27 @@ AllHaveJobs(const int64 *job_ids, int n)
 	return true;
 }
 
+/*
+ * As many of the jobs as have inputs for one go; how many.  What that takes of
+ * memory is free again afterwards.
+ */
+static int
+InsertSome(const Binding *binding, JobNew *jobs, int n, int64 *inserted, int *ninserted)
+{
+	MemoryContext mcxt = AllocSetContextCreate(CurrentMemoryContext, "vibevideo inputs", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext outer = MemoryContextSwitchTo(mcxt);
+	int built;
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "vibevideo: SPI_connect failed");
+	built = JobBuildInputs(binding, jobs, n);
+	*ninserted += JobInsertMany(binding, jobs, built, inserted + *ninserted);
+	SPI_finish();
+	MemoryContextSwitchTo(outer);
+	MemoryContextDelete(mcxt);
+	return built;
+}
+
 /* New jobs for rows that have no active one, and their rows written. */
 static void
 InsertMissing(const Binding *binding, char **vibelog_ids, int64 *job_ids, int n)
@@ -42,14 +64,14 @@ InsertMissing(const Binding *binding, char **vibelog_ids, int64 *job_ids, int n)
 	int64 *inserted = palloc(sizeof(int64) * n);
 	char *user = ApiRequestingUser();
 	int nnew = 0;
-	int ninserted;
+	int ninserted = 0;
 	int unwritten;
 
 	for (int i = 0; i < n; i++)
 		if (job_ids[i] == 0)
 			jobs[nnew++] = (JobNew){.vibelog_id = vibelog_ids[i], .user = user};
-	JobBuildInputs(binding, jobs, nnew);
-	ninserted = JobInsertMany(binding, jobs, nnew, inserted);
+	for (int done = 0; done < nnew;)
+		done += InsertSome(binding, jobs + done, nnew - done, inserted, &ninserted);
 	unwritten = ninserted > 0 ? JobWriteRows(binding, inserted, ninserted) : 0;
 	if (unwritten > 0)
 		ereport(WARNING,

@@ -26,6 +26,7 @@
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/guc.h"
+#include "utils/jsonb.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/plancache.h"
@@ -70,6 +71,7 @@ typedef enum StatementId
 	S_TWIN_SENDING,
 	S_MATCH,
 	S_REST,
+	S_NEXT_SUBMITS,
 	S_CLAIM_SUBMIT,
 	S_CLAIM_RECONCILE,
 	S_CLAIM_POLL,
@@ -274,13 +276,19 @@ static const struct Statement
 		"UPDATE vibevideo.binding b SET resting = $1, timeline = $2 WHERE b.only_one",
 		2, {BOOLOID, INT4OID}
 	},
+	/* in their order, inputs as they are stored: these may be large */
+	[S_NEXT_SUBMITS] = {
+		"SELECT n.job_id, (SELECT j.input FROM vibevideo.job j WHERE j.job_id OPERATOR(pg_catalog.=) n.job_id)"
+		" FROM vibevideo.next_submits($1, $2) AS n(job_id)",
+		2, {INT4OID, TIMESTAMPTZOID}
+	},
 	[S_CLAIM_SUBMIT] = {
 		CLAIM("state = 'submitting', sent_at = pg_catalog.clock_timestamp(),",
-			  "d.job_id OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT vibevideo.next_submits($1, $2)))"
+			  "d.job_id OPERATOR(pg_catalog.=) ANY ($4)"
 			  /* IS TRUE keeps the planner off the index of all that are pending */
 			  " AND (d.state OPERATOR(pg_catalog.=) 'pending') IS TRUE AND d.cancel_requested_at IS NULL",
 			  "d.job_id", JOB_COLUMNS),
-		3, CLAIM_TYPES
+		4, {INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8ARRAYOID}
 	},
 	[S_CLAIM_RECONCILE] = {
 		CLAIM("",
@@ -770,6 +778,7 @@ ReadJob(HeapTuple tuple, TupleDesc desc, MemoryContext mcxt)
 	job->state = GetText(tuple, desc, 3);
 	job->model = GetText(tuple, desc, 4);
 	job->input = GetText(tuple, desc, 5);
+	job->input_bytes = job->input ? strlen(job->input) : 0;
 	job->request_id = GetText(tuple, desc, 6);
 	job->media_url = GetText(tuple, desc, 7);
 	job->media_type = GetText(tuple, desc, 8);
@@ -872,6 +881,7 @@ KeepText(HeapTuple tuple, TupleDesc desc, int column)
 	{
 		kept = SPI_palloc(strlen(text) + 1);
 		strcpy(kept, text);
+		pfree(text);
 	}
 	return kept;
 }
@@ -1190,6 +1200,7 @@ CheckInput(const Binding *binding, const ModelLimits *limits, const char *input)
 				 errmsg("the prompt is missing or empty"),
 				 errdetail("Model %s needs a prompt; nothing was sent.", binding->model),
 				 errhint("Fill in column %s.", binding->prompt_column)));
+	pfree(DatumGetPointer(json[0]));
 	length = GetInt(tuple, desc, 2, 0);
 	if (limits->max_prompt > 0 && length > limits->max_prompt)
 		ereport(ERROR,
@@ -1235,22 +1246,26 @@ ReadInput(const Binding *binding, const char *sql, JobNew *job)
 				 errhint("Send media by URL.")));
 }
 
-void
+int
 JobBuildInputs(const Binding *binding, JobNew *jobs, int n)
 {
 	ModelLimits limits = ReadModelLimits(binding->model);
 	char *sql = InputStatement(binding);
 	Identity saved;
+	size_t bytes = 0;
+	int done = 0;
 
 	IdentityBecomeTableOwner(binding->owner, &saved);
-	for (int i = 0; i < n; i++)
+	while (done < n && bytes < JOB_INPUT_BYTES)
 	{
 		CHECK_FOR_INTERRUPTS();
-		ReadInput(binding, sql, &jobs[i]);
+		ReadInput(binding, sql, &jobs[done]);
+		bytes += strlen(jobs[done++].input);
 	}
 	IdentityResume(&saved);
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < done; i++)
 		CheckInput(binding, &limits, jobs[i].input);
+	return done;
 }
 
 /*----------
@@ -1796,20 +1811,58 @@ JobInsertMany(const Binding *binding, const JobNew *jobs, int n, int64 *inserted
 	return done;
 }
 
+static int64
+InputLength(HeapTuple tuple, TupleDesc desc, int column)
+{
+	bool isnull;
+	Datum value = SPI_getbinval(tuple, desc, column, &isnull);
+	Jsonb *json = DatumGetJsonbP(value);
+	char *text = JsonbToCString(NULL, &json->root, VARSIZE(json));
+	int64 length = strlen(text);
+
+	pfree(text);
+	if ((Pointer) json != DatumGetPointer(value))
+		pfree(json);
+	return length;
+}
+
+/* Which submits to claim: they go in turn, until their inputs make input_bytes. */
+static Datum
+NextSubmits(int max, int64 input_bytes, TimestampTz due_before)
+{
+	Datum args[2] = {Int32GetDatum(max), TimestampTzGetDatum(due_before)};
+	int found = (int) Execute(S_NEXT_SUBMITS, args, NULL);
+	int64 *ids = palloc(sizeof(int64) * (found + 1));
+	int64 bytes = 0;
+	int n = 0;
+
+	while (n < found && bytes < input_bytes)
+	{
+		HeapTuple tuple = SPI_tuptable->vals[n];
+
+		ids[n++] = GetInt(tuple, SPI_tuptable->tupdesc, 1, 0);
+		bytes += InputLength(tuple, SPI_tuptable->tupdesc, 2);
+	}
+	SPI_freetuptable(SPI_tuptable);
+	return IdArray(ids, n);
+}
+
 int
-JobClaim(JobKind kind, int max, TimestampTz due_before, int lease_ms,
+JobClaim(JobKind kind, int max, int64 input_bytes, TimestampTz due_before, int lease_ms,
 		 MemoryContext mcxt, Job **jobs)
 {
 	static const StatementId claims[] = {S_CLAIM_SUBMIT, S_CLAIM_RECONCILE, S_CLAIM_POLL, S_CLAIM_COPY};
-	Datum args[3];
+	Datum args[4];
 	int n;
 
 	args[0] = Int32GetDatum(max);
 	args[1] = TimestampTzGetDatum(due_before);
 	args[2] = TimestampTzGetDatum(TimestampTzPlusMilliseconds(GetCurrentTimestamp(), lease_ms));
+	args[3] = (kind == JOB_KIND_SUBMIT) ? NextSubmits(max, input_bytes, due_before) : (Datum) 0;
 	n = (int) Execute(claims[kind], args, NULL);
 	for (int i = 0; i < n; i++)
 		jobs[i] = ReadJob(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, mcxt);
+	SPI_freetuptable(SPI_tuptable);
 	return n;
 }
 

@@ -42,7 +42,8 @@ typedef struct Job
 	char *vibelog_id;
 	char *state;
 	char *model;
-	char *input;	  /* JSON text; NULL in a job that is only followed or copied */
+	char *input; /* JSON text; NULL in a job that is only followed or copied, and once it is sent */
+	int64 input_bytes;
 	char *request_id; /* NULL until accepted */
 	char *media_url;
 	char *media_type;
@@ -141,9 +142,12 @@ typedef struct JobNew
 	char *user;	 /* NULL if nobody is known */
 	char *input; /* JSON text */
 } JobNew;
+/* of models' inputs in memory at a time: the one that makes it so much is the last */
+#define JOB_INPUT_BYTES (16 * 1024 * 1024)
 /* the model's inputs, made as the table's owner; ERROR if one is not acceptable; and whose
- * videos these are, where the rows say so, otherwise user stays as it is */
-extern void JobBuildInputs(const Binding *binding, JobNew *jobs, int n);
+ * videos these are, where the rows say so, otherwise user stays as it is; for how many of the
+ * jobs, at least one: the others are to follow once these are done with */
+extern int JobBuildInputs(const Binding *binding, JobNew *jobs, int n);
 /* write dirty jobs into the app's rows, as many as time allows */
 extern void JobSyncRows(const Binding *binding, int max);
 /* the rows of jobs that were recorded with row_written; how many could not be written yet */
@@ -169,8 +173,9 @@ extern void JobNote(int64 job_id, const char *error_code, const char *error);
 extern int64 JobInsert(const Binding *binding, const JobNew *job, const char *state);
 /* pending ones, those left out that have an active one; the numbers of the others, how many these are */
 extern int JobInsertMany(const Binding *binding, const JobNew *jobs, int n, int64 *inserted);
-/* claim what is due: due_before lets the poller leave a grace to somebody else */
-extern int JobClaim(JobKind kind, int max, TimestampTz due_before, int lease_ms,
+/* claim what is due: due_before lets the poller leave a grace to somebody else; of submits none
+ * behind the one whose input makes it input_bytes */
+extern int JobClaim(JobKind kind, int max, int64 input_bytes, TimestampTz due_before, int lease_ms,
 					MemoryContext mcxt, Job **jobs);
 /* the same for polls, by row locks of the open transaction instead of leases */
 extern int JobLockDue(int max, MemoryContext mcxt, Job **jobs);

@@ -37,6 +37,9 @@ SubmitStart(HttpEngine *engine, Task *task, const char *key)
 {
 	ShmemServiceStart(SERVICE_FAL);
 	task->http = CallFalSubmit(engine, key, task->job->model, task->job->input, task);
+	/* the request has a copy */
+	pfree(task->job->input);
+	task->job->input = NULL;
 	if (task->http == NULL)
 		TaskFail(task, "bad_request",
 				 "the request could not be built: check vibevideo.fal_queue_url, the model's name and the API key");

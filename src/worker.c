@@ -260,6 +260,24 @@ Busy(TaskKind kind)
 	return worker.count[kind] - worker.leaving[kind];
 }
 
+/* How much more of inputs may be taken into memory: a request holds its own until it is answered. */
+static int64
+InputRoom(void)
+{
+	int64 room = JOB_INPUT_BYTES;
+
+	for (int i = 0; i < worker.ntasks; i++)
+		if (worker.tasks[i]->kind == TASK_SUBMIT && !IsOver(worker.tasks[i]))
+			room -= worker.tasks[i]->job->input_bytes;
+	return room;
+}
+
+static int
+SubmitRoom(void)
+{
+	return InputRoom() > 0 ? CallMostAtOnce() - Busy(TASK_SUBMIT) : 0;
+}
+
 /* Claimed jobs become tasks; each lives in a context of its own.  True if there may be more. */
 static bool
 Claim(JobKind job_kind, TaskKind task_kind, int room, TimestampTz due_before, int lease_ms)
@@ -270,7 +288,7 @@ Claim(JobKind job_kind, TaskKind task_kind, int room, TimestampTz due_before, in
 	if (room <= 0)
 		return true;
 	jobs = palloc(sizeof(Job *) * room);
-	n = JobClaim(job_kind, room, due_before, lease_ms, CurrentMemoryContext, jobs);
+	n = JobClaim(job_kind, room, InputRoom(), due_before, lease_ms, CurrentMemoryContext, jobs);
 	for (int i = 0; i < n; i++)
 	{
 		MemoryContext mcxt = TaskContext(TopMemoryContext);
@@ -321,7 +339,7 @@ PlanNextLook(TimestampTz now, const JobDue *due, int64 grace_ms)
 	TimestampTz soonest = TimestampTzPlusMilliseconds(now, LOOK_AT_MOST_MS);
 	TimestampTz next = TimestampTzPlusMilliseconds(now, LOOK_AT_LEAST_MS);
 
-	if (worker.has_fal_key && Busy(TASK_SUBMIT) < CallMostAtOnce())
+	if (worker.has_fal_key && SubmitRoom() > 0)
 		next = Earlier(next, due->submit, Max(soonest, fal));
 	if (worker.has_fal_key && Busy(TASK_RECONCILE) < MAX_RECONCILES)
 		next = Earlier(next, due->unknown, Max(soonest, fal));
@@ -355,8 +373,7 @@ ClaimDue(const JobDue *due, TimestampTz now, int64 grace_ms)
 	if (IsDue(due->expiry, now))
 		emptied |= JobExpireSubmits(now, false) > 0;
 	if (worker.has_fal_key && IsDue(due->submit, now))
-		emptied |= !Claim(JOB_KIND_SUBMIT, TASK_SUBMIT,
-						  ShmemServiceAllows(SERVICE_FAL, CallMostAtOnce() - Busy(TASK_SUBMIT)), now,
+		emptied |= !Claim(JOB_KIND_SUBMIT, TASK_SUBMIT, ShmemServiceAllows(SERVICE_FAL, SubmitRoom()), now,
 						  vv_submit_timeout + 60000);
 	if (worker.has_fal_key && IsDue(due->poll, polls_before))
 		emptied |= !Claim(JOB_KIND_POLL, TASK_POLL,

@@ -354,6 +354,38 @@ for my $kind (qw(drop_before drop_after reset_before reset_after))
 	$node->reload;
 }
 
+# -- inputs may be large: 16 MB of them are in memory at a time, and the one that makes it so much ---------
+{
+	all_is_well();
+	sql($node, <<'SQL');
+SELECT vibevideo.attach('vibelogs', image_column => 'image');
+CREATE TABLE gone_in (n int);
+CREATE FUNCTION note_go() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO gone_in SELECT count(*) FROM made; RETURN NULL; END';
+CREATE TRIGGER note_go AFTER INSERT ON vibevideo.job REFERENCING NEW TABLE AS made FOR EACH STATEMENT EXECUTE FUNCTION note_go();
+INSERT INTO vibelogs (prompt, image) SELECT 'large ' || n, repeat('x', 1000000) FROM generate_series(1, 20) n;
+SELECT vibevideo_submit_batch(ARRAY(SELECT id FROM vibelogs WHERE prompt LIKE 'large %'));
+DROP TRIGGER note_go ON vibevideo.job;
+SQL
+	is(sql($node, "SELECT string_agg(n::text, ' ') FROM gone_in"), '17 3', 'a batch of 20 MB is made in two goes');
+	sql($node, "CREATE VIEW large AS SELECT j.* FROM vibevideo.job j JOIN vibelogs v ON v.id::text = j.vibelog_id WHERE v.prompt LIKE 'large %'");
+	wait_for($node, 'SELECT DISTINCT state FROM large', 'queued', 'all of it is sent');
+	is(sql($node, 'SELECT max((SELECT count(*) FROM large o WHERE o.sent_at <= l.sent_at AND o.submitted_at > l.sent_at)) FROM large l'),
+		'17', 'no more than that at a time');
+
+	sql($node, <<'SQL');
+INSERT INTO vibelogs (prompt) SELECT 'beside it ' || n FROM generate_series(1, 3) n;
+BEGIN;
+SELECT vibevideo_submit_batch(ARRAY(SELECT id FROM vibelogs WHERE prompt LIKE 'beside it %'));
+UPDATE vibevideo.job SET priority = 1, input = jsonb_build_object('prompt', repeat('x', 20000000))
+WHERE vibelog_id = (SELECT id::text FROM vibelogs WHERE prompt = 'beside it 2');
+COMMIT;
+CREATE OR REPLACE VIEW large AS SELECT j.* FROM vibevideo.job j JOIN vibelogs v ON v.id::text = j.vibelog_id WHERE v.prompt LIKE 'beside it %';
+SQL
+	wait_for($node, 'SELECT DISTINCT state FROM large', 'queued', 'one that is larger than all of that is sent, too');
+	is(sql($node, 'SELECT count(*) FROM large l JOIN large o ON o.priority = 1 AND l.priority = 0 AND l.sent_at > o.submitted_at'),
+		'2', 'alone');
+}
+
 # -- fal is down for a while -------------------------------------------------------------------------------
 {
 	my @ids = map { new_row($node, "while fal is down $_") } 1 .. 3;
