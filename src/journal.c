@@ -42,7 +42,6 @@
 #define JOURNAL_DIR "pg_vibevideo"
 #define JOURNAL_MAGIC 0x76766a32 /* "vvj2": also the format's version */
 #define MAX_RECORD (4 * 1024 * 1024)
-#define PATH_SIZE 128
 #define TERMINATOR sizeof(uint32)
 #define FILE_SIZE (16 * 1024) /* what a file has when it is made, and again after a large record */
 
@@ -90,7 +89,7 @@ JournalMakeDirectory(void)
  *----------
  */
 static int journal_fd = -1;
-static char journal_path[PATH_SIZE];
+static char journal_path[JOURNAL_PATH_SIZE];
 static off_t journal_end = 0;		  /* where the next record goes */
 static bool intents_open = false;	  /* this transaction has intents */
 static off_t intents_at;			  /* ... from here on; before are older ones, not settled yet */
@@ -346,7 +345,7 @@ JournalAnswer(const Job *job, FalSubmitOutcome outcome, const char *request_id)
  */
 typedef struct SettledFile
 {
-	char path[PATH_SIZE];
+	char path[JOURNAL_PATH_SIZE];
 	off_t end;
 	pg_crc32c crc; /* of what was settled, up to there */
 	int pid;
@@ -486,35 +485,62 @@ RememberSettled(const char *path, const char *bytes, off_t end, int pid)
 }
 
 int
-JournalRead(JournalEntry ***entries)
+JournalFiles(JournalFile **files)
 {
 	DIR *dir = AllocateDir(JOURNAL_DIR);
 	struct dirent *de;
 	int n = 0;
 	int room = 16;
 
-	*entries = palloc(sizeof(JournalEntry *) * room);
-	nsettled = 0;
+	*files = palloc(sizeof(JournalFile) * room);
 	while ((de = ReadDir(dir, JOURNAL_DIR)) != NULL)
 	{
-		char path[PATH_SIZE];
-		unsigned int dboid;
-		int pid;
+		JournalFile *file;
+
+		if (n == room)
+			*files = repalloc(*files, sizeof(JournalFile) * (room *= 2));
+		file = &(*files)[n];
+		if (sscanf(de->d_name, "%u.%d.", &file->dboid, &file->pid) != 2)
+			continue;
+		snprintf(file->path, sizeof(file->path), "%s/%s", JOURNAL_DIR, de->d_name);
+		n++;
+	}
+	FreeDir(dir);
+	return n;
+}
+
+int
+JournalRead(JournalEntry ***entries)
+{
+	JournalFile *files;
+	int nfiles = JournalFiles(&files);
+	int n = 0;
+	int room = 16;
+
+	*entries = palloc(sizeof(JournalEntry *) * room);
+	nsettled = 0;
+	for (int i = 0; i < nfiles; i++)
+	{
 		off_t size;
 		off_t end;
 		char *bytes;
 
-		if (sscanf(de->d_name, "%u.%d.", &dboid, &pid) != 2 || dboid != MyDatabaseId)
+		if (files[i].dboid != MyDatabaseId)
 			continue;
-		snprintf(path, sizeof(path), "%s/%s", JOURNAL_DIR, de->d_name);
-		bytes = ReadFile(path, &size);
+		bytes = ReadFile(files[i].path, &size);
 		if (ParseFile(bytes, size, entries, &n, &room, &end))
-			RememberSettled(path, bytes, end, pid);
+			RememberSettled(files[i].path, bytes, end, files[i].pid);
 		if (bytes)
 			pfree(bytes);
 	}
-	FreeDir(dir);
+	pfree(files);
 	return n;
+}
+
+bool
+JournalMayBeAtFal(const JournalEntry *entry)
+{
+	return !entry->answered || entry->outcome == FAL_SUBMIT_ACCEPTED || entry->outcome == FAL_SUBMIT_UNKNOWN;
 }
 
 static void
@@ -556,4 +582,37 @@ JournalForget(void)
 			pfree(bytes);
 	}
 	nsettled = 0;
+}
+
+/*----------
+ * In the launcher
+ *----------
+ */
+
+/*
+ * Nobody writes into the file, nor ever will: a database cannot be dropped
+ * while it has sessions, and those of a later one with its number make files
+ * of their own, whose names have another time in them.
+ */
+void
+JournalDrop(const JournalFile *file)
+{
+	off_t size;
+	off_t end;
+	char *bytes = ReadFile(file->path, &size);
+	int n = 0;
+	int room = 16;
+	JournalEntry **entries = palloc(sizeof(JournalEntry *) * room);
+
+	(void) ParseFile(bytes, size, &entries, &n, &room, &end);
+	for (int i = 0; i < n; i++)
+		if (JournalMayBeAtFal(entries[i]))
+			ereport(WARNING,
+					(errmsg("vibevideo forgets a submit of a database that was dropped: request %s, model %s",
+							entries[i]->request_id[0] ? entries[i]->request_id : "unknown", entries[i]->model),
+					 errdetail("Database %u, row %s, sent at %s; nobody has settled its transaction.",
+							   file->dboid, entries[i]->vibelog_id, timestamptz_to_str(entries[i]->sent_at)),
+					 errhint("fal.ai may have it, and charge for it. It can be cancelled there.")));
+	if (unlink(file->path) != 0 && errno != ENOENT)
+		elog(LOG, "could not remove \"%s\": %m", file->path);
 }

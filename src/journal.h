@@ -16,6 +16,8 @@
 #include "fal.h"
 #include "job.h"
 
+#define JOURNAL_PATH_SIZE 128
+
 /* in the postmaster */
 extern void JournalMakeDirectory(void);
 
@@ -40,6 +42,9 @@ typedef struct JournalEntry
 	char *input;
 } JournalEntry;
 
+/* may fal have it, as far as is known? */
+extern bool JournalMayBeAtFal(const JournalEntry *entry);
+
 /*
  * In the worker: all entries of this database, in the current memory context.
  * Those that are not running can be settled; after that is committed,
@@ -47,5 +52,19 @@ typedef struct JournalEntry
  */
 extern int JournalRead(JournalEntry ***entries);
 extern void JournalForget(void);
+
+typedef struct JournalFile
+{
+	char path[JOURNAL_PATH_SIZE];
+	Oid dboid;
+	int pid; /* of the session that made it */
+} JournalFile;
+
+/*
+ * In the launcher: the files of all databases, and the end of one whose
+ * database was looked for after that and is gone (needs a transaction).
+ */
+extern int JournalFiles(JournalFile **files);
+extern void JournalDrop(const JournalFile *file);
 
 #endif /* VIBEVIDEO_JOURNAL_H */

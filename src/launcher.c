@@ -30,6 +30,7 @@
 
 #include "compat.h"
 #include "guc.h"
+#include "journal.h"
 #include "shmem.h"
 #include "worker.h"
 
@@ -68,13 +69,22 @@ LauncherRegister(void)
 	RegisterBackgroundWorker(&worker);
 }
 
-static void
-VisitLater(Oid dboid)
+/* Can it be connected to, and may it have work? */
+static bool
+IsOpen(Form_pg_database db)
 {
+	return db->datallowconn && !db->datistemplate;
+}
+
+static void
+VisitLater(Form_pg_database db, void *arg)
+{
+	if (!IsOpen(db))
+		return;
 	to_visit = to_visit
 		? repalloc(to_visit, sizeof(Oid) * (nto_visit + 1))
 		: MemoryContextAlloc(TopMemoryContext, sizeof(Oid) * (nto_visit + 1));
-	to_visit[nto_visit++] = dboid;
+	to_visit[nto_visit++] = db->oid;
 }
 
 /* There may be more databases than slots: the next comes when one lets go. */
@@ -85,9 +95,8 @@ VisitMore(void)
 		nto_visit--;
 }
 
-/* Databases that can be connected to; *exists tells about one of them. */
 static void
-VisitDatabases(void (*visit)(Oid dboid), Oid wanted, bool *exists)
+VisitDatabases(void (*visit)(Form_pg_database db, void *arg), void *arg)
 {
 	Relation rel;
 	TableScanDesc scan;
@@ -98,28 +107,37 @@ VisitDatabases(void (*visit)(Oid dboid), Oid wanted, bool *exists)
 	rel = table_open(DatabaseRelationId, AccessShareLock);
 	scan = table_beginscan_catalog(rel, 0, NULL);
 	while (HeapTupleIsValid(tuple = heap_getnext(scan, ForwardScanDirection)))
-	{
-		Form_pg_database db = (Form_pg_database) GETSTRUCT(tuple);
-
-		if (!db->datallowconn || db->datistemplate)
-			continue;
-		if (exists && db->oid == wanted)
-			*exists = true;
-		if (visit)
-			visit(db->oid);
-	}
+		visit((Form_pg_database) GETSTRUCT(tuple), arg);
 	table_endscan(scan);
 	table_close(rel, AccessShareLock);
 	CommitTransactionCommand();
 }
 
-static bool
-DatabaseExists(Oid dboid)
+typedef struct Lookup
 {
-	bool exists = false;
+	Oid dboid;
+	bool exists;
+	bool open;
+} Lookup;
 
-	VisitDatabases(NULL, dboid, &exists);
-	return exists;
+static void
+NoteDatabase(Form_pg_database db, void *arg)
+{
+	Lookup *lookup = arg;
+
+	if (db->oid != lookup->dboid)
+		return;
+	lookup->exists = true;
+	lookup->open = IsOpen(db);
+}
+
+static Lookup
+LookUpDatabase(Oid dboid)
+{
+	Lookup lookup = {dboid};
+
+	VisitDatabases(NoteDatabase, &lookup);
+	return lookup;
 }
 
 static Child *
@@ -169,7 +187,7 @@ ReapChildren(void)
 		else if (status == BGWH_STOPPED)
 		{
 			pfree(child->handle);
-			if (DatabaseExists(child->dboid))
+			if (LookUpDatabase(child->dboid).open)
 				ShmemWorkerEnded(child->dboid, child->pid, child->started, RestartDelayMs(child->crashes));
 			else
 				ShmemForget(child->dboid);
@@ -244,9 +262,37 @@ ForgetDropped(void)
 	int n = ShmemDatabases(dboids, vv_max_databases);
 
 	for (int i = 0; i < n; i++)
-		if (!DatabaseExists(dboids[i]))
+		if (!LookUpDatabase(dboids[i]).open)
 			ShmemForget(dboids[i]);
 	pfree(dboids);
+}
+
+/*
+ * What sessions of dropped databases have left in the journal.  The database
+ * is looked for after its file was found: one that is made meanwhile, be it
+ * with a number that was used before, has no session whose file that is.
+ */
+static void
+ForgetJournals(void)
+{
+	MemoryContext mcxt = AllocSetContextCreate(TopMemoryContext, "vibevideo journal files", ALLOCSET_SMALL_SIZES);
+	MemoryContext outer = MemoryContextSwitchTo(mcxt);
+	JournalFile *files;
+	int n = JournalFiles(&files);
+	Lookup database = {InvalidOid};
+
+	for (int i = 0; i < n; i++)
+	{
+		if (files[i].dboid != database.dboid)
+			database = LookUpDatabase(files[i].dboid);
+		if (database.exists)
+			continue;
+		StartTransactionCommand();
+		JournalDrop(&files[i]);
+		CommitTransactionCommand();
+	}
+	MemoryContextSwitchTo(outer);
+	MemoryContextDelete(mcxt);
 }
 
 void
@@ -260,7 +306,7 @@ VibevideoLauncherMain(Datum arg)
 	ShmemLauncherAttach();
 
 	children = MemoryContextAllocZero(TopMemoryContext, sizeof(Child) * vv_max_databases);
-	VisitDatabases(VisitLater, InvalidOid, NULL);
+	VisitDatabases(VisitLater, NULL);
 
 	for (;;)
 	{
@@ -271,6 +317,7 @@ VibevideoLauncherMain(Datum arg)
 		CompatServeProcess();
 		ReapChildren();
 		ForgetDropped();
+		ForgetJournals();
 		VisitMore();
 		wait = StartWanted();
 		pgstat_report_activity(STATE_IDLE, NULL);

@@ -409,9 +409,8 @@ SettleJournal(const Binding *binding)
 			worker.read_journal = true;
 			continue;
 		}
-		if (entries[i]->answered && entries[i]->outcome != FAL_SUBMIT_ACCEPTED &&
-			entries[i]->outcome != FAL_SUBMIT_UNKNOWN)
-			continue; /* fal never had it */
+		if (!JournalMayBeAtFal(entries[i]))
+			continue;
 		ghost = JobSettle(binding, entries[i]);
 		if (ghost != 0)
 			ereport(LOG,

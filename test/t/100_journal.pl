@@ -314,6 +314,47 @@ interrupt('fast restart', sub { $node->restart; });
 	$fal->default(list_in_flight => $true);
 }
 
+# -- a database that is dropped -----------------------------------------------------------
+# What nobody has settled goes with it, but not without a word; and not as long
+# as it is only closed.
+{
+	my $files = sub { return scalar grep { m{/4000000000\.} } glob($node->data_dir . '/pg_vibevideo/*') };
+	my $log = -s $node->logfile;
+	# the rules below are not for what is forgotten here
+	my $other = start_fal();
+
+	sql($node, 'CREATE DATABASE gone');
+	sql($node, "ALTER DATABASE gone SET vibevideo.fal_queue_url = '" . $other->url . "'");
+	create_app($node, 'gone');
+	my %id = map { $_ => new_row($node, "held: gone, $_", 'gone') } qw(accepted lost refused);
+	$other->fault('submit', 'reset_after', prompt => '^held: gone, lost$');
+	$other->fault('submit', { kind => 'http', status => 422, body => { detail => 'no' } }, prompt => '^held: gone, refused$');
+	my $session = background_sql($node, 'gone');
+	$session->query('BEGIN');
+	$session->query("SELECT vibevideo_submit('$id{$_}')") for qw(accepted lost refused);
+	# a worker that rests settles nothing
+	cli($node, 'UPDATE vibevideo.binding SET resting = true', 'gone');
+	$session->query('ROLLBACK');
+	$session->quit;
+	is(scalar(journal_files($node)), 1, 'dropped: its journal holds what was rolled back');
+
+	sql($node, 'ALTER DATABASE gone ALLOW_CONNECTIONS false');
+	append_to_file($node->data_dir . '/pg_vibevideo/4000000000.4194305.1', "\0" x 16384);
+	$node->reload;
+	wait_until(sub { return !$files->() }, 'closed: the launcher has looked for files of databases that are not there');
+	is(scalar(journal_files($node)), 1, 'closed: but its journal stays');
+
+	sql($node, 'DROP DATABASE gone WITH (FORCE)');
+	$node->reload;
+	wait_until(sub { return !journal_files($node) }, 'dropped: its journal is gone');
+	my @words = slurp_file($node->logfile, $log) =~ /WARNING:  vibevideo forgets (.*)\n.*DETAIL:  Database \d+, row (.*), sent at /g;
+	my ($render) = $other->renders('held: gone, accepted');
+	is_deeply(\@words,
+		[ "a submit of a database that was dropped: request $render->{request_id}, model fal-ai/minimax/video-01", $id{accepted},
+			'a submit of a database that was dropped: request unknown, model fal-ai/minimax/video-01', $id{lost} ],
+		'dropped: and the log tells what fal may have');
+}
+
 # -- in the end ------------------------------------------------------------------------
 $fal->clear_faults;
 $fal->command('*', 'start');
