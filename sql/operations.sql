@@ -196,7 +196,8 @@ BEGIN
 								   'SELECT vibevideo.attach(''public.vibelogs'').');
 		RETURN;
 	END IF;
-	SELECT c.relforcerowsecurity AND c.relrowsecurity AND NOT (o.rolsuper OR o.rolbypassrls) AS hidden, o.rolname AS owner INTO t
+	SELECT c.relforcerowsecurity AND c.relrowsecurity AND NOT (o.rolsuper OR o.rolbypassrls) AS hidden, o.rolname AS owner,
+		   o.rolsuper AS super INTO t
 	FROM pg_class c JOIN pg_roles o ON o.oid = c.relowner WHERE c.oid = b.relation;
 	IF NOT FOUND THEN
 		RETURN NEXT vibevideo.line('table', 'fail',
@@ -250,6 +251,20 @@ BEGIN
 					 THEN vibevideo.line('row_security', 'fail', format('row-level security is forced on the table''s owner %I', t.owner),
 							  format('ALTER TABLE %s NO FORCE ROW LEVEL SECURITY; or ALTER ROLE %I BYPASSRLS.', b.relation, t.owner))
 					 ELSE vibevideo.line('row_security', 'ok', format('the worker writes as %I', t.owner)) END;
+
+	-- what others can have a superuser run
+	SELECT string_agg(format('%I', r.rolname), ', ' ORDER BY r.rolname) INTO faults
+	FROM pg_roles r
+	WHERE t.super AND NOT r.rolsuper
+	  AND (has_table_privilege(r.oid, b.relation, 'TRIGGER')
+		   OR EXISTS (SELECT FROM pg_proc p WHERE p.proowner = r.oid
+					  AND (p.oid = to_regproc(b.input_function)
+						   OR p.oid IN (SELECT g.tgfoid FROM pg_trigger g WHERE g.tgrelid = b.relation))));
+	RETURN NEXT CASE WHEN faults IS NOT NULL
+					 THEN vibevideo.line('owner', 'warn',
+							  format('triggers and input function run with the rights of %I, a superuser, and can be made or changed by %s', t.owner, faults),
+							  format('ALTER TABLE %s OWNER TO an ordinary role, on Supabase postgres.', b.relation))
+					 ELSE vibevideo.line('owner', 'ok', format('triggers and input function run with the rights of %I', t.owner)) END;
 
 	IF b.input_function IS NOT NULL THEN
 		BEGIN

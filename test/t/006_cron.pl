@@ -75,7 +75,7 @@ SKIP:
 # -- check_config ----------------------------------------------------------------------------------------
 {
 	my $good = check_config();
-	my %expected = map { $_ => 'ok' } qw(preload worker rhythm table columns constraint index row_security api grants
+	my %expected = map { $_ => 'ok' } qw(preload worker rhythm table columns constraint index row_security owner api grants
 	  fal_key queue storage_key bucket bucket_public bucket_size media_hosts pg_cron overdue submit_unknown dead_letters unwritten_rows);
 
 	@expected{qw(media_hosts pg_cron)} = qw(warn warn);
@@ -103,6 +103,31 @@ SKIP:
 		ok($line->[2], 'and a hint');
 		unlike("@$line", qr/key-secret|\Q$storage->{ready}{service_jwt}\E/, 'and no secret');
 	}
+
+	# the table is a superuser's: who can have code of theirs run with its rights?
+	my $owner = sub { my $line = check_config()->{owner}; return "$line->[0]: $line->[1]"; };
+	my $boss = sql($node, 'SELECT current_user');
+
+	sql($node, 'CREATE ROLE app; CREATE ROLE writer; GRANT SELECT, INSERT, UPDATE ON vibelogs TO writer; GRANT TRIGGER ON vibelogs TO app');
+	is($owner->(), "warn: triggers and input function run with the rights of $boss, a superuser, and can be made or changed by app",
+		'check_config knows who may make triggers');
+	sql($node, <<'SQL');
+REVOKE TRIGGER ON vibelogs FROM app;
+CREATE FUNCTION own() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+CREATE TRIGGER own BEFORE UPDATE ON vibelogs FOR EACH ROW EXECUTE FUNCTION own();
+SQL
+	like($owner->(), qr/^ok: /, 'a trigger of the superuser is its own affair');
+	sql($node, 'ALTER FUNCTION own OWNER TO app');
+	like($owner->(), qr/^warn: .* by app$/, 'one whose function is not, is not');
+	sql($node, <<'SQL');
+DROP TRIGGER own ON vibelogs;
+CREATE FUNCTION own_input(vibelogs) RETURNS jsonb LANGUAGE sql RETURN '{"prompt": "x"}'::jsonb;
+ALTER FUNCTION own_input OWNER TO writer;
+SELECT vibevideo.attach('vibelogs', input_function => 'own_input');
+SQL
+	like($owner->(), qr/^warn: .* by writer$/, 'nor is such an input function');
+	sql($node, 'ALTER TABLE vibelogs OWNER TO app');
+	is($owner->(), 'ok: triggers and input function run with the rights of app', 'an ordinary owner is no danger');
 	sql($node, 'SELECT vibevideo.detach(force => true)');
 	is(check_config()->{table}[0], 'fail', 'check_config misses the table');
 }
