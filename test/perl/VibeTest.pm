@@ -340,7 +340,8 @@ sub wait_until
 
 # configure(node, setting => value, ...) - changes settings of vibevideo for the
 # whole server, and a test each that they have arrived.  Keys are not shown:
-# another setting, changed with them, tells that they are there.
+# another setting, changed with them, tells that they are there.  The worker
+# reads them in its next turn.
 my $changes = 0;
 
 sub configure
@@ -354,6 +355,10 @@ sub configure
 	{
 		wait_for($node, "SHOW vibevideo.$name", $settings{$name}, "$name is set");
 	}
+	my $now = sql($node, 'SELECT clock_timestamp() FROM vibevideo.worker_info() w WHERE w.pid IS NOT NULL') or return;
+	sql($node, 'SELECT vibevideo.wake()');
+	wait_for($node, "SELECT count(*) FROM vibevideo.worker_info() w WHERE w.pid IS NOT NULL AND w.heartbeat_at <= '$now'",
+		'0', 'and the worker has read it');
 	return;
 }
 

@@ -20,21 +20,6 @@ my $fal = start_fal();
 my $storage = start_storage();
 my $node = vibe_node('main', fal => $fal, storage => $storage, conf => { 'vibevideo.unknown_after' => '1h' });
 
-sub setting
-{
-	my (%settings) = @_;
-
-	$node->append_conf('postgresql.conf', join('', map { "$_ = '$settings{$_}'\n" } sort keys %settings));
-	$node->reload;
-	# the worker and our session have read it once they say so
-	for my $name (keys %settings)
-	{
-		$node->poll_query_until('postgres', "SELECT current_setting('$name') = '$settings{$name}'") or die $name;
-	}
-	sleep(0.2);
-	return;
-}
-
 # A row whose submit is lost, with the render fal made of it or without.
 sub lose
 {
@@ -263,13 +248,13 @@ for my $hours (-2, 2)
 			return sql($node, "SELECT count(*) FROM vibevideo.job WHERE state = 'submit_unknown' AND next_at < now() + interval '1 day'") == 0;
 		},
 		'the others rest');
-	setting('vibevideo.unknown_policy' => 'resubmit_when_absent', 'vibevideo.unknown_after' => '4s', 'vibevideo.poll_timeout' => '20s');
+	configure($node, unknown_policy => 'resubmit_when_absent', unknown_after => '4s', poll_timeout => '20s');
 	$fal->fault('list', { kind => 'delay', ms => 6000 }, times => 1);
 	my $before = $fal->ledger('?jobs=0')->{requests}{list};
 	my $id = lose('late list', 'reset_before');
 	wait_for($node, "SELECT attempt FROM vibevideo.job WHERE vibelog_id = '$id' AND attempt > 1", '2', 'late list: sent again in the end');
 	cmp_ok($fal->ledger('?jobs=0')->{requests}{list} - $before, '>=', 2, 'but not before the list was asked again');
-	setting('vibevideo.unknown_policy' => 'manual', 'vibevideo.unknown_after' => '1h', 'vibevideo.poll_timeout' => '8s');
+	configure($node, unknown_policy => 'manual', unknown_after => '1h', poll_timeout => '8s');
 }
 
 # -- a busy account ----------------------------------------------------------------------------
@@ -346,7 +331,7 @@ sub odd_list
 		my ($name, $text) = @$case;
 		my ($pid, $url) = odd_list(qq({"items":[$text],"next_cursor":null,"has_more":false}));
 
-		setting('vibevideo.fal_api_url' => $url);
+		configure($node, fal_api_url => $url);
 		my $tries = job_of($node, $id)->{tries};
 		wait_for($node, "SELECT tries > $tries FROM vibevideo.job WHERE vibelog_id = '$id'", 't', "list with $name: looked at", hurry => 1);
 		is(job_of($node, $id)->{state}, 'submit_unknown', "list with $name: nothing is adopted");
@@ -355,19 +340,19 @@ sub odd_list
 	}
 	# one bad item does not hide ours, as long as the whole is JSON at all
 	my ($pid, $url) = odd_list('{"items":[' . join(',', (map { $_->[1] } grep { $_->[0] !~ /UTF-8|nesting|escapes/ } @odd), $item->('"good-1"', qq("$now"), $ours)) . '],"next_cursor":null}');
-	setting('vibevideo.fal_api_url' => $url);
+	configure($node, fal_api_url => $url);
 	wait_for($node, "SELECT request_id FROM vibevideo.job WHERE vibelog_id = '$id'", 'good-1', 'among all that ours is found', hurry => 1);
 	kill('KILL', $pid);
 	waitpid($pid, 0);
 	is(worker_pid($node), $worker, 'the worker lived through all of it');
 	# a cursor that never ends
 	($pid, $url) = odd_list('{"items":[],"next_cursor":"again","has_more":true}');
-	setting('vibevideo.fal_api_url' => $url);
+	configure($node, fal_api_url => $url);
 	my $other = lose('endless list', 'reset_before');
 	wait_for($node, "SELECT error FROM vibevideo.job WHERE vibelog_id = '$other'", qr/request list is too long/, 'a list without end is given up', hurry => 1);
 	kill('KILL', $pid);
 	waitpid($pid, 0);
-	setting('vibevideo.fal_api_url' => $fal->url . '/v1');
+	configure($node, fal_api_url => $fal->url . '/v1');
 	sql($node, "SELECT vibevideo.resolve(job_id, 'not_sent') FROM vibevideo.job WHERE vibelog_id = '$other'");
 	# fal never had it
 	sql($node, "UPDATE vibevideo.job SET next_at = now() + interval '2 days' WHERE vibelog_id = '$id'");
@@ -379,7 +364,7 @@ sub odd_list
 
 	# manual, the default, was looked at above: it waits for ever
 	$fal->default(list_in_flight => $true);
-	setting('vibevideo.unknown_policy' => 'resubmit_when_absent', 'vibevideo.unknown_after' => '2s');
+	configure($node, unknown_policy => 'resubmit_when_absent', unknown_after => '2s');
 	my $absent = lose('absent: not accepted', 'reset_before');
 	my $there = lose('absent: accepted', 'reset_after');
 	wait_for_status($node, $absent, 'completed');
@@ -394,7 +379,7 @@ sub odd_list
 	my $twin = new_row($node, 'absent: twin');
 	$fal->fault('list', { kind => 'http', status => 500, body => 'oops' }, times => -1);
 	my $first = lose('absent: twin', 'reset_after');
-	setting('vibevideo.submit_timeout' => '1min');
+	configure($node, submit_timeout => '1min');
 	$fal->rule('^absent: twin$', submit_ms => 10000);
 	sql($node, "SELECT vibevideo_submit_batch('{$twin}')");
 	wait_for($node, "SELECT state FROM vibevideo.job WHERE vibelog_id = '$twin'", 'submitting', 'a twin is being sent');
@@ -404,7 +389,7 @@ sub odd_list
 	is(job_of($node, $first)->{attempt}, 1, 'resubmit_when_absent: not while a twin is being sent');
 	wait_for_status($node, $twin, 'completed');
 	is(scalar($fal->renders('absent: twin')), 2, 'each has its render');
-	setting('vibevideo.submit_timeout' => '6s');
+	configure($node, submit_timeout => '6s');
 
 	# a list that fails is no proof of absence
 	$fal->fault('list', { kind => 'http', status => 500, body => 'oops' }, times => -1);
@@ -417,14 +402,14 @@ sub odd_list
 	wait_for_status($node, $silent, 'completed');
 
 	# without asking
-	setting('vibevideo.unknown_policy' => 'resubmit');
+	configure($node, unknown_policy => 'resubmit');
 	my $again = lose('resubmit: accepted', 'reset_after');
 	wait_for_status($node, $again, 'completed');
 	is(scalar($fal->renders('resubmit: accepted')), 2, 'resubmit: rendered twice, as the operator wants');
 	is(job_of($node, $again)->{attempt}, 2, 'resubmit: as attempt 2');
 
 	# a cancel ends the doubt without sending
-	setting('vibevideo.unknown_policy' => 'manual', 'vibevideo.unknown_after' => '2s');
+	configure($node, unknown_policy => 'manual', unknown_after => '2s');
 	my $cancelled = lose('cancel: not accepted', 'reset_before');
 	$before = submits();
 	is(video($node, "vibevideo_cancel('$cancelled')")->{message}, 'Cancelling', 'a job in doubt can be cancelled');
@@ -435,7 +420,7 @@ sub odd_list
 	video($node, "vibevideo_cancel('$accepted')");
 	wait_for_status($node, $accepted, 'cancelled');
 	ok(($fal->renders('cancel: accepted'))[0]{cancel_requested_at}, 'one that fal has is found, and cancelled there');
-	setting('vibevideo.unknown_after' => '1h');
+	configure($node, unknown_after => '1h');
 }
 
 # -- people decide ---------------------------------------------------------------------------------
