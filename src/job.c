@@ -98,6 +98,7 @@ typedef enum StatementId
 	S_ROW_DONE,
 	S_ROWS_DONE,
 	S_ROWS_AGAIN,
+	S_ROWS_ELSEWHERE,
 	S_MODEL,
 	S_INPUT,
 	S_KEYS,
@@ -531,6 +532,12 @@ static const struct Statement
 	[S_ROWS_AGAIN] = {
 		"UPDATE vibevideo.job j SET row_dirty = true, row_next_at = $2 WHERE j.job_id OPERATOR(pg_catalog.=) ANY ($1)",
 		2, {INT8ARRAYOID, TIMESTAMPTZOID}
+	},
+	/* those of a table that is not attached now: they wait until it is */
+	[S_ROWS_ELSEWHERE] = {
+		"UPDATE vibevideo.job j SET row_dirty = true WHERE j.job_id OPERATOR(pg_catalog.=) ANY ($1)"
+		" AND (j.relation OPERATOR(pg_catalog.=) $2) IS NOT TRUE AND NOT j.ghost",
+		2, {INT8ARRAYOID, REGCLASSOID}
 	},
 	[S_MODEL] = {
 		"SELECT m.max_prompt, m.needs_image FROM vibevideo.model m WHERE m.endpoint OPERATOR(pg_catalog.=) $1",
@@ -1675,6 +1682,8 @@ JobWriteRows(const Binding *binding, const int64 *ids, int n)
 	DirtyJob **dirty = ReadFound(found);
 	int unwritten = 0;
 
+	if (found < n)
+		Execute(S_ROWS_ELSEWHERE, these, NULL);
 	if (found == 0 || SyncTogether(binding, dirty, found, 0, &unwritten) > 0)
 		return unwritten;
 	/* the worker has a transaction for such rows */

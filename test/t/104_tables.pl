@@ -1,0 +1,45 @@
+# The app's table is changed, or another one attached, while jobs run: each job
+# stays with the row it was made for.
+
+use strict;
+use warnings FATAL => 'all';
+
+use PostgreSQL::Test::Utils;
+use Test::More;
+use VibeTest;
+
+my $fal = start_fal();
+my $storage = start_storage();
+my $node = vibe_node('main', fal => $fal, storage => $storage, app => 0);
+
+sql($node, <<'SQL');
+CREATE EXTENSION vibevideo;
+CREATE TABLE first (id int PRIMARY KEY, prompt text);
+CREATE TABLE second (id int PRIMARY KEY, prompt text);
+INSERT INTO first VALUES (1, 'first: one'), (2, 'first: two');
+INSERT INTO second VALUES (1, 'second: one');
+SELECT vibevideo.attach('first');
+SQL
+
+sub row_of
+{
+	my ($table, $id) = @_;
+
+	return "SELECT video_generation_status, split_part(video_url, '/', -2) FROM $table WHERE id = $id";
+}
+
+# -- another table, and back ---------------------------------------------------------
+{
+	$fal->rule('^first: one$', hold => 'queue');
+	my $request = video($node, 'vibevideo_submit(1)')->{request_id};
+	sql($node, q{SELECT vibevideo.detach(force => true); SELECT vibevideo.attach('second')});
+	$fal->command($request, 'finish');
+	wait_for($node, "SELECT state FROM vibevideo.job WHERE request_id = '$request'", 'completed',
+		'a job goes on while another table is attached', hurry => 1);
+	is(sql($node, 'SELECT video_generation_status FROM second WHERE id = 1'), '', 'the row with its key there is not its row');
+
+	sql($node, q{SELECT vibevideo.detach(); SELECT vibevideo.attach('first')});
+	wait_for($node, row_of('first', 1), 'completed|1', 'attached again, its row has the video');
+}
+
+done_testing();
