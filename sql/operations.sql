@@ -528,20 +528,22 @@ BEGIN
 	END IF;
 
 	EXECUTE format('SELECT array_agg(t.%I::text) FROM %s AS t '
-				   'WHERE %s AND NOT EXISTS (SELECT FROM vibevideo.job j WHERE j.vibelog_id = t.%I::text COLLATE "C" AND NOT j.ghost)',
+				   'WHERE %s AND NOT EXISTS (SELECT FROM vibevideo.job j '
+				   'WHERE j.relation = $3 AND j.vibelog_id = t.%I::text COLLATE "C" AND NOT j.ghost)',
 				   b.id_column, b.relation, stuck, b.id_column)
-	INTO without_job USING running, older_than;
+	INTO without_job USING running, older_than, b.relation;
 	failed = coalesce(vibevideo.fail_rows(without_job), 0);
 	-- somebody may have submitted one of them meanwhile
 	UPDATE vibevideo.job j SET row_dirty = true, row_tries = 0, row_next_at = now()
 	WHERE j.relation = b.relation AND j.vibelog_id = ANY (without_job);
 
 	EXECUTE format('UPDATE vibevideo.job AS j SET row_dirty = true, row_tries = 0, row_next_at = now() WHERE j.job_id IN ('
-				   'SELECT max(k.job_id) FROM %s AS t JOIN vibevideo.job k ON k.vibelog_id = t.%I::text COLLATE "C" AND NOT k.ghost WHERE %s '
+				   'SELECT max(k.job_id) FROM %s AS t '
+				   'JOIN vibevideo.job k ON k.relation = $3 AND k.vibelog_id = t.%I::text COLLATE "C" AND NOT k.ghost WHERE %s '
 				   'GROUP BY k.vibelog_id '
 				   'HAVING bool_and(k.state = ANY (ARRAY[''completed'', ''failed'', ''cancelled'']) AND NOT k.row_dirty))',
 				   b.relation, b.id_column, stuck)
-	USING running, older_than;
+	USING running, older_than, b.relation;
 	GET DIAGNOSTICS with_job = ROW_COUNT;
 	IF with_job > 0 THEN
 		PERFORM vibevideo.wake();

@@ -42,4 +42,13 @@ sub row_of
 	wait_for($node, row_of('first', 1), 'completed|1', 'attached again, its row has the video');
 }
 
+# -- left over in a row whose key a job of the other table has -----------------------------
+{
+	sql($node, q{SELECT vibevideo.detach(); SELECT vibevideo.attach('second')});
+	sql($node, q{UPDATE second SET video_generation_status = 'generating'});
+	is(sql($node, q{SELECT vibevideo.reset_stuck('0')}), '1', 'reset_stuck: that job is not behind this row');
+	is(sql($node, 'SELECT video_generation_status FROM second WHERE id = 1'), 'failed', 'which is failed now');
+	sql($node, q{SELECT vibevideo.detach(); SELECT vibevideo.attach('first')});
+}
+
 done_testing();
