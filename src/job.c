@@ -1050,8 +1050,9 @@ KeyDatum(const Binding *binding, const char *vibelog_id)
 }
 
 /*
- * Statements on the app's table, planned once a session while their text stays
- * the same, that is: until another table is attached.
+ * Statements on the app's table, planned once a session while their text and
+ * the key's type stay the same, that is: until another table is attached, or
+ * the same one with another type of key.
  */
 typedef enum RowStatement
 {
@@ -1068,6 +1069,7 @@ typedef enum RowStatement
 static struct
 {
 	char *sql;
+	Oid key_type;
 	SPIPlanPtr plan;
 } row_plans[R_COUNT];
 
@@ -1076,7 +1078,7 @@ RowPlan(RowStatement id, const char *sql, int nargs, Oid *types)
 {
 	SPIPlanPtr plan;
 
-	if (row_plans[id].plan && strcmp(row_plans[id].sql, sql) == 0)
+	if (row_plans[id].plan && row_plans[id].key_type == types[0] && strcmp(row_plans[id].sql, sql) == 0)
 	{
 		if (!SPI_plan_is_valid(row_plans[id].plan))
 			PlanForIndexes(row_plans[id].plan);
@@ -1089,6 +1091,7 @@ RowPlan(RowStatement id, const char *sql, int nargs, Oid *types)
 		pfree(row_plans[id].sql);
 	}
 	row_plans[id].sql = MemoryContextStrdup(TopMemoryContext, sql);
+	row_plans[id].key_type = types[0];
 	row_plans[id].plan = plan;
 	return plan;
 }

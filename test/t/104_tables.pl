@@ -51,4 +51,22 @@ sub row_of
 	sql($node, q{SELECT vibevideo.detach(); SELECT vibevideo.attach('first')});
 }
 
+# -- the key becomes a wider one -------------------------------------------------------
+# Session and worker have statements for the old type, and a large number cut to
+# 32 bits is another row's.
+{
+	my $large = (1 << 32) + 2;
+
+	sql($node, 'SELECT vibevideo_submit_batch(ARRAY[2])');
+	wait_for($node, row_of('first', 2), 'completed|2', 'the worker has written a row with an integer for a key', hurry => 1);
+	is(sql($node, 'SELECT status FROM vibevideo_status(2)'), 'completed', 'and this session has read it');
+	sql($node, q{ALTER TABLE first ALTER id TYPE bigint; SELECT vibevideo.attach('first')});
+	sql($node, "INSERT INTO first VALUES ($large, 'first: large')");
+	is(sql($node, "SELECT vibelog_id, message FROM vibevideo_status($large)"), "$large|No video has been asked for", 'a session knows the wider key');
+	is(sql($node, "SELECT vibelog_id FROM vibevideo_submit($large)"), $large, 'and asks for the right row');
+	is(scalar($fal->renders('first: large')), 1, 'whose prompt is sent');
+	wait_for($node, row_of('first', $large), "completed|$large", 'the worker writes the right row', hurry => 1);
+	wait_for($node, "SELECT count(*) FROM vibevideo.job WHERE row_dirty", '0', 'and has no trouble with it');
+}
+
 done_testing();
