@@ -100,8 +100,8 @@ ReconcileStart(HttpEngine *engine, Task *task, const char *key)
 	listing->sent_at = task->job->sent_at ? task->job->sent_at : task->job->created_at;
 	listing->earliest = TimestampTzPlusMilliseconds(listing->sent_at, -BLIND_MS);
 	task->undecided = true;
-	/* asking first would cost time only: the operator has decided already */
-	if (vv_unknown_policy == UNKNOWN_RESUBMIT && !task->job->ghost)
+	/* asking first would cost time only, unless it is to be cancelled: the operator has decided already */
+	if (vv_unknown_policy == UNKNOWN_RESUBMIT && !task->job->ghost && task->job->cancel_requested_at == 0)
 		return false;
 	if (AskFirstPage(engine, task, key))
 	{

@@ -408,6 +408,16 @@ sub odd_list
 	is(scalar($fal->renders('resubmit: accepted')), 2, 'resubmit: rendered twice, as the operator wants');
 	is(job_of($node, $again)->{attempt}, 2, 'resubmit: as attempt 2');
 
+	# but not for one that shall be cancelled: that is looked for, and not sent
+	$fal->rule('^resubmit: cancelled$', hold => 'queue');
+	$fal->fault('submit', 'reset_after', prompt => '^resubmit: cancelled$');
+	my $wish = new_row($node, 'resubmit: cancelled');
+	sql($node, "BEGIN; SELECT FROM vibevideo_submit('$wish'); SELECT FROM vibevideo_cancel('$wish'); COMMIT");
+	wait_for_status($node, $wish, 'cancelled', name => 'resubmit: one that shall be cancelled is looked for');
+	my @wished = $fal->renders('resubmit: cancelled');
+	is(scalar(@wished), 1, 'resubmit: and is not sent again');
+	ok($wished[0]{cancel_requested_at}, 'resubmit: but cancelled at fal');
+
 	# a cancel ends the doubt without sending
 	configure($node, unknown_policy => 'manual', unknown_after => '2s');
 	my $cancelled = lose('cancel: not accepted', 'reset_before');
