@@ -282,7 +282,12 @@ AdoptStep(Task *task, int nth)
 		return false;
 	TaskAdvance(task, "queued", 0);
 	task->update.request_id = MemoryContextStrdup(task->mcxt, found);
-	return JobRecord(&task->update, 1, NULL) == 1;
+	if (JobRecord(&task->update, 1, NULL) == 1)
+		return true;
+	/* by the time of the decision its row may be free, but it is not absent */
+	listing->complete = false;
+	strlcpy(listing->trouble, "fal.ai has it, but somebody holds the job", sizeof(listing->trouble));
+	return false;
 }
 
 /* Can this one be judged at all? */

@@ -1,0 +1,61 @@
+# Somebody holds a job, or its row, for longer than anybody plans for: what the
+# worker has found out meanwhile must not be lost.
+
+use strict;
+use warnings FATAL => 'all';
+
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(sleep);
+use VibeTest;
+
+my $fal = start_fal(default => { list_in_flight => JSON::PP::true });
+my $storage = start_storage();
+my $node = vibe_node(
+	'main',
+	fal => $fal,
+	storage => $storage,
+	conf => { 'vibevideo.unknown_policy' => 'resubmit_when_absent', 'vibevideo.unknown_after' => '2s' });
+
+# -- while its request is found ------------------------------------------------------
+# That is no proof that fal has none.
+{
+	my $prompt = 'found, but held';
+
+	$fal->rule('^found', hold => 'queue');
+	$fal->fault('list', { kind => 'http', status => 500, body => 'oops' }, times => -1);
+	$fal->fault('submit', 'reset_after', prompt => '^found', times => 2);
+	my @ids = map { new_row($node, $_) } $prompt, 'found as well';
+	submit($node, $_) for @ids;
+	my $both = "vibelog_id IN ('$ids[0]', '$ids[1]')";
+	my $worker = worker_pid($node);
+	my ($job, $event) = map { background_sql($node) } 1 .. 2;
+	wait_until(
+		sub {
+			sql($node, "UPDATE vibevideo.job SET next_at = now() + interval '2 days' WHERE $both AND leased_by IS NULL");
+			return sql($node, "SELECT count(*) FROM vibevideo.job WHERE $both AND next_at > now() + interval '1 day' AND sent_at < now() - interval '2 s'") == 2;
+		},
+		'both wait for long enough');
+	$fal->clear_faults;
+	$fal->fault('list', { kind => 'delay', ms => 1500 }, times => -1);
+	my $lists = $fal->ledger('?jobs=0')->{requests}{list};
+	sql($node, "UPDATE vibevideo.job SET next_at = now() WHERE $both; SELECT vibevideo.wake()");
+	wait_until(sub { return $fal->ledger('?jobs=0')->{requests}{list} >= $lists + 2 }, 'the list is asked for both');
+	# both answers are there when the worker goes on; it finds the first job held,
+	# and is held up at the second one until the first is free
+	kill('STOP', $worker);
+	$job->query_safe("BEGIN; SELECT FROM vibevideo.job WHERE vibelog_id = '$ids[0]' FOR UPDATE");
+	$event->query_safe('BEGIN; LOCK TABLE vibevideo.event IN SHARE MODE');
+	sleep(2);
+	kill('CONT', $worker);
+	wait_for($node, "SELECT count(*) FROM pg_locks WHERE pid = $worker AND NOT granted", '1', 'the worker is held up', patience => 5);
+	$job->query_safe('COMMIT');
+	$event->query_safe('COMMIT');
+	wait_for($node, "SELECT string_agg(attempt || ' ' || state, ', ' ORDER BY job_id) FROM vibevideo.job WHERE $both",
+		'1 queued, 1 queued', 'both are adopted', hurry => 1);
+	is(scalar($fal->renders($prompt)), 1, 'nothing is sent again');
+	$fal->clear_faults;
+	$_->quit for $job, $event;
+}
+
+done_testing();
