@@ -380,8 +380,8 @@ static const struct Statement
 		" lease = pg_catalog.nextval('vibevideo.lease_seq'), leased_by = NULL, next_at = $1"
 		" WHERE j.job_id OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT k.job_id FROM vibevideo.job k"
 		" WHERE k.state OPERATOR(pg_catalog.=) 'submitting' AND (k.next_at OPERATOR(pg_catalog.<=) $1 OR $2)"
-		" FOR NO KEY UPDATE SKIP LOCKED))",
-		2, {TIMESTAMPTZOID, BOOLOID}
+		" AND NOT k.job_id OPERATOR(pg_catalog.=) ANY ($3) FOR NO KEY UPDATE SKIP LOCKED))",
+		3, {TIMESTAMPTZOID, BOOLOID, INT8ARRAYOID}
 	},
 	/*
 	 * Whoever crashed a worker twice is kept apart: a copy fails (its video
@@ -2270,9 +2270,9 @@ JobRecordProgress(int64 job_id, int64 lease, const JobProgress *progress, Timest
 }
 
 int
-JobExpireSubmits(TimestampTz now, bool all)
+JobExpireSubmits(TimestampTz now, bool all, const int64 *but, int nbut)
 {
-	Datum args[2] = {TimestampTzGetDatum(now), BoolGetDatum(all)};
+	Datum args[3] = {TimestampTzGetDatum(now), BoolGetDatum(all), IdArray(but, nbut)};
 
 	return (int) Execute(S_EXPIRE, args, NULL);
 }

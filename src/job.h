@@ -199,8 +199,8 @@ typedef struct JobProgress
 } JobProgress;
 /* that, and a longer lease; false: the lease was lost */
 extern bool JobRecordProgress(int64 job_id, int64 lease, const JobProgress *progress, TimestampTz lease_until);
-/* submits whose sender died: nobody knows whether fal has them */
-extern int JobExpireSubmits(TimestampTz now, bool all);
+/* submits whose sender died, so not those in but: nobody knows whether fal has them */
+extern int JobExpireSubmits(TimestampTz now, bool all, const int64 *but, int nbut);
 /* jobs still leased at a worker's start: the one before crashed on them */
 extern void JobRecoverLeases(void);
 /* older than vibevideo.job_timeout in its phase? */

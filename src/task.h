@@ -36,6 +36,7 @@ typedef struct Task
 	bool undecided;			 /* ... read: ReconcileDecide makes the update */
 	bool recorded;			 /* the update is in the table, or its lease is lost */
 	int record_tries;		 /* how often that failed */
+	int record_errors;		 /* ... in a row by an error, not because its row was held */
 	TimestampTz record_at;	 /* not before */
 	JobUpdate update;		 /* filled in when the task is done */
 } Task;

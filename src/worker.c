@@ -63,7 +63,8 @@
 #define MAX_ERRORS 5
 #define BATCH_PART 4 /* a batch is ready when this part of the tasks is over */
 #define BATCH_MS 3
-#define BACKLOG 8 /* so many requests in the air will soon have a commit of their own */
+#define MAX_RECORD_ERRORS 20 /* some minutes: then nobody waits for its outcome any more */
+#define BACKLOG 8			 /* so many requests in the air will soon have a commit of their own */
 
 typedef struct Worker
 {
@@ -361,6 +362,22 @@ IsDue(TimestampTz at, TimestampTz now)
 }
 
 /*
+ * Submits whose sender is gone.  Ours may outlive their leases, when the clock is
+ * set or somebody holds their rows, but what they come to is known or will be.
+ */
+static int
+ExpireSubmits(TimestampTz now)
+{
+	int64 *ours = palloc(sizeof(int64) * (worker.ntasks + 1));
+	int n = 0;
+
+	for (int i = 0; i < worker.ntasks; i++)
+		if (worker.tasks[i]->kind == TASK_SUBMIT && worker.tasks[i]->record_errors < MAX_RECORD_ERRORS)
+			ours[n++] = worker.tasks[i]->job->job_id;
+	return JobExpireSubmits(now, false, ours, n);
+}
+
+/*
  * What is due and there is room for, as long as its service is not down.  True
  * if a kind was emptied: then something else of it falls due next.
  */
@@ -371,7 +388,7 @@ ClaimDue(const JobDue *due, TimestampTz now, int64 grace_ms)
 	bool emptied = false;
 
 	if (IsDue(due->expiry, now))
-		emptied |= JobExpireSubmits(now, false) > 0;
+		emptied |= ExpireSubmits(now) > 0;
 	if (worker.has_fal_key && IsDue(due->submit, now))
 		emptied |= !Claim(JOB_KIND_SUBMIT, TASK_SUBMIT, ShmemServiceAllows(SERVICE_FAL, SubmitRoom()), now,
 						  vv_submit_timeout + 60000);
@@ -477,7 +494,10 @@ PutOffHeld(Task **batch, bool *recorded, int n, TimestampTz now)
 {
 	for (int i = 0; i < n; i++)
 		if (!recorded[i] && JobHoldsLease(batch[i]->job->job_id, batch[i]->job->lease))
+		{
 			RecordLater(batch[i], now);
+			batch[i]->record_errors = 0;
+		}
 		else
 			recorded[i] = true;
 }
@@ -519,7 +539,10 @@ RecordOver(Batch *batch, const Binding *binding, TimestampTz now)
 			continue;
 		/* should this end in an error, it is another's turn next */
 		if (worker.one_by_one)
+		{
 			RecordLater(task, now);
+			task->record_errors++;
+		}
 		if (task->undecided)
 		{
 			ReconcileDecide(task);
@@ -898,7 +921,7 @@ Recover(void)
 	}
 	if (JobLoadBinding(&binding) && JobMayAct(&binding))
 	{
-		JobExpireSubmits(GetCurrentTimestamp(), true);
+		JobExpireSubmits(GetCurrentTimestamp(), true, NULL, 0);
 		JobRecoverLeases();
 	}
 	worker.read_journal = true;

@@ -58,4 +58,21 @@ my $node = vibe_node(
 	$_->quit for $job, $event;
 }
 
+# -- while it is sent ------------------------------------------------------------------
+# The lease of a submit ends while the worker is waiting for its answer: the clock
+# was set, or somebody held the job for so long.  Its worker is alive, and knows.
+{
+	my $prompt = 'late answer';
+	my $id = new_row($node, $prompt);
+
+	$fal->fault('list', { kind => 'http', status => 500, body => 'oops' }, times => -1);
+	$fal->fault('submit', { kind => 'delay', ms => 3000 }, prompt => '^late answer$');
+	sql($node, "SELECT vibevideo_submit_batch('{$id}')");
+	wait_for($node, "SELECT state FROM vibevideo.job WHERE vibelog_id = '$id'", 'submitting', 'late answer: it is being sent');
+	sql($node, "UPDATE vibevideo.job SET next_at = now() - interval '1 s' WHERE vibelog_id = '$id'; SELECT vibevideo.wake()");
+	wait_for($node, "SELECT state, request_id FROM vibevideo.job WHERE vibelog_id = '$id' AND state <> 'submitting'",
+		qr/^queued\|[0-9a-f-]{36}$/, 'late answer: it is recorded');
+	$fal->clear_faults;
+}
+
 done_testing();
