@@ -354,24 +354,33 @@ typedef struct SettledFile
 static SettledFile *settled = NULL;
 static int nsettled = 0;
 
-static char *
-ReadFile(const char *path, off_t *size)
+/* false, errno: it is gone (ENOENT), or cannot be read now, which must not be taken for nothing in it */
+static bool
+ReadFile(const char *path, char **bytes, off_t *size)
 {
 	struct stat st;
-	char *bytes = NULL;
 	int fd = OpenTransientFile(path, O_RDONLY | PG_BINARY);
+	bool good = (fd >= 0 && fstat(fd, &st) == 0);
+	int save_errno;
 
+	*bytes = NULL;
 	*size = 0;
-	if (fd < 0)
-		return NULL;
-	if (fstat(fd, &st) == 0 && st.st_size > 0)
+	if (good && st.st_size > 0)
 	{
-		bytes = palloc_extended(st.st_size, MCXT_ALLOC_HUGE);
-		if (read(fd, bytes, st.st_size) == st.st_size)
-			*size = st.st_size;
+		*bytes = palloc_extended(st.st_size, MCXT_ALLOC_HUGE);
+		errno = 0; /* should its owner cut it short just now */
+		good = (read(fd, *bytes, st.st_size) == st.st_size);
+		*size = good ? st.st_size : 0;
 	}
-	CloseTransientFile(fd);
-	return bytes;
+	save_errno = errno;
+	if (!good && errno != 0 && errno != ENOENT)
+		ereport(LOG,
+				(errcode_for_file_access(),
+				 errmsg("could not read vibevideo's journal \"%s\": %m", path)));
+	if (fd >= 0)
+		CloseTransientFile(fd);
+	errno = save_errno;
+	return good;
 }
 
 /* A record that was written whole; anything else ends the file: it was never synced. */
@@ -510,7 +519,7 @@ JournalFiles(JournalFile **files)
 }
 
 int
-JournalRead(JournalEntry ***entries)
+JournalRead(JournalEntry ***entries, bool *whole)
 {
 	JournalFile *files;
 	int nfiles = JournalFiles(&files);
@@ -519,6 +528,7 @@ JournalRead(JournalEntry ***entries)
 
 	*entries = palloc(sizeof(JournalEntry *) * room);
 	nsettled = 0;
+	*whole = true;
 	for (int i = 0; i < nfiles; i++)
 	{
 		off_t size;
@@ -527,8 +537,9 @@ JournalRead(JournalEntry ***entries)
 
 		if (files[i].dboid != MyDatabaseId)
 			continue;
-		bytes = ReadFile(files[i].path, &size);
-		if (ParseFile(bytes, size, entries, &n, &room, &end))
+		if (!ReadFile(files[i].path, &bytes, &size))
+			*whole &= (errno == ENOENT);
+		else if (ParseFile(bytes, size, entries, &n, &room, &end))
 			RememberSettled(files[i].path, bytes, end, files[i].pid);
 		if (bytes)
 			pfree(bytes);
@@ -567,9 +578,8 @@ JournalForget(void)
 		if (file->end == 0 && !owner_is_gone)
 			continue;
 		LWLockAcquire(ShmemJournalLock(), LW_EXCLUSIVE);
-		bytes = ReadFile(file->path, &size);
 		/* the very bytes that were settled, with nothing behind them: other records may have their length */
-		if (size >= file->end && BytesChecksum(bytes, file->end) == file->crc &&
+		if (ReadFile(file->path, &bytes, &size) && size >= file->end && BytesChecksum(bytes, file->end) == file->crc &&
 			RecordAt(bytes, size, file->end) == NULL)
 		{
 			if (owner_is_gone)
@@ -599,11 +609,13 @@ JournalDrop(const JournalFile *file)
 {
 	off_t size;
 	off_t end;
-	char *bytes = ReadFile(file->path, &size);
+	char *bytes;
 	int n = 0;
 	int room = 16;
 	JournalEntry **entries = palloc(sizeof(JournalEntry *) * room);
 
+	if (!ReadFile(file->path, &bytes, &size))
+		return;
 	(void) ParseFile(bytes, size, &entries, &n, &room, &end);
 	for (int i = 0; i < n; i++)
 		if (JournalMayBeAtFal(entries[i]))

@@ -48,9 +48,10 @@ extern bool JournalMayBeAtFal(const JournalEntry *entry);
 /*
  * In the worker: all entries of this database, in the current memory context.
  * Those that are not running can be settled; after that is committed,
- * JournalForget drops the files that held nothing else.
+ * JournalForget drops the files that held nothing else.  *whole: no file was
+ * left out because it could not be read.
  */
-extern int JournalRead(JournalEntry ***entries);
+extern int JournalRead(JournalEntry ***entries, bool *whole);
 extern void JournalForget(void);
 
 typedef struct JournalFile

@@ -224,7 +224,8 @@ LeaveOutOtherSubmits(Task *task)
 {
 	const Job *job = task->job;
 	JournalEntry **entries;
-	int n = JournalRead(&entries);
+	bool whole;
+	int n = JournalRead(&entries, &whole);
 
 	for (int i = 0; i < n; i++)
 	{

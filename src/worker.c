@@ -414,9 +414,10 @@ static void
 SettleJournal(const Binding *binding)
 {
 	JournalEntry **entries;
-	int n = JournalRead(&entries);
+	bool whole;
+	int n = JournalRead(&entries, &whole);
 
-	worker.read_journal = false;
+	worker.read_journal = !whole;
 	for (int i = 0; i < n; i++)
 	{
 		int64 ghost;

@@ -289,6 +289,24 @@ interrupt('fast restart', sub { $node->restart; });
 	is_kept($id, $prompt);
 }
 
+# -- a file that cannot be read just now -----------------------------------------------------
+{
+	my $prompt = 'held: unreadable';
+	my ($id, $other) = (new_row($node, $prompt), new_row($node, "$prompt, other"));
+	my ($session, $pid) = hung_submit($node, $fal, $id, 'hang_after', $prompt);
+	my ($file) = glob($node->data_dir . "/pg_vibevideo/*.$pid.*");
+
+	chmod(0, $file) or die $!;
+	cli($node, "SELECT pg_terminate_backend($pid)");
+	wait_down($pid);
+	sql($node, "SELECT vibevideo_submit_batch('{$other}')");
+	wait_for($node, "SELECT state FROM vibevideo.job WHERE vibelog_id = '$other'", 'queued', "$prompt: the worker goes on without it");
+	ok(-e $file, "$prompt: the file is kept");
+	chmod(oct('600'), $file);
+	is_cancelled($id, $prompt);
+	eval { $session->quit; };
+}
+
 # -- without a list of requests in flight ---------------------------------------------------
 # What is under way is invisible.  Once it is finished it is found: then it
 # is paid for, and the ghost says so.
