@@ -75,4 +75,27 @@ my $node = vibe_node(
 	$fal->clear_faults;
 }
 
+# -- its row, for longer than jobs are kept ---------------------------------------------
+{
+	my ($id, $free) = map { new_row($node, "kept: $_") } qw(held free);
+	my $session = background_sql($node);
+
+	$fal->rule('^kept: held$', hold => 'queue');
+	my $request = submit($node, $id)->{request_id};
+	submit($node, $free);
+	wait_for_status($node, $free, 'completed');
+	$session->query_safe("BEGIN; SELECT FROM vibelogs WHERE id = '$id' FOR UPDATE");
+	$fal->command($request, 'finish');
+	wait_for($node, "SELECT state, row_dirty FROM vibevideo.job WHERE vibelog_id = '$id'", 'completed|t', 'a row waits for its video', hurry => 1);
+	sql($node, q{ALTER SYSTEM SET vibevideo.retention = '1min'; SELECT pg_reload_conf()});
+	wait_for($node, 'SHOW vibevideo.retention', '1min', 'jobs are kept for a minute only');
+	sql($node, q{UPDATE vibevideo.job SET completed_at = now() - interval '1 hour' WHERE completed_at IS NOT NULL});
+	# a new one looks for old jobs at once
+	sql($node, 'SELECT pg_terminate_backend(' . worker_pid($node) . ')');
+	wait_for($node, "SELECT count(*) FROM vibevideo.job WHERE vibelog_id = '$free'", '0', 'old jobs go');
+	$session->query_safe('COMMIT');
+	$session->quit;
+	wait_for_status($node, $id, 'completed', name => 'but not before their rows tell of them');
+}
+
 done_testing();
