@@ -74,10 +74,10 @@ INSERT INTO vibelogs (id, video_generation_status, updated_at) VALUES
 	(3, 'processing', NULL), (4, 'queued', now()), (5, 'completed', now() - interval '2 hours'),
 	(6, NULL, now() - interval '2 hours'), (7, 'generating', now() - interval '2 hours'),
 	(8, 'processing', now() - interval '2 hours');
-INSERT INTO vibevideo.job (vibelog_id, state, model, input, next_at, row_dirty) VALUES
-	('2', 'queued', 'm/n', '{}', 'infinity', false),
-	('7', 'failed', 'm/n', '{}', NULL, false), ('7', 'completed', 'm/n', '{}', NULL, false),
-	('8', 'failed', 'm/n', '{}', NULL, false), ('8', 'generating', 'm/n', '{}', 'infinity', false);
+INSERT INTO vibevideo.job (relation, vibelog_id, state, model, input, next_at, row_dirty)
+SELECT 'vibelogs', j.id, j.state, 'm/n', '{}', j.next_at, false FROM (VALUES
+	('2', 'queued', 'infinity'::timestamptz), ('7', 'failed', NULL), ('7', 'completed', NULL), ('8', 'failed', NULL),
+	('8', 'generating', 'infinity')) AS j(id, state, next_at);
 SELECT vibevideo.reset_stuck();
 SELECT id, video_generation_status, video_generation_error FROM vibelogs ORDER BY id;
 -- written anew by the worker
