@@ -227,6 +227,8 @@ LeaveOutOtherSubmits(Task *task)
 	bool whole;
 	int n = JournalRead(&entries, &whole);
 
+	if (!whole)
+		return false;
 	for (int i = 0; i < n; i++)
 	{
 		if (IsOwnEntry(entries[i], job))
