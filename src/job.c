@@ -464,7 +464,9 @@ static const struct Statement
 	[S_PRUNE] = {
 		"WITH gone AS (DELETE FROM vibevideo.job j WHERE j.job_id OPERATOR(pg_catalog.=) ANY (ARRAY("
 		"SELECT d.job_id FROM vibevideo.job d"
-		" WHERE d.completed_at OPERATOR(pg_catalog.<) $1 AND d.next_at IS NULL AND NOT d.row_dirty"
+		" WHERE d.completed_at OPERATOR(pg_catalog.<) $1 AND d.next_at IS NULL"
+		/* a row that shall still be told of it, unless its table is gone */
+		" AND NOT (d.row_dirty AND EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) d.relation))"
 		" ORDER BY d.completed_at LIMIT $2)) RETURNING j.job_id)"
 		" DELETE FROM vibevideo.event e WHERE e.job_id OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT g.job_id FROM gone g))",
 		2, {TIMESTAMPTZOID, INT4OID}

@@ -89,10 +89,16 @@ my $node = vibe_node(
 	wait_for($node, "SELECT state, row_dirty FROM vibevideo.job WHERE vibelog_id = '$id'", 'completed|t', 'a row waits for its video', hurry => 1);
 	sql($node, q{ALTER SYSTEM SET vibevideo.retention = '1min'; SELECT pg_reload_conf()});
 	wait_for($node, 'SHOW vibevideo.retention', '1min', 'jobs are kept for a minute only');
-	sql($node, q{UPDATE vibevideo.job SET completed_at = now() - interval '1 hour' WHERE completed_at IS NOT NULL});
+	sql($node, <<'SQL');
+CREATE TABLE dropped (id int PRIMARY KEY);
+INSERT INTO vibevideo.job (relation, vibelog_id, state, model, input, next_at, completed_at)
+VALUES ('dropped', 'of a table that is gone', 'failed', 'm/n', '{}', NULL, now());
+DROP TABLE dropped;
+UPDATE vibevideo.job SET completed_at = now() - interval '1 hour' WHERE completed_at IS NOT NULL
+SQL
 	# a new one looks for old jobs at once
 	sql($node, 'SELECT pg_terminate_backend(' . worker_pid($node) . ')');
-	wait_for($node, "SELECT count(*) FROM vibevideo.job WHERE vibelog_id = '$free'", '0', 'old jobs go');
+	wait_for($node, "SELECT count(*) FROM vibevideo.job WHERE vibelog_id IN ('$free', 'of a table that is gone')", '0', 'old jobs go');
 	$session->query_safe('COMMIT');
 	$session->quit;
 	wait_for_status($node, $id, 'completed', name => 'but not before their rows tell of them');
