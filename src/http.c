@@ -602,10 +602,20 @@ HttpEngineCreate(int max_connections)
 		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("libcurl could not create a multi handle")));
 	}
 	ReserveExternalFD();
-	engine->wait_set = CompatCreateWaitEventSet(3);
-	AddWaitEventToSet(engine->wait_set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
-	AddWaitEventToSet(engine->wait_set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
-	AddWaitEventToSet(engine->wait_set, WL_SOCKET_READABLE, engine->poller, NULL, NULL);
+	PG_TRY();
+	{
+		engine->wait_set = CompatCreateWaitEventSet(3);
+		AddWaitEventToSet(engine->wait_set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
+		AddWaitEventToSet(engine->wait_set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
+		AddWaitEventToSet(engine->wait_set, WL_SOCKET_READABLE, engine->poller, NULL, NULL);
+	}
+	PG_CATCH();
+	{
+		/* too few descriptors, which must not become fewer with each call */
+		HttpEngineDestroy(engine);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
 	return engine;
 }
 
@@ -635,7 +645,8 @@ HttpEngineDestroy(HttpEngine *engine)
 	}
 	curl_multi_cleanup(engine->multi);
 	UnmaskSignals(&saved);
-	FreeWaitEventSet(engine->wait_set);
+	if (engine->wait_set)
+		FreeWaitEventSet(engine->wait_set);
 	PollerClose(engine->poller);
 	ReleaseExternalFD();
 	free(engine->sockets);

@@ -62,6 +62,33 @@ sub all_is_well
 	$session->quit;
 }
 
+# -- a session that is out of descriptors ------------------------------------------------
+SKIP:
+{
+	skip 'without /proc or prlimit', 3 unless -d "/proc/$$/fd" && `prlimit --version 2>/dev/null`;
+	my $session = background_sql($node);
+	my $pid = $session->query_safe('SELECT pg_backend_pid()');
+	my $descriptors = sub { return map { m{(\d+)$} } glob("/proc/$pid/fd/*") };
+	my $pollers = sub { return scalar grep { (readlink("/proc/$pid/fd/$_") || '') =~ /eventpoll/ } $descriptors->() };
+	my ($limit) = `prlimit --pid $pid --nofile --noheadings --output SOFT` =~ /(\d+)/;
+	my $before = $pollers->();
+	my $log_from = -s $node->logfile;
+
+	# one is free, and two are needed
+	for my $try (1 .. 3)
+	{
+		my %used = map { $_ => 1 } $descriptors->();
+		my ($free) = grep { !$used{$_} } 0 .. $limit;
+		system('prlimit', '--pid', $pid, '--nofile=' . ($free + 1) . ':') == 0 or die "prlimit: $?";
+		$session->query(q{SELECT status FROM vibevideo.probe('queue')});
+	}
+	system('prlimit', '--pid', $pid, "--nofile=$limit:") == 0 or die "prlimit: $?";
+	like(slurp_file($node->logfile, $log_from), qr/ERROR:  .*epoll_create1.*Too many open files/, 'no descriptor was left to wait with');
+	is($session->query(q{SELECT status FROM vibevideo.probe('queue')}), 'ok', 'later there is one');
+	is($pollers->() - $before, 2, 'and the calls that failed have kept none');
+	$session->quit;
+}
+
 # -- only rows the caller may update --------------------------------------------------------
 {
 	my ($mine, $theirs) = map { new_row($node, "by role $_") } 1 .. 2;
