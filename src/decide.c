@@ -85,6 +85,7 @@ vibevideo_retry(PG_FUNCTION_ARGS)
 	char *vibelog_id = ApiKeyArgument(fcinfo);
 	Binding binding;
 	int64 job_id;
+	Job *job;
 	bool active;
 	Datum video;
 
@@ -98,7 +99,11 @@ vibevideo_retry(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_VIBEVIDEO_NOT_FOUND),
 				 errmsg("row %s has no video to try again", vibelog_id),
 				 errhint("Ask for one with vibevideo_submit.")));
-	job_id = Retry(&binding, vibelog_id, JobRead(job_id, CurrentMemoryContext), active);
+	job = JobRead(job_id, CurrentMemoryContext);
+	/* each statement sees what others have committed: it may have been deleted meanwhile */
+	if (job == NULL)
+		ApiLostRace(vibelog_id);
+	job_id = Retry(&binding, vibelog_id, job, active);
 	JobSyncRow(&binding, job_id);
 	ShmemWakeAtCommit();
 	ApiAccepted(vibelog_id);
