@@ -89,7 +89,9 @@ CallFal(HttpEngine *engine, FalCall call, const char *key, const char *model,
 	HttpSpec spec = {0};
 	HttpRequest *request;
 
-	if (!FalRequestUrl(CallBase(vv_fal_queue_url, base, sizeof(base)), model, request_id, call,
+	/* a job that somebody has made or changed by hand may lack it */
+	if (request_id == NULL ||
+		!FalRequestUrl(CallBase(vv_fal_queue_url, base, sizeof(base)), model, request_id, call,
 					   url, sizeof(url)) ||
 		!FalAuthHeader(key, auth, sizeof(auth)))
 		return NULL;

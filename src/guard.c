@@ -197,14 +197,16 @@ static HeapTuple
 NotePrice(Row new)
 {
 	int column = SPI_fnumber(new.desc, "cost_usd");
+	char *model = TextColumn(new, "model");
 	bool isnull;
 	bool priced_null = false;
 	Datum price;
 
 	(void) Column(new, "cost_usd", &isnull);
-	if (!isnull)
+	/* without a model it is refused, but only after this */
+	if (!isnull || model == NULL)
 		return new.tuple;
-	price = JobPriceOf(TextColumn(new, "model"));
+	price = JobPriceOf(model);
 	return heap_modify_tuple_by_cols(new.tuple, new.desc, 1, &column, &price, &priced_null);
 }
 

@@ -368,6 +368,18 @@ $fal->rule('^cancel: held', hold => 'queue');
 	wait_for_status($node, $poll, 'completed', name => 'poison poll: ends well once it is asked again');
 }
 
+# -- jobs that somebody has made by hand ------------------------------------------------------------
+{
+	my $id = new_row($node, 'by hand');
+
+	is((sql_error($node, "INSERT INTO vibevideo.job (vibelog_id, state, input) VALUES ('$id', 'pending', '{}')"))[0],
+		'23502', 'by hand: a job without a model is refused');
+	sql($node, "INSERT INTO vibevideo.job (relation, vibelog_id, state, model, input) VALUES ('vibelogs', '$id', 'queued', 'fal-ai/some/model', '{}')");
+	wait_for($node, "SELECT error_code FROM vibevideo.job WHERE vibelog_id = '$id'", 'bad_request',
+		'by hand: one without a request id is not asked about', hurry => 1);
+	sql($node, "DELETE FROM vibevideo.job WHERE vibelog_id = '$id'");
+}
+
 # -- a service is down ------------------------------------------------------------------------------
 sub lines
 {
