@@ -1087,11 +1087,9 @@ RowPlan(RowStatement id, const char *sql, int nargs, Oid *types)
 		return row_plans[id].plan;
 	}
 	plan = Prepare(sql, nargs, types);
+	/* the other table's plan stays: we may be in its trigger, which that plan has fired */
 	if (row_plans[id].plan)
-	{
-		SPI_freeplan(row_plans[id].plan);
 		pfree(row_plans[id].sql);
-	}
 	row_plans[id].sql = MemoryContextStrdup(TopMemoryContext, sql);
 	row_plans[id].key_type = types[0];
 	row_plans[id].plan = plan;
