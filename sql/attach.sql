@@ -19,6 +19,25 @@ CREATE TRIGGER binding_changed AFTER INSERT OR UPDATE ON vibevideo.binding
 	FOR EACH ROW EXECUTE FUNCTION vibevideo.binding_changed();
 ALTER TABLE vibevideo.binding ENABLE ALWAYS TRIGGER binding_changed;
 
+-- A row that attach has not just made comes from a dump.  Into another database
+-- or not: what was done since then is not in it, and would be done again.
+CREATE FUNCTION vibevideo.binding_copied()
+RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF NEW.attached_at <> now() THEN
+		NEW.resting = true;
+		RAISE WARNING USING
+			MESSAGE = 'vibevideo rests: this database is a copy of the one its jobs belong to',
+			HINT = 'If it shall go on with them, SELECT vibevideo.resume().';
+	END IF;
+	RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.binding_copied() IS 'trigger: jobs that come from a dump rest until vibevideo.resume()';
+CREATE TRIGGER binding_copied BEFORE INSERT ON vibevideo.binding
+	FOR EACH ROW EXECUTE FUNCTION vibevideo.binding_copied();
+ALTER TABLE vibevideo.binding ENABLE ALWAYS TRIGGER binding_copied;
+
 -- The statuses an app can see, in the order a row goes through them.
 CREATE FUNCTION vibevideo.statuses()
 RETURNS text[] LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp

@@ -1,5 +1,5 @@
 # What an operator or a migration changes under running sessions and workers:
-# the key's type, settings of the whole database.
+# the key's type, a dump that is restored in place, settings of the whole database.
 
 use strict;
 use warnings FATAL => 'all';
@@ -37,6 +37,41 @@ SQL
 	is(scalar($fal->renders('key: one')), 0, 'of which no video was made');
 	is(worker_pid($node), $worker, 'the worker is the one it was');
 	sql($node, 'SELECT vibevideo.detach(); DROP TABLE numbered');
+}
+
+# -- a dump is restored over its own database ----------------------------------------------------
+{
+	my $dump = $node->basedir . '/dump';
+
+	sql($node, q{CREATE TABLE vibelogs (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), prompt text); SELECT vibevideo.attach('vibelogs')});
+	$fal->rule('^dump: ', hold => 'queue');
+	$fal->fault('submit', { kind => 'http', status => 503, headers => { 'retry-after' => '1000' }, body => { detail => 'later' } }, prompt => '^dump: ');
+	my $id = new_row($node, 'dump: waits');
+	is(submit($node, $id)->{error_code}, 'http_503', 'a job waits to be sent');
+	$node->command_ok([ 'pg_dump', '-Fc', '-f', $dump, '-d', $node->connstr('postgres') ], 'pg_dump');
+	wait_for($node, "SELECT state FROM vibevideo.job WHERE vibelog_id = '$id'", 'queued', 'it is sent after that', hurry => 1);
+	$node->command_ok([ 'pg_restore', '-e', '--clean', '--if-exists', '-d', $node->connstr('postgres'), $dump ], 'pg_restore --clean');
+	ok(slurp_file($node->logfile) =~ qr/WARNING:  vibevideo rests: this database is a copy/, 'which logs a warning');
+	is(sql($node, "SELECT state FROM vibevideo.job WHERE vibelog_id = '$id'"), 'pending', 'the job is back where it was');
+
+	# a turn that begins after it was woken, and one more: the first has ended then
+	for (1 .. 2)
+	{
+		my $now = sql($node, 'SELECT clock_timestamp()');
+		hurry($node);
+		wait_for($node, "SELECT coalesce(heartbeat_at > '$now', false) FROM vibevideo.worker_info()", 't', 'the worker has a look');
+	}
+	is((sql_error($node, "SELECT vibevideo_submit('$id')"))[0], '55000', 'the database rests');
+	like(sql($node, q{SELECT hint FROM vibevideo.check_config() WHERE check_name = 'identity'}), qr/vibevideo\.resume/, 'check_config tells what to do');
+	is(scalar($fal->renders('dump: waits')), 1, 'nothing is sent a second time');
+
+	sql($node, q{DELETE FROM vibevideo.job WHERE state = 'pending'});
+	is(sql($node, 'SELECT vibevideo.resume()'), 't', 'resume()');
+	is(sql($node, q{SELECT vibevideo.reset_stuck('0')}), '1', 'reset_stuck mends the row');
+	my $next = new_row($node, 'restored: next');
+	is(submit($node, $next)->{status}, 'queued', 'it goes on');
+	wait_for_status($node, $next, 'completed');
+	is(scalar($fal->renders('dump: waits')), 1, 'still without a second render');
 }
 
 done_testing();
