@@ -2,7 +2,7 @@
 EXTENSION    = vibevideo
 EXTVERSION   = 0.1.0
 MODULE_big   = vibevideo
-OBJS         = src/vibevideo.o src/guc.o src/secret.o src/shmem.o src/http.o src/poller.o \
+OBJS         = src/vibevideo.o src/guc.o src/secret.o src/cluster.o src/shmem.o src/http.o src/poller.o \
 			   src/json.o src/wire.o src/fal.o src/storage.o src/hosts.o \
 			   src/identity.o src/backoff.o src/breaker.o src/media.o src/job.o src/guard.o src/journal.o src/task.o src/call.o \
 			   src/publicapi.o src/submit.o src/batch.o src/decide.o src/reconcile.o src/poll.o src/transfer.o src/signature.o src/webhook.o \

@@ -397,7 +397,7 @@ COMMENT ON FUNCTION vibevideo.worker_info() IS 'the background worker of this da
 -- Which cluster, database and timeline this is: what vibevideo.binding remembers.
 CREATE FUNCTION vibevideo.identity(OUT system_identifier bigint, OUT database_oid oid, OUT timeline int)
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'vibevideo_identity';
-COMMENT ON FUNCTION vibevideo.identity() IS 'the cluster''s system identifier, this database and the timeline; owner only';
+COMMENT ON FUNCTION vibevideo.identity() IS 'the cluster''s system identifier (in a copy that was started a number of its own), this database and the timeline; owner only';
 
 -- One network probe for check_config: what is fal_key, queue, bucket.
 CREATE FUNCTION vibevideo.probe(what text, OUT status text, OUT detail text, OUT hint text)

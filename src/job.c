@@ -971,7 +971,7 @@ JobLoadBinding(Binding *binding)
 static bool
 IsOtherDatabase(const Binding *binding)
 {
-	return binding->system_identifier != (int64) GetSystemIdentifier() || binding->database_oid != MyDatabaseId;
+	return binding->system_identifier != (int64) ShmemClusterIdentifier() || binding->database_oid != MyDatabaseId;
 }
 
 static bool

@@ -39,7 +39,6 @@
 #include "journal.h"
 #include "shmem.h"
 
-#define JOURNAL_DIR "pg_vibevideo"
 #define JOURNAL_MAGIC 0x76766a32 /* "vvj2": also the format's version */
 #define MAX_RECORD (4 * 1024 * 1024)
 #define TERMINATOR sizeof(uint32)

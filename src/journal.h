@@ -16,6 +16,7 @@
 #include "fal.h"
 #include "job.h"
 
+#define JOURNAL_DIR "pg_vibevideo"
 #define JOURNAL_PATH_SIZE 128
 
 /* in the postmaster */

@@ -88,7 +88,7 @@ vibevideo_identity(PG_FUNCTION_ARGS)
 	Datum values[3];
 	bool nulls[3] = {false};
 
-	values[0] = Int64GetDatum((int64) GetSystemIdentifier());
+	values[0] = Int64GetDatum((int64) ShmemClusterIdentifier());
 	values[1] = ObjectIdGetDatum(MyDatabaseId);
 	/* a standby follows its primary's: it has none of its own */
 	nulls[2] = RecoveryInProgress();

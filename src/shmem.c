@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
@@ -19,6 +20,7 @@
 #include "storage/shmem.h"
 #include "utils/timestamp.h"
 
+#include "cluster.h"
 #include "guc.h"
 #include "journal.h"
 #include "shmem.h"
@@ -31,6 +33,7 @@ typedef struct SharedState
 	LWLock *journal_lock; /* see journal.c */
 	int launcher_pid;
 	bool started_as_standby;
+	uint64 cluster_number; /* see cluster.c */
 	int nslots;
 	DatabaseSlot slots[FLEXIBLE_ARRAY_MEMBER];
 } SharedState;
@@ -79,6 +82,7 @@ StartupShmem(void)
 		/* promotion removes the file, a restart after it finds none */
 		shared->started_as_standby = (stat("standby.signal", &st) == 0);
 		JournalMakeDirectory();
+		shared->cluster_number = ClusterNumberAtStart();
 	}
 }
 
@@ -454,6 +458,12 @@ bool
 ShmemStartedAsStandby(void)
 {
 	return shared->started_as_standby;
+}
+
+uint64
+ShmemClusterIdentifier(void)
+{
+	return shared->cluster_number != 0 ? shared->cluster_number : GetSystemIdentifier();
 }
 
 static int64

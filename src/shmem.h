@@ -71,6 +71,8 @@ extern bool ShmemServiceReport(Service service, const HttpReply *reply);
 
 /* was this server started as a standby? */
 extern bool ShmemStartedAsStandby(void);
+/* PostgreSQL's system identifier, or what stands for it in a copy of a data directory */
+extern uint64 ShmemClusterIdentifier(void);
 
 /* the worker */
 extern void ShmemWorkerAttach(Oid dboid); /* FATAL if another one is there */

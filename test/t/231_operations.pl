@@ -1,5 +1,6 @@
 # What an operator or a migration changes under running sessions and workers:
-# the key's type, a dump that is restored in place, settings of the whole database.
+# the key's type, a dump that is restored in place, a base backup started beside its
+# original, settings of the whole database.
 
 use strict;
 use warnings FATAL => 'all';
@@ -10,9 +11,24 @@ use VibeTest;
 
 my $fal = start_fal();
 my $storage = start_storage();
-my $node = vibe_node('main', fal => $fal, storage => $storage, app => 0);
+my $node = vibe_node('main', fal => $fal, storage => $storage, app => 0, init => { allows_streaming => 1 });
 
 sql($node, 'CREATE EXTENSION vibevideo');
+
+# A turn that begins after it was woken, and one more: the first has ended then.
+sub worker_looks
+{
+	my ($on) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+	for (1 .. 2)
+	{
+		my $now = sql($on, 'SELECT clock_timestamp()');
+		hurry($on);
+		wait_for($on, "SELECT coalesce(heartbeat_at > '$now', false) FROM vibevideo.worker_info()", 't', 'the worker has a look');
+	}
+	return;
+}
 
 # -- the key grows from integer to bigint --------------------------------------------------------
 # the numbers are told apart by what does not fit into an integer
@@ -54,13 +70,7 @@ SQL
 	ok(slurp_file($node->logfile) =~ qr/WARNING:  vibevideo rests: this database is a copy/, 'which logs a warning');
 	is(sql($node, "SELECT state FROM vibevideo.job WHERE vibelog_id = '$id'"), 'pending', 'the job is back where it was');
 
-	# a turn that begins after it was woken, and one more: the first has ended then
-	for (1 .. 2)
-	{
-		my $now = sql($node, 'SELECT clock_timestamp()');
-		hurry($node);
-		wait_for($node, "SELECT coalesce(heartbeat_at > '$now', false) FROM vibevideo.worker_info()", 't', 'the worker has a look');
-	}
+	worker_looks($node);
 	is((sql_error($node, "SELECT vibevideo_submit('$id')"))[0], '55000', 'the database rests');
 	like(sql($node, q{SELECT hint FROM vibevideo.check_config() WHERE check_name = 'identity'}), qr/vibevideo\.resume/, 'check_config tells what to do');
 	is(scalar($fal->renders('dump: waits')), 1, 'nothing is sent a second time');
@@ -72,6 +82,58 @@ SQL
 	is(submit($node, $next)->{status}, 'queued', 'it goes on');
 	wait_for_status($node, $next, 'completed');
 	is(scalar($fal->renders('dump: waits')), 1, 'still without a second render');
+}
+
+# -- a base backup is started beside its original -------------------------------------------------
+{
+	my $state = 'SELECT state FROM vibevideo.job WHERE vibelog_id = ';
+
+	$fal->rule('^copy: ', hold => 'queue');
+	$fal->fault('submit', { kind => 'http', status => 503, headers => { 'retry-after' => '1000' }, body => { detail => 'later' } }, prompt => '^copy: waits');
+	my ($waits, $open) = map { new_row($node, "copy: $_") } qw(waits open);
+	submit($node, $waits);
+	# its journal's entry is copied, its row is not there yet
+	my $session = background_sql($node);
+	like($session->query("BEGIN; SELECT status FROM vibevideo_submit('$open')"), qr/queued/, 'a transaction has sent a job');
+	$node->backup('copy');
+	$session->query('COMMIT');
+	$session->quit;
+
+	my $copy = PostgreSQL::Test::Cluster->new('copy');
+	$copy->init_from_backup($node, 'copy');
+	$copy->start;
+	is(sql($copy, $state . "'$waits'"), 'pending', 'the copy has the job that waits');
+	wait_for($copy, 'SELECT resting FROM vibevideo.binding', 't', 'the copy rests');
+	worker_looks($copy);
+	is((sql_error($copy, "SELECT vibevideo_submit('$waits')"))[0], '55000', 'it sends nothing in a call');
+	$copy->restart;
+	worker_looks($copy);
+	is((sql_error($copy, "SELECT vibevideo_submit('$waits')"))[0], '55000', 'nor after a restart');
+	is(scalar($fal->renders('copy: waits')), 0, 'and nothing by itself');
+	is(($fal->renders('copy: open'))[0]{cancel_requested_at}, undef, 'nor does it cancel what it does not know');
+
+	wait_for($node, $state . "'$waits'", 'queued', 'the original goes on', hurry => 1);
+	is(sql($node, 'SELECT resting FROM vibevideo.binding'), 'f', 'and does not rest');
+	sql($copy, q{DELETE FROM vibevideo.job WHERE state = 'pending'});
+	is(sql($copy, 'SELECT vibevideo.resume()'), 't', 'the copy is told to go on');
+	$copy->restart;
+	my $own = new_row($copy, 'the copy\'s own');
+	is(submit($copy, $own)->{status}, 'queued', 'then it does, also after a restart');
+	wait_for_status($copy, $own, 'completed');
+
+	# what is made of the copy follows the copy
+	$copy->backup('standby');
+	my $standby = PostgreSQL::Test::Cluster->new('standby');
+	$standby->init_from_backup($copy, 'standby', has_streaming => 1);
+	$standby->start;
+	$copy->stop('fast');
+	$standby->promote;
+	$own = new_row($standby, 'its standby\'s own');
+	wait_for($standby, 'SELECT timeline = (vibevideo.identity()).timeline FROM vibevideo.binding', 't', 'its standby takes over when it is promoted');
+	is(submit($standby, $own)->{status}, 'queued', 'and goes on');
+	wait_for_status($standby, $own, 'completed');
+	is(scalar($fal->renders('copy: waits')), 1, 'what waited was sent once');
+	$standby->stop('fast');
 }
 
 done_testing();

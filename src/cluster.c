@@ -1,0 +1,98 @@
+/*
+ * cluster.c
+ *	  Which cluster this is: the one that initdb made, or one that began as a
+ *	  copy of its data directory.
+ *
+ * A base backup that is started beside its original has the same system
+ * identifier, the same databases and the same timeline.  But at its first start
+ * it has a backup_label, which no original ever has.  It then gets a number of
+ * its own, in a file that is copied with the data directory: to its standbys,
+ * too, which have to know it.
+ */
+#include "postgres.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "storage/fd.h"
+
+#include "cluster.h"
+#include "journal.h"
+
+#define NUMBER_FILE JOURNAL_DIR "/cluster"
+
+static void
+Refuse(const char *what)
+{
+	ereport(FATAL,
+			(errcode_for_file_access(),
+			 errmsg("could not %s file \"%s\": %m", what, NUMBER_FILE)));
+}
+
+/* Durable before anybody can have seen it. */
+static void
+WriteNumber(uint64 number)
+{
+	static const char *const temporary = NUMBER_FILE ".tmp";
+	int fd = BasicOpenFile(temporary, O_RDWR | O_CREAT | O_TRUNC | PG_BINARY);
+
+	if (fd < 0)
+		Refuse("create");
+	errno = ENOSPC; /* if write does not say what was wrong */
+	if (write(fd, &number, sizeof(number)) != sizeof(number) || pg_fsync(fd) != 0 || close(fd) != 0)
+		Refuse("write");
+	(void) durable_rename(temporary, NUMBER_FILE, FATAL);
+}
+
+/* 0 if there is none */
+static uint64
+ReadNumber(void)
+{
+	uint64 number = 0;
+	int fd = BasicOpenFile(NUMBER_FILE, O_RDONLY | PG_BINARY);
+
+	if (fd < 0)
+	{
+		if (errno != ENOENT)
+			Refuse("open");
+		return 0;
+	}
+	errno = EIO; /* if it is cut */
+	if (read(fd, &number, sizeof(number)) != sizeof(number))
+		Refuse("read");
+	close(fd);
+	return number;
+}
+
+static bool
+Exists(const char *name)
+{
+	struct stat st;
+
+	return stat(name, &st) == 0;
+}
+
+/*
+ * A standby goes on as what it is a copy of, when it is promoted.  Recovery from
+ * an archive ends with a timeline of its own, which tells as much.
+ */
+static bool
+IsStartedCopy(void)
+{
+	return Exists("backup_label") && !Exists("standby.signal") && !Exists("recovery.signal");
+}
+
+uint64
+ClusterNumberAtStart(void)
+{
+	uint64 number;
+
+	if (IsStartedCopy())
+	{
+		if (!pg_strong_random(&number, sizeof(number)))
+			ereport(FATAL, (errmsg("could not generate a random number for vibevideo")));
+		WriteNumber(number);
+	}
+	return ReadNumber();
+}
