@@ -983,6 +983,18 @@ IsCopy(const Binding *binding)
 	return !RecoveryInProgress() && binding->timeline != (int) GetWALInsertionTimeLine();
 }
 
+/*
+ * A standby that was promoted goes on by itself: it was started as one, and
+ * the old primary is gone or fenced by whoever promoted.  Any other change of
+ * identity means a copy, and two copies must not both pay.
+ */
+static bool
+IsPromoted(const Binding *binding)
+{
+	return !binding->resting && !IsOtherDatabase(binding) && ShmemStartedAsStandby() && !RecoveryInProgress() &&
+		binding->timeline != (int) GetWALInsertionTimeLine();
+}
+
 void
 JobRequireBinding(Binding *binding, bool to_act)
 {
@@ -996,7 +1008,7 @@ JobRequireBinding(Binding *binding, bool to_act)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("no table is attached to vibevideo"),
 				 errhint("Attach the app's table with SELECT vibevideo.attach('public.vibelogs').")));
-	if (to_act && IsCopy(binding))
+	if (to_act && IsCopy(binding) && !IsPromoted(binding))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("vibevideo rests in this database"),
@@ -1004,17 +1016,11 @@ JobRequireBinding(Binding *binding, bool to_act)
 				 errhint("On the one that shall go on: SELECT vibevideo.resume().")));
 }
 
-/*
- * A standby that was promoted goes on by itself: it was started as one, and
- * the old primary is gone or fenced by whoever promoted.  Any other change of
- * identity means a copy, and two copies must not both pay.
- */
 bool
 JobMayAct(Binding *binding)
 {
 	int timeline = (int) GetWALInsertionTimeLine();
-	bool promoted = (timeline != binding->timeline && !binding->resting && !IsOtherDatabase(binding) &&
-					 ShmemStartedAsStandby());
+	bool promoted = IsPromoted(binding);
 	Datum args[2];
 
 	if (!IsCopy(binding))

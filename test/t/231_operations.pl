@@ -126,12 +126,21 @@ SQL
 	my $standby = PostgreSQL::Test::Cluster->new('standby');
 	$standby->init_from_backup($copy, 'standby', has_streaming => 1);
 	$standby->start;
+	sql($copy, q{INSERT INTO vibelogs (prompt) VALUES ('at once')});
+	# no worker takes over a database that takes no connections
+	$session = background_sql($standby);
+	$session->query('SELECT 1');
+	$copy->safe_psql('template1', 'ALTER DATABASE postgres ALLOW_CONNECTIONS false');
+	my $lsn = sql($copy, 'SELECT pg_current_wal_insert_lsn()');
+	wait_for($copy, "SELECT replay_lsn >= '$lsn' FROM pg_stat_replication", 't', 'the standby has all of it');
 	$copy->stop('fast');
 	$standby->promote;
-	$own = new_row($standby, 'its standby\'s own');
-	wait_for($standby, 'SELECT timeline = (vibevideo.identity()).timeline FROM vibevideo.binding', 't', 'its standby takes over when it is promoted');
-	is(submit($standby, $own)->{status}, 'queued', 'and goes on');
-	wait_for_status($standby, $own, 'completed');
+	is($session->query(q{SELECT status FROM vibevideo_submit((SELECT id FROM vibelogs WHERE prompt = 'at once'))}), 'queued', 'its standby takes submits as soon as it is promoted');
+	$session->quit;
+	$standby->safe_psql('template1', 'ALTER DATABASE postgres ALLOW_CONNECTIONS true');
+	sql($standby, 'SELECT vibevideo.wake()');
+	wait_for($standby, q{SELECT video_generation_status FROM vibelogs WHERE prompt = 'at once'}, 'completed', 'and goes on with them', hurry => 1);
+	is(sql($standby, 'SELECT timeline = (vibevideo.identity()).timeline FROM vibevideo.binding'), 't', 'after its worker has taken over');
 	is(scalar($fal->renders('copy: waits')), 1, 'what waited was sent once');
 	$standby->stop('fast');
 }
