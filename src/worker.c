@@ -1017,6 +1017,8 @@ VibevideoWorkerMain(Datum arg)
 	SetConfigOption("idle_in_transaction_session_timeout", "0", PGC_SUSET, PGC_S_SESSION);
 	SetConfigOption("default_transaction_isolation", "read committed", PGC_USERSET, PGC_S_SESSION);
 	SetConfigOption("default_transaction_read_only", "off", PGC_USERSET, PGC_S_SESSION);
+	/* our own triggers have to run */
+	SetConfigOption("session_replication_role", "origin", PGC_SUSET, PGC_S_SESSION);
 	JobInWorker();
 	turn_context = AllocSetContextCreate(TopMemoryContext, "vibevideo turn", ALLOCSET_DEFAULT_SIZES);
 

@@ -84,6 +84,20 @@ SQL
 	is(scalar($fal->renders('dump: waits')), 1, 'still without a second render');
 }
 
+# -- settings of the whole database, which its worker has as well ----------------------------------
+{
+	my $trigger = q{CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; CREATE TRIGGER nothing BEFORE UPDATE ON vibelogs FOR EACH ROW EXECUTE FUNCTION nothing()};
+	my $restart = q{SELECT pg_terminate_backend(pid, 30000) FROM pg_stat_activity WHERE backend_type = 'vibevideo worker' AND datname = 'postgres'};
+	my $id = new_row($node, 'settings: replica');
+
+	sql($node, "$trigger; ALTER DATABASE postgres SET session_replication_role = replica; $restart");
+	sql($node, "SELECT vibevideo_submit_batch('{$id}')");
+	wait_for_status($node, $id, 'completed', name => 'session_replication_role: a row is written');
+	is(sql($node, "SELECT string_agg(e.state, ' ' ORDER BY e.event_id) FROM vibevideo.event e JOIN vibevideo.job j USING (job_id) WHERE j.vibelog_id = '$id' AND e.state <> 'generating'"),
+		'submitting queued processing completed', 'and the history kept');
+	sql($node, "ALTER DATABASE postgres RESET session_replication_role; DROP TRIGGER nothing ON vibelogs; $restart");
+}
+
 # -- a base backup is started beside its original -------------------------------------------------
 {
 	my $state = 'SELECT state FROM vibevideo.job WHERE vibelog_id = ';
