@@ -136,6 +136,8 @@ VibevideoIndexMain(Datum arg)
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg), InvalidOid, 0);
 	SetConfigOption("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION);
+	/* it waits for the transactions that are open, however long, and nobody who reads or writes waits for it */
+	SetConfigOption("lock_timeout", "0", PGC_SUSET, PGC_S_SESSION);
 	mcxt = AllocSetContextCreate(TopMemoryContext, "vibevideo index", ALLOCSET_SMALL_SIZES);
 	n = ReadCommands(mcxt, commands, &owner);
 	for (int i = 0; i < n; i++)

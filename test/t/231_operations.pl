@@ -96,6 +96,18 @@ SQL
 	is(sql($node, "SELECT string_agg(e.state, ' ' ORDER BY e.event_id) FROM vibevideo.event e JOIN vibevideo.job j USING (job_id) WHERE j.vibelog_id = '$id' AND e.state <> 'generating'"),
 		'submitting queued processing completed', 'and the history kept');
 	sql($node, "ALTER DATABASE postgres RESET session_replication_role; DROP TRIGGER nothing ON vibelogs; $restart");
+
+	# the index builder waits for transactions that are older than its index
+	my $session = background_sql($node);
+	$session->query('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1');
+	sql($node, q{DROP INDEX idx_vibelogs_video_request_id; ALTER DATABASE postgres SET lock_timeout = '1ms'});
+	sql($node, 'UPDATE vibevideo.binding SET build_index = true; SELECT vibevideo.wake()');
+	wait_for($node, q{SELECT EXISTS (SELECT FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE a.backend_type = 'vibevideo index builder'
+		AND NOT l.granted AND l.waitstart < clock_timestamp() - interval '100 ms')}, 't', 'lock_timeout: the index builder waits');
+	$session->query('COMMIT');
+	$session->quit;
+	wait_for($node, q{SELECT NOT build_index AND vibevideo.request_index(relation) IS NOT NULL FROM vibevideo.binding}, 't', 'and builds the index');
+	sql($node, 'ALTER DATABASE postgres RESET lock_timeout');
 }
 
 # -- a base backup is started beside its original -------------------------------------------------
