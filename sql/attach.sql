@@ -85,7 +85,7 @@ COMMENT ON FUNCTION vibevideo.relation_bytes(regclass) IS 'bytes of a table with
 
 -- The valid index that finds a row by its request id, or NULL.
 CREATE FUNCTION vibevideo.request_index(relation regclass)
-RETURNS regclass LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURNS regclass LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
 BEGIN ATOMIC
 	SELECT i.indexrelid::regclass
 	FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]

@@ -119,6 +119,10 @@ SELECT U&'\00e4' || repeat('x', 61) AS long_name \gset
 CREATE TABLE :"long_name" (id uuid PRIMARY KEY, content text);
 SELECT vibevideo.attach(:'long_name'::regclass) IS NOT NULL AS attached;
 SELECT name FROM added_objects WHERE relation = :'long_name'::regclass;
+-- its index is known although its definition is shown in quotes
+SET quote_all_identifiers = on;
+SELECT vibevideo.attach(:'long_name'::regclass) IS NOT NULL AS attached;
+RESET quote_all_identifiers;
 SELECT vibevideo.detach();
 
 -- a partitioned table
