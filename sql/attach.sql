@@ -556,7 +556,7 @@ DECLARE
 	prompt name = prompt_column;
 	function_name text;
 	build_index boolean;
-	unfinished bigint;
+	unfinished record;
 BEGIN
 	IF lock_timeout_before = '0' THEN
 		PERFORM set_config('lock_timeout', '5s', true);
@@ -638,13 +638,21 @@ BEGIN
 	END IF;
 
 	IF attached IS DISTINCT FROM relation THEN
-		SELECT count(*) INTO unfinished FROM vibevideo.job j
+		SELECT count(*) FILTER (WHERE j.relation = attach.relation) AS own,
+			   count(*) FILTER (WHERE j.relation IS DISTINCT FROM attach.relation) AS others
+		INTO unfinished FROM vibevideo.job j
 		WHERE j.state <> ALL (ARRAY['completed', 'failed', 'cancelled']) OR j.row_dirty;
-		IF unfinished > 0 THEN
+		IF unfinished.own > 0 THEN
 			RAISE NOTICE USING
-				MESSAGE = format('unfinished jobs from before go on, with the rows of %s', relation),
-				DETAIL = format('Unfinished jobs: %s.', unfinished),
-				HINT = 'If they belong to another table, detach and cancel them: keys may mean other rows here.';
+				MESSAGE = format('unfinished jobs of %s go on', relation),
+				DETAIL = format('Unfinished jobs: %s.', unfinished.own);
+		END IF;
+		IF unfinished.others > 0 THEN
+			RAISE NOTICE USING
+				MESSAGE = 'unfinished jobs of another table go on, but its rows are not written any more',
+				DETAIL = format('Unfinished jobs: %s.', unfinished.others),
+				HINT = 'To cancel them, attach their table again. If it was dropped, delete those that are pending from '
+					   'vibevideo.job: they would be sent.';
 		END IF;
 	END IF;
 	PERFORM vibevideo.wake();

@@ -69,8 +69,9 @@ SELECT count(*) FROM added_columns WHERE relation = 'vibelogs'::regclass;
 
 -- active jobs keep it attached
 BEGIN;
-INSERT INTO vibevideo.job (vibelog_id, state, model, input, next_at, row_dirty)
-VALUES ('1', 'queued', 'm/n', '{}', 'infinity', false), ('2', 'completed', 'm/n', '{}', NULL, false);
+INSERT INTO vibevideo.job (relation, vibelog_id, state, model, input, next_at, row_dirty)
+VALUES ('other', '1', 'queued', 'm/n', '{}', 'infinity', false), ('other', '2', 'completed', 'm/n', '{}', NULL, false),
+	   ('vibelogs', '1', 'queued', 'm/n', '{}', 'infinity', false);
 SAVEPOINT attached;
 SELECT vibevideo.detach();
 ROLLBACK TO attached;
