@@ -14,6 +14,7 @@
 
 #include "access/htup_details.h"
 #include "access/relation.h"
+#include "access/twophase.h"
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/namespace.h"
@@ -84,6 +85,7 @@ typedef enum StatementId
 	S_EXPIRE,
 	S_RECOVER,
 	S_NEXT_DUE,
+	S_IS_PREPARED,
 	S_CANCEL,
 	S_SEND_NOW,
 	S_GIVE_UP_UNKNOWN,
@@ -422,6 +424,10 @@ static const struct Statement
 		" (SELECT pg_catalog.min(j.row_next_at) FROM vibevideo.job j WHERE j.row_dirty"
 		" AND (j.relation OPERATOR(pg_catalog.=) $1) IS TRUE)",
 		2, {REGCLASSOID, INT4OID}
+	},
+	[S_IS_PREPARED] = {
+		"SELECT 1 FROM pg_catalog.pg_prepared_xacts p WHERE p.database OPERATOR(pg_catalog.=) pg_catalog.current_database() LIMIT 1",
+		0, {0}
 	},
 
 	/*
@@ -2423,6 +2429,8 @@ JobNextDue(const Binding *binding, JobDue *due)
 	HeapTuple tuple;
 	TupleDesc desc;
 
+	/* first: what is not there any more has been committed for the next statement */
+	due->is_prepared = (max_prepared_xacts > 0 && Execute(S_IS_PREPARED, NULL, NULL) > 0);
 	Execute(S_NEXT_DUE, args, NULL);
 	tuple = SPI_tuptable->vals[0];
 	desc = SPI_tuptable->tupdesc;
@@ -2437,7 +2445,7 @@ JobNextDue(const Binding *binding, JobDue *due)
 bool
 JobIsAnythingDue(const JobDue *due)
 {
-	return due->submit || due->expiry || due->unknown || due->poll || due->copy || due->row;
+	return due->submit || due->expiry || due->unknown || due->poll || due->copy || due->row || due->is_prepared;
 }
 
 static bool

@@ -109,7 +109,8 @@ typedef struct JobDue
 	TimestampTz unknown; /* in doubt */
 	TimestampTz poll;
 	TimestampTz copy;
-	TimestampTz row; /* to be written into the app's table */
+	TimestampTz row;  /* to be written into the app's table */
+	bool is_prepared; /* a transaction is: nobody tells of its commit, and it may hold jobs */
 } JobDue;
 
 typedef enum JobKind

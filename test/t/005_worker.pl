@@ -13,7 +13,7 @@ my $fal = start_fal(default => { queue_ms => 0, run_ms => 0 });
 my $storage = start_storage();
 my $node = vibe_node('main', fal => $fal, storage => $storage,
 	init => { allows_streaming => 1 },
-	conf => { restart_after_crash => 'on', 'vibevideo.stall_timeout' => '60s' });
+	conf => { restart_after_crash => 'on', max_prepared_transactions => 2, 'vibevideo.stall_timeout' => '60s' });
 
 my $workers = q{SELECT string_agg(datname, ' ' ORDER BY datname) FROM pg_stat_activity WHERE backend_type = 'vibevideo worker'};
 
@@ -151,6 +151,16 @@ sub made_once
 	my $id = new_row($node, 'work again');
 	submit($node, $id);
 	wait_for_status($node, $id, 'completed', hurry => 0);
+	wait_for($node, "$workers AND datname = 'postgres'", '', 'and ends again');
+
+	# nobody would wake it when a prepared transaction is committed
+	my $prepared = new_row($node, 'prepared');
+	sql($node, "SET vibevideo.notify = off; BEGIN; SELECT FROM vibevideo_submit_batch('{$prepared}'); PREPARE TRANSACTION 'p'; RESET vibevideo.notify");
+	wait_for($node, q{SELECT heartbeat_at - started_at > '3 s' FROM vibevideo.worker_info()}, 't', 'it stays while a transaction is prepared', hurry => 1);
+	sql($node, q{COMMIT PREPARED 'p'});
+	# it would look by itself, but within a minute
+	wait_for_status($node, $prepared, 'completed');
+	wait_for($node, "$workers AND datname = 'postgres'", '', 'then it ends');
 	sql($node, q{ALTER SYSTEM RESET vibevideo.worker_idle_timeout; SELECT pg_reload_conf()});
 }
 
