@@ -83,6 +83,22 @@ RetryGone(Task *task, const FalError *error)
 	TaskRetry(task, GONE_LIMIT, error->type, error->message, -1);
 }
 
+/* A cancel that a person asked for, or that we did because of job_timeout. */
+static void
+EndAsCancelled(Task *task)
+{
+	char message[100];
+
+	if (task->job->cancel_requested_at)
+	{
+		TaskUpdate(task, "cancelled");
+		return;
+	}
+	snprintf(message, sizeof(message), "not finished after %d s (vibevideo.job_timeout); cancelled at fal.ai",
+			 vv_job_timeout);
+	TaskFail(task, "job_timeout", message);
+}
+
 /* true: over */
 static bool
 AfterStatus(HttpEngine *engine, Task *task, const HttpReply *reply, const char *key)
@@ -98,6 +114,11 @@ AfterStatus(HttpEngine *engine, Task *task, const HttpReply *reply, const char *
 			return !Ask(engine, task, FAL_CALL_RESULT, key);
 		case FAL_STATE_QUEUED:
 		case FAL_STATE_RUNNING:
+			if (task->cancel_refused)
+			{
+				RetryOrGiveUp(task, &task->cancel_error);
+				return true;
+			}
 			if (JobIsOverdue(task->job))
 				return !Ask(engine, task, FAL_CALL_CANCEL, key);
 			/* back in the queue after it ran: fal started it over, the row does not go back */
@@ -105,7 +126,10 @@ AfterStatus(HttpEngine *engine, Task *task, const HttpReply *reply, const char *
 						status.state == FAL_STATE_QUEUED ? Max(status.queue_position, 0) : -1);
 			return true;
 		case FAL_STATE_GONE:
-			RetryGone(task, &status.error);
+			if (task->cancel_refused)
+				EndAsCancelled(task);
+			else
+				RetryGone(task, &status.error);
 			return true;
 		case FAL_STATE_DENIED:
 		case FAL_STATE_RETRY:
@@ -113,22 +137,6 @@ AfterStatus(HttpEngine *engine, Task *task, const HttpReply *reply, const char *
 			return true;
 	}
 	return true;
-}
-
-/* A cancel that a person asked for, or that we did because of job_timeout. */
-static void
-EndAsCancelled(Task *task)
-{
-	char message[100];
-
-	if (task->job->cancel_requested_at)
-	{
-		TaskUpdate(task, "cancelled");
-		return;
-	}
-	snprintf(message, sizeof(message), "not finished after %d s (vibevideo.job_timeout); cancelled at fal.ai",
-			 vv_job_timeout);
-	TaskFail(task, "job_timeout", message);
 }
 
 /* Is this failure what our own cancel came to, its answer having been lost? */
@@ -190,6 +198,13 @@ AfterCancel(HttpEngine *engine, Task *task, const HttpReply *reply, const char *
 		return !Ask(engine, task, FAL_CALL_RESULT, key);
 	if (cancel.outcome == FAL_CANCEL_RETRY || cancel.outcome == FAL_CANCEL_DENIED)
 	{
+		/* fal may never take it, but the job goes on, and may be done: see to it as if nothing had been asked */
+		if (task->job->cancel_requested_at && reply->outcome == HTTP_ANSWERED)
+		{
+			task->cancel_refused = true;
+			task->cancel_error = cancel.error;
+			return !Ask(engine, task, FAL_CALL_STATUS, key);
+		}
 		TaskRetry(task, 0, cancel.error.type, cancel.error.message, cancel.error.retry_after);
 		return true;
 	}

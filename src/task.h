@@ -29,7 +29,9 @@ typedef struct Task
 	int nth;			/* its place in a poll pass */
 	HttpRequest *http;	/* NULL between requests and in copies */
 	bool has_status_error;
-	FalError status_error;	 /* what a COMPLETED status carried */
+	FalError status_error; /* what a COMPLETED status carried */
+	bool cancel_refused;   /* TASK_POLL: then the status was asked for instead */
+	FalError cancel_error;
 	bool excused;			 /* the service is down: this try does not count */
 	Copy *copy;				 /* TASK_COPY */
 	struct Listing *listing; /* TASK_RECONCILE */

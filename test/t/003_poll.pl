@@ -313,7 +313,8 @@ for my $shape (qw(video_array video_url video_url_object videos preview_video))
 	}
 
 	# fal took the cancel, but its answer was lost: asked again it says that it
-	# is too late, and the result is that of a cancelled job
+	# is too late, and the result is that of a cancelled job.  After a gateway's
+	# answer the status tells that much.
 	for my $fault ('drop_after', 'reset_after', { kind => 'gateway_after', status => 502 })
 	{
 		my $prompt = 'cancel, unheard: ' . (ref $fault ? $fault->{kind} : $fault);
@@ -325,7 +326,7 @@ for my $shape (qw(video_array video_url video_url_object videos preview_video))
 		video($node, "vibevideo_cancel('$id')");
 		wait_for($node, "SELECT state FROM vibevideo.job WHERE vibelog_id = '$id'", qr/^(cancelled|failed)$/, "$prompt: it comes to an end", hurry => 1);
 		is(status_of($node, $id)->{status}, 'cancelled', "$prompt: the right one");
-		cmp_ok(at_fal($id)->{counts}{cancel}, '>=', 2, "$prompt: asked twice");
+		cmp_ok(at_fal($id)->{counts}{cancel}, '>=', 2, "$prompt: asked twice") unless ref $fault;
 	}
 
 	my $id = finished_row('cancel finished');

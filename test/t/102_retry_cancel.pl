@@ -272,6 +272,24 @@ $fal->rule('^cancel: held', hold => 'queue');
 		wait_for_status($node, $id, 'completed', name => "cancel: $kind is no answer; the finished video is kept");
 	}
 
+	# fal, or a proxy before it, takes no cancel at all
+	for my $status (403, 405, 500)
+	{
+		($id, $request) = start_job("cancel: held $status");
+		$fal->fault('cancel', { kind => 'http', status => $status, body => { detail => 'No cancels here' } }, prompt => "held $status\$", times => -1);
+		cancel($id);
+		wait_for($node, "SELECT state, error FROM vibevideo.job WHERE vibelog_id = '$id' AND tries > 1", 'queued|No cancels here',
+			"cancel: HTTP $status: it is asked for again", hurry => 1);
+		$fal->command($request, 'finish');
+		wait_for_status($node, $id, 'completed', name => "cancel: HTTP $status: once the video is finished it is kept");
+	}
+	($id, $request) = start_job('cancel: held, refused and gone');
+	$fal->fault('cancel', { kind => 'http', status => 405, body => { detail => 'No cancels here' } }, prompt => 'refused and gone$', times => -1);
+	$fal->command($request, 'expire');
+	cancel($id);
+	wait_for_status($node, $id, 'cancelled', name => 'cancel: refused, and fal does not know the job any more');
+	$fal->clear_faults;
+
 	# being copied: it is paid for
 	($id) = start_job('cancel: copying');
 	$storage->fault('upload', { kind => 'slow_read', bytes_per_s => 50000 }, key => $id);
