@@ -58,6 +58,22 @@ sub worker_looks
 	is(scalar($fal->renders('dump: waits')), 1, 'still without a second render');
 }
 
+# -- a dump by who is no superuser ------------------------------------------------------------------
+{
+	my $dump = $node->basedir . '/partial.sql';
+	my $dumped = sub { return ($node->connstr('postgres') . ' user=dumper', @_) };
+
+	sql($node, 'CREATE ROLE dumper LOGIN; GRANT SELECT ON ALL TABLES IN SCHEMA public TO dumper');
+	$node->command_fails([ 'pg_dump', '-f', $dump, '-d', $dumped->() ], 'pg_dump by anybody does not work');
+	$node->command_ok([ 'pg_dump', '-f', $dump, '-d', $dumped->('--exclude-schema=vibevideo') ], 'without the jobs it does');
+	sql($node, 'CREATE DATABASE partial');
+	sql($node, 'CREATE SCHEMA vibevideo', 'partial');
+	$node->command_ok([ 'psql', '-Xq', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('partial'), '-f', $dump ], 'and can be restored');
+	is(sql($node, q{SELECT vibevideo.attach('vibelogs') LIKE '%is attached%', count(*) > 0 FROM vibelogs}, 'partial'), 't|t', 'and attached');
+	sql($node, 'GRANT pg_read_all_data TO dumper');
+	$node->command_ok([ 'pg_dump', '-f', $dump, '-d', $dumped->() ], 'a member of pg_read_all_data dumps all');
+}
+
 # -- settings of the whole database, which its worker has as well ----------------------------------
 {
 	my $trigger = q{CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; CREATE TRIGGER nothing BEFORE UPDATE ON vibelogs FOR EACH ROW EXECUTE FUNCTION nothing()};
