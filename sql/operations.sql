@@ -354,7 +354,7 @@ BEGIN
 								   ELSE 'not installed; the background worker follows the jobs alone' END);
 		RETURN;
 	END IF;
-	EXECUTE 'SELECT j.jobid, j.schedule, j.active FROM cron.job j WHERE j.jobname = $1 AND j.database = $2 '
+	EXECUTE 'SELECT j.jobid, j.schedule, j.active, j.username FROM cron.job j WHERE j.jobname = $1 AND j.database = $2 '
 			'ORDER BY j.active DESC, j.jobid LIMIT 1'
 	INTO job USING 'vibevideo_poll', current_database();
 	IF job.jobid IS NULL THEN
@@ -366,6 +366,13 @@ BEGIN
 		RETURN NEXT vibevideo.line('pg_cron', 'warn',
 								   format('version %s, job %s is not active', version, job.jobid),
 								   format('SELECT cron.alter_job(%s, active => true).', job.jobid));
+		RETURN;
+	END IF;
+	IF NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = job.username) THEN
+		RETURN NEXT vibevideo.line('pg_cron', 'fail',
+								   format('version %s, job %s belongs to role %I, which is gone: pg_cron may run no job at all',
+								   version, job.jobid, job.username),
+								   'SELECT vibevideo.unschedule(), then vibevideo.schedule() as the role that shall own it.');
 		RETURN;
 	END IF;
 	EXECUTE 'SELECT d.status, d.return_message FROM cron.job_run_details d WHERE d.jobid = $1 ORDER BY d.runid DESC LIMIT 1'
