@@ -32,6 +32,7 @@
 #include "utils/memutils.h"
 #include "utils/plancache.h"
 #include "utils/rel.h"
+#include "utils/rls.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/timeout.h"
@@ -1593,7 +1594,14 @@ TellChange(const Binding *binding, DirtyJob *dirty)
 	RealtimePause();
 }
 
-/* true when the row now shows the job */
+/* Not to be seen while row-level security is forced on the owner, it may be there all the same. */
+static bool
+MayBeHidden(const Binding *binding)
+{
+	return check_enable_rls(binding->relid, binding->owner, true) == RLS_ENABLED;
+}
+
+/* true when the row now shows the job, or is gone */
 static bool
 SyncOne(const Binding *binding, DirtyJob *dirty)
 {
@@ -1612,8 +1620,13 @@ SyncOne(const Binding *binding, DirtyJob *dirty)
 		TellChange(binding, dirty);
 	if (outcome == ROW_LOCKED)
 		MarkRow(dirty, true, NULL, RowBackoffMs(0));
+	else if (outcome == ROW_GONE && MayBeHidden(binding))
+	{
+		MarkRow(dirty, true, "the row is not there, or row-level security hides it from the table's owner", RowBackoffMs(dirty->tries));
+		return false;
+	}
 	else if (outcome == ROW_GONE)
-		MarkRow(dirty, false, "the row no longer exists, or its owner cannot see it", 0);
+		MarkRow(dirty, false, "the row no longer exists", 0);
 	else if (dirty->marked)
 		MarkRow(dirty, false, NULL, 0);
 	return outcome != ROW_LOCKED;

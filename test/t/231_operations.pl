@@ -58,6 +58,23 @@ sub worker_looks
 	is(scalar($fal->renders('dump: waits')), 1, 'still without a second render');
 }
 
+# -- row-level security is forced while a job is under way ------------------------------------------
+{
+	my $owner = sql($node, q{SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = 'vibelogs'::regclass});
+	my $id = new_row($node, 'forced: held');
+
+	sql($node, 'CREATE ROLE app; GRANT USAGE ON SCHEMA public TO app; ALTER TABLE vibelogs OWNER TO app');
+	$fal->rule('^forced: ', hold => 'queue');
+	submit($node, $id);
+	sql($node, 'ALTER TABLE vibelogs ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY');
+	$fal->command(job_of($node, $id)->{request_id}, $_) for qw(start finish);
+	wait_for($node, "SELECT state, row_dirty, row_error FROM vibevideo.job WHERE vibelog_id = '$id'", qr/^completed\|t\|.*row-level security hides it/, 'a row that is hidden from its owner waits', hurry => 1);
+	like(sql($node, q{SELECT status, detail FROM vibevideo.check_config() WHERE check_name = 'unwritten_rows'}), qr/^warn\|.*row-level security/, 'check_config tells of it');
+	sql($node, 'ALTER TABLE vibelogs NO FORCE ROW LEVEL SECURITY');
+	wait_for_status($node, $id, 'completed', name => 'and is written once it can be seen');
+	sql($node, "ALTER TABLE vibelogs DISABLE ROW LEVEL SECURITY; ALTER TABLE vibelogs OWNER TO $owner; DROP OWNED BY app; DROP ROLE app");
+}
+
 # -- a dump by who is no superuser ------------------------------------------------------------------
 {
 	my $dump = $node->basedir . '/partial.sql';
