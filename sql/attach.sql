@@ -671,16 +671,20 @@ COMMENT ON FUNCTION vibevideo.attach(regclass, name, name, name, text, text, nam
  *
  * force: detach although jobs are active; they rest until a table is attached.
  * Returns whether a table was attached.
- * Errors: 55006 jobs are active.  Owner only.
+ * Errors: 55006 jobs are active; 55000 so they are, in a copy that rests.  Owner
+ * only.
  */
 CREATE FUNCTION vibevideo.detach(force boolean DEFAULT false)
 RETURNS boolean LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	attached regclass;
+	rests boolean;
 	active bigint;
 BEGIN
 	LOCK TABLE vibevideo.binding IN SHARE ROW EXCLUSIVE MODE;
-	SELECT b.relation INTO attached FROM vibevideo.binding b;
+	SELECT b.relation, b.resting OR (b.system_identifier, b.database_oid, b.timeline)
+		IS DISTINCT FROM (i.system_identifier, i.database_oid, i.timeline)
+	INTO attached, rests FROM vibevideo.binding b, vibevideo.identity() i;
 	IF NOT FOUND THEN
 		RAISE NOTICE 'no table is attached';
 		RETURN false;
@@ -694,6 +698,13 @@ BEGIN
 			MESSAGE = format('%s has active jobs', attached),
 			DETAIL = format('Active jobs: %s.', active),
 			HINT = 'Wait for them, cancel them with vibevideo_cancel, or SELECT vibevideo.detach(force => true).';
+	END IF;
+	IF active > 0 AND rests THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'object_not_in_prerequisite_state',
+			MESSAGE = 'this is a restored or copied database, whose jobs would go on when a table is attached again',
+			DETAIL = format('Active jobs: %s. The original may work on them too.', active),
+			HINT = 'DELETE FROM vibevideo.job if they shall not, SELECT vibevideo.resume() if they shall.';
 	END IF;
 	DELETE FROM vibevideo.binding b WHERE b.only_one;
 	RETURN true;

@@ -47,6 +47,9 @@ sub worker_looks
 	worker_looks($node);
 	is((sql_error($node, "SELECT vibevideo_submit('$id')"))[0], '55000', 'the database rests');
 	like(sql($node, q{SELECT hint FROM vibevideo.check_config() WHERE check_name = 'identity'}), qr/vibevideo\.resume/, 'check_config tells what to do');
+	my ($refused, $error) = sql_error($node, 'SELECT vibevideo.detach(force => true)');
+	is($refused, '55000', 'to attach the table anew is no way around it');
+	like($error, qr/HINT:.*DELETE FROM vibevideo\.job.*vibevideo\.resume/, 'the hint tells the ways');
 	is(scalar($fal->renders('dump: waits')), 1, 'nothing is sent a second time');
 
 	sql($node, q{DELETE FROM vibevideo.job WHERE state = 'pending'});
