@@ -61,6 +61,18 @@ sub worker_looks
 	is(scalar($fal->renders('dump: waits')), 1, 'still without a second render');
 }
 
+# -- vibevideo is stopped for a while --------------------------------------------------------------
+{
+	my $id = new_row($node, 'pause: waits');
+
+	sql($node, "BEGIN; SELECT vibevideo_submit_batch('{$id}'); UPDATE vibevideo.binding SET resting = true; COMMIT");
+	worker_looks($node);
+	is(job_of($node, $id)->{state}, 'pending', 'a database that was put to rest sends nothing');
+	is((sql_error($node, "SELECT vibevideo_cancel('$id')"))[0], '55000', 'and takes nothing');
+	is(sql($node, 'SELECT vibevideo.resume()'), 't', 'resume() ends that');
+	wait_for_status($node, $id, 'completed');
+}
+
 # -- row-level security is forced while a job is under way ------------------------------------------
 {
 	my $owner = sql($node, q{SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = 'vibelogs'::regclass});
