@@ -840,12 +840,14 @@ JudgeAndUpload(HttpEngine *engine, Task *task, const HttpReply *reply)
 static bool
 IsReadyToJudge(const Copy *copy)
 {
+	const HttpReply *reply = HttpReplyOf(copy->get);
 	int64 got = copy->received - copy->from;
 
-	if (copy->from > 0)
+	/* the rest was asked for, but it may be the whole */
+	if (copy->from > 0 && reply->status == 206)
 		return got > 0;
 	/* one without a length may turn out to be small: then it has one after all */
-	if (HttpReplyOf(copy->get)->content_length < 0)
+	if (reply->content_length < 0)
 		return got >= RING_SIZE / 2;
 	return got >= MEDIA_SNIFF_BYTES;
 }

@@ -77,6 +77,7 @@ my @cases = (
 	[ 'media: cut twice', [ $cut, $cut ], [], @once, media => 3, ranges => 2, hashed => 1 ],
 	[ 'media: reset', [ { %$cut, reset => JSON::PP::true } ], [], @once, media => 2, ranges => 1, hashed => 1 ],
 	[ 'media: cut, then without ranges', [ $cut, 'no_range' ], [], uploads => 2, media => 2, ranges => 0, hashed => 1 ],
+	[ 'media: cut, then without ranges, its first bytes alone', [ $cut, { kind => 'no_range', alone => 5 } ], [], uploads => 2, media => 2, ranges => 0, hashed => 1 ],
 	[ 'media: cut, then another file', [ $cut, { kind => 'etag', value => '"other"' } ], [], uploads => 2, media => 2, ranges => 0, hashed => 1 ],
 	[ 'media: cut, then another range', [ $cut, 'wrong_range' ], [], uploads => 2, media => 3, ranges => 1, hashed => 1 ],
 	[ 'media: weak ETag and cut', [ { kind => 'etag', value => 'W/"x"' } ], [ [ 'tus_patch', { kind => 'reset', after_bytes => 1000 }, skip => 1 ] ],

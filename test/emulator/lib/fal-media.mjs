@@ -222,8 +222,14 @@ async function sendBytes(context, { req, res, job, fault, from, to }) {
     await pipeline(createReadStream(job.render.file, { start: from, end: to - 1 }), res).catch(() => {});
     return;
   }
+  let alone = fault?.alone ?? 0; // so many bytes come a while before the others
   for await (const chunk of chunksOf(job, from, stopAt)) {
-    if (!await writeChunk(res, chunk)) return;
+    if (alone > 0) {
+      await writeChunk(res, chunk.subarray(0, alone));
+      await sleep(300);
+    }
+    if (!await writeChunk(res, chunk.subarray(alone))) return;
+    alone = 0;
   }
   if (fault?.kind === 'stall') return;
   if (stopAt < to && fault.kind !== 'no_length') breakOff(req, res, fault.reset || fault.kind === 'reset_after');
