@@ -374,8 +374,8 @@ sub rule_unowned_is_cancelled
 		}
 		elsif ($job->{ghost} && $job->{state} =~ $FINAL && !$render->{cancel_requested_at})
 		{
-			# it had ended before; but fal was told
-			next if $render->{finished_at} && $render->{counts}{cancel} > 0
+			# it had ended before; but fal was told, or did not listen
+			next if $render->{finished_at} && $render->{counts}{cancel} + $render->{counts}{cancel_refused} > 0
 			  && (($job->{error_code} || '') eq 'orphaned' || ($render->{outcome} || '') ne 'ok');
 			push @found, 'a ghost was not cancelled: ' . told($job) . ' ' . told_render($render);
 		}

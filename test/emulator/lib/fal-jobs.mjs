@@ -58,7 +58,7 @@ export class Jobs {
       outcome: null,
       cancelRequestedAt: null,
       cancelled: null,
-      counts: { status: 0, result: 0, cancel: 0, media: 0, media_ranges: 0, stream: 0 },
+      counts: { status: 0, result: 0, cancel: 0, cancel_refused: 0, media: 0, media_ranges: 0, stream: 0 },
       rangeStarts: [],
       logs: null,
       watchers: null,

@@ -56,7 +56,10 @@ export async function serveQueue(context, exchange) {
   const { input, parseError } = parseInput(raw, op);
   const job = target?.id ? findJob(context, target) : null;
   const fault = context.faults.take(op, aboutRequest(target, job, input));
-  if (fault && await applyBefore(fault, { req, res, connections: context.connections })) return;
+  if (fault && await applyBefore(fault, { req, res, connections: context.connections })) {
+    if (job && op === 'cancel') job.counts.cancel_refused += 1;
+    return;
+  }
   const reply = await answer(context, { ...exchange, input, parseError, job });
   if (!reply) return;
   reply.headers = { 'x-fal-request-id': reply.requestId ?? createRequestId(), ...reply.headers };
