@@ -272,7 +272,7 @@ COMMENT ON FUNCTION vibevideo.seconds_left(vibevideo.job) IS 'how long a copy st
 CREATE FUNCTION vibevideo.job_message(j vibevideo.job)
 RETURNS text LANGUAGE sql STABLE
 RETURN CASE
-	WHEN (j).cancel_requested_at IS NOT NULL AND (j).state <> ALL (ARRAY['completed', 'failed', 'cancelled'])
+	WHEN (j).cancel_requested_at IS NOT NULL AND (j).state <> ALL (ARRAY['processing', 'completed', 'failed', 'cancelled'])
 		THEN 'Cancelling'
 	WHEN (j).state = 'pending' AND (j).tries > 0
 		THEN format('Waiting to be sent again (try %s): %s', (j).tries + 1, (j).error)

@@ -251,8 +251,11 @@ $fal->rule('^cancel: held', hold => 'queue');
 	my $request;
 	($id, $request) = start_job('cancel: held finished');
 	$fal->fault('status|result', { kind => 'delay', ms => 500 }, prompt => 'cancel: held finished', times => -1);
+	$storage->fault('upload', { kind => 'slow_read', bytes_per_s => 50000 }, key => $id);
 	$fal->command($request, 'finish');
 	cancel($id);
+	wait_for($node, "SELECT message FROM vibevideo_status('$id') WHERE status = 'processing'", qr/^Copying/,
+		'cancel: too late, and nobody is told of a cancel any more', hurry => 1);
 	wait_for_status($node, $id, 'completed', name => 'cancel: too late, the video is kept');
 	is(($fal->renders('cancel: held finished'))[0]{cancel_requested_at}, undef, 'cancel: fal did not take it any more');
 	$fal->clear_faults;
