@@ -55,7 +55,7 @@
 #define PROGRESS_MS 1000
 #define ROWS_A_TURN 500
 #define PRUNE_A_TURN 1000
-#define DRAIN_MS 3000		/* at shutdown, for answers to submits in the air */
+#define DRAIN_MS 3000		/* at shutdown, for answers to submits in the air, and again to record what there is */
 #define COPY_LEASE_MS 60000 /* renewed with each progress report */
 #define JOURNAL_MS 1000		/* a transaction with submits is still open */
 #define MAX_RECONCILES 4
@@ -891,19 +891,28 @@ ReleaseAll(void)
 static void
 EndInOrder(void)
 {
-	static bool released = false;
+	static TimestampTz until = 0;
 
-	if (!released)
-		ReleaseAll();
-	released = true;
-	SetConfigOption("synchronous_commit", "local", PGC_USERSET, PGC_S_SESSION);
-	/* an error in here brings us back, one by one then */
-	for (int left = worker.ntasks; left > 0 && worker.ntasks > 0; left--)
+	if (until == 0)
 	{
+		ReleaseAll();
 		for (int i = 0; i < worker.ntasks; i++)
 			worker.tasks[i]->record_at = 0;
+		until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), DRAIN_MS);
+	}
+	SetConfigOption("synchronous_commit", "local", PGC_USERSET, PGC_S_SESSION);
+	/* an error in here brings us back, one by one then; jobs that somebody holds are waited for, but not for long */
+	while (worker.ntasks > 0)
+	{
+		int before = worker.ntasks;
+
 		if (!Work(true, false))
 			break;
+		if (worker.ntasks < before)
+			continue;
+		if (GetCurrentTimestamp() >= until)
+			break;
+		(void) WaitLatch(MyLatch, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 50, PG_WAIT_EXTENSION);
 	}
 	proc_exit(1); /* wanted: the launcher starts a new one unless the server ends */
 }

@@ -75,6 +75,27 @@ my $node = vibe_node(
 	$fal->clear_faults;
 }
 
+# The worker is ended while it cannot record an answer: it waits for a moment.
+{
+	my $id = new_row($node, 'ended while held');
+	my $worker = worker_pid($node);
+	my $session = background_sql($node);
+
+	$fal->fault('list', { kind => 'http', status => 500, body => 'oops' }, times => -1);
+	$fal->rule('^ended while held$', submit_ms => 1000, hold => 'queue');
+	sql($node, "SELECT vibevideo_submit_batch('{$id}')");
+	wait_for($node, "SELECT state FROM vibevideo.job WHERE vibelog_id = '$id'", 'submitting', 'it is being sent');
+	$session->query_safe("BEGIN; SELECT FROM vibevideo.job WHERE vibelog_id = '$id' FOR UPDATE");
+	sql($node, "SELECT pg_terminate_backend($worker)");
+	wait_until(sub { return scalar($fal->renders('ended while held')) }, 'fal has it');
+	sleep(1.5);
+	$session->query_safe('COMMIT');
+	$session->quit;
+	wait_for($node, "SELECT state, request_id IS NOT NULL FROM vibevideo.job WHERE vibelog_id = '$id' AND state <> 'submitting'", 'queued|t',
+		'its answer is recorded');
+	$fal->clear_faults;
+}
+
 # -- its row, for longer than jobs are kept ---------------------------------------------
 {
 	my ($id, $free) = map { new_row($node, "kept: $_") } qw(held free);
