@@ -279,6 +279,23 @@ SubmitRoom(void)
 	return InputRoom() > 0 ? CallMostAtOnce() - Busy(TASK_SUBMIT) : 0;
 }
 
+/* Somebody took the job away and we have it again: two copies must not feed one upload. */
+static void
+EndOlderCopy(int64 job_id)
+{
+	for (int i = 0; i < worker.ntasks; i++)
+	{
+		Task *task = worker.tasks[i];
+
+		if (task->kind != TASK_COPY || IsOver(task) || task->job->job_id != job_id)
+			continue;
+		TaskRelease(task);
+		if (task->copy)
+			CopyFree(task->copy);
+		task->copy = NULL;
+	}
+}
+
 /* Claimed jobs become tasks; each lives in a context of its own.  True if there may be more. */
 static bool
 Claim(JobKind job_kind, TaskKind task_kind, int room, TimestampTz due_before, int lease_ms)
@@ -294,6 +311,8 @@ Claim(JobKind job_kind, TaskKind task_kind, int room, TimestampTz due_before, in
 	{
 		MemoryContext mcxt = TaskContext(TopMemoryContext);
 
+		if (task_kind == TASK_COPY)
+			EndOlderCopy(jobs[i]->job_id);
 		AddTask(TaskCreate(task_kind, JobCopy(jobs[i], mcxt), mcxt));
 	}
 	pfree(jobs);
