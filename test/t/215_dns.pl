@@ -67,11 +67,14 @@ my $node;
 	hold();
 	my $before = lookups();
 	sql($node, "SELECT count(*) FROM vibevideo_submit_batch('{" . join(',', @stuck) . "}')");
-	wait_until(sub { lookups() == $before + @stuck }, 'the worker looks for the host of three submits');
+	# newer libcurl does not look up for each
+	wait_until(sub { lookups() > $before }, 'the worker looks for the host of three submits');
+	wait_for($node, q{SELECT count(*) FROM vibevideo.job WHERE state = 'submitting'}, '3', 'they wait for it');
+	$before = lookups();
 	configure($node, fal_queue_url => $fal->url);
 	is(submit($node, $other)->{status}, 'queued', 'another job is sent meanwhile, asked about, and its result fetched');
 	wait_for_status($node, $other, 'processing');
-	wait_until(sub { lookups() > $before + @stuck }, "its copy looks for Storage's");
+	wait_until(sub { lookups() > $before }, "its copy looks for Storage's");
 	is(sql($node, q{SELECT count(*) FROM vibevideo.job WHERE state = 'submitting'}), '3', 'the three are where they were');
 	my $pid = worker_pid($node);
 	sql($node, "SELECT pg_terminate_backend($pid)");
