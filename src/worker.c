@@ -279,6 +279,19 @@ SubmitRoom(void)
 	return InputRoom() > 0 ? CallMostAtOnce() - Busy(TASK_SUBMIT) : 0;
 }
 
+/* Its requests are ended; if it is a submit, nothing of it was sent. */
+static void
+GiveBack(Task *task)
+{
+	if (task->http)
+		HttpFree(task->http);
+	task->http = NULL;
+	TaskRelease(task);
+	if (task->copy)
+		CopyFree(task->copy);
+	task->copy = NULL;
+}
+
 /* Somebody took the job away and we have it again: two copies must not feed one upload. */
 static void
 EndOlderCopy(int64 job_id)
@@ -287,12 +300,8 @@ EndOlderCopy(int64 job_id)
 	{
 		Task *task = worker.tasks[i];
 
-		if (task->kind != TASK_COPY || IsOver(task) || task->job->job_id != job_id)
-			continue;
-		TaskRelease(task);
-		if (task->copy)
-			CopyFree(task->copy);
-		task->copy = NULL;
+		if (task->kind == TASK_COPY && !IsOver(task) && task->job->job_id == job_id)
+			GiveBack(task);
 	}
 }
 
@@ -770,16 +779,6 @@ AdvanceTask(Task *task, HttpRequest *request)
 			(void) CopyAdvance(worker.engine, task, request);
 			break;
 	}
-}
-
-/* Its request is ended; if it is a submit, nothing of it was sent. */
-static void
-GiveBack(Task *task)
-{
-	if (task->http)
-		HttpFree(task->http);
-	task->http = NULL;
-	TaskRelease(task);
 }
 
 /* Those that wait for their host for too long, or at all: nothing of them was sent. */
