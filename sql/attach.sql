@@ -682,9 +682,7 @@ DECLARE
 	active bigint;
 BEGIN
 	LOCK TABLE vibevideo.binding IN SHARE ROW EXCLUSIVE MODE;
-	SELECT b.relation, b.resting OR (b.system_identifier, b.database_oid, b.timeline)
-		IS DISTINCT FROM (i.system_identifier, i.database_oid, i.timeline)
-	INTO attached, rests FROM vibevideo.binding b, vibevideo.identity() i;
+	SELECT b.relation, vibevideo.rests(b) INTO attached, rests FROM vibevideo.binding b;
 	IF NOT FOUND THEN
 		RAISE NOTICE 'no table is attached';
 		RETURN false;

@@ -115,9 +115,7 @@ RETURNS boolean LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp 
 DECLARE
 	rested boolean;
 BEGIN
-	SELECT b.resting OR (b.system_identifier, b.database_oid, b.timeline)
-		IS DISTINCT FROM (i.system_identifier, i.database_oid, i.timeline)
-	INTO rested FROM vibevideo.binding b, vibevideo.identity() i;
+	SELECT vibevideo.rests(b) INTO rested FROM vibevideo.binding b;
 	UPDATE vibevideo.binding b SET
 		resting = false, system_identifier = i.system_identifier, database_oid = i.database_oid, timeline = i.timeline
 	FROM vibevideo.identity() i

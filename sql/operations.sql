@@ -209,9 +209,7 @@ BEGIN
 							   format('%s, key %I (%s), prompt from %I', b.relation, b.id_column, b.id_type, b.prompt_column));
 	again = format('Call vibevideo.attach(%L) again, with its options.', b.relation);
 
-	IF b.resting OR (b.system_identifier, b.database_oid, b.timeline)
-	   IS DISTINCT FROM (SELECT (i.system_identifier, i.database_oid, i.timeline) FROM vibevideo.identity() i)
-	THEN
+	IF vibevideo.rests(b) THEN
 		RETURN NEXT vibevideo.line('identity', 'fail',
 								   'this is a restored or copied database: its jobs rest, since the original may work on them too',
 								   'If this one shall go on: SELECT vibevideo.resume().');

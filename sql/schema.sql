@@ -399,6 +399,13 @@ CREATE FUNCTION vibevideo.identity(OUT system_identifier bigint, OUT database_oi
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'vibevideo_identity';
 COMMENT ON FUNCTION vibevideo.identity() IS 'the cluster''s system identifier (in a copy that was started a number of its own), this database and the timeline; owner only';
 
+-- Is this a copy, or was it put to rest?
+CREATE FUNCTION vibevideo.rests(b vibevideo.binding)
+RETURNS boolean LANGUAGE sql VOLATILE
+RETURN (b).resting OR ((b).system_identifier, (b).database_oid, (b).timeline) IS DISTINCT FROM
+	(SELECT (i.system_identifier, i.database_oid, i.timeline) FROM vibevideo.identity() i);
+COMMENT ON FUNCTION vibevideo.rests(vibevideo.binding) IS 'whether nothing is done here until vibevideo.resume(); owner only';
+
 -- One network probe for check_config: what is fal_key, queue, bucket.
 CREATE FUNCTION vibevideo.probe(what text, OUT status text, OUT detail text, OUT hint text)
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'vibevideo_probe';
