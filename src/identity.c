@@ -1,13 +1,23 @@
 /*
  * identity.c
- *	  Switching rights, and the settings that go with them.
+ *	  Switching rights, and with them the search_path: the one place that does.
+ *
+ * Nothing of ours ever runs under a caller's search_path.  Qualifying every
+ * name is not enough to be sure of that: ROWS FROM (unnest($1)), IN, nullif and
+ * IS DISTINCT FROM look things up by names that are not written, and the plan
+ * cache plans anew whenever the path has changed.
  */
 #include "postgres.h"
 
 #include "access/htup_details.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_authid.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_database.h"
+#include "catalog/pg_namespace.h"
 #include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
@@ -15,10 +25,71 @@
 #include "identity.h"
 
 /*
- * The app's code finds its tables as its owner would, with no schema in the
- * path that a caller can write to, temporary ones last.
+ * What is ours names PostgreSQL's own functions and operators plainly, so
+ * nothing of anybody else's may be found before them, or at all.
  */
-#define OWNER_SEARCH_PATH "\"$user\", public, extensions, pg_temp"
+#define OWN_SEARCH_PATH "pg_catalog, pg_temp"
+
+/*
+ * The app's code finds its tables as its owner would, temporary ones last.  A
+ * schema counts only if nobody could have put it there for the owner to fall
+ * into: whoever may CREATE on the database can make one that is called like the
+ * owner, or extensions where there is none.
+ */
+#define MAX_OWNER_PATH (3 * (2 * NAMEDATALEN + 4) + 16)
+
+static Oid
+SchemaOwner(Oid schema)
+{
+	HeapTuple tuple = SearchSysCache1(NAMESPACEOID, ObjectIdGetDatum(schema));
+	Oid owner = InvalidOid;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		owner = ((Form_pg_namespace) GETSTRUCT(tuple))->nspowner;
+		ReleaseSysCache(tuple);
+	}
+	return owner;
+}
+
+static Oid
+DatabaseOwner(void)
+{
+	HeapTuple tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(MyDatabaseId));
+	Oid owner = InvalidOid;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		owner = ((Form_pg_database) GETSTRUCT(tuple))->datdba;
+		ReleaseSysCache(tuple);
+	}
+	return owner;
+}
+
+/* Its owner is the table's, or one who rules over the whole database anyway. */
+static bool
+IsSafeFor(Oid table_owner, const char *name)
+{
+	Oid owner = SchemaOwner(get_namespace_oid(name, true));
+
+	return OidIsValid(owner) &&
+		(owner == table_owner || owner == ROLE_PG_DATABASE_OWNER || owner == DatabaseOwner() || superuser_arg(owner));
+}
+
+static void
+MakeOwnerPath(Oid table_owner, char path[MAX_OWNER_PATH])
+{
+	const char *schemas[] = {GetUserNameFromId(table_owner, true), "public", "extensions"};
+
+	path[0] = '\0';
+	for (int i = 0; i < lengthof(schemas); i++)
+		if (schemas[i] && IsSafeFor(table_owner, schemas[i]))
+		{
+			strlcat(path, quote_identifier(schemas[i]), MAX_OWNER_PATH);
+			strlcat(path, ", ", MAX_OWNER_PATH);
+		}
+	strlcat(path, "pg_temp", MAX_OWNER_PATH);
+}
 
 /* The owner of our tables: the one lookup of it that is cached. */
 static Oid
@@ -43,22 +114,11 @@ Become(Oid userid, int flags, Identity *saved)
 {
 	GetUserIdAndSecContext(&saved->userid, &saved->security_context);
 	SetUserIdAndSecContext(userid, saved->security_context | flags);
-	saved->guc_nest = 0;
 }
 
-/*
- * Our own statements name the schema of everything, operators included: they
- * mean the same under any search_path, so it is left alone.
- */
-void
-IdentityBecomeExtensionOwner(Identity *saved)
-{
-	Become(ExtensionOwner(), SECURITY_LOCAL_USERID_CHANGE, saved);
-}
-
-/* What others have made for us to read may name things without their schema. */
-void
-IdentityPinSearchPath(Identity *saved, const char *path)
+/* Until IdentityResume, names are looked up along this path: what RestrictSearchPath does since 17. */
+static void
+PinSearchPath(Identity *saved, const char *path)
 {
 	saved->guc_nest = NewGUCNestLevel();
 	(void) set_config_option("search_path", path, PGC_USERSET, PGC_S_SESSION,
@@ -66,16 +126,31 @@ IdentityPinSearchPath(Identity *saved, const char *path)
 }
 
 void
+IdentityBecomeExtensionOwner(Identity *saved)
+{
+	Become(ExtensionOwner(), SECURITY_LOCAL_USERID_CHANGE, saved);
+	PinSearchPath(saved, OWN_SEARCH_PATH);
+}
+
+void
 IdentityBecomeTableOwner(Oid owner, Identity *saved)
 {
+	char path[MAX_OWNER_PATH];
+
+	MakeOwnerPath(owner, path);
 	Become(owner, SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION, saved);
-	IdentityPinSearchPath(saved, OWNER_SEARCH_PATH);
+	PinSearchPath(saved, path);
+}
+
+void
+IdentityOfWorker(void)
+{
+	SetConfigOption("search_path", OWN_SEARCH_PATH, PGC_USERSET, PGC_S_SESSION);
 }
 
 void
 IdentityResume(const Identity *saved)
 {
-	if (saved->guc_nest > 0)
-		AtEOXact_GUC(false, saved->guc_nest);
+	AtEOXact_GUC(false, saved->guc_nest);
 	SetUserIdAndSecContext(saved->userid, saved->security_context);
 }

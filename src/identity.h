@@ -1,6 +1,6 @@
 /*
  * identity.h
- *	  Whose rights a statement runs with.
+ *	  Whose rights a statement runs with, and along which path it finds names.
  */
 #ifndef VIBEVIDEO_IDENTITY_H
 #define VIBEVIDEO_IDENTITY_H
@@ -14,13 +14,19 @@ typedef struct Identity
 	int guc_nest;
 } Identity;
 
-/* statements on our own tables, which the caller has no rights on */
+/*
+ * Statements on our own tables, which the caller has no rights on: names mean
+ * PostgreSQL's own.
+ */
 extern void IdentityBecomeExtensionOwner(Identity *saved);
-/* statements that may run the app's code: triggers, CHECKs, input functions */
+/*
+ * Statements that may run the app's code (triggers, CHECKs, input functions),
+ * which finds what the table's owner means.  Our own text in them is qualified.
+ */
 extern void IdentityBecomeTableOwner(Oid owner, Identity *saved);
-/* after either: whatever runs until IdentityResume finds names along this path */
-extern void IdentityPinSearchPath(Identity *saved, const char *path);
-/* on error the end of the (sub)transaction does it */
+/* after either; on error the end of the (sub)transaction does it */
 extern void IdentityResume(const Identity *saved);
+/* for the whole life of a process of ours, whatever the database's default path is */
+extern void IdentityOfWorker(void);
 
 #endif /* VIBEVIDEO_IDENTITY_H */

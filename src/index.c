@@ -32,19 +32,19 @@
 
 /* What there is to do, each to be run outside a transaction block. */
 #define COMMANDS_SQL \
-	"SELECT pg_catalog.format('DROP INDEX CONCURRENTLY %I.%I', n.nspname, c.relname)" \
+	"SELECT format('DROP INDEX CONCURRENTLY %I.%I', n.nspname, c.relname)" \
 	" FROM vibevideo.binding b" \
-	" JOIN pg_catalog.pg_index i ON i.indrelid OPERATOR(pg_catalog.=) b.relation AND NOT i.indisvalid" \
-	" JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) i.indexrelid" \
-	" AND c.relname OPERATOR(pg_catalog.=) vibevideo.derived_name(b.relation, 'idx_', '_video_request_id')" \
-	" JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace" \
+	" JOIN pg_index i ON i.indrelid = b.relation AND NOT i.indisvalid" \
+	" JOIN pg_class c ON c.oid = i.indexrelid" \
+	" AND c.relname = vibevideo.derived_name(b.relation, 'idx_', '_video_request_id')" \
+	" JOIN pg_namespace n ON n.oid = c.relnamespace" \
 	" UNION ALL" \
 	" SELECT vibevideo.index_command(b.relation, true) FROM vibevideo.binding b" \
 	" WHERE b.build_index AND vibevideo.request_index(b.relation) IS NULL" \
 	" UNION ALL" \
-	" SELECT pg_catalog.format('ALTER TABLE %s VALIDATE CONSTRAINT %I', b.relation, k.conname)" \
-	" FROM vibevideo.binding b JOIN pg_catalog.pg_constraint k ON k.conrelid OPERATOR(pg_catalog.=) b.relation" \
-	" AND k.conname OPERATOR(pg_catalog.=) vibevideo.derived_name(b.relation, '', '_video_generation_status_check')" \
+	" SELECT format('ALTER TABLE %s VALIDATE CONSTRAINT %I', b.relation, k.conname)" \
+	" FROM vibevideo.binding b JOIN pg_constraint k ON k.conrelid = b.relation" \
+	" AND k.conname = vibevideo.derived_name(b.relation, '', '_video_generation_status_check')" \
 	" WHERE NOT k.convalidated"
 
 static void
@@ -135,7 +135,7 @@ VibevideoIndexMain(Datum arg)
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg), InvalidOid, 0);
-	SetConfigOption("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION);
+	IdentityOfWorker();
 	/* it waits for the transactions that are open, however long, and nobody who reads or writes waits for it */
 	SetConfigOption("lock_timeout", "0", PGC_SUSET, PGC_S_SESSION);
 	mcxt = AllocSetContextCreate(TopMemoryContext, "vibevideo index", ALLOCSET_SMALL_SIZES);

@@ -2,9 +2,10 @@
  * job.c
  *	  Every statement on jobs, the binding and the app's rows.
  *
- * Statements on our own tables run as the extension's owner, statements on
- * the app's table as whoever the function says.  All names and operators are
- * qualified: nothing depends on search_path.
+ * Statements on our own tables run as the extension's owner, along a path that
+ * holds nothing but pg_catalog: they are written plainly.  Statements on the
+ * app's table run as whoever the function says, along that one's path: in them
+ * every name is qualified, and so is every operator, written or implied.
  */
 #include "postgres.h"
 
@@ -124,12 +125,12 @@ typedef enum StatementId
 	"j.media_url, j.media_type, j.object_key, j.error_code, j.error, j.bytes_total, j.lease, " \
 	"j.tries, j.crashes, j.attempt, j.queue_position, j.created_at, j.submitted_at, j.cancel_requested_at, j.sent_at, j.renders, j.ghost, j.generated_at, j.upload_url, j.media_etag, j.upload_state"
 
-#define JOB_COLUMNS JOB_COLUMNS_AND("j.input::pg_catalog.text")
+#define JOB_COLUMNS JOB_COLUMNS_AND("j.input::text")
 /* many at once are followed, and each input may be large */
-#define JOB_COLUMNS_TO_FOLLOW JOB_COLUMNS_AND("NULL::pg_catalog.text")
+#define JOB_COLUMNS_TO_FOLLOW JOB_COLUMNS_AND("NULL::text")
 
 #define SECONDS_BETWEEN(a, b) \
-	"pg_catalog.abs(pg_catalog.date_part('epoch', " a " OPERATOR(pg_catalog.-) " b "))"
+	"abs(date_part('epoch', " a " - " b "))"
 
 /*
  * A claim takes what is due, oldest first, passing over what others hold, and
@@ -137,11 +138,11 @@ typedef enum StatementId
  */
 #define CLAIM(set, which, order, columns) \
 	"UPDATE vibevideo.job j SET " set \
-	" lease = pg_catalog.nextval('vibevideo.lease_seq'), leased_by = pg_catalog.pg_backend_pid()," \
+	" lease = nextval('vibevideo.lease_seq'), leased_by = pg_backend_pid()," \
 	" next_at = $3" \
-	" WHERE j.job_id OPERATOR(pg_catalog.=) ANY (ARRAY(" \
+	" WHERE j.job_id = ANY (ARRAY(" \
 	"SELECT d.job_id FROM vibevideo.job d WHERE " which \
-	" AND d.next_at OPERATOR(pg_catalog.<=) $2" \
+	" AND d.next_at <= $2" \
 	" ORDER BY " order " LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED))" \
 	" RETURNING " columns
 
@@ -155,40 +156,40 @@ static const struct Statement
 }			statements[S_COUNT] =
 {
 	[S_BINDING] = {
-		"SELECT b.relation::pg_catalog.oid, b.id_type::pg_catalog.oid, b.id_column, b.prompt_column, b.image_column,"
+		"SELECT b.relation::oid, b.id_type::oid, b.id_column, b.prompt_column, b.image_column,"
 		" b.input_function, b.model, b.build_index, b.resting, b.system_identifier, b.database_oid, b.timeline,"
 		" b.user_column, b.realtime"
 		" FROM vibevideo.binding b",
 		0, {0}
 	},
 	[S_FIND_ACTIVE] = {
-		"SELECT j.job_id FROM vibevideo.job j WHERE j.relation OPERATOR(pg_catalog.=) $2"
-		" AND j.vibelog_id OPERATOR(pg_catalog.=) $1 AND NOT j.ghost"
-		" AND j.state OPERATOR(pg_catalog.=) ANY (" ACTIVE_STATES ")",
+		"SELECT j.job_id FROM vibevideo.job j WHERE j.relation = $2"
+		" AND j.vibelog_id = $1 AND NOT j.ghost"
+		" AND j.state = ANY (" ACTIVE_STATES ")",
 		2, {TEXTOID, REGCLASSOID}
 	},
 	[S_FIND_LATEST] = {
-		"SELECT j.job_id FROM vibevideo.job j WHERE j.relation OPERATOR(pg_catalog.=) $2"
-		" AND j.vibelog_id OPERATOR(pg_catalog.=) $1 AND NOT j.ghost"
+		"SELECT j.job_id FROM vibevideo.job j WHERE j.relation = $2"
+		" AND j.vibelog_id = $1 AND NOT j.ghost"
 		" ORDER BY j.job_id DESC LIMIT 1",
 		2, {TEXTOID, REGCLASSOID}
 	},
 	/* a subquery a row, not a join: that one could be planned to read all active jobs for each */
 	[S_FIND_ACTIVE_MANY] = {
-		"SELECT x.nth, (SELECT j.job_id FROM vibevideo.job j WHERE j.relation OPERATOR(pg_catalog.=) $2"
-		" AND j.vibelog_id OPERATOR(pg_catalog.=) x.vibelog_id AND NOT j.ghost"
-		" AND j.state OPERATOR(pg_catalog.=) ANY (" ACTIVE_STATES "))"
+		"SELECT x.nth, (SELECT j.job_id FROM vibevideo.job j WHERE j.relation = $2"
+		" AND j.vibelog_id = x.vibelog_id AND NOT j.ghost"
+		" AND j.state = ANY (" ACTIVE_STATES "))"
 		" FROM ROWS FROM (unnest($1)) WITH ORDINALITY AS x(vibelog_id, nth)",
 		2, {TEXTARRAYOID, REGCLASSOID}
 	},
 	[S_INSERT] = {
 		"INSERT INTO vibevideo.job (vibelog_id, state, model, input, requested_by, lease, leased_by, next_at,"
 		" relation, sent_at, row_dirty, attempt)"
-		" SELECT $1, $2, $3, $4::pg_catalog.jsonb, $5, pg_catalog.nextval('vibevideo.lease_seq'),"
-		" CASE WHEN $2 OPERATOR(pg_catalog.=) 'submitting' THEN pg_catalog.pg_backend_pid() END, $6, $7, $8, false, (SELECT COALESCE(pg_catalog.max(p.attempt), 0)"
-		" FROM vibevideo.job p WHERE p.relation OPERATOR(pg_catalog.=) $7 AND NOT p.ghost"
-		" AND p.vibelog_id OPERATOR(pg_catalog.=) $1) OPERATOR(pg_catalog.+) 1"
-		" ON CONFLICT (relation, vibelog_id) WHERE NOT ghost AND state OPERATOR(pg_catalog.=) ANY (" ACTIVE_STATES ") DO NOTHING"
+		" SELECT $1, $2, $3, $4::jsonb, $5, nextval('vibevideo.lease_seq'),"
+		" CASE WHEN $2 = 'submitting' THEN pg_backend_pid() END, $6, $7, $8, false, (SELECT COALESCE(max(p.attempt), 0)"
+		" FROM vibevideo.job p WHERE p.relation = $7 AND NOT p.ghost"
+		" AND p.vibelog_id = $1) + 1"
+		" ON CONFLICT (relation, vibelog_id) WHERE NOT ghost AND state = ANY (" ACTIVE_STATES ") DO NOTHING"
 		" RETURNING job_id",
 		8, {TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, REGCLASSOID, TIMESTAMPTZOID}
 	},
@@ -196,12 +197,12 @@ static const struct Statement
 	/* $1 keys, $2 inputs, $3 users */
 	[S_INSERT_MANY] = {
 		"INSERT INTO vibevideo.job (vibelog_id, state, model, input, requested_by, lease, next_at, relation, row_dirty, attempt)"
-		" SELECT x.vibelog_id, 'pending', $4, x.input::pg_catalog.jsonb, x.requested_by,"
-		" pg_catalog.nextval('vibevideo.lease_seq'), $5, $6, false,"
-		" (SELECT COALESCE(pg_catalog.max(p.attempt), 0) FROM vibevideo.job p WHERE p.relation OPERATOR(pg_catalog.=) $6"
-		" AND NOT p.ghost AND p.vibelog_id OPERATOR(pg_catalog.=) x.vibelog_id) OPERATOR(pg_catalog.+) 1"
+		" SELECT x.vibelog_id, 'pending', $4, x.input::jsonb, x.requested_by,"
+		" nextval('vibevideo.lease_seq'), $5, $6, false,"
+		" (SELECT COALESCE(max(p.attempt), 0) FROM vibevideo.job p WHERE p.relation = $6"
+		" AND NOT p.ghost AND p.vibelog_id = x.vibelog_id) + 1"
 		" FROM ROWS FROM (unnest($1, $2, $3)) AS x(vibelog_id, input, requested_by)"
-		" ON CONFLICT (relation, vibelog_id) WHERE NOT ghost AND state OPERATOR(pg_catalog.=) ANY (" ACTIVE_STATES ") DO NOTHING"
+		" ON CONFLICT (relation, vibelog_id) WHERE NOT ghost AND state = ANY (" ACTIVE_STATES ") DO NOTHING"
 		" RETURNING job_id",
 		6, {TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTOID, TIMESTAMPTZOID, REGCLASSOID}
 	},
@@ -211,7 +212,7 @@ static const struct Statement
 		0, {0}
 	},
 	[S_NOTE] = {
-		"UPDATE vibevideo.job j SET error_code = $2, error = $3 WHERE j.job_id OPERATOR(pg_catalog.=) $1",
+		"UPDATE vibevideo.job j SET error_code = $2, error = $3 WHERE j.job_id = $1",
 		3, {INT8OID, TEXTOID, TEXTOID}
 	},
 
@@ -221,8 +222,8 @@ static const struct Statement
 	[S_AGAIN] = {
 		"INSERT INTO vibevideo.job (relation, vibelog_id, state, model, input, requested_by, priority, attempt, renders, next_at)"
 		" SELECT j.relation, j.vibelog_id, 'pending', j.model, j.input, j.requested_by, j.priority,"
-		" j.attempt OPERATOR(pg_catalog.+) 1, j.renders OPERATOR(pg_catalog.+) 1, $2"
-		" FROM vibevideo.job j WHERE j.job_id OPERATOR(pg_catalog.=) $1 AND j.cancel_requested_at IS NULL"
+		" j.attempt + 1, j.renders + 1, $2"
+		" FROM vibevideo.job j WHERE j.job_id = $1 AND j.cancel_requested_at IS NULL"
 		" ON CONFLICT DO NOTHING",
 		2, {INT8OID, TIMESTAMPTZOID}
 	},
@@ -235,20 +236,20 @@ static const struct Statement
 		"INSERT INTO vibevideo.job (relation, vibelog_id, attempt, state, ghost, model, input, request_id,"
 		" created_at, sent_at, submitted_at, cancel_requested_at, row_dirty, error_code, error)"
 		" SELECT $2, $3, $4, CASE WHEN $7 IS NULL THEN 'submit_unknown' ELSE 'queued' END, true, $5,"
-		" $6::pg_catalog.jsonb, $7, $9, $8, CASE WHEN $7 IS NOT NULL THEN $8 END, pg_catalog.now(), false,"
+		" $6::jsonb, $7, $9, $8, CASE WHEN $7 IS NOT NULL THEN $8 END, now(), false,"
 		" 'rolled_back', 'the transaction that sent it was rolled back'"
-		" WHERE NOT EXISTS (SELECT FROM vibevideo.job k WHERE k.job_id OPERATOR(pg_catalog.=) $1"
-		" AND k.created_at OPERATOR(pg_catalog.=) $9)"
-		" AND NOT EXISTS (SELECT FROM vibevideo.job k WHERE k.vibelog_id OPERATOR(pg_catalog.=) $3"
-		" AND (k.relation OPERATOR(pg_catalog.=) $2 OR $2 IS NULL) AND k.ghost AND k.sent_at OPERATOR(pg_catalog.=) $8)"
+		" WHERE NOT EXISTS (SELECT FROM vibevideo.job k WHERE k.job_id = $1"
+		" AND k.created_at = $9)"
+		" AND NOT EXISTS (SELECT FROM vibevideo.job k WHERE k.vibelog_id = $3"
+		" AND (k.relation = $2 OR $2 IS NULL) AND k.ghost AND k.sent_at = $8)"
 		" ON CONFLICT DO NOTHING RETURNING job_id",
 		9, {INT8OID, REGCLASSOID, TEXTOID, INT4OID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
 	},
 
 	[S_TWIN_SENDING] = {
-		"SELECT FROM vibevideo.job j JOIN vibevideo.job k ON k.state OPERATOR(pg_catalog.=) 'submitting'"
-		" AND k.model OPERATOR(pg_catalog.=) j.model AND k.input OPERATOR(pg_catalog.=) j.input"
-		" WHERE j.job_id OPERATOR(pg_catalog.=) $1 LIMIT 1",
+		"SELECT FROM vibevideo.job j JOIN vibevideo.job k ON k.state = 'submitting'"
+		" AND k.model = j.model AND k.input = j.input"
+		" WHERE j.job_id = $1 LIMIT 1",
 		1, {INT8OID}
 	},
 
@@ -260,20 +261,20 @@ static const struct Statement
 	 */
 	[S_MATCH] = {
 		"SELECT u.request_id FROM vibevideo.job j, ROWS FROM (unnest($2, $3, $4)) AS u(request_id, sent_at, input),"
-		" LATERAL (SELECT " SECONDS_BETWEEN("u.sent_at::pg_catalog.timestamptz", "$5") " AS distance) d"
-		" WHERE j.job_id OPERATOR(pg_catalog.=) $1"
-		" AND u.request_id OPERATOR(pg_catalog.<>) ''"
-		" AND NOT EXISTS (SELECT FROM vibevideo.job k WHERE k.request_id OPERATOR(pg_catalog.=) u.request_id)"
-		" AND u.input::pg_catalog.jsonb OPERATOR(pg_catalog.@>) j.input"
-		" AND u.sent_at::pg_catalog.timestamptz OPERATOR(pg_catalog.>=) $6"
-		" AND u.sent_at::pg_catalog.timestamptz OPERATOR(pg_catalog.<) ($5 OPERATOR(pg_catalog.+) '15 min'::pg_catalog.interval)"
-		" AND NOT EXISTS (SELECT FROM vibevideo.job k WHERE k.state OPERATOR(pg_catalog.=) 'submit_unknown'"
-		" AND k.job_id OPERATOR(pg_catalog.<>) j.job_id"
-		" AND k.model OPERATOR(pg_catalog.=) j.model AND k.input OPERATOR(pg_catalog.=) j.input"
-		" AND " SECONDS_BETWEEN("u.sent_at::pg_catalog.timestamptz",
-								"(k.sent_at OPERATOR(pg_catalog.+) ($5 OPERATOR(pg_catalog.-) j.sent_at))")
-		" OPERATOR(pg_catalog.<) d.distance)"
-		" ORDER BY u.input::pg_catalog.jsonb OPERATOR(pg_catalog.=) j.input DESC, d.distance LIMIT 1",
+		" LATERAL (SELECT " SECONDS_BETWEEN("u.sent_at::timestamptz", "$5") " AS distance) d"
+		" WHERE j.job_id = $1"
+		" AND u.request_id <> ''"
+		" AND NOT EXISTS (SELECT FROM vibevideo.job k WHERE k.request_id = u.request_id)"
+		" AND u.input::jsonb @> j.input"
+		" AND u.sent_at::timestamptz >= $6"
+		" AND u.sent_at::timestamptz < ($5 + '15 min'::interval)"
+		" AND NOT EXISTS (SELECT FROM vibevideo.job k WHERE k.state = 'submit_unknown'"
+		" AND k.job_id <> j.job_id"
+		" AND k.model = j.model AND k.input = j.input"
+		" AND " SECONDS_BETWEEN("u.sent_at::timestamptz",
+								"(k.sent_at + ($5 - j.sent_at))")
+		" < d.distance)"
+		" ORDER BY u.input::jsonb = j.input DESC, d.distance LIMIT 1",
 		6, {INT8OID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
 	},
 	[S_REST] = {
@@ -282,45 +283,45 @@ static const struct Statement
 	},
 	/* in their order, inputs as they are stored: these may be large */
 	[S_NEXT_SUBMITS] = {
-		"SELECT n.job_id, (SELECT j.input FROM vibevideo.job j WHERE j.job_id OPERATOR(pg_catalog.=) n.job_id)"
+		"SELECT n.job_id, (SELECT j.input FROM vibevideo.job j WHERE j.job_id = n.job_id)"
 		" FROM vibevideo.next_submits($1, $2) AS n(job_id)",
 		2, {INT4OID, TIMESTAMPTZOID}
 	},
 	[S_CLAIM_SUBMIT] = {
-		CLAIM("state = 'submitting', sent_at = pg_catalog.clock_timestamp(),",
-			  "d.job_id OPERATOR(pg_catalog.=) ANY ($4)"
+		CLAIM("state = 'submitting', sent_at = clock_timestamp(),",
+			  "d.job_id = ANY ($4)"
 			  /* IS TRUE keeps the planner off the index of all that are pending */
-			  " AND (d.state OPERATOR(pg_catalog.=) 'pending') IS TRUE AND d.cancel_requested_at IS NULL",
+			  " AND (d.state = 'pending') IS TRUE AND d.cancel_requested_at IS NULL",
 			  "d.job_id", JOB_COLUMNS),
 		4, {INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8ARRAYOID}
 	},
 	[S_CLAIM_RECONCILE] = {
 		CLAIM("",
-			  "d.state OPERATOR(pg_catalog.=) 'submit_unknown'",
+			  "d.state = 'submit_unknown'",
 			  "d.next_at", JOB_COLUMNS),
 		3, CLAIM_TYPES
 	},
 	[S_CLAIM_POLL] = {
 		CLAIM("",
-			  "d.state OPERATOR(pg_catalog.=) ANY (ARRAY['queued', 'generating'])",
+			  "d.state = ANY (ARRAY['queued', 'generating'])",
 			  "d.next_at", JOB_COLUMNS_TO_FOLLOW),
 		3, CLAIM_TYPES
 	},
 	[S_CLAIM_COPY] = {
 		CLAIM("",
-			  "d.state OPERATOR(pg_catalog.=) 'processing'",
+			  "d.state = 'processing'",
 			  "d.next_at", JOB_COLUMNS_TO_FOLLOW),
 		3, CLAIM_TYPES
 	},
 	[S_LOCK_DUE] = {
 		"SELECT " JOB_COLUMNS_TO_FOLLOW " FROM vibevideo.job j"
-		" WHERE j.state OPERATOR(pg_catalog.=) ANY (ARRAY['queued', 'generating'])"
-		" AND j.next_at OPERATOR(pg_catalog.<=) $2"
+		" WHERE j.state = ANY (ARRAY['queued', 'generating'])"
+		" AND j.next_at <= $2"
 		" ORDER BY j.next_at LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED",
 		2, {INT4OID, TIMESTAMPTZOID}
 	},
 	[S_READ] = {
-		"SELECT " JOB_COLUMNS " FROM vibevideo.job j WHERE j.job_id OPERATOR(pg_catalog.=) $1",
+		"SELECT " JOB_COLUMNS " FROM vibevideo.job j WHERE j.job_id = $1",
 		1, {INT8OID}
 	},
 
@@ -344,46 +345,46 @@ static const struct Statement
 		" bytes_total = COALESCE(u.bytes_total, j.bytes_total),"
 		" sha256 = COALESCE(u.sha256, j.sha256),"
 		" duration_ms = COALESCE(u.duration_ms, j.duration_ms),"
-		" leased_by = NULL, lease = pg_catalog.nextval('vibevideo.lease_seq'), updated_at = $1, crashes = 0,"
+		" leased_by = NULL, lease = nextval('vibevideo.lease_seq'), updated_at = $1, crashes = 0,"
 		" submitted_at = CASE WHEN u.request_id IS NOT NULL THEN COALESCE(j.submitted_at, $1) ELSE j.submitted_at END,"
 		" generated_at = CASE WHEN u.media_url IS NOT NULL THEN COALESCE(j.generated_at, $1) ELSE j.generated_at END,"
 		" completed_at = CASE WHEN u.new_next_at IS NULL THEN $1 END,"
 		" bytes_per_second = NULL,"
-		" upload_url = CASE WHEN u.new_state OPERATOR(pg_catalog.<>) 'completed' THEN j.upload_url END,"
-		" upload_state = CASE WHEN u.new_state OPERATOR(pg_catalog.<>) 'completed' THEN COALESCE(u.upload_state, j.upload_state) END,"
+		" upload_url = CASE WHEN u.new_state <> 'completed' THEN j.upload_url END,"
+		" upload_state = CASE WHEN u.new_state <> 'completed' THEN COALESCE(u.upload_state, j.upload_state) END,"
 		" row_next_at = CASE WHEN u.row_written AND NOT j.row_dirty THEN 'infinity' ELSE j.row_next_at END"
 		" FROM (SELECT x.*,"
-		" CASE WHEN l.cancel AND x.state OPERATOR(pg_catalog.=) 'pending' THEN 'cancelled' ELSE x.state END AS new_state,"
-		" CASE WHEN l.cancel AND x.state OPERATOR(pg_catalog.=) 'pending' THEN NULL"
-		" WHEN l.cancel AND NOT x.cancel_seen AND x.state OPERATOR(pg_catalog.=) ANY (ARRAY['queued', 'generating'])"
-		" THEN $1 OPERATOR(pg_catalog.-) '1 day'::pg_catalog.interval ELSE x.next_at END AS new_next_at"
+		" CASE WHEN l.cancel AND x.state = 'pending' THEN 'cancelled' ELSE x.state END AS new_state,"
+		" CASE WHEN l.cancel AND x.state = 'pending' THEN NULL"
+		" WHEN l.cancel AND NOT x.cancel_seen AND x.state = ANY (ARRAY['queued', 'generating'])"
+		" THEN $1 - '1 day'::interval ELSE x.next_at END AS new_next_at"
 		" FROM job_updates x"
 		" JOIN (SELECT k.job_id, k.lease, k.cancel_requested_at IS NOT NULL AS cancel FROM vibevideo.job k"
-		" WHERE k.job_id OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT y.job_id FROM job_updates y)) FOR NO KEY UPDATE SKIP LOCKED) l"
-		" ON l.job_id OPERATOR(pg_catalog.=) x.job_id AND l.lease OPERATOR(pg_catalog.=) x.lease) u"
-		" WHERE j.job_id OPERATOR(pg_catalog.=) u.job_id"
+		" WHERE k.job_id = ANY (ARRAY(SELECT y.job_id FROM job_updates y)) FOR NO KEY UPDATE SKIP LOCKED) l"
+		" ON l.job_id = x.job_id AND l.lease = x.lease) u"
+		" WHERE j.job_id = u.job_id"
 		" RETURNING u.nth",
 		1, {TIMESTAMPTZOID}
 	},
 	[S_HOLDS] = {
-		"SELECT 1 FROM vibevideo.job j WHERE j.job_id OPERATOR(pg_catalog.=) $1 AND j.lease OPERATOR(pg_catalog.=) $2",
+		"SELECT 1 FROM vibevideo.job j WHERE j.job_id = $1 AND j.lease = $2",
 		2, {INT8OID, INT8OID}
 	},
 	[S_PROGRESS] = {
 		"UPDATE vibevideo.job j SET bytes_done = $3, bytes_total = $4, next_at = $5,"
 		" upload_url = COALESCE($6, j.upload_url), media_etag = COALESCE($7, j.media_etag), bytes_per_second = $8,"
 		" duration_ms = COALESCE($9, j.duration_ms), upload_state = COALESCE($10, j.upload_state)"
-		" WHERE j.job_id OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT k.job_id FROM vibevideo.job k"
-		" WHERE k.job_id OPERATOR(pg_catalog.=) $1 AND k.lease OPERATOR(pg_catalog.=) $2 FOR NO KEY UPDATE SKIP LOCKED))",
+		" WHERE j.job_id = ANY (ARRAY(SELECT k.job_id FROM vibevideo.job k"
+		" WHERE k.job_id = $1 AND k.lease = $2 FOR NO KEY UPDATE SKIP LOCKED))",
 		10, {INT8OID, INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID, TEXTOID, INT8OID, INT8OID, BYTEAOID}
 	},
 	[S_EXPIRE] = {
 		"UPDATE vibevideo.job j SET state = 'submit_unknown', error_code = 'answer_lost',"
 		" error = 'the process that sent the job ended before it had an answer',"
-		" lease = pg_catalog.nextval('vibevideo.lease_seq'), leased_by = NULL, next_at = $1"
-		" WHERE j.job_id OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT k.job_id FROM vibevideo.job k"
-		" WHERE k.state OPERATOR(pg_catalog.=) 'submitting' AND (k.next_at OPERATOR(pg_catalog.<=) $1 OR $2)"
-		" AND NOT k.job_id OPERATOR(pg_catalog.=) ANY ($3) FOR NO KEY UPDATE SKIP LOCKED))",
+		" lease = nextval('vibevideo.lease_seq'), leased_by = NULL, next_at = $1"
+		" WHERE j.job_id = ANY (ARRAY(SELECT k.job_id FROM vibevideo.job k"
+		" WHERE k.state = 'submitting' AND (k.next_at <= $1 OR $2)"
+		" AND NOT k.job_id = ANY ($3) FOR NO KEY UPDATE SKIP LOCKED))",
 		3, {TIMESTAMPTZOID, BOOLOID, INT8ARRAYOID}
 	},
 	/*
@@ -392,42 +393,42 @@ static const struct Statement
 	 * asked about more and more rarely.
 	 */
 	[S_RECOVER] = {
-		"UPDATE vibevideo.job j SET crashes = j.crashes OPERATOR(pg_catalog.+) 1, leased_by = NULL, bytes_per_second = NULL,"
-		" lease = pg_catalog.nextval('vibevideo.lease_seq'), state = r.state,"
-		" next_at = CASE WHEN r.state OPERATOR(pg_catalog.<>) 'failed' THEN $1 OPERATOR(pg_catalog.+) r.wait END,"
-		" completed_at = CASE WHEN r.state OPERATOR(pg_catalog.=) 'failed' THEN $1 END,"
-		" error_code = CASE WHEN j.crashes OPERATOR(pg_catalog.>) 0 THEN 'quarantined' ELSE j.error_code END,"
-		" error = CASE WHEN j.crashes OPERATOR(pg_catalog.>) 0"
+		"UPDATE vibevideo.job j SET crashes = j.crashes + 1, leased_by = NULL, bytes_per_second = NULL,"
+		" lease = nextval('vibevideo.lease_seq'), state = r.state,"
+		" next_at = CASE WHEN r.state <> 'failed' THEN $1 + r.wait END,"
+		" completed_at = CASE WHEN r.state = 'failed' THEN $1 END,"
+		" error_code = CASE WHEN j.crashes > 0 THEN 'quarantined' ELSE j.error_code END,"
+		" error = CASE WHEN j.crashes > 0"
 		" THEN 'the worker went down twice while it had this job' ELSE j.error END"
-		" FROM (SELECT k.job_id, CASE WHEN k.crashes OPERATOR(pg_catalog.>) 0"
-		" AND k.state OPERATOR(pg_catalog.=) 'processing' THEN 'failed' ELSE k.state END AS state,"
-		" CASE WHEN k.crashes OPERATOR(pg_catalog.=) 0 THEN '0'::pg_catalog.interval"
-		" ELSE LEAST(pg_catalog.power(2, k.crashes) OPERATOR(pg_catalog.*) '30 s'::pg_catalog.interval,"
-		" '1 h'::pg_catalog.interval) END AS wait"
+		" FROM (SELECT k.job_id, CASE WHEN k.crashes > 0"
+		" AND k.state = 'processing' THEN 'failed' ELSE k.state END AS state,"
+		" CASE WHEN k.crashes = 0 THEN '0'::interval"
+		" ELSE LEAST(power(2, k.crashes) * '30 s'::interval,"
+		" '1 h'::interval) END AS wait"
 		/* state by state, so that finished jobs are not read */
-		" FROM vibevideo.job k WHERE k.job_id OPERATOR(pg_catalog.=) ANY ("
+		" FROM vibevideo.job k WHERE k.job_id = ANY ("
 		"ARRAY(SELECT a.job_id FROM vibevideo.job a WHERE a.leased_by IS NOT NULL"
-		" AND a.state OPERATOR(pg_catalog.=) ANY (ARRAY['queued', 'generating']))"
-		" OPERATOR(pg_catalog.||) ARRAY(SELECT a.job_id FROM vibevideo.job a WHERE a.leased_by IS NOT NULL"
-		" AND a.state OPERATOR(pg_catalog.=) 'processing')"
-		" OPERATOR(pg_catalog.||) ARRAY(SELECT a.job_id FROM vibevideo.job a WHERE a.leased_by IS NOT NULL"
-		" AND a.state OPERATOR(pg_catalog.=) 'submit_unknown')) FOR NO KEY UPDATE SKIP LOCKED) r"
-		" WHERE j.job_id OPERATOR(pg_catalog.=) r.job_id",
+		" AND a.state = ANY (ARRAY['queued', 'generating']))"
+		" || ARRAY(SELECT a.job_id FROM vibevideo.job a WHERE a.leased_by IS NOT NULL"
+		" AND a.state = 'processing')"
+		" || ARRAY(SELECT a.job_id FROM vibevideo.job a WHERE a.leased_by IS NOT NULL"
+		" AND a.state = 'submit_unknown')) FOR NO KEY UPDATE SKIP LOCKED) r"
+		" WHERE j.job_id = r.job_id",
 		1, {TIMESTAMPTZOID}
 	},
 	[S_NEXT_DUE] = {
-		"SELECT (SELECT pg_catalog.min(j.next_at) FROM vibevideo.job j WHERE j.state OPERATOR(pg_catalog.=) 'pending'"
-		" AND ($2 OPERATOR(pg_catalog.=) 0 OR (SELECT vibevideo.room_at_fal()) OPERATOR(pg_catalog.>) 0)),"
-		" (SELECT pg_catalog.min(j.next_at) FROM vibevideo.job j WHERE j.state OPERATOR(pg_catalog.=) 'submitting'),"
-		" (SELECT pg_catalog.min(j.next_at) FROM vibevideo.job j WHERE j.state OPERATOR(pg_catalog.=) 'submit_unknown'),"
-		" (SELECT pg_catalog.min(j.next_at) FROM vibevideo.job j WHERE j.state OPERATOR(pg_catalog.=) ANY (ARRAY['queued', 'generating'])),"
-		" (SELECT pg_catalog.min(j.next_at) FROM vibevideo.job j WHERE j.state OPERATOR(pg_catalog.=) 'processing'),"
-		" (SELECT pg_catalog.min(j.row_next_at) FROM vibevideo.job j WHERE j.row_dirty"
-		" AND (j.relation OPERATOR(pg_catalog.=) $1) IS TRUE)",
+		"SELECT (SELECT min(j.next_at) FROM vibevideo.job j WHERE j.state = 'pending'"
+		" AND ($2 = 0 OR (SELECT vibevideo.room_at_fal()) > 0)),"
+		" (SELECT min(j.next_at) FROM vibevideo.job j WHERE j.state = 'submitting'),"
+		" (SELECT min(j.next_at) FROM vibevideo.job j WHERE j.state = 'submit_unknown'),"
+		" (SELECT min(j.next_at) FROM vibevideo.job j WHERE j.state = ANY (ARRAY['queued', 'generating'])),"
+		" (SELECT min(j.next_at) FROM vibevideo.job j WHERE j.state = 'processing'),"
+		" (SELECT min(j.row_next_at) FROM vibevideo.job j WHERE j.row_dirty"
+		" AND (j.relation = $1) IS TRUE)",
 		2, {REGCLASSOID, INT4OID}
 	},
 	[S_IS_PREPARED] = {
-		"SELECT 1 FROM pg_catalog.pg_prepared_xacts p WHERE p.database OPERATOR(pg_catalog.=) pg_catalog.current_database() LIMIT 1",
+		"SELECT 1 FROM pg_prepared_xacts p WHERE p.database = current_database() LIMIT 1",
 		0, {0}
 	},
 
@@ -438,52 +439,52 @@ static const struct Statement
 	 */
 	[S_CANCEL] = {
 		"UPDATE vibevideo.job j SET cancel_requested_at = COALESCE(j.cancel_requested_at, $2),"
-		" state = CASE WHEN j.state OPERATOR(pg_catalog.=) 'pending' THEN 'cancelled' ELSE j.state END,"
-		" completed_at = CASE WHEN j.state OPERATOR(pg_catalog.=) 'pending' THEN $2 END,"
-		" next_at = CASE WHEN j.state OPERATOR(pg_catalog.=) 'pending' THEN NULL"
-		" WHEN j.leased_by IS NULL THEN $2 OPERATOR(pg_catalog.-) '1 day'::pg_catalog.interval ELSE j.next_at END"
-		" WHERE j.job_id OPERATOR(pg_catalog.=) $1"
-		" AND j.state OPERATOR(pg_catalog.=) ANY (ARRAY['pending', 'submitting', 'submit_unknown', 'queued', 'generating'])",
+		" state = CASE WHEN j.state = 'pending' THEN 'cancelled' ELSE j.state END,"
+		" completed_at = CASE WHEN j.state = 'pending' THEN $2 END,"
+		" next_at = CASE WHEN j.state = 'pending' THEN NULL"
+		" WHEN j.leased_by IS NULL THEN $2 - '1 day'::interval ELSE j.next_at END"
+		" WHERE j.job_id = $1"
+		" AND j.state = ANY (ARRAY['pending', 'submitting', 'submit_unknown', 'queued', 'generating'])",
 		2, {INT8OID, TIMESTAMPTZOID}
 	},
 	[S_SEND_NOW] = {
 		"UPDATE vibevideo.job j SET state = 'pending', next_at = $2, tries = 0,"
-		" lease = pg_catalog.nextval('vibevideo.lease_seq'), error_code = NULL, error = NULL"
-		" WHERE j.job_id OPERATOR(pg_catalog.=) $1"
-		" AND j.state OPERATOR(pg_catalog.=) 'pending'",
+		" lease = nextval('vibevideo.lease_seq'), error_code = NULL, error = NULL"
+		" WHERE j.job_id = $1"
+		" AND j.state = 'pending'",
 		2, {INT8OID, TIMESTAMPTZOID}
 	},
 	[S_GIVE_UP_UNKNOWN] = {
 		"UPDATE vibevideo.job j SET state = 'failed', next_at = NULL, completed_at = $2,"
-		" lease = pg_catalog.nextval('vibevideo.lease_seq'), leased_by = NULL, error_code = 'submit_lost',"
+		" lease = nextval('vibevideo.lease_seq'), leased_by = NULL, error_code = 'submit_lost',"
 		" error = 'its answer was lost; given up in favour of a new attempt'"
-		" WHERE j.job_id OPERATOR(pg_catalog.=) $1 AND j.state OPERATOR(pg_catalog.=) 'submit_unknown'",
+		" WHERE j.job_id = $1 AND j.state = 'submit_unknown'",
 		2, {INT8OID, TIMESTAMPTZOID}
 	},
 	[S_COPY_AGAIN] = {
 		"UPDATE vibevideo.job j SET state = 'processing', next_at = $2, tries = 0, crashes = 0,"
 		/* the copy's clock starts anew */
 		" generated_at = $2, completed_at = NULL, error_code = NULL, error = NULL"
-		" WHERE j.job_id OPERATOR(pg_catalog.=) $1 AND j.state OPERATOR(pg_catalog.=) 'failed'"
+		" WHERE j.job_id = $1 AND j.state = 'failed'"
 		" AND j.media_url IS NOT NULL",
 		2, {INT8OID, TIMESTAMPTZOID}
 	},
 	[S_PRUNE] = {
-		"WITH gone AS (DELETE FROM vibevideo.job j WHERE j.job_id OPERATOR(pg_catalog.=) ANY (ARRAY("
+		"WITH gone AS (DELETE FROM vibevideo.job j WHERE j.job_id = ANY (ARRAY("
 		"SELECT d.job_id FROM vibevideo.job d"
-		" WHERE d.completed_at OPERATOR(pg_catalog.<) $1 AND d.next_at IS NULL"
+		" WHERE d.completed_at < $1 AND d.next_at IS NULL"
 		/* a row that shall still be told of it, unless its table is gone */
-		" AND NOT (d.row_dirty AND EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) d.relation))"
+		" AND NOT (d.row_dirty AND EXISTS (SELECT FROM pg_class c WHERE c.oid = d.relation))"
 		" ORDER BY d.completed_at LIMIT $2)) RETURNING j.job_id)"
-		" DELETE FROM vibevideo.event e WHERE e.job_id OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT g.job_id FROM gone g))",
+		" DELETE FROM vibevideo.event e WHERE e.job_id = ANY (ARRAY(SELECT g.job_id FROM gone g))",
 		2, {TIMESTAMPTZOID, INT4OID}
 	},
 	[S_DESCRIBE] = {
-		"SELECT vibevideo.describe(j) FROM vibevideo.job j WHERE j.job_id OPERATOR(pg_catalog.=) $1",
+		"SELECT vibevideo.describe(j) FROM vibevideo.job j WHERE j.job_id = $1",
 		1, {INT8OID}
 	},
 	[S_DESCRIBE_MANY] = {
-		"SELECT x.nth, (SELECT vibevideo.describe(j) FROM vibevideo.job j WHERE j.job_id OPERATOR(pg_catalog.=) x.job_id)"
+		"SELECT x.nth, (SELECT vibevideo.describe(j) FROM vibevideo.job j WHERE j.job_id = x.job_id)"
 		" FROM ROWS FROM (unnest($1)) WITH ORDINALITY AS x(job_id, nth)",
 		1, {INT8ARRAYOID}
 	},
@@ -496,10 +497,10 @@ static const struct Statement
 #define DIRTY_COLUMNS(n) \
 	"SELECT j.job_id, j.vibelog_id, vibevideo.shown_status(" n ".state), " n ".request_id," \
 	" COALESCE(" n ".video_url, j.video_url)," \
-	" COALESCE(CASE WHEN " n ".state OPERATOR(pg_catalog.=) 'completed' THEN " n ".completed_at END," \
-	" CASE WHEN j.state OPERATOR(pg_catalog.=) 'completed' THEN j.completed_at END)," \
-	" CASE WHEN " n ".state OPERATOR(pg_catalog.=) 'failed' THEN " n ".error" \
-	" WHEN " n ".state OPERATOR(pg_catalog.=) 'submit_unknown' THEN vibevideo.job_message(" n ") END," \
+	" COALESCE(CASE WHEN " n ".state = 'completed' THEN " n ".completed_at END," \
+	" CASE WHEN j.state = 'completed' THEN j.completed_at END)," \
+	" CASE WHEN " n ".state = 'failed' THEN " n ".error" \
+	" WHEN " n ".state = 'submit_unknown' THEN vibevideo.job_message(" n ") END," \
 	" j.row_tries, j.row_dirty"
 	/*
 	 * What was put off may be an older attempt's by now: the row shows what the
@@ -508,55 +509,55 @@ static const struct Statement
 	[S_DIRTY] = {
 		DIRTY_COLUMNS("n")
 		" FROM (SELECT d.* FROM vibevideo.job d"
-		" WHERE d.row_dirty AND d.row_next_at OPERATOR(pg_catalog.<=) $1"
+		" WHERE d.row_dirty AND d.row_next_at <= $1"
 		/* IS TRUE keeps the planner off the index that begins with relation: it holds all jobs */
-		" AND (d.relation OPERATOR(pg_catalog.=) $3) IS TRUE"
+		" AND (d.relation = $3) IS TRUE"
 		" ORDER BY d.row_next_at LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED) j"
-		" JOIN vibevideo.job n ON n.job_id OPERATOR(pg_catalog.=) (SELECT pg_catalog.max(k.job_id) FROM vibevideo.job k"
-		" WHERE k.relation OPERATOR(pg_catalog.=) j.relation AND k.vibelog_id OPERATOR(pg_catalog.=) j.vibelog_id"
+		" JOIN vibevideo.job n ON n.job_id = (SELECT max(k.job_id) FROM vibevideo.job k"
+		" WHERE k.relation = j.relation AND k.vibelog_id = j.vibelog_id"
 		" AND NOT k.ghost)"
 		" FOR NO KEY UPDATE OF n SKIP LOCKED",
 		3, {TIMESTAMPTZOID, INT4OID, REGCLASSOID}
 	},
 	[S_DIRTY_ONE] = {
-		DIRTY_COLUMNS("j") " FROM vibevideo.job j WHERE j.job_id OPERATOR(pg_catalog.=) $1 FOR NO KEY UPDATE OF j",
+		DIRTY_COLUMNS("j") " FROM vibevideo.job j WHERE j.job_id = $1 FOR NO KEY UPDATE OF j",
 		1, {INT8OID}
 	},
 	[S_DIRTY_THESE] = {
-		DIRTY_COLUMNS("j") " FROM vibevideo.job j WHERE j.job_id OPERATOR(pg_catalog.=) ANY ($1) AND (j.relation OPERATOR(pg_catalog.=) $2) IS TRUE"
+		DIRTY_COLUMNS("j") " FROM vibevideo.job j WHERE j.job_id = ANY ($1) AND (j.relation = $2) IS TRUE"
 		" AND NOT j.ghost",
 		2, {INT8ARRAYOID, REGCLASSOID}
 	},
 	[S_ROW_DONE] = {
 		"UPDATE vibevideo.job j SET row_dirty = $2, row_error = $3, row_tries = $4, row_next_at = $5"
-		" WHERE j.job_id OPERATOR(pg_catalog.=) $1",
+		" WHERE j.job_id = $1",
 		5, {INT8OID, BOOLOID, TEXTOID, INT4OID, TIMESTAMPTZOID}
 	},
 	/* those that were written without trouble; $2 is now */
 	[S_ROWS_DONE] = {
 		"UPDATE vibevideo.job j SET row_dirty = false, row_error = NULL, row_tries = 0, row_next_at = $2"
-		" WHERE j.job_id OPERATOR(pg_catalog.=) ANY ($1)",
+		" WHERE j.job_id = ANY ($1)",
 		2, {INT8ARRAYOID, TIMESTAMPTZOID}
 	},
 	[S_ROWS_AGAIN] = {
-		"UPDATE vibevideo.job j SET row_dirty = true, row_next_at = $2 WHERE j.job_id OPERATOR(pg_catalog.=) ANY ($1)",
+		"UPDATE vibevideo.job j SET row_dirty = true, row_next_at = $2 WHERE j.job_id = ANY ($1)",
 		2, {INT8ARRAYOID, TIMESTAMPTZOID}
 	},
 	/* those of a table that is not attached now: they wait until it is */
 	[S_ROWS_ELSEWHERE] = {
-		"UPDATE vibevideo.job j SET row_dirty = true WHERE j.job_id OPERATOR(pg_catalog.=) ANY ($1)"
-		" AND (j.relation OPERATOR(pg_catalog.=) $2) IS NOT TRUE AND NOT j.ghost",
+		"UPDATE vibevideo.job j SET row_dirty = true WHERE j.job_id = ANY ($1)"
+		" AND (j.relation = $2) IS NOT TRUE AND NOT j.ghost",
 		2, {INT8ARRAYOID, REGCLASSOID}
 	},
 	[S_MODEL] = {
-		"SELECT m.max_prompt, m.needs_image FROM vibevideo.model m WHERE m.endpoint OPERATOR(pg_catalog.=) $1",
+		"SELECT m.max_prompt, m.needs_image FROM vibevideo.model m WHERE m.endpoint = $1",
 		1, {TEXTOID}
 	},
 	[S_INPUT] = {
-		"SELECT pg_catalog.jsonb_typeof($1::pg_catalog.jsonb),"
-		" pg_catalog.length(($1::pg_catalog.jsonb) OPERATOR(pg_catalog.->>) 'prompt'),"
-		" pg_catalog.length(pg_catalog.btrim(($1::pg_catalog.jsonb) OPERATOR(pg_catalog.->>) 'prompt', E' \\t\\r\\n')),"
-		" (($1::pg_catalog.jsonb) OPERATOR(pg_catalog.->>) 'image_url') OPERATOR(pg_catalog.<>) ''",
+		"SELECT jsonb_typeof($1::jsonb),"
+		" length(($1::jsonb) ->> 'prompt'),"
+		" length(btrim(($1::jsonb) ->> 'prompt', E' \\t\\r\\n')),"
+		" (($1::jsonb) ->> 'image_url') <> ''",
 		1, {TEXTOID}
 	},
 	[S_KEYS] = {
@@ -569,7 +570,7 @@ static const struct Statement
 		2, {BYTEAOID, TIMESTAMPTZOID}
 	},
 	[S_OUR_USER] = {
-		"SELECT 1 FROM vibevideo.fal_account f WHERE f.user_id OPERATOR(pg_catalog.<>) $1",
+		"SELECT 1 FROM vibevideo.fal_account f WHERE f.user_id <> $1",
 		1, {TEXTOID}
 	},
 	[S_LEARN_USER] = {
@@ -583,16 +584,16 @@ static const struct Statement
 	 * webhook.  A row that a poll pass holds is passed over, not waited for.
 	 */
 	[S_POLL_NOW] = {
-		"WITH due AS (UPDATE vibevideo.job j SET next_at = $2 OPERATOR(pg_catalog.-) '1 day'::pg_catalog.interval"
-		" WHERE j.job_id OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT d.job_id FROM vibevideo.job d"
-		" WHERE d.request_id OPERATOR(pg_catalog.=) $1"
-		" AND d.state OPERATOR(pg_catalog.=) ANY (ARRAY['queued', 'generating']) FOR NO KEY UPDATE SKIP LOCKED)))"
-		" SELECT 1 FROM vibevideo.job k WHERE k.request_id OPERATOR(pg_catalog.=) $1",
+		"WITH due AS (UPDATE vibevideo.job j SET next_at = $2 - '1 day'::interval"
+		" WHERE j.job_id = ANY (ARRAY(SELECT d.job_id FROM vibevideo.job d"
+		" WHERE d.request_id = $1"
+		" AND d.state = ANY (ARRAY['queued', 'generating']) FOR NO KEY UPDATE SKIP LOCKED)))"
+		" SELECT 1 FROM vibevideo.job k WHERE k.request_id = $1",
 		2, {TEXTOID, TIMESTAMPTZOID}
 	},
 	[S_RECONCILE_NOW] = {
 		"UPDATE vibevideo.job j SET next_at = LEAST(j.next_at, $1), tries = 0"
-		" WHERE j.state OPERATOR(pg_catalog.=) 'submit_unknown'",
+		" WHERE j.state = 'submit_unknown'",
 		1, {TIMESTAMPTZOID}
 	},
 	[S_EVENT] = {
@@ -600,7 +601,7 @@ static const struct Statement
 		4, {INT8OID, TEXTOID, TEXTOID, TEXTOID}
 	},
 	[S_PRICE] = {
-		"SELECT COALESCE((SELECT m.price_usd FROM vibevideo.model m WHERE m.endpoint OPERATOR(pg_catalog.=) $1), 0)::pg_catalog.numeric(10, 4)",
+		"SELECT COALESCE((SELECT m.price_usd FROM vibevideo.model m WHERE m.endpoint = $1), 0)::numeric(10, 4)",
 		1, {TEXTOID}
 	},
 	[S_HAS_LIMITS] = {
@@ -630,7 +631,7 @@ Fail(const char *what, int rc)
 /*
  * A plan that is kept may be made while a table is still empty, when reading
  * all of it looks cheapest.  All our statements look for a few rows by an index,
- * so that is what is planned, now and whenever the plan has become invalid.
+ * so that is what is planned, now and whenever it has to be planned anew.
  */
 static void
 PlanForIndexes(SPIPlanPtr plan)
@@ -1065,9 +1066,11 @@ KeyDatum(const Binding *binding, const char *vibelog_id)
 }
 
 /*
- * Statements on the app's table, planned once a session while their text and
+ * Statements on the app's table, prepared once a session while their text and
  * the key's type stay the same, that is: until another table is attached, or
- * the same one with another type of key.
+ * the same one with another type of key.  They are planned anew whenever the
+ * path that they run along, or who runs them, has changed, which shows only
+ * when they are run: so it is seen to each time that this is done for indexes.
  */
 typedef enum RowStatement
 {
@@ -1095,8 +1098,7 @@ RowPlan(RowStatement id, const char *sql, int nargs, Oid *types)
 
 	if (row_plans[id].plan && row_plans[id].key_type == types[0] && strcmp(row_plans[id].sql, sql) == 0)
 	{
-		if (!SPI_plan_is_valid(row_plans[id].plan))
-			PlanForIndexes(row_plans[id].plan);
+		PlanForIndexes(row_plans[id].plan);
 		return row_plans[id].plan;
 	}
 	plan = Prepare(sql, nargs, types);
@@ -1359,11 +1361,14 @@ WhyUnchanged(const Binding *binding, const char *vibelog_id)
 	" SET video_generation_status = " status ", video_request_id = " request_id "," \
 	" video_url = COALESCE(" url ", t.video_url)," \
 	" video_generated_at = COALESCE(" generated_at ", t.video_generated_at), video_generation_error = " error
+/* IS DISTINCT FROM would look its = up along the path */
+#define DIFFERS(a, b) \
+	"COALESCE(" a " OPERATOR(pg_catalog.<>) " b ", (" a " IS NULL) OPERATOR(pg_catalog.<>) (" b " IS NULL))"
 #define ROW_DIFFERS(status, request_id, url, generated_at, error) \
-	" AND (t.video_generation_status IS DISTINCT FROM " status " OR t.video_request_id IS DISTINCT FROM " request_id \
-	" OR t.video_url IS DISTINCT FROM COALESCE(" url ", t.video_url)" \
-	" OR t.video_generated_at IS DISTINCT FROM COALESCE(" generated_at ", t.video_generated_at)" \
-	" OR t.video_generation_error IS DISTINCT FROM " error ")"
+	" AND (" DIFFERS("t.video_generation_status", status) " OR " DIFFERS("t.video_request_id", request_id) \
+	" OR " DIFFERS("t.video_url", "COALESCE(" url ", t.video_url)") \
+	" OR " DIFFERS("t.video_generated_at", "COALESCE(" generated_at ", t.video_generated_at)") \
+	" OR " DIFFERS("t.video_generation_error", error) ")"
 
 /* The names to fill in: table, key, key, table, key. */
 #define WRITE_ROW \
@@ -1375,7 +1380,8 @@ WhyUnchanged(const Binding *binding, const char *vibelog_id)
 /* Table, key, table, key, key; gives the ordinal numbers of the rows it has changed. */
 #define WRITE_ROWS \
 	"UPDATE %s t" SET_ROW("x.status", "x.request_id", "x.url", "x.generated_at", "x.error") \
-	" FROM ROWS FROM (unnest($1, $2, $3, $4, $5, $6)) WITH ORDINALITY" \
+	" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4)," \
+	" pg_catalog.unnest($5), pg_catalog.unnest($6)) WITH ORDINALITY" \
 	" AS x(key, status, request_id, url, generated_at, error, nth)" \
 	" CROSS JOIN LATERAL (SELECT k.%s AS key FROM %s k WHERE k.%s OPERATOR(pg_catalog.=) x.key" \
 	" FOR NO KEY UPDATE SKIP LOCKED) l" \

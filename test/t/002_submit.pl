@@ -387,7 +387,7 @@ for my $kind (qw(drop_before drop_after reset_before reset_after))
 	sql($node, <<'SQL');
 SELECT vibevideo.attach('vibelogs', image_column => 'image');
 CREATE TABLE gone_in (n int);
-CREATE FUNCTION note_go() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO gone_in SELECT count(*) FROM made; RETURN NULL; END';
+CREATE FUNCTION note_go() RETURNS trigger LANGUAGE plpgsql SET search_path = public AS 'BEGIN INSERT INTO gone_in SELECT count(*) FROM made; RETURN NULL; END';
 CREATE TRIGGER note_go AFTER INSERT ON vibevideo.job REFERENCING NEW TABLE AS made FOR EACH STATEMENT EXECUTE FUNCTION note_go();
 INSERT INTO vibelogs (prompt, image) SELECT 'large ' || n, repeat('x', 1000000) FROM generate_series(1, 20) n;
 SELECT vibevideo_submit_batch(ARRAY(SELECT id FROM vibelogs WHERE prompt LIKE 'large %'));

@@ -537,9 +537,9 @@ CONF
 		my $entry = eval { JSON::PP->new->decode($1 =~ s/^\t//mgr) } or next;
 		my $text = $entry->{'Query Text'};
 		my $kind =
-			$text =~ /crashes OPERATOR\(pg_catalog\.\+\) 1/ ? 'recovery of leases'
+			$text =~ /crashes = j\.crashes \+ 1/ ? 'recovery of leases'
 		  : $text =~ /SKIP LOCKED/ && $text =~ /nextval\('vibevideo\.lease_seq'\)/ ? 'claim'
-		  : $text =~ /^SELECT \(SELECT pg_catalog\.min\(j\.next_at\)/ ? 'next due'
+		  : $text =~ /^SELECT \(SELECT min\(j\.next_at\)/ ? 'next due'
 		  : $text =~ /row_dirty/ && $text =~ /^SELECT/ ? 'dirty rows'
 		  : $text =~ /^WITH gone/ ? 'prune'
 		  : $text =~ /vibevideo_poll/ ? undef
