@@ -17,9 +17,12 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
+#include "approw.h"
+#include "input.h"
 #include "job.h"
 #include "publicapi.h"
 #include "shmem.h"
+#include "statement.h"
 
 PG_FUNCTION_INFO_V1(vibevideo_submit_batch);
 
@@ -46,9 +49,8 @@ InsertSome(const Binding *binding, JobNew *jobs, int n, int64 *inserted, int *ni
 	MemoryContext outer = MemoryContextSwitchTo(mcxt);
 	int built;
 
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "vibevideo: SPI_connect failed");
-	built = JobBuildInputs(binding, jobs, n);
+	StatementBegin();
+	built = InputBuild(binding, jobs, n);
 	*ninserted += JobInsertMany(binding, jobs, built, inserted + *ninserted);
 	SPI_finish();
 	MemoryContextSwitchTo(outer);
@@ -72,7 +74,7 @@ InsertMissing(const Binding *binding, char **vibelog_ids, int64 *job_ids, int n)
 			jobs[nnew++] = (JobNew){.vibelog_id = vibelog_ids[i], .user = user};
 	for (int done = 0; done < nnew;)
 		done += InsertSome(binding, jobs + done, nnew - done, inserted, &ninserted);
-	unwritten = ninserted > 0 ? JobWriteRows(binding, inserted, ninserted) : 0;
+	unwritten = ninserted > 0 ? AppRowWriteMany(binding, inserted, ninserted) : 0;
 	if (unwritten > 0)
 		ereport(WARNING,
 				(errmsg_plural("%d video's row could not be written yet", "%d videos' rows could not be written yet",
@@ -86,14 +88,13 @@ PutChunk(const Binding *binding, char **vibelog_ids, int n, ReturnSetInfo *rsinf
 {
 	int64 *job_ids;
 
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "vibevideo: SPI_connect failed");
+	StatementBegin();
 	job_ids = palloc(sizeof(int64) * n);
 	for (int i = 0; i < n; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
 		ApiCheckKey(vibelog_ids[i]);
-		vibelog_ids[i] = JobCheckRow(binding, vibelog_ids[i], true);
+		vibelog_ids[i] = AppRowCheck(binding, vibelog_ids[i], true);
 	}
 	JobFindActiveMany(binding, vibelog_ids, n, job_ids);
 	if (!AllHaveJobs(job_ids, n))
@@ -105,7 +106,7 @@ PutChunk(const Binding *binding, char **vibelog_ids, int n, ReturnSetInfo *rsinf
 			if (job_ids[i] == 0)
 				ApiLostRace(vibelog_ids[i]);
 	}
-	JobPutVideos(rsinfo->setResult, rsinfo->setDesc, job_ids, n);
+	ApiDescribeMany(rsinfo->setResult, job_ids, n);
 	SPI_finish();
 }
 
@@ -160,9 +161,8 @@ vibevideo_submit_batch(PG_FUNCTION_ARGS)
 	MemoryContext mcxt;
 
 	InitMaterializedSRF(fcinfo, 0);
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "vibevideo: SPI_connect failed");
-	JobRequireBinding(&binding, true);
+	StatementBegin();
+	BindingRequire(&binding, true);
 	mcxt = AllocSetContextCreate(CurrentMemoryContext, "vibevideo batch", ALLOCSET_DEFAULT_SIZES);
 	for (int i = 0; i < n; i += CHUNK)
 	{

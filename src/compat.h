@@ -20,6 +20,9 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/wait_event.h"
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
 
 /* 18 renamed pg_attribute_noreturn(), and it stands in front now */
 #if PG_VERSION_NUM < 180000

@@ -10,13 +10,48 @@
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "utils/builtins.h"
+#include "utils/timestamp.h"
 
+#include "approw.h"
+#include "input.h"
 #include "job.h"
 #include "publicapi.h"
 #include "shmem.h"
+#include "statement.h"
 
 PG_FUNCTION_INFO_V1(vibevideo_cancel);
 PG_FUNCTION_INFO_V1(vibevideo_retry);
+
+/* false: there is nothing to decide any more */
+static bool
+Decide(Statement *decision, int64 job_id)
+{
+	Args args = {0};
+
+	ArgInt8(&args, job_id);
+	ArgTime(&args, GetCurrentTimestamp());
+	return StatementRun(decision, &args) == 1;
+}
+
+/*
+ * A claimed job keeps its lease: whoever holds it may be about to record
+ * the request's id.  One at fal is due at once, without the grace that is
+ * left to vibevideo_poll.
+ */
+static Statement request_cancel = {
+	"UPDATE vibevideo.job j SET cancel_requested_at = COALESCE(j.cancel_requested_at, $2),"
+	" state = CASE WHEN j.state = 'pending' THEN 'cancelled' ELSE j.state END,"
+	" completed_at = CASE WHEN j.state = 'pending' THEN $2 END,"
+	" next_at = CASE WHEN j.state = 'pending' THEN NULL"
+	" WHEN j.leased_by IS NULL THEN $2 - '1 day'::interval ELSE j.next_at END"
+	" WHERE j.job_id = $1"
+	" AND j.state = ANY (ARRAY['pending', 'submitting', 'submit_unknown', 'queued', 'generating'])"};
+
+static bool
+RequestCancel(int64 job_id)
+{
+	return Decide(&request_cancel, job_id);
+}
 
 /*----------
  * vibevideo_cancel(vibelog_id) returns vibevideo.video
@@ -36,16 +71,53 @@ vibevideo_cancel(PG_FUNCTION_ARGS)
 
 	vibelog_id = ApiBegin(&binding, vibelog_id, true);
 	job_id = JobFindActive(&binding, vibelog_id);
-	if (job_id != 0 && JobRequestCancel(job_id))
+	if (job_id != 0 && RequestCancel(job_id))
 	{
-		JobSyncRow(&binding, job_id);
+		AppRowWriteOne(&binding, job_id);
 		ShmemWakeAtCommit();
 	}
 	if (job_id == 0)
 		job_id = JobFindLatest(&binding, vibelog_id);
-	video = job_id ? JobDescribe(job_id) : JobDescribeNone(vibelog_id);
+	video = job_id ? ApiDescribe(job_id) : ApiDescribeNone(vibelog_id);
 	SPI_finish();
 	PG_RETURN_DATUM(video);
+}
+
+static Statement send_now = {
+	"UPDATE vibevideo.job j SET state = 'pending', next_at = $2, tries = 0,"
+	" lease = nextval('vibevideo.lease_seq'), error_code = NULL, error = NULL"
+	" WHERE j.job_id = $1"
+	" AND j.state = 'pending'"};
+
+static bool
+SendNow(int64 job_id)
+{
+	return Decide(&send_now, job_id);
+}
+
+static Statement give_up_unknown = {
+	"UPDATE vibevideo.job j SET state = 'failed', next_at = NULL, completed_at = $2,"
+	" lease = nextval('vibevideo.lease_seq'), leased_by = NULL, error_code = 'submit_lost',"
+	" error = 'its answer was lost; given up in favour of a new attempt'"
+	" WHERE j.job_id = $1 AND j.state = 'submit_unknown'"};
+
+static bool
+GiveUpUnknown(int64 job_id)
+{
+	return Decide(&give_up_unknown, job_id);
+}
+
+static Statement copy_again = {
+	"UPDATE vibevideo.job j SET state = 'processing', next_at = $2, tries = 0, crashes = 0,"
+	/* the copy's clock starts anew */
+	" generated_at = $2, completed_at = NULL, error_code = NULL, error = NULL"
+	" WHERE j.job_id = $1 AND j.state = 'failed'"
+	" AND j.media_url IS NOT NULL"};
+
+static bool
+CopyAgain(int64 job_id)
+{
+	return Decide(&copy_again, job_id);
 }
 
 /* What retrying means depends on how far the job got. */
@@ -56,21 +128,21 @@ Retry(const Binding *binding, char *vibelog_id, Job *job, bool active)
 	int64 job_id;
 
 	/* waiting: now.  In doubt: a person decides that it was lost.  Else it is under way. */
-	if (active && !JobGiveUpUnknown(job->job_id))
+	if (active && !GiveUpUnknown(job->job_id))
 	{
-		JobSendNow(job->job_id);
+		SendNow(job->job_id);
 		return job->job_id;
 	}
 	/* paid and rendered, only the copy failed: nothing is paid again */
 	if (strcmp(job->state, "failed") == 0 && job->media_url != NULL)
 	{
-		JobCopyAgain(job->job_id);
+		CopyAgain(job->job_id);
 		return job->job_id;
 	}
 	if (strcmp(job->state, "completed") == 0)
 		return job->job_id;
 	new.user = ApiRequestingUser();
-	JobBuildInputs(binding, &new, 1);
+	InputBuild(binding, &new, 1);
 	job_id = JobInsert(binding, &new, "pending");
 	return job_id ? job_id : JobFindActive(binding, vibelog_id);
 }
@@ -104,10 +176,10 @@ vibevideo_retry(PG_FUNCTION_ARGS)
 	if (job == NULL)
 		ApiLostRace(vibelog_id);
 	job_id = Retry(&binding, vibelog_id, job, active);
-	JobSyncRow(&binding, job_id);
+	AppRowWriteOne(&binding, job_id);
 	ShmemWakeAtCommit();
 	ApiAccepted(vibelog_id);
-	video = JobDescribe(job_id);
+	video = ApiDescribe(job_id);
 	SPI_finish();
 	PG_RETURN_DATUM(video);
 }

@@ -10,6 +10,7 @@
 
 #include "access/htup_details.h"
 #include "access/xact.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "commands/async.h"
 #include "commands/trigger.h"
@@ -19,11 +20,14 @@
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/json.h"
+#include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 
+#include "compat.h"
 #include "guc.h"
-#include "job.h"
+#include "statement.h"
+#include "version.h"
 
 PG_FUNCTION_INFO_V1(vibevideo_job_changing);
 PG_FUNCTION_INFO_V1(vibevideo_job_changed);
@@ -47,7 +51,11 @@ Column(Row row, const char *name, bool *isnull)
 	int number = SPI_fnumber(row.desc, name);
 
 	if (number <= 0)
+	{
+		/* a table of another version is the likeliest reason */
+		VersionCheck();
 		elog(ERROR, "vibevideo: table vibevideo.job has no column %s", name);
+	}
 	return heap_getattr(row.tuple, number, row.desc, isnull);
 }
 
@@ -138,6 +146,21 @@ MayMove(Row old, const char *from, const char *to)
 	return !IsFinal(from) && Rank(to) >= Rank(from);
 }
 
+static Statement write_event = {
+	"INSERT INTO vibevideo.event (job_id, state, error_code, detail) VALUES ($1, $2, $3, $4)"};
+
+static void
+WriteEvent(int64 job_id, const char *state, const char *error_code, const char *detail)
+{
+	Args args = {0};
+
+	ArgInt8(&args, job_id);
+	ArgText(&args, state);
+	ArgText(&args, error_code);
+	ArgText(&args, detail);
+	StatementRun(&write_event, &args);
+}
+
 static void
 CheckMove(Row old, Row new)
 {
@@ -151,8 +174,16 @@ CheckMove(Row old, Row new)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_EXCEPTION),
 				 errmsg("vibevideo job %lld cannot go from %s to %s", (long long) NumberColumn(old, "job_id"), from, to)));
-	JobWriteEvent(NumberColumn(new, "job_id"), to, TextColumn(new, "error_code"),
-				  detail ? detail : TextColumn(new, "request_id"));
+	WriteEvent(NumberColumn(new, "job_id"), to, TextColumn(new, "error_code"),
+			   detail ? detail : TextColumn(new, "request_id"));
+}
+
+static const char *
+ShownStatus(const char *state)
+{
+	if (strcmp(state, "pending") == 0 || strcmp(state, "submitting") == 0 || strcmp(state, "submit_unknown") == 0)
+		return "queued";
+	return state;
 }
 
 static bool
@@ -172,7 +203,7 @@ RowDiffers(Row old, Row new)
 	char *to = TextColumn(new, "state");
 
 	if (to && strcmp(from, to) != 0 &&
-		(strcmp(JobShownStatus(from), JobShownStatus(to)) != 0 || strcmp(from, "submit_unknown") == 0 ||
+		(strcmp(ShownStatus(from), ShownStatus(to)) != 0 || strcmp(from, "submit_unknown") == 0 ||
 		 strcmp(to, "submit_unknown") == 0))
 		return true;
 	return TextDiffers(old, new, "request_id") || TextDiffers(old, new, "video_url") || TextDiffers(old, new, "error");
@@ -192,6 +223,20 @@ MarkRow(Row new)
 	return heap_modify_tuple_by_cols(new.tuple, new.desc, lengthof(columns), columns, values, nulls);
 }
 
+static Statement read_price = {
+	"SELECT COALESCE((SELECT m.price_usd FROM vibevideo.model m WHERE m.endpoint = $1), 0)::numeric(10, 4)"};
+
+static Datum
+PriceOf(const char *model)
+{
+	Args args = {0};
+	bool isnull;
+
+	ArgText(&args, model);
+	StatementRun(&read_price, &args);
+	return ResultDatum(0, 1, &isnull);
+}
+
 /* What a job costs is what its model costs when it is asked for. */
 static HeapTuple
 NotePrice(Row new)
@@ -206,12 +251,12 @@ NotePrice(Row new)
 	/* without a model it is refused, but only after this */
 	if (!isnull || model == NULL)
 		return new.tuple;
-	price = JobPriceOf(model);
+	price = PriceOf(model);
 	return heap_modify_tuple_by_cols(new.tuple, new.desc, 1, &column, &price, &priced_null);
 }
 
 static TriggerData *
-Begin(FunctionCallInfo fcinfo, Row *old, Row *new)
+ReadTrigger(FunctionCallInfo fcinfo, Row *old, Row *new)
 {
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
 
@@ -222,8 +267,7 @@ Begin(FunctionCallInfo fcinfo, Row *old, Row *new)
 	old->desc = new->desc = RelationGetDescr(trigger->tg_relation);
 	old->tuple = trigger->tg_trigtuple;
 	new->tuple = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple : trigger->tg_trigtuple;
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "vibevideo: SPI_connect failed");
+	StatementBegin();
 	return trigger;
 }
 
@@ -233,7 +277,7 @@ vibevideo_job_changing(PG_FUNCTION_ARGS)
 	MemoryContext caller = CurrentMemoryContext;
 	Row old;
 	Row new;
-	TriggerData *trigger = Begin(fcinfo, &old, &new);
+	TriggerData *trigger = ReadTrigger(fcinfo, &old, &new);
 	HeapTuple result = new.tuple;
 
 	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
@@ -259,6 +303,49 @@ vibevideo_job_changing(PG_FUNCTION_ARGS)
  *----------
  */
 
+static Statement find_limit = {
+	"SELECT 1 FROM vibevideo.limit l LIMIT 1"};
+
+static bool
+HasLimits(void)
+{
+	return StatementRun(&find_limit, NULL) > 0;
+}
+
+/* The row as an argument; its type has no fixed number. */
+static void
+ArgJob(Args *args, Row row)
+{
+	Oid type = get_rel_type_id(get_relname_relid("job", get_namespace_oid("vibevideo", false)));
+
+	ArgDatum(args, type, heap_copy_tuple_as_datum(row.tuple, row.desc), false);
+}
+
+static Statement take_share = {
+	"SELECT vibevideo.take_share($1)"};
+
+/* of the limits, or ERROR */
+static void
+TakeShare(Row job)
+{
+	Args args = {0};
+
+	ArgJob(&args, job);
+	StatementRun(&take_share, &args);
+}
+
+static Statement give_back = {
+	"SELECT vibevideo.release($1)"};
+
+static void
+GiveShareBack(Row job)
+{
+	Args args = {0};
+
+	ArgJob(&args, job);
+	StatementRun(&give_back, &args);
+}
+
 /* A listener of channel vibevideo hears of each status once, when it is committed. */
 static void
 Tell(Row new)
@@ -272,7 +359,7 @@ Tell(Row new)
 	appendStringInfoString(&payload, "{\"vibelog_id\" : ");
 	escape_json(&payload, TextColumn(new, "vibelog_id"));
 	appendStringInfoString(&payload, ", \"status\" : ");
-	escape_json(&payload, JobShownStatus(TextColumn(new, "state")));
+	escape_json(&payload, ShownStatus(TextColumn(new, "state")));
 	appendStringInfoString(&payload, ", \"request_id\" : ");
 	if (request_id)
 	{
@@ -293,8 +380,8 @@ AfterInsert(Row new)
 	/* jobs that come from a dump are not new */
 	if (IsTrue(new, "ghost") || !IsNew(new))
 		return;
-	if (Rank(state) == Rank("pending") && JobHasLimits())
-		JobTakeShare(heap_copy_tuple_as_datum(new.tuple, new.desc));
+	if (Rank(state) == Rank("pending") && HasLimits())
+		TakeShare(new);
 	/* a call that sends the job itself tells of it when it has the request's id */
 	if (strcmp(state, "submitting") != 0)
 		Tell(new);
@@ -310,9 +397,9 @@ AfterUpdate(Row old, Row new)
 	if (IsTrue(new, "ghost") || strcmp(from, to) == 0)
 		return;
 	/* one that failed for a limit has taken nothing */
-	if (IsFinal(to) && (error_code == NULL || strcmp(error_code, "limit") != 0) && JobHasLimits())
-		JobGiveBack(heap_copy_tuple_as_datum(new.tuple, new.desc));
-	if (strcmp(JobShownStatus(from), JobShownStatus(to)) != 0 || (strcmp(from, "submitting") == 0 && IsNew(old)))
+	if (IsFinal(to) && (error_code == NULL || strcmp(error_code, "limit") != 0) && HasLimits())
+		GiveShareBack(new);
+	if (strcmp(ShownStatus(from), ShownStatus(to)) != 0 || (strcmp(from, "submitting") == 0 && IsNew(old)))
 		Tell(new);
 }
 
@@ -321,7 +408,7 @@ vibevideo_job_changed(PG_FUNCTION_ARGS)
 {
 	Row old;
 	Row new;
-	TriggerData *trigger = Begin(fcinfo, &old, &new);
+	TriggerData *trigger = ReadTrigger(fcinfo, &old, &new);
 
 	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
 		AfterInsert(new);

@@ -23,9 +23,9 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "binding.h"
 #include "identity.h"
 #include "index.h"
-#include "job.h"
 
 #define RETRY_MS 60000
 #define MAX_COMMANDS 3
@@ -79,7 +79,7 @@ ReadCommands(MemoryContext mcxt, char *commands[MAX_COMMANDS], Oid *owner)
 	Begin();
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "vibevideo: SPI_connect failed");
-	if (JobLoadBinding(&binding))
+	if (BindingLoad(&binding))
 	{
 		*owner = binding.owner;
 		SPI_execute(COMMANDS_SQL, true, 0);

@@ -16,12 +16,14 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "approw.h"
 #include "backoff.h"
 #include "call.h"
 #include "guc.h"
 #include "poll.h"
 #include "secret.h"
 #include "shmem.h"
+#include "statement.h"
 #include "transfer.h"
 
 PG_FUNCTION_INFO_V1(vibevideo_poll);
@@ -345,12 +347,12 @@ RecordPass(const Binding *binding, PollPass *pass, int n, int32 counts[4])
 {
 	bool *recorded = palloc0(sizeof(bool) * (n + 1));
 
-	JobRecordWithRows(binding, pass->updates, n, recorded);
+	AppRowRecord(binding, pass->updates, n, recorded);
 	for (int i = 0; i < n; i++)
 		if (recorded[i])
 			CountUpdate(&pass->updates[i], counts);
 	/* others may have changed what they show as well */
-	JobSyncRows(binding, vv_poll_batch_size);
+	AppRowWriteDirty(binding, vv_poll_batch_size);
 }
 
 /*
@@ -368,7 +370,7 @@ PollDue(const Binding *binding, int32 counts[4])
 		return; /* check_config tells; a cron job need not fail each time */
 	pass.mcxt = AllocSetContextCreate(CurrentMemoryContext, "vibevideo poll", ALLOCSET_DEFAULT_SIZES);
 	pass.jobs = palloc(sizeof(Job *) * vv_poll_batch_size);
-	pass.njobs = JobLockDue(ShmemServiceAllows(SERVICE_FAL, vv_poll_batch_size), pass.mcxt, pass.jobs);
+	pass.njobs = JobLockPolls(ShmemServiceAllows(SERVICE_FAL, vv_poll_batch_size), pass.mcxt, pass.jobs);
 	pass.tasks = palloc0(sizeof(Task *) * (pass.njobs + 1));
 	pass.updates = palloc0(sizeof(JobUpdate) * (pass.njobs + 1));
 	pass.key = key;
@@ -403,9 +405,8 @@ vibevideo_poll(PG_FUNCTION_ARGS)
 		elog(ERROR, "vibevideo: return type must be a row type");
 	desc = BlessTupleDesc(desc);
 	PreventCommandDuringRecovery("vibevideo_poll()");
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "vibevideo: SPI_connect failed");
-	if (JobLoadBinding(&binding) && JobMayAct(&binding))
+	StatementBegin();
+	if (BindingLoad(&binding) && BindingMayAct(&binding))
 	{
 		PollDue(&binding, counts);
 		ShmemNotePoll(MyDatabaseId);

@@ -19,6 +19,8 @@
 #include "hosts.h"
 #include "secret.h"
 #include "shmem.h"
+#include "statement.h"
+#include "version.h"
 
 PG_FUNCTION_INFO_V1(vibevideo_wake);
 PG_FUNCTION_INFO_V1(vibevideo_worker_info);
@@ -38,6 +40,7 @@ typedef struct Finding
 Datum
 vibevideo_wake(PG_FUNCTION_ARGS)
 {
+	VersionCheck();
 	ShmemWakeAtCommit();
 	PG_RETURN_VOID();
 }
@@ -59,6 +62,8 @@ vibevideo_worker_info(PG_FUNCTION_ARGS)
 	Datum values[8] = {0};
 	bool nulls[8] = {true, true, true, true, true, true, true, true};
 
+	/* a worker that pauses for that reason is none */
+	VersionCheck();
 	if (ShmemReadSlot(MyDatabaseId, &slot))
 	{
 		TimestampTz times[] = {slot.started_at, slot.heartbeat_at, slot.last_poll_at};
@@ -280,8 +285,7 @@ vibevideo_probe(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("what to probe must not be null")));
 	what = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "vibevideo: SPI_connect failed");
+	StatementBegin();
 	finding = Probe(what);
 	values[0] = CStringGetTextDatum(finding.status);
 	values[1] = CStringGetTextDatum(finding.detail);

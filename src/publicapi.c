@@ -4,14 +4,17 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 
+#include "approw.h"
 #include "guc.h"
 #include "publicapi.h"
+#include "statement.h"
 #include "wire.h"
 
 #define MAX_KEY_BYTES 512
@@ -46,10 +49,9 @@ char *
 ApiBegin(Binding *binding, const char *vibelog_id, bool for_update)
 {
 	ApiCheckKey(vibelog_id);
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "vibevideo: SPI_connect failed");
-	JobRequireBinding(binding, for_update);
-	return JobCheckRow(binding, vibelog_id, for_update);
+	StatementBegin();
+	BindingRequire(binding, for_update);
+	return AppRowCheck(binding, vibelog_id, for_update);
 }
 
 char *
@@ -80,6 +82,86 @@ ApiLostRace(const char *vibelog_id)
 			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 			 errmsg("another call just finished a job of row %s", vibelog_id),
 			 errhint("Try again.")));
+}
+
+/*----------
+ * A row of the app, seen as a video
+ *----------
+ */
+pg_noreturn static void
+JobVanished(int64 job_id)
+{
+	elog(ERROR, "vibevideo: job %lld vanished", (long long) job_id);
+}
+
+/* the composite in the first column, copied out of SPI's memory */
+static Datum
+FirstVideo(void)
+{
+	bool isnull;
+	Datum value = ResultDatum(0, 1, &isnull);
+
+	return SPI_datumTransfer(value, false, -1);
+}
+
+static Statement describe = {
+	"SELECT vibevideo.describe(j) FROM vibevideo.job j WHERE j.job_id = $1"};
+
+Datum
+ApiDescribe(int64 job_id)
+{
+	Args args = {0};
+
+	ArgInt8(&args, job_id);
+	if (StatementRun(&describe, &args) == 0)
+		JobVanished(job_id);
+	return FirstVideo();
+}
+
+static Statement describe_none = {
+	"SELECT ROW($1, NULL, NULL, NULL, 'No video has been asked for', NULL, NULL, NULL, NULL, NULL,"
+	" NULL, NULL, NULL)::vibevideo.video"};
+
+Datum
+ApiDescribeNone(const char *vibelog_id)
+{
+	Args args = {0};
+
+	ArgText(&args, vibelog_id);
+	StatementRun(&describe_none, &args);
+	return FirstVideo();
+}
+
+static Statement describe_many = {
+	"SELECT x.nth, (SELECT vibevideo.describe(j) FROM vibevideo.job j WHERE j.job_id = x.job_id)"
+	" FROM unnest($1) WITH ORDINALITY AS x(job_id, nth)"};
+
+void
+ApiDescribeMany(Tuplestorestate *store, const int64 *job_ids, int n)
+{
+	HeapTupleData *tuples = palloc0(sizeof(HeapTupleData) * n);
+	Args args = {0};
+	uint64 found;
+
+	ArgInt8s(&args, job_ids, n);
+	found = StatementRun(&describe_many, &args);
+	for (uint64 i = 0; i < found; i++)
+	{
+		bool isnull;
+		HeapTupleData *tuple = &tuples[ResultInt(i, 1, 1) - 1];
+		Datum video = ResultDatum(i, 2, &isnull);
+
+		if (isnull)
+			continue;
+		tuple->t_data = DatumGetHeapTupleHeader(video);
+		tuple->t_len = HeapTupleHeaderGetDatumLength(tuple->t_data);
+	}
+	for (int i = 0; i < n; i++)
+	{
+		if (tuples[i].t_data == NULL)
+			JobVanished(job_ids[i]);
+		tuplestore_puttuple(store, &tuples[i]);
+	}
 }
 
 /*----------

@@ -7,9 +7,10 @@
 
 #include "postgres.h"
 #include "fmgr.h"
+#include "utils/tuplestore.h"
 
+#include "binding.h"
 #include "compat.h"
-#include "job.h"
 
 /* the first argument as text: its type is the attached table's key */
 extern char *ApiKeyArgument(FunctionCallInfo fcinfo);
@@ -20,6 +21,11 @@ extern char *ApiBegin(Binding *binding, const char *vibelog_id, bool for_update)
 extern char *ApiRequestingUser(void);
 /* ERROR: there was an active job, but its end was faster than we */
 pg_noreturn extern void ApiLostRace(const char *vibelog_id);
+/* vibevideo.video of a job, in the memory context above SPI's */
+extern Datum ApiDescribe(int64 job_id);
+extern Datum ApiDescribeNone(const char *vibelog_id); /* of a row that has no job */
+/* ... of many, in this order, into a result */
+extern void ApiDescribeMany(Tuplestorestate *store, const int64 *job_ids, int n);
 /*
  * What PostgREST shall answer; everybody else may ignore it.  202 with Location
  * (unless NULL: many rows) and Retry-After; 502 when fal took no job.

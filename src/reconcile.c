@@ -26,6 +26,7 @@
 #include "journal.h"
 #include "json.h"
 #include "reconcile.h"
+#include "statement.h"
 
 #define MAX_PAGES 100 /* of 50 requests: a busy account has many since ours */
 #define MAX_CANDIDATES 1000
@@ -218,6 +219,20 @@ LeaveOutAnswered(Listing *listing, const JournalEntry *entry)
 			listing->request_ids[c] = "";
 }
 
+static Statement find_twin_sending = {
+	"SELECT FROM vibevideo.job j JOIN vibevideo.job k ON k.state = 'submitting' AND k.model = j.model AND k.input = j.input"
+	" WHERE j.job_id = $1 LIMIT 1"};
+
+/* a job with the same model and input is being sent by the worker */
+static bool
+IsTwinSending(const Job *job)
+{
+	Args args = {0};
+
+	ArgInt8(&args, job->job_id);
+	return StatementRun(&find_twin_sending, &args) > 0;
+}
+
 /* While one with our input is without an answer, any request may be its. */
 static bool
 LeaveOutOtherSubmits(Task *task)
@@ -238,7 +253,7 @@ LeaveOutOtherSubmits(Task *task)
 		else if (strcmp(entries[i]->model, job->model) == 0 && strcmp(entries[i]->input, job->input) == 0)
 			return false;
 	}
-	return !JobTwinIsSending(job);
+	return !IsTwinSending(job);
 }
 
 /*
@@ -273,13 +288,51 @@ Try(bool (*step)(Task *task, int nth), Task *task, int nth, bool *result)
 	return good;
 }
 
+#define SECONDS_BETWEEN(a, b) "abs(date_part('epoch', " a " - " b "))"
+
+/*
+ * Of the requests fal lists, the one that is this job's: not another job's,
+ * its input holds ours (fal may add defaults), sent not before and about
+ * when we sent ($5: when that was, and $6: the earliest it can have been, by
+ * fal's clock), and not nearer to another job in doubt with our input.
+ */
+static Statement match_request = {
+	"SELECT u.request_id FROM vibevideo.job j, unnest($2, $3, $4) AS u(request_id, sent_at, input),"
+	" LATERAL (SELECT " SECONDS_BETWEEN("u.sent_at::timestamptz", "$5") " AS distance) d"
+																		" WHERE j.job_id = $1"
+																		" AND u.request_id <> ''"
+																		" AND NOT EXISTS (SELECT FROM vibevideo.job k WHERE k.request_id = u.request_id)"
+																		" AND u.input::jsonb @> j.input"
+																		" AND u.sent_at::timestamptz >= $6"
+																		" AND u.sent_at::timestamptz < ($5 + '15 min'::interval)"
+																		" AND NOT EXISTS (SELECT FROM vibevideo.job k WHERE k.state = 'submit_unknown'"
+																		" AND k.job_id <> j.job_id"
+																		" AND k.model = j.model AND k.input = j.input"
+																		" AND " SECONDS_BETWEEN("u.sent_at::timestamptz",
+																								"(k.sent_at + ($5 - j.sent_at))") " < d.distance)"
+																																  " ORDER BY u.input::jsonb = j.input DESC, d.distance LIMIT 1"};
+
+/* NULL if there is none; adopted ones don't count.  n of the list's, from nth on. */
+static char *
+MatchRequest(const Job *job, const Listing *listing, int nth, int n)
+{
+	Args args = {0};
+
+	ArgInt8(&args, job->job_id);
+	ArgTexts(&args, (char **) listing->request_ids + nth, n);
+	ArgTexts(&args, (char **) listing->sent_ats + nth, n);
+	ArgTexts(&args, (char **) listing->inputs + nth, n);
+	ArgTime(&args, listing->sent_at);
+	ArgTime(&args, listing->earliest);
+	return StatementRun(&match_request, &args) == 0 ? NULL : ResultText(0, 1);
+}
+
 /* Adopt at once, so that the next decision sees it. */
 static bool
 AdoptStep(Task *task, int nth)
 {
 	Listing *listing = task->listing;
-	char *found = JobMatch(task->job, listing->n, listing->request_ids, listing->sent_ats, listing->inputs,
-						   listing->sent_at, listing->earliest);
+	char *found = MatchRequest(task->job, listing, 0, listing->n);
 
 	if (found == NULL)
 		return false;
@@ -297,10 +350,7 @@ AdoptStep(Task *task, int nth)
 static bool
 JudgeStep(Task *task, int nth)
 {
-	Listing *listing = task->listing;
-
-	(void) JobMatch(task->job, 1, &listing->request_ids[nth], &listing->sent_ats[nth], &listing->inputs[nth],
-					listing->sent_at, listing->earliest);
+	(void) MatchRequest(task->job, task->listing, nth, 1);
 	return true;
 }
 
@@ -401,4 +451,16 @@ ReconcileDecide(Task *task)
 		GiveUpAsLost(task, "fal.ai shows no trace of it; sent again by vibevideo.unknown_policy");
 	else
 		LookAgain(task);
+}
+
+static Statement reconcile_now = {
+	"UPDATE vibevideo.job j SET next_at = LEAST(j.next_at, $1), tries = 0 WHERE j.state = 'submit_unknown'"};
+
+void
+ReconcileNow(void)
+{
+	Args args = {0};
+
+	ArgTime(&args, GetCurrentTimestamp());
+	StatementRun(&reconcile_now, &args);
 }

@@ -13,5 +13,7 @@ extern bool ReconcileStart(HttpEngine *engine, Task *task, const char *key);
 extern bool ReconcileAdvance(HttpEngine *engine, Task *task, HttpRequest *request, const char *key);
 /* in a transaction: adopt a request, wait on, or follow vibevideo.unknown_policy */
 extern void ReconcileDecide(Task *task);
+/* in a transaction: all jobs in doubt are looked up at once */
+extern void ReconcileNow(void);
 
 #endif /* VIBEVIDEO_RECONCILE_H */

@@ -7,13 +7,11 @@
  */
 #include "postgres.h"
 
-#include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
-#include "utils/builtins.h"
 
-#include "identity.h"
-#include "job.h"
+#include "approw.h"
+#include "statement.h"
 
 PG_FUNCTION_INFO_V1(vibevideo_fail_rows);
 
@@ -24,27 +22,12 @@ PG_FUNCTION_INFO_V1(vibevideo_fail_rows);
 Datum
 vibevideo_fail_rows(PG_FUNCTION_ARGS)
 {
-	Datum args[1] = {PG_GETARG_DATUM(0)};
-	Oid types[1] = {TEXTARRAYOID};
 	Binding binding;
-	Identity saved;
-	char *sql;
-	int rc;
 	uint64 n;
 
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "vibevideo: SPI_connect failed");
-	JobRequireBinding(&binding, false);
-	sql = psprintf("UPDATE %s AS t SET video_generation_status = 'failed',"
-				   " video_generation_error = 'reset: no job was behind this status'"
-				   " WHERE t.%s::pg_catalog.text OPERATOR(pg_catalog.=) ANY ($1)",
-				   binding.relation, binding.id_column);
-	IdentityBecomeTableOwner(binding.owner, &saved);
-	rc = SPI_execute_with_args(sql, 1, types, args, NULL, false, 0);
-	if (rc != SPI_OK_UPDATE)
-		elog(ERROR, "vibevideo: reset: %s", SPI_result_code_string(rc));
-	n = SPI_processed;
-	IdentityResume(&saved);
+	StatementBegin();
+	BindingRequire(&binding, false);
+	n = AppRowFail(&binding, PG_GETARG_DATUM(0));
 	SPI_finish();
 	PG_RETURN_INT64((int64) n);
 }

@@ -16,13 +16,16 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "approw.h"
 #include "call.h"
 #include "guc.h"
+#include "input.h"
 #include "job.h"
 #include "journal.h"
 #include "publicapi.h"
 #include "secret.h"
 #include "shmem.h"
+#include "statement.h"
 #include "submit.h"
 
 PG_FUNCTION_INFO_V1(vibevideo_submit);
@@ -99,7 +102,7 @@ FindOrInsert(const Binding *binding, char *vibelog_id, const char *state,
 	if (job_id != 0)
 		return job_id;
 	new.user = ApiRequestingUser();
-	JobBuildInputs(binding, &new, 1);
+	InputBuild(binding, &new, 1);
 	job_id = JobInsert(binding, &new, state);
 	*is_new = (job_id != 0);
 	/* somebody was faster: the unique index made us wait for its commit */
@@ -164,12 +167,40 @@ PostNow(const Binding *binding, int64 job_id, const char *key)
 	if (JobRecord(&task->update, 1, NULL) != 1)
 		elog(ERROR, "vibevideo: job %lld was taken over while it was sent", (long long) job_id);
 	state = pstrdup(task->update.state);
-	if (JobSyncRow(binding, job_id) && strcmp(state, "queued") == 0)
+	if (AppRowWriteOne(binding, job_id) && strcmp(state, "queued") == 0)
 		ShmemExpectAtCommit(task->update.next_at);
 	else
 		ShmemWakeAtCommit();
 	TaskFree(task);
 	return state;
+}
+
+static Statement count_room = {
+	"SELECT vibevideo.room_at_fal(true)"};
+
+/* Does vibevideo.max_active leave room for another one, behind those that wait? */
+static bool
+HasRoom(void)
+{
+	if (vv_max_active == 0)
+		return true;
+	StatementRun(&count_room, NULL);
+	return ResultFirstInt() > 0;
+}
+
+static Statement note_reason = {
+	"UPDATE vibevideo.job j SET error_code = $2, error = $3 WHERE j.job_id = $1"};
+
+/* why a job that was not tried yet waits */
+static void
+NoteReason(int64 job_id, const char *error_code, const char *error)
+{
+	Args args = {0};
+
+	ArgInt8(&args, job_id);
+	ArgText(&args, error_code);
+	ArgText(&args, error);
+	StatementRun(&note_reason, &args);
 }
 
 /*----------
@@ -192,7 +223,7 @@ vibevideo_submit(PG_FUNCTION_ARGS)
 	vibelog_id = ApiBegin(&binding, vibelog_id, true);
 	ReadFalKey(key);
 	/* while fal is down the worker sends it later: no caller waits for a timeout */
-	has_room = JobHasRoom();
+	has_room = HasRoom();
 	send_now = (has_room && ShmemServiceAllows(SERVICE_FAL, 1) > 0);
 	job_id = FindOrInsert(&binding, vibelog_id, send_now ? "submitting" : "pending", &is_new);
 	if (is_new)
@@ -200,10 +231,10 @@ vibevideo_submit(PG_FUNCTION_ARGS)
 		if (!send_now)
 		{
 			if (has_room)
-				JobNote(job_id, "fal_down", "fal.ai cannot be reached at the moment");
+				NoteReason(job_id, "fal_down", "fal.ai cannot be reached at the moment");
 			else
-				JobNote(job_id, "fal_busy", "others are before it");
-			JobSyncRow(&binding, job_id);
+				NoteReason(job_id, "fal_busy", "others are before it");
+			AppRowWriteOne(&binding, job_id);
 			ShmemWakeAtCommit();
 		}
 		else
@@ -214,7 +245,7 @@ vibevideo_submit(PG_FUNCTION_ARGS)
 	else
 		ApiAccepted(vibelog_id);
 	SecretWipe(key, sizeof(key));
-	video = JobDescribe(job_id);
+	video = ApiDescribe(job_id);
 	SPI_finish();
 	PG_RETURN_DATUM(video);
 }
@@ -233,7 +264,7 @@ vibevideo_status(PG_FUNCTION_ARGS)
 
 	vibelog_id = ApiBegin(&binding, vibelog_id, false);
 	job_id = JobFindLatest(&binding, vibelog_id);
-	video = job_id ? JobDescribe(job_id) : JobDescribeNone(vibelog_id);
+	video = job_id ? ApiDescribe(job_id) : ApiDescribeNone(vibelog_id);
 	SPI_finish();
 	PG_RETURN_DATUM(video);
 }

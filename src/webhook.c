@@ -9,7 +9,6 @@
 #include "postgres.h"
 
 #include "access/detoast.h"
-#include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -23,6 +22,8 @@
 #include "json.h"
 #include "shmem.h"
 #include "signature.h"
+#include "statement.h"
+#include "version.h"
 #include "webhook.h"
 
 PG_FUNCTION_INFO_V1(vibevideo_webhook);
@@ -74,6 +75,28 @@ ReadHeaders(WebhookHeaders *headers)
 	return true;
 }
 
+static Statement read_keys = {
+	"SELECT f.keys, f.fetched_at FROM vibevideo.fal_account f"};
+
+static void
+ReadKeys(SignatureKeys *keys, TimestampTz *fetched_at)
+{
+	unsigned char *bytes;
+	size_t len;
+
+	keys->n = 0;
+	*fetched_at = 0;
+	if (StatementRun(&read_keys, NULL) == 0)
+		return;
+	bytes = ResultBytes(0, 1, &len);
+	if (bytes)
+	{
+		keys->n = Min(len / SIGNATURE_KEY_BYTES, SIGNATURE_MAX_KEYS);
+		memcpy(keys->key, bytes, keys->n * SIGNATURE_KEY_BYTES);
+	}
+	*fetched_at = ResultTime(0, 2);
+}
+
 static void
 CheckCall(const WebhookHeaders *headers, text *body)
 {
@@ -90,13 +113,61 @@ CheckCall(const WebhookHeaders *headers, text *body)
 
 	if (!SignatureIsFresh(&message, (int64) time(NULL)))
 		Refuse(ERRCODE_REFUSED, "not accepted");
-	JobReadWebhookKeys(&keys, &fetched_at);
+	ReadKeys(&keys, &fetched_at);
 	if (SignatureIsValid(&message, &keys))
 		return;
 	/* fal may have new keys; it will call again */
 	if (fetched_at == 0 || TimestampDifferenceExceeds(fetched_at, GetCurrentTimestamp(), KEYS_MIN_AGE_MS))
 		ShmemAskWorker(MyDatabaseId, WORKER_FETCH_KEYS);
 	Refuse(ERRCODE_REFUSED, "not accepted");
+}
+
+static Statement find_other_user = {
+	"SELECT 1 FROM vibevideo.fal_account f WHERE f.user_id <> $1"};
+
+/* the keys are shared by all of fal's customers: it must be our account, too */
+static bool
+IsOurUser(const char *user_id)
+{
+	Args args = {0};
+
+	ArgText(&args, user_id);
+	return StatementRun(&find_other_user, &args) == 0;
+}
+
+static Statement learn_user = {
+	"UPDATE vibevideo.fal_account f SET user_id = $1 WHERE f.user_id IS NULL"};
+
+/* The first genuine call for a job of ours tells who we are at fal. */
+static void
+LearnUser(const char *user_id)
+{
+	Args args = {0};
+
+	ArgText(&args, user_id);
+	StatementRun(&learn_user, &args);
+}
+
+/*
+ * Due now, without the grace that is left to vibevideo_poll.  One that the
+ * worker is asking about is asked again: that answer may be older than the
+ * webhook.  A row that a poll pass holds is passed over, not waited for.
+ */
+static Statement poll_now = {
+	"WITH due AS (UPDATE vibevideo.job j SET next_at = $2 - '1 day'::interval"
+	" WHERE j.job_id = ANY (ARRAY(SELECT d.job_id FROM vibevideo.job d WHERE d.request_id = $1"
+	" AND d.state = ANY (ARRAY['queued', 'generating']) FOR NO KEY UPDATE SKIP LOCKED)))"
+	" SELECT 1 FROM vibevideo.job k WHERE k.request_id = $1"};
+
+/* false: no job of ours has this id */
+static bool
+PollNow(const char *request_id)
+{
+	Args args = {0};
+
+	ArgText(&args, request_id);
+	ArgTime(&args, GetCurrentTimestamp());
+	return StatementRun(&poll_now, &args) > 0;
 }
 
 /*----------
@@ -116,18 +187,18 @@ vibevideo_webhook(PG_FUNCTION_ARGS)
 	body = PG_GETARG_TEXT_PP(0);
 	if (!ReadHeaders(&headers))
 		Refuse(ERRCODE_REFUSED, "not accepted");
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "vibevideo: SPI_connect failed");
+	StatementBegin();
+	VersionCheck();
 	CheckCall(&headers, body);
-	/* the keys are shared by all of fal's customers: it must be our account, too */
-	if (!JobWebhookUserIsOurs(headers.user_id))
+	if (!IsOurUser(headers.user_id))
 		Refuse(ERRCODE_REFUSED, "not accepted");
-	if (!JobPollNow(headers.request_id, headers.user_id))
+	if (!PollNow(headers.request_id))
 	{
 		/* genuine, and not known: perhaps the answer to a submit that was lost */
 		ShmemAskWorker(MyDatabaseId, WORKER_RECONCILE);
 		Refuse(ERRCODE_VIBEVIDEO_NOT_FOUND, "not known");
 	}
+	LearnUser(headers.user_id);
 	ShmemWakeAtCommit();
 	SPI_finish();
 	PG_RETURN_DATUM(CStringGetTextDatum("{\"ok\":true}"));
@@ -183,8 +254,16 @@ WebhookTakeKeys(HttpRequest *request)
 	return good;
 }
 
+static Statement store_keys = {
+	"INSERT INTO vibevideo.fal_account (keys, fetched_at) VALUES ($1, $2)"
+	" ON CONFLICT (only_one) DO UPDATE SET keys = $1, fetched_at = $2"};
+
 void
 WebhookStoreKeys(void)
 {
-	JobStoreWebhookKeys(&fetched);
+	Args args = {0};
+
+	ArgBytes(&args, fetched.key, fetched.n * SIGNATURE_KEY_BYTES);
+	ArgTime(&args, GetCurrentTimestamp());
+	StatementRun(&store_keys, &args);
 }

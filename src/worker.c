@@ -33,21 +33,26 @@
 #include "utils/timeout.h"
 #include "utils/timestamp.h"
 
+#include "approw.h"
 #include "call.h"
 #include "compat.h"
 #include "guc.h"
 #include "http.h"
 #include "identity.h"
 #include "index.h"
+#include "input.h"
 #include "job.h"
 #include "journal.h"
 #include "poll.h"
 #include "reconcile.h"
 #include "secret.h"
+#include "settle.h"
 #include "shmem.h"
+#include "statement.h"
 #include "submit.h"
 #include "task.h"
 #include "transfer.h"
+#include "version.h"
 #include "webhook.h"
 #include "worker.h"
 
@@ -132,8 +137,7 @@ Begin(bool durable)
 	else
 		(void) set_config_option("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
 	PushActiveSnapshot(GetTransactionSnapshot());
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "vibevideo: SPI_connect failed");
+	StatementBegin();
 }
 
 static void
@@ -159,7 +163,6 @@ ExtensionIsHere(void)
 {
 	Oid oid = get_extension_oid("vibevideo", true);
 	static bool warned = false;
-	static SPIPlanPtr plan = NULL;
 	char *version;
 
 	if (!OidIsValid(oid))
@@ -167,18 +170,14 @@ ExtensionIsHere(void)
 	LockDatabaseObject(ExtensionRelationId, oid, 0, AccessShareLock);
 	if (get_extension_oid("vibevideo", true) != oid)
 		return false;
-	if (plan == NULL)
-	{
-		plan = SPI_prepare("SELECT e.extversion FROM pg_extension e WHERE e.extname = 'vibevideo'",
-						   0, NULL);
-		if (plan == NULL || SPI_keepplan(plan) != 0)
-			elog(ERROR, "vibevideo: SPI_prepare: %s", SPI_result_code_string(SPI_result));
-	}
-	if (SPI_execute_plan(plan, NULL, NULL, true, 1) != SPI_OK_SELECT || SPI_processed != 1)
+	version = VersionOfSql();
+	if (version == NULL)
 		return false;
-	version = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
-	if (strcmp(version, VIBEVIDEO_VERSION) == 0)
+	if (VersionIsOurs(version))
+	{
+		warned = false;
 		return true;
+	}
 	if (!warned)
 		ereport(WARNING,
 				(errmsg("vibevideo library is version %s, the extension in this database %s", VIBEVIDEO_VERSION, version),
@@ -265,7 +264,7 @@ Busy(TaskKind kind)
 static int64
 InputRoom(void)
 {
-	int64 room = JOB_INPUT_BYTES;
+	int64 room = INPUT_BYTES;
 
 	for (int i = 0; i < worker.ntasks; i++)
 		if (worker.tasks[i]->kind == TASK_SUBMIT && !IsOver(worker.tasks[i]))
@@ -305,9 +304,26 @@ EndOlderCopy(int64 job_id)
 	}
 }
 
+static int
+ClaimJobs(TaskKind kind, int max, TimestampTz due_before, TimestampTz lease_until, Job **jobs)
+{
+	switch (kind)
+	{
+		case TASK_SUBMIT:
+			return JobClaimSubmits(max, InputRoom(), due_before, lease_until, CurrentMemoryContext, jobs);
+		case TASK_RECONCILE:
+			return JobClaimReconciles(max, due_before, lease_until, CurrentMemoryContext, jobs);
+		case TASK_POLL:
+			return JobClaimPolls(max, due_before, lease_until, CurrentMemoryContext, jobs);
+		case TASK_COPY:
+			return JobClaimCopies(max, due_before, lease_until, CurrentMemoryContext, jobs);
+	}
+	return 0;
+}
+
 /* Claimed jobs become tasks; each lives in a context of its own.  True if there may be more. */
 static bool
-Claim(JobKind job_kind, TaskKind task_kind, int room, TimestampTz due_before, int lease_ms)
+Claim(TaskKind kind, int room, TimestampTz due_before, int lease_ms)
 {
 	Job **jobs;
 	int n;
@@ -315,14 +331,14 @@ Claim(JobKind job_kind, TaskKind task_kind, int room, TimestampTz due_before, in
 	if (room <= 0)
 		return true;
 	jobs = palloc(sizeof(Job *) * room);
-	n = JobClaim(job_kind, room, InputRoom(), due_before, lease_ms, CurrentMemoryContext, jobs);
+	n = ClaimJobs(kind, room, due_before, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), lease_ms), jobs);
 	for (int i = 0; i < n; i++)
 	{
 		MemoryContext mcxt = TaskContext(TopMemoryContext);
 
-		if (task_kind == TASK_COPY)
+		if (kind == TASK_COPY)
 			EndOlderCopy(jobs[i]->job_id);
-		AddTask(TaskCreate(task_kind, JobCopy(jobs[i], mcxt), mcxt));
+		AddTask(TaskCreate(kind, JobCopy(jobs[i], mcxt), mcxt));
 	}
 	pfree(jobs);
 	return n == room;
@@ -418,51 +434,19 @@ ClaimDue(const JobDue *due, TimestampTz now, int64 grace_ms)
 	if (IsDue(due->expiry, now))
 		emptied |= ExpireSubmits(now) > 0;
 	if (worker.has_fal_key && IsDue(due->submit, now))
-		emptied |= !Claim(JOB_KIND_SUBMIT, TASK_SUBMIT, ShmemServiceAllows(SERVICE_FAL, SubmitRoom()), now,
+		emptied |= !Claim(TASK_SUBMIT, ShmemServiceAllows(SERVICE_FAL, SubmitRoom()), now,
 						  vv_submit_timeout + 60000);
 	if (worker.has_fal_key && IsDue(due->poll, polls_before))
-		emptied |= !Claim(JOB_KIND_POLL, TASK_POLL,
+		emptied |= !Claim(TASK_POLL,
 						  ShmemServiceAllows(SERVICE_FAL, CallMostAtOnce() - Busy(TASK_POLL)), polls_before,
 						  PollLeaseMs());
 	if (worker.has_fal_key && IsDue(due->unknown, now))
-		emptied |= !Claim(JOB_KIND_RECONCILE, TASK_RECONCILE, MAX_RECONCILES - Busy(TASK_RECONCILE), now,
+		emptied |= !Claim(TASK_RECONCILE, MAX_RECONCILES - Busy(TASK_RECONCILE), now,
 						  RECONCILE_LEASE_MS);
 	if (IsDue(due->copy, now))
-		emptied |= !Claim(JOB_KIND_COPY, TASK_COPY,
+		emptied |= !Claim(TASK_COPY,
 						  ShmemServiceAllows(SERVICE_STORAGE, vv_max_transfers - Busy(TASK_COPY)), now, COPY_LEASE_MS);
 	return emptied;
-}
-
-/*
- * Submits of transactions that are over.  One whose row is missing was rolled
- * back, or died with its session, after it was (perhaps) sent: it becomes a
- * ghost, which the usual steps find at fal and cancel.
- */
-static void
-SettleJournal(const Binding *binding)
-{
-	JournalEntry **entries;
-	bool whole;
-	int n = JournalRead(&entries, &whole);
-
-	worker.read_journal = !whole;
-	for (int i = 0; i < n; i++)
-	{
-		int64 ghost;
-
-		if (entries[i]->running)
-		{
-			worker.read_journal = true;
-			continue;
-		}
-		if (!JournalMayBeAtFal(entries[i]))
-			continue;
-		ghost = JobSettle(binding, entries[i]);
-		if (ghost != 0)
-			ereport(LOG,
-					(errmsg("vibevideo job %lld: its transaction was rolled back after it was sent; it will be cancelled at fal.ai",
-							(long long) ghost)));
-	}
 }
 
 static void
@@ -555,7 +539,7 @@ static void
 RecordOver(Batch *batch, const Binding *binding, TimestampTz now)
 {
 	JobUpdate *updates = palloc(sizeof(JobUpdate) * worker.ntasks);
-	bool with_rows = (binding != NULL && !worker.one_by_one && JobRowsAreSimple(binding));
+	bool with_rows = (binding != NULL && !worker.one_by_one && AppRowsAreSimple(binding));
 
 	batch->tasks = MemoryContextAlloc(turn_context, sizeof(Task *) * worker.ntasks);
 	batch->recorded = MemoryContextAllocZero(turn_context, sizeof(bool) * worker.ntasks);
@@ -583,7 +567,7 @@ RecordOver(Batch *batch, const Binding *binding, TimestampTz now)
 		worker.leaving[task->kind]++;
 	}
 	if (with_rows)
-		JobRecordWithRows(binding, updates, batch->n, batch->recorded);
+		AppRowRecord(binding, updates, batch->n, batch->recorded);
 	else
 		JobRecord(updates, batch->n, batch->recorded);
 	PutOffHeld(batch->tasks, batch->recorded, batch->n, now);
@@ -602,9 +586,9 @@ Look(const Binding *binding, TimestampTz now, int64 grace_ms, JobDue *due)
 	if (worker.store_keys)
 		WebhookStoreKeys();
 	if (worker.read_journal)
-		SettleJournal(binding);
+		worker.read_journal = SettleJournal(binding);
 	if (ShmemTakeAsk(MyDatabaseId, WORKER_RECONCILE))
-		JobReconcileNow();
+		ReconcileNow();
 	JobNextDue(binding, due);
 	if (ClaimDue(due, now, grace_ms))
 		JobNextDue(binding, due);
@@ -623,8 +607,8 @@ SyncRows(void)
 	Binding binding;
 
 	Begin(worker.count[TASK_SUBMIT] + worker.count[TASK_POLL] < BACKLOG);
-	if (JobLoadBinding(&binding))
-		JobSyncRows(&binding, ROWS_A_TURN);
+	if (BindingLoad(&binding))
+		AppRowWriteDirty(&binding, ROWS_A_TURN);
 	Commit();
 }
 
@@ -675,13 +659,13 @@ Work(bool recording, bool looking)
 		Commit();
 		return false;
 	}
-	bound = JobLoadBinding(&binding);
+	bound = BindingLoad(&binding);
 	if (recording)
 		RecordOver(&batch, bound ? &binding : NULL, now);
 	if (looking)
 	{
 		/* without a table, or in a copy of the database, the jobs rest */
-		acting = bound && JobMayAct(&binding);
+		acting = bound && BindingMayAct(&binding);
 		settled = acting && worker.read_journal;
 		if (acting)
 			Look(&binding, now, grace_ms, &due);
@@ -947,7 +931,7 @@ Recover(void)
 		Commit();
 		Leave();
 	}
-	if (JobLoadBinding(&binding) && JobMayAct(&binding))
+	if (BindingLoad(&binding) && BindingMayAct(&binding))
 	{
 		JobExpireSubmits(GetCurrentTimestamp(), true, NULL, 0);
 		JobRecoverLeases();
@@ -1047,7 +1031,7 @@ VibevideoWorkerMain(Datum arg)
 	SetConfigOption("default_transaction_read_only", "off", PGC_USERSET, PGC_S_SESSION);
 	/* our own triggers have to run */
 	SetConfigOption("session_replication_role", "origin", PGC_SUSET, PGC_S_SESSION);
-	JobInWorker();
+	AppRowInWorker();
 	turn_context = AllocSetContextCreate(TopMemoryContext, "vibevideo turn", ALLOCSET_DEFAULT_SIZES);
 
 	Recover();

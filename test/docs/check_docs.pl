@@ -313,7 +313,7 @@ SKIP:
 {
 	my %found;
 	$found{$1} = 1
-	  while $all_c =~ /\b(?:TaskFail|TaskRetry|GiveUp|GiveUpOnReply|JobNote|SetErrorType)\((?:[^;"()]|\([^()"]*\))*"([a-z0-9_]+)"/g;
+	  while $all_c =~ /\b(?:TaskFail|TaskRetry|GiveUp|GiveUpOnReply|NoteReason|SetErrorType)\((?:[^;"()]|\([^()"]*\))*"([a-z0-9_]+)"/g;
 	$found{$1} = 1 while $all_c =~ /(?:error_code = |THEN )"?'?"([a-z_]+)";/g;
 	$found{$1} = 1 while $code =~ /error_code = '([a-z_]+)'/g;
 	$found{$1} = 1 while $all_c =~ /'(rolled_back|quarantined)'/g;
@@ -370,14 +370,16 @@ SKIP:
 # ---------------------------------------------------------------------------
 {
 	same_set('files', [ map { unquote($_->[0]) } table($design, 'files') ], [ keys %c ]);
-	my ($statements) = $c{'job.c'} =~ /typedef enum StatementId\s*\{(.*?)\}/s;
-	my %statements = map { $_ => 1 } $statements =~ /(S_\w+)/g;
-	is_deeply([ grep { !$statements{$_} } $design =~ /`(S_\w+)`/g ], [], 'every statement that the design names exists');
-	my %text = $c{'job.c'} =~ /^\t\[(S_\w+)\] = \{(.*?)^\t\},/msg;
+	my %text = $all_c =~ /^static Statement (\w+) = \{(.*?)\};$/msg;
+	my $declared = () = $all_c =~ /^static Statement \w+ =/mg;
+	is(scalar(keys %text), $declared, 'statements: none was overlooked, and no two have one name');
 	my @changing = grep { $text{$_} =~ /(?<![.\w])state = |INSERT INTO vibevideo\.job |DELETE FROM vibevideo\.job / } sort keys %text;
 	my $transitions = section($design, 'transitions');
 	is_deeply([ grep { $transitions !~ /`$_`/ } @changing ], [], 'every statement that changes a state is in the table of transitions');
-
+	my @by = map { ticked($_->[4]) } table($design, 'transitions');
+	is_deeply([ grep { !$text{$_} && !/^vibevideo\./ } @by ], [], 'every statement in the table of transitions exists');
+	my @unused = grep { my $name = $_; my $uses = () = $all_c =~ /&\Q$name\E\b/g; $uses != 1 } sort keys %text;
+	is_deeply(\@unused, [], 'every statement is run by one function');
 	my ($states) = $sql =~ /state text NOT NULL CHECK.*?ARRAY\[(.*?)\]/s;
 	my %states = map { $_ => 1 } $states =~ /'(\w+)'/g;
 	my @named = map { s/^\s+|\s+$//gr } map { split /,/, "$_->[0],$_->[1]" } table($design, 'transitions');

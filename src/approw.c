@@ -1,0 +1,792 @@
+/*
+ * approw.c
+ *	  Everything that reads or writes the app's rows.
+ *
+ * What is the app's runs as the caller or as the table's owner, along that
+ * one's path: so in the statements here every name is qualified, and every
+ * operator, written or implied.
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/resowner.h"
+#include "utils/rls.h"
+#include "utils/timeout.h"
+#include "utils/timestamp.h"
+
+#include "approw.h"
+#include "guc.h"
+#include "identity.h"
+#include "realtime.h"
+#include "statement.h"
+
+#define MAX_INPUT_BYTES (1024 * 1024)
+#define ROW_TIMEOUT_MS 2000 /* for the app's triggers, in the worker */
+#define SYNC_BUDGET_MS 200	/* for all rows of a turn, in the worker */
+#define ROWS_TOGETHER 500
+
+static bool in_worker = false; /* not just any background worker: pg_cron's are clients */
+
+void
+AppRowInWorker(void)
+{
+	in_worker = true;
+}
+
+/*----------
+ * Reading
+ *----------
+ */
+
+/* Text back into the key's type: a parameter, never a part of the statement. */
+static Datum
+KeyDatum(const Binding *binding, const char *vibelog_id)
+{
+	Oid input;
+	Oid param;
+
+	getTypeInputInfo(binding->id_type, &input, &param);
+	return OidInputFunctionCall(input, (char *) vibelog_id, param, -1);
+}
+
+static uint64
+RunOnRow(const Binding *binding, Statement *statement, const char *sql, const char *vibelog_id)
+{
+	Args args = {0};
+
+	ArgDatum(&args, binding->id_type, KeyDatum(binding, vibelog_id), false);
+	return StatementRunOnApp(statement, sql, &args, 1);
+}
+
+/*
+ * The key comes back from the row: with some collations 'ABC' finds 'abc', and
+ * must not become a job of its own.
+ *
+ * Locking clauses make RLS apply the UPDATE policies as well, even the weakest
+ * one.  FOR KEY SHARE does not conflict with our own writes of that row, so
+ * a job's row is always locked before the app's, and there is no deadlock.
+ */
+static Statement see_row;
+static Statement check_row;
+
+char *
+AppRowCheck(const Binding *binding, const char *vibelog_id, bool lock)
+{
+	char *sql = psprintf("SELECT %s::pg_catalog.text FROM %s WHERE %s OPERATOR(pg_catalog.=) $1%s",
+						 binding->id_column, binding->relation, binding->id_column,
+						 lock ? " FOR KEY SHARE" : "");
+	char *key;
+
+	if (RunOnRow(binding, lock ? &check_row : &see_row, sql, vibelog_id) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_VIBEVIDEO_NOT_FOUND),
+				 errmsg("there is no row %s in %s that you may %s", vibelog_id, binding->relation,
+						lock ? "update" : "see"),
+				 errhint("Row level security decides which rows a role can turn into videos.")));
+	key = ResultKeepText(0, 1);
+	SPI_freetuptable(SPI_tuptable);
+	return key;
+}
+
+/* What the model is sent, by the app's own function or from two columns. */
+char *
+AppRowInputSql(const Binding *binding)
+{
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	if (binding->input_function)
+		appendStringInfo(&sql, "SELECT %s(t)::pg_catalog.text", binding->input_function);
+	else if (binding->image_column)
+		appendStringInfo(&sql,
+						 "SELECT (pg_catalog.jsonb_build_object('prompt', t.%s::pg_catalog.text)"
+						 " OPERATOR(pg_catalog.||) CASE WHEN t.%s::pg_catalog.text OPERATOR(pg_catalog.<>) ''"
+						 " THEN pg_catalog.jsonb_build_object('image_url', t.%s::pg_catalog.text)"
+						 " ELSE '{}' END)::pg_catalog.text",
+						 binding->prompt_column, binding->image_column, binding->image_column);
+	else
+		appendStringInfo(&sql,
+						 "SELECT pg_catalog.jsonb_build_object('prompt', t.%s::pg_catalog.text)::pg_catalog.text",
+						 binding->prompt_column);
+	if (binding->user_column)
+		appendStringInfo(&sql, ", t.%s::pg_catalog.text", binding->user_column);
+	appendStringInfo(&sql, " FROM %s t WHERE t.%s OPERATOR(pg_catalog.=) $1",
+					 binding->relation, binding->id_column);
+	return sql.data;
+}
+
+static Statement read_input;
+
+void
+AppRowReadInput(const Binding *binding, const char *sql, JobNew *job)
+{
+	char *user = NULL;
+
+	if (RunOnRow(binding, &read_input, sql, job->vibelog_id) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("the owner of %s cannot see row %s", binding->relation, job->vibelog_id),
+				 errhint("Row-level security is forced on the owner: give it a policy, or ALTER TABLE ... NO FORCE ROW LEVEL SECURITY.")));
+	job->input = ResultKeepText(0, 1);
+	if (binding->user_column)
+		user = ResultKeepText(0, 2);
+	if (user)
+		job->user = user;
+	SPI_freetuptable(SPI_tuptable);
+	if (job->input == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the input function %s returned NULL for row %s",
+						binding->input_function ? binding->input_function : "", job->vibelog_id)));
+	if (strlen(job->input) > MAX_INPUT_BYTES)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the model's input is larger than %d bytes", MAX_INPUT_BYTES),
+				 errhint("Send media by URL.")));
+}
+
+/*----------
+ * What a row is to show
+ *----------
+ */
+#define SHOWN_COLUMNS 5 /* status, request id, URL, when it was made, error */
+
+typedef struct DirtyJob
+{
+	int64 job_id;
+	char *vibelog_id;
+	Datum values[SHOWN_COLUMNS];
+	bool nulls[SHOWN_COLUMNS];
+	int tries;
+	bool marked; /* its job says so */
+} DirtyJob;
+
+static const Oid shown_types[SHOWN_COLUMNS] = {TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TEXTOID};
+
+/* clang-format off */
+/* of job j, as job n has it: the row's newest, or j itself */
+#define DIRTY_COLUMNS(n) \
+	"SELECT j.job_id, j.vibelog_id, vibevideo.shown_status(" n ".state), " n ".request_id," \
+	" COALESCE(" n ".video_url, j.video_url)," \
+	" COALESCE(CASE WHEN " n ".state = 'completed' THEN " n ".completed_at END," \
+	" CASE WHEN j.state = 'completed' THEN j.completed_at END)," \
+	" CASE WHEN " n ".state = 'failed' THEN " n ".error" \
+	" WHEN " n ".state = 'submit_unknown' THEN vibevideo.job_message(" n ") END," \
+	" j.row_tries, j.row_dirty"
+/* clang-format on */
+
+static DirtyJob *
+ReadDirty(uint64 row)
+{
+	DirtyJob *dirty = palloc0(sizeof(DirtyJob));
+
+	dirty->job_id = ResultInt(row, 1, 0);
+	dirty->vibelog_id = ResultText(row, 2);
+	for (int i = 0; i < SHOWN_COLUMNS; i++)
+	{
+		Datum value = ResultDatum(row, i + 3, &dirty->nulls[i]);
+
+		if (!dirty->nulls[i])
+			dirty->values[i] = datumCopy(value, shown_types[i] == TIMESTAMPTZOID, shown_types[i] == TIMESTAMPTZOID ? 8 : -1);
+	}
+	dirty->tries = (int) ResultInt(row, 8, 0);
+	dirty->marked = ResultBool(row, 9);
+	return dirty;
+}
+
+static DirtyJob **
+ReadAllDirty(int n)
+{
+	DirtyJob **dirty = palloc(sizeof(DirtyJob *) * (n + 1));
+
+	for (int i = 0; i < n; i++)
+		dirty[i] = ReadDirty(i);
+	return dirty;
+}
+
+/*
+ * What was put off may be an older attempt's by now: the row shows what the
+ * newest says, but for the video, which an attempt without one leaves.
+ */
+static Statement find_dirty = {
+	DIRTY_COLUMNS("n") " FROM (SELECT d.* FROM vibevideo.job d"
+					   " WHERE d.row_dirty AND d.row_next_at <= $1"
+					   /* IS TRUE keeps the planner off the index that begins with relation: it holds all jobs */
+					   " AND (d.relation = $3) IS TRUE"
+					   " ORDER BY d.row_next_at LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED) j"
+					   " JOIN vibevideo.job n ON n.job_id = (SELECT max(k.job_id) FROM vibevideo.job k"
+					   " WHERE k.relation = j.relation AND k.vibelog_id = j.vibelog_id AND NOT k.ghost)"
+					   " FOR NO KEY UPDATE OF n SKIP LOCKED"};
+
+static DirtyJob **
+FindDirty(const Binding *binding, TimestampTz now, int max, int *n)
+{
+	Args args = {0};
+
+	ArgTime(&args, now);
+	ArgInt4(&args, max);
+	ArgRelation(&args, binding->relid);
+	*n = (int) StatementRun(&find_dirty, &args);
+	return ReadAllDirty(*n);
+}
+
+static Statement find_dirty_many = {
+	DIRTY_COLUMNS("j") " FROM vibevideo.job j WHERE j.job_id = ANY ($1) AND (j.relation = $2) IS TRUE AND NOT j.ghost"};
+
+static DirtyJob **
+FindDirtyMany(const Binding *binding, const int64 *job_ids, int n, int *found)
+{
+	Args args = {0};
+
+	ArgInt8s(&args, job_ids, n);
+	ArgRelation(&args, binding->relid);
+	*found = (int) StatementRun(&find_dirty_many, &args);
+	return ReadAllDirty(*found);
+}
+
+static Statement find_dirty_one = {
+	DIRTY_COLUMNS("j") " FROM vibevideo.job j WHERE j.job_id = $1 FOR NO KEY UPDATE OF j"};
+
+/* NULL if there is no such job */
+static DirtyJob *
+FindDirtyOne(int64 job_id)
+{
+	Args args = {0};
+
+	ArgInt8(&args, job_id);
+	return StatementRun(&find_dirty_one, &args) == 0 ? NULL : ReadDirty(0);
+}
+
+/*----------
+ * Marking jobs: is the row written, and if not, when is it tried again?
+ *----------
+ */
+static Statement mark_one = {
+	"UPDATE vibevideo.job j SET row_dirty = $2, row_error = $3, row_tries = $4, row_next_at = $5 WHERE j.job_id = $1"};
+
+static void
+MarkOne(const DirtyJob *dirty, bool still_dirty, const char *error, int64 wait_ms)
+{
+	Args args = {0};
+
+	ArgInt8(&args, dirty->job_id);
+	ArgBool(&args, still_dirty);
+	ArgText(&args, error);
+	ArgInt4(&args, still_dirty ? dirty->tries + 1 : 0);
+	ArgTime(&args, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), wait_ms));
+	StatementRun(&mark_one, &args);
+}
+
+/* those that were written without trouble */
+static Statement mark_written = {
+	"UPDATE vibevideo.job j SET row_dirty = false, row_error = NULL, row_tries = 0, row_next_at = $2"
+	" WHERE j.job_id = ANY ($1)"};
+
+static void
+MarkWritten(const int64 *job_ids, int n)
+{
+	Args args = {0};
+
+	ArgInt8s(&args, job_ids, n);
+	ArgTime(&args, GetCurrentTimestamp());
+	StatementRun(&mark_written, &args);
+}
+
+static Statement mark_dirty = {
+	"UPDATE vibevideo.job j SET row_dirty = true, row_next_at = $2 WHERE j.job_id = ANY ($1)"};
+
+static int
+MarkDirty(const int64 *job_ids, int n)
+{
+	Args args = {0};
+
+	ArgInt8s(&args, job_ids, n);
+	ArgTime(&args, GetCurrentTimestamp());
+	return (int) StatementRun(&mark_dirty, &args);
+}
+
+/* those of a table that is not attached now: they wait until it is */
+static Statement mark_elsewhere = {
+	"UPDATE vibevideo.job j SET row_dirty = true WHERE j.job_id = ANY ($1)"
+	" AND (j.relation = $2) IS NOT TRUE AND NOT j.ghost"};
+
+static void
+MarkElsewhere(const Binding *binding, const int64 *job_ids, int n)
+{
+	Args args = {0};
+
+	ArgInt8s(&args, job_ids, n);
+	ArgRelation(&args, binding->relid);
+	StatementRun(&mark_elsewhere, &args);
+}
+
+/*----------
+ * Writing rows
+ *----------
+ */
+typedef enum RowOutcome
+{
+	ROW_WRITTEN,
+	ROW_SAME,
+	ROW_LOCKED,
+	ROW_GONE
+} RowOutcome;
+
+static Statement lock_row;
+static Statement look_at_row;
+
+/* Why a statement left a row alone. */
+static RowOutcome
+WhyUnchanged(const Binding *binding, const char *vibelog_id)
+{
+	char *lock = psprintf("SELECT 1 FROM %s WHERE %s OPERATOR(pg_catalog.=) $1 FOR NO KEY UPDATE SKIP LOCKED",
+						  binding->relation, binding->id_column);
+	char *look = psprintf("SELECT 1 FROM %s WHERE %s OPERATOR(pg_catalog.=) $1",
+						  binding->relation, binding->id_column);
+
+	if (RunOnRow(binding, &lock_row, lock, vibelog_id) > 0)
+		return ROW_SAME;
+	return RunOnRow(binding, &look_at_row, look, vibelog_id) == 0 ? ROW_GONE : ROW_LOCKED;
+}
+
+/*
+ * What is written into row t, and that it differs: only a real change touches a
+ * row, so that subscribers see each state once.
+ */
+/* clang-format off */
+#define SET_ROW(status, request_id, url, generated_at, error) \
+	" SET video_generation_status = " status ", video_request_id = " request_id "," \
+	" video_url = COALESCE(" url ", t.video_url)," \
+	" video_generated_at = COALESCE(" generated_at ", t.video_generated_at), video_generation_error = " error
+/* IS DISTINCT FROM would look its = up along the path */
+#define DIFFERS(a, b) \
+	"COALESCE(" a " OPERATOR(pg_catalog.<>) " b ", (" a " IS NULL) OPERATOR(pg_catalog.<>) (" b " IS NULL))"
+#define ROW_DIFFERS(status, request_id, url, generated_at, error) \
+	" AND (" DIFFERS("t.video_generation_status", status) " OR " DIFFERS("t.video_request_id", request_id) \
+	" OR " DIFFERS("t.video_url", "COALESCE(" url ", t.video_url)") \
+	" OR " DIFFERS("t.video_generated_at", "COALESCE(" generated_at ", t.video_generated_at)") \
+	" OR " DIFFERS("t.video_generation_error", error) ")"
+
+/* The names to fill in: table, key, key, table, key.  The row is locked by the statement that changes it. */
+#define WRITE_ROW \
+	"UPDATE %s t" SET_ROW("$2", "$3", "$4", "$5", "$6") \
+	" WHERE t.%s OPERATOR(pg_catalog.=)" \
+	" (SELECT k.%s FROM %s k WHERE k.%s OPERATOR(pg_catalog.=) $1 FOR NO KEY UPDATE SKIP LOCKED)" \
+	ROW_DIFFERS("$2", "$3", "$4", "$5", "$6")
+
+/* Table, key, table, key, key; gives the ordinal numbers of the rows it has changed. */
+#define WRITE_ROWS \
+	"UPDATE %s t" SET_ROW("x.status", "x.request_id", "x.url", "x.generated_at", "x.error") \
+	" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4)," \
+	" pg_catalog.unnest($5), pg_catalog.unnest($6)) WITH ORDINALITY" \
+	" AS x(key, status, request_id, url, generated_at, error, nth)" \
+	" CROSS JOIN LATERAL (SELECT k.%s AS key FROM %s k WHERE k.%s OPERATOR(pg_catalog.=) x.key" \
+	" FOR NO KEY UPDATE SKIP LOCKED) l" \
+	" WHERE t.%s OPERATOR(pg_catalog.=) l.key" \
+	ROW_DIFFERS("x.status", "x.request_id", "x.url", "x.generated_at", "x.error") \
+	" RETURNING x.nth"
+/* clang-format on */
+
+static Statement write_row;
+
+static RowOutcome
+WriteRow(const Binding *binding, const DirtyJob *dirty)
+{
+	char *update = psprintf(WRITE_ROW, binding->relation, binding->id_column, binding->id_column, binding->relation,
+							binding->id_column);
+	Args args = {0};
+
+	ArgDatum(&args, binding->id_type, KeyDatum(binding, dirty->vibelog_id), false);
+	for (int i = 0; i < SHOWN_COLUMNS; i++)
+		ArgDatum(&args, shown_types[i], dirty->values[i], dirty->nulls[i]);
+	return StatementRunOnApp(&write_row, update, &args, 0) > 0 ? ROW_WRITTEN
+															   : WhyUnchanged(binding, dirty->vibelog_id);
+}
+
+static Statement write_rows;
+
+/* By one statement; those that it left alone, as one whose row another of them has, one by one. */
+static void
+WriteRows(const Binding *binding, DirtyJob **dirty, int n, RowOutcome *outcomes)
+{
+	char *update = psprintf(WRITE_ROWS, binding->relation, binding->id_column, binding->relation, binding->id_column,
+							binding->id_column);
+	bool *written = palloc0(sizeof(bool) * n);
+	ArrayColumn keys = ArrayColumnNew(n);
+	Args args = {0};
+	uint64 found;
+
+	for (int i = 0; i < n; i++)
+		keys.values[i] = KeyDatum(binding, dirty[i]->vibelog_id);
+	ArgArray(&args, keys, n, binding->id_type);
+	for (int c = 0; c < SHOWN_COLUMNS; c++)
+	{
+		ArrayColumn column = ArrayColumnNew(n);
+
+		for (int i = 0; i < n; i++)
+		{
+			column.values[i] = dirty[i]->values[c];
+			column.nulls[i] = dirty[i]->nulls[c];
+		}
+		ArgArray(&args, column, n, shown_types[c]);
+	}
+	found = StatementRunOnApp(&write_rows, update, &args, 0);
+	for (uint64 i = 0; i < found; i++)
+		written[ResultInt(i, 1, 1) - 1] = true;
+	SPI_freetuptable(SPI_tuptable);
+	for (int i = 0; i < n; i++)
+		outcomes[i] = written[i] ? ROW_WRITTEN : WriteRow(binding, dirty[i]);
+}
+
+/* The news of a row that was written, for whoever listens through Realtime. */
+static RowOutcome
+ReportRow(const Binding *binding, const DirtyJob *dirty)
+{
+	RealtimeTell(dirty->vibelog_id, TextDatumGetCString(dirty->values[0]),
+				 dirty->nulls[1] ? NULL : TextDatumGetCString(dirty->values[1]));
+	return ROW_WRITTEN;
+}
+
+/*----------
+ * As the table's owner, in a subtransaction: the app's code runs here
+ *----------
+ */
+typedef struct RowStep
+{
+	RowOutcome (*each)(const Binding *binding, const DirtyJob *dirty);
+	DirtyJob **dirty;
+	int n;
+	TimestampTz until; /* no more rows are begun then, 0: all are */
+	int done;
+	RowOutcome *outcomes;
+} RowStep;
+
+static void
+RunStep(const Binding *binding, RowStep *step)
+{
+	MemoryContext outer = CurrentMemoryContext;
+	MemoryContext mcxt = AllocSetContextCreate(outer, "vibevideo row", ALLOCSET_DEFAULT_SIZES);
+	bool together = (step->each == WriteRow && step->n > 1 && OidIsValid(get_array_type(binding->id_type)));
+
+	while (step->done < step->n && (step->until == 0 || step->done == 0 || GetCurrentTimestamp() <= step->until))
+	{
+		int n = together ? Min(ROWS_TOGETHER, step->n - step->done) : 1;
+
+		CHECK_FOR_INTERRUPTS();
+		MemoryContextSwitchTo(mcxt);
+		if (together)
+			WriteRows(binding, step->dirty + step->done, n, step->outcomes + step->done);
+		else
+			step->outcomes[step->done] = step->each(binding, step->dirty[step->done]);
+		step->done += n;
+		MemoryContextSwitchTo(outer);
+		MemoryContextReset(mcxt);
+	}
+	MemoryContextDelete(mcxt);
+}
+
+/*
+ * Cancel and shutdown end a client's whole statement; anything else is this
+ * row's own trouble, and so is all that the worker, which only its row
+ * timeout cancels, can catch.
+ */
+static bool
+IsInterrupt(int sqlerrcode)
+{
+	if (in_worker)
+		return ProcDiePending;
+	return sqlerrcode == ERRCODE_QUERY_CANCELED ||
+		ERRCODE_TO_CATEGORY(sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION;
+}
+
+/* The error that is being caught, as a text; interrupts go on to whoever sent them. */
+static char *
+CatchError(MemoryContext mcxt, ResourceOwner owner)
+{
+	ErrorData *edata;
+	char *error;
+
+	MemoryContextSwitchTo(mcxt);
+	edata = CopyErrorData();
+	FlushErrorState();
+	RollbackAndReleaseCurrentSubTransaction();
+	MemoryContextSwitchTo(mcxt);
+	CurrentResourceOwner = owner;
+	if (IsInterrupt(edata->sqlerrcode))
+		ReThrowError(edata);
+	error = psprintf("%s (SQLSTATE %s)", edata->message, unpack_sql_state(edata->sqlerrcode));
+	FreeErrorData(edata);
+	return error;
+}
+
+/* NULL, or what the app's side raised: then nothing of the step has happened */
+static char *
+Guarded(const Binding *binding, RowStep *step)
+{
+	MemoryContext mcxt = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	Identity saved;
+	char *volatile error = NULL;
+
+	/* a client has its own; the worker must not hang in somebody's trigger */
+	if (in_worker)
+		enable_timeout_after(STATEMENT_TIMEOUT, ROW_TIMEOUT_MS);
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(mcxt);
+	PG_TRY();
+	{
+		IdentityBecomeTableOwner(binding->owner, &saved);
+		RunStep(binding, step);
+		IdentityResume(&saved);
+		ReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(mcxt);
+		CurrentResourceOwner = owner;
+	}
+	PG_CATCH();
+	{
+		error = CatchError(mcxt, owner);
+	}
+	PG_END_TRY();
+	if (in_worker)
+	{
+		disable_timeout(STATEMENT_TIMEOUT, false);
+		QueryCancelPending = false; /* it may have fired at the very end */
+	}
+	return error;
+}
+
+static char *
+GuardedOne(RowOutcome (*each)(const Binding *, const DirtyJob *), const Binding *binding, DirtyJob *dirty,
+		   RowOutcome *outcome)
+{
+	RowStep step = {.each = each, .dirty = &dirty, .n = 1, .outcomes = outcome};
+
+	return Guarded(binding, &step);
+}
+
+/*----------
+ * Rows and their jobs' marks together
+ *----------
+ */
+
+/* 1, 2, 4 ... 64 seconds: a trigger that fails is asked again, not hammered */
+static int64
+RowBackoffMs(int tries)
+{
+	return (int64) 1000 << Min(tries, 6);
+}
+
+static void
+ReportChange(const Binding *binding, DirtyJob *dirty)
+{
+	RowOutcome outcome;
+	char *error;
+
+	if (!binding->realtime || !RealtimeMayTell(binding->owner))
+		return;
+	error = GuardedOne(ReportRow, binding, dirty, &outcome);
+	if (error == NULL)
+		return;
+	ereport(LOG,
+			(errmsg("vibevideo job %lld: realtime.send failed and is left alone for a minute: %s",
+					(long long) dirty->job_id, error)));
+	RealtimePause();
+}
+
+/* Not to be seen while row-level security is forced on the owner, it may be there all the same. */
+static bool
+MayBeHidden(const Binding *binding)
+{
+	return check_enable_rls(binding->relid, binding->owner, true) == RLS_ENABLED;
+}
+
+/* true when the row now shows the job, or is gone */
+static bool
+SyncOne(const Binding *binding, DirtyJob *dirty)
+{
+	RowOutcome outcome = ROW_LOCKED;
+	char *error = GuardedOne(WriteRow, binding, dirty, &outcome);
+
+	if (error)
+	{
+		ereport(LOG,
+				(errmsg("vibevideo job %lld: row %s of %s could not be written: %s",
+						(long long) dirty->job_id, dirty->vibelog_id, binding->relation, error)));
+		MarkOne(dirty, true, error, RowBackoffMs(dirty->tries));
+		return false;
+	}
+	if (outcome == ROW_WRITTEN)
+		ReportChange(binding, dirty);
+	if (outcome == ROW_LOCKED)
+		MarkOne(dirty, true, NULL, RowBackoffMs(0));
+	else if (outcome == ROW_GONE && MayBeHidden(binding))
+	{
+		MarkOne(dirty, true, "the row is not there, or row-level security hides it from the table's owner", RowBackoffMs(dirty->tries));
+		return false;
+	}
+	else if (outcome == ROW_GONE)
+		MarkOne(dirty, false, "the row no longer exists", 0);
+	else if (dirty->marked)
+		MarkOne(dirty, false, NULL, 0);
+	return outcome != ROW_LOCKED;
+}
+
+static void
+SyncOneByOne(const Binding *binding, DirtyJob **dirty, int n, TimestampTz until, int *unwritten)
+{
+	for (int i = 0; i < n; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		*unwritten += !SyncOne(binding, dirty[i]);
+		if (until != 0 && GetCurrentTimestamp() > until)
+			break;
+	}
+}
+
+static void
+MarkClean(const RowStep *step)
+{
+	int64 *clean = palloc(sizeof(int64) * step->n);
+	int n = 0;
+
+	for (int i = 0; i < step->done; i++)
+		if (step->dirty[i]->marked && (step->outcomes[i] == ROW_WRITTEN || step->outcomes[i] == ROW_SAME))
+			clean[n++] = step->dirty[i]->job_id;
+	if (n > 0)
+		MarkWritten(clean, n);
+}
+
+/*
+ * All in one subtransaction, as long as nothing of the app's objects; gives how
+ * many are settled, 0 if they have to go one by one.
+ */
+static int
+SyncTogether(const Binding *binding, DirtyJob **dirty, int n, TimestampTz until, int *unwritten)
+{
+	RowStep step = {.each = WriteRow, .dirty = dirty, .n = n, .until = until};
+
+	step.outcomes = palloc(sizeof(RowOutcome) * n);
+	if (Guarded(binding, &step) != NULL)
+		return 0;
+	MarkClean(&step);
+	/* those that are locked or gone have a mark of their own; it is the same again alone */
+	for (int i = 0; i < step.done; i++)
+		if (step.outcomes[i] == ROW_LOCKED || step.outcomes[i] == ROW_GONE)
+			*unwritten += !SyncOne(binding, dirty[i]);
+		else if (step.outcomes[i] == ROW_WRITTEN)
+			ReportChange(binding, dirty[i]);
+	return step.done;
+}
+
+void
+AppRowWriteDirty(const Binding *binding, int max)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	/* the rest stays due: answers from the network want to be read */
+	TimestampTz until = in_worker ? TimestampTzPlusMilliseconds(now, SYNC_BUDGET_MS) : 0;
+	int n;
+	DirtyJob **dirty = FindDirty(binding, now, max, &n);
+	int unwritten = 0;
+
+	if (n > 0 && SyncTogether(binding, dirty, n, until, &unwritten) == 0)
+		SyncOneByOne(binding, dirty, n, until, &unwritten);
+}
+
+int
+AppRowWriteMany(const Binding *binding, const int64 *job_ids, int n)
+{
+	int found;
+	DirtyJob **dirty = FindDirtyMany(binding, job_ids, n, &found);
+	int unwritten = 0;
+
+	if (found < n)
+		MarkElsewhere(binding, job_ids, n);
+	if (found == 0 || SyncTogether(binding, dirty, found, 0, &unwritten) > 0)
+		return unwritten;
+	/* the worker has a transaction for such rows */
+	if (in_worker)
+		return MarkDirty(job_ids, n);
+	SyncOneByOne(binding, dirty, found, 0, &unwritten);
+	return unwritten;
+}
+
+bool
+AppRowWriteOne(const Binding *binding, int64 job_id)
+{
+	DirtyJob *dirty = FindDirtyOne(job_id);
+
+	if (dirty == NULL || SyncOne(binding, dirty))
+		return true;
+	ereport(WARNING,
+			(errmsg("the video's row %s could not be written yet", dirty->vibelog_id),
+			 errdetail("The job itself is safe; the worker writes the row as soon as it can.")));
+	return false;
+}
+
+/* Only if no code of the app's runs then, and if nobody holds the table. */
+bool
+AppRowsAreSimple(const Binding *binding)
+{
+	Relation relation;
+	bool simple;
+
+	if (binding->realtime || !ConditionalLockRelationOid(binding->relid, RowExclusiveLock))
+		return false;
+	relation = try_relation_open(binding->relid, NoLock);
+	if (relation == NULL)
+		return false;
+	simple = (relation->rd_rules == NULL);
+	for (int i = 0; simple && relation->trigdesc && i < relation->trigdesc->numtriggers; i++)
+		simple = relation->trigdesc->triggers[i].tgisinternal;
+	relation_close(relation, NoLock);
+	return simple;
+}
+
+void
+AppRowRecord(const Binding *binding, JobUpdate *updates, int n, bool *recorded)
+{
+	int64 *moved = palloc(sizeof(int64) * (n + 1));
+	int nmoved = 0;
+
+	for (int i = 0; i < n; i++)
+		updates[i].row_written = (strcmp(updates[i].was, updates[i].state) != 0);
+	(void) JobRecord(updates, n, recorded);
+	for (int i = 0; i < n; i++)
+		if (recorded[i] && updates[i].row_written)
+			moved[nmoved++] = updates[i].job_id;
+	if (nmoved > 0)
+		AppRowWriteMany(binding, moved, nmoved);
+}
+
+/*----------
+ * Rows that no job is behind
+ *----------
+ */
+static Statement fail_rows;
+
+uint64
+AppRowFail(const Binding *binding, Datum keys)
+{
+	char *sql = psprintf("UPDATE %s AS t SET video_generation_status = 'failed',"
+						 " video_generation_error = 'reset: no job was behind this status'"
+						 " WHERE t.%s::pg_catalog.text OPERATOR(pg_catalog.=) ANY ($1)",
+						 binding->relation, binding->id_column);
+	Args args = {0};
+	Identity saved;
+	uint64 n;
+
+	ArgDatum(&args, TEXTARRAYOID, keys, false);
+	IdentityBecomeTableOwner(binding->owner, &saved);
+	n = StatementRunOnApp(&fail_rows, sql, &args, 0);
+	IdentityResume(&saved);
+	return n;
+}

@@ -1,0 +1,183 @@
+/*
+ * binding.c
+ *	  The app's table, and whether this database may act on its jobs.
+ *
+ * Two databases must not act on the same jobs, or both would pay: the binding
+ * remembers which one they belong to, and a copy of it pauses.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/xlog.h"
+#include "catalog/pg_class.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+
+#include "binding.h"
+#include "guc.h"
+#include "shmem.h"
+#include "statement.h"
+#include "version.h"
+
+/*----------
+ * Reading it
+ *----------
+ */
+static char *
+KeepCopy(const char *text)
+{
+	char *kept = SPI_palloc(strlen(text) + 1);
+
+	strcpy(kept, text);
+	return kept;
+}
+
+static char *
+KeepQuoted(int column)
+{
+	char *name = ResultText(0, column);
+
+	return name ? KeepCopy(quote_identifier(name)) : NULL;
+}
+
+/* Owner and name as they are now; false if the table is gone. */
+static bool
+LookUpRelation(Binding *binding)
+{
+	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(binding->relid));
+	char *schema;
+	char *name;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	binding->owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	schema = get_namespace_name(((Form_pg_class) GETSTRUCT(tuple))->relnamespace);
+	name = schema ? quote_qualified_identifier(schema, NameStr(((Form_pg_class) GETSTRUCT(tuple))->relname)) : NULL;
+	ReleaseSysCache(tuple);
+	if (name == NULL)
+		return false;
+	binding->relation = KeepCopy(name);
+	return true;
+}
+
+static Statement read_binding = {
+	"SELECT b.relation::oid, b.id_type::oid, b.id_column, b.prompt_column, b.image_column, b.input_function, b.model,"
+	" b.build_index, b.resting, b.system_identifier, b.database_oid, b.timeline, b.user_column, b.realtime"
+	" FROM vibevideo.binding b"};
+
+bool
+BindingLoad(Binding *binding)
+{
+	memset(binding, 0, sizeof(*binding));
+	VersionCheck();
+	if (StatementRun(&read_binding, NULL) == 0)
+		return false;
+	binding->relid = ResultOid(0, 1);
+	if (!LookUpRelation(binding))
+		return false;
+	binding->id_type = ResultOid(0, 2);
+	binding->id_column = KeepQuoted(3);
+	binding->prompt_column = KeepQuoted(4);
+	binding->image_column = KeepQuoted(5);
+	binding->input_function = ResultKeepText(0, 6);
+	binding->model = ResultKeepText(0, 7);
+	if (binding->model == NULL)
+		binding->model = KeepCopy(vv_model);
+	binding->build_index = ResultBool(0, 8);
+	binding->resting = ResultBool(0, 9);
+	binding->system_identifier = ResultInt(0, 10, 0);
+	binding->database_oid = ResultOid(0, 11);
+	binding->timeline = (int) ResultInt(0, 12, 0);
+	binding->user_column = KeepQuoted(13);
+	binding->realtime = ResultBool(0, 14);
+	return true;
+}
+
+/*----------
+ * Pausing
+ *----------
+ */
+static bool
+IsOtherDatabase(const Binding *binding)
+{
+	return binding->system_identifier != (int64) ShmemClusterIdentifier() || binding->database_oid != MyDatabaseId;
+}
+
+static bool
+IsCopy(const Binding *binding)
+{
+	if (binding->resting || IsOtherDatabase(binding))
+		return true;
+	/* a standby has no timeline of its own, and cannot submit either */
+	return !RecoveryInProgress() && binding->timeline != (int) GetWALInsertionTimeLine();
+}
+
+/*
+ * A standby that was promoted continues: it was started as one, and the old
+ * primary is gone or fenced by whoever promoted.  Any other change of identity
+ * means a copy, and two copies must not both pay.
+ */
+static bool
+IsPromoted(const Binding *binding)
+{
+	return !binding->resting && !IsOtherDatabase(binding) && ShmemStartedAsStandby() && !RecoveryInProgress() &&
+		binding->timeline != (int) GetWALInsertionTimeLine();
+}
+
+void
+BindingRequire(Binding *binding, bool to_act)
+{
+	if (!BindingLoad(binding) && OidIsValid(binding->relid))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("the table that was attached to vibevideo no longer exists"),
+				 errhint("Attach another one with SELECT vibevideo.attach('schema.table').")));
+	if (!OidIsValid(binding->relid))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("no table is attached to vibevideo"),
+				 errhint("Attach the app's table with SELECT vibevideo.attach('public.vibelogs').")));
+	if (to_act && IsCopy(binding) && !IsPromoted(binding))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("vibevideo rests in this database"),
+				 errdetail("It is a restored or copied database; the original may still work on the same jobs."),
+				 errhint("On the one that shall go on: SELECT vibevideo.resume().")));
+}
+
+static Statement note_identity = {
+	"UPDATE vibevideo.binding b SET resting = $1, timeline = $2 WHERE b.only_one"};
+
+static void
+NoteIdentity(Binding *binding, bool resting, int timeline)
+{
+	Args args = {0};
+
+	ArgBool(&args, resting);
+	ArgInt4(&args, timeline);
+	StatementRun(&note_identity, &args);
+	binding->resting = resting;
+	binding->timeline = timeline;
+}
+
+bool
+BindingMayAct(Binding *binding)
+{
+	if (!IsCopy(binding))
+		return true;
+	if (IsPromoted(binding))
+	{
+		NoteIdentity(binding, false, (int) GetWALInsertionTimeLine());
+		return true;
+	}
+	if (!binding->resting)
+	{
+		NoteIdentity(binding, true, binding->timeline);
+		ereport(WARNING,
+				(errmsg("vibevideo rests: this database is a copy of the one its jobs belong to"),
+				 errhint("If it shall go on with them, SELECT vibevideo.resume().")));
+	}
+	return false;
+}

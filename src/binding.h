@@ -1,0 +1,40 @@
+/*
+ * binding.h
+ *	  The app's table, and whether this database may act on its jobs.
+ *
+ * Needs a transaction and a connected SPI.
+ */
+#ifndef VIBEVIDEO_BINDING_H
+#define VIBEVIDEO_BINDING_H
+
+#include "postgres.h"
+
+/* The app's table, as vibevideo.attach() bound it. */
+typedef struct Binding
+{
+	Oid relid;
+	Oid owner;
+	Oid id_type;
+	char *relation;	 /* quoted, schema-qualified */
+	char *id_column; /* quoted, like all columns here */
+	char *prompt_column;
+	char *image_column;	  /* NULL if none */
+	char *input_function; /* quoted, schema-qualified; NULL if none */
+	char *user_column;	  /* whose video it is; NULL if none */
+	bool realtime;		  /* report to Supabase Realtime */
+	char *model;		  /* never NULL */
+	bool build_index;
+	bool resting;			 /* a copy of the database the jobs belong to */
+	int64 system_identifier; /* who may act on the jobs */
+	Oid database_oid;
+	int timeline;
+} Binding;
+
+/* false: nothing is attached, or it is gone */
+extern bool BindingLoad(Binding *binding);
+/* or ERROR; to_act: also unless this database may act */
+extern void BindingRequire(Binding *binding, bool to_act);
+/* may this database act on its jobs?  Follows a promotion, pauses in a copy. */
+extern bool BindingMayAct(Binding *binding);
+
+#endif /* VIBEVIDEO_BINDING_H */

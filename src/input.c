@@ -1,0 +1,122 @@
+/*
+ * input.c
+ *	  What a model is sent for a row, and whether it can take that.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+
+#include "approw.h"
+#include "identity.h"
+#include "input.h"
+#include "statement.h"
+
+/* What we know of a model. */
+typedef struct ModelLimits
+{
+	bool known;
+	int64 max_prompt; /* 0: none */
+	bool needs_image;
+} ModelLimits;
+
+static Statement read_model = {
+	"SELECT m.max_prompt, m.needs_image FROM vibevideo.model m WHERE m.endpoint = $1"};
+
+static ModelLimits
+ReadModelLimits(const char *model)
+{
+	ModelLimits limits = {0};
+	Args args = {0};
+
+	ArgText(&args, model);
+	limits.known = StatementRun(&read_model, &args) > 0;
+	if (limits.known)
+	{
+		limits.max_prompt = ResultInt(0, 1, 0);
+		limits.needs_image = ResultBool(0, 2);
+	}
+	return limits;
+}
+
+/* What of an input is checked. */
+typedef struct InputFacts
+{
+	char *kind; /* as JSON has it; NULL if there is nothing */
+	int64 prompt_length;
+	bool has_prompt; /* of more than white space */
+	bool has_image;
+} InputFacts;
+
+static Statement judge_input = {
+	"SELECT jsonb_typeof($1::jsonb), length($1::jsonb ->> 'prompt'),"
+	" btrim($1::jsonb ->> 'prompt', E' \\t\\r\\n') <> '', $1::jsonb ->> 'image_url' <> ''"};
+
+static InputFacts
+ReadFacts(const char *input)
+{
+	InputFacts facts;
+	Args args = {0};
+
+	ArgText(&args, input);
+	StatementRun(&judge_input, &args);
+	pfree(DatumGetPointer(args.values[0]));
+	facts.kind = ResultText(0, 1);
+	facts.prompt_length = ResultInt(0, 2, 0);
+	facts.has_prompt = ResultBool(0, 3);
+	facts.has_image = ResultBool(0, 4);
+	return facts;
+}
+
+static void
+CheckInput(const Binding *binding, const ModelLimits *limits, const char *input)
+{
+	InputFacts facts = ReadFacts(input);
+
+	if (facts.kind == NULL || strcmp(facts.kind, "object") != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the model's input must be a JSON object, not %s", facts.kind ? facts.kind : "null"),
+				 errhint("Mend the input function %s.", binding->input_function ? binding->input_function : "")));
+	/* an input function may leave the prompt to a model that needs none */
+	if ((limits->known || binding->input_function == NULL) && !facts.has_prompt)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the prompt is missing or empty"),
+				 errdetail("Model %s needs a prompt; nothing was sent.", binding->model),
+				 errhint("Fill in column %s.", binding->prompt_column)));
+	if (limits->max_prompt > 0 && facts.prompt_length > limits->max_prompt)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the prompt is too long: %lld characters, model %s takes %lld",
+						(long long) facts.prompt_length, binding->model, (long long) limits->max_prompt),
+				 errdetail("Nothing was sent."),
+				 errhint("Shorten the prompt, or choose another model.")));
+	if (limits->needs_image && !facts.has_image)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the image is missing"),
+				 errdetail("Model %s needs image_url; nothing was sent.", binding->model),
+				 errhint("Fill in the image column, or attach the table with another model.")));
+}
+
+int
+InputBuild(const Binding *binding, JobNew *jobs, int n)
+{
+	ModelLimits limits = ReadModelLimits(binding->model);
+	char *sql = AppRowInputSql(binding);
+	Identity saved;
+	size_t bytes = 0;
+	int done = 0;
+
+	IdentityBecomeTableOwner(binding->owner, &saved);
+	while (done < n && bytes < INPUT_BYTES)
+	{
+		CHECK_FOR_INTERRUPTS();
+		AppRowReadInput(binding, sql, &jobs[done]);
+		bytes += strlen(jobs[done++].input);
+	}
+	IdentityResume(&saved);
+	for (int i = 0; i < done; i++)
+		CheckInput(binding, &limits, jobs[i].input);
+	return done;
+}

@@ -1,0 +1,77 @@
+/*
+ * settle.c
+ *	  What becomes of submits whose transactions are over.
+ *
+ * One whose row is missing was rolled back, or died with its session, after it
+ * was (perhaps) sent: it becomes a ghost, which the usual steps find at fal and
+ * cancel.
+ */
+#include "postgres.h"
+
+#include "journal.h"
+#include "settle.h"
+#include "statement.h"
+
+/*
+ * A crash may give out again the numbers that were not flushed: number and
+ * time together tell whether the row is there.  A ghost gets a number of its
+ * own, and is known by the time of its intent.
+ */
+static Statement insert_ghost = {
+	"INSERT INTO vibevideo.job (relation, vibelog_id, attempt, state, ghost, model, input, request_id,"
+	" created_at, sent_at, submitted_at, cancel_requested_at, row_dirty, error_code, error)"
+	" SELECT $2, $3, $4, CASE WHEN $7 IS NULL THEN 'submit_unknown' ELSE 'queued' END, true, $5,"
+	" $6::jsonb, $7, $9, $8, CASE WHEN $7 IS NOT NULL THEN $8 END, now(), false,"
+	" 'rolled_back', 'the transaction that sent it was rolled back'"
+	" WHERE NOT EXISTS (SELECT FROM vibevideo.job k WHERE k.job_id = $1 AND k.created_at = $9)"
+	" AND NOT EXISTS (SELECT FROM vibevideo.job k WHERE k.vibelog_id = $3"
+	" AND (k.relation = $2 OR $2 IS NULL) AND k.ghost AND k.sent_at = $8)"
+	" ON CONFLICT DO NOTHING RETURNING job_id"};
+
+/* its number, 0 if its transaction has committed or it is here already */
+static int64
+InsertGhost(const Binding *binding, const JournalEntry *entry)
+{
+	bool accepted = (entry->answered && entry->outcome == FAL_SUBMIT_ACCEPTED);
+	Args args = {0};
+
+	ArgInt8(&args, entry->job_id);
+	ArgRelation(&args, binding->relid);
+	ArgText(&args, entry->vibelog_id);
+	ArgInt4(&args, entry->attempt);
+	ArgText(&args, entry->model);
+	ArgText(&args, entry->input);
+	ArgText(&args, accepted ? entry->request_id : NULL);
+	ArgTime(&args, entry->sent_at);
+	ArgTime(&args, entry->created_at);
+	StatementRun(&insert_ghost, &args);
+	return ResultFirstInt();
+}
+
+bool
+SettleJournal(const Binding *binding)
+{
+	JournalEntry **entries;
+	bool whole;
+	int n = JournalRead(&entries, &whole);
+	bool again = !whole;
+
+	for (int i = 0; i < n; i++)
+	{
+		int64 ghost;
+
+		if (entries[i]->running)
+		{
+			again = true;
+			continue;
+		}
+		if (!JournalMayBeAtFal(entries[i]))
+			continue;
+		ghost = InsertGhost(binding, entries[i]);
+		if (ghost != 0)
+			ereport(LOG,
+					(errmsg("vibevideo job %lld: its transaction was rolled back after it was sent; it will be cancelled at fal.ai",
+							(long long) ghost)));
+	}
+	return again;
+}

@@ -1,0 +1,15 @@
+/*
+ * settle.h
+ *	  What becomes of submits whose transactions are over.
+ */
+#ifndef VIBEVIDEO_SETTLE_H
+#define VIBEVIDEO_SETTLE_H
+
+#include "postgres.h"
+
+#include "binding.h"
+
+/* reads the journal; true if it is to be read again: a transaction is open, or a file could not be read */
+extern bool SettleJournal(const Binding *binding);
+
+#endif /* VIBEVIDEO_SETTLE_H */

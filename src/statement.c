@@ -1,0 +1,341 @@
+/*
+ * statement.c
+ *	  Running SQL: a statement owns its text, its types and its plan.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/plancache.h"
+#include "utils/resowner.h"
+#include "utils/timestamp.h"
+
+#include "compat.h"
+#include "identity.h"
+#include "statement.h"
+
+/*----------
+ * Plans
+ *----------
+ */
+static void
+Fail(const char *sql, int rc)
+{
+	elog(ERROR, "vibevideo: could not run \"%s\": %s", sql, SPI_result_code_string(rc));
+}
+
+void
+StatementBegin(void)
+{
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "vibevideo: SPI_connect failed");
+}
+
+/*
+ * A plan that is kept may be made while a table is still empty, when reading
+ * all of it looks cheapest.  All our statements look for a few rows by an index,
+ * so that is what is planned, now and whenever it has to be planned anew.
+ */
+static void
+PlanForIndexes(SPIPlanPtr plan)
+{
+	int nest = NewGUCNestLevel();
+	CachedPlan *cached;
+
+	(void) set_config_option("enable_seqscan", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	/* a table without an index for us now looks worth compiling for */
+	(void) set_config_option("jit", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	cached = SPI_plan_get_cached_plan(plan);
+	if (cached)
+		ReleaseCachedPlan(cached, CurrentResourceOwner);
+	AtEOXact_GUC(false, nest);
+}
+
+/* Made for these types, and this text?  The row type of an extension that was created again is another one. */
+static bool
+HasPlanFor(const Statement *statement, const char *sql, const Args *args)
+{
+	return statement->plan && statement->nargs == args->n &&
+		memcmp(statement->types, args->types, sizeof(Oid) * args->n) == 0 &&
+		(statement->sql || strcmp(statement->text, sql) == 0);
+}
+
+/* An outdated plan stays where it is: it may be running, as when one of its triggers has called us. */
+static void
+Prepare(Statement *statement, const char *sql, const Args *args)
+{
+	SPIPlanPtr plan = SPI_prepare_cursor(sql, args->n, (Oid *) args->types, CURSOR_OPT_GENERIC_PLAN);
+
+	if (plan == NULL)
+		Fail(sql, SPI_result);
+	SPI_keepplan(plan);
+	if (statement->text)
+		pfree(statement->text);
+	statement->text = statement->sql ? NULL : MemoryContextStrdup(TopMemoryContext, sql);
+	statement->nargs = args->n;
+	memcpy(statement->types, args->types, sizeof(statement->types));
+	statement->plan = plan;
+	PlanForIndexes(plan);
+}
+
+static uint64
+Execute(Statement *statement, const char *sql, const Args *args, long max)
+{
+	int rc = SPI_execute_plan(statement->plan, (Datum *) args->values, args->nulls, false, max);
+
+	if (rc < 0)
+		Fail(sql, rc);
+	return SPI_processed;
+}
+
+uint64
+StatementRun(Statement *statement, const Args *args)
+{
+	static const Args none = {0};
+	Identity saved;
+	uint64 n;
+
+	if (args == NULL)
+		args = &none;
+	IdentityBecomeExtensionOwner(&saved);
+	if (!HasPlanFor(statement, statement->sql, args))
+		Prepare(statement, statement->sql, args);
+	/* always along the same path: nothing but an invalidation has it planned anew */
+	else if (!SPI_plan_is_valid(statement->plan))
+		PlanForIndexes(statement->plan);
+	n = Execute(statement, statement->sql, args, 0);
+	IdentityResume(&saved);
+	return n;
+}
+
+/*
+ * It is planned anew whenever the path that it is run along, or who runs it,
+ * has changed, which shows only when it is run: so it is seen to each time
+ * that this is done for indexes.
+ */
+uint64
+StatementRunOnApp(Statement *statement, const char *sql, const Args *args, long max)
+{
+	if (!HasPlanFor(statement, sql, args))
+		Prepare(statement, sql, args);
+	else
+		PlanForIndexes(statement->plan);
+	return Execute(statement, sql, args, max);
+}
+
+/*----------
+ * Arguments
+ *----------
+ */
+void
+ArgDatum(Args *args, Oid type, Datum value, bool isnull)
+{
+	if (args->n >= MAX_ARGS)
+		elog(ERROR, "vibevideo: a statement has more than %d arguments", MAX_ARGS);
+	args->types[args->n] = type;
+	args->values[args->n] = value;
+	args->nulls[args->n++] = isnull ? 'n' : ' ';
+}
+
+void
+ArgText(Args *args, const char *text)
+{
+	ArgDatum(args, TEXTOID, text ? CStringGetTextDatum(text) : (Datum) 0, text == NULL);
+}
+
+void
+ArgInt4(Args *args, int32 number)
+{
+	ArgDatum(args, INT4OID, Int32GetDatum(number), false);
+}
+
+void
+ArgInt8(Args *args, int64 number)
+{
+	ArgDatum(args, INT8OID, Int64GetDatum(number), false);
+}
+
+void
+ArgBool(Args *args, bool value)
+{
+	ArgDatum(args, BOOLOID, BoolGetDatum(value), false);
+}
+
+void
+ArgTime(Args *args, TimestampTz time)
+{
+	ArgDatum(args, TIMESTAMPTZOID, TimestampTzGetDatum(time), time == 0);
+}
+
+void
+ArgRelation(Args *args, Oid relid)
+{
+	ArgDatum(args, REGCLASSOID, ObjectIdGetDatum(relid), !OidIsValid(relid));
+}
+
+Datum
+BytesDatum(const void *bytes, int len)
+{
+	bytea *value = palloc(VARHDRSZ + len);
+
+	SET_VARSIZE(value, VARHDRSZ + len);
+	memcpy(VARDATA(value), bytes, len);
+	return PointerGetDatum(value);
+}
+
+void
+ArgBytes(Args *args, const void *bytes, int len)
+{
+	ArgDatum(args, BYTEAOID, bytes ? BytesDatum(bytes, len) : (Datum) 0, bytes == NULL);
+}
+
+ArrayColumn
+ArrayColumnNew(int n)
+{
+	ArrayColumn column = {palloc0(sizeof(Datum) * (n + 1)), palloc0(sizeof(bool) * (n + 1))};
+
+	return column;
+}
+
+void
+ArgArray(Args *args, ArrayColumn column, int n, Oid element)
+{
+	int dims[1] = {n};
+	int lbs[1] = {1};
+	int16 len;
+	bool byval;
+	char align;
+	ArrayType *array;
+
+	get_typlenbyvalalign(element, &len, &byval, &align);
+	array = construct_md_array(column.values, column.nulls, n > 0 ? 1 : 0, dims, lbs, element, len, byval, align);
+	ArgDatum(args, get_array_type(element), PointerGetDatum(array), false);
+}
+
+void
+ArgTexts(Args *args, char **texts, int n)
+{
+	ArrayColumn column = ArrayColumnNew(n);
+
+	for (int i = 0; i < n; i++)
+	{
+		column.nulls[i] = (texts[i] == NULL);
+		if (texts[i])
+			column.values[i] = CStringGetTextDatum(texts[i]);
+	}
+	ArgArray(args, column, n, TEXTOID);
+}
+
+void
+ArgInt8s(Args *args, const int64 *numbers, int n)
+{
+	ArrayColumn column = ArrayColumnNew(n);
+
+	for (int i = 0; i < n; i++)
+		column.values[i] = Int64GetDatum(numbers[i]);
+	ArgArray(args, column, n, INT8OID);
+}
+
+/*----------
+ * Results
+ *----------
+ */
+Datum
+ResultDatum(uint64 row, int column, bool *isnull)
+{
+	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, isnull);
+}
+
+char *
+ResultText(uint64 row, int column)
+{
+	bool isnull;
+	Datum value = ResultDatum(row, column, &isnull);
+
+	if (isnull)
+		return NULL;
+	if (SPI_gettypeid(SPI_tuptable->tupdesc, column) == NAMEOID)
+		return pstrdup(NameStr(*DatumGetName(value)));
+	return TextDatumGetCString(value);
+}
+
+char *
+ResultKeepText(uint64 row, int column)
+{
+	char *text = ResultText(row, column);
+	char *kept = NULL;
+
+	if (text)
+	{
+		kept = SPI_palloc(strlen(text) + 1);
+		strcpy(kept, text);
+		pfree(text);
+	}
+	return kept;
+}
+
+int64
+ResultInt(uint64 row, int column, int64 if_null)
+{
+	bool isnull;
+	Datum value = ResultDatum(row, column, &isnull);
+
+	if (isnull)
+		return if_null;
+	return SPI_gettypeid(SPI_tuptable->tupdesc, column) == INT4OID ? DatumGetInt32(value) : DatumGetInt64(value);
+}
+
+TimestampTz
+ResultTime(uint64 row, int column)
+{
+	bool isnull;
+	Datum value = ResultDatum(row, column, &isnull);
+
+	return isnull ? 0 : DatumGetTimestampTz(value);
+}
+
+bool
+ResultBool(uint64 row, int column)
+{
+	bool isnull;
+	Datum value = ResultDatum(row, column, &isnull);
+
+	return !isnull && DatumGetBool(value);
+}
+
+Oid
+ResultOid(uint64 row, int column)
+{
+	bool isnull;
+	Datum value = ResultDatum(row, column, &isnull);
+
+	return isnull ? InvalidOid : DatumGetObjectId(value);
+}
+
+unsigned char *
+ResultBytes(uint64 row, int column, size_t *len)
+{
+	bool isnull;
+	Datum value = ResultDatum(row, column, &isnull);
+	bytea *bytes;
+	unsigned char *copy;
+
+	*len = 0;
+	if (isnull)
+		return NULL;
+	bytes = DatumGetByteaPP(value);
+	*len = VARSIZE_ANY_EXHDR(bytes);
+	copy = palloc(*len);
+	memcpy(copy, VARDATA_ANY(bytes), *len);
+	return copy;
+}
+
+int64
+ResultFirstInt(void)
+{
+	return SPI_processed == 0 ? 0 : ResultInt(0, 1, 0);
+}

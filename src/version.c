@@ -1,0 +1,67 @@
+/*
+ * version.c
+ *	  Is the SQL in this database of the version that this library is made for?
+ *
+ * Files, server and database are brought up one after the other: between them
+ * a new library meets old SQL, or an old one that is still loaded meets new
+ * SQL.  Then everything of ours pauses, until both are of one version.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/pg_extension.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/rel.h"
+
+#include "version.h"
+
+char *
+VersionOfSql(void)
+{
+	Relation relation = table_open(ExtensionRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple tuple;
+	char *version = NULL;
+
+	ScanKeyInit(&key, Anum_pg_extension_extname, BTEqualStrategyNumber, F_NAMEEQ, CStringGetDatum("vibevideo"));
+	scan = systable_beginscan(relation, ExtensionNameIndexId, true, NULL, 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+	{
+		bool isnull;
+
+		version = TextDatumGetCString(heap_getattr(tuple, Anum_pg_extension_extversion, RelationGetDescr(relation), &isnull));
+	}
+	systable_endscan(scan);
+	table_close(relation, AccessShareLock);
+	return version;
+}
+
+bool
+VersionIsOurs(const char *version)
+{
+	return strcmp(version, VIBEVIDEO_VERSION) == 0;
+}
+
+void
+VersionCheck(void)
+{
+	char *version = VersionOfSql();
+
+	if (version == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("extension \"vibevideo\" does not exist in this database")));
+	if (!VersionIsOurs(version))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("vibevideo is paused: its library is version %s, its SQL in this database version %s",
+						VIBEVIDEO_VERSION, version),
+				 errdetail("Nothing is sent, followed or copied until both are of one version."),
+				 errhint("ALTER EXTENSION vibevideo UPDATE; or, if the library is the older one, restart the server with the new one.")));
+	pfree(version);
+}
