@@ -1,6 +1,6 @@
 # vibevideo: rows become AI videos.  "make demo" and "make test" set up all they need.
 EXTENSION    = vibevideo
-EXTVERSION   = 0.1.0
+EXTVERSION   = 0.2.0
 MODULE_big   = vibevideo
 OBJS         = src/vibevideo.o src/guc.o src/secret.o src/cluster.o src/shmem.o src/http.o src/poller.o \
 			   src/json.o src/wire.o src/fal.o src/storage.o src/hosts.o \

@@ -51,7 +51,9 @@ copy_tree()
 	mkdir -p "$2"
 	tar -C "$1" --exclude=./.git --exclude=./demo --exclude=./results --exclude=./log --exclude='./tmp_*' \
 		--exclude='./output_iso' --exclude='./test/*/build' --exclude='*.o' --exclude='*.bc' --exclude='*.so' \
-		--exclude='./sql/*--*.*.*.sql' -cf - . | tar -C "$2" --no-same-owner -xf - || status=$?
+		-cf - . | tar -C "$2" --no-same-owner -xf - || status=$?
+	# the install script is built, those of upgrades are not
+	find "$2/sql" -name '*--*.sql' ! -name '*--*--*.sql' -delete || status=$?
 	return "$status"
 }
 
