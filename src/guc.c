@@ -47,7 +47,7 @@ int vv_max_host_requests;
 int vv_max_transfers;
 int vv_max_video_size;
 int vv_resumable_threshold;
-int vv_max_attempts;
+int vv_max_tries;
 int vv_max_active;
 int vv_max_renders;
 int vv_backoff_base;
@@ -257,8 +257,8 @@ static const IntSetting ints[] = {
 	&vv_max_video_size, 1024 * 1024, 1, INT_MAX, GUC_UNIT_KB},
 	{"vibevideo.resumable_threshold", "Larger videos, and those of unknown length, go to Supabase Storage in parts that can be resumed; -1 means never.",
 	&vv_resumable_threshold, 50 * 1024, -1, INT_MAX, GUC_UNIT_KB},
-	{"vibevideo.max_attempts", "Tries of one phase (sending, copying) before the job fails.",
-	&vv_max_attempts, 12, 1, 1000, 0},
+	{"vibevideo.max_tries", "Tries of one phase (sending, copying) before the job fails.",
+	&vv_max_tries, 12, 1, 1000, 0},
 	{"vibevideo.max_active", "Most jobs that are at fal.ai at once; more wait with us, where a cancel costs nothing; 0 means no limit.",
 	&vv_max_active, 0, 0, 100000, 0},
 	{"vibevideo.max_renders", "Attempts that are started by themselves when fal.ai fails in a way that a new render may mend; 1 means none.",

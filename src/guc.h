@@ -37,7 +37,7 @@ extern int vv_max_host_requests;
 extern int vv_max_transfers;
 extern int vv_max_video_size;	   /* kB */
 extern int vv_resumable_threshold; /* kB, -1: never */
-extern int vv_max_attempts;
+extern int vv_max_tries;
 extern int vv_max_active;
 extern int vv_max_renders;
 extern int vv_backoff_base; /* ms */

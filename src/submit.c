@@ -68,7 +68,7 @@ SubmitFinish(Task *task, HttpRequest *request)
 			break;
 		case FAL_SUBMIT_NOT_SENT:
 		case FAL_SUBMIT_BACKOFF:
-			TaskRetry(task, vv_max_attempts, answer->error.type, answer->error.message,
+			TaskRetry(task, vv_max_tries, answer->error.type, answer->error.message,
 					  answer->error.retry_after);
 			break;
 		case FAL_SUBMIT_REFUSED:

@@ -57,7 +57,7 @@ extern void TaskAdvance(Task *task, const char *state, int64 wait_ms);
 extern void TaskFail(Task *task, const char *code, const char *error);
 /* the same, but a new attempt is made if fal's error allows it and attempts are left */
 extern void TaskFailAtFal(Task *task, const FalError *error);
-/* try again after a backoff; limit 0: for as long as the job may live, else max_attempts-like */
+/* try again after a backoff; limit 0: for as long as the job may live, else max_tries-like */
 extern void TaskRetry(Task *task, int limit, const char *code, const char *error, int retry_after);
 /* give the claim back untouched */
 extern void TaskRelease(Task *task);

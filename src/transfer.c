@@ -345,7 +345,7 @@ StartDownload(HttpEngine *engine, Task *task)
 	spec.owner = task;
 	copy->get = HttpStart(engine, &spec);
 	if (copy->get == NULL)
-		return !GiveUp(task, vv_max_attempts, "bad_media_url", "the download could not be set up");
+		return !GiveUp(task, vv_max_tries, "bad_media_url", "the download could not be set up");
 	return true;
 }
 
@@ -409,7 +409,7 @@ CopyStart(HttpEngine *engine, Task *task, const char *storage_key)
 	strlcpy(task->copy->url, task->job->media_url, sizeof(task->copy->url));
 	MakeObjectKey(task->job, task->copy->object_key);
 	if (!FixTarget(task->copy))
-		return !GiveUp(task, vv_max_attempts, "bad_storage_url",
+		return !GiveUp(task, vv_max_tries, "bad_storage_url",
 					   "the video's address could not be built: check vibevideo.storage_url, storage_public_url and storage_bucket");
 	return HasUpload(task) ? AskTus(engine, task) : StartDownload(engine, task);
 }
@@ -424,7 +424,7 @@ Restart(HttpEngine *engine, Task *task)
 	int64 counted = task->copy->counted;
 
 	if (restarts > MAX_RESTARTS)
-		return GiveUp(task, vv_max_attempts, "upload_moved", "the upload had to start over again and again");
+		return GiveUp(task, vv_max_tries, "upload_moved", "the upload had to start over again and again");
 	strlcpy(key, task->copy->storage_key, sizeof(key));
 	CopyKeepState(task);
 	CopyFree(task->copy);
@@ -462,7 +462,7 @@ FollowRedirect(HttpEngine *engine, Task *task, const HttpReply *reply)
 
 	if (++copy->redirects > MAX_REDIRECTS ||
 		!HostsResolveRedirect(copy->url, reply->location, next, sizeof(next)))
-		return GiveUpOnReply(task, vv_max_attempts, "bad_redirect", "the video's address redirects badly", reply);
+		return GiveUpOnReply(task, vv_max_tries, "bad_redirect", "the video's address redirects badly", reply);
 	strlcpy(copy->url, next, sizeof(copy->url));
 	return !StartDownload(engine, task);
 }
@@ -484,11 +484,11 @@ AfterDownload(HttpEngine *engine, Task *task, HttpRequest *request)
 	else if (reply->outcome == HTTP_ANSWERED && copy->from > 0 && (reply->status == 412 || reply->status == 416))
 		over = StartOver(engine, task);
 	else if (reply->outcome != HTTP_ANSWERED || reply->status < 200 || reply->status > 299)
-		over = GiveUpOnReply(task, vv_max_attempts,
+		over = GiveUpOnReply(task, vv_max_tries,
 							 reply->status == 404 || reply->status == 410 ? "media_gone" : "download_failed",
 							 "the video could not be downloaded", reply);
 	else if (copy->received < MEDIA_SNIFF_BYTES)
-		over = GiveUp(task, vv_max_attempts, "not_a_video", "what fal.ai delivered is empty");
+		over = GiveUp(task, vv_max_tries, "not_a_video", "what fal.ai delivered is empty");
 	else
 	{
 		copy->whole = true;
@@ -498,7 +498,7 @@ AfterDownload(HttpEngine *engine, Task *task, HttpRequest *request)
 		else if (copy->counting)
 			(void) StartCounted(engine, task);
 		else if (copy->total >= 0 && copy->received != copy->total)
-			(void) GiveUp(task, vv_max_attempts, "download_failed", "the video has not the length that was announced");
+			(void) GiveUp(task, vv_max_tries, "download_failed", "the video has not the length that was announced");
 		else
 			(void) FinishIfDone(task);
 		over = (task->copy == NULL);
@@ -536,7 +536,7 @@ MediaType(Copy *copy, const HttpReply *reply, char *bare, size_t size)
 static bool
 GiveUpOnTarget(Task *task)
 {
-	return GiveUp(task, vv_max_attempts, "bad_storage_url",
+	return GiveUp(task, vv_max_tries, "bad_storage_url",
 				  "the upload's address could not be built: check vibevideo.storage_url and storage_bucket");
 }
 
@@ -564,7 +564,7 @@ StartPut(HttpEngine *engine, Task *task, const HttpSpec *spec)
 	ShmemServiceStart(SERVICE_STORAGE);
 	task->copy->put = HttpStart(engine, spec);
 	if (task->copy->put == NULL)
-		return !GiveUp(task, vv_max_attempts, "upload_failed", "the upload could not be set up");
+		return !GiveUp(task, vv_max_tries, "upload_failed", "the upload could not be set up");
 	return true;
 }
 
@@ -738,11 +738,11 @@ JudgeMedia(Task *task, const HttpReply *reply)
 		return !GiveUp(task, 1, "video_too_large", error);
 	}
 	if (copy->from == 0 && reply->status == 206)
-		return !GiveUp(task, vv_max_attempts, "download_failed", "the media host answered with a part of the video");
+		return !GiveUp(task, vv_max_tries, "download_failed", "the media host answered with a part of the video");
 	if (copy->from == 0 && MediaType(copy, reply, copy->type, sizeof(copy->type)) == NULL)
 	{
 		snprintf(error, sizeof(error), "what fal.ai delivered is not a video (content type \"%s\")", reply->content_type);
-		return !GiveUp(task, vv_max_attempts, "not_a_video", error);
+		return !GiveUp(task, vv_max_tries, "not_a_video", error);
 	}
 	return true;
 }
@@ -900,7 +900,7 @@ TryNextForm(HttpEngine *engine, Task *task, const StorageReply *answer)
 	StorageKeyForm form = task->copy->form;
 
 	if (!StorageNextForm(task->copy->storage_key, &form))
-		return GiveUp(task, vv_max_attempts, answer->code, answer->message);
+		return GiveUp(task, vv_max_tries, answer->code, answer->message);
 	known_form = form;
 	form_is_known = true;
 	return Restart(engine, task);
@@ -912,7 +912,7 @@ AfterFailure(HttpEngine *engine, Task *task, const StorageReply *answer)
 	if (answer->outcome == STORAGE_AUTH)
 		return TryNextForm(engine, task, answer);
 	/* an operator can raise a limit or make a bucket meanwhile: few tries, not none */
-	return GiveUp(task, answer->outcome == STORAGE_FATAL ? Min(vv_max_attempts, 3) : vv_max_attempts,
+	return GiveUp(task, answer->outcome == STORAGE_FATAL ? Min(vv_max_tries, 3) : vv_max_tries,
 				  answer->code, answer->message);
 }
 
@@ -985,7 +985,7 @@ AfterCreate(HttpEngine *engine, Task *task, const StorageTus *answer, const char
 	if (answer->reply.outcome != STORAGE_DONE)
 		return AfterFailure(engine, task, &answer->reply);
 	if (!StorageTusUrl(CallBase(vv_storage_url, base, sizeof(base)), location, copy->upload_url, sizeof(copy->upload_url)))
-		return GiveUp(task, vv_max_attempts, "bad_response", "Storage's answer names no upload");
+		return GiveUp(task, vv_max_tries, "bad_response", "Storage's answer names no upload");
 	task->job->upload_url = MemoryContextStrdup(task->mcxt, copy->upload_url);
 	task->job->media_etag = MemoryContextStrdup(task->mcxt, copy->etag);
 	return false; /* the worker reports it, then CopyPump sends the first part */
@@ -1069,7 +1069,7 @@ AfterUpload(HttpEngine *engine, Task *task, HttpRequest *request)
 	if (answer.outcome != STORAGE_DONE)
 		return AfterFailure(engine, task, &answer);
 	if (!copy->whole || copy->used > 0)
-		return GiveUp(task, vv_max_attempts, "upload_short", "Storage answered before it had the whole video");
+		return GiveUp(task, vv_max_tries, "upload_short", "Storage answered before it had the whole video");
 	return Finish(task);
 }
 
@@ -1129,15 +1129,15 @@ CheckClock(Task *task)
 		else
 			snprintf(error, sizeof(error), "%s moved no byte for %d s",
 					 copy->whole || (copy->put && copy->used > 0) ? "the upload" : "the download", patience);
-		return !GiveUp(task, vv_max_attempts, "stalled", error);
+		return !GiveUp(task, vv_max_tries, "stalled", error);
 	}
 	if (IsTooSlow(copy, now, finishing))
 	{
 		snprintf(error, sizeof(error), "the copy moved less than %d kB a second for %d s", vv_low_speed_limit, vv_stall_timeout);
-		return !GiveUp(task, vv_max_attempts, "too_slow", error);
+		return !GiveUp(task, vv_max_tries, "too_slow", error);
 	}
 	if (TimestampDifferenceMilliseconds(copy->started_at, now) > (int64) vv_copy_timeout * 1000)
-		return !GiveUp(task, vv_max_attempts, "copy_timeout", "the copy took longer than vibevideo.copy_timeout");
+		return !GiveUp(task, vv_max_tries, "copy_timeout", "the copy took longer than vibevideo.copy_timeout");
 	return true;
 }
 

@@ -20,7 +20,7 @@ my $node = vibe_node('main', fal => $fal, storage => $storage, conf => {
 	'max_connections' => 100,
 	'vibevideo.poll_interval' => '1h',
 	'vibevideo.submit_timeout' => '60s',
-	'vibevideo.max_attempts' => 1000 });
+	'vibevideo.max_tries' => 1000 });
 
 sub submits
 {
@@ -370,14 +370,14 @@ for my $kind (qw(drop_before drop_after reset_before reset_after))
 	my $id = new_row($node, 'never ready');
 	my $before = submits();
 
-	$node->append_conf('postgresql.conf', 'vibevideo.max_attempts = 3');
+	$node->append_conf('postgresql.conf', 'vibevideo.max_tries = 3');
 	$node->reload;
 	$fal->fault('submit', { kind => 'http', status => 503, body => { detail => 'Overloaded' }, headers => { 'x-fal-request-id' => 'r' } }, prompt => 'never ready', times => -1);
 	sql($node, "SELECT vibevideo_submit_batch('{$id}')");
 	wait_for_status($node, $id, 'failed', hurry => 0);
-	is(submits() - $before, 3, 'after max_attempts submits');
+	is(submits() - $before, 3, 'after max_tries submits');
 	like(status_of($node, $id)->{error}, qr/Overloaded/, 'with the last reason');
-	$node->append_conf('postgresql.conf', 'vibevideo.max_attempts = 1000');
+	$node->append_conf('postgresql.conf', 'vibevideo.max_tries = 1000');
 	$node->reload;
 }
 

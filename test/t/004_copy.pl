@@ -16,7 +16,7 @@ my $node = vibe_node('main', fal => $fal, storage => $storage, conf => {
 	# one name that may be fetched from, but leads to this machine
 	'vibevideo.media_hosts' => $fal->url . ', localhost',
 	'vibevideo.stall_timeout' => '1s',
-	'vibevideo.max_attempts' => 4 });
+	'vibevideo.max_tries' => 4 });
 
 sub render_of
 {

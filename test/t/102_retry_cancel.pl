@@ -22,7 +22,7 @@ my $node = vibe_node(
 	storage => $storage,
 	conf => {
 		'restart_after_crash' => 'on',
-		'vibevideo.max_attempts' => '4',
+		'vibevideo.max_tries' => '4',
 		'vibevideo.stall_timeout' => '60s' });
 
 sub setting
@@ -85,7 +85,7 @@ sub history
 	$fal->fault('submit', $refuse, prompt => '^tries: submit$', times => -1);
 	sql($node, "SELECT vibevideo_submit_batch('{$id}')");
 	wait_for_status($node, $id, 'failed');
-	is(requests('submit') - $before, 4, 'submit: max_attempts tries');
+	is(requests('submit') - $before, 4, 'submit: max_tries tries');
 	is(job_of($node, $id)->{tries}, 4, 'submit: the job counts them');
 	$fal->clear_faults;
 
@@ -94,7 +94,7 @@ sub history
 	$fal->fault('status', { kind => 'http', status => 429, headers => { 'retry-after' => '0' }, body => { detail => 'Slow down' } },
 		prompt => '^tries: poll$', times => 12);
 	wait_for_status($node, $poll, 'completed');
-	is(scalar($fal->renders('tries: poll')), 1, 'poll: goes on beyond max_attempts');
+	is(scalar($fal->renders('tries: poll')), 1, 'poll: goes on beyond max_tries');
 
 	my ($result) = start_job('tries: result');
 	$fal->fault('result', { kind => 'http', status => 429, body => { detail => 'Slow down' } }, prompt => '^tries: result$', times => 8);
@@ -114,7 +114,7 @@ sub history
 	my ($copy) = start_job('tries: copy');
 	$storage->fault('upload', 'slow_down', key => $copy, times => -1);
 	wait_for_status($node, $copy, 'failed');
-	is(job_of($node, $copy)->{tries}, 4, 'copy: max_attempts tries');
+	is(job_of($node, $copy)->{tries}, 4, 'copy: max_tries tries');
 	isnt(job_of($node, $copy)->{media_url}, undef, "copy: fal's address is kept");
 	$storage->clear_faults;
 	my $video = retry($copy);

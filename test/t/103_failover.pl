@@ -23,7 +23,7 @@ my $node = vibe_node(
 	fal => $fal,
 	storage => $storage,
 	init => { allows_streaming => 1, has_archiving => 1 },
-	conf => { 'wal_retrieve_retry_interval' => '100ms', 'max_wal_senders' => 8, 'vibevideo.max_attempts' => '1000' });
+	conf => { 'wal_retrieve_retry_interval' => '100ms', 'max_wal_senders' => 8, 'vibevideo.max_tries' => '1000' });
 
 sub state_of
 {

@@ -19,7 +19,7 @@ my $node = vibe_node('main', fal => $fal, storage => $storage, conf => {
 	'vibevideo.storage_region' => 'eu-central-1',
 	'vibevideo.resumable_threshold' => '1MB',
 	'vibevideo.stall_timeout' => '2s',
-	'vibevideo.max_attempts' => 4 });
+	'vibevideo.max_tries' => 4 });
 
 # A copy of a new row, to its end.
 sub copy

@@ -20,7 +20,7 @@ my $fal = start_fal();
 my $storage = start_storage();
 my $proxy = VibeTest::Emulator->start('proxy');
 my $node = vibe_node('main', fal => $fal, storage => $storage, conf => {
-	'vibevideo.max_attempts' => 2,
+	'vibevideo.max_tries' => 2,
 	'vibevideo.stall_timeout' => '2s' });
 my ($fal_url, $storage_url) = ($fal->url, $storage->url);
 
@@ -47,12 +47,12 @@ my ($fal_url, $storage_url) = ($fal->url, $storage->url);
 {
 	my $id = new_row($node, 'behind a proxy that is down');
 
-	configure($node, proxy => 'http://127.0.0.1:1', max_attempts => 1000);
+	configure($node, proxy => 'http://127.0.0.1:1', max_tries => 1000);
 	my $video = submit($node, $id);
 	is("$video->{status} $video->{error_code}", 'queued connect_failed', 'a proxy that is down: surely not sent, waits to be sent again');
 	configure($node, proxy => '');
 	wait_for_status($node, $id, 'completed');
-	configure($node, max_attempts => 2);
+	configure($node, max_tries => 2);
 }
 for my $wrong ('proxy.example:3128', 'http://user:word@proxy.example')
 {

@@ -30,7 +30,7 @@ my $node;
 	$node = vibe_node('main', fal => $fal, storage => $storage, conf => {
 		'vibevideo.fal_queue_url' => $held_fal,
 		'vibevideo.media_hosts' => join(',', $fal->url, $held_fal),
-		'vibevideo.max_attempts' => 1000,
+		'vibevideo.max_tries' => 1000,
 		'vibevideo.connect_timeout' => '60s' });
 }
 

@@ -16,7 +16,7 @@ my $node = vibe_node('main', fal => $fal, storage => $storage, conf => {
 	'vibevideo.fal_key' => undef,
 	'vibevideo.storage_key' => undef,
 	'vibevideo.poll_interval' => '1s',
-	'vibevideo.max_attempts' => 100 });
+	'vibevideo.max_tries' => 100 });
 
 # fal takes this key from now on, and no other
 sub fal_takes
