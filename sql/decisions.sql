@@ -39,12 +39,12 @@ BEGIN
 
 	UPDATE vibevideo.job x SET
 		state = CASE WHEN verdict <> 'not_sent' THEN 'queued'
-					 WHEN x.ghost OR x.cancel_requested_at IS NOT NULL THEN 'cancelled'
+					 WHEN x.orphan OR x.cancel_requested_at IS NOT NULL THEN 'cancelled'
 					 ELSE 'pending' END,
 		request_id = nullif(verdict, 'not_sent'),
 		submitted_at = CASE WHEN verdict <> 'not_sent' THEN coalesce(x.sent_at, now()) END,
-		next_at = CASE WHEN verdict <> 'not_sent' OR NOT (x.ghost OR x.cancel_requested_at IS NOT NULL) THEN now() END,
-		completed_at = CASE WHEN verdict = 'not_sent' AND (x.ghost OR x.cancel_requested_at IS NOT NULL) THEN now() END,
+		next_at = CASE WHEN verdict <> 'not_sent' OR NOT (x.orphan OR x.cancel_requested_at IS NOT NULL) THEN now() END,
+		completed_at = CASE WHEN verdict = 'not_sent' AND (x.orphan OR x.cancel_requested_at IS NOT NULL) THEN now() END,
 		tries = 0, error_code = NULL, error = NULL,
 		lease = nextval('vibevideo.lease_seq'), leased_by = NULL
 	WHERE x.job_id = resolve.job
@@ -73,10 +73,10 @@ DECLARE
 BEGIN
 	FOR j IN
 		SELECT x.* FROM vibevideo.job x
-		WHERE x.state = 'failed' AND NOT x.ghost AND x.completed_at > now() - since
+		WHERE x.state = 'failed' AND NOT x.orphan AND x.completed_at > now() - since
 		  AND (redrive.error_code IS NULL OR x.error_code = redrive.error_code)
 		  AND NOT EXISTS (SELECT FROM vibevideo.job n
-						  WHERE n.relation = x.relation AND n.vibelog_id = x.vibelog_id AND NOT n.ghost AND n.job_id > x.job_id)
+						  WHERE n.relation = x.relation AND n.vibelog_id = x.vibelog_id AND NOT n.orphan AND n.job_id > x.job_id)
 		ORDER BY x.completed_at LIMIT most
 		FOR UPDATE OF x SKIP LOCKED
 	LOOP

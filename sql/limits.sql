@@ -93,10 +93,10 @@ SELECT nullif(c.user_id, '') AS user_id, c.day, c.model,
 	   sum(c.submits)::bigint AS submits, sum(c.active)::bigint AS active, sum(c.videos)::bigint AS videos,
 	   sum(c.reserved_usd) AS reserved_usd, sum(c.settled_usd) AS settled_usd
 FROM (SELECT coalesce(j.requested_by, '') AS user_id, (j.created_at AT TIME ZONE 'UTC')::date AS day, j.model,
-			 (NOT j.ghost)::int AS submits,
-			 (NOT j.ghost AND j.state <> ALL (ARRAY['completed', 'failed', 'cancelled']))::int AS active,
+			 (NOT j.orphan)::int AS submits,
+			 (NOT j.orphan AND j.state <> ALL (ARRAY['completed', 'failed', 'cancelled']))::int AS active,
 			 j.billed::int AS videos,
-			 CASE WHEN NOT j.ghost AND NOT j.billed AND j.state <> ALL (ARRAY['completed', 'failed', 'cancelled'])
+			 CASE WHEN NOT j.orphan AND NOT j.billed AND j.state <> ALL (ARRAY['completed', 'failed', 'cancelled'])
 				  THEN coalesce(j.cost_usd, 0) ELSE 0 END AS reserved_usd,
 			 CASE WHEN j.billed THEN coalesce(j.cost_usd, 0) ELSE 0 END AS settled_usd
 	  FROM vibevideo.job j
@@ -160,11 +160,11 @@ BEGIN
 	IF kind = 'active' THEN
 		RETURN QUERY SELECT j.* FROM vibevideo.job j
 		WHERE j.state IN ('pending', 'submitting', 'submit_unknown', 'queued', 'generating', 'processing')
-		  AND NOT j.ghost AND j.created_at <> now() AND (name IS NULL OR j.requested_by = name);
+		  AND NOT j.orphan AND j.created_at <> now() AND (name IS NULL OR j.requested_by = name);
 	ELSE
 		RETURN QUERY SELECT j.* FROM vibevideo.job j
 		WHERE j.created_at >= vibevideo.today()::timestamp AT TIME ZONE 'UTC' AND (j.billed OR j.state = ANY (active))
-		  AND NOT j.ghost AND j.created_at <> now() AND (name IS NULL OR j.requested_by = name);
+		  AND NOT j.orphan AND j.created_at <> now() AND (name IS NULL OR j.requested_by = name);
 	END IF;
 END
 $$;
@@ -432,12 +432,12 @@ DECLARE
 BEGIN
 	INSERT INTO vibevideo.past_costs AS p (user_id, day, model, submits, videos, settled_usd)
 	SELECT coalesce(g.requested_by, ''), (g.created_at AT TIME ZONE 'UTC')::date, g.model,
-		   count(*) FILTER (WHERE NOT g.ghost), count(*) FILTER (WHERE g.billed),
+		   count(*) FILTER (WHERE NOT g.orphan), count(*) FILTER (WHERE g.billed),
 		   coalesce(sum(g.cost_usd) FILTER (WHERE g.billed), 0)
 	FROM gone g GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 	ON CONFLICT (user_id, day, model) DO UPDATE SET submits = p.submits + EXCLUDED.submits,
 		videos = p.videos + EXCLUDED.videos, settled_usd = p.settled_usd + EXCLUDED.settled_usd;
-	FOR j IN SELECT g.* FROM gone g WHERE NOT g.ghost AND g.state <> ALL (ARRAY['completed', 'failed', 'cancelled']) LOOP
+	FOR j IN SELECT g.* FROM gone g WHERE NOT g.orphan AND g.state <> ALL (ARRAY['completed', 'failed', 'cancelled']) LOOP
 		PERFORM vibevideo.release(j);
 	END LOOP;
 	RETURN NULL;

@@ -534,7 +534,7 @@ BEGIN
 
 	EXECUTE format('SELECT array_agg(t.%I::text) FROM %s AS t '
 				   'WHERE %s AND NOT EXISTS (SELECT FROM vibevideo.job j '
-				   'WHERE j.relation = $3 AND j.vibelog_id = t.%I::text COLLATE "C" AND NOT j.ghost)',
+				   'WHERE j.relation = $3 AND j.vibelog_id = t.%I::text COLLATE "C" AND NOT j.orphan)',
 				   b.id_column, b.relation, stuck, b.id_column)
 	INTO without_job USING running, older_than, b.relation;
 	failed = coalesce(vibevideo.fail_rows(without_job), 0);
@@ -544,7 +544,7 @@ BEGIN
 
 	EXECUTE format('UPDATE vibevideo.job AS j SET row_dirty = true, row_tries = 0, row_next_at = now() WHERE j.job_id IN ('
 				   'SELECT max(k.job_id) FROM %s AS t '
-				   'JOIN vibevideo.job k ON k.relation = $3 AND k.vibelog_id = t.%I::text COLLATE "C" AND NOT k.ghost WHERE %s '
+				   'JOIN vibevideo.job k ON k.relation = $3 AND k.vibelog_id = t.%I::text COLLATE "C" AND NOT k.orphan WHERE %s '
 				   'GROUP BY k.vibelog_id '
 				   'HAVING bool_and(k.state = ANY (ARRAY[''completed'', ''failed'', ''cancelled'']) AND NOT k.row_dirty))',
 				   b.relation, b.id_column, stuck)

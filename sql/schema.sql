@@ -134,7 +134,7 @@ CREATE TABLE vibevideo.job (
 	-- attempts in a row that we started by ourselves, this one included
 	renders int NOT NULL DEFAULT 1,
 	-- its transaction was rolled back: it is here to be cancelled at fal
-	ghost boolean NOT NULL DEFAULT false,
+	orphan boolean NOT NULL DEFAULT false,
 	state text NOT NULL CHECK (state OPERATOR(pg_catalog.=) ANY (ARRAY[
 		'pending', 'submitting', 'submit_unknown', 'queued', 'generating',
 		'processing', 'completed', 'failed', 'cancelled'])),
@@ -190,7 +190,7 @@ SELECT pg_catalog.pg_extension_config_dump('vibevideo.job', '');
 
 -- A vibelog has one active job: this index, not a check, keeps double clicks apart.
 CREATE UNIQUE INDEX job_active ON vibevideo.job (relation, vibelog_id)
-	WHERE NOT ghost AND state OPERATOR(pg_catalog.=) ANY (ARRAY['pending', 'submitting', 'submit_unknown', 'queued', 'generating', 'processing']);
+	WHERE NOT orphan AND state OPERATOR(pg_catalog.=) ANY (ARRAY['pending', 'submitting', 'submit_unknown', 'queued', 'generating', 'processing']);
 CREATE UNIQUE INDEX job_request ON vibevideo.job (request_id) WHERE request_id IS NOT NULL;
 CREATE INDEX job_vibelog ON vibevideo.job (relation, vibelog_id, job_id);
 -- What is due, a kind each.  None of them holds a finished job, so that the
@@ -333,7 +333,7 @@ CREATE VIEW vibevideo.jobs WITH (security_invoker = true) AS
 SELECT j.job_id, v.vibelog_id, v.status, j.state, v.request_id, v.video_url, v.message,
 	   v.queue_position, v.progress, v.attempt, v.error_code, v.error,
 	   j.model, j.tries, j.next_at, j.bytes_done, j.bytes_total, j.media_url, j.requested_by,
-	   j.ghost, j.created_at, j.sent_at, v.submitted_at, j.generated_at, v.updated_at, v.completed_at,
+	   j.orphan, j.created_at, j.sent_at, v.submitted_at, j.generated_at, v.updated_at, v.completed_at,
 	   j.row_dirty, j.row_error, j.cost_usd, j.billed, j.bytes_per_second, vibevideo.seconds_left(j) AS seconds_left,
 	   j.duration_ms, j.object_key
 FROM vibevideo.job j CROSS JOIN LATERAL vibevideo.describe(j) v;

@@ -224,7 +224,7 @@ static Statement find_dirty = {
 					   " AND (d.relation = $3) IS TRUE"
 					   " ORDER BY d.row_next_at LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED) j"
 					   " JOIN vibevideo.job n ON n.job_id = (SELECT max(k.job_id) FROM vibevideo.job k"
-					   " WHERE k.relation = j.relation AND k.vibelog_id = j.vibelog_id AND NOT k.ghost)"
+					   " WHERE k.relation = j.relation AND k.vibelog_id = j.vibelog_id AND NOT k.orphan)"
 					   " FOR NO KEY UPDATE OF n SKIP LOCKED"};
 
 static DirtyJob **
@@ -240,7 +240,7 @@ FindDirty(const Binding *binding, TimestampTz now, int max, int *n)
 }
 
 static Statement find_dirty_many = {
-	DIRTY_COLUMNS("j") " FROM vibevideo.job j WHERE j.job_id = ANY ($1) AND (j.relation = $2) IS TRUE AND NOT j.ghost"};
+	DIRTY_COLUMNS("j") " FROM vibevideo.job j WHERE j.job_id = ANY ($1) AND (j.relation = $2) IS TRUE AND NOT j.orphan"};
 
 static DirtyJob **
 FindDirtyMany(const Binding *binding, const int64 *job_ids, int n, int *found)
@@ -317,7 +317,7 @@ MarkDirty(const int64 *job_ids, int n)
 /* those of a table that is not attached now: they wait until it is */
 static Statement mark_elsewhere = {
 	"UPDATE vibevideo.job j SET row_dirty = true WHERE j.job_id = ANY ($1)"
-	" AND (j.relation = $2) IS NOT TRUE AND NOT j.ghost"};
+	" AND (j.relation = $2) IS NOT TRUE AND NOT j.orphan"};
 
 static void
 MarkElsewhere(const Binding *binding, const int64 *job_ids, int n)

@@ -215,7 +215,7 @@ MarkRow(Row new)
 {
 	int columns[] = {SPI_fnumber(new.desc, "row_dirty"), SPI_fnumber(new.desc, "row_tries"),
 					 SPI_fnumber(new.desc, "row_next_at"), SPI_fnumber(new.desc, "updated_at")};
-	Datum values[] = {BoolGetDatum(!IsTrue(new, "ghost") && !IsWrittenByCaller(new)), Int32GetDatum(0),
+	Datum values[] = {BoolGetDatum(!IsTrue(new, "orphan") && !IsWrittenByCaller(new)), Int32GetDatum(0),
 					  TimestampTzGetDatum(GetCurrentTransactionStartTimestamp()),
 					  TimestampTzGetDatum(GetCurrentTimestamp())};
 	bool nulls[] = {false, false, false, false};
@@ -378,7 +378,7 @@ AfterInsert(Row new)
 	char *state = TextColumn(new, "state");
 
 	/* jobs that come from a dump are not new */
-	if (IsTrue(new, "ghost") || !IsNew(new))
+	if (IsTrue(new, "orphan") || !IsNew(new))
 		return;
 	if (Rank(state) == Rank("pending") && HasLimits())
 		TakeShare(new);
@@ -394,7 +394,7 @@ AfterUpdate(Row old, Row new)
 	char *to = TextColumn(new, "state");
 	char *error_code = TextColumn(new, "error_code");
 
-	if (IsTrue(new, "ghost") || strcmp(from, to) == 0)
+	if (IsTrue(new, "orphan") || strcmp(from, to) == 0)
 		return;
 	/* one that failed for a limit has taken nothing */
 	if (IsFinal(to) && (error_code == NULL || strcmp(error_code, "limit") != 0) && HasLimits())

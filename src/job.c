@@ -34,7 +34,7 @@
 #define JOB_COLUMNS_AND(input) \
 	"j.job_id, j.vibelog_id, j.state, j.model, " input ", j.request_id, " \
 	"j.media_url, j.media_type, j.object_key, j.error_code, j.error, j.bytes_total, j.lease, " \
-	"j.tries, j.crashes, j.attempt, j.queue_position, j.created_at, j.submitted_at, j.cancel_requested_at, j.sent_at, j.renders, j.ghost, j.generated_at, j.upload_url, j.media_etag, j.upload_state"
+	"j.tries, j.crashes, j.attempt, j.queue_position, j.created_at, j.submitted_at, j.cancel_requested_at, j.sent_at, j.renders, j.orphan, j.generated_at, j.upload_url, j.media_etag, j.upload_state"
 
 #define JOB_COLUMNS JOB_COLUMNS_AND("j.input::text")
 /* many at once are followed, and each input may be large */
@@ -71,7 +71,7 @@ ReadJob(uint64 row, MemoryContext mcxt)
 	job->cancel_requested_at = ResultTime(row, 20);
 	job->sent_at = ResultTime(row, 21);
 	job->renders = (int) ResultInt(row, 22, 1);
-	job->ghost = ResultBool(row, 23);
+	job->orphan = ResultBool(row, 23);
 	job->generated_at = ResultTime(row, 24);
 	job->upload_url = ResultText(row, 25);
 	job->media_etag = ResultText(row, 26);
@@ -155,7 +155,7 @@ JobIsOverdue(const Job *job)
  *----------
  */
 static Statement find_active = {
-	"SELECT j.job_id FROM vibevideo.job j WHERE j.relation = $2 AND j.vibelog_id = $1 AND NOT j.ghost"
+	"SELECT j.job_id FROM vibevideo.job j WHERE j.relation = $2 AND j.vibelog_id = $1 AND NOT j.orphan"
 	" AND j.state = ANY (" ACTIVE_STATES ")"};
 
 int64
@@ -172,7 +172,7 @@ JobFindActive(const Binding *binding, const char *vibelog_id)
 /* a subquery a row, not a join: that one could be planned to read all active jobs for each */
 static Statement find_active_many = {
 	"SELECT x.nth, (SELECT j.job_id FROM vibevideo.job j WHERE j.relation = $2"
-	" AND j.vibelog_id = x.vibelog_id AND NOT j.ghost AND j.state = ANY (" ACTIVE_STATES "))"
+	" AND j.vibelog_id = x.vibelog_id AND NOT j.orphan AND j.state = ANY (" ACTIVE_STATES "))"
 	" FROM unnest($1) WITH ORDINALITY AS x(vibelog_id, nth)"};
 
 void
@@ -191,7 +191,7 @@ JobFindActiveMany(const Binding *binding, char **vibelog_ids, int n, int64 *job_
 }
 
 static Statement find_latest = {
-	"SELECT j.job_id FROM vibevideo.job j WHERE j.relation = $2 AND j.vibelog_id = $1 AND NOT j.ghost"
+	"SELECT j.job_id FROM vibevideo.job j WHERE j.relation = $2 AND j.vibelog_id = $1 AND NOT j.orphan"
 	" ORDER BY j.job_id DESC LIMIT 1"};
 
 int64
@@ -215,8 +215,8 @@ static Statement insert_job = {
 	" SELECT $1, $2, $3, $4::jsonb, $5, nextval('vibevideo.lease_seq'),"
 	" CASE WHEN $2 = 'submitting' THEN pg_backend_pid() END, $6, $7, $8, false,"
 	" (SELECT COALESCE(max(p.attempt), 0) FROM vibevideo.job p"
-	" WHERE p.relation = $7 AND NOT p.ghost AND p.vibelog_id = $1) + 1"
-	" ON CONFLICT (relation, vibelog_id) WHERE NOT ghost AND state = ANY (" ACTIVE_STATES ") DO NOTHING"
+	" WHERE p.relation = $7 AND NOT p.orphan AND p.vibelog_id = $1) + 1"
+	" ON CONFLICT (relation, vibelog_id) WHERE NOT orphan AND state = ANY (" ACTIVE_STATES ") DO NOTHING"
 	" RETURNING job_id"};
 
 int64
@@ -244,9 +244,9 @@ static Statement insert_jobs = {
 	"INSERT INTO vibevideo.job (vibelog_id, state, model, input, requested_by, lease, next_at, relation, row_dirty, attempt)"
 	" SELECT x.vibelog_id, 'pending', $4, x.input::jsonb, x.requested_by, nextval('vibevideo.lease_seq'), $5, $6, false,"
 	" (SELECT COALESCE(max(p.attempt), 0) FROM vibevideo.job p"
-	" WHERE p.relation = $6 AND NOT p.ghost AND p.vibelog_id = x.vibelog_id) + 1"
+	" WHERE p.relation = $6 AND NOT p.orphan AND p.vibelog_id = x.vibelog_id) + 1"
 	" FROM unnest($1, $2, $3) AS x(vibelog_id, input, requested_by)"
-	" ON CONFLICT (relation, vibelog_id) WHERE NOT ghost AND state = ANY (" ACTIVE_STATES ") DO NOTHING"
+	" ON CONFLICT (relation, vibelog_id) WHERE NOT orphan AND state = ANY (" ACTIVE_STATES ") DO NOTHING"
 	" RETURNING job_id"};
 
 int

@@ -38,7 +38,7 @@ typedef struct Job
 	int attempt;
 	int renders;
 	int queue_position; /* -1 unknown */
-	bool ghost;
+	bool orphan;
 	TimestampTz created_at;
 	TimestampTz sent_at;			 /* 0 if never */
 	TimestampTz submitted_at;		 /* 0 until accepted */

@@ -159,7 +159,7 @@ AfterResult(Task *task, const HttpReply *reply)
 	{
 		case FAL_RESULT_VIDEO:
 			/* nobody's: the operator can fetch it, and sees that it was paid for */
-			if (task->job->ghost)
+			if (task->job->orphan)
 				TaskFail(task, "orphaned", "its transaction was rolled back, but fal.ai had finished the video before the cancel");
 			else if (vv_storage_kind == STORAGE_KIND_NONE)
 				CopyKeepUrl(task, result->url);

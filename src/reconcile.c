@@ -102,7 +102,7 @@ ReconcileStart(HttpEngine *engine, Task *task, const char *key)
 	listing->earliest = TimestampTzPlusMilliseconds(listing->sent_at, -BLIND_MS);
 	task->undecided = true;
 	/* asking first would cost time only, unless it is to be cancelled: the operator has decided already */
-	if (vv_unknown_policy == UNKNOWN_RESUBMIT && !task->job->ghost && task->job->cancel_requested_at == 0)
+	if (vv_unknown_policy == UNKNOWN_RESUBMIT && !task->job->orphan && task->job->cancel_requested_at == 0)
 		return false;
 	if (AskFirstPage(engine, task, key))
 	{
@@ -203,7 +203,7 @@ static bool
 IsOwnEntry(const JournalEntry *entry, const Job *job)
 {
 	return (entry->job_id == job->job_id && entry->created_at == job->created_at) ||
-		entry->sent_at == job->sent_at; /* a ghost's */
+		entry->sent_at == job->sent_at; /* an orphan's */
 }
 
 /*
@@ -437,13 +437,13 @@ ReconcileDecide(Task *task)
 
 	if (TryToAdopt(task))
 		return;
-	if (overdue && task->listing->complete && (job->ghost || job->cancel_requested_at))
+	if (overdue && task->listing->complete && (job->orphan || job->cancel_requested_at))
 	{
 		TaskUpdate(task, "cancelled");
 		task->update.error_code = "submit_lost";
 		task->update.error = "cancelled; fal.ai shows no trace of it";
 	}
-	else if (job->ghost || job->cancel_requested_at)
+	else if (job->orphan || job->cancel_requested_at)
 		LookAgain(task);
 	else if (vv_unknown_policy == UNKNOWN_RESUBMIT)
 		GiveUpAsLost(task, "its answer was lost; sent again by vibevideo.unknown_policy = resubmit");

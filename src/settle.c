@@ -3,7 +3,7 @@
  *	  What becomes of submits whose transactions are over.
  *
  * One whose row is missing was rolled back, or died with its session, after it
- * was (perhaps) sent: it becomes a ghost, which the usual steps find at fal and
+ * was (perhaps) sent: it becomes an orphan, which the usual steps find at fal and
  * cancel.
  */
 #include "postgres.h"
@@ -14,23 +14,23 @@
 
 /*
  * A crash may give out again the numbers that were not flushed: number and
- * time together tell whether the row is there.  A ghost gets a number of its
+ * time together tell whether the row is there.  An orphan gets a number of its
  * own, and is known by the time of its intent.
  */
-static Statement insert_ghost = {
-	"INSERT INTO vibevideo.job (relation, vibelog_id, attempt, state, ghost, model, input, request_id,"
+static Statement insert_orphan = {
+	"INSERT INTO vibevideo.job (relation, vibelog_id, attempt, state, orphan, model, input, request_id,"
 	" created_at, sent_at, submitted_at, cancel_requested_at, row_dirty, error_code, error)"
 	" SELECT $2, $3, $4, CASE WHEN $7 IS NULL THEN 'submit_unknown' ELSE 'queued' END, true, $5,"
 	" $6::jsonb, $7, $9, $8, CASE WHEN $7 IS NOT NULL THEN $8 END, now(), false,"
 	" 'rolled_back', 'the transaction that sent it was rolled back'"
 	" WHERE NOT EXISTS (SELECT FROM vibevideo.job k WHERE k.job_id = $1 AND k.created_at = $9)"
 	" AND NOT EXISTS (SELECT FROM vibevideo.job k WHERE k.vibelog_id = $3"
-	" AND (k.relation = $2 OR $2 IS NULL) AND k.ghost AND k.sent_at = $8)"
+	" AND (k.relation = $2 OR $2 IS NULL) AND k.orphan AND k.sent_at = $8)"
 	" ON CONFLICT DO NOTHING RETURNING job_id"};
 
 /* its number, 0 if its transaction has committed or it is here already */
 static int64
-InsertGhost(const Binding *binding, const JournalEntry *entry)
+InsertOrphan(const Binding *binding, const JournalEntry *entry)
 {
 	bool accepted = (entry->answered && entry->outcome == FAL_SUBMIT_ACCEPTED);
 	Args args = {0};
@@ -44,7 +44,7 @@ InsertGhost(const Binding *binding, const JournalEntry *entry)
 	ArgText(&args, accepted ? entry->request_id : NULL);
 	ArgTime(&args, entry->sent_at);
 	ArgTime(&args, entry->created_at);
-	StatementRun(&insert_ghost, &args);
+	StatementRun(&insert_orphan, &args);
 	return ResultFirstInt();
 }
 
@@ -58,7 +58,7 @@ SettleJournal(const Binding *binding)
 
 	for (int i = 0; i < n; i++)
 	{
-		int64 ghost;
+		int64 orphan;
 
 		if (entries[i]->running)
 		{
@@ -67,11 +67,11 @@ SettleJournal(const Binding *binding)
 		}
 		if (!JournalMayBeAtFal(entries[i]))
 			continue;
-		ghost = InsertGhost(binding, entries[i]);
-		if (ghost != 0)
+		orphan = InsertOrphan(binding, entries[i]);
+		if (orphan != 0)
 			ereport(LOG,
 					(errmsg("vibevideo job %lld: its transaction was rolled back after it was sent; it will be cancelled at fal.ai",
-							(long long) ghost)));
+							(long long) orphan)));
 	}
 	return again;
 }

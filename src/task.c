@@ -91,7 +91,7 @@ void
 TaskFailAtFal(Task *task, const FalError *error)
 {
 	TaskFail(task, error->type, error->message);
-	task->update.again = !task->job->ghost && task->job->cancel_requested_at == 0 &&
+	task->update.again = !task->job->orphan && task->job->cancel_requested_at == 0 &&
 		task->job->renders < vv_max_renders && FalErrorAllowsNewAttempt(error);
 }
 

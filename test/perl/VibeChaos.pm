@@ -268,7 +268,7 @@ sub told
 {
 	my ($job) = @_;
 	my %short = map { $_ => $job->{$_} } grep { defined $job->{$_} }
-	  qw(job_id vibelog_id attempt state ghost request_id error_code error cancel_requested_at sent_at completed_at leased_by row_error);
+	  qw(job_id vibelog_id attempt state orphan request_id error_code error cancel_requested_at sent_at completed_at leased_by row_error);
 
 	return $json->encode(\%short);
 }
@@ -319,11 +319,11 @@ sub rule_one_render_an_attempt
 		{
 			push @found, "a job has another job's request: " . told($job) . ' ' . told_render($render);
 		}
-		next if $render->{cancel_requested_at} || ($job && $job->{ghost});
+		next if $render->{cancel_requested_at} || ($job && $job->{orphan});
 		next if lost_with_the_journal($facts, $render);
 		push @{ $renders{$prompt} }, $render;
 	}
-	for my $job (grep { !$_->{ghost} && $_->{sent_at} } @{ $facts->{jobs} })
+	for my $job (grep { !$_->{orphan} && $_->{sent_at} } @{ $facts->{jobs} })
 	{
 		push @{ $attempts{ $job->{prompt} } }, $job;
 	}
@@ -353,7 +353,7 @@ sub lost_with_the_journal
 	return $facts->{lost_ids}{prompts}{ prompt_of($render) } ? 1 : 0;
 }
 
-# (b) What fal renders for nobody has been cancelled there, or is a ghost that
+# (b) What fal renders for nobody has been cancelled there, or is an orphan that
 # had finished before.
 sub rule_unowned_is_cancelled
 {
@@ -372,12 +372,12 @@ sub rule_unowned_is_cancelled
 			  @{ $facts->{jobs} };
 			push @found, 'fal renders it for nobody: ' . told_render($render);
 		}
-		elsif ($job->{ghost} && $job->{state} =~ $FINAL && !$render->{cancel_requested_at})
+		elsif ($job->{orphan} && $job->{state} =~ $FINAL && !$render->{cancel_requested_at})
 		{
 			# it had ended before; but fal was told, or did not listen
 			next if $render->{finished_at} && $render->{counts}{cancel} + $render->{counts}{cancel_refused} > 0
 			  && (($job->{error_code} || '') eq 'orphaned' || ($render->{outcome} || '') ne 'ok');
-			push @found, 'a ghost was not cancelled: ' . told($job) . ' ' . told_render($render);
+			push @found, 'an orphan was not cancelled: ' . told($job) . ' ' . told_render($render);
 		}
 	}
 	return @found;
@@ -393,7 +393,7 @@ sub rule_committed_is_not_cancelled
 	};
 	my @found;
 
-	for my $job (grep { !$_->{ghost} && !$asked->($_) } @{ $facts->{jobs} })
+	for my $job (grep { !$_->{orphan} && !$asked->($_) } @{ $facts->{jobs} })
 	{
 		my $render = $job->{request_id} ? $facts->{render}{ $job->{request_id} } : undef;
 
@@ -484,13 +484,13 @@ sub rule_nothing_left
 		(map { 'its row is not written: ' . told($_) } grep { $_->{row_dirty} } @{ $facts->{jobs} }));
 }
 
-# (e) The app's row shows the newest job, and nothing of a ghost.
+# (e) The app's row shows the newest job, and nothing of an orphan.
 sub rule_rows_follow_jobs
 {
 	my ($facts) = @_;
 	my (%newest, @found);
 
-	for my $job (grep { !$_->{ghost} } @{ $facts->{jobs} })
+	for my $job (grep { !$_->{orphan} } @{ $facts->{jobs} })
 	{
 		$newest{ $job->{vibelog_id} } = $job;
 	}
@@ -539,7 +539,7 @@ sub rule_acknowledged_is_kept
 	my ($facts) = @_;
 	my (%jobs, @found);
 
-	push @{ $jobs{ $_->{vibelog_id} } }, $_ for grep { !$_->{ghost} } @{ $facts->{jobs} };
+	push @{ $jobs{ $_->{vibelog_id} } }, $_ for grep { !$_->{orphan} } @{ $facts->{jobs} };
 	for my $ack (@{ $facts->{acknowledged} })
 	{
 		my @jobs = @{ $jobs{ $ack->{id} } || [] };

@@ -188,8 +188,8 @@ VALUES ('vibelogs', 3, 'failed', 'fal-ai/minimax/video-01', '{}', 'ann', now(), 
 	   ('vibelogs', 103, 'failed', 'fal-ai/minimax/video-01', '{}', 'bob', now(), NULL);
 SELECT vibevideo.redrive();
 SELECT vibelog_id, state FROM vibevideo.job WHERE vibelog_id IN ('3', '103') ORDER BY job_id;
--- a ghost counts for nothing, unless it was made after all
-INSERT INTO vibevideo.job (relation, vibelog_id, state, model, input, requested_by, ghost)
+-- an orphan counts for nothing, unless it was made after all
+INSERT INTO vibevideo.job (relation, vibelog_id, state, model, input, requested_by, orphan)
 VALUES ('vibelogs', 104, 'queued', 'fal-ai/minimax/video-01', '{}', 'bob', true);
 SELECT count(*) FROM vibevideo.slot WHERE who = 'user:bob' AND job_id IS NOT NULL;
 SELECT submits, active, videos, reserved_usd, settled_usd FROM vibevideo.costs WHERE user_id = 'bob';

@@ -37,7 +37,7 @@ sub renders
 }
 
 # What became of a submit that was rolled back: its render is cancelled, a
-# ghost tells of it, the row shows nothing.
+# orphan tells of it, the row shows nothing.
 sub is_cancelled
 {
 	my ($id, $prompt, $nrenders) = @_;
@@ -47,13 +47,13 @@ sub is_cancelled
 	wait_until(
 		sub {
 			return 0 if journal_files($node);
-			my $ghosts = sql($node, "SELECT count(*) FROM vibevideo.job WHERE vibelog_id = '$id' AND ghost AND state = 'cancelled'");
-			return 1 if $ghosts >= 1;
+			my $orphans = sql($node, "SELECT count(*) FROM vibevideo.job WHERE vibelog_id = '$id' AND orphan AND state = 'cancelled'");
+			return 1 if $orphans >= 1;
 			hurry($node);
 			sleep(0.2);
 			return 0;
 		},
-		"$prompt: the ghost is cancelled");
+		"$prompt: the orphan is cancelled");
 	is(scalar(renders($prompt)), $nrenders, "$prompt: fal accepted $nrenders");
 	is(scalar(grep { $_->{cancel_requested_at} } renders($prompt)), $nrenders, "$prompt: and was told to cancel it");
 	is(sql($node, "SELECT video_generation_status IS NULL AND video_request_id IS NULL AND video_generation_error IS NULL FROM vibelogs WHERE id = '$id'"),
@@ -206,8 +206,8 @@ SQL
 			return 0;
 		},
 		'after its rollback all are cancelled');
-	wait_for($node, "SELECT count(*) FROM vibevideo.job WHERE ghost AND state = 'cancelled' AND vibelog_id IN ($ids)", $n,
-		'with a ghost each', hurry => 1);
+	wait_for($node, "SELECT count(*) FROM vibevideo.job WHERE orphan AND state = 'cancelled' AND vibelog_id IN ($ids)", $n,
+		'with an orphan each', hurry => 1);
 	is(sql($node, "SELECT count(*) FROM vibelogs WHERE id IN ($ids) AND video_generation_status IS NULL"), $n, 'and rows that show nothing');
 }
 
@@ -309,7 +309,7 @@ interrupt('fast restart', sub { $node->restart; });
 
 # -- without a list of requests in flight ---------------------------------------------------
 # What is under way is invisible.  Once it is finished it is found: then it
-# is paid for, and the ghost says so.
+# is paid for, and the orphan says so.
 {
 	my $prompt = 'held: not listed';
 	my $id = new_row($node, $prompt);
@@ -319,11 +319,11 @@ interrupt('fast restart', sub { $node->restart; });
 	$node->reload;
 	my ($session, $pid) = hung_submit($node, $fal, $id, 'hang_after', $prompt);
 	cli($node, "SELECT pg_terminate_backend($pid)");
-	wait_for($node, "SELECT state, error_code FROM vibevideo.job WHERE ghost AND vibelog_id = '$id' AND tries > 0",
-		'submit_unknown|rolled_back', "$prompt: the ghost stays in doubt", hurry => 1);
+	wait_for($node, "SELECT state, error_code FROM vibevideo.job WHERE orphan AND vibelog_id = '$id' AND tries > 0",
+		'submit_unknown|rolled_back', "$prompt: the orphan stays in doubt", hurry => 1);
 	my ($render) = renders($prompt);
 	$fal->command($render->{request_id}, 'finish');
-	wait_for($node, "SELECT state, error_code, request_id, media_url IS NOT NULL FROM vibevideo.job WHERE ghost AND vibelog_id = '$id'",
+	wait_for($node, "SELECT state, error_code, request_id, media_url IS NOT NULL FROM vibevideo.job WHERE orphan AND vibelog_id = '$id'",
 		"failed|orphaned|$render->{request_id}|t", "$prompt: finished meanwhile: it is an orphan, with its address", hurry => 1);
 	is(sql($node, "SELECT video_generation_status IS NULL, video_url IS NULL FROM vibelogs WHERE id = '$id'"), 't|t',
 		"$prompt: the row shows nothing of it");
@@ -377,7 +377,7 @@ interrupt('fast restart', sub { $node->restart; });
 $fal->clear_faults;
 $fal->command('*', 'start');
 wait_at_rest($node, 'the rest is done');
-is(sql($node, "SELECT count(*) FROM vibevideo.job WHERE NOT ghost AND state <> 'completed'"), '0', 'everything committed is completed');
+is(sql($node, "SELECT count(*) FROM vibevideo.job WHERE NOT orphan AND state <> 'completed'"), '0', 'everything committed is completed');
 ok_rules(gather($node, $fal, $storage, cancels => {}), 'journal');
 
 $node->stop('fast');

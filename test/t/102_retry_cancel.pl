@@ -339,9 +339,9 @@ $fal->rule('^cancel: held', hold => 'queue');
 	wait_for_status($node, $done, 'completed');
 	$fal->rule('^stuck: 3', hold => 'queue');
 	submit($node, $busy);
-	# of this one there is only a ghost
+	# of this one there is only an orphan
 	sql($node, "BEGIN; SELECT FROM vibevideo_submit('$old'); ROLLBACK");
-	wait_for($node, "SELECT state FROM vibevideo.job WHERE vibelog_id = '$old' AND ghost", 'cancelled', 'stuck: its ghost is cancelled', hurry => 1);
+	wait_for($node, "SELECT state FROM vibevideo.job WHERE vibelog_id = '$old' AND orphan", 'cancelled', 'stuck: its orphan is cancelled', hurry => 1);
 	sql($node, "UPDATE vibelogs SET video_generation_status = 'generating' WHERE id IN ('$old', '$done')");
 	is(sql($node, "SELECT vibevideo.reset_stuck('0')"), '2', 'reset_stuck: a row without a job, and one whose job has ended');
 	is(sql($node, "SELECT video_generation_status, video_generation_error IS NOT NULL FROM vibelogs WHERE id = '$old'"), 'failed|t', 'reset_stuck: without a job: failed');

@@ -448,7 +448,7 @@ my $facts = gather(
 	lost_journal => [ $promotion - 8, $promoted ],
 	lost_ids => { counted => 1, prompts => \%unsure });
 my %ends;
-$ends{ ($_->{ghost} ? 'ghost ' : '') . $_->{state} . ($_->{error_code} ? " ($_->{error_code})" : '') }++ for @{ $facts->{jobs} };
+$ends{ ($_->{orphan} ? 'orphan ' : '') . $_->{state} . ($_->{error_code} ? " ($_->{error_code})" : '') }++ for @{ $facts->{jobs} };
 diag('how jobs ended: ' . join(', ', map { "$_ $ends{$_}" } sort keys %ends));
 diag("renders: $facts->{ledger}{accepted}, "
 	  . scalar(grep { $_->{cancel_requested_at} } @{ $facts->{ledger}{jobs} }) . ' cancelled, '

@@ -141,8 +141,8 @@ sub whole_way
 	wait_for_status($node, $cancelled, 'cancelled');
 	is_deeply([ map { $_->{status} } heard($cancelled) ], [qw(queued cancelled)], 'LISTEN: queued, cancelled');
 	sql($node, "BEGIN; SELECT vibevideo_submit('$rolled_back'); ROLLBACK");
-	wait_for($node, 'SELECT state FROM vibevideo.job WHERE ghost', 'cancelled', 'one that was rolled back is cancelled', hurry => 1);
-	is_deeply([ heard($rolled_back) ], [], 'LISTEN: nothing of a ghost');
+	wait_for($node, 'SELECT state FROM vibevideo.job WHERE orphan', 'cancelled', 'one that was rolled back is cancelled', hurry => 1);
+	is_deeply([ heard($rolled_back) ], [], 'LISTEN: nothing of an orphan');
 	$fal->call('POST', '/rule', { prompt => '^second kite$', times => 1, behaviour => { outcome => 'infra', error_type => 'runner_disconnected' } });
 	$fal->rule('^second kite$', hold => 'queue');
 	submit($node, $again);

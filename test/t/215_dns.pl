@@ -54,7 +54,7 @@ my $node;
 	release();
 	wait_for_status($node, $id, 'completed');
 	is(scalar($fal->renders('cancelled')), 1, 'it was sent once');
-	is(sql($node, 'SELECT count(*) FROM vibevideo.job WHERE ghost'), '0', 'of the cancelled call nothing is in doubt');
+	is(sql($node, 'SELECT count(*) FROM vibevideo.job WHERE orphan'), '0', 'of the cancelled call nothing is in doubt');
 }
 
 # In the worker
