@@ -25,15 +25,15 @@ CREATE FUNCTION vibevideo.binding_copied()
 RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	IF NEW.attached_at <> now() THEN
-		NEW.resting = true;
+		NEW.paused = true;
 		RAISE WARNING USING
-			MESSAGE = 'vibevideo rests: this database is a copy of the one its jobs belong to',
-			HINT = 'If it shall go on with them, SELECT vibevideo.resume().';
+			MESSAGE = 'vibevideo is paused: this database is a copy of the one its jobs belong to',
+			HINT = 'To continue with them here, SELECT vibevideo.resume().';
 	END IF;
 	RETURN NEW;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.binding_copied() IS 'trigger: jobs that come from a dump rest until vibevideo.resume()';
+COMMENT ON FUNCTION vibevideo.binding_copied() IS 'trigger: jobs that come from a dump are paused until vibevideo.resume()';
 CREATE TRIGGER binding_copied BEFORE INSERT ON vibevideo.binding
 	FOR EACH ROW EXECUTE FUNCTION vibevideo.binding_copied();
 ALTER TABLE vibevideo.binding ENABLE ALWAYS TRIGGER binding_copied;
@@ -669,20 +669,20 @@ COMMENT ON FUNCTION vibevideo.attach(regclass, name, name, name, text, text, nam
  * vibevideo.detach(force) - vibevideo forgets the app's table.  Its columns and
  * rows and all jobs stay; attaching it again goes on where it was.
  *
- * force: detach although jobs are active; they rest until a table is attached.
+ * force: detach although jobs are active; they are paused until a table is attached.
  * Returns whether a table was attached.
- * Errors: 55006 jobs are active; 55000 so they are, in a copy that rests.  Owner
- * only.
+ * Errors: 55006 jobs are active; 55000 so they are, in a copy that is paused.
+ * Owner only.
  */
 CREATE FUNCTION vibevideo.detach(force boolean DEFAULT false)
 RETURNS boolean LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	attached regclass;
-	rests boolean;
+	paused boolean;
 	active bigint;
 BEGIN
 	LOCK TABLE vibevideo.binding IN SHARE ROW EXCLUSIVE MODE;
-	SELECT b.relation, vibevideo.rests(b) INTO attached, rests FROM vibevideo.binding b;
+	SELECT b.relation, vibevideo.is_paused(b) INTO attached, paused FROM vibevideo.binding b;
 	IF NOT FOUND THEN
 		RAISE NOTICE 'no table is attached';
 		RETURN false;
@@ -697,7 +697,7 @@ BEGIN
 			DETAIL = format('Active jobs: %s.', active),
 			HINT = 'Wait for them, cancel them with vibevideo_cancel, or SELECT vibevideo.detach(force => true).';
 	END IF;
-	IF active > 0 AND rests THEN
+	IF active > 0 AND paused THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'object_not_in_prerequisite_state',
 			MESSAGE = 'this is a restored or copied database, whose jobs would go on when a table is attached again',

@@ -108,21 +108,21 @@ COMMENT ON FUNCTION vibevideo.redrive(text, interval, int) IS
  *
  * A database that was restored or copied holds jobs that the original works
  * on too; until this call nothing is sent from here.  Call it on the one that
- * goes on.  Returns false when nothing was resting.  Owner only.
+ * goes on.  Returns false when nothing was paused.  Owner only.
  */
 CREATE FUNCTION vibevideo.resume()
 RETURNS boolean LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	rested boolean;
+	was_paused boolean;
 BEGIN
-	SELECT vibevideo.rests(b) INTO rested FROM vibevideo.binding b;
+	SELECT vibevideo.is_paused(b) INTO was_paused FROM vibevideo.binding b;
 	UPDATE vibevideo.binding b SET
-		resting = false, system_identifier = i.system_identifier, database_oid = i.database_oid, timeline = i.timeline
+		paused = false, system_identifier = i.system_identifier, database_oid = i.database_oid, timeline = i.timeline
 	FROM vibevideo.identity() i
 	WHERE b.only_one;
 	PERFORM vibevideo.wake();
-	RETURN coalesce(rested, false);
+	RETURN coalesce(was_paused, false);
 END
 $$;
 COMMENT ON FUNCTION vibevideo.resume() IS
-	'lets a restored or copied database act on its jobs; false when it was not resting; owner only';
+	'lets a restored or copied database act on its jobs; false when it was not paused; owner only';

@@ -209,10 +209,10 @@ BEGIN
 							   format('%s, key %I (%s), prompt from %I', b.relation, b.id_column, b.id_type, b.prompt_column));
 	again = format('Call vibevideo.attach(%L) again, with its options.', b.relation);
 
-	IF vibevideo.rests(b) THEN
+	IF vibevideo.is_paused(b) THEN
 		RETURN NEXT vibevideo.line('identity', 'fail',
-								   'this is a restored or copied database: its jobs rest, since the original may work on them too',
-								   'If this one shall go on: SELECT vibevideo.resume().');
+								   'this is a restored or copied database: its jobs are paused, since the original may work on them too',
+								   'To continue with them here, SELECT vibevideo.resume().');
 	ELSE
 		RETURN NEXT vibevideo.line('identity', 'ok', 'the jobs belong to this database');
 	END IF;

@@ -84,14 +84,14 @@ CREATE TABLE vibevideo.binding (
 	system_identifier bigint NOT NULL,
 	database_oid oid NOT NULL,
 	timeline int NOT NULL,
-	resting boolean NOT NULL DEFAULT false,
+	paused boolean NOT NULL DEFAULT false,
 	attached_at timestamptz NOT NULL DEFAULT pg_catalog.now()
 );
 COMMENT ON TABLE vibevideo.binding IS 'the app''s table and the columns vibevideo reads; written by vibevideo.attach';
 COMMENT ON COLUMN vibevideo.binding.input_function IS 'schema-qualified name of a function of the row that returns the model''s input as jsonb';
 COMMENT ON COLUMN vibevideo.binding.user_column IS 'column that says whose video it is, for the limits; otherwise the JWT''s sub';
 COMMENT ON COLUMN vibevideo.binding.realtime IS 'changes are also sent through Supabase Realtime''s realtime.send, where it exists';
-COMMENT ON COLUMN vibevideo.binding.resting IS 'this is a copy of the database the jobs belong to: nothing is sent until vibevideo.resume()';
+COMMENT ON COLUMN vibevideo.binding.paused IS 'this is a copy of the database the jobs belong to: nothing is sent until vibevideo.resume()';
 COMMENT ON COLUMN vibevideo.binding.build_index IS 'the table was too big to index under attach''s lock: the worker builds it CONCURRENTLY';
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.binding', '');
 
@@ -399,12 +399,12 @@ CREATE FUNCTION vibevideo.identity(OUT system_identifier bigint, OUT database_oi
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'vibevideo_identity';
 COMMENT ON FUNCTION vibevideo.identity() IS 'the cluster''s system identifier (in a copy that was started a number of its own), this database and the timeline; owner only';
 
--- Is this a copy, or was it put to rest?
-CREATE FUNCTION vibevideo.rests(b vibevideo.binding)
+-- Is this a copy, or was it paused?
+CREATE FUNCTION vibevideo.is_paused(b vibevideo.binding)
 RETURNS boolean LANGUAGE sql VOLATILE
-RETURN (b).resting OR ((b).system_identifier, (b).database_oid, (b).timeline) IS DISTINCT FROM
+RETURN (b).paused OR ((b).system_identifier, (b).database_oid, (b).timeline) IS DISTINCT FROM
 	(SELECT (i.system_identifier, i.database_oid, i.timeline) FROM vibevideo.identity() i);
-COMMENT ON FUNCTION vibevideo.rests(vibevideo.binding) IS 'whether nothing is done here until vibevideo.resume(); owner only';
+COMMENT ON FUNCTION vibevideo.is_paused(vibevideo.binding) IS 'whether nothing is done here until vibevideo.resume(); owner only';
 
 -- One network probe for check_config: what is fal_key, queue, bucket.
 CREATE FUNCTION vibevideo.probe(what text, OUT status text, OUT detail text, OUT hint text)

@@ -64,7 +64,7 @@ LookUpRelation(Binding *binding)
 
 static Statement read_binding = {
 	"SELECT b.relation::oid, b.id_type::oid, b.id_column, b.prompt_column, b.image_column, b.input_function, b.model,"
-	" b.build_index, b.resting, b.system_identifier, b.database_oid, b.timeline, b.user_column, b.realtime"
+	" b.build_index, b.paused, b.system_identifier, b.database_oid, b.timeline, b.user_column, b.realtime"
 	" FROM vibevideo.binding b"};
 
 bool
@@ -86,7 +86,7 @@ BindingLoad(Binding *binding)
 	if (binding->model == NULL)
 		binding->model = KeepCopy(vv_model);
 	binding->build_index = ResultBool(0, 8);
-	binding->resting = ResultBool(0, 9);
+	binding->paused = ResultBool(0, 9);
 	binding->system_identifier = ResultInt(0, 10, 0);
 	binding->database_oid = ResultOid(0, 11);
 	binding->timeline = (int) ResultInt(0, 12, 0);
@@ -108,7 +108,7 @@ IsOtherDatabase(const Binding *binding)
 static bool
 IsCopy(const Binding *binding)
 {
-	if (binding->resting || IsOtherDatabase(binding))
+	if (binding->paused || IsOtherDatabase(binding))
 		return true;
 	/* a standby has no timeline of its own, and cannot submit either */
 	return !RecoveryInProgress() && binding->timeline != (int) GetWALInsertionTimeLine();
@@ -122,7 +122,7 @@ IsCopy(const Binding *binding)
 static bool
 IsPromoted(const Binding *binding)
 {
-	return !binding->resting && !IsOtherDatabase(binding) && ShmemStartedAsStandby() && !RecoveryInProgress() &&
+	return !binding->paused && !IsOtherDatabase(binding) && ShmemStartedAsStandby() && !RecoveryInProgress() &&
 		binding->timeline != (int) GetWALInsertionTimeLine();
 }
 
@@ -142,23 +142,23 @@ BindingRequire(Binding *binding, bool to_act)
 	if (to_act && IsCopy(binding) && !IsPromoted(binding))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("vibevideo rests in this database"),
+				 errmsg("vibevideo is paused in this database"),
 				 errdetail("It is a restored or copied database; the original may still work on the same jobs."),
-				 errhint("On the one that shall go on: SELECT vibevideo.resume().")));
+				 errhint("On the one that is to continue with them, SELECT vibevideo.resume().")));
 }
 
 static Statement note_identity = {
-	"UPDATE vibevideo.binding b SET resting = $1, timeline = $2 WHERE b.only_one"};
+	"UPDATE vibevideo.binding b SET paused = $1, timeline = $2 WHERE b.only_one"};
 
 static void
-NoteIdentity(Binding *binding, bool resting, int timeline)
+NoteIdentity(Binding *binding, bool paused, int timeline)
 {
 	Args args = {0};
 
-	ArgBool(&args, resting);
+	ArgBool(&args, paused);
 	ArgInt4(&args, timeline);
 	StatementRun(&note_identity, &args);
-	binding->resting = resting;
+	binding->paused = paused;
 	binding->timeline = timeline;
 }
 
@@ -172,12 +172,12 @@ BindingMayAct(Binding *binding)
 		NoteIdentity(binding, false, (int) GetWALInsertionTimeLine());
 		return true;
 	}
-	if (!binding->resting)
+	if (!binding->paused)
 	{
 		NoteIdentity(binding, true, binding->timeline);
 		ereport(WARNING,
-				(errmsg("vibevideo rests: this database is a copy of the one its jobs belong to"),
-				 errhint("If it shall go on with them, SELECT vibevideo.resume().")));
+				(errmsg("vibevideo is paused: this database is a copy of the one its jobs belong to"),
+				 errhint("To continue with them here, SELECT vibevideo.resume().")));
 	}
 	return false;
 }

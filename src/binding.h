@@ -24,7 +24,7 @@ typedef struct Binding
 	bool realtime;		  /* report to Supabase Realtime */
 	char *model;		  /* never NULL */
 	bool build_index;
-	bool resting;			 /* a copy of the database the jobs belong to */
+	bool paused;			 /* a copy of the database the jobs belong to */
 	int64 system_identifier; /* who may act on the jobs */
 	Oid database_oid;
 	int timeline;

@@ -181,7 +181,7 @@ ExtensionIsHere(void)
 	if (!warned)
 		ereport(WARNING,
 				(errmsg("vibevideo library is version %s, the extension in this database %s", VIBEVIDEO_VERSION, version),
-				 errhint("ALTER EXTENSION vibevideo UPDATE; the worker rests until then.")));
+				 errhint("ALTER EXTENSION vibevideo UPDATE; the worker is paused until then.")));
 	warned = true;
 	return false;
 }

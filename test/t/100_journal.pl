@@ -350,8 +350,8 @@ interrupt('fast restart', sub { $node->restart; });
 	my $session = background_sql($node, 'gone');
 	$session->query('BEGIN');
 	$session->query("SELECT vibevideo_submit('$id{$_}')") for qw(accepted lost refused);
-	# a worker that rests settles nothing
-	cli($node, 'UPDATE vibevideo.binding SET resting = true', 'gone');
+	# a worker that is paused settles nothing
+	cli($node, 'UPDATE vibevideo.binding SET paused = true', 'gone');
 	$session->query('ROLLBACK');
 	$session->quit;
 	is(scalar(journal_files($node)), 1, 'dropped: its journal holds what was rolled back');

@@ -1,5 +1,5 @@
 # On a standby nothing runs; after a promotion everything goes on, with one
-# render each.  A copy of the database, however it was made, rests until
+# render each.  A copy of the database, however it was made, is paused until
 # vibevideo.resume(), while the original goes on undisturbed.
 
 use strict;
@@ -33,7 +33,7 @@ sub state_of
 }
 
 # Nothing is sent from here, and the errors say what to do.
-sub rests
+sub is_paused
 {
 	my ($on, $name, $database, $id) = @_;
 	my $before = $sentinel->ledger('?jobs=0')->{requests};
@@ -41,7 +41,7 @@ sub rests
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 
 	is($state, '55000', "$name: a submit is refused");
-	like($text, qr/vibevideo rests in this database/, "$name: because it rests");
+	like($text, qr/vibevideo is paused in this database/, "$name: because it is paused");
 	like($text, qr/HINT:.*vibevideo\.resume\(\)/, "$name: and the hint names the way out");
 	is((sql_error($on, "SELECT vibevideo_submit_batch('{$id}')", $database))[0], '55000', "$name: a batch as well");
 	cli($on, 'SELECT vibevideo.wake(); SELECT vibevideo_poll()', $database);
@@ -49,8 +49,8 @@ sub rests
 	sleep(1.5);
 	cli($on, 'SELECT vibevideo_poll()', $database);
 	is_deeply($sentinel->ledger('?jobs=0')->{requests}, $before, "$name: fal is asked nothing");
-	wait_for($on, 'SELECT resting FROM vibevideo.binding', 't', "$name: it is written down", database => $database);
-	like(slurp_file($on->logfile), qr/vibevideo rests: this database is a copy/, "$name: and in the log");
+	wait_for($on, 'SELECT paused FROM vibevideo.binding', 't', "$name: it is written down", database => $database);
+	like(slurp_file($on->logfile), qr/vibevideo is paused: this database is a copy/, "$name: and in the log");
 	like(cli($on, q{SELECT string_agg(check_name || ' ' || status || ' ' || coalesce(detail, '') || ' ' || coalesce(hint, ''), E'\n') FROM vibevideo.check_config()}, $database),
 		qr/resume/, "$name: check_config tells it");
 	return;
@@ -156,12 +156,12 @@ for my $copy ([ $node, 'twin', 'database from a template' ], [ $other, 'postgres
 	my ($on, $database, $name) = @$copy;
 
 	is(state_of($on, $id{queued}, $database), 'queued 1', "$name: the jobs are there");
-	rests($on, $name, $database, cli($on, "INSERT INTO vibelogs (prompt) VALUES ('$name') RETURNING id", $database));
+	is_paused($on, $name, $database, cli($on, "INSERT INTO vibelogs (prompt) VALUES ('$name') RETURNING id", $database));
 }
 
 # the original was not disturbed: it ends its jobs, by the renders they have
 let_go('copy');
-is(cli($node, 'SELECT resting FROM vibevideo.binding'), 'f', 'the original does not rest');
+is(cli($node, 'SELECT paused FROM vibevideo.binding'), 'f', 'the original is not paused');
 wait_for_status($node, $id{$_}, 'completed', name => "original: $_ is completed") for sort keys %id;
 is(scalar($fal->renders("copy: $_")), 1, "original: $_ by one render") for sort keys %id;
 is(state_of($node, $id{$_}), 'completed 1', "original: $_ by one attempt") for sort keys %id;
@@ -227,7 +227,7 @@ wait_for($standby, "SELECT video_generation_status FROM vibelogs WHERE id = '$id
   for sort keys %id;
 is(scalar($fal->renders("failover: $_")), 1, "promoted: $_ by one render") for sort keys %id;
 is(state_of($standby, $id{$_}), 'completed 1', "promoted: $_ by one attempt") for grep { $_ ne 'later' } sort keys %id;
-is(cli($standby, 'SELECT resting, timeline = (vibevideo.identity()).timeline FROM vibevideo.binding'), 'f|t', 'promoted: it has taken over, without being asked');
+is(cli($standby, 'SELECT paused, timeline = (vibevideo.identity()).timeline FROM vibevideo.binding'), 'f|t', 'promoted: it has taken over, without being asked');
 is(state_of($standby, $air), 'none', 'promoted: nobody knows of the submit that was in the air: the journal stays behind');
 
 # the old primary comes back, with its journal: it cancels what it had sent

@@ -290,8 +290,8 @@ my %provoked = (
 			return post('vibevideo_submit', { vibelog_id => $id });
 		},
 		sub {
-			sql($node, q{UPDATE vibevideo.binding SET resting = true WHERE only_one});
-			my $answer = post('vibevideo_submit_batch', { vibelog_ids => [ row('at rest') ] });
+			sql($node, q{UPDATE vibevideo.binding SET paused = true WHERE only_one});
+			my $answer = post('vibevideo_submit_batch', { vibelog_ids => [ row('paused') ] });
 			sql($node, 'SELECT vibevideo.resume()');
 			return $answer;
 		},

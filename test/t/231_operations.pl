@@ -41,11 +41,11 @@ sub worker_looks
 	$node->command_ok([ 'pg_dump', '-Fc', '-f', $dump, '-d', $node->connstr('postgres') ], 'pg_dump');
 	wait_for($node, "SELECT state FROM vibevideo.job WHERE vibelog_id = '$id'", 'queued', 'it is sent after that', hurry => 1);
 	$node->command_ok([ 'pg_restore', '-e', '--clean', '--if-exists', '-d', $node->connstr('postgres'), $dump ], 'pg_restore --clean');
-	ok(slurp_file($node->logfile) =~ qr/WARNING:  vibevideo rests: this database is a copy/, 'which logs a warning');
+	ok(slurp_file($node->logfile) =~ qr/WARNING:  vibevideo is paused: this database is a copy/, 'which logs a warning');
 	is(sql($node, "SELECT state FROM vibevideo.job WHERE vibelog_id = '$id'"), 'pending', 'the job is back where it was');
 
 	worker_looks($node);
-	is((sql_error($node, "SELECT vibevideo_submit('$id')"))[0], '55000', 'the database rests');
+	is((sql_error($node, "SELECT vibevideo_submit('$id')"))[0], '55000', 'the database is paused');
 	like(sql($node, q{SELECT hint FROM vibevideo.check_config() WHERE check_name = 'identity'}), qr/vibevideo\.resume/, 'check_config tells what to do');
 	my ($refused, $error) = sql_error($node, 'SELECT vibevideo.detach(force => true)');
 	is($refused, '55000', 'to attach the table anew is no way around it');
@@ -65,9 +65,9 @@ sub worker_looks
 {
 	my $id = new_row($node, 'pause: waits');
 
-	sql($node, "BEGIN; SELECT vibevideo_submit_batch('{$id}'); UPDATE vibevideo.binding SET resting = true; COMMIT");
+	sql($node, "BEGIN; SELECT vibevideo_submit_batch('{$id}'); UPDATE vibevideo.binding SET paused = true; COMMIT");
 	worker_looks($node);
-	is(job_of($node, $id)->{state}, 'pending', 'a database that was put to rest sends nothing');
+	is(job_of($node, $id)->{state}, 'pending', 'a paused database sends nothing');
 	is((sql_error($node, "SELECT vibevideo_cancel('$id')"))[0], '55000', 'and takes nothing');
 	is(sql($node, 'SELECT vibevideo.resume()'), 't', 'resume() ends that');
 	wait_for_status($node, $id, 'completed');
@@ -151,7 +151,7 @@ sub worker_looks
 	$copy->init_from_backup($node, 'copy');
 	$copy->start;
 	is(sql($copy, $state . "'$waits'"), 'pending', 'the copy has the job that waits');
-	wait_for($copy, 'SELECT resting FROM vibevideo.binding', 't', 'the copy rests');
+	wait_for($copy, 'SELECT paused FROM vibevideo.binding', 't', 'the copy is paused');
 	worker_looks($copy);
 	is((sql_error($copy, "SELECT vibevideo_submit('$waits')"))[0], '55000', 'it sends nothing in a call');
 	$copy->restart;
@@ -161,7 +161,7 @@ sub worker_looks
 	is(($fal->renders('copy: open'))[0]{cancel_requested_at}, undef, 'nor does it cancel what it does not know');
 
 	wait_for($node, $state . "'$waits'", 'queued', 'the original goes on', hurry => 1);
-	is(sql($node, 'SELECT resting FROM vibevideo.binding'), 'f', 'and does not rest');
+	is(sql($node, 'SELECT paused FROM vibevideo.binding'), 'f', 'and is not paused');
 	sql($copy, q{DELETE FROM vibevideo.job WHERE state = 'pending'});
 	is(sql($copy, 'SELECT vibevideo.resume()'), 't', 'the copy is told to go on');
 	$copy->restart;
