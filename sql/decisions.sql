@@ -57,15 +57,15 @@ COMMENT ON FUNCTION vibevideo.resolve(bigint, text) IS
 	'settles a job in state submit_unknown by fal''s request id or ''not_sent''; PT404, PT409, 22023; owner only';
 
 /*
- * vibevideo.redrive(error_code, since, most) - tries failed jobs again.
+ * vibevideo.redrive(error_code, since, max_jobs) - tries failed jobs again.
  *
  * error_code: only these, NULL for all.  since: only those that failed since.
- * most: at most so many, the oldest first.
+ * max_jobs: at most so many, the oldest first.
  * A video that was rendered is only copied again; everything else is a new
  * attempt, and paid for as such.  Rows that have a newer job are left alone.
  * Returns how many jobs were started.  Owner only.
  */
-CREATE FUNCTION vibevideo.redrive(error_code text DEFAULT NULL, since interval DEFAULT '1 day', most int DEFAULT 100)
+CREATE FUNCTION vibevideo.redrive(error_code text DEFAULT NULL, since interval DEFAULT '1 day', max_jobs int DEFAULT 100)
 RETURNS int LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	j vibevideo.job;
@@ -77,7 +77,7 @@ BEGIN
 		  AND (redrive.error_code IS NULL OR x.error_code = redrive.error_code)
 		  AND NOT EXISTS (SELECT FROM vibevideo.job n
 						  WHERE n.relation = x.relation AND n.vibelog_id = x.vibelog_id AND NOT n.orphan AND n.job_id > x.job_id)
-		ORDER BY x.completed_at LIMIT most
+		ORDER BY x.completed_at LIMIT max_jobs
 		FOR UPDATE OF x SKIP LOCKED
 	LOOP
 		IF j.media_url IS NOT NULL THEN
