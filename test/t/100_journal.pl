@@ -36,8 +36,8 @@ sub renders
 	return $fal->renders($prompt);
 }
 
-# What became of a submit that was rolled back: its render is cancelled, a
-# orphan tells of it, the row shows nothing.
+# What became of a submit that was rolled back: its render is cancelled, an
+# orphan is what is left of it, the row shows nothing.
 sub is_cancelled
 {
 	my ($id, $prompt, $nrenders) = @_;
