@@ -1,0 +1,189 @@
+# ALTER EXTENSION vibevideo UPDATE: a database of 0.1.0, with jobs in every
+# state, becomes what a fresh one is, and its jobs run on to their ends.  Until
+# then, and whenever library and extension do not fit, nothing is done.
+
+use strict;
+use warnings FATAL => 'all';
+
+use JSON::PP;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(sleep);
+use VibeTest;
+use VibeChaos;
+use VibeUpgrade;
+
+my $old = '0.1.0';
+my ($new) = slurp_file('vibevideo.control') =~ /^default_version = '(.*)'/m;
+my $fal = start_fal(default => { list_in_flight => JSON::PP::false });
+my $storage = start_storage();
+my $node = vibe_node('main', fal => $fal, storage => $storage, conf => {
+	'vibevideo.submit_timeout' => '60s',
+	'vibevideo.unknown_after' => '1h',
+	'vibevideo.max_tries' => 1000,
+	'vibevideo.resumable_threshold' => '1MB' });
+my %id;
+
+# A row whose job is brought into a state: by a call for user ann, or by the worker.
+sub begin_job
+{
+	my ($prompt, %options) = @_;
+	my $call = $options{batch} ? 'vibevideo_submit_batch(ARRAY[%s])' : 'vibevideo_submit(%s)';
+
+	$id{$prompt} = new_row($node, $prompt);
+	$fal->fault(@{ $options{fault} }, prompt => "^$prompt\$") if $options{fault};
+	$fal->rule("^$prompt\$", %{ $options{rule} }) if $options{rule};
+	cli($node, q{SET request.jwt.claims = '{"sub": "ann"}'; } . ($options{rollback} ? 'BEGIN; ' : '') . 'SELECT FROM '
+		  . sprintf($call, "'$id{$prompt}'::uuid") . ($options{rollback} ? '; ROLLBACK' : ''));
+	return;
+}
+
+sub reaches
+{
+	my ($prompt, $state) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+	return wait_for($node, "SELECT state FROM vibevideo.job WHERE vibelog_id = '$id{$prompt}'", $state, "$prompt: $state", hurry => 1);
+}
+
+# What fal and Storage were asked.
+sub asked
+{
+	return [ map { $_->ledger('?jobs=0')->{requests} } $fal, $storage ];
+}
+
+# -- jobs in every state -----------------------------------------------------------------------
+sql($node, <<'SQL');
+INSERT INTO vibevideo.limit (scope, max_active, submits_per_day, spend_per_day_usd) VALUES ('default', 50, 500, 5000), ('global', 60, 600, 6000);
+INSERT INTO vibevideo.model (endpoint, price_usd) VALUES ('acme/of-the-app', 0.25);
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'not now'; END $$;
+CREATE TRIGGER refuse BEFORE UPDATE ON vibelogs FOR EACH ROW
+	WHEN (NEW.prompt = 'dirty' AND NEW.video_generation_status = 'completed') EXECUTE FUNCTION refuse();
+SQL
+begin_job('completed');
+begin_job('deleted');
+begin_job('dirty');
+begin_job('failed', rule => { outcome => 'policy' });
+begin_job('cancelled', rule => { hold => 'queue' });
+begin_job('pending', fault => [ 'submit', { kind => 'http', status => 503, headers => { 'retry-after' => '1000' }, body => { detail => 'later' } }, times => -1 ]);
+begin_job('submit_unknown', rule => { hold => 'queue', queue_ms => 3600000 }, fault => [ 'submit', 'reset_after' ]);
+begin_job('queued', rule => { hold => 'queue', queue_ms => 3600000 });
+begin_job('generating', rule => { hold => 'run', queue_ms => 0 });
+begin_job('processing', rule => { media => { bytes => 20_000_000 } }, fault => [ 'media', { kind => 'slow', bytes_per_s => 2_000_000 } ]);
+begin_job('orphan', rule => { hold => 'queue', queue_ms => 3600000 }, rollback => 1,
+	fault => [ 'cancel', { kind => 'http', status => 500, body => { detail => 'not now' } }, times => -1 ]);
+reaches($_, 'completed') for qw(completed deleted dirty);
+reaches('failed', 'failed');
+cli($node, "SELECT vibevideo_cancel('$id{cancelled}')");
+reaches('cancelled', 'cancelled');
+reaches('generating', 'generating');
+reaches('orphan', 'queued');
+wait_for($node, "SELECT row_dirty, row_error IS NOT NULL FROM vibevideo.job WHERE vibelog_id = '$id{dirty}'", 't|t', 'dirty: its row could not be written', hurry => 1);
+cli($node, "DELETE FROM vibevideo.job WHERE vibelog_id = '$id{deleted}'");
+begin_job('submitting', batch => 1, rule => { hold => 'queue', queue_ms => 3600000 }, fault => [ 'submit', 'hang_after' ]);
+reaches('submitting', 'submitting');
+wait_for($node, "SELECT upload_url IS NOT NULL AND upload_state IS NOT NULL AND bytes_done > 0 FROM vibevideo.job WHERE vibelog_id = '$id{processing}'", 't',
+	'processing: an upload in parts is under way', hurry => 1);
+wait_until(sub { return scalar($fal->renders('submitting')) == 1 }, 'submitting: fal has it');
+
+my $states = q{SELECT string_agg(DISTINCT state, ' ' ORDER BY state) FROM vibevideo.job};
+is(sql($node, $states), 'cancelled completed failed generating pending processing queued submit_unknown submitting', 'jobs are in every state');
+my $worker = worker_pid($node);
+
+# -- the new library with the old extension -------------------------------------------------------
+install_version($old);
+become_older($node, $old);
+wait_down($worker);
+my $log = -s $node->logfile;
+$node->restart;
+is(sql($node, q{SELECT extversion FROM pg_extension WHERE extname = 'vibevideo'}), $old, "the extension is $old");
+is(sql($node, q{SELECT count(*) FROM pg_attribute WHERE attrelid = 'vibevideo.job'::regclass AND attname = 'ghost'}), '1', 'really');
+
+# Everything says that the two do not fit, and does nothing.
+sub is_paused
+{
+	my ($name, $extension) = @_;
+	my $row = $id{completed};
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+	like(sql($node, q{SELECT string_agg(detail, E'\n') FROM vibevideo.check_config() WHERE status = 'fail'}), qr/\Q$new\E[^\n]*\Q$extension\E/,
+		"$name: check_config says it");
+	my $asked = asked();
+	sql($node, 'SELECT vibevideo.wake()');
+	wait_until(sub { return slurp_file($node->logfile, $log) =~ /WARNING:  [^\n]*\Q$new\E[^\n]*\Q$extension\E/ }, "$name: the worker warns of it");
+	my @wrong;
+	for my $call ("vibevideo_submit('$row')", "vibevideo_submit_batch('{$row}')", "vibevideo_status('$row')", "vibevideo_cancel('$row')",
+		"vibevideo_retry('$row')", 'vibevideo_poll()', q{vibevideo_webhook('{"request_id": "x"}')}, q{vibevideo.attach('vibelogs')},
+		'vibevideo.resume()', 'vibevideo.detach(true)')
+	{
+		my ($state, $text) = sql_error($node, "SELECT $call");
+
+		push @wrong, "$call: $state $text"
+		  unless $state eq '55000'
+		  && $text =~ /ERROR:  55000: [^\n]*\Q$new\E[^\n]*\Q$extension\E/
+		  && $text =~ /HINT:  [^\n]*ALTER EXTENSION vibevideo UPDATE[^\n]*restart/;
+	}
+	is(join("\n", @wrong), '', "$name: every function says so, with both versions and what to do");
+	sleep(1.5);
+	is_deeply(asked(), $asked, "$name: nothing was sent");
+	return;
+}
+
+is_paused('new library', $old);
+
+# -- the update ------------------------------------------------------------------------------------
+cli($node, 'GRANT SELECT ON vibevideo.job TO pg_monitor');
+cli($node, 'CREATE DATABASE fresh');
+create_app($node, 'fresh');
+cli($node, 'GRANT SELECT ON vibevideo.job TO pg_monitor', 'fresh');
+{
+	my $jobs = q{SELECT string_agg((to_jsonb(j) - '{ghost,orphan}'::text[])::text || %s, E'\n' ORDER BY job_id) FROM vibevideo.job j};
+	my $before = sql($node, sprintf($jobs, 'ghost'));
+	my ($rc, $after, $err) = $node->psql('postgres', 'BEGIN; ALTER EXTENSION vibevideo UPDATE; ' . sprintf($jobs, 'orphan') . '; COMMIT');
+
+	is("$rc$err", '0', 'ALTER EXTENSION vibevideo UPDATE');
+	is($after, $before, 'no job has changed');
+}
+{
+	my %fresh = map { $_ => 1 } @{ catalog($node, 'fresh') };
+	my %upgraded = map { $_ => 1 } @{ catalog($node, 'postgres') };
+
+	cmp_ok(scalar(keys %fresh), '>', 1000, 'the catalogs say something');
+	is(join("\n", grep { !$fresh{$_} } sort keys %upgraded), '', 'the update leaves nothing that is not in a fresh one');
+	is(join("\n", grep { !$upgraded{$_} } sort keys %fresh), '', 'and lacks nothing');
+}
+
+# -- the jobs run on ---------------------------------------------------------------------------------
+$fal->clear_faults;
+$fal->call('POST', '/clear', { what => 'rules' });
+$fal->default(list_in_flight => JSON::PP::true);
+$fal->command('*', 'start');
+cli($node, 'DROP TRIGGER refuse ON vibelogs');
+is(sql($node, "SELECT paused FROM vibevideo.binding"), 'f', 'it is the same database still');
+wait_for_status($node, $id{$_}, 'completed', name => "$_: completed") for qw(dirty pending submit_unknown queued generating submitting processing);
+wait_for($node, 'SELECT count(*) FROM vibevideo.job WHERE orphan AND state = \'cancelled\'', '1', 'orphan: cancelled', hurry => 1);
+is(scalar($fal->renders($_)), 1, "$_: one render") for grep { $_ ne 'failed' } sort keys %id;
+is($storage->object($id{$_})->{sha256}, ($fal->renders($_))[0]{media_sha256}, "$_: fal's file is stored")
+  for qw(completed dirty pending submit_unknown queued generating submitting processing);
+is(scalar(grep { $_->{key} =~ /^$id{processing}/ } @{ $storage->ledger->{tus} }), 1, 'processing: in the upload that 0.1.0 began');
+is(($fal->renders('orphan'))[0]{cancel_requested_at} ? 1 : 0, 1, 'orphan: fal was told');
+is(sql($node, 'SELECT vibevideo.redrive(max_jobs => 10)'), '1', 'redrive has its new argument');
+wait_for_status($node, $id{failed}, 'completed', name => 'failed: completed by another attempt');
+is(status_of($node, $id{failed})->{attempt}, 2, 'failed: its second');
+wait_for($node, 'SELECT count(*) FROM vibevideo.job WHERE row_dirty OR next_at IS NOT NULL', '0', 'nothing is left to do');
+is(sql($node, q{SELECT count(*) FROM vibevideo.slot WHERE kind = 'active' AND day >= current_date}), '0', 'no place of a limit is still taken');
+is(sql($node, 'SELECT sum(submits), sum(active), sum(videos), sum(settled_usd) FROM vibevideo.costs'),
+	sql($node, q{SELECT count(*), 0, sum(videos), 0.5 * sum(videos) FROM (SELECT billed::int AS videos FROM vibevideo.job WHERE NOT orphan UNION ALL SELECT 1) j}) =~ s/(\.\d)$/${1}000/r,
+	'costs hold old and new ones');
+
+# -- a newer extension with this library ---------------------------------------------------------------
+$log = -s $node->logfile;
+sql($node, q{UPDATE pg_extension SET extversion = '9.9.9' WHERE extname = 'vibevideo'});
+is_paused('old library', '9.9.9');
+$worker = worker_pid($node);
+sql($node, "UPDATE pg_extension SET extversion = '$new' WHERE extname = 'vibevideo'");
+my $id = new_row($node, 'fits again');
+submit($node, $id);
+wait_for_status($node, $id, 'completed');
+
+done_testing();
