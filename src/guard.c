@@ -26,6 +26,7 @@
 
 #include "compat.h"
 #include "guc.h"
+#include "state.h"
 #include "statement.h"
 #include "version.h"
 
@@ -111,24 +112,6 @@ IsNew(Row row)
  * Before: the state machine, the history, the mark on the app's row
  *----------
  */
-static int
-Rank(const char *state)
-{
-	static const char *const ranks[][3] = {{"pending", "submitting"}, {"submit_unknown"}, {"queued"}, {"generating"}, {"processing"}, {"completed", "failed", "cancelled"}};
-
-	for (int rank = 0; rank < lengthof(ranks); rank++)
-		for (int i = 0; i < lengthof(ranks[0]) && ranks[rank][i]; i++)
-			if (strcmp(ranks[rank][i], state) == 0)
-				return rank;
-	return -1; /* the CHECK refuses it */
-}
-
-static bool
-IsFinal(const char *state)
-{
-	return Rank(state) == Rank("completed");
-}
-
 static bool
 MayMove(Row old, const char *from, const char *to)
 {
@@ -143,7 +126,7 @@ MayMove(Row old, const char *from, const char *to)
 	/* a decision may send an unknown submit again */
 	if (strcmp(from, "submit_unknown") == 0 && strcmp(to, "pending") == 0)
 		return true;
-	return !IsFinal(from) && Rank(to) >= Rank(from);
+	return !StateIsFinal(from) && StateRank(to) >= StateRank(from);
 }
 
 static Statement write_event = {
@@ -178,14 +161,6 @@ CheckMove(Row old, Row new)
 			   detail ? detail : TextColumn(new, "request_id"));
 }
 
-static const char *
-ShownStatus(const char *state)
-{
-	if (strcmp(state, "pending") == 0 || strcmp(state, "submitting") == 0 || strcmp(state, "submit_unknown") == 0)
-		return "queued";
-	return state;
-}
-
 static bool
 IsWrittenByCaller(Row new)
 {
@@ -203,7 +178,7 @@ RowDiffers(Row old, Row new)
 	char *to = TextColumn(new, "state");
 
 	if (to && strcmp(from, to) != 0 &&
-		(strcmp(ShownStatus(from), ShownStatus(to)) != 0 || strcmp(from, "submit_unknown") == 0 ||
+		(strcmp(StateShown(from), StateShown(to)) != 0 || strcmp(from, "submit_unknown") == 0 ||
 		 strcmp(to, "submit_unknown") == 0))
 		return true;
 	return TextDiffers(old, new, "request_id") || TextDiffers(old, new, "video_url") || TextDiffers(old, new, "error");
@@ -359,7 +334,7 @@ Tell(Row new)
 	appendStringInfoString(&payload, "{\"vibelog_id\" : ");
 	escape_json(&payload, TextColumn(new, "vibelog_id"));
 	appendStringInfoString(&payload, ", \"status\" : ");
-	escape_json(&payload, ShownStatus(TextColumn(new, "state")));
+	escape_json(&payload, StateShown(TextColumn(new, "state")));
 	appendStringInfoString(&payload, ", \"request_id\" : ");
 	if (request_id)
 	{
@@ -380,7 +355,7 @@ AfterInsert(Row new)
 	/* jobs that come from a dump are not new */
 	if (IsTrue(new, "orphan") || !IsNew(new))
 		return;
-	if (Rank(state) == Rank("pending") && HasLimits())
+	if (StateRank(state) == StateRank("pending") && HasLimits())
 		TakeShare(new);
 	/* a call that sends the job itself tells of it when it has the request's id */
 	if (strcmp(state, "submitting") != 0)
@@ -397,9 +372,9 @@ AfterUpdate(Row old, Row new)
 	if (IsTrue(new, "orphan") || strcmp(from, to) == 0)
 		return;
 	/* one that failed for a limit has taken nothing */
-	if (IsFinal(to) && (error_code == NULL || strcmp(error_code, "limit") != 0) && HasLimits())
+	if (StateIsFinal(to) && (error_code == NULL || strcmp(error_code, "limit") != 0) && HasLimits())
 		GiveShareBack(new);
-	if (strcmp(ShownStatus(from), ShownStatus(to)) != 0 || (strcmp(from, "submitting") == 0 && IsNew(old)))
+	if (strcmp(StateShown(from), StateShown(to)) != 0 || (strcmp(from, "submitting") == 0 && IsNew(old)))
 		Tell(new);
 }
 

@@ -21,9 +21,9 @@
 #include "guc.h"
 #include "job.h"
 #include "media.h"
+#include "state.h"
 #include "statement.h"
 
-#define ACTIVE_STATES "ARRAY['pending', 'submitting', 'submit_unknown', 'queued', 'generating', 'processing']"
 #define FEW_UPDATES 10 /* so many are planned for: each by an index */
 
 /*----------
