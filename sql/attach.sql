@@ -641,7 +641,7 @@ BEGIN
 		SELECT count(*) FILTER (WHERE j.relation = attach.relation) AS own,
 			   count(*) FILTER (WHERE j.relation IS DISTINCT FROM attach.relation) AS others
 		INTO unfinished FROM vibevideo.job j
-		WHERE j.state <> ALL (ARRAY['completed', 'failed', 'cancelled']) OR j.row_dirty;
+		WHERE vibevideo.is_active(j.state) OR j.row_dirty;
 		IF unfinished.own > 0 THEN
 			RAISE NOTICE USING
 				MESSAGE = format('unfinished jobs of %s go on', relation),
@@ -689,7 +689,7 @@ BEGIN
 	END IF;
 
 	SELECT count(*) INTO active FROM vibevideo.job j
-	WHERE j.state <> ALL (ARRAY['completed', 'failed', 'cancelled']);
+	WHERE vibevideo.is_active(j.state);
 	IF active > 0 AND force IS NOT TRUE THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'object_in_use',

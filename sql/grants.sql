@@ -40,7 +40,7 @@ BEGIN
 		-- The view reads with its reader's rights.
 		EXECUTE format('GRANT SELECT ON vibevideo.job, vibevideo.jobs, vibevideo.past_costs, vibevideo.costs TO %s', service);
 		EXECUTE format('GRANT EXECUTE ON FUNCTION vibevideo.describe(vibevideo.job), vibevideo.job_message(vibevideo.job), '
-					   'vibevideo.shown_status(text), vibevideo.seconds_left(vibevideo.job) TO %s', service);
+					   'vibevideo.is_active(text), vibevideo.shown_status(text), vibevideo.seconds_left(vibevideo.job) TO %s', service);
 	END IF;
 
 	FOR api IN

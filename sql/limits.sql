@@ -94,9 +94,9 @@ SELECT nullif(c.user_id, '') AS user_id, c.day, c.model,
 	   sum(c.reserved_usd) AS reserved_usd, sum(c.settled_usd) AS settled_usd
 FROM (SELECT coalesce(j.requested_by, '') AS user_id, (j.created_at AT TIME ZONE 'UTC')::date AS day, j.model,
 			 (NOT j.orphan)::int AS submits,
-			 (NOT j.orphan AND j.state <> ALL (ARRAY['completed', 'failed', 'cancelled']))::int AS active,
+			 (NOT j.orphan AND vibevideo.is_active(j.state))::int AS active,
 			 j.billed::int AS videos,
-			 CASE WHEN NOT j.orphan AND NOT j.billed AND j.state <> ALL (ARRAY['completed', 'failed', 'cancelled'])
+			 CASE WHEN NOT j.orphan AND NOT j.billed AND vibevideo.is_active(j.state)
 				  THEN coalesce(j.cost_usd, 0) ELSE 0 END AS reserved_usd,
 			 CASE WHEN j.billed THEN coalesce(j.cost_usd, 0) ELSE 0 END AS settled_usd
 	  FROM vibevideo.job j
@@ -154,16 +154,15 @@ COMMENT ON FUNCTION vibevideo.limits_for(text) IS 'the limits that count for a u
 CREATE FUNCTION vibevideo.counted_jobs(who text, kind text)
 RETURNS SETOF vibevideo.job LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	active constant text[] = ARRAY['pending', 'submitting', 'submit_unknown', 'queued', 'generating', 'processing'];
 	name constant text = CASE WHEN who <> 'global' THEN substr(who, length('user:') + 1) END;
 BEGIN
 	IF kind = 'active' THEN
 		RETURN QUERY SELECT j.* FROM vibevideo.job j
-		WHERE j.state IN ('pending', 'submitting', 'submit_unknown', 'queued', 'generating', 'processing')
+		WHERE vibevideo.is_active(j.state)
 		  AND NOT j.orphan AND j.created_at <> now() AND (name IS NULL OR j.requested_by = name);
 	ELSE
 		RETURN QUERY SELECT j.* FROM vibevideo.job j
-		WHERE j.created_at >= vibevideo.today()::timestamp AT TIME ZONE 'UTC' AND (j.billed OR j.state = ANY (active))
+		WHERE j.created_at >= vibevideo.today()::timestamp AT TIME ZONE 'UTC' AND (j.billed OR vibevideo.is_active(j.state))
 		  AND NOT j.orphan AND j.created_at <> now() AND (name IS NULL OR j.requested_by = name);
 	END IF;
 END
@@ -437,7 +436,7 @@ BEGIN
 	FROM gone g GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 	ON CONFLICT (user_id, day, model) DO UPDATE SET submits = p.submits + EXCLUDED.submits,
 		videos = p.videos + EXCLUDED.videos, settled_usd = p.settled_usd + EXCLUDED.settled_usd;
-	FOR j IN SELECT g.* FROM gone g WHERE NOT g.orphan AND g.state <> ALL (ARRAY['completed', 'failed', 'cancelled']) LOOP
+	FOR j IN SELECT g.* FROM gone g WHERE NOT g.orphan AND vibevideo.is_active(g.state) LOOP
 		PERFORM vibevideo.release(j);
 	END LOOP;
 	RETURN NULL;

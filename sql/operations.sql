@@ -126,9 +126,7 @@ DECLARE
 	patience constant interval = '2 minutes';
 	w record;
 	work boolean = EXISTS (SELECT FROM vibevideo.job j
-						   WHERE j.state = ANY (ARRAY['pending', 'submitting', 'submit_unknown', 'queued', 'generating',
-													  'processing'])
-							  OR j.row_dirty);
+						   WHERE vibevideo.is_active(j.state) OR j.row_dirty);
 	alive boolean;
 	polled boolean;
 BEGIN
@@ -396,7 +394,7 @@ DECLARE
 	example text;
 BEGIN
 	SELECT count(*), min(j.next_at) INTO jobs, oldest FROM vibevideo.job j
-	WHERE j.state = ANY (ARRAY['pending', 'submitting', 'submit_unknown', 'queued', 'generating', 'processing'])
+	WHERE vibevideo.is_active(j.state)
 	  AND j.next_at < clock_timestamp() - interval '1 minute';
 	RETURN NEXT CASE WHEN jobs = 0 THEN vibevideo.line('overdue', 'ok', 'no job waits longer than a minute for its turn')
 					 ELSE vibevideo.line('overdue', CASE WHEN oldest < clock_timestamp() - interval '10 minutes' THEN 'fail' ELSE 'warn' END,
@@ -546,7 +544,7 @@ BEGIN
 				   'SELECT max(k.job_id) FROM %s AS t '
 				   'JOIN vibevideo.job k ON k.relation = $3 AND k.vibelog_id = t.%I::text COLLATE "C" AND NOT k.orphan WHERE %s '
 				   'GROUP BY k.vibelog_id '
-				   'HAVING bool_and(k.state = ANY (ARRAY[''completed'', ''failed'', ''cancelled'']) AND NOT k.row_dirty))',
+				   'HAVING bool_and(NOT vibevideo.is_active(k.state) AND NOT k.row_dirty))',
 				   b.relation, b.id_column, stuck)
 	USING running, older_than, b.relation;
 	GET DIAGNOSTICS with_job = ROW_COUNT;

@@ -16,8 +16,49 @@ ALTER FUNCTION vibevideo.rests(vibevideo.binding) RENAME TO is_paused;
 DROP FUNCTION vibevideo.redrive(text, interval, int);
 
 -------------------------------------------------------------------------------
--- Functions whose text names them
+-- Functions that are new, or whose text has changed
 -------------------------------------------------------------------------------
+
+CREATE FUNCTION vibevideo.is_active(state text)
+RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN state = ANY (ARRAY['pending', 'submitting', 'submit_unknown', 'queued', 'generating', 'processing']);
+COMMENT ON FUNCTION vibevideo.is_active(text) IS 'whether a job in this inner state has not ended';
+
+CREATE OR REPLACE FUNCTION vibevideo.job_message(j vibevideo.job)
+RETURNS text LANGUAGE sql STABLE
+RETURN CASE
+	WHEN (j).cancel_requested_at IS NOT NULL AND vibevideo.is_active((j).state) AND (j).state <> 'processing'
+		THEN 'Cancelling'
+	WHEN (j).state = 'pending' AND (j).tries > 0
+		THEN format('Waiting to be sent again (try %s): %s', (j).tries + 1, (j).error)
+	WHEN (j).state = 'pending' AND (j).error IS NOT NULL THEN format('Waiting to be sent: %s', (j).error)
+	WHEN (j).state = 'pending' THEN 'Waiting to be sent'
+	WHEN (j).state = 'submitting' THEN 'Being sent'
+	WHEN (j).state = 'submit_unknown'
+		THEN 'The provider''s answer was lost; nothing is sent again until it is known whether it has the job'
+	WHEN (j).state = 'queued' AND (j).queue_position > 0
+		THEN format('Video queued, %s ahead of you', (j).queue_position)
+	WHEN (j).state = 'queued' THEN 'Video queued'
+	WHEN (j).state = 'generating' AND (j).queue_position IS NOT NULL
+		THEN format('The provider restarted the job, %s ahead of you', (j).queue_position)
+	WHEN (j).state = 'generating' THEN 'AI is generating'
+	WHEN (j).state = 'processing' AND (j).tries > 0 AND (j).error IS NOT NULL
+		THEN format('Copying the video, try %s: %s', (j).tries + 1, (j).error)
+	WHEN (j).state = 'processing' AND (j).bytes_done > 0 AND vibevideo.seconds_left(j) >= 0
+		THEN format('Copying %s %%, %s, %s left', least(100, (j).bytes_done * 100 / (j).bytes_total),
+					CASE WHEN (j).bytes_per_second >= 1000000 THEN format('%s MB/s', round((j).bytes_per_second / 1e6))
+						 ELSE format('%s kB/s', ceil((j).bytes_per_second / 1e3)) END,
+					CASE WHEN vibevideo.seconds_left(j) < 100 THEN format('%s s', vibevideo.seconds_left(j) + 1)
+						 ELSE format('%s min', ceil(vibevideo.seconds_left(j) / 60.0)) END)
+	WHEN (j).state = 'processing' AND (j).bytes_done > 0 AND (j).bytes_total > 0
+		THEN format('Copying %s %%', least(100, (j).bytes_done * 100 / (j).bytes_total))
+	WHEN (j).state = 'processing' AND (j).bytes_done > 0
+		THEN format('Copying, %s so far', pg_size_pretty((j).bytes_done))
+	WHEN (j).state = 'processing' THEN 'Copying the video'
+	WHEN (j).state = 'completed' THEN 'Your video is ready'
+	WHEN (j).state = 'failed' THEN format('Failed: %s', (j).error)
+	WHEN (j).state = 'cancelled' THEN 'Cancelled'
+END;
 
 CREATE OR REPLACE FUNCTION vibevideo.binding_copied()
 RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -32,6 +73,129 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vibevideo.binding_copied() IS 'trigger: jobs that come from a dump are paused until vibevideo.resume()';
+
+CREATE OR REPLACE FUNCTION vibevideo.attach(relation regclass, id_column name DEFAULT NULL, prompt_column name DEFAULT NULL,
+								 image_column name DEFAULT NULL, model text DEFAULT NULL,
+								 input_function text DEFAULT NULL, user_column name DEFAULT NULL,
+								 realtime boolean DEFAULT false)
+RETURNS text LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	small_enough constant bigint = 64 * 1024 * 1024;
+	prompt_names constant name[] = '{prompt,text,content,body,caption,description}';
+	lock_timeout_before constant text = current_setting('lock_timeout');
+	locking text = 'vibevideo.binding';
+	attached regclass;
+	big boolean;
+	key record;
+	prompt name = prompt_column;
+	function_name text;
+	build_index boolean;
+	unfinished record;
+BEGIN
+	IF lock_timeout_before = '0' THEN
+		PERFORM set_config('lock_timeout', '5s', true);
+	END IF;
+
+	BEGIN
+		-- one attach or detach at a time
+		LOCK TABLE vibevideo.binding IN SHARE ROW EXCLUSIVE MODE;
+		PERFORM vibevideo.check_attachable(relation);
+		locking = relation::text;
+		EXECUTE format('LOCK TABLE %s IN ACCESS SHARE MODE', relation);
+
+		SELECT b.relation INTO attached FROM vibevideo.binding b;
+		IF attached <> relation AND EXISTS (SELECT FROM pg_class c WHERE c.oid = attached) THEN
+			RAISE EXCEPTION USING
+				ERRCODE = 'object_not_in_prerequisite_state',
+				MESSAGE = format('table %s is attached already', attached),
+				DETAIL = 'One table of a database can be attached at a time.',
+				HINT = 'SELECT vibevideo.detach() first; it keeps columns, rows and jobs.';
+		END IF;
+
+		SELECT k.id_column, k.id_type INTO key FROM vibevideo.key_column(relation, id_column) k;
+		IF prompt IS NULL THEN
+			SELECT a.attname INTO prompt
+			FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+			WHERE a.attrelid = attach.relation AND a.attnum > 0 AND NOT a.attisdropped
+			  AND a.attname = ANY (prompt_names) AND t.typcategory = 'S' AND a.attname <> key.id_column
+			ORDER BY array_position(prompt_names, a.attname) LIMIT 1;
+			IF NOT FOUND THEN
+				RAISE EXCEPTION USING
+					ERRCODE = 'undefined_column',
+					MESSAGE = format('table %s has no text column that looks like a prompt', relation),
+					DETAIL = format('Looked for %s.', array_to_string(prompt_names, ', ')),
+					HINT = 'Name the column with prompt_column => ''...''.';
+			END IF;
+		END IF;
+		PERFORM vibevideo.check_text_column(relation, prompt, 'prompt_column');
+		IF image_column IS NOT NULL THEN
+			PERFORM vibevideo.check_text_column(relation, image_column, 'image_column');
+		END IF;
+		IF model !~ '^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+$' OR octet_length(model) > 256 THEN
+			RAISE EXCEPTION USING
+				ERRCODE = 'invalid_parameter_value',
+				MESSAGE = format('"%s" is not a model of fal', left(model, 100)),
+				HINT = 'A model is named by its endpoint id, as fal-ai/minimax/video-01.';
+		END IF;
+		IF input_function IS NOT NULL THEN
+			function_name = vibevideo.resolve_input_function(relation, input_function);
+		END IF;
+		PERFORM vibevideo.check_user_column(relation, user_column);
+
+		big = vibevideo.relation_bytes(relation) > small_enough;
+		PERFORM vibevideo.add_columns(relation, big);
+		build_index = vibevideo.add_index(relation, big);
+
+		INSERT INTO vibevideo.binding AS b (relation, id_column, id_type, prompt_column, image_column, model,
+											input_function, user_column, realtime, build_index,
+											system_identifier, database_oid, timeline)
+		SELECT attach.relation, key.id_column, key.id_type, prompt, attach.image_column, attach.model,
+			   function_name, attach.user_column, coalesce(attach.realtime, false), build_index, i.system_identifier, i.database_oid, i.timeline
+		FROM vibevideo.identity() i
+		ON CONFLICT (only_one) DO UPDATE SET
+			relation = EXCLUDED.relation, id_column = EXCLUDED.id_column, id_type = EXCLUDED.id_type,
+			prompt_column = EXCLUDED.prompt_column, image_column = EXCLUDED.image_column, model = EXCLUDED.model,
+			input_function = EXCLUDED.input_function, user_column = EXCLUDED.user_column, realtime = EXCLUDED.realtime,
+			build_index = EXCLUDED.build_index
+		WHERE b.only_one;
+	EXCEPTION WHEN lock_not_available THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'lock_not_available',
+			MESSAGE = format('could not lock %s within %s', locking,
+							 CASE lock_timeout_before WHEN '0' THEN '5s' ELSE lock_timeout_before END),
+			DETAIL = 'Another transaction is using it. Nothing was changed.',
+			HINT = 'Try again when long transactions have ended (see pg_stat_activity), or with a longer lock_timeout.';
+	END;
+	PERFORM set_config('lock_timeout', lock_timeout_before, true);
+	IF realtime THEN
+		PERFORM vibevideo.publish(relation);
+	END IF;
+
+	IF attached IS DISTINCT FROM relation THEN
+		SELECT count(*) FILTER (WHERE j.relation = attach.relation) AS own,
+			   count(*) FILTER (WHERE j.relation IS DISTINCT FROM attach.relation) AS others
+		INTO unfinished FROM vibevideo.job j
+		WHERE vibevideo.is_active(j.state) OR j.row_dirty;
+		IF unfinished.own > 0 THEN
+			RAISE NOTICE USING
+				MESSAGE = format('unfinished jobs of %s go on', relation),
+				DETAIL = format('Unfinished jobs: %s.', unfinished.own);
+		END IF;
+		IF unfinished.others > 0 THEN
+			RAISE NOTICE USING
+				MESSAGE = 'unfinished jobs of another table go on, but its rows are not written any more',
+				DETAIL = format('Unfinished jobs: %s.', unfinished.others),
+				HINT = 'To cancel them, attach their table again. If it was dropped, delete those that are pending from '
+					   'vibevideo.job: they would be sent.';
+		END IF;
+	END IF;
+	PERFORM vibevideo.wake();
+	NOTIFY pgrst, 'reload schema';
+	RETURN format('%s is attached: key %I (%s), prompt from %I%s%s%s%s%s', relation, key.id_column, key.id_type, prompt,
+				  ', image from ' || quote_ident(image_column), ', model ' || model, ', input from ' || function_name,
+				  ', user from ' || quote_ident(user_column), CASE WHEN realtime THEN ', told to Realtime' END);
+END
+$$;
 
 CREATE OR REPLACE FUNCTION vibevideo.detach(force boolean DEFAULT false)
 RETURNS boolean LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -48,7 +212,7 @@ BEGIN
 	END IF;
 
 	SELECT count(*) INTO active FROM vibevideo.job j
-	WHERE j.state <> ALL (ARRAY['completed', 'failed', 'cancelled']);
+	WHERE vibevideo.is_active(j.state);
 	IF active > 0 AND force IS NOT TRUE THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'object_in_use',
@@ -166,19 +330,34 @@ $$;
 COMMENT ON FUNCTION vibevideo.resume() IS
 	'lets a restored or copied database act on its jobs; false when it was not paused; owner only';
 
+CREATE OR REPLACE VIEW vibevideo.costs WITH (security_invoker = true) AS
+SELECT nullif(c.user_id, '') AS user_id, c.day, c.model,
+	   sum(c.submits)::bigint AS submits, sum(c.active)::bigint AS active, sum(c.videos)::bigint AS videos,
+	   sum(c.reserved_usd) AS reserved_usd, sum(c.settled_usd) AS settled_usd
+FROM (SELECT coalesce(j.requested_by, '') AS user_id, (j.created_at AT TIME ZONE 'UTC')::date AS day, j.model,
+			 (NOT j.orphan)::int AS submits,
+			 (NOT j.orphan AND vibevideo.is_active(j.state))::int AS active,
+			 j.billed::int AS videos,
+			 CASE WHEN NOT j.orphan AND NOT j.billed AND vibevideo.is_active(j.state)
+				  THEN coalesce(j.cost_usd, 0) ELSE 0 END AS reserved_usd,
+			 CASE WHEN j.billed THEN coalesce(j.cost_usd, 0) ELSE 0 END AS settled_usd
+	  FROM vibevideo.job j
+	  UNION ALL
+	  SELECT p.user_id, p.day, p.model, p.submits, 0, p.videos, 0, p.settled_usd FROM vibevideo.past_costs p) c
+GROUP BY c.user_id, c.day, c.model;
+
 CREATE OR REPLACE FUNCTION vibevideo.counted_jobs(who text, kind text)
 RETURNS SETOF vibevideo.job LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	active constant text[] = ARRAY['pending', 'submitting', 'submit_unknown', 'queued', 'generating', 'processing'];
 	name constant text = CASE WHEN who <> 'global' THEN substr(who, length('user:') + 1) END;
 BEGIN
 	IF kind = 'active' THEN
 		RETURN QUERY SELECT j.* FROM vibevideo.job j
-		WHERE j.state IN ('pending', 'submitting', 'submit_unknown', 'queued', 'generating', 'processing')
+		WHERE vibevideo.is_active(j.state)
 		  AND NOT j.orphan AND j.created_at <> now() AND (name IS NULL OR j.requested_by = name);
 	ELSE
 		RETURN QUERY SELECT j.* FROM vibevideo.job j
-		WHERE j.created_at >= vibevideo.today()::timestamp AT TIME ZONE 'UTC' AND (j.billed OR j.state = ANY (active))
+		WHERE j.created_at >= vibevideo.today()::timestamp AT TIME ZONE 'UTC' AND (j.billed OR vibevideo.is_active(j.state))
 		  AND NOT j.orphan AND j.created_at <> now() AND (name IS NULL OR j.requested_by = name);
 	END IF;
 END
@@ -196,10 +375,66 @@ BEGIN
 	FROM gone g GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 	ON CONFLICT (user_id, day, model) DO UPDATE SET submits = p.submits + EXCLUDED.submits,
 		videos = p.videos + EXCLUDED.videos, settled_usd = p.settled_usd + EXCLUDED.settled_usd;
-	FOR j IN SELECT g.* FROM gone g WHERE NOT g.orphan AND g.state <> ALL (ARRAY['completed', 'failed', 'cancelled']) LOOP
+	FOR j IN SELECT g.* FROM gone g WHERE NOT g.orphan AND vibevideo.is_active(g.state) LOOP
 		PERFORM vibevideo.release(j);
 	END LOOP;
 	RETURN NULL;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION vibevideo.check_worker()
+RETURNS SETOF vibevideo.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	patience constant interval = '2 minutes';
+	w record;
+	work boolean = EXISTS (SELECT FROM vibevideo.job j
+						   WHERE vibevideo.is_active(j.state) OR j.row_dirty);
+	alive boolean;
+	polled boolean;
+BEGIN
+	SELECT i.* INTO w FROM vibevideo.worker_info() i;
+	alive = w.pid IS NOT NULL AND coalesce(w.heartbeat_at, w.started_at) > clock_timestamp() - patience;
+	IF alive THEN
+		RETURN NEXT vibevideo.line('worker', 'ok',
+								   format('process %s, last turn %s, started %s times, failed %s times', w.pid,
+								   vibevideo.ago(w.heartbeat_at), w.starts, w.failures));
+	ELSIF w.pid IS NOT NULL THEN
+		RETURN NEXT vibevideo.line('worker', 'warn',
+								   format('process %s is slow: last turn %s', w.pid, vibevideo.ago(w.heartbeat_at)),
+								   format('See what it waits for in pg_stat_activity; SELECT pg_terminate_backend(%s) starts it anew.',
+								   w.pid));
+	ELSIF work THEN
+		RETURN NEXT vibevideo.line('worker', 'fail',
+								   'there is work, but no background worker runs',
+								   'SELECT vibevideo.wake(); if that does not help, the server log tells why it cannot start '
+								   '(max_worker_processes may be used up).');
+	ELSE
+		RETURN NEXT vibevideo.line('worker', 'ok', 'not running: there is no work for it');
+	END IF;
+
+	polled = coalesce(w.last_poll_at > clock_timestamp() - patience, false);
+	IF alive OR polled OR NOT work THEN
+		RETURN NEXT vibevideo.line('rhythm', 'ok',
+								   CASE WHEN polled THEN format('vibevideo_poll() was called %s', vibevideo.ago(w.last_poll_at))
+								   WHEN alive THEN 'the background worker polls by itself'
+								   ELSE 'there is nothing to poll' END);
+	ELSE
+		RETURN NEXT vibevideo.line('rhythm', 'fail',
+								   format('nobody asks fal.ai about the jobs; vibevideo_poll() was called %s',
+								   vibevideo.ago(w.last_poll_at)),
+								   'Get the worker running, or SELECT vibevideo.schedule().');
+	END IF;
+
+	IF w.fal_down_until IS NULL AND w.storage_down_until IS NULL THEN
+		RETURN NEXT vibevideo.line('breaker', 'ok', 'fal.ai and Storage were in reach when last asked');
+	ELSE
+		RETURN NEXT vibevideo.line('breaker', 'warn',
+								   format('%s could not be reached: jobs wait, without using up tries; next probe %s',
+										  concat_ws(' and ', CASE WHEN w.fal_down_until IS NOT NULL THEN 'fal.ai' END,
+													CASE WHEN w.storage_down_until IS NOT NULL THEN 'Storage' END),
+										  date_trunc('second', least(w.fal_down_until, w.storage_down_until))),
+								   'See the lines queue and bucket, and the server log.');
+	END IF;
 END
 $$;
 
@@ -298,6 +533,44 @@ BEGIN
 END
 $$;
 
+CREATE OR REPLACE FUNCTION vibevideo.check_jobs()
+RETURNS SETOF vibevideo.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	jobs bigint;
+	oldest timestamptz;
+	example text;
+BEGIN
+	SELECT count(*), min(j.next_at) INTO jobs, oldest FROM vibevideo.job j
+	WHERE vibevideo.is_active(j.state)
+	  AND j.next_at < clock_timestamp() - interval '1 minute';
+	RETURN NEXT CASE WHEN jobs = 0 THEN vibevideo.line('overdue', 'ok', 'no job waits longer than a minute for its turn')
+					 ELSE vibevideo.line('overdue', CASE WHEN oldest < clock_timestamp() - interval '10 minutes' THEN 'fail' ELSE 'warn' END,
+							  format('jobs that wait for their turn: %s, the oldest was due %s', jobs, vibevideo.ago(oldest)),
+							  'If worker and rhythm are ok, raise vibevideo.poll_batch_size or vibevideo.max_transfers.')
+					 END;
+
+	SELECT count(*), min(j.created_at) INTO jobs, oldest FROM vibevideo.job j WHERE j.state = 'submit_unknown';
+	RETURN NEXT CASE WHEN jobs = 0 THEN vibevideo.line('submit_unknown', 'ok', 'no submit without an answer')
+					 ELSE vibevideo.line('submit_unknown', 'warn', format('submits without an answer: %s, the oldest from %s', jobs, vibevideo.ago(oldest)),
+							  'They are looked for at fal.ai and never sent again blindly; see vibevideo.unknown_policy. Or look in '
+							  'fal.ai''s dashboard, then vibevideo_cancel and vibevideo_retry.') END;
+
+	SELECT count(*), max(j.vibelog_id) INTO jobs, example FROM vibevideo.job j
+	WHERE j.state = 'failed' AND j.generated_at IS NOT NULL AND j.updated_at > clock_timestamp() - interval '7 days';
+	RETURN NEXT CASE WHEN jobs = 0 THEN vibevideo.line('dead_letters', 'ok', 'no finished video was given up in the last 7 days')
+					 ELSE vibevideo.line('dead_letters', 'warn', format('videos made but given up in the last 7 days: %s, one for %s',
+															 jobs, example),
+							  'vibevideo.jobs tells why in error, and media_url where fal.ai still has them; mend the cause, then '
+							  'vibevideo_retry.') END;
+
+	SELECT count(*), max(j.row_error) INTO jobs, example FROM vibevideo.job j WHERE j.row_dirty AND j.row_error IS NOT NULL;
+	RETURN NEXT CASE WHEN jobs = 0 THEN vibevideo.line('unwritten_rows', 'ok', 'every row could be written')
+					 ELSE vibevideo.line('unwritten_rows', 'warn', format('rows of the app that could not be written: %s, because %s', jobs, example),
+							  'Mend what the error says (triggers, constraints, rights of the table''s owner); they are tried again.')
+					 END;
+END
+$$;
+
 CREATE OR REPLACE FUNCTION vibevideo.reset_stuck(older_than interval DEFAULT '1 hour')
 RETURNS int LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -345,7 +618,7 @@ BEGIN
 				   'SELECT max(k.job_id) FROM %s AS t '
 				   'JOIN vibevideo.job k ON k.relation = $3 AND k.vibelog_id = t.%I::text COLLATE "C" AND NOT k.orphan WHERE %s '
 				   'GROUP BY k.vibelog_id '
-				   'HAVING bool_and(k.state = ANY (ARRAY[''completed'', ''failed'', ''cancelled'']) AND NOT k.row_dirty))',
+				   'HAVING bool_and(NOT vibevideo.is_active(k.state) AND NOT k.row_dirty))',
 				   b.relation, b.id_column, stuck)
 	USING running, older_than, b.relation;
 	GET DIAGNOSTICS with_job = ROW_COUNT;
@@ -356,18 +629,72 @@ BEGIN
 END
 $$;
 
+CREATE OR REPLACE FUNCTION vibevideo.grant_api_roles()
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	users constant text = (SELECT string_agg(quote_ident(r.rolname), ', ') FROM pg_roles r
+						   WHERE r.rolname IN ('authenticated', 'service_role'));
+	service constant text = (SELECT quote_ident(r.rolname) FROM pg_roles r WHERE r.rolname = 'service_role');
+	anonymous constant text = (SELECT quote_ident(r.rolname) FROM pg_roles r WHERE r.rolname = 'anon');
+	everybody constant text = concat_ws(', ', 'PUBLIC',
+										(SELECT string_agg(quote_ident(r.rolname), ', ') FROM pg_roles r
+										 WHERE r.rolname IN ('anon', 'authenticated', 'service_role')));
+	api record;
+BEGIN
+	IF NOT pg_has_role((SELECT e.extowner FROM pg_extension e WHERE e.extname = 'vibevideo'), 'USAGE') THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'insufficient_privilege',
+			MESSAGE = 'only the owner of extension vibevideo can set its access rights';
+	END IF;
+
+	EXECUTE format('REVOKE ALL ON SCHEMA vibevideo FROM %s CASCADE', everybody);
+	EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA vibevideo FROM %s CASCADE', everybody);
+	EXECUTE format('REVOKE ALL ON ALL SEQUENCES IN SCHEMA vibevideo FROM %s CASCADE', everybody);
+	EXECUTE format('REVOKE ALL ON ALL ROUTINES IN SCHEMA vibevideo FROM %s CASCADE', everybody);
+	IF users IS NOT NULL THEN
+		EXECUTE format('GRANT USAGE ON SCHEMA vibevideo TO %s', users);
+	END IF;
+	IF service IS NOT NULL THEN
+		-- The view reads with its reader's rights.
+		EXECUTE format('GRANT SELECT ON vibevideo.job, vibevideo.jobs, vibevideo.past_costs, vibevideo.costs TO %s', service);
+		EXECUTE format('GRANT EXECUTE ON FUNCTION vibevideo.describe(vibevideo.job), vibevideo.job_message(vibevideo.job), '
+					   'vibevideo.is_active(text), vibevideo.shown_status(text), vibevideo.seconds_left(vibevideo.job) TO %s', service);
+	END IF;
+
+	FOR api IN
+		SELECT p.oid::regprocedure AS signature,
+			   CASE p.proname WHEN 'vibevideo_poll' THEN service
+							  WHEN 'vibevideo_webhook' THEN anonymous
+							  ELSE users END AS callers
+		FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
+		WHERE p.pronamespace = 'public'::regnamespace AND l.lanname = 'c' AND p.prosrc = p.proname
+		  AND p.proname IN ('vibevideo_submit', 'vibevideo_submit_batch', 'vibevideo_status',
+							'vibevideo_cancel', 'vibevideo_retry', 'vibevideo_poll', 'vibevideo_webhook')
+	LOOP
+		EXECUTE format('REVOKE ALL ON FUNCTION %s FROM %s CASCADE', api.signature, everybody);
+		IF api.callers IS NOT NULL THEN
+			EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %s', api.signature, api.callers);
+		END IF;
+	END LOOP;
+END
+$$;
+
 -------------------------------------------------------------------------------
 -- Rights
 -------------------------------------------------------------------------------
 
--- As grant_api_roles gives them, but only to what is new: what it sets becomes
--- what pg_dump takes for granted, and an operator may have granted more.
+-- As grant_api_roles gives them, but only on what is new: what it sets pg_dump
+-- takes for granted afterwards, and an operator may have granted more.
 DO $$
 DECLARE
+	new constant text = 'vibevideo.is_active(text), vibevideo.redrive(text, interval, int)';
 	everybody constant text = concat_ws(', ', 'PUBLIC',
 										(SELECT string_agg(quote_ident(r.rolname), ', ') FROM pg_roles r
 										 WHERE r.rolname IN ('anon', 'authenticated', 'service_role')));
 BEGIN
-	EXECUTE format('REVOKE ALL ON FUNCTION vibevideo.redrive(text, interval, int) FROM %s', everybody);
+	EXECUTE format('REVOKE ALL ON FUNCTION %s FROM %s', new, everybody);
+	IF EXISTS (SELECT FROM pg_roles r WHERE r.rolname = 'service_role') THEN
+		GRANT EXECUTE ON FUNCTION vibevideo.is_active(text) TO service_role;
+	END IF;
 END
 $$;

@@ -387,6 +387,13 @@ SKIP:
 		'every state in the table of transitions exists');
 	is_deeply([ grep { my $state = $_; !grep { $_ eq $state } @named } sort keys %states ], [], 'and every state is in it');
 
+	# the unit tests and test/sql/states.sql compare what these two say
+	my @spelled = grep { $c{$_} // $h{$_} } map { my $file = $_; ($file) x (() = ($c{$file} // $h{$file}) =~ /'submitting'[^\]\n]*'processing'/g) } sort keys %c, sort keys %h;
+	is_deeply(\@spelled, ['state.h'], 'C spells the active states once');
+	my @in_sql = $sql =~ /((?:CREATE TABLE|CREATE UNIQUE INDEX|CREATE INDEX|CREATE FUNCTION|CREATE VIEW) [\w.]+)(?:(?!\nCREATE ).)*?'submitting',[^\]]*?'processing'/gs;
+	is_deeply(\@in_sql, [ 'CREATE TABLE vibevideo.job', 'CREATE UNIQUE INDEX job_active', 'CREATE FUNCTION vibevideo.is_active' ],
+		'SQL where it has to');
+
 	my %targets = map { $_ => 1 } join("\n", map { slurp(s/^\Q$top\E\///r) } "$top/Makefile", glob("$top/test/*/*.mk")) =~ /^([a-z]+):/mg;
 	$targets{install} = 1;
 	is_deeply([ grep { !$targets{$_} } map { /^make ([a-z]+)/ ? $1 : () } ticked($readme), $readme =~ /^ {4}(make \w+)$/mg ], [],

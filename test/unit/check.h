@@ -38,6 +38,7 @@ extern void TestFal(void);
 extern void TestStorage(void);
 extern void TestHosts(void);
 extern void TestWire(void);
+extern void TestJobStates(void);
 extern void TestBackoff(void);
 extern void TestBreaker(void);
 extern void TestMedia(void);

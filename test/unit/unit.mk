@@ -11,7 +11,7 @@ include test/kqueue/kqueue.mk
 
 UNIT_BUILD = test/unit/build
 FUZZ_BUILD = test/fuzz/build
-UNIT_PURE  = $(addprefix src/,json.c fal.c storage.c hosts.c wire.c backoff.c breaker.c media.c poller.c)
+UNIT_PURE  = $(addprefix src/,json.c fal.c storage.c hosts.c wire.c state.c backoff.c breaker.c media.c poller.c)
 UNIT_TESTS = $(wildcard test/unit/*.c)
 FUZZ_NAMES = $(patsubst test/fuzz/fuzz_%.c,%,$(wildcard test/fuzz/fuzz_*.c))
 
