@@ -115,9 +115,16 @@ BEGIN ATOMIC
 	SELECT (CASE WHEN current_setting('shared_preload_libraries') ~ '(^|[ ,/"])vibevideo([ ,."]|$)'
 				 THEN vibevideo.line('preload', 'ok', 'vibevideo is in shared_preload_libraries')
 				 ELSE vibevideo.line('preload', 'fail', 'vibevideo is not in shared_preload_libraries: there is no background worker',
-									 'Add it to the list in postgresql.conf, keep what is there, and restart the server.') END).*;
+									 'Add it to the list in postgresql.conf, keep what is there, and restart the server.') END).*
+	UNION ALL
+	SELECT (CASE WHEN e.extversion = vibevideo.library_version()
+				 THEN vibevideo.line('version', 'ok', format('library and extension are version %s', e.extversion))
+				 ELSE vibevideo.line('version', 'fail', format('the library is version %s, the extension in this database %s: vibevideo is paused',
+															   vibevideo.library_version(), e.extversion),
+									 'ALTER EXTENSION vibevideo UPDATE; or, if the library is the older one, restart the server with the new one.') END).*
+	FROM pg_extension e WHERE e.extname = 'vibevideo';
 END;
-COMMENT ON FUNCTION vibevideo.check_preload() IS 'part of check_config: is the library preloaded; owner only';
+COMMENT ON FUNCTION vibevideo.check_preload() IS 'part of check_config: is the library preloaded, and of the right version; owner only';
 
 -- The worker and who polls.
 CREATE FUNCTION vibevideo.check_worker()

@@ -401,6 +401,11 @@ CREATE FUNCTION vibevideo.worker_info(OUT pid int, OUT started_at timestamptz, O
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'vibevideo_worker_info';
 COMMENT ON FUNCTION vibevideo.worker_info() IS 'the background worker of this database; owner only';
 
+-- The library's; the SQL's is in pg_extension.
+CREATE FUNCTION vibevideo.library_version()
+RETURNS text LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'vibevideo_library_version';
+COMMENT ON FUNCTION vibevideo.library_version() IS 'the version of the library that is loaded; owner only';
+
 -- Which cluster, database and timeline this is: what vibevideo.binding remembers.
 CREATE FUNCTION vibevideo.identity(OUT system_identifier bigint, OUT database_oid oid, OUT timeline int)
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'vibevideo_identity';

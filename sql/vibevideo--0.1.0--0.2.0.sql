@@ -60,6 +60,10 @@ RETURN CASE
 	WHEN (j).state = 'cancelled' THEN 'Cancelled'
 END;
 
+CREATE FUNCTION vibevideo.library_version()
+RETURNS text LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'vibevideo_library_version';
+COMMENT ON FUNCTION vibevideo.library_version() IS 'the version of the library that is loaded; owner only';
+
 CREATE OR REPLACE FUNCTION vibevideo.binding_copied()
 RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -382,6 +386,23 @@ BEGIN
 END
 $$;
 
+CREATE OR REPLACE FUNCTION vibevideo.check_preload()
+RETURNS SETOF vibevideo.check_line LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT (CASE WHEN current_setting('shared_preload_libraries') ~ '(^|[ ,/"])vibevideo([ ,."]|$)'
+				 THEN vibevideo.line('preload', 'ok', 'vibevideo is in shared_preload_libraries')
+				 ELSE vibevideo.line('preload', 'fail', 'vibevideo is not in shared_preload_libraries: there is no background worker',
+									 'Add it to the list in postgresql.conf, keep what is there, and restart the server.') END).*
+	UNION ALL
+	SELECT (CASE WHEN e.extversion = vibevideo.library_version()
+				 THEN vibevideo.line('version', 'ok', format('library and extension are version %s', e.extversion))
+				 ELSE vibevideo.line('version', 'fail', format('the library is version %s, the extension in this database %s: vibevideo is paused',
+															   vibevideo.library_version(), e.extversion),
+									 'ALTER EXTENSION vibevideo UPDATE; or, if the library is the older one, restart the server with the new one.') END).*
+	FROM pg_extension e WHERE e.extname = 'vibevideo';
+END;
+COMMENT ON FUNCTION vibevideo.check_preload() IS 'part of check_config: is the library preloaded, and of the right version; owner only';
+
 CREATE OR REPLACE FUNCTION vibevideo.check_worker()
 RETURNS SETOF vibevideo.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -687,7 +708,7 @@ $$;
 -- takes for granted afterwards, and an operator may have granted more.
 DO $$
 DECLARE
-	new constant text = 'vibevideo.is_active(text), vibevideo.redrive(text, interval, int)';
+	new constant text = 'vibevideo.is_active(text), vibevideo.library_version(), vibevideo.redrive(text, interval, int)';
 	everybody constant text = concat_ws(', ', 'PUBLIC',
 										(SELECT string_agg(quote_ident(r.rolname), ', ') FROM pg_roles r
 										 WHERE r.rolname IN ('anon', 'authenticated', 'service_role')));

@@ -24,6 +24,7 @@
 
 PG_FUNCTION_INFO_V1(vibevideo_wake);
 PG_FUNCTION_INFO_V1(vibevideo_worker_info);
+PG_FUNCTION_INFO_V1(vibevideo_library_version);
 PG_FUNCTION_INFO_V1(vibevideo_identity);
 PG_FUNCTION_INFO_V1(vibevideo_probe);
 
@@ -85,6 +86,12 @@ vibevideo_worker_info(PG_FUNCTION_ARGS)
 		}
 	}
 	PG_RETURN_DATUM(MakeRow(fcinfo, values, nulls));
+}
+
+Datum
+vibevideo_library_version(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TEXT_P(cstring_to_text(VIBEVIDEO_VERSION));
 }
 
 Datum
