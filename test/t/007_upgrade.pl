@@ -17,12 +17,24 @@ my $old = '0.1.0';
 my ($new) = slurp_file('vibevideo.control') =~ /^default_version = '(.*)'/m;
 my $fal = start_fal(default => { list_in_flight => JSON::PP::false });
 my $storage = start_storage();
-my $node = vibe_node('main', fal => $fal, storage => $storage, conf => {
+my $node = vibe_node('main', fal => $fal, storage => $storage, app => 0, conf => {
 	'vibevideo.submit_timeout' => '60s',
 	'vibevideo.unknown_after' => '1h',
 	'vibevideo.max_tries' => 1000,
 	'vibevideo.resumable_threshold' => '1MB' });
 my %id;
+
+# As Supabase has it: whatever is made, the API's roles get rights on it.
+sub create_database_app
+{
+	my ($database) = @_;
+
+	cli($node, "ALTER DEFAULT PRIVILEGES GRANT ALL ON $_ TO anon, authenticated, service_role", $database) for qw(TABLES SEQUENCES FUNCTIONS);
+	create_app($node, $database);
+	# what an operator adds is neither taken away nor made a part of the extension
+	cli($node, 'GRANT SELECT ON vibevideo.job TO pg_monitor; GRANT EXECUTE ON FUNCTION vibevideo.resolve(bigint, text) TO pg_monitor', $database);
+	return;
+}
 
 # A row whose job is brought into a state: by a call for user ann, or by the worker.
 sub begin_job
@@ -53,6 +65,8 @@ sub asked
 }
 
 # -- jobs in every state -----------------------------------------------------------------------
+cli($node, "CREATE ROLE $_") for qw(anon authenticated service_role);
+create_database_app('postgres');
 sql($node, <<'SQL');
 INSERT INTO vibevideo.limit (scope, max_active, submits_per_day, spend_per_day_usd) VALUES ('default', 50, 500, 5000), ('global', 60, 600, 6000);
 INSERT INTO vibevideo.model (endpoint, price_usd) VALUES ('acme/of-the-app', 0.25);
@@ -132,10 +146,9 @@ sub is_paused
 is_paused('new library', $old);
 
 # -- the update ------------------------------------------------------------------------------------
-cli($node, 'GRANT SELECT ON vibevideo.job TO pg_monitor');
+cli($node, 'GRANT SELECT ON vibevideo.job TO pg_monitor; GRANT EXECUTE ON FUNCTION vibevideo.resolve(bigint, text) TO pg_monitor');
 cli($node, 'CREATE DATABASE fresh');
-create_app($node, 'fresh');
-cli($node, 'GRANT SELECT ON vibevideo.job TO pg_monitor', 'fresh');
+create_database_app('fresh');
 {
 	my $jobs = q{SELECT string_agg((to_jsonb(j) - '{ghost,orphan}'::text[])::text || %s, E'\n' ORDER BY job_id) FROM vibevideo.job j};
 	my $before = sql($node, sprintf($jobs, 'ghost'));
