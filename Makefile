@@ -20,13 +20,6 @@ PG_CFLAGS    = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missin
 SHLIB_LINK   = $(shell $(CURL_CONFIG) --libs) -lcrypto
 override with_llvm = no
 
-# the engine with kqueue where it would take epoll, to test it on Linux
-ifdef KQUEUE
-include test/kqueue/kqueue.mk
-PG_CPPFLAGS += -DVIBEVIDEO_USE_KQUEUE $(KQUEUE_CPPFLAGS)
-OBJS        += $(KQUEUE_SOURCES:.c=.o)
-endif
-
 REGRESS        = $(patsubst test/sql/%.sql,%,$(wildcard test/sql/*.sql))
 REGRESS_OPTS   = --inputdir=test --temp-config=test/regress.conf --temp-instance=./tmp_regress
 ISOLATION      = $(patsubst test/specs/%.spec,%,$(wildcard test/specs/*.spec))
@@ -61,7 +54,7 @@ ci:
 -include test/bench/bench.mk
 
 format:
-	clang-format -i $(wildcard src/*.[ch] test/unit/*.[ch] test/fuzz/*.[ch] test/modules/*.c test/bench/*.c test/kqueue/*.c test/kqueue/sys/*.h)
+	clang-format -i $(wildcard src/*.[ch] test/unit/*.[ch] test/fuzz/*.[ch] test/modules/*.c test/bench/*.c)
 
 ifneq ($(filter-out $(WORK_ALONE),$(or $(MAKECMDGOALS),all)),)
 

@@ -3,8 +3,8 @@
  *	  libcurl multi on a private poller, inside a constant WaitEventSet.
  *
  * libcurl tells us its sockets and its timer through callbacks; the sockets
- * go into a poller of our own (epoll or kqueue), whose descriptor is one event
- * of a wait set made once: {latch, postmaster death, poller}.  So a wait sees
+ * go into a poller of our own (an epoll), whose descriptor is one event of
+ * a wait set made once: {latch, postmaster death, poller}.  So a wait sees
  * latches, barriers and sockets alike and costs nothing a socket.
  *
  * Three rules keep Postgres and libcurl apart:
@@ -284,7 +284,6 @@ LocalPort(int fd)
 static bool
 IsHungUp(HttpEngine *engine, int port)
 {
-#ifdef POLLRDHUP
 	for (int fd = 0; fd < engine->nsockets; fd++)
 	{
 		HttpSocket *known = FindSocket(engine, fd);
@@ -297,7 +296,6 @@ IsHungUp(HttpEngine *engine, int port)
 		if (known->port == port)
 			return poll(&look, 1, 0) > 0;
 	}
-#endif
 	return false;
 }
 

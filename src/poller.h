@@ -2,9 +2,8 @@
  * poller.h
  *	  Which of many sockets are ready, behind one descriptor.
  *
- * epoll on Linux, kqueue elsewhere (or with VIBEVIDEO_USE_KQUEUE).  Pure: it
- * knows neither PostgreSQL nor libcurl, tells what went wrong in errno, and
- * may be called under libcurl's callbacks.
+ * Pure: it knows neither PostgreSQL nor libcurl, reports what went wrong in
+ * errno, and may be called under libcurl's callbacks.
  */
 #ifndef VIBEVIDEO_POLLER_H
 #define VIBEVIDEO_POLLER_H
@@ -19,12 +18,9 @@ typedef struct PollerEvent
 	bool failed; /* with an error, or hung up */
 } PollerEvent;
 
-#define POLLER_MOST 128 /* events that one PollerWait tells */
+#define POLLER_MOST 128 /* events that one PollerWait reports */
 
-/*
- * A descriptor that is readable itself while a socket in it is ready, or -1.
- * It belongs to the process that made it: a kqueue does not survive a fork.
- */
+/* a descriptor that is readable itself while a socket in it is ready, or -1 */
 extern int PollerCreate(void);
 extern void PollerClose(int poller);
 

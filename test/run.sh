@@ -3,7 +3,6 @@
 # suite as an unprivileged user, and ends with one line that counts.
 #
 #   make test [SUITES="unit tap"] [PROVE_TESTS=test/t/001_x.pl] [PG_CONFIG=…]
-#             [KQUEUE=1]
 #
 # Suites: unit regress isolation tap clients; .ci/run adds format lint warnings
 # fuzz.  All run even if one fails.  On failure the workspace is kept.
@@ -12,7 +11,7 @@ set -uo pipefail
 . "$(dirname "$0")/common.sh"
 
 SUITES=${SUITES:-docs unit regress isolation tap clients}
-KEEP_VARIABLES=(SUITES PROVE_TESTS FUZZ_SECONDS FUZZ_CC KQUEUE)
+KEEP_VARIABLES=(SUITES PROVE_TESTS FUZZ_SECONDS FUZZ_CC)
 unset MAKEFLAGS MAKELEVEL MFLAGS
 
 # ------------------------------------------------------------------ outside
@@ -164,7 +163,7 @@ suite_format()
 {
 	local file
 
-	for file in src/*.[ch] test/unit/*.[ch] test/fuzz/*.[ch] test/modules/*.c test/bench/*.c test/kqueue/*.c test/kqueue/sys/*.h; do
+	for file in src/*.[ch] test/unit/*.[ch] test/fuzz/*.[ch] test/modules/*.c test/bench/*.c; do
 		check "$file" clang-format --dry-run -Werror "$file"
 	done
 }
@@ -182,14 +181,14 @@ suite_lint()
 	check META.json node -e 'JSON.parse(require("fs").readFileSync("META.json"))'
 }
 
-# build_strictly COMPILER FLAGS VARIABLE...: the sources in a copy each, so that
+# build_strictly COMPILER FLAGS: the sources in a copy each, so that
 # no object of another compiler is used.
 build_strictly()
 {
 	local copy
 	copy=$(mktemp -d "$WORK/strict-XXXXXX") || return
 	copy_tree . "$copy"
-	make -C "$copy" -j"$(nproc)" PG_CONFIG="$PG_CONFIG" CC="$1" COPT="-Werror $2" "${@:3}" all
+	make -C "$copy" -j"$(nproc)" PG_CONFIG="$PG_CONFIG" CC="$1" COPT="-Werror $2" all
 }
 
 suite_warnings()
@@ -198,7 +197,6 @@ suite_warnings()
 	# the server's headers and makefiles were made for gcc
 	check 'clang -Werror' build_strictly clang \
 		'-Dgnu_printf=__printf__ -Wno-unknown-warning-option -Wno-ignored-optimization-argument'
-	check 'gcc -Werror, kqueue' build_strictly gcc '' KQUEUE=1
 }
 
 suite_fuzz()

@@ -43,6 +43,5 @@ extern void TestBackoff(void);
 extern void TestBreaker(void);
 extern void TestMedia(void);
 extern void TestPoller(void);
-extern void TestKqueue(void);
 
 #endif /* VIBEVIDEO_CHECK_H */

@@ -1,7 +1,6 @@
 /*
  * test_poller.c
- *	  Which sockets are ready: with pairs of them.  test_kqueue.c includes this
- *	  a second time.
+ *	  Which sockets are ready: with pairs of them.
  */
 #include "check.h"
 #include "poller.h"
@@ -205,7 +204,7 @@ TestListening(void)
 
 	close(scene.mine);
 	scene.mine = socket(AF_UNIX, SOCK_STREAM, 0);
-	/* Linux gives it an abstract name; elsewhere there is none to be had without a file */
+	/* without a path Linux gives it an abstract name */
 	if (bind(scene.mine, (struct sockaddr *) &address, length) == 0 && listen(scene.mine, 1) == 0 &&
 		getsockname(scene.mine, (struct sockaddr *) &address, (length = sizeof(address), &length)) == 0)
 	{
@@ -213,7 +212,7 @@ TestListening(void)
 		CheckText("nobody knocks", "ready", Ready(scene), "");
 		CheckNumber("listening", "connect", connect(client, (struct sockaddr *) &address, length), 0);
 		CheckText("somebody knocks", "ready", Ready(scene), "r");
-		/* what comes of writing differs between systems, but asking for it is no error */
+		/* asking whether it is writable is no error */
 		Set(scene, true, true, true);
 		CheckPart("for both", "ready", Ready(scene), "r");
 		Set(scene, true, true, false);

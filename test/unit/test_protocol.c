@@ -62,7 +62,6 @@ main(void)
 	TestBreaker();
 	TestMedia();
 	TestPoller();
-	TestKqueue();
 	printf("%d passed, %d failed\n", passed, failed);
 	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -7,8 +7,6 @@ CURL_CONFIG  ?= curl-config
 FUZZ_CC      ?= clang
 FUZZ_SECONDS ?= 20
 
-include test/kqueue/kqueue.mk
-
 UNIT_BUILD = test/unit/build
 FUZZ_BUILD = test/fuzz/build
 UNIT_PURE  = $(addprefix src/,json.c fal.c storage.c hosts.c wire.c state.c backoff.c breaker.c media.c poller.c)
@@ -27,10 +25,10 @@ UNIT_LIBS     = -L$(shell $(PG_CONFIG) --pkglibdir) -L$(shell $(PG_CONFIG) --lib
 unit: $(UNIT_BUILD)/test_protocol
 	$<
 
-$(UNIT_BUILD)/test_protocol: $(UNIT_TESTS) $(UNIT_PURE) $(KQUEUE_SOURCES) $(wildcard src/*.h test/unit/*.h test/kqueue/sys/*.h)
+$(UNIT_BUILD)/test_protocol: $(UNIT_TESTS) $(UNIT_PURE) $(wildcard src/*.h test/unit/*.h)
 	@mkdir -p $(@D)
-	$(CC) $(UNIT_CPPFLAGS) $(KQUEUE_CPPFLAGS) $(UNIT_CFLAGS) -fsanitize=address,undefined -fno-sanitize-recover=all \
-		-o $@ $(UNIT_TESTS) $(UNIT_PURE) $(KQUEUE_SOURCES) $(UNIT_LIBS) $(KQUEUE_LIBS)
+	$(CC) $(UNIT_CPPFLAGS) $(UNIT_CFLAGS) -fsanitize=address,undefined -fno-sanitize-recover=all \
+		-o $@ $(UNIT_TESTS) $(UNIT_PURE) $(UNIT_LIBS)
 
 fuzz: $(FUZZ_NAMES:%=fuzz-%)
 
