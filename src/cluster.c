@@ -15,12 +15,21 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/file_perm.h"
 #include "storage/fd.h"
 
 #include "cluster.h"
-#include "journal.h"
 
-#define NUMBER_FILE JOURNAL_DIR "/cluster"
+#define NUMBER_FILE CLUSTER_DIR "/cluster"
+
+void
+ClusterMakeDirectory(void)
+{
+	if (MakePGDirectory(CLUSTER_DIR) < 0 && errno != EEXIST)
+		ereport(FATAL,
+				(errcode_for_file_access(),
+				 errmsg("could not create directory \"%s\": %m", CLUSTER_DIR)));
+}
 
 static void
 Refuse(const char *what)
@@ -74,7 +83,7 @@ Exists(const char *name)
 }
 
 /*
- * A standby goes on as what it is a copy of, when it is promoted.  Recovery from
+ * A standby continues as what it is a copy of, when it is promoted.  Recovery from
  * an archive ends with a timeline of its own, which tells as much.
  */
 static bool

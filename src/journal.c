@@ -36,6 +36,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "cluster.h"
 #include "journal.h"
 #include "shmem.h"
 
@@ -69,19 +70,6 @@ typedef struct Record
 	uint32 model_length;
 	uint32 input_length;
 } Record;
-
-/*----------
- * In the postmaster
- *----------
- */
-void
-JournalMakeDirectory(void)
-{
-	if (MakePGDirectory(JOURNAL_DIR) < 0 && errno != EEXIST)
-		ereport(FATAL,
-				(errcode_for_file_access(),
-				 errmsg("could not create directory \"%s\": %m", JOURNAL_DIR)));
-}
 
 /*----------
  * In the backend
@@ -194,7 +182,7 @@ static void
 OpenFile(void)
 {
 	snprintf(journal_path, sizeof(journal_path), "%s/%u.%d." INT64_FORMAT,
-			 JOURNAL_DIR, MyDatabaseId, MyProcPid, (int64) MyStartTimestamp);
+			 CLUSTER_DIR, MyDatabaseId, MyProcPid, (int64) MyStartTimestamp);
 	ReserveExternalFD();
 	journal_fd = open(journal_path, O_RDWR | O_CREAT | O_CLOEXEC | PG_BINARY, pg_file_create_mode);
 	if (journal_fd < 0 || !MakeFile())
@@ -217,7 +205,7 @@ OpenFile(void)
 	on_proc_exit(RemoveIfEmpty, 0);
 	RegisterXactCallback(AtXactEnd, NULL);
 	RegisterSubXactCallback(AtSubXactEnd, NULL);
-	fsync_fname(JOURNAL_DIR, true);
+	fsync_fname(CLUSTER_DIR, true);
 }
 
 static Record *
@@ -495,13 +483,13 @@ RememberSettled(const char *path, const char *bytes, off_t end, int pid)
 int
 JournalFiles(JournalFile **files)
 {
-	DIR *dir = AllocateDir(JOURNAL_DIR);
+	DIR *dir = AllocateDir(CLUSTER_DIR);
 	struct dirent *de;
 	int n = 0;
 	int room = 16;
 
 	*files = palloc(sizeof(JournalFile) * room);
-	while ((de = ReadDir(dir, JOURNAL_DIR)) != NULL)
+	while ((de = ReadDir(dir, CLUSTER_DIR)) != NULL)
 	{
 		JournalFile *file;
 
@@ -510,7 +498,7 @@ JournalFiles(JournalFile **files)
 		file = &(*files)[n];
 		if (sscanf(de->d_name, "%u.%d.", &file->dboid, &file->pid) != 2)
 			continue;
-		snprintf(file->path, sizeof(file->path), "%s/%s", JOURNAL_DIR, de->d_name);
+		snprintf(file->path, sizeof(file->path), "%s/%s", CLUSTER_DIR, de->d_name);
 		n++;
 	}
 	FreeDir(dir);

@@ -16,11 +16,7 @@
 #include "fal.h"
 #include "job.h"
 
-#define JOURNAL_DIR "pg_vibevideo"
 #define JOURNAL_PATH_SIZE 128
-
-/* in the postmaster */
-extern void JournalMakeDirectory(void);
 
 /* in the backend: before the POST (ERROR if it can't be made durable), and after it */
 extern void JournalIntent(const Job *job);

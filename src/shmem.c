@@ -22,7 +22,6 @@
 
 #include "cluster.h"
 #include "guc.h"
-#include "journal.h"
 #include "shmem.h"
 
 #define ASK_MS 10000
@@ -81,7 +80,7 @@ StartupShmem(void)
 
 		/* promotion removes the file, a restart after it finds none */
 		shared->started_as_standby = (stat("standby.signal", &st) == 0);
-		JournalMakeDirectory();
+		ClusterMakeDirectory();
 		shared->cluster_number = ClusterNumberAtStart();
 	}
 }
