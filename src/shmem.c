@@ -136,6 +136,27 @@ ClaimSlot(Oid dboid)
 	return slot;
 }
 
+typedef enum SlotUse
+{
+	SLOT_READ,
+	SLOT_CHANGE,
+	SLOT_CLAIM /* made if there is none yet */
+} SlotUse;
+
+/* The slot, NULL if there is none; the table is locked either way, until UnlockSlots. */
+static DatabaseSlot *
+LockSlot(Oid dboid, SlotUse use)
+{
+	LWLockAcquire(shared->lock, use == SLOT_READ ? LW_SHARED : LW_EXCLUSIVE);
+	return use == SLOT_CLAIM ? ClaimSlot(dboid) : FindSlot(dboid);
+}
+
+static void
+UnlockSlots(void)
+{
+	LWLockRelease(shared->lock);
+}
+
 static void
 WakePid(int pid)
 {
@@ -149,11 +170,9 @@ WakePid(int pid)
 static void
 WakeWith(Oid dboid, int asks, TimestampTz due_at)
 {
-	DatabaseSlot *slot;
+	DatabaseSlot *slot = LockSlot(dboid, SLOT_CLAIM);
 	int pid = 0;
 
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	slot = ClaimSlot(dboid);
 	if (slot)
 	{
 		slot->wanted = true;
@@ -167,7 +186,7 @@ WakeWith(Oid dboid, int asks, TimestampTz due_at)
 		else if (due_at < slot->planned_at || due_at == 0)
 			pid = slot->worker_pid;
 	}
-	LWLockRelease(shared->lock);
+	UnlockSlots();
 	WakePid(pid);
 }
 
@@ -181,17 +200,14 @@ ShmemWakeWorker(Oid dboid)
 void
 ShmemAskWorker(Oid dboid, WorkerAsk ask)
 {
-	DatabaseSlot *slot;
 	TimestampTz now = GetCurrentTimestamp();
-	bool too_soon;
-
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	slot = ClaimSlot(dboid);
-	too_soon = slot == NULL ||
+	DatabaseSlot *slot = LockSlot(dboid, SLOT_CLAIM);
+	bool too_soon = slot == NULL ||
 		(slot->asked_at[ask - 1] != 0 && !TimestampDifferenceExceeds(slot->asked_at[ask - 1], now, ASK_MS));
+
 	if (!too_soon)
 		slot->asked_at[ask - 1] = now;
-	LWLockRelease(shared->lock);
+	UnlockSlots();
 	if (!too_soon)
 		WakeWith(dboid, ask, 0);
 }
@@ -199,42 +215,36 @@ ShmemAskWorker(Oid dboid, WorkerAsk ask)
 bool
 ShmemTakeAsk(Oid dboid, WorkerAsk ask)
 {
-	DatabaseSlot *slot;
+	DatabaseSlot *slot = LockSlot(dboid, SLOT_CHANGE);
 	bool asked = false;
 
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	slot = FindSlot(dboid);
 	if (slot)
 	{
 		asked = (slot->asks & ask) != 0;
 		slot->asks &= ~ask;
 	}
-	LWLockRelease(shared->lock);
+	UnlockSlots();
 	return asked;
 }
 
 void
 ShmemNotePoll(Oid dboid)
 {
-	DatabaseSlot *slot;
+	DatabaseSlot *slot = LockSlot(dboid, SLOT_CHANGE);
 
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	slot = FindSlot(dboid);
 	if (slot)
 		slot->last_poll_at = GetCurrentTimestamp();
-	LWLockRelease(shared->lock);
+	UnlockSlots();
 }
 
 bool
 ShmemReadSlot(Oid dboid, DatabaseSlot *copy)
 {
-	DatabaseSlot *slot;
+	DatabaseSlot *slot = LockSlot(dboid, SLOT_READ);
 
-	LWLockAcquire(shared->lock, LW_SHARED);
-	slot = FindSlot(dboid);
 	if (slot)
 		*copy = *slot;
-	LWLockRelease(shared->lock);
+	UnlockSlots();
 	return slot != NULL;
 }
 
@@ -242,25 +252,20 @@ ShmemReadSlot(Oid dboid, DatabaseSlot *copy)
 static void
 WorkerDetach(int code, Datum arg)
 {
-	DatabaseSlot *slot;
+	DatabaseSlot *slot = LockSlot(DatumGetObjectId(arg), SLOT_CHANGE);
 
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	slot = FindSlot(DatumGetObjectId(arg));
 	if (slot && slot->worker_pid == MyProcPid)
 		slot->worker_pid = 0;
-	LWLockRelease(shared->lock);
+	UnlockSlots();
 }
 
 void
 ShmemWorkerAttach(Oid dboid)
 {
-	DatabaseSlot *slot;
-	int other;
-	int launcher;
+	DatabaseSlot *slot = LockSlot(dboid, SLOT_CLAIM);
+	int other = slot ? slot->worker_pid : 0;
+	int launcher = shared->launcher_pid;
 
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	slot = ClaimSlot(dboid);
-	other = slot ? slot->worker_pid : 0;
 	if (slot && other == 0)
 	{
 		slot->worker_pid = MyProcPid;
@@ -269,8 +274,7 @@ ShmemWorkerAttach(Oid dboid)
 		slot->poke = false;
 		slot->due_at = slot->planned_at = 0;
 	}
-	launcher = shared->launcher_pid;
-	LWLockRelease(shared->lock);
+	UnlockSlots();
 	WakePid(launcher); /* it may start the next one now */
 
 	if (slot == NULL)
@@ -288,28 +292,24 @@ ShmemWorkerAttach(Oid dboid)
 bool
 ShmemWorkerTurn(Oid dboid)
 {
-	DatabaseSlot *slot;
+	DatabaseSlot *slot = LockSlot(dboid, SLOT_CHANGE);
 	bool poked = false;
 
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	slot = FindSlot(dboid);
 	if (slot)
 	{
 		slot->heartbeat_at = GetCurrentTimestamp();
 		poked = slot->poke;
 		slot->poke = false;
 	}
-	LWLockRelease(shared->lock);
+	UnlockSlots();
 	return poked;
 }
 
 TimestampTz
 ShmemWorkerPlan(Oid dboid, TimestampTz look_at)
 {
-	DatabaseSlot *slot;
+	DatabaseSlot *slot = LockSlot(dboid, SLOT_CHANGE);
 
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	slot = FindSlot(dboid);
 	if (slot)
 	{
 		if (slot->due_at != 0 && slot->due_at < look_at)
@@ -317,7 +317,7 @@ ShmemWorkerPlan(Oid dboid, TimestampTz look_at)
 		slot->due_at = 0;
 		slot->planned_at = look_at;
 	}
-	LWLockRelease(shared->lock);
+	UnlockSlots();
 	return look_at;
 }
 
@@ -328,11 +328,9 @@ ShmemWorkerPlan(Oid dboid, TimestampTz look_at)
 bool
 ShmemWorkerRetire(Oid dboid)
 {
-	DatabaseSlot *slot;
+	DatabaseSlot *slot = LockSlot(dboid, SLOT_CHANGE);
 	bool retired = false;
 
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	slot = FindSlot(dboid);
 	if (slot && !slot->poke && slot->due_at == 0)
 	{
 		slot->wanted = false;
@@ -341,7 +339,7 @@ ShmemWorkerRetire(Oid dboid)
 		slot->retired_pid = MyProcPid;
 		retired = true;
 	}
-	LWLockRelease(shared->lock);
+	UnlockSlots();
 	return retired;
 }
 
@@ -367,13 +365,11 @@ ShmemLauncherAttach(void)
 bool
 ShmemLauncherWant(Oid dboid)
 {
-	DatabaseSlot *slot;
+	DatabaseSlot *slot = LockSlot(dboid, SLOT_CLAIM);
 
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	slot = ClaimSlot(dboid);
 	if (slot)
 		slot->wanted = true;
-	LWLockRelease(shared->lock);
+	UnlockSlots();
 	return slot != NULL;
 }
 
@@ -410,10 +406,8 @@ ShmemLaunchOrders(LaunchOrder *orders, int max, TimestampTz *next)
 void
 ShmemWorkerEnded(Oid dboid, int pid, bool started, int backoff_ms)
 {
-	DatabaseSlot *slot;
+	DatabaseSlot *slot = LockSlot(dboid, SLOT_CHANGE);
 
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	slot = FindSlot(dboid);
 	if (slot && slot->wanted && slot->worker_pid == 0 && (pid == 0 || slot->retired_pid != pid))
 	{
 		TimestampTz now = GetCurrentTimestamp();
@@ -425,19 +419,17 @@ ShmemWorkerEnded(Oid dboid, int pid, bool started, int backoff_ms)
 		slot->failures++;
 		slot->not_before = TimestampTzPlusMilliseconds(now, backoff_ms);
 	}
-	LWLockRelease(shared->lock);
+	UnlockSlots();
 }
 
 void
 ShmemForget(Oid dboid)
 {
-	DatabaseSlot *slot;
+	DatabaseSlot *slot = LockSlot(dboid, SLOT_CHANGE);
 
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	slot = FindSlot(dboid);
 	if (slot && slot->worker_pid == 0)
 		slot->dboid = InvalidOid;
-	LWLockRelease(shared->lock);
+	UnlockSlots();
 }
 
 int
@@ -474,40 +466,31 @@ NowMs(void)
 int
 ShmemServiceAllows(Service service, int wanted)
 {
-	DatabaseSlot *slot;
+	DatabaseSlot slot;
 
-	LWLockAcquire(shared->lock, LW_SHARED);
-	slot = FindSlot(MyDatabaseId);
-	if (slot)
-		wanted = BreakerAllows(&slot->breakers[service], NowMs(), wanted);
-	LWLockRelease(shared->lock);
-	return wanted;
+	if (!ShmemReadSlot(MyDatabaseId, &slot))
+		return wanted;
+	return BreakerAllows(&slot.breakers[service], NowMs(), wanted);
 }
 
 TimestampTz
 ShmemServiceUntil(Service service)
 {
-	DatabaseSlot *slot;
-	TimestampTz until = 0;
+	DatabaseSlot slot;
 
-	LWLockAcquire(shared->lock, LW_SHARED);
-	slot = FindSlot(MyDatabaseId);
-	if (slot)
-		until = (TimestampTz) slot->breakers[service].until * 1000;
-	LWLockRelease(shared->lock);
-	return until;
+	if (!ShmemReadSlot(MyDatabaseId, &slot))
+		return 0;
+	return (TimestampTz) slot.breakers[service].until * 1000;
 }
 
 void
 ShmemServiceStart(Service service)
 {
-	DatabaseSlot *slot;
+	DatabaseSlot *slot = LockSlot(MyDatabaseId, SLOT_CLAIM);
 
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	slot = ClaimSlot(MyDatabaseId);
 	if (slot)
 		BreakerNoteStart(&slot->breakers[service], NowMs());
-	LWLockRelease(shared->lock);
+	UnlockSlots();
 }
 
 /* A service is down when it cannot be reached, or when only a gateway answers. */
@@ -526,18 +509,16 @@ bool
 ShmemServiceReport(Service service, const HttpReply *reply)
 {
 	static const char *const names[] = {"fal.ai", "Storage"};
-	DatabaseSlot *slot;
+	DatabaseSlot *slot = LockSlot(MyDatabaseId, SLOT_CLAIM);
 	bool was_open = false;
 	bool open = false;
 
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	slot = ClaimSlot(MyDatabaseId);
 	if (slot)
 	{
 		was_open = (slot->breakers[service].until != 0);
 		open = BreakerReport(&slot->breakers[service], !IsOutage(reply), NowMs());
 	}
-	LWLockRelease(shared->lock);
+	UnlockSlots();
 	if (open != was_open)
 		ereport(LOG,
 				(errmsg(open ? "vibevideo takes %s to be down: jobs wait" : "vibevideo can reach %s again",
