@@ -1,6 +1,6 @@
 /*
  * compat.h
- *	  Every difference between the Postgres majors (15 to 18) and libcurl
+ *	  Every difference between the Postgres majors (15 to 19) and libcurl
  *	  versions that we meet, in one place.
  */
 #ifndef VIBEVIDEO_COMPAT_H
@@ -17,7 +17,11 @@
 #if PG_VERSION_NUM >= 180000
 #include "storage/waiteventset.h"
 #endif
+#include "tcop/tcopprot.h"
 #include "utils/guc.h"
+#if PG_VERSION_NUM >= 190000
+#include "utils/lsyscache.h" /* get_database_name, before in commands/dbcommands.h */
+#endif
 #include "utils/memutils.h"
 #include "utils/wait_event.h"
 #if PG_VERSION_NUM >= 160000
@@ -50,6 +54,13 @@ CompatWaitEvent(const char *name)
 	return PG_WAIT_EXTENSION;
 #endif
 }
+
+/* in a signal handler: 19 hands on who sent the signal as well */
+#if PG_VERSION_NUM >= 190000
+#define CompatDie() die(postgres_signal_arg, pg_siginfo)
+#else
+#define CompatDie() die(postgres_signal_arg)
+#endif
 
 /* 16 moved ACL checks to one generic function */
 #if PG_VERSION_NUM >= 160000

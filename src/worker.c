@@ -117,7 +117,7 @@ HandleTerm(SIGNAL_ARGS)
 	int save_errno = errno;
 
 	if (in_commit)
-		die(postgres_signal_arg);
+		CompatDie();
 	else
 	{
 		ShutdownRequestPending = true;
