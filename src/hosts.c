@@ -477,33 +477,3 @@ HostsAddressIsPublic(const struct sockaddr *addr)
 			return false;
 	}
 }
-
-/*----------
- * Media
- *----------
- */
-
-bool
-MediaSniff(const unsigned char *bytes, size_t len, const char **name)
-{
-	static const unsigned char ebml[] = {0x1a, 0x45, 0xdf, 0xa3}; /* RFC 8794 11.2.1 */
-
-	if (len < MEDIA_SNIFF_BYTES)
-		return false;
-
-	/* an ISO base media file begins with a box: size, type, contents (ISO 14496-12 4.3) */
-	if (memcmp(bytes + 4, "ftyp", 4) == 0)
-	{
-		uint32_t box_size = (uint32_t) bytes[0] << 24 | (uint32_t) bytes[1] << 16 |
-			(uint32_t) bytes[2] << 8 | bytes[3];
-
-		*name = "mp4";
-		return box_size >= 8;
-	}
-	if (memcmp(bytes, ebml, sizeof(ebml)) == 0)
-	{
-		*name = "webm";
-		return true;
-	}
-	return false;
-}

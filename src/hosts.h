@@ -38,8 +38,4 @@ extern bool HostsAddressIsPublic(const struct sockaddr *addr);
 /* resolve a Location header against the URL it came from; false if not http(s) */
 extern bool HostsResolveRedirect(const char *from, const char *location, char *out, size_t size);
 
-/* do these first bytes look like a video we store? name gets "mp4" or "webm" */
-extern bool MediaSniff(const unsigned char *bytes, size_t len, const char **name);
-#define MEDIA_SNIFF_BYTES 12
-
 #endif /* VIBEVIDEO_HOSTS_H */

@@ -1,6 +1,7 @@
 /*
  * media.c
- *	  What a video's bytes tell as they go by: SHA-256, and how long it plays.
+ *	  What a video's bytes say as they pass: whether it is one, its SHA-256, and
+ *	  how long it plays.
  *
  * An MP4 file is a row of boxes: size, type, body (ISO/IEC 14496-12, 4.2).  The
  * movie header mvhd (8.2.2) says how long all plays; it is a box within moov,
@@ -24,6 +25,27 @@ ReadNumber(const unsigned char *bytes, size_t len)
 	for (size_t i = 0; i < len; i++)
 		number = number << 8 | bytes[i];
 	return number;
+}
+
+bool
+MediaSniff(const unsigned char *bytes, size_t len, const char **name)
+{
+	static const unsigned char ebml[] = {0x1a, 0x45, 0xdf, 0xa3}; /* RFC 8794 11.2.1 */
+
+	if (len < MEDIA_SNIFF_BYTES)
+		return false;
+
+	if (memcmp(bytes + 4, "ftyp", 4) == 0)
+	{
+		*name = "mp4";
+		return ReadNumber(bytes, 4) >= BOX_HEAD;
+	}
+	if (memcmp(bytes, ebml, sizeof(ebml)) == 0)
+	{
+		*name = "webm";
+		return true;
+	}
+	return false;
 }
 
 /* all bits set: unknown, says the standard */

@@ -1,6 +1,7 @@
 /*
  * media.h
- *	  What a video's bytes tell as they go by: SHA-256, and how long it plays.
+ *	  What a video's bytes say as they pass: whether it is one, its SHA-256, and
+ *	  how long it plays.
  *
  * Pure but for libcrypto.
  */
@@ -14,6 +15,10 @@
 /* EVP cannot tell its state; these functions, which it stands on, can */
 #define OPENSSL_SUPPRESS_DEPRECATED
 #include <openssl/sha.h>
+
+/* do these first bytes look like a video we store? name gets "mp4" or "webm" */
+#define MEDIA_SNIFF_BYTES 12
+extern bool MediaSniff(const unsigned char *bytes, size_t len, const char **name);
 
 typedef struct MediaProbe
 {

@@ -9,6 +9,15 @@
 #define ETAG "\"etag\""
 #define CHECK_AT (MEDIA_STATE_SIZE - 8)
 
+static void
+Sniff(const uint8_t *data, size_t size)
+{
+	const char *name = NULL;
+
+	if (MediaSniff(data, size, &name))
+		MUST(name != NULL);
+}
+
 /* the same bytes tell the same, whole and in pieces between which the meter is set down */
 static void
 Measure(const uint8_t *data, size_t size, size_t piece)
@@ -64,6 +73,7 @@ Resume(const uint8_t *data, size_t size)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	Sniff(data, size);
 	Measure(data, size, size > 0 ? 1 + data[size - 1] : 1);
 	Resume(data, size);
 	return 0;

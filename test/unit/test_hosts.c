@@ -1,6 +1,6 @@
 /*
  * test_hosts.c
- *	  Hosts, addresses and first bytes.
+ *	  Hosts and addresses.
  */
 #include "check.h"
 
@@ -326,39 +326,6 @@ TestRedirects(void)
 	CheckTrue("redirect", "does not fit", !HostsResolveRedirect("https://a/", "/bcd", out, sizeof("https://a/bcd") - 1));
 }
 
-static void
-TestSniff(void)
-{
-	static const struct
-	{
-		const char *bytes;
-		size_t len;
-		const char *name; /* NULL: none */
-	} cases[] = {
-		{"\0\0\0\040ftypisom", 12, "mp4"},
-		{"\0\0\0\024ftypqt  ", 12, "mp4"},
-		{"\x1a\x45\xdf\xa3\x01\0\0\0\0\0\0\x1f", 12, "webm"},
-		{"\0\0\0\007ftypisom", 12, NULL},
-		{"\0\0\0\040ftypis", 10, NULL},
-		{"\0\0\0\040moovmvhd", 12, NULL},
-		{"<html><body>", 12, NULL},
-		{"{\"detail\":\"x", 12, NULL},
-		{"\211PNG\r\n\032\n\0\0\0\015", 12, NULL},
-		{"", 0, NULL},
-		{"RIFF\0\0\0\0WEBP", 12, NULL},
-	};
-
-	for (size_t i = 0; i < lengthof(cases); i++)
-	{
-		const char *name = "";
-		bool known = MediaSniff((const unsigned char *) cases[i].bytes, cases[i].len, &name);
-
-		CheckNumber("sniff", "known", known, cases[i].name != NULL);
-		if (known && cases[i].name != NULL)
-			CheckText("sniff", "name", name, cases[i].name);
-	}
-}
-
 void
 TestHosts(void)
 {
@@ -367,5 +334,4 @@ TestHosts(void)
 	TestSameOrigin();
 	TestAddresses();
 	TestRedirects();
-	TestSniff();
 }

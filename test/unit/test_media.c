@@ -147,6 +147,39 @@ TestState(void)
 	}
 }
 
+static void
+TestSniff(void)
+{
+	static const struct
+	{
+		const char *bytes;
+		size_t len;
+		const char *name; /* NULL: none */
+	} cases[] = {
+		{"\0\0\0\040ftypisom", 12, "mp4"},
+		{"\0\0\0\024ftypqt  ", 12, "mp4"},
+		{"\x1a\x45\xdf\xa3\x01\0\0\0\0\0\0\x1f", 12, "webm"},
+		{"\0\0\0\007ftypisom", 12, NULL},
+		{"\0\0\0\040ftypis", 10, NULL},
+		{"\0\0\0\040moovmvhd", 12, NULL},
+		{"<html><body>", 12, NULL},
+		{"{\"detail\":\"x", 12, NULL},
+		{"\211PNG\r\n\032\n\0\0\0\015", 12, NULL},
+		{"", 0, NULL},
+		{"RIFF\0\0\0\0WEBP", 12, NULL},
+	};
+
+	for (size_t i = 0; i < lengthof(cases); i++)
+	{
+		const char *name = "";
+		bool known = MediaSniff((const unsigned char *) cases[i].bytes, cases[i].len, &name);
+
+		CheckNumber("sniff", "known", known, cases[i].name != NULL);
+		if (known && cases[i].name != NULL)
+			CheckText("sniff", "name", name, cases[i].name);
+	}
+}
+
 void
 TestMedia(void)
 {
@@ -189,6 +222,7 @@ TestMedia(void)
 			CheckNumber(cases[i].name, "duration, handed over", meter.probe.duration_ms, cases[i].duration_ms);
 		}
 	}
+	TestSniff();
 	TestHash();
 	TestState();
 }
