@@ -570,6 +570,32 @@ CreateMulti(HttpEngine *engine, int max_connections)
 	return multi;
 }
 
+static void
+DestroyEngine(HttpEngine *engine)
+{
+	sigset_t saved;
+
+	while (engine->requests)
+		HttpFree(engine->requests);
+	MaskSignals(&saved);
+	while (engine->pool)
+	{
+		HttpRequest *request = engine->pool;
+
+		engine->pool = request->next;
+		curl_easy_cleanup(request->easy);
+		free(request);
+	}
+	curl_multi_cleanup(engine->multi);
+	UnmaskSignals(&saved);
+	if (engine->wait_set)
+		FreeWaitEventSet(engine->wait_set);
+	PollerClose(engine->poller);
+	ReleaseExternalFD();
+	free(engine->sockets);
+	free(engine);
+}
+
 HttpEngine *
 HttpEngineCreate(int max_connections)
 {
@@ -610,7 +636,7 @@ HttpEngineCreate(int max_connections)
 	PG_CATCH();
 	{
 		/* too few descriptors, which must not become fewer with each call */
-		HttpEngineDestroy(engine);
+		DestroyEngine(engine);
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
@@ -623,32 +649,6 @@ HttpEngineResize(HttpEngine *engine, int max_connections)
 	curl_multi_setopt(engine->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, (long) max_connections);
 	curl_multi_setopt(engine->multi, CURLMOPT_MAXCONNECTS, (long) max_connections);
 	engine->max_pool = max_connections;
-}
-
-void
-HttpEngineDestroy(HttpEngine *engine)
-{
-	sigset_t saved;
-
-	while (engine->requests)
-		HttpFree(engine->requests);
-	MaskSignals(&saved);
-	while (engine->pool)
-	{
-		HttpRequest *request = engine->pool;
-
-		engine->pool = request->next;
-		curl_easy_cleanup(request->easy);
-		free(request);
-	}
-	curl_multi_cleanup(engine->multi);
-	UnmaskSignals(&saved);
-	if (engine->wait_set)
-		FreeWaitEventSet(engine->wait_set);
-	PollerClose(engine->poller);
-	ReleaseExternalFD();
-	free(engine->sockets);
-	free(engine);
 }
 
 int
@@ -1321,7 +1321,7 @@ HttpBackendEngine(void)
 		HttpEngine *broken = engine;
 
 		engine = NULL;
-		HttpEngineDestroy(broken);
+		DestroyEngine(broken);
 	}
 	if (engine == NULL)
 		engine = HttpEngineCreate(vv_max_requests);

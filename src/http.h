@@ -54,10 +54,9 @@ typedef struct HttpSpec
 	void *owner;		 /* the caller's, see HttpOwner */
 } HttpSpec;
 
-/* TopMemoryContext-free: lives until destroyed; throws only on lack of memory */
+/* TopMemoryContext-free: lives as long as the process; throws only on lack of memory */
 extern HttpEngine *HttpEngineCreate(int max_connections);
 extern void HttpEngineResize(HttpEngine *engine, int max_connections);
-extern void HttpEngineDestroy(HttpEngine *engine);
 
 /* NULL when the request could not even be set up (no memory, a URL libcurl refuses) */
 extern HttpRequest *HttpStart(HttpEngine *engine, const HttpSpec *spec);
