@@ -470,25 +470,6 @@ FalJudgeSubmit(const HttpReply *reply, time_t now, FalSubmit *out)
 	out->outcome = JudgeNotAccepted(reply, &body, &out->error);
 }
 
-const char *
-FalSubmitOutcomeName(FalSubmitOutcome outcome)
-{
-	switch (outcome)
-	{
-		case FAL_SUBMIT_ACCEPTED:
-			return "accepted";
-		case FAL_SUBMIT_NOT_SENT:
-			return "not_sent";
-		case FAL_SUBMIT_BACKOFF:
-			return "backoff";
-		case FAL_SUBMIT_REFUSED:
-			return "refused";
-		case FAL_SUBMIT_UNKNOWN:
-			return "unknown";
-	}
-	return "unknown";
-}
-
 /*----------
  * Status
  *----------

@@ -56,7 +56,6 @@ typedef struct FalSubmit
 } FalSubmit;
 
 extern void FalJudgeSubmit(const HttpReply *reply, time_t now, FalSubmit *out);
-extern const char *FalSubmitOutcomeName(FalSubmitOutcome outcome);
 
 /*----------
  * Status

@@ -314,22 +314,6 @@ HostsListIsValid(const char *list, char *why, size_t why_size)
 	return true;
 }
 
-static const char *
-ReadBareOrigin(const char *text, Origin *origin)
-{
-	return strchr(text, '#') != NULL ? "it has a fragment" : ParseOrigin(text, origin);
-}
-
-bool
-HostsSameOrigin(const char *a, const char *b)
-{
-	Origin origin_a;
-	Origin origin_b;
-
-	return ReadBareOrigin(a, &origin_a) == NULL && ReadBareOrigin(b, &origin_b) == NULL &&
-		OriginsAreEqual(&origin_a, &origin_b);
-}
-
 /* Newer libcurl encodes them where older refused: no Location has them. */
 static bool
 HasControls(const char *text)

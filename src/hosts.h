@@ -29,9 +29,6 @@ extern HostVerdict HostsJudgeUrl(const char *list, const char *url, char *why, s
 /* is the list well-formed? why gets what is wrong; for the GUC check hook */
 extern bool HostsListIsValid(const char *list, char *why, size_t why_size);
 
-/* same scheme, host and port?  Credentials and fragments make it false. */
-extern bool HostsSameOrigin(const char *a, const char *b);
-
 /* false for loopback, private, link-local, CGNAT, multicast, reserved, and v4-mapped such */
 extern bool HostsAddressIsPublic(const struct sockaddr *addr);
 

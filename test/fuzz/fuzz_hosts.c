@@ -33,12 +33,15 @@ static void
 Redirect(const char *from, const char *location)
 {
 	char to[512];
+	char why[64];
 
-	(void) HostsSameOrigin(from, location);
 	if (!HostsResolveRedirect(from, location, to, sizeof(to)))
 		return;
 	MUST(strlen(to) < sizeof(to));
-	MUST(HostsSameOrigin(to, to));
+	MUST(strchr(to, '#') == NULL);
+	/* an http or https URL without credentials, or there would be another reason */
+	MUST(HostsJudgeUrl("", to, why, sizeof(why)) == HOST_DENIED);
+	MUST(strncmp(why, "the host is not in ", strlen("the host is not in ")) == 0);
 }
 
 static void
