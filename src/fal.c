@@ -14,6 +14,7 @@
  */
 #include "fal.h"
 
+#include <curl/curl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +24,8 @@
 #include "wire.h"
 
 #define DIGITS "0123456789"
-#define ALNUM "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz" DIGITS
+#define LETTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+#define ALNUM LETTERS DIGITS
 
 #define lengthof(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -1074,53 +1076,49 @@ FalAuthHeader(const char *key, char *out, size_t size)
  *----------
  */
 
-static int
-MonthNumber(const char *name)
+/* A stands for letters, 0 for a digit, _ for a digit or a blank */
+static bool
+HasShape(const char *text, const char *shape)
 {
-	static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
-	const char *found = strstr(months, name);
+	for (; *shape != '\0'; shape++)
+	{
+		size_t n;
 
-	return found != NULL && strlen(name) == 3 && (found - months) % 3 == 0
-		? (int) (found - months) / 3 + 1
-		: 0;
+		if (*shape == 'A')
+			n = strspn(text, LETTERS);
+		else if (*shape == '0')
+			n = strspn(text, DIGITS) > 0;
+		else if (*shape == '_')
+			n = strspn(text, " " DIGITS) > 0;
+		else
+			n = *text == *shape;
+		if (n == 0)
+			return false;
+		text += n;
+	}
+	return *text == '\0';
 }
 
-/* days since 1970-01-01 in the proleptic Gregorian calendar */
-static int64_t
-DaysFromDate(int year, int month, int day)
-{
-	int y = month <= 2 ? year - 1 : year; /* the year that begins in March */
-	int m = month <= 2 ? month + 9 : month - 3;
-
-	return (int64_t) 365 * y + y / 4 - y / 100 + y / 400 + (153 * m + 2) / 5 + day - 1 - 719468;
-}
-
+/* libcurl reads far more than HTTP's dates: pieces of one, other zones, plain numbers */
 int64_t
 FalDate(const char *text)
 {
-	char month_name[4] = "";
-	int year = 0,
-		month,
-		day = 0,
-		hour = 0,
-		minute = 0,
-		second = 0;
+	static const char *const shapes[] = {
+		"A, 00 A 0000 00:00:00 GMT", /* IMF-fixdate */
+		"A, 00-A-00 00:00:00 GMT",	 /* RFC 850 */
+		"A A _0 00:00:00 0000",		 /* asctime */
+	};
 
-	if (sscanf(text, "%*3[A-Za-z], %2d %3[A-Za-z] %4d %2d:%2d:%2d GMT",
-			   &day, month_name, &year, &hour, &minute, &second) == 6)
-		/* IMF-fixdate */;
-	else if (sscanf(text, "%*9[A-Za-z], %2d-%3[A-Za-z]-%2d %2d:%2d:%2d GMT",
-					&day, month_name, &year, &hour, &minute, &second) == 6)
-		year += 2000; /* RFC 850; no wait reaches back to 19xx */
-	else if (sscanf(text, "%*3[A-Za-z] %3[A-Za-z] %2d %2d:%2d:%2d %4d",
-					month_name, &day, &hour, &minute, &second, &year) != 6)
-		return -1; /* nor asctime */
+	for (size_t i = 0; i < lengthof(shapes); i++)
+	{
+		if (HasShape(text, shapes[i]))
+		{
+			int64_t seconds = (int64_t) curl_getdate(text, NULL);
 
-	month = MonthNumber(month_name);
-	if (month == 0 || year < 1970 || day < 1 || day > 31 || hour < 0 || hour > 23 ||
-		minute < 0 || minute > 59 || second < 0 || second > 60)
-		return -1;
-	return ((DaysFromDate(year, month, day) * 24 + hour) * 60 + minute) * 60 + second;
+			return seconds < 0 ? -1 : seconds;
+		}
+	}
+	return -1;
 }
 
 int

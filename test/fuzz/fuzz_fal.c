@@ -103,6 +103,7 @@ BuildRequests(const HttpReply *reply)
 	if (FalAuthHeader(key, out, sizeof(out)))
 		MustBeClean(out, sizeof(out));
 	(void) FalRetryAfter(key, NOW);
+	MUST(FalDate(key) >= -1);
 	free(text);
 }
 

@@ -662,6 +662,49 @@ TestRetryAfter(void)
 	CheckNumber("retry after", "leap year", FalRetryAfter("Thu, 29 Feb 2024 00:00:00 GMT", 1709164800 - 5), 5);
 }
 
+static void
+TestDate(void)
+{
+	static const struct
+	{
+		const char *text;
+		int64_t seconds;
+	} cases[] = {
+		{"Sun, 06 Nov 1994 08:49:37 GMT", 784111777},
+		{"Sunday, 06-Nov-94 08:49:37 GMT", 784111777},
+		{"Sun Nov  6 08:49:37 1994", 784111777},
+		{"Thu, 01 Jan 1970 00:00:01 GMT", 1},
+		{"Fri, 31 Dec 2100 23:59:59 GMT", 4133980799},
+
+		/* what libcurl takes for dates, and HTTP does not */
+		{"Sun, 06 Nov 1994 09:49:37 +0100", -1},
+		{"Sun, 06 Nov 1994 08:49:37", -1},
+		{"Sun, 06 Nov 1994 08:49 GMT", -1},
+		{"06 Nov 1994 08:49:37 GMT", -1},
+		{"GMT 1994 Nov 06 08:49:37", -1},
+		{"Sun, 06 Nov 1994 08:49:37 GMT;", -1},
+		{"Sun, 06 Nov 1994 08:49:37 GMT GMT", -1},
+		{"06 Nov 1994", -1},
+		{"19941106", -1},
+
+		/* the shape of one */
+		{"Sun, 06 Nov 1994 24:00:00 GMT", -1},
+		{"Sun, 06 Nov 1994 08:60:00 GMT", -1},
+		{"Sun, 00 Nov 1994 08:49:37 GMT", -1},
+		{"Sun, 32 Nov 1994 08:49:37 GMT", -1},
+		{"Sun, 06 November 1994 08:49:37 GMT", -1},
+		{"Foo, 06 Nov 1994 08:49:37 GMT", -1},
+		{"Tue, 01 Jan 1901 00:00:00 GMT", -1},
+
+		{"", -1},
+		{" ", -1},
+		{"GMT", -1},
+	};
+
+	for (size_t i = 0; i < lengthof(cases); i++)
+		CheckNumber("date", cases[i].text, FalDate(cases[i].text), cases[i].seconds);
+}
+
 void
 TestFal(void)
 {
@@ -676,5 +719,6 @@ TestFal(void)
 	TestUrls();
 	TestAuthHeader();
 	TestNewAttempts();
+	TestDate();
 	TestRetryAfter();
 }
