@@ -6,84 +6,49 @@
  * SHA-256 of the raw body, joined by newlines (fal.ai/docs: webhooks, "verify
  * your webhook").  There is no key id: every key of the JWKS is tried.
  */
+#include "signature.h"
+
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "json.h"
-#include "signature.h"
+
+#define ALNUM "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
 #define MAX_HEADER 256
+#define KEY_DIGITS 43 /* 32 bytes in base64 */
 
-static int
-HexDigit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
-
+/* libcrypto takes no more than digits here, but any number of them */
 static bool
 ReadHex(const char *hex, unsigned char *out, size_t size)
 {
-	if (strlen(hex) != size * 2)
-		return false;
-	for (size_t i = 0; i < size; i++)
-	{
-		int high = HexDigit(hex[2 * i]);
-		int low = HexDigit(hex[2 * i + 1]);
-
-		if (high < 0 || low < 0)
-			return false;
-		out[i] = (unsigned char) (high << 4 | low);
-	}
-	return true;
+	return strlen(hex) == size * 2 && OPENSSL_hexstr2buf_ex(out, size, NULL, hex, '\0') == 1;
 }
 
-static int
-Base64UrlDigit(char c)
-{
-	if (c >= 'A' && c <= 'Z')
-		return c - 'A';
-	if (c >= 'a' && c <= 'z')
-		return c - 'a' + 26;
-	if (c >= '0' && c <= '9')
-		return c - '0' + 52;
-	if (c == '-' || c == '+')
-		return 62;
-	if (c == '_' || c == '/')
-		return 63;
-	return -1;
-}
-
-/* RFC 4648 section 5, padding optional: exactly size bytes, or false. */
+/*
+ * A key's bytes as RFC 4648 section 5 writes them, padding optional.  libcrypto
+ * knows the usual base64 only, passes over blanks, and counts the padding as
+ * a byte.
+ */
 static bool
-ReadBase64Url(const char *text, unsigned char *out, size_t size)
+ReadBase64Key(const char *text, unsigned char key[SIGNATURE_KEY_BYTES])
 {
-	unsigned int bits = 0;
-	int nbits = 0;
-	size_t n = 0;
+	unsigned char digits[KEY_DIGITS + 2];
+	unsigned char bytes[SIGNATURE_KEY_BYTES + 1];
+	size_t len = strspn(text, ALNUM "-_+/");
 
-	for (; *text && *text != '='; text++)
-	{
-		int digit = Base64UrlDigit(*text);
-
-		if (digit < 0)
-			return false;
-		bits = (bits << 6 | (unsigned int) digit) & 0xffffff;
-		nbits += 6;
-		if (nbits >= 8)
-		{
-			if (n == size)
-				return false;
-			nbits -= 8;
-			out[n++] = (unsigned char) (bits >> nbits & 0xff);
-		}
-	}
-	return n == size && strspn(text, "=") == strlen(text);
+	if (len != KEY_DIGITS || text[len + strspn(text + len, "=")] != '\0')
+		return false;
+	for (size_t i = 0; i < len; i++)
+		digits[i] = text[i] == '-' ? '+' : text[i] == '_' ? '/'
+														  : (unsigned char) text[i];
+	memcpy(digits + len, "=", 2);
+	if (EVP_DecodeBlock(bytes, digits, KEY_DIGITS + 1) != sizeof(bytes))
+		return false;
+	memcpy(key, bytes, SIGNATURE_KEY_BYTES);
+	return true;
 }
 
 static bool
@@ -105,7 +70,7 @@ ReadKey(const char *raw, size_t raw_len, void *arg)
 	if ((wants[0].kind == JSON_STRING && strcmp(kty, "OKP") != 0) ||
 		(wants[1].kind == JSON_STRING && strcmp(crv, "Ed25519") != 0))
 		return true;
-	if (ReadBase64Url(x, keys->key[keys->n], SIGNATURE_KEY_BYTES))
+	if (ReadBase64Key(x, keys->key[keys->n]))
 		keys->n++;
 	return keys->n < SIGNATURE_MAX_KEYS;
 }
@@ -146,28 +111,18 @@ SignatureIsFresh(const SignedMessage *message, int64_t now)
 static bool
 BuildText(const SignedMessage *message, char *out, size_t size)
 {
-	static const char digits[] = "0123456789abcdef";
 	unsigned char hash[32];
-	char hex[65];
 	unsigned int hash_len = sizeof(hash);
-	size_t need = strlen(message->request_id) + strlen(message->user_id) + strlen(message->timestamp) + 3 + 64;
+	int len;
 
-	if (need >= size || EVP_Digest(message->body, message->body_len, hash, &hash_len, EVP_sha256(), NULL) != 1)
+	if (EVP_Digest(message->body, message->body_len, hash, &hash_len, EVP_sha256(), NULL) != 1)
 		return false;
-	for (int i = 0; i < 32; i++)
-	{
-		hex[2 * i] = digits[hash[i] >> 4];
-		hex[2 * i + 1] = digits[hash[i] & 15];
-	}
-	hex[64] = '\0';
-	out[0] = '\0';
-	strcat(out, message->request_id);
-	strcat(out, "\n");
-	strcat(out, message->user_id);
-	strcat(out, "\n");
-	strcat(out, message->timestamp);
-	strcat(out, "\n");
-	strcat(out, hex);
+	len = snprintf(out, size, "%s\n%s\n%s\n", message->request_id, message->user_id, message->timestamp);
+	if (len < 0 || (size_t) len + 2 * sizeof(hash) >= size)
+		return false;
+	/* libcrypto has capitals only */
+	for (size_t i = 0; i < sizeof(hash); i++)
+		(void) snprintf(out + len + 2 * i, 3, "%02x", hash[i]);
 	return true;
 }
 

@@ -10,6 +10,7 @@
  */
 #include "storage.h"
 
+#include <openssl/evp.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -578,29 +579,12 @@ StorageUrl(const char *base, StorageCall call, const char *bucket,
 static bool
 AppendBase64(char *out, size_t size, const char *text)
 {
-	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	size_t used = strlen(out);
+	size_t len = strlen(text);
 
-	for (size_t len = strlen(text); len > 0;)
-	{
-		size_t n = len < 3 ? len : 3;
-		const unsigned char *bytes = (const unsigned char *) text;
-		unsigned bits = (unsigned) bytes[0] << 16;
-		char four[5];
-
-		if (n > 1)
-			bits |= (unsigned) bytes[1] << 8;
-		if (n > 2)
-			bits |= bytes[2];
-		four[0] = digits[bits >> 18];
-		four[1] = digits[bits >> 12 & 63];
-		four[2] = n > 1 ? digits[bits >> 6 & 63] : '=';
-		four[3] = n > 2 ? digits[bits & 63] : '=';
-		four[4] = '\0';
-		if (!WireAppend(out, size, four))
-			return false;
-		text += n;
-		len -= n;
-	}
+	if (used + (len + 2) / 3 * 4 >= size)
+		return false;
+	(void) EVP_EncodeBlock((unsigned char *) out + used, (const unsigned char *) text, (int) len);
 	return true;
 }
 

@@ -43,5 +43,6 @@ extern void TestBackoff(void);
 extern void TestBreaker(void);
 extern void TestMedia(void);
 extern void TestPoller(void);
+extern void TestSignature(void);
 
 #endif /* VIBEVIDEO_CHECK_H */

@@ -62,6 +62,7 @@ main(void)
 	TestBreaker();
 	TestMedia();
 	TestPoller();
+	TestSignature();
 	printf("%d passed, %d failed\n", passed, failed);
 	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

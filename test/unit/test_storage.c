@@ -425,10 +425,17 @@ TestTusMetadata(void)
 	static const char told[] = "bucketName dmlkZW9z,objectName dTEvdHVzLm1wNA==,contentType dmlkZW8vbXA0,cacheControl bWF4LWFnZT0zNjAw";
 	char out[200];
 	char small[40];
+	char cut[200];
 
 	CheckTrue("metadata", "made", StorageTusMetadata("videos", "u1/tus.mp4", "video/mp4", out, sizeof(out)));
 	CheckText("metadata", "text", out,
 			  "bucketName dmlkZW9z,objectName dTEvdHVzLm1wNA==,contentType dmlkZW8vbXA0,cacheControl MzYwMA==");
+	CheckTrue("one, two and three bytes over", "made", StorageTusMetadata("a", "ab", "abc", out, sizeof(out)));
+	CheckText("one, two and three bytes over", "text", out,
+			  "bucketName YQ==,objectName YWI=,contentType YWJj,cacheControl MzYwMA==");
+	for (size_t size = 1; size <= strlen(out); size++)
+		CheckTrue("cut", "does not fit", !StorageTusMetadata("a", "ab", "abc", cut, size));
+	CheckTrue("just fits", "made", StorageTusMetadata("a", "ab", "abc", cut, strlen(out) + 1));
 	CheckTrue("small", "does not fit", !StorageTusMetadata("videos", "u1/tus.mp4", "video/mp4", small, sizeof(small)));
 	CheckTrue("bad key", "refused", !StorageTusMetadata("videos", "../x", "video/mp4", out, sizeof(out)));
 	CheckTrue("videos", "is for", StorageTusIsFor(told, "videos"));
