@@ -5,7 +5,6 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -13,6 +12,7 @@
 
 #include "approw.h"
 #include "guc.h"
+#include "json.h"
 #include "publicapi.h"
 #include "statement.h"
 #include "wire.h"
@@ -54,25 +54,20 @@ ApiBegin(Binding *binding, const char *vibelog_id, bool for_update)
 	return AppRowCheck(binding, vibelog_id, for_update);
 }
 
+static Statement read_subject = {
+	"SELECT $1::jsonb ->> 'sub'"};
+
 char *
 ApiRequestingUser(void)
 {
 	const char *claims = GetConfigOption("request.jwt.claims", true, false);
-	Datum args[1];
-	Oid types[1] = {TEXTOID};
-	bool isnull;
-	Datum sub;
+	Args args = {0};
 
 	/* once set in a pooled session it reads back as an empty string */
 	if (claims == NULL || claims[0] == '\0')
 		return NULL;
-	args[0] = CStringGetTextDatum(claims);
-	if (SPI_execute_with_args("SELECT ($1::pg_catalog.jsonb) OPERATOR(pg_catalog.->>) 'sub'",
-							  1, types, args, NULL, true, 1) != SPI_OK_SELECT ||
-		SPI_processed != 1)
-		return NULL;
-	sub = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
-	return isnull ? NULL : TextDatumGetCString(sub);
+	ArgText(&args, claims);
+	return StatementRun(&read_subject, &args) == 1 ? ResultText(0, 1) : NULL;
 }
 
 void
@@ -188,19 +183,41 @@ SetForTransaction(const char *setting, const char *value)
 	(void) set_config_option(setting, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
 }
 
-/* Is there an object key of that name, in any case?  A value may be called so as well. */
 static bool
-HasHeader(const char *headers, const char *name)
+VisitHeader(const char *raw, size_t raw_len, void *all_objects)
 {
-	char *quoted = psprintf("\"%s\"", name);
+	*(bool *) all_objects &= (raw[0] == '{');
+	return true;
+}
 
-	for (const char *p = headers; (p = strcasestr(p, quoted)) != NULL;)
-	{
-		p += strlen(quoted);
-		if (p[strspn(p, " \t\r\n")] == ':')
-			return true;
-	}
-	return false;
+/* What is not is somebody's mistake, which PostgREST reports better than we could. */
+static bool
+IsListOfObjects(const char *headers)
+{
+	bool all_objects = true;
+
+	return JsonEach(headers, strlen(headers), "", VisitHeader, &all_objects) && all_objects;
+}
+
+/*
+ * The headers and one more; no row if it is there already, in any case.  It is
+ * json and not jsonb, which raises for numbers and escapes that it cannot hold.
+ */
+static Statement add_header = {
+	"SELECT json_agg(header)::text"
+	" FROM (SELECT value FROM json_array_elements($1::json) UNION ALL SELECT json_build_object($2, $3)) AS h (header)"
+	" HAVING count(*) FILTER (WHERE header::text COLLATE \"C\" ~* ('^[{][[:space:]]*\"' || $2 || '\"[[:space:]]*:')) = 1"};
+
+/* NULL if that header is there already */
+static char *
+WithHeader(const char *headers, const char *name, const char *value)
+{
+	Args args = {0};
+
+	ArgText(&args, headers);
+	ArgText(&args, name);
+	ArgText(&args, value);
+	return StatementRun(&add_header, &args) == 1 ? ResultText(0, 1) : NULL;
 }
 
 /*
@@ -211,24 +228,16 @@ static void
 AddHeader(const char *name, const char *value)
 {
 	const char *headers = GetConfigOption("response.headers", true, false);
-	int len = headers ? strlen(headers) : 0;
-	int start = headers ? strspn(headers, " \t\r\n") : 0;
-	bool is_first;
 
-	while (len > start && strchr(" \t\r\n", headers[len - 1]))
-		len--;
-	if (len == start)
-	{
+	if (headers == NULL || headers[strspn(headers, " \t\r\n")] == '\0')
 		headers = "[]";
-		start = 0;
-		len = 2;
-	}
-	/* somebody's mistake, which PostgREST reports better */
-	if (len < 2 || headers[start] != '[' || headers[len - 1] != ']' || HasHeader(headers, name))
+	if (!IsListOfObjects(headers))
 		return;
-	is_first = (start + 1 + strspn(headers + start + 1, " \t\r\n") == len - 1);
-	SetForTransaction("response.headers",
-					  psprintf("%.*s%s{\"%s\": \"%s\"}]", len - 1, headers, is_first ? "" : ", ", name, value));
+	StatementBegin();
+	headers = WithHeader(headers, name, value);
+	if (headers)
+		SetForTransaction("response.headers", headers);
+	SPI_finish();
 }
 
 /*

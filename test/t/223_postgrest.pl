@@ -197,6 +197,35 @@ for my $headers ('{}', '[{"a": "b"}', 'nonsense')
 	is(post('vibevideo_submit', { vibelog_id => $first }, rest => $before)->{code}, 'PGRST111', "headers set before, $headers: the fault is found, and not made worse");
 }
 sql($node, 'ALTER ROLE authenticator RESET app.headers');
+# json_agg and ~* of somebody else, which a caller's search_path would find first
+sql($node, <<'SQL');
+CREATE SCHEMA twin;
+CREATE FUNCTION twin.json_array_elements(json) RETURNS SETOF json LANGUAGE plpgsql AS $$ BEGIN RAISE 'a twin'; END $$;
+CREATE FUNCTION twin.matches(text, text) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE 'a twin'; END $$;
+CREATE OPERATOR twin.~* (LEFTARG = text, RIGHTARG = text, FUNCTION = twin.matches);
+SQL
+for my $case (
+	[ '[{"X": "\u0000"}]', 'X Location Retry-After' ],
+	[ '[{"X": "\ud83d"}]', 'X Location Retry-After' ],
+	[ '[{"X": 1e999999}]', 'X Location Retry-After' ],
+	[ '[{"X": "\"Location\":"}]', 'X Location Retry-After' ],
+	[ '[{ "LOCATION" :1}]', 'LOCATION Retry-After' ],
+	[ '[{"X-Location": "1"}, {"Location-X": "1"}]', 'X-Location Location-X Location Retry-After' ],
+	[ '[7]', '' ],
+	[ '["Location"]', '' ],
+	[ '[[]]', '' ],
+	[ '"[]"', '' ],
+	[ '[' x 40 . ']' x 40, '' ],
+	[ '[{"X": "1"}] []', 'X' ],
+	[ "[{\"X\": \"\x01\"}]", 'X' ])
+{
+	my ($headers, $names) = @$case;
+	my $out = sql($node, "SET search_path = twin, pg_catalog, public; SET standard_conforming_strings = off; BEGIN; SELECT set_config('response.headers', \$h\$$headers\$h\$, true) <> '';"
+		  . " SELECT error_code FROM public.vibevideo_submit('$first'); SELECT current_setting('response.headers'); COMMIT");
+	my @names = $out =~ /\{ ?"([^"]*)" ?:/g;
+
+	is("@names", $names, "headers set before, $headers: $names");
+}
 {
 	my $answer = post('save_log', { prompt => 'saved' });
 
