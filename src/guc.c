@@ -100,12 +100,10 @@ typedef struct IntSetting
 	int flags;
 } IntSetting;
 
-/* A base URL: http(s), no trailing slash needed, no query.  Empty means unset. */
+/* http(s) and nothing of what is not welcome in it; empty means unset */
 static bool
-CheckUrl(char **newval, void **extra, GucSource source)
+UrlIsPlain(const char *url, const char *unwelcome, const char *detail)
 {
-	const char *url = *newval;
-
 	if (url == NULL || url[0] == '\0')
 		return true;
 	if (strncmp(url, "https://", 8) != 0 && strncmp(url, "http://", 7) != 0)
@@ -113,33 +111,28 @@ CheckUrl(char **newval, void **extra, GucSource source)
 		GUC_check_errdetail("The URL must begin with https:// or http://.");
 		return false;
 	}
-	if (strlen(url) > 1000 || strpbrk(url, " \t\r\n?#@\\\"<>") != NULL)
+	if (strlen(url) > 1000 || strpbrk(url, unwelcome) != NULL)
 	{
-		GUC_check_errdetail("The URL must not hold blanks, credentials, a query or a fragment, nor be longer than 1000 bytes.");
+		GUC_check_errdetail("%s", detail);
 		return false;
 	}
 	return true;
+}
+
+/* a base URL: no trailing slash needed, no query */
+static bool
+CheckUrl(char **newval, void **extra, GucSource source)
+{
+	return UrlIsPlain(*newval, " \t\r\n?#@\\\"<>",
+					  "The URL must not hold blanks, credentials, a query or a fragment, nor be longer than 1000 bytes.");
 }
 
 /* The webhook may carry a query: it is passed on, never taken apart. */
 static bool
 CheckWebhookUrl(char **newval, void **extra, GucSource source)
 {
-	const char *url = *newval;
-
-	if (url == NULL || url[0] == '\0')
-		return true;
-	if (strncmp(url, "https://", 8) != 0 && strncmp(url, "http://", 7) != 0)
-	{
-		GUC_check_errdetail("The URL must begin with https:// or http://.");
-		return false;
-	}
-	if (strlen(url) > 1000 || strpbrk(url, " \t\r\n\"<>\\") != NULL)
-	{
-		GUC_check_errdetail("The URL must not hold blanks, nor be longer than 1000 bytes.");
-		return false;
-	}
-	return true;
+	return UrlIsPlain(*newval, " \t\r\n\"<>\\",
+					  "The URL must not hold blanks, nor be longer than 1000 bytes.");
 }
 
 static bool

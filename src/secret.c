@@ -21,29 +21,18 @@
 #include "identity.h"
 #include "secret.h"
 
+/* InvalidOid if there is no such object any more */
 static Oid
-SchemaOwner(Oid schema)
+OwnerOf(int cache, Oid object, AttrNumber owner_column)
 {
-	HeapTuple tuple = SearchSysCache1(NAMESPACEOID, ObjectIdGetDatum(schema));
+	HeapTuple tuple = SearchSysCache1(cache, ObjectIdGetDatum(object));
 	Oid owner = InvalidOid;
 
 	if (HeapTupleIsValid(tuple))
 	{
-		owner = ((Form_pg_namespace) GETSTRUCT(tuple))->nspowner;
-		ReleaseSysCache(tuple);
-	}
-	return owner;
-}
+		bool isnull;
 
-static Oid
-RelationOwner(Oid relid)
-{
-	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
-	Oid owner = InvalidOid;
-
-	if (HeapTupleIsValid(tuple))
-	{
-		owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+		owner = DatumGetObjectId(SysCacheGetAttr(cache, tuple, owner_column, &isnull));
 		ReleaseSysCache(tuple);
 	}
 	return owner;
@@ -59,7 +48,8 @@ VaultIsTrusted(void)
 	Oid schema = get_namespace_oid("vault", true);
 	Oid view = OidIsValid(schema) ? get_relname_relid("decrypted_secrets", schema) : InvalidOid;
 
-	return OidIsValid(view) && superuser_arg(SchemaOwner(schema)) && superuser_arg(RelationOwner(view));
+	return OidIsValid(view) && superuser_arg(OwnerOf(NAMESPACEOID, schema, Anum_pg_namespace_nspowner)) &&
+		superuser_arg(OwnerOf(RELOID, view, Anum_pg_class_relowner));
 }
 
 static bool
