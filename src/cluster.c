@@ -32,7 +32,7 @@ ClusterMakeDirectory(void)
 }
 
 static void
-Refuse(const char *what)
+FailToStart(const char *what)
 {
 	ereport(FATAL,
 			(errcode_for_file_access(),
@@ -41,22 +41,22 @@ Refuse(const char *what)
 
 /* Durable before anybody can have seen it. */
 static void
-WriteNumber(uint64 number)
+WriteClusterNumber(uint64 number)
 {
 	static const char *const temporary = NUMBER_FILE ".tmp";
 	int fd = BasicOpenFile(temporary, O_RDWR | O_CREAT | O_TRUNC | PG_BINARY);
 
 	if (fd < 0)
-		Refuse("create");
+		FailToStart("create");
 	errno = ENOSPC; /* if write does not say what was wrong */
 	if (write(fd, &number, sizeof(number)) != sizeof(number) || pg_fsync(fd) != 0 || close(fd) != 0)
-		Refuse("write");
+		FailToStart("write");
 	(void) durable_rename(temporary, NUMBER_FILE, FATAL);
 }
 
 /* 0 if there is none */
 static uint64
-ReadNumber(void)
+ReadClusterNumber(void)
 {
 	uint64 number = 0;
 	int fd = BasicOpenFile(NUMBER_FILE, O_RDONLY | PG_BINARY);
@@ -64,12 +64,12 @@ ReadNumber(void)
 	if (fd < 0)
 	{
 		if (errno != ENOENT)
-			Refuse("open");
+			FailToStart("open");
 		return 0;
 	}
 	errno = EIO; /* if it is cut */
 	if (read(fd, &number, sizeof(number)) != sizeof(number))
-		Refuse("read");
+		FailToStart("read");
 	close(fd);
 	return number;
 }
@@ -101,7 +101,7 @@ ClusterNumberAtStart(void)
 	{
 		if (!pg_strong_random(&number, sizeof(number)))
 			ereport(FATAL, (errmsg("could not generate a random number for vibevideo")));
-		WriteNumber(number);
+		WriteClusterNumber(number);
 	}
-	return ReadNumber();
+	return ReadClusterNumber();
 }

@@ -64,7 +64,7 @@ typedef struct FalBody
 	}
 
 static void
-ReadBody(const HttpReply *reply, FalBody *body)
+ReadFalBody(const HttpReply *reply, FalBody *body)
 {
 	JsonWant wants[] = {
 		{.path = "detail", .text = body->detail, .size = sizeof(body->detail)},
@@ -433,7 +433,7 @@ JudgeNotAccepted(const HttpReply *reply, const FalBody *body, FalError *error)
 }
 
 static FalSubmitOutcome
-JudgeTransport(HttpOutcome outcome)
+JudgeUnanswered(HttpOutcome outcome)
 {
 	switch (outcome)
 	{
@@ -457,12 +457,12 @@ FalJudgeSubmit(const HttpReply *reply, time_t now, FalSubmit *out)
 
 	if (reply->outcome != HTTP_ANSWERED)
 	{
-		out->outcome = JudgeTransport(reply->outcome);
+		out->outcome = JudgeUnanswered(reply->outcome);
 		ReadTransportError(&out->error, reply);
 		return;
 	}
 
-	ReadBody(reply, &body);
+	ReadFalBody(reply, &body);
 	if (IsSuccess(reply))
 	{
 		JudgeAccepted(reply, &body, now, out);
@@ -553,7 +553,7 @@ FalJudgeStatus(const HttpReply *reply, time_t now, FalStatus *out)
 		return;
 	}
 
-	ReadBody(reply, &body);
+	ReadFalBody(reply, &body);
 	if (IsSuccess(reply))
 	{
 		JudgeStatusWord(reply, &body, now, out);
@@ -583,7 +583,7 @@ IsHttpUrl(const char *url)
 
 /* one place of the output: an object with a url, or the url itself */
 static bool
-ReadFile(const JsonWant *place, FalResult *out)
+ReadOutputFile(const JsonWant *place, FalResult *out)
 {
 	bool bare = place->kind == JSON_STRING;
 	char file_size[24];
@@ -623,7 +623,7 @@ JudgeOutput(const HttpReply *reply, const FalBody *body, time_t now, FalResult *
 	{
 		if (places[i].kind != JSON_STRING && places[i].kind != JSON_OBJECT)
 			continue;
-		if (ReadFile(&places[i], out))
+		if (ReadOutputFile(&places[i], out))
 		{
 			out->outcome = FAL_RESULT_VIDEO;
 			return;
@@ -739,7 +739,7 @@ FalJudgeResult(const HttpReply *reply, const FalError *status_error, time_t now,
 		return;
 	}
 
-	ReadBody(reply, &body);
+	ReadFalBody(reply, &body);
 	if (IsSuccess(reply) && body.is_json)
 	{
 		JudgeOutput(reply, &body, now, out);
@@ -802,7 +802,7 @@ FalJudgeCancel(const HttpReply *reply, time_t now, FalCancel *out)
 	if (IsSuccess(reply) && (reply->body_len == 0 || JsonPick(reply->body, reply->body_len, NULL, 0)))
 		return;
 
-	ReadBody(reply, &body);
+	ReadFalBody(reply, &body);
 	if (IsSuccess(reply))
 	{
 		out->outcome = FAL_CANCEL_RETRY;

@@ -65,7 +65,7 @@ GetPart(CURLU *url, CURLUPart part, unsigned int flags, char *out, size_t size)
 }
 
 static bool
-HasPart(CURLU *url, CURLUPart part)
+UrlHas(CURLU *url, CURLUPart part)
 {
 	char *text = NULL;
 	bool found = curl_url_get(url, part, &text, 0) == CURLUE_OK && text != NULL;
@@ -105,9 +105,9 @@ ReadOrigin(CURLU *url, Origin *origin)
 	if (!GetPart(url, CURLUPART_SCHEME, 0, origin->scheme, sizeof(origin->scheme)) ||
 		(strcmp(origin->scheme, "https") != 0 && strcmp(origin->scheme, "http") != 0))
 		return "the scheme is neither https nor http";
-	if (HasPart(url, CURLUPART_USER) || HasPart(url, CURLUPART_PASSWORD))
+	if (UrlHas(url, CURLUPART_USER) || UrlHas(url, CURLUPART_PASSWORD))
 		return "it carries credentials";
-	if (HasPart(url, CURLUPART_ZONEID) ||
+	if (UrlHas(url, CURLUPART_ZONEID) ||
 		!GetPart(url, CURLUPART_HOST, 0, origin->host, sizeof(origin->host)))
 		return "the host is not usable";
 	if (!GetPart(url, CURLUPART_PORT, CURLU_DEFAULT_PORT, origin->port, sizeof(origin->port)))

@@ -836,7 +836,7 @@ CopyBody(HttpRequest *request, const HttpSpec *spec)
 
 /* An idle handle, or a new one; NULL when there is no memory. */
 static HttpRequest *
-TakeHandle(HttpEngine *engine)
+AcquireHandle(HttpEngine *engine)
 {
 	HttpRequest *request = engine->pool;
 
@@ -862,7 +862,7 @@ TakeHandle(HttpEngine *engine)
 
 /* Those of streams have large buffers, which should not lie idle. */
 static void
-GiveHandleBack(HttpRequest *request)
+ReleaseHandle(HttpRequest *request)
 {
 	HttpEngine *engine = request->engine;
 
@@ -894,7 +894,7 @@ PutLast(RequestQueue *queue, HttpRequest *request)
 
 /* wherever it stands, if it is in one */
 static void
-TakeOut(HttpRequest *request)
+LeaveQueue(HttpRequest *request)
 {
 	RequestQueue *queue = request->queue;
 	HttpRequest *before = NULL;
@@ -972,9 +972,9 @@ Enqueue(HttpRequest *request)
 }
 
 static void
-Dequeue(HttpRequest *request)
+EndWaiting(HttpRequest *request)
 {
-	TakeOut(request);
+	LeaveQueue(request);
 	request->waiting = false;
 	request->engine->waiting--;
 }
@@ -986,7 +986,7 @@ HasRoom(const HttpHost *host)
 }
 
 static bool
-Begin(HttpRequest *request)
+StartExchange(HttpRequest *request)
 {
 	if (curl_multi_add_handle(request->engine->multi, request->easy) != CURLM_OK)
 		return false;
@@ -998,7 +998,7 @@ Begin(HttpRequest *request)
 
 /* Those that have waited longest, but for those that are late: their lease may be over. */
 static void
-BeginWaiting(HttpHost *host)
+StartThoseWaiting(HttpHost *host)
 {
 	HttpRequest *next;
 
@@ -1007,14 +1007,14 @@ BeginWaiting(HttpHost *host)
 		next = request->next_queued;
 		if (HttpIsLate(request))
 			continue;
-		Dequeue(request);
-		if (!Begin(request))
+		EndWaiting(request);
+		if (!StartExchange(request))
 			FinishRequest(request, CURLE_OUT_OF_MEMORY);
 	}
 }
 
 static bool
-BeginOrWait(HttpRequest *request, const HttpSpec *spec)
+StartOrQueue(HttpRequest *request, const HttpSpec *spec)
 {
 	if (spec->outside)
 	{
@@ -1023,14 +1023,14 @@ BeginOrWait(HttpRequest *request, const HttpSpec *spec)
 			return false;
 		/* the limit may have been raised meanwhile */
 		if (request->host->waiting.head)
-			BeginWaiting(request->host);
+			StartThoseWaiting(request->host);
 		if (!HasRoom(request->host))
 		{
 			Enqueue(request);
 			return true;
 		}
 	}
-	return Begin(request);
+	return StartExchange(request);
 }
 
 /* Out of libcurl, or of the queue, for good. */
@@ -1038,7 +1038,7 @@ static void
 Stop(HttpRequest *request)
 {
 	if (request->waiting)
-		Dequeue(request);
+		EndWaiting(request);
 	if (!request->begun)
 		return;
 	curl_multi_remove_handle(request->engine->multi, request->easy);
@@ -1046,7 +1046,7 @@ Stop(HttpRequest *request)
 	if (request->host)
 	{
 		request->host->begun--;
-		BeginWaiting(request->host);
+		StartThoseWaiting(request->host);
 	}
 }
 
@@ -1072,7 +1072,7 @@ HttpIsLate(const HttpRequest *request)
 HttpRequest *
 HttpStart(HttpEngine *engine, const HttpSpec *spec)
 {
-	HttpRequest *request = TakeHandle(engine);
+	HttpRequest *request = AcquireHandle(engine);
 
 	if (request)
 	{
@@ -1090,7 +1090,7 @@ HttpStart(HttpEngine *engine, const HttpSpec *spec)
 			BuildHeaders(request, spec) &&
 			SetOptions(request, spec) &&
 			SetMethod(request, spec) &&
-			BeginOrWait(request, spec);
+			StartOrQueue(request, spec);
 	}
 	if (request && !request->running)
 	{
@@ -1107,7 +1107,7 @@ HttpFree(HttpRequest *request)
 {
 	HttpEngine *engine = request->engine;
 
-	TakeOut(request);
+	LeaveQueue(request);
 	UnlinkRequest(request);
 	if (request->running)
 		engine->running--;
@@ -1117,7 +1117,7 @@ HttpFree(HttpRequest *request)
 	curl_slist_free_all(request->headers);
 	free(request->body);
 	free(request->answer);
-	GiveHandleBack(request);
+	ReleaseHandle(request);
 }
 
 /* Only failures before OnBeforeRequest are surely "not sent". */
@@ -1214,7 +1214,7 @@ MillisecondsToTimer(HttpEngine *engine)
 
 /* Let libcurl work on the sockets that are ready, and on its timer. */
 static void
-Turn(HttpEngine *engine)
+ServeSockets(HttpEngine *engine)
 {
 	PollerEvent events[POLLER_MOST];
 	sigset_t saved;
@@ -1259,7 +1259,7 @@ HttpWait(HttpEngine *engine, long timeout_ms)
 	if (WaitEventSetWait(engine->wait_set, timeout_ms, &event, 1, wait_event) == 1 &&
 		(event.events & WL_LATCH_SET))
 		ResetLatch(MyLatch);
-	Turn(engine);
+	ServeSockets(engine);
 	if (engine->broken)
 		ereport(ERROR,
 				(errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION),
@@ -1272,7 +1272,7 @@ HttpNextDone(HttpEngine *engine)
 	HttpRequest *request = engine->done.head;
 
 	if (request)
-		TakeOut(request);
+		LeaveQueue(request);
 	return request;
 }
 

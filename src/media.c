@@ -18,7 +18,7 @@
 #define FULL_BOX_HEAD 4	  /* version and flags */
 
 static uint64_t
-ReadNumber(const unsigned char *bytes, size_t len)
+ReadBigEndian(const unsigned char *bytes, size_t len)
 {
 	uint64_t number = 0;
 
@@ -38,7 +38,7 @@ MediaSniff(const unsigned char *bytes, size_t len, const char **name)
 	if (memcmp(bytes + 4, "ftyp", 4) == 0)
 	{
 		*name = "mp4";
-		return ReadNumber(bytes, 4) >= BOX_HEAD;
+		return ReadBigEndian(bytes, 4) >= BOX_HEAD;
 	}
 	if (memcmp(bytes, ebml, sizeof(ebml)) == 0)
 	{
@@ -75,16 +75,16 @@ ReadMovieHeader(MediaProbe *probe)
 		return;
 	}
 	if (probe->head[0] == 1)
-		probe->duration_ms = InMilliseconds(ReadNumber(body + 20, 8), UINT64_MAX, ReadNumber(body + 16, 4));
+		probe->duration_ms = InMilliseconds(ReadBigEndian(body + 20, 8), UINT64_MAX, ReadBigEndian(body + 16, 4));
 	else
-		probe->duration_ms = InMilliseconds(ReadNumber(body + 12, 4), UINT32_MAX, ReadNumber(body + 8, 4));
+		probe->duration_ms = InMilliseconds(ReadBigEndian(body + 12, 4), UINT32_MAX, ReadBigEndian(body + 8, 4));
 	probe->over = true;
 }
 
 static void
 ReadBoxHead(MediaProbe *probe)
 {
-	uint64_t size = ReadNumber(probe->head, 4);
+	uint64_t size = ReadBigEndian(probe->head, 4);
 	const unsigned char *type = probe->head + 4;
 
 	if (size == 1 && probe->have == BOX_HEAD)
@@ -93,7 +93,7 @@ ReadBoxHead(MediaProbe *probe)
 		return;
 	}
 	if (probe->have == LARGE_BOX_HEAD)
-		size = ReadNumber(probe->head + BOX_HEAD, 8);
+		size = ReadBigEndian(probe->head + BOX_HEAD, 8);
 
 	if (probe->in_movie && memcmp(type, "mvhd", 4) == 0)
 	{
@@ -177,7 +177,7 @@ MediaMeterHash(const MediaMeter *meter, unsigned char sha256[32])
 #define BODY_SIZE (MEDIA_STATE_SIZE - CHECK_SIZE)
 
 static unsigned char *
-PutNumber(unsigned char *at, uint64_t number, size_t len)
+SaveNumber(unsigned char *at, uint64_t number, size_t len)
 {
 	for (size_t i = len; i-- > 0; number >>= 8)
 		at[i] = (unsigned char) number;
@@ -185,9 +185,9 @@ PutNumber(unsigned char *at, uint64_t number, size_t len)
 }
 
 static uint64_t
-TakeNumber(const unsigned char **at, size_t len)
+LoadNumber(const unsigned char **at, size_t len)
 {
-	uint64_t number = ReadNumber(*at, len);
+	uint64_t number = ReadBigEndian(*at, len);
 
 	*at += len;
 	return number;
@@ -212,32 +212,32 @@ MediaMeterSave(const MediaMeter *meter, const char *etag, unsigned char state[ME
 	unsigned char sha256[32];
 
 	memset(state, 0, MEDIA_STATE_SIZE);
-	at = PutNumber(at, STATE_VERSION, 1);
-	at = PutNumber(at, (uint64_t) meter->bytes, 8);
+	at = SaveNumber(at, STATE_VERSION, 1);
+	at = SaveNumber(at, (uint64_t) meter->bytes, 8);
 	for (int i = 0; i < 8; i++)
-		at = PutNumber(at, meter->hash.h[i], 4);
+		at = SaveNumber(at, meter->hash.h[i], 4);
 	memcpy(at, meter->hash.data, meter->hash.num);
 	at += SHA256_CBLOCK;
-	at = PutNumber(at, probe->over, 1);
-	at = PutNumber(at, probe->in_movie, 1);
-	at = PutNumber(at, probe->in_header, 1);
-	at = PutNumber(at, probe->skip, 8);
-	at = PutNumber(at, probe->have, 1);
-	at = PutNumber(at, probe->need, 1);
+	at = SaveNumber(at, probe->over, 1);
+	at = SaveNumber(at, probe->in_movie, 1);
+	at = SaveNumber(at, probe->in_header, 1);
+	at = SaveNumber(at, probe->skip, 8);
+	at = SaveNumber(at, probe->have, 1);
+	at = SaveNumber(at, probe->need, 1);
 	memcpy(at, probe->head, sizeof(probe->head));
-	at = PutNumber(at + sizeof(probe->head), (uint64_t) probe->duration_ms, 8);
+	at = SaveNumber(at + sizeof(probe->head), (uint64_t) probe->duration_ms, 8);
 	MakeCheck(state, etag, sha256);
 	memcpy(state + BODY_SIZE, sha256, CHECK_SIZE);
 }
 
 static void
-TakeHash(const unsigned char **at, MediaMeter *meter)
+LoadHash(const unsigned char **at, MediaMeter *meter)
 {
 	SHA256_CTX *hash = &meter->hash;
 	uint64_t bits = (uint64_t) meter->bytes * 8;
 
 	for (int i = 0; i < 8; i++)
-		hash->h[i] = (SHA_LONG) TakeNumber(at, 4);
+		hash->h[i] = (SHA_LONG) LoadNumber(at, 4);
 	hash->Nl = (SHA_LONG) bits;
 	hash->Nh = (SHA_LONG) (bits >> 32);
 	hash->num = (unsigned int) (meter->bytes % SHA256_CBLOCK);
@@ -246,17 +246,17 @@ TakeHash(const unsigned char **at, MediaMeter *meter)
 }
 
 static bool
-TakeProbe(const unsigned char **at, MediaProbe *probe)
+LoadProbe(const unsigned char **at, MediaProbe *probe)
 {
-	probe->over = TakeNumber(at, 1) != 0;
-	probe->in_movie = TakeNumber(at, 1) != 0;
-	probe->in_header = TakeNumber(at, 1) != 0;
-	probe->skip = TakeNumber(at, 8);
-	probe->have = TakeNumber(at, 1);
-	probe->need = TakeNumber(at, 1);
+	probe->over = LoadNumber(at, 1) != 0;
+	probe->in_movie = LoadNumber(at, 1) != 0;
+	probe->in_header = LoadNumber(at, 1) != 0;
+	probe->skip = LoadNumber(at, 8);
+	probe->have = LoadNumber(at, 1);
+	probe->need = LoadNumber(at, 1);
 	memcpy(probe->head, *at, sizeof(probe->head));
 	*at += sizeof(probe->head);
-	probe->duration_ms = (int64_t) TakeNumber(at, 8);
+	probe->duration_ms = (int64_t) LoadNumber(at, 8);
 	return probe->duration_ms >= -1 && probe->need <= sizeof(probe->head) &&
 		(probe->over || probe->have < probe->need);
 }
@@ -271,13 +271,13 @@ MediaMeterLoad(MediaMeter *meter, const char *etag, const unsigned char *state, 
 	if (len != MEDIA_STATE_SIZE)
 		return false;
 	MakeCheck(state, etag, sha256);
-	if (memcmp(state + BODY_SIZE, sha256, CHECK_SIZE) == 0 && TakeNumber(&at, 1) == STATE_VERSION)
+	if (memcmp(state + BODY_SIZE, sha256, CHECK_SIZE) == 0 && LoadNumber(&at, 1) == STATE_VERSION)
 	{
-		meter->bytes = (int64_t) TakeNumber(&at, 8);
+		meter->bytes = (int64_t) LoadNumber(&at, 8);
 		if (meter->bytes >= 0 && meter->bytes <= INT64_MAX / 8)
 		{
-			TakeHash(&at, meter);
-			if (TakeProbe(&at, &meter->probe))
+			LoadHash(&at, meter);
+			if (LoadProbe(&at, &meter->probe))
 				return true;
 		}
 	}

@@ -135,7 +135,7 @@ static const struct
 };
 
 static void
-ReadBody(const HttpReply *reply, StorageBody *body)
+ReadErrorBody(const HttpReply *reply, StorageBody *body)
 {
 	JsonWant wants[] = {
 		{.path = "code", .text = body->code, .size = sizeof(body->code)},
@@ -300,7 +300,7 @@ JudgeCommon(const HttpReply *reply, StorageBody *body, StorageReply *out)
 		return false;
 	}
 
-	ReadBody(reply, body);
+	ReadErrorBody(reply, body);
 	if (reply->status < 200 || reply->status > 299)
 	{
 		JudgeError(reply, body, out);
@@ -651,7 +651,7 @@ StorageTusIsFor(const char *metadata, const char *bucket)
 
 /* the number before mark; NULL if there is none */
 static const char *
-ReadNumber(const char *text, char mark, int64_t *number)
+ReadRangeNumber(const char *text, char mark, int64_t *number)
 {
 	char digits[24];
 	size_t len = strspn(text, "0123456789");
@@ -669,10 +669,10 @@ StorageReadRange(const char *content_range, int64_t *from, int64_t *to, int64_t 
 {
 	if (strncasecmp(content_range, "bytes ", 6) != 0)
 		return false;
-	content_range = ReadNumber(content_range + 6, '-', from);
+	content_range = ReadRangeNumber(content_range + 6, '-', from);
 	if (content_range != NULL)
-		content_range = ReadNumber(content_range, '/', to);
-	return content_range != NULL && ReadNumber(content_range, '\0', total) != NULL &&
+		content_range = ReadRangeNumber(content_range, '/', to);
+	return content_range != NULL && ReadRangeNumber(content_range, '\0', total) != NULL &&
 		*from <= *to && *to < *total;
 }
 
