@@ -54,11 +54,22 @@ my ($fal_url, $storage_url) = ($fal->url, $storage->url);
 	wait_for_status($node, $id, 'completed');
 	configure($node, max_tries => 2);
 }
-for my $wrong ('proxy.example:3128', 'http://user:word@proxy.example')
+for my $case (
+	[ proxy => 'proxy.example:3128', 'must begin with' ],
+	[ proxy => 'http://user:word@proxy.example', 'credentials' ],
+	[ proxy => 'http://proxy.example/?a', 'credentials' ],
+	[ proxy => 'http://proxy.example/' . 'a' x 1000, '1000 bytes' ],
+	[ webhook_url => 'ftp://app.example', 'must begin with' ],
+	[ webhook_url => 'https://app.example/a b', 'must not hold blanks' ],
+	[ webhook_url => 'https://app.example/"', 'must not hold blanks' ],
+	[ webhook_url => 'https://app.example/' . 'a' x 1000, '1000 bytes' ],
+	[ webhook_url => 'https://user@app.example/hook?a=b', '' ],
+	[ webhook_url => '', '' ])
 {
-	my ($rc, undef, $error) = $node->psql('postgres', "ALTER SYSTEM SET vibevideo.proxy = '$wrong'");
+	my ($setting, $value, $detail) = @$case;
+	my (undef, undef, $error) = $node->psql('postgres', "ALTER SYSTEM SET vibevideo.$setting = '$value'");
 
-	isnt($rc, 0, "vibevideo.proxy refuses $wrong");
+	like($error, $detail ? qr/invalid value.*DETAIL: .*\Q$detail\E/s : qr/^$/, "vibevideo.$setting = " . substr($value, 0, 50));
 }
 
 # -- copies that move, but hardly ---------------------------------------------------------------------
