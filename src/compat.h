@@ -62,6 +62,11 @@ CompatWaitEvent(const char *name)
 #define CompatDie() die(postgres_signal_arg)
 #endif
 
+/* 19 wants a tuple's description to be declared complete; one that is not reads tuples wrongly */
+#if PG_VERSION_NUM < 190000
+#define TupleDescFinalize(desc) ((void) (desc))
+#endif
+
 /* 16 moved ACL checks to one generic function */
 #if PG_VERSION_NUM >= 160000
 #define CompatProcAclCheck(oid, role) object_aclcheck(ProcedureRelationId, oid, role, ACL_EXECUTE)

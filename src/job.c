@@ -527,6 +527,7 @@ UpdateDesc(void)
 
 	for (int i = 0; i < lengthof(update_columns); i++)
 		TupleDescInitEntry(desc, i + 1, update_columns[i].name, update_columns[i].type, -1, 0);
+	TupleDescFinalize(desc);
 	return desc;
 }
 
