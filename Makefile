@@ -12,6 +12,7 @@ OBJS         = src/vibevideo.o src/guc.o src/secret.o src/cluster.o src/shmem.o 
 SQL_PARTS    = sql/schema.sql sql/api.sql sql/attach.sql sql/decisions.sql sql/limits.sql sql/realtime.sql sql/operations.sql sql/grants.sql
 DATA         = $(wildcard sql/*--*--*.sql)
 DATA_built   = sql/$(EXTENSION)--$(EXTVERSION).sql
+DOCS         = doc/vibevideo.md
 
 PG_CONFIG   ?= pg_config
 CURL_CONFIG ?= curl-config
@@ -30,30 +31,41 @@ PROVE_TESTS    = test/t/*.pl
 EXTRA_CLEAN    = tmp_check tmp_regress output_iso log results regression.out regression.diffs \
 				 test/unit/build test/fuzz/build
 
+# what to do next, said only to who typed "make"
 all: sql/$(EXTENSION)--$(EXTVERSION).sql
+ifeq ($(filter-out all,$(MAKECMDGOALS)),)
+	@echo "vibevideo is built for $$($(PG_CONFIG) --version). Next: make install (as root), add vibevideo to"
+	@echo "shared_preload_libraries, restart, CREATE EXTENSION vibevideo; see README.md. make help lists the targets."
+endif
+
+install: ## install it into the server that PG_CONFIG names
 
 sql/$(EXTENSION)--$(EXTVERSION).sql: $(SQL_PARTS)
 	cat $^ > $@
 
 # these bring what they need, PostgreSQL included, and work in a copy
-WORK_ALONE = setup test demo ci bench
+WORK_ALONE = help setup test demo ci bench
 .PHONY: $(WORK_ALONE) format
 
-setup:
+help: ## list the targets
+	@echo 'make              build the extension'
+	@sed -nE 's/^([a-z]+):[^#]*## (.*)/make \1@\2/p' Makefile $(wildcard test/*/*.mk) | awk -F@ '{ printf "%-17s %s\n", $$1, $$2 }'
+
+setup: ## install what the tests need, with apt
 	test/setup.sh
 
-test:
+test: ## run all suites; SUITES="unit tap" and PROVE_TESTS=test/t/001_pipeline.pl choose
 	@test/run.sh
 
-demo:
+demo: ## show it in action, with stand-ins for fal.ai and Supabase Storage
 	@test/demo/run.sh
 
-ci:
+ci: ## run what CI runs
 	.ci/run
 
 -include test/bench/bench.mk
 
-format:
+format: ## run clang-format
 	clang-format -i $(wildcard src/*.[ch] test/unit/*.[ch] test/fuzz/*.[ch] test/modules/*.c test/bench/*.c)
 
 ifneq ($(filter-out $(WORK_ALONE),$(or $(MAKECMDGOALS),all)),)

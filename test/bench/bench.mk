@@ -2,5 +2,5 @@
 # See the head of test/bench/run.sh for BENCH, BENCH_SCALE and the like.
 .PHONY: bench
 
-bench:
+bench: ## measure beside the alternatives; BENCH and BENCH_SCALE choose
 	@test/bench/run.sh

@@ -10,5 +10,5 @@ chaos: export CHAOS_SECONDS = $(SECONDS)
 chaos: export CHAOS_SEED = $(SEED)
 chaos: export CHAOS_ROWS = $(ROWS)
 chaos: export CHAOS_CLIENTS = $(CLIENTS)
-chaos:
+chaos: ## run the chaos test on what is installed; SECONDS and SEED
 	$(prove_installcheck)

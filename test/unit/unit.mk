@@ -22,7 +22,7 @@ UNIT_LIBS     = -L$(shell $(PG_CONFIG) --pkglibdir) -L$(shell $(PG_CONFIG) --lib
 
 .PHONY: unit fuzz $(FUZZ_NAMES:%=fuzz-%)
 
-unit: $(UNIT_BUILD)/test_protocol
+unit: $(UNIT_BUILD)/test_protocol ## test the protocol files under sanitizers, without a server
 	$<
 
 $(UNIT_BUILD)/test_protocol: $(UNIT_TESTS) $(UNIT_PURE) $(wildcard src/*.h test/unit/*.h)
@@ -30,7 +30,7 @@ $(UNIT_BUILD)/test_protocol: $(UNIT_TESTS) $(UNIT_PURE) $(wildcard src/*.h test/
 	$(CC) $(UNIT_CPPFLAGS) $(UNIT_CFLAGS) -fsanitize=address,undefined -fno-sanitize-recover=all \
 		-o $@ $(UNIT_TESTS) $(UNIT_PURE) $(UNIT_LIBS)
 
-fuzz: $(FUZZ_NAMES:%=fuzz-%)
+fuzz: $(FUZZ_NAMES:%=fuzz-%) ## fuzz the protocol files, FUZZ_SECONDS each
 
 # new findings go to the build directory, the seeds stay as they are
 $(FUZZ_NAMES:%=fuzz-%): fuzz-%: $(FUZZ_BUILD)/fuzz_%
