@@ -1,5 +1,6 @@
 #!/usr/bin/env perl
-# Compares README.md and src/README.md with the code, so that they do not drift.
+# Compares the manual (README.md, CONTRIBUTING.md, doc/) and src/README.md with
+# the code, so that they do not drift.
 #
 #   perl test/docs/check_docs.pl [psql option ...]
 #
@@ -11,7 +12,11 @@ use utf8;
 use warnings FATAL => 'all';
 
 use File::Basename qw(basename dirname);
+use File::Spec;
 use Test::More;
+
+use lib dirname(__FILE__) . '/../perl';
+use VibeDocs;
 
 binmode($_, ':encoding(UTF-8)') for Test::More->builder->output, Test::More->builder->failure_output;
 
@@ -26,7 +31,8 @@ sub slurp
 	return scalar <$file>;
 }
 
-my $readme = slurp('README.md');
+my %manual = manual_files();
+my $manual = manual_text();
 my $design = slurp('src/README.md');
 my %c = map { basename($_) => slurp('src/' . basename($_)) } glob("$top/src/*.c");
 my %h = map { basename($_) => slurp('src/' . basename($_)) } glob("$top/src/*.h");
@@ -49,11 +55,12 @@ sub section
 	return defined $found ? $found : die "there is no docs:$name\n";
 }
 
-# rows of a table as lists of cells, without its head
+# rows of a table as lists of cells, without its head; of the manual if no text is given
 sub table
 {
+	my ($text, $name) = @_ == 2 ? @_ : (undef, @_);
 	my @rows;
-	for my $line (split /\n/, section(@_))
+	for my $line (split /\n/, defined $text ? section($text, $name) : manual_section($name))
 	{
 		next unless $line =~ s/^\|\s*// and $line =~ s/\s*\|\s*$//;
 		push @rows, [ map { s/^\s+|\s+$//gr } split /\|/, $line, -1 ];
@@ -149,10 +156,10 @@ sub settings_in_code
 	return %settings;
 }
 
-sub settings_in_readme
+sub settings_in_manual
 {
 	my %settings;
-	for my $row (table($readme, 'settings'))
+	for my $row (table('settings'))
 	{
 		my ($name, $default, $unit, $range, $meaning) = @$row;
 		$settings{ unquote($name) } =
@@ -161,7 +168,7 @@ sub settings_in_readme
 	return %settings;
 }
 
-my %documented = settings_in_readme();
+my %documented = settings_in_manual();
 {
 	my %code = settings_in_code();
 	same_set('settings', [ keys %documented ], [ keys %code ]);
@@ -175,9 +182,9 @@ my %documented = settings_in_readme();
 		}
 		is(!!$documented{$name}{secret}, !!$code{$name}{secret}, "$name: secret or not");
 	}
-	my @named = "$readme$design" =~ /`(vibevideo\.\w+)(?: = \w+)?`/g;
+	my @named = "$manual$design" =~ /`(vibevideo\.\w+)(?: = \w+)?`/g;
 	my %known = map { $_ => 1 } keys %code, $sql =~ /\b(?:FUNCTION|TABLE|TYPE|VIEW|SEQUENCE) (vibevideo\.\w+)/g;
-	is_deeply([ grep { !$known{$_} && !/^vibevideo\.(so|jobs|c)$/ } @named ], [], 'every vibevideo.x that is named exists');
+	is_deeply([ grep { !$known{$_} && !/^vibevideo\.(so|jobs|c|conf)$/ } @named ], [], 'every vibevideo.x that is named exists');
 }
 
 # ---------------------------------------------------------------------------
@@ -215,8 +222,8 @@ sub inner_in_code
 	return %functions;
 }
 
-my @api = table($readme, 'api');
-my @operator = table($readme, 'operator');
+my @api = table('api');
+my @operator = table('operator');
 {
 	my %code = api_in_code();
 	my %inner = inner_in_code();
@@ -226,7 +233,7 @@ my @operator = table($readme, 'operator');
 	is($public{$_}, $code{$_}, "$_: result") for sort grep { $public{$_} } keys %code;
 
 	my @operator_names = map { unquote($_->[0]) =~ s/\(.*//r } @operator;
-	same_set('functions in schema vibevideo', [ @operator_names, ticked(section($readme, 'inner')) ], [ keys %inner ]);
+	same_set('functions in schema vibevideo', [ @operator_names, ticked(manual_section('inner')) ], [ keys %inner ]);
 	my $created = () = $sql =~ /^CREATE (?:OR REPLACE )?FUNCTION vibevideo\./mg;
 	is(scalar(keys %inner), $created, 'functions: none was overlooked in sql/');
 	for my $row (@operator)
@@ -298,7 +305,7 @@ SKIP:
 		my $condition = $1;
 		$found{ $condition =~ /^PT\d{3}$/ ? $condition : $by_name->{$condition} // die "unknown condition $condition\n" } = 1;
 	}
-	my @rows = table($readme, 'errors');
+	my @rows = table('errors');
 	same_set('SQLSTATEs', [ map { unquote($_->[0]) } @rows ], [ keys %found ]);
 	for my $row (@rows)
 	{
@@ -327,7 +334,7 @@ SKIP:
 		$found{$code} = 1 if $all_c =~ /"$code"/;
 	}
 	# tests of ours compare with these; they are fal.ai's words
-	same_set('error codes', [ map { ticked($_->[0]) } table($readme, 'error_codes') ], [ keys %found ]);
+	same_set('error codes', [ map { ticked($_->[0]) } table('error_codes') ], [ keys %found ]);
 }
 
 # ---------------------------------------------------------------------------
@@ -335,27 +342,27 @@ SKIP:
 # ---------------------------------------------------------------------------
 {
 	my ($statuses) = $sql =~ /FUNCTION vibevideo\.statuses\(\).*?ARRAY\[(.*?)\]/s;
-	same_set('statuses', [ map { unquote($_->[0]) } table($readme, 'statuses') ], [ $statuses =~ /'(\w+)'/g ]);
+	same_set('statuses', [ map { unquote($_->[0]) } table('statuses') ], [ $statuses =~ /'(\w+)'/g ]);
 
 	my ($columns) = $sql =~ /FUNCTION vibevideo\.row_columns.*?VALUES (.*?)\) AS c\(/s;
 	$columns =~ s/timestamp with time zone/timestamptz/g;
-	same_set('columns of the app', [ map { unquote($_->[0]) . " $_->[1]" } table($readme, 'columns') ],
+	same_set('columns of the app', [ map { unquote($_->[0]) . " $_->[1]" } table('columns') ],
 		[ map { s/[(')]//gr =~ s/,//r } $columns =~ /\('\w+', '\w+'\)/g ]);
 
 	my ($fields) = $sql =~ /CREATE TYPE vibevideo\.video AS \((.*?)\);/s;
-	is(join(', ', map { unquote($_->[0]) . " $_->[1]" } table($readme, 'video')), squeeze($fields), 'fields of vibevideo.video');
-	my ($ts) = $readme =~ /export type Video = \{(.*?)\n\}/s;
+	is(join(', ', map { unquote($_->[0]) . " $_->[1]" } table('video')), squeeze($fields), 'fields of vibevideo.video');
+	my ($ts) = $manual =~ /export type Video = \{(.*?)\n\}/s;
 	is(join(' ', $ts =~ /^\s+(\w+):/mg), join(' ', $fields =~ /(\w+) \w+/g), 'fields of the TypeScript type');
 
 	my ($view) = $sql =~ /CREATE VIEW vibevideo\.jobs.*?SELECT (.*?)\nFROM/s;
-	is(join(' ', ticked(section($readme, 'jobs'))), join(' ', $view =~ /(?:\b[jv]\.|\bAS )(\w+)/g), 'columns of vibevideo.jobs');
+	is(join(' ', ticked(manual_section('jobs'))), join(' ', $view =~ /(?:\b[jv]\.|\bAS )(\w+)/g), 'columns of vibevideo.jobs');
 
 	my %lines = map { $_ => 1 } $sql =~ /vibevideo\.line\('(\w+)'/g;
 	my ($probes) = $sql =~ /FOREACH what IN ARRAY ARRAY\[(.*?)\]/s;
 	$lines{$_} = 1 for $probes =~ /'(\w+)'/g;
-	same_set('lines of check_config', [ map { unquote($_->[0]) } table($readme, 'checks') ], [ keys %lines ]);
+	same_set('lines of check_config', [ map { unquote($_->[0]) } table('checks') ], [ keys %lines ]);
 
-	for my $row (table($readme, 'log'))
+	for my $row (table('log'))
 	{
 		my $line = unquote($row->[0]);
 		# the longest piece without a number, a name or an ellipsis
@@ -393,18 +400,63 @@ SKIP:
 	my @in_sql = $sql =~ /((?:CREATE TABLE|CREATE UNIQUE INDEX|CREATE INDEX|CREATE FUNCTION|CREATE VIEW) [\w.]+)(?:(?!\nCREATE ).)*?'submitting',[^\]]*?'processing'/gs;
 	is_deeply(\@in_sql, [ 'CREATE TABLE vibevideo.job', 'CREATE UNIQUE INDEX job_active', 'CREATE FUNCTION vibevideo.is_active' ],
 		'SQL where it has to');
+}
 
-	my %targets = map { $_ => 1 } join("\n", map { slurp(s/^\Q$top\E\///r) } "$top/Makefile", glob("$top/test/*/*.mk")) =~ /^([a-z]+):/mg;
-	$targets{install} = 1;
-	is_deeply([ grep { !$targets{$_} } map { /^make ([a-z]+)/ ? $1 : () } ticked($readme), $readme =~ /^ {4}(make \w+)$/mg ], [],
+# ---------------------------------------------------------------------------
+# What the manual names besides: targets, files, places
+# ---------------------------------------------------------------------------
+
+# a text without its blocks of code, where # begins no heading and ` no name
+sub prose
+{
+	my ($text) = @_;
+	return $text =~ s/^```.*?^```$//msgr;
+}
+
+# the anchors that GitHub gives the headings of a text
+sub anchors
+{
+	my ($text) = @_;
+	my (%seen, @anchors);
+
+	for my $heading ($text =~ /^#+ (.*)$/mg)
+	{
+		my $anchor = lc($heading =~ s/[^\w\- ]//gr =~ s/ /-/gr);
+		push @anchors, $anchor . ($seen{$anchor}++ ? "-$seen{$anchor}" : '');
+	}
+	return @anchors;
+}
+
+# links of a file that lead nowhere within the repository
+sub broken_links
+{
+	my ($path, %anchors) = @_;
+	my @broken;
+
+	for my $link ($manual{$path} =~ /\]\((?!https?:)([^)\s]+)\)/g)
+	{
+		my ($file, $anchor) = $link =~ /^([^#]*)(?:#(.*))?$/;
+		my $target = $file eq '' ? $path : File::Spec->canonpath(dirname($path) . "/$file");
+		1 while $target =~ s{[^/]+/\.\./}{};
+		push @broken, $link unless -e "$top/$target" && (!defined $anchor || grep { $_ eq $anchor } @{ $anchors{$target} || [] });
+	}
+	return @broken;
+}
+
+{
+	my %anchors = map { $_ => [ anchors(prose($manual{$_})) ] } keys %manual;
+	my $makefiles = join("\n", map { slurp(s/^\Q$top\E\///r) } "$top/Makefile", glob("$top/test/*/*.mk"));
+	my %targets = map { $_ => 1 } $makefiles =~ /^([a-z]+):/mg;
+	my $prose = prose($manual);
+	my @files = "$prose\n$design" =~ /`((?:src|sql|test|doc)\/[\w\/.-]+|[a-z]+\.(?:[ch]|sql|mk))`/g;
+
+	is_deeply([ grep { !$targets{$_} } map { /^make ([a-z]+)/ ? $1 : () } ticked($prose), $prose =~ /^ {4}(make \w+)$/mg ], [],
 		'every make target that is named exists');
-	my @files = "$readme\n$design" =~ /`((?:src|sql|test)\/[\w\/.-]+|[a-z]+\.(?:[ch]|sql))`/g;
 	# "make bench" writes this one
 	@files = grep { $_ ne 'test/bench/results.md' } @files;
 	is_deeply([ grep { my $file = $_; !grep { -e "$top/$_$file" } '', 'src/', 'sql/' } @files ], [], 'every file that is named exists');
-	my @links = $readme =~ /\]\(#([\w-]+)\)/g;
-	my %anchors = map { lc(s/[^\w\- ]//gr =~ s/ /-/gr) => 1 } $readme =~ /^#+ (.*)$/mg;
-	is_deeply([ grep { !$anchors{$_} } @links ], [], 'every link within README.md leads somewhere');
+	is_deeply([ grep { !-d "$top/test/$_" } map { ticked($_->[0]) } table('folders') ], [], 'every folder of test/ that is named exists');
+	is_deeply([ broken_links($_, %anchors) ], [], "every link in $_ leads somewhere") for sort keys %manual;
 }
 
 # ---------------------------------------------------------------------------
