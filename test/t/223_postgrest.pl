@@ -1,14 +1,14 @@
 # Through PostgREST: statuses and headers of every answer, each error of the
-# README's table, the API roles' time limits, pg_safeupdate, the schema cache.
+# manual's table, the API roles' time limits, pg_safeupdate, the schema cache.
 
 use strict;
 use warnings FATAL => 'all';
 use utf8;
 
-use File::Basename qw(dirname);
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time);
+use VibeDocs;
 use VibeRest;
 use VibeTest;
 
@@ -258,10 +258,10 @@ for my $case (
 	is($state, '', 'so do limits, prices and the deletion of jobs') or diag($error);
 }
 
-# -- every error of the README --------------------------------------------------------------------------------
+# -- every error of the manual --------------------------------------------------------------------------------
 my @errors = map { [ map { s/^\s+|\s+$//gr } split /\|/, $_ ] } grep { /^\| `[0-9A-Z]{5}` \|/ }
-  split /\n/, slurp_file(dirname(__FILE__) . '/../../README.md') =~ s/.*<!-- docs:errors -->\n//sr =~ s/\n\n.*//sr;
-cmp_ok(scalar(@errors), '>', 20, 'the README has a table of errors');
+  split /\n/, manual_section('errors');
+cmp_ok(scalar(@errors), '>', 20, 'the manual has a table of errors');
 
 # what a client can bring about, each with what it takes
 my $nobody = 'ffffffff-ffff-4fff-8fff-ffffffffffff';
@@ -348,7 +348,7 @@ for my $error (sort { ($a->[1] eq '`42P01`') <=> ($b->[1] eq '`42P01`') } @error
 
 	$state =~ s/`//g;
 	is(join(', ', map { my ($status, $role) = @$_; http_status_of($state, $role) . ($role eq 'anon' ? ' for anon' : '') }
-			  $state eq '42501' ? ([ 403, 'authenticated' ], [ 401, 'anon' ]) : [ $http, 'authenticated' ]), $http, "$state: HTTP $http, as the README says");
+			  $state eq '42501' ? ([ 403, 'authenticated' ], [ 401, 'anon' ]) : [ $http, 'authenticated' ]), $http, "$state: HTTP $http, as the manual says");
 	if ($out_of_reach{$state})
 	{
 		ok(!$provoked{$state}, "$state: $out_of_reach{$state}");

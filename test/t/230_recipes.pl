@@ -1,4 +1,4 @@
-# The recipes of README.md, taken from it as they stand there, do what it says.
+# The recipes of the manual, taken from it as they stand there, do what it says.
 
 use strict;
 use utf8;
@@ -12,25 +12,21 @@ use JSON::PP;
 use MIME::Base64 qw(encode_base64url);
 use PostgreSQL::Test::Utils;
 use Test::More;
+use VibeDocs;
 use VibeRest;
 use VibeTest;
 
-my $readme = do
-{
-	open(my $file, '<:encoding(UTF-8)', dirname(__FILE__) . '/../../README.md') or die "README.md: $!\n";
-	local $/;
-	<$file>;
-};
-my %recipe = $readme =~ /^<!-- recipe: ([\w-]+) -->\n```sql\n(.*?)^```$/msg;
+my %recipe = recipes('sql');
+my %shell = recipes('sh');
 my %ran;
 
-is(scalar(keys %recipe), scalar(() = $readme =~ /^ *```sql$/mg), 'every block of SQL in README.md has a name of its own');
+is(scalar(keys %recipe), scalar(my @all = blocks('sql')), 'every block of SQL in the manual has a name of its own');
 
 # -- what a shell is told --------------------------------------------------------------
 {
-	my @blocks = $readme =~ /^```sh\n(.*?)^```$/msg;
+	my @blocks = blocks('sh');
 
-	ok(scalar(@blocks), 'README.md has blocks for a shell');
+	ok(scalar(@blocks), 'the manual has blocks for a shell');
 	for my $n (1 .. @blocks)
 	{
 		my $path = "$PostgreSQL::Test::Utils::tmp_check/block$n.sh";
@@ -44,7 +40,7 @@ is(scalar(keys %recipe), scalar(() = $readme =~ /^ *```sql$/mg), 'every block of
 
 # -- the image: its lines for a shell, and how it finds the directory of libraries ----------
 {
-	my ($dockerfile) = $readme =~ /^```dockerfile\n(.*?)^```$/ms;
+	my ($dockerfile) = blocks('dockerfile');
 	my @runs = $dockerfile =~ /^RUN ((?:.*\\\n)*.*)$/mg;
 	my ($sed) = $dockerfile =~ /lib=\$\((sed .*?) \/usr\/bin\/postgres/;
 
@@ -68,7 +64,7 @@ my $http = HTTP::Tiny->new(timeout => 30, default_headers => { authorization => 
 sub recipe
 {
 	my ($name, %values) = @_;
-	my $text = $recipe{$name} // die "README.md has no recipe $name\n";
+	my $text = $recipe{$name} // die "the manual has no recipe $name\n";
 
 	$ran{$name} = 1;
 	for my $placeholder (sort keys %values)
@@ -175,22 +171,71 @@ SQL
 	wait_for_status($node, $failing, 'failed', name => 'a job fails');
 	is((split /\n/, recipe('redrive'))[-1], '1', 'and is tried again');
 
-	# on plain PostgreSQL
+	recipe('dashboard-role');
+	is(sql($node, 'SET ROLE dashboard; SELECT count(*) FROM vibevideo.jobs; SELECT sum(submits) FROM vibevideo.costs; RESET ROLE'), "3\n3",
+		'a dashboard may read jobs and costs');
+	my ($state) = sql_error($node, 'SET ROLE dashboard; DELETE FROM vibevideo.job');
+	is($state, '42501', 'and change nothing');
+	$node->stop('fast');
+}
+
+# -- on plain PostgreSQL, from a fresh server to the first video -------------------------------
+{
+	my $install = $shell{'install-plain'};
+	my ($conf) = $install =~ /vibevideo\.conf <<'END'\n(.*?)^END$/ms;
+	my ($variable, $key) = $install =~ /environment .*<<'END'\n(\w+) = '([^']*)'\nEND$/m;
+	my ($createdb) = $install =~ /^sudo -u postgres (createdb .*)$/m;
+	my $follow = (split /\n/, $recipe{'first-video'})[-1];
+	local $node = vibe_node('plain', fal => $fal, app => 0, conf => { 'vibevideo.fal_key' => undef, $conf =~ /^([\w.]+) = '([^']*)'$/mg });
 	local $database = 'app';
-	sql($node, 'CREATE ROLE app', 'postgres');
-	$node->safe_psql('postgres', 'CREATE DATABASE app');
-	sql($node, 'CREATE TABLE vibelogs (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), prompt text); GRANT SELECT, UPDATE ON vibelogs TO app', 'app');
-	recipe('setup-plain');
-	my $plain = new_row($node, 'plain', 'app');
-	is(sql($node, "SET ROLE app; SELECT status FROM vibevideo_submit_batch('{$plain}')", 'app'), 'queued', 'plain PostgreSQL: the app may submit');
-	my ($state) = sql_error($node, "SET ROLE anon; SELECT vibevideo_submit_batch('{$plain}')", 'app');
-	is($state, '42501', 'and nobody else');
+
+	is($variable, 'FAL_KEY', 'the key has its place in the environment');
+	$key =~ s/<key id>/key-id/;
+	$key =~ s/<key secret>/key-secret/;
+	{
+		local $ENV{FAL_KEY} = $key;
+		$node->restart;
+	}
+	$node->command_ok([ split / /, $createdb ], $createdb);
+	my $said = recipe('setup-plain');
+	is_deeply([ $said =~ /^(\w+)\|(?:warn|fail)\|/mg ], ['media_hosts'], 'set-up: check_config has nothing to say') or diag($said);
+	like(recipe('first-video'), qr/^queued\|Video queued$/m, 'the app submits its first video');
+	wait_for($node, "SET ROLE app; $follow", qr/^completed\|Your video is ready\|http/, 'and follows it to its end', database => 'app', hurry => 1);
+	is(http_get(sql($node, 'SELECT video_url FROM vibelogs', 'app'))->{status}, 200, 'its URL opens');
+	my ($state) = sql_error($node, q{SET ROLE app; UPDATE vibelogs SET video_url = 'mine'}, 'app');
+	is($state, '42501', 'the app cannot write what is vibevideo\'s');
+	($state) = sql_error($node, q{CREATE ROLE other; SET ROLE other; SELECT vibevideo_submit_batch('{}')}, 'app');
+	is($state, '42501', 'and nobody else may submit');
+
+	# what the README begins with
+	sql($node, 'CREATE DATABASE intro', 'postgres');
+	$database = 'intro';
+	like(recipe('intro'), qr/^queued\|Video queued$/m, 'ten lines of SQL ask for a video');
+	wait_for($node, (split /\n/, $recipe{intro})[-1] =~ s/;.*//r, qr/^[^|]+\|completed\|http/, 'and get it', database => 'intro', hurry => 1);
+
 	wait_for($node, q{SELECT count(*) FROM pg_stat_activity WHERE datname = 'app' AND backend_type = 'vibevideo worker'}, '1', 'a worker is connected');
 	$database = 'postgres';
 	recipe('rename');
 	is(sql($node, q{SELECT string_agg(datname, ' ') FROM pg_database WHERE datname LIKE 'app%'}), 'app2', 'the database can be renamed');
 	is(sql($node, q{SELECT count(*) FROM vibevideo.job}, 'app2'), '1', 'and has its job');
 	$node->stop('fast');
+}
+
+# -- a bucket without a schema storage -----------------------------------------------------------
+SKIP:
+{
+	skip 'there is no curl', 2 if system('command -v curl >/dev/null');
+	my $elsewhere = start_storage();
+	my ($out, $err) = ('', '');
+
+	my %as_service = (headers => { authorization => "Bearer $elsewhere->{ready}{service_jwt}" });
+
+	$http->delete($elsewhere->url . '/bucket/videos', \%as_service);
+	IPC::Run::run([ 'bash', '-c', $shell{bucket} =~ s/^STORAGE_URL=.*$/"STORAGE_URL=" . $elsewhere->url/emr ],
+		'<', \"$elsewhere->{ready}{service_jwt}\n", '>', \$out, '2>', \$err, IPC::Run::timeout(30));
+	is($? >> 8, 0, 'a bucket is made through Storage\'s API') or diag($out, $err);
+	like($http->get($elsewhere->url . '/bucket/videos', \%as_service)->{content}, qr/"public":true/, 'and is public');
+	$elsewhere->stop;
 }
 
 $node = vibe_node('main', fal => $fal, storage => $storage, app => 0);
@@ -299,6 +344,19 @@ SQL
 	sql($node, q{DELETE FROM vibevideo.limit; ALTER TABLE vibelogs DISABLE TRIGGER make_videos});
 }
 
+# -- other models and inputs ----------------------------------------------------------------------
+{
+	recipe('model');
+	is(sql($node, 'SELECT count(*) FROM vibevideo.model WHERE NOT builtin'), '1', 'a model is added');
+	recipe('input-function');
+	my $id = add_row('a function makes the input');
+	submit($node, $id);
+	is(sql($node, "SELECT input FROM vibevideo.job WHERE vibelog_id = '$id'"), '{"prompt": "Hand-drawn: a function makes the input", "prompt_optimizer": false}',
+		'an input function makes the input');
+	wait_for_status($node, $id, 'completed');
+	sql($node, q{SELECT vibevideo.attach('public.vibelogs', prompt_column => 'content')});
+}
+
 # -- from TypeScript, with supabase-js ------------------------------------------------------------
 my $clients = dirname(__FILE__) . '/../clients';
 my $has_clients = system('cd ' . $clients . q{ && node -e 'import("@supabase/supabase-js").then(() => import("typescript")).catch(() => process.exit(1))'}) == 0;
@@ -307,7 +365,7 @@ my $rest_pid;
 
 END { kill('KILL', $rest_pid) if $rest_pid }
 
-# app(block, user, id) - runs a block of README.md the way an app of that user does
+# app(block, user, id) - runs a block of the manual the way an app of that user does
 sub app
 {
 	my ($block, $user, $id) = @_;
@@ -316,7 +374,7 @@ sub app
 	my ($out, $err) = ('', '');
 
 	$rest_pid = VibeRest->new($node, user => 'authenticator')->start($rest_socket);
-	IPC::Run::run([ 'node', "$clients/readme.mjs", $block ], '<', \encode_json({ rest => 'http://127.0.0.1:' . $rest_socket->sockport,
+	IPC::Run::run([ 'node', "$clients/manual.mjs", $block ], '<', \encode_json({ rest => 'http://127.0.0.1:' . $rest_socket->sockport,
 		storage => $storage->url, token => $token, id => $id }), '>', \$out, '2>', \$err, IPC::Run::timeout(60)) or die "node: $err\n";
 	kill('KILL', $rest_pid);
 	waitpid($rest_pid, 0);
@@ -521,5 +579,5 @@ SKIP:
 	is(submit($node, $under_way)->{status}, 'queued', 'and what was given up can be asked for again');
 }
 
-is_deeply([ grep { !$ran{$_} } sort keys %recipe ], [], 'every recipe of README.md was run');
+is_deeply([ grep { !$ran{$_} } sort keys %recipe ], [], 'every recipe of the manual was run');
 done_testing();

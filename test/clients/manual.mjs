@@ -1,21 +1,27 @@
-// The TypeScript of README.md. As a program it runs one block the way an app
-// would, with a real supabase-js:
+// The TypeScript of the manual, README.md and doc/. As a program it runs one
+// block the way an app would, with a real supabase-js:
 //
-//   node readme.mjs BLOCK    BLOCK: its name, as <!-- recipe: NAME --> says
+//   node manual.mjs BLOCK    BLOCK: its name, as <!-- recipe: NAME --> says
 //
 // Reads JSON from standard input: rest and storage (base URLs without the
 // prefixes of a gateway), token (a user's JWT), id (a row's key). Prints JSON:
 // the error, or what the block logged, and the HTTP statuses of its calls.
 
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 
-const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8')
+const top = new URL('../../', import.meta.url)
+const files = ['README.md', ...readdirSync(new URL('doc/', top)).filter((name) => name.endsWith('.md')).map((name) => `doc/${name}`)]
+
+function blocksOf(file) {
+  const text = readFileSync(new URL(file, top), 'utf8')
+  return [...text.matchAll(/^(?:<!-- recipe: ([\w-]+) -->\n)?```(tsx?)\n(.*?)^```$/gms)].map(({ 1: name, 2: kind, 3: code, index }) => ({
+    name, kind, code, file, line: text.slice(0, index).split('\n').length }))
+}
 
 /** Every block: its kind, its code, the name it has, if any, and where it stands. */
-export const blocks = [...readme.matchAll(/^(?:<!-- recipe: ([\w-]+) -->\n)?```(tsx?)\n(.*?)^```$/gms)].map(([all, name, kind, code]) => ({
-  name, kind, code, line: readme.slice(0, readme.indexOf(all)).split('\n').length }))
+export const blocks = files.flatMap(blocksOf)
 
 const APP = 'http://app.test'
 

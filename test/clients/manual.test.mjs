@@ -1,4 +1,4 @@
-// The TypeScript of README.md, type-checked against the real supabase-js and
+// The TypeScript of the manual, type-checked against the real supabase-js and
 // React, with types of the database as they are generated.
 
 import assert from 'node:assert/strict'
@@ -6,9 +6,9 @@ import { basename, dirname, join } from 'node:path'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import ts from 'typescript'
-import { blocks } from './readme.mjs'
+import { blocks } from './manual.mjs'
 
-const folder = join(dirname(fileURLToPath(import.meta.url)), 'fixtures', 'readme')
+const folder = join(dirname(fileURLToPath(import.meta.url)), 'fixtures', 'manual')
 const options = { strict: true, noEmit: true, target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext,
   moduleResolution: ts.ModuleResolutionKind.Bundler, jsx: ts.JsxEmit.ReactJSX, types: [], skipLibCheck: true,
   lib: ['lib.es2022.d.ts', 'lib.dom.d.ts'] }
@@ -37,12 +37,12 @@ function complaints({ kind, code }) {
   })
 }
 
-test('README.md has blocks of both kinds', () => {
+test('the manual has blocks of both kinds', () => {
   assert.deepEqual([...new Set(blocks.map((b) => b.kind))].sort(), ['ts', 'tsx'])
 })
 
 for (const block of blocks) {
-  test(`README.md: ${block.kind} block at line ${block.line}`, () => assert.deepEqual(complaints(block), []))
+  test(`${block.file}: ${block.kind} block at line ${block.line}`, () => assert.deepEqual(complaints(block), []))
 }
 
 // The check is strict enough to find what goes wrong most easily.
