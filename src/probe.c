@@ -131,8 +131,11 @@ ProbeKey(SecretKind kind)
 {
 	char key[SECRET_SIZE];
 	const char *source;
-	bool found = SecretRead(kind, key, sizeof(key), &source);
+	bool found;
 
+	if (kind == SECRET_STORAGE && vv_storage_kind == STORAGE_KIND_NONE)
+		return Ok(pstrdup("not needed: vibevideo.storage_kind is none"));
+	found = SecretRead(kind, key, sizeof(key), &source);
 	SecretWipe(key, sizeof(key));
 	if (found)
 		return Ok(psprintf("a key is in %s", source));
