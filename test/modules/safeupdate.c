@@ -33,8 +33,15 @@ Check(const Query *query)
 	}
 }
 
+/* const since 19 */
+#if PG_VERSION_NUM >= 190000
+#define JUMBLE_STATE const JumbleState
+#else
+#define JUMBLE_STATE JumbleState
+#endif
+
 static void
-Analyzed(ParseState *state, Query *query, JumbleState *jumble)
+Analyzed(ParseState *state, Query *query, JUMBLE_STATE *jumble)
 {
 	if (previous)
 		previous(state, query, jumble);
