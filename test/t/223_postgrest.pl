@@ -204,6 +204,8 @@ CREATE FUNCTION twin.json_array_elements(json) RETURNS SETOF json LANGUAGE plpgs
 CREATE FUNCTION twin.matches(text, text) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE 'a twin'; END $$;
 CREATE OPERATOR twin.~* (LEFTARG = text, RIGHTARG = text, FUNCTION = twin.matches);
 SQL
+# in 19 it is always on
+my $old_literals = sql($node, 'SHOW server_version_num') < 190000 ? 'SET standard_conforming_strings = off;' : '';
 for my $case (
 	[ '[{"X": "\u0000"}]', 'X Location Retry-After' ],
 	[ '[{"X": "\ud83d"}]', 'X Location Retry-After' ],
@@ -220,7 +222,7 @@ for my $case (
 	[ "[{\"X\": \"\x01\"}]", 'X' ])
 {
 	my ($headers, $names) = @$case;
-	my $out = sql($node, "SET search_path = twin, pg_catalog, public; SET standard_conforming_strings = off; BEGIN; SELECT set_config('response.headers', \$h\$$headers\$h\$, true) <> '';"
+	my $out = sql($node, "SET search_path = twin, pg_catalog, public; $old_literals BEGIN; SELECT set_config('response.headers', \$h\$$headers\$h\$, true) <> '';"
 		  . " SELECT error_code FROM public.vibevideo_submit('$first'); SELECT current_setting('response.headers'); COMMIT");
 	my @names = $out =~ /\{ ?"([^"]*)" ?:/g;
 
