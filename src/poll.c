@@ -20,7 +20,7 @@
 #include "backoff.h"
 #include "call.h"
 #include "guc.h"
-#include "poll.h"
+#include "polling.h"
 #include "secret.h"
 #include "shmem.h"
 #include "statement.h"

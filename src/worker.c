@@ -43,7 +43,7 @@
 #include "input.h"
 #include "job.h"
 #include "journal.h"
-#include "poll.h"
+#include "polling.h"
 #include "reconcile.h"
 #include "secret.h"
 #include "settle.h"

@@ -1,9 +1,9 @@
 /*
- * poll.h
+ * polling.h
  *	  Following jobs at fal: status, result, and giving up on a job.
  */
-#ifndef VIBEVIDEO_POLL_H
-#define VIBEVIDEO_POLL_H
+#ifndef VIBEVIDEO_POLLING_H
+#define VIBEVIDEO_POLLING_H
 
 #include "task.h"
 
@@ -14,4 +14,4 @@ extern bool PollStart(HttpEngine *engine, Task *task, const char *key);
 /* the request is done (it is freed here); true: the task is over, false: it asks on */
 extern bool PollAdvance(HttpEngine *engine, Task *task, HttpRequest *request, const char *key);
 
-#endif /* VIBEVIDEO_POLL_H */
+#endif /* VIBEVIDEO_POLLING_H */
