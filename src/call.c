@@ -4,12 +4,13 @@
  */
 #include "postgres.h"
 
+#include <stdarg.h>
+
 #include "call.h"
 #include "guc.h"
 #include "secret.h"
 
-#define MAX_FAL_ANSWER (1024 * 1024)
-#define MAX_LIST_ANSWER (1024 * 1024) /* what json.c takes */
+#define MAX_FAL_ANSWER (1024 * 1024) /* what json.c takes */
 #define MAX_STORAGE_ANSWER (64 * 1024)
 #define BASE_SIZE 1024
 
@@ -30,116 +31,61 @@ CallMostAtOnce(void)
 	return vv_max_host_requests > 0 ? Min(vv_max_requests, vv_max_host_requests) : vv_max_requests;
 }
 
-HttpRequest *
-CallFalSubmit(HttpEngine *engine, const char *key, const char *model, const char *input, void *owner)
+/*----------
+ * Building a request
+ *----------
+ */
+void
+CallInit(Call *call, HttpMethod method, int timeout_ms, size_t max_response, void *owner)
 {
-	char base[BASE_SIZE];
-	char url[FAL_URL_SIZE];
-	char auth[SECRET_SIZE];
-	char start_timeout[64];
-	char old_timeout[64];
-	const char *headers[7];
-	int n = 0;
-	HttpSpec spec = {0};
-	HttpRequest *request = NULL;
+	memset(&call->spec, 0, sizeof(call->spec));
+	call->spec.method = method;
+	call->spec.url = call->url;
+	call->spec.headers = call->headers;
+	call->spec.max_response = max_response;
+	call->spec.connect_timeout = timeout_ms > 0 ? Min(vv_connect_timeout, timeout_ms) : vv_connect_timeout;
+	call->spec.timeout = timeout_ms;
+	call->spec.owner = owner;
+	call->url[0] = '\0';
+	call->headers[0] = NULL;
+	call->nheaders = 0;
+	call->used = 0;
+	call->good = true;
+}
 
-	if (!FalSubmitUrl(CallBase(vv_fal_queue_url, base, sizeof(base)), model,
-					  vv_webhook_url[0] ? vv_webhook_url : NULL, url, sizeof(url)) ||
-		!FalAuthHeader(key, auth, sizeof(auth)))
-		return NULL;
-	headers[n++] = auth;
-	headers[n++] = "Content-Type: application/json";
-	headers[n++] = "Accept: application/json";
-	if (vv_no_retry)
-		headers[n++] = "X-Fal-No-Retry: 1";
-	if (vv_start_timeout > 0)
+void
+CallCheck(Call *call, bool good)
+{
+	call->good = call->good && good;
+}
+
+void
+CallHeader(Call *call, const char *format, ...)
+{
+	size_t room = sizeof(call->text) - call->used;
+	char *header = call->text + call->used;
+	va_list args;
+	int len;
+
+	va_start(args, format);
+	len = vsnprintf(header, room, format, args);
+	va_end(args);
+	if (len < 0 || (size_t) len >= room || call->nheaders == CALL_HEADERS)
 	{
-		snprintf(start_timeout, sizeof(start_timeout), "X-Fal-Request-Start-Timeout: %d", vv_start_timeout);
-		headers[n++] = start_timeout;
-		/* its older name, which fal's own clients still send; the new one wins */
-		snprintf(old_timeout, sizeof(old_timeout), "X-Fal-Request-Timeout: %d", vv_start_timeout);
-		headers[n++] = old_timeout;
+		call->good = false;
+		return;
 	}
-	headers[n] = NULL;
-
-	spec.method = HTTP_POST;
-	spec.url = url;
-	spec.outside = true;
-	spec.wait_limit = CALL_WAIT_MS;
-	spec.headers = headers;
-	spec.body = input;
-	spec.body_len = strlen(input);
-	spec.max_response = MAX_FAL_ANSWER;
-	spec.connect_timeout = Min(vv_connect_timeout, vv_submit_timeout);
-	spec.timeout = vv_submit_timeout;
-	spec.owner = owner;
-	request = HttpStart(engine, &spec);
-	SecretWipe(auth, sizeof(auth));
-	return request;
+	call->used += len + 1;
+	call->headers[call->nheaders++] = header;
+	call->headers[call->nheaders] = NULL;
 }
 
-HttpRequest *
-CallFal(HttpEngine *engine, FalCall call, const char *key, const char *model,
-		const char *request_id, int timeout_ms, void *owner)
+void
+CallStorageKey(Call *call, const char *key, StorageKeyForm form)
 {
-	char base[BASE_SIZE];
-	char url[FAL_URL_SIZE];
-	char auth[SECRET_SIZE];
-	const char *headers[] = {auth, "Accept: application/json", NULL};
-	HttpSpec spec = {0};
-	HttpRequest *request;
-
-	/* a job that somebody has made or changed by hand may lack it */
-	if (request_id == NULL ||
-		!FalRequestUrl(CallBase(vv_fal_queue_url, base, sizeof(base)), model, request_id, call,
-					   url, sizeof(url)) ||
-		!FalAuthHeader(key, auth, sizeof(auth)))
-		return NULL;
-	spec.method = (call == FAL_CALL_CANCEL) ? HTTP_PUT : HTTP_GET;
-	spec.url = url;
-	spec.outside = true;
-	spec.wait_limit = CALL_WAIT_MS;
-	spec.headers = headers;
-	spec.max_response = MAX_FAL_ANSWER;
-	spec.connect_timeout = Min(vv_connect_timeout, timeout_ms);
-	spec.timeout = timeout_ms;
-	spec.owner = owner;
-	request = HttpStart(engine, &spec);
-	SecretWipe(auth, sizeof(auth));
-	return request;
-}
-
-HttpRequest *
-CallFalList(HttpEngine *engine, const char *key, const char *model, int64 since,
-			const char *cursor, void *owner)
-{
-	char base[BASE_SIZE];
-	char url[FAL_URL_SIZE];
-	char auth[SECRET_SIZE];
-	char start[32];
-	time_t seconds = (time_t) since;
-	struct tm utc;
-	const char *headers[] = {auth, "Accept: application/json", NULL};
-	HttpSpec spec = {0};
-	HttpRequest *request;
-
-	if (gmtime_r(&seconds, &utc) == NULL ||
-		strftime(start, sizeof(start), "%Y-%m-%dT%H:%M:%SZ", &utc) == 0 ||
-		!FalListUrl(CallBase(vv_fal_api_url, base, sizeof(base)), model, start, cursor, url, sizeof(url)) ||
-		!FalAuthHeader(key, auth, sizeof(auth)))
-		return NULL;
-	spec.method = HTTP_GET;
-	spec.url = url;
-	spec.outside = true;
-	spec.wait_limit = CALL_WAIT_MS;
-	spec.headers = headers;
-	spec.max_response = MAX_LIST_ANSWER;
-	spec.connect_timeout = Min(vv_connect_timeout, vv_poll_timeout);
-	spec.timeout = vv_poll_timeout;
-	spec.owner = owner;
-	request = HttpStart(engine, &spec);
-	SecretWipe(auth, sizeof(auth));
-	return request;
+	CallHeader(call, "apikey: %s", key);
+	if (form != STORAGE_KEY_APIKEY)
+		CallHeader(call, "Authorization: Bearer %s", key);
 }
 
 int
@@ -159,30 +105,98 @@ CallStorageHeaders(const char *key, StorageKeyForm form, char bearer[STORAGE_HEA
 	return n;
 }
 
+/* What all requests to fal with the key have in common. */
+static void
+FalKey(Call *call, const char *key)
+{
+	char auth[SECRET_SIZE];
+
+	call->spec.outside = true;
+	call->spec.wait_limit = CALL_WAIT_MS;
+	CallCheck(call, FalAuthHeader(key, auth, sizeof(auth)));
+	if (call->good)
+		CallHeader(call, "%s", auth);
+	SecretWipe(auth, sizeof(auth));
+	CallHeader(call, "Accept: application/json");
+}
+
+HttpRequest *
+CallSend(Call *call, HttpEngine *engine)
+{
+	HttpRequest *request = call->good ? HttpStart(engine, &call->spec) : NULL;
+
+	SecretWipe(call->text, call->used);
+	return request;
+}
+
+/*----------
+ * Requests of one step each
+ *----------
+ */
+HttpRequest *
+CallFalSubmit(HttpEngine *engine, const char *key, const char *model, const char *input, void *owner)
+{
+	Call call;
+	char base[BASE_SIZE];
+
+	CallInit(&call, HTTP_POST, vv_submit_timeout, MAX_FAL_ANSWER, owner);
+	CallCheck(&call, FalSubmitUrl(CallBase(vv_fal_queue_url, base, sizeof(base)), model, vv_webhook_url[0] ? vv_webhook_url : NULL, call.url, sizeof(call.url)));
+	call.spec.body = input;
+	call.spec.body_len = strlen(input);
+	FalKey(&call, key);
+	CallHeader(&call, "Content-Type: application/json");
+	if (vv_no_retry)
+		CallHeader(&call, "X-Fal-No-Retry: 1");
+	if (vv_start_timeout > 0)
+	{
+		CallHeader(&call, "X-Fal-Request-Start-Timeout: %d", vv_start_timeout);
+		/* its older name, which fal's own clients still send; the new one wins */
+		CallHeader(&call, "X-Fal-Request-Timeout: %d", vv_start_timeout);
+	}
+	return CallSend(&call, engine);
+}
+
+HttpRequest *
+CallFal(HttpEngine *engine, FalCall what, const char *key, const char *model, const char *request_id, void *owner)
+{
+	Call call;
+	char base[BASE_SIZE];
+
+	/* a job that somebody has made or changed by hand may lack it */
+	if (request_id == NULL)
+		return NULL;
+	CallInit(&call, what == FAL_CALL_CANCEL ? HTTP_PUT : HTTP_GET, vv_poll_timeout, MAX_FAL_ANSWER, owner);
+	CallCheck(&call, FalRequestUrl(CallBase(vv_fal_queue_url, base, sizeof(base)), model, request_id, what, call.url, sizeof(call.url)));
+	FalKey(&call, key);
+	return CallSend(&call, engine);
+}
+
+HttpRequest *
+CallFalList(HttpEngine *engine, const char *key, const char *model, int64 since, const char *cursor, void *owner)
+{
+	Call call;
+	char base[BASE_SIZE];
+	char start[32];
+	time_t seconds = (time_t) since;
+	struct tm utc;
+
+	if (gmtime_r(&seconds, &utc) == NULL ||
+		strftime(start, sizeof(start), "%Y-%m-%dT%H:%M:%SZ", &utc) == 0)
+		return NULL;
+	CallInit(&call, HTTP_GET, vv_poll_timeout, MAX_FAL_ANSWER, owner);
+	CallCheck(&call, FalListUrl(CallBase(vv_fal_api_url, base, sizeof(base)), model, start, cursor, call.url, sizeof(call.url)));
+	FalKey(&call, key);
+	return CallSend(&call, engine);
+}
+
 HttpRequest *
 CallBucket(HttpEngine *engine, const char *key, StorageKeyForm form, void *owner)
 {
+	Call call;
 	char base[BASE_SIZE];
-	char url[FAL_URL_SIZE];
-	char bearer[STORAGE_HEADER_SIZE];
-	char apikey[STORAGE_HEADER_SIZE];
-	const char *headers[3];
-	HttpSpec spec = {0};
-	HttpRequest *request;
 
-	if (!StorageUrl(CallBase(vv_storage_url, base, sizeof(base)), STORAGE_BUCKET, vv_storage_bucket, NULL,
-					url, sizeof(url)))
-		return NULL;
-	CallStorageHeaders(key, form, bearer, apikey, headers);
-	spec.method = HTTP_GET;
-	spec.url = url;
-	spec.headers = headers;
-	spec.max_response = MAX_STORAGE_ANSWER;
-	spec.connect_timeout = vv_connect_timeout;
-	spec.timeout = vv_poll_timeout;
-	spec.owner = owner;
-	request = HttpStart(engine, &spec);
-	SecretWipe(bearer, sizeof(bearer));
-	SecretWipe(apikey, sizeof(apikey));
-	return request;
+	CallInit(&call, HTTP_GET, vv_poll_timeout, MAX_STORAGE_ANSWER, owner);
+	CallCheck(&call, StorageUrl(CallBase(vv_storage_url, base, sizeof(base)), STORAGE_BUCKET, vv_storage_bucket, NULL, call.url, sizeof(call.url)));
+	CallStorageKey(&call, key, form);
+	return CallSend(&call, engine);
 }

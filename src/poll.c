@@ -45,8 +45,7 @@ Ask(HttpEngine *engine, Task *task, FalCall call, const char *key)
 {
 	task->call = call;
 	ShmemServiceStart(SERVICE_FAL);
-	task->http = CallFal(engine, call, key, task->job->model, task->job->request_id,
-						 vv_poll_timeout, task);
+	task->http = CallFal(engine, call, key, task->job->model, task->job->request_id, task);
 	if (task->http == NULL)
 		TaskRetry(task, 0, "bad_request",
 				  "the request could not be built: check vibevideo.fal_queue_url and the API key", -1);

@@ -158,7 +158,7 @@ ProbeQueue(void)
 	if (!SecretRead(SECRET_FAL, key, sizeof(key), NULL))
 		return Warn(pstrdup("not asked: there is no key"), "Set the fal.ai key first.");
 	engine = HttpBackendEngine();
-	request = CallFal(engine, FAL_CALL_STATUS, key, vv_model, PROBE_REQUEST_ID, vv_poll_timeout, NULL);
+	request = CallFal(engine, FAL_CALL_STATUS, key, vv_model, PROBE_REQUEST_ID, NULL);
 	SecretWipe(key, sizeof(key));
 	if (request == NULL)
 		return Bad(pstrdup("the request could not be built"),

@@ -16,7 +16,7 @@
 #include "utils/guc.h"
 #include "utils/timestamp.h"
 
-#include "fal.h"
+#include "call.h"
 #include "guc.h"
 #include "job.h"
 #include "json.h"
@@ -216,7 +216,7 @@ static bool keys_wanted = false;
 void
 WebhookFetchKeys(HttpEngine *engine)
 {
-	HttpSpec spec = {0};
+	Call call;
 	TimestampTz now = GetCurrentTimestamp();
 
 	if (ShmemTakeAsk(MyDatabaseId, WORKER_FETCH_KEYS))
@@ -229,13 +229,10 @@ WebhookFetchKeys(HttpEngine *engine)
 		return;
 	keys_wanted = false;
 	fetched_at = now;
-	spec.method = HTTP_GET;
-	spec.url = vv_fal_jwks_url;
-	spec.outside = true;
-	spec.max_response = MAX_JWKS;
-	spec.connect_timeout = vv_connect_timeout;
-	spec.timeout = vv_poll_timeout;
-	fetching = HttpStart(engine, &spec);
+	CallInit(&call, HTTP_GET, vv_poll_timeout, MAX_JWKS, NULL);
+	CallCheck(&call, strlcpy(call.url, vv_fal_jwks_url, sizeof(call.url)) < sizeof(call.url));
+	call.spec.outside = true;
+	fetching = CallSend(&call, engine);
 }
 
 bool
