@@ -40,22 +40,21 @@ PollLeaseMs(void)
 	return 3 * (CALL_WAIT_MS + vv_poll_timeout) + 30000;
 }
 
-static bool
-Ask(HttpEngine *engine, Task *task, FalCall call, const char *key)
+static void
+Ask(Task *task, FalCall call)
 {
 	task->call = call;
 	ShmemServiceStart(SERVICE_FAL);
-	task->http = CallFal(engine, call, key, task->job->model, task->job->request_id, task);
+	task->http = CallFal(task->engine, call, task->key, task->job->model, task->job->request_id, task);
 	if (task->http == NULL)
 		TaskRetry(task, 0, "bad_request",
 				  "the request could not be built: check vibevideo.fal_queue_url and the API key", -1);
-	return task->http != NULL;
 }
 
-bool
-PollStart(HttpEngine *engine, Task *task, const char *key)
+void
+PollStart(Task *task)
 {
-	return Ask(engine, task, task->job->cancel_requested_at ? FAL_CALL_CANCEL : FAL_CALL_STATUS, key);
+	Ask(task, task->job->cancel_requested_at ? FAL_CALL_CANCEL : FAL_CALL_STATUS);
 }
 
 /* keep asking, at the pace of the job's age */
@@ -100,9 +99,8 @@ EndAsCancelled(Task *task)
 	TaskFail(task, "job_timeout", message);
 }
 
-/* true: over */
-static bool
-AfterStatus(HttpEngine *engine, Task *task, const HttpReply *reply, const char *key)
+static void
+AfterStatus(Task *task, const HttpReply *reply)
 {
 	FalStatus status;
 
@@ -112,32 +110,30 @@ AfterStatus(HttpEngine *engine, Task *task, const HttpReply *reply, const char *
 		case FAL_STATE_COMPLETED:
 			task->has_status_error = status.has_error;
 			task->status_error = status.error;
-			return !Ask(engine, task, FAL_CALL_RESULT, key);
+			Ask(task, FAL_CALL_RESULT);
+			break;
 		case FAL_STATE_QUEUED:
 		case FAL_STATE_RUNNING:
 			if (task->cancel_refused)
-			{
 				RetryOrGiveUp(task, &task->cancel_error);
-				return true;
-			}
-			if (JobIsOverdue(task->job))
-				return !Ask(engine, task, FAL_CALL_CANCEL, key);
-			/* back in the queue after it ran: fal started it over, the row does not go back */
-			KeepPolling(task, status.state == FAL_STATE_RUNNING ? "generating" : task->job->state,
-						status.state == FAL_STATE_QUEUED ? Max(status.queue_position, 0) : -1);
-			return true;
+			else if (JobIsOverdue(task->job))
+				Ask(task, FAL_CALL_CANCEL);
+			else
+				/* back in the queue after it ran: fal started it over, the row does not go back */
+				KeepPolling(task, status.state == FAL_STATE_RUNNING ? "generating" : task->job->state,
+							status.state == FAL_STATE_QUEUED ? Max(status.queue_position, 0) : -1);
+			break;
 		case FAL_STATE_GONE:
 			if (task->cancel_refused)
 				EndAsCancelled(task);
 			else
 				RetryGone(task, &status.error);
-			return true;
+			break;
 		case FAL_STATE_DENIED:
 		case FAL_STATE_RETRY:
 			RetryOrGiveUp(task, &status.error);
-			return true;
+			break;
 	}
-	return true;
 }
 
 /* Is this failure what our own cancel came to, its answer having been lost? */
@@ -187,54 +183,64 @@ AfterResult(Task *task, const HttpReply *reply)
 	}
 }
 
-/* fal has been told, or told us, that this job will not be done; true: over */
-static bool
-AfterCancel(HttpEngine *engine, Task *task, const HttpReply *reply, const char *key)
+/* fal may never take it, but the job goes on, and may be done: see to it as if nothing had been asked. */
+static void
+AfterCancelRefused(Task *task, const HttpReply *reply, const FalError *error)
+{
+	if (task->job->cancel_requested_at && reply->outcome == HTTP_ANSWERED)
+	{
+		task->cancel_refused = true;
+		task->cancel_error = *error;
+		Ask(task, FAL_CALL_STATUS);
+	}
+	else
+		TaskRetry(task, 0, error->type, error->message, error->retry_after);
+}
+
+/* fal has been told, or told us, that this job will not be done. */
+static void
+AfterCancel(Task *task, const HttpReply *reply)
 {
 	FalCancel cancel;
 
 	FalJudgeCancel(reply, time(NULL), &cancel);
-	/* it got done at the last moment: it is paid for, so keep it */
-	if (cancel.outcome == FAL_CANCEL_TOO_LATE)
-		return !Ask(engine, task, FAL_CALL_RESULT, key);
-	if (cancel.outcome == FAL_CANCEL_RETRY || cancel.outcome == FAL_CANCEL_DENIED)
+	switch (cancel.outcome)
 	{
-		/* fal may never take it, but the job goes on, and may be done: see to it as if nothing had been asked */
-		if (task->job->cancel_requested_at && reply->outcome == HTTP_ANSWERED)
-		{
-			task->cancel_refused = true;
-			task->cancel_error = cancel.error;
-			return !Ask(engine, task, FAL_CALL_STATUS, key);
-		}
-		TaskRetry(task, 0, cancel.error.type, cancel.error.message, cancel.error.retry_after);
-		return true;
+		case FAL_CANCEL_TOO_LATE:
+			/* it got done at the last moment: it is paid for, so keep it */
+			Ask(task, FAL_CALL_RESULT);
+			break;
+		case FAL_CANCEL_RETRY:
+		case FAL_CANCEL_DENIED:
+			AfterCancelRefused(task, reply, &cancel.error);
+			break;
+		case FAL_CANCEL_ACCEPTED:
+		case FAL_CANCEL_GONE:
+			EndAsCancelled(task);
+			break;
 	}
-	EndAsCancelled(task);
-	return true;
 }
 
-bool
-PollAdvance(HttpEngine *engine, Task *task, HttpRequest *request, const char *key)
+void
+PollAdvance(Task *task, HttpRequest *request)
 {
 	const HttpReply *reply = HttpReplyOf(request);
-	bool over = true;
 
 	task->http = NULL;
 	task->excused = ShmemServiceReport(SERVICE_FAL, reply);
 	switch (task->call)
 	{
 		case FAL_CALL_STATUS:
-			over = AfterStatus(engine, task, reply, key);
+			AfterStatus(task, reply);
 			break;
 		case FAL_CALL_RESULT:
 			AfterResult(task, reply);
 			break;
 		case FAL_CALL_CANCEL:
-			over = AfterCancel(engine, task, reply, key);
+			AfterCancel(task, reply);
 			break;
 	}
 	HttpFree(request);
-	return over;
 }
 
 /*----------
@@ -273,11 +279,12 @@ StartMore(PollPass *pass)
 	while (pass->started < pass->njobs && HttpRunning(pass->engine) < pass->at_once)
 	{
 		int nth = pass->started++;
-		Task *task = TaskCreate(TASK_POLL, pass->jobs[nth], pass->mcxt);
+		Task *task = TaskCreate(TASK_POLL, pass->jobs[nth], pass->mcxt, pass->engine, pass->key);
 
 		task->nth = nth;
 		pass->tasks[nth] = task;
-		if (!PollStart(pass->engine, task, pass->key))
+		PollStart(task);
+		if (TaskIsOver(task))
 			EndTask(pass, task);
 	}
 }
@@ -302,8 +309,8 @@ TakeDone(PollPass *pass)
 		Task *task = HttpOwner(request);
 
 		pass->moved_at = now;
-
-		if (PollAdvance(pass->engine, task, request, pass->key))
+		PollAdvance(task, request);
+		if (TaskIsOver(task))
 			EndTask(pass, task);
 	}
 }

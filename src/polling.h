@@ -9,9 +9,9 @@
 
 /* how long a claimed poll may take before somebody else may ask */
 extern int PollLeaseMs(void);
-/* ask about the job; false: could not be asked, task->update says why */
-extern bool PollStart(HttpEngine *engine, Task *task, const char *key);
-/* the request is done (it is freed here); true: the task is over, false: it asks on */
-extern bool PollAdvance(HttpEngine *engine, Task *task, HttpRequest *request, const char *key);
+/* ask about the job; the task is over if that could not be built */
+extern void PollStart(Task *task);
+/* the request is done (it is freed here); unless the task is over it asks on */
+extern void PollAdvance(Task *task, HttpRequest *request);
 
 #endif /* VIBEVIDEO_POLLING_H */

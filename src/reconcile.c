@@ -75,24 +75,25 @@ HasOurPrompt(const Listing *listing, const FalListItem *item)
 		 strcmp(prompt, listing->prompt) == 0);
 }
 
-static bool
-AskPage(HttpEngine *engine, Task *task, const char *key, const char *cursor)
+/* Without a request it is decided by what was read so far. */
+static void
+AskPage(Task *task, const char *cursor)
 {
-	task->http = CallFalList(engine, key, task->job->model,
+	task->http = CallFalList(task->engine, task->key, task->job->model,
 							 timestamptz_to_time_t(task->listing->from), cursor, task);
-	return task->http != NULL;
+	task->undecided = (task->http == NULL);
 }
 
-static bool
-AskFirstPage(HttpEngine *engine, Task *task, const char *key)
+static void
+AskFirstPage(Task *task)
 {
 	task->listing->asked_at = GetCurrentTimestamp();
 	task->listing->from = task->listing->earliest;
-	return AskPage(engine, task, key, "");
+	AskPage(task, "");
 }
 
-bool
-ReconcileStart(HttpEngine *engine, Task *task, const char *key)
+void
+ReconcileStart(Task *task)
 {
 	Listing *listing = MemoryContextAllocZero(task->mcxt, sizeof(Listing));
 
@@ -100,18 +101,16 @@ ReconcileStart(HttpEngine *engine, Task *task, const char *key)
 	listing->prompt_kind = ReadPrompt(task->job->input, strlen(task->job->input), listing->prompt);
 	listing->sent_at = task->job->sent_at ? task->job->sent_at : task->job->created_at;
 	listing->earliest = TimestampTzPlusMilliseconds(listing->sent_at, -BLIND_MS);
-	task->undecided = true;
 	/* asking first would cost time only, unless it is to be cancelled: the operator has decided already */
 	if (vv_unknown_policy == UNKNOWN_RESUBMIT && !task->job->orphan && task->job->cancel_requested_at == 0)
-		return false;
-	if (AskFirstPage(engine, task, key))
 	{
-		task->undecided = false;
-		return true;
+		task->undecided = true;
+		return;
 	}
-	strlcpy(listing->trouble, "the request could not be built: check vibevideo.fal_api_url",
-			sizeof(listing->trouble));
-	return false;
+	AskFirstPage(task);
+	if (TaskIsOver(task))
+		strlcpy(listing->trouble, "the request could not be built: check vibevideo.fal_api_url",
+				sizeof(listing->trouble));
 }
 
 static bool
@@ -166,23 +165,33 @@ ReadClock(Listing *listing, const HttpReply *reply)
 	return listing->earliest < listing->from;
 }
 
-bool
-ReconcileAdvance(HttpEngine *engine, Task *task, HttpRequest *request, const char *key)
+/* What the answer adds to the list; cursor is where it continues, "" at its end. */
+static void
+ReadPage(Task *task, const HttpReply *reply, char *cursor, size_t size)
 {
-	const HttpReply *reply = HttpReplyOf(request);
 	Listing *listing = task->listing;
-	char cursor[512] = "";
-	bool again;
 
-	task->http = NULL;
+	cursor[0] = '\0';
 	if (reply->outcome != HTTP_ANSWERED)
 		snprintf(listing->trouble, sizeof(listing->trouble), "fal.ai's request list: %s", reply->error);
 	else if (reply->status != 200)
 		snprintf(listing->trouble, sizeof(listing->trouble), "fal.ai's request list answers HTTP %d", reply->status);
-	else if (!FalReadList(reply->body, reply->body_len, TakeItem, task, cursor, sizeof(cursor)))
+	else if (!FalReadList(reply->body, reply->body_len, TakeItem, task, cursor, size))
 		strlcpy(listing->trouble, "fal.ai's request list is not understood", sizeof(listing->trouble));
 	else
 		listing->complete = (cursor[0] == '\0' && !listing->cut);
+}
+
+void
+ReconcileAdvance(Task *task, HttpRequest *request)
+{
+	const HttpReply *reply = HttpReplyOf(request);
+	Listing *listing = task->listing;
+	char cursor[512];
+	bool again;
+
+	task->http = NULL;
+	ReadPage(task, reply, cursor, sizeof(cursor));
 	again = (listing->pages++ == 0 && ReadClock(listing, reply));
 	HttpFree(request);
 	if (again)
@@ -190,13 +199,12 @@ ReconcileAdvance(HttpEngine *engine, Task *task, HttpRequest *request, const cha
 		listing->n = 0;
 		listing->cut = listing->complete = false;
 		listing->trouble[0] = '\0';
-		if (AskFirstPage(engine, task, key))
-			return false;
+		AskFirstPage(task);
 	}
-	if (cursor[0] != '\0' && listing->pages < MAX_PAGES && AskPage(engine, task, key, cursor))
-		return false;
-	task->undecided = true;
-	return true;
+	else if (cursor[0] != '\0' && listing->pages < MAX_PAGES)
+		AskPage(task, cursor);
+	else
+		task->undecided = true;
 }
 
 static bool

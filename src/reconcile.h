@@ -7,10 +7,10 @@
 
 #include "task.h"
 
-/* ask fal's platform API; false: not asked, ReconcileDecide is next */
-extern bool ReconcileStart(HttpEngine *engine, Task *task, const char *key);
-/* a page is here (freed); true: the list is read, ReconcileDecide is next */
-extern bool ReconcileAdvance(HttpEngine *engine, Task *task, HttpRequest *request, const char *key);
+/* ask fal's platform API; the task is over if that is of no use or could not be done: ReconcileDecide is next */
+extern void ReconcileStart(Task *task);
+/* a page is here (freed); the task is over when the list is read: ReconcileDecide is next */
+extern void ReconcileAdvance(Task *task, HttpRequest *request);
 /* in a transaction: adopt a request, wait on, or follow vibevideo.unknown_policy */
 extern void ReconcileDecide(Task *task);
 /* in a transaction: all jobs in doubt are looked up at once */

@@ -35,18 +35,17 @@ PG_FUNCTION_INFO_V1(vibevideo_status);
  * The exchange with fal
  *----------
  */
-bool
-SubmitStart(HttpEngine *engine, Task *task, const char *key)
+void
+SubmitStart(Task *task)
 {
 	ShmemServiceStart(SERVICE_FAL);
-	task->http = CallFalSubmit(engine, key, task->job->model, task->job->input, task);
+	task->http = CallFalSubmit(task->engine, task->key, task->job->model, task->job->input, task);
 	/* the request has a copy */
 	pfree(task->job->input);
 	task->job->input = NULL;
 	if (task->http == NULL)
 		TaskFail(task, "bad_request",
 				 "the request could not be built: check vibevideo.fal_queue_url, the model's name and the API key");
-	return task->http != NULL;
 }
 
 void
@@ -128,14 +127,14 @@ ReadFalKey(char key[SECRET_SIZE])
 
 /* Cancelled before anything left, as while the host is looked up: the rollback undoes it all. */
 static void
-Exchange(HttpEngine *engine, Task *task)
+Exchange(Task *task)
 {
 	HttpRequest *request = task->http;
 	volatile bool sent = false;
 
 	PG_TRY();
 	{
-		HttpFinish(engine, request, &sent);
+		HttpFinish(task->engine, request, &sent);
 	}
 	PG_CATCH();
 	{
@@ -152,16 +151,16 @@ static const char *
 PostNow(const Binding *binding, int64 job_id, const char *key)
 {
 	MemoryContext mcxt = TaskContext(CurrentMemoryContext);
-	HttpEngine *engine = HttpBackendEngine();
-	Task *task = TaskCreate(TASK_SUBMIT, JobRead(job_id, mcxt), mcxt);
+	Task *task = TaskCreate(TASK_SUBMIT, JobRead(job_id, mcxt), mcxt, HttpBackendEngine(), key);
 	const char *state;
 
 	/* from here on a rollback does not undo what happens: the journal knows */
 	JournalIntent(task->job);
-	if (SubmitStart(engine, task, key))
-		Exchange(engine, task);
-	else
+	SubmitStart(task);
+	if (TaskIsOver(task))
 		task->submit = FAL_SUBMIT_REFUSED;
+	else
+		Exchange(task);
 	JournalAnswer(task->job, task->submit, task->update.request_id);
 	task->update.row_written = true;
 	if (JobRecord(&task->update, 1, NULL) != 1)

@@ -7,8 +7,8 @@
 
 #include "task.h"
 
-/* post the job; false: it could not be built, task->update says why */
-extern bool SubmitStart(HttpEngine *engine, Task *task, const char *key);
+/* post the job; the task is over if that could not be built */
+extern void SubmitStart(Task *task);
 /* what the answer means for the job: fills in task->update, frees the request */
 extern void SubmitFinish(Task *task, HttpRequest *request);
 /* we stop waiting for the answer: nobody knows what became of it */

@@ -1,6 +1,6 @@
 /*
  * task.c
- *	  The ends a step can come to, in one place.
+ *	  The ends a task can come to, in one place.
  */
 #include "postgres.h"
 
@@ -11,7 +11,6 @@
 #include "backoff.h"
 #include "guc.h"
 #include "task.h"
-#include "transfer.h"
 
 MemoryContext
 TaskContext(MemoryContext parent)
@@ -20,24 +19,31 @@ TaskContext(MemoryContext parent)
 }
 
 Task *
-TaskCreate(TaskKind kind, Job *job, MemoryContext mcxt)
+TaskCreate(TaskKind kind, Job *job, MemoryContext mcxt, HttpEngine *engine, const char *key)
 {
 	Task *task = MemoryContextAllocZero(mcxt, sizeof(Task));
 
 	task->kind = kind;
 	task->job = job;
 	task->mcxt = mcxt;
+	task->engine = engine;
+	task->key = key;
 	return task;
 }
 
 void
 TaskFree(Task *task)
 {
+	Assert(task->copy == NULL);
 	if (task->http)
 		HttpFree(task->http);
-	if (task->copy)
-		CopyFree(task->copy);
 	MemoryContextDelete(task->mcxt);
+}
+
+bool
+TaskIsOver(const Task *task)
+{
+	return task->update.state != NULL || task->undecided;
 }
 
 double
@@ -130,6 +136,4 @@ TaskRelease(Task *task)
 	update->error_code = task->job->error_code;
 	update->error = task->job->error;
 	update->next_at = InMs(0);
-	if (task->copy)
-		CopyKeepState(task);
 }

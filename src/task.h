@@ -17,8 +17,6 @@ typedef enum TaskKind
 	TASK_COPY
 } TaskKind;
 
-typedef struct Copy Copy; /* transfer.c's */
-
 typedef struct Task
 {
 	TaskKind kind;
@@ -26,6 +24,8 @@ typedef struct Task
 	FalSubmitOutcome submit; /* TASK_SUBMIT: what it came to */
 	Job *job;
 	MemoryContext mcxt; /* holds the task, its job and its update's texts */
+	HttpEngine *engine; /* where its requests run */
+	const char *key;	/* its service's, of whoever made the task; NULL: there is none */
 	int nth;			/* its place in a poll pass */
 	HttpRequest *http;	/* NULL between requests and in copies */
 	bool has_status_error;
@@ -33,7 +33,7 @@ typedef struct Task
 	bool cancel_refused;   /* TASK_POLL: then the status was asked for instead */
 	FalError cancel_error;
 	bool excused;			 /* the service is down: this try does not count */
-	Copy *copy;				 /* TASK_COPY */
+	struct Copy *copy;		 /* TASK_COPY */
 	struct Listing *listing; /* TASK_RECONCILE */
 	bool undecided;			 /* ... read: ReconcileDecide makes the update */
 	bool recorded;			 /* the update is in the table, or its lease is lost */
@@ -45,12 +45,16 @@ typedef struct Task
 
 /* a context of its own for a task that is about to be claimed */
 extern MemoryContext TaskContext(MemoryContext parent);
-extern Task *TaskCreate(TaskKind kind, Job *job, MemoryContext mcxt);
-/* ends its requests and frees it all */
+/* the key is not copied: it is the one that its owner has at each step */
+extern Task *TaskCreate(TaskKind kind, Job *job, MemoryContext mcxt, HttpEngine *engine, const char *key);
+/* ends its request and frees it all; a copy has been ended before */
 extern void TaskFree(Task *task);
 
+/* its update waits to be recorded, or to be decided and recorded: a step that leaves it so was the last */
+extern bool TaskIsOver(const Task *task);
+
 /*
- * How a step ends: each fills in task->update.  Texts are copied.
+ * How a task ends: each fills in task->update.  Texts are copied.
  */
 extern JobUpdate *TaskUpdate(Task *task, const char *state); /* no error, not due */
 extern void TaskAdvance(Task *task, const char *state, int64 wait_ms);

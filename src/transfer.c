@@ -197,8 +197,8 @@ GiveMedia(void *arg, char *data, size_t len)
  * Making and ending
  *----------
  */
-void
-CopyFree(Copy *copy)
+static void
+FreeCopy(Copy *copy)
 {
 	if (copy->get)
 		HttpFree(copy->get);
@@ -219,7 +219,7 @@ CopyCreate(const char *storage_key)
 	copy->ring = malloc(RING_SIZE);
 	if (copy->ring == NULL)
 	{
-		CopyFree(copy);
+		FreeCopy(copy);
 		return NULL;
 	}
 	copy->ring_size = RING_SIZE;
@@ -241,8 +241,8 @@ HasOwnUpload(const Copy *copy)
 	return copy->tus && copy->judged && copy->upload_url[0] != '\0';
 }
 
-void
-CopyKeepState(Task *task)
+static void
+KeepState(Task *task)
 {
 	Job *job = task->job;
 
@@ -252,6 +252,16 @@ CopyKeepState(Task *task)
 	job->upload_state_len = MEDIA_STATE_SIZE;
 	MediaMeterSave(&task->copy->meter, task->copy->etag, job->upload_state);
 	task->update.upload_state = job->upload_state;
+}
+
+void
+CopyEnd(Task *task)
+{
+	if (task->copy == NULL)
+		return;
+	KeepState(task);
+	FreeCopy(task->copy);
+	task->copy = NULL;
 }
 
 /* Both sides end, and the job gets its next try (limit 1: none). */
@@ -264,12 +274,7 @@ GiveUp(Task *task, int limit, const char *code, const char *error)
 	if (copy && copy->base > 0 && copy->offset > copy->base)
 		task->job->tries = 0;
 	TaskRetry(task, limit, code, error, -1);
-	if (copy)
-	{
-		CopyKeepState(task);
-		CopyFree(copy);
-	}
-	task->copy = NULL;
+	CopyEnd(task);
 	return true;
 }
 
@@ -289,8 +294,8 @@ GiveUpOnReply(Task *task, int limit, const char *code, const char *what, const H
  * Download
  *----------
  */
-static bool JudgeAndUpload(HttpEngine *engine, Task *task, const HttpReply *reply);
-static bool AskTus(HttpEngine *engine, Task *task);
+static bool JudgeAndUpload(Task *task, const HttpReply *reply);
+static bool AskTus(Task *task);
 static bool FinishIfDone(Task *task);
 
 static HostVerdict
@@ -316,7 +321,7 @@ CopyKeepUrl(Task *task, const char *url)
 }
 
 static bool
-StartDownload(HttpEngine *engine, Task *task)
+StartDownload(Task *task)
 {
 	Copy *copy = task->copy;
 	char error[400];
@@ -343,7 +348,7 @@ StartDownload(HttpEngine *engine, Task *task)
 	spec.sink = TakeMedia;
 	spec.stream_arg = copy;
 	spec.owner = task;
-	copy->get = HttpStart(engine, &spec);
+	copy->get = HttpStart(task->engine, &spec);
 	if (copy->get == NULL)
 		return !GiveUp(task, vv_max_tries, "bad_media_url", "the download could not be set up");
 	return true;
@@ -388,8 +393,8 @@ HasUpload(const Task *task)
 		StorageTusOwns(CallBase(vv_storage_url, base, sizeof(base)), task->job->upload_url);
 }
 
-bool
-CopyStart(HttpEngine *engine, Task *task, const char *storage_key)
+static bool
+Begin(Task *task, const char *storage_key)
 {
 	if (task->job->media_url == NULL || task->job->request_id == NULL)
 		return !GiveUp(task, 1, "no_video", "the job does not say where its video is");
@@ -411,12 +416,18 @@ CopyStart(HttpEngine *engine, Task *task, const char *storage_key)
 	if (!FixTarget(task->copy))
 		return !GiveUp(task, vv_max_tries, "bad_storage_url",
 					   "the video's address could not be built: check vibevideo.storage_url, storage_public_url and storage_bucket");
-	return HasUpload(task) ? AskTus(engine, task) : StartDownload(engine, task);
+	return HasUpload(task) ? AskTus(task) : StartDownload(task);
+}
+
+void
+CopyStart(Task *task)
+{
+	(void) Begin(task, task->key);
 }
 
 /* From the start, or with an upload kept in the job from where that is. */
 static bool
-Restart(HttpEngine *engine, Task *task)
+Restart(Task *task)
 {
 	char key[SECRET_SIZE];
 	int restarts = task->copy->restarts + 1;
@@ -426,10 +437,8 @@ Restart(HttpEngine *engine, Task *task)
 	if (restarts > MAX_RESTARTS)
 		return GiveUp(task, vv_max_tries, "upload_moved", "the upload had to start over again and again");
 	strlcpy(key, task->copy->storage_key, sizeof(key));
-	CopyKeepState(task);
-	CopyFree(task->copy);
-	task->copy = NULL;
-	if (CopyStart(engine, task, key))
+	CopyEnd(task);
+	if (Begin(task, key))
 	{
 		task->copy->restarts = restarts;
 		task->copy->in_parts = in_parts;
@@ -441,21 +450,21 @@ Restart(HttpEngine *engine, Task *task)
 
 /* The video's length is known now: it is downloaded again, and uploaded. */
 static bool
-StartCounted(HttpEngine *engine, Task *task)
+StartCounted(Task *task)
 {
 	task->copy->counted = task->copy->received;
-	return Restart(engine, task);
+	return Restart(task);
 }
 
 static bool
-StartOver(HttpEngine *engine, Task *task)
+StartOver(Task *task)
 {
 	task->job->upload_url = NULL;
-	return Restart(engine, task);
+	return Restart(task);
 }
 
 static bool
-FollowRedirect(HttpEngine *engine, Task *task, const HttpReply *reply)
+FollowRedirect(Task *task, const HttpReply *reply)
 {
 	Copy *copy = task->copy;
 	char next[FAL_URL_SIZE];
@@ -464,11 +473,11 @@ FollowRedirect(HttpEngine *engine, Task *task, const HttpReply *reply)
 		!HostsResolveRedirect(copy->url, reply->location, next, sizeof(next)))
 		return GiveUpOnReply(task, vv_max_tries, "bad_redirect", "the video's address redirects badly", reply);
 	strlcpy(copy->url, next, sizeof(copy->url));
-	return !StartDownload(engine, task);
+	return !StartDownload(task);
 }
 
 static bool
-AfterDownload(HttpEngine *engine, Task *task, HttpRequest *request)
+AfterDownload(Task *task, HttpRequest *request)
 {
 	Copy *copy = task->copy;
 	const HttpReply *reply = HttpReplyOf(request);
@@ -480,9 +489,9 @@ AfterDownload(HttpEngine *engine, Task *task, HttpRequest *request)
 	else if (reply->outcome == HTTP_FORBIDDEN)
 		over = GiveUp(task, 1, "media_host_denied", "the video's host has a private address");
 	else if (reply->outcome == HTTP_ANSWERED && reply->status >= 300 && reply->status < 400)
-		over = FollowRedirect(engine, task, reply);
+		over = FollowRedirect(task, reply);
 	else if (reply->outcome == HTTP_ANSWERED && copy->from > 0 && (reply->status == 412 || reply->status == 416))
-		over = StartOver(engine, task);
+		over = StartOver(task);
 	else if (reply->outcome != HTTP_ANSWERED || reply->status < 200 || reply->status > 299)
 		over = GiveUpOnReply(task, vv_max_tries,
 							 reply->status == 404 || reply->status == 410 ? "media_gone" : "download_failed",
@@ -494,9 +503,9 @@ AfterDownload(HttpEngine *engine, Task *task, HttpRequest *request)
 		copy->whole = true;
 		/* a small one is here before anybody could start its upload */
 		if (!copy->judged)
-			(void) JudgeAndUpload(engine, task, reply);
+			(void) JudgeAndUpload(task, reply);
 		else if (copy->counting)
-			(void) StartCounted(engine, task);
+			(void) StartCounted(task);
 		else if (copy->total >= 0 && copy->received != copy->total)
 			(void) GiveUp(task, vv_max_tries, "download_failed", "the video has not the length that was announced");
 		else
@@ -559,17 +568,17 @@ FillStorageSpec(HttpSpec *spec, Task *task, HttpMethod method, const char *url, 
 }
 
 static bool
-StartPut(HttpEngine *engine, Task *task, const HttpSpec *spec)
+StartPut(Task *task, const HttpSpec *spec)
 {
 	ShmemServiceStart(SERVICE_STORAGE);
-	task->copy->put = HttpStart(engine, spec);
+	task->copy->put = HttpStart(task->engine, spec);
 	if (task->copy->put == NULL)
 		return !GiveUp(task, vv_max_tries, "upload_failed", "the upload could not be set up");
 	return true;
 }
 
 static bool
-StartS3Upload(HttpEngine *engine, Task *task)
+StartS3Upload(Task *task)
 {
 	Copy *copy = task->copy;
 	char base[1024];
@@ -594,12 +603,12 @@ StartS3Upload(HttpEngine *engine, Task *task)
 	FillStorageSpec(&spec, task, HTTP_PUT, url, headers, copy->total);
 	spec.sigv4 = sigv4;
 	spec.userpwd = copy->storage_key;
-	return StartPut(engine, task, &spec);
+	return StartPut(task, &spec);
 }
 
 /* A request that carries the key, and more headers (NULL-terminated, or NULL for none). */
 static bool
-StartWithKey(HttpEngine *engine, Task *task, HttpMethod method, const char *url, const char *const *more, int64 size)
+StartWithKey(Task *task, HttpMethod method, const char *url, const char *const *more, int64 size)
 {
 	Copy *copy = task->copy;
 	char bearer[STORAGE_HEADER_SIZE];
@@ -615,7 +624,7 @@ StartWithKey(HttpEngine *engine, Task *task, HttpMethod method, const char *url,
 		headers[n++] = *more++;
 	headers[n] = NULL;
 	FillStorageSpec(&spec, task, method, url, headers, size);
-	started = StartPut(engine, task, &spec);
+	started = StartPut(task, &spec);
 	SecretWipe(bearer, sizeof(bearer));
 	SecretWipe(apikey, sizeof(apikey));
 	return started;
@@ -625,7 +634,7 @@ StartWithKey(HttpEngine *engine, Task *task, HttpMethod method, const char *url,
 
 /* size: of the part */
 static bool
-StartTus(HttpEngine *engine, Task *task, StorageTusCall call, const char *url,
+StartTus(Task *task, StorageTusCall call, const char *url,
 		 const char *const *headers, int64 size)
 {
 	static const HttpMethod methods[] = {
@@ -637,22 +646,22 @@ StartTus(HttpEngine *engine, Task *task, StorageTusCall call, const char *url,
 
 	copy->call = call;
 	copy->part_left = size;
-	return StartWithKey(engine, task, methods[call], url, headers, size);
+	return StartWithKey(task, methods[call], url, headers, size);
 }
 
 /* Asks how much Storage has of an upload that an earlier try began. */
 static bool
-AskTus(HttpEngine *engine, Task *task)
+AskTus(Task *task)
 {
 	const char *headers[] = {TUS_VERSION, NULL};
 
 	task->copy->tus = true;
-	return StartTus(engine, task, STORAGE_TUS_HEAD, task->job->upload_url, headers, 0);
+	return StartTus(task, STORAGE_TUS_HEAD, task->job->upload_url, headers, 0);
 }
 
 /* Storage has all bytes of the upload: has it made an object of them? */
 static bool
-SeekObject(HttpEngine *engine, Task *task)
+SeekObject(Task *task)
 {
 	Copy *copy = task->copy;
 	char base[1024];
@@ -662,11 +671,11 @@ SeekObject(HttpEngine *engine, Task *task)
 					copy->object_key, url, sizeof(url)))
 		return !GiveUpOnTarget(task);
 	copy->seeking = true;
-	return StartWithKey(engine, task, HTTP_GET, url, NULL, 0);
+	return StartWithKey(task, HTTP_GET, url, NULL, 0);
 }
 
 static bool
-CreateTus(HttpEngine *engine, Task *task)
+CreateTus(Task *task)
 {
 	Copy *copy = task->copy;
 	char base[1024];
@@ -683,12 +692,12 @@ CreateTus(HttpEngine *engine, Task *task)
 	copy->deferred = (copy->total < 0);
 	if (!copy->deferred)
 		snprintf(length, sizeof(length), "upload-length: %lld", (long long) copy->total);
-	return StartTus(engine, task, STORAGE_TUS_CREATE, url, headers, 0);
+	return StartTus(task, STORAGE_TUS_CREATE, url, headers, 0);
 }
 
 /* The next part, as large as Storage wants it: only the last one may be smaller. */
 static bool
-StartPart(HttpEngine *engine, Task *task)
+StartPart(Task *task)
 {
 	Copy *copy = task->copy;
 	char offset[64];
@@ -701,11 +710,11 @@ StartPart(HttpEngine *engine, Task *task)
 	snprintf(offset, sizeof(offset), "upload-offset: %lld", (long long) copy->offset);
 	snprintf(length, sizeof(length), "upload-length: %lld", (long long) copy->total);
 	copy->declared = declares;
-	return StartTus(engine, task, STORAGE_TUS_PATCH, copy->upload_url, headers, size);
+	return StartTus(task, STORAGE_TUS_PATCH, copy->upload_url, headers, size);
 }
 
 static bool
-StartUpload(HttpEngine *engine, Task *task)
+StartUpload(Task *task)
 {
 	Copy *copy = task->copy;
 	char base[1024];
@@ -714,14 +723,14 @@ StartUpload(HttpEngine *engine, Task *task)
 	const char *headers[] = {type, "cache-control: max-age=3600", "x-upsert: true", NULL};
 
 	if (copy->kind == STORAGE_KIND_S3)
-		return StartS3Upload(engine, task);
+		return StartS3Upload(task);
 	if (vv_resumable_threshold >= 0 && (copy->in_parts || copy->total < 0 || copy->total > (int64) vv_resumable_threshold * 1024))
-		return CreateTus(engine, task);
+		return CreateTus(task);
 	if (!StorageUrl(CallBase(vv_storage_url, base, sizeof(base)), STORAGE_UPLOAD, copy->bucket,
 					copy->object_key, url, sizeof(url)))
 		return !GiveUpOnTarget(task);
 	snprintf(type, sizeof(type), "content-type: %s", copy->type);
-	return StartWithKey(engine, task, HTTP_PUT, url, headers, copy->total);
+	return StartWithKey(task, HTTP_PUT, url, headers, copy->total);
 }
 
 /* Is it a video, and small enough? */
@@ -806,14 +815,14 @@ GrowRing(Task *task)
 
 /* The first bytes and the headers are here.  false: over, or started anew. */
 static bool
-JudgeAndUpload(HttpEngine *engine, Task *task, const HttpReply *reply)
+JudgeAndUpload(Task *task, const HttpReply *reply)
 {
 	Copy *copy = task->copy;
 	bool rest = (copy->from > 0 && reply->status == 206);
 
 	if (rest && !IsTheRest(copy, reply))
 	{
-		(void) StartOver(engine, task);
+		(void) StartOver(task);
 		return false;
 	}
 	if (!rest)
@@ -831,7 +840,7 @@ JudgeAndUpload(HttpEngine *engine, Task *task, const HttpReply *reply)
 	if (!JudgeMedia(task, reply))
 		return false;
 	SettleRing(copy);
-	if (!copy->tus && !StartUpload(engine, task))
+	if (!copy->tus && !StartUpload(task))
 		return false;
 	return !copy->tus || copy->total >= 0 || GrowRing(task);
 }
@@ -877,7 +886,7 @@ static bool
 Finish(Task *task)
 {
 	Complete(task);
-	CopyFree(task->copy);
+	FreeCopy(task->copy);
 	task->copy = NULL;
 	return true;
 }
@@ -895,7 +904,7 @@ FinishIfDone(Task *task)
 
 /* The gateway did not take the key in this form: start over with the next. */
 static bool
-TryNextForm(HttpEngine *engine, Task *task, const StorageReply *answer)
+TryNextForm(Task *task, const StorageReply *answer)
 {
 	StorageKeyForm form = task->copy->form;
 
@@ -903,14 +912,14 @@ TryNextForm(HttpEngine *engine, Task *task, const StorageReply *answer)
 		return GiveUp(task, vv_max_tries, answer->code, answer->message);
 	known_form = form;
 	form_is_known = true;
-	return Restart(engine, task);
+	return Restart(task);
 }
 
 static bool
-AfterFailure(HttpEngine *engine, Task *task, const StorageReply *answer)
+AfterFailure(Task *task, const StorageReply *answer)
 {
 	if (answer->outcome == STORAGE_AUTH)
-		return TryNextForm(engine, task, answer);
+		return TryNextForm(task, answer);
 	/* an operator can raise a limit or make a bucket meanwhile: few tries, not none */
 	return GiveUp(task, answer->outcome == STORAGE_FATAL ? Min(vv_max_tries, 3) : vv_max_tries,
 				  answer->code, answer->message);
@@ -918,14 +927,14 @@ AfterFailure(HttpEngine *engine, Task *task, const StorageReply *answer)
 
 /* Storage has told how much it has of an upload that an earlier try began. */
 static bool
-Resume(HttpEngine *engine, Task *task, const StorageTus *answer)
+Resume(Task *task, const StorageTus *answer)
 {
 	Copy *copy = task->copy;
 	const char *etag = task->job->media_etag ? task->job->media_etag : "";
 
 	if ((answer->length >= 0 && answer->offset > answer->length) ||
 		(answer->offset > 0 && answer->offset != answer->length && !StorageEtagIsStrong(etag)))
-		return StartOver(engine, task);
+		return StartOver(task);
 	copy->base = copy->sent = copy->offset = answer->offset;
 	copy->total = answer->length;
 	copy->deferred = (answer->length < 0);
@@ -941,49 +950,49 @@ Resume(HttpEngine *engine, Task *task, const StorageTus *answer)
 	copy->paced_sent = copy->sent;
 	/* its last answer was lost, or nobody lived to record it */
 	if (answer->offset > 0 && answer->offset == answer->length)
-		return !SeekObject(engine, task);
-	return !StartDownload(engine, task);
+		return !SeekObject(task);
+	return !StartDownload(task);
 }
 
 /* A Storage that went down with the last byte in its hands has all of them, and will never show them. */
 static bool
-AfterSeek(HttpEngine *engine, Task *task, const HttpReply *reply)
+AfterSeek(Task *task, const HttpReply *reply)
 {
 	StorageInfo info;
 
 	StorageJudgeInfo(reply, &info);
 	if (info.reply.outcome != STORAGE_DONE)
-		return AfterFailure(engine, task, &info.reply);
+		return AfterFailure(task, &info.reply);
 	if (info.exists && info.size == task->copy->total)
 		return Finish(task);
-	return StartOver(engine, task);
+	return StartOver(task);
 }
 
 static bool
-AfterHead(HttpEngine *engine, Task *task, const StorageTus *answer, bool ours)
+AfterHead(Task *task, const StorageTus *answer, bool ours)
 {
 	StorageKeyForm form = task->copy->form;
 
 	if (answer->reply.outcome == STORAGE_DONE)
-		return ours ? Resume(engine, task, answer) : StartOver(engine, task);
+		return ours ? Resume(task, answer) : StartOver(task);
 	if (answer->gone)
-		return StartOver(engine, task);
+		return StartOver(task);
 	if (answer->reply.outcome == STORAGE_RETRY)
-		return AfterFailure(engine, task, &answer->reply);
+		return AfterFailure(task, &answer->reply);
 	/* an answer to HEAD has no body to say what is wrong: other forms of the key, then a new upload will */
 	if (StorageNextForm(task->copy->storage_key, &form))
-		return TryNextForm(engine, task, &answer->reply);
-	return StartOver(engine, task);
+		return TryNextForm(task, &answer->reply);
+	return StartOver(task);
 }
 
 static bool
-AfterCreate(HttpEngine *engine, Task *task, const StorageTus *answer, const char *location)
+AfterCreate(Task *task, const StorageTus *answer, const char *location)
 {
 	Copy *copy = task->copy;
 	char base[1024];
 
 	if (answer->reply.outcome != STORAGE_DONE)
-		return AfterFailure(engine, task, &answer->reply);
+		return AfterFailure(task, &answer->reply);
 	if (!StorageTusUrl(CallBase(vv_storage_url, base, sizeof(base)), location, copy->upload_url, sizeof(copy->upload_url)))
 		return GiveUp(task, vv_max_tries, "bad_response", "Storage's answer names no upload");
 	task->job->upload_url = MemoryContextStrdup(task->mcxt, copy->upload_url);
@@ -992,24 +1001,24 @@ AfterCreate(HttpEngine *engine, Task *task, const StorageTus *answer, const char
 }
 
 static bool
-AfterPart(HttpEngine *engine, Task *task, const StorageTus *answer)
+AfterPart(Task *task, const StorageTus *answer)
 {
 	Copy *copy = task->copy;
 
 	if (answer->gone)
-		return StartOver(engine, task);
+		return StartOver(task);
 	/* its idea of where we are counts */
 	if (answer->moved || (answer->reply.outcome == STORAGE_DONE && answer->offset != copy->sent))
-		return Restart(engine, task);
+		return Restart(task);
 	if (answer->reply.outcome != STORAGE_DONE)
-		return AfterFailure(engine, task, &answer->reply);
+		return AfterFailure(task, &answer->reply);
 	copy->offset = answer->offset;
 	copy->deferred = copy->deferred && !copy->declared;
 	return FinishIfDone(task);
 }
 
 static bool
-AfterTus(HttpEngine *engine, Task *task, HttpRequest *request)
+AfterTus(Task *task, HttpRequest *request)
 {
 	Copy *copy = task->copy;
 	const HttpReply *reply = HttpReplyOf(request);
@@ -1019,7 +1028,7 @@ AfterTus(HttpEngine *engine, Task *task, HttpRequest *request)
 	copy->put = NULL;
 	if (copy->seeking)
 	{
-		over = AfterSeek(engine, task, reply);
+		over = AfterSeek(task, reply);
 		HttpFree(request);
 		return over;
 	}
@@ -1027,13 +1036,13 @@ AfterTus(HttpEngine *engine, Task *task, HttpRequest *request)
 	switch (copy->call)
 	{
 		case STORAGE_TUS_CREATE:
-			over = AfterCreate(engine, task, &answer, reply->location);
+			over = AfterCreate(task, &answer, reply->location);
 			break;
 		case STORAGE_TUS_HEAD:
-			over = AfterHead(engine, task, &answer, StorageTusIsFor(reply->upload_metadata, copy->bucket));
+			over = AfterHead(task, &answer, StorageTusIsFor(reply->upload_metadata, copy->bucket));
 			break;
 		case STORAGE_TUS_PATCH:
-			over = AfterPart(engine, task, &answer);
+			over = AfterPart(task, &answer);
 			break;
 	}
 	HttpFree(request);
@@ -1049,14 +1058,14 @@ WantsParts(const Copy *copy, const HttpReply *reply)
 }
 
 static bool
-AfterUpload(HttpEngine *engine, Task *task, HttpRequest *request)
+AfterUpload(Task *task, HttpRequest *request)
 {
 	Copy *copy = task->copy;
 	StorageReply answer;
 
 	task->excused = ShmemServiceReport(SERVICE_STORAGE, HttpReplyOf(request));
 	if (copy->tus)
-		return AfterTus(engine, task, request);
+		return AfterTus(task, request);
 	if (copy->kind == STORAGE_KIND_S3)
 		StorageJudgeS3(HttpReplyOf(request), &answer);
 	else
@@ -1065,20 +1074,21 @@ AfterUpload(HttpEngine *engine, Task *task, HttpRequest *request)
 	HttpFree(request);
 	copy->put = NULL;
 	if (copy->in_parts)
-		return Restart(engine, task);
+		return Restart(task);
 	if (answer.outcome != STORAGE_DONE)
-		return AfterFailure(engine, task, &answer);
+		return AfterFailure(task, &answer);
 	if (!copy->whole || copy->used > 0)
 		return GiveUp(task, vv_max_tries, "upload_short", "Storage answered before it had the whole video");
 	return Finish(task);
 }
 
-bool
-CopyAdvance(HttpEngine *engine, Task *task, HttpRequest *request)
+void
+CopyAdvance(Task *task, HttpRequest *request)
 {
 	if (request == task->copy->get)
-		return AfterDownload(engine, task, request);
-	return AfterUpload(engine, task, request);
+		(void) AfterDownload(task, request);
+	else
+		(void) AfterUpload(task, request);
 }
 
 /*----------
@@ -1150,7 +1160,7 @@ HasPart(const Copy *copy)
 
 /* The next part, if it is time for it, and the job is still ours. */
 static bool
-PumpParts(HttpEngine *engine, Task *task)
+PumpParts(Task *task)
 {
 	Copy *copy = task->copy;
 
@@ -1163,24 +1173,24 @@ PumpParts(HttpEngine *engine, Task *task)
 		return true;
 	if (copy->whole)
 		copy->total = copy->received;
-	return StartPart(engine, task);
+	return StartPart(task);
 }
 
-bool
-CopyPump(HttpEngine *engine, Task *task)
+void
+CopyPump(Task *task)
 {
 	Copy *copy = task->copy;
 
 	if (!copy->judged && copy->get && IsReadyToJudge(copy) &&
-		!JudgeAndUpload(engine, task, HttpReplyOf(copy->get)))
-		return task->copy == NULL;
-	if (!PumpParts(engine, task))
-		return true;
+		!JudgeAndUpload(task, HttpReplyOf(copy->get)))
+		return;
+	if (!PumpParts(task))
+		return;
 	if (copy->get && copy->ring_size - copy->used >= RING_ROOM)
 		HttpResume(copy->get);
 	if (copy->put && (CountReady(copy) > 0 || copy->whole || copy->part_left == 0))
 		HttpResume(copy->put);
-	return !CheckClock(task);
+	(void) CheckClock(task);
 }
 
 /* Half of it is the last span's: neither jumpy nor old. */

@@ -212,6 +212,7 @@ DropTask(int i)
 	worker.count[task->kind]--;
 	worker.tasks[i] = worker.tasks[--worker.ntasks];
 	worker.nstarted = Min(worker.nstarted, worker.ntasks);
+	CopyEnd(task);
 	TaskFree(task);
 }
 
@@ -221,29 +222,22 @@ LookSoon(void)
 	worker.look_at = 0;
 }
 
-/* Over: its update waits to be recorded, or to be decided and recorded. */
-static bool
-IsOver(const Task *task)
-{
-	return task->update.state != NULL || task->undecided;
-}
-
 static void
 StartTask(Task *task)
 {
 	switch (task->kind)
 	{
 		case TASK_SUBMIT:
-			(void) SubmitStart(worker.engine, task, worker.fal_key);
+			SubmitStart(task);
 			break;
 		case TASK_RECONCILE:
-			(void) ReconcileStart(worker.engine, task, worker.fal_key);
+			ReconcileStart(task);
 			break;
 		case TASK_POLL:
-			(void) PollStart(worker.engine, task, worker.fal_key);
+			PollStart(task);
 			break;
 		case TASK_COPY:
-			(void) CopyStart(worker.engine, task, worker.has_storage_key ? worker.storage_key : NULL);
+			CopyStart(task);
 			break;
 	}
 }
@@ -267,7 +261,7 @@ InputRoom(void)
 	int64 room = INPUT_BYTES;
 
 	for (int i = 0; i < worker.ntasks; i++)
-		if (worker.tasks[i]->kind == TASK_SUBMIT && !IsOver(worker.tasks[i]))
+		if (worker.tasks[i]->kind == TASK_SUBMIT && !TaskIsOver(worker.tasks[i]))
 			room -= worker.tasks[i]->job->input_bytes;
 	return room;
 }
@@ -286,9 +280,7 @@ GiveBack(Task *task)
 		HttpFree(task->http);
 	task->http = NULL;
 	TaskRelease(task);
-	if (task->copy)
-		CopyFree(task->copy);
-	task->copy = NULL;
+	CopyEnd(task);
 }
 
 /* Somebody took the job away and we have it again: two copies must not feed one upload. */
@@ -299,7 +291,7 @@ EndOlderCopy(int64 job_id)
 	{
 		Task *task = worker.tasks[i];
 
-		if (task->kind == TASK_COPY && !IsOver(task) && task->job->job_id == job_id)
+		if (task->kind == TASK_COPY && !TaskIsOver(task) && task->job->job_id == job_id)
 			GiveBack(task);
 	}
 }
@@ -321,6 +313,14 @@ ClaimJobs(TaskKind kind, int max, TimestampTz due_before, TimestampTz lease_unti
 	return 0;
 }
 
+static const char *
+KeyFor(TaskKind kind)
+{
+	if (kind == TASK_COPY)
+		return worker.has_storage_key ? worker.storage_key : NULL;
+	return worker.fal_key;
+}
+
 /* Claimed jobs become tasks; each lives in a context of its own.  True if there may be more. */
 static bool
 Claim(TaskKind kind, int room, TimestampTz due_before, int lease_ms)
@@ -338,7 +338,7 @@ Claim(TaskKind kind, int room, TimestampTz due_before, int lease_ms)
 
 		if (kind == TASK_COPY)
 			EndOlderCopy(jobs[i]->job_id);
-		AddTask(TaskCreate(kind, JobCopy(jobs[i], mcxt), mcxt));
+		AddTask(TaskCreate(kind, JobCopy(jobs[i], mcxt), mcxt, worker.engine, KeyFor(kind)));
 	}
 	pfree(jobs);
 	return n == room;
@@ -467,7 +467,7 @@ Prune(TimestampTz now)
 static bool
 IsToRecord(const Task *task, TimestampTz now)
 {
-	return IsOver(task) && task->record_at <= now;
+	return TaskIsOver(task) && task->record_at <= now;
 }
 
 /*
@@ -691,7 +691,7 @@ Work(bool recording, bool looking)
 static bool
 IsCopying(const Task *task)
 {
-	return task->kind == TASK_COPY && task->copy && !IsOver(task);
+	return task->kind == TASK_COPY && task->copy && !TaskIsOver(task);
 }
 
 static bool
@@ -736,7 +736,7 @@ ReportProgress(void)
 		if (IsCopying(worker.tasks[i]))
 		{
 			CopyReported(worker.tasks[i]->copy, now);
-			(void) CopyPump(worker.engine, worker.tasks[i]);
+			CopyPump(worker.tasks[i]);
 		}
 	return here;
 }
@@ -754,13 +754,13 @@ AdvanceTask(Task *task, HttpRequest *request)
 			SubmitFinish(task, request);
 			break;
 		case TASK_RECONCILE:
-			(void) ReconcileAdvance(worker.engine, task, request, worker.fal_key);
+			ReconcileAdvance(task, request);
 			break;
 		case TASK_POLL:
-			(void) PollAdvance(worker.engine, task, request, worker.fal_key);
+			PollAdvance(task, request);
 			break;
 		case TASK_COPY:
-			(void) CopyAdvance(worker.engine, task, request);
+			CopyAdvance(task, request);
 			break;
 	}
 }
@@ -794,7 +794,7 @@ MoveRequests(void)
 	}
 	for (int i = 0; i < worker.ntasks; i++)
 		if (IsCopying(worker.tasks[i]))
-			(void) CopyPump(worker.engine, worker.tasks[i]);
+			CopyPump(worker.tasks[i]);
 	GiveBackWaiting(false);
 }
 
@@ -804,7 +804,7 @@ WaitMs(TimestampTz now)
 	long wait = TimestampDifferenceMilliseconds(now, worker.look_at);
 
 	for (int i = 0; i < worker.ntasks; i++)
-		if (IsOver(worker.tasks[i]))
+		if (TaskIsOver(worker.tasks[i]))
 			wait = Min(wait, Max(worker.batch_since ? 1 : 0, TimestampDifferenceMilliseconds(now, worker.tasks[i]->record_at)));
 	if (worker.count[TASK_COPY] > 0 || HttpWaiting(worker.engine) > 0)
 		wait = Min(wait, PROGRESS_MS);
@@ -856,7 +856,7 @@ static bool
 SubmitsInTheAir(void)
 {
 	for (int i = 0; i < worker.ntasks; i++)
-		if (worker.tasks[i]->kind == TASK_SUBMIT && !IsOver(worker.tasks[i]))
+		if (worker.tasks[i]->kind == TASK_SUBMIT && !TaskIsOver(worker.tasks[i]))
 			return true;
 	return false;
 }
@@ -877,7 +877,7 @@ ReleaseAll(void)
 	{
 		Task *task = worker.tasks[i];
 
-		if (IsOver(task))
+		if (TaskIsOver(task))
 			continue;
 		if (task->kind == TASK_SUBMIT && HttpIsSent(task->http))
 			SubmitAbandon(task);
