@@ -42,6 +42,8 @@ extern void TestJobStates(void);
 extern void TestBackoff(void);
 extern void TestBreaker(void);
 extern void TestMedia(void);
+extern void TestRing(void);
+extern void TestFlow(void);
 extern void TestPoller(void);
 extern void TestSignature(void);
 

@@ -61,6 +61,8 @@ main(void)
 	TestBackoff();
 	TestBreaker();
 	TestMedia();
+	TestRing();
+	TestFlow();
 	TestPoller();
 	TestSignature();
 	printf("%d passed, %d failed\n", passed, failed);

@@ -1,0 +1,149 @@
+/*
+ * flow.c
+ *	  The bytes of one copy on their way.
+ *
+ * The sink fills the ring, the source empties it; the side that gets ahead is
+ * paused, so memory is the ring's whatever the video's size.
+ *
+ * The file's last byte is given only after the download has ended well: until
+ * then Storage has nothing to show, so half a file is never visible.
+ */
+#include "flow.h"
+
+#include <string.h>
+
+#include "http.h"
+
+bool
+FlowInit(Flow *flow, size_t ring_size, int64_t cap)
+{
+	memset(flow, 0, sizeof(*flow));
+	MediaMeterInit(&flow->meter);
+	flow->cap = cap;
+	flow->total = -1;
+	flow->part_left = INT64_MAX;
+	return RingInit(&flow->ring, ring_size);
+}
+
+void
+FlowFree(Flow *flow)
+{
+	RingFree(&flow->ring);
+}
+
+/* Bytes of the file from position at: how many of them are before position to? */
+static size_t
+CountBefore(int64_t to, int64_t at, size_t len)
+{
+	if (to <= at)
+		return 0;
+	return to - at < (int64_t) len ? (size_t) (to - at) : len;
+}
+
+/* The meter has seen what it has seen, but a gap it cannot jump. */
+static void
+Measure(Flow *flow, int64_t at, const char *data, size_t len)
+{
+	size_t seen = CountBefore(flow->meter.bytes, at, len);
+
+	if (at <= flow->meter.bytes)
+		MediaMeterAdd(&flow->meter, data + seen, len - seen);
+}
+
+/* Of what has come just now, the bytes that need not go to Storage: it has them, or only their number is wanted. */
+static size_t
+CountUnwanted(const Flow *flow, size_t len)
+{
+	if (flow->counting)
+		return len;
+	return flow->judged ? CountBefore(flow->stored, flow->received, len) : 0;
+}
+
+size_t
+FlowSink(void *arg, const char *data, size_t len)
+{
+	Flow *flow = arg;
+	size_t unwanted = CountUnwanted(flow, len);
+	size_t wanted = len - unwanted;
+
+	/* before we know that it is the rest, it may be the whole from the start */
+	if (flow->received - (flow->judged ? 0 : flow->from) + (int64_t) len > flow->cap)
+	{
+		flow->too_large = true;
+		return HTTP_ABORT;
+	}
+	if (wanted > RingRoom(&flow->ring))
+		return HTTP_PAUSE;
+	RingPut(&flow->ring, data + unwanted, wanted);
+	if (flow->judged)
+		Measure(flow, flow->received, data, len);
+	flow->received += len;
+	return len;
+}
+
+/* What may be sent now: the file's last byte only when the download has ended well. */
+static size_t
+CountReady(const Flow *flow)
+{
+	int64_t ready = flow->ring.used;
+
+	if (ready > flow->part_left)
+		ready = flow->part_left;
+	if (!flow->whole && flow->total >= 0 && ready > flow->total - 1 - flow->sent)
+		ready = flow->total - 1 - flow->sent;
+	return ready > 0 ? (size_t) ready : 0;
+}
+
+/* Is the body of the request that is sending at its end? */
+static bool
+IsAtEnd(const Flow *flow)
+{
+	return flow->whole || flow->part_left == 0;
+}
+
+size_t
+FlowSource(void *arg, char *data, size_t len)
+{
+	Flow *flow = arg;
+	size_t ready = CountReady(flow);
+
+	if (ready == 0)
+		return IsAtEnd(flow) ? 0 : HTTP_PAUSE;
+	len = RingTake(&flow->ring, data, len < ready ? len : ready);
+	flow->sent += len;
+	flow->part_left -= len;
+	return len;
+}
+
+bool
+FlowIsReady(const Flow *flow)
+{
+	return CountReady(flow) > 0 || IsAtEnd(flow);
+}
+
+void
+FlowAccept(Flow *flow)
+{
+	size_t len;
+	const char *data = RingPeek(&flow->ring, &len);
+
+	Measure(flow, flow->from, data, len);
+	RingDrop(&flow->ring, CountBefore(flow->stored, flow->from, len));
+	flow->judged = true;
+}
+
+void
+FlowCount(Flow *flow)
+{
+	RingDrop(&flow->ring, flow->ring.used);
+	flow->counting = true;
+}
+
+void
+FlowRewind(Flow *flow)
+{
+	flow->received -= flow->from;
+	flow->from = flow->stored = flow->sent = 0;
+	flow->part_left = INT64_MAX;
+	MediaMeterInit(&flow->meter);
+}
