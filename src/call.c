@@ -88,23 +88,6 @@ CallStorageKey(Call *call, const char *key, StorageKeyForm form)
 		CallHeader(call, "Authorization: Bearer %s", key);
 }
 
-int
-CallStorageHeaders(const char *key, StorageKeyForm form, char bearer[STORAGE_HEADER_SIZE],
-				   char apikey[STORAGE_HEADER_SIZE], const char *headers[3])
-{
-	int n = 0;
-
-	snprintf(apikey, STORAGE_HEADER_SIZE, "apikey: %s", key);
-	headers[n++] = apikey;
-	if (form != STORAGE_KEY_APIKEY)
-	{
-		snprintf(bearer, STORAGE_HEADER_SIZE, "Authorization: Bearer %s", key);
-		headers[n++] = bearer;
-	}
-	headers[n] = NULL;
-	return n;
-}
-
 /* What all requests to fal with the key have in common. */
 static void
 FalKey(Call *call, const char *key)

@@ -59,10 +59,4 @@ extern HttpRequest *CallFalList(HttpEngine *engine, const char *key, const char 
 								int64 since, const char *cursor, void *owner);
 extern HttpRequest *CallBucket(HttpEngine *engine, const char *key, StorageKeyForm form, void *owner);
 
-/* authorization headers for Storage in the given form, at most two and a NULL */
-#define STORAGE_HEADER_SIZE 4200
-extern int CallStorageHeaders(const char *key, StorageKeyForm form,
-							  char bearer[STORAGE_HEADER_SIZE], char apikey[STORAGE_HEADER_SIZE],
-							  const char *headers[3]);
-
 #endif /* VIBEVIDEO_CALL_H */

@@ -19,12 +19,12 @@
 #include "approw.h"
 #include "backoff.h"
 #include "call.h"
+#include "copy.h"
 #include "guc.h"
 #include "polling.h"
 #include "secret.h"
 #include "shmem.h"
 #include "statement.h"
-#include "transfer.h"
 
 PG_FUNCTION_INFO_V1(vibevideo_poll);
 

@@ -104,7 +104,7 @@ TaskFailAtFal(Task *task, const FalError *error)
 void
 TaskRetry(Task *task, int limit, const char *code, const char *error, int retry_after)
 {
-	int tries = task->job->tries + (task->excused ? 0 : 1);
+	int tries = (task->got_further ? 0 : task->job->tries) + (task->excused ? 0 : 1);
 	JobUpdate *update;
 
 	/* an outage uses up no tries, but not for ever; polls see to it themselves */

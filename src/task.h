@@ -33,6 +33,7 @@ typedef struct Task
 	bool cancel_refused;   /* TASK_POLL: then the status was asked for instead */
 	FalError cancel_error;
 	bool excused;			 /* the service is down: this try does not count */
+	bool got_further;		 /* ... than the one before it: tries are counted from here */
 	struct Copy *copy;		 /* TASK_COPY */
 	struct Listing *listing; /* TASK_RECONCILE */
 	bool undecided;			 /* ... read: ReconcileDecide makes the update */

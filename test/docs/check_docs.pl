@@ -320,7 +320,7 @@ SKIP:
 {
 	my %found;
 	$found{$1} = 1
-	  while $all_c =~ /\b(?:TaskFail|TaskRetry|GiveUp|GiveUpOnReply|NoteReason|SetErrorType)\((?:[^;"()]|\([^()"]*\))*"([a-z0-9_]+)"/g;
+	  while $all_c =~ /\b(?:TaskFail|TaskRetry|RetryOnReply|NoteReason|SetErrorType)\((?:[^;"()]|\([^()"]*\))*"([a-z0-9_]+)"/g;
 	$found{$1} = 1 while $all_c =~ /(?:error_code = |THEN )"?'?"([a-z_]+)";/g;
 	$found{$1} = 1 while $code =~ /error_code = '([a-z_]+)'/g;
 	$found{$1} = 1 while $all_c =~ /'(rolled_back|quarantined)'/g;

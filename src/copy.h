@@ -1,9 +1,9 @@
 /*
- * transfer.h
- *	  One copy: media in, Storage out, through a bounded ring.
+ * copy.h
+ *	  One copy: media in, Storage out, with bounded memory.
  */
-#ifndef VIBEVIDEO_TRANSFER_H
-#define VIBEVIDEO_TRANSFER_H
+#ifndef VIBEVIDEO_COPY_H
+#define VIBEVIDEO_COPY_H
 
 #include "task.h"
 
@@ -24,4 +24,4 @@ extern void CopyProgress(Copy *copy, TimestampTz now, JobProgress *progress);
 extern bool CopyWantsReport(const Copy *copy);
 extern void CopyReported(Copy *copy, TimestampTz at);
 
-#endif /* VIBEVIDEO_TRANSFER_H */
+#endif /* VIBEVIDEO_COPY_H */

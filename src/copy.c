@@ -1,0 +1,388 @@
+/*
+ * copy.c
+ *	  One copy: joins the way in (download.c) and the way out (upload.c, or
+ *	  resumable.c in parts) over the bytes between them (flow.c).
+ *
+ * A step of either side ends the task, or leaves in flow->next what the copy
+ * has to do; Conclude does it when the step is over, so that nobody holds a
+ * copy that is gone.  Sink and source run under libcurl and touch only the
+ * flow; CopyPump, called between turns, does everything else.
+ *
+ * An upload is ended by its last byte only after the download has ended well:
+ * flow.c gives no byte before, and Finish is reached by no other way.
+ */
+#include "postgres.h"
+
+#include "utils/memutils.h"
+
+#include "copy.h"
+#include "download.h"
+#include "flow.h"
+#include "guc.h"
+#include "resumable.h"
+#include "shmem.h"
+#include "upload.h"
+#include "watch.h"
+
+#define RING_SIZE (2 * 1024 * 1024)
+#define RING_ROOM (512 * 1024) /* a paused download continues when so much is free: libcurl's buffer */
+/* of a video of unknown length: whether a part is the last one shows only behind its end */
+#define PART_RING_SIZE (STORAGE_TUS_PART + RING_SIZE)
+#define MAX_RESTARTS 3
+
+/* What is kept when all starts anew. */
+typedef struct CopyHistory
+{
+	int restarts;
+	bool in_parts; /* something before Storage takes it only so */
+	int64 counted; /* what an earlier download came to, -1: there was none */
+} CopyHistory;
+
+struct Copy
+{
+	Task *task;
+	Flow flow;
+	Download download;
+	Upload upload;
+	Resumable resumable;
+	CopyHistory history;
+	Watch watch;
+};
+
+/*----------
+ * Making and ending
+ *----------
+ */
+void
+CopyKeepUrl(Task *task, const char *url)
+{
+	char error[400];
+
+	if (DownloadJudgeUrl(url, error, sizeof(error)) == HOST_DENIED)
+		TaskFail(task, "media_host_denied", error);
+	else
+		TaskUpdate(task, "completed")->video_url = url;
+}
+
+static void
+Free(Task *task)
+{
+	Copy *copy = task->copy;
+
+	if (copy->download.request)
+		HttpFree(copy->download.request);
+	if (copy->upload.request)
+		HttpFree(copy->upload.request);
+	UploadWipe(&copy->upload);
+	FlowFree(&copy->flow);
+	free(copy);
+	task->copy = NULL;
+}
+
+void
+CopyEnd(Task *task)
+{
+	if (task->copy == NULL)
+		return;
+	ResumableKeepState(&task->copy->resumable);
+	Free(task);
+}
+
+/* malloc'd, since libcurl's callbacks write into it; if there is no memory the task is over. */
+static Copy *
+Create(Task *task, const char *storage_key, const CopyHistory *history)
+{
+	Copy *copy = calloc(1, sizeof(Copy));
+
+	if (copy == NULL || !FlowInit(&copy->flow, RING_SIZE, (int64) vv_max_video_size * 1024))
+	{
+		free(copy);
+		TaskRetry(task, 0, "out_of_memory", "no memory for a copy", -1);
+		return NULL;
+	}
+	copy->task = task;
+	copy->history = *history;
+	WatchInit(&copy->watch);
+	DownloadInit(&copy->download, task, &copy->flow);
+	UploadInit(&copy->upload, task, &copy->flow, storage_key);
+	ResumableInit(&copy->resumable, &copy->upload, &copy->download);
+	return copy;
+}
+
+/* Is there anything to copy, and a place to copy it to?  If not the task is over. */
+static void
+CheckWork(Task *task, const char *storage_key)
+{
+	if (task->job->media_url == NULL || task->job->request_id == NULL)
+		TaskRetry(task, 1, "no_video", "the job does not say where its video is", -1);
+	else if (vv_storage_kind == STORAGE_KIND_NONE)
+		/* it was not yet so when fal was done, or a retry */
+		CopyKeepUrl(task, task->job->media_url);
+	else if (vv_storage_url[0] == '\0')
+		TaskRetry(task, 0, "storage_not_configured", "vibevideo.storage_url is not set", -1);
+	else if (storage_key == NULL)
+		TaskRetry(task, 0, "storage_not_configured", "no Storage key is configured", -1);
+}
+
+static void
+Begin(Task *task, const char *storage_key, const CopyHistory *history)
+{
+	CheckWork(task, storage_key);
+	if (!TaskIsOver(task))
+		task->copy = Create(task, storage_key, history);
+	if (!TaskIsOver(task))
+	{
+		if (ResumableIsKept(&task->copy->resumable))
+			ResumableAsk(&task->copy->resumable);
+		else
+			DownloadStart(&task->copy->download);
+	}
+	if (TaskIsOver(task))
+		CopyEnd(task);
+}
+
+void
+CopyStart(Task *task)
+{
+	const CopyHistory none = {.counted = -1};
+
+	Begin(task, task->key, &none);
+}
+
+/* From the start, or with an upload kept in the job from where that is. */
+static void
+Restart(Task *task)
+{
+	CopyHistory history = task->copy->history;
+	char key[SECRET_SIZE];
+
+	if (++history.restarts > MAX_RESTARTS)
+	{
+		TaskRetry(task, vv_max_tries, "upload_moved", "the upload had to start over again and again", -1);
+		return;
+	}
+	strlcpy(key, task->copy->upload.key, sizeof(key));
+	history.in_parts = task->copy->upload.wants_parts || history.in_parts;
+	CopyEnd(task);
+	task->got_further = false;
+	Begin(task, key, &history);
+	SecretWipe(key, sizeof(key));
+}
+
+static void
+Finish(Task *task)
+{
+	Copy *copy = task->copy;
+	Flow *flow = &copy->flow;
+	JobUpdate *update = TaskUpdate(task, "completed");
+	int64 bytes = copy->resumable.active ? flow->total : flow->received;
+
+	/* of a part it would be a lie */
+	if (flow->meter.bytes == bytes)
+	{
+		unsigned char *sha256 = MemoryContextAlloc(task->mcxt, 32);
+
+		MediaMeterHash(&flow->meter, sha256);
+		update->sha256 = sha256;
+	}
+	update->video_url = MemoryContextStrdup(task->mcxt, copy->upload.target.video_url);
+	update->object_key = MemoryContextStrdup(task->mcxt, copy->upload.target.object_key);
+	update->bytes_done = update->bytes_total = bytes;
+	update->duration_ms = flow->meter.probe.duration_ms;
+	Free(task);
+}
+
+/* Neither over nor to be done otherwise. */
+static bool
+IsUnderWay(const Copy *copy)
+{
+	return !TaskIsOver(copy->task) && copy->flow.next == FLOW_CONTINUE;
+}
+
+/* What the step that was just made has led to. */
+static void
+Conclude(Task *task)
+{
+	if (!TaskIsOver(task))
+		switch (task->copy->flow.next)
+		{
+			case FLOW_CONTINUE:
+				return;
+			case FLOW_FINISH:
+				Finish(task);
+				return;
+			case FLOW_START_OVER:
+				task->job->upload_url = NULL;
+				Restart(task);
+				break;
+			case FLOW_RESTART:
+				Restart(task);
+				break;
+		}
+	if (TaskIsOver(task))
+		CopyEnd(task);
+}
+
+/*----------
+ * From the download to the upload
+ *----------
+ */
+
+/* The file comes from its start: how long is it? */
+static void
+ReadLength(Copy *copy, const HttpReply *reply)
+{
+	Flow *flow = &copy->flow;
+	Download *download = &copy->download;
+	int64 length = reply->content_length;
+
+	if (length < 0)
+		length = flow->whole ? flow->received - flow->from : copy->history.counted;
+	ResumableTakeWhole(&copy->resumable, length);
+	flow->total = length;
+	strlcpy(download->etag, StorageEtagIsStrong(reply->etag) ? reply->etag : "", sizeof(download->etag));
+}
+
+static void
+StartUpload(Copy *copy)
+{
+	if (!copy->resumable.active)
+	{
+		if (ResumableIsWanted(&copy->resumable, copy->history.in_parts))
+			ResumableCreate(&copy->resumable);
+		else
+			UploadStart(&copy->upload);
+	}
+	if (!TaskIsOver(copy->task) && copy->resumable.active && copy->flow.total < 0 &&
+		!RingGrow(&copy->flow.ring, PART_RING_SIZE))
+		TaskRetry(copy->task, 0, "out_of_memory", "no memory for a copy", -1);
+}
+
+/* The first bytes and the headers are here. */
+static void
+Judge(Copy *copy, const HttpReply *reply)
+{
+	Flow *flow = &copy->flow;
+	UploadTarget *target = &copy->upload.target;
+
+	if (flow->from == 0 || reply->status != 206)
+		ReadLength(copy, reply);
+	else if (!ResumableFits(&copy->resumable, reply))
+	{
+		flow->next = FLOW_START_OVER;
+		return;
+	}
+	DownloadJudge(&copy->download, reply, target->type, sizeof(target->type));
+	if (TaskIsOver(copy->task))
+		return;
+	FlowAccept(flow);
+	StartUpload(copy);
+}
+
+static void
+AfterDownload(Copy *copy, const HttpReply *reply)
+{
+	Flow *flow = &copy->flow;
+
+	DownloadAdvance(&copy->download, reply);
+	if (!flow->whole)
+		return;
+	/* a small one is here before anybody could start its upload */
+	if (!flow->judged)
+		Judge(copy, reply);
+	else if (flow->counting)
+	{
+		/* the length is known now: it is downloaded again, and uploaded */
+		copy->history.counted = flow->received;
+		flow->next = FLOW_RESTART;
+	}
+	else if (flow->total >= 0 && flow->received != flow->total)
+		TaskRetry(copy->task, vv_max_tries, "download_failed", "the video has not the length that was announced", -1);
+	else if (ResumableIsDone(&copy->resumable))
+		flow->next = FLOW_FINISH;
+}
+
+static void
+AfterUpload(Copy *copy, const HttpReply *reply)
+{
+	copy->upload.request = NULL;
+	copy->task->excused = ShmemServiceReport(SERVICE_STORAGE, reply);
+	if (copy->resumable.active)
+		ResumableAdvance(&copy->resumable, reply);
+	else
+		UploadAdvance(&copy->upload, reply);
+}
+
+void
+CopyAdvance(Task *task, HttpRequest *request)
+{
+	Copy *copy = task->copy;
+
+	if (request == copy->download.request)
+		AfterDownload(copy, HttpReplyOf(request));
+	else
+		AfterUpload(copy, HttpReplyOf(request));
+	HttpFree(request);
+	Conclude(task);
+}
+
+/*----------
+ * Between turns
+ *----------
+ */
+
+/* The sides that were paused, if there is room or something to say again. */
+static void
+WakeSides(Copy *copy)
+{
+	if (copy->download.request && RingRoom(&copy->flow.ring) >= RING_ROOM)
+		HttpResume(copy->download.request);
+	if (copy->upload.request && FlowIsReady(&copy->flow))
+		HttpResume(copy->upload.request);
+}
+
+void
+CopyPump(Task *task)
+{
+	Copy *copy = task->copy;
+
+	if (DownloadIsReady(&copy->download))
+		Judge(copy, HttpReplyOf(copy->download.request));
+	if (IsUnderWay(copy))
+		ResumablePump(&copy->resumable);
+	if (IsUnderWay(copy))
+	{
+		WakeSides(copy);
+		WatchCheck(&copy->watch, &copy->download, &copy->upload);
+	}
+	Conclude(task);
+}
+
+/*----------
+ * Reports
+ *----------
+ */
+
+void
+CopyProgress(Copy *copy, TimestampTz now, JobProgress *progress)
+{
+	memset(progress, 0, sizeof(*progress));
+	progress->done = copy->flow.sent;
+	progress->total = copy->flow.total;
+	progress->rate = WatchRate(&copy->watch, &copy->flow, now);
+	progress->duration_ms = copy->flow.meter.probe.duration_ms;
+	ResumableReport(&copy->resumable, progress);
+}
+
+bool
+CopyWantsReport(const Copy *copy)
+{
+	return ResumableIsOwn(&copy->resumable) && !copy->resumable.reported;
+}
+
+void
+CopyReported(Copy *copy, TimestampTz at)
+{
+	copy->resumable.reported = ResumableIsOwn(&copy->resumable);
+	copy->resumable.reported_at = at;
+}

@@ -1,0 +1,179 @@
+/*
+ * download.c
+ *	  A copy's way in.
+ *
+ * The host is one of vibevideo.media_hosts, at the first address and at each
+ * that it redirects to; what it delivers is judged by its first bytes.
+ */
+#include "postgres.h"
+
+#include "call.h"
+#include "download.h"
+#include "guc.h"
+#include "media.h"
+
+#define MAX_REDIRECTS 5
+#define MAX_ERROR_BODY (64 * 1024)
+#define LENGTH_BYTES (1024 * 1024) /* without a length: a file that ends before has one after all */
+
+HostVerdict
+DownloadJudgeUrl(const char *url, char *error, size_t size)
+{
+	char why[200];
+	HostVerdict verdict = HostsJudgeUrl(vv_media_hosts, url, why, sizeof(why));
+
+	if (verdict == HOST_DENIED)
+		snprintf(error, size, "the video's address is not allowed by vibevideo.media_hosts: %s", why);
+	return verdict;
+}
+
+void
+DownloadInit(Download *download, Task *task, Flow *flow)
+{
+	memset(download, 0, sizeof(*download));
+	download->task = task;
+	download->flow = flow;
+	strlcpy(download->url, task->job->media_url, sizeof(download->url));
+}
+
+void
+DownloadStart(Download *download)
+{
+	Call call;
+	char error[400];
+	HostVerdict verdict = DownloadJudgeUrl(download->url, error, sizeof(error));
+
+	if (verdict == HOST_DENIED)
+	{
+		TaskRetry(download->task, 1, "media_host_denied", error, -1);
+		return;
+	}
+	CallInit(&call, HTTP_GET, 0, MAX_ERROR_BODY, download->task);
+	strlcpy(call.url, download->url, sizeof(call.url));
+	if (download->flow->from > 0)
+	{
+		CallHeader(&call, "range: bytes=%lld-", (long long) download->flow->from);
+		CallHeader(&call, "if-range: %s", download->etag);
+	}
+	call.spec.public_only = (verdict == HOST_PUBLIC);
+	call.spec.outside = true;
+	call.spec.sink = FlowSink;
+	call.spec.stream_arg = download->flow;
+	download->request = CallSend(&call, download->task->engine);
+	if (download->request == NULL)
+		TaskRetry(download->task, vv_max_tries, "bad_media_url", "the download could not be set up", -1);
+}
+
+static void
+RetryOnReply(Download *download, const char *code, const char *what, const HttpReply *reply)
+{
+	char error[512];
+
+	if (reply->outcome == HTTP_ANSWERED)
+		snprintf(error, sizeof(error), "%s: HTTP %d", what, reply->status);
+	else
+		snprintf(error, sizeof(error), "%s: %s", what, reply->error);
+	TaskRetry(download->task, vv_max_tries, code, error, -1);
+}
+
+static void
+FollowRedirect(Download *download, const HttpReply *reply)
+{
+	char next[FAL_URL_SIZE];
+
+	if (++download->redirects > MAX_REDIRECTS ||
+		!HostsResolveRedirect(download->url, reply->location, next, sizeof(next)))
+	{
+		RetryOnReply(download, "bad_redirect", "the video's address redirects badly", reply);
+		return;
+	}
+	strlcpy(download->url, next, sizeof(download->url));
+	DownloadStart(download);
+}
+
+void
+DownloadAdvance(Download *download, const HttpReply *reply)
+{
+	Task *task = download->task;
+	Flow *flow = download->flow;
+	bool answered = (reply->outcome == HTTP_ANSWERED);
+
+	download->request = NULL;
+	if (flow->too_large)
+		TaskRetry(task, 1, "video_too_large", "the video is larger than vibevideo.max_video_size", -1);
+	else if (reply->outcome == HTTP_FORBIDDEN)
+		TaskRetry(task, 1, "media_host_denied", "the video's host has a private address", -1);
+	else if (answered && reply->status >= 300 && reply->status < 400)
+		FollowRedirect(download, reply);
+	else if (answered && flow->from > 0 && (reply->status == 412 || reply->status == 416))
+		flow->next = FLOW_START_OVER;
+	else if (!answered || reply->status < 200 || reply->status > 299)
+		RetryOnReply(download, reply->status == 404 || reply->status == 410 ? "media_gone" : "download_failed",
+					 "the video could not be downloaded", reply);
+	else if (flow->received < MEDIA_SNIFF_BYTES)
+		TaskRetry(task, vv_max_tries, "not_a_video", "what fal.ai delivered is empty", -1);
+	else
+		flow->whole = true;
+}
+
+/*----------
+ * What is it that comes?
+ *----------
+ */
+bool
+DownloadIsReady(const Download *download)
+{
+	const Flow *flow = download->flow;
+	const HttpReply *reply;
+	int64 got = flow->received - flow->from;
+
+	if (download->request == NULL || flow->judged)
+		return false;
+	reply = HttpReplyOf(download->request);
+	/* the rest was asked for, but it may be the whole */
+	if (flow->from > 0 && reply->status == 206)
+		return got > 0;
+	return got >= (reply->content_length < 0 ? LENGTH_BYTES : MEDIA_SNIFF_BYTES);
+}
+
+/* What Storage is told: one plain type; false if this is no video. */
+static bool
+ReadType(const Download *download, const HttpReply *reply, char *type, size_t size)
+{
+	const char *kind;
+	size_t len;
+	/* nothing was taken out yet: the first bytes still stand at the start */
+	const char *bytes = RingPeek(&download->flow->ring, &len);
+
+	StorageBareType(reply->content_type, type, size);
+	if (!MediaSniff((const unsigned char *) bytes, Min(len, MEDIA_SNIFF_BYTES), &kind))
+		return false;
+	if (strncmp(type, "video/", 6) == 0)
+		return true;
+	if (type[0] != '\0' && strcmp(type, "application/octet-stream") != 0 &&
+		strcmp(type, "binary/octet-stream") != 0 && strcmp(type, "application/mp4") != 0)
+		return false;
+	snprintf(type, size, "video/%s", kind);
+	return true;
+}
+
+void
+DownloadJudge(const Download *download, const HttpReply *reply, char *type, size_t size)
+{
+	const Flow *flow = download->flow;
+	char error[300];
+
+	if (flow->total > flow->cap)
+	{
+		snprintf(error, sizeof(error), "the video has %lld bytes, more than vibevideo.max_video_size",
+				 (long long) flow->total);
+		TaskRetry(download->task, 1, "video_too_large", error, -1);
+	}
+	else if (flow->from == 0 && reply->status == 206)
+		TaskRetry(download->task, vv_max_tries, "download_failed", "the media host answered with a part of the video", -1);
+	else if (flow->from == 0 && !ReadType(download, reply, type, size))
+	{
+		snprintf(error, sizeof(error), "what fal.ai delivered is not a video (content type \"%s\")", reply->content_type);
+		TaskRetry(download->task, vv_max_tries, "not_a_video", error, -1);
+	}
+}

@@ -1,0 +1,395 @@
+/*
+ * resumable.c
+ *	  A copy's way out in parts, and how a later try resumes it.
+ *
+ * POST creates the upload, then each part is a PATCH, all fed from the one
+ * download.  Its address is in the job before the first part is sent
+ * (ResumableReport), so that the next try, whoever makes it, can resume:
+ *
+ *	  ResumableAsk		HEAD: how much has Storage?
+ *	  Resume			the rest of the file is asked of its host, or from where
+ *						the meter stood if that is before it
+ *	  ResumableFits		only the very rest of the very file will do; if it is the
+ *						whole after all, ResumableTakeWhole begins a new upload
+ *	  ResumablePump		the next part
+ *
+ * Only a strong ETag lets two tries make one file.  Without it, or when the
+ * host answers anything else, the upload starts over.
+ */
+#include "postgres.h"
+
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "guc.h"
+#include "resumable.h"
+
+#define REPORT_GOOD_MS 30000 /* well below a lease: after a longer sleep it may be lost */
+#define BASE_SIZE 1024
+
+void
+ResumableInit(Resumable *resumable, Upload *upload, Download *download)
+{
+	memset(resumable, 0, sizeof(*resumable));
+	resumable->task = upload->task;
+	resumable->flow = upload->flow;
+	resumable->upload = upload;
+	resumable->download = download;
+}
+
+/*----------
+ * Requests
+ *----------
+ */
+
+/* size: of the part */
+static void
+InitTus(Resumable *resumable, Call *call, StorageTusCall what, int64 size)
+{
+	static const HttpMethod methods[] = {
+		[STORAGE_TUS_CREATE] = HTTP_POST,
+		[STORAGE_TUS_HEAD] = HTTP_HEAD,
+		[STORAGE_TUS_PATCH] = HTTP_PATCH,
+	};
+
+	resumable->active = true;
+	resumable->call = what;
+	resumable->flow->part_left = size;
+	UploadInitCall(resumable->upload, call, methods[what], size);
+	CallHeader(call, "tus-resumable: 1.0.0");
+}
+
+void
+ResumableAsk(Resumable *resumable)
+{
+	Call call;
+
+	InitTus(resumable, &call, STORAGE_TUS_HEAD, 0);
+	strlcpy(call.url, resumable->task->job->upload_url, sizeof(call.url));
+	UploadSend(resumable->upload, &call);
+}
+
+void
+ResumableCreate(Resumable *resumable)
+{
+	const UploadTarget *target = &resumable->upload->target;
+	int64 total = resumable->flow->total;
+	Call call;
+	char base[BASE_SIZE];
+	char metadata[2048];
+
+	InitTus(resumable, &call, STORAGE_TUS_CREATE, 0);
+	CallCheck(&call, StorageTusRoot(CallBase(vv_storage_url, base, sizeof(base)), call.url, sizeof(call.url)) && StorageTusMetadata(target->bucket, target->object_key, target->type, metadata, sizeof(metadata)));
+	resumable->deferred = (total < 0);
+	if (resumable->deferred)
+		CallHeader(&call, "upload-defer-length: 1");
+	else
+		CallHeader(&call, "upload-length: %lld", (long long) total);
+	if (call.good)
+		CallHeader(&call, "upload-metadata: %s", metadata);
+	CallHeader(&call, "x-upsert: true");
+	UploadSend(resumable->upload, &call);
+}
+
+/* The next part, as large as Storage wants it: only the last one may be smaller. */
+static void
+SendPart(Resumable *resumable)
+{
+	int64 total = resumable->flow->total;
+	int64 size = total < 0 ? STORAGE_TUS_PART : Min(STORAGE_TUS_PART, total - resumable->offset);
+	Call call;
+
+	InitTus(resumable, &call, STORAGE_TUS_PATCH, size);
+	strlcpy(call.url, resumable->url, sizeof(call.url));
+	CallHeader(&call, "content-type: application/offset+octet-stream");
+	CallHeader(&call, "x-upsert: true");
+	CallHeader(&call, "upload-offset: %lld", (long long) resumable->offset);
+	resumable->declared = (resumable->deferred && total >= 0);
+	if (resumable->declared)
+		CallHeader(&call, "upload-length: %lld", (long long) total);
+	UploadSend(resumable->upload, &call);
+}
+
+/* Storage has all bytes of the upload: has it made an object of them? */
+static void
+SeekObject(Resumable *resumable)
+{
+	Call call;
+
+	resumable->seeking = true;
+	UploadInitCall(resumable->upload, &call, HTTP_GET, 0);
+	UploadAddress(resumable->upload, &call, STORAGE_INFO);
+	UploadSend(resumable->upload, &call);
+}
+
+/*----------
+ * A new upload
+ *----------
+ */
+bool
+ResumableIsWanted(const Resumable *resumable, bool in_parts)
+{
+	int64 total = resumable->flow->total;
+
+	return resumable->upload->target.kind == STORAGE_KIND_SUPABASE && vv_resumable_threshold >= 0 &&
+		(in_parts || total < 0 || total > (int64) vv_resumable_threshold * 1024);
+}
+
+static void
+AfterCreate(Resumable *resumable, const StorageTus *answer, const char *location)
+{
+	Task *task = resumable->task;
+	char base[BASE_SIZE];
+
+	if (answer->reply.outcome != STORAGE_DONE)
+	{
+		UploadFail(resumable->upload, &answer->reply);
+		return;
+	}
+	if (!StorageTusUrl(CallBase(vv_storage_url, base, sizeof(base)), location, resumable->url, sizeof(resumable->url)))
+	{
+		TaskRetry(task, vv_max_tries, "bad_response", "Storage's answer names no upload", -1);
+		return;
+	}
+	/* the worker reports it, then the first part is sent */
+	task->job->upload_url = MemoryContextStrdup(task->mcxt, resumable->url);
+	task->job->media_etag = MemoryContextStrdup(task->mcxt, resumable->download->etag);
+}
+
+/*----------
+ * Resuming an upload of an earlier try
+ *----------
+ */
+bool
+ResumableIsKept(const Resumable *resumable)
+{
+	const char *url = resumable->task->job->upload_url;
+	char base[BASE_SIZE];
+
+	return resumable->upload->target.kind == STORAGE_KIND_SUPABASE && vv_resumable_threshold >= 0 && url &&
+		StorageTusOwns(CallBase(vv_storage_url, base, sizeof(base)), url);
+}
+
+/* Where the download begins: what Storage has is not needed again, but by the meter. */
+static int64
+FindStart(Flow *flow, const Job *job, const char *etag)
+{
+	/* without a byte in Storage all is read again */
+	if (flow->stored > 0 && job->upload_state &&
+		MediaMeterLoad(&flow->meter, etag, job->upload_state, job->upload_state_len) &&
+		flow->meter.bytes > 0)
+		return Min(flow->stored, flow->meter.bytes);
+	return flow->stored;
+}
+
+/* Storage has said how much it has. */
+static void
+Resume(Resumable *resumable, const StorageTus *answer)
+{
+	Flow *flow = resumable->flow;
+	const Job *job = resumable->task->job;
+	const char *etag = job->media_etag ? job->media_etag : "";
+	bool has_all = (answer->offset > 0 && answer->offset == answer->length);
+
+	if ((answer->length >= 0 && answer->offset > answer->length) ||
+		(answer->offset > 0 && !has_all && !StorageEtagIsStrong(etag)))
+	{
+		flow->next = FLOW_START_OVER;
+		return;
+	}
+	strlcpy(resumable->url, job->upload_url, sizeof(resumable->url));
+	resumable->offset = flow->stored = flow->sent = answer->offset;
+	resumable->deferred = (answer->length < 0);
+	flow->total = answer->length;
+	strlcpy(resumable->download->etag, etag, sizeof(resumable->download->etag));
+	flow->from = flow->received = FindStart(flow, job, etag);
+	/* its last answer was lost, or nobody lived to record it */
+	if (has_all)
+		SeekObject(resumable);
+	else
+		DownloadStart(resumable->download);
+}
+
+static void
+AfterHead(Resumable *resumable, const StorageTus *answer, bool ours)
+{
+	if (answer->reply.outcome == STORAGE_DONE && ours)
+		Resume(resumable, answer);
+	else if (answer->reply.outcome == STORAGE_DONE || answer->gone)
+		resumable->flow->next = FLOW_START_OVER;
+	else if (answer->reply.outcome == STORAGE_RETRY)
+		UploadFail(resumable->upload, &answer->reply);
+	/* an answer to HEAD has no body to say what is wrong: other forms of the key, then a new upload will */
+	else if (UploadHasOtherForm(resumable->upload))
+		UploadTryOtherForm(resumable->upload, &answer->reply);
+	else
+		resumable->flow->next = FLOW_START_OVER;
+}
+
+/* A Storage that went down with the last byte in its hands has all of them, and will never show them. */
+static void
+AfterSeek(Resumable *resumable, const HttpReply *reply)
+{
+	StorageInfo info;
+
+	StorageJudgeInfo(reply, &info);
+	if (info.reply.outcome != STORAGE_DONE)
+		UploadFail(resumable->upload, &info.reply);
+	else if (info.exists && info.size == resumable->flow->total)
+		resumable->flow->next = FLOW_FINISH;
+	else
+		resumable->flow->next = FLOW_START_OVER;
+}
+
+/* Is it the very rest of the very file whose beginning Storage has? */
+bool
+ResumableFits(Resumable *resumable, const HttpReply *reply)
+{
+	Flow *flow = resumable->flow;
+	int64 from;
+	int64 to;
+	int64 total;
+
+	if (reply->status != 206 || !StorageReadRange(reply->content_range, &from, &to, &total) ||
+		from != flow->from || to != total - 1 || (flow->total >= 0 && flow->total != total) ||
+		strcmp(reply->etag, resumable->download->etag) != 0)
+		return false;
+	flow->total = total;
+	return true;
+}
+
+/* One of which Storage has no byte yet must be as long as the file, and is only kept if so. */
+void
+ResumableTakeWhole(Resumable *resumable, int64 length)
+{
+	Flow *flow = resumable->flow;
+
+	if (!resumable->active || (flow->stored == 0 && (flow->total < 0 || flow->total == length)))
+		return;
+	resumable->task->job->upload_url = NULL;
+	resumable->url[0] = '\0';
+	resumable->active = resumable->deferred = resumable->reported = false;
+	resumable->offset = 0;
+	FlowRewind(flow);
+}
+
+/*----------
+ * Parts
+ *----------
+ */
+
+/* Is enough here for the next part?  Of one whose size is known what is not here will come. */
+static bool
+HasPart(const Flow *flow)
+{
+	return flow->whole || (flow->total >= 0 ? flow->ring.used > 0 : flow->ring.used > STORAGE_TUS_PART);
+}
+
+void
+ResumablePump(Resumable *resumable)
+{
+	Flow *flow = resumable->flow;
+
+	if (!ResumableIsOwn(resumable) || resumable->upload->request ||
+		(resumable->offset == flow->total && !resumable->deferred))
+		return;
+	if (TimestampDifferenceExceeds(resumable->reported_at, GetCurrentTimestamp(), REPORT_GOOD_MS))
+		resumable->reported = false;
+	if (!resumable->reported || !HasPart(flow))
+		return;
+	if (flow->whole)
+		flow->total = flow->received;
+	SendPart(resumable);
+}
+
+static void
+AfterPart(Resumable *resumable, const StorageTus *answer)
+{
+	Flow *flow = resumable->flow;
+
+	if (answer->gone)
+		flow->next = FLOW_START_OVER;
+	/* its idea of where we are counts */
+	else if (answer->moved || (answer->reply.outcome == STORAGE_DONE && answer->offset != flow->sent))
+		flow->next = FLOW_RESTART;
+	else if (answer->reply.outcome != STORAGE_DONE)
+		UploadFail(resumable->upload, &answer->reply);
+	else
+	{
+		resumable->offset = answer->offset;
+		resumable->deferred = resumable->deferred && !resumable->declared;
+		/* a bad line is no reason to stop as long as each try gets further */
+		if (flow->stored > 0 && resumable->offset > flow->stored)
+			resumable->task->got_further = true;
+		if (ResumableIsDone(resumable))
+			flow->next = FLOW_FINISH;
+	}
+}
+
+bool
+ResumableIsDone(const Resumable *resumable)
+{
+	const Flow *flow = resumable->flow;
+
+	return resumable->active && flow->whole && resumable->upload->request == NULL && !resumable->deferred &&
+		resumable->offset == flow->total;
+}
+
+void
+ResumableAdvance(Resumable *resumable, const HttpReply *reply)
+{
+	StorageTus answer;
+
+	if (resumable->seeking)
+	{
+		AfterSeek(resumable, reply);
+		return;
+	}
+	StorageJudgeTus(resumable->call, reply, &answer);
+	switch (resumable->call)
+	{
+		case STORAGE_TUS_CREATE:
+			AfterCreate(resumable, &answer, reply->location);
+			break;
+		case STORAGE_TUS_HEAD:
+			AfterHead(resumable, &answer, StorageTusIsFor(reply->upload_metadata, resumable->upload->target.bucket));
+			break;
+		case STORAGE_TUS_PATCH:
+			AfterPart(resumable, &answer);
+			break;
+	}
+}
+
+/*----------
+ * For the next try
+ *----------
+ */
+bool
+ResumableIsOwn(const Resumable *resumable)
+{
+	return resumable->active && resumable->flow->judged && resumable->url[0] != '\0';
+}
+
+void
+ResumableKeepState(const Resumable *resumable)
+{
+	Task *task = resumable->task;
+
+	if (!ResumableIsOwn(resumable))
+		return;
+	task->job->upload_state = MemoryContextAlloc(task->mcxt, MEDIA_STATE_SIZE);
+	task->job->upload_state_len = MEDIA_STATE_SIZE;
+	MediaMeterSave(&resumable->flow->meter, resumable->download->etag, task->job->upload_state);
+	task->update.upload_state = task->job->upload_state;
+}
+
+void
+ResumableReport(Resumable *resumable, JobProgress *progress)
+{
+	if (!ResumableIsOwn(resumable))
+		return;
+	MediaMeterSave(&resumable->flow->meter, resumable->download->etag, resumable->state);
+	progress->upload_url = resumable->url;
+	progress->media_etag = resumable->download->etag;
+	progress->upload_state = resumable->state;
+}

@@ -1,0 +1,229 @@
+/*
+ * upload.c
+ *	  A copy's way out.
+ *
+ * The source gives the last byte only after the download has ended well (see
+ * flow.c), so a request that is done has given Storage all of the video or is
+ * an error.
+ */
+#include "postgres.h"
+
+#include "guc.h"
+#include "shmem.h"
+#include "upload.h"
+#include "wire.h"
+
+#define MAX_ERROR_BODY (64 * 1024)
+#define BASE_SIZE 1024
+
+/* what Storage made of the key last time: sb_ keys differ by gateway */
+static StorageKeyForm known_form;
+static bool form_is_known = false;
+
+/*----------
+ * Where it goes
+ *----------
+ */
+
+/* The key in Storage: the app's key, made harmless, and fal's unguessable id. */
+static void
+MakeObjectKey(const Job *job, char *out, size_t size)
+{
+	char prefix[129];
+	size_t n = 0;
+
+	for (const char *p = job->vibelog_id; *p && n < sizeof(prefix) - 1; p++)
+		prefix[n++] = ((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') ||
+					   (*p >= '0' && *p <= '9') || *p == '-' || *p == '_')
+			? *p
+			: '_';
+	prefix[n] = '\0';
+	snprintf(out, size, "%s/%s.mp4", n ? prefix : "_", job->request_id);
+}
+
+static bool
+FixTarget(UploadTarget *target, const Job *job)
+{
+	char base[BASE_SIZE];
+
+	target->kind = vv_storage_kind;
+	strlcpy(target->bucket, vv_storage_bucket, sizeof(target->bucket));
+	MakeObjectKey(job, target->object_key, sizeof(target->object_key));
+	return StorageUrl(CallBase(vv_storage_public_url[0] ? vv_storage_public_url : vv_storage_url, base, sizeof(base)),
+					  target->kind == STORAGE_KIND_S3 ? STORAGE_S3 : STORAGE_PUBLIC, target->bucket,
+					  target->object_key, target->video_url, sizeof(target->video_url));
+}
+
+void
+UploadInit(Upload *upload, Task *task, Flow *flow, const char *key)
+{
+	memset(upload, 0, sizeof(*upload));
+	upload->task = task;
+	upload->flow = flow;
+	upload->form = form_is_known ? known_form : StorageFirstForm(key);
+	strlcpy(upload->key, key, sizeof(upload->key));
+	if (!FixTarget(&upload->target, task->job))
+		TaskRetry(task, vv_max_tries, "bad_storage_url",
+				  "the video's address could not be built: check vibevideo.storage_url, storage_public_url and storage_bucket", -1);
+}
+
+void
+UploadWipe(Upload *upload)
+{
+	SecretWipe(upload->key, sizeof(upload->key));
+}
+
+/*----------
+ * For every request
+ *----------
+ */
+void
+UploadInitCall(Upload *upload, Call *call, HttpMethod method, int64 size)
+{
+	CallInit(call, method, 0, MAX_ERROR_BODY, upload->task);
+	if (method == HTTP_PUT || method == HTTP_PATCH)
+	{
+		call->spec.source = FlowSource;
+		call->spec.source_size = size;
+		call->spec.stream_arg = upload->flow;
+	}
+	if (upload->target.kind == STORAGE_KIND_SUPABASE)
+		CallStorageKey(call, upload->key, upload->form);
+}
+
+void
+UploadAddress(const Upload *upload, Call *call, StorageCall what)
+{
+	char base[BASE_SIZE];
+
+	CallCheck(call, StorageUrl(CallBase(vv_storage_url, base, sizeof(base)), what, upload->target.bucket, upload->target.object_key, call->url, sizeof(call->url)));
+}
+
+void
+UploadSend(Upload *upload, Call *call)
+{
+	bool good = call->good;
+
+	if (good)
+		ShmemServiceStart(SERVICE_STORAGE);
+	upload->request = CallSend(call, upload->task->engine);
+	if (!good)
+		TaskRetry(upload->task, vv_max_tries, "bad_storage_url",
+				  "the upload's address could not be built: check vibevideo.storage_url and storage_bucket", -1);
+	else if (upload->request == NULL)
+		TaskRetry(upload->task, vv_max_tries, "upload_failed", "the upload could not be set up", -1);
+}
+
+bool
+UploadHasOtherForm(const Upload *upload)
+{
+	StorageKeyForm form = upload->form;
+
+	return StorageNextForm(upload->key, &form);
+}
+
+/* The gateway did not take the key in this form: start over with the next. */
+void
+UploadTryOtherForm(Upload *upload, const StorageReply *answer)
+{
+	StorageKeyForm form = upload->form;
+
+	if (!StorageNextForm(upload->key, &form))
+	{
+		TaskRetry(upload->task, vv_max_tries, answer->code, answer->message, -1);
+		return;
+	}
+	known_form = form;
+	form_is_known = true;
+	upload->flow->next = FLOW_RESTART;
+}
+
+void
+UploadFail(Upload *upload, const StorageReply *answer)
+{
+	/* an operator can raise a limit or make a bucket meanwhile: few tries, not none */
+	int limit = answer->outcome == STORAGE_FATAL ? Min(vv_max_tries, 3) : vv_max_tries;
+
+	if (answer->outcome == STORAGE_AUTH)
+		UploadTryOtherForm(upload, answer);
+	else
+		TaskRetry(upload->task, limit, answer->code, answer->message, -1);
+}
+
+/*----------
+ * The whole video in one request
+ *----------
+ */
+static void
+StartSupabase(Upload *upload)
+{
+	Call call;
+
+	UploadInitCall(upload, &call, HTTP_PUT, upload->flow->total);
+	CallHeader(&call, "content-type: %s", upload->target.type);
+	CallHeader(&call, "cache-control: max-age=3600");
+	CallHeader(&call, "x-upsert: true");
+	UploadAddress(upload, &call, STORAGE_UPLOAD);
+	UploadSend(upload, &call);
+}
+
+static void
+StartS3(Upload *upload)
+{
+	Call call;
+	char sigv4[100];
+
+	/* S3 takes no body of unknown length (its chunked form would have to be signed) */
+	if (upload->flow->total < 0)
+	{
+		FlowCount(upload->flow);
+		return;
+	}
+	UploadInitCall(upload, &call, HTTP_PUT, upload->flow->total);
+	CallHeader(&call, "content-type: %s", upload->target.type);
+	CallHeader(&call, "cache-control: max-age=3600");
+	CallHeader(&call, "x-amz-content-sha256: UNSIGNED-PAYLOAD");
+	snprintf(sigv4, sizeof(sigv4), "aws:amz:%s:s3", vv_storage_region);
+	call.spec.sigv4 = sigv4;
+	call.spec.userpwd = upload->key;
+	UploadAddress(upload, &call, STORAGE_S3);
+	UploadSend(upload, &call);
+}
+
+void
+UploadStart(Upload *upload)
+{
+	if (upload->target.kind == STORAGE_KIND_S3)
+		StartS3(upload);
+	else
+		StartSupabase(upload);
+}
+
+/* A proxy that takes no large body, or none without a length, may take its parts. */
+static bool
+WantsParts(const Upload *upload, const HttpReply *reply)
+{
+	return upload->target.kind == STORAGE_KIND_SUPABASE && vv_resumable_threshold >= 0 &&
+		reply->outcome == HTTP_ANSWERED &&
+		(reply->status == 411 || (reply->status == 413 && WireIsHtml(reply)));
+}
+
+void
+UploadAdvance(Upload *upload, const HttpReply *reply)
+{
+	StorageReply answer;
+
+	if (upload->target.kind == STORAGE_KIND_S3)
+		StorageJudgeS3(reply, &answer);
+	else
+		StorageJudgeUpload(reply, &answer);
+	upload->wants_parts = WantsParts(upload, reply);
+	if (upload->wants_parts)
+		upload->flow->next = FLOW_RESTART;
+	else if (answer.outcome != STORAGE_DONE)
+		UploadFail(upload, &answer);
+	else if (!upload->flow->whole || upload->flow->ring.used > 0)
+		TaskRetry(upload->task, vv_max_tries, "upload_short", "Storage answered before it had the whole video", -1);
+	else
+		upload->flow->next = FLOW_FINISH;
+}
