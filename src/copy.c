@@ -9,7 +9,7 @@
  * flow; CopyPump, called between turns, does everything else.
  *
  * An upload is ended by its last byte only after the download has ended well:
- * flow.c gives no byte before, and Finish is reached by no other way.
+ * until then flow.c keeps that byte back, and Storage has nothing to show.
  */
 #include "postgres.h"
 
@@ -192,7 +192,7 @@ Finish(Task *task)
 	Free(task);
 }
 
-/* Neither over nor to be done otherwise. */
+/* No step so far has ended it, or asked for anything else. */
 static bool
 IsUnderWay(const Copy *copy)
 {

@@ -118,6 +118,21 @@ TestCap(void)
 	FlowFree(&flow);
 }
 
+/* what was asked for as the rest may be the whole, until it is judged */
+static void
+TestCapOfRest(void)
+{
+	Flow flow;
+
+	FlowInit(&flow, 8, 10);
+	flow.stored = flow.sent = flow.from = flow.received = 8;
+	CheckIn("the rest, or the whole", &flow, "abcde", 5);
+	CheckTrue("the rest, or the whole", "not too large", !flow.too_large);
+	FlowAccept(&flow);
+	CheckIn("surely the rest", &flow, "f", HTTP_ABORT);
+	FlowFree(&flow);
+}
+
 /* without room for them: their number is all that is wanted */
 static void
 TestCounting(void)
@@ -220,6 +235,7 @@ TestFlow(void)
 	TestPauses();
 	TestParts();
 	TestCap();
+	TestCapOfRest();
 	TestCounting();
 	TestResuming();
 	TestResumingLate();
