@@ -3,7 +3,9 @@
 # suite as an unprivileged user, and ends with one line that counts.
 #
 #   make test [SUITES="unit tap"] [PROVE_TESTS=test/t/001_x.pl] [PG_CONFIG=…]
+#             [TAP_JOBS=1]
 #
+# So many TAP files run side by side, two by default: they mostly wait.
 # Suites: unit regress isolation tap clients; .ci/run adds format lint warnings
 # fuzz.  All run even if one fails.  On failure the workspace is kept.
 set -uo pipefail
@@ -11,7 +13,7 @@ set -uo pipefail
 . "$(dirname "$0")/common.sh"
 
 SUITES=${SUITES:-docs unit regress isolation tap clients}
-KEEP_VARIABLES=(SUITES PROVE_TESTS FUZZ_SECONDS FUZZ_CC)
+KEEP_VARIABLES=(SUITES PROVE_TESTS TAP_JOBS FUZZ_SECONDS FUZZ_CC)
 unset MAKEFLAGS MAKELEVEL MFLAGS
 
 # ------------------------------------------------------------------ outside
@@ -90,15 +92,21 @@ suite_isolation()
 	suite_pg_regress REGRESS
 }
 
+# All TAP files, those that take longest first, so that none of these is left
+# alone at the end.
+tap_files()
+{
+	local first=(test/t/101_unknown.pl test/t/110_chaos.pl test/t/100_journal.pl)
+
+	printf '%s\n' "${first[@]}" test/t/*.pl | awk '!seen[$0]++' | paste -sd' '
+}
+
 # Shows a line a file and what goes wrong; the log has every test.
 suite_tap()
 {
-	local arguments=()
-
-	[ -z "${PROVE_TESTS:-}" ] || arguments=(PROVE_TESTS="$PROVE_TESTS")
 	# diagnostics come on stderr, which is not touched
 	make --no-print-directory PG_CONFIG="$PG_CONFIG" installcheck REGRESS= ISOLATION= \
-		PROVE_FLAGS='-I test/perl --verbose --timer --nocolor' "${arguments[@]}" |
+		PROVE_FLAGS="-I test/perl --verbose --timer --nocolor -j ${TAP_JOBS:-2}" PROVE_TESTS="${PROVE_TESTS:-$(tap_files)}" |
 		tee "$log" | grep --line-buffered -E '^[^ #].*\.pl |^ *not ok|^(ok|Dubious|Failed|Files|Result)|^  [^ ]' |
 		grep --line-buffered -vE '^ok [0-9]'
 	local status=${PIPESTATUS[0]}
