@@ -41,7 +41,7 @@ typedef struct Finding
 Datum
 vibevideo_wake(PG_FUNCTION_ARGS)
 {
-	VersionCheck();
+	/* of any version: what updates the extension wakes the worker, and it looks itself */
 	ShmemWakeAtCommit();
 	PG_RETURN_VOID();
 }
@@ -100,6 +100,8 @@ vibevideo_identity(PG_FUNCTION_ARGS)
 	Datum values[3];
 	bool nulls[3] = {false};
 
+	/* who asks is about to bind a table, to look at the binding or to let it act */
+	VersionCheck();
 	values[0] = Int64GetDatum((int64) ShmemClusterIdentifier());
 	values[1] = ObjectIdGetDatum(MyDatabaseId);
 	/* a standby follows its primary's: it has none of its own */
