@@ -719,3 +719,6 @@ BEGIN
 	END IF;
 END
 $$;
+
+-- the worker has left: it continues when this is committed
+SELECT vibevideo.wake();

@@ -118,6 +118,7 @@ sub is_paused
 {
 	my ($name, $extension) = @_;
 	my $row = $id{completed};
+	my $headers = encode_json({ map { ("x-fal-webhook-$_" => 'x') } qw(request-id user-id timestamp signature) });
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 
 	like(sql($node, q{SELECT string_agg(detail, E'\n') FROM vibevideo.check_config() WHERE status = 'fail'}), qr/\Q$new\E[^\n]*\Q$extension\E/,
@@ -127,10 +128,10 @@ sub is_paused
 	wait_until(sub { return slurp_file($node->logfile, $log) =~ /WARNING:  [^\n]*\Q$new\E[^\n]*\Q$extension\E/ }, "$name: the worker warns of it");
 	my @wrong;
 	for my $call ("vibevideo_submit('$row')", "vibevideo_submit_batch('{$row}')", "vibevideo_status('$row')", "vibevideo_cancel('$row')",
-		"vibevideo_retry('$row')", 'vibevideo_poll()', q{vibevideo_webhook('{"request_id": "x"}')}, q{vibevideo.attach('vibelogs')},
+		"vibevideo_retry('$row')", 'vibevideo_poll()', q{vibevideo_webhook('{}')}, q{vibevideo.attach('vibelogs')},
 		'vibevideo.resume()', 'vibevideo.detach(true)')
 	{
-		my ($state, $text) = sql_error($node, "SELECT $call");
+		my ($state, $text) = sql_error($node, "SET request.headers = '$headers'; SELECT $call");
 
 		push @wrong, "$call: $state $text"
 		  unless $state eq '55000'
@@ -167,6 +168,8 @@ create_database_app('fresh');
 }
 
 # -- the jobs run on ---------------------------------------------------------------------------------
+wait_for($node, q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'vibevideo worker' AND datname = 'postgres'}, '1',
+	'the worker is back, without a restart');
 $fal->clear_faults;
 $fal->call('POST', '/clear', { what => 'rules' });
 $fal->default(list_in_flight => JSON::PP::true);
