@@ -12,6 +12,15 @@ ALTER TABLE vibevideo.job RENAME COLUMN ghost TO orphan;
 ALTER VIEW vibevideo.jobs RENAME COLUMN ghost TO orphan;
 ALTER TABLE vibevideo.binding RENAME COLUMN resting TO paused;
 ALTER FUNCTION vibevideo.rests(vibevideo.binding) RENAME TO is_paused;
+DO $$
+BEGIN
+	-- since PostgreSQL 18 a NOT NULL has a name, made from the column's
+	IF EXISTS (SELECT FROM pg_constraint c WHERE c.conrelid = 'vibevideo.job'::regclass AND c.conname = 'job_ghost_not_null') THEN
+		ALTER TABLE vibevideo.job RENAME CONSTRAINT job_ghost_not_null TO job_orphan_not_null;
+		ALTER TABLE vibevideo.binding RENAME CONSTRAINT binding_resting_not_null TO binding_paused_not_null;
+	END IF;
+END
+$$;
 -- an argument cannot be renamed in place
 DROP FUNCTION vibevideo.redrive(text, interval, int);
 
