@@ -56,7 +56,7 @@ BEGIN
 			 'vibelog_ids: the rows'' keys. Returns a video a row, in the order given. '
 			 'Also 22023: a prompt is missing, too long or otherwise unusable. ' || errors),
 			('vibevideo_status', 'vibelog_id', false, 'vibevideo.video', 'STABLE',
-			 'Tells how far the video of one row is; message is made for people. No network, no writes. '
+			 'Reports how far the video of one row is; message is made for people. No network, no writes. '
 			 'vibelog_id: the row''s key. Returns the video; status is null if none was ever asked for. ' || errors),
 			('vibevideo_cancel', 'vibelog_id', false, 'vibevideo.video', 'VOLATILE',
 			 'Cancels the active job of one row, here and at fal.ai. '

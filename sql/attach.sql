@@ -291,7 +291,7 @@ BEGIN
 			HINT = 'Write input_function as schema.name or name, without parentheses.';
 	END IF;
 
-	-- the best candidate, to tell what is wrong with it
+	-- the best candidate, to say what is wrong with it
 	SELECT format('%I.%I', n.nspname, p.proname) AS name, pg_get_function_identity_arguments(p.oid) AS arguments,
 		   coalesce(pg_get_function_result(p.oid), 'nothing') AS result,
 		   p.prokind = 'f' AND NOT p.proretset AND p.pronargs = 1 AND p.proargtypes[0] = c.reltype
@@ -400,7 +400,7 @@ BEGIN
 			RAISE EXCEPTION USING
 				ERRCODE = 'invalid_table_definition',
 				MESSAGE = format('column "%s" of %s is NOT NULL', wanted.name, relation),
-				DETAIL = 'It is null while there is nothing to tell.',
+				DETAIL = 'It is null while there is nothing to report.',
 				HINT = format('ALTER TABLE %s ALTER COLUMN %I DROP NOT NULL.', relation, wanted.name);
 		ELSIF has.generated THEN
 			RAISE EXCEPTION USING
@@ -497,7 +497,7 @@ BEGIN
 	RAISE NOTICE USING
 		MESSAGE = format('the background worker builds index %I, without blocking', index_name),
 		DETAIL = format('Table %s is too big to index it here, under a lock.', relation),
-		HINT = 'SELECT * FROM vibevideo.check_config() tells when it is there.';
+		HINT = 'SELECT * FROM vibevideo.check_config() shows when it is there.';
 	RETURN true;
 END
 $$;
@@ -506,7 +506,7 @@ COMMENT ON FUNCTION vibevideo.add_index(regclass, boolean) IS
 
 /*
  * vibevideo.attach(relation, ...) - makes relation the table whose rows become
- * videos, and gives it the columns that tell about them.  Says what it did.
+ * videos, and gives it the columns about them.  Says what it did.
  *
  * relation: a table or partitioned table of the app.
  * id_column: a unique column that is not null; default the primary key's.  Its
@@ -521,7 +521,7 @@ COMMENT ON FUNCTION vibevideo.add_index(regclass, boolean) IS
  * user_column: column that says whose video it is, for vibevideo.limit; default
  * is the sub of the caller's JWT.
  * realtime: add the table to publication supabase_realtime, where it exists, and
- * tell each change to realtime.send.
+ * report each change to realtime.send.
  *
  * Adds video_generation_status (with a CHECK), video_request_id (with an
  * index), video_url, video_generated_at and video_generation_error where they
@@ -644,12 +644,12 @@ BEGIN
 		WHERE vibevideo.is_active(j.state) OR j.row_dirty;
 		IF unfinished.own > 0 THEN
 			RAISE NOTICE USING
-				MESSAGE = format('unfinished jobs of %s go on', relation),
+				MESSAGE = format('unfinished jobs of %s continue', relation),
 				DETAIL = format('Unfinished jobs: %s.', unfinished.own);
 		END IF;
 		IF unfinished.others > 0 THEN
 			RAISE NOTICE USING
-				MESSAGE = 'unfinished jobs of another table go on, but its rows are not written any more',
+				MESSAGE = 'unfinished jobs of another table continue, but its rows are no longer written',
 				DETAIL = format('Unfinished jobs: %s.', unfinished.others),
 				HINT = 'To cancel them, attach their table again. If it was dropped, delete those that are pending from '
 					   'vibevideo.job: they would be sent.';
@@ -659,7 +659,7 @@ BEGIN
 	NOTIFY pgrst, 'reload schema';
 	RETURN format('%s is attached: key %I (%s), prompt from %I%s%s%s%s%s', relation, key.id_column, key.id_type, prompt,
 				  ', image from ' || quote_ident(image_column), ', model ' || model, ', input from ' || function_name,
-				  ', user from ' || quote_ident(user_column), CASE WHEN realtime THEN ', told to Realtime' END);
+				  ', user from ' || quote_ident(user_column), CASE WHEN realtime THEN ', reported to Realtime' END);
 END
 $$;
 COMMENT ON FUNCTION vibevideo.attach(regclass, name, name, name, text, text, name, boolean) IS
@@ -667,7 +667,7 @@ COMMENT ON FUNCTION vibevideo.attach(regclass, name, name, name, text, text, nam
 
 /*
  * vibevideo.detach(force) - vibevideo forgets the app's table.  Its columns and
- * rows and all jobs stay; attaching it again goes on where it was.
+ * rows and all jobs stay; attaching it again continues where it was.
  *
  * force: detach although jobs are active; they are paused until a table is attached.
  * Returns whether a table was attached.
@@ -700,9 +700,9 @@ BEGIN
 	IF active > 0 AND paused THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'object_not_in_prerequisite_state',
-			MESSAGE = 'this is a restored or copied database, whose jobs would go on when a table is attached again',
+			MESSAGE = 'this is a restored or copied database, whose jobs would continue when a table is attached again',
 			DETAIL = format('Active jobs: %s. The original may work on them too.', active),
-			HINT = 'DELETE FROM vibevideo.job if they shall not, SELECT vibevideo.resume() if they shall.';
+			HINT = 'To drop them, DELETE FROM vibevideo.job; to continue with them here, SELECT vibevideo.resume().';
 	END IF;
 	DELETE FROM vibevideo.binding b WHERE b.only_one;
 	RETURN true;

@@ -108,7 +108,7 @@ COMMENT ON FUNCTION vibevideo.redrive(text, interval, int) IS
  *
  * A database that was restored or copied holds jobs that the original works
  * on too; until this call nothing is sent from here.  Call it on the one that
- * goes on.  Returns false when nothing was paused.  Owner only.
+ * is to continue.  Returns false when nothing was paused.  Owner only.
  */
 CREATE FUNCTION vibevideo.resume()
 RETURNS boolean LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$

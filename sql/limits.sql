@@ -37,9 +37,9 @@ CREATE TABLE vibevideo.limit (
 COMMENT ON TABLE vibevideo.limit IS
 	'how much may be asked for: scope global counts everybody together, default each user that has no row of scope user';
 COMMENT ON COLUMN vibevideo.limit.user_id IS 'as in vibevideo.job.requested_by: the JWT''s sub, or what attach(user_column => ...) names';
-COMMENT ON COLUMN vibevideo.limit.max_active IS 'videos in work at a time; NULL: the default''s; -1: no limit; 0: none at all';
+COMMENT ON COLUMN vibevideo.limit.max_active IS 'active videos at a time; NULL: the default''s limit; -1: unlimited, whatever the default; 0: no videos';
 COMMENT ON COLUMN vibevideo.limit.submits_per_day IS 'videos asked for in a day of UTC, without failed and cancelled ones that cost nothing; NULL, -1 and 0 as above';
-COMMENT ON COLUMN vibevideo.limit.spend_per_day_usd IS 'list prices (vibevideo.model) of a day''s videos, those in work included; NULL, -1 and 0 as above';
+COMMENT ON COLUMN vibevideo.limit.spend_per_day_usd IS 'list prices (vibevideo.model) of a day''s videos, active ones included; NULL, -1 and 0 as above';
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.limit', '');
 
 -- A slot is free if its day is in the past.
@@ -85,7 +85,7 @@ CREATE INDEX job_created ON vibevideo.job USING brin (created_at);
 
 /*
  * vibevideo.costs - what was asked for and what it cost, by user, day and model.
- * reserved_usd is for jobs in work, settled_usd for videos that were made, at
+ * reserved_usd is for active jobs, settled_usd for videos that were made, at
  * the list price of the time.  security_invoker: service_role may read it.
  */
 CREATE VIEW vibevideo.costs WITH (security_invoker = true) AS
@@ -293,7 +293,7 @@ COMMENT ON FUNCTION vibevideo.take_budget(text, numeric, numeric) IS
 	'takes a job''s cost from a day''s budget, without waiting; returns what is missing; owner only';
 
 -- Raises what the caller of a submit sees.  How much everybody together may
--- ask for is not told to a single user.
+-- ask for is not revealed to a single user.
 CREATE FUNCTION vibevideo.over_limit(who text, limit_name text, most numeric, used text, sql_state text, message text,
 									 come_back text)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -320,7 +320,7 @@ COMMENT ON FUNCTION vibevideo.next_day() IS 'when a day''s limits begin anew; ow
 /*
  * vibevideo.reserve(job) - takes what a new job needs from every limit that
  * counts for it.  Errors: PT429 too many at a time or a day, PT402 too
- * expensive; DETAIL tells which limit, HINT when to come back.
+ * expensive; DETAIL says which limit, HINT when to come back.
  */
 CREATE FUNCTION vibevideo.reserve(j vibevideo.job)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -336,7 +336,7 @@ BEGIN
 		IF l.max_active IS NOT NULL AND NOT vibevideo.take_slot(l.who, 'active', l.max_active, j.job_id) THEN
 			SELECT min(coalesce(c.submitted_at, now()) + m.usual_seconds * interval '1 s' - now()) INTO next_end
 			FROM vibevideo.counted_jobs(l.who, 'active') c JOIN vibevideo.model m ON m.endpoint = c.model;
-			PERFORM vibevideo.over_limit(l.who, 'max_active', l.max_active, 'all in use', 'PT429', 'too many videos are in work',
+			PERFORM vibevideo.over_limit(l.who, 'max_active', l.max_active, 'all in use', 'PT429', 'too many videos are active',
 				CASE WHEN l.max_active = 0 THEN 'Ask whoever runs this service.'
 				WHEN next_end > '0' THEN format('Come back when one of them is done, in about %s seconds.',
 												ceil(extract(epoch FROM next_end)))

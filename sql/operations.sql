@@ -151,7 +151,7 @@ BEGIN
 	ELSIF work THEN
 		RETURN NEXT vibevideo.line('worker', 'fail',
 								   'there is work, but no background worker runs',
-								   'SELECT vibevideo.wake(); if that does not help, the server log tells why it cannot start '
+								   'SELECT vibevideo.wake(); if that does not help, the server log says why it cannot start '
 								   '(max_worker_processes may be used up).');
 	ELSE
 		RETURN NEXT vibevideo.line('worker', 'ok', 'not running: there is no work for it');
@@ -375,7 +375,7 @@ BEGIN
 		RETURN NEXT vibevideo.line('pg_cron', 'fail',
 								   format('version %s, job %s belongs to role %I, which is gone: pg_cron may run no job at all',
 								   version, job.jobid, job.username),
-								   'SELECT vibevideo.unschedule(), then vibevideo.schedule() as the role that shall own it.');
+								   'SELECT vibevideo.unschedule(), then vibevideo.schedule() as the role that is to own it.');
 		RETURN;
 	END IF;
 	EXECUTE 'SELECT d.status, d.return_message FROM cron.job_run_details d WHERE d.jobid = $1 ORDER BY d.runid DESC LIMIT 1'
@@ -420,13 +420,13 @@ BEGIN
 	RETURN NEXT CASE WHEN jobs = 0 THEN vibevideo.line('dead_letters', 'ok', 'no finished video was given up in the last 7 days')
 					 ELSE vibevideo.line('dead_letters', 'warn', format('videos made but given up in the last 7 days: %s, one for %s',
 															 jobs, example),
-							  'vibevideo.jobs tells why in error, and media_url where fal.ai still has them; mend the cause, then '
+							  'vibevideo.jobs says why in error, and media_url where fal.ai still has them; fix the cause, then '
 							  'vibevideo_retry.') END;
 
 	SELECT count(*), max(j.row_error) INTO jobs, example FROM vibevideo.job j WHERE j.row_dirty AND j.row_error IS NOT NULL;
 	RETURN NEXT CASE WHEN jobs = 0 THEN vibevideo.line('unwritten_rows', 'ok', 'every row could be written')
 					 ELSE vibevideo.line('unwritten_rows', 'warn', format('rows of the app that could not be written: %s, because %s', jobs, example),
-							  'Mend what the error says (triggers, constraints, rights of the table''s owner); they are tried again.')
+							  'Fix what the error says (triggers, constraints, rights of the table''s owner); they are tried again.')
 					 END;
 END
 $$;
@@ -457,7 +457,7 @@ $$;
 COMMENT ON FUNCTION vibevideo.check_limits() IS 'part of check_config: limits and prices; owner only';
 
 /*
- * vibevideo.check_config() - tells whether everything is as it has to be, one
+ * vibevideo.check_config() - reports whether everything is as it has to be, one
  * line a thing.  Asks fal.ai and Storage over the network; writes nothing.
  *
  * status is ok, warn or fail; every line that is not ok has a hint what to do.
@@ -483,7 +483,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vibevideo.check_config() IS
-	'tells whether everything is as it has to be, and what to do if not; owner only';
+	'reports whether everything is as it has to be, and what to do if not; owner only';
 
 -- The rows with these keys become failed, with the rights of the table's owner.
 CREATE FUNCTION vibevideo.fail_rows(keys text[])
@@ -491,7 +491,7 @@ RETURNS bigint LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'vibevideo_fail_rows';
 COMMENT ON FUNCTION vibevideo.fail_rows(text[]) IS 'part of reset_stuck: makes rows of the app failed, as the table''s owner; owner only';
 
 /*
- * vibevideo.reset_stuck(older_than) - mends rows of the app that say queued,
+ * vibevideo.reset_stuck(older_than) - fixes rows of the app that say queued,
  * generating or processing although no active job is behind them: left over
  * from an older app, or written by somebody else.  A row without any job
  * becomes failed, so that it can be submitted again; one whose last job has
@@ -562,4 +562,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vibevideo.reset_stuck(interval) IS
-	'mends rows that say queued, generating or processing without an active job; returns how many; owner only';
+	'fixes rows that say queued, generating or processing without an active job; returns how many; owner only';

@@ -1,6 +1,6 @@
 
 -------------------------------------------------------------------------------
--- Telling others
+-- Reporting to others
 -------------------------------------------------------------------------------
 
 /*
@@ -15,7 +15,7 @@ BEGIN
 	IF NOT EXISTS (SELECT FROM pg_publication p WHERE p.pubname = 'supabase_realtime') THEN
 		RAISE NOTICE USING
 			MESSAGE = 'there is no publication supabase_realtime in this database',
-			DETAIL = 'Only Supabase has it. Changes are told through NOTIFY vibevideo in any case.',
+			DETAIL = 'Only Supabase has it. Changes are reported through NOTIFY vibevideo in any case.',
 			HINT = format('Once there is one: %s.', command);
 		RETURN;
 	ELSIF EXISTS (SELECT FROM pg_publication p JOIN pg_class c ON c.oid = publish.relation

@@ -1,4 +1,4 @@
-/* sql/schema.sql: types, tables and how a job is told to people */
+/* sql/schema.sql: types, tables and how a job is shown to people */
 \echo Use "CREATE EXTENSION vibevideo" to load this file. \quit
 
 -- Everything that fal and Storage send is UTF-8; a database that cannot hold
@@ -46,7 +46,7 @@ END
 $$;
 
 -------------------------------------------------------------------------------
--- Types and tables.  src/README.md tells the state machine.
+-- Types and tables.  src/README.md describes the state machine.
 -------------------------------------------------------------------------------
 
 -- What the public functions return: one row of the app, seen as a video.
@@ -106,7 +106,7 @@ CREATE TABLE vibevideo.model (
 );
 COMMENT ON TABLE vibevideo.model IS 'limits and list prices of models; an endpoint without a row has no limits';
 COMMENT ON COLUMN vibevideo.model.price_usd IS 'of one video; an unknown price counts as 0';
-COMMENT ON COLUMN vibevideo.model.usual_seconds IS 'how long a video usually takes; only told to whoever is over a limit';
+COMMENT ON COLUMN vibevideo.model.usual_seconds IS 'how long a video usually takes; only shown to whoever is over a limit';
 INSERT INTO vibevideo.model (endpoint, max_prompt, needs_image, price_usd, builtin) VALUES
 	('fal-ai/minimax/video-01', 2000, false, 0.5, true),
 	('fal-ai/minimax/video-01-director', 2000, false, 0.5, true),
@@ -242,14 +242,14 @@ COMMENT ON FUNCTION vibevideo.job_changing() IS
 CREATE FUNCTION vibevideo.job_changed()
 RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'vibevideo_job_changed';
 COMMENT ON FUNCTION vibevideo.job_changed() IS
-	'trigger: a new job takes its share of the limits, one that ended gives back; tells a new status on channel vibevideo';
+	'trigger: a new job takes its share of the limits, one that ended gives back; reports a new status on channel vibevideo';
 CREATE TRIGGER job_changing BEFORE INSERT OR UPDATE ON vibevideo.job FOR EACH ROW
 	EXECUTE FUNCTION vibevideo.job_changing();
 CREATE TRIGGER job_changed AFTER INSERT OR UPDATE ON vibevideo.job FOR EACH ROW
 	EXECUTE FUNCTION vibevideo.job_changed();
 
 -------------------------------------------------------------------------------
--- How a job is told to people
+-- How a job is shown to people
 -------------------------------------------------------------------------------
 
 -- These are bound to what they name when they are made (RETURN, not a string),

@@ -25,8 +25,13 @@ $$;
 DROP FUNCTION vibevideo.redrive(text, interval, int);
 
 -------------------------------------------------------------------------------
--- Functions that are new, or whose text has changed
+-- What is new, or reads differently
 -------------------------------------------------------------------------------
+
+COMMENT ON COLUMN vibevideo.model.usual_seconds IS 'how long a video usually takes; only shown to whoever is over a limit';
+
+COMMENT ON FUNCTION vibevideo.job_changed() IS
+	'trigger: a new job takes its share of the limits, one that ended gives back; reports a new status on channel vibevideo';
 
 CREATE FUNCTION vibevideo.is_active(state text)
 RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -73,6 +78,124 @@ CREATE FUNCTION vibevideo.library_version()
 RETURNS text LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'vibevideo_library_version';
 COMMENT ON FUNCTION vibevideo.library_version() IS 'the version of the library that is loaded; owner only';
 
+CREATE OR REPLACE FUNCTION vibevideo.create_api(id_type regtype)
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	errors constant text =
+		'Errors: PT404 no such row or not visible; 42501 the row may not be changed by the caller; '
+		'22004 the key is null; 55000 vibevideo is not configured or no table is attached. '
+		'For authenticated (row-level security decides which rows) and service_role.';
+	extension_oid constant oid = (SELECT e.oid FROM pg_extension e WHERE e.extname = 'vibevideo');
+	extension_owner constant name = (SELECT r.rolname FROM pg_extension e JOIN pg_roles r ON r.oid = e.extowner
+									 WHERE e.extname = 'vibevideo');
+	api record;
+	foreign_function regprocedure;
+	old_function regprocedure;
+	created_function regprocedure;
+	created regprocedure[] = '{}';
+	dependents text;
+BEGIN
+	IF id_type IS NULL OR id_type NOT IN ('uuid'::regtype, 'bigint'::regtype, 'integer'::regtype, 'text'::regtype) THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_parameter_value',
+			MESSAGE = format('vibevideo cannot use keys of type %s', coalesce(id_type::text, 'NULL')),
+			HINT = 'The key may be uuid, bigint, integer or text.';
+	END IF;
+
+	FOR api IN
+		SELECT f.name, f.argument, f.result, f.volatility, f.description,
+			   CASE WHEN f.many THEN t.typarray ELSE t.oid END::regtype AS argument_type
+		FROM (VALUES
+			('vibevideo_submit', 'vibelog_id', false, 'vibevideo.video', 'VOLATILE',
+			 'Asks for a video of one row of the attached table: sends it to fal.ai and returns at once, with the request id. '
+			 'vibelog_id: the row''s key. Returns the video; while a job is active that job, so that asking twice never pays twice. '
+			 'Also 22023: the prompt is missing, too long or otherwise unusable. ' || errors),
+			('vibevideo_submit_batch', 'vibelog_ids', true, 'SETOF vibevideo.video', 'VOLATILE',
+			 'Asks for videos of many rows: only notes the jobs, without network; the background worker sends them after commit. '
+			 'vibelog_ids: the rows'' keys. Returns a video a row, in the order given. '
+			 'Also 22023: a prompt is missing, too long or otherwise unusable. ' || errors),
+			('vibevideo_status', 'vibelog_id', false, 'vibevideo.video', 'STABLE',
+			 'Reports how far the video of one row is; message is made for people. No network, no writes. '
+			 'vibelog_id: the row''s key. Returns the video; status is null if none was ever asked for. ' || errors),
+			('vibevideo_cancel', 'vibelog_id', false, 'vibevideo.video', 'VOLATILE',
+			 'Cancels the active job of one row, here and at fal.ai. '
+			 'vibelog_id: the row''s key. Returns the video; a finished one is returned as it is. ' || errors),
+			('vibevideo_retry', 'vibelog_id', false, 'vibevideo.video', 'VOLATILE',
+			 'Tries again to make the video of a row whose last job failed or was cancelled. '
+			 'vibelog_id: the row''s key. Returns the video; while a job is active that job. '
+			 'Also 22023: the prompt is missing, too long or otherwise unusable. ' || errors)
+		) AS f(name, argument, many, result, volatility, description)
+		JOIN pg_type t ON t.oid = id_type
+	LOOP
+		SELECT p.oid::regprocedure INTO foreign_function
+		FROM pg_proc p
+		WHERE p.pronamespace = 'public'::regnamespace AND p.proname = api.name
+		  AND NOT EXISTS (SELECT FROM pg_depend d
+						  WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid
+							AND d.refclassid = 'pg_extension'::regclass AND d.refobjid = extension_oid
+							AND d.deptype = 'e')
+		ORDER BY p.oid LIMIT 1;
+		IF FOUND THEN
+			RAISE EXCEPTION USING
+				ERRCODE = 'duplicate_function',
+				MESSAGE = format('function %s is in the way of vibevideo''s own', foreign_function),
+				DETAIL = 'The public functions of vibevideo must not be overloaded, or PostgREST cannot tell them apart.',
+				HINT = 'Drop or rename that function, then try again.';
+		END IF;
+		CONTINUE WHEN to_regprocedure(format('public.%I(%s)', api.name, api.argument_type)) IS NOT NULL;
+
+		IF NOT (SELECT r.rolsuper FROM pg_roles r WHERE r.rolname = current_user) THEN
+			RAISE EXCEPTION USING
+				ERRCODE = 'insufficient_privilege',
+				MESSAGE = format('only a superuser can create vibevideo''s public functions for key type %s', id_type),
+				HINT = 'Call vibevideo.attach as a superuser.';
+		END IF;
+		FOR old_function IN
+			SELECT p.oid::regprocedure FROM pg_proc p
+			WHERE p.pronamespace = 'public'::regnamespace AND p.proname = api.name
+		LOOP
+			EXECUTE format('ALTER EXTENSION vibevideo DROP FUNCTION %s', old_function);
+			BEGIN
+				EXECUTE format('DROP FUNCTION %s', old_function);
+			EXCEPTION WHEN dependent_objects_still_exist THEN
+				GET STACKED DIAGNOSTICS dependents = PG_EXCEPTION_DETAIL;
+				RAISE EXCEPTION USING
+					ERRCODE = 'dependent_objects_still_exist',
+					MESSAGE = format('function %s cannot get key type %s because other objects depend on it',
+									 old_function, id_type),
+					DETAIL = dependents,
+					HINT = 'Drop these objects, try again, then create them anew for the new type.';
+			END;
+		END LOOP;
+		EXECUTE format('CREATE FUNCTION public.%I(%I %s) RETURNS %s LANGUAGE c %s SECURITY INVOKER PARALLEL UNSAFE AS %L, %L',
+					   api.name, api.argument, api.argument_type, api.result, api.volatility,
+					   '$libdir/vibevideo', api.name);
+		created_function = format('public.%I(%s)', api.name, api.argument_type)::regprocedure;
+		EXECUTE format('COMMENT ON FUNCTION %s IS %L', created_function, api.description);
+		IF current_user <> extension_owner THEN
+			EXECUTE format('ALTER FUNCTION %s OWNER TO %I', created_function, extension_owner);
+		END IF;
+		created = created || created_function;
+	END LOOP;
+	IF cardinality(created) = 0 THEN
+		RETURN;
+	END IF;
+
+	PERFORM vibevideo.grant_api_roles();
+	-- What the install script creates is a member by itself.
+	FOREACH created_function IN ARRAY created LOOP
+		IF NOT EXISTS (SELECT FROM pg_depend d
+					   WHERE d.classid = 'pg_proc'::regclass AND d.objid = created_function
+						 AND d.refclassid = 'pg_extension'::regclass AND d.refobjid = extension_oid
+						 AND d.deptype = 'e')
+		THEN
+			EXECUTE format('ALTER EXTENSION vibevideo ADD FUNCTION %s', created_function);
+		END IF;
+	END LOOP;
+	NOTIFY pgrst, 'reload schema';
+END
+$$;
+
 CREATE OR REPLACE FUNCTION vibevideo.binding_copied()
 RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -86,6 +209,184 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vibevideo.binding_copied() IS 'trigger: jobs that come from a dump are paused until vibevideo.resume()';
+
+CREATE OR REPLACE FUNCTION vibevideo.resolve_input_function(relation regclass, wanted text)
+RETURNS text LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	parts text[];
+	candidate record;
+BEGIN
+	BEGIN
+		parts = parse_ident(wanted);
+	EXCEPTION WHEN invalid_parameter_value THEN
+		parts = '{}';
+	END;
+	IF cardinality(parts) = 1 THEN
+		parts = (SELECT n.nspname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+				 WHERE c.oid = resolve_input_function.relation) || parts;
+	ELSIF cardinality(parts) <> 2 THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_name',
+			MESSAGE = format('"%s" is not the name of a function', wanted),
+			HINT = 'Write input_function as schema.name or name, without parentheses.';
+	END IF;
+
+	-- the best candidate, to say what is wrong with it
+	SELECT format('%I.%I', n.nspname, p.proname) AS name, pg_get_function_identity_arguments(p.oid) AS arguments,
+		   coalesce(pg_get_function_result(p.oid), 'nothing') AS result,
+		   p.prokind = 'f' AND NOT p.proretset AND p.pronargs = 1 AND p.proargtypes[0] = c.reltype
+		   AND p.prorettype = 'jsonb'::regtype AS fits
+	INTO candidate
+	FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+	JOIN pg_class c ON c.oid = resolve_input_function.relation
+	WHERE n.nspname = parts[1] AND p.proname = parts[2]
+	ORDER BY fits DESC, p.oid LIMIT 1;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'undefined_function',
+			MESSAGE = format('there is no function %I.%I', parts[1], parts[2]),
+			HINT = format('CREATE FUNCTION %I.%I(%s) RETURNS jsonb first; if it is in another schema write schema.name.',
+						  parts[1], parts[2], relation);
+	END IF;
+	IF NOT candidate.fits THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_function_definition',
+			MESSAGE = format('function %s cannot make a model''s input', candidate.name),
+			DETAIL = format('Wanted %s(%s) returning jsonb, found %s(%s) returning %s.',
+							candidate.name, relation, candidate.name, candidate.arguments, candidate.result),
+			HINT = 'It must take one argument of the table''s row type and return one jsonb.';
+	END IF;
+	RETURN candidate.name;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION vibevideo.add_columns(relation regclass, big boolean)
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	statuses constant text = (SELECT string_agg(quote_literal(s), ', ') FROM unnest(vibevideo.statuses()) s);
+	actions text[] = '{}';
+	wanted record;
+	has record;
+	checks record;
+	foreign_values text;
+BEGIN
+	FOR wanted IN SELECT c.name, c.type FROM vibevideo.row_columns() c LOOP
+		SELECT format_type(a.atttypid, a.atttypmod) AS type, a.attnotnull, a.attgenerated <> '' AS generated,
+			   a.atttypid = wanted.type
+			   OR wanted.type = 'text'::regtype AND a.atttypid = 'varchar'::regtype AND a.atttypmod = -1 AS fits
+		INTO has
+		FROM pg_attribute a
+		WHERE a.attrelid = add_columns.relation AND a.attname = wanted.name AND NOT a.attisdropped;
+		IF NOT FOUND THEN
+			actions = actions || format('ADD COLUMN %I %s', wanted.name, wanted.type);
+		ELSIF NOT has.fits THEN
+			RAISE EXCEPTION USING
+				ERRCODE = 'datatype_mismatch',
+				MESSAGE = format('column "%s" of %s has type %s, vibevideo needs %s', wanted.name, relation, has.type, wanted.type),
+				HINT = format('ALTER TABLE %s ALTER COLUMN %I TYPE %s, or rename the column so that attach adds its own.',
+							  relation, wanted.name, wanted.type);
+		ELSIF has.attnotnull THEN
+			RAISE EXCEPTION USING
+				ERRCODE = 'invalid_table_definition',
+				MESSAGE = format('column "%s" of %s is NOT NULL', wanted.name, relation),
+				DETAIL = 'It is null while there is nothing to report.',
+				HINT = format('ALTER TABLE %s ALTER COLUMN %I DROP NOT NULL.', relation, wanted.name);
+		ELSIF has.generated THEN
+			RAISE EXCEPTION USING
+				ERRCODE = 'invalid_table_definition',
+				MESSAGE = format('column "%s" of %s is a generated column', wanted.name, relation),
+				DETAIL = 'vibevideo has to write it.',
+				HINT = 'Rename the column so that attach adds its own.';
+		END IF;
+	END LOOP;
+
+	SELECT s.present, s.refusing, s.refused INTO checks FROM vibevideo.status_check(relation) s;
+	IF checks.refusing IS NOT NULL THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'object_not_in_prerequisite_state',
+			MESSAGE = format('CHECK constraint %I of %s refuses video_generation_status %s',
+							 checks.refusing, relation, checks.refused),
+			HINT = format('ALTER TABLE %s DROP CONSTRAINT %I; attach adds one that takes %s.',
+						  relation, checks.refusing, array_to_string(vibevideo.statuses(), ', '));
+	END IF;
+	IF NOT checks.present
+	   -- one that could not be judged may have the name
+	   AND NOT EXISTS (SELECT FROM pg_constraint c
+					   WHERE c.conrelid = add_columns.relation
+						 AND c.conname = vibevideo.derived_name(relation, '', '_video_generation_status_check'))
+	THEN
+		IF EXISTS (SELECT FROM pg_attribute a
+				   WHERE a.attrelid = add_columns.relation AND a.attname = 'video_generation_status' AND NOT a.attisdropped)
+		THEN
+			-- Even a NOT VALID constraint would refuse later updates of such
+			-- rows.  This reads the table, but only under ACCESS SHARE.
+			EXECUTE format('SELECT string_agg(quote_literal(s), '', '' ORDER BY s) FROM ('
+						   'SELECT DISTINCT video_generation_status::text AS s FROM %s '
+						   'WHERE video_generation_status <> ALL ($1) LIMIT 5) d', relation)
+			INTO foreign_values USING vibevideo.statuses();
+			IF foreign_values IS NOT NULL THEN
+				RAISE EXCEPTION USING
+					ERRCODE = 'check_violation',
+					MESSAGE = format('rows of %s have a video_generation_status vibevideo does not know', relation),
+					DETAIL = format('Found %s.', foreign_values),
+					HINT = format('UPDATE these rows to NULL or to one of %s.', array_to_string(vibevideo.statuses(), ', '));
+			END IF;
+		END IF;
+		actions = actions || format('ADD CONSTRAINT %I CHECK (video_generation_status IN (%s))%s',
+									vibevideo.derived_name(relation, '', '_video_generation_status_check'), statuses,
+									CASE WHEN big THEN ' NOT VALID' END);
+	END IF;
+
+	IF cardinality(actions) > 0 THEN
+		EXECUTE format('ALTER TABLE %s %s', relation, array_to_string(actions, ', '));
+	END IF;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION vibevideo.add_index(relation regclass, big boolean)
+RETURNS boolean LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	index_name constant name = vibevideo.derived_name(relation, 'idx_', '_video_request_id');
+	namesake record;
+BEGIN
+	IF vibevideo.request_index(relation) IS NOT NULL THEN
+		RETURN false;
+	END IF;
+
+	SELECT c.oid::regclass AS relation, i.indrelid = add_index.relation AND NOT i.indisvalid AS leftover INTO namesake
+	FROM pg_class c LEFT JOIN pg_index i ON i.indexrelid = c.oid
+	WHERE c.relname = index_name
+	  AND c.relnamespace = (SELECT t.relnamespace FROM pg_class t WHERE t.oid = add_index.relation);
+	IF FOUND AND namesake.leftover IS NOT TRUE THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'duplicate_table',
+			MESSAGE = format('relation %s is in the way of an index', namesake.relation),
+			DETAIL = format('vibevideo wants to run: %s', vibevideo.index_command(relation)),
+			HINT = 'Rename that relation, then attach again.';
+	END IF;
+
+	IF NOT big THEN
+		IF namesake.leftover THEN
+			EXECUTE format('DROP INDEX %s', namesake.relation);
+		END IF;
+		EXECUTE vibevideo.index_command(relation);
+		RETURN false;
+	ELSIF EXISTS (SELECT FROM pg_class c WHERE c.oid = add_index.relation AND c.relkind = 'p') THEN
+		RAISE NOTICE USING
+			MESSAGE = format('the index on video_request_id of %s has to be made by hand', relation),
+			DETAIL = 'PostgreSQL cannot build the index of a partitioned table without blocking writes, and this one is big. '
+					 'vibevideo itself works without it.',
+			HINT = format('CREATE INDEX %I ON ONLY %s (video_request_id) WHERE video_request_id IS NOT NULL; then CREATE INDEX '
+						  'CONCURRENTLY on each partition and ALTER INDEX ... ATTACH PARTITION.', index_name, relation);
+		RETURN false;
+	END IF;
+	RAISE NOTICE USING
+		MESSAGE = format('the background worker builds index %I, without blocking', index_name),
+		DETAIL = format('Table %s is too big to index it here, under a lock.', relation),
+		HINT = 'SELECT * FROM vibevideo.check_config() shows when it is there.';
+	RETURN true;
+END
+$$;
 
 CREATE OR REPLACE FUNCTION vibevideo.attach(relation regclass, id_column name DEFAULT NULL, prompt_column name DEFAULT NULL,
 								 image_column name DEFAULT NULL, model text DEFAULT NULL,
@@ -191,12 +492,12 @@ BEGIN
 		WHERE vibevideo.is_active(j.state) OR j.row_dirty;
 		IF unfinished.own > 0 THEN
 			RAISE NOTICE USING
-				MESSAGE = format('unfinished jobs of %s go on', relation),
+				MESSAGE = format('unfinished jobs of %s continue', relation),
 				DETAIL = format('Unfinished jobs: %s.', unfinished.own);
 		END IF;
 		IF unfinished.others > 0 THEN
 			RAISE NOTICE USING
-				MESSAGE = 'unfinished jobs of another table go on, but its rows are not written any more',
+				MESSAGE = 'unfinished jobs of another table continue, but its rows are no longer written',
 				DETAIL = format('Unfinished jobs: %s.', unfinished.others),
 				HINT = 'To cancel them, attach their table again. If it was dropped, delete those that are pending from '
 					   'vibevideo.job: they would be sent.';
@@ -206,7 +507,7 @@ BEGIN
 	NOTIFY pgrst, 'reload schema';
 	RETURN format('%s is attached: key %I (%s), prompt from %I%s%s%s%s%s', relation, key.id_column, key.id_type, prompt,
 				  ', image from ' || quote_ident(image_column), ', model ' || model, ', input from ' || function_name,
-				  ', user from ' || quote_ident(user_column), CASE WHEN realtime THEN ', told to Realtime' END);
+				  ', user from ' || quote_ident(user_column), CASE WHEN realtime THEN ', reported to Realtime' END);
 END
 $$;
 
@@ -236,9 +537,9 @@ BEGIN
 	IF active > 0 AND paused THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'object_not_in_prerequisite_state',
-			MESSAGE = 'this is a restored or copied database, whose jobs would go on when a table is attached again',
+			MESSAGE = 'this is a restored or copied database, whose jobs would continue when a table is attached again',
 			DETAIL = format('Active jobs: %s. The original may work on them too.', active),
-			HINT = 'DELETE FROM vibevideo.job if they shall not, SELECT vibevideo.resume() if they shall.';
+			HINT = 'To drop them, DELETE FROM vibevideo.job; to continue with them here, SELECT vibevideo.resume().';
 	END IF;
 	DELETE FROM vibevideo.binding b WHERE b.only_one;
 	RETURN true;
@@ -343,6 +644,10 @@ $$;
 COMMENT ON FUNCTION vibevideo.resume() IS
 	'lets a restored or copied database act on its jobs; false when it was not paused; owner only';
 
+COMMENT ON COLUMN vibevideo.limit.max_active IS 'active videos at a time; NULL: the default''s limit; -1: unlimited, whatever the default; 0: no videos';
+
+COMMENT ON COLUMN vibevideo.limit.spend_per_day_usd IS 'list prices (vibevideo.model) of a day''s videos, active ones included; NULL, -1 and 0 as above';
+
 CREATE OR REPLACE VIEW vibevideo.costs WITH (security_invoker = true) AS
 SELECT nullif(c.user_id, '') AS user_id, c.day, c.model,
 	   sum(c.submits)::bigint AS submits, sum(c.active)::bigint AS active, sum(c.videos)::bigint AS videos,
@@ -376,6 +681,44 @@ BEGIN
 END
 $$;
 
+CREATE OR REPLACE FUNCTION vibevideo.reserve(j vibevideo.job)
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	today constant date = vibevideo.today();
+	cost constant numeric = coalesce(j.cost_usd, 0);
+	l record;
+	missing numeric;
+	spent numeric;
+	next_end interval;
+BEGIN
+	FOR l IN SELECT x.* FROM vibevideo.limits_for(j.requested_by) x LOOP
+		IF l.max_active IS NOT NULL AND NOT vibevideo.take_slot(l.who, 'active', l.max_active, j.job_id) THEN
+			SELECT min(coalesce(c.submitted_at, now()) + m.usual_seconds * interval '1 s' - now()) INTO next_end
+			FROM vibevideo.counted_jobs(l.who, 'active') c JOIN vibevideo.model m ON m.endpoint = c.model;
+			PERFORM vibevideo.over_limit(l.who, 'max_active', l.max_active, 'all in use', 'PT429', 'too many videos are active',
+				CASE WHEN l.max_active = 0 THEN 'Ask whoever runs this service.'
+				WHEN next_end > '0' THEN format('Come back when one of them is done, in about %s seconds.',
+												ceil(extract(epoch FROM next_end)))
+				ELSE 'Come back when one of them is done.' END);
+		END IF;
+		IF l.submits_per_day IS NOT NULL AND NOT vibevideo.take_slot(l.who, 'submits', l.submits_per_day, j.job_id) THEN
+			PERFORM vibevideo.over_limit(l.who, 'submits_per_day', l.submits_per_day, 'all used up', 'PT429',
+										 'no more videos can be asked for today', vibevideo.next_day());
+		END IF;
+		missing = CASE WHEN l.spend_per_day_usd IS NULL THEN 0 ELSE vibevideo.take_budget(l.who, l.spend_per_day_usd, cost) END;
+		IF missing > 0 THEN
+			SELECT coalesce(sum(t.used), 0) - (cost - missing) INTO spent
+			FROM vibevideo.till t WHERE t.who = l.who AND t.day = today;
+			PERFORM vibevideo.over_limit(l.who, 'spend_per_day_usd', l.spend_per_day_usd, format('spent are %s', trim_scale(spent)),
+				'PT402', format('a video for %s USD is over today''s budget', trim_scale(cost)),
+				-- what is missing is held by submits that are under way and may yet fail
+				CASE WHEN spent + cost <= l.spend_per_day_usd THEN 'Others are being asked for; come back in a few seconds.'
+				ELSE vibevideo.next_day() END);
+		END IF;
+	END LOOP;
+END
+$$;
+
 CREATE OR REPLACE FUNCTION vibevideo.jobs_deleted()
 RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -392,6 +735,45 @@ BEGIN
 		PERFORM vibevideo.release(j);
 	END LOOP;
 	RETURN NULL;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION vibevideo.publish(relation regclass)
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	command constant text = format('ALTER PUBLICATION supabase_realtime ADD TABLE %s', relation);
+BEGIN
+	IF NOT EXISTS (SELECT FROM pg_publication p WHERE p.pubname = 'supabase_realtime') THEN
+		RAISE NOTICE USING
+			MESSAGE = 'there is no publication supabase_realtime in this database',
+			DETAIL = 'Only Supabase has it. Changes are reported through NOTIFY vibevideo in any case.',
+			HINT = format('Once there is one: %s.', command);
+		RETURN;
+	ELSIF EXISTS (SELECT FROM pg_publication p JOIN pg_class c ON c.oid = publish.relation
+				  WHERE p.pubname = 'supabase_realtime'
+					AND (p.puballtables
+						 OR EXISTS (SELECT FROM pg_publication_rel r WHERE r.prpubid = p.oid AND r.prrelid = c.oid)
+						 OR EXISTS (SELECT FROM pg_publication_namespace n WHERE n.pnpubid = p.oid AND n.pnnspid = c.relnamespace)))
+	THEN
+		RETURN;
+	ELSIF NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = publish.relation AND c.relreplident = 'f')
+		  AND NOT EXISTS (SELECT FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid
+						  WHERE i.indrelid = publish.relation AND i.indisvalid
+							AND (i.indisprimary AND c.relreplident = 'd' OR i.indisreplident AND c.relreplident = 'i'))
+	THEN
+		-- every update of it would fail
+		RAISE NOTICE USING
+			MESSAGE = format('%s was not added to publication supabase_realtime: it has no replica identity', relation),
+			HINT = format('Give it a primary key, or ALTER TABLE %s REPLICA IDENTITY USING INDEX ..., then: %s.', relation, command);
+		RETURN;
+	END IF;
+	BEGIN
+		EXECUTE command;
+	EXCEPTION WHEN insufficient_privilege THEN
+		RAISE NOTICE USING
+			MESSAGE = format('%s was not added to publication supabase_realtime: %s', relation, SQLERRM),
+			HINT = format('As the publication''s owner: %s.', command);
+	END;
 END
 $$;
 
@@ -436,7 +818,7 @@ BEGIN
 	ELSIF work THEN
 		RETURN NEXT vibevideo.line('worker', 'fail',
 								   'there is work, but no background worker runs',
-								   'SELECT vibevideo.wake(); if that does not help, the server log tells why it cannot start '
+								   'SELECT vibevideo.wake(); if that does not help, the server log says why it cannot start '
 								   '(max_worker_processes may be used up).');
 	ELSE
 		RETURN NEXT vibevideo.line('worker', 'ok', 'not running: there is no work for it');
@@ -563,6 +945,56 @@ BEGIN
 END
 $$;
 
+CREATE OR REPLACE FUNCTION vibevideo.check_cron()
+RETURNS SETOF vibevideo.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	version constant text = (SELECT e.extversion FROM pg_extension e WHERE e.extname = 'pg_cron');
+	cron_database constant text = nullif(current_setting('cron.database_name', true), '');
+	job record;
+	run record;
+BEGIN
+	IF version IS NULL THEN
+		RETURN NEXT vibevideo.line('pg_cron', 'ok',
+								   CASE WHEN cron_database <> current_database()
+								   THEN format('not in this database but in %s; a job there may call vibevideo_poll() here',
+								   cron_database)
+								   ELSE 'not installed; the background worker follows the jobs alone' END);
+		RETURN;
+	END IF;
+	EXECUTE 'SELECT j.jobid, j.schedule, j.active, j.username FROM cron.job j WHERE j.jobname = $1 AND j.database = $2 '
+			'ORDER BY j.active DESC, j.jobid LIMIT 1'
+	INTO job USING 'vibevideo_poll', current_database();
+	IF job.jobid IS NULL THEN
+		RETURN NEXT vibevideo.line('pg_cron', 'warn',
+								   format('version %s, but no job calls vibevideo_poll()', version),
+								   'SELECT vibevideo.schedule(); until then the background worker follows the jobs alone.');
+		RETURN;
+	ELSIF NOT job.active THEN
+		RETURN NEXT vibevideo.line('pg_cron', 'warn',
+								   format('version %s, job %s is not active', version, job.jobid),
+								   format('SELECT cron.alter_job(%s, active => true).', job.jobid));
+		RETURN;
+	END IF;
+	IF NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = job.username) THEN
+		RETURN NEXT vibevideo.line('pg_cron', 'fail',
+								   format('version %s, job %s belongs to role %I, which is gone: pg_cron may run no job at all',
+								   version, job.jobid, job.username),
+								   'SELECT vibevideo.unschedule(), then vibevideo.schedule() as the role that is to own it.');
+		RETURN;
+	END IF;
+	EXECUTE 'SELECT d.status, d.return_message FROM cron.job_run_details d WHERE d.jobid = $1 ORDER BY d.runid DESC LIMIT 1'
+	INTO run USING job.jobid;
+	IF run.status = 'failed' THEN
+		RETURN NEXT vibevideo.line('pg_cron', 'warn',
+								   format('version %s, job %s failed: %s', version, job.jobid, btrim(run.return_message, E' \n')),
+								   'See cron.job_run_details. pg_cron connects to cron.host, which pg_hba.conf must allow, unless '
+								   'cron.use_background_workers is on.');
+		RETURN;
+	END IF;
+	RETURN NEXT vibevideo.line('pg_cron', 'ok', format('version %s, job %s: %s', version, job.jobid, job.schedule));
+END
+$$;
+
 CREATE OR REPLACE FUNCTION vibevideo.check_jobs()
 RETURNS SETOF vibevideo.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -590,16 +1022,19 @@ BEGIN
 	RETURN NEXT CASE WHEN jobs = 0 THEN vibevideo.line('dead_letters', 'ok', 'no finished video was given up in the last 7 days')
 					 ELSE vibevideo.line('dead_letters', 'warn', format('videos made but given up in the last 7 days: %s, one for %s',
 															 jobs, example),
-							  'vibevideo.jobs tells why in error, and media_url where fal.ai still has them; mend the cause, then '
+							  'vibevideo.jobs says why in error, and media_url where fal.ai still has them; fix the cause, then '
 							  'vibevideo_retry.') END;
 
 	SELECT count(*), max(j.row_error) INTO jobs, example FROM vibevideo.job j WHERE j.row_dirty AND j.row_error IS NOT NULL;
 	RETURN NEXT CASE WHEN jobs = 0 THEN vibevideo.line('unwritten_rows', 'ok', 'every row could be written')
 					 ELSE vibevideo.line('unwritten_rows', 'warn', format('rows of the app that could not be written: %s, because %s', jobs, example),
-							  'Mend what the error says (triggers, constraints, rights of the table''s owner); they are tried again.')
+							  'Fix what the error says (triggers, constraints, rights of the table''s owner); they are tried again.')
 					 END;
 END
 $$;
+
+COMMENT ON FUNCTION vibevideo.check_config() IS
+	'reports whether everything is as it has to be, and what to do if not; owner only';
 
 CREATE OR REPLACE FUNCTION vibevideo.reset_stuck(older_than interval DEFAULT '1 hour')
 RETURNS int LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -658,6 +1093,8 @@ BEGIN
 	RETURN failed + with_job;
 END
 $$;
+COMMENT ON FUNCTION vibevideo.reset_stuck(interval) IS
+	'fixes rows that say queued, generating or processing without an active job; returns how many; owner only';
 
 CREATE OR REPLACE FUNCTION vibevideo.grant_api_roles()
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -706,6 +1143,17 @@ BEGIN
 			EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %s', api.signature, api.callers);
 		END IF;
 	END LOOP;
+END
+$$;
+
+-- as create_api describes it, whatever its key's type
+DO $$
+DECLARE
+	status constant regprocedure = (SELECT p.oid FROM pg_proc p
+									WHERE p.pronamespace = 'public'::regnamespace AND p.proname = 'vibevideo_status');
+BEGIN
+	EXECUTE format('COMMENT ON FUNCTION %s IS %L', status,
+				   replace(obj_description(status, 'pg_proc'), 'Tells how far', 'Reports how far'));
 END
 $$;
 
