@@ -55,7 +55,7 @@ DownloadStart(Download *download)
 		CallHeader(&call, "range: bytes=%lld-", (long long) download->flow->from);
 		CallHeader(&call, "if-range: %s", download->etag);
 	}
-	call.spec.public_only = (verdict == HOST_PUBLIC);
+	call.spec.accepts = (verdict == HOST_PUBLIC) ? HostsAddressIsPublic : NULL;
 	call.spec.outside = true;
 	call.spec.sink = FlowSink;
 	call.spec.stream_arg = download->flow;

@@ -12,7 +12,7 @@
 
 #include <string.h>
 
-#include "http.h"
+#include "reply.h"
 
 bool
 FlowInit(Flow *flow, size_t ring_size, int64_t cap)

@@ -34,7 +34,6 @@
 
 #include "compat.h"
 #include "guc.h"
-#include "hosts.h"
 #include "http.h"
 #include "poller.h"
 
@@ -101,7 +100,7 @@ struct HttpRequest
 	bool stale;		/* the connection was closed before anything was sent */
 	bool afresh;	/* ... and this is another try, on a new one */
 	bool too_large;
-	bool public_only;
+	HttpAddressFilter accepts;
 	bool proxied;
 	bool send_paused;
 	bool recv_paused;
@@ -332,7 +331,7 @@ OnOpenSocket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 	int fd;
 
 	/* through a proxy this is the proxy's address, which the operator has chosen */
-	if (request->public_only && !request->proxied && !HostsAddressIsPublic(&address->addr))
+	if (request->accepts && !request->proxied && !request->accepts(&address->addr))
 	{
 		request->forbidden = true;
 		return CURL_SOCKET_BAD;
@@ -1077,7 +1076,7 @@ HttpStart(HttpEngine *engine, const HttpSpec *spec)
 	if (request)
 	{
 		LinkRequest(engine, request);
-		request->public_only = spec->public_only;
+		request->accepts = spec->accepts;
 		request->proxied = spec->outside && vv_proxy[0] != '\0';
 		request->max_response = spec->max_response;
 		request->sink = spec->sink;

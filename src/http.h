@@ -10,6 +10,8 @@
 #ifndef VIBEVIDEO_HTTP_H
 #define VIBEVIDEO_HTTP_H
 
+#include <sys/socket.h>
+
 #include "reply.h"
 
 typedef struct HttpEngine HttpEngine;
@@ -24,13 +26,8 @@ typedef enum HttpMethod
 	HTTP_HEAD
 } HttpMethod;
 
-#define HTTP_PAUSE ((size_t) -1) /* no room, or no data yet: call HttpResume later */
-#define HTTP_ABORT ((size_t) -2) /* give the request up */
-
-/* takes len bytes of a 2xx body: all of them, or HTTP_PAUSE / HTTP_ABORT */
-typedef size_t (*HttpSink)(void *arg, const char *data, size_t len);
-/* fills in up to len bytes of the request's body: 0 at its end, or HTTP_PAUSE / HTTP_ABORT */
-typedef size_t (*HttpSource)(void *arg, char *data, size_t len);
+/* may a socket be opened to it?  Runs under a callback. */
+typedef bool (*HttpAddressFilter)(const struct sockaddr *address);
 
 typedef struct HttpSpec
 {
@@ -39,15 +36,15 @@ typedef struct HttpSpec
 	const char *const *headers; /* NULL-terminated; NULL for none */
 	const char *body;			/* of a POST, copied; sent to the server at most once */
 	size_t body_len;
-	size_t max_response; /* cap of a body that is not streamed */
-	int connect_timeout; /* ms */
-	int timeout;		 /* ms, the whole exchange; 0: none (streams watch themselves) */
-	bool public_only;	 /* refuse addresses that are not public */
-	bool outside;		 /* by way of vibevideo.proxy, if that is set; under vibevideo.max_host_requests */
-	int wait_limit;		 /* ms to wait for the host: later it is not begun any more; 0: none */
-	HttpSink sink;		 /* NULL: the body goes into the reply */
-	HttpSource source;	 /* of a PUT's or PATCH's body; NULL: there is none */
-	int64_t source_size; /* -1: unknown, sent chunked */
+	size_t max_response;	   /* cap of a body that is not streamed */
+	int connect_timeout;	   /* ms */
+	int timeout;			   /* ms, the whole exchange; 0: none (streams watch themselves) */
+	HttpAddressFilter accepts; /* rejects the others as not public; NULL: any will do */
+	bool outside;			   /* by way of vibevideo.proxy, if that is set; under vibevideo.max_host_requests */
+	int wait_limit;			   /* ms to wait for the host: later it is not begun any more; 0: none */
+	HttpSink sink;			   /* NULL: the body goes into the reply */
+	HttpSource source;		   /* of a PUT's or PATCH's body; NULL: there is none */
+	int64_t source_size;	   /* -1: unknown, sent chunked */
 	void *stream_arg;
 	const char *sigv4;	 /* sign by AWS SigV4: "aws:amz:region:s3", with userpwd */
 	const char *userpwd; /* "access key id:secret" */

@@ -1,10 +1,11 @@
 /*
  * reply.h
- *	  What an HTTP exchange came to, as plain data.
+ *	  What an HTTP exchange came to, as plain data, and how a streamed body is
+ *	  handed over.
  *
- * http.c fills it, the protocol files (fal.c, storage.c) judge it.  It knows
- * neither libcurl nor Postgres, so that the judges can be tested and fuzzed
- * as ordinary programs.
+ * http.c fills it, the protocol files (fal.c, storage.c) judge it, flow.c
+ * streams.  It knows neither libcurl nor Postgres, so that these can be tested
+ * and fuzzed as ordinary programs.
  */
 #ifndef VIBEVIDEO_REPLY_H
 #define VIBEVIDEO_REPLY_H
@@ -55,5 +56,14 @@ typedef struct HttpReply
 
 	char error[256]; /* why it was not answered, for people */
 } HttpReply;
+
+/* What the sink and the source of a streamed body answer besides a number of bytes. */
+#define HTTP_PAUSE ((size_t) -1) /* no room, or no data yet: call HttpResume later */
+#define HTTP_ABORT ((size_t) -2) /* give the request up */
+
+/* takes len bytes of a 2xx body: all of them, or HTTP_PAUSE / HTTP_ABORT */
+typedef size_t (*HttpSink)(void *arg, const char *data, size_t len);
+/* fills in up to len bytes of the request's body: 0 at its end, or HTTP_PAUSE / HTTP_ABORT */
+typedef size_t (*HttpSource)(void *arg, char *data, size_t len);
 
 #endif /* VIBEVIDEO_REPLY_H */

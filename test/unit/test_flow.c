@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "flow.h"
-#include "http.h"
+#include "reply.h"
 
 #define CAP 1000
 
