@@ -4,15 +4,28 @@
 -------------------------------------------------------------------------------
 
 /*
+ * The triggers of vibevideo.job keep the books, so every way into the table is
+ * covered: job_changing notes the price, job_changed takes the job's share after
+ * an INSERT (so that ON CONFLICT DO NOTHING takes nothing) and gives it back at
+ * its end, jobs_deleted after a DELETE.  Too much raises PT429 or PT402, except
+ * for an attempt that began by itself, where the job fails instead.  Orphans are
+ * passed over, and so are rows that a restore copies in (their created_at is not
+ * this transaction's).
+ *
  * A submit holds its transaction open while it talks to fal, so nothing here
  * may make one submit wait for another.  A limit of n is n slots, rows that a
  * submit takes with SKIP LOCKED: two submits never want the same one, and what
- * an open transaction has taken nobody else can take.  A budget is kept in up
- * to 256 tills, each good for a part of it.  Slots and tills only repeat what
- * vibevideo.job says, and are made from it when they are first wanted: by the
- * first submit of a user, the first after a limit was changed, the first after
- * a crash, a restore or a failover.  Only then may another submit of the same
- * user wait.  Without a row in vibevideo.limit nothing of this is touched.
+ * an open transaction has taken nobody else can take.  A slot is free when its
+ * day is in the past: those of a day free themselves at midnight, an active
+ * job's has day infinity.  A budget is kept in up to 256 tills, each good for a
+ * multiple of the cheapest price; what one lacks is gathered from others, and
+ * what comes back goes into one that nobody holds, or into a new one, numbered
+ * from 1000001.  Slots and tills are unlogged and only repeat what vibevideo.job
+ * says.  They are made from it when they are first wanted: by the first submit
+ * of a user, the first after a limit or a price was changed (triggers delete
+ * them), the first after a crash, a restore or a failover.  Only then may another
+ * submit of the same user wait.  Without a row in vibevideo.limit nothing of this
+ * is touched.
  *
  * Locks are taken in one order, the user's before the global ones, and none
  * but those is waited for.  What ends a job writes only the job's own slots.

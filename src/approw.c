@@ -5,6 +5,31 @@
  * What is the app's runs as the caller or as the table's owner, along that
  * one's path: so in the statements here every name is qualified, and every
  * operator, written or implied.
+ *
+ * The trigger job_changing sets row_dirty when something that the row shows has
+ * changed: shown status, request id, video URL, error.  Whoever changed the job
+ * writes the row.  A call and a poll pass do so in the same transaction; they
+ * announce it to the trigger by row_next_at = infinity, so that the job is not
+ * marked and unmarked, and mark it if the write fails.  The worker writes marked
+ * rows after the transaction that recorded the jobs has committed, so that no
+ * trigger can undo a recorded outcome; only where no code of the app can run and
+ * nobody has locked the table (AppRowsAreSimple) does it write them in that very
+ * transaction.
+ *
+ * Rows are written together in one subtransaction, and one by one if that fails:
+ *
+ * - Errors of triggers and constraints are noted in row_error, and the row is
+ *	  tried again after 1, 2, 4 .. 64 s.
+ * - In the worker a write has 2 s, and all rows of a turn 200 ms: the rest stays
+ *	  due, and answers from the network are read in between.
+ * - A row that somebody has locked is tried again after a second, never waited
+ *	  for.  Nothing is written if nothing would change, so that subscribers see
+ *	  each state once.
+ * - The row shows its newest job.  A write that was postponed may be an older
+ *	  attempt's by then (find_dirty): then only its video counts, if no newer
+ *	  attempt has one.
+ * - video_url and video_generated_at are never cleared: a failed second attempt
+ *	  leaves the first video.  If the row is gone, there is nothing to write.
  */
 #include "postgres.h"
 

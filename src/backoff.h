@@ -1,6 +1,9 @@
 /*
  * backoff.h
- *	  When to try again.  Pure: the caller brings clock and chance.
+ *	  When to try again.  Pure: the caller supplies time and randomness.
+ *
+ * The bounds are backoff_base and backoff_max; a Retry-After gets up to a tenth of
+ * the computed wait on top.  A poll is due after a tenth of the job's age.
  */
 #ifndef VIBEVIDEO_BACKOFF_H
 #define VIBEVIDEO_BACKOFF_H

@@ -2,8 +2,18 @@
  * binding.c
  *	  The app's table, and whether this database may act on its jobs.
  *
- * Two databases must not act on the same jobs, or both would pay: the binding
- * remembers which one they belong to, and a copy of it pauses.
+ * Two databases must not act on the same jobs, or both would pay.  The binding
+ * remembers system identifier, database oid and timeline of the one they belong
+ * to.  BindingMayAct compares them in each transaction of worker and poll,
+ * BindingRequire in each call that acts.  A difference means a copy, which is
+ * paused until vibevideo.resume() writes the new identity.  The exception is a
+ * promotion: only the timeline has changed, and this server was started with
+ * standby.signal.  The worker then adopts the timeline; calls do not wait for it.
+ *
+ * Two kinds of copy have the identity of their original: a base backup that is
+ * started beside it, see cluster.c; and a dump restored over its own database,
+ * where the trigger binding_copied recognises a binding that attach has not just
+ * created.
  */
 #include "postgres.h"
 

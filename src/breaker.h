@@ -2,6 +2,10 @@
  * breaker.h
  *	  Circuit breaker: while a service is down, jobs wait instead of failing.
  *
+ * Five failures in a row open it for 2 s.  Then one request may start, the probe,
+ * which keeps others out for up to a minute.  If it fails the wait doubles, up to
+ * 5 minutes; any good answer closes it.
+ *
  * Pure: plain data, the caller brings the clock (ms, any epoch).
  */
 #ifndef VIBEVIDEO_BREAKER_H

@@ -1,15 +1,22 @@
 /*
  * copy.c
- *	  One copy: joins the way in (download.c) and the way out (upload.c, or
- *	  resumable.c in parts) over the bytes between them (flow.c).
+ *	  One copy: connects the download (download.c) and the upload (upload.c, or
+ *	  resumable.c in parts) through the bytes between them (flow.c).
  *
  * A step of either side ends the task, or leaves in flow->next what the copy
- * has to do; Conclude does it when the step is over, so that nobody holds a
- * copy that is gone.  Sink and source run under libcurl and touch only the
- * flow; CopyPump, called between turns, does everything else.
+ * has to do; Conclude does it after the step, so that nobody uses a copy that
+ * is freed.  Sink and source run under libcurl and touch only the flow;
+ * CopyPump, called between turns, does everything else.
  *
- * An upload is ended by its last byte only after the download has ended well:
- * until then flow.c keeps that byte back, and Storage has nothing to show.
+ * The upload starts when the first bytes look like a video: 12 bytes if the
+ * length was announced, otherwise 1 MB, since a file that ends before that has a
+ * known length after all.  Kind of storage, bucket and URL are fixed when the
+ * copy starts, whatever settings change meanwhile.
+ *
+ * S3 accepts no body without a length, and its multipart uploads would leave
+ * parts behind that nobody sees and everybody pays for.  So a download of unknown
+ * length is first read to its end and discarded (flow->counting); a second one is
+ * uploaded with the length of the first.
  */
 #include "postgres.h"
 

@@ -3,7 +3,8 @@
  *	  A copy's way in.
  *
  * The host is one of vibevideo.media_hosts, at the first address and at each
- * that it redirects to; what it delivers is judged by its first bytes.
+ * that it redirects to, five at most; what it delivers is judged by its first
+ * bytes.
  */
 #include "postgres.h"
 

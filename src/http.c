@@ -1,23 +1,67 @@
 /*
  * http.c
- *	  libcurl multi on a private poller, inside a constant WaitEventSet.
+ *	  libcurl's multi handle on a private poller, inside a constant WaitEventSet.
  *
- * libcurl tells us its sockets and its timer through callbacks; the sockets
- * go into a poller of our own (an epoll), whose descriptor is one event of
- * a wait set made once: {latch, postmaster death, poller}.  So a wait sees
- * latches, barriers and sockets alike and costs nothing a socket.
+ * Waiting.  libcurl reports its sockets and its timer through callbacks.  The
+ * sockets go into a poller of our own (an epoll), whose descriptor is one of
+ * the three members of a wait set made once: latch, postmaster death, poller.
+ * So a wait sees latches, barriers and sockets alike, and costs nothing per
+ * socket.
  *
- * Three rules keep Postgres and libcurl apart:
- * - Callbacks only touch malloc'd memory and return codes.  A longjmp through
- *	 libcurl's frames would corrupt the multi handle.
- * - All signals are blocked where libcurl may start a resolver thread, which
- *	 inherits the mask: Postgres' handlers must never run on such a thread.
- *	 That is wherever its state machine runs, but not when a handle is set up,
- *	 added or removed: adding one only sets a timer.
- * - A body is sent once.  libcurl resends a request on a fresh connection
- *	 when a reused one turns out dead (Curl_retry_request), and a resent submit
- *	 may be paid twice.  It announces each sending to OnBeforeRequest, which
- *	 refuses the second.
+ * Callbacks only touch malloc'd memory and return codes: no palloc, no ereport.
+ * A longjmp through libcurl's frames would corrupt the multi handle.  The sink
+ * and the source of a stream run there too.  Header values are made ASCII before
+ * they go anywhere else.  A callback that fails to keep track marks the engine
+ * broken: a session then creates a new one, a worker exits with an error and is
+ * restarted.
+ *
+ * Signals are blocked wherever libcurl may start a resolver thread, which
+ * inherits the mask: PostgreSQL's handlers must never run on it.  That is
+ * wherever libcurl's state machine runs, but not when a handle is set up, added
+ * or removed: adding one only sets a timer.
+ *
+ * Idle connections are kept for 25 s, and stay in the poller.  libcurl stops
+ * watching a socket after each exchange and starts again with the next; for
+ * sockets that we opened (OnOpenSocket) this costs no system call.  One that
+ * reports something while idle, because the peer has closed it, is removed
+ * (IsIdle).
+ *
+ * Sent or not.  OnBeforeRequest is called when connection and TLS are up and the
+ * request is about to be written.  What fails before is NOT_SENT, after it LOST.
+ *
+ * A body is sent once.  libcurl resends a request on a new connection when a
+ * reused one turns out dead (Curl_retry_request), and a submit would be paid for
+ * twice.  It announces each sending to OnBeforeRequest, which rejects the second
+ * one of a request with a body; a streamed body cannot be rewound.  The exchange
+ * is then LOST.  To make this rare, the connection is checked just before a body
+ * goes out on it (IsHungUp; newer libcurl checks an idle one only once a second):
+ * if the peer has hung up, nothing was sent, and the request starts afresh on a
+ * new connection.
+ *
+ * One host.  A request to fal or to a video's host (name and port) above
+ * vibevideo.max_host_requests is set up, but waits in its host's queue, where no
+ * timeout runs, until others are done: first come, first served.  libcurl's own
+ * limit would do the same with the timeouts running.  After wait_limit it is not
+ * started any more: the worker releases its job, because the lease must not end
+ * first; so it does with all that wait when it shuts down.  A download waits as
+ * long as it takes: its lease is renewed, and stall_timeout does not count.
+ * Requests to Storage never wait, since a download may be blocked on them.
+ * Claims and poll passes take no more of a kind than the host may have, so few
+ * requests wait here at all.
+ *
+ * Addresses are judged when a socket is opened, after DNS (OnOpenSocket), by
+ * the filter in the spec.  Redirects are never followed here: a copy follows its
+ * own, and judges each.
+ *
+ * Off: proxies except vibevideo.proxy, netrc, signals, SSLKEYLOGFILE, protocols
+ * other than http and https, and Expect: 100-continue (except for S3).
+ *
+ * HTTP/2 is used over TLS where server and libcurl have it.  A request, unless it
+ * is a stream, waits for a connection that is being set up rather than open
+ * another one.
+ *
+ * Handles go back to the engine's pool, except those of streams, which have large
+ * buffers.
  */
 #include "postgres.h"
 
@@ -913,11 +957,7 @@ LeaveQueue(HttpRequest *request)
 }
 
 /*----------
- * One host
- *
- * What is over vibevideo.max_host_requests is set up, but not given to libcurl,
- * so that no timeout runs; it waits in its host's queue until others have left.
- * libcurl's own limits would do the same with the timeouts running.
+ * One host, see the head of this file
  *----------
  */
 static void FinishRequest(HttpRequest *request, CURLcode rc);

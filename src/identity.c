@@ -2,10 +2,18 @@
  * identity.c
  *	  Switching rights, and with them the search_path: the one place that does.
  *
- * Nothing of ours ever runs under a caller's search_path.  Qualifying every
- * name is not enough to be sure of that: ROWS FROM (unnest($1)), IN, nullif and
- * IS DISTINCT FROM look things up by names that are not written, and the plan
- * cache plans anew whenever the path has changed.
+ * Nothing of ours ever runs along a caller's search_path: whenever we become
+ * somebody else, the path is set in the same nested level of settings, and both
+ * end together.  Qualifying every name is not enough.  A role made itself
+ * superuser because ROWS FROM (unnest($1)), IN, nullif and IS DISTINCT FROM look
+ * up names that are not written, and because the plan cache plans again whenever
+ * the path has changed.
+ *
+ * So statements on our own tables are plain SQL, along a path that contains only
+ * PostgreSQL's own names.  Those on the app's table run as the caller or the
+ * table's owner, along their paths, for the sake of what the app has created
+ * (policies, triggers, functions): in them everything is qualified, and nothing
+ * looks up a name that is not written.
  */
 #include "postgres.h"
 

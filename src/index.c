@@ -4,7 +4,9 @@
  *
  * CREATE INDEX CONCURRENTLY waits for other transactions and commits several
  * times, which neither attach() nor the worker may do: a process of its own
- * runs it, asked for by binding.build_index, and ends.
+ * runs it, asked for by binding.build_index, and ends.  It first drops what an
+ * earlier try left, and finally validates the CHECK (as the table's owner) and
+ * clears build_index.  The worker starts it, at most once a minute.
  */
 #include "postgres.h"
 

@@ -2,20 +2,67 @@
  * journal.c
  *	  Submits made inside a caller's transaction, remembered outside of it.
  *
- * Each backend appends to a file of its own, pg_vibevideo/<database>.<pid>.<n>:
- * an intent (synced) before the POST, the answer (not synced: without it the
- * submit is merely in doubt) after it.  A commit that rolled nothing back
- * forgets its records; in every other case the worker reads them once the
- * transaction is over, and settles: a job whose row is there was committed,
- * one whose row is missing was rolled back or crashed.
+ * A session that submits has a file of its own, created with 16 kB of zeros at
+ * its first submit, and removed when it exits if nothing is left in it:
+ * pg_vibevideo/<database>.<pid>.<session start>.  The file is a sequence of
+ * records, each a struct Record with its texts, and ends at the first thing that
+ * is not one.  Records overwrite older ones in place, so that a sync costs one
+ * block, and neither the file's length nor its blocks.  The same write puts a
+ * zero behind each, so that the rest of an older, longer one is not read.
  *
- * Records are overwritten in place, in a file that was filled with zeros when it
- * was made: a sync then writes a block, and not the file's length as well.
- * What is no record ends the file; forgetting one erases its magic number.
+ * An intent is written and synced before the POST.  The answer is written after
+ * it and not synced: without it the submit's fate is merely unknown.  The
+ * transaction is made to commit synchronously, so its commit is on disk before
+ * the intent is forgotten.  Nothing else has to be on disk before the POST, but
+ * after a crash transaction ids and job ids that were not flushed are handed out
+ * again, so neither identifies a submit.  The job id and created_at (the
+ * transaction's start, in microseconds) together do.  An orphan gets an id of its
+ * own and is identified by sent_at, its intent's time: settling twice makes one
+ * orphan.  A transaction id that was handed out again only causes a delay.
  *
- * Writers and the worker's forgetting exclude each other by an LWLock, held
- * for a write, not for a sync.  The worker forgets only the very bytes that were
- * settled.
+ * A commit in which nothing was rolled back forgets its records by erasing the
+ * magic number of the first.  In every other case (abort, a rolled back
+ * savepoint, a dead process) they stay.  The worker reads the files when it
+ * starts, when it is woken, and once a second while a transaction with intents
+ * is open.  It settles each entry whose transaction is over (see settle.c):
+ *
+ *	  what happened							in the file		job		the worker
+ *	  ------------------------------------	--------------	------	-----------------------
+ *	  died before the intent was synced		nothing, or a	none	does nothing: nothing
+ *											torn record				was sent
+ *	  died between intent and POST			intent			none	orphan, submit_unknown;
+ *																	not in the list, so
+ *																	cancelled after
+ *																	unknown_after
+ *	  died between POST and answer			intent			none	orphan, submit_unknown;
+ *																	adopted when listed,
+ *																	cancelled at fal
+ *	  the machine crashed before the		intent			none	the same
+ *	  answer was on disk
+ *	  rolled back, or died, after the		intent, answer	none	orphan with its id;
+ *	  answer														cancelled at fal
+ *	  the same, but fal had refused			intent, answer	none	drops it: fal never
+ *																	had it
+ *	  a savepoint was rolled back, the		intent, answer	none	orphan
+ *	  rest committed
+ *	  committed, died before the records	intent, answer	exists	the INSERT finds the
+ *	  were forgotten												job; drops it
+ *
+ * Once that is committed, the worker forgets the files in which no transaction
+ * is open, and removes those whose session is gone, provided that they still
+ * hold exactly the bytes that were settled and nothing behind them.  An LWLock
+ * keeps writes out meanwhile; writers share it, for a write but not for a sync.
+ * A file that cannot be read is left alone and tried again a second later.
+ *
+ * PREPARE TRANSACTION after a submit is rejected: the outcome would be open
+ * without a process.  After a batch it is fine.  Nobody reports the commit to the
+ * worker, so the prepare wakes it, it checks once a minute, and it stays as long
+ * as anything is prepared in its database.
+ *
+ * A dropped database has no worker.  The launcher removes its files, with a
+ * WARNING for each entry that fal may have.  It lists the files first and looks
+ * up their databases afterwards: see JournalDrop.  The files of a database that
+ * does not allow connections, or is a template, stay: its worker may yet run.
  */
 #include "postgres.h"
 

@@ -1,12 +1,13 @@
 /*
  * launcher.c
- *	  The supervisor of workers: one a cluster.
+ *	  The supervisor of workers: one per cluster.
  *
- * It starts a worker in each database once after the server's start (a
- * database without the extension, or without work, lets it go at once), and
- * later wherever a commit asked for one.  Workers are registered without
- * restart: the launcher restarts them itself, with a backoff, so that a job
- * that takes its worker down does not do so every second.
+ * It starts a worker in each database once after the server's start (without
+ * the extension, or without work, the worker exits at once), and later wherever a commit requested one; at most four are starting at once.  It
+ * also forgets dropped databases, and removes their journal files.  Workers are
+ * registered without restart: the launcher restarts them itself, after 1, 2, 4 ..
+ * s, 5 minutes at most, so that a job that crashes its worker does not do so
+ * every second.
  */
 #include "postgres.h"
 

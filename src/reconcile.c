@@ -2,15 +2,39 @@
  * reconcile.c
  *	  Finding out what became of a submit whose answer was lost.
  *
- * fal has no idempotency key, but its platform API lists an account's
- * requests with their input (fal.ai/docs: models/requests/by-endpoint).  A
- * request that is no other job's, holds our input and was sent when we sent
- * is ours, and is adopted.  The list may show finished requests only, so not
- * finding it proves nothing: what happens then is a policy.
+ * fal has no idempotency key, but its platform API lists an account's requests
+ * to a model with their input (fal.ai/docs: models/requests/by-endpoint).  They
+ * are read from two minutes before the job was sent, at most 100 pages of 50.
+ * ReconcileDecide runs in the transaction that records the result:
  *
- * "When we sent" is told by fal's clock, which the answer's Date header shows.
- * A request that fal had before we sent ours is an earlier attempt's; taking it
- * would leave our own, which may only not be listed yet, to nobody.
+ * 1. Requests of other jobs are left out.  So are those that the journal names as
+ *	  answers to other submits, whose rows may not be visible (their transactions
+ *	  are open, or over and not settled).  While such a submit with the same model
+ *	  and input has no answer, or a job with the same is being sent, nothing is
+ *	  adopted: the request may belong to that one.
+ * 2. Of the rest it takes one whose input contains ours (fal may add defaults)
+ *	  and that fal accepted after we sent ours, within 15 minutes; equal input
+ *	  first, then the nearest in time.  One that is nearer to another lost submit
+ *	  with our input is left to that.  It is adopted at once, so that the next
+ *	  decision sees it; a unique index on request_id has the last word.
+ * 3. If nothing is found, an orphan, or a job that is to be cancelled, ends as
+ *	  cancelled, provided that the list was complete and was requested after
+ *	  unknown_after had passed.  Otherwise unknown_policy decides (with a new
+ *	  attempt only up to max_renders), or it looks again: after 5 s, 10 s and so
+ *	  on up to 5 minutes.
+ *
+ * The list may show finished requests only, so absence alone proves nothing.  A
+ * list is not complete if it was cut, could not be judged, was read while 1.
+ * prevented adoption, or contains the request of a job whose row somebody holds.
+ *
+ * "After we sent ours" is by fal's clock, which the answer's Date header shows
+ * to a second (ReadClock); if that clock is so far behind that the list began too
+ * late, it is requested again.  Without the header, two minutes before count as
+ * after.  A request that fal had before is an earlier attempt's, accepted late;
+ * adopting it would abandon our own, which may only not be listed yet.
+ *
+ * Foreign texts are cast in a subtransaction: a date or JSON that PostgreSQL
+ * rejects is no match, not an error.
  */
 #include "postgres.h"
 

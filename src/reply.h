@@ -1,7 +1,7 @@
 /*
  * reply.h
- *	  What an HTTP exchange came to, as plain data, and how a streamed body is
- *	  handed over.
+ *	  How an HTTP exchange ended, as plain data, and how a streamed body is
+ *	  passed on.
  *
  * http.c fills it, the protocol files (fal.c, storage.c) judge it, flow.c
  * streams.  It knows neither libcurl nor Postgres, so that these can be tested

@@ -1,20 +1,48 @@
 /*
  * resumable.c
- *	  A copy's way out in parts, and how a later try resumes it.
+ *	  A copy's upload in parts, and how a later try resumes it.
  *
- * POST creates the upload, then each part is a PATCH, all fed from the one
- * download.  Its address is in the job before the first part is sent
- * (ResumableReport), so that the next try, whoever makes it, can resume:
+ * POST creates the upload, then each part is a PATCH of 6 MiB or the rest, all
+ * fed from the one download, which the ring pauses between them.  An unknown
+ * length is deferred: a part is sent once one byte more than it has arrived, or
+ * the download has ended, and the last part then declares the length, if need be
+ * with no bytes.  So each has a Content-Length, and all but the last have the
+ * size that Storage's S3 backend insists on.  A smaller file is uploaded this way
+ * when a proxy has rejected it in one piece.
  *
- *	  ResumableAsk		HEAD: how much has Storage?
- *	  Resume			the rest of the file is asked of its host, or from where
- *						the meter stood if that is before it
- *	  ResumableFits		only the very rest of the very file will do; if it is the
- *						whole after all, ResumableTakeWhole begins a new upload
- *	  ResumablePump		the next part
+ * The upload's address and the ETag are in the job before the first part is sent:
+ * the worker reports at once (CopyWantsReport), and CopyReported lets the part
+ * go.  The report also confirms the lease; no part starts on a confirmation that
+ * is older than 30 s, so a worker that slept through its lease sends no more than
+ * the part it was at.  This lets the next try, in whichever process, resume:
  *
- * Only a strong ETag lets two tries make one file.  Without it, or when the
- * host answers anything else, the upload starts over.
+ *	  ResumableAsk		HEAD: how much has Storage?  All: done, if the object
+ *						exists (a Storage that crashed on the last byte never
+ *						creates it).  Nothing: the download keeps the upload.
+ *						Upload gone, another bucket, no strong ETag: a new
+ *						upload.  423 and 5xx: the next try
+ *	  Resume			requests the rest of the file from its host (Range,
+ *						If-Range), or from the meter's position if that is
+ *						before it
+ *	  ResumableFits		accepts only 206 with exactly the rest of a file of that
+ *						length and ETag; for the whole file (200)
+ *						ResumableTakeWhole starts a new upload; anything else
+ *						starts over
+ *	  ResumablePump		sends the next part
+ *
+ * 409, or an offset that is not what we sent, repeats the HEAD, up to three times
+ * a try.  A broken connection ends the try; Storage keeps what it received of the
+ * part.
+ *
+ * An upload's id is the last segment of Location, appended to our own base:
+ * proxies get Location wrong, and a key must not follow it.  For the same reason
+ * an address in the job is only used below that base.
+ *
+ * Hash and duration are taken by a meter, whose state (media.c) goes into the
+ * job with each report and at the end of a try.  The next try continues it if its
+ * checksum, over state and ETag, is right: what Storage has is measured and not
+ * sent, what the meter has seen is sent and not measured.  Otherwise the download
+ * starts at Storage's offset, and sha256 stays null.
  */
 #include "postgres.h"
 

@@ -1,6 +1,13 @@
 /*
  * statement.c
  *	  Running SQL: a statement owns its text, its types and its plan.
+ *
+ * Each is prepared once per session, with a generic plan for an index (see
+ * PlanForIndexes).  Statements on our tables always run along one path, so only
+ * an invalidation makes PostgreSQL plan them again.  It plans those on the app's
+ * table again whenever the caller's path or role has changed, so PlanForIndexes
+ * is called before each run.  Where the planner could still choose the index of
+ * all jobs of a kind, IS TRUE hides the condition from it.
  */
 #include "postgres.h"
 

@@ -1,10 +1,22 @@
 /*
  * webhook.c
- *	  vibevideo_webhook: fal says that a job is done.
+ *	  vibevideo_webhook: fal reports that a job is done.
  *
- * Anybody can call it, so a call is worth its signature and no more.  Nothing
- * of the payload is believed or stored: a genuine call makes the job due, and
- * the worker asks fal for the truth.  Whoever is refused learns only that.
+ * Anybody can call it, so only the signature is trusted: four headers, at most
+ * five minutes old, Ed25519 over the raw body, by any of the cached keys.  All of
+ * fal's customers share these keys, so the user id must be ours, too; the first
+ * genuine call for a job of ours reveals it.
+ *
+ * The payload is neither parsed nor stored.  A genuine call for a job of ours
+ * makes it due now, one for an unknown request makes the worker look up all lost
+ * submits, and the worker asks fal for the truth.  A caller that is rejected
+ * learns nothing more than that.
+ *
+ * The worker fetches the keys from vibevideo.fal_jwks_url into
+ * vibevideo.fal_account: twice a day if there is a webhook_url, and when a
+ * signature matches none of them, but at most once a minute.  Since anybody can
+ * call, the worker is asked for keys, or for a look-up, at most every 10 seconds
+ * (ShmemAskWorker).
  */
 #include "postgres.h"
 

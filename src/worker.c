@@ -7,8 +7,27 @@
  * due or when a task made room, look for work and claim it in another short
  * transaction.  No transaction is open while we wait or talk to the network.
  *
+ * It looks at least once a minute, and at most four times a second for what
+ * somebody else holds.  It checks first what is due, and claims only those kinds;
+ * a kind without room is skipped until one of its tasks ends, one whose service
+ * is down until its breaker allows it.  While somebody calls vibevideo_poll() in
+ * time (within 2.5 poll intervals), a due poll is left to them for one interval.
+ * A submit that its caller has sent only announces when its first poll falls due
+ * (ShmemExpectAtCommit): a worker that will be awake by then sleeps on.
+ *
  * A claim leaves leased_by on the job, an orderly end takes it off again: a
- * worker that finds leases at its start knows that its forerunner crashed.
+ * worker that finds leases at its start knows that its predecessor crashed.
+ *
+ * SIGTERM ends it in an orderly way, after the turn: it waits up to 3 s for
+ * answers to submits, releases everything else and all submits of which nothing
+ * was sent, and records, for up to 3 s if somebody holds jobs.  The last
+ * transactions do not wait for a standby, which may itself be shutting down.  Exit
+ * code 0 is a retirement, 1 means "start me again".
+ *
+ * An error in one of its own transactions aborts that and drops the claims in it;
+ * requests in flight continue.  Recording then goes one by one, so that a job
+ * that cannot be recorded does not block the others.  The sixth error in a row, or
+ * one outside a transaction, ends the worker.
  */
 #include "postgres.h"
 

@@ -383,7 +383,7 @@ SKIP:
 	my @changing = grep { $text{$_} =~ /(?<![.\w])state = |INSERT INTO vibevideo\.job |DELETE FROM vibevideo\.job / } sort keys %text;
 	my $transitions = section($design, 'transitions');
 	is_deeply([ grep { $transitions !~ /`$_`/ } @changing ], [], 'every statement that changes a state is in the table of transitions');
-	my @by = map { ticked($_->[4]) } table($design, 'transitions');
+	my @by = map { ticked($_->[3]) } table($design, 'transitions');
 	is_deeply([ grep { !$text{$_} && !/^vibevideo\./ } @by ], [], 'every statement in the table of transitions exists');
 	my @unused = grep { my $name = $_; my $uses = () = $all_c =~ /&\Q$name\E\b/g; $uses != 1 } sort keys %text;
 	is_deeply(\@unused, [], 'every statement is run by one function');
