@@ -403,6 +403,100 @@ SKIP:
 }
 
 # ---------------------------------------------------------------------------
+# The direction of dependency: x.c and x.h are one room, and knows those whose headers they include
+# ---------------------------------------------------------------------------
+
+# room => [rooms it knows]; poll.c's header is polling.h
+sub include_graph
+{
+	my %knows;
+	my %text = (%c, %h);
+
+	for my $file (sort keys %text)
+	{
+		my $room = $file =~ s/\.[ch]$//r =~ s/^polling$/poll/r;
+		my @headers = map { s/^polling$/poll/r } grep { $h{"$_.h"} } $text{$file} =~ /^#include "(\w+)\.h"$/mg;
+		$knows{$room}{$_} = 1 for grep { $_ ne $room } @headers;
+		$knows{$room} //= {};
+	}
+	return map { $_ => [ sort keys %{ $knows{$_} } ] } keys %knows;
+}
+
+# all that a room knows, by way of others too
+sub reach
+{
+	my ($room, %knows) = @_;
+	my %seen;
+	my @todo = @{ $knows{$room} };
+
+	while (defined(my $next = shift @todo))
+	{
+		push @todo, @{ $knows{$next} } unless $seen{$next}++;
+	}
+	return %seen;
+}
+
+{
+	my %knows = include_graph();
+	my %reach = map { my %seen = reach($_, %knows); $_ => \%seen } keys %knows;
+	is_deeply([ grep { $reach{$_}{$_} } sort keys %knows ], [], 'no file reaches itself through the headers of others');
+
+	my @protocol = map { s/\.c$//r } ticked(section($design, 'protocol'));
+	my @pure = grep { $c{"$_.c"} } qw(fal storage hosts json wire signature media state breaker backoff ring flow);
+	is_deeply([ sort @protocol ], [ sort @pure ], 'the protocol files');
+	my %protocol = map { $_ => 1 } @pure;
+	# what PostgreSQL has for programs, too: json.c is built on its parser
+	my %allowed = map { $_ => 1 } qw(postgres.h postgres_fe.h common/jsonapi.h mb/pg_wchar.h);
+	for my $room (@pure)
+	{
+		is_deeply([ grep { !$protocol{$_} && $_ ne 'reply' } sort keys %{ $reach{$room} } ], [], "$room knows protocol files only");
+		my @others = grep { !$h{$_} } join("\n", $c{"$room.c"}, $h{"$room.h"}) =~ /^#include "(.*?)"/mg;
+		is_deeply([ grep { $room ne 'json' || !$allowed{$_} } @others ], [], "$room knows nothing of the server");
+	}
+	for my $room (qw(http poller))
+	{
+		is_deeply([ grep { $protocol{$_} } @{ $knows{$room} } ], [], "$room includes no protocol file");
+	}
+
+	# each arrow of the design is there, and none goes back
+	my ($lines) = $design =~ /<!-- docs:direction -->\n\n((?: {4}.*\n)+)/ or die "there is no docs:direction\n";
+	for my $line (split /\n/, $lines)
+	{
+		my @floors = map { [ grep { $knows{$_} or die "direction: there is no $_\n" } /(\w+)/g ] } split /->/, $line;
+		my @wrong;
+
+		for my $low (1 .. $#floors)
+		{
+			for my $room (@{ $floors[$low] })
+			{
+				push @wrong, map { "$room -> $_" } grep { $reach{$room}{$_} } map { @$_ } @floors[ 0 .. $low - 1 ];
+				push @wrong, "nothing -> $room" unless grep { $reach{$_}{$room} } @{ $floors[ $low - 1 ] };
+			}
+		}
+		is_deeply(\@wrong, [], squeeze($line));
+	}
+}
+
+# ---------------------------------------------------------------------------
+# What must hold: where it is enforced, and where it is tested
+# ---------------------------------------------------------------------------
+for my $row (table($design, 'rules'))
+{
+	my ($number, $rule, $enforced, $tested) = @$row;
+	my @wrong;
+
+	for my $place (ticked($enforced))
+	{
+		my ($file, @functions) = split /[: ,]+/, $place;
+		my $text = $c{$file} // (-e "$top/sql/$file" ? slurp("sql/$file") : '');
+		push @wrong, $text eq '' ? $file : map { "$file:$_" } grep { $text !~ /^(?:CREATE FUNCTION vibevideo\.)?\Q$_\E\(/m } @functions;
+	}
+	push @wrong, grep { !-e "$top/$_" && !-e "$top/test/t/$_" } ticked($tested);
+	is_deeply(\@wrong, [], "rule $number: what it names exists");
+	ok(ticked($enforced) && ticked($tested), "rule $number: enforced and tested somewhere");
+}
+
+# ---------------------------------------------------------------------------
 # What the manual names besides: targets, files, places
 # ---------------------------------------------------------------------------
 
@@ -430,10 +524,10 @@ sub anchors
 # links of a file that lead nowhere within the repository
 sub broken_links
 {
-	my ($path, %anchors) = @_;
+	my ($path, $text, %anchors) = @_;
 	my @broken;
 
-	for my $link ($manual{$path} =~ /\]\((?!https?:)([^)\s]+)\)/g)
+	for my $link ($text =~ /\]\((?!https?:)([^)\s]+)\)/g)
 	{
 		my ($file, $anchor) = $link =~ /^([^#]*)(?:#(.*))?$/;
 		my $target = $file eq '' ? $path : File::Spec->canonpath(dirname($path) . "/$file");
@@ -456,7 +550,8 @@ sub broken_links
 	@files = grep { $_ ne 'test/bench/results.md' } @files;
 	is_deeply([ grep { my $file = $_; !grep { -e "$top/$_$file" } '', 'src/', 'sql/' } @files ], [], 'every file that is named exists');
 	is_deeply([ grep { !-d "$top/test/$_" } map { ticked($_->[0]) } table('folders') ], [], 'every folder of test/ that is named exists');
-	is_deeply([ broken_links($_, %anchors) ], [], "every link in $_ leads somewhere") for sort keys %manual;
+	my %linking = (%manual, 'src/README.md' => $design);
+	is_deeply([ broken_links($_, $linking{$_}, %anchors) ], [], "every link in $_ leads somewhere") for sort keys %linking;
 }
 
 # ---------------------------------------------------------------------------
