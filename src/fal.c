@@ -7,9 +7,9 @@
  * "request errors" is .../model-apis/request-errors, "errors" is
  * .../model-apis/errors.
  *
- * Two rules run through all of it.  A decision is made by status code, header
- * and machine-readable field, never by the text of a message.  And a doubt is
- * decided for the customer's money: a POST that may have arrived is not sent
+ * Two rules apply everywhere.  Decisions depend on status code, header and
+ * machine-readable field, never on the text of a message.  And when in doubt,
+ * the customer's money comes first: a POST that may have arrived is not sent
  * again, a result that may still come is not given up.
  */
 #include "fal.h"
@@ -29,7 +29,7 @@
 
 #define lengthof(array) (sizeof(array) / sizeof((array)[0]))
 
-/* a Retry-After beyond this is not taken at its word */
+/* a longer Retry-After is cut to this */
 #define MAX_RETRY_AFTER (24 * 60 * 60)
 
 /*----------
@@ -37,7 +37,7 @@
  *----------
  */
 
-/* everything fal's bodies say that is not model output */
+/* everything in fal's bodies that is not model output */
 typedef struct FalBody
 {
 	bool is_json;
@@ -105,7 +105,7 @@ BodyNamesError(const FalBody *body)
 	return HasDetail(body) || body->error_type[0] != '\0';
 }
 
-/* a reply of fal's queue, as opposed to one of a gateway before it */
+/* a reply of fal's queue, as opposed to one of a gateway in front of it */
 static bool
 IsFromFal(const HttpReply *reply, const FalBody *body)
 {
@@ -125,7 +125,7 @@ IsServerError(int status)
 	return status >= 500 && status <= 599;
 }
 
-/* X-Fal-Request-Timeout-Type: user; the deadline to start that we had set ourselves */
+/* X-Fal-Request-Timeout-Type: user; the start deadline that we had set ourselves */
 static bool
 IsStartTimeout(const HttpReply *reply)
 {
@@ -161,7 +161,7 @@ HintOf(const char *header)
 	return FAL_HINT_NONE;
 }
 
-/* what the status alone says; NULL when fal's own word is wanted */
+/* what the status alone says; NULL when fal's own error type is better */
 static const char *
 TypeByStatus(const HttpReply *reply)
 {
@@ -283,7 +283,7 @@ ReadError(FalError *error, const HttpReply *reply, const FalBody *body, time_t n
 	ClearError(error);
 	error->http = reply->status;
 	error->retry_after = FalRetryAfter(reply->retry_after, now);
-	/* two spellings are documented; the newer one is asked first */
+	/* two spellings are documented; the newer one takes precedence */
 	error->retryable = HintOf(reply->fal_needs_retry);
 	if (error->retryable == FAL_HINT_NONE)
 		error->retryable = HintOf(reply->fal_retryable);
@@ -302,9 +302,9 @@ ReadTransportError(FalError *error, const HttpReply *reply)
 }
 
 /*
- * Kinds of errors by whether a new render may be tried.  The runner and
- * timeout kinds are named retryable and the client kinds not in "request
- * errors"; the rest is from "errors".  A trailing '*' stands for any ending.
+ * Which kinds of errors allow a new render.  "request errors" calls the runner
+ * and timeout kinds retryable, and the client kinds not; the rest is from
+ * "errors".  A trailing '*' stands for any ending.
  */
 static const struct
 {
@@ -336,7 +336,7 @@ KindMatches(const char *pattern, const char *type)
 	return strcmp(type, pattern) == 0;
 }
 
-/* yes or no for the kinds we know, none for others */
+/* yes or no for known kinds, none for others */
 static FalHint
 KindAllowsAgain(const char *type)
 {
@@ -365,11 +365,11 @@ FalErrorAllowsNewAttempt(const FalError *error)
  *----------
  */
 
-/* a 2xx: fal has the job, if we can tell under which id */
+/* a 2xx: fal has the job, if we can read its id */
 static void
 JudgeAccepted(const HttpReply *reply, const FalBody *body, time_t now, FalSubmit *out)
 {
-	/* an id is never longer than the buffers; a cut one fills them */
+	/* a valid id is shorter than the buffers; a truncated one fills them */
 	const char *id = FalRequestIdIsValid(body->request_id) ? body->request_id
 		: FalRequestIdIsValid(reply->fal_request_id) &&
 			strlen(reply->fal_request_id) < sizeof(reply->fal_request_id) - 1
@@ -388,7 +388,7 @@ JudgeAccepted(const HttpReply *reply, const FalBody *body, time_t now, FalSubmit
 	SetErrorType(&out->error, "bad_response");
 }
 
-/* a 5xx but 503: did fal itself turn the job away, or did a gateway lose the answer? */
+/* a 5xx other than 503: did fal itself reject the job, or did a gateway lose the answer? */
 static FalSubmitOutcome
 JudgeServerError(const HttpReply *reply, const FalBody *body, FalError *error)
 {
@@ -478,8 +478,8 @@ FalJudgeSubmit(const HttpReply *reply, time_t now, FalSubmit *out)
  */
 
 /*
- * By the word in the body.  The page pairs 202 with queued and running and
- * 200 with completed, but any 2xx will do.
+ * The word in the body decides.  The page pairs 202 with queued and running
+ * and 200 with completed, but any 2xx will do.
  */
 static void
 JudgeStatusWord(const HttpReply *reply, const FalBody *body, time_t now, FalStatus *out)
@@ -512,7 +512,7 @@ JudgeStatusWord(const HttpReply *reply, const FalBody *body, time_t now, FalStat
 		return;
 	}
 
-	/* FAILED and CANCELED, for example, are none of fal's words */
+	/* fal has no FAILED or CANCELED, for example */
 	ReadError(&out->error, reply, body, now);
 	SetErrorType(&out->error, body->status[0] != '\0' ? "unknown_status" : "bad_response");
 	if (body->status[0] != '\0')
@@ -581,7 +581,7 @@ IsHttpUrl(const char *url)
 	return true;
 }
 
-/* one place of the output: an object with a url, or the url itself */
+/* one place in the output: an object with a url, or the url itself */
 static bool
 ReadOutputFile(const JsonWant *place, FalResult *out)
 {
@@ -603,8 +603,8 @@ ReadOutputFile(const JsonWant *place, FalResult *out)
 
 /*
  * The model's output is passed through without an envelope.  Nearly all video
- * models answer {"video": {"url": …}}; the other places are those found in
- * the output types of @fal-ai/client, commonest first.
+ * models answer {"video": {"url": …}}; the other places are from the output
+ * types of @fal-ai/client, most common first.
  */
 static void
 JudgeOutput(const HttpReply *reply, const FalBody *body, time_t now, FalResult *out)
@@ -636,7 +636,7 @@ JudgeOutput(const HttpReply *reply, const FalBody *body, time_t now, FalResult *
 	out->file_size = -1;
 	ReadError(&out->error, reply, body, now);
 
-	/* a status object in place of the output: the job is still on its way */
+	/* a status object instead of the output: the job has not finished yet */
 	if (strcasecmp(body->status, "IN_QUEUE") == 0 || strcasecmp(body->status, "IN_PROGRESS") == 0)
 	{
 		out->outcome = FAL_RESULT_NOT_READY;
@@ -648,21 +648,21 @@ JudgeOutput(const HttpReply *reply, const FalBody *body, time_t now, FalResult *
 	if (unsupported)
 	{
 		SetErrorType(&out->error, "unsupported_output");
-		SetErrorMessage(&out->error, "the model's output is not an http(s) URL that we can fetch");
+		SetErrorMessage(&out->error, "the model's output is not a usable http(s) URL");
 	}
 	else if (body->error_type[0] == '\0')
 	{
 		SetErrorType(&out->error, "no_video");
 		if (!HasDetail(body))
-			SetErrorMessage(&out->error, "the model's output has no video in it");
+			SetErrorMessage(&out->error, "the model's output contains no video");
 	}
 }
 
 /*
  * An endpoint id with a wrong subpath is accepted at submit and answered here
  * with 404 {"detail": "Path /x not found"} (fal's apps.py).  A forgotten
- * request is a 404 with a detail, too, so this is the one place where only
- * the text tells: the first is the customer's mistake, the second is not.
+ * request is a 404 with a detail, too, so here, and only here, the text has to
+ * decide: the first is the customer's mistake, the second is not.
  */
 static bool
 IsPathNotFound(const FalBody *body)
@@ -712,8 +712,9 @@ JudgeResultError(const HttpReply *reply, const FalBody *body, const FalError *st
 	}
 
 	/*
-	 * A bare 5xx on a finished job is a gateway's and passes (clips were lost
-	 * by taking it as final), unless the status had said that the job failed.
+	 * A bare 5xx for a finished job comes from a gateway and is temporary
+	 * (clips were lost by treating it as final), unless the status had said
+	 * that the job failed.
 	 */
 	if (IsServerError(reply->status) && !named && status_error != NULL)
 	{
@@ -794,9 +795,9 @@ FalJudgeCancel(const HttpReply *reply, time_t now, FalCancel *out)
 	}
 
 	/*
-	 * Pages disagree about the body of a success, so none is asked for; but
-	 * what is there must be JSON, else it is not fal who answered.  Asking
-	 * again does no harm.
+	 * Pages disagree about the body of a success, so none is required; but if
+	 * there is one it must be JSON, or else it was not fal that answered.
+	 * Cancelling again does no harm.
 	 */
 	out->outcome = FAL_CANCEL_ACCEPTED;
 	if (IsSuccess(reply) && (reply->body_len == 0 || JsonPick(reply->body, reply->body_len, NULL, 0)))
@@ -845,12 +846,12 @@ VisitListItem(const char *raw, size_t raw_len, void *arg)
 	memset(&item, 0, sizeof(item));
 	if (!JsonPick(raw, raw_len, wants, (int) lengthof(wants)) ||
 		wants[1].truncated || !FalRequestIdIsValid(item.request_id))
-		return true; /* not a request we could ask about */
+		return true; /* not a request that could be polled */
 
 	status = WireNumber(status_code);
 	item.status_code = status >= 0 && status <= 999 ? (int) status : 0;
 
-	/* other clients of the account may have sent what jsonb cannot hold */
+	/* other clients of the account may have sent input that jsonb cannot hold */
 	if (wants[0].kind != JSON_ABSENT && wants[0].kind != JSON_NULL &&
 		JsonFitsJsonb(wants[0].raw, wants[0].raw_len))
 	{
@@ -870,7 +871,7 @@ FalReadList(const char *body, size_t len, FalListVisit visit, void *arg,
 		{.path = "items"},
 	};
 
-	/* this also makes sure that the whole text is JSON before anything is visited */
+	/* this also checks that the whole text is JSON before anything is visited */
 	if (!JsonPick(body, len, wants, (int) lengthof(wants)) || wants[1].kind != JSON_ARRAY)
 	{
 		cursor[0] = '\0';
@@ -949,7 +950,7 @@ FalEndpointIsValid(const char *endpoint)
 	return segments > (HasNamespace(endpoint) ? 2 : 1);
 }
 
-/* the endpoint as a path: with the two segments of a legacy id taken apart */
+/* the endpoint as a path: a legacy id is split into its two segments */
 static bool
 EndpointPath(const char *endpoint, char *out, size_t size)
 {
@@ -1099,7 +1100,7 @@ HasShape(const char *text, const char *shape)
 	return *text == '\0';
 }
 
-/* libcurl reads far more than HTTP's dates: pieces of one, other zones, plain numbers */
+/* libcurl accepts far more than HTTP's dates: parts of a date, other time zones, plain numbers */
 int64_t
 FalDate(const char *text)
 {

@@ -24,7 +24,7 @@ typedef enum FalHint
 	FAL_HINT_NO
 } FalHint;
 
-/* What fal said went wrong. */
+/* What went wrong, as fal reports it. */
 typedef struct FalError
 {
 	int http;			/* status it came with, 0 if none */
@@ -35,23 +35,23 @@ typedef struct FalError
 } FalError;
 
 /*----------
- * Submit.  Where each outcome leads is told in src/README.md.
+ * Submit.  src/README.md lists where each outcome leads.
  *----------
  */
 typedef enum FalSubmitOutcome
 {
 	FAL_SUBMIT_ACCEPTED, /* fal has it and we know its request id */
-	FAL_SUBMIT_NOT_SENT, /* surely not at fal: may be sent again */
-	FAL_SUBMIT_BACKOFF,	 /* fal asks to come back later; not accepted */
-	FAL_SUBMIT_REFUSED,	 /* a definite no: sending again won't help */
-	FAL_SUBMIT_UNKNOWN	 /* may or may not be at fal: never send again blindly */
+	FAL_SUBMIT_NOT_SENT, /* definitely not at fal: may be sent again */
+	FAL_SUBMIT_BACKOFF,	 /* not accepted; fal asks to try again later */
+	FAL_SUBMIT_REFUSED,	 /* rejected for good: sending it again will not help */
+	FAL_SUBMIT_UNKNOWN	 /* may or may not be at fal: never resend blindly */
 } FalSubmitOutcome;
 
 typedef struct FalSubmit
 {
 	FalSubmitOutcome outcome;
 	char request_id[FAL_ID_SIZE];
-	int queue_position; /* -1 if not told */
+	int queue_position; /* -1 if unknown */
 	FalError error;
 } FalSubmit;
 
@@ -65,16 +65,16 @@ typedef enum FalState
 {
 	FAL_STATE_QUEUED,
 	FAL_STATE_RUNNING,
-	FAL_STATE_COMPLETED, /* not yet a success: the result tells */
+	FAL_STATE_COMPLETED, /* not yet a success: the result decides */
 	FAL_STATE_GONE,		 /* fal does not know the id (any more) */
-	FAL_STATE_DENIED,	 /* key refused: wait, do not fail the job */
-	FAL_STATE_RETRY		 /* no usable answer: ask again later */
+	FAL_STATE_DENIED,	 /* key rejected: wait, do not fail the job */
+	FAL_STATE_RETRY		 /* no usable answer: poll again later */
 } FalState;
 
 typedef struct FalStatus
 {
 	FalState state;
-	int queue_position; /* -1 if not told */
+	int queue_position; /* -1 if unknown */
 	bool has_error;		/* COMPLETED that carries an error */
 	FalError error;
 } FalStatus;
@@ -90,8 +90,8 @@ typedef enum FalResultOutcome
 	FAL_RESULT_VIDEO,	  /* url is set */
 	FAL_RESULT_NOT_READY, /* 400 "still in progress": back to status polls */
 	FAL_RESULT_FAILED,	  /* the model or fal failed for good: see error */
-	FAL_RESULT_GONE,	  /* 404: retention is over */
-	FAL_RESULT_DENIED,	  /* key refused */
+	FAL_RESULT_GONE,	  /* 404: no longer kept by fal */
+	FAL_RESULT_DENIED,	  /* key rejected */
 	FAL_RESULT_RETRY	  /* transient: a paid result is not thrown away */
 } FalResultOutcome;
 
@@ -99,12 +99,12 @@ typedef struct FalResult
 {
 	FalResultOutcome outcome;
 	char url[FAL_URL_SIZE];
-	char content_type[129]; /* as fal says; "" if not told */
-	int64_t file_size;		/* as fal says; -1 if not told */
+	char content_type[129]; /* as fal reports it; "" if unknown */
+	int64_t file_size;		/* as fal reports it; -1 if unknown */
 	FalError error;
 } FalResult;
 
-/* status_error: what the status carried, or NULL; it makes a bare 5xx final */
+/* status_error: the error in the status, or NULL; with one, a bare 5xx is final */
 extern void FalJudgeResult(const HttpReply *reply, const FalError *status_error,
 						   time_t now, FalResult *out);
 
@@ -115,7 +115,7 @@ extern void FalJudgeResult(const HttpReply *reply, const FalError *status_error,
 typedef enum FalCancelOutcome
 {
 	FAL_CANCEL_ACCEPTED, /* any 2xx: removed, or a signal was sent */
-	FAL_CANCEL_TOO_LATE, /* already completed: the video is paid, keep it */
+	FAL_CANCEL_TOO_LATE, /* already completed: the video is paid for, keep it */
 	FAL_CANCEL_GONE,	 /* fal does not know it */
 	FAL_CANCEL_DENIED,
 	FAL_CANCEL_RETRY
@@ -137,7 +137,7 @@ extern void FalJudgeCancel(const HttpReply *reply, time_t now, FalCancel *out);
 typedef struct FalListItem
 {
 	char request_id[FAL_ID_SIZE];
-	char sent_at[41]; /* ISO 8601, as fal gave it */
+	char sent_at[41]; /* ISO 8601, as sent by fal */
 	char ended_at[41];
 	int status_code;   /* 0 if absent */
 	const char *input; /* json_input as raw JSON text, or NULL */
@@ -155,11 +155,11 @@ extern bool FalReadList(const char *body, size_t len, FalListVisit visit, void *
  *----------
  */
 
-/* an endpoint id we are willing to put into a URL */
+/* is this endpoint id safe to put into a URL? */
 extern bool FalEndpointIsValid(const char *endpoint);
 /* the owner/app part used by every call but submit (fal's app-id rule) */
 extern bool FalAppPath(const char *endpoint, char *out, size_t size);
-/* fal's ids are opaque text, but only harmless ones may enter a URL */
+/* fal's ids are opaque text, but only harmless ones may go into a URL */
 extern bool FalRequestIdIsValid(const char *id);
 
 typedef enum FalCall
@@ -184,7 +184,7 @@ extern bool FalAuthHeader(const char *key, char *out, size_t size);
 /* may a job that failed with this error be rendered again in a new attempt? */
 extern bool FalErrorAllowsNewAttempt(const FalError *error);
 
-/* Unix time of an HTTP-date (RFC 9110 5.6.7: three forms, all in GMT); -1 if it is none */
+/* Unix time of an HTTP-date (RFC 9110 5.6.7: three forms, all in GMT); -1 if it is not one */
 extern int64_t FalDate(const char *text);
 /* seconds to wait by a Retry-After header (RFC 9110 10.2.3: seconds or HTTP-date); -1 if none */
 extern int FalRetryAfter(const char *header, time_t now);

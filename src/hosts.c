@@ -2,11 +2,11 @@
  * hosts.c
  *	  Where a video may come from, and which addresses are public.
  *
- * URLs are split by libcurl, which also fetches them: two parsers that read
- * one URL differently are how such filters are got around.  libcurl turns odd
+ * URLs are split by libcurl, which also fetches them: such filters are
+ * bypassed where two parsers read one URL differently.  libcurl turns odd
  * spellings of IPv4 addresses (0x7f.1, 2130706433) into the usual one before
- * we look, and the address that a name leads to is judged where the socket is
- * opened.
+ * we look, and the address that a name resolves to is judged where the socket
+ * is opened.
  */
 #include "hosts.h"
 
@@ -106,18 +106,18 @@ ReadOrigin(CURLU *url, Origin *origin)
 		(strcmp(origin->scheme, "https") != 0 && strcmp(origin->scheme, "http") != 0))
 		return "the scheme is neither https nor http";
 	if (UrlHas(url, CURLUPART_USER) || UrlHas(url, CURLUPART_PASSWORD))
-		return "it carries credentials";
+		return "it contains credentials";
 	if (UrlHas(url, CURLUPART_ZONEID) ||
 		!GetPart(url, CURLUPART_HOST, 0, origin->host, sizeof(origin->host)))
-		return "the host is not usable";
+		return "the host is invalid";
 	if (!GetPart(url, CURLUPART_PORT, CURLU_DEFAULT_PORT, origin->port, sizeof(origin->port)))
-		return "the port is not usable";
+		return "the port is invalid";
 
 	/* "host." is the same name, spelled as fully qualified */
 	len = strlen(origin->host);
 	if (len > 1 && origin->host[len - 1] == '.')
 		origin->host[len - 1] = '\0';
-	return HostIsPlain(origin->host) ? NULL : "the host is not usable";
+	return HostIsPlain(origin->host) ? NULL : "the host is invalid";
 }
 
 static const char *
@@ -162,7 +162,7 @@ typedef struct Entry
 	Origin origin;
 } Entry;
 
-/* take the next entry's text off the list, without blanks around; false at the end */
+/* the next entry's text, without surrounding blanks; false at the end of the list */
 static bool
 NextEntry(const char **list, char *out, size_t size, bool *fits)
 {
@@ -187,14 +187,14 @@ NextEntry(const char **list, char *out, size_t size, bool *fits)
 	return true;
 }
 
-/* scheme://host:port and nothing more; what follows would be ignored */
+/* scheme://host:port and nothing else, since anything else would be ignored */
 static const char *
 ReadOriginEntry(const char *text, Origin *origin)
 {
 	const char *host = strstr(text, "://") + 3;
 
 	if (strpbrk(host, "/?#") != NULL)
-		return "nothing may follow host and port";
+		return "nothing may follow the host and port";
 	return ParseOrigin(text, origin);
 }
 
@@ -314,7 +314,7 @@ HostsListIsValid(const char *list, char *why, size_t why_size)
 	return true;
 }
 
-/* Newer libcurl encodes them where older refused: no Location has them. */
+/* Newer libcurl encodes them, older rejects them: no valid Location has them. */
 static bool
 HasControls(const char *text)
 {
@@ -365,15 +365,15 @@ typedef struct Range
 } Range;
 
 /*
- * IPv4 that is not plain Internet: RFC 6890's registry and what was added to
- * it since.  A server that fetches from these fetches from its own network.
+ * IPv4 addresses that are not public: RFC 6890's registry and later additions.
+ * A server that fetches from these fetches from its own network.
  */
 static const Range SpecialV4[] = {
 	{{0}, 8},				  /* "this network", RFC 1122 */
 	{{10}, 8},				  /* private, RFC 1918 */
 	{{100, 64}, 10},		  /* carrier-grade NAT, RFC 6598 */
 	{{127}, 8},				  /* loopback, RFC 1122 */
-	{{168, 63, 129, 16}, 32}, /* Azure's host agent, on every one of its machines */
+	{{168, 63, 129, 16}, 32}, /* Azure's host agent, on each of its machines */
 	{{169, 254}, 16},		  /* link-local and cloud metadata, RFC 3927 */
 	{{172, 16}, 12},		  /* private, RFC 1918 */
 	{{192, 0, 0}, 24},		  /* protocol assignments, RFC 6890 */
@@ -388,9 +388,9 @@ static const Range SpecialV4[] = {
 };
 
 /*
- * IPv6: only 2000::/3 is given out as global unicast (RFC 4291), which leaves
- * out loopback, unique local (RFC 4193), link-local, site-local and multicast.
- * Of it these are special.
+ * IPv6: only 2000::/3 is allocated as global unicast (RFC 4291), which
+ * excludes loopback, unique local (RFC 4193), link-local, site-local and
+ * multicast.  Within it, these are special.
  */
 static const Range GlobalV6 = {{0x20}, 3};
 static const Range SpecialV6[] = {
@@ -400,7 +400,7 @@ static const Range SpecialV6[] = {
 	{{0x3f, 0xff}, 20},				/* documentation, RFC 9637 */
 };
 
-/* IPv6 that stands for the IPv4 address in its last four bytes */
+/* IPv6 addresses that stand for the IPv4 address in their last four bytes */
 static const Range MappedV4 = {{[10] = 0xff, [11] = 0xff}, 96}; /* RFC 4291 2.5.5.2 */
 static const Range Nat64 = {{0x00, 0x64, 0xff, 0x9b}, 96};		/* RFC 6052 2.1 */
 
@@ -436,7 +436,7 @@ V4IsPublic(const uint8_t *address)
 static bool
 V6IsPublic(const uint8_t *address)
 {
-	/* on a network of IPv6 only, DNS64 gives every IPv4 host such an address */
+	/* on an IPv6-only network, DNS64 gives every IPv4 host such an address */
 	if (InRange(address, &MappedV4) || InRange(address, &Nat64))
 		return V4IsPublic(address + 12);
 	return InRange(address, &GlobalV6) && !InAnyRange(address, SpecialV6, lengthof(SpecialV6));

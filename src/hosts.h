@@ -13,23 +13,23 @@
 
 typedef enum HostVerdict
 {
-	HOST_DENIED, /* not on the list, or not a plain http(s) URL */
-	HOST_PUBLIC, /* on the list: https only, public addresses only */
+	HOST_DENIED, /* not in the list, or not a plain http(s) URL */
+	HOST_PUBLIC, /* in the list: https only, public addresses only */
 	HOST_EXACT	 /* an entry names this very scheme, host and port:
 								 * plain http and private addresses are allowed */
 } HostVerdict;
 
 /*
  * list is vibevideo.media_hosts: comma-separated "host", "*.domain" (any depth
- * below, not the domain itself) or "scheme://host:port".  why (may be NULL)
- * gets a short reason when denied.
+ * below, not the domain itself) or "scheme://host:port".  why (may be NULL) is
+ * set to a short reason when denied.
  */
 extern HostVerdict HostsJudgeUrl(const char *list, const char *url, char *why, size_t why_size);
 
-/* is the list well-formed? why gets what is wrong; for the GUC check hook */
+/* is the list well-formed? If not, why says what is wrong; for the GUC check hook */
 extern bool HostsListIsValid(const char *list, char *why, size_t why_size);
 
-/* false for loopback, private, link-local, CGNAT, multicast, reserved, and v4-mapped such */
+/* false for loopback, private, link-local, CGNAT, multicast, reserved, and IPv4-mapped ones of these */
 extern bool HostsAddressIsPublic(const struct sockaddr *addr);
 
 /* resolve a Location header against the URL it came from; false if not http(s) */

@@ -2,12 +2,12 @@
  * json.c
  *	  Picking values by path out of JSON that came from the network.
  *
- * Postgres' parser walks the document and we keep the path to where it is.
- * It is asked not to unescape strings: the backend's version would convert
- * them to the database's encoding, which can throw, and would mix encodings
- * within one string.  We do that on the raw token, always giving UTF-8.  So
- * the parser allocates nothing but its own small struct, and what a caller's
- * visit function does, throwing included, cannot harm it.
+ * Postgres' parser walks the document and we keep track of the current path.
+ * It does not unescape strings: the backend's version would convert them to
+ * the database's encoding, which can throw, and would mix encodings within one
+ * string.  We unescape the raw token ourselves, always to UTF-8.  So the
+ * parser allocates nothing but its own small struct, and nothing that a
+ * caller's visit function does, including throwing, can harm it.
  */
 #ifdef FRONTEND
 #include "postgres_fe.h"
@@ -20,13 +20,13 @@
 
 #include "json.h"
 
-/* names longer than this are never asked for */
+/* names longer than this are never looked for */
 #define NAME_SIZE 64
 
 /* an escape that has no meaning in text: NUL or half a surrogate pair */
 #define NOT_TEXT ((pg_wchar) -1)
 
-/* the semantic actions report success since 16, and nothing before */
+/* semantic actions return success since 16, and nothing before */
 #if PG_VERSION_NUM >= 160000
 #define ACTION static JsonParseErrorType
 #define ACTION_DONE return JSON_SUCCESS
@@ -67,8 +67,8 @@ typedef struct Walk
  */
 
 /*
- * Is this safe to give to the parser?  It reads strings as UTF-8 without
- * checking and recurses with the nesting.
+ * Is it safe to parse this?  The parser reads strings as UTF-8 without
+ * checking and recurses for each level of nesting.
  */
 static bool
 PreScan(const char *json, size_t len)
@@ -94,7 +94,7 @@ PreScan(const char *json, size_t len)
 		}
 		else if (in_string)
 		{
-			/* skip what a backslash escapes, which decides nothing */
+			/* skip the escaped character, which has no meaning here */
 			if (*s == '\\' && i + 1 < len && s[1] != '\0' && s[1] < 0x80)
 				char_len = 2;
 			else if (*s == '"')
@@ -119,7 +119,7 @@ PreScan(const char *json, size_t len)
  *----------
  */
 
-/* the four hex digits after \u; the parser has seen that they are there */
+/* the four hex digits after \u; the parser has checked that they are there */
 static pg_wchar
 HexDigits(const char *s)
 {
@@ -165,9 +165,9 @@ Unescape(const char **s, const char *end)
 }
 
 /*
- * Unescape a string token, quotes included; false when it had to be cut.
- * A service that cuts an emoji in two must not make its whole answer
- * unreadable, so what is not text is replaced and not refused.
+ * Unescape a string token, quotes included; false when it had to be truncated.
+ * An answer must not become unreadable because the service cut an emoji in
+ * two, so what is not text is replaced, not rejected.
  */
 static bool
 CopyString(const char *token, size_t len, char *out, size_t size)
@@ -326,9 +326,10 @@ ForgetWanted(JsonWant *wants, int nwants)
  */
 
 /*
- * The name of the field whose value the parser is about to read.  Without
- * unescaping it does not tell, but it has just passed `"name" :`, and within
- * a token only an escaped quote can precede the opening one.
+ * The name of the field whose value the parser is about to read.  It does not
+ * pass the name when it does not unescape, but it has just read `"name" :`,
+ * and only escaped quotes can occur between the closing quote and the opening
+ * one.
  */
 static void
 FieldName(const Walk *walk, char *name)
@@ -412,7 +413,7 @@ ElementEnd(void *state, bool isnull pg_attribute_unused())
 	CaptureWanted(walk, start, len);
 	if (walk->visit != NULL && PathMatches(walk, walk->depth - 1, walk->array_path) &&
 		!walk->visit(start, len, walk->arg))
-		walk->visit = NULL; /* enough; before 16 there is no way to stop the parser */
+		walk->visit = NULL; /* stop; before 16 there is no way to stop the parser */
 	walk->depth--;
 	ACTION_DONE;
 }

@@ -22,7 +22,7 @@ typedef enum JsonKind
 	JSON_STRING,
 	JSON_NUMBER,
 	JSON_BOOL,
-	JSON_ARRAY, /* present; its members have paths of their own */
+	JSON_ARRAY, /* present; its members have their own paths */
 	JSON_OBJECT
 } JsonKind;
 
@@ -30,8 +30,8 @@ typedef enum JsonKind
  * One value to look for.  A path is dotted, an array index in brackets:
  * "video.url", "detail[0].type"; "" is the whole document.  The caller gives
  * the buffer for the text; longer text is cut at a character boundary and
- * flagged.  Of equal names in an object the last one counts, as in jsonb.
- * What cannot stand in text (\u0000, half a surrogate pair) reads as U+FFFD.
+ * flagged.  Of duplicate names in an object the last one counts, as in jsonb.
+ * What text cannot hold (\u0000, half a surrogate pair) becomes U+FFFD.
  */
 typedef struct JsonWant
 {
@@ -47,7 +47,7 @@ typedef struct JsonWant
 /* Fill in every want; false when the text is not a JSON document at all. */
 extern bool JsonPick(const char *json, size_t len, JsonWant *wants, int nwants);
 
-/* gets the JSON text of one element; false: enough */
+/* is passed the JSON text of one element; false: stop */
 typedef bool (*JsonVisit)(const char *raw, size_t raw_len, void *arg);
 
 /*
@@ -56,7 +56,7 @@ typedef bool (*JsonVisit)(const char *raw, size_t raw_len, void *arg);
  */
 extern bool JsonEach(const char *json, size_t len, const char *path, JsonVisit visit, void *arg);
 
-/* can jsonb hold these escapes?  For a raw value of a document that was picked from */
+/* can jsonb hold these escapes?  For a raw value from a document that JsonPick accepted */
 extern bool JsonFitsJsonb(const char *json, size_t len);
 
 #endif /* VIBEVIDEO_JSON_H */

@@ -1,13 +1,13 @@
 /*
  * media.c
- *	  What a video's bytes say as they pass: whether it is one, its SHA-256, and
- *	  how long it plays.
+ *	  Learns from a video's bytes as they pass: whether it is a video, its
+ *	  SHA-256, and how long it plays.
  *
- * An MP4 file is a row of boxes: size, type, body (ISO/IEC 14496-12, 4.2).  The
- * movie header mvhd (8.2.2) says how long all plays; it is a box within moov,
- * which stands at the file's start or behind all samples.  So bodies are
+ * An MP4 file is a sequence of boxes: size, type, body (ISO/IEC 14496-12,
+ * 4.2).  The movie header mvhd (8.2.2) has the duration; it is a box within
+ * moov, which is at the file's start or after all samples.  So bodies are
  * skipped without being kept, and a file of any size takes a few bytes here.
- * What is no such file ends the search; other formats have no duration for us.
+ * Anything else ends the search; we read no duration from other formats.
  */
 #include "media.h"
 
@@ -48,7 +48,7 @@ MediaSniff(const unsigned char *bytes, size_t len, const char **name)
 	return false;
 }
 
-/* all bits set: unknown, says the standard */
+/* all bits set: unknown, by the standard */
 static int64_t
 InMilliseconds(uint64_t duration, uint64_t unknown, uint64_t timescale)
 {
@@ -104,7 +104,7 @@ ReadBoxHead(MediaProbe *probe)
 	}
 	if (!probe->in_movie && memcmp(type, "moov", 4) == 0)
 		probe->in_movie = true;
-	else if (size < probe->have) /* 0 means: up to the file's end */
+	else if (size < probe->have) /* 0 means up to the file's end */
 		probe->over = true;
 	else
 		probe->skip = size - probe->have;
@@ -169,11 +169,11 @@ MediaMeterHash(const MediaMeter *meter, unsigned char sha256[32])
 }
 
 /*----------
- * Setting it down and taking it up
+ * Saving and loading
  *----------
  */
 #define STATE_VERSION 1
-#define CHECK_SIZE 8 /* at the end: of the rest, and of the ETag */
+#define CHECK_SIZE 8 /* at the end: over the rest, and the ETag */
 #define BODY_SIZE (MEDIA_STATE_SIZE - CHECK_SIZE)
 
 static unsigned char *

@@ -1,7 +1,7 @@
 /*
  * media.h
- *	  What a video's bytes say as they pass: whether it is one, its SHA-256, and
- *	  how long it plays.
+ *	  Learns from a video's bytes as they pass: whether it is a video, its
+ *	  SHA-256, and how long it plays.
  *
  * Pure but for libcrypto.
  */
@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* EVP cannot tell its state; these functions, which it stands on, can */
+/* EVP cannot export its state; the functions that it is built on can */
 #define OPENSSL_SUPPRESS_DEPRECATED
 #include <openssl/sha.h>
 
@@ -22,17 +22,17 @@ extern bool MediaSniff(const unsigned char *bytes, size_t len, const char **name
 
 typedef struct MediaProbe
 {
-	bool over;		/* found, or it is of no use to go on */
-	bool in_movie;	/* the box that begins here is one of moov's */
-	bool in_header; /* head is of mvhd's body, otherwise of a box */
-	uint64_t skip;	/* bytes until then */
+	bool over;		/* found, or there is no use in reading on */
+	bool in_movie;	/* the box that begins here is inside moov */
+	bool in_header; /* head is the start of mvhd's body, otherwise of a box */
+	uint64_t skip;	/* bytes to skip before that */
 	size_t have;	/* of head */
 	size_t need;	/* ... */
 	unsigned char head[32];
 	int64_t duration_ms; /* -1 until known */
 } MediaProbe;
 
-/* Starts as MediaMeterInit left it; the file's bytes are then added in any pieces. */
+/* Initialized by MediaMeterInit; the file's bytes are then added in pieces of any size. */
 typedef struct MediaMeter
 {
 	int64_t bytes; /* seen so far */
@@ -42,13 +42,13 @@ typedef struct MediaMeter
 
 extern void MediaMeterInit(MediaMeter *meter);
 extern void MediaMeterAdd(MediaMeter *meter, const void *data, size_t len);
-/* of what was seen so far */
+/* of the bytes seen so far */
 extern void MediaMeterHash(const MediaMeter *meter, unsigned char sha256[32]);
 
 /*
- * A meter as a few bytes, for another process to go on with.  The ETag says of
- * which file; load is false, and the meter as new, if they are not sound or of
- * another one.
+ * A meter as a few bytes, with which another process can continue.  The ETag
+ * identifies the file; load returns false, and a new meter, if the bytes are
+ * damaged or belong to another file.
  */
 #define MEDIA_STATE_SIZE 166
 extern void MediaMeterSave(const MediaMeter *meter, const char *etag, unsigned char state[MEDIA_STATE_SIZE]);

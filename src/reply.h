@@ -23,10 +23,10 @@ typedef enum HttpOutcome
 	HTTP_ANSWERED,	/* a complete response arrived */
 	HTTP_NOT_SENT,	/* DNS, connect or TLS failed: no byte of the
 								 * request left this machine */
-	HTTP_LOST,		/* sent in whole or part, no complete answer */
-	HTTP_TOO_LARGE, /* the response passed its size cap */
-	HTTP_FORBIDDEN, /* our own address filter refused to connect */
-	HTTP_CANCELLED	/* we gave it up ourselves */
+	HTTP_LOST,		/* sent in whole or in part, no complete answer */
+	HTTP_TOO_LARGE, /* the response exceeded its size cap */
+	HTTP_FORBIDDEN, /* blocked by our own address filter */
+	HTTP_CANCELLED	/* we aborted it ourselves */
 } HttpOutcome;
 
 typedef struct HttpReply
@@ -36,9 +36,9 @@ typedef struct HttpReply
 	int status;		  /* HTTP status; 0 unless headers arrived */
 	const char *body; /* not NUL-terminated; may hold any byte */
 	size_t body_len;
-	int64_t content_length; /* as announced, -1 if it was not */
+	int64_t content_length; /* as announced, -1 if not announced */
 
-	/* response headers somebody decides by; "" when absent, cut when longer */
+	/* response headers that decisions depend on; "" when absent, truncated when longer */
 	char content_type[128];
 	char date[40];
 	char retry_after[64];
@@ -54,16 +54,16 @@ typedef struct HttpReply
 	char content_range[80];
 	char etag[128];
 
-	char error[256]; /* why it was not answered, for people */
+	char error[256]; /* why there is no answer, for people */
 } HttpReply;
 
 /* What the sink and the source of a streamed body answer besides a number of bytes. */
 #define HTTP_PAUSE ((size_t) -1) /* no room, or no data yet: call HttpResume later */
-#define HTTP_ABORT ((size_t) -2) /* give the request up */
+#define HTTP_ABORT ((size_t) -2) /* abort the request */
 
-/* takes len bytes of a 2xx body: all of them, or HTTP_PAUSE / HTTP_ABORT */
+/* consumes len bytes of a 2xx body: all of them, or HTTP_PAUSE / HTTP_ABORT */
 typedef size_t (*HttpSink)(void *arg, const char *data, size_t len);
-/* fills in up to len bytes of the request's body: 0 at its end, or HTTP_PAUSE / HTTP_ABORT */
+/* provides up to len bytes of the request's body: 0 at its end, or HTTP_PAUSE / HTTP_ABORT */
 typedef size_t (*HttpSource)(void *arg, char *data, size_t len);
 
 #endif /* VIBEVIDEO_REPLY_H */

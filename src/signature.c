@@ -20,7 +20,7 @@
 #define MAX_HEADER 256
 #define KEY_DIGITS 43 /* 32 bytes in base64 */
 
-/* libcrypto takes no more than digits here, but any number of them */
+/* libcrypto accepts nothing but digits here, but any number of them */
 static bool
 ReadHex(const char *hex, unsigned char *out, size_t size)
 {
@@ -28,9 +28,9 @@ ReadHex(const char *hex, unsigned char *out, size_t size)
 }
 
 /*
- * A key's bytes as RFC 4648 section 5 writes them, padding optional.  libcrypto
- * knows the usual base64 only, passes over blanks, and counts the padding as
- * a byte.
+ * A key's bytes in the base64 of RFC 4648 section 5, padding optional.
+ * libcrypto knows standard base64 only, skips blanks, and counts padding as
+ * bytes.
  */
 static bool
 ReadBase64Key(const char *text, unsigned char key[SIGNATURE_KEY_BYTES])
@@ -66,7 +66,7 @@ ReadKey(const char *raw, size_t raw_len, void *arg)
 
 	if (!JsonPick(raw, raw_len, wants, 3) || wants[2].kind != JSON_STRING || wants[2].truncated)
 		return true;
-	/* the docs promise only x; if the others are there they must be ours */
+	/* the docs promise only x; if the others are there, they must match */
 	if ((wants[0].kind == JSON_STRING && strcmp(kty, "OKP") != 0) ||
 		(wants[1].kind == JSON_STRING && strcmp(crv, "Ed25519") != 0))
 		return true;
@@ -107,7 +107,7 @@ SignatureIsFresh(const SignedMessage *message, int64_t now)
 	return at >= now - SIGNATURE_TOLERANCE_S && at <= now + SIGNATURE_TOLERANCE_S;
 }
 
-/* false when libcrypto fails, which is as good as a wrong signature */
+/* false when libcrypto fails, which counts as a wrong signature */
 static bool
 BuildText(const SignedMessage *message, char *out, size_t size)
 {
@@ -120,7 +120,7 @@ BuildText(const SignedMessage *message, char *out, size_t size)
 	len = snprintf(out, size, "%s\n%s\n%s\n", message->request_id, message->user_id, message->timestamp);
 	if (len < 0 || (size_t) len + 2 * sizeof(hash) >= size)
 		return false;
-	/* libcrypto has capitals only */
+	/* libcrypto writes capitals only */
 	for (size_t i = 0; i < sizeof(hash); i++)
 		(void) snprintf(out + len + 2 * i, 3, "%02x", hash[i]);
 	return true;

@@ -33,7 +33,7 @@ typedef struct SignedMessage
 	size_t body_len;
 } SignedMessage;
 
-/* public keys of a JWKS; foreign entries are skipped; false if it is no JWKS */
+/* public keys of a JWKS; other entries are skipped; false if it is not a JWKS */
 extern bool SignatureReadJwks(const char *json, size_t len, SignatureKeys *keys);
 
 /* complete, well-formed and fresh?  now is Unix time */

@@ -4,8 +4,8 @@
  *
  * Storage's REST routes answer HTTP 400 to nearly everything; the real status
  * is the string "statusCode" in the body, the exact reason its "code"
- * (supabase/storage, src/http/error-handler.ts and src/internal/errors).  So
- * a body is trusted in the order code, statusCode, error; and HTTP's own
+ * (supabase/storage, src/http/error-handler.ts and src/internal/errors).  So a
+ * body is judged by code, statusCode and error, in this order; HTTP's own
  * status counts where a gateway answered, or a TUS or S3 route.
  */
 #include "storage.h"
@@ -22,7 +22,7 @@
 
 #define lengthof(array) (sizeof(array) / sizeof((array)[0]))
 
-/* what a bucket's name and a key's segment may consist of (storage/limits.ts) */
+/* characters of a bucket's name and of a key's segment (storage/limits.ts) */
 #define NAME_CHARS ALNUM "_!.*'() &$=@;:+,?-"
 
 /* "less than 101 characters" (storage/limits.ts) */
@@ -41,19 +41,19 @@ static const char HintProxySize[] =
 static const char HintBucket[] =
 	"Create the bucket, or set vibevideo.storage_bucket to one that exists.";
 static const char HintRights[] =
-	"vibevideo.storage_key must be the current service_role key of this project: one that is expired, from another project or of the anon role is refused.";
+	"vibevideo.storage_key must be the current service_role key of this project: a key that is expired, from another project or of the anon role is rejected.";
 static const char HintKeyForm[] =
-	"Keys that begin with sb_ are translated by the gateway only: let vibevideo.storage_url lead through it, or use the legacy service_role JWT.";
+	"Only the gateway accepts keys that begin with sb_: point vibevideo.storage_url at the gateway, or use the legacy service_role JWT.";
 static const char HintType[] =
 	"Add video/mp4 (or video/*) to the bucket's allowed_mime_types.";
 static const char HintBaseUrl[] =
-	"Check vibevideo.storage_url: through a gateway it ends in /storage/v1, straight to the storage server it does not.";
+	"Check vibevideo.storage_url: it ends in /storage/v1 if it points to a gateway, but not if it points to the storage server itself.";
 static const char HintReadOnly[] =
 	"Storage's database is read-only: its disk may be full, or it is a standby.";
 static const char HintS3Key[] =
-	"Check vibevideo.storage_key (access_key_id:secret) and vibevideo.storage_region; behind a proxy the signed host must be the one Storage sees.";
+	"Check vibevideo.storage_key (access_key_id:secret) and vibevideo.storage_region; behind a proxy, the signed host must be the one that Storage sees.";
 static const char HintRedirect[] =
-	"Redirects are not followed, so as not to hand the key to another host: set vibevideo.storage_url to where it leads.";
+	"Redirects are not followed, because the key must not reach another host: set vibevideo.storage_url to the final address.";
 
 /*----------
  * Reading a reply
@@ -69,16 +69,16 @@ typedef struct StorageBody
 	char message[513];
 } StorageBody;
 
-/* what an answer means, by one of its marks */
+/* what an answer means, by its code */
 typedef struct Meaning
 {
-	const char *code; /* Storage's, or ours for what has none */
+	const char *code; /* Storage's, or ours if it has none */
 	StorageOutcome outcome;
 	const char *hint;
 } Meaning;
 
 static const Meaning Meanings[] = {
-	/* by now the object is there, perhaps by our own lost attempt; upsert will do */
+	/* the object exists by now, perhaps from our own lost try; upsert will do */
 	{"KeyAlreadyExists", STORAGE_RETRY, NULL},
 	{"ResourceAlreadyExists", STORAGE_RETRY, NULL},
 	{"EntityTooLarge", STORAGE_FATAL, HintSize},
@@ -105,7 +105,7 @@ static const Meaning Meanings[] = {
 	{"NotFound", STORAGE_FATAL, HintBaseUrl},
 };
 
-/* releases before the codes put the same into "error" (statusCode, error, code) */
+/* older releases have no code and put it into "error" (statusCode, error, code) */
 static const struct
 {
 	int status;
@@ -148,7 +148,7 @@ ReadErrorBody(const HttpReply *reply, StorageBody *body)
 	WireClean(body->message);
 }
 
-/* the status that counts: the body's, or else HTTP's */
+/* the real status: the body's, or else HTTP's */
 static int
 RealStatus(const HttpReply *reply, const StorageBody *body)
 {
@@ -168,7 +168,7 @@ MeaningOf(const char *code)
 	return NULL;
 }
 
-/* a code for an answer that has none, or NULL */
+/* a code for an answer without one, or NULL */
 static const char *
 CodeByStatus(int status, const char *error)
 {
@@ -185,7 +185,7 @@ CodeByStatus(int status, const char *error)
 	return NULL;
 }
 
-/* for codes and statuses of no table */
+/* for codes and statuses in none of the tables */
 static StorageOutcome
 OutcomeByStatus(int status)
 {
@@ -206,8 +206,8 @@ OutcomeByStatus(int status)
 
 /*
  * Was the key not understood, as opposed to not allowed?  Both answers share
- * their codes (InvalidRequest, AccessDenied) with others, so that only the
- * text is left to tell them by; it has been the same for years.
+ * their codes (InvalidRequest, AccessDenied) with others, so only the text
+ * distinguishes them; it has been the same for years.
  */
 static bool
 IsKeyFormError(const StorageBody *body)
@@ -274,14 +274,14 @@ JudgeError(const HttpReply *reply, const StorageBody *body, StorageReply *out)
 		SetReply(out, OutcomeByStatus(status), http_code, NULL);
 	}
 
-	/* Storage's own word is better known to people than ours */
+	/* people know Storage's own code better than ours */
 	if (body->code[0] != '\0')
 		WireCopyWord(out->code, sizeof(out->code), body->code);
 	if (out->hint == HintSize && WireIsHtml(reply))
 		out->hint = HintProxySize;
 }
 
-/* a 2xx that is not what Storage answers: a login page, for example */
+/* a 2xx that cannot be from Storage: a login page, for example */
 static void
 JudgeBadResponse(const HttpReply *reply, const StorageBody *body, StorageReply *out)
 {
@@ -289,7 +289,7 @@ JudgeBadResponse(const HttpReply *reply, const StorageBody *body, StorageReply *
 	SetMessage(reply, body, out);
 }
 
-/* all but success; true when the reply is a 2xx for the caller to read */
+/* everything but success; true when the reply is a 2xx for the caller to read */
 static bool
 JudgeCommon(const HttpReply *reply, StorageBody *body, StorageReply *out)
 {
@@ -364,7 +364,7 @@ StorageJudgeS3(const HttpReply *reply, StorageReply *out)
 	}
 }
 
-/* TUS errors are plain text with true statuses; token errors are JSON as elsewhere */
+/* TUS errors are plain text with real HTTP statuses; token errors are JSON as elsewhere */
 void
 StorageJudgeTus(StorageTusCall call, const HttpReply *reply, StorageTus *out)
 {
@@ -397,7 +397,7 @@ StorageJudgeTus(StorageTusCall call, const HttpReply *reply, StorageTus *out)
 	}
 	out->gone = (reply->status == 404 || reply->status == 410);
 	out->moved = (reply->status == 409);
-	/* the upload may be refused where a new one is not */
+	/* a new upload may be accepted where this one is not */
 	if (out->gone || out->moved)
 		SetReply(&out->reply, STORAGE_RETRY, out->gone ? "upload_gone" : "upload_moved", NULL);
 }
@@ -467,7 +467,7 @@ StorageJudgeInfo(const HttpReply *reply, StorageInfo *out)
 	out->size = -1;
 	if (!JudgeCommon(reply, &body, &out->reply))
 	{
-		/* the question is answered */
+		/* the call did succeed */
 		if (strcmp(out->reply.code, "NoSuchKey") == 0)
 			out->reply.outcome = STORAGE_DONE;
 		return;
@@ -681,14 +681,14 @@ StorageEtagIsStrong(const char *etag)
 {
 	size_t len = strlen(etag);
 
-	/* one that filled its buffer may be cut */
+	/* one that fills its buffer may be truncated */
 	return len > 2 && len + 1 < sizeof(((HttpReply *) NULL)->etag) &&
 		etag[0] == '"' && strchr(etag + 1, '"') == etag + len - 1;
 }
 
 /*
- * Storage compares a bucket's allowed types with the whole header, so that
- * parameters make a type of the list fail.
+ * Storage compares a bucket's allowed types with the whole header, so with
+ * parameters even an allowed type fails.
  */
 void
 StorageBareType(const char *content_type, char *out, size_t size)

@@ -11,19 +11,19 @@ typedef enum StorageOutcome
 {
 	STORAGE_DONE,
 	STORAGE_RETRY, /* network, 429, 5xx, locks: try again later */
-	STORAGE_AUTH,  /* the key was not understood: try its other form */
-	STORAGE_FATAL  /* trying again won't help (size, type, bucket, rights) */
+	STORAGE_AUTH,  /* the key was not understood: try another form */
+	STORAGE_FATAL  /* trying again will not help (size, type, bucket, rights) */
 } StorageOutcome;
 
 typedef struct StorageReply
 {
 	StorageOutcome outcome;
 	char code[65];	   /* Storage's code (EntityTooLarge …), or one of ours */
-	char message[513]; /* one sentence for people: Storage's words, or who answered instead */
+	char message[513]; /* for people: Storage's own message, or who answered instead */
 	const char *hint;  /* static text that says what to do, or NULL */
 } StorageReply;
 
-/* exists is meant only with STORAGE_DONE; a missing bucket is STORAGE_FATAL, NoSuchBucket */
+/* exists is valid with STORAGE_DONE only; a missing bucket is STORAGE_FATAL, NoSuchBucket */
 typedef struct StorageBucket
 {
 	StorageReply reply;
@@ -33,16 +33,16 @@ typedef struct StorageBucket
 	bool allows_mp4;
 } StorageBucket;
 
-/* a missing object is STORAGE_DONE without exists: the question is answered */
+/* a missing object is STORAGE_DONE without exists: the call did succeed */
 typedef struct StorageInfo
 {
 	StorageReply reply;
 	bool exists;
-	int64_t size; /* -1: not told */
+	int64_t size; /* -1: unknown */
 } StorageInfo;
 
 extern void StorageJudgeUpload(const HttpReply *reply, StorageReply *out);
-/* the same for an S3 endpoint, whose errors are XML with true statuses */
+/* the same for an S3 endpoint, whose errors are XML with real HTTP statuses */
 extern void StorageJudgeS3(const HttpReply *reply, StorageReply *out);
 extern void StorageJudgeBucket(const HttpReply *reply, StorageBucket *out);
 extern void StorageJudgeInfo(const HttpReply *reply, StorageInfo *out);
@@ -52,7 +52,7 @@ typedef enum StorageKeyForm
 {
 	STORAGE_KEY_JWT,	/* Authorization: Bearer K and apikey: K */
 	STORAGE_KEY_APIKEY, /* sb_secret_…: apikey only */
-	STORAGE_KEY_BOTH	/* sb_secret_… refused alone: both headers */
+	STORAGE_KEY_BOTH	/* sb_secret_… rejected on its own: both headers */
 } StorageKeyForm;
 
 extern StorageKeyForm StorageFirstForm(const char *key);
@@ -84,10 +84,10 @@ extern bool StorageUrl(const char *base, StorageCall call, const char *bucket,
 typedef struct StorageTus
 {
 	StorageReply reply;
-	bool gone;		/* no such upload any more: start over */
-	bool moved;		/* its offset is not the one we sent: ask for it */
-	int64_t offset; /* how much Storage has, -1: not told */
-	int64_t length; /* of the whole file, -1: not told yet */
+	bool gone;		/* the upload no longer exists: start over */
+	bool moved;		/* its offset is not the one we sent: query it */
+	int64_t offset; /* how much Storage has, -1: unknown */
+	int64_t length; /* of the whole file, -1: not known yet */
 } StorageTus;
 
 typedef enum StorageTusCall
@@ -104,19 +104,19 @@ extern bool StorageTusRoot(const char *base, char *out, size_t size);
 /*
  * An upload's address: its id, which is the last segment of location, under
  * our own base.  Location is often wrong behind proxies, and a key must never
- * follow it to another place.
+ * be sent elsewhere because of it.
  */
 extern bool StorageTusUrl(const char *base, const char *location, char *out, size_t size);
-/* may a key be sent to this address, which was kept from an earlier try? */
+/* may a key be sent to this address, saved by an earlier try? */
 extern bool StorageTusOwns(const char *base, const char *url);
 /* the value of Upload-Metadata */
 extern bool StorageTusMetadata(const char *bucket, const char *key, const char *type, char *out, size_t size);
-/* does Upload-Metadata, as Storage tells it, name this bucket?  "" is taken for yes */
+/* does Upload-Metadata, as returned by Storage, name this bucket? "" counts as yes */
 extern bool StorageTusIsFor(const char *metadata, const char *bucket);
 
-/* "bytes 100-199/200"; false: anything else, also when the total is not told */
+/* "bytes 100-199/200"; false: anything else, also when the total is unknown */
 extern bool StorageReadRange(const char *content_range, int64_t *from, int64_t *to, int64_t *total);
-/* does it vouch for every byte? */
+/* does it guarantee that every byte is the same? */
 extern bool StorageEtagIsStrong(const char *etag);
 
 /* the bare, lower-case type of a Content-Type value: "Video/MP4; codecs=x" -> "video/mp4" */

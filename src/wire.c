@@ -1,7 +1,7 @@
 /*
  * wire.c
- *	  What the protocol files share: words about an exchange, text that came
- *	  from the network, pieces of URLs.
+ *	  Shared by the protocol files: describing an exchange, text from the
+ *	  network, building URLs.
  */
 #include "wire.h"
 
@@ -13,14 +13,14 @@
 #define HEX "0123456789abcdefABCDEF"
 #define MASK "***"
 
-/* how much of a body is looked at to tell who wrote it */
+/* how much of a body is searched to find out who wrote it */
 #define SNIFF_BYTES 2048
 
 /* how much of a plain text body is shown */
 #define EXCERPT_BYTES 200
 
 /*----------
- * What an exchange came to
+ * How an exchange ended
  *----------
  */
 
@@ -53,13 +53,13 @@ FailureWords(HttpOutcome outcome)
 		case HTTP_NOT_SENT:
 			return "could not connect";
 		case HTTP_FORBIDDEN:
-			return "the address is not one we connect to";
+			return "connections to this address are not allowed";
 		case HTTP_LOST:
 			return "the connection broke before the answer was complete";
 		case HTTP_TOO_LARGE:
-			return "the answer was larger than we accept";
+			return "the answer is too large";
 		case HTTP_CANCELLED:
-			return "the request was given up";
+			return "the request was aborted";
 		case HTTP_ANSWERED:
 			break;
 	}
@@ -92,7 +92,7 @@ WireIsHtml(const HttpReply *reply)
 	return false;
 }
 
-/* the product that signs its error pages, for people who look for the hop */
+/* the product named in the error page, which helps to find the hop */
 static const char *
 HopName(const HttpReply *reply)
 {
@@ -107,7 +107,7 @@ HopName(const HttpReply *reply)
 	return NULL;
 }
 
-/* the body's first bytes as ASCII; its encoding is anybody's guess */
+/* the body's first bytes as ASCII, since its encoding is unknown */
 static void
 Excerpt(const HttpReply *reply, char *out, size_t size)
 {
@@ -146,8 +146,10 @@ WireDescribe(const HttpReply *reply, char *out, size_t size)
 	if (WireIsHtml(reply))
 	{
 		hop = HopName(reply);
-		(void) snprintf(out, size, "HTTP %d from a gateway (HTML%s%s)", reply->status,
-						hop != NULL ? ", " : "", hop != NULL ? hop : "");
+		if (hop != NULL)
+			(void) snprintf(out, size, "HTTP %d from a gateway (HTML, %s)", reply->status, hop);
+		else
+			(void) snprintf(out, size, "HTTP %d from a gateway (HTML)", reply->status);
 		return;
 	}
 
@@ -155,7 +157,7 @@ WireDescribe(const HttpReply *reply, char *out, size_t size)
 	if (text[0] == '\0')
 		(void) snprintf(out, size, "HTTP %d with an empty body", reply->status);
 	else if (text[0] == '{' || text[0] == '[')
-		(void) snprintf(out, size, "HTTP %d with a body that says nothing we know", reply->status);
+		(void) snprintf(out, size, "HTTP %d with an unrecognized body", reply->status);
 	else
 		(void) snprintf(out, size, "HTTP %d: %s", reply->status, text);
 }
@@ -204,7 +206,7 @@ CredentialLength(const char *text)
 {
 	size_t len = strcspn(text, " '\"<>");
 
-	/* words of a sentence such as "Key ID" stay */
+	/* ordinary words, such as "Key ID", are kept */
 	return len >= 20 || (len >= 3 && memchr(text, ':', len) != NULL) ? len : 0;
 }
 

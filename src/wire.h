@@ -1,7 +1,7 @@
 /*
  * wire.h
- *	  What the protocol files share: words about an exchange, text that came
- *	  from the network, pieces of URLs.
+ *	  Shared by the protocol files: describing an exchange, text from the
+ *	  network, building URLs.
  *
  * Pure: no libcurl, no Postgres, no allocation.
  */
@@ -10,31 +10,32 @@
 
 #include "reply.h"
 
-/* our type word for an exchange that was not HTTP_ANSWERED */
+/* our error type for an exchange that was not HTTP_ANSWERED */
 extern const char *WireFailureType(const HttpReply *reply);
 
 /*
- * One sentence about a reply whose body says nothing by itself: the transport
- * error, or which hop seems to have answered.  Clean, never "".
+ * Describes a reply whose body has no message: the transport error, or which
+ * hop seems to have answered.  Clean, never "".
  */
 extern void WireDescribe(const HttpReply *reply, char *out, size_t size);
 
-/* a page made for browsers, that is: not from the API but from a hop before it */
+/* a page for browsers, so not from the API but from a hop in front of it */
 extern bool WireIsHtml(const HttpReply *reply);
 
 /*
- * Make valid UTF-8 text fit for a log line and a table: control characters
- * become spaces, runs of spaces one, and what looks like a secret "***".
+ * Make valid UTF-8 text safe for a log line and a table: control characters
+ * become spaces, runs of spaces become one, and what looks like a secret
+ * becomes "***".
  */
 extern void WireClean(char *text);
 
-/* copy, cut at a UTF-8 character boundary */
+/* copy, truncated at a UTF-8 character boundary */
 extern void WireCopy(char *out, size_t size, const char *text);
 
 /* copy a machine word: anything but letters, digits and "_.-:" becomes '_' */
 extern void WireCopyWord(char *out, size_t size, const char *word);
 
-/* append to a NUL-terminated buffer; false, and nothing appended, when it does not fit */
+/* append to a NUL-terminated buffer; if it does not fit: false, and nothing is appended */
 extern bool WireAppend(char *out, size_t size, const char *text);
 
 /* the same, percent-encoding all but RFC 3986's unreserved characters and those in keep */

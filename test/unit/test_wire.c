@@ -74,17 +74,17 @@ TestDescribe(void)
 		{ANSWER(502, HTML("502 Bad Gateway"), .content_type = "text/html"), NULL, "HTTP 502 from a gateway (HTML, nginx)"},
 		{ANSWER(503, "\n <!doctype html><p>busy"), NULL, "HTTP 503 from a gateway (HTML)"},
 		{ANSWER(500, ""), NULL, "HTTP 500 with an empty body"},
-		{ANSWER(500, "{\"x\":1}"), NULL, "HTTP 500 with a body that says nothing we know"},
+		{ANSWER(500, "{\"x\":1}"), NULL, "HTTP 500 with an unrecognized body"},
 		{ANSWER(409, "Upload-Offset conflict\n"), NULL, "HTTP 409: Upload-Offset conflict"},
 		{ANSWER(500, "a\0b\377"), NULL, "HTTP 500: a b?"},
 		{NO_ANSWER(HTTP_NOT_SENT, .error = "Could not resolve host: x"), "connect_failed", "Could not resolve host: x"},
 		{NO_ANSWER(HTTP_NOT_SENT, .timed_out = true, .error = " \n"), "connect_failed", "could not connect"},
-		{NO_ANSWER(HTTP_FORBIDDEN), "address_refused", "the address is not one we connect to"},
+		{NO_ANSWER(HTTP_FORBIDDEN), "address_refused", "connections to this address are not allowed"},
 		{NO_ANSWER(HTTP_LOST), "connection_lost", "the connection broke before the answer was complete"},
 		{NO_ANSWER(HTTP_LOST, .timed_out = true, .error = "Timeout\nwas reached"), "timeout", "Timeout was reached"},
-		{NO_ANSWER(HTTP_TOO_LARGE), "response_too_large", "the answer was larger than we accept"},
-		{NO_ANSWER(HTTP_CANCELLED), "cancelled", "the request was given up"},
-		{NO_ANSWER(HTTP_CANCELLED, .timed_out = true), "timeout", "the request was given up"},
+		{NO_ANSWER(HTTP_TOO_LARGE), "response_too_large", "the answer is too large"},
+		{NO_ANSWER(HTTP_CANCELLED), "cancelled", "the request was aborted"},
+		{NO_ANSWER(HTTP_CANCELLED, .timed_out = true), "timeout", "the request was aborted"},
 	};
 
 	for (size_t i = 0; i < lengthof(cases); i++)
