@@ -41,8 +41,8 @@ BreakerReport(Breaker *breaker, bool success, int64_t now)
 		if (!breaker->probing)
 			return true;
 		breaker->delay *= 2;
-		if (breaker->delay > BREAKER_MOST_MS)
-			breaker->delay = BREAKER_MOST_MS;
+		if (breaker->delay > BREAKER_MAX_MS)
+			breaker->delay = BREAKER_MAX_MS;
 	}
 	else
 	{

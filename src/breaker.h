@@ -16,7 +16,7 @@
 
 #define BREAKER_THRESHOLD 5 /* failures in a row that open it */
 #define BREAKER_FIRST_MS 2000
-#define BREAKER_MOST_MS 300000
+#define BREAKER_MAX_MS 300000
 
 typedef struct Breaker
 {

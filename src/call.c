@@ -10,7 +10,7 @@
 #include "guc.h"
 #include "secret.h"
 
-#define MAX_FAL_ANSWER (1024 * 1024) /* what json.c takes */
+#define MAX_FAL_ANSWER (1024 * 1024) /* limit of json.c */
 #define MAX_STORAGE_ANSWER (64 * 1024)
 #define BASE_SIZE 1024
 
@@ -26,7 +26,7 @@ CallBase(const char *url, char *out, size_t size)
 }
 
 int
-CallMostAtOnce(void)
+CallMaxConcurrent(void)
 {
 	return vv_max_host_requests > 0 ? Min(vv_max_requests, vv_max_host_requests) : vv_max_requests;
 }
@@ -88,7 +88,7 @@ CallStorageKey(Call *call, const char *key, StorageKeyForm form)
 		CallHeader(call, "Authorization: Bearer %s", key);
 }
 
-/* What all requests to fal with the key have in common. */
+/* Common part of all requests to fal that need the key. */
 static void
 FalKey(Call *call, const char *key)
 {
@@ -113,7 +113,7 @@ CallSend(Call *call, HttpEngine *engine)
 }
 
 /*----------
- * Requests of one step each
+ * The requests
  *----------
  */
 HttpRequest *
@@ -133,7 +133,7 @@ CallFalSubmit(HttpEngine *engine, const char *key, const char *model, const char
 	if (vv_start_timeout > 0)
 	{
 		CallHeader(&call, "X-Fal-Request-Start-Timeout: %d", vv_start_timeout);
-		/* its older name, which fal's own clients still send; the new one wins */
+		/* its older name, which fal's own clients still send; the new one takes precedence */
 		CallHeader(&call, "X-Fal-Request-Timeout: %d", vv_start_timeout);
 	}
 	return CallSend(&call, engine);
@@ -145,7 +145,7 @@ CallFal(HttpEngine *engine, FalCall what, const char *key, const char *model, co
 	Call call;
 	char base[BASE_SIZE];
 
-	/* a job that somebody has made or changed by hand may lack it */
+	/* a job that was inserted or changed by hand may lack it */
 	if (request_id == NULL)
 		return NULL;
 	CallInit(&call, what == FAL_CALL_CANCEL ? HTTP_PUT : HTTP_GET, vv_poll_timeout, MAX_FAL_ANSWER, owner);

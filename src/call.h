@@ -1,6 +1,6 @@
 /*
  * call.h
- *	  The requests we make of fal and Storage: pure protocol put onto the wire.
+ *	  Builds and starts requests to fal and Storage.
  */
 #ifndef VIBEVIDEO_CALL_H
 #define VIBEVIDEO_CALL_H
@@ -9,45 +9,46 @@
 #include "http.h"
 #include "storage.h"
 
-/* Most of one kind to fal's queue at once: a claim that would only wait for the host is left to be made later. */
-extern int CallMostAtOnce(void);
+/* Maximum number of concurrent requests of one kind to fal's queue: a job that would only wait for the host is claimed later. */
+extern int CallMaxConcurrent(void);
 
-/* a request may wait so long for its host; leases last longer */
+/* how long a request may wait for its host; leases last longer */
 #define CALL_WAIT_MS 20000
 
 /* storage_url and friends without trailing slashes */
 extern const char *CallBase(const char *url, char *out, size_t size);
 
 /*----------
- * A request in the making, on its maker's stack: CallInit, then url, headers
- * and what else spec shall say, at last CallSend.
+ * A request being built, on the caller's stack: CallInit, then url, headers
+ * and other fields of spec, finally CallSend.
  *----------
  */
 #define CALL_HEADERS 10
-#define CALL_TEXT_SIZE 12288 /* the key twice, and Upload-Metadata */
+#define CALL_TEXT_SIZE 12288 /* fits the key twice, and Upload-Metadata */
 
 typedef struct Call
 {
-	HttpSpec spec; /* its url and headers are these */
+	HttpSpec spec; /* its url and headers point to the fields below */
 	char url[FAL_URL_SIZE];
 	const char *headers[CALL_HEADERS + 1];
 	int nheaders;
 	char text[CALL_TEXT_SIZE]; /* of the headers */
 	size_t used;
-	bool good; /* so far it can be made */
+	bool good; /* no error so far */
 } Call;
 
 /* timeout_ms 0: none */
 extern void CallInit(Call *call, HttpMethod method, int timeout_ms, size_t max_response, void *owner);
-/* what has to be true for it to be sent */
+/* it is not sent unless good is true */
 extern void CallCheck(Call *call, bool good);
 extern void CallHeader(Call *call, const char *format, ...) pg_attribute_printf(2, 3);
 extern void CallStorageKey(Call *call, const char *key, StorageKeyForm form);
-/* NULL when it cannot be made; the key's copies are wiped */
+/* NULL when it cannot be sent; copies of the key are wiped */
 extern HttpRequest *CallSend(Call *call, HttpEngine *engine);
 
 /*----------
- * All return NULL when the request cannot even be made; owner is for HttpOwner.
+ * All return NULL when the request cannot even be built; owner is for
+ * HttpOwner.
  *----------
  */
 extern HttpRequest *CallFalSubmit(HttpEngine *engine, const char *key, const char *model,

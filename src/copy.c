@@ -32,17 +32,17 @@
 #include "watch.h"
 
 #define RING_SIZE (2 * 1024 * 1024)
-#define RING_ROOM (512 * 1024) /* a paused download continues when so much is free: libcurl's buffer */
-/* of a video of unknown length: whether a part is the last one shows only behind its end */
+#define RING_ROOM (512 * 1024) /* a paused download continues when this much is free: libcurl's buffer */
+/* for a video of unknown length: only what follows shows that a part is not the last one */
 #define PART_RING_SIZE (STORAGE_TUS_PART + RING_SIZE)
 #define MAX_RESTARTS 3
 
-/* What is kept when all starts anew. */
+/* What survives a restart. */
 typedef struct CopyHistory
 {
 	int restarts;
-	bool in_parts; /* something before Storage takes it only so */
-	int64 counted; /* what an earlier download came to, -1: there was none */
+	bool in_parts; /* something in front of Storage accepts it only in parts */
+	int64 counted; /* length that an earlier download had, -1: there was none */
 } CopyHistory;
 
 struct Copy
@@ -57,7 +57,7 @@ struct Copy
 };
 
 /*----------
- * Making and ending
+ * Starting and ending
  *----------
  */
 void
@@ -95,7 +95,7 @@ CopyEnd(Task *task)
 	Free(task);
 }
 
-/* malloc'd, since libcurl's callbacks write into it; if there is no memory the task is over. */
+/* malloc'd, since libcurl's callbacks write into it; if there is no memory, the task is over. */
 static Copy *
 Create(Task *task, const char *storage_key, const CopyHistory *history)
 {
@@ -104,7 +104,7 @@ Create(Task *task, const char *storage_key, const CopyHistory *history)
 	if (copy == NULL || !FlowInit(&copy->flow, RING_SIZE, (int64) vv_max_video_size * 1024))
 	{
 		free(copy);
-		TaskRetry(task, 0, "out_of_memory", "no memory for a copy", -1);
+		TaskRetry(task, 0, "out_of_memory", "out of memory for the copy", -1);
 		return NULL;
 	}
 	copy->task = task;
@@ -116,14 +116,14 @@ Create(Task *task, const char *storage_key, const CopyHistory *history)
 	return copy;
 }
 
-/* Is there anything to copy, and a place to copy it to?  If not the task is over. */
+/* Is there anything to copy, and a place to copy it to?  If not, the task is over. */
 static void
 CheckWork(Task *task, const char *storage_key)
 {
 	if (task->job->media_url == NULL || task->job->request_id == NULL)
-		TaskRetry(task, 1, "no_video", "the job does not say where its video is", -1);
+		TaskRetry(task, 1, "no_video", "the job has no address for its video", -1);
 	else if (vv_storage_kind == STORAGE_KIND_NONE)
-		/* it was not yet so when fal was done, or a retry */
+		/* the setting was changed after fal was done, or this is a retry */
 		CopyKeepUrl(task, task->job->media_url);
 	else if (vv_storage_url[0] == '\0')
 		TaskRetry(task, 0, "storage_not_configured", "vibevideo.storage_url is not set", -1);
@@ -132,7 +132,7 @@ CheckWork(Task *task, const char *storage_key)
 }
 
 static void
-Begin(Task *task, const char *storage_key, const CopyHistory *history)
+StartWithKey(Task *task, const char *storage_key, const CopyHistory *history)
 {
 	CheckWork(task, storage_key);
 	if (!TaskIsOver(task))
@@ -140,7 +140,7 @@ Begin(Task *task, const char *storage_key, const CopyHistory *history)
 	if (!TaskIsOver(task))
 	{
 		if (ResumableIsKept(&task->copy->resumable))
-			ResumableAsk(&task->copy->resumable);
+			ResumableQuery(&task->copy->resumable);
 		else
 			DownloadStart(&task->copy->download);
 	}
@@ -153,10 +153,10 @@ CopyStart(Task *task)
 {
 	const CopyHistory none = {.counted = -1};
 
-	Begin(task, task->key, &none);
+	StartWithKey(task, task->key, &none);
 }
 
-/* From the start, or with an upload kept in the job from where that is. */
+/* From the beginning, or from where an upload saved in the job is. */
 static void
 Restart(Task *task)
 {
@@ -165,14 +165,14 @@ Restart(Task *task)
 
 	if (++history.restarts > MAX_RESTARTS)
 	{
-		TaskRetry(task, vv_max_tries, "upload_moved", "the upload had to start over again and again", -1);
+		TaskRetry(task, vv_max_tries, "upload_moved", "the upload had to start over too many times", -1);
 		return;
 	}
 	strlcpy(key, task->copy->upload.key, sizeof(key));
 	history.in_parts = task->copy->upload.wants_parts || history.in_parts;
 	CopyEnd(task);
 	task->got_further = false;
-	Begin(task, key, &history);
+	StartWithKey(task, key, &history);
 	SecretWipe(key, sizeof(key));
 }
 
@@ -184,7 +184,7 @@ Finish(Task *task)
 	JobUpdate *update = TaskUpdate(task, "completed");
 	int64 bytes = copy->resumable.active ? flow->total : flow->received;
 
-	/* of a part it would be a lie */
+	/* for part of a file it would be wrong */
 	if (flow->meter.bytes == bytes)
 	{
 		unsigned char *sha256 = MemoryContextAlloc(task->mcxt, 32);
@@ -199,14 +199,14 @@ Finish(Task *task)
 	Free(task);
 }
 
-/* No step so far has ended it, or asked for anything else. */
+/* No step has ended it or decided on anything else so far. */
 static bool
 IsUnderWay(const Copy *copy)
 {
 	return !TaskIsOver(copy->task) && copy->flow.next == FLOW_CONTINUE;
 }
 
-/* What the step that was just made has led to. */
+/* Do what the step just made has decided. */
 static void
 Conclude(Task *task)
 {
@@ -235,7 +235,7 @@ Conclude(Task *task)
  *----------
  */
 
-/* The file comes from its start: how long is it? */
+/* The download starts at the file's beginning: how long is the file? */
 static void
 ReadLength(Copy *copy, const HttpReply *reply)
 {
@@ -245,7 +245,7 @@ ReadLength(Copy *copy, const HttpReply *reply)
 
 	if (length < 0)
 		length = flow->whole ? flow->received - flow->from : copy->history.counted;
-	ResumableTakeWhole(&copy->resumable, length);
+	ResumableCheckLength(&copy->resumable, length);
 	flow->total = length;
 	strlcpy(download->etag, StorageEtagIsStrong(reply->etag) ? reply->etag : "", sizeof(download->etag));
 }
@@ -262,10 +262,10 @@ StartUpload(Copy *copy)
 	}
 	if (!TaskIsOver(copy->task) && copy->resumable.active && copy->flow.total < 0 &&
 		!RingGrow(&copy->flow.ring, PART_RING_SIZE))
-		TaskRetry(copy->task, 0, "out_of_memory", "no memory for a copy", -1);
+		TaskRetry(copy->task, 0, "out_of_memory", "out of memory for the copy", -1);
 }
 
-/* The first bytes and the headers are here. */
+/* The first bytes and the headers have arrived. */
 static void
 Judge(Copy *copy, const HttpReply *reply)
 {
@@ -294,17 +294,17 @@ AfterDownload(Copy *copy, const HttpReply *reply)
 	DownloadAdvance(&copy->download, reply);
 	if (!flow->whole)
 		return;
-	/* a small one is here before anybody could start its upload */
+	/* a small one is complete before its upload could start */
 	if (!flow->judged)
 		Judge(copy, reply);
 	else if (flow->counting)
 	{
-		/* the length is known now: it is downloaded again, and uploaded */
+		/* the length is known now: download again, and upload */
 		copy->history.counted = flow->received;
 		flow->next = FLOW_RESTART;
 	}
 	else if (flow->total >= 0 && flow->received != flow->total)
-		TaskRetry(copy->task, vv_max_tries, "download_failed", "the video has not the length that was announced", -1);
+		TaskRetry(copy->task, vv_max_tries, "download_failed", "the video does not have the announced length", -1);
 	else if (ResumableIsDone(&copy->resumable))
 		flow->next = FLOW_FINISH;
 }
@@ -338,7 +338,7 @@ CopyAdvance(Task *task, HttpRequest *request)
  *----------
  */
 
-/* The sides that were paused, if there is room or something to say again. */
+/* Resume paused sides, if there is room or data again. */
 static void
 WakeSides(Copy *copy)
 {

@@ -1,6 +1,6 @@
 /*
  * copy.h
- *	  One copy: media in, Storage out, with bounded memory.
+ *	  One copy: from the media host to Storage, with bounded memory.
  */
 #ifndef VIBEVIDEO_COPY_H
 #define VIBEVIDEO_COPY_H
@@ -9,18 +9,18 @@
 
 typedef struct Copy Copy;
 
-/* nothing is copied: the row gets fal's own address, if media may come from there */
+/* no copy: the row gets fal's own address, if vibevideo.media_hosts allows it */
 extern void CopyKeepUrl(Task *task, const char *url);
-/* the task is over if it could not even start */
+/* if it could not even start, the task is over */
 extern void CopyStart(Task *task);
 /* one of its requests is done: it is freed here */
 extern void CopyAdvance(Task *task, HttpRequest *request);
-/* after every turn of the engine: wakes paused sides, starts the upload, sees that it moves */
+/* after every HttpWait: resumes paused sides, starts the upload, checks for progress */
 extern void CopyPump(Task *task);
-/* both sides, if there are any; what the next try can use goes into the job and the task's update */
+/* ends both sides, if any; saves what the next try can use into the job and the task's update */
 extern void CopyEnd(Task *task);
 extern void CopyProgress(Copy *copy, TimestampTz now, JobProgress *progress);
-/* waits for its upload to be known to the job, and its lease to be confirmed */
+/* waits until its upload is saved in the job, and its lease confirmed */
 extern bool CopyWantsReport(const Copy *copy);
 extern void CopyReported(Copy *copy, TimestampTz at);
 

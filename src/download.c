@@ -1,10 +1,9 @@
 /*
  * download.c
- *	  A copy's way in.
+ *	  A copy's download.
  *
- * The host is one of vibevideo.media_hosts, at the first address and at each
- * that it redirects to, five at most; what it delivers is judged by its first
- * bytes.
+ * The first URL and every redirect, five at most, must be within
+ * vibevideo.media_hosts; what arrives is judged by its first bytes.
  */
 #include "postgres.h"
 
@@ -15,7 +14,7 @@
 
 #define MAX_REDIRECTS 5
 #define MAX_ERROR_BODY (64 * 1024)
-#define LENGTH_BYTES (1024 * 1024) /* without a length: a file that ends before has one after all */
+#define LENGTH_BYTES (1024 * 1024) /* without a length: a file that ends within this has a known one */
 
 HostVerdict
 DownloadJudgeUrl(const char *url, char *error, size_t size)
@@ -62,7 +61,7 @@ DownloadStart(Download *download)
 	call.spec.stream_arg = download->flow;
 	download->request = CallSend(&call, download->task->engine);
 	if (download->request == NULL)
-		TaskRetry(download->task, vv_max_tries, "bad_media_url", "the download could not be set up", -1);
+		TaskRetry(download->task, vv_max_tries, "bad_media_url", "could not set up the download", -1);
 }
 
 static void
@@ -85,7 +84,7 @@ FollowRedirect(Download *download, const HttpReply *reply)
 	if (++download->redirects > MAX_REDIRECTS ||
 		!HostsResolveRedirect(download->url, reply->location, next, sizeof(next)))
 	{
-		RetryOnReply(download, "bad_redirect", "the video's address redirects badly", reply);
+		RetryOnReply(download, "bad_redirect", "the video's address has an invalid redirect", reply);
 		return;
 	}
 	strlcpy(download->url, next, sizeof(download->url));
@@ -112,13 +111,13 @@ DownloadAdvance(Download *download, const HttpReply *reply)
 		RetryOnReply(download, reply->status == 404 || reply->status == 410 ? "media_gone" : "download_failed",
 					 "the video could not be downloaded", reply);
 	else if (flow->received < MEDIA_SNIFF_BYTES)
-		TaskRetry(task, vv_max_tries, "not_a_video", "what fal.ai delivered is empty", -1);
+		TaskRetry(task, vv_max_tries, "not_a_video", "fal.ai delivered an empty file", -1);
 	else
 		flow->whole = true;
 }
 
 /*----------
- * What is it that comes?
+ * What is arriving?
  *----------
  */
 bool
@@ -131,19 +130,19 @@ DownloadIsReady(const Download *download)
 	if (download->request == NULL || flow->judged)
 		return false;
 	reply = HttpReplyOf(download->request);
-	/* the rest was asked for, but it may be the whole */
+	/* the rest was requested, but it may be the whole file */
 	if (flow->from > 0 && reply->status == 206)
 		return got > 0;
 	return got >= (reply->content_length < 0 ? LENGTH_BYTES : MEDIA_SNIFF_BYTES);
 }
 
-/* What Storage is told: one plain type; false if this is no video. */
+/* The content type for Storage, without parameters; false if this is not a video. */
 static bool
 ReadType(const Download *download, const HttpReply *reply, char *type, size_t size)
 {
 	const char *kind;
 	size_t len;
-	/* nothing was taken out yet: the first bytes still stand at the start */
+	/* nothing was removed yet: the first bytes are still at the start */
 	const char *bytes = RingPeek(&download->flow->ring, &len);
 
 	StorageBareType(reply->content_type, type, size);
@@ -171,10 +170,10 @@ DownloadJudge(const Download *download, const HttpReply *reply, char *type, size
 		TaskRetry(download->task, 1, "video_too_large", error, -1);
 	}
 	else if (flow->from == 0 && reply->status == 206)
-		TaskRetry(download->task, vv_max_tries, "download_failed", "the media host answered with a part of the video", -1);
+		TaskRetry(download->task, vv_max_tries, "download_failed", "the media host returned only part of the video", -1);
 	else if (flow->from == 0 && !ReadType(download, reply, type, size))
 	{
-		snprintf(error, sizeof(error), "what fal.ai delivered is not a video (content type \"%s\")", reply->content_type);
+		snprintf(error, sizeof(error), "fal.ai delivered a file that is not a video (content type \"%s\")", reply->content_type);
 		TaskRetry(download->task, vv_max_tries, "not_a_video", error, -1);
 	}
 }

@@ -1,6 +1,6 @@
 /*
  * download.h
- *	  A copy's way in: the video from its host into the flow.
+ *	  A copy's download: the video from its host into the flow.
  */
 #ifndef VIBEVIDEO_DOWNLOAD_H
 #define VIBEVIDEO_DOWNLOAD_H
@@ -13,24 +13,24 @@ typedef struct Download
 {
 	Task *task;
 	Flow *flow;
-	HttpRequest *request; /* NULL before and after */
+	HttpRequest *request; /* NULL before its start and after its end */
 	int redirects;
 	char url[FAL_URL_SIZE];
 	char etag[sizeof(((HttpReply *) NULL)->etag)]; /* the file's; "" if it is not strong */
 } Download;
 
-/* may a video come from there?  error says why not */
+/* may a video come from this URL?  If not, error says why */
 extern HostVerdict DownloadJudgeUrl(const char *url, char *error, size_t size);
 
 extern void DownloadInit(Download *download, Task *task, Flow *flow);
-/* from flow->from: its rest, if it is still the file of that ETag, or else the whole */
+/* from flow->from on, if it is still the file with that ETag, or else all of it */
 extern void DownloadStart(Download *download);
-/* its request is done: flow->whole if it ended well, and is the whole of what it announced */
+/* its request is done: sets flow->whole if it ended well and complete */
 extern void DownloadAdvance(Download *download, const HttpReply *reply);
 
-/* is enough here to see what it is? */
+/* has enough arrived to see what it is? */
 extern bool DownloadIsReady(const Download *download);
-/* is it a video, and small enough?  If not the task is over; type is what Storage is told, if it came from its start */
+/* is it a video, and small enough? If not, the task is over; type is for Storage, if the download started at the file's beginning */
 extern void DownloadJudge(const Download *download, const HttpReply *reply, char *type, size_t size);
 
 #endif /* VIBEVIDEO_DOWNLOAD_H */

@@ -1,12 +1,12 @@
 /*
  * flow.c
- *	  The bytes of one copy on their way.
+ *	  The bytes of one copy.
  *
  * The sink fills the ring, the source empties it; the side that gets ahead is
  * paused, so memory is the ring's whatever the video's size.
  *
- * The file's last byte is given only after the download has ended well: until
- * then Storage has nothing to show, so half a file is never visible.
+ * The file's last byte is sent only after the download has ended well: before
+ * that the object does not exist, so half a file is never visible.
  */
 #include "flow.h"
 
@@ -31,7 +31,7 @@ FlowFree(Flow *flow)
 	RingFree(&flow->ring);
 }
 
-/* Bytes of the file from position at: how many of them are before position to? */
+/* Of len bytes from offset at, how many are before offset to? */
 static size_t
 CountBefore(int64_t to, int64_t at, size_t len)
 {
@@ -40,7 +40,7 @@ CountBefore(int64_t to, int64_t at, size_t len)
 	return to - at < (int64_t) len ? (size_t) (to - at) : len;
 }
 
-/* The meter has seen what it has seen, but a gap it cannot jump. */
+/* Bytes that the meter has seen are skipped, but it cannot skip a gap. */
 static void
 Measure(Flow *flow, int64_t at, const char *data, size_t len)
 {
@@ -50,7 +50,7 @@ Measure(Flow *flow, int64_t at, const char *data, size_t len)
 		MediaMeterAdd(&flow->meter, data + seen, len - seen);
 }
 
-/* Of what has come just now, the bytes that need not go to Storage: it has them, or only their number is wanted. */
+/* How many of the bytes just received need not be uploaded: Storage has them, or only their number is wanted. */
 static size_t
 CountUnwanted(const Flow *flow, size_t len)
 {
@@ -66,7 +66,7 @@ FlowSink(void *arg, const char *data, size_t len)
 	size_t unwanted = CountUnwanted(flow, len);
 	size_t wanted = len - unwanted;
 
-	/* before we know that it is the rest, it may be the whole from the start */
+	/* until it is known to be the rest, it may be the whole file */
 	if (flow->received - (flow->judged ? 0 : flow->from) + (int64_t) len > flow->cap)
 	{
 		flow->too_large = true;
@@ -81,7 +81,7 @@ FlowSink(void *arg, const char *data, size_t len)
 	return len;
 }
 
-/* What may be sent now: the file's last byte only when the download has ended well. */
+/* What may be sent now: the last byte only after the download has ended well. */
 static size_t
 CountReady(const Flow *flow)
 {
@@ -94,7 +94,7 @@ CountReady(const Flow *flow)
 	return ready > 0 ? (size_t) ready : 0;
 }
 
-/* Is the body of the request that is sending at its end? */
+/* Is the body of the current upload request complete? */
 static bool
 IsAtEnd(const Flow *flow)
 {
@@ -109,7 +109,7 @@ FlowSource(void *arg, char *data, size_t len)
 
 	if (ready == 0)
 		return IsAtEnd(flow) ? 0 : HTTP_PAUSE;
-	len = RingTake(&flow->ring, data, len < ready ? len : ready);
+	len = RingRead(&flow->ring, data, len < ready ? len : ready);
 	flow->sent += len;
 	flow->part_left -= len;
 	return len;

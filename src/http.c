@@ -86,46 +86,47 @@
 #error "vibevideo needs libcurl 7.87 or newer"
 #endif
 
-#define STREAM_BUFFER (512 * 1024) /* libcurl's buffer for a streamed body: half of it takes a third more of the CPU */
+#define STREAM_BUFFER (512 * 1024) /* libcurl's buffer for a streamed body: half the size costs a third more CPU */
 #define IDLE_CONNECTION_AGE 25L	   /* s; below the idle timeouts of common servers */
-#define EXPECT_PATIENCE_MS 200L	   /* then the body goes out unasked */
+#define EXPECT_PATIENCE_MS 200L	   /* then the body is sent anyway */
 
-/* Of requests, in the order they came.  Each is in one at most: its host's, or that of the done. */
+/* Requests in order of arrival.  Each is in at most one queue: its host's, or the engine's of done ones. */
 typedef struct RequestQueue
 {
 	HttpRequest *head;
 	HttpRequest *tail;
 } RequestQueue;
 
-/* Who is asked, by name and port: see "One host". */
+/* A server, by name and port: see "One host". */
 typedef struct HttpHost
 {
 	struct HttpHost *next; /* in engine->hosts */
 	int users;			   /* requests that point here */
-	int begun;			   /* of them, in the multi handle */
+	int begun;			   /* how many of them are in the multi handle */
 	RequestQueue waiting;  /* the others */
 	char name[];		   /* as the URL has it */
 } HttpHost;
 
 /*
- * One that we opened for libcurl, and shall close.  libcurl gives up watching it
- * after each exchange and asks for it again with the next: it stays in the poller.
+ * A socket that we opened for libcurl, and have to close.  libcurl stops
+ * watching it after each exchange and starts again with the next; meanwhile it
+ * stays in the poller.
  */
 typedef struct HttpSocket
 {
 	bool open;
 	int wanted;	 /* CURL_POLL_IN, _OUT, both or 0: an idle connection */
-	int watched; /* what the poller has been told */
-	int port;	 /* our own end's, 0: not asked yet */
+	int watched; /* what is set in the poller */
+	int port;	 /* at our own end, 0: not known yet */
 } HttpSocket;
 
 struct HttpRequest
 {
-	/* made once, kept when the request goes back to the engine's pool */
+	/* created once, kept when the request returns to the engine's pool */
 	HttpEngine *engine;
 	CURL *easy;
 
-	/* everything from here on is one exchange's */
+	/* everything from here on belongs to one exchange */
 	HttpRequest *next; /* in engine->requests, or in engine->pool */
 	HttpRequest *prev;
 	RequestQueue *queue; /* NULL: in none */
@@ -136,13 +137,13 @@ struct HttpRequest
 	int wait_limit;
 	bool running;	/* not done */
 	bool begun;		/* in the multi handle */
-	bool waiting;	/* not yet, in the host's queue */
+	bool waiting;	/* not yet in the multi handle, but in the host's queue */
 	bool sent;		/* libcurl was about to write the request */
-	bool forbidden; /* our address filter said no */
-	bool aborted;	/* sink or source said so */
-	bool closed;	/* the connection, before an answer; libcurl wanted to send it again */
+	bool forbidden; /* blocked by our address filter */
+	bool aborted;	/* by sink or source */
+	bool closed;	/* the connection was closed before an answer; libcurl wanted to resend it */
 	bool stale;		/* the connection was closed before anything was sent */
-	bool afresh;	/* ... and this is another try, on a new one */
+	bool afresh;	/* ... and this is the second start, on a new connection */
 	bool too_large;
 	HttpAddressFilter accepts;
 	bool proxied;
@@ -174,7 +175,7 @@ struct HttpEngine
 	int waiting;
 	HttpHost *hosts;
 	HttpSocket *sockets; /* by descriptor */
-	int nsockets;		 /* so many fit in, open or not */
+	int nsockets;		 /* capacity of sockets */
 	int max_pool;
 	int npool;
 	HttpRequest *pool; /* idle handles: setting one up costs more than a request */
@@ -183,7 +184,7 @@ struct HttpEngine
 };
 
 static uint32 wait_event = 0;
-static const char *default_ca_file = NULL; /* libcurl's own, as it was built */
+static const char *default_ca_file = NULL; /* libcurl's built-in default */
 
 /*----------
  * Signals off while libcurl may start threads
@@ -228,14 +229,14 @@ OnTimer(CURLM *multi, long timeout_ms, void *arg)
 	return 0;
 }
 
-/* NULL if we did not open it: libcurl has others, to hear of its resolver threads. */
+/* NULL if we did not open it: libcurl has others, for its resolver threads. */
 static HttpSocket *
 FindSocket(HttpEngine *engine, int fd)
 {
 	return fd < engine->nsockets && engine->sockets[fd].open ? &engine->sockets[fd] : NULL;
 }
 
-/* Without memory it stays unknown, which only costs speed. */
+/* Out of memory it stays unknown, which only costs speed. */
 static void
 RememberSocket(HttpEngine *engine, int fd)
 {
@@ -253,7 +254,7 @@ RememberSocket(HttpEngine *engine, int fd)
 	engine->sockets[fd] = (HttpSocket){.open = true};
 }
 
-/* The poller forgets it by itself. */
+/* The poller forgets it automatically. */
 static int
 OnCloseSocket(void *arg, curl_socket_t fd)
 {
@@ -294,7 +295,7 @@ OnSocket(CURL *easy, curl_socket_t fd, int what, void *arg, void *known)
 	return 0;
 }
 
-/* An idle connection that is heard of has been closed at the other end, or a paused one goes on. */
+/* An event on an idle connection means that the peer has closed it, or that a paused one has data. */
 static bool
 IsIdle(HttpEngine *engine, int fd)
 {
@@ -323,7 +324,7 @@ LocalPort(int fd)
 	return ntohs(name.any.sa_family == AF_INET6 ? name.v6.sin6_port : name.v4.sin_port);
 }
 
-/* Has the peer closed the connection that has this port at our end? */
+/* Has the peer closed the connection with this local port? */
 static bool
 IsHungUp(HttpEngine *engine, int port)
 {
@@ -344,9 +345,9 @@ IsHungUp(HttpEngine *engine, int port)
 
 /*
  * The last moment at which nothing of the request has left this machine.  A
- * second time means that libcurl is about to send it again.  Newer libcurl
- * looks at an idle connection once a second only: what was closed since would
- * swallow a request, which then is in doubt.
+ * second call means that libcurl is about to resend it.  Newer libcurl checks
+ * an idle connection only once a second: one that was closed since would
+ * swallow a request, whose fate is then unknown.
  */
 static int
 OnBeforeRequest(void *arg, char *remote_ip, char *local_ip, int remote_port, int local_port)
@@ -374,7 +375,7 @@ OnOpenSocket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 	HttpRequest *request = arg;
 	int fd;
 
-	/* through a proxy this is the proxy's address, which the operator has chosen */
+	/* with a proxy, this is the proxy's address, which the operator has chosen */
 	if (request->accepts && !request->proxied && !request->accepts(&address->addr))
 	{
 		request->forbidden = true;
@@ -392,7 +393,7 @@ OnOpenSocket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 	return fd;
 }
 
-/* Foreign bytes end up in tables and logs: keep what is safe in any encoding. */
+/* Bytes from outside end up in tables and logs: keep what is safe in any encoding. */
 static void
 MakeAscii(char *text)
 {
@@ -536,7 +537,7 @@ OnSend(char *data, size_t size, size_t nmemb, void *arg)
 	size_t len = size * nmemb;
 	size_t given;
 
-	/* a PUT without a body; that of a POST is libcurl's to read */
+	/* a PUT without a body; a POST's body is not read through this */
 	if (request->source == NULL)
 		return 0;
 	given = request->source(request->stream_arg, data, len);
@@ -553,7 +554,7 @@ OnSend(char *data, size_t size, size_t nmemb, void *arg)
 	return given;
 }
 
-/* libcurl wants to start the body over, to send the request a second time */
+/* libcurl wants to rewind the body, to resend the request */
 static int
 OnRewind(void *arg, curl_off_t offset, int origin)
 {
@@ -578,7 +579,7 @@ InitLibcurl(void)
 
 	if (done)
 		return;
-	/* libcurl would write TLS keys into the file this names */
+	/* libcurl would write TLS keys into the file that this names */
 	unsetenv("SSLKEYLOGFILE");
 	MaskSignals(&saved);
 	rc = curl_global_init(CURL_GLOBAL_DEFAULT);
@@ -586,7 +587,7 @@ InitLibcurl(void)
 	if (rc != CURLE_OK)
 		ereport(ERROR,
 				(errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION),
-				 errmsg("libcurl could not be initialised: %s", curl_easy_strerror(rc))));
+				 errmsg("could not initialize libcurl: %s", curl_easy_strerror(rc))));
 	wait_event = CompatWaitEvent("VibevideoHttp");
 	default_ca_file = curl_version_info(CURLVERSION_NOW)->cainfo;
 	done = true;
@@ -657,7 +658,7 @@ HttpEngineCreate(int max_connections)
 
 		free(engine);
 		errno = save;
-		ereport(ERROR, (errcode_for_file_access(), errmsg("could not create a descriptor for polling: %m")));
+		ereport(ERROR, (errcode_for_file_access(), errmsg("could not create epoll descriptor: %m")));
 	}
 	MaskSignals(&saved);
 	engine->multi = CreateMulti(engine, max_connections);
@@ -666,7 +667,7 @@ HttpEngineCreate(int max_connections)
 	{
 		PollerClose(engine->poller);
 		free(engine);
-		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("libcurl could not create a multi handle")));
+		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("could not create libcurl multi handle")));
 	}
 	ReserveExternalFD();
 	PG_TRY();
@@ -678,7 +679,7 @@ HttpEngineCreate(int max_connections)
 	}
 	PG_CATCH();
 	{
-		/* too few descriptors, which must not become fewer with each call */
+		/* out of descriptors, which must not leak with each call */
 		DestroyEngine(engine);
 		PG_RE_THROW();
 	}
@@ -737,7 +738,7 @@ BuildHeaders(HttpRequest *request, const HttpSpec *spec)
 {
 	/*
 	 * Expect would cost a round trip, and proxies stall on it for a second.
-	 * But libcurl 7.88 puts a header that is to be left out into the signature.
+	 * But libcurl 7.88 signs even a header that is removed this way.
 	 */
 	if (spec->sigv4 == NULL)
 	{
@@ -763,7 +764,7 @@ BuildHeaders(HttpRequest *request, const HttpSpec *spec)
 			return false; \
 	} while (0)
 
-/* What holds for every exchange of a handle: limits, and nothing from the environment. */
+/* Options for every exchange of a handle: limits, and nothing from the environment. */
 static bool
 SetLastingOptions(HttpRequest *request)
 {
@@ -779,7 +780,7 @@ SetLastingOptions(HttpRequest *request)
 	SET(CURLOPT_NETRC, (long) CURL_NETRC_IGNORED);
 	SET(CURLOPT_USERAGENT, "vibevideo/" VIBEVIDEO_VERSION);
 	SET(CURLOPT_MAXAGE_CONN, IDLE_CONNECTION_AGE);
-	/* a libcurl without HTTP/2 refuses this, and stays with 1.1 */
+	/* a libcurl without HTTP/2 rejects this, and uses 1.1 */
 	(void) curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_2TLS);
 	SET(CURLOPT_PREREQFUNCTION, OnBeforeRequest);
 	SET(CURLOPT_PREREQDATA, request);
@@ -807,27 +808,27 @@ SetOptions(HttpRequest *request, const HttpSpec *spec)
 
 	SET(CURLOPT_URL, spec->url);
 	SET(CURLOPT_FRESH_CONNECT, 0L);
-	/* an empty one keeps libcurl from looking into the environment */
+	/* an empty one keeps libcurl from reading the environment */
 	SET(CURLOPT_PROXY, request->proxied ? vv_proxy : "");
 	SET(CURLOPT_HTTPHEADER, request->headers);
 	SET(CURLOPT_CONNECTTIMEOUT_MS, (long) spec->connect_timeout);
 	SET(CURLOPT_TIMEOUT_MS, (long) spec->timeout);
-	/* always, since the handle may have served under another setting */
+	/* always, since the handle may have been used with another setting */
 	if (ca_file)
 		SET(CURLOPT_CAINFO, ca_file);
 
 	/*
-	 * Rather a stream on an HTTP/2 connection that is being made than another
-	 * connection.  Over TLS that is known after the handshake; over plain http
-	 * only after the first answer, which would make one slow request hold up
-	 * all others.
+	 * Wait for a pending HTTP/2 connection rather than open another one.  Over
+	 * TLS it is known to be HTTP/2 after the handshake, over plain http only
+	 * after the first answer, so that one slow request would hold up all
+	 * others.
 	 */
 	SET(CURLOPT_PIPEWAIT, !stream && strncmp(spec->url, "https:", 6) == 0 ? 1L : 0L);
 	if (spec->sink)
 		SET(CURLOPT_BUFFERSIZE, (long) STREAM_BUFFER);
 	if (spec->source)
 		SET(CURLOPT_UPLOAD_BUFFERSIZE, (long) STREAM_BUFFER);
-	/* only streams are signed, and their handles are not used again */
+	/* only streams are signed, and their handles are not reused */
 	if (spec->sigv4)
 	{
 		SET(CURLOPT_AWS_SIGV4, spec->sigv4);
@@ -837,7 +838,7 @@ SetOptions(HttpRequest *request, const HttpSpec *spec)
 	return true;
 }
 
-/* HTTPGET also takes back what an exchange before made of the handle. */
+/* HTTPGET also resets what an earlier exchange set in the handle. */
 static bool
 SetMethod(HttpRequest *request, const HttpSpec *spec)
 {
@@ -846,7 +847,7 @@ SetMethod(HttpRequest *request, const HttpSpec *spec)
 	SET(CURLOPT_HTTPGET, 1L);
 	if (spec->method == HTTP_POST)
 	{
-		/* known to libcurl, it goes out together with the headers */
+		/* with POSTFIELDS the body is sent together with the headers */
 		SET(CURLOPT_POSTFIELDS, request->body ? request->body : "");
 		SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t) spec->body_len);
 		SET(CURLOPT_POST, 1L);
@@ -855,7 +856,7 @@ SetMethod(HttpRequest *request, const HttpSpec *spec)
 	{
 		SET(CURLOPT_UPLOAD, 1L);
 		SET(CURLOPT_INFILESIZE_LARGE, spec->source ? (curl_off_t) spec->source_size : 0);
-		/* streams' handles are not used again, so nothing has to take this back */
+		/* handles of streams are not reused, so nothing has to reset this */
 		if (spec->method == HTTP_PATCH)
 			SET(CURLOPT_CUSTOMREQUEST, "PATCH");
 	}
@@ -903,7 +904,7 @@ AcquireHandle(HttpEngine *engine)
 	return NULL;
 }
 
-/* Those of streams have large buffers, which should not lie idle. */
+/* Handles of streams are not kept: they have large buffers. */
 static void
 ReleaseHandle(HttpRequest *request)
 {
@@ -935,7 +936,7 @@ PutLast(RequestQueue *queue, HttpRequest *request)
 	request->queue = queue;
 }
 
-/* wherever it stands, if it is in one */
+/* from any position; does nothing if it is in no queue */
 static void
 LeaveQueue(HttpRequest *request)
 {
@@ -1035,7 +1036,7 @@ StartExchange(HttpRequest *request)
 	return true;
 }
 
-/* Those that have waited longest, but for those that are late: their lease may be over. */
+/* Oldest first, except those that are late: their lease may have expired. */
 static void
 StartThoseWaiting(HttpHost *host)
 {
@@ -1072,7 +1073,7 @@ StartOrQueue(HttpRequest *request, const HttpSpec *spec)
 	return StartExchange(request);
 }
 
-/* Out of libcurl, or of the queue, for good. */
+/* Remove it from libcurl, or from its queue, for good. */
 static void
 Stop(HttpRequest *request)
 {
@@ -1159,7 +1160,7 @@ HttpFree(HttpRequest *request)
 	ReleaseHandle(request);
 }
 
-/* Only failures before OnBeforeRequest are surely "not sent". */
+/* Only failures before OnBeforeRequest are definitely "not sent". */
 static void
 JudgeFailure(HttpRequest *request, CURLcode rc)
 {
@@ -1210,7 +1211,7 @@ FinishRequest(HttpRequest *request, CURLcode rc)
 	PutLast(&engine->done, request);
 }
 
-/* On a new connection, once: the one it was to go on is gone, and nothing was sent. */
+/* Restart once, on a new connection: the old one was closed, and nothing was sent. */
 static bool
 StartAfresh(HttpRequest *request)
 {
@@ -1255,7 +1256,7 @@ MillisecondsToTimer(HttpEngine *engine)
 static void
 ServeSockets(HttpEngine *engine)
 {
-	PollerEvent events[POLLER_MOST];
+	PollerEvent events[POLLER_MAX_EVENTS];
 	sigset_t saved;
 	int running;
 	int n;
@@ -1339,7 +1340,7 @@ HttpResume(HttpRequest *request)
 		return;
 	request->send_paused = request->recv_paused = false;
 	MaskSignals(&saved);
-	/* may call sink or source at once, which may pause it again, or give it up */
+	/* may call sink or source at once, which may pause it again, or abort it */
 	rc = curl_easy_pause(request->easy, CURLPAUSE_CONT);
 	if (rc != CURLE_OK)
 		FinishRequest(request, rc);

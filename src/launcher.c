@@ -37,7 +37,7 @@
 
 #define MAX_STARTING 4 /* workers in the air at once: slots are scarce */
 #define RESTART_FIRST_MS 1000
-#define RESTART_MOST_MS 300000
+#define RESTART_MAX_MS 300000
 #define IDLE_LOOK_MS 60000
 
 typedef struct Child
@@ -164,7 +164,7 @@ CountStarting(void)
 static int
 RestartDelayMs(int crashes)
 {
-	return Min(RESTART_FIRST_MS << Min(crashes, 10), RESTART_MOST_MS);
+	return Min(RESTART_FIRST_MS << Min(crashes, 10), RESTART_MAX_MS);
 }
 
 /* Take notice of workers that came up or are gone. */

@@ -301,7 +301,7 @@ TakeDone(PollPass *pass)
 
 	if (TimestampDifferenceExceeds(pass->moved_at, now, PATIENCE_MS))
 	{
-		pass->at_once = Min(pass->at_once + FEW_AT_ONCE, CallMostAtOnce());
+		pass->at_once = Min(pass->at_once + FEW_AT_ONCE, CallMaxConcurrent());
 		pass->moved_at = now;
 	}
 	while ((request = HttpNextDone(pass->engine)) != NULL)
@@ -380,7 +380,7 @@ PollDue(const Binding *binding, int32 counts[4])
 	pass.tasks = palloc0(sizeof(Task *) * (pass.njobs + 1));
 	pass.updates = palloc0(sizeof(JobUpdate) * (pass.njobs + 1));
 	pass.key = key;
-	pass.at_once = Min(FEW_AT_ONCE, CallMostAtOnce());
+	pass.at_once = Min(FEW_AT_ONCE, CallMaxConcurrent());
 	pass.moved_at = GetCurrentTimestamp();
 	pass.deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), vv_poll_timeout);
 	if (pass.njobs > 0)

@@ -2,9 +2,9 @@
  * poller.c
  *	  Which of many sockets are ready: an epoll.
  *
- * It is level-triggered here, and forgets a socket that is closed.  The number
- * may be in use again before we are told, so neither side's memory of what is
- * registered is taken for granted.
+ * It is level-triggered here, and forgets a socket that is closed.  Its number
+ * may be reused before we learn of that, so we rely on neither side's record
+ * of what is registered.
  */
 #ifndef __linux__
 #error "vibevideo needs Linux"
@@ -51,10 +51,10 @@ PollerRemove(int poller, int fd)
 }
 
 int
-PollerWait(int poller, PollerEvent events[POLLER_MOST])
+PollerWait(int poller, PollerEvent events[POLLER_MAX_EVENTS])
 {
-	struct epoll_event ready[POLLER_MOST];
-	int n = epoll_wait(poller, ready, POLLER_MOST, 0);
+	struct epoll_event ready[POLLER_MAX_EVENTS];
+	int n = epoll_wait(poller, ready, POLLER_MAX_EVENTS, 0);
 
 	for (int i = 0; i < n; i++)
 	{

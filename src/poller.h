@@ -13,26 +13,26 @@
 typedef struct PollerEvent
 {
 	int fd;
-	bool readable; /* or at its end */
+	bool readable; /* or at end of file */
 	bool writable;
-	bool failed; /* with an error, or hung up */
+	bool failed; /* with an error, or the peer hung up */
 } PollerEvent;
 
-#define POLLER_MOST 128 /* events that one PollerWait reports */
+#define POLLER_MAX_EVENTS 128 /* events reported by one PollerWait */
 
-/* a descriptor that is readable itself while a socket in it is ready, or -1 */
+/* a descriptor that is itself readable while a socket in it is ready, or -1 */
 extern int PollerCreate(void);
 extern void PollerClose(int poller);
 
 /*
- * What to look for, instead of what was before.  known: this socket is in
- * already; a wrong guess costs a system call.
+ * Sets what to wait for, replacing what was set before. known: this socket has
+ * been added already; a wrong guess costs a system call.
  */
 extern bool PollerSet(int poller, int fd, bool known, bool readable, bool writable);
-/* also of one that is closed, or was never in */
+/* harmless for one that is closed or was never added */
 extern void PollerRemove(int poller, int fd);
 
-/* does not wait; one event a socket, and how many, or -1 */
-extern int PollerWait(int poller, PollerEvent events[POLLER_MOST]);
+/* does not wait; returns the number of events, one per socket, or -1 */
+extern int PollerWait(int poller, PollerEvent events[POLLER_MAX_EVENTS]);
 
 #endif /* VIBEVIDEO_POLLER_H */

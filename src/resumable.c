@@ -16,7 +16,7 @@
  * is older than 30 s, so a worker that slept through its lease sends no more than
  * the part it was at.  This lets the next try, in whichever process, resume:
  *
- *	  ResumableAsk		HEAD: how much has Storage?  All: done, if the object
+ *	  ResumableQuery	HEAD: how much has Storage?  All: done, if the object
  *						exists (a Storage that crashed on the last byte never
  *						creates it).  Nothing: the download keeps the upload.
  *						Upload gone, another bucket, no strong ETag: a new
@@ -26,7 +26,7 @@
  *						before it
  *	  ResumableFits		accepts only 206 with exactly the rest of a file of that
  *						length and ETag; for the whole file (200)
- *						ResumableTakeWhole starts a new upload; anything else
+ *						ResumableCheckLength starts a new upload; anything else
  *						starts over
  *	  ResumablePump		sends the next part
  *
@@ -52,7 +52,7 @@
 #include "guc.h"
 #include "resumable.h"
 
-#define REPORT_GOOD_MS 30000 /* well below a lease: after a longer sleep it may be lost */
+#define REPORT_GOOD_MS 30000 /* well below a lease: after a longer delay the lease may be lost */
 #define BASE_SIZE 1024
 
 void
@@ -88,7 +88,7 @@ InitTus(Resumable *resumable, Call *call, StorageTusCall what, int64 size)
 }
 
 void
-ResumableAsk(Resumable *resumable)
+ResumableQuery(Resumable *resumable)
 {
 	Call call;
 
@@ -119,7 +119,7 @@ ResumableCreate(Resumable *resumable)
 	UploadSend(resumable->upload, &call);
 }
 
-/* The next part, as large as Storage wants it: only the last one may be smaller. */
+/* The next part, of the size that Storage requires: only the last one may be smaller. */
 static void
 SendPart(Resumable *resumable)
 {
@@ -138,7 +138,7 @@ SendPart(Resumable *resumable)
 	UploadSend(resumable->upload, &call);
 }
 
-/* Storage has all bytes of the upload: has it made an object of them? */
+/* Storage has all bytes of the upload: has it created the object? */
 static void
 SeekObject(Resumable *resumable)
 {
@@ -176,7 +176,7 @@ AfterCreate(Resumable *resumable, const StorageTus *answer, const char *location
 	}
 	if (!StorageTusUrl(CallBase(vv_storage_url, base, sizeof(base)), location, resumable->url, sizeof(resumable->url)))
 	{
-		TaskRetry(task, vv_max_tries, "bad_response", "Storage's answer names no upload", -1);
+		TaskRetry(task, vv_max_tries, "bad_response", "Storage's answer has no upload address", -1);
 		return;
 	}
 	/* the worker reports it, then the first part is sent */
@@ -185,7 +185,7 @@ AfterCreate(Resumable *resumable, const StorageTus *answer, const char *location
 }
 
 /*----------
- * Resuming an upload of an earlier try
+ * Resuming the upload of an earlier try
  *----------
  */
 bool
@@ -198,11 +198,11 @@ ResumableIsKept(const Resumable *resumable)
 		StorageTusOwns(CallBase(vv_storage_url, base, sizeof(base)), url);
 }
 
-/* Where the download begins: what Storage has is not needed again, but by the meter. */
+/* Where the download starts: nothing that Storage has is needed again, except by the meter. */
 static int64
 FindStart(Flow *flow, const Job *job, const char *etag)
 {
-	/* without a byte in Storage all is read again */
+	/* without a byte in Storage, everything is read again */
 	if (flow->stored > 0 && job->upload_state &&
 		MediaMeterLoad(&flow->meter, etag, job->upload_state, job->upload_state_len) &&
 		flow->meter.bytes > 0)
@@ -210,7 +210,7 @@ FindStart(Flow *flow, const Job *job, const char *etag)
 	return flow->stored;
 }
 
-/* Storage has said how much it has. */
+/* Storage has reported how much it has. */
 static void
 Resume(Resumable *resumable, const StorageTus *answer)
 {
@@ -231,7 +231,7 @@ Resume(Resumable *resumable, const StorageTus *answer)
 	flow->total = answer->length;
 	strlcpy(resumable->download->etag, etag, sizeof(resumable->download->etag));
 	flow->from = flow->received = FindStart(flow, job, etag);
-	/* its last answer was lost, or nobody lived to record it */
+	/* its last answer was lost, or the process crashed before recording it */
 	if (has_all)
 		SeekObject(resumable);
 	else
@@ -247,14 +247,14 @@ AfterHead(Resumable *resumable, const StorageTus *answer, bool ours)
 		resumable->flow->next = FLOW_START_OVER;
 	else if (answer->reply.outcome == STORAGE_RETRY)
 		UploadFail(resumable->upload, &answer->reply);
-	/* an answer to HEAD has no body to say what is wrong: other forms of the key, then a new upload will */
+	/* an answer to HEAD has no body with the reason: try other forms of the key, then a new upload */
 	else if (UploadHasOtherForm(resumable->upload))
 		UploadTryOtherForm(resumable->upload, &answer->reply);
 	else
 		resumable->flow->next = FLOW_START_OVER;
 }
 
-/* A Storage that went down with the last byte in its hands has all of them, and will never show them. */
+/* A Storage that crashed on the last byte has all bytes, but will never create the object. */
 static void
 AfterSeek(Resumable *resumable, const HttpReply *reply)
 {
@@ -269,7 +269,7 @@ AfterSeek(Resumable *resumable, const HttpReply *reply)
 		resumable->flow->next = FLOW_START_OVER;
 }
 
-/* Is it the very rest of the very file whose beginning Storage has? */
+/* Is it exactly the rest of the same file whose beginning Storage has? */
 bool
 ResumableFits(Resumable *resumable, const HttpReply *reply)
 {
@@ -286,9 +286,9 @@ ResumableFits(Resumable *resumable, const HttpReply *reply)
 	return true;
 }
 
-/* One of which Storage has no byte yet must be as long as the file, and is only kept if so. */
+/* An upload is kept only while Storage has no byte of it and its length is the file's. */
 void
-ResumableTakeWhole(Resumable *resumable, int64 length)
+ResumableCheckLength(Resumable *resumable, int64 length)
 {
 	Flow *flow = resumable->flow;
 
@@ -306,7 +306,7 @@ ResumableTakeWhole(Resumable *resumable, int64 length)
  *----------
  */
 
-/* Is enough here for the next part?  Of one whose size is known what is not here will come. */
+/* Is there enough for the next part?  If the file's size is known, the rest will arrive. */
 static bool
 HasPart(const Flow *flow)
 {
@@ -337,7 +337,7 @@ AfterPart(Resumable *resumable, const StorageTus *answer)
 
 	if (answer->gone)
 		flow->next = FLOW_START_OVER;
-	/* its idea of where we are counts */
+	/* its offset counts */
 	else if (answer->moved || (answer->reply.outcome == STORAGE_DONE && answer->offset != flow->sent))
 		flow->next = FLOW_RESTART;
 	else if (answer->reply.outcome != STORAGE_DONE)
@@ -346,7 +346,7 @@ AfterPart(Resumable *resumable, const StorageTus *answer)
 	{
 		resumable->offset = answer->offset;
 		resumable->deferred = resumable->deferred && !resumable->declared;
-		/* a bad line is no reason to stop as long as each try gets further */
+		/* a bad connection is no reason to stop as long as each try makes progress */
 		if (flow->stored > 0 && resumable->offset > flow->stored)
 			resumable->task->got_further = true;
 		if (ResumableIsDone(resumable))

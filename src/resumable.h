@@ -1,7 +1,7 @@
 /*
  * resumable.h
- *	  A copy's way out in parts, by the protocol TUS: a later try can
- *	  continue it.
+ *	  A copy's upload in parts, with the TUS protocol: a later try can continue
+ *	  it.
  */
 #ifndef VIBEVIDEO_RESUMABLE_H
 #define VIBEVIDEO_RESUMABLE_H
@@ -13,46 +13,46 @@ typedef struct Resumable
 {
 	Task *task;
 	Flow *flow;
-	Upload *upload; /* whose requests these are */
+	Upload *upload; /* which sends the requests */
 	Download *download;
-	bool active;			/* the copy goes this way */
+	bool active;			/* the copy uses this */
 	char url[FAL_URL_SIZE]; /* "" until it is created */
-	StorageTusCall call;	/* what was asked last */
-	bool seeking;			/* ... or, if so: whether there is an object */
+	StorageTusCall call;	/* the last call */
+	bool seeking;			/* ... or, if true, a check whether the object exists */
 	bool deferred;			/* Storage does not know the length yet */
 	bool declared;			/* this part declares it */
-	int64 offset;			/* Storage surely has so much */
-	bool reported;			/* url is in the job, whose lease was ours then */
+	int64 offset;			/* Storage definitely has this much */
+	bool reported;			/* url was saved in the job while we had its lease */
 	TimestampTz reported_at;
-	unsigned char state[MEDIA_STATE_SIZE]; /* the meter's, for a report */
+	unsigned char state[MEDIA_STATE_SIZE]; /* of the meter, for a report */
 } Resumable;
 
 extern void ResumableInit(Resumable *resumable, Upload *upload, Download *download);
 
 /* did an earlier try leave an upload that this one may continue? */
 extern bool ResumableIsKept(const Resumable *resumable);
-/* ask how much Storage has of it; the download follows by itself */
-extern void ResumableAsk(Resumable *resumable);
+/* query how much Storage has of it; then the download starts */
+extern void ResumableQuery(Resumable *resumable);
 
 /* must the video go in parts, or may it? */
 extern bool ResumableIsWanted(const Resumable *resumable, bool in_parts);
 extern void ResumableCreate(Resumable *resumable);
 
-/* of a download that began behind the file's start: is it what the upload needs? */
+/* for a download that did not start at the file's beginning: is it what the upload needs? */
 extern bool ResumableFits(Resumable *resumable, const HttpReply *reply);
-/* of one that began at the start: an upload that this cannot become is forgotten */
-extern void ResumableTakeWhole(Resumable *resumable, int64 length);
+/* for one that did: an upload of another length is discarded */
+extern void ResumableCheckLength(Resumable *resumable, int64 length);
 
 /* the answer to its request */
 extern void ResumableAdvance(Resumable *resumable, const HttpReply *reply);
-/* sends the next part, if it is time for it and the job is still ours */
+/* sends the next part, if it is ready and the job is still ours */
 extern void ResumablePump(Resumable *resumable);
-/* Storage has all parts, and knows it; and what we read ended well */
+/* Storage has all parts and has confirmed it, and the download ended well */
 extern bool ResumableIsDone(const Resumable *resumable);
 
 /* is this an upload that a later try may continue? */
 extern bool ResumableIsOwn(const Resumable *resumable);
-/* what that needs besides goes into the job and the task's update */
+/* saves what else that needs into the job and the task's update */
 extern void ResumableKeepState(const Resumable *resumable);
 /* ... and, with the upload itself, into a report */
 extern void ResumableReport(Resumable *resumable, JobProgress *progress);

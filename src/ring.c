@@ -29,7 +29,7 @@ RingGrow(Ring *ring, size_t size)
 
 	if (!RingInit(&larger, size))
 		return false;
-	larger.used = RingTake(ring, larger.data, size);
+	larger.used = RingRead(ring, larger.data, size);
 	RingFree(ring);
 	*ring = larger;
 	return true;
@@ -64,7 +64,7 @@ RingPut(Ring *ring, const char *data, size_t len)
 }
 
 size_t
-RingTake(Ring *ring, char *out, size_t len)
+RingRead(Ring *ring, char *out, size_t len)
 {
 	size_t piece;
 

@@ -1,10 +1,9 @@
 /*
  * upload.c
- *	  A copy's way out.
+ *	  A copy's upload.
  *
- * The source gives the last byte only after the download has ended well (see
- * flow.c), so a request that is done has given Storage all of the video or is
- * an error.
+ * The source sends the last byte only after the download has ended well (see
+ * flow.c), so a finished request has sent all of the video or is an error.
  */
 #include "postgres.h"
 
@@ -16,7 +15,7 @@
 #define MAX_ERROR_BODY (64 * 1024)
 #define BASE_SIZE 1024
 
-/* what Storage made of the key last time: sb_ keys differ by gateway */
+/* the form of the key that Storage accepted last: for sb_ keys it depends on the gateway */
 static StorageKeyForm known_form;
 static bool form_is_known = false;
 
@@ -25,7 +24,7 @@ static bool form_is_known = false;
  *----------
  */
 
-/* The key in Storage: the app's key, made harmless, and fal's unguessable id. */
+/* The key in Storage: the row's key, made harmless, and fal's unguessable id. */
 static void
 MakeObjectKey(const Job *job, char *out, size_t size)
 {
@@ -64,7 +63,7 @@ UploadInit(Upload *upload, Task *task, Flow *flow, const char *key)
 	strlcpy(upload->key, key, sizeof(upload->key));
 	if (!FixTarget(&upload->target, task->job))
 		TaskRetry(task, vv_max_tries, "bad_storage_url",
-				  "the video's address could not be built: check vibevideo.storage_url, storage_public_url and storage_bucket", -1);
+				  "could not build the video's address: check vibevideo.storage_url, storage_public_url and storage_bucket", -1);
 }
 
 void
@@ -109,9 +108,9 @@ UploadSend(Upload *upload, Call *call)
 	upload->request = CallSend(call, upload->task->engine);
 	if (!good)
 		TaskRetry(upload->task, vv_max_tries, "bad_storage_url",
-				  "the upload's address could not be built: check vibevideo.storage_url and storage_bucket", -1);
+				  "could not build the upload's address: check vibevideo.storage_url and storage_bucket", -1);
 	else if (upload->request == NULL)
-		TaskRetry(upload->task, vv_max_tries, "upload_failed", "the upload could not be set up", -1);
+		TaskRetry(upload->task, vv_max_tries, "upload_failed", "could not set up the upload", -1);
 }
 
 bool
@@ -122,7 +121,7 @@ UploadHasOtherForm(const Upload *upload)
 	return StorageNextForm(upload->key, &form);
 }
 
-/* The gateway did not take the key in this form: start over with the next. */
+/* The gateway did not accept the key in this form: start over with the next. */
 void
 UploadTryOtherForm(Upload *upload, const StorageReply *answer)
 {
@@ -141,7 +140,7 @@ UploadTryOtherForm(Upload *upload, const StorageReply *answer)
 void
 UploadFail(Upload *upload, const StorageReply *answer)
 {
-	/* an operator can raise a limit or make a bucket meanwhile: few tries, not none */
+	/* the operator may meanwhile raise a limit or create the bucket: few tries, not none */
 	int limit = answer->outcome == STORAGE_FATAL ? Min(vv_max_tries, 3) : vv_max_tries;
 
 	if (answer->outcome == STORAGE_AUTH)
@@ -173,7 +172,7 @@ StartS3(Upload *upload)
 	Call call;
 	char sigv4[100];
 
-	/* S3 takes no body of unknown length (its chunked form would have to be signed) */
+	/* S3 accepts no body of unknown length (its chunked form would have to be signed) */
 	if (upload->flow->total < 0)
 	{
 		FlowCount(upload->flow);
@@ -199,7 +198,7 @@ UploadStart(Upload *upload)
 		StartSupabase(upload);
 }
 
-/* A proxy that takes no large body, or none without a length, may take its parts. */
+/* A proxy that rejects a large body, or one without a length, may accept parts. */
 static bool
 WantsParts(const Upload *upload, const HttpReply *reply)
 {

@@ -1,7 +1,7 @@
 /*
  * upload.h
- *	  A copy's way out: the flow into Storage, in one piece; and what its
- *	  requests to Storage have in common, whatever they are.
+ *	  A copy's upload: the flow into Storage, in one request; and what all its
+ *	  requests to Storage have in common.
  */
 #ifndef VIBEVIDEO_UPLOAD_H
 #define VIBEVIDEO_UPLOAD_H
@@ -11,13 +11,13 @@
 #include "secret.h"
 #include "task.h"
 
-/* Where it goes.  Settings may change under way: these hold for the whole copy. */
+/* Where it goes.  Settings may change during a copy: these apply to all of it. */
 typedef struct UploadTarget
 {
 	int kind; /* STORAGE_KIND_… */
 	char bucket[129];
 	char object_key[1024];
-	char type[129]; /* what Storage is told it is */
+	char type[129]; /* its content type for Storage */
 	char video_url[FAL_URL_SIZE];
 } UploadTarget;
 
@@ -29,14 +29,14 @@ typedef struct Upload
 	UploadTarget target;
 	StorageKeyForm form;
 	char key[SECRET_SIZE];
-	bool wants_parts; /* something before Storage takes it only so */
+	bool wants_parts; /* something in front of Storage accepts it only in parts */
 } Upload;
 
-/* key is copied; if there can be no address for the video the task is over */
+/* copies key; if the video's address cannot be built, the task is over */
 extern void UploadInit(Upload *upload, Task *task, Flow *flow, const char *key);
 extern void UploadWipe(Upload *upload);
 
-/* the whole video in one request; S3 takes none of unknown length: then that is counted first */
+/* the whole video in one request; S3 needs its length, so an unknown one is counted first */
 extern void UploadStart(Upload *upload);
 /* its answer */
 extern void UploadAdvance(Upload *upload, const HttpReply *reply);
@@ -46,13 +46,13 @@ extern void UploadAdvance(Upload *upload, const HttpReply *reply);
  *----------
  */
 
-/* size: of the body that is streamed by a PUT or PATCH, -1 if that is open */
+/* size: of the body that a PUT or PATCH streams, -1 if unknown */
 extern void UploadInitCall(Upload *upload, Call *call, HttpMethod method, int64 size);
-/* of the video in its bucket */
+/* the address of the video in its bucket */
 extern void UploadAddress(const Upload *upload, Call *call, StorageCall what);
-/* the task is over if it could not be made */
+/* if it could not be sent, the task is over */
 extern void UploadSend(Upload *upload, Call *call);
-/* what a bad answer makes of the copy: a later try, or another form of the key at once */
+/* handles a bad answer: a later try, or at once another form of the key */
 extern void UploadFail(Upload *upload, const StorageReply *answer);
 extern bool UploadHasOtherForm(const Upload *upload);
 extern void UploadTryOtherForm(Upload *upload, const StorageReply *answer);

@@ -1,6 +1,6 @@
 /*
  * watch.c
- *	  Whether a copy moves, and how fast.
+ *	  Whether a copy makes progress, and how fast.
  */
 #include "postgres.h"
 
@@ -24,7 +24,7 @@ WatchInit(Watch *watch)
 	watch->speed.measured = -1;
 }
 
-/* Either side counts: one may be at its end, or wait for the other.  Storage's own work has no speed. */
+/* Both sides count: one may be done, or wait for the other.  Storage's own work has no speed. */
 static bool
 IsTooSlow(WatchPace *pace, const Flow *flow, TimestampTz now, bool finishing)
 {
@@ -42,7 +42,7 @@ IsTooSlow(WatchPace *pace, const Flow *flow, TimestampTz now, bool finishing)
 	return slow;
 }
 
-/* All that was to be sent is; what is left is Storage's work. */
+/* Everything has been sent; what is left is Storage's work. */
 static bool
 IsFinishing(const Flow *flow, const Upload *upload)
 {
@@ -57,10 +57,11 @@ FailAsStalled(const Upload *upload, int patience)
 	char error[120];
 
 	if (uploading && flow->part_left == 0)
-		snprintf(error, sizeof(error), "Storage gave no answer for %d s", patience);
+		snprintf(error, sizeof(error), "Storage did not answer for %d s", patience);
+	else if (flow->whole || (uploading && flow->ring.used > 0))
+		snprintf(error, sizeof(error), "the upload made no progress for %d s", patience);
 	else
-		snprintf(error, sizeof(error), "%s moved no byte for %d s",
-				 flow->whole || (uploading && flow->ring.used > 0) ? "the upload" : "the download", patience);
+		snprintf(error, sizeof(error), "the download made no progress for %d s", patience);
 	TaskRetry(upload->task, vv_max_tries, "stalled", error, -1);
 }
 
@@ -69,7 +70,7 @@ FailAsSlow(Task *task)
 {
 	char error[120];
 
-	snprintf(error, sizeof(error), "the copy moved less than %d kB a second for %d s", vv_low_speed_limit, vv_stall_timeout);
+	snprintf(error, sizeof(error), "the copy was slower than %d kB/s for %d s", vv_low_speed_limit, vv_stall_timeout);
 	TaskRetry(task, vv_max_tries, "too_slow", error, -1);
 }
 
@@ -80,7 +81,7 @@ WatchCheck(Watch *watch, const Download *download, const Upload *upload)
 	const Flow *flow = upload->flow;
 	TimestampTz now = GetCurrentTimestamp();
 	bool finishing = IsFinishing(flow, upload);
-	/* after the last byte Storage has work of its own, the more the larger the file */
+	/* after the last byte Storage still has work to do, more for a larger file */
 	int patience = vv_stall_timeout * (finishing ? FINISHING_PATIENCE : 1);
 
 	if (clock->moved != flow->received + flow->sent)
@@ -99,7 +100,7 @@ WatchCheck(Watch *watch, const Download *download, const Upload *upload)
 		TaskRetry(upload->task, vv_max_tries, "copy_timeout", "the copy took longer than vibevideo.copy_timeout", -1);
 }
 
-/* Half of it is the last span's: neither jumpy nor old. */
+/* The latest measurement counts for half: neither jumpy nor stale. */
 int64
 WatchRate(Watch *watch, const Flow *flow, TimestampTz now)
 {

@@ -1,6 +1,6 @@
 /*
  * watch.h
- *	  Whether a copy moves, and how fast.
+ *	  Whether a copy makes progress, and how fast.
  */
 #ifndef VIBEVIDEO_WATCH_H
 #define VIBEVIDEO_WATCH_H
@@ -12,10 +12,10 @@ typedef struct WatchClock
 {
 	TimestampTz started_at;
 	TimestampTz moved_at;
-	int64 moved; /* received + sent, then */
+	int64 moved; /* received + sent at that time */
 } WatchClock;
 
-/* How much there was when the time began in which it has to be fast enough. */
+/* Where the copy was when the current measuring period began. */
 typedef struct WatchPace
 {
 	TimestampTz since;
@@ -26,8 +26,8 @@ typedef struct WatchPace
 typedef struct WatchSpeed
 {
 	TimestampTz measured_at;
-	int64 measured; /* sent by then, -1 at first */
-	int64 rate;		/* bytes a second of late, 0 unknown */
+	int64 measured; /* sent at that time, -1 at first */
+	int64 rate;		/* recent bytes per second, 0 if unknown */
 } WatchSpeed;
 
 typedef struct Watch
@@ -38,9 +38,9 @@ typedef struct Watch
 } Watch;
 
 extern void WatchInit(Watch *watch);
-/* a copy that stands still, is too slow or takes too long is over */
+/* ends a copy that has stalled, is too slow or takes too long */
 extern void WatchCheck(Watch *watch, const Download *download, const Upload *upload);
-/* bytes a second that go out of late, 0 unknown */
+/* recent upload speed in bytes per second, 0 if unknown */
 extern int64 WatchRate(Watch *watch, const Flow *flow, TimestampTz now);
 
 #endif /* VIBEVIDEO_WATCH_H */

@@ -288,7 +288,7 @@ InputRoom(void)
 static int
 SubmitRoom(void)
 {
-	return InputRoom() > 0 ? CallMostAtOnce() - Busy(TASK_SUBMIT) : 0;
+	return InputRoom() > 0 ? CallMaxConcurrent() - Busy(TASK_SUBMIT) : 0;
 }
 
 /* Its requests are ended; if it is a submit, nothing of it was sent. */
@@ -407,7 +407,7 @@ PlanNextLook(TimestampTz now, const JobDue *due, int64 grace_ms)
 		next = Earlier(next, due->submit, Max(soonest, fal));
 	if (worker.has_fal_key && Busy(TASK_RECONCILE) < MAX_RECONCILES)
 		next = Earlier(next, due->unknown, Max(soonest, fal));
-	if (worker.has_fal_key && Busy(TASK_POLL) < CallMostAtOnce() && due->poll != 0)
+	if (worker.has_fal_key && Busy(TASK_POLL) < CallMaxConcurrent() && due->poll != 0)
 		next = Earlier(next, TimestampTzPlusMilliseconds(due->poll, grace_ms), Max(soonest, fal));
 	if (Busy(TASK_COPY) < vv_max_transfers)
 		next = Earlier(next, due->copy, Max(soonest, ShmemServiceUntil(SERVICE_STORAGE)));
@@ -457,7 +457,7 @@ ClaimDue(const JobDue *due, TimestampTz now, int64 grace_ms)
 						  vv_submit_timeout + 60000);
 	if (worker.has_fal_key && IsDue(due->poll, polls_before))
 		emptied |= !Claim(TASK_POLL,
-						  ShmemServiceAllows(SERVICE_FAL, CallMostAtOnce() - Busy(TASK_POLL)), polls_before,
+						  ShmemServiceAllows(SERVICE_FAL, CallMaxConcurrent() - Busy(TASK_POLL)), polls_before,
 						  PollLeaseMs());
 	if (worker.has_fal_key && IsDue(due->unknown, now))
 		emptied |= !Claim(TASK_RECONCILE, MAX_RECONCILES - Busy(TASK_RECONCILE), now,

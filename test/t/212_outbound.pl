@@ -60,8 +60,8 @@ for my $case (
 	[ proxy => 'http://proxy.example/?a', 'credentials' ],
 	[ proxy => 'http://proxy.example/' . 'a' x 1000, '1000 bytes' ],
 	[ webhook_url => 'ftp://app.example', 'must begin with' ],
-	[ webhook_url => 'https://app.example/a b', 'must not hold blanks' ],
-	[ webhook_url => 'https://app.example/"', 'must not hold blanks' ],
+	[ webhook_url => 'https://app.example/a b', 'must not contain blanks' ],
+	[ webhook_url => 'https://app.example/"', 'must not contain blanks' ],
 	[ webhook_url => 'https://app.example/' . 'a' x 1000, '1000 bytes' ],
 	[ webhook_url => 'https://user@app.example/hook?a=b', '' ],
 	[ webhook_url => '', '' ])
@@ -86,7 +86,7 @@ for my $case (
 	{
 		wait_for_status($node, $ids{$name}, 'completed', patience => 60);
 		my $job_id = job_of($node, $ids{$name})->{job_id};
-		like(slurp_file($node->logfile), qr/job $job_id: processing -> processing.*moved less than 2048 kB a second/, "$name: is ended, and says why");
+		like(slurp_file($node->logfile), qr/job $job_id: processing -> processing.*was slower than 2048 kB/s/, "$name: is ended, and says why");
 		is($storage->object($ids{$name})->{sha256}, ($fal->renders($name))[0]{media_sha256}, "$name: and tried again");
 	}
 }

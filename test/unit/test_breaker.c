@@ -83,13 +83,13 @@ TestLongOutage(void)
 		int64_t last = wait;
 
 		wait = breaker.until - now;
-		CheckTrue("long outage", "waits grow and are limited", wait >= last && wait <= BREAKER_MOST_MS);
+		CheckTrue("long outage", "waits grow and are limited", wait >= last && wait <= BREAKER_MAX_MS);
 		now = breaker.until;
 		CheckNumber("long outage", "one probe", BreakerAllows(&breaker, now, 10), 1);
 		BreakerNoteStart(&breaker, now);
 		BreakerReport(&breaker, false, now);
 	}
-	CheckNumber("long outage", "the last wait", wait, BREAKER_MOST_MS);
+	CheckNumber("long outage", "the last wait", wait, BREAKER_MAX_MS);
 	BreakerNoteStart(&breaker, breaker.until);
 	CheckTrue("long outage", "one success ends it", !BreakerReport(&breaker, true, now));
 	CheckNumber("long outage", "everything is allowed", BreakerAllows(&breaker, now, 10), 10);

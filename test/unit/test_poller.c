@@ -69,7 +69,7 @@ static const char *
 Ready(Scene scene)
 {
 	static char text[8];
-	PollerEvent events[POLLER_MOST];
+	PollerEvent events[POLLER_MAX_EVENTS];
 	bool readable = IsReadable(scene.poller);
 	int n = PollerWait(scene.poller, events);
 
@@ -228,13 +228,13 @@ TestMany(void)
 {
 	enum
 	{
-		MANY = POLLER_MOST + 20
+		MANY = POLLER_MAX_EVENTS + 20
 	};
 	int poller = PollerCreate();
 	int pairs[MANY][2];
 	bool seen[MANY] = {false};
 	int nseen = 0;
-	PollerEvent events[POLLER_MOST];
+	PollerEvent events[POLLER_MAX_EVENTS];
 
 	for (int i = 0; i < MANY; i++)
 	{
@@ -246,7 +246,7 @@ TestMany(void)
 	{
 		int n = PollerWait(poller, events);
 
-		CheckTrue("many", "a wait tells some, and not too many", n > 0 && n <= POLLER_MOST);
+		CheckTrue("many", "a wait tells some, and not too many", n > 0 && n <= POLLER_MAX_EVENTS);
 		for (int e = 0; e < n; e++)
 			for (int i = 0; i < MANY; i++)
 				if (events[e].fd == pairs[i][0] && !seen[i])
@@ -269,7 +269,7 @@ TestMany(void)
 void
 TestPoller(void)
 {
-	PollerEvent events[POLLER_MOST];
+	PollerEvent events[POLLER_MAX_EVENTS];
 
 	TestDirections();
 	TestFull();

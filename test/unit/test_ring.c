@@ -12,7 +12,7 @@ static void
 CheckNext(const char *name, Ring *ring, size_t len, const char *wanted)
 {
 	char got[32] = "";
-	size_t n = RingTake(ring, got, len);
+	size_t n = RingRead(ring, got, len);
 
 	CheckNumber(name, "bytes", n, strlen(wanted));
 	CheckText(name, "what came out", got, wanted);
@@ -104,7 +104,7 @@ TestPieces(void)
 		for (size_t i = 0; i < n; i++)
 			bytes[i] = (char) put++;
 		RingPut(&ring, bytes, n);
-		n = RingTake(&ring, bytes, turn % 11);
+		n = RingRead(&ring, bytes, turn % 11);
 		for (size_t i = 0; i < n; i++)
 			same = same && (unsigned char) bytes[i] == taken++;
 	}
