@@ -16,7 +16,7 @@ BackoffMs(int tries, int64_t base_ms, int64_t max_ms, int64_t floor_ms, double c
 		ceiling = max_ms;
 	wait = (int64_t) (chance * (double) ceiling);
 
-	/* jitter on top of the server's wish, else all who got it return at once */
+	/* jitter on top of the server's Retry-After, else all that got it return at once */
 	if (floor_ms >= 0)
 		wait = floor_ms + wait / 10;
 	return wait;

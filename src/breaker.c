@@ -4,7 +4,7 @@
  */
 #include "breaker.h"
 
-/* a probe that never reports must not keep it open for ever */
+/* a probe that never reports must not keep it open forever */
 #define PROBE_MS 60000
 
 int
@@ -37,7 +37,7 @@ BreakerReport(Breaker *breaker, bool success, int64_t now)
 	breaker->failures++;
 	if (breaker->until != 0)
 	{
-		/* requests that were under way when it opened tell nothing new */
+		/* requests that were running when it opened say nothing new */
 		if (!breaker->probing)
 			return true;
 		breaker->delay *= 2;

@@ -21,20 +21,20 @@
 typedef struct Breaker
 {
 	int failures;  /* in a row */
-	bool probing;  /* the one request that may try is under way */
-	int64_t delay; /* of the current opening, ms */
-	int64_t until; /* no request before; 0 while closed */
+	bool probing;  /* the one request that may probe is running */
+	int64_t delay; /* while open, ms */
+	int64_t until; /* no request before this; 0 while closed */
 	int64_t opened_at;
 } Breaker;
 
 /*
- * How many requests may start: as many as wanted while closed, none while
+ * How many requests may start: all that are wanted while closed, none while
  * open, one when it is time to probe.
  */
 extern int BreakerAllows(const Breaker *breaker, int64_t now, int wanted);
-/* a request starts: while open it is the probe, and keeps others out for a while */
+/* a request starts: while open it is the probe, and blocks others for a while */
 extern void BreakerNoteStart(Breaker *breaker, int64_t now);
-/* how one ended; true if the breaker is open now */
+/* how a request ended; true if the breaker is open now */
 extern bool BreakerReport(Breaker *breaker, bool success, int64_t now);
 
 #endif /* VIBEVIDEO_BREAKER_H */

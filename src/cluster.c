@@ -4,10 +4,10 @@
  *	  copy of its data directory.
  *
  * A base backup that is started beside its original has the same system
- * identifier, the same databases and the same timeline.  But at its first start
- * it has a backup_label, which no original ever has.  It then gets a number of
- * its own, in a file that is copied with the data directory: to its standbys,
- * too, which have to know it.
+ * identifier, the same databases and the same timeline.  But at its first
+ * start it has a backup_label, which no original ever has.  It then gets its
+ * own number, in a file that is copied with the data directory, so its
+ * standbys, which need it, have it as well.
  */
 #include "postgres.h"
 
@@ -32,14 +32,14 @@ ClusterMakeDirectory(void)
 }
 
 static void
-FailToStart(const char *what)
+FailToStart(const char *message)
 {
 	ereport(FATAL,
 			(errcode_for_file_access(),
-			 errmsg("could not %s file \"%s\": %m", what, NUMBER_FILE)));
+			 errmsg(message, NUMBER_FILE)));
 }
 
-/* Durable before anybody can have seen it. */
+/* Durable before anyone can have read it. */
 static void
 WriteClusterNumber(uint64 number)
 {
@@ -47,10 +47,10 @@ WriteClusterNumber(uint64 number)
 	int fd = BasicOpenFile(temporary, O_RDWR | O_CREAT | O_TRUNC | PG_BINARY);
 
 	if (fd < 0)
-		FailToStart("create");
-	errno = ENOSPC; /* if write does not say what was wrong */
+		FailToStart("could not create file \"%s\": %m");
+	errno = ENOSPC; /* if write does not set it */
 	if (write(fd, &number, sizeof(number)) != sizeof(number) || pg_fsync(fd) != 0 || close(fd) != 0)
-		FailToStart("write");
+		FailToStart("could not write file \"%s\": %m");
 	(void) durable_rename(temporary, NUMBER_FILE, FATAL);
 }
 
@@ -64,12 +64,12 @@ ReadClusterNumber(void)
 	if (fd < 0)
 	{
 		if (errno != ENOENT)
-			FailToStart("open");
+			FailToStart("could not open file \"%s\": %m");
 		return 0;
 	}
-	errno = EIO; /* if it is cut */
+	errno = EIO; /* if the file is truncated */
 	if (read(fd, &number, sizeof(number)) != sizeof(number))
-		FailToStart("read");
+		FailToStart("could not read file \"%s\": %m");
 	close(fd);
 	return number;
 }
@@ -83,8 +83,8 @@ Exists(const char *name)
 }
 
 /*
- * A standby continues as what it is a copy of, when it is promoted.  Recovery from
- * an archive ends with a timeline of its own, which tells as much.
+ * A standby keeps the identity of its primary when it is promoted.  Recovery
+ * from an archive ends on a new timeline, which serves the same purpose.
  */
 static bool
 IsStartedCopy(void)

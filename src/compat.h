@@ -1,7 +1,7 @@
 /*
  * compat.h
- *	  Every difference between the Postgres majors (15 to 19) and libcurl
- *	  versions that we meet, in one place.
+ *	  All differences between PostgreSQL's major versions (15 to 19) and
+ *	  libcurl versions, in one place.
  */
 #ifndef VIBEVIDEO_COMPAT_H
 #define VIBEVIDEO_COMPAT_H
@@ -28,12 +28,12 @@
 #include "varatt.h"
 #endif
 
-/* 18 renamed pg_attribute_noreturn(), and it stands in front now */
+/* 18 renamed pg_attribute_noreturn(), which now comes first */
 #if PG_VERSION_NUM < 180000
 #define pg_noreturn __attribute__((noreturn))
 #endif
 
-/* 17 attached wait event sets to resource owners; ours live as long as the process */
+/* since 17, wait event sets belong to resource owners; ours live as long as the process */
 static inline WaitEventSet *
 CompatCreateWaitEventSet(int nevents)
 {
@@ -44,7 +44,7 @@ CompatCreateWaitEventSet(int nevents)
 #endif
 }
 
-/* 17 lets extensions name their wait events */
+/* since 17, extensions can name their wait events */
 static inline uint32
 CompatWaitEvent(const char *name)
 {
@@ -55,14 +55,14 @@ CompatWaitEvent(const char *name)
 #endif
 }
 
-/* in a signal handler: 19 hands on who sent the signal as well */
+/* in a signal handler: since 19, it is also told who sent the signal */
 #if PG_VERSION_NUM >= 190000
 #define CompatDie() die(postgres_signal_arg, pg_siginfo)
 #else
 #define CompatDie() die(postgres_signal_arg)
 #endif
 
-/* 19 wants a tuple's description to be declared complete; one that is not reads tuples wrongly */
+/* since 19, a tuple descriptor must be finalized, or tuples are read wrongly */
 #if PG_VERSION_NUM < 190000
 #define TupleDescFinalize(desc) ((void) (desc))
 #endif
@@ -75,10 +75,10 @@ CompatWaitEvent(const char *name)
 #endif
 
 /*
- * What a background process owes the cluster each turn: barriers are served
- * by CHECK_FOR_INTERRUPTS, a reload here.  Postgres' own function for it
- * (renamed between majors) would also end the process on a shutdown request,
- * with an exit code that means "never again".  True after a reload.
+ * What a background process must do regularly: CHECK_FOR_INTERRUPTS handles
+ * barriers, this handles a reload.  Postgres' own function for it (renamed
+ * between majors) would also end the process on a shutdown request, with an
+ * exit code that means "do not restart".  True after a reload.
  */
 static inline bool
 CompatServeProcess(void)

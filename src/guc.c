@@ -2,9 +2,9 @@
  * guc.c
  *	  Settings: names, units, ranges, who may set them.
  *
- * All are superuser-only to set, since every one of them decides where keys
- * or money go.  PGC_SUSET rather than PGC_SIGHUP lets an operator use ALTER
- * DATABASE; the worker takes such a change when it is restarted.
+ * Only superusers may set them, since each decides where keys or money go.
+ * PGC_SUSET rather than PGC_SIGHUP allows ALTER DATABASE; the worker sees such
+ * a change when it is restarted.
  */
 #include "postgres.h"
 
@@ -100,7 +100,7 @@ typedef struct IntSetting
 	int flags;
 } IntSetting;
 
-/* http(s) and nothing of what is not welcome in it; empty means unset */
+/* http(s) without any of the unwelcome characters; empty means unset */
 static bool
 UrlIsPlain(const char *url, const char *unwelcome, const char *detail)
 {
@@ -124,15 +124,15 @@ static bool
 CheckUrl(char **newval, void **extra, GucSource source)
 {
 	return UrlIsPlain(*newval, " \t\r\n?#@\\\"<>",
-					  "The URL must not hold blanks, credentials, a query or a fragment, nor be longer than 1000 bytes.");
+					  "The URL must not contain blanks, credentials, a query or a fragment, and must not be longer than 1000 bytes.");
 }
 
-/* The webhook may carry a query: it is passed on, never taken apart. */
+/* The webhook may have a query: it is passed on, never parsed. */
 static bool
 CheckWebhookUrl(char **newval, void **extra, GucSource source)
 {
 	return UrlIsPlain(*newval, " \t\r\n\"<>\\",
-					  "The URL must not hold blanks, nor be longer than 1000 bytes.");
+					  "The URL must not contain blanks, and must not be longer than 1000 bytes.");
 }
 
 static bool
@@ -146,20 +146,20 @@ CheckMediaHosts(char **newval, void **extra, GucSource source)
 	return false;
 }
 
-/* What ALTER DATABASE, ALTER ROLE and CREATE FUNCTION ... SET keep, every role can read. */
+/* Every role can read what ALTER DATABASE, ALTER ROLE and CREATE FUNCTION ... SET store. */
 static bool
 CheckKey(char **newval, void **extra, GucSource source)
 {
 	if (source != PGC_S_TEST || *newval == NULL || (*newval)[0] == '\0')
 		return true;
-	GUC_check_errdetail("Everybody could read it in the catalogs.");
+	GUC_check_errdetail("Every role could read it in the system catalogs.");
 	GUC_check_errhint("Put the key into Vault or the server's environment, or use ALTER SYSTEM.");
 	return false;
 }
 
 /*
- * Who may read all settings, as members of pg_monitor may, must not read keys.
- * Only the display is hidden: the value still goes to parallel workers.
+ * Roles that may read all settings, such as pg_monitor, must not read keys.
+ * Only the display is hidden: parallel workers still get the value.
  */
 static const char *
 Hidden(const char *value)
@@ -187,11 +187,11 @@ static const StringSetting strings[] = {
 	&vv_fal_key, "", SECRET, CheckKey, ShowFalKey},
 	{"vibevideo.fal_key_secret", "Name of the Vault secret that holds the fal.ai API key.",
 	&vv_fal_key_secret, "fal_key", GUC_SUPERUSER_ONLY, NULL},
-	{"vibevideo.proxy", "Proxy for requests to fal.ai and to media hosts; empty means none. The environment's is ignored.",
+	{"vibevideo.proxy", "Proxy for requests to fal.ai and to media hosts; empty means none. Proxy settings in the environment are ignored.",
 	&vv_proxy, "", 0, CheckUrl},
 	{"vibevideo.fal_queue_url", "Base URL of fal.ai's queue.",
 	&vv_fal_queue_url, "https://queue.fal.run", 0, CheckUrl},
-	{"vibevideo.fal_api_url", "Base URL of fal.ai's platform API, asked for lost submits.",
+	{"vibevideo.fal_api_url", "Base URL of fal.ai's platform API, where lost submits are looked up.",
 	&vv_fal_api_url, "https://api.fal.ai/v1", 0, CheckUrl},
 	{"vibevideo.fal_jwks_url", "Where fal.ai publishes the keys that sign its webhooks.",
 	&vv_fal_jwks_url, "https://rest.fal.ai/.well-known/jwks.json", 0, CheckUrl},
@@ -213,65 +213,65 @@ static const StringSetting strings[] = {
 	&vv_media_hosts, "fal.media, *.fal.media, storage.googleapis.com", 0, CheckMediaHosts},
 	{"vibevideo.ca_file", "File with the certificate authorities to trust; empty means libcurl's own.",
 	&vv_ca_file, "", GUC_SUPERUSER_ONLY, NULL},
-	{"vibevideo.webhook_url", "URL fal.ai calls when a job is done; empty means none.",
+	{"vibevideo.webhook_url", "URL that fal.ai calls when a job is done; empty means none.",
 	&vv_webhook_url, "", 0, CheckWebhookUrl},
 };
 /* clang-format on */
 
 /* clang-format off */
 static const IntSetting ints[] = {
-	{"vibevideo.connect_timeout", "Longest time to reach a server, DNS and TLS included.",
+	{"vibevideo.connect_timeout", "Maximum time to connect to a server, including DNS and TLS.",
 	&vv_connect_timeout, 3000, 100, 60000, GUC_UNIT_MS},
-	{"vibevideo.submit_timeout", "Longest time a submit waits for fal.ai. Keep it below the API roles' statement_timeout.",
+	{"vibevideo.submit_timeout", "Maximum time that a submit waits for fal.ai. Keep it below the API roles' statement_timeout.",
 	&vv_submit_timeout, 6000, 100, 600000, GUC_UNIT_MS},
 	{"vibevideo.poll_timeout", "Time budget of one vibevideo_poll() and of each request in it.",
 	&vv_poll_timeout, 8000, 100, 600000, GUC_UNIT_MS},
-	{"vibevideo.low_speed_limit", "A copy that moves less than so much a second, over stall_timeout, is given up and tried again; 0 means no limit.",
+	{"vibevideo.low_speed_limit", "Minimum speed of a copy, per second: one that is slower for stall_timeout is aborted and retried; 0 means no limit.",
 	&vv_low_speed_limit, 1, 0, 1024 * 1024, GUC_UNIT_KB},
-	{"vibevideo.stall_timeout", "A copy that moves no byte for so long is given up and tried again.",
+	{"vibevideo.stall_timeout", "A copy that makes no progress for this long is aborted and retried.",
 	&vv_stall_timeout, 30, 1, 3600, GUC_UNIT_S},
-	{"vibevideo.copy_timeout", "Longest time one try of a copy may take.",
+	{"vibevideo.copy_timeout", "Maximum time of one try of a copy.",
 	&vv_copy_timeout, 3600, 10, 86400, GUC_UNIT_S},
-	{"vibevideo.poll_interval", "How often a job in work is asked about at first; it grows to six times that with the job's age.",
+	{"vibevideo.poll_interval", "Initial interval at which an active job is polled; it grows to six times this with the job's age.",
 	&vv_poll_interval, 10, 1, 3600, GUC_UNIT_S},
-	{"vibevideo.job_timeout", "A job fal.ai has not finished after so long is cancelled there and fails; 0 means never.",
+	{"vibevideo.job_timeout", "A job that fal.ai has not finished after this long is cancelled there and fails; 0 means never.",
 	&vv_job_timeout, 86400, 0, INT_MAX, GUC_UNIT_S},
-	{"vibevideo.start_timeout", "fal.ai drops a job it could not start within so long (X-Fal-Request-Start-Timeout); 0 means no limit.",
+	{"vibevideo.start_timeout", "fal.ai drops a job that it could not start within this time (X-Fal-Request-Start-Timeout); 0 means no limit.",
 	&vv_start_timeout, 0, 0, 86400, GUC_UNIT_S},
-	{"vibevideo.poll_batch_size", "Most jobs one poll pass asks about.",
+	{"vibevideo.poll_batch_size", "Maximum number of jobs checked by one poll pass.",
 	&vv_poll_batch_size, 1000, 1, 100000, 0},
-	{"vibevideo.max_requests", "Most requests to fal.ai at once.",
+	{"vibevideo.max_requests", "Maximum number of concurrent requests to fal.ai.",
 	&vv_max_requests, 256, 1, 1000, 0},
-	{"vibevideo.max_host_requests", "Most requests and downloads at once to one host, by one process; more wait for their turn; 0 means no limit.",
+	{"vibevideo.max_host_requests", "Maximum number of concurrent requests and downloads to one host, per process; others wait their turn; 0 means no limit.",
 	&vv_max_host_requests, 256, 0, 10000, 0},
-	{"vibevideo.max_transfers", "Most copies at once.",
+	{"vibevideo.max_transfers", "Maximum number of concurrent copies.",
 	&vv_max_transfers, 8, 1, 100, 0},
-	{"vibevideo.max_video_size", "Largest video that is copied.",
+	{"vibevideo.max_video_size", "Maximum size of a video that is copied.",
 	&vv_max_video_size, 1024 * 1024, 1, INT_MAX, GUC_UNIT_KB},
-	{"vibevideo.resumable_threshold", "Larger videos, and those of unknown length, go to Supabase Storage in parts that can be resumed; -1 means never.",
+	{"vibevideo.resumable_threshold", "Videos larger than this, and those of unknown length, are uploaded to Supabase Storage in parts that can be resumed; -1 means never.",
 	&vv_resumable_threshold, 50 * 1024, -1, INT_MAX, GUC_UNIT_KB},
-	{"vibevideo.max_tries", "Tries of one phase (sending, copying) before the job fails.",
+	{"vibevideo.max_tries", "Maximum number of tries of one phase (send, copy) before the job fails.",
 	&vv_max_tries, 12, 1, 1000, 0},
-	{"vibevideo.max_active", "Most jobs that are at fal.ai at once; more wait with us, where a cancel costs nothing; 0 means no limit.",
+	{"vibevideo.max_active", "Maximum number of jobs at fal.ai at once; others wait in the database, where cancelling costs nothing; 0 means no limit.",
 	&vv_max_active, 0, 0, 100000, 0},
-	{"vibevideo.max_renders", "Attempts that are started by themselves when fal.ai fails in a way that a new render may mend; 1 means none.",
+	{"vibevideo.max_renders", "Maximum number of consecutive attempts, the first included, when fal.ai fails in a way that a new render may fix; 1 means no automatic ones.",
 	&vv_max_renders, 2, 1, 10, 0},
-	{"vibevideo.backoff_base", "First wait before a retry; it doubles with each try, and a random part of it is waited.",
+	{"vibevideo.backoff_base", "Initial delay before a retry; it doubles with each try, and the actual delay is a random part of it.",
 	&vv_backoff_base, 2000, 10, 600000, GUC_UNIT_MS},
-	{"vibevideo.backoff_max", "Longest wait before a retry.",
+	{"vibevideo.backoff_max", "Maximum delay before a retry.",
 	&vv_backoff_max, 600, 1, 86400, GUC_UNIT_S},
-	{"vibevideo.retention", "How long finished jobs are kept; 0 means for ever.",
+	{"vibevideo.retention", "How long finished jobs are kept; 0 means forever.",
 	&vv_retention, 30 * 86400, 0, INT_MAX, GUC_UNIT_S},
 	{"vibevideo.unknown_after", "How long a lost submit must leave no trace before unknown_policy may send it again.",
 	&vv_unknown_after, 1800, 1, INT_MAX, GUC_UNIT_S},
-	{"vibevideo.worker_idle_timeout", "A worker without work ends after so long and is started again when there is some; 0 means never.",
+	{"vibevideo.worker_idle_timeout", "A worker that has had no work for this long exits, and is started again when there is some; 0 means never.",
 	&vv_worker_idle_timeout, 600, 0, 86400, GUC_UNIT_S},
 };
 /* clang-format on */
 
 /*
- * The server logs each setting that a reload changes, with its value.  Of a key
- * it may only say that it changed.
+ * The server logs each setting that a reload changes, with its value.  For a
+ * key, it may only log that it changed.
  */
 static emit_log_hook_type next_log_hook = NULL;
 
@@ -281,7 +281,7 @@ HideKeys(ErrorData *edata)
 	static const char *const keys[] = {"fal_key", "storage_key"};
 	char name[64];
 
-	/* the format, which is not translated */
+	/* the message id, which is not translated */
 	if (edata->message && edata->message_id && strcmp(edata->message_id, "parameter \"%s\" changed to \"%s\"") == 0)
 		for (int i = 0; i < lengthof(keys); i++)
 		{
@@ -289,7 +289,7 @@ HideKeys(ErrorData *edata)
 
 			snprintf(name, sizeof(name), "vibevideo.%s", keys[i]);
 			found = strstr(edata->message, name);
-			/* in place, and never longer: only the name remains */
+			/* in place, since the text only gets shorter: only the name remains */
 			if (found && found[strlen(name)] != '_')
 			{
 				snprintf(edata->message, strlen(edata->message) + 1, "parameter \"%s\" changed", name);
@@ -312,13 +312,13 @@ GucInit(void)
 								ints[i].variable, ints[i].boot, ints[i].min, ints[i].max,
 								PGC_SUSET, ints[i].flags, NULL, NULL, NULL);
 	DefineCustomBoolVariable("vibevideo.no_retry",
-							 "Ask fal.ai not to requeue a job by itself (X-Fal-No-Retry).",
+							 "Ask fal.ai not to requeue a job automatically (X-Fal-No-Retry).",
 							 NULL, &vv_no_retry, false, PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomBoolVariable("vibevideo.notify",
-							 "Tell each new status on channel vibevideo. PREPARE TRANSACTION does not go with it.",
+							 "Send each new status to channel vibevideo with NOTIFY. This prevents PREPARE TRANSACTION.",
 							 NULL, &vv_notify, true, PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomEnumVariable("vibevideo.unknown_policy",
-							 "What to do with a submit whose answer was lost: manual, resubmit_when_absent or resubmit.",
+							 "What to do with a lost submit, whose answer did not arrive: manual, resubmit_when_absent or resubmit.",
 							 NULL, &vv_unknown_policy, UNKNOWN_MANUAL, unknown_policies,
 							 PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomEnumVariable("vibevideo.storage_kind",
@@ -326,7 +326,7 @@ GucInit(void)
 							 NULL, &vv_storage_kind, STORAGE_KIND_SUPABASE, storage_kinds,
 							 PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("vibevideo.max_databases",
-							"Databases of this cluster that can use vibevideo at the same time.",
+							"Maximum number of databases of this cluster that can use vibevideo at the same time.",
 							NULL, &vv_max_databases, 64, 1, 1000, PGC_POSTMASTER, 0, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("vibevideo");
 	next_log_hook = emit_log_hook;

@@ -90,7 +90,7 @@
 #define JOURNAL_MAGIC 0x76766a32 /* "vvj2": also the format's version */
 #define MAX_RECORD (4 * 1024 * 1024)
 #define TERMINATOR sizeof(uint32)
-#define FILE_SIZE (16 * 1024) /* what a file has when it is made, and again after a large record */
+#define FILE_SIZE (16 * 1024) /* size of a new file, and again after a large record */
 
 typedef enum RecordKind
 {
@@ -98,7 +98,7 @@ typedef enum RecordKind
 	RECORD_ANSWER
 } RecordKind;
 
-/* On disk.  The checksum covers everything behind it, texts included. */
+/* On disk.  The checksum covers everything after it, including the texts. */
 typedef struct Record
 {
 	uint32 magic;
@@ -108,7 +108,7 @@ typedef struct Record
 	uint64 xid; /* full, so that wraparound confuses nobody */
 	int64 job_id;
 	int64 lease;
-	int64 created_at; /* the job's, with job_id what it is known by */
+	int64 created_at; /* the job's; together with job_id it identifies the job */
 	int64 at;
 	int32 attempt;
 	int32 outcome;
@@ -126,10 +126,10 @@ static int journal_fd = -1;
 static char journal_path[JOURNAL_PATH_SIZE];
 static off_t journal_end = 0;		  /* where the next record goes */
 static bool intents_open = false;	  /* this transaction has intents */
-static off_t intents_at;			  /* ... from here on; before are older ones, not settled yet */
-static bool part_rolled_back = false; /* ... and a subtransaction was rolled back since */
+static off_t intents_at;			  /* ... from here on; before it are older ones, not settled yet */
+static bool part_rolled_back = false; /* ... and a subtransaction was rolled back after that */
 
-/* Erases the magic number at offset: what stands there and behind is no record any more. */
+/* Erases the magic number at offset: from there on, the file has no records any more. */
 static bool
 EraseAt(int fd, off_t offset)
 {
@@ -140,20 +140,20 @@ EraseAt(int fd, off_t offset)
 }
 
 /*
- * Forget this transaction's records.  While they are there the worker does not
- * touch the file, so what stands before them is still where it was.  The
- * transaction has ended for others before it has for us: the worker may have
- * settled it and forgotten all; then this is done twice.  Not synced: what
- * comes back after a crash is settled again, to no effect.
+ * Forget this transaction's records.  While they exist the worker does not
+ * touch the file, so what is before them has not moved.  For others the
+ * transaction ends before it does for us: the worker may already have settled
+ * it and forgotten everything; then this is done twice.  Not synced: what
+ * reappears after a crash is settled again, without effect.
  */
 static void
 ForgetOwn(void)
 {
 	LWLockAcquire(ShmemJournalLock(), LW_SHARED);
 	if (!EraseAt(journal_fd, intents_at))
-		elog(LOG, "could not write \"%s\": %m", journal_path);
+		elog(LOG, "could not write file \"%s\": %m", journal_path);
 	else if (intents_at == 0 && journal_end > FILE_SIZE && ftruncate(journal_fd, FILE_SIZE) != 0)
-		elog(LOG, "could not truncate \"%s\": %m", journal_path);
+		elog(LOG, "could not truncate file \"%s\": %m", journal_path);
 	journal_end = intents_at;
 	LWLockRelease(ShmemJournalLock());
 }
@@ -169,7 +169,7 @@ AtXactEnd(XactEvent event, void *arg)
 			ereport(ERROR,
 					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 					 errmsg("cannot PREPARE a transaction that has called vibevideo_submit"),
-					 errhint("Use vibevideo_submit_batch, which sends nothing before the commit, with vibevideo.notify off.")));
+					 errhint("Use vibevideo_submit_batch, which sends nothing before the commit, and turn vibevideo.notify off.")));
 			break;
 		case XACT_EVENT_COMMIT:
 			intents_open = false;
@@ -209,7 +209,7 @@ RemoveIfEmpty(int code, Datum arg)
 		(void) unlink(journal_path);
 }
 
-/* The file, its length and its name must survive, so that later only records need a sync. */
+/* The file, its length and its name must survive a crash, so that later only records have to be synced. */
 static bool
 MakeFile(void)
 {
@@ -246,7 +246,7 @@ OpenFile(void)
 		errno = save_errno;
 		ereport(ERROR,
 				(errcode_for_file_access(),
-				 errmsg("could not make vibevideo's journal \"%s\": %m", journal_path),
+				 errmsg("could not create vibevideo journal file \"%s\": %m", journal_path),
 				 errdetail("Nothing was sent.")));
 	}
 	on_proc_exit(RemoveIfEmpty, 0);
@@ -262,9 +262,9 @@ BuildRecord(RecordKind kind, const Job *job)
 	size_t vibelog = texts ? strlen(job->vibelog_id) + 1 : 0;
 	size_t model = texts ? strlen(job->model) + 1 : 0;
 	size_t input = texts ? strlen(job->input) + 1 : 0;
-	/* aligned, as the next one's header has to be */
+	/* aligned, since the next header has to be */
 	size_t length = MAXALIGN(sizeof(Record) + vibelog + model + input);
-	/* and zeros, which keep an older record behind it from being read */
+	/* plus zeros, which hide an older record after it */
 	Record *record = palloc0(length + TERMINATOR);
 	char *text = (char *) (record + 1);
 
@@ -300,7 +300,7 @@ Checksum(const Record *record)
 	return crc;
 }
 
-/* What a short write leaves is erased again. */
+/* A partly written record is erased again. */
 static bool
 AppendRecord(Record *record)
 {
@@ -312,7 +312,7 @@ AppendRecord(Record *record)
 	if (!intents_open)
 	{
 		if (HoldsNothing())
-			journal_end = 0; /* the worker has forgotten what was left */
+			journal_end = 0; /* the worker has erased the rest */
 		intents_at = journal_end;
 	}
 	errno = 0;
@@ -344,7 +344,7 @@ JournalIntent(const Job *job)
 	if (!AppendRecord(record))
 		ereport(ERROR,
 				(errcode_for_file_access(),
-				 errmsg("could not write vibevideo's journal \"%s\": %m", journal_path),
+				 errmsg("could not write vibevideo journal file \"%s\": %m", journal_path),
 				 errdetail("Nothing was sent.")));
 	if (!intents_open)
 		part_rolled_back = false;
@@ -352,7 +352,7 @@ JournalIntent(const Job *job)
 	if (pg_fdatasync(journal_fd) != 0)
 		ereport(ERROR,
 				(errcode_for_file_access(),
-				 errmsg("could not sync vibevideo's journal \"%s\": %m", journal_path),
+				 errmsg("could not fsync vibevideo journal file \"%s\": %m", journal_path),
 				 errdetail("Nothing was sent.")));
 	pfree(record);
 }
@@ -365,11 +365,11 @@ JournalAnswer(const Job *job, FalSubmitOutcome outcome, const char *request_id)
 	record->outcome = outcome;
 	if (request_id)
 		strlcpy(record->request_id, request_id, sizeof(record->request_id));
-	/* fal has answered: nothing that goes wrong here may undo that */
+	/* fal has answered: no error here may undo that */
 	if (!AppendRecord(record))
 		ereport(LOG,
 				(errcode_for_file_access(),
-				 errmsg("could not write vibevideo's journal \"%s\": %m", journal_path)));
+				 errmsg("could not write vibevideo journal file \"%s\": %m", journal_path)));
 	pfree(record);
 }
 
@@ -381,14 +381,14 @@ typedef struct SettledFile
 {
 	char path[JOURNAL_PATH_SIZE];
 	off_t end;
-	pg_crc32c crc; /* of what was settled, up to there */
+	pg_crc32c crc; /* of the settled records, up to end */
 	int pid;
 } SettledFile;
 
 static SettledFile *settled = NULL;
 static int nsettled = 0;
 
-/* false, errno: it is gone (ENOENT), or cannot be read now, which must not be taken for nothing in it */
+/* false, with errno: it is gone (ENOENT), or cannot be read now, which does not mean that it is empty */
 static bool
 ReadFile(const char *path, char **bytes, off_t *size)
 {
@@ -402,7 +402,7 @@ ReadFile(const char *path, char **bytes, off_t *size)
 	if (good && st.st_size > 0)
 	{
 		*bytes = palloc_extended(st.st_size, MCXT_ALLOC_HUGE);
-		errno = 0; /* should its owner cut it short just now */
+		errno = 0; /* in case its owner truncates it just now */
 		good = (read(fd, *bytes, st.st_size) == st.st_size);
 		*size = good ? st.st_size : 0;
 	}
@@ -410,14 +410,14 @@ ReadFile(const char *path, char **bytes, off_t *size)
 	if (!good && errno != 0 && errno != ENOENT)
 		ereport(LOG,
 				(errcode_for_file_access(),
-				 errmsg("could not read vibevideo's journal \"%s\": %m", path)));
+				 errmsg("could not read vibevideo journal file \"%s\": %m", path)));
 	if (fd >= 0)
 		CloseTransientFile(fd);
 	errno = save_errno;
 	return good;
 }
 
-/* A record that was written whole; anything else ends the file: it was never synced. */
+/* A completely written record; anything else ends the file, since it was never synced. */
 static const Record *
 RecordAt(const char *bytes, off_t size, off_t offset)
 {
@@ -431,7 +431,7 @@ RecordAt(const char *bytes, off_t size, off_t offset)
 	return record;
 }
 
-/* A transaction id from the future or the distant past cannot be under way. */
+/* A transaction id from the future or the distant past cannot be running. */
 static bool
 IsRunning(const Record *record)
 {
@@ -460,7 +460,7 @@ EntryFromIntent(const Record *record)
 	return entry;
 }
 
-/* The newest intent of that file (from first on): a crash may give out the same numbers again. */
+/* Add it to the newest intent of that file (from first on): after a crash the same numbers may be reused. */
 static void
 AddAnswer(JournalEntry **entries, int first, int n, const Record *record)
 {
@@ -474,7 +474,7 @@ AddAnswer(JournalEntry **entries, int first, int n, const Record *record)
 		}
 }
 
-/* Entries of one file, and where they end; false while one of its transactions runs. */
+/* Entries of one file, and where they end; false while one of its transactions is running. */
 static bool
 ParseFile(const char *bytes, off_t size, JournalEntry ***entries, int *n, int *room, off_t *end)
 {
@@ -594,7 +594,7 @@ EraseFile(const char *path)
 	int fd = OpenTransientFile(path, O_RDWR | PG_BINARY);
 
 	if (fd < 0 || !EraseAt(fd, 0))
-		elog(LOG, "could not write \"%s\": %m", path);
+		elog(LOG, "could not write file \"%s\": %m", path);
 	if (fd >= 0)
 		CloseTransientFile(fd);
 }
@@ -612,7 +612,7 @@ JournalForget(void)
 		if (file->end == 0 && !owner_is_gone)
 			continue;
 		LWLockAcquire(ShmemJournalLock(), LW_EXCLUSIVE);
-		/* the very bytes that were settled, with nothing behind them: other records may have their length */
+		/* exactly the bytes that were settled, with nothing after them: other records may have the same length */
 		if (ReadFile(file->path, &bytes, &size) && size >= file->end && BytesChecksum(bytes, file->end) == file->crc &&
 			RecordAt(bytes, size, file->end) == NULL)
 		{
@@ -634,9 +634,9 @@ JournalForget(void)
  */
 
 /*
- * Nobody writes into the file, nor ever will: a database cannot be dropped
- * while it has sessions, and those of a later one with its number make files
- * of their own, whose names have another time in them.
+ * Nobody writes to the file any more: a database cannot be dropped while it
+ * has sessions, and sessions of a later one with the same OID create their own
+ * files, with another time in the name.
  */
 void
 JournalDrop(const JournalFile *file)
@@ -654,11 +654,11 @@ JournalDrop(const JournalFile *file)
 	for (int i = 0; i < n; i++)
 		if (JournalMayBeAtFal(entries[i]))
 			ereport(WARNING,
-					(errmsg("vibevideo forgets a submit of a database that was dropped: request %s, model %s",
+					(errmsg("vibevideo discarded a submit of a dropped database: request \"%s\", model \"%s\"",
 							entries[i]->request_id[0] ? entries[i]->request_id : "unknown", entries[i]->model),
-					 errdetail("Database %u, row %s, sent at %s; nobody has settled its transaction.",
+					 errdetail("Database %u, row \"%s\", sent at %s; its transaction was not settled.",
 							   file->dboid, entries[i]->vibelog_id, timestamptz_to_str(entries[i]->sent_at)),
-					 errhint("fal.ai may have it, and charge for it. It can be cancelled there.")));
+					 errhint("fal.ai may have received it and may charge for it. It can be cancelled there.")));
 	if (unlink(file->path) != 0 && errno != ENOENT)
-		elog(LOG, "could not remove \"%s\": %m", file->path);
+		elog(LOG, "could not remove file \"%s\": %m", file->path);
 }

@@ -1,10 +1,10 @@
 /*
  * journal.h
- *	  Submits made inside a caller's transaction, remembered outside of it.
+ *	  Submits made inside a caller's transaction, recorded outside of it.
  *
- * The job's row is only as durable as its transaction; the POST is not undone
- * by a rollback.  So the intent is on disk before the POST, whatever happens
- * to transaction, process or server, and the worker settles it afterwards.
+ * The job's row is only as durable as its transaction, but a rollback does not
+ * undo the POST.  So the intent is on disk before the POST, and the worker
+ * settles it afterwards, whatever happens to transaction, process or server.
  */
 #ifndef VIBEVIDEO_JOURNAL_H
 #define VIBEVIDEO_JOURNAL_H
@@ -18,11 +18,11 @@
 
 #define JOURNAL_PATH_SIZE 128
 
-/* in the backend: before the POST (ERROR if it can't be made durable), and after it */
+/* in the backend: before the POST (ERROR if it cannot be made durable), and after it */
 extern void JournalIntent(const Job *job);
 extern void JournalAnswer(const Job *job, FalSubmitOutcome outcome, const char *request_id);
 
-/* one submit, with what is known of its transaction and its answer */
+/* one submit, with what is known about its transaction and its answer */
 typedef struct JournalEntry
 {
 	int64 job_id;
@@ -39,14 +39,14 @@ typedef struct JournalEntry
 	char *input;
 } JournalEntry;
 
-/* may fal have it, as far as is known? */
+/* may fal have it, as far as we know? */
 extern bool JournalMayBeAtFal(const JournalEntry *entry);
 
 /*
  * In the worker: all entries of this database, in the current memory context.
  * Those that are not running can be settled; after that is committed,
- * JournalForget drops the files that held nothing else.  *whole: no file was
- * left out because it could not be read.
+ * JournalForget drops files that have nothing else in them.  *whole: no file
+ * was skipped because it could not be read.
  */
 extern int JournalRead(JournalEntry ***entries, bool *whole);
 extern void JournalForget(void);
@@ -55,12 +55,12 @@ typedef struct JournalFile
 {
 	char path[JOURNAL_PATH_SIZE];
 	Oid dboid;
-	int pid; /* of the session that made it */
+	int pid; /* of the session that created it */
 } JournalFile;
 
 /*
- * In the launcher: the files of all databases, and the end of one whose
- * database was looked for after that and is gone (needs a transaction).
+ * In the launcher: the files of all databases, and dropping one whose database
+ * does not exist, looked up after that (needs a transaction).
  */
 extern int JournalFiles(JournalFile **files);
 extern void JournalDrop(const JournalFile *file);

@@ -3,11 +3,12 @@
  *	  The supervisor of workers: one per cluster.
  *
  * It starts a worker in each database once after the server's start (without
- * the extension, or without work, the worker exits at once), and later wherever a commit requested one; at most four are starting at once.  It
- * also forgets dropped databases, and removes their journal files.  Workers are
- * registered without restart: the launcher restarts them itself, after 1, 2, 4 ..
- * s, 5 minutes at most, so that a job that crashes its worker does not do so
- * every second.
+ * the extension, or without work, the worker exits at once), and later wherever
+ * a commit requested one; at most four are starting at once.  It also forgets
+ * dropped databases, and removes their journal files.  Workers are registered
+ * without restart: the launcher restarts them itself, after 1, 2, 4 .. s, 5
+ * minutes at most, so that a job that crashes its worker does not do so every
+ * second.
  */
 #include "postgres.h"
 
@@ -35,7 +36,7 @@
 #include "shmem.h"
 #include "worker.h"
 
-#define MAX_STARTING 4 /* workers in the air at once: slots are scarce */
+#define MAX_STARTING 4 /* workers that are starting at once: slots are scarce */
 #define RESTART_FIRST_MS 1000
 #define RESTART_MAX_MS 300000
 #define IDLE_LOOK_MS 60000
@@ -45,12 +46,12 @@ typedef struct Child
 	Oid dboid; /* InvalidOid: free */
 	BackgroundWorkerHandle *handle;
 	bool started;
-	int pid; /* 0 until it was seen running */
+	int pid; /* 0 until it is known to be running */
 	int crashes;
 } Child;
 
 static Child *children;
-static Oid *to_visit = NULL; /* databases not looked into since the server's start */
+static Oid *to_visit = NULL; /* databases not visited since the server's start */
 static int nto_visit = 0;
 static bool warned_no_slots = false;
 
@@ -70,7 +71,7 @@ LauncherRegister(void)
 	RegisterBackgroundWorker(&worker);
 }
 
-/* Can it be connected to, and may it have work? */
+/* Does it allow connections, and may it have work? */
 static bool
 IsOpen(Form_pg_database db)
 {
@@ -88,7 +89,7 @@ VisitLater(Form_pg_database db, void *arg)
 	to_visit[nto_visit++] = db->oid;
 }
 
-/* There may be more databases than slots: the next comes when one lets go. */
+/* There may be more databases than slots: the next one is visited when a slot is free. */
 static void
 VisitMore(void)
 {
@@ -167,7 +168,7 @@ RestartDelayMs(int crashes)
 	return Min(RESTART_FIRST_MS << Min(crashes, 10), RESTART_MAX_MS);
 }
 
-/* Take notice of workers that came up or are gone. */
+/* Notice workers that have started or exited. */
 static void
 ReapChildren(void)
 {
@@ -225,7 +226,7 @@ StartChild(const LaunchOrder *order)
 	return true;
 }
 
-/* milliseconds until the next look */
+/* milliseconds until the next check */
 static long
 StartWanted(void)
 {
@@ -238,7 +239,7 @@ StartWanted(void)
 		wait = Min(wait, TimestampDifferenceMilliseconds(GetCurrentTimestamp(), next) + 1);
 	for (int i = 0; i < n; i++)
 	{
-		/* a start tells us by our latch, and then there is room for the next */
+		/* a worker that has started sets our latch, and then there is room for the next */
 		if (FindChild(orders[i].dboid) != NULL || CountStarting() >= MAX_STARTING)
 			continue;
 		if (!StartChild(&orders[i]))
@@ -247,7 +248,7 @@ StartWanted(void)
 				ereport(WARNING,
 						(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 						 errmsg("vibevideo found no free background worker slot"),
-						 errhint("Raise max_worker_processes; vibevideo goes on trying.")));
+						 errhint("Raise max_worker_processes. vibevideo keeps trying.")));
 			warned_no_slots = true;
 			return Min(wait, 5000);
 		}
@@ -269,9 +270,9 @@ ForgetDropped(void)
 }
 
 /*
- * What sessions of dropped databases have left in the journal.  The database
- * is looked for after its file was found: one that is made meanwhile, be it
- * with a number that was used before, has no session whose file that is.
+ * Drop what sessions of dropped databases have left in the journal.  The
+ * database is looked up after its file was found: the file cannot belong to a
+ * session of a database created meanwhile, even if it has the same OID.
  */
 static void
 ForgetJournals(void)

@@ -21,7 +21,7 @@
 #include "identity.h"
 #include "secret.h"
 
-/* InvalidOid if there is no such object any more */
+/* InvalidOid if the object no longer exists */
 static Oid
 OwnerOf(int cache, Oid object, AttrNumber owner_column)
 {
@@ -39,8 +39,8 @@ OwnerOf(int cache, Oid object, AttrNumber owner_column)
 }
 
 /*
- * Reading a view runs its functions with our rights, so a "vault" that some
- * user made where Supabase Vault is not installed must not be read.
+ * Reading a view runs its functions with our rights, so where Supabase Vault
+ * is not installed, a "vault" that some user created must not be read.
  */
 static bool
 VaultIsTrusted(void)
@@ -64,7 +64,7 @@ ReadVault(const char *name, char *out, size_t size)
 		return false;
 	args[0] = CStringGetTextDatum(name);
 	IdentityBecomeExtensionOwner(&saved);
-	/* the view's functions run as a superuser, too: nothing of the caller's is found first */
+	/* the view's functions, too, run as a superuser: nothing of the caller's may be found first */
 	if (SPI_execute_with_args("SELECT s.decrypted_secret::text FROM vault.decrypted_secrets s WHERE s.name = $1",
 							  1, types, args, NULL, true, 1) == SPI_OK_SELECT &&
 		SPI_processed == 1)
@@ -91,7 +91,7 @@ CopyIfSet(const char *value, char *out, size_t size)
 	return true;
 }
 
-/* fal's clients also take the two halves apart */
+/* fal's clients also accept the two halves separately */
 static bool
 ReadEnvironment(SecretKind kind, char *out, size_t size)
 {
@@ -134,7 +134,7 @@ SecretRead(SecretKind kind, char *out, size_t size, const char **source)
 		where = "the server's environment";
 	else if (CopyIfSet(kind == SECRET_FAL ? vv_fal_key : vv_storage_key, out, size))
 		where = "the setting";
-	/* a stray newline is the commonest way to store a key wrongly */
+	/* a stray newline is the most common mistake when storing a key */
 	if (where)
 		Trim(out);
 	if (source)

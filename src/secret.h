@@ -18,8 +18,8 @@ typedef enum SecretKind
 
 /*
  * Vault first, then the server's environment, then the setting.  Needs a
- * transaction and a connected SPI.  false if there is none; source (may be
- * NULL) tells where it was found, for check_config.
+ * transaction and a connected SPI.  False if there is none; source (may be
+ * NULL) says where it was found, for check_config.
  */
 extern bool SecretRead(SecretKind kind, char *out, size_t size, const char **source);
 extern void SecretWipe(char *secret, size_t size);

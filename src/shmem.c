@@ -24,11 +24,11 @@
 #include "guc.h"
 #include "shmem.h"
 
-#define ASK_MS 10000
+#define REQUEST_MS 10000
 
 typedef struct SharedState
 {
-	LWLock *lock;		  /* of this table */
+	LWLock *lock;		  /* for this table */
 	LWLock *journal_lock; /* see journal.c */
 	int launcher_pid;
 	bool started_as_standby;
@@ -78,7 +78,7 @@ StartupShmem(void)
 	{
 		struct stat st;
 
-		/* promotion removes the file, a restart after it finds none */
+		/* promotion removes the file, so a later restart finds none */
 		shared->started_as_standby = (stat("standby.signal", &st) == 0);
 		ClusterMakeDirectory();
 		shared->cluster_number = ClusterNumberAtStart();
@@ -115,14 +115,14 @@ FindUnusedSlot(void)
 {
 	DatabaseSlot *slot = FindSlot(InvalidOid);
 
-	/* one that no worker has or wants only remembers old times */
+	/* reuse one without a worker and without work: it only holds old times */
 	for (int i = 0; slot == NULL && i < shared->nslots; i++)
 		if (!shared->slots[i].wanted && shared->slots[i].worker_pid == 0)
 			slot = &shared->slots[i];
 	return slot;
 }
 
-/* ... made if needed; NULL only when all are in use. */
+/* ... created if needed; NULL only when all are in use. */
 static DatabaseSlot *
 ClaimSlot(Oid dboid)
 {
@@ -140,7 +140,7 @@ typedef enum SlotUse
 {
 	SLOT_READ,
 	SLOT_CHANGE,
-	SLOT_CLAIM /* made if there is none yet */
+	SLOT_CLAIM /* created if there is none yet */
 } SlotUse;
 
 /* The slot, NULL if there is none; the table is locked either way, until UnlockSlots. */
@@ -166,9 +166,9 @@ WakePid(int pid)
 		SetLatch(&proc->procLatch);
 }
 
-/* due_at: 0 for at once.  What only falls due later wakes nobody who is awake by then. */
+/* due_at: 0 for at once.  A later time does not wake a worker that will be awake by then. */
 static void
-WakeWith(Oid dboid, int asks, TimestampTz due_at)
+WakeWith(Oid dboid, int requests, TimestampTz due_at)
 {
 	DatabaseSlot *slot = LockSlot(dboid, SLOT_CLAIM);
 	int pid = 0;
@@ -176,7 +176,7 @@ WakeWith(Oid dboid, int asks, TimestampTz due_at)
 	if (slot)
 	{
 		slot->wanted = true;
-		slot->asks |= asks;
+		slot->requests |= requests;
 		if (due_at == 0)
 			slot->poke = true;
 		else if (slot->due_at == 0 || due_at < slot->due_at)
@@ -196,32 +196,32 @@ ShmemWakeWorker(Oid dboid)
 	WakeWith(dboid, 0, 0);
 }
 
-/* Anybody can make us ask: once in a while is enough. */
+/* Anyone can trigger these requests: once in a while is enough. */
 void
-ShmemAskWorker(Oid dboid, WorkerAsk ask)
+ShmemRequestWork(Oid dboid, WorkerRequest request)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	DatabaseSlot *slot = LockSlot(dboid, SLOT_CLAIM);
 	bool too_soon = slot == NULL ||
-		(slot->asked_at[ask - 1] != 0 && !TimestampDifferenceExceeds(slot->asked_at[ask - 1], now, ASK_MS));
+		(slot->requested_at[request - 1] != 0 && !TimestampDifferenceExceeds(slot->requested_at[request - 1], now, REQUEST_MS));
 
 	if (!too_soon)
-		slot->asked_at[ask - 1] = now;
+		slot->requested_at[request - 1] = now;
 	UnlockSlots();
 	if (!too_soon)
-		WakeWith(dboid, ask, 0);
+		WakeWith(dboid, request, 0);
 }
 
 bool
-ShmemTakeAsk(Oid dboid, WorkerAsk ask)
+ShmemFetchRequest(Oid dboid, WorkerRequest request)
 {
 	DatabaseSlot *slot = LockSlot(dboid, SLOT_CHANGE);
 	bool asked = false;
 
 	if (slot)
 	{
-		asked = (slot->asks & ask) != 0;
-		slot->asks &= ~ask;
+		asked = (slot->requests & request) != 0;
+		slot->requests &= ~request;
 	}
 	UnlockSlots();
 	return asked;
@@ -248,7 +248,7 @@ ShmemReadSlot(Oid dboid, DatabaseSlot *copy)
 	return slot != NULL;
 }
 
-/* A late corpse must not erase its successor: only our own entry is cleared. */
+/* A worker that exits late must not erase its successor: clear only our own entry. */
 static void
 WorkerDetach(int code, Datum arg)
 {
@@ -285,7 +285,7 @@ ShmemWorkerAttach(Oid dboid)
 	if (other != 0)
 		ereport(FATAL,
 				(errcode(ERRCODE_OBJECT_IN_USE),
-				 errmsg("vibevideo worker %d is already at work in this database", other)));
+				 errmsg("vibevideo worker %d is already running in this database", other)));
 	before_shmem_exit(WorkerDetach, ObjectIdGetDatum(dboid));
 }
 
@@ -322,8 +322,8 @@ ShmemWorkerPlan(Oid dboid, TimestampTz look_at)
 }
 
 /*
- * The worker has nothing to do.  Refused (false) when work came in meanwhile:
- * its waker saw our pid and woke us, not the launcher.
+ * The worker has nothing to do.  False when work has arrived meanwhile:
+ * whoever brought it saw our pid and woke us, not the launcher.
  */
 bool
 ShmemWorkerRetire(Oid dboid)
@@ -361,7 +361,7 @@ ShmemLauncherAttach(void)
 	before_shmem_exit(LauncherDetach, 0);
 }
 
-/* Have a database looked into, whether it has the extension or not; false: no slot is free yet. */
+/* Request a worker for a database, whether it has the extension or not; false: no slot is free yet. */
 bool
 ShmemLauncherWant(Oid dboid)
 {
@@ -400,8 +400,8 @@ ShmemLaunchOrders(LaunchOrder *orders, int max, TimestampTz *next)
 }
 
 /*
- * A worker is gone.  One that retired may be wanted again by now, at once;
- * any other is, later each time.
+ * A worker has exited.  One that retired may be needed again by now, at once;
+ * any other is restarted, later each time.
  */
 void
 ShmemWorkerEnded(Oid dboid, int pid, bool started, int backoff_ms)
@@ -412,7 +412,7 @@ ShmemWorkerEnded(Oid dboid, int pid, bool started, int backoff_ms)
 	{
 		TimestampTz now = GetCurrentTimestamp();
 
-		/* one that lived for a minute starts the count afresh */
+		/* one that ran for a minute resets the count */
 		if (started && TimestampDifferenceExceeds(slot->started_at, now, 60000))
 			slot->crashes = 0;
 		slot->crashes++;
@@ -493,7 +493,7 @@ ShmemServiceStart(Service service)
 	UnlockSlots();
 }
 
-/* A service is down when it cannot be reached, or when only a gateway answers. */
+/* A service is down when it cannot be reached, or when only a gateway in front of it answers. */
 static bool
 IsOutage(const HttpReply *reply)
 {
@@ -521,8 +521,8 @@ ShmemServiceReport(Service service, const HttpReply *reply)
 	UnlockSlots();
 	if (open != was_open)
 		ereport(LOG,
-				(errmsg(open ? "vibevideo takes %s to be down: jobs wait" : "vibevideo can reach %s again",
-						names[service])));
+				(open ? errmsg("vibevideo considers %s down, jobs wait", names[service])
+					  : errmsg("vibevideo can reach %s again", names[service])));
 	return open;
 }
 
@@ -535,7 +535,7 @@ WakeAtXactEnd(XactEvent event, void *arg)
 	switch (event)
 	{
 		case XACT_EVENT_COMMIT:
-			/* nobody tells when a prepared one is committed: have a worker that looks now and then */
+			/* nothing reports when a prepared transaction is committed: have a worker that looks regularly */
 		case XACT_EVENT_PREPARE:
 			if (wake_pending)
 				ShmemWakeWorker(MyDatabaseId);
@@ -556,7 +556,7 @@ RegisterWake(void)
 {
 	static bool registered = false;
 
-	/* once a process: a callback each transaction would leak and add up */
+	/* once per process: registering in each transaction would leak */
 	if (!registered)
 		RegisterXactCallback(WakeAtXactEnd, NULL);
 	registered = true;

@@ -130,7 +130,7 @@ CheckCall(const WebhookHeaders *headers, text *body)
 		return;
 	/* fal may have new keys; it will call again */
 	if (fetched_at == 0 || TimestampDifferenceExceeds(fetched_at, GetCurrentTimestamp(), KEYS_MIN_AGE_MS))
-		ShmemAskWorker(MyDatabaseId, WORKER_FETCH_KEYS);
+		ShmemRequestWork(MyDatabaseId, WORKER_FETCH_KEYS);
 	Refuse(ERRCODE_REFUSED, "not accepted");
 }
 
@@ -207,7 +207,7 @@ vibevideo_webhook(PG_FUNCTION_ARGS)
 	if (!PollNow(headers.request_id))
 	{
 		/* genuine, and not known: perhaps the answer to a submit that was lost */
-		ShmemAskWorker(MyDatabaseId, WORKER_RECONCILE);
+		ShmemRequestWork(MyDatabaseId, WORKER_RECONCILE);
 		Refuse(ERRCODE_VIBEVIDEO_NOT_FOUND, "not known");
 	}
 	LearnUser(headers.user_id);
@@ -231,7 +231,7 @@ WebhookFetchKeys(HttpEngine *engine)
 	Call call;
 	TimestampTz now = GetCurrentTimestamp();
 
-	if (ShmemTakeAsk(MyDatabaseId, WORKER_FETCH_KEYS))
+	if (ShmemFetchRequest(MyDatabaseId, WORKER_FETCH_KEYS))
 		keys_wanted = true;
 	if (fetching || (fetched_at != 0 && !TimestampDifferenceExceeds(fetched_at, now, KEYS_MIN_AGE_MS)))
 		return;

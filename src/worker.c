@@ -606,7 +606,7 @@ Look(const Binding *binding, TimestampTz now, int64 grace_ms, JobDue *due)
 		WebhookStoreKeys();
 	if (worker.read_journal)
 		worker.read_journal = SettleJournal(binding);
-	if (ShmemTakeAsk(MyDatabaseId, WORKER_RECONCILE))
+	if (ShmemFetchRequest(MyDatabaseId, WORKER_RECONCILE))
 		ReconcileNow();
 	JobNextDue(binding, due);
 	if (ClaimDue(due, now, grace_ms))

@@ -365,12 +365,12 @@ interrupt('fast restart', sub { $node->restart; });
 	sql($node, 'DROP DATABASE gone WITH (FORCE)');
 	$node->reload;
 	wait_until(sub { return !journal_files($node) }, 'dropped: its journal is gone');
-	my @words = slurp_file($node->logfile, $log) =~ /WARNING:  vibevideo forgets (.*)\n.*DETAIL:  Database \d+, row (.*), sent at /g;
+	my @words = slurp_file($node->logfile, $log) =~ /WARNING:  vibevideo discarded (.*)\n.*DETAIL:  Database \d+, row "(.*)", sent at /g;
 	my ($render) = $other->renders('held: gone, accepted');
 	is_deeply(\@words,
-		[ "a submit of a database that was dropped: request $render->{request_id}, model fal-ai/minimax/video-01", $id{accepted},
-			'a submit of a database that was dropped: request unknown, model fal-ai/minimax/video-01', $id{lost} ],
-		'dropped: and the log tells what fal may have');
+		[ qq{a submit of a dropped database: request "$render->{request_id}", model "fal-ai/minimax/video-01"}, $id{accepted},
+			'a submit of a dropped database: request "unknown", model "fal-ai/minimax/video-01"', $id{lost} ],
+		'dropped: and the log reports what fal may have');
 }
 
 # -- in the end ------------------------------------------------------------------------

@@ -415,17 +415,17 @@ sub lines
 	my $port = $storage->{ready}{port};
 
 	# Storage: a gateway that answers for it
-	my $down = lines(qr/takes Storage to be down/);
+	my $down = lines(qr/considers Storage down/);
 	my $up = lines(qr/can reach Storage again/);
 	$storage->fault('any', { kind => 'gateway', status => 503 }, times => -1);
 	submit($node, $_) for @ids;
 	wait_for($node, q{SELECT count(*) FROM vibevideo.job WHERE state = 'processing' AND input->>'prompt' ~ '^outage'}, '20', 'Storage down: all wait to be copied', hurry => 1);
-	wait_until(sub { return lines(qr/takes Storage to be down/) > $down }, 'Storage down: the log says so');
+	wait_until(sub { return lines(qr/considers Storage down/) > $down }, 'Storage down: the log says so');
 	sleep(1);
 	hurry($node);
 	my $uploads = $storage->ledger->{uploads}{started} + ($storage->ledger->{requests}{upload} || 0);
 	sleep(1.5);
-	is(lines(qr/takes Storage to be down/) - $down, 1, 'Storage down: one line');
+	is(lines(qr/considers Storage down/) - $down, 1, 'Storage down: one line');
 	is(sql($node, q{SELECT max(tries) < 4 AND bool_and(state = 'processing') FROM vibevideo.job WHERE input->>'prompt' ~ '^outage'}), 't',
 		'Storage down: tries are not used up');
 	like(sql($node, q{SELECT string_agg(check_name || ' ' || status || ' ' || coalesce(detail, ''), E'\n') FROM vibevideo.check_config()}), qr/Storage/, 'Storage down: check_config says so');
@@ -439,7 +439,7 @@ sub lines
 	my @more = map { new_row($node, "silence $_") } 1 .. 10;
 	$fal->stop;
 	sql($node, "SELECT vibevideo_submit_batch('{" . join(',', @more) . "}')");
-	wait_until(sub { return lines(qr/takes fal\.ai to be down/) >= 1 }, 'fal down: the log says so');
+	wait_until(sub { return lines(qr/considers fal\.ai down/) >= 1 }, 'fal down: the log says so');
 	my $began = time();
 	my $id = new_row($node, 'silence 11');
 	my $video = submit($node, $id);
@@ -449,7 +449,7 @@ sub lines
 	sleep(5);
 	is(sql($node, q{SELECT max(tries) < 4 AND bool_and(state = 'pending') FROM vibevideo.job WHERE input->>'prompt' ~ '^silence'}), 't',
 		'fal down: tries are not used up');
-	is(lines(qr/takes fal\.ai to be down/), 1, 'fal down: one line');
+	is(lines(qr/considers fal\.ai down/), 1, 'fal down: one line');
 	$fal = $fal->restart;
 	wait_for_status($node, $_, 'completed', name => 'fal is back: completed') for @more, $id;
 	is($fal->ledger->{accepted}, 11, 'fal is back: one render each');

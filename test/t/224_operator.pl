@@ -188,7 +188,7 @@ for my $key ('fal_key', 'storage_key')
 		my ($state, $error) = sql_error($node, "$place SET vibevideo.$key = 'id:secret'");
 
 		is($state, '22023', "$place SET vibevideo.$key is refused");
-		like($error, qr/Everybody could read it.*Put the key into Vault/s, 'with the reason');
+		like($error, qr/Every role could read it.*Put the key into Vault/s, 'with the reason');
 		unlike($error =~ s/^.*?\nDETAIL/DETAIL/sr, qr/id:secret/, 'and nothing is said of the key again');
 	}
 	is((sql_error($node, "SET vibevideo.$key = 'id:secret'"))[0], '', "$key can be set for a session");
