@@ -1,4 +1,4 @@
-# vibevideo: rows become AI videos.  "make demo" and "make test" set up all they need.
+# vibevideo: rows become AI videos.  "make demo" and "make test" install all they need.
 EXTENSION    = vibevideo
 EXTVERSION   = 0.2.0
 MODULE_big   = vibevideo
@@ -32,7 +32,7 @@ PROVE_TESTS    = test/t/*.pl
 EXTRA_CLEAN    = tmp_check tmp_regress output_iso log results regression.out regression.diffs \
 				 test/unit/build test/fuzz/build
 
-# what to do next, said only to who typed "make"
+# what to do next, printed only for a bare "make"
 all: sql/$(EXTENSION)--$(EXTVERSION).sql
 ifeq ($(filter-out all,$(MAKECMDGOALS)),)
 	@echo "vibevideo is built for $$($(PG_CONFIG) --version). Next: make install (as root), add vibevideo to"
@@ -44,7 +44,7 @@ install: ## install it into the server that PG_CONFIG names
 sql/$(EXTENSION)--$(EXTVERSION).sql: $(SQL_PARTS)
 	cat $^ > $@
 
-# these bring what they need, PostgreSQL included, and work in a copy
+# these install what they need, including PostgreSQL, and work in a copy
 WORK_ALONE = help setup test demo ci bench
 .PHONY: $(WORK_ALONE) format
 
@@ -76,7 +76,7 @@ include $(PGXS)
 
 PROVE_FLAGS += -I test/perl
 
-# every object depends on every header: the tree is small, a stale object is not
+# every object depends on every header: rebuilding is cheap, a stale object is not
 $(OBJS): $(wildcard src/*.h)
 
 -include test/unit/unit.mk

@@ -1,4 +1,4 @@
--- What an operator types once: the extension, the table, the rhythm.
+-- What an operator types once: the extension, the table, the polling interval.
 CREATE EXTENSION pg_cron;
 CREATE EXTENSION vibevideo;
 SELECT vibevideo.attach('public.vibelogs', prompt_column => 'content');

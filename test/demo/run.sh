@@ -1,10 +1,10 @@
 #!/bin/bash
 # "make demo": five diary rows become videos, on a throw-away server with two
-# emulators in place of fal.ai and Supabase Storage; nothing is paid.
+# emulators in place of fal.ai and Supabase Storage; nothing costs money.
 #
 # With FAL_KEY, SUPABASE_URL and SUPABASE_SERVICE_ROLE_KEY in the environment
-# it uses the real services and real money instead: one row, unless DEMO_ROWS
-# says more; bucket SUPABASE_BUCKET (videos), which must exist and be public.
+# it uses the real services and costs real money: one row, unless DEMO_ROWS
+# is set; bucket SUPABASE_BUCKET (videos), which must exist and be public.
 set -euo pipefail
 # shellcheck source=test/common.sh
 . "$(dirname "$0")/../common.sh"
@@ -42,7 +42,7 @@ announce_mode()
 			"$ROWS" $((ROWS / 2)) $((ROWS % 2 * 50))
 		sleep 5
 	else
-		echo 'Emulators in place of fal.ai and Supabase Storage: nothing leaves this machine, nothing is paid.'
+		echo 'Emulators in place of fal.ai and Supabase Storage: nothing leaves this machine, nothing costs money.'
 		if [ -n "${FAL_KEY:-}" ]; then
 			echo '(FAL_KEY is set; for the real services set SUPABASE_URL and SUPABASE_SERVICE_ROLE_KEY too.)'
 		fi
@@ -60,7 +60,7 @@ outside()
 	if compgen -G "$WORK/videos/*.mp4" >/dev/null; then
 		mkdir -p "$TOP/demo"
 		cp --no-preserve=ownership "$WORK"/videos/*.mp4 "$TOP/demo/"
-		[ "$status" != 0 ] || printf '\nAll is well. The videos are in %s\n' "$TOP/demo"
+		[ "$status" != 0 ] || printf '\nSuccess. The videos are in %s\n' "$TOP/demo"
 	fi
 	finish_workspace "$status"
 }
@@ -82,7 +82,7 @@ install_extension()
 	die 'the build failed'
 }
 
-# start_emulator NAME ARGUMENT...: waits for its line of JSON
+# start_emulator NAME ARGUMENT...: starts it and waits for its line of JSON
 start_emulator()
 {
 	local tries
@@ -96,14 +96,14 @@ start_emulator()
 	die "the $1 emulator did not start"
 }
 
-# told NAME FIELD: what an emulator said of itself
+# told NAME FIELD: a field of the JSON that an emulator printed
 told()
 {
 	node -p 'JSON.parse(fs.readFileSync(process.argv[1], "utf8"))[process.argv[2]]' "$WORK/$1.json" "$2"
 }
 
-# A queue of seconds instead of minutes, and a media host slow enough to see
-# the copies move; one of them most of all.
+# A queue of seconds instead of minutes, and a media host slow enough to show
+# the copies progress, one of them very slow.
 start_emulators()
 {
 	start_emulator fal --key demo:secret --render ffmpeg --default '{"queue_ms": 1500, "run_ms": 2500, "account_concurrency": 2}'
@@ -151,7 +151,7 @@ settings()
 	fi
 }
 
-# The fal key goes to the server through its environment, as FAL_KEY.
+# The server gets the fal key through its environment, as FAL_KEY.
 start_server()
 {
 	"$BIN/initdb" -D "$WORK/data" -U postgres -A trust -N -E UTF8 >"$WORK/initdb.log"
@@ -194,10 +194,10 @@ watch_jobs()
 	done
 }
 
-# a job is over when the app's row says so
+# a job has ended when the app's row says so
 UNFINISHED="SELECT count(*) FROM vibelogs WHERE video_generation_status IN ('queued', 'generating', 'processing')"
 
-# Whatever happens, no job that costs money is left behind unfollowed.
+# Whatever happens, no job that costs money is left behind unattended.
 stop()
 {
 	local status=$?

@@ -1,4 +1,4 @@
--- The live table, a line a row; :width is the length of a progress bar.
+-- The live table, one line per row; :width is the length of a progress bar.
 SELECT format('  %s  %s %s  %s  %s',
 			  v.written_on,
 			  rpad(j.status, 10),

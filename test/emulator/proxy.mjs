@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// A forward proxy for tests: passes plain requests on, and lists them at /_ctl/seen.
+// A forward proxy for tests: forwards plain http requests, and lists them at /_ctl/seen.
 //   node proxy.mjs [--exit-with-stdin]
 import http from 'node:http';
 

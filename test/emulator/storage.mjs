@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 // Emulates Supabase Storage (supabase/storage 1.70.6) for tests and the demo:
-// one listener like the server itself, one like the API gateway before it.
+// one listener like the server itself, one like the API gateway in front of it.
 //
 //   node storage.mjs [--port 0] [--gateway-port 0] [--host 127.0.0.1]
 //     [--jwt-secret S] [--service-key sb_secret_…] [--publishable-key sb_publishable_…]
@@ -125,7 +125,7 @@ async function handle(ctx) {
   }
 }
 
-// Strips the prefix and exchanges keys; the signature of S3 keeps the full path.
+// Strips the prefix and exchanges keys; the S3 signature keeps the full path.
 function passGateway(ctx) {
   if (!ctx.path.startsWith(`${PREFIX}/`)) return false
   ctx.sentHeaders = { ...ctx.headers }

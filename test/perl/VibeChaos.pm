@@ -103,7 +103,7 @@ sub crash_server
 	return wait_up($node);
 }
 
-# cli(node, sql, database) - output of a session of its own; dies of an error.
+# cli(node, sql, database) - output of a separate session; dies on an error.
 sub cli
 {
 	my ($node, $sql, $database) = @_;
@@ -117,7 +117,7 @@ sub cli
 # The journal
 # ---------------------------------------------------------------------------
 
-# A file is made of zeros; what is forgotten has lost its magic number.
+# A new file is all zeros; a forgotten record has lost its magic number.
 sub holds_record
 {
 	my ($path) = @_;
@@ -128,7 +128,7 @@ sub holds_record
 	return $magic eq '2jvv';
 }
 
-# The journal's files that hold something.
+# The journal's files that are not empty.
 sub journal_files
 {
 	my ($node) = @_;
@@ -136,7 +136,7 @@ sub journal_files
 	return grep { holds_record($_) } glob($node->data_dir . '/pg_vibevideo/*');
 }
 
-# wait_at_rest(node, name) - a test that passes once nothing is under way: no
+# wait_at_rest(node, name) - a test that passes once nothing is pending: no
 # intent, no active job, no row to write.
 sub wait_at_rest
 {
@@ -182,8 +182,8 @@ sub hung_submit
 # Webhooks
 # ---------------------------------------------------------------------------
 
-# start_gateway(socket, node) - a process that hands webhooks to the database as
-# PostgREST does.  node is called for each, and returns the server to ask.
+# start_gateway(socket, node) - a process that passes webhooks to the database as
+# PostgREST does.  node is called for each, and returns the server to call.
 # Returns the process' id.
 sub start_gateway
 {
@@ -209,7 +209,7 @@ sub rows_of
 	return $json->decode(cli($node, "SELECT coalesce(json_agg(r), '[]') FROM ($sql) r", $database));
 }
 
-# gather(node, fal, storage, more...) - all that the rules look at.
+# gather(node, fal, storage, more...) - everything that the rules check.
 sub gather
 {
 	my ($node, $fal, $storage, %more) = @_;
@@ -230,7 +230,7 @@ sub gather
 		# epochs between which the first primary's journal was lost, see rule_unowned_is_cancelled
 		lost_journal => $more{lost_journal},
 		lost_ids => $more{lost_ids} || {},
-		# rows whose cancelling was asked for; undef: believe the jobs
+		# rows for which a cancel was requested; undef: trust the jobs
 		cancels => $more{cancels});
 
 	$facts{job_of_request} = { map { $_->{request_id} => $_ } grep { $_->{request_id} } @{ $facts{jobs} } };
@@ -238,7 +238,7 @@ sub gather
 	return \%facts;
 }
 
-# violations(facts, rule) - of one rule.
+# violations(facts, rule) - violations of one rule.
 sub violations
 {
 	my ($facts, $rule) = @_;
@@ -247,7 +247,7 @@ sub violations
 	return &{"VibeChaos::$rule"}($facts);
 }
 
-# ok_rules(facts, name, leave_out...) - a test a rule.
+# ok_rules(facts, name, leave_out...) - one test per rule.
 sub ok_rules
 {
 	my ($facts, $name, @leave_out) = @_;
@@ -295,7 +295,7 @@ sub told_render
 # Rules
 # ---------------------------------------------------------------------------
 
-# (a) Every committed submit has come to its end.
+# (a) Every committed submit has ended.
 sub rule_committed_is_final
 {
 	my ($facts) = @_;
@@ -303,7 +303,7 @@ sub rule_committed_is_final
 	return map { "not final: " . told($_) } grep { $_->{state} !~ $FINAL } @{ $facts->{jobs} };
 }
 
-# (b) An attempt is rendered at most once.  A request is its job's; several
+# (b) An attempt is rendered at most once.  A request belongs to its job; several
 # requests for one prompt need as many attempts, or are cancelled.
 sub rule_one_render_an_attempt
 {
@@ -338,7 +338,7 @@ sub rule_one_render_an_attempt
 	return @found;
 }
 
-# A render that a transaction of the old primary asked for, which neither was
+# A render that a transaction of the old primary requested, which neither was
 # replicated nor, since the journal is not replicated, left an intent.
 sub lost_with_the_journal
 {
@@ -367,14 +367,14 @@ sub rule_unowned_is_cancelled
 		if (!$job)
 		{
 			next if $render->{cancel_requested_at} || lost_with_the_journal($facts, $render);
-			# somebody called vibevideo_retry on a job in doubt: that decision may cost a render
+			# somebody called vibevideo_retry on a lost submit: that decision may cost a render
 			next if grep { $_->{prompt} eq prompt_of($render) && ($_->{error} || '') =~ /given up in favour of a new attempt/ }
 			  @{ $facts->{jobs} };
 			push @found, 'fal renders it for nobody: ' . told_render($render);
 		}
 		elsif ($job->{orphan} && $job->{state} =~ $FINAL && !$render->{cancel_requested_at})
 		{
-			# it had ended before; but fal was told, or did not listen
+			# it had ended before; but a cancel was sent, or fal ignored it
 			next if $render->{finished_at} && $render->{counts}{cancel} + $render->{counts}{cancel_refused} > 0
 			  && (($job->{error_code} || '') eq 'orphaned' || ($render->{outcome} || '') ne 'ok');
 			push @found, 'an orphan was not cancelled: ' . told($job) . ' ' . told_render($render);
@@ -405,7 +405,7 @@ sub rule_committed_is_not_cancelled
 	return @found;
 }
 
-# (c) A completed job has one object, of the bytes fal made.
+# (c) A completed job has one object, with the bytes that fal rendered.
 sub rule_stored_bytes
 {
 	my ($facts) = @_;
@@ -425,7 +425,7 @@ sub rule_stored_bytes
 		next if $hashes[0] eq $hashes[1] && ($hashes[1] eq $hashes[2] || $hashes[2] eq 'none');
 		push @found, 'stored, made and noted bytes differ (' . join(', ', @hashes) . '): ' . told($job);
 	}
-	# an upload may arrive although its answer did not, or its job was ended
+	# an upload may arrive although its answer was lost, or its job had ended
 	for my $key (sort keys %object)
 	{
 		my ($request) = $key =~ m{([^/]+)\.mp4$};
@@ -515,7 +515,7 @@ sub rule_rows_follow_jobs
 	return @found;
 }
 
-# (f) No request belongs to two jobs, and none is made up.
+# (f) No request belongs to two jobs, and none is invented.
 sub rule_adopted_once
 {
 	my ($facts) = @_;
@@ -533,7 +533,7 @@ sub rule_adopted_once
 	return @found;
 }
 
-# What a client was told is committed is there, with the request it was told.
+# What a client saw committed is there, with the request id it got.
 sub rule_acknowledged_is_kept
 {
 	my ($facts) = @_;
@@ -549,7 +549,7 @@ sub rule_acknowledged_is_kept
 	return @found;
 }
 
-# (g) No process crashed by itself.
+# (g) No process crashed on its own.
 sub rule_log_is_clean
 {
 	my ($facts) = @_;

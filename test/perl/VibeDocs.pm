@@ -48,7 +48,7 @@ sub manual_files
 	return map { s/^\Q$top\E\///r => read_utf8($_) } map { glob("$top/$_") } 'README.md', 'CONTRIBUTING.md', 'doc/*.md';
 }
 
-# All of it, one file behind the other.
+# All of it, one file after the other.
 sub manual_text
 {
 	my %files = manual_files();
@@ -56,7 +56,7 @@ sub manual_text
 	return join("\n", map { $files{$_} } sort keys %files);
 }
 
-# manual_section(name) - what stands behind the mark, up to the next empty line
+# manual_section(name) - the text after the mark, up to the next empty line
 # after it began.
 sub manual_section
 {
@@ -67,7 +67,7 @@ sub manual_section
 	return $found[0];
 }
 
-# blocks(language) - the blocks of code in that language, in order.
+# blocks(language) - the code blocks in that language, in order.
 sub blocks
 {
 	my ($language) = @_;

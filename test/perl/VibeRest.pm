@@ -111,8 +111,8 @@ sub http_status_of
 	return 400;
 }
 
-# new(node, user => login, pre_request => function) - without a user it is the
-# superuser who calls, and no role is taken on.
+# new(node, user => login, pre_request => function) - without a user, calls run
+# as the superuser, without SET ROLE.
 sub new
 {
 	my ($class, $node, %options) = @_;
@@ -120,7 +120,7 @@ sub new
 	return bless { node => $node, functions => {}, settings => {}, %options }, $class;
 }
 
-# What NOTIFY pgrst, 'reload schema' makes it do.
+# What it does on NOTIFY pgrst, 'reload schema'.
 sub reload
 {
 	my ($self) = @_;
@@ -181,7 +181,7 @@ sub error_of
 	return ($code, $message, $details, $hint);
 }
 
-# The function that takes these names, or an answer that says there is none.
+# The function with these argument names, or an answer that there is none.
 sub find
 {
 	my ($self, $name, $given) = @_;
@@ -263,7 +263,7 @@ sub request
 		my $value = eval { $json->decode($body) };
 		return problem(400, 'PGRST102', 'Empty or invalid json') unless defined $value || $body =~ /^\s*null\s*$/;
 		$given = $value if ref $value eq 'HASH';
-		# a lone value is not handed on
+		# a single value is not passed on
 		$body = '[]' unless ref $value eq 'HASH' || (ref $value eq 'ARRAY' && !grep { ref ne 'HASH' } @$value);
 	}
 	my ($function, $refusal) = $self->find($name, $given);
@@ -373,8 +373,8 @@ sub answer_text
 	return join("\n", "HTTP/1.1 $answer->{status}", (map { "$_->[0]: $_->[1]" } @{ $answer->{headers} }), '', $answer->{body});
 }
 
-# serve(socket) - answers requests until it is killed; for a process of its own.
-# before is called ahead of each.
+# serve(socket) - answers requests until it is killed; to be run in a separate process.
+# before is called before each of them.
 sub serve
 {
 	my ($self, $listen, %options) = @_;
@@ -406,7 +406,7 @@ sub serve
 	return;
 }
 
-# start(socket) - the same in a process of its own; returns its id.
+# start(socket) - the same in a separate process; returns its id.
 sub start
 {
 	my ($self, $listen, %options) = @_;

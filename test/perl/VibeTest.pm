@@ -140,7 +140,7 @@ sub vibe_node
 	}
 	%conf = (%conf, %{ $options{conf} || {} });
 
-	# keys of the machine the tests run on are none of ours
+	# ignore keys in the environment of the test machine
 	delete @ENV{qw(FAL_KEY FAL_KEY_ID FAL_KEY_SECRET SUPABASE_SERVICE_ROLE_KEY SUPABASE_SECRET_KEY)};
 	$node->init(%{ $options{init} || {} });
 	$node->append_conf('postgresql.conf',
@@ -192,7 +192,7 @@ sub log_tail
 
 # sql(node, statements, database) - their output, as safe_psql's, but fast: in
 # database postgres one session does them all, so that settings stay and an
-# open transaction blocks the next call.  Dies of an error.
+# open transaction blocks the next call.  Dies on an error.
 sub sql
 {
 	my ($node, $statements, $database) = @_;
@@ -275,7 +275,7 @@ sub sql_error
 	return ($err =~ /(?:ERROR|FATAL):  ([0-9A-Z]{5}): / ? $1 : '?????', $err);
 }
 
-# background_sql(node) - a session that stays; errors do not end it.
+# background_sql(node) - a session that stays open; errors do not end it.
 sub background_sql
 {
 	my ($node, $database) = @_;
@@ -283,7 +283,7 @@ sub background_sql
 	return $node->background_psql($database || 'postgres', on_error_stop => 0);
 }
 
-# Make everything that waits for its time long due, and wake the worker.
+# Make everything that waits long overdue, and wake the worker.
 sub hurry
 {
 	my ($node, $database) = @_;
@@ -339,8 +339,8 @@ sub wait_until
 }
 
 # configure(node, setting => value, ...) - changes settings of vibevideo for the
-# whole server, and a test each that they have arrived.  Keys are not shown:
-# another setting, changed with them, tells that they are there.  The worker
+# whole server, and one test per setting that it has arrived.  Keys are not shown:
+# another setting, changed with them, shows that they have arrived.  The worker
 # reads them in its next turn.
 my $changes = 0;
 
@@ -363,7 +363,7 @@ sub configure
 }
 
 # wait_for(node, sql, expected, name, hurry => 1, database =>) - a test that
-# passes once the statement returns what is expected, a text or a pattern.
+# passes once the statement returns the expected text, or matches the pattern.
 sub wait_for
 {
 	my ($node, $sql, $expected, $name, %options) = @_;
@@ -402,7 +402,7 @@ sub http_get
 }
 
 # ---------------------------------------------------------------------------
-# A psql that stays
+# A psql that stays open
 # ---------------------------------------------------------------------------
 
 package VibeTest::Session;
@@ -513,7 +513,7 @@ sub stop
 	return;
 }
 
-# Same port, empty memory: what a provider that was down looks like after.
+# Same port, empty memory: what a provider looks like after an outage.
 sub restart
 {
 	my ($self) = @_;
@@ -556,7 +556,7 @@ sub fault
 	return $self->call('POST', '/fault', { on => $on, fault => ref $fault ? $fault : { kind => $fault }, %spec });
 }
 
-# How often armed faults have hit.
+# How often armed faults have been triggered.
 sub hits
 {
 	my ($self) = @_;
@@ -581,7 +581,7 @@ sub default
 	return $self->call('POST', '/default', \%behaviour);
 }
 
-# rule(prompt, behaviour...) - how jobs with that prompt go.
+# rule(prompt, behaviour...) - how jobs with that prompt behave.
 sub rule
 {
 	my ($self, $prompt, %behaviour) = @_;

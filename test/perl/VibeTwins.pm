@@ -54,14 +54,14 @@ use VibeTest;
 
 our @EXPORT = qw(make_witness make_twins make_temporary_twins log_end seen);
 
-# Elements for what is polymorphic, sides of operators.
+# Element types for polymorphic arguments, operands of operators.
 my $COMMON = q{ARRAY['text', 'varchar', 'name', 'bool', 'int4', 'int8', 'float8', 'numeric', 'uuid', 'json', 'jsonb', 'bytea', 'timestamptz', 'date',
 		'interval', 'oid', 'regclass', 'text[]', 'int8[]', 'uuid[]']::pg_catalog.regtype[]};
 
 my %MAKE;
 
 # The types of a polymorphic function's arguments for one element type, or NULL
-# if that makes no sense; with its result's at the end.
+# if there are none; its result's type is last.
 my $INSTANCE = <<'SQL';
 CREATE FUNCTION pg_temp.instance(kind regtype, element regtype) RETURNS regtype LANGUAGE sql AS $$
 	SELECT CASE
@@ -199,7 +199,7 @@ BEGIN
 END
 SQL
 
-# make_witness(node) - what the twins tell that they ran.
+# make_witness(node) - where the twins record that they ran.
 sub make_witness
 {
 	my ($node) = @_;
@@ -230,7 +230,7 @@ BEGIN
 	EXECUTE command;
 	RETURN 1;
 EXCEPTION WHEN OTHERS THEN
-	-- there already, or not for everybody
+	-- exists already, or not for everybody
 	RETURN 0;
 END
 \$\$;

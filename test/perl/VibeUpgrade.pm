@@ -44,7 +44,7 @@ END
 	unlink @installed if $$ == $owner;
 }
 
-# install_version(version) - the frozen install script, beside the newest.
+# install_version(version) - installs the frozen script beside the newest one.
 sub install_version
 {
 	my ($version) = @_;
@@ -64,11 +64,11 @@ sub install_version
 my @TABLES = qw(binding model job event past_costs fal_account limit slot till);
 my @SEQUENCES = qw(job_id_seq lease_seq refund_seq event_event_id_seq);
 
-# What had another name: table, today's, then.
+# What had another name: table, name today, name then.
 my %RENAMED = ('0.1.0' => [ [ 'job', 'orphan', 'ghost' ], [ 'binding', 'paused', 'resting' ] ]);
 
 # become_older(node, version) - in one transaction, so that the worker sees
-# either the one or the other.  Triggers do not run, but for those that a
+# one or the other.  Triggers do not run, except those that a
 # restore fires too; the copy is the database itself, so it is not paused.
 sub become_older
 {
@@ -108,7 +108,7 @@ SQL
 # What the catalogs say
 # ---------------------------------------------------------------------------
 
-# Objects of the extension, and what hangs on them: classid, objid, their name.
+# Objects of the extension, and what depends on them: classid, objid, their name.
 my $OBJECTS = <<'SQL';
 WITH RECURSIVE member AS (
 	SELECT d.classid, d.objid FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
@@ -125,9 +125,9 @@ WITH RECURSIVE member AS (
 )
 SQL
 
-# A query each; a line is an object and one thing about it.
+# One query each; a line is an object and one property of it.
 my @QUERIES = (
-	# which objects there are, whose they are, and what is said of them
+	# which objects there are, their owners, and their comments
 	q{SELECT o.name, 'is there' FROM object o},
 	q{SELECT o.name, 'depends', d.deptype, (pg_identify_object(d.refclassid, d.refobjid, d.refobjsubid)).identity FROM object o JOIN pg_depend d USING (classid, objid)},
 	q{SELECT o.name, 'belongs to', d.deptype, d.refobjid::regrole FROM object o JOIN pg_shdepend d USING (classid, objid)
@@ -145,7 +145,7 @@ my @QUERIES = (
 	  FROM object o JOIN pg_class c ON o.classid = 'pg_class'::regclass AND c.oid = o.objid},
 	q{SELECT o.name, 'column', a.attnum, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attidentity, a.attgenerated, a.attisdropped,
 			 a.attstorage, a.attcompression, a.attstattarget, a.attcollation::regcollation, coalesce(a.attacl::text, '-'), a.atthasmissing,
-			 -- 15.20 keeps a number there that tells relations apart
+			 -- 15.20 stores a number there that differs between relations
 			 ARRAY(SELECT x FROM unnest(a.attoptions) x WHERE x NOT LIKE 'pg_attver=%'),
 			 pg_get_expr(d.adbin, d.adrelid)
 	  FROM object o JOIN pg_attribute a ON o.classid = 'pg_class'::regclass AND a.attrelid = o.objid AND a.attnum > 0
@@ -168,8 +168,8 @@ my @QUERIES = (
 	# what it ships
 	q{SELECT 'model', m.* FROM vibevideo.model m WHERE m.builtin});
 
-# catalog(node, database) - everything that the catalogs say of the extension,
-# as sorted lines; what is numbered is named.
+# catalog(node, database) - everything that the catalogs say about the extension,
+# as sorted lines; names replace OIDs.
 sub catalog
 {
 	my ($node, $database) = @_;

@@ -1,10 +1,10 @@
-// What a job is told to do: defaults, rules over them, and the outcome that
+// How a job behaves: defaults, rules that override them, and the outcome that
 // follows from the input itself.
 
 export const BASE_BEHAVIOUR = Object.freeze({
   queue_ms: 50,
   run_ms: 100,
-  queue_position: null, // requests ahead at first; null = those really waiting
+  queue_position: null, // requests ahead at first; null = the real number waiting
   hold: null, // "queue" | "run": stay there until released through /_ctl/job
   outcome: 'ok', // ok | validation | policy | infra | not_found_path
   error_type: null,
@@ -14,7 +14,7 @@ export const BASE_BEHAVIOUR = Object.freeze({
   status_error: false, // does status carry error/error_type for app 4xx
   requeue: 0,
   cancel_mode: '202,stop', // "202" | "200ok", and for a running job "stop" | "ignore"
-  cancel_stop_ms: 0, // how long a running job goes on after the stop signal
+  cancel_stop_ms: 0, // how long a running job continues after the stop signal
   after_cancel: 'completed', // completed | 404
   output: 'video',
   result: null,
@@ -25,7 +25,7 @@ export const BASE_BEHAVIOUR = Object.freeze({
   result_status_ms: 0, // added to both status and result
   retention_ms: null,
   media_retention_ms: null,
-  urls_origin: null, // other origin in the three returned URLs
+  urls_origin: null, // a different origin in the three returned URLs
   response_suffix: false, // response_url ends in /response, as in older samples
   sse_comment_ms: 15000,
   media: { bytes: 100000, movie_last: false, content_type: 'video/mp4', file_size: true, base: null, url: null, redirect: null },
@@ -60,7 +60,7 @@ export function mergeBehaviour(base, over = {}) {
   };
 }
 
-/** A misspelt field would silently test nothing, so it is refused. */
+/** A misspelt field would silently test nothing, so it is rejected. */
 export function checkFields(change, known = BASE_BEHAVIOUR) {
   for (const [name, value] of Object.entries(change)) {
     if (!(name in known)) throw new Error(`unknown field ${name}`);
@@ -117,7 +117,7 @@ export function promptOf(input) {
   return typeof input?.prompt === 'string' ? input.prompt : '';
 }
 
-/** The end a job will come to: {kind, http, body, …}, decided at submit. */
+/** How a job will end: {kind, http, body, …}, decided at submit. */
 export function planOutcome(job, parseError) {
   const { behaviour } = job;
   if (behaviour.outcome !== 'ok') return scriptedOutcome(job);

@@ -78,7 +78,7 @@ function matches(entry, op, about) {
   return true;
 }
 
-/** Before the action: true when the request is dealt with and nothing is done. */
+/** Before the action: true when the request has been handled and nothing is left to do. */
 export async function applyBefore(fault, { req, res, connections }) {
   switch (fault.kind) {
     case 'delay':

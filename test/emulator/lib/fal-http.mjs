@@ -66,7 +66,7 @@ export function sendJson(res, status, value, headers) {
   sendText(res, status, 'application/json', JSON.stringify(value), headers);
 }
 
-/** Writes one chunk and waits until the peer took enough of what is buffered. */
+/** Writes one chunk and waits until the peer has read enough of the buffer. */
 export function writeChunk(res, chunk) {
   if (res.destroyed || res.closed) return Promise.resolve(false);
   if (res.write(chunk)) return true;

@@ -74,7 +74,7 @@ export class Jobs {
     return job;
   }
 
-  /** Requests ahead: scripted countdown, or those really waiting before it. */
+  /** Requests ahead: scripted countdown, or the real number waiting ahead of it. */
   position(job) {
     const { queue_position: scripted, queue_ms: queueMs } = job.behaviour;
     if (scripted !== null) {
@@ -133,7 +133,7 @@ export class Jobs {
         break;
       case 'finish':
         this.#forceRunning(job);
-        // A real render ends by itself; before that there is no file to show.
+        // A real render ends on its own; before that there is no file.
         if (job.state === 'IN_PROGRESS' && !job.render) this.complete(job, job.plan);
         break;
       case 'fail':
@@ -154,7 +154,7 @@ export class Jobs {
     }
   }
 
-  /** Lets a held job go on from where it is. */
+  /** Lets a held job continue from where it is. */
   #release(job) {
     const { hold } = job;
     job.hold = null;
@@ -179,7 +179,7 @@ export class Jobs {
     }, queueMs);
   }
 
-  /** Starts ready jobs while the account may run more; never refuses one. */
+  /** Starts ready jobs while the account may run more; never rejects one. */
   pump() {
     const limit = this.rules.default.account_concurrency;
     for (const job of this.ready.values()) {
@@ -254,7 +254,7 @@ export class Jobs {
   }
 }
 
-/** Started work counts as billed unless it ended in a failure fal waives. */
+/** Started work counts as billed unless it ended in a failure that fal does not charge for. */
 export function isBilled(job) {
   if (job.startedAt === null) return false;
   return !job.outcome || job.outcome.kind === 'ok' || job.outcome.kind === 'cancelled';

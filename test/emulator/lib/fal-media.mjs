@@ -1,4 +1,4 @@
-// Output files: pseudo-random bytes made while they are sent (never held as a
+// Output files: pseudo-random bytes generated while they are sent (never held as a
 // whole), or a file rendered by ffmpeg. Public, ranges allowed, no key needed.
 import { createCipheriv, createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
@@ -28,8 +28,8 @@ function block() {
 }
 
 /**
- * What stands around the random bytes, which are an mdat's: ftyp, and a moov
- * that has a movie header only, before or behind them.
+ * The boxes around the random bytes, which are in mdat: ftyp, and a moov
+ * that has only a movie header, before or after them.
  */
 function mp4Frame(total, movieLast) {
   const head = Buffer.alloc(FTYP + (movieLast ? 0 : MOOV) + MDAT);
@@ -160,7 +160,7 @@ async function sendFile(context, { req, res, job, fault }) {
   else await sendBytes(context, { req, res, job, fault, from, to });
 }
 
-/** A condition that fails makes it the whole file (RFC 9110 13.1.5). */
+/** If the condition fails, the whole file is sent (RFC 9110 13.1.5). */
 function wantedRange(req, job, fault, total) {
   const condition = req.headers['if-range'];
   if (fault?.kind === 'no_range' || (condition !== undefined && condition !== etagOf(job, fault))) return null;
@@ -189,7 +189,7 @@ function typeOf(job, fault) {
   return fault?.kind === 'wrong_type' ? 'text/plain' : job.behaviour.media.content_type;
 }
 
-/** Faults that answer something else than the file. */
+/** Faults that answer with something other than the file. */
 function replaceBody(res, fault) {
   switch (fault.kind) {
     case 'http':
@@ -222,7 +222,7 @@ async function sendBytes(context, { req, res, job, fault, from, to }) {
     await pipeline(createReadStream(job.render.file, { start: from, end: to - 1 }), res).catch(() => {});
     return;
   }
-  let alone = fault?.alone ?? 0; // so many bytes come a while before the others
+  let alone = fault?.alone ?? 0; // this many bytes come a while before the others
   for await (const chunk of chunksOf(job, from, stopAt)) {
     if (alone > 0) {
       await writeChunk(res, chunk.subarray(0, alone));
@@ -244,7 +244,7 @@ function chunksOf(job, from, to) {
 function stopPoint(fault, from, to) {
   switch (fault?.kind) {
     case 'no_length':
-      return Math.min(to, fault.bytes ?? to); // a clean end, which nobody can tell from the true one
+      return Math.min(to, fault.bytes ?? to); // a clean end, indistinguishable from the real one
     case 'truncate':
     case 'stall':
       return Math.min(to, from + (fault.bytes ?? Math.floor((to - from) / 2)));

@@ -13,7 +13,7 @@ const BAD_KEY = "Invalid Key Authorization header format. Expected '<key_id>:<ke
 const NO_USER = 'No user found for Key ID and Secret';
 const LOCKED = 'User is locked. Reason: Exhausted balance. Top up your balance at fal.ai/dashboard/billing.';
 
-/** Null for a good key, else the text of the 401. No keys set: any will do. */
+/** Null for a good key, else the text of the 401. No keys set: any is accepted. */
 export function checkKey(header, keys) {
   const match = /^key +([^:\s]+:[^:\s]+)$/i.exec(header ?? '');
   if (!match) return BAD_KEY;
@@ -77,7 +77,7 @@ function endpointOf({ base, sub }) {
   return sub ? `${base}/${sub}` : base;
 }
 
-/** Any body is accepted at submit; what cannot be read fails at the result. */
+/** Any body is accepted at submit; what cannot be parsed fails at the result. */
 function parseInput(raw, op) {
   if (op !== 'submit' || raw.length === 0) return { input: null };
   try {
@@ -154,7 +154,7 @@ function badRequest(detail) {
   return { status: 400, headers: { 'x-fal-error-type': 'bad_request' }, body: { detail, error_type: 'bad_request' } };
 }
 
-/** Seconds, null when not asked for, NaN when refused; the new name wins. */
+/** Seconds, null when not asked for, NaN when invalid; the new name takes precedence. */
 function readStartTimeout(headers) {
   const text = headers['x-fal-request-start-timeout'] ?? headers['x-fal-request-timeout'];
   if (text === undefined) return null;

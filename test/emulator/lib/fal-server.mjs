@@ -76,7 +76,7 @@ export function createServer(context, tls) {
   const server = tls
     ? http2.createSecureServer({ ...tls, allowHTTP1: true }, handle)
     : http.createServer({ noDelay: true }, handle);
-  // Slow tests are on purpose; the server must never end a connection itself.
+  // Slowness in tests is deliberate; the server must never end a connection itself.
   server.keepAliveTimeout = 75000;
   server.headersTimeout = 0;
   server.requestTimeout = 0;

@@ -1,4 +1,4 @@
-// The JSON a job shows to the outside: submit, status and result bodies.
+// The JSON that a job shows to clients: submit, status and result bodies.
 import { STATUS_CODES } from 'node:http';
 import { mediaSize, mediaUrl, patternBytes } from './fal-media.mjs';
 

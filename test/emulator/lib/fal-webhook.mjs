@@ -67,7 +67,7 @@ export class SigningKeys {
     }
   }
 
-  /** The set is not ordered and names no key: a verifier has to try them all. */
+  /** The set is unordered and no key is identified: a verifier has to try them all. */
   jwks() {
     const keys = [];
     if (this.foreign) keys.push({ kty: 'RSA', n: 'AQAB', e: 'AQAB' });

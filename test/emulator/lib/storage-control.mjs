@@ -1,4 +1,4 @@
-// What tests see and steer: the ledger, and the control API under /_ctl.
+// What tests observe and control: the ledger, and the control API under /_ctl.
 
 import { addBucket, alterBucket, sendBytes } from './storage-objects.mjs'
 import { StorageError, errors, readJson, replyError, replyJson } from './storage-http.mjs'

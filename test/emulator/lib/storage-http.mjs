@@ -60,7 +60,7 @@ export function makeContext(emu, req, res, via) {
   }
 }
 
-// Sends an answer, unless a fault wants a success to get lost on its way.
+// Sends an answer, unless a fault loses successful ones.
 export async function reply(ctx, status, headers, body, reason) {
   const { res, policy } = ctx
   if (policy.replyDelay) await wait(policy.replyDelay)
@@ -152,7 +152,7 @@ export async function receive(ctx, write, { limit = Infinity, cancelled } = {}) 
       if (received > limit) return { outcome: 'too_large', received }
       const pending = write(step.value)
       if (pending) await pending
-      // who stalls may be asked to let go
+      // a stalled request may be asked to release its lock
       const obeyed = obeyPolicy(ctx, received, step.value.length)
       const ended = cancelled ? await Promise.race([obeyed, cancelled]) : await obeyed
       if (ended) return { outcome: ended === 'cancelled' ? ended : 'aborted', received }

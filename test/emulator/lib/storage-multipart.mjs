@@ -19,11 +19,11 @@ function parsePartHeaders(text) {
 }
 
 export class MultipartReader {
-  // onFile(part, fields) is told once; onFileData(chunk) may return a promise.
+  // onFile(part, fields) is called once; onFileData(chunk) may return a promise.
   constructor(boundary, { onFile, onFileData }) {
     Object.assign(this, { onFile, onFileData, fields: {}, complete: false, part: undefined })
     this.mark = Buffer.from(`\r\n--${boundary}`)
-    // A leading CRLF makes the first boundary look like all others.
+    // A leading CRLF makes the first boundary look like the others.
     this.rest = Buffer.from('\r\n')
   }
 

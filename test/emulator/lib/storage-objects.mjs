@@ -162,7 +162,7 @@ export function checkKey(key) {
   if (!key || !VALID_KEY.test(key)) throw errors.invalidKey(key ?? '')
 }
 
-// The file backend refuses to leave its directory; its message shows its path.
+// The file backend does not leave its directory; its message shows its path.
 export function checkDotSegments(bucket, key) {
   if (!key.split('/').some((segment) => segment === '.' || segment === '..')) return
   throw errors.invalidKey(`stub/stub/${bucket}/${key}/${randomUUID()} contains dot path segment`)
@@ -228,7 +228,7 @@ async function receiveRaw(ctx, bucket, upsert) {
 }
 
 // Bytes into a sink, sink into a row; undefined when the client went away.
-// Permission is not asked again: of two racing uploads both succeed, as recorded.
+// Permission is not checked again: of two racing uploads both succeed, as recorded.
 export async function receiveObject(ctx, attributes, { limit } = {}) {
   const sink = ctx.emu.store.openSink()
   const { outcome } = await countUpload(ctx, () => receive(ctx, (chunk) => sink.write(chunk), { limit }))

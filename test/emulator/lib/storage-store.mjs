@@ -9,7 +9,7 @@ import { errors } from './storage-http.mjs'
 
 const HEAD_BYTES = 64 * 1024
 
-// Bytes on their way in: hashed while they pass, never held as a whole. Writing
+// Incoming bytes: hashed as they pass, never held as a whole. Writing
 // is synchronous: into the page cache that is several times faster than a write
 // stream, and no chunk is read before the last one is written.
 class Sink {
@@ -25,7 +25,7 @@ class Sink {
   }
 
   write(chunk) {
-    // A reset of the emulator may drop a sink under its sender.
+    // A reset of the emulator may drop a sink that is still being written.
     if (this.dropped) return
     this.size += chunk.length
     this.sha256.update(chunk)

@@ -132,7 +132,7 @@ function fail(ctx, error) {
   return replyPlain(ctx, e.statusCode, e.message, true)
 }
 
-// A refused PATCH leaves its body unread, so the connection ends with it.
+// A rejected PATCH leaves its body unread, so the connection is closed.
 function replyPlain(ctx, status, body, cors) {
   const headers = {
     ...(cors ? COMMON : {}),
@@ -334,7 +334,7 @@ async function terminate(ctx) {
 
 // ---- lock -------------------------------------------------------------------
 
-// One request holds an upload; the next asks it to let go and cuts it off after
+// One request holds an upload; the next asks it to release it and interrupts it after
 // a grace period (storage/protocols/tus/postgres-locker.ts; observed: 3 s).
 async function takeLock(ctx, upload) {
   while (upload.holder) {
