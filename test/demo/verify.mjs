@@ -15,7 +15,7 @@ const problems = [];
 const sha256 = (bytes) => createHash('sha256').update(bytes).digest('hex');
 const getJson = async (url) => (await fetch(url)).json();
 
-/** Codec, frame size and duration; ffprobe reads the URL by itself. */
+/** Codec, frame size and duration; ffprobe fetches the URL itself. */
 function probe(url) {
   const fields = ['-show_entries', 'stream=codec_name,width,height:format=duration', '-select_streams', 'v:0'];
   const { streams, format } = JSON.parse(execFileSync('ffprobe', ['-v', 'error', ...fields, '-of', 'json', url], { encoding: 'utf8' }));
