@@ -521,7 +521,7 @@ ShmemServiceReport(Service service, const HttpReply *reply)
 	UnlockSlots();
 	if (open != was_open)
 		ereport(LOG,
-				(open ? errmsg("vibevideo considers %s down, jobs wait", names[service])
+				(open ? errmsg("vibevideo considers %s down; jobs will wait", names[service])
 					  : errmsg("vibevideo can reach %s again", names[service])));
 	return open;
 }

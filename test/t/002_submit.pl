@@ -421,7 +421,7 @@ SQL
 	$fal->stop;
 	sql($node, "SELECT vibevideo_submit_batch('{" . join(',', @ids[ 0, 1 ]) . "}')");
 	is(submit($node, $ids[2])->{status}, 'queued', 'fal down: submit does not fail');
-	wait_until(sub { slurp_file($node->logfile, $log) =~ /considers fal\.ai down, jobs wait/ }, 'fal down: it is noticed');
+	wait_until(sub { slurp_file($node->logfile, $log) =~ /considers fal\.ai down; jobs will wait/ }, 'fal down: it is noticed');
 	is(sql($node, q{SELECT count(*) FROM vibevideo.job WHERE state IN ('pending', 'submitting')}), '3', 'fal down: jobs wait, but for a try');
 	$fal = $fal->restart;
 	wait_for_status($node, $_, 'completed', name => 'fal is back: the row is completed') for @ids;
