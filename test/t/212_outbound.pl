@@ -86,7 +86,7 @@ for my $case (
 	{
 		wait_for_status($node, $ids{$name}, 'completed', patience => 60);
 		my $job_id = job_of($node, $ids{$name})->{job_id};
-		like(slurp_file($node->logfile), qr/job $job_id: processing -> processing.*was slower than 2048 kB/s/, "$name: is ended, and says why");
+		like(slurp_file($node->logfile), qr/job $job_id: processing -> processing.*was slower than 2048 kB\/s/, "$name: is ended, and says why");
 		is($storage->object($ids{$name})->{sha256}, ($fal->renders($name))[0]{media_sha256}, "$name: and tried again");
 	}
 }
