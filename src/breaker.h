@@ -2,11 +2,11 @@
  * breaker.h
  *	  Circuit breaker: while a service is down, jobs wait instead of failing.
  *
- * Five failures in a row open it for 2 s.  Then one request may start, the probe,
- * which keeps others out for up to a minute.  If it fails the wait doubles, up to
+ * Five consecutive failures open it for 2 s.  Then one request may start, the probe,
+ * which blocks others for up to a minute.  If it fails the wait doubles, up to
  * 5 minutes; any good answer closes it.
  *
- * Pure: plain data, the caller brings the clock (ms, any epoch).
+ * Pure: plain data, the caller supplies the time (ms, any epoch).
  */
 #ifndef VIBEVIDEO_BREAKER_H
 #define VIBEVIDEO_BREAKER_H
@@ -14,7 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define BREAKER_THRESHOLD 5 /* failures in a row that open it */
+#define BREAKER_THRESHOLD 5 /* consecutive failures that open it */
 #define BREAKER_FIRST_MS 2000
 #define BREAKER_MAX_MS 300000
 

@@ -55,7 +55,7 @@ extern HttpRequest *CallFalSubmit(HttpEngine *engine, const char *key, const cha
 								  const char *input, void *owner);
 extern HttpRequest *CallFal(HttpEngine *engine, FalCall what, const char *key, const char *model,
 							const char *request_id, void *owner);
-/* the account's requests to a model since then (Unix time), a page of them */
+/* one page of the account's requests to a model since then (Unix time) */
 extern HttpRequest *CallFalList(HttpEngine *engine, const char *key, const char *model,
 								int64 since, const char *cursor, void *owner);
 extern HttpRequest *CallBucket(HttpEngine *engine, const char *key, StorageKeyForm form, void *owner);

@@ -20,7 +20,7 @@
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #if PG_VERSION_NUM >= 190000
-#include "utils/lsyscache.h" /* get_database_name, before in commands/dbcommands.h */
+#include "utils/lsyscache.h" /* get_database_name, formerly in commands/dbcommands.h */
 #endif
 #include "utils/memutils.h"
 #include "utils/wait_event.h"

@@ -13,7 +13,7 @@ typedef struct Copy Copy;
 extern void CopyKeepUrl(Task *task, const char *url);
 /* if it could not even start, the task is over */
 extern void CopyStart(Task *task);
-/* one of its requests is done: it is freed here */
+/* handles one of its requests that is done, and frees it */
 extern void CopyAdvance(Task *task, HttpRequest *request);
 /* after every HttpWait: resumes paused sides, starts the upload, checks for progress */
 extern void CopyPump(Task *task);

@@ -98,7 +98,7 @@ HasDetail(const FalBody *body)
 		body->detail_kind == JSON_OBJECT;
 }
 
-/* does the body name an error in one of fal's ways? */
+/* does the body name an error, in any of fal's formats? */
 static bool
 BodyNamesError(const FalBody *body)
 {
@@ -291,7 +291,7 @@ ReadError(FalError *error, const HttpReply *reply, const FalBody *body, time_t n
 	ReadErrorMessage(error, reply, body);
 }
 
-/* the exchange did not end with an answer */
+/* an exchange that did not end with an answer */
 static void
 ReadTransportError(FalError *error, const HttpReply *reply)
 {
@@ -319,7 +319,7 @@ static const struct
 	{"request_timeout", true},
 	{"downstream_service_error", true},
 	{"downstream_service_unavailable", true},
-	{"start_timeout", false}, /* the deadline was ours, and nothing has run */
+	{"start_timeout", false}, /* our own deadline; nothing has run */
 	{"client_*", false},
 	{"content_policy_violation", false},
 	{"validation_error", false},
@@ -427,7 +427,7 @@ JudgeNotAccepted(const HttpReply *reply, const FalBody *body, FalError *error)
 	if (reply->status >= 500)
 		return JudgeServerError(reply, body, error);
 
-	/* an informational or absent status is no final answer */
+	/* an informational or missing status is not a final answer */
 	SetErrorType(error, "bad_response");
 	return FAL_SUBMIT_UNKNOWN;
 }

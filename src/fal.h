@@ -27,7 +27,7 @@ typedef enum FalHint
 /* What went wrong, as fal reports it. */
 typedef struct FalError
 {
-	int http;			/* status it came with, 0 if none */
+	int http;			/* HTTP status of the answer, 0 if none */
 	char type[65];		/* fal's error type, or one of ours; never "" on error */
 	char message[1025]; /* fal's own words, safe UTF-8 without control bytes */
 	FalHint retryable;	/* X-Fal-Retryable / X-Fal-Needs-Retry */
@@ -75,7 +75,7 @@ typedef struct FalStatus
 {
 	FalState state;
 	int queue_position; /* -1 if unknown */
-	bool has_error;		/* COMPLETED that carries an error */
+	bool has_error;		/* COMPLETED, but with an error */
 	FalError error;
 } FalStatus;
 
@@ -89,10 +89,10 @@ typedef enum FalResultOutcome
 {
 	FAL_RESULT_VIDEO,	  /* url is set */
 	FAL_RESULT_NOT_READY, /* 400 "still in progress": back to status polls */
-	FAL_RESULT_FAILED,	  /* the model or fal failed for good: see error */
+	FAL_RESULT_FAILED,	  /* the model or fal failed permanently: see error */
 	FAL_RESULT_GONE,	  /* 404: no longer kept by fal */
 	FAL_RESULT_DENIED,	  /* key rejected */
-	FAL_RESULT_RETRY	  /* transient: a paid result is not thrown away */
+	FAL_RESULT_RETRY	  /* transient: do not discard a result that is paid for */
 } FalResultOutcome;
 
 typedef struct FalResult
@@ -130,8 +130,8 @@ typedef struct FalCancel
 extern void FalJudgeCancel(const HttpReply *reply, time_t now, FalCancel *out);
 
 /*----------
- * Request list (platform API, GET /models/requests/by-endpoint): one call
- * visits the items; stops early when visit returns false.
+ * Request list (platform API, GET /models/requests/by-endpoint): visit is
+ * called for each item, until it returns false.
  *----------
  */
 typedef struct FalListItem
@@ -146,7 +146,7 @@ typedef struct FalListItem
 
 typedef bool (*FalListVisit)(const FalListItem *item, void *arg);
 
-/* false: not a list. cursor gets next_cursor or "". */
+/* false: not a list.  cursor is set to next_cursor or "". */
 extern bool FalReadList(const char *body, size_t len, FalListVisit visit, void *arg,
 						char *cursor, size_t cursor_size);
 
@@ -157,7 +157,7 @@ extern bool FalReadList(const char *body, size_t len, FalListVisit visit, void *
 
 /* is this endpoint id safe to put into a URL? */
 extern bool FalEndpointIsValid(const char *endpoint);
-/* the owner/app part used by every call but submit (fal's app-id rule) */
+/* the owner/app part, used by every call except submit (fal's app-id rule) */
 extern bool FalAppPath(const char *endpoint, char *out, size_t size);
 /* fal's ids are opaque text, but only harmless ones may go into a URL */
 extern bool FalRequestIdIsValid(const char *id);
@@ -178,7 +178,7 @@ extern bool FalListUrl(const char *base, const char *endpoint, const char *start
 extern bool FalRequestUrl(const char *base, const char *endpoint, const char *request_id,
 						  FalCall call, char *out, size_t size);
 
-/* "Authorization: Key …" from a key that may carry stray white space; false if unusable */
+/* "Authorization: Key …" from a key that may have surrounding white space; false if unusable */
 extern bool FalAuthHeader(const char *key, char *out, size_t size);
 
 /* may a job that failed with this error be rendered again in a new attempt? */
@@ -186,7 +186,7 @@ extern bool FalErrorAllowsNewAttempt(const FalError *error);
 
 /* Unix time of an HTTP-date (RFC 9110 5.6.7: three forms, all in GMT); -1 if it is not one */
 extern int64_t FalDate(const char *text);
-/* seconds to wait by a Retry-After header (RFC 9110 10.2.3: seconds or HTTP-date); -1 if none */
+/* seconds to wait according to Retry-After (RFC 9110 10.2.3: seconds or HTTP-date); -1 if none */
 extern int FalRetryAfter(const char *header, time_t now);
 
 #endif /* VIBEVIDEO_FAL_H */

@@ -119,7 +119,7 @@ UrlIsPlain(const char *url, const char *unwelcome, const char *detail)
 	return true;
 }
 
-/* a base URL: no trailing slash needed, no query */
+/* a base URL: no query; a trailing slash is optional */
 static bool
 CheckUrl(char **newval, void **extra, GucSource source)
 {

@@ -61,7 +61,7 @@ typedef enum StorageKind
 {
 	STORAGE_KIND_SUPABASE,
 	STORAGE_KIND_S3,
-	STORAGE_KIND_NONE /* the video stays where fal put it */
+	STORAGE_KIND_NONE /* the video stays at fal */
 } StorageKind;
 
 extern void GucInit(void);

@@ -113,7 +113,7 @@ ReadOrigin(CURLU *url, Origin *origin)
 	if (!GetPart(url, CURLUPART_PORT, CURLU_DEFAULT_PORT, origin->port, sizeof(origin->port)))
 		return "the port is invalid";
 
-	/* "host." is the same name, spelled as fully qualified */
+	/* "host." is the same name, written as fully qualified */
 	len = strlen(origin->host);
 	if (len > 1 && origin->host[len - 1] == '.')
 		origin->host[len - 1] = '\0';
@@ -151,7 +151,7 @@ OriginIsPublicHttps(const Origin *origin)
 typedef enum EntryKind
 {
 	ENTRY_HOST,	 /* name: this host */
-	ENTRY_BELOW, /* name: ".domain", hosts that end so */
+	ENTRY_BELOW, /* name: ".domain", hosts with this ending */
 	ENTRY_ORIGIN
 } EntryKind;
 

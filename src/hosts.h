@@ -15,8 +15,7 @@ typedef enum HostVerdict
 {
 	HOST_DENIED, /* not in the list, or not a plain http(s) URL */
 	HOST_PUBLIC, /* in the list: https only, public addresses only */
-	HOST_EXACT	 /* an entry names this very scheme, host and port:
-								 * plain http and private addresses are allowed */
+	HOST_EXACT	 /* an entry names exactly this scheme, host and port: plain http and private addresses are allowed */
 } HostVerdict;
 
 /*

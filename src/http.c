@@ -87,7 +87,7 @@
 #endif
 
 #define STREAM_BUFFER (512 * 1024) /* libcurl's buffer for a streamed body: half the size costs a third more CPU */
-#define IDLE_CONNECTION_AGE 25L	   /* s; below the idle timeouts of common servers */
+#define IDLE_CONNECTION_AGE 25L	   /* s; less than the idle timeouts of common servers */
 #define EXPECT_PATIENCE_MS 200L	   /* then the body is sent anyway */
 
 /* Requests in order of arrival.  Each is in at most one queue: its host's, or the engine's of done ones. */
@@ -178,7 +178,7 @@ struct HttpEngine
 	int nsockets;		 /* capacity of sockets */
 	int max_pool;
 	int npool;
-	HttpRequest *pool; /* idle handles: setting one up costs more than a request */
+	HttpRequest *pool; /* idle handles: creating one costs more than a request */
 	HttpRequest *requests;
 	RequestQueue done;
 };
@@ -368,7 +368,7 @@ OnBeforeRequest(void *arg, char *remote_ip, char *local_ip, int remote_port, int
 	return CURL_PREREQFUNC_OK;
 }
 
-/* Judges the resolved address, which no URL trick can disguise. */
+/* Checks the resolved address, which no trick with the URL can disguise. */
 static curl_socket_t
 OnOpenSocket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 {
@@ -1252,7 +1252,7 @@ MillisecondsToTimer(HttpEngine *engine)
 	return (long) Max(engine->timer_at - MonotonicMs(), 0);
 }
 
-/* Let libcurl work on the sockets that are ready, and on its timer. */
+/* Let libcurl handle the sockets that are ready, and its timer. */
 static void
 ServeSockets(HttpEngine *engine)
 {
@@ -1365,7 +1365,7 @@ HttpBackendEngine(void)
 	}
 	if (engine == NULL)
 		engine = HttpEngineCreate(vv_max_requests);
-	/* what an error left behind */
+	/* requests left behind by an error */
 	while (engine->requests)
 		HttpFree(engine->requests);
 	return engine;

@@ -29,7 +29,7 @@ typedef struct JournalEntry
 	int64 lease;
 	int attempt;
 	TimestampTz created_at; /* the job's */
-	TimestampTz sent_at;	/* the intent's, which is the orphan's */
+	TimestampTz sent_at;	/* the intent's, used as the orphan's */
 	bool running;			/* its transaction has not ended */
 	bool answered;
 	FalSubmitOutcome outcome; /* if answered */

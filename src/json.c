@@ -35,7 +35,7 @@
 #define ACTION_DONE return
 #endif
 
-/* a value on the way from the root to where the parser is */
+/* a value on the path from the root to the parser's position */
 typedef struct PathStep
 {
 	const char *start;	  /* of the value's text */
@@ -289,7 +289,7 @@ Capture(JsonWant *want, const char *raw, size_t raw_len)
 	if (want->size == 0)
 		return;
 
-	want->text[0] = '\0'; /* an earlier field of the same name loses */
+	want->text[0] = '\0'; /* this replaces an earlier field of the same name */
 	if (want->kind == JSON_STRING)
 		want->truncated = !CopyString(raw, raw_len, want->text, want->size);
 	else if (want->kind == JSON_NUMBER || want->kind == JSON_BOOL)
@@ -481,8 +481,8 @@ JsonEach(const char *json, size_t len, const char *path, JsonVisit visit, void *
 }
 
 /*
- * Look for \u0000 and unpaired surrogates, which are grammatical JSON but not
- * text to Postgres.  The rest is known to be well-formed.
+ * Look for \u0000 and unpaired surrogates, which are valid JSON but not valid
+ * text in Postgres.  The rest is known to be well-formed.
  */
 bool
 JsonFitsJsonb(const char *json, size_t len)

@@ -52,7 +52,8 @@ typedef bool (*JsonVisit)(const char *raw, size_t raw_len, void *arg);
 
 /*
  * Visit the elements of the array at path; false when there is no such array
- * or the text is not a JSON document, which may only turn out after visits.
+ * or the text is not a JSON document, which may become known only after some
+ * visits.
  */
 extern bool JsonEach(const char *json, size_t len, const char *path, JsonVisit visit, void *arg);
 

@@ -300,7 +300,7 @@ ForgetJournals(void)
 void
 VibevideoLauncherMain(Datum arg)
 {
-	/* die, not the default: that one throws inside the signal handler */
+	/* die(), since the default handler throws inside the signal handler */
 	pqsignal(SIGTERM, die);
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	BackgroundWorkerUnblockSignals();

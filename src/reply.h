@@ -32,7 +32,7 @@ typedef enum HttpOutcome
 typedef struct HttpReply
 {
 	HttpOutcome outcome;
-	bool timed_out;	  /* the reason was one of our timeouts */
+	bool timed_out;	  /* because of one of our timeouts */
 	int status;		  /* HTTP status; 0 unless headers arrived */
 	const char *body; /* not NUL-terminated; may hold any byte */
 	size_t body_len;

@@ -50,7 +50,7 @@ extern void ResumablePump(Resumable *resumable);
 /* Storage has all parts and has confirmed it, and the download ended well */
 extern bool ResumableIsDone(const Resumable *resumable);
 
-/* is this an upload that a later try may continue? */
+/* may a later try continue this upload? */
 extern bool ResumableIsOwn(const Resumable *resumable);
 /* saves what else that needs into the job and the task's update */
 extern void ResumableKeepState(const Resumable *resumable);

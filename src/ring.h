@@ -2,7 +2,7 @@
  * ring.h
  *	  A bounded buffer: bytes come out in the order in which they went in.
  *
- * Pure; allocates by malloc, since it is filled and emptied under libcurl.
+ * Pure; uses malloc, since it is filled and emptied under libcurl.
  */
 #ifndef VIBEVIDEO_RING_H
 #define VIBEVIDEO_RING_H

@@ -2,8 +2,8 @@
  * shmem.c
  *	  The shared table of databases and their workers.
  *
- * One LWLock guards it all: it is taken for microseconds, once a submitting
- * transaction and once a turn of a worker.
+ * One LWLock guards it all: it is held for microseconds, once per submitting
+ * transaction and once per turn of a worker.
  */
 #include "postgres.h"
 
@@ -143,7 +143,7 @@ typedef enum SlotUse
 	SLOT_CLAIM /* created if there is none yet */
 } SlotUse;
 
-/* The slot, NULL if there is none; the table is locked either way, until UnlockSlots. */
+/* The slot, NULL if there is none; either way the table is locked until UnlockSlots. */
 static DatabaseSlot *
 LockSlot(Oid dboid, SlotUse use)
 {

@@ -62,7 +62,7 @@ extern bool ShmemFetchRequest(Oid dboid, WorkerRequest request);
 extern void ShmemNotePoll(Oid dboid);
 extern bool ShmemReadSlot(Oid dboid, DatabaseSlot *copy);
 
-/* circuit breakers, shared by backends and the worker of a database */
+/* circuit breakers, shared by a database's backends and its worker */
 extern int ShmemServiceAllows(Service service, int wanted);
 extern TimestampTz ShmemServiceUntil(Service service); /* when it may be tried again, 0 if at once */
 extern void ShmemServiceStart(Service service);

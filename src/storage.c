@@ -31,7 +31,7 @@
 /* S3's limit, which Storage's backends share */
 #define MAX_KEY 1024
 
-/* sb_secret_… and sb_publishable_…; anything else is taken for a JWT */
+/* sb_secret_… and sb_publishable_…; anything else is treated as a JWT */
 #define OPAQUE_KEY_PREFIX "sb_"
 
 static const char HintSize[] =

@@ -79,7 +79,7 @@ extern bool StorageUrl(const char *base, StorageCall call, const char *bucket,
  * Resumable uploads (TUS 1.0.0): created with metadata, then sent in parts
  *----------
  */
-#define STORAGE_TUS_PART (6 * 1024 * 1024) /* what Storage asks for; the last one may be smaller */
+#define STORAGE_TUS_PART (6 * 1024 * 1024) /* the size that Storage requires; the last part may be smaller */
 
 typedef struct StorageTus
 {

@@ -10,7 +10,7 @@
 #include "watch.h"
 
 #define FINISHING_PATIENCE 5
-#define MEASURE_MS 500 /* shorter spans say little of a speed */
+#define MEASURE_MS 500 /* shorter intervals give no reliable speed */
 
 void
 WatchInit(Watch *watch)
@@ -89,7 +89,7 @@ WatchCheck(Watch *watch, const Download *download, const Upload *upload)
 		clock->moved = flow->received + flow->sent;
 		clock->moved_at = now;
 	}
-	/* a download that waits for its turn at the host has not begun */
+	/* a download that waits for its turn at the host has not started */
 	if (download->request && HttpIsWaiting(download->request))
 		clock->moved_at = watch->pace.since = clock->started_at = now;
 	if (TimestampDifferenceExceeds(clock->moved_at, now, patience * 1000))

@@ -32,7 +32,7 @@ extern void WireClean(char *text);
 /* copy, truncated at a UTF-8 character boundary */
 extern void WireCopy(char *out, size_t size, const char *text);
 
-/* copy a machine word: anything but letters, digits and "_.-:" becomes '_' */
+/* copy an identifier: anything but letters, digits and "_.-:" becomes '_' */
 extern void WireCopyWord(char *out, size_t size, const char *word);
 
 /* append to a NUL-terminated buffer; if it does not fit: false, and nothing is appended */
