@@ -2,9 +2,9 @@
  * breaker.h
  *	  Circuit breaker: while a service is down, jobs wait instead of failing.
  *
- * Five consecutive failures open it for 2 s.  Then one request may start, the probe,
- * which blocks others for up to a minute.  If it fails the wait doubles, up to
- * 5 minutes; any good answer closes it.
+ * Five consecutive failures open it for 2 s.  Then one request may start, the
+ * probe, which blocks others for up to a minute.  If it fails the wait doubles,
+ * up to 5 minutes; any good answer closes it.
  *
  * Pure: plain data, the caller supplies the time (ms, any epoch).
  */

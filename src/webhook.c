@@ -16,7 +16,7 @@
  * vibevideo.fal_account: twice a day if there is a webhook_url, and when a
  * signature matches none of them, but at most once a minute.  Since anybody can
  * call, the worker is asked for keys, or for a look-up, at most every 10 seconds
- * (ShmemAskWorker).
+ * (ShmemRequestWork).
  */
 #include "postgres.h"
 
