@@ -17,20 +17,16 @@
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_authid.h"
-#include "catalog/pg_class.h"
-#include "catalog/pg_database.h"
-#include "catalog/pg_namespace.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
-#include "utils/syscache.h"
 
 #include "identity.h"
+#include "owner.h"
 
 /*
  * What is ours names PostgreSQL's own functions and operators plainly, so
@@ -46,42 +42,14 @@
  */
 #define MAX_OWNER_PATH (3 * (2 * NAMEDATALEN + 4) + 16)
 
-static Oid
-SchemaOwner(Oid schema)
-{
-	HeapTuple tuple = SearchSysCache1(NAMESPACEOID, ObjectIdGetDatum(schema));
-	Oid owner = InvalidOid;
-
-	if (HeapTupleIsValid(tuple))
-	{
-		owner = ((Form_pg_namespace) GETSTRUCT(tuple))->nspowner;
-		ReleaseSysCache(tuple);
-	}
-	return owner;
-}
-
-static Oid
-DatabaseOwner(void)
-{
-	HeapTuple tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(MyDatabaseId));
-	Oid owner = InvalidOid;
-
-	if (HeapTupleIsValid(tuple))
-	{
-		owner = ((Form_pg_database) GETSTRUCT(tuple))->datdba;
-		ReleaseSysCache(tuple);
-	}
-	return owner;
-}
-
-/* Its owner is the table's, or one who rules over the whole database anyway. */
+/* Its owner is the table's owner, or somebody with power over the whole database anyway. */
 static bool
 IsSafeFor(Oid table_owner, const char *name)
 {
-	Oid owner = SchemaOwner(get_namespace_oid(name, true));
+	Oid owner = OwnerOfSchema(get_namespace_oid(name, true));
 
 	return OidIsValid(owner) &&
-		(owner == table_owner || owner == ROLE_PG_DATABASE_OWNER || owner == DatabaseOwner() || superuser_arg(owner));
+		(owner == table_owner || owner == ROLE_PG_DATABASE_OWNER || owner == OwnerOfDatabase() || superuser_arg(owner));
 }
 
 static void
@@ -99,21 +67,17 @@ MakeOwnerPath(Oid table_owner, char path[MAX_OWNER_PATH])
 	strlcat(path, "pg_temp", MAX_OWNER_PATH);
 }
 
-/* The owner of our tables: the one lookup of it that is cached. */
+/* Our tables belong to the extension's owner; pg_extension itself has no syscache. */
 static Oid
 ExtensionOwner(void)
 {
 	Oid schema = get_namespace_oid("vibevideo", true);
-	Oid relid = OidIsValid(schema) ? get_relname_relid("job", schema) : InvalidOid;
-	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
-	Oid owner;
+	Oid owner = OidIsValid(schema) ? OwnerOfRelation(get_relname_relid("job", schema)) : InvalidOid;
 
-	if (!HeapTupleIsValid(tuple))
+	if (!OidIsValid(owner))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("extension \"vibevideo\" does not exist in this database")));
-	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
-	ReleaseSysCache(tuple);
 	return owner;
 }
 

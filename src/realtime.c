@@ -8,52 +8,27 @@
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
 #include "catalog/namespace.h"
-#include "catalog/pg_namespace.h"
-#include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
+#include "owner.h"
 #include "realtime.h"
 
 #define PAUSE_MS 60000
 
 static TimestampTz paused_until = 0;
 
-static bool
-SchemaIsTrusted(Oid schema)
-{
-	HeapTuple tuple = SearchSysCache1(NAMESPACEOID, ObjectIdGetDatum(schema));
-	bool trusted = false;
-
-	if (HeapTupleIsValid(tuple))
-	{
-		trusted = superuser_arg(((Form_pg_namespace) GETSTRUCT(tuple))->nspowner);
-		ReleaseSysCache(tuple);
-	}
-	return trusted;
-}
-
 /* realtime.send(jsonb, text, text, boolean); InvalidOid if there is none */
 static Oid
 SenderOwner(Oid schema)
 {
 	Oid types[] = {JSONBOID, TEXTOID, TEXTOID, BOOLOID};
-	HeapTuple tuple = SearchSysCache3(PROCNAMEARGSNSP, CStringGetDatum("send"),
-									  PointerGetDatum(buildoidvector(types, lengthof(types))), ObjectIdGetDatum(schema));
-	Oid owner = InvalidOid;
 
-	if (HeapTupleIsValid(tuple))
-	{
-		owner = ((Form_pg_proc) GETSTRUCT(tuple))->proowner;
-		ReleaseSysCache(tuple);
-	}
-	return owner;
+	return OwnerOfFunction(schema, "send", types, lengthof(types));
 }
 
 bool
@@ -65,7 +40,7 @@ RealtimeMayTell(Oid table_owner)
 	if (paused_until != 0 && GetCurrentTimestamp() < paused_until)
 		return false;
 	schema = get_namespace_oid("realtime", true);
-	if (!OidIsValid(schema) || !SchemaIsTrusted(schema))
+	if (!OidIsValid(schema) || !superuser_arg(OwnerOfSchema(schema)))
 		return false;
 	owner = SenderOwner(schema);
 	/* nobody's function but a superuser's runs as a superuser */

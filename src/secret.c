@@ -6,37 +6,17 @@
 
 #include <openssl/crypto.h>
 
-#include "access/htup_details.h"
 #include "catalog/namespace.h"
-#include "catalog/pg_class.h"
-#include "catalog/pg_namespace.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
-#include "utils/syscache.h"
 
 #include "guc.h"
 #include "identity.h"
+#include "owner.h"
 #include "secret.h"
-
-/* InvalidOid if the object no longer exists */
-static Oid
-OwnerOf(int cache, Oid object, AttrNumber owner_column)
-{
-	HeapTuple tuple = SearchSysCache1(cache, ObjectIdGetDatum(object));
-	Oid owner = InvalidOid;
-
-	if (HeapTupleIsValid(tuple))
-	{
-		bool isnull;
-
-		owner = DatumGetObjectId(SysCacheGetAttr(cache, tuple, owner_column, &isnull));
-		ReleaseSysCache(tuple);
-	}
-	return owner;
-}
 
 /*
  * Reading a view runs its functions with our rights, so where Supabase Vault
@@ -48,8 +28,7 @@ VaultIsTrusted(void)
 	Oid schema = get_namespace_oid("vault", true);
 	Oid view = OidIsValid(schema) ? get_relname_relid("decrypted_secrets", schema) : InvalidOid;
 
-	return OidIsValid(view) && superuser_arg(OwnerOf(NAMESPACEOID, schema, Anum_pg_namespace_nspowner)) &&
-		superuser_arg(OwnerOf(RELOID, view, Anum_pg_class_relowner));
+	return OidIsValid(view) && superuser_arg(OwnerOfSchema(schema)) && superuser_arg(OwnerOfRelation(view));
 }
 
 static bool
