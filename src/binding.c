@@ -125,9 +125,9 @@ IsCopy(const Binding *binding)
 }
 
 /*
- * A standby that was promoted continues: it was started as one, and the old
- * primary is gone or fenced by whoever promoted.  Any other change of identity
- * means a copy, and two copies must not both pay.
+ * A promoted standby continues: this server was started as a standby, and the
+ * old primary is gone, or was fenced by whoever promoted this one.  Any other
+ * change of identity means a copy, and two copies must not both pay.
  */
 static bool
 IsPromoted(const Binding *binding)
@@ -143,18 +143,18 @@ BindingRequire(Binding *binding, bool to_act)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
 				 errmsg("the table that was attached to vibevideo no longer exists"),
-				 errhint("Attach another one with SELECT vibevideo.attach('schema.table').")));
+				 errhint("Attach another one with vibevideo.attach('schema.table').")));
 	if (!OidIsValid(binding->relid))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("no table is attached to vibevideo"),
-				 errhint("Attach the app's table with SELECT vibevideo.attach('public.vibelogs').")));
+				 errhint("Attach the app's table, as with vibevideo.attach('public.vibelogs').")));
 	if (to_act && IsCopy(binding) && !IsPromoted(binding))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("vibevideo is paused in this database"),
-				 errdetail("It is a restored or copied database; the original may still work on the same jobs."),
-				 errhint("On the one that is to continue with them, SELECT vibevideo.resume().")));
+				 errdetail("This is a restored or copied database; the original may still work on the same jobs."),
+				 errhint("Call vibevideo.resume() in the database that should continue with them.")));
 }
 
 static Statement note_identity = {
@@ -187,7 +187,7 @@ BindingMayAct(Binding *binding)
 		NoteIdentity(binding, true, binding->timeline);
 		ereport(WARNING,
 				(errmsg("vibevideo is paused: this database is a copy of the one its jobs belong to"),
-				 errhint("To continue with them here, SELECT vibevideo.resume().")));
+				 errhint("To continue with them here, call vibevideo.resume().")));
 	}
 	return false;
 }

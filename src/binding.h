@@ -9,7 +9,7 @@
 
 #include "postgres.h"
 
-/* The app's table, as vibevideo.attach() bound it. */
+/* The app's table, as recorded by vibevideo.attach(). */
 typedef struct Binding
 {
 	Oid relid;
@@ -25,16 +25,16 @@ typedef struct Binding
 	char *model;		  /* never NULL */
 	bool build_index;
 	bool paused;			 /* a copy of the database the jobs belong to */
-	int64 system_identifier; /* who may act on the jobs */
+	int64 system_identifier; /* with the next two: the database that may act on the jobs */
 	Oid database_oid;
 	int timeline;
 } Binding;
 
-/* false: nothing is attached, or it is gone */
+/* false: no table is attached, or it was dropped (then relid is set) */
 extern bool BindingLoad(Binding *binding);
-/* or ERROR; to_act: also unless this database may act */
+/* the same, but ERROR instead of false; to_act: also ERROR unless this database may act */
 extern void BindingRequire(Binding *binding, bool to_act);
-/* may this database act on its jobs?  Follows a promotion, pauses in a copy. */
+/* may this database act on its jobs?  Records a promotion; pauses a copy. */
 extern bool BindingMayAct(Binding *binding);
 
 #endif /* VIBEVIDEO_BINDING_H */

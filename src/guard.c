@@ -2,9 +2,9 @@
  * guard.c
  *	  The triggers of vibevideo.job.
  *
- * They are in C because every step of every job comes by: what the rows are
- * checked for costs less than starting a procedural language would.  Whoever
- * writes to the table is guarded, ours and people's statements alike.
+ * They are in C because they run at every step of every job: the checks cost
+ * less than starting a procedural language would.  They hold for everybody who
+ * writes to the table, our statements and the operator's alike.
  */
 #include "postgres.h"
 
@@ -33,8 +33,8 @@
 PG_FUNCTION_INFO_V1(vibevideo_job_changing);
 PG_FUNCTION_INFO_V1(vibevideo_job_changed);
 
-#define MAX_TOLD_ID 256 /* a payload must stay below 8000 bytes: a key has at most 512 */
-#define FULL_QUEUE 0.9	/* full of what a listener does not fetch, it would make commits fail */
+#define MAX_NOTIFIED_ID 256 /* a payload must stay below 8000 bytes; a key has at most 512 */
+#define FULL_QUEUE 0.9		/* beyond it: a queue that is full, because a listener does not read, makes commits fail */
 
 /*----------
  * Reading a row
@@ -53,9 +53,9 @@ Column(Row row, const char *name, bool *isnull)
 
 	if (number <= 0)
 	{
-		/* a table of another version is the likeliest reason */
+		/* most likely the table has another version */
 		VersionCheck();
-		elog(ERROR, "vibevideo: table vibevideo.job has no column %s", name);
+		elog(ERROR, "vibevideo: table vibevideo.job has no column \"%s\"", name);
 	}
 	return heap_getattr(row.tuple, number, row.desc, isnull);
 }
@@ -101,7 +101,7 @@ TextDiffers(Row a, Row b, const char *name)
 	return strcmp(a_text, b_text) != 0;
 }
 
-/* created by this transaction: not by a restore, which copies rows in */
+/* created by this transaction, not copied in by a restore */
 static bool
 IsNew(Row row)
 {
@@ -109,7 +109,7 @@ IsNew(Row row)
 }
 
 /*----------
- * Before: the state machine, the history, the mark on the app's row
+ * Before: the state machine, the history, the mark that the app's row is to be written
  *----------
  */
 static bool
@@ -117,13 +117,13 @@ MayMove(Row old, const char *from, const char *to)
 {
 	bool no_media;
 
-	/* a rendered video may be copied again: nothing is paid for twice */
+	/* a rendered video may be copied again: that costs nothing */
 	if (strcmp(from, "failed") == 0 && strcmp(to, "processing") == 0)
 	{
 		(void) Column(old, "media_url", &no_media);
 		return !no_media;
 	}
-	/* a decision may send an unknown submit again */
+	/* an operator may decide to resend a lost submit */
 	if (strcmp(from, "submit_unknown") == 0 && strcmp(to, "pending") == 0)
 		return true;
 	return !StateIsFinal(from) && StateRank(to) >= StateRank(from);
@@ -156,7 +156,7 @@ CheckMove(Row old, Row new)
 	if (!MayMove(old, from, to))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_EXCEPTION),
-				 errmsg("vibevideo job %lld cannot go from %s to %s", (long long) NumberColumn(old, "job_id"), from, to)));
+				 errmsg("vibevideo job %lld cannot go from state \"%s\" to \"%s\"", (long long) NumberColumn(old, "job_id"), from, to)));
 	WriteEvent(NumberColumn(new, "job_id"), to, TextColumn(new, "error_code"),
 			   detail ? detail : TextColumn(new, "request_id"));
 }
@@ -170,7 +170,7 @@ IsWrittenByCaller(Row new)
 	return !isnull && TIMESTAMP_IS_NOEND(DatumGetTimestampTz(at));
 }
 
-/* Has anything changed that the app's row shows?  An inner state is not shown, but one in doubt has words of its own. */
+/* Has anything changed that the app's row shows?  Most states share a status, but a lost submit has its own message. */
 static bool
 RowDiffers(Row old, Row new)
 {
@@ -184,7 +184,7 @@ RowDiffers(Row old, Row new)
 	return TextDiffers(old, new, "request_id") || TextDiffers(old, new, "video_url") || TextDiffers(old, new, "error");
 }
 
-/* Whoever changes the job and writes the row in the same transaction says so by infinity. */
+/* Whoever changes the job and writes the row in the same transaction has set row_next_at to infinity. */
 static HeapTuple
 MarkRow(Row new)
 {
@@ -212,7 +212,7 @@ PriceOf(const char *model)
 	return ResultDatum(0, 1, &isnull);
 }
 
-/* What a job costs is what its model costs when it is asked for. */
+/* A job costs what its model costs at the time of the insert. */
 static HeapTuple
 NotePrice(Row new)
 {
@@ -223,7 +223,7 @@ NotePrice(Row new)
 	Datum price;
 
 	(void) Column(new, "cost_usd", &isnull);
-	/* without a model it is refused, but only after this */
+	/* without a model the insert fails, but only after this trigger */
 	if (!isnull || model == NULL)
 		return new.tuple;
 	price = PriceOf(model);
@@ -265,7 +265,7 @@ vibevideo_job_changing(PG_FUNCTION_ARGS)
 	}
 	if (result != new.tuple)
 	{
-		/* made in SPI's memory */
+		/* it is in SPI's memory */
 		MemoryContextSwitchTo(caller);
 		result = heap_copytuple(result);
 	}
@@ -274,7 +274,7 @@ vibevideo_job_changing(PG_FUNCTION_ARGS)
 }
 
 /*----------
- * After: limits, and who listens
+ * After: limits and notifications
  *----------
  */
 
@@ -287,7 +287,7 @@ HasLimits(void)
 	return StatementRun(&find_limit, NULL) > 0;
 }
 
-/* The row as an argument; its type has no fixed number. */
+/* The row as an argument; the OID of its type is not fixed. */
 static void
 ArgJob(Args *args, Row row)
 {
@@ -299,9 +299,9 @@ ArgJob(Args *args, Row row)
 static Statement take_share = {
 	"SELECT vibevideo.take_share($1)"};
 
-/* of the limits, or ERROR */
+/* ERROR if that would exceed a limit */
 static void
-TakeShare(Row job)
+CountAgainstLimits(Row job)
 {
 	Args args = {0};
 
@@ -309,21 +309,21 @@ TakeShare(Row job)
 	StatementRun(&take_share, &args);
 }
 
-static Statement give_back = {
+static Statement release_share = {
 	"SELECT vibevideo.release($1)"};
 
 static void
-GiveShareBack(Row job)
+ReleaseFromLimits(Row job)
 {
 	Args args = {0};
 
 	ArgJob(&args, job);
-	StatementRun(&give_back, &args);
+	StatementRun(&release_share, &args);
 }
 
-/* A listener of channel vibevideo hears of each status once, when it is committed. */
+/* Listeners on channel vibevideo are notified of each status once, when it is committed. */
 static void
-Tell(Row new)
+NotifyListeners(Row new)
 {
 	StringInfoData payload;
 	char *request_id = TextColumn(new, "request_id");
@@ -338,7 +338,7 @@ Tell(Row new)
 	appendStringInfoString(&payload, ", \"request_id\" : ");
 	if (request_id)
 	{
-		request_id[pg_mbcliplen(request_id, strlen(request_id), MAX_TOLD_ID)] = '\0';
+		request_id[pg_mbcliplen(request_id, strlen(request_id), MAX_NOTIFIED_ID)] = '\0';
 		escape_json(&payload, request_id);
 	}
 	else
@@ -352,14 +352,14 @@ AfterInsert(Row new)
 {
 	char *state = TextColumn(new, "state");
 
-	/* jobs that come from a dump are not new */
+	/* jobs restored from a dump are not new */
 	if (IsTrue(new, "orphan") || !IsNew(new))
 		return;
 	if (StateRank(state) == StateRank("pending") && HasLimits())
-		TakeShare(new);
-	/* a call that sends the job itself tells of it when it has the request's id */
+		CountAgainstLimits(new);
+	/* a call that sends the job itself notifies once it has the request's id */
 	if (strcmp(state, "submitting") != 0)
-		Tell(new);
+		NotifyListeners(new);
 }
 
 static void
@@ -371,11 +371,11 @@ AfterUpdate(Row old, Row new)
 
 	if (IsTrue(new, "orphan") || strcmp(from, to) == 0)
 		return;
-	/* one that failed for a limit has taken nothing */
+	/* a job that failed because of a limit was never counted */
 	if (StateIsFinal(to) && (error_code == NULL || strcmp(error_code, "limit") != 0) && HasLimits())
-		GiveShareBack(new);
+		ReleaseFromLimits(new);
 	if (strcmp(StateShown(from), StateShown(to)) != 0 || (strcmp(from, "submitting") == 0 && IsNew(old)))
-		Tell(new);
+		NotifyListeners(new);
 }
 
 Datum

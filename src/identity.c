@@ -29,16 +29,16 @@
 #include "owner.h"
 
 /*
- * What is ours names PostgreSQL's own functions and operators plainly, so
- * nothing of anybody else's may be found before them, or at all.
+ * Our own statements call PostgreSQL's functions and operators by their plain
+ * names, so nobody else's may be found instead of them.
  */
 #define OWN_SEARCH_PATH "pg_catalog, pg_temp"
 
 /*
  * The app's code finds its tables as its owner would, temporary ones last.  A
  * schema counts only if nobody could have put it there for the owner to fall
- * into: whoever may CREATE on the database can make one that is called like the
- * owner, or extensions where there is none.
+ * into: whoever may CREATE on the database can make one that has the owner's name,
+ * or is called extensions where there is none.
  */
 #define MAX_OWNER_PATH (3 * (2 * NAMEDATALEN + 4) + 16)
 
@@ -88,7 +88,7 @@ Become(Oid userid, int flags, Identity *saved)
 	SetUserIdAndSecContext(userid, saved->security_context | flags);
 }
 
-/* Until IdentityResume, names are looked up along this path: what RestrictSearchPath does since 17. */
+/* Until IdentityResume names are looked up along this path, as after RestrictSearchPath in 17. */
 static void
 PinSearchPath(Identity *saved, const char *path)
 {

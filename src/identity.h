@@ -16,7 +16,7 @@ typedef struct Identity
 
 /*
  * Statements on our own tables, which the caller has no rights on: names mean
- * PostgreSQL's own.
+ * what they mean in pg_catalog.
  */
 extern void IdentityBecomeExtensionOwner(Identity *saved);
 /*
@@ -24,9 +24,9 @@ extern void IdentityBecomeExtensionOwner(Identity *saved);
  * which finds what the table's owner means.  Our own text in them is qualified.
  */
 extern void IdentityBecomeTableOwner(Oid owner, Identity *saved);
-/* after either; on error the end of the (sub)transaction does it */
+/* undoes either; after an error the end of the (sub)transaction does */
 extern void IdentityResume(const Identity *saved);
-/* for the whole life of a process of ours, whatever the database's default path is */
+/* pins the path for the life of a background process, whatever the database's default is */
 extern void IdentityOfWorker(void);
 
 #endif /* VIBEVIDEO_IDENTITY_H */

@@ -1,9 +1,9 @@
 /*
  * job.c
- *	  Jobs: made, found, claimed, recorded, ended.
+ *	  Jobs: inserted, found, claimed, recorded, ended.
  *
- * All of it runs as the extension's owner: callers have seen to it that
- * whoever asks may.
+ * All of this runs as the extension's owner: callers have already checked what
+ * the user may do.
  */
 #include "postgres.h"
 
@@ -24,7 +24,7 @@
 #include "state.h"
 #include "statement.h"
 
-#define FEW_UPDATES 10 /* so many are planned for: each by an index */
+#define FEW_UPDATES 10 /* the planner's estimate: few enough to look each up by an index */
 
 /*----------
  * Reading
@@ -37,7 +37,7 @@
 	"j.tries, j.crashes, j.attempt, j.queue_position, j.created_at, j.submitted_at, j.cancel_requested_at, j.sent_at, j.renders, j.orphan, j.generated_at, j.upload_url, j.media_etag, j.upload_state"
 
 #define JOB_COLUMNS JOB_COLUMNS_AND("j.input::text")
-/* many at once are followed, and each input may be large */
+/* many jobs are followed at once, and each input may be large */
 #define JOB_COLUMNS_TO_FOLLOW JOB_COLUMNS_AND("NULL::text")
 
 /* clang-format on */
@@ -133,7 +133,7 @@ JobCopy(const Job *job, MemoryContext mcxt)
 	return copy;
 }
 
-/* since it entered its phase: the queue here, fal, or the copy */
+/* since it entered its phase: waiting here, at fal, or being copied */
 int64
 JobAgeMs(const Job *job)
 {
@@ -169,7 +169,7 @@ JobFindActive(const Binding *binding, const char *vibelog_id)
 	return ResultFirstInt();
 }
 
-/* a subquery a row, not a join: that one could be planned to read all active jobs for each */
+/* a subquery for each row, since a join might be planned to read all active jobs each time */
 static Statement find_active_many = {
 	"SELECT x.nth, (SELECT j.job_id FROM vibevideo.job j WHERE j.relation = $2"
 	" AND j.vibelog_id = x.vibelog_id AND NOT j.orphan AND j.state = ANY (" ACTIVE_STATES "))"
@@ -206,7 +206,7 @@ JobFindLatest(const Binding *binding, const char *vibelog_id)
 }
 
 /*----------
- * Making
+ * Inserting
  *----------
  */
 static Statement insert_job = {
@@ -231,7 +231,7 @@ JobInsert(const Binding *binding, const JobNew *job, const char *state)
 	ArgText(&args, binding->model);
 	ArgText(&args, job->input);
 	ArgText(&args, job->user);
-	/* one that is sent right now is its sender's until well after the timeout */
+	/* a job that is sent right now is leased to its sender until well after the timeout */
 	ArgTime(&args, sending ? TimestampTzPlusMilliseconds(now, vv_submit_timeout + 60000) : now);
 	ArgRelation(&args, binding->relid);
 	ArgTime(&args, sending ? now : 0);
@@ -281,8 +281,8 @@ JobInsertMany(const Binding *binding, const JobNew *jobs, int n, int64 *inserted
  */
 /* clang-format off */
 /*
- * A claim takes what is due, oldest first, passing over what others hold, and
- * stamps it with a new fencing token.  $1 max, $2 due before, $3 end of the lease.
+ * A claim takes what is due, oldest first, skips what others hold, and stamps
+ * it with a new fencing token.  $1 max, $2 due before, $3 end of the lease.
  */
 #define CLAIM(set, which, order, columns) \
 	"UPDATE vibevideo.job j SET " set \
@@ -307,12 +307,12 @@ InputLength(uint64 row, int column)
 	return length;
 }
 
-/* in their order, inputs as they are stored: these may be large */
+/* in the order of sending; inputs are not converted to text, since they may be large */
 static Statement next_submits = {
 	"SELECT n.job_id, (SELECT j.input FROM vibevideo.job j WHERE j.job_id = n.job_id)"
 	" FROM vibevideo.next_submits($1, $2) AS n(job_id)"};
 
-/* Which submits to claim: they go in turn, until their inputs make input_bytes. */
+/* Which submits to claim: in order, until their inputs add up to input_bytes. */
 static int64 *
 NextSubmits(int max, int64 input_bytes, TimestampTz due_before, int *n)
 {
@@ -337,7 +337,7 @@ NextSubmits(int max, int64 input_bytes, TimestampTz due_before, int *n)
 static Statement claim_submits = {
 	CLAIM("state = 'submitting', sent_at = clock_timestamp(),",
 		  "d.job_id = ANY ($4)"
-		  /* IS TRUE keeps the planner off the index of all that are pending */
+		  /* IS TRUE keeps the planner from using the index of all pending jobs */
 		  " AND (d.state = 'pending') IS TRUE AND d.cancel_requested_at IS NULL",
 		  "d.job_id", JOB_COLUMNS)};
 
@@ -357,7 +357,7 @@ JobClaimSubmits(int max, int64 input_bytes, TimestampTz due_before, TimestampTz 
 }
 
 static int
-ClaimDue(Statement *claim, int max, TimestampTz due_before, TimestampTz lease_until, MemoryContext mcxt, Job **jobs)
+ClaimOldest(Statement *claim, int max, TimestampTz due_before, TimestampTz lease_until, MemoryContext mcxt, Job **jobs)
 {
 	Args args = {0};
 
@@ -373,7 +373,7 @@ static Statement claim_reconciles = {
 int
 JobClaimReconciles(int max, TimestampTz due_before, TimestampTz lease_until, MemoryContext mcxt, Job **jobs)
 {
-	return ClaimDue(&claim_reconciles, max, due_before, lease_until, mcxt, jobs);
+	return ClaimOldest(&claim_reconciles, max, due_before, lease_until, mcxt, jobs);
 }
 
 static Statement claim_polls = {
@@ -382,7 +382,7 @@ static Statement claim_polls = {
 int
 JobClaimPolls(int max, TimestampTz due_before, TimestampTz lease_until, MemoryContext mcxt, Job **jobs)
 {
-	return ClaimDue(&claim_polls, max, due_before, lease_until, mcxt, jobs);
+	return ClaimOldest(&claim_polls, max, due_before, lease_until, mcxt, jobs);
 }
 
 static Statement claim_copies = {
@@ -391,7 +391,7 @@ static Statement claim_copies = {
 int
 JobClaimCopies(int max, TimestampTz due_before, TimestampTz lease_until, MemoryContext mcxt, Job **jobs)
 {
-	return ClaimDue(&claim_copies, max, due_before, lease_until, mcxt, jobs);
+	return ClaimOldest(&claim_copies, max, due_before, lease_until, mcxt, jobs);
 }
 
 static Statement lock_polls = {
@@ -425,9 +425,9 @@ JobHoldsLease(int64 job_id, int64 lease)
 /*----------
  * Recording
  *
- * The updates are a table by name, a tuplestore, as triggers have their
- * transition tables: twenty arrays and as many function scans would cost more
- * than the update itself.
+ * The updates are passed as a named tuplestore, like a trigger's transition
+ * table: twenty arrays and as many function scans would cost more than the
+ * update itself.
  *----------
  */
 static const struct
@@ -532,12 +532,12 @@ UpdateDesc(void)
 }
 
 /*
- * The one way a step's outcome gets into a job.  Only the holder of the
- * newest lease matches, once: recording ends the lease.  A row that somebody
- * holds is passed over: the worker must not wait for a person.  A cancel that
- * came in meanwhile ends a job that is not at fal, and makes one that is due at
- * once.  To the trigger
- * job_changed an infinite row_next_at says that the caller writes the app's row.
+ * The only way a step's outcome gets into a job.  Only the holder of the newest
+ * lease matches, and only once: recording ends the lease.  A row that somebody
+ * has locked is skipped: the worker must not wait for a person.  A cancel
+ * requested meanwhile ends a job that is not at fal, and makes a job that is
+ * there due at once.  An infinite row_next_at tells the trigger that the caller
+ * writes the app's row.
  */
 static Statement record_updates = {
 	"UPDATE vibevideo.job j SET state = u.new_state, tries = u.tries, next_at = u.new_next_at,"
@@ -594,21 +594,27 @@ RunRecord(const JobUpdate *updates, int n)
 	return done;
 }
 
-/* one line a state change, and one a new trouble */
+/* one line for each change of state, and for each new error */
 static void
 LogUpdate(const JobUpdate *update)
 {
 	if (strcmp(update->was, update->state) == 0 &&
 		(update->error == NULL || (update->was_error && strcmp(update->was_error, update->error) == 0)))
 		return;
-	ereport(LOG,
-			(errmsg("vibevideo job %lld: %s -> %s%s%s%s%s", (long long) update->job_id,
-					update->was, update->state,
-					update->request_id ? ", request " : "", update->request_id ? update->request_id : "",
-					update->error ? ": " : "", update->error ? update->error : "")));
+	if (update->error)
+		ereport(LOG,
+				(errmsg("vibevideo job %lld: %s -> %s: %s", (long long) update->job_id, update->was, update->state,
+						update->error)));
+	else if (update->request_id)
+		ereport(LOG,
+				(errmsg("vibevideo job %lld: %s -> %s, request %s", (long long) update->job_id, update->was, update->state,
+						update->request_id)));
+	else
+		ereport(LOG,
+				(errmsg("vibevideo job %lld: %s -> %s", (long long) update->job_id, update->was, update->state)));
 }
 
-/* The next attempt of a job that failed for a reason a new render may mend. */
+/* The next attempt of a row whose job failed for a reason that may not recur. */
 static Statement insert_next_attempt = {
 	"INSERT INTO vibevideo.job (relation, vibelog_id, state, model, input, requested_by, priority, attempt, renders, next_at)"
 	" SELECT j.relation, j.vibelog_id, 'pending', j.model, j.input, j.requested_by, j.priority,"
@@ -616,7 +622,7 @@ static Statement insert_next_attempt = {
 	" FROM vibevideo.job j WHERE j.job_id = $1 AND j.cancel_requested_at IS NULL"
 	" ON CONFLICT DO NOTHING"};
 
-/* a new attempt, paid for anew: only where fal's error type says that this helps */
+/* A new attempt is paid for again: only if its failure may not recur. */
 static void
 StartNextAttempt(const JobUpdate *update)
 {
@@ -686,18 +692,18 @@ JobRecordProgress(int64 job_id, int64 lease, const JobProgress *progress, Timest
 	ArgBytes(&args, progress->upload_state, MEDIA_STATE_SIZE);
 	if (!JobHoldsLease(job_id, lease))
 		return false;
-	/* none if somebody holds the row: the next report is soon */
+	/* updates nothing while somebody has the row locked: the next report follows soon */
 	StatementRun(&record_progress, &args);
 	return true;
 }
 
 /*----------
- * What dead processes have left, and what is due
+ * What crashed processes left behind, and what is due
  *----------
  */
 static Statement expire_submits = {
 	"UPDATE vibevideo.job j SET state = 'submit_unknown', error_code = 'answer_lost',"
-	" error = 'the process that sent the job ended before it had an answer',"
+	" error = 'the process that sent the job ended before fal.ai answered',"
 	" lease = nextval('vibevideo.lease_seq'), leased_by = NULL, next_at = $1"
 	" WHERE j.job_id = ANY (ARRAY(SELECT k.job_id FROM vibevideo.job k"
 	" WHERE k.state = 'submitting' AND (k.next_at <= $1 OR $2)"
@@ -715,9 +721,9 @@ JobExpireSubmits(TimestampTz now, bool all, const int64 *but, int nbut)
 }
 
 /*
- * Whoever crashed a worker twice is kept apart: a copy fails (its video
- * stays at fal, and a retry only copies), a poll, which is paid for, is
- * asked about more and more rarely.
+ * A job that was running in two worker crashes is quarantined: a copy fails
+ * (its video stays at fal, and a retry only copies it), a job at fal, which is
+ * paid for, is polled less and less often.
  */
 static Statement recover_leases = {
 	"UPDATE vibevideo.job j SET crashes = j.crashes + 1, leased_by = NULL, bytes_per_second = NULL,"
@@ -726,13 +732,13 @@ static Statement recover_leases = {
 	" completed_at = CASE WHEN r.state = 'failed' THEN $1 END,"
 	" error_code = CASE WHEN j.crashes > 0 THEN 'quarantined' ELSE j.error_code END,"
 	" error = CASE WHEN j.crashes > 0"
-	" THEN 'the worker went down twice while it had this job' ELSE j.error END"
+	" THEN 'the worker crashed twice while it had this job' ELSE j.error END"
 	" FROM (SELECT k.job_id, CASE WHEN k.crashes > 0"
 	" AND k.state = 'processing' THEN 'failed' ELSE k.state END AS state,"
 	" CASE WHEN k.crashes = 0 THEN '0'::interval"
 	" ELSE LEAST(power(2, k.crashes) * '30 s'::interval,"
 	" '1 h'::interval) END AS wait"
-	/* state by state, so that finished jobs are not read */
+	/* one subquery for each index, so that finished jobs are not read */
 	" FROM vibevideo.job k WHERE k.job_id = ANY ("
 	"ARRAY(SELECT a.job_id FROM vibevideo.job a WHERE a.leased_by IS NOT NULL"
 	" AND a.state = ANY (ARRAY['queued', 'generating']))"
@@ -769,7 +775,7 @@ JobNextDue(const Binding *binding, JobDue *due)
 {
 	Args args = {0};
 
-	/* first: what is not there any more has been committed for the next statement */
+	/* first: a transaction that is no longer listed is visible to the next statement */
 	due->is_prepared = (max_prepared_xacts > 0 && StatementRun(&find_prepared, NULL) > 0);
 	ArgRelation(&args, binding->relid);
 	ArgInt4(&args, vv_max_active);
@@ -792,7 +798,7 @@ static Statement prune = {
 	"WITH gone AS (DELETE FROM vibevideo.job j WHERE j.job_id = ANY (ARRAY("
 	"SELECT d.job_id FROM vibevideo.job d"
 	" WHERE d.completed_at < $1 AND d.next_at IS NULL"
-	/* a row that shall still be told of it, unless its table is gone */
+	/* unless the app's row is still to be written, and its table exists */
 	" AND NOT (d.row_dirty AND EXISTS (SELECT FROM pg_class c WHERE c.oid = d.relation))"
 	" ORDER BY d.completed_at LIMIT $2)) RETURNING j.job_id)"
 	" DELETE FROM vibevideo.event e WHERE e.job_id = ANY (ARRAY(SELECT g.job_id FROM gone g))"};

@@ -1,6 +1,6 @@
 /*
  * job.h
- *	  Jobs: made, found, claimed, recorded, ended.
+ *	  Jobs: inserted, found, claimed, recorded, ended.
  *
  * All need a transaction and a connected SPI.  What they return lives in the
  * memory context given.
@@ -19,15 +19,15 @@ typedef struct Job
 	char *vibelog_id;
 	char *state;
 	char *model;
-	char *input; /* JSON text; NULL in a job that is only followed or copied, and once it is sent */
+	char *input; /* JSON text; NULL in a job that is followed or copied, and after it was sent */
 	int64 input_bytes;
 	char *request_id; /* NULL until accepted */
 	char *media_url;
 	char *media_type;
 	char *object_key;
-	char *upload_url; /* of a resumable upload, NULL if none was begun */
+	char *upload_url; /* of a resumable upload, NULL if none was started */
 	char *media_etag;
-	unsigned char *upload_state; /* as MediaMeterSave left it, perhaps */
+	unsigned char *upload_state; /* written by MediaMeterSave; NULL if never */
 	size_t upload_state_len;
 	char *error_code;
 	char *error;
@@ -42,13 +42,13 @@ typedef struct Job
 	TimestampTz created_at;
 	TimestampTz sent_at;			 /* 0 if never */
 	TimestampTz submitted_at;		 /* 0 until accepted */
-	TimestampTz generated_at;		 /* 0 until fal was done */
+	TimestampTz generated_at;		 /* 0 until fal had finished */
 	TimestampTz cancel_requested_at; /* 0 if not */
 } Job;
 
 /*
- * What a step made of a job: the columns' new values.  Recorded only while
- * the lease is the job's newest, so that a late owner changes nothing.
+ * The outcome of a step: new values of the job's columns.  Recorded only while
+ * the lease is the job's newest, so that a late process changes nothing.
  */
 typedef struct JobUpdate
 {
@@ -56,7 +56,7 @@ typedef struct JobUpdate
 	int64 lease;
 	const char *was;	   /* the state the job was claimed in */
 	const char *was_error; /* ... and its error */
-	bool cancel_seen;	   /* a cancel had been asked for by then */
+	bool cancel_seen;	   /* a cancel had been requested by then */
 	const char *state;
 	int tries;
 	TimestampTz next_at;	/* 0: never again (a final state) */
@@ -74,15 +74,15 @@ typedef struct JobUpdate
 	const unsigned char *sha256; /* 32 bytes */
 	int64 duration_ms;
 	const unsigned char *upload_state; /* MEDIA_STATE_SIZE bytes */
-	bool again;						   /* failed, but a new attempt shall be made */
-	bool row_written;				   /* the row is written in this transaction, by whoever records it */
+	bool again;						   /* failed, but a new attempt is made */
+	bool row_written;				   /* whoever records it writes the app's row in the same transaction */
 } JobUpdate;
 
-/* A job to be made. */
+/* A job to be inserted. */
 typedef struct JobNew
 {
 	char *vibelog_id;
-	char *user;	 /* NULL if nobody is known */
+	char *user;	 /* NULL if not known */
 	char *input; /* JSON text */
 } JobNew;
 
@@ -90,15 +90,15 @@ typedef struct JobNew
 typedef struct JobDue
 {
 	TimestampTz submit;	 /* to be sent */
-	TimestampTz expiry;	 /* being sent: then its sender must be gone */
-	TimestampTz unknown; /* in doubt */
+	TimestampTz expiry;	 /* being sent: its sender must be gone by then */
+	TimestampTz unknown; /* lost submits */
 	TimestampTz poll;
 	TimestampTz copy;
 	TimestampTz row;  /* to be written into the app's table */
-	bool is_prepared; /* a transaction is: nobody tells of its commit, and it may hold jobs */
+	bool is_prepared; /* there is a prepared transaction: it may hold jobs, and its commit wakes nobody */
 } JobDue;
 
-/* How far a copy is. */
+/* Progress of a copy. */
 typedef struct JobProgress
 {
 	int64 done;
@@ -117,48 +117,49 @@ typedef struct JobProgress
 /* NULL if there is none */
 extern Job *JobRead(int64 job_id, MemoryContext mcxt);
 extern Job *JobCopy(const Job *job, MemoryContext mcxt);
-/* since it entered its phase: the queue here, fal, or the copy */
+/* since it entered its phase: waiting here, at fal, or being copied */
 extern int64 JobAgeMs(const Job *job);
-/* older than vibevideo.job_timeout in its phase? */
+/* has it been in its phase for longer than vibevideo.job_timeout? */
 extern bool JobIsOverdue(const Job *job);
 
-/* 0 if none is active */
+/* 0 if the row has no active job */
 extern int64 JobFindActive(const Binding *binding, const char *vibelog_id);
 extern void JobFindActiveMany(const Binding *binding, char **vibelog_ids, int n, int64 *job_ids);
 extern int64 JobFindLatest(const Binding *binding, const char *vibelog_id);
 
-/* 0 if another one is active; state is pending or submitting */
+/* 0 if the row already has an active job; state is pending or submitting */
 extern int64 JobInsert(const Binding *binding, const JobNew *job, const char *state);
-/* pending ones, those left out that have an active one; the numbers of the others, how many these are */
+/* pending jobs, except for rows that have an active one; returns how many, and their ids in inserted */
 extern int JobInsertMany(const Binding *binding, const JobNew *jobs, int n, int64 *inserted);
 
 /*
- * Claims of what is due: how many.  due_before lets the poller leave a grace to
- * somebody else; of submits none behind the one whose input makes it input_bytes.
+ * Claim what is due; each returns how many.  With due_before the worker leaves
+ * polls to vibevideo_poll for a while.  Submits are claimed until their inputs
+ * add up to input_bytes.
  */
 extern int JobClaimSubmits(int max, int64 input_bytes, TimestampTz due_before, TimestampTz lease_until,
 						   MemoryContext mcxt, Job **jobs);
 extern int JobClaimReconciles(int max, TimestampTz due_before, TimestampTz lease_until, MemoryContext mcxt, Job **jobs);
 extern int JobClaimPolls(int max, TimestampTz due_before, TimestampTz lease_until, MemoryContext mcxt, Job **jobs);
 extern int JobClaimCopies(int max, TimestampTz due_before, TimestampTz lease_until, MemoryContext mcxt, Job **jobs);
-/* the same for polls, by row locks of the open transaction instead of leases */
+/* the same for polls, but locks the rows in the open transaction instead of leasing the jobs */
 extern int JobLockPolls(int max, MemoryContext mcxt, Job **jobs);
-/* is the lease still the newest?  Tells a row that is held from a lease that is lost */
+/* is the lease still the newest?  If so, the row was only locked by somebody */
 extern bool JobHoldsLease(int64 job_id, int64 lease);
 
-/* record updates; recorded[i] (may be NULL) tells whether the lease still held */
+/* returns how many were recorded; recorded (may be NULL) says which: those whose lease was still the newest */
 extern int JobRecord(const JobUpdate *updates, int n, bool *recorded);
-/* how far it is, and a longer lease; false: the lease was lost */
+/* records progress and renews the lease; false: the lease was lost */
 extern bool JobRecordProgress(int64 job_id, int64 lease, const JobProgress *progress, TimestampTz lease_until);
 
-/* submits whose sender died, so not those in but: nobody knows whether fal has them */
+/* submits whose sender is gone, except those in but, become lost submits; returns how many */
 extern int JobExpireSubmits(TimestampTz now, bool all, const int64 *but, int nbut);
-/* jobs still leased at a worker's start: the one before crashed on them */
+/* jobs still leased when a worker starts: the previous one crashed while it had them */
 extern void JobRecoverLeases(void);
-/* no job is unfinished, and no row is to be written, if all are 0 */
+/* if all are 0, no job is active and no row is to be written */
 extern void JobNextDue(const Binding *binding, JobDue *due);
 extern bool JobIsAnythingDue(const JobDue *due);
-/* finished ones that are older than vibevideo.retention; how many */
+/* delete finished jobs older than vibevideo.retention; returns how many rows */
 extern int64 JobPrune(int max);
 
 #endif /* VIBEVIDEO_JOB_H */

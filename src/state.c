@@ -1,7 +1,7 @@
 /*
  * state.c
- *	  The states of a job: in which order it goes through them, and what the
- *	  app sees of each.
+ *	  The states of a job: the order in which it goes through them, and the
+ *	  status that the app sees in each.
  */
 #include "state.h"
 
@@ -29,9 +29,9 @@ static const State states[] = {
 	{"cancelled", FINAL_RANK, "cancelled"},
 };
 
-/* NULL if there is none of this name: the table's CHECK refuses it */
+/* NULL if there is no such state: the table's CHECK rejects the name */
 static const State *
-Find(const char *name)
+FindState(const char *name)
 {
 	for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++)
 		if (strcmp(states[i].name, name) == 0)
@@ -42,7 +42,7 @@ Find(const char *name)
 int
 StateRank(const char *state)
 {
-	const State *found = Find(state);
+	const State *found = FindState(state);
 
 	return found ? found->rank : -1;
 }
@@ -56,7 +56,7 @@ StateIsFinal(const char *state)
 const char *
 StateShown(const char *state)
 {
-	const State *found = Find(state);
+	const State *found = FindState(state);
 
 	return found ? found->shown : state;
 }

@@ -29,8 +29,8 @@
  * Plans
  *----------
  */
-static void
-Fail(const char *sql, int rc)
+pg_noreturn static void
+ReportFailure(const char *sql, int rc)
 {
 	elog(ERROR, "vibevideo: could not run \"%s\": %s", sql, SPI_result_code_string(rc));
 }
@@ -39,13 +39,13 @@ void
 StatementBegin(void)
 {
 	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "vibevideo: SPI_connect failed");
+		elog(ERROR, "vibevideo: could not connect to SPI");
 }
 
 /*
- * A plan that is kept may be made while a table is still empty, when reading
- * all of it looks cheapest.  All our statements look for a few rows by an index,
- * so that is what is planned, now and whenever it has to be planned anew.
+ * A plan that is kept may have been made while a table was still empty, when
+ * reading all of it looks cheapest.  All our statements look for a few rows by
+ * an index, so plan for that, now and whenever the plan is made anew.
  */
 static void
 PlanForIndexes(SPIPlanPtr plan)
@@ -54,7 +54,7 @@ PlanForIndexes(SPIPlanPtr plan)
 	CachedPlan *cached;
 
 	(void) set_config_option("enable_seqscan", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-	/* a table without an index for us now looks worth compiling for */
+	/* without a usable index the cost is now so high that JIT would be used */
 	(void) set_config_option("jit", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	cached = SPI_plan_get_cached_plan(plan);
 	if (cached)
@@ -62,7 +62,7 @@ PlanForIndexes(SPIPlanPtr plan)
 	AtEOXact_GUC(false, nest);
 }
 
-/* Made for these types, and this text?  The row type of an extension that was created again is another one. */
+/* Is the plan for these types and this text?  An extension that was created again has other row types. */
 static bool
 HasPlanFor(const Statement *statement, const char *sql, const Args *args)
 {
@@ -71,14 +71,14 @@ HasPlanFor(const Statement *statement, const char *sql, const Args *args)
 		(statement->sql || strcmp(statement->text, sql) == 0);
 }
 
-/* An outdated plan stays where it is: it may be running, as when one of its triggers has called us. */
+/* An outdated plan is not freed: it may be running, and one of its triggers may have called us. */
 static void
 Prepare(Statement *statement, const char *sql, const Args *args)
 {
 	SPIPlanPtr plan = SPI_prepare_cursor(sql, args->n, (Oid *) args->types, CURSOR_OPT_GENERIC_PLAN);
 
 	if (plan == NULL)
-		Fail(sql, SPI_result);
+		ReportFailure(sql, SPI_result);
 	SPI_keepplan(plan);
 	if (statement->text)
 		pfree(statement->text);
@@ -95,7 +95,7 @@ Execute(Statement *statement, const char *sql, const Args *args, long max)
 	int rc = SPI_execute_plan(statement->plan, (Datum *) args->values, args->nulls, false, max);
 
 	if (rc < 0)
-		Fail(sql, rc);
+		ReportFailure(sql, rc);
 	return SPI_processed;
 }
 
@@ -111,7 +111,7 @@ StatementRun(Statement *statement, const Args *args)
 	IdentityBecomeExtensionOwner(&saved);
 	if (!HasPlanFor(statement, statement->sql, args))
 		Prepare(statement, statement->sql, args);
-	/* always along the same path: nothing but an invalidation has it planned anew */
+	/* the path is always the same: only an invalidation causes replanning */
 	else if (!SPI_plan_is_valid(statement->plan))
 		PlanForIndexes(statement->plan);
 	n = Execute(statement, statement->sql, args, 0);
@@ -120,9 +120,8 @@ StatementRun(Statement *statement, const Args *args)
 }
 
 /*
- * It is planned anew whenever the path that it is run along, or who runs it,
- * has changed, which shows only when it is run: so it is seen to each time
- * that this is done for indexes.
+ * The plan cache replans when the search path or the current user has changed,
+ * and notices that only at execution: so plan for indexes before each one.
  */
 uint64
 StatementRunOnApp(Statement *statement, const char *sql, const Args *args, long max)

@@ -24,7 +24,7 @@
 
 #define MAX_ARGS 10
 
-/* Arguments in their order: $1 is the first that is put in. */
+/* Arguments in order: the first one added is $1. */
 typedef struct Args
 {
 	int n;
@@ -35,26 +35,26 @@ typedef struct Args
 
 typedef struct Statement
 {
-	const char *sql; /* NULL if its text is made from the names of the app's table */
+	const char *sql; /* NULL if the text is built from the names of the app's table */
 	SPIPlanPtr plan; /* kept for the session, for these types and that text */
 	int nargs;
 	Oid types[MAX_ARGS];
 	char *text; /* of the plan, where sql is NULL */
 } Statement;
 
-/* ERROR with SQLSTATE XX000 where SPI cannot be had */
+/* connects SPI; ERROR if that fails */
 extern void StatementBegin(void);
 
 /*
- * On our own tables: as the extension's owner, along pg_catalog alone.  How
- * many rows were found or changed.  args may be NULL if there are none.
+ * On our own tables: as the extension's owner, along pg_catalog alone.  Returns
+ * how many rows were found or changed.  args may be NULL if there are none.
  */
 extern uint64 StatementRun(Statement *statement, const Args *args);
-/* the same, but what has to be looked at is whether there is a row, or how it reads: one at most */
+/* on the app's table, as whoever we are; at most max rows, 0: all */
 extern uint64 StatementRunOnApp(Statement *statement, const char *sql, const Args *args, long max);
 
 /*----------
- * Arguments; NULL texts and the special numbers named are passed as NULL
+ * Arguments; NULL pointers, and the values named below, are passed as NULL
  *----------
  */
 extern void ArgDatum(Args *args, Oid type, Datum value, bool isnull);
@@ -68,7 +68,7 @@ extern void ArgBytes(Args *args, const void *bytes, int len);
 extern void ArgTexts(Args *args, char **texts, int n);
 extern void ArgInt8s(Args *args, const int64 *numbers, int n);
 
-/* an array of any type, value by value */
+/* an array of any type, filled in value by value */
 typedef struct ArrayColumn
 {
 	Datum *values;
@@ -81,7 +81,7 @@ extern void ArgArray(Args *args, ArrayColumn column, int n, Oid element);
 extern Datum BytesDatum(const void *bytes, int len);
 
 /*----------
- * Results of the statement that was run last; rows from 0, columns from 1
+ * Results of the last statement; rows are counted from 0, columns from 1
  *----------
  */
 extern char *ResultText(uint64 row, int column); /* NULL if null; in the current memory context */
@@ -93,7 +93,7 @@ extern bool ResultBool(uint64 row, int column);		   /* false if null */
 extern Oid ResultOid(uint64 row, int column);
 extern unsigned char *ResultBytes(uint64 row, int column, size_t *len);
 extern Datum ResultDatum(uint64 row, int column, bool *isnull);
-/* the only value of the only row, 0 if there is none */
+/* the only value of the only row; 0 if there is no row, or it is null */
 extern int64 ResultFirstInt(void);
 
 #endif /* VIBEVIDEO_STATEMENT_H */

@@ -1,10 +1,10 @@
 /*
  * version.c
- *	  Is the SQL in this database of the version that this library is made for?
+ *	  Does the SQL in this database have the version of this library?
  *
- * Files, server and database are brought up one after the other: between them
- * a new library meets old SQL, or an old one that is still loaded meets new
- * SQL.  Then everything of ours pauses, until both are of one version.
+ * Files, server and database are upgraded one after the other: in between, a
+ * new library meets old SQL, or an old one that is still loaded meets new SQL.
+ * Then vibevideo is paused until both have the same version.
  */
 #include "postgres.h"
 
@@ -59,9 +59,9 @@ VersionCheck(void)
 	if (!VersionIsOurs(version))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("vibevideo is paused: its library is version %s, its SQL in this database version %s",
+				 errmsg("vibevideo is paused: its library has version %s, its SQL in this database version %s",
 						VIBEVIDEO_VERSION, version),
-				 errdetail("Nothing is sent, followed or copied until both are of one version."),
-				 errhint("ALTER EXTENSION vibevideo UPDATE; or, if the library is the older one, restart the server with the new one.")));
+				 errdetail("Nothing is sent, polled or copied until both have the same version."),
+				 errhint("Run ALTER EXTENSION vibevideo UPDATE or, if the library is the older one, restart the server with the new one.")));
 	pfree(version);
 }
