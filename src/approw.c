@@ -2,8 +2,8 @@
  * approw.c
  *	  Everything that reads or writes the app's rows.
  *
- * What is the app's runs as the caller or as the table's owner, along that
- * one's path: so in the statements here every name is qualified, and every
+ * Statements on the app's table run as the caller or as the table's owner, along
+ * that role's search path: so every name in them is qualified, and so is every
  * operator, written or implied.
  *
  * The trigger job_changing sets row_dirty when something that the row shows has
@@ -56,10 +56,10 @@
 
 #define MAX_INPUT_BYTES (1024 * 1024)
 #define ROW_TIMEOUT_MS 2000 /* for the app's triggers, in the worker */
-#define SYNC_BUDGET_MS 200	/* for all rows of a turn, in the worker */
+#define SYNC_BUDGET_MS 200	/* for all rows of one turn, in the worker */
 #define ROWS_TOGETHER 500
 
-static bool in_worker = false; /* not just any background worker: pg_cron's are clients */
+static bool in_worker = false; /* our own worker: pg_cron's background workers are clients */
 
 void
 AppRowInWorker(void)
@@ -72,7 +72,7 @@ AppRowInWorker(void)
  *----------
  */
 
-/* Text back into the key's type: a parameter, never a part of the statement. */
+/* The text converted back to the key's type: a parameter, never part of the statement. */
 static Datum
 KeyDatum(const Binding *binding, const char *vibelog_id)
 {
@@ -92,13 +92,26 @@ RunOnRow(const Binding *binding, Statement *statement, const char *sql, const ch
 	return StatementRunOnApp(statement, sql, &args, 1);
 }
 
+static void
+ReportMissingRow(const Binding *binding, const char *vibelog_id, bool for_update)
+{
+	/* the primary message becomes HTTP's reason phrase: no key in it */
+	ereport(ERROR,
+			(errcode(ERRCODE_VIBEVIDEO_NOT_FOUND),
+			 errmsg("there is no row with this key"),
+			 for_update
+				 ? errdetail("Table %s has no row with key \"%s\" that the current role may update.", binding->relation, vibelog_id)
+				 : errdetail("Table %s has no row with key \"%s\" that the current role may see.", binding->relation, vibelog_id),
+			 errhint("Row-level security decides for which rows a role can request videos.")));
+}
+
 /*
- * The key comes back from the row: with some collations 'ABC' finds 'abc', and
- * must not become a job of its own.
+ * The key is read back from the row: with some collations 'ABC' finds 'abc', and
+ * must not become a separate job.
  *
- * Locking clauses make RLS apply the UPDATE policies as well, even the weakest
- * one.  FOR KEY SHARE does not conflict with our own writes of that row, so
- * a job's row is always locked before the app's, and there is no deadlock.
+ * With any locking clause, even the weakest, RLS applies the UPDATE policies as
+ * well.  FOR KEY SHARE does not conflict with our own writes to that row, so a
+ * job is always locked before the app's row, and there is no deadlock.
  */
 static Statement see_row;
 static Statement check_row;
@@ -112,17 +125,13 @@ AppRowCheck(const Binding *binding, const char *vibelog_id, bool lock)
 	char *key;
 
 	if (RunOnRow(binding, lock ? &check_row : &see_row, sql, vibelog_id) == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_VIBEVIDEO_NOT_FOUND),
-				 errmsg("there is no row %s in %s that you may %s", vibelog_id, binding->relation,
-						lock ? "update" : "see"),
-				 errhint("Row level security decides which rows a role can turn into videos.")));
+		ReportMissingRow(binding, vibelog_id, lock);
 	key = ResultKeepText(0, 1);
 	SPI_freetuptable(SPI_tuptable);
 	return key;
 }
 
-/* What the model is sent, by the app's own function or from two columns. */
+/* The model's input: from the app's input function, or from two columns. */
 char *
 AppRowInputSql(const Binding *binding)
 {
@@ -159,8 +168,9 @@ AppRowReadInput(const Binding *binding, const char *sql, JobNew *job)
 	if (RunOnRow(binding, &read_input, sql, job->vibelog_id) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("the owner of %s cannot see row %s", binding->relation, job->vibelog_id),
-				 errhint("Row-level security is forced on the owner: give it a policy, or ALTER TABLE ... NO FORCE ROW LEVEL SECURITY.")));
+				 errmsg("owner of table %s cannot see row \"%s\"", binding->relation, job->vibelog_id),
+				 errdetail("Row-level security is forced on the owner."),
+				 errhint("Give the owner a policy, or run ALTER TABLE ... NO FORCE ROW LEVEL SECURITY.")));
 	job->input = ResultKeepText(0, 1);
 	if (binding->user_column)
 		user = ResultKeepText(0, 2);
@@ -170,20 +180,20 @@ AppRowReadInput(const Binding *binding, const char *sql, JobNew *job)
 	if (job->input == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("the input function %s returned NULL for row %s",
+				 errmsg("input function %s returned null for row \"%s\"",
 						binding->input_function ? binding->input_function : "", job->vibelog_id)));
 	if (strlen(job->input) > MAX_INPUT_BYTES)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("the model's input is larger than %d bytes", MAX_INPUT_BYTES),
-				 errhint("Send media by URL.")));
+				 errmsg("input for row \"%s\" is larger than %d bytes", job->vibelog_id, MAX_INPUT_BYTES),
+				 errhint("Pass images and other media by URL.")));
 }
 
 /*----------
- * What a row is to show
+ * What a row should show
  *----------
  */
-#define SHOWN_COLUMNS 5 /* status, request id, URL, when it was made, error */
+#define SHOWN_COLUMNS 5 /* status, request id, URL, time of completion, error */
 
 typedef struct DirtyJob
 {
@@ -192,13 +202,13 @@ typedef struct DirtyJob
 	Datum values[SHOWN_COLUMNS];
 	bool nulls[SHOWN_COLUMNS];
 	int tries;
-	bool marked; /* its job says so */
+	bool marked; /* row_dirty was set */
 } DirtyJob;
 
 static const Oid shown_types[SHOWN_COLUMNS] = {TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TEXTOID};
 
 /* clang-format off */
-/* of job j, as job n has it: the row's newest, or j itself */
+/* of job j, with the values of job n: the row's newest, or j itself */
 #define DIRTY_COLUMNS(n) \
 	"SELECT j.job_id, j.vibelog_id, vibevideo.shown_status(" n ".state), " n ".request_id," \
 	" COALESCE(" n ".video_url, j.video_url)," \
@@ -239,13 +249,13 @@ ReadAllDirty(int n)
 }
 
 /*
- * What was put off may be an older attempt's by now: the row shows what the
- * newest says, but for the video, which an attempt without one leaves.
+ * A write that was put off may belong to an older attempt by now: the row shows
+ * the newest attempt, except that an older one's video stays if it has none.
  */
 static Statement find_dirty = {
 	DIRTY_COLUMNS("n") " FROM (SELECT d.* FROM vibevideo.job d"
 					   " WHERE d.row_dirty AND d.row_next_at <= $1"
-					   /* IS TRUE keeps the planner off the index that begins with relation: it holds all jobs */
+					   /* IS TRUE keeps the planner from using the index on relation, which holds all jobs */
 					   " AND (d.relation = $3) IS TRUE"
 					   " ORDER BY d.row_next_at LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED) j"
 					   " JOIN vibevideo.job n ON n.job_id = (SELECT max(k.job_id) FROM vibevideo.job k"
@@ -311,7 +321,7 @@ MarkOne(const DirtyJob *dirty, bool still_dirty, const char *error, int64 wait_m
 	StatementRun(&mark_one, &args);
 }
 
-/* those that were written without trouble */
+/* jobs whose rows were written without an error */
 static Statement mark_written = {
 	"UPDATE vibevideo.job j SET row_dirty = false, row_error = NULL, row_tries = 0, row_next_at = $2"
 	" WHERE j.job_id = ANY ($1)"};
@@ -339,7 +349,7 @@ MarkDirty(const int64 *job_ids, int n)
 	return (int) StatementRun(&mark_dirty, &args);
 }
 
-/* those of a table that is not attached now: they wait until it is */
+/* jobs of a table that is not attached now: their rows are written once it is */
 static Statement mark_elsewhere = {
 	"UPDATE vibevideo.job j SET row_dirty = true WHERE j.job_id = ANY ($1)"
 	" AND (j.relation = $2) IS NOT TRUE AND NOT j.orphan"};
@@ -369,7 +379,7 @@ typedef enum RowOutcome
 static Statement lock_row;
 static Statement look_at_row;
 
-/* Why a statement left a row alone. */
+/* Why a statement did not change a row. */
 static RowOutcome
 WhyUnchanged(const Binding *binding, const char *vibelog_id)
 {
@@ -384,15 +394,15 @@ WhyUnchanged(const Binding *binding, const char *vibelog_id)
 }
 
 /*
- * What is written into row t, and that it differs: only a real change touches a
- * row, so that subscribers see each state once.
+ * What is written into row t, and the condition that it differs: only a real
+ * change updates a row, so that subscribers see each status once.
  */
 /* clang-format off */
 #define SET_ROW(status, request_id, url, generated_at, error) \
 	" SET video_generation_status = " status ", video_request_id = " request_id "," \
 	" video_url = COALESCE(" url ", t.video_url)," \
 	" video_generated_at = COALESCE(" generated_at ", t.video_generated_at), video_generation_error = " error
-/* IS DISTINCT FROM would look its = up along the path */
+/* IS DISTINCT FROM would look up its = along the search path */
 #define DIFFERS(a, b) \
 	"COALESCE(" a " OPERATOR(pg_catalog.<>) " b ", (" a " IS NULL) OPERATOR(pg_catalog.<>) (" b " IS NULL))"
 #define ROW_DIFFERS(status, request_id, url, generated_at, error) \
@@ -401,14 +411,14 @@ WhyUnchanged(const Binding *binding, const char *vibelog_id)
 	" OR " DIFFERS("t.video_generated_at", "COALESCE(" generated_at ", t.video_generated_at)") \
 	" OR " DIFFERS("t.video_generation_error", error) ")"
 
-/* The names to fill in: table, key, key, table, key.  The row is locked by the statement that changes it. */
+/* Names to fill in: table, key, key, table, key.  The statement itself locks the row, so it never waits for one. */
 #define WRITE_ROW \
 	"UPDATE %s t" SET_ROW("$2", "$3", "$4", "$5", "$6") \
 	" WHERE t.%s OPERATOR(pg_catalog.=)" \
 	" (SELECT k.%s FROM %s k WHERE k.%s OPERATOR(pg_catalog.=) $1 FOR NO KEY UPDATE SKIP LOCKED)" \
 	ROW_DIFFERS("$2", "$3", "$4", "$5", "$6")
 
-/* Table, key, table, key, key; gives the ordinal numbers of the rows it has changed. */
+/* Names to fill in: table, key, table, key, key.  Returns the ordinal numbers of the rows that it changed. */
 #define WRITE_ROWS \
 	"UPDATE %s t" SET_ROW("x.status", "x.request_id", "x.url", "x.generated_at", "x.error") \
 	" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4)," \
@@ -439,7 +449,7 @@ WriteRow(const Binding *binding, const DirtyJob *dirty)
 
 static Statement write_rows;
 
-/* By one statement; those that it left alone, as one whose row another of them has, one by one. */
+/* With one statement; rows that it did not change, such as those of two jobs, follow one by one. */
 static void
 WriteRows(const Binding *binding, DirtyJob **dirty, int n, RowOutcome *outcomes)
 {
@@ -472,11 +482,11 @@ WriteRows(const Binding *binding, DirtyJob **dirty, int n, RowOutcome *outcomes)
 		outcomes[i] = written[i] ? ROW_WRITTEN : WriteRow(binding, dirty[i]);
 }
 
-/* The news of a row that was written, for whoever listens through Realtime. */
+/* Subscribers of Supabase Realtime get the new status of a row that was written. */
 static RowOutcome
-ReportRow(const Binding *binding, const DirtyJob *dirty)
+BroadcastRow(const Binding *binding, const DirtyJob *dirty)
 {
-	RealtimeTell(dirty->vibelog_id, TextDatumGetCString(dirty->values[0]),
+	RealtimeSend(dirty->vibelog_id, TextDatumGetCString(dirty->values[0]),
 				 dirty->nulls[1] ? NULL : TextDatumGetCString(dirty->values[1]));
 	return ROW_WRITTEN;
 }
@@ -490,7 +500,7 @@ typedef struct RowStep
 	RowOutcome (*each)(const Binding *binding, const DirtyJob *dirty);
 	DirtyJob **dirty;
 	int n;
-	TimestampTz until; /* no more rows are begun then, 0: all are */
+	TimestampTz until; /* no further row is started after this; 0: no limit */
 	int done;
 	RowOutcome *outcomes;
 } RowStep;
@@ -520,9 +530,9 @@ RunStep(const Binding *binding, RowStep *step)
 }
 
 /*
- * Cancel and shutdown end a client's whole statement; anything else is this
- * row's own trouble, and so is all that the worker, which only its row
- * timeout cancels, can catch.
+ * Cancel and shutdown end a client's whole statement; any other error belongs to
+ * this row.  In the worker, which is cancelled only by its row timeout, all of
+ * them do.
  */
 static bool
 IsInterrupt(int sqlerrcode)
@@ -533,7 +543,7 @@ IsInterrupt(int sqlerrcode)
 		ERRCODE_TO_CATEGORY(sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION;
 }
 
-/* The error that is being caught, as a text; interrupts go on to whoever sent them. */
+/* The message of the error that is being caught; interrupts are thrown again. */
 static char *
 CatchError(MemoryContext mcxt, ResourceOwner owner)
 {
@@ -553,16 +563,16 @@ CatchError(MemoryContext mcxt, ResourceOwner owner)
 	return error;
 }
 
-/* NULL, or what the app's side raised: then nothing of the step has happened */
+/* NULL, or the error that the app's code raised: then the step is rolled back */
 static char *
-Guarded(const Binding *binding, RowStep *step)
+RunStepGuarded(const Binding *binding, RowStep *step)
 {
 	MemoryContext mcxt = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
 	Identity saved;
 	char *volatile error = NULL;
 
-	/* a client has its own; the worker must not hang in somebody's trigger */
+	/* a client has its own timeout; the worker must not hang in the app's trigger */
 	if (in_worker)
 		enable_timeout_after(STATEMENT_TIMEOUT, ROW_TIMEOUT_MS);
 	BeginInternalSubTransaction(NULL);
@@ -590,12 +600,12 @@ Guarded(const Binding *binding, RowStep *step)
 }
 
 static char *
-GuardedOne(RowOutcome (*each)(const Binding *, const DirtyJob *), const Binding *binding, DirtyJob *dirty,
-		   RowOutcome *outcome)
+RunOneGuarded(RowOutcome (*each)(const Binding *, const DirtyJob *), const Binding *binding, DirtyJob *dirty,
+			  RowOutcome *outcome)
 {
 	RowStep step = {.each = each, .dirty = &dirty, .n = 1, .outcomes = outcome};
 
-	return Guarded(binding, &step);
+	return RunStepGuarded(binding, &step);
 }
 
 /*----------
@@ -603,7 +613,7 @@ GuardedOne(RowOutcome (*each)(const Binding *, const DirtyJob *), const Binding 
  *----------
  */
 
-/* 1, 2, 4 ... 64 seconds: a trigger that fails is asked again, not hammered */
+/* 1, 2, 4 ... 64 seconds: a failing trigger is retried, not hammered */
 static int64
 RowBackoffMs(int tries)
 {
@@ -611,23 +621,23 @@ RowBackoffMs(int tries)
 }
 
 static void
-ReportChange(const Binding *binding, DirtyJob *dirty)
+BroadcastChange(const Binding *binding, DirtyJob *dirty)
 {
 	RowOutcome outcome;
 	char *error;
 
-	if (!binding->realtime || !RealtimeMayTell(binding->owner))
+	if (!binding->realtime || !RealtimeIsAvailable(binding->owner))
 		return;
-	error = GuardedOne(ReportRow, binding, dirty, &outcome);
+	error = RunOneGuarded(BroadcastRow, binding, dirty, &outcome);
 	if (error == NULL)
 		return;
 	ereport(LOG,
-			(errmsg("vibevideo job %lld: realtime.send failed and is left alone for a minute: %s",
+			(errmsg("vibevideo job %lld: realtime.send failed and is not called for a minute: %s",
 					(long long) dirty->job_id, error)));
 	RealtimePause();
 }
 
-/* Not to be seen while row-level security is forced on the owner, it may be there all the same. */
+/* While row-level security is forced on the owner, a row that is not found may exist all the same. */
 static bool
 MayBeHidden(const Binding *binding)
 {
@@ -639,23 +649,23 @@ static bool
 SyncOne(const Binding *binding, DirtyJob *dirty)
 {
 	RowOutcome outcome = ROW_LOCKED;
-	char *error = GuardedOne(WriteRow, binding, dirty, &outcome);
+	char *error = RunOneGuarded(WriteRow, binding, dirty, &outcome);
 
 	if (error)
 	{
 		ereport(LOG,
-				(errmsg("vibevideo job %lld: row %s of %s could not be written: %s",
+				(errmsg("vibevideo job %lld: could not write row \"%s\" of table %s: %s",
 						(long long) dirty->job_id, dirty->vibelog_id, binding->relation, error)));
 		MarkOne(dirty, true, error, RowBackoffMs(dirty->tries));
 		return false;
 	}
 	if (outcome == ROW_WRITTEN)
-		ReportChange(binding, dirty);
+		BroadcastChange(binding, dirty);
 	if (outcome == ROW_LOCKED)
 		MarkOne(dirty, true, NULL, RowBackoffMs(0));
 	else if (outcome == ROW_GONE && MayBeHidden(binding))
 	{
-		MarkOne(dirty, true, "the row is not there, or row-level security hides it from the table's owner", RowBackoffMs(dirty->tries));
+		MarkOne(dirty, true, "the row does not exist, or row-level security hides it from the table's owner", RowBackoffMs(dirty->tries));
 		return false;
 	}
 	else if (outcome == ROW_GONE)
@@ -691,8 +701,8 @@ MarkClean(const RowStep *step)
 }
 
 /*
- * All in one subtransaction, as long as nothing of the app's objects; gives how
- * many are settled, 0 if they have to go one by one.
+ * All in one subtransaction, unless the app's code raises an error; returns how
+ * many are done, 0 if they must be written one by one.
  */
 static int
 SyncTogether(const Binding *binding, DirtyJob **dirty, int n, TimestampTz until, int *unwritten)
@@ -700,15 +710,15 @@ SyncTogether(const Binding *binding, DirtyJob **dirty, int n, TimestampTz until,
 	RowStep step = {.each = WriteRow, .dirty = dirty, .n = n, .until = until};
 
 	step.outcomes = palloc(sizeof(RowOutcome) * n);
-	if (Guarded(binding, &step) != NULL)
+	if (RunStepGuarded(binding, &step) != NULL)
 		return 0;
 	MarkClean(&step);
-	/* those that are locked or gone have a mark of their own; it is the same again alone */
+	/* a row that is locked or gone is marked in its own way, so it is tried once more, alone */
 	for (int i = 0; i < step.done; i++)
 		if (step.outcomes[i] == ROW_LOCKED || step.outcomes[i] == ROW_GONE)
 			*unwritten += !SyncOne(binding, dirty[i]);
 		else if (step.outcomes[i] == ROW_WRITTEN)
-			ReportChange(binding, dirty[i]);
+			BroadcastChange(binding, dirty[i]);
 	return step.done;
 }
 
@@ -716,7 +726,7 @@ void
 AppRowWriteDirty(const Binding *binding, int max)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	/* the rest stays due: answers from the network want to be read */
+	/* the remaining rows stay due: answers from the network must be read in time */
 	TimestampTz until = in_worker ? TimestampTzPlusMilliseconds(now, SYNC_BUDGET_MS) : 0;
 	int n;
 	DirtyJob **dirty = FindDirty(binding, now, max, &n);
@@ -737,7 +747,7 @@ AppRowWriteMany(const Binding *binding, const int64 *job_ids, int n)
 		MarkElsewhere(binding, job_ids, n);
 	if (found == 0 || SyncTogether(binding, dirty, found, 0, &unwritten) > 0)
 		return unwritten;
-	/* the worker has a transaction for such rows */
+	/* the worker writes such rows in a separate transaction */
 	if (in_worker)
 		return MarkDirty(job_ids, n);
 	SyncOneByOne(binding, dirty, found, 0, &unwritten);
@@ -752,12 +762,12 @@ AppRowWriteOne(const Binding *binding, int64 job_id)
 	if (dirty == NULL || SyncOne(binding, dirty))
 		return true;
 	ereport(WARNING,
-			(errmsg("the video's row %s could not be written yet", dirty->vibelog_id),
-			 errdetail("The job itself is safe; the worker writes the row as soon as it can.")));
+			(errmsg("could not write row \"%s\" yet", dirty->vibelog_id),
+			 errdetail("The job itself is safe; the worker will write the row as soon as it can.")));
 	return false;
 }
 
-/* Only if no code of the app's runs then, and if nobody holds the table. */
+/* Only if no code of the app runs then, and nobody has locked the table. */
 bool
 AppRowsAreSimple(const Binding *binding)
 {
@@ -793,7 +803,7 @@ AppRowRecord(const Binding *binding, JobUpdate *updates, int n, bool *recorded)
 }
 
 /*----------
- * Rows that no job is behind
+ * Rows without a job
  *----------
  */
 static Statement fail_rows;

@@ -1,6 +1,6 @@
 /*
  * input.c
- *	  What a model is sent for a row, and whether it can take that.
+ *	  The input that a model gets for a row, and whether it accepts that.
  */
 #include "postgres.h"
 
@@ -11,7 +11,7 @@
 #include "input.h"
 #include "statement.h"
 
-/* What we know of a model. */
+/* What we know about a model. */
 typedef struct ModelLimits
 {
 	bool known;
@@ -38,10 +38,10 @@ ReadModelLimits(const char *model)
 	return limits;
 }
 
-/* What of an input is checked. */
+/* The properties of an input that are checked. */
 typedef struct InputFacts
 {
-	char *kind; /* as JSON has it; NULL if there is nothing */
+	char *kind; /* its JSON type; NULL if there is no input */
 	int64 prompt_length;
 	bool has_prompt; /* of more than white space */
 	bool has_image;
@@ -75,27 +75,27 @@ CheckInput(const Binding *binding, const ModelLimits *limits, const char *input)
 	if (facts.kind == NULL || strcmp(facts.kind, "object") != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("the model's input must be a JSON object, not %s", facts.kind ? facts.kind : "null"),
-				 errhint("Mend the input function %s.", binding->input_function ? binding->input_function : "")));
-	/* an input function may leave the prompt to a model that needs none */
+				 errmsg("input for a model must be a JSON object, not \"%s\"", facts.kind ? facts.kind : "null"),
+				 errhint("Fix input function %s.", binding->input_function ? binding->input_function : "")));
+	/* an input function may leave out the prompt if we do not know the model */
 	if ((limits->known || binding->input_function == NULL) && !facts.has_prompt)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("the prompt is missing or empty"),
-				 errdetail("Model %s needs a prompt; nothing was sent.", binding->model),
+				 errmsg("prompt is missing or empty"),
+				 errdetail("Model \"%s\" needs a prompt; nothing was sent.", binding->model),
 				 errhint("Fill in column %s.", binding->prompt_column)));
 	if (limits->max_prompt > 0 && facts.prompt_length > limits->max_prompt)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("the prompt is too long: %lld characters, model %s takes %lld",
-						(long long) facts.prompt_length, binding->model, (long long) limits->max_prompt),
-				 errdetail("Nothing was sent."),
+				 errmsg("prompt is too long"),
+				 errdetail("The prompt has %lld characters, but model \"%s\" accepts at most %lld; nothing was sent.",
+						   (long long) facts.prompt_length, binding->model, (long long) limits->max_prompt),
 				 errhint("Shorten the prompt, or choose another model.")));
 	if (limits->needs_image && !facts.has_image)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("the image is missing"),
-				 errdetail("Model %s needs image_url; nothing was sent.", binding->model),
+				 errmsg("image is missing"),
+				 errdetail("Model \"%s\" needs image_url; nothing was sent.", binding->model),
 				 errhint("Fill in the image column, or attach the table with another model.")));
 }
 

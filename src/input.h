@@ -1,6 +1,6 @@
 /*
  * input.h
- *	  What a model is sent for a row, and whether it can take that.
+ *	  The input that a model gets for a row, and whether it accepts that.
  */
 #ifndef VIBEVIDEO_INPUT_H
 #define VIBEVIDEO_INPUT_H
@@ -10,13 +10,13 @@
 #include "binding.h"
 #include "job.h"
 
-/* of inputs in memory at a time: the one that makes it so much is the last */
+/* limit of inputs in memory at a time; the input that reaches it is the last */
 #define INPUT_BYTES (16 * 1024 * 1024)
 
 /*
- * Fills in the inputs, made as the table's owner, and whose videos these are;
- * ERROR if one is not acceptable.  For how many of the jobs, at least one: the
- * others are to follow once these are done with.
+ * Fills in the inputs, built as the table's owner, and the users; ERROR if an
+ * input is not acceptable.  Returns for how many of the jobs, at least one: call
+ * it again for the others once these are inserted.
  */
 extern int InputBuild(const Binding *binding, JobNew *jobs, int n);
 

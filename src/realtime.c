@@ -1,10 +1,10 @@
 /*
  * realtime.c
- *	  A row's news for Supabase Realtime's broadcasts.
+ *	  Broadcasts a row's new status through Supabase Realtime.
  *
- * The best effort: the row is the truth, and the function is Realtime's.  It is
- * called as the owner of the app's table, like the triggers of that table, and
- * only if it is in a schema that a superuser made.
+ * Best effort: the row is the truth, and the function belongs to Realtime.  It
+ * is called as the owner of the app's table, like the triggers of that table,
+ * and only if a superuser owns its schema.
  */
 #include "postgres.h"
 
@@ -32,7 +32,7 @@ SenderOwner(Oid schema)
 }
 
 bool
-RealtimeMayTell(Oid table_owner)
+RealtimeIsAvailable(Oid table_owner)
 {
 	Oid schema;
 	Oid owner;
@@ -43,12 +43,12 @@ RealtimeMayTell(Oid table_owner)
 	if (!OidIsValid(schema) || !superuser_arg(OwnerOfSchema(schema)))
 		return false;
 	owner = SenderOwner(schema);
-	/* nobody's function but a superuser's runs as a superuser */
+	/* only a superuser's function runs as a superuser */
 	return OidIsValid(owner) && (superuser_arg(owner) || !superuser_arg(table_owner));
 }
 
 void
-RealtimeTell(const char *vibelog_id, const char *status, const char *request_id)
+RealtimeSend(const char *vibelog_id, const char *status, const char *request_id)
 {
 	Oid types[] = {TEXTOID, TEXTOID, TEXTOID};
 	Datum args[] = {CStringGetTextDatum(vibelog_id), CStringGetTextDatum(status),
@@ -58,7 +58,7 @@ RealtimeTell(const char *vibelog_id, const char *status, const char *request_id)
 								   lengthof(types), types, args, request_id ? "   " : "  n", false, 0);
 
 	if (rc < 0)
-		elog(ERROR, "vibevideo: realtime.send: %s", SPI_result_code_string(rc));
+		elog(ERROR, "vibevideo: could not call realtime.send: %s", SPI_result_code_string(rc));
 }
 
 void

@@ -1,10 +1,10 @@
 /*
  * settle.c
- *	  What becomes of submits whose transactions are over.
+ *	  What becomes of submits whose transactions have ended.
  *
- * One whose row is missing was rolled back, or died with its session, after it
- * was (perhaps) sent: it becomes an orphan, which the usual steps find at fal and
- * cancel.
+ * A submit whose job is missing was rolled back, or its session crashed, after
+ * it was (perhaps) sent: it becomes an orphan, which the usual steps find at fal
+ * and cancel.
  */
 #include "postgres.h"
 
@@ -13,9 +13,9 @@
 #include "statement.h"
 
 /*
- * A crash may give out again the numbers that were not flushed: number and
- * time together tell whether the row is there.  An orphan gets a number of its
- * own, and is known by the time of its intent.
+ * After a crash, ids that were not flushed may be assigned again: id and time
+ * together show whether the job exists.  An orphan gets a new id, and is
+ * recognised by the time of its intent.
  */
 static Statement insert_orphan = {
 	"INSERT INTO vibevideo.job (relation, vibelog_id, attempt, state, orphan, model, input, request_id,"
@@ -28,7 +28,7 @@ static Statement insert_orphan = {
 	" AND (k.relation = $2 OR $2 IS NULL) AND k.orphan AND k.sent_at = $8)"
 	" ON CONFLICT DO NOTHING RETURNING job_id"};
 
-/* its number, 0 if its transaction has committed or it is here already */
+/* its id; 0 if its transaction has committed, or the orphan exists already */
 static int64
 InsertOrphan(const Binding *binding, const JournalEntry *entry)
 {

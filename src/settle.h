@@ -1,6 +1,6 @@
 /*
  * settle.h
- *	  What becomes of submits whose transactions are over.
+ *	  What becomes of submits whose transactions have ended.
  */
 #ifndef VIBEVIDEO_SETTLE_H
 #define VIBEVIDEO_SETTLE_H
@@ -9,7 +9,7 @@
 
 #include "binding.h"
 
-/* reads the journal; true if it is to be read again: a transaction is open, or a file could not be read */
+/* reads the journal; true if it must be read again: a transaction is open, or a file could not be read */
 extern bool SettleJournal(const Binding *binding);
 
 #endif /* VIBEVIDEO_SETTLE_H */
