@@ -1,6 +1,6 @@
 /*
  * index.c
- *	  Builds the index of a big attached table, without blocking its writers.
+ *	  Builds the index of a large attached table, without blocking its writers.
  *
  * CREATE INDEX CONCURRENTLY waits for other transactions and commits several
  * times, which neither attach() nor the worker may do: a process of its own
@@ -32,7 +32,7 @@
 #define RETRY_MS 60000
 #define MAX_COMMANDS 3
 
-/* What there is to do, each to be run outside a transaction block. */
+/* The commands to run, each outside a transaction block. */
 #define COMMANDS_SQL \
 	"SELECT format('DROP INDEX CONCURRENTLY %I.%I', n.nspname, c.relname)" \
 	" FROM vibevideo.binding b" \
@@ -50,7 +50,7 @@
 	" WHERE NOT k.convalidated"
 
 static void
-Begin(void)
+StartStep(void)
 {
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
@@ -58,7 +58,7 @@ Begin(void)
 }
 
 static void
-Commit(void)
+CommitStep(void)
 {
 	if (ActiveSnapshotSet())
 		PopActiveSnapshot();
@@ -69,7 +69,7 @@ static void
 RunSql(const char *sql)
 {
 	if (SPI_connect() != SPI_OK_CONNECT || SPI_execute(sql, false, 0) < 0)
-		elog(ERROR, "vibevideo: could not run: %s", sql);
+		elog(ERROR, "vibevideo: could not run \"%s\"", sql);
 }
 
 static int
@@ -78,9 +78,9 @@ ReadCommands(MemoryContext mcxt, char *commands[MAX_COMMANDS], Oid *owner)
 	Binding binding;
 	int n = 0;
 
-	Begin();
+	StartStep();
 	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "vibevideo: SPI_connect failed");
+		elog(ERROR, "vibevideo: could not connect to SPI");
 	if (BindingLoad(&binding))
 	{
 		*owner = binding.owner;
@@ -90,14 +90,14 @@ ReadCommands(MemoryContext mcxt, char *commands[MAX_COMMANDS], Oid *owner)
 			commands[i] = MemoryContextStrdup(mcxt, SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1));
 	}
 	SPI_finish();
-	Commit();
+	CommitStep();
 	return n;
 }
 
 /*
- * As if a client had sent it: commands that commit themselves insist on that.
- * As the table's owner: a CHECK that is validated may call the owner's code.
- * (CREATE INDEX sees to that by itself, and commits in between.)
+ * As if a client had sent it, which commands that commit require.  VALIDATE runs
+ * as the table's owner, since the CHECK may call the owner's code; CREATE INDEX
+ * switches to the owner on its own.
  */
 static void
 RunTopLevel(const char *sql, Oid owner, MemoryContext mcxt)
@@ -107,8 +107,8 @@ RunTopLevel(const char *sql, Oid owner, MemoryContext mcxt)
 	PlannedStmt *statement;
 
 	pgstat_report_activity(STATE_RUNNING, sql);
-	Begin();
-	/* the command outlives the transactions it commits on its way */
+	StartStep();
+	/* the command outlives the transactions that it commits */
 	MemoryContextSwitchTo(mcxt);
 	raw = linitial_node(RawStmt, pg_parse_query(sql));
 	statement = makeNode(PlannedStmt);
@@ -122,7 +122,7 @@ RunTopLevel(const char *sql, Oid owner, MemoryContext mcxt)
 	ProcessUtility(statement, sql, false, PROCESS_UTILITY_TOPLEVEL, NULL, NULL, None_Receiver, NULL);
 	if (IsA(raw->stmt, AlterTableStmt))
 		IdentityResume(&saved);
-	Commit();
+	CommitStep();
 	ereport(LOG, (errmsg("vibevideo ran: %s", sql)));
 }
 
@@ -138,20 +138,20 @@ VibevideoIndexMain(Datum arg)
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg), InvalidOid, 0);
 	IdentityOfWorker();
-	/* it waits for the transactions that are open, however long, and nobody who reads or writes waits for it */
+	/* it waits for all open transactions, however long, but blocks nobody who reads or writes */
 	SetConfigOption("lock_timeout", "0", PGC_SUSET, PGC_S_SESSION);
 	mcxt = AllocSetContextCreate(TopMemoryContext, "vibevideo index", ALLOCSET_SMALL_SIZES);
 	n = ReadCommands(mcxt, commands, &owner);
 	for (int i = 0; i < n; i++)
 		RunTopLevel(commands[i], owner, mcxt);
-	Begin();
+	StartStep();
 	RunSql("UPDATE vibevideo.binding SET build_index = false WHERE build_index");
 	SPI_finish();
-	Commit();
+	CommitStep();
 	proc_exit(0);
 }
 
-/* Called by the worker while the binding asks for it: one try a minute. */
+/* Called by the worker while build_index is set: one try a minute. */
 void
 IndexEnsure(void)
 {
@@ -184,6 +184,6 @@ IndexEnsure(void)
 		ereport(WARNING,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				 errmsg("vibevideo found no free background worker slot to build its index"),
-				 errhint("Raise max_worker_processes; vibevideo goes on trying.")));
+				 errhint("Raise max_worker_processes; vibevideo will keep trying.")));
 	MemoryContextSwitchTo(old);
 }

@@ -1,13 +1,13 @@
 /*
  * index.h
- *	  The index of a table that was too big to index when it was attached.
+ *	  Builds the index of a table that was too large to index while attaching it.
  */
 #ifndef VIBEVIDEO_INDEX_H
 #define VIBEVIDEO_INDEX_H
 
 #include "postgres.h"
 
-/* have it built, by a process of its own; call outside a transaction */
+/* starts the process that builds it; call outside a transaction */
 extern void IndexEnsure(void);
 extern PGDLLEXPORT void VibevideoIndexMain(Datum arg);
 

@@ -1,6 +1,6 @@
 /*
  * task.c
- *	  The ends a task can come to, in one place.
+ *	  All the ways in which a task can end.
  */
 #include "postgres.h"
 
@@ -107,7 +107,7 @@ TaskRetry(Task *task, int limit, const char *code, const char *error, int retry_
 	int tries = (task->got_further ? 0 : task->job->tries) + (task->excused ? 0 : 1);
 	JobUpdate *update;
 
-	/* an outage uses up no tries, but not for ever; polls see to it themselves */
+	/* an outage uses up no tries, but does not last longer than job_timeout, which polls check themselves */
 	if ((limit > 0 && tries >= limit && !task->excused) ||
 		(task->kind != TASK_POLL && JobIsOverdue(task->job)))
 	{
@@ -115,7 +115,7 @@ TaskRetry(Task *task, int limit, const char *code, const char *error, int retry_
 		task->update.tries = tries;
 		return;
 	}
-	/* a submit that surely did not arrive waits to be sent, all else stays where it is */
+	/* a submit that definitely did not arrive becomes pending again; other jobs keep their state */
 	update = TaskUpdate(task, task->kind == TASK_SUBMIT ? "pending" : task->job->state);
 	update->tries = tries;
 	update->queue_position = task->job->queue_position;
@@ -128,7 +128,7 @@ TaskRetry(Task *task, int limit, const char *code, const char *error, int retry_
 void
 TaskRelease(Task *task)
 {
-	/* of a submit that was not sent */
+	/* a submit was not sent yet, so it becomes pending again */
 	JobUpdate *update = TaskUpdate(task, task->kind == TASK_SUBMIT ? "pending" : task->job->state);
 
 	update->tries = task->job->tries;

@@ -23,12 +23,12 @@ _PG_init(void)
 	if (!process_shared_preload_libraries_in_progress)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("vibevideo must be loaded by shared_preload_libraries"),
+				 errmsg("vibevideo must be loaded via \"shared_preload_libraries\""),
 				 errdetail("Its background worker and shared memory are set up when the server starts."),
 				 errhint("Add it to the list, as in shared_preload_libraries = 'pg_cron,vibevideo', and restart the server.")));
 	GucInit();
 	ShmemInit();
-	/* pg_upgrade's servers must not send anything */
+	/* the servers that pg_upgrade starts must not send anything */
 	if (!IsBinaryUpgrade)
 		LauncherRegister();
 }
