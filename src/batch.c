@@ -2,9 +2,9 @@
  * batch.c
  *	  vibevideo_submit_batch: many rows at once, nothing sent before the commit.
  *
- * Keys are worked off in chunks: what is asked of each row is asked row by
- * row, what is written is written by one statement a chunk.  Jobs are inserted
- * in more than one go if their inputs are large.
+ * Keys are handled in chunks: rows are checked and read one by one, and written
+ * by one statement for each chunk.  If their inputs are large, the jobs of a
+ * chunk are inserted in several steps.
  */
 #include "postgres.h"
 
@@ -28,7 +28,7 @@ PG_FUNCTION_INFO_V1(vibevideo_submit_batch);
 
 #define CHUNK 500
 
-/* The jobs of a chunk's rows: the active ones, and 0 for those that have none. */
+/* Has each row of a chunk an active job? */
 static bool
 AllHaveJobs(const int64 *job_ids, int n)
 {
@@ -39,8 +39,8 @@ AllHaveJobs(const int64 *job_ids, int n)
 }
 
 /*
- * As many of the jobs as have inputs for one go; how many.  What that takes of
- * memory is free again afterwards.
+ * Inserts the jobs whose inputs fit into one step, and returns how many they
+ * are.  Frees the memory that it needed.
  */
 static int
 InsertSome(const Binding *binding, JobNew *jobs, int n, int64 *inserted, int *ninserted)
@@ -49,7 +49,7 @@ InsertSome(const Binding *binding, JobNew *jobs, int n, int64 *inserted, int *ni
 	MemoryContext outer = MemoryContextSwitchTo(mcxt);
 	int built;
 
-	StatementBegin();
+	StatementConnect();
 	built = InputBuild(binding, jobs, n);
 	*ninserted += JobInsertMany(binding, jobs, built, inserted + *ninserted);
 	SPI_finish();
@@ -58,7 +58,7 @@ InsertSome(const Binding *binding, JobNew *jobs, int n, int64 *inserted, int *ni
 	return built;
 }
 
-/* New jobs for rows that have no active one, and their rows written. */
+/* Insert jobs for the rows that have no active one, and write these rows. */
 static void
 InsertMissing(const Binding *binding, char **vibelog_ids, int64 *job_ids, int n)
 {
@@ -77,18 +77,17 @@ InsertMissing(const Binding *binding, char **vibelog_ids, int64 *job_ids, int n)
 	unwritten = ninserted > 0 ? AppRowWriteMany(binding, inserted, ninserted) : 0;
 	if (unwritten > 0)
 		ereport(WARNING,
-				(errmsg_plural("%d video's row could not be written yet", "%d videos' rows could not be written yet",
-							   unwritten, unwritten),
-				 errdetail("The jobs themselves are safe; the worker writes the rows as soon as it can.")));
+				(errmsg_plural("could not write %d row yet", "could not write %d rows yet", unwritten, unwritten),
+				 errdetail("The jobs themselves are safe; the worker will write the rows as soon as it can.")));
 }
 
-/* What it takes of memory, SPI's results included, is free again afterwards. */
+/* Frees the memory that it needed, SPI's results included. */
 static void
-PutChunk(const Binding *binding, char **vibelog_ids, int n, ReturnSetInfo *rsinfo)
+SubmitChunk(const Binding *binding, char **vibelog_ids, int n, ReturnSetInfo *rsinfo)
 {
 	int64 *job_ids;
 
-	StatementBegin();
+	StatementConnect();
 	job_ids = palloc(sizeof(int64) * n);
 	for (int i = 0; i < n; i++)
 	{
@@ -101,7 +100,7 @@ PutChunk(const Binding *binding, char **vibelog_ids, int n, ReturnSetInfo *rsinf
 	{
 		InsertMissing(binding, vibelog_ids, job_ids, n);
 		JobFindActiveMany(binding, vibelog_ids, n, job_ids);
-		/* somebody was faster: the unique index made us wait for its commit */
+		/* another call was faster: the unique index made us wait for its commit */
 		for (int i = 0; i < n; i++)
 			if (job_ids[i] == 0)
 				ApiLostRace(vibelog_ids[i]);
@@ -114,7 +113,7 @@ PutChunk(const Binding *binding, char **vibelog_ids, int n, ReturnSetInfo *rsinf
  * The array's elements as text; ERROR if it, or one of them, is null.
  */
 static char **
-ReadKeys(FunctionCallInfo fcinfo, int *n)
+ReadKeyArray(FunctionCallInfo fcinfo, int *n)
 {
 	ArrayType *ids;
 	Oid output;
@@ -140,7 +139,7 @@ ReadKeys(FunctionCallInfo fcinfo, int *n)
 		if (nulls[i])
 			ereport(ERROR,
 					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-					 errmsg("vibelog_ids must not hold nulls")));
+					 errmsg("vibelog_ids must not contain nulls")));
 		keys[i] = OidOutputFunctionCall(output, values[i]);
 	}
 	return keys;
@@ -148,7 +147,7 @@ ReadKeys(FunctionCallInfo fcinfo, int *n)
 
 /*----------
  * vibevideo_submit_batch(vibelog_ids[]) returns setof vibevideo.video: only
- * writes rows, the worker posts them after commit.
+ * writes rows; the worker posts the jobs after the commit.
  *----------
  */
 Datum
@@ -156,19 +155,19 @@ vibevideo_submit_batch(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	int n;
-	char **keys = ReadKeys(fcinfo, &n);
+	char **keys = ReadKeyArray(fcinfo, &n);
 	Binding binding;
 	MemoryContext mcxt;
 
 	InitMaterializedSRF(fcinfo, 0);
-	StatementBegin();
+	StatementConnect();
 	BindingRequire(&binding, true);
 	mcxt = AllocSetContextCreate(CurrentMemoryContext, "vibevideo batch", ALLOCSET_DEFAULT_SIZES);
 	for (int i = 0; i < n; i += CHUNK)
 	{
 		MemoryContext outer = MemoryContextSwitchTo(mcxt);
 
-		PutChunk(&binding, keys + i, Min(CHUNK, n - i), rsinfo);
+		SubmitChunk(&binding, keys + i, Min(CHUNK, n - i), rsinfo);
 		MemoryContextSwitchTo(outer);
 		MemoryContextReset(mcxt);
 	}

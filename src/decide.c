@@ -1,9 +1,9 @@
 /*
  * decide.c
- *	  vibevideo_cancel and vibevideo_retry: what people decide about a job.
+ *	  vibevideo_cancel and vibevideo_retry: what users decide about a job.
  *
- * Both only write rows.  What has to be told to fal is told by the worker
- * after commit, so that a rollback takes the decision back.
+ * Both only write rows.  The worker contacts fal after the commit, so that a
+ * rollback undoes the decision.
  */
 #include "postgres.h"
 
@@ -22,7 +22,7 @@
 PG_FUNCTION_INFO_V1(vibevideo_cancel);
 PG_FUNCTION_INFO_V1(vibevideo_retry);
 
-/* false: there is nothing to decide any more */
+/* false: the job is no longer in a state for it */
 static bool
 Decide(Statement *decision, int64 job_id)
 {
@@ -34,9 +34,9 @@ Decide(Statement *decision, int64 job_id)
 }
 
 /*
- * A claimed job keeps its lease: whoever holds it may be about to record
- * the request's id.  One at fal is due at once, without the grace that is
- * left to vibevideo_poll.
+ * A claimed job keeps its lease: its holder may be about to record the request's
+ * id.  A job at fal is due a day ago, since the worker leaves polls that just
+ * fell due to vibevideo_poll for a while.
  */
 static Statement request_cancel = {
 	"UPDATE vibevideo.job j SET cancel_requested_at = COALESCE(j.cancel_requested_at, $2),"
@@ -56,9 +56,9 @@ RequestCancel(int64 job_id)
 /*----------
  * vibevideo_cancel(vibelog_id) returns vibevideo.video
  *
- * A job that was not sent is cancelled at once and costs nothing.  One at fal
- * is cancelled there by the next poll; if fal is faster the video is paid and
- * therefore kept.  One that is being copied is left alone for the same reason.
+ * A job that was not sent is cancelled at once and costs nothing.  A job at fal
+ * is cancelled there by the next poll; if fal finishes first, the video is paid
+ * for and therefore kept.  So is a video that is being copied.
  *----------
  */
 Datum
@@ -69,7 +69,7 @@ vibevideo_cancel(PG_FUNCTION_ARGS)
 	int64 job_id;
 	Datum video;
 
-	vibelog_id = ApiBegin(&binding, vibelog_id, true);
+	vibelog_id = ApiConnect(&binding, vibelog_id, true);
 	job_id = JobFindActive(&binding, vibelog_id);
 	if (job_id != 0 && RequestCancel(job_id))
 	{
@@ -109,7 +109,7 @@ GiveUpUnknown(int64 job_id)
 
 static Statement copy_again = {
 	"UPDATE vibevideo.job j SET state = 'processing', next_at = $2, tries = 0, crashes = 0,"
-	/* the copy's clock starts anew */
+	/* restart the copy's timeout */
 	" generated_at = $2, completed_at = NULL, error_code = NULL, error = NULL"
 	" WHERE j.job_id = $1 AND j.state = 'failed'"
 	" AND j.media_url IS NOT NULL"};
@@ -127,13 +127,13 @@ Retry(const Binding *binding, char *vibelog_id, Job *job, bool active)
 	JobNew new = {.vibelog_id = vibelog_id};
 	int64 job_id;
 
-	/* waiting: now.  In doubt: a person decides that it was lost.  Else it is under way. */
+	/* pending: send it now.  Lost submit: the user decides that fal does not have it.  Otherwise it is running. */
 	if (active && !GiveUpUnknown(job->job_id))
 	{
 		SendNow(job->job_id);
 		return job->job_id;
 	}
-	/* paid and rendered, only the copy failed: nothing is paid again */
+	/* the video was rendered and only the copy failed: nothing is paid for again */
 	if (strcmp(job->state, "failed") == 0 && job->media_url != NULL)
 	{
 		CopyAgain(job->job_id);
@@ -161,7 +161,7 @@ vibevideo_retry(PG_FUNCTION_ARGS)
 	bool active;
 	Datum video;
 
-	vibelog_id = ApiBegin(&binding, vibelog_id, true);
+	vibelog_id = ApiConnect(&binding, vibelog_id, true);
 	job_id = JobFindActive(&binding, vibelog_id);
 	active = (job_id != 0);
 	if (!active)
@@ -169,10 +169,11 @@ vibevideo_retry(PG_FUNCTION_ARGS)
 	if (job_id == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_VIBEVIDEO_NOT_FOUND),
-				 errmsg("row %s has no video to try again", vibelog_id),
-				 errhint("Ask for one with vibevideo_submit.")));
+				 errmsg("there is no video to retry"),
+				 errdetail("No video has been requested for row \"%s\".", vibelog_id),
+				 errhint("Request one with vibevideo_submit.")));
 	job = JobRead(job_id, CurrentMemoryContext);
-	/* each statement sees what others have committed: it may have been deleted meanwhile */
+	/* each statement has its own snapshot: the job may have been deleted meanwhile */
 	if (job == NULL)
 		ApiLostRace(vibelog_id);
 	job_id = Retry(&binding, vibelog_id, job, active);

@@ -242,7 +242,7 @@ ReadTrigger(FunctionCallInfo fcinfo, Row *old, Row *new)
 	old->desc = new->desc = RelationGetDescr(trigger->tg_relation);
 	old->tuple = trigger->tg_trigtuple;
 	new->tuple = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple : trigger->tg_trigtuple;
-	StatementBegin();
+	StatementConnect();
 	return trigger;
 }
 

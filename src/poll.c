@@ -1,10 +1,10 @@
 /*
  * poll.c
- *	  vibevideo_poll, and the steps it shares with the worker: asking for
+ *	  vibevideo_poll, and the steps that it shares with the worker: polling
  *	  the status, fetching the result, cancelling.
  *
- * fal's status is not monotonic and COMPLETED is not yet a success: the
- * result's HTTP status is the truth.  No answer ever moves a job backward.
+ * fal's status is not monotonic, and COMPLETED does not mean success: the
+ * result's HTTP status decides.  No answer ever moves a job backward.
  */
 #include "postgres.h"
 
@@ -28,10 +28,9 @@
 
 PG_FUNCTION_INFO_V1(vibevideo_poll);
 
-/* a 404 right after the submit may be fal's own lag: believe the third one */
-#define FEW_AT_ONCE 64
+#define FEW_AT_ONCE 64 /* requests in flight at first, and how many are added */
 #define PATIENCE_MS 2
-#define GONE_LIMIT 3
+#define GONE_LIMIT 3 /* a 404 right after the submit may be fal's own lag: believe the third one */
 
 int
 PollLeaseMs(void)
@@ -41,23 +40,23 @@ PollLeaseMs(void)
 }
 
 static void
-Ask(Task *task, FalCall call)
+StartCall(Task *task, FalCall call)
 {
 	task->call = call;
 	ShmemServiceStart(SERVICE_FAL);
 	task->http = CallFal(task->engine, call, task->key, task->job->model, task->job->request_id, task);
 	if (task->http == NULL)
 		TaskRetry(task, 0, "bad_request",
-				  "the request could not be built: check vibevideo.fal_queue_url and the API key", -1);
+				  "could not build the request: check vibevideo.fal_queue_url and the API key", -1);
 }
 
 void
 PollStart(Task *task)
 {
-	Ask(task, task->job->cancel_requested_at ? FAL_CALL_CANCEL : FAL_CALL_STATUS);
+	StartCall(task, task->job->cancel_requested_at ? FAL_CALL_CANCEL : FAL_CALL_STATUS);
 }
 
-/* keep asking, at the pace of the job's age */
+/* poll again later: less often the older the job is */
 static void
 KeepPolling(Task *task, const char *state, int queue_position)
 {
@@ -74,7 +73,7 @@ RetryOrGiveUp(Task *task, const FalError *error)
 		TaskRetry(task, 0, error->type, error->message, error->retry_after);
 }
 
-/* Tries of another kind do not make a 404 the third one. */
+/* Other errors do not count towards the third 404. */
 static void
 RetryGone(Task *task, const FalError *error)
 {
@@ -83,7 +82,7 @@ RetryGone(Task *task, const FalError *error)
 	TaskRetry(task, GONE_LIMIT, error->type, error->message, -1);
 }
 
-/* A cancel that a person asked for, or that we did because of job_timeout. */
+/* A cancel that was requested, or our own because of job_timeout. */
 static void
 EndAsCancelled(Task *task)
 {
@@ -110,16 +109,16 @@ AfterStatus(Task *task, const HttpReply *reply)
 		case FAL_STATE_COMPLETED:
 			task->has_status_error = status.has_error;
 			task->status_error = status.error;
-			Ask(task, FAL_CALL_RESULT);
+			StartCall(task, FAL_CALL_RESULT);
 			break;
 		case FAL_STATE_QUEUED:
 		case FAL_STATE_RUNNING:
 			if (task->cancel_refused)
 				RetryOrGiveUp(task, &task->cancel_error);
 			else if (JobIsOverdue(task->job))
-				Ask(task, FAL_CALL_CANCEL);
+				StartCall(task, FAL_CALL_CANCEL);
 			else
-				/* back in the queue after it ran: fal started it over, the row does not go back */
+				/* if it is queued again fal has started it over, but its status does not go back */
 				KeepPolling(task, status.state == FAL_STATE_RUNNING ? "generating" : task->job->state,
 							status.state == FAL_STATE_QUEUED ? Max(status.queue_position, 0) : -1);
 			break;
@@ -136,7 +135,7 @@ AfterStatus(Task *task, const HttpReply *reply)
 	}
 }
 
-/* Is this failure what our own cancel came to, its answer having been lost? */
+/* Is this failure the effect of our own cancel, whose answer was lost? */
 static bool
 IsOwnCancel(const Task *task, const FalError *error)
 {
@@ -153,7 +152,7 @@ AfterResult(Task *task, const HttpReply *reply)
 	switch (result->outcome)
 	{
 		case FAL_RESULT_VIDEO:
-			/* nobody's: the operator can fetch it, and sees that it was paid for */
+			/* no row wants it, but the operator sees that it was paid for, and can fetch it */
 			if (task->job->orphan)
 				TaskFail(task, "orphaned", "its transaction was rolled back, but fal.ai had finished the video before the cancel");
 			else if (vv_storage_kind == STORAGE_KIND_NONE)
@@ -183,7 +182,7 @@ AfterResult(Task *task, const HttpReply *reply)
 	}
 }
 
-/* fal may never take it, but the job goes on, and may be done: see to it as if nothing had been asked. */
+/* fal may never accept it, but the job continues and may be done: poll it as if no cancel had been requested. */
 static void
 AfterCancelRefused(Task *task, const HttpReply *reply, const FalError *error)
 {
@@ -191,13 +190,13 @@ AfterCancelRefused(Task *task, const HttpReply *reply, const FalError *error)
 	{
 		task->cancel_refused = true;
 		task->cancel_error = *error;
-		Ask(task, FAL_CALL_STATUS);
+		StartCall(task, FAL_CALL_STATUS);
 	}
 	else
 		TaskRetry(task, 0, error->type, error->message, error->retry_after);
 }
 
-/* fal has been told, or told us, that this job will not be done. */
+/* The answer to a cancel. */
 static void
 AfterCancel(Task *task, const HttpReply *reply)
 {
@@ -207,8 +206,8 @@ AfterCancel(Task *task, const HttpReply *reply)
 	switch (cancel.outcome)
 	{
 		case FAL_CANCEL_TOO_LATE:
-			/* it got done at the last moment: it is paid for, so keep it */
-			Ask(task, FAL_CALL_RESULT);
+			/* it has finished just now: it is paid for, so keep it */
+			StartCall(task, FAL_CALL_RESULT);
 			break;
 		case FAL_CANCEL_RETRY:
 		case FAL_CANCEL_DENIED:
@@ -253,12 +252,12 @@ typedef struct PollPass
 	const char *key;
 	MemoryContext mcxt;
 	Job **jobs;
-	Task **tasks;		/* NULL before and after its questions */
+	Task **tasks;		/* NULL before its first request and after its last */
 	JobUpdate *updates; /* texts in mcxt */
 	int njobs;
 	int started;
 	int over;
-	int at_once;		  /* so many requests may be in the air */
+	int at_once;		  /* so many requests may be in flight */
 	TimestampTz moved_at; /* when one ended, or at_once was raised */
 	TimestampTz deadline;
 } PollPass;
@@ -272,7 +271,7 @@ EndTask(PollPass *pass, Task *task)
 	pass->over++;
 }
 
-/* no more at once than allowed: waiting in libcurl's queue would eat their timeouts */
+/* no more than at_once: waiting in libcurl's queue would use up their timeouts */
 static void
 StartMore(PollPass *pass)
 {
@@ -290,11 +289,11 @@ StartMore(PollPass *pass)
 }
 
 /*
- * More in the air than keep us busy would only fill the CPU's caches: the number
- * grows while answers are waited for.
+ * More requests in flight than keep us busy would only fill the CPU's caches, so
+ * the number grows only while we wait for answers.
  */
 static void
-TakeDone(PollPass *pass)
+HandleAnswers(PollPass *pass)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	HttpRequest *request;
@@ -315,7 +314,7 @@ TakeDone(PollPass *pass)
 	}
 }
 
-/* until all are over or the time is up; the rest stays as it is, and due */
+/* until all tasks are over or time is up; the other jobs stay as they are, and due */
 static void
 RunPass(PollPass *pass)
 {
@@ -325,7 +324,7 @@ RunPass(PollPass *pass)
 		StartMore(pass);
 		HttpWait(pass->engine,
 				 TimestampDifferenceMilliseconds(GetCurrentTimestamp(), pass->deadline));
-		TakeDone(pass);
+		HandleAnswers(pass);
 	}
 	for (int i = 0; i < pass->njobs; i++)
 		if (pass->tasks[i])
@@ -357,13 +356,13 @@ RecordPass(const Binding *binding, PollPass *pass, int n, int32 counts[4])
 	for (int i = 0; i < n; i++)
 		if (recorded[i])
 			CountUpdate(&pass->updates[i], counts);
-	/* others may have changed what they show as well */
+	/* rows of jobs that others have changed */
 	AppRowWriteDirty(binding, vv_poll_batch_size);
 }
 
 /*
- * The jobs are locked, not leased: the caller's transaction is open all the
- * while, so the lock does the same, and a job is written once, not twice.
+ * The jobs are locked, not leased: the caller's transaction stays open, so a lock
+ * has the same effect, and each job is written once instead of twice.
  */
 static void
 PollDue(const Binding *binding, int32 counts[4])
@@ -373,7 +372,7 @@ PollDue(const Binding *binding, int32 counts[4])
 	int n = 0;
 
 	if (!SecretRead(SECRET_FAL, key, sizeof(key), NULL))
-		return; /* check_config tells; a cron job need not fail each time */
+		return; /* check_config reports it; a cron job need not fail each time */
 	pass.mcxt = AllocSetContextCreate(CurrentMemoryContext, "vibevideo poll", ALLOCSET_DEFAULT_SIZES);
 	pass.jobs = palloc(sizeof(Job *) * vv_poll_batch_size);
 	pass.njobs = JobLockPolls(ShmemServiceAllows(SERVICE_FAL, vv_poll_batch_size), pass.mcxt, pass.jobs);
@@ -390,7 +389,7 @@ PollDue(const Binding *binding, int32 counts[4])
 	}
 	SecretWipe(key, sizeof(key));
 
-	/* those that were not answered in time have no update */
+	/* jobs without an answer in time have no update */
 	for (int i = 0; i < pass.njobs; i++)
 		if (pass.updates[i].state)
 			pass.updates[n++] = pass.updates[i];
@@ -411,12 +410,12 @@ vibevideo_poll(PG_FUNCTION_ARGS)
 		elog(ERROR, "vibevideo: return type must be a row type");
 	desc = BlessTupleDesc(desc);
 	PreventCommandDuringRecovery("vibevideo_poll()");
-	StatementBegin();
+	StatementConnect();
 	if (BindingLoad(&binding) && BindingMayAct(&binding))
 	{
 		PollDue(&binding, counts);
 		ShmemNotePoll(MyDatabaseId);
-		/* finished videos want copying, and a worker that is gone is started again */
+		/* finished videos must be copied, and a worker that has ended is started again */
 		JobNextDue(&binding, &due);
 		if (JobIsAnythingDue(&due))
 			ShmemWakeAtCommit();

@@ -1,17 +1,17 @@
 /*
  * polling.h
- *	  Following jobs at fal: status, result, and giving up on a job.
+ *	  Following jobs at fal: status, result and cancel.
  */
 #ifndef VIBEVIDEO_POLLING_H
 #define VIBEVIDEO_POLLING_H
 
 #include "task.h"
 
-/* how long a claimed poll may take before somebody else may ask */
+/* how long a claimed poll may take before another process may poll the job */
 extern int PollLeaseMs(void);
-/* ask about the job; the task is over if that could not be built */
+/* poll the job; the task is over if the request could not be built */
 extern void PollStart(Task *task);
-/* the request is done (it is freed here); unless the task is over it asks on */
+/* the request is done, and is freed here; the next one is started unless the task is over */
 extern void PollAdvance(Task *task, HttpRequest *request);
 
 #endif /* VIBEVIDEO_POLLING_H */

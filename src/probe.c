@@ -1,8 +1,9 @@
 /*
  * probe.c
- *	  What vibevideo.check_config() asks about processes and services.
+ *	  What vibevideo.check_config() checks about processes and services.
  *
- * All are owner-only by grants; none of their answers holds a key.
+ * By their grants only the owner can call these functions.  No result contains
+ * a key.
  */
 #include "postgres.h"
 
@@ -28,7 +29,7 @@ PG_FUNCTION_INFO_V1(vibevideo_library_version);
 PG_FUNCTION_INFO_V1(vibevideo_identity);
 PG_FUNCTION_INFO_V1(vibevideo_probe);
 
-/* no request has this id: a good key gets "not found", a bad one "unauthorized" */
+/* no request has this id: a valid key gets "not found", an invalid one "unauthorized" */
 #define PROBE_REQUEST_ID "00000000-0000-0000-0000-000000000000"
 
 typedef struct Finding
@@ -63,7 +64,7 @@ vibevideo_worker_info(PG_FUNCTION_ARGS)
 	Datum values[8] = {0};
 	bool nulls[8] = {true, true, true, true, true, true, true, true};
 
-	/* a worker that pauses for that reason is none */
+	/* with another version the worker is paused */
 	VersionCheck();
 	if (ShmemReadSlot(MyDatabaseId, &slot))
 	{
@@ -104,7 +105,7 @@ vibevideo_identity(PG_FUNCTION_ARGS)
 	VersionCheck();
 	values[0] = Int64GetDatum((int64) ShmemClusterIdentifier());
 	values[1] = ObjectIdGetDatum(MyDatabaseId);
-	/* a standby follows its primary's: it has none of its own */
+	/* a standby has no timeline of its own, but follows its primary's */
 	nulls[2] = RecoveryInProgress();
 	values[2] = Int32GetDatum(nulls[2] ? 0 : (int32) GetWALInsertionTimeLine());
 	PG_RETURN_DATUM(MakeRow(fcinfo, values, nulls));
@@ -140,12 +141,12 @@ ProbeKey(SecretKind kind)
 	found = SecretRead(kind, key, sizeof(key), &source);
 	SecretWipe(key, sizeof(key));
 	if (found)
-		return Ok(psprintf("a key is in %s", source));
+		return Ok(psprintf("found a key in %s", source));
 	if (kind == SECRET_FAL)
 		return Bad(pstrdup("no fal.ai API key"),
-				   "Put it into Vault under the name in vibevideo.fal_key_secret, or set vibevideo.fal_key.");
+				   "Store it in Vault under the name in vibevideo.fal_key_secret, or set vibevideo.fal_key.");
 	return Bad(pstrdup("no Storage key"),
-			   "Put the service_role key into Vault under the name in vibevideo.storage_key_secret, or set vibevideo.storage_key.");
+			   "Store the service_role key in Vault under the name in vibevideo.storage_key_secret, or set vibevideo.storage_key.");
 }
 
 static Finding
@@ -158,12 +159,12 @@ ProbeQueue(void)
 	int http;
 
 	if (!SecretRead(SECRET_FAL, key, sizeof(key), NULL))
-		return Warn(pstrdup("not asked: there is no key"), "Set the fal.ai key first.");
+		return Warn(pstrdup("not checked: there is no key"), "Set the fal.ai key first.");
 	engine = HttpBackendEngine();
 	request = CallFal(engine, FAL_CALL_STATUS, key, vv_model, PROBE_REQUEST_ID, NULL);
 	SecretWipe(key, sizeof(key));
 	if (request == NULL)
-		return Bad(pstrdup("the request could not be built"),
+		return Bad(pstrdup("could not build the request"),
 				   "Check vibevideo.fal_queue_url, vibevideo.model and the key for stray characters.");
 	HttpFinish(engine, request, NULL);
 	FalJudgeStatus(HttpReplyOf(request), time(NULL), &status);
@@ -172,19 +173,19 @@ ProbeQueue(void)
 	switch (status.state)
 	{
 		case FAL_STATE_DENIED:
-			return Bad(psprintf("%s answers, but refuses the key: %s", vv_fal_queue_url, status.error.message),
-					   "Make a new key at fal.ai/dashboard/keys and store it as id:secret.");
+			return Bad(psprintf("%s answers, but rejects the key: %s", vv_fal_queue_url, status.error.message),
+					   "Create a new key at fal.ai/dashboard/keys and store it as id:secret.");
 		case FAL_STATE_RETRY:
 			return Bad(psprintf("%s does not answer properly (HTTP %d): %s", vv_fal_queue_url, http, status.error.message),
-					   "Check the network, DNS and vibevideo.fal_queue_url; set vibevideo.ca_file if certificates are refused.");
+					   "Check the network, DNS and vibevideo.fal_queue_url; set vibevideo.ca_file if certificates are rejected.");
 		default:
 			return Ok(psprintf("%s answers and accepts the key", vv_fal_queue_url));
 	}
 }
 
-/* The bucket in whichever form the gateway takes our key. */
+/* Reads the bucket, with our key in the form that the gateway accepts. */
 static bool
-AskBucket(StorageBucket *bucket, char **trouble)
+ReadBucket(StorageBucket *bucket, char **trouble)
 {
 	char key[SECRET_SIZE];
 	HttpEngine *engine = HttpBackendEngine();
@@ -194,7 +195,7 @@ AskBucket(StorageBucket *bucket, char **trouble)
 	if (vv_storage_url[0] == '\0')
 		*trouble = pstrdup("vibevideo.storage_url is not set");
 	else if (!SecretRead(SECRET_STORAGE, key, sizeof(key), NULL))
-		*trouble = pstrdup("not asked: there is no key");
+		*trouble = pstrdup("not checked: there is no key");
 	if (*trouble)
 		return false;
 	form = StorageFirstForm(key);
@@ -204,7 +205,7 @@ AskBucket(StorageBucket *bucket, char **trouble)
 
 		if (request == NULL)
 		{
-			*trouble = pstrdup("the request could not be built");
+			*trouble = pstrdup("could not build the request");
 			break;
 		}
 		HttpFinish(engine, request, NULL);
@@ -223,10 +224,10 @@ ProbeBucket(const char *what)
 	int64 most = (int64) vv_max_video_size * 1024;
 
 	if (vv_storage_kind == STORAGE_KIND_NONE)
-		return Ok(pstrdup("not needed: vibevideo.storage_kind is none, fal.ai's URL is kept"));
+		return Ok(pstrdup("not needed: vibevideo.storage_kind is none, so that fal.ai's URL is kept"));
 	if (vv_storage_kind == STORAGE_KIND_S3)
-		return Ok(psprintf("S3 at %s: not asked, the first copy tells", vv_storage_url));
-	if (!AskBucket(&bucket, &trouble))
+		return Ok(psprintf("S3 at %s: not checked, the first copy will show", vv_storage_url));
+	if (!ReadBucket(&bucket, &trouble))
 		return Bad(trouble, "Set vibevideo.storage_url (with /storage/v1 behind a gateway), its key and vibevideo.storage_bucket.");
 	if (bucket.reply.outcome != STORAGE_DONE)
 		return Bad(psprintf("Storage: %s (%s)", bucket.reply.message, bucket.reply.code),
@@ -241,16 +242,16 @@ ProbeBucket(const char *what)
 	if (strcmp(what, "bucket_size") == 0)
 	{
 		if (bucket.size_limit >= 0 && bucket.size_limit < most)
-			return Warn(psprintf("the bucket takes files up to %lld bytes, vibevideo.max_video_size allows %lld",
+			return Warn(psprintf("the bucket accepts files up to %lld bytes, but vibevideo.max_video_size allows %lld",
 								 (long long) bucket.size_limit, (long long) most),
 						"Raise the bucket's limit (and Storage's FILE_SIZE_LIMIT), or lower vibevideo.max_video_size.");
 		return Ok(pstrdup(bucket.size_limit < 0 ? "the bucket has no limit of its own; Storage's FILE_SIZE_LIMIT applies"
 												: "the bucket's limit is large enough"));
 	}
 	if (!bucket.allows_mp4)
-		return Bad(psprintf("bucket \"%s\" does not take video/mp4", vv_storage_bucket),
+		return Bad(psprintf("bucket \"%s\" does not accept video/mp4", vv_storage_bucket),
 				   "Add video/mp4 (or video/*) to its allowed MIME types.");
-	return Ok(psprintf("bucket \"%s\" exists and takes videos", vv_storage_bucket));
+	return Ok(psprintf("bucket \"%s\" exists and accepts videos", vv_storage_bucket));
 }
 
 static Finding
@@ -259,10 +260,10 @@ ProbeMediaHosts(void)
 	char why[200];
 
 	if (!HostsListIsValid(vv_media_hosts, why, sizeof(why)))
-		return Bad(pstrdup(why), "Mend vibevideo.media_hosts.");
+		return Bad(pstrdup(why), "Fix vibevideo.media_hosts.");
 	if (strstr(vv_media_hosts, "http://") != NULL)
 		return Warn(psprintf("videos may come over plain http: %s", vv_media_hosts),
-					"Right for tests only; take the http:// entry out in production.");
+					"Use that for tests only; remove the http:// entry in production.");
 	return Ok(psprintf("videos may come from %s", vv_media_hosts));
 }
 
@@ -281,7 +282,7 @@ Probe(const char *what)
 		return ProbeMediaHosts();
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("vibevideo.probe does not know \"%s\"", what)));
+			 errmsg("unrecognized probe \"%s\"", what)));
 }
 
 Datum
@@ -295,9 +296,9 @@ vibevideo_probe(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("what to probe must not be null")));
+				 errmsg("name of the probe must not be null")));
 	what = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	StatementBegin();
+	StatementConnect();
 	finding = Probe(what);
 	values[0] = CStringGetTextDatum(finding.status);
 	values[1] = CStringGetTextDatum(finding.detail);

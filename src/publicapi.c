@@ -31,7 +31,7 @@ ApiKeyArgument(FunctionCallInfo fcinfo)
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("vibelog_id must not be null")));
 	if (!OidIsValid(type))
-		elog(ERROR, "vibevideo: the argument's type is not known");
+		elog(ERROR, "vibevideo: could not determine the type of vibelog_id");
 	getTypeOutputInfo(type, &output, &is_varlena);
 	return OidOutputFunctionCall(output, PG_GETARG_DATUM(0));
 }
@@ -46,10 +46,10 @@ ApiCheckKey(const char *key)
 }
 
 char *
-ApiBegin(Binding *binding, const char *vibelog_id, bool for_update)
+ApiConnect(Binding *binding, const char *vibelog_id, bool for_update)
 {
 	ApiCheckKey(vibelog_id);
-	StatementBegin();
+	StatementConnect();
 	BindingRequire(binding, for_update);
 	return AppRowCheck(binding, vibelog_id, for_update);
 }
@@ -63,7 +63,7 @@ ApiRequestingUser(void)
 	const char *claims = GetConfigOption("request.jwt.claims", true, false);
 	Args args = {0};
 
-	/* once set in a pooled session it reads back as an empty string */
+	/* in a pooled session that has set it once it is an empty string */
 	if (claims == NULL || claims[0] == '\0')
 		return NULL;
 	ArgText(&args, claims);
@@ -75,21 +75,21 @@ ApiLostRace(const char *vibelog_id)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-			 errmsg("another call just finished a job of row %s", vibelog_id),
+			 errmsg("another call has just finished the job of row \"%s\"", vibelog_id),
 			 errhint("Try again.")));
 }
 
 /*----------
- * A row of the app, seen as a video
+ * A row of the app as vibevideo.video
  *----------
  */
 pg_noreturn static void
-JobVanished(int64 job_id)
+ReportMissingJob(int64 job_id)
 {
-	elog(ERROR, "vibevideo: job %lld vanished", (long long) job_id);
+	elog(ERROR, "vibevideo: could not find job %lld", (long long) job_id);
 }
 
-/* the composite in the first column, copied out of SPI's memory */
+/* the composite value in the first column, copied out of SPI's memory */
 static Datum
 FirstVideo(void)
 {
@@ -109,7 +109,7 @@ ApiDescribe(int64 job_id)
 
 	ArgInt8(&args, job_id);
 	if (StatementRun(&describe, &args) == 0)
-		JobVanished(job_id);
+		ReportMissingJob(job_id);
 	return FirstVideo();
 }
 
@@ -154,21 +154,21 @@ ApiDescribeMany(Tuplestorestate *store, const int64 *job_ids, int n)
 	for (int i = 0; i < n; i++)
 	{
 		if (tuples[i].t_data == NULL)
-			JobVanished(job_ids[i]);
+			ReportMissingJob(job_ids[i]);
 		tuplestore_puttuple(store, &tuples[i]);
 	}
 }
 
 /*----------
- * What PostgREST is told of the answer
+ * Status and headers of PostgREST's answer
  *
- * It reads these settings after the call and before the commit.  When the call
- * raises it does not: an error's status comes from its SQLSTATE, and it has no
- * headers of ours.
+ * PostgREST reads these settings after the call and before the commit, but not
+ * after an error: then the status comes from the SQLSTATE, and our headers are
+ * not sent.
  *----------
  */
 
-/* called by a trigger of another request, that one's answer is not ours to set */
+/* when a trigger of another request calls us, the answer to that request is not ours to set */
 static bool
 AnswerIsOurs(void)
 {
@@ -190,7 +190,7 @@ VisitHeader(const char *raw, size_t raw_len, void *all_objects)
 	return true;
 }
 
-/* What is not is somebody's mistake, which PostgREST reports better than we could. */
+/* Anything else is somebody's mistake, which PostgREST reports better than we could. */
 static bool
 IsListOfObjects(const char *headers)
 {
@@ -200,15 +200,15 @@ IsListOfObjects(const char *headers)
 }
 
 /*
- * The headers and one more; no row if it is there already, in any case.  It is
- * json and not jsonb, which raises for numbers and escapes that it cannot hold.
+ * The headers and one more; no row if they have that header already, in upper or
+ * lower case.  This uses json, since jsonb rejects some numbers and escapes.
  */
 static Statement add_header = {
 	"SELECT json_agg(header)::text"
 	" FROM (SELECT value FROM json_array_elements($1::json) UNION ALL SELECT json_build_object($2, $3)) AS h (header)"
 	" HAVING count(*) FILTER (WHERE header::text COLLATE \"C\" ~* ('^[{][[:space:]]*\"' || $2 || '\"[[:space:]]*:')) = 1"};
 
-/* NULL if that header is there already */
+/* NULL if the headers have it already */
 static char *
 WithHeader(const char *headers, const char *name, const char *value)
 {
@@ -221,8 +221,8 @@ WithHeader(const char *headers, const char *name, const char *value)
 }
 
 /*
- * response.headers is a JSON array of objects with one key each, to which a
- * pre-request function or a trigger may have added.  What is there stays.
+ * response.headers is a JSON array of objects with one key each.  A pre-request
+ * function or a trigger may have set some: these stay.
  */
 static void
 AddHeader(const char *name, const char *value)
@@ -233,7 +233,7 @@ AddHeader(const char *name, const char *value)
 		headers = "[]";
 	if (!IsListOfObjects(headers))
 		return;
-	StatementBegin();
+	StatementConnect();
 	headers = WithHeader(headers, name, value);
 	if (headers)
 		SetForTransaction("response.headers", headers);
@@ -241,8 +241,8 @@ AddHeader(const char *name, const char *value)
 }
 
 /*
- * 202: come back later, and where.  The URL is relative to the one that was
- * asked for: PostgREST does not know under which prefix a gateway has it.
+ * 202: come back later, and where.  The URL is relative to the request's: not
+ * even PostgREST knows under which prefix a gateway publishes it.
  */
 void
 ApiAccepted(const char *vibelog_id)
@@ -258,7 +258,7 @@ ApiAccepted(const char *vibelog_id)
 }
 
 void
-ApiRefusedByFal(void)
+ApiRejectedByFal(void)
 {
 	if (AnswerIsOurs())
 		SetForTransaction("response.status", "502");

@@ -15,22 +15,23 @@
 /* the first argument as text: its type is the attached table's key */
 extern char *ApiKeyArgument(FunctionCallInfo fcinfo);
 extern void ApiCheckKey(const char *key);
-/* connect SPI, load the binding, see that the caller has rights on the row: its key, as the row has it */
-extern char *ApiBegin(Binding *binding, const char *vibelog_id, bool for_update);
-/* who asks, for limits and fairness: the JWT's subject, NULL if nobody */
+/* connect SPI, load the binding, check the caller's rights on the row; returns the key as it is in the row */
+extern char *ApiConnect(Binding *binding, const char *vibelog_id, bool for_update);
+/* the user, for limits and fairness: the JWT's subject; NULL if there is none */
 extern char *ApiRequestingUser(void);
-/* ERROR: there was an active job, but its end was faster than we */
+/* ERROR: there was an active job, but it ended before we could read it */
 pg_noreturn extern void ApiLostRace(const char *vibelog_id);
-/* vibevideo.video of a job, in the memory context above SPI's */
+/* a job as vibevideo.video, in the memory context above SPI's */
 extern Datum ApiDescribe(int64 job_id);
-extern Datum ApiDescribeNone(const char *vibelog_id); /* of a row that has no job */
-/* ... of many, in this order, into a result */
+extern Datum ApiDescribeNone(const char *vibelog_id); /* for a row without a job */
+/* many jobs, in this order, into a result set */
 extern void ApiDescribeMany(Tuplestorestate *store, const int64 *job_ids, int n);
 /*
- * What PostgREST shall answer; everybody else may ignore it.  202 with Location
- * (unless NULL: many rows) and Retry-After; 502 when fal took no job.
+ * The HTTP status with which PostgREST answers; without PostgREST they have no
+ * effect.  202 with Location (not if vibelog_id is NULL: many rows) and
+ * Retry-After; 502 if fal rejected the job.
  */
 extern void ApiAccepted(const char *vibelog_id);
-extern void ApiRefusedByFal(void);
+extern void ApiRejectedByFal(void);
 
 #endif /* VIBEVIDEO_PUBLICAPI_H */

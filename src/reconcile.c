@@ -57,27 +57,27 @@
 #define PROMPT_BYTES 8192 /* the longest prompt we compare, in bytes */
 #define LOOK_FIRST_MS 5000
 #define LOOK_MOST_MS 300000
-#define BLIND_MS 120000	 /* how far fal's clock may be from ours if it does not tell */
-#define MARGIN_MS 1000	 /* the list's times may be cut to seconds */
+#define BLIND_MS 120000	 /* how far fal's clock may be from ours if it sends no Date */
+#define MARGIN_MS 1000	 /* the list's times may be truncated to seconds */
 #define MAX_OFF_S 604800 /* a clock that is off by more is not believed */
 
-/* What the list held, in the task's memory. */
+/* The contents of the list, in the task's memory. */
 typedef struct Listing
 {
-	bool complete; /* fal answered, to the last page, and we could judge it all */
-	bool cut;	   /* more than we take */
+	bool complete; /* fal sent all pages, and we could judge all of it */
+	bool cut;	   /* it has more candidates than we keep */
 	int pages;
-	TimestampTz asked_at; /* what fal accepts later need not be in it */
-	TimestampTz from;	  /* the same for all pages, since the cursor may count */
+	TimestampTz asked_at; /* requests that fal accepts later need not be in it */
+	TimestampTz from;	  /* the same for all pages, since the cursor may be an offset */
 	TimestampTz sent_at;  /* when our job was sent, by fal's clock */
-	TimestampTz earliest; /* ... but not before this */
+	TimestampTz earliest; /* the earliest that may have been, by fal's clock */
 	JsonKind prompt_kind; /* of the job's own input */
 	char prompt[PROMPT_BYTES];
 	int n;
 	char *request_ids[MAX_CANDIDATES];
 	char *sent_ats[MAX_CANDIDATES];
 	char *inputs[MAX_CANDIDATES];
-	char trouble[300]; /* why not complete */
+	char trouble[300]; /* why it is not complete */
 } Listing;
 
 static JsonKind
@@ -88,7 +88,7 @@ ReadPrompt(const char *input, size_t len, char *prompt)
 	return JsonPick(input, len, &want, 1) ? want.kind : JSON_ABSENT;
 }
 
-/* Most requests of an account have another prompt: they need not be kept. */
+/* Most requests of an account have another prompt, and need not be kept. */
 static bool
 HasOurPrompt(const Listing *listing, const FalListItem *item)
 {
@@ -99,9 +99,9 @@ HasOurPrompt(const Listing *listing, const FalListItem *item)
 		 strcmp(prompt, listing->prompt) == 0);
 }
 
-/* Without a request it is decided by what was read so far. */
+/* If the request cannot be built, what was read so far decides. */
 static void
-AskPage(Task *task, const char *cursor)
+FetchPage(Task *task, const char *cursor)
 {
 	task->http = CallFalList(task->engine, task->key, task->job->model,
 							 timestamptz_to_time_t(task->listing->from), cursor, task);
@@ -109,11 +109,11 @@ AskPage(Task *task, const char *cursor)
 }
 
 static void
-AskFirstPage(Task *task)
+FetchFirstPage(Task *task)
 {
 	task->listing->asked_at = GetCurrentTimestamp();
 	task->listing->from = task->listing->earliest;
-	AskPage(task, "");
+	FetchPage(task, "");
 }
 
 void
@@ -125,20 +125,20 @@ ReconcileStart(Task *task)
 	listing->prompt_kind = ReadPrompt(task->job->input, strlen(task->job->input), listing->prompt);
 	listing->sent_at = task->job->sent_at ? task->job->sent_at : task->job->created_at;
 	listing->earliest = TimestampTzPlusMilliseconds(listing->sent_at, -BLIND_MS);
-	/* asking first would cost time only, unless it is to be cancelled: the operator has decided already */
+	/* the operator has decided to resend: asking first would only cost time, unless the job is to be cancelled */
 	if (vv_unknown_policy == UNKNOWN_RESUBMIT && !task->job->orphan && task->job->cancel_requested_at == 0)
 	{
 		task->undecided = true;
 		return;
 	}
-	AskFirstPage(task);
+	FetchFirstPage(task);
 	if (TaskIsOver(task))
-		strlcpy(listing->trouble, "the request could not be built: check vibevideo.fal_api_url",
+		strlcpy(listing->trouble, "could not build the request: check vibevideo.fal_api_url",
 				sizeof(listing->trouble));
 }
 
 static bool
-TakeItem(const FalListItem *item, void *arg)
+KeepCandidate(const FalListItem *item, void *arg)
 {
 	Task *task = arg;
 	Listing *listing = task->listing;
@@ -148,7 +148,7 @@ TakeItem(const FalListItem *item, void *arg)
 	if (item->input == NULL || !FalRequestIdIsValid(item->request_id) || item->sent_at[0] == '\0' ||
 		!HasOurPrompt(listing, item))
 		return true;
-	/* a list that was cut proves nothing */
+	/* a truncated list proves nothing */
 	if (n >= MAX_CANDIDATES)
 	{
 		listing->cut = true;
@@ -165,10 +165,10 @@ TakeItem(const FalListItem *item, void *arg)
 }
 
 /*
- * How far is fal's clock behind ours?  Its Date is cut to seconds and was written
- * at some moment since we asked: by at most so much, and at least so much.  What
- * lies between is told by nothing; then the clocks are as equal as they can be.
- * true: it is so far behind that what we asked for began too late.
+ * How far is fal's clock behind ours?  Its Date is truncated to seconds and was
+ * set at some time since we asked, which gives a most and a least.  Between them
+ * we assume the smallest difference.  Returns true if fal's clock is so far
+ * behind that the list that we asked for starts too late.
  */
 static bool
 ReadClock(Listing *listing, const HttpReply *reply)
@@ -189,7 +189,7 @@ ReadClock(Listing *listing, const HttpReply *reply)
 	return listing->earliest < listing->from;
 }
 
-/* What the answer adds to the list; cursor is where it continues, "" at its end. */
+/* Adds a page to the list; cursor is where the list continues, "" after the last page. */
 static void
 ReadPage(Task *task, const HttpReply *reply, char *cursor, size_t size)
 {
@@ -197,11 +197,11 @@ ReadPage(Task *task, const HttpReply *reply, char *cursor, size_t size)
 
 	cursor[0] = '\0';
 	if (reply->outcome != HTTP_ANSWERED)
-		snprintf(listing->trouble, sizeof(listing->trouble), "fal.ai's request list: %s", reply->error);
+		snprintf(listing->trouble, sizeof(listing->trouble), "could not read fal.ai's request list: %s", reply->error);
 	else if (reply->status != 200)
-		snprintf(listing->trouble, sizeof(listing->trouble), "fal.ai's request list answers HTTP %d", reply->status);
-	else if (!FalReadList(reply->body, reply->body_len, TakeItem, task, cursor, size))
-		strlcpy(listing->trouble, "fal.ai's request list is not understood", sizeof(listing->trouble));
+		snprintf(listing->trouble, sizeof(listing->trouble), "fal.ai's request list answered HTTP %d", reply->status);
+	else if (!FalReadList(reply->body, reply->body_len, KeepCandidate, task, cursor, size))
+		strlcpy(listing->trouble, "could not parse fal.ai's request list", sizeof(listing->trouble));
 	else
 		listing->complete = (cursor[0] == '\0' && !listing->cut);
 }
@@ -223,10 +223,10 @@ ReconcileAdvance(Task *task, HttpRequest *request)
 		listing->n = 0;
 		listing->cut = listing->complete = false;
 		listing->trouble[0] = '\0';
-		AskFirstPage(task);
+		FetchFirstPage(task);
 	}
 	else if (cursor[0] != '\0' && listing->pages < MAX_PAGES)
-		AskPage(task, cursor);
+		FetchPage(task, cursor);
 	else
 		task->undecided = true;
 }
@@ -235,13 +235,13 @@ static bool
 IsOwnEntry(const JournalEntry *entry, const Job *job)
 {
 	return (entry->job_id == job->job_id && entry->created_at == job->created_at) ||
-		entry->sent_at == job->sent_at; /* an orphan's */
+		entry->sent_at == job->sent_at; /* an orphan has a new id */
 }
 
 /*
- * A request that another submit owns is not ours, though we may not see that
- * submit's row: its transaction is open, or is over and not settled.  The
- * journal names the ones that were answered.
+ * A request of another submit is not ours, even if we cannot see that submit's
+ * job, because its transaction is still open, or has ended and is not settled
+ * yet.  The journal has the ids of those that were answered.
  */
 static void
 LeaveOutAnswered(Listing *listing, const JournalEntry *entry)
@@ -255,7 +255,7 @@ static Statement find_twin_sending = {
 	"SELECT FROM vibevideo.job j JOIN vibevideo.job k ON k.state = 'submitting' AND k.model = j.model AND k.input = j.input"
 	" WHERE j.job_id = $1 LIMIT 1"};
 
-/* a job with the same model and input is being sent by the worker */
+/* is the worker sending a job with the same model and input? */
 static bool
 IsTwinSending(const Job *job)
 {
@@ -265,7 +265,7 @@ IsTwinSending(const Job *job)
 	return StatementRun(&find_twin_sending, &args) > 0;
 }
 
-/* While one with our input is without an answer, any request may be its. */
+/* False while a submit with our input has no answer: any request may belong to it. */
 static bool
 LeaveOutOtherSubmits(Task *task)
 {
@@ -289,9 +289,9 @@ LeaveOutOtherSubmits(Task *task)
 }
 
 /*
- * Run step in a subtransaction; false if it ended in an error.  The list's
- * texts are foreign and may not be castable, and somebody may just be
- * committing the same request.
+ * Run step in a subtransaction; false if it raised an error.  The list's texts
+ * come from outside and may not be castable, and another process may be recording
+ * the same request right now.
  */
 static bool
 Try(bool (*step)(Task *task, int nth), Task *task, int nth, bool *result)
@@ -323,10 +323,10 @@ Try(bool (*step)(Task *task, int nth), Task *task, int nth, bool *result)
 #define SECONDS_BETWEEN(a, b) "abs(date_part('epoch', " a " - " b "))"
 
 /*
- * Of the requests fal lists, the one that is this job's: not another job's,
- * its input holds ours (fal may add defaults), sent not before and about
- * when we sent ($5: when that was, and $6: the earliest it can have been, by
- * fal's clock), and not nearer to another job in doubt with our input.
+ * The listed request that is this job's: no other job has it, its input contains
+ * ours (fal may add defaults), it was sent at about the time when we sent ($5)
+ * and not before ($6, the earliest that can have been, by fal's clock), and it is
+ * no closer to another lost submit with our input.
  */
 static Statement match_request = {
 	"SELECT u.request_id FROM vibevideo.job j, unnest($2, $3, $4) AS u(request_id, sent_at, input),"
@@ -344,7 +344,7 @@ static Statement match_request = {
 																								"(k.sent_at + ($5 - j.sent_at))") " < d.distance)"
 																																  " ORDER BY u.input::jsonb = j.input DESC, d.distance LIMIT 1"};
 
-/* NULL if there is none; adopted ones don't count.  n of the list's, from nth on. */
+/* NULL if there is none among n candidates of the list, from nth on. */
 static char *
 MatchRequest(const Job *job, const Listing *listing, int nth, int n)
 {
@@ -359,7 +359,7 @@ MatchRequest(const Job *job, const Listing *listing, int nth, int n)
 	return StatementRun(&match_request, &args) == 0 ? NULL : ResultText(0, 1);
 }
 
-/* Adopt at once, so that the next decision sees it. */
+/* Record it at once, so that the next decision sees it. */
 static bool
 AdoptStep(Task *task, int nth)
 {
@@ -372,9 +372,9 @@ AdoptStep(Task *task, int nth)
 	task->update.request_id = MemoryContextStrdup(task->mcxt, found);
 	if (JobRecord(&task->update, 1, NULL) == 1)
 		return true;
-	/* by the time of the decision its row may be free, but it is not absent */
+	/* the row may be unlocked when the decision is recorded, but the request is not absent */
 	listing->complete = false;
-	strlcpy(listing->trouble, "fal.ai has it, but somebody holds the job", sizeof(listing->trouble));
+	strlcpy(listing->trouble, "fal.ai has it, but the job is locked by another session", sizeof(listing->trouble));
 	return false;
 }
 
@@ -386,7 +386,7 @@ JudgeStep(Task *task, int nth)
 	return true;
 }
 
-/* One that cannot be cast must not hide the others; the list is not complete without it. */
+/* A request that cannot be cast must not hide the others, but the list is not complete without it. */
 static void
 LeaveOutBadItems(Task *task)
 {
@@ -400,7 +400,7 @@ LeaveOutBadItems(Task *task)
 			listing->sent_ats[i] = "epoch";
 			listing->inputs[i] = "{}";
 			listing->complete = false;
-			strlcpy(listing->trouble, "fal.ai's request list holds something that cannot be judged", sizeof(listing->trouble));
+			strlcpy(listing->trouble, "fal.ai's request list contains an invalid entry", sizeof(listing->trouble));
 		}
 }
 
@@ -415,7 +415,7 @@ TryToAdopt(Task *task)
 	if (!LeaveOutOtherSubmits(task))
 	{
 		listing->complete = false;
-		strlcpy(listing->trouble, "a submit with the same input is under way", sizeof(listing->trouble));
+		strlcpy(listing->trouble, "another submit with the same input has no answer yet", sizeof(listing->trouble));
 		return false;
 	}
 	if (!Try(AdoptStep, task, 0, &adopted))
@@ -429,11 +429,11 @@ TryToAdopt(Task *task)
 	}
 	if (adopted)
 		ereport(LOG,
-				(errmsg("vibevideo job %lld: found its lost request at fal.ai", (long long) task->job->job_id)));
+				(errmsg("vibevideo job %lld: found the request of its lost submit at fal.ai", (long long) task->job->job_id)));
 	return adopted;
 }
 
-/* Look again, more and more rarely; the row tells why it waits. */
+/* Look again, less and less often; the row's error says why it is waiting. */
 static void
 LookAgain(Task *task)
 {
@@ -444,7 +444,7 @@ LookAgain(Task *task)
 	update = &task->update;
 	update->tries = task->job->tries + 1;
 	update->error_code = task->job->error_code;
-	update->error = psprintf("%s; nothing is sent again until this is settled (vibevideo_retry or vibevideo.resolve)",
+	update->error = psprintf("%s; nothing is resent until this is decided (vibevideo_retry or vibevideo.resolve)",
 							 task->listing->complete		 ? "fal.ai lists no such request yet"
 								 : task->listing->trouble[0] ? task->listing->trouble
 															 : "fal.ai's request list is too long");
@@ -462,7 +462,7 @@ void
 ReconcileDecide(Task *task)
 {
 	const Job *job = task->job;
-	/* by the time of the question: what fal accepted since is not in its answer */
+	/* compared with the time of the request: what fal accepted since is not in its answer */
 	bool overdue = job->sent_at != 0 &&
 		TimestampDifferenceExceeds(job->sent_at, task->listing->asked_at,
 								   (int) Min((int64) vv_unknown_after * 1000, INT_MAX));
@@ -473,14 +473,14 @@ ReconcileDecide(Task *task)
 	{
 		TaskUpdate(task, "cancelled");
 		task->update.error_code = "submit_lost";
-		task->update.error = "cancelled; fal.ai shows no trace of it";
+		task->update.error = "cancelled; fal.ai does not list it";
 	}
 	else if (job->orphan || job->cancel_requested_at)
 		LookAgain(task);
 	else if (vv_unknown_policy == UNKNOWN_RESUBMIT)
-		GiveUpAsLost(task, "its answer was lost; sent again by vibevideo.unknown_policy = resubmit");
+		GiveUpAsLost(task, "its answer was lost; resent because of vibevideo.unknown_policy");
 	else if (vv_unknown_policy == UNKNOWN_RESUBMIT_WHEN_ABSENT && overdue && task->listing->complete)
-		GiveUpAsLost(task, "fal.ai shows no trace of it; sent again by vibevideo.unknown_policy");
+		GiveUpAsLost(task, "fal.ai does not list it; resent because of vibevideo.unknown_policy");
 	else
 		LookAgain(task);
 }

@@ -7,13 +7,13 @@
 
 #include "task.h"
 
-/* ask fal's platform API; the task is over if that is of no use or could not be done: ReconcileDecide is next */
+/* query fal's platform API; the task is over if that is pointless or failed: ReconcileDecide is next */
 extern void ReconcileStart(Task *task);
-/* a page is here (freed); the task is over when the list is read: ReconcileDecide is next */
+/* a page has arrived, and is freed here; the task is over after the last one: ReconcileDecide is next */
 extern void ReconcileAdvance(Task *task, HttpRequest *request);
-/* in a transaction: adopt a request, wait on, or follow vibevideo.unknown_policy */
+/* in a transaction: adopt a request, keep waiting, or apply vibevideo.unknown_policy */
 extern void ReconcileDecide(Task *task);
-/* in a transaction: all jobs in doubt are looked up at once */
+/* in a transaction: make all lost submits due now */
 extern void ReconcileNow(void);
 
 #endif /* VIBEVIDEO_RECONCILE_H */

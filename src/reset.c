@@ -1,9 +1,9 @@
 /*
  * reset.c
- *	  What vibevideo.reset_stuck does to rows of the app that no job is behind.
+ *	  What vibevideo.reset_stuck does to the app's rows without a job.
  *
  * The operator calls it, but the table's triggers, constraints and generated
- * columns are its owner's code and run with the owner's rights.
+ * columns are the owner's code and run with the owner's rights.
  */
 #include "postgres.h"
 
@@ -25,7 +25,7 @@ vibevideo_fail_rows(PG_FUNCTION_ARGS)
 	Binding binding;
 	uint64 n;
 
-	StatementBegin();
+	StatementConnect();
 	BindingRequire(&binding, false);
 	n = AppRowFail(&binding, PG_GETARG_DATUM(0));
 	SPI_finish();

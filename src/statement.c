@@ -36,7 +36,7 @@ ReportFailure(const char *sql, int rc)
 }
 
 void
-StatementBegin(void)
+StatementConnect(void)
 {
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "vibevideo: could not connect to SPI");

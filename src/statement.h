@@ -43,7 +43,7 @@ typedef struct Statement
 } Statement;
 
 /* connects SPI; ERROR if that fails */
-extern void StatementBegin(void);
+extern void StatementConnect(void);
 
 /*
  * On our own tables: as the extension's owner, along pg_catalog alone.  Returns

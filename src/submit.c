@@ -1,10 +1,10 @@
 /*
  * submit.c
- *	  vibevideo_submit and the functions around it.
+ *	  vibevideo_submit, vibevideo_status, and sending a job to fal.
  *
- * The one rule: a POST that may have reached fal is never sent again without
- * a decision.  SubmitFinish is the only place that turns an answer, or its
- * lack, into the job's next state.
+ * The one rule: a POST that may have reached fal is never resent without a
+ * decision.  SubmitFinish is the only place that turns an answer, or the lack of
+ * one, into the job's next state.
  */
 #include "postgres.h"
 
@@ -45,7 +45,7 @@ SubmitStart(Task *task)
 	task->job->input = NULL;
 	if (task->http == NULL)
 		TaskFail(task, "bad_request",
-				 "the request could not be built: check vibevideo.fal_queue_url, the model's name and the API key");
+				 "could not build the request: check vibevideo.fal_queue_url, the model's name and the API key");
 }
 
 void
@@ -89,7 +89,7 @@ SubmitAbandon(Task *task)
 	task->update.error = "the worker was stopped before fal.ai answered";
 }
 
-/* A job for the row: the active one, or a new one in state. */
+/* The row's active job, or a new one in this state. */
 static int64
 FindOrInsert(const Binding *binding, char *vibelog_id, const char *state,
 			 bool *is_new)
@@ -104,7 +104,7 @@ FindOrInsert(const Binding *binding, char *vibelog_id, const char *state,
 	InputBuild(binding, &new, 1);
 	job_id = JobInsert(binding, &new, state);
 	*is_new = (job_id != 0);
-	/* somebody was faster: the unique index made us wait for its commit */
+	/* another call was faster: the unique index made us wait for its commit */
 	if (job_id == 0)
 		job_id = JobFindActive(binding, vibelog_id);
 	if (job_id == 0)
@@ -119,13 +119,13 @@ ReadFalKey(char key[SECRET_SIZE])
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("no fal.ai API key is configured"),
-				 errdetail("Neither Vault secret \"%s\", nor FAL_KEY in the server's environment, nor vibevideo.fal_key is set.",
+				 errdetail("There is no Vault secret \"%s\", and neither FAL_KEY in the server's environment nor vibevideo.fal_key is set.",
 						   vv_fal_key_secret),
-				 errhint("SELECT vault.create_secret('<id>:<secret>', '%s'), or ALTER SYSTEM SET vibevideo.fal_key.",
+				 errhint("Run SELECT vault.create_secret('<id>:<secret>', '%s') or ALTER SYSTEM SET vibevideo.fal_key.",
 						 vv_fal_key_secret)));
 }
 
-/* Cancelled before anything left, as while the host is looked up: the rollback undoes it all. */
+/* If cancelled before anything was sent, as during the DNS lookup, the rollback undoes everything. */
 static void
 Exchange(Task *task)
 {
@@ -146,7 +146,7 @@ Exchange(Task *task)
 	SubmitFinish(task, request);
 }
 
-/* Post a job that was just inserted, wait for fal's answer, record it. */
+/* Post a job that was just inserted, wait for fal's answer, and record it. */
 static const char *
 PostNow(const Binding *binding, int64 job_id, const char *key)
 {
@@ -154,7 +154,7 @@ PostNow(const Binding *binding, int64 job_id, const char *key)
 	Task *task = TaskCreate(TASK_SUBMIT, JobRead(job_id, mcxt), mcxt, HttpBackendEngine(), key);
 	const char *state;
 
-	/* from here on a rollback does not undo what happens: the journal knows */
+	/* from here on a rollback does not undo everything: the journal keeps what it cannot */
 	JournalIntent(task->job);
 	SubmitStart(task);
 	if (TaskIsOver(task))
@@ -164,7 +164,7 @@ PostNow(const Binding *binding, int64 job_id, const char *key)
 	JournalAnswer(task->job, task->submit, task->update.request_id);
 	task->update.row_written = true;
 	if (JobRecord(&task->update, 1, NULL) != 1)
-		elog(ERROR, "vibevideo: job %lld was taken over while it was sent", (long long) job_id);
+		elog(ERROR, "vibevideo: job %lld was claimed by another process while it was sent", (long long) job_id);
 	state = pstrdup(task->update.state);
 	if (AppRowWriteOne(binding, job_id) && strcmp(state, "queued") == 0)
 		ShmemExpectAtCommit(task->update.next_at);
@@ -177,9 +177,9 @@ PostNow(const Binding *binding, int64 job_id, const char *key)
 static Statement count_room = {
 	"SELECT vibevideo.room_at_fal(true)"};
 
-/* Does vibevideo.max_active leave room for another one, behind those that wait? */
+/* Does vibevideo.max_active allow one more, after those already waiting? */
 static bool
-HasRoom(void)
+FalHasRoom(void)
 {
 	if (vv_max_active == 0)
 		return true;
@@ -190,7 +190,7 @@ HasRoom(void)
 static Statement note_reason = {
 	"UPDATE vibevideo.job j SET error_code = $2, error = $3 WHERE j.job_id = $1"};
 
-/* why a job that was not tried yet waits */
+/* why a job that was not sent yet is waiting */
 static void
 NoteReason(int64 job_id, const char *error_code, const char *error)
 {
@@ -219,10 +219,10 @@ vibevideo_submit(PG_FUNCTION_ARGS)
 	bool refused = false;
 	Datum video;
 
-	vibelog_id = ApiBegin(&binding, vibelog_id, true);
+	vibelog_id = ApiConnect(&binding, vibelog_id, true);
 	ReadFalKey(key);
-	/* while fal is down the worker sends it later: no caller waits for a timeout */
-	has_room = HasRoom();
+	/* while fal is down the worker sends it later: the caller need not wait for a timeout */
+	has_room = FalHasRoom();
 	send_now = (has_room && ShmemServiceAllows(SERVICE_FAL, 1) > 0);
 	job_id = FindOrInsert(&binding, vibelog_id, send_now ? "submitting" : "pending", &is_new);
 	if (is_new)
@@ -232,7 +232,7 @@ vibevideo_submit(PG_FUNCTION_ARGS)
 			if (has_room)
 				NoteReason(job_id, "fal_down", "fal.ai cannot be reached at the moment");
 			else
-				NoteReason(job_id, "fal_busy", "others are before it");
+				NoteReason(job_id, "fal_busy", "others are ahead of it");
 			AppRowWriteOne(&binding, job_id);
 			ShmemWakeAtCommit();
 		}
@@ -240,7 +240,7 @@ vibevideo_submit(PG_FUNCTION_ARGS)
 			refused = (strcmp(PostNow(&binding, job_id, key), "failed") == 0);
 	}
 	if (refused)
-		ApiRefusedByFal();
+		ApiRejectedByFal();
 	else
 		ApiAccepted(vibelog_id);
 	SecretWipe(key, sizeof(key));
@@ -261,7 +261,7 @@ vibevideo_status(PG_FUNCTION_ARGS)
 	int64 job_id;
 	Datum video;
 
-	vibelog_id = ApiBegin(&binding, vibelog_id, false);
+	vibelog_id = ApiConnect(&binding, vibelog_id, false);
 	job_id = JobFindLatest(&binding, vibelog_id);
 	video = job_id ? ApiDescribe(job_id) : ApiDescribeNone(vibelog_id);
 	SPI_finish();

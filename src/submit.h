@@ -7,11 +7,11 @@
 
 #include "task.h"
 
-/* post the job; the task is over if that could not be built */
+/* post the job; the task is over if the request could not be built */
 extern void SubmitStart(Task *task);
-/* what the answer means for the job: fills in task->update, frees the request */
+/* decide what the answer means for the job: fills in task->update, frees the request */
 extern void SubmitFinish(Task *task, HttpRequest *request);
-/* we stop waiting for the answer: nobody knows what became of it */
+/* stop waiting for the answer: the submit is lost */
 extern void SubmitAbandon(Task *task);
 
 #endif /* VIBEVIDEO_SUBMIT_H */

@@ -29,6 +29,7 @@
 #include "utils/timestamp.h"
 
 #include "call.h"
+#include "compat.h"
 #include "guc.h"
 #include "job.h"
 #include "json.h"
@@ -44,9 +45,9 @@ PG_FUNCTION_INFO_V1(vibevideo_webhook);
 #define MAX_HEADERS (64 * 1024)
 #define MAX_JWKS (64 * 1024)
 #define KEYS_MAX_AGE_MS (24 * 3600 * 1000) /* fal's docs: cache for a day at most */
-#define KEYS_MIN_AGE_MS 60000			   /* a forger must not make us ask all the time */
+#define KEYS_MIN_AGE_MS 60000			   /* forged calls must not make us fetch them all the time */
 
-#define ERRCODE_REFUSED MAKE_SQLSTATE('P', 'T', '4', '0', '1')
+#define ERRCODE_UNAUTHORIZED MAKE_SQLSTATE('P', 'T', '4', '0', '1')
 #define ERRCODE_TOO_LARGE MAKE_SQLSTATE('P', 'T', '4', '1', '3')
 
 /*----------
@@ -61,13 +62,14 @@ typedef struct WebhookHeaders
 	char signature[2 * SIGNATURE_BYTES + 1];
 } WebhookHeaders;
 
-static void
-Refuse(int code, const char *message)
+/* PostgREST turns the message into the HTTP reason phrase. */
+pg_noreturn static void
+Reject(int code, const char *message)
 {
 	ereport(ERROR, (errcode(code), errmsg("%s", message)));
 }
 
-/* PostgREST hands the request's headers over as JSON, names in lower case. */
+/* PostgREST passes the request's headers as JSON, with their names in lower case. */
 static bool
 ReadHeaders(WebhookHeaders *headers)
 {
@@ -91,7 +93,7 @@ static Statement read_keys = {
 	"SELECT f.keys, f.fetched_at FROM vibevideo.fal_account f"};
 
 static void
-ReadKeys(SignatureKeys *keys, TimestampTz *fetched_at)
+ReadSignatureKeys(SignatureKeys *keys, TimestampTz *fetched_at)
 {
 	unsigned char *bytes;
 	size_t len;
@@ -124,20 +126,20 @@ CheckCall(const WebhookHeaders *headers, text *body)
 	TimestampTz fetched_at;
 
 	if (!SignatureIsFresh(&message, (int64) time(NULL)))
-		Refuse(ERRCODE_REFUSED, "not accepted");
-	ReadKeys(&keys, &fetched_at);
+		Reject(ERRCODE_UNAUTHORIZED, "not accepted");
+	ReadSignatureKeys(&keys, &fetched_at);
 	if (SignatureIsValid(&message, &keys))
 		return;
-	/* fal may have new keys; it will call again */
+	/* fal may have new keys; it will repeat the call */
 	if (fetched_at == 0 || TimestampDifferenceExceeds(fetched_at, GetCurrentTimestamp(), KEYS_MIN_AGE_MS))
 		ShmemRequestWork(MyDatabaseId, WORKER_FETCH_KEYS);
-	Refuse(ERRCODE_REFUSED, "not accepted");
+	Reject(ERRCODE_UNAUTHORIZED, "not accepted");
 }
 
 static Statement find_other_user = {
 	"SELECT 1 FROM vibevideo.fal_account f WHERE f.user_id <> $1"};
 
-/* the keys are shared by all of fal's customers: it must be our account, too */
+/* all of fal's customers share the keys, so the account must be ours as well */
 static bool
 IsOurUser(const char *user_id)
 {
@@ -150,7 +152,7 @@ IsOurUser(const char *user_id)
 static Statement learn_user = {
 	"UPDATE vibevideo.fal_account f SET user_id = $1 WHERE f.user_id IS NULL"};
 
-/* The first genuine call for a job of ours tells who we are at fal. */
+/* The first genuine call for one of our jobs shows our user id at fal. */
 static void
 LearnUser(const char *user_id)
 {
@@ -161,9 +163,10 @@ LearnUser(const char *user_id)
 }
 
 /*
- * Due now, without the grace that is left to vibevideo_poll.  One that the
- * worker is asking about is asked again: that answer may be older than the
- * webhook.  A row that a poll pass holds is passed over, not waited for.
+ * Due a day ago, since the worker leaves polls that just fell due to
+ * vibevideo_poll for a while.  A job that the worker is polling is polled again:
+ * that answer may be older than the call.  A row locked by vibevideo_poll is
+ * skipped, not waited for.
  */
 static Statement poll_now = {
 	"WITH due AS (UPDATE vibevideo.job j SET next_at = $2 - '1 day'::interval"
@@ -171,7 +174,7 @@ static Statement poll_now = {
 	" AND d.state = ANY (ARRAY['queued', 'generating']) FOR NO KEY UPDATE SKIP LOCKED)))"
 	" SELECT 1 FROM vibevideo.job k WHERE k.request_id = $1"};
 
-/* false: no job of ours has this id */
+/* false: none of our jobs has this id */
 static bool
 PollNow(const char *request_id)
 {
@@ -193,22 +196,22 @@ vibevideo_webhook(PG_FUNCTION_ARGS)
 	text *body;
 
 	if (PG_ARGISNULL(0))
-		Refuse(ERRCODE_REFUSED, "not accepted");
+		Reject(ERRCODE_UNAUTHORIZED, "not accepted");
 	if (toast_raw_datum_size(PG_GETARG_DATUM(0)) > MAX_BODY + VARHDRSZ)
-		Refuse(ERRCODE_TOO_LARGE, "too large");
+		Reject(ERRCODE_TOO_LARGE, "too large");
 	body = PG_GETARG_TEXT_PP(0);
 	if (!ReadHeaders(&headers))
-		Refuse(ERRCODE_REFUSED, "not accepted");
-	StatementBegin();
+		Reject(ERRCODE_UNAUTHORIZED, "not accepted");
+	StatementConnect();
 	VersionCheck();
 	CheckCall(&headers, body);
 	if (!IsOurUser(headers.user_id))
-		Refuse(ERRCODE_REFUSED, "not accepted");
+		Reject(ERRCODE_UNAUTHORIZED, "not accepted");
 	if (!PollNow(headers.request_id))
 	{
-		/* genuine, and not known: perhaps the answer to a submit that was lost */
+		/* genuine, but unknown: perhaps a lost submit's */
 		ShmemRequestWork(MyDatabaseId, WORKER_RECONCILE);
-		Refuse(ERRCODE_VIBEVIDEO_NOT_FOUND, "not known");
+		Reject(ERRCODE_VIBEVIDEO_NOT_FOUND, "not known");
 	}
 	LearnUser(headers.user_id);
 	ShmemWakeAtCommit();
@@ -248,7 +251,7 @@ WebhookFetchKeys(HttpEngine *engine)
 }
 
 bool
-WebhookTakeKeys(HttpRequest *request)
+WebhookReadKeys(HttpRequest *request)
 {
 	const HttpReply *reply = HttpReplyOf(request);
 	bool good = reply->outcome == HTTP_ANSWERED && reply->status == 200 &&
@@ -256,7 +259,7 @@ WebhookTakeKeys(HttpRequest *request)
 
 	if (!good)
 		ereport(LOG,
-				(errmsg("vibevideo could not read fal.ai's webhook keys from %s: %s", vv_fal_jwks_url,
+				(errmsg("could not read fal.ai's webhook keys from \"%s\": %s", vv_fal_jwks_url,
 						reply->outcome == HTTP_ANSWERED ? psprintf("HTTP %d", reply->status) : reply->error)));
 	HttpFree(request);
 	fetching = NULL;

@@ -1,6 +1,6 @@
 /*
  * webhook.h
- *	  fal's calls when a job is done, and the keys they are checked with.
+ *	  fal's calls when a job is done, and the keys that verify them.
  */
 #ifndef VIBEVIDEO_WEBHOOK_H
 #define VIBEVIDEO_WEBHOOK_H
@@ -8,12 +8,12 @@
 #include "http.h"
 
 /*
- * In the worker.  Once a turn: fetch fal's keys when they are wanted and old;
- * the request's owner is NULL.  WebhookKeysDone takes it when it is done
- * (freed here), and stores the keys in a transaction of its caller's.
+ * In the worker.  Once a turn: fetch fal's keys if they are needed and old; the
+ * request's owner is NULL.  When it is done, pass it to WebhookReadKeys, which
+ * frees it, and call WebhookStoreKeys in a transaction.
  */
 extern void WebhookFetchKeys(HttpEngine *engine);
-extern bool WebhookTakeKeys(HttpRequest *request); /* true: there are keys to store */
+extern bool WebhookReadKeys(HttpRequest *request); /* true: there are keys to store */
 extern void WebhookStoreKeys(void);
 
 #endif /* VIBEVIDEO_WEBHOOK_H */

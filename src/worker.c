@@ -2,10 +2,10 @@
  * worker.c
  *	  The worker of one database: sends, follows and copies.
  *
- * A turn: wait for sockets and the latch; move every request that can; record
- * what ended, many jobs in one transaction; when woken, when something falls
- * due or when a task made room, look for work and claim it in another short
- * transaction.  No transaction is open while we wait or talk to the network.
+ * A turn: wait for sockets and the latch; advance the requests; record what has
+ * ended, many jobs in one transaction; when woken, when something falls due or
+ * when a task has made room, look for work and claim it, if possible in the same
+ * transaction.  No transaction is open while we wait or use the network.
  *
  * It looks at least once a minute, and at most four times a second for what
  * somebody else holds.  It checks first what is due, and claims only those kinds;
@@ -75,40 +75,40 @@
 #include "webhook.h"
 #include "worker.h"
 
-#define LOOK_AT_LEAST_MS 60000 /* a missed wake-up costs no more */
-#define LOOK_AT_MOST_MS 250	   /* due work that somebody else holds */
+#define LOOK_AT_LEAST_MS 60000 /* a missed wake-up delays work by no more */
+#define LOOK_AT_MOST_MS 250	   /* for due work that somebody else has locked */
 #define PROGRESS_MS 1000
 #define ROWS_A_TURN 500
 #define PRUNE_A_TURN 1000
-#define DRAIN_MS 3000		/* at shutdown, for answers to submits in the air, and again to record what there is */
+#define DRAIN_MS 3000		/* at shutdown: for answers to submits in flight, and again for recording */
 #define COPY_LEASE_MS 60000 /* renewed with each progress report */
-#define JOURNAL_MS 1000		/* a transaction with submits is still open */
+#define JOURNAL_MS 1000		/* while a transaction with submits is still open */
 #define MAX_RECONCILES 4
 #define RECONCILE_LEASE_MS 900000 /* it may read many pages */
 #define MAX_ERRORS 5
-#define BATCH_PART 4 /* a batch is ready when this part of the tasks is over */
+#define BATCH_PART 4 /* a batch is ready when one in so many tasks is over */
 #define BATCH_MS 3
-#define MAX_RECORD_ERRORS 20 /* some minutes: then nobody waits for its outcome any more */
-#define BACKLOG 8			 /* so many requests in the air will soon have a commit of their own */
+#define MAX_RECORD_ERRORS 20 /* some minutes: then the outcome is given up */
+#define BACKLOG 8			 /* with so many requests in flight the next commit follows soon */
 
 typedef struct Worker
 {
 	HttpEngine *engine;
 	Task **tasks;
 	int ntasks;
-	int nstarted; /* of them; the others' claims are not committed */
+	int nstarted; /* how many of them; the claims of the others are not committed */
 	int capacity;
 	int count[TASK_COPY + 1];
-	int leaving[TASK_COPY + 1]; /* of them, being recorded */
+	int leaving[TASK_COPY + 1]; /* how many of these are being recorded */
 	TimestampTz look_at;
 	TimestampTz progress_at;
 	TimestampTz idle_since; /* 0 while there is work */
 	TimestampTz prune_at;
-	bool read_journal;		 /* somebody's transaction ended */
+	bool read_journal;		 /* a transaction with submits may have ended */
 	bool store_keys;		 /* fal's webhook keys have arrived */
-	bool one_by_one;		 /* recording many at once has failed */
+	bool one_by_one;		 /* recording several jobs at once has failed */
 	int errors;				 /* in a row */
-	TimestampTz batch_since; /* something waits to be recorded, 0 if not */
+	TimestampTz batch_since; /* since when something waits to be recorded, 0 if nothing does */
 	bool has_fal_key;
 	bool has_storage_key;
 	char fal_key[SECRET_SIZE];
@@ -116,7 +116,7 @@ typedef struct Worker
 } Worker;
 
 static Worker worker;
-static MemoryContext turn_context; /* what outlives a transaction, but not the turn */
+static MemoryContext turn_context; /* outlives a transaction, but not the turn */
 static volatile sig_atomic_t in_transaction = false;
 static volatile sig_atomic_t in_commit = false;
 
@@ -126,9 +126,9 @@ static volatile sig_atomic_t in_commit = false;
  */
 
 /*
- * We end in good order, at the end of the turn: locks and the app's triggers
- * hold us up for two seconds at most.  Only a commit may wait longer, for a
- * standby that is not there: that one ends at once.
+ * We end in an orderly way, at the end of the turn: locks and the app's triggers
+ * delay us by two seconds at most.  Only a commit can take longer, when it waits
+ * for a standby that is gone: then we end at once.
  */
 static void
 HandleTerm(SIGNAL_ARGS)
@@ -146,7 +146,7 @@ HandleTerm(SIGNAL_ARGS)
 }
 
 static void
-Begin(bool durable)
+OpenTransaction(bool durable)
 {
 	in_transaction = true;
 	SetCurrentStatementStartTimestamp();
@@ -156,11 +156,11 @@ Begin(bool durable)
 	else
 		(void) set_config_option("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
 	PushActiveSnapshot(GetTransactionSnapshot());
-	StatementBegin();
+	StatementConnect();
 }
 
 static void
-Commit(void)
+CloseTransaction(void)
 {
 	SPI_finish();
 	PopActiveSnapshot();
@@ -168,14 +168,14 @@ Commit(void)
 	CommitTransactionCommand();
 	in_commit = false;
 	in_transaction = false;
-	/* without it autovacuum never learns of our rows */
+	/* without this autovacuum does not notice our changes */
 	pgstat_report_stat(false);
 }
 
 /*
- * Is our extension here, in the version this library was made for?  The lock
- * keeps DROP EXTENSION out until the transaction ends; looking again after it
- * was granted catches one that was faster.
+ * Does the extension exist, with the version of this library?  The lock blocks
+ * DROP EXTENSION until the transaction ends; the second look catches one that was
+ * faster.
  */
 static bool
 ExtensionIsHere(void)
@@ -199,8 +199,9 @@ ExtensionIsHere(void)
 	}
 	if (!warned)
 		ereport(WARNING,
-				(errmsg("vibevideo library is version %s, the extension in this database %s", VIBEVIDEO_VERSION, version),
-				 errhint("ALTER EXTENSION vibevideo UPDATE; the worker is paused until then.")));
+				(errmsg("vibevideo is paused: its library has version %s, its SQL in this database version %s",
+						VIBEVIDEO_VERSION, version),
+				 errhint("Run ALTER EXTENSION vibevideo UPDATE or, if the library is the older one, restart the server with the new one.")));
 	warned = true;
 	return false;
 }
@@ -268,12 +269,12 @@ StartTask(Task *task)
 
 /* Tasks of a kind whose outcome is not yet being recorded. */
 static int
-Busy(TaskKind kind)
+CountBusy(TaskKind kind)
 {
 	return worker.count[kind] - worker.leaving[kind];
 }
 
-/* How much more of inputs may be taken into memory: a request holds its own until it is answered. */
+/* How many more bytes of inputs may be read: a request keeps its input until it is answered. */
 static int64
 InputRoom(void)
 {
@@ -288,12 +289,12 @@ InputRoom(void)
 static int
 SubmitRoom(void)
 {
-	return InputRoom() > 0 ? CallMaxConcurrent() - Busy(TASK_SUBMIT) : 0;
+	return InputRoom() > 0 ? CallMaxConcurrent() - CountBusy(TASK_SUBMIT) : 0;
 }
 
-/* Its requests are ended; if it is a submit, nothing of it was sent. */
+/* Ends its requests and its claim; nothing of a submit must have been sent. */
 static void
-GiveBack(Task *task)
+ReturnClaim(Task *task)
 {
 	if (task->http)
 		HttpFree(task->http);
@@ -302,7 +303,7 @@ GiveBack(Task *task)
 	CopyEnd(task);
 }
 
-/* Somebody took the job away and we have it again: two copies must not feed one upload. */
+/* We lost the job and claimed it again: two copies must not write to one upload. */
 static void
 EndOlderCopy(int64 job_id)
 {
@@ -311,7 +312,7 @@ EndOlderCopy(int64 job_id)
 		Task *task = worker.tasks[i];
 
 		if (task->kind == TASK_COPY && !TaskIsOver(task) && task->job->job_id == job_id)
-			GiveBack(task);
+			ReturnClaim(task);
 	}
 }
 
@@ -340,7 +341,7 @@ KeyFor(TaskKind kind)
 	return worker.fal_key;
 }
 
-/* Claimed jobs become tasks; each lives in a context of its own.  True if there may be more. */
+/* Claimed jobs become tasks, each with its own memory context.  True if more may be due. */
 static bool
 Claim(TaskKind kind, int room, TimestampTz due_before, int lease_ms)
 {
@@ -363,7 +364,7 @@ Claim(TaskKind kind, int room, TimestampTz due_before, int lease_ms)
 	return n == room;
 }
 
-/* While somebody calls vibevideo_poll() in time, the rhythm is theirs. */
+/* While vibevideo_poll() is called often enough, due polls are left to it for a while. */
 static int64
 PollGraceMs(void)
 {
@@ -377,13 +378,13 @@ PollGraceMs(void)
 }
 
 static void
-ReadKeys(void)
+ReadApiKeys(void)
 {
 	worker.has_fal_key = SecretRead(SECRET_FAL, worker.fal_key, SECRET_SIZE, NULL);
 	worker.has_storage_key = SecretRead(SECRET_STORAGE, worker.storage_key, SECRET_SIZE, NULL);
 }
 
-/* The earlier of two times, of which 0 means never; not before floor. */
+/* The earlier of two times, but b not before floor; 0 means never. */
 static TimestampTz
 Earlier(TimestampTz a, TimestampTz b, TimestampTz floor)
 {
@@ -393,8 +394,8 @@ Earlier(TimestampTz a, TimestampTz b, TimestampTz floor)
 }
 
 /*
- * A kind that has no room left is looked at when one of its tasks ends, a
- * service that is down when it may be tried again.
+ * Without room for more tasks of a kind we look again when one of them ends, and
+ * while a service is down when it may be tried again.
  */
 static void
 PlanNextLook(TimestampTz now, const JobDue *due, int64 grace_ms)
@@ -405,11 +406,11 @@ PlanNextLook(TimestampTz now, const JobDue *due, int64 grace_ms)
 
 	if (worker.has_fal_key && SubmitRoom() > 0)
 		next = Earlier(next, due->submit, Max(soonest, fal));
-	if (worker.has_fal_key && Busy(TASK_RECONCILE) < MAX_RECONCILES)
+	if (worker.has_fal_key && CountBusy(TASK_RECONCILE) < MAX_RECONCILES)
 		next = Earlier(next, due->unknown, Max(soonest, fal));
-	if (worker.has_fal_key && Busy(TASK_POLL) < CallMaxConcurrent() && due->poll != 0)
+	if (worker.has_fal_key && CountBusy(TASK_POLL) < CallMaxConcurrent() && due->poll != 0)
 		next = Earlier(next, TimestampTzPlusMilliseconds(due->poll, grace_ms), Max(soonest, fal));
-	if (Busy(TASK_COPY) < vv_max_transfers)
+	if (CountBusy(TASK_COPY) < vv_max_transfers)
 		next = Earlier(next, due->copy, Max(soonest, ShmemServiceUntil(SERVICE_STORAGE)));
 	next = Earlier(next, due->expiry, soonest);
 	next = Earlier(next, due->row, soonest);
@@ -425,8 +426,8 @@ IsDue(TimestampTz at, TimestampTz now)
 }
 
 /*
- * Submits whose sender is gone.  Ours may outlive their leases, when the clock is
- * set or somebody holds their rows, but what they come to is known or will be.
+ * Submits whose sender is gone.  Ours may outlive their leases, when the clock was
+ * set or their rows are locked, but we know their outcome, or will soon.
  */
 static int
 ExpireSubmits(TimestampTz now)
@@ -441,8 +442,8 @@ ExpireSubmits(TimestampTz now)
 }
 
 /*
- * What is due and there is room for, as long as its service is not down.  True
- * if a kind was emptied: then something else of it falls due next.
+ * Claims what is due, as far as there is room and its service is not down.  True
+ * if all due jobs of a kind were claimed: then JobDue has to be read again.
  */
 static bool
 ClaimDue(const JobDue *due, TimestampTz now, int64 grace_ms)
@@ -457,14 +458,14 @@ ClaimDue(const JobDue *due, TimestampTz now, int64 grace_ms)
 						  vv_submit_timeout + 60000);
 	if (worker.has_fal_key && IsDue(due->poll, polls_before))
 		emptied |= !Claim(TASK_POLL,
-						  ShmemServiceAllows(SERVICE_FAL, CallMaxConcurrent() - Busy(TASK_POLL)), polls_before,
+						  ShmemServiceAllows(SERVICE_FAL, CallMaxConcurrent() - CountBusy(TASK_POLL)), polls_before,
 						  PollLeaseMs());
 	if (worker.has_fal_key && IsDue(due->unknown, now))
-		emptied |= !Claim(TASK_RECONCILE, MAX_RECONCILES - Busy(TASK_RECONCILE), now,
+		emptied |= !Claim(TASK_RECONCILE, MAX_RECONCILES - CountBusy(TASK_RECONCILE), now,
 						  RECONCILE_LEASE_MS);
 	if (IsDue(due->copy, now))
 		emptied |= !Claim(TASK_COPY,
-						  ShmemServiceAllows(SERVICE_STORAGE, vv_max_transfers - Busy(TASK_COPY)), now, COPY_LEASE_MS);
+						  ShmemServiceAllows(SERVICE_STORAGE, vv_max_transfers - CountBusy(TASK_COPY)), now, COPY_LEASE_MS);
 	return emptied;
 }
 
@@ -473,7 +474,7 @@ Prune(TimestampTz now)
 {
 	if (now < worker.prune_at)
 		return;
-	/* a full batch means that there is more */
+	/* there may be more to prune */
 	worker.prune_at = TimestampTzPlusMilliseconds(now, JobPrune(PRUNE_A_TURN) > 0 ? 1000 : 600000);
 }
 
@@ -482,7 +483,7 @@ Prune(TimestampTz now)
  *----------
  */
 
-/* Over, and it is time to (try to) record it. */
+/* Over, and due to be recorded. */
 static bool
 IsToRecord(const Task *task, TimestampTz now)
 {
@@ -490,8 +491,8 @@ IsToRecord(const Task *task, TimestampTz now)
 }
 
 /*
- * Recording many jobs in one commit is cheaper, but a lone one is not to wait:
- * go ahead when a good part of what runs has ended, or after a moment.
+ * Recording many jobs in one commit is cheaper, but a single job should not wait
+ * long: record when a good part of the tasks has ended, or after a moment.
  */
 static bool
 IsBatchReady(TimestampTz now)
@@ -512,7 +513,7 @@ IsBatchReady(TimestampTz now)
 		now >= TimestampTzPlusMilliseconds(worker.batch_since, BATCH_MS);
 }
 
-/* Its job's row is held, or it could not be recorded: the lease gives us some time. */
+/* The job's row is locked, or recording failed: there is time until the lease ends. */
 static void
 RecordLater(Task *task, TimestampTz now)
 {
@@ -520,7 +521,7 @@ RecordLater(Task *task, TimestampTz now)
 	task->record_tries++;
 }
 
-/* What was not recorded though its lease is ours has its row held by somebody. */
+/* If a job was not recorded although the lease is ours, somebody has locked its row. */
 static void
 PutOffHeld(Task **batch, bool *recorded, int n, TimestampTz now)
 {
@@ -542,7 +543,7 @@ FreeRecorded(void)
 			DropTask(i);
 }
 
-/* What is over, to be recorded in one transaction and then looked at again. */
+/* The tasks recorded in one transaction. */
 typedef struct Batch
 {
 	Task **tasks;
@@ -551,8 +552,8 @@ typedef struct Batch
 } Batch;
 
 /*
- * After an error one by one, so that one that cannot be recorded does not keep
- * the others from it.
+ * After an error record the jobs one by one, so that one that cannot be recorded
+ * does not block the others.
  */
 static void
 RecordOver(Batch *batch, const Binding *binding, TimestampTz now)
@@ -569,7 +570,7 @@ RecordOver(Batch *batch, const Binding *binding, TimestampTz now)
 
 		if (!IsToRecord(task, now))
 			continue;
-		/* should this end in an error, it is another's turn next */
+		/* if this raises an error, another job comes next */
 		if (worker.one_by_one)
 		{
 			RecordLater(task, now);
@@ -578,7 +579,7 @@ RecordOver(Batch *batch, const Binding *binding, TimestampTz now)
 		if (task->undecided)
 		{
 			ReconcileDecide(task);
-			/* it waits for submits whose transactions are over and not settled */
+			/* it may wait for submits whose transactions have ended but are not settled */
 			worker.read_journal = true;
 		}
 		batch->tasks[batch->n] = task;
@@ -597,11 +598,11 @@ RecordOver(Batch *batch, const Binding *binding, TimestampTz now)
  *----------
  */
 
-/* Settle, claim, prune, and find out when to look again. */
+/* Settle, claim, prune, and find out what is due next. */
 static void
 Look(const Binding *binding, TimestampTz now, int64 grace_ms, JobDue *due)
 {
-	ReadKeys();
+	ReadApiKeys();
 	if (worker.store_keys)
 		WebhookStoreKeys();
 	if (worker.read_journal)
@@ -615,20 +616,20 @@ Look(const Binding *binding, TimestampTz now, int64 grace_ms, JobDue *due)
 }
 
 /*
- * A transaction of its own: whatever the app's triggers do, what was recorded
- * is safe.  In a backlog it is not made durable, since the next one follows at
- * once, and a row that a crash takes back is still due; else subscribers, who
- * are told what is on disk, want to hear of it now.
+ * In a separate transaction: whatever the app's triggers do, what was recorded is
+ * safe.  In a backlog its commit is not flushed, since the next one follows at
+ * once, and a row lost in a crash is still due.  Otherwise it is, since
+ * subscribers are notified only after the flush.
  */
 static void
 SyncRows(void)
 {
 	Binding binding;
 
-	Begin(worker.count[TASK_SUBMIT] + worker.count[TASK_POLL] < BACKLOG);
+	OpenTransaction(worker.count[TASK_SUBMIT] + worker.count[TASK_POLL] < BACKLOG);
 	if (BindingLoad(&binding))
 		AppRowWriteDirty(&binding, ROWS_A_TURN);
-	Commit();
+	CloseTransaction();
 }
 
 static void
@@ -638,12 +639,12 @@ StartTasks(void)
 		StartTask(worker.tasks[worker.nstarted++]);
 }
 
-/* The rest of a look, after its commit. */
+/* The second half of a look, after its commit. */
 static void
 FinishLook(const Binding *binding, bool acting, bool settled, TimestampTz now, int64 grace_ms, const JobDue *due)
 {
 	worker.store_keys = false;
-	/* what the journal said is in the table now, durably */
+	/* the table now has what the journal had, and its commit is durable */
 	if (settled)
 		JournalForget();
 	PlanNextLook(now, due, grace_ms);
@@ -656,9 +657,9 @@ FinishLook(const Binding *binding, bool acting, bool settled, TimestampTz now, i
 }
 
 /*
- * One short transaction: what ended is recorded, and what fell due or what
- * there is room for now is claimed.  Only when that is committed may anything
- * leave this machine.  false: the extension is gone.
+ * One short transaction that records what has ended and claims what is due, as
+ * far as there is room.  Nothing is sent before that is committed.  False if the
+ * extension is gone.
  */
 static bool
 Work(bool recording, bool looking)
@@ -672,10 +673,10 @@ Work(bool recording, bool looking)
 	bool acting = false;
 	bool settled = false;
 
-	Begin(true); /* a claim that a crash takes back would be sent a second time */
+	OpenTransaction(true); /* a claim lost in a crash would be sent a second time */
 	if (!ExtensionIsHere())
 	{
-		Commit();
+		CloseTransaction();
 		return false;
 	}
 	bound = BindingLoad(&binding);
@@ -683,15 +684,15 @@ Work(bool recording, bool looking)
 		RecordOver(&batch, bound ? &binding : NULL, now);
 	if (looking)
 	{
-		/* without a table, or in a copy of the database, the jobs rest */
+		/* without a table, or in a copy of the database, the jobs are paused */
 		acting = bound && BindingMayAct(&binding);
 		settled = acting && worker.read_journal;
 		if (acting)
 			Look(&binding, now, grace_ms, &due);
 		else
-			worker.read_journal = false; /* it keeps */
+			worker.read_journal = false; /* its entries are kept */
 	}
-	Commit();
+	CloseTransaction();
 
 	for (int i = 0; i < batch.n; i++)
 		batch.tasks[i]->recorded = batch.recorded[i];
@@ -726,7 +727,7 @@ IsReportWanted(TimestampTz now)
 	return false;
 }
 
-/* Bytes copied, and the leases of copies renewed.  A lost lease ends the copy. */
+/* Records how far copies are, and renews their leases.  A lost lease ends the copy. */
 static bool
 ReportProgress(void)
 {
@@ -736,7 +737,7 @@ ReportProgress(void)
 	if (!IsReportWanted(now))
 		return true;
 	worker.progress_at = now;
-	Begin(true);
+	OpenTransaction(true);
 	here = ExtensionIsHere();
 	for (int i = worker.ntasks - 1; here && i >= 0; i--)
 	{
@@ -750,7 +751,7 @@ ReportProgress(void)
 							   TimestampTzPlusMilliseconds(now, COPY_LEASE_MS)))
 			DropTask(i);
 	}
-	Commit();
+	CloseTransaction();
 	for (int i = 0; here && i < worker.ntasks; i++)
 		if (IsCopying(worker.tasks[i]))
 		{
@@ -784,9 +785,9 @@ AdvanceTask(Task *task, HttpRequest *request)
 	}
 }
 
-/* Those that wait for their host for too long, or at all: nothing of them was sent. */
+/* Tasks that wait for a connection to their host, for too long or at all: nothing of them was sent. */
 static void
-GiveBackWaiting(bool all)
+ReturnWaiting(bool all)
 {
 	if (HttpWaiting(worker.engine) == 0)
 		return;
@@ -795,7 +796,7 @@ GiveBackWaiting(bool all)
 		Task *task = worker.tasks[i];
 
 		if (task->http && (all ? HttpIsWaiting(task->http) : HttpIsLate(task->http)))
-			GiveBack(task);
+			ReturnClaim(task);
 	}
 }
 
@@ -808,13 +809,13 @@ MoveRequests(void)
 	{
 		if (HttpOwner(request))
 			AdvanceTask(HttpOwner(request), request);
-		else if (WebhookTakeKeys(request))
+		else if (WebhookReadKeys(request))
 			worker.store_keys = true;
 	}
 	for (int i = 0; i < worker.ntasks; i++)
 		if (IsCopying(worker.tasks[i]))
 			CopyPump(worker.tasks[i]);
-	GiveBackWaiting(false);
+	ReturnWaiting(false);
 }
 
 static long
@@ -832,7 +833,7 @@ WaitMs(TimestampTz now)
 	return wait;
 }
 
-/* A job that was sent by its caller wakes us only if we would sleep through its first poll. */
+/* A job sent by its caller wakes us only if we would miss its first poll. */
 static void
 PlanSleep(void)
 {
@@ -853,26 +854,26 @@ ShowActivity(void)
 		pgstat_report_activity(STATE_IDLE, "waiting for work");
 		return;
 	}
-	snprintf(text, sizeof(text), "sending %d, asking about %d, copying %d",
+	snprintf(text, sizeof(text), "sending %d, polling %d, copying %d",
 			 worker.count[TASK_SUBMIT], worker.count[TASK_POLL] + worker.count[TASK_RECONCILE],
 			 worker.count[TASK_COPY]);
 	pgstat_report_activity(STATE_RUNNING, text);
 }
 
 /*----------
- * Beginning and end
+ * Start and end
  *----------
  */
 static void
-Leave(void)
+Retire(void)
 {
 	if (!ShmemWorkerRetire(MyDatabaseId))
-		proc_exit(1); /* work came in just now: the launcher starts anew */
+		proc_exit(1); /* new work has arrived: the launcher starts another worker */
 	proc_exit(0);
 }
 
 static bool
-SubmitsInTheAir(void)
+AreSubmitsInFlight(void)
 {
 	for (int i = 0; i < worker.ntasks; i++)
 		if (worker.tasks[i]->kind == TASK_SUBMIT && !TaskIsOver(worker.tasks[i]))
@@ -880,14 +881,14 @@ SubmitsInTheAir(void)
 	return false;
 }
 
-/* Answers to submits are worth a short wait, everything else is given back. */
+/* Wait a short time for answers to submits, and return all other claims. */
 static void
 ReleaseAll(void)
 {
 	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), DRAIN_MS);
 
-	GiveBackWaiting(true);
-	while (SubmitsInTheAir() && GetCurrentTimestamp() < until)
+	ReturnWaiting(true);
+	while (AreSubmitsInFlight() && GetCurrentTimestamp() < until)
 	{
 		HttpWait(worker.engine, TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until));
 		MoveRequests();
@@ -901,16 +902,16 @@ ReleaseAll(void)
 		if (task->kind == TASK_SUBMIT && HttpIsSent(task->http))
 			SubmitAbandon(task);
 		else
-			GiveBack(task);
+			ReturnClaim(task);
 	}
 }
 
 /*
- * Asked to end: everything is recorded or given back.  The last transaction does not wait for standbys, which may be
- * what is being shut down.
+ * On a shutdown request every task is recorded or its claim returned.  The last
+ * transactions do not wait for standbys, which may be shutting down as well.
  */
 static void
-EndInOrder(void)
+ShutDown(void)
 {
 	static TimestampTz until = 0;
 
@@ -922,7 +923,7 @@ EndInOrder(void)
 		until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), DRAIN_MS);
 	}
 	SetConfigOption("synchronous_commit", "local", PGC_USERSET, PGC_S_SESSION);
-	/* an error in here brings us back, one by one then; jobs that somebody holds are waited for, but not for long */
+	/* after an error we come back and record one by one; locked jobs are waited for, but not for long */
 	while (worker.ntasks > 0)
 	{
 		int before = worker.ntasks;
@@ -935,20 +936,20 @@ EndInOrder(void)
 			break;
 		(void) WaitLatch(MyLatch, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 50, PG_WAIT_EXTENSION);
 	}
-	proc_exit(1); /* wanted: the launcher starts a new one unless the server ends */
+	proc_exit(1); /* so that the launcher starts a new worker, unless the server is shutting down */
 }
 
-/* What a crashed forerunner left. */
+/* Deal with what a crashed predecessor left behind. */
 static void
 Recover(void)
 {
 	Binding binding;
 
-	Begin(true);
+	OpenTransaction(true);
 	if (!ExtensionIsHere())
 	{
-		Commit();
-		Leave();
+		CloseTransaction();
+		Retire();
 	}
 	if (BindingLoad(&binding) && BindingMayAct(&binding))
 	{
@@ -957,7 +958,7 @@ Recover(void)
 	}
 	worker.read_journal = true;
 	ereport(LOG, (errmsg("vibevideo worker started for database \"%s\"", get_database_name(MyDatabaseId))));
-	Commit();
+	CloseTransaction();
 }
 
 /* One turn of the loop. */
@@ -976,7 +977,7 @@ Turn(void)
 		LookSoon();
 	}
 	if (ShutdownRequestPending)
-		EndInOrder();
+		ShutDown();
 	if (ShmemWorkerTurn(MyDatabaseId))
 	{
 		worker.read_journal = true;
@@ -985,15 +986,15 @@ Turn(void)
 	now = GetCurrentTimestamp();
 	WebhookFetchKeys(worker.engine);
 	recording = IsBatchReady(now);
-	/* what is recorded makes room, unless it has to go alone */
+	/* recording makes room for new tasks, but after an error jobs are recorded alone */
 	looking = now >= worker.look_at || worker.store_keys || (recording && !worker.one_by_one);
 	if ((recording || looking) && !Work(recording, looking))
-		Leave();
+		Retire();
 	if (!ReportProgress())
-		Leave();
+		Retire();
 	if (worker.ntasks == 0 && worker.idle_since != 0 && vv_worker_idle_timeout > 0 &&
 		TimestampDifferenceExceeds(worker.idle_since, now, vv_worker_idle_timeout * 1000))
-		Leave();
+		Retire();
 	ShowActivity();
 	PlanSleep();
 	HttpWait(worker.engine, WaitMs(GetCurrentTimestamp()));
@@ -1001,9 +1002,9 @@ Turn(void)
 }
 
 /*
- * A transaction of ours failed.  The requests in the air have nothing to do
- * with it, and some are paid for: go on with them.  An error that comes again
- * and again, or from outside a transaction, ends the worker, and the launcher
+ * One of our transactions failed.  The requests in flight have nothing to do with
+ * it, and some are paid for, so continue with them.  An error that recurs several
+ * times, or was raised outside a transaction, ends the worker, and the launcher
  * starts a new one.
  */
 static void
@@ -1021,7 +1022,7 @@ SurviveError(void)
 	FlushErrorState();
 	RESUME_INTERRUPTS();
 
-	/* claims that were rolled back are nobody's */
+	/* drop the tasks whose claims were rolled back */
 	while (worker.ntasks > worker.nstarted)
 		DropTask(worker.ntasks - 1);
 	memset(worker.leaving, 0, sizeof(worker.leaving));
@@ -1042,7 +1043,7 @@ VibevideoWorkerMain(Datum arg)
 	ShmemWorkerAttach(MyDatabaseId);
 	pgstat_report_appname("vibevideo worker");
 	IdentityOfWorker();
-	/* a lock somebody holds on the app's table must not stop the rest for long */
+	/* somebody's lock on the app's table must not block everything else for long */
 	SetConfigOption("lock_timeout", "2s", PGC_SUSET, PGC_S_SESSION);
 	SetConfigOption("statement_timeout", "0", PGC_SUSET, PGC_S_SESSION);
 	SetConfigOption("idle_in_transaction_session_timeout", "0", PGC_SUSET, PGC_S_SESSION);

@@ -1,7 +1,7 @@
 /*
  * worker.h
- *	  The background processes: one launcher a cluster, one worker a database
- *	  that has work.
+ *	  The background processes: one launcher for the cluster, one worker for
+ *	  each database that has work.
  */
 #ifndef VIBEVIDEO_WORKER_H
 #define VIBEVIDEO_WORKER_H

@@ -78,7 +78,7 @@ sub made_once
 
 	$fal->fault($_, 'hang', prompt => "^hangs in $_\$", times => -1) for qw(submit status media);
 	sql($node, "SELECT vibevideo_submit_batch('{" . join(',', @ids) . "}')");
-	wait_for($node, "SELECT query FROM pg_stat_activity WHERE pid = $pid", qr/^sending 1, asking about 1, copying 1/,
+	wait_for($node, "SELECT query FROM pg_stat_activity WHERE pid = $pid", qr/^sending 1, polling 1, copying 1/,
 		'a submit, a question and a copy hang', hurry => 1);
 	is(sql($node, "SELECT xact_start IS NULL, backend_xid IS NULL, backend_xmin IS NULL, wait_event_type FROM pg_stat_activity WHERE pid = $pid"),
 		't|t|t|Extension', 'the worker holds no transaction meanwhile');
@@ -328,7 +328,7 @@ for my $name (sort keys %down)
 	{
 		my ($state, $text) = sql_error($bare, $sql);
 		is($state, '55000', "$sql without shared_preload_libraries is refused");
-		like($text, qr/must be loaded by shared_preload_libraries/, 'the message says why');
+		like($text, qr/must be loaded via "shared_preload_libraries"/, 'the message says why');
 		like($text, qr/HINT:  .*shared_preload_libraries = 'pg_cron,vibevideo', and restart/, 'the hint says what to do');
 	}
 }

@@ -89,7 +89,7 @@ like(sql($node, q{BEGIN; UPDATE cron.job SET username = 'gone'; SELECT status, d
 	like(sql($node, q{SELECT string_agg(check_name, ' ') FROM vibevideo.check_config()}), qr/^preload .*worker .*table .*queue .*bucket /, 'from the server to the services');
 
 	for my $case (
-		[ q{SET vibevideo.fal_key = 'wrong:key'; }, 'queue', 'fail', qr/refuses the key: No user found for Key ID and Secret/ ],
+		[ q{SET vibevideo.fal_key = 'wrong:key'; }, 'queue', 'fail', qr/rejects the key: No user found for Key ID and Secret/ ],
 		[ q{SET vibevideo.fal_key = ''; }, 'fal_key', 'fail', qr/no fal\.ai API key/ ],
 		[ q{SET vibevideo.fal_queue_url = 'http://127.0.0.1:1'; }, 'queue', 'fail', qr/does not answer properly/ ],
 		[ q{SET vibevideo.storage_key = ''; }, 'storage_key', 'fail', qr/no Storage key/ ],

@@ -92,7 +92,7 @@ for my $in_flight ($true, $false)
 	{
 		look_again();
 		is(job_of($node, $id)->{state}, 'submit_unknown', "$prompt: silence proves nothing");
-		like(job_of($node, $id)->{error}, qr/fal\.ai lists no such request yet; nothing is sent again until this is settled/,
+		like(job_of($node, $id)->{error}, qr/fal\.ai lists no such request yet; nothing is resent until this is decided/,
 			"$prompt: and the job says so");
 	}
 	$fal->command($render->{request_id}, 'finish');
@@ -215,11 +215,11 @@ for my $hours (-2, 2)
 	$fal->rule('^list: ', hold => 'queue');
 	my $id = new_row($node, $prompt);
 	for my $case (
-		[ { kind => 'http', status => 500, body => 'oops' }, qr/request list answers HTTP 500; nothing is sent again/ ],
-		[ { kind => 'http', status => 401, body => { error => { type => 'authorization_error', message => 'no' } } }, qr/request list answers HTTP 401/ ],
-		[ { kind => 'html200' }, qr/request list is not understood/ ],
-		[ { kind => 'garbage' }, qr/request list is not understood/ ],
-		[ { kind => 'empty' }, qr/request list is not understood/ ],
+		[ { kind => 'http', status => 500, body => 'oops' }, qr/request list answered HTTP 500; nothing is resent/ ],
+		[ { kind => 'http', status => 401, body => { error => { type => 'authorization_error', message => 'no' } } }, qr/request list answered HTTP 401/ ],
+		[ { kind => 'html200' }, qr/could not parse fal\.ai's request list/ ],
+		[ { kind => 'garbage' }, qr/could not parse fal\.ai's request list/ ],
+		[ { kind => 'empty' }, qr/could not parse fal\.ai's request list/ ],
 		[ { kind => 'reset_before' }, qr/request list: / ])
 	{
 		my ($fault, $words) = @$case;

@@ -269,7 +269,7 @@ sub held
 	my $third = status_of($node, $id{3});
 	is($third->{request_id}, undef, 'the third is not');
 	is($third->{status}, 'queued', 'but queued');
-	is($third->{message}, 'Waiting to be sent: others are before it', 'and says why');
+	is($third->{message}, 'Waiting to be sent: others are ahead of it', 'and says why');
 	as_user('flo', "SELECT vibevideo_submit_batch(ARRAY['$id{4}', '$id{5}']::uuid[])");
 	as_user('gus', "SELECT vibevideo_submit('$id{6}')");
 	sql($node, 'SELECT pg_sleep(0.7)');
