@@ -143,12 +143,12 @@ BindingRequire(Binding *binding, bool to_act)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
 				 errmsg("the table that was attached to vibevideo no longer exists"),
-				 errhint("Attach another one with vibevideo.attach('schema.table').")));
+				 errhint("Attach another one with SELECT vibevideo.attach('schema.table').")));
 	if (!OidIsValid(binding->relid))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("no table is attached to vibevideo"),
-				 errhint("Attach the app's table, as with vibevideo.attach('public.vibelogs').")));
+				 errhint("Attach the app's table, for example with SELECT vibevideo.attach('public.vibelogs').")));
 	if (to_act && IsCopy(binding) && !IsPromoted(binding))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

@@ -1,6 +1,6 @@
 /*
  * identity.c
- *	  Switching rights, and with them the search_path: the one place that does.
+ *	  The only place that switches rights, and with them the search_path.
  *
  * Nothing of ours ever runs along a caller's search_path: whenever we become
  * somebody else, the path is set in the same nested level of settings, and both
@@ -36,9 +36,9 @@
 
 /*
  * The app's code finds its tables as its owner would, temporary ones last.  A
- * schema counts only if nobody could have put it there for the owner to fall
- * into: whoever may CREATE on the database can make one that has the owner's name,
- * or is called extensions where there is none.
+ * schema is used only if nobody can have created it as a trap for the owner:
+ * with CREATE on the database anybody can make one that has the owner's name, or
+ * one called extensions where that does not exist.
  */
 #define MAX_OWNER_PATH (3 * (2 * NAMEDATALEN + 4) + 16)
 

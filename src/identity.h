@@ -1,6 +1,6 @@
 /*
  * identity.h
- *	  Whose rights a statement runs with, and along which path it finds names.
+ *	  The role whose rights a statement has, and the path along which it finds names.
  */
 #ifndef VIBEVIDEO_IDENTITY_H
 #define VIBEVIDEO_IDENTITY_H
@@ -21,7 +21,7 @@ typedef struct Identity
 extern void IdentityBecomeExtensionOwner(Identity *saved);
 /*
  * Statements that may run the app's code (triggers, CHECKs, input functions),
- * which finds what the table's owner means.  Our own text in them is qualified.
+ * which finds what the table's owner would find.  Our own names in them are qualified.
  */
 extern void IdentityBecomeTableOwner(Oid owner, Identity *saved);
 /* undoes either; after an error the end of the (sub)transaction does */

@@ -74,7 +74,7 @@ typedef struct JobUpdate
 	const unsigned char *sha256; /* 32 bytes */
 	int64 duration_ms;
 	const unsigned char *upload_state; /* MEDIA_STATE_SIZE bytes */
-	bool again;						   /* failed, but a new attempt is made */
+	bool again;						   /* failed, and a new attempt follows */
 	bool row_written;				   /* whoever records it writes the app's row in the same transaction */
 } JobUpdate;
 

@@ -166,7 +166,7 @@ KeepCandidate(const FalListItem *item, void *arg)
 
 /*
  * How far is fal's clock behind ours?  Its Date is truncated to seconds and was
- * set at some time since we asked, which gives a most and a least.  Between them
+ * set at some time since we asked, which gives an upper and a lower bound.  Between them
  * we assume the smallest difference.  Returns true if fal's clock is so far
  * behind that the list that we asked for starts too late.
  */

@@ -50,7 +50,7 @@ extern void StatementConnect(void);
  * how many rows were found or changed.  args may be NULL if there are none.
  */
 extern uint64 StatementRun(Statement *statement, const Args *args);
-/* on the app's table, as whoever we are; at most max rows, 0: all */
+/* on the app's table, as the current user; at most max rows, 0: all */
 extern uint64 StatementRunOnApp(Statement *statement, const char *sql, const Args *args, long max);
 
 /*----------

@@ -62,7 +62,7 @@ extern void TaskAdvance(Task *task, const char *state, int64 wait_ms);
 extern void TaskFail(Task *task, const char *code, const char *error);
 /* the same, but a new attempt follows if fal's error allows that and vibevideo.max_renders is not reached */
 extern void TaskFailAtFal(Task *task, const FalError *error);
-/* try again after a backoff; limit: how many tries there are, 0: until job_timeout */
+/* try again after a backoff, at most limit times; 0: until vibevideo.job_timeout */
 extern void TaskRetry(Task *task, int limit, const char *code, const char *error, int retry_after);
 /* return the claim, and leave the job as it was */
 extern void TaskRelease(Task *task);

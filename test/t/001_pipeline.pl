@@ -159,7 +159,7 @@ SQL
 	sql($node, 'SELECT vibevideo.detach(force => true)');
 	($state, $text) = sql_error($node, "SELECT vibevideo_submit('$id')");
 	is($state, '55000', 'no table is attached');
-	like($text, qr/HINT:  Attach the app's table, as with vibevideo\.attach/, 'the hint says how');
+	like($text, qr/HINT:  Attach the app's table, for example with SELECT vibevideo\.attach/, 'the hint says how');
 	sql($node, "SELECT vibevideo.attach('vibelogs')");
 }
 
