@@ -42,7 +42,7 @@ typedef struct Finding
 Datum
 vibevideo_wake(PG_FUNCTION_ARGS)
 {
-	/* of any version: what updates the extension wakes the worker, and it looks itself */
+	/* no VersionCheck: the update script calls this, and the worker checks the version itself */
 	ShmemWakeAtCommit();
 	PG_RETURN_VOID();
 }
@@ -101,7 +101,7 @@ vibevideo_identity(PG_FUNCTION_ARGS)
 	Datum values[3];
 	bool nulls[3] = {false};
 
-	/* who asks is about to bind a table, to look at the binding or to let it act */
+	/* callers are about to bind a table, to check the binding or to let it act */
 	VersionCheck();
 	values[0] = Int64GetDatum((int64) ShmemClusterIdentifier());
 	values[1] = ObjectIdGetDatum(MyDatabaseId);
