@@ -556,10 +556,9 @@ typedef struct Batch
  * does not block the others.
  */
 static void
-RecordOver(Batch *batch, const Binding *binding, TimestampTz now)
+RecordOver(Batch *batch, TimestampTz now)
 {
 	JobUpdate *updates = palloc(sizeof(JobUpdate) * worker.ntasks);
-	bool with_rows = (binding != NULL && !worker.one_by_one && AppRowsAreSimple(binding));
 
 	batch->tasks = MemoryContextAlloc(turn_context, sizeof(Task *) * worker.ntasks);
 	batch->recorded = MemoryContextAllocZero(turn_context, sizeof(bool) * worker.ntasks);
@@ -586,10 +585,7 @@ RecordOver(Batch *batch, const Binding *binding, TimestampTz now)
 		updates[batch->n++] = task->update;
 		worker.leaving[task->kind]++;
 	}
-	if (with_rows)
-		AppRowRecord(binding, updates, batch->n, batch->recorded);
-	else
-		JobRecord(updates, batch->n, batch->recorded);
+	JobRecord(updates, batch->n, batch->recorded);
 	PutOffHeld(batch->tasks, batch->recorded, batch->n, now);
 }
 
@@ -681,7 +677,7 @@ Work(bool recording, bool looking)
 	}
 	bound = BindingLoad(&binding);
 	if (recording)
-		RecordOver(&batch, bound ? &binding : NULL, now);
+		RecordOver(&batch, now);
 	if (looking)
 	{
 		/* without a table, or in a copy of the database, the jobs are paused */
