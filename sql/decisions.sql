@@ -73,7 +73,7 @@ DECLARE
 BEGIN
 	FOR j IN
 		SELECT x.* FROM vibevideo.job x
-		WHERE x.state = 'failed' AND NOT x.orphan AND x.completed_at > now() - since
+		WHERE x.state = 'failed' AND NOT x.orphan AND x.relation IS NOT NULL AND x.completed_at > now() - since
 		  AND (redrive.error_code IS NULL OR x.error_code = redrive.error_code)
 		  AND NOT EXISTS (SELECT FROM vibevideo.job n
 						  WHERE n.relation = x.relation AND n.vibelog_id = x.vibelog_id AND NOT n.orphan AND n.job_id > x.job_id)
@@ -86,8 +86,9 @@ BEGIN
 			WHERE x.job_id = j.job_id;
 		ELSE
 			BEGIN
-				INSERT INTO vibevideo.job (relation, vibelog_id, state, model, input, requested_by, priority, attempt)
-				VALUES (j.relation, j.vibelog_id, 'pending', j.model, j.input, j.requested_by, j.priority, j.attempt + 1)
+				INSERT INTO vibevideo.job (relation, vibelog_id, state, model, input, requested_by, priority, attempt, row_bears)
+				VALUES (j.relation, j.vibelog_id, 'pending', j.model, j.input, j.requested_by, j.priority, j.attempt + 1,
+						CASE WHEN j.row_dirty THEN j.row_bears ELSE coalesce(j.request_id, '-') END)
 				ON CONFLICT DO NOTHING;
 			EXCEPTION WHEN SQLSTATE 'PT429' OR SQLSTATE 'PT402' THEN
 				-- its user is over a limit: another's turn

@@ -423,7 +423,10 @@ BEGIN
 							  'vibevideo.jobs says why in error, and media_url where fal.ai still has them; fix the cause, then '
 							  'vibevideo_retry.') END;
 
-	SELECT count(*), max(j.row_error) INTO jobs, example FROM vibevideo.job j WHERE j.row_dirty AND j.row_error IS NOT NULL;
+	SELECT count(*), max(j.row_error) INTO jobs, example FROM vibevideo.job j
+	WHERE j.row_error IS NOT NULL
+	  AND (j.row_dirty OR j.relation IS NOT NULL AND j.row_error <> 'the row no longer exists'
+		   AND j.updated_at > clock_timestamp() - interval '7 days');
 	RETURN NEXT CASE WHEN jobs = 0 THEN vibevideo.line('unwritten_rows', 'ok', 'every row could be written')
 					 ELSE vibevideo.line('unwritten_rows', 'warn', format('rows of the app that could not be written: %s, because %s', jobs, example),
 							  'Fix what the error says (triggers, constraints, rights of the table''s owner); they are tried again.')
@@ -539,15 +542,20 @@ BEGIN
 
 	EXECUTE format('SELECT array_agg(t.%I::text) FROM %s AS t '
 				   'WHERE %s AND NOT EXISTS (SELECT FROM vibevideo.job j '
-				   'WHERE j.relation = $3 AND j.vibelog_id = t.%I::text COLLATE "C" AND NOT j.orphan)',
+				   'WHERE j.relation = $3 AND j.vibelog_id = t.%I::text COLLATE "C" AND NOT j.orphan) '
+				   -- its key was changed, and its job has not followed it yet
+				   'AND NOT EXISTS (SELECT FROM vibevideo.job j '
+				   'WHERE j.request_id = t.video_request_id::text COLLATE "C" AND NOT j.orphan)',
 				   b.id_column, b.relation, stuck, b.id_column)
 	INTO without_job USING running, older_than, b.relation;
 	failed = coalesce(vibevideo.fail_rows(without_job), 0);
 	-- somebody may have submitted one of them meanwhile
-	UPDATE vibevideo.job j SET row_dirty = true, row_tries = 0, row_next_at = now()
+	UPDATE vibevideo.job j SET row_dirty = true, row_tries = 0, row_next_at = now(),
+		row_bears = CASE WHEN j.row_dirty THEN j.row_bears ELSE coalesce(j.request_id, '-') END
 	WHERE j.relation = b.relation AND j.vibelog_id = ANY (without_job);
 
-	EXECUTE format('UPDATE vibevideo.job AS j SET row_dirty = true, row_tries = 0, row_next_at = now() WHERE j.job_id IN ('
+	EXECUTE format('UPDATE vibevideo.job AS j SET row_dirty = true, row_tries = 0, row_next_at = now(), '
+				   'row_bears = coalesce(j.request_id, ''-'') WHERE j.job_id IN ('
 				   'SELECT max(k.job_id) FROM %s AS t '
 				   'JOIN vibevideo.job k ON k.relation = $3 AND k.vibelog_id = t.%I::text COLLATE "C" AND NOT k.orphan WHERE %s '
 				   'GROUP BY k.vibelog_id '

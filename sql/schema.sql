@@ -183,7 +183,10 @@ CREATE TABLE vibevideo.job (
 	row_dirty boolean NOT NULL DEFAULT true,
 	row_tries int NOT NULL DEFAULT 0,
 	row_next_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
-	row_error text
+	row_error text,
+	-- what the row was last seen to bear: its request id, '-' a status without
+	-- one, '' neither, null not known; a row that bears anything else is another
+	row_bears text COLLATE pg_catalog."C"
 ) WITH (fillfactor = 80);
 COMMENT ON TABLE vibevideo.job IS 'one row an attempt to make a video; view vibevideo.jobs is made for reading';
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.job', '');

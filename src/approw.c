@@ -33,10 +33,19 @@
  */
 #include "postgres.h"
 
+#include "access/amapi.h"
+#include "access/genam.h"
 #include "access/relation.h"
+#include "access/transam.h"
 #include "access/xact.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
+#include "commands/trigger.h"
 #include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
+#include "nodes/parsenodes.h"
+#include "storage/latch.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
@@ -52,6 +61,7 @@
 #include "guc.h"
 #include "identity.h"
 #include "realtime.h"
+#include "rekey.h"
 #include "statement.h"
 
 #define MAX_INPUT_BYTES (1024 * 1024)
@@ -59,12 +69,54 @@
 #define SYNC_BUDGET_MS 200	/* for all rows of one turn, in the worker */
 #define ROWS_TOGETHER 500
 
-static bool in_worker = false; /* our own worker: pg_cron's background workers are clients */
+static bool in_worker = false;	/* our own worker: pg_cron's background workers are clients */
+static bool limit_time = false; /* is the app's code cut short? */
 
 void
 AppRowInWorker(void)
 {
 	in_worker = true;
+	limit_time = true;
+}
+
+void
+AppRowLimitTime(bool limit)
+{
+	limit_time = limit || in_worker;
+}
+
+/*----------
+ * What is being written
+ *----------
+ */
+
+/* Rows that a statement of ours is writing or reporting, while the app's code may run. */
+typedef struct Writing
+{
+	struct Writing *outer; /* of whose write a trigger has led to this one */
+	Oid relid;
+	const char *const *keys;
+	int n;
+	bool has_rules;
+	bool has_triggers;
+} Writing;
+
+static Writing *writing = NULL;
+
+bool
+AppRowIsWriting(void)
+{
+	return writing != NULL;
+}
+
+bool
+AppRowIsBeingWritten(const Binding *binding, const char *vibelog_id)
+{
+	for (const Writing *w = writing; w; w = w->outer)
+		for (int i = 0; w->relid == binding->relid && i < w->n; i++)
+			if (strcmp(w->keys[i], vibelog_id) == 0)
+				return true;
+	return false;
 }
 
 /*----------
@@ -131,6 +183,64 @@ AppRowCheck(const Binding *binding, const char *vibelog_id, bool lock)
 	return key;
 }
 
+/* what row t bears */
+/* clang-format off */
+#define BEARS(t) \
+	"CASE WHEN " t ".video_request_id IS NOT NULL THEN " t ".video_request_id::pg_catalog.text" \
+	" WHEN " t ".video_generation_status IS NOT NULL THEN '" BEARS_STATUS "' ELSE '" BEARS_NOTHING "' END"
+/* clang-format on */
+
+static Statement read_bears;
+
+void
+AppRowsBear(const Binding *binding, char **vibelog_ids, int n, char **bears)
+{
+	char *sql = psprintf("SELECT x.nth, " BEARS("t") " FROM ROWS FROM (pg_catalog.unnest($1)) WITH ORDINALITY AS x(key, nth)"
+													 " JOIN %s t ON t.%s OPERATOR(pg_catalog.=) x.key",
+						 binding->relation, binding->id_column);
+	ArrayColumn keys = ArrayColumnNew(n);
+	Args args = {0};
+	Identity saved;
+	uint64 found;
+
+	for (int i = 0; i < n; i++)
+		keys.values[i] = KeyDatum(binding, vibelog_ids[i]);
+	ArgArray(&args, keys, n, binding->id_type);
+	IdentityBecomeTableOwner(binding->owner, &saved);
+	found = StatementRunOnApp(&read_bears, sql, &args, 0);
+	IdentityResume(&saved);
+	memset(bears, 0, sizeof(char *) * n);
+	for (uint64 i = 0; i < found; i++)
+		bears[ResultInt(i, 1, 1) - 1] = ResultText(i, 2);
+	SPI_freetuptable(SPI_tuptable);
+}
+
+static Statement read_home;
+
+/* the only row that bears it; NULL if there is none, or more */
+static char *
+ReadHome(const Binding *binding, const char *request_id)
+{
+	char *sql = psprintf("SELECT t.%s::pg_catalog.text FROM %s t WHERE t.video_request_id OPERATOR(pg_catalog.=) $1 LIMIT 2",
+						 binding->id_column, binding->relation);
+	Args args = {0};
+
+	ArgText(&args, request_id);
+	return StatementRunOnApp(&read_home, sql, &args, 0) == 1 ? ResultText(0, 1) : NULL;
+}
+
+char *
+AppRowHome(const Binding *binding, const char *request_id)
+{
+	Identity saved;
+	char *home;
+
+	IdentityBecomeTableOwner(binding->owner, &saved);
+	home = ReadHome(binding, request_id);
+	IdentityResume(&saved);
+	return home;
+}
+
 /* The model's input: from the app's input function, or from two columns. */
 char *
 AppRowInputSql(const Binding *binding)
@@ -151,6 +261,7 @@ AppRowInputSql(const Binding *binding)
 		appendStringInfo(&sql,
 						 "SELECT pg_catalog.jsonb_build_object('prompt', t.%s::pg_catalog.text)::pg_catalog.text",
 						 binding->prompt_column);
+	appendStringInfoString(&sql, ", " BEARS("t"));
 	if (binding->user_column)
 		appendStringInfo(&sql, ", t.%s::pg_catalog.text", binding->user_column);
 	appendStringInfo(&sql, " FROM %s t WHERE t.%s OPERATOR(pg_catalog.=) $1",
@@ -172,8 +283,9 @@ AppRowReadInput(const Binding *binding, const char *sql, JobNew *job)
 				 errdetail("Row-level security is forced on the owner."),
 				 errhint("Give the owner a policy, or run ALTER TABLE ... NO FORCE ROW LEVEL SECURITY.")));
 	job->input = ResultKeepText(0, 1);
+	job->bears = ResultKeepText(0, 2);
 	if (binding->user_column)
-		user = ResultKeepText(0, 2);
+		user = ResultKeepText(0, 3);
 	if (user)
 		job->user = user;
 	SPI_freetuptable(SPI_tuptable);
@@ -198,7 +310,11 @@ AppRowReadInput(const Binding *binding, const char *sql, JobNew *job)
 typedef struct DirtyJob
 {
 	int64 job_id;
+	int64 newest_id; /* of its row: what the row is to show */
 	char *vibelog_id;
+	char *bears;	 /* only a row that bears this, or what it is to show, is its row; NULL: any */
+	char *bears_now; /* ... after a write that the row does not show; NULL if it does */
+	char *home;		 /* the key of the row that bears it, if that is not vibelog_id */
 	Datum values[SHOWN_COLUMNS];
 	bool nulls[SHOWN_COLUMNS];
 	int tries;
@@ -209,14 +325,14 @@ static const Oid shown_types[SHOWN_COLUMNS] = {TEXTOID, TEXTOID, TEXTOID, TIMEST
 
 /* clang-format off */
 /* of job j, with the values of job n: the row's newest, or j itself */
-#define DIRTY_COLUMNS(n) \
+#define DIRTY_COLUMNS(n, bears) \
 	"SELECT j.job_id, j.vibelog_id, vibevideo.shown_status(" n ".state), " n ".request_id," \
 	" COALESCE(" n ".video_url, j.video_url)," \
 	" COALESCE(CASE WHEN " n ".state = 'completed' THEN " n ".completed_at END," \
 	" CASE WHEN j.state = 'completed' THEN j.completed_at END)," \
 	" CASE WHEN " n ".state = 'failed' THEN " n ".error" \
 	" WHEN " n ".state = 'submit_unknown' THEN vibevideo.job_message(" n ") END," \
-	" j.row_tries, j.row_dirty"
+	" j.row_tries, j.row_dirty, " n ".job_id, " bears
 /* clang-format on */
 
 static DirtyJob *
@@ -235,6 +351,8 @@ ReadDirty(uint64 row)
 	}
 	dirty->tries = (int) ResultInt(row, 8, 0);
 	dirty->marked = ResultBool(row, 9);
+	dirty->newest_id = ResultInt(row, 10, 0);
+	dirty->bears = ResultText(row, 11);
 	return dirty;
 }
 
@@ -253,14 +371,14 @@ ReadAllDirty(int n)
  * the newest attempt, except that an older one's video stays if it has none.
  */
 static Statement find_dirty = {
-	DIRTY_COLUMNS("n") " FROM (SELECT d.* FROM vibevideo.job d"
-					   " WHERE d.row_dirty AND d.row_next_at <= $1"
-					   /* IS TRUE keeps the planner from using the index on relation, which holds all jobs */
-					   " AND (d.relation = $3) IS TRUE"
-					   " ORDER BY d.row_next_at LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED) j"
-					   " JOIN vibevideo.job n ON n.job_id = (SELECT max(k.job_id) FROM vibevideo.job k"
-					   " WHERE k.relation = j.relation AND k.vibelog_id = j.vibelog_id AND NOT k.orphan)"
-					   " FOR NO KEY UPDATE OF n SKIP LOCKED"};
+	DIRTY_COLUMNS("n", "CASE WHEN n.row_dirty THEN n.row_bears ELSE COALESCE(n.request_id, '" BEARS_STATUS "') END") " FROM (SELECT d.* FROM vibevideo.job d"
+																													 " WHERE d.row_dirty AND d.row_next_at <= $1"
+																													 /* IS TRUE keeps the planner from using the index on relation, which holds all jobs */
+																													 " AND (d.relation = $3) IS TRUE"
+																													 " ORDER BY d.row_next_at LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED) j"
+																													 " JOIN vibevideo.job n ON n.job_id = (SELECT max(k.job_id) FROM vibevideo.job k"
+																													 " WHERE k.relation = j.relation AND k.vibelog_id = j.vibelog_id AND NOT k.orphan)"
+																													 " FOR NO KEY UPDATE OF n SKIP LOCKED"};
 
 static DirtyJob **
 FindDirty(const Binding *binding, TimestampTz now, int max, int *n)
@@ -275,7 +393,7 @@ FindDirty(const Binding *binding, TimestampTz now, int max, int *n)
 }
 
 static Statement find_dirty_many = {
-	DIRTY_COLUMNS("j") " FROM vibevideo.job j WHERE j.job_id = ANY ($1) AND (j.relation = $2) IS TRUE AND NOT j.orphan"};
+	DIRTY_COLUMNS("j", "j.row_bears") " FROM vibevideo.job j WHERE j.job_id = ANY ($1) AND (j.relation = $2) IS TRUE AND NOT j.orphan"};
 
 static DirtyJob **
 FindDirtyMany(const Binding *binding, const int64 *job_ids, int n, int *found)
@@ -289,15 +407,16 @@ FindDirtyMany(const Binding *binding, const int64 *job_ids, int n, int *found)
 }
 
 static Statement find_dirty_one = {
-	DIRTY_COLUMNS("j") " FROM vibevideo.job j WHERE j.job_id = $1 FOR NO KEY UPDATE OF j"};
+	DIRTY_COLUMNS("j", "j.row_bears") " FROM vibevideo.job j WHERE j.job_id = $1 AND (j.relation = $2) IS TRUE AND NOT j.orphan FOR NO KEY UPDATE OF j"};
 
-/* NULL if there is no such job */
+/* NULL if there is no such job, or it has no row here */
 static DirtyJob *
-FindDirtyOne(int64 job_id)
+FindDirtyOne(const Binding *binding, int64 job_id)
 {
 	Args args = {0};
 
 	ArgInt8(&args, job_id);
+	ArgRelation(&args, binding->relid);
 	return StatementRun(&find_dirty_one, &args) == 0 ? NULL : ReadDirty(0);
 }
 
@@ -306,7 +425,8 @@ FindDirtyOne(int64 job_id)
  *----------
  */
 static Statement mark_one = {
-	"UPDATE vibevideo.job j SET row_dirty = $2, row_error = $3, row_tries = $4, row_next_at = $5 WHERE j.job_id = $1"};
+	"UPDATE vibevideo.job j SET row_dirty = $2, row_error = $3, row_tries = $4, row_next_at = $5,"
+	" row_bears = COALESCE($6, j.row_bears) WHERE j.job_id = $1"};
 
 static void
 MarkOne(const DirtyJob *dirty, bool still_dirty, const char *error, int64 wait_ms)
@@ -318,12 +438,14 @@ MarkOne(const DirtyJob *dirty, bool still_dirty, const char *error, int64 wait_m
 	ArgText(&args, error);
 	ArgInt4(&args, still_dirty ? dirty->tries + 1 : 0);
 	ArgTime(&args, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), wait_ms));
+	ArgText(&args, dirty->bears_now);
 	StatementRun(&mark_one, &args);
 }
 
 /* jobs whose rows were written without an error */
 static Statement mark_written = {
-	"UPDATE vibevideo.job j SET row_dirty = false, row_error = NULL, row_tries = 0, row_next_at = $2"
+	"UPDATE vibevideo.job j SET row_dirty = false, row_error = NULL, row_tries = 0, row_next_at = $2,"
+	" row_bears = COALESCE(j.request_id, '" BEARS_STATUS "')"
 	" WHERE j.job_id = ANY ($1)"};
 
 static void
@@ -352,7 +474,7 @@ MarkDirty(const int64 *job_ids, int n)
 /* jobs of a table that is not attached now: their rows are written once it is */
 static Statement mark_elsewhere = {
 	"UPDATE vibevideo.job j SET row_dirty = true WHERE j.job_id = ANY ($1)"
-	" AND (j.relation = $2) IS NOT TRUE AND NOT j.orphan"};
+	" AND j.relation <> $2 AND NOT j.orphan"};
 
 static void
 MarkElsewhere(const Binding *binding, const int64 *job_ids, int n)
@@ -373,25 +495,10 @@ typedef enum RowOutcome
 	ROW_WRITTEN,
 	ROW_SAME,
 	ROW_LOCKED,
-	ROW_GONE
+	ROW_GONE,
+	ROW_OTHER,	/* the row with that key is not the job's */
+	ROW_UNSHOWN /* written, and does not show it */
 } RowOutcome;
-
-static Statement lock_row;
-static Statement look_at_row;
-
-/* Why a statement did not change a row. */
-static RowOutcome
-WhyUnchanged(const Binding *binding, const char *vibelog_id)
-{
-	char *lock = psprintf("SELECT 1 FROM %s WHERE %s OPERATOR(pg_catalog.=) $1 FOR NO KEY UPDATE SKIP LOCKED",
-						  binding->relation, binding->id_column);
-	char *look = psprintf("SELECT 1 FROM %s WHERE %s OPERATOR(pg_catalog.=) $1",
-						  binding->relation, binding->id_column);
-
-	if (RunOnRow(binding, &lock_row, lock, vibelog_id) > 0)
-		return ROW_SAME;
-	return RunOnRow(binding, &look_at_row, look, vibelog_id) == 0 ? ROW_GONE : ROW_LOCKED;
-}
 
 /*
  * What is written into row t, and the condition that it differs: only a real
@@ -411,58 +518,162 @@ WhyUnchanged(const Binding *binding, const char *vibelog_id)
 	" OR " DIFFERS("t.video_generated_at", "COALESCE(" generated_at ", t.video_generated_at)") \
 	" OR " DIFFERS("t.video_generation_error", error) ")"
 
-/* Names to fill in: table, key, key, table, key.  The statement itself locks the row, so it never waits for one. */
+/* The row is the job's: it bears what it was last seen to bear, or what it is to show. */
+#define ROW_MATCHES(row, bears, request_id) \
+	"(" bears " IS NULL OR CASE WHEN " row ".video_request_id IS NOT NULL" \
+	" THEN " row ".video_request_id OPERATOR(pg_catalog.=) " bears \
+	" OR COALESCE(" row ".video_request_id OPERATOR(pg_catalog.=) " request_id ", false)" \
+	" WHEN " row ".video_generation_status IS NOT NULL" \
+	" THEN " bears " OPERATOR(pg_catalog.=) '" BEARS_STATUS "' OR " request_id " IS NULL" \
+	" ELSE " bears " OPERATOR(pg_catalog.=) '" BEARS_NOTHING "' END)"
+
+/*
+ * Row t shows what was written.  A trigger may have its own URL or words for an
+ * error, but not keep the old ones.
+ */
+#define ROW_SHOWS(status, request_id, url, generated_at, error, old_url, old_error) \
+	"((NOT " DIFFERS("t.video_generation_status", status) " AND NOT " DIFFERS("t.video_request_id", request_id) \
+	" AND (" url " IS NULL OR t.video_url OPERATOR(pg_catalog.=) " url \
+	" OR t.video_url IS NOT NULL AND " DIFFERS("t.video_url", old_url) ")" \
+	" AND (" generated_at " IS NULL OR t.video_generated_at IS NOT NULL)" \
+	" AND (NOT " DIFFERS("t.video_generation_error", error) " OR " error " IS NOT NULL" \
+	" AND t.video_generation_error IS NOT NULL AND " DIFFERS("t.video_generation_error", old_error) ")) IS TRUE)"
+
+/* The names to fill in: table, key, table, key, key, and what it returns.  The row is locked by the statement that changes it. */
 #define WRITE_ROW \
 	"UPDATE %s t" SET_ROW("$2", "$3", "$4", "$5", "$6") \
-	" WHERE t.%s OPERATOR(pg_catalog.=)" \
-	" (SELECT k.%s FROM %s k WHERE k.%s OPERATOR(pg_catalog.=) $1 FOR NO KEY UPDATE SKIP LOCKED)" \
-	ROW_DIFFERS("$2", "$3", "$4", "$5", "$6")
+	" FROM (SELECT k.%s AS key, k.video_url AS url, k.video_generation_error AS error FROM %s k" \
+	" WHERE k.%s OPERATOR(pg_catalog.=) $1 AND " ROW_MATCHES("k", "$7", "$3") " FOR NO KEY UPDATE SKIP LOCKED) l" \
+	" WHERE t.%s OPERATOR(pg_catalog.=) l.key" ROW_DIFFERS("$2", "$3", "$4", "$5", "$6") "%s"
+#define RETURNING_SHOWN \
+	" RETURNING " ROW_SHOWS("$2", "$3", "$4", "$5", "$6", "l.url", "l.error")
 
-/* Names to fill in: table, key, table, key, key.  Returns the ordinal numbers of the rows that it changed. */
+/* Key, table, key, key; gives the ordinal numbers of the rows it has changed, and whether they show it. */
 #define WRITE_ROWS \
 	"UPDATE %s t" SET_ROW("x.status", "x.request_id", "x.url", "x.generated_at", "x.error") \
 	" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4)," \
-	" pg_catalog.unnest($5), pg_catalog.unnest($6)) WITH ORDINALITY" \
-	" AS x(key, status, request_id, url, generated_at, error, nth)" \
-	" CROSS JOIN LATERAL (SELECT k.%s AS key FROM %s k WHERE k.%s OPERATOR(pg_catalog.=) x.key" \
+	" pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7)) WITH ORDINALITY" \
+	" AS x(key, status, request_id, url, generated_at, error, bears, nth)" \
+	" CROSS JOIN LATERAL (SELECT k.%s AS key, k.video_url AS url, k.video_generation_error AS error FROM %s k" \
+	" WHERE k.%s OPERATOR(pg_catalog.=) x.key AND " ROW_MATCHES("k", "x.bears", "x.request_id") \
 	" FOR NO KEY UPDATE SKIP LOCKED) l" \
 	" WHERE t.%s OPERATOR(pg_catalog.=) l.key" \
 	ROW_DIFFERS("x.status", "x.request_id", "x.url", "x.generated_at", "x.error") \
-	" RETURNING x.nth"
+	" RETURNING x.nth, " ROW_SHOWS("x.status", "x.request_id", "x.url", "x.generated_at", "x.error", "l.url", "l.error")
+
+/* Table, key, and how to lock it: is it the job's, does it show it, and what does it bear? */
+#define LOOK_AT_ROW(old_url, old_error) \
+	"SELECT " ROW_MATCHES("t", "$7", "$3") ", " ROW_SHOWS("$2", "$3", "$4", "$5", "$6", old_url, old_error) ", " BEARS("t") \
+	" FROM %s t WHERE t.%s OPERATOR(pg_catalog.=) $1%s"
 /* clang-format on */
+
+static void
+ArgsOfRow(const Binding *binding, const DirtyJob *dirty, Args *args)
+{
+	ArgDatum(args, binding->id_type, KeyDatum(binding, dirty->vibelog_id), false);
+	for (int i = 0; i < SHOWN_COLUMNS; i++)
+		ArgDatum(args, shown_types[i], dirty->values[i], dirty->nulls[i]);
+	ArgText(args, dirty->bears);
+}
+
+/* What a look at the row has found, as the write's outcome. */
+static RowOutcome
+JudgeLook(DirtyJob *dirty)
+{
+	if (!ResultBool(0, 1))
+		return ROW_OTHER;
+	if (ResultBool(0, 2))
+		return ROW_SAME;
+	dirty->bears_now = MemoryContextStrdup(GetMemoryChunkContext(dirty), ResultText(0, 3));
+	return ROW_UNSHOWN;
+}
+
+static Statement look_afterwards;
+
+/* A trigger that fires after it, or a rule, may have changed it back: it must be something that was not there. */
+static RowOutcome
+LookAfterwards(const Binding *binding, DirtyJob *dirty)
+{
+	char *sql = psprintf(LOOK_AT_ROW("NULL::pg_catalog.text", "NULL::pg_catalog.text"), binding->relation,
+						 binding->id_column, "");
+	Args args = {0};
+
+	ArgsOfRow(binding, dirty, &args);
+	if (StatementRunOnApp(&look_afterwards, sql, &args, 0) == 0)
+		return ROW_GONE;
+	return JudgeLook(dirty) == ROW_UNSHOWN ? ROW_UNSHOWN : ROW_WRITTEN;
+}
+
+static Statement lock_row;
+static Statement look_at_row;
+
+/* Why a statement left a row alone.  One that is not locked, is the job's and does not show it is now ours. */
+static RowOutcome
+WhyUnchanged(const Binding *binding, DirtyJob *dirty)
+{
+	char *lock = psprintf(LOOK_AT_ROW("t.video_url", "t.video_generation_error"), binding->relation, binding->id_column,
+						  " FOR NO KEY UPDATE SKIP LOCKED");
+	char *look = psprintf("SELECT 1 FROM %s t WHERE t.%s OPERATOR(pg_catalog.=) $1", binding->relation, binding->id_column);
+	Args args = {0};
+
+	ArgsOfRow(binding, dirty, &args);
+	if (StatementRunOnApp(&lock_row, lock, &args, 0) > 0)
+		return JudgeLook(dirty);
+	return RunOnRow(binding, &look_at_row, look, dirty->vibelog_id) == 0 ? ROW_GONE : ROW_LOCKED;
+}
 
 static Statement write_row;
 
+/* ROW_SAME: it was left alone */
 static RowOutcome
-WriteRow(const Binding *binding, const DirtyJob *dirty)
+RunWrite(const Binding *binding, DirtyJob *dirty)
 {
-	char *update = psprintf(WRITE_ROW, binding->relation, binding->id_column, binding->id_column, binding->relation,
-							binding->id_column);
+	char *update = psprintf(WRITE_ROW, binding->relation, binding->id_column, binding->relation, binding->id_column,
+							binding->id_column, writing->has_rules ? "" : RETURNING_SHOWN);
 	Args args = {0};
 
-	ArgDatum(&args, binding->id_type, KeyDatum(binding, dirty->vibelog_id), false);
-	for (int i = 0; i < SHOWN_COLUMNS; i++)
-		ArgDatum(&args, shown_types[i], dirty->values[i], dirty->nulls[i]);
-	return StatementRunOnApp(&write_row, update, &args, 0) > 0 ? ROW_WRITTEN
-															   : WhyUnchanged(binding, dirty->vibelog_id);
+	ArgsOfRow(binding, dirty, &args);
+	if (StatementRunOnApp(&write_row, update, &args, 0) == 0)
+		return ROW_SAME;
+	if (writing->has_rules || (ResultBool(0, 1) && writing->has_triggers))
+		return LookAfterwards(binding, dirty);
+	if (ResultBool(0, 1))
+		return ROW_WRITTEN;
+	return LookAfterwards(binding, dirty) == ROW_GONE ? ROW_GONE : ROW_UNSHOWN;
+}
+
+static RowOutcome
+WriteRow(const Binding *binding, DirtyJob *dirty)
+{
+	RowOutcome outcome = RunWrite(binding, dirty);
+
+	if (outcome != ROW_SAME)
+		return outcome;
+	outcome = WhyUnchanged(binding, dirty);
+	if (outcome != ROW_UNSHOWN)
+		return outcome;
+	/* nobody can have it locked now: what is still left alone is kept from being written */
+	outcome = RunWrite(binding, dirty);
+	if (outcome != ROW_SAME)
+		return outcome;
+	return WhyUnchanged(binding, dirty);
 }
 
 static Statement write_rows;
 
-/* With one statement; rows that it did not change, such as those of two jobs, follow one by one. */
+/* one array a column */
 static void
-WriteRows(const Binding *binding, DirtyJob **dirty, int n, RowOutcome *outcomes)
+ArgsOfRows(const Binding *binding, DirtyJob **dirty, int n, Args *args)
 {
-	char *update = psprintf(WRITE_ROWS, binding->relation, binding->id_column, binding->relation, binding->id_column,
-							binding->id_column);
-	bool *written = palloc0(sizeof(bool) * n);
 	ArrayColumn keys = ArrayColumnNew(n);
-	Args args = {0};
-	uint64 found;
+	char **bears = palloc(sizeof(char *) * n);
 
 	for (int i = 0; i < n; i++)
+	{
 		keys.values[i] = KeyDatum(binding, dirty[i]->vibelog_id);
-	ArgArray(&args, keys, n, binding->id_type);
+		bears[i] = dirty[i]->bears;
+	}
+	ArgArray(args, keys, n, binding->id_type);
 	for (int c = 0; c < SHOWN_COLUMNS; c++)
 	{
 		ArrayColumn column = ArrayColumnNew(n);
@@ -472,19 +683,49 @@ WriteRows(const Binding *binding, DirtyJob **dirty, int n, RowOutcome *outcomes)
 			column.values[i] = dirty[i]->values[c];
 			column.nulls[i] = dirty[i]->nulls[c];
 		}
-		ArgArray(&args, column, n, shown_types[c]);
+		ArgArray(args, column, n, shown_types[c]);
 	}
+	ArgTexts(args, bears, n);
+}
+
+/* By one statement; those that it left alone, as one whose row another of them has, one by one. */
+static void
+WriteRows(const Binding *binding, DirtyJob **dirty, int n, RowOutcome *outcomes)
+{
+	char *update = psprintf(WRITE_ROWS, binding->relation, binding->id_column, binding->relation, binding->id_column,
+							binding->id_column);
+	bool *written = palloc0(sizeof(bool) * n);
+	Args args = {0};
+	uint64 found;
+
+	ArgsOfRows(binding, dirty, n, &args);
 	found = StatementRunOnApp(&write_rows, update, &args, 0);
 	for (uint64 i = 0; i < found; i++)
-		written[ResultInt(i, 1, 1) - 1] = true;
+		written[ResultInt(i, 1, 1) - 1] = ResultBool(i, 2);
 	SPI_freetuptable(SPI_tuptable);
 	for (int i = 0; i < n; i++)
-		outcomes[i] = written[i] ? ROW_WRITTEN : WriteRow(binding, dirty[i]);
+		if (!written[i])
+			outcomes[i] = WriteRow(binding, dirty[i]);
+		else
+			outcomes[i] = writing->has_triggers ? LookAfterwards(binding, dirty[i]) : ROW_WRITTEN;
+}
+
+/* The key of the job's row, if that is not what it was: what the row bears tells. */
+static RowOutcome
+FindHome(const Binding *binding, DirtyJob *dirty)
+{
+	char *home = dirty->nulls[1] ? NULL : ReadHome(binding, TextDatumGetCString(dirty->values[1]));
+
+	if (home == NULL && BearsRequest(dirty->bears))
+		home = ReadHome(binding, dirty->bears);
+	if (home && strcmp(home, dirty->vibelog_id) != 0)
+		dirty->home = MemoryContextStrdup(GetMemoryChunkContext(dirty), home);
+	return dirty->home ? ROW_OTHER : ROW_GONE;
 }
 
 /* Subscribers of Supabase Realtime get the new status of a row that was written. */
 static RowOutcome
-BroadcastRow(const Binding *binding, const DirtyJob *dirty)
+BroadcastRow(const Binding *binding, DirtyJob *dirty)
 {
 	RealtimeSend(dirty->vibelog_id, TextDatumGetCString(dirty->values[0]),
 				 dirty->nulls[1] ? NULL : TextDatumGetCString(dirty->values[1]));
@@ -497,7 +738,7 @@ BroadcastRow(const Binding *binding, const DirtyJob *dirty)
  */
 typedef struct RowStep
 {
-	RowOutcome (*each)(const Binding *binding, const DirtyJob *dirty);
+	RowOutcome (*each)(const Binding *binding, DirtyJob *dirty);
 	DirtyJob **dirty;
 	int n;
 	TimestampTz until; /* no further row is started after this; 0: no limit */
@@ -505,12 +746,29 @@ typedef struct RowStep
 	RowOutcome *outcomes;
 } RowStep;
 
+/* What the app has on its table that may change what is written. */
+static void
+FindCode(const Binding *binding)
+{
+	Relation relation = relation_open(binding->relid, RowExclusiveLock);
+
+	writing->has_rules = (relation->rd_rules != NULL);
+	/* partitions and children have triggers of their own */
+	writing->has_triggers = (relation->rd_rel->relkind != RELKIND_RELATION || relation->rd_rel->relhassubclass);
+	for (int i = 0; relation->trigdesc && i < relation->trigdesc->numtriggers; i++)
+		writing->has_triggers |= !relation->trigdesc->triggers[i].tgisinternal;
+	relation_close(relation, NoLock);
+}
+
 static void
 RunStep(const Binding *binding, RowStep *step)
 {
 	MemoryContext outer = CurrentMemoryContext;
 	MemoryContext mcxt = AllocSetContextCreate(outer, "vibevideo row", ALLOCSET_DEFAULT_SIZES);
-	bool together = (step->each == WriteRow && step->n > 1 && OidIsValid(get_array_type(binding->id_type)));
+	bool together;
+
+	FindCode(binding);
+	together = (step->each == WriteRow && step->n > 1 && !writing->has_rules);
 
 	while (step->done < step->n && (step->until == 0 || step->done == 0 || GetCurrentTimestamp() <= step->until))
 	{
@@ -530,17 +788,87 @@ RunStep(const Binding *binding, RowStep *step)
 }
 
 /*
- * Cancel and shutdown end a client's whole statement; any other error belongs to
- * this row.  In the worker, which is cancelled only by its row timeout, all of
- * them do.
+ * A timeout of our own, not the statement's: one that a trigger has led to
+ * inside of another keeps the other's, and a client has his besides.  A
+ * trigger that catches the cancel is cancelled again.
+ */
+static TimeoutId row_timeout = MAX_TIMEOUTS;
+static bool row_is_timed = false;
+static volatile sig_atomic_t row_time_is_up = false;
+
+static void
+RowTimeIsUp(void)
+{
+	row_time_is_up = true;
+	InterruptPending = true;
+	QueryCancelPending = true;
+	SetLatch(MyLatch);
+}
+
+/* false: it is not limited, or an outer one has the earlier deadline */
+static bool
+StartRowTime(void)
+{
+	TimestampTz end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ROW_TIMEOUT_MS);
+
+	if (!limit_time || row_is_timed)
+		return false;
+	if (row_timeout == MAX_TIMEOUTS)
+		row_timeout = RegisterTimeout(USER_TIMEOUT, RowTimeIsUp);
+	row_is_timed = true;
+	row_time_is_up = false;
+	enable_timeout_every(row_timeout, end, ROW_TIMEOUT_MS / 4);
+	return true;
+}
+
+/* Whether it was up is still to be known. */
+static void
+EndRowTime(void)
+{
+	disable_timeout(row_timeout, false);
+	/* at the very end, perhaps */
+	if (row_time_is_up)
+		QueryCancelPending = false;
+	row_is_timed = false;
+}
+
+/*
+ * Cancel and shutdown end a client's whole statement; anything else is this
+ * row's own trouble, and so is all that the worker, which only its row
+ * timeout cancels, can catch.  When that is up, it is so for the outermost.
  */
 static bool
 IsInterrupt(int sqlerrcode)
 {
+	if (row_time_is_up)
+		return ProcDiePending || row_is_timed;
 	if (in_worker)
 		return ProcDiePending;
 	return sqlerrcode == ERRCODE_QUERY_CANCELED ||
 		ERRCODE_TO_CATEGORY(sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION;
+}
+
+/*
+ * PostgreSQL queues no deferred trigger inside a security-restricted operation.
+ * In the worker none is deferred; in a client they are what he says, so the row
+ * is left to the worker.
+ */
+static char left_to_worker[] = "a trigger of the table is deferred";
+
+static bool
+IsDeferredTrigger(const ErrorData *edata)
+{
+	return !in_worker && edata->sqlerrcode == ERRCODE_INSUFFICIENT_PRIVILEGE && edata->funcname &&
+		strcmp(edata->funcname, "afterTriggerMarkEvents") == 0;
+}
+
+static void
+DeferNothing(void)
+{
+	ConstraintsSetStmt *statement = makeNode(ConstraintsSetStmt);
+
+	/* all of them, and immediate */
+	AfterTriggerSetState(statement);
 }
 
 /* The message of the error that is being caught; interrupts are thrown again. */
@@ -558,9 +886,25 @@ CatchError(MemoryContext mcxt, ResourceOwner owner)
 	CurrentResourceOwner = owner;
 	if (IsInterrupt(edata->sqlerrcode))
 		ReThrowError(edata);
-	error = psprintf("%s (SQLSTATE %s)", edata->message, unpack_sql_state(edata->sqlerrcode));
+	if (IsDeferredTrigger(edata))
+		error = left_to_worker;
+	else if (row_time_is_up)
+		error = psprintf("the code that it runs, such as triggers, took longer than %d s (SQLSTATE %s)",
+						 ROW_TIMEOUT_MS / 1000, unpack_sql_state(edata->sqlerrcode));
+	else
+		error = psprintf("%s (SQLSTATE %s)", edata->message, unpack_sql_state(edata->sqlerrcode));
 	FreeErrorData(edata);
 	return error;
+}
+
+static const char *const *
+KeysOf(const RowStep *step)
+{
+	const char **keys = palloc(sizeof(char *) * (step->n + 1));
+
+	for (int i = 0; i < step->n; i++)
+		keys[i] = step->dirty[i]->vibelog_id;
+	return keys;
 }
 
 /* NULL, or the error that the app's code raised: then the step is rolled back */
@@ -570,37 +914,41 @@ RunStepGuarded(const Binding *binding, RowStep *step)
 	MemoryContext mcxt = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
 	Identity saved;
+	Writing rows = {writing, binding->relid, KeysOf(step), step->n};
 	char *volatile error = NULL;
+	bool timed;
 
-	/* a client has its own timeout; the worker must not hang in the app's trigger */
-	if (in_worker)
-		enable_timeout_after(STATEMENT_TIMEOUT, ROW_TIMEOUT_MS);
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(mcxt);
+	timed = StartRowTime();
 	PG_TRY();
 	{
+		writing = &rows;
 		IdentityBecomeTableOwner(binding->owner, &saved);
 		RunStep(binding, step);
 		IdentityResume(&saved);
+		writing = rows.outer;
 		ReleaseCurrentSubTransaction();
 		MemoryContextSwitchTo(mcxt);
 		CurrentResourceOwner = owner;
+		if (timed)
+			EndRowTime();
 	}
 	PG_CATCH();
 	{
+		writing = rows.outer;
+		if (timed)
+			EndRowTime();
 		error = CatchError(mcxt, owner);
 	}
 	PG_END_TRY();
-	if (in_worker)
-	{
-		disable_timeout(STATEMENT_TIMEOUT, false);
-		QueryCancelPending = false; /* it may have fired at the very end */
-	}
+	if (timed)
+		row_time_is_up = false;
 	return error;
 }
 
 static char *
-RunOneGuarded(RowOutcome (*each)(const Binding *, const DirtyJob *), const Binding *binding, DirtyJob *dirty,
+RunOneGuarded(RowOutcome (*each)(const Binding *, DirtyJob *), const Binding *binding, DirtyJob *dirty,
 			  RowOutcome *outcome)
 {
 	RowStep step = {.each = each, .dirty = &dirty, .n = 1, .outcomes = outcome};
@@ -612,6 +960,14 @@ RunOneGuarded(RowOutcome (*each)(const Binding *, const DirtyJob *), const Bindi
  * Rows and their jobs' marks together
  *----------
  */
+#define MOST_LOST_TRIES 10 /* some minutes: then a row that is not the job's is not waited for */
+
+typedef enum SyncResult
+{
+	SYNC_DONE,	/* the row shows the job, or is not there */
+	SYNC_LATER, /* the worker writes it, and nothing is wrong */
+	SYNC_FAILED
+} SyncResult;
 
 /* 1, 2, 4 ... 64 seconds: a failing trigger is retried, not hammered */
 static int64
@@ -644,35 +1000,108 @@ MayBeHidden(const Binding *binding)
 	return check_enable_rls(binding->relid, binding->owner, true) == RLS_ENABLED;
 }
 
-/* true when the row now shows the job, or is gone */
-static bool
+static Statement name_code = {
+	"SELECT string_agg(x.name, ', ' ORDER BY x.name) FROM ("
+	"SELECT format('trigger %I', t.tgname) FROM pg_trigger t WHERE t.tgrelid = ANY ("
+	"ARRAY(SELECT $1::oid UNION SELECT p.relid FROM pg_partition_tree($1) p UNION SELECT i.inhrelid FROM pg_inherits i WHERE i.inhparent = $1))"
+	" AND NOT t.tgisinternal AND t.tgenabled <> 'D' AND (t.tgtype & 16) <> 0"
+	" UNION SELECT format('rule %I', r.rulename) FROM pg_rewrite r WHERE r.ev_class = $1 AND r.ev_type = '2') x(name)"};
+
+/* why a row that was written does not show it */
+static char *
+UnshownError(const Binding *binding)
+{
+	Args args = {0};
+	char *names;
+
+	ArgRelation(&args, binding->relid);
+	StatementRun(&name_code, &args);
+	names = ResultText(0, 1);
+	return psprintf("the row does not show what was written into it; what may undo that on its table: %s",
+					names ? names : "nothing that is known");
+}
+
+/* What a row that somebody may have taken away from its job is waited for. */
+static void
+MarkLost(DirtyJob *dirty, const char *error)
+{
+	MarkOne(dirty, dirty->tries < MOST_LOST_TRIES, error, RowBackoffMs(dirty->tries));
+}
+
+/* The row with the job's key is not its row, or there is none: it follows its row to where that is. */
+static SyncResult
+SyncLost(const Binding *binding, DirtyJob *dirty, RowOutcome outcome)
+{
+	if (RunOneGuarded(FindHome, binding, dirty, &(RowOutcome){ROW_GONE}) == NULL && dirty->home)
+	{
+		if (!RekeyExchange(binding, dirty->vibelog_id, dirty->home, false))
+			MarkOne(dirty, true, NULL, RowBackoffMs(0));
+		return SYNC_LATER;
+	}
+	if (outcome == ROW_OTHER)
+		MarkLost(dirty, "the row with its key does not bear what was written for this job: it is another row, or has been changed");
+	else if (MayBeHidden(binding))
+	{
+		MarkOne(dirty, true, "the row does not exist, or row-level security hides it from the table's owner", RowBackoffMs(dirty->tries));
+		return SYNC_FAILED;
+	}
+	else if (dirty->bears && strcmp(dirty->bears, BEARS_STATUS) == 0)
+		MarkLost(dirty, "the row no longer exists, or its key was changed before it had a request id");
+	else
+		MarkOne(dirty, false, "the row no longer exists", 0);
+	return SYNC_DONE;
+}
+
+static SyncResult
+SyncFailed(const Binding *binding, DirtyJob *dirty, const char *error)
+{
+	ereport(LOG,
+			(errmsg("vibevideo job %lld: could not write row \"%s\" of table %s: %s",
+					(long long) dirty->job_id, dirty->vibelog_id, binding->relation, error)));
+	MarkOne(dirty, true, error, RowBackoffMs(dirty->tries));
+	return SYNC_FAILED;
+}
+
+static void
+MarkShown(const DirtyJob *dirty)
+{
+	int64 job_ids[] = {dirty->job_id, dirty->newest_id};
+
+	MarkWritten(job_ids, lengthof(job_ids));
+}
+
+static SyncResult
 SyncOne(const Binding *binding, DirtyJob *dirty)
 {
 	RowOutcome outcome = ROW_LOCKED;
 	char *error = RunOneGuarded(WriteRow, binding, dirty, &outcome);
 
+	if (error == left_to_worker)
+	{
+		MarkOne(dirty, true, NULL, 0);
+		return SYNC_LATER;
+	}
 	if (error)
+		return SyncFailed(binding, dirty, error);
+	switch (outcome)
 	{
-		ereport(LOG,
-				(errmsg("vibevideo job %lld: could not write row \"%s\" of table %s: %s",
-						(long long) dirty->job_id, dirty->vibelog_id, binding->relation, error)));
-		MarkOne(dirty, true, error, RowBackoffMs(dirty->tries));
-		return false;
+		case ROW_UNSHOWN:
+			return SyncFailed(binding, dirty, UnshownError(binding));
+		case ROW_GONE:
+		case ROW_OTHER:
+			return SyncLost(binding, dirty, outcome);
+		case ROW_LOCKED:
+			MarkOne(dirty, true, NULL, RowBackoffMs(0));
+			return SYNC_FAILED;
+		case ROW_WRITTEN:
+			BroadcastChange(binding, dirty);
+			break;
+		case ROW_SAME:
+			break;
 	}
-	if (outcome == ROW_WRITTEN)
-		BroadcastChange(binding, dirty);
-	if (outcome == ROW_LOCKED)
-		MarkOne(dirty, true, NULL, RowBackoffMs(0));
-	else if (outcome == ROW_GONE && MayBeHidden(binding))
-	{
-		MarkOne(dirty, true, "the row does not exist, or row-level security hides it from the table's owner", RowBackoffMs(dirty->tries));
-		return false;
-	}
-	else if (outcome == ROW_GONE)
-		MarkOne(dirty, false, "the row no longer exists", 0);
-	else if (dirty->marked)
-		MarkOne(dirty, false, NULL, 0);
-	return outcome != ROW_LOCKED;
+	if (dirty->marked)
+		MarkShown(dirty);
+	return SYNC_DONE;
 }
 
 static void
@@ -681,21 +1110,31 @@ SyncOneByOne(const Binding *binding, DirtyJob **dirty, int n, TimestampTz until,
 	for (int i = 0; i < n; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		*unwritten += !SyncOne(binding, dirty[i]);
+		*unwritten += (SyncOne(binding, dirty[i]) == SYNC_FAILED);
 		if (until != 0 && GetCurrentTimestamp() > until)
 			break;
 	}
 }
 
+static bool
+IsShown(RowOutcome outcome)
+{
+	return outcome == ROW_WRITTEN || outcome == ROW_SAME;
+}
+
 static void
 MarkClean(const RowStep *step)
 {
-	int64 *clean = palloc(sizeof(int64) * step->n);
+	int64 *clean = palloc(sizeof(int64) * 2 * step->n);
 	int n = 0;
 
 	for (int i = 0; i < step->done; i++)
-		if (step->dirty[i]->marked && (step->outcomes[i] == ROW_WRITTEN || step->outcomes[i] == ROW_SAME))
+		if (step->dirty[i]->marked && IsShown(step->outcomes[i]))
+		{
 			clean[n++] = step->dirty[i]->job_id;
+			if (step->dirty[i]->newest_id != step->dirty[i]->job_id)
+				clean[n++] = step->dirty[i]->newest_id;
+		}
 	if (n > 0)
 		MarkWritten(clean, n);
 }
@@ -713,10 +1152,10 @@ SyncTogether(const Binding *binding, DirtyJob **dirty, int n, TimestampTz until,
 	if (RunStepGuarded(binding, &step) != NULL)
 		return 0;
 	MarkClean(&step);
-	/* a row that is locked or gone is marked in its own way, so it is tried once more, alone */
+	/* the others have marks of their own; it is the same again alone */
 	for (int i = 0; i < step.done; i++)
-		if (step.outcomes[i] == ROW_LOCKED || step.outcomes[i] == ROW_GONE)
-			*unwritten += !SyncOne(binding, dirty[i]);
+		if (!IsShown(step.outcomes[i]))
+			*unwritten += (SyncOne(binding, dirty[i]) == SYNC_FAILED);
 		else if (step.outcomes[i] == ROW_WRITTEN)
 			BroadcastChange(binding, dirty[i]);
 	return step.done;
@@ -732,6 +1171,8 @@ AppRowWriteDirty(const Binding *binding, int max)
 	DirtyJob **dirty = FindDirty(binding, now, max, &n);
 	int unwritten = 0;
 
+	if (in_worker && n > 0)
+		DeferNothing();
 	if (n > 0 && SyncTogether(binding, dirty, n, until, &unwritten) == 0)
 		SyncOneByOne(binding, dirty, n, until, &unwritten);
 }
@@ -757,17 +1198,94 @@ AppRowWriteMany(const Binding *binding, const int64 *job_ids, int n)
 bool
 AppRowWriteOne(const Binding *binding, int64 job_id)
 {
-	DirtyJob *dirty = FindDirtyOne(job_id);
+	DirtyJob *dirty = FindDirtyOne(binding, job_id);
+	SyncResult result = dirty ? SyncOne(binding, dirty) : SYNC_DONE;
 
-	if (dirty == NULL || SyncOne(binding, dirty))
+	if (result == SYNC_FAILED)
+		ereport(WARNING,
+				(errmsg("could not write row \"%s\" yet", dirty->vibelog_id),
+				 errdetail("The job itself is safe; the worker will write the row as soon as it can.")));
+	return result == SYNC_DONE;
+}
+
+/*----------
+ * Tables on which an update runs no code of the app's
+ *----------
+ */
+static bool
+IsForeignFunction(Oid function, void *context)
+{
+	return function >= FirstNormalObjectId;
+}
+
+/* a walker: functions that came neither with PostgreSQL nor are its own, and domains, whose constraints may call one */
+static bool
+HasForeignCode(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, CoerceToDomain) || check_functions_in_node(node, IsForeignFunction, context))
 		return true;
-	ereport(WARNING,
-			(errmsg("could not write row \"%s\" yet", dirty->vibelog_id),
-			 errdetail("The job itself is safe; the worker will write the row as soon as it can.")));
+	return expression_tree_walker(node, HasForeignCode, context);
+}
+
+/* CHECKs and generated columns */
+static bool
+HasForeignConstraint(const TupleConstr *constr)
+{
+	if (constr == NULL)
+		return false;
+	for (int i = 0; i < constr->num_check; i++)
+		if (HasForeignCode(stringToNode(constr->check[i].ccbin), NULL))
+			return true;
+	for (int i = 0; constr->has_generated_stored && i < constr->num_defval; i++)
+		if (HasForeignCode(stringToNode(constr->defval[i].adbin), NULL))
+			return true;
 	return false;
 }
 
-/* Only if no code of the app runs then, and nobody has locked the table. */
+/* expressions, predicates and operator classes of one that an update may have to insert into */
+static bool
+IsForeignIndex(Relation index)
+{
+	for (int i = 0; i < index->rd_att->natts * index->rd_indam->amsupport; i++)
+		if (IsForeignFunction(index->rd_support[i], NULL))
+			return true;
+	return HasForeignCode((Node *) RelationGetIndexExpressions(index), NULL) ||
+		HasForeignCode((Node *) RelationGetIndexPredicate(index), NULL);
+}
+
+static bool
+HasForeignIndex(Relation relation)
+{
+	List *indexes = RelationGetIndexList(relation);
+	bool foreign = false;
+	ListCell *lc;
+
+	foreach (lc, indexes)
+	{
+		Relation index = index_open(lfirst_oid(lc), RowExclusiveLock);
+
+		foreign |= IsForeignIndex(index);
+		index_close(index, NoLock);
+	}
+	return foreign;
+}
+
+static bool
+IsSimple(Relation relation)
+{
+	Form_pg_class form = relation->rd_rel;
+
+	if (form->relkind != RELKIND_RELATION || form->relispartition || form->relhassubclass || form->relforcerowsecurity ||
+		relation->rd_rules)
+		return false;
+	for (int i = 0; relation->trigdesc && i < relation->trigdesc->numtriggers; i++)
+		if (!relation->trigdesc->triggers[i].tgisinternal)
+			return false;
+	return !HasForeignConstraint(RelationGetDescr(relation)->constr) && !HasForeignIndex(relation);
+}
+
 bool
 AppRowsAreSimple(const Binding *binding)
 {
@@ -779,9 +1297,7 @@ AppRowsAreSimple(const Binding *binding)
 	relation = try_relation_open(binding->relid, NoLock);
 	if (relation == NULL)
 		return false;
-	simple = (relation->rd_rules == NULL);
-	for (int i = 0; simple && relation->trigdesc && i < relation->trigdesc->numtriggers; i++)
-		simple = relation->trigdesc->triggers[i].tgisinternal;
+	simple = IsSimple(relation);
 	relation_close(relation, NoLock);
 	return simple;
 }
@@ -808,8 +1324,8 @@ AppRowRecord(const Binding *binding, JobUpdate *updates, int n, bool *recorded)
  */
 static Statement fail_rows;
 
-uint64
-AppRowFail(const Binding *binding, Datum keys)
+static uint64
+RunFail(const Binding *binding, Datum keys)
 {
 	char *sql = psprintf("UPDATE %s AS t SET video_generation_status = 'failed',"
 						 " video_generation_error = 'reset: no job was behind this status'"
@@ -823,5 +1339,25 @@ AppRowFail(const Binding *binding, Datum keys)
 	IdentityBecomeTableOwner(binding->owner, &saved);
 	n = StatementRunOnApp(&fail_rows, sql, &args, 0);
 	IdentityResume(&saved);
+	return n;
+}
+
+/* They have no job that a trigger's submit could be given: it may make one. */
+uint64
+AppRowFail(const Binding *binding, Datum keys)
+{
+	Writing rows = {writing, binding->relid, NULL, 0};
+	uint64 n = 0;
+
+	writing = &rows;
+	PG_TRY();
+	{
+		n = RunFail(binding, keys);
+	}
+	PG_FINALLY();
+	{
+		writing = rows.outer;
+	}
+	PG_END_TRY();
 	return n;
 }

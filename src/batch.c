@@ -23,6 +23,7 @@
 #include "publicapi.h"
 #include "shmem.h"
 #include "statement.h"
+#include "whose.h"
 
 PG_FUNCTION_INFO_V1(vibevideo_submit_batch);
 
@@ -81,7 +82,17 @@ InsertMissing(const Binding *binding, char **vibelog_ids, int64 *job_ids, int n)
 				 errdetail("The jobs themselves are safe; the worker will write the rows as soon as it can.")));
 }
 
-/* Frees the memory that it needed, SPI's results included. */
+/* The active ones, and the newest of those rows that our write of has led here: they get no new attempt. */
+static void
+FindJobs(const Binding *binding, char **vibelog_ids, int64 *job_ids, int n)
+{
+	JobFindActiveMany(binding, vibelog_ids, n, job_ids);
+	for (int i = 0; i < n; i++)
+		if (job_ids[i] == 0 && AppRowIsBeingWritten(binding, vibelog_ids[i]))
+			job_ids[i] = JobFindLatest(binding, vibelog_ids[i]);
+}
+
+/* What it takes of memory, SPI's results included, is free again afterwards. */
 static void
 SubmitChunk(const Binding *binding, char **vibelog_ids, int n, ReturnSetInfo *rsinfo)
 {
@@ -95,11 +106,12 @@ SubmitChunk(const Binding *binding, char **vibelog_ids, int n, ReturnSetInfo *rs
 		ApiCheckKey(vibelog_ids[i]);
 		vibelog_ids[i] = AppRowCheck(binding, vibelog_ids[i], true);
 	}
-	JobFindActiveMany(binding, vibelog_ids, n, job_ids);
+	WhoseSettle(binding, vibelog_ids, n);
+	FindJobs(binding, vibelog_ids, job_ids, n);
 	if (!AllHaveJobs(job_ids, n))
 	{
 		InsertMissing(binding, vibelog_ids, job_ids, n);
-		JobFindActiveMany(binding, vibelog_ids, n, job_ids);
+		FindJobs(binding, vibelog_ids, job_ids, n);
 		/* another call was faster: the unique index made us wait for its commit */
 		for (int i = 0; i < n; i++)
 			if (job_ids[i] == 0)

@@ -127,6 +127,9 @@ Retry(const Binding *binding, char *vibelog_id, Job *job, bool active)
 	JobNew new = {.vibelog_id = vibelog_id};
 	int64 job_id;
 
+	/* a trigger asks, whenever we write what became of the attempt before */
+	if (AppRowIsBeingWritten(binding, vibelog_id))
+		return job->job_id;
 	/* pending: send it now.  Lost submit: the user decides that fal does not have it.  Otherwise it is running. */
 	if (active && !GiveUpUnknown(job->job_id))
 	{

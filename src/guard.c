@@ -26,6 +26,7 @@
 
 #include "compat.h"
 #include "guc.h"
+#include "job.h"
 #include "state.h"
 #include "statement.h"
 #include "version.h"
@@ -184,17 +185,41 @@ RowDiffers(Row old, Row new)
 	return TextDiffers(old, new, "request_id") || TextDiffers(old, new, "video_url") || TextDiffers(old, new, "error");
 }
 
-/* Whoever changes the job and writes the row in the same transaction has set row_next_at to infinity. */
+/*
+ * What the row bears before it is written anew: what the job was, if it shows
+ * that.  It may not yet: then that stays, as for a job that its call has just
+ * made.
+ */
+static char *
+RowBears(Row old)
+{
+	char *bears = TextColumn(old, "row_bears");
+	char *request_id = TextColumn(old, "request_id");
+
+	if (IsTrue(old, "row_dirty") || (strcmp(TextColumn(old, "state"), "submitting") == 0 && IsNew(old)))
+		return bears;
+	return request_id ? request_id : BEARS_STATUS;
+}
+
+/*
+ * Whoever changes the job and writes the row in the same transaction says so by
+ * infinity.  An orphan's is not written, nor is that of a job without a row.
+ */
 static HeapTuple
-MarkRow(Row new)
+MarkRow(Row old, Row new)
 {
 	int columns[] = {SPI_fnumber(new.desc, "row_dirty"), SPI_fnumber(new.desc, "row_tries"),
-					 SPI_fnumber(new.desc, "row_next_at"), SPI_fnumber(new.desc, "updated_at")};
-	Datum values[] = {BoolGetDatum(!IsTrue(new, "orphan") && !IsWrittenByCaller(new)), Int32GetDatum(0),
+					 SPI_fnumber(new.desc, "row_next_at"), SPI_fnumber(new.desc, "updated_at"),
+					 SPI_fnumber(new.desc, "row_bears")};
+	char *bears = RowBears(old);
+	bool has_no_row;
+	Datum values[] = {(Datum) 0, Int32GetDatum(0),
 					  TimestampTzGetDatum(GetCurrentTransactionStartTimestamp()),
-					  TimestampTzGetDatum(GetCurrentTimestamp())};
-	bool nulls[] = {false, false, false, false};
+					  TimestampTzGetDatum(GetCurrentTimestamp()), bears ? CStringGetTextDatum(bears) : (Datum) 0};
+	bool nulls[] = {false, false, false, false, bears == NULL};
 
+	(void) Column(new, "relation", &has_no_row);
+	values[0] = BoolGetDatum(!IsTrue(new, "orphan") && !has_no_row && !IsWrittenByCaller(new));
 	return heap_modify_tuple_by_cols(new.tuple, new.desc, lengthof(columns), columns, values, nulls);
 }
 
@@ -261,7 +286,7 @@ vibevideo_job_changing(PG_FUNCTION_ARGS)
 	{
 		CheckMove(old, new);
 		if (RowDiffers(old, new) || IsWrittenByCaller(new))
-			result = MarkRow(new);
+			result = MarkRow(old, new);
 	}
 	if (result != new.tuple)
 	{

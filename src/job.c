@@ -211,9 +211,9 @@ JobFindLatest(const Binding *binding, const char *vibelog_id)
  */
 static Statement insert_job = {
 	"INSERT INTO vibevideo.job (vibelog_id, state, model, input, requested_by, lease, leased_by, next_at,"
-	" relation, sent_at, row_dirty, attempt)"
+	" relation, sent_at, row_dirty, row_bears, attempt)"
 	" SELECT $1, $2, $3, $4::jsonb, $5, nextval('vibevideo.lease_seq'),"
-	" CASE WHEN $2 = 'submitting' THEN pg_backend_pid() END, $6, $7, $8, false,"
+	" CASE WHEN $2 = 'submitting' THEN pg_backend_pid() END, $6, $7, $8, false, $9,"
 	" (SELECT COALESCE(max(p.attempt), 0) FROM vibevideo.job p"
 	" WHERE p.relation = $7 AND NOT p.orphan AND p.vibelog_id = $1) + 1"
 	" ON CONFLICT (relation, vibelog_id) WHERE NOT orphan AND state = ANY (" ACTIVE_STATES ") DO NOTHING"
@@ -235,24 +235,25 @@ JobInsert(const Binding *binding, const JobNew *job, const char *state)
 	ArgTime(&args, sending ? TimestampTzPlusMilliseconds(now, vv_submit_timeout + 60000) : now);
 	ArgRelation(&args, binding->relid);
 	ArgTime(&args, sending ? now : 0);
+	ArgText(&args, job->bears);
 	StatementRun(&insert_job, &args);
 	return ResultFirstInt();
 }
 
-/* $1 keys, $2 inputs, $3 users */
+/* $1 keys, $2 inputs, $3 users, $4 what the rows bear */
 static Statement insert_jobs = {
-	"INSERT INTO vibevideo.job (vibelog_id, state, model, input, requested_by, lease, next_at, relation, row_dirty, attempt)"
-	" SELECT x.vibelog_id, 'pending', $4, x.input::jsonb, x.requested_by, nextval('vibevideo.lease_seq'), $5, $6, false,"
+	"INSERT INTO vibevideo.job (vibelog_id, state, model, input, requested_by, lease, next_at, relation, row_dirty, row_bears, attempt)"
+	" SELECT x.vibelog_id, 'pending', $5, x.input::jsonb, x.requested_by, nextval('vibevideo.lease_seq'), $6, $7, false, x.bears,"
 	" (SELECT COALESCE(max(p.attempt), 0) FROM vibevideo.job p"
-	" WHERE p.relation = $6 AND NOT p.orphan AND p.vibelog_id = x.vibelog_id) + 1"
-	" FROM unnest($1, $2, $3) AS x(vibelog_id, input, requested_by)"
+	" WHERE p.relation = $7 AND NOT p.orphan AND p.vibelog_id = x.vibelog_id) + 1"
+	" FROM unnest($1, $2, $3, $4) AS x(vibelog_id, input, requested_by, bears)"
 	" ON CONFLICT (relation, vibelog_id) WHERE NOT orphan AND state = ANY (" ACTIVE_STATES ") DO NOTHING"
 	" RETURNING job_id"};
 
 int
 JobInsertMany(const Binding *binding, const JobNew *jobs, int n, int64 *inserted)
 {
-	char **columns[3];
+	char **columns[4];
 	Args args = {0};
 	int done;
 
@@ -263,6 +264,7 @@ JobInsertMany(const Binding *binding, const JobNew *jobs, int n, int64 *inserted
 		columns[0][i] = jobs[i].vibelog_id;
 		columns[1][i] = jobs[i].input;
 		columns[2][i] = jobs[i].user;
+		columns[3][i] = jobs[i].bears;
 	}
 	for (int c = 0; c < lengthof(columns); c++)
 		ArgTexts(&args, columns[c], n);
@@ -616,9 +618,11 @@ LogUpdate(const JobUpdate *update)
 
 /* The next attempt of a row whose job failed for a reason that may not recur. */
 static Statement insert_next_attempt = {
-	"INSERT INTO vibevideo.job (relation, vibelog_id, state, model, input, requested_by, priority, attempt, renders, next_at)"
+	"INSERT INTO vibevideo.job (relation, vibelog_id, state, model, input, requested_by, priority, attempt, renders, next_at,"
+	" row_bears)"
 	" SELECT j.relation, j.vibelog_id, 'pending', j.model, j.input, j.requested_by, j.priority,"
-	" j.attempt + 1, j.renders + 1, $2"
+	" j.attempt + 1, j.renders + 1, $2,"
+	" CASE WHEN j.row_dirty THEN j.row_bears ELSE COALESCE(j.request_id, '" BEARS_STATUS "') END"
 	" FROM vibevideo.job j WHERE j.job_id = $1 AND j.cancel_requested_at IS NULL"
 	" ON CONFLICT DO NOTHING"};
 

@@ -78,12 +78,28 @@ typedef struct JobUpdate
 	bool row_written;				   /* whoever records it writes the app's row in the same transaction */
 } JobUpdate;
 
+/*
+ * What a row of the app bears: its request id, BEARS_STATUS if it has none but
+ * a status, BEARS_NOTHING if it has neither.  Job and row belong together if
+ * the row bears what it was last seen to bear; column row_bears keeps that
+ * while the row is not written, and is null if it is not known.
+ */
+#define BEARS_STATUS "-"
+#define BEARS_NOTHING ""
+
+static inline bool
+BearsRequest(const char *bears)
+{
+	return bears && strcmp(bears, BEARS_STATUS) != 0 && strcmp(bears, BEARS_NOTHING) != 0;
+}
+
 /* A job to be inserted. */
 typedef struct JobNew
 {
 	char *vibelog_id;
 	char *user;	 /* NULL if not known */
 	char *input; /* JSON text */
+	char *bears; /* what the row bears now: BEARS_NOTHING and so on */
 } JobNew;
 
 /* When the earliest of each kind is due, 0 if there is none. */

@@ -411,7 +411,8 @@ vibevideo_poll(PG_FUNCTION_ARGS)
 	desc = BlessTupleDesc(desc);
 	PreventCommandDuringRecovery("vibevideo_poll()");
 	StatementConnect();
-	if (BindingLoad(&binding) && BindingMayAct(&binding))
+	/* a trigger's call inside our own write of a row asks nobody */
+	if (!AppRowIsWriting() && BindingLoad(&binding) && BindingMayAct(&binding))
 	{
 		PollDue(&binding, counts);
 		ShmemNotePoll(MyDatabaseId);

@@ -15,6 +15,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "approw.h"
 #include "call.h"
 #include "guc.h"
 #include "hosts.h"
@@ -270,6 +271,8 @@ ProbeMediaHosts(void)
 static Finding
 Probe(const char *what)
 {
+	if (AppRowIsWriting())
+		return Warn(pstrdup("not asked: a row of the app is being written"), "Ask outside of the table's triggers.");
 	if (strcmp(what, "fal_key") == 0)
 		return ProbeKey(SECRET_FAL);
 	if (strcmp(what, "storage_key") == 0)

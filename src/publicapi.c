@@ -15,6 +15,7 @@
 #include "json.h"
 #include "publicapi.h"
 #include "statement.h"
+#include "whose.h"
 #include "wire.h"
 
 #define MAX_KEY_BYTES 512
@@ -48,10 +49,15 @@ ApiCheckKey(const char *key)
 char *
 ApiConnect(Binding *binding, const char *vibelog_id, bool for_update)
 {
+	char *key;
+
 	ApiCheckKey(vibelog_id);
 	StatementConnect();
 	BindingRequire(binding, for_update);
-	return AppRowCheck(binding, vibelog_id, for_update);
+	key = AppRowCheck(binding, vibelog_id, for_update);
+	if (for_update)
+		WhoseSettle(binding, &key, 1);
+	return key;
 }
 
 static Statement read_subject = {
@@ -109,6 +115,23 @@ ApiDescribe(int64 job_id)
 
 	ArgInt8(&args, job_id);
 	if (StatementRun(&describe, &args) == 0)
+		ReportMissingJob(job_id);
+	return FirstVideo();
+}
+
+/* under the key that its row has now */
+static Statement describe_as = {
+	"SELECT vibevideo.describe(jsonb_populate_record(j, jsonb_build_object('vibelog_id', $2)))"
+	" FROM vibevideo.job j WHERE j.job_id = $1"};
+
+Datum
+ApiDescribeAs(int64 job_id, const char *vibelog_id)
+{
+	Args args = {0};
+
+	ArgInt8(&args, job_id);
+	ArgText(&args, vibelog_id);
+	if (StatementRun(&describe_as, &args) == 0)
 		ReportMissingJob(job_id);
 	return FirstVideo();
 }

@@ -15,7 +15,11 @@
 /* the first argument as text: its type is the attached table's key */
 extern char *ApiKeyArgument(FunctionCallInfo fcinfo);
 extern void ApiCheckKey(const char *key);
-/* connect SPI, load the binding, check the caller's rights on the row; returns the key as it is in the row */
+/*
+ * Connect SPI, load the binding, check the caller's rights on the row; returns
+ * the key as it is in the row.  For an update the jobs under that key are then
+ * the row's.
+ */
 extern char *ApiConnect(Binding *binding, const char *vibelog_id, bool for_update);
 /* the user, for limits and fairness: the JWT's subject; NULL if there is none */
 extern char *ApiRequestingUser(void);
@@ -23,7 +27,8 @@ extern char *ApiRequestingUser(void);
 pg_noreturn extern void ApiLostRace(const char *vibelog_id);
 /* a job as vibevideo.video, in the memory context above SPI's */
 extern Datum ApiDescribe(int64 job_id);
-extern Datum ApiDescribeNone(const char *vibelog_id); /* for a row without a job */
+extern Datum ApiDescribeAs(int64 job_id, const char *vibelog_id); /* whatever key the job has */
+extern Datum ApiDescribeNone(const char *vibelog_id);			  /* for a row without a job */
 /* many jobs, in this order, into a result set */
 extern void ApiDescribeMany(Tuplestorestate *store, const int64 *job_ids, int n);
 /*

@@ -27,6 +27,7 @@
 #include "shmem.h"
 #include "statement.h"
 #include "submit.h"
+#include "whose.h"
 
 PG_FUNCTION_INFO_V1(vibevideo_submit);
 PG_FUNCTION_INFO_V1(vibevideo_status);
@@ -98,6 +99,8 @@ FindOrInsert(const Binding *binding, char *vibelog_id, const char *state,
 	JobNew new = {.vibelog_id = vibelog_id};
 
 	*is_new = false;
+	if (job_id == 0 && AppRowIsBeingWritten(binding, vibelog_id))
+		job_id = JobFindLatest(binding, vibelog_id);
 	if (job_id != 0)
 		return job_id;
 	new.user = ApiRequestingUser();
@@ -223,16 +226,16 @@ vibevideo_submit(PG_FUNCTION_ARGS)
 	ReadFalKey(key);
 	/* while fal is down the worker sends it later: the caller need not wait for a timeout */
 	has_room = FalHasRoom();
-	send_now = (has_room && ShmemServiceAllows(SERVICE_FAL, 1) > 0);
+	send_now = (has_room && !AppRowIsWriting() && ShmemServiceAllows(SERVICE_FAL, 1) > 0);
 	job_id = FindOrInsert(&binding, vibelog_id, send_now ? "submitting" : "pending", &is_new);
 	if (is_new)
 	{
 		if (!send_now)
 		{
-			if (has_room)
-				NoteReason(job_id, "fal_down", "fal.ai cannot be reached at the moment");
-			else
+			if (!has_room)
 				NoteReason(job_id, "fal_busy", "others are ahead of it");
+			else if (!AppRowIsWriting())
+				NoteReason(job_id, "fal_down", "fal.ai cannot be reached at the moment");
 			AppRowWriteOne(&binding, job_id);
 			ShmemWakeAtCommit();
 		}
@@ -258,12 +261,16 @@ vibevideo_status(PG_FUNCTION_ARGS)
 {
 	char *vibelog_id = ApiKeyArgument(fcinfo);
 	Binding binding;
+	bool strayed;
 	int64 job_id;
 	Datum video;
 
 	vibelog_id = ApiConnect(&binding, vibelog_id, false);
-	job_id = JobFindLatest(&binding, vibelog_id);
-	video = job_id ? ApiDescribe(job_id) : ApiDescribeNone(vibelog_id);
+	job_id = WhoseNewest(&binding, vibelog_id, &strayed);
+	if (job_id == 0)
+		video = ApiDescribeNone(vibelog_id);
+	else
+		video = strayed ? ApiDescribeAs(job_id, vibelog_id) : ApiDescribe(job_id);
 	SPI_finish();
 	PG_RETURN_DATUM(video);
 }

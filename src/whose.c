@@ -1,0 +1,225 @@
+/*
+ * whose.c
+ *	  Which job belongs to which row.
+ *
+ * A job belongs to a row, not to a key: a key may be used again after a DELETE,
+ * be given up and taken by another user, or be exchanged with another row's.
+ * What tells a row is what we have written into it, its request id above all: a
+ * row that does not bear what the job under its key has left there is another.
+ */
+#include "postgres.h"
+
+#include "approw.h"
+#include "job.h"
+#include "rekey.h"
+#include "statement.h"
+#include "whose.h"
+
+#define MOST_STEPS 8 /* each puts one job where its row is, or out of the way */
+
+/*----------
+ * The newest job under a key, and whether the row there is its row
+ *----------
+ */
+typedef struct Newest
+{
+	int64 job_id; /* 0: there is none */
+	bool is_theirs;
+	char *request_id;
+	char *bears; /* what its own row was last seen to bear */
+} Newest;
+
+/* $3 is what the row bears, null if that is hidden */
+static Statement find_newest = {
+	"SELECT x.nth, n.* FROM unnest($1, $3) WITH ORDINALITY AS x(vibelog_id, bears, nth)"
+	" CROSS JOIN LATERAL (SELECT j.job_id,"
+	" x.bears IS NULL OR x.bears = COALESCE(j.request_id, '" BEARS_STATUS "')"
+	" OR (j.row_dirty AND (j.row_bears IS NULL OR j.row_bears = x.bears)),"
+	" j.request_id, j.row_bears"
+	" FROM vibevideo.job j WHERE j.relation = $2 AND j.vibelog_id = x.vibelog_id AND NOT j.orphan"
+	" ORDER BY j.job_id DESC LIMIT 1) n"};
+
+static void
+FindNewest(const Binding *binding, char **vibelog_ids, char **bears, int n, Newest *newest)
+{
+	Args args = {0};
+	uint64 found;
+
+	ArgTexts(&args, vibelog_ids, n);
+	ArgRelation(&args, binding->relid);
+	ArgTexts(&args, bears, n);
+	found = StatementRun(&find_newest, &args);
+	memset(newest, 0, sizeof(Newest) * n);
+	for (uint64 i = 0; i < found; i++)
+	{
+		Newest *one = &newest[ResultInt(i, 1, 1) - 1];
+
+		one->job_id = ResultInt(i, 2, 0);
+		one->is_theirs = ResultBool(i, 3);
+		one->request_id = ResultText(i, 4);
+		one->bears = ResultText(i, 5);
+	}
+	SPI_freetuptable(SPI_tuptable);
+}
+
+/* Neither is the job under the key another row's, nor the row's job perhaps elsewhere. */
+static bool
+IsSettled(const Newest *newest, const char *bears)
+{
+	return newest->job_id ? newest->is_theirs : !BearsRequest(bears);
+}
+
+/*
+ * Row and job are read one after the other: what does not fit is true only if
+ * the row is still the same when the job has been read.
+ */
+static Newest
+ReadNewest(const Binding *binding, char *vibelog_id, char **bears)
+{
+	Newest newest;
+	char *before;
+
+	AppRowsBear(binding, &vibelog_id, 1, bears);
+	do
+	{
+		before = *bears;
+		FindNewest(binding, &vibelog_id, bears, 1, &newest);
+		if (IsSettled(&newest, *bears))
+			break;
+		AppRowsBear(binding, &vibelog_id, 1, bears);
+	} while (before == NULL || *bears == NULL ? before != *bears : strcmp(before, *bears) != 0);
+	return newest;
+}
+
+/*----------
+ * The job whose request id a row bears, under another key or none
+ *----------
+ */
+typedef struct Stray
+{
+	int64 job_id; /* 0: there is none */
+	char *key;	  /* NULL: it has no row */
+} Stray;
+
+static Statement find_stray = {
+	"SELECT j.job_id, CASE WHEN j.relation IS NOT NULL THEN j.vibelog_id END FROM vibevideo.job j"
+	" WHERE j.request_id = $1 AND NOT j.orphan AND (j.relation = $2 OR j.relation IS NULL)"};
+
+static Stray
+ReadStray(const Binding *binding, const char *request_id)
+{
+	Stray stray = {0};
+	Args args = {0};
+
+	ArgText(&args, request_id);
+	ArgRelation(&args, binding->relid);
+	if (StatementRun(&find_stray, &args) > 0)
+	{
+		stray.job_id = ResultInt(0, 1, 0);
+		stray.key = ResultText(0, 2);
+	}
+	return stray;
+}
+
+/* Whoever copies a request id into his row does not get the job while its own row bears it. */
+static Stray
+FindStray(const Binding *binding, const char *vibelog_id, const char *bears)
+{
+	static const Stray none = {0};
+	Stray stray = BearsRequest(bears) ? ReadStray(binding, bears) : none;
+	char *theirs;
+
+	if (stray.key == NULL)
+		return stray;
+	if (strcmp(stray.key, vibelog_id) == 0)
+		return none;
+	AppRowsBear(binding, &stray.key, 1, &theirs);
+	return theirs && strcmp(theirs, bears) == 0 ? none : stray;
+}
+
+/*----------
+ * Settling
+ *----------
+ */
+
+/* Where the row of a job that is not this key's may be; NULL: nowhere. */
+static char *
+HomeOf(const Binding *binding, const Newest *newest, const char *vibelog_id)
+{
+	char *home = newest->request_id ? AppRowHome(binding, newest->request_id) : NULL;
+
+	if (home == NULL && BearsRequest(newest->bears))
+		home = AppRowHome(binding, newest->bears);
+	return home && strcmp(home, vibelog_id) == 0 ? NULL : home;
+}
+
+static void
+SendAway(const Binding *binding, const Newest *newest, const char *vibelog_id)
+{
+	char *home = HomeOf(binding, newest, vibelog_id);
+
+	if (home)
+		(void) RekeyExchange(binding, vibelog_id, home, true);
+	else
+		RekeyLose(binding, vibelog_id);
+}
+
+/* true: there is one, and it is here now */
+static bool
+FetchStray(const Binding *binding, char *vibelog_id, const char *bears)
+{
+	Stray stray = FindStray(binding, vibelog_id, bears);
+
+	if (stray.job_id == 0)
+		return false;
+	if (stray.key)
+		(void) RekeyExchange(binding, stray.key, vibelog_id, true);
+	else
+		RekeyFind(binding, stray.job_id, vibelog_id);
+	return true;
+}
+
+static void
+SettleOne(const Binding *binding, char *vibelog_id)
+{
+	for (int step = 0; step < MOST_STEPS; step++)
+	{
+		char *bears;
+		Newest newest = ReadNewest(binding, vibelog_id, &bears);
+
+		if (IsSettled(&newest, bears))
+			return;
+		if (newest.job_id)
+			SendAway(binding, &newest, vibelog_id);
+		else if (!FetchStray(binding, vibelog_id, bears))
+			return;
+	}
+	elog(ERROR, "vibevideo: it cannot be told which jobs are those of row %s", vibelog_id);
+}
+
+void
+WhoseSettle(const Binding *binding, char **vibelog_ids, int n)
+{
+	char **bears = palloc(sizeof(char *) * (n + 1));
+	Newest *newest = palloc(sizeof(Newest) * (n + 1));
+
+	AppRowsBear(binding, vibelog_ids, n, bears);
+	FindNewest(binding, vibelog_ids, bears, n, newest);
+	for (int i = 0; i < n; i++)
+		/* inside its write a row is not what it will be */
+		if (!IsSettled(&newest[i], bears[i]) && !AppRowIsBeingWritten(binding, vibelog_ids[i]))
+			SettleOne(binding, vibelog_ids[i]);
+}
+
+int64
+WhoseNewest(const Binding *binding, char *vibelog_id, bool *strayed)
+{
+	char *bears;
+	Newest newest = ReadNewest(binding, vibelog_id, &bears);
+
+	*strayed = false;
+	if (newest.is_theirs || AppRowIsBeingWritten(binding, vibelog_id))
+		return newest.job_id;
+	*strayed = true;
+	return FindStray(binding, vibelog_id, bears).job_id;
+}
