@@ -21,7 +21,9 @@ Does what PostgREST does with a request for a function: finds it by the names
 of its arguments, opens a transaction (read only for GET and for what is not
 volatile), sets role, claims, headers, and the settings of that role, calls,
 reads response.status and response.headers, commits; and turns an error into a
-status by its SQLSTATE.  The signature of a JWT is not checked.
+status by its SQLSTATE.  As PostgREST does, it takes the message of an error
+C<PTxyz> for the reason phrase, as it is: with line breaks in it, the phrase ends
+and headers of somebody else's begin.  The signature of a JWT is not checked.
 
 =cut
 
@@ -38,9 +40,10 @@ use MIME::Base64 qw(decode_base64url encode_base64url);
 use POSIX ();
 use PostgreSQL::Test::Utils ();
 use Time::HiRes qw(time);
+use VibeStatus;
 use VibeTest;
 
-our @EXPORT = qw(supabase_roles module bearer http_status_of answer_text);
+our @EXPORT = qw(supabase_roles module bearer answer_text answer_wire);
 
 my $json = JSON::PP->new->utf8->allow_nonref->canonical;
 
@@ -94,23 +97,6 @@ sub bearer
 	return 'Bearer ' . join('.', map { encode_base64url($_) } '{"alg":"HS256"}', $json->encode(\%claims), 'signature');
 }
 
-# http_status_of(SQLSTATE, role) - PostgREST's rules.
-sub http_status_of
-{
-	my ($state, $role) = @_;
-	my %exact = (
-		'25006' => 405, '42883' => 404, '42P01' => 404, '23503' => 409, '23505' => 409, 'P0001' => 400,
-		'22023' => 400, '57014' => 500, '57P01' => 503, '21000' => 400);
-
-	return $1 if $state =~ /^PT([1-5]\d\d)$/;
-	return $role eq 'anon' ? 401 : 403 if $state eq '42501';
-	return $exact{$state} if $exact{$state};
-	return 503 if $state =~ /^(?:08|53)/;
-	return 403 if $state =~ /^(?:28|0L|0P)/;
-	return 500 if $state =~ /^(?:09|25|2D|38|39|3B|40|54|55|57|58|F0|HV|P0|XX)/;
-	return 400;
-}
-
 # new(node, user => login, pre_request => function) - without a user, calls run
 # as the superuser, without SET ROLE.
 sub new
@@ -158,17 +144,41 @@ sub ask
 	return;
 }
 
+# An error's answer.  Texts are characters; the phrase and the body are bytes.
 sub problem
 {
 	my ($status, $code, $message, $details, $hint) = @_;
-
-	return {
+	my $reason = $code =~ /^PT/ ? $message : standard_phrase($status);
+	my $answer = {
 		status => $status, code => $code, message => $message, hint => $hint,
-		headers => [ [ 'Content-Type', 'application/json; charset=utf-8' ] ],
-		body => $json->encode({ code => $code, message => $message, details => $details, hint => $hint }) };
+		headers => [
+			$status == 503 ? [ 'Retry-After', '0' ] : (),
+			[ 'Content-Type', 'application/json; charset=utf-8' ],
+			[ 'Proxy-Status', "PostgREST; error=$code" ],
+			$status == 401 ? [ 'WWW-Authenticate', 'Bearer' ] : () ],
+		body => $status == 204 ? '' : $json->encode({ code => $code, message => $message, details => $details, hint => $hint }) };
+
+	utf8::encode($reason);
+	$answer->{reason} = $reason;
+	return $answer;
 }
 
-# The parts of an error as psql prints it verbosely; () if there is none.
+# What SQLSTATE PGRST asks for: the body is its message, status and headers are its details.
+sub problem_of_its_own
+{
+	my ($message, $details) = @_;
+	my ($said, $how) = map { my $text = $_ // ''; utf8::encode($text); eval { $json->decode($text) } } $message, $details;
+	my $wanted = "MESSAGE must be a JSON object with obligatory keys: 'code', 'message' and optional keys: 'details', 'hint'.";
+
+	return problem(500, 'PGRST121', q{Could not parse JSON in the "RAISE SQLSTATE 'PGRST'" error}, "Invalid JSON value for MESSAGE: '$message'", $wanted)
+	  unless ref $said eq 'HASH' && ref $how eq 'HASH';
+	my $answer = problem($how->{status}, @$said{qw(code message details hint)});
+	$answer->{reason} = standard_phrase($how->{status});
+	push @{ $answer->{headers} }, map { [ $_, $how->{headers}{$_} ] } sort keys %{ $how->{headers} || {} };
+	return $answer;
+}
+
+# The parts of an error as psql prints it verbosely, in characters; () if there is none.
 sub error_of
 {
 	my ($out) = @_;
@@ -178,6 +188,9 @@ sub error_of
 	my ($details) = $rest =~ /^\nDETAIL:  (.*?)$next/s;
 	my ($hint) = $rest =~ /^(?:\nDETAIL:  .*?)?\nHINT:  (.*?)$next/s;
 
+	# psql shows where in a statement it is
+	$message =~ s/\nLINE \d+: [^\n]*\n *\^\z//;
+	utf8::decode($_) for grep { defined } $message, $details, $hint;
 	return ($code, $message, $details, $hint);
 }
 
@@ -226,8 +239,8 @@ sub settings_of
 
 	return @hoisted unless $self->{user};
 	$self->{settings}{$role} ||= $json->decode($self->ask(
-			"SELECT coalesce(json_agg(c), '[]') FROM pg_db_role_setting s, unnest(s.setconfig) c WHERE s.setdatabase = 0 AND s.setrole = "
-			  . quote($role) . '::regrole') // '[]');
+			"SELECT coalesce(json_agg(c), '[]') FROM pg_db_role_setting s, unnest(s.setconfig) c, pg_roles r"
+			  . ' WHERE s.setdatabase = 0 AND s.setrole = r.oid AND r.rolname = ' . quote($role)) // '[]');
 	return (@{ $self->{settings}{$role} }, @hoisted);
 }
 
@@ -274,7 +287,7 @@ sub request
 sub perform
 {
 	my ($self, $function, $request) = @_;
-	my $role = $request->{claims}{role};
+	my $role = $request->{claims}{role} // 'anon';
 	my $call = identifier($request->{name});
 	my ($from, $pick) = ('', '');
 	my %settings = (
@@ -324,7 +337,8 @@ sub perform
 	return problem(503, 'PGRST001', 'Could not connect with the database') unless defined $out;
 	if (my ($code, $message, $details, $hint) = error_of($out))
 	{
-		return problem(http_status_of($code, $role), $code, $message, $details, $hint);
+		return problem_of_its_own($message, $details) if $code eq 'PGRST';
+		return problem(http_status_of($code, $role, $message), $code, $message, $details, $hint);
 	}
 	return answer($function, $json->decode((grep { /^\{/ } split /\n(?=\{)/, $out)[0]));
 }
@@ -349,7 +363,9 @@ sub answer
 	}
 	my @headers = map { [%$_] } @$headers;
 	push @headers, [ 'Content-Type', 'application/json; charset=utf-8' ] unless grep { lc $_->[0] eq 'content-type' } @headers;
-	return { status => $status, code => '', headers => \@headers, body => $status == 204 ? '' : $json->encode($result->{body}) };
+	return {
+		status => $status, code => '', reason => standard_phrase($status), headers => \@headers,
+		body => $status == 204 ? '' : $json->encode($result->{body}) };
 }
 
 # call(role, sub, method, path, arguments) - as supabase.rpc does; the body is decoded into {data}.
@@ -365,12 +381,24 @@ sub call
 	return $answer;
 }
 
-# answer_text(answer) - as it would be on the wire.
+# answer_text(answer) - it, for people and comparisons.
 sub answer_text
 {
 	my ($answer) = @_;
 
-	return join("\n", "HTTP/1.1 $answer->{status}", (map { "$_->[0]: $_->[1]" } @{ $answer->{headers} }), '', $answer->{body});
+	return join("\n", "HTTP/1.1 $answer->{status} $answer->{reason}", (map { "$_->[0]: $_->[1]" } @{ $answer->{headers} }), '', $answer->{body});
+}
+
+# answer_wire(answer) - its bytes on the wire.
+sub answer_wire
+{
+	my ($answer) = @_;
+
+	return join("\r\n",
+		"HTTP/1.1 $answer->{status} $answer->{reason}",
+		(map { "$_->[0]: $_->[1]" } @{ $answer->{headers} }),
+		'content-length: ' . length($answer->{body}),
+		'connection: close', '', $answer->{body});
 }
 
 # serve(socket) - answers requests until it is killed; to be run in a separate process.
@@ -398,9 +426,7 @@ sub serve
 
 		$options{before}->($self) if $options{before};
 		my $answer = $self->request($method, $target, \%headers, $body);
-		print $client "HTTP/1.1 $answer->{status} Answer\r\n",
-		  (map { "$_->[0]: $_->[1]\r\n" } @{ $answer->{headers} }),
-		  'content-length: ' . length($answer->{body}) . "\r\nconnection: close\r\n\r\n$answer->{body}";
+		print $client answer_wire($answer);
 		close($client);
 	}
 	return;

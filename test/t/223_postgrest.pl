@@ -10,6 +10,7 @@ use Test::More;
 use Time::HiRes qw(time);
 use VibeDocs;
 use VibeRest;
+use VibeStatus;
 use VibeTest;
 
 my $fal = start_fal(default => { hold => 'queue' });
@@ -365,7 +366,9 @@ for my $error (sort { ($a->[1] eq '`42P01`') <=> ($b->[1] eq '`42P01`') } @error
 		is($answer->{code}, $state, "$state: $answer->{data}{message}");
 		like($http, qr/\b$answer->{status}\b/, "$state: HTTP $answer->{status}");
 		is_deeply([ sort keys %{ $answer->{data} } ], [qw(code details hint message)], "$state: the body is PostgREST's");
-		is(scalar(@{ $answer->{headers} }), 1, "$state: no header of ours");
+		my @names = map { $_->[0] } @{ $answer->{headers} };
+		is_deeply([ grep { !/^(?:Content-Type|Proxy-Status|WWW-Authenticate|Retry-After)$/ } @names ], [], "$state: no header of ours");
+		is($answer->{header}{'proxy-status'}, "PostgREST; error=$state", "$state: PostgREST's own");
 	}
 }
 
