@@ -23,7 +23,8 @@ BEGIN
 	IF j.state <> 'submit_unknown' THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'PT409',
-			MESSAGE = format('job %s is not in doubt: it is %s', job, j.state),
+			MESSAGE = format('job %s is not in doubt', job),
+			DETAIL = format('It is %s.', j.state),
 			HINT = 'Only a job in state submit_unknown can be resolved.';
 	END IF;
 	IF verdict IS NULL OR verdict !~ '^[A-Za-z0-9_-]{1,128}$' THEN
@@ -34,7 +35,8 @@ BEGIN
 	IF verdict <> 'not_sent' AND EXISTS (SELECT FROM vibevideo.job x WHERE x.request_id = verdict) THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'PT409',
-			MESSAGE = format('another job has request id %s', verdict);
+			MESSAGE = 'another job has this request id',
+			DETAIL = format('It is request %s.', verdict);
 	END IF;
 
 	UPDATE vibevideo.job x SET

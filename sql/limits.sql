@@ -315,7 +315,7 @@ BEGIN
 		ERRCODE = sql_state,
 		MESSAGE = message,
 		DETAIL = CASE WHEN who = 'global' THEN format('Limit %s of all users together is reached.', limit_name)
-				 ELSE format('Limit %s of user %s is %s, %s.', limit_name, substr(who, length('user:') + 1),
+				 ELSE format('Limit %s of user %s is %s, %s.', limit_name, vibevideo.shown(substr(who, length('user:') + 1)),
 							 trim_scale(most), used) END,
 		HINT = come_back;
 END

@@ -419,7 +419,7 @@ BEGIN
 	WHERE j.state = 'failed' AND j.generated_at IS NOT NULL AND j.updated_at > clock_timestamp() - interval '7 days';
 	RETURN NEXT CASE WHEN jobs = 0 THEN vibevideo.line('dead_letters', 'ok', 'no finished video was given up in the last 7 days')
 					 ELSE vibevideo.line('dead_letters', 'warn', format('videos made but given up in the last 7 days: %s, one for %s',
-															 jobs, example),
+															 jobs, vibevideo.shown(example)),
 							  'vibevideo.jobs says why in error, and media_url where fal.ai still has them; fix the cause, then '
 							  'vibevideo_retry.') END;
 

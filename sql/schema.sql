@@ -392,6 +392,11 @@ COMMENT ON FUNCTION vibevideo.next_submits(int, timestamptz) IS 'jobs to send ne
 -- Inner functions in C
 -------------------------------------------------------------------------------
 
+-- A key or a user in a text for people: cut, and control characters escaped.
+CREATE FUNCTION vibevideo.shown(name text)
+RETURNS text LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'vibevideo_shown';
+COMMENT ON FUNCTION vibevideo.shown(text) IS 'a key as texts show it: cut, and control characters escaped; owner only';
+
 -- Wakes (or has started) this database's worker when the transaction commits.
 CREATE FUNCTION vibevideo.wake()
 RETURNS void LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'vibevideo_wake';

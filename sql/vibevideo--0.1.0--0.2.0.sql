@@ -80,6 +80,10 @@ CREATE FUNCTION vibevideo.library_version()
 RETURNS text LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'vibevideo_library_version';
 COMMENT ON FUNCTION vibevideo.library_version() IS 'the version of the library that is loaded; owner only';
 
+CREATE FUNCTION vibevideo.shown(name text)
+RETURNS text LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'vibevideo_shown';
+COMMENT ON FUNCTION vibevideo.shown(text) IS 'a key as texts show it: cut, and control characters escaped; owner only';
+
 CREATE OR REPLACE FUNCTION vibevideo.create_api(id_type regtype)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -560,7 +564,8 @@ BEGIN
 	IF j.state <> 'submit_unknown' THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'PT409',
-			MESSAGE = format('job %s is not in doubt: it is %s', job, j.state),
+			MESSAGE = format('job %s is not in doubt', job),
+			DETAIL = format('It is %s.', j.state),
 			HINT = 'Only a job in state submit_unknown can be resolved.';
 	END IF;
 	IF verdict IS NULL OR verdict !~ '^[A-Za-z0-9_-]{1,128}$' THEN
@@ -571,7 +576,8 @@ BEGIN
 	IF verdict <> 'not_sent' AND EXISTS (SELECT FROM vibevideo.job x WHERE x.request_id = verdict) THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'PT409',
-			MESSAGE = format('another job has request id %s', verdict);
+			MESSAGE = 'another job has this request id',
+			DETAIL = format('It is request %s.', verdict);
 	END IF;
 
 	UPDATE vibevideo.job x SET
@@ -590,6 +596,24 @@ BEGIN
 	RETURN vibevideo.describe(j);
 END
 $$;
+COMMENT ON FUNCTION vibevideo.resolve(bigint, text) IS
+	'settles a job in state submit_unknown by fal''s request id or ''not_sent''; PT404, PT409, 22023; owner only';
+
+CREATE OR REPLACE FUNCTION vibevideo.over_limit(who text, limit_name text, most numeric, used text, sql_state text, message text,
+									 come_back text)
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	RAISE EXCEPTION USING
+		ERRCODE = sql_state,
+		MESSAGE = message,
+		DETAIL = CASE WHEN who = 'global' THEN format('Limit %s of all users together is reached.', limit_name)
+				 ELSE format('Limit %s of user %s is %s, %s.', limit_name, vibevideo.shown(substr(who, length('user:') + 1)),
+							 trim_scale(most), used) END,
+		HINT = come_back;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.over_limit(text, text, numeric, text, text, text, text) IS
+	'raises PT429 or PT402 for a job that is over a limit; owner only';
 
 CREATE FUNCTION vibevideo.redrive(error_code text DEFAULT NULL, since interval DEFAULT '1 day', max_jobs int DEFAULT 100)
 RETURNS int LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -1024,7 +1048,7 @@ BEGIN
 	WHERE j.state = 'failed' AND j.generated_at IS NOT NULL AND j.updated_at > clock_timestamp() - interval '7 days';
 	RETURN NEXT CASE WHEN jobs = 0 THEN vibevideo.line('dead_letters', 'ok', 'no finished video was given up in the last 7 days')
 					 ELSE vibevideo.line('dead_letters', 'warn', format('videos made but given up in the last 7 days: %s, one for %s',
-															 jobs, example),
+															 jobs, vibevideo.shown(example)),
 							  'vibevideo.jobs says why in error, and media_url where fal.ai still has them; fix the cause, then '
 							  'vibevideo_retry.') END;
 
@@ -1038,6 +1062,7 @@ BEGIN
 					 END;
 END
 $$;
+COMMENT ON FUNCTION vibevideo.check_jobs() IS 'part of check_config: jobs that need attention; owner only';
 
 COMMENT ON FUNCTION vibevideo.check_config() IS
 	'reports whether everything is as it has to be, and what to do if not; owner only';

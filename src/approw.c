@@ -63,8 +63,10 @@
 #include "realtime.h"
 #include "rekey.h"
 #include "statement.h"
+#include "wire.h"
 
 #define MAX_INPUT_BYTES (1024 * 1024)
+#define ROW_ERROR_BYTES 400 /* of what the app's objects say */
 #define ROW_TIMEOUT_MS 2000 /* for the app's triggers, in the worker */
 #define SYNC_BUDGET_MS 200	/* for all rows of one turn, in the worker */
 #define ROWS_TOGETHER 500
@@ -875,6 +877,7 @@ DeferNothing(void)
 static char *
 CatchError(MemoryContext mcxt, ResourceOwner owner)
 {
+	char message[ROW_ERROR_BYTES];
 	ErrorData *edata;
 	char *error;
 
@@ -892,7 +895,11 @@ CatchError(MemoryContext mcxt, ResourceOwner owner)
 		error = psprintf("the code that it runs, such as triggers, took longer than %d s (SQLSTATE %s)",
 						 ROW_TIMEOUT_MS / 1000, unpack_sql_state(edata->sqlerrcode));
 	else
-		error = psprintf("%s (SQLSTATE %s)", edata->message, unpack_sql_state(edata->sqlerrcode));
+	{
+		WireCopy(message, sizeof(message), edata->message);
+		WireClean(message);
+		error = psprintf("%s (SQLSTATE %s)", message, unpack_sql_state(edata->sqlerrcode));
+	}
 	FreeErrorData(edata);
 	return error;
 }

@@ -18,6 +18,8 @@
 #include "whose.h"
 #include "wire.h"
 
+PG_FUNCTION_INFO_V1(vibevideo_shown);
+
 #define MAX_KEY_BYTES 512
 
 char *
@@ -44,6 +46,18 @@ ApiCheckKey(const char *key)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("vibelog_id is longer than %d bytes", MAX_KEY_BYTES)));
+}
+
+/*----------
+ * vibevideo.shown(name text) returns text
+ *
+ * How texts of the scripts name what callers may have made up.
+ *----------
+ */
+Datum
+vibevideo_shown(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_DATUM(CStringGetTextDatum(WireShown(text_to_cstring(PG_GETARG_TEXT_PP(0)))));
 }
 
 char *

@@ -273,6 +273,70 @@ WireClean(char *text)
 	MaskSecrets(text);
 }
 
+/* the bytes of the character at text, which is UTF-8 or, cut off, less */
+static size_t
+CharacterLength(const char *text)
+{
+	size_t len = 1;
+
+	while (len < 4 && ((unsigned char) text[len] & 0xc0) == 0x80)
+		len++;
+	return len;
+}
+
+/* a character's number if people must not be sent it as it is, 0 if they may */
+static unsigned
+ControlNumber(const char *text, size_t len)
+{
+	const unsigned char *p = (const unsigned char *) text;
+	unsigned number = 0;
+
+	if (len == 1)
+		return p[0] < 0x20 || p[0] == 0x7f ? p[0] : 0;
+	if (len == 2 && (p[0] & 0xe0) == 0xc0)
+		number = (p[0] & 0x1fu) << 6 | (p[1] & 0x3fu);
+	if (len == 3 && (p[0] & 0xf0) == 0xe0)
+		number = (p[0] & 0x0fu) << 12 | (p[1] & 0x3fu) << 6 | (p[2] & 0x3fu);
+	/* C1 controls; separators of lines, and what turns the direction of writing */
+	if ((number >= 0x80 && number < 0xa0) || (number >= 0x2028 && number <= 0x202e) || (number >= 0x2066 && number <= 0x2069))
+		return number;
+	return 0;
+}
+
+static void
+ShowCharacter(char out[8], const char *text, size_t len)
+{
+	unsigned number = ControlNumber(text, len);
+
+	if (number == 0)
+		(void) snprintf(out, 8, "%.*s", (int) len, text);
+	else if (number == '\r' || number == '\n' || number == '\t')
+		(void) snprintf(out, 8, "\\%c", number == '\r' ? 'r' : number == '\n' ? 'n'
+																			  : 't');
+	else
+		(void) snprintf(out, 8, "\\u%04x", number);
+}
+
+const char *
+WireShow(char out[WIRE_SHOWN_BYTES], const char *text)
+{
+	char shown[8];
+	size_t len;
+
+	out[0] = '\0';
+	for (; *text != '\0'; text += len)
+	{
+		len = CharacterLength(text);
+		ShowCharacter(shown, text, len);
+		if (!WireAppend(out, WIRE_SHOWN_BYTES - strlen("..."), shown))
+		{
+			(void) WireAppend(out, WIRE_SHOWN_BYTES, "...");
+			break;
+		}
+	}
+	return out;
+}
+
 void
 WireCopy(char *out, size_t size, const char *text)
 {

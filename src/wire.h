@@ -29,6 +29,16 @@ extern bool WireIsHtml(const HttpReply *reply);
  */
 extern void WireClean(char *text);
 
+/*
+ * A key or a user in a text for people.  Callers make keys up, so what a reader
+ * of lines, a terminal or a browser would act on is escaped, and the key is cut.
+ * WireShown(text) has room of its own, for as long as the enclosing block.
+ */
+#define WIRE_SHOWN_BYTES 100
+#define WireShown(text) WireShow((char[WIRE_SHOWN_BYTES]){0}, text)
+
+extern const char *WireShow(char out[WIRE_SHOWN_BYTES], const char *text);
+
 /* copy, truncated at a UTF-8 character boundary */
 extern void WireCopy(char *out, size_t size, const char *text);
 

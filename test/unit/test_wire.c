@@ -46,6 +46,44 @@ TestClean(void)
 }
 
 static void
+TestShow(void)
+{
+	static const struct
+	{
+		const char *text;
+		const char *shown;
+	} cases[] = {
+		{"", ""},
+		{"d9428888-122b-11e1-b85c-61cd3cbb3210", "d9428888-122b-11e1-b85c-61cd3cbb3210"},
+		{"a 'b' \"c\" \\ %s caf\303\251 \360\237\230\200", "a 'b' \"c\" \\ %s caf\303\251 \360\237\230\200"},
+		{"a\r\nb\tc\001\033[31m\177", "a\\r\\nb\\tc\\u0001\\u001b[31m\\u007f"},
+		{"\302\205\302\237\302\240", "\\u0085\\u009f\302\240"},
+		{"\342\200\250 \342\200\256 \342\201\251 \342\202\254", "\\u2028 \\u202e \\u2069 \342\202\254"},
+		/* cut off by somebody */
+		{"a\342\200", "a\342\200"},
+	};
+	char text[512];
+	const char *shown;
+
+	for (size_t i = 0; i < lengthof(cases); i++)
+		CheckText("show", cases[i].text, WireShown(cases[i].text), cases[i].shown);
+
+	memset(text, 'k', sizeof(text));
+	text[sizeof(text) - 1] = '\0';
+	shown = WireShown(text);
+	CheckNumber("show", "a long one is cut", strlen(shown), WIRE_SHOWN_BYTES - 1);
+	CheckText("show", "and says so", shown + WIRE_SHOWN_BYTES - 5, "k...");
+	for (size_t i = 0; i + 1 < sizeof(text); i += 2)
+		memcpy(text + i, "\303\251", 2);
+	text[200] = '\0';
+	shown = WireShown(text);
+	CheckText("show", "between characters", shown + strlen(shown) - 5, "\303\251...");
+	memset(text, '\n', 200);
+	shown = WireShown(text);
+	CheckText("show", "and between escapes", shown + strlen(shown) - 5, "\\n...");
+}
+
+static void
 TestCopy(void)
 {
 	char out[4];
@@ -164,6 +202,7 @@ void
 TestWire(void)
 {
 	TestClean();
+	TestShow();
 	TestCopy();
 	TestDescribe();
 	TestNumbers();
