@@ -38,7 +38,7 @@ use VibeTest;
 
 our @EXPORT = qw(
   wait_up wait_down wait_at_rest crash_server kill_process cli
-  journal_files hung_submit start_gateway
+  journal_files hung_submit start_gateway start_locker start_freezer
   gather ok_rules violations @rules);
 
 my $json = JSON::PP->new->utf8->allow_nonref->canonical;
@@ -195,6 +195,118 @@ sub start_gateway
 		return if $rest->{node}->name eq $node->()->name;
 		$rest->{node} = $node->();
 		delete $rest->{session};
+	});
+}
+
+# ---------------------------------------------------------------------------
+# Nemeses that are processes of their own
+# ---------------------------------------------------------------------------
+
+# spawn(seed, until, file, work) - calls work until the time is over or TERM arrives.
+# What work returns is counted, and the counts are left in file.  Returns the
+# process' id.
+sub spawn
+{
+	my ($seed, $until, $file, $work) = @_;
+	my $pid = fork();
+
+	die "fork: $!" unless defined $pid;
+	return $pid if $pid;
+	my $over = 0;
+	my %count;
+
+	# it cuts a sleep short
+	local $SIG{TERM} = sub { $over = 1 };
+	local $SIG{ALRM} = sub { die "it hangs\n" };
+	srand($seed);
+	alarm(int($until - time()) + 60);
+	while (!$over && time() < $until)
+	{
+		my $done = eval { $work->() };
+		$count{$done}++ if $done;
+		sleep(0.2) unless $over;
+	}
+	alarm(0);
+	eval { PostgreSQL::Test::Utils::append_to_file($file, $json->encode(\%count)) };
+	POSIX::_exit(0);
+}
+
+# A time to hold or to stop something: mostly short.
+sub while_to_hold
+{
+	my ($most) = @_;
+
+	return rand() < 0.3 ? rand($most) : rand($most < 3 ? $most : 3);
+}
+
+# What somebody's open transaction may hold: rows of ours and of the app's, tables, both.
+my %locks = (
+	'job rows' => 'SELECT FROM vibevideo.job WHERE job_id IN (SELECT job_id FROM vibevideo.job ORDER BY random() LIMIT 20) FOR UPDATE',
+	'active job rows' => 'SELECT FROM vibevideo.job WHERE vibevideo.is_active(state) AND random() < 0.5 FOR UPDATE',
+	'rows of the app' => 'SELECT FROM vibelogs WHERE random() < 0.3 FOR UPDATE',
+	'keys of the app' => 'SELECT FROM vibelogs WHERE random() < 0.3 FOR KEY SHARE',
+	'limits' => 'SELECT FROM vibevideo.limit FOR UPDATE',
+	'a limit that is changed' => q{UPDATE vibevideo.limit SET max_active = max_active + 1 WHERE scope = 'global'},
+	'slots' => 'SELECT FROM vibevideo.slot WHERE random() < 0.5 FOR UPDATE',
+	'tills' => 'SELECT FROM vibevideo.till FOR UPDATE',
+	'the binding' => 'SELECT FROM vibevideo.binding FOR SHARE',
+	'a model' => 'SELECT FROM vibevideo.model FOR UPDATE',
+	'the table of the app, shared' => 'LOCK TABLE vibelogs IN SHARE MODE',
+	'the table of the app' => 'LOCK TABLE vibelogs IN ACCESS EXCLUSIVE MODE',
+	'the table of jobs, shared' => 'LOCK TABLE vibevideo.job IN SHARE MODE',
+	'the table of events' => 'LOCK TABLE vibevideo.event IN SHARE MODE',
+	'a retry' => 'SELECT FROM (SELECT id FROM vibelogs WHERE video_generation_status = \'failed\' ORDER BY random() LIMIT 1) v, vibevideo_retry(v.id)');
+
+# start_locker(node, seed, until, most seconds, file) - a session that holds
+# random locks.  node is called for the server; file gets what was held.
+sub start_locker
+{
+	my ($node, $seed, $until, $most, $file) = @_;
+	my ($session, $at);
+
+	return spawn($seed, $until, $file, sub {
+		if (!$session || $at ne $node->()->name)
+		{
+			$at = $node->()->name;
+			$session = VibeTest::Session->start($node->());
+		}
+		my @names = sort keys %locks;
+		my @drawn = map { $names[ rand @names ] } 0 .. int(rand(2));
+		my ($well) = $session->ask(join(';', q{SET lock_timeout = '3s'; BEGIN}, map { $locks{$_} } @drawn));
+
+		sleep(while_to_hold($most)) if $well;
+		my ($there) = $session->ask(rand() < 0.5 ? 'COMMIT' : 'ROLLBACK');
+		undef $session unless defined $well && defined $there;
+		return $well ? join(' and ', @drawn) : undef;
+	});
+}
+
+# The worker, if this process is it: an id may have been given to another one.
+sub is_worker
+{
+	my ($pid) = @_;
+
+	open(my $file, '<', "/proc/$pid/cmdline") or return 0;
+	local $/;
+	return (<$file> // '') =~ /vibevideo worker/;
+}
+
+# start_freezer(node, seed, until, most seconds, file) - stops the worker now and
+# then, and lets it go on.  Nothing is left stopped, however it ends.
+sub start_freezer
+{
+	my ($node, $seed, $until, $most, $file) = @_;
+
+	return spawn($seed, $until, $file, sub {
+		sleep(0.5 + rand(3));
+		my ($rc, $pid) = $node->()->psql('postgres',
+			q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'vibevideo worker' AND datname = 'postgres'}, timeout => 20);
+
+		return if $rc != 0 || $pid !~ /^\d+$/ || !is_worker($pid);
+		kill('STOP', $pid);
+		sleep(while_to_hold($most));
+		kill('CONT', $pid);
+		return 'the worker stopped';
 	});
 }
 

@@ -1,9 +1,11 @@
-# Chaos: 200 rows become videos while fal.ai and Storage fail, processes are
-# killed, the server crashes and at last a standby is promoted.  Then calm, and
-# the rules of VibeChaos must hold.
+# Chaos: 200 rows become videos while fal.ai and Storage fail, a session holds
+# random locks, the worker is stopped for a while, processes are killed, the
+# server crashes and at last a standby is promoted.  Then calm, and the rules of
+# VibeChaos must hold.
 #
 # Environment: CHAOS_SECONDS (60, most of them chaos), CHAOS_SEED (from the
-# clock), CHAOS_ROWS (200), CHAOS_CLIENTS (6).  The seed is printed; it decides
+# clock), CHAOS_ROWS (200), CHAOS_CLIENTS (6), CHAOS_HOLD (20: for how long at
+# most a lock is held, or the worker stopped for half of it).  The seed is printed; it decides
 # what clients, nemesis and emulators draw, not how processes interleave.
 
 use strict;
@@ -11,6 +13,7 @@ use warnings FATAL => 'all';
 
 BEGIN { $ENV{VIBETEST_TIMEOUT} ||= 300 + 2 * ($ENV{CHAOS_SECONDS} || 60); }
 
+use File::Basename qw(basename);
 use IO::Socket::INET;
 use JSON::PP;
 use POSIX ();
@@ -24,6 +27,7 @@ my $seconds = $ENV{CHAOS_SECONDS} || 60;
 my $seed = $ENV{CHAOS_SEED} || (time() * 1000) % 1_000_000_007;
 my $nrows = $ENV{CHAOS_ROWS} || 200;
 my $nclients = $ENV{CHAOS_CLIENTS} || 6;
+my $hold = ($ENV{CHAOS_HOLD} // '') eq '' ? 20 : $ENV{CHAOS_HOLD};
 my $json = JSON::PP->new->utf8->allow_nonref->canonical;
 
 diag("CHAOS_SEED=$seed CHAOS_SECONDS=$seconds CHAOS_ROWS=$nrows");
@@ -68,6 +72,9 @@ CREATE FUNCTION note_status() RETURNS trigger LANGUAGE plpgsql AS
 'BEGIN INSERT INTO seen (id, status, request_id) VALUES (NEW.id, NEW.video_generation_status, NEW.video_request_id); RETURN NEW; END';
 CREATE TRIGGER note_status AFTER UPDATE ON vibelogs FOR EACH ROW
 	WHEN (OLD.video_generation_status IS DISTINCT FROM NEW.video_generation_status) EXECUTE FUNCTION note_status();
+-- there are slots and tills to be locked; nobody comes near these limits
+INSERT INTO vibevideo.limit (scope, max_active, submits_per_day, spend_per_day_usd) VALUES
+	('global', 500, 20000, 100000), ('default', 200, 5000, 10000);
 SQL
 my @ids = split /\n/,
   cli($node, "INSERT INTO vibelogs (prompt) SELECT 'chaos ' || n FROM generate_series(1, $nrows) n RETURNING id");
@@ -156,6 +163,7 @@ sub attempt
 		delete $client->{session};
 		$client->{session} = VibeTest::Session->start(primary());
 		$client->{at} = $name;
+		$client->{session}->ask(qq(SET request.jwt.claims = '{"sub": "$client->{user}"}'));
 	}
 	my ($well, $out) = $client->{session}->ask($statements);
 	return ($well ? 'done' : 'error', $out) if defined $well;
@@ -236,7 +244,7 @@ sub choose
 sub run_client
 {
 	my ($n, $until, @mine) = @_;
-	my %client;
+	my %client = (user => 'user ' . $n =~ s/.*\.//r);
 	my @later;
 
 	open(my $log, '>', "$stage/client$n") or die $!;
@@ -276,6 +284,7 @@ sub run_client
 }
 
 my @clients;
+my @nemeses;
 my $owner = $$;
 my $gateway_pid;
 
@@ -319,10 +328,20 @@ sub end_clients
 	return;
 }
 
+# They let go what they hold before they end.
+sub end_nemeses
+{
+	kill('TERM', @nemeses);
+	waitpid($_, 0) for @nemeses;
+	@nemeses = ();
+	return;
+}
+
 END
 {
 	return if $$ != $owner;
 	local $?;
+	end_nemeses();
 	kill('KILL', $_) for @clients, $gateway_pid || ();
 	waitpid($gateway_pid, 0) if $gateway_pid;
 }
@@ -382,6 +401,11 @@ my $began = time();
 my $chaos_until = $began + $seconds * 0.6;
 my $clients_until = $began + $seconds * 0.75;
 start_clients(1, $clients_until, @ids);
+if ($hold > 0)
+{
+	push @nemeses, start_locker(\&primary, $seed + 1, $chaos_until, $hold, "$stage/locker");
+	push @nemeses, start_freezer(\&primary, $seed + 2, $chaos_until, $hold / 2, "$stage/freezer");
+}
 while (time() < $chaos_until)
 {
 	sleep(0.4 + rand(2.2));
@@ -397,6 +421,12 @@ wait_up($standby);
 my $promoted = time();
 set_primary('standby');
 $count{promoted}++;
+end_nemeses();
+for my $file (grep { -e } "$stage/locker", "$stage/freezer")
+{
+	my $held = $json->decode(slurp_file($file));
+	diag(basename($file) . ': ' . join(', ', map { "$_ $held->{$_}" } sort keys %$held));
+}
 end_clients();
 pass('chaos is over: ' . join(', ', map { "$count{$_} $_" } sort keys %count));
 
