@@ -13,7 +13,7 @@ set -uo pipefail
 . "$(dirname "$0")/common.sh"
 
 SUITES=${SUITES:-docs unit regress isolation tap clients}
-KEEP_VARIABLES=(SUITES PROVE_TESTS TAP_JOBS FUZZ_SECONDS FUZZ_CC)
+KEEP_VARIABLES=(SUITES PROVE_TESTS TAP_JOBS FUZZ_SECONDS FUZZ_CC CHAOS_SECONDS CHAOS_SEED CHAOS_ROWS CHAOS_CLIENTS CHAOS_HOLD CHAOS_CALM)
 unset MAKEFLAGS MAKELEVEL MFLAGS
 
 # ------------------------------------------------------------------ outside

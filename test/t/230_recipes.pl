@@ -344,6 +344,34 @@ SQL
 	sql($node, q{DELETE FROM vibevideo.limit; ALTER TABLE vibelogs DISABLE TRIGGER make_videos});
 }
 
+# -- a video for every changed text, and from SQL ------------------------------------------------
+{
+	recipe('text-changes');
+	my $id = add_row('text one', user_id => $bob);
+	my $jobs = "SELECT string_agg(input ->> 'prompt', ', ' ORDER BY job_id) FROM vibevideo.job WHERE vibelog_id = '$id'";
+
+	like(recipe('submit-sql', key => $id), qr/^\Q$id\E\|queued\|/, 'a row is submitted from SQL');
+	is(scalar($fal->renders('text one')), 1, 'which is one call');
+	wait_for_status($node, $id, 'completed');
+	is(sql($node, $jobs), 'text one', 'what vibevideo writes into the row makes no video');
+	sql($node, as_user($bob, "UPDATE vibelogs SET content = content, updated_at = now() WHERE id = '$id'"));
+	sql($node, as_user($bob, "UPDATE vibelogs SET content = '' WHERE id = '$id'"));
+	is(sql($node, $jobs), 'text one', 'nor does a text that is saved again, or none');
+	sql($node, as_user($bob, "UPDATE vibelogs SET content = 'text two' WHERE id = '$id'"));
+	is(row_of($id)->{video_generation_status}, 'queued', 'a new text is queued at once');
+	wait_for($node, "SELECT count(*) FROM vibevideo.job WHERE vibelog_id = '$id' AND state = 'completed'", '2', 'and its video is made', hurry => 1);
+	is(sql($node, $jobs), 'text one, text two', 'of that text');
+	is(scalar($fal->renders('text two')), 1, 'which is paid for once');
+	sql($node, 'ALTER TABLE vibelogs DISABLE TRIGGER remake_video');
+
+	my $waiting = q{SELECT count(*) FROM vibelogs WHERE video_generation_status IS NULL AND content <> ''};
+	add_row("many $_") for 1 .. 3;
+	my $rows = sql($node, $waiting);
+	is(scalar(my @videos = split /\n/, recipe('submit-many')), $rows, 'many rows are submitted by one call');
+	is(sql($node, $waiting), '0', 'all that had none');
+	wait_for($node, q{SELECT count(*) FROM vibelogs WHERE content LIKE 'many %' AND video_generation_status = 'completed'}, '3', 'and are completed', hurry => 1);
+}
+
 # -- other models and inputs ----------------------------------------------------------------------
 {
 	recipe('model');
