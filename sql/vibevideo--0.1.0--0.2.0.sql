@@ -1201,7 +1201,8 @@ $$;
 -- takes for granted afterwards, and an operator may have granted more.
 DO $$
 DECLARE
-	new constant text = 'vibevideo.is_active(text), vibevideo.library_version(), vibevideo.redrive(text, interval, int)';
+	new constant text = 'vibevideo.is_active(text), vibevideo.library_version(), vibevideo.redrive(text, interval, int), '
+						 'vibevideo.shown(text)';
 	everybody constant text = concat_ws(', ', 'PUBLIC',
 										(SELECT string_agg(quote_ident(r.rolname), ', ') FROM pg_roles r
 										 WHERE r.rolname IN ('anon', 'authenticated', 'service_role')));

@@ -154,8 +154,8 @@ ReportMissingRow(const Binding *binding, const char *vibelog_id, bool for_update
 			(errcode(ERRCODE_VIBEVIDEO_NOT_FOUND),
 			 errmsg("there is no row with this key"),
 			 for_update
-				 ? errdetail("Table %s has no row with key \"%s\" that the current role may update.", binding->relation, vibelog_id)
-				 : errdetail("Table %s has no row with key \"%s\" that the current role may see.", binding->relation, vibelog_id),
+				 ? errdetail("Table %s has no row with key \"%s\" that the current role may update.", binding->relation, WireShown(vibelog_id))
+				 : errdetail("Table %s has no row with key \"%s\" that the current role may see.", binding->relation, WireShown(vibelog_id)),
 			 errhint("Row-level security decides for which rows a role can request videos.")));
 }
 
@@ -281,7 +281,7 @@ AppRowReadInput(const Binding *binding, const char *sql, JobNew *job)
 	if (RunOnRow(binding, &read_input, sql, job->vibelog_id) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("owner of table %s cannot see row \"%s\"", binding->relation, job->vibelog_id),
+				 errmsg("owner of table %s cannot see row \"%s\"", binding->relation, WireShown(job->vibelog_id)),
 				 errdetail("Row-level security is forced on the owner."),
 				 errhint("Give the owner a policy, or run ALTER TABLE ... NO FORCE ROW LEVEL SECURITY.")));
 	job->input = ResultKeepText(0, 1);
@@ -295,11 +295,11 @@ AppRowReadInput(const Binding *binding, const char *sql, JobNew *job)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("input function %s returned null for row \"%s\"",
-						binding->input_function ? binding->input_function : "", job->vibelog_id)));
+						binding->input_function ? binding->input_function : "", WireShown(job->vibelog_id))));
 	if (strlen(job->input) > MAX_INPUT_BYTES)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("input for row \"%s\" is larger than %d bytes", job->vibelog_id, MAX_INPUT_BYTES),
+				 errmsg("input for row \"%s\" is larger than %d bytes", WireShown(job->vibelog_id), MAX_INPUT_BYTES),
 				 errhint("Pass images and other media by URL.")));
 }
 
@@ -1064,7 +1064,7 @@ SyncFailed(const Binding *binding, DirtyJob *dirty, const char *error)
 {
 	ereport(LOG,
 			(errmsg("vibevideo job %lld: could not write row \"%s\" of table %s: %s",
-					(long long) dirty->job_id, dirty->vibelog_id, binding->relation, error)));
+					(long long) dirty->job_id, WireShown(dirty->vibelog_id), binding->relation, error)));
 	MarkOne(dirty, true, error, RowBackoffMs(dirty->tries));
 	return SYNC_FAILED;
 }
@@ -1210,7 +1210,7 @@ AppRowWriteOne(const Binding *binding, int64 job_id)
 
 	if (result == SYNC_FAILED)
 		ereport(WARNING,
-				(errmsg("could not write row \"%s\" yet", dirty->vibelog_id),
+				(errmsg("could not write row \"%s\" yet", WireShown(dirty->vibelog_id)),
 				 errdetail("The job itself is safe; the worker will write the row as soon as it can.")));
 	return result == SYNC_DONE;
 }

@@ -18,6 +18,7 @@
 #include "publicapi.h"
 #include "shmem.h"
 #include "statement.h"
+#include "wire.h"
 
 PG_FUNCTION_INFO_V1(vibevideo_cancel);
 PG_FUNCTION_INFO_V1(vibevideo_retry);
@@ -173,7 +174,7 @@ vibevideo_retry(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_VIBEVIDEO_NOT_FOUND),
 				 errmsg("there is no video to retry"),
-				 errdetail("No video has been requested for row \"%s\".", vibelog_id),
+				 errdetail("No video has been requested for row \"%s\".", WireShown(vibelog_id)),
 				 errhint("Request one with vibevideo_submit.")));
 	job = JobRead(job_id, CurrentMemoryContext);
 	/* each statement has its own snapshot: the job may have been deleted meanwhile */

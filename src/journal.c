@@ -86,6 +86,7 @@
 #include "cluster.h"
 #include "journal.h"
 #include "shmem.h"
+#include "wire.h"
 
 #define JOURNAL_MAGIC 0x76766a32 /* "vvj2": also the format's version */
 #define MAX_RECORD (4 * 1024 * 1024)
@@ -657,7 +658,7 @@ JournalDrop(const JournalFile *file)
 					(errmsg("vibevideo discarded a submit of a dropped database: request \"%s\", model \"%s\"",
 							entries[i]->request_id[0] ? entries[i]->request_id : "unknown", entries[i]->model),
 					 errdetail("Database %u, row \"%s\", sent at %s; its transaction was not settled.",
-							   file->dboid, entries[i]->vibelog_id, timestamptz_to_str(entries[i]->sent_at)),
+							   file->dboid, WireShown(entries[i]->vibelog_id), timestamptz_to_str(entries[i]->sent_at)),
 					 errhint("fal.ai may have received it and may charge for it. It can be cancelled there.")));
 	if (unlink(file->path) != 0 && errno != ENOENT)
 		elog(LOG, "could not remove file \"%s\": %m", file->path);

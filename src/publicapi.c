@@ -95,7 +95,7 @@ ApiLostRace(const char *vibelog_id)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-			 errmsg("another call has just finished the job of row \"%s\"", vibelog_id),
+			 errmsg("another call has just finished the job of row \"%s\"", WireShown(vibelog_id)),
 			 errhint("Try again.")));
 }
 

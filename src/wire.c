@@ -246,33 +246,6 @@ MaskSecrets(char *text)
 	}
 }
 
-void
-WireClean(char *text)
-{
-	char *out = text;
-
-	for (const char *p = text; *p != '\0'; p++)
-	{
-		unsigned char c = (unsigned char) *p;
-		bool blank = c <= 0x20 || c == 0x7f;
-
-		/* C1 controls, U+0080 to U+009F */
-		if (c == 0xc2 && (unsigned char) p[1] >= 0x80 && (unsigned char) p[1] < 0xa0)
-		{
-			blank = true;
-			p++;
-		}
-		if (!blank)
-			*out++ = *p;
-		else if (out > text && out[-1] != ' ')
-			*out++ = ' ';
-	}
-	if (out > text && out[-1] == ' ')
-		out--;
-	*out = '\0';
-	MaskSecrets(text);
-}
-
 /* the bytes of the character at text, which is UTF-8 or, cut off, less */
 static size_t
 CharacterLength(const char *text)
@@ -303,6 +276,29 @@ ControlNumber(const char *text, size_t len)
 	return 0;
 }
 
+void
+WireClean(char *text)
+{
+	char *out = text;
+	size_t len;
+
+	for (const char *p = text; *p != '\0'; p += len)
+	{
+		len = CharacterLength(p);
+		if (*p != ' ' && ControlNumber(p, len) == 0)
+		{
+			memmove(out, p, len);
+			out += len;
+		}
+		else if (out > text && out[-1] != ' ')
+			*out++ = ' ';
+	}
+	if (out > text && out[-1] == ' ')
+		out--;
+	*out = '\0';
+	MaskSecrets(text);
+}
+
 static void
 ShowCharacter(char out[8], const char *text, size_t len)
 {
@@ -314,7 +310,7 @@ ShowCharacter(char out[8], const char *text, size_t len)
 		(void) snprintf(out, 8, "\\%c", number == '\r' ? 'r' : number == '\n' ? 'n'
 																			  : 't');
 	else
-		(void) snprintf(out, 8, "\\u%04x", number);
+		(void) snprintf(out, 8, "\\u%04x", number & 0xffff);
 }
 
 const char *

@@ -22,6 +22,7 @@ TestClean(void)
 		{"", ""},
 		{"  a\r\n\tb\001c \177 ", "a b c"},
 		{"caf\303\251 \302\205\302\237x", "caf\303\251 x"},
+		{"a\342\200\256b\342\200\250", "a b"},
 		{"No user found for Key ID and Secret", "No user found for Key ID and Secret"},
 		{"Invalid Key Authorization header format. Expected '<key_id>:<key_secret>'.",
 		 "Invalid Key Authorization header format. Expected '<key_id>:<key_secret>'."},
