@@ -14,6 +14,7 @@
 #include "rekey.h"
 #include "statement.h"
 #include "whose.h"
+#include "wire.h"
 
 #define MOST_STEPS 8 /* each puts one job where its row is, or out of the way */
 
@@ -194,7 +195,7 @@ SettleOne(const Binding *binding, char *vibelog_id)
 		else if (!FetchStray(binding, vibelog_id, bears))
 			return;
 	}
-	elog(ERROR, "vibevideo: it cannot be told which jobs are those of row %s", vibelog_id);
+	elog(ERROR, "vibevideo: it cannot be told which jobs are those of row %s", WireShown(vibelog_id));
 }
 
 void
