@@ -9,6 +9,7 @@
 #include "storage/ipc.h"
 
 #include "compat.h"
+#include "dropwatch.h"
 #include "guc.h"
 #include "shmem.h"
 #include "worker.h"
@@ -29,6 +30,8 @@ _PG_init(void)
 	GucInit();
 	ShmemInit();
 	/* the servers that pg_upgrade starts must not send anything */
-	if (!IsBinaryUpgrade)
-		LauncherRegister();
+	if (IsBinaryUpgrade)
+		return;
+	LauncherRegister();
+	DropWatchInit();
 }
