@@ -2,13 +2,7 @@
 EXTENSION    = vibevideo
 EXTVERSION   = 0.2.0
 MODULE_big   = vibevideo
-OBJS         = src/vibevideo.o src/guc.o src/secret.o src/cluster.o src/shmem.o src/http.o src/poller.o \
-			   src/json.o src/wire.o src/fal.o src/storage.o src/hosts.o \
-			   src/owner.o src/identity.o src/version.o src/statement.o src/binding.o src/job.o src/rekey.o src/approw.o src/whose.o src/input.o \
-			   src/backoff.o src/breaker.o src/media.o src/state.o src/guard.o src/journal.o src/task.o src/call.o \
-			   src/publicapi.o src/submit.o src/batch.o src/decide.o src/reconcile.o src/settle.o src/poll.o \
-			   src/ring.o src/flow.o src/download.o src/upload.o src/resumable.o src/watch.o src/copy.o src/signature.o src/webhook.o \
-			   src/probe.o src/reset.o src/realtime.o src/worker.o src/launcher.o src/index.o src/dropwatch.o
+OBJS         = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
 
 SQL_PARTS    = sql/schema.sql sql/api.sql sql/attach.sql sql/decisions.sql sql/limits.sql sql/realtime.sql sql/operations.sql sql/grants.sql
 DATA         = $(wildcard sql/*--*--*.sql)

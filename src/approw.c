@@ -64,6 +64,7 @@
 #include "rekey.h"
 #include "statement.h"
 #include "wire.h"
+#include "tablefit.h"
 
 #define MAX_INPUT_BYTES (1024 * 1024)
 #define ROW_ERROR_BYTES 400 /* of what the app's objects say */
@@ -178,6 +179,7 @@ AppRowCheck(const Binding *binding, const char *vibelog_id, bool lock)
 						 lock ? " FOR KEY SHARE" : "");
 	char *key;
 
+	TableFitKey(binding);
 	if (RunOnRow(binding, lock ? &check_row : &see_row, sql, vibelog_id) == 0)
 		ReportMissingRow(binding, vibelog_id, lock);
 	key = ResultKeepText(0, 1);

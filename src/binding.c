@@ -45,10 +45,8 @@ KeepCopy(const char *text)
 }
 
 static char *
-KeepQuoted(int column)
+Quoted(const char *name)
 {
-	char *name = ResultText(0, column);
-
 	return name ? KeepCopy(quote_identifier(name)) : NULL;
 }
 
@@ -85,12 +83,10 @@ BindingLoad(Binding *binding)
 	if (StatementRun(&read_binding, NULL) == 0)
 		return false;
 	binding->relid = ResultOid(0, 1);
-	if (!LookUpRelation(binding))
-		return false;
 	binding->id_type = ResultOid(0, 2);
-	binding->id_column = KeepQuoted(3);
-	binding->prompt_column = KeepQuoted(4);
-	binding->image_column = KeepQuoted(5);
+	binding->key_name = ResultKeepText(0, 3);
+	binding->prompt_name = ResultKeepText(0, 4);
+	binding->image_name = ResultKeepText(0, 5);
 	binding->input_function = ResultKeepText(0, 6);
 	binding->model = ResultKeepText(0, 7);
 	if (binding->model == NULL)
@@ -100,9 +96,19 @@ BindingLoad(Binding *binding)
 	binding->system_identifier = ResultInt(0, 10, 0);
 	binding->database_oid = ResultOid(0, 11);
 	binding->timeline = (int) ResultInt(0, 12, 0);
-	binding->user_column = KeepQuoted(13);
+	binding->user_name = ResultKeepText(0, 13);
 	binding->realtime = ResultBool(0, 14);
-	return true;
+	binding->id_column = Quoted(binding->key_name);
+	binding->prompt_column = Quoted(binding->prompt_name);
+	binding->image_column = Quoted(binding->image_name);
+	binding->user_column = Quoted(binding->user_name);
+	return LookUpRelation(binding);
+}
+
+bool
+BindingIsGone(const Binding *binding)
+{
+	return OidIsValid(binding->relid) && binding->relation == NULL;
 }
 
 /*----------
@@ -139,7 +145,8 @@ IsPromoted(const Binding *binding)
 void
 BindingRequire(Binding *binding, bool to_act)
 {
-	if (!BindingLoad(binding) && OidIsValid(binding->relid))
+	(void) BindingLoad(binding);
+	if (BindingIsGone(binding))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
 				 errmsg("the table that was attached to vibevideo no longer exists"),
@@ -149,7 +156,14 @@ BindingRequire(Binding *binding, bool to_act)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("no table is attached to vibevideo"),
 				 errhint("Attach the app's table, for example with SELECT vibevideo.attach('public.vibelogs').")));
-	if (to_act && IsCopy(binding) && !IsPromoted(binding))
+	if (to_act)
+		BindingRequireToAct(binding);
+}
+
+void
+BindingRequireToAct(const Binding *binding)
+{
+	if (OidIsValid(binding->relid) && IsCopy(binding) && !IsPromoted(binding))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("vibevideo is paused in this database"),

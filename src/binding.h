@@ -21,8 +21,12 @@ typedef struct Binding
 	char *image_column;	  /* NULL if none */
 	char *input_function; /* quoted, schema-qualified; NULL if none */
 	char *user_column;	  /* whose video it is; NULL if none */
-	bool realtime;		  /* report to Supabase Realtime */
-	char *model;		  /* never NULL */
+	char *key_name;		  /* the same columns unquoted */
+	char *prompt_name;
+	char *image_name;
+	char *user_name;
+	bool realtime; /* report to Supabase Realtime */
+	char *model;   /* never NULL */
 	bool build_index;
 	bool paused;			 /* a copy of the database the jobs belong to */
 	int64 system_identifier; /* with the next two: the database that may act on the jobs */
@@ -30,10 +34,14 @@ typedef struct Binding
 	int timeline;
 } Binding;
 
-/* false: no table is attached, or it was dropped (then relid is set) */
+/* false: no table is attached, or it was dropped (then all but its name and owner is set) */
 extern bool BindingLoad(Binding *binding);
 /* the same, but ERROR instead of false; to_act: also ERROR unless this database may act */
 extern void BindingRequire(Binding *binding, bool to_act);
+/* a table is attached, and was dropped */
+extern bool BindingIsGone(const Binding *binding);
+/* ERROR unless this database may act on its jobs; it may if no table is attached */
+extern void BindingRequireToAct(const Binding *binding);
 /* may this database act on its jobs?  Records a promotion; pauses a copy. */
 extern bool BindingMayAct(Binding *binding);
 

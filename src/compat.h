@@ -70,8 +70,10 @@ CompatWaitEvent(const char *name)
 /* 16 moved ACL checks to one generic function */
 #if PG_VERSION_NUM >= 160000
 #define CompatProcAclCheck(oid, role) object_aclcheck(ProcedureRelationId, oid, role, ACL_EXECUTE)
+#define CompatNamespaceAclCheck(oid, role) object_aclcheck(NamespaceRelationId, oid, role, ACL_USAGE)
 #else
 #define CompatProcAclCheck(oid, role) pg_proc_aclcheck(oid, role, ACL_EXECUTE)
+#define CompatNamespaceAclCheck(oid, role) pg_namespace_aclcheck(oid, role, ACL_USAGE)
 #endif
 
 /*

@@ -10,6 +10,7 @@
 #include "identity.h"
 #include "input.h"
 #include "statement.h"
+#include "tablefit.h"
 
 /* What we know about a model. */
 typedef struct ModelLimits
@@ -102,12 +103,14 @@ CheckInput(const Binding *binding, const ModelLimits *limits, const char *input)
 int
 InputBuild(const Binding *binding, JobNew *jobs, int n)
 {
-	ModelLimits limits = ReadModelLimits(binding->model);
+	ModelLimits limits;
 	char *sql = AppRowInputSql(binding);
 	Identity saved;
 	size_t bytes = 0;
 	int done = 0;
 
+	TableFitSubmit(binding);
+	limits = ReadModelLimits(binding->model);
 	IdentityBecomeTableOwner(binding->owner, &saved);
 	while (done < n && bytes < INPUT_BYTES)
 	{

@@ -1,0 +1,222 @@
+/*
+ * tablefit.c
+ *	  Whether the app's table still fits what it was attached with: columns,
+ *	  their types, the rights of its owner.
+ *
+ * vibevideo.column_faults and owner_lacks are the same for attach and
+ * check_config.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_attribute.h"
+#include "catalog/pg_namespace.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+
+#include "compat.h"
+#include "tablefit.h"
+
+/* What vibevideo writes. */
+static const struct
+{
+	const char *name;
+	Oid type;
+} written[] = {
+	{"video_generation_status", TEXTOID},
+	{"video_request_id", TEXTOID},
+	{"video_url", TEXTOID},
+	{"video_generated_at", TIMESTAMPTZOID},
+	{"video_generation_error", TEXTOID},
+};
+
+/*----------
+ * Columns
+ *----------
+ */
+
+/* InvalidOid if there is no such column */
+static Oid
+ColumnType(const Binding *binding, const char *column, AttrNumber *number)
+{
+	HeapTuple tuple = SearchSysCacheAttName(binding->relid, column);
+	Oid type;
+
+	if (!HeapTupleIsValid(tuple))
+		return InvalidOid;
+	type = ((Form_pg_attribute) GETSTRUCT(tuple))->atttypid;
+	if (number)
+		*number = ((Form_pg_attribute) GETSTRUCT(tuple))->attnum;
+	ReleaseSysCache(tuple);
+	return type;
+}
+
+/* The type of a column that attach's argument option named; ERROR if the column is gone. */
+static Oid
+RequireColumn(const Binding *binding, const char *column, const char *option)
+{
+	Oid type = ColumnType(binding, column, NULL);
+
+	if (!OidIsValid(type))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table %s has no column \"%s\" any more", binding->relation, column),
+				 errdetail("It is the %s that the table was attached with.", option),
+				 errhint("If it was renamed, attach the table again: SELECT vibevideo.attach(%s, %s => '...').",
+						 quote_literal_cstr(binding->relation), option)));
+	return type;
+}
+
+pg_noreturn static void
+RefuseType(const Binding *binding, const char *column, Oid type, const char *option, Oid wanted)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("column \"%s\" of %s has type %s now", column, binding->relation, format_type_be(type)),
+			 errdetail("It is the %s that the table was attached with, and was of type %s.", option,
+					   format_type_be(wanted)),
+			 errhint("Attach the table again, after its column has been changed back or with another one: SELECT vibevideo.attach(%s, %s => '...').",
+					 quote_literal_cstr(binding->relation), option)));
+}
+
+static bool
+IsString(Oid type)
+{
+	char category;
+	bool preferred;
+
+	get_type_category_preferred(type, &category, &preferred);
+	return category == TYPCATEGORY_STRING;
+}
+
+static void
+RequireString(const Binding *binding, const char *column, const char *option)
+{
+	Oid type = RequireColumn(binding, column, option);
+
+	if (!IsString(type))
+		RefuseType(binding, column, type, option, TEXTOID);
+}
+
+static bool
+IsInteger(Oid type)
+{
+	return type == INT4OID || type == INT8OID;
+}
+
+/* Between integers the functions find their rows as before. */
+void
+TableFitKey(const Binding *binding)
+{
+	Oid type = RequireColumn(binding, binding->key_name, "id_column");
+
+	if (type != binding->id_type && !(IsInteger(type) && IsInteger(binding->id_type)))
+		RefuseType(binding, binding->key_name, type, "id_column", binding->id_type);
+}
+
+static void
+RequireWritten(const Binding *binding)
+{
+	for (int i = 0; i < lengthof(written); i++)
+	{
+		Oid type = ColumnType(binding, written[i].name, NULL);
+
+		if (type == written[i].type || (type == VARCHAROID && written[i].type == TEXTOID))
+			continue;
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table %s has no column \"%s\" of type %s any more", binding->relation, written[i].name,
+						format_type_be(written[i].type)),
+				 errdetail("vibevideo writes it, and could not tell what becomes of a video."),
+				 errhint("Attach the table again, which adds it: SELECT vibevideo.attach(%s).",
+						 quote_literal_cstr(binding->relation))));
+	}
+}
+
+/*----------
+ * Rights
+ *----------
+ */
+
+/* On the table, or on the column itself. */
+static bool
+OwnerMay(const Binding *binding, AclMode right, const char *column)
+{
+	AttrNumber number;
+
+	return column == NULL || !OidIsValid(ColumnType(binding, column, &number)) ||
+		pg_attribute_aclcheck(binding->relid, number, binding->owner, right) == ACLCHECK_OK;
+}
+
+static bool
+OwnerMayRead(const Binding *binding)
+{
+	const char *read[] = {binding->key_name, binding->prompt_name, binding->image_name, binding->user_name};
+	bool may = true;
+
+	if (pg_class_aclcheck(binding->relid, binding->owner, ACL_SELECT) == ACLCHECK_OK)
+		return true;
+	/* a function is given the whole row */
+	if (binding->input_function)
+		return false;
+	for (int i = 0; i < lengthof(read); i++)
+		may = may && OwnerMay(binding, ACL_SELECT, read[i]);
+	for (int i = 0; i < lengthof(written); i++)
+		may = may && OwnerMay(binding, ACL_SELECT, written[i].name);
+	return may;
+}
+
+static bool
+OwnerMayWrite(const Binding *binding)
+{
+	bool may = true;
+
+	if (pg_class_aclcheck(binding->relid, binding->owner, ACL_UPDATE) == ACLCHECK_OK)
+		return true;
+	for (int i = 0; i < lengthof(written); i++)
+		may = may && OwnerMay(binding, ACL_UPDATE, written[i].name);
+	return may;
+}
+
+static void
+RequireRights(const Binding *binding)
+{
+	Oid schema = get_rel_namespace(binding->relid);
+	const char *owner;
+	const char *what;
+
+	if (CompatNamespaceAclCheck(schema, binding->owner) != ACLCHECK_OK)
+		what = psprintf("USAGE ON SCHEMA %s", quote_identifier(get_namespace_name(schema)));
+	else if (!OwnerMayRead(binding))
+		what = psprintf("SELECT ON %s", binding->relation);
+	else if (!OwnerMayWrite(binding))
+		what = psprintf("UPDATE ON %s", binding->relation);
+	else
+		return;
+	owner = GetUserNameFromId(binding->owner, false);
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("the owner of %s, %s, lacks rights", binding->relation, quote_identifier(owner)),
+			 errdetail("Rows are read and written as the table's owner; nothing was sent."),
+			 errhint("GRANT %s TO %s;", what, quote_identifier(owner))));
+}
+
+void
+TableFitSubmit(const Binding *binding)
+{
+	/* a function takes what it wants out of the row */
+	if (binding->input_function == NULL)
+	{
+		RequireString(binding, binding->prompt_name, "prompt_column");
+		if (binding->image_name)
+			RequireString(binding, binding->image_name, "image_column");
+	}
+	if (binding->user_name)
+		(void) RequireColumn(binding, binding->user_name, "user_column");
+	RequireWritten(binding);
+	RequireRights(binding);
+}
