@@ -17,6 +17,7 @@
 #include "job.h"
 #include "publicapi.h"
 #include "shmem.h"
+#include "state.h"
 #include "statement.h"
 #include "wire.h"
 
@@ -187,4 +188,123 @@ vibevideo_retry(PG_FUNCTION_ARGS)
 	video = ApiDescribe(job_id);
 	SPI_finish();
 	PG_RETURN_DATUM(video);
+}
+
+/*----------
+ * The operator's, by the job's number: row and table may be gone, and the
+ * input is the one that the job had
+ *----------
+ */
+
+/* ERROR if there is no such job, or this database may not act on it */
+static Job *
+BeginOnJob(int64 job_id, Binding *binding)
+{
+	Job *job;
+
+	StatementBegin();
+	(void) BindingLoad(binding);
+	BindingRequireToAct(binding);
+	job = JobRead(job_id, CurrentMemoryContext);
+	if (job == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_VIBEVIDEO_NOT_FOUND),
+				 errmsg("there is no job %lld", (long long) job_id)));
+	return job;
+}
+
+static Statement find_row_of_job = {
+	"SELECT 1 FROM vibevideo.job j WHERE j.job_id = $1 AND j.relation = $2"};
+
+/* Its row, if the attached table is the one it is in. */
+static Datum
+EndOnJob(int64 job_id, const Binding *binding)
+{
+	Args args = {0};
+	Datum video;
+
+	ArgInt8(&args, job_id);
+	ArgRelation(&args, BindingIsGone(binding) ? InvalidOid : binding->relid);
+	if (StatementRun(&find_row_of_job, &args) > 0)
+		AppRowWriteOne(binding, job_id);
+	ShmemWakeAtCommit();
+	video = ApiDescribe(job_id);
+	SPI_finish();
+	return video;
+}
+
+PG_FUNCTION_INFO_V1(vibevideo_cancel_job);
+PG_FUNCTION_INFO_V1(vibevideo_retry_job);
+
+/*----------
+ * vibevideo.cancel(job) returns vibevideo.video
+ *----------
+ */
+Datum
+vibevideo_cancel_job(PG_FUNCTION_ARGS)
+{
+	int64 job_id = PG_GETARG_INT64(0);
+	Binding binding;
+
+	(void) BeginOnJob(job_id, &binding);
+	(void) RequestCancel(job_id);
+	PG_RETURN_DATUM(EndOnJob(job_id, &binding));
+}
+
+/*
+ * Of no table if its own is gone: otherwise it would be cancelled unsent.  The
+ * old job is locked, since no index keeps two of no table apart.
+ */
+static Statement insert_another = {
+	"INSERT INTO vibevideo.job (relation, vibelog_id, state, model, input, requested_by, priority, attempt, row_dirty)"
+	" SELECT c.oid, j.vibelog_id, 'pending', j.model, j.input, j.requested_by, j.priority,"
+	" (SELECT max(p.attempt) FROM vibevideo.job p WHERE p.relation IS NOT DISTINCT FROM j.relation"
+	" AND p.vibelog_id = j.vibelog_id) + 1, c.oid IS NOT NULL"
+	" FROM (SELECT k.* FROM vibevideo.job k WHERE k.job_id = $1 FOR NO KEY UPDATE) j"
+	" LEFT JOIN pg_class c ON c.oid = j.relation"
+	" ON CONFLICT DO NOTHING RETURNING job_id"};
+
+static Statement find_another = {
+	"SELECT j.job_id FROM vibevideo.job j JOIN vibevideo.job k ON k.job_id = $1"
+	" AND j.vibelog_id = k.vibelog_id AND j.job_id <> k.job_id AND NOT j.orphan"
+	" LEFT JOIN pg_class c ON c.oid = k.relation"
+	" WHERE j.relation IS NOT DISTINCT FROM c.oid AND vibevideo.is_active(j.state)"};
+
+static int64
+RunForJob(Statement *statement, int64 job_id)
+{
+	Args args = {0};
+
+	ArgInt8(&args, job_id);
+	StatementRun(statement, &args);
+	return ResultFirstInt();
+}
+
+/* The active one there is already, or a new one. */
+static int64
+AnotherAttempt(int64 job_id)
+{
+	int64 another = RunForJob(&find_another, job_id);
+
+	if (another == 0)
+		another = RunForJob(&insert_another, job_id);
+	return another ? another : RunForJob(&find_another, job_id);
+}
+
+/*----------
+ * vibevideo.retry(job) returns vibevideo.video
+ *----------
+ */
+Datum
+vibevideo_retry_job(PG_FUNCTION_ARGS)
+{
+	int64 job_id = PG_GETARG_INT64(0);
+	Binding binding;
+	Job *job = BeginOnJob(job_id, &binding);
+
+	if (GiveUpUnknown(job_id))
+		job_id = AnotherAttempt(job_id);
+	else if (!SendNow(job_id) && !CopyAgain(job_id) && StateIsFinal(job->state) && strcmp(job->state, "completed") != 0)
+		job_id = AnotherAttempt(job_id);
+	PG_RETURN_DATUM(EndOnJob(job_id, &binding));
 }

@@ -781,7 +781,8 @@ JobNextDue(const Binding *binding, JobDue *due)
 
 	/* first: a transaction that is no longer listed is visible to the next statement */
 	due->is_prepared = (max_prepared_xacts > 0 && StatementRun(&find_prepared, NULL) > 0);
-	ArgRelation(&args, binding->relid);
+	/* the rows of a table that is gone are never due */
+	ArgRelation(&args, BindingIsGone(binding) ? InvalidOid : binding->relid);
 	ArgInt4(&args, vv_max_active);
 	StatementRun(&next_due, &args);
 	due->submit = ResultTime(0, 1);

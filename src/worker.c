@@ -69,6 +69,7 @@
 #include "settle.h"
 #include "shmem.h"
 #include "statement.h"
+#include "stray.h"
 #include "submit.h"
 #include "task.h"
 #include "version.h"
@@ -599,6 +600,7 @@ static void
 Look(const Binding *binding, TimestampTz now, int64 grace_ms, JobDue *due)
 {
 	ReadApiKeys();
+	StrayLook(binding, now);
 	if (worker.store_keys)
 		WebhookStoreKeys();
 	if (worker.read_journal)
@@ -680,8 +682,8 @@ Work(bool recording, bool looking)
 		RecordOver(&batch, now);
 	if (looking)
 	{
-		/* without a table, or in a copy of the database, the jobs are paused */
-		acting = bound && BindingMayAct(&binding);
+		/* with no table attached, or in a copy of the database, the jobs are paused */
+		acting = OidIsValid(binding.relid) && BindingMayAct(&binding);
 		settled = acting && worker.read_journal;
 		if (acting)
 			Look(&binding, now, grace_ms, &due);
@@ -947,7 +949,8 @@ Recover(void)
 		CloseTransaction();
 		Retire();
 	}
-	if (BindingLoad(&binding) && BindingMayAct(&binding))
+	(void) BindingLoad(&binding);
+	if (OidIsValid(binding.relid) && BindingMayAct(&binding))
 	{
 		JobExpireSubmits(GetCurrentTimestamp(), true, NULL, 0);
 		JobRecoverLeases();
