@@ -268,6 +268,30 @@ $$;
 COMMENT ON FUNCTION vibevideo.check_text_column(regclass, name, text) IS
 	'refuses a column that is not there or holds no text; owner only';
 
+-- The column that looks like a prompt.
+CREATE FUNCTION vibevideo.guess_prompt(relation regclass, id_column name)
+RETURNS name LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	prompt_names constant name[] = '{prompt,text,content,body,caption,description}';
+	prompt name;
+BEGIN
+	SELECT a.attname INTO prompt
+	FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+	WHERE a.attrelid = guess_prompt.relation AND a.attnum > 0 AND NOT a.attisdropped
+	  AND a.attname = ANY (prompt_names) AND t.typcategory = 'S' AND a.attname <> guess_prompt.id_column
+	ORDER BY array_position(prompt_names, a.attname) LIMIT 1;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'undefined_column',
+			MESSAGE = format('table %s has no text column that looks like a prompt', relation),
+			DETAIL = format('Looked for %s.', array_to_string(prompt_names, ', ')),
+			HINT = 'Name the column with prompt_column => ''...''.';
+	END IF;
+	RETURN prompt;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.guess_prompt(regclass, name) IS 'the text column that looks like a prompt; owner only';
+
 -- Resolves input_function to its qualified name.  Without a schema it is
 -- looked for beside the table: the caller's search_path plays no part.
 CREATE FUNCTION vibevideo.resolve_input_function(relation regclass, wanted text)
@@ -504,6 +528,169 @@ $$;
 COMMENT ON FUNCTION vibevideo.add_index(regclass, boolean) IS
 	'makes the index on video_request_id; true if the worker has to; owner only';
 
+-- What of the attached table no longer fits, NULL if all does: the columns that
+-- are read and written, and their types.
+CREATE FUNCTION vibevideo.column_faults(b vibevideo.binding)
+RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT string_agg(CASE WHEN a.attname IS NULL THEN format('%I is missing', wanted.name)
+						   ELSE format('%I has type %s', wanted.name, format_type(a.atttypid, a.atttypmod)) END, ', ' ORDER BY wanted.name)
+	FROM (SELECT c.name, c.type, NULL::"char" AS category FROM vibevideo.row_columns() c
+		  UNION ALL VALUES ((b).id_column, (b).id_type, NULL::"char"),
+						   ((b).prompt_column, NULL::regtype, CASE WHEN (b).input_function IS NULL THEN 'S'::"char" END),
+						   ((b).image_column, NULL::regtype, CASE WHEN (b).input_function IS NULL THEN 'S'::"char" END),
+						   ((b).user_column, NULL::regtype, NULL::"char")) AS wanted(name, type, category)
+	LEFT JOIN pg_attribute a ON a.attrelid = (b).relation AND a.attname = wanted.name AND NOT a.attisdropped
+	LEFT JOIN pg_type t ON t.oid = a.atttypid
+	WHERE wanted.name IS NOT NULL
+	  AND (a.attname IS NULL OR t.typcategory <> wanted.category
+		   OR a.atttypid <> wanted.type AND NOT (wanted.type = 'text'::regtype AND a.atttypid = 'varchar'::regtype));
+END;
+COMMENT ON FUNCTION vibevideo.column_faults(vibevideo.binding) IS
+	'columns of the attached table that are missing or have another type, NULL if none; owner only';
+
+-- Rows are read and written as the table's owner, who may have given up or never
+-- had the rights to do so.  lacking: what the owner may not; remedy: the GRANTs.
+CREATE FUNCTION vibevideo.owner_lacks(b vibevideo.binding, OUT owner name, OUT lacking text, OUT remedy text)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT o.rolname, string_agg(format('%s on %s', missing.what, missing.place), ', '),
+		   string_agg(format('GRANT %s ON %s TO %I;', missing.what, missing.place, o.rolname), ' ')
+	FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_roles o ON o.oid = c.relowner
+	CROSS JOIN (SELECT array_agg(r.name) AS names FROM vibevideo.row_columns() r) written
+	LEFT JOIN pg_proc p ON p.oid = to_regprocedure((b).input_function || format('(%s)', c.oid::regclass))
+	LEFT JOIN pg_namespace f ON f.oid = p.pronamespace
+	LEFT JOIN LATERAL (
+		SELECT 'USAGE' AS what, format('SCHEMA %I', n.nspname) AS place WHERE NOT has_schema_privilege(o.oid, n.oid, 'USAGE')
+		UNION ALL
+		SELECT 'SELECT', c.oid::regclass::text
+		WHERE NOT has_table_privilege(o.oid, c.oid, 'SELECT')
+		  AND ((b).input_function IS NOT NULL
+			   OR EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND NOT a.attisdropped
+						  AND a.attname = ANY (written.names || ARRAY[(b).id_column, (b).prompt_column, (b).image_column, (b).user_column])
+						  AND NOT has_column_privilege(o.oid, c.oid, a.attnum, 'SELECT')))
+		UNION ALL
+		SELECT 'UPDATE', c.oid::regclass::text
+		WHERE NOT has_table_privilege(o.oid, c.oid, 'UPDATE')
+		  AND EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND NOT a.attisdropped
+					  AND a.attname = ANY (written.names) AND NOT has_column_privilege(o.oid, c.oid, a.attnum, 'UPDATE'))
+		UNION ALL
+		SELECT 'USAGE', format('SCHEMA %I', f.nspname)
+		WHERE f.oid <> n.oid AND NOT has_schema_privilege(o.oid, f.oid, 'USAGE')
+		UNION ALL
+		SELECT 'EXECUTE', format('FUNCTION %s', p.oid::regprocedure)
+		WHERE p.oid IS NOT NULL AND NOT has_function_privilege(o.oid, p.oid, 'EXECUTE')
+	) missing ON true
+	WHERE c.oid = (b).relation AND missing.what IS NOT NULL
+	GROUP BY o.rolname;
+END;
+COMMENT ON FUNCTION vibevideo.owner_lacks(vibevideo.binding) IS
+	'rights on the attached table that its owner lacks, and the GRANTs that give them; owner only';
+
+-- The options in force, for people.
+CREATE FUNCTION vibevideo.options(b vibevideo.binding)
+RETURNS text LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+RETURN format('key %I (%s), prompt from %I%s%s%s%s%s', (b).id_column, (b).id_type, (b).prompt_column,
+			  ', image from ' || quote_ident((b).image_column), ', model ' || (b).model, ', input from ' || (b).input_function,
+			  ', user from ' || quote_ident((b).user_column), CASE WHEN (b).realtime THEN ', reported to Realtime' END);
+COMMENT ON FUNCTION vibevideo.options(vibevideo.binding) IS 'what the table was attached with, for people; owner only';
+
+-- What a new attach has changed, NULL if nothing.
+CREATE FUNCTION vibevideo.option_changes(before vibevideo.binding, after vibevideo.binding)
+RETURNS text LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT string_agg(format('%s: %s -> %s', o.name, coalesce(o.before, 'none'), coalesce(o.after, 'none')), ', ' ORDER BY o.nth)
+	FROM (VALUES (1, 'id_column', (before).id_column::text, (after).id_column::text),
+				 (2, 'prompt_column', (before).prompt_column::text, (after).prompt_column::text),
+				 (3, 'image_column', (before).image_column::text, (after).image_column::text),
+				 (4, 'model', (before).model, (after).model),
+				 (5, 'input_function', (before).input_function, (after).input_function),
+				 (6, 'user_column', (before).user_column::text, (after).user_column::text),
+				 (7, 'realtime', (before).realtime::text, (after).realtime::text)) AS o(nth, name, before, after)
+	WHERE o.before IS DISTINCT FROM o.after;
+END;
+COMMENT ON FUNCTION vibevideo.option_changes(vibevideo.binding, vibevideo.binding) IS
+	'which options differ, for people, NULL if none; owner only';
+
+-- What an option is to be: as named, '' for none, and otherwise as it was.
+CREATE FUNCTION vibevideo.option(named text, before text)
+RETURNS text LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+RETURN CASE WHEN named IS NULL THEN before ELSE nullif(named, '') END;
+COMMENT ON FUNCTION vibevideo.option(text, text) IS 'an option of attach: as named, none if empty, else as before; owner only';
+
+-- Refuses a column that was kept from an earlier attach and is gone.
+CREATE FUNCTION vibevideo.check_kept_column(relation regclass, column_name name, option text)
+RETURNS void LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF column_name IS NOT NULL
+	   AND NOT EXISTS (SELECT FROM pg_attribute a
+					   WHERE a.attrelid = check_kept_column.relation AND a.attname = check_kept_column.column_name
+						 AND a.attnum > 0 AND NOT a.attisdropped)
+	THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'undefined_column',
+			MESSAGE = format('table %s has no column "%s"', relation, column_name),
+			DETAIL = format('It is %s from when a table was attached before.', option),
+			HINT = format('Name the column that takes its place with %s => ''...'', or %s => '''' to do without.', option, option);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.check_kept_column(regclass, name, text) IS
+	'refuses a column that an earlier attach named and that is gone; owner only';
+
+-- Unfinished jobs of tables that are not attached, a row a table.  gone: there is
+-- no such table any more, and name is its number.
+CREATE FUNCTION vibevideo.other_tables(OUT name text, OUT gone boolean, OUT active bigint, OUT unwritten bigint, OUT examples text)
+RETURNS SETOF record LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT j.relation::text, c.oid IS NULL, count(*) FILTER (WHERE vibevideo.is_active(j.state)),
+		   count(*) FILTER (WHERE NOT vibevideo.is_active(j.state)),
+		   array_to_string((array_agg(j.job_id ORDER BY vibevideo.is_active(j.state) DESC, j.job_id))[1:5], ', ')
+	FROM vibevideo.job j LEFT JOIN pg_class c ON c.oid = j.relation
+	WHERE (vibevideo.is_active(j.state) OR j.row_dirty) AND NOT j.orphan AND j.relation IS NOT NULL
+	  AND NOT EXISTS (SELECT FROM vibevideo.binding b WHERE b.relation = j.relation AND c.oid IS NOT NULL)
+	GROUP BY j.relation, c.oid ORDER BY c.oid IS NULL, j.relation;
+END;
+COMMENT ON FUNCTION vibevideo.other_tables() IS
+	'unfinished jobs of tables that are not attached, or gone; owner only';
+
+-- Makes the jobs of a table those of another one, which has its rows.  A job
+-- whose row has an active one there already stays, or there would be two.
+CREATE FUNCTION vibevideo.adopt_jobs(former regclass, relation regclass)
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	moved bigint;
+	active bigint;
+	left_behind bigint;
+BEGIN
+	WITH adopted AS (
+		UPDATE vibevideo.job j SET relation = adopt_jobs.relation
+		WHERE j.relation = former AND former <> adopt_jobs.relation
+		  AND NOT (vibevideo.is_active(j.state) AND NOT j.orphan
+				   AND EXISTS (SELECT FROM vibevideo.job k
+							   WHERE k.relation = adopt_jobs.relation AND k.vibelog_id = j.vibelog_id AND NOT k.orphan
+								 AND vibevideo.is_active(k.state)))
+		RETURNING j.state, j.orphan)
+	SELECT count(*), count(*) FILTER (WHERE vibevideo.is_active(a.state) AND NOT a.orphan) INTO moved, active FROM adopted a;
+	-- what was written since the rows were copied is not in these
+	UPDATE vibevideo.job j SET row_dirty = true, row_tries = 0, row_error = NULL, row_next_at = now()
+	WHERE j.job_id IN (SELECT max(k.job_id) FROM vibevideo.job k
+					   WHERE k.relation = adopt_jobs.relation AND NOT k.orphan GROUP BY k.vibelog_id);
+	RAISE NOTICE USING
+		MESSAGE = format('%s takes over the jobs of %s', relation, former),
+		DETAIL = format('Jobs: %s, active ones among them: %s. Its rows are brought up to date by the worker.', moved, active);
+	SELECT count(*) INTO left_behind FROM vibevideo.job j WHERE j.relation = former AND former <> adopt_jobs.relation;
+	IF left_behind > 0 THEN
+		RAISE WARNING USING
+			MESSAGE = format('some jobs of %s are not taken over', former),
+			DETAIL = format('Jobs whose row has another active one: %s.', left_behind),
+			HINT = 'Attach with the same arguments again when these have ended.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.adopt_jobs(regclass, regclass) IS
+	'part of attach: makes the jobs of a table those of the one that takes its place; owner only';
+
 /*
  * vibevideo.attach(relation, ...) - makes relation the table whose rows become
  * videos, and gives it the columns about them.  Says what it did.
@@ -522,20 +709,24 @@ COMMENT ON FUNCTION vibevideo.add_index(regclass, boolean) IS
  * is the sub of the caller's JWT.
  * realtime: add the table to publication supabase_realtime, where it exists, and
  * report each change to realtime.send.
+ * adopt: a table that relation takes the place of, with the same rows: its jobs
+ * become those of relation.  One that was dropped is named by its number, as in
+ * check_config's line other_tables.
  *
  * Adds video_generation_status (with a CHECK), video_request_id (with an
  * index), video_url, video_generated_at and video_generation_error where they
  * are missing.  No row is rewritten; on a table over 64 MB none is even read
  * under a lock that blocks: the CHECK stays NOT VALID and the worker builds the
- * index.  Attaching again is allowed at any time and replaces all options by
- * those given.  A lock is waited for as long as lock_timeout says, 5 s if that
- * is 0.
+ * index.  Attaching again is allowed at any time: options that are not named
+ * (NULL) stay as they are, an empty one ('') is as if it had never been named.
+ * A lock is waited for as long as lock_timeout says, 5 s if that is 0.
  *
  * Errors: 42P01, 42809, 42501, 0A000 not a table that can be attached; 42P16 no
  * single key, or a column of ours is NOT NULL or generated; 42703 no such
  * column; 42804 wrong type of a column; 42602, 42883, 42P13 unusable input_function;
  * 22023 bad model; 23514, 55000 statuses of ours are refused or foreign ones in
- * use; 55000 another table is attached, or forced row-level security; 42P07,
+ * use; 55000 another table is attached, forced row-level security, or the table's
+ * owner may not read and write it; 42P07,
  * 42723 a name is taken; 2BP01 something depends on the public functions; 55P03
  * a lock could not be had.
  * For the extension's owner, who must also own the table.
@@ -543,19 +734,19 @@ COMMENT ON FUNCTION vibevideo.add_index(regclass, boolean) IS
 CREATE FUNCTION vibevideo.attach(relation regclass, id_column name DEFAULT NULL, prompt_column name DEFAULT NULL,
 								 image_column name DEFAULT NULL, model text DEFAULT NULL,
 								 input_function text DEFAULT NULL, user_column name DEFAULT NULL,
-								 realtime boolean DEFAULT false)
+								 realtime boolean DEFAULT NULL, adopt regclass DEFAULT NULL)
 RETURNS text LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	small_enough constant bigint = 64 * 1024 * 1024;
-	prompt_names constant name[] = '{prompt,text,content,body,caption,description}';
 	lock_timeout_before constant text = current_setting('lock_timeout');
 	locking text = 'vibevideo.binding';
-	attached regclass;
+	before vibevideo.binding;
+	after vibevideo.binding;
+	same boolean;
+	lacks record;
+	changes text;
 	big boolean;
-	key record;
-	prompt name = prompt_column;
-	function_name text;
-	build_index boolean;
+	build boolean;
 	unfinished record;
 BEGIN
 	IF lock_timeout_before = '0' THEN
@@ -569,61 +760,96 @@ BEGIN
 		locking = relation::text;
 		EXECUTE format('LOCK TABLE %s IN ACCESS SHARE MODE', relation);
 
-		SELECT b.relation INTO attached FROM vibevideo.binding b;
-		IF attached <> relation AND EXISTS (SELECT FROM pg_class c WHERE c.oid = attached) THEN
+		SELECT b.* INTO before FROM vibevideo.binding b;
+		IF before.relation <> relation AND before.relation IS DISTINCT FROM adopt
+		   AND EXISTS (SELECT FROM pg_class c WHERE c.oid = before.relation)
+		THEN
 			RAISE EXCEPTION USING
 				ERRCODE = 'object_not_in_prerequisite_state',
-				MESSAGE = format('table %s is attached already', attached),
+				MESSAGE = format('table %s is attached already', before.relation),
 				DETAIL = 'One table of a database can be attached at a time.',
-				HINT = 'SELECT vibevideo.detach() first; it keeps columns, rows and jobs.';
+				HINT = format('If %s takes its place, with its rows: attach it with adopt => %L. Otherwise SELECT vibevideo.detach() '
+							  'first; it keeps columns, rows and jobs.', relation, before.relation);
 		END IF;
+		same = before.relation IN (relation, adopt);
 
-		SELECT k.id_column, k.id_type INTO key FROM vibevideo.key_column(relation, id_column) k;
-		IF prompt IS NULL THEN
-			SELECT a.attname INTO prompt
-			FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
-			WHERE a.attrelid = attach.relation AND a.attnum > 0 AND NOT a.attisdropped
-			  AND a.attname = ANY (prompt_names) AND t.typcategory = 'S' AND a.attname <> key.id_column
-			ORDER BY array_position(prompt_names, a.attname) LIMIT 1;
-			IF NOT FOUND THEN
-				RAISE EXCEPTION USING
-					ERRCODE = 'undefined_column',
-					MESSAGE = format('table %s has no text column that looks like a prompt', relation),
-					DETAIL = format('Looked for %s.', array_to_string(prompt_names, ', ')),
-					HINT = 'Name the column with prompt_column => ''...''.';
-			END IF;
+		after.id_column = vibevideo.option(id_column, before.id_column);
+		IF id_column IS NULL
+		   AND NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = attach.relation AND a.attname = before.id_column
+						   AND a.attnum > 0 AND NOT a.attisdropped)
+		THEN
+			after.id_column = NULL;
 		END IF;
-		PERFORM vibevideo.check_text_column(relation, prompt, 'prompt_column');
-		IF image_column IS NOT NULL THEN
-			PERFORM vibevideo.check_text_column(relation, image_column, 'image_column');
+		SELECT k.id_column, k.id_type INTO after.id_column, after.id_type FROM vibevideo.key_column(relation, after.id_column) k;
+		after.prompt_column = vibevideo.option(prompt_column, before.prompt_column);
+		IF prompt_column IS NULL AND same THEN
+			PERFORM vibevideo.check_kept_column(relation, after.prompt_column, 'prompt_column');
+		ELSIF prompt_column IS NULL
+		   AND NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = attach.relation AND a.attname = before.prompt_column
+						   AND a.attnum > 0 AND NOT a.attisdropped)
+		THEN
+			after.prompt_column = NULL;
 		END IF;
-		IF model !~ '^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+$' OR octet_length(model) > 256 THEN
+		IF after.prompt_column IS NULL THEN
+			after.prompt_column = vibevideo.guess_prompt(relation, after.id_column);
+		END IF;
+		after.image_column = vibevideo.option(image_column, before.image_column);
+		IF image_column IS NULL THEN
+			PERFORM vibevideo.check_kept_column(relation, after.image_column, 'image_column');
+		END IF;
+		after.user_column = vibevideo.option(user_column, before.user_column);
+		IF user_column IS NULL THEN
+			PERFORM vibevideo.check_kept_column(relation, after.user_column, 'user_column');
+		END IF;
+		after.input_function = vibevideo.option(input_function, before.input_function);
+		IF after.input_function IS NOT NULL THEN
+			after.input_function = vibevideo.resolve_input_function(relation, after.input_function);
+		END IF;
+		-- a function takes what it wants out of the row
+		IF after.input_function IS NULL OR prompt_column IS NOT NULL THEN
+			PERFORM vibevideo.check_text_column(relation, after.prompt_column, 'prompt_column');
+		END IF;
+		IF after.image_column IS NOT NULL AND (after.input_function IS NULL OR image_column IS NOT NULL) THEN
+			PERFORM vibevideo.check_text_column(relation, after.image_column, 'image_column');
+		END IF;
+		PERFORM vibevideo.check_user_column(relation, after.user_column);
+		after.model = vibevideo.option(model, before.model);
+		IF after.model !~ '^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+$' OR octet_length(after.model) > 256 THEN
 			RAISE EXCEPTION USING
 				ERRCODE = 'invalid_parameter_value',
-				MESSAGE = format('"%s" is not a model of fal', left(model, 100)),
+				MESSAGE = format('"%s" is not a model of fal', left(after.model, 100)),
 				HINT = 'A model is named by its endpoint id, as fal-ai/minimax/video-01.';
 		END IF;
-		IF input_function IS NOT NULL THEN
-			function_name = vibevideo.resolve_input_function(relation, input_function);
-		END IF;
-		PERFORM vibevideo.check_user_column(relation, user_column);
+		after.realtime = coalesce(realtime, before.realtime, false);
 
 		big = vibevideo.relation_bytes(relation) > small_enough;
 		PERFORM vibevideo.add_columns(relation, big);
-		build_index = vibevideo.add_index(relation, big);
+		build = vibevideo.add_index(relation, big);
 
 		INSERT INTO vibevideo.binding AS b (relation, id_column, id_type, prompt_column, image_column, model,
 											input_function, user_column, realtime, build_index,
 											system_identifier, database_oid, timeline)
-		SELECT attach.relation, key.id_column, key.id_type, prompt, attach.image_column, attach.model,
-			   function_name, attach.user_column, coalesce(attach.realtime, false), build_index, i.system_identifier, i.database_oid, i.timeline
+		SELECT attach.relation, after.id_column, after.id_type, after.prompt_column, after.image_column, after.model,
+			   after.input_function, after.user_column, after.realtime, build, i.system_identifier, i.database_oid, i.timeline
 		FROM vibevideo.identity() i
 		ON CONFLICT (only_one) DO UPDATE SET
 			relation = EXCLUDED.relation, id_column = EXCLUDED.id_column, id_type = EXCLUDED.id_type,
 			prompt_column = EXCLUDED.prompt_column, image_column = EXCLUDED.image_column, model = EXCLUDED.model,
 			input_function = EXCLUDED.input_function, user_column = EXCLUDED.user_column, realtime = EXCLUDED.realtime,
 			build_index = EXCLUDED.build_index
-		WHERE b.only_one;
+		WHERE b.only_one
+		RETURNING b.* INTO after;
+		SELECT l.* INTO lacks FROM vibevideo.owner_lacks(after) l;
+		IF lacks.lacking IS NOT NULL THEN
+			RAISE EXCEPTION USING
+				ERRCODE = 'object_not_in_prerequisite_state',
+				MESSAGE = format('the owner of %s, %I, lacks rights', relation, lacks.owner),
+				DETAIL = format('Rows are read and written as the table''s owner, who lacks %s.', lacks.lacking),
+				HINT = lacks.remedy;
+		END IF;
+		IF adopt IS NOT NULL THEN
+			PERFORM vibevideo.adopt_jobs(adopt, relation);
+		END IF;
 	EXCEPTION WHEN lock_not_available THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'lock_not_available',
@@ -633,43 +859,49 @@ BEGIN
 			HINT = 'Try again when long transactions have ended (see pg_stat_activity), or with a longer lock_timeout.';
 	END;
 	PERFORM set_config('lock_timeout', lock_timeout_before, true);
-	IF realtime THEN
+	IF after.realtime THEN
 		PERFORM vibevideo.publish(relation);
 	END IF;
 
-	IF attached IS DISTINCT FROM relation THEN
-		SELECT count(*) FILTER (WHERE j.relation = attach.relation) AS own,
-			   count(*) FILTER (WHERE j.relation IS DISTINCT FROM attach.relation) AS others
-		INTO unfinished FROM vibevideo.job j
-		WHERE vibevideo.is_active(j.state) OR j.row_dirty;
+	changes = vibevideo.option_changes(before, after);
+	IF before.only_one AND changes IS NOT NULL THEN
+		RAISE NOTICE USING
+			MESSAGE = 'options have changed',
+			DETAIL = changes;
+	END IF;
+	IF before.relation IS DISTINCT FROM relation THEN
+		SELECT count(*) AS own INTO unfinished FROM vibevideo.job j
+		WHERE j.relation = attach.relation AND (vibevideo.is_active(j.state) OR j.row_dirty);
 		IF unfinished.own > 0 THEN
 			RAISE NOTICE USING
 				MESSAGE = format('unfinished jobs of %s continue', relation),
 				DETAIL = format('Unfinished jobs: %s.', unfinished.own);
 		END IF;
-		IF unfinished.others > 0 THEN
-			RAISE NOTICE USING
-				MESSAGE = 'unfinished jobs of another table continue, but its rows are no longer written',
-				DETAIL = format('Unfinished jobs: %s.', unfinished.others),
-				HINT = 'To cancel them, attach their table again. If it was dropped, delete those that are pending from '
-					   'vibevideo.job: they would be sent.';
-		END IF;
+		FOR unfinished IN SELECT o.* FROM vibevideo.other_tables() o LOOP
+			RAISE WARNING USING
+				MESSAGE = CASE WHEN unfinished.gone THEN 'a table that was dropped has unfinished jobs'
+							   ELSE format('table %s, which is not attached, has unfinished jobs', unfinished.name) END,
+				DETAIL = format('Active: %s, and ended but not shown in their rows: %s. No row of theirs is written any more.',
+								unfinished.active, unfinished.unwritten),
+				HINT = format('If %s takes its place, with its rows: SELECT vibevideo.attach(%L, adopt => %L). To cancel one: '
+							  'SELECT vibevideo.cancel(job_id).', relation, relation, unfinished.name);
+		END LOOP;
 	END IF;
 	PERFORM vibevideo.wake();
 	NOTIFY pgrst, 'reload schema';
-	RETURN format('%s is attached: key %I (%s), prompt from %I%s%s%s%s%s', relation, key.id_column, key.id_type, prompt,
-				  ', image from ' || quote_ident(image_column), ', model ' || model, ', input from ' || function_name,
-				  ', user from ' || quote_ident(user_column), CASE WHEN realtime THEN ', reported to Realtime' END);
+	RETURN format('%s is attached: %s', relation, vibevideo.options(after));
 END
 $$;
-COMMENT ON FUNCTION vibevideo.attach(regclass, name, name, name, text, text, name, boolean) IS
-	'binds the app''s table and adds the columns about its videos; call it again to change the options; owner only';
+COMMENT ON FUNCTION vibevideo.attach(regclass, name, name, name, text, text, name, boolean, regclass) IS
+	'binds the app''s table and adds the columns about its videos; call it again to change options: those not named stay; owner only';
 
 /*
- * vibevideo.detach(force) - vibevideo forgets the app's table.  Its columns and
- * rows and all jobs stay; attaching it again continues where it was.
+ * vibevideo.detach(force) - vibevideo forgets the app's table and the options it
+ * was attached with.  Its columns and rows and all jobs stay; when it is attached
+ * again, or another table that adopts its jobs, these continue.
  *
- * force: detach although jobs are active; they are paused until a table is attached.
+ * force: detach although jobs are active; they are paused until a table is
+ * attached, and only that one's rows are written then.
  * Returns whether a table was attached.
  * Errors: 55006 jobs are active; 55000 so they are, in a copy that is paused.
  * Owner only.
@@ -677,25 +909,27 @@ COMMENT ON FUNCTION vibevideo.attach(regclass, name, name, name, text, text, nam
 CREATE FUNCTION vibevideo.detach(force boolean DEFAULT false)
 RETURNS boolean LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	attached regclass;
+	b vibevideo.binding;
 	paused boolean;
 	active bigint;
 BEGIN
 	LOCK TABLE vibevideo.binding IN SHARE ROW EXCLUSIVE MODE;
-	SELECT b.relation, vibevideo.is_paused(b) INTO attached, paused FROM vibevideo.binding b;
+	SELECT x.* INTO b FROM vibevideo.binding x;
 	IF NOT FOUND THEN
 		RAISE NOTICE 'no table is attached';
 		RETURN false;
 	END IF;
+	paused = vibevideo.is_paused(b);
 
 	SELECT count(*) INTO active FROM vibevideo.job j
 	WHERE vibevideo.is_active(j.state);
 	IF active > 0 AND force IS NOT TRUE THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'object_in_use',
-			MESSAGE = format('%s has active jobs', attached),
+			MESSAGE = format('%s has active jobs', b.relation),
 			DETAIL = format('Active jobs: %s.', active),
-			HINT = 'Wait for them, cancel them with vibevideo_cancel, or SELECT vibevideo.detach(force => true).';
+			HINT = 'Wait for them, cancel them with SELECT vibevideo.cancel(job_id), or SELECT vibevideo.detach(force => true). A '
+				   'table that takes this one''s place needs no detach: attach it with adopt => ''...''.';
 	END IF;
 	IF active > 0 AND paused THEN
 		RAISE EXCEPTION USING
@@ -704,7 +938,21 @@ BEGIN
 			DETAIL = format('Active jobs: %s. The original may work on them too.', active),
 			HINT = 'To drop them, DELETE FROM vibevideo.job; to continue with them here, SELECT vibevideo.resume().';
 	END IF;
-	DELETE FROM vibevideo.binding b WHERE b.only_one;
+	DELETE FROM vibevideo.binding x WHERE x.only_one;
+	IF active > 0 THEN
+		RAISE WARNING USING
+			MESSAGE = 'active jobs are paused until a table is attached',
+			DETAIL = format('Active jobs: %s. Their rows are written only if that is %s again, or a table that adopts its jobs.',
+							active, b.relation),
+			HINT = format('SELECT vibevideo.attach(%L), or attach the table that takes its place with adopt => %L.', b.relation, b.relation);
+	END IF;
+	IF (b.image_column, b.model, b.input_function, b.user_column) IS DISTINCT FROM (NULL::name, NULL::text, NULL::text, NULL::name)
+	   OR b.realtime
+	THEN
+		RAISE NOTICE USING
+			MESSAGE = 'the options of the table are forgotten',
+			DETAIL = format('They were: %s.', vibevideo.options(b));
+	END IF;
 	RETURN true;
 END
 $$;

@@ -107,11 +107,75 @@ COMMENT ON FUNCTION vibevideo.redrive(text, interval, int) IS
 	'tries failed jobs again, copies without a new render where one exists; returns how many; owner only';
 
 /*
+ * vibevideo.cancel(job) - cancels a job, whatever became of its row and table.
+ *
+ * job: job_id (view vibevideo.jobs).
+ * Returns the job as vibevideo.video: cancelled at once if it was not sent, else
+ * as soon as fal has been told; a finished one, and one that is being copied, is
+ * returned as it is.  Errors: PT404 no such job, 55000 the database is paused.
+ * Owner only.
+ */
+CREATE FUNCTION vibevideo.cancel(job bigint)
+RETURNS vibevideo.video LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'vibevideo_cancel_job';
+COMMENT ON FUNCTION vibevideo.cancel(bigint) IS
+	'cancels a job by its number, without its row or table; PT404 no such job; owner only';
+
+/*
+ * vibevideo.retry(job) - tries again to make a job's video, whatever became of
+ * its row and table.
+ *
+ * job: job_id (view vibevideo.jobs).
+ * What vibevideo_retry does, with the input that the job had: a video that was
+ * rendered is only copied again, a job that waits is sent now, one in doubt is
+ * given up in favour of a new attempt, and everything else that ended without a
+ * video is a new attempt, which is paid for.  If its table is gone the new job is
+ * of no table, and its video is only in Storage.
+ * Returns the job, or the new one, as vibevideo.video.  Errors: PT404 no such
+ * job, PT429 and PT402 its user is over a limit, 55000 the database is paused.
+ * Owner only.
+ */
+CREATE FUNCTION vibevideo.retry(job bigint)
+RETURNS vibevideo.video LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'vibevideo_retry_job';
+COMMENT ON FUNCTION vibevideo.retry(bigint) IS
+	'tries a job again by its number, without its row or table; a video that was made is only copied; PT404 no such job; owner only';
+
+-- Do jobs have numbers that their sequence will give again?  It looks at the one
+-- that every submit needs.
+CREATE FUNCTION vibevideo.sequences_behind()
+RETURNS boolean LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT coalesce((SELECT max(j.job_id) FROM vibevideo.job j) > (SELECT s.last_value FROM vibevideo.job_id_seq s), false);
+END;
+COMMENT ON FUNCTION vibevideo.sequences_behind() IS 'whether job numbers would be given a second time; owner only';
+
+-- Logical replication brings rows, not the sequences their numbers are from.
+CREATE FUNCTION vibevideo.advance_sequences()
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	used record;
+BEGIN
+	FOR used IN
+		SELECT s.sequence, s.most, pg_sequence_last_value(s.sequence) AS last
+		FROM (VALUES ('vibevideo.job_id_seq'::regclass, (SELECT max(j.job_id) FROM vibevideo.job j)),
+					 ('vibevideo.lease_seq', (SELECT max(j.lease) FROM vibevideo.job j)),
+					 ('vibevideo.event_event_id_seq', (SELECT max(e.event_id) FROM vibevideo.event e)),
+					 ('vibevideo.refund_seq', (SELECT max(t.n) FROM vibevideo.till t))) AS s(sequence, most)
+	LOOP
+		IF used.most > coalesce(used.last, 0) THEN
+			PERFORM setval(used.sequence, used.most);
+		END IF;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.advance_sequences() IS 'part of resume: advances sequences past what the tables hold; owner only';
+
+/*
  * vibevideo.resume() - says that this database may act on its jobs.
  *
  * A database that was restored or copied holds jobs that the original works
  * on too; until this call nothing is sent from here.  Call it on the one that
- * is to continue.  Returns false when nothing was paused.  Owner only.
+ * is to continue.  Sequences that are behind their tables, as after logical replication,
+ * are advanced, paused or not.  Returns false when nothing was paused.  Owner only.
  */
 CREATE FUNCTION vibevideo.resume()
 RETURNS boolean LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -119,6 +183,7 @@ DECLARE
 	was_paused boolean;
 BEGIN
 	SELECT vibevideo.is_paused(b) INTO was_paused FROM vibevideo.binding b;
+	PERFORM vibevideo.advance_sequences();
 	UPDATE vibevideo.binding b SET
 		paused = false, system_identifier = i.system_identifier, database_oid = i.database_oid, timeline = i.timeline
 	FROM vibevideo.identity() i
@@ -128,4 +193,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vibevideo.resume() IS
-	'lets a restored or copied database act on its jobs; false when it was not paused; owner only';
+	'lets a restored or copied database act on its jobs, and advances its sequences; false when it was not paused; owner only';

@@ -191,6 +191,7 @@ DECLARE
 	b vibevideo.binding;
 	t record;
 	faults text;
+	lacks record;
 	checks record;
 	again text;
 BEGIN
@@ -207,12 +208,18 @@ BEGIN
 	IF NOT FOUND THEN
 		RETURN NEXT vibevideo.line('table', 'fail',
 								   'the attached table has been dropped',
-								   'Attach the table that replaces it, or SELECT vibevideo.detach().');
+								   'Attach the table that takes its place, with adopt => ''...'' if that has its rows (line other_tables has the '
+								   'number), or SELECT vibevideo.detach().');
 		RETURN;
 	END IF;
 	RETURN NEXT vibevideo.line('table', 'ok',
-							   format('%s, key %I (%s), prompt from %I', b.relation, b.id_column, b.id_type, b.prompt_column));
-	again = format('Call vibevideo.attach(%L) again, with its options.', b.relation);
+							   concat_ws('; none: ', format('%s, %s', b.relation, vibevideo.options(b)),
+										 nullif(concat_ws(', ', CASE WHEN b.image_column IS NULL THEN 'image_column' END,
+														  CASE WHEN b.model IS NULL THEN 'model' END,
+														  CASE WHEN b.input_function IS NULL THEN 'input_function' END,
+														  CASE WHEN b.user_column IS NULL THEN 'user_column' END,
+														  CASE WHEN NOT b.realtime THEN 'realtime' END), '')));
+	again = format('SELECT vibevideo.attach(%L) again; name what has changed, other options stay.', b.relation);
 
 	IF vibevideo.is_paused(b) THEN
 		RETURN NEXT vibevideo.line('identity', 'fail',
@@ -222,15 +229,7 @@ BEGIN
 		RETURN NEXT vibevideo.line('identity', 'ok', 'the jobs belong to this database');
 	END IF;
 
-	SELECT string_agg(CASE WHEN a.attname IS NULL THEN format('%I is missing', wanted.name)
-						   ELSE format('%I has type %s', wanted.name, format_type(a.atttypid, a.atttypmod)) END, ', ' ORDER BY wanted.name)
-	INTO faults
-	FROM (SELECT c.name, c.type FROM vibevideo.row_columns() c
-		  UNION ALL VALUES (b.id_column, b.id_type), (b.prompt_column, NULL)
-		  UNION ALL SELECT b.image_column, NULL WHERE b.image_column IS NOT NULL) AS wanted(name, type)
-	LEFT JOIN pg_attribute a ON a.attrelid = b.relation AND a.attname = wanted.name AND NOT a.attisdropped
-	WHERE a.attname IS NULL
-	   OR a.atttypid <> wanted.type AND NOT (wanted.type = 'text'::regtype AND a.atttypid = 'varchar'::regtype);
+	faults = vibevideo.column_faults(b);
 	RETURN NEXT CASE WHEN faults IS NULL THEN vibevideo.line('columns', 'ok', 'all there')
 					 ELSE vibevideo.line('columns', 'fail', faults, again) END;
 
@@ -250,7 +249,10 @@ BEGIN
 					 ELSE vibevideo.line('index', 'warn', 'video_request_id has no valid index',
 							  'Run: ' || vibevideo.index_command(b.relation, true)) END;
 
-	RETURN NEXT CASE WHEN t.hidden
+	SELECT l.* INTO lacks FROM vibevideo.owner_lacks(b) l;
+	RETURN NEXT CASE WHEN lacks.lacking IS NOT NULL
+					 THEN vibevideo.line('row_security', 'fail', format('the table''s owner %I lacks %s', t.owner, lacks.lacking), lacks.remedy)
+					 WHEN t.hidden
 					 THEN vibevideo.line('row_security', 'fail', format('row-level security is forced on the table''s owner %I', t.owner),
 							  format('ALTER TABLE %s NO FORCE ROW LEVEL SECURITY; or ALTER ROLE %I BYPASSRLS.', b.relation, t.owner))
 					 ELSE vibevideo.line('row_security', 'ok', format('the worker writes as %I', t.owner)) END;
@@ -399,6 +401,7 @@ DECLARE
 	jobs bigint;
 	oldest timestamptz;
 	example text;
+	other text;
 BEGIN
 	SELECT count(*), min(j.next_at) INTO jobs, oldest FROM vibevideo.job j
 	WHERE vibevideo.is_active(j.state)
@@ -431,6 +434,21 @@ BEGIN
 					 ELSE vibevideo.line('unwritten_rows', 'warn', format('rows of the app that could not be written: %s, because %s', jobs, example),
 							  'Fix what the error says (triggers, constraints, rights of the table''s owner); they are tried again.')
 					 END;
+
+	SELECT string_agg(format('%s %s: %s active, %s ended but not shown in their rows (jobs %s)',
+							 CASE WHEN o.gone THEN 'dropped table' ELSE 'table' END, o.name, o.active, o.unwritten, o.examples), '; '),
+		   max(o.name), count(*)
+	INTO example, other, jobs FROM vibevideo.other_tables() o;
+	RETURN NEXT CASE WHEN jobs = 0 THEN vibevideo.line('other_tables', 'ok', 'all unfinished jobs are of the attached table')
+					 ELSE vibevideo.line('other_tables', 'warn', 'unfinished jobs of tables that are not attached: ' || example,
+							  format('If the attached table takes the place of one of them, with its rows: SELECT vibevideo.attach(..., adopt '
+									 '=> %L). SELECT vibevideo.cancel(job_id) or vibevideo.retry(job_id) works without table and row.', other))
+					 END;
+
+	RETURN NEXT CASE WHEN vibevideo.sequences_behind() THEN
+						  vibevideo.line('sequences', 'fail', 'jobs have higher numbers than their sequence: new ones cannot be made',
+							  'SELECT vibevideo.resume() advances the sequences; they do not come along with logical replication.')
+					 ELSE vibevideo.line('sequences', 'ok', 'ahead of all jobs') END;
 END
 $$;
 COMMENT ON FUNCTION vibevideo.check_jobs() IS 'part of check_config: jobs that need attention; owner only';
@@ -504,7 +522,8 @@ COMMENT ON FUNCTION vibevideo.fail_rows(text[]) IS 'part of reset_stuck: makes r
  * older_than: only rows whose updated_at, if the table has such a column, is
  * older than that or null.
  * Returns how many rows.
- * Errors: 22023 a negative age or none; 55000 no table is attached.
+ * Errors: 22023 a negative age or none; 55000 no table is attached, or one that
+ * no longer fits.
  * For the extension's owner, who must be able to write the table.
  */
 CREATE FUNCTION vibevideo.reset_stuck(older_than interval DEFAULT '1 hour')
@@ -512,6 +531,7 @@ RETURNS int LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $
 DECLARE
 	running constant text[] = ARRAY['queued', 'generating', 'processing'];
 	b vibevideo.binding;
+	faults text;
 	stuck text;
 	without_job text[];
 	failed bigint;
@@ -530,6 +550,14 @@ BEGIN
 			ERRCODE = 'object_not_in_prerequisite_state',
 			MESSAGE = 'no table is attached',
 			HINT = 'SELECT vibevideo.attach(''public.vibelogs'') first.';
+	END IF;
+	faults = vibevideo.column_faults(b);
+	IF faults IS NOT NULL THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'object_not_in_prerequisite_state',
+			MESSAGE = format('table %s is not as it was attached', b.relation),
+			DETAIL = format('Columns: %s.', faults),
+			HINT = format('SELECT vibevideo.attach(%L) again; name what has changed, other options stay.', b.relation);
 	END IF;
 
 	stuck = 't.video_generation_status = ANY ($1)';

@@ -23,6 +23,8 @@ END
 $$;
 -- an argument cannot be renamed in place
 DROP FUNCTION vibevideo.redrive(text, interval, int);
+-- nor can one be added
+DROP FUNCTION vibevideo.attach(regclass, name, name, name, text, text, name, boolean);
 
 -------------------------------------------------------------------------------
 -- What is new, or reads differently
@@ -394,22 +396,196 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE FUNCTION vibevideo.attach(relation regclass, id_column name DEFAULT NULL, prompt_column name DEFAULT NULL,
+CREATE FUNCTION vibevideo.guess_prompt(relation regclass, id_column name)
+RETURNS name LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	prompt_names constant name[] = '{prompt,text,content,body,caption,description}';
+	prompt name;
+BEGIN
+	SELECT a.attname INTO prompt
+	FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+	WHERE a.attrelid = guess_prompt.relation AND a.attnum > 0 AND NOT a.attisdropped
+	  AND a.attname = ANY (prompt_names) AND t.typcategory = 'S' AND a.attname <> guess_prompt.id_column
+	ORDER BY array_position(prompt_names, a.attname) LIMIT 1;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'undefined_column',
+			MESSAGE = format('table %s has no text column that looks like a prompt', relation),
+			DETAIL = format('Looked for %s.', array_to_string(prompt_names, ', ')),
+			HINT = 'Name the column with prompt_column => ''...''.';
+	END IF;
+	RETURN prompt;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.guess_prompt(regclass, name) IS 'the text column that looks like a prompt; owner only';
+
+CREATE FUNCTION vibevideo.column_faults(b vibevideo.binding)
+RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT string_agg(CASE WHEN a.attname IS NULL THEN format('%I is missing', wanted.name)
+						   ELSE format('%I has type %s', wanted.name, format_type(a.atttypid, a.atttypmod)) END, ', ' ORDER BY wanted.name)
+	FROM (SELECT c.name, c.type, NULL::"char" AS category FROM vibevideo.row_columns() c
+		  UNION ALL VALUES ((b).id_column, (b).id_type, NULL::"char"),
+						   ((b).prompt_column, NULL::regtype, CASE WHEN (b).input_function IS NULL THEN 'S'::"char" END),
+						   ((b).image_column, NULL::regtype, CASE WHEN (b).input_function IS NULL THEN 'S'::"char" END),
+						   ((b).user_column, NULL::regtype, NULL::"char")) AS wanted(name, type, category)
+	LEFT JOIN pg_attribute a ON a.attrelid = (b).relation AND a.attname = wanted.name AND NOT a.attisdropped
+	LEFT JOIN pg_type t ON t.oid = a.atttypid
+	WHERE wanted.name IS NOT NULL
+	  AND (a.attname IS NULL OR t.typcategory <> wanted.category
+		   OR a.atttypid <> wanted.type AND NOT (wanted.type = 'text'::regtype AND a.atttypid = 'varchar'::regtype));
+END;
+COMMENT ON FUNCTION vibevideo.column_faults(vibevideo.binding) IS
+	'columns of the attached table that are missing or have another type, NULL if none; owner only';
+
+CREATE FUNCTION vibevideo.owner_lacks(b vibevideo.binding, OUT owner name, OUT lacking text, OUT remedy text)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT o.rolname, string_agg(format('%s on %s', missing.what, missing.place), ', '),
+		   string_agg(format('GRANT %s ON %s TO %I;', missing.what, missing.place, o.rolname), ' ')
+	FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_roles o ON o.oid = c.relowner
+	CROSS JOIN (SELECT array_agg(r.name) AS names FROM vibevideo.row_columns() r) written
+	LEFT JOIN pg_proc p ON p.oid = to_regprocedure((b).input_function || format('(%s)', c.oid::regclass))
+	LEFT JOIN pg_namespace f ON f.oid = p.pronamespace
+	LEFT JOIN LATERAL (
+		SELECT 'USAGE' AS what, format('SCHEMA %I', n.nspname) AS place WHERE NOT has_schema_privilege(o.oid, n.oid, 'USAGE')
+		UNION ALL
+		SELECT 'SELECT', c.oid::regclass::text
+		WHERE NOT has_table_privilege(o.oid, c.oid, 'SELECT')
+		  AND ((b).input_function IS NOT NULL
+			   OR EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND NOT a.attisdropped
+						  AND a.attname = ANY (written.names || ARRAY[(b).id_column, (b).prompt_column, (b).image_column, (b).user_column])
+						  AND NOT has_column_privilege(o.oid, c.oid, a.attnum, 'SELECT')))
+		UNION ALL
+		SELECT 'UPDATE', c.oid::regclass::text
+		WHERE NOT has_table_privilege(o.oid, c.oid, 'UPDATE')
+		  AND EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND NOT a.attisdropped
+					  AND a.attname = ANY (written.names) AND NOT has_column_privilege(o.oid, c.oid, a.attnum, 'UPDATE'))
+		UNION ALL
+		SELECT 'USAGE', format('SCHEMA %I', f.nspname)
+		WHERE f.oid <> n.oid AND NOT has_schema_privilege(o.oid, f.oid, 'USAGE')
+		UNION ALL
+		SELECT 'EXECUTE', format('FUNCTION %s', p.oid::regprocedure)
+		WHERE p.oid IS NOT NULL AND NOT has_function_privilege(o.oid, p.oid, 'EXECUTE')
+	) missing ON true
+	WHERE c.oid = (b).relation AND missing.what IS NOT NULL
+	GROUP BY o.rolname;
+END;
+COMMENT ON FUNCTION vibevideo.owner_lacks(vibevideo.binding) IS
+	'rights on the attached table that its owner lacks, and the GRANTs that give them; owner only';
+
+CREATE FUNCTION vibevideo.options(b vibevideo.binding)
+RETURNS text LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+RETURN format('key %I (%s), prompt from %I%s%s%s%s%s', (b).id_column, (b).id_type, (b).prompt_column,
+			  ', image from ' || quote_ident((b).image_column), ', model ' || (b).model, ', input from ' || (b).input_function,
+			  ', user from ' || quote_ident((b).user_column), CASE WHEN (b).realtime THEN ', reported to Realtime' END);
+COMMENT ON FUNCTION vibevideo.options(vibevideo.binding) IS 'what the table was attached with, for people; owner only';
+
+CREATE FUNCTION vibevideo.option_changes(before vibevideo.binding, after vibevideo.binding)
+RETURNS text LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT string_agg(format('%s: %s -> %s', o.name, coalesce(o.before, 'none'), coalesce(o.after, 'none')), ', ' ORDER BY o.nth)
+	FROM (VALUES (1, 'id_column', (before).id_column::text, (after).id_column::text),
+				 (2, 'prompt_column', (before).prompt_column::text, (after).prompt_column::text),
+				 (3, 'image_column', (before).image_column::text, (after).image_column::text),
+				 (4, 'model', (before).model, (after).model),
+				 (5, 'input_function', (before).input_function, (after).input_function),
+				 (6, 'user_column', (before).user_column::text, (after).user_column::text),
+				 (7, 'realtime', (before).realtime::text, (after).realtime::text)) AS o(nth, name, before, after)
+	WHERE o.before IS DISTINCT FROM o.after;
+END;
+COMMENT ON FUNCTION vibevideo.option_changes(vibevideo.binding, vibevideo.binding) IS
+	'which options differ, for people, NULL if none; owner only';
+
+CREATE FUNCTION vibevideo.option(named text, before text)
+RETURNS text LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+RETURN CASE WHEN named IS NULL THEN before ELSE nullif(named, '') END;
+COMMENT ON FUNCTION vibevideo.option(text, text) IS 'an option of attach: as named, none if empty, else as before; owner only';
+
+CREATE FUNCTION vibevideo.check_kept_column(relation regclass, column_name name, option text)
+RETURNS void LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF column_name IS NOT NULL
+	   AND NOT EXISTS (SELECT FROM pg_attribute a
+					   WHERE a.attrelid = check_kept_column.relation AND a.attname = check_kept_column.column_name
+						 AND a.attnum > 0 AND NOT a.attisdropped)
+	THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'undefined_column',
+			MESSAGE = format('table %s has no column "%s"', relation, column_name),
+			DETAIL = format('It is %s from when a table was attached before.', option),
+			HINT = format('Name the column that takes its place with %s => ''...'', or %s => '''' to do without.', option, option);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.check_kept_column(regclass, name, text) IS
+	'refuses a column that an earlier attach named and that is gone; owner only';
+
+CREATE FUNCTION vibevideo.other_tables(OUT name text, OUT gone boolean, OUT active bigint, OUT unwritten bigint, OUT examples text)
+RETURNS SETOF record LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT j.relation::text, c.oid IS NULL, count(*) FILTER (WHERE vibevideo.is_active(j.state)),
+		   count(*) FILTER (WHERE NOT vibevideo.is_active(j.state)),
+		   array_to_string((array_agg(j.job_id ORDER BY vibevideo.is_active(j.state) DESC, j.job_id))[1:5], ', ')
+	FROM vibevideo.job j LEFT JOIN pg_class c ON c.oid = j.relation
+	WHERE (vibevideo.is_active(j.state) OR j.row_dirty) AND NOT j.orphan AND j.relation IS NOT NULL
+	  AND NOT EXISTS (SELECT FROM vibevideo.binding b WHERE b.relation = j.relation AND c.oid IS NOT NULL)
+	GROUP BY j.relation, c.oid ORDER BY c.oid IS NULL, j.relation;
+END;
+COMMENT ON FUNCTION vibevideo.other_tables() IS
+	'unfinished jobs of tables that are not attached, or gone; owner only';
+
+CREATE FUNCTION vibevideo.adopt_jobs(former regclass, relation regclass)
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	moved bigint;
+	active bigint;
+	left_behind bigint;
+BEGIN
+	WITH adopted AS (
+		UPDATE vibevideo.job j SET relation = adopt_jobs.relation
+		WHERE j.relation = former AND former <> adopt_jobs.relation
+		  AND NOT (vibevideo.is_active(j.state) AND NOT j.orphan
+				   AND EXISTS (SELECT FROM vibevideo.job k
+							   WHERE k.relation = adopt_jobs.relation AND k.vibelog_id = j.vibelog_id AND NOT k.orphan
+								 AND vibevideo.is_active(k.state)))
+		RETURNING j.state, j.orphan)
+	SELECT count(*), count(*) FILTER (WHERE vibevideo.is_active(a.state) AND NOT a.orphan) INTO moved, active FROM adopted a;
+	-- what was written since the rows were copied is not in these
+	UPDATE vibevideo.job j SET row_dirty = true, row_tries = 0, row_error = NULL, row_next_at = now()
+	WHERE j.job_id IN (SELECT max(k.job_id) FROM vibevideo.job k
+					   WHERE k.relation = adopt_jobs.relation AND NOT k.orphan GROUP BY k.vibelog_id);
+	RAISE NOTICE USING
+		MESSAGE = format('%s takes over the jobs of %s', relation, former),
+		DETAIL = format('Jobs: %s, active ones among them: %s. Its rows are brought up to date by the worker.', moved, active);
+	SELECT count(*) INTO left_behind FROM vibevideo.job j WHERE j.relation = former AND former <> adopt_jobs.relation;
+	IF left_behind > 0 THEN
+		RAISE WARNING USING
+			MESSAGE = format('some jobs of %s are not taken over', former),
+			DETAIL = format('Jobs whose row has another active one: %s.', left_behind),
+			HINT = 'Attach with the same arguments again when these have ended.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.adopt_jobs(regclass, regclass) IS
+	'part of attach: makes the jobs of a table those of the one that takes its place; owner only';
+
+CREATE FUNCTION vibevideo.attach(relation regclass, id_column name DEFAULT NULL, prompt_column name DEFAULT NULL,
 								 image_column name DEFAULT NULL, model text DEFAULT NULL,
 								 input_function text DEFAULT NULL, user_column name DEFAULT NULL,
-								 realtime boolean DEFAULT false)
+								 realtime boolean DEFAULT NULL, adopt regclass DEFAULT NULL)
 RETURNS text LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	small_enough constant bigint = 64 * 1024 * 1024;
-	prompt_names constant name[] = '{prompt,text,content,body,caption,description}';
 	lock_timeout_before constant text = current_setting('lock_timeout');
 	locking text = 'vibevideo.binding';
-	attached regclass;
+	before vibevideo.binding;
+	after vibevideo.binding;
+	same boolean;
+	lacks record;
+	changes text;
 	big boolean;
-	key record;
-	prompt name = prompt_column;
-	function_name text;
-	build_index boolean;
+	build boolean;
 	unfinished record;
 BEGIN
 	IF lock_timeout_before = '0' THEN
@@ -423,61 +599,96 @@ BEGIN
 		locking = relation::text;
 		EXECUTE format('LOCK TABLE %s IN ACCESS SHARE MODE', relation);
 
-		SELECT b.relation INTO attached FROM vibevideo.binding b;
-		IF attached <> relation AND EXISTS (SELECT FROM pg_class c WHERE c.oid = attached) THEN
+		SELECT b.* INTO before FROM vibevideo.binding b;
+		IF before.relation <> relation AND before.relation IS DISTINCT FROM adopt
+		   AND EXISTS (SELECT FROM pg_class c WHERE c.oid = before.relation)
+		THEN
 			RAISE EXCEPTION USING
 				ERRCODE = 'object_not_in_prerequisite_state',
-				MESSAGE = format('table %s is attached already', attached),
+				MESSAGE = format('table %s is attached already', before.relation),
 				DETAIL = 'One table of a database can be attached at a time.',
-				HINT = 'SELECT vibevideo.detach() first; it keeps columns, rows and jobs.';
+				HINT = format('If %s takes its place, with its rows: attach it with adopt => %L. Otherwise SELECT vibevideo.detach() '
+							  'first; it keeps columns, rows and jobs.', relation, before.relation);
 		END IF;
+		same = before.relation IN (relation, adopt);
 
-		SELECT k.id_column, k.id_type INTO key FROM vibevideo.key_column(relation, id_column) k;
-		IF prompt IS NULL THEN
-			SELECT a.attname INTO prompt
-			FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
-			WHERE a.attrelid = attach.relation AND a.attnum > 0 AND NOT a.attisdropped
-			  AND a.attname = ANY (prompt_names) AND t.typcategory = 'S' AND a.attname <> key.id_column
-			ORDER BY array_position(prompt_names, a.attname) LIMIT 1;
-			IF NOT FOUND THEN
-				RAISE EXCEPTION USING
-					ERRCODE = 'undefined_column',
-					MESSAGE = format('table %s has no text column that looks like a prompt', relation),
-					DETAIL = format('Looked for %s.', array_to_string(prompt_names, ', ')),
-					HINT = 'Name the column with prompt_column => ''...''.';
-			END IF;
+		after.id_column = vibevideo.option(id_column, before.id_column);
+		IF id_column IS NULL
+		   AND NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = attach.relation AND a.attname = before.id_column
+						   AND a.attnum > 0 AND NOT a.attisdropped)
+		THEN
+			after.id_column = NULL;
 		END IF;
-		PERFORM vibevideo.check_text_column(relation, prompt, 'prompt_column');
-		IF image_column IS NOT NULL THEN
-			PERFORM vibevideo.check_text_column(relation, image_column, 'image_column');
+		SELECT k.id_column, k.id_type INTO after.id_column, after.id_type FROM vibevideo.key_column(relation, after.id_column) k;
+		after.prompt_column = vibevideo.option(prompt_column, before.prompt_column);
+		IF prompt_column IS NULL AND same THEN
+			PERFORM vibevideo.check_kept_column(relation, after.prompt_column, 'prompt_column');
+		ELSIF prompt_column IS NULL
+		   AND NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = attach.relation AND a.attname = before.prompt_column
+						   AND a.attnum > 0 AND NOT a.attisdropped)
+		THEN
+			after.prompt_column = NULL;
 		END IF;
-		IF model !~ '^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+$' OR octet_length(model) > 256 THEN
+		IF after.prompt_column IS NULL THEN
+			after.prompt_column = vibevideo.guess_prompt(relation, after.id_column);
+		END IF;
+		after.image_column = vibevideo.option(image_column, before.image_column);
+		IF image_column IS NULL THEN
+			PERFORM vibevideo.check_kept_column(relation, after.image_column, 'image_column');
+		END IF;
+		after.user_column = vibevideo.option(user_column, before.user_column);
+		IF user_column IS NULL THEN
+			PERFORM vibevideo.check_kept_column(relation, after.user_column, 'user_column');
+		END IF;
+		after.input_function = vibevideo.option(input_function, before.input_function);
+		IF after.input_function IS NOT NULL THEN
+			after.input_function = vibevideo.resolve_input_function(relation, after.input_function);
+		END IF;
+		-- a function takes what it wants out of the row
+		IF after.input_function IS NULL OR prompt_column IS NOT NULL THEN
+			PERFORM vibevideo.check_text_column(relation, after.prompt_column, 'prompt_column');
+		END IF;
+		IF after.image_column IS NOT NULL AND (after.input_function IS NULL OR image_column IS NOT NULL) THEN
+			PERFORM vibevideo.check_text_column(relation, after.image_column, 'image_column');
+		END IF;
+		PERFORM vibevideo.check_user_column(relation, after.user_column);
+		after.model = vibevideo.option(model, before.model);
+		IF after.model !~ '^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+$' OR octet_length(after.model) > 256 THEN
 			RAISE EXCEPTION USING
 				ERRCODE = 'invalid_parameter_value',
-				MESSAGE = format('"%s" is not a model of fal', left(model, 100)),
+				MESSAGE = format('"%s" is not a model of fal', left(after.model, 100)),
 				HINT = 'A model is named by its endpoint id, as fal-ai/minimax/video-01.';
 		END IF;
-		IF input_function IS NOT NULL THEN
-			function_name = vibevideo.resolve_input_function(relation, input_function);
-		END IF;
-		PERFORM vibevideo.check_user_column(relation, user_column);
+		after.realtime = coalesce(realtime, before.realtime, false);
 
 		big = vibevideo.relation_bytes(relation) > small_enough;
 		PERFORM vibevideo.add_columns(relation, big);
-		build_index = vibevideo.add_index(relation, big);
+		build = vibevideo.add_index(relation, big);
 
 		INSERT INTO vibevideo.binding AS b (relation, id_column, id_type, prompt_column, image_column, model,
 											input_function, user_column, realtime, build_index,
 											system_identifier, database_oid, timeline)
-		SELECT attach.relation, key.id_column, key.id_type, prompt, attach.image_column, attach.model,
-			   function_name, attach.user_column, coalesce(attach.realtime, false), build_index, i.system_identifier, i.database_oid, i.timeline
+		SELECT attach.relation, after.id_column, after.id_type, after.prompt_column, after.image_column, after.model,
+			   after.input_function, after.user_column, after.realtime, build, i.system_identifier, i.database_oid, i.timeline
 		FROM vibevideo.identity() i
 		ON CONFLICT (only_one) DO UPDATE SET
 			relation = EXCLUDED.relation, id_column = EXCLUDED.id_column, id_type = EXCLUDED.id_type,
 			prompt_column = EXCLUDED.prompt_column, image_column = EXCLUDED.image_column, model = EXCLUDED.model,
 			input_function = EXCLUDED.input_function, user_column = EXCLUDED.user_column, realtime = EXCLUDED.realtime,
 			build_index = EXCLUDED.build_index
-		WHERE b.only_one;
+		WHERE b.only_one
+		RETURNING b.* INTO after;
+		SELECT l.* INTO lacks FROM vibevideo.owner_lacks(after) l;
+		IF lacks.lacking IS NOT NULL THEN
+			RAISE EXCEPTION USING
+				ERRCODE = 'object_not_in_prerequisite_state',
+				MESSAGE = format('the owner of %s, %I, lacks rights', relation, lacks.owner),
+				DETAIL = format('Rows are read and written as the table''s owner, who lacks %s.', lacks.lacking),
+				HINT = lacks.remedy;
+		END IF;
+		IF adopt IS NOT NULL THEN
+			PERFORM vibevideo.adopt_jobs(adopt, relation);
+		END IF;
 	EXCEPTION WHEN lock_not_available THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'lock_not_available',
@@ -487,58 +698,66 @@ BEGIN
 			HINT = 'Try again when long transactions have ended (see pg_stat_activity), or with a longer lock_timeout.';
 	END;
 	PERFORM set_config('lock_timeout', lock_timeout_before, true);
-	IF realtime THEN
+	IF after.realtime THEN
 		PERFORM vibevideo.publish(relation);
 	END IF;
 
-	IF attached IS DISTINCT FROM relation THEN
-		SELECT count(*) FILTER (WHERE j.relation = attach.relation) AS own,
-			   count(*) FILTER (WHERE j.relation IS DISTINCT FROM attach.relation) AS others
-		INTO unfinished FROM vibevideo.job j
-		WHERE vibevideo.is_active(j.state) OR j.row_dirty;
+	changes = vibevideo.option_changes(before, after);
+	IF before.only_one AND changes IS NOT NULL THEN
+		RAISE NOTICE USING
+			MESSAGE = 'options have changed',
+			DETAIL = changes;
+	END IF;
+	IF before.relation IS DISTINCT FROM relation THEN
+		SELECT count(*) AS own INTO unfinished FROM vibevideo.job j
+		WHERE j.relation = attach.relation AND (vibevideo.is_active(j.state) OR j.row_dirty);
 		IF unfinished.own > 0 THEN
 			RAISE NOTICE USING
 				MESSAGE = format('unfinished jobs of %s continue', relation),
 				DETAIL = format('Unfinished jobs: %s.', unfinished.own);
 		END IF;
-		IF unfinished.others > 0 THEN
-			RAISE NOTICE USING
-				MESSAGE = 'unfinished jobs of another table continue, but its rows are no longer written',
-				DETAIL = format('Unfinished jobs: %s.', unfinished.others),
-				HINT = 'To cancel them, attach their table again. If it was dropped, delete those that are pending from '
-					   'vibevideo.job: they would be sent.';
-		END IF;
+		FOR unfinished IN SELECT o.* FROM vibevideo.other_tables() o LOOP
+			RAISE WARNING USING
+				MESSAGE = CASE WHEN unfinished.gone THEN 'a table that was dropped has unfinished jobs'
+							   ELSE format('table %s, which is not attached, has unfinished jobs', unfinished.name) END,
+				DETAIL = format('Active: %s, and ended but not shown in their rows: %s. No row of theirs is written any more.',
+								unfinished.active, unfinished.unwritten),
+				HINT = format('If %s takes its place, with its rows: SELECT vibevideo.attach(%L, adopt => %L). To cancel one: '
+							  'SELECT vibevideo.cancel(job_id).', relation, relation, unfinished.name);
+		END LOOP;
 	END IF;
 	PERFORM vibevideo.wake();
 	NOTIFY pgrst, 'reload schema';
-	RETURN format('%s is attached: key %I (%s), prompt from %I%s%s%s%s%s', relation, key.id_column, key.id_type, prompt,
-				  ', image from ' || quote_ident(image_column), ', model ' || model, ', input from ' || function_name,
-				  ', user from ' || quote_ident(user_column), CASE WHEN realtime THEN ', reported to Realtime' END);
+	RETURN format('%s is attached: %s', relation, vibevideo.options(after));
 END
 $$;
+COMMENT ON FUNCTION vibevideo.attach(regclass, name, name, name, text, text, name, boolean, regclass) IS
+	'binds the app''s table and adds the columns about its videos; call it again to change options: those not named stay; owner only';
 
 CREATE OR REPLACE FUNCTION vibevideo.detach(force boolean DEFAULT false)
 RETURNS boolean LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	attached regclass;
+	b vibevideo.binding;
 	paused boolean;
 	active bigint;
 BEGIN
 	LOCK TABLE vibevideo.binding IN SHARE ROW EXCLUSIVE MODE;
-	SELECT b.relation, vibevideo.is_paused(b) INTO attached, paused FROM vibevideo.binding b;
+	SELECT x.* INTO b FROM vibevideo.binding x;
 	IF NOT FOUND THEN
 		RAISE NOTICE 'no table is attached';
 		RETURN false;
 	END IF;
+	paused = vibevideo.is_paused(b);
 
 	SELECT count(*) INTO active FROM vibevideo.job j
 	WHERE vibevideo.is_active(j.state);
 	IF active > 0 AND force IS NOT TRUE THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'object_in_use',
-			MESSAGE = format('%s has active jobs', attached),
+			MESSAGE = format('%s has active jobs', b.relation),
 			DETAIL = format('Active jobs: %s.', active),
-			HINT = 'Wait for them, cancel them with vibevideo_cancel, or SELECT vibevideo.detach(force => true).';
+			HINT = 'Wait for them, cancel them with SELECT vibevideo.cancel(job_id), or SELECT vibevideo.detach(force => true). A '
+				   'table that takes this one''s place needs no detach: attach it with adopt => ''...''.';
 	END IF;
 	IF active > 0 AND paused THEN
 		RAISE EXCEPTION USING
@@ -547,10 +766,26 @@ BEGIN
 			DETAIL = format('Active jobs: %s. The original may work on them too.', active),
 			HINT = 'To drop them, DELETE FROM vibevideo.job; to continue with them here, SELECT vibevideo.resume().';
 	END IF;
-	DELETE FROM vibevideo.binding b WHERE b.only_one;
+	DELETE FROM vibevideo.binding x WHERE x.only_one;
+	IF active > 0 THEN
+		RAISE WARNING USING
+			MESSAGE = 'active jobs are paused until a table is attached',
+			DETAIL = format('Active jobs: %s. Their rows are written only if that is %s again, or a table that adopts its jobs.',
+							active, b.relation),
+			HINT = format('SELECT vibevideo.attach(%L), or attach the table that takes its place with adopt => %L.', b.relation, b.relation);
+	END IF;
+	IF (b.image_column, b.model, b.input_function, b.user_column) IS DISTINCT FROM (NULL::name, NULL::text, NULL::text, NULL::name)
+	   OR b.realtime
+	THEN
+		RAISE NOTICE USING
+			MESSAGE = 'the options of the table are forgotten',
+			DETAIL = format('They were: %s.', vibevideo.options(b));
+	END IF;
 	RETURN true;
 END
 $$;
+COMMENT ON FUNCTION vibevideo.detach(boolean) IS
+	'forgets the app''s table, keeps its columns, rows and jobs; force: although jobs are active; owner only';
 
 CREATE OR REPLACE FUNCTION vibevideo.resolve(job bigint, verdict text)
 RETURNS vibevideo.video LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -654,12 +889,50 @@ $$;
 COMMENT ON FUNCTION vibevideo.redrive(text, interval, int) IS
 	'tries failed jobs again, copies without a new render where one exists; returns how many; owner only';
 
+CREATE FUNCTION vibevideo.cancel(job bigint)
+RETURNS vibevideo.video LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'vibevideo_cancel_job';
+COMMENT ON FUNCTION vibevideo.cancel(bigint) IS
+	'cancels a job by its number, without its row or table; PT404 no such job; owner only';
+
+CREATE FUNCTION vibevideo.retry(job bigint)
+RETURNS vibevideo.video LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'vibevideo_retry_job';
+COMMENT ON FUNCTION vibevideo.retry(bigint) IS
+	'tries a job again by its number, without its row or table; a video that was made is only copied; PT404 no such job; owner only';
+
+CREATE FUNCTION vibevideo.sequences_behind()
+RETURNS boolean LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT coalesce((SELECT max(j.job_id) FROM vibevideo.job j) > (SELECT s.last_value FROM vibevideo.job_id_seq s), false);
+END;
+COMMENT ON FUNCTION vibevideo.sequences_behind() IS 'whether job numbers would be given a second time; owner only';
+
+CREATE FUNCTION vibevideo.advance_sequences()
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	used record;
+BEGIN
+	FOR used IN
+		SELECT s.sequence, s.most, pg_sequence_last_value(s.sequence) AS last
+		FROM (VALUES ('vibevideo.job_id_seq'::regclass, (SELECT max(j.job_id) FROM vibevideo.job j)),
+					 ('vibevideo.lease_seq', (SELECT max(j.lease) FROM vibevideo.job j)),
+					 ('vibevideo.event_event_id_seq', (SELECT max(e.event_id) FROM vibevideo.event e)),
+					 ('vibevideo.refund_seq', (SELECT max(t.n) FROM vibevideo.till t))) AS s(sequence, most)
+	LOOP
+		IF used.most > coalesce(used.last, 0) THEN
+			PERFORM setval(used.sequence, used.most);
+		END IF;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.advance_sequences() IS 'part of resume: advances sequences past what the tables hold; owner only';
+
 CREATE OR REPLACE FUNCTION vibevideo.resume()
 RETURNS boolean LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	was_paused boolean;
 BEGIN
 	SELECT vibevideo.is_paused(b) INTO was_paused FROM vibevideo.binding b;
+	PERFORM vibevideo.advance_sequences();
 	UPDATE vibevideo.binding b SET
 		paused = false, system_identifier = i.system_identifier, database_oid = i.database_oid, timeline = i.timeline
 	FROM vibevideo.identity() i
@@ -669,7 +942,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vibevideo.resume() IS
-	'lets a restored or copied database act on its jobs; false when it was not paused; owner only';
+	'lets a restored or copied database act on its jobs, and advances its sequences; false when it was not paused; owner only';
 
 COMMENT ON COLUMN vibevideo.limit.max_active IS 'active videos at a time; NULL: the default''s limit; -1: unlimited, whatever the default; 0: no videos';
 
@@ -883,6 +1156,7 @@ DECLARE
 	b vibevideo.binding;
 	t record;
 	faults text;
+	lacks record;
 	checks record;
 	again text;
 BEGIN
@@ -899,12 +1173,18 @@ BEGIN
 	IF NOT FOUND THEN
 		RETURN NEXT vibevideo.line('table', 'fail',
 								   'the attached table has been dropped',
-								   'Attach the table that replaces it, or SELECT vibevideo.detach().');
+								   'Attach the table that takes its place, with adopt => ''...'' if that has its rows (line other_tables has the '
+								   'number), or SELECT vibevideo.detach().');
 		RETURN;
 	END IF;
 	RETURN NEXT vibevideo.line('table', 'ok',
-							   format('%s, key %I (%s), prompt from %I', b.relation, b.id_column, b.id_type, b.prompt_column));
-	again = format('Call vibevideo.attach(%L) again, with its options.', b.relation);
+							   concat_ws('; none: ', format('%s, %s', b.relation, vibevideo.options(b)),
+										 nullif(concat_ws(', ', CASE WHEN b.image_column IS NULL THEN 'image_column' END,
+														  CASE WHEN b.model IS NULL THEN 'model' END,
+														  CASE WHEN b.input_function IS NULL THEN 'input_function' END,
+														  CASE WHEN b.user_column IS NULL THEN 'user_column' END,
+														  CASE WHEN NOT b.realtime THEN 'realtime' END), '')));
+	again = format('SELECT vibevideo.attach(%L) again; name what has changed, other options stay.', b.relation);
 
 	IF vibevideo.is_paused(b) THEN
 		RETURN NEXT vibevideo.line('identity', 'fail',
@@ -914,15 +1194,7 @@ BEGIN
 		RETURN NEXT vibevideo.line('identity', 'ok', 'the jobs belong to this database');
 	END IF;
 
-	SELECT string_agg(CASE WHEN a.attname IS NULL THEN format('%I is missing', wanted.name)
-						   ELSE format('%I has type %s', wanted.name, format_type(a.atttypid, a.atttypmod)) END, ', ' ORDER BY wanted.name)
-	INTO faults
-	FROM (SELECT c.name, c.type FROM vibevideo.row_columns() c
-		  UNION ALL VALUES (b.id_column, b.id_type), (b.prompt_column, NULL)
-		  UNION ALL SELECT b.image_column, NULL WHERE b.image_column IS NOT NULL) AS wanted(name, type)
-	LEFT JOIN pg_attribute a ON a.attrelid = b.relation AND a.attname = wanted.name AND NOT a.attisdropped
-	WHERE a.attname IS NULL
-	   OR a.atttypid <> wanted.type AND NOT (wanted.type = 'text'::regtype AND a.atttypid = 'varchar'::regtype);
+	faults = vibevideo.column_faults(b);
 	RETURN NEXT CASE WHEN faults IS NULL THEN vibevideo.line('columns', 'ok', 'all there')
 					 ELSE vibevideo.line('columns', 'fail', faults, again) END;
 
@@ -942,7 +1214,10 @@ BEGIN
 					 ELSE vibevideo.line('index', 'warn', 'video_request_id has no valid index',
 							  'Run: ' || vibevideo.index_command(b.relation, true)) END;
 
-	RETURN NEXT CASE WHEN t.hidden
+	SELECT l.* INTO lacks FROM vibevideo.owner_lacks(b) l;
+	RETURN NEXT CASE WHEN lacks.lacking IS NOT NULL
+					 THEN vibevideo.line('row_security', 'fail', format('the table''s owner %I lacks %s', t.owner, lacks.lacking), lacks.remedy)
+					 WHEN t.hidden
 					 THEN vibevideo.line('row_security', 'fail', format('row-level security is forced on the table''s owner %I', t.owner),
 							  format('ALTER TABLE %s NO FORCE ROW LEVEL SECURITY; or ALTER ROLE %I BYPASSRLS.', b.relation, t.owner))
 					 ELSE vibevideo.line('row_security', 'ok', format('the worker writes as %I', t.owner)) END;
@@ -1028,6 +1303,7 @@ DECLARE
 	jobs bigint;
 	oldest timestamptz;
 	example text;
+	other text;
 BEGIN
 	SELECT count(*), min(j.next_at) INTO jobs, oldest FROM vibevideo.job j
 	WHERE vibevideo.is_active(j.state)
@@ -1060,6 +1336,21 @@ BEGIN
 					 ELSE vibevideo.line('unwritten_rows', 'warn', format('rows of the app that could not be written: %s, because %s', jobs, example),
 							  'Fix what the error says (triggers, constraints, rights of the table''s owner); they are tried again.')
 					 END;
+
+	SELECT string_agg(format('%s %s: %s active, %s ended but not shown in their rows (jobs %s)',
+							 CASE WHEN o.gone THEN 'dropped table' ELSE 'table' END, o.name, o.active, o.unwritten, o.examples), '; '),
+		   max(o.name), count(*)
+	INTO example, other, jobs FROM vibevideo.other_tables() o;
+	RETURN NEXT CASE WHEN jobs = 0 THEN vibevideo.line('other_tables', 'ok', 'all unfinished jobs are of the attached table')
+					 ELSE vibevideo.line('other_tables', 'warn', 'unfinished jobs of tables that are not attached: ' || example,
+							  format('If the attached table takes the place of one of them, with its rows: SELECT vibevideo.attach(..., adopt '
+									 '=> %L). SELECT vibevideo.cancel(job_id) or vibevideo.retry(job_id) works without table and row.', other))
+					 END;
+
+	RETURN NEXT CASE WHEN vibevideo.sequences_behind() THEN
+						  vibevideo.line('sequences', 'fail', 'jobs have higher numbers than their sequence: new ones cannot be made',
+							  'SELECT vibevideo.resume() advances the sequences; they do not come along with logical replication.')
+					 ELSE vibevideo.line('sequences', 'ok', 'ahead of all jobs') END;
 END
 $$;
 COMMENT ON FUNCTION vibevideo.check_jobs() IS 'part of check_config: jobs that need attention; owner only';
@@ -1072,6 +1363,7 @@ RETURNS int LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $
 DECLARE
 	running constant text[] = ARRAY['queued', 'generating', 'processing'];
 	b vibevideo.binding;
+	faults text;
 	stuck text;
 	without_job text[];
 	failed bigint;
@@ -1090,6 +1382,14 @@ BEGIN
 			ERRCODE = 'object_not_in_prerequisite_state',
 			MESSAGE = 'no table is attached',
 			HINT = 'SELECT vibevideo.attach(''public.vibelogs'') first.';
+	END IF;
+	faults = vibevideo.column_faults(b);
+	IF faults IS NOT NULL THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'object_not_in_prerequisite_state',
+			MESSAGE = format('table %s is not as it was attached', b.relation),
+			DETAIL = format('Columns: %s.', faults),
+			HINT = format('SELECT vibevideo.attach(%L) again; name what has changed, other options stay.', b.relation);
 	END IF;
 
 	stuck = 't.video_generation_status = ANY ($1)';
@@ -1202,7 +1502,15 @@ $$;
 DO $$
 DECLARE
 	new constant text = 'vibevideo.is_active(text), vibevideo.library_version(), vibevideo.redrive(text, interval, int), '
+<<<<<<< HEAD
 						 'vibevideo.shown(text)';
+=======
+		'vibevideo.guess_prompt(regclass, name), vibevideo.column_faults(vibevideo.binding), vibevideo.owner_lacks(vibevideo.binding), '
+		'vibevideo.options(vibevideo.binding), vibevideo.option_changes(vibevideo.binding, vibevideo.binding), '
+		'vibevideo.option(text, text), vibevideo.check_kept_column(regclass, name, text), vibevideo.other_tables(), '
+		'vibevideo.adopt_jobs(regclass, regclass), vibevideo.cancel(bigint), vibevideo.retry(bigint), vibevideo.sequences_behind(), '
+		'vibevideo.advance_sequences(), vibevideo.attach(regclass, name, name, name, text, text, name, boolean, regclass)';
+>>>>>>> d907631 (Keep attach's options, adopt a swapped table's jobs, report strays)
 	everybody constant text = concat_ws(', ', 'PUBLIC',
 										(SELECT string_agg(quote_ident(r.rolname), ', ') FROM pg_roles r
 										 WHERE r.rolname IN ('anon', 'authenticated', 'service_role')));

@@ -41,7 +41,7 @@ SELECT vibevideo.attach('vibelogs');
 SELECT version = (SELECT xmin::text FROM pg_class WHERE oid = 'vibelogs'::regclass) AS untouched FROM before;
 DROP TABLE before;
 
--- again with options: they replace the old ones
+-- again with options: those that are not named stay
 CREATE FUNCTION make_input(vibelogs) RETURNS jsonb LANGUAGE sql AS $$ SELECT jsonb_build_object('prompt', $1.body) $$;
 CREATE FUNCTION make_input(int) RETURNS jsonb LANGUAGE sql AS $$ SELECT '{}'::jsonb $$;
 SELECT vibevideo.attach('vibelogs', prompt_column => 'body', image_column => 'content',

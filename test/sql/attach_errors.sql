@@ -57,7 +57,6 @@ SELECT vibevideo.attach('no_prompt', prompt_column => 'Words');
 SELECT vibevideo.attach('no_prompt', prompt_column => 'content');
 SELECT vibevideo.attach('no_prompt', prompt_column => 'words', image_column => 'picture');
 SELECT vibevideo.attach('no_prompt', prompt_column => 'words', image_column => 'prompt');
-SELECT vibevideo.attach('vibelogs', model => '');
 SELECT vibevideo.attach('vibelogs', model => 'minimax');
 SELECT vibevideo.attach('vibelogs', model => 'fal-ai/../minimax');
 SELECT vibevideo.attach('vibelogs', model => 'https://queue.fal.run/fal-ai/minimax');
@@ -72,7 +71,6 @@ CREATE FUNCTION as_set(vibelogs) RETURNS SETOF jsonb LANGUAGE sql AS $$ SELECT '
 SELECT vibevideo.attach('vibelogs', input_function => 'nothing');
 SELECT vibevideo.attach('vibelogs', input_function => 'nowhere.nothing');
 SELECT vibevideo.attach('vibelogs', input_function => 'a.b.c');
-SELECT vibevideo.attach('vibelogs', input_function => '');
 SELECT vibevideo.attach('vibelogs', input_function => 'as_text');
 SELECT vibevideo.attach('vibelogs', input_function => 'of_nothing');
 SELECT vibevideo.attach('vibelogs', input_function => 'public.of_other');

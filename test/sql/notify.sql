@@ -15,7 +15,7 @@ SET client_min_messages = error; -- wal_level
 CREATE PUBLICATION supabase_realtime;
 RESET client_min_messages;
 -- only where it is asked for
-SELECT vibevideo.attach('vibelogs');
+SELECT vibevideo.attach('vibelogs', realtime => false);
 SELECT * FROM published;
 SELECT vibevideo.attach('vibelogs', realtime => true);
 SELECT * FROM published;
@@ -60,7 +60,7 @@ SELECT status FROM vibevideo_submit_batch(ARRAY[1]);
 SELECT status FROM vibevideo_cancel(1);
 SELECT topic, event, private, payload, sender FROM realtime.messages ORDER BY n;
 -- not asked for
-SELECT vibevideo.attach('vibelogs');
+SELECT vibevideo.attach('vibelogs', realtime => false);
 SELECT status FROM vibevideo_submit_batch(ARRAY[2]);
 SELECT count(*) FROM realtime.messages;
 SET client_min_messages = warning;
