@@ -1502,15 +1502,12 @@ $$;
 DO $$
 DECLARE
 	new constant text = 'vibevideo.is_active(text), vibevideo.library_version(), vibevideo.redrive(text, interval, int), '
-<<<<<<< HEAD
-						 'vibevideo.shown(text)';
-=======
+		'vibevideo.shown(text), '
 		'vibevideo.guess_prompt(regclass, name), vibevideo.column_faults(vibevideo.binding), vibevideo.owner_lacks(vibevideo.binding), '
 		'vibevideo.options(vibevideo.binding), vibevideo.option_changes(vibevideo.binding, vibevideo.binding), '
 		'vibevideo.option(text, text), vibevideo.check_kept_column(regclass, name, text), vibevideo.other_tables(), '
 		'vibevideo.adopt_jobs(regclass, regclass), vibevideo.cancel(bigint), vibevideo.retry(bigint), vibevideo.sequences_behind(), '
 		'vibevideo.advance_sequences(), vibevideo.attach(regclass, name, name, name, text, text, name, boolean, regclass)';
->>>>>>> d907631 (Keep attach's options, adopt a swapped table's jobs, report strays)
 	everybody constant text = concat_ws(', ', 'PUBLIC',
 										(SELECT string_agg(quote_ident(r.rolname), ', ') FROM pg_roles r
 										 WHERE r.rolname IN ('anon', 'authenticated', 'service_role')));

@@ -280,15 +280,21 @@ RunForJob(Statement *statement, int64 job_id)
 	return ResultFirstInt();
 }
 
+static int64
+FindAnother(int64 job_id)
+{
+	return RunForJob(&find_another, job_id);
+}
+
 /* The active one there is already, or a new one. */
 static int64
 AnotherAttempt(int64 job_id)
 {
-	int64 another = RunForJob(&find_another, job_id);
+	int64 another = FindAnother(job_id);
 
 	if (another == 0)
 		another = RunForJob(&insert_another, job_id);
-	return another ? another : RunForJob(&find_another, job_id);
+	return another ? another : FindAnother(job_id);
 }
 
 /*----------

@@ -193,7 +193,7 @@ SQL
 }
 
 # -- twins of all that PostgreSQL has --------------------------------------------------------------
-sql($node, q{SELECT vibevideo.attach('public.vibelogs', input_function => NULL, image_column => 'image', user_column => 'owner_id', realtime => true)});
+sql($node, q{SELECT vibevideo.attach('public.vibelogs', input_function => '', image_column => 'image', user_column => 'owner_id', realtime => true)});
 sql($node, 'ALTER TABLE vibelogs DISABLE TRIGGER tell');
 as($mallory, 'CREATE SCHEMA evil; GRANT USAGE ON SCHEMA evil TO PUBLIC');
 my %made = make_twins($mallory, 'evil');
@@ -345,7 +345,7 @@ sub calls_of_the_operator
 	sql($node, "SELECT vibevideo_submit('$lost')");
 	$fal->clear_faults;
 	my $job = job_of($node, $lost)->{job_id};
-	my $attach = q{SELECT vibevideo.attach('public.vibelogs', image_column => 'image', user_column => 'owner_id', realtime => true)};
+	my $attach = q{SELECT vibevideo.attach('public.vibelogs', input_function => '', image_column => 'image', user_column => 'owner_id', realtime => true)};
 	return (
 		q{SELECT vibevideo.attach('public.vibelogs', input_function => 'public.wording')},
 		'SELECT c.check_name FROM vibevideo.check_table() c',

@@ -382,7 +382,7 @@ SQL
 	is(sql($node, "SELECT input FROM vibevideo.job WHERE vibelog_id = '$id'"), '{"prompt": "Hand-drawn: a function makes the input", "prompt_optimizer": false}',
 		'an input function makes the input');
 	wait_for_status($node, $id, 'completed');
-	sql($node, q{SELECT vibevideo.attach('public.vibelogs', prompt_column => 'content')});
+	sql($node, q{SELECT vibevideo.attach('public.vibelogs', input_function => '')});
 }
 
 # -- from TypeScript, with supabase-js ------------------------------------------------------------
@@ -607,5 +607,7 @@ SKIP:
 	is(submit($node, $under_way)->{status}, 'queued', 'and what was given up can be asked for again');
 }
 
+# those that need more servers, or another past
+$ran{$_} = 1 for slurp_file('test/t/246_table_changes.pl') =~ /\$recipe\{'?([\w-]+)'?\}/g;
 is_deeply([ grep { !$ran{$_} } sort keys %recipe ], [], 'every recipe of the manual was run');
 done_testing();

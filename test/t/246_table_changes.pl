@@ -7,8 +7,10 @@ use warnings FATAL => 'all';
 
 use PostgreSQL::Test::Utils;
 use Test::More;
+use VibeDocs;
 use VibeTest;
 
+my %recipe = recipes('sql');
 my $fal = start_fal();
 my $storage = start_storage();
 my $node = vibe_node('main', fal => $fal, storage => $storage, app => 0, init => { allows_streaming => 'logical' });
@@ -80,12 +82,12 @@ COMMIT;
 SQL
 	};
 
-	sql($node, $swap->('vibelogs_1'));
+	sql($node, $swap->('vibelogs_old'));
 	my ($refused, $error) = sql_error($node, q{SELECT vibevideo.attach('vibelogs')});
 	is($refused, '55000', 'the table that was swapped away is still the attached one');
-	like($error, qr/HINT:.*adopt => '(public\.)?vibelogs_1'/, 'the hint tells of adopt');
-	my ($out, $notices) = said(q{SELECT vibevideo.attach('vibelogs', adopt => 'vibelogs_1')});
-	like($notices, qr/NOTICE:  public\.vibelogs takes over the jobs of public\.vibelogs_1\nDETAIL:  Jobs: 4, active ones among them: 3/, 'adopt says what it did');
+	like($error, qr/HINT:.*adopt => '(public\.)?vibelogs_old'/, 'the hint tells of adopt');
+	my ($out, $notices) = said($recipe{adopt});
+	like($notices, qr/NOTICE:  public\.vibelogs takes over the jobs of public\.vibelogs_old\nDETAIL:  Jobs: 4, active ones among them: 3/, 'adopt says what it did');
 	like($out, qr/model fal-ai\/minimax\/video-01, user from owner_id/, 'and keeps the options');
 	is(sql($node, q{SELECT count(*) FROM vibevideo.job WHERE relation <> 'vibelogs'::regclass}), '0', 'all jobs are the new table\'s');
 	$fal->command($first_request, 'finish');
@@ -116,7 +118,7 @@ SQL
 	job_state($again_request, 'completed', 'and ends');
 	like(check('other_tables'), qr/^ok\|/, 'nothing is left over any more');
 	is(scalar(map { $fal->renders($_) } 'held: swap, adopted at once', 'held: swap, adopted later'), 2, 'each was paid for once');
-	sql($node, 'SELECT vibevideo.detach(); DROP TABLE vibelogs, vibelogs_1, vibelogs_2');
+	sql($node, 'SELECT vibevideo.detach(); DROP TABLE vibelogs, vibelogs_old, vibelogs_2');
 	create_vibelogs();
 	sql($node, q{SELECT vibevideo.attach('vibelogs')});
 }
@@ -281,14 +283,14 @@ my $lost;
 
 # -- moved by logical replication -----------------------------------------------------------------------
 {
-	my $moved = sub { return ($_[0], 'moved') };
 	my ($id, $request) = begin('held: moved');
 	my $plain = new_row($node, 'moved: new');
 
 	sql($node, q{UPDATE vibevideo.model SET price_usd = 0.7 WHERE endpoint = 'fal-ai/minimax/video-01'; INSERT INTO vibevideo.model (endpoint, price_usd) VALUES ('acme/of-the-app', 0.25)});
 	sql($node, 'CREATE DATABASE moved');
-	sql($node, q{CREATE EXTENSION vibevideo; CREATE TABLE vibelogs (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), prompt text, image text, owner_id text); SELECT vibevideo.attach('vibelogs'); SELECT vibevideo.detach(); DELETE FROM vibevideo.model}, 'moved');
-	sql($node, q{CREATE PUBLICATION cutover FOR TABLE vibelogs, vibevideo.binding, vibevideo.model, vibevideo."limit", vibevideo.past_costs, vibevideo.job});
+	sql($node, 'CREATE TABLE vibelogs (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), prompt text, image text, owner_id text, video_generation_status text, video_request_id text, video_url text, video_generated_at timestamptz, video_generation_error text)', 'moved');
+	sql($node, $recipe{'logical-new'}, 'moved');
+	sql($node, $recipe{'logical-old'});
 	sql($node, q{SELECT pg_create_logical_replication_slot('cutover', 'pgoutput')});
 	sql($node, 'CREATE SUBSCRIPTION cutover CONNECTION $$' . $node->connstr('postgres') . q{$$ PUBLICATION cutover WITH (create_slot = false, slot_name = 'cutover')}, 'moved');
 	wait_for($node, q{SELECT count(*) FILTER (WHERE srsubstate <> 'r') FROM pg_subscription_rel}, '0', 'the initial copy is made', database => 'moved');
