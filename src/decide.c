@@ -202,7 +202,7 @@ BeginOnJob(int64 job_id, Binding *binding)
 {
 	Job *job;
 
-	StatementBegin();
+	StatementConnect();
 	(void) BindingLoad(binding);
 	BindingRequireToAct(binding);
 	job = JobRead(job_id, CurrentMemoryContext);

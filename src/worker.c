@@ -667,7 +667,6 @@ Work(bool recording, bool looking)
 	JobDue due = {0};
 	Batch batch = {0};
 	Binding binding;
-	bool bound;
 	bool acting = false;
 	bool settled = false;
 
@@ -677,7 +676,7 @@ Work(bool recording, bool looking)
 		CloseTransaction();
 		return false;
 	}
-	bound = BindingLoad(&binding);
+	(void) BindingLoad(&binding);
 	if (recording)
 		RecordOver(&batch, now);
 	if (looking)
