@@ -38,6 +38,16 @@
  * if the peer has hung up, nothing was sent, and the request starts afresh on a
  * new connection.
  *
+ * Timeouts.  An answer is judged by what arrived, not by when we looked: a
+ * process may be stopped, or wait for a lock, a trigger or a standby, while
+ * answers come in.  libcurl checks its clock before its sockets, and would call
+ * each of them timed out: a submit that fal has accepted would be in doubt.  So
+ * libcurl gets no timeout for a whole exchange.  Ours only counts time in which
+ * we look (engine->attended), and ends an exchange only after a round in which
+ * nothing of it arrived.  The connect timeout stays libcurl's, which divides it
+ * among addresses; what it ends because of a stall was not sent, and starts
+ * afresh.
+ *
  * One host.  A request to fal or to a video's host (name and port) above
  * vibevideo.max_host_requests is set up, but waits in its host's queue, where no
  * timeout runs, until others are done: first come, first served.  libcurl's own
@@ -89,6 +99,9 @@
 #define STREAM_BUFFER (512 * 1024) /* libcurl's buffer for a streamed body: half the size costs a third more CPU */
 #define IDLE_CONNECTION_AGE 25L	   /* s; less than the idle timeouts of common servers */
 #define EXPECT_PATIENCE_MS 200L	   /* then the body is sent anyway */
+#define MAX_WAIT_MS 500			   /* while requests run, so that a stall shows as a late return */
+#define STALL_MS 100			   /* a longer gap is a stall */
+#define NO_DEADLINE PG_INT64_MAX
 
 /* Requests in order of arrival.  Each is in at most one queue: its host's, or the engine's of done ones. */
 typedef struct RequestQueue
@@ -135,15 +148,20 @@ struct HttpRequest
 	HttpHost *host;		 /* NULL: without a limit */
 	int64 waiting_since; /* ms, see MonotonicMs */
 	int wait_limit;
-	bool running;	/* not done */
-	bool begun;		/* in the multi handle */
-	bool waiting;	/* not yet in the multi handle, but in the host's queue */
-	bool sent;		/* libcurl was about to write the request */
-	bool forbidden; /* blocked by our address filter */
-	bool aborted;	/* by sink or source */
-	bool closed;	/* the connection was closed before an answer; libcurl wanted to resend it */
-	bool stale;		/* the connection was closed before anything was sent */
-	bool afresh;	/* ... and this is the second start, on a new connection */
+	int timeout;		 /* ms, 0: none */
+	int connect_timeout; /* ms */
+	int64 begun_at;		 /* in engine->attended */
+	int64 moved_at;		 /* the round in which something was last sent or received */
+	bool running;		 /* not done */
+	bool begun;			 /* in the multi handle */
+	bool waiting;		 /* not yet in the multi handle, but in the host's queue */
+	bool sent;			 /* libcurl was about to write the request */
+	bool forbidden;		 /* blocked by our address filter */
+	bool aborted;		 /* by sink or source */
+	bool closed;		 /* the connection was closed before an answer; libcurl wanted to resend it */
+	bool stale;			 /* the connection was closed before anything was sent */
+	bool afresh;		 /* ... and this is the second start, on a new connection */
+	bool late;			 /* its timeout has expired */
 	bool too_large;
 	HttpAddressFilter accepts;
 	bool proxied;
@@ -169,8 +187,12 @@ struct HttpEngine
 	int poller;
 	WaitEventSet *wait_set;
 	bool timer_armed;
-	int64 timer_at; /* ms, see MonotonicMs */
-	bool broken;	/* a callback failed: state unknown, start over */
+	int64 timer_at;		 /* ms, see MonotonicMs */
+	int64 attended;		 /* ms in which we looked: see "Timeouts" */
+	int64 looked_at;	 /* ms, see MonotonicMs; when we did last */
+	int64 next_deadline; /* in attended; no request's is earlier */
+	int64 round;		 /* so often sockets were served */
+	bool broken;		 /* a callback failed: state unknown, start over */
 	int running;
 	int waiting;
 	HttpHost *hosts;
@@ -365,6 +387,7 @@ OnBeforeRequest(void *arg, char *remote_ip, char *local_ip, int remote_port, int
 		return CURL_PREREQFUNC_ABORT;
 	}
 	request->sent = true;
+	request->moved_at = request->engine->round;
 	return CURL_PREREQFUNC_OK;
 }
 
@@ -447,6 +470,7 @@ OnHeader(char *data, size_t size, size_t nmemb, void *arg)
 	HttpRequest *request = arg;
 	size_t len = size * nmemb;
 
+	request->moved_at = request->engine->round;
 	/* a new status line: forget the headers of an interim (1xx) response */
 	if (len > 5 && memcmp(data, "HTTP/", 5) == 0)
 	{
@@ -511,6 +535,7 @@ OnBody(char *data, size_t size, size_t nmemb, void *arg)
 	size_t len = size * nmemb;
 	size_t taken;
 
+	request->moved_at = request->engine->round;
 	if (request->reply.status == 0)
 		ReadResponseInfo(request);
 	if (request->sink == NULL || request->reply.status < 200 || request->reply.status > 299)
@@ -651,6 +676,8 @@ HttpEngineCreate(int max_connections)
 	if (engine == NULL)
 		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
 	engine->max_pool = max_connections;
+	engine->next_deadline = NO_DEADLINE;
+	engine->looked_at = MonotonicMs();
 	engine->poller = PollerCreate();
 	if (engine->poller < 0)
 	{
@@ -811,8 +838,8 @@ SetOptions(HttpRequest *request, const HttpSpec *spec)
 	/* an empty one keeps libcurl from reading the environment */
 	SET(CURLOPT_PROXY, request->proxied ? vv_proxy : "");
 	SET(CURLOPT_HTTPHEADER, request->headers);
+	/* that of the whole exchange is ours: see "Timeouts" */
 	SET(CURLOPT_CONNECTTIMEOUT_MS, (long) spec->connect_timeout);
-	SET(CURLOPT_TIMEOUT_MS, (long) spec->timeout);
 	/* always, since the handle may have been used with another setting */
 	if (ca_file)
 		SET(CURLOPT_CAINFO, ca_file);
@@ -958,6 +985,47 @@ LeaveQueue(HttpRequest *request)
 }
 
 /*----------
+ * Timeouts, see the head of this file
+ *----------
+ */
+
+/* Count the time since we last looked; what exceeds the plan is a stall, which does not count. */
+static void
+Attend(HttpEngine *engine, long planned_ms)
+{
+	int64 now = MonotonicMs();
+
+	engine->attended += Min(now - engine->looked_at, planned_ms + STALL_MS);
+	engine->looked_at = now;
+}
+
+static void
+StartClock(HttpRequest *request)
+{
+	HttpEngine *engine = request->engine;
+
+	Attend(engine, 0);
+	request->begun_at = engine->attended;
+	if (request->timeout > 0)
+		engine->next_deadline = Min(engine->next_deadline, engine->attended + request->timeout);
+}
+
+static bool
+IsLate(const HttpRequest *request)
+{
+	return request->begun && request->timeout > 0 &&
+		request->engine->attended - request->begun_at >= request->timeout;
+}
+
+/* By our clock there is time left: libcurl's also counted a stall. */
+static bool
+IsCutByStall(const HttpRequest *request, CURLcode result)
+{
+	return result == CURLE_OPERATION_TIMEDOUT && !request->sent &&
+		request->engine->attended - request->begun_at < request->connect_timeout;
+}
+
+/*----------
  * One host, see the head of this file
  *----------
  */
@@ -1031,6 +1099,7 @@ StartExchange(HttpRequest *request)
 	if (curl_multi_add_handle(request->engine->multi, request->easy) != CURLM_OK)
 		return false;
 	request->begun = true;
+	StartClock(request);
 	if (request->host)
 		request->host->begun++;
 	return true;
@@ -1125,6 +1194,8 @@ HttpStart(HttpEngine *engine, const HttpSpec *spec)
 		request->stream_arg = spec->stream_arg;
 		request->owner = spec->owner;
 		request->wait_limit = spec->wait_limit;
+		request->timeout = spec->timeout;
+		request->connect_timeout = spec->connect_timeout;
 		request->reply.content_length = -1;
 		request->running = CopyBody(request, spec) &&
 			BuildHeaders(request, spec) &&
@@ -1167,7 +1238,7 @@ JudgeFailure(HttpRequest *request, CURLcode rc)
 	HttpReply *reply = &request->reply;
 	const char *why;
 
-	reply->timed_out = (rc == CURLE_OPERATION_TIMEDOUT);
+	reply->timed_out = request->late || rc == CURLE_OPERATION_TIMEDOUT;
 	if (request->too_large)
 		reply->outcome = HTTP_TOO_LARGE;
 	else if (request->aborted)
@@ -1211,16 +1282,22 @@ FinishRequest(HttpRequest *request, CURLcode rc)
 	PutLast(&engine->done, request);
 }
 
-/* Restart once, on a new connection: the old one was closed, and nothing was sent. */
+/*
+ * On a new connection: the one it was to go on is gone, which is believed once,
+ * or connecting was cut by a stall.  Nothing was sent.
+ */
 static bool
-StartAfresh(HttpRequest *request)
+StartAfresh(HttpRequest *request, CURLcode result)
 {
 	CURLM *multi = request->engine->multi;
 
-	if (!request->stale || request->afresh)
-		return false;
+	if (!IsCutByStall(request, result))
+	{
+		if (!request->stale || request->afresh)
+			return false;
+		request->afresh = true;
+	}
 	request->stale = false;
-	request->afresh = true;
 	curl_multi_remove_handle(multi, request->easy);
 	request->errbuf[0] = '\0';
 	return curl_easy_setopt(request->easy, CURLOPT_FRESH_CONNECT, 1L) == CURLE_OK &&
@@ -1241,7 +1318,7 @@ CollectDone(HttpEngine *engine)
 		if (message->msg != CURLMSG_DONE)
 			continue;
 		curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &request);
-		if (!StartAfresh((HttpRequest *) request))
+		if (!StartAfresh((HttpRequest *) request, result))
 			FinishRequest((HttpRequest *) request, result);
 	}
 }
@@ -1252,23 +1329,50 @@ MillisecondsToTimer(HttpEngine *engine)
 	return (long) Max(engine->timer_at - MonotonicMs(), 0);
 }
 
-/* Let libcurl handle the sockets that are ready, and its timer. */
+/* Ends requests whose timeout has expired, unless something arrived in this round. */
 static void
+EndLate(HttpEngine *engine)
+{
+	HttpRequest *next;
+
+	engine->next_deadline = NO_DEADLINE;
+	for (HttpRequest *request = engine->requests; request; request = next)
+	{
+		next = request->next;
+		if (!request->running || !request->begun || request->timeout == 0)
+			continue;
+		if (IsLate(request) && request->moved_at != engine->round)
+		{
+			request->late = true;
+			snprintf(request->errbuf, sizeof(request->errbuf), "%s within %d ms",
+					 request->sent ? "no whole answer came" : "the connection was not made", request->timeout);
+			FinishRequest(request, CURLE_OPERATION_TIMEDOUT);
+		}
+		else
+			engine->next_deadline = Min(engine->next_deadline, request->begun_at + request->timeout);
+	}
+}
+
+static void
+ServeTimer(HttpEngine *engine)
+{
+	int running;
+
+	if (!engine->timer_armed || MillisecondsToTimer(engine) > 0)
+		return;
+	engine->timer_armed = false;
+	if (curl_multi_socket_action(engine->multi, CURL_SOCKET_TIMEOUT, 0, &running) != CURLM_OK)
+		engine->broken = true;
+}
+
+/* Let libcurl work on the sockets that are ready; false if there may be more of these. */
+static bool
 ServeSockets(HttpEngine *engine)
 {
 	PollerEvent events[POLLER_MAX_EVENTS];
-	sigset_t saved;
 	int running;
-	int n;
+	int n = PollerWait(engine->poller, events);
 
-	MaskSignals(&saved);
-	if (engine->timer_armed && MillisecondsToTimer(engine) == 0)
-	{
-		engine->timer_armed = false;
-		if (curl_multi_socket_action(engine->multi, CURL_SOCKET_TIMEOUT, 0, &running) != CURLM_OK)
-			engine->broken = true;
-	}
-	n = PollerWait(engine->poller, events);
 	for (int i = 0; i < n; i++)
 	{
 		int what;
@@ -1282,8 +1386,38 @@ ServeSockets(HttpEngine *engine)
 		if (curl_multi_socket_action(engine->multi, events[i].fd, what, &running) != CURLM_OK)
 			engine->broken = true;
 	}
+	return n < POLLER_MAX_EVENTS;
+}
+
+static void
+Serve(HttpEngine *engine)
+{
+	sigset_t saved;
+	bool all;
+
+	MaskSignals(&saved);
+	engine->round++;
+	all = ServeSockets(engine);
+	ServeTimer(engine);
 	CollectDone(engine);
+	if (all && engine->attended >= engine->next_deadline)
+		EndLate(engine);
 	UnmaskSignals(&saved);
+}
+
+/* Not longer than libcurl, or a timeout of ours, allows. */
+static long
+PlanWait(HttpEngine *engine, long timeout_ms)
+{
+	if (engine->done.head)
+		return 0;
+	if (engine->timer_armed)
+		timeout_ms = Min(timeout_ms, MillisecondsToTimer(engine));
+	if (engine->running > engine->waiting)
+		timeout_ms = Min(timeout_ms, MAX_WAIT_MS);
+	if (engine->next_deadline != NO_DEADLINE)
+		timeout_ms = Min(timeout_ms, Max(engine->next_deadline - engine->attended, 0));
+	return Max(timeout_ms, 0);
 }
 
 void
@@ -1291,15 +1425,14 @@ HttpWait(HttpEngine *engine, long timeout_ms)
 {
 	WaitEvent event;
 
-	timeout_ms = Max(timeout_ms, 0);
-	if (engine->done.head)
-		timeout_ms = 0;
-	if (engine->timer_armed)
-		timeout_ms = Min(timeout_ms, MillisecondsToTimer(engine));
+	/* what we did meanwhile */
+	Attend(engine, 0);
+	timeout_ms = PlanWait(engine, timeout_ms);
 	if (WaitEventSetWait(engine->wait_set, timeout_ms, &event, 1, wait_event) == 1 &&
 		(event.events & WL_LATCH_SET))
 		ResetLatch(MyLatch);
-	ServeSockets(engine);
+	Attend(engine, timeout_ms);
+	Serve(engine);
 	if (engine->broken)
 		ereport(ERROR,
 				(errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION),

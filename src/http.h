@@ -38,7 +38,7 @@ typedef struct HttpSpec
 	size_t body_len;
 	size_t max_response;	   /* size limit of a body that is not streamed */
 	int connect_timeout;	   /* ms */
-	int timeout;			   /* ms, for the whole exchange; 0: none (see watch.c for streams) */
+	int timeout;			   /* ms in which HttpWait is called, for the whole exchange; 0: none (see watch.c for streams) */
 	HttpAddressFilter accepts; /* others are rejected as not public; NULL: any is accepted */
 	bool outside;			   /* through vibevideo.proxy, if that is set; limited by vibevideo.max_host_requests */
 	int wait_limit;			   /* ms to wait for the host; after that it is not started any more; 0: no limit */

@@ -1,0 +1,159 @@
+# Others are held up: somebody's open transaction, crash or lock delays nobody
+# else's video, and gives up none.
+
+use strict;
+use warnings FATAL => 'all';
+
+use JSON::PP;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use VibeTest;
+use VibeChaos;
+
+my $fal = start_fal(default => { list_in_flight => JSON::PP::true });
+my $storage = start_storage();
+my $node = vibe_node('main', fal => $fal, storage => $storage, conf => { 'restart_after_crash' => 'on', 'vibevideo.retention' => '1h', 'vibevideo.max_transfers' => 8 });
+
+# ok_others(name) - a new row's video is made in the usual time, by the worker.
+sub ok_others
+{
+	my ($name) = @_;
+	my $id = new_row($node, "$name: another");
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+	# no helping hand: what is due is done
+	sql($node, "SELECT FROM vibevideo_submit_batch('{$id}')");
+	wait_for($node, "SELECT video_generation_status FROM vibelogs WHERE id = '$id'", 'completed', "$name: others get their videos", patience => 6);
+	return;
+}
+
+sub completed
+{
+	my ($prompt) = @_;
+	my $id = new_row($node, $prompt);
+
+	submit($node, $id);
+	wait_for_status($node, $id, 'completed', name => "$prompt is made");
+	return $id;
+}
+
+# -- a job that is due for retention ------------------------------------------------------------
+{
+	my $session = background_sql($node);
+	my @old = map { completed("old: $_") } 1 .. 3;
+
+	$session->query_safe("BEGIN; SELECT FROM vibevideo_retry('$old[0]')");
+	sql($node, "UPDATE vibevideo.job SET completed_at = now() - interval '2 hours' WHERE vibelog_id IN ('$old[1]', '$old[2]')");
+	# as if it had been so old when its owner looked
+	$session->query_safe("UPDATE vibevideo.job SET completed_at = now() - interval '3 hours' WHERE vibelog_id = '$old[0]'; COMMIT; BEGIN; SELECT FROM vibevideo_retry('$old[0]')");
+	# a new worker looks for old jobs at once
+	sql($node, 'SELECT pg_terminate_backend(' . worker_pid($node) . ')');
+	wait_for($node, "SELECT count(*) FROM vibevideo.job WHERE vibelog_id IN ('$old[1]', '$old[2]')", '0', 'retention: old jobs go');
+	ok_others('retention');
+	is(sql($node, "SELECT count(*) FROM vibevideo.job WHERE vibelog_id = '$old[0]'"), '1', 'retention: the one that is held stays');
+	$session->query_safe('COMMIT');
+	# the sums of what is deleted are somebody else's, too
+	my @older = map { completed("older: $_") } 1 .. 2;
+	sql($node, "UPDATE vibevideo.job SET completed_at = now() - interval '2 hours' WHERE vibelog_id IN ('$older[0]', '$older[1]')");
+	$session->query_safe("BEGIN; DELETE FROM vibevideo.job WHERE vibelog_id = '$older[0]'");
+	sql($node, 'SELECT pg_terminate_backend(' . worker_pid($node) . ')');
+	ok_others('sums');
+	$session->query_safe('COMMIT');
+	$session->quit;
+	wait_for($node, "SELECT count(*) FROM vibevideo.job WHERE vibelog_id IN ('$old[0]', '$older[1]')", '0', 'retention: in the end all go', hurry => 1);
+}
+
+# -- all rows of any table of ours ----------------------------------------------------------------
+# Whoever looks at them FOR UPDATE, or has changed one, and goes to lunch.
+{
+	my $session = background_sql($node);
+	my $worker = worker_pid($node);
+	my @held = map { new_row($node, "held: $_") } 1 .. 3;
+
+	$fal->rule('^held: 1$', hold => 'queue');
+	submit($node, $held[0]);
+	$fal->fault('submit', 'reset_after', prompt => '^held: 2$');
+	$fal->fault('list', { kind => 'http', status => 500, body => 'oops' }, times => -1);
+	submit($node, $held[1]);
+	sql($node, "INSERT INTO vibevideo.limit (scope, max_active, submits_per_day, spend_per_day_usd) VALUES ('global', 1000, 1000, 1000), ('default', 1000, 1000, 1000)");
+	completed('held: 3');
+	# a slot that is held is in use: that is what a slot is for
+	for my $table (split /\n/, sql($node, q{SELECT c.relname FROM pg_class c WHERE c.relnamespace = 'vibevideo'::regnamespace
+		AND c.relkind = 'r' AND c.relname NOT IN ('slot', 'till') ORDER BY 1}))
+	{
+		$session->query_safe("BEGIN; SELECT count(*) FROM (SELECT FROM vibevideo.$table FOR UPDATE) t");
+		ok_others("rows of $table");
+		$session->query_safe('ROLLBACK');
+	}
+	is(worker_pid($node), $worker, 'rows: the worker is the same');
+	$fal->clear_faults;
+	$session->quit;
+}
+
+# -- a table of ours, for longer than the worker waits ------------------------------------------------
+# What is known by then is recorded afterwards.
+{
+	my $session = background_sql($node);
+	my $worker = worker_pid($node);
+
+	for my $table (qw(job event past_costs fal_account binding limit model))
+	{
+		my $id = new_row($node, "table $table");
+
+		$fal->rule("^table $table\$", submit_ms => 300, hold => 'queue');
+		sql($node, "SELECT FROM vibevideo_submit_batch('{$id}')");
+		wait_for($node, "SELECT state FROM vibevideo.job WHERE vibelog_id = '$id'", 'submitting', "table $table: it is sent");
+		$session->query_safe("BEGIN; LOCK TABLE vibevideo.$table IN EXCLUSIVE MODE; SELECT pg_sleep(2.5)");
+		$session->query_safe('ROLLBACK');
+		wait_for($node, "SELECT j.request_id IS NOT NULL FROM vibevideo.job j WHERE j.vibelog_id = '$id'", 't', "table $table: its answer is recorded");
+		is(sql($node, "SELECT count(*) FROM vibevideo.event e JOIN vibevideo.job j USING (job_id) WHERE j.vibelog_id = '$id' AND e.state = 'submit_unknown'"),
+			'0', "table $table: it was not in doubt");
+	}
+	is(worker_pid($node), $worker, 'tables: the worker is the same');
+	$session->quit;
+}
+
+# The worker is cancelled, at whatever it does: so is what it does, and no more.
+{
+	my $worker = worker_pid($node);
+	my @ids = map { new_row($node, "cancelled: $_") } 1 .. 20;
+
+	$fal->rule('^cancelled:', submit_ms => 300);
+	sql($node, "SELECT FROM vibevideo_submit_batch('{" . join(',', @ids) . "}')");
+	for (1 .. 50)
+	{
+		sql($node, "SELECT pg_cancel_backend($worker), pg_sleep(0.02)");
+	}
+	wait_for($node, "SELECT count(*) FROM vibelogs WHERE prompt ~ '^cancelled:' AND video_generation_status = 'completed'", '20', 'cancelled: all videos are made');
+	is(worker_pid($node), $worker, 'cancelled: the worker is the same');
+}
+
+# -- crashes -------------------------------------------------------------------------------------------
+# Nobody's video is given up since the server was killed, however often.
+{
+	my @ids = map { new_row($node, "killed: $_") } 1 .. 8;
+
+	$storage->fault('upload', { kind => 'delay', ms => 60000 }, times => -1);
+	sql($node, "SELECT FROM vibevideo_submit_batch('{" . join(',', @ids) . "}')");
+	for my $time (0 .. 2)
+	{
+		wait_for($node, "SELECT count(*) > 0 FROM vibevideo.job j JOIN vibelogs v ON v.id::text = j.vibelog_id WHERE v.prompt ~ '^killed:'"
+			  . " AND j.state = 'processing' AND j.leased_by = (SELECT w.pid FROM vibevideo.worker_info() w) AND j.crashes >= $time", 't',
+			"killed: they are copied, time $time", hurry => 1);
+		if ($time < 2)
+		{
+			wait_for($node, "SELECT count(*) FROM vibevideo.job j JOIN vibelogs v ON v.id::text = j.vibelog_id WHERE v.prompt ~ '^killed:'"
+			  . " AND j.state = 'processing' AND j.leased_by = (SELECT w.pid FROM vibevideo.worker_info() w)", qr/^[3-8]$/, 'killed: several at a time', hurry => 1);
+		}
+		else
+		{
+			is(sql($node, 'SELECT count(*) FROM vibevideo.job WHERE crashes >= 2 AND leased_by IS NOT NULL'), '1', 'killed: suspects are tried alone');
+		}
+		kill_process($node, worker_pid($node));
+	}
+	is(sql($node, "SELECT count(*) FROM vibevideo.job WHERE state = 'failed'"), '0', 'killed: no one has failed for it');
+	$storage->clear_faults;
+	wait_for($node, "SELECT count(*) FROM vibelogs WHERE prompt ~ '^killed:' AND video_generation_status = 'completed'", '8', 'killed: all are copied', hurry => 1);
+}
+
+done_testing();
