@@ -184,8 +184,8 @@ SQL
 	my $install = $shell{'install-plain'};
 	my ($conf) = $install =~ /vibevideo\.conf <<'END'\n(.*?)^END$/ms;
 	my ($variable, $key) = $install =~ /environment .*<<'END'\n(\w+) = '([^']*)'\nEND$/m;
-	my ($createdb) = $install =~ /^sudo -u postgres (createdb .*)$/m;
-	my $follow = (split /\n/, $recipe{'first-video'})[-1];
+	my ($createdb) = $install =~ /^sudo -iu postgres (createdb .*)$/m;
+	my $follow = (split /\n/, $recipe{'first-video'})[-1] =~ s/:'id'/(SELECT id FROM vibelogs)/r;
 	local $node = vibe_node('plain', fal => $fal, app => 0, conf => { 'vibevideo.fal_key' => undef, $conf =~ /^([\w.]+) = '([^']*)'$/mg });
 	local $database = 'app';
 
