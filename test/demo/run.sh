@@ -1,6 +1,6 @@
 #!/bin/bash
 # "make demo": five diary rows become videos, on a throw-away server with two
-# emulators in place of fal.ai and Supabase Storage; nothing costs money.
+# stand-ins for fal.ai and Supabase Storage; nothing costs money.
 #
 # With FAL_KEY, SUPABASE_URL and SUPABASE_SERVICE_ROLE_KEY in the environment
 # it uses the real services and costs real money: one row, unless DEMO_ROWS
@@ -42,7 +42,7 @@ announce_mode()
 			"$ROWS" $((ROWS / 2)) $((ROWS % 2 * 50))
 		sleep 5
 	else
-		echo 'Emulators in place of fal.ai and Supabase Storage: nothing leaves this machine, nothing costs money.'
+		echo 'Stand-ins for fal.ai and Supabase Storage: nothing leaves this machine, nothing costs money.'
 		if [ -n "${FAL_KEY:-}" ]; then
 			echo '(FAL_KEY is set; for the real services set SUPABASE_URL and SUPABASE_SERVICE_ROLE_KEY too.)'
 		fi
@@ -161,11 +161,12 @@ start_server()
 	"$BIN/createdb" app
 }
 
-show_table()
+# show_lines LINE...: on a terminal, each cut to its width
+show_lines()
 {
 	local line columns
 	columns=$(stty size 2>/dev/null </dev/tty | cut -d ' ' -f 2) || columns=
-	for line in "${lines[@]}"; do
+	for line in "$@"; do
 		printf '%s\e[K\n' "${line:0:${columns:-110}}"
 	done
 }
@@ -174,14 +175,15 @@ show_table()
 watch_jobs()
 {
 	local -a lines=() before=()
-	local i deadline=$((SECONDS + PATIENCE))
+	local i title deadline=$((SECONDS + PATIENCE))
 
-	printf '  %-10s  %-10s %s  %-24s  %s\n' day status ahead copied message
+	printf -v title '  %-10s  %-10s %s  %-24s  %s' day status ahead copied message
+	if [ -t 1 ]; then show_lines "$title"; else echo "$title"; fi
 	while :; do
 		mapfile -t lines < <(sql -At -v width=24 -f test/demo/watch.sql)
 		if [ -t 1 ]; then
 			[ ${#before[@]} = 0 ] || printf '\e[%dA' "${#before[@]}"
-			show_table
+			show_lines "${lines[@]}"
 		else
 			for i in "${!lines[@]}"; do
 				[ "${lines[i]}" = "${before[i]:-}" ] || echo "${lines[i]}"
