@@ -70,8 +70,8 @@ include $(PGXS)
 
 PROVE_FLAGS += -I test/perl
 
-# every object depends on every header: rebuilding is cheap, a stale object is not
-$(OBJS): $(wildcard src/*.h)
+# every object depends on every header and, for the version, on this file: rebuilding is cheap, a stale object is not
+$(OBJS): $(wildcard src/*.h) Makefile
 
 -include test/unit/unit.mk
 -include test/chaos/chaos.mk
