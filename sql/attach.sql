@@ -528,6 +528,14 @@ $$;
 COMMENT ON FUNCTION vibevideo.add_index(regclass, boolean) IS
 	'makes the index on video_request_id; true if the worker has to; owner only';
 
+-- Limits and costs go by the text of a user's column.
+CREATE FUNCTION vibevideo.names_user(type oid)
+RETURNS boolean LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT t.typcategory IN ('S', 'N') OR 'uuid'::regtype IN (t.oid, t.typbasetype) FROM pg_type t WHERE t.oid = names_user.type;
+END;
+COMMENT ON FUNCTION vibevideo.names_user(oid) IS 'whether a column of this type can say whose video it is; owner only';
+
 -- What of the attached table no longer fits, NULL if all does: the columns that
 -- are read and written, and their types.
 CREATE FUNCTION vibevideo.column_faults(b vibevideo.binding)
@@ -537,13 +545,15 @@ BEGIN ATOMIC
 						   ELSE format('%I has type %s', wanted.name, format_type(a.atttypid, a.atttypmod)) END, ', ' ORDER BY wanted.name)
 	FROM (SELECT c.name, c.type, NULL::"char" AS category FROM vibevideo.row_columns() c
 		  UNION ALL VALUES ((b).id_column, (b).id_type, NULL::"char"),
-						   ((b).prompt_column, NULL::regtype, CASE WHEN (b).input_function IS NULL THEN 'S'::"char" END),
-						   ((b).image_column, NULL::regtype, CASE WHEN (b).input_function IS NULL THEN 'S'::"char" END),
+						   -- a function takes what it wants out of the row
+						   (CASE WHEN (b).input_function IS NULL THEN (b).prompt_column END, NULL::regtype, 'S'::"char"),
+						   (CASE WHEN (b).input_function IS NULL THEN (b).image_column END, NULL::regtype, 'S'::"char"),
 						   ((b).user_column, NULL::regtype, NULL::"char")) AS wanted(name, type, category)
 	LEFT JOIN pg_attribute a ON a.attrelid = (b).relation AND a.attname = wanted.name AND NOT a.attisdropped
 	LEFT JOIN pg_type t ON t.oid = a.atttypid
 	WHERE wanted.name IS NOT NULL
 	  AND (a.attname IS NULL OR t.typcategory <> wanted.category
+		   OR wanted.name = (b).user_column AND NOT vibevideo.names_user(a.atttypid)
 		   OR a.atttypid <> wanted.type AND NOT (wanted.type = 'text'::regtype AND a.atttypid = 'varchar'::regtype));
 END;
 COMMENT ON FUNCTION vibevideo.column_faults(vibevideo.binding) IS
@@ -565,10 +575,10 @@ BEGIN ATOMIC
 		UNION ALL
 		SELECT 'SELECT', c.oid::regclass::text
 		WHERE NOT has_table_privilege(o.oid, c.oid, 'SELECT')
-		  AND ((b).input_function IS NOT NULL
-			   OR EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND NOT a.attisdropped
-						  AND a.attname = ANY (written.names || ARRAY[(b).id_column, (b).prompt_column, (b).image_column, (b).user_column])
-						  AND NOT has_column_privilege(o.oid, c.oid, a.attnum, 'SELECT')))
+		  AND EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+					  AND ((b).input_function IS NOT NULL
+						   OR a.attname = ANY (written.names || ARRAY[(b).id_column, (b).prompt_column, (b).image_column, (b).user_column]))
+					  AND NOT has_column_privilege(o.oid, c.oid, a.attnum, 'SELECT'))
 		UNION ALL
 		SELECT 'UPDATE', c.oid::regclass::text
 		WHERE NOT has_table_privilege(o.oid, c.oid, 'UPDATE')
@@ -771,7 +781,7 @@ BEGIN
 				HINT = format('If %s takes its place, with its rows: attach it with adopt => %L. Otherwise SELECT vibevideo.detach() '
 							  'first; it keeps columns, rows and jobs.', relation, before.relation);
 		END IF;
-		same = before.relation IN (relation, adopt);
+		same = coalesce(before.relation = relation OR before.relation = adopt, false);
 
 		after.id_column = vibevideo.option(id_column, before.id_column);
 		IF id_column IS NULL
@@ -781,10 +791,14 @@ BEGIN
 			after.id_column = NULL;
 		END IF;
 		SELECT k.id_column, k.id_type INTO after.id_column, after.id_type FROM vibevideo.key_column(relation, after.id_column) k;
+		after.input_function = vibevideo.option(input_function, before.input_function);
+		IF after.input_function IS NOT NULL THEN
+			after.input_function = vibevideo.resolve_input_function(relation, after.input_function);
+		END IF;
 		after.prompt_column = vibevideo.option(prompt_column, before.prompt_column);
-		IF prompt_column IS NULL AND same THEN
+		IF prompt_column IS NULL AND same AND after.input_function IS NULL THEN
 			PERFORM vibevideo.check_kept_column(relation, after.prompt_column, 'prompt_column');
-		ELSIF prompt_column IS NULL
+		ELSIF prompt_column IS NULL AND NOT same
 		   AND NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = attach.relation AND a.attname = before.prompt_column
 						   AND a.attnum > 0 AND NOT a.attisdropped)
 		THEN
@@ -794,16 +808,12 @@ BEGIN
 			after.prompt_column = vibevideo.guess_prompt(relation, after.id_column);
 		END IF;
 		after.image_column = vibevideo.option(image_column, before.image_column);
-		IF image_column IS NULL THEN
+		IF image_column IS NULL AND after.input_function IS NULL THEN
 			PERFORM vibevideo.check_kept_column(relation, after.image_column, 'image_column');
 		END IF;
 		after.user_column = vibevideo.option(user_column, before.user_column);
 		IF user_column IS NULL THEN
 			PERFORM vibevideo.check_kept_column(relation, after.user_column, 'user_column');
-		END IF;
-		after.input_function = vibevideo.option(input_function, before.input_function);
-		IF after.input_function IS NOT NULL THEN
-			after.input_function = vibevideo.resolve_input_function(relation, after.input_function);
 		END IF;
 		-- a function takes what it wants out of the row
 		IF after.input_function IS NULL OR prompt_column IS NOT NULL THEN

@@ -121,20 +121,31 @@ COMMENT ON VIEW vibevideo.costs IS 'videos asked for and what they cost, by user
 -- Refuses a user_column that is not there; NULL is none.
 CREATE FUNCTION vibevideo.check_user_column(relation regclass, user_column name)
 RETURNS void LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	fits boolean;
+	found_type text;
 BEGIN
-	IF user_column IS NOT NULL
-	   AND NOT EXISTS (SELECT FROM pg_attribute a
-					   WHERE a.attrelid = check_user_column.relation AND a.attname = check_user_column.user_column
-						 AND a.attnum > 0 AND NOT a.attisdropped)
-	THEN
+	IF user_column IS NULL THEN
+		RETURN;
+	END IF;
+	SELECT vibevideo.names_user(a.atttypid), format_type(a.atttypid, a.atttypmod) INTO fits, found_type
+	FROM pg_attribute a
+	WHERE a.attrelid = check_user_column.relation AND a.attname = check_user_column.user_column
+	  AND a.attnum > 0 AND NOT a.attisdropped;
+	IF NOT FOUND THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'undefined_column',
 			MESSAGE = format('table %s has no column "%s"', relation, user_column),
 			HINT = 'Check user_column. Names are case-sensitive here.';
+	ELSIF NOT fits THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'datatype_mismatch',
+			MESSAGE = format('column "%s" of %s has type %s', user_column, relation, found_type),
+			HINT = 'user_column must be a uuid, a text or a number.';
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.check_user_column(regclass, name) IS 'refuses a user_column that is not there; owner only';
+COMMENT ON FUNCTION vibevideo.check_user_column(regclass, name) IS 'refuses a user_column that is not there or cannot name a user; owner only';
 
 -- The limits that count for a user, NULL where there is none: the user's own,
 -- then everybody's.  A job that nobody is known for only counts for the latter.

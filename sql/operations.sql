@@ -203,7 +203,7 @@ BEGIN
 		RETURN;
 	END IF;
 	SELECT c.relforcerowsecurity AND c.relrowsecurity AND NOT (o.rolsuper OR o.rolbypassrls) AS hidden, o.rolname AS owner,
-		   o.rolsuper AS super INTO t
+		   o.rolsuper AS super, CASE WHEN c.relispartition THEN pg_partition_root(c.oid) END AS root INTO t
 	FROM pg_class c JOIN pg_roles o ON o.oid = c.relowner WHERE c.oid = b.relation;
 	IF NOT FOUND THEN
 		RETURN NEXT vibevideo.line('table', 'fail',
@@ -212,13 +212,17 @@ BEGIN
 								   'number), or SELECT vibevideo.detach().');
 		RETURN;
 	END IF;
-	RETURN NEXT vibevideo.line('table', 'ok',
-							   concat_ws('; none: ', format('%s, %s', b.relation, vibevideo.options(b)),
-										 nullif(concat_ws(', ', CASE WHEN b.image_column IS NULL THEN 'image_column' END,
-														  CASE WHEN b.model IS NULL THEN 'model' END,
-														  CASE WHEN b.input_function IS NULL THEN 'input_function' END,
-														  CASE WHEN b.user_column IS NULL THEN 'user_column' END,
-														  CASE WHEN NOT b.realtime THEN 'realtime' END), '')));
+	RETURN NEXT CASE WHEN t.root IS NOT NULL
+					 THEN vibevideo.line('table', 'fail',
+							  format('%s has become a partition of %s: rows in other partitions are not found', b.relation, t.root),
+							  format('SELECT vibevideo.attach(%L, adopt => %L).', t.root, b.relation))
+					 ELSE vibevideo.line('table', 'ok',
+							  concat_ws('; none: ', format('%s, %s', b.relation, vibevideo.options(b)),
+										nullif(concat_ws(', ', CASE WHEN b.image_column IS NULL THEN 'image_column' END,
+														 CASE WHEN b.model IS NULL THEN 'model' END,
+														 CASE WHEN b.input_function IS NULL THEN 'input_function' END,
+														 CASE WHEN b.user_column IS NULL THEN 'user_column' END,
+														 CASE WHEN NOT b.realtime THEN 'realtime' END), ''))) END;
 	again = format('SELECT vibevideo.attach(%L) again; name what has changed, other options stay.', b.relation);
 
 	IF vibevideo.is_paused(b) THEN

@@ -396,6 +396,41 @@ BEGIN
 END
 $$;
 
+CREATE OR REPLACE FUNCTION vibevideo.check_user_column(relation regclass, user_column name)
+RETURNS void LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	fits boolean;
+	found_type text;
+BEGIN
+	IF user_column IS NULL THEN
+		RETURN;
+	END IF;
+	SELECT vibevideo.names_user(a.atttypid), format_type(a.atttypid, a.atttypmod) INTO fits, found_type
+	FROM pg_attribute a
+	WHERE a.attrelid = check_user_column.relation AND a.attname = check_user_column.user_column
+	  AND a.attnum > 0 AND NOT a.attisdropped;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'undefined_column',
+			MESSAGE = format('table %s has no column "%s"', relation, user_column),
+			HINT = 'Check user_column. Names are case-sensitive here.';
+	ELSIF NOT fits THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'datatype_mismatch',
+			MESSAGE = format('column "%s" of %s has type %s', user_column, relation, found_type),
+			HINT = 'user_column must be a uuid, a text or a number.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.check_user_column(regclass, name) IS 'refuses a user_column that is not there or cannot name a user; owner only';
+
+CREATE FUNCTION vibevideo.names_user(type oid)
+RETURNS boolean LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT t.typcategory IN ('S', 'N') OR 'uuid'::regtype IN (t.oid, t.typbasetype) FROM pg_type t WHERE t.oid = names_user.type;
+END;
+COMMENT ON FUNCTION vibevideo.names_user(oid) IS 'whether a column of this type can say whose video it is; owner only';
+
 CREATE FUNCTION vibevideo.guess_prompt(relation regclass, id_column name)
 RETURNS name LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -426,13 +461,15 @@ BEGIN ATOMIC
 						   ELSE format('%I has type %s', wanted.name, format_type(a.atttypid, a.atttypmod)) END, ', ' ORDER BY wanted.name)
 	FROM (SELECT c.name, c.type, NULL::"char" AS category FROM vibevideo.row_columns() c
 		  UNION ALL VALUES ((b).id_column, (b).id_type, NULL::"char"),
-						   ((b).prompt_column, NULL::regtype, CASE WHEN (b).input_function IS NULL THEN 'S'::"char" END),
-						   ((b).image_column, NULL::regtype, CASE WHEN (b).input_function IS NULL THEN 'S'::"char" END),
+						   -- a function takes what it wants out of the row
+						   (CASE WHEN (b).input_function IS NULL THEN (b).prompt_column END, NULL::regtype, 'S'::"char"),
+						   (CASE WHEN (b).input_function IS NULL THEN (b).image_column END, NULL::regtype, 'S'::"char"),
 						   ((b).user_column, NULL::regtype, NULL::"char")) AS wanted(name, type, category)
 	LEFT JOIN pg_attribute a ON a.attrelid = (b).relation AND a.attname = wanted.name AND NOT a.attisdropped
 	LEFT JOIN pg_type t ON t.oid = a.atttypid
 	WHERE wanted.name IS NOT NULL
 	  AND (a.attname IS NULL OR t.typcategory <> wanted.category
+		   OR wanted.name = (b).user_column AND NOT vibevideo.names_user(a.atttypid)
 		   OR a.atttypid <> wanted.type AND NOT (wanted.type = 'text'::regtype AND a.atttypid = 'varchar'::regtype));
 END;
 COMMENT ON FUNCTION vibevideo.column_faults(vibevideo.binding) IS
@@ -452,10 +489,10 @@ BEGIN ATOMIC
 		UNION ALL
 		SELECT 'SELECT', c.oid::regclass::text
 		WHERE NOT has_table_privilege(o.oid, c.oid, 'SELECT')
-		  AND ((b).input_function IS NOT NULL
-			   OR EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND NOT a.attisdropped
-						  AND a.attname = ANY (written.names || ARRAY[(b).id_column, (b).prompt_column, (b).image_column, (b).user_column])
-						  AND NOT has_column_privilege(o.oid, c.oid, a.attnum, 'SELECT')))
+		  AND EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+					  AND ((b).input_function IS NOT NULL
+						   OR a.attname = ANY (written.names || ARRAY[(b).id_column, (b).prompt_column, (b).image_column, (b).user_column]))
+					  AND NOT has_column_privilege(o.oid, c.oid, a.attnum, 'SELECT'))
 		UNION ALL
 		SELECT 'UPDATE', c.oid::regclass::text
 		WHERE NOT has_table_privilege(o.oid, c.oid, 'UPDATE')
@@ -610,7 +647,7 @@ BEGIN
 				HINT = format('If %s takes its place, with its rows: attach it with adopt => %L. Otherwise SELECT vibevideo.detach() '
 							  'first; it keeps columns, rows and jobs.', relation, before.relation);
 		END IF;
-		same = before.relation IN (relation, adopt);
+		same = coalesce(before.relation = relation OR before.relation = adopt, false);
 
 		after.id_column = vibevideo.option(id_column, before.id_column);
 		IF id_column IS NULL
@@ -620,10 +657,14 @@ BEGIN
 			after.id_column = NULL;
 		END IF;
 		SELECT k.id_column, k.id_type INTO after.id_column, after.id_type FROM vibevideo.key_column(relation, after.id_column) k;
+		after.input_function = vibevideo.option(input_function, before.input_function);
+		IF after.input_function IS NOT NULL THEN
+			after.input_function = vibevideo.resolve_input_function(relation, after.input_function);
+		END IF;
 		after.prompt_column = vibevideo.option(prompt_column, before.prompt_column);
-		IF prompt_column IS NULL AND same THEN
+		IF prompt_column IS NULL AND same AND after.input_function IS NULL THEN
 			PERFORM vibevideo.check_kept_column(relation, after.prompt_column, 'prompt_column');
-		ELSIF prompt_column IS NULL
+		ELSIF prompt_column IS NULL AND NOT same
 		   AND NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = attach.relation AND a.attname = before.prompt_column
 						   AND a.attnum > 0 AND NOT a.attisdropped)
 		THEN
@@ -633,16 +674,12 @@ BEGIN
 			after.prompt_column = vibevideo.guess_prompt(relation, after.id_column);
 		END IF;
 		after.image_column = vibevideo.option(image_column, before.image_column);
-		IF image_column IS NULL THEN
+		IF image_column IS NULL AND after.input_function IS NULL THEN
 			PERFORM vibevideo.check_kept_column(relation, after.image_column, 'image_column');
 		END IF;
 		after.user_column = vibevideo.option(user_column, before.user_column);
 		IF user_column IS NULL THEN
 			PERFORM vibevideo.check_kept_column(relation, after.user_column, 'user_column');
-		END IF;
-		after.input_function = vibevideo.option(input_function, before.input_function);
-		IF after.input_function IS NOT NULL THEN
-			after.input_function = vibevideo.resolve_input_function(relation, after.input_function);
 		END IF;
 		-- a function takes what it wants out of the row
 		IF after.input_function IS NULL OR prompt_column IS NOT NULL THEN
@@ -1168,7 +1205,7 @@ BEGIN
 		RETURN;
 	END IF;
 	SELECT c.relforcerowsecurity AND c.relrowsecurity AND NOT (o.rolsuper OR o.rolbypassrls) AS hidden, o.rolname AS owner,
-		   o.rolsuper AS super INTO t
+		   o.rolsuper AS super, CASE WHEN c.relispartition THEN pg_partition_root(c.oid) END AS root INTO t
 	FROM pg_class c JOIN pg_roles o ON o.oid = c.relowner WHERE c.oid = b.relation;
 	IF NOT FOUND THEN
 		RETURN NEXT vibevideo.line('table', 'fail',
@@ -1177,13 +1214,17 @@ BEGIN
 								   'number), or SELECT vibevideo.detach().');
 		RETURN;
 	END IF;
-	RETURN NEXT vibevideo.line('table', 'ok',
-							   concat_ws('; none: ', format('%s, %s', b.relation, vibevideo.options(b)),
-										 nullif(concat_ws(', ', CASE WHEN b.image_column IS NULL THEN 'image_column' END,
-														  CASE WHEN b.model IS NULL THEN 'model' END,
-														  CASE WHEN b.input_function IS NULL THEN 'input_function' END,
-														  CASE WHEN b.user_column IS NULL THEN 'user_column' END,
-														  CASE WHEN NOT b.realtime THEN 'realtime' END), '')));
+	RETURN NEXT CASE WHEN t.root IS NOT NULL
+					 THEN vibevideo.line('table', 'fail',
+							  format('%s has become a partition of %s: rows in other partitions are not found', b.relation, t.root),
+							  format('SELECT vibevideo.attach(%L, adopt => %L).', t.root, b.relation))
+					 ELSE vibevideo.line('table', 'ok',
+							  concat_ws('; none: ', format('%s, %s', b.relation, vibevideo.options(b)),
+										nullif(concat_ws(', ', CASE WHEN b.image_column IS NULL THEN 'image_column' END,
+														 CASE WHEN b.model IS NULL THEN 'model' END,
+														 CASE WHEN b.input_function IS NULL THEN 'input_function' END,
+														 CASE WHEN b.user_column IS NULL THEN 'user_column' END,
+														 CASE WHEN NOT b.realtime THEN 'realtime' END), ''))) END;
 	again = format('SELECT vibevideo.attach(%L) again; name what has changed, other options stay.', b.relation);
 
 	IF vibevideo.is_paused(b) THEN
@@ -1502,8 +1543,8 @@ $$;
 DO $$
 DECLARE
 	new constant text = 'vibevideo.is_active(text), vibevideo.library_version(), vibevideo.redrive(text, interval, int), '
-		'vibevideo.shown(text), '
-		'vibevideo.guess_prompt(regclass, name), vibevideo.column_faults(vibevideo.binding), vibevideo.owner_lacks(vibevideo.binding), '
+		'vibevideo.shown(text), vibevideo.names_user(oid), vibevideo.guess_prompt(regclass, name), '
+		'vibevideo.column_faults(vibevideo.binding), vibevideo.owner_lacks(vibevideo.binding), '
 		'vibevideo.options(vibevideo.binding), vibevideo.option_changes(vibevideo.binding, vibevideo.binding), '
 		'vibevideo.option(text, text), vibevideo.check_kept_column(regclass, name, text), vibevideo.other_tables(), '
 		'vibevideo.adopt_jobs(regclass, regclass), vibevideo.cancel(bigint), vibevideo.retry(bigint), vibevideo.sequences_behind(), '

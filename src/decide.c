@@ -243,7 +243,7 @@ PG_FUNCTION_INFO_V1(vibevideo_retry_job);
 Datum
 vibevideo_cancel_job(PG_FUNCTION_ARGS)
 {
-	int64 job_id = PG_GETARG_INT64(0);
+	int64 job_id = PG_ARGISNULL(0) ? 0 : PG_GETARG_INT64(0);
 	Binding binding;
 
 	(void) BeginOnJob(job_id, &binding);
@@ -304,7 +304,7 @@ AnotherAttempt(int64 job_id)
 Datum
 vibevideo_retry_job(PG_FUNCTION_ARGS)
 {
-	int64 job_id = PG_GETARG_INT64(0);
+	int64 job_id = PG_ARGISNULL(0) ? 0 : PG_GETARG_INT64(0);
 	Binding binding;
 	Job *job = BeginOnJob(job_id, &binding);
 

@@ -14,6 +14,7 @@
 #include "access/skey.h"
 #include "access/stratnum.h"
 #include "access/table.h"
+#include "catalog/index.h"
 #include "catalog/dependency.h"
 #include "catalog/namespace.h"
 #include "catalog/objectaccess.h"
@@ -27,13 +28,26 @@
 #include "utils/snapmgr.h"
 
 #include "dropwatch.h"
+#include "shmem.h"
 #include "state.h"
 
 static object_access_hook_type next_hook = NULL;
 
+/* The index of active jobs holds few of a table, mostly none; InvalidOid if it cannot be used now. */
+static Oid
+ActiveIndex(Oid jobs, Oid schema)
+{
+	Oid index = get_relname_relid("job_active", schema);
+
+	if (!OidIsValid(index) || IndexGetRelation(index, true) != jobs || !get_index_isvalid(index) ||
+		!ConditionalLockRelationOid(index, AccessShareLock))
+		return InvalidOid;
+	return index;
+}
+
 /*
- * Active jobs of a table, or of all tables; 0 also if they cannot be looked at
- * without waiting.  The index of active jobs holds few of a table, mostly none.
+ * Active jobs of a table, by an index, or of all tables; 0 also if they cannot
+ * be looked at without waiting.
  */
 static int64
 CountActive(Oid jobs, Oid index, Oid relid)
@@ -69,17 +83,24 @@ CountActive(Oid jobs, Oid index, Oid relid)
 static void
 WarnOfTable(Oid jobs, Oid schema, Oid relid)
 {
-	Oid index = get_relname_relid("job_active", schema);
-	int64 n = OidIsValid(index) ? CountActive(jobs, index, relid) : 0;
+	Oid index = ActiveIndex(jobs, schema);
+	int64 n;
 
-	if (n > 0)
-		ereport(WARNING,
-				(errmsg("table %s has active videos in the making, and is being dropped",
-						quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)), get_rel_name(relid))),
-				 errdetail("Active jobs: %lld. Those that were sent are finished, paid for and stored, but no row will show them; the others are cancelled.",
-						   (long long) n),
-				 errhint("A table that takes its place, with its rows, takes the jobs over: SELECT vibevideo.attach('...', adopt => '%u').",
-						 relid)));
+	if (!OidIsValid(index))
+		return;
+	n = CountActive(jobs, index, relid);
+	UnlockRelationOid(index, AccessShareLock);
+	if (n == 0)
+		return;
+	/* the worker cancels what was not sent */
+	ShmemWakeAtCommit();
+	ereport(WARNING,
+			(errmsg("table %s has active videos in the making, and is being dropped",
+					quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)), get_rel_name(relid))),
+			 errdetail("Active jobs: %lld. Those that were sent are finished, paid for and stored, but no row will show them; the others are cancelled.",
+					   (long long) n),
+			 errhint("A table that takes its place, with its rows, takes the jobs over: SELECT vibevideo.attach('...', adopt => '%u').",
+					 relid)));
 }
 
 /* The extension goes, or its table alone. */

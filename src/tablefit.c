@@ -77,7 +77,7 @@ RefuseType(const Binding *binding, const char *column, Oid type, const char *opt
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("column \"%s\" of %s has type %s now", column, binding->relation, format_type_be(type)),
-			 errdetail("It is the %s that the table was attached with, and was of type %s.", option,
+			 errdetail("It is the %s that the table was attached with, and should be of a type like %s.", option,
 					   format_type_be(wanted)),
 			 errhint("Attach the table again, after its column has been changed back or with another one: SELECT vibevideo.attach(%s, %s => '...').",
 					 quote_literal_cstr(binding->relation), option)));
@@ -100,6 +100,19 @@ RequireString(const Binding *binding, const char *column, const char *option)
 
 	if (!IsString(type))
 		RefuseType(binding, column, type, option, TEXTOID);
+}
+
+/* of a user: limits and costs go by its text */
+static void
+RequireName(const Binding *binding, const char *column, const char *option)
+{
+	Oid type = RequireColumn(binding, column, option);
+	char category;
+	bool preferred;
+
+	get_type_category_preferred(type, &category, &preferred);
+	if (category != TYPCATEGORY_STRING && category != TYPCATEGORY_NUMERIC && getBaseType(type) != UUIDOID)
+		RefuseType(binding, column, type, option, UUIDOID);
 }
 
 static bool
@@ -165,7 +178,7 @@ OwnerMayRead(const Binding *binding)
 		return true;
 	/* a function is given the whole row */
 	if (binding->input_function)
-		return false;
+		return pg_attribute_aclcheck_all(binding->relid, binding->owner, ACL_SELECT, ACLMASK_ALL) == ACLCHECK_OK;
 	for (int i = 0; i < lengthof(read); i++)
 		may = may && OwnerMay(binding, ACL_SELECT, read[i]);
 	for (int i = 0; i < lengthof(written); i++)
@@ -219,7 +232,7 @@ TableFitSubmit(const Binding *binding)
 			RequireString(binding, binding->image_name, "image_column");
 	}
 	if (binding->user_name)
-		(void) RequireColumn(binding, binding->user_name, "user_column");
+		RequireName(binding, binding->user_name, "user_column");
 	RequireWritten(binding);
 	RequireRights(binding);
 }

@@ -177,6 +177,11 @@ sub refuses
 		like(check('columns'), qr/^fail\|prompt has type \Q$name\E\|/, "prompt is $name: check_config");
 		sql($node, q{ALTER TABLE vibelogs ALTER prompt TYPE text USING ''});
 	}
+	sql($node, q{ALTER TABLE vibelogs ALTER owner_id TYPE jsonb USING '{}'});
+	refuses("user is jsonb: $_", $_, qr/column "owner_id" of public\.vibelogs has type jsonb now/, qr/user_column/) for @input;
+	like(check('columns'), qr/^fail\|owner_id has type jsonb\|/, 'user is jsonb: check_config');
+	is((sql_error($node, q{SELECT vibevideo.attach('vibelogs')}))[0], '42804', 'user is jsonb: attach');
+	sql($node, q{ALTER TABLE vibelogs ALTER owner_id TYPE text});
 	sql($node, q{ALTER TABLE vibelogs ALTER image TYPE jsonb USING '{}'});
 	refuses('image is jsonb', $input[0], qr/column "image" of public\.vibelogs has type jsonb now/, qr/image_column/);
 	sql($node, 'ALTER TABLE vibelogs ALTER image TYPE text; ALTER TABLE vibelogs ALTER id DROP DEFAULT, ALTER id TYPE text');
@@ -192,6 +197,23 @@ sub refuses
 	is(submit($node, $id)->{status}, 'queued', 'any text type will do');
 	wait_for_status($node, $id, 'completed');
 	sql($node, q{ALTER TABLE vibelogs ALTER prompt TYPE text});
+}
+
+# -- becomes a partition of what takes its place ---------------------------------------------------
+{
+	my ($id, $request) = begin('held: partition');
+
+	sql($node, <<'SQL');
+BEGIN;
+ALTER TABLE vibelogs RENAME TO vibelogs_first;
+CREATE TABLE vibelogs (LIKE vibelogs_first INCLUDING ALL) PARTITION BY RANGE (id);
+ALTER TABLE vibelogs ATTACH PARTITION vibelogs_first DEFAULT;
+COMMIT;
+SQL
+	like(check('table'), qr/^fail\|public\.vibelogs_first has become a partition of public\.vibelogs: .*adopt => 'public\.vibelogs_first'/, 'check_config says that it is a partition now');
+	sql($node, q{SELECT vibevideo.attach('vibelogs', adopt => 'vibelogs_first')});
+	$fal->command($request, 'finish');
+	wait_for_status($node, $id, 'completed', name => 'the whole adopts its part');
 }
 
 # -- dropped while jobs are active -----------------------------------------------------------------
