@@ -532,7 +532,9 @@ COMMENT ON FUNCTION vibevideo.add_index(regclass, boolean) IS
 CREATE FUNCTION vibevideo.names_user(type oid)
 RETURNS boolean LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-	SELECT t.typcategory IN ('S', 'N') OR 'uuid'::regtype IN (t.oid, t.typbasetype) FROM pg_type t WHERE t.oid = names_user.type;
+	SELECT t.typcategory NOT IN ('A', 'C')
+		   AND coalesce(nullif(t.typbasetype, 0), t.oid) NOT IN ('json'::regtype, 'jsonb'::regtype, 'bytea'::regtype)
+	FROM pg_type t WHERE t.oid = names_user.type;
 END;
 COMMENT ON FUNCTION vibevideo.names_user(oid) IS 'whether a column of this type can say whose video it is; owner only';
 

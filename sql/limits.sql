@@ -141,7 +141,7 @@ BEGIN
 		RAISE EXCEPTION USING
 			ERRCODE = 'datatype_mismatch',
 			MESSAGE = format('column "%s" of %s has type %s', user_column, relation, found_type),
-			HINT = 'user_column must be a uuid, a text or a number.';
+			HINT = 'user_column must hold a single value, as a uuid, a text or a number.';
 	END IF;
 END
 $$;

@@ -418,7 +418,7 @@ BEGIN
 		RAISE EXCEPTION USING
 			ERRCODE = 'datatype_mismatch',
 			MESSAGE = format('column "%s" of %s has type %s', user_column, relation, found_type),
-			HINT = 'user_column must be a uuid, a text or a number.';
+			HINT = 'user_column must hold a single value, as a uuid, a text or a number.';
 	END IF;
 END
 $$;
@@ -427,7 +427,9 @@ COMMENT ON FUNCTION vibevideo.check_user_column(regclass, name) IS 'refuses a us
 CREATE FUNCTION vibevideo.names_user(type oid)
 RETURNS boolean LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-	SELECT t.typcategory IN ('S', 'N') OR 'uuid'::regtype IN (t.oid, t.typbasetype) FROM pg_type t WHERE t.oid = names_user.type;
+	SELECT t.typcategory NOT IN ('A', 'C')
+		   AND coalesce(nullif(t.typbasetype, 0), t.oid) NOT IN ('json'::regtype, 'jsonb'::regtype, 'bytea'::regtype)
+	FROM pg_type t WHERE t.oid = names_user.type;
 END;
 COMMENT ON FUNCTION vibevideo.names_user(oid) IS 'whether a column of this type can say whose video it is; owner only';
 

@@ -10,13 +10,17 @@
 
 #include "access/htup_details.h"
 #include "catalog/pg_attribute.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_namespace.h"
+#include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/regproc.h"
 #include "utils/syscache.h"
+#include "utils/varlena.h"
 
 #include "compat.h"
 #include "tablefit.h"
@@ -102,6 +106,12 @@ RequireString(const Binding *binding, const char *column, const char *option)
 		RefuseType(binding, column, type, option, TEXTOID);
 }
 
+static bool
+IsDocument(Oid type)
+{
+	return type == JSONOID || type == JSONBOID || type == BYTEAOID;
+}
+
 /* of a user: limits and costs go by its text */
 static void
 RequireName(const Binding *binding, const char *column, const char *option)
@@ -111,7 +121,7 @@ RequireName(const Binding *binding, const char *column, const char *option)
 	bool preferred;
 
 	get_type_category_preferred(type, &category, &preferred);
-	if (category != TYPCATEGORY_STRING && category != TYPCATEGORY_NUMERIC && getBaseType(type) != UUIDOID)
+	if (category == TYPCATEGORY_ARRAY || category == TYPCATEGORY_COMPOSITE || IsDocument(getBaseType(type)))
 		RefuseType(binding, column, type, option, UUIDOID);
 }
 
@@ -151,6 +161,44 @@ RequireWritten(const Binding *binding)
 				 errhint("Attach the table again, which adds it: SELECT vibevideo.attach(%s).",
 						 quote_literal_cstr(binding->relation))));
 	}
+}
+
+/*----------
+ * The input function
+ *----------
+ */
+
+/* Of this name, for the table's rows, returning jsonb; InvalidOid if there is none any more. */
+static Oid
+InputFunction(const Binding *binding)
+{
+	List *names;
+	Oid row_type = get_rel_type_id(binding->relid);
+	Oid schema;
+	Oid function;
+
+	if (!SplitIdentifierString(pstrdup(binding->input_function), '.', &names) || list_length(names) != 2)
+		return InvalidOid;
+	schema = get_namespace_oid(linitial(names), true);
+	function = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, CStringGetDatum(lsecond(names)),
+							   PointerGetDatum(buildoidvector(&row_type, 1)), ObjectIdGetDatum(schema));
+	return OidIsValid(function) && get_func_rettype(function) == JSONBOID ? function : InvalidOid;
+}
+
+static Oid
+RequireFunction(const Binding *binding)
+{
+	Oid function = InputFunction(binding);
+
+	if (!OidIsValid(function))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("there is no function %s(%s) returning jsonb any more", binding->input_function,
+						binding->relation),
+				 errdetail("It is the input_function that the table was attached with."),
+				 errhint("Create it again, or attach the table again: SELECT vibevideo.attach(%s, input_function => '...').",
+						 quote_literal_cstr(binding->relation))));
+	return function;
 }
 
 /*----------
@@ -198,20 +246,47 @@ OwnerMayWrite(const Binding *binding)
 	return may;
 }
 
-static void
-RequireRights(const Binding *binding)
+/* NULL if the owner may use it */
+static const char *
+LacksSchema(const Binding *binding, Oid schema)
 {
-	Oid schema = get_rel_namespace(binding->relid);
-	const char *owner;
-	const char *what;
+	if (CompatNamespaceAclCheck(schema, binding->owner) == ACLCHECK_OK)
+		return NULL;
+	return psprintf("USAGE ON SCHEMA %s", quote_identifier(get_namespace_name(schema)));
+}
 
-	if (CompatNamespaceAclCheck(schema, binding->owner) != ACLCHECK_OK)
-		what = psprintf("USAGE ON SCHEMA %s", quote_identifier(get_namespace_name(schema)));
-	else if (!OwnerMayRead(binding))
-		what = psprintf("SELECT ON %s", binding->relation);
-	else if (!OwnerMayWrite(binding))
-		what = psprintf("UPDATE ON %s", binding->relation);
-	else
+static const char *
+LacksFunction(const Binding *binding, Oid function)
+{
+	const char *schema = LacksSchema(binding, get_func_namespace(function));
+
+	if (schema || CompatProcAclCheck(function, binding->owner) == ACLCHECK_OK)
+		return schema;
+	return psprintf("EXECUTE ON FUNCTION %s", format_procedure_qualified(function));
+}
+
+/* What GRANT would have to give the table's owner, NULL if nothing. */
+static const char *
+Lacks(const Binding *binding, Oid function)
+{
+	const char *schema = LacksSchema(binding, get_rel_namespace(binding->relid));
+
+	if (schema)
+		return schema;
+	if (!OwnerMayRead(binding))
+		return psprintf("SELECT ON %s", binding->relation);
+	if (!OwnerMayWrite(binding))
+		return psprintf("UPDATE ON %s", binding->relation);
+	return OidIsValid(function) ? LacksFunction(binding, function) : NULL;
+}
+
+static void
+RequireRights(const Binding *binding, Oid function)
+{
+	const char *what = Lacks(binding, function);
+	const char *owner;
+
+	if (what == NULL)
 		return;
 	owner = GetUserNameFromId(binding->owner, false);
 	ereport(ERROR,
@@ -224,8 +299,12 @@ RequireRights(const Binding *binding)
 void
 TableFitSubmit(const Binding *binding)
 {
+	Oid function = InvalidOid;
+
 	/* a function takes what it wants out of the row */
-	if (binding->input_function == NULL)
+	if (binding->input_function)
+		function = RequireFunction(binding);
+	else
 	{
 		RequireString(binding, binding->prompt_name, "prompt_column");
 		if (binding->image_name)
@@ -234,5 +313,5 @@ TableFitSubmit(const Binding *binding)
 	if (binding->user_name)
 		RequireName(binding, binding->user_name, "user_column");
 	RequireWritten(binding);
-	RequireRights(binding);
+	RequireRights(binding, function);
 }

@@ -191,6 +191,17 @@ sub refuses
 	refuses("video_url renamed: $_", $_, qr/public\.vibelogs has no column "video_url" of type text any more/, qr/attach/) for @input;
 	sql($node, 'ALTER TABLE vibelogs RENAME url TO video_url');
 
+	sql($node, <<'SQL');
+CREATE FUNCTION "An input"(vibelogs) RETURNS jsonb LANGUAGE sql AS $$ SELECT jsonb_build_object('prompt', $1.prompt) $$;
+SELECT vibevideo.attach('vibelogs', input_function => '"An input"');
+ALTER FUNCTION "An input" RENAME TO renamed;
+SQL
+	refuses("function renamed: $_", $_, qr/no function public\."An input"\(public\.vibelogs\) returning jsonb any more/, qr/input_function => /) for @input;
+	sql($node, q{CREATE FUNCTION "An input"(vibelogs) RETURNS text LANGUAGE sql AS $$ SELECT $1.prompt $$});
+	refuses("function returns text: $_", $_, qr/returning jsonb any more/, qr/input_function => /) for @input;
+	like(check('input_function'), qr/^fail\|/, 'function returns text: check_config');
+	sql($node, q{SELECT vibevideo.attach('vibelogs', input_function => ''); DROP FUNCTION "An input"; DROP FUNCTION renamed});
+
 	is(sql($node, 'SELECT count(*) FROM vibevideo.job'), $before, 'nothing of all this made a job');
 	is(scalar($fal->renders('fit: never sent')), 0, 'or was sent');
 	sql($node, q{ALTER TABLE vibelogs ALTER prompt TYPE varchar(200)});

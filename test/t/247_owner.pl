@@ -86,6 +86,9 @@ sub said
 	sql($node, 'GRANT EXECUTE ON FUNCTION private.input TO row_owner');
 	sql($node, q{SELECT vibevideo.attach('private.vibelogs', input_function => 'input'); REVOKE EXECUTE ON FUNCTION private.input FROM row_owner});
 	like(check('row_security'), qr/^fail\|.*EXECUTE on FUNCTION/, 'input function: check_config');
+	($refused, $error) = sql_error($node, 'SET ROLE row_app; SELECT vibevideo_submit(7)');
+	is($refused, '55000', 'input function: submit refuses');
+	like($error, qr/row_owner, lacks rights\n.*HINT:  GRANT EXECUTE ON FUNCTION private\.input\(private\.vibelogs\) TO row_owner;/s, 'input function: and names the owner');
 	sql($node, q{CREATE SCHEMA hidden; ALTER FUNCTION private.input SET SCHEMA hidden; GRANT EXECUTE ON FUNCTION hidden.input TO row_owner});
 	($refused, $error) = sql_error($node, q{SELECT vibevideo.attach('private.vibelogs', input_function => 'hidden.input')});
 	like($error, qr/HINT:  GRANT USAGE ON SCHEMA hidden TO row_owner;/, 'input function: its schema');
