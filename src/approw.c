@@ -207,6 +207,7 @@ AppRowsBear(const Binding *binding, char **vibelog_ids, int n, char **bears)
 	Identity saved;
 	uint64 found;
 
+	TableFitRow(binding);
 	for (int i = 0; i < n; i++)
 		keys.values[i] = KeyDatum(binding, vibelog_ids[i]);
 	ArgArray(&args, keys, n, binding->id_type);

@@ -256,10 +256,12 @@ vibevideo_cancel_job(PG_FUNCTION_ARGS)
  * old job is locked, since no index keeps two of no table apart.
  */
 static Statement insert_another = {
-	"INSERT INTO vibevideo.job (relation, vibelog_id, state, model, input, requested_by, priority, attempt, row_dirty)"
+	"INSERT INTO vibevideo.job (relation, vibelog_id, state, model, input, requested_by, priority, attempt, row_dirty,"
+	" row_bears)"
 	" SELECT c.oid, j.vibelog_id, 'pending', j.model, j.input, j.requested_by, j.priority,"
 	" (SELECT max(p.attempt) FROM vibevideo.job p WHERE p.relation IS NOT DISTINCT FROM j.relation"
-	" AND p.vibelog_id = j.vibelog_id) + 1, c.oid IS NOT NULL"
+	" AND p.vibelog_id = j.vibelog_id) + 1, c.oid IS NOT NULL,"
+	" CASE WHEN j.row_dirty THEN j.row_bears ELSE COALESCE(j.request_id, '" BEARS_STATUS "') END"
 	" FROM (SELECT k.* FROM vibevideo.job k WHERE k.job_id = $1 FOR NO KEY UPDATE) j"
 	" LEFT JOIN pg_class c ON c.oid = j.relation"
 	" ON CONFLICT DO NOTHING RETURNING job_id"};

@@ -265,25 +265,34 @@ LacksFunction(const Binding *binding, Oid function)
 	return psprintf("EXECUTE ON FUNCTION %s", format_procedure_qualified(function));
 }
 
-/* What GRANT would have to give the table's owner, NULL if nothing. */
+/* What GRANT would have to give the table's owner, NULL if nothing: to read rows ... */
 static const char *
-Lacks(const Binding *binding, Oid function)
+LacksToRead(const Binding *binding)
 {
 	const char *schema = LacksSchema(binding, get_rel_namespace(binding->relid));
 
-	if (schema)
+	if (schema || OwnerMayRead(binding))
 		return schema;
-	if (!OwnerMayRead(binding))
-		return psprintf("SELECT ON %s", binding->relation);
+	return psprintf("SELECT ON %s", binding->relation);
+}
+
+/* ... and to make videos of them. */
+static const char *
+LacksToSubmit(const Binding *binding, Oid function)
+{
+	const char *read = LacksToRead(binding);
+
+	if (read)
+		return read;
 	if (!OwnerMayWrite(binding))
 		return psprintf("UPDATE ON %s", binding->relation);
 	return OidIsValid(function) ? LacksFunction(binding, function) : NULL;
 }
 
+/* ERROR unless the owner lacks nothing */
 static void
-RequireRights(const Binding *binding, Oid function)
+RequireRights(const Binding *binding, const char *what)
 {
-	const char *what = Lacks(binding, function);
 	const char *owner;
 
 	if (what == NULL)
@@ -294,6 +303,13 @@ RequireRights(const Binding *binding, Oid function)
 			 errmsg("the owner of %s, %s, lacks rights", binding->relation, quote_identifier(owner)),
 			 errdetail("Rows are read and written as the table's owner; nothing was sent."),
 			 errhint("GRANT %s TO %s;", what, quote_identifier(owner))));
+}
+
+void
+TableFitRow(const Binding *binding)
+{
+	RequireWritten(binding);
+	RequireRights(binding, LacksToRead(binding));
 }
 
 void
@@ -313,5 +329,5 @@ TableFitSubmit(const Binding *binding)
 	if (binding->user_name)
 		RequireName(binding, binding->user_name, "user_column");
 	RequireWritten(binding);
-	RequireRights(binding, function);
+	RequireRights(binding, LacksToSubmit(binding, function));
 }
