@@ -171,8 +171,10 @@ BindingRequireToAct(const Binding *binding)
 				 errhint("Call vibevideo.resume() in the database that should continue with them.")));
 }
 
+/* one that somebody holds is asked again next time, and answers the same */
 static Statement note_identity = {
-	"UPDATE vibevideo.binding b SET paused = $1, timeline = $2 WHERE b.only_one"};
+	"UPDATE vibevideo.binding b SET paused = $1, timeline = $2 WHERE b.only_one = ANY (ARRAY("
+	"SELECT k.only_one FROM vibevideo.binding k FOR NO KEY UPDATE SKIP LOCKED))"};
 
 static void
 NoteIdentity(Binding *binding, bool paused, int timeline)

@@ -805,7 +805,7 @@ static Statement prune = {
 	" WHERE d.completed_at < $1 AND d.next_at IS NULL"
 	/* unless the app's row is still to be written, and its table exists */
 	" AND NOT (d.row_dirty AND EXISTS (SELECT FROM pg_class c WHERE c.oid = d.relation))"
-	" ORDER BY d.completed_at LIMIT $2)) RETURNING j.job_id)"
+	" ORDER BY d.completed_at LIMIT $2 FOR UPDATE OF d SKIP LOCKED)) RETURNING j.job_id)"
 	" DELETE FROM vibevideo.event e WHERE e.job_id = ANY (ARRAY(SELECT g.job_id FROM gone g))"};
 
 int64

@@ -486,7 +486,8 @@ ReconcileDecide(Task *task)
 }
 
 static Statement reconcile_now = {
-	"UPDATE vibevideo.job j SET next_at = LEAST(j.next_at, $1), tries = 0 WHERE j.state = 'submit_unknown'"};
+	"UPDATE vibevideo.job j SET next_at = LEAST(j.next_at, $1), tries = 0 WHERE j.job_id = ANY (ARRAY("
+	"SELECT k.job_id FROM vibevideo.job k WHERE k.state = 'submit_unknown' FOR NO KEY UPDATE SKIP LOCKED))"};
 
 void
 ReconcileNow(void)

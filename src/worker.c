@@ -54,6 +54,7 @@
 
 #include "approw.h"
 #include "call.h"
+#include "chore.h"
 #include "compat.h"
 #include "copy.h"
 #include "guc.h"
@@ -105,8 +106,10 @@ typedef struct Worker
 	TimestampTz progress_at;
 	TimestampTz idle_since; /* 0 while there is work */
 	TimestampTz prune_at;
+	bool recovered;			 /* what a crashed predecessor left behind has been dealt with */
 	bool read_journal;		 /* a transaction with submits may have ended */
 	bool store_keys;		 /* fal's webhook keys have arrived */
+	bool reconcile_now;		 /* a webhook came in for an unknown request */
 	bool one_by_one;		 /* recording several jobs at once has failed */
 	int errors;				 /* in a row */
 	TimestampTz batch_since; /* since when something waits to be recorded, 0 if nothing does */
@@ -115,6 +118,48 @@ typedef struct Worker
 	char fal_key[SECRET_SIZE];
 	char storage_key[SECRET_SIZE];
 } Worker;
+
+/*
+ * The kinds of work on the database.  Only recording an outcome may wait for
+ * somebody's lock; everything else is tried again later.
+ */
+typedef enum WorkKind
+{
+	WORK_RECORD,
+	WORK_KEYS,
+	WORK_STRAYS,
+	WORK_STORE_KEYS,
+	WORK_SETTLE,
+	WORK_RECONCILE_NOW,
+	WORK_DUE,
+	WORK_EXPIRE,
+	WORK_SUBMITS,
+	WORK_POLLS,
+	WORK_LOST,
+	WORK_COPIES,
+	WORK_PRUNE,
+	WORK_KINDS
+} WorkKind;
+
+#define LOCK_LIMIT "2s" /* where nothing shorter is set */
+#define ROW_LOCK_LIMIT "250ms"
+#define SHORT "50ms"
+
+static Chore chores[WORK_KINDS] = {
+	[WORK_RECORD] = {.name = "recording"},
+	[WORK_KEYS] = {.name = "reading keys", .lock_limit = SHORT},
+	[WORK_STRAYS] = {.name = "looking for strays", .lock_limit = SHORT},
+	[WORK_STORE_KEYS] = {.name = "storing webhook keys", .lock_limit = SHORT},
+	[WORK_SETTLE] = {.name = "settling the journal", .lock_limit = SHORT},
+	[WORK_RECONCILE_NOW] = {.name = "hurrying lost submits", .lock_limit = SHORT},
+	[WORK_DUE] = {.name = "looking for what is due", .lock_limit = SHORT},
+	[WORK_EXPIRE] = {.name = "expiring submits", .lock_limit = SHORT},
+	[WORK_SUBMITS] = {.name = "claiming submits", .lock_limit = SHORT},
+	[WORK_POLLS] = {.name = "claiming polls", .lock_limit = SHORT},
+	[WORK_LOST] = {.name = "claiming lost submits", .lock_limit = SHORT},
+	[WORK_COPIES] = {.name = "claiming copies", .lock_limit = SHORT},
+	[WORK_PRUNE] = {.name = "removing old jobs", .lock_limit = SHORT},
+};
 
 static Worker worker;
 static MemoryContext turn_context; /* outlives a transaction, but not the turn */
@@ -158,6 +203,13 @@ OpenTransaction(bool durable)
 		(void) set_config_option("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
 	PushActiveSnapshot(GetTransactionSnapshot());
 	StatementConnect();
+}
+
+/* How long this transaction waits for a lock. */
+static void
+LimitLocks(const char *limit)
+{
+	(void) set_config_option("lock_timeout", limit, PGC_SUSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
 }
 
 static void
@@ -379,7 +431,7 @@ PollGraceMs(void)
 }
 
 static void
-ReadApiKeys(void)
+ReadApiKeys(void *look)
 {
 	worker.has_fal_key = SecretRead(SECRET_FAL, worker.fal_key, SECRET_SIZE, NULL);
 	worker.has_storage_key = SecretRead(SECRET_STORAGE, worker.storage_key, SECRET_SIZE, NULL);
@@ -394,6 +446,15 @@ Earlier(TimestampTz a, TimestampTz b, TimestampTz floor)
 	return (a == 0 || (b != 0 && b < a)) ? b : a;
 }
 
+/* The earliest time for work of a kind that is due: not while its service is down, or after it failed. */
+static TimestampTz
+SoonestFor(WorkKind kind, TimestampTz now, TimestampTz service_until)
+{
+	TimestampTz soonest = Max(TimestampTzPlusMilliseconds(now, LOOK_AT_MOST_MS), service_until);
+
+	return chores[kind].failures > 0 ? Max(soonest, chores[kind].not_before) : soonest;
+}
+
 /*
  * Without room for more tasks of a kind we look again when one of them ends, and
  * while a service is down when it may be tried again.
@@ -402,21 +463,23 @@ static void
 PlanNextLook(TimestampTz now, const JobDue *due, int64 grace_ms)
 {
 	TimestampTz fal = ShmemServiceUntil(SERVICE_FAL);
-	TimestampTz soonest = TimestampTzPlusMilliseconds(now, LOOK_AT_MOST_MS);
 	TimestampTz next = TimestampTzPlusMilliseconds(now, LOOK_AT_LEAST_MS);
 
 	if (worker.has_fal_key && SubmitRoom() > 0)
-		next = Earlier(next, due->submit, Max(soonest, fal));
+		next = Earlier(next, due->submit, SoonestFor(WORK_SUBMITS, now, fal));
 	if (worker.has_fal_key && CountBusy(TASK_RECONCILE) < MAX_RECONCILES)
-		next = Earlier(next, due->unknown, Max(soonest, fal));
+		next = Earlier(next, due->unknown, SoonestFor(WORK_LOST, now, fal));
 	if (worker.has_fal_key && CountBusy(TASK_POLL) < CallMaxConcurrent() && due->poll != 0)
-		next = Earlier(next, TimestampTzPlusMilliseconds(due->poll, grace_ms), Max(soonest, fal));
+		next = Earlier(next, TimestampTzPlusMilliseconds(due->poll, grace_ms), SoonestFor(WORK_POLLS, now, fal));
 	if (CountBusy(TASK_COPY) < vv_max_transfers)
-		next = Earlier(next, due->copy, Max(soonest, ShmemServiceUntil(SERVICE_STORAGE)));
-	next = Earlier(next, due->expiry, soonest);
-	next = Earlier(next, due->row, soonest);
+		next = Earlier(next, due->copy, SoonestFor(WORK_COPIES, now, ShmemServiceUntil(SERVICE_STORAGE)));
+	next = Earlier(next, due->expiry, SoonestFor(WORK_EXPIRE, now, 0));
+	next = Earlier(next, due->row, SoonestFor(WORK_DUE, now, 0));
 	if (worker.read_journal)
-		next = Earlier(next, TimestampTzPlusMilliseconds(now, JOURNAL_MS), soonest);
+		next = Earlier(next, TimestampTzPlusMilliseconds(now, JOURNAL_MS), SoonestFor(WORK_SETTLE, now, 0));
+	for (int kind = 0; kind < WORK_KINDS; kind++)
+		if (chores[kind].failures > 0)
+			next = Earlier(next, chores[kind].not_before, SoonestFor(kind, now, 0));
 	worker.look_at = next;
 }
 
@@ -442,41 +505,134 @@ ExpireSubmits(TimestampTz now)
 	return JobExpireSubmits(now, false, ours, n);
 }
 
-/*
- * Claims what is due, as far as there is room and its service is not down.  True
- * if all due jobs of a kind were claimed: then JobDue has to be read again.
- */
-static bool
-ClaimDue(const JobDue *due, TimestampTz now, int64 grace_ms)
+/* One look for work, and its result. */
+typedef struct Look
 {
-	TimestampTz polls_before = TimestampTzPlusMilliseconds(now, -grace_ms);
-	bool emptied = false;
+	const Binding *binding;
+	TimestampTz now;
+	int64 grace_ms; /* for so long a due poll is left to vibevideo_poll */
+	JobDue due;
+	bool emptied;	/* all due jobs of a kind were claimed: due has to be read again */
+	bool settled;	/* the table now has what the journal had */
+	bool unsettled; /* ... except for transactions that are open */
+} Look;
 
-	if (IsDue(due->expiry, now))
-		emptied |= ExpireSubmits(now) > 0;
-	if (worker.has_fal_key && IsDue(due->submit, now))
-		emptied |= !Claim(TASK_SUBMIT, ShmemServiceAllows(SERVICE_FAL, SubmitRoom()), now,
-						  vv_submit_timeout + 60000);
-	if (worker.has_fal_key && IsDue(due->poll, polls_before))
-		emptied |= !Claim(TASK_POLL,
-						  ShmemServiceAllows(SERVICE_FAL, CallMaxConcurrent() - CountBusy(TASK_POLL)), polls_before,
-						  PollLeaseMs());
-	if (worker.has_fal_key && IsDue(due->unknown, now))
-		emptied |= !Claim(TASK_RECONCILE, MAX_RECONCILES - CountBusy(TASK_RECONCILE), now,
-						  RECONCILE_LEASE_MS);
-	if (IsDue(due->copy, now))
-		emptied |= !Claim(TASK_COPY,
-						  ShmemServiceAllows(SERVICE_STORAGE, vv_max_transfers - CountBusy(TASK_COPY)), now, COPY_LEASE_MS);
-	return emptied;
+static void
+FindDue(void *arg)
+{
+	Look *look = arg;
+
+	JobNextDue(look->binding, &look->due);
 }
 
 static void
-Prune(TimestampTz now)
+Expire(void *arg)
 {
-	if (now < worker.prune_at)
-		return;
+	Look *look = arg;
+
+	look->emptied |= ExpireSubmits(look->now) > 0;
+}
+
+static void
+ClaimSubmits(void *arg)
+{
+	Look *look = arg;
+
+	look->emptied |= !Claim(TASK_SUBMIT, ShmemServiceAllows(SERVICE_FAL, SubmitRoom()), look->now,
+							vv_submit_timeout + 60000);
+}
+
+static void
+ClaimPolls(void *arg)
+{
+	Look *look = arg;
+
+	look->emptied |= !Claim(TASK_POLL, ShmemServiceAllows(SERVICE_FAL, CallMaxConcurrent() - CountBusy(TASK_POLL)),
+							TimestampTzPlusMilliseconds(look->now, -look->grace_ms), PollLeaseMs());
+}
+
+static void
+ClaimLost(void *arg)
+{
+	Look *look = arg;
+
+	look->emptied |= !Claim(TASK_RECONCILE, MAX_RECONCILES - CountBusy(TASK_RECONCILE), look->now, RECONCILE_LEASE_MS);
+}
+
+static void
+ClaimCopies(void *arg)
+{
+	Look *look = arg;
+
+	look->emptied |= !Claim(TASK_COPY, ShmemServiceAllows(SERVICE_STORAGE, vv_max_transfers - CountBusy(TASK_COPY)),
+							look->now, COPY_LEASE_MS);
+}
+
+static void
+Prune(void *arg)
+{
+	Look *look = arg;
+
 	/* there may be more to prune */
-	worker.prune_at = TimestampTzPlusMilliseconds(now, JobPrune(PRUNE_A_TURN) > 0 ? 1000 : 600000);
+	worker.prune_at = TimestampTzPlusMilliseconds(look->now, JobPrune(PRUNE_A_TURN) > 0 ? 1000 : 600000);
+}
+
+static void
+LookForStrays(void *arg)
+{
+	Look *look = arg;
+
+	StrayLook(look->binding, look->now);
+}
+
+static void
+StoreWebhookKeys(void *look)
+{
+	WebhookStoreKeys();
+}
+
+static void
+Settle(void *arg)
+{
+	Look *look = arg;
+
+	look->unsettled = SettleJournal(look->binding);
+}
+
+static void
+HurryLost(void *look)
+{
+	ReconcileNow();
+}
+
+/* Does one kind of work, if it is wanted and may be tried; true if it was done. */
+static bool
+Do(WorkKind kind, bool wanted, void (*step)(void *look), Look *look)
+{
+	int ntasks = worker.ntasks;
+
+	if (!wanted || !ChoreMayRun(&chores[kind], look->now))
+		return false;
+	if (ChoreRun(&chores[kind], step, look))
+		return true;
+	/* their claims were rolled back */
+	while (worker.ntasks > ntasks)
+		DropTask(worker.ntasks - 1);
+	return false;
+}
+
+/* Claims what is due, as far as there is room and its service is not down. */
+static void
+ClaimDue(Look *look)
+{
+	const JobDue *due = &look->due;
+
+	Do(WORK_EXPIRE, IsDue(due->expiry, look->now), Expire, look);
+	Do(WORK_SUBMITS, worker.has_fal_key && IsDue(due->submit, look->now), ClaimSubmits, look);
+	Do(WORK_POLLS, worker.has_fal_key && IsDue(due->poll, TimestampTzPlusMilliseconds(look->now, -look->grace_ms)),
+	   ClaimPolls, look);
+	Do(WORK_LOST, worker.has_fal_key && IsDue(due->unknown, look->now), ClaimLost, look);
+	Do(WORK_COPIES, IsDue(due->copy, look->now), ClaimCopies, look);
 }
 
 /*----------
@@ -547,6 +703,7 @@ FreeRecorded(void)
 /* The tasks recorded in one transaction. */
 typedef struct Batch
 {
+	TimestampTz now;
 	Task **tasks;
 	bool *recorded;
 	int n;
@@ -557,8 +714,9 @@ typedef struct Batch
  * does not block the others.
  */
 static void
-RecordOver(Batch *batch, TimestampTz now)
+RecordOver(void *arg)
 {
+	Batch *batch = arg;
 	JobUpdate *updates = palloc(sizeof(JobUpdate) * worker.ntasks);
 
 	batch->tasks = MemoryContextAlloc(turn_context, sizeof(Task *) * worker.ntasks);
@@ -568,14 +726,11 @@ RecordOver(Batch *batch, TimestampTz now)
 	{
 		Task *task = worker.tasks[i];
 
-		if (!IsToRecord(task, now))
+		if (!IsToRecord(task, batch->now))
 			continue;
 		/* if this raises an error, another job comes next */
 		if (worker.one_by_one)
-		{
-			RecordLater(task, now);
-			task->record_errors++;
-		}
+			RecordLater(task, batch->now);
 		if (task->undecided)
 		{
 			ReconcileDecide(task);
@@ -587,7 +742,25 @@ RecordOver(Batch *batch, TimestampTz now)
 		worker.leaving[task->kind]++;
 	}
 	JobRecord(updates, batch->n, batch->recorded);
-	PutOffHeld(batch->tasks, batch->recorded, batch->n, now);
+	PutOffHeld(batch->tasks, batch->recorded, batch->n, batch->now);
+}
+
+/*
+ * An error undoes the recording and nothing else; then jobs are recorded alone.
+ * A lock is no reason to give an outcome up, however long somebody holds it.
+ */
+static void
+Record(Batch *batch)
+{
+	Chore *chore = &chores[WORK_RECORD];
+
+	if (ChoreRun(chore, RecordOver, batch))
+		return;
+	if (worker.one_by_one && batch->n > 0 && !ChoreErrorPasses(chore->sqlerrcode))
+		batch->tasks[0]->record_errors++;
+	worker.one_by_one = true;
+	batch->n = 0;
+	memset(worker.leaving, 0, sizeof(worker.leaving));
 }
 
 /*----------
@@ -597,27 +770,29 @@ RecordOver(Batch *batch, TimestampTz now)
 
 /* Settle, claim, prune, and find out what is due next. */
 static void
-Look(const Binding *binding, TimestampTz now, int64 grace_ms, JobDue *due)
+LookForWork(Look *look)
 {
-	ReadApiKeys();
-	StrayLook(binding, now);
-	if (worker.store_keys)
-		WebhookStoreKeys();
-	if (worker.read_journal)
-		worker.read_journal = SettleJournal(binding);
-	if (ShmemFetchRequest(MyDatabaseId, WORKER_RECONCILE))
-		ReconcileNow();
-	JobNextDue(binding, due);
-	if (ClaimDue(due, now, grace_ms))
-		JobNextDue(binding, due);
-	Prune(now);
+	Do(WORK_KEYS, true, ReadApiKeys, look);
+	Do(WORK_STRAYS, true, LookForStrays, look);
+	if (Do(WORK_STORE_KEYS, worker.store_keys, StoreWebhookKeys, look))
+		worker.store_keys = false;
+	look->settled = Do(WORK_SETTLE, worker.read_journal, Settle, look);
+	worker.reconcile_now |= ShmemFetchRequest(MyDatabaseId, WORKER_RECONCILE);
+	if (Do(WORK_RECONCILE_NOW, worker.reconcile_now, HurryLost, look))
+		worker.reconcile_now = false;
+	if (Do(WORK_DUE, true, FindDue, look))
+		ClaimDue(look);
+	if (look->emptied)
+		Do(WORK_DUE, true, FindDue, look);
+	Do(WORK_PRUNE, look->now >= worker.prune_at, Prune, look);
 }
 
 /*
  * In a separate transaction: whatever the app's triggers do, what was recorded is
  * safe.  In a backlog its commit is not flushed, since the next one follows at
  * once, and a row lost in a crash is still due.  Otherwise it is, since
- * subscribers are notified only after the flush.
+ * subscribers are notified only after the flush.  A trigger that waits for a lock
+ * holds up all other rows, so it must not wait for long.
  */
 static void
 SyncRows(void)
@@ -626,7 +801,11 @@ SyncRows(void)
 
 	OpenTransaction(worker.count[TASK_SUBMIT] + worker.count[TASK_POLL] < BACKLOG);
 	if (BindingLoad(&binding))
+	{
+		LimitLocks(ROW_LOCK_LIMIT);
 		AppRowWriteDirty(&binding, ROWS_A_TURN);
+		LimitLocks(LOCK_LIMIT);
+	}
 	CloseTransaction();
 }
 
@@ -639,19 +818,38 @@ StartTasks(void)
 
 /* The second half of a look, after its commit. */
 static void
-FinishLook(const Binding *binding, bool acting, bool settled, TimestampTz now, int64 grace_ms, const JobDue *due)
+FinishLook(const Look *look, bool acting)
 {
-	worker.store_keys = false;
 	/* the table now has what the journal had, and its commit is durable */
-	if (settled)
+	if (look->settled)
+	{
 		JournalForget();
-	PlanNextLook(now, due, grace_ms);
-	if (JobIsAnythingDue(due) || worker.read_journal)
+		worker.read_journal = look->unsettled;
+	}
+	PlanNextLook(look->now, &look->due, look->grace_ms);
+	if (JobIsAnythingDue(&look->due) || worker.read_journal || chores[WORK_DUE].failures > 0)
 		worker.idle_since = 0;
 	else if (worker.idle_since == 0)
-		worker.idle_since = now;
-	if (acting && binding->build_index)
+		worker.idle_since = look->now;
+	if (acting && look->binding->build_index)
 		IndexEnsure();
+}
+
+/* After the commit: frees what was recorded, and starts what was claimed. */
+static void
+AfterWork(const Look *look, const Batch *batch, bool recording, bool looking, bool acting)
+{
+	for (int i = 0; i < batch->n; i++)
+		batch->tasks[i]->recorded = batch->recorded[i];
+	if (looking)
+		FinishLook(look, acting);
+	StartTasks();
+	FreeRecorded();
+	memset(worker.leaving, 0, sizeof(worker.leaving));
+	if (!looking)
+		LookSoon();
+	if (IsDue(look->due.row, GetCurrentTimestamp()) || (recording && !looking))
+		SyncRows();
 }
 
 /*
@@ -663,12 +861,10 @@ static bool
 Work(bool recording, bool looking)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	int64 grace_ms = PollGraceMs();
-	JobDue due = {0};
-	Batch batch = {0};
 	Binding binding;
+	Look look = {.binding = &binding, .now = now, .grace_ms = PollGraceMs()};
+	Batch batch = {.now = now};
 	bool acting = false;
-	bool settled = false;
 
 	OpenTransaction(true); /* a claim lost in a crash would be sent a second time */
 	if (!ExtensionIsHere())
@@ -678,30 +874,18 @@ Work(bool recording, bool looking)
 	}
 	(void) BindingLoad(&binding);
 	if (recording)
-		RecordOver(&batch, now);
+		Record(&batch);
 	if (looking)
 	{
 		/* with no table attached, or in a copy of the database, the jobs are paused */
 		acting = OidIsValid(binding.relid) && BindingMayAct(&binding);
-		settled = acting && worker.read_journal;
 		if (acting)
-			Look(&binding, now, grace_ms, &due);
+			LookForWork(&look);
 		else
-			worker.read_journal = false; /* its entries are kept */
+			worker.read_journal = worker.store_keys = false; /* what they stand for is kept */
 	}
 	CloseTransaction();
-
-	for (int i = 0; i < batch.n; i++)
-		batch.tasks[i]->recorded = batch.recorded[i];
-	if (looking)
-		FinishLook(&binding, acting, settled, now, grace_ms, &due);
-	StartTasks();
-	FreeRecorded();
-	memset(worker.leaving, 0, sizeof(worker.leaving));
-	if (!looking)
-		LookSoon();
-	if (IsDue(due.row, GetCurrentTimestamp()) || (recording && !looking))
-		SyncRows();
+	AfterWork(&look, &batch, recording, looking, acting);
 	return true;
 }
 
@@ -936,7 +1120,7 @@ ShutDown(void)
 	proc_exit(1); /* so that the launcher starts a new worker, unless the server is shutting down */
 }
 
-/* Deal with what a crashed predecessor left behind. */
+/* Deal with what a crashed predecessor left behind.  Nothing is claimed before that has succeeded. */
 static void
 Recover(void)
 {
@@ -954,9 +1138,10 @@ Recover(void)
 		JobExpireSubmits(GetCurrentTimestamp(), true, NULL, 0);
 		JobRecoverLeases();
 	}
-	worker.read_journal = true;
 	ereport(LOG, (errmsg("vibevideo worker started for database \"%s\"", get_database_name(MyDatabaseId))));
 	CloseTransaction();
+	worker.recovered = true;
+	worker.read_journal = true;
 }
 
 /* One turn of the loop. */
@@ -976,6 +1161,8 @@ Turn(void)
 	}
 	if (ShutdownRequestPending)
 		ShutDown();
+	if (!worker.recovered)
+		Recover();
 	if (ShmemWorkerTurn(MyDatabaseId))
 	{
 		worker.read_journal = true;
@@ -985,7 +1172,8 @@ Turn(void)
 	WebhookFetchKeys(worker.engine);
 	recording = IsBatchReady(now);
 	/* recording makes room for new tasks, but after an error jobs are recorded alone */
-	looking = now >= worker.look_at || worker.store_keys || (recording && !worker.one_by_one);
+	looking = now >= worker.look_at || (worker.store_keys && ChoreMayRun(&chores[WORK_STORE_KEYS], now)) ||
+		(recording && !worker.one_by_one);
 	if ((recording || looking) && !Work(recording, looking))
 		Retire();
 	if (!ReportProgress())
@@ -1003,12 +1191,14 @@ Turn(void)
  * One of our transactions failed.  The requests in flight have nothing to do with
  * it, and some are paid for, so continue with them.  An error that recurs several
  * times, or was raised outside a transaction, ends the worker, and the launcher
- * starts a new one.
+ * starts a new one.  What somebody's lock or a cancel has led to never does.
  */
 static void
 SurviveError(void)
 {
-	if (!in_transaction || ++worker.errors > MAX_ERRORS)
+	bool passes = ChoreErrorPasses(geterrcode());
+
+	if (!passes && (!in_transaction || ++worker.errors > MAX_ERRORS))
 		PG_RE_THROW();
 	HOLD_INTERRUPTS();
 	EmitErrorReport();
@@ -1024,9 +1214,9 @@ SurviveError(void)
 	while (worker.ntasks > worker.nstarted)
 		DropTask(worker.ntasks - 1);
 	memset(worker.leaving, 0, sizeof(worker.leaving));
-	worker.one_by_one = true;
+	worker.one_by_one |= !passes;
 	worker.read_journal = true;
-	worker.look_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), 500 * worker.errors);
+	worker.look_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), 500 * Max(worker.errors, 1));
 }
 
 void
@@ -1041,8 +1231,8 @@ VibevideoWorkerMain(Datum arg)
 	ShmemWorkerAttach(MyDatabaseId);
 	pgstat_report_appname("vibevideo worker");
 	IdentityOfWorker();
-	/* somebody's lock on the app's table must not block everything else for long */
-	SetConfigOption("lock_timeout", "2s", PGC_SUSET, PGC_S_SESSION);
+	/* a lock somebody holds on the app's table must not stop the rest for long */
+	SetConfigOption("lock_timeout", LOCK_LIMIT, PGC_SUSET, PGC_S_SESSION);
 	SetConfigOption("statement_timeout", "0", PGC_SUSET, PGC_S_SESSION);
 	SetConfigOption("idle_in_transaction_session_timeout", "0", PGC_SUSET, PGC_S_SESSION);
 	SetConfigOption("default_transaction_isolation", "read committed", PGC_USERSET, PGC_S_SESSION);
@@ -1052,7 +1242,6 @@ VibevideoWorkerMain(Datum arg)
 	AppRowInWorker();
 	turn_context = AllocSetContextCreate(TopMemoryContext, "vibevideo turn", ALLOCSET_DEFAULT_SIZES);
 
-	Recover();
 	worker.engine = HttpEngineCreate(2 * vv_max_requests + 2 * vv_max_transfers);
 
 	for (;;)
