@@ -207,6 +207,8 @@ CREATE INDEX job_poll_due ON vibevideo.job (next_at)
 	WHERE state OPERATOR(pg_catalog.=) ANY (ARRAY['queued', 'generating']);
 CREATE INDEX job_copy_due ON vibevideo.job (next_at)
 	WHERE state OPERATOR(pg_catalog.=) 'processing';
+-- those that were there when the worker went down, twice: few, and tried alone
+CREATE INDEX job_suspect ON vibevideo.job (next_at) WHERE crashes OPERATOR(pg_catalog.>=) 2 AND next_at IS NOT NULL;
 CREATE INDEX job_row_due ON vibevideo.job (row_next_at) WHERE row_dirty;
 -- what retention takes, oldest first
 CREATE INDEX job_finished ON vibevideo.job (completed_at) WHERE next_at IS NULL;

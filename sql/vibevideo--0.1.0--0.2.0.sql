@@ -31,6 +31,7 @@ DROP FUNCTION vibevideo.attach(regclass, name, name, name, text, text, name, boo
 -------------------------------------------------------------------------------
 
 ALTER TABLE vibevideo.job ADD COLUMN row_bears text COLLATE pg_catalog."C";
+CREATE INDEX job_suspect ON vibevideo.job (next_at) WHERE crashes OPERATOR(pg_catalog.>=) 2 AND next_at IS NOT NULL;
 
 COMMENT ON COLUMN vibevideo.model.usual_seconds IS 'how long a video usually takes; only shown to whoever is over a limit';
 

@@ -369,8 +369,12 @@ ClaimOldest(Statement *claim, int max, TimestampTz due_before, TimestampTz lease
 	return ReadJobs(StatementRun(claim, &args), mcxt, jobs);
 }
 
+/* a job that was there when the worker crashed twice may be the cause: it is tried alone */
+#define INNOCENT(alias) alias ".crashes < 2"
+#define SUSPECT(alias) alias ".crashes >= 2"
+
 static Statement claim_reconciles = {
-	CLAIM("", "d.state = 'submit_unknown'", "d.next_at", JOB_COLUMNS)};
+	CLAIM("", "d.state = 'submit_unknown' AND " INNOCENT("d"), "d.next_at", JOB_COLUMNS)};
 
 int
 JobClaimReconciles(int max, TimestampTz due_before, TimestampTz lease_until, MemoryContext mcxt, Job **jobs)
@@ -379,7 +383,7 @@ JobClaimReconciles(int max, TimestampTz due_before, TimestampTz lease_until, Mem
 }
 
 static Statement claim_polls = {
-	CLAIM("", "d.state = ANY (ARRAY['queued', 'generating'])", "d.next_at", JOB_COLUMNS_TO_FOLLOW)};
+	CLAIM("", "d.state = ANY (ARRAY['queued', 'generating']) AND " INNOCENT("d"), "d.next_at", JOB_COLUMNS_TO_FOLLOW)};
 
 int
 JobClaimPolls(int max, TimestampTz due_before, TimestampTz lease_until, MemoryContext mcxt, Job **jobs)
@@ -388,7 +392,7 @@ JobClaimPolls(int max, TimestampTz due_before, TimestampTz lease_until, MemoryCo
 }
 
 static Statement claim_copies = {
-	CLAIM("", "d.state = 'processing'", "d.next_at", JOB_COLUMNS_TO_FOLLOW)};
+	CLAIM("", "d.state = 'processing' AND " INNOCENT("d"), "d.next_at", JOB_COLUMNS_TO_FOLLOW)};
 
 int
 JobClaimCopies(int max, TimestampTz due_before, TimestampTz lease_until, MemoryContext mcxt, Job **jobs)
@@ -396,10 +400,31 @@ JobClaimCopies(int max, TimestampTz due_before, TimestampTz lease_until, MemoryC
 	return ClaimOldest(&claim_copies, max, due_before, lease_until, mcxt, jobs);
 }
 
+static Statement claim_suspect = {
+	CLAIM("", SUSPECT("d") " AND d.state = ANY ($4)", "d.next_at", JOB_COLUMNS)};
+
+int
+JobClaimSuspect(char **states, int nstates, TimestampTz due_before, TimestampTz lease_until, MemoryContext mcxt, Job **jobs)
+{
+	Args args = {0};
+
+	ArgInt4(&args, 1);
+	ArgTime(&args, due_before);
+	ArgTime(&args, lease_until);
+	ArgTexts(&args, states, nstates);
+	return ReadJobs(StatementRun(&claim_suspect, &args), mcxt, jobs);
+}
+
+bool
+JobIsSuspect(const Job *job)
+{
+	return job->crashes >= 2;
+}
+
+/* leaves suspects to the worker: nobody would count the crash of a client */
 static Statement lock_polls = {
 	"SELECT " JOB_COLUMNS_TO_FOLLOW " FROM vibevideo.job j"
-	" WHERE j.state = ANY (ARRAY['queued', 'generating']) AND j.next_at <= $2"
-	" ORDER BY j.next_at LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED"};
+	" WHERE j.state = ANY (ARRAY['queued', 'generating']) AND j.next_at <= $2 AND " INNOCENT("j") " ORDER BY j.next_at LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED"};
 
 int
 JobLockPolls(int max, MemoryContext mcxt, Job **jobs)
@@ -725,23 +750,21 @@ JobExpireSubmits(TimestampTz now, bool all, const int64 *but, int nbut)
 }
 
 /*
- * A job that was running in two worker crashes is quarantined: a copy fails
- * (its video stays at fal, and a retry only copies it), a job at fal, which is
- * paid for, is polled less and less often.
+ * A job that was leased when a worker crashed may be the cause, or innocent: a
+ * server is killed for many reasons.  So none of them fails.  One that was there
+ * twice is a suspect: it is tried alone, after longer and longer waits, and while
+ * a suspect is tried a crash counts for no other job.
  */
 static Statement recover_leases = {
-	"UPDATE vibevideo.job j SET crashes = j.crashes + 1, leased_by = NULL, bytes_per_second = NULL,"
-	" lease = nextval('vibevideo.lease_seq'), state = r.state,"
-	" next_at = CASE WHEN r.state <> 'failed' THEN $1 + r.wait END,"
-	" completed_at = CASE WHEN r.state = 'failed' THEN $1 END,"
-	" error_code = CASE WHEN j.crashes > 0 THEN 'quarantined' ELSE j.error_code END,"
-	" error = CASE WHEN j.crashes > 0"
-	" THEN 'the worker crashed twice while it had this job' ELSE j.error END"
-	" FROM (SELECT k.job_id, CASE WHEN k.crashes > 0"
-	" AND k.state = 'processing' THEN 'failed' ELSE k.state END AS state,"
-	" CASE WHEN k.crashes = 0 THEN '0'::interval"
-	" ELSE LEAST(power(2, k.crashes) * '30 s'::interval,"
-	" '1 h'::interval) END AS wait"
+	"UPDATE vibevideo.job j SET crashes = r.crashes, leased_by = NULL, bytes_per_second = NULL,"
+	" lease = nextval('vibevideo.lease_seq'), next_at = $1 + r.wait,"
+	" error_code = CASE WHEN r.crashes >= 2 THEN 'quarantined' ELSE j.error_code END,"
+	" error = CASE WHEN r.crashes >= 2"
+	" THEN format('the worker crashed %s times while it had this job, which is now tried alone', r.crashes) ELSE j.error END"
+	" FROM (SELECT c.job_id, c.crashes, CASE WHEN c.crashes < 2 THEN '0'::interval"
+	" ELSE LEAST(power(2, c.crashes - 2) * '5 s'::interval, '1 h'::interval) END AS wait"
+	" FROM (SELECT k.job_id, k.crashes + CASE WHEN k.crashes >= 2 OR NOT EXISTS (SELECT FROM vibevideo.job s"
+	" WHERE s.crashes >= 2 AND s.next_at IS NOT NULL AND s.leased_by IS NOT NULL) THEN 1 ELSE 0 END AS crashes"
 	/* one subquery for each index, so that finished jobs are not read */
 	" FROM vibevideo.job k WHERE k.job_id = ANY ("
 	"ARRAY(SELECT a.job_id FROM vibevideo.job a WHERE a.leased_by IS NOT NULL"
@@ -749,7 +772,7 @@ static Statement recover_leases = {
 	" || ARRAY(SELECT a.job_id FROM vibevideo.job a WHERE a.leased_by IS NOT NULL"
 	" AND a.state = 'processing')"
 	" || ARRAY(SELECT a.job_id FROM vibevideo.job a WHERE a.leased_by IS NOT NULL"
-	" AND a.state = 'submit_unknown')) FOR NO KEY UPDATE SKIP LOCKED) r"
+	" AND a.state = 'submit_unknown')) FOR NO KEY UPDATE OF k SKIP LOCKED) c) r"
 	" WHERE j.job_id = r.job_id"};
 
 void
@@ -768,11 +791,13 @@ static Statement next_due = {
 	"SELECT (SELECT min(j.next_at) FROM vibevideo.job j WHERE j.state = 'pending'"
 	" AND ($2 = 0 OR (SELECT vibevideo.room_at_fal()) > 0)),"
 	" (SELECT min(j.next_at) FROM vibevideo.job j WHERE j.state = 'submitting'),"
-	" (SELECT min(j.next_at) FROM vibevideo.job j WHERE j.state = 'submit_unknown'),"
-	" (SELECT min(j.next_at) FROM vibevideo.job j WHERE j.state = ANY (ARRAY['queued', 'generating'])),"
-	" (SELECT min(j.next_at) FROM vibevideo.job j WHERE j.state = 'processing'),"
-	" (SELECT min(j.row_next_at) FROM vibevideo.job j WHERE j.row_dirty"
-	" AND (j.relation = $1) IS TRUE)"};
+	" (SELECT min(j.next_at) FROM vibevideo.job j WHERE j.state = 'submit_unknown' AND " INNOCENT("j") "),"
+																									   " (SELECT min(j.next_at) FROM vibevideo.job j WHERE j.state = ANY (ARRAY['queued', 'generating']) AND " INNOCENT("j") "),"
+																																																							 " (SELECT min(j.next_at) FROM vibevideo.job j WHERE j.state = 'processing' AND " INNOCENT("j") "),"
+																																																																															" (SELECT min(j.next_at) FROM vibevideo.job j WHERE " SUSPECT("j") " AND j.next_at IS NOT NULL"
+																																																																																															   " AND j.state = ANY (ARRAY['submit_unknown', 'queued', 'generating', 'processing'])),"
+																																																																																															   " (SELECT min(j.row_next_at) FROM vibevideo.job j WHERE j.row_dirty"
+																																																																																															   " AND (j.relation = $1) IS TRUE)"};
 
 void
 JobNextDue(const Binding *binding, JobDue *due)
@@ -790,13 +815,14 @@ JobNextDue(const Binding *binding, JobDue *due)
 	due->unknown = ResultTime(0, 3);
 	due->poll = ResultTime(0, 4);
 	due->copy = ResultTime(0, 5);
-	due->row = ResultTime(0, 6);
+	due->suspect = ResultTime(0, 6);
+	due->row = ResultTime(0, 7);
 }
 
 bool
 JobIsAnythingDue(const JobDue *due)
 {
-	return due->submit || due->expiry || due->unknown || due->poll || due->copy || due->row || due->is_prepared;
+	return due->submit || due->expiry || due->unknown || due->poll || due->copy || due->suspect || due->row || due->is_prepared;
 }
 
 static Statement prune = {

@@ -110,8 +110,9 @@ typedef struct JobDue
 	TimestampTz unknown; /* lost submits */
 	TimestampTz poll;
 	TimestampTz copy;
-	TimestampTz row;  /* to be written into the app's table */
-	bool is_prepared; /* there is a prepared transaction: it may hold jobs, and its commit wakes nobody */
+	TimestampTz suspect; /* a suspect of these three kinds, to be tried alone */
+	TimestampTz row;	 /* to be written into the app's table */
+	bool is_prepared;	 /* there is a prepared transaction: it may hold jobs, and its commit wakes nobody */
 } JobDue;
 
 /* Progress of a copy. */
@@ -158,6 +159,9 @@ extern int JobClaimSubmits(int max, int64 input_bytes, TimestampTz due_before, T
 extern int JobClaimReconciles(int max, TimestampTz due_before, TimestampTz lease_until, MemoryContext mcxt, Job **jobs);
 extern int JobClaimPolls(int max, TimestampTz due_before, TimestampTz lease_until, MemoryContext mcxt, Job **jobs);
 extern int JobClaimCopies(int max, TimestampTz due_before, TimestampTz lease_until, MemoryContext mcxt, Job **jobs);
+/* one suspect, in one of states: it was there when the worker crashed twice, and is tried alone */
+extern int JobClaimSuspect(char **states, int nstates, TimestampTz due_before, TimestampTz lease_until, MemoryContext mcxt, Job **jobs);
+extern bool JobIsSuspect(const Job *job);
 /* the same for polls, but locks the rows in the open transaction instead of leasing the jobs */
 extern int JobLockPolls(int max, MemoryContext mcxt, Job **jobs);
 /* is the lease still the newest?  If so, the row was only locked by somebody */

@@ -137,6 +137,7 @@ typedef enum WorkKind
 	WORK_POLLS,
 	WORK_LOST,
 	WORK_COPIES,
+	WORK_SUSPECTS,
 	WORK_PRUNE,
 	WORK_KINDS
 } WorkKind;
@@ -158,6 +159,7 @@ static Chore chores[WORK_KINDS] = {
 	[WORK_POLLS] = {.name = "claiming polls", .lock_limit = SHORT},
 	[WORK_LOST] = {.name = "claiming lost submits", .lock_limit = SHORT},
 	[WORK_COPIES] = {.name = "claiming copies", .lock_limit = SHORT},
+	[WORK_SUSPECTS] = {.name = "claiming a suspect", .lock_limit = SHORT},
 	[WORK_PRUNE] = {.name = "removing old jobs", .lock_limit = SHORT},
 };
 
@@ -394,17 +396,10 @@ KeyFor(TaskKind kind)
 	return worker.fal_key;
 }
 
-/* Claimed jobs become tasks, each with its own memory context.  True if more may be due. */
-static bool
-Claim(TaskKind kind, int room, TimestampTz due_before, int lease_ms)
+/* Claimed jobs become tasks, each with its own memory context. */
+static void
+AddTasks(TaskKind kind, Job **jobs, int n)
 {
-	Job **jobs;
-	int n;
-
-	if (room <= 0)
-		return true;
-	jobs = palloc(sizeof(Job *) * room);
-	n = ClaimJobs(kind, room, due_before, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), lease_ms), jobs);
 	for (int i = 0; i < n; i++)
 	{
 		MemoryContext mcxt = TaskContext(TopMemoryContext);
@@ -413,8 +408,87 @@ Claim(TaskKind kind, int room, TimestampTz due_before, int lease_ms)
 			EndOlderCopy(jobs[i]->job_id);
 		AddTask(TaskCreate(kind, JobCopy(jobs[i], mcxt), mcxt, worker.engine, KeyFor(kind)));
 	}
+}
+
+static TimestampTz
+LeaseUntil(TaskKind kind)
+{
+	int ms = 0;
+
+	switch (kind)
+	{
+		case TASK_SUBMIT:
+			ms = vv_submit_timeout + 60000;
+			break;
+		case TASK_RECONCILE:
+			ms = RECONCILE_LEASE_MS;
+			break;
+		case TASK_POLL:
+			ms = PollLeaseMs();
+			break;
+		case TASK_COPY:
+			ms = COPY_LEASE_MS;
+			break;
+	}
+	return TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ms);
+}
+
+/* True if more may be due. */
+static bool
+Claim(TaskKind kind, int room, TimestampTz due_before)
+{
+	Job **jobs;
+	int n;
+
+	if (room <= 0)
+		return true;
+	jobs = palloc(sizeof(Job *) * room);
+	n = ClaimJobs(kind, room, due_before, LeaseUntil(kind), jobs);
+	AddTasks(kind, jobs, n);
 	pfree(jobs);
 	return n == room;
+}
+
+/* Is a job that may crash us under way? */
+static bool
+IsTryingSuspect(void)
+{
+	for (int i = 0; i < worker.ntasks; i++)
+		if (JobIsSuspect(worker.tasks[i]->job) && !TaskIsOver(worker.tasks[i]))
+			return true;
+	return false;
+}
+
+static const struct
+{
+	TaskKind kind;
+	Service service;
+	int nstates;
+	char *states[2];
+} suspects[] = {
+	{TASK_POLL, SERVICE_FAL, 2, {"queued", "generating"}},
+	{TASK_RECONCILE, SERVICE_FAL, 1, {"submit_unknown"}},
+	{TASK_COPY, SERVICE_STORAGE, 1, {"processing"}},
+};
+
+/* One at a time, so that a crash can be blamed on it. */
+static void
+ClaimOneSuspect(TimestampTz due_before)
+{
+	for (int i = 0; i < lengthof(suspects); i++)
+	{
+		Job *job;
+
+		if (suspects[i].service == SERVICE_FAL && !worker.has_fal_key)
+			continue;
+		if (ShmemServiceAllows(suspects[i].service, 1) == 0)
+			continue;
+		if (JobClaimSuspect((char **) suspects[i].states, suspects[i].nstates, due_before,
+							LeaseUntil(suspects[i].kind), CurrentMemoryContext, &job) == 0)
+			continue;
+		AddTasks(suspects[i].kind, &job, 1);
+		return;
+	}
 }
 
 /* While vibevideo_poll() is called often enough, due polls are left to it for a while. */
@@ -473,6 +547,8 @@ PlanNextLook(TimestampTz now, const JobDue *due, int64 grace_ms)
 		next = Earlier(next, TimestampTzPlusMilliseconds(due->poll, grace_ms), SoonestFor(WORK_POLLS, now, fal));
 	if (CountBusy(TASK_COPY) < vv_max_transfers)
 		next = Earlier(next, due->copy, SoonestFor(WORK_COPIES, now, ShmemServiceUntil(SERVICE_STORAGE)));
+	if (!IsTryingSuspect())
+		next = Earlier(next, due->suspect, SoonestFor(WORK_SUSPECTS, now, 0));
 	next = Earlier(next, due->expiry, SoonestFor(WORK_EXPIRE, now, 0));
 	next = Earlier(next, due->row, SoonestFor(WORK_DUE, now, 0));
 	if (worker.read_journal)
@@ -538,8 +614,7 @@ ClaimSubmits(void *arg)
 {
 	Look *look = arg;
 
-	look->emptied |= !Claim(TASK_SUBMIT, ShmemServiceAllows(SERVICE_FAL, SubmitRoom()), look->now,
-							vv_submit_timeout + 60000);
+	look->emptied |= !Claim(TASK_SUBMIT, ShmemServiceAllows(SERVICE_FAL, SubmitRoom()), look->now);
 }
 
 static void
@@ -548,7 +623,7 @@ ClaimPolls(void *arg)
 	Look *look = arg;
 
 	look->emptied |= !Claim(TASK_POLL, ShmemServiceAllows(SERVICE_FAL, CallMaxConcurrent() - CountBusy(TASK_POLL)),
-							TimestampTzPlusMilliseconds(look->now, -look->grace_ms), PollLeaseMs());
+							TimestampTzPlusMilliseconds(look->now, -look->grace_ms));
 }
 
 static void
@@ -556,7 +631,7 @@ ClaimLost(void *arg)
 {
 	Look *look = arg;
 
-	look->emptied |= !Claim(TASK_RECONCILE, MAX_RECONCILES - CountBusy(TASK_RECONCILE), look->now, RECONCILE_LEASE_MS);
+	look->emptied |= !Claim(TASK_RECONCILE, MAX_RECONCILES - CountBusy(TASK_RECONCILE), look->now);
 }
 
 static void
@@ -565,7 +640,15 @@ ClaimCopies(void *arg)
 	Look *look = arg;
 
 	look->emptied |= !Claim(TASK_COPY, ShmemServiceAllows(SERVICE_STORAGE, vv_max_transfers - CountBusy(TASK_COPY)),
-							look->now, COPY_LEASE_MS);
+							look->now);
+}
+
+static void
+ClaimSuspect(void *arg)
+{
+	Look *look = arg;
+
+	ClaimOneSuspect(look->now);
 }
 
 static void
@@ -633,6 +716,7 @@ ClaimDue(Look *look)
 	   ClaimPolls, look);
 	Do(WORK_LOST, worker.has_fal_key && IsDue(due->unknown, look->now), ClaimLost, look);
 	Do(WORK_COPIES, IsDue(due->copy, look->now), ClaimCopies, look);
+	Do(WORK_SUSPECTS, IsDue(due->suspect, look->now) && !IsTryingSuspect(), ClaimSuspect, look);
 }
 
 /*----------
