@@ -349,11 +349,29 @@ WireCopy(char *out, size_t size, const char *text)
 	out[len] = '\0';
 }
 
+/* our words for a job's fate, on which something is done */
+static bool
+IsReserved(const char *word)
+{
+	static const char *const ours[] = {"answer_lost", "submit_lost", "rolled_back", "orphaned", "fal_down",
+									   "fal_busy", "limit", "quarantined", "job_timeout"};
+
+	for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
+		if (strcmp(word, ours[i]) == 0)
+			return true;
+	return false;
+}
+
 void
 WireCopyWord(char *out, size_t size, const char *word)
 {
 	size_t len = 0;
 
+	if (IsReserved(word))
+	{
+		snprintf(out, size, "remote_%s", word);
+		return;
+	}
 	for (; word[len] != '\0' && len < size - 1; len++)
 		out[len] = strchr(ALNUM "_.-:", word[len]) != NULL ? word[len] : '_';
 	out[len] = '\0';

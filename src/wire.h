@@ -42,7 +42,10 @@ extern const char *WireShow(char out[WIRE_SHOWN_BYTES], const char *text);
 /* copy, truncated at a UTF-8 character boundary */
 extern void WireCopy(char *out, size_t size, const char *text);
 
-/* copy an identifier: anything but letters, digits and "_.-:" becomes '_' */
+/*
+ * Copy a machine word from outside: anything but letters, digits and "_.-:"
+ * becomes '_', and the words that we say of a job's fate get a prefix.
+ */
 extern void WireCopyWord(char *out, size_t size, const char *word);
 
 /* append to a NUL-terminated buffer; if it does not fit: false, and nothing is appended */

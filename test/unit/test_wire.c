@@ -99,6 +99,16 @@ TestCopy(void)
 	CheckText("copy", "nothing fits", out, "");
 	WireCopyWord(out, sizeof(out), "a b");
 	CheckText("copy word", "blank", out, "a_b");
+	{
+		char word[20];
+
+		WireCopyWord(word, sizeof(word), "limit");
+		CheckText("copy word", "one of ours", word, "remote_limit");
+		WireCopyWord(word, sizeof(word), "limits");
+		CheckText("copy word", "like one of ours", word, "limits");
+		WireCopyWord(word, 10, "submit_lost");
+		CheckText("copy word", "one of ours, cut", word, "remote_su");
+	}
 }
 
 static void
