@@ -8,9 +8,13 @@
  * covered: job_changing notes the price, job_changed takes the job's share after
  * an INSERT (so that ON CONFLICT DO NOTHING takes nothing) and gives it back at
  * its end, jobs_deleted after a DELETE.  Too much raises PT429 or PT402, except
- * for an attempt that began by itself, where the job fails instead.  Orphans are
- * passed over, and so are rows that a restore copies in (their created_at is not
- * this transaction's).
+ * for an attempt that began by itself, where the job fails instead.  Rows that a
+ * restore copies in are passed over (their created_at is not this transaction's).
+ * An orphan was sent, so it counts: the worker, which makes it, has it take its
+ * share even beyond a limit (take_orphans_share), and until it has, each new job
+ * counts what the journal knows (sent_for_nobody).  What is held beyond a limit, in
+ * slots and tills with numbers from 1000001, must be there once more before
+ * anybody else gets anything.
  *
  * A submit holds its transaction open while it talks to fal, so nothing here
  * may make one submit wait for another.  A limit of n is n slots, rows that a
@@ -98,8 +102,9 @@ CREATE INDEX job_created ON vibevideo.job USING brin (created_at);
 
 /*
  * vibevideo.costs - what was asked for and what it cost, by user, day and model.
- * reserved_usd is for active jobs, settled_usd for videos that were made, at
- * the list price of the time.  security_invoker: service_role may read it.
+ * reserved_usd is for active jobs, settled_usd for videos that were made, at the
+ * list price of the time.  An orphan was not asked for, as far as anybody knows,
+ * but it is active, and costs.  security_invoker: service_role may read it.
  */
 CREATE VIEW vibevideo.costs WITH (security_invoker = true) AS
 SELECT nullif(c.user_id, '') AS user_id, c.day, c.model,
@@ -107,9 +112,9 @@ SELECT nullif(c.user_id, '') AS user_id, c.day, c.model,
 	   sum(c.reserved_usd) AS reserved_usd, sum(c.settled_usd) AS settled_usd
 FROM (SELECT coalesce(j.requested_by, '') AS user_id, (j.created_at AT TIME ZONE 'UTC')::date AS day, j.model,
 			 (NOT j.orphan)::int AS submits,
-			 (NOT j.orphan AND vibevideo.is_active(j.state))::int AS active,
+			 vibevideo.is_active(j.state)::int AS active,
 			 j.billed::int AS videos,
-			 CASE WHEN NOT j.orphan AND NOT j.billed AND vibevideo.is_active(j.state)
+			 CASE WHEN NOT j.billed AND vibevideo.is_active(j.state)
 				  THEN coalesce(j.cost_usd, 0) ELSE 0 END AS reserved_usd,
 			 CASE WHEN j.billed THEN coalesce(j.cost_usd, 0) ELSE 0 END AS settled_usd
 	  FROM vibevideo.job j
@@ -173,8 +178,8 @@ $$;
 COMMENT ON FUNCTION vibevideo.limits_for(text) IS 'the limits that count for a user; owner only';
 
 -- The jobs that count for a limit already when its slots or tills are made:
--- active ones, or today's that cost something.  Those of this transaction take
--- their share themselves.
+-- active ones, or today's that cost something, orphans included.  Those of this
+-- transaction take their share themselves.
 CREATE FUNCTION vibevideo.counted_jobs(who text, kind text)
 RETURNS SETOF vibevideo.job LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -183,25 +188,37 @@ BEGIN
 	IF kind = 'active' THEN
 		RETURN QUERY SELECT j.* FROM vibevideo.job j
 		WHERE vibevideo.is_active(j.state)
-		  AND NOT j.orphan AND j.created_at <> now() AND (name IS NULL OR j.requested_by = name);
+		  AND j.created_at <> now() AND (name IS NULL OR j.requested_by = name);
 	ELSE
 		RETURN QUERY SELECT j.* FROM vibevideo.job j
 		WHERE j.created_at >= vibevideo.today()::timestamp AT TIME ZONE 'UTC' AND (j.billed OR vibevideo.is_active(j.state))
-		  AND NOT j.orphan AND j.created_at <> now() AND (name IS NULL OR j.requested_by = name);
+		  AND j.created_at <> now() AND (name IS NULL OR j.requested_by = name);
 	END IF;
 END
 $$;
 COMMENT ON FUNCTION vibevideo.counted_jobs(text, text) IS 'the jobs that count for a limit when it is first used; owner only';
 
--- Takes a slot for a job; false if there is none.  Looks at a few at random
--- first, so that many calls do not crowd at one.
-CREATE FUNCTION vibevideo.take_slot(who text, kind text, most int, job_id bigint)
+-- What was rolled back after its POST and is not an orphan yet.  The journal
+-- knows of it before the worker does, so that a client who is quick cannot have
+-- more than one that is slow.
+CREATE FUNCTION vibevideo.sent_for_nobody(user_id text, OUT jobs int, OUT usd numeric)
+LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'vibevideo_sent_for_nobody';
+COMMENT ON FUNCTION vibevideo.sent_for_nobody(text) IS
+	'submits of a user, NULL for everybody''s, that were rolled back and are not settled: how many, and their prices; owner only';
+
+-- Takes a slot for a job; false if there is none.  So many more as are held by
+-- those beyond the limit have to be free: of the jobs in the journal, those that
+-- were sent for nobody (beyond); of the table those that had to be counted though
+-- there was no room, or that a limit was lowered under.  Otherwise it looks at a
+-- few at random first, so that many calls do not crowd at one.
+CREATE FUNCTION vibevideo.take_slot(who text, kind text, most int, job_id bigint, beyond int DEFAULT 0)
 RETURNS boolean LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	today constant date = vibevideo.today();
 	until constant date = CASE kind WHEN 'active' THEN 'infinity' ELSE today END;
 	try int;
 	place int;
+	free int[];
 BEGIN
 	IF most = 0 THEN
 		RETURN false;
@@ -209,45 +226,46 @@ BEGIN
 					  WHERE s.who = take_slot.who AND s.kind = take_slot.kind AND s.n = most)
 	THEN
 		INSERT INTO vibevideo.slot (who, kind, n, day, job_id)
-		SELECT take_slot.who, take_slot.kind, n, CASE WHEN c.job_id IS NULL THEN '-infinity' ELSE until END, c.job_id
+		SELECT take_slot.who, take_slot.kind, n,
+			   CASE WHEN c.job_id IS NULL THEN '-infinity' WHEN take_slot.kind = 'active' THEN 'infinity' ELSE c.day END, c.job_id
 		FROM generate_series(1, most) n
-		FULL JOIN (SELECT row_number() OVER (ORDER BY j.job_id)::int AS n, j.job_id
+		FULL JOIN (SELECT row_number() OVER (ORDER BY j.job_id)::int AS n, j.job_id, (j.created_at AT TIME ZONE 'UTC')::date AS day
 				   FROM vibevideo.counted_jobs(take_slot.who, take_slot.kind) j) c USING (n)
 		ON CONFLICT DO NOTHING;
 	END IF;
-	-- some are in use beyond a limit that was lowered: they count too
-	IF EXISTS (SELECT FROM vibevideo.slot s WHERE s.who = take_slot.who AND s.kind = take_slot.kind AND s.n = most + 1)
-	   AND (SELECT count(*) FROM vibevideo.slot s
-			WHERE s.who = take_slot.who AND s.kind = take_slot.kind AND s.day >= today) >= most
-	THEN
-		RETURN false;
+	beyond = beyond + (SELECT count(*) FROM vibevideo.slot s
+					   WHERE s.who = take_slot.who AND s.kind = take_slot.kind AND s.n > most AND s.day >= today);
+	IF beyond = 0 THEN
+		FOREACH try IN ARRAY ARRAY[ceil(random() * most), ceil(random() * most), ceil(random() * most)]::int[] LOOP
+			SELECT f.n INTO place FROM vibevideo.slot f
+			WHERE f.who = take_slot.who AND f.kind = take_slot.kind AND f.n = try
+			  -- IS TRUE keeps the planner off the other index
+			  AND (f.day < today) IS TRUE
+			FOR NO KEY UPDATE SKIP LOCKED;
+			EXIT WHEN FOUND;
+		END LOOP;
 	END IF;
-	FOREACH try IN ARRAY ARRAY[ceil(random() * most), ceil(random() * most), ceil(random() * most)]::int[] LOOP
-		SELECT f.n INTO place FROM vibevideo.slot f
-		WHERE f.who = take_slot.who AND f.kind = take_slot.kind AND f.n = try
-		  -- IS TRUE keeps the planner off the other index
-		  AND (f.day < today) IS TRUE
-		FOR NO KEY UPDATE SKIP LOCKED;
-		EXIT WHEN FOUND;
-	END LOOP;
 	IF place IS NULL THEN
-		SELECT f.n INTO place FROM vibevideo.slot f
-		WHERE f.who = take_slot.who AND f.kind = take_slot.kind AND f.day < today AND f.n <= most
-		ORDER BY f.day LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED;
+		free = ARRAY(SELECT f.n FROM vibevideo.slot f
+					 WHERE f.who = take_slot.who AND f.kind = take_slot.kind AND f.day < today AND f.n <= most
+					 ORDER BY f.day LIMIT beyond + 1 FOR NO KEY UPDATE SKIP LOCKED);
+		place = free[beyond + 1];
 	END IF;
 	UPDATE vibevideo.slot s SET day = until, job_id = take_slot.job_id
 	WHERE s.who = take_slot.who AND s.kind = take_slot.kind AND s.n = place;
 	RETURN FOUND;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.take_slot(text, text, int, bigint) IS
+COMMENT ON FUNCTION vibevideo.take_slot(text, text, int, bigint, int) IS
 	'takes one of a limit''s slots for a job, without waiting; false if there is none; owner only';
 
 -- What is left in a till today.  Those of a budget are numbered from 1 and hold
--- share each, the last one the rest; all others only hold what came back.
+-- share each, the last one the rest; all others only hold what came back, or what
+-- had to be spent though there was none.  A transaction that began before midnight
+-- finds tills of the day after today, and spends from these: no day comes back.
 CREATE FUNCTION vibevideo.till_room(t vibevideo.till, share numeric, most numeric, today date)
 RETURNS numeric LANGUAGE sql IMMUTABLE
-RETURN greatest(0, least(share, most - ((t).n - 1) * share)) - CASE WHEN (t).day = today THEN (t).used ELSE 0 END;
+RETURN greatest(0, least(share, most - ((t).n - 1) * share)) - CASE WHEN (t).day >= today THEN (t).used ELSE 0 END;
 COMMENT ON FUNCTION vibevideo.till_room(vibevideo.till, numeric, numeric, date) IS 'what is left in a till; owner only';
 
 /*
@@ -262,6 +280,8 @@ RETURNS numeric LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp 
 DECLARE
 	most_tills constant int = 256;
 	today constant date = vibevideo.today();
+	-- jobs of this day are in the table, even if this transaction is older
+	day_made constant date = (clock_timestamp() AT TIME ZONE 'UTC')::date;
 	needed numeric = cost;
 	first int;
 	unit numeric;
@@ -278,11 +298,12 @@ BEGIN
 	IF NOT EXISTS (SELECT FROM vibevideo.till x WHERE x.who = take_budget.who AND x.n = tills) THEN
 		-- what is spent fills them one after another
 		INSERT INTO vibevideo.till (who, n, day, used)
-		SELECT take_budget.who, n, today,
+		SELECT take_budget.who, n, day_made,
 			   CASE WHEN n < tills THEN least(share, greatest(0, spent.usd - share * (n - 1)))
 					ELSE greatest(0, spent.usd - share * (n - 1)) END
 		FROM generate_series(1, tills) n,
-			 (SELECT coalesce(sum(j.cost_usd), 0) AS usd FROM vibevideo.counted_jobs(take_budget.who, 'spend') j) spent
+			 (SELECT coalesce(sum(j.cost_usd), 0) AS usd FROM vibevideo.counted_jobs(take_budget.who, 'spend') j
+			  WHERE j.created_at >= day_made::timestamp AT TIME ZONE 'UTC') spent
 		ON CONFLICT DO NOTHING;
 	END IF;
 
@@ -304,7 +325,7 @@ BEGIN
 			EXIT WHEN NOT FOUND;
 		END IF;
 		UPDATE vibevideo.till x
-		SET day = today, used = CASE WHEN x.day = today THEN x.used ELSE 0 END + least(needed, t.room)
+		SET day = greatest(x.day, today), used = CASE WHEN x.day >= today THEN x.used ELSE 0 END + least(needed, t.room)
 		WHERE x.who = take_budget.who AND x.n = t.n;
 		needed = needed - least(needed, t.room);
 		EXIT WHEN needed = 0;
@@ -352,12 +373,14 @@ DECLARE
 	today constant date = vibevideo.today();
 	cost constant numeric = coalesce(j.cost_usd, 0);
 	l record;
+	held record;
 	missing numeric;
 	spent numeric;
 	next_end interval;
 BEGIN
 	FOR l IN SELECT x.* FROM vibevideo.limits_for(j.requested_by) x LOOP
-		IF l.max_active IS NOT NULL AND NOT vibevideo.take_slot(l.who, 'active', l.max_active, j.job_id) THEN
+		SELECT n.* INTO held FROM vibevideo.sent_for_nobody(CASE WHEN l.who <> 'global' THEN j.requested_by END) n;
+		IF l.max_active IS NOT NULL AND NOT vibevideo.take_slot(l.who, 'active', l.max_active, j.job_id, held.jobs) THEN
 			SELECT min(coalesce(c.submitted_at, now()) + m.usual_seconds * interval '1 s' - now()) INTO next_end
 			FROM vibevideo.counted_jobs(l.who, 'active') c JOIN vibevideo.model m ON m.endpoint = c.model;
 			PERFORM vibevideo.over_limit(l.who, 'max_active', l.max_active, 'all in use', 'PT429', 'too many videos are active',
@@ -366,14 +389,21 @@ BEGIN
 												ceil(extract(epoch FROM next_end)))
 				ELSE 'Come back when one of them is done.' END);
 		END IF;
-		IF l.submits_per_day IS NOT NULL AND NOT vibevideo.take_slot(l.who, 'submits', l.submits_per_day, j.job_id) THEN
+		IF l.submits_per_day IS NOT NULL AND NOT vibevideo.take_slot(l.who, 'submits', l.submits_per_day, j.job_id, held.jobs) THEN
 			PERFORM vibevideo.over_limit(l.who, 'submits_per_day', l.submits_per_day, 'all used up', 'PT429',
 										 'no more videos can be asked for today', vibevideo.next_day());
 		END IF;
-		missing = CASE WHEN l.spend_per_day_usd IS NULL THEN 0 ELSE vibevideo.take_budget(l.who, l.spend_per_day_usd, cost) END;
-		IF missing > 0 THEN
-			SELECT coalesce(sum(t.used), 0) - (cost - missing) INTO spent
-			FROM vibevideo.till t WHERE t.who = l.who AND t.day = today;
+		CONTINUE WHEN l.spend_per_day_usd IS NULL OR cost = 0;
+		-- the same with money: what is held beyond the limit must be there as well
+		held.usd = held.usd + (SELECT coalesce(sum(t.used), 0) FROM vibevideo.till t
+							   WHERE t.who = l.who AND t.n > 1000000 AND t.day >= today AND t.used > 0);
+		missing = vibevideo.take_budget(l.who, l.spend_per_day_usd, cost + held.usd);
+		IF missing = 0 AND held.usd > 0 THEN
+			PERFORM vibevideo.put_back(l.who, held.usd, (SELECT max(t.day) FROM vibevideo.till t
+														 WHERE t.who = l.who AND t.n <= 1000000));
+		ELSIF missing > 0 THEN
+			SELECT coalesce(sum(t.used), 0) - (cost + held.usd - missing) INTO spent
+			FROM vibevideo.till t WHERE t.who = l.who AND t.day >= today;
 			PERFORM vibevideo.over_limit(l.who, 'spend_per_day_usd', l.spend_per_day_usd, format('spent are %s', trim_scale(spent)),
 				'PT402', format('a video for %s USD is over today''s budget', trim_scale(cost)),
 				-- what is missing is held by submits that are under way and may yet fail
@@ -385,6 +415,40 @@ END
 $$;
 COMMENT ON FUNCTION vibevideo.reserve(vibevideo.job) IS
 	'takes what a new job needs from every limit that counts for it; PT429, PT402; owner only';
+
+/*
+ * vibevideo.take_orphans_share(job) - an orphan takes what it needs even over a
+ * limit: it was sent.  Only from slots and tills that are there: those made
+ * later are made from it, too.  Waits for nobody.
+ */
+CREATE FUNCTION vibevideo.take_orphans_share(j vibevideo.job)
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	today constant date = vibevideo.today();
+	l record;
+	missing numeric;
+BEGIN
+	FOR l IN
+		SELECT x.who, s.kind, s.most, s.until, x.spend_per_day_usd FROM vibevideo.limits_for(j.requested_by) x
+		CROSS JOIN LATERAL (VALUES ('active', x.max_active, 'infinity'::date), ('submits', x.submits_per_day, today)) AS s(kind, most, until)
+	LOOP
+		IF EXISTS (SELECT FROM vibevideo.slot s WHERE s.who = l.who AND s.kind = l.kind AND s.n = l.most)
+		   AND NOT vibevideo.take_slot(l.who, l.kind, l.most, j.job_id)
+		THEN
+			INSERT INTO vibevideo.slot (who, kind, n, day, job_id)
+			VALUES (l.who, l.kind, nextval('vibevideo.refund_seq'), l.until, j.job_id);
+		END IF;
+		CONTINUE WHEN l.kind <> 'active' OR l.spend_per_day_usd IS NULL OR coalesce(j.cost_usd, 0) = 0
+			OR NOT EXISTS (SELECT FROM vibevideo.till t WHERE t.who = l.who AND t.n < 1000000);
+		missing = vibevideo.take_budget(l.who, l.spend_per_day_usd, j.cost_usd);
+		IF missing > 0 THEN
+			INSERT INTO vibevideo.till (who, n, day, used) VALUES (l.who, nextval('vibevideo.refund_seq'), today, missing);
+		END IF;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.take_orphans_share(vibevideo.job) IS
+	'what a submit that was rolled back takes from the limits, and be it more than there is; owner only';
 
 /*
  * vibevideo.take_share(job) - a new job takes its share of the limits.  An
@@ -404,7 +468,8 @@ BEGIN
 		PERFORM vibevideo.reserve(j);
 	EXCEPTION WHEN SQLSTATE 'PT429' OR SQLSTATE 'PT402' THEN
 		GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
-		UPDATE vibevideo.job x SET state = 'failed', error_code = 'limit', next_at = NULL, completed_at = now(),
+		-- it has taken nothing, so it costs nothing that could be given back
+		UPDATE vibevideo.job x SET state = 'failed', error_code = 'limit', next_at = NULL, completed_at = now(), cost_usd = 0,
 			error = format('no new attempt was made: %s. %s', SQLERRM, detail)
 		WHERE x.job_id = j.job_id;
 	END;
@@ -412,36 +477,47 @@ END
 $$;
 COMMENT ON FUNCTION vibevideo.take_share(vibevideo.job) IS 'a new job takes its share of the limits; PT429, PT402; owner only';
 
+-- Money comes back into a till that nobody else holds, else into one of its own.
+CREATE FUNCTION vibevideo.put_back(who text, usd numeric, day date)
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	UPDATE vibevideo.till t SET used = t.used - usd
+	WHERE t.who = put_back.who
+	  AND t.n = (SELECT x.n FROM vibevideo.till x
+				 WHERE x.who = put_back.who AND x.day = put_back.day AND x.used >= usd
+				 ORDER BY x.n LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED);
+	IF NOT FOUND THEN
+		INSERT INTO vibevideo.till (who, n, day, used) VALUES (put_back.who, nextval('vibevideo.refund_seq'), put_back.day, -usd);
+	END IF;
+	DELETE FROM vibevideo.till t WHERE t.who = put_back.who AND t.n IN (
+		SELECT x.n FROM vibevideo.till x WHERE x.who = put_back.who AND x.n > 1000000 AND x.day < vibevideo.today()
+		LIMIT 1000 FOR UPDATE SKIP LOCKED);
+END
+$$;
+COMMENT ON FUNCTION vibevideo.put_back(text, numeric, date) IS 'gives money back to a day''s budget, without waiting; owner only';
+
 -- Gives back what a job that ended has taken: its place among the active ones,
--- and the rest too if fal made no video.  Waits for no submit: the slots are the
--- job's own, and money goes into a till that nobody else holds.
+-- and the rest too if fal made no video.  Waits for nobody: its slots are its own,
+-- and those that somebody else is about to delete are made anew from the jobs.
 CREATE FUNCTION vibevideo.release(ended vibevideo.job)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	today constant date = vibevideo.today();
+	day constant date = (ended.created_at AT TIME ZONE 'UTC')::date;
 	payer text;
 BEGIN
 	UPDATE vibevideo.slot s SET day = '-infinity', job_id = NULL
-	WHERE s.job_id = ended.job_id AND s.day >= today AND (s.kind = 'active' OR NOT ended.billed);
+	WHERE s.job_id = ended.job_id AND s.n <= 1000000 AND s.day >= today AND (s.kind = 'active' OR NOT ended.billed);
+	DELETE FROM vibevideo.slot s
+	WHERE s.job_id = ended.job_id AND s.n > 1000000 AND (s.kind = 'active' OR NOT ended.billed OR s.day < today);
 
-	IF ended.billed OR ended.cost_usd IS NULL OR ended.cost_usd = 0
-	   OR (ended.created_at AT TIME ZONE 'UTC')::date <> today
-	THEN
+	IF ended.billed OR ended.cost_usd IS NULL OR ended.cost_usd = 0 OR day < today THEN
 		RETURN;
 	END IF;
 	FOREACH payer IN ARRAY ARRAY['user:' || ended.requested_by, 'global'] LOOP
-		CONTINUE WHEN NOT EXISTS (SELECT FROM vibevideo.till t WHERE t.who = payer);
-		UPDATE vibevideo.till t SET used = t.used - ended.cost_usd
-		WHERE t.who = payer
-		  AND t.n = (SELECT x.n FROM vibevideo.till x
-					 WHERE x.who = payer AND x.day = today AND x.used >= ended.cost_usd
-					 ORDER BY x.n LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED);
-		CONTINUE WHEN FOUND;
-		INSERT INTO vibevideo.till (who, n, day, used)
-		VALUES (payer, nextval('vibevideo.refund_seq'), today, -ended.cost_usd);
-		DELETE FROM vibevideo.till t WHERE t.who = payer AND t.n IN (
-			SELECT x.n FROM vibevideo.till x WHERE x.who = payer AND x.n > 1000000 AND x.day < today
-			LIMIT 1000 FOR UPDATE SKIP LOCKED);
+		IF EXISTS (SELECT FROM vibevideo.till t WHERE t.who = payer) THEN
+			PERFORM vibevideo.put_back(payer, ended.cost_usd, day);
+		END IF;
 	END LOOP;
 END
 $$;
@@ -460,7 +536,7 @@ BEGIN
 	FROM gone g GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 	ON CONFLICT (user_id, day, model) DO UPDATE SET submits = p.submits + EXCLUDED.submits,
 		videos = p.videos + EXCLUDED.videos, settled_usd = p.settled_usd + EXCLUDED.settled_usd;
-	FOR j IN SELECT g.* FROM gone g WHERE NOT g.orphan AND vibevideo.is_active(g.state) LOOP
+	FOR j IN SELECT g.* FROM gone g WHERE vibevideo.is_active(g.state) LOOP
 		PERFORM vibevideo.release(j);
 	END LOOP;
 	RETURN NULL;
@@ -469,6 +545,7 @@ $$;
 COMMENT ON FUNCTION vibevideo.jobs_deleted() IS 'trigger: keeps the costs of deleted jobs, and gives back what active ones had taken';
 CREATE TRIGGER jobs_deleted AFTER DELETE ON vibevideo.job REFERENCING OLD TABLE AS gone
 	FOR EACH STATEMENT EXECUTE FUNCTION vibevideo.jobs_deleted();
+ALTER TABLE vibevideo.job ENABLE ALWAYS TRIGGER jobs_deleted;
 
 -- A limit that changes is counted anew, from the jobs, by the next submit.
 CREATE FUNCTION vibevideo.limit_changed()
@@ -484,6 +561,7 @@ $$;
 COMMENT ON FUNCTION vibevideo.limit_changed() IS 'trigger: has a changed limit counted anew';
 CREATE TRIGGER limit_changed AFTER INSERT OR UPDATE OR DELETE ON vibevideo.limit
 	FOR EACH ROW EXECUTE FUNCTION vibevideo.limit_changed();
+ALTER TABLE vibevideo.limit ENABLE ALWAYS TRIGGER limit_changed;
 
 -- Tills are made for the prices.
 CREATE FUNCTION vibevideo.price_changed()
@@ -496,6 +574,7 @@ $$;
 COMMENT ON FUNCTION vibevideo.price_changed() IS 'trigger: has what was spent counted anew when a price has changed';
 CREATE TRIGGER price_changed AFTER INSERT OR UPDATE OR DELETE ON vibevideo.model
 	FOR EACH STATEMENT EXECUTE FUNCTION vibevideo.price_changed();
+ALTER TABLE vibevideo.model ENABLE ALWAYS TRIGGER price_changed;
 
 /*
  * vibevideo.room_at_fal(behind) - how many jobs vibevideo.max_active lets us

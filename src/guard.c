@@ -17,6 +17,8 @@
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "replication/origin.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/json.h"
@@ -100,6 +102,17 @@ TextDiffers(Row a, Row b, const char *name)
 	if (a_text == NULL || b_text == NULL)
 		return a_text != b_text;
 	return strcmp(a_text, b_text) != 0;
+}
+
+/*
+ * A change that replication brings has been checked, counted and told where it
+ * was made.  The triggers fire in an apply worker all the same, since what the
+ * app's own triggers do there is ours to guard.
+ */
+static bool
+ComesFromElsewhere(void)
+{
+	return replorigin_session_origin != InvalidRepOriginId && !InLocalUserIdChange();
 }
 
 /* created by this transaction, not copied in by a restore */
@@ -191,11 +204,14 @@ RowDiffers(Row old, Row new)
  * made.
  */
 static char *
-RowBears(Row old)
+RowBears(Row old, Row new)
 {
 	char *bears = TextColumn(old, "row_bears");
 	char *request_id = TextColumn(old, "request_id");
 
+	/* it was never written: whoever gives it a row says what that bears */
+	if (IsTrue(old, "orphan"))
+		return TextColumn(new, "row_bears");
 	if (IsTrue(old, "row_dirty") || (strcmp(TextColumn(old, "state"), "submitting") == 0 && IsNew(old)))
 		return bears;
 	return request_id ? request_id : BEARS_STATUS;
@@ -211,7 +227,7 @@ MarkRow(Row old, Row new)
 	int columns[] = {SPI_fnumber(new.desc, "row_dirty"), SPI_fnumber(new.desc, "row_tries"),
 					 SPI_fnumber(new.desc, "row_next_at"), SPI_fnumber(new.desc, "updated_at"),
 					 SPI_fnumber(new.desc, "row_bears")};
-	char *bears = RowBears(old);
+	char *bears = RowBears(old, new);
 	bool has_no_row;
 	Datum values[] = {(Datum) 0, Int32GetDatum(0),
 					  TimestampTzGetDatum(GetCurrentTransactionStartTimestamp()),
@@ -280,7 +296,9 @@ vibevideo_job_changing(PG_FUNCTION_ARGS)
 	TriggerData *trigger = ReadTrigger(fcinfo, &old, &new);
 	HeapTuple result = new.tuple;
 
-	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
+	if (ComesFromElsewhere())
+		;
+	else if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
 		result = NotePrice(new);
 	else
 	{
@@ -377,7 +395,7 @@ AfterInsert(Row new)
 {
 	char *state = TextColumn(new, "state");
 
-	/* jobs restored from a dump are not new */
+	/* jobs restored from a dump are not new; orphans take their share when they are settled */
 	if (IsTrue(new, "orphan") || !IsNew(new))
 		return;
 	if (StateRank(state) == StateRank("pending") && HasLimits())
@@ -392,13 +410,13 @@ AfterUpdate(Row old, Row new)
 {
 	char *from = TextColumn(old, "state");
 	char *to = TextColumn(new, "state");
-	char *error_code = TextColumn(new, "error_code");
 
-	if (IsTrue(new, "orphan") || strcmp(from, to) == 0)
+	if (strcmp(from, to) == 0)
 		return;
-	/* a job that failed because of a limit was never counted */
-	if (StateIsFinal(to) && (error_code == NULL || strcmp(error_code, "limit") != 0) && HasLimits())
+	if (StateIsFinal(to) && HasLimits())
 		ReleaseFromLimits(new);
+	if (IsTrue(new, "orphan"))
+		return;
 	if (strcmp(StateShown(from), StateShown(to)) != 0 || (strcmp(from, "submitting") == 0 && IsNew(old)))
 		NotifyListeners(new);
 }
@@ -410,7 +428,9 @@ vibevideo_job_changed(PG_FUNCTION_ARGS)
 	Row new;
 	TriggerData *trigger = ReadTrigger(fcinfo, &old, &new);
 
-	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
+	if (ComesFromElsewhere())
+		;
+	else if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
 		AfterInsert(new);
 	else
 		AfterUpdate(old, new);

@@ -34,7 +34,7 @@
 #define JOB_COLUMNS_AND(input) \
 	"j.job_id, j.vibelog_id, j.state, j.model, " input ", j.request_id, " \
 	"j.media_url, j.media_type, j.object_key, j.error_code, j.error, j.bytes_total, j.lease, " \
-	"j.tries, j.crashes, j.attempt, j.queue_position, j.created_at, j.submitted_at, j.cancel_requested_at, j.sent_at, j.renders, j.orphan, j.generated_at, j.upload_url, j.media_etag, j.upload_state"
+	"j.tries, j.crashes, j.attempt, j.queue_position, j.created_at, j.submitted_at, j.cancel_requested_at, j.sent_at, j.renders, j.orphan, j.generated_at, j.upload_url, j.media_etag, j.upload_state, j.requested_by"
 
 #define JOB_COLUMNS JOB_COLUMNS_AND("j.input::text")
 /* many jobs are followed at once, and each input may be large */
@@ -76,6 +76,7 @@ ReadJob(uint64 row, MemoryContext mcxt)
 	job->upload_url = ResultText(row, 25);
 	job->media_etag = ResultText(row, 26);
 	job->upload_state = ResultBytes(row, 27, &job->upload_state_len);
+	job->user = ResultText(row, 28);
 	MemoryContextSwitchTo(old);
 	return job;
 }
@@ -130,6 +131,7 @@ JobCopy(const Job *job, MemoryContext mcxt)
 	}
 	copy->error_code = CopyText(job->error_code, mcxt);
 	copy->error = CopyText(job->error, mcxt);
+	copy->user = CopyText(job->user, mcxt);
 	return copy;
 }
 

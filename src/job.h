@@ -44,6 +44,7 @@ typedef struct Job
 	TimestampTz submitted_at;		 /* 0 until accepted */
 	TimestampTz generated_at;		 /* 0 until fal had finished */
 	TimestampTz cancel_requested_at; /* 0 if not */
+	char *user;						 /* who asked for it, NULL if nobody is known */
 } Job;
 
 /*

@@ -43,8 +43,8 @@
  *	  answer														cancelled at fal
  *	  the same, but fal had refused			intent, answer	none	drops it: fal never
  *																	had it
- *	  a savepoint was rolled back, the		intent, answer	none	orphan
- *	  rest committed
+ *	  a savepoint was rolled back,			intent, answer	none	orphan, at once
+ *	  whatever the rest does
  *	  committed, died before the records	intent, answer	exists	the INSERT finds the
  *	  were forgotten												job; drops it
  *
@@ -88,7 +88,8 @@
 #include "shmem.h"
 #include "wire.h"
 
-#define JOURNAL_MAGIC 0x76766a32 /* "vvj2": also the format's version */
+#define JOURNAL_MAGIC 0x76766a33   /* "vvj3": also the format's version */
+#define JOURNAL_MAGIC_2 0x76766a32 /* "vvj2", of 0.1.0: without the user; read, but not written */
 #define MAX_RECORD (4 * 1024 * 1024)
 #define TERMINATOR sizeof(uint32)
 #define FILE_SIZE (16 * 1024) /* size of a new file, and again after a large record */
@@ -114,9 +115,12 @@ typedef struct Record
 	int32 attempt;
 	int32 outcome;
 	char request_id[FAL_ID_SIZE];
-	uint32 vibelog_length; /* three texts follow, each with its NUL */
+	uint32 vibelog_length; /* four texts follow, each with its NUL */
 	uint32 model_length;
 	uint32 input_length;
+	/* since vvj3 */
+	uint32 user_length; /* 0 if nobody is known */
+	uint64 part;		/* the full id of the subtransaction that sent it, xid if there is none */
 } Record;
 
 /*----------
@@ -129,6 +133,7 @@ static off_t journal_end = 0;		  /* where the next record goes */
 static bool intents_open = false;	  /* this transaction has intents */
 static off_t intents_at;			  /* ... from here on; before it are older ones, not settled yet */
 static bool part_rolled_back = false; /* ... and a subtransaction was rolled back after that */
+static int nsent = 0;				  /* intents of this transaction that fal may have */
 
 /* Erases the magic number at offset: from there on, the file has no records any more. */
 static bool
@@ -191,10 +196,15 @@ AtXactEnd(XactEvent event, void *arg)
 static void
 AtSubXactEnd(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
 {
-	if (event == SUBXACT_EVENT_ABORT_SUB)
-		part_rolled_back = true;
+	if (event != SUBXACT_EVENT_ABORT_SUB)
+		return;
+	part_rolled_back = true;
+	/* what it has sent is to be cancelled, however long the transaction stays open */
+	if (intents_open)
+		ShmemWakeWorker(MyDatabaseId);
 }
 
+/* files are a session's own, and so is their format */
 static bool
 HoldsNothing(void)
 {
@@ -247,8 +257,7 @@ OpenFile(void)
 		errno = save_errno;
 		ereport(ERROR,
 				(errcode_for_file_access(),
-				 errmsg("could not create vibevideo journal file \"%s\": %m", journal_path),
-				 errdetail("Nothing was sent.")));
+				 errmsg("could not create vibevideo journal file \"%s\": %m", journal_path)));
 	}
 	on_proc_exit(RemoveIfEmpty, 0);
 	RegisterXactCallback(AtXactEnd, NULL);
@@ -256,15 +265,30 @@ OpenFile(void)
 	fsync_fname(CLUSTER_DIR, true);
 }
 
+static size_t
+LengthOf(const char *text)
+{
+	return text ? strlen(text) + 1 : 0;
+}
+
+static char *
+AppendText(char *to, const char *text, size_t length)
+{
+	if (length > 0)
+		memcpy(to, text, length);
+	return to + length;
+}
+
 static Record *
 BuildRecord(RecordKind kind, const Job *job)
 {
 	bool texts = (kind == RECORD_INTENT);
-	size_t vibelog = texts ? strlen(job->vibelog_id) + 1 : 0;
-	size_t model = texts ? strlen(job->model) + 1 : 0;
-	size_t input = texts ? strlen(job->input) + 1 : 0;
+	size_t vibelog = texts ? LengthOf(job->vibelog_id) : 0;
+	size_t model = texts ? LengthOf(job->model) : 0;
+	size_t input = texts ? LengthOf(job->input) : 0;
+	size_t user = texts ? LengthOf(job->user) : 0;
 	/* aligned, since the next header has to be */
-	size_t length = MAXALIGN(sizeof(Record) + vibelog + model + input);
+	size_t length = MAXALIGN(sizeof(Record) + vibelog + model + input + user);
 	/* plus zeros, which hide an older record after it */
 	Record *record = palloc0(length + TERMINATOR);
 	char *text = (char *) (record + 1);
@@ -273,6 +297,7 @@ BuildRecord(RecordKind kind, const Job *job)
 	record->length = length;
 	record->kind = kind;
 	record->xid = U64FromFullTransactionId(GetTopFullTransactionId());
+	record->part = U64FromFullTransactionId(GetCurrentFullTransactionId());
 	record->job_id = job->job_id;
 	record->lease = job->lease;
 	record->created_at = job->created_at;
@@ -281,12 +306,11 @@ BuildRecord(RecordKind kind, const Job *job)
 	record->vibelog_length = vibelog;
 	record->model_length = model;
 	record->input_length = input;
-	if (texts)
-	{
-		memcpy(text, job->vibelog_id, vibelog);
-		memcpy(text + vibelog, job->model, model);
-		memcpy(text + vibelog + model, job->input, input);
-	}
+	record->user_length = user;
+	text = AppendText(text, job->vibelog_id, vibelog);
+	text = AppendText(text, job->model, model);
+	text = AppendText(text, job->input, input);
+	AppendText(text, job->user, user);
 	return record;
 }
 
@@ -331,6 +355,18 @@ AppendRecord(Record *record)
 	return written == (ssize_t) length;
 }
 
+static bool
+OutcomeMayBeAtFal(FalSubmitOutcome outcome)
+{
+	return outcome == FAL_SUBMIT_ACCEPTED || outcome == FAL_SUBMIT_UNKNOWN;
+}
+
+int
+JournalSent(void)
+{
+	return intents_open ? nsent : 0;
+}
+
 void
 JournalIntent(const Job *job)
 {
@@ -345,16 +381,25 @@ JournalIntent(const Job *job)
 	if (!AppendRecord(record))
 		ereport(ERROR,
 				(errcode_for_file_access(),
-				 errmsg("could not write vibevideo journal file \"%s\": %m", journal_path),
-				 errdetail("Nothing was sent.")));
+				 errmsg("could not write vibevideo journal file \"%s\": %m", journal_path)));
 	if (!intents_open)
+	{
 		part_rolled_back = false;
+		nsent = 0;
+	}
 	intents_open = true;
+	nsent++;
 	if (pg_fdatasync(journal_fd) != 0)
+	{
+		int save_errno = errno;
+
+		/* or the worker would look for a request that was never made, and cancel somebody else's */
+		JournalAnswer(job, FAL_SUBMIT_NOT_SENT, NULL);
+		errno = save_errno;
 		ereport(ERROR,
 				(errcode_for_file_access(),
-				 errmsg("could not fsync vibevideo journal file \"%s\": %m", journal_path),
-				 errdetail("Nothing was sent.")));
+				 errmsg("could not fsync vibevideo journal file \"%s\": %m", journal_path)));
+	}
 	pfree(record);
 }
 
@@ -364,6 +409,8 @@ JournalAnswer(const Job *job, FalSubmitOutcome outcome, const char *request_id)
 	Record *record = BuildRecord(RECORD_ANSWER, job);
 
 	record->outcome = outcome;
+	if (!OutcomeMayBeAtFal(outcome))
+		nsent--;
 	if (request_id)
 		strlcpy(record->request_id, request_id, sizeof(record->request_id));
 	/* fal has answered: no error here may undo that */
@@ -418,36 +465,59 @@ ReadFile(const char *path, char **bytes, off_t *size)
 	return good;
 }
 
+static size_t
+HeaderSize(const Record *record)
+{
+	return record->magic == JOURNAL_MAGIC ? sizeof(Record) : offsetof(Record, user_length);
+}
+
+static uint64
+TextsLength(const Record *record)
+{
+	return (uint64) record->vibelog_length + record->model_length + record->input_length +
+		(record->magic == JOURNAL_MAGIC ? record->user_length : 0);
+}
+
 /* A completely written record; anything else ends the file, since it was never synced. */
 static const Record *
 RecordAt(const char *bytes, off_t size, off_t offset)
 {
 	const Record *record = (const Record *) (bytes + offset);
 
-	if (size - offset < (off_t) sizeof(Record) || record->magic != JOURNAL_MAGIC ||
-		record->length < sizeof(Record) || record->length > MAX_RECORD || record->length > size - offset ||
-		record->crc != Checksum(record) ||
-		MAXALIGN((uint64) sizeof(Record) + record->vibelog_length + record->model_length + record->input_length) != record->length)
+	if (size - offset < (off_t) offsetof(Record, user_length) ||
+		(record->magic != JOURNAL_MAGIC && record->magic != JOURNAL_MAGIC_2) ||
+		record->length < HeaderSize(record) || record->length > MAX_RECORD || record->length > size - offset ||
+		record->crc != Checksum(record) || MAXALIGN(HeaderSize(record) + TextsLength(record)) != record->length)
 		return NULL;
 	return record;
 }
 
 /* A transaction id from the future or the distant past cannot be running. */
 static bool
-IsRunning(const Record *record)
+IsInProgress(uint64 xid)
 {
 	uint64 next = U64FromFullTransactionId(ReadNextFullTransactionId());
 
-	if (record->xid >= next || next - record->xid > (uint64) MaxTransactionId / 2)
+	if (xid >= next || next - xid > (uint64) MaxTransactionId / 2)
 		return false;
-	return TransactionIdIsInProgress(XidFromFullTransactionId(FullTransactionIdFromU64(record->xid)));
+	return TransactionIdIsInProgress(XidFromFullTransactionId(FullTransactionIdFromU64(xid)));
+}
+
+/* One whose subtransaction was rolled back is over, though the transaction is not. */
+static bool
+IsRunning(const Record *record)
+{
+	if (!IsInProgress(record->xid))
+		return false;
+	return record->magic != JOURNAL_MAGIC ||
+		!TransactionIdDidAbort(XidFromFullTransactionId(FullTransactionIdFromU64(record->part)));
 }
 
 static JournalEntry *
 EntryFromIntent(const Record *record)
 {
 	JournalEntry *entry = palloc0(sizeof(JournalEntry));
-	const char *text = (const char *) (record + 1);
+	const char *text = (const char *) record + HeaderSize(record);
 
 	entry->job_id = record->job_id;
 	entry->lease = record->lease;
@@ -456,8 +526,10 @@ EntryFromIntent(const Record *record)
 	entry->sent_at = record->at;
 	entry->running = IsRunning(record);
 	entry->vibelog_id = pstrdup(text);
-	entry->model = pstrdup(text + record->vibelog_length);
-	entry->input = pstrdup(text + record->vibelog_length + record->model_length);
+	entry->model = pstrdup(text += record->vibelog_length);
+	entry->input = pstrdup(text += record->model_length);
+	if (record->magic == JOURNAL_MAGIC && record->user_length > 0)
+		entry->user = pstrdup(text + record->input_length);
 	return entry;
 }
 
@@ -495,8 +567,8 @@ ParseFile(const char *bytes, off_t size, JournalEntry ***entries, int *n, int *r
 			*room *= 2;
 			*entries = repalloc(*entries, sizeof(JournalEntry *) * *room);
 		}
-		(*entries)[*n] = EntryFromIntent(record);
-		ended &= !(*entries)[(*n)++]->running;
+		(*entries)[(*n)++] = EntryFromIntent(record);
+		ended &= !IsInProgress(record->xid);
 	}
 	return ended;
 }
@@ -553,8 +625,8 @@ JournalFiles(JournalFile **files)
 	return n;
 }
 
-int
-JournalRead(JournalEntry ***entries, bool *whole)
+static int
+ReadAll(JournalEntry ***entries, bool *whole, bool to_settle)
 {
 	JournalFile *files;
 	int nfiles = JournalFiles(&files);
@@ -562,7 +634,6 @@ JournalRead(JournalEntry ***entries, bool *whole)
 	int room = 16;
 
 	*entries = palloc(sizeof(JournalEntry *) * room);
-	nsettled = 0;
 	*whole = true;
 	for (int i = 0; i < nfiles; i++)
 	{
@@ -574,7 +645,7 @@ JournalRead(JournalEntry ***entries, bool *whole)
 			continue;
 		if (!ReadFile(files[i].path, &bytes, &size))
 			*whole &= (errno == ENOENT);
-		else if (ParseFile(bytes, size, entries, &n, &room, &end))
+		else if (ParseFile(bytes, size, entries, &n, &room, &end) && to_settle)
 			RememberSettled(files[i].path, bytes, end, files[i].pid);
 		if (bytes)
 			pfree(bytes);
@@ -583,10 +654,23 @@ JournalRead(JournalEntry ***entries, bool *whole)
 	return n;
 }
 
+int
+JournalRead(JournalEntry ***entries, bool *whole)
+{
+	return ReadAll(entries, whole, false);
+}
+
+int
+JournalReadToSettle(JournalEntry ***entries, bool *whole)
+{
+	nsettled = 0;
+	return ReadAll(entries, whole, true);
+}
+
 bool
 JournalMayBeAtFal(const JournalEntry *entry)
 {
-	return !entry->answered || entry->outcome == FAL_SUBMIT_ACCEPTED || entry->outcome == FAL_SUBMIT_UNKNOWN;
+	return !entry->answered || OutcomeMayBeAtFal(entry->outcome);
 }
 
 static void

@@ -21,6 +21,8 @@
 /* in the backend: before the POST (ERROR if it cannot be made durable), and after it */
 extern void JournalIntent(const Job *job);
 extern void JournalAnswer(const Job *job, FalSubmitOutcome outcome, const char *request_id);
+/* how many this transaction has sent: a rollback does not take them back, they are cancelled at fal then */
+extern int JournalSent(void);
 
 /* one submit, with what is known about its transaction and its answer */
 typedef struct JournalEntry
@@ -30,25 +32,29 @@ typedef struct JournalEntry
 	int attempt;
 	TimestampTz created_at; /* the job's */
 	TimestampTz sent_at;	/* the intent's, used as the orphan's */
-	bool running;			/* its transaction has not ended */
+	bool running;			/* its (sub)transaction has not ended */
 	bool answered;
 	FalSubmitOutcome outcome; /* if answered */
 	char request_id[FAL_ID_SIZE];
 	char *vibelog_id;
 	char *model;
 	char *input;
+	char *user; /* NULL if nobody is known */
 } JournalEntry;
 
 /* may fal have it, as far as we know? */
 extern bool JournalMayBeAtFal(const JournalEntry *entry);
 
 /*
- * In the worker: all entries of this database, in the current memory context.
- * Those that are not running can be settled; after that is committed,
- * JournalForget drops files that have nothing else in them.  *whole: no file
+ * All entries of this database, in the current memory context.  *whole: no file
  * was skipped because it could not be read.
  */
 extern int JournalRead(JournalEntry ***entries, bool *whole);
+/*
+ * The same in the worker, which settles those that are not running; after that is
+ * committed, JournalForget drops files that had nothing else in them.
+ */
+extern int JournalReadToSettle(JournalEntry ***entries, bool *whole);
 extern void JournalForget(void);
 
 typedef struct JournalFile

@@ -4,13 +4,23 @@
  *
  * A submit whose job is missing was rolled back, or its session crashed, after
  * it was (perhaps) sent: it becomes an orphan, which the usual steps find at fal
- * and cancel.
+ * and cancel.  It counts against its user's limits from the rollback on: as long
+ * as only the journal knows of it, the limits ask the journal.
  */
 #include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
 
 #include "journal.h"
 #include "settle.h"
 #include "statement.h"
+
+PG_FUNCTION_INFO_V1(vibevideo_sent_for_nobody);
 
 /*
  * After a crash, ids that were not flushed may be assigned again: id and time
@@ -19,10 +29,10 @@
  */
 static Statement insert_orphan = {
 	"INSERT INTO vibevideo.job (relation, vibelog_id, attempt, state, orphan, model, input, request_id,"
-	" created_at, sent_at, submitted_at, cancel_requested_at, row_dirty, error_code, error)"
+	" created_at, sent_at, submitted_at, cancel_requested_at, row_dirty, error_code, error, requested_by)"
 	" SELECT $2, $3, $4, CASE WHEN $7 IS NULL THEN 'submit_unknown' ELSE 'queued' END, true, $5,"
 	" $6::jsonb, $7, $9, $8, CASE WHEN $7 IS NOT NULL THEN $8 END, now(), false,"
-	" 'rolled_back', 'the transaction that sent it was rolled back'"
+	" 'rolled_back', 'the transaction that sent it was rolled back', $10"
 	" WHERE NOT EXISTS (SELECT FROM vibevideo.job k WHERE k.job_id = $1 AND k.created_at = $9)"
 	" AND NOT EXISTS (SELECT FROM vibevideo.job k WHERE k.vibelog_id = $3"
 	" AND (k.relation = $2 OR $2 IS NULL) AND k.orphan AND k.sent_at = $8)"
@@ -44,8 +54,22 @@ InsertOrphan(const Binding *binding, const JournalEntry *entry)
 	ArgText(&args, accepted ? entry->request_id : NULL);
 	ArgTime(&args, entry->sent_at);
 	ArgTime(&args, entry->created_at);
+	ArgText(&args, entry->user);
 	StatementRun(&insert_orphan, &args);
 	return ResultFirstInt();
+}
+
+static Statement count_orphan = {
+	"SELECT vibevideo.take_orphans_share(j) FROM vibevideo.job j WHERE j.job_id = $1"};
+
+/* It was sent: it takes from its user's limits what it needs, and be it more than there is. */
+static void
+CountOrphan(int64 job_id)
+{
+	Args args = {0};
+
+	ArgInt8(&args, job_id);
+	StatementRun(&count_orphan, &args);
 }
 
 bool
@@ -53,7 +77,7 @@ SettleJournal(const Binding *binding)
 {
 	JournalEntry **entries;
 	bool whole;
-	int n = JournalRead(&entries, &whole);
+	int n = JournalReadToSettle(&entries, &whole);
 	bool again = !whole;
 
 	for (int i = 0; i < n; i++)
@@ -68,10 +92,98 @@ SettleJournal(const Binding *binding)
 		if (!JournalMayBeAtFal(entries[i]))
 			continue;
 		orphan = InsertOrphan(binding, entries[i]);
-		if (orphan != 0)
-			ereport(LOG,
-					(errmsg("vibevideo job %lld: its transaction was rolled back after it was sent; it will be cancelled at fal.ai",
-							(long long) orphan)));
+		if (orphan == 0)
+			continue;
+		CountOrphan(orphan);
+		ereport(LOG,
+				(errmsg("vibevideo job %lld: its transaction was rolled back after it was sent; it will be cancelled at fal.ai",
+						(long long) orphan)));
 	}
 	return again;
+}
+
+static Statement count_sent_for_nobody = {
+	"SELECT count(*)::int4, COALESCE(sum(m.price_usd), 0)"
+	" FROM unnest($1, $2, $3, $4, $5) AS e(job_id, created_at, sent_at, vibelog_id, model)"
+	" LEFT JOIN vibevideo.model m ON m.endpoint = e.model"
+	" WHERE NOT EXISTS (SELECT FROM vibevideo.job k WHERE k.job_id = e.job_id AND k.created_at = e.created_at)"
+	" AND NOT EXISTS (SELECT FROM vibevideo.job k WHERE k.vibelog_id = e.vibelog_id AND k.orphan AND k.sent_at = e.sent_at)"};
+
+/* They were read from the journal before: those that have committed are in the table by now. */
+static void
+CountSentForNobody(JournalEntry **entries, int n, Datum values[2])
+{
+	int64 *job_ids = palloc(sizeof(int64) * (n + 1));
+	ArrayColumn created_at = ArrayColumnNew(n);
+	ArrayColumn sent_at = ArrayColumnNew(n);
+	char **vibelog_ids = palloc(sizeof(char *) * (n + 1));
+	char **models = palloc(sizeof(char *) * (n + 1));
+	Args args = {0};
+	bool isnull;
+
+	for (int i = 0; i < n; i++)
+	{
+		job_ids[i] = entries[i]->job_id;
+		created_at.values[i] = TimestampTzGetDatum(entries[i]->created_at);
+		sent_at.values[i] = TimestampTzGetDatum(entries[i]->sent_at);
+		vibelog_ids[i] = entries[i]->vibelog_id;
+		models[i] = entries[i]->model;
+	}
+	ArgInt8s(&args, job_ids, n);
+	ArgArray(&args, created_at, n, TIMESTAMPTZOID);
+	ArgArray(&args, sent_at, n, TIMESTAMPTZOID);
+	ArgTexts(&args, vibelog_ids, n);
+	ArgTexts(&args, models, n);
+	StatementRun(&count_sent_for_nobody, &args);
+	values[0] = ResultDatum(0, 1, &isnull);
+	values[1] = ResultDatum(0, 2, &isnull);
+}
+
+/* those of a user, or of everybody, that fal may have and whose (sub)transactions are over */
+static int
+ReadUnsettled(const char *user, JournalEntry ***entries)
+{
+	bool whole;
+	int n = JournalRead(entries, &whole);
+	int left = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		JournalEntry *entry = (*entries)[i];
+
+		if (!entry->running && JournalMayBeAtFal(entry) &&
+			(user == NULL || (entry->user && strcmp(entry->user, user) == 0)))
+			(*entries)[left++] = entry;
+	}
+	return left;
+}
+
+/*----------
+ * vibevideo.sent_for_nobody(user_id text, OUT jobs int, OUT usd numeric)
+ *
+ * Of the submits in the journal those that were rolled back, and that the worker
+ * has not made orphans of yet: how many they are, and what they cost.
+ *----------
+ */
+Datum
+vibevideo_sent_for_nobody(PG_FUNCTION_ARGS)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	TupleDesc desc;
+	JournalEntry **entries;
+	Datum values[2];
+	bool nulls[2] = {false};
+	HeapTuple tuple;
+	int n;
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "vibevideo: return type must be a row type");
+	desc = BlessTupleDesc(desc);
+	StatementConnect();
+	n = ReadUnsettled(PG_ARGISNULL(0) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(0)), &entries);
+	CountSentForNobody(entries, n, values);
+	MemoryContextSwitchTo(caller);
+	tuple = heap_form_tuple(desc, values, nulls);
+	SPI_finish();
+	PG_RETURN_DATUM(HeapTupleGetDatum(tuple));
 }

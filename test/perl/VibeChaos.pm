@@ -125,7 +125,7 @@ sub holds_record
 
 	open(my $file, '<:raw', $path) or return 0;
 	read($file, $magic, 4);
-	return $magic eq '2jvv';
+	return $magic eq '3jvv';
 }
 
 # The journal's files that are not empty.
