@@ -49,11 +49,14 @@ BEGIN
 		FROM (VALUES
 			('vibevideo_submit', 'vibelog_id', false, 'vibevideo.video', 'VOLATILE',
 			 'Asks for a video of one row of the attached table: sends it to fal.ai and returns at once, with the request id. '
-			 'vibelog_id: the row''s key. Returns the video; while a job is active that job, so that asking twice never pays twice. '
+			 'vibelog_id: the row''s key. Returns the video; while a job is active that job, so that a double click never pays twice. '
+			 'When it has ended, a call makes a new attempt, which is paid for (a completed video is returned as it is if '
+			 'vibevideo.resubmit_completed is off). '
 			 'Also 22023: the prompt is missing, too long or otherwise unusable. ' || errors),
 			('vibevideo_submit_batch', 'vibelog_ids', true, 'SETOF vibevideo.video', 'VOLATILE',
 			 'Asks for videos of many rows: only notes the jobs, without network; the background worker sends them after commit. '
-			 'vibelog_ids: the rows'' keys. Returns a video a row, in the order given. '
+			 'vibelog_ids: the rows'' keys. Returns a video a row, in the order given; which of them are new and paid for is as in '
+			 'vibevideo_submit. '
 			 'Also 22023: a prompt is missing, too long or otherwise unusable. ' || errors),
 			('vibevideo_status', 'vibelog_id', false, 'vibevideo.video', 'STABLE',
 			 'Reports how far the video of one row is; message is made for people. No network, no writes. '
@@ -63,6 +66,7 @@ BEGIN
 			 'vibelog_id: the row''s key. Returns the video; a finished one is returned as it is. ' || errors),
 			('vibevideo_retry', 'vibelog_id', false, 'vibevideo.video', 'VOLATILE',
 			 'Tries again to make the video of a row whose last job failed or was cancelled. '
+			 'A video that was made already is only copied, even if the transaction that asked for it was rolled back. '
 			 'vibelog_id: the row''s key. Returns the video; while a job is active that job. '
 			 'Also 22023: the prompt is missing, too long or otherwise unusable. ' || errors)
 		) AS f(name, argument, many, result, volatility, description)

@@ -23,6 +23,7 @@
 #include "publicapi.h"
 #include "shmem.h"
 #include "statement.h"
+#include "submit.h"
 #include "whose.h"
 
 PG_FUNCTION_INFO_V1(vibevideo_submit_batch);
@@ -82,14 +83,14 @@ InsertMissing(const Binding *binding, char **vibelog_ids, int64 *job_ids, int n)
 				 errdetail("The jobs themselves are safe; the worker will write the rows as soon as it can.")));
 }
 
-/* The active ones, and the newest of those rows that our write of has led here: they get no new attempt. */
+/* The active ones, and those that have ended and are returned all the same; 0 where a new one is to be made. */
 static void
 FindJobs(const Binding *binding, char **vibelog_ids, int64 *job_ids, int n)
 {
 	JobFindActiveMany(binding, vibelog_ids, n, job_ids);
 	for (int i = 0; i < n; i++)
-		if (job_ids[i] == 0 && AppRowIsBeingWritten(binding, vibelog_ids[i]))
-			job_ids[i] = JobFindLatest(binding, vibelog_ids[i]);
+		if (job_ids[i] == 0)
+			job_ids[i] = SubmitFindEnded(binding, vibelog_ids[i]);
 }
 
 /* What it takes of memory, SPI's results included, is free again afterwards. */

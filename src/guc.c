@@ -40,6 +40,7 @@ int vv_poll_interval;
 int vv_job_timeout;
 int vv_start_timeout;
 bool vv_no_retry;
+bool vv_resubmit_completed;
 bool vv_notify;
 int vv_poll_batch_size;
 int vv_max_requests;
@@ -62,6 +63,7 @@ int vv_max_databases;
 
 /* clang-format off */
 static const struct config_enum_entry unknown_policies[] = {
+	{"fail_when_absent", UNKNOWN_FAIL_WHEN_ABSENT, false},
 	{"manual", UNKNOWN_MANUAL, false},
 	{"resubmit_when_absent", UNKNOWN_RESUBMIT_WHEN_ABSENT, false},
 	{"resubmit", UNKNOWN_RESUBMIT, false},
@@ -262,7 +264,7 @@ static const IntSetting ints[] = {
 	&vv_backoff_max, 600, 1, 86400, GUC_UNIT_S},
 	{"vibevideo.retention", "How long finished jobs are kept; 0 means forever.",
 	&vv_retention, 30 * 86400, 0, INT_MAX, GUC_UNIT_S},
-	{"vibevideo.unknown_after", "How long a lost submit must leave no trace before unknown_policy may send it again.",
+	{"vibevideo.unknown_after", "How long a lost submit must leave no trace before unknown_policy acts.",
 	&vv_unknown_after, 1800, 1, INT_MAX, GUC_UNIT_S},
 	{"vibevideo.worker_idle_timeout", "A worker that has had no work for this long exits, and is started again when there is some; 0 means never.",
 	&vv_worker_idle_timeout, 600, 0, 86400, GUC_UNIT_S},
@@ -314,12 +316,15 @@ GucInit(void)
 	DefineCustomBoolVariable("vibevideo.no_retry",
 							 "Ask fal.ai not to requeue a job automatically (X-Fal-No-Retry).",
 							 NULL, &vv_no_retry, false, PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable("vibevideo.resubmit_completed",
+							 "A submit of a row whose video is completed makes, and pays for, another; off returns the one there is.",
+							 NULL, &vv_resubmit_completed, true, PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomBoolVariable("vibevideo.notify",
 							 "Send each new status to channel vibevideo with NOTIFY. This prevents PREPARE TRANSACTION.",
 							 NULL, &vv_notify, true, PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomEnumVariable("vibevideo.unknown_policy",
-							 "What to do with a lost submit, whose answer did not arrive: manual, resubmit_when_absent or resubmit.",
-							 NULL, &vv_unknown_policy, UNKNOWN_MANUAL, unknown_policies,
+							 "What to do with a lost submit, whose answer did not arrive: fail_when_absent, manual, resubmit_when_absent or resubmit.",
+							 NULL, &vv_unknown_policy, UNKNOWN_FAIL_WHEN_ABSENT, unknown_policies,
 							 PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomEnumVariable("vibevideo.storage_kind",
 							 "Where videos are stored: supabase, s3, or none to keep fal.ai's URL.",

@@ -30,6 +30,7 @@ extern int vv_poll_interval;   /* s */
 extern int vv_job_timeout;	   /* s */
 extern int vv_start_timeout;   /* s */
 extern bool vv_no_retry;
+extern bool vv_resubmit_completed;
 extern bool vv_notify;
 extern int vv_poll_batch_size;
 extern int vv_max_requests;
@@ -52,6 +53,7 @@ extern int vv_max_databases;
 
 typedef enum UnknownPolicy
 {
+	UNKNOWN_FAIL_WHEN_ABSENT,
 	UNKNOWN_MANUAL,
 	UNKNOWN_RESUBMIT_WHEN_ABSENT,
 	UNKNOWN_RESUBMIT

@@ -83,20 +83,20 @@ CheckInput(const Binding *binding, const ModelLimits *limits, const char *input)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("prompt is missing or empty"),
-				 errdetail("Model \"%s\" needs a prompt; nothing was sent.", binding->model),
+				 errdetail("Model \"%s\" needs a prompt; it was not asked for a video of this row.", binding->model),
 				 errhint("Fill in column %s.", binding->prompt_column)));
 	if (limits->max_prompt > 0 && facts.prompt_length > limits->max_prompt)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("prompt is too long"),
-				 errdetail("The prompt has %lld characters, but model \"%s\" accepts at most %lld; nothing was sent.",
+				 errdetail("The prompt has %lld characters, but model \"%s\" accepts at most %lld; it was not asked for a video of this row.",
 						   (long long) facts.prompt_length, binding->model, (long long) limits->max_prompt),
 				 errhint("Shorten the prompt, or choose another model.")));
 	if (limits->needs_image && !facts.has_image)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("image is missing"),
-				 errdetail("Model \"%s\" needs image_url; nothing was sent.", binding->model),
+				 errdetail("Model \"%s\" needs image_url; it was not asked for a video of this row.", binding->model),
 				 errhint("Fill in the image column, or attach the table with another model.")));
 }
 

@@ -8,16 +8,19 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "approw.h"
 #include "call.h"
+#include "compat.h"
 #include "guc.h"
 #include "input.h"
 #include "job.h"
@@ -90,29 +93,99 @@ SubmitAbandon(Task *task)
 	task->update.error = "the worker was stopped before fal.ai answered";
 }
 
-/* The row's active job, or a new one in this state. */
-static int64
-FindOrInsert(const Binding *binding, char *vibelog_id, const char *state,
-			 bool *is_new)
+/*----------
+ * Which job a submit is about
+ *----------
+ */
+int64
+SubmitFindEnded(const Binding *binding, const char *vibelog_id)
 {
-	int64 job_id = JobFindActive(binding, vibelog_id);
-	JobNew new = {.vibelog_id = vibelog_id};
+	int64 job_id;
+	Job *job;
 
-	*is_new = false;
-	if (job_id == 0 && AppRowIsBeingWritten(binding, vibelog_id))
-		job_id = JobFindLatest(binding, vibelog_id);
-	if (job_id != 0)
-		return job_id;
-	new.user = ApiRequestingUser();
+	/* our write of the row has led here: its trigger asks each time that something has become of the one before */
+	if (AppRowIsBeingWritten(binding, vibelog_id))
+		return JobFindLatest(binding, vibelog_id);
+	if (vv_resubmit_completed)
+		return 0;
+	job_id = JobFindLatest(binding, vibelog_id);
+	job = job_id ? JobRead(job_id, CurrentMemoryContext) : NULL;
+	return job && strcmp(job->state, "completed") == 0 ? job_id : 0;
+}
+
+/*
+ * The job that fal refused last, and the statement that asked for it.  One that
+ * names the call's columns, as (vibevideo_submit(id)).*, makes the call once for
+ * each of them.
+ */
+static struct
+{
+	FullTransactionId xid;
+	CommandId command; /* of the caller's snapshot: each statement that follows one of ours has a later */
+	int64 job_id;
+} refused;
+
+static CommandId
+CallersCommand(void)
+{
+	return ActiveSnapshotSet() ? GetActiveSnapshot()->curcid : InvalidCommandId;
+}
+
+static void
+RememberRefused(CommandId command, int64 job_id)
+{
+	refused.xid = GetTopFullTransactionId();
+	refused.command = command;
+	refused.job_id = job_id;
+}
+
+/* 0 if it was another statement, or another row */
+static int64
+FindRefused(const Binding *binding, const char *vibelog_id, CommandId command)
+{
+	if (refused.job_id == 0 || !FullTransactionIdEquals(refused.xid, GetTopFullTransactionIdIfAny()) ||
+		refused.command != command || JobFindLatest(binding, vibelog_id) != refused.job_id)
+		return 0;
+	return refused.job_id;
+}
+
+/* A submit on its way to its answer. */
+typedef struct Submit
+{
+	int64 job_id;
+	bool is_new;
+	bool has_ended;	 /* a job that was there, and is not active */
+	bool is_refused; /* by fal */
+} Submit;
+
+static bool
+FindStanding(const Binding *binding, const char *vibelog_id, CommandId command, Submit *submit)
+{
+	submit->job_id = JobFindActive(binding, vibelog_id);
+	if (submit->job_id != 0)
+		return true;
+	submit->job_id = FindRefused(binding, vibelog_id, command);
+	submit->is_refused = (submit->job_id != 0);
+	if (submit->job_id == 0)
+		submit->job_id = SubmitFindEnded(binding, vibelog_id);
+	submit->has_ended = (submit->job_id != 0);
+	return submit->has_ended;
+}
+
+/* A new job in state; if somebody was faster, that one's. */
+static void
+Insert(const Binding *binding, char *vibelog_id, const char *state, Submit *submit)
+{
+	JobNew new = {.vibelog_id = vibelog_id, .user = ApiRequestingUser()};
+
 	InputBuild(binding, &new, 1);
-	job_id = JobInsert(binding, &new, state);
-	*is_new = (job_id != 0);
-	/* another call was faster: the unique index made us wait for its commit */
-	if (job_id == 0)
-		job_id = JobFindActive(binding, vibelog_id);
-	if (job_id == 0)
+	submit->job_id = JobInsert(binding, &new, state);
+	submit->is_new = (submit->job_id != 0);
+	/* the unique index made us wait for its commit */
+	if (submit->job_id == 0)
+		submit->job_id = JobFindActive(binding, vibelog_id);
+	if (submit->job_id == 0)
 		ApiLostRace(vibelog_id);
-	return job_id;
 }
 
 static void
@@ -190,65 +263,134 @@ FalHasRoom(void)
 	return ResultFirstInt() > 0;
 }
 
+/* Why a call does not send its job itself. */
+typedef struct Hindrance
+{
+	const char *code; /* NULL if it is nothing but the way it is called */
+	const char *error;
+} Hindrance;
+
+/*
+ * The one place that decides whether a call may use the network: what it leaves
+ * alone the worker sends after the commit.  Not inside our own write of a row; not
+ * in a transaction that may fail at its commit, through no fault of anybody,
+ * since a POST cannot be taken back; not before others; and no caller waits for
+ * a timeout while fal is down.
+ */
+static bool
+MaySendNow(Hindrance *hindrance)
+{
+	*hindrance = (Hindrance){0};
+	if (AppRowIsWriting() || IsolationIsSerializable())
+		return false;
+	if (!FalHasRoom())
+		*hindrance = (Hindrance){"fal_busy", "others are ahead of it"};
+	else if (ShmemServiceAllows(SERVICE_FAL, 1) == 0)
+		*hindrance = (Hindrance){"fal_down", "fal.ai cannot be reached at the moment"};
+	return hindrance->code == NULL;
+}
+
 static Statement note_reason = {
 	"UPDATE vibevideo.job j SET error_code = $2, error = $3 WHERE j.job_id = $1"};
 
-/* why a job that was not sent yet is waiting */
 static void
-NoteReason(int64 job_id, const char *error_code, const char *error)
+NoteReason(int64 job_id, const Hindrance *hindrance)
 {
 	Args args = {0};
 
+	if (hindrance->code == NULL)
+		return;
 	ArgInt8(&args, job_id);
-	ArgText(&args, error_code);
-	ArgText(&args, error);
+	ArgText(&args, hindrance->code);
+	ArgText(&args, hindrance->error);
 	StatementRun(&note_reason, &args);
+}
+
+/* The worker sends it after the commit. */
+static void
+LeaveToWorker(const Binding *binding, int64 job_id, const Hindrance *hindrance)
+{
+	NoteReason(job_id, hindrance);
+	AppRowWriteOne(binding, job_id);
+	ShmemWakeAtCommit();
 }
 
 /*----------
  * vibevideo_submit(vibelog_id) returns vibevideo.video
  *----------
  */
-Datum
-vibevideo_submit(PG_FUNCTION_ARGS)
+static Datum
+RunSubmit(char *vibelog_id)
 {
-	char *vibelog_id = ApiKeyArgument(fcinfo);
+	CommandId command = CallersCommand();
 	char key[SECRET_SIZE];
 	Binding binding;
-	int64 job_id;
-	bool is_new;
-	bool has_room;
+	Hindrance hindrance;
+	Submit submit = {0};
 	bool send_now;
-	bool refused = false;
 	Datum video;
 
 	vibelog_id = ApiConnect(&binding, vibelog_id, true);
 	ReadFalKey(key);
-	/* while fal is down the worker sends it later: the caller need not wait for a timeout */
-	has_room = FalHasRoom();
-	send_now = (has_room && !AppRowIsWriting() && ShmemServiceAllows(SERVICE_FAL, 1) > 0);
-	job_id = FindOrInsert(&binding, vibelog_id, send_now ? "submitting" : "pending", &is_new);
-	if (is_new)
+	if (!FindStanding(&binding, vibelog_id, command, &submit))
 	{
-		if (!send_now)
-		{
-			if (!has_room)
-				NoteReason(job_id, "fal_busy", "others are ahead of it");
-			else if (!AppRowIsWriting())
-				NoteReason(job_id, "fal_down", "fal.ai cannot be reached at the moment");
-			AppRowWriteOne(&binding, job_id);
-			ShmemWakeAtCommit();
-		}
-		else
-			refused = (strcmp(PostNow(&binding, job_id, key), "failed") == 0);
+		send_now = MaySendNow(&hindrance);
+		Insert(&binding, vibelog_id, send_now ? "submitting" : "pending", &submit);
+		if (submit.is_new && send_now)
+			submit.is_refused = (strcmp(PostNow(&binding, submit.job_id, key), "failed") == 0);
+		else if (submit.is_new)
+			LeaveToWorker(&binding, submit.job_id, &hindrance);
+		if (submit.is_refused)
+			RememberRefused(command, submit.job_id);
 	}
-	if (refused)
+	if (submit.is_refused)
 		ApiRejectedByFal();
-	else
+	else if (!submit.has_ended)
 		ApiAccepted(vibelog_id);
 	SecretWipe(key, sizeof(key));
-	video = ApiDescribe(job_id);
+	video = ApiDescribe(submit.job_id);
 	SPI_finish();
+	return video;
+}
+
+/* What was sent before the error is not undone with it: whoever reads of one must read of the other. */
+pg_noreturn static void
+TellWhatWasSent(MemoryContext mcxt, int sent)
+{
+	const char *hint = "vibevideo_submit_batch sends nothing before the transaction has committed.";
+	ErrorData *error;
+	char *detail;
+
+	MemoryContextSwitchTo(mcxt);
+	error = CopyErrorData();
+	FlushErrorState();
+	detail = psprintf(sent == 1 ? "This transaction has sent %d video to fal.ai already. If it is rolled back, that is cancelled there, which may come too late to be free."
+								: "This transaction has sent %d videos to fal.ai already. If it is rolled back, they are cancelled there, which may come too late to be free.",
+					  sent);
+	error->detail = error->detail ? psprintf("%s %s", error->detail, detail) : detail;
+	error->hint = error->hint ? psprintf("%s %s", error->hint, hint) : pstrdup(hint);
+	ReThrowError(error);
+}
+
+Datum
+vibevideo_submit(PG_FUNCTION_ARGS)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	Datum video;
+
+	PG_TRY();
+	{
+		video = RunSubmit(ApiKeyArgument(fcinfo));
+	}
+	PG_CATCH();
+	{
+		int sent = JournalSent();
+
+		if (sent > 0)
+			TellWhatWasSent(caller, sent);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
 	PG_RETURN_DATUM(video);
 }
 

@@ -14,4 +14,10 @@ extern void SubmitFinish(Task *task, HttpRequest *request);
 /* stop waiting for the answer: the submit is lost */
 extern void SubmitAbandon(Task *task);
 
+/*
+ * The job of a row without an active one that a submit returns instead of making
+ * a new one, 0 if it makes one.
+ */
+extern int64 SubmitFindEnded(const Binding *binding, const char *vibelog_id);
+
 #endif /* VIBEVIDEO_SUBMIT_H */
