@@ -7,9 +7,12 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
 #include "utils/timestamp.h"
 
 #include "approw.h"
@@ -23,6 +26,8 @@
 
 PG_FUNCTION_INFO_V1(vibevideo_cancel);
 PG_FUNCTION_INFO_V1(vibevideo_retry);
+
+#define MAX_LOOKS 5 /* at jobs that others change meanwhile */
 
 /* false: the job is no longer in a state for it */
 static bool
@@ -55,6 +60,30 @@ RequestCancel(int64 job_id)
 	return Decide(&request_cancel, job_id);
 }
 
+/*
+ * The row's active job, its cancel asked for if it can be.  We may have waited
+ * for whoever had that job, and found it ended: then another attempt may have
+ * taken its place, which nobody asked for any more.
+ */
+static int64
+CancelActive(const Binding *binding, const char *vibelog_id)
+{
+	int64 seen = 0;
+	int64 job_id;
+
+	while ((job_id = JobFindActive(binding, vibelog_id)) != 0 && job_id != seen)
+	{
+		if (RequestCancel(job_id))
+		{
+			AppRowWriteOne(binding, job_id);
+			ShmemWakeAtCommit();
+			break;
+		}
+		seen = job_id;
+	}
+	return job_id;
+}
+
 /*----------
  * vibevideo_cancel(vibelog_id) returns vibevideo.video
  *
@@ -72,12 +101,7 @@ vibevideo_cancel(PG_FUNCTION_ARGS)
 	Datum video;
 
 	vibelog_id = ApiConnect(&binding, vibelog_id, true);
-	job_id = JobFindActive(&binding, vibelog_id);
-	if (job_id != 0 && RequestCancel(job_id))
-	{
-		AppRowWriteOne(&binding, job_id);
-		ShmemWakeAtCommit();
-	}
+	job_id = CancelActive(&binding, vibelog_id);
 	if (job_id == 0)
 		job_id = JobFindLatest(&binding, vibelog_id);
 	video = job_id ? ApiDescribe(job_id) : ApiDescribeNone(vibelog_id);
@@ -109,47 +133,202 @@ GiveUpUnknown(int64 job_id)
 	return Decide(&give_up_unknown, job_id);
 }
 
+/* An orphan is nobody's until then: it becomes the row's newest attempt. */
 static Statement copy_again = {
 	"UPDATE vibevideo.job j SET state = 'processing', next_at = $2, tries = 0, crashes = 0,"
+	" orphan = false, cancel_requested_at = NULL, row_bears = CASE WHEN j.orphan THEN $3 ELSE j.row_bears END,"
+	" attempt = CASE WHEN j.orphan THEN 1 + (SELECT COALESCE(max(p.attempt), 0) FROM vibevideo.job p"
+	" WHERE p.relation = j.relation AND NOT p.orphan AND p.vibelog_id = j.vibelog_id) ELSE j.attempt END,"
 	/* restart the copy's timeout */
 	" generated_at = $2, completed_at = NULL, error_code = NULL, error = NULL"
 	" WHERE j.job_id = $1 AND j.state = 'failed'"
 	" AND j.media_url IS NOT NULL"};
 
+/* A row's newest job is the one with the highest number. */
+static Statement renumber = {
+	"WITH next AS (SELECT nextval('vibevideo.job_id_seq') AS job_id FROM vibevideo.job j WHERE j.job_id = $1"
+	" AND EXISTS (SELECT FROM vibevideo.job k WHERE k.relation = j.relation AND k.vibelog_id = j.vibelog_id"
+	" AND NOT k.orphan AND k.job_id > $1)),"
+	" events AS (UPDATE vibevideo.event e SET job_id = n.job_id FROM next n WHERE e.job_id = $1),"
+	" slots AS (UPDATE vibevideo.slot s SET job_id = n.job_id FROM next n WHERE s.job_id = $1)"
+	" UPDATE vibevideo.job j SET job_id = n.job_id FROM next n WHERE j.job_id = $1 RETURNING j.job_id"};
+
 static bool
-CopyAgain(int64 job_id)
+CopyStep(int64 *job_id, const char *bears)
 {
-	return Decide(&copy_again, job_id);
+	Args args = {0};
+	Args number = {0};
+
+	ArgInt8(&args, *job_id);
+	ArgTime(&args, GetCurrentTimestamp());
+	ArgText(&args, bears);
+	if (StatementRun(&copy_again, &args) != 1)
+		return false;
+	ArgInt8(&number, *job_id);
+	if (StatementRun(&renumber, &number) > 0)
+		*job_id = ResultInt(0, 1, 0);
+	return true;
 }
 
-/* What retrying means depends on how far the job got. */
-static int64
-Retry(const Binding *binding, char *vibelog_id, Job *job, bool active)
+/*
+ * False if the video is not to be had, or the row has an active job, or gets one
+ * just now.  The job may get a new number.  bears is what the row bears that an
+ * orphan is given to, NULL if that is not known.
+ */
+static bool
+CopyAgain(int64 *job_id, const char *bears)
 {
-	JobNew new = {.vibelog_id = vibelog_id};
-	int64 job_id;
+	MemoryContext mcxt = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool done = false;
 
-	/* a trigger asks, whenever we write what became of the attempt before */
-	if (AppRowIsBeingWritten(binding, vibelog_id))
-		return job->job_id;
-	/* pending: send it now.  Lost submit: the user decides that fal does not have it.  Otherwise it is running. */
-	if (active && !GiveUpUnknown(job->job_id))
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(mcxt);
+	PG_TRY();
 	{
-		SendNow(job->job_id);
-		return job->job_id;
+		done = CopyStep(job_id, bears);
+		ReleaseCurrentSubTransaction();
 	}
-	/* the video was rendered and only the copy failed: nothing is paid for again */
-	if (strcmp(job->state, "failed") == 0 && job->media_url != NULL)
+	PG_CATCH();
 	{
-		CopyAgain(job->job_id);
-		return job->job_id;
+		if (geterrcode() != ERRCODE_UNIQUE_VIOLATION)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(mcxt);
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
 	}
-	if (strcmp(job->state, "completed") == 0)
-		return job->job_id;
-	new.user = ApiRequestingUser();
+	PG_END_TRY();
+	MemoryContextSwitchTo(mcxt);
+	CurrentResourceOwner = owner;
+	return done;
+}
+
+/* Of the videos that were made for a row the newest, if it is an orphan's. */
+#define NEWEST_IS_ORPHAN \
+	"SELECT o.job_id FROM vibevideo.job o" \
+	" WHERE o.relation = $2 AND o.vibelog_id = $1 AND o.orphan AND o.state = 'failed' AND o.media_url IS NOT NULL" \
+	" AND NOT EXISTS (SELECT FROM vibevideo.job k WHERE k.relation = $2 AND k.vibelog_id = $1" \
+	" AND NOT k.orphan AND k.media_url IS NOT NULL AND k.job_id > o.job_id)"
+
+static Statement find_orphan = {NEWEST_IS_ORPHAN " LIMIT 1"};
+
+static bool
+HasOrphan(const Binding *binding, const char *vibelog_id)
+{
+	Args args = {0};
+
+	ArgText(&args, vibelog_id);
+	ArgRelation(&args, binding->relid);
+	return StatementRun(&find_orphan, &args) > 0;
+}
+
+static Statement find_equal_orphan = {
+	NEWEST_IS_ORPHAN " AND o.model = $3 AND o.input = $4::jsonb"
+					 " AND ($5 IS NULL OR o.requested_by IS NULL OR o.requested_by = $5)"
+					 " ORDER BY o.job_id DESC LIMIT 1"};
+
+/*
+ * An orphan whose video the row may have, since it was paid for; 0 if there is
+ * none.  What was asked for, and by whom, must be what would be asked for now:
+ * the row may have another text since, or be another row with the same key.
+ */
+static int64
+FindOrphan(const Binding *binding, char *vibelog_id, char **bears)
+{
+	JobNew now = {.vibelog_id = vibelog_id, .user = ApiRequestingUser()};
+	Args args = {0};
+
+	if (!HasOrphan(binding, vibelog_id))
+		return 0;
+	InputBuild(binding, &now, 1);
+	*bears = now.bears;
+	ArgText(&args, vibelog_id);
+	ArgRelation(&args, binding->relid);
+	ArgText(&args, binding->model);
+	ArgText(&args, now.input);
+	ArgText(&args, now.user);
+	StatementRun(&find_equal_orphan, &args);
+	return ResultFirstInt();
+}
+
+/*----------
+ * What retrying means depends on how far the job got.  Each returns the job that
+ * it came to, 0 if the row's jobs have changed while we waited for one of them.
+ *----------
+ */
+static int64
+NewAttempt(const Binding *binding, char *vibelog_id)
+{
+	JobNew new = {.vibelog_id = vibelog_id, .user = ApiRequestingUser()};
+
 	InputBuild(binding, &new, 1);
-	job_id = JobInsert(binding, &new, "pending");
-	return job_id ? job_id : JobFindActive(binding, vibelog_id);
+	return JobInsert(binding, &new, "pending");
+}
+
+/* In doubt: a person decides that it was lost.  Waiting: now.  Else it is under way. */
+static int64
+RetryActive(const Binding *binding, char *vibelog_id, int64 job_id)
+{
+	if (GiveUpUnknown(job_id))
+		return NewAttempt(binding, vibelog_id);
+	return SendNow(job_id) ? job_id : 0;
+}
+
+static int64
+CopyOr0(int64 job_id, const char *bears)
+{
+	return CopyAgain(&job_id, bears) ? job_id : 0;
+}
+
+static int64
+RetryEnded(const Binding *binding, char *vibelog_id, int64 job_id)
+{
+	char *bears = NULL;
+	int64 orphan = FindOrphan(binding, vibelog_id, &bears);
+	Job *job = job_id ? JobRead(job_id, CurrentMemoryContext) : NULL;
+
+	if (orphan != 0)
+		return CopyOr0(orphan, bears);
+	if (job_id == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_VIBEVIDEO_NOT_FOUND),
+				 errmsg("there is no video to retry"),
+				 errdetail("No video has been requested for row \"%s\".", WireShown(vibelog_id)),
+				 errhint("Request one with vibevideo_submit.")));
+	/* each statement sees what others have committed: it may have been deleted meanwhile */
+	if (job == NULL)
+		return 0;
+	/* paid and rendered, only the copy failed: nothing is paid again */
+	if (strcmp(job->state, "failed") == 0 && job->media_url != NULL)
+		return CopyOr0(job_id, NULL);
+	if (strcmp(job->state, "completed") == 0)
+		return job_id;
+	return NewAttempt(binding, vibelog_id);
+}
+
+/* Until it has come to something (decided), or one that is under way is all there is to be had. */
+static int64
+Retry(const Binding *binding, char *vibelog_id, bool *decided)
+{
+	int64 seen = 0;
+
+	for (int look = 0; look < MAX_LOOKS; look++)
+	{
+		int64 active = JobFindActive(binding, vibelog_id);
+		int64 job_id = active ? active : JobFindLatest(binding, vibelog_id);
+		int64 retried;
+
+		*decided = false;
+		/* a trigger asks, whenever we write what has become of the try before */
+		if (job_id != 0 && (AppRowIsBeingWritten(binding, vibelog_id) || (active && job_id == seen)))
+			return job_id;
+		retried = active ? RetryActive(binding, vibelog_id, active) : RetryEnded(binding, vibelog_id, job_id);
+		*decided = (retried != 0);
+		if (*decided)
+			return retried;
+		seen = job_id;
+	}
+	ApiLostRace(vibelog_id);
 }
 
 /*----------
@@ -161,29 +340,17 @@ vibevideo_retry(PG_FUNCTION_ARGS)
 {
 	char *vibelog_id = ApiKeyArgument(fcinfo);
 	Binding binding;
+	bool decided;
 	int64 job_id;
-	Job *job;
-	bool active;
 	Datum video;
 
 	vibelog_id = ApiConnect(&binding, vibelog_id, true);
-	job_id = JobFindActive(&binding, vibelog_id);
-	active = (job_id != 0);
-	if (!active)
-		job_id = JobFindLatest(&binding, vibelog_id);
-	if (job_id == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_VIBEVIDEO_NOT_FOUND),
-				 errmsg("there is no video to retry"),
-				 errdetail("No video has been requested for row \"%s\".", WireShown(vibelog_id)),
-				 errhint("Request one with vibevideo_submit.")));
-	job = JobRead(job_id, CurrentMemoryContext);
-	/* each statement has its own snapshot: the job may have been deleted meanwhile */
-	if (job == NULL)
-		ApiLostRace(vibelog_id);
-	job_id = Retry(&binding, vibelog_id, job, active);
-	AppRowWriteOne(&binding, job_id);
-	ShmemWakeAtCommit();
+	job_id = Retry(&binding, vibelog_id, &decided);
+	if (decided)
+	{
+		AppRowWriteOne(&binding, job_id);
+		ShmemWakeAtCommit();
+	}
 	ApiAccepted(vibelog_id);
 	video = ApiDescribe(job_id);
 	SPI_finish();
@@ -312,7 +479,7 @@ vibevideo_retry_job(PG_FUNCTION_ARGS)
 
 	if (GiveUpUnknown(job_id))
 		job_id = AnotherAttempt(job_id);
-	else if (!SendNow(job_id) && !CopyAgain(job_id) && StateIsFinal(job->state) && strcmp(job->state, "completed") != 0)
+	else if (!SendNow(job_id) && !CopyAgain(&job_id, NULL) && StateIsFinal(job->state) && strcmp(job->state, "completed") != 0)
 		job_id = AnotherAttempt(job_id);
 	PG_RETURN_DATUM(EndOnJob(job_id, &binding));
 }
