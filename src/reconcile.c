@@ -16,10 +16,12 @@
  *	  and that fal accepted after we sent ours, within 15 minutes; equal input
  *	  first, then the nearest in time.  One that is nearer to another lost submit
  *	  with our input is left to that.  It is adopted at once, so that the next
- *	  decision sees it; a unique index on request_id has the last word.
+ *	  decision sees it; a unique index on request_id has the last word.  A job that
+ *	  is to be cancelled must be surer that the request is not somebody else's.
  * 3. If nothing is found, an orphan, or a job that is to be cancelled, ends as
  *	  cancelled, provided that the list was complete and was requested after
- *	  unknown_after had passed.  Otherwise unknown_policy decides (with a new
+ *	  unknown_after had passed.  Otherwise unknown_policy decides, which lets it fail
+ *	  under the same condition unless it says something else (with a new
  *	  attempt only up to max_renders), or it looks again: after 5 s, 10 s and so
  *	  on up to 5 minutes.
  *
@@ -58,14 +60,16 @@
 #define LOOK_FIRST_MS 5000
 #define LOOK_MOST_MS 300000
 #define BLIND_MS 120000	 /* how far fal's clock may be from ours if it sends no Date */
+#define KEEP_MS 900000	 /* a request that was accepted so long after we sent ours is not taken for it */
 #define MARGIN_MS 1000	 /* the list's times may be truncated to seconds */
 #define MAX_OFF_S 604800 /* a clock that is off by more is not believed */
 
 /* The contents of the list, in the task's memory. */
 typedef struct Listing
 {
-	bool complete; /* fal sent all pages, and we could judge all of it */
-	bool cut;	   /* it has more candidates than we keep */
+	bool complete;	  /* fal sent all pages, and we could judge all of it */
+	bool cut;		  /* it has more candidates than we keep */
+	bool has_similar; /* one that may be ours was found */
 	int pages;
 	TimestampTz asked_at; /* requests that fal accepts later need not be in it */
 	TimestampTz from;	  /* the same for all pages, since the cursor may be an offset */
@@ -79,6 +83,12 @@ typedef struct Listing
 	char *inputs[MAX_CANDIDATES];
 	char trouble[300]; /* why it is not complete */
 } Listing;
+
+static bool
+IsToBeCancelled(const Job *job)
+{
+	return job->orphan || job->cancel_requested_at != 0;
+}
 
 static JsonKind
 ReadPrompt(const char *input, size_t len, char *prompt)
@@ -126,7 +136,7 @@ ReconcileStart(Task *task)
 	listing->sent_at = task->job->sent_at ? task->job->sent_at : task->job->created_at;
 	listing->earliest = TimestampTzPlusMilliseconds(listing->sent_at, -BLIND_MS);
 	/* the operator has decided to resend: asking first would only cost time, unless the job is to be cancelled */
-	if (vv_unknown_policy == UNKNOWN_RESUBMIT && !task->job->orphan && task->job->cancel_requested_at == 0)
+	if (vv_unknown_policy == UNKNOWN_RESUBMIT && !IsToBeCancelled(task->job))
 	{
 		task->undecided = true;
 		return;
@@ -327,26 +337,42 @@ Try(bool (*step)(Task *task, int nth), Task *task, int nth, bool *result)
  * ours (fal may add defaults), it was sent at about the time when we sent ($5)
  * and not before ($6, the earliest that can have been, by fal's clock), and it is
  * no closer to another lost submit with our input.
+ *
+ * A request that is to be cancelled may be another program's on the same account,
+ * and nobody would bring that back: its input must be exactly ours, and it was sent
+ * while we may have been sending (before $7).  If more could be ours than there
+ * are lost submits with our input, it is none of them.
  */
+/* clang-format off */
 static Statement match_request = {
-	"SELECT u.request_id FROM vibevideo.job j, unnest($2, $3, $4) AS u(request_id, sent_at, input),"
-	" LATERAL (SELECT " SECONDS_BETWEEN("u.sent_at::timestamptz", "$5") " AS distance) d"
-																		" WHERE j.job_id = $1"
-																		" AND u.request_id <> ''"
-																		" AND NOT EXISTS (SELECT FROM vibevideo.job k WHERE k.request_id = u.request_id)"
-																		" AND u.input::jsonb @> j.input"
-																		" AND u.sent_at::timestamptz >= $6"
-																		" AND u.sent_at::timestamptz < ($5 + '15 min'::interval)"
-																		" AND NOT EXISTS (SELECT FROM vibevideo.job k WHERE k.state = 'submit_unknown'"
-																		" AND k.job_id <> j.job_id"
-																		" AND k.model = j.model AND k.input = j.input"
-																		" AND " SECONDS_BETWEEN("u.sent_at::timestamptz",
-																								"(k.sent_at + ($5 - j.sent_at))") " < d.distance)"
-																																  " ORDER BY u.input::jsonb = j.input DESC, d.distance LIMIT 1"};
+	"WITH list AS (SELECT u.request_id, u.sent_at::timestamptz AS sent_at, u.input::jsonb AS input"
+	" FROM unnest($2, $3, $4) AS u(request_id, sent_at, input)"
+	" WHERE u.request_id <> '' AND NOT EXISTS (SELECT FROM vibevideo.job k WHERE k.request_id = u.request_id)),"
+	" twins AS (SELECT k.job_id, k.sent_at + ($5 - j.sent_at) AS sent_at FROM vibevideo.job j"
+	" JOIN vibevideo.job k ON k.state = 'submit_unknown' AND k.model = j.model AND k.input = j.input"
+	" WHERE j.job_id = $1),"
+	" fit AS (SELECT l.request_id, l.input, " SECONDS_BETWEEN("l.sent_at", "$5") " AS distance, l.sent_at, j.input AS ours"
+	" FROM vibevideo.job j, list l WHERE j.job_id = $1 AND l.input @> j.input"
+	" AND l.sent_at >= $6 AND l.sent_at < $7)"
+	" SELECT (SELECT f.request_id FROM fit f"
+	" WHERE NOT EXISTS (SELECT FROM twins k WHERE k.job_id <> $1 AND " SECONDS_BETWEEN("f.sent_at", "k.sent_at") " < f.distance)"
+	" AND (NOT $8 OR (f.input = f.ours AND (SELECT count(*) FROM fit) <= (SELECT count(*) FROM twins)))"
+	" ORDER BY f.input = f.ours DESC, f.distance LIMIT 1),"
+	" EXISTS (SELECT FROM fit)"};
+/* clang-format on */
+
+/* what was accepted after that is not ours */
+static TimestampTz
+LatestMatch(const Job *job, const Listing *listing)
+{
+	int64 wait = IsToBeCancelled(job) ? (int64) vv_submit_timeout + BLIND_MS / 2 : KEEP_MS;
+
+	return TimestampTzPlusMilliseconds(listing->sent_at, wait);
+}
 
 /* NULL if there is none among n candidates of the list, from nth on. */
 static char *
-MatchRequest(const Job *job, const Listing *listing, int nth, int n)
+MatchRequest(const Job *job, Listing *listing, int nth, int n)
 {
 	Args args = {0};
 
@@ -356,7 +382,11 @@ MatchRequest(const Job *job, const Listing *listing, int nth, int n)
 	ArgTexts(&args, (char **) listing->inputs + nth, n);
 	ArgTime(&args, listing->sent_at);
 	ArgTime(&args, listing->earliest);
-	return StatementRun(&match_request, &args) == 0 ? NULL : ResultText(0, 1);
+	ArgTime(&args, LatestMatch(job, listing));
+	ArgBool(&args, IsToBeCancelled(job));
+	StatementRun(&match_request, &args);
+	listing->has_similar = ResultBool(0, 2);
+	return ResultText(0, 1);
 }
 
 /* Record it at once, so that the next decision sees it. */
@@ -452,10 +482,19 @@ LookAgain(Task *task)
 }
 
 static void
-GiveUpAsLost(Task *task, const char *error)
+GiveUpAsLost(Task *task, bool again, const char *error)
 {
 	TaskFail(task, "submit_lost", error);
-	task->update.again = (task->job->renders < vv_max_renders);
+	task->update.again = (again && task->job->renders < vv_max_renders);
+}
+
+static void
+EndCancelled(Task *task)
+{
+	TaskUpdate(task, "cancelled");
+	task->update.error_code = "submit_lost";
+	task->update.error = task->listing->has_similar ? "cancelled; fal.ai has requests like it, but none that is certainly it"
+													: "cancelled; fal.ai does not list it";
 }
 
 void
@@ -463,24 +502,21 @@ ReconcileDecide(Task *task)
 {
 	const Job *job = task->job;
 	/* compared with the time of the request: what fal accepted since is not in its answer */
-	bool overdue = job->sent_at != 0 &&
+	bool absent = task->listing->complete && job->sent_at != 0 &&
 		TimestampDifferenceExceeds(job->sent_at, task->listing->asked_at,
 								   (int) Min((int64) vv_unknown_after * 1000, INT_MAX));
 
 	if (TryToAdopt(task))
 		return;
-	if (overdue && task->listing->complete && (job->orphan || job->cancel_requested_at))
-	{
-		TaskUpdate(task, "cancelled");
-		task->update.error_code = "submit_lost";
-		task->update.error = "cancelled; fal.ai does not list it";
-	}
-	else if (job->orphan || job->cancel_requested_at)
-		LookAgain(task);
+	absent &= task->listing->complete;
+	if (IsToBeCancelled(job))
+		absent ? EndCancelled(task) : LookAgain(task);
 	else if (vv_unknown_policy == UNKNOWN_RESUBMIT)
-		GiveUpAsLost(task, "its answer was lost; resent because of vibevideo.unknown_policy");
-	else if (vv_unknown_policy == UNKNOWN_RESUBMIT_WHEN_ABSENT && overdue && task->listing->complete)
-		GiveUpAsLost(task, "fal.ai does not list it; resent because of vibevideo.unknown_policy");
+		GiveUpAsLost(task, true, "its answer was lost; resent because of vibevideo.unknown_policy");
+	else if (vv_unknown_policy == UNKNOWN_RESUBMIT_WHEN_ABSENT && absent)
+		GiveUpAsLost(task, true, "fal.ai does not list it; resent because of vibevideo.unknown_policy");
+	else if (vv_unknown_policy == UNKNOWN_FAIL_WHEN_ABSENT && absent)
+		GiveUpAsLost(task, false, "its answer was lost and fal.ai does not list it; nothing was resent");
 	else
 		LookAgain(task);
 }
