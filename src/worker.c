@@ -64,6 +64,7 @@
 #include "input.h"
 #include "job.h"
 #include "journal.h"
+#include "overdue.h"
 #include "polling.h"
 #include "reconcile.h"
 #include "secret.h"
@@ -131,6 +132,7 @@ typedef enum WorkKind
 	WORK_STORE_KEYS,
 	WORK_SETTLE,
 	WORK_RECONCILE_NOW,
+	WORK_OVERDUE,
 	WORK_DUE,
 	WORK_EXPIRE,
 	WORK_SUBMITS,
@@ -153,6 +155,7 @@ static Chore chores[WORK_KINDS] = {
 	[WORK_STORE_KEYS] = {.name = "storing webhook keys", .lock_limit = SHORT},
 	[WORK_SETTLE] = {.name = "settling the journal", .lock_limit = SHORT},
 	[WORK_RECONCILE_NOW] = {.name = "hurrying lost submits", .lock_limit = SHORT},
+	[WORK_OVERDUE] = {.name = "ending what is overdue", .lock_limit = SHORT},
 	[WORK_DUE] = {.name = "looking for what is due", .lock_limit = SHORT},
 	[WORK_EXPIRE] = {.name = "expiring submits", .lock_limit = SHORT},
 	[WORK_SUBMITS] = {.name = "claiming submits", .lock_limit = SHORT},
@@ -688,6 +691,14 @@ HurryLost(void *look)
 	ReconcileNow();
 }
 
+static void
+EndOverdue(void *arg)
+{
+	Look *look = arg;
+
+	OverdueEnd(look->now);
+}
+
 /* Does one kind of work, if it is wanted and may be tried; true if it was done. */
 static bool
 Do(WorkKind kind, bool wanted, void (*step)(void *look), Look *look)
@@ -864,6 +875,7 @@ LookForWork(Look *look)
 	worker.reconcile_now |= ShmemFetchRequest(MyDatabaseId, WORKER_RECONCILE);
 	if (Do(WORK_RECONCILE_NOW, worker.reconcile_now, HurryLost, look))
 		worker.reconcile_now = false;
+	Do(WORK_OVERDUE, true, EndOverdue, look);
 	if (Do(WORK_DUE, true, FindDue, look))
 		ClaimDue(look);
 	if (look->emptied)
