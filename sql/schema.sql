@@ -95,14 +95,16 @@ COMMENT ON COLUMN vibevideo.binding.paused IS 'this is a copy of the database th
 COMMENT ON COLUMN vibevideo.binding.build_index IS 'the table was too big to index under attach''s lock: the worker builds it CONCURRENTLY';
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.binding', '');
 
--- What we know of models; rows of the app's own are kept by pg_dump.
+-- What we know of models.  Rows of the app's own are kept by pg_dump, and so is
+-- one of ours that was changed: it is the app's from then on.
 CREATE TABLE vibevideo.model (
 	endpoint text COLLATE pg_catalog."C" PRIMARY KEY,
 	max_prompt int CHECK (max_prompt OPERATOR(pg_catalog.>) 0),
 	needs_image boolean NOT NULL DEFAULT false,
 	price_usd numeric(10, 4) CHECK (price_usd OPERATOR(pg_catalog.>=) 0),
 	usual_seconds int CHECK (usual_seconds OPERATOR(pg_catalog.>) 0),
-	builtin boolean NOT NULL DEFAULT false
+	builtin boolean NOT NULL DEFAULT false,
+	changed_at timestamptz NOT NULL DEFAULT pg_catalog.now()
 );
 COMMENT ON TABLE vibevideo.model IS 'limits and list prices of models; an endpoint without a row has no limits';
 COMMENT ON COLUMN vibevideo.model.price_usd IS 'of one video; an unknown price counts as 0';
@@ -115,6 +117,28 @@ INSERT INTO vibevideo.model (endpoint, max_prompt, needs_image, price_usd, built
 	('fal-ai/minimax/video-01-live/image-to-video', 2000, true, 0.5, true),
 	('fal-ai/minimax/video-01-director/image-to-video', 2000, true, 0.5, true);
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.model', 'WHERE NOT builtin');
+
+-- A row that was not made in this transaction comes from a dump or a publisher:
+-- what CREATE EXTENSION has put in its place makes room.
+CREATE FUNCTION vibevideo.model_changing()
+RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF TG_OP = 'INSERT' THEN
+		IF NEW.changed_at <> now() THEN
+			DELETE FROM vibevideo.model m WHERE m.endpoint = NEW.endpoint AND m.builtin;
+		END IF;
+	ELSIF NEW IS DISTINCT FROM OLD THEN
+		NEW.builtin = false;
+		NEW.changed_at = now();
+	END IF;
+	RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.model_changing() IS
+	'trigger: a built-in row that is changed is the app''s, and one that a dump brings back takes the place of ours';
+CREATE TRIGGER model_changing BEFORE INSERT OR UPDATE ON vibevideo.model
+	FOR EACH ROW EXECUTE FUNCTION vibevideo.model_changing();
+ALTER TABLE vibevideo.model ENABLE ALWAYS TRIGGER model_changing;
 
 CREATE SEQUENCE vibevideo.job_id_seq;
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.job_id_seq', '');
@@ -252,6 +276,8 @@ CREATE TRIGGER job_changing BEFORE INSERT OR UPDATE ON vibevideo.job FOR EACH RO
 	EXECUTE FUNCTION vibevideo.job_changing();
 CREATE TRIGGER job_changed AFTER INSERT OR UPDATE ON vibevideo.job FOR EACH ROW
 	EXECUTE FUNCTION vibevideo.job_changed();
+-- also under session_replication_role = replica, where an apply worker's triggers run
+ALTER TABLE vibevideo.job ENABLE ALWAYS TRIGGER job_changing, ENABLE ALWAYS TRIGGER job_changed;
 
 -------------------------------------------------------------------------------
 -- How a job is shown to people

@@ -166,7 +166,7 @@ my @QUERIES = (
 			 p.proisstrict, p.proretset, p.provolatile, p.proparallel, p.proconfig, p.probin, p.prosrc, (SELECT l.lanname FROM pg_language l WHERE l.oid = p.prolang)
 	  FROM object o JOIN pg_proc p ON o.classid = 'pg_proc'::regclass AND p.oid = o.objid},
 	# what it ships
-	q{SELECT 'model', m.* FROM vibevideo.model m WHERE m.builtin});
+	q{SELECT 'model', m.endpoint, m.max_prompt, m.needs_image, m.price_usd, m.usual_seconds, m.builtin FROM vibevideo.model m WHERE m.builtin});
 
 # catalog(node, database) - everything that the catalogs say about the extension,
 # as sorted lines; names replace OIDs.

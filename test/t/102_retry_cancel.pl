@@ -508,7 +508,7 @@ CONF
 	# the triggers are in the library, which is not loaded
 	cli($node, <<"SQL");
 SET synchronous_commit = off;
-SET session_replication_role = replica;
+ALTER TABLE vibevideo.job DISABLE TRIGGER USER;
 INSERT INTO vibevideo.job (relation, vibelog_id, state, model, input, request_id, next_at, completed_at, row_dirty)
 SELECT $relation, 'old ' || n, 'completed', 'm', '{}', 'old-' || n, NULL, now() - n * interval '1 s', false
 FROM generate_series(1, $n) n;
@@ -518,6 +518,7 @@ FROM generate_series(1, 100) n;
 INSERT INTO vibevideo.job (relation, vibelog_id, state, model, input, request_id, media_url, next_at)
 SELECT $relation, gen_random_uuid(), 'processing', 'fal-ai/minimax/video-01', '{"prompt": "x"}', 'copy-' || n, 'https://example.invalid/', now() - interval '1 s'
 FROM generate_series(1, 20) n;
+ALTER TABLE vibevideo.job ENABLE ALWAYS TRIGGER job_changing, ENABLE ALWAYS TRIGGER job_changed, ENABLE ALWAYS TRIGGER jobs_deleted;
 SQL
 	cli($node, 'VACUUM ANALYZE vibevideo.job');
 	$node->stop('fast');

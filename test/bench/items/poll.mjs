@@ -8,10 +8,16 @@ import { median, percent, show, times } from '../lib/stats.mjs';
 
 export const about = 'one poll pass over jobs in progress';
 
-/** Back to state, and due: fal says that all are in progress, so a pass moves them and their rows if it is queued. */
+/**
+ * Back to state, and due: fal says that all are in progress, so a pass moves them and their rows if it is queued.
+ * What replication brings passes the guard of vibevideo.job.
+ */
 const reset = (state) => `SET session_replication_role = replica;
+  SELECT pg_replication_origin_create('bench') WHERE NOT EXISTS (SELECT FROM pg_replication_origin WHERE roname = 'bench');
+  SELECT pg_replication_origin_session_setup('bench');
   UPDATE vibevideo.job SET state = '${state}', next_at = now() - interval '1 min', row_dirty = false;
   UPDATE vibelogs SET video_generation_status = '${state}';
+  SELECT pg_replication_origin_session_reset();
   SET session_replication_role = DEFAULT`;
 
 async function curl(urls) {
