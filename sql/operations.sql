@@ -419,8 +419,15 @@ BEGIN
 	SELECT count(*), min(j.created_at) INTO jobs, oldest FROM vibevideo.job j WHERE j.state = 'submit_unknown';
 	RETURN NEXT CASE WHEN jobs = 0 THEN vibevideo.line('submit_unknown', 'ok', 'no submit without an answer')
 					 ELSE vibevideo.line('submit_unknown', 'warn', format('submits without an answer: %s, the oldest from %s', jobs, vibevideo.ago(oldest)),
-							  'They are looked for at fal.ai and never sent again blindly; see vibevideo.unknown_policy. Or look in '
-							  'fal.ai''s dashboard, then vibevideo_cancel and vibevideo_retry.') END;
+							  'They are looked for at fal.ai and never sent again blindly; vibevideo.unknown_policy says how that '
+							  'ends. Or look in fal.ai''s dashboard, then vibevideo.resolve.') END;
+
+	SELECT count(*), max(j.vibelog_id) INTO jobs, example FROM vibevideo.job j
+	WHERE j.state = 'failed' AND j.error_code = 'submit_lost' AND j.sent_at IS NOT NULL AND j.request_id IS NULL
+	  AND j.completed_at > clock_timestamp() - interval '7 days';
+	RETURN NEXT CASE WHEN jobs = 0 THEN vibevideo.line('submit_lost', 'ok', 'no submit was given up as lost in the last 7 days')
+					 ELSE vibevideo.line('submit_lost', 'warn', format('submits given up as lost in the last 7 days: %s, one for %s', jobs, example),
+							  'fal.ai showed no trace of them, and nothing was sent again; vibevideo_retry makes a new attempt.') END;
 
 	SELECT count(*), max(j.vibelog_id) INTO jobs, example FROM vibevideo.job j
 	WHERE j.state = 'failed' AND j.generated_at IS NOT NULL AND j.updated_at > clock_timestamp() - interval '7 days';
@@ -428,7 +435,7 @@ BEGIN
 					 ELSE vibevideo.line('dead_letters', 'warn', format('videos made but given up in the last 7 days: %s, one for %s',
 															 jobs, vibevideo.shown(example)),
 							  'vibevideo.jobs says why in error, and media_url where fal.ai still has them; fix the cause, then '
-							  'vibevideo_retry.') END;
+							  'vibevideo.retry(job_id), or vibevideo_retry of the row, which copies such a video without a new render.') END;
 
 	SELECT count(*), max(j.row_error) INTO jobs, example FROM vibevideo.job j
 	WHERE j.row_error IS NOT NULL

@@ -25,6 +25,19 @@ $$;
 DROP FUNCTION vibevideo.redrive(text, interval, int);
 -- nor can one be added
 DROP FUNCTION vibevideo.attach(regclass, name, name, name, text, text, name, boolean);
+DROP FUNCTION vibevideo.take_slot(text, text, int, bigint);
+
+-------------------------------------------------------------------------------
+-- Tables
+-------------------------------------------------------------------------------
+
+-- A built-in row that was corrected is the app's.
+ALTER TABLE vibevideo.model ADD COLUMN changed_at timestamptz;
+ALTER TABLE vibevideo.model ALTER COLUMN changed_at SET DEFAULT pg_catalog.now();
+UPDATE vibevideo.model m SET changed_at = now(), builtin = m.builtin AND (m.max_prompt, m.needs_image, m.price_usd, m.usual_seconds)
+	IS NOT DISTINCT FROM (2000, m.endpoint LIKE '%/image-to-video', 0.5, NULL::int)
+WHERE m.endpoint IS NOT NULL;
+ALTER TABLE vibevideo.model ALTER COLUMN changed_at SET NOT NULL;
 
 -------------------------------------------------------------------------------
 -- What is new, or reads differently
@@ -117,11 +130,14 @@ BEGIN
 		FROM (VALUES
 			('vibevideo_submit', 'vibelog_id', false, 'vibevideo.video', 'VOLATILE',
 			 'Asks for a video of one row of the attached table: sends it to fal.ai and returns at once, with the request id. '
-			 'vibelog_id: the row''s key. Returns the video; while a job is active that job, so that asking twice never pays twice. '
+			 'vibelog_id: the row''s key. Returns the video; while a job is active that job, so that a double click never pays twice. '
+			 'When it has ended, a call makes a new attempt, which is paid for (a completed video is returned as it is if '
+			 'vibevideo.resubmit_completed is off). '
 			 'Also 22023: the prompt is missing, too long or otherwise unusable. ' || errors),
 			('vibevideo_submit_batch', 'vibelog_ids', true, 'SETOF vibevideo.video', 'VOLATILE',
 			 'Asks for videos of many rows: only notes the jobs, without network; the background worker sends them after commit. '
-			 'vibelog_ids: the rows'' keys. Returns a video a row, in the order given. '
+			 'vibelog_ids: the rows'' keys. Returns a video a row, in the order given; which of them are new and paid for is as in '
+			 'vibevideo_submit. '
 			 'Also 22023: a prompt is missing, too long or otherwise unusable. ' || errors),
 			('vibevideo_status', 'vibelog_id', false, 'vibevideo.video', 'STABLE',
 			 'Reports how far the video of one row is; message is made for people. No network, no writes. '
@@ -131,6 +147,7 @@ BEGIN
 			 'vibelog_id: the row''s key. Returns the video; a finished one is returned as it is. ' || errors),
 			('vibevideo_retry', 'vibelog_id', false, 'vibevideo.video', 'VOLATILE',
 			 'Tries again to make the video of a row whose last job failed or was cancelled. '
+			 'A video that was made already is only copied, even if the transaction that asked for it was rolled back. '
 			 'vibelog_id: the row''s key. Returns the video; while a job is active that job. '
 			 'Also 22023: the prompt is missing, too long or otherwise unusable. ' || errors)
 		) AS f(name, argument, many, result, volatility, description)
@@ -994,9 +1011,9 @@ SELECT nullif(c.user_id, '') AS user_id, c.day, c.model,
 	   sum(c.reserved_usd) AS reserved_usd, sum(c.settled_usd) AS settled_usd
 FROM (SELECT coalesce(j.requested_by, '') AS user_id, (j.created_at AT TIME ZONE 'UTC')::date AS day, j.model,
 			 (NOT j.orphan)::int AS submits,
-			 (NOT j.orphan AND vibevideo.is_active(j.state))::int AS active,
+			 vibevideo.is_active(j.state)::int AS active,
 			 j.billed::int AS videos,
-			 CASE WHEN NOT j.orphan AND NOT j.billed AND vibevideo.is_active(j.state)
+			 CASE WHEN NOT j.billed AND vibevideo.is_active(j.state)
 				  THEN coalesce(j.cost_usd, 0) ELSE 0 END AS reserved_usd,
 			 CASE WHEN j.billed THEN coalesce(j.cost_usd, 0) ELSE 0 END AS settled_usd
 	  FROM vibevideo.job j
@@ -1012,11 +1029,11 @@ BEGIN
 	IF kind = 'active' THEN
 		RETURN QUERY SELECT j.* FROM vibevideo.job j
 		WHERE vibevideo.is_active(j.state)
-		  AND NOT j.orphan AND j.created_at <> now() AND (name IS NULL OR j.requested_by = name);
+		  AND j.created_at <> now() AND (name IS NULL OR j.requested_by = name);
 	ELSE
 		RETURN QUERY SELECT j.* FROM vibevideo.job j
 		WHERE j.created_at >= vibevideo.today()::timestamp AT TIME ZONE 'UTC' AND (j.billed OR vibevideo.is_active(j.state))
-		  AND NOT j.orphan AND j.created_at <> now() AND (name IS NULL OR j.requested_by = name);
+		  AND j.created_at <> now() AND (name IS NULL OR j.requested_by = name);
 	END IF;
 END
 $$;
@@ -1027,12 +1044,14 @@ DECLARE
 	today constant date = vibevideo.today();
 	cost constant numeric = coalesce(j.cost_usd, 0);
 	l record;
+	held record;
 	missing numeric;
 	spent numeric;
 	next_end interval;
 BEGIN
 	FOR l IN SELECT x.* FROM vibevideo.limits_for(j.requested_by) x LOOP
-		IF l.max_active IS NOT NULL AND NOT vibevideo.take_slot(l.who, 'active', l.max_active, j.job_id) THEN
+		SELECT n.* INTO held FROM vibevideo.sent_for_nobody(CASE WHEN l.who <> 'global' THEN j.requested_by END) n;
+		IF l.max_active IS NOT NULL AND NOT vibevideo.take_slot(l.who, 'active', l.max_active, j.job_id, held.jobs) THEN
 			SELECT min(coalesce(c.submitted_at, now()) + m.usual_seconds * interval '1 s' - now()) INTO next_end
 			FROM vibevideo.counted_jobs(l.who, 'active') c JOIN vibevideo.model m ON m.endpoint = c.model;
 			PERFORM vibevideo.over_limit(l.who, 'max_active', l.max_active, 'all in use', 'PT429', 'too many videos are active',
@@ -1041,14 +1060,21 @@ BEGIN
 												ceil(extract(epoch FROM next_end)))
 				ELSE 'Come back when one of them is done.' END);
 		END IF;
-		IF l.submits_per_day IS NOT NULL AND NOT vibevideo.take_slot(l.who, 'submits', l.submits_per_day, j.job_id) THEN
+		IF l.submits_per_day IS NOT NULL AND NOT vibevideo.take_slot(l.who, 'submits', l.submits_per_day, j.job_id, held.jobs) THEN
 			PERFORM vibevideo.over_limit(l.who, 'submits_per_day', l.submits_per_day, 'all used up', 'PT429',
 										 'no more videos can be asked for today', vibevideo.next_day());
 		END IF;
-		missing = CASE WHEN l.spend_per_day_usd IS NULL THEN 0 ELSE vibevideo.take_budget(l.who, l.spend_per_day_usd, cost) END;
-		IF missing > 0 THEN
-			SELECT coalesce(sum(t.used), 0) - (cost - missing) INTO spent
-			FROM vibevideo.till t WHERE t.who = l.who AND t.day = today;
+		CONTINUE WHEN l.spend_per_day_usd IS NULL OR cost = 0;
+		-- the same with money: what is held beyond the limit must be there as well
+		held.usd = held.usd + (SELECT coalesce(sum(t.used), 0) FROM vibevideo.till t
+							   WHERE t.who = l.who AND t.n > 1000000 AND t.day >= today AND t.used > 0);
+		missing = vibevideo.take_budget(l.who, l.spend_per_day_usd, cost + held.usd);
+		IF missing = 0 AND held.usd > 0 THEN
+			PERFORM vibevideo.put_back(l.who, held.usd, (SELECT max(t.day) FROM vibevideo.till t
+														 WHERE t.who = l.who AND t.n <= 1000000));
+		ELSIF missing > 0 THEN
+			SELECT coalesce(sum(t.used), 0) - (cost + held.usd - missing) INTO spent
+			FROM vibevideo.till t WHERE t.who = l.who AND t.day >= today;
 			PERFORM vibevideo.over_limit(l.who, 'spend_per_day_usd', l.spend_per_day_usd, format('spent are %s', trim_scale(spent)),
 				'PT402', format('a video for %s USD is over today''s budget', trim_scale(cost)),
 				-- what is missing is held by submits that are under way and may yet fail
@@ -1071,7 +1097,7 @@ BEGIN
 	FROM gone g GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 	ON CONFLICT (user_id, day, model) DO UPDATE SET submits = p.submits + EXCLUDED.submits,
 		videos = p.videos + EXCLUDED.videos, settled_usd = p.settled_usd + EXCLUDED.settled_usd;
-	FOR j IN SELECT g.* FROM gone g WHERE NOT g.orphan AND vibevideo.is_active(g.state) LOOP
+	FOR j IN SELECT g.* FROM gone g WHERE vibevideo.is_active(g.state) LOOP
 		PERFORM vibevideo.release(j);
 	END LOOP;
 	RETURN NULL;
@@ -1361,8 +1387,15 @@ BEGIN
 	SELECT count(*), min(j.created_at) INTO jobs, oldest FROM vibevideo.job j WHERE j.state = 'submit_unknown';
 	RETURN NEXT CASE WHEN jobs = 0 THEN vibevideo.line('submit_unknown', 'ok', 'no submit without an answer')
 					 ELSE vibevideo.line('submit_unknown', 'warn', format('submits without an answer: %s, the oldest from %s', jobs, vibevideo.ago(oldest)),
-							  'They are looked for at fal.ai and never sent again blindly; see vibevideo.unknown_policy. Or look in '
-							  'fal.ai''s dashboard, then vibevideo_cancel and vibevideo_retry.') END;
+							  'They are looked for at fal.ai and never sent again blindly; vibevideo.unknown_policy says how that '
+							  'ends. Or look in fal.ai''s dashboard, then vibevideo.resolve.') END;
+
+	SELECT count(*), max(j.vibelog_id) INTO jobs, example FROM vibevideo.job j
+	WHERE j.state = 'failed' AND j.error_code = 'submit_lost' AND j.sent_at IS NOT NULL AND j.request_id IS NULL
+	  AND j.completed_at > clock_timestamp() - interval '7 days';
+	RETURN NEXT CASE WHEN jobs = 0 THEN vibevideo.line('submit_lost', 'ok', 'no submit was given up as lost in the last 7 days')
+					 ELSE vibevideo.line('submit_lost', 'warn', format('submits given up as lost in the last 7 days: %s, one for %s', jobs, example),
+							  'fal.ai showed no trace of them, and nothing was sent again; vibevideo_retry makes a new attempt.') END;
 
 	SELECT count(*), max(j.vibelog_id) INTO jobs, example FROM vibevideo.job j
 	WHERE j.state = 'failed' AND j.generated_at IS NOT NULL AND j.updated_at > clock_timestamp() - interval '7 days';
@@ -1370,7 +1403,7 @@ BEGIN
 					 ELSE vibevideo.line('dead_letters', 'warn', format('videos made but given up in the last 7 days: %s, one for %s',
 															 jobs, vibevideo.shown(example)),
 							  'vibevideo.jobs says why in error, and media_url where fal.ai still has them; fix the cause, then '
-							  'vibevideo_retry.') END;
+							  'vibevideo.retry(job_id), or vibevideo_retry of the row, which copies such a video without a new render.') END;
 
 	SELECT count(*), max(j.row_error) INTO jobs, example FROM vibevideo.job j
 	WHERE j.row_error IS NOT NULL
@@ -1397,7 +1430,6 @@ BEGIN
 					 ELSE vibevideo.line('sequences', 'ok', 'ahead of all jobs') END;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.check_jobs() IS 'part of check_config: jobs that need attention; owner only';
 
 COMMENT ON FUNCTION vibevideo.check_config() IS
 	'reports whether everything is as it has to be, and what to do if not; owner only';
@@ -1537,6 +1569,274 @@ BEGIN
 END
 $$;
 
+-- create_api comments on what it creates only
+DO $$
+DECLARE
+	key constant regtype = coalesce((SELECT b.id_type FROM vibevideo.binding b), 'uuid'::regtype);
+	errors constant text =
+		'Errors: PT404 no such row or not visible; 42501 the row may not be changed by the caller; '
+		'22004 the key is null; 55000 vibevideo is not configured or no table is attached. '
+		'For authenticated (row-level security decides which rows) and service_role.';
+	api record;
+BEGIN
+	FOR api IN SELECT f.name, f.description FROM (VALUES
+		('vibevideo_submit(%s)',
+		 'Asks for a video of one row of the attached table: sends it to fal.ai and returns at once, with the request id. '
+		 'vibelog_id: the row''s key. Returns the video; while a job is active that job, so that a double click never pays twice. '
+		 'When it has ended, a call makes a new attempt, which is paid for (a completed video is returned as it is if '
+		 'vibevideo.resubmit_completed is off). '
+		 'Also 22023: the prompt is missing, too long or otherwise unusable. ' || errors),
+		('vibevideo_submit_batch(%s[])',
+		 'Asks for videos of many rows: only notes the jobs, without network; the background worker sends them after commit. '
+		 'vibelog_ids: the rows'' keys. Returns a video a row, in the order given; which of them are new and paid for is as in '
+		 'vibevideo_submit. '
+		 'Also 22023: a prompt is missing, too long or otherwise unusable. ' || errors),
+		('vibevideo_retry(%s)',
+		 'Tries again to make the video of a row whose last job failed or was cancelled. '
+		 'A video that was made already is only copied, even if the transaction that asked for it was rolled back. '
+		 'vibelog_id: the row''s key. Returns the video; while a job is active that job. '
+		 'Also 22023: the prompt is missing, too long or otherwise unusable. ' || errors)) AS f(name, description)
+	LOOP
+		EXECUTE format('COMMENT ON FUNCTION public.%s IS %L', format(api.name, key), api.description);
+	END LOOP;
+END
+$$;
+
+CREATE FUNCTION vibevideo.sent_for_nobody(user_id text, OUT jobs int, OUT usd numeric)
+LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'vibevideo_sent_for_nobody';
+COMMENT ON FUNCTION vibevideo.sent_for_nobody(text) IS
+	'submits of a user, NULL for everybody''s, that were rolled back and are not settled: how many, and their prices; owner only';
+
+CREATE FUNCTION vibevideo.take_slot(who text, kind text, most int, job_id bigint, beyond int DEFAULT 0)
+RETURNS boolean LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	today constant date = vibevideo.today();
+	until constant date = CASE kind WHEN 'active' THEN 'infinity' ELSE today END;
+	try int;
+	place int;
+	free int[];
+BEGIN
+	IF most = 0 THEN
+		RETURN false;
+	ELSIF NOT EXISTS (SELECT FROM vibevideo.slot s
+					  WHERE s.who = take_slot.who AND s.kind = take_slot.kind AND s.n = most)
+	THEN
+		INSERT INTO vibevideo.slot (who, kind, n, day, job_id)
+		SELECT take_slot.who, take_slot.kind, n,
+			   CASE WHEN c.job_id IS NULL THEN '-infinity' WHEN take_slot.kind = 'active' THEN 'infinity' ELSE c.day END, c.job_id
+		FROM generate_series(1, most) n
+		FULL JOIN (SELECT row_number() OVER (ORDER BY j.job_id)::int AS n, j.job_id, (j.created_at AT TIME ZONE 'UTC')::date AS day
+				   FROM vibevideo.counted_jobs(take_slot.who, take_slot.kind) j) c USING (n)
+		ON CONFLICT DO NOTHING;
+	END IF;
+	beyond = beyond + (SELECT count(*) FROM vibevideo.slot s
+					   WHERE s.who = take_slot.who AND s.kind = take_slot.kind AND s.n > most AND s.day >= today);
+	IF beyond = 0 THEN
+		FOREACH try IN ARRAY ARRAY[ceil(random() * most), ceil(random() * most), ceil(random() * most)]::int[] LOOP
+			SELECT f.n INTO place FROM vibevideo.slot f
+			WHERE f.who = take_slot.who AND f.kind = take_slot.kind AND f.n = try
+			  -- IS TRUE keeps the planner off the other index
+			  AND (f.day < today) IS TRUE
+			FOR NO KEY UPDATE SKIP LOCKED;
+			EXIT WHEN FOUND;
+		END LOOP;
+	END IF;
+	IF place IS NULL THEN
+		free = ARRAY(SELECT f.n FROM vibevideo.slot f
+					 WHERE f.who = take_slot.who AND f.kind = take_slot.kind AND f.day < today AND f.n <= most
+					 ORDER BY f.day LIMIT beyond + 1 FOR NO KEY UPDATE SKIP LOCKED);
+		place = free[beyond + 1];
+	END IF;
+	UPDATE vibevideo.slot s SET day = until, job_id = take_slot.job_id
+	WHERE s.who = take_slot.who AND s.kind = take_slot.kind AND s.n = place;
+	RETURN FOUND;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.take_slot(text, text, int, bigint, int) IS
+	'takes one of a limit''s slots for a job, without waiting; false if there is none; owner only';
+
+CREATE OR REPLACE FUNCTION vibevideo.till_room(t vibevideo.till, share numeric, most numeric, today date)
+RETURNS numeric LANGUAGE sql IMMUTABLE
+RETURN greatest(0, least(share, most - ((t).n - 1) * share)) - CASE WHEN (t).day >= today THEN (t).used ELSE 0 END;
+
+CREATE OR REPLACE FUNCTION vibevideo.take_budget(who text, most numeric, cost numeric)
+RETURNS numeric LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	most_tills constant int = 256;
+	today constant date = vibevideo.today();
+	-- jobs of this day are in the table, even if this transaction is older
+	day_made constant date = (clock_timestamp() AT TIME ZONE 'UTC')::date;
+	needed numeric = cost;
+	first int;
+	unit numeric;
+	share numeric;
+	tills int;
+	t record;
+BEGIN
+	IF cost = 0 OR most = 0 THEN
+		RETURN cost;
+	END IF;
+	unit = least(most, (SELECT min(m.price_usd) FROM vibevideo.model m WHERE m.price_usd > 0));
+	share = unit * ceil(floor(most / unit) / most_tills);
+	tills = ceil(most / share);
+	IF NOT EXISTS (SELECT FROM vibevideo.till x WHERE x.who = take_budget.who AND x.n = tills) THEN
+		-- what is spent fills them one after another
+		INSERT INTO vibevideo.till (who, n, day, used)
+		SELECT take_budget.who, n, day_made,
+			   CASE WHEN n < tills THEN least(share, greatest(0, spent.usd - share * (n - 1)))
+					ELSE greatest(0, spent.usd - share * (n - 1)) END
+		FROM generate_series(1, tills) n,
+			 (SELECT coalesce(sum(j.cost_usd), 0) AS usd FROM vibevideo.counted_jobs(take_budget.who, 'spend') j
+			  WHERE j.created_at >= day_made::timestamp AT TIME ZONE 'UTC') spent
+		ON CONFLICT DO NOTHING;
+	END IF;
+
+	-- any one that has enough
+	first = ceil(random() * tills);
+	SELECT x.n, needed AS room INTO t FROM vibevideo.till x
+	WHERE x.who = take_budget.who AND x.n = first
+	  AND vibevideo.till_room(x, share, most, today) >= needed
+	FOR NO KEY UPDATE SKIP LOCKED;
+	LOOP
+		IF t.n IS NULL THEN
+			-- the smallest that is enough, else the largest
+			SELECT x.n, vibevideo.till_room(x, share, most, today) AS room INTO t
+			FROM vibevideo.till x
+			WHERE x.who = take_budget.who AND vibevideo.till_room(x, share, most, today) > 0
+			ORDER BY vibevideo.till_room(x, share, most, today) >= needed DESC,
+					 abs(vibevideo.till_room(x, share, most, today) - needed), x.n
+			LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED;
+			EXIT WHEN NOT FOUND;
+		END IF;
+		UPDATE vibevideo.till x
+		SET day = greatest(x.day, today), used = CASE WHEN x.day >= today THEN x.used ELSE 0 END + least(needed, t.room)
+		WHERE x.who = take_budget.who AND x.n = t.n;
+		needed = needed - least(needed, t.room);
+		EXIT WHEN needed = 0;
+		t.n = NULL;
+	END LOOP;
+	RETURN needed;
+END
+$$;
+
+CREATE FUNCTION vibevideo.take_orphans_share(j vibevideo.job)
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	today constant date = vibevideo.today();
+	l record;
+	missing numeric;
+BEGIN
+	FOR l IN
+		SELECT x.who, s.kind, s.most, s.until, x.spend_per_day_usd FROM vibevideo.limits_for(j.requested_by) x
+		CROSS JOIN LATERAL (VALUES ('active', x.max_active, 'infinity'::date), ('submits', x.submits_per_day, today)) AS s(kind, most, until)
+	LOOP
+		IF EXISTS (SELECT FROM vibevideo.slot s WHERE s.who = l.who AND s.kind = l.kind AND s.n = l.most)
+		   AND NOT vibevideo.take_slot(l.who, l.kind, l.most, j.job_id)
+		THEN
+			INSERT INTO vibevideo.slot (who, kind, n, day, job_id)
+			VALUES (l.who, l.kind, nextval('vibevideo.refund_seq'), l.until, j.job_id);
+		END IF;
+		CONTINUE WHEN l.kind <> 'active' OR l.spend_per_day_usd IS NULL OR coalesce(j.cost_usd, 0) = 0
+			OR NOT EXISTS (SELECT FROM vibevideo.till t WHERE t.who = l.who AND t.n < 1000000);
+		missing = vibevideo.take_budget(l.who, l.spend_per_day_usd, j.cost_usd);
+		IF missing > 0 THEN
+			INSERT INTO vibevideo.till (who, n, day, used) VALUES (l.who, nextval('vibevideo.refund_seq'), today, missing);
+		END IF;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.take_orphans_share(vibevideo.job) IS
+	'what a submit that was rolled back takes from the limits, and be it more than there is; owner only';
+
+CREATE OR REPLACE FUNCTION vibevideo.take_share(j vibevideo.job)
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	detail text;
+BEGIN
+	IF j.renders = 1 THEN
+		PERFORM vibevideo.reserve(j);
+		RETURN;
+	END IF;
+	BEGIN
+		PERFORM vibevideo.reserve(j);
+	EXCEPTION WHEN SQLSTATE 'PT429' OR SQLSTATE 'PT402' THEN
+		GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
+		-- it has taken nothing, so it costs nothing that could be given back
+		UPDATE vibevideo.job x SET state = 'failed', error_code = 'limit', next_at = NULL, completed_at = now(), cost_usd = 0,
+			error = format('no new attempt was made: %s. %s', SQLERRM, detail)
+		WHERE x.job_id = j.job_id;
+	END;
+END
+$$;
+
+CREATE FUNCTION vibevideo.put_back(who text, usd numeric, day date)
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	UPDATE vibevideo.till t SET used = t.used - usd
+	WHERE t.who = put_back.who
+	  AND t.n = (SELECT x.n FROM vibevideo.till x
+				 WHERE x.who = put_back.who AND x.day = put_back.day AND x.used >= usd
+				 ORDER BY x.n LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED);
+	IF NOT FOUND THEN
+		INSERT INTO vibevideo.till (who, n, day, used) VALUES (put_back.who, nextval('vibevideo.refund_seq'), put_back.day, -usd);
+	END IF;
+	DELETE FROM vibevideo.till t WHERE t.who = put_back.who AND t.n IN (
+		SELECT x.n FROM vibevideo.till x WHERE x.who = put_back.who AND x.n > 1000000 AND x.day < vibevideo.today()
+		LIMIT 1000 FOR UPDATE SKIP LOCKED);
+END
+$$;
+COMMENT ON FUNCTION vibevideo.put_back(text, numeric, date) IS 'gives money back to a day''s budget, without waiting; owner only';
+
+CREATE OR REPLACE FUNCTION vibevideo.release(ended vibevideo.job)
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	today constant date = vibevideo.today();
+	day constant date = (ended.created_at AT TIME ZONE 'UTC')::date;
+	payer text;
+BEGIN
+	UPDATE vibevideo.slot s SET day = '-infinity', job_id = NULL
+	WHERE s.job_id = ended.job_id AND s.n <= 1000000 AND s.day >= today AND (s.kind = 'active' OR NOT ended.billed);
+	DELETE FROM vibevideo.slot s
+	WHERE s.job_id = ended.job_id AND s.n > 1000000 AND (s.kind = 'active' OR NOT ended.billed OR s.day < today);
+
+	IF ended.billed OR ended.cost_usd IS NULL OR ended.cost_usd = 0 OR day < today THEN
+		RETURN;
+	END IF;
+	FOREACH payer IN ARRAY ARRAY['user:' || ended.requested_by, 'global'] LOOP
+		IF EXISTS (SELECT FROM vibevideo.till t WHERE t.who = payer) THEN
+			PERFORM vibevideo.put_back(payer, ended.cost_usd, day);
+		END IF;
+	END LOOP;
+END
+$$;
+
+CREATE FUNCTION vibevideo.model_changing()
+RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF TG_OP = 'INSERT' THEN
+		IF NEW.changed_at <> now() THEN
+			DELETE FROM vibevideo.model m WHERE m.endpoint = NEW.endpoint AND m.builtin;
+		END IF;
+	ELSIF NEW IS DISTINCT FROM OLD THEN
+		NEW.builtin = false;
+		NEW.changed_at = now();
+	END IF;
+	RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.model_changing() IS
+	'trigger: a built-in row that is changed is the app''s, and one that a dump brings back takes the place of ours';
+
+-------------------------------------------------------------------------------
+-- Triggers
+-------------------------------------------------------------------------------
+
+CREATE TRIGGER model_changing BEFORE INSERT OR UPDATE ON vibevideo.model
+	FOR EACH ROW EXECUTE FUNCTION vibevideo.model_changing();
+ALTER TABLE vibevideo.model ENABLE ALWAYS TRIGGER model_changing, ENABLE ALWAYS TRIGGER price_changed;
+ALTER TABLE vibevideo.job ENABLE ALWAYS TRIGGER job_changing, ENABLE ALWAYS TRIGGER job_changed, ENABLE ALWAYS TRIGGER jobs_deleted;
+ALTER TABLE vibevideo.limit ENABLE ALWAYS TRIGGER limit_changed;
+
 -------------------------------------------------------------------------------
 -- Rights
 -------------------------------------------------------------------------------
@@ -1551,7 +1851,9 @@ DECLARE
 		'vibevideo.options(vibevideo.binding), vibevideo.option_changes(vibevideo.binding, vibevideo.binding), '
 		'vibevideo.option(text, text), vibevideo.check_kept_column(regclass, name, text), vibevideo.other_tables(), '
 		'vibevideo.adopt_jobs(regclass, regclass), vibevideo.cancel(bigint), vibevideo.retry(bigint), vibevideo.sequences_behind(), '
-		'vibevideo.advance_sequences(), vibevideo.attach(regclass, name, name, name, text, text, name, boolean, regclass)';
+		'vibevideo.advance_sequences(), vibevideo.attach(regclass, name, name, name, text, text, name, boolean, regclass), '
+		'vibevideo.sent_for_nobody(text), vibevideo.take_slot(text, text, int, bigint, int), '
+		'vibevideo.take_orphans_share(vibevideo.job), vibevideo.put_back(text, numeric, date), vibevideo.model_changing()';
 	everybody constant text = concat_ws(', ', 'PUBLIC',
 										(SELECT string_agg(quote_ident(r.rolname), ', ') FROM pg_roles r
 										 WHERE r.rolname IN ('anon', 'authenticated', 'service_role')));
