@@ -321,6 +321,7 @@ SKIP:
 	$found{$1} = 1 while $all_c =~ /(?:error_code = |THEN )"?'?"([a-z_]+)";/g;
 	$found{$1} = 1 while $code =~ /error_code = '([a-z_]+)'/g;
 	$found{$1} = 1 while $all_c =~ /'(rolled_back|quarantined)'/g;
+	$found{$1} = 1 while $all_c =~ /\(Hindrance\)\{"([a-z_]+)"/g;
 	for my $function (qw(TypeByStatus TypeByDefault WireFailureType))
 	{
 		my ($body) = $all_c =~ /^$function\(.*?\)\n\{(.*?)^\}/ms or die "no $function\n";
