@@ -93,33 +93,106 @@ FindJobs(const Binding *binding, char **vibelog_ids, int64 *job_ids, int n)
 			job_ids[i] = SubmitFindEnded(binding, vibelog_ids[i]);
 }
 
-/* What it takes of memory, SPI's results included, is free again afterwards. */
-static void
-SubmitChunk(const Binding *binding, char **vibelog_ids, int n, ReturnSetInfo *rsinfo)
+/*----------
+ * A batch
+ *----------
+ */
+typedef struct Batch
 {
-	int64 *job_ids;
+	Binding binding;
+	MemoryContext mcxt; /* outlives a chunk */
+	char **keys;		/* as asked for */
+	int n;
+	char **sorted;	/* the same, each once */
+	int64 *job_ids; /* theirs */
+	int nsorted;
+	Tuplestorestate *result;
+} Batch;
 
-	StatementConnect();
-	job_ids = palloc(sizeof(int64) * n);
-	for (int i = 0; i < n; i++)
+/* The keys become those that the rows have; ERROR for a row that the caller may not update. */
+static void
+CheckChunk(Batch *batch, int from, int n)
+{
+	for (int i = from; i < from + n; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		ApiCheckKey(vibelog_ids[i]);
-		vibelog_ids[i] = AppRowCheck(binding, vibelog_ids[i], true);
+		ApiCheckKey(batch->keys[i]);
+		batch->keys[i] = MemoryContextStrdup(batch->mcxt, AppRowCheck(&batch->binding, batch->keys[i], true));
 	}
+}
+
+static void
+SubmitChunk(Batch *batch, int from, int n)
+{
+	const Binding *binding = &batch->binding;
+	char **vibelog_ids = batch->sorted + from;
+	int64 *job_ids = batch->job_ids + from;
+
 	WhoseSettle(binding, vibelog_ids, n);
 	FindJobs(binding, vibelog_ids, job_ids, n);
-	if (!AllHaveJobs(job_ids, n))
+	if (AllHaveJobs(job_ids, n))
+		return;
+	InsertMissing(binding, vibelog_ids, job_ids, n);
+	FindJobs(binding, vibelog_ids, job_ids, n);
+	/* another call was faster: the unique index made us wait for its commit */
+	for (int i = 0; i < n; i++)
+		if (job_ids[i] == 0)
+			ApiLostRace(vibelog_ids[i]);
+}
+
+static int
+CompareKeys(const void *a, const void *b)
+{
+	return strcmp(*(char *const *) a, *(char *const *) b);
+}
+
+static void
+DescribeChunk(Batch *batch, int from, int n)
+{
+	int64 *job_ids = palloc(sizeof(int64) * n);
+
+	for (int i = 0; i < n; i++)
 	{
-		InsertMissing(binding, vibelog_ids, job_ids, n);
-		FindJobs(binding, vibelog_ids, job_ids, n);
-		/* another call was faster: the unique index made us wait for its commit */
-		for (int i = 0; i < n; i++)
-			if (job_ids[i] == 0)
-				ApiLostRace(vibelog_ids[i]);
+		char **found = bsearch(&batch->keys[from + i], batch->sorted, batch->nsorted, sizeof(char *), CompareKeys);
+
+		job_ids[i] = batch->job_ids[found - batch->sorted];
 	}
-	ApiDescribeMany(rsinfo->setResult, job_ids, n);
-	SPI_finish();
+	ApiDescribeMany(batch->result, job_ids, n);
+}
+
+/*
+ * Two batches may wait for each other's jobs of the same rows: never both at
+ * once, if all take rows in the same order.
+ */
+static void
+SortKeys(Batch *batch)
+{
+	batch->sorted = palloc(sizeof(char *) * batch->n);
+	batch->job_ids = palloc0(sizeof(int64) * batch->n);
+	memcpy(batch->sorted, batch->keys, sizeof(char *) * batch->n);
+	qsort(batch->sorted, batch->n, sizeof(char *), CompareKeys);
+	for (int i = 0; i < batch->n; i++)
+		if (i == 0 || strcmp(batch->sorted[i], batch->sorted[batch->nsorted - 1]) != 0)
+			batch->sorted[batch->nsorted++] = batch->sorted[i];
+}
+
+/* The memory that a chunk takes, SPI's results included, is free again after it. */
+static void
+InChunks(Batch *batch, int n, void (*step)(Batch *batch, int from, int n))
+{
+	MemoryContext mcxt = AllocSetContextCreate(CurrentMemoryContext, "vibevideo chunk", ALLOCSET_DEFAULT_SIZES);
+
+	for (int from = 0; from < n; from += CHUNK)
+	{
+		MemoryContext outer = MemoryContextSwitchTo(mcxt);
+
+		StatementConnect();
+		step(batch, from, Min(CHUNK, n - from));
+		SPI_finish();
+		MemoryContextSwitchTo(outer);
+		MemoryContextReset(mcxt);
+	}
+	MemoryContextDelete(mcxt);
 }
 
 /*
@@ -166,24 +239,19 @@ ReadKeyArray(FunctionCallInfo fcinfo, int *n)
 Datum
 vibevideo_submit_batch(PG_FUNCTION_ARGS)
 {
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	int n;
-	char **keys = ReadKeyArray(fcinfo, &n);
-	Binding binding;
-	MemoryContext mcxt;
+	Batch batch = {0};
 
+	batch.keys = ReadKeyArray(fcinfo, &batch.n);
 	InitMaterializedSRF(fcinfo, 0);
+	batch.result = ((ReturnSetInfo *) fcinfo->resultinfo)->setResult;
 	StatementConnect();
-	BindingRequire(&binding, true);
-	mcxt = AllocSetContextCreate(CurrentMemoryContext, "vibevideo batch", ALLOCSET_DEFAULT_SIZES);
-	for (int i = 0; i < n; i += CHUNK)
-	{
-		MemoryContext outer = MemoryContextSwitchTo(mcxt);
-
-		SubmitChunk(&binding, keys + i, Min(CHUNK, n - i), rsinfo);
-		MemoryContextSwitchTo(outer);
-		MemoryContextReset(mcxt);
-	}
+	BindingRequire(&batch.binding, true);
+	batch.mcxt = CurrentMemoryContext;
+	InChunks(&batch, batch.n, CheckChunk);
+	if (batch.n > 0)
+		SortKeys(&batch);
+	InChunks(&batch, batch.nsorted, SubmitChunk);
+	InChunks(&batch, batch.n, DescribeChunk);
 	SPI_finish();
 	ApiAccepted(NULL);
 	ShmemWakeAtCommit();
