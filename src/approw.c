@@ -47,8 +47,10 @@
 #include "nodes/parsenodes.h"
 #include "storage/latch.h"
 #include "storage/lmgr.h"
+#include "storage/proc.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -69,11 +71,14 @@
 #define MAX_INPUT_BYTES (1024 * 1024)
 #define ROW_ERROR_BYTES 400 /* of what the app's objects say */
 #define ROW_TIMEOUT_MS 2000 /* for the app's triggers, in the worker */
-#define SYNC_BUDGET_MS 200	/* for all rows of one turn, in the worker */
+#define ROW_LOCK_MS 250		/* of it, for somebody's lock; or the lock that a row waited for is still held: */
+#define ROW_LOCK_AGAIN_MS 20
+#define SYNC_BUDGET_MS 200 /* for all rows of one turn, in the worker */
 #define ROWS_TOGETHER 500
 
 static bool in_worker = false;	/* our own worker: pg_cron's background workers are clients */
 static bool limit_time = false; /* is the app's code cut short? */
+static int lock_ms = ROW_LOCK_MS;
 
 void
 AppRowInWorker(void)
@@ -892,6 +897,8 @@ CatchError(MemoryContext mcxt, ResourceOwner owner)
 	CurrentResourceOwner = owner;
 	if (IsInterrupt(edata->sqlerrcode))
 		ReThrowError(edata);
+	if (edata->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE)
+		lock_ms = ROW_LOCK_AGAIN_MS;
 	if (IsDeferredTrigger(edata))
 		error = left_to_worker;
 	else if (row_time_is_up)
@@ -917,6 +924,21 @@ KeysOf(const RowStep *step)
 	return keys;
 }
 
+/*
+ * Somebody's lock that a trigger waits for is that row's trouble, and holds up
+ * all other rows meanwhile.  The setting ends with the owner's search_path.
+ */
+static void
+LimitLockWait(void)
+{
+	char limit[32];
+
+	if (!limit_time || (LockTimeout > 0 && LockTimeout <= lock_ms))
+		return;
+	snprintf(limit, sizeof(limit), "%dms", lock_ms);
+	(void) set_config_option("lock_timeout", limit, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+}
+
 /* NULL, or the error that the app's code raised: then the step is rolled back */
 static char *
 RunStepGuarded(const Binding *binding, RowStep *step)
@@ -935,6 +957,7 @@ RunStepGuarded(const Binding *binding, RowStep *step)
 	{
 		writing = &rows;
 		IdentityBecomeTableOwner(binding->owner, &saved);
+		LimitLockWait();
 		RunStep(binding, step);
 		IdentityResume(&saved);
 		writing = rows.outer;
@@ -1114,9 +1137,18 @@ SyncOne(const Binding *binding, DirtyJob *dirty)
 	return SYNC_DONE;
 }
 
-static void
-SyncOneByOne(const Binding *binding, DirtyJob **dirty, int n, TimestampTz until, int *unwritten)
+/* In the worker the remaining rows stay due: answers from the network must be read in time. */
+static TimestampTz
+SyncUntil(void)
 {
+	return in_worker ? TimestampTzPlusMilliseconds(GetCurrentTimestamp(), SYNC_BUDGET_MS) : 0;
+}
+
+static void
+SyncOneByOne(const Binding *binding, DirtyJob **dirty, int n, int *unwritten)
+{
+	TimestampTz until = SyncUntil();
+
 	for (int i = 0; i < n; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -1154,9 +1186,9 @@ MarkClean(const RowStep *step)
  * many are done, 0 if they must be written one by one.
  */
 static int
-SyncTogether(const Binding *binding, DirtyJob **dirty, int n, TimestampTz until, int *unwritten)
+SyncTogether(const Binding *binding, DirtyJob **dirty, int n, int *unwritten)
 {
-	RowStep step = {.each = WriteRow, .dirty = dirty, .n = n, .until = until};
+	RowStep step = {.each = WriteRow, .dirty = dirty, .n = n, .until = SyncUntil()};
 
 	step.outcomes = palloc(sizeof(RowOutcome) * n);
 	if (RunStepGuarded(binding, &step) != NULL)
@@ -1171,20 +1203,42 @@ SyncTogether(const Binding *binding, DirtyJob **dirty, int n, TimestampTz until,
 	return step.done;
 }
 
+/* Rows that could not be written before come last, and go alone: how many others there are. */
+static int
+PutTriedLast(DirtyJob **dirty, int n)
+{
+	DirtyJob **tried = palloc(sizeof(DirtyJob *) * n);
+	int nfresh = 0;
+	int ntried = 0;
+
+	for (int i = 0; i < n; i++)
+		if (dirty[i]->tries > 0)
+			tried[ntried++] = dirty[i];
+		else
+			dirty[nfresh++] = dirty[i];
+	memcpy(dirty + nfresh, tried, sizeof(DirtyJob *) * ntried);
+	return nfresh;
+}
+
 void
 AppRowWriteDirty(const Binding *binding, int max)
 {
-	TimestampTz now = GetCurrentTimestamp();
-	/* the remaining rows stay due: answers from the network must be read in time */
-	TimestampTz until = in_worker ? TimestampTzPlusMilliseconds(now, SYNC_BUDGET_MS) : 0;
 	int n;
-	DirtyJob **dirty = FindDirty(binding, now, max, &n);
+	DirtyJob **dirty = FindDirty(binding, GetCurrentTimestamp(), max, &n);
+	int nfresh = PutTriedLast(dirty, n);
 	int unwritten = 0;
+	bool well;
 
+	lock_ms = ROW_LOCK_MS;
 	if (in_worker && n > 0)
 		DeferNothing();
-	if (n > 0 && SyncTogether(binding, dirty, n, until, &unwritten) == 0)
-		SyncOneByOne(binding, dirty, n, until, &unwritten);
+	well = (nfresh == 0 || SyncTogether(binding, dirty, nfresh, &unwritten) > 0);
+	/* a poll pass leaves what goes wrong to the worker */
+	if (limit_time && !in_worker)
+		return;
+	if (!well)
+		SyncOneByOne(binding, dirty, nfresh, &unwritten);
+	SyncOneByOne(binding, dirty + nfresh, n - nfresh, &unwritten);
 }
 
 int
@@ -1196,12 +1250,12 @@ AppRowWriteMany(const Binding *binding, const int64 *job_ids, int n)
 
 	if (found < n)
 		MarkElsewhere(binding, job_ids, n);
-	if (found == 0 || SyncTogether(binding, dirty, found, 0, &unwritten) > 0)
+	if (found == 0 || SyncTogether(binding, dirty, found, &unwritten) > 0)
 		return unwritten;
 	/* the worker writes such rows in a separate transaction */
-	if (in_worker)
+	if (limit_time)
 		return MarkDirty(job_ids, n);
-	SyncOneByOne(binding, dirty, found, 0, &unwritten);
+	SyncOneByOne(binding, dirty, found, &unwritten);
 	return unwritten;
 }
 
@@ -1312,7 +1366,7 @@ AppRowsAreSimple(const Binding *binding)
 	return simple;
 }
 
-void
+int
 AppRowRecord(const Binding *binding, JobUpdate *updates, int n, bool *recorded)
 {
 	int64 *moved = palloc(sizeof(int64) * (n + 1));
@@ -1324,8 +1378,7 @@ AppRowRecord(const Binding *binding, JobUpdate *updates, int n, bool *recorded)
 	for (int i = 0; i < n; i++)
 		if (recorded[i] && updates[i].row_written)
 			moved[nmoved++] = updates[i].job_id;
-	if (nmoved > 0)
-		AppRowWriteMany(binding, moved, nmoved);
+	return nmoved > 0 ? AppRowWriteMany(binding, moved, nmoved) : 0;
 }
 
 /*----------

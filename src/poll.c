@@ -347,17 +347,31 @@ CountUpdate(const JobUpdate *update, int32 counts[4])
 		counts[3]++;
 }
 
+/*
+ * What fal said comes first.  The rows after it get as much time as in the worker,
+ * which does the rest: a user who holds what a trigger needs must not hold up
+ * everybody's jobs, which are locked until this transaction ends.
+ */
 static void
 RecordPass(const Binding *binding, PollPass *pass, int n, int32 counts[4])
 {
 	bool *recorded = palloc0(sizeof(bool) * (n + 1));
 
-	AppRowRecord(binding, pass->updates, n, recorded);
+	AppRowLimitTime(true);
+	PG_TRY();
+	{
+		/* then the rows of jobs that others have changed */
+		if (AppRowRecord(binding, pass->updates, n, recorded) == 0)
+			AppRowWriteDirty(binding, vv_poll_batch_size);
+	}
+	PG_FINALLY();
+	{
+		AppRowLimitTime(false);
+	}
+	PG_END_TRY();
 	for (int i = 0; i < n; i++)
 		if (recorded[i])
 			CountUpdate(&pass->updates[i], counts);
-	/* rows of jobs that others have changed */
-	AppRowWriteDirty(binding, vv_poll_batch_size);
 }
 
 /*

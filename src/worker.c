@@ -145,7 +145,6 @@ typedef enum WorkKind
 } WorkKind;
 
 #define LOCK_LIMIT "2s" /* where nothing shorter is set */
-#define ROW_LOCK_LIMIT "250ms"
 #define SHORT "50ms"
 
 static Chore chores[WORK_KINDS] = {
@@ -208,13 +207,6 @@ OpenTransaction(bool durable)
 		(void) set_config_option("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
 	PushActiveSnapshot(GetTransactionSnapshot());
 	StatementConnect();
-}
-
-/* How long this transaction waits for a lock. */
-static void
-LimitLocks(const char *limit)
-{
-	(void) set_config_option("lock_timeout", limit, PGC_SUSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
 }
 
 static void
@@ -887,8 +879,7 @@ LookForWork(Look *look)
  * In a separate transaction: whatever the app's triggers do, what was recorded is
  * safe.  In a backlog its commit is not flushed, since the next one follows at
  * once, and a row lost in a crash is still due.  Otherwise it is, since
- * subscribers are notified only after the flush.  A trigger that waits for a lock
- * holds up all other rows, so it must not wait for long.
+ * subscribers are notified only after the flush.
  */
 static void
 SyncRows(void)
@@ -897,11 +888,7 @@ SyncRows(void)
 
 	OpenTransaction(worker.count[TASK_SUBMIT] + worker.count[TASK_POLL] < BACKLOG);
 	if (BindingLoad(&binding))
-	{
-		LimitLocks(ROW_LOCK_LIMIT);
 		AppRowWriteDirty(&binding, ROWS_A_TURN);
-		LimitLocks(LOCK_LIMIT);
-	}
 	CloseTransaction();
 }
 

@@ -128,6 +128,61 @@ sub completed
 	is(worker_pid($node), $worker, 'cancelled: the worker is the same');
 }
 
+# -- what the app's trigger needs ------------------------------------------------------------------------
+# One user's lock, or whatever else stops the write of one row, is that row's trouble.
+sql($node, <<'SQL');
+CREATE TABLE counter (id text PRIMARY KEY, n int NOT NULL DEFAULT 0);
+INSERT INTO counter VALUES ('one');
+CREATE FUNCTION count_up() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+BEGIN
+	UPDATE public.counter SET n = n + 1 WHERE id = 'one';
+	RETURN NULL;
+END $$;
+CREATE TRIGGER count_up AFTER UPDATE ON vibelogs FOR EACH ROW WHEN (NEW.prompt ~ 'counts') EXECUTE FUNCTION count_up();
+CREATE FUNCTION trouble() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	RAISE EXCEPTION USING ERRCODE = split_part(NEW.prompt, ' ', 2), MESSAGE = 'trouble';
+END $$;
+CREATE TRIGGER trouble BEFORE UPDATE ON vibelogs FOR EACH ROW WHEN (NEW.prompt ~ '^trouble' AND NEW.video_generation_status = 'completed') EXECUTE FUNCTION trouble();
+SQL
+{
+	my $session = background_sql($node);
+	my @ids = map { new_row($node, "polled: $_" . ($_ == 1 ? ' counts' : '')) } 1 .. 30;
+	my $all = join(',', @ids);
+
+	$fal->rule('^polled', hold => 'queue');
+	sql($node, "SELECT FROM vibevideo_submit_batch('{$all}')");
+	wait_for($node, "SELECT count(*) FROM vibevideo.job WHERE vibelog_id = ANY ('{$all}') AND state = 'queued'", '30', 'polled: all are sent');
+	$session->query_safe("BEGIN; UPDATE counter SET n = 0");
+	$fal->command('*', 'finish');
+	my $poll = "SET statement_timeout = '4s'; SELECT checked >= 0 FROM vibevideo_poll(); RESET statement_timeout;";
+	# the worker leaves polls to who polls in time
+	wait_until(
+		sub {
+			sql($node, "UPDATE vibevideo.job SET next_at = now() WHERE state IN ('queued', 'generating') AND leased_by IS NULL");
+			$node->safe_psql('postgres', $poll);
+			return sql($node, "SELECT count(*) FROM vibevideo.job WHERE vibelog_id = ANY ('{$all}') AND state IN ('processing', 'completed')") == 30;
+		}, 'polled: a poll pass waits for nobody');
+	wait_for($node, "SELECT count(*) FROM vibelogs WHERE id = ANY ('{$all}') AND video_generation_status = 'completed'", '29', 'polled: others get their videos', patience => 8);
+	is(sql($node, "SELECT state FROM vibevideo.job WHERE vibelog_id = '$ids[0]'"), 'completed', 'polled: so does the one whose row cannot be written');
+	ok_others('counter');
+	$session->query_safe('ROLLBACK');
+	$session->quit;
+	wait_for($node, "SELECT video_generation_status FROM vibelogs WHERE id = '$ids[0]'", 'completed', 'polled: it is written once that can be done', hurry => 1);
+	sql($node, "UPDATE vibevideo.job SET row_next_at = now() WHERE row_dirty");
+}
+for my $code (qw(40P01 55P03 57014 40001))
+{
+	my @ids = (map({ new_row($node, "trouble $code $_") } 1 .. 3), map { new_row($node, "beside $code $_") } 1 .. 10);
+	my $others = join(',', @ids[ 3 .. $#ids ]);
+
+	sql($node, "SELECT FROM vibevideo_submit_batch('{" . join(',', @ids) . "}')");
+	wait_for($node, "SELECT count(*) FROM vibevideo.job WHERE vibelog_id = ANY ('{$others}') AND state = 'completed'", '10', "$code: videos are made");
+	wait_for($node, "SELECT count(*) FROM vibelogs WHERE id = ANY ('{$others}') AND video_generation_status = 'completed'", '10', "$code: others' rows are written within a second", patience => 1);
+	wait_for($node, "SELECT count(*) FROM vibevideo.job WHERE vibelog_id = ANY ('{" . join(',', @ids) . "}') AND row_error ~ '$code'", '3', "$code: the others wait");
+}
+sql($node, 'DROP TRIGGER trouble ON vibelogs; DROP TRIGGER count_up ON vibelogs');
+
 # -- crashes -------------------------------------------------------------------------------------------
 # Nobody's video is given up since the server was killed, however often.
 {
