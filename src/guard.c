@@ -199,9 +199,9 @@ RowDiffers(Row old, Row new)
 }
 
 /*
- * What the row bears before it is written anew: what the job was, if it shows
- * that.  It may not yet: then that stays, as for a job that its call has just
- * made.
+ * What the row bears before it is written anew: what the job was, if the row
+ * shows that.  While it does not, what it bore before stays, as it does for a
+ * job that this transaction has made and not yet written into the row.
  */
 static char *
 RowBears(Row old, Row new)
@@ -212,7 +212,7 @@ RowBears(Row old, Row new)
 	/* it was never written: whoever gives it a row says what that bears */
 	if (IsTrue(old, "orphan"))
 		return TextColumn(new, "row_bears");
-	if (IsTrue(old, "row_dirty") || (strcmp(TextColumn(old, "state"), "submitting") == 0 && IsNew(old)))
+	if (IsTrue(old, "row_dirty") || IsNew(old))
 		return bears;
 	return request_id ? request_id : BEARS_STATUS;
 }

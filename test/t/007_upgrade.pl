@@ -151,7 +151,7 @@ cli($node, 'GRANT SELECT ON vibevideo.job TO pg_monitor; GRANT EXECUTE ON FUNCTI
 cli($node, 'CREATE DATABASE fresh');
 create_database_app('fresh');
 {
-	my $jobs = q{SELECT string_agg((to_jsonb(j) - '{ghost,orphan}'::text[])::text || %s, E'\n' ORDER BY job_id) FROM vibevideo.job j};
+	my $jobs = q{SELECT string_agg((to_jsonb(j) - '{ghost,orphan,row_bears}'::text[])::text || %s, E'\n' ORDER BY job_id) FROM vibevideo.job j};
 	my $before = sql($node, sprintf($jobs, 'ghost'));
 	my ($rc, $after, $err) = $node->psql('postgres', 'BEGIN; ALTER EXTENSION vibevideo UPDATE; ' . sprintf($jobs, 'orphan') . '; COMMIT');
 

@@ -191,6 +191,18 @@ for my $when ('at fal', 'made')
 	is(sql($node, q{SELECT detail FROM vibevideo.check_config() WHERE check_name = 'unwritten_rows'}), 'every row could be written', "$when: nothing is left over");
 }
 
+# -- noted while fal is down: the row is written after the job's reason --------------------------------------
+{
+	sql($node, q{ALTER SYSTEM SET vibevideo.max_active = 1; SELECT pg_reload_conf()});
+	wait_for($node, 'SHOW vibevideo.max_active', '1', 'there is room for one');
+	my $request = held('first', 'anna');
+	row('second', 'anna');
+	is(as('anna', q{SELECT status, error_code FROM vibevideo_submit('second')}), 'queued|fal_busy', 'one that waits, with a reason');
+	sql($node, q{ALTER SYSTEM RESET vibevideo.max_active; SELECT pg_reload_conf()});
+	finish($request);
+	wait_for($node, q{SELECT video_generation_status FROM vibelogs WHERE id = 'second'}, 'completed', 'is written when it is made', hurry => 1);
+}
+
 # -- only its own row has it ---------------------------------------------------------------------------------
 {
 	my $request = held('original', 'anna');
