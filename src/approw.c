@@ -12,9 +12,8 @@
  * announce it to the trigger by row_next_at = infinity, so that the job is not
  * marked and unmarked, and mark it if the write fails.  The worker writes marked
  * rows after the transaction that recorded the jobs has committed, so that no
- * trigger can undo a recorded outcome; only where no code of the app can run and
- * nobody has locked the table (AppRowsAreSimple) does it write them in that very
- * transaction.
+ * code of the app's, of which an update runs more than triggers, can undo or
+ * delay a recorded outcome.
  *
  * Rows are written together in one subtransaction, and one by one if that fails:
  *
@@ -25,6 +24,14 @@
  * - A row that somebody has locked is tried again after a second, never waited
  *	  for.  Nothing is written if nothing would change, so that subscribers see
  *	  each state once.
+ * - What is written must then be in the row: RETURNING tells, and where there are
+ *	  triggers or rules a look afterwards.  Otherwise the job stays dirty, and
+ *	  row_error names what may have undone it.
+ * - Only the job's own row is written: one that bears what row_bears says, or the
+ *	  job's request id.  If it is not under the job's key, it is looked for by its
+ *	  request id, and the job follows it (rekey.h).
+ * - In the worker all constraints are immediate; where a client's are deferred the
+ *	  row is left to the worker.
  * - The row shows its newest job.  A write that was postponed may be an older
  *	  attempt's by then (find_dirty): then only its video counts, if no newer
  *	  attempt has one.
@@ -549,27 +556,36 @@ typedef enum RowOutcome
 	" AND (NOT " DIFFERS("t.video_generation_error", error) " OR " error " IS NOT NULL" \
 	" AND t.video_generation_error IS NOT NULL AND " DIFFERS("t.video_generation_error", old_error) ")) IS TRUE)"
 
-/* The names to fill in: table, key, table, key, key, and what it returns.  The row is locked by the statement that changes it. */
+/*
+ * The names to fill in: table, columns that are shown afterwards, key, table,
+ * key, key, and what it returns.  The statement itself locks the row, so it
+ * never waits for one.
+ */
 #define WRITE_ROW \
 	"UPDATE %s t" SET_ROW("$2", "$3", "$4", "$5", "$6") \
-	" FROM (SELECT k.%s AS key, k.video_url AS url, k.video_generation_error AS error FROM %s k" \
+	" FROM (SELECT %s k.%s AS key FROM %s k" \
 	" WHERE k.%s OPERATOR(pg_catalog.=) $1 AND " ROW_MATCHES("k", "$7", "$3") " FOR NO KEY UPDATE SKIP LOCKED) l" \
 	" WHERE t.%s OPERATOR(pg_catalog.=) l.key" ROW_DIFFERS("$2", "$3", "$4", "$5", "$6") "%s"
 #define RETURNING_SHOWN \
 	" RETURNING " ROW_SHOWS("$2", "$3", "$4", "$5", "$6", "l.url", "l.error")
 
-/* Key, table, key, key; gives the ordinal numbers of the rows it has changed, and whether they show it. */
+/* The same; it returns the ordinal numbers of the rows it has changed, and whether they show it. */
 #define WRITE_ROWS \
 	"UPDATE %s t" SET_ROW("x.status", "x.request_id", "x.url", "x.generated_at", "x.error") \
 	" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4)," \
 	" pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7)) WITH ORDINALITY" \
 	" AS x(key, status, request_id, url, generated_at, error, bears, nth)" \
-	" CROSS JOIN LATERAL (SELECT k.%s AS key, k.video_url AS url, k.video_generation_error AS error FROM %s k" \
+	" CROSS JOIN LATERAL (SELECT %s k.%s AS key FROM %s k" \
 	" WHERE k.%s OPERATOR(pg_catalog.=) x.key AND " ROW_MATCHES("k", "x.bears", "x.request_id") \
 	" FOR NO KEY UPDATE SKIP LOCKED) l" \
 	" WHERE t.%s OPERATOR(pg_catalog.=) l.key" \
 	ROW_DIFFERS("x.status", "x.request_id", "x.url", "x.generated_at", "x.error") \
-	" RETURNING x.nth, " ROW_SHOWS("x.status", "x.request_id", "x.url", "x.generated_at", "x.error", "l.url", "l.error")
+	" RETURNING x.nth, %s"
+#define ROWS_SHOWN \
+	ROW_SHOWS("x.status", "x.request_id", "x.url", "x.generated_at", "x.error", "l.url", "l.error")
+
+/* what a row that a trigger may change must not show afterwards */
+#define OLD_COLUMNS "k.video_url AS url, k.video_generation_error AS error,"
 
 /* Table, key, and how to lock it: is it the job's, does it show it, and what does it bear? */
 #define LOOK_AT_ROW(old_url, old_error) \
@@ -638,8 +654,8 @@ static Statement write_row;
 static RowOutcome
 RunWrite(const Binding *binding, DirtyJob *dirty)
 {
-	char *update = psprintf(WRITE_ROW, binding->relation, binding->id_column, binding->relation, binding->id_column,
-							binding->id_column, writing->has_rules ? "" : RETURNING_SHOWN);
+	char *update = psprintf(WRITE_ROW, binding->relation, OLD_COLUMNS, binding->id_column, binding->relation,
+							binding->id_column, binding->id_column, writing->has_rules ? "" : RETURNING_SHOWN);
 	Args args = {0};
 
 	ArgsOfRow(binding, dirty, &args);
@@ -702,8 +718,10 @@ ArgsOfRows(const Binding *binding, DirtyJob **dirty, int n, Args *args)
 static void
 WriteRows(const Binding *binding, DirtyJob **dirty, int n, RowOutcome *outcomes)
 {
-	char *update = psprintf(WRITE_ROWS, binding->relation, binding->id_column, binding->relation, binding->id_column,
-							binding->id_column);
+	/* without triggers a row that was changed shows it */
+	char *update = psprintf(WRITE_ROWS, binding->relation, writing->has_triggers ? OLD_COLUMNS : "", binding->id_column,
+							binding->relation, binding->id_column, binding->id_column,
+							writing->has_triggers ? ROWS_SHOWN : "true");
 	bool *written = palloc0(sizeof(bool) * n);
 	Args args = {0};
 	uint64 found;

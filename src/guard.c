@@ -206,14 +206,14 @@ RowDiffers(Row old, Row new)
 static char *
 RowBears(Row old, Row new)
 {
-	char *bears = TextColumn(old, "row_bears");
-	char *request_id = TextColumn(old, "request_id");
+	char *request_id;
 
 	/* it was never written: whoever gives it a row says what that bears */
 	if (IsTrue(old, "orphan"))
 		return TextColumn(new, "row_bears");
 	if (IsTrue(old, "row_dirty") || IsNew(old))
-		return bears;
+		return TextColumn(old, "row_bears");
+	request_id = TextColumn(old, "request_id");
 	return request_id ? request_id : BEARS_STATUS;
 }
 
