@@ -388,14 +388,14 @@ ReadAllDirty(int n)
  * the newest attempt, except that an older one's video stays if it has none.
  */
 static Statement find_dirty = {
-	DIRTY_COLUMNS("n", "CASE WHEN n.row_dirty THEN n.row_bears ELSE COALESCE(n.request_id, '" BEARS_STATUS "') END") " FROM (SELECT d.* FROM vibevideo.job d"
-																													 " WHERE d.row_dirty AND d.row_next_at <= $1"
-																													 /* IS TRUE keeps the planner from using the index on relation, which holds all jobs */
-																													 " AND (d.relation = $3) IS TRUE"
-																													 " ORDER BY d.row_next_at LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED) j"
-																													 " JOIN vibevideo.job n ON n.job_id = (SELECT max(k.job_id) FROM vibevideo.job k"
-																													 " WHERE k.relation = j.relation AND k.vibelog_id = j.vibelog_id AND NOT k.orphan)"
-																													 " FOR NO KEY UPDATE OF n SKIP LOCKED"};
+	DIRTY_COLUMNS("n", "CASE WHEN n.row_dirty OR n.row_bears IS NULL THEN n.row_bears ELSE COALESCE(n.request_id, '" BEARS_STATUS "') END") " FROM (SELECT d.* FROM vibevideo.job d"
+																																			" WHERE d.row_dirty AND d.row_next_at <= $1"
+																																			/* IS TRUE keeps the planner from using the index on relation, which holds all jobs */
+																																			" AND (d.relation = $3) IS TRUE"
+																																			" ORDER BY d.row_next_at LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED) j"
+																																			" JOIN vibevideo.job n ON n.job_id = (SELECT max(k.job_id) FROM vibevideo.job k"
+																																			" WHERE k.relation = j.relation AND k.vibelog_id = j.vibelog_id AND NOT k.orphan)"
+																																			" FOR NO KEY UPDATE OF n SKIP LOCKED"};
 
 static DirtyJob **
 FindDirty(const Binding *binding, TimestampTz now, int max, int *n)

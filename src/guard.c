@@ -198,21 +198,33 @@ RowDiffers(Row old, Row new)
 	return TextDiffers(old, new, "request_id") || TextDiffers(old, new, "video_url") || TextDiffers(old, new, "error");
 }
 
+/* A row that is lost has left a word about that (rekey.c). */
+static bool
+HasLostRow(Row row)
+{
+	bool has_no_relation;
+
+	(void) Column(row, "relation", &has_no_relation);
+	return has_no_relation && TextColumn(row, "row_error") != NULL;
+}
+
 /*
  * What the row bears before it is written anew: what the job was, if the row
  * shows that.  While it does not, what it bore before stays, as it does for a
- * job that this transaction has made and not yet written into the row.
+ * job that this transaction has made and not yet written into the row, or if
+ * nothing is known of the row.
  */
 static char *
 RowBears(Row old, Row new)
 {
+	char *bears = TextColumn(old, "row_bears");
 	char *request_id;
 
 	/* it was never written: whoever gives it a row says what that bears */
 	if (IsTrue(old, "orphan"))
 		return TextColumn(new, "row_bears");
-	if (IsTrue(old, "row_dirty") || IsNew(old))
-		return TextColumn(old, "row_bears");
+	if (bears == NULL || IsTrue(old, "row_dirty") || IsNew(old))
+		return bears;
 	request_id = TextColumn(old, "request_id");
 	return request_id ? request_id : BEARS_STATUS;
 }
@@ -228,14 +240,11 @@ MarkRow(Row old, Row new)
 					 SPI_fnumber(new.desc, "row_next_at"), SPI_fnumber(new.desc, "updated_at"),
 					 SPI_fnumber(new.desc, "row_bears")};
 	char *bears = RowBears(old, new);
-	bool has_no_row;
-	Datum values[] = {(Datum) 0, Int32GetDatum(0),
+	Datum values[] = {BoolGetDatum(!IsTrue(new, "orphan") && !HasLostRow(new) && !IsWrittenByCaller(new)), Int32GetDatum(0),
 					  TimestampTzGetDatum(GetCurrentTransactionStartTimestamp()),
 					  TimestampTzGetDatum(GetCurrentTimestamp()), bears ? CStringGetTextDatum(bears) : (Datum) 0};
 	bool nulls[] = {false, false, false, false, bears == NULL};
 
-	(void) Column(new, "relation", &has_no_row);
-	values[0] = BoolGetDatum(!IsTrue(new, "orphan") && !has_no_row && !IsWrittenByCaller(new));
 	return heap_modify_tuple_by_cols(new.tuple, new.desc, lengthof(columns), columns, values, nulls);
 }
 

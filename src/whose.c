@@ -34,8 +34,8 @@ typedef struct Newest
 static Statement find_newest = {
 	"SELECT x.nth, n.* FROM unnest($1, $3) WITH ORDINALITY AS x(vibelog_id, bears, nth)"
 	" CROSS JOIN LATERAL (SELECT j.job_id,"
-	" x.bears IS NULL OR x.bears = COALESCE(j.request_id, '" BEARS_STATUS "')"
-	" OR (j.row_dirty AND (j.row_bears IS NULL OR j.row_bears = x.bears)),"
+	" x.bears IS NULL OR j.row_bears IS NULL OR x.bears = COALESCE(j.request_id, '" BEARS_STATUS "')"
+	" OR (j.row_dirty AND j.row_bears = x.bears),"
 	" j.request_id, j.row_bears"
 	" FROM vibevideo.job j WHERE j.relation = $2 AND j.vibelog_id = x.vibelog_id AND NOT j.orphan"
 	" ORDER BY j.job_id DESC LIMIT 1) n"};
