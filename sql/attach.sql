@@ -685,7 +685,7 @@ BEGIN
 		RETURNING j.state, j.orphan)
 	SELECT count(*), count(*) FILTER (WHERE vibevideo.is_active(a.state) AND NOT a.orphan) INTO moved, active FROM adopted a;
 	-- what was written since the rows were copied is not in these: they are taken as they are
-	UPDATE vibevideo.job j SET row_dirty = true, row_tries = 0, row_error = NULL, row_next_at = now(), row_bears = NULL
+	UPDATE vibevideo.job j SET row_dirty = true, row_tries = 0, row_error = NULL, row_next_at = now(), row_bears = '?'
 	WHERE j.job_id IN (SELECT max(k.job_id) FROM vibevideo.job k
 					   WHERE k.relation = adopt_jobs.relation AND NOT k.orphan GROUP BY k.vibelog_id);
 	RAISE NOTICE USING

@@ -90,7 +90,7 @@ BEGIN
 			BEGIN
 				INSERT INTO vibevideo.job (relation, vibelog_id, state, model, input, requested_by, priority, attempt, row_bears)
 				VALUES (j.relation, j.vibelog_id, 'pending', j.model, j.input, j.requested_by, j.priority, j.attempt + 1,
-						CASE WHEN j.row_dirty OR j.row_bears IS NULL THEN j.row_bears ELSE coalesce(j.request_id, '-') END)
+						CASE WHEN j.row_dirty OR j.row_bears = '?' THEN j.row_bears ELSE coalesce(j.request_id, '-') END)
 				ON CONFLICT DO NOTHING;
 			EXCEPTION WHEN SQLSTATE 'PT429' OR SQLSTATE 'PT402' THEN
 				-- its user is over a limit: another's turn

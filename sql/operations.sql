@@ -590,11 +590,11 @@ BEGIN
 	failed = coalesce(vibevideo.fail_rows(without_job), 0);
 	-- somebody may have submitted one of them meanwhile
 	UPDATE vibevideo.job j SET row_dirty = true, row_tries = 0, row_next_at = now(),
-		row_bears = CASE WHEN j.row_dirty OR j.row_bears IS NULL THEN j.row_bears ELSE coalesce(j.request_id, '-') END
+		row_bears = CASE WHEN j.row_dirty OR j.row_bears = '?' THEN j.row_bears ELSE coalesce(j.request_id, '-') END
 	WHERE j.relation = b.relation AND j.vibelog_id = ANY (without_job);
 
 	EXECUTE format('UPDATE vibevideo.job AS j SET row_dirty = true, row_tries = 0, row_next_at = now(), '
-				   'row_bears = CASE WHEN j.row_bears IS NOT NULL THEN coalesce(j.request_id, ''-'') END WHERE j.job_id IN ('
+				   'row_bears = CASE WHEN j.row_bears = ''?'' THEN ''?'' ELSE coalesce(j.request_id, ''-'') END WHERE j.job_id IN ('
 				   'SELECT max(k.job_id) FROM %s AS t '
 				   'JOIN vibevideo.job k ON k.relation = $3 AND k.vibelog_id = t.%I::text COLLATE "C" AND NOT k.orphan WHERE %s '
 				   'GROUP BY k.vibelog_id '

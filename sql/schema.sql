@@ -209,8 +209,9 @@ CREATE TABLE vibevideo.job (
 	row_next_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
 	row_error text,
 	-- what the row was last seen to bear: its request id, '-' a status without
-	-- one, '' neither, null not known; a row that bears anything else is another
-	row_bears text COLLATE pg_catalog."C"
+	-- one, '' neither, '?' not known, null what the job says; a row that bears
+	-- anything else is another
+	row_bears text COLLATE pg_catalog."C" DEFAULT '?'
 ) WITH (fillfactor = 80);
 COMMENT ON TABLE vibevideo.job IS 'one row an attempt to make a video; view vibevideo.jobs is made for reading';
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.job', '');

@@ -43,11 +43,11 @@ ALTER TABLE vibevideo.model ALTER COLUMN changed_at SET NOT NULL;
 -- What is new, or reads differently
 -------------------------------------------------------------------------------
 
--- The rows of jobs that are there bear what the job says, unless they are still
--- to be written: a default takes no time, however many there are.
-ALTER TABLE vibevideo.job ADD COLUMN row_bears text COLLATE pg_catalog."C" DEFAULT '?';
-ALTER TABLE vibevideo.job ALTER COLUMN row_bears DROP DEFAULT;
-UPDATE vibevideo.job SET row_bears = NULL WHERE row_dirty;
+-- null: the rows of jobs that are there bear what the job says, unless they are
+-- still to be written
+ALTER TABLE vibevideo.job ADD COLUMN row_bears text COLLATE pg_catalog."C";
+ALTER TABLE vibevideo.job ALTER COLUMN row_bears SET DEFAULT '?';
+UPDATE vibevideo.job SET row_bears = '?' WHERE row_dirty;
 CREATE INDEX job_suspect ON vibevideo.job (next_at) WHERE crashes OPERATOR(pg_catalog.>=) 2 AND next_at IS NOT NULL;
 
 COMMENT ON COLUMN vibevideo.model.usual_seconds IS 'how long a video usually takes; only shown to whoever is over a limit';
@@ -613,7 +613,7 @@ BEGIN
 		RETURNING j.state, j.orphan)
 	SELECT count(*), count(*) FILTER (WHERE vibevideo.is_active(a.state) AND NOT a.orphan) INTO moved, active FROM adopted a;
 	-- what was written since the rows were copied is not in these: they are taken as they are
-	UPDATE vibevideo.job j SET row_dirty = true, row_tries = 0, row_error = NULL, row_next_at = now(), row_bears = NULL
+	UPDATE vibevideo.job j SET row_dirty = true, row_tries = 0, row_error = NULL, row_next_at = now(), row_bears = '?'
 	WHERE j.job_id IN (SELECT max(k.job_id) FROM vibevideo.job k
 					   WHERE k.relation = adopt_jobs.relation AND NOT k.orphan GROUP BY k.vibelog_id);
 	RAISE NOTICE USING
@@ -934,7 +934,7 @@ BEGIN
 			BEGIN
 				INSERT INTO vibevideo.job (relation, vibelog_id, state, model, input, requested_by, priority, attempt, row_bears)
 				VALUES (j.relation, j.vibelog_id, 'pending', j.model, j.input, j.requested_by, j.priority, j.attempt + 1,
-						CASE WHEN j.row_dirty OR j.row_bears IS NULL THEN j.row_bears ELSE coalesce(j.request_id, '-') END)
+						CASE WHEN j.row_dirty OR j.row_bears = '?' THEN j.row_bears ELSE coalesce(j.request_id, '-') END)
 				ON CONFLICT DO NOTHING;
 			EXCEPTION WHEN SQLSTATE 'PT429' OR SQLSTATE 'PT402' THEN
 				-- its user is over a limit: another's turn
@@ -1491,11 +1491,11 @@ BEGIN
 	failed = coalesce(vibevideo.fail_rows(without_job), 0);
 	-- somebody may have submitted one of them meanwhile
 	UPDATE vibevideo.job j SET row_dirty = true, row_tries = 0, row_next_at = now(),
-		row_bears = CASE WHEN j.row_dirty OR j.row_bears IS NULL THEN j.row_bears ELSE coalesce(j.request_id, '-') END
+		row_bears = CASE WHEN j.row_dirty OR j.row_bears = '?' THEN j.row_bears ELSE coalesce(j.request_id, '-') END
 	WHERE j.relation = b.relation AND j.vibelog_id = ANY (without_job);
 
 	EXECUTE format('UPDATE vibevideo.job AS j SET row_dirty = true, row_tries = 0, row_next_at = now(), '
-				   'row_bears = CASE WHEN j.row_bears IS NOT NULL THEN coalesce(j.request_id, ''-'') END WHERE j.job_id IN ('
+				   'row_bears = CASE WHEN j.row_bears = ''?'' THEN ''?'' ELSE coalesce(j.request_id, ''-'') END WHERE j.job_id IN ('
 				   'SELECT max(k.job_id) FROM %s AS t '
 				   'JOIN vibevideo.job k ON k.relation = $3 AND k.vibelog_id = t.%I::text COLLATE "C" AND NOT k.orphan WHERE %s '
 				   'GROUP BY k.vibelog_id '

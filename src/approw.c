@@ -329,7 +329,7 @@ typedef struct DirtyJob
 	int64 job_id;
 	int64 newest_id; /* of its row: what the row is to show */
 	char *vibelog_id;
-	char *bears;	 /* only a row that bears this, or what it is to show, is its row; NULL: any */
+	char *bears;	 /* only a row that bears this, or what it is to show, is its row */
 	char *bears_now; /* ... after a write that the row does not show; NULL if it does */
 	char *home;		 /* the key of the row that bears it, if that is not vibelog_id */
 	Datum values[SHOWN_COLUMNS];
@@ -388,14 +388,14 @@ ReadAllDirty(int n)
  * the newest attempt, except that an older one's video stays if it has none.
  */
 static Statement find_dirty = {
-	DIRTY_COLUMNS("n", "CASE WHEN n.row_dirty OR n.row_bears IS NULL THEN n.row_bears ELSE COALESCE(n.request_id, '" BEARS_STATUS "') END") " FROM (SELECT d.* FROM vibevideo.job d"
-																																			" WHERE d.row_dirty AND d.row_next_at <= $1"
-																																			/* IS TRUE keeps the planner from using the index on relation, which holds all jobs */
-																																			" AND (d.relation = $3) IS TRUE"
-																																			" ORDER BY d.row_next_at LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED) j"
-																																			" JOIN vibevideo.job n ON n.job_id = (SELECT max(k.job_id) FROM vibevideo.job k"
-																																			" WHERE k.relation = j.relation AND k.vibelog_id = j.vibelog_id AND NOT k.orphan)"
-																																			" FOR NO KEY UPDATE OF n SKIP LOCKED"};
+	DIRTY_COLUMNS("n", "CASE WHEN n.row_dirty OR n.row_bears = '" BEARS_UNKNOWN "' THEN n.row_bears ELSE COALESCE(n.request_id, '" BEARS_STATUS "') END") " FROM (SELECT d.* FROM vibevideo.job d"
+																																						  " WHERE d.row_dirty AND d.row_next_at <= $1"
+																																						  /* IS TRUE keeps the planner from using the index on relation, which holds all jobs */
+																																						  " AND (d.relation = $3) IS TRUE"
+																																						  " ORDER BY d.row_next_at LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED) j"
+																																						  " JOIN vibevideo.job n ON n.job_id = (SELECT max(k.job_id) FROM vibevideo.job k"
+																																						  " WHERE k.relation = j.relation AND k.vibelog_id = j.vibelog_id AND NOT k.orphan)"
+																																						  " FOR NO KEY UPDATE OF n SKIP LOCKED"};
 
 static DirtyJob **
 FindDirty(const Binding *binding, TimestampTz now, int max, int *n)
@@ -410,7 +410,7 @@ FindDirty(const Binding *binding, TimestampTz now, int max, int *n)
 }
 
 static Statement find_dirty_many = {
-	DIRTY_COLUMNS("j", "j.row_bears") " FROM vibevideo.job j WHERE j.job_id = ANY ($1) AND (j.relation = $2) IS TRUE AND NOT j.orphan"};
+	DIRTY_COLUMNS("j", "COALESCE(j.row_bears, j.request_id, '" BEARS_STATUS "')") " FROM vibevideo.job j WHERE j.job_id = ANY ($1) AND (j.relation = $2) IS TRUE AND NOT j.orphan"};
 
 static DirtyJob **
 FindDirtyMany(const Binding *binding, const int64 *job_ids, int n, int *found)
@@ -424,7 +424,7 @@ FindDirtyMany(const Binding *binding, const int64 *job_ids, int n, int *found)
 }
 
 static Statement find_dirty_one = {
-	DIRTY_COLUMNS("j", "j.row_bears") " FROM vibevideo.job j WHERE j.job_id = $1 AND (j.relation = $2) IS TRUE AND NOT j.orphan FOR NO KEY UPDATE OF j"};
+	DIRTY_COLUMNS("j", "COALESCE(j.row_bears, j.request_id, '" BEARS_STATUS "')") " FROM vibevideo.job j WHERE j.job_id = $1 AND (j.relation = $2) IS TRUE AND NOT j.orphan FOR NO KEY UPDATE OF j"};
 
 /* NULL if there is no such job, or it has no row here */
 static DirtyJob *
@@ -537,7 +537,7 @@ typedef enum RowOutcome
 
 /* The row is the job's: it bears what it was last seen to bear, or what it is to show. */
 #define ROW_MATCHES(row, bears, request_id) \
-	"(" bears " IS NULL OR CASE WHEN " row ".video_request_id IS NOT NULL" \
+	"(" bears " OPERATOR(pg_catalog.=) '" BEARS_UNKNOWN "' OR CASE WHEN " row ".video_request_id IS NOT NULL" \
 	" THEN " row ".video_request_id OPERATOR(pg_catalog.=) " bears \
 	" OR COALESCE(" row ".video_request_id OPERATOR(pg_catalog.=) " request_id ", false)" \
 	" WHEN " row ".video_generation_status IS NOT NULL" \

@@ -223,7 +223,7 @@ RowBears(Row old, Row new)
 	/* it was never written: whoever gives it a row says what that bears */
 	if (IsTrue(old, "orphan"))
 		return TextColumn(new, "row_bears");
-	if (bears == NULL || IsTrue(old, "row_dirty") || IsNew(old))
+	if (IsTrue(old, "row_dirty") || IsNew(old) || (bears && strcmp(bears, BEARS_UNKNOWN) == 0))
 		return bears;
 	request_id = TextColumn(old, "request_id");
 	return request_id ? request_id : BEARS_STATUS;

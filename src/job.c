@@ -649,7 +649,7 @@ static Statement insert_next_attempt = {
 	" row_bears)"
 	" SELECT j.relation, j.vibelog_id, 'pending', j.model, j.input, j.requested_by, j.priority,"
 	" j.attempt + 1, j.renders + 1, $2,"
-	" CASE WHEN j.row_dirty OR j.row_bears IS NULL THEN j.row_bears ELSE COALESCE(j.request_id, '" BEARS_STATUS "') END"
+	" CASE WHEN j.row_dirty OR j.row_bears = '?' THEN j.row_bears ELSE COALESCE(j.request_id, '" BEARS_STATUS "') END"
 	" FROM vibevideo.job j WHERE j.job_id = $1 AND j.cancel_requested_at IS NULL"
 	" ON CONFLICT DO NOTHING"};
 

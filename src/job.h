@@ -82,16 +82,18 @@ typedef struct JobUpdate
 /*
  * What a row of the app bears: its request id, BEARS_STATUS if it has none but
  * a status, BEARS_NOTHING if it has neither.  Job and row belong together if
- * the row bears what it was last seen to bear; column row_bears keeps that
- * while the row is not written, and is null if it is not known.
+ * the row bears what it was last seen to bear: column row_bears keeps that while
+ * the row is not written.  Null means what the job says itself.
  */
 #define BEARS_STATUS "-"
 #define BEARS_NOTHING ""
+#define BEARS_UNKNOWN "?" /* any row with the key will do */
 
 static inline bool
 BearsRequest(const char *bears)
 {
-	return bears && strcmp(bears, BEARS_STATUS) != 0 && strcmp(bears, BEARS_NOTHING) != 0;
+	return bears && strcmp(bears, BEARS_STATUS) != 0 && strcmp(bears, BEARS_NOTHING) != 0 &&
+		strcmp(bears, BEARS_UNKNOWN) != 0;
 }
 
 /* A job to be inserted. */

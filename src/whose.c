@@ -34,7 +34,7 @@ typedef struct Newest
 static Statement find_newest = {
 	"SELECT x.nth, n.* FROM unnest($1, $3) WITH ORDINALITY AS x(vibelog_id, bears, nth)"
 	" CROSS JOIN LATERAL (SELECT j.job_id,"
-	" x.bears IS NULL OR j.row_bears IS NULL OR x.bears = COALESCE(j.request_id, '" BEARS_STATUS "')"
+	" x.bears IS NULL OR j.row_bears = '" BEARS_UNKNOWN "' OR x.bears = COALESCE(j.request_id, '" BEARS_STATUS "')"
 	" OR (j.row_dirty AND j.row_bears = x.bears),"
 	" j.request_id, j.row_bears"
 	" FROM vibevideo.job j WHERE j.relation = $2 AND j.vibelog_id = x.vibelog_id AND NOT j.orphan"
