@@ -602,7 +602,16 @@ DECLARE
 	moved bigint;
 	active bigint;
 	left_behind bigint;
+	id_type constant regtype = (SELECT b.id_type FROM vibevideo.binding b);
+	like_a_key constant text = CASE id_type WHEN 'uuid'::regtype THEN '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+									WHEN 'text'::regtype THEN '' ELSE '^-?[0-9]+$' END;
 BEGIN
+	IF EXISTS (SELECT FROM vibevideo.job j WHERE j.relation = former AND j.vibelog_id !~ like_a_key) THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'datatype_mismatch',
+			MESSAGE = format('jobs of %s have keys that are not of type %s', former, id_type),
+			HINT = 'A table takes over the jobs of one whose rows it has, under the same keys.';
+	END IF;
 	WITH adopted AS (
 		UPDATE vibevideo.job j SET relation = adopt_jobs.relation
 		WHERE j.relation = former AND former <> adopt_jobs.relation

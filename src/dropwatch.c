@@ -40,6 +40,7 @@ ActiveIndex(Oid jobs, Oid schema)
 	Oid index = get_relname_relid("job_active", schema);
 
 	if (!OidIsValid(index) || IndexGetRelation(index, true) != jobs || !get_index_isvalid(index) ||
+		get_attnum(jobs, "relation") == InvalidAttrNumber ||
 		!ConditionalLockRelationOid(index, AccessShareLock))
 		return InvalidOid;
 	return index;
@@ -60,7 +61,7 @@ CountActive(Oid jobs, Oid index, Oid relid)
 	AttrNumber state = get_attnum(jobs, "state");
 	int64 n = 0;
 
-	if (!ConditionalLockRelationOid(jobs, AccessShareLock))
+	if (state == InvalidAttrNumber || !ConditionalLockRelationOid(jobs, AccessShareLock))
 		return 0;
 	relation = table_open(jobs, NoLock);
 	snapshot = RegisterSnapshot(GetLatestSnapshot());

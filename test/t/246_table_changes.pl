@@ -95,6 +95,10 @@ SQL
 	is(status_of($node, $done)->{status}, 'completed', 'older jobs are known');
 	like(check('other_tables'), qr/^ok\|/, 'check_config: nothing is left over');
 
+	sql($node, 'CREATE TABLE numbered (id bigint PRIMARY KEY, prompt text, owner_id text)');
+	is((sql_error($node, q{SELECT vibevideo.attach('numbered', adopt => 'vibelogs')}))[0], '42804', 'a table with other keys adopts nothing');
+	sql($node, 'DROP TABLE numbered');
+
 	# without adopt it is said, and can be made good
 	sql($node, $swap->('vibelogs_2'));
 	is((sql_error($node, 'SELECT vibevideo.detach()'))[0], '55006', 'detach: jobs are active');
