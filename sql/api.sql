@@ -10,7 +10,8 @@
  * They live in public under fixed names, without overloads, because that is
  * how PostgREST finds them, and they are members of the extension.  A function
  * that has the right type already is left alone.  Access rights are set before
- * a function joins the extension, so that pg_dump sees them as its own.
+ * a function joins the extension, so that pg_dump sees them as its own.  Other
+ * roles keep the rights that they had on a function that is replaced.
  *
  * id_type: uuid, bigint, integer or text.
  * Errors: 22023 another type; 42723 a foreign function has one of the names;
@@ -34,6 +35,8 @@ DECLARE
 	old_function regprocedure;
 	created_function regprocedure;
 	created regprocedure[] = '{}';
+	grants text[] = '{}';
+	command text;
 	dependents text;
 BEGIN
 	IF id_type IS NULL OR id_type NOT IN ('uuid'::regtype, 'bigint'::regtype, 'integer'::regtype, 'text'::regtype) THEN
@@ -99,6 +102,12 @@ BEGIN
 			SELECT p.oid::regprocedure FROM pg_proc p
 			WHERE p.pronamespace = 'public'::regnamespace AND p.proname = api.name
 		LOOP
+			grants = grants || ARRAY(
+				SELECT format('GRANT EXECUTE ON FUNCTION public.%I(%s) TO %I%s', api.name, api.argument_type, r.rolname,
+							  CASE WHEN x.is_grantable THEN ' WITH GRANT OPTION' END)
+				FROM pg_proc p CROSS JOIN aclexplode(p.proacl) AS x JOIN pg_roles r ON r.oid = x.grantee
+				WHERE p.oid = old_function AND x.grantee <> p.proowner
+				  AND r.rolname NOT IN ('anon', 'authenticated', 'service_role'));
 			EXECUTE format('ALTER EXTENSION vibevideo DROP FUNCTION %s', old_function);
 			BEGIN
 				EXECUTE format('DROP FUNCTION %s', old_function);
@@ -136,6 +145,10 @@ BEGIN
 		THEN
 			EXECUTE format('ALTER EXTENSION vibevideo ADD FUNCTION %s', created_function);
 		END IF;
+	END LOOP;
+	-- what an operator had granted: not the extension's own, so that pg_dump keeps it
+	FOREACH command IN ARRAY grants LOOP
+		EXECUTE command;
 	END LOOP;
 	NOTIFY pgrst, 'reload schema';
 END

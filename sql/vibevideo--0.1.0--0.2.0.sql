@@ -119,6 +119,8 @@ DECLARE
 	old_function regprocedure;
 	created_function regprocedure;
 	created regprocedure[] = '{}';
+	grants text[] = '{}';
+	command text;
 	dependents text;
 BEGIN
 	IF id_type IS NULL OR id_type NOT IN ('uuid'::regtype, 'bigint'::regtype, 'integer'::regtype, 'text'::regtype) THEN
@@ -184,6 +186,12 @@ BEGIN
 			SELECT p.oid::regprocedure FROM pg_proc p
 			WHERE p.pronamespace = 'public'::regnamespace AND p.proname = api.name
 		LOOP
+			grants = grants || ARRAY(
+				SELECT format('GRANT EXECUTE ON FUNCTION public.%I(%s) TO %I%s', api.name, api.argument_type, r.rolname,
+							  CASE WHEN x.is_grantable THEN ' WITH GRANT OPTION' END)
+				FROM pg_proc p CROSS JOIN aclexplode(p.proacl) AS x JOIN pg_roles r ON r.oid = x.grantee
+				WHERE p.oid = old_function AND x.grantee <> p.proowner
+				  AND r.rolname NOT IN ('anon', 'authenticated', 'service_role'));
 			EXECUTE format('ALTER EXTENSION vibevideo DROP FUNCTION %s', old_function);
 			BEGIN
 				EXECUTE format('DROP FUNCTION %s', old_function);
@@ -221,6 +229,10 @@ BEGIN
 		THEN
 			EXECUTE format('ALTER EXTENSION vibevideo ADD FUNCTION %s', created_function);
 		END IF;
+	END LOOP;
+	-- what an operator had granted: not the extension's own, so that pg_dump keeps it
+	FOREACH command IN ARRAY grants LOOP
+		EXECUTE command;
 	END LOOP;
 	NOTIFY pgrst, 'reload schema';
 END

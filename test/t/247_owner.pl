@@ -95,6 +95,18 @@ sub said
 	sql($node, q{SELECT vibevideo.attach('private.vibelogs', input_function => '')});
 }
 
+# -- rights on the functions, when the key gets another type --------------------------------------
+{
+	my $may = q{SELECT string_agg(p.proname || '(' || oidvectortypes(p.proargtypes) || ')', ' ' ORDER BY p.proname) FROM pg_proc p
+		WHERE p.pronamespace = 'public'::regnamespace AND p.proname LIKE 'vibevideo%' AND has_function_privilege('row_app', p.oid, 'EXECUTE')};
+
+	is(sql($node, $may), 'vibevideo_submit(integer) vibevideo_submit_batch(integer[])', 'a role of the app may call two functions');
+	sql($node, q{ALTER TABLE private.vibelogs ALTER id TYPE bigint; SELECT vibevideo.attach('private.vibelogs')});
+	is(sql($node, $may), 'vibevideo_submit(bigint) vibevideo_submit_batch(bigint[])', 'and still may when they have another key');
+	is(sql($node, q{SELECT count(*) FROM pg_init_privs i JOIN pg_proc p ON p.oid = i.objoid WHERE i.classoid = 'pg_proc'::regclass AND p.proname = 'vibevideo_submit' AND i.initprivs::text LIKE '%row_app%'}), '0',
+		'which pg_dump knows as no part of the extension');
+}
+
 # -- options stay ---------------------------------------------------------------------------------
 {
 	sql($node, q{SELECT vibevideo.detach(force => true); CREATE TABLE opts (id uuid PRIMARY KEY, content text, body text, picture text, owner_id text);
