@@ -309,10 +309,13 @@ my $lost;
 {
 	create_vibelogs();
 	sql($node, q{SELECT vibevideo.attach('vibelogs')});
-	my ($id, $request) = begin('held: comes back');
+	my $id = new_row($node, 'held: comes back');
 	my $relid = sql($node, q{SELECT 'vibelogs'::regclass::oid});
 
-	sql($node, 'CREATE TABLE saved (LIKE vibelogs INCLUDING ALL); INSERT INTO saved SELECT * FROM vibelogs; DROP TABLE vibelogs; ALTER TABLE saved RENAME TO vibelogs');
+	# with rows as they were before the submit
+	sql($node, 'CREATE TABLE saved (LIKE vibelogs INCLUDING ALL); INSERT INTO saved SELECT * FROM vibelogs');
+	my $request = submit($node, $id)->{request_id};
+	sql($node, 'DROP TABLE vibelogs; ALTER TABLE saved RENAME TO vibelogs');
 	sql($node, "SELECT vibevideo.attach('vibelogs', adopt => '$relid')");
 	$fal->command($request, 'finish');
 	wait_for_status($node, $id, 'completed', name => 'a table that is gone is adopted by its number');
