@@ -49,13 +49,18 @@ CancelHomeless(TimestampTz now)
 						(unsigned long long) n)));
 }
 
+/* those that have ended are not worth a line an hour */
 static Statement find_strays = {
-	"SELECT o.name, o.gone, o.active, o.unwritten, o.examples FROM vibevideo.other_tables() o"};
+	"SELECT o.name, o.gone, o.active, o.unwritten, o.examples FROM vibevideo.other_tables() o WHERE o.active > 0 OR $1"};
 
 static void
-ReportStrays(void)
+ReportStrays(bool ended)
 {
-	uint64 n = StatementRun(&find_strays, NULL);
+	Args args = {0};
+	uint64 n;
+
+	ArgBool(&args, ended);
+	n = StatementRun(&find_strays, &args);
 
 	for (uint64 i = 0; i < n; i++)
 		ereport(WARNING,
@@ -81,7 +86,7 @@ StrayLook(const Binding *binding, TimestampTz now)
 	CancelHomeless(now);
 	if (changed || now >= report_at)
 	{
-		ReportStrays();
+		ReportStrays(changed);
 		report_at = TimestampTzPlusMilliseconds(now, REPORT_MS);
 	}
 	look_at = TimestampTzPlusMilliseconds(now, LOOK_MS);
