@@ -37,7 +37,7 @@ use VibeRest;
 use VibeTest;
 
 our @EXPORT = qw(
-  wait_up wait_down wait_at_rest crash_server kill_process cli
+  ask_server wait_up wait_down wait_at_rest crash_server kill_process cli
   journal_files hung_submit start_gateway start_locker start_freezer
   gather ok_rules violations @rules);
 
@@ -48,11 +48,22 @@ my $FINAL = qr/^(?:completed|failed|cancelled)$/;
 our @rules = qw(
   rule_committed_is_final rule_one_render_an_attempt rule_unowned_is_cancelled
   rule_committed_is_not_cancelled rule_stored_bytes rule_never_backward rule_nothing_left
-  rule_rows_follow_jobs rule_adopted_once rule_acknowledged_is_kept rule_log_is_clean);
+  rule_rows_follow_jobs rule_adopted_once rule_acknowledged_is_kept rule_money_adds_up rule_nobody_is_nameless
+  rule_no_crash_fails_a_job rule_log_is_clean);
 
 # ---------------------------------------------------------------------------
 # Servers
 # ---------------------------------------------------------------------------
+
+# ask_server(node, sql) - (status, output) of a psql whose server may go away at
+# any moment, even before it has read the statement.
+sub ask_server
+{
+	my ($node, $sql) = @_;
+	my @answer = eval { $node->psql('postgres', $sql, timeout => 20) };
+
+	return @answer ? @answer : (-1, '');
+}
 
 # wait_up(node) - until the server takes connections; dies if it does not.
 sub wait_up
@@ -62,7 +73,7 @@ sub wait_up
 
 	while (time() < $until)
 	{
-		my ($rc) = $node->psql('postgres', 'SELECT 1');
+		my ($rc) = ask_server($node, 'SELECT 1');
 		return 1 if $rc == 0;
 		sleep(0.1);
 	}
@@ -146,10 +157,10 @@ sub wait_at_rest
 	return wait_until(
 		sub {
 			return 0 if journal_files($node);
-			my ($rc, $out) = $node->psql('postgres',
+			my ($rc, $out) = ask_server($node,
 				q{SELECT count(*) FROM vibevideo.job WHERE state NOT IN ('completed', 'failed', 'cancelled') OR row_dirty});
 			return 1 if $rc == 0 && $out eq '0';
-			$node->psql('postgres',
+			ask_server($node,
 				q{UPDATE vibevideo.job SET next_at = now() WHERE next_at BETWEEN now() + interval '1 s' AND now() + interval '1 day' AND leased_by IS NULL;
 				UPDATE vibevideo.job SET row_next_at = now() WHERE row_dirty;
 				SELECT vibevideo.wake()});
@@ -299,8 +310,8 @@ sub start_freezer
 
 	return spawn($seed, $until, $file, sub {
 		sleep(0.5 + rand(3));
-		my ($rc, $pid) = $node->()->psql('postgres',
-			q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'vibevideo worker' AND datname = 'postgres'}, timeout => 20);
+		my ($rc, $pid) = ask_server($node->(),
+			q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'vibevideo worker' AND datname = 'postgres'});
 
 		return if $rc != 0 || $pid !~ /^\d+$/ || !is_worker($pid);
 		kill('STOP', $pid);
@@ -331,6 +342,9 @@ sub gather
 			extract(epoch FROM j.sent_at) AS sent_epoch FROM vibevideo.job j ORDER BY j.job_id}),
 		events => rows_of($node, q{SELECT * FROM vibevideo.event ORDER BY event_id}),
 		rows => rows_of($node, q{SELECT * FROM vibelogs}),
+		tills => rows_of($node,
+			q{SELECT t.who, sum(t.used) AS used, (SELECT coalesce(sum(j.cost_usd), 0) FROM vibevideo.counted_jobs(t.who, 'spend') j) AS cost
+			FROM vibevideo.till t WHERE t.day = vibevideo.today() GROUP BY t.who}),
 		seen => cli($node, q{SELECT to_regclass('public.seen') IS NOT NULL}) eq 't'
 		? rows_of($node, q{SELECT * FROM public.seen ORDER BY n})
 		: [],
@@ -659,6 +673,31 @@ sub rule_acknowledged_is_kept
 		push @found, 'an acknowledged submit is gone: ' . $json->encode($ack) . ' ' . join(' ', map { told($_) } @jobs);
 	}
 	return @found;
+}
+
+# What the tills hold of today's budget is what today's videos cost.
+sub rule_money_adds_up
+{
+	my ($facts) = @_;
+
+	return map { "$_->{who}: used are $_->{used}, its videos cost $_->{cost}" } grep { $_->{used} != $_->{cost} } @{ $facts->{tills} };
+}
+
+# Whoever asked for a video is known of an orphan as well, for limits and costs.
+sub rule_nobody_is_nameless
+{
+	my ($facts) = @_;
+	my $named = grep { defined $_->{requested_by} && !$_->{orphan} } @{ $facts->{jobs} };
+
+	return $named ? map { "an orphan of nobody: " . told($_) } grep { $_->{orphan} && !defined $_->{requested_by} } @{ $facts->{jobs} } : ();
+}
+
+# Nor does a job end because processes did, before its time is over.
+sub rule_no_crash_fails_a_job
+{
+	my ($facts) = @_;
+
+	return map { 'given up for a crash: ' . told($_) } grep { ($_->{error_code} || '') eq 'quarantined' } @{ $facts->{jobs} };
 }
 
 # (g) No process crashed on its own.

@@ -1,4 +1,4 @@
-# Chaos: 200 rows become videos while fal.ai and Storage fail, a session holds
+# Chaos: 200 rows become videos while fal.ai and Storage fail, two sessions hold
 # random locks, the worker is stopped for a while, processes are killed, the
 # server crashes and at last a standby is promoted.  Then calm, and the rules of
 # VibeChaos must hold.
@@ -353,9 +353,8 @@ my %count;
 
 sub victims
 {
-	my ($rc, $out) = $node->psql('postgres',
-		q{SELECT pid, backend_type FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type IN ('client backend', 'vibevideo worker')},
-		timeout => 20);
+	my ($rc, $out) = ask_server($node,
+		q{SELECT pid, backend_type FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type IN ('client backend', 'vibevideo worker')});
 
 	return $rc == 0 ? map { [ split /\|/ ] } split /\n/, $out : ();
 }
@@ -369,7 +368,7 @@ sub nemesis
 		my @victims = victims() or return;
 		my $victim = $victims[ rand @victims ];
 		$count{terminated}++;
-		$node->psql('postgres', "SELECT pg_terminate_backend($victim->[0])", timeout => 20);
+		ask_server($node, "SELECT pg_terminate_backend($victim->[0])");
 	}
 	elsif ($draw < 0.80)
 	{
@@ -403,8 +402,8 @@ my $clients_until = $began + $seconds * 0.75;
 start_clients(1, $clients_until, @ids);
 if ($hold > 0)
 {
-	push @nemeses, start_locker(\&primary, $seed + 1, $chaos_until, $hold, "$stage/locker");
-	push @nemeses, start_freezer(\&primary, $seed + 2, $chaos_until, $hold / 2, "$stage/freezer");
+	push @nemeses, start_locker(\&primary, $seed + $_, $chaos_until, $hold, "$stage/locker $_") for 1, 2;
+	push @nemeses, start_freezer(\&primary, $seed + 3, $chaos_until, $hold / 2, "$stage/freezer");
 }
 while (time() < $chaos_until)
 {
@@ -422,7 +421,7 @@ my $promoted = time();
 set_primary('standby');
 $count{promoted}++;
 end_nemeses();
-for my $file (grep { -e } "$stage/locker", "$stage/freezer")
+for my $file (grep { -e } map { "$stage/$_" } "locker 1", "locker 2", "freezer")
 {
 	my $held = $json->decode(slurp_file($file));
 	diag(basename($file) . ': ' . join(', ', map { "$_ $held->{$_}" } sort keys %$held));
