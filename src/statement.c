@@ -62,6 +62,18 @@ PlanForIndexes(SPIPlanPtr plan)
 	AtEOXact_GUC(false, nest);
 }
 
+/*
+ * A change of a function that was inlined twice over invalidates only the plan,
+ * which SPI_plan_is_valid does not look at.
+ */
+static bool
+IsPlanned(SPIPlanPtr plan)
+{
+	const CachedPlanSource *source = linitial(SPI_plan_get_plan_sources(plan));
+
+	return source->is_valid && source->gplan && source->gplan->is_valid;
+}
+
 /* Is the plan for these types and this text?  An extension that was created again has other row types. */
 static bool
 HasPlanFor(const Statement *statement, const char *sql, const Args *args)
@@ -112,7 +124,7 @@ StatementRun(Statement *statement, const Args *args)
 	if (!HasPlanFor(statement, statement->sql, args))
 		Prepare(statement, statement->sql, args);
 	/* the path is always the same: only an invalidation causes replanning */
-	else if (!SPI_plan_is_valid(statement->plan))
+	else if (!IsPlanned(statement->plan))
 		PlanForIndexes(statement->plan);
 	n = Execute(statement, statement->sql, args, 0);
 	IdentityResume(&saved);

@@ -123,6 +123,20 @@ is(sql($node, 'SELECT count(*) FROM vibevideo.job'), '0', 'there are no jobs');
 	explained($session, 'another path after the tables were analyzed', map { $_ => $status } reverse @paths);
 }
 
+# -- rights on functions ---------------------------------------------------------------------------------
+# The planner inlines vibevideo.describe, and what that calls: rights on the latter
+# invalidate the plan, but not the statement.
+{
+	my $session = explaining();
+	my @status = ('public' => "SELECT status FROM public.vibevideo_status('$row')");
+
+	submit($node, $row);
+	explained($session, 'the status of the only job', @status);
+	sql($node, 'GRANT EXECUTE ON FUNCTION vibevideo.shown_status(text) TO pg_monitor');
+	explained($session, 'the same after rights on an inlined function have changed', @status);
+	sql($node, 'DELETE FROM vibevideo.job; VACUUM ANALYZE vibevideo.job');
+}
+
 # -- every call, its writes of the app's row too -------------------------------------------------------
 {
 	my $session = explaining();
