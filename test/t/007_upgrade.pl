@@ -5,6 +5,7 @@
 use strict;
 use warnings FATAL => 'all';
 
+use IPC::Run ();
 use JSON::PP;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -145,17 +146,29 @@ sub is_paused
 }
 
 is_paused('new library', $old);
+my $dump = $node->basedir . '/old.sql';
+command_ok([ 'pg_dump', '-f', $dump, '-d', $node->connstr('postgres') ], 'a dump of it');
 
 # -- the update ------------------------------------------------------------------------------------
 cli($node, 'GRANT SELECT ON vibevideo.job TO pg_monitor; GRANT EXECUTE ON FUNCTION vibevideo.resolve(bigint, text) TO pg_monitor');
 cli($node, 'CREATE DATABASE fresh');
 create_database_app('fresh');
+my $jobs = q{SELECT string_agg((to_jsonb(j) - '{ghost,orphan,row_bears}'::text[])::text || %s, E'\n' ORDER BY job_id) FROM vibevideo.job j};
+my $before = sql($node, sprintf($jobs, 'ghost'));
 {
-	my $jobs = q{SELECT string_agg((to_jsonb(j) - '{ghost,orphan,row_bears}'::text[])::text || %s, E'\n' ORDER BY job_id) FROM vibevideo.job j};
-	my $before = sql($node, sprintf($jobs, 'ghost'));
-	my ($rc, $after, $err) = $node->psql('postgres', 'BEGIN; ALTER EXTENSION vibevideo UPDATE; ' . sprintf($jobs, 'orphan') . '; COMMIT');
-
-	is("$rc$err", '0', 'ALTER EXTENSION vibevideo UPDATE');
+	# two who read on while the update waits for them, one the tables and one the views
+	my @readers = map { VibeTest::Session->start($node) } 1 .. 2;
+	$readers[0]->ask('BEGIN; SELECT FROM vibevideo.binding');
+	$readers[1]->ask('BEGIN; SELECT FROM vibevideo.costs LIMIT 1');
+	my ($after, $err) = ('', '');
+	my $update = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres'),
+			'-c', 'BEGIN; ALTER EXTENSION vibevideo UPDATE; ' . sprintf($jobs, 'orphan') . '; COMMIT' ], '>', \$after, '2>', \$err);
+	wait_for($node, q{SELECT count(*) FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock'}, '1', 'the update waits for readers');
+	is(($readers[0]->ask('SELECT FROM vibevideo.job; COMMIT'))[1], '', 'who read the jobs after the binding');
+	is(($readers[1]->ask('SELECT FROM vibevideo.past_costs; COMMIT'))[1], '', 'or a table after a view of it');
+	IPC::Run::finish($update);
+	chomp $after;
+	is($err, '', 'ALTER EXTENSION vibevideo UPDATE');
 	is($after, $before, 'no job has changed');
 }
 {
@@ -165,6 +178,20 @@ create_database_app('fresh');
 	cmp_ok(scalar(keys %fresh), '>', 1000, 'the catalogs say something');
 	is(join("\n", grep { !$fresh{$_} } sort keys %upgraded), '', 'the update leaves nothing that is not in a fresh one');
 	is(join("\n", grep { !$upgraded{$_} } sort keys %fresh), '', 'and lacks nothing');
+}
+
+# -- a dump of the old extension, restored into the new one, as the manual says ------------------------
+{
+	my ($sed) = slurp_file('doc/install.md') =~ /^(sed -E .*) old\.sql > new\.sql$/m;
+	my $binding = q{SELECT to_jsonb(b) - '{paused,database_oid}'::text[] FROM vibevideo.binding b};
+
+	cli($node, 'CREATE DATABASE restored');
+	is(system("$sed $dump > $dump.new"), 0, 'its columns are renamed');
+	my ($rc, undef, $err) = $node->psql('restored', slurp_file("$dump.new"), on_error_stop => 1);
+	like("$rc$err", qr/^0[^\n]*WARNING:  vibevideo is paused: this database is a copy.*\n.*$/, 'it is restored, and paused');
+	is(cli($node, sprintf($jobs, 'orphan'), 'restored'), $before, 'with all jobs');
+	is(cli($node, $binding, 'restored'), cli($node, $binding), 'and the table they are for');
+	cli($node, 'DROP DATABASE restored WITH (FORCE)');
 }
 
 # -- the jobs run on ---------------------------------------------------------------------------------
