@@ -117,6 +117,7 @@ IdentityBecomeTableOwner(Oid owner, Identity *saved)
 void
 IdentityOfWorker(void)
 {
+	SetConfigOption("role", "none", PGC_USERSET, PGC_S_SESSION);
 	SetConfigOption("search_path", OWN_SEARCH_PATH, PGC_USERSET, PGC_S_SESSION);
 }
 

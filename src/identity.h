@@ -26,7 +26,7 @@ extern void IdentityBecomeExtensionOwner(Identity *saved);
 extern void IdentityBecomeTableOwner(Oid owner, Identity *saved);
 /* undoes either; after an error the end of the (sub)transaction does */
 extern void IdentityResume(const Identity *saved);
-/* pins the path for the life of a background process, whatever the database's default is */
+/* pins role and path for the life of a background process, whatever the database's defaults are */
 extern void IdentityOfWorker(void);
 
 #endif /* VIBEVIDEO_IDENTITY_H */

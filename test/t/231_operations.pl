@@ -119,17 +119,17 @@ sub worker_looks
 		'submitting queued processing completed', 'and the history kept');
 	sql($node, "ALTER DATABASE postgres RESET session_replication_role; DROP TRIGGER nothing ON vibelogs; $restart");
 
-	# the index builder waits for transactions that are older than its index
+	# the index builder waits for transactions that are older than its index, and has its own role
 	my $session = background_sql($node);
 	$session->query('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1');
-	sql($node, q{DROP INDEX idx_vibelogs_video_request_id; ALTER DATABASE postgres SET lock_timeout = '1ms'});
+	sql($node, q{DROP INDEX idx_vibelogs_video_request_id; ALTER DATABASE postgres SET lock_timeout = '1ms'; ALTER DATABASE postgres SET role = pg_monitor});
 	sql($node, 'UPDATE vibevideo.binding SET build_index = true; SELECT vibevideo.wake()');
 	wait_for($node, q{SELECT EXISTS (SELECT FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE a.backend_type = 'vibevideo index builder'
 		AND NOT l.granted AND l.waitstart < clock_timestamp() - interval '100 ms')}, 't', 'lock_timeout: the index builder waits');
 	$session->query('COMMIT');
 	$session->quit;
 	wait_for($node, q{SELECT NOT build_index AND vibevideo.request_index(relation) IS NOT NULL FROM vibevideo.binding}, 't', 'and builds the index');
-	sql($node, 'ALTER DATABASE postgres RESET lock_timeout');
+	sql($node, 'ALTER DATABASE postgres RESET lock_timeout; ALTER DATABASE postgres RESET role');
 }
 
 # -- a base backup is started beside its original -------------------------------------------------
