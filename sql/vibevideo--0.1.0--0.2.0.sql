@@ -3,9 +3,6 @@
 
 -- test/t/007_upgrade.pl compares what this makes with a fresh 0.2.0.
 
--- In the order of whoever reads both, to wait for them rather than deadlock.
-LOCK TABLE vibevideo.binding, vibevideo.job IN ACCESS EXCLUSIVE MODE;
-
 -- In the order in which others read them, so as to wait for them: the binding
 -- comes before jobs, and a view before its tables.
 LOCK TABLE vibevideo.binding, vibevideo.costs, vibevideo.jobs, vibevideo.job IN ACCESS EXCLUSIVE MODE;

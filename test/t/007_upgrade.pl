@@ -156,7 +156,7 @@ create_database_app('fresh');
 my $jobs = q{SELECT string_agg((to_jsonb(j) - '{ghost,orphan,row_bears}'::text[])::text || %s, E'\n' ORDER BY job_id) FROM vibevideo.job j};
 my $before = sql($node, sprintf($jobs, 'ghost'));
 {
-	# two who read on while the update waits for them, one the tables and one the views
+	# two who read on while the update waits for them, one the tables and one a view
 	my @readers = map { VibeTest::Session->start($node) } 1 .. 2;
 	$readers[0]->ask('BEGIN; SELECT FROM vibevideo.binding');
 	$readers[1]->ask('BEGIN; SELECT FROM vibevideo.costs LIMIT 1');
