@@ -67,6 +67,15 @@ CompatWaitEvent(const char *name)
 #define TupleDescFinalize(desc) ((void) (desc))
 #endif
 
+/* 17 can end a whole transaction after some time */
+static inline void
+CompatDisableTransactionTimeout(void)
+{
+#if PG_VERSION_NUM >= 170000
+	SetConfigOption("transaction_timeout", "0", PGC_SUSET, PGC_S_SESSION);
+#endif
+}
+
 /* 16 moved ACL checks to one generic function */
 #if PG_VERSION_NUM >= 160000
 #define CompatProcAclCheck(oid, role) object_aclcheck(ProcedureRelationId, oid, role, ACL_EXECUTE)

@@ -88,13 +88,16 @@ static void
 Prepare(Statement *statement, const char *sql, const Args *args)
 {
 	SPIPlanPtr plan = SPI_prepare_cursor(sql, args->n, (Oid *) args->types, CURSOR_OPT_GENERIC_PLAN);
+	char *text;
 
 	if (plan == NULL)
 		ReportFailure(sql, SPI_result);
 	SPI_keepplan(plan);
+	/* the copy first: an error must not leave a text that is gone */
+	text = statement->sql ? NULL : MemoryContextStrdup(TopMemoryContext, sql);
 	if (statement->text)
 		pfree(statement->text);
-	statement->text = statement->sql ? NULL : MemoryContextStrdup(TopMemoryContext, sql);
+	statement->text = text;
 	statement->nargs = args->n;
 	memcpy(statement->types, args->types, sizeof(statement->types));
 	statement->plan = plan;

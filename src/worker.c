@@ -1318,6 +1318,9 @@ VibevideoWorkerMain(Datum arg)
 	SetConfigOption("lock_timeout", LOCK_LIMIT, PGC_SUSET, PGC_S_SESSION);
 	SetConfigOption("statement_timeout", "0", PGC_SUSET, PGC_S_SESSION);
 	SetConfigOption("idle_in_transaction_session_timeout", "0", PGC_SUSET, PGC_S_SESSION);
+	CompatDisableTransactionTimeout();
+	/* rows are written as the table's owner: policies that hide them are no error */
+	SetConfigOption("row_security", "on", PGC_USERSET, PGC_S_SESSION);
 	SetConfigOption("default_transaction_isolation", "read committed", PGC_USERSET, PGC_S_SESSION);
 	SetConfigOption("default_transaction_read_only", "off", PGC_USERSET, PGC_S_SESSION);
 	/* our own triggers have to run */
