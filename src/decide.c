@@ -173,7 +173,7 @@ CopyStep(int64 *job_id, const char *bears)
 /*
  * False if the video is not to be had, or the row has an active job, or gets one
  * just now.  The job may get a new number.  bears is what the row bears that an
- * orphan is given to, NULL if that is not known.
+ * orphan is given to, BEARS_UNKNOWN if that is not known.
  */
 static bool
 CopyAgain(int64 *job_id, const char *bears)
@@ -479,7 +479,7 @@ vibevideo_retry_job(PG_FUNCTION_ARGS)
 
 	if (GiveUpUnknown(job_id))
 		job_id = AnotherAttempt(job_id);
-	else if (!SendNow(job_id) && !CopyAgain(&job_id, NULL) && StateIsFinal(job->state) && strcmp(job->state, "completed") != 0)
+	else if (!SendNow(job_id) && !CopyAgain(&job_id, BEARS_UNKNOWN) && StateIsFinal(job->state) && strcmp(job->state, "completed") != 0)
 		job_id = AnotherAttempt(job_id);
 	PG_RETURN_DATUM(EndOnJob(job_id, &binding));
 }

@@ -143,9 +143,9 @@ my @final = (
 	[ 'final: 504', { outcome => 'infra', error_type => 'request_timeout' }, 'request_timeout', qr/Request timed out/ ],
 	[ 'final: 500', { outcome => 'infra', error_type => 'internal_error' }, 'internal_error', qr/Internal error/ ],
 	[ 'final: 499', { outcome => 'infra', error_type => 'client_disconnected' }, 'client_disconnected', qr/Client disconnected/ ],
-	[ 'final: no video', { output => 'none' }, 'no_video', qr/no video in it/ ],
-	[ 'final: data URI', { output => 'data_uri' }, 'unsupported_output', qr/not an http\(s\) URL/ ],
-	[ 'final: a file URL', { output => 'custom', result => { video => { url => 'file:///etc/passwd' } } }, 'unsupported_output', qr/not an http\(s\) URL/ ]);
+	[ 'final: no video', { output => 'none' }, 'no_video', qr/contains no video/ ],
+	[ 'final: data URI', { output => 'data_uri' }, 'unsupported_output', qr/not a usable http\(s\) URL/ ],
+	[ 'final: a file URL', { output => 'custom', result => { video => { url => 'file:///etc/passwd' } } }, 'unsupported_output', qr/not a usable http\(s\) URL/ ]);
 for my $case (@final)
 {
 	my ($prompt, $behaviour, $code, $words) = @$case;
