@@ -208,6 +208,16 @@ SQL
 	is(scalar($fal->renders($prompt)), 1, "$prompt: one render");
 }
 
+# The operator's retry, by the job's number.
+{
+	my $prompt = 'finished, operator';
+	my $id = finished_orphan($prompt, 'eve');
+
+	is(sql($node, "SELECT status FROM vibevideo.job j, vibevideo.retry(j.job_id) WHERE j.vibelog_id = '$id'"), 'processing', "$prompt: vibevideo.retry copies it");
+	wait_for_status($node, $id, 'completed');
+	is(scalar($fal->renders($prompt)), 1, "$prompt: one render");
+}
+
 # -- the journal's format of 0.1.0 ---------------------------------------------------------------------
 sub crc32c
 {
