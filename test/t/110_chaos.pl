@@ -152,6 +152,16 @@ sub primary
 	return $node_named{ slurp_file("$stage/primary") };
 }
 
+# A session of the client's user.
+sub session_of
+{
+	my ($client) = @_;
+	my $session = VibeTest::Session->start(primary());
+
+	$session->ask(qq(SET request.jwt.claims = '{"sub": "$client->{user}"}'));
+	return $session;
+}
+
 # Statements in a session that may die at any moment: (how it ended, output).
 sub attempt
 {
@@ -161,9 +171,8 @@ sub attempt
 	if (!$client->{session} || $client->{at} ne $name)
 	{
 		delete $client->{session};
-		$client->{session} = VibeTest::Session->start(primary());
+		$client->{session} = session_of($client);
 		$client->{at} = $name;
-		$client->{session}->ask(qq(SET request.jwt.claims = '{"sub": "$client->{user}"}'));
 	}
 	my ($well, $out) = $client->{session}->ask($statements);
 	return ($well ? 'done' : 'error', $out) if defined $well;
@@ -179,7 +188,7 @@ sub attempt_both
 
 	return attempt($client, $statements)
 	  if !$client->{session} || $client->{at} ne primary()->name;
-	my $other = VibeTest::Session->start(primary());
+	my $other = session_of($client);
 	local $SIG{PIPE} = 'IGNORE';
 	my ($well) = $other->ask('SELECT 1');
 	syswrite($other->{to}, "$statements\n") if $well;
