@@ -422,18 +422,18 @@ BEGIN
 							  'They are looked for at fal.ai and never sent again blindly; vibevideo.unknown_policy says how that '
 							  'ends. Or look in fal.ai''s dashboard, then vibevideo.resolve.') END;
 
-	SELECT count(*), max(j.vibelog_id) INTO jobs, example FROM vibevideo.job j
+	SELECT count(*), vibevideo.shown(max(j.vibelog_id)) INTO jobs, example FROM vibevideo.job j
 	WHERE j.state = 'failed' AND j.error_code = 'submit_lost' AND j.sent_at IS NOT NULL AND j.request_id IS NULL
 	  AND j.completed_at > clock_timestamp() - interval '7 days';
 	RETURN NEXT CASE WHEN jobs = 0 THEN vibevideo.line('submit_lost', 'ok', 'no submit was given up as lost in the last 7 days')
 					 ELSE vibevideo.line('submit_lost', 'warn', format('submits given up as lost in the last 7 days: %s, one for %s', jobs, example),
 							  'fal.ai showed no trace of them, and nothing was sent again; vibevideo_retry makes a new attempt.') END;
 
-	SELECT count(*), max(j.vibelog_id) INTO jobs, example FROM vibevideo.job j
+	SELECT count(*), vibevideo.shown(max(j.vibelog_id)) INTO jobs, example FROM vibevideo.job j
 	WHERE j.state = 'failed' AND j.generated_at IS NOT NULL AND j.updated_at > clock_timestamp() - interval '7 days';
 	RETURN NEXT CASE WHEN jobs = 0 THEN vibevideo.line('dead_letters', 'ok', 'no finished video was given up in the last 7 days')
 					 ELSE vibevideo.line('dead_letters', 'warn', format('videos made but given up in the last 7 days: %s, one for %s',
-															 jobs, vibevideo.shown(example)),
+															 jobs, example),
 							  'vibevideo.jobs says why in error, and media_url where fal.ai still has them; fix the cause, then '
 							  'vibevideo.retry(job_id), or vibevideo_retry of the row, which copies such a video without a new render.') END;
 
