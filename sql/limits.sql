@@ -81,6 +81,14 @@ CREATE UNLOGGED TABLE vibevideo.till (
 	PRIMARY KEY (who, n)
 ) WITH (fillfactor = 70);
 COMMENT ON TABLE vibevideo.till IS 'parts of a day''s budget and what is used of them; made anew from vibevideo.job when lost';
+-- Whose slots and tills are made.  Those that a submit holds while a limit changes
+-- stay, so that they do not say it.
+CREATE UNLOGGED TABLE vibevideo.counted (
+	who text COLLATE pg_catalog."C" NOT NULL,
+	kind text COLLATE pg_catalog."C" NOT NULL CHECK (kind OPERATOR(pg_catalog.=) ANY (ARRAY['active', 'submits', 'spend'])),
+	PRIMARY KEY (who, kind)
+);
+COMMENT ON TABLE vibevideo.counted IS 'whose slots and tills are made, and need not be made anew from vibevideo.job';
 -- Money that comes back goes into a till of its own if all others are held.
 CREATE SEQUENCE vibevideo.refund_seq START 1000001;
 
@@ -206,6 +214,42 @@ LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'vibevideo_sent_for_nobody';
 COMMENT ON FUNCTION vibevideo.sent_for_nobody(text) IS
 	'submits of a user, NULL for everybody''s, that were rolled back and are not settled: how many, and their prices; owner only';
 
+-- Has a job ended that counted for a limit of this kind?
+CREATE FUNCTION vibevideo.counts_no_more(j vibevideo.job, kind text)
+RETURNS boolean LANGUAGE sql IMMUTABLE
+RETURN NOT vibevideo.is_active((j).state) AND (kind = 'active' OR NOT (j).billed);
+COMMENT ON FUNCTION vibevideo.counts_no_more(vibevideo.job, text) IS 'whether a job has ended that counted for a limit; owner only';
+
+/*
+ * vibevideo.make_slots(who, kind, most) - makes the slots that are missing, and
+ * those of a limit that is not counted all anew.  What a submit or whoever ends a
+ * job holds at the moment is left as it is, and nobody is waited for but another
+ * maker.
+ */
+CREATE FUNCTION vibevideo.make_slots(who text, kind text, most int)
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	INSERT INTO vibevideo.counted (who, kind) VALUES (make_slots.who, make_slots.kind) ON CONFLICT DO NOTHING;
+	IF FOUND THEN
+		DELETE FROM vibevideo.slot s
+		USING (SELECT x.who, x.kind, x.n FROM vibevideo.slot x WHERE x.who = make_slots.who AND x.kind = make_slots.kind
+			   FOR UPDATE SKIP LOCKED) u
+		WHERE s.who = u.who AND s.kind = u.kind AND s.n = u.n;
+	END IF;
+	INSERT INTO vibevideo.slot (who, kind, n, day, job_id)
+	SELECT make_slots.who, make_slots.kind, coalesce(f.n, nextval('vibevideo.refund_seq')),
+		   CASE WHEN c.job_id IS NULL THEN '-infinity' WHEN make_slots.kind = 'active' THEN 'infinity' ELSE c.day END, c.job_id
+	FROM (SELECT g AS n, row_number() OVER (ORDER BY g) AS nth FROM generate_series(1, most) g
+		  WHERE NOT EXISTS (SELECT FROM vibevideo.slot s WHERE s.who = make_slots.who AND s.kind = make_slots.kind AND s.n = g)) f
+	FULL JOIN (SELECT row_number() OVER (ORDER BY j.job_id) AS nth, j.job_id, (j.created_at AT TIME ZONE 'UTC')::date AS day
+			   FROM vibevideo.counted_jobs(make_slots.who, make_slots.kind) j
+			   WHERE NOT EXISTS (SELECT FROM vibevideo.slot s
+								 WHERE s.who = make_slots.who AND s.kind = make_slots.kind AND s.job_id = j.job_id)) c USING (nth)
+	ON CONFLICT DO NOTHING;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.make_slots(text, text, int) IS 'makes a limit''s slots from the jobs that count; owner only';
+
 -- Takes a slot for a job; false if there is none.  So many more as are held by
 -- those beyond the limit have to be free: of the jobs in the journal, those that
 -- were sent for nobody (beyond); of the table those that had to be counted though
@@ -222,19 +266,14 @@ DECLARE
 BEGIN
 	IF most = 0 THEN
 		RETURN false;
-	ELSIF NOT EXISTS (SELECT FROM vibevideo.slot s
-					  WHERE s.who = take_slot.who AND s.kind = take_slot.kind AND s.n = most)
+	ELSIF NOT EXISTS (SELECT FROM vibevideo.counted c WHERE c.who = take_slot.who AND c.kind = take_slot.kind)
+		  OR NOT EXISTS (SELECT FROM vibevideo.slot s WHERE s.who = take_slot.who AND s.kind = take_slot.kind AND s.n = most)
 	THEN
-		INSERT INTO vibevideo.slot (who, kind, n, day, job_id)
-		SELECT take_slot.who, take_slot.kind, n,
-			   CASE WHEN c.job_id IS NULL THEN '-infinity' WHEN take_slot.kind = 'active' THEN 'infinity' ELSE c.day END, c.job_id
-		FROM generate_series(1, most) n
-		FULL JOIN (SELECT row_number() OVER (ORDER BY j.job_id)::int AS n, j.job_id, (j.created_at AT TIME ZONE 'UTC')::date AS day
-				   FROM vibevideo.counted_jobs(take_slot.who, take_slot.kind) j) c USING (n)
-		ON CONFLICT DO NOTHING;
+		PERFORM vibevideo.make_slots(take_slot.who, take_slot.kind, most);
 	END IF;
 	beyond = beyond + (SELECT count(*) FROM vibevideo.slot s
-					   WHERE s.who = take_slot.who AND s.kind = take_slot.kind AND s.n > most AND s.day >= today);
+					   WHERE s.who = take_slot.who AND s.kind = take_slot.kind AND s.n > most AND s.day >= today
+						 AND NOT EXISTS (SELECT FROM vibevideo.job j WHERE j.job_id = s.job_id AND vibevideo.counts_no_more(j, s.kind)));
 	IF beyond = 0 THEN
 		FOREACH try IN ARRAY ARRAY[ceil(random() * most), ceil(random() * most), ceil(random() * most)]::int[] LOOP
 			SELECT f.n INTO place FROM vibevideo.slot f
@@ -249,6 +288,13 @@ BEGIN
 		free = ARRAY(SELECT f.n FROM vibevideo.slot f
 					 WHERE f.who = take_slot.who AND f.kind = take_slot.kind AND f.day < today AND f.n <= most
 					 ORDER BY f.day LIMIT beyond + 1 FOR NO KEY UPDATE SKIP LOCKED);
+		IF cardinality(free) <= beyond THEN
+			-- somebody held them when their jobs ended
+			free = free || ARRAY(SELECT f.n FROM vibevideo.slot f JOIN vibevideo.job j ON j.job_id = f.job_id
+								 WHERE f.who = take_slot.who AND f.kind = take_slot.kind AND f.day >= today AND f.n <= most
+								   AND vibevideo.counts_no_more(j, f.kind)
+								 ORDER BY f.n LIMIT beyond + 1 - cardinality(free) FOR NO KEY UPDATE OF f SKIP LOCKED);
+		END IF;
 		place = free[beyond + 1];
 	END IF;
 	UPDATE vibevideo.slot s SET day = until, job_id = take_slot.job_id
@@ -269,6 +315,44 @@ RETURN greatest(0, least(share, most - ((t).n - 1) * share)) - CASE WHEN (t).day
 COMMENT ON FUNCTION vibevideo.till_room(vibevideo.till, numeric, numeric, date) IS 'what is left in a till; owner only';
 
 /*
+ * vibevideo.make_tills(who, share, most) - the same for a budget: what is spent
+ * and not in a till that somebody holds fills the others one after another.
+ */
+CREATE FUNCTION vibevideo.make_tills(who text, share numeric, most numeric)
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	-- jobs of this day are in the table, even if this transaction is older
+	day_made constant date = (clock_timestamp() AT TIME ZONE 'UTC')::date;
+	spent numeric;
+	filled numeric;
+	missing record;
+BEGIN
+	INSERT INTO vibevideo.counted (who, kind) VALUES (make_tills.who, 'spend') ON CONFLICT DO NOTHING;
+	IF FOUND THEN
+		DELETE FROM vibevideo.till t
+		USING (SELECT x.who, x.n FROM vibevideo.till x WHERE x.who = make_tills.who FOR UPDATE SKIP LOCKED) u
+		WHERE t.who = u.who AND t.n = u.n;
+	END IF;
+	spent = (SELECT coalesce(sum(j.cost_usd), 0) FROM vibevideo.counted_jobs(make_tills.who, 'spend') j
+			 WHERE j.created_at >= day_made::timestamp AT TIME ZONE 'UTC')
+		-- what a till holds beyond its share would be forgotten
+		- (SELECT coalesce(sum(CASE WHEN x.n > 1000000 THEN x.used
+									ELSE least(x.used, x.used + vibevideo.till_room(x, share, most, day_made)) END), 0) FROM vibevideo.till x
+		   WHERE x.who = make_tills.who AND x.day >= day_made);
+	FOR missing IN SELECT g AS n, greatest(0, least(share, most - (g - 1) * share)) AS room, lead(g) OVER (ORDER BY g) AS next
+			 FROM generate_series(1, ceil(most / share)::int) g
+			 WHERE NOT EXISTS (SELECT FROM vibevideo.till x WHERE x.who = make_tills.who AND x.n = g)
+			 ORDER BY g
+	LOOP
+		filled = greatest(0, CASE WHEN missing.next IS NULL THEN spent ELSE least(missing.room, spent) END);
+		spent = spent - filled;
+		INSERT INTO vibevideo.till (who, n, day, used) VALUES (make_tills.who, missing.n, day_made, filled) ON CONFLICT DO NOTHING;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.make_tills(text, numeric, numeric) IS 'makes a budget''s tills from the jobs that count; owner only';
+
+/*
  * vibevideo.take_budget(who, most, cost) - takes a job's cost from a budget;
  * returns what is missing of it, 0 if nothing.
  *
@@ -280,8 +364,6 @@ RETURNS numeric LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp 
 DECLARE
 	most_tills constant int = 256;
 	today constant date = vibevideo.today();
-	-- jobs of this day are in the table, even if this transaction is older
-	day_made constant date = (clock_timestamp() AT TIME ZONE 'UTC')::date;
 	needed numeric = cost;
 	first int;
 	unit numeric;
@@ -295,16 +377,10 @@ BEGIN
 	unit = least(most, (SELECT min(m.price_usd) FROM vibevideo.model m WHERE m.price_usd > 0));
 	share = unit * ceil(floor(most / unit) / most_tills);
 	tills = ceil(most / share);
-	IF NOT EXISTS (SELECT FROM vibevideo.till x WHERE x.who = take_budget.who AND x.n = tills) THEN
-		-- what is spent fills them one after another
-		INSERT INTO vibevideo.till (who, n, day, used)
-		SELECT take_budget.who, n, day_made,
-			   CASE WHEN n < tills THEN least(share, greatest(0, spent.usd - share * (n - 1)))
-					ELSE greatest(0, spent.usd - share * (n - 1)) END
-		FROM generate_series(1, tills) n,
-			 (SELECT coalesce(sum(j.cost_usd), 0) AS usd FROM vibevideo.counted_jobs(take_budget.who, 'spend') j
-			  WHERE j.created_at >= day_made::timestamp AT TIME ZONE 'UTC') spent
-		ON CONFLICT DO NOTHING;
+	IF NOT EXISTS (SELECT FROM vibevideo.counted c WHERE c.who = take_budget.who AND c.kind = 'spend')
+	   OR NOT EXISTS (SELECT FROM vibevideo.till x WHERE x.who = take_budget.who AND x.n = tills)
+	THEN
+		PERFORM vibevideo.make_tills(take_budget.who, share, most);
 	END IF;
 
 	-- any one that has enough
@@ -497,8 +573,8 @@ $$;
 COMMENT ON FUNCTION vibevideo.put_back(text, numeric, date) IS 'gives money back to a day''s budget, without waiting; owner only';
 
 -- Gives back what a job that ended has taken: its place among the active ones,
--- and the rest too if fal made no video.  Waits for nobody: its slots are its own,
--- and those that somebody else is about to delete are made anew from the jobs.
+-- and the rest too if fal made no video.  Waits for nobody: a slot that somebody
+-- holds, since all are being made anew, is taken back by who needs one.
 CREATE FUNCTION vibevideo.release(ended vibevideo.job)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -507,9 +583,13 @@ DECLARE
 	payer text;
 BEGIN
 	UPDATE vibevideo.slot s SET day = '-infinity', job_id = NULL
-	WHERE s.job_id = ended.job_id AND s.n <= 1000000 AND s.day >= today AND (s.kind = 'active' OR NOT ended.billed);
+	FROM (SELECT x.who, x.kind, x.n FROM vibevideo.slot x WHERE x.job_id = ended.job_id AND x.n <= 1000000
+			AND x.day >= today AND (x.kind = 'active' OR NOT ended.billed) FOR NO KEY UPDATE SKIP LOCKED) h
+	WHERE s.who = h.who AND s.kind = h.kind AND s.n = h.n;
 	DELETE FROM vibevideo.slot s
-	WHERE s.job_id = ended.job_id AND s.n > 1000000 AND (s.kind = 'active' OR NOT ended.billed OR s.day < today);
+	USING (SELECT x.who, x.kind, x.n FROM vibevideo.slot x WHERE x.job_id = ended.job_id AND x.n > 1000000
+			 AND (x.kind = 'active' OR NOT ended.billed OR x.day < today) FOR UPDATE SKIP LOCKED) h
+	WHERE s.who = h.who AND s.kind = h.kind AND s.n = h.n;
 
 	IF ended.billed OR ended.cost_usd IS NULL OR ended.cost_usd = 0 OR day < today THEN
 		RETURN;
@@ -547,33 +627,44 @@ CREATE TRIGGER jobs_deleted AFTER DELETE ON vibevideo.job REFERENCING OLD TABLE 
 	FOR EACH STATEMENT EXECUTE FUNCTION vibevideo.jobs_deleted();
 ALTER TABLE vibevideo.job ENABLE ALWAYS TRIGGER jobs_deleted;
 
--- A limit that changes is counted anew, from the jobs, by the next submit.
+-- A limit that changes is counted anew, from the jobs, by the next submit.  All of
+-- this waits for the commit, since submits could have none of what an open
+-- transaction has deleted; what submits hold then is left to make_slots.
 CREATE FUNCTION vibevideo.limit_changed()
 RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	changed constant text[] = ARRAY[CASE WHEN TG_OP <> 'INSERT' THEN OLD.who END, CASE WHEN TG_OP <> 'DELETE' THEN NEW.who END];
 BEGIN
-	DELETE FROM vibevideo.slot s WHERE s.who = ANY (changed) OR 'default' = ANY (changed) AND s.who <> 'global';
-	DELETE FROM vibevideo.till t WHERE t.who = ANY (changed) OR 'default' = ANY (changed) AND t.who <> 'global';
+	DELETE FROM vibevideo.counted c WHERE c.who = ANY (changed) OR 'default' = ANY (changed) AND c.who <> 'global';
+	DELETE FROM vibevideo.slot s
+	USING (SELECT x.who, x.kind, x.n FROM vibevideo.slot x
+		   WHERE x.who = ANY (changed) OR 'default' = ANY (changed) AND x.who <> 'global' FOR UPDATE SKIP LOCKED) u
+	WHERE s.who = u.who AND s.kind = u.kind AND s.n = u.n;
+	DELETE FROM vibevideo.till t
+	USING (SELECT x.who, x.n FROM vibevideo.till x
+		   WHERE x.who = ANY (changed) OR 'default' = ANY (changed) AND x.who <> 'global' FOR UPDATE SKIP LOCKED) u
+	WHERE t.who = u.who AND t.n = u.n;
 	RETURN NULL;
 END
 $$;
 COMMENT ON FUNCTION vibevideo.limit_changed() IS 'trigger: has a changed limit counted anew';
-CREATE TRIGGER limit_changed AFTER INSERT OR UPDATE OR DELETE ON vibevideo.limit
-	FOR EACH ROW EXECUTE FUNCTION vibevideo.limit_changed();
+CREATE CONSTRAINT TRIGGER limit_changed AFTER INSERT OR UPDATE OR DELETE ON vibevideo.limit
+	DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION vibevideo.limit_changed();
 ALTER TABLE vibevideo.limit ENABLE ALWAYS TRIGGER limit_changed;
 
 -- Tills are made for the prices.
 CREATE FUNCTION vibevideo.price_changed()
 RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	DELETE FROM vibevideo.till t WHERE t.who IS NOT NULL;
+	DELETE FROM vibevideo.counted c WHERE c.kind = 'spend';
+	DELETE FROM vibevideo.till t USING (SELECT x.who, x.n FROM vibevideo.till x FOR UPDATE SKIP LOCKED) u
+	WHERE t.who = u.who AND t.n = u.n;
 	RETURN NULL;
 END
 $$;
 COMMENT ON FUNCTION vibevideo.price_changed() IS 'trigger: has what was spent counted anew when a price has changed';
-CREATE TRIGGER price_changed AFTER INSERT OR UPDATE OR DELETE ON vibevideo.model
-	FOR EACH STATEMENT EXECUTE FUNCTION vibevideo.price_changed();
+CREATE CONSTRAINT TRIGGER price_changed AFTER INSERT OR UPDATE OR DELETE ON vibevideo.model
+	DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION vibevideo.price_changed();
 ALTER TABLE vibevideo.model ENABLE ALWAYS TRIGGER price_changed;
 
 /*

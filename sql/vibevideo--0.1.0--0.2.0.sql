@@ -1636,6 +1636,42 @@ LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'vibevideo_sent_for_nobody';
 COMMENT ON FUNCTION vibevideo.sent_for_nobody(text) IS
 	'submits of a user, NULL for everybody''s, that were rolled back and are not settled: how many, and their prices; owner only';
 
+CREATE UNLOGGED TABLE vibevideo.counted (
+	who text COLLATE pg_catalog."C" NOT NULL,
+	kind text COLLATE pg_catalog."C" NOT NULL CHECK (kind OPERATOR(pg_catalog.=) ANY (ARRAY['active', 'submits', 'spend'])),
+	PRIMARY KEY (who, kind)
+);
+COMMENT ON TABLE vibevideo.counted IS 'whose slots and tills are made, and need not be made anew from vibevideo.job';
+
+CREATE FUNCTION vibevideo.counts_no_more(j vibevideo.job, kind text)
+RETURNS boolean LANGUAGE sql IMMUTABLE
+RETURN NOT vibevideo.is_active((j).state) AND (kind = 'active' OR NOT (j).billed);
+COMMENT ON FUNCTION vibevideo.counts_no_more(vibevideo.job, text) IS 'whether a job has ended that counted for a limit; owner only';
+
+CREATE FUNCTION vibevideo.make_slots(who text, kind text, most int)
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	INSERT INTO vibevideo.counted (who, kind) VALUES (make_slots.who, make_slots.kind) ON CONFLICT DO NOTHING;
+	IF FOUND THEN
+		DELETE FROM vibevideo.slot s
+		USING (SELECT x.who, x.kind, x.n FROM vibevideo.slot x WHERE x.who = make_slots.who AND x.kind = make_slots.kind
+			   FOR UPDATE SKIP LOCKED) u
+		WHERE s.who = u.who AND s.kind = u.kind AND s.n = u.n;
+	END IF;
+	INSERT INTO vibevideo.slot (who, kind, n, day, job_id)
+	SELECT make_slots.who, make_slots.kind, coalesce(f.n, nextval('vibevideo.refund_seq')),
+		   CASE WHEN c.job_id IS NULL THEN '-infinity' WHEN make_slots.kind = 'active' THEN 'infinity' ELSE c.day END, c.job_id
+	FROM (SELECT g AS n, row_number() OVER (ORDER BY g) AS nth FROM generate_series(1, most) g
+		  WHERE NOT EXISTS (SELECT FROM vibevideo.slot s WHERE s.who = make_slots.who AND s.kind = make_slots.kind AND s.n = g)) f
+	FULL JOIN (SELECT row_number() OVER (ORDER BY j.job_id) AS nth, j.job_id, (j.created_at AT TIME ZONE 'UTC')::date AS day
+			   FROM vibevideo.counted_jobs(make_slots.who, make_slots.kind) j
+			   WHERE NOT EXISTS (SELECT FROM vibevideo.slot s
+								 WHERE s.who = make_slots.who AND s.kind = make_slots.kind AND s.job_id = j.job_id)) c USING (nth)
+	ON CONFLICT DO NOTHING;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.make_slots(text, text, int) IS 'makes a limit''s slots from the jobs that count; owner only';
+
 CREATE FUNCTION vibevideo.take_slot(who text, kind text, most int, job_id bigint, beyond int DEFAULT 0)
 RETURNS boolean LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -1647,19 +1683,14 @@ DECLARE
 BEGIN
 	IF most = 0 THEN
 		RETURN false;
-	ELSIF NOT EXISTS (SELECT FROM vibevideo.slot s
-					  WHERE s.who = take_slot.who AND s.kind = take_slot.kind AND s.n = most)
+	ELSIF NOT EXISTS (SELECT FROM vibevideo.counted c WHERE c.who = take_slot.who AND c.kind = take_slot.kind)
+		  OR NOT EXISTS (SELECT FROM vibevideo.slot s WHERE s.who = take_slot.who AND s.kind = take_slot.kind AND s.n = most)
 	THEN
-		INSERT INTO vibevideo.slot (who, kind, n, day, job_id)
-		SELECT take_slot.who, take_slot.kind, n,
-			   CASE WHEN c.job_id IS NULL THEN '-infinity' WHEN take_slot.kind = 'active' THEN 'infinity' ELSE c.day END, c.job_id
-		FROM generate_series(1, most) n
-		FULL JOIN (SELECT row_number() OVER (ORDER BY j.job_id)::int AS n, j.job_id, (j.created_at AT TIME ZONE 'UTC')::date AS day
-				   FROM vibevideo.counted_jobs(take_slot.who, take_slot.kind) j) c USING (n)
-		ON CONFLICT DO NOTHING;
+		PERFORM vibevideo.make_slots(take_slot.who, take_slot.kind, most);
 	END IF;
 	beyond = beyond + (SELECT count(*) FROM vibevideo.slot s
-					   WHERE s.who = take_slot.who AND s.kind = take_slot.kind AND s.n > most AND s.day >= today);
+					   WHERE s.who = take_slot.who AND s.kind = take_slot.kind AND s.n > most AND s.day >= today
+						 AND NOT EXISTS (SELECT FROM vibevideo.job j WHERE j.job_id = s.job_id AND vibevideo.counts_no_more(j, s.kind)));
 	IF beyond = 0 THEN
 		FOREACH try IN ARRAY ARRAY[ceil(random() * most), ceil(random() * most), ceil(random() * most)]::int[] LOOP
 			SELECT f.n INTO place FROM vibevideo.slot f
@@ -1674,6 +1705,13 @@ BEGIN
 		free = ARRAY(SELECT f.n FROM vibevideo.slot f
 					 WHERE f.who = take_slot.who AND f.kind = take_slot.kind AND f.day < today AND f.n <= most
 					 ORDER BY f.day LIMIT beyond + 1 FOR NO KEY UPDATE SKIP LOCKED);
+		IF cardinality(free) <= beyond THEN
+			-- somebody held them when their jobs ended
+			free = free || ARRAY(SELECT f.n FROM vibevideo.slot f JOIN vibevideo.job j ON j.job_id = f.job_id
+								 WHERE f.who = take_slot.who AND f.kind = take_slot.kind AND f.day >= today AND f.n <= most
+								   AND vibevideo.counts_no_more(j, f.kind)
+								 ORDER BY f.n LIMIT beyond + 1 - cardinality(free) FOR NO KEY UPDATE OF f SKIP LOCKED);
+		END IF;
 		place = free[beyond + 1];
 	END IF;
 	UPDATE vibevideo.slot s SET day = until, job_id = take_slot.job_id
@@ -1688,13 +1726,45 @@ CREATE OR REPLACE FUNCTION vibevideo.till_room(t vibevideo.till, share numeric, 
 RETURNS numeric LANGUAGE sql IMMUTABLE
 RETURN greatest(0, least(share, most - ((t).n - 1) * share)) - CASE WHEN (t).day >= today THEN (t).used ELSE 0 END;
 
+CREATE FUNCTION vibevideo.make_tills(who text, share numeric, most numeric)
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	-- jobs of this day are in the table, even if this transaction is older
+	day_made constant date = (clock_timestamp() AT TIME ZONE 'UTC')::date;
+	spent numeric;
+	filled numeric;
+	missing record;
+BEGIN
+	INSERT INTO vibevideo.counted (who, kind) VALUES (make_tills.who, 'spend') ON CONFLICT DO NOTHING;
+	IF FOUND THEN
+		DELETE FROM vibevideo.till t
+		USING (SELECT x.who, x.n FROM vibevideo.till x WHERE x.who = make_tills.who FOR UPDATE SKIP LOCKED) u
+		WHERE t.who = u.who AND t.n = u.n;
+	END IF;
+	spent = (SELECT coalesce(sum(j.cost_usd), 0) FROM vibevideo.counted_jobs(make_tills.who, 'spend') j
+			 WHERE j.created_at >= day_made::timestamp AT TIME ZONE 'UTC')
+		-- what a till holds beyond its share would be forgotten
+		- (SELECT coalesce(sum(CASE WHEN x.n > 1000000 THEN x.used
+									ELSE least(x.used, x.used + vibevideo.till_room(x, share, most, day_made)) END), 0) FROM vibevideo.till x
+		   WHERE x.who = make_tills.who AND x.day >= day_made);
+	FOR missing IN SELECT g AS n, greatest(0, least(share, most - (g - 1) * share)) AS room, lead(g) OVER (ORDER BY g) AS next
+			 FROM generate_series(1, ceil(most / share)::int) g
+			 WHERE NOT EXISTS (SELECT FROM vibevideo.till x WHERE x.who = make_tills.who AND x.n = g)
+			 ORDER BY g
+	LOOP
+		filled = greatest(0, CASE WHEN missing.next IS NULL THEN spent ELSE least(missing.room, spent) END);
+		spent = spent - filled;
+		INSERT INTO vibevideo.till (who, n, day, used) VALUES (make_tills.who, missing.n, day_made, filled) ON CONFLICT DO NOTHING;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.make_tills(text, numeric, numeric) IS 'makes a budget''s tills from the jobs that count; owner only';
+
 CREATE OR REPLACE FUNCTION vibevideo.take_budget(who text, most numeric, cost numeric)
 RETURNS numeric LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	most_tills constant int = 256;
 	today constant date = vibevideo.today();
-	-- jobs of this day are in the table, even if this transaction is older
-	day_made constant date = (clock_timestamp() AT TIME ZONE 'UTC')::date;
 	needed numeric = cost;
 	first int;
 	unit numeric;
@@ -1708,16 +1778,10 @@ BEGIN
 	unit = least(most, (SELECT min(m.price_usd) FROM vibevideo.model m WHERE m.price_usd > 0));
 	share = unit * ceil(floor(most / unit) / most_tills);
 	tills = ceil(most / share);
-	IF NOT EXISTS (SELECT FROM vibevideo.till x WHERE x.who = take_budget.who AND x.n = tills) THEN
-		-- what is spent fills them one after another
-		INSERT INTO vibevideo.till (who, n, day, used)
-		SELECT take_budget.who, n, day_made,
-			   CASE WHEN n < tills THEN least(share, greatest(0, spent.usd - share * (n - 1)))
-					ELSE greatest(0, spent.usd - share * (n - 1)) END
-		FROM generate_series(1, tills) n,
-			 (SELECT coalesce(sum(j.cost_usd), 0) AS usd FROM vibevideo.counted_jobs(take_budget.who, 'spend') j
-			  WHERE j.created_at >= day_made::timestamp AT TIME ZONE 'UTC') spent
-		ON CONFLICT DO NOTHING;
+	IF NOT EXISTS (SELECT FROM vibevideo.counted c WHERE c.who = take_budget.who AND c.kind = 'spend')
+	   OR NOT EXISTS (SELECT FROM vibevideo.till x WHERE x.who = take_budget.who AND x.n = tills)
+	THEN
+		PERFORM vibevideo.make_tills(take_budget.who, share, most);
 	END IF;
 
 	-- any one that has enough
@@ -1816,6 +1880,40 @@ END
 $$;
 COMMENT ON FUNCTION vibevideo.put_back(text, numeric, date) IS 'gives money back to a day''s budget, without waiting; owner only';
 
+CREATE OR REPLACE FUNCTION vibevideo.limit_changed()
+RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	changed constant text[] = ARRAY[CASE WHEN TG_OP <> 'INSERT' THEN OLD.who END, CASE WHEN TG_OP <> 'DELETE' THEN NEW.who END];
+BEGIN
+	DELETE FROM vibevideo.counted c WHERE c.who = ANY (changed) OR 'default' = ANY (changed) AND c.who <> 'global';
+	DELETE FROM vibevideo.slot s
+	USING (SELECT x.who, x.kind, x.n FROM vibevideo.slot x
+		   WHERE x.who = ANY (changed) OR 'default' = ANY (changed) AND x.who <> 'global' FOR UPDATE SKIP LOCKED) u
+	WHERE s.who = u.who AND s.kind = u.kind AND s.n = u.n;
+	DELETE FROM vibevideo.till t
+	USING (SELECT x.who, x.n FROM vibevideo.till x
+		   WHERE x.who = ANY (changed) OR 'default' = ANY (changed) AND x.who <> 'global' FOR UPDATE SKIP LOCKED) u
+	WHERE t.who = u.who AND t.n = u.n;
+	RETURN NULL;
+END
+$$;
+DROP TRIGGER limit_changed ON vibevideo.limit;
+CREATE CONSTRAINT TRIGGER limit_changed AFTER INSERT OR UPDATE OR DELETE ON vibevideo.limit
+	DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION vibevideo.limit_changed();
+
+CREATE OR REPLACE FUNCTION vibevideo.price_changed()
+RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	DELETE FROM vibevideo.counted c WHERE c.kind = 'spend';
+	DELETE FROM vibevideo.till t USING (SELECT x.who, x.n FROM vibevideo.till x FOR UPDATE SKIP LOCKED) u
+	WHERE t.who = u.who AND t.n = u.n;
+	RETURN NULL;
+END
+$$;
+DROP TRIGGER price_changed ON vibevideo.model;
+CREATE CONSTRAINT TRIGGER price_changed AFTER INSERT OR UPDATE OR DELETE ON vibevideo.model
+	DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION vibevideo.price_changed();
+
 CREATE OR REPLACE FUNCTION vibevideo.release(ended vibevideo.job)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -1824,9 +1922,13 @@ DECLARE
 	payer text;
 BEGIN
 	UPDATE vibevideo.slot s SET day = '-infinity', job_id = NULL
-	WHERE s.job_id = ended.job_id AND s.n <= 1000000 AND s.day >= today AND (s.kind = 'active' OR NOT ended.billed);
+	FROM (SELECT x.who, x.kind, x.n FROM vibevideo.slot x WHERE x.job_id = ended.job_id AND x.n <= 1000000
+			AND x.day >= today AND (x.kind = 'active' OR NOT ended.billed) FOR NO KEY UPDATE SKIP LOCKED) h
+	WHERE s.who = h.who AND s.kind = h.kind AND s.n = h.n;
 	DELETE FROM vibevideo.slot s
-	WHERE s.job_id = ended.job_id AND s.n > 1000000 AND (s.kind = 'active' OR NOT ended.billed OR s.day < today);
+	USING (SELECT x.who, x.kind, x.n FROM vibevideo.slot x WHERE x.job_id = ended.job_id AND x.n > 1000000
+			 AND (x.kind = 'active' OR NOT ended.billed OR x.day < today) FOR UPDATE SKIP LOCKED) h
+	WHERE s.who = h.who AND s.kind = h.kind AND s.n = h.n;
 
 	IF ended.billed OR ended.cost_usd IS NULL OR ended.cost_usd = 0 OR day < today THEN
 		RETURN;
@@ -1882,12 +1984,14 @@ DECLARE
 		'vibevideo.adopt_jobs(regclass, regclass), vibevideo.cancel(bigint), vibevideo.retry(bigint), vibevideo.sequences_behind(), '
 		'vibevideo.advance_sequences(), vibevideo.attach(regclass, name, name, name, text, text, name, boolean, regclass), '
 		'vibevideo.sent_for_nobody(text), vibevideo.take_slot(text, text, int, bigint, int), '
-		'vibevideo.take_orphans_share(vibevideo.job), vibevideo.put_back(text, numeric, date), vibevideo.model_changing()';
+		'vibevideo.take_orphans_share(vibevideo.job), vibevideo.put_back(text, numeric, date), vibevideo.model_changing(), '
+		'vibevideo.counts_no_more(vibevideo.job, text), vibevideo.make_slots(text, text, int), vibevideo.make_tills(text, numeric, numeric)';
 	everybody constant text = concat_ws(', ', 'PUBLIC',
 										(SELECT string_agg(quote_ident(r.rolname), ', ') FROM pg_roles r
 										 WHERE r.rolname IN ('anon', 'authenticated', 'service_role')));
 BEGIN
 	EXECUTE format('REVOKE ALL ON FUNCTION %s FROM %s', new, everybody);
+	EXECUTE format('REVOKE ALL ON vibevideo.counted FROM %s', everybody);
 	IF EXISTS (SELECT FROM pg_roles r WHERE r.rolname = 'service_role') THEN
 		GRANT EXECUTE ON FUNCTION vibevideo.is_active(text) TO service_role;
 	END IF;

@@ -128,6 +128,36 @@ sub completed
 	is(worker_pid($node), $worker, 'cancelled: the worker is the same');
 }
 
+# -- limits and prices that somebody is changing ------------------------------------------------------
+{
+	my ($operator, $user) = map { background_sql($node) } 1 .. 2;
+	my $as_ann = q{SET request.jwt.claims = '{"sub": "ann"}'};
+	my $lags = q{SELECT (SELECT count(*) FROM vibevideo.slot s WHERE s.kind = 'active' AND s.who = 'global' AND s.day = 'infinity')
+		- (SELECT count(*) FROM vibevideo.job j WHERE vibevideo.is_active(j.state))};
+
+	$fal->rule('^ann', hold => 'queue');
+	sql($node, "$as_ann; SELECT FROM vibevideo_submit('$_')") for map { new_row($node, "ann: $_") } 1 .. 2;
+	$operator->query_safe('BEGIN; UPDATE vibevideo.limit SET max_active = 900, spend_per_day_usd = 900; UPDATE vibevideo.model SET price_usd = 0.6');
+	ok_others('limits');
+	is((sql_error($node, "$as_ann; SET statement_timeout = '3s'; SELECT FROM vibevideo_submit('" . new_row($node, 'ann: 3') . "')"))[0], '',
+		'limits: a submit goes by the old ones, and waits for nobody');
+	# a submit is open when the change is committed
+	$user->query_safe("$as_ann; BEGIN; SELECT FROM vibevideo_submit('" . new_row($node, 'ann: 4') . "')");
+	$operator->query_safe("SET statement_timeout = '3s'; COMMIT");
+	is(sql($node, q{SELECT max_active FROM vibevideo.limit WHERE scope = 'global'}), '900', 'limits: the change waits for nobody, either');
+	is((sql_error($node, q{SET request.jwt.claims = '{"sub": "bob"}'; SET statement_timeout = '3s'; SELECT FROM vibevideo_submit('} . new_row($node, 'ann: 5') . "')"))[0], '',
+		'limits: nor does another submit');
+	$user->query_safe('COMMIT');
+	is(sql($node, $lags), '0', 'limits: what was open counts, and nothing twice');
+	$operator->query_safe(q{RESET statement_timeout; BEGIN; UPDATE vibevideo.limit SET max_active = 800});
+	$fal->command('*', 'finish');
+	wait_for($node, q{SELECT count(*) FROM vibelogs WHERE prompt ~ '^ann' AND video_generation_status = 'completed'}, '5', 'limits: all are made', hurry => 1, patience => 8);
+	$operator->query_safe('ROLLBACK');
+	is(sql($node, $lags), '0', 'limits: and all are given back');
+	sql($node, 'UPDATE vibevideo.model SET price_usd = 0.5');
+	$_->quit for $operator, $user;
+}
+
 # -- what the app's trigger needs ------------------------------------------------------------------------
 # One user's lock, or whatever else stops the write of one row, is that row's trouble.
 sql($node, <<'SQL');
