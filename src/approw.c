@@ -475,8 +475,10 @@ MarkWritten(const int64 *job_ids, int n)
 	StatementRun(&mark_written, &args);
 }
 
+/* but an orphan has no row, nor has a job that lost it: nobody would ever unmark them */
 static Statement mark_dirty = {
-	"UPDATE vibevideo.job j SET row_dirty = true, row_next_at = $2 WHERE j.job_id = ANY ($1)"};
+	"UPDATE vibevideo.job j SET row_dirty = true, row_next_at = $2"
+	" WHERE j.job_id = ANY ($1) AND NOT j.orphan AND j.relation IS NOT NULL"};
 
 static int
 MarkDirty(const int64 *job_ids, int n)

@@ -358,6 +358,25 @@ for my $shape (qw(video_array video_url video_url_object videos preview_video))
 	ok(at_fal($id)->{cancelled}, 'and is cancelled at fal');
 }
 
+# -- an orphan beside a row that cannot be written -------------------------------------------------------------------
+{
+	my ($nobody, $refusing) = map { finished_row($_) } 'rolled back', 'refusing';
+
+	sql($node, <<"SQL");
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE ''no''; END';
+CREATE TRIGGER refuse BEFORE UPDATE ON vibelogs FOR EACH ROW WHEN (OLD.id = '$refusing') EXECUTE FUNCTION refuse();
+BEGIN;
+UPDATE vibevideo.job SET orphan = true, cancel_requested_at = now() WHERE vibelog_id = '$nobody';
+UPDATE vibevideo.job SET next_at = now() - interval '1 day' WHERE vibelog_id IN ('$nobody', '$refusing');
+SELECT vibevideo_poll();
+COMMIT;
+SQL
+	is(job_of($node, $nobody)->{state}, 'failed', 'an orphan is recorded in the pass');
+	is(sql($node, 'SELECT count(*) FROM vibevideo.job WHERE orphan AND row_dirty'), '0', 'and has no row to be written, whatever becomes of others');
+	sql($node, 'DROP FUNCTION refuse CASCADE');
+	wait_for_status($node, $refusing, 'completed');
+}
+
 # -- large inputs -----------------------------------------------------------------------------------------------------
 # A pass over many jobs does not take their inputs into memory: images as data URLs are large.
 {
