@@ -1968,6 +1968,9 @@ ALTER TABLE vibevideo.model ENABLE ALWAYS TRIGGER model_changing, ENABLE ALWAYS 
 ALTER TABLE vibevideo.job ENABLE ALWAYS TRIGGER job_changing, ENABLE ALWAYS TRIGGER job_changed, ENABLE ALWAYS TRIGGER jobs_deleted;
 ALTER TABLE vibevideo.limit ENABLE ALWAYS TRIGGER limit_changed;
 
+-- 0.1.0 marked orphans at times, which have no row to be written.
+UPDATE vibevideo.job SET row_dirty = false WHERE orphan AND row_dirty;
+
 -------------------------------------------------------------------------------
 -- Rights
 -------------------------------------------------------------------------------
