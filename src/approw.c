@@ -330,7 +330,8 @@ typedef struct DirtyJob
 	int64 newest_id; /* of its row: what the row is to show */
 	char *vibelog_id;
 	char *bears;	 /* only a row that bears this, or what it is to show, is its row */
-	char *bears_now; /* ... after a write that the row does not show; NULL if it does */
+	char *bears_now; /* ... from now on; NULL if that stays */
+	char *found;	 /* what a look at the row has found it to bear; NULL if it shows the job */
 	char *home;		 /* the key of the row that bears it, if that is not vibelog_id */
 	Datum values[SHOWN_COLUMNS];
 	bool nulls[SHOWN_COLUMNS];
@@ -461,8 +462,7 @@ MarkOne(const DirtyJob *dirty, bool still_dirty, const char *error, int64 wait_m
 
 /* jobs whose rows were written without an error */
 static Statement mark_written = {
-	"UPDATE vibevideo.job j SET row_dirty = false, row_error = NULL, row_tries = 0, row_next_at = $2,"
-	" row_bears = COALESCE(j.request_id, '" BEARS_STATUS "')"
+	"UPDATE vibevideo.job j SET row_dirty = false, row_error = NULL, row_tries = 0, row_next_at = $2, row_bears = NULL"
 	" WHERE j.job_id = ANY ($1)"};
 
 static void
@@ -608,12 +608,10 @@ ArgsOfRow(const Binding *binding, const DirtyJob *dirty, Args *args)
 static RowOutcome
 JudgeLook(DirtyJob *dirty)
 {
-	if (!ResultBool(0, 1))
-		return ROW_OTHER;
-	if (ResultBool(0, 2))
+	if (ResultBool(0, 1) && ResultBool(0, 2))
 		return ROW_SAME;
-	dirty->bears_now = MemoryContextStrdup(GetMemoryChunkContext(dirty), ResultText(0, 3));
-	return ROW_UNSHOWN;
+	dirty->found = MemoryContextStrdup(GetMemoryChunkContext(dirty), ResultText(0, 3));
+	return ResultBool(0, 1) ? ROW_UNSHOWN : ROW_OTHER;
 }
 
 static Statement look_afterwards;
@@ -1081,6 +1079,23 @@ MarkLost(DirtyJob *dirty, const char *error)
 	MarkOne(dirty, dirty->tries < MOST_LOST_TRIES, error, RowBackoffMs(dirty->tries));
 }
 
+static Statement find_older = {
+	"SELECT 1 FROM vibevideo.job j JOIN vibevideo.job p ON p.relation = j.relation AND p.vibelog_id = j.vibelog_id"
+	" WHERE j.job_id = $1 AND p.request_id = $2 AND NOT p.orphan"};
+
+/* An older version of the job's row, that the app has put back: it is what an older attempt has left. */
+static bool
+IsOlderVersion(const DirtyJob *dirty)
+{
+	Args args = {0};
+
+	if (!BearsRequest(dirty->found))
+		return false;
+	ArgInt8(&args, dirty->job_id);
+	ArgText(&args, dirty->found);
+	return StatementRun(&find_older, &args) > 0;
+}
+
 /* The row with the job's key is not its row, or there is none: it follows its row to where that is. */
 static SyncResult
 SyncLost(const Binding *binding, DirtyJob *dirty, RowOutcome outcome)
@@ -1089,6 +1104,12 @@ SyncLost(const Binding *binding, DirtyJob *dirty, RowOutcome outcome)
 	{
 		if (!RekeyExchange(binding, dirty->vibelog_id, dirty->home, false))
 			MarkOne(dirty, true, NULL, RowBackoffMs(0));
+		return SYNC_LATER;
+	}
+	if (outcome == ROW_OTHER && IsOlderVersion(dirty))
+	{
+		dirty->bears_now = dirty->found;
+		MarkOne(dirty, true, NULL, RowBackoffMs(0));
 		return SYNC_LATER;
 	}
 	if (outcome == ROW_OTHER)
@@ -1139,6 +1160,7 @@ SyncOne(const Binding *binding, DirtyJob *dirty)
 	switch (outcome)
 	{
 		case ROW_UNSHOWN:
+			dirty->bears_now = dirty->found;
 			return SyncFailed(binding, dirty, UnshownError(binding));
 		case ROW_GONE:
 		case ROW_OTHER:

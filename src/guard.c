@@ -226,7 +226,8 @@ RowBears(Row old, Row new)
 	if (IsTrue(old, "row_dirty") || IsNew(old) || (bears && strcmp(bears, BEARS_UNKNOWN) == 0))
 		return bears;
 	request_id = TextColumn(old, "request_id");
-	return request_id ? request_id : BEARS_STATUS;
+	/* null is what the job says, and takes no room */
+	return request_id ? NULL : BEARS_STATUS;
 }
 
 /*

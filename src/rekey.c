@@ -12,6 +12,7 @@
 #include "utils/timestamp.h"
 
 #include "rekey.h"
+#include "shmem.h"
 #include "statement.h"
 
 static Statement lock_keys = {
@@ -98,6 +99,7 @@ Move(const Binding *binding, const int64 *job_ids, int n, const char *key)
 	ArgText(&args, key);
 	ArgTime(&args, GetCurrentTimestamp());
 	StatementRun(&move, &args);
+	ShmemWakeAtCommit();
 }
 
 static Statement step_aside = {
@@ -128,15 +130,10 @@ RekeyExchange(const Binding *binding, const char *a, const char *b, bool wait)
 }
 
 static Statement cancel_lost = {
-	"UPDATE vibevideo.job j SET cancel_requested_at = COALESCE(j.cancel_requested_at, $2),"
-	" state = CASE WHEN j.state = 'pending' THEN 'cancelled' ELSE j.state END,"
-	" completed_at = CASE WHEN j.state = 'pending' THEN $2 END,"
-	" next_at = CASE WHEN j.state = 'pending' THEN NULL"
-	" WHEN j.leased_by IS NULL THEN $2 - '1 day'::interval ELSE j.next_at END"
-	" WHERE j.job_id = ANY ($1)"
-	" AND j.state = ANY (ARRAY['pending', 'submitting', 'submit_unknown', 'queued', 'generating'])"};
+	"UPDATE vibevideo.job j SET state = 'cancelled', next_at = NULL, completed_at = $2, error_code = 'row_gone',"
+	" error = 'its row was gone before it was sent' WHERE j.job_id = ANY ($1) AND j.state = 'pending'"};
 
-/* nobody would get to see that video */
+/* What was not sent yet would be paid for nobody; the rest is followed to its end, and its video stored. */
 static void
 CancelLost(const int64 *job_ids, int n)
 {

@@ -35,7 +35,10 @@ static Statement find_newest = {
 	"SELECT x.nth, n.* FROM unnest($1, $3) WITH ORDINALITY AS x(vibelog_id, bears, nth)"
 	" CROSS JOIN LATERAL (SELECT j.job_id,"
 	" x.bears IS NULL OR j.row_bears = '" BEARS_UNKNOWN "' OR x.bears = COALESCE(j.request_id, '" BEARS_STATUS "')"
-	" OR (j.row_dirty AND j.row_bears = x.bears),"
+	" OR (j.row_dirty AND j.row_bears = x.bears)"
+	/* an older attempt's: the app has put back an older version of the row */
+	" OR EXISTS (SELECT FROM vibevideo.job p WHERE p.request_id = x.bears AND p.relation = j.relation"
+	" AND p.vibelog_id = j.vibelog_id AND NOT p.orphan),"
 	" j.request_id, j.row_bears"
 	" FROM vibevideo.job j WHERE j.relation = $2 AND j.vibelog_id = x.vibelog_id AND NOT j.orphan"
 	" ORDER BY j.job_id DESC LIMIT 1) n"};
@@ -122,7 +125,11 @@ ReadStray(const Binding *binding, const char *request_id)
 	return stray;
 }
 
-/* Whoever copies a request id into his row does not get the job while its own row bears it. */
+/*
+ * Whoever copies a request id into his row does not get the job while its own
+ * row bears it.  That may be this one, where a collation takes its old key for
+ * the new.
+ */
 static Stray
 FindStray(const Binding *binding, const char *vibelog_id, const char *bears)
 {
@@ -135,7 +142,10 @@ FindStray(const Binding *binding, const char *vibelog_id, const char *bears)
 	if (strcmp(stray.key, vibelog_id) == 0)
 		return none;
 	AppRowsBear(binding, &stray.key, 1, &theirs);
-	return theirs && strcmp(theirs, bears) == 0 ? none : stray;
+	if (theirs == NULL || strcmp(theirs, bears) != 0)
+		return stray;
+	theirs = AppRowHome(binding, bears);
+	return theirs && strcmp(theirs, vibelog_id) == 0 ? stray : none;
 }
 
 /*----------

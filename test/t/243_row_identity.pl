@@ -138,7 +138,9 @@ sub sees_nothing
 	like(as('bert', q{SELECT status, request_id <> '} . $request . q{' FROM vibevideo_submit('busy')}), qr/^queued\|t$/, 'a key in use: he gets a job of his own at once');
 	wait_for($node, q{SELECT video_generation_status FROM vibelogs WHERE id = 'busy'}, 'completed', 'and his video', hurry => 1);
 	is(row_of('busy'), 'completed|bert: busy', 'which is his');
-	wait_for($node, "SELECT state FROM vibevideo.job WHERE request_id = '$request'", 'cancelled', 'the one that nobody will see is cancelled', hurry => 1);
+	finish($request);
+	made($request, 'the one before is followed to its end');
+	is(row_of('busy'), 'completed|bert: busy', 'which changes nothing in his row');
 
 	my @batch = map { held($_, 'anna') } qw(batch1 batch2);
 	sql($node, q{DELETE FROM vibelogs WHERE id IN ('batch1', 'batch2')});
@@ -150,6 +152,8 @@ sub sees_nothing
 		wait_for($node, "SELECT video_generation_status FROM vibelogs WHERE id = '$key'", 'completed', "$key is made", hurry => 1);
 		is(row_of($key), "completed|bert: $key", "and is his");
 	}
+	finish($_) for @batch;
+	made($_, 'those before as well') for @batch;
 }
 
 # -- a key is renamed, two are exchanged, three go round ----------------------------------------------------
@@ -199,8 +203,44 @@ for my $when ('at fal', 'made')
 	row('second', 'anna');
 	is(as('anna', q{SELECT status, error_code FROM vibevideo_submit('second')}), 'queued|fal_busy', 'one that waits, with a reason');
 	sql($node, q{ALTER SYSTEM RESET vibevideo.max_active; SELECT pg_reload_conf()});
+	wait_for($node, 'SHOW vibevideo.max_active', '0', 'there is room for all');
 	finish($request);
 	wait_for($node, q{SELECT video_generation_status FROM vibelogs WHERE id = 'second'}, 'completed', 'is written when it is made', hurry => 1);
+}
+
+# -- an older version of the row is put back, as by an app's own undo --------------------------------------------
+{
+	my $first = held('undone', 'anna');
+
+	finish($first);
+	wait_for($node, q{SELECT video_generation_status FROM vibelogs WHERE id = 'undone'}, 'completed', 'a first video', hurry => 1);
+	sql($node, q{CREATE TABLE versions AS SELECT * FROM vibelogs WHERE id = 'undone'});
+	as('anna', q{SELECT FROM vibevideo_submit('undone')});
+	my $second = request_of('undone');
+	sql($node, q{UPDATE vibelogs v SET (video_request_id, video_generation_status, video_url) = (o.video_request_id, o.video_generation_status, o.video_url)
+		FROM versions o WHERE v.id = 'undone'});
+	is(as('anna', q{SELECT request_id, attempt FROM vibevideo_submit('undone')}), "$second|2", 'the job of the newer version is known');
+	finish($second);
+	wait_for($node, q{SELECT v.video_request_id FROM vibelogs v JOIN vibevideo.job j USING (video_url) WHERE v.id = 'undone' AND j.attempt = 2}, $second, 'and its video comes', hurry => 1);
+}
+
+# -- a collation that takes one key for another -------------------------------------------------------------------
+{
+	sql($node, <<'SQL');
+SELECT vibevideo.detach(force => true);
+CREATE COLLATION any_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+CREATE TABLE slugs (id text COLLATE any_case PRIMARY KEY, content text);
+INSERT INTO slugs VALUES ('Summer', 'a slug');
+SELECT vibevideo.attach('slugs');
+SQL
+	$fal->rule('^a slug$', hold => 'queue');
+	my $request = sql($node, q{SELECT request_id FROM vibevideo_submit('Summer')});
+	sql($node, q{UPDATE slugs SET id = 'summer'});
+	is(sql($node, q{SELECT vibelog_id, request_id FROM vibevideo_status('SUMMER')}), "summer|$request", 'a key in other letters is that of the same row');
+	is(sql($node, q{SELECT request_id, attempt FROM vibevideo_submit('SUMMER')}), "$request|1", 'and pays for nothing');
+	finish($request);
+	wait_for($node, 'SELECT video_generation_status FROM slugs', 'completed', 'it is made', hurry => 1);
+	sql($node, q{SELECT vibevideo.detach(); SELECT vibevideo.attach('vibelogs')});
 }
 
 # -- only its own row has it ---------------------------------------------------------------------------------
