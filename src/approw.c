@@ -40,20 +40,15 @@
  */
 #include "postgres.h"
 
-#include "access/amapi.h"
-#include "access/genam.h"
 #include "access/relation.h"
-#include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
-#include "nodes/nodeFuncs.h"
 #include "nodes/parsenodes.h"
 #include "storage/latch.h"
-#include "storage/lmgr.h"
 #include "storage/proc.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
@@ -1312,100 +1307,6 @@ AppRowWriteOne(const Binding *binding, int64 job_id)
 				(errmsg("could not write row \"%s\" yet", WireShown(dirty->vibelog_id)),
 				 errdetail("The job itself is safe; the worker will write the row as soon as it can.")));
 	return result == SYNC_DONE;
-}
-
-/*----------
- * Tables on which an update runs no code of the app's
- *----------
- */
-static bool
-IsForeignFunction(Oid function, void *context)
-{
-	return function >= FirstNormalObjectId;
-}
-
-/* a walker: functions that came neither with PostgreSQL nor are its own, and domains, whose constraints may call one */
-static bool
-HasForeignCode(Node *node, void *context)
-{
-	if (node == NULL)
-		return false;
-	if (IsA(node, CoerceToDomain) || check_functions_in_node(node, IsForeignFunction, context))
-		return true;
-	return expression_tree_walker(node, HasForeignCode, context);
-}
-
-/* CHECKs and generated columns */
-static bool
-HasForeignConstraint(const TupleConstr *constr)
-{
-	if (constr == NULL)
-		return false;
-	for (int i = 0; i < constr->num_check; i++)
-		if (HasForeignCode(stringToNode(constr->check[i].ccbin), NULL))
-			return true;
-	for (int i = 0; constr->has_generated_stored && i < constr->num_defval; i++)
-		if (HasForeignCode(stringToNode(constr->defval[i].adbin), NULL))
-			return true;
-	return false;
-}
-
-/* expressions, predicates and operator classes of one that an update may have to insert into */
-static bool
-IsForeignIndex(Relation index)
-{
-	for (int i = 0; i < index->rd_att->natts * index->rd_indam->amsupport; i++)
-		if (IsForeignFunction(index->rd_support[i], NULL))
-			return true;
-	return HasForeignCode((Node *) RelationGetIndexExpressions(index), NULL) ||
-		HasForeignCode((Node *) RelationGetIndexPredicate(index), NULL);
-}
-
-static bool
-HasForeignIndex(Relation relation)
-{
-	List *indexes = RelationGetIndexList(relation);
-	bool foreign = false;
-	ListCell *lc;
-
-	foreach (lc, indexes)
-	{
-		Relation index = index_open(lfirst_oid(lc), RowExclusiveLock);
-
-		foreign |= IsForeignIndex(index);
-		index_close(index, NoLock);
-	}
-	return foreign;
-}
-
-static bool
-IsSimple(Relation relation)
-{
-	Form_pg_class form = relation->rd_rel;
-
-	if (form->relkind != RELKIND_RELATION || form->relispartition || form->relhassubclass || form->relforcerowsecurity ||
-		relation->rd_rules)
-		return false;
-	for (int i = 0; relation->trigdesc && i < relation->trigdesc->numtriggers; i++)
-		if (!relation->trigdesc->triggers[i].tgisinternal)
-			return false;
-	return !HasForeignConstraint(RelationGetDescr(relation)->constr) && !HasForeignIndex(relation);
-}
-
-bool
-AppRowsAreSimple(const Binding *binding)
-{
-	Relation relation;
-	bool simple;
-
-	if (binding->realtime || !ConditionalLockRelationOid(binding->relid, RowExclusiveLock))
-		return false;
-	relation = try_relation_open(binding->relid, NoLock);
-	if (relation == NULL)
-		return false;
-	simple = IsSimple(relation);
-	relation_close(relation, NoLock);
-	return simple;
 }
 
 int

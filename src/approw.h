@@ -47,8 +47,6 @@ extern void AppRowWriteDirty(const Binding *binding, int max);
 extern int AppRowWriteMany(const Binding *binding, const int64 *job_ids, int n);
 /* the same for one job; false: an error of the app's code, and the worker will try again */
 extern bool AppRowWriteOne(const Binding *binding, int64 job_id);
-/* surely no code of the app's runs in an update of its rows, and nobody has locked the table */
-extern bool AppRowsAreSimple(const Binding *binding);
 /* JobRecord, and the rows of those that moved are written in this transaction; returns how many could not be written yet */
 extern int AppRowRecord(const Binding *binding, JobUpdate *updates, int n, bool *recorded);
 /* rows without a job become failed; returns how many */
