@@ -31,14 +31,48 @@
  *----------
  */
 /* clang-format off */
-#define JOB_COLUMNS_AND(input) \
-	"j.job_id, j.vibelog_id, j.state, j.model, " input ", j.request_id, " \
-	"j.media_url, j.media_type, j.object_key, j.error_code, j.error, j.bytes_total, j.lease, " \
-	"j.tries, j.crashes, j.attempt, j.queue_position, j.created_at, j.submitted_at, j.cancel_requested_at, j.sent_at, j.renders, j.orphan, j.generated_at, j.upload_url, j.media_etag, j.upload_state, j.requested_by"
+/*
+ * A line for each field of Job: its name, how SQL says it, and how it is read.
+ * One list for both, so that they cannot get out of step; FIRST differs from X
+ * in that no comma goes before it.
+ */
+#define JOB_FIELDS(FIRST, X, input_sql) \
+	FIRST(job_id, "j.job_id", ResultInt(row, column, 0)) \
+	X(vibelog_id, "j.vibelog_id", ResultText(row, column)) \
+	X(state, "j.state", ResultText(row, column)) \
+	X(model, "j.model", ResultText(row, column)) \
+	X(input, input_sql, ResultText(row, column)) \
+	X(request_id, "j.request_id", ResultText(row, column)) \
+	X(media_url, "j.media_url", ResultText(row, column)) \
+	X(media_type, "j.media_type", ResultText(row, column)) \
+	X(object_key, "j.object_key", ResultText(row, column)) \
+	X(error_code, "j.error_code", ResultText(row, column)) \
+	X(error, "j.error", ResultText(row, column)) \
+	X(bytes_total, "j.bytes_total", ResultInt(row, column, -1)) \
+	X(lease, "j.lease", ResultInt(row, column, 0)) \
+	X(tries, "j.tries", (int) ResultInt(row, column, 0)) \
+	X(crashes, "j.crashes", (int) ResultInt(row, column, 0)) \
+	X(attempt, "j.attempt", (int) ResultInt(row, column, 1)) \
+	X(queue_position, "j.queue_position", (int) ResultInt(row, column, -1)) \
+	X(created_at, "j.created_at", ResultTime(row, column)) \
+	X(submitted_at, "j.submitted_at", ResultTime(row, column)) \
+	X(cancel_requested_at, "j.cancel_requested_at", ResultTime(row, column)) \
+	X(sent_at, "j.sent_at", ResultTime(row, column)) \
+	X(renders, "j.renders", (int) ResultInt(row, column, 1)) \
+	X(orphan, "j.orphan", ResultBool(row, column)) \
+	X(generated_at, "j.generated_at", ResultTime(row, column)) \
+	X(upload_url, "j.upload_url", ResultText(row, column)) \
+	X(media_etag, "j.media_etag", ResultText(row, column)) \
+	X(upload_state, "j.upload_state", ResultBytes(row, column, &job->upload_state_len)) \
+	X(user, "j.requested_by", ResultText(row, column))
 
-#define JOB_COLUMNS JOB_COLUMNS_AND("j.input::text")
+#define FIRST_COLUMN(field, sql, value) sql
+#define NEXT_COLUMN(field, sql, value) ", " sql
+#define JOB_COLUMNS JOB_FIELDS(FIRST_COLUMN, NEXT_COLUMN, "j.input::text")
 /* many jobs are followed at once, and each input may be large */
-#define JOB_COLUMNS_TO_FOLLOW JOB_COLUMNS_AND("NULL::text")
+#define JOB_COLUMNS_TO_FOLLOW JOB_FIELDS(FIRST_COLUMN, NEXT_COLUMN, "NULL::text")
+
+#define READ_FIELD(field, sql, value) column++; job->field = value;
 
 /* clang-format on */
 
@@ -47,36 +81,10 @@ ReadJob(uint64 row, MemoryContext mcxt)
 {
 	MemoryContext old = MemoryContextSwitchTo(mcxt);
 	Job *job = palloc0(sizeof(Job));
+	int column = 0;
 
-	job->job_id = ResultInt(row, 1, 0);
-	job->vibelog_id = ResultText(row, 2);
-	job->state = ResultText(row, 3);
-	job->model = ResultText(row, 4);
-	job->input = ResultText(row, 5);
+	JOB_FIELDS(READ_FIELD, READ_FIELD, "")
 	job->input_bytes = job->input ? strlen(job->input) : 0;
-	job->request_id = ResultText(row, 6);
-	job->media_url = ResultText(row, 7);
-	job->media_type = ResultText(row, 8);
-	job->object_key = ResultText(row, 9);
-	job->error_code = ResultText(row, 10);
-	job->error = ResultText(row, 11);
-	job->bytes_total = ResultInt(row, 12, -1);
-	job->lease = ResultInt(row, 13, 0);
-	job->tries = (int) ResultInt(row, 14, 0);
-	job->crashes = (int) ResultInt(row, 15, 0);
-	job->attempt = (int) ResultInt(row, 16, 1);
-	job->queue_position = (int) ResultInt(row, 17, -1);
-	job->created_at = ResultTime(row, 18);
-	job->submitted_at = ResultTime(row, 19);
-	job->cancel_requested_at = ResultTime(row, 20);
-	job->sent_at = ResultTime(row, 21);
-	job->renders = (int) ResultInt(row, 22, 1);
-	job->orphan = ResultBool(row, 23);
-	job->generated_at = ResultTime(row, 24);
-	job->upload_url = ResultText(row, 25);
-	job->media_etag = ResultText(row, 26);
-	job->upload_state = ResultBytes(row, 27, &job->upload_state_len);
-	job->user = ResultText(row, 28);
 	MemoryContextSwitchTo(old);
 	return job;
 }
