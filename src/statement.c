@@ -114,6 +114,44 @@ Execute(Statement *statement, const char *sql, const Args *args, long max)
 	return SPI_processed;
 }
 
+/*
+ * What is over a limit is raised from within a trigger.  Its CONTEXT would be
+ * nine lines of statements that neither the caller nor the log's reader has
+ * written: the error is raised again from here, with the context from here.
+ */
+static void
+RaiseForCaller(MemoryContext mcxt)
+{
+	ErrorData *error;
+
+	if (ERRCODE_TO_CATEGORY(geterrcode()) != ERRCODE_TO_CATEGORY(MAKE_SQLSTATE('P', 'T', '4', '2', '9')))
+		return;
+	MemoryContextSwitchTo(mcxt);
+	error = CopyErrorData();
+	FlushErrorState();
+	error->context = NULL;
+	ThrowErrorData(error);
+}
+
+static uint64
+ExecuteOurs(Statement *statement, const Args *args)
+{
+	MemoryContext mcxt = CurrentMemoryContext;
+	volatile uint64 n = 0;
+
+	PG_TRY();
+	{
+		n = Execute(statement, statement->sql, args, 0);
+	}
+	PG_CATCH();
+	{
+		RaiseForCaller(mcxt);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	return n;
+}
+
 uint64
 StatementRun(Statement *statement, const Args *args)
 {
@@ -129,7 +167,7 @@ StatementRun(Statement *statement, const Args *args)
 	/* the path is always the same: only an invalidation causes replanning */
 	else if (!IsPlanned(statement->plan))
 		PlanForIndexes(statement->plan);
-	n = Execute(statement, statement->sql, args, 0);
+	n = ExecuteOurs(statement, args);
 	IdentityResume(&saved);
 	return n;
 }

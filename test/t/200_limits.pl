@@ -194,7 +194,7 @@ sub held
 		'failed runner_disconnected, failed limit', 'over a limit it has failed from the beginning', hurry => 1);
 	is(scalar($fal->renders('again')), 1, 'and is not sent');
 	wait_for_status($node, $id, 'failed');
-	is(status_of($node, $id)->{error}, 'no new attempt was made: no more videos can be asked for today. Limit submits_per_day of user cal is 0, all used up.',
+	is(status_of($node, $id)->{error}, 'no new attempt was made: no more videos can be requested today. Limit submits_per_day of user cal is 0, all used up.',
 		'the row says why');
 	sql($node, "DELETE FROM vibevideo.limit WHERE user_id = 'cal'");
 }
@@ -231,8 +231,14 @@ sub held
 	$node->start;
 	is(sql($node, 'SELECT count(*) FROM vibevideo.slot'), '0', 'a crash forgets the slots');
 	my $id = new_row($node, 'after the crash');
-	my ($state) = sql_error($node, "BEGIN; SET LOCAL request.jwt.claims = '{\"sub\": \"dan\"}'; SELECT vibevideo_submit('$id')");
+	my $log = -s $node->logfile;
+	my ($state, $text) = sql_error($node, "BEGIN; SET LOCAL request.jwt.claims = '{\"sub\": \"dan\"}'; SELECT vibevideo_submit('$id')");
 	is($state, 'PT429', 'but not the limit');
+	unlike($text, qr/CONTEXT:/, 'the error has no context of ours');
+	unlike(slurp_file($node->logfile, $log), qr/CONTEXT:/, 'nor has the log');
+	($state, $text) = sql_error($node, "BEGIN; SET LOCAL request.jwt.claims = '{\"sub\": \"dan\"}'; DO \$\$ BEGIN PERFORM vibevideo_submit('$id'); END \$\$");
+	like($text, qr/CONTEXT:  SQL statement "SELECT vibevideo_submit\('$id'\)"\nPL\/pgSQL function inline_code_block line 1 at PERFORM\n/, 'but the context of the caller');
+	unlike($text, qr/vibevideo\.(?:job|reserve|over_limit)/, 'and only that');
 	sql($node, "SELECT vibevideo_cancel((SELECT vibelog_id::uuid FROM vibevideo.job WHERE requested_by = 'dan' AND next_at IS NOT NULL LIMIT 1))");
 	wait_for($node, "SELECT count(*) FROM vibevideo.job WHERE requested_by = 'dan' AND next_at IS NOT NULL", '2', 'one ends', hurry => 1);
 	$fal->rule('^after the crash$', hold => 'queue');
