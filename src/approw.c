@@ -187,6 +187,7 @@ AppRowCheck(const Binding *binding, const char *vibelog_id, bool lock)
 	char *key;
 
 	TableFitKey(binding);
+	TableFitCaller(binding, lock);
 	if (RunOnRow(binding, lock ? &check_row : &see_row, sql, vibelog_id) == 0)
 		ReportMissingRow(binding, vibelog_id, lock);
 	key = ResultKeepText(0, 1);

@@ -305,6 +305,43 @@ RequireRights(const Binding *binding, const char *what)
 			 errhint("GRANT %s TO %s;", what, quote_identifier(owner))));
 }
 
+/* To lock a row SQL demands the right to update any column of it. */
+static bool
+CallerMay(const Binding *binding, AclMode right)
+{
+	AttrNumber key;
+
+	if (pg_class_aclcheck(binding->relid, GetUserId(), right) == ACLCHECK_OK)
+		return true;
+	if (right == ACL_UPDATE)
+		return pg_attribute_aclcheck_all(binding->relid, GetUserId(), right, ACLMASK_ANY) == ACLCHECK_OK;
+	return OidIsValid(ColumnType(binding, binding->key_name, &key)) &&
+		pg_attribute_aclcheck(binding->relid, key, GetUserId(), right) == ACLCHECK_OK;
+}
+
+static void
+RequireCallerMay(const Binding *binding, AclMode right, const char *right_name)
+{
+	const char *caller;
+
+	if (CallerMay(binding, right))
+		return;
+	caller = quote_identifier(GetUserNameFromId(GetUserId(), false));
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("permission denied for table %s", binding->relation),
+			 errdetail("Role %s lacks the right to %s it.", caller, right_name),
+			 errhint("GRANT %s ON %s TO %s; row-level security decides for which rows.", right_name, binding->relation, caller)));
+}
+
+void
+TableFitCaller(const Binding *binding, bool to_update)
+{
+	RequireCallerMay(binding, ACL_SELECT, "SELECT");
+	if (to_update)
+		RequireCallerMay(binding, ACL_UPDATE, "UPDATE");
+}
+
 void
 TableFitRow(const Binding *binding)
 {

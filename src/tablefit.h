@@ -15,6 +15,8 @@
 
 /* ERROR unless the key is there, with the type it had */
 extern void TableFitKey(const Binding *binding);
+/* ERROR unless the current role may look up rows; to_update: also request videos of them */
+extern void TableFitCaller(const Binding *binding, bool to_update);
 /* ERROR unless its owner can read what we have written into it */
 extern void TableFitRow(const Binding *binding);
 /* ERROR unless what a model is sent can be read, and the row be written, by the table's owner */

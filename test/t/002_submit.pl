@@ -104,7 +104,15 @@ CREATE POLICY see ON vibelogs FOR SELECT USING (true);
 CREATE POLICY change ON vibelogs FOR UPDATE USING (id = '$mine');
 SQL
 	my $as_user = q{BEGIN; SET LOCAL request.jwt.claims = '{"sub": "user-7"}'; SET LOCAL ROLE authenticated;};
-	my ($state) = sql_error($node, "$as_user SELECT vibevideo_submit('$theirs')");
+	sql($node, 'REVOKE UPDATE ON vibelogs FROM authenticated');
+	my ($state, $text) = sql_error($node, "$as_user SELECT vibevideo_submit('$mine')");
+	is($state, '42501', 'who may only read rows cannot submit them');
+	like($text, qr/DETAIL:  Role authenticated lacks the right to UPDATE it\.\nHINT:  GRANT UPDATE ON public\.vibelogs TO authenticated;/, 'and is told which right is missing');
+	($state, $text) = sql_error($node, "$as_user SELECT vibevideo_submit_batch('{$mine}')");
+	is($state, '42501', 'nor in a batch');
+	is(sql($node, "$as_user SELECT count(*) FROM vibevideo_status('$mine'); COMMIT"), '1', 'but can see the status');
+	sql($node, 'GRANT UPDATE (prompt) ON vibelogs TO authenticated');
+	($state) = sql_error($node, "$as_user SELECT vibevideo_submit('$theirs')");
 	is($state, 'PT404', 'row-level security hides a row from submit');
 	is(submits(), $before, 'nothing is sent for it');
 	($state) = sql_error($node, "$as_user SELECT * FROM vibevideo.job");
