@@ -145,9 +145,10 @@ ProbeKey(SecretKind kind)
 		return Ok(psprintf("found a key in %s", source));
 	if (kind == SECRET_FAL)
 		return Bad(pstrdup("no fal.ai API key"),
-				   "Store it in Vault under the name in vibevideo.fal_key_secret, or set vibevideo.fal_key.");
+				   "Set FAL_KEY in the server's environment and restart it, or store the key in Vault under the name in vibevideo.fal_key_secret.");
 	return Bad(pstrdup("no Storage key"),
-			   "Store the service_role key in Vault under the name in vibevideo.storage_key_secret, or set vibevideo.storage_key.");
+			   "Set SUPABASE_SERVICE_ROLE_KEY in the server's environment and restart it, or store the service_role key in Vault "
+			   "under the name in vibevideo.storage_key_secret.");
 }
 
 static Finding

@@ -197,7 +197,7 @@ ReadFalKey(char key[SECRET_SIZE])
 				 errmsg("no fal.ai API key is configured"),
 				 errdetail("There is no Vault secret \"%s\", and neither FAL_KEY in the server's environment nor vibevideo.fal_key is set.",
 						   vv_fal_key_secret),
-				 errhint("Run SELECT vault.create_secret('<id>:<secret>', '%s') or ALTER SYSTEM SET vibevideo.fal_key.",
+				 errhint("Set FAL_KEY in the server's environment and restart it or, with Vault, SELECT vault.create_secret('<id>:<secret>', '%s').",
 						 vv_fal_key_secret)));
 }
 

@@ -26,7 +26,7 @@ _PG_init(void)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("vibevideo must be loaded via \"shared_preload_libraries\""),
 				 errdetail("Its background worker and shared memory are set up when the server starts."),
-				 errhint("Add it to the list, as in shared_preload_libraries = 'pg_cron,vibevideo', and restart the server.")));
+				 errhint("Add vibevideo to the list that is there, or set shared_preload_libraries = 'vibevideo', and restart the server.")));
 	GucInit();
 	ShmemInit();
 	/* the servers that pg_upgrade starts must not send anything */
