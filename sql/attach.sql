@@ -26,6 +26,9 @@ RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	IF NEW.attached_at <> now() THEN
 		NEW.paused = true;
+		NEW.paused_by = NULL;
+		NEW.paused_at = now();
+		NEW.pause_reason = NULL;
 		RAISE WARNING USING
 			MESSAGE = 'vibevideo is paused: this database is a copy of the one its jobs belong to',
 			HINT = 'To continue with them here, SELECT vibevideo.resume().';
@@ -924,14 +927,14 @@ COMMENT ON FUNCTION vibevideo.attach(regclass, name, name, name, text, text, nam
  * force: detach although jobs are active; they are paused until a table is
  * attached, and only that one's rows are written then.
  * Returns whether a table was attached.
- * Errors: 55006 jobs are active; 55000 so they are, in a copy that is paused.
+ * Errors: 55006 jobs are active; 55000 so they are, in a paused database.
  * Owner only.
  */
 CREATE FUNCTION vibevideo.detach(force boolean DEFAULT false)
 RETURNS boolean LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	b vibevideo.binding;
-	paused boolean;
+	cause text;
 	active bigint;
 BEGIN
 	LOCK TABLE vibevideo.binding IN SHARE ROW EXCLUSIVE MODE;
@@ -940,7 +943,7 @@ BEGIN
 		RAISE NOTICE 'no table is attached';
 		RETURN false;
 	END IF;
-	paused = vibevideo.is_paused(b);
+	cause = vibevideo.pause_cause(b);
 
 	SELECT count(*) INTO active FROM vibevideo.job j
 	WHERE vibevideo.is_active(j.state);
@@ -952,11 +955,11 @@ BEGIN
 			HINT = 'Wait for them, cancel them with SELECT vibevideo.cancel(job_id), or SELECT vibevideo.detach(force => true). A '
 				   'table that takes this one''s place needs no detach: attach it with adopt => ''...''.';
 	END IF;
-	IF active > 0 AND paused THEN
+	IF active > 0 AND cause IS NOT NULL THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'object_not_in_prerequisite_state',
-			MESSAGE = 'this is a restored or copied database, whose jobs would continue when a table is attached again',
-			DETAIL = format('Active jobs: %s. The original may work on them too.', active),
+			MESSAGE = 'vibevideo is paused, and its jobs would continue when a table is attached again',
+			DETAIL = format('Active jobs: %s; %s.', active, cause),
 			HINT = 'To drop them, DELETE FROM vibevideo.job; to continue with them here, SELECT vibevideo.resume().';
 	END IF;
 	DELETE FROM vibevideo.binding x WHERE x.only_one;

@@ -6,9 +6,9 @@
  * job: job_id of a job in state submit_unknown (view vibevideo.jobs).
  * verdict: the request id that fal's dashboard shows for it, or 'not_sent' to
  * say that fal has no such request; it is sent again then, or is cancelled if
- * that was asked for.
+ * that was requested.
  * Returns the job as vibevideo.video.  Errors: PT404 no such job, PT409 it is
- * not in doubt, or another job has that request id; 22023 not an id.
+ * not a lost submit, or another job has that request id; 22023 not an id.
  * Owner only.
  */
 CREATE FUNCTION vibevideo.resolve(job bigint, verdict text)
@@ -23,7 +23,7 @@ BEGIN
 	IF j.state <> 'submit_unknown' THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'PT409',
-			MESSAGE = format('job %s is not in doubt', job),
+			MESSAGE = format('job %s is not a lost submit', job),
 			DETAIL = format('It is %s.', j.state),
 			HINT = 'Only a job in state submit_unknown can be resolved.';
 	END IF;
@@ -126,7 +126,7 @@ COMMENT ON FUNCTION vibevideo.cancel(bigint) IS
  *
  * job: job_id (view vibevideo.jobs).
  * What vibevideo_retry does, with the input that the job had: a video that was
- * rendered is only copied again, a job that waits is sent now, one in doubt is
+ * rendered is only copied again, a job that waits is sent now, a lost submit is
  * given up in favour of a new attempt, and everything else that ended without a
  * video is a new attempt, which is paid for.  If its table is gone the new job is
  * of no table, and its video is only in Storage.
@@ -170,6 +170,32 @@ $$;
 COMMENT ON FUNCTION vibevideo.advance_sequences() IS 'part of resume: advances sequences past what the tables hold; owner only';
 
 /*
+ * vibevideo.pause(reason) - nothing is sent, polled or copied from this database
+ * until vibevideo.resume().
+ *
+ * reason: for whoever meets the pause, users of the app included.
+ * Notes who has paused it and since when.  Returns false, and changes nothing,
+ * when it was paused already, or no table is attached.  Owner only.
+ */
+CREATE FUNCTION vibevideo.pause(reason text DEFAULT NULL)
+RETURNS boolean LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	UPDATE vibevideo.binding b SET paused = true, paused_by = session_user, paused_at = now(), pause_reason = reason
+	WHERE b.only_one AND NOT vibevideo.is_paused(b);
+	IF FOUND THEN
+		PERFORM vibevideo.wake();
+		RETURN true;
+	END IF;
+	IF NOT EXISTS (SELECT FROM vibevideo.binding b) THEN
+		RAISE NOTICE 'no table is attached';
+	END IF;
+	RETURN false;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.pause(text) IS
+	'stops all work on jobs here until vibevideo.resume(), and notes who did so and why; false when it was paused already; owner only';
+
+/*
  * vibevideo.resume() - says that this database may act on its jobs.
  *
  * A database that was restored or copied holds jobs that the original works
@@ -185,7 +211,8 @@ BEGIN
 	SELECT vibevideo.is_paused(b) INTO was_paused FROM vibevideo.binding b;
 	PERFORM vibevideo.advance_sequences();
 	UPDATE vibevideo.binding b SET
-		paused = false, system_identifier = i.system_identifier, database_oid = i.database_oid, timeline = i.timeline
+		paused = false, paused_by = NULL, paused_at = NULL, pause_reason = NULL,
+		system_identifier = i.system_identifier, database_oid = i.database_oid, timeline = i.timeline
 	FROM vibevideo.identity() i
 	WHERE b.only_one;
 	PERFORM vibevideo.wake();
@@ -193,4 +220,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vibevideo.resume() IS
-	'lets a restored or copied database act on its jobs, and advances its sequences; false when it was not paused; owner only';
+	'lets a paused database, or one that was restored or copied, act on its jobs, and advances its sequences; false when it was not paused; owner only';

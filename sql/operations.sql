@@ -11,7 +11,7 @@
  *
  * every: 1 to 59 seconds, or 1 to 59 whole minutes.
  * Returns what was scheduled.  pg_cron before 1.5 knows no seconds: then it is
- * every minute, and the background worker keeps the rhythm in between.
+ * every minute, and the background worker polls in between.
  * Errors: 0A000 pg_cron is not installed in this database; 22023 an interval
  * that cron cannot express.
  * For the extension's owner, who becomes the job's.
@@ -58,7 +58,7 @@ BEGIN
 		END IF;
 		RAISE NOTICE USING
 			MESSAGE = format('this version of pg_cron cannot run a job every %s, the poll runs every minute', cron_schedule),
-			DETAIL = 'The background worker keeps the rhythm in between.',
+			DETAIL = 'The background worker polls in between.',
 			HINT = 'pg_cron 1.5 and later know seconds.';
 		cron_schedule = '* * * * *';
 		EXECUTE 'SELECT cron.schedule($1, $2, $3)' USING job, cron_schedule, command;
@@ -141,7 +141,7 @@ BEGIN
 	alive = w.pid IS NOT NULL AND coalesce(w.heartbeat_at, w.started_at) > clock_timestamp() - patience;
 	IF alive THEN
 		RETURN NEXT vibevideo.line('worker', 'ok',
-								   format('process %s, last turn %s, started %s times, failed %s times', w.pid,
+								   format('process %s, last turn %s, starts: %s, failures: %s', w.pid,
 								   vibevideo.ago(w.heartbeat_at), w.starts, w.failures));
 	ELSIF w.pid IS NOT NULL THEN
 		RETURN NEXT vibevideo.line('worker', 'warn',
@@ -161,7 +161,7 @@ BEGIN
 	IF alive OR polled OR NOT work THEN
 		RETURN NEXT vibevideo.line('rhythm', 'ok',
 								   CASE WHEN polled THEN format('vibevideo_poll() was called %s', vibevideo.ago(w.last_poll_at))
-								   WHEN alive THEN 'the background worker polls by itself'
+								   WHEN alive THEN 'the background worker polls automatically'
 								   ELSE 'there is nothing to poll' END);
 	ELSE
 		RETURN NEXT vibevideo.line('rhythm', 'fail',
@@ -171,7 +171,7 @@ BEGIN
 	END IF;
 
 	IF w.fal_down_until IS NULL AND w.storage_down_until IS NULL THEN
-		RETURN NEXT vibevideo.line('breaker', 'ok', 'fal.ai and Storage were in reach when last asked');
+		RETURN NEXT vibevideo.line('breaker', 'ok', 'fal.ai and Storage were reachable at the last request');
 	ELSE
 		RETURN NEXT vibevideo.line('breaker', 'warn',
 								   format('%s could not be reached: jobs wait, without using up tries; next probe %s',
@@ -226,9 +226,7 @@ BEGIN
 	again = format('SELECT vibevideo.attach(%L) again; name what has changed, other options stay.', b.relation);
 
 	IF vibevideo.is_paused(b) THEN
-		RETURN NEXT vibevideo.line('identity', 'fail',
-								   'this is a restored or copied database: its jobs are paused, since the original may work on them too',
-								   'To continue with them here, SELECT vibevideo.resume().');
+		RETURN NEXT vibevideo.line('identity', 'fail', vibevideo.pause_cause(b), 'To continue with the jobs here, SELECT vibevideo.resume().');
 	ELSE
 		RETURN NEXT vibevideo.line('identity', 'ok', 'the jobs belong to this database');
 	END IF;
@@ -417,10 +415,11 @@ BEGIN
 					 END;
 
 	SELECT count(*), min(j.created_at) INTO jobs, oldest FROM vibevideo.job j WHERE j.state = 'submit_unknown';
-	RETURN NEXT CASE WHEN jobs = 0 THEN vibevideo.line('submit_unknown', 'ok', 'no submit without an answer')
-					 ELSE vibevideo.line('submit_unknown', 'warn', format('submits without an answer: %s, the oldest from %s', jobs, vibevideo.ago(oldest)),
+	RETURN NEXT CASE WHEN jobs = 0 THEN vibevideo.line('submit_unknown', 'ok', 'no lost submits')
+					 ELSE vibevideo.line('submit_unknown', 'warn', format('lost submits: %s, the oldest from %s', jobs, vibevideo.ago(oldest)),
 							  'They are looked for at fal.ai and never sent again blindly; vibevideo.unknown_policy says how that '
-							  'ends. Or look in fal.ai''s dashboard, then vibevideo.resolve.') END;
+							  'ends. Or look in fal.ai''s dashboard, then SELECT vibevideo.resolve(job_id, ''request id'') or, if it '
+							  'is not there, vibevideo.resolve(job_id, ''not_sent'').') END;
 
 	SELECT count(*), vibevideo.shown(max(j.vibelog_id)) INTO jobs, example FROM vibevideo.job j
 	WHERE j.state = 'failed' AND j.error_code = 'submit_lost' AND j.sent_at IS NOT NULL AND j.request_id IS NULL

@@ -85,13 +85,20 @@ CREATE TABLE vibevideo.binding (
 	database_oid oid NOT NULL,
 	timeline int NOT NULL,
 	paused boolean NOT NULL DEFAULT false,
-	attached_at timestamptz NOT NULL DEFAULT pg_catalog.now()
+	attached_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+	-- a copy is paused by nobody: see vibevideo.pause_cause
+	paused_by text,
+	paused_at timestamptz,
+	pause_reason text
 );
 COMMENT ON TABLE vibevideo.binding IS 'the app''s table and the columns vibevideo reads; written by vibevideo.attach';
 COMMENT ON COLUMN vibevideo.binding.input_function IS 'schema-qualified name of a function of the row that returns the model''s input as jsonb';
 COMMENT ON COLUMN vibevideo.binding.user_column IS 'column that says whose video it is, for the limits; otherwise the JWT''s sub';
 COMMENT ON COLUMN vibevideo.binding.realtime IS 'changes are also sent through Supabase Realtime''s realtime.send, where it exists';
-COMMENT ON COLUMN vibevideo.binding.paused IS 'this is a copy of the database the jobs belong to: nothing is sent until vibevideo.resume()';
+COMMENT ON COLUMN vibevideo.binding.paused IS 'nothing is sent until vibevideo.resume(): by vibevideo.pause(), or since this is a copy of the database the jobs belong to';
+COMMENT ON COLUMN vibevideo.binding.paused_by IS 'who called vibevideo.pause(); NULL in a copy';
+COMMENT ON COLUMN vibevideo.binding.paused_at IS 'since when it is paused';
+COMMENT ON COLUMN vibevideo.binding.pause_reason IS 'what vibevideo.pause() was given';
 COMMENT ON COLUMN vibevideo.binding.build_index IS 'the table was too big to index under attach''s lock: the worker builds it CONCURRENTLY';
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.binding', '');
 
@@ -454,6 +461,25 @@ RETURNS boolean LANGUAGE sql VOLATILE
 RETURN (b).paused OR ((b).system_identifier, (b).database_oid, (b).timeline) IS DISTINCT FROM
 	(SELECT (i.system_identifier, i.database_oid, i.timeline) FROM vibevideo.identity() i);
 COMMENT ON FUNCTION vibevideo.is_paused(vibevideo.binding) IS 'whether nothing is done here until vibevideo.resume(); owner only';
+
+-- Why is it paused?  Whatever pauses a copy notes when, but nobody's name.
+CREATE FUNCTION vibevideo.pause_cause(b vibevideo.binding)
+RETURNS text LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp SET datestyle = ISO
+BEGIN ATOMIC
+	SELECT CASE WHEN vibevideo.is_paused(b)
+		   THEN concat_ws('; ',
+				CASE WHEN (b).paused_by IS NOT NULL
+					 THEN concat_ws(': ', format('paused by %s since %s', vibevideo.shown((b).paused_by), date_trunc('second', (b).paused_at)),
+									vibevideo.shown((b).pause_reason))
+					 WHEN (b).paused AND NOT c.copy THEN 'paused by an UPDATE of vibevideo.binding' END,
+				CASE WHEN c.copy THEN 'this is a restored or copied database, whose original may still work on the same jobs' END) END
+	FROM (SELECT (b).paused_by IS NULL AND (b).paused_at IS NOT NULL
+				 OR ((b).system_identifier, (b).database_oid, (b).timeline) IS DISTINCT FROM
+					(i.system_identifier, i.database_oid, i.timeline) AS copy
+		  FROM vibevideo.identity() i) c;
+END;
+COMMENT ON FUNCTION vibevideo.pause_cause(vibevideo.binding) IS
+	'who has paused this database, since when and why, or that it is a copy; NULL if it is not paused; owner only';
 
 -- One network probe for check_config: what is fal_key, queue, bucket.
 CREATE FUNCTION vibevideo.probe(what text, OUT status text, OUT detail text, OUT hint text)

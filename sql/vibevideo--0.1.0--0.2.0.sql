@@ -47,6 +47,11 @@ ALTER TABLE vibevideo.model ALTER COLUMN changed_at SET NOT NULL;
 -- What is new, or reads differently
 -------------------------------------------------------------------------------
 
+ALTER TABLE vibevideo.binding ADD COLUMN paused_by text, ADD COLUMN paused_at timestamptz, ADD COLUMN pause_reason text;
+COMMENT ON COLUMN vibevideo.binding.paused IS 'nothing is sent until vibevideo.resume(): by vibevideo.pause(), or since this is a copy of the database the jobs belong to';
+COMMENT ON COLUMN vibevideo.binding.paused_by IS 'who called vibevideo.pause(); NULL in a copy';
+COMMENT ON COLUMN vibevideo.binding.paused_at IS 'since when it is paused';
+COMMENT ON COLUMN vibevideo.binding.pause_reason IS 'what vibevideo.pause() was given';
 -- null: the rows of jobs that are there bear what the job says, unless they are
 -- still to be written
 ALTER TABLE vibevideo.job ADD COLUMN row_bears text COLLATE pg_catalog."C";
@@ -151,7 +156,7 @@ BEGIN
 			 'Also 22023: a prompt is missing, too long or otherwise unusable. ' || errors),
 			('vibevideo_status', 'vibelog_id', false, 'vibevideo.video', 'STABLE',
 			 'Reports how far the video of one row is; message is made for people. No network, no writes. '
-			 'vibelog_id: the row''s key. Returns the video; status is null if none was ever asked for. ' || errors),
+			 'vibelog_id: the row''s key. Returns the video; status is null if none was ever requested. ' || errors),
 			('vibevideo_cancel', 'vibelog_id', false, 'vibevideo.video', 'VOLATILE',
 			 'Cancels the active job of one row, here and at fal.ai. '
 			 'vibelog_id: the row''s key. Returns the video; a finished one is returned as it is. ' || errors),
@@ -242,11 +247,32 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION vibevideo.pause_cause(b vibevideo.binding)
+RETURNS text LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp SET datestyle = ISO
+BEGIN ATOMIC
+	SELECT CASE WHEN vibevideo.is_paused(b)
+		   THEN concat_ws('; ',
+				CASE WHEN (b).paused_by IS NOT NULL
+					 THEN concat_ws(': ', format('paused by %s since %s', vibevideo.shown((b).paused_by), date_trunc('second', (b).paused_at)),
+									vibevideo.shown((b).pause_reason))
+					 WHEN (b).paused AND NOT c.copy THEN 'paused by an UPDATE of vibevideo.binding' END,
+				CASE WHEN c.copy THEN 'this is a restored or copied database, whose original may still work on the same jobs' END) END
+	FROM (SELECT (b).paused_by IS NULL AND (b).paused_at IS NOT NULL
+				 OR ((b).system_identifier, (b).database_oid, (b).timeline) IS DISTINCT FROM
+					(i.system_identifier, i.database_oid, i.timeline) AS copy
+		  FROM vibevideo.identity() i) c;
+END;
+COMMENT ON FUNCTION vibevideo.pause_cause(vibevideo.binding) IS
+	'who has paused this database, since when and why, or that it is a copy; NULL if it is not paused; owner only';
+
 CREATE OR REPLACE FUNCTION vibevideo.binding_copied()
 RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	IF NEW.attached_at <> now() THEN
 		NEW.paused = true;
+		NEW.paused_by = NULL;
+		NEW.paused_at = now();
+		NEW.pause_reason = NULL;
 		RAISE WARNING USING
 			MESSAGE = 'vibevideo is paused: this database is a copy of the one its jobs belong to',
 			HINT = 'To continue with them here, SELECT vibevideo.resume().';
@@ -824,7 +850,7 @@ CREATE OR REPLACE FUNCTION vibevideo.detach(force boolean DEFAULT false)
 RETURNS boolean LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	b vibevideo.binding;
-	paused boolean;
+	cause text;
 	active bigint;
 BEGIN
 	LOCK TABLE vibevideo.binding IN SHARE ROW EXCLUSIVE MODE;
@@ -833,7 +859,7 @@ BEGIN
 		RAISE NOTICE 'no table is attached';
 		RETURN false;
 	END IF;
-	paused = vibevideo.is_paused(b);
+	cause = vibevideo.pause_cause(b);
 
 	SELECT count(*) INTO active FROM vibevideo.job j
 	WHERE vibevideo.is_active(j.state);
@@ -845,11 +871,11 @@ BEGIN
 			HINT = 'Wait for them, cancel them with SELECT vibevideo.cancel(job_id), or SELECT vibevideo.detach(force => true). A '
 				   'table that takes this one''s place needs no detach: attach it with adopt => ''...''.';
 	END IF;
-	IF active > 0 AND paused THEN
+	IF active > 0 AND cause IS NOT NULL THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'object_not_in_prerequisite_state',
-			MESSAGE = 'this is a restored or copied database, whose jobs would continue when a table is attached again',
-			DETAIL = format('Active jobs: %s. The original may work on them too.', active),
+			MESSAGE = 'vibevideo is paused, and its jobs would continue when a table is attached again',
+			DETAIL = format('Active jobs: %s; %s.', active, cause),
 			HINT = 'To drop them, DELETE FROM vibevideo.job; to continue with them here, SELECT vibevideo.resume().';
 	END IF;
 	DELETE FROM vibevideo.binding x WHERE x.only_one;
@@ -885,7 +911,7 @@ BEGIN
 	IF j.state <> 'submit_unknown' THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'PT409',
-			MESSAGE = format('job %s is not in doubt', job),
+			MESSAGE = format('job %s is not a lost submit', job),
 			DETAIL = format('It is %s.', j.state),
 			HINT = 'Only a job in state submit_unknown can be resolved.';
 	END IF;
@@ -1012,6 +1038,24 @@ END
 $$;
 COMMENT ON FUNCTION vibevideo.advance_sequences() IS 'part of resume: advances sequences past what the tables hold; owner only';
 
+CREATE FUNCTION vibevideo.pause(reason text DEFAULT NULL)
+RETURNS boolean LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	UPDATE vibevideo.binding b SET paused = true, paused_by = session_user, paused_at = now(), pause_reason = reason
+	WHERE b.only_one AND NOT vibevideo.is_paused(b);
+	IF FOUND THEN
+		PERFORM vibevideo.wake();
+		RETURN true;
+	END IF;
+	IF NOT EXISTS (SELECT FROM vibevideo.binding b) THEN
+		RAISE NOTICE 'no table is attached';
+	END IF;
+	RETURN false;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.pause(text) IS
+	'stops all work on jobs here until vibevideo.resume(), and notes who did so and why; false when it was paused already; owner only';
+
 CREATE OR REPLACE FUNCTION vibevideo.resume()
 RETURNS boolean LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -1020,7 +1064,8 @@ BEGIN
 	SELECT vibevideo.is_paused(b) INTO was_paused FROM vibevideo.binding b;
 	PERFORM vibevideo.advance_sequences();
 	UPDATE vibevideo.binding b SET
-		paused = false, system_identifier = i.system_identifier, database_oid = i.database_oid, timeline = i.timeline
+		paused = false, paused_by = NULL, paused_at = NULL, pause_reason = NULL,
+		system_identifier = i.system_identifier, database_oid = i.database_oid, timeline = i.timeline
 	FROM vibevideo.identity() i
 	WHERE b.only_one;
 	PERFORM vibevideo.wake();
@@ -1028,9 +1073,15 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vibevideo.resume() IS
-	'lets a restored or copied database act on its jobs, and advances its sequences; false when it was not paused; owner only';
+	'lets a paused database, or one that was restored or copied, act on its jobs, and advances its sequences; false when it was not paused; owner only';
 
-COMMENT ON COLUMN vibevideo.limit.max_active IS 'active videos at a time; NULL: the default''s limit; -1: unlimited, whatever the default; 0: no videos';
+COMMENT ON TABLE vibevideo.limit IS
+	'how much may be requested: scope global counts everybody together, default each user that has no row of scope user';
+COMMENT ON COLUMN vibevideo.limit.submits_per_day IS 'videos requested in a day of UTC, without failed and cancelled ones that cost nothing; NULL, -1 and 0 as above';
+COMMENT ON VIEW vibevideo.costs IS 'videos requested and what they cost, by user, day of UTC and model';
+COMMENT ON TABLE vibevideo.till IS 'a day''s budget in parts (tills), so that submits need not wait for each other: what is used of each; made anew from vibevideo.job when lost';
+COMMENT ON FUNCTION vibevideo.till_room(vibevideo.till, numeric, numeric, date) IS 'what is left in a till, a part of a day''s budget; owner only';
+COMMENT ON COLUMN vibevideo.limit.max_active IS 'active videos at a time, those being copied included (jobs at fal.ai have a setting of this name); NULL: the default''s limit; -1: unlimited, whatever the default; 0: no videos';
 
 COMMENT ON COLUMN vibevideo.limit.spend_per_day_usd IS 'list prices (vibevideo.model) of a day''s videos, active ones included; NULL, -1 and 0 as above';
 
@@ -1091,7 +1142,7 @@ BEGIN
 		END IF;
 		IF l.submits_per_day IS NOT NULL AND NOT vibevideo.take_slot(l.who, 'submits', l.submits_per_day, j.job_id, held.jobs) THEN
 			PERFORM vibevideo.over_limit(l.who, 'submits_per_day', l.submits_per_day, 'all used up', 'PT429',
-										 'no more videos can be asked for today', vibevideo.next_day());
+										 'no more videos can be requested today', vibevideo.next_day());
 		END IF;
 		CONTINUE WHEN l.spend_per_day_usd IS NULL OR cost = 0;
 		-- the same with money: what is held beyond the limit must be there as well
@@ -1107,7 +1158,7 @@ BEGIN
 			PERFORM vibevideo.over_limit(l.who, 'spend_per_day_usd', l.spend_per_day_usd, format('spent are %s', trim_scale(spent)),
 				'PT402', format('a video for %s USD is over today''s budget', trim_scale(cost)),
 				-- what is missing is held by submits that are under way and may yet fail
-				CASE WHEN spent + cost <= l.spend_per_day_usd THEN 'Others are being asked for; come back in a few seconds.'
+				CASE WHEN spent + cost <= l.spend_per_day_usd THEN 'Other requests are in progress; come back in a few seconds.'
 				ELSE vibevideo.next_day() END);
 		END IF;
 	END LOOP;
@@ -1172,6 +1223,57 @@ BEGIN
 END
 $$;
 
+CREATE OR REPLACE FUNCTION vibevideo.schedule(every interval DEFAULT '10 seconds')
+RETURNS text LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET intervalstyle = postgres AS $$
+DECLARE
+	job constant text = 'vibevideo_poll';
+	command constant text = 'SELECT public.vibevideo_poll()';
+	seconds constant numeric = extract(epoch FROM every);
+	cron_database constant text = nullif(current_setting('cron.database_name', true), '');
+	cron_schedule text;
+BEGIN
+	IF seconds BETWEEN 1 AND 59 AND seconds = trunc(seconds) THEN
+		cron_schedule = trunc(seconds) || ' seconds';
+	ELSIF seconds = 60 THEN
+		cron_schedule = '* * * * *';
+	ELSIF seconds BETWEEN 120 AND 3540 AND seconds % 60 = 0 THEN
+		cron_schedule = format('*/%s * * * *', trunc(seconds / 60));
+	ELSE
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_parameter_value',
+			MESSAGE = format('cron cannot do something every %s', coalesce(every::text, 'NULL')),
+			HINT = 'Use 1 to 59 seconds, or 1 to 59 whole minutes.';
+	END IF;
+
+	IF NOT EXISTS (SELECT FROM pg_extension e WHERE e.extname = 'pg_cron') THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'feature_not_supported',
+			MESSAGE = 'pg_cron is not installed in this database',
+			DETAIL = 'Without it the background worker alone follows the jobs, which is enough as long as it runs.',
+			HINT = CASE WHEN cron_database <> current_database()
+				   THEN format('cron.database_name is %s. There, run SELECT cron.schedule_in_database(%L, %L, %L, %L).',
+							   cron_database, job, cron_schedule, command, current_database())
+				   ELSE 'CREATE EXTENSION pg_cron in the database named by cron.database_name; the server must have it in '
+						'shared_preload_libraries.' END;
+	END IF;
+
+	BEGIN
+		EXECUTE 'SELECT cron.schedule($1, $2, $3)' USING job, cron_schedule, command;
+	EXCEPTION WHEN invalid_parameter_value THEN
+		IF seconds >= 60 THEN
+			RAISE;
+		END IF;
+		RAISE NOTICE USING
+			MESSAGE = format('this version of pg_cron cannot run a job every %s, the poll runs every minute', cron_schedule),
+			DETAIL = 'The background worker polls in between.',
+			HINT = 'pg_cron 1.5 and later know seconds.';
+		cron_schedule = '* * * * *';
+		EXECUTE 'SELECT cron.schedule($1, $2, $3)' USING job, cron_schedule, command;
+	END;
+	RETURN format('%s: %s', job, cron_schedule);
+END
+$$;
+
 CREATE OR REPLACE FUNCTION vibevideo.check_preload()
 RETURNS SETOF vibevideo.check_line LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
@@ -1203,7 +1305,7 @@ BEGIN
 	alive = w.pid IS NOT NULL AND coalesce(w.heartbeat_at, w.started_at) > clock_timestamp() - patience;
 	IF alive THEN
 		RETURN NEXT vibevideo.line('worker', 'ok',
-								   format('process %s, last turn %s, started %s times, failed %s times', w.pid,
+								   format('process %s, last turn %s, starts: %s, failures: %s', w.pid,
 								   vibevideo.ago(w.heartbeat_at), w.starts, w.failures));
 	ELSIF w.pid IS NOT NULL THEN
 		RETURN NEXT vibevideo.line('worker', 'warn',
@@ -1223,7 +1325,7 @@ BEGIN
 	IF alive OR polled OR NOT work THEN
 		RETURN NEXT vibevideo.line('rhythm', 'ok',
 								   CASE WHEN polled THEN format('vibevideo_poll() was called %s', vibevideo.ago(w.last_poll_at))
-								   WHEN alive THEN 'the background worker polls by itself'
+								   WHEN alive THEN 'the background worker polls automatically'
 								   ELSE 'there is nothing to poll' END);
 	ELSE
 		RETURN NEXT vibevideo.line('rhythm', 'fail',
@@ -1233,7 +1335,7 @@ BEGIN
 	END IF;
 
 	IF w.fal_down_until IS NULL AND w.storage_down_until IS NULL THEN
-		RETURN NEXT vibevideo.line('breaker', 'ok', 'fal.ai and Storage were in reach when last asked');
+		RETURN NEXT vibevideo.line('breaker', 'ok', 'fal.ai and Storage were reachable at the last request');
 	ELSE
 		RETURN NEXT vibevideo.line('breaker', 'warn',
 								   format('%s could not be reached: jobs wait, without using up tries; next probe %s',
@@ -1286,9 +1388,7 @@ BEGIN
 	again = format('SELECT vibevideo.attach(%L) again; name what has changed, other options stay.', b.relation);
 
 	IF vibevideo.is_paused(b) THEN
-		RETURN NEXT vibevideo.line('identity', 'fail',
-								   'this is a restored or copied database: its jobs are paused, since the original may work on them too',
-								   'To continue with them here, SELECT vibevideo.resume().');
+		RETURN NEXT vibevideo.line('identity', 'fail', vibevideo.pause_cause(b), 'To continue with the jobs here, SELECT vibevideo.resume().');
 	ELSE
 		RETURN NEXT vibevideo.line('identity', 'ok', 'the jobs belong to this database');
 	END IF;
@@ -1414,10 +1514,11 @@ BEGIN
 					 END;
 
 	SELECT count(*), min(j.created_at) INTO jobs, oldest FROM vibevideo.job j WHERE j.state = 'submit_unknown';
-	RETURN NEXT CASE WHEN jobs = 0 THEN vibevideo.line('submit_unknown', 'ok', 'no submit without an answer')
-					 ELSE vibevideo.line('submit_unknown', 'warn', format('submits without an answer: %s, the oldest from %s', jobs, vibevideo.ago(oldest)),
+	RETURN NEXT CASE WHEN jobs = 0 THEN vibevideo.line('submit_unknown', 'ok', 'no lost submits')
+					 ELSE vibevideo.line('submit_unknown', 'warn', format('lost submits: %s, the oldest from %s', jobs, vibevideo.ago(oldest)),
 							  'They are looked for at fal.ai and never sent again blindly; vibevideo.unknown_policy says how that '
-							  'ends. Or look in fal.ai''s dashboard, then vibevideo.resolve.') END;
+							  'ends. Or look in fal.ai''s dashboard, then SELECT vibevideo.resolve(job_id, ''request id'') or, if it '
+							  'is not there, vibevideo.resolve(job_id, ''not_sent'').') END;
 
 	SELECT count(*), vibevideo.shown(max(j.vibelog_id)) INTO jobs, example FROM vibevideo.job j
 	WHERE j.state = 'failed' AND j.error_code = 'submit_lost' AND j.sent_at IS NOT NULL AND j.request_id IS NULL
@@ -1594,7 +1695,8 @@ DECLARE
 									WHERE p.pronamespace = 'public'::regnamespace AND p.proname = 'vibevideo_status');
 BEGIN
 	EXECUTE format('COMMENT ON FUNCTION %s IS %L', status,
-				   replace(obj_description(status, 'pg_proc'), 'Tells how far', 'Reports how far'));
+				   replace(replace(obj_description(status, 'pg_proc'), 'Tells how far', 'Reports how far'),
+						   'ever asked for', 'ever requested'));
 END
 $$;
 
@@ -1988,7 +2090,8 @@ DECLARE
 		'vibevideo.advance_sequences(), vibevideo.attach(regclass, name, name, name, text, text, name, boolean, regclass), '
 		'vibevideo.sent_for_nobody(text), vibevideo.take_slot(text, text, int, bigint, int), '
 		'vibevideo.take_orphans_share(vibevideo.job), vibevideo.put_back(text, numeric, date), vibevideo.model_changing(), '
-		'vibevideo.counts_no_more(vibevideo.job, text), vibevideo.make_slots(text, text, int), vibevideo.make_tills(text, numeric, numeric)';
+		'vibevideo.counts_no_more(vibevideo.job, text), vibevideo.make_slots(text, text, int), vibevideo.make_tills(text, numeric, numeric), '
+		'vibevideo.pause(text), vibevideo.pause_cause(vibevideo.binding)';
 	everybody constant text = concat_ws(', ', 'PUBLIC',
 										(SELECT string_agg(quote_ident(r.rolname), ', ') FROM pg_roles r
 										 WHERE r.rolname IN ('anon', 'authenticated', 'service_role')));

@@ -6,9 +6,10 @@
  * remembers system identifier, database oid and timeline of the one they belong
  * to.  BindingMayAct compares them in each transaction of worker and poll,
  * BindingRequire in each call that acts.  A difference means a copy, which is
- * paused until vibevideo.resume() writes the new identity.  The exception is a
- * promotion: only the timeline has changed, and this server was started with
- * standby.signal.  The worker then adopts the timeline; calls do not wait for it.
+ * paused, as by vibevideo.pause(), until vibevideo.resume() writes the new
+ * identity.  The exception is a promotion: only the timeline has changed, and
+ * this server was started with standby.signal.  The worker then adopts the
+ * timeline; calls do not wait for it.
  *
  * Two kinds of copy have the identity of their original: a base backup that is
  * started beside it, see cluster.c; and a dump restored over its own database,
@@ -122,7 +123,7 @@ IsOtherDatabase(const Binding *binding)
 }
 
 static bool
-IsCopy(const Binding *binding)
+IsPaused(const Binding *binding)
 {
 	if (binding->paused || IsOtherDatabase(binding))
 		return true;
@@ -160,20 +161,36 @@ BindingRequire(Binding *binding, bool to_act)
 		BindingRequireToAct(binding);
 }
 
+static Statement read_cause = {
+	"SELECT vibevideo.pause_cause(b) FROM vibevideo.binding b"};
+
+/* begins a sentence */
+static char *
+ReadCause(void)
+{
+	char *cause = StatementRun(&read_cause, NULL) > 0 ? ResultText(0, 1) : NULL;
+
+	/* between the two somebody may have resumed */
+	if (cause == NULL)
+		return pstrdup("It was when this call began");
+	cause[0] = pg_toupper((unsigned char) cause[0]);
+	return cause;
+}
+
 void
 BindingRequireToAct(const Binding *binding)
 {
-	if (OidIsValid(binding->relid) && IsCopy(binding) && !IsPromoted(binding))
+	if (OidIsValid(binding->relid) && IsPaused(binding) && !IsPromoted(binding))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("vibevideo is paused in this database"),
-				 errdetail("This is a restored or copied database; the original may still work on the same jobs."),
-				 errhint("Call vibevideo.resume() in the database that should continue with them.")));
+				 errdetail("%s.", ReadCause()),
+				 errhint("Call vibevideo.resume() in the database that should continue with the jobs.")));
 }
 
 /* one that somebody holds is asked again next time, and answers the same */
 static Statement note_identity = {
-	"UPDATE vibevideo.binding b SET paused = $1, timeline = $2 WHERE b.only_one = ANY (ARRAY("
+	"UPDATE vibevideo.binding b SET paused = $1, paused_at = CASE WHEN $1 THEN now() END, timeline = $2 WHERE b.only_one = ANY (ARRAY("
 	"SELECT k.only_one FROM vibevideo.binding k FOR NO KEY UPDATE SKIP LOCKED))"};
 
 static void
@@ -191,7 +208,7 @@ NoteIdentity(Binding *binding, bool paused, int timeline)
 bool
 BindingMayAct(Binding *binding)
 {
-	if (!IsCopy(binding))
+	if (!IsPaused(binding))
 		return true;
 	if (IsPromoted(binding))
 	{

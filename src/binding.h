@@ -28,7 +28,7 @@ typedef struct Binding
 	bool realtime; /* report to Supabase Realtime */
 	char *model;   /* never NULL */
 	bool build_index;
-	bool paused;			 /* a copy of the database the jobs belong to */
+	bool paused;			 /* by somebody, or as a copy of the database the jobs belong to */
 	int64 system_identifier; /* with the next two: the database that may act on the jobs */
 	Oid database_oid;
 	int timeline;

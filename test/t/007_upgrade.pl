@@ -183,7 +183,7 @@ my $before = sql($node, sprintf($jobs, 'ghost'));
 # -- a dump of the old extension, restored into the new one, as the manual says ------------------------
 {
 	my ($sed) = slurp_file('doc/install.md') =~ /^(sed -E .*) old\.sql > new\.sql$/m;
-	my $binding = q{SELECT to_jsonb(b) - '{paused,database_oid}'::text[] FROM vibevideo.binding b};
+	my $binding = q{SELECT to_jsonb(b) - '{paused,paused_at,database_oid}'::text[] FROM vibevideo.binding b};
 
 	cli($node, 'CREATE DATABASE restored');
 	is(system("$sed $dump > $dump.new"), 0, 'its columns are renamed');

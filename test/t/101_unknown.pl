@@ -458,7 +458,7 @@ sub odd_list
 		'resolve: by the request id');
 	($state, $text) = sql_error($node, "SELECT vibevideo.resolve($job, 'not_sent')");
 	is($state, 'PT409', 'resolve: twice is refused');
-	like($text, qr/is not in doubt.*It is queued\./s, 'resolve: with the state it is in');
+	like($text, qr/is not a lost submit.*It is queued\./s, 'resolve: with the state it is in');
 	$fal->command($render->{request_id}, 'finish');
 	wait_for_status($node, $id, 'completed');
 

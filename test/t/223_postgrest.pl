@@ -250,7 +250,7 @@ for my $case (
 {
 	my ($state, $error) = sql_error($node, "LOAD '$safeupdate'; UPDATE vibelogs SET prompt = prompt");
 	is($state, '21000', 'an operator can load pg_safeupdate, too');
-	for my $call (q{vibevideo.attach('vibelogs')}, q{vibevideo.reset_stuck('0')}, 'vibevideo.redrive()', 'vibevideo.resume()', 'vibevideo.check_config()',
+	for my $call (q{vibevideo.attach('vibelogs')}, q{vibevideo.reset_stuck('0')}, 'vibevideo.redrive()', 'vibevideo.pause()', 'vibevideo.resume()', 'vibevideo.check_config()',
 		'vibevideo.grant_api_roles()', q{vibevideo.create_api('uuid')}, 'vibevideo.unschedule()', 'vibevideo_poll()', 'vibevideo.detach(true)', q{vibevideo.attach('vibelogs')})
 	{
 		($state, $error) = sql_error($node, "LOAD '$safeupdate'; SELECT $call");

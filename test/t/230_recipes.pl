@@ -319,10 +319,10 @@ SQL
 	my ($state) = sql_error($node, q{SET ROLE anon; INSERT INTO vibelogs (content) VALUES ('trigger anon')});
 	is($state, '42501', 'a role that may not submit cannot insert');
 	is(sql($node, q{SELECT count(*) FROM vibelogs WHERE content = 'trigger anon'}), '0', 'there is no row');
-	sql($node, 'UPDATE vibevideo.binding SET paused = true');
+	sql($node, 'SELECT vibevideo.pause()');
 	($state) = sql_error($node, as_user($ann, "INSERT INTO vibelogs (user_id, content) VALUES ('$ann', 'trigger is paused')"));
 	is($state, '55000', 'nor does an insert go through in a paused database');
-	sql($node, 'UPDATE vibevideo.binding SET paused = false');
+	sql($node, 'SELECT vibevideo.resume()');
 	($state) = sql_error($node, as_user($ann, "INSERT INTO vibelogs (user_id, content) VALUES ('$bob', 'trigger theirs')"));
 	is($state, '42501', 'nor can one insert rows of others');
 

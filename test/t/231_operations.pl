@@ -47,6 +47,9 @@ sub worker_looks
 	worker_looks($node);
 	is((sql_error($node, "SELECT vibevideo_submit('$id')"))[0], '55000', 'the database is paused');
 	like(sql($node, q{SELECT hint FROM vibevideo.check_config() WHERE check_name = 'identity'}), qr/vibevideo\.resume/, 'check_config tells what to do');
+	like(sql($node, q{SELECT detail FROM vibevideo.check_config() WHERE check_name = 'identity'}), qr/^this is a restored or copied database/, 'and why');
+	like((sql_error($node, "SELECT vibevideo_submit('$id')"))[1], qr/DETAIL:  This is a restored or copied database, whose original may still work on the same jobs\.\n/, 'so does the error');
+	is(sql($node, q{SELECT vibevideo.pause('once more')}), 'f', 'pause() has nothing to do');
 	my ($refused, $error) = sql_error($node, 'SELECT vibevideo.detach(force => true)');
 	is($refused, '55000', 'to attach the table anew is no way around it');
 	like($error, qr/HINT:.*DELETE FROM vibevideo\.job.*vibevideo\.resume/, 'the hint tells the ways');
@@ -65,11 +68,27 @@ sub worker_looks
 {
 	my $id = new_row($node, 'pause: waits');
 
-	sql($node, "BEGIN; SELECT vibevideo_submit_batch('{$id}'); UPDATE vibevideo.binding SET paused = true; COMMIT");
+	sql($node, 'CREATE ROLE operator SUPERUSER');
+	like(sql($node, "SET SESSION AUTHORIZATION operator; BEGIN; SELECT vibevideo_submit_batch('{$id}'); SELECT vibevideo.pause(E'new\ndisk'); COMMIT"), qr/\nt$/, 'pause()');
+	is(sql($node, q{SELECT vibevideo.pause('again')}), 'f', 'is needed once');
 	worker_looks($node);
 	is(job_of($node, $id)->{state}, 'pending', 'a paused database sends nothing');
-	is((sql_error($node, "SELECT vibevideo_cancel('$id')"))[0], '55000', 'and takes nothing');
+	my ($state, $text) = sql_error($node, "SELECT vibevideo_cancel('$id')");
+	my $cause = qr/aused by operator since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\+\d\d: new\\ndisk/;
+	is($state, '55000', 'and takes nothing');
+	like($text, qr/DETAIL:  P$cause\.\nHINT:  .*vibevideo\.resume/, 'the error says who paused it, since when and why');
+	like(sql($node, q{SELECT status, detail, hint FROM vibevideo.check_config() WHERE check_name = 'identity'}), qr/^fail\|p$cause\|.*vibevideo\.resume/, 'check_config, too');
+	like((sql_error($node, 'SELECT vibevideo.detach(true)'))[1], qr/vibevideo is paused.*\nDETAIL:  Active jobs: \d+; p$cause\./, 'and detach()');
 	is(sql($node, 'SELECT vibevideo.resume()'), 't', 'resume() ends that');
+	is(sql($node, 'SELECT num_nulls(paused_by, paused_at, pause_reason) FROM vibevideo.binding'), '3', 'and forgets it');
+	wait_for_status($node, $id, 'completed');
+
+	# without pause()
+	$id = new_row($node, 'update: waits');
+	sql($node, "BEGIN; SELECT vibevideo_submit_batch('{$id}'); UPDATE vibevideo.binding SET paused = true; COMMIT");
+	worker_looks($node);
+	like((sql_error($node, "SELECT vibevideo_cancel('$id')"))[1], qr/DETAIL:  Paused by an UPDATE of vibevideo\.binding\.\n/, 'an UPDATE has no name');
+	is(sql($node, 'SELECT vibevideo.resume()'), 't', 'resume() ends that, too');
 	wait_for_status($node, $id, 'completed');
 }
 
