@@ -63,7 +63,7 @@ BEGIN
 			 'Also 22023: a prompt is missing, too long or otherwise unusable. ' || errors),
 			('vibevideo_status', 'vibelog_id', false, 'vibevideo.video', 'STABLE',
 			 'Reports how far the video of one row is; message is made for people. No network, no writes. '
-			 'vibelog_id: the row''s key. Returns the video; status is null if none was ever asked for. ' || errors),
+			 'vibelog_id: the row''s key. Returns the video; status is null if none was ever requested. ' || errors),
 			('vibevideo_cancel', 'vibelog_id', false, 'vibevideo.video', 'VOLATILE',
 			 'Cancels the active job of one row, here and at fal.ai. '
 			 'vibelog_id: the row''s key. Returns the video; a finished one is returned as it is. ' || errors),

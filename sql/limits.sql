@@ -52,10 +52,10 @@ CREATE TABLE vibevideo.limit (
 	CHECK ((scope OPERATOR(pg_catalog.=) 'user') OPERATOR(pg_catalog.=) (user_id IS NOT NULL))
 );
 COMMENT ON TABLE vibevideo.limit IS
-	'how much may be asked for: scope global counts everybody together, default each user that has no row of scope user';
+	'how much may be requested: scope global counts everybody together, default each user that has no row of scope user';
 COMMENT ON COLUMN vibevideo.limit.user_id IS 'as in vibevideo.job.requested_by: the JWT''s sub, or what attach(user_column => ...) names';
-COMMENT ON COLUMN vibevideo.limit.max_active IS 'active videos at a time; NULL: the default''s limit; -1: unlimited, whatever the default; 0: no videos';
-COMMENT ON COLUMN vibevideo.limit.submits_per_day IS 'videos asked for in a day of UTC, without failed and cancelled ones that cost nothing; NULL, -1 and 0 as above';
+COMMENT ON COLUMN vibevideo.limit.max_active IS 'active videos at a time, those being copied included (jobs at fal.ai have a setting of this name); NULL: the default''s limit; -1: unlimited, whatever the default; 0: no videos';
+COMMENT ON COLUMN vibevideo.limit.submits_per_day IS 'videos requested in a day of UTC, without failed and cancelled ones that cost nothing; NULL, -1 and 0 as above';
 COMMENT ON COLUMN vibevideo.limit.spend_per_day_usd IS 'list prices (vibevideo.model) of a day''s videos, active ones included; NULL, -1 and 0 as above';
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.limit', '');
 
@@ -80,7 +80,7 @@ CREATE UNLOGGED TABLE vibevideo.till (
 	used numeric NOT NULL DEFAULT 0,
 	PRIMARY KEY (who, n)
 ) WITH (fillfactor = 70);
-COMMENT ON TABLE vibevideo.till IS 'parts of a day''s budget and what is used of them; made anew from vibevideo.job when lost';
+COMMENT ON TABLE vibevideo.till IS 'a day''s budget in parts (tills), so that submits need not wait for each other: what is used of each; made anew from vibevideo.job when lost';
 -- Whose slots and tills are made.  Those that a submit holds while a limit changes
 -- stay, so that they do not say it.
 CREATE UNLOGGED TABLE vibevideo.counted (
@@ -109,9 +109,9 @@ SELECT pg_catalog.pg_extension_config_dump('vibevideo.past_costs', '');
 CREATE INDEX job_created ON vibevideo.job USING brin (created_at);
 
 /*
- * vibevideo.costs - what was asked for and what it cost, by user, day and model.
+ * vibevideo.costs - what was requested and what it cost, by user, day and model.
  * reserved_usd is for active jobs, settled_usd for videos that were made, at the
- * list price of the time.  An orphan was not asked for, as far as anybody knows,
+ * list price of the time.  An orphan was not requested, as far as anybody knows,
  * but it is active, and costs.  security_invoker: service_role may read it.
  */
 CREATE VIEW vibevideo.costs WITH (security_invoker = true) AS
@@ -129,7 +129,7 @@ FROM (SELECT coalesce(j.requested_by, '') AS user_id, (j.created_at AT TIME ZONE
 	  UNION ALL
 	  SELECT p.user_id, p.day, p.model, p.submits, 0, p.videos, 0, p.settled_usd FROM vibevideo.past_costs p) c
 GROUP BY c.user_id, c.day, c.model;
-COMMENT ON VIEW vibevideo.costs IS 'videos asked for and what they cost, by user, day of UTC and model';
+COMMENT ON VIEW vibevideo.costs IS 'videos requested and what they cost, by user, day of UTC and model';
 
 -- Refuses a user_column that is not there; NULL is none.
 CREATE FUNCTION vibevideo.check_user_column(relation regclass, user_column name)
@@ -312,7 +312,7 @@ COMMENT ON FUNCTION vibevideo.take_slot(text, text, int, bigint, int) IS
 CREATE FUNCTION vibevideo.till_room(t vibevideo.till, share numeric, most numeric, today date)
 RETURNS numeric LANGUAGE sql IMMUTABLE
 RETURN greatest(0, least(share, most - ((t).n - 1) * share)) - CASE WHEN (t).day >= today THEN (t).used ELSE 0 END;
-COMMENT ON FUNCTION vibevideo.till_room(vibevideo.till, numeric, numeric, date) IS 'what is left in a till; owner only';
+COMMENT ON FUNCTION vibevideo.till_room(vibevideo.till, numeric, numeric, date) IS 'what is left in a till, a part of a day''s budget; owner only';
 
 /*
  * vibevideo.make_tills(who, share, most) - the same for a budget: what is spent
@@ -467,7 +467,7 @@ BEGIN
 		END IF;
 		IF l.submits_per_day IS NOT NULL AND NOT vibevideo.take_slot(l.who, 'submits', l.submits_per_day, j.job_id, held.jobs) THEN
 			PERFORM vibevideo.over_limit(l.who, 'submits_per_day', l.submits_per_day, 'all used up', 'PT429',
-										 'no more videos can be asked for today', vibevideo.next_day());
+										 'no more videos can be requested today', vibevideo.next_day());
 		END IF;
 		CONTINUE WHEN l.spend_per_day_usd IS NULL OR cost = 0;
 		-- the same with money: what is held beyond the limit must be there as well
@@ -483,7 +483,7 @@ BEGIN
 			PERFORM vibevideo.over_limit(l.who, 'spend_per_day_usd', l.spend_per_day_usd, format('spent are %s', trim_scale(spent)),
 				'PT402', format('a video for %s USD is over today''s budget', trim_scale(cost)),
 				-- what is missing is held by submits that are under way and may yet fail
-				CASE WHEN spent + cost <= l.spend_per_day_usd THEN 'Others are being asked for; come back in a few seconds.'
+				CASE WHEN spent + cost <= l.spend_per_day_usd THEN 'Other requests are in progress; come back in a few seconds.'
 				ELSE vibevideo.next_day() END);
 		END IF;
 	END LOOP;

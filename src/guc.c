@@ -254,7 +254,7 @@ static const IntSetting ints[] = {
 	&vv_resumable_threshold, 50 * 1024, -1, INT_MAX, GUC_UNIT_KB},
 	{"vibevideo.max_tries", "Maximum number of tries of one phase (send, copy) before the job fails.",
 	&vv_max_tries, 12, 1, 1000, 0},
-	{"vibevideo.max_active", "Maximum number of jobs at fal.ai at once; others wait in the database, where cancelling costs nothing; 0 means no limit.",
+	{"vibevideo.max_active", "Maximum number of jobs at fal.ai at once, of all users together; others wait in the database, where cancelling costs nothing; 0 means no limit.",
 	&vv_max_active, 0, 0, 100000, 0},
 	{"vibevideo.max_renders", "Maximum number of consecutive attempts, the first included, when fal.ai fails in a way that a new render may fix; 1 means no automatic ones.",
 	&vv_max_renders, 2, 1, 10, 0},

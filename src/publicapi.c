@@ -151,7 +151,7 @@ ApiDescribeAs(int64 job_id, const char *vibelog_id)
 }
 
 static Statement describe_none = {
-	"SELECT ROW($1, NULL, NULL, NULL, 'No video has been asked for', NULL, NULL, NULL, NULL, NULL,"
+	"SELECT ROW($1, NULL, NULL, NULL, 'No video has been requested', NULL, NULL, NULL, NULL, NULL,"
 	" NULL, NULL, NULL)::vibevideo.video"};
 
 Datum

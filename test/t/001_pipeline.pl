@@ -33,7 +33,7 @@ sub video_is_faithful
 	$fal->rule('a red kite', hold => 'queue', queue_position => 3, queue_ms => 3600000);
 	my $none = status_of($node, $id);
 	is($none->{status}, undef, 'no status before a video is asked for');
-	is($none->{message}, 'No video has been asked for', 'and the message says so');
+	is($none->{message}, 'No video has been requested', 'and the message says so');
 
 	my ($answer, $http_status) = split /\n/, sql($node, <<"SQL");
 BEGIN;

@@ -58,7 +58,7 @@ sub is_cancelled
 	is(scalar(grep { $_->{cancel_requested_at} } renders($prompt)), $nrenders, "$prompt: and was told to cancel it");
 	is(sql($node, "SELECT video_generation_status IS NULL AND video_request_id IS NULL AND video_generation_error IS NULL FROM vibelogs WHERE id = '$id'"),
 		't', "$prompt: the row shows nothing of it");
-	is(status_of($node, $id)->{message}, 'No video has been asked for', "$prompt: nor does vibevideo_status");
+	is(status_of($node, $id)->{message}, 'No video has been requested', "$prompt: nor does vibevideo_status");
 	return;
 }
 

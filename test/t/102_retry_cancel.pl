@@ -191,7 +191,7 @@ for my $case (
 $fal->rule('^cancel: held', hold => 'queue');
 {
 	my $id = new_row($node, 'cancel: never asked');
-	is(cancel($id)->{message}, 'No video has been asked for', 'cancel: nothing to cancel');
+	is(cancel($id)->{message}, 'No video has been requested', 'cancel: nothing to cancel');
 
 	# pending: it was never sent
 	$id = new_row($node, 'cancel: pending');

@@ -62,7 +62,7 @@ sub row_of
 	is(sql($node, 'SELECT status FROM vibevideo_status(2)'), 'completed', 'and this session has read it');
 	sql($node, q{ALTER TABLE first ALTER id TYPE bigint; SELECT vibevideo.attach('first')});
 	sql($node, "INSERT INTO first VALUES ($large, 'first: large')");
-	is(sql($node, "SELECT vibelog_id, message FROM vibevideo_status($large)"), "$large|No video has been asked for", 'a session knows the wider key');
+	is(sql($node, "SELECT vibelog_id, message FROM vibevideo_status($large)"), "$large|No video has been requested", 'a session knows the wider key');
 	is(sql($node, "SELECT vibelog_id FROM vibevideo_submit($large)"), $large, 'and asks for the right row');
 	is(scalar($fal->renders('first: large')), 1, 'whose prompt is sent');
 	wait_for($node, row_of('first', $large), "completed|$large", 'the worker writes the right row', hurry => 1);

@@ -92,8 +92,8 @@ sub sees_nothing
 	my ($key, $name) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 
-	is(as('bert', "SELECT status, request_id, video_url, message FROM vibevideo_status('$key')"), '|||No video has been asked for', "$name: status shows nothing");
-	is(as('bert', "SELECT status, request_id, message FROM vibevideo_cancel('$key')"), '||No video has been asked for', "$name: cancel, too");
+	is(as('bert', "SELECT status, request_id, video_url, message FROM vibevideo_status('$key')"), '|||No video has been requested', "$name: status shows nothing");
+	is(as('bert', "SELECT status, request_id, message FROM vibevideo_cancel('$key')"), '||No video has been requested', "$name: cancel, too");
 	my ($ok) = (eval { as('bert', "SELECT FROM vibevideo_retry('$key')"); 1 });
 	ok(!$ok, "$name: there is nothing to retry");
 	sql($node, 'ROLLBACK; RESET ROLE');
