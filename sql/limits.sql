@@ -314,6 +314,14 @@ RETURNS numeric LANGUAGE sql IMMUTABLE
 RETURN greatest(0, least(share, most - ((t).n - 1) * share)) - CASE WHEN (t).day >= today THEN (t).used ELSE 0 END;
 COMMENT ON FUNCTION vibevideo.till_room(vibevideo.till, numeric, numeric, date) IS 'what is left in a till, a part of a day''s budget; owner only';
 
+-- An empty till with this number notes that a job's cost is in the others though it
+-- has not taken it itself: they were made when it was active already, or it is an
+-- orphan.
+CREATE FUNCTION vibevideo.counted_till(job_id bigint)
+RETURNS bigint LANGUAGE sql IMMUTABLE
+RETURN 1000000000000 + job_id;
+COMMENT ON FUNCTION vibevideo.counted_till(bigint) IS 'the number of the till that notes whose cost was counted when the others were made; owner only';
+
 /*
  * vibevideo.make_tills(who, share, most) - the same for a budget: what is spent
  * and not in a till that somebody holds fills the others one after another.
@@ -348,6 +356,12 @@ BEGIN
 		spent = spent - filled;
 		INSERT INTO vibevideo.till (who, n, day, used) VALUES (make_tills.who, missing.n, day_made, filled) ON CONFLICT DO NOTHING;
 	END LOOP;
+	-- who ends one of these before our commit sees nothing that it could give back to
+	INSERT INTO vibevideo.till (who, n, day, used)
+	SELECT make_tills.who, vibevideo.counted_till(j.job_id), day_made, 0
+	FROM vibevideo.counted_jobs(make_tills.who, 'spend') j
+	WHERE NOT j.billed AND j.cost_usd > 0 AND j.created_at >= day_made::timestamp AT TIME ZONE 'UTC'
+	ON CONFLICT DO NOTHING;
 END
 $$;
 COMMENT ON FUNCTION vibevideo.make_tills(text, numeric, numeric) IS 'makes a budget''s tills from the jobs that count; owner only';
@@ -470,6 +484,7 @@ BEGIN
 										 'no more videos can be requested today', vibevideo.next_day());
 		END IF;
 		CONTINUE WHEN l.spend_per_day_usd IS NULL OR cost = 0;
+		PERFORM vibevideo.put_back_counted(l.who);
 		-- the same with money: what is held beyond the limit must be there as well
 		held.usd = held.usd + (SELECT coalesce(sum(t.used), 0) FROM vibevideo.till t
 							   WHERE t.who = l.who AND t.n > 1000000 AND t.day >= today AND t.used > 0);
@@ -508,15 +523,18 @@ BEGIN
 		SELECT x.who, s.kind, s.most, s.until, x.spend_per_day_usd FROM vibevideo.limits_for(j.requested_by) x
 		CROSS JOIN LATERAL (VALUES ('active', x.max_active, 'infinity'::date), ('submits', x.submits_per_day, today)) AS s(kind, most, until)
 	LOOP
-		IF EXISTS (SELECT FROM vibevideo.slot s WHERE s.who = l.who AND s.kind = l.kind AND s.n = l.most)
+		IF EXISTS (SELECT FROM vibevideo.counted c WHERE c.who = l.who AND c.kind = l.kind)
+		   AND EXISTS (SELECT FROM vibevideo.slot s WHERE s.who = l.who AND s.kind = l.kind AND s.n = l.most)
 		   AND NOT vibevideo.take_slot(l.who, l.kind, l.most, j.job_id)
 		THEN
 			INSERT INTO vibevideo.slot (who, kind, n, day, job_id)
 			VALUES (l.who, l.kind, nextval('vibevideo.refund_seq'), l.until, j.job_id);
 		END IF;
 		CONTINUE WHEN l.kind <> 'active' OR l.spend_per_day_usd IS NULL OR coalesce(j.cost_usd, 0) = 0
-			OR NOT EXISTS (SELECT FROM vibevideo.till t WHERE t.who = l.who AND t.n < 1000000);
+			OR NOT EXISTS (SELECT FROM vibevideo.counted c WHERE c.who = l.who AND c.kind = 'spend');
 		missing = vibevideo.take_budget(l.who, l.spend_per_day_usd, j.cost_usd);
+		-- it gives back no more than it has taken
+		INSERT INTO vibevideo.till (who, n, day, used) VALUES (l.who, vibevideo.counted_till(j.job_id), today, 0);
 		IF missing > 0 THEN
 			INSERT INTO vibevideo.till (who, n, day, used) VALUES (l.who, nextval('vibevideo.refund_seq'), today, missing);
 		END IF;
@@ -572,6 +590,29 @@ END
 $$;
 COMMENT ON FUNCTION vibevideo.put_back(text, numeric, date) IS 'gives money back to a day''s budget, without waiting; owner only';
 
+-- Gives back the cost of jobs that were counted when a budget's tills were made and
+-- that had ended before anybody could see these.
+CREATE FUNCTION vibevideo.put_back_counted(who text)
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	t record;
+BEGIN
+	FOR t IN
+		SELECT x.n, x.day, j.cost_usd, j.billed
+		FROM vibevideo.till x JOIN vibevideo.job j ON j.job_id = x.n - vibevideo.counted_till(0)
+		WHERE x.who = put_back_counted.who AND x.n > vibevideo.counted_till(0) AND NOT vibevideo.is_active(j.state)
+		FOR UPDATE OF x SKIP LOCKED
+	LOOP
+		DELETE FROM vibevideo.till x WHERE x.who = put_back_counted.who AND x.n = t.n;
+		IF NOT t.billed AND t.day >= vibevideo.today() THEN
+			PERFORM vibevideo.put_back(put_back_counted.who, t.cost_usd, t.day);
+		END IF;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.put_back_counted(text) IS
+	'gives back the cost of jobs that ended while a budget''s tills were made; owner only';
+
 -- Gives back what a job that ended has taken: its place among the active ones,
 -- and the rest too if fal made no video.  Waits for nobody: a slot that somebody
 -- holds, since all are being made anew, is taken back by who needs one.
@@ -581,6 +622,7 @@ DECLARE
 	today constant date = vibevideo.today();
 	day constant date = (ended.created_at AT TIME ZONE 'UTC')::date;
 	payer text;
+	noted constant bigint = vibevideo.counted_till(ended.job_id);
 BEGIN
 	UPDATE vibevideo.slot s SET day = '-infinity', job_id = NULL
 	FROM (SELECT x.who, x.kind, x.n FROM vibevideo.slot x WHERE x.job_id = ended.job_id AND x.n <= 1000000
@@ -595,9 +637,14 @@ BEGIN
 		RETURN;
 	END IF;
 	FOREACH payer IN ARRAY ARRAY['user:' || ended.requested_by, 'global'] LOOP
-		IF EXISTS (SELECT FROM vibevideo.till t WHERE t.who = payer) THEN
-			PERFORM vibevideo.put_back(payer, ended.cost_usd, day);
-		END IF;
+		-- while they are made, put_back_counted does it afterwards
+		CONTINUE WHEN NOT EXISTS (SELECT FROM vibevideo.counted c WHERE c.who = payer AND c.kind = 'spend');
+		DELETE FROM vibevideo.till t
+		USING (SELECT x.who, x.n FROM vibevideo.till x WHERE x.who = payer AND x.n = noted FOR UPDATE SKIP LOCKED) h
+		WHERE t.who = h.who AND t.n = h.n;
+		-- or they are about to be made anew, or were made without this orphan
+		CONTINUE WHEN NOT FOUND AND (ended.orphan OR EXISTS (SELECT FROM vibevideo.till t WHERE t.who = payer AND t.n = noted));
+		PERFORM vibevideo.put_back(payer, ended.cost_usd, day);
 	END LOOP;
 END
 $$;

@@ -1145,6 +1145,7 @@ BEGIN
 										 'no more videos can be requested today', vibevideo.next_day());
 		END IF;
 		CONTINUE WHEN l.spend_per_day_usd IS NULL OR cost = 0;
+		PERFORM vibevideo.put_back_counted(l.who);
 		-- the same with money: what is held beyond the limit must be there as well
 		held.usd = held.usd + (SELECT coalesce(sum(t.used), 0) FROM vibevideo.till t
 							   WHERE t.who = l.who AND t.n > 1000000 AND t.day >= today AND t.used > 0);
@@ -1858,6 +1859,12 @@ BEGIN
 		spent = spent - filled;
 		INSERT INTO vibevideo.till (who, n, day, used) VALUES (make_tills.who, missing.n, day_made, filled) ON CONFLICT DO NOTHING;
 	END LOOP;
+	-- who ends one of these before our commit sees nothing that it could give back to
+	INSERT INTO vibevideo.till (who, n, day, used)
+	SELECT make_tills.who, vibevideo.counted_till(j.job_id), day_made, 0
+	FROM vibevideo.counted_jobs(make_tills.who, 'spend') j
+	WHERE NOT j.billed AND j.cost_usd > 0 AND j.created_at >= day_made::timestamp AT TIME ZONE 'UTC'
+	ON CONFLICT DO NOTHING;
 END
 $$;
 COMMENT ON FUNCTION vibevideo.make_tills(text, numeric, numeric) IS 'makes a budget''s tills from the jobs that count; owner only';
@@ -1925,15 +1932,18 @@ BEGIN
 		SELECT x.who, s.kind, s.most, s.until, x.spend_per_day_usd FROM vibevideo.limits_for(j.requested_by) x
 		CROSS JOIN LATERAL (VALUES ('active', x.max_active, 'infinity'::date), ('submits', x.submits_per_day, today)) AS s(kind, most, until)
 	LOOP
-		IF EXISTS (SELECT FROM vibevideo.slot s WHERE s.who = l.who AND s.kind = l.kind AND s.n = l.most)
+		IF EXISTS (SELECT FROM vibevideo.counted c WHERE c.who = l.who AND c.kind = l.kind)
+		   AND EXISTS (SELECT FROM vibevideo.slot s WHERE s.who = l.who AND s.kind = l.kind AND s.n = l.most)
 		   AND NOT vibevideo.take_slot(l.who, l.kind, l.most, j.job_id)
 		THEN
 			INSERT INTO vibevideo.slot (who, kind, n, day, job_id)
 			VALUES (l.who, l.kind, nextval('vibevideo.refund_seq'), l.until, j.job_id);
 		END IF;
 		CONTINUE WHEN l.kind <> 'active' OR l.spend_per_day_usd IS NULL OR coalesce(j.cost_usd, 0) = 0
-			OR NOT EXISTS (SELECT FROM vibevideo.till t WHERE t.who = l.who AND t.n < 1000000);
+			OR NOT EXISTS (SELECT FROM vibevideo.counted c WHERE c.who = l.who AND c.kind = 'spend');
 		missing = vibevideo.take_budget(l.who, l.spend_per_day_usd, j.cost_usd);
+		-- it gives back no more than it has taken
+		INSERT INTO vibevideo.till (who, n, day, used) VALUES (l.who, vibevideo.counted_till(j.job_id), today, 0);
 		IF missing > 0 THEN
 			INSERT INTO vibevideo.till (who, n, day, used) VALUES (l.who, nextval('vibevideo.refund_seq'), today, missing);
 		END IF;
@@ -2022,6 +2032,7 @@ DECLARE
 	today constant date = vibevideo.today();
 	day constant date = (ended.created_at AT TIME ZONE 'UTC')::date;
 	payer text;
+	noted constant bigint = vibevideo.counted_till(ended.job_id);
 BEGIN
 	UPDATE vibevideo.slot s SET day = '-infinity', job_id = NULL
 	FROM (SELECT x.who, x.kind, x.n FROM vibevideo.slot x WHERE x.job_id = ended.job_id AND x.n <= 1000000
@@ -2036,9 +2047,14 @@ BEGIN
 		RETURN;
 	END IF;
 	FOREACH payer IN ARRAY ARRAY['user:' || ended.requested_by, 'global'] LOOP
-		IF EXISTS (SELECT FROM vibevideo.till t WHERE t.who = payer) THEN
-			PERFORM vibevideo.put_back(payer, ended.cost_usd, day);
-		END IF;
+		-- while they are made, put_back_counted does it afterwards
+		CONTINUE WHEN NOT EXISTS (SELECT FROM vibevideo.counted c WHERE c.who = payer AND c.kind = 'spend');
+		DELETE FROM vibevideo.till t
+		USING (SELECT x.who, x.n FROM vibevideo.till x WHERE x.who = payer AND x.n = noted FOR UPDATE SKIP LOCKED) h
+		WHERE t.who = h.who AND t.n = h.n;
+		-- or they are about to be made anew, or were made without this orphan
+		CONTINUE WHEN NOT FOUND AND (ended.orphan OR EXISTS (SELECT FROM vibevideo.till t WHERE t.who = payer AND t.n = noted));
+		PERFORM vibevideo.put_back(payer, ended.cost_usd, day);
 	END LOOP;
 END
 $$;
@@ -2070,6 +2086,32 @@ ALTER TABLE vibevideo.model ENABLE ALWAYS TRIGGER model_changing, ENABLE ALWAYS 
 ALTER TABLE vibevideo.job ENABLE ALWAYS TRIGGER job_changing, ENABLE ALWAYS TRIGGER job_changed, ENABLE ALWAYS TRIGGER jobs_deleted;
 ALTER TABLE vibevideo.limit ENABLE ALWAYS TRIGGER limit_changed;
 
+CREATE FUNCTION vibevideo.counted_till(job_id bigint)
+RETURNS bigint LANGUAGE sql IMMUTABLE
+RETURN 1000000000000 + job_id;
+COMMENT ON FUNCTION vibevideo.counted_till(bigint) IS 'the number of the till that notes whose cost was counted when the others were made; owner only';
+
+CREATE FUNCTION vibevideo.put_back_counted(who text)
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	t record;
+BEGIN
+	FOR t IN
+		SELECT x.n, x.day, j.cost_usd, j.billed
+		FROM vibevideo.till x JOIN vibevideo.job j ON j.job_id = x.n - vibevideo.counted_till(0)
+		WHERE x.who = put_back_counted.who AND x.n > vibevideo.counted_till(0) AND NOT vibevideo.is_active(j.state)
+		FOR UPDATE OF x SKIP LOCKED
+	LOOP
+		DELETE FROM vibevideo.till x WHERE x.who = put_back_counted.who AND x.n = t.n;
+		IF NOT t.billed AND t.day >= vibevideo.today() THEN
+			PERFORM vibevideo.put_back(put_back_counted.who, t.cost_usd, t.day);
+		END IF;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.put_back_counted(text) IS
+	'gives back the cost of jobs that ended while a budget''s tills were made; owner only';
+
 -- 0.1.0 marked orphans at times, which have no row to be written.
 UPDATE vibevideo.job SET row_dirty = false WHERE orphan AND row_dirty;
 
@@ -2089,7 +2131,8 @@ DECLARE
 		'vibevideo.adopt_jobs(regclass, regclass), vibevideo.cancel(bigint), vibevideo.retry(bigint), vibevideo.sequences_behind(), '
 		'vibevideo.advance_sequences(), vibevideo.attach(regclass, name, name, name, text, text, name, boolean, regclass), '
 		'vibevideo.sent_for_nobody(text), vibevideo.take_slot(text, text, int, bigint, int), '
-		'vibevideo.take_orphans_share(vibevideo.job), vibevideo.put_back(text, numeric, date), vibevideo.model_changing(), '
+		'vibevideo.take_orphans_share(vibevideo.job), vibevideo.put_back(text, numeric, date), '
+		'vibevideo.put_back_counted(text), vibevideo.counted_till(bigint), vibevideo.model_changing(), '
 		'vibevideo.counts_no_more(vibevideo.job, text), vibevideo.make_slots(text, text, int), vibevideo.make_tills(text, numeric, numeric), '
 		'vibevideo.pause(text), vibevideo.pause_cause(vibevideo.binding)';
 	everybody constant text = concat_ws(', ', 'PUBLIC',

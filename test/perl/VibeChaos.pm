@@ -336,6 +336,9 @@ sub rows_of
 sub gather
 {
 	my ($node, $fal, $storage, %more) = @_;
+
+	# what ended while tills were made is given back by the next submit
+	cli($node, 'SELECT vibevideo.put_back_counted(t.who) FROM (SELECT DISTINCT t.who FROM vibevideo.till t) t');
 	my %facts = (
 		jobs => rows_of($node,
 			q{SELECT j.*, encode(j.sha256, 'hex') AS sha256_hex, j.input->>'prompt' AS prompt,

@@ -173,6 +173,27 @@ SQL
 	sql($node, "SELECT FROM vibevideo_cancel('$ids[1]')");
 }
 
+# Tills are made by a submit, for the jobs there are; one of them ends before its commit.
+{
+	my @ids = map { new_row($node, "held: made $_") } 1 .. 3;
+
+	as('amy', "SELECT FROM vibevideo_submit('$ids[0]')");
+	limits('amy', spend_per_day_usd => 1);
+	my $session = background_sql($node);
+	$session->query(q{SET request.jwt.claims = '{"sub": "amy"}'});
+	$session->query($_) for 'BEGIN', "SELECT FROM vibevideo_submit('$ids[1]')";
+	sql($node, "SELECT FROM vibevideo_cancel('$ids[0]')");
+	wait_for($node, "SELECT state FROM vibevideo.job WHERE vibelog_id = '$ids[0]'", 'cancelled', 'made: one is cancelled meanwhile', hurry => 1);
+	$session->query('COMMIT');
+	$session->quit;
+	is((as('amy', "SELECT FROM vibevideo_submit('$ids[2]')"))[0], '', 'made: its money is there again');
+	is(held('amy'), '0|1', 'made: and only that of the others is held');
+	sql($node, "SELECT FROM vibevideo_cancel('$ids[$_]')") for 1, 2;
+	wait_for($node, "SELECT count(*) FROM vibevideo.job WHERE requested_by = 'amy' AND vibevideo.is_active(state)", '0', 'made: all are cancelled', hurry => 1);
+	is(held('amy'), '0|0', 'made: and nothing is');
+	limits('amy');
+}
+
 # -- a video that was made for nobody --------------------------------------------------------------
 {
 	my $prompt = 'finished';
