@@ -61,7 +61,7 @@ COMMENT ON FUNCTION vibevideo.resolve(bigint, text) IS
 /*
  * vibevideo.redrive(error_code, since, max_jobs) - tries failed jobs again.
  *
- * error_code: only these, NULL for all.  since: only those that failed since.
+ * error_code: only these, NULL for all but lost submits.  since: only those that failed since.
  * max_jobs: at most so many, the oldest first.
  * A video that was rendered is only copied again; everything else is a new
  * attempt, and paid for as such.  Rows that have a newer job are left alone.
@@ -76,7 +76,9 @@ BEGIN
 	FOR j IN
 		SELECT x.* FROM vibevideo.job x
 		WHERE x.state = 'failed' AND NOT x.orphan AND x.relation IS NOT NULL AND x.completed_at > now() - since
-		  AND (redrive.error_code IS NULL OR x.error_code = redrive.error_code)
+		  -- fal may have a lost submit after all: whoever pays for that again says so
+		  AND CASE WHEN redrive.error_code IS NULL THEN x.error_code IS DISTINCT FROM 'submit_lost'
+			  ELSE x.error_code = redrive.error_code END
 		  AND NOT EXISTS (SELECT FROM vibevideo.job n
 						  WHERE n.relation = x.relation AND n.vibelog_id = x.vibelog_id AND NOT n.orphan AND n.job_id > x.job_id)
 		ORDER BY x.completed_at LIMIT max_jobs
@@ -104,7 +106,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vibevideo.redrive(text, interval, int) IS
-	'tries failed jobs again, copies without a new render where one exists; returns how many; owner only';
+	'tries failed jobs again, copies without a new render where one exists, lost submits only if named; returns how many; owner only';
 
 /*
  * vibevideo.cancel(job) - cancels a job, whatever became of its row and table.

@@ -971,7 +971,9 @@ BEGIN
 	FOR j IN
 		SELECT x.* FROM vibevideo.job x
 		WHERE x.state = 'failed' AND NOT x.orphan AND x.relation IS NOT NULL AND x.completed_at > now() - since
-		  AND (redrive.error_code IS NULL OR x.error_code = redrive.error_code)
+		  -- fal may have a lost submit after all: whoever pays for that again says so
+		  AND CASE WHEN redrive.error_code IS NULL THEN x.error_code IS DISTINCT FROM 'submit_lost'
+			  ELSE x.error_code = redrive.error_code END
 		  AND NOT EXISTS (SELECT FROM vibevideo.job n
 						  WHERE n.relation = x.relation AND n.vibelog_id = x.vibelog_id AND NOT n.orphan AND n.job_id > x.job_id)
 		ORDER BY x.completed_at LIMIT max_jobs
@@ -999,7 +1001,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vibevideo.redrive(text, interval, int) IS
-	'tries failed jobs again, copies without a new render where one exists; returns how many; owner only';
+	'tries failed jobs again, copies without a new render where one exists, lost submits only if named; returns how many; owner only';
 
 CREATE FUNCTION vibevideo.cancel(job bigint)
 RETURNS vibevideo.video LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'vibevideo_cancel_job';

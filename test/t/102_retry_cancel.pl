@@ -182,6 +182,9 @@ for my $case (
 	$fal->call('POST', '/clear', { what => 'rules' });
 	is(sql($node, "SELECT vibevideo.redrive('$code', '1 day', 1)"), '1', 'redrive: one at most');
 	is(sql($node, "SELECT vibevideo.redrive('$code')") >= 1, 1, 'redrive: then the others');
+	sql($node, "UPDATE vibevideo.job SET error_code = 'submit_lost' WHERE state = 'failed' AND media_url IS NULL");
+	is(sql($node, 'BEGIN; SELECT vibevideo.redrive(); ROLLBACK'), '0', 'redrive: no lost submit unless it is named');
+	cmp_ok(sql($node, q{BEGIN; SELECT vibevideo.redrive('submit_lost'); ROLLBACK}), '>=', 1, 'redrive: if it is, it is');
 	wait_for_status($node, $_, 'completed') for @ids[ 0, 1 ];
 	is(sql($node, "SELECT count(*) FROM vibevideo.job WHERE vibelog_id IN ('$ids[0]', '$ids[1]')"), '4', 'redrive: with a new attempt each');
 	is(sql($node, "SELECT vibevideo.redrive('$code')"), '0', 'redrive: a row with a newer job is left alone');
