@@ -403,21 +403,6 @@ EndOnJob(int64 job_id, const Binding *binding)
 PG_FUNCTION_INFO_V1(vibevideo_cancel_job);
 PG_FUNCTION_INFO_V1(vibevideo_retry_job);
 
-/*----------
- * vibevideo.cancel(job) returns vibevideo.video
- *----------
- */
-Datum
-vibevideo_cancel_job(PG_FUNCTION_ARGS)
-{
-	int64 job_id = PG_ARGISNULL(0) ? 0 : PG_GETARG_INT64(0);
-	Binding binding;
-
-	(void) BeginOnJob(job_id, &binding);
-	(void) RequestCancel(job_id);
-	PG_RETURN_DATUM(EndOnJob(job_id, &binding));
-}
-
 /*
  * Of no table if its own is gone: otherwise it would be cancelled unsent.  The
  * old job is locked, since no index keeps two of no table apart.
@@ -453,6 +438,36 @@ static int64
 FindAnother(int64 job_id)
 {
 	return RunForJob(&find_another, job_id);
+}
+
+/*
+ * As CancelActive: if we have waited for whoever had the job, and it ended, the
+ * attempt that followed is cancelled.  Nothing follows an orphan.
+ */
+static int64
+CancelJob(const Job *job)
+{
+	bool may_be_followed = !StateIsFinal(job->state) && !job->orphan;
+	int64 job_id = job->job_id;
+	int64 next;
+
+	while (!RequestCancel(job_id) && may_be_followed && (next = FindAnother(job_id)) > job_id)
+		job_id = next;
+	return job_id;
+}
+
+/*----------
+ * vibevideo.cancel(job) returns vibevideo.video
+ *----------
+ */
+Datum
+vibevideo_cancel_job(PG_FUNCTION_ARGS)
+{
+	int64 job_id = PG_ARGISNULL(0) ? 0 : PG_GETARG_INT64(0);
+	Binding binding;
+	Job *job = BeginOnJob(job_id, &binding);
+
+	PG_RETURN_DATUM(EndOnJob(CancelJob(job), &binding));
 }
 
 /* The active one there is already, or a new one. */

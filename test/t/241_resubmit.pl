@@ -51,8 +51,9 @@ sub submits
 }
 
 # -- a decision that waits for somebody else's --------------------------------------------------------
+for my $who ('user', 'operator')
 {
-	my $prompt = 'late cancel';
+	my $prompt = "late cancel, $who";
 	my $id = new_row($node, $prompt);
 
 	$fal->rule("^$prompt\$", outcome => 'infra', error_type => 'internal_error', queue_ms => 0, run_ms => 0);
@@ -61,19 +62,20 @@ sub submits
 	# a failure that allows a new attempt, recorded and not committed
 	$poll->query("BEGIN; UPDATE vibevideo.job SET next_at = now() - interval '1 s' WHERE vibelog_id = '$id'");
 	$poll->query('SELECT failed FROM vibevideo_poll()');
-	is($poll->query("SELECT count(*) FROM vibevideo.job WHERE vibelog_id = '$id'"), '2', 'cancel: a second attempt is on its way');
-	is(video($node, "vibevideo_retry('$id')")->{attempt}, 1, 'retry: of one that is under way does not wait for it');
+	is($poll->query("SELECT count(*) FROM vibevideo.job WHERE vibelog_id = '$id'"), '2', "$who, cancel: a second attempt is on its way");
+	is(video($node, "vibevideo_retry('$id')")->{attempt}, 1, "$who, retry: of one that is under way does not wait for it");
+	my $cancel = $who eq 'user' ? "vibevideo_cancel('$id')" : 'vibevideo.cancel(' . sql($node, "SELECT job_id FROM vibevideo.job WHERE vibelog_id = '$id'") . ')';
 	my $call = background_sql($node);
 	my $pid = $call->query('SELECT pg_backend_pid()');
-	$call->query_until(qr/sent/, "\\echo sent\nSELECT status, attempt FROM vibevideo_cancel('$id') \\g (format=unaligned fieldsep=' ')\n");
-	wait_for($node, "SELECT wait_event_type FROM pg_stat_activity WHERE pid = $pid", 'Lock', 'cancel: the call waits for the poll');
+	$call->query_until(qr/sent/, "\\echo sent\nSELECT status, attempt FROM $cancel \\g (format=unaligned fieldsep=' ')\n");
+	wait_for($node, "SELECT wait_event_type FROM pg_stat_activity WHERE pid = $pid", 'Lock', "$who, cancel: the call waits for the poll");
 	my $before = submits();
 	$poll->query('COMMIT');
 	$poll->quit;
-	is($call->query('SELECT 1') =~ s/\n?1$//r, 'cancelled 2', 'cancel: it is about the attempt there is now');
+	is($call->query('SELECT 1') =~ s/\n?1$//r, 'cancelled 2', "$who, cancel: it is about the attempt there is now");
 	$call->quit;
-	wait_for($node, "SELECT count(*) FROM vibevideo.job WHERE vibelog_id = '$id' AND state = 'cancelled'", '1', 'cancel: that one is cancelled');
-	is(submits() - $before, 0, 'cancel: and was not sent');
+	wait_for($node, "SELECT count(*) FROM vibevideo.job WHERE vibelog_id = '$id' AND state = 'cancelled'", '1', "$who, cancel: that one is cancelled");
+	is(submits() - $before, 0, "$who, cancel: and was not sent");
 }
 
 # -- an error after others were sent ---------------------------------------------------------------------
