@@ -1007,6 +1007,7 @@ RunOneGuarded(RowOutcome (*each)(const Binding *, DirtyJob *), const Binding *bi
  * Rows and their jobs' marks together
  *----------
  */
+#define FEW_LOCKED_TRIES 3 /* some seconds: while row-level security is forced, it may be that */
 #define MOST_LOST_TRIES 10 /* some minutes: then a row that is not the job's is not waited for */
 
 typedef enum SyncResult
@@ -1073,6 +1074,15 @@ static void
 MarkLost(DirtyJob *dirty, const char *error)
 {
 	MarkOne(dirty, dirty->tries < MOST_LOST_TRIES, error, RowBackoffMs(dirty->tries));
+}
+
+/* NULL while it may just be locked */
+static const char *
+LockedError(const Binding *binding, const DirtyJob *dirty)
+{
+	return dirty->tries >= FEW_LOCKED_TRIES && MayBeHidden(binding)
+		? "the row is locked, or row-level security keeps the table's owner from updating it"
+		: NULL;
 }
 
 static Statement find_older = {
@@ -1162,7 +1172,7 @@ SyncOne(const Binding *binding, DirtyJob *dirty)
 		case ROW_OTHER:
 			return SyncLost(binding, dirty, outcome);
 		case ROW_LOCKED:
-			MarkOne(dirty, true, NULL, RowBackoffMs(0));
+			MarkOne(dirty, true, LockedError(binding, dirty), RowBackoffMs(0));
 			return SYNC_FAILED;
 		case ROW_WRITTEN:
 			BroadcastChange(binding, dirty);

@@ -202,6 +202,25 @@ BODY
 	drop_triggers('cdn');
 }
 
+# -- row-level security that shows the owner his rows, and lets him update none ----------------------------
+{
+	my $id = row('forced');
+
+	sql($node, <<'SQL');
+CREATE ROLE forced;
+GRANT ALL ON SCHEMA public TO forced;
+ALTER TABLE vibelogs OWNER TO forced;
+ALTER TABLE vibelogs ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY look ON vibelogs FOR SELECT USING (true);
+SQL
+	is(sql($node, "SELECT status FROM vibevideo_submit_batch(ARRAY[$id])"), 'queued', 'no policy for the owner: a video is made');
+	wait_for($node, "SELECT state, row_dirty, row_error FROM vibevideo.job WHERE vibelog_id = '$id'", qr/^completed\|t\|.*row-level security keeps/,
+		'no policy for the owner: the row is not taken for written, and why is said', hurry => 1);
+	sql($node, 'ALTER TABLE vibelogs DISABLE ROW LEVEL SECURITY, NO FORCE ROW LEVEL SECURITY; DROP POLICY look ON vibelogs; ALTER TABLE vibelogs OWNER TO CURRENT_USER;'
+		  . ' REVOKE ALL ON SCHEMA public FROM forced; DROP ROLE forced');
+	wait_for($node, "SELECT row_dirty, row_error IS NULL FROM vibevideo.job WHERE vibelog_id = '$id'", 'f|t', 'no policy for the owner: without it the row is written', hurry => 1);
+}
+
 # -- a trigger that is put off to the commit ------------------------------------------------------------
 {
 	my ($called, $noted, $inside) = (row('deferred, called'), row('deferred, noted'), row('deferred, inside'));
