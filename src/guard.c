@@ -226,8 +226,10 @@ RowBears(Row old, Row new)
 	if (IsTrue(old, "row_dirty") || IsNew(old) || (bears && strcmp(bears, BEARS_UNKNOWN) == 0))
 		return bears;
 	request_id = TextColumn(old, "request_id");
-	/* null is what the job says, and takes no room */
-	return request_id ? NULL : BEARS_STATUS;
+	/* null is what the job says, as long as it still says that, and takes no room */
+	if (request_id && !TextDiffers(old, new, "request_id"))
+		return NULL;
+	return request_id ? request_id : BEARS_STATUS;
 }
 
 /*

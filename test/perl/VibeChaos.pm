@@ -552,7 +552,8 @@ sub rule_stored_bytes
 
 		# whoever had hashed it may have died after Storage had the last byte
 		next if $hashes[0] eq $hashes[1] && ($hashes[1] eq $hashes[2] || $hashes[2] eq 'none');
-		push @found, 'stored, made and noted bytes differ (' . join(', ', @hashes) . '): ' . told($job);
+		push @found, 'stored, made and noted bytes differ (' . join(', ', @hashes) . '): ' . told($job)
+		  . join(' ', map { ", $_ " . ($job->{$_} // 'null') } qw(object_key video_url bytes_done bytes_total upload_url));
 	}
 	# an upload may arrive although its answer was lost, or its job had ended
 	for my $key (sort keys %object)
