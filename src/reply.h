@@ -3,7 +3,7 @@
  *	  How an HTTP exchange ended, as plain data, and how a streamed body is
  *	  passed on.
  *
- * http.c fills it, the protocol files (fal.c, storage.c) judge it, flow.c
+ * exchange.c fills it, the protocol files (fal.c, storage.c) judge it, flow.c
  * streams.  It knows neither libcurl nor Postgres, so that these can be tested
  * and fuzzed as ordinary programs.
  */

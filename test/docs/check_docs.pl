@@ -451,9 +451,15 @@ sub reach
 		my @others = grep { !$h{$_} } join("\n", $c{"$room.c"}, $h{"$room.h"}) =~ /^#include "(.*?)"/mg;
 		is_deeply([ grep { $room ne 'json' || !$allowed{$_} } @others ], [], "$room knows nothing of the server");
 	}
-	for my $room (qw(http poller))
+	my @engine = qw(http hostqueue exchange multi poller);
+	my %inside = map { $_ => 1 } @engine;
+	for my $room (@engine)
 	{
 		is_deeply([ grep { $protocol{$_} } @{ $knows{$room} } ], [], "$room includes no protocol file");
+	}
+	for my $part (grep { $_ ne 'http' } @engine)
+	{
+		is_deeply([ grep { !$inside{$_} } grep { grep { $_ eq $part } @{ $knows{$_} } } sort keys %knows ], [], "only the engine includes $part.h");
 	}
 
 	# each arrow of the design is there, and none goes back

@@ -90,7 +90,7 @@ ReadReply(const uint8_t *data, size_t size, HttpReply *reply)
 		{
 			size_t len = strlen(headers[i].name);
 
-			/* like http.c, let nothing through that is not printable ASCII */
+			/* like exchange.c, let nothing through that is not printable ASCII */
 			if (strncmp(line, headers[i].name, len) == 0 && strncmp(line + len, ": ", 2) == 0 &&
 				strspn(line, " !\"#$%&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_`"
 							 "abcdefghijklmnopqrstuvwxyz{|}~") == strlen(line))
