@@ -1,6 +1,10 @@
 /*
  * chore.c
  *	  One kind of the worker's work on the database, and its troubles.
+ *
+ * Housekeeping never waits.  A chore that meets somebody's lock, or fails in any
+ * other way, is undone alone and tried again after 250 ms, then less and less
+ * often, at least every 32 s; the others go their way.
  */
 #include "postgres.h"
 

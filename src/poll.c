@@ -3,8 +3,11 @@
  *	  vibevideo_poll, and the steps that it shares with the worker: polling
  *	  the status, fetching the result, cancelling.
  *
- * fal's status is not monotonic, and COMPLETED does not mean success: the
- * result's HTTP status decides.  No answer ever moves a job backward.
+ * fal's status is not monotonic (a running request may return to the queue, and
+ * the job stays generating), and COMPLETED does not mean success: the result's
+ * HTTP status decides.  No answer ever moves a job backward.  A cancel that fal
+ * refuses is repeated with each poll, which then also asks for the status: a
+ * video that gets finished is kept.
  */
 #include "postgres.h"
 

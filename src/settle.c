@@ -6,6 +6,9 @@
  * it was (perhaps) sent: it becomes an orphan, which the usual steps find at fal
  * and cancel.  It counts against its user's limits from the rollback on: as long
  * as only the journal knows of it, the limits ask the journal.
+ *
+ * A call that was cancelled before it had sent anything has noted that as its
+ * answer, as it does when fal has refused: it leaves no orphan.
  */
 #include "postgres.h"
 

@@ -6,6 +6,13 @@
  * be given up and taken by another user, or be exchanged with another row's.
  * What tells a row is what we have written into it, its request id above all: a
  * row that does not bear what the job under its key has left there is another.
+ *
+ * Column row_bears keeps what the row bore when it was last seen right, for as
+ * long as it is not written: its request id, '-' if it has only a status, empty if
+ * it has neither, '?' if that is not known (then any row with the key is the
+ * job's); null is what the job says itself.  A row that bears neither this nor the
+ * job's request id is another row.  A job whose row is nowhere, while its key is
+ * another's, has no relation (rekey.c).
  */
 #include "postgres.h"
 

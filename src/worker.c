@@ -16,7 +16,12 @@
  * (ShmemExpectAtCommit): a worker that will be awake by then sleeps on.
  *
  * A claim leaves leased_by on the job, an orderly end takes it off again: a
- * worker that finds leases at its start knows that its predecessor crashed.
+ * worker that finds leases at its start knows that its predecessor crashed with
+ * these jobs.  From the second time on a job is a suspect ("quarantined"): the
+ * usual claims pass over it, and one suspect at a time is tried alone, after
+ * waits of 5 s to 1 hour; while it is, a crash counts for no other job.  Any step
+ * that is recorded sets crashes to 0.  Submits are not counted: when their sender
+ * dies they become submit_unknown first.
  *
  * SIGTERM ends it in an orderly way, after the turn: it waits up to 3 s for
  * answers to submits, releases everything else and all submits of which nothing
