@@ -35,7 +35,22 @@ typedef struct FalError
 } FalError;
 
 /*----------
- * Submit.  src/README.md lists where each outcome leads.
+ * Submit.  Which answer means what, and where that leads:
+ *
+ *	ACCEPTED  any 2xx with a request id: queued
+ *	NOT_SENT  DNS, connect or TLS failed before libcurl was about to write the
+ *			  request: pending, after a backoff
+ *	BACKOFF	  408, 425, 429, 503; with fal's mark also 502 and 504 (unless by our
+ *			  own start timeout) and other 5xx of a type that fal calls
+ *			  retryable: pending, after a backoff or Retry-After
+ *	REFUSED	  other 3xx and 4xx, fal's start timeout, 5xx with fal's mark that is
+ *			  not retryable: failed
+ *	UNKNOWN	  reset, timeout or cut answer after the request was begun, 5xx but
+ *			  503 without the mark, a 2xx without an id, an answer that is too
+ *			  large: submit_unknown
+ *
+ * fal's mark is the header x-fal-request-id or x-fal-error-type, or a body that
+ * names an error in one of fal's formats.
  *----------
  */
 typedef enum FalSubmitOutcome
