@@ -383,16 +383,22 @@ BeginOnJob(int64 job_id, Binding *binding)
 static Statement find_row_of_job = {
 	"SELECT 1 FROM vibevideo.job j WHERE j.job_id = $1 AND j.relation = $2"};
 
-/* Its row, if the attached table is the one it is in. */
-static Datum
-EndOnJob(int64 job_id, const Binding *binding)
+static bool
+IsOfTable(int64 job_id, const Binding *binding)
 {
 	Args args = {0};
-	Datum video;
 
 	ArgInt8(&args, job_id);
 	ArgRelation(&args, BindingIsGone(binding) ? InvalidOid : binding->relid);
-	if (StatementRun(&find_row_of_job, &args) > 0)
+	return StatementRun(&find_row_of_job, &args) > 0;
+}
+
+static Datum
+EndOnJob(int64 job_id, const Binding *binding)
+{
+	Datum video;
+
+	if (IsOfTable(job_id, binding))
 		AppRowWriteOne(binding, job_id);
 	ShmemWakeAtCommit();
 	video = ApiDescribe(job_id);
@@ -481,6 +487,17 @@ AnotherAttempt(int64 job_id)
 	return another ? another : FindAnother(job_id);
 }
 
+/* As in Retry: a trigger of the row that is being written starts no new try of it. */
+static Datum
+LeaveAsItIs(const Job *job, const Binding *binding)
+{
+	int64 latest = JobFindLatest(binding, job->vibelog_id);
+	Datum video = ApiDescribe(latest ? latest : job->job_id);
+
+	SPI_finish();
+	return video;
+}
+
 /*----------
  * vibevideo.retry(job) returns vibevideo.video
  *----------
@@ -492,6 +509,8 @@ vibevideo_retry_job(PG_FUNCTION_ARGS)
 	Binding binding;
 	Job *job = BeginOnJob(job_id, &binding);
 
+	if (AppRowIsBeingWritten(&binding, job->vibelog_id) && IsOfTable(job_id, &binding))
+		PG_RETURN_DATUM(LeaveAsItIs(job, &binding));
 	if (GiveUpUnknown(job_id))
 		job_id = AnotherAttempt(job_id);
 	else if (!SendNow(job_id) && !CopyAgain(&job_id, BEARS_UNKNOWN) && StateIsFinal(job->state) && strcmp(job->state, "completed") != 0)
