@@ -334,9 +334,27 @@ RequireCallerMay(const Binding *binding, AclMode right, const char *right_name)
 			 errhint("GRANT %s ON %s TO %s; row-level security decides for which rows.", right_name, binding->relation, caller)));
 }
 
+static void
+RequireCallerMayUse(const Binding *binding, Oid schema)
+{
+	const char *name;
+	const char *caller;
+
+	if (CompatNamespaceAclCheck(schema, GetUserId()) == ACLCHECK_OK)
+		return;
+	name = quote_identifier(get_namespace_name(schema));
+	caller = quote_identifier(GetUserNameFromId(GetUserId(), false));
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("permission denied for schema %s", name),
+			 errdetail("Role %s lacks USAGE on it, and table %s is there.", caller, binding->relation),
+			 errhint("GRANT USAGE ON SCHEMA %s TO %s;", name, caller)));
+}
+
 void
 TableFitCaller(const Binding *binding, bool to_update)
 {
+	RequireCallerMayUse(binding, get_rel_namespace(binding->relid));
 	RequireCallerMay(binding, ACL_SELECT, "SELECT");
 	if (to_update)
 		RequireCallerMay(binding, ACL_UPDATE, "UPDATE");

@@ -69,6 +69,17 @@ sub said
 		like(check('row_security'), qr/^ok\|/, "$right: given back, all is well");
 	}
 
+	# the caller's own right is the caller's own trouble, and no statement of ours is shown to him
+	sql($node, 'REVOKE USAGE ON SCHEMA private FROM row_app');
+	for my $call ('vibevideo_submit(9)', 'vibevideo_submit_batch(ARRAY[9])')
+	{
+		my ($refused, $error) = sql_error($node, "SET ROLE row_app; SELECT $call");
+		is($refused, '42501', "caller without USAGE: $call is refused");
+		like($error, qr/DETAIL:  Role row_app lacks USAGE on it, .*\nHINT:  GRANT USAGE ON SCHEMA private TO row_app;/, "caller without USAGE: $call says who lacks it");
+		unlike($error, qr/QUERY|LINE 1: /, "caller without USAGE: $call shows no statement of ours");
+	}
+	sql($node, 'GRANT USAGE ON SCHEMA private TO row_app');
+
 	# by columns will do
 	sql($node, 'REVOKE ALL ON private.vibelogs FROM row_owner; GRANT SELECT (id, content, video_generation_status, video_request_id, video_url, video_generated_at, video_generation_error),'
 		  . ' UPDATE (video_generation_status, video_request_id, video_url, video_generated_at, video_generation_error) ON private.vibelogs TO row_owner');
