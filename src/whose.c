@@ -23,7 +23,7 @@
 #include "whose.h"
 #include "wire.h"
 
-#define MOST_STEPS 8 /* each puts one job where its row is, or out of the way */
+#define MOST_STEPS 64 /* each puts one job where its row is, or out of the way */
 
 /*----------
  * The newest job under a key, and whether the row there is its row
@@ -207,10 +207,12 @@ SettleOne(const Binding *binding, char *vibelog_id)
 
 		if (IsSettled(&newest, bears))
 			return;
-		if (newest.job_id)
-			SendAway(binding, &newest, vibelog_id);
-		else if (!FetchStray(binding, vibelog_id, bears))
+		/* its own comes first: where keys were shifted, each job that is sent away brings another */
+		if (FetchStray(binding, vibelog_id, bears))
+			continue;
+		if (newest.job_id == 0)
 			return;
+		SendAway(binding, &newest, vibelog_id);
 	}
 	elog(ERROR, "vibevideo: it cannot be told which jobs are those of row %s", WireShown(vibelog_id));
 }

@@ -195,6 +195,26 @@ for my $when ('at fal', 'made')
 	is(sql($node, q{SELECT detail FROM vibevideo.check_config() WHERE check_name = 'unwritten_rows'}), 'every row could be written', "$when: nothing is left over");
 }
 
+# -- all keys are shifted, round and up ------------------------------------------------------------------------
+{
+	my @keys = map { sprintf('s%02d', $_) } 10 .. 29;
+	my %request = map { $_ => held($_, 'anna') } @keys;
+	my $all = q{SELECT count(*), min(attempt), max(attempt), bool_and(b.request_id = v.video_request_id)
+		FROM vibevideo_submit_batch(ARRAY(SELECT id FROM vibelogs WHERE id ~ '^s[0-9]')) b JOIN vibelogs v ON v.id = b.vibelog_id};
+
+	sql($node, q{UPDATE vibelogs SET id = 'x' || id WHERE id ~ '^s[0-9]'; UPDATE vibelogs SET id = CASE id WHEN 'xs29' THEN 's10' ELSE 's' || right(id, 2)::int + 1 END WHERE id ~ '^xs'});
+	is(as('anna', $all), '20|1|1|t', 'twenty keys go round: each row keeps its job');
+	sql($node, q{UPDATE vibelogs SET id = 'x' || id WHERE id ~ '^s[0-9]'; UPDATE vibelogs SET id = 's' || right(id, 2)::int + 1 WHERE id ~ '^xs'});
+	row('s10', 'anna');
+	is(as('anna', q{SELECT status, attempt FROM vibevideo_submit('s10')}), 'queued|1', 'all are shifted up: the new row at the lowest key has a first attempt');
+	is(as('anna', $all), '21|1|1|t', 'and the others keep their jobs');
+	$request{'the new one'} = request_of('s10');
+	finish($_) for values %request;
+	made($_, 'a video') for values %request;
+	wait_for($node, q{SELECT count(*) FROM vibelogs v JOIN vibevideo.job j ON j.video_url = v.video_url AND j.request_id = v.video_request_id WHERE v.id ~ '^s[0-9]'},
+		'21', 'each row is written with its own video', hurry => 1);
+}
+
 # -- noted while fal is down: the row is written after the job's reason --------------------------------------
 {
 	sql($node, q{ALTER SYSTEM SET vibevideo.max_active = 1; SELECT pg_reload_conf()});
