@@ -215,6 +215,25 @@ for my $when ('at fal', 'made')
 		'21', 'each row is written with its own video', hurry => 1);
 }
 
+# More of them than are sorted in one call, and made: nobody writes these rows again.
+{
+	my $long = q{SELECT count(*), min(b.status), max(b.attempt), bool_and(b.request_id = v.video_request_id)
+		FROM vibevideo_submit_batch(ARRAY(SELECT id FROM vibelogs WHERE id ~ '^l[0-9]' AND id <> 'l1000')) b JOIN vibelogs v ON v.id = b.vibelog_id};
+
+	sql($node, q{INSERT INTO vibelogs (id, owner, content) SELECT 'l' || g, 'anna', 'anna: l' || g FROM generate_series(1000, 1079) g});
+	as('anna', q{SELECT FROM vibevideo_submit_batch(ARRAY(SELECT id FROM vibelogs WHERE id ~ '^l[0-9]'))});
+	wait_for($node, q{SELECT count(*) FROM vibelogs WHERE id ~ '^l[0-9]' AND video_generation_status = 'completed'}, '80', 'eighty videos', hurry => 1);
+	sql($node, q{ALTER SYSTEM SET vibevideo.resubmit_completed = off; SELECT pg_reload_conf()});
+	sql($node, q{UPDATE vibelogs SET id = 'x' || id WHERE id ~ '^l[0-9]'; UPDATE vibelogs SET id = 'l' || right(id, 4)::int + 1 WHERE id ~ '^xl'});
+	row('l1000', 'anna');
+	is(as('anna', q{SELECT status, attempt FROM vibevideo_submit('l1000')}), 'queued|1', 'eighty keys are shifted up: the new row at the lowest key has a first attempt');
+	wait_for($node, 'SHOW vibevideo.resubmit_completed', 'off', 'what is completed is returned');
+	is(as('anna', $long), '80|completed|1|t', 'and the others have their own jobs, all of them');
+	wait_for($node, q{SELECT video_generation_status FROM vibelogs WHERE id = 'l1000'}, 'completed', 'the new one is made', hurry => 1);
+	sql($node, q{ALTER SYSTEM RESET vibevideo.resubmit_completed; SELECT pg_reload_conf()});
+	wait_for($node, 'SHOW vibevideo.resubmit_completed', 'on', 'as before');
+}
+
 # -- noted while fal is down: the row is written after the job's reason --------------------------------------
 {
 	sql($node, q{ALTER SYSTEM SET vibevideo.max_active = 1; SELECT pg_reload_conf()});
