@@ -21,6 +21,7 @@
 #include "input.h"
 #include "job.h"
 #include "publicapi.h"
+#include "rowsync.h"
 #include "shmem.h"
 #include "statement.h"
 #include "submit.h"
@@ -76,7 +77,7 @@ InsertMissing(const Binding *binding, char **vibelog_ids, int64 *job_ids, int n)
 			jobs[nnew++] = (JobNew){.vibelog_id = vibelog_ids[i], .user = user};
 	for (int done = 0; done < nnew;)
 		done += InsertSome(binding, jobs + done, nnew - done, inserted, &ninserted);
-	unwritten = ninserted > 0 ? AppRowWriteMany(binding, inserted, ninserted) : 0;
+	unwritten = ninserted > 0 ? RowSyncMany(binding, inserted, ninserted) : 0;
 	if (unwritten > 0)
 		ereport(WARNING,
 				(errmsg_plural("could not write %d row yet", "could not write %d rows yet", unwritten, unwritten),

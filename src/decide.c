@@ -15,10 +15,11 @@
 #include "utils/resowner.h"
 #include "utils/timestamp.h"
 
-#include "approw.h"
 #include "input.h"
 #include "job.h"
 #include "publicapi.h"
+#include "rowguard.h"
+#include "rowsync.h"
 #include "shmem.h"
 #include "state.h"
 #include "statement.h"
@@ -75,7 +76,7 @@ CancelActive(const Binding *binding, const char *vibelog_id)
 	{
 		if (RequestCancel(job_id))
 		{
-			AppRowWriteOne(binding, job_id);
+			RowSyncOne(binding, job_id);
 			ShmemWakeAtCommit();
 			break;
 		}
@@ -320,7 +321,7 @@ Retry(const Binding *binding, char *vibelog_id, bool *decided)
 
 		*decided = false;
 		/* a trigger asks, whenever we write what has become of the try before */
-		if (job_id != 0 && (AppRowIsBeingWritten(binding, vibelog_id) || (active && job_id == seen)))
+		if (job_id != 0 && (RowGuardIsBeingWritten(binding, vibelog_id) || (active && job_id == seen)))
 			return job_id;
 		retried = active ? RetryActive(binding, vibelog_id, active) : RetryEnded(binding, vibelog_id, job_id);
 		*decided = (retried != 0);
@@ -348,7 +349,7 @@ vibevideo_retry(PG_FUNCTION_ARGS)
 	job_id = Retry(&binding, vibelog_id, &decided);
 	if (decided)
 	{
-		AppRowWriteOne(&binding, job_id);
+		RowSyncOne(&binding, job_id);
 		ShmemWakeAtCommit();
 	}
 	ApiAccepted(vibelog_id);
@@ -399,7 +400,7 @@ EndOnJob(int64 job_id, const Binding *binding)
 	Datum video;
 
 	if (IsOfTable(job_id, binding))
-		AppRowWriteOne(binding, job_id);
+		RowSyncOne(binding, job_id);
 	ShmemWakeAtCommit();
 	video = ApiDescribe(job_id);
 	SPI_finish();
@@ -509,7 +510,7 @@ vibevideo_retry_job(PG_FUNCTION_ARGS)
 	Binding binding;
 	Job *job = BeginOnJob(job_id, &binding);
 
-	if (AppRowIsBeingWritten(&binding, job->vibelog_id) && IsOfTable(job_id, &binding))
+	if (RowGuardIsBeingWritten(&binding, job->vibelog_id) && IsOfTable(job_id, &binding))
 		PG_RETURN_DATUM(LeaveAsItIs(job, &binding));
 	if (GiveUpUnknown(job_id))
 		job_id = AnotherAttempt(job_id);

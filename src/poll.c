@@ -19,12 +19,13 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#include "approw.h"
 #include "backoff.h"
 #include "call.h"
 #include "copy.h"
 #include "guc.h"
 #include "polling.h"
+#include "rowguard.h"
+#include "rowsync.h"
 #include "secret.h"
 #include "shmem.h"
 #include "statement.h"
@@ -360,16 +361,16 @@ RecordPass(const Binding *binding, PollPass *pass, int n, int32 counts[4])
 {
 	bool *recorded = palloc0(sizeof(bool) * (n + 1));
 
-	AppRowLimitTime(true);
+	RowGuardLimitTime(true);
 	PG_TRY();
 	{
 		/* then the rows of jobs that others have changed */
-		if (AppRowRecord(binding, pass->updates, n, recorded) == 0)
-			AppRowWriteDirty(binding, vv_poll_batch_size);
+		if (RowSyncRecord(binding, pass->updates, n, recorded) == 0)
+			RowSyncDirty(binding, vv_poll_batch_size);
 	}
 	PG_FINALLY();
 	{
-		AppRowLimitTime(false);
+		RowGuardLimitTime(false);
 	}
 	PG_END_TRY();
 	for (int i = 0; i < n; i++)
@@ -429,7 +430,7 @@ vibevideo_poll(PG_FUNCTION_ARGS)
 	PreventCommandDuringRecovery("vibevideo_poll()");
 	StatementConnect();
 	/* a trigger's call inside our own write of a row asks nobody */
-	if (!AppRowIsWriting() && BindingLoad(&binding) && BindingMayAct(&binding))
+	if (!RowGuardIsWriting() && BindingLoad(&binding) && BindingMayAct(&binding))
 	{
 		PollDue(&binding, counts);
 		ShmemNotePoll(MyDatabaseId);

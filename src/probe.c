@@ -15,10 +15,10 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
-#include "approw.h"
 #include "call.h"
 #include "guc.h"
 #include "hosts.h"
+#include "rowguard.h"
 #include "secret.h"
 #include "shmem.h"
 #include "statement.h"
@@ -272,7 +272,7 @@ ProbeMediaHosts(void)
 static Finding
 Probe(const char *what)
 {
-	if (AppRowIsWriting())
+	if (RowGuardIsWriting())
 		return Warn(pstrdup("not asked: a row of the app is being written"), "Ask outside of the table's triggers.");
 	if (strcmp(what, "fal_key") == 0)
 		return ProbeKey(SECRET_FAL);

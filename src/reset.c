@@ -10,7 +10,7 @@
 #include "executor/spi.h"
 #include "fmgr.h"
 
-#include "approw.h"
+#include "rowwrite.h"
 #include "statement.h"
 
 PG_FUNCTION_INFO_V1(vibevideo_fail_rows);
@@ -27,7 +27,7 @@ vibevideo_fail_rows(PG_FUNCTION_ARGS)
 
 	StatementConnect();
 	BindingRequire(&binding, false);
-	n = AppRowFail(&binding, PG_GETARG_DATUM(0));
+	n = RowWriteFailed(&binding, PG_GETARG_DATUM(0));
 	SPI_finish();
 	PG_RETURN_INT64((int64) n);
 }

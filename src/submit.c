@@ -18,7 +18,6 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-#include "approw.h"
 #include "call.h"
 #include "compat.h"
 #include "guc.h"
@@ -26,6 +25,8 @@
 #include "job.h"
 #include "journal.h"
 #include "publicapi.h"
+#include "rowguard.h"
+#include "rowsync.h"
 #include "secret.h"
 #include "shmem.h"
 #include "statement.h"
@@ -104,7 +105,7 @@ SubmitFindEnded(const Binding *binding, const char *vibelog_id)
 	Job *job;
 
 	/* our write of the row has led here: its trigger asks each time that something has become of the one before */
-	if (AppRowIsBeingWritten(binding, vibelog_id))
+	if (RowGuardIsBeingWritten(binding, vibelog_id))
 		return JobFindLatest(binding, vibelog_id);
 	if (vv_resubmit_completed)
 		return 0;
@@ -242,7 +243,7 @@ PostNow(const Binding *binding, int64 job_id, const char *key)
 	if (JobRecord(&task->update, 1, NULL) != 1)
 		elog(ERROR, "vibevideo: job %lld was claimed by another process while it was sent", (long long) job_id);
 	state = pstrdup(task->update.state);
-	if (AppRowWriteOne(binding, job_id) && strcmp(state, "queued") == 0)
+	if (RowSyncOne(binding, job_id) && strcmp(state, "queued") == 0)
 		ShmemExpectAtCommit(task->update.next_at);
 	else
 		ShmemWakeAtCommit();
@@ -281,7 +282,7 @@ static bool
 MaySendNow(Hindrance *hindrance)
 {
 	*hindrance = (Hindrance){0};
-	if (AppRowIsWriting() || IsolationIsSerializable())
+	if (RowGuardIsWriting() || IsolationIsSerializable())
 		return false;
 	if (!FalHasRoom())
 		*hindrance = (Hindrance){"fal_busy", "others are ahead of it"};
@@ -311,7 +312,7 @@ static void
 LeaveToWorker(const Binding *binding, int64 job_id, const Hindrance *hindrance)
 {
 	NoteReason(job_id, hindrance);
-	AppRowWriteOne(binding, job_id);
+	RowSyncOne(binding, job_id);
 	ShmemWakeAtCommit();
 }
 

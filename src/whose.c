@@ -19,6 +19,7 @@
 #include "approw.h"
 #include "job.h"
 #include "rekey.h"
+#include "rowguard.h"
 #include "statement.h"
 #include "whose.h"
 
@@ -227,7 +228,7 @@ WhoseSettle(const Binding *binding, char **vibelog_ids, int n)
 	FindNewest(binding, vibelog_ids, bears, n, newest);
 	for (int i = 0; i < n; i++)
 		/* inside its write a row is not what it will be */
-		if (!IsSettled(&newest[i], bears[i]) && !AppRowIsBeingWritten(binding, vibelog_ids[i]))
+		if (!IsSettled(&newest[i], bears[i]) && !RowGuardIsBeingWritten(binding, vibelog_ids[i]))
 			SettleOne(binding, vibelog_ids[i]);
 }
 
@@ -238,7 +239,7 @@ WhoseNewest(const Binding *binding, char *vibelog_id, bool *strayed)
 	Newest newest = ReadNewest(binding, vibelog_id, &bears);
 
 	*strayed = false;
-	if (newest.is_theirs || AppRowIsBeingWritten(binding, vibelog_id))
+	if (newest.is_theirs || RowGuardIsBeingWritten(binding, vibelog_id))
 		return newest.job_id;
 	*strayed = true;
 	return FindStray(binding, vibelog_id, bears).job_id;

@@ -57,7 +57,6 @@
 #include "utils/timeout.h"
 #include "utils/timestamp.h"
 
-#include "approw.h"
 #include "call.h"
 #include "chore.h"
 #include "compat.h"
@@ -72,6 +71,8 @@
 #include "overdue.h"
 #include "polling.h"
 #include "reconcile.h"
+#include "rowguard.h"
+#include "rowsync.h"
 #include "secret.h"
 #include "settle.h"
 #include "shmem.h"
@@ -893,7 +894,7 @@ SyncRows(void)
 
 	OpenTransaction(worker.count[TASK_SUBMIT] + worker.count[TASK_POLL] < BACKLOG);
 	if (BindingLoad(&binding))
-		AppRowWriteDirty(&binding, ROWS_A_TURN);
+		RowSyncDirty(&binding, ROWS_A_TURN);
 	CloseTransaction();
 }
 
@@ -1330,7 +1331,7 @@ VibevideoWorkerMain(Datum arg)
 	SetConfigOption("default_transaction_read_only", "off", PGC_USERSET, PGC_S_SESSION);
 	/* our own triggers have to run */
 	SetConfigOption("session_replication_role", "origin", PGC_SUSET, PGC_S_SESSION);
-	AppRowInWorker();
+	RowGuardInWorker();
 	turn_context = AllocSetContextCreate(TopMemoryContext, "vibevideo turn", ALLOCSET_DEFAULT_SIZES);
 
 	worker.engine = HttpEngineCreate(2 * vv_max_requests + 2 * vv_max_transfers);
