@@ -19,6 +19,8 @@
 #include "catalog/namespace.h"
 #include "catalog/objectaccess.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
+#include "commands/extension.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
@@ -40,7 +42,6 @@ ActiveIndex(Oid jobs, Oid schema)
 	Oid index = get_relname_relid("job_active", schema);
 
 	if (!OidIsValid(index) || IndexGetRelation(index, true) != jobs || !get_index_isvalid(index) ||
-		get_attnum(jobs, "relation") == InvalidAttrNumber ||
 		!ConditionalLockRelationOid(index, AccessShareLock))
 		return InvalidOid;
 	return index;
@@ -61,7 +62,7 @@ CountActive(Oid jobs, Oid index, Oid relid)
 	AttrNumber state = get_attnum(jobs, "state");
 	int64 n = 0;
 
-	if (state == InvalidAttrNumber || !ConditionalLockRelationOid(jobs, AccessShareLock))
+	if (!ConditionalLockRelationOid(jobs, AccessShareLock))
 		return 0;
 	relation = table_open(jobs, NoLock);
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
@@ -127,13 +128,31 @@ IsTable(Oid relid)
 		get_rel_persistence(relid) != RELPERSISTENCE_TEMP;
 }
 
+static bool
+HasType(Oid relid, const char *column, Oid type)
+{
+	AttrNumber number = get_attnum(relid, column);
+
+	return number != InvalidAttrNumber && get_atttype(relid, number) == type;
+}
+
+/* Where the extension is not, anybody may have made a table of that name, of whatever columns. */
+static bool
+IsOurs(Oid jobs)
+{
+	Oid extension = get_extension_oid("vibevideo", true);
+
+	return OidIsValid(extension) && getExtensionOfObject(RelationRelationId, jobs) == extension &&
+		get_rel_relkind(jobs) == RELKIND_RELATION && HasType(jobs, "relation", REGCLASSOID) && HasType(jobs, "state", TEXTOID);
+}
+
 static void
 OnTableDrop(Oid relid)
 {
 	Oid schema = get_namespace_oid("vibevideo", true);
 	Oid jobs = OidIsValid(schema) ? get_relname_relid("job", schema) : InvalidOid;
 
-	if (!OidIsValid(jobs) || get_rel_relkind(jobs) != RELKIND_RELATION)
+	if (!OidIsValid(jobs) || !IsOurs(jobs))
 		return;
 	if (relid == jobs)
 		WarnOfJobs(jobs);

@@ -367,4 +367,15 @@ my $lost;
 	unlike($notices, qr/WARNING/, 'without jobs there is nothing to warn of');
 }
 
+# -- where the extension is not, anybody may have tables of its names ------------------------------------
+{
+	my (undef, $notices) = said(q{CREATE ROLE stranger; GRANT CREATE ON DATABASE postgres TO stranger; DROP SCHEMA IF EXISTS vibevideo;
+		SET ROLE stranger; CREATE SCHEMA vibevideo; CREATE TABLE vibevideo.job (relation regclass, state bigint);
+		CREATE INDEX job_active ON vibevideo.job (relation); CREATE TABLE vibevideo.victim (); CREATE SCHEMA his; CREATE TABLE his.bait ();
+		INSERT INTO vibevideo.job VALUES ('his.bait', 4294967295); DROP TABLE his.bait; DROP TABLE vibevideo.job; RESET ROLE});
+
+	unlike($notices, qr/WARNING/, 'a table of the name of ours is not read');
+	is(sql($node, 'SELECT 1'), '1', 'and the server is still there');
+}
+
 done_testing();
