@@ -16,6 +16,9 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
+#include "utils/resowner.h"
+
 #include "approw.h"
 #include "job.h"
 #include "rekey.h"
@@ -171,36 +174,88 @@ HomeOf(const Binding *binding, const Newest *newest, const char *vibelog_id)
 	return home && strcmp(home, vibelog_id) == 0 ? NULL : home;
 }
 
-static void
+/*
+ * The worker moves jobs between keys as well, and what it has not committed is
+ * not seen here until the index job_active says so.  false: it was faster, and
+ * nothing has been moved.
+ */
+static bool
+TryMove(const Binding *binding, const Stray *stray, const char *key)
+{
+	MemoryContext mcxt = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool moved = true;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(mcxt);
+	PG_TRY();
+	{
+		if (stray->key)
+			(void) RekeyExchange(binding, stray->key, key, true);
+		else
+			RekeyFind(binding, stray->job_id, key);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		ErrorData *edata;
+
+		MemoryContextSwitchTo(mcxt);
+		edata = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(mcxt);
+		CurrentResourceOwner = owner;
+		if (edata->sqlerrcode != ERRCODE_UNIQUE_VIOLATION)
+			ReThrowError(edata);
+		FreeErrorData(edata);
+		moved = false;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(mcxt);
+	CurrentResourceOwner = owner;
+	return moved;
+}
+
+typedef enum Step
+{
+	STEP_NONE,	/* there is nothing to do */
+	STEP_TAKEN, /* look again */
+	STEP_LATE	/* somebody was faster: look again */
+} Step;
+
+static Step
+MoveTo(const Binding *binding, const Stray *stray, const char *key)
+{
+	return TryMove(binding, stray, key) ? STEP_TAKEN : STEP_LATE;
+}
+
+static Step
 SendAway(const Binding *binding, const Newest *newest, const char *vibelog_id)
 {
 	char *home = HomeOf(binding, newest, vibelog_id);
 
 	if (home)
-		(void) RekeyExchange(binding, vibelog_id, home, true);
-	else
-		RekeyLose(binding, vibelog_id);
+		return MoveTo(binding, &(Stray){newest->job_id, (char *) vibelog_id}, home);
+	RekeyLose(binding, vibelog_id);
+	return STEP_TAKEN;
 }
 
-/* true: there is one, and it is here now */
-static bool
+/* The job whose request id the row bears comes to it, if there is one. */
+static Step
 FetchStray(const Binding *binding, char *vibelog_id, const char *bears)
 {
 	Stray stray = FindStray(binding, vibelog_id, bears);
 
-	if (stray.job_id == 0)
-		return false;
-	if (stray.key)
-		(void) RekeyExchange(binding, stray.key, vibelog_id, true);
-	else
-		RekeyFind(binding, stray.job_id, vibelog_id);
-	return true;
+	return stray.job_id == 0 ? STEP_NONE : MoveTo(binding, &stray, vibelog_id);
 }
 
 static void
 SettleOne(const Binding *binding, char *vibelog_id)
 {
-	for (int step = 0; step < MOST_STEPS; step++)
+	Step step = STEP_NONE;
+
+	for (int i = 0; i < MOST_STEPS; i++)
 	{
 		char *bears;
 		Newest newest = ReadNewest(binding, vibelog_id, &bears);
@@ -208,12 +263,18 @@ SettleOne(const Binding *binding, char *vibelog_id)
 		if (IsSettled(&newest, bears))
 			return;
 		/* its own comes first: where keys were shifted, each job that is sent away brings another */
-		if (FetchStray(binding, vibelog_id, bears))
+		step = FetchStray(binding, vibelog_id, bears);
+		if (step != STEP_NONE)
 			continue;
 		if (newest.job_id == 0)
 			return;
-		SendAway(binding, &newest, vibelog_id);
+		step = SendAway(binding, &newest, vibelog_id);
 	}
+	if (step == STEP_LATE)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("jobs are being moved to rows whose keys were changed"),
+				 errhint("Try again.")));
 	/* a longer row of keys was shifted: what is here now is fetched once somebody asks for its row */
 	RekeyLose(binding, vibelog_id);
 }
