@@ -432,6 +432,17 @@ sub rule_committed_is_final
 	return map { "not final: " . told($_) } grep { $_->{state} !~ $FINAL } @{ $facts->{jobs} };
 }
 
+# Orphans of each prompt that were not cancelled at fal, which had requests like
+# theirs: what may be somebody else's is left alone, so these may be rendered.
+sub uncertain
+{
+	my ($facts) = @_;
+	my %uncertain;
+
+	$uncertain{ $_->{prompt} }++ for grep { $_->{orphan} && ($_->{error} || '') =~ /none that is certainly it/ } @{ $facts->{jobs} };
+	return %uncertain;
+}
+
 # (b) An attempt is rendered at most once.  A request belongs to its job; several
 # requests for one prompt need as many attempts, or are cancelled.
 sub rule_one_render_an_attempt
@@ -456,10 +467,12 @@ sub rule_one_render_an_attempt
 	{
 		push @{ $attempts{ $job->{prompt} } }, $job;
 	}
+	my %uncertain = uncertain($facts);
+
 	for my $prompt (sort keys %renders)
 	{
 		my @attempts = @{ $attempts{$prompt} || [] };
-		next if @{ $renders{$prompt} } <= @attempts;
+		next if @{ $renders{$prompt} } <= @attempts + ($uncertain{$prompt} || 0);
 		push @found,
 		  "$prompt: " . @{ $renders{$prompt} } . ' renders for ' . @attempts . " attempts\n  "
 		  . join("\n  ", (map { told_render($_) } @{ $renders{$prompt} }), map { told($_) } @attempts);
@@ -487,6 +500,7 @@ sub lost_with_the_journal
 sub rule_unowned_is_cancelled
 {
 	my ($facts) = @_;
+	my %uncertain = uncertain($facts);
 	my @found;
 
 	for my $render (@{ $facts->{ledger}{jobs} })
@@ -496,6 +510,7 @@ sub rule_unowned_is_cancelled
 		if (!$job)
 		{
 			next if $render->{cancel_requested_at} || lost_with_the_journal($facts, $render);
+			next if $uncertain{ prompt_of($render) } && $uncertain{ prompt_of($render) }-- > 0;
 			# somebody called vibevideo_retry on a lost submit: that decision may cost a render
 			next if grep { $_->{prompt} eq prompt_of($render) && ($_->{error} || '') =~ /given up in favour of a new attempt/ }
 			  @{ $facts->{jobs} };
