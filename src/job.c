@@ -683,6 +683,8 @@ JobRecord(const JobUpdate *updates, int n, bool *recorded)
 
 	if (n == 0)
 		return 0;
+	/* its table of updates must not outlive it, whoever catches an error: both end with this level of SPI */
+	StatementConnect();
 	done = RunRecord(updates, n);
 	held = recorded ? recorded : palloc(sizeof(bool) * n);
 	memset(held, 0, sizeof(bool) * n);
@@ -698,6 +700,7 @@ JobRecord(const JobUpdate *updates, int n, bool *recorded)
 	for (int i = 0; again && i < n; i++)
 		if (updates[i].again && held[i])
 			StartNextAttempt(&updates[i]);
+	SPI_finish();
 	return done;
 }
 
