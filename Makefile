@@ -23,7 +23,7 @@ ISOLATION_OPTS = --inputdir=test --outputdir=. --temp-config=test/regress.conf -
 ENCODING       = UTF8
 TAP_TESTS      = 1
 PROVE_TESTS    = test/t/*.pl
-EXTRA_CLEAN    = tmp_check tmp_regress output_iso log results regression.out regression.diffs \
+EXTRA_CLEAN    = tmp_check tmp_check_side_by_side tmp_regress output_iso log results regression.out regression.diffs \
 				 test/unit/build test/fuzz/build
 
 # what to do next, printed only for a bare "make"
