@@ -153,9 +153,11 @@ OnHeader(char *data, size_t size, size_t nmemb, void *arg)
 	size_t len = size * nmemb;
 
 	request->moved_at = request->multi->round;
-	/* a new status line: forget the headers of an interim (1xx) response */
+	/* a new status line: forget an interim (1xx) response */
 	if (len > 5 && memcmp(data, "HTTP/", 5) == 0)
 	{
+		request->headed = true;
+		request->reply.status = 0;
 		for (size_t i = 0; i < lengthof(wanted_headers); i++)
 			((char *) &request->reply)[wanted_headers[i].offset] = '\0';
 		return len;
@@ -175,12 +177,15 @@ OnHeader(char *data, size_t size, size_t nmemb, void *arg)
 	return len;
 }
 
+/* Until the answer begins, a handle that was used before has what it knows of the answer before. */
 void
 ExchangeReadInfo(HttpRequest *request)
 {
 	long status = 0;
 	curl_off_t length = -1;
 
+	if (!request->headed)
+		return;
 	curl_easy_getinfo(request->easy, CURLINFO_RESPONSE_CODE, &status);
 	curl_easy_getinfo(request->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
 	request->reply.status = (int) status;

@@ -42,6 +42,7 @@ struct HttpRequest
 	bool stale;			 /* the connection was closed before anything was sent */
 	bool afresh;		 /* ... and this is the second start, on a new connection */
 	bool late;			 /* its timeout has expired */
+	bool headed;		 /* its answer has begun */
 	bool too_large;
 	HttpAddressFilter accepts;
 	bool proxied;

@@ -92,8 +92,7 @@ suite_isolation()
 	suite_pg_regress REGRESS
 }
 
-# These keep both processors busy by themselves, and what they count depends on
-# which of many copies comes first: they run alone.
+# These keep both processors busy by themselves: they run alone.
 TAP_ALONE=(test/t/004_copy.pl test/t/110_chaos.pl test/t/210_resumable.pl test/t/211_s3.pl test/t/214_host_limit.pl test/t/245_stalls.pl)
 
 # The others, those that take longest first, so that none of these is left at
