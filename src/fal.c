@@ -26,6 +26,7 @@
 #define DIGITS "0123456789"
 #define LETTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 #define ALNUM LETTERS DIGITS
+#define BLANKS " \t\r\n\v\f"
 
 #define lengthof(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -568,37 +569,75 @@ FalJudgeStatus(const HttpReply *reply, time_t now, FalStatus *out)
  *----------
  */
 
-static bool
-IsHttpUrl(const char *url)
+/* what ends the host of a URL; a blank in the host would be invalid */
+static size_t
+AuthorityLength(const char *url)
 {
+	const char *host = strstr(url, "://");
+
 	if (strncasecmp(url, "https://", 8) != 0 && strncasecmp(url, "http://", 7) != 0)
-		return false;
-	for (; *url != '\0'; url++)
-	{
-		if (*url <= 0x20 || *url >= 0x7f)
-			return false;
-	}
-	return true;
+		return 0;
+	host += 3;
+	return (size_t) (host - url) + strcspn(host, "/?#");
 }
 
-/* one place in the output: an object with a url, or the url itself */
+/*
+ * Models make URLs of file names.  Blanks and letters beyond ASCII are encoded
+ * as in a redirect, except in the host; control characters are not accepted.
+ */
 static bool
-ReadOutputFile(const JsonWant *place, FalResult *out)
+EncodeUrl(const char *url, char *out, size_t size)
+{
+	size_t authority = AuthorityLength(url);
+	size_t used = 0;
+
+	for (size_t i = 0; url[i] != '\0'; i++)
+	{
+		unsigned char c = (unsigned char) url[i];
+		bool plain = c > 0x20 && c < 0x7f;
+
+		if (c < 0x20 || c == 0x7f || (!plain && i < authority) || used + (plain ? 1 : 3) >= size)
+			return false;
+		if (plain)
+			out[used++] = (char) c;
+		else
+			used += (size_t) snprintf(out + used, 4, "%%%02X", c);
+	}
+	out[used] = '\0';
+	return authority > 0;
+}
+
+static const char *
+TrimBlanks(char *text)
+{
+	size_t len;
+
+	text += strspn(text, BLANKS);
+	for (len = strlen(text); len > 0 && strchr(BLANKS, text[len - 1]) != NULL;)
+		text[--len] = '\0';
+	return text;
+}
+
+/* one place in the output: an object with a url, or the url itself; given: is there any? */
+static bool
+ReadOutputFile(const JsonWant *place, FalResult *out, bool *given)
 {
 	bool bare = place->kind == JSON_STRING;
+	char url[FAL_URL_SIZE];
 	char file_size[24];
 	JsonWant wants[] = {
-		{.path = bare ? "" : "url", .text = out->url, .size = sizeof(out->url)},
+		{.path = bare ? "" : "url", .text = url, .size = sizeof(url)},
 		WANT("content_type", out->content_type),
 		WANT("file_size", file_size),
 	};
 
 	if (!JsonPick(place->raw, place->raw_len, wants, (int) lengthof(wants)) ||
 		wants[0].kind != JSON_STRING)
-		out->url[0] = '\0';
+		url[0] = '\0';
 	out->file_size = WireNumber(file_size);
 	WireClean(out->content_type);
-	return out->url[0] != '\0' && !wants[0].truncated && IsHttpUrl(out->url);
+	*given = url[0] != '\0';
+	return !wants[0].truncated && EncodeUrl(TrimBlanks(url), out->url, sizeof(out->url));
 }
 
 /*
@@ -617,18 +656,19 @@ JudgeOutput(const HttpReply *reply, const FalBody *body, time_t now, FalResult *
 		{.path = "preview_video"},
 	};
 	bool unsupported = false;
+	bool given;
 
 	(void) JsonPick(reply->body, reply->body_len, places, (int) lengthof(places));
 	for (size_t i = 0; i < lengthof(places); i++)
 	{
 		if (places[i].kind != JSON_STRING && places[i].kind != JSON_OBJECT)
 			continue;
-		if (ReadOutputFile(&places[i], out))
+		if (ReadOutputFile(&places[i], out, &given))
 		{
 			out->outcome = FAL_RESULT_VIDEO;
 			return;
 		}
-		unsupported |= out->url[0] != '\0';
+		unsupported |= given;
 	}
 
 	out->url[0] = '\0';
@@ -1052,13 +1092,12 @@ FalListUrl(const char *base, const char *endpoint, const char *start,
 bool
 FalAuthHeader(const char *key, char *out, size_t size)
 {
-	static const char blank[] = " \t\r\n\v\f";
 	const char *end;
 	int len;
 
 	/* a stray newline makes fal answer "No user found" */
-	key += strspn(key, blank);
-	for (end = key + strlen(key); end > key && strchr(blank, end[-1]) != NULL;)
+	key += strspn(key, BLANKS);
+	for (end = key + strlen(key); end > key && strchr(BLANKS, end[-1]) != NULL;)
 		end--;
 	if (end == key)
 		return false;

@@ -13,7 +13,7 @@
 #include "reply.h"
 
 #define FAL_ID_SIZE 129 /* request id, with its NUL */
-#define FAL_URL_SIZE 2049
+#define FAL_URL_SIZE 8193
 #define FAL_PATH_SIZE 257
 
 /* Yes, no, or the provider did not say. */

@@ -243,7 +243,14 @@ TestResult(void)
 		 "http://127.0.0.1:9000/a.mp4"},
 		{"data URI", ANSWER(200, "{\"video\":{\"url\":\"data:video/mp4;base64,AAAA\"}}"), FAL_RESULT_FAILED, "unsupported_output"},
 		{"ftp", ANSWER(200, "{\"video\":{\"url\":\"ftp://x/y\"}}"), FAL_RESULT_FAILED, "unsupported_output"},
-		{"blank in url", ANSWER(200, "{\"video\":{\"url\":\"https://x/a b\"}}"), FAL_RESULT_FAILED, "unsupported_output"},
+		{"blank in url", ANSWER(200, "{\"video\":{\"url\":\"https://x/a b.mp4?c=d e\"}}"), FAL_RESULT_VIDEO, "https://x/a%20b.mp4?c=d%20e"},
+		{"letters in url", ANSWER(200, "{\"video\":{\"url\":\"https://x/\xc3\xa4\\u00e4%20%C3.mp4\"}}"), FAL_RESULT_VIDEO,
+		 "https://x/%C3%A4%C3%A4%20%C3.mp4"},
+		{"white space around url", ANSWER(200, "{\"video\":{\"url\":\" \\t" MP4 "\\r\\n\"}}"), FAL_RESULT_VIDEO, MP4},
+		{"white space around bare url", ANSWER(200, "{\"video\":\"\\n" MP4 " \"}"), FAL_RESULT_VIDEO, MP4},
+		{"blank in the host", ANSWER(200, "{\"video\":{\"url\":\"https://x y/a\"}}"), FAL_RESULT_FAILED, "unsupported_output"},
+		{"letters in the host", ANSWER(200, "{\"video\":{\"url\":\"https://\xc3\xa4/a\"}}"), FAL_RESULT_FAILED, "unsupported_output"},
+		{"only blanks", ANSWER(200, "{\"video\":{\"url\":\"  \"}}"), FAL_RESULT_FAILED, "unsupported_output"},
 		{"newline in url", ANSWER(200, "{\"video\":{\"url\":\"https://x/a\\r\\nb\"}}"), FAL_RESULT_FAILED, "unsupported_output"},
 		{"no video", ANSWER(200, "{\"images\":[{\"url\":\"https://x/y.png\"}]}"), FAL_RESULT_FAILED, "no_video"},
 		{"empty url", ANSWER(200, "{\"video\":{\"url\":\"\"}}"), FAL_RESULT_FAILED, "no_video"},
@@ -311,7 +318,7 @@ TestResultDetails(void)
 	static const FalError failed = {.http = 200, .type = "runner_disconnected", .message = "m", .retry_after = -1};
 	HttpReply video = ANSWER(200, "{\"video\":{\"url\":\"" MP4 "\",\"content_type\":\"video/mp4\",\"file_size\":3096422}}");
 	HttpReply unsized = ANSWER(200, "{\"video\":{\"url\":\"" MP4 "\",\"file_size\":null}}");
-	char long_url[3000];
+	char long_url[10000];
 	FalResult out;
 
 	FalJudgeResult(&video, &failed, NOW, &out);
@@ -330,7 +337,14 @@ TestResultDetails(void)
 	FalJudgeResult(&lost, &failed, NOW, &out);
 	CheckNumber("lost after an error", "result", out.outcome, FAL_RESULT_RETRY);
 
-	snprintf(long_url, sizeof(long_url), "{\"video\":{\"url\":\"https://x/%02500d\"}}", 1);
+	snprintf(long_url, sizeof(long_url), "{\"video\":{\"url\":\"https://x/%08182d\"}}", 1);
+	video.body = long_url;
+	video.body_len = strlen(long_url);
+	FalJudgeResult(&video, NULL, NOW, &out);
+	CheckNumber("8 kB of url", "result", out.outcome, FAL_RESULT_VIDEO);
+	CheckNumber("8 kB of url", "length", strlen(out.url), 8192);
+
+	snprintf(long_url, sizeof(long_url), "{\"video\":{\"url\":\"https://x/%08183d\"}}", 1);
 	video.body = long_url;
 	video.body_len = strlen(long_url);
 	FalJudgeResult(&video, NULL, NOW, &out);
