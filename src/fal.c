@@ -54,6 +54,7 @@ typedef struct FalBody
 	char api_type[65]; /* api.fal.ai: an object */
 	char api_message[1025];
 	char message[1025];
+	char words[1025]; /* whatever own apps say in detail, error or errors */
 	char status[33];
 	char request_id[FAL_ID_SIZE];
 	char queue_position[16];
@@ -64,6 +65,73 @@ typedef struct FalBody
 		.path = (path_), .text = (member), .size = sizeof(member) \
 	}
 
+/* what one value says: a string, or an object with one */
+static bool
+ReadWords(const char *raw, size_t raw_len, char *out, size_t size)
+{
+	static const char *const paths[] = {"", "message", "msg", "error", "detail", "description"};
+
+	for (size_t i = 0; i < lengthof(paths); i++)
+	{
+		JsonWant want = {.path = paths[i], .text = out, .size = size};
+
+		if (JsonPick(raw, raw_len, &want, 1) && want.kind == JSON_STRING && out[0] != '\0')
+			return true;
+	}
+	out[0] = '\0';
+	return false;
+}
+
+typedef struct WordsList
+{
+	char *out;
+	size_t size;
+} WordsList;
+
+static bool
+AppendWords(const char *raw, size_t raw_len, void *arg)
+{
+	const WordsList *list = arg;
+	char words[1025];
+
+	if (!ReadWords(raw, raw_len, words, sizeof(words)))
+		return true;
+	return (list->out[0] == '\0' || WireAppend(list->out, list->size, "; ")) &&
+		WireAppend(list->out, list->size, words);
+}
+
+/* as JSON, when it has no form that we know */
+static void
+CopyRaw(const JsonWant *place, char *out, size_t size)
+{
+	size_t len = place->raw_len < size ? place->raw_len : size - 1;
+
+	while (len > 0 && len < place->raw_len && ((unsigned char) place->raw[len] & 0xc0) == 0x80)
+		len--;
+	memcpy(out, place->raw, len);
+	out[len] = '\0';
+}
+
+/* fal's own apps have no form of error in common: the first place that says anything */
+static void
+ReadOwnWords(const JsonWant *const places[], size_t count, char *out, size_t size)
+{
+	WordsList list = {out, size};
+
+	out[0] = '\0';
+	for (size_t i = 0; i < count && out[0] == '\0'; i++)
+	{
+		const JsonWant *place = places[i];
+
+		if (place->kind == JSON_ARRAY)
+			(void) JsonEach(place->raw, place->raw_len, "", AppendWords, &list);
+		else if (place->kind == JSON_OBJECT || place->kind == JSON_STRING)
+			(void) ReadWords(place->raw, place->raw_len, out, size);
+		if (out[0] == '\0' && (place->kind == JSON_ARRAY || place->kind == JSON_OBJECT) && place->raw_len > 2)
+			CopyRaw(place, out, size);
+	}
+}
+
 static void
 ReadFalBody(const HttpReply *reply, FalBody *body)
 {
@@ -72,6 +140,7 @@ ReadFalBody(const HttpReply *reply, FalBody *body)
 		{.path = "error", .text = body->error, .size = sizeof(body->error)},
 		{.path = "status_url"},
 		{.path = "request_id", .text = body->request_id, .size = sizeof(body->request_id)},
+		{.path = "errors"},
 		WANT("detail[0].type", body->detail_type),
 		WANT("detail[0].msg", body->detail_msg),
 		WANT("detail[0].loc[1]", body->detail_field),
@@ -90,6 +159,7 @@ ReadFalBody(const HttpReply *reply, FalBody *body)
 	body->has_status_url = wants[2].kind == JSON_STRING;
 	if (wants[3].kind != JSON_STRING || wants[3].truncated)
 		body->request_id[0] = '\0';
+	ReadOwnWords((const JsonWant *[]){&wants[0], &wants[1], &wants[4]}, 3, body->words, sizeof(body->words));
 }
 
 static bool
@@ -104,6 +174,13 @@ static bool
 BodyNamesError(const FalBody *body)
 {
 	return HasDetail(body) || body->error_type[0] != '\0';
+}
+
+/* does the body say anything for people? */
+static bool
+HasWords(const FalBody *body)
+{
+	return HasDetail(body) || body->words[0] != '\0' || body->message[0] != '\0';
 }
 
 /* a reply of fal's queue, as opposed to one of a gateway in front of it */
@@ -253,6 +330,7 @@ ReadErrorMessage(FalError *error, const HttpReply *reply, const FalBody *body)
 		body->detail_msg,
 		body->error,
 		body->api_message,
+		body->words,
 		body->message,
 	};
 	const char *text = FirstText(texts, lengthof(texts));
@@ -642,11 +720,11 @@ ReadOutputFile(const JsonWant *place, FalResult *out, bool *given)
 
 /*
  * The model's output is passed through without an envelope.  Nearly all video
- * models answer {"video": {"url": …}}; the other places are from the output
+ * models answer {"video": {"url": ...}}; the other places are from the output
  * types of @fal-ai/client, most common first.
  */
-static void
-JudgeOutput(const HttpReply *reply, const FalBody *body, time_t now, FalResult *out)
+static bool
+ReadKnownOutput(const HttpReply *reply, FalResult *out, bool *given)
 {
 	JsonWant places[] = {
 		{.path = "video"},
@@ -655,27 +733,170 @@ JudgeOutput(const HttpReply *reply, const FalBody *body, time_t now, FalResult *
 		{.path = "videos[0]"},
 		{.path = "preview_video"},
 	};
-	bool unsupported = false;
-	bool given;
+	bool here;
 
+	*given = false;
 	(void) JsonPick(reply->body, reply->body_len, places, (int) lengthof(places));
 	for (size_t i = 0; i < lengthof(places); i++)
 	{
 		if (places[i].kind != JSON_STRING && places[i].kind != JSON_OBJECT)
 			continue;
-		if (ReadOutputFile(&places[i], out, &given))
-		{
-			out->outcome = FAL_RESULT_VIDEO;
-			return;
-		}
-		unsupported |= given;
+		if (ReadOutputFile(&places[i], out, &here))
+			return true;
+		*given |= here;
 	}
+	return false;
+}
 
-	out->url[0] = '\0';
-	out->content_type[0] = '\0';
-	out->file_size = -1;
-	ReadError(&out->error, reply, body, now);
+/*
+ * Workflows, Comfy graphs and own apps name their outputs as they like, and wrap
+ * them.  There a file is what fal's File type makes of it, an object with a url,
+ * or a bare URL; the best one counts, and of equal ones the first.
+ */
+#define SEARCH_DEPTH 10
+#define SEARCH_VALUES 10000
 
+typedef enum OutputRank
+{
+	OUTPUT_NONE,
+	OUTPUT_FILE,
+	OUTPUT_NAMED /* it stands below a name with "video" in it */
+} OutputRank;
+
+typedef struct OutputSearch
+{
+	FalResult *out;
+	OutputRank rank;  /* of out */
+	FalResult *found; /* room for the next */
+	char fields[300]; /* of the whole output, for people */
+} OutputSearch;
+
+/* does the name in a path or URL end like a video's? */
+static bool
+EndsLikeVideo(const char *name)
+{
+	static const char *const endings[] = {".mp4", ".webm", ".mov", ".mkv", ".m4v"};
+	const char *scheme = strstr(name, "://");
+	size_t len = scheme != NULL ? strcspn(name, "?#") : strlen(name);
+
+	for (size_t i = 0; i < lengthof(endings); i++)
+	{
+		size_t ending = strlen(endings[i]);
+
+		if (len > ending && strncasecmp(name + len - ending, endings[i], ending) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* a stated type decides, if it states anything; otherwise the names do */
+static bool
+FileIsVideo(const char *raw, size_t raw_len, const FalResult *file)
+{
+	char name[256];
+	char filename[256];
+	JsonWant wants[] = {WANT("file_name", name), WANT("filename", filename)};
+
+	if (strncasecmp(file->content_type, "video/", 6) == 0)
+		return true;
+	if (file->content_type[0] != '\0' && strstr(file->content_type, "octet-stream") == NULL)
+		return false;
+	(void) JsonPick(raw, raw_len, wants, (int) lengthof(wants));
+	return EndsLikeVideo(file->url) || EndsLikeVideo(name) || EndsLikeVideo(filename);
+}
+
+/* is any of a path's names like this, or does it at least begin so? */
+static bool
+PathNames(const char *path, const char *word, bool begin)
+{
+	size_t len = strlen(word);
+
+	for (const char *p = path; *p != '\0'; p++)
+		if ((!begin || p == path || p[-1] == '.') && strncasecmp(p, word, len) == 0)
+			return true;
+	return false;
+}
+
+static OutputRank
+RankPath(const char *path)
+{
+	/* some apps return what they were given as well */
+	if (PathNames(path, "input", true) || PathNames(path, "request", true) || PathNames(path, "argument", true))
+		return OUTPUT_NONE;
+	return PathNames(path, "video", false) ? OUTPUT_NAMED : OUTPUT_FILE;
+}
+
+/* its file's url is read with the object that it is in */
+static bool
+IsUrlOfFile(const char *path)
+{
+	size_t len = strlen(path);
+
+	return strcmp(path, "url") == 0 || (len > 4 && strcmp(path + len - 4, ".url") == 0);
+}
+
+static void
+AddField(OutputSearch *search, const char *path)
+{
+	if (path[0] == '\0' || strpbrk(path, ".[") != NULL)
+		return;
+	if (search->fields[0] == '\0' || WireAppend(search->fields, sizeof(search->fields), ", "))
+		(void) WireAppend(search->fields, sizeof(search->fields), path);
+}
+
+static bool
+FindOutput(const char *path, JsonKind kind, const char *raw, size_t raw_len, void *arg)
+{
+	OutputSearch *search = arg;
+	JsonWant place = {.kind = kind, .raw = raw, .raw_len = raw_len};
+	OutputRank rank = RankPath(path);
+	bool given;
+
+	AddField(search, path);
+	if ((kind != JSON_STRING && kind != JSON_OBJECT) || rank <= search->rank ||
+		(kind == JSON_STRING && IsUrlOfFile(path)) ||
+		!ReadOutputFile(&place, search->found, &given) ||
+		!FileIsVideo(raw, raw_len, search->found))
+		return true;
+	*search->out = *search->found;
+	search->rank = rank;
+	return true;
+}
+
+/* a file beside an error is not the output */
+static bool
+SearchOutput(const HttpReply *reply, const FalBody *body, FalResult *out, char *fields, size_t fields_size)
+{
+	FalResult found;
+	OutputSearch search = {.out = out, .found = &found};
+
+	memset(&found, 0, sizeof(found));
+	ClearError(&found.error);
+	(void) JsonSearch(reply->body, reply->body_len, SEARCH_DEPTH, SEARCH_VALUES, FindOutput, &search);
+	WireCopy(fields, fields_size, search.fields);
+	return search.rank != OUTPUT_NONE && body->words[0] == '\0' && body->error_type[0] == '\0';
+}
+
+static void
+DescribeNoVideo(const FalBody *body, const char *fields, FalError *error)
+{
+	char message[sizeof(error->message)];
+	const char *words = FirstText((const char *[]){body->detail, body->words, body->message}, 3);
+
+	if (words != NULL && HasDetail(body))
+		return; /* ReadError has taken it */
+	if (words != NULL)
+		(void) snprintf(message, sizeof(message), "the model's output contains no video: %.900s", words);
+	else if (fields[0] != '\0')
+		(void) snprintf(message, sizeof(message), "the model's output contains no video, but has the fields: %s", fields);
+	else
+		(void) snprintf(message, sizeof(message), "the model's output contains no video");
+	SetErrorMessage(error, message);
+}
+
+static void
+JudgeNoOutput(const FalBody *body, bool given, const char *fields, FalResult *out)
+{
 	/* a status object instead of the output: the job has not finished yet */
 	if (strcasecmp(body->status, "IN_QUEUE") == 0 || strcasecmp(body->status, "IN_PROGRESS") == 0)
 	{
@@ -685,7 +906,7 @@ JudgeOutput(const HttpReply *reply, const FalBody *body, time_t now, FalResult *
 	}
 
 	out->outcome = FAL_RESULT_FAILED;
-	if (unsupported)
+	if (given)
 	{
 		SetErrorType(&out->error, "unsupported_output");
 		SetErrorMessage(&out->error, "the model's output is not a usable http(s) URL");
@@ -693,9 +914,26 @@ JudgeOutput(const HttpReply *reply, const FalBody *body, time_t now, FalResult *
 	else if (body->error_type[0] == '\0')
 	{
 		SetErrorType(&out->error, "no_video");
-		if (!HasDetail(body))
-			SetErrorMessage(&out->error, "the model's output contains no video");
+		DescribeNoVideo(body, fields, &out->error);
 	}
+}
+
+static void
+JudgeOutput(const HttpReply *reply, const FalBody *body, time_t now, FalResult *out)
+{
+	char fields[300];
+	bool given;
+
+	if (ReadKnownOutput(reply, out, &given) || SearchOutput(reply, body, out, fields, sizeof(fields)))
+	{
+		out->outcome = FAL_RESULT_VIDEO;
+		return;
+	}
+	out->url[0] = '\0';
+	out->content_type[0] = '\0';
+	out->file_size = -1;
+	ReadError(&out->error, reply, body, now);
+	JudgeNoOutput(body, given, fields, out);
 }
 
 /*
@@ -728,6 +966,7 @@ JudgeResultError(const HttpReply *reply, const FalBody *body, const FalError *st
 				SetErrorType(error, "not_ready");
 				return FAL_RESULT_NOT_READY;
 			}
+			named = named || HasWords(body);
 			break;
 		case 401:
 		case 403:

@@ -58,7 +58,13 @@ typedef struct Walk
 	const char *array_path;
 	bool array_found;
 	JsonVisit visit;
-	void *arg;
+
+	/* JsonSearch */
+	int max_depth;
+	int values_left;
+	JsonFind find;
+
+	void *arg; /* of visit or find */
 } Walk;
 
 /*----------
@@ -306,6 +312,37 @@ CaptureWanted(Walk *walk, const char *raw, size_t raw_len)
 	}
 }
 
+/* the first nsteps steps as a path */
+static void
+WritePath(const Walk *walk, int nsteps, char *path)
+{
+	size_t used = 0;
+
+	path[0] = '\0';
+	for (int i = 0; i < nsteps && used < JSON_PATH_SIZE; i++)
+	{
+		const PathStep *step = &walk->steps[i];
+		size_t room = JSON_PATH_SIZE - used;
+
+		if (step->index >= 0)
+			used += (size_t) snprintf(path + used, room, "[%d]", step->index);
+		else
+			used += (size_t) snprintf(path + used, room, "%s%s", i > 0 ? "." : "", step->name);
+	}
+}
+
+static void
+FindValue(Walk *walk, const char *raw, size_t raw_len)
+{
+	char path[JSON_PATH_SIZE];
+
+	if (walk->find == NULL || walk->depth > walk->max_depth)
+		return;
+	WritePath(walk, walk->depth, path);
+	if (walk->values_left-- <= 0 || !walk->find(path, KindOf(*raw), raw, raw_len, walk->arg))
+		walk->find = NULL; /* stop */
+}
+
 static void
 ForgetWanted(JsonWant *wants, int nwants)
 {
@@ -376,8 +413,10 @@ FieldEnd(void *state, char *fname pg_attribute_unused(), bool isnull pg_attribut
 {
 	Walk *walk = state;
 	const char *start = walk->steps[walk->depth - 1].start;
+	size_t len = (size_t) (walk->lex->prev_token_terminator - start);
 
-	CaptureWanted(walk, start, (size_t) (walk->lex->prev_token_terminator - start));
+	CaptureWanted(walk, start, len);
+	FindValue(walk, start, len);
 	walk->depth--;
 	ACTION_DONE;
 }
@@ -411,6 +450,7 @@ ElementEnd(void *state, bool isnull pg_attribute_unused())
 	size_t len = (size_t) (walk->lex->prev_token_terminator - start);
 
 	CaptureWanted(walk, start, len);
+	FindValue(walk, start, len);
 	if (walk->visit != NULL && PathMatches(walk, walk->depth - 1, walk->array_path) &&
 		!walk->visit(start, len, walk->arg))
 		walk->visit = NULL; /* stop; before 16 there is no way to stop the parser */
@@ -451,6 +491,17 @@ Parse(const char *json, size_t len, Walk *walk)
  *----------
  */
 
+/* a document that was parsed, without the white space around it */
+static const char *
+Trim(const char *json, size_t *len)
+{
+	while (strchr(" \t\r\n", json[*len - 1]) != NULL)
+		(*len)--;
+	for (; strchr(" \t\r\n", *json) != NULL; (*len)--)
+		json++;
+	return json;
+}
+
 bool
 JsonPick(const char *json, size_t len, JsonWant *wants, int nwants)
 {
@@ -464,10 +515,7 @@ JsonPick(const char *json, size_t len, JsonWant *wants, int nwants)
 	}
 
 	/* the root has no field or element action */
-	while (strchr(" \t\r\n", json[len - 1]) != NULL)
-		len--;
-	for (; strchr(" \t\r\n", *json) != NULL; len--)
-		json++;
+	json = Trim(json, &len);
 	CaptureWanted(&walk, json, len);
 	return true;
 }
@@ -478,6 +526,18 @@ JsonEach(const char *json, size_t len, const char *path, JsonVisit visit, void *
 	Walk walk = {.array_path = path, .visit = visit, .arg = arg};
 
 	return Parse(json, len, &walk) && walk.array_found;
+}
+
+bool
+JsonSearch(const char *json, size_t len, int max_depth, int max_values, JsonFind visit, void *arg)
+{
+	Walk walk = {.max_depth = max_depth, .values_left = max_values, .find = visit, .arg = arg};
+
+	if (!Parse(json, len, &walk))
+		return false;
+	json = Trim(json, &len);
+	FindValue(&walk, json, len);
+	return true;
 }
 
 /*

@@ -57,6 +57,17 @@ typedef bool (*JsonVisit)(const char *raw, size_t raw_len, void *arg);
  */
 extern bool JsonEach(const char *json, size_t len, const char *path, JsonVisit visit, void *arg);
 
+/* is passed a value and its path, which may be cut; false: stop */
+#define JSON_PATH_SIZE 256
+typedef bool (*JsonFind)(const char *path, JsonKind kind, const char *raw, size_t raw_len, void *arg);
+
+/*
+ * Visit the values of a document, to max_depth levels and max_values in all:
+ * those within a value before it, the document itself last.  A name that no path
+ * can have is "".  False when the text is not a JSON document.
+ */
+extern bool JsonSearch(const char *json, size_t len, int max_depth, int max_values, JsonFind visit, void *arg);
+
 /* can jsonb hold these escapes?  For a raw value from a document that JsonPick accepted */
 extern bool JsonFitsJsonb(const char *json, size_t len);
 

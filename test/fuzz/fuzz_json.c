@@ -18,6 +18,17 @@ Visit(const char *raw, size_t raw_len, void *arg)
 	return ++*visits < 10;
 }
 
+static bool
+Find(const char *path, JsonKind kind, const char *raw, size_t raw_len, void *arg)
+{
+	JsonWant want = {.path = ""};
+
+	MUST(strlen(path) < JSON_PATH_SIZE);
+	MUST(JsonPick(raw, raw_len, &want, 1));
+	MUST(want.kind == kind && want.raw_len == raw_len);
+	return Visit(raw, raw_len, arg);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -66,6 +77,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	MUST(!JsonEach(json, size, "a", Visit, &visits) || wants[1].kind != JSON_ABSENT);
 	(void) JsonEach(json, size, "", Visit, &visits);
+	visits = 0;
+	MUST(JsonSearch(json, size, 5, 20, Find, &visits) == is_json);
 	free(json);
 	return 0;
 }

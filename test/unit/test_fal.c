@@ -309,6 +309,94 @@ TestResult(void)
 	}
 }
 
+#define FILE_OF(url, type) "{\"url\":\"" url "\",\"content_type\":\"" type "\",\"file_name\":\"x\",\"file_size\":7}"
+#define PNG FILE_OF("https://v3.fal.media/x.png", "image/png")
+
+/* outputs of workflows, Comfy graphs and own apps: no place is known */
+static void
+TestSearchedResult(void)
+{
+	static const struct
+	{
+		const char *name;
+		HttpReply reply;
+		const char *url; /* or "": the message is as follows */
+		const char *message;
+	} cases[] = {
+		{"another name", ANSWER(200, "{\"output\":" FILE_OF(MP4, "video/mp4") "}"), MP4, ""},
+		{"wrapped", ANSWER(200, "{\"output\":{\"video\":" FILE_OF(MP4, "video/mp4") "}}"), MP4, ""},
+		{"a wrapped URL", ANSWER(200, "{\"data\":{\"video_url\":\"" MP4 "?x=1\"}}"), MP4 "?x=1", ""},
+		{"a list of URLs", ANSWER(200, "{\"outputs\":[\"" MP4 "\"]}"), MP4, ""},
+		{"a root that is a list", ANSWER(200, "[" PNG "," FILE_OF(MP4, "video/mp4") "]"), MP4, ""},
+		{"a root that is a file", ANSWER(200, FILE_OF(MP4, "video/mp4")), MP4, ""},
+		{"a root that is a URL", ANSWER(200, "\"" MP4 "\""), MP4, ""},
+		{"a Comfy graph", ANSWER(200, "{\"outputs\":{\"9\":{\"images\":[" PNG "]},\"14\":{\"gifs\":[{\"filename\":\"a.mp4\",\"url\":\"https://v3.fal.media/14\"}]}}}"),
+		 "https://v3.fal.media/14", ""},
+		{"the second of videos", ANSWER(200, "{\"videos\":[null," FILE_OF(MP4, "video/mp4") "]}"), MP4, ""},
+		{"by its type only", ANSWER(200, "{\"result\":" FILE_OF("https://v3.fal.media/x", "video/webm") "}"), "https://v3.fal.media/x", ""},
+		{"by its ending only", ANSWER(200, "{\"result\":" FILE_OF("https://v3.fal.media/x.WEBM", "application/octet-stream") "}"), "https://v3.fal.media/x.WEBM", ""},
+		{"a type that is not a video's", ANSWER(200, "{\"result\":" FILE_OF(MP4, "image/png") ",\"a\":1}"), "", "fields: result, a"},
+		{"several: the named one", ANSWER(200, "{\"clip\":\"https://x/a.mp4\",\"final_video\":\"" MP4 "\",\"video2\":\"https://x/b.mp4\"}"), MP4, ""},
+		{"several: the first", ANSWER(200, "{\"clips\":[\"" MP4 "\",\"https://x/b.mp4\"]}"), MP4, ""},
+		{"beside the input", ANSWER(200, "{\"input\":{\"video_url\":\"https://x/a.mp4\"},\"out\":\"" MP4 "\"}"), MP4, ""},
+		{"only the input", ANSWER(200, "{\"inputs\":{\"video_url\":\"https://x/a.mp4\"}}"), "", "contains no video, but has the fields: inputs"},
+		{"beside an error", ANSWER(200, "{\"video\":null,\"error\":\"out of memory\",\"log\":\"https://x/a.mp4\"}"), "", "contains no video: out of memory"},
+		{"a message", ANSWER(200, "{\"video\":null,\"message\":\"nothing moved\"}"), "", "contains no video: nothing moved"},
+		{"errors", ANSWER(200, "{\"video\":null,\"errors\":[{\"message\":\"no face\"}]}"), "", "contains no video: no face"},
+		{"an ending in the query", ANSWER(200, "{\"page\":\"https://x/a?b=c.mp4\"}"), "", "fields: page"},
+		{"too deep", ANSWER(200, "{\"a\":{\"b\":{\"c\":{\"d\":{\"e\":{\"f\":{\"g\":{\"h\":{\"i\":{\"j\":{\"k\":\"" MP4 "\"}}}}}}}}}}}"), "", "fields: a"},
+		{"nothing", ANSWER(200, "{}"), "", "the model's output contains no video"},
+	};
+
+	for (size_t i = 0; i < lengthof(cases); i++)
+	{
+		FalResult out;
+
+		FalJudgeResult(&cases[i].reply, NULL, NOW, &out);
+		CheckText(cases[i].name, "url", out.url, cases[i].url);
+		CheckPart(cases[i].name, "message", out.error.message, cases[i].message);
+		CheckNumber(cases[i].name, "result", out.outcome, cases[i].url[0] ? FAL_RESULT_VIDEO : FAL_RESULT_FAILED);
+		CheckText(cases[i].name, "type", out.error.type, cases[i].url[0] ? "" : "no_video");
+	}
+}
+
+/* an error in any of the forms that own apps give it */
+static void
+TestOwnWords(void)
+{
+	static const struct
+	{
+		const char *body;
+		const char *message;
+	} cases[] = {
+		{"{\"detail\":\"words\"}", "words"},
+		{"{\"detail\":[\"some\",\"words\"]}", "some; words"},
+		{"{\"detail\":{\"message\":\"words\",\"code\":7}}", "words"},
+		{"{\"detail\":{\"error\":\"words\"}}", "words"},
+		{"{\"detail\":{\"code\":7}}", "{\"code\":7}"},
+		{"{\"errors\":[\"some\",{\"message\":\"words\"}]}", "some; words"},
+		{"{\"errors\":[[7]]}", "[[7]]"},
+		{"{\"errors\":{\"msg\":\"words\"}}", "words"},
+		{"{\"error\":\"words\"}", "words"},
+		{"{\"error\":{\"message\":\"words\"}}", "words"},
+		{"{\"error\":[\"words\"]}", "words"},
+		{"{\"message\":\"words\"}", "words"},
+	};
+
+	for (size_t i = 0; i < lengthof(cases); i++)
+	{
+		HttpReply reply = {.outcome = HTTP_ANSWERED, .status = 400, .body = cases[i].body, .body_len = strlen(cases[i].body)};
+		FalResult out;
+
+		FalJudgeResult(&reply, NULL, NOW, &out);
+		CheckNumber(cases[i].body, "a 400 is final", out.outcome, FAL_RESULT_FAILED);
+		CheckText(cases[i].body, "message", out.error.message, cases[i].message);
+		reply.status = 422;
+		FalJudgeResult(&reply, NULL, NOW, &out);
+		CheckText(cases[i].body, "message of a 422", out.error.message, cases[i].message);
+	}
+}
+
 static void
 TestResultDetails(void)
 {
@@ -726,6 +814,8 @@ TestFal(void)
 	TestSubmitDetails();
 	TestStatus();
 	TestResult();
+	TestSearchedResult();
+	TestOwnWords();
 	TestResultDetails();
 	TestCancel();
 	TestList();

@@ -272,6 +272,53 @@ TestEach(void)
 	}
 }
 
+typedef struct Finds
+{
+	int enough;
+	char text[400];
+} Finds;
+
+static bool
+Find(const char *path, JsonKind kind, const char *raw, size_t raw_len, void *arg)
+{
+	Finds *finds = arg;
+	size_t len = strlen(finds->text);
+
+	snprintf(finds->text + len, sizeof(finds->text) - len, "%s=%.*s;", path, kind == JSON_OBJECT || kind == JSON_ARRAY ? 1 : (int) raw_len, raw);
+	return finds->enough == 0 || --finds->enough > 0;
+}
+
+static void
+TestSearch(void)
+{
+	static const struct
+	{
+		const char *json;
+		int depth;
+		int values;
+		int enough;
+		bool is_json;
+		const char *found;
+	} cases[] = {
+		{" {\"a\":{\"b\":[1, \"x\" ]},\"c\":null} ", 9, 99, 0, true, "a.b[0]=1;a.b[1]=\"x\";a.b=[;a={;c=null;={;"},
+		{"{\"a\":{\"b\":[1]},\"c\":null}", 2, 99, 0, true, "a.b=[;a={;c=null;={;"},
+		{"{\"a\":{\"b\":[1]},\"c\":null}", 9, 2, 0, true, "a.b[0]=1;a.b=[;"},
+		{"{\"a\":{\"b\":[1]},\"c\":null}", 9, 99, 1, true, "a.b[0]=1;"},
+		{"{\"a.b\":1,\"[\":{\"c\":2}}", 9, 99, 0, true, "=1;.c=2;={;={;"},
+		{"7", 0, 1, 0, true, "=7;"},
+		{"[1,", 9, 99, 0, false, "[0]=1;"},
+		{"", 9, 99, 0, false, ""},
+	};
+
+	for (size_t i = 0; i < lengthof(cases); i++)
+	{
+		Finds finds = {.enough = cases[i].enough};
+
+		CheckNumber(cases[i].json, "is JSON", JsonSearch(cases[i].json, strlen(cases[i].json), cases[i].depth, cases[i].values, Find, &finds), cases[i].is_json);
+		CheckText(cases[i].json, "found", finds.text, cases[i].found);
+	}
+}
+
 static void
 TestFitsJsonb(void)
 {
@@ -302,5 +349,6 @@ TestJson(void)
 	TestCutting();
 	TestLimits();
 	TestEach();
+	TestSearch();
 	TestFitsJsonb();
 }
