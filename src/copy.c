@@ -265,6 +265,32 @@ StartUpload(Copy *copy)
 		TaskRetry(copy->task, 0, "out_of_memory", "out of memory for the copy", -1);
 }
 
+static void
+RetryShort(Copy *copy, int64 wanted)
+{
+	char error[200];
+	long long got = copy->flow.received;
+
+	if (wanted >= 0)
+		snprintf(error, sizeof(error), "the video is incomplete: %lld of %lld bytes arrived", got, (long long) wanted);
+	else
+		snprintf(error, sizeof(error), "the video is incomplete: it ends after %lld bytes", got);
+	TaskRetry(copy->task, vv_max_tries, "download_failed", error, -1);
+}
+
+/* The download has ended well, but half a video is never completed: if it was cut at its source, the task is over. */
+static void
+CheckWhole(Copy *copy)
+{
+	Flow *flow = &copy->flow;
+	int64 wanted;
+
+	if (flow->total >= 0 && flow->received != flow->total)
+		RetryShort(copy, flow->total);
+	else if (FlowIsShort(flow, copy->task->job->bytes_total, &wanted))
+		RetryShort(copy, wanted);
+}
+
 /* The first bytes and the headers have arrived. */
 static void
 Judge(Copy *copy, const HttpReply *reply)
@@ -283,7 +309,10 @@ Judge(Copy *copy, const HttpReply *reply)
 	if (TaskIsOver(copy->task))
 		return;
 	FlowAccept(flow);
-	StartUpload(copy);
+	if (flow->whole)
+		CheckWhole(copy);
+	if (!TaskIsOver(copy->task))
+		StartUpload(copy);
 }
 
 static void
@@ -303,10 +332,12 @@ AfterDownload(Copy *copy, const HttpReply *reply)
 		copy->history.counted = flow->received;
 		flow->next = FLOW_RESTART;
 	}
-	else if (flow->total >= 0 && flow->received != flow->total)
-		TaskRetry(copy->task, vv_max_tries, "download_failed", "the video does not have the announced length", -1);
-	else if (ResumableIsDone(&copy->resumable))
-		flow->next = FLOW_FINISH;
+	else
+	{
+		CheckWhole(copy);
+		if (!TaskIsOver(copy->task) && ResumableIsDone(&copy->resumable))
+			flow->next = FLOW_FINISH;
+	}
 }
 
 static void
@@ -375,7 +406,8 @@ CopyProgress(Copy *copy, TimestampTz now, JobProgress *progress)
 {
 	memset(progress, 0, sizeof(*progress));
 	progress->done = copy->flow.sent;
-	progress->total = copy->flow.total;
+	/* fal's word stays: what the media host announces may be less */
+	progress->total = copy->task->job->bytes_total >= 0 ? copy->task->job->bytes_total : copy->flow.total;
 	progress->rate = WatchRate(&copy->watch, &copy->flow, now);
 	progress->duration_ms = copy->flow.meter.probe.duration_ms;
 	ResumableReport(&copy->resumable, progress);

@@ -147,3 +147,19 @@ FlowRewind(Flow *flow)
 	flow->part_left = INT64_MAX;
 	MediaMeterInit(&flow->meter);
 }
+
+bool
+FlowIsShort(const Flow *flow, int64_t stated, int64_t *wanted)
+{
+	MediaEnd end = MEDIA_END_UNKNOWN;
+
+	*wanted = -1;
+	if (flow->meter.bytes == flow->received)
+		end = MediaMeterEnd(&flow->meter, wanted);
+	if (end == MEDIA_END_UNKNOWN && stated > flow->received)
+	{
+		*wanted = stated;
+		end = MEDIA_END_CUT;
+	}
+	return end == MEDIA_END_CUT;
+}

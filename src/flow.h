@@ -55,6 +55,13 @@ extern void FlowCount(Flow *flow);
 /* The download turned out to start at the file's beginning, not at what Storage lacks: all of it is uploaded. */
 extern void FlowRewind(Flow *flow);
 
+/*
+ * Did the download end before the file did?  stated is the length that fal gave,
+ * -1 if none; a file that is whole by its own account is believed more.  wanted
+ * is the length that it should have, -1 if that is not known.
+ */
+extern bool FlowIsShort(const Flow *flow, int64_t stated, int64_t *wanted);
+
 /* has the source anything to send, or would it pause? */
 extern bool FlowIsReady(const Flow *flow);
 

@@ -1,7 +1,7 @@
 /*
  * media.h
  *	  Learns from a video's bytes as they pass: whether it is a video, its
- *	  SHA-256, and how long it plays.
+ *	  SHA-256, how long it plays, and whether all of it is here.
  *
  * Pure but for libcrypto.
  */
@@ -20,15 +20,39 @@
 #define MEDIA_SNIFF_BYTES 12
 extern bool MediaSniff(const unsigned char *bytes, size_t len, const char **name);
 
+typedef enum MediaForm
+{
+	MEDIA_FORM_NEW, /* too few bytes so far */
+	MEDIA_FORM_BOXES,
+	MEDIA_FORM_ELEMENTS,
+	MEDIA_FORM_OTHER
+} MediaForm;
+
+/* what is collected in head */
+typedef enum MediaHead
+{
+	MEDIA_HEAD_BOX, /* or the head of an element */
+	MEDIA_HEAD_MOVIE,
+	MEDIA_HEAD_EXTENDS
+} MediaHead;
+
 typedef struct MediaProbe
 {
-	bool over;		/* found, or there is no use in reading on */
-	bool in_movie;	/* the box that begins here is inside moov */
-	bool in_header; /* head is the start of mvhd's body, otherwise of a box */
-	uint64_t skip;	/* bytes to skip before that */
-	size_t have;	/* of head */
-	size_t need;	/* ... */
+	MediaForm form;
+	MediaHead what;
+	bool over;			  /* what follows is not read */
+	bool has_movie;		  /* moov, or a segment */
+	bool has_data;		  /* mdat or moof */
+	bool fragmented;	  /* it could end after any fragment */
+	uint64_t at;		  /* the next byte's offset in the file */
+	uint64_t skip;		  /* bytes to skip before head */
+	uint64_t movie_end;	  /* of the last moov, 0 before it */
+	uint64_t extends_end; /* of its mvex */
+	uint64_t body_end;	  /* of the box whose body is collected */
+	size_t have;		  /* of head */
+	size_t need;		  /* ... */
 	unsigned char head[32];
+	uint32_t timescale;
 	int64_t duration_ms; /* -1 until known */
 } MediaProbe;
 
@@ -45,12 +69,23 @@ extern void MediaMeterAdd(MediaMeter *meter, const void *data, size_t len);
 /* of the bytes seen so far */
 extern void MediaMeterHash(const MediaMeter *meter, unsigned char sha256[32]);
 
+/* If the file ends here: is that where it should? */
+typedef enum MediaEnd
+{
+	MEDIA_END_UNKNOWN,
+	MEDIA_END_WHOLE,
+	MEDIA_END_CUT
+} MediaEnd;
+
+/* wanted: the length of the file by what it says itself, -1 if that is not known */
+extern MediaEnd MediaMeterEnd(const MediaMeter *meter, int64_t *wanted);
+
 /*
  * A meter as a few bytes, with which another process can continue.  The ETag
  * identifies the file; load returns false, and a new meter, if the bytes are
  * damaged or belong to another file.
  */
-#define MEDIA_STATE_SIZE 166
+#define MEDIA_STATE_SIZE 194
 extern void MediaMeterSave(const MediaMeter *meter, const char *etag, unsigned char state[MEDIA_STATE_SIZE]);
 extern bool MediaMeterLoad(MediaMeter *meter, const char *etag, const unsigned char *state, size_t len);
 

@@ -27,6 +27,8 @@ Measure(const uint8_t *data, size_t size, size_t piece)
 	unsigned char state[MEDIA_STATE_SIZE];
 	unsigned char a[32];
 	unsigned char b[32];
+	int64_t wanted;
+	int64_t wanted_again;
 
 	MediaMeterInit(&whole);
 	MediaMeterAdd(&whole, data, size);
@@ -40,6 +42,8 @@ Measure(const uint8_t *data, size_t size, size_t piece)
 	}
 	MUST(whole.bytes == (int64_t) size && meter.bytes == whole.bytes);
 	MUST(whole.probe.duration_ms >= -1 && meter.probe.duration_ms == whole.probe.duration_ms);
+	MUST(MediaMeterEnd(&whole, &wanted) == MediaMeterEnd(&meter, &wanted_again));
+	MUST(wanted == wanted_again && (wanted == -1 || wanted > whole.bytes));
 	MediaMeterHash(&whole, a);
 	MediaMeterHash(&meter, b);
 	MUST(memcmp(a, b, sizeof(a)) == 0);
@@ -68,6 +72,7 @@ Resume(const uint8_t *data, size_t size)
 	MediaMeterAdd(&meter, data, size);
 	MediaMeterAdd(&meter, data, size);
 	MediaMeterHash(&meter, sha256);
+	(void) MediaMeterEnd(&meter, &(int64_t){0});
 }
 
 int

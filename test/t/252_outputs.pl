@@ -37,5 +37,37 @@ for my $case (@outputs)
 	like(status_of($node, $id)->{error}, $words, "$prompt: its words") if $words;
 }
 
+# -- half a video ---------------------------------------------------------------------------
+# The media host ends it early with nothing wrong in HTTP: without a length, or
+# with one that is too short, since it has no more itself.
+my @cuts = (
+	[ 'cut: no length', { kind => 'no_length', bytes => 60000 }, {} ],
+	[ 'cut: no length, nothing from fal', { kind => 'no_length', bytes => 60000 }, { file_size => JSON::PP::false } ],
+	[ 'cut: a large one', { kind => 'no_length', bytes => 3000000 }, { bytes => 5000000 } ],
+	[ 'cut: moov missing', { kind => 'no_length', bytes => 99884 }, { movie_last => JSON::PP::true }, qr/99884 bytes/ ],
+	[ 'cut: a length that is too short', { kind => 'lie_length', delta => -40000 }, {} ]);
+for my $case (@cuts)
+{
+	my ($prompt, $fault, $media, $words) = @$case;
+	my $bytes = $media->{bytes} || 100000;
+	my $got = $fault->{bytes} || 60000;
+	my $id = new_row($node, $prompt);
+
+	$words ||= qr/\b$got of $bytes bytes/;
+	$fal->rule("^$prompt\$", media => $media);
+	$fal->fault('media', $fault, prompt => "^$prompt\$", times => -1);
+	submit($node, $id);
+	wait_for_status($node, $id, 'failed');
+	is(status_of($node, $id)->{error_code}, 'download_failed', "$prompt: its code");
+	like(status_of($node, $id)->{error}, $words, "$prompt: its words");
+	is($storage->object($id), undef, "$prompt: Storage has no object");
+
+	$fal->clear_faults;
+	sql($node, "SELECT vibevideo_retry('$id')");
+	wait_for_status($node, $id, 'completed');
+	is(sql($node, "SELECT bytes_total, sha256 IS NOT NULL FROM vibevideo.job WHERE vibelog_id = '$id'"), "$bytes|t", "$prompt: then the whole");
+	is(scalar($fal->renders($prompt)), 1, "$prompt: of one render");
+}
+
 $node->stop;
 done_testing();

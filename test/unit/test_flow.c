@@ -228,6 +228,47 @@ TestGap(void)
 	FlowFree(&flow);
 }
 
+#define BOX_FILE "\0\0\0\x08wide\0\0\0\x08moov\0\0\0\x0cmdatabcd"
+
+/* what ended well may still be half a file */
+static void
+CheckShort(const char *name, const char *bytes, size_t len, int64_t stated, bool is_short, int64_t wanted)
+{
+	Flow flow;
+	int64_t got;
+
+	FlowInit(&flow, 64, CAP);
+	FlowAccept(&flow);
+	CheckNumber(name, "received", FlowSink(&flow, bytes, len), len);
+	CheckNumber(name, "short", FlowIsShort(&flow, stated, &got), is_short);
+	CheckNumber(name, "wanted", got, wanted);
+	FlowFree(&flow);
+}
+
+static void
+TestShort(void)
+{
+	Flow flow;
+	int64_t wanted;
+
+	CheckShort("whole", BOX_FILE, 28, -1, false, -1);
+	CheckShort("whole, whatever fal says", BOX_FILE, 28, 40, false, -1);
+	CheckShort("cut", BOX_FILE, 27, -1, true, 28);
+	CheckShort("cut, whatever fal says", BOX_FILE, 27, 27, true, 28);
+	CheckShort("of an unknown form", "abcdef", 6, -1, false, -1);
+	CheckShort("as long as fal says", "abcdef", 6, 6, false, -1);
+	CheckShort("longer than fal says", "abcdef", 6, 5, false, -1);
+	CheckShort("shorter than fal says", "abcdef", 6, 7, true, 7);
+
+	/* the meter's state was lost */
+	FlowInit(&flow, 8, CAP);
+	flow.stored = flow.sent = flow.from = flow.received = 6;
+	FlowAccept(&flow);
+	CheckTrue("a rest as long as fal says", "is not short", !FlowIsShort(&flow, 6, &wanted));
+	CheckTrue("a rest shorter than fal says", "is short", FlowIsShort(&flow, 7, &wanted));
+	FlowFree(&flow);
+}
+
 void
 TestFlow(void)
 {
@@ -241,4 +282,5 @@ TestFlow(void)
 	TestResumingLate();
 	TestRewinding();
 	TestGap();
+	TestShort();
 }

@@ -108,19 +108,23 @@ TestState(void)
 		size_t at;
 		unsigned char byte;
 	} wrongs[] = {
-		{"another version", 0, 2},
+		{"another version", 0, 1},
 		{"a negative number of bytes", 1, 0x80},
 		{"too many bytes", 1, 0x10},
-		{"a head that is longer than it can be", 117, 33},
-		{"more of a head than it has", 116, 32},
-		{"a negative duration", 150, 0x80},
+		{"an unknown form", 105, 4},
+		{"an unknown head", 106, 3},
+		{"a head that is longer than it can be", 141, 33},
+		{"more of a head than it has", 140, 32},
+		{"a negative duration", 178, 0x80},
 	};
 	MediaMeter meter;
 	MediaMeter other;
 	unsigned char good[MEDIA_STATE_SIZE];
 	unsigned char bad[MEDIA_STATE_SIZE + 1];
 
-	Read("a state", "0123456789", 10, 10, false, &meter);
+	Read("a state", "\0\0\0\x20"
+					"ftyp01",
+		 10, 10, false, &meter);
 	MediaMeterSave(&meter, ETAG, good);
 	CheckTrue("a state", "loads", MediaMeterLoad(&other, ETAG, good, sizeof(good)));
 	CheckNumber("a state", "bytes", other.bytes, 10);
@@ -180,6 +184,78 @@ TestSniff(void)
 	}
 }
 
+#define MVEX "\0\0\0\x18mvex"
+#define MEHD0 "\0\0\0\x10mehd\0\0\0\0"
+#define EBML "\x1a\x45\xdf\xa3\x84\x42\x82\x81\x77"
+#define SEGMENT "\x18\x53\x80\x67"
+#define MVHD_FULL "\0\0\0\x1cmvhd\0\0\0\0\0\0\0\0\0\0\0\0" SCALE "\0\0\x13\x8d"
+#define MOOV_FULL "\0\0\0\x24moov" MVHD_FULL
+
+/* does the file end where it says? */
+static void
+TestEnd(void)
+{
+	static const struct
+	{
+		const char *name;
+		const char *bytes;
+		size_t len;
+		MediaEnd end;
+		int64_t wanted;
+	} cases[] = {
+		{"whole", FILE_OF(FTYP MOOV_FULL MDAT), MEDIA_END_WHOLE, -1},
+		{"whole, moov last", FILE_OF(FTYP MDAT MOOV_FULL), MEDIA_END_WHOLE, -1},
+		{"whole, QuickTime", FILE_OF("\0\0\0\x08wide" MDAT MOOV_FULL), MEDIA_END_WHOLE, -1},
+		{"cut in mdat", FILE_OF(FTYP MOOV_FULL "\0\0\0\x10mdatmvh"), MEDIA_END_CUT, 72},
+		{"cut in a large mdat", FILE_OF(FTYP MOOV_FULL "\0\0\0\1mdat\0\0\0\2\0\0\0\0abcd"), MEDIA_END_CUT, 56 + 8589934592},
+		{"cut before moov", FILE_OF(FTYP MDAT), MEDIA_END_CUT, -1},
+		{"cut before mdat", FILE_OF(FTYP MOOV_FULL), MEDIA_END_CUT, -1},
+		{"cut in moov, between boxes", FILE_OF(FTYP MDAT "\0\0\0\x38moov" MVHD_FULL), MEDIA_END_CUT, 92},
+		{"cut in moov, in a box", FILE_OF(FTYP MDAT "\0\0\0\x38moov" MVHD_FULL "\0\0\0\x10udta"), MEDIA_END_CUT, 92},
+		{"cut in a box's head", FILE_OF(FTYP MDAT "\0\0\0"), MEDIA_END_CUT, -1},
+		{"up to the end, moov first", FILE_OF(FTYP MOOV_FULL "\0\0\0\0mdatx"), MEDIA_END_UNKNOWN, -1},
+		{"up to the end, no moov", FILE_OF(FTYP "\0\0\0\0mdatx"), MEDIA_END_CUT, -1},
+		{"zeros behind it", FILE_OF(FTYP MOOV_FULL MDAT "\0\0\0\0\0\0\0\0\0"), MEDIA_END_UNKNOWN, -1},
+		{"a few bytes behind it", FILE_OF(FTYP MOOV_FULL MDAT "\0\0\0"), MEDIA_END_UNKNOWN, -1},
+		{"fragmented", FILE_OF(FTYP "\0\0\0\x2cmoov" MVHD_FULL "\0\0\0\x08mvex\0\0\0\x08moof" MDAT), MEDIA_END_UNKNOWN, -1},
+		{"fragmented, cut in a fragment", FILE_OF(FTYP "\0\0\0\x2cmoov" MVHD_FULL "\0\0\0\x08mvex\0\0\0\x08moof\0\0\0\x09mdat"), MEDIA_END_CUT, 81},
+		{"Matroska, whole", FILE_OF(EBML SEGMENT "\x84"
+												 "abcd"),
+		 MEDIA_END_WHOLE, -1},
+		{"Matroska, size in 8 bytes", FILE_OF(EBML SEGMENT "\1\0\0\0\0\0\0\4"
+														   "abcd"),
+		 MEDIA_END_WHOLE, -1},
+		{"Matroska, something behind it", FILE_OF(EBML SEGMENT "\x84"
+															   "abcd\xec\x88"),
+		 MEDIA_END_UNKNOWN, -1},
+		{"Matroska, cut", FILE_OF(EBML SEGMENT "\x84"
+											   "abc"),
+		 MEDIA_END_CUT, 18},
+		{"Matroska, cut at the segment", FILE_OF(EBML "\xec\x80" SEGMENT), MEDIA_END_CUT, -1},
+		{"Matroska, live", FILE_OF(EBML SEGMENT "\1\xff\xff\xff\xff\xff\xff\xff"
+												"abc"),
+		 MEDIA_END_UNKNOWN, -1},
+		{"Matroska, no element", FILE_OF(EBML "\0\0\0"), MEDIA_END_CUT, -1},
+		{"another form", FILE_OF("RIFF\x10\0\0\0"
+								 "AVI "),
+		 MEDIA_END_UNKNOWN, -1},
+		{"nothing", "", 0, MEDIA_END_UNKNOWN, -1},
+	};
+
+	for (size_t i = 0; i < lengthof(cases); i++)
+	{
+		for (size_t piece = 1; piece <= cases[i].len + 1; piece++)
+		{
+			MediaMeter meter;
+			int64_t wanted;
+
+			Read(cases[i].name, cases[i].bytes, cases[i].len, piece, piece % 2 == 0, &meter);
+			CheckNumber(cases[i].name, "end", MediaMeterEnd(&meter, &wanted), cases[i].end);
+			CheckNumber(cases[i].name, "wanted", wanted, cases[i].wanted);
+		}
+	}
+}
+
 void
 TestMedia(void)
 {
@@ -201,6 +277,11 @@ TestMedia(void)
 		{"unknown", FILE_OF(FTYP MOOV MVHD0 SCALE "\xff\xff\xff\xff"), -1},
 		{"no scale", FILE_OF(FTYP MOOV MVHD0 "\0\0\0\0\0\0\x13\x8d"), -1},
 		{"another version", FILE_OF(FTYP MOOV "\0\0\0\x6cmvhd\2\0\0\0\0\0\0\0\0\0\0\0" SCALE "\0\0\x13\x8d"), -1},
+		{"none", FILE_OF(FTYP MOOV MVHD0 SCALE "\0\0\0\0"), -1},
+		{"fragmented", FILE_OF(FTYP "\0\0\0\x3cmoov\0\0\0\x1cmvhd\0\0\0\0\0\0\0\0\0\0\0\0" SCALE "\0\0\0\0" MVEX MEHD0 "\0\0\x13\x8d" MDAT), 5005},
+		{"fragmented, 64 bits", FILE_OF(FTYP "\0\0\0\x40moov\0\0\0\x1cmvhd\0\0\0\0\0\0\0\0\0\0\0\0" SCALE "\0\0\0\0\0\0\0\x1cmvex\0\0\0\x14mehd\1\0\0\0\0\0\0\1\0\0\0\0"), 4294967296},
+		{"fragmented, unknown", FILE_OF(FTYP "\0\0\0\x2cmoov\0\0\0\x1cmvhd\0\0\0\0\0\0\0\0\0\0\0\0" SCALE "\0\0\0\0\0\0\0\x08mvex" MDAT), -1},
+		{"mehd outside of mvex", FILE_OF(FTYP MOOV "\0\0\0\x1cmvhd\0\0\0\0\0\0\0\0\0\0\0\0" SCALE "\0\0\0\0" MEHD0 "\0\0\x13\x8d"), -1},
 		{"mvhd outside of moov", FILE_OF(FTYP "\0\0\0\x1cmvhd\0\0\0\0\0\0\0\0\0\0\0\0" SCALE "\0\0\x13\x8d"), -1},
 		{"up to the end", FILE_OF(FTYP "\0\0\0\0mdat" MOOV MVHD0 SCALE "\0\0\x13\x8d"), -1},
 		{"a box smaller than itself", FILE_OF(FTYP "\0\0\0\7free" MOOV MVHD0 SCALE "\0\0\x13\x8d"), -1},
@@ -222,6 +303,7 @@ TestMedia(void)
 			CheckNumber(cases[i].name, "duration, handed over", meter.probe.duration_ms, cases[i].duration_ms);
 		}
 	}
+	TestEnd();
 	TestSniff();
 	TestHash();
 	TestState();
