@@ -8,8 +8,8 @@
  * is freed.  Sink and source run under libcurl and touch only the flow;
  * CopyPump, called between turns, does everything else.
  *
- * The upload starts when the first bytes look like a video: 12 bytes if the
- * length was announced, otherwise 1 MB, since a file that ends before that has a
+ * The upload starts when the first bytes look like a video: 1 kB if the length
+ * was announced, otherwise 1 MB, since a file that ends before that has a
  * known length after all.  Kind of storage, bucket and URL are fixed when the
  * copy starts, whatever settings change meanwhile.
  *
@@ -296,7 +296,7 @@ static void
 Judge(Copy *copy, const HttpReply *reply)
 {
 	Flow *flow = &copy->flow;
-	UploadTarget *target = &copy->upload.target;
+	const MediaKind *kind;
 
 	if (flow->from == 0 || reply->status != 206)
 		ReadLength(copy, reply);
@@ -305,9 +305,15 @@ Judge(Copy *copy, const HttpReply *reply)
 		flow->next = FLOW_START_OVER;
 		return;
 	}
-	DownloadJudge(&copy->download, reply, target->type, sizeof(target->type));
+	kind = DownloadJudge(&copy->download, reply);
 	if (TaskIsOver(copy->task))
 		return;
+	/* an upload that exists already has its name */
+	if (kind != NULL && !copy->resumable.active)
+	{
+		copy->upload.target.type = kind->type;
+		UploadSetEnding(&copy->upload, kind->ending);
+	}
 	FlowAccept(flow);
 	if (flow->whole)
 		CheckWhole(copy);

@@ -91,6 +91,22 @@ FollowRedirect(Download *download, const HttpReply *reply)
 	DownloadStart(download);
 }
 
+/* A page in place of the file may be a fluke, once; a file of another kind stays one. */
+static void
+RetryOtherKind(const Download *download, const MediaKind *kind, const char *content_type)
+{
+	Task *task = download->task;
+	const char *before = task->job->error_code;
+	bool again = !kind->certain && (before == NULL || strcmp(before, "not_a_video") != 0);
+	char error[300];
+
+	if (content_type[0])
+		snprintf(error, sizeof(error), "fal.ai delivered a file that is not a video: %s (content type \"%s\")", kind->name, content_type);
+	else
+		snprintf(error, sizeof(error), "fal.ai delivered a file that is not a video: %s", kind->name);
+	TaskRetry(task, again ? vv_max_tries : 1, "not_a_video", error, -1);
+}
+
 void
 DownloadAdvance(Download *download, const HttpReply *reply)
 {
@@ -110,8 +126,8 @@ DownloadAdvance(Download *download, const HttpReply *reply)
 	else if (!answered || reply->status < 200 || reply->status > 299)
 		RetryOnReply(download, reply->status == 404 || reply->status == 410 ? "media_gone" : "download_failed",
 					 "the video could not be downloaded", reply);
-	else if (flow->received < MEDIA_SNIFF_BYTES)
-		TaskRetry(task, vv_max_tries, "not_a_video", "fal.ai delivered an empty file", -1);
+	else if (flow->received == 0)
+		RetryOtherKind(download, MediaSniff(NULL, 0), "");
 	else
 		flow->whole = true;
 }
@@ -136,31 +152,22 @@ DownloadIsReady(const Download *download)
 	return got >= (reply->content_length < 0 ? LENGTH_BYTES : MEDIA_SNIFF_BYTES);
 }
 
-/* The content type for Storage, without parameters; false if this is not a video. */
-static bool
-ReadType(const Download *download, const HttpReply *reply, char *type, size_t size)
+/* The bytes decide: content types are often wrong. */
+static const MediaKind *
+ReadKind(const Download *download)
 {
-	const char *kind;
 	size_t len;
 	/* nothing was removed yet: the first bytes are still at the start */
 	const char *bytes = RingPeek(&download->flow->ring, &len);
 
-	StorageBareType(reply->content_type, type, size);
-	if (!MediaSniff((const unsigned char *) bytes, Min(len, MEDIA_SNIFF_BYTES), &kind))
-		return false;
-	if (strncmp(type, "video/", 6) == 0)
-		return true;
-	if (type[0] != '\0' && strcmp(type, "application/octet-stream") != 0 &&
-		strcmp(type, "binary/octet-stream") != 0 && strcmp(type, "application/mp4") != 0)
-		return false;
-	snprintf(type, size, "video/%s", kind);
-	return true;
+	return MediaSniff((const unsigned char *) bytes, Min(len, MEDIA_SNIFF_BYTES));
 }
 
-void
-DownloadJudge(const Download *download, const HttpReply *reply, char *type, size_t size)
+const MediaKind *
+DownloadJudge(const Download *download, const HttpReply *reply)
 {
 	const Flow *flow = download->flow;
+	const MediaKind *kind = flow->from == 0 ? ReadKind(download) : NULL;
 	char error[300];
 
 	if (flow->total > flow->cap)
@@ -171,9 +178,7 @@ DownloadJudge(const Download *download, const HttpReply *reply, char *type, size
 	}
 	else if (flow->from == 0 && reply->status == 206)
 		TaskRetry(download->task, vv_max_tries, "download_failed", "the media host returned only part of the video", -1);
-	else if (flow->from == 0 && !ReadType(download, reply, type, size))
-	{
-		snprintf(error, sizeof(error), "fal.ai delivered a file that is not a video (content type \"%s\")", reply->content_type);
-		TaskRetry(download->task, vv_max_tries, "not_a_video", error, -1);
-	}
+	else if (kind != NULL && kind->type == NULL)
+		RetryOtherKind(download, kind, reply->content_type);
+	return kind;
 }

@@ -30,7 +30,10 @@ extern void DownloadAdvance(Download *download, const HttpReply *reply);
 
 /* has enough arrived to see what it is? */
 extern bool DownloadIsReady(const Download *download);
-/* is it a video, and small enough? If not, the task is over; type is for Storage, if the download started at the file's beginning */
-extern void DownloadJudge(const Download *download, const HttpReply *reply, char *type, size_t size);
+/*
+ * Is it a video, and small enough?  If not, the task is over.  The kind is known
+ * if the download started at the file's beginning, otherwise NULL.
+ */
+extern const MediaKind *DownloadJudge(const Download *download, const HttpReply *reply);
 
 #endif /* VIBEVIDEO_DOWNLOAD_H */

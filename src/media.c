@@ -31,27 +31,6 @@ ReadBigEndian(const unsigned char *bytes, size_t len)
 	return number;
 }
 
-bool
-MediaSniff(const unsigned char *bytes, size_t len, const char **name)
-{
-	static const unsigned char ebml[] = {0x1a, 0x45, 0xdf, 0xa3}; /* RFC 8794 11.2.1 */
-
-	if (len < MEDIA_SNIFF_BYTES)
-		return false;
-
-	if (memcmp(bytes + 4, "ftyp", 4) == 0)
-	{
-		*name = "mp4";
-		return ReadBigEndian(bytes, 4) >= BOX_HEAD;
-	}
-	if (memcmp(bytes, ebml, sizeof(ebml)) == 0)
-	{
-		*name = "webm";
-		return true;
-	}
-	return false;
-}
-
 /* how a file can begin; QuickTime's need no ftyp */
 static MediaForm
 FormOf(const unsigned char *head)
@@ -66,6 +45,138 @@ FormOf(const unsigned char *head)
 			return MEDIA_FORM_BOXES;
 	return MEDIA_FORM_OTHER;
 }
+
+/*----------
+ * What is it?
+ *----------
+ */
+static const MediaKind Mp4 = {"MP4 video", "video/mp4", "mp4", true};
+static const MediaKind QuickTime = {"QuickTime video", "video/quicktime", "mov", true};
+static const MediaKind WebM = {"WebM video", "video/webm", "webm", true};
+static const MediaKind Matroska = {"Matroska video", "video/x-matroska", "mkv", true};
+static const MediaKind Empty = {"empty file", NULL, NULL, false};
+static const MediaKind Text = {"text", NULL, NULL, false};
+static const MediaKind Unknown = {"file of an unknown kind", NULL, NULL, false};
+
+/* by the brand in ftyp: what else is made of boxes */
+static const struct
+{
+	char brand[5]; /* its beginning */
+	MediaKind kind;
+} Brands[] = {
+	{"qt  ", {"QuickTime video", "video/quicktime", "mov", true}},
+	{"avi", {"AVIF image", NULL, NULL, true}},
+	{"hei", {"HEIC image", NULL, NULL, true}},
+	{"hev", {"HEIC image", NULL, NULL, true}},
+	{"mif1", {"HEIF image", NULL, NULL, true}},
+	{"msf1", {"HEIF image", NULL, NULL, true}},
+	{"crx ", {"CR3 image", NULL, NULL, true}},
+	{"M4A ", {"M4A audio file", NULL, NULL, true}},
+	{"M4B ", {"M4B audio book", NULL, NULL, true}},
+	{"M4P ", {"M4P audio file", NULL, NULL, true}},
+	{"F4A ", {"F4A audio file", NULL, NULL, true}},
+	{"F4B ", {"F4B audio book", NULL, NULL, true}},
+};
+
+static const struct
+{
+	size_t at;
+	const char *bytes;
+	size_t len;
+	MediaKind kind;
+} Magics[] = {
+	{0, "\x89PNG", 4, {"PNG image", NULL, NULL, true}},
+	{0, "GIF8", 4, {"GIF image", NULL, NULL, true}},
+	{0, "\xff\xd8\xff", 3, {"JPEG image", NULL, NULL, true}},
+	{8, "WEBP", 4, {"WebP image", NULL, NULL, true}},
+	{8, "AVI ", 4, {"AVI video", NULL, NULL, true}},
+	{8, "WAVE", 4, {"WAV audio file", NULL, NULL, true}},
+	{0, "ID3", 3, {"MP3 audio file", NULL, NULL, true}},
+	{0, "OggS", 4, {"Ogg file", NULL, NULL, true}},
+	{0, "fLaC", 4, {"FLAC audio file", NULL, NULL, true}},
+	{0, "%PDF", 4, {"PDF document", NULL, NULL, true}},
+	{0, "PK\3\4", 4, {"ZIP archive", NULL, NULL, true}},
+	{0, "glTF", 4, {"glTF model", NULL, NULL, true}},
+};
+
+static const MediaKind *
+KindByBrand(const unsigned char *brand)
+{
+	for (size_t i = 0; i < sizeof(Brands) / sizeof(Brands[0]); i++)
+		if (memcmp(brand, Brands[i].brand, strlen(Brands[i].brand)) == 0)
+			return &Brands[i].kind;
+	return &Mp4;
+}
+
+/* ftyp need not be the first box; QuickTime has none */
+static const MediaKind *
+KindOfBoxes(const unsigned char *bytes, size_t len)
+{
+	size_t at = 0;
+
+	while (len - at >= MEDIA_MIN_BYTES)
+	{
+		uint64_t size = ReadBigEndian(bytes + at, 4);
+		const unsigned char *type = bytes + at + 4;
+
+		if (memcmp(type, "ftyp", 4) == 0)
+			return size >= MEDIA_MIN_BYTES ? KindByBrand(type + 4) : &Unknown;
+		if (memcmp(type, "styp", 4) == 0)
+			return &Mp4;
+		if (memcmp(type, "free", 4) != 0 && memcmp(type, "skip", 4) != 0)
+			return &QuickTime;
+		if (size < BOX_HEAD || size > len - at)
+			break;
+		at += (size_t) size;
+	}
+	return &Mp4;
+}
+
+/* the header's DocType (RFC 8794 11.2.4), which is near the beginning */
+static const MediaKind *
+KindOfElements(const unsigned char *bytes, size_t len)
+{
+	static const unsigned char webm[] = {0x42, 0x82, 0x84, 'w', 'e', 'b', 'm'};
+
+	for (size_t at = 4; at + sizeof(webm) <= len && at < 128; at++)
+		if (memcmp(bytes + at, webm, sizeof(webm)) == 0)
+			return &WebM;
+	return &Matroska;
+}
+
+static bool
+LooksLikeText(const unsigned char *bytes, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if (bytes[i] < 0x20 && memchr("\t\r\n\f", bytes[i], 4) == NULL)
+			return false;
+	return true;
+}
+
+const MediaKind *
+MediaSniff(const unsigned char *bytes, size_t len)
+{
+	if (len == 0)
+		return &Empty;
+	if (len >= MEDIA_MIN_BYTES)
+	{
+		MediaForm form = FormOf(bytes);
+
+		if (form == MEDIA_FORM_BOXES)
+			return KindOfBoxes(bytes, len);
+		if (form == MEDIA_FORM_ELEMENTS)
+			return KindOfElements(bytes, len);
+		for (size_t i = 0; i < sizeof(Magics) / sizeof(Magics[0]); i++)
+			if (memcmp(bytes + Magics[i].at, Magics[i].bytes, Magics[i].len) == 0)
+				return &Magics[i].kind;
+	}
+	return LooksLikeText(bytes, len) ? &Text : &Unknown;
+}
+
+/*----------
+ * The probe
+ *----------
+ */
 
 /* as many bytes as there are bits up to the first that is set, 9 if none is */
 static size_t

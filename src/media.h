@@ -16,9 +16,19 @@
 #define OPENSSL_SUPPRESS_DEPRECATED
 #include <openssl/sha.h>
 
-/* do these first bytes look like a video we store? name gets "mp4" or "webm" */
-#define MEDIA_SNIFF_BYTES 12
-extern bool MediaSniff(const unsigned char *bytes, size_t len, const char **name);
+/* What a file is, by its bytes. */
+typedef struct MediaKind
+{
+	const char *name;	/* for people */
+	const char *type;	/* content type, NULL if it is not a video that we store */
+	const char *ending; /* of its name */
+	bool certain;		/* not a page or a text that a server gives in place of a file */
+} MediaKind;
+
+/* of the first bytes; a shorter file is nothing */
+#define MEDIA_SNIFF_BYTES 1024
+#define MEDIA_MIN_BYTES 12
+extern const MediaKind *MediaSniff(const unsigned char *bytes, size_t len);
 
 typedef enum MediaForm
 {

@@ -238,9 +238,27 @@ Resume(Resumable *resumable, const StorageTus *answer)
 		DownloadStart(resumable->download);
 }
 
+/* The object has the name that the try before gave it, by what it had downloaded. */
 static void
-AfterHead(Resumable *resumable, const StorageTus *answer, bool ours)
+KeepEnding(Upload *upload, const char *metadata)
 {
+	static const char *const endings[] = {"webm", "mov", "mkv"};
+
+	for (int i = 0; i < lengthof(endings); i++)
+	{
+		UploadSetEnding(upload, endings[i]);
+		if (StorageTusNames(metadata, upload->target.object_key))
+			return;
+	}
+	UploadSetEnding(upload, "mp4");
+}
+
+static void
+AfterHead(Resumable *resumable, const StorageTus *answer, const char *metadata)
+{
+	bool ours = StorageTusIsFor(metadata, resumable->upload->target.bucket);
+
+	KeepEnding(resumable->upload, metadata);
 	if (answer->reply.outcome == STORAGE_DONE && ours)
 		Resume(resumable, answer);
 	else if (answer->reply.outcome == STORAGE_DONE || answer->gone)
@@ -380,7 +398,7 @@ ResumableAdvance(Resumable *resumable, const HttpReply *reply)
 			AfterCreate(resumable, &answer, reply->location);
 			break;
 		case STORAGE_TUS_HEAD:
-			AfterHead(resumable, &answer, StorageTusIsFor(reply->upload_metadata, resumable->upload->target.bucket));
+			AfterHead(resumable, &answer, reply->upload_metadata);
 			break;
 		case STORAGE_TUS_PATCH:
 			AfterPart(resumable, &answer);

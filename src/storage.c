@@ -629,15 +629,15 @@ StorageTusMetadata(const char *bucket, const char *key, const char *type, char *
 		WireAppend(out, size, ",cacheControl ") && AppendBase64(out, size, "3600");
 }
 
-bool
-StorageTusIsFor(const char *metadata, const char *bucket)
+static bool
+HasMetadata(const char *metadata, const char *name, const char *value)
 {
-	char pair[200] = "bucketName ";
+	char pair[1500];
 	size_t len;
 
-	if (metadata[0] == '\0')
-		return true;
-	if (!AppendBase64(pair, sizeof(pair), bucket))
+	pair[0] = '\0';
+	if (!WireAppend(pair, sizeof(pair), name) || !WireAppend(pair, sizeof(pair), " ") ||
+		!AppendBase64(pair, sizeof(pair), value))
 		return false;
 	len = strlen(pair);
 	for (const char *p = metadata; p != NULL; p = strchr(p, ','))
@@ -647,6 +647,18 @@ StorageTusIsFor(const char *metadata, const char *bucket)
 			return true;
 	}
 	return false;
+}
+
+bool
+StorageTusIsFor(const char *metadata, const char *bucket)
+{
+	return metadata[0] == '\0' || HasMetadata(metadata, "bucketName", bucket);
+}
+
+bool
+StorageTusNames(const char *metadata, const char *key)
+{
+	return HasMetadata(metadata, "objectName", key);
 }
 
 /* the number before mark; NULL if there is none */

@@ -113,6 +113,8 @@ extern bool StorageTusOwns(const char *base, const char *url);
 extern bool StorageTusMetadata(const char *bucket, const char *key, const char *type, char *out, size_t size);
 /* does Upload-Metadata, as returned by Storage, name this bucket? "" counts as yes */
 extern bool StorageTusIsFor(const char *metadata, const char *bucket);
+/* does it name this object? */
+extern bool StorageTusNames(const char *metadata, const char *key);
 
 /* "bytes 100-199/200"; false: anything else, also when the total is unknown */
 extern bool StorageReadRange(const char *content_range, int64_t *from, int64_t *to, int64_t *total);

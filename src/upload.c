@@ -26,7 +26,7 @@ static bool form_is_known = false;
 
 /* The key in Storage: the row's key, made harmless, and fal's unguessable id. */
 static void
-MakeObjectKey(const Job *job, char *out, size_t size)
+MakeObjectKey(const Job *job, const char *ending, char *out, size_t size)
 {
 	char prefix[129];
 	size_t n = 0;
@@ -37,17 +37,15 @@ MakeObjectKey(const Job *job, char *out, size_t size)
 			? *p
 			: '_';
 	prefix[n] = '\0';
-	snprintf(out, size, "%s/%s.mp4", n ? prefix : "_", job->request_id);
+	snprintf(out, size, "%s/%s.%s", n ? prefix : "_", job->request_id, ending);
 }
 
 static bool
-FixTarget(UploadTarget *target, const Job *job)
+NameTarget(UploadTarget *target, const Job *job, const char *ending)
 {
 	char base[BASE_SIZE];
 
-	target->kind = vv_storage_kind;
-	strlcpy(target->bucket, vv_storage_bucket, sizeof(target->bucket));
-	MakeObjectKey(job, target->object_key, sizeof(target->object_key));
+	MakeObjectKey(job, ending, target->object_key, sizeof(target->object_key));
 	return StorageUrl(CallBase(vv_storage_public_url[0] ? vv_storage_public_url : vv_storage_url, base, sizeof(base)),
 					  target->kind == STORAGE_KIND_S3 ? STORAGE_S3 : STORAGE_PUBLIC, target->bucket,
 					  target->object_key, target->video_url, sizeof(target->video_url));
@@ -61,7 +59,17 @@ UploadInit(Upload *upload, Task *task, Flow *flow, const char *key)
 	upload->flow = flow;
 	upload->form = form_is_known ? known_form : StorageFirstForm(key);
 	strlcpy(upload->key, key, sizeof(upload->key));
-	if (!FixTarget(&upload->target, task->job))
+	upload->target.kind = vv_storage_kind;
+	strlcpy(upload->target.bucket, vv_storage_bucket, sizeof(upload->target.bucket));
+	UploadSetEnding(upload, "mp4");
+}
+
+void
+UploadSetEnding(Upload *upload, const char *ending)
+{
+	Task *task = upload->task;
+
+	if (!NameTarget(&upload->target, task->job, ending))
 		TaskRetry(task, vv_max_tries, "bad_storage_url",
 				  "could not build the video's address: check vibevideo.storage_url, storage_public_url and storage_bucket", -1);
 }

@@ -17,7 +17,7 @@ typedef struct UploadTarget
 	int kind; /* STORAGE_KIND_… */
 	char bucket[129];
 	char object_key[1024];
-	char type[129]; /* its content type for Storage */
+	const char *type; /* its content type for Storage */
 	char video_url[FAL_URL_SIZE];
 } UploadTarget;
 
@@ -35,6 +35,8 @@ typedef struct Upload
 /* copies key; if the video's address cannot be built, the task is over */
 extern void UploadInit(Upload *upload, Task *task, Flow *flow, const char *key);
 extern void UploadWipe(Upload *upload);
+/* the file's ending, "mp4" until it is known; what is stored is named after it */
+extern void UploadSetEnding(Upload *upload, const char *ending);
 
 /* the whole video in one request; S3 needs its length, so an unknown one is counted first */
 extern void UploadStart(Upload *upload);

@@ -64,6 +64,7 @@ need_test()
 	need perl command -v prove
 	need libipc-run-perl perl -MIPC::Run -e 1
 	need npm command -v npm
+	need ffmpeg command -v ffmpeg
 }
 
 need_demo()

@@ -12,10 +12,11 @@
 static void
 Sniff(const uint8_t *data, size_t size)
 {
-	const char *name = NULL;
+	const MediaKind *kind = MediaSniff(data, size);
 
-	if (MediaSniff(data, size, &name))
-		MUST(name != NULL);
+	MUST(kind != NULL && kind->name != NULL);
+	MUST((kind->type != NULL) == (kind->ending != NULL));
+	MUST(kind->type == NULL || size >= MEDIA_MIN_BYTES);
 }
 
 /* the same bytes tell the same, whole and in pieces between which the meter is set down */

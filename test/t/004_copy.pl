@@ -43,7 +43,7 @@ my @cases = (
 	[ 'media: a page', 'html200', undef, 'not_a_video', times => -1 ],
 	[ 'media: a text called video', 'garbage', undef, 'not_a_video', times => -1 ],
 	[ 'media: nothing', 'empty', undef, 'not_a_video', times => -1 ],
-	[ 'media: type text/html', { kind => 'content_type', value => 'text/html' }, undef, 'not_a_video', times => -1 ],
+	[ 'media: type text/html', { kind => 'content_type', value => 'text/html' }, undef, undef ],
 	[ 'media: redirect home', undef, undef, undef, rule => { media => { redirect => '{{media_url}}' } } ],
 	[ 'media: redirect away', undef, undef, 'media_host_denied', rule => { media => { redirect => "http://127.0.0.1:$evil_port/files/x" } } ],
 	[ 'media: redirect to a file', undef, undef, qr/^(media_host_denied|bad_redirect)$/, rule => { media => { redirect => 'file:///etc/passwd' } } ],

@@ -69,5 +69,102 @@ for my $case (@cuts)
 	is(scalar($fal->renders($prompt)), 1, "$prompt: of one render");
 }
 
+# -- real files ----------------------------------------------------------------------------
+my $files = PostgreSQL::Test::Utils::tempdir();
+
+sub real_file
+{
+	my ($name, @options) = @_;
+	my $file = "$files/$name";
+
+	run_log([ qw(ffmpeg -hide_banner -loglevel error -nostdin -y -f lavfi -i),
+		'testsrc2=size=64x48:rate=10:duration=2', @options, $file ]) or BAIL_OUT("ffmpeg could not make $name");
+	return $file;
+}
+
+sub write_file
+{
+	my ($name, $bytes) = @_;
+
+	open my $out, '>:raw', "$files/$name" or die $!;
+	print $out $bytes;
+	close $out;
+	return "$files/$name";
+}
+
+sub box
+{
+	my ($type, $body) = @_;
+
+	return pack('N a4', 8 + length $body, $type) . $body;
+}
+
+my @h264 = qw(-c:v libx264 -pix_fmt yuv420p);
+my $mp4 = real_file('plain.mp4', @h264);
+my $plain = slurp_file($mp4);
+my $ftyp = unpack('N', $plain);
+my @files = (
+	# name, file, content type of the media host, ending or code, type or words, duration
+	[ 'file: mp4', $mp4, 'video/mp4', 'mp4', 'video/mp4', 2000 ],
+	[ 'file: mp4, moov first', real_file('first.mp4', @h264, qw(-movflags +faststart)), 'video/mp4', 'mp4', 'video/mp4', 2000 ],
+	[ 'file: mp4 as text', $mp4, 'text/plain', 'mp4', 'video/mp4', 2000 ],
+	[ 'file: mp4 as a download', $mp4, 'application/force-download', 'mp4', 'video/mp4', 2000 ],
+	[ 'file: mp4, free first', write_file('free.mp4', box('free', 'x' x 40) . $plain), 'video/mp4', 'mp4', 'video/mp4', 2000 ],
+	[ 'file: mp4, fragmented', real_file('fragments.mp4', @h264, qw(-movflags frag_keyframe+empty_moov)), 'video/mp4', 'mp4', 'video/mp4', '' ],
+	[ 'file: mov', real_file('plain.mov', @h264), 'video/quicktime', 'mov', 'video/quicktime', 2000 ],
+	[ 'file: mov without ftyp', write_file('old.mov', substr($plain, $ftyp)), 'video/mp4', 'mov', 'video/quicktime', 2000 ],
+	[ 'file: webm', real_file('plain.webm', qw(-c:v libvpx)), 'video/mp4', 'webm', 'video/webm', '' ],
+	[ 'file: webm, live', real_file('live.webm', qw(-c:v libvpx -f webm -live 1)), 'video/webm', 'webm', 'video/webm', '' ],
+	[ 'file: mkv', real_file('plain.mkv', @h264), 'application/x-matroska', 'mkv', 'video/x-matroska', '' ],
+	[ 'file: half an mp4', write_file('half.mp4', substr(slurp_file("$files/first.mp4"), 0, 2000)), 'video/mp4', 'download_failed', qr/2000 of \d+ bytes/, 2 ],
+	[ 'file: half a webm', write_file('half.webm', substr(slurp_file("$files/plain.webm"), 0, 2000)), 'video/webm', 'download_failed', qr/2000 of \d+ bytes/, 2 ],
+	[ 'file: gif', real_file('plain.gif'), 'video/mp4', 'not_a_video', qr/GIF image/, 1 ],
+	[ 'file: png', real_file('plain.png', qw(-frames:v 1)), 'video/mp4', 'not_a_video', qr/PNG image/, 1 ],
+	[ 'file: avif', write_file('plain.avif', box('ftyp', 'avif' . pack('N', 0) . 'avifmif1') . 'x' x 99), 'video/mp4', 'not_a_video', qr/AVIF image/, 1 ],
+	[ 'file: m4a', write_file('plain.m4a', box('ftyp', 'M4A ' . pack('N', 0) . 'M4A mp42') . 'x' x 99), 'video/mp4', 'not_a_video', qr/M4A audio/, 1 ],
+	[ 'file: a page', write_file('page.mp4', '<html><body>Try again</body></html>'), 'video/mp4', 'not_a_video', qr/text/, 2 ]);
+configure($node, max_tries => 2);
+for my $case (@files)
+{
+	my ($prompt, $file, $host_type, $what, $words, $number) = @$case;
+	my $id = new_row($node, $prompt);
+	my $bytes = -s $file;
+
+	$fal->rule("^$prompt\$", media => { file => $file, content_type => $host_type });
+	submit($node, $id);
+	if (ref $words)
+	{
+		wait_for_status($node, $id, 'failed');
+		is(status_of($node, $id)->{error_code}, $what, "$prompt: its code");
+		like(status_of($node, $id)->{error}, $words, "$prompt: its words");
+		is($storage->object($id), undef, "$prompt: Storage has no object");
+		is(sql($node, "SELECT tries FROM vibevideo.job WHERE vibelog_id = '$id'"), $number, "$prompt: after so many tries");
+		next;
+	}
+	wait_for_status($node, $id, 'completed');
+	my $object = $storage->object($id);
+	like($object->{key}, qr/\.$what$/, "$prompt: its ending");
+	is($object->{content_type}, $words, "$prompt: its type");
+	is($object->{size}, $bytes, "$prompt: all of it");
+	is(sql($node, "SELECT duration_ms, video_url LIKE '%.$what', object_key = '$object->{key}' FROM vibevideo.job WHERE vibelog_id = '$id'"),
+		"$number|t|t", "$prompt: the job says so");
+}
+
+# An upload that is resumed keeps its name.
+{
+	my $webm = write_file('large.webm', slurp_file("$files/plain.webm"));
+	my $id = new_row($node, 'resumed: webm');
+
+	append_to_file($webm, box('void', 'x' x 8_000_000));
+	configure($node, resumable_threshold => '1MB', max_tries => 5);
+	$fal->rule('^resumed: webm$', media => { file => $webm, content_type => 'video/mp4' });
+	$fal->fault('media', { kind => 'truncate', bytes => 7_500_000 }, prompt => '^resumed: webm$', times => 1);
+	submit($node, $id);
+	wait_for_status($node, $id, 'completed');
+	like($storage->object($id)->{key}, qr/\.webm$/, 'resumed: it has its ending');
+	is(sql($node, "SELECT video_url LIKE '%.webm' FROM vibevideo.job WHERE vibelog_id = '$id'"), 't', 'resumed: the address, too');
+	is($storage->object($id)->{size}, -s $webm, 'resumed: all of it');
+}
+
 $node->stop;
 done_testing();

@@ -158,29 +158,45 @@ TestSniff(void)
 	{
 		const char *bytes;
 		size_t len;
-		const char *name; /* NULL: none */
+		const char *ending; /* NULL: it is not a video */
+		const char *name;
 	} cases[] = {
-		{"\0\0\0\040ftypisom", 12, "mp4"},
-		{"\0\0\0\024ftypqt  ", 12, "mp4"},
-		{"\x1a\x45\xdf\xa3\x01\0\0\0\0\0\0\x1f", 12, "webm"},
-		{"\0\0\0\007ftypisom", 12, NULL},
-		{"\0\0\0\040ftypis", 10, NULL},
-		{"\0\0\0\040moovmvhd", 12, NULL},
-		{"<html><body>", 12, NULL},
-		{"{\"detail\":\"x", 12, NULL},
-		{"\211PNG\r\n\032\n\0\0\0\015", 12, NULL},
-		{"", 0, NULL},
-		{"RIFF\0\0\0\0WEBP", 12, NULL},
+		{FILE_OF("\0\0\0\040ftypisom"), "mp4", "MP4 video"},
+		{FILE_OF("\0\0\0\040ftypM4V "), "mp4", "MP4 video"},
+		{FILE_OF("\0\0\0\024ftypqt  "), "mov", "QuickTime video"},
+		{FILE_OF("\0\0\0\010wide\0\0\0\010mdat"), "mov", "QuickTime video"},
+		{FILE_OF("\0\0\0\040mdat\1\2\3\4"), "mov", "QuickTime video"},
+		{FILE_OF("\0\0\0\040moovmvhd"), "mov", "QuickTime video"},
+		{FILE_OF("\0\0\0\010free\0\0\0\024ftypisom"), "mp4", "MP4 video"},
+		{FILE_OF("\0\0\0\014skipabcd\0\0\0\024ftypqt  "), "mov", "QuickTime video"},
+		{FILE_OF("\0\0\0\014freeabcd\0\0\0\024ftypavif"), NULL, "AVIF image"},
+		{FILE_OF("\0\0\1\0freeabcd"), "mp4", "MP4 video"},
+		{FILE_OF("\x1a\x45\xdf\xa3\x9f\x42\x86\x81\1\x42\x82\x84webm"), "webm", "WebM video"},
+		{FILE_OF("\x1a\x45\xdf\xa3\x9f\x42\x86\x81\1\x42\x82\x88matroska"), "mkv", "Matroska video"},
+		{FILE_OF("\0\0\0\040ftypavif"), NULL, "AVIF image"},
+		{FILE_OF("\0\0\0\040ftypavis"), NULL, "AVIF image"},
+		{FILE_OF("\0\0\0\040ftypheic"), NULL, "HEIC image"},
+		{FILE_OF("\0\0\0\040ftypmif1"), NULL, "HEIF image"},
+		{FILE_OF("\0\0\0\040ftypM4A "), NULL, "M4A audio file"},
+		{FILE_OF("\0\0\0\040ftypM4B "), NULL, "M4B audio book"},
+		{FILE_OF("\0\0\0\007ftypisom"), NULL, "file of an unknown kind"},
+		{FILE_OF("\0\0\0\040ftypis"), NULL, "file of an unknown kind"},
+		{FILE_OF("<html><body>"), NULL, "text"},
+		{FILE_OF("{\"detail\":\"x"), NULL, "text"},
+		{FILE_OF("\211PNG\r\n\032\n\0\0\0\015"), NULL, "PNG image"},
+		{FILE_OF("GIF89a\1\0\1\0\0\0"), NULL, "GIF image"},
+		{FILE_OF("RIFF\0\0\0\0WEBP"), NULL, "WebP image"},
+		{FILE_OF("short"), NULL, "text"},
+		{"", 0, NULL, "empty file"},
 	};
 
 	for (size_t i = 0; i < lengthof(cases); i++)
 	{
-		const char *name = "";
-		bool known = MediaSniff((const unsigned char *) cases[i].bytes, cases[i].len, &name);
+		const MediaKind *kind = MediaSniff((const unsigned char *) cases[i].bytes, cases[i].len);
 
-		CheckNumber("sniff", "known", known, cases[i].name != NULL);
-		if (known && cases[i].name != NULL)
-			CheckText("sniff", "name", name, cases[i].name);
+		CheckText("sniff", "kind", kind->name, cases[i].name);
+		CheckNumber(cases[i].name, "is a video", kind->type != NULL, cases[i].ending != NULL);
+		CheckText(cases[i].name, "ending", kind->ending ? kind->ending : "", cases[i].ending ? cases[i].ending : "");
 	}
 }
 

@@ -3,6 +3,7 @@
 // There is no FAILED or CANCELED state (fal.ai/docs …/queue).
 import { randomUUID } from 'node:crypto';
 import { cancelled, infra, planOutcome, startTimeout } from './fal-behaviour.mjs';
+import { givenFile } from './fal-render.mjs';
 
 // fal.ai/docs …/serverless/reliability/retries: up to ten attempts.
 const MAX_ATTEMPTS = 10;
@@ -206,7 +207,7 @@ export class Jobs {
     const ended = () => {
       if (!job.abandoned && job.state === 'IN_PROGRESS' && job.attempt === attempt) this.#endAttempt(job);
     };
-    job.render = job.plan.kind === 'ok' ? this.render(job) : null;
+    job.render = job.plan.kind === 'ok' ? givenFile(job) ?? this.render(job) : null;
     if (!job.render) {
       job.timer = setTimeout(ended, job.behaviour.run_ms);
       return;

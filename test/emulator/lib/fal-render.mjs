@@ -1,7 +1,7 @@
 // Real videos, rendered by ffmpeg while the job is IN_PROGRESS.
 import { execFile, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { createReadStream, rmSync } from 'node:fs';
+import { createReadStream, readFileSync, rmSync } from 'node:fs';
 import { access, mkdtemp, stat, writeFile } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -80,6 +80,15 @@ export class Renderer {
     });
     return this.folder;
   }
+}
+
+/** A file of the test's own, as if it had been rendered; null if the rule names none. */
+export function givenFile(job) {
+  const { file } = job.behaviour.media;
+  if (!file) return null;
+  const bytes = readFileSync(file);
+  const sha256 = createHash('sha256').update(bytes).digest('hex');
+  return { done: Promise.resolve(), stop() {}, file, size: bytes.length, sha256 };
 }
 
 /** Single-threaded and bit-exact, so that a prompt always gives the same file. */
