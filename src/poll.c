@@ -77,6 +77,22 @@ RetryOrGiveUp(Task *task, const FalError *error)
 		TaskRetry(task, 0, error->type, error->message, error->retry_after);
 }
 
+/* fal neither finishes it nor stops it, or has finished it and does not hand it out. */
+static void
+FailOverdue(Task *task, const char *what, const char *words)
+{
+	char message[600];
+
+	snprintf(message, sizeof(message), "not finished after %d s (vibevideo.job_timeout); %s: %.400s", vv_job_timeout, what, words);
+	TaskFail(task, "job_timeout", message);
+}
+
+static void
+FailNotStopped(Task *task, const FalError *error)
+{
+	FailOverdue(task, "fal.ai did not cancel it", error->message);
+}
+
 /* Other errors do not count towards the third 404. */
 static void
 RetryGone(Task *task, const FalError *error)
@@ -117,7 +133,9 @@ AfterStatus(Task *task, const HttpReply *reply)
 			break;
 		case FAL_STATE_QUEUED:
 		case FAL_STATE_RUNNING:
-			if (task->cancel_refused)
+			if (task->cancel_refused && JobIsOverdue(task->job))
+				FailNotStopped(task, &task->cancel_error);
+			else if (task->cancel_refused)
 				RetryOrGiveUp(task, &task->cancel_error);
 			else if (JobIsOverdue(task->job))
 				StartCall(task, FAL_CALL_CANCEL);
@@ -168,7 +186,10 @@ AfterResult(Task *task, const HttpReply *reply)
 			task->update.bytes_total = result->file_size;
 			break;
 		case FAL_RESULT_NOT_READY:
-			KeepPolling(task, task->job->state, task->job->queue_position);
+			if (JobIsOverdue(task->job))
+				FailOverdue(task, "fal.ai calls it completed, but not its result", result->error.message);
+			else
+				KeepPolling(task, task->job->state, task->job->queue_position);
 			break;
 		case FAL_RESULT_FAILED:
 		case FAL_RESULT_GONE:
@@ -186,6 +207,15 @@ AfterResult(Task *task, const HttpReply *reply)
 	}
 }
 
+/* Would it be refused again?  The rest is tried until overdue.c ends the job. */
+static bool
+IsLastingRefusal(const HttpReply *reply)
+{
+	return reply->outcome == HTTP_ANSWERED && reply->status >= 400 && reply->status <= 499 &&
+		reply->status != 401 && reply->status != 403 && reply->status != 408 && reply->status != 425 &&
+		reply->status != 429;
+}
+
 /* fal may never accept it, but the job continues and may be done: poll it as if no cancel had been requested. */
 static void
 AfterCancelRefused(Task *task, const HttpReply *reply, const FalError *error)
@@ -196,6 +226,8 @@ AfterCancelRefused(Task *task, const HttpReply *reply, const FalError *error)
 		task->cancel_error = *error;
 		StartCall(task, FAL_CALL_STATUS);
 	}
+	else if (JobIsOverdue(task->job) && IsLastingRefusal(reply))
+		FailNotStopped(task, error);
 	else
 		TaskRetry(task, 0, error->type, error->message, error->retry_after);
 }

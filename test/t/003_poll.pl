@@ -357,6 +357,24 @@ for my $shape (qw(video_array video_url video_url_object videos preview_video))
 	is($video->{error_code}, 'job_timeout', 'for that reason');
 	ok(at_fal($id)->{cancelled}, 'and is cancelled at fal');
 }
+my $in_progress = '{"detail": "Request is still in progress", "status_url": "https://queue.fal.run/x"}';
+for my $case (
+	[ 'too old: its cancel is refused', 'cancel', { kind => 'http', status => 405, body => '{"detail": "Method Not Allowed"}' }, 3600000, qr/did not cancel it: Method Not Allowed/ ],
+	[ 'too old: its result never comes', 'result', { kind => 'http', status => 400, body => $in_progress }, 0, qr/not its result: Request is still in progress/ ])
+{
+	my ($prompt, $call, $fault, $run_ms, $words) = @$case;
+
+	$fal->rule("^$prompt\$", run_ms => $run_ms);
+	$fal->fault($call, $fault, prompt => "^$prompt\$", times => -1);
+	my $id = $run_ms ? new_row($node, $prompt) : finished_row($prompt);
+	submit($node, $id) if $run_ms;
+	poll_rows($id);
+	like(job_of($node, $id)->{state}, qr{^(queued|generating)$}, "$prompt: it is waited for");
+	sql($node, "UPDATE vibevideo.job SET submitted_at = now() - interval '61 min', next_at = now() WHERE vibelog_id = '$id'");
+	$node->safe_psql('postgres', "SET vibevideo.job_timeout = '1h'; SELECT vibevideo_poll()");
+	is(status_of($node, $id)->{error_code}, 'job_timeout', "$prompt: fails for that reason");
+	like(status_of($node, $id)->{error}, $words, "$prompt: and says what fal has answered");
+}
 
 # -- an orphan beside a row that cannot be written -------------------------------------------------------------------
 {
