@@ -8,9 +8,11 @@
 
 #include "call.h"
 #include "guc.h"
+#include "json.h"
 #include "secret.h"
 
-#define MAX_FAL_ANSWER (1024 * 1024) /* limit of json.c */
+#define MAX_FAL_ANSWER (1024 * 1024)
+#define MAX_FAL_RESULT JSON_MAX_LENGTH /* the model's output, which may have large fields */
 #define MAX_STORAGE_ANSWER (64 * 1024)
 #define BASE_SIZE 1024
 
@@ -148,7 +150,8 @@ CallFal(HttpEngine *engine, FalCall what, const char *key, const char *model, co
 	/* a job that was inserted or changed by hand may lack it */
 	if (request_id == NULL)
 		return NULL;
-	CallInit(&call, what == FAL_CALL_CANCEL ? HTTP_PUT : HTTP_GET, vv_poll_timeout, MAX_FAL_ANSWER, owner);
+	CallInit(&call, what == FAL_CALL_CANCEL ? HTTP_PUT : HTTP_GET, vv_poll_timeout,
+			 what == FAL_CALL_RESULT ? MAX_FAL_RESULT : MAX_FAL_ANSWER, owner);
 	CallCheck(&call, FalRequestUrl(CallBase(vv_fal_queue_url, base, sizeof(base)), model, request_id, what, call.url, sizeof(call.url)));
 	FalKey(&call, key);
 	return CallSend(&call, engine);

@@ -685,6 +685,8 @@ EncodeUrl(const char *url, char *out, size_t size)
 	return authority > 0;
 }
 
+#define DATA_URI "the model's output is a data: URI, not a file: turn off sync_mode in its input"
+
 static const char *
 TrimBlanks(char *text)
 {
@@ -696,9 +698,9 @@ TrimBlanks(char *text)
 	return text;
 }
 
-/* one place in the output: an object with a url, or the url itself; given: is there any? */
+/* one place in the output: an object with a url, or the url itself; wrong: what is the matter with it */
 static bool
-ReadOutputFile(const JsonWant *place, FalResult *out, bool *given)
+ReadOutputFile(const JsonWant *place, FalResult *out, const char **wrong)
 {
 	bool bare = place->kind == JSON_STRING;
 	char url[FAL_URL_SIZE];
@@ -714,7 +716,10 @@ ReadOutputFile(const JsonWant *place, FalResult *out, bool *given)
 		url[0] = '\0';
 	out->file_size = WireNumber(file_size);
 	WireClean(out->content_type);
-	*given = url[0] != '\0';
+	if (strncasecmp(TrimBlanks(url), "data:", 5) == 0)
+		*wrong = DATA_URI;
+	else if (url[0] != '\0' && *wrong == NULL)
+		*wrong = "the model's output is not a usable http(s) URL";
 	return !wants[0].truncated && EncodeUrl(TrimBlanks(url), out->url, sizeof(out->url));
 }
 
@@ -724,7 +729,7 @@ ReadOutputFile(const JsonWant *place, FalResult *out, bool *given)
  * types of @fal-ai/client, most common first.
  */
 static bool
-ReadKnownOutput(const HttpReply *reply, FalResult *out, bool *given)
+ReadKnownOutput(const HttpReply *reply, FalResult *out, const char **wrong)
 {
 	JsonWant places[] = {
 		{.path = "video"},
@@ -733,17 +738,14 @@ ReadKnownOutput(const HttpReply *reply, FalResult *out, bool *given)
 		{.path = "videos[0]"},
 		{.path = "preview_video"},
 	};
-	bool here;
 
-	*given = false;
 	(void) JsonPick(reply->body, reply->body_len, places, (int) lengthof(places));
 	for (size_t i = 0; i < lengthof(places); i++)
 	{
 		if (places[i].kind != JSON_STRING && places[i].kind != JSON_OBJECT)
 			continue;
-		if (ReadOutputFile(&places[i], out, &here))
+		if (ReadOutputFile(&places[i], out, wrong))
 			return true;
-		*given |= here;
 	}
 	return false;
 }
@@ -768,6 +770,7 @@ typedef struct OutputSearch
 	FalResult *out;
 	OutputRank rank;  /* of out */
 	FalResult *found; /* room for the next */
+	bool cut;		  /* the text is not complete, nor need its objects be */
 	char fields[300]; /* of the whole output, for people */
 } OutputSearch;
 
@@ -850,12 +853,12 @@ FindOutput(const char *path, JsonKind kind, const char *raw, size_t raw_len, voi
 	OutputSearch *search = arg;
 	JsonWant place = {.kind = kind, .raw = raw, .raw_len = raw_len};
 	OutputRank rank = RankPath(path);
-	bool given;
+	const char *wrong = NULL;
 
 	AddField(search, path);
 	if ((kind != JSON_STRING && kind != JSON_OBJECT) || rank <= search->rank ||
-		(kind == JSON_STRING && IsUrlOfFile(path)) ||
-		!ReadOutputFile(&place, search->found, &given) ||
+		(kind == JSON_STRING && !search->cut && IsUrlOfFile(path)) ||
+		!ReadOutputFile(&place, search->found, &wrong) ||
 		!FileIsVideo(raw, raw_len, search->found))
 		return true;
 	*search->out = *search->found;
@@ -870,6 +873,7 @@ SearchOutput(const HttpReply *reply, const FalBody *body, FalResult *out, char *
 	FalResult found;
 	OutputSearch search = {.out = out, .found = &found};
 
+	search.cut = reply->outcome == HTTP_TOO_LARGE;
 	memset(&found, 0, sizeof(found));
 	ClearError(&found.error);
 	(void) JsonSearch(reply->body, reply->body_len, SEARCH_DEPTH, SEARCH_VALUES, FindOutput, &search);
@@ -895,7 +899,7 @@ DescribeNoVideo(const FalBody *body, const char *fields, FalError *error)
 }
 
 static void
-JudgeNoOutput(const FalBody *body, bool given, const char *fields, FalResult *out)
+JudgeNoOutput(const FalBody *body, const char *wrong, const char *fields, FalResult *out)
 {
 	/* a status object instead of the output: the job has not finished yet */
 	if (strcasecmp(body->status, "IN_QUEUE") == 0 || strcasecmp(body->status, "IN_PROGRESS") == 0)
@@ -906,10 +910,10 @@ JudgeNoOutput(const FalBody *body, bool given, const char *fields, FalResult *ou
 	}
 
 	out->outcome = FAL_RESULT_FAILED;
-	if (given)
+	if (wrong != NULL)
 	{
 		SetErrorType(&out->error, "unsupported_output");
-		SetErrorMessage(&out->error, "the model's output is not a usable http(s) URL");
+		SetErrorMessage(&out->error, wrong);
 	}
 	else if (body->error_type[0] == '\0')
 	{
@@ -922,9 +926,9 @@ static void
 JudgeOutput(const HttpReply *reply, const FalBody *body, time_t now, FalResult *out)
 {
 	char fields[300];
-	bool given;
+	const char *wrong = NULL;
 
-	if (ReadKnownOutput(reply, out, &given) || SearchOutput(reply, body, out, fields, sizeof(fields)))
+	if (ReadKnownOutput(reply, out, &wrong) || SearchOutput(reply, body, out, fields, sizeof(fields)))
 	{
 		out->outcome = FAL_RESULT_VIDEO;
 		return;
@@ -933,7 +937,54 @@ JudgeOutput(const HttpReply *reply, const FalBody *body, time_t now, FalResult *
 	out->content_type[0] = '\0';
 	out->file_size = -1;
 	ReadError(&out->error, reply, body, now);
-	JudgeNoOutput(body, given, fields, out);
+	JudgeNoOutput(body, wrong, fields, out);
+}
+
+static bool
+BodyHasDataUri(const HttpReply *reply)
+{
+	static const char start[] = "\"data:";
+
+	for (size_t i = 0; i + sizeof(start) - 1 <= reply->body_len; i++)
+		if (memcmp(reply->body + i, start, sizeof(start) - 1) == 0)
+			return true;
+	return false;
+}
+
+/*
+ * Of an output that is too large to be read, what came of it: the video may be
+ * in it.  If not, it will not be there the next time either.
+ */
+static void
+JudgeBeginning(const HttpReply *reply, FalResult *out)
+{
+	HttpReply cut = *reply;
+	FalBody none;
+	char fields[300];
+
+	/* not within a character */
+	while (cut.body_len > 0 && (unsigned char) cut.body[cut.body_len - 1] >= 0x80)
+		cut.body_len--;
+	memset(&none, 0, sizeof(none));
+	if (SearchOutput(&cut, &none, out, fields, sizeof(fields)))
+	{
+		out->outcome = FAL_RESULT_VIDEO;
+		return;
+	}
+	out->url[0] = '\0';
+	out->content_type[0] = '\0';
+	out->file_size = -1;
+	ReadTransportError(&out->error, reply);
+	if (WireIsHtml(reply))
+		return;
+	out->outcome = FAL_RESULT_FAILED;
+	if (BodyHasDataUri(reply))
+	{
+		SetErrorType(&out->error, "unsupported_output");
+		SetErrorMessage(&out->error, DATA_URI);
+	}
+	else
+		SetErrorMessage(&out->error, "the model's output is too large to be read, and has no video at its beginning");
 }
 
 /*
@@ -1016,6 +1067,8 @@ FalJudgeResult(const HttpReply *reply, const FalError *status_error, time_t now,
 	if (reply->outcome != HTTP_ANSWERED)
 	{
 		ReadTransportError(&out->error, reply);
+		if (reply->outcome == HTTP_TOO_LARGE && reply->status == 200 && reply->body_len > 0)
+			JudgeBeginning(reply, out);
 		return;
 	}
 

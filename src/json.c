@@ -540,6 +540,33 @@ JsonSearch(const char *json, size_t len, int max_depth, int max_values, JsonFind
 	return true;
 }
 
+size_t
+JsonRepair(const char *json, size_t len, char *out)
+{
+	static const char bom[] = "\xef\xbb\xbf";
+	static const char replacement[] = "\xef\xbf\xbd";
+	size_t used = 0;
+	size_t i = len >= 3 && memcmp(json, bom, 3) == 0 ? 3 : 0;
+
+	while (i < len)
+	{
+		const unsigned char *s = (const unsigned char *) json + i;
+		size_t char_len = (size_t) pg_utf_mblen(s);
+
+		if (char_len <= len - i && pg_utf8_islegal(s, (int) char_len))
+			memcpy(out + used, s, char_len);
+		else
+		{
+			memcpy(out + used, replacement, 3);
+			used += 2;
+			char_len = 1;
+		}
+		used += char_len;
+		i += char_len;
+	}
+	return used;
+}
+
 /*
  * Look for \u0000 and unpaired surrogates, which are valid JSON but not valid
  * text in Postgres.  The rest is known to be well-formed.

@@ -13,7 +13,7 @@
 #include <stddef.h>
 
 #define JSON_MAX_DEPTH 32
-#define JSON_MAX_LENGTH (1024 * 1024)
+#define JSON_MAX_LENGTH (4 * 1024 * 1024)
 
 typedef enum JsonKind
 {
@@ -67,6 +67,13 @@ typedef bool (*JsonFind)(const char *path, JsonKind kind, const char *raw, size_
  * can have is "".  False when the text is not a JSON document.
  */
 extern bool JsonSearch(const char *json, size_t len, int max_depth, int max_values, JsonFind visit, void *arg);
+
+/*
+ * A document as clients read it that are less strict: without a byte order mark,
+ * and with U+FFFD for each byte that is not UTF-8.  out has room for 3 * len bytes;
+ * returns how many there are.
+ */
+extern size_t JsonRepair(const char *json, size_t len, char *out);
 
 /* can jsonb hold these escapes?  For a raw value from a document that JsonPick accepted */
 extern bool JsonFitsJsonb(const char *json, size_t len);

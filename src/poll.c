@@ -23,12 +23,14 @@
 #include "call.h"
 #include "copy.h"
 #include "guc.h"
+#include "json.h"
 #include "polling.h"
 #include "rowguard.h"
 #include "rowsync.h"
 #include "secret.h"
 #include "shmem.h"
 #include "statement.h"
+#include "wire.h"
 
 PG_FUNCTION_INFO_V1(vibevideo_poll);
 
@@ -93,13 +95,19 @@ FailNotStopped(Task *task, const FalError *error)
 	FailOverdue(task, "fal.ai did not cancel it", error->message);
 }
 
-/* Other errors do not count towards the third 404. */
+/* Believe the same error after so many tries; others do not count. */
 static void
-RetryGone(Task *task, const FalError *error)
+RetryUntil(Task *task, int limit, const FalError *error)
 {
 	if (task->job->error_code == NULL || strcmp(task->job->error_code, error->type) != 0)
 		task->job->tries = 0;
-	TaskRetry(task, GONE_LIMIT, error->type, error->message, -1);
+	TaskRetry(task, limit, error->type, error->message, -1);
+}
+
+static void
+RetryGone(Task *task, const FalError *error)
+{
+	RetryUntil(task, GONE_LIMIT, error);
 }
 
 /* A cancel that was requested, or our own because of job_timeout. */
@@ -165,12 +173,40 @@ IsOwnCancel(const Task *task, const FalError *error)
 		(JobIsOverdue(task->job) && strcmp(error->type, "client_cancelled") == 0);
 }
 
+/* An output, not a gateway's page, that is not JSON. */
+static bool
+IsUnreadable(const HttpReply *reply, const FalResult *result)
+{
+	return reply->outcome == HTTP_ANSWERED && reply->status >= 200 && reply->status <= 299 && reply->body_len > 0 &&
+		strcmp(result->error.type, "bad_response") == 0 && !WireIsHtml(reply);
+}
+
+/* An output that is not read strictly is read as fal's own clients read it. */
+static FalResult *
+ReadResult(Task *task, const HttpReply *reply)
+{
+	const FalError *error = task->has_status_error ? &task->status_error : NULL;
+	FalResult *result = MemoryContextAlloc(task->mcxt, sizeof(FalResult));
+
+	FalJudgeResult(reply, error, time(NULL), result);
+	if (IsUnreadable(reply, result))
+	{
+		HttpReply repaired = *reply;
+		char *body = MemoryContextAlloc(task->mcxt, 3 * reply->body_len);
+
+		repaired.body = body;
+		repaired.body_len = JsonRepair(reply->body, reply->body_len, body);
+		FalJudgeResult(&repaired, error, time(NULL), result);
+		pfree(body);
+	}
+	return result;
+}
+
 static void
 AfterResult(Task *task, const HttpReply *reply)
 {
-	FalResult *result = MemoryContextAlloc(task->mcxt, sizeof(FalResult));
+	FalResult *result = ReadResult(task, reply);
 
-	FalJudgeResult(reply, task->has_status_error ? &task->status_error : NULL, time(NULL), result);
 	switch (result->outcome)
 	{
 		case FAL_RESULT_VIDEO:
@@ -202,7 +238,10 @@ AfterResult(Task *task, const HttpReply *reply)
 			break;
 		case FAL_RESULT_DENIED:
 		case FAL_RESULT_RETRY:
-			RetryOrGiveUp(task, &result->error);
+			if (IsUnreadable(reply, result))
+				RetryUntil(task, vv_max_tries, &result->error);
+			else
+				RetryOrGiveUp(task, &result->error);
 			break;
 	}
 }

@@ -29,6 +29,19 @@ Find(const char *path, JsonKind kind, const char *raw, size_t raw_len, void *arg
 	return Visit(raw, raw_len, arg);
 }
 
+static void
+Repair(const char *json, size_t size)
+{
+	char *out = malloc(3 * size + 1);
+	size_t len = JsonRepair(json, size, out);
+
+	MUST(len <= 3 * size);
+	out[len] = '\0';
+	for (size_t i = 0; i < len; i += strlen(out + i) + 1)
+		MUST(pg_encoding_verifymbstr(PG_UTF8, out + i, (int) strlen(out + i)) == (int) strlen(out + i));
+	free(out);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -79,6 +92,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	(void) JsonEach(json, size, "", Visit, &visits);
 	visits = 0;
 	MUST(JsonSearch(json, size, 5, 20, Find, &visits) == is_json);
+	Repair(json, size);
 	free(json);
 	return 0;
 }

@@ -144,7 +144,7 @@ my @final = (
 	[ 'final: 500', { outcome => 'infra', error_type => 'internal_error' }, 'internal_error', qr/Internal error/ ],
 	[ 'final: 499', { outcome => 'infra', error_type => 'client_disconnected' }, 'client_disconnected', qr/Client disconnected/ ],
 	[ 'final: no video', { output => 'none' }, 'no_video', qr/contains no video/ ],
-	[ 'final: data URI', { output => 'data_uri' }, 'unsupported_output', qr/not a usable http\(s\) URL/ ],
+	[ 'final: data URI', { output => 'data_uri' }, 'unsupported_output', qr/sync_mode/ ],
 	[ 'final: a file URL', { output => 'custom', result => { video => { url => 'file:///etc/passwd' } } }, 'unsupported_output', qr/not a usable http\(s\) URL/ ]);
 for my $case (@final)
 {

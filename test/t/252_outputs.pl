@@ -37,6 +37,39 @@ for my $case (@outputs)
 	like(status_of($node, $id)->{error}, $words, "$prompt: its words") if $words;
 }
 
+# -- outputs that are hard to read -------------------------------------------------------------
+sub answer_with
+{
+	my ($prompt, $body) = @_;
+
+	$fal->fault('result', { kind => 'http', status => 200, headers => { 'content-type' => 'application/json' }, body => $body }, prompt => "^$prompt\$", times => -1);
+	return;
+}
+
+# The file is another job's, which fal keeps.
+my $other = sql($node, q{SELECT media_url FROM vibevideo.job WHERE state = 'completed' ORDER BY job_id LIMIT 1});
+my @bodies = (
+	# name, body, error code or undef, words in the error
+	[ 'body: a large field', qq[{"mask": "] . 'A' x 1_500_000 . qq[", "video": {"url": "$other"}}] ],
+	[ 'body: too large a field', qq[{"video": {"url": "$other", "preview": "] . 'A' x 4_500_000 . '"}}' ],
+	[ 'body: a data URI', '{"video": {"url": "data:video/mp4;base64,' . 'A' x 1_500_000 . '"}}', 'unsupported_output', qr/sync_mode/ ],
+	[ 'body: a large data URI', '{"video": {"url": "data:video/mp4;base64,' . 'A' x 4_500_000 . '"}}', 'unsupported_output', qr/sync_mode/ ],
+	[ 'body: a byte order mark', qq[\x{feff}{"video": {"url": "$other"}}] ],
+	[ 'body: NaN', qq[{"video": {"url": "$other"}, "score": NaN}], 'bad_response', qr/unrecognized/ ]);
+for my $case (@bodies)
+{
+	my ($prompt, $body, $code, $words) = @$case;
+	my $id = new_row($node, $prompt);
+
+	answer_with($prompt, $body);
+	submit($node, $id);
+	wait_for_status($node, $id, $code ? 'failed' : 'completed', hurry => 1);
+	is(status_of($node, $id)->{error_code}, $code, "$prompt: its code");
+	like(status_of($node, $id)->{error}, $words, "$prompt: its words") if $words;
+	is(scalar($fal->renders($prompt)), 1, "$prompt: one render");
+}
+$fal->clear_faults;
+
 # -- half a video ---------------------------------------------------------------------------
 # The media host ends it early with nothing wrong in HTTP: without a length, or
 # with one that is too short, since it has no more itself.

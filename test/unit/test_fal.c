@@ -397,6 +397,37 @@ TestOwnWords(void)
 	}
 }
 
+/* an output that is larger than we read: what came of it counts */
+static void
+TestLargeResult(void)
+{
+	static const struct
+	{
+		const char *name;
+		const char *body;
+		FalResultOutcome outcome;
+		const char *url; /* or the error's type */
+	} cases[] = {
+		{"beside the url", "{\"video\":{\"url\":\"" MP4 "\"},\"mask\":\"AAAA", FAL_RESULT_VIDEO, MP4},
+		{"beside the url, in its object", "{\"video\":{\"url\":\"" MP4 "\",\"data\":\"AAAA", FAL_RESULT_VIDEO, MP4},
+		{"cut in a letter", "{\"video\":{\"url\":\"" MP4 "\"},\"text\":\"\xe2\x82", FAL_RESULT_VIDEO, MP4},
+		{"cut in the url", "{\"video\":{\"url\":\"https://v3b.fal.media/files/a.mp4", FAL_RESULT_FAILED, "response_too_large"},
+		{"a data URI", "{\"video\":{\"url\":\"data:video/mp4;base64,AAAA", FAL_RESULT_FAILED, "unsupported_output"},
+		{"a page", "<html>", FAL_RESULT_RETRY, "response_too_large"},
+	};
+
+	for (size_t i = 0; i < lengthof(cases); i++)
+	{
+		HttpReply reply = {.outcome = HTTP_TOO_LARGE, .status = 200, .body = cases[i].body, .body_len = strlen(cases[i].body)};
+		FalResult out;
+
+		FalJudgeResult(&reply, NULL, NOW, &out);
+		CheckNumber(cases[i].name, "result", out.outcome, cases[i].outcome);
+		CheckText(cases[i].name, "url or type", out.outcome == FAL_RESULT_VIDEO ? out.url : out.error.type, cases[i].url);
+		CheckTrue(cases[i].name, "has a message", (out.error.message[0] != '\0') || out.outcome == FAL_RESULT_VIDEO);
+	}
+}
+
 static void
 TestResultDetails(void)
 {
@@ -816,6 +847,7 @@ TestFal(void)
 	TestResult();
 	TestSearchedResult();
 	TestOwnWords();
+	TestLargeResult();
 	TestResultDetails();
 	TestCancel();
 	TestList();

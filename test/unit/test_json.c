@@ -320,6 +320,31 @@ TestSearch(void)
 }
 
 static void
+TestRepair(void)
+{
+	static const struct
+	{
+		const char *json;
+		const char *repaired;
+	} cases[] = {
+		{"", ""},
+		{"{\"a\":\"\xc3\xa4\"}", "{\"a\":\"\xc3\xa4\"}"},
+		{"\xef\xbb\xbf{}", "{}"},
+		{"\xef\xbb", "\xef\xbf\xbd\xef\xbf\xbd"},
+		{"\"\xe4\"", "\"\xef\xbf\xbd\""},
+		{"\xed\xa0\x80\xff", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd"},
+	};
+
+	for (size_t i = 0; i < lengthof(cases); i++)
+	{
+		char out[40] = "";
+
+		CheckNumber("repair", "length", JsonRepair(cases[i].json, strlen(cases[i].json), out), strlen(cases[i].repaired));
+		CheckText("repair", "text", out, cases[i].repaired);
+	}
+}
+
+static void
 TestFitsJsonb(void)
 {
 	static const struct
@@ -350,5 +375,6 @@ TestJson(void)
 	TestLimits();
 	TestEach();
 	TestSearch();
+	TestRepair();
 	TestFitsJsonb();
 }
