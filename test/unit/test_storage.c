@@ -444,6 +444,9 @@ TestTusMetadata(void)
 	CheckTrue("video", "is not for", !StorageTusIsFor(told, "video"));
 	CheckTrue("videosx", "is not for", !StorageTusIsFor(told, "videosx"));
 	CheckTrue("another pair", "is not for", !StorageTusIsFor("objectName dmlkZW9z", "videos"));
+	CheckTrue("object", "is named", StorageTusNames("bucketName dmlkZW9z,objectName eA==", "x"));
+	CheckTrue("another object", "is not named", !StorageTusNames("bucketName eA==,objectName eHk=", "x"));
+	CheckTrue("no object", "is not named", !StorageTusNames("", "x"));
 }
 
 static void
