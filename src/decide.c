@@ -420,7 +420,7 @@ static Statement insert_another = {
 	" SELECT c.oid, j.vibelog_id, 'pending', j.model, j.input, j.requested_by, j.priority,"
 	" (SELECT max(p.attempt) FROM vibevideo.job p WHERE p.relation IS NOT DISTINCT FROM j.relation"
 	" AND p.vibelog_id = j.vibelog_id) + 1, c.oid IS NOT NULL,"
-	" CASE WHEN j.row_dirty OR j.row_bears = '" BEARS_UNKNOWN "' THEN j.row_bears ELSE COALESCE(j.request_id, '" BEARS_STATUS "') END"
+	" " BEARS_NOW
 	" FROM (SELECT k.* FROM vibevideo.job k WHERE k.job_id = $1 FOR NO KEY UPDATE) j"
 	" LEFT JOIN pg_class c ON c.oid = j.relation"
 	" ON CONFLICT DO NOTHING RETURNING job_id"};

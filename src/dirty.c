@@ -70,15 +70,18 @@ ReadAllDirty(int n)
  * A write that was put off may belong to an older attempt by now: the row shows
  * the newest attempt, except that an older one's video stays if it has none.
  */
+/* clang-format off */
 static Statement find_dirty = {
-	DIRTY_COLUMNS("n", "CASE WHEN n.row_dirty OR n.row_bears = '" BEARS_UNKNOWN "' THEN n.row_bears ELSE COALESCE(n.request_id, '" BEARS_STATUS "') END") " FROM (SELECT d.* FROM vibevideo.job d"
-																																						  " WHERE d.row_dirty AND d.row_next_at <= $1"
-																																						  /* IS TRUE keeps the planner from using the index on relation, which holds all jobs */
-																																						  " AND (d.relation = $3) IS TRUE"
-																																						  " ORDER BY d.row_next_at LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED) j"
-																																						  " JOIN vibevideo.job n ON n.job_id = (SELECT max(k.job_id) FROM vibevideo.job k"
-																																						  " WHERE k.relation = j.relation AND k.vibelog_id = j.vibelog_id AND NOT k.orphan)"
-																																						  " FOR NO KEY UPDATE OF n SKIP LOCKED"};
+	DIRTY_COLUMNS("n", BEARS_NOW_OF("n"))
+	" FROM (SELECT d.* FROM vibevideo.job d"
+	" WHERE d.row_dirty AND d.row_next_at <= $1"
+	/* IS TRUE keeps the planner from using the index on relation, which holds all jobs */
+	" AND (d.relation = $3) IS TRUE"
+	" ORDER BY d.row_next_at LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED) j"
+	" JOIN vibevideo.job n ON n.job_id = (SELECT max(k.job_id) FROM vibevideo.job k"
+	" WHERE k.relation = j.relation AND k.vibelog_id = j.vibelog_id AND NOT k.orphan)"
+	" FOR NO KEY UPDATE OF n SKIP LOCKED"};
+/* clang-format on */
 
 DirtyJob **
 DirtyFind(const Binding *binding, TimestampTz now, int max, int *n)
@@ -92,8 +95,12 @@ DirtyFind(const Binding *binding, TimestampTz now, int max, int *n)
 	return ReadAllDirty(*n);
 }
 
+/* clang-format off */
+#define OWN_COLUMNS DIRTY_COLUMNS("j", "COALESCE(j.row_bears, j.request_id, '" BEARS_STATUS "')")
+/* clang-format on */
+
 static Statement find_dirty_many = {
-	DIRTY_COLUMNS("j", "COALESCE(j.row_bears, j.request_id, '" BEARS_STATUS "')") " FROM vibevideo.job j WHERE j.job_id = ANY ($1) AND (j.relation = $2) IS TRUE AND NOT j.orphan"};
+	OWN_COLUMNS " FROM vibevideo.job j WHERE j.job_id = ANY ($1) AND (j.relation = $2) IS TRUE AND NOT j.orphan"};
 
 DirtyJob **
 DirtyFindMany(const Binding *binding, const int64 *job_ids, int n, int *found)
@@ -107,7 +114,7 @@ DirtyFindMany(const Binding *binding, const int64 *job_ids, int n, int *found)
 }
 
 static Statement find_dirty_one = {
-	DIRTY_COLUMNS("j", "COALESCE(j.row_bears, j.request_id, '" BEARS_STATUS "')") " FROM vibevideo.job j WHERE j.job_id = $1 AND (j.relation = $2) IS TRUE AND NOT j.orphan FOR NO KEY UPDATE OF j"};
+	OWN_COLUMNS " FROM vibevideo.job j WHERE j.job_id = $1 AND (j.relation = $2) IS TRUE AND NOT j.orphan FOR NO KEY UPDATE OF j"};
 
 DirtyJob *
 DirtyFindOne(const Binding *binding, int64 job_id)

@@ -657,7 +657,7 @@ static Statement insert_next_attempt = {
 	" row_bears)"
 	" SELECT j.relation, j.vibelog_id, 'pending', j.model, j.input, j.requested_by, j.priority,"
 	" j.attempt + 1, j.renders + 1, $2,"
-	" CASE WHEN j.row_dirty OR j.row_bears = '?' THEN j.row_bears ELSE COALESCE(j.request_id, '" BEARS_STATUS "') END"
+	" " BEARS_NOW
 	" FROM vibevideo.job j WHERE j.job_id = $1 AND j.cancel_requested_at IS NULL"
 	" ON CONFLICT DO NOTHING"};
 
@@ -800,17 +800,19 @@ JobRecoverLeases(void)
 static Statement find_prepared = {
 	"SELECT 1 FROM pg_prepared_xacts p WHERE p.database = current_database() LIMIT 1"};
 
+/* clang-format off */
 static Statement next_due = {
 	"SELECT (SELECT min(j.next_at) FROM vibevideo.job j WHERE j.state = 'pending'"
 	" AND ($2 = 0 OR (SELECT vibevideo.room_at_fal()) > 0)),"
 	" (SELECT min(j.next_at) FROM vibevideo.job j WHERE j.state = 'submitting'),"
 	" (SELECT min(j.next_at) FROM vibevideo.job j WHERE j.state = 'submit_unknown' AND " INNOCENT("j") "),"
-																									   " (SELECT min(j.next_at) FROM vibevideo.job j WHERE j.state = ANY (ARRAY['queued', 'generating']) AND " INNOCENT("j") "),"
-																																																							 " (SELECT min(j.next_at) FROM vibevideo.job j WHERE j.state = 'processing' AND " INNOCENT("j") "),"
-																																																																															" (SELECT min(j.next_at) FROM vibevideo.job j WHERE " SUSPECT("j") " AND j.next_at IS NOT NULL"
-																																																																																															   " AND j.state = ANY (ARRAY['submit_unknown', 'queued', 'generating', 'processing'])),"
-																																																																																															   " (SELECT min(j.row_next_at) FROM vibevideo.job j WHERE j.row_dirty"
-																																																																																															   " AND (j.relation = $1) IS TRUE)"};
+	" (SELECT min(j.next_at) FROM vibevideo.job j WHERE j.state = ANY (ARRAY['queued', 'generating']) AND " INNOCENT("j") "),"
+	" (SELECT min(j.next_at) FROM vibevideo.job j WHERE j.state = 'processing' AND " INNOCENT("j") "),"
+	" (SELECT min(j.next_at) FROM vibevideo.job j WHERE " SUSPECT("j") " AND j.next_at IS NOT NULL"
+	" AND j.state = ANY (ARRAY['submit_unknown', 'queued', 'generating', 'processing'])),"
+	" (SELECT min(j.row_next_at) FROM vibevideo.job j WHERE j.row_dirty"
+	" AND (j.relation = $1) IS TRUE)"};
+/* clang-format on */
 
 void
 JobNextDue(const Binding *binding, JobDue *due)

@@ -88,6 +88,13 @@ typedef struct JobUpdate
 #define BEARS_STATUS "-"
 #define BEARS_NOTHING ""
 #define BEARS_UNKNOWN "?" /* any row with the key will do */
+/* clang-format off */
+/* what the row of this job bears now, whether the job has been written into it or is to be */
+#define BEARS_NOW_OF(j) \
+	"CASE WHEN " j ".row_dirty OR " j ".row_bears = '" BEARS_UNKNOWN "' THEN " j ".row_bears" \
+	" ELSE COALESCE(" j ".request_id, '" BEARS_STATUS "') END"
+#define BEARS_NOW BEARS_NOW_OF("j")
+/* clang-format on */
 
 static inline bool
 BearsRequest(const char *bears)

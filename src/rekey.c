@@ -11,6 +11,7 @@
 
 #include "utils/timestamp.h"
 
+#include "job.h"
 #include "rekey.h"
 #include "shmem.h"
 #include "statement.h"
@@ -86,7 +87,7 @@ Lose(const int64 *job_ids, int n, const char *error)
 /* it was written, or what it bears is kept */
 static Statement move = {
 	"UPDATE vibevideo.job j SET relation = $2, vibelog_id = $3, row_error = NULL, row_tries = 0, row_next_at = $4,"
-	" row_bears = CASE WHEN j.row_dirty OR j.row_bears = '?' THEN j.row_bears ELSE COALESCE(j.request_id, '-') END, row_dirty = true"
+	" row_bears = " BEARS_NOW ", row_dirty = true"
 	" WHERE j.job_id = ANY ($1)"};
 
 static void
