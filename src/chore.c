@@ -8,12 +8,11 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "utils/guc.h"
-#include "utils/resowner.h"
 #include "utils/timestamp.h"
 
 #include "chore.h"
+#include "subtransaction.h"
 
 #define RETRY_FIRST_MS 250
 #define RETRY_MOST_SHIFT 7 /* 32 s */
@@ -38,57 +37,51 @@ NoteSuccess(Chore *chore)
 	chore->sqlerrcode = 0;
 }
 
-/* The error that is being caught. */
 static void
-NoteFailure(Chore *chore)
+NoteFailure(Chore *chore, const ErrorData *error)
 {
-	ErrorData *edata = CopyErrorData();
 	int64 wait_ms = (int64) RETRY_FIRST_MS << Min(chore->failures, RETRY_MOST_SHIFT);
 
-	FlushErrorState();
 	chore->failures++;
-	chore->sqlerrcode = edata->sqlerrcode;
+	chore->sqlerrcode = error->sqlerrcode;
 	chore->not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), wait_ms);
 	ereport(LOG,
 			(errmsg("vibevideo put off \"%s\" for %lld ms: %s (SQLSTATE %s)", chore->name, (long long) wait_ms,
-					edata->message, unpack_sql_state(edata->sqlerrcode)),
-			 edata->context ? errcontext("%s", edata->context) : 0));
-	FreeErrorData(edata);
+					error->message, unpack_sql_state(error->sqlerrcode)),
+			 error->context ? errcontext("%s", error->context) : 0));
 }
 
-static void
-RunStep(const Chore *chore, void (*step)(void *arg), void *arg)
+/* a step of a chore, under the chore's lock limit */
+typedef struct LimitedStep
 {
+	const char *lock_limit;
+	void (*step)(void *arg);
+	void *arg;
+} LimitedStep;
+
+static void
+RunLimited(void *arg)
+{
+	const LimitedStep *limited = arg;
 	int nest = NewGUCNestLevel();
 
-	if (chore->lock_limit)
-		(void) set_config_option("lock_timeout", chore->lock_limit, PGC_SUSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-	step(arg);
+	if (limited->lock_limit)
+		(void) set_config_option("lock_timeout", limited->lock_limit, PGC_SUSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	limited->step(limited->arg);
 	AtEOXact_GUC(false, nest);
 }
 
 bool
 ChoreRun(Chore *chore, void (*step)(void *arg), void *arg)
 {
-	MemoryContext mcxt = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
+	ErrorData *error = SubtransactionRun(RunLimited, &(LimitedStep){chore->lock_limit, step, arg});
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(mcxt);
-	PG_TRY();
+	if (error == NULL)
 	{
-		RunStep(chore, step, arg);
-		ReleaseCurrentSubTransaction();
 		NoteSuccess(chore);
+		return true;
 	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(mcxt);
-		NoteFailure(chore);
-		RollbackAndReleaseCurrentSubTransaction();
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(mcxt);
-	CurrentResourceOwner = owner;
-	return chore->failures == 0;
+	NoteFailure(chore, error);
+	FreeErrorData(error);
+	return false;
 }

@@ -7,12 +7,10 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 #include "utils/timestamp.h"
 
 #include "input.h"
@@ -23,6 +21,7 @@
 #include "shmem.h"
 #include "state.h"
 #include "statement.h"
+#include "subtransaction.h"
 #include "wire.h"
 
 PG_FUNCTION_INFO_V1(vibevideo_cancel);
@@ -154,21 +153,29 @@ static Statement renumber = {
 	" slots AS (UPDATE vibevideo.slot s SET job_id = n.job_id FROM next n WHERE s.job_id = $1)"
 	" UPDATE vibevideo.job j SET job_id = n.job_id FROM next n WHERE j.job_id = $1 RETURNING j.job_id"};
 
-static bool
-CopyStep(int64 *job_id, const char *bears)
+typedef struct CopyStep
 {
+	int64 job_id; /* before and after */
+	const char *bears;
+	bool done;
+} CopyStep;
+
+static void
+RunCopyStep(void *arg)
+{
+	CopyStep *copy = arg;
 	Args args = {0};
 	Args number = {0};
 
-	ArgInt8(&args, *job_id);
+	ArgInt8(&args, copy->job_id);
 	ArgTime(&args, GetCurrentTimestamp());
-	ArgText(&args, bears);
+	ArgText(&args, copy->bears);
 	if (StatementRun(&copy_again, &args) != 1)
-		return false;
-	ArgInt8(&number, *job_id);
+		return;
+	ArgInt8(&number, copy->job_id);
 	if (StatementRun(&renumber, &number) > 0)
-		*job_id = ResultInt(0, 1, 0);
-	return true;
+		copy->job_id = ResultInt(0, 1, 0);
+	copy->done = true;
 }
 
 /*
@@ -179,29 +186,18 @@ CopyStep(int64 *job_id, const char *bears)
 static bool
 CopyAgain(int64 *job_id, const char *bears)
 {
-	MemoryContext mcxt = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool done = false;
+	CopyStep copy = {*job_id, bears, false};
+	ErrorData *error = SubtransactionRun(RunCopyStep, &copy);
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(mcxt);
-	PG_TRY();
+	if (error == NULL)
 	{
-		done = CopyStep(job_id, bears);
-		ReleaseCurrentSubTransaction();
+		*job_id = copy.job_id;
+		return copy.done;
 	}
-	PG_CATCH();
-	{
-		if (geterrcode() != ERRCODE_UNIQUE_VIOLATION)
-			PG_RE_THROW();
-		MemoryContextSwitchTo(mcxt);
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(mcxt);
-	CurrentResourceOwner = owner;
-	return done;
+	if (error->sqlerrcode != ERRCODE_UNIQUE_VIOLATION)
+		ReThrowError(error);
+	FreeErrorData(error);
+	return false;
 }
 
 /* Of the videos that were made for a row the newest, if it is an orphan's. */

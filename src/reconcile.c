@@ -42,9 +42,7 @@
 
 #include <limits.h>
 
-#include "access/xact.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 #include "utils/timestamp.h"
 
 #include "call.h"
@@ -53,6 +51,7 @@
 #include "json.h"
 #include "reconcile.h"
 #include "statement.h"
+#include "subtransaction.h"
 
 #define MAX_PAGES 100 /* of 50 requests: a busy account has many since ours */
 #define MAX_CANDIDATES 1000
@@ -298,6 +297,22 @@ LeaveOutOtherSubmits(Task *task)
 	return !IsTwinSending(job);
 }
 
+typedef struct Trial
+{
+	bool (*step)(Task *task, int nth);
+	Task *task;
+	int nth;
+	bool result;
+} Trial;
+
+static void
+RunTrial(void *arg)
+{
+	Trial *trial = arg;
+
+	trial->result = trial->step(trial->task, trial->nth);
+}
+
 /*
  * Run step in a subtransaction; false if it raised an error.  The list's texts
  * come from outside and may not be castable, and another process may be recording
@@ -306,28 +321,13 @@ LeaveOutOtherSubmits(Task *task)
 static bool
 Try(bool (*step)(Task *task, int nth), Task *task, int nth, bool *result)
 {
-	MemoryContext mcxt = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool good = true;
+	Trial trial = {step, task, nth, *result};
+	ErrorData *error = SubtransactionRun(RunTrial, &trial);
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(mcxt);
-	PG_TRY();
-	{
-		*result = step(task, nth);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(mcxt);
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		good = false;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(mcxt);
-	CurrentResourceOwner = owner;
-	return good;
+	*result = trial.result;
+	if (error)
+		FreeErrorData(error);
+	return error == NULL;
 }
 
 #define SECONDS_BETWEEN(a, b) "abs(date_part('epoch', " a " - " b "))"

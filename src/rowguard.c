@@ -13,7 +13,6 @@
 #include "postgres.h"
 
 #include "access/relation.h"
-#include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "commands/trigger.h"
 #include "miscadmin.h"
@@ -25,12 +24,12 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
-#include "utils/resowner.h"
 #include "utils/timeout.h"
 #include "utils/timestamp.h"
 
 #include "identity.h"
 #include "rowguard.h"
+#include "subtransaction.h"
 #include "wire.h"
 
 #define ROW_ERROR_BYTES 400 /* of what the app's objects say */
@@ -247,20 +246,13 @@ RowGuardDeferNothing(void)
 	AfterTriggerSetState(statement);
 }
 
-/* The message of the error that is being caught; interrupts are thrown again. */
+/* its message; interrupts are thrown again */
 static char *
-CatchError(MemoryContext mcxt, ResourceOwner owner)
+ReadError(ErrorData *edata)
 {
 	char message[ROW_ERROR_BYTES];
-	ErrorData *edata;
 	char *error;
 
-	MemoryContextSwitchTo(mcxt);
-	edata = CopyErrorData();
-	FlushErrorState();
-	RollbackAndReleaseCurrentSubTransaction();
-	MemoryContextSwitchTo(mcxt);
-	CurrentResourceOwner = owner;
 	if (IsInterrupt(edata->sqlerrcode))
 		ReThrowError(edata);
 	if (edata->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE)
@@ -295,43 +287,49 @@ LimitLockWait(void)
 	(void) set_config_option("lock_timeout", limit, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 }
 
+typedef struct GuardedStep
+{
+	const Binding *binding;
+	void (*step)(const Binding *binding, void *arg);
+	void *arg;
+	Writing *rows;
+	bool timed;
+} GuardedStep;
+
+static void
+RunGuarded(void *arg)
+{
+	GuardedStep *guarded = arg;
+	Identity saved;
+
+	guarded->timed = StartRowTime();
+	PG_TRY();
+	{
+		writing = guarded->rows;
+		IdentityBecomeTableOwner(guarded->binding->owner, &saved);
+		LimitLockWait();
+		FindCode(guarded->binding);
+		guarded->step(guarded->binding, guarded->arg);
+		IdentityResume(&saved);
+	}
+	PG_FINALLY();
+	{
+		writing = guarded->rows->outer;
+		if (guarded->timed)
+			EndRowTime();
+	}
+	PG_END_TRY();
+}
+
 char *
 RowGuardRun(const Binding *binding, const char *const *keys, int n, void (*step)(const Binding *binding, void *arg), void *arg)
 {
-	MemoryContext mcxt = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	Identity saved;
 	Writing rows = {writing, binding->relid, keys, n};
-	char *volatile error = NULL;
-	bool timed;
+	GuardedStep guarded = {binding, step, arg, &rows};
+	ErrorData *edata = SubtransactionRun(RunGuarded, &guarded);
+	char *error = edata ? ReadError(edata) : NULL;
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(mcxt);
-	timed = StartRowTime();
-	PG_TRY();
-	{
-		writing = &rows;
-		IdentityBecomeTableOwner(binding->owner, &saved);
-		LimitLockWait();
-		FindCode(binding);
-		step(binding, arg);
-		IdentityResume(&saved);
-		writing = rows.outer;
-		ReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(mcxt);
-		CurrentResourceOwner = owner;
-		if (timed)
-			EndRowTime();
-	}
-	PG_CATCH();
-	{
-		writing = rows.outer;
-		if (timed)
-			EndRowTime();
-		error = CatchError(mcxt, owner);
-	}
-	PG_END_TRY();
-	if (timed)
+	if (guarded.timed)
 		row_time_is_up = false;
 	return error;
 }

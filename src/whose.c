@@ -16,14 +16,12 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
-#include "utils/resowner.h"
-
 #include "approw.h"
 #include "job.h"
 #include "rekey.h"
 #include "rowguard.h"
 #include "statement.h"
+#include "subtransaction.h"
 #include "whose.h"
 
 #define MOST_STEPS 64 /* each puts one job where its row is, or out of the way */
@@ -174,6 +172,24 @@ HomeOf(const Binding *binding, const Newest *newest, const char *vibelog_id)
 	return home && strcmp(home, vibelog_id) == 0 ? NULL : home;
 }
 
+typedef struct Move
+{
+	const Binding *binding;
+	const Stray *stray;
+	const char *key;
+} Move;
+
+static void
+RunMove(void *arg)
+{
+	const Move *move = arg;
+
+	if (move->stray->key)
+		(void) RekeyExchange(move->binding, move->stray->key, move->key, true);
+	else
+		RekeyFind(move->binding, move->stray->job_id, move->key);
+}
+
 /*
  * The worker moves jobs between keys as well, and what it has not committed is
  * not seen here until the index job_active says so.  false: it was faster, and
@@ -182,39 +198,14 @@ HomeOf(const Binding *binding, const Newest *newest, const char *vibelog_id)
 static bool
 TryMove(const Binding *binding, const Stray *stray, const char *key)
 {
-	MemoryContext mcxt = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool moved = true;
+	ErrorData *error = SubtransactionRun(RunMove, &(Move){binding, stray, key});
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(mcxt);
-	PG_TRY();
-	{
-		if (stray->key)
-			(void) RekeyExchange(binding, stray->key, key, true);
-		else
-			RekeyFind(binding, stray->job_id, key);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		ErrorData *edata;
-
-		MemoryContextSwitchTo(mcxt);
-		edata = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(mcxt);
-		CurrentResourceOwner = owner;
-		if (edata->sqlerrcode != ERRCODE_UNIQUE_VIOLATION)
-			ReThrowError(edata);
-		FreeErrorData(edata);
-		moved = false;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(mcxt);
-	CurrentResourceOwner = owner;
-	return moved;
+	if (error == NULL)
+		return true;
+	if (error->sqlerrcode != ERRCODE_UNIQUE_VIOLATION)
+		ReThrowError(error);
+	FreeErrorData(error);
+	return false;
 }
 
 typedef enum Step
