@@ -10,10 +10,10 @@
 
 #include <time.h>
 
+#include "output.h"
 #include "reply.h"
 
 #define FAL_ID_SIZE 129 /* request id, with its NUL */
-#define FAL_URL_SIZE 8193
 #define FAL_PATH_SIZE 257
 
 /* Yes, no, or the provider did not say. */
@@ -102,7 +102,7 @@ extern void FalJudgeStatus(const HttpReply *reply, time_t now, FalStatus *out);
  */
 typedef enum FalResultOutcome
 {
-	FAL_RESULT_VIDEO,	  /* url is set */
+	FAL_RESULT_VIDEO,	  /* video is set */
 	FAL_RESULT_NOT_READY, /* 400 "still in progress": back to status polls */
 	FAL_RESULT_FAILED,	  /* the model or fal failed permanently: see error */
 	FAL_RESULT_GONE,	  /* 404: no longer kept by fal */
@@ -113,9 +113,7 @@ typedef enum FalResultOutcome
 typedef struct FalResult
 {
 	FalResultOutcome outcome;
-	char url[FAL_URL_SIZE];
-	char content_type[129]; /* as fal reports it; "" if unknown */
-	int64_t file_size;		/* as fal reports it; -1 if unknown */
+	OutputFile video;
 	FalError error;
 } FalResult;
 

@@ -44,6 +44,12 @@ typedef struct JsonWant
 	size_t raw_len;	 /* out */
 } JsonWant;
 
+/* the text at a path, for a buffer of fixed size */
+#define WANT(path_, member) \
+	{ \
+		.path = (path_), .text = (member), .size = sizeof(member) \
+	}
+
 /* Fill in every want; false when the text is not a JSON document at all. */
 extern bool JsonPick(const char *json, size_t len, JsonWant *wants, int nwants);
 

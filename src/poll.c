@@ -214,12 +214,12 @@ AfterResult(Task *task, const HttpReply *reply)
 			if (task->job->orphan)
 				TaskFail(task, "orphaned", "its transaction was rolled back, but fal.ai had finished the video before the cancel");
 			else if (vv_storage_kind == STORAGE_KIND_NONE)
-				CopyKeepUrl(task, result->url);
+				CopyKeepUrl(task, result->video.url);
 			else
 				TaskAdvance(task, "processing", 0);
-			task->update.media_url = result->url;
-			task->update.media_type = result->content_type[0] ? result->content_type : NULL;
-			task->update.bytes_total = result->file_size;
+			task->update.media_url = result->video.url;
+			task->update.media_type = result->video.content_type[0] ? result->video.content_type : NULL;
+			task->update.bytes_total = result->video.file_size;
 			break;
 		case FAL_RESULT_NOT_READY:
 			if (JobIsOverdue(task->job))

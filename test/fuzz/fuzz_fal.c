@@ -69,9 +69,9 @@ JudgeOthers(const HttpReply *reply)
 	for (int i = 0; i < 2; i++)
 	{
 		FalJudgeResult(reply, i == 0 ? NULL : &status_error, NOW, &result);
-		MUST((result.outcome == FAL_RESULT_VIDEO) == (result.url[0] != '\0'));
-		MustBeClean(result.url, sizeof(result.url));
-		MustBeClean(result.content_type, sizeof(result.content_type));
+		MUST((result.outcome == FAL_RESULT_VIDEO) == (result.video.url[0] != '\0'));
+		MustBeClean(result.video.url, sizeof(result.video.url));
+		MustBeClean(result.video.content_type, sizeof(result.video.content_type));
 		if (result.outcome != FAL_RESULT_VIDEO)
 			MustBeError(&result.error);
 	}

@@ -303,8 +303,8 @@ TestResult(void)
 
 		FalJudgeResult(&cases[i].reply, NULL, NOW, &out);
 		CheckNumber(cases[i].name, "result", out.outcome, cases[i].outcome);
-		CheckText(cases[i].name, "type or url", out.outcome == FAL_RESULT_VIDEO ? out.url : out.error.type, cases[i].type);
-		CheckNumber(cases[i].name, "has url", out.url[0] != '\0', out.outcome == FAL_RESULT_VIDEO);
+		CheckText(cases[i].name, "type or url", out.outcome == FAL_RESULT_VIDEO ? out.video.url : out.error.type, cases[i].type);
+		CheckNumber(cases[i].name, "has url", out.video.url[0] != '\0', out.outcome == FAL_RESULT_VIDEO);
 		CheckNumber(cases[i].name, "has a message", out.error.message[0] != '\0', out.outcome != FAL_RESULT_VIDEO);
 	}
 }
@@ -353,7 +353,7 @@ TestSearchedResult(void)
 		FalResult out;
 
 		FalJudgeResult(&cases[i].reply, NULL, NOW, &out);
-		CheckText(cases[i].name, "url", out.url, cases[i].url);
+		CheckText(cases[i].name, "url", out.video.url, cases[i].url);
 		CheckPart(cases[i].name, "message", out.error.message, cases[i].message);
 		CheckNumber(cases[i].name, "result", out.outcome, cases[i].url[0] ? FAL_RESULT_VIDEO : FAL_RESULT_FAILED);
 		CheckText(cases[i].name, "type", out.error.type, cases[i].url[0] ? "" : "no_video");
@@ -423,7 +423,7 @@ TestLargeResult(void)
 
 		FalJudgeResult(&reply, NULL, NOW, &out);
 		CheckNumber(cases[i].name, "result", out.outcome, cases[i].outcome);
-		CheckText(cases[i].name, "url or type", out.outcome == FAL_RESULT_VIDEO ? out.url : out.error.type, cases[i].url);
+		CheckText(cases[i].name, "url or type", out.outcome == FAL_RESULT_VIDEO ? out.video.url : out.error.type, cases[i].url);
 		CheckTrue(cases[i].name, "has a message", (out.error.message[0] != '\0') || out.outcome == FAL_RESULT_VIDEO);
 	}
 }
@@ -442,11 +442,11 @@ TestResultDetails(void)
 
 	FalJudgeResult(&video, &failed, NOW, &out);
 	CheckNumber("video after an error", "result", out.outcome, FAL_RESULT_VIDEO);
-	CheckText("video", "content type", out.content_type, "video/mp4");
-	CheckNumber("video", "size", out.file_size, 3096422);
+	CheckText("video", "content type", out.video.content_type, "video/mp4");
+	CheckNumber("video", "size", out.video.file_size, 3096422);
 	FalJudgeResult(&unsized, NULL, NOW, &out);
-	CheckText("unsized", "content type", out.content_type, "");
-	CheckNumber("unsized", "size", out.file_size, -1);
+	CheckText("unsized", "content type", out.video.content_type, "");
+	CheckNumber("unsized", "size", out.video.file_size, -1);
 
 	FalJudgeResult(&bare, &failed, NOW, &out);
 	CheckNumber("bare 504 after an error", "result", out.outcome, FAL_RESULT_FAILED);
@@ -461,7 +461,7 @@ TestResultDetails(void)
 	video.body_len = strlen(long_url);
 	FalJudgeResult(&video, NULL, NOW, &out);
 	CheckNumber("8 kB of url", "result", out.outcome, FAL_RESULT_VIDEO);
-	CheckNumber("8 kB of url", "length", strlen(out.url), 8192);
+	CheckNumber("8 kB of url", "length", strlen(out.video.url), 8192);
 
 	snprintf(long_url, sizeof(long_url), "{\"video\":{\"url\":\"https://x/%08183d\"}}", 1);
 	video.body = long_url;
