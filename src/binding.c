@@ -37,18 +37,9 @@
  *----------
  */
 static char *
-KeepCopy(const char *text)
-{
-	char *kept = SPI_palloc(strlen(text) + 1);
-
-	strcpy(kept, text);
-	return kept;
-}
-
-static char *
 Quoted(const char *name)
 {
-	return name ? KeepCopy(quote_identifier(name)) : NULL;
+	return name ? KeepText(quote_identifier(name)) : NULL;
 }
 
 /* Owner and name as they are now; false if the table is gone. */
@@ -67,7 +58,7 @@ LookUpRelation(Binding *binding)
 	ReleaseSysCache(tuple);
 	if (name == NULL)
 		return false;
-	binding->relation = KeepCopy(name);
+	binding->relation = KeepText(name);
 	return true;
 }
 
@@ -91,7 +82,7 @@ BindingLoad(Binding *binding)
 	binding->input_function = ResultKeepText(0, 6);
 	binding->model = ResultKeepText(0, 7);
 	if (binding->model == NULL)
-		binding->model = KeepCopy(vv_model);
+		binding->model = KeepText(vv_model);
 	binding->build_index = ResultBool(0, 8);
 	binding->paused = ResultBool(0, 9);
 	binding->system_identifier = ResultInt(0, 10, 0);

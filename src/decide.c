@@ -187,17 +187,11 @@ static bool
 CopyAgain(int64 *job_id, const char *bears)
 {
 	CopyStep copy = {*job_id, bears, false};
-	ErrorData *error = SubtransactionRun(RunCopyStep, &copy);
 
-	if (error == NULL)
-	{
-		*job_id = copy.job_id;
-		return copy.done;
-	}
-	if (error->sqlerrcode != ERRCODE_UNIQUE_VIOLATION)
-		ReThrowError(error);
-	FreeErrorData(error);
-	return false;
+	if (!SubtransactionRunUnlessTaken(RunCopyStep, &copy))
+		return false;
+	*job_id = copy.job_id;
+	return copy.done;
 }
 
 /* Of the videos that were made for a row the newest, if it is an orphan's. */

@@ -164,6 +164,17 @@ JobIsOverdue(const Job *job)
  * Finding
  *----------
  */
+static int64
+FindByKey(Statement *statement, const Binding *binding, const char *vibelog_id)
+{
+	Args args = {0};
+
+	ArgText(&args, vibelog_id);
+	ArgRelation(&args, binding->relid);
+	StatementRun(statement, &args);
+	return ResultFirstInt();
+}
+
 static Statement find_active = {
 	"SELECT j.job_id FROM vibevideo.job j WHERE j.relation = $2 AND j.vibelog_id = $1 AND NOT j.orphan"
 	" AND j.state = ANY (" ACTIVE_STATES ")"};
@@ -171,12 +182,7 @@ static Statement find_active = {
 int64
 JobFindActive(const Binding *binding, const char *vibelog_id)
 {
-	Args args = {0};
-
-	ArgText(&args, vibelog_id);
-	ArgRelation(&args, binding->relid);
-	StatementRun(&find_active, &args);
-	return ResultFirstInt();
+	return FindByKey(&find_active, binding, vibelog_id);
 }
 
 /* a subquery for each row, since a join might be planned to read all active jobs each time */
@@ -207,12 +213,17 @@ static Statement find_latest = {
 int64
 JobFindLatest(const Binding *binding, const char *vibelog_id)
 {
-	Args args = {0};
+	return FindByKey(&find_latest, binding, vibelog_id);
+}
 
-	ArgText(&args, vibelog_id);
-	ArgRelation(&args, binding->relid);
-	StatementRun(&find_latest, &args);
-	return ResultFirstInt();
+static Statement find_completed = {
+	"SELECT n.job_id FROM (SELECT j.job_id, j.state FROM vibevideo.job j WHERE j.relation = $2 AND j.vibelog_id = $1"
+	" AND NOT j.orphan ORDER BY j.job_id DESC LIMIT 1) n WHERE n.state = 'completed'"};
+
+int64
+JobFindCompleted(const Binding *binding, const char *vibelog_id)
+{
+	return FindByKey(&find_completed, binding, vibelog_id);
 }
 
 /*----------
@@ -732,11 +743,8 @@ JobRecordProgress(int64 job_id, int64 lease, const JobProgress *progress, Timest
 	ArgNumber(&args, progress->rate, progress->rate <= 0);
 	ArgNumber(&args, progress->duration_ms, progress->duration_ms < 0);
 	ArgBytes(&args, progress->upload_state, MEDIA_STATE_SIZE);
-	if (!JobHoldsLease(job_id, lease))
-		return false;
 	/* updates nothing while somebody has the row locked: the next report follows soon */
-	StatementRun(&record_progress, &args);
-	return true;
+	return StatementRun(&record_progress, &args) > 0 || JobHoldsLease(job_id, lease);
 }
 
 /*----------

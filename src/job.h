@@ -137,9 +137,8 @@ typedef struct JobProgress
 	int64 duration_ms;				   /* -1 keeps */
 } JobProgress;
 
-/* SQLSTATEs that PostgREST turns into an HTTP status of the same number */
+/* PostgREST turns it into an HTTP status of the same number */
 #define ERRCODE_VIBEVIDEO_NOT_FOUND MAKE_SQLSTATE('P', 'T', '4', '0', '4')
-#define ERRCODE_VIBEVIDEO_CONFLICT MAKE_SQLSTATE('P', 'T', '4', '0', '9')
 
 /* NULL if there is none */
 extern Job *JobRead(int64 job_id, MemoryContext mcxt);
@@ -153,6 +152,8 @@ extern bool JobIsOverdue(const Job *job);
 extern int64 JobFindActive(const Binding *binding, const char *vibelog_id);
 extern void JobFindActiveMany(const Binding *binding, char **vibelog_ids, int n, int64 *job_ids);
 extern int64 JobFindLatest(const Binding *binding, const char *vibelog_id);
+/* the latest, if it is completed */
+extern int64 JobFindCompleted(const Binding *binding, const char *vibelog_id);
 
 /* 0 if the row already has an active job; state is pending or submitting */
 extern int64 JobInsert(const Binding *binding, const JobNew *job, const char *state);

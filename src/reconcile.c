@@ -299,19 +299,10 @@ LeaveOutOtherSubmits(Task *task)
 
 typedef struct Trial
 {
-	bool (*step)(Task *task, int nth);
 	Task *task;
-	int nth;
-	bool result;
+	int nth; /* of the list */
+	bool adopted;
 } Trial;
-
-static void
-RunTrial(void *arg)
-{
-	Trial *trial = arg;
-
-	trial->result = trial->step(trial->task, trial->nth);
-}
 
 /*
  * Run step in a subtransaction; false if it raised an error.  The list's texts
@@ -319,12 +310,10 @@ RunTrial(void *arg)
  * the same request right now.
  */
 static bool
-Try(bool (*step)(Task *task, int nth), Task *task, int nth, bool *result)
+Try(void (*step)(void *arg), Trial *trial)
 {
-	Trial trial = {step, task, nth, *result};
-	ErrorData *error = SubtransactionRun(RunTrial, &trial);
+	ErrorData *error = SubtransactionRun(step, trial);
 
-	*result = trial.result;
 	if (error)
 		FreeErrorData(error);
 	return error == NULL;
@@ -390,30 +379,33 @@ MatchRequest(const Job *job, Listing *listing, int nth, int n)
 }
 
 /* Record it at once, so that the next decision sees it. */
-static bool
-AdoptStep(Task *task, int nth)
+static void
+AdoptStep(void *arg)
 {
+	Trial *trial = arg;
+	Task *task = trial->task;
 	Listing *listing = task->listing;
 	char *found = MatchRequest(task->job, listing, 0, listing->n);
 
 	if (found == NULL)
-		return false;
+		return;
 	TaskAdvance(task, "queued", 0);
 	task->update.request_id = MemoryContextStrdup(task->mcxt, found);
-	if (JobRecord(&task->update, 1, NULL) == 1)
-		return true;
+	trial->adopted = (JobRecord(&task->update, 1, NULL) == 1);
+	if (trial->adopted)
+		return;
 	/* the row may be unlocked when the decision is recorded, but the request is not absent */
 	listing->complete = false;
 	strlcpy(listing->trouble, "fal.ai has it, but the job is locked by another session", sizeof(listing->trouble));
-	return false;
 }
 
 /* Can this one be judged at all? */
-static bool
-JudgeStep(Task *task, int nth)
+static void
+JudgeStep(void *arg)
 {
-	(void) MatchRequest(task->job, task->listing, nth, 1);
-	return true;
+	const Trial *trial = arg;
+
+	(void) MatchRequest(trial->task->job, trial->task->listing, trial->nth, 1);
 }
 
 /* A request that cannot be cast must not hide the others, but the list is not complete without it. */
@@ -421,10 +413,9 @@ static void
 LeaveOutBadItems(Task *task)
 {
 	Listing *listing = task->listing;
-	bool ignored;
 
 	for (int i = 0; i < listing->n; i++)
-		if (!Try(JudgeStep, task, i, &ignored))
+		if (!Try(JudgeStep, &(Trial){task, i, false}))
 		{
 			listing->request_ids[i] = "";
 			listing->sent_ats[i] = "epoch";
@@ -438,7 +429,7 @@ static bool
 TryToAdopt(Task *task)
 {
 	Listing *listing = task->listing;
-	bool adopted = false;
+	Trial trial = {task, 0, false};
 
 	if (listing->n == 0)
 		return false;
@@ -448,19 +439,19 @@ TryToAdopt(Task *task)
 		strlcpy(listing->trouble, "another submit with the same input has no answer yet", sizeof(listing->trouble));
 		return false;
 	}
-	if (!Try(AdoptStep, task, 0, &adopted))
+	if (!Try(AdoptStep, &trial))
 	{
 		LeaveOutBadItems(task);
-		if (!Try(AdoptStep, task, 0, &adopted))
+		if (!Try(AdoptStep, &trial))
 		{
 			listing->complete = false;
 			return false;
 		}
 	}
-	if (adopted)
+	if (trial.adopted)
 		ereport(LOG,
 				(errmsg("vibevideo job %lld: found the request of its lost submit at fal.ai", (long long) task->job->job_id)));
-	return adopted;
+	return trial.adopted;
 }
 
 /* Look again, less and less often; the row's error says why it is waiting. */

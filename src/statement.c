@@ -323,17 +323,22 @@ ResultText(uint64 row, int column)
 }
 
 char *
+KeepText(const char *text)
+{
+	char *kept = SPI_palloc(strlen(text) + 1);
+
+	strcpy(kept, text);
+	return kept;
+}
+
+char *
 ResultKeepText(uint64 row, int column)
 {
 	char *text = ResultText(row, column);
-	char *kept = NULL;
+	char *kept = text ? KeepText(text) : NULL;
 
 	if (text)
-	{
-		kept = SPI_palloc(strlen(text) + 1);
-		strcpy(kept, text);
 		pfree(text);
-	}
 	return kept;
 }
 

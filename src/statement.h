@@ -85,7 +85,9 @@ extern Datum BytesDatum(const void *bytes, int len);
  *----------
  */
 extern char *ResultText(uint64 row, int column); /* NULL if null; in the current memory context */
-/* the same in the context above SPI's: it outlives SPI_finish */
+/* a copy in the context above SPI's: it outlives SPI_finish */
+extern char *KeepText(const char *text);
+/* the same as ResultText, kept */
 extern char *ResultKeepText(uint64 row, int column);
 extern int64 ResultInt(uint64 row, int column, int64 if_null);
 extern TimestampTz ResultTime(uint64 row, int column); /* 0 if null */

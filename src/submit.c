@@ -101,17 +101,10 @@ SubmitAbandon(Task *task)
 int64
 SubmitFindEnded(const Binding *binding, const char *vibelog_id)
 {
-	int64 job_id;
-	Job *job;
-
 	/* our write of the row has led here: its trigger asks each time that something has become of the one before */
 	if (RowGuardIsBeingWritten(binding, vibelog_id))
 		return JobFindLatest(binding, vibelog_id);
-	if (vv_resubmit_completed)
-		return 0;
-	job_id = JobFindLatest(binding, vibelog_id);
-	job = job_id ? JobRead(job_id, CurrentMemoryContext) : NULL;
-	return job && strcmp(job->state, "completed") == 0 ? job_id : 0;
+	return vv_resubmit_completed ? 0 : JobFindCompleted(binding, vibelog_id);
 }
 
 /*

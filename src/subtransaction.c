@@ -35,3 +35,16 @@ SubtransactionRun(void (*step)(void *arg), void *arg)
 	CurrentResourceOwner = owner;
 	return error;
 }
+
+bool
+SubtransactionRunUnlessTaken(void (*step)(void *arg), void *arg)
+{
+	ErrorData *error = SubtransactionRun(step, arg);
+
+	if (error == NULL)
+		return true;
+	if (error->sqlerrcode != ERRCODE_UNIQUE_VIOLATION)
+		ReThrowError(error);
+	FreeErrorData(error);
+	return false;
+}

@@ -14,4 +14,7 @@
  */
 extern ErrorData *SubtransactionRun(void (*step)(void *arg), void *arg);
 
+/* false if a unique index said that somebody was faster; other errors are thrown again */
+extern bool SubtransactionRunUnlessTaken(void (*step)(void *arg), void *arg);
+
 #endif /* VIBEVIDEO_SUBTRANSACTION_H */

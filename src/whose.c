@@ -198,14 +198,7 @@ RunMove(void *arg)
 static bool
 TryMove(const Binding *binding, const Stray *stray, const char *key)
 {
-	ErrorData *error = SubtransactionRun(RunMove, &(Move){binding, stray, key});
-
-	if (error == NULL)
-		return true;
-	if (error->sqlerrcode != ERRCODE_UNIQUE_VIOLATION)
-		ReThrowError(error);
-	FreeErrorData(error);
-	return false;
+	return SubtransactionRunUnlessTaken(RunMove, &(Move){binding, stray, key});
 }
 
 typedef enum Step
