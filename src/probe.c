@@ -252,7 +252,7 @@ ProbeBucket(const char *what)
 	}
 	if (!bucket.allows_mp4)
 		return Bad(psprintf("bucket \"%s\" does not accept video/mp4", vv_storage_bucket),
-				   "Add video/mp4 (or video/*) to its allowed MIME types.");
+				   "Add video/* to its allowed MIME types.");
 	return Ok(psprintf("bucket \"%s\" exists and accepts videos", vv_storage_bucket));
 }
 

@@ -132,8 +132,7 @@ SendPart(Resumable *resumable)
 	CallHeader(&call, "content-type: application/offset+octet-stream");
 	CallHeader(&call, "x-upsert: true");
 	CallHeader(&call, "upload-offset: %lld", (long long) resumable->offset);
-	resumable->declared = (resumable->deferred && total >= 0);
-	if (resumable->declared)
+	if (resumable->deferred && total >= 0)
 		CallHeader(&call, "upload-length: %lld", (long long) total);
 	UploadSend(resumable->upload, &call);
 }
@@ -363,7 +362,8 @@ AfterPart(Resumable *resumable, const StorageTus *answer)
 	else
 	{
 		resumable->offset = answer->offset;
-		resumable->deferred = resumable->deferred && !resumable->declared;
+		/* the part has declared it, if it was known by then */
+		resumable->deferred = resumable->deferred && flow->total < 0;
 		/* a bad connection is no reason to stop as long as each try makes progress */
 		if (flow->stored > 0 && resumable->offset > flow->stored)
 			resumable->task->got_further = true;

@@ -20,7 +20,6 @@ typedef struct Resumable
 	StorageTusCall call;	/* the last call */
 	bool seeking;			/* ... or, if true, a check whether the object exists */
 	bool deferred;			/* Storage does not know the length yet */
-	bool declared;			/* this part declares it */
 	int64 offset;			/* Storage definitely has this much */
 	bool reported;			/* url was saved in the job while we had its lease */
 	TimestampTz reported_at;

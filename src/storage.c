@@ -45,7 +45,7 @@ static const char HintRights[] =
 static const char HintKeyForm[] =
 	"Only the gateway accepts keys that begin with sb_: point vibevideo.storage_url at the gateway, or use the legacy service_role JWT.";
 static const char HintType[] =
-	"Add video/mp4 (or video/*) to the bucket's allowed_mime_types.";
+	"Add video/* to the bucket's allowed_mime_types: models deliver video/mp4, video/quicktime, video/webm or video/x-matroska.";
 static const char HintBaseUrl[] =
 	"Check vibevideo.storage_url: it ends in /storage/v1 if it points to a gateway, but not if it points to the storage server itself.";
 static const char HintReadOnly[] =
@@ -696,31 +696,4 @@ StorageEtagIsStrong(const char *etag)
 	/* one that fills its buffer may be truncated */
 	return len > 2 && len + 1 < sizeof(((HttpReply *) NULL)->etag) &&
 		etag[0] == '"' && strchr(etag + 1, '"') == etag + len - 1;
-}
-
-/*
- * Storage compares a bucket's allowed types with the whole header, so with
- * parameters even an allowed type fails.
- */
-void
-StorageBareType(const char *content_type, char *out, size_t size)
-{
-	/* a token of RFC 9110 5.6.2 */
-	static const char token[] = ALNUM "!#$%&'*+-.^_`|~";
-	const char *type = content_type + strspn(content_type, " \t");
-	size_t main_len = strspn(type, token);
-	size_t sub_len = type[main_len] == '/' ? strspn(type + main_len + 1, token) : 0;
-	size_t len = main_len + 1 + sub_len;
-	const char *rest;
-
-	out[0] = '\0';
-	if (main_len == 0 || sub_len == 0 || len >= size)
-		return;
-	rest = type + len + strspn(type + len, " \t");
-	if (*rest != '\0' && *rest != ';')
-		return;
-
-	for (size_t i = 0; i < len; i++)
-		out[i] = type[i] >= 'A' && type[i] <= 'Z' ? (char) (type[i] + 32) : type[i];
-	out[len] = '\0';
 }

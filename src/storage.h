@@ -121,7 +121,4 @@ extern bool StorageReadRange(const char *content_range, int64_t *from, int64_t *
 /* does it guarantee that every byte is the same? */
 extern bool StorageEtagIsStrong(const char *etag);
 
-/* the bare, lower-case type of a Content-Type value: "Video/MP4; codecs=x" -> "video/mp4" */
-extern void StorageBareType(const char *content_type, char *out, size_t size);
-
 #endif /* VIBEVIDEO_STORAGE_H */

@@ -17,7 +17,7 @@ typedef struct UploadTarget
 	int kind; /* STORAGE_KIND_… */
 	char bucket[129];
 	char object_key[1024];
-	const char *type; /* its content type for Storage */
+	const char *type; /* its content type for Storage, bare: Storage compares all of it with a bucket's allowed types */
 	char video_url[FAL_URL_SIZE];
 } UploadTarget;
 

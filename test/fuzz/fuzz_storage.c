@@ -69,8 +69,6 @@ BuildUrls(const HttpReply *reply)
 		MustBeClean(out, sizeof(out));
 		MUST(strpbrk(out, " ?#\\") == NULL && strstr(out, "/../") == NULL);
 	}
-	StorageBareType(rest, out, sizeof(out));
-	MustBeClean(out, sizeof(out));
 	if (StorageTusUrl("http://kong:8000/storage/v1", key, out, sizeof(out)))
 	{
 		MustBeClean(out, sizeof(out));

@@ -295,36 +295,6 @@ TestStorageUrls(void)
 }
 
 static void
-TestBareTypes(void)
-{
-	static const struct
-	{
-		const char *header;
-		const char *type;
-	} cases[] = {
-		{"video/mp4", "video/mp4"},
-		{"Video/MP4; codecs=\"avc1\"", "video/mp4"},
-		{" video/webm ;x", "video/webm"},
-		{"", ""},
-		{"video", ""},
-		{"video/", ""},
-		{"/mp4", ""},
-		{"video/mp4 x", ""},
-		{"video/mp4, video/webm", ""},
-		{"a/0123456789012345678901234567890", ""},
-		{"video/m\r\np4", ""},
-	};
-
-	for (size_t i = 0; i < lengthof(cases); i++)
-	{
-		char out[32];
-
-		StorageBareType(cases[i].header, out, sizeof(out));
-		CheckText("bare type", cases[i].header, out, cases[i].type);
-	}
-}
-
-static void
 TestTus(void)
 {
 	static const struct
@@ -509,5 +479,4 @@ TestStorage(void)
 	TestKeyForms();
 	TestNames();
 	TestStorageUrls();
-	TestBareTypes();
 }
