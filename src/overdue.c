@@ -4,8 +4,8 @@
  *
  * Every job becomes final.  At job_timeout the usual steps cancel it at fal, or
  * give it up; but they act on answers, and there may be none: no key, a service
- * that is down, a cancel that is refused for ever, a list that cannot be read.  So
- * this is the last word, some time later, whatever anybody has answered.
+ * that is down, a list that cannot be read.  So this is the last word, some time
+ * later, whatever anybody has answered.
  *
  * Left alone are a lost submit under unknown_policy manual, which waits for a
  * person, and jobs that wait for their turn in a queue that moves.

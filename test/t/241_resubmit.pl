@@ -7,7 +7,6 @@ use warnings FATAL => 'all';
 
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(sleep);
 use VibeTest;
 use VibeChaos;
 

@@ -8,7 +8,7 @@ use warnings FATAL => 'all';
 use JSON::PP;
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(sleep time);
+use Time::HiRes qw(sleep);
 use VibeTest;
 
 my $TIMEOUT = 1;    # s, vibevideo.submit_timeout
