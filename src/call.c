@@ -128,6 +128,7 @@ CallFalSubmit(HttpEngine *engine, const char *key, const char *model, const char
 	CallCheck(&call, FalSubmitUrl(CallBase(vv_fal_queue_url, base, sizeof(base)), model, vv_webhook_url[0] ? vv_webhook_url : NULL, call.url, sizeof(call.url)));
 	call.spec.body = input;
 	call.spec.body_len = strlen(input);
+	call.spec.alone = true; /* one broken connection puts no more than one in doubt */
 	FalKey(&call, key);
 	CallHeader(&call, "Content-Type: application/json");
 	if (vv_no_retry)

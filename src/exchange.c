@@ -10,14 +10,20 @@
  * Sent or not.  OnBeforeRequest is called when connection and TLS are up and the
  * request is about to be written.  What fails before is NOT_SENT, after it LOST.
  *
+ * A submit has a connection of its own (spec->alone), by HTTP/1.1, opened for
+ * it and closed after it.  On one that is shared or kept, others decide its fate:
+ * when an HTTP/2 connection dies, all the submits on it are in doubt, and a server
+ * that ends a connection after so many requests, or restarts, may do so just as
+ * the next request arrives.
+ *
  * A body is sent once.  libcurl resends a request on a new connection when a
- * reused one turns out dead (Curl_retry_request), and a submit would be paid for
- * twice.  It announces each sending to OnBeforeRequest, which rejects the second
- * one of a request with a body; a streamed body cannot be rewound.  The exchange
- * is then LOST.  To make this rare, the connection is checked just before a body
- * goes out on it (MultiIsHungUp; newer libcurl checks an idle one only once a
- * second): if the peer has hung up, nothing was sent, and the engine starts the
- * request afresh on a new connection.
+ * reused one turns out dead or its stream was refused (Curl_retry_request).  A
+ * submit would be paid for twice, and what a source has given is gone.  libcurl
+ * announces each sending to OnBeforeRequest, which rejects the second one then;
+ * the exchange is LOST.  To make this rare, a kept connection is checked just
+ * before a body goes out on it (MultiIsHungUp; newer libcurl checks an idle one
+ * only once a second): if the peer has hung up, nothing was sent, and the engine
+ * starts the request afresh on a new connection.
  *
  * Addresses are judged when a socket is opened, after DNS (OnOpenSocket), by
  * the filter in the spec.  Redirects are never followed here: a copy follows its
@@ -26,8 +32,8 @@
  * Off: proxies except vibevideo.proxy, netrc, signals, protocols other than http
  * and https, and Expect: 100-continue (except for S3).
  *
- * Idle connections are kept for 25 s.  HTTP/2 is used over TLS where server and
- * libcurl have it.  A request, unless it is a stream, waits for a connection
+ * Other idle connections are kept for 25 s.  HTTP/2 is used over TLS where server
+ * and libcurl have it.  A request, unless it is a stream, waits for a connection
  * that is being set up rather than open another one.
  */
 #include "postgres.h"
@@ -68,7 +74,7 @@ OnBeforeRequest(void *arg, char *remote_ip, char *local_ip, int remote_port, int
 {
 	HttpRequest *request = arg;
 
-	if (request->sent && request->body_len > 0)
+	if (request->sent && (request->body_len > 0 || request->given))
 	{
 		request->closed = true;
 		return CURL_PREREQFUNC_ABORT;
@@ -263,6 +269,7 @@ OnSend(char *data, size_t size, size_t nmemb, void *arg)
 		request->aborted = true;
 		return CURL_READFUNC_ABORT;
 	}
+	request->given |= (given > 0);
 	return given;
 }
 
@@ -305,8 +312,6 @@ SetLastingOptions(HttpRequest *request)
 	SET(CURLOPT_NETRC, (long) CURL_NETRC_IGNORED);
 	SET(CURLOPT_USERAGENT, "vibevideo/" VIBEVIDEO_VERSION);
 	SET(CURLOPT_MAXAGE_CONN, IDLE_CONNECTION_AGE);
-	/* a libcurl without HTTP/2 rejects this, and uses 1.1 */
-	(void) curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_2TLS);
 	SET(CURLOPT_PREREQFUNCTION, OnBeforeRequest);
 	SET(CURLOPT_PREREQDATA, request);
 	SET(CURLOPT_OPENSOCKETFUNCTION, OnOpenSocket);
@@ -379,15 +384,38 @@ BuildHeaders(HttpRequest *request, const HttpSpec *spec)
 	return true;
 }
 
+/* A handle may have been used with other ones. */
+static bool
+SetConnection(HttpRequest *request, const HttpSpec *spec)
+{
+	CURL *easy = request->easy;
+	bool stream = (spec->sink != NULL || spec->source != NULL);
+
+	SET(CURLOPT_FRESH_CONNECT, spec->alone ? 1L : 0L);
+	SET(CURLOPT_FORBID_REUSE, spec->alone ? 1L : 0L);
+	if (spec->alone)
+		SET(CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_1_1);
+	else
+		/* a libcurl without HTTP/2 rejects this, and uses 1.1 */
+		(void) curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_2TLS);
+
+	/*
+	 * Wait for a pending HTTP/2 connection rather than open another one.  Over
+	 * TLS it is known to be HTTP/2 after the handshake, over plain http only
+	 * after the first answer, so that one slow request would hold up all
+	 * others.
+	 */
+	SET(CURLOPT_PIPEWAIT, !stream && !spec->alone && strncmp(spec->url, "https:", 6) == 0 ? 1L : 0L);
+	return true;
+}
+
 static bool
 SetOptions(HttpRequest *request, const HttpSpec *spec)
 {
 	CURL *easy = request->easy;
-	bool stream = (spec->sink != NULL || spec->source != NULL);
 	const char *ca_file = vv_ca_file && vv_ca_file[0] ? vv_ca_file : default_ca_file;
 
 	SET(CURLOPT_URL, spec->url);
-	SET(CURLOPT_FRESH_CONNECT, 0L);
 	/* an empty one keeps libcurl from reading the environment */
 	SET(CURLOPT_PROXY, request->proxied ? vv_proxy : "");
 	SET(CURLOPT_HTTPHEADER, request->headers);
@@ -396,14 +424,6 @@ SetOptions(HttpRequest *request, const HttpSpec *spec)
 	/* always, since the handle may have been used with another setting */
 	if (ca_file)
 		SET(CURLOPT_CAINFO, ca_file);
-
-	/*
-	 * Wait for a pending HTTP/2 connection rather than open another one.  Over
-	 * TLS it is known to be HTTP/2 after the handshake, over plain http only
-	 * after the first answer, so that one slow request would hold up all
-	 * others.
-	 */
-	SET(CURLOPT_PIPEWAIT, !stream && strncmp(spec->url, "https:", 6) == 0 ? 1L : 0L);
 	if (spec->sink)
 		SET(CURLOPT_BUFFERSIZE, (long) STREAM_BUFFER);
 	if (spec->source)
@@ -461,6 +481,7 @@ ExchangeSetUp(HttpRequest *request, const HttpSpec *spec)
 	request->reply.content_length = -1;
 	return CopyBody(request, spec) &&
 		BuildHeaders(request, spec) &&
+		SetConnection(request, spec) &&
 		SetOptions(request, spec) &&
 		SetMethod(request, spec);
 }

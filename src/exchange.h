@@ -36,6 +36,7 @@ struct HttpRequest
 	bool begun;			 /* in the multi handle */
 	bool waiting;		 /* not yet in the multi handle, but in the host's queue */
 	bool sent;			 /* libcurl was about to write the request */
+	bool given;			 /* the source has given bytes, which cannot be had again */
 	bool forbidden;		 /* blocked by our address filter */
 	bool aborted;		 /* by sink or source */
 	bool closed;		 /* the connection was closed before an answer; libcurl wanted to resend it */

@@ -40,7 +40,7 @@
  * requests wait here at all.
  *
  * Handles go back to the engine's pool, except those of streams, which have large
- * buffers.
+ * buffers and are not taken from it either.
  */
 #include "postgres.h"
 
@@ -245,13 +245,23 @@ UnlinkRequest(HttpRequest *request)
 		request->next->prev = request->prev;
 }
 
-/* An idle handle, or a new one; NULL when there is no memory. */
+static bool
+IsStream(HttpSink sink, HttpSource source)
+{
+	return sink != NULL || source != NULL;
+}
+
+/*
+ * An idle handle, or a new one; NULL when there is no memory.  A stream needs a
+ * new one: while the connection that a handle used last is in use, as HTTP/2's
+ * are, libcurl 7.88 refuses to give it a larger buffer.
+ */
 static HttpRequest *
-AcquireHandle(HttpEngine *engine)
+AcquireHandle(HttpEngine *engine, const HttpSpec *spec)
 {
 	HttpRequest *request = engine->pool;
 
-	if (request)
+	if (request && !IsStream(spec->sink, spec->source))
 	{
 		engine->pool = request->next;
 		engine->npool--;
@@ -267,7 +277,7 @@ ReleaseHandle(HttpRequest *request)
 {
 	HttpEngine *engine = request->engine;
 
-	if (request->sink == NULL && request->source == NULL && engine->npool < engine->max_pool)
+	if (!IsStream(request->sink, request->source) && engine->npool < engine->max_pool)
 	{
 		request->next = engine->pool;
 		engine->pool = request;
@@ -412,7 +422,7 @@ HttpIsLate(const HttpRequest *request)
 HttpRequest *
 HttpStart(HttpEngine *engine, const HttpSpec *spec)
 {
-	HttpRequest *request = AcquireHandle(engine);
+	HttpRequest *request = AcquireHandle(engine, spec);
 
 	if (request)
 	{

@@ -36,6 +36,7 @@ typedef struct HttpSpec
 	int timeout;			   /* ms in which HttpWait is called, for the whole exchange; 0: none (see watch.c for streams) */
 	HttpAddressFilter accepts; /* others are rejected as not public; NULL: any is accepted */
 	bool outside;			   /* through vibevideo.proxy, if that is set; limited by vibevideo.max_host_requests */
+	bool alone;				   /* on a connection that nothing else was or will be sent on, by HTTP/1.1 */
 	int wait_limit;			   /* ms to wait for the host; after that it is not started any more; 0: no limit */
 	HttpSink sink;			   /* NULL: the body goes into the reply */
 	HttpSource source;		   /* body of a PUT or PATCH; NULL: none */
