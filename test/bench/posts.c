@@ -3,7 +3,7 @@
  *	  The least that a client built on libcurl has to do: one POST after the
  *	  other over one connection that is kept alive.
  *
- *	posts URL KEY COUNT		prints each one's microseconds, or "failed"
+ *	posts URL KEY COUNT [CA]		prints each one's microseconds, or "failed"
  */
 #include <curl/curl.h>
 #include <stdio.h>
@@ -34,7 +34,7 @@ main(int argc, char **argv)
 	struct curl_slist *headers = NULL;
 	char text[1024];
 
-	if (argc != 4 || easy == NULL)
+	if (argc < 4 || argc > 5 || easy == NULL)
 		return 1;
 	snprintf(text, sizeof(text), "Authorization: Key %s", argv[2]);
 	headers = curl_slist_append(headers, text);
@@ -42,6 +42,8 @@ main(int argc, char **argv)
 	headers = curl_slist_append(headers, "Accept: application/json");
 	curl_easy_setopt(easy, CURLOPT_URL, argv[1]);
 	curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers);
+	if (argc == 5)
+		curl_easy_setopt(easy, CURLOPT_CAINFO, argv[4]);
 	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, ignore);
 	for (int i = 0; i < atoi(argv[3]); i++)
 	{

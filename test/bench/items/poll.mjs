@@ -20,12 +20,12 @@ const reset = (state) => `SET session_replication_role = replica;
   SELECT pg_replication_origin_session_reset();
   SET session_replication_role = DEFAULT`;
 
-async function curl(urls) {
+async function curl(urls, ca) {
   const file = `${WORK}/tmp/urls`;
   writeFileSync(file, urls.map((url) => `url = "${url}"\noutput = /dev/null\n`).join(''));
   let answers = '';
   const time = await seconds(async () => {
-    answers = await output('curl', ['-s', '--parallel', '--parallel-max', '64', '-H', `Authorization: Key ${FAL_KEY}`,
+    answers = await output('curl', ['-s', ...(ca ? ['--cacert', ca, '--http2'] : []), '--parallel', '--parallel-max', '64', '-H', `Authorization: Key ${FAL_KEY}`,
       '-w', '%{http_code}\n', '--config', file]);
   });
   return { time, good: answers.split('\n').filter((code) => code === '202').length };
@@ -45,16 +45,17 @@ async function pass(session, state) {
   return result;
 }
 
-async function measure(session, urls) {
+async function measure(session, urls, ca) {
   return {
-    same: await pass(session, 'generating'), moved: await pass(session, 'queued'), curl: await curl(urls), wrk: await wrk(urls[0]),
+    same: await pass(session, 'generating'), moved: await pass(session, 'queued'), curl: await curl(urls, ca), wrk: await wrk(urls[0]),
   };
 }
 
-export async function run(report, world) {
+async function against(report, target, how) {
   const count = scaled(10000, 100);
   const settings = {
-    'vibevideo.fal_queue_url': world.nginx.url, 'vibevideo.poll_interval': '1h',
+    ...(target.ca ? { 'vibevideo.ca_file': target.ca } : {}),
+    'vibevideo.fal_queue_url': target.url, 'vibevideo.poll_interval': '1h',
     'vibevideo.poll_batch_size': count, 'vibevideo.poll_timeout': '120s',
   };
   await withDatabase('poll', settings, async (session) => {
@@ -63,16 +64,16 @@ export async function run(report, world) {
     await addJobs(session, 1, count, { state: "'queued'", next_at: "now() + interval '1 h'" });
     await session.query("UPDATE vibelogs v SET video_request_id = j.request_id FROM vibevideo.job j WHERE j.vibelog_id = v.id::text");
     const ids = await session.query('SELECT request_id FROM vibevideo.job');
-    const urls = ids.map((id) => `${world.nginx.url}/${MODEL.split('/').slice(0, 2).join('/')}/requests/${id}/status`);
+    const urls = ids.map((id) => `${target.url}/${MODEL.split('/').slice(0, 2).join('/')}/requests/${id}/status`);
     const runs = [];
-    for (let n = 0; n < RUNS; n += 1) runs.push(await measure(session, urls));
+    for (let n = 0; n < RUNS; n += 1) runs.push(await measure(session, urls, target.ca));
     const theirs = runs.map((r) => count / r.curl.time);
     const limit = runs.map((r) => r.wrk);
     const sum = (of) => runs.reduce((all, r) => all + of(r), 0);
     const compare = (what, of) => {
       const ours = runs.map((r) => count / of(r).seconds);
       report.row({
-        what: `one poll pass over ${count.toLocaleString('en-US')} jobs in progress, ${what}, against \`curl --parallel --parallel-max 64\``,
+        what: `one poll pass over ${count.toLocaleString('en-US')} jobs in progress, ${what}${how}, against \`curl --parallel --parallel-max 64\``,
         ours: `${show(ours, '/s')}, ${percent(sum((r) => of(r).counts[0]), count * RUNS)}`,
         peer: `${show(theirs, '/s')}, ${percent(sum((r) => r.curl.good), count * RUNS)}`,
         ratio: times(median(ours) / median(theirs)), target: '> 1 ×, rows written', met: median(ours) > median(theirs),
@@ -81,7 +82,12 @@ export async function run(report, world) {
     };
     const ours = compare('none of which has moved (each job is written)', (r) => r.same);
     compare('each of which has moved (each job, an event and the row are written)', (r) => r.moved);
-    report.note(`The poll pass wrote ${percent(sum((r) => r.moved.written), count * RUNS)} of the app's rows. The limit on this machine, `
-      + `wrk with 64 connections, is ${show(limit, '/s')}: the first pass has ${percent(ours, median(limit))} of it.`);
+    report.note(`The poll pass${how} wrote ${percent(sum((r) => r.moved.written), count * RUNS)} of the app's rows. The limit on this machine, `
+      + `wrk with 64 connections (HTTP/1.1), is ${show(limit, '/s')}: the first pass has ${percent(ours, median(limit))} of it.`);
   });
+}
+
+export async function run(report, world) {
+  await against(report, world.nginx, '');
+  await against(report, world.nginx.tls, ', over TLS and HTTP/2');
 }

@@ -42,59 +42,68 @@ function httpLoop(session, url, count) {
     PERFORM http_post('${url}', '{"prompt": "video"}', 'application/json'); END LOOP; END $$`));
 }
 
-async function rawLoop(url, count) {
+async function rawLoop(target, count) {
   let failed = 0;
-  const time = await seconds(async () => { failed = (await rawPosts(url, count)).failed; });
+  const time = await seconds(async () => { failed = (await rawPosts(target.submitUrl, count, target.ca)).failed; });
   return { time, failed };
 }
 
-async function measure(session, net, url, count) {
+async function measure(session, net, target, count) {
   const result = { ours: await ours(session, count) };
-  if (net) result.net = await pgNet(net, url, count);
-  if (peers.http) result.http = await httpLoop(session, url, count);
-  result.raw = await rawLoop(url, count);
+  if (net) result.net = await pgNet(net, target.submitUrl, count);
+  if (peers.http && !target.ca) result.http = await httpLoop(session, target.submitUrl, count);
+  result.raw = await rawLoop(target, count);
   return result;
 }
 
-export async function run(report, world) {
+function tell(report, runs, count, suffix, net, tls) {
+  const rate = (of) => runs.map((r) => count / of(r));
+  const mine = rate((r) => r.ours.seconds);
+  const success = (of) => percent(runs.reduce((sum, r) => sum + of(r), 0), count * RUNS);
+  const left = {
+    what: `${count.toLocaleString('en-US')} queued submits until all are accepted, intent and result durable${suffix}`,
+    ours: `${show(mine, '/s')}, ${success((r) => r.ours.good)}`,
+  };
+  const compare = (what, theirs, shown, least, exact) => report.row({
+    ...left, what: `${left.what}, against ${what}`, peer: shown, ratio: times(median(mine) / median(theirs)),
+    target: `≥ ${least} ×${exact ? ' at 100 %' : ''}`,
+    met: median(mine) >= least * median(theirs) && (!exact || runs.every((r) => r.ours.good === count)),
+  });
+  if (net) {
+    const theirs = rate((r) => r.net.seconds);
+    compare('pg_net', theirs, `${show(theirs, '/s')}, ${success((r) => r.net.good)}`, 20, true);
+  } else if (!tls) report.absent('10,000 posts by pg_net', 'PG_NET_SRC is not set');
+  if (peers.http && !tls) {
+    const theirs = rate((r) => r.http);
+    compare('a loop of pgsql-http (nothing durable)', theirs, show(theirs, '/s'), 1);
+  } else if (!tls) report.absent('a loop of pgsql-http', 'PGSQL_HTTP_SRC is not set');
+  const theirs = rate((r) => r.raw.time);
+  compare(`raw libcurl in a loop over one connection (nothing durable, no database${peers.http ? '' : '; stands for pgsql-http, whose lower bound in time it is'})`,
+    theirs, show(theirs, '/s'), 1);
+  report.note(`Of the queued submits' time${suffix}, the statement that asks takes ${show(runs.map((r) => r.ours.asking), 's')}, `
+    + `from its commit on it is ${show(runs.map((r) => count / (r.ours.seconds - r.ours.asking)), '/s')}.`);
+}
+
+async function against(report, target, suffix, net) {
   const count = scaled(10000, 200);
-  const url = world.nginx.submitUrl;
-  const net = peers.pg_net ? new Session('postgres') : null;
-  if (net) await net.query('CREATE EXTENSION pg_net');
-  await withDatabase('queue', { 'vibevideo.fal_queue_url': world.nginx.url, 'vibevideo.poll_interval': '1h' }, async (session) => {
+  const settings = { 'vibevideo.fal_queue_url': target.url, 'vibevideo.poll_interval': '1h', ...(target.ca ? { 'vibevideo.ca_file': target.ca } : {}) };
+  await withDatabase('queue', settings, async (session) => {
     const runs = [];
     await ours(session, 200);	// the worker is there, and has its plans
-    for (let n = 0; n < RUNS; n += 1) runs.push(await measure(session, net, url, count));
-
-    const rate = (of) => runs.map((r) => count / of(r));
-    const mine = rate((r) => r.ours.seconds);
-    const success = (of) => percent(runs.reduce((sum, r) => sum + of(r), 0), count * RUNS);
-    const left = {
-      what: `${count.toLocaleString('en-US')} queued submits until all are accepted, intent and result durable`,
-      ours: `${show(mine, '/s')}, ${success((r) => r.ours.good)}`,
-    };
-    const compare = (what, theirs, shown, least, exact) => report.row({
-      ...left, what: `${left.what}, against ${what}`, peer: shown, ratio: times(median(mine) / median(theirs)),
-      target: `≥ ${least} ×${exact ? ' at 100 %' : ''}`,
-      met: median(mine) >= least * median(theirs) && (!exact || runs.every((r) => r.ours.good === count)),
-    });
-    if (net) {
-      const theirs = rate((r) => r.net.seconds);
-      compare('pg_net', theirs, `${show(theirs, '/s')}, ${success((r) => r.net.good)}`, 20, true);
-    } else report.absent('10,000 posts by pg_net', 'PG_NET_SRC is not set');
-    if (peers.http) {
-      const theirs = rate((r) => r.http);
-      compare('a loop of pgsql-http (nothing durable)', theirs, show(theirs, '/s'), 1);
-    } else report.absent('a loop of pgsql-http', 'PGSQL_HTTP_SRC is not set');
-    const theirs = rate((r) => r.raw.time);
-    compare(`raw libcurl in a loop (nothing durable, no database${peers.http ? '' : '; stands for pgsql-http, whose lower bound in time it is'})`,
-      theirs, show(theirs, '/s'), 1);
-    report.note(`Of the queued submits' time, the statement that asks takes ${show(runs.map((r) => r.ours.asking), 's')}, `
-      + `from its commit on it is ${show(runs.map((r) => count / (r.ours.seconds - r.ours.asking)), '/s')}.`);
+    for (let n = 0; n < RUNS; n += 1) runs.push(await measure(session, net, target, count));
+    tell(report, runs, count, suffix, net, Boolean(target.ca));
   });
+}
+
+export async function run(report, world) {
+  const net = peers.pg_net ? new Session('postgres') : null;
+  if (net) await net.query('CREATE EXTENSION pg_net');
+  await against(report, world.nginx, '', net);
   if (net) {
     await net.query('DROP EXTENSION pg_net CASCADE');
     await net.close();
   }
+  // pg_net has no setting for the authority
+  await against(report, world.nginx.tls, ', over TLS (a connection each)', null);
   await sleep(100);
 }

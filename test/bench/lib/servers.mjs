@@ -61,7 +61,14 @@ export async function startSink() {
   return { url: `http://127.0.0.1:${port}` };
 }
 
-function nginxConf(port, slowPort) {
+/** A certificate for 127.0.0.1, which is its own authority. */
+async function makeCertificate() {
+  await run('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2', '-subj', '/CN=bench',
+    '-addext', 'subjectAltName=IP:127.0.0.1', '-keyout', `${WORK}/tls.key`, '-out', `${WORK}/tls.pem`]);
+  return `${WORK}/tls.pem`;
+}
+
+function nginxConf(port, tlsPort, slowPort) {
   return `
 daemon off;
 worker_processes 1;
@@ -87,6 +94,10 @@ http {
   upstream slow { server 127.0.0.1:${slowPort}; keepalive 300; }
   server {
     listen 127.0.0.1:${port} backlog=4096;
+    listen 127.0.0.1:${tlsPort} ssl http2 backlog=4096;
+    ssl_certificate ${WORK}/tls.pem;
+    ssl_certificate_key ${WORK}/tls.key;
+    ssl_session_cache shared:tls:16m;
     location ~ /status$ { return 202 '{"status": "IN_PROGRESS", "request_id": "$uuid", "logs": null, "metrics": {}}'; }
     location / { return 200 '{"status": "IN_QUEUE", "request_id": "$uuid", "queue_position": 0}'; }
     location /mixed/ { rewrite ^ $lane last; }
@@ -102,15 +113,20 @@ http {
 `;
 }
 
-/** Fixed answers; one in a hundred below /mixed is passed on to slowPort. */
+/** Fixed answers, by plain HTTP and by TLS with HTTP/2; one in a hundred below /mixed is passed on to slowPort. */
 export async function startNginx(slowPort) {
   const port = await freePort();
-  writeFileSync(`${WORK}/nginx.conf`, nginxConf(port, slowPort));
+  const tlsPort = await freePort();
+  const ca = await makeCertificate();
+  writeFileSync(`${WORK}/nginx.conf`, nginxConf(port, tlsPort, slowPort));
   const child = start('nginx', ['-p', WORK, '-c', `${WORK}/nginx.conf`, '-e', `${WORK}/nginx.log`], 'nginx-out');
   const url = `http://127.0.0.1:${port}`;
+  const tlsUrl = `https://127.0.0.1:${tlsPort}`;
   for (let tries = 0; tries < 100; tries += 1) {
     if (child.exitCode !== null) break;
-    if (await fetch(url, { method: 'POST' }).then(() => true, () => false)) return { url, submitUrl: `${url}/${MODEL}`, mixedUrl: `${url}/mixed` };
+    if (await fetch(url, { method: 'POST' }).then(() => true, () => false)) {
+      return { url, submitUrl: `${url}/${MODEL}`, mixedUrl: `${url}/mixed`, tls: { url: tlsUrl, submitUrl: `${tlsUrl}/${MODEL}`, ca } };
+    }
     await sleep(50);
   }
   throw new Error('nginx did not start, see its log');
@@ -133,9 +149,9 @@ export async function output(command, args) {
   return stdout;
 }
 
-/** Milliseconds a POST, one after the other over one libcurl connection. */
-export async function rawPosts(url, count) {
-  const lines = (await output(`${WORK}/posts`, [url, FAL_KEY, String(count)])).trim().split('\n');
+/** Milliseconds a POST, one after the other over one libcurl connection; ca is for https. */
+export async function rawPosts(url, count, ca) {
+  const lines = (await output(`${WORK}/posts`, [url, FAL_KEY, String(count), ...(ca ? [ca] : [])])).trim().split('\n');
   const good = lines.filter((line) => line !== 'failed');
   return { ms: good.map((line) => Number(line) / 1000), failed: lines.length - good.length };
 }
