@@ -350,7 +350,7 @@ static void
 AfterUpload(Copy *copy, const HttpReply *reply)
 {
 	copy->upload.request = NULL;
-	copy->task->excused = ShmemServiceReport(SERVICE_STORAGE, reply);
+	copy->task->excused = ShmemServiceReport(SERVICE_STORAGE, StorageIsOutage(reply));
 	if (copy->resumable.active)
 		ResumableAdvance(&copy->resumable, reply);
 	else

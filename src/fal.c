@@ -187,15 +187,30 @@ IsFromFal(const HttpReply *reply, const FalBody *body)
 }
 
 static bool
-IsSuccess(const HttpReply *reply)
-{
-	return reply->outcome == HTTP_ANSWERED && reply->status >= 200 && reply->status <= 299;
-}
-
-static bool
 IsServerError(int status)
 {
 	return status >= 500 && status <= 599;
+}
+
+bool
+FalIsOutage(const HttpReply *reply)
+{
+	FalBody body;
+
+	if (reply->outcome != HTTP_ANSWERED)
+		return WireIsUnreached(reply);
+	if (!IsServerError(reply->status) || reply->fal_request_id[0] != '\0' || reply->fal_error_type[0] != '\0')
+		return false;
+	if (WireIsGatewayStatus(reply->status))
+		return true;
+	ReadFalBody(reply, &body);
+	return !BodyNamesError(&body);
+}
+
+static bool
+IsSuccess(const HttpReply *reply)
+{
+	return reply->outcome == HTTP_ANSWERED && reply->status >= 200 && reply->status <= 299;
 }
 
 /* X-Fal-Request-Timeout-Type: user; the start deadline that we had set ourselves */

@@ -34,6 +34,12 @@ typedef struct FalError
 	int retry_after;	/* seconds from Retry-After, -1 if absent */
 } FalError;
 
+/*
+ * Could fal not be reached, or did only a hop in front of it answer?  Those have
+ * many statuses besides 502 to 504: 500, Cloudflare's 520 to 530.
+ */
+extern bool FalIsOutage(const HttpReply *reply);
+
 /*----------
  * Submit.  Which answer means what, and where that leads:
  *

@@ -36,7 +36,13 @@ PG_FUNCTION_INFO_V1(vibevideo_poll);
 
 #define FEW_AT_ONCE 64 /* requests in flight at first, and how many are added */
 #define PATIENCE_MS 2
-#define GONE_LIMIT 3 /* a 404 right after the submit may be fal's own lag: believe the third one */
+/*
+ * "No such request" may be fal's own lag, or a gateway's error, and ends a job
+ * that is paid for: believe it when status and result have said it so often,
+ * with pauses that double from the first.
+ */
+#define GONE_LIMIT 4
+#define GONE_PAUSE 30 /* s; some minutes in all */
 
 int
 PollLeaseMs(void)
@@ -95,19 +101,26 @@ FailNotStopped(Task *task, const FalError *error)
 	FailOverdue(task, "fal.ai did not cancel it", error->message);
 }
 
-/* Believe the same error after so many tries; others do not count. */
+/* Of the same error: others do not count. */
 static void
-RetryUntil(Task *task, int limit, const FalError *error)
+CountSame(Task *task, const FalError *error)
 {
 	if (task->job->error_code == NULL || strcmp(task->job->error_code, error->type) != 0)
 		task->job->tries = 0;
-	TaskRetry(task, limit, error->type, error->message, -1);
+}
+
+static void
+RetryUnreadable(Task *task, const FalError *error)
+{
+	CountSame(task, error);
+	TaskRetry(task, vv_max_tries, error->type, error->message, -1);
 }
 
 static void
 RetryGone(Task *task, const FalError *error)
 {
-	RetryUntil(task, GONE_LIMIT, error);
+	CountSame(task, error);
+	TaskRetry(task, GONE_LIMIT, error->type, error->message, GONE_PAUSE << Min(task->job->tries, GONE_LIMIT));
 }
 
 /* A cancel that was requested, or our own because of job_timeout. */
@@ -156,7 +169,7 @@ AfterStatus(Task *task, const HttpReply *reply)
 			if (task->cancel_refused)
 				EndAsCancelled(task);
 			else
-				RetryGone(task, &status.error);
+				StartCall(task, FAL_CALL_RESULT);
 			break;
 		case FAL_STATE_DENIED:
 		case FAL_STATE_RETRY:
@@ -223,7 +236,7 @@ AfterResult(Task *task, const HttpReply *reply)
 			break;
 		case FAL_RESULT_NOT_READY:
 			if (JobIsOverdue(task->job))
-				FailOverdue(task, "fal.ai calls it completed, but not its result", result->error.message);
+				FailOverdue(task, "fal.ai does not hand out its result", result->error.message);
 			else
 				KeepPolling(task, task->job->state, task->job->queue_position);
 			break;
@@ -239,7 +252,7 @@ AfterResult(Task *task, const HttpReply *reply)
 		case FAL_RESULT_DENIED:
 		case FAL_RESULT_RETRY:
 			if (IsUnreadable(reply, result))
-				RetryUntil(task, vv_max_tries, &result->error);
+				RetryUnreadable(task, &result->error);
 			else
 				RetryOrGiveUp(task, &result->error);
 			break;
@@ -301,7 +314,7 @@ PollAdvance(Task *task, HttpRequest *request)
 	const HttpReply *reply = HttpReplyOf(request);
 
 	task->http = NULL;
-	task->excused = ShmemServiceReport(SERVICE_FAL, reply);
+	task->excused = ShmemServiceReport(SERVICE_FAL, FalIsOutage(reply));
 	switch (task->call)
 	{
 		case FAL_CALL_STATUS:

@@ -493,20 +493,8 @@ ShmemServiceStart(Service service)
 	UnlockSlots();
 }
 
-/* A service is down when it cannot be reached, or when only a gateway in front of it answers. */
-static bool
-IsOutage(const HttpReply *reply)
-{
-	if (reply->outcome == HTTP_CANCELLED || reply->outcome == HTTP_FORBIDDEN || reply->outcome == HTTP_TOO_LARGE)
-		return false;
-	if (reply->outcome != HTTP_ANSWERED)
-		return true;
-	return reply->status >= 502 && reply->status <= 504 &&
-		reply->fal_request_id[0] == '\0' && reply->fal_error_type[0] == '\0';
-}
-
 bool
-ShmemServiceReport(Service service, const HttpReply *reply)
+ShmemServiceReport(Service service, bool outage)
 {
 	static const char *const names[] = {"fal.ai", "Storage"};
 	DatabaseSlot *slot = LockSlot(MyDatabaseId, SLOT_CLAIM);
@@ -516,7 +504,7 @@ ShmemServiceReport(Service service, const HttpReply *reply)
 	if (slot)
 	{
 		was_open = (slot->breakers[service].until != 0);
-		open = BreakerReport(&slot->breakers[service], !IsOutage(reply), NowMs());
+		open = BreakerReport(&slot->breakers[service], !outage, NowMs());
 	}
 	UnlockSlots();
 	if (open != was_open)

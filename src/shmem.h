@@ -11,7 +11,6 @@
 #include "storage/lwlock.h"
 
 #include "breaker.h"
-#include "reply.h"
 
 typedef enum Service
 {
@@ -66,8 +65,8 @@ extern bool ShmemReadSlot(Oid dboid, DatabaseSlot *copy);
 extern int ShmemServiceAllows(Service service, int wanted);
 extern TimestampTz ShmemServiceUntil(Service service); /* when it may be tried again, 0 if at once */
 extern void ShmemServiceStart(Service service);
-/* true if the service is (now) considered down: the try should not be counted */
-extern bool ShmemServiceReport(Service service, const HttpReply *reply);
+/* how a request ended; true if the service is (now) considered down: the try should not be counted */
+extern bool ShmemServiceReport(Service service, bool outage);
 
 /* was this server started as a standby? */
 extern bool ShmemStartedAsStandby(void);

@@ -364,6 +364,24 @@ StorageJudgeS3(const HttpReply *reply, StorageReply *out)
 	}
 }
 
+bool
+StorageIsOutage(const HttpReply *reply)
+{
+	StorageBody body;
+
+	if (reply->outcome != HTTP_ANSWERED)
+		return WireIsUnreached(reply);
+	if (reply->status < 500 || reply->status > 599)
+		return false;
+	if (WireIsGatewayStatus(reply->status))
+		return true;
+	ReadErrorBody(reply, &body);
+	if (body.status[0] != '\0')
+		return false;
+	ReadElement(reply, "Code", body.code, sizeof(body.code));
+	return body.code[0] == '\0';
+}
+
 /* TUS errors are plain text with real HTTP statuses; token errors are JSON as elsewhere */
 void
 StorageJudgeTus(StorageTusCall call, const HttpReply *reply, StorageTus *out)

@@ -41,6 +41,9 @@ typedef struct StorageInfo
 	int64_t size; /* -1: unknown */
 } StorageInfo;
 
+/* Could Storage not be reached, or did only a hop in front of it answer?  See FalIsOutage. */
+extern bool StorageIsOutage(const HttpReply *reply);
+
 extern void StorageJudgeUpload(const HttpReply *reply, StorageReply *out);
 /* the same for an S3 endpoint, whose errors are XML with real HTTP statuses */
 extern void StorageJudgeS3(const HttpReply *reply, StorageReply *out);

@@ -59,7 +59,7 @@ SubmitFinish(Task *task, HttpRequest *request)
 	FalSubmit *answer = MemoryContextAlloc(task->mcxt, sizeof(FalSubmit));
 
 	FalJudgeSubmit(HttpReplyOf(request), time(NULL), answer);
-	task->excused = ShmemServiceReport(SERVICE_FAL, HttpReplyOf(request));
+	task->excused = ShmemServiceReport(SERVICE_FAL, FalIsOutage(HttpReplyOf(request)));
 	task->submit = answer->outcome;
 	HttpFree(request);
 	task->http = NULL;

@@ -45,6 +45,18 @@ WireFailureType(const HttpReply *reply)
 	return "bad_response";
 }
 
+bool
+WireIsUnreached(const HttpReply *reply)
+{
+	return reply->outcome == HTTP_NOT_SENT || reply->outcome == HTTP_LOST;
+}
+
+bool
+WireIsGatewayStatus(int status)
+{
+	return status >= 502 && status <= 504;
+}
+
 static const char *
 FailureWords(HttpOutcome outcome)
 {

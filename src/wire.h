@@ -14,6 +14,14 @@
 extern const char *WireFailureType(const HttpReply *reply);
 
 /*
+ * Did no service answer?  What we ended ourselves does not count.  A 5xx is judged
+ * by who wrote it: see FalIsOutage and StorageIsOutage.
+ */
+extern bool WireIsUnreached(const HttpReply *reply);
+/* a 502, 503 or 504: what a gateway says when it cannot reach who is behind it (RFC 9110 15.6) */
+extern bool WireIsGatewayStatus(int status);
+
+/*
  * Describes a reply whose body has no message: the transport error, or which
  * hop seems to have answered.  Clean, never "".
  */

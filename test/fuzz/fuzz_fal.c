@@ -62,6 +62,7 @@ JudgeOthers(const HttpReply *reply)
 	FalResult result;
 	FalCancel cancel;
 
+	(void) FalIsOutage(reply);
 	FalJudgeStatus(reply, NOW, &status);
 	if (status.has_error || status.state >= FAL_STATE_GONE)
 		MustBeError(&status.error);

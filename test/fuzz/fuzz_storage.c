@@ -23,6 +23,7 @@ Judge(const HttpReply *reply)
 	StorageBucket bucket;
 	StorageInfo info;
 
+	(void) StorageIsOutage(reply);
 	StorageJudgeUpload(reply, &upload);
 	MustBeReply(&upload);
 	MUST(success || upload.outcome != STORAGE_DONE);

@@ -100,7 +100,6 @@ my @passing = (
 	[ '401', { kind => 'http', status => 401, body => { detail => 'No user found for Key ID and Secret' } } ],
 	[ '403', { kind => 'http', status => 403, body => { detail => 'User is locked' } } ],
 	[ '405', { kind => 'http', status => 405, body => { detail => 'Method Not Allowed' } } ],
-	[ '404 of fal', 'not_found' ],
 	[ 'a closed connection', 'drop_before' ],
 	[ 'a reset connection', 'reset_after' ],
 	[ 'half an answer', 'garbage' ],
@@ -161,14 +160,24 @@ for my $case (@final)
 	is(scalar($fal->renders($prompt)), 1, "$prompt: nothing is rendered again");
 }
 
-# fal forgets: once may be its own lag, three times is true
+# the status alone knows nothing of it
+{
+	my $id = finished_row('unknown to the status');
+
+	$fal->fault('status', 'not_found', prompt => '^unknown to the status$', times => 1);
+	is(poll_rows($id), '1|1|1|0', 'unknown to the status: the result is asked for, and is there');
+	wait_for_status($node, $id, 'completed');
+}
+
+# fal forgets: once may be its own lag, four times is true
 {
 	my $id = finished_row('forgotten');
 
 	$fal->command(job_of($node, $id)->{request_id}, 'expire');
 	is(poll_rows($id), '1|0|0|0', 'forgotten: the first 404 is not believed');
 	is(poll_rows($id), '1|0|0|0', 'nor the second');
-	is(poll_rows($id), '1|1|0|1', 'the third is');
+	is(poll_rows($id), '1|0|0|0', 'nor the third');
+	is(poll_rows($id), '1|1|0|1', 'the fourth is');
 	ok(status_of($node, $id)->{error}, 'with an error: ' . (status_of($node, $id)->{error} || ''));
 }
 
@@ -360,7 +369,7 @@ for my $shape (qw(video_array video_url video_url_object videos preview_video))
 my $in_progress = '{"detail": "Request is still in progress", "status_url": "https://queue.fal.run/x"}';
 for my $case (
 	[ 'too old: its cancel is refused', 'cancel', { kind => 'http', status => 405, body => '{"detail": "Method Not Allowed"}' }, 3600000, qr/did not cancel it: Method Not Allowed/ ],
-	[ 'too old: its result never comes', 'result', { kind => 'http', status => 400, body => $in_progress }, 0, qr/not its result: Request is still in progress/ ])
+	[ 'too old: its result never comes', 'result', { kind => 'http', status => 400, body => $in_progress }, 0, qr/does not hand out its result: Request is still in progress/ ])
 {
 	my ($prompt, $call, $fault, $run_ms, $words) = @$case;
 

@@ -100,7 +100,7 @@ sub history
 	$fal->fault('result', { kind => 'http', status => 429, body => { detail => 'Slow down' } }, prompt => '^tries: result$', times => 8);
 	wait_for_status($node, $result, 'completed');
 
-	# three 404s in a row are believed, others in between do not count
+	# four 404s in a row are believed, others in between do not count
 	my ($gone, $request) = start_job('tries: not gone');
 	$fal->fault('status', $_, prompt => '^tries: not gone$')
 	  for { kind => 'http', status => 429, body => { detail => 'Slow down' } }, { kind => 'http', status => 429, body => { detail => 'Slow down' } },

@@ -27,6 +27,44 @@
 /* 2026-11-24 02:04:42 GMT */
 #define NOW ((time_t) 1795485882)
 
+/* Who wrote a 5xx decides, and for 502 to 504 fal's headers. */
+static void
+TestOutage(void)
+{
+	static const struct
+	{
+		const char *name;
+		HttpReply reply;
+		bool outage;
+	} cases[] = {
+		{"not sent", NO_ANSWER(HTTP_NOT_SENT), true},
+		{"lost", NO_ANSWER(HTTP_LOST), true},
+		{"too large", NO_ANSWER(HTTP_TOO_LARGE), false},
+		{"our address filter", NO_ANSWER(HTTP_FORBIDDEN), false},
+		{"ended by us", NO_ANSWER(HTTP_CANCELLED), false},
+		{"good", ANSWER(200, QUEUED), false},
+		{"fal's 500", ANSWER(500, "{\"detail\":\"Internal Server Error\"}"), false},
+		{"fal's 500, by header", ANSWER(500, "", .fal_request_id = ID), false},
+		{"fal's 504, by header", ANSWER(504, "", .fal_error_type = "startup_timeout"), false},
+		{"a 502 page", ANSWER(502, NGINX_502), true},
+		{"a 503 with a detail", ANSWER(503, "{\"detail\":\"no healthy upstream\"}"), true},
+		{"a gateway's 404", ANSWER(404, HTML("404 Not Found")), false},
+		{"429", ANSWER(429, ""), false},
+	};
+
+	for (size_t i = 0; i < lengthof(cases); i++)
+		CheckTrue("outage", cases[i].name, FalIsOutage(&cases[i].reply) == cases[i].outage);
+	for (int status = 500; status <= 599; status++)
+	{
+		HttpReply page = ANSWER(0, HTML("error code: 1016"));
+		char name[32];
+
+		page.status = status;
+		(void) snprintf(name, sizeof(name), "a page, %d", status);
+		CheckTrue("outage", name, FalIsOutage(&page));
+	}
+}
+
 static void
 TestSubmit(void)
 {
@@ -841,6 +879,7 @@ TestDate(void)
 void
 TestFal(void)
 {
+	TestOutage();
 	TestSubmit();
 	TestSubmitDetails();
 	TestStatus();

@@ -24,6 +24,37 @@
 #define NO_BUCKET ERROR("404", "Bucket not found", "Bucket not found", "NoSuchBucket")
 
 static void
+TestOutage(void)
+{
+	static const struct
+	{
+		const char *name;
+		HttpReply reply;
+		bool outage;
+	} cases[] = {
+		{"not sent", NO_ANSWER(HTTP_NOT_SENT), true},
+		{"lost", NO_ANSWER(HTTP_LOST), true},
+		{"ended by us", NO_ANSWER(HTTP_CANCELLED), false},
+		{"good", ANSWER(200, "{\"Key\":\"a\"}"), false},
+		{"a limit", ANSWER(400, "{\"statusCode\":\"413\"}"), false},
+		{"Storage's own 500", ANSWER(500, "{\"statusCode\":\"500\",\"error\":\"Internal\",\"message\":\"x\"}"), false},
+		{"Storage's 544", ANSWER(544, "{\"statusCode\":\"544\",\"error\":\"DatabaseTimeout\",\"message\":\"x\"}"), false},
+		{"S3's 500", ANSWER(500, "<?xml version=\"1.0\"?><Error><Code>InternalError</Code></Error>"), false},
+		{"Kong's 500", ANSWER(500, "{\"message\":\"An unexpected error occurred\"}"), true},
+		{"empty 500", ANSWER(500, ""), true},
+		{"502", ANSWER(502, ""), true},
+		{"503 page", ANSWER(503, HTML("Service Unavailable")), true},
+		{"520", ANSWER(520, HTML("520")), true},
+		{"524", ANSWER(524, "error code: 524"), true},
+		{"530", ANSWER(530, "error code: 1033"), true},
+		{"413", ANSWER(413, ""), false},
+	};
+
+	for (size_t i = 0; i < lengthof(cases); i++)
+		CheckTrue("outage", cases[i].name, StorageIsOutage(&cases[i].reply) == cases[i].outage);
+}
+
+static void
 TestUpload(void)
 {
 	static const struct
@@ -476,6 +507,7 @@ TestStorage(void)
 	TestUpload();
 	TestBucket();
 	TestInfo();
+	TestOutage();
 	TestKeyForms();
 	TestNames();
 	TestStorageUrls();
