@@ -26,6 +26,7 @@ RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	IF NEW.attached_at <> now() THEN
 		NEW.paused = true;
+		NEW.pause_scope = NULL;
 		NEW.paused_by = NULL;
 		NEW.paused_at = now();
 		NEW.pause_reason = NULL;

@@ -172,18 +172,28 @@ $$;
 COMMENT ON FUNCTION vibevideo.advance_sequences() IS 'part of resume: advances sequences past what the tables hold; owner only';
 
 /*
- * vibevideo.pause(reason) - nothing is sent, polled or copied from this database
- * until vibevideo.resume().
+ * vibevideo.pause(scope, reason) - stops work on the jobs of this database until
+ * vibevideo.resume().
  *
- * reason: for whoever meets the pause, users of the app included.
+ * scope: sending, so that what is new is noted and waits, while what fal has goes
+ * on; or all, so that nothing is sent, asked, copied or written.  Calls of the app
+ * are accepted in both.
+ * reason: for whoever meets the pause.
  * Notes who has paused it and since when.  Returns false, and changes nothing,
- * when it was paused already, or no table is attached.  Owner only.
+ * when it was paused so already, is a copy, or no table is attached.
+ * Errors: 22023 another scope.  Owner only.
  */
-CREATE FUNCTION vibevideo.pause(reason text DEFAULT NULL)
+CREATE FUNCTION vibevideo.pause(scope text DEFAULT 'sending', reason text DEFAULT NULL)
 RETURNS boolean LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	UPDATE vibevideo.binding b SET paused = true, paused_by = session_user, paused_at = now(), pause_reason = reason
-	WHERE b.only_one AND NOT vibevideo.is_paused(b);
+	IF scope IS NULL OR scope NOT IN ('sending', 'all') THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_parameter_value',
+			MESSAGE = 'the scope of a pause must be sending or all',
+			HINT = 'A reason comes second: SELECT vibevideo.pause(''all'', ''new disk'').';
+	END IF;
+	UPDATE vibevideo.binding b SET paused = true, pause_scope = scope, paused_by = session_user, paused_at = now(), pause_reason = reason
+	WHERE b.only_one AND b.pause_scope IS DISTINCT FROM scope AND NOT vibevideo.is_copy(b);
 	IF FOUND THEN
 		PERFORM vibevideo.wake();
 		RETURN true;
@@ -194,8 +204,8 @@ BEGIN
 	RETURN false;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.pause(text) IS
-	'stops all work on jobs here until vibevideo.resume(), and notes who did so and why; false when it was paused already; owner only';
+COMMENT ON FUNCTION vibevideo.pause(text, text) IS
+	'stops sending, or all work on jobs, until vibevideo.resume(), and notes who did so and why; false when it was paused so already; 22023; owner only';
 
 /*
  * vibevideo.resume() - says that this database may act on its jobs.
@@ -210,10 +220,10 @@ RETURNS boolean LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp 
 DECLARE
 	was_paused boolean;
 BEGIN
-	SELECT vibevideo.is_paused(b) INTO was_paused FROM vibevideo.binding b;
+	SELECT vibevideo.pause_cause(b) IS NOT NULL INTO was_paused FROM vibevideo.binding b;
 	PERFORM vibevideo.advance_sequences();
 	UPDATE vibevideo.binding b SET
-		paused = false, paused_by = NULL, paused_at = NULL, pause_reason = NULL,
+		paused = false, pause_scope = NULL, paused_by = NULL, paused_at = NULL, pause_reason = NULL,
 		system_identifier = i.system_identifier, database_oid = i.database_oid, timeline = i.timeline
 	FROM vibevideo.identity() i
 	WHERE b.only_one;

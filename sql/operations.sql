@@ -225,10 +225,13 @@ BEGIN
 														 CASE WHEN NOT b.realtime THEN 'realtime' END), ''))) END;
 	again = format('SELECT vibevideo.attach(%L) again; name what has changed, other options stay.', b.relation);
 
-	IF vibevideo.is_paused(b) THEN
+	IF vibevideo.is_copy(b) THEN
 		RETURN NEXT vibevideo.line('identity', 'fail', vibevideo.pause_cause(b), 'To continue with the jobs here, SELECT vibevideo.resume().');
 	ELSE
 		RETURN NEXT vibevideo.line('identity', 'ok', 'the jobs belong to this database');
+		RETURN NEXT CASE WHEN b.paused
+						 THEN vibevideo.line('paused', 'warn', vibevideo.pause_cause(b), 'SELECT vibevideo.resume() when the reason is gone.')
+						 ELSE vibevideo.line('paused', 'ok', 'not paused') END;
 	END IF;
 
 	faults = vibevideo.column_faults(b);

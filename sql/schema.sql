@@ -87,6 +87,7 @@ CREATE TABLE vibevideo.binding (
 	paused boolean NOT NULL DEFAULT false,
 	attached_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
 	-- a copy is paused by nobody: see vibevideo.pause_cause
+	pause_scope text CHECK (pause_scope OPERATOR(pg_catalog.=) ANY (ARRAY['sending', 'all'])),
 	paused_by text,
 	paused_at timestamptz,
 	pause_reason text
@@ -96,6 +97,7 @@ COMMENT ON COLUMN vibevideo.binding.input_function IS 'schema-qualified name of 
 COMMENT ON COLUMN vibevideo.binding.user_column IS 'column that says whose video it is, for the limits; otherwise the JWT''s sub';
 COMMENT ON COLUMN vibevideo.binding.realtime IS 'changes are also sent through Supabase Realtime''s realtime.send, where it exists';
 COMMENT ON COLUMN vibevideo.binding.paused IS 'nothing is sent until vibevideo.resume(): by vibevideo.pause(), or since this is a copy of the database the jobs belong to';
+COMMENT ON COLUMN vibevideo.binding.pause_scope IS 'what vibevideo.pause() has stopped: sending, or all work; NULL in a copy';
 COMMENT ON COLUMN vibevideo.binding.paused_by IS 'who called vibevideo.pause(); NULL in a copy';
 COMMENT ON COLUMN vibevideo.binding.paused_at IS 'since when it is paused';
 COMMENT ON COLUMN vibevideo.binding.pause_reason IS 'what vibevideo.pause() was given';
@@ -455,31 +457,32 @@ CREATE FUNCTION vibevideo.identity(OUT system_identifier bigint, OUT database_oi
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'vibevideo_identity';
 COMMENT ON FUNCTION vibevideo.identity() IS 'the cluster''s system identifier (in a copy that was started a number of its own), this database and the timeline; owner only';
 
--- Is this a copy, or was it paused?
-CREATE FUNCTION vibevideo.is_paused(b vibevideo.binding)
+-- May somebody else work on the same jobs?  Then nothing is done here, not even noted.
+CREATE FUNCTION vibevideo.is_copy(b vibevideo.binding)
 RETURNS boolean LANGUAGE sql VOLATILE
-RETURN (b).paused OR ((b).system_identifier, (b).database_oid, (b).timeline) IS DISTINCT FROM
+RETURN (b).paused AND (b).pause_scope IS NULL OR ((b).system_identifier, (b).database_oid, (b).timeline) IS DISTINCT FROM
 	(SELECT (i.system_identifier, i.database_oid, i.timeline) FROM vibevideo.identity() i);
-COMMENT ON FUNCTION vibevideo.is_paused(vibevideo.binding) IS 'whether nothing is done here until vibevideo.resume(); owner only';
+COMMENT ON FUNCTION vibevideo.is_copy(vibevideo.binding) IS
+	'whether this database is a copy, or was paused by hand: nothing is taken here until vibevideo.resume(); owner only';
 
 -- Why is it paused?  Whatever pauses a copy notes when, but nobody's name.
 CREATE FUNCTION vibevideo.pause_cause(b vibevideo.binding)
 RETURNS text LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp SET datestyle = ISO
 BEGIN ATOMIC
-	SELECT CASE WHEN vibevideo.is_paused(b)
-		   THEN concat_ws('; ',
-				CASE WHEN (b).paused_by IS NOT NULL
-					 THEN concat_ws(': ', format('paused by %s since %s', vibevideo.shown((b).paused_by), date_trunc('second', (b).paused_at)),
-									vibevideo.shown((b).pause_reason))
-					 WHEN (b).paused AND NOT c.copy THEN 'paused by an UPDATE of vibevideo.binding' END,
-				CASE WHEN c.copy THEN 'this is a restored or copied database, whose original may still work on the same jobs' END) END
-	FROM (SELECT (b).paused_by IS NULL AND (b).paused_at IS NOT NULL
-				 OR ((b).system_identifier, (b).database_oid, (b).timeline) IS DISTINCT FROM
-					(i.system_identifier, i.database_oid, i.timeline) AS copy
-		  FROM vibevideo.identity() i) c;
+	SELECT nullif(concat_ws('; ',
+		   CASE WHEN (b).paused_by IS NOT NULL
+				THEN concat_ws(': ', format(CASE (b).pause_scope WHEN 'sending' THEN 'sending was paused by %s at %s' ELSE 'paused by %s since %s' END,
+											vibevideo.shown((b).paused_by), date_trunc('second', (b).paused_at)),
+							   vibevideo.shown((b).pause_reason))
+				WHEN (b).paused AND (b).pause_scope IS NULL AND (b).paused_at IS NULL THEN 'paused by an UPDATE of vibevideo.binding' END,
+		   CASE WHEN (b).paused AND (b).pause_scope IS NULL AND (b).paused_at IS NOT NULL
+					 OR ((b).system_identifier, (b).database_oid, (b).timeline) IS DISTINCT FROM
+						(i.system_identifier, i.database_oid, i.timeline)
+				THEN 'this is a restored or copied database, whose original may still work on the same jobs' END), '')
+	FROM vibevideo.identity() i;
 END;
 COMMENT ON FUNCTION vibevideo.pause_cause(vibevideo.binding) IS
-	'who has paused this database, since when and why, or that it is a copy; NULL if it is not paused; owner only';
+	'who has paused this database, or its sending, since when and why, or that it is a copy; NULL if it is not paused; owner only';
 
 -- One network probe for check_config: what is fal_key, queue, bucket.
 CREATE FUNCTION vibevideo.probe(what text, OUT status text, OUT detail text, OUT hint text)

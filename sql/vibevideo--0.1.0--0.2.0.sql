@@ -15,7 +15,7 @@ LOCK TABLE vibevideo.binding, vibevideo.costs, vibevideo.jobs, vibevideo.job IN 
 ALTER TABLE vibevideo.job RENAME COLUMN ghost TO orphan;
 ALTER VIEW vibevideo.jobs RENAME COLUMN ghost TO orphan;
 ALTER TABLE vibevideo.binding RENAME COLUMN resting TO paused;
-ALTER FUNCTION vibevideo.rests(vibevideo.binding) RENAME TO is_paused;
+ALTER FUNCTION vibevideo.rests(vibevideo.binding) RENAME TO is_copy;
 DO $$
 BEGIN
 	-- since PostgreSQL 18 a NOT NULL has a name, made from the column's
@@ -47,8 +47,11 @@ ALTER TABLE vibevideo.model ALTER COLUMN changed_at SET NOT NULL;
 -- What is new, or reads differently
 -------------------------------------------------------------------------------
 
-ALTER TABLE vibevideo.binding ADD COLUMN paused_by text, ADD COLUMN paused_at timestamptz, ADD COLUMN pause_reason text;
+ALTER TABLE vibevideo.binding ADD COLUMN pause_scope text, ADD COLUMN paused_by text, ADD COLUMN paused_at timestamptz,
+	ADD COLUMN pause_reason text,
+	ADD CHECK (pause_scope OPERATOR(pg_catalog.=) ANY (ARRAY['sending', 'all']));
 COMMENT ON COLUMN vibevideo.binding.paused IS 'nothing is sent until vibevideo.resume(): by vibevideo.pause(), or since this is a copy of the database the jobs belong to';
+COMMENT ON COLUMN vibevideo.binding.pause_scope IS 'what vibevideo.pause() has stopped: sending, or all work; NULL in a copy';
 COMMENT ON COLUMN vibevideo.binding.paused_by IS 'who called vibevideo.pause(); NULL in a copy';
 COMMENT ON COLUMN vibevideo.binding.paused_at IS 'since when it is paused';
 COMMENT ON COLUMN vibevideo.binding.pause_reason IS 'what vibevideo.pause() was given';
@@ -247,29 +250,37 @@ BEGIN
 END
 $$;
 
+CREATE OR REPLACE FUNCTION vibevideo.is_copy(b vibevideo.binding)
+RETURNS boolean LANGUAGE sql VOLATILE
+RETURN (b).paused AND (b).pause_scope IS NULL OR ((b).system_identifier, (b).database_oid, (b).timeline) IS DISTINCT FROM
+	(SELECT (i.system_identifier, i.database_oid, i.timeline) FROM vibevideo.identity() i);
+COMMENT ON FUNCTION vibevideo.is_copy(vibevideo.binding) IS
+	'whether this database is a copy, or was paused by hand: nothing is taken here until vibevideo.resume(); owner only';
+
 CREATE FUNCTION vibevideo.pause_cause(b vibevideo.binding)
 RETURNS text LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp SET datestyle = ISO
 BEGIN ATOMIC
-	SELECT CASE WHEN vibevideo.is_paused(b)
-		   THEN concat_ws('; ',
-				CASE WHEN (b).paused_by IS NOT NULL
-					 THEN concat_ws(': ', format('paused by %s since %s', vibevideo.shown((b).paused_by), date_trunc('second', (b).paused_at)),
-									vibevideo.shown((b).pause_reason))
-					 WHEN (b).paused AND NOT c.copy THEN 'paused by an UPDATE of vibevideo.binding' END,
-				CASE WHEN c.copy THEN 'this is a restored or copied database, whose original may still work on the same jobs' END) END
-	FROM (SELECT (b).paused_by IS NULL AND (b).paused_at IS NOT NULL
-				 OR ((b).system_identifier, (b).database_oid, (b).timeline) IS DISTINCT FROM
-					(i.system_identifier, i.database_oid, i.timeline) AS copy
-		  FROM vibevideo.identity() i) c;
+	SELECT nullif(concat_ws('; ',
+		   CASE WHEN (b).paused_by IS NOT NULL
+				THEN concat_ws(': ', format(CASE (b).pause_scope WHEN 'sending' THEN 'sending was paused by %s at %s' ELSE 'paused by %s since %s' END,
+											vibevideo.shown((b).paused_by), date_trunc('second', (b).paused_at)),
+							   vibevideo.shown((b).pause_reason))
+				WHEN (b).paused AND (b).pause_scope IS NULL AND (b).paused_at IS NULL THEN 'paused by an UPDATE of vibevideo.binding' END,
+		   CASE WHEN (b).paused AND (b).pause_scope IS NULL AND (b).paused_at IS NOT NULL
+					 OR ((b).system_identifier, (b).database_oid, (b).timeline) IS DISTINCT FROM
+						(i.system_identifier, i.database_oid, i.timeline)
+				THEN 'this is a restored or copied database, whose original may still work on the same jobs' END), '')
+	FROM vibevideo.identity() i;
 END;
 COMMENT ON FUNCTION vibevideo.pause_cause(vibevideo.binding) IS
-	'who has paused this database, since when and why, or that it is a copy; NULL if it is not paused; owner only';
+	'who has paused this database, or its sending, since when and why, or that it is a copy; NULL if it is not paused; owner only';
 
 CREATE OR REPLACE FUNCTION vibevideo.binding_copied()
 RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	IF NEW.attached_at <> now() THEN
 		NEW.paused = true;
+		NEW.pause_scope = NULL;
 		NEW.paused_by = NULL;
 		NEW.paused_at = now();
 		NEW.pause_reason = NULL;
@@ -1040,11 +1051,17 @@ END
 $$;
 COMMENT ON FUNCTION vibevideo.advance_sequences() IS 'part of resume: advances sequences past what the tables hold; owner only';
 
-CREATE FUNCTION vibevideo.pause(reason text DEFAULT NULL)
+CREATE FUNCTION vibevideo.pause(scope text DEFAULT 'sending', reason text DEFAULT NULL)
 RETURNS boolean LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	UPDATE vibevideo.binding b SET paused = true, paused_by = session_user, paused_at = now(), pause_reason = reason
-	WHERE b.only_one AND NOT vibevideo.is_paused(b);
+	IF scope IS NULL OR scope NOT IN ('sending', 'all') THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_parameter_value',
+			MESSAGE = 'the scope of a pause must be sending or all',
+			HINT = 'A reason comes second: SELECT vibevideo.pause(''all'', ''new disk'').';
+	END IF;
+	UPDATE vibevideo.binding b SET paused = true, pause_scope = scope, paused_by = session_user, paused_at = now(), pause_reason = reason
+	WHERE b.only_one AND b.pause_scope IS DISTINCT FROM scope AND NOT vibevideo.is_copy(b);
 	IF FOUND THEN
 		PERFORM vibevideo.wake();
 		RETURN true;
@@ -1055,18 +1072,18 @@ BEGIN
 	RETURN false;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.pause(text) IS
-	'stops all work on jobs here until vibevideo.resume(), and notes who did so and why; false when it was paused already; owner only';
+COMMENT ON FUNCTION vibevideo.pause(text, text) IS
+	'stops sending, or all work on jobs, until vibevideo.resume(), and notes who did so and why; false when it was paused so already; 22023; owner only';
 
 CREATE OR REPLACE FUNCTION vibevideo.resume()
 RETURNS boolean LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	was_paused boolean;
 BEGIN
-	SELECT vibevideo.is_paused(b) INTO was_paused FROM vibevideo.binding b;
+	SELECT vibevideo.pause_cause(b) IS NOT NULL INTO was_paused FROM vibevideo.binding b;
 	PERFORM vibevideo.advance_sequences();
 	UPDATE vibevideo.binding b SET
-		paused = false, paused_by = NULL, paused_at = NULL, pause_reason = NULL,
+		paused = false, pause_scope = NULL, paused_by = NULL, paused_at = NULL, pause_reason = NULL,
 		system_identifier = i.system_identifier, database_oid = i.database_oid, timeline = i.timeline
 	FROM vibevideo.identity() i
 	WHERE b.only_one;
@@ -1390,10 +1407,13 @@ BEGIN
 														 CASE WHEN NOT b.realtime THEN 'realtime' END), ''))) END;
 	again = format('SELECT vibevideo.attach(%L) again; name what has changed, other options stay.', b.relation);
 
-	IF vibevideo.is_paused(b) THEN
+	IF vibevideo.is_copy(b) THEN
 		RETURN NEXT vibevideo.line('identity', 'fail', vibevideo.pause_cause(b), 'To continue with the jobs here, SELECT vibevideo.resume().');
 	ELSE
 		RETURN NEXT vibevideo.line('identity', 'ok', 'the jobs belong to this database');
+		RETURN NEXT CASE WHEN b.paused
+						 THEN vibevideo.line('paused', 'warn', vibevideo.pause_cause(b), 'SELECT vibevideo.resume() when the reason is gone.')
+						 ELSE vibevideo.line('paused', 'ok', 'not paused') END;
 	END IF;
 
 	faults = vibevideo.column_faults(b);
@@ -2136,7 +2156,7 @@ DECLARE
 		'vibevideo.take_orphans_share(vibevideo.job), vibevideo.put_back(text, numeric, date), '
 		'vibevideo.put_back_counted(text), vibevideo.counted_till(bigint), vibevideo.model_changing(), '
 		'vibevideo.counts_no_more(vibevideo.job, text), vibevideo.make_slots(text, text, int), vibevideo.make_tills(text, numeric, numeric), '
-		'vibevideo.pause(text), vibevideo.pause_cause(vibevideo.binding)';
+		'vibevideo.pause(text, text), vibevideo.pause_cause(vibevideo.binding)';
 	everybody constant text = concat_ws(', ', 'PUBLIC',
 										(SELECT string_agg(quote_ident(r.rolname), ', ') FROM pg_roles r
 										 WHERE r.rolname IN ('anon', 'authenticated', 'service_role')));

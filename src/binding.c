@@ -6,8 +6,8 @@
  * remembers system identifier, database oid and timeline of the one they belong
  * to.  BindingMayAct compares them in each transaction of worker and poll,
  * BindingRequire in each call that acts.  A difference means a copy, which is
- * paused, as by vibevideo.pause(), until vibevideo.resume() writes the new
- * identity.  The exception is a promotion: only the timeline has changed, and
+ * paused until vibevideo.resume() writes the new identity, and takes nothing.
+ * What vibevideo.pause() pauses takes calls, and works on them afterwards.  The exception is a promotion: only the timeline has changed, and
  * this server was started with standby.signal.  The worker then adopts the
  * timeline; calls do not wait for it.
  *
@@ -64,7 +64,7 @@ LookUpRelation(Binding *binding)
 
 static Statement read_binding = {
 	"SELECT b.relation::oid, b.id_type::oid, b.id_column, b.prompt_column, b.image_column, b.input_function, b.model,"
-	" b.build_index, b.paused, b.system_identifier, b.database_oid, b.timeline, b.user_column, b.realtime"
+	" b.build_index, b.paused, b.system_identifier, b.database_oid, b.timeline, b.user_column, b.realtime, b.pause_scope"
 	" FROM vibevideo.binding b"};
 
 bool
@@ -90,6 +90,7 @@ BindingLoad(Binding *binding)
 	binding->timeline = (int) ResultInt(0, 12, 0);
 	binding->user_name = ResultKeepText(0, 13);
 	binding->realtime = ResultBool(0, 14);
+	binding->pause_scope = ResultKeepText(0, 15);
 	binding->id_column = Quoted(binding->key_name);
 	binding->prompt_column = Quoted(binding->prompt_name);
 	binding->image_column = Quoted(binding->image_name);
@@ -114,12 +115,23 @@ IsOtherDatabase(const Binding *binding)
 }
 
 static bool
-IsPaused(const Binding *binding)
+HasOtherTimeline(const Binding *binding)
 {
-	if (binding->paused || IsOtherDatabase(binding))
-		return true;
 	/* a standby has no timeline of its own, and cannot submit either */
 	return !RecoveryInProgress() && binding->timeline != (int) GetWALInsertionTimeLine();
+}
+
+/* Paused by nobody: as a copy, or by an UPDATE. */
+static bool
+IsPausedAsCopy(const Binding *binding)
+{
+	return binding->paused && binding->pause_scope == NULL;
+}
+
+static bool
+IsCopy(const Binding *binding)
+{
+	return IsPausedAsCopy(binding) || IsOtherDatabase(binding) || HasOtherTimeline(binding);
 }
 
 /*
@@ -130,8 +142,7 @@ IsPaused(const Binding *binding)
 static bool
 IsPromoted(const Binding *binding)
 {
-	return !binding->paused && !IsOtherDatabase(binding) && ShmemStartedAsStandby() && !RecoveryInProgress() &&
-		binding->timeline != (int) GetWALInsertionTimeLine();
+	return !IsPausedAsCopy(binding) && !IsOtherDatabase(binding) && ShmemStartedAsStandby() && HasOtherTimeline(binding);
 }
 
 void
@@ -171,7 +182,7 @@ ReadCause(void)
 void
 BindingRequireToAct(const Binding *binding)
 {
-	if (OidIsValid(binding->relid) && IsPaused(binding) && !IsPromoted(binding))
+	if (OidIsValid(binding->relid) && IsCopy(binding) && !IsPromoted(binding))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("vibevideo is paused in this database"),
@@ -180,38 +191,52 @@ BindingRequireToAct(const Binding *binding)
 }
 
 /* one that somebody holds is asked again next time, and answers the same */
-static Statement note_identity = {
-	"UPDATE vibevideo.binding b SET paused = $1, paused_at = CASE WHEN $1 THEN now() END, timeline = $2 WHERE b.only_one = ANY (ARRAY("
-	"SELECT k.only_one FROM vibevideo.binding k FOR NO KEY UPDATE SKIP LOCKED))"};
+#define FREE_BINDING "b.only_one = ANY (ARRAY(SELECT k.only_one FROM vibevideo.binding k FOR NO KEY UPDATE SKIP LOCKED))"
+
+static Statement note_timeline = {
+	"UPDATE vibevideo.binding b SET timeline = $1 WHERE " FREE_BINDING};
 
 static void
-NoteIdentity(Binding *binding, bool paused, int timeline)
+NoteTimeline(Binding *binding)
 {
 	Args args = {0};
 
-	ArgBool(&args, paused);
-	ArgInt4(&args, timeline);
-	StatementRun(&note_identity, &args);
-	binding->paused = paused;
-	binding->timeline = timeline;
+	binding->timeline = (int) GetWALInsertionTimeLine();
+	ArgInt4(&args, binding->timeline);
+	StatementRun(&note_timeline, &args);
+}
+
+static Statement note_copy = {
+	"UPDATE vibevideo.binding b SET paused = true, pause_scope = NULL, paused_by = NULL, paused_at = now(), pause_reason = NULL"
+	" WHERE " FREE_BINDING};
+
+static void
+NoteCopy(Binding *binding)
+{
+	StatementRun(&note_copy, NULL);
+	binding->paused = true;
+	binding->pause_scope = NULL;
+	ereport(WARNING,
+			(errmsg("vibevideo is paused: this database is a copy of the one its jobs belong to"),
+			 errhint("To continue with them here, call vibevideo.resume().")));
 }
 
 bool
 BindingMayAct(Binding *binding)
 {
-	if (!IsPaused(binding))
-		return true;
 	if (IsPromoted(binding))
+		NoteTimeline(binding);
+	else if (IsCopy(binding))
 	{
-		NoteIdentity(binding, false, (int) GetWALInsertionTimeLine());
-		return true;
+		if (!IsPausedAsCopy(binding))
+			NoteCopy(binding);
+		return false;
 	}
-	if (!binding->paused)
-	{
-		NoteIdentity(binding, true, binding->timeline);
-		ereport(WARNING,
-				(errmsg("vibevideo is paused: this database is a copy of the one its jobs belong to"),
-				 errhint("To continue with them here, call vibevideo.resume().")));
-	}
-	return false;
+	return !binding->paused || strcmp(binding->pause_scope, "all") != 0;
+}
+
+bool
+BindingMaySend(const Binding *binding)
+{
+	return !binding->paused;
 }

@@ -29,6 +29,7 @@ typedef struct Binding
 	char *model;   /* never NULL */
 	bool build_index;
 	bool paused;			 /* by somebody, or as a copy of the database the jobs belong to */
+	char *pause_scope;		 /* what vibevideo.pause() has stopped: sending, all; NULL if nobody called it */
 	int64 system_identifier; /* with the next two: the database that may act on the jobs */
 	Oid database_oid;
 	int timeline;
@@ -36,13 +37,15 @@ typedef struct Binding
 
 /* false: no table is attached, or it was dropped (then all but its name and owner is set) */
 extern bool BindingLoad(Binding *binding);
-/* the same, but ERROR instead of false; to_act: also ERROR unless this database may act */
+/* the same, but ERROR instead of false; to_act: also ERROR in a copy of the database */
 extern void BindingRequire(Binding *binding, bool to_act);
 /* a table is attached, and was dropped */
 extern bool BindingIsGone(const Binding *binding);
-/* ERROR unless this database may act on its jobs; it may if no table is attached */
+/* ERROR in a copy, which may take nothing; a pause stops work, not calls */
 extern void BindingRequireToAct(const Binding *binding);
 /* may this database act on its jobs?  Records a promotion; pauses a copy. */
 extern bool BindingMayAct(Binding *binding);
+/* if it may act: may it send new ones? */
+extern bool BindingMaySend(const Binding *binding);
 
 #endif /* VIBEVIDEO_BINDING_H */

@@ -833,7 +833,7 @@ JobNextDue(const Binding *binding, JobDue *due)
 	ArgRelation(&args, BindingIsGone(binding) ? InvalidOid : binding->relid);
 	ArgInt4(&args, vv_max_active);
 	StatementRun(&next_due, &args);
-	due->submit = ResultTime(0, 1);
+	due->submit = BindingMaySend(binding) ? ResultTime(0, 1) : 0;
 	due->expiry = ResultTime(0, 2);
 	due->unknown = ResultTime(0, 3);
 	due->poll = ResultTime(0, 4);

@@ -268,16 +268,18 @@ typedef struct Hindrance
  * The one place that decides whether a call may use the network: what it leaves
  * alone the worker sends after the commit.  Not inside our own write of a row; not
  * in a transaction that may fail at its commit, through no fault of anybody,
- * since a POST cannot be taken back; not before others; and no caller waits for
- * a timeout while fal is down.
+ * since a POST cannot be taken back; not while that is paused; not before others;
+ * and no caller waits for a timeout while fal is down.
  */
 static bool
-MaySendNow(Hindrance *hindrance)
+MaySendNow(const Binding *binding, Hindrance *hindrance)
 {
 	*hindrance = (Hindrance){0};
 	if (RowGuardIsWriting() || IsolationIsSerializable())
 		return false;
-	if (!FalHasRoom())
+	if (!BindingMaySend(binding))
+		*hindrance = (Hindrance){"paused", "sending is paused"};
+	else if (!FalHasRoom())
 		*hindrance = (Hindrance){"fal_busy", "others are ahead of it"};
 	else if (ShmemServiceAllows(SERVICE_FAL, 1) == 0)
 		*hindrance = (Hindrance){"fal_down", "fal.ai cannot be reached at the moment"};
@@ -328,7 +330,7 @@ RunSubmit(char *vibelog_id)
 	ReadFalKey(key);
 	if (!FindStanding(&binding, vibelog_id, command, &submit))
 	{
-		send_now = MaySendNow(&hindrance);
+		send_now = MaySendNow(&binding, &hindrance);
 		Insert(&binding, vibelog_id, send_now ? "submitting" : "pending", &submit);
 		if (submit.is_new && send_now)
 			submit.is_refused = (strcmp(PostNow(&binding, submit.job_id, key), "failed") == 0);

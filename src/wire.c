@@ -366,7 +366,7 @@ static bool
 IsReserved(const char *word)
 {
 	static const char *const ours[] = {"answer_lost", "submit_lost", "rolled_back", "orphaned", "fal_down",
-									   "fal_busy", "limit", "quarantined", "job_timeout"};
+									   "fal_busy", "limit", "paused", "quarantined", "job_timeout"};
 
 	for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
 		if (strcmp(word, ours[i]) == 0)

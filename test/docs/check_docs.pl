@@ -231,7 +231,7 @@ my @inner = qw(
 	add_columns add_index adopt_jobs advance_sequences ago binding_changed binding_copied check_api
 	check_attachable check_cron check_jobs check_kept_column check_limits check_preload check_services
 	check_table check_text_column check_user_column check_worker column_faults counted_jobs counted_till
-	counts_no_more derived_name describe fail_rows guess_prompt identity index_command is_active is_paused
+	counts_no_more derived_name describe fail_rows guess_prompt identity index_command is_active is_copy
 	job_changed job_changing job_message jobs_deleted key_column library_version limit_changed limits_for line
 	make_slots make_tills model_changing names_user next_day next_submits option_changes option options
 	other_tables over_limit owner_lacks pause_cause price_changed probe publish put_back_counted put_back

@@ -49,7 +49,7 @@ sub worker_looks
 	like(sql($node, q{SELECT hint FROM vibevideo.check_config() WHERE check_name = 'identity'}), qr/vibevideo\.resume/, 'check_config tells what to do');
 	like(sql($node, q{SELECT detail FROM vibevideo.check_config() WHERE check_name = 'identity'}), qr/^this is a restored or copied database/, 'and why');
 	like((sql_error($node, "SELECT vibevideo_submit('$id')"))[1], qr/DETAIL:  This is a restored or copied database, whose original may still work on the same jobs\.\n/, 'so does the error');
-	is(sql($node, q{SELECT vibevideo.pause('once more')}), 'f', 'pause() has nothing to do');
+	is(sql($node, q{SELECT vibevideo.pause('all', 'once more')}), 'f', 'pause() has nothing to do');
 	my ($refused, $error) = sql_error($node, 'SELECT vibevideo.detach(force => true)');
 	is($refused, '55000', 'to attach the table anew is no way around it');
 	like($error, qr/HINT:.*DELETE FROM vibevideo\.job.*vibevideo\.resume/, 'the hint tells the ways');
@@ -69,22 +69,56 @@ sub worker_looks
 	my $id = new_row($node, 'pause: waits');
 
 	sql($node, 'CREATE ROLE operator SUPERUSER');
-	like(sql($node, "SET SESSION AUTHORIZATION operator; BEGIN; SELECT vibevideo_submit_batch('{$id}'); SELECT vibevideo.pause(E'new\ndisk'); COMMIT"), qr/\nt$/, 'pause()');
-	is(sql($node, q{SELECT vibevideo.pause('again')}), 'f', 'is needed once');
+	like(sql($node, "SET SESSION AUTHORIZATION operator; BEGIN; SELECT vibevideo_submit_batch('{$id}'); SELECT vibevideo.pause('all', E'new\ndisk'); COMMIT"), qr/\nt$/, 'pause()');
+	is(sql($node, q{SELECT vibevideo.pause('all', 'again')}), 'f', 'is needed once');
 	worker_looks($node);
 	is(job_of($node, $id)->{state}, 'pending', 'a paused database sends nothing');
-	my ($state, $text) = sql_error($node, "SELECT vibevideo_cancel('$id')");
-	my $cause = qr/aused by operator since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\+\d\d: new\\ndisk/;
-	is($state, '55000', 'and takes nothing');
-	like($text, qr/DETAIL:  P$cause\.\nHINT:  .*vibevideo\.resume/, 'the error says who paused it, since when and why');
-	like(sql($node, q{SELECT status, detail, hint FROM vibevideo.check_config() WHERE check_name = 'identity'}), qr/^fail\|p$cause\|.*vibevideo\.resume/, 'check_config, too');
-	like((sql_error($node, 'SELECT vibevideo.detach(true)'))[1], qr/vibevideo is paused.*\nDETAIL:  Active jobs: \d+; p$cause\./, 'and detach()');
-	is(sql($node, 'SELECT vibevideo.resume()'), 't', 'resume() ends that');
-	is(sql($node, 'SELECT num_nulls(paused_by, paused_at, pause_reason) FROM vibevideo.binding'), '3', 'and forgets it');
-	wait_for_status($node, $id, 'completed');
+	my $cause = qr/paused by operator since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\+\d\d: new\\ndisk/;
+	like(sql($node, q{SELECT status, detail, hint FROM vibevideo.check_config() WHERE check_name = 'paused'}), qr/^warn\|$cause\|.*vibevideo\.resume/, 'check_config says who paused it, since when and why');
+	is(sql($node, q{SELECT status FROM vibevideo.check_config() WHERE check_name = 'identity'}), 'ok', 'and does not take it for a copy');
+	like((sql_error($node, 'SELECT vibevideo.detach(true)'))[1], qr/vibevideo is paused.*\nDETAIL:  Active jobs: \d+; $cause\./, 'detach() says it, too');
 
-	# without pause()
-	$id = new_row($node, 'update: waits');
+	# but calls are taken
+	my $taken = submit($node, new_row($node, 'pause: asked for'));
+	is("$taken->{status}|$taken->{error_code}|$taken->{message}", 'queued|paused|Waiting to be sent: sending is paused', 'a submit is noted');
+	my $dropped = new_row($node, 'pause: dropped');
+	submit($node, $dropped);
+	is(video($node, "vibevideo_cancel('$dropped')")->{status}, 'cancelled', 'and cancelled');
+	is(sql($node, 'SELECT * FROM vibevideo_poll()'), '0|0|0|0', 'a poll does nothing');
+
+	# sending alone
+	is(sql($node, q{SELECT vibevideo.pause('sending', 'price')}), 't', 'what is paused can be changed');
+	like(sql($node, q{SELECT detail FROM vibevideo.check_config() WHERE check_name = 'paused'}), qr/^sending was paused by \w+ at .*: price$/, 'and check_config says so');
+	is(sql($node, 'SELECT vibevideo.resume()'), 't', 'resume() ends that');
+	is(sql($node, 'SELECT num_nulls(paused_by, paused_at, pause_reason, pause_scope) FROM vibevideo.binding'), '4', 'and forgets it');
+	wait_for_status($node, $id, 'completed');
+	wait_for_status($node, $taken->{vibelog_id}, 'completed');
+	is(scalar($fal->renders('pause: dropped')), 0, 'what was cancelled meanwhile is never sent');
+}
+
+# -- sending is stopped, what is under way goes on --------------------------------------------------
+{
+	$fal->rule('^sending: under way', hold => 'queue');
+	my ($under_way, $lost) = map { new_row($node, "sending: $_") } 'under way', 'lost';
+	submit($node, $under_way);
+	is(sql($node, 'SELECT vibevideo.pause()'), 't', 'pause() stops sending');
+	my $new = submit($node, new_row($node, 'sending: new'));
+	my @batch = map { new_row($node, "sending: batch $_") } 1 .. 2;
+	sql($node, "SELECT vibevideo_submit_batch('{" . join(',', @batch) . "}')");
+	$fal->command(job_of($node, $under_way)->{request_id}, $_) for qw(start finish);
+	wait_for_status($node, $under_way, 'completed', name => 'what fal has is followed and copied');
+	worker_looks($node);
+	is(sql($node, q{SELECT count(*) FROM vibevideo.job WHERE state = 'pending'}), '3', 'what is new waits');
+	is(scalar($fal->renders("sending: $_")), 0, "fal has nothing of: $_") for 'new', 'batch 1', 'batch 2';
+	is((sql_error($node, q{SELECT vibevideo.pause('everything')}))[0], '22023', 'there are two scopes');
+	is((sql_error($node, q{SELECT vibevideo.pause(NULL)}))[0], '22023', 'and no null');
+	sql($node, 'SELECT vibevideo.resume()');
+	wait_for_status($node, $_, 'completed') for $new->{vibelog_id}, @batch;
+}
+
+# -- it is stopped by hand --------------------------------------------------------------------------
+{
+	my $id = new_row($node, 'update: waits');
 	sql($node, "BEGIN; SELECT vibevideo_submit_batch('{$id}'); UPDATE vibevideo.binding SET paused = true; COMMIT");
 	worker_looks($node);
 	like((sql_error($node, "SELECT vibevideo_cancel('$id')"))[1], qr/DETAIL:  Paused by an UPDATE of vibevideo\.binding\.\n/, 'an UPDATE has no name');

@@ -334,7 +334,7 @@ my $lost;
 	sql($node, q{SELECT pg_create_logical_replication_slot('cutover', 'pgoutput')});
 	sql($node, 'CREATE SUBSCRIPTION cutover CONNECTION $$' . $node->connstr('postgres') . q{$$ PUBLICATION cutover WITH (create_slot = false, slot_name = 'cutover')}, 'moved');
 	wait_for($node, q{SELECT count(*) FILTER (WHERE srsubstate <> 'r') FROM pg_subscription_rel}, '0', 'the initial copy is made', database => 'moved');
-	sql($node, q{SELECT vibevideo.pause('moving')});
+	sql($node, q{SELECT vibevideo.pause('all', 'moving')});
 	my $lsn = sql($node, 'SELECT pg_current_wal_insert_lsn()');
 	wait_for($node, qq{SELECT confirmed_flush_lsn >= '$lsn' FROM pg_replication_slots WHERE slot_name = 'cutover'}, 't', 'all of it has arrived');
 	sql($node, 'ALTER SUBSCRIPTION cutover DISABLE', 'moved');
