@@ -33,6 +33,10 @@
 
 /* sb_secret_… and sb_publishable_…; anything else is treated as a JWT */
 #define OPAQUE_KEY_PREFIX "sb_"
+#define PUBLISHABLE_KEY_PREFIX "sb_publishable_"
+
+/* of a JWT's claims; a longer segment is none that names a role of Storage's */
+#define MAX_CLAIMS 4096
 
 static const char HintSize[] =
 	"Raise the bucket's file_size_limit, and on a self-hosted server FILE_SIZE_LIMIT (50 MiB by default).";
@@ -44,6 +48,10 @@ static const char HintRights[] =
 	"vibevideo.storage_key must be the current service_role key of this project: a key that is expired, from another project or of the anon role is rejected.";
 static const char HintKeyForm[] =
 	"Only the gateway accepts keys that begin with sb_: point vibevideo.storage_url at the gateway, or use the legacy service_role JWT.";
+static const char HintSecretKey[] =
+	"Store the service_role key, or a secret key (sb_secret_...): with this one, row-level security hides the bucket and rejects every upload.";
+static const char HintKeyKind[] =
+	"A Storage key is the service_role JWT or begins with sb_secret_; access_key_id:secret is for vibevideo.storage_kind = 's3' only.";
 static const char HintType[] =
 	"Add video/* to the bucket's allowed_mime_types: models deliver video/mp4, video/quicktime, video/webm or video/x-matroska.";
 static const char HintBaseUrl[] =
@@ -505,10 +513,122 @@ StorageJudgeInfo(const HttpReply *reply, StorageInfo *out)
  *----------
  */
 
+#define BASE64_URL ALNUM "-_"
+
+static bool
+HasPrefix(const char *text, const char *prefix)
+{
+	return strncmp(text, prefix, strlen(prefix)) == 0;
+}
+
 static bool
 IsOpaqueKey(const char *key)
 {
-	return strncmp(key, OPAQUE_KEY_PREFIX, strlen(OPAQUE_KEY_PREFIX)) == 0;
+	return HasPrefix(key, OPAQUE_KEY_PREFIX);
+}
+
+/* A JWT is three base64url segments (RFC 7515 7.1); its claims are the second: how long are they?  0: it is none. */
+static size_t
+FindClaims(const char *key, const char **claims)
+{
+	size_t header = strspn(key, BASE64_URL);
+	size_t len;
+	size_t signature;
+
+	if (header == 0 || key[header] != '.')
+		return 0;
+	*claims = key + header + 1;
+	len = strspn(*claims, BASE64_URL);
+	if (len == 0 || len > MAX_CLAIMS || (*claims)[len] != '.')
+		return 0;
+	signature = strspn(*claims + len + 1, BASE64_URL);
+	return signature > 0 && (*claims)[len + 1 + signature] == '\0' ? len : 0;
+}
+
+/* returns the number of bytes; out has room for as many as text has */
+static size_t
+DecodeBase64Url(const char *text, size_t len, char *out)
+{
+	char padded[MAX_CLAIMS + 4];
+	size_t padding = (4 - len % 4) % 4;
+	int decoded;
+
+	for (size_t i = 0; i < len; i++)
+		padded[i] = text[i] == '-' ? '+' : text[i] == '_' ? '/'
+														  : text[i];
+	memset(padded + len, '=', padding);
+	decoded = EVP_DecodeBlock((unsigned char *) out, (const unsigned char *) padded, (int) (len + padding));
+	return decoded > (int) padding ? (size_t) decoded - padding : 0;
+}
+
+/* false: its claims are no JSON object */
+static bool
+ReadRole(const char *claims, size_t len, StorageKey *out)
+{
+	char json[MAX_CLAIMS + 4];
+	char role[sizeof(out->role)];
+	JsonWant wants[] = {
+		{.path = ""},
+		{.path = "role", .text = role, .size = sizeof(role)},
+	};
+
+	if (!JsonPick(json, DecodeBase64Url(claims, len, json), wants, (int) lengthof(wants)) ||
+		wants[0].kind != JSON_OBJECT)
+		return false;
+	if (wants[1].kind == JSON_STRING)
+		WireCopyWord(out->role, sizeof(out->role), role);
+	return true;
+}
+
+static void
+FindKeyFault(StorageKey *key)
+{
+	static const struct
+	{
+		StorageKeyType type;
+		const char *role; /* NULL: any */
+		const char *fault;
+		const char *hint;
+	} faults[] = {
+		{STORAGE_KEY_IS_JWT, "anon", "it is the anon key, which may do what anybody may", HintSecretKey},
+		{STORAGE_KEY_IS_JWT, "authenticated", "it is a user's key, of role authenticated", HintSecretKey},
+		{STORAGE_KEY_IS_PUBLISHABLE, NULL, "it is a publishable key, which may do what anybody may", HintSecretKey},
+		{STORAGE_KEY_IS_UNKNOWN, NULL, "it is neither a JWT nor begins with sb_secret_", HintKeyKind},
+	};
+
+	for (size_t i = 0; i < lengthof(faults); i++)
+		if (faults[i].type == key->type && (faults[i].role == NULL || strcmp(faults[i].role, key->role) == 0))
+		{
+			key->fault = faults[i].fault;
+			key->hint = faults[i].hint;
+		}
+}
+
+void
+StorageReadKey(const char *key, StorageKey *out)
+{
+	const char *claims;
+	size_t len = FindClaims(key, &claims);
+
+	memset(out, 0, sizeof(*out));
+	if (HasPrefix(key, PUBLISHABLE_KEY_PREFIX))
+		out->type = STORAGE_KEY_IS_PUBLISHABLE;
+	else if (IsOpaqueKey(key))
+		out->type = STORAGE_KEY_IS_SECRET;
+	else
+		out->type = len > 0 && ReadRole(claims, len, out) ? STORAGE_KEY_IS_JWT : STORAGE_KEY_IS_UNKNOWN;
+	FindKeyFault(out);
+}
+
+const char *
+StorageKeyHint(const char *key)
+{
+	StorageKey read;
+
+	StorageReadKey(key, &read);
+	if (read.hint != NULL)
+		return read.hint;
+	return read.type == STORAGE_KEY_IS_SECRET ? HintKeyForm : HintRights;
 }
 
 StorageKeyForm
@@ -592,7 +712,6 @@ StorageUrl(const char *base, StorageCall call, const char *bucket,
  *----------
  */
 #define TUS_ROUTE "/upload/resumable"
-#define BASE64_URL ALNUM "-_"
 
 static bool
 AppendBase64(char *out, size_t size, const char *text)

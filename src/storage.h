@@ -58,6 +58,28 @@ typedef enum StorageKeyForm
 	STORAGE_KEY_BOTH	/* sb_secret_… rejected on its own: both headers */
 } StorageKeyForm;
 
+/* what a key says about itself; nothing is verified */
+typedef enum StorageKeyType
+{
+	STORAGE_KEY_IS_JWT,
+	STORAGE_KEY_IS_SECRET,		/* sb_secret_… */
+	STORAGE_KEY_IS_PUBLISHABLE, /* sb_publishable_… */
+	STORAGE_KEY_IS_UNKNOWN
+} StorageKeyType;
+
+typedef struct StorageKey
+{
+	StorageKeyType type;
+	char role[65]; /* of a JWT; "": it names none */
+	/* static texts; NULL unless no such key may store files */
+	const char *fault;
+	const char *hint;
+} StorageKey;
+
+extern void StorageReadKey(const char *key, StorageKey *out);
+/* what to do about a key that Storage, or a gateway, did not understand: static text */
+extern const char *StorageKeyHint(const char *key);
+
 extern StorageKeyForm StorageFirstForm(const char *key);
 /* the form to try after STORAGE_AUTH; false when there is none left */
 extern bool StorageNextForm(const char *key, StorageKeyForm *form);

@@ -14,6 +14,7 @@
 
 #define MAX_ERROR_BODY (64 * 1024)
 #define BASE_SIZE 1024
+#define FATAL_TRIES 3 /* the operator may meanwhile raise a limit or create the bucket: few tries, not none */
 
 /* the form of the key that Storage accepted last: for sb_ keys it depends on the gateway */
 static StorageKeyForm known_form;
@@ -129,6 +130,16 @@ UploadHasOtherForm(const Upload *upload)
 	return StorageNextForm(upload->key, &form);
 }
 
+/* Storage understood the key in none of its forms. */
+static void
+FailForKey(Upload *upload, const StorageReply *answer)
+{
+	char error[sizeof(answer->message) + 300];
+
+	snprintf(error, sizeof(error), "%s. %s", answer->message, StorageKeyHint(upload->key));
+	TaskRetry(upload->task, Min(vv_max_tries, FATAL_TRIES), answer->code, error, -1);
+}
+
 /* The gateway did not accept the key in this form: start over with the next. */
 void
 UploadTryOtherForm(Upload *upload, const StorageReply *answer)
@@ -137,7 +148,7 @@ UploadTryOtherForm(Upload *upload, const StorageReply *answer)
 
 	if (!StorageNextForm(upload->key, &form))
 	{
-		TaskRetry(upload->task, vv_max_tries, answer->code, answer->message, -1);
+		FailForKey(upload, answer);
 		return;
 	}
 	known_form = form;
@@ -148,8 +159,7 @@ UploadTryOtherForm(Upload *upload, const StorageReply *answer)
 void
 UploadFail(Upload *upload, const StorageReply *answer)
 {
-	/* the operator may meanwhile raise a limit or create the bucket: few tries, not none */
-	int limit = answer->outcome == STORAGE_FATAL ? Min(vv_max_tries, 3) : vv_max_tries;
+	int limit = answer->outcome == STORAGE_FATAL ? Min(vv_max_tries, FATAL_TRIES) : vv_max_tries;
 
 	if (answer->outcome == STORAGE_AUTH)
 		UploadTryOtherForm(upload, answer);

@@ -86,6 +86,34 @@ BuildUrls(const HttpReply *reply)
 	free(text);
 }
 
+/* a JWT whose claims are the body, and the body itself, as keys */
+static void
+ReadKeys(const HttpReply *reply)
+{
+	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+	char *text = CopyInput((const uint8_t *) reply->body, reply->body_len);
+	char *jwt = malloc(reply->body_len * 2 + 16);
+	size_t len = 4;
+	StorageKey key;
+
+	memcpy(jwt, "eyJ.", len);
+	for (size_t bit = 0; bit < reply->body_len * 8; bit += 6)
+	{
+		unsigned two = (unsigned char) text[bit / 8] << 8 | (unsigned char) text[bit / 8 + 1];
+
+		jwt[len++] = digits[two >> (10 - bit % 8) & 63];
+	}
+	memcpy(jwt + len, ".x", sizeof(".x"));
+	StorageReadKey(jwt, &key);
+	MustBeClean(key.role, sizeof(key.role));
+	MUST((key.fault == NULL) == (key.hint == NULL));
+	StorageReadKey(text, &key);
+	MustBeClean(key.role, sizeof(key.role));
+	MUST(StorageKeyHint(text) != NULL);
+	free(jwt);
+	free(text);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -94,6 +122,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	ReadReply(data, size, &reply);
 	Judge(&reply);
 	BuildUrls(&reply);
+	ReadKeys(&reply);
 	free((char *) reply.body);
 	return 0;
 }

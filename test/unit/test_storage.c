@@ -5,6 +5,7 @@
  */
 #include "check.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "storage.h"
@@ -241,6 +242,71 @@ TestKeyForms(void)
 	CheckTrue("opaque", "next form", StorageNextForm("sb_secret_x", &form));
 	CheckNumber("opaque", "second form", form, STORAGE_KEY_BOTH);
 	CheckTrue("opaque", "no third form", !StorageNextForm("sb_secret_x", &form));
+}
+
+/* a key as Supabase makes it, with other claims; the signature is not looked at */
+#define JWT(claims) "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9." claims ".c2ln"
+
+static void
+TestKeys(void)
+{
+	static const struct
+	{
+		const char *name;
+		const char *key;
+		StorageKeyType type;
+		const char *role;
+		const char *fault; /* part of it; NULL: none */
+		const char *hint;  /* part of StorageKeyHint's */
+	} cases[] = {
+		{"service_role", JWT("eyJyb2xlIjoic2VydmljZV9yb2xlIiwiaXNzIjoic3VwYWJhc2UiLCJpYXQiOjE3MDAwMDAwMDAsImV4cCI6NDEwMjQ0NDgwMH0"),
+		 STORAGE_KEY_IS_JWT, "service_role", NULL, "current service_role key"},
+		{"anon", JWT("eyJyb2xlIjoiYW5vbiIsImV4cCI6NDEwMjQ0NDgwMH0"), STORAGE_KEY_IS_JWT, "anon", "anon key", "row-level security"},
+		{"a user's", JWT("eyJpc3MiOiJzdXBhYmFzZSIsInJvbGUiOiJhdXRoZW50aWNhdGVkIn0"), STORAGE_KEY_IS_JWT, "authenticated", "a user's", "row-level security"},
+		{"a role of their own", JWT("eyJyb2xlIjoic3RvcmFnZV93cml0ZXIifQ"), STORAGE_KEY_IS_JWT, "storage_writer", NULL, "service_role"},
+		{"no role", JWT("eyJzdWIiOiJ4In0"), STORAGE_KEY_IS_JWT, "", NULL, "service_role"},
+		{"the role is a number", JWT("eyJyb2xlIjo3fQ"), STORAGE_KEY_IS_JWT, "", NULL, "service_role"},
+		{"- and _ of base64url", JWT("eyJyb2xlIjoiYW5vbiIsInJvbGUyIjoiPz4_Pn5-fiJ9"), STORAGE_KEY_IS_JWT, "anon", "anon key", "row-level"},
+		{"a line break", JWT("eyJyb2xlIjoiYW5vblxueCJ9"), STORAGE_KEY_IS_JWT, "anon_x", NULL, "service_role"},
+		{"claims are a list", JWT("WyJyb2xlIiwiYW5vbiJd"), STORAGE_KEY_IS_UNKNOWN, "", "neither", "s3"},
+		{"claims are no JSON", "not.a.jwt", STORAGE_KEY_IS_UNKNOWN, "", "neither", "s3"},
+		{"claims are no base64", JWT("e"), STORAGE_KEY_IS_UNKNOWN, "", "neither", "s3"},
+		{"no signature", "eyJhbGciOiJIUzI1NiJ9.eyJyb2xlIjoiYW5vbiJ9.", STORAGE_KEY_IS_UNKNOWN, "", "neither", "s3"},
+		{"two parts", "eyJhbGciOiJIUzI1NiJ9.eyJyb2xlIjoiYW5vbiJ9", STORAGE_KEY_IS_UNKNOWN, "", "neither", "s3"},
+		{"four parts", JWT("eyJyb2xlIjoiYW5vbiJ9") ".x", STORAGE_KEY_IS_UNKNOWN, "", "neither", "s3"},
+		{"with its scheme", "Bearer " JWT("eyJyb2xlIjoiYW5vbiJ9"), STORAGE_KEY_IS_UNKNOWN, "", "neither", "s3"},
+		{"S3's", "access:secret", STORAGE_KEY_IS_UNKNOWN, "", "neither", "s3"},
+		{"empty", "", STORAGE_KEY_IS_UNKNOWN, "", "neither", "s3"},
+		{"secret", "sb_secret_x", STORAGE_KEY_IS_SECRET, "", NULL, "gateway"},
+		{"publishable", "sb_publishable_x", STORAGE_KEY_IS_PUBLISHABLE, "", "publishable", "row-level security"},
+	};
+	char long_key[8192];
+	StorageKey key;
+
+	for (size_t i = 0; i < lengthof(cases); i++)
+	{
+		StorageReadKey(cases[i].key, &key);
+		CheckNumber(cases[i].name, "type", key.type, cases[i].type);
+		CheckText(cases[i].name, "role", key.role, cases[i].role);
+		CheckTrue(cases[i].name, "a fault has a hint", (key.fault != NULL) == (key.hint != NULL));
+		if (cases[i].fault != NULL)
+			CheckPart(cases[i].name, "fault", key.fault != NULL ? key.fault : "", cases[i].fault);
+		else
+			CheckTrue(cases[i].name, "no fault", key.fault == NULL);
+		CheckPart(cases[i].name, "hint", StorageKeyHint(cases[i].key), cases[i].hint);
+	}
+
+	/* "{   ... }" in base64url, at and above the limit */
+	memset(long_key, 'I', sizeof(long_key));
+	memcpy(long_key, "eyJ.", 4);
+	for (size_t len = 4090; len <= 4110; len++)
+	{
+		snprintf(long_key + 4 + len, sizeof(long_key) - 4 - len, ".x");
+		StorageReadKey(long_key, &key);
+		CheckNumber("long", "type", key.type, STORAGE_KEY_IS_UNKNOWN);
+		long_key[4 + len] = 'I';
+		long_key[5 + len] = 'I';
+	}
 }
 
 static void
@@ -508,6 +574,7 @@ TestStorage(void)
 	TestBucket();
 	TestInfo();
 	TestOutage();
+	TestKeys();
 	TestKeyForms();
 	TestNames();
 	TestStorageUrls();
