@@ -10,6 +10,7 @@
  */
 #include "hosts.h"
 
+#include <arpa/inet.h>
 #include <curl/curl.h>
 #include <netinet/in.h>
 #include <stdint.h>
@@ -460,4 +461,94 @@ HostsAddressIsPublic(const struct sockaddr *addr)
 		default:
 			return false;
 	}
+}
+
+/*----------
+ * Hosts that are never public
+ *----------
+ */
+
+/* a bracketed IPv6 or an IPv4 address; false: it is a name */
+static bool
+ReadAddress(const char *host, struct sockaddr_storage *out)
+{
+	struct sockaddr_in *v4 = (struct sockaddr_in *) out;
+	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *) out;
+	char text[HOST_SIZE];
+	size_t len = strlen(host);
+
+	memset(out, 0, sizeof(*out));
+	if (host[0] == '[')
+	{
+		memcpy(text, host + 1, len - 2);
+		text[len - 2] = '\0';
+		v6->sin6_family = AF_INET6;
+		return inet_pton(AF_INET6, text, &v6->sin6_addr) == 1;
+	}
+	v4->sin_family = AF_INET;
+	return inet_pton(AF_INET, host, &v4->sin_addr) == 1;
+}
+
+/* Names that public DNS does not have, so that they lead to a private address or nowhere. */
+static bool
+NameIsPrivate(const char *name)
+{
+	static const char *const domains[] = {
+		".localhost", ".test", ".invalid", /* RFC 6761 */
+		".local",						   /* RFC 6762 */
+		".home.arpa",					   /* RFC 8375 */
+		".internal",					   /* reserved for private use by ICANN, 2024-07-29 */
+	};
+
+	for (size_t i = 0; i < lengthof(domains); i++)
+		if (EndsWith(name, domains[i]))
+			return true;
+	return strchr(name, '.') == NULL;
+}
+
+static const char *
+WhyDead(const Entry *entry)
+{
+	struct sockaddr_storage address;
+	char below[HOST_SIZE + 1];
+
+	if (entry->kind == ENTRY_ORIGIN)
+		return NULL;
+	if (entry->kind == ENTRY_BELOW)
+	{
+		(void) snprintf(below, sizeof(below), "x%s", entry->name);
+		return NameIsPrivate(below) ? "no public host has such a name" : NULL;
+	}
+	if (ReadAddress(entry->name, &address))
+		return HostsAddressIsPublic((struct sockaddr *) &address) ? NULL : "it is not a public address";
+	return NameIsPrivate(entry->name) ? "no public host has such a name" : NULL;
+}
+
+bool
+HostsListHasDeadEntry(const char *list, char *why, size_t why_size)
+{
+	char text[ENTRY_SIZE];
+	bool fits;
+
+	Explain(why, why_size, "", NULL);
+	while (NextEntry(&list, text, sizeof(text), &fits))
+	{
+		Entry entry;
+		const char *dead = fits && ReadEntry(text, &entry) == NULL ? WhyDead(&entry) : NULL;
+
+		if (dead == NULL)
+			continue;
+		Explain(why, why_size, text, dead);
+		return true;
+	}
+	return false;
+}
+
+bool
+HostsIsBareName(const char *url)
+{
+	Origin origin;
+
+	return ParseOrigin(url, &origin) == NULL && origin.host[0] != '[' && strchr(origin.host, '.') == NULL &&
+		strcmp(origin.host, "localhost") != 0;
 }

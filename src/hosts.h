@@ -28,6 +28,15 @@ extern HostVerdict HostsJudgeUrl(const char *list, const char *url, char *why, s
 /* is the list well-formed? If not, why says what is wrong; for the GUC check hook */
 extern bool HostsListIsValid(const char *list, char *why, size_t why_size);
 
+/*
+ * Is there an entry that no video can ever come from, since without scheme and
+ * port it stands for public addresses only?  why names it.
+ */
+extern bool HostsListHasDeadEntry(const char *list, char *why, size_t why_size);
+
+/* is the host of this URL a name without a domain, which only a network of containers knows? */
+extern bool HostsIsBareName(const char *url);
+
 /* false for loopback, private, link-local, CGNAT, multicast, reserved, and IPv4-mapped ones of these */
 extern bool HostsAddressIsPublic(const struct sockaddr *addr);
 

@@ -19,6 +19,8 @@ JudgeUrls(const char *list, const char *url)
 
 	if (!HostsListIsValid(list, why, sizeof(why)))
 		MUST(why[0] != '\0');
+	MUST(HostsListHasDeadEntry(list, why, sizeof(why)) == (why[0] != '\0'));
+	(void) HostsIsBareName(url);
 	(void) HostsJudgeUrl(list, url, why, sizeof(why));
 
 	verdict = HostsJudgeUrl(FIXED_LIST, url, why, sizeof(why));

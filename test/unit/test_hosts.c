@@ -284,6 +284,64 @@ TestAddresses(void)
 }
 
 static void
+TestDeadEntries(void)
+{
+	static const struct
+	{
+		const char *list;
+		const char *why; /* NULL: a video may come from each of them */
+	} cases[] = {
+		{"fal.media, *.fal.media, storage.googleapis.com", NULL},
+		{"", NULL},
+		{"*.com", NULL},
+		{"1.1.1.1", NULL},
+		{"[2606:4700:4700::1111]", NULL},
+		{"http://127.0.0.1:9000, https://10.0.0.5, http://minio:9000, https://media.internal", NULL},
+		{"localhost.example.com, internal.example.com, local.fal.media", NULL},
+		{"10.0.0.5", "10.0.0.5: it is not a public address"},
+		{"fal.media, 127.0.0.1", "127.0.0.1: it is not a public address"},
+		{"fal.media,192.168.1.9 , 10.0.0.1", "192.168.1.9: it is not a public address"},
+		{"169.254.169.254", "169.254.169.254: it is not a public address"},
+		{"[::1]", "[::1]: it is not a public address"},
+		{"[fd00::1]", "[fd00::1]: it is not a public address"},
+		{"[::ffff:10.0.0.1]", "[::ffff:10.0.0.1]: it is not a public address"},
+		{"minio", "minio: no public host has such a name"},
+		{"LOCALHOST", "LOCALHOST: no public host has such a name"},
+		{"media.localhost", "media.localhost: no public host has such a name"},
+		{"media.internal", "media.internal: no public host has such a name"},
+		{"nas.local", "nas.local: no public host has such a name"},
+		{"nas.home.arpa", "nas.home.arpa: no public host has such a name"},
+		{"*.internal", "*.internal: no public host has such a name"},
+		{"*.media.internal", "*.media.internal: no public host has such a name"},
+	};
+	static const struct
+	{
+		const char *url;
+		bool bare;
+	} urls[] = {
+		{"http://kong:8000/storage/v1", true},
+		{"http://KONG", true},
+		{"http://kong.", true},
+		{"http://localhost:8000", false},
+		{"http://127.0.0.1:8000", false},
+		{"http://[::1]:8000", false},
+		{"https://files.example.org/storage/v1", false},
+		{"ftp://kong", false},
+		{"", false},
+	};
+	char why[100];
+
+	for (size_t i = 0; i < lengthof(cases); i++)
+	{
+		CheckTrue(cases[i].list, "is valid", HostsListIsValid(cases[i].list, why, sizeof(why)));
+		CheckNumber(cases[i].list, "has a dead entry", HostsListHasDeadEntry(cases[i].list, why, sizeof(why)), cases[i].why != NULL);
+		CheckText(cases[i].list, "why", why, cases[i].why != NULL ? cases[i].why : "");
+	}
+	for (size_t i = 0; i < lengthof(urls); i++)
+		CheckNumber(urls[i].url, "has a bare name", HostsIsBareName(urls[i].url), urls[i].bare);
+}
+
+static void
 TestRedirects(void)
 {
 	static const struct
@@ -332,5 +390,6 @@ TestHosts(void)
 	TestLists();
 	TestOrigins();
 	TestAddresses();
+	TestDeadEntries();
 	TestRedirects();
 }
