@@ -13,6 +13,8 @@
 #define HEX "0123456789abcdefABCDEF"
 #define MASK "***"
 
+#define lengthof(array) (sizeof(array) / sizeof((array)[0]))
+
 /* how much of a body is searched to find out who wrote it */
 #define SNIFF_BYTES 2048
 
@@ -102,6 +104,45 @@ WireIsHtml(const HttpReply *reply)
 			return reply->body[i] == '<';
 	}
 	return false;
+}
+
+static bool
+ContainsAny(const char *text, size_t len, const char *const *words, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+	{
+		if (ContainsWord(text, len, words[i]))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * What libcurl says of a TLS handshake that gets plain http for an answer (with
+ * OpenSSL 3, OpenSSL 3.2 and GnuTLS), and what servers say of plain http where
+ * they expect a handshake: nginx, Go and Apache in an HTTP 400.  Others, Envoy
+ * and Node.js among them, just close the connection.
+ */
+const char *
+WireSchemeHint(const HttpReply *reply, const char *url)
+{
+	static const char *const no_tls[] = {"wrong version number", "packet length too long", "unexpected TLS packet"};
+	static const char *const wants_tls[] = {"plain HTTP request was sent to HTTPS port", "HTTP request to an HTTPS server",
+											"plain HTTP to an SSL-enabled server port"};
+	static const char *const closed[] = {"Empty reply from server", "HTTP/0.9"};
+	size_t error_len = strlen(reply->error);
+
+	if (strncasecmp(url, "https:", 6) == 0)
+		return reply->outcome != HTTP_ANSWERED && ContainsAny(reply->error, error_len, no_tls, lengthof(no_tls))
+			? "That port speaks plain http: begin the URL with http://, or name the port that speaks https."
+			: NULL;
+	if (reply->outcome == HTTP_ANSWERED)
+		return reply->status == 400 && ContainsAny(reply->body, reply->body_len < SNIFF_BYTES ? reply->body_len : SNIFF_BYTES, wants_tls, lengthof(wants_tls))
+			? "That port speaks https: begin the URL with https://."
+			: NULL;
+	return ContainsAny(reply->error, error_len, closed, lengthof(closed))
+		? "If that port speaks https, begin the URL with https://."
+		: NULL;
 }
 
 /* the product named in the error page, which helps to find the hop */

@@ -27,6 +27,9 @@ extern bool WireIsGatewayStatus(int status);
  */
 extern void WireDescribe(const HttpReply *reply, char *out, size_t size);
 
+/* what to do when https met a port of plain http, or the other way round: static text; NULL: nothing looks like that */
+extern const char *WireSchemeHint(const HttpReply *reply, const char *url);
+
 /* a page for browsers, so not from the API but from a hop in front of it */
 extern bool WireIsHtml(const HttpReply *reply);
 

@@ -148,6 +148,46 @@ TestDescribe(void)
 }
 
 static void
+TestSchemes(void)
+{
+	static const struct
+	{
+		const char *url;
+		HttpReply reply;
+		const char *hint; /* part of it; NULL: none */
+	} cases[] = {
+		/* libcurl 7.88 with OpenSSL 3.0, libcurl 8.14 with 3.5, libcurl with GnuTLS, of a port that speaks http */
+		{"https://a", NO_ANSWER(HTTP_NOT_SENT, .error = "OpenSSL/3.0.19: error:0A00010B:SSL routines::wrong version number"), "plain http"},
+		{"HTTPS://a", NO_ANSWER(HTTP_NOT_SENT, .error = "TLS connect error: error:0A0000C6:SSL routines::packet length too long"), "plain http"},
+		{"https://a", NO_ANSWER(HTTP_NOT_SENT, .error = "gnutls_handshake() failed: An unexpected TLS packet was received."), "plain http"},
+		{"https://a", NO_ANSWER(HTTP_NOT_SENT, .error = "SSL certificate problem: self-signed certificate"), NULL},
+		{"https://a", NO_ANSWER(HTTP_NOT_SENT, .error = "Could not resolve host: a"), NULL},
+		{"https://a", NO_ANSWER(HTTP_LOST, .error = "Empty reply from server"), NULL},
+		{"https://a", ANSWER(400, HTML("400 The plain HTTP request was sent to HTTPS port")), NULL},
+		/* nginx, Go and Apache, of a port that speaks https; Envoy and Node.js say nothing */
+		{"http://a", ANSWER(400, HTML("400 The plain HTTP request was sent to HTTPS port")), "begin the URL with https://"},
+		{"http://a", ANSWER(400, "Client sent an HTTP request to an HTTPS server.\n"), "begin the URL with https://"},
+		{"http://a", ANSWER(400, "<p>Reason: You're speaking plain HTTP to an SSL-enabled server port.<br />"), "begin the URL with https://"},
+		{"http://a", NO_ANSWER(HTTP_LOST, .error = "Empty reply from server"), "If that port speaks https"},
+		{"http://a", NO_ANSWER(HTTP_LOST, .error = "Received HTTP/0.9 when not allowed"), "If that port speaks https"},
+		{"http://a", ANSWER(400, "{\"message\":\"bad request\"}"), NULL},
+		{"http://a", ANSWER(400, ""), NULL},
+		{"http://a", ANSWER(500, HTML("The plain HTTP request was sent to HTTPS port")), NULL},
+		{"http://a", NO_ANSWER(HTTP_NOT_SENT, .error = "Connection refused"), NULL},
+		{"http://a", NO_ANSWER(HTTP_LOST, .timed_out = true), NULL},
+	};
+
+	for (size_t i = 0; i < lengthof(cases); i++)
+	{
+		const char *hint = WireSchemeHint(&cases[i].reply, cases[i].url);
+
+		CheckNumber("scheme", cases[i].url, hint != NULL, cases[i].hint != NULL);
+		if (hint != NULL && cases[i].hint != NULL)
+			CheckPart("scheme", cases[i].url, hint, cases[i].hint);
+	}
+}
+
+static void
 TestNumbers(void)
 {
 	static const struct
@@ -216,6 +256,7 @@ TestWire(void)
 	TestShow();
 	TestCopy();
 	TestDescribe();
+	TestSchemes();
 	TestNumbers();
 	TestBases();
 }
