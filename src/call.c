@@ -187,3 +187,25 @@ CallBucket(HttpEngine *engine, const char *key, StorageKeyForm form, void *owner
 	CallStorageKey(&call, key, form);
 	return CallSend(&call, engine);
 }
+
+HttpRequest *
+CallStorageLimit(HttpEngine *engine, void *owner)
+{
+	Call call;
+	char base[BASE_SIZE];
+
+	CallInit(&call, HTTP_OPTIONS, vv_poll_timeout, MAX_STORAGE_ANSWER, owner);
+	CallCheck(&call, StorageTusRoot(CallBase(vv_storage_url, base, sizeof(base)), call.url, sizeof(call.url)));
+	return CallSend(&call, engine);
+}
+
+HttpRequest *
+CallPublicObject(HttpEngine *engine, const char *object_key, void *owner)
+{
+	Call call;
+	char base[BASE_SIZE];
+
+	CallInit(&call, HTTP_GET, vv_poll_timeout, MAX_STORAGE_ANSWER, owner);
+	CallCheck(&call, StorageUrl(CallBase(vv_storage_public_url, base, sizeof(base)), STORAGE_PUBLIC, vv_storage_bucket, object_key, call.url, sizeof(call.url)));
+	return CallSend(&call, engine);
+}

@@ -59,5 +59,8 @@ extern HttpRequest *CallFal(HttpEngine *engine, FalCall what, const char *key, c
 extern HttpRequest *CallFalList(HttpEngine *engine, const char *key, const char *model,
 								int64 since, const char *cursor, void *owner);
 extern HttpRequest *CallBucket(HttpEngine *engine, const char *key, StorageKeyForm form, void *owner);
+/* the next two need no key: how large may a file be for this Storage, and an object as browsers ask for it */
+extern HttpRequest *CallStorageLimit(HttpEngine *engine, void *owner);
+extern HttpRequest *CallPublicObject(HttpEngine *engine, const char *object_key, void *owner);
 
 #endif /* VIBEVIDEO_CALL_H */

@@ -148,6 +148,7 @@ static const struct
 		{"upload-offset:", REPLY_FIELD(upload_offset)},
 		{"upload-length:", REPLY_FIELD(upload_length)},
 		{"upload-metadata:", REPLY_FIELD(upload_metadata)},
+		{"tus-max-size:", REPLY_FIELD(tus_max_size)},
 		{"content-range:", REPLY_FIELD(content_range)},
 		{"etag:", REPLY_FIELD(etag)},
 };
@@ -438,13 +439,15 @@ SetOptions(HttpRequest *request, const HttpSpec *spec)
 	return true;
 }
 
-/* HTTPGET also resets what an earlier exchange set in the handle. */
+/* The first two also reset what an earlier exchange set in the handle. */
 static bool
 SetMethod(HttpRequest *request, const HttpSpec *spec)
 {
+	static const char *const custom[HTTP_OPTIONS + 1] = {[HTTP_PATCH] = "PATCH", [HTTP_OPTIONS] = "OPTIONS"};
 	CURL *easy = request->easy;
 
 	SET(CURLOPT_HTTPGET, 1L);
+	SET(CURLOPT_CUSTOMREQUEST, custom[spec->method]);
 	if (spec->method == HTTP_POST)
 	{
 		/* with POSTFIELDS the body is sent together with the headers */
@@ -456,9 +459,6 @@ SetMethod(HttpRequest *request, const HttpSpec *spec)
 	{
 		SET(CURLOPT_UPLOAD, 1L);
 		SET(CURLOPT_INFILESIZE_LARGE, spec->source ? (curl_off_t) spec->source_size : 0);
-		/* handles of streams are not reused, so nothing has to reset this */
-		if (spec->method == HTTP_PATCH)
-			SET(CURLOPT_CUSTOMREQUEST, "PATCH");
 	}
 	else if (spec->method == HTTP_HEAD)
 		SET(CURLOPT_NOBODY, 1L);

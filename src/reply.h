@@ -51,6 +51,7 @@ typedef struct HttpReply
 	char upload_offset[24]; /* TUS */
 	char upload_length[24];
 	char upload_metadata[512];
+	char tus_max_size[24];
 	char content_range[80];
 	char etag[128];
 

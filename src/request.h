@@ -18,7 +18,8 @@ typedef enum HttpMethod
 	HTTP_POST,
 	HTTP_PUT,
 	HTTP_PATCH, /* with a source only */
-	HTTP_HEAD
+	HTTP_HEAD,
+	HTTP_OPTIONS
 } HttpMethod;
 
 /* may a socket be opened to it?  Runs under a callback. */

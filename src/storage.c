@@ -428,6 +428,14 @@ StorageJudgeTus(StorageTusCall call, const HttpReply *reply, StorageTus *out)
 		SetReply(&out->reply, STORAGE_RETRY, out->gone ? "upload_gone" : "upload_moved", NULL);
 }
 
+int64_t
+StorageTusMaxSize(const HttpReply *reply)
+{
+	if (reply->outcome != HTTP_ANSWERED || reply->status < 200 || reply->status > 299)
+		return -1;
+	return WireNumber(reply->tus_max_size);
+}
+
 static bool
 VisitAllowedType(const char *raw, size_t raw_len, void *arg)
 {
@@ -506,6 +514,26 @@ StorageJudgeInfo(const HttpReply *reply, StorageInfo *out)
 	}
 	out->exists = true;
 	out->size = WireNumber(wants[0].kind == JSON_NUMBER ? size : old_size);
+}
+
+StoragePublicAnswer
+StorageJudgePublic(const HttpReply *reply, StorageReply *out)
+{
+	StorageBody body;
+
+	/* whoever answers 2xx has a page for everything */
+	if (JudgeCommon(reply, &body, out))
+	{
+		JudgeBadResponse(reply, &body, out);
+		return STORAGE_PUBLIC_FOREIGN;
+	}
+	if (reply->outcome != HTTP_ANSWERED)
+		return STORAGE_PUBLIC_NONE;
+	if (reply->status >= 300 && reply->status <= 399)
+		return STORAGE_PUBLIC_MOVED;
+	if (strcmp(out->code, "NoSuchKey") == 0)
+		return STORAGE_PUBLIC_KNOWN;
+	return strcmp(out->code, "NoSuchBucket") == 0 ? STORAGE_PUBLIC_HIDDEN : STORAGE_PUBLIC_FOREIGN;
 }
 
 /*----------

@@ -50,6 +50,19 @@ extern void StorageJudgeS3(const HttpReply *reply, StorageReply *out);
 extern void StorageJudgeBucket(const HttpReply *reply, StorageBucket *out);
 extern void StorageJudgeInfo(const HttpReply *reply, StorageInfo *out);
 
+/* what answered when a browser's URL of an object that does not exist was asked for */
+typedef enum StoragePublicAnswer
+{
+	STORAGE_PUBLIC_KNOWN,	/* Storage, which has the bucket, and shows it to everybody */
+	STORAGE_PUBLIC_HIDDEN,	/* Storage, which has no such bucket, or a private one */
+	STORAGE_PUBLIC_MOVED,	/* a redirect, which browsers follow */
+	STORAGE_PUBLIC_FOREIGN, /* something else */
+	STORAGE_PUBLIC_NONE		/* nothing */
+} StoragePublicAnswer;
+
+/* message and hint are set unless it is Storage */
+extern StoragePublicAnswer StorageJudgePublic(const HttpReply *reply, StorageReply *out);
+
 /* how a key is sent */
 typedef enum StorageKeyForm
 {
@@ -123,6 +136,9 @@ typedef enum StorageTusCall
 } StorageTusCall;
 
 extern void StorageJudgeTus(StorageTusCall call, const HttpReply *reply, StorageTus *out);
+
+/* OPTIONS: the largest file that this Storage accepts, -1 if the answer does not tell */
+extern int64_t StorageTusMaxSize(const HttpReply *reply);
 
 /* {base}/upload/resumable, where uploads are created */
 extern bool StorageTusRoot(const char *base, char *out, size_t size);

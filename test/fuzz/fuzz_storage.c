@@ -38,6 +38,11 @@ Judge(const HttpReply *reply)
 	MUST(!info.exists || (success && info.reply.outcome == STORAGE_DONE));
 	MUST(info.size >= -1);
 
+	MUST((StorageJudgePublic(reply, &upload) == STORAGE_PUBLIC_NONE) == (reply->outcome != HTTP_ANSWERED));
+	MustBeReply(&upload);
+	MUST(upload.outcome != STORAGE_DONE);
+	MUST(StorageTusMaxSize(reply) >= -1);
+
 	for (StorageTusCall call = STORAGE_TUS_CREATE; call <= STORAGE_TUS_PATCH; call++)
 	{
 		StorageTus tus;

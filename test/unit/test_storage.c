@@ -447,6 +447,59 @@ TestTus(void)
 }
 
 static void
+TestTusMaxSize(void)
+{
+	static const struct
+	{
+		const char *name;
+		HttpReply reply;
+		int64_t size;
+	} cases[] = {
+		{"told", ANSWER(204, "", .tus_max_size = "52428800"), 52428800},
+		{"by an old release", ANSWER(200, "", .tus_max_size = "1"), 1},
+		{"not told", ANSWER(204, ""), -1},
+		{"no number", ANSWER(204, "", .tus_max_size = "50 MB"), -1},
+		{"no such route", ANSWER(404, "", .tus_max_size = "1"), -1},
+		{"no answer", NO_ANSWER(HTTP_LOST, .status = 204, .tus_max_size = "1"), -1},
+	};
+
+	for (size_t i = 0; i < lengthof(cases); i++)
+		CheckNumber(cases[i].name, "size", StorageTusMaxSize(&cases[i].reply), cases[i].size);
+}
+
+static void
+TestPublic(void)
+{
+	static const struct
+	{
+		const char *name;
+		HttpReply reply;
+		StoragePublicAnswer answer;
+	} cases[] = {
+		{"public bucket", ANSWER(400, NO_KEY), STORAGE_PUBLIC_KNOWN},
+		{"public bucket, old", ANSWER(400, OLD_ERROR("404", "not_found", "Object not found")), STORAGE_PUBLIC_KNOWN},
+		{"private bucket", ANSWER(400, NO_BUCKET), STORAGE_PUBLIC_HIDDEN},
+		{"private bucket, old", ANSWER(400, OLD_ERROR("404", "Bucket not found", "Bucket not found")), STORAGE_PUBLIC_HIDDEN},
+		{"redirect", ANSWER(301, "", .location = "https://x"), STORAGE_PUBLIC_MOVED},
+		{"an app that answers everything", ANSWER(200, HTML("Welcome")), STORAGE_PUBLIC_FOREIGN},
+		{"no route in Storage", ANSWER(404, "{\"message\":\"Route GET:/x not found\",\"error\":\"Not Found\",\"statusCode\":404}"), STORAGE_PUBLIC_FOREIGN},
+		{"no route in the gateway", ANSWER(404, "{\"message\":\"no Route matched with those values\"}"), STORAGE_PUBLIC_FOREIGN},
+		{"nginx", ANSWER(404, HTML("404 Not Found")), STORAGE_PUBLIC_FOREIGN},
+		{"502", ANSWER(502, HTML("502 Bad Gateway")), STORAGE_PUBLIC_FOREIGN},
+		{"lost", NO_ANSWER(HTTP_LOST), STORAGE_PUBLIC_NONE},
+		{"refused", NO_ANSWER(HTTP_NOT_SENT, .error = "Connection refused"), STORAGE_PUBLIC_NONE},
+	};
+
+	for (size_t i = 0; i < lengthof(cases); i++)
+	{
+		StorageReply out;
+
+		CheckNumber(cases[i].name, "answer", StorageJudgePublic(&cases[i].reply, &out), cases[i].answer);
+		CheckTrue(cases[i].name, "has a message", out.message[0] != '\0');
+	}
+}
+
+static void
 TestTusUrls(void)
 {
 	static const char base[] = "http://kong:8000/storage/v1";
@@ -567,6 +620,8 @@ void
 TestStorage(void)
 {
 	TestTus();
+	TestTusMaxSize();
+	TestPublic();
 	TestTusUrls();
 	TestTusMetadata();
 	TestRanges();
