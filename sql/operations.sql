@@ -333,7 +333,7 @@ DECLARE
 	what text;
 	answer record;
 BEGIN
-	FOREACH what IN ARRAY ARRAY['fal_key', 'queue', 'storage_key', 'bucket', 'bucket_public', 'bucket_size', 'media_hosts'] LOOP
+	FOREACH what IN ARRAY ARRAY['fal_key', 'queue', 'storage_key', 'bucket', 'bucket_public', 'bucket_size', 'public_url', 'media_hosts'] LOOP
 		BEGIN
 			SELECT p.status, p.detail, p.hint INTO answer FROM vibevideo.probe(what) p;
 			RETURN NEXT vibevideo.line(what, answer.status, answer.detail, answer.hint);

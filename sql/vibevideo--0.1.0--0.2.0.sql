@@ -1469,6 +1469,26 @@ BEGIN
 END
 $$;
 
+CREATE OR REPLACE FUNCTION vibevideo.check_services()
+RETURNS SETOF vibevideo.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	what text;
+	answer record;
+BEGIN
+	FOREACH what IN ARRAY ARRAY['fal_key', 'queue', 'storage_key', 'bucket', 'bucket_public', 'bucket_size', 'public_url', 'media_hosts'] LOOP
+		BEGIN
+			SELECT p.status, p.detail, p.hint INTO answer FROM vibevideo.probe(what) p;
+			RETURN NEXT vibevideo.line(what, answer.status, answer.detail, answer.hint);
+		EXCEPTION WHEN OTHERS THEN
+			RETURN NEXT vibevideo.line(what, 'fail',
+									   SQLERRM,
+									   format('SELECT * FROM vibevideo.probe(%L) shows the whole error.', what));
+		END;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.check_services() IS 'part of check_config: fal.ai and Storage; owner only';
+
 CREATE OR REPLACE FUNCTION vibevideo.check_cron()
 RETURNS SETOF vibevideo.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE

@@ -16,13 +16,16 @@
 #include "utils/timestamp.h"
 
 #include "call.h"
+#include "finding.h"
 #include "guc.h"
 #include "hosts.h"
 #include "rowguard.h"
 #include "secret.h"
 #include "shmem.h"
 #include "statement.h"
+#include "storageprobe.h"
 #include "version.h"
+#include "wire.h"
 
 PG_FUNCTION_INFO_V1(vibevideo_wake);
 PG_FUNCTION_INFO_V1(vibevideo_worker_info);
@@ -32,13 +35,6 @@ PG_FUNCTION_INFO_V1(vibevideo_probe);
 
 /* no request has this id: a valid key gets "not found", an invalid one "unauthorized" */
 #define PROBE_REQUEST_ID "00000000-0000-0000-0000-000000000000"
-
-typedef struct Finding
-{
-	const char *status;
-	char *detail;
-	const char *hint;
-} Finding;
 
 Datum
 vibevideo_wake(PG_FUNCTION_ARGS)
@@ -113,42 +109,17 @@ vibevideo_identity(PG_FUNCTION_ARGS)
 }
 
 static Finding
-Ok(char *detail)
-{
-	return (Finding){"ok", detail, NULL};
-}
-
-static Finding
-Warn(char *detail, const char *hint)
-{
-	return (Finding){"warn", detail, hint};
-}
-
-static Finding
-Bad(char *detail, const char *hint)
-{
-	return (Finding){"fail", detail, hint};
-}
-
-static Finding
-ProbeKey(SecretKind kind)
+ProbeFalKey(void)
 {
 	char key[SECRET_SIZE];
 	const char *source;
-	bool found;
+	bool found = SecretRead(SECRET_FAL, key, sizeof(key), &source);
 
-	if (kind == SECRET_STORAGE && vv_storage_kind == STORAGE_KIND_NONE)
-		return Ok(pstrdup("not needed: vibevideo.storage_kind is none"));
-	found = SecretRead(kind, key, sizeof(key), &source);
 	SecretWipe(key, sizeof(key));
 	if (found)
 		return Ok(psprintf("found a key in %s", source));
-	if (kind == SECRET_FAL)
-		return Bad(pstrdup("no fal.ai API key"),
-				   "Set FAL_KEY in the server's environment and restart it, or store the key in Vault under the name in vibevideo.fal_key_secret.");
-	return Bad(pstrdup("no Storage key"),
-			   "Set SUPABASE_SERVICE_ROLE_KEY in the server's environment and restart it, or store the service_role key in Vault "
-			   "under the name in vibevideo.storage_key_secret.");
+	return Bad(pstrdup("no fal.ai API key"),
+			   "Set FAL_KEY in the server's environment and restart it, or store the key in Vault under the name in vibevideo.fal_key_secret.");
 }
 
 static Finding
@@ -158,10 +129,11 @@ ProbeQueue(void)
 	HttpEngine *engine;
 	HttpRequest *request;
 	FalStatus status;
+	const char *scheme;
 	int http;
 
 	if (!SecretRead(SECRET_FAL, key, sizeof(key), NULL))
-		return Warn(pstrdup("not checked: there is no key"), "Set the fal.ai key first.");
+		return Ok(pstrdup("not checked: see line fal_key"));
 	engine = HttpBackendEngine();
 	request = CallFal(engine, FAL_CALL_STATUS, key, vv_model, PROBE_REQUEST_ID, NULL);
 	SecretWipe(key, sizeof(key));
@@ -170,6 +142,7 @@ ProbeQueue(void)
 				   "Check vibevideo.fal_queue_url, vibevideo.model and the key for stray characters.");
 	HttpFinish(engine, request, NULL);
 	FalJudgeStatus(HttpReplyOf(request), time(NULL), &status);
+	scheme = WireSchemeHint(HttpReplyOf(request), vv_fal_queue_url);
 	http = HttpReplyOf(request)->status;
 	HttpFree(request);
 	switch (status.state)
@@ -179,81 +152,10 @@ ProbeQueue(void)
 					   "Create a new key at fal.ai/dashboard/keys and store it as id:secret.");
 		case FAL_STATE_RETRY:
 			return Bad(psprintf("%s does not answer properly (HTTP %d): %s", vv_fal_queue_url, http, status.error.message),
-					   "Check the network, DNS and vibevideo.fal_queue_url; set vibevideo.ca_file if certificates are rejected.");
+					   scheme ? scheme : "Check the network, DNS and vibevideo.fal_queue_url; set vibevideo.ca_file if certificates are rejected.");
 		default:
 			return Ok(psprintf("%s answers and accepts the key", vv_fal_queue_url));
 	}
-}
-
-/* Reads the bucket, with our key in the form that the gateway accepts. */
-static bool
-ReadBucket(StorageBucket *bucket, char **trouble)
-{
-	char key[SECRET_SIZE];
-	HttpEngine *engine = HttpBackendEngine();
-	StorageKeyForm form;
-
-	*trouble = NULL;
-	if (vv_storage_url[0] == '\0')
-		*trouble = pstrdup("vibevideo.storage_url is not set");
-	else if (!SecretRead(SECRET_STORAGE, key, sizeof(key), NULL))
-		*trouble = pstrdup("not checked: there is no key");
-	if (*trouble)
-		return false;
-	form = StorageFirstForm(key);
-	do
-	{
-		HttpRequest *request = CallBucket(engine, key, form, NULL);
-
-		if (request == NULL)
-		{
-			*trouble = pstrdup("could not build the request");
-			break;
-		}
-		HttpFinish(engine, request, NULL);
-		StorageJudgeBucket(HttpReplyOf(request), bucket);
-		HttpFree(request);
-	} while (bucket->reply.outcome == STORAGE_AUTH && StorageNextForm(key, &form));
-	SecretWipe(key, sizeof(key));
-	return *trouble == NULL;
-}
-
-static Finding
-ProbeBucket(const char *what)
-{
-	StorageBucket bucket;
-	char *trouble;
-	int64 most = (int64) vv_max_video_size * 1024;
-
-	if (vv_storage_kind == STORAGE_KIND_NONE)
-		return Ok(pstrdup("not needed: vibevideo.storage_kind is none, so that fal.ai's URL is kept"));
-	if (vv_storage_kind == STORAGE_KIND_S3)
-		return Ok(psprintf("S3 at %s: not checked, the first copy will show", vv_storage_url));
-	if (!ReadBucket(&bucket, &trouble))
-		return Bad(trouble, "Set vibevideo.storage_url (with /storage/v1 behind a gateway), its key and vibevideo.storage_bucket.");
-	if (bucket.reply.outcome != STORAGE_DONE)
-		return Bad(psprintf("Storage: %s (%s)", bucket.reply.message, bucket.reply.code),
-				   bucket.reply.hint ? bucket.reply.hint : "Check vibevideo.storage_url and the key.");
-	if (!bucket.exists)
-		return Bad(psprintf("there is no bucket \"%s\"", vv_storage_bucket),
-				   "Create it in the dashboard, or set vibevideo.storage_bucket.");
-	if (strcmp(what, "bucket_public") == 0)
-		return bucket.is_public ? Ok(psprintf("bucket \"%s\" is public", vv_storage_bucket))
-								: Warn(psprintf("bucket \"%s\" is private: browsers cannot open video_url as it is", vv_storage_bucket),
-									   "Make it public, or hand out signed URLs.");
-	if (strcmp(what, "bucket_size") == 0)
-	{
-		if (bucket.size_limit >= 0 && bucket.size_limit < most)
-			return Warn(psprintf("the bucket accepts files up to %lld bytes, but vibevideo.max_video_size allows %lld",
-								 (long long) bucket.size_limit, (long long) most),
-						"Raise the bucket's limit (and Storage's FILE_SIZE_LIMIT), or lower vibevideo.max_video_size.");
-		return Ok(pstrdup(bucket.size_limit < 0 ? "the bucket has no limit of its own; Storage's FILE_SIZE_LIMIT applies"
-												: "the bucket's limit is large enough"));
-	}
-	if (!bucket.allows_mp4)
-		return Bad(psprintf("bucket \"%s\" does not accept video/mp4", vv_storage_bucket),
-				   "Add video/* to its allowed MIME types.");
-	return Ok(psprintf("bucket \"%s\" exists and accepts videos", vv_storage_bucket));
 }
 
 static Finding
@@ -263,27 +165,43 @@ ProbeMediaHosts(void)
 
 	if (!HostsListIsValid(vv_media_hosts, why, sizeof(why)))
 		return Bad(pstrdup(why), "Fix vibevideo.media_hosts.");
+	if (vv_media_hosts[strspn(vv_media_hosts, " \t\r\n")] == '\0')
+		return Bad(pstrdup("videos may come from nowhere: vibevideo.media_hosts is empty"),
+				   "Set it to the hosts of fal.ai's CDN, or RESET it.");
+	/* a proxy may reach what we may not */
+	if (vv_proxy[0] == '\0' && HostsListHasDeadEntry(vv_media_hosts, why, sizeof(why)))
+		return Bad(psprintf("no video can come from %s", why),
+				   "Name scheme and port of a host in a private network, such as http://10.0.0.5:9000, in vibevideo.media_hosts.");
 	if (strstr(vv_media_hosts, "http://") != NULL)
 		return Warn(psprintf("videos may come over plain http: %s", vv_media_hosts),
 					"Use that for tests only; remove the http:// entry in production.");
 	return Ok(psprintf("videos may come from %s", vv_media_hosts));
 }
 
+/* In the order of check_services(). */
+static const struct
+{
+	const char *name;
+	Finding (*probe)(void);
+} probes[] = {
+	{"fal_key", ProbeFalKey},
+	{"queue", ProbeQueue},
+	{"storage_key", StorageProbeKey},
+	{"bucket", StorageProbeBucket},
+	{"bucket_public", StorageProbeAccess},
+	{"bucket_size", StorageProbeSize},
+	{"public_url", StorageProbePublicUrl},
+	{"media_hosts", ProbeMediaHosts},
+};
+
 static Finding
 Probe(const char *what)
 {
 	if (RowGuardIsWriting())
 		return Warn(pstrdup("not asked: a row of the app is being written"), "Ask outside of the table's triggers.");
-	if (strcmp(what, "fal_key") == 0)
-		return ProbeKey(SECRET_FAL);
-	if (strcmp(what, "storage_key") == 0)
-		return ProbeKey(SECRET_STORAGE);
-	if (strcmp(what, "queue") == 0)
-		return ProbeQueue();
-	if (strcmp(what, "bucket") == 0 || strcmp(what, "bucket_public") == 0 || strcmp(what, "bucket_size") == 0)
-		return ProbeBucket(what);
-	if (strcmp(what, "media_hosts") == 0)
-		return ProbeMediaHosts();
+	for (int i = 0; i < lengthof(probes); i++)
+		if (strcmp(probes[i].name, what) == 0)
+			return probes[i].probe();
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("unrecognized probe \"%s\"", what)));
