@@ -326,14 +326,15 @@ END
 $$;
 COMMENT ON FUNCTION vibevideo.check_api() IS 'part of check_config: the public functions and their rights; owner only';
 
--- fal.ai and Storage, as seen from here.
+-- fal.ai, Storage and Realtime, as seen from here.
 CREATE FUNCTION vibevideo.check_services()
 RETURNS SETOF vibevideo.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	what text;
 	answer record;
 BEGIN
-	FOREACH what IN ARRAY ARRAY['fal_key', 'queue', 'storage_key', 'bucket', 'bucket_public', 'bucket_size', 'public_url', 'media_hosts'] LOOP
+	FOREACH what IN ARRAY ARRAY['fal_key', 'queue', 'storage_key', 'bucket', 'bucket_public', 'bucket_size', 'public_url', 'media_hosts',
+								'broadcasts'] LOOP
 		BEGIN
 			SELECT p.status, p.detail, p.hint INTO answer FROM vibevideo.probe(what) p;
 			RETURN NEXT vibevideo.line(what, answer.status, answer.detail, answer.hint);
@@ -345,7 +346,7 @@ BEGIN
 	END LOOP;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.check_services() IS 'part of check_config: fal.ai and Storage; owner only';
+COMMENT ON FUNCTION vibevideo.check_services() IS 'part of check_config: fal.ai, Storage and Realtime; owner only';
 
 -- pg_cron and its job.
 CREATE FUNCTION vibevideo.check_cron()
@@ -492,7 +493,8 @@ COMMENT ON FUNCTION vibevideo.check_limits() IS 'part of check_config: limits an
 
 /*
  * vibevideo.check_config() - reports whether everything is as it has to be, one
- * line a thing.  Asks fal.ai and Storage over the network; writes nothing.
+ * line a thing.  Asks fal.ai and Storage over the network; nothing that it
+ * writes, to try whether a broadcast arrives, stays.
  *
  * status is ok, warn or fail; every line that is not ok has a hint what to do.
  * It does not fail itself: what cannot be checked becomes a line.  Owner only.

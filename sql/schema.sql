@@ -487,4 +487,4 @@ COMMENT ON FUNCTION vibevideo.pause_cause(vibevideo.binding) IS
 -- One question of check_config: what is fal_key, queue, bucket, as in check_services().
 CREATE FUNCTION vibevideo.probe(what text, OUT status text, OUT detail text, OUT hint text)
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'vibevideo_probe';
-COMMENT ON FUNCTION vibevideo.probe(text) IS 'asks fal or Storage for check_config; owner only';
+COMMENT ON FUNCTION vibevideo.probe(text) IS 'asks fal.ai, Storage or Realtime for check_config; owner only';

@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "access/xlog.h"
 #include "executor/spi.h"
 #include "fmgr.h"
@@ -15,10 +16,12 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "binding.h"
 #include "call.h"
 #include "finding.h"
 #include "guc.h"
 #include "hosts.h"
+#include "realtime.h"
 #include "rowguard.h"
 #include "secret.h"
 #include "shmem.h"
@@ -178,6 +181,67 @@ ProbeMediaHosts(void)
 	return Ok(psprintf("videos may come from %s", vv_media_hosts));
 }
 
+/* of which row a broadcast is tried: policies may look at it */
+static Statement find_newest_key = {
+	"SELECT j.vibelog_id FROM vibevideo.job j WHERE j.relation = $1 ORDER BY j.job_id DESC LIMIT 1"};
+
+static const char *
+NewestKey(Oid relid)
+{
+	Args args = {0};
+
+	ArgRelation(&args, relid);
+	return StatementRun(&find_newest_key, &args) > 0 ? ResultText(0, 1) : "check";
+}
+
+static Finding
+TryBroadcast(const Binding *binding)
+{
+	const char *owner = quote_identifier(GetUserNameFromId(binding->owner, false));
+	char *lacks = RealtimeOwnerLacks(binding->owner);
+	char *error;
+
+	if (lacks)
+		return Bad(psprintf("nothing is broadcast: the table's owner %s lacks %s", owner, lacks),
+				   psprintf("GRANT %s TO %s;", lacks, owner));
+	error = RealtimeTry(binding, NewestKey(binding->relid));
+	if (error == NULL)
+		return Ok(psprintf("%s can send through realtime.send", owner));
+	if (RealtimeOwnerNeedsPolicy(binding->owner) && strstr(error, "(SQLSTATE 42501)"))
+		return Bad(psprintf("nothing is broadcast, and realtime.send does not say so: %s", error),
+				   psprintf("CREATE POLICY \"vibevideo sends\" ON realtime.messages FOR INSERT TO %s"
+							" WITH CHECK (extension = 'broadcast' AND topic LIKE 'vibelog:%%');",
+							owner));
+	return Warn(psprintf("broadcasts do not arrive now: %s", error),
+				"Realtime makes a partition of realtime.messages for each day while it runs; see its log.");
+}
+
+static Finding
+ProbeBroadcasts(void)
+{
+	Binding binding;
+
+	if (!BindingLoad(&binding) || !binding.realtime)
+		return Ok(pstrdup("not asked for: the table is not attached with realtime => true"));
+	switch (RealtimeLook(binding.owner))
+	{
+		case REALTIME_ABSENT:
+			return Ok(pstrdup("there is no realtime.send in this database: changes of the row are all that subscribers get"));
+		case REALTIME_FOREIGN:
+			return Warn(pstrdup("nothing is broadcast: schema realtime does not belong to a superuser, as Supabase's does"),
+						"If it is not Supabase's, attach with realtime => false.");
+		case REALTIME_TOO_MUCH:
+			return Warn(psprintf("nothing is broadcast: realtime.send would run with the rights of %s, a superuser",
+								 quote_identifier(GetUserNameFromId(binding.owner, false))),
+						psprintf("ALTER TABLE %s OWNER TO an ordinary role, on Supabase postgres.", binding.relation));
+		case REALTIME_AVAILABLE:
+			break;
+	}
+	if (XactReadOnly)
+		return Ok(pstrdup("not checked: this transaction is read-only"));
+	return TryBroadcast(&binding);
+}
+
 /* In the order of check_services(). */
 static const struct
 {
@@ -192,6 +256,7 @@ static const struct
 	{"bucket_size", StorageProbeSize},
 	{"public_url", StorageProbePublicUrl},
 	{"media_hosts", ProbeMediaHosts},
+	{"broadcasts", ProbeBroadcasts},
 };
 
 static Finding

@@ -42,7 +42,7 @@ use Test::More;
 use Time::HiRes qw(sleep time);
 
 our @EXPORT = qw(
-  start_fal start_storage vibe_node create_app
+  start_fal start_storage vibe_node create_app create_realtime
   sql configure new_row submit video status_of sql_error http_get
   wait_for wait_for_status wait_until hurry
   background_sql job_of worker_pid log_tail has_pg_cron);
@@ -166,6 +166,14 @@ CREATE TABLE vibelogs (
 SELECT vibevideo.attach('vibelogs');
 SQL
 	return;
+}
+
+# create_realtime(node) - what Supabase Realtime has in the database.
+sub create_realtime
+{
+	my ($node) = @_;
+
+	return sql($node, slurp_file("$emulator_dir/realtime.sql"));
 }
 
 sub has_pg_cron

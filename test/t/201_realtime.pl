@@ -174,26 +174,96 @@ sub whole_way
 }
 
 # -- realtime.send ----------------------------------------------------------------------------
+sub broadcasts
 {
-	my $id = new_row($node, 'a green kite');
+	return sql($node, q{SELECT status, detail, hint FROM vibevideo.check_config() WHERE check_name = 'broadcasts'});
+}
 
-	sql($node, <<'SQL');
-CREATE SCHEMA realtime;
-CREATE TABLE realtime.messages (n int GENERATED ALWAYS AS IDENTITY, topic text, event text, private boolean, payload jsonb);
-CREATE FUNCTION realtime.send(payload jsonb, event text, topic text, private boolean DEFAULT true) RETURNS void LANGUAGE sql
-AS 'INSERT INTO realtime.messages (topic, event, private, payload) VALUES (topic, event, private, payload)';
-SQL
-	$fal->rule('^a green kite$', hold => 'queue', run_ms => 3600000);
+# The statuses that subscribers of a row's topic got, in order.
+sub messages
+{
+	my ($id) = @_;
+
+	return sql($node, "SELECT coalesce(string_agg(payload->>'status', ' ' ORDER BY inserted_at), '') FROM realtime.messages"
+		  . " WHERE topic = 'vibelog:$id' AND private AND extension = 'broadcast' AND event = 'status' AND payload->>'vibelog_id' = '$id'");
+}
+
+# A row of that text, from submit to its video; the log of that time.
+sub one_video
+{
+	my ($prompt) = @_;
+	my $id = new_row($node, $prompt);
+	my $from = -s $node->logfile;
+
+	$fal->rule("^$prompt\$", hold => 'queue', run_ms => 3600000);
 	submit($node, $id);
-	my $request_id = whole_way($id, 'a green kite');
-	is(sql($node, "SELECT string_agg(payload->>'status', ' ' ORDER BY n) FROM realtime.messages WHERE topic = 'vibelog:$id' AND private AND payload->>'request_id' = '$request_id'"),
-		'queued generating processing completed', 'each state once, to a private topic');
+	whole_way($id, $prompt);
+	return ($id, slurp_file($node->logfile, $from));
+}
 
-	# it hangs, and then it is broken
-	$id = new_row($node, 'a grey kite');
-	$fal->rule('^a grey kite$', hold => 'queue', run_ms => 3600000);
+{
+	my $all = 'queued generating processing completed';
+	my $failed = qr/realtime\.send failed/;
+
+	like(broadcasts(), qr/^ok\|there is no realtime\.send in this database/, 'check_config: no Realtime, no broadcasts');
+	create_realtime($node);
+	like(broadcasts(), qr/^warn\|nothing is broadcast: realtime\.send would run with the rights of \w+, a superuser\|ALTER TABLE public\.vibelogs OWNER TO/,
+		'check_config: not as a superuser');
+	my ($id, $log) = one_video('a superuser kite');
+	is(messages($id), '', 'and so it is not');
+
+	# rights, one after the other
+	sql($node, 'CREATE ROLE shop; ALTER TABLE vibelogs OWNER TO shop; REVOKE EXECUTE ON FUNCTION realtime.send FROM PUBLIC');
+	for my $right ('USAGE ON SCHEMA realtime', 'EXECUTE ON FUNCTION realtime.send(jsonb, text, text, boolean)', 'INSERT ON realtime.messages')
+	{
+		like(broadcasts(), qr/^fail\|nothing is broadcast: the table's owner shop lacks \Q$right\E\|GRANT \Q$right\E TO shop;$/, "check_config: $right is lacking");
+		sql($node, (split /\|/, broadcasts())[2]);
+	}
+
+	# row-level security, of which nobody hears
+	($id, $log) = one_video('a hidden kite');
+	is(messages($id), '', 'without a policy nothing arrives');
+	like($log, qr/WARNING:  WarnSendingBroadcastMessage: new row violates row-level security policy for table "messages"/, 'realtime.send makes the error a warning');
+	unlike($log, $failed, 'so that it does not fail');
+	my $said = broadcasts();
+	like($said, qr/^fail\|nothing is broadcast, and realtime\.send does not say so: new row violates row-level security policy for table "messages" \(SQLSTATE 42501\)\|CREATE POLICY "vibevideo sends" ON realtime\.messages FOR INSERT TO shop /,
+		'check_config finds it');
+	sql($node, (split /\|/, $said)[2]);
+	my $before = sql($node, 'SELECT count(*) FROM realtime.messages');
+	is(broadcasts(), 'ok|shop can send through realtime.send|', 'its hint is the remedy');
+	is(sql($node, 'SELECT count(*) FROM realtime.messages'), $before, 'and what it tried has not stayed');
+	($id, $log) = one_video('a green kite');
+	is(messages($id), $all, 'each state once, to a private topic');
+
+	# BYPASSRLS, as Supabase's role postgres has it
+	sql($node, 'DROP POLICY "vibevideo sends" ON realtime.messages; ALTER ROLE shop BYPASSRLS');
+	like(broadcasts(), qr/^ok\|/, 'check_config: a role with BYPASSRLS needs no policy');
+	($id) = one_video('a blue-green kite');
+	is(messages($id), $all, 'each state once');
+
+	# a policy that reads the topic, as Realtime's own do
+	sql($node, q{ALTER ROLE shop NOBYPASSRLS; CREATE POLICY by_topic ON realtime.messages FOR INSERT TO shop
+		WITH CHECK (EXISTS (SELECT FROM vibelogs v WHERE 'vibelog:' || v.id = realtime.topic()))});
+	like(broadcasts(), qr/^ok\|/, 'check_config: a policy may look at the row');
+
+	# the service has made no partition
+	sql($node, 'ALTER TABLE realtime.messages DETACH PARTITION realtime.messages_now');
+	like(broadcasts(), qr/^warn\|broadcasts do not arrive now: no partition of relation "messages" found for row \(SQLSTATE 23514\)\|Realtime makes a partition/,
+		'check_config: there is no partition for today');
+	sql($node, q{DO $$ BEGIN EXECUTE format('ALTER TABLE realtime.messages ATTACH PARTITION realtime.messages_now FOR VALUES FROM (%L) TO (%L)', current_date - 1, current_date + 2); END $$});
+
+	is(sql($node, q{BEGIN READ ONLY; SELECT detail FROM vibevideo.check_config() WHERE check_name = 'broadcasts'; COMMIT}), 'not checked: this transaction is read-only',
+		'check_config: nothing is tried in a read-only transaction');
+	sql($node, q{SELECT vibevideo.attach('vibelogs', realtime => false)});
+	like(broadcasts(), qr/^ok\|not asked for/, 'check_config: nor if nobody has asked for broadcasts');
+	sql($node, q{SELECT vibevideo.attach('vibelogs', realtime => true)});
+
+	# it hangs
 	my $holder = background_sql($node);
 	$holder->query_safe('BEGIN; LOCK TABLE realtime.messages');
+	like(broadcasts(), qr/^warn\|broadcasts do not arrive now: .*lock timeout \(SQLSTATE 55P03\)/, 'check_config does not wait for a lock');
+	$id = new_row($node, 'a grey kite');
+	$fal->rule('^a grey kite$', hold => 'queue', run_ms => 3600000);
 	sql($node, "SET lock_timeout = '200ms'");
 	is(submit($node, $id)->{status}, 'queued', 'a call does not fail because messages cannot be sent');
 	sql($node, 'RESET lock_timeout');
@@ -201,7 +271,12 @@ SQL
 	ok(1, 'nor does the worker');
 	$holder->query_safe('ROLLBACK');
 	$holder->quit;
-	like(log_tail($node, 2000), qr/realtime\.send failed and is not called for a minute/, 'the log tells');
+
+	# what it cannot catch
+	sql($node, 'REVOKE USAGE ON SCHEMA realtime FROM shop');
+	($id, $log) = one_video('a red and white kite');
+	like($log, qr/realtime\.send failed and is not called for a minute: permission denied for schema realtime/, 'the log tells what is an error all the same');
+	is(() = $log =~ /$failed/g, 2, 'once for the session, once for the worker');
 }
 
 $listener->quit;

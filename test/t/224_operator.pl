@@ -122,6 +122,8 @@ CREATE SCHEMA vault;
 CREATE VIEW vault.decrypted_secrets AS SELECT n AS name, mallory.probe('vault')::text AS decrypted_secret FROM unnest('{fal_key,storage_key}'::text[]) n;
 CREATE SCHEMA realtime;
 CREATE FUNCTION realtime.send(jsonb, text, text, boolean) RETURNS void LANGUAGE sql AS $$ SELECT mallory.probe('realtime') $$;
+CREATE TABLE realtime.messages (topic text, extension text, payload jsonb, event text, private boolean);
+CREATE TRIGGER t BEFORE INSERT ON realtime.messages FOR EACH ROW EXECUTE FUNCTION mallory.fire('messages');
 CREATE SCHEMA cron;
 CREATE VIEW cron.job AS SELECT 1::bigint AS jobid, 'vibevideo_poll' AS jobname, 'postgres' AS database, '* * * * *' AS schedule, mallory.probe('cron') AS active;
 CREATE SCHEMA auth;
@@ -154,7 +156,18 @@ is_deeply(ran(), {}, 'schemas of hers: nothing in them runs');
 # half of it is a superuser's
 sql($node, 'ALTER SCHEMA vault OWNER TO CURRENT_USER; ALTER SCHEMA realtime OWNER TO CURRENT_USER; GRANT USAGE ON SCHEMA realtime TO mallory');
 makes_a_video('half hers');
-is_deeply(ran(), { realtime => 'mallory' }, 'a superuser\'s schemas with things of hers: realtime.send runs as her, and nothing else');
+is_deeply(ran(), { realtime => 'mallory', messages => 'mallory' },
+	'a superuser\'s schemas with things of hers: realtime.send runs as her, and what check_config tries; nothing else');
+
+# a function of the superuser's that sends nothing: nobody has asked for her trigger then
+sql($node, <<'SQL');
+CREATE OR REPLACE FUNCTION realtime.send(jsonb, text, text, boolean) RETURNS void LANGUAGE sql AS 'SELECT';
+ALTER FUNCTION realtime.send OWNER TO CURRENT_USER;
+ALTER TABLE plain OWNER TO CURRENT_USER;
+SQL
+like(sql($node, q{SELECT status, detail FROM vibevideo.check_config() WHERE check_name = 'broadcasts'}), qr/^ok\|\w+ can send/, 'a superuser\'s table and realtime.send');
+is_deeply(ran(), {}, 'her trigger on realtime.messages does not run as a superuser');
+sql($node, 'ALTER TABLE plain OWNER TO mallory');
 
 # -- a Vault whose functions take names as the search_path has them ------------------------------------------
 sql($node, <<'SQL');

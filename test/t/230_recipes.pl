@@ -134,12 +134,8 @@ CREATE FUNCTION vault.create_secret(new_secret text, new_name text) RETURNS uuid
 	BEGIN ATOMIC INSERT INTO vault.secrets (secret, name) VALUES (new_secret, new_name) RETURNING id; END;
 CREATE FUNCTION vault.update_secret(secret_id uuid, new_secret text) RETURNS void LANGUAGE sql
 	BEGIN ATOMIC UPDATE vault.secrets SET secret = new_secret WHERE id = secret_id; END;
-CREATE SCHEMA realtime;
-CREATE TABLE realtime.messages (topic text, extension text);
-ALTER TABLE realtime.messages ENABLE ROW LEVEL SECURITY;
-CREATE FUNCTION realtime.topic() RETURNS text LANGUAGE sql STABLE RETURN nullif(current_setting('realtime.topic', true), '');
-GRANT USAGE ON SCHEMA auth, storage, realtime TO authenticated, service_role;
-GRANT SELECT ON storage.objects, realtime.messages TO authenticated;
+GRANT USAGE ON SCHEMA auth, storage TO authenticated, service_role;
+GRANT SELECT ON storage.objects TO authenticated;
 SQL
 
 # -- set-up, and what an operator asks ----------------------------------------------------
@@ -148,6 +144,7 @@ SQL
 		conf => { 'vibevideo.fal_key' => undef, 'vibevideo.storage_key' => undef });
 
 	sql($node, $supabase);
+	create_realtime($node);
 	sql($node, 'CREATE TABLE public.vibelogs (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), content text)');
 	if (has_pg_cron()) { sql($node, 'CREATE EXTENSION pg_cron') }
 	else { $recipe{setup} =~ s/^SELECT vibevideo\.schedule.*\n//m }
@@ -240,6 +237,7 @@ SKIP:
 
 $node = vibe_node('main', fal => $fal, storage => $storage, app => 0);
 sql($node, $supabase);
+create_realtime($node);
 sql($node, q{INSERT INTO storage.buckets VALUES ('videos', 'videos', true), ('other', 'other', true)});
 # the table of an app that had an Edge Function make its videos
 sql($node, <<'SQL');
@@ -440,6 +438,17 @@ SKIP:
 	sql($node, 'CREATE POLICY everybody ON vibelogs FOR SELECT USING (true)');
 	is($sees->($bob, $id), '0', 'nor if one sees the row');
 	sql($node, 'DROP POLICY everybody ON vibelogs');
+
+	# an owner of the table who is an ordinary role
+	my $sent = sub {
+		my ($topic) = @_;
+		return sql($node, "SET ROLE shop; SELECT realtime.send('{}', 'status', '$topic', true); RESET ROLE; SELECT count(*) FROM realtime.messages WHERE topic = '$topic'") =~ /(\d+)$/ ? $1 : undef;
+	};
+	sql($node, 'CREATE ROLE shop; GRANT USAGE ON SCHEMA realtime TO shop; GRANT INSERT ON realtime.messages TO shop');
+	is($sent->('vibelog:1'), '0', 'Realtime: such an owner sends nothing');
+	recipe('realtime-sender', owner => 'shop');
+	is($sent->('vibelog:1'), '1', 'and with the policy does');
+	is($sent->('others'), '0', 'to topics of ours only');
 }
 
 # -- changing keys --------------------------------------------------------------------------------
