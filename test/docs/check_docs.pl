@@ -12,6 +12,7 @@ use utf8;
 use warnings FATAL => 'all';
 
 use File::Basename qw(basename dirname);
+use File::Find;
 use File::Spec;
 use Test::More;
 
@@ -570,6 +571,52 @@ sub broken_links
 	is_deeply([ grep { !-d "$top/test/$_" } map { ticked($_->[0]) } table('folders') ], [], 'every folder of test/ that is named exists');
 	my %linking = (%manual, 'src/README.md' => $design);
 	is_deeply([ broken_links($_, $linking{$_}, %anchors) ], [], "every link in $_ leads somewhere") for sort keys %linking;
+}
+
+# ---------------------------------------------------------------------------
+# Supabase: its images have one tag each, wherever one is named
+# ---------------------------------------------------------------------------
+
+# path from the top => text of what people and programs read, but for history
+sub texts
+{
+	my %texts;
+	my $read = sub {
+		return $File::Find::prune = 1 if -d && m{/(?:\.git|node_modules|build|results|tmp_[^/]*|output_iso)$};
+		return unless -f && m{\.(?:md|sql|pl|pm|mjs|c|h|sh|mk|json|ya?ml)$|/(?:Makefile|run)$} && !m{/CHANGELOG\.md$};
+		$texts{$_} = slurp(s{^\Q$top\E/}{}r);
+	};
+
+	File::Find::find({ wanted => $read, no_chdir => 1 }, $top);
+	return %texts;
+}
+
+{
+	my %pin = map { unquote($_->[0]) => unquote($_->[1]) } table('pins');
+	my $image = join '|', map { quotemeta } sort keys %pin;
+	my %texts = texts();
+	my (@other, $named);
+
+	for my $path (sort keys %texts)
+	{
+		while ($texts{$path} =~ /\b($image):v?(\d[\w.-]*\w)/g)
+		{
+			my ($name, $tag) = ($1, $2);
+			$named++;
+			push @other, "$path: $name:$tag" if $tag ne $pin{$name} =~ s/^v//r;
+		}
+	}
+	ok($named, 'images of Supabase are named');
+	is_deeply(\@other, [], 'and all with the tags that the manual is written for');
+
+	my ($major) = $pin{'supabase/postgres'} =~ /^(\d+)\./;
+	my ($dockerfile) = blocks('dockerfile');
+	my @majors = $dockerfile =~ /(?:postgres:|postgresql-server-dev-|PostgreSQL )(\d+)\b(?!\.)/g;
+	is_deeply([ grep { $_ ne $major } @majors ], [], 'the Dockerfile builds for that major') or diag("@majors");
+	like($dockerfile, qr/^FROM \$\{SUPABASE_POSTGRES\}\nUSER root\n/m, 'its last stage may write where the server\'s files are');
+
+	my ($limit) = $manual =~ /^\s+FILE_SIZE_LIMIT: (\d+)$/m;
+	is($limit, $documented{'vibevideo.max_video_size'}{default} * 1024, 'the override raises FILE_SIZE_LIMIT to max_video_size');
 }
 
 # ---------------------------------------------------------------------------

@@ -173,6 +173,22 @@ SQL
 	is(sql($node, "SET ROLE dashboard; $figures; RESET ROLE"), sql($node, $figures), 'a dashboard may read jobs and costs');
 	my ($state) = sql_error($node, 'SET ROLE dashboard; DELETE FROM vibevideo.job');
 	is($state, '42501', 'and change nothing');
+
+	# the server as Supabase's compose file starts it
+	$node->command_ok([ 'pg_ctl', '-w', '-s', '-m', 'fast', '-D', $node->data_dir, '-l', $node->logfile, '-o', '-c log_min_messages=fatal', 'restart' ], 'restarted with log_min_messages on its command line');
+	$node->append_conf('postgresql.conf', "log_min_messages = 'log'");
+	$node->reload;
+	my $logs = sub {
+		my ($text) = @_;
+		my $from = -s $node->logfile;
+		my $row = add_row($text);
+		sql($node, "SELECT vibevideo_submit_batch('{$row}')");
+		wait_for_status($node, $row, 'completed');
+		return slurp_file($node->logfile, $from) =~ /LOG:  vibevideo job \d+: / ? 'told' : 'silent';
+	};
+	is($logs->('the log is silent'), 'silent', 'which no configuration file changes');
+	recipe('log-level');
+	is($logs->('the log tells'), 'told', 'a setting of the database does');
 	$node->stop('fast');
 }
 
