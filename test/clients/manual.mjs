@@ -3,9 +3,10 @@
 //
 //   node manual.mjs BLOCK    BLOCK: its name, as <!-- recipe: NAME --> says
 //
-// Reads JSON from standard input: rest and storage (base URLs without the
-// prefixes of a gateway), token (a user's JWT), id (a row's key). Prints JSON:
-// the error, or what the block logged, and the HTTP statuses of its calls.
+// Reads JSON from standard input: gateway (PostgREST's URL at the gateway), key
+// (what that wants), storage (Storage's own URL), token (a user's JWT), id (a
+// row's key). Prints JSON: the error, or what the block logged, and the HTTP
+// statuses of its calls.
 
 import { readdirSync, readFileSync } from 'node:fs'
 import { text } from 'node:stream/consumers'
@@ -26,10 +27,10 @@ export const blocks = files.flatMap(blocksOf)
 const APP = 'http://app.test'
 
 /** A fetch to an app's one address, as a gateway would split it. */
-function gateway({ rest, storage }, calls) {
+function splitter({ gateway, storage }, calls) {
   return async (input, options) => {
     const { pathname, search } = new URL(input)
-    const to = pathname.startsWith('/storage/v1/') ? storage + pathname.slice('/storage/v1'.length) : rest + pathname
+    const to = pathname.startsWith('/storage/v1/') ? storage + pathname.slice('/storage/v1'.length) : new URL(pathname, gateway)
     const answer = await fetch(to + search, options)
     calls.push(`${options?.method ?? 'GET'} ${pathname} ${answer.status}`)
     return answer
@@ -41,8 +42,8 @@ async function run(name, given) {
   const ts = (await import('typescript')).default
   const calls = []
   const log = []
-  const fetchThrough = gateway(given, calls)
-  const supabase = createClient(APP, 'publishable key', { accessToken: async () => given.token, global: { fetch: fetchThrough },
+  const fetchThrough = splitter(given, calls)
+  const supabase = createClient(APP, given.key, { accessToken: async () => given.token, global: { fetch: fetchThrough },
     // Node.js has no WebSocket before 22; none is opened here
     realtime: { transport: class {} } })
   const { code } = blocks.find((block) => block.name === name)

@@ -33,12 +33,11 @@ use POSIX ();
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(sleep time);
-use VibeRest;
 use VibeTest;
 
 our @EXPORT = qw(
   ask_server wait_up wait_down wait_at_rest crash_server kill_process cli
-  journal_files hung_submit start_gateway start_locker start_freezer
+  journal_files hung_submit start_locker start_freezer
   gather ok_rules violations @rules);
 
 my $json = JSON::PP->new->utf8->allow_nonref->canonical;
@@ -187,26 +186,6 @@ sub hung_submit
 	$session->query_until(qr/sent/, "\\echo sent\nSELECT vibevideo_submit('$id');\n");
 	wait_until(sub { $fal->hits > $hits }, "$prompt: the request is at fal");
 	return ($session, $pid);
-}
-
-# ---------------------------------------------------------------------------
-# Webhooks
-# ---------------------------------------------------------------------------
-
-# start_gateway(socket, node) - a process that passes webhooks to the database as
-# PostgREST does.  node is called for each, and returns the server to call.
-# Returns the process' id.
-sub start_gateway
-{
-	my ($listen, $node) = @_;
-
-	return VibeRest->new($node->())->start($listen, before => sub {
-		my ($rest) = @_;
-
-		return if $rest->{node}->name eq $node->()->name;
-		$rest->{node} = $node->();
-		delete $rest->{session};
-	});
 }
 
 # ---------------------------------------------------------------------------

@@ -14,7 +14,6 @@ use warnings FATAL => 'all';
 BEGIN { $ENV{VIBETEST_TIMEOUT} ||= 300 + 2 * ($ENV{CHAOS_SECONDS} || 60); }
 
 use File::Basename qw(basename);
-use IO::Socket::INET;
 use JSON::PP;
 use POSIX ();
 use PostgreSQL::Test::Utils;
@@ -22,6 +21,7 @@ use Test::More;
 use Time::HiRes qw(sleep time);
 use VibeTest;
 use VibeChaos;
+use VibeRest;
 
 my $seconds = $ENV{CHAOS_SECONDS} || 60;
 my $seed = $ENV{CHAOS_SEED} || (time() * 1000) % 1_000_000_007;
@@ -44,7 +44,7 @@ my $fal = start_fal(
 		list_in_flight => JSON::PP::true,
 		# each comes twice, and is sent again when nobody takes it
 		webhook => { duplicates => 1, retry_ms => 300, max_retries => 6 } });
-my $gateway = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 128) or die "listen: $!";
+my $rest = VibeRest->new;
 my $storage = start_storage(args => [ '--seed', $seed ]);
 my $node = vibe_node(
 	'main',
@@ -55,7 +55,7 @@ my $node = vibe_node(
 		'restart_after_crash' => 'on',
 		'log_statement' => 'none',
 		'wal_retrieve_retry_interval' => '100ms',
-		'vibevideo.webhook_url' => 'http://127.0.0.1:' . $gateway->sockport . '/rpc/vibevideo_webhook',
+		'vibevideo.webhook_url' => $rest->url . '/rpc/vibevideo_webhook',
 		'vibevideo.fal_jwks_url' => $fal->url . '/.well-known/jwks.json',
 		'vibevideo.submit_timeout' => '1500ms',
 		'vibevideo.poll_timeout' => '3s',
@@ -66,6 +66,7 @@ my $node = vibe_node(
 		'vibevideo.unknown_after' => '4s',
 		# CI machines are slow: a lock held by a stopped session must not look like a bug
 		'lock_timeout' => '10s' });
+supabase_roles($node);
 $node->safe_psql('postgres', <<'SQL');
 CREATE TABLE seen (n bigserial, id uuid, status text, request_id text);
 CREATE FUNCTION note_status() RETURNS trigger LANGUAGE plpgsql AS
@@ -144,6 +145,8 @@ sub set_primary
 
 	PostgreSQL::Test::Utils::append_to_file("$stage/primary.new", $name);
 	rename("$stage/primary.new", "$stage/primary") or die $!;
+	# webhooks go there
+	$rest->move($node_named{$name});
 	return;
 }
 
@@ -295,7 +298,6 @@ sub run_client
 my @clients;
 my @nemeses;
 my $owner = $$;
-my $gateway_pid;
 
 sub start_clients
 {
@@ -351,8 +353,7 @@ END
 	return if $$ != $owner;
 	local $?;
 	end_nemeses();
-	kill('KILL', $_) for @clients, $gateway_pid || ();
-	waitpid($gateway_pid, 0) if $gateway_pid;
+	kill('KILL', $_) for @clients;
 }
 
 # ---------------------------------------------------------------------------
@@ -402,8 +403,6 @@ sub nemesis
 # The play
 # ---------------------------------------------------------------------------
 set_primary('main');
-$gateway_pid = start_gateway($gateway, \&primary);
-close($gateway);
 arm();
 my $began = time();
 my $chaos_until = $began + $seconds * 0.6;

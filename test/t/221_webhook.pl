@@ -119,7 +119,6 @@ publish({ kty => 'RSA', n => 'AQAB', e => 'AQAB' }, @{$jwk}[ 1, 2 ], { kty => 'O
 # -- the server, whose clock is ours -----------------------------------------------------------------
 my $fal = start_fal(default => { hold => 'queue' });
 my $storage = start_storage();
-my $rest_socket = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 16) or die "listen: $!";
 my $clock = "$dir/clock";
 
 sub set_clock
@@ -140,13 +139,25 @@ my $node;
 		'vibevideo.fal_jwks_url' => 'http://127.0.0.1:' . $jwks_socket->sockport . '/.well-known/jwks.json' });
 }
 supabase_roles($node);
-my $rest = VibeRest->new($node, user => 'authenticator');
+# the gateway has a route to this one function that wants no key
+our $path = '/rest/v1/rpc/vibevideo_webhook';
+my $rest = VibeRest->new($node, args => [ '--open-route', "$path=/rpc/vibevideo_webhook" ]);
 
 sub call
 {
 	my ($body, %headers) = @_;
 
-	return $rest->request('POST', '/rest/v1/rpc/vibevideo_webhook?apikey=anon', { 'Content-Type' => 'application/json', %headers }, $body);
+	return $rest->request('POST', $path, { 'Content-Type' => 'application/json', apikey => undef, %headers }, $body);
+}
+
+# The same with headers that HTTP would not carry so: the SQLSTATE, or the answer.
+sub call_in_sql
+{
+	my ($body, %headers) = @_;
+	my $json = encode_json({ map { lc $_ => $headers{$_} } keys %headers });
+	my ($state, $error) = sql_error($node, "SET ROLE anon; SET request.headers = \$h\$$json\$h\$; SELECT vibevideo_webhook(\$b\$$body\$b\$)");
+
+	return $state;
 }
 
 # What is in all tables of ours; of the job, but for what is to change
@@ -258,18 +269,18 @@ for my $key (1 .. 4)
 		[ 'a signature that is no hex', 401, $BODY, %VECTOR, 'X-Fal-Webhook-Signature' => 'g' x 128 ],
 		[ 'a blank in the body', 401, "$BODY ", %VECTOR ],
 		[ 'another body', 401, '{"status":"ERROR"}', %VECTOR ],
-		[ 'an empty body', 401, '', %VECTOR ],
+		[ 'an empty body, which PostgREST can make no JSON of', 400, '', %VECTOR ],
 		[ 'a body that is no object', 401, '[]', %VECTOR ],
 		[ 'another request', 401, $BODY, %VECTOR, 'X-Fal-Webhook-Request-Id' => 'req-2' ],
 		[ 'another user', 401, $BODY, %VECTOR, 'X-Fal-Webhook-User-Id' => 'user-2' ],
 		[ 'another time', 401, $BODY, %VECTOR, 'X-Fal-Webhook-Timestamp' => $NOW + 1 ],
 		[ 'a time with a sign', 401, $BODY, %VECTOR, 'X-Fal-Webhook-Timestamp' => "+$NOW" ],
-		[ 'a time with a blank', 401, $BODY, %VECTOR, 'X-Fal-Webhook-Timestamp' => " $NOW" ],
+		[ 'a time with a blank', 401, $BODY, %VECTOR, 'X-Fal-Webhook-Timestamp' => substr($NOW, 0, 5) . ' ' . substr($NOW, 5) ],
 		[ 'a time with a point', 401, $BODY, %VECTOR, 'X-Fal-Webhook-Timestamp' => "$NOW.0" ],
 		[ 'an endless time', 401, $BODY, %VECTOR, 'X-Fal-Webhook-Timestamp' => '9' x 200 ],
 		[ 'no time', 401, $BODY, %VECTOR, 'X-Fal-Webhook-Timestamp' => '' ],
-		[ 'a request id that moves the lines', 401, $BODY, %VECTOR, 'X-Fal-Webhook-Request-Id' => "req-1\nuser-1", 'X-Fal-Webhook-User-Id' => '' ],
-		[ 'very long headers', 401, $BODY, %VECTOR, 'X-Fal-Webhook-Request-Id' => 'r' x 70000 ],
+		[ 'a very long header', 401, $BODY, %VECTOR, 'X-Fal-Webhook-Request-Id' => 'r' x 40000 ],
+		[ 'a query', 400, $BODY, %VECTOR ],
 		[ 'signed by a key that fal does not have', 401, $BODY, signed(9, 'req-1', 'user-1', $NOW, $BODY) ],
 		[ 'well signed for another customer, with our request', 401, $BODY, signed(1, 'req-1', 'user-2', $NOW, $BODY) ],
 		[ 'well signed for another customer, with theirs', 401, $BODY, signed(1, 'req-2', 'user-2', $NOW, $BODY) ],
@@ -279,12 +290,16 @@ for my $key (1 .. 4)
 		[ 'too large, well signed', 413, $large, signed(1, 'req-1', 'user-1', $NOW, $large) ])
 	{
 		my ($name, $status, $body, %headers) = @$case;
+		local $path = $name eq 'a query' ? "/rpc/vibevideo_webhook?apikey=" . $rest->publishable_key : $path;
 		my $answer = call($body, %headers);
 
 		is($answer->{status}, $status, "$name: $status");
 		is(answer_text($answer), answer_text($refusal), "$name: an answer like any other") if $status == 401;
 		note("$name: " . answer_text($answer)) if $status != 401;
 	}
+	is(call_in_sql($BODY, %VECTOR, 'X-Fal-Webhook-Request-Id' => "req-1\nuser-1", 'X-Fal-Webhook-User-Id' => ''), 'PT401', 'a request id that moves the lines');
+	is(call_in_sql($BODY, %VECTOR, 'X-Fal-Webhook-Timestamp' => " $NOW"), 'PT401', 'a time with a blank before it');
+	is(call_in_sql($BODY, %VECTOR, 'X-Fal-Webhook-Request-Id' => 'r' x 70000), 'PT401', 'very long headers');
 	ok(!is_due(), 'none of them has made the job due');
 	is(state_of('nothing'), $before, 'none of them has changed a thing');
 	is(fetches(), $fetched, 'nor had the keys fetched again');
@@ -315,12 +330,11 @@ unlike(log_tail($node, 500), qr/WARNING|PANIC|TRAP|terminated/, 'the server has 
 	sql($node, q{UPDATE vibevideo.fal_account SET user_id = NULL, keys = NULL, fetched_at = NULL});
 	sql($node, 'ALTER SYSTEM RESET vibevideo.fal_key');
 	sql($node, "ALTER SYSTEM SET vibevideo.fal_jwks_url = '" . $fal->url . "/.well-known/jwks.json'");
-	sql($node, "ALTER SYSTEM SET vibevideo.webhook_url = 'http://127.0.0.1:" . $rest_socket->sockport . "/rest/v1/rpc/vibevideo_webhook?apikey=anon'");
+	sql($node, "ALTER SYSTEM SET vibevideo.webhook_url = '" . $rest->gateway_url . "/rpc/vibevideo_webhook'");
 	sql($node, 'SELECT pg_reload_conf()');
-	wait_for($node, 'SHOW vibevideo.webhook_url', qr/apikey/, 'webhooks are asked for');
+	wait_for($node, 'SHOW vibevideo.webhook_url', qr/rpc/, 'webhooks are asked for');
 	my $pid = worker_pid($node);
 	sql($node, "SELECT pg_terminate_backend($pid)") if $pid;
-	child(sub { VibeRest->new($node, user => 'authenticator')->serve($rest_socket) });
 	sql($node, 'SELECT vibevideo.wake()');
 	wait_for($node, 'SELECT keys IS NOT NULL FROM vibevideo.fal_account', 't', 'fal\'s keys are fetched', hurry => 0);
 

@@ -4,12 +4,9 @@ use strict;
 use utf8;
 use warnings FATAL => 'all';
 
-use Digest::SHA qw(hmac_sha256);
 use File::Basename qw(dirname);
 use HTTP::Tiny;
-use IO::Socket::INET;
 use JSON::PP;
-use MIME::Base64 qw(encode_base64url);
 use PostgreSQL::Test::Utils;
 use Test::More;
 use VibeDocs;
@@ -402,25 +399,17 @@ SQL
 # -- from TypeScript, with supabase-js ------------------------------------------------------------
 my $clients = dirname(__FILE__) . '/../clients';
 my $has_clients = system('cd ' . $clients . q{ && node -e 'import("@supabase/supabase-js").then(() => import("typescript")).catch(() => process.exit(1))'}) == 0;
-my $rest_socket = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 20, ReuseAddr => 1) or die "no socket: $@\n";
-my $rest_pid;
-
-END { kill('KILL', $rest_pid) if $rest_pid }
+my $rest = VibeRest->new($node);
 
 # app(block, user, id) - runs a block of the manual the way an app of that user does
 sub app
 {
 	my ($block, $user, $id) = @_;
-	my $unsigned = join('.', map { encode_base64url(encode_json($_)) } { alg => 'HS256' }, { role => 'authenticated', sub => $user, exp => time() + 3600 });
-	my $token = $unsigned . '.' . encode_base64url(hmac_sha256($unsigned, 'super-secret-jwt-token-with-at-least-32-characters-long'));
+	my ($token) = bearer('authenticated', $user, exp => time() + 3600) =~ /(\S+)$/;
 	my ($out, $err) = ('', '');
 
-	$rest_pid = VibeRest->new($node, user => 'authenticator')->start($rest_socket);
-	IPC::Run::run([ 'node', "$clients/manual.mjs", $block ], '<', \encode_json({ rest => 'http://127.0.0.1:' . $rest_socket->sockport,
+	IPC::Run::run([ 'node', "$clients/manual.mjs", $block ], '<', \encode_json({ gateway => $rest->gateway_url, key => $rest->publishable_key,
 		storage => $storage->url, token => $token, id => $id }), '>', \$out, '2>', \$err, IPC::Run::timeout(60)) or die "node: $err\n";
-	kill('KILL', $rest_pid);
-	waitpid($rest_pid, 0);
-	$rest_pid = undef;
 	return decode_json($out);
 }
 

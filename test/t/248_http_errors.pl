@@ -223,7 +223,7 @@ sub add
 	return;
 }
 
-my $rest = VibeRest->new($node, user => 'authenticator');
+my $rest = VibeRest->new($node);
 
 sub rpc
 {
@@ -239,11 +239,11 @@ sub wire_faults
 	my ($head, $rest) = split /\r\n\r\n/, answer_wire($answer), 2;
 	my ($line, @headers) = split /\r\n/, $head, -1;
 	my %header = map { /^([\w-]+): [\x20-\x7e]*\z/ ? (lc $1 => 1) : ("[$_]" => 1) } @headers;
-	my ($length) = $head =~ /^content-length: (\d+)/m;
+	my ($length) = $head =~ /^content-length: (\d+)/mi;
 
 	return (
 		$line =~ /\AHTTP\/1\.1 \d{3} [\x20-\x7e]{1,120}\z/ ? () : "status line: $line",
-		map({ "header $_" } grep { !/^(?:content-type|content-length|connection|proxy-status|www-authenticate|retry-after)\z/ } sort keys %header),
+		map({ "header $_" } grep { !/^(?:date|server|content-type|content-length|proxy-status|www-authenticate|retry-after)\z/ } sort keys %header),
 		($length // -1) == length $rest ? () : 'something behind the body');
 }
 
@@ -283,7 +283,7 @@ sub ok_error
 {
 	my ($answer, $state, $name, $way) = @_;
 
-	$answer->{data} //= $json->decode($answer->{body});
+	$answer->{data} //= $answer->{body} eq '' ? {} : $json->decode($answer->{body});
 	is_deeply([ $answer->{code}, wire_faults($answer), text_faults($answer) ], [$state], "$name: $state") or diag(explain($answer->{data}));
 	# a way of failing has one message, whatever the key
 	$said{"$way $state"}{ $answer->{data}{message} // '' }++ if $state =~ /^PT/;
@@ -330,9 +330,10 @@ for my $kind (sort keys %keys)
 		sql($node, q{DELETE FROM vibevideo.limit});
 	}
 
-	# fal.ai's call, forged
+	# fal.ai's call, forged; line breaks cannot be sent in a header
+	utf8::encode(my $sent = $key =~ tr/\r\n/  /r);
 	ok_error($rest->request(POST => '/rpc/vibevideo_webhook', {
-			'x-fal-webhook-request-id' => $key, 'x-fal-webhook-user-id' => $key, 'x-fal-webhook-timestamp' => $key, 'x-fal-webhook-signature' => $key }, '{"a": 1}'),
+			'x-fal-webhook-request-id' => $sent, 'x-fal-webhook-user-id' => $sent, 'x-fal-webhook-timestamp' => $sent, 'x-fal-webhook-signature' => $sent }, '{"a": 1}'),
 		'PT401', "$kind, webhook", 'webhook');
 
 	# it cannot be written
@@ -363,7 +364,7 @@ is(sql($node, q{SELECT count(*) FROM vibevideo.check_config() c WHERE c::text ~ 
 	append_to_file($file, q{SELECT vibevideo_submit_batch(ARRAY(SELECT id FROM notes WHERE prompt = 'the very moment'))});
 	sql($node, 'CREATE FUNCTION public.meanwhile() RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN'
 		  . " COPY (SELECT 1) TO PROGRAM 'psql -X -h " . $node->host . ' -p ' . $node->port . " -d postgres -f $file >/dev/null'; END \$\$");
-	my $other = VibeRest->new($node, user => 'authenticator', pre_request => 'public.meanwhile');
+	my $other = VibeRest->new($node, pre_request => 'public.meanwhile');
 	my $answer = $other->call('authenticated', 'user-1', POST => '/rpc/vibevideo_submit_batch', { vibelog_ids => [$key] });
 	ok_error($answer, '40001', 'a job that another call has just made', 'race');
 }
