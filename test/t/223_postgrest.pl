@@ -137,6 +137,55 @@ my $first = row('the first');
 	is_deeply([ sort keys %{ $answer->{data} } ], [qw(advanced checked failed finished)], 'poll: counts');
 }
 
+# -- what is asked of the answer, as supabase-js does with select(), single(), limit() ---------------------
+{
+	my $ask = sub {
+		my ($method, $target, $arguments, %headers) = @_;
+		my $answer = $rest->call('authenticated', 'user-1', $method => $target, $arguments, %headers);
+		return "$answer->{status} " . ($answer->{code} || $answer->{body});
+	};
+	my %one = (accept => 'application/vnd.pgrst.object+json');
+	my $id = row('asked for');
+	my $jobs = sub { return sql($node, "SELECT count(*) FROM vibevideo.job WHERE NOT orphan AND vibelog_id = '$_[0]'") };
+
+	is($ask->(POST => '/rpc/vibevideo_submit?select=status', { vibelog_id => $id }), '202 {"status":"queued"}', 'submit, select: the column, and our status');
+	is($ask->(GET => "/rpc/vibevideo_status?vibelog_id=$id&select=status,attempt", undef, %one), '200 {"status":"queued","attempt":1}', 'status, single');
+	is($ask->(HEAD => "/rpc/vibevideo_status?vibelog_id=$id"), '200 ', 'status by HEAD');
+	is($ask->(HEAD => '/rpc/vibevideo_status?vibelog_id=ffffffff-ffff-4fff-8fff-ffffffffffff'), '404 ', 'status by HEAD: no such row');
+	is($ask->(HEAD => "/rpc/vibevideo_submit?vibelog_id=$id"), '405 ', 'submit by HEAD');
+	my @pair = map { row($_) } 'one of two', 'two of two';
+	is($ask->(POST => '/rpc/vibevideo_submit_batch?select=status&limit=1', { vibelog_ids => \@pair }), '202 [{"status":"queued"}]', 'submit_batch, limit: one is shown');
+	is(join(' ', map { $jobs->($_) } @pair), '1 1', 'but both are submitted');
+
+	# what fails after the call takes it back
+	my $undone = row('taken back');
+	is($ask->(POST => '/rpc/vibevideo_submit?select=status::int', { vibelog_id => $undone }), '400 22P02', 'submit, a cast that fails: 400');
+	is($jobs->($undone), '0', 'and there is no job');
+	wait_for($node, 'SELECT count(*) > 0 FROM vibevideo.job WHERE orphan', 't', 'what was sent is remembered');
+	wait_until(sub { my ($render) = $fal->renders('taken back'); $render && $render->{cancelled} }, 'and cancelled at fal.ai');
+	@pair = map { row($_) } 'three of two', 'four of two';
+	is($ask->(POST => '/rpc/vibevideo_submit_batch', { vibelog_ids => \@pair }, %one), '406 PGRST116', 'submit_batch, single: there are two');
+	is(join(' ', map { $jobs->($_) } @pair), '0 0', 'and nothing was submitted');
+
+	# and what is refused before it
+	for my $refused ([ '?apikey=' . $rest->publishable_key, '400 PGRST100' ], [ '?user_id=eq.1', '400 42703' ])
+	{
+		is($ask->(POST => "/rpc/vibevideo_submit$refused->[0]", { vibelog_id => $undone }), $refused->[1], "submit with $refused->[0]");
+	}
+	is($ask->(POST => '/rpc/vibevideo_submit', { vibelog_id => $undone }, accept => 'text/html'), '406 PGRST107', 'submit, Accept: text/html');
+	is($ask->(PUT => '/rpc/vibevideo_submit', { vibelog_id => $undone }), '405 PGRST101', 'submit by PUT');
+	is($ask->(POST => '/rpc/vibevideo_submit', { id => $undone }), '404 PGRST202', 'submit, another argument');
+	is($ask->(POST => '/rpc/vibevideo_submit', { vibelog_id => $undone }, authorization => bearer('authenticated', 'user-1', exp => time() - 60)), '401 PGRST303', 'submit, an old token');
+	is($ask->(POST => '/rpc/vibevideo_submit', { vibelog_id => $undone }, authorization => bearer('authenticated', 'user-1') =~ s/.$//r), '401 PGRST301', 'submit, a forged token');
+	is($ask->(POST => '/rpc/vibevideo_submit', { vibelog_id => $undone }, 'content-profile' => 'vibevideo'), '406 PGRST106', 'submit, schema vibevideo, which is not exposed');
+	is($ask->(POST => '/rpc/check_config'), '404 PGRST202', 'functions of vibevideo are not found');
+	is($ask->(GET => "/rpc/vibevideo_status?vibelog_id=$id&apikey=x"), '404 PGRST202', 'status by GET with an argument too many');
+	is($jobs->($undone), '0', 'none of it made a job');
+	is($rest->request(OPTIONS => '/rpc/vibevideo_submit', { origin => 'https://app.example', 'access-control-request-method' => 'POST' })->{header}{'access-control-allow-origin'}, '*',
+		'a browser may call it from anywhere');
+	is($rest->call('anon', undef, GET => '/rpc/vibevideo_webhook')->{code}, 'PGRST202', 'there is no webhook by GET');
+}
+
 # -- fal says no, is busy, is down, says nothing ------------------------------------------------------
 {
 	$fal->fault('submit', { kind => 'http', status => 422, body => { detail => 'no' } }, prompt => '^refused$');
