@@ -334,7 +334,7 @@ DECLARE
 	answer record;
 BEGIN
 	FOREACH what IN ARRAY ARRAY['fal_key', 'queue', 'storage_key', 'bucket', 'bucket_public', 'bucket_size', 'public_url', 'media_hosts',
-								'broadcasts'] LOOP
+								'webhook', 'broadcasts'] LOOP
 		BEGIN
 			SELECT p.status, p.detail, p.hint INTO answer FROM vibevideo.probe(what) p;
 			RETURN NEXT vibevideo.line(what, answer.status, answer.detail, answer.hint);
@@ -346,7 +346,7 @@ BEGIN
 	END LOOP;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.check_services() IS 'part of check_config: fal.ai, Storage and Realtime; owner only';
+COMMENT ON FUNCTION vibevideo.check_services() IS 'part of check_config: fal.ai, Storage, Realtime, our own webhook_url; owner only';
 
 -- pg_cron and its job.
 CREATE FUNCTION vibevideo.check_cron()

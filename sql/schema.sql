@@ -484,7 +484,7 @@ END;
 COMMENT ON FUNCTION vibevideo.pause_cause(vibevideo.binding) IS
 	'who has paused this database, or its sending, since when and why, or that it is a copy; NULL if it is not paused; owner only';
 
--- One question of check_config: what is fal_key, queue, bucket, as in check_services().
+-- One question of check_config: what is fal_key, queue, webhook, as in check_services().
 CREATE FUNCTION vibevideo.probe(what text, OUT status text, OUT detail text, OUT hint text)
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'vibevideo_probe';
-COMMENT ON FUNCTION vibevideo.probe(text) IS 'asks fal.ai, Storage or Realtime for check_config; owner only';
+COMMENT ON FUNCTION vibevideo.probe(text) IS 'asks fal.ai, Storage, Realtime or our own webhook_url for check_config; owner only';

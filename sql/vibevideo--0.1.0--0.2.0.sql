@@ -1476,7 +1476,7 @@ DECLARE
 	answer record;
 BEGIN
 	FOREACH what IN ARRAY ARRAY['fal_key', 'queue', 'storage_key', 'bucket', 'bucket_public', 'bucket_size', 'public_url', 'media_hosts',
-								'broadcasts'] LOOP
+								'webhook', 'broadcasts'] LOOP
 		BEGIN
 			SELECT p.status, p.detail, p.hint INTO answer FROM vibevideo.probe(what) p;
 			RETURN NEXT vibevideo.line(what, answer.status, answer.detail, answer.hint);
@@ -1488,9 +1488,9 @@ BEGIN
 	END LOOP;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.check_services() IS 'part of check_config: fal.ai, Storage and Realtime; owner only';
+COMMENT ON FUNCTION vibevideo.check_services() IS 'part of check_config: fal.ai, Storage, Realtime, our own webhook_url; owner only';
 
-COMMENT ON FUNCTION vibevideo.probe(text) IS 'asks fal.ai, Storage or Realtime for check_config; owner only';
+COMMENT ON FUNCTION vibevideo.probe(text) IS 'asks fal.ai, Storage, Realtime or our own webhook_url for check_config; owner only';
 
 CREATE OR REPLACE FUNCTION vibevideo.check_cron()
 RETURNS SETOF vibevideo.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$

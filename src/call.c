@@ -8,6 +8,7 @@
 
 #include "call.h"
 #include "guc.h"
+#include "hook.h"
 #include "json.h"
 #include "secret.h"
 
@@ -15,6 +16,7 @@
 #define MAX_FAL_RESULT JSON_MAX_LENGTH /* the model's output, which may have large fields */
 #define MAX_STORAGE_ANSWER (64 * 1024)
 #define BASE_SIZE 1024
+#define WEBHOOK_TIMEOUT_MS 5000
 
 const char *
 CallBase(const char *url, char *out, size_t size)
@@ -173,6 +175,28 @@ CallFalList(HttpEngine *engine, const char *key, const char *model, int64 since,
 	CallInit(&call, HTTP_GET, vv_poll_timeout, MAX_FAL_ANSWER, owner);
 	CallCheck(&call, FalListUrl(CallBase(vv_fal_api_url, base, sizeof(base)), model, start, cursor, call.url, sizeof(call.url)));
 	FalKey(&call, key);
+	return CallSend(&call, engine);
+}
+
+HttpRequest *
+CallWebhook(HttpEngine *engine, uint64 number, HttpAddressFilter accepts)
+{
+	Call call;
+
+	CallInit(&call, HTTP_POST, WEBHOOK_TIMEOUT_MS, MAX_STORAGE_ANSWER, NULL);
+	CallCheck(&call, strlcpy(call.url, vv_webhook_url, sizeof(call.url)) < sizeof(call.url));
+	call.spec.body = HOOK_CHECK_BODY;
+	call.spec.body_len = strlen(HOOK_CHECK_BODY);
+	call.spec.outside = true;
+	/* a connection that is there already has no address to accept */
+	call.spec.alone = true;
+	call.spec.accepts = accepts;
+	CallHeader(&call, "Content-Type: application/json");
+	CallHeader(&call, "X-Fal-Webhook-Request-Id: " HOOK_CHECK_ID "%llx", (unsigned long long) number);
+	CallHeader(&call, "X-Fal-Webhook-User-Id: nobody");
+	/* so old that the signature is not even looked at */
+	CallHeader(&call, "X-Fal-Webhook-Timestamp: 0");
+	CallHeader(&call, "X-Fal-Webhook-Signature: 00");
 	return CallSend(&call, engine);
 }
 

@@ -129,7 +129,7 @@ CheckUrl(char **newval, void **extra, GucSource source)
 					  "The URL must not contain blanks, credentials, a query or a fragment, and must not be longer than 1000 bytes.");
 }
 
-/* The webhook may have a query: it is passed on, never parsed. */
+/* The webhook may have a query, as that of an Edge Function: it is passed on, never parsed. */
 static bool
 CheckWebhookUrl(char **newval, void **extra, GucSource source)
 {

@@ -28,6 +28,7 @@
 #include "statement.h"
 #include "storageprobe.h"
 #include "version.h"
+#include "webhookprobe.h"
 #include "wire.h"
 
 PG_FUNCTION_INFO_V1(vibevideo_wake);
@@ -256,6 +257,7 @@ static const struct
 	{"bucket_size", StorageProbeSize},
 	{"public_url", StorageProbePublicUrl},
 	{"media_hosts", ProbeMediaHosts},
+	{"webhook", WebhookProbe},
 	{"broadcasts", ProbeBroadcasts},
 };
 

@@ -237,6 +237,16 @@ ShmemNotePoll(Oid dboid)
 	UnlockSlots();
 }
 
+void
+ShmemNoteCheck(Oid dboid, uint64 number)
+{
+	DatabaseSlot *slot = LockSlot(dboid, SLOT_CLAIM);
+
+	if (slot)
+		slot->last_check = number;
+	UnlockSlots();
+}
+
 bool
 ShmemReadSlot(Oid dboid, DatabaseSlot *copy)
 {

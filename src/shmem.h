@@ -42,6 +42,7 @@ typedef struct DatabaseSlot
 	TimestampTz started_at;
 	TimestampTz heartbeat_at; /* the worker's last turn */
 	TimestampTz last_poll_at; /* last vibevideo_poll() not by the worker */
+	uint64 last_check;		  /* number of check_config's last call of the webhook that arrived */
 	uint64 starts;
 	uint64 failures;
 	Breaker breakers[2]; /* by Service */
@@ -59,6 +60,8 @@ extern void ShmemRequestWork(Oid dboid, WorkerRequest request);
 extern bool ShmemFetchRequest(Oid dboid, WorkerRequest request);
 /* vibevideo_poll() was called: for a while the worker polls less itself */
 extern void ShmemNotePoll(Oid dboid);
+/* a call that check_config made of vibevideo_webhook has arrived */
+extern void ShmemNoteCheck(Oid dboid, uint64 number);
 extern bool ShmemReadSlot(Oid dboid, DatabaseSlot *copy);
 
 /* circuit breakers, shared by a database's backends and its worker */

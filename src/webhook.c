@@ -31,6 +31,7 @@
 #include "call.h"
 #include "compat.h"
 #include "guc.h"
+#include "hook.h"
 #include "job.h"
 #include "json.h"
 #include "shmem.h"
@@ -87,6 +88,20 @@ ReadHeaders(WebhookHeaders *headers)
 		if (wants[i].kind != JSON_STRING || wants[i].truncated)
 			return false;
 	return true;
+}
+
+/*
+ * check_config calls us this way, to see whether calls arrive here, and as they
+ * were sent.  Anybody could: then it would report trouble where there is none.
+ */
+static void
+NoteCheck(const WebhookHeaders *headers, text *body)
+{
+	uint64 number = HookCheckNumber(headers->request_id);
+
+	if (number != 0 && VARSIZE_ANY_EXHDR(body) == strlen(HOOK_CHECK_BODY) &&
+		memcmp(VARDATA_ANY(body), HOOK_CHECK_BODY, strlen(HOOK_CHECK_BODY)) == 0)
+		ShmemNoteCheck(MyDatabaseId, number);
 }
 
 static Statement read_keys = {
@@ -202,6 +217,7 @@ vibevideo_webhook(PG_FUNCTION_ARGS)
 	body = PG_GETARG_TEXT_PP(0);
 	if (!ReadHeaders(&headers))
 		Reject(ERRCODE_UNAUTHORIZED, "not accepted");
+	NoteCheck(&headers, body);
 	StatementConnect();
 	VersionCheck();
 	CheckCall(&headers, body);

@@ -37,6 +37,7 @@ extern void TestJson(void);
 extern void TestFal(void);
 extern void TestStorage(void);
 extern void TestHosts(void);
+extern void TestHook(void);
 extern void TestWire(void);
 extern void TestJobStates(void);
 extern void TestBackoff(void);

@@ -57,6 +57,7 @@ main(void)
 	TestFal();
 	TestStorage();
 	TestHosts();
+	TestHook();
 	TestJobStates();
 	TestBackoff();
 	TestBreaker();
