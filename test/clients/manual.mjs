@@ -1,4 +1,4 @@
-// The TypeScript of the manual, README.md and doc/. As a program it runs one
+// The TypeScript and YAML of the manual, README.md and doc/. As a program it runs one
 // block the way an app would, with a real supabase-js:
 //
 //   node manual.mjs BLOCK    BLOCK: its name, as <!-- recipe: NAME --> says
@@ -17,12 +17,14 @@ const files = ['README.md', ...readdirSync(new URL('doc/', top)).filter((name) =
 
 function blocksOf(file) {
   const text = readFileSync(new URL(file, top), 'utf8')
-  return [...text.matchAll(/^(?:<!-- recipe: ([\w-]+) -->\n)?```(tsx?)\n(.*?)^```$/gms)].map(({ 1: name, 2: kind, 3: code, index }) => ({
+  return [...text.matchAll(/^(?:<!-- recipe: ([\w-]+) -->\n)?```(tsx?|yaml)\n(.*?)^```$/gms)].map(({ 1: name, 2: kind, 3: code, index }) => ({
     name, kind, code, file, line: text.slice(0, index).split('\n').length }))
 }
 
-/** Every block: its kind, its code, the name it has, if any, and where it stands. */
-export const blocks = files.flatMap(blocksOf)
+/** Every block of TypeScript: its kind, its code, the name it has, if any, and where it stands. */
+export const blocks = files.flatMap(blocksOf).filter(({ kind }) => kind !== 'yaml')
+/** Every block of YAML. */
+export const yamlBlocks = files.flatMap(blocksOf).filter(({ kind }) => kind === 'yaml')
 
 const APP = 'http://app.test'
 

@@ -1,12 +1,13 @@
 // The TypeScript of the manual, type-checked against the real supabase-js and
-// React, with types of the database as they are generated.
+// React, with types of the database as they are generated; and its YAML.
 
 import assert from 'node:assert/strict'
 import { basename, dirname, join } from 'node:path'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import ts from 'typescript'
-import { blocks } from './manual.mjs'
+import { parse } from 'yaml'
+import { blocks, yamlBlocks } from './manual.mjs'
 
 const folder = join(dirname(fileURLToPath(import.meta.url)), 'fixtures', 'manual')
 const options = { strict: true, noEmit: true, target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext,
@@ -57,3 +58,32 @@ const wrong = {
 for (const [name, [code, message]] of Object.entries(wrong)) {
   test(`the type check finds ${name}`, () => assert.match(complaints({ kind: 'ts', code }).join('\n'), message))
 }
+
+// ---- YAML -----------------------------------------------------------------------
+
+for (const { file, line, code } of yamlBlocks) {
+  test(`${file}: yaml block at line ${line}`, () => assert.equal(typeof parse(code), 'object'))
+}
+
+const yaml = (name) => parse(yamlBlocks.find((block) => block.name === name).code)
+
+// What else a route of these gateways would do to a call: nothing of it may be left.
+test("the webhook's route in Envoy wants no key and no password", () => {
+  const FILTER = 'type.googleapis.com/envoy.config.route.v3.FilterConfig'
+  assert.deepEqual(yaml('webhook-envoy'), [{
+    match: { path: '/rest/v1/rpc/vibevideo_webhook' },
+    route: { cluster: 'rest', prefix_rewrite: '/rpc/vibevideo_webhook', timeout: '30s' },
+    // the filters of lds.template.yaml that refuse a call; its scripts look at names that this route has not
+    typed_per_filter_config: {
+      'envoy.filters.http.basic_auth': { '@type': FILTER, disabled: true },
+      'envoy.filters.http.rbac': { '@type': FILTER, disabled: true },
+    },
+  }])
+})
+
+test("the webhook's service in Kong has no plugin", () => {
+  const [service] = yaml('webhook-kong')
+  assert.deepEqual(Object.keys(service), ['name', 'url', 'routes'])
+  assert.equal(service.url, 'http://rest:3000/rpc/vibevideo_webhook')
+  assert.deepEqual(service.routes, [{ name: 'vibevideo-webhook', strip_path: true, paths: ['/rest/v1/rpc/vibevideo_webhook'] }])
+})

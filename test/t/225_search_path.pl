@@ -375,7 +375,7 @@ sub calls_of_the_operator
 		'SELECT vibevideo.unschedule()',
 		'SELECT vibevideo.wake()',
 		'SELECT w.pid FROM vibevideo.worker_info() w',
-		(map { "SELECT p.status FROM vibevideo.probe('$_') p" } qw(fal_key queue storage_key bucket bucket_public bucket_size media_hosts)),
+		(map { "SELECT p.status FROM vibevideo.probe('$_') p" } qw(fal_key queue storage_key bucket bucket_public bucket_size media_hosts webhook)),
 		'SELECT vibevideo.grant_api_roles()',
 		q{UPDATE vibevideo.job SET priority = 1},
 		q{BEGIN; DELETE FROM vibevideo.job; ROLLBACK},
