@@ -65,6 +65,7 @@ need_test()
 	need libipc-run-perl perl -MIPC::Run -e 1
 	need npm command -v npm
 	need ffmpeg command -v ffmpeg
+	need openssl command -v openssl
 }
 
 need_demo()

@@ -1,7 +1,9 @@
 #!/usr/bin/env node
-// Emulates PostgREST (17 pre-release) for tests and the demo, in front of a real
-// PostgreSQL: functions of schema public, and GET and PATCH of its tables. One
-// listener like the server itself, one like the API gateway in front of it.
+// Emulates PostgREST (17 pre-release) for tests, in front of a real PostgreSQL:
+// functions of schema public, and GET and PATCH of its tables. Not played: other
+// methods of tables, embedding, full-text filters, estimated counts, the root's
+// OpenAPI. One listener like the server itself, one like the API gateway in front
+// of it.
 //
 //   node postgrest.mjs --db-host DIR|HOST --db-port N [--db-name postgres] [--db-user authenticator]
 //     [--port 0] [--gateway-port 0] [--host 127.0.0.1] [--gateway kong|envoy] [--open-route PATH=PATH]…
