@@ -15,6 +15,7 @@
 #include "fal.h"
 
 #include <curl/curl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,6 +56,7 @@ typedef struct FalBody
 	char api_message[1025];
 	char message[1025];
 	char words[1025]; /* whatever own apps say in detail, error or errors */
+	bool has_error;	  /* ... in one of the last two */
 	char status[33];
 	char request_id[FAL_ID_SIZE];
 	char queue_position[16];
@@ -107,23 +109,54 @@ CopyRaw(const JsonWant *place, char *out, size_t size)
 	out[len] = '\0';
 }
 
-/* fal's own apps have no form of error in common: the first place that says anything */
+/* is there anything but empty texts, zeros, false and null? */
+static bool
+FindContent(const JsonPlace *place, void *arg)
+{
+	bool *has_content = arg;
+
+	if (place->kind == JSON_STRING)
+		*has_content |= place->raw_len > 2;
+	else if (place->kind == JSON_NUMBER)
+		*has_content |= strspn(place->raw, "-0.eE") < place->raw_len;
+	else if (place->kind == JSON_BOOL)
+		*has_content |= place->raw[0] == 't';
+	return !*has_content;
+}
+
+/* own apps of fal's customers have no form of error in common */
 static void
-ReadOwnWords(const JsonWant *const places[], size_t count, char *out, size_t size)
+ReadOwnWords(const JsonWant *place, char *out, size_t size)
 {
 	WordsList list = {out, size};
+	bool has_content = false;
 
 	out[0] = '\0';
-	for (size_t i = 0; i < count && out[0] == '\0'; i++)
-	{
-		const JsonWant *place = places[i];
+	if (place->kind == JSON_ARRAY)
+		(void) JsonEach(place->raw, place->raw_len, "", AppendWords, &list);
+	else if (place->kind == JSON_OBJECT || place->kind == JSON_STRING)
+		(void) ReadWords(place->raw, place->raw_len, out, size);
+	if (out[0] != '\0' || (place->kind != JSON_ARRAY && place->kind != JSON_OBJECT))
+		return;
+	(void) JsonSearch(place->raw, place->raw_len, JSON_MAX_DEPTH, INT_MAX, FindContent, &has_content);
+	if (has_content)
+		CopyRaw(place, out, size);
+}
 
-		if (place->kind == JSON_ARRAY)
-			(void) JsonEach(place->raw, place->raw_len, "", AppendWords, &list);
-		else if (place->kind == JSON_OBJECT || place->kind == JSON_STRING)
-			(void) ReadWords(place->raw, place->raw_len, out, size);
-		if (out[0] == '\0' && (place->kind == JSON_ARRAY || place->kind == JSON_OBJECT) && place->raw_len > 2)
-			CopyRaw(place, out, size);
+/* of detail, error and errors the first that says anything */
+static void
+ReadErrorWords(const JsonWant *const places[3], FalBody *body)
+{
+	char words[sizeof(body->words)];
+
+	for (int i = 0; i < 3; i++)
+	{
+		ReadOwnWords(places[i], words, sizeof(words));
+		if (words[0] == '\0')
+			continue;
+		body->has_error |= i > 0;
+		if (body->words[0] == '\0')
+			WireCopy(body->words, sizeof(body->words), words);
 	}
 }
 
@@ -154,7 +187,7 @@ ReadFalBody(const HttpReply *reply, FalBody *body)
 	body->has_status_url = wants[2].kind == JSON_STRING;
 	if (wants[3].kind != JSON_STRING || wants[3].truncated)
 		body->request_id[0] = '\0';
-	ReadOwnWords((const JsonWant *[]){&wants[0], &wants[1], &wants[4]}, 3, body->words, sizeof(body->words));
+	ReadErrorWords((const JsonWant *[]){&wants[0], &wants[1], &wants[4]}, body);
 }
 
 static bool
@@ -674,11 +707,17 @@ DescribeNoVideo(const FalBody *body, const char *fields, FalError *error)
 	SetErrorMessage(error, message);
 }
 
+/* a status object instead of the output: the job has not finished yet */
+static bool
+IsUnfinished(const FalBody *body)
+{
+	return strcasecmp(body->status, "IN_QUEUE") == 0 || strcasecmp(body->status, "IN_PROGRESS") == 0;
+}
+
 static void
 JudgeNoOutput(const FalBody *body, const char *wrong, const char *fields, FalResult *out)
 {
-	/* a status object instead of the output: the job has not finished yet */
-	if (strcasecmp(body->status, "IN_QUEUE") == 0 || strcasecmp(body->status, "IN_PROGRESS") == 0)
+	if (IsUnfinished(body))
 	{
 		out->outcome = FAL_RESULT_NOT_READY;
 		SetErrorType(&out->error, "not_ready");
@@ -698,11 +737,11 @@ JudgeNoOutput(const FalBody *body, const char *wrong, const char *fields, FalRes
 	}
 }
 
-/* a file beside an error is not the output */
+/* a file beside an error or a status is not the output, unless it is where the output has it */
 static bool
-IsOutput(const FalBody *body)
+IsOutput(const FalBody *body, const OutputFile *file)
 {
-	return body->words[0] == '\0' && body->error_type[0] == '\0';
+	return file->in_place || (!body->has_error && body->error_type[0] == '\0' && !IsUnfinished(body));
 }
 
 static void
@@ -711,8 +750,7 @@ JudgeOutput(const HttpReply *reply, const FalBody *body, time_t now, FalResult *
 	char fields[300];
 	const char *wrong = NULL;
 
-	if (OutputRead(reply->body, reply->body_len, &out->video, &wrong) ||
-		(OutputSearch(reply->body, reply->body_len, false, &out->video, fields, sizeof(fields)) && IsOutput(body)))
+	if (OutputFind(reply->body, reply->body_len, &out->video, &wrong, fields, sizeof(fields)) && IsOutput(body, &out->video))
 	{
 		out->outcome = FAL_RESULT_VIDEO;
 		return;
@@ -731,24 +769,26 @@ JudgeBeginning(const HttpReply *reply, FalResult *out)
 {
 	size_t len = reply->body_len;
 	char fields[300];
+	const char *wrong;
 
 	/* not within a character */
 	while (len > 0 && (unsigned char) reply->body[len - 1] >= 0x80)
 		len--;
-	if (OutputSearch(reply->body, len, true, &out->video, fields, sizeof(fields)))
+	if (OutputFind(reply->body, len, &out->video, &wrong, fields, sizeof(fields)))
 	{
 		out->outcome = FAL_RESULT_VIDEO;
 		return;
 	}
-	OutputClear(&out->video);
 	ReadTransportError(&out->error, reply);
 	if (WireIsHtml(reply))
 		return;
 	out->outcome = FAL_RESULT_FAILED;
-	if (OutputHasData(reply->body, reply->body_len))
+	if (wrong == NULL && OutputHasData(reply->body, reply->body_len))
+		wrong = output_is_data;
+	if (wrong != NULL)
 	{
 		SetErrorType(&out->error, "unsupported_output");
-		SetErrorMessage(&out->error, output_is_data);
+		SetErrorMessage(&out->error, wrong);
 	}
 	else
 		SetErrorMessage(&out->error, "the model's output is too large to be read, and has no video at its beginning");

@@ -335,11 +335,17 @@ static void
 FindValue(Walk *walk, const char *raw, size_t raw_len)
 {
 	char path[JSON_PATH_SIZE];
+	JsonPlace place = {.path = path, .name = "", .depth = walk->depth, .kind = KindOf(*raw), .raw = raw, .raw_len = raw_len};
 
 	if (walk->find == NULL || walk->depth > walk->max_depth)
 		return;
 	WritePath(walk, walk->depth, path);
-	if (walk->values_left-- <= 0 || !walk->find(path, KindOf(*raw), raw, raw_len, walk->arg))
+	if (walk->depth > 0 && walk->steps[walk->depth - 1].index < 0)
+		place.name = walk->steps[walk->depth - 1].name;
+	/* there can be very many numbers */
+	if ((place.kind == JSON_STRING || place.kind == JSON_ARRAY || place.kind == JSON_OBJECT) && walk->values_left-- <= 0)
+		walk->find = NULL;
+	else if (!walk->find(&place, walk->arg))
 		walk->find = NULL; /* stop */
 }
 

@@ -12,7 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define JSON_MAX_DEPTH 32
+#define JSON_MAX_DEPTH 256
 #define JSON_MAX_LENGTH (4 * 1024 * 1024)
 
 typedef enum JsonKind
@@ -63,14 +63,25 @@ typedef bool (*JsonVisit)(const char *raw, size_t raw_len, void *arg);
  */
 extern bool JsonEach(const char *json, size_t len, const char *path, JsonVisit visit, void *arg);
 
-/* is passed a value and its path, which may be cut; false: stop */
+/* a value that a search has come to */
 #define JSON_PATH_SIZE 256
-typedef bool (*JsonFind)(const char *path, JsonKind kind, const char *raw, size_t raw_len, void *arg);
+typedef struct JsonPlace
+{
+	const char *path; /* may be cut */
+	const char *name; /* of the field; "" in an array, or if no path can have it */
+	int depth;		  /* 0 is the document */
+	JsonKind kind;
+	const char *raw;
+	size_t raw_len;
+} JsonPlace;
+
+/* false: stop */
+typedef bool (*JsonFind)(const JsonPlace *place, void *arg);
 
 /*
- * Visit the values of a document, to max_depth levels and max_values in all:
- * those within a value before it, the document itself last.  A name that no path
- * can have is "".  False when the text is not a JSON document.
+ * Visit the values of a document, to max_depth levels and max_values in all, not
+ * counting numbers and the like: those within a value before it, the document
+ * itself last.  False when the text is not a JSON document.
  */
 extern bool JsonSearch(const char *json, size_t len, int max_depth, int max_values, JsonFind visit, void *arg);
 

@@ -19,14 +19,17 @@ Visit(const char *raw, size_t raw_len, void *arg)
 }
 
 static bool
-Find(const char *path, JsonKind kind, const char *raw, size_t raw_len, void *arg)
+Find(const JsonPlace *place, void *arg)
 {
 	JsonWant want = {.path = ""};
+	size_t path_len = strlen(place->path);
+	size_t name_len = strlen(place->name);
 
-	MUST(strlen(path) < JSON_PATH_SIZE);
-	MUST(JsonPick(raw, raw_len, &want, 1));
-	MUST(want.kind == kind && want.raw_len == raw_len);
-	return Visit(raw, raw_len, arg);
+	MUST(path_len < JSON_PATH_SIZE && place->depth >= 0 && place->depth <= 5);
+	MUST(path_len < name_len || path_len == JSON_PATH_SIZE - 1 || strcmp(place->path + path_len - name_len, place->name) == 0);
+	MUST(JsonPick(place->raw, place->raw_len, &want, 1));
+	MUST(want.kind == place->kind && want.raw_len == place->raw_len);
+	return Visit(place->raw, place->raw_len, arg);
 }
 
 static void

@@ -14,6 +14,15 @@ my $node = vibe_node('main', fal => $fal, storage => $storage, conf => {
 	'vibevideo.backoff_base' => '50ms' });
 
 # -- where the video is in the output ------------------------------------------------------
+sub nested
+{
+	my ($depth) = @_;
+	my $value = 1;
+
+	$value = { inner => $value } for 1 .. $depth;
+	return $value;
+}
+
 my $file = { url => '{{media_url}}', content_type => 'video/mp4' };
 my $image = { url => 'https://v3.fal.media/x.png', content_type => 'image/png' };
 my @outputs = (
@@ -23,6 +32,14 @@ my @outputs = (
 	[ 'output: a bare URL', { result => [ '{{media_url}}' ] } ],
 	[ 'output: white space around it', { video => { url => " {{media_url}}\n" } } ],
 	[ 'output: a blank in it', { video => { url => '{{media_url}}?name=a b' } } ],
+	[ 'output: beside its source', { source_video => { url => 'https://v3.fal.media/in.mp4' }, result => { url => '{{media_url}}' } } ],
+	[ 'output: beside a temporary file', { outputs => { 9 => { gifs => [ { filename => 'y.mp4', type => 'temp', url => 'https://v3.fal.media/y.mp4' } ] },
+		14 => { gifs => [ { filename => 'x.mp4', type => 'output', url => '{{media_url}}' } ] } } } ],
+	[ 'output: called something else', { result => { url => '{{media_url}}', content_type => 'application/force-download' } } ],
+	[ 'output: its size is 0', { video => { url => '{{media_url}}', content_type => undef, file_size => 0 } } ],
+	[ 'output: something deep', { video => $file, graph => nested(200) } ],
+	[ 'output: a data URI in it', { result => { video => { url => 'data:video/mp4;base64,AAAA' } } }, 'unsupported_output', qr/sync_mode/ ],
+	[ 'output: a GIF', { images => [ { url => '{{media_url}}', content_type => 'image/gif' } ] } ],
 	[ 'output: no video', { images => [$image], seed => 1 }, 'no_video', qr/fields: images, seed/ ],
 	[ 'output: an error', { video => undef, error => 'out of memory' }, 'no_video', qr/out of memory/ ]);
 for my $case (@outputs)

@@ -296,6 +296,7 @@ TestResult(void)
 		{"not an object", ANSWER(200, "[]"), FAL_RESULT_FAILED, "no_video"},
 		{"error with 200", ANSWER(200, "{\"detail\":\"x\",\"error_type\":\"internal_error\"}"), FAL_RESULT_FAILED, "internal_error"},
 		{"status object", ANSWER(202, QUEUED), FAL_RESULT_NOT_READY, "not_ready"},
+		{"status object with a file", ANSWER(200, "{\"status\":\"IN_PROGRESS\",\"preview\":\"" MP4 "\"}"), FAL_RESULT_NOT_READY, "not_ready"},
 		{"2xx, HTML", ANSWER(200, HTML("x")), FAL_RESULT_RETRY, "bad_response"},
 		{"2xx, cut", ANSWER(200, "{\"video\":{\"url\":\"https://v3"), FAL_RESULT_RETRY, "bad_response"},
 		{"204", ANSWER(204, ""), FAL_RESULT_RETRY, "bad_response"},
@@ -347,6 +348,8 @@ TestResult(void)
 	}
 }
 
+#define TIMES4(a) a a a a
+#define DEEP(open, inner, close) TIMES4(TIMES4("" open open)) inner TIMES4(TIMES4(close close))
 #define FILE_OF(url, type) "{\"url\":\"" url "\",\"content_type\":\"" type "\",\"file_name\":\"x\",\"file_size\":7}"
 #define PNG FILE_OF("https://v3.fal.media/x.png", "image/png")
 
@@ -379,10 +382,14 @@ TestSearchedResult(void)
 		{"beside the input", ANSWER(200, "{\"input\":{\"video_url\":\"https://x/a.mp4\"},\"out\":\"" MP4 "\"}"), MP4, ""},
 		{"only the input", ANSWER(200, "{\"inputs\":{\"video_url\":\"https://x/a.mp4\"}}"), "", "contains no video, but has the fields: inputs"},
 		{"beside an error", ANSWER(200, "{\"video\":null,\"error\":\"out of memory\",\"log\":\"https://x/a.mp4\"}"), "", "contains no video: out of memory"},
+		{"beside no error", ANSWER(200, "{\"o\":\"" MP4 "\",\"error\":{\"code\":0,\"message\":\"\"},\"errors\":[ null, { } ]}"), MP4, ""},
+		{"beside a detail", ANSWER(200, "{\"o\":\"" MP4 "\",\"detail\":\"high\"}"), MP4, ""},
+		{"in its place beside an error", ANSWER(200, "{\"video\":\"" MP4 "\",\"error\":\"low quality\"}"), MP4, ""},
 		{"a message", ANSWER(200, "{\"video\":null,\"message\":\"nothing moved\"}"), "", "contains no video: nothing moved"},
 		{"errors", ANSWER(200, "{\"video\":null,\"errors\":[{\"message\":\"no face\"}]}"), "", "contains no video: no face"},
 		{"an ending in the query", ANSWER(200, "{\"page\":\"https://x/a?b=c.mp4\"}"), "", "fields: page"},
-		{"too deep", ANSWER(200, "{\"a\":{\"b\":{\"c\":{\"d\":{\"e\":{\"f\":{\"g\":{\"h\":{\"i\":{\"j\":{\"k\":\"" MP4 "\"}}}}}}}}}}}"), "", "fields: a"},
+		{"too deep", ANSWER(200, "{\"a\":" DEEP("[", "[\"" MP4 "\"]", "]") "}"), "", "fields: a"},
+		{"beside something deep", ANSWER(200, "{\"a\":" DEEP("[", "7", "]") ",\"video\":\"" MP4 "\"}"), MP4, ""},
 		{"nothing", ANSWER(200, "{}"), "", "the model's output contains no video"},
 	};
 
@@ -419,6 +426,9 @@ TestOwnWords(void)
 		{"{\"error\":{\"message\":\"words\"}}", "words"},
 		{"{\"error\":[\"words\"]}", "words"},
 		{"{\"message\":\"words\"}", "words"},
+		{"{\"detail\":[ ],\"error\":{\"code\":0},\"errors\":[\"words\"]}", "words"},
+		{"{\"errors\":[[false,-0.0,\"\",7]]}", "[[false,-0.0,\"\",7]]"},
+		{"{\"errors\":[{\"fatal\":true}]}", "[{\"fatal\":true}]"},
 	};
 
 	for (size_t i = 0; i < lengthof(cases); i++)

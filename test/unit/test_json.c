@@ -279,12 +279,13 @@ typedef struct Finds
 } Finds;
 
 static bool
-Find(const char *path, JsonKind kind, const char *raw, size_t raw_len, void *arg)
+Find(const JsonPlace *place, void *arg)
 {
 	Finds *finds = arg;
 	size_t len = strlen(finds->text);
 
-	snprintf(finds->text + len, sizeof(finds->text) - len, "%s=%.*s;", path, kind == JSON_OBJECT || kind == JSON_ARRAY ? 1 : (int) raw_len, raw);
+	snprintf(finds->text + len, sizeof(finds->text) - len, "%d %s %s=%.*s;", place->depth, place->name, place->path,
+			 place->kind == JSON_OBJECT || place->kind == JSON_ARRAY ? 1 : (int) place->raw_len, place->raw);
 	return finds->enough == 0 || --finds->enough > 0;
 }
 
@@ -300,13 +301,14 @@ TestSearch(void)
 		bool is_json;
 		const char *found;
 	} cases[] = {
-		{" {\"a\":{\"b\":[1, \"x\" ]},\"c\":null} ", 9, 99, 0, true, "a.b[0]=1;a.b[1]=\"x\";a.b=[;a={;c=null;={;"},
-		{"{\"a\":{\"b\":[1]},\"c\":null}", 2, 99, 0, true, "a.b=[;a={;c=null;={;"},
-		{"{\"a\":{\"b\":[1]},\"c\":null}", 9, 2, 0, true, "a.b[0]=1;a.b=[;"},
-		{"{\"a\":{\"b\":[1]},\"c\":null}", 9, 99, 1, true, "a.b[0]=1;"},
-		{"{\"a.b\":1,\"[\":{\"c\":2}}", 9, 99, 0, true, "=1;.c=2;={;={;"},
-		{"7", 0, 1, 0, true, "=7;"},
-		{"[1,", 9, 99, 0, false, "[0]=1;"},
+		{" {\"a\":{\"b\":[1, \"x\" ]},\"c\":null} ", 9, 99, 0, true,
+		 "3  a.b[0]=1;3  a.b[1]=\"x\";2 b a.b=[;1 a a={;1 c c=null;0  ={;"},
+		{"{\"a\":{\"b\":[1]},\"c\":null}", 2, 99, 0, true, "2 b a.b=[;1 a a={;1 c c=null;0  ={;"},
+		{"{\"a\":{\"b\":[1,2,true]},\"c\":\"x\"}", 9, 2, 0, true, "3  a.b[0]=1;3  a.b[1]=2;3  a.b[2]=true;2 b a.b=[;1 a a={;"},
+		{"{\"a\":{\"b\":[1]},\"c\":null}", 9, 99, 1, true, "3  a.b[0]=1;"},
+		{"{\"a.b\":1,\"[\":{\"c\":2}}", 9, 99, 0, true, "1  =1;2 c .c=2;1  ={;0  ={;"},
+		{"7", 0, 1, 0, true, "0  =7;"},
+		{"[1,", 9, 99, 0, false, "1  [0]=1;"},
 		{"", 9, 99, 0, false, ""},
 	};
 

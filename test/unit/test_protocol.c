@@ -55,6 +55,7 @@ main(void)
 	TestJson();
 	TestWire();
 	TestFal();
+	TestOutput();
 	TestStorage();
 	TestHosts();
 	TestHook();
