@@ -195,7 +195,7 @@ Finish(Task *task)
 	update->video_url = MemoryContextStrdup(task->mcxt, copy->upload.target.video_url);
 	update->object_key = MemoryContextStrdup(task->mcxt, copy->upload.target.object_key);
 	update->bytes_done = update->bytes_total = bytes;
-	update->duration_ms = flow->meter.probe.duration_ms;
+	update->duration_ms = flow->meter.container.duration_ms;
 	Free(task);
 }
 
@@ -278,7 +278,7 @@ RetryShort(Copy *copy, int64 wanted)
 	TaskRetry(copy->task, vv_max_tries, "download_failed", error, -1);
 }
 
-/* The download has ended well, but half a video is never completed: if it was cut at its source, the task is over. */
+/* The download has ended well, but is it all of a video?  If it was cut at its source, or has nothing to see, the task is over. */
 static void
 CheckWhole(Copy *copy)
 {
@@ -289,6 +289,8 @@ CheckWhole(Copy *copy)
 		RetryShort(copy, flow->total);
 	else if (FlowIsShort(flow, copy->task->job->bytes_total, &wanted))
 		RetryShort(copy, wanted);
+	else if (flow->meter.bytes == flow->received && MediaMeterKind(&flow->meter) != NULL)
+		DownloadRefuse(&copy->download, MediaMeterKind(&flow->meter), "");
 }
 
 /* The first bytes and the headers have arrived. */
@@ -296,7 +298,7 @@ static void
 Judge(Copy *copy, const HttpReply *reply)
 {
 	Flow *flow = &copy->flow;
-	const MediaKind *kind;
+	const Kind *kind;
 
 	if (flow->from == 0 || reply->status != 206)
 		ReadLength(copy, reply);
@@ -415,7 +417,7 @@ CopyProgress(Copy *copy, TimestampTz now, JobProgress *progress)
 	/* fal's word stays: what the media host announces may be less */
 	progress->total = copy->task->job->bytes_total >= 0 ? copy->task->job->bytes_total : copy->flow.total;
 	progress->rate = WatchRate(&copy->watch, &copy->flow, now);
-	progress->duration_ms = copy->flow.meter.probe.duration_ms;
+	progress->duration_ms = copy->flow.meter.container.duration_ms;
 	ResumableReport(&copy->resumable, progress);
 }
 

@@ -10,7 +10,7 @@
 #include "call.h"
 #include "download.h"
 #include "guc.h"
-#include "media.h"
+#include "kind.h"
 
 #define MAX_REDIRECTS 5
 #define MAX_ERROR_BODY (64 * 1024)
@@ -92,18 +92,18 @@ FollowRedirect(Download *download, const HttpReply *reply)
 }
 
 /* A page in place of the file may be a fluke, once; a file of another kind stays one. */
-static void
-RetryOtherKind(const Download *download, const MediaKind *kind, const char *content_type)
+void
+DownloadRefuse(const Download *download, const Kind *kind, const char *content_type)
 {
 	Task *task = download->task;
 	const char *before = task->job->error_code;
 	bool again = !kind->certain && (before == NULL || strcmp(before, "not_a_video") != 0);
-	char error[300];
+	char type[200] = "";
+	char error[500];
 
 	if (content_type[0])
-		snprintf(error, sizeof(error), "fal.ai delivered a file that is not a video: %s (content type \"%s\")", kind->name, content_type);
-	else
-		snprintf(error, sizeof(error), "fal.ai delivered a file that is not a video: %s", kind->name);
+		snprintf(type, sizeof(type), " (content type \"%s\")", content_type);
+	snprintf(error, sizeof(error), "fal.ai delivered a file of a kind that is not accepted: %s%s", kind->name, type);
 	TaskRetry(task, again ? vv_max_tries : 1, "not_a_video", error, -1);
 }
 
@@ -127,7 +127,7 @@ DownloadAdvance(Download *download, const HttpReply *reply)
 		RetryOnReply(download, reply->status == 404 || reply->status == 410 ? "media_gone" : "download_failed",
 					 "the video could not be downloaded", reply);
 	else if (flow->received == 0)
-		RetryOtherKind(download, MediaSniff(NULL, 0), "");
+		DownloadRefuse(download, KindSniff(NULL, 0), "");
 	else
 		flow->whole = true;
 }
@@ -149,25 +149,25 @@ DownloadIsReady(const Download *download)
 	/* the rest was requested, but it may be the whole file */
 	if (flow->from > 0 && reply->status == 206)
 		return got > 0;
-	return got >= (reply->content_length < 0 ? LENGTH_BYTES : MEDIA_SNIFF_BYTES);
+	return got >= (reply->content_length < 0 ? LENGTH_BYTES : KIND_SNIFF_BYTES);
 }
 
 /* The bytes decide: content types are often wrong. */
-static const MediaKind *
+static const Kind *
 ReadKind(const Download *download)
 {
 	size_t len;
 	/* nothing was removed yet: the first bytes are still at the start */
 	const char *bytes = RingPeek(&download->flow->ring, &len);
 
-	return MediaSniff((const unsigned char *) bytes, Min(len, MEDIA_SNIFF_BYTES));
+	return KindSniff((const unsigned char *) bytes, Min(len, KIND_SNIFF_BYTES));
 }
 
-const MediaKind *
+const Kind *
 DownloadJudge(const Download *download, const HttpReply *reply)
 {
 	const Flow *flow = download->flow;
-	const MediaKind *kind = flow->from == 0 ? ReadKind(download) : NULL;
+	const Kind *kind = flow->from == 0 ? ReadKind(download) : NULL;
 	char error[300];
 
 	if (flow->total > flow->cap)
@@ -178,7 +178,7 @@ DownloadJudge(const Download *download, const HttpReply *reply)
 	}
 	else if (flow->from == 0 && reply->status == 206)
 		TaskRetry(download->task, vv_max_tries, "download_failed", "the media host returned only part of the video", -1);
-	else if (kind != NULL && kind->type == NULL)
-		RetryOtherKind(download, kind, reply->content_type);
+	else if (kind != NULL && kind->class != KIND_VIDEO)
+		DownloadRefuse(download, kind, reply->content_type);
 	return kind;
 }

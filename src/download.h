@@ -34,6 +34,8 @@ extern bool DownloadIsReady(const Download *download);
  * Is it a video, and small enough?  If not, the task is over.  The kind is known
  * if the download started at the file's beginning, otherwise NULL.
  */
-extern const MediaKind *DownloadJudge(const Download *download, const HttpReply *reply);
+extern const Kind *DownloadJudge(const Download *download, const HttpReply *reply);
+/* it is of that kind: the task fails, or is retried if that may have been a fluke */
+extern void DownloadRefuse(const Download *download, const Kind *kind, const char *content_type);
 
 #endif /* VIBEVIDEO_DOWNLOAD_H */

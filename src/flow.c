@@ -151,15 +151,15 @@ FlowRewind(Flow *flow)
 bool
 FlowIsShort(const Flow *flow, int64_t stated, int64_t *wanted)
 {
-	MediaEnd end = MEDIA_END_UNKNOWN;
+	ContainerEnd end = CONTAINER_END_UNKNOWN;
 
 	*wanted = -1;
 	if (flow->meter.bytes == flow->received)
-		end = MediaMeterEnd(&flow->meter, wanted);
-	if (end == MEDIA_END_UNKNOWN && stated > flow->received)
-	{
+		end = ContainerJudgeEnd(&flow->meter.container, wanted);
+	if (end == CONTAINER_END_UNKNOWN && stated > flow->received)
+		end = CONTAINER_END_CUT;
+	/* more may follow what the file says of itself */
+	if (end == CONTAINER_END_CUT && stated > *wanted && stated > flow->received)
 		*wanted = stated;
-		end = MEDIA_END_CUT;
-	}
-	return end == MEDIA_END_CUT;
+	return end == CONTAINER_END_CUT;
 }

@@ -50,6 +50,7 @@
 #include "utils/timestamp.h"
 
 #include "guc.h"
+#include "kind.h"
 #include "resumable.h"
 
 #define REPORT_GOOD_MS 30000 /* well below a lease: after a longer delay the lease may be lost */
@@ -241,15 +242,13 @@ Resume(Resumable *resumable, const StorageTus *answer)
 static void
 KeepEnding(Upload *upload, const char *metadata)
 {
-	static const char *const endings[] = {"webm", "mov", "mkv"};
-
-	for (int i = 0; i < lengthof(endings); i++)
+	for (int i = 0; kind_endings[i]; i++)
 	{
-		UploadSetEnding(upload, endings[i]);
+		UploadSetEnding(upload, kind_endings[i]);
 		if (StorageTusNames(metadata, upload->target.object_key))
 			return;
 	}
-	UploadSetEnding(upload, "mp4");
+	UploadSetEnding(upload, kind_endings[0]);
 }
 
 static void

@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "guc.h"
+#include "kind.h"
 #include "shmem.h"
 #include "upload.h"
 #include "wire.h"
@@ -62,7 +63,7 @@ UploadInit(Upload *upload, Task *task, Flow *flow, const char *key)
 	strlcpy(upload->key, key, sizeof(upload->key));
 	upload->target.kind = vv_storage_kind;
 	strlcpy(upload->target.bucket, vv_storage_bucket, sizeof(upload->target.bucket));
-	UploadSetEnding(upload, "mp4");
+	UploadSetEnding(upload, kind_endings[0]);
 }
 
 void

@@ -455,7 +455,7 @@ sub reach
 	is_deeply([ grep { $reach{$_}{$_} } sort keys %knows ], [], 'no file reaches itself through the headers of others');
 
 	my @protocol = map { s/\.c$//r } ticked(section($design, 'protocol'));
-	my @pure = grep { $c{"$_.c"} } qw(fal output storage hosts hook json wire signature media state breaker backoff ring flow);
+	my @pure = grep { $c{"$_.c"} } qw(fal output storage hosts hook json wire signature kind container media state breaker backoff ring flow);
 	is_deeply([ sort @protocol ], [ sort @pure ], 'the protocol files');
 	my %protocol = map { $_ => 1 } @pure;
 	# what PostgreSQL has for programs, too: json.c is built on its parser

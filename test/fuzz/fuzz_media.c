@@ -12,11 +12,11 @@
 static void
 Sniff(const uint8_t *data, size_t size)
 {
-	const MediaKind *kind = MediaSniff(data, size);
+	const Kind *kind = KindSniff(data, size);
 
 	MUST(kind != NULL && kind->name != NULL);
-	MUST((kind->type != NULL) == (kind->ending != NULL));
-	MUST(kind->type == NULL || size >= MEDIA_MIN_BYTES);
+	MUST((kind->type != NULL) == (kind->ending != NULL) && (kind->type != NULL) == (kind->class != KIND_OTHER));
+	MUST(kind->class == KIND_OTHER || size >= KIND_MIN_BYTES);
 }
 
 /* the same bytes tell the same, whole and in pieces between which the meter is set down */
@@ -42,8 +42,9 @@ Measure(const uint8_t *data, size_t size, size_t piece)
 		MUST(MediaMeterLoad(&meter, ETAG, state, sizeof(state)));
 	}
 	MUST(whole.bytes == (int64_t) size && meter.bytes == whole.bytes);
-	MUST(whole.probe.duration_ms >= -1 && meter.probe.duration_ms == whole.probe.duration_ms);
-	MUST(MediaMeterEnd(&whole, &wanted) == MediaMeterEnd(&meter, &wanted_again));
+	MUST(whole.container.duration_ms >= -1 && meter.container.duration_ms == whole.container.duration_ms);
+	MUST(ContainerIsValid(&whole.container) && MediaMeterKind(&whole) == MediaMeterKind(&meter));
+	MUST(ContainerJudgeEnd(&whole.container, &wanted) == ContainerJudgeEnd(&meter.container, &wanted_again));
 	MUST(wanted == wanted_again && (wanted == -1 || wanted > whole.bytes));
 	MediaMeterHash(&whole, a);
 	MediaMeterHash(&meter, b);
@@ -73,7 +74,7 @@ Resume(const uint8_t *data, size_t size)
 	MediaMeterAdd(&meter, data, size);
 	MediaMeterAdd(&meter, data, size);
 	MediaMeterHash(&meter, sha256);
-	(void) MediaMeterEnd(&meter, &(int64_t){0});
+	(void) ContainerJudgeEnd(&meter.container, &(int64_t){0});
 }
 
 int

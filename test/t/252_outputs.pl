@@ -94,7 +94,7 @@ my @cuts = (
 	[ 'cut: no length', { kind => 'no_length', bytes => 60000 }, {} ],
 	[ 'cut: no length, nothing from fal', { kind => 'no_length', bytes => 60000 }, { file_size => JSON::PP::false } ],
 	[ 'cut: a large one', { kind => 'no_length', bytes => 3000000 }, { bytes => 5000000 } ],
-	[ 'cut: moov missing', { kind => 'no_length', bytes => 99884 }, { movie_last => JSON::PP::true }, qr/99884 bytes/ ],
+	[ 'cut: moov missing', { kind => 'no_length', bytes => 99884 }, { movie_last => JSON::PP::true, file_size => JSON::PP::false }, qr/ends after 99884 bytes/ ],
 	[ 'cut: a length that is too short', { kind => 'lie_length', delta => -40000 }, {} ]);
 for my $case (@cuts)
 {
@@ -149,10 +149,36 @@ sub box
 	return pack('N a4', 8 + length $body, $type) . $body;
 }
 
-my @h264 = qw(-c:v libx264 -pix_fmt yuv420p);
+sub boxes
+{
+	my ($bytes) = @_;
+	my %boxes;
+
+	for (my $at = 0; $at < length $bytes; $at += unpack('N', substr($bytes, $at, 4)))
+	{
+		$boxes{ substr($bytes, $at + 4, 4) } = substr($bytes, $at, unpack('N', substr($bytes, $at, 4)));
+	}
+	return %boxes;
+}
+
+# A recorder that is stopped: clusters of unknown size, as in a browser's.
+sub unknown_clusters
+{
+	my ($bytes) = @_;
+
+	$bytes =~ s/(\x1f\x43\xb6\x75)(?:\x01.{7}|\x08.{4}|\x10.{3}|\x20.{2}|\x40.|[\x80-\xfe])/$1\x01\xff\xff\xff\xff\xff\xff\xff/sg;
+	return $bytes;
+}
+
+my @h264 = qw(-c:v libx264 -pix_fmt yuv420p -g 5);
 my $mp4 = real_file('plain.mp4', @h264);
 my $plain = slurp_file($mp4);
-my $ftyp = unpack('N', $plain);
+my %plain = boxes($plain);
+my $live = real_file('live.webm', qw(-c:v libvpx -f webm -live 1));
+my $recorded = unknown_clusters(slurp_file($live));
+my $gif = real_file('plain.gif');
+my $sound = "$files/sound.mp4";
+run_log([ qw(ffmpeg -hide_banner -loglevel error -nostdin -y -f lavfi -i sine=duration=2 -c:a aac), $sound ]) or BAIL_OUT('ffmpeg could not make sound');
 my @files = (
 	# name, file, content type of the media host, ending or code, type or words, duration
 	[ 'file: mp4', $mp4, 'video/mp4', 'mp4', 'video/mp4', 2000 ],
@@ -160,15 +186,29 @@ my @files = (
 	[ 'file: mp4 as text', $mp4, 'text/plain', 'mp4', 'video/mp4', 2000 ],
 	[ 'file: mp4 as a download', $mp4, 'application/force-download', 'mp4', 'video/mp4', 2000 ],
 	[ 'file: mp4, free first', write_file('free.mp4', box('free', 'x' x 40) . $plain), 'video/mp4', 'mp4', 'video/mp4', 2000 ],
+	[ 'file: mp4, uuid first', write_file('uuid.mp4', box('uuid', 'x' x 40) . $plain), 'video/mp4', 'mp4', 'video/mp4', 2000 ],
+	[ 'file: mp4, mdat up to the end', write_file('last.mp4', $plain{ftyp} . $plain{moov} . pack('N', 0) . substr($plain{mdat}, 4)), 'video/mp4', 'mp4', 'video/mp4', 2000 ],
+	[ 'file: mp4, moov up to the end', write_file('open.mp4', $plain{ftyp} . $plain{mdat} . pack('N', 0) . substr($plain{moov}, 4)), 'video/mp4', 'mp4', 'video/mp4', 2000 ],
+	[ 'file: mp4, zeros in moov', write_file('zeros.mp4', $plain{ftyp} . box('moov', substr($plain{moov}, 8) . "\0" x 4) . $plain{mdat}), 'video/mp4', 'mp4', 'video/mp4', 2000 ],
+	[ 'file: mp4, a text behind it', write_file('text.mp4', "${plain}made by a camera"), 'video/mp4', 'mp4', 'video/mp4', 2000 ],
+	[ 'file: mp4, AV1', real_file('av1.mp4', qw(-c:v libaom-av1 -cpu-used 8)), 'video/mp4', 'mp4', 'video/mp4', 2000 ],
+	[ 'file: mp4, HEVC', real_file('hevc.mp4', qw(-c:v libx265 -x265-params log-level=error -tag:v hvc1)), 'video/mp4', 'mp4', 'video/mp4', 2000 ],
+	[ 'file: mp4, CMAF', real_file('cmaf.mp4', @h264, qw(-movflags cmaf+frag_keyframe)), 'video/mp4', 'mp4', 'video/mp4', '' ],
+	[ 'file: mp4, the first part not fragmented', real_file('first_part.mp4', @h264, qw(-movflags frag_keyframe)), 'video/mp4', 'mp4', 'video/mp4', '' ],
 	[ 'file: mp4, fragmented', real_file('fragments.mp4', @h264, qw(-movflags frag_keyframe+empty_moov)), 'video/mp4', 'mp4', 'video/mp4', '' ],
 	[ 'file: mov', real_file('plain.mov', @h264), 'video/quicktime', 'mov', 'video/quicktime', 2000 ],
-	[ 'file: mov without ftyp', write_file('old.mov', substr($plain, $ftyp)), 'video/mp4', 'mov', 'video/quicktime', 2000 ],
-	[ 'file: webm', real_file('plain.webm', qw(-c:v libvpx)), 'video/mp4', 'webm', 'video/webm', '' ],
-	[ 'file: webm, live', real_file('live.webm', qw(-c:v libvpx -f webm -live 1)), 'video/webm', 'webm', 'video/webm', '' ],
-	[ 'file: mkv', real_file('plain.mkv', @h264), 'application/x-matroska', 'mkv', 'video/x-matroska', '' ],
+	[ 'file: mov without ftyp', write_file('old.mov', $plain{mdat} . $plain{moov}), 'video/mp4', 'mov', 'video/quicktime', 2000 ],
+	[ 'file: webm', real_file('plain.webm', qw(-c:v libvpx)), 'video/mp4', 'webm', 'video/webm', 2000 ],
+	[ 'file: webm, live', $live, 'video/webm', 'webm', 'video/webm', '' ],
+	[ 'file: webm, recorded', write_file('recorded.webm', $recorded), 'video/webm', 'webm', 'video/webm', '' ],
+	[ 'file: mkv', real_file('plain.mkv', @h264), 'application/x-matroska', 'mkv', 'video/x-matroska', 2000 ],
 	[ 'file: half an mp4', write_file('half.mp4', substr(slurp_file("$files/first.mp4"), 0, 2000)), 'video/mp4', 'download_failed', qr/2000 of \d+ bytes/, 2 ],
 	[ 'file: half a webm', write_file('half.webm', substr(slurp_file("$files/plain.webm"), 0, 2000)), 'video/webm', 'download_failed', qr/2000 of \d+ bytes/, 2 ],
-	[ 'file: gif', real_file('plain.gif'), 'video/mp4', 'not_a_video', qr/GIF image/, 1 ],
+	[ 'file: half a live webm', write_file('half_live.webm', substr(slurp_file($live), 0, 2000)), 'video/webm', 'download_failed', qr/2000 bytes/, 2 ],
+	[ 'file: half a recorded webm', write_file('half_recorded.webm', substr($recorded, 0, -9)), 'video/webm', 'download_failed', qr/ends after \d+ bytes/, 2 ],
+	[ 'file: sound', $sound, 'video/mp4', 'not_a_video', qr/sound without a picture/, 1 ],
+	[ 'file: avi', real_file('plain.avi', qw(-c:v mpeg4)), 'video/mp4', 'not_a_video', qr/not accepted: AVI video/, 1 ],
+	[ 'file: gif', $gif, 'video/mp4', 'not_a_video', qr/GIF image/, 1 ],
 	[ 'file: png', real_file('plain.png', qw(-frames:v 1)), 'video/mp4', 'not_a_video', qr/PNG image/, 1 ],
 	[ 'file: avif', write_file('plain.avif', box('ftyp', 'avif' . pack('N', 0) . 'avifmif1') . 'x' x 99), 'video/mp4', 'not_a_video', qr/AVIF image/, 1 ],
 	[ 'file: m4a', write_file('plain.m4a', box('ftyp', 'M4A ' . pack('N', 0) . 'M4A mp42') . 'x' x 99), 'video/mp4', 'not_a_video', qr/M4A audio/, 1 ],

@@ -43,6 +43,8 @@ extern void TestWire(void);
 extern void TestJobStates(void);
 extern void TestBackoff(void);
 extern void TestBreaker(void);
+extern void TestKind(void);
+extern void TestContainer(void);
 extern void TestMedia(void);
 extern void TestRing(void);
 extern void TestFlow(void);

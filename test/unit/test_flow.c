@@ -255,6 +255,7 @@ TestShort(void)
 	CheckShort("whole, whatever fal says", BOX_FILE, 28, 40, false, -1);
 	CheckShort("cut", BOX_FILE, 27, -1, true, 28);
 	CheckShort("cut, whatever fal says", BOX_FILE, 27, 27, true, 28);
+	CheckShort("cut, and fal knows of more", BOX_FILE, 27, 40, true, 40);
 	CheckShort("of an unknown form", "abcdef", 6, -1, false, -1);
 	CheckShort("as long as fal says", "abcdef", 6, 6, false, -1);
 	CheckShort("longer than fal says", "abcdef", 6, 5, false, -1);

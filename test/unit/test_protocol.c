@@ -62,6 +62,8 @@ main(void)
 	TestJobStates();
 	TestBackoff();
 	TestBreaker();
+	TestKind();
+	TestContainer();
 	TestMedia();
 	TestRing();
 	TestFlow();
