@@ -103,7 +103,8 @@ DownloadRefuse(const Download *download, const Kind *kind, const char *content_t
 
 	if (content_type[0])
 		snprintf(type, sizeof(type), " (content type \"%s\")", content_type);
-	snprintf(error, sizeof(error), "fal.ai delivered a file of a kind that is not accepted: %s%s", kind->name, type);
+	snprintf(error, sizeof(error), "fal.ai delivered a file of a kind that is not accepted: %s%s%s", kind->name, type,
+			 kind->class == KIND_OTHER ? "" : "; vibevideo.accept does not list it");
 	TaskRetry(task, again ? vv_max_tries : 1, "not_a_video", error, -1);
 }
 
@@ -178,7 +179,7 @@ DownloadJudge(const Download *download, const HttpReply *reply)
 	}
 	else if (flow->from == 0 && reply->status == 206)
 		TaskRetry(download->task, vv_max_tries, "download_failed", "the media host returned only part of the video", -1);
-	else if (kind != NULL && kind->class != KIND_VIDEO)
+	else if (kind != NULL && !KindIsAccepted(vv_accept, kind->class))
 		DownloadRefuse(download, kind, reply->content_type);
 	return kind;
 }

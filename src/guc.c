@@ -14,6 +14,7 @@
 
 #include "guc.h"
 #include "hosts.h"
+#include "kind.h"
 
 char *vv_fal_key = NULL;
 char *vv_fal_key_secret = NULL;
@@ -28,6 +29,7 @@ char *vv_storage_key = NULL;
 char *vv_storage_key_secret = NULL;
 char *vv_storage_bucket = NULL;
 char *vv_media_hosts = NULL;
+char *vv_accept = NULL;
 char *vv_ca_file = NULL;
 char *vv_webhook_url = NULL;
 int vv_connect_timeout;
@@ -148,6 +150,17 @@ CheckMediaHosts(char **newval, void **extra, GucSource source)
 	return false;
 }
 
+static bool
+CheckAccept(char **newval, void **extra, GucSource source)
+{
+	char why[100];
+
+	if (*newval == NULL || KindListIsValid(*newval, why, sizeof(why)))
+		return true;
+	GUC_check_errdetail("%s", why);
+	return false;
+}
+
 /* Every role can read what ALTER DATABASE, ALTER ROLE and CREATE FUNCTION ... SET store. */
 static bool
 CheckKey(char **newval, void **extra, GucSource source)
@@ -213,6 +226,8 @@ static const StringSetting strings[] = {
 	&vv_storage_bucket, "videos", 0, NULL},
 	{"vibevideo.media_hosts", "Hosts a video may be fetched from, comma-separated: host, *.domain or scheme://host:port.",
 	&vv_media_hosts, "fal.media, *.fal.media, storage.googleapis.com", 0, CheckMediaHosts},
+	{"vibevideo.accept", "What is accepted as a video, comma-separated: video, and gif for animated GIFs.",
+	&vv_accept, "video", 0, CheckAccept},
 	{"vibevideo.ca_file", "File with the certificate authorities to trust; empty means libcurl's own.",
 	&vv_ca_file, "", GUC_SUPERUSER_ONLY, NULL},
 	{"vibevideo.webhook_url", "URL that fal.ai calls when a job is done; empty means none.",

@@ -18,6 +18,7 @@ extern char *vv_storage_key;
 extern char *vv_storage_key_secret;
 extern char *vv_storage_bucket;
 extern char *vv_media_hosts;
+extern char *vv_accept;
 extern char *vv_ca_file;
 extern char *vv_webhook_url;
 extern int vv_connect_timeout; /* ms */

@@ -1,6 +1,6 @@
 /*
  * kind.c
- *	  What a file is, by its first bytes.
+ *	  What a file is, by its first bytes, and which kinds are accepted.
  *
  * MP4 and QuickTime files are made of boxes: size, type, body (ISO/IEC 14496-12,
  * 4.2); the brand in ftyp tells them from images and sounds, which are made of
@@ -10,7 +10,9 @@
 #include "kind.h"
 
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #define lengthof(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -224,4 +226,72 @@ KindSniff(const unsigned char *bytes, size_t len)
 	if (len > TS_PACKET && bytes[0] == 0x47 && bytes[TS_PACKET] == 0x47)
 		return &TransportStream;
 	return KindOfText(bytes, len);
+}
+
+/*----------
+ * The list
+ *----------
+ */
+static const struct
+{
+	const char *word;
+	KindClass class;
+} Words[] = {{"video", KIND_VIDEO}, {"gif", KIND_GIF}};
+
+/* the next word of the list, without the blanks around it; false at the end */
+static bool
+NextWord(const char **list, const char **word, size_t *len)
+{
+	const char *end;
+
+	if (*list == NULL)
+		return false;
+	*word = *list + strspn(*list, " \t\r\n");
+	end = *word + strcspn(*word, ",");
+	*list = *end == ',' ? end + 1 : NULL;
+	while (end > *word && strchr(" \t\r\n", end[-1]) != NULL)
+		end--;
+	*len = (size_t) (end - *word);
+	return true;
+}
+
+static KindClass
+ClassOf(const char *word, size_t len)
+{
+	for (size_t i = 0; i < lengthof(Words); i++)
+		if (strlen(Words[i].word) == len && strncasecmp(word, Words[i].word, len) == 0)
+			return Words[i].class;
+	return KIND_OTHER;
+}
+
+bool
+KindListIsValid(const char *list, char *why, size_t why_size)
+{
+	const char *rest = list;
+	const char *word;
+	size_t len;
+
+	while (NextWord(&rest, &word, &len))
+		if (ClassOf(word, len) == KIND_OTHER)
+		{
+			(void) snprintf(why, why_size, "Words of the list are \"video\" and \"gif\".");
+			return false;
+		}
+	/* a list of images only would refuse what has been paid for */
+	if (KindIsAccepted(list, KIND_VIDEO))
+		return true;
+	(void) snprintf(why, why_size, "The list must contain \"video\".");
+	return false;
+}
+
+bool
+KindIsAccepted(const char *list, KindClass class)
+{
+	const char *word;
+	size_t len;
+
+	while (NextWord(&list, &word, &len))
+		if (class != KIND_OTHER && ClassOf(word, len) == class)
+			return true;
+	return false;
 }

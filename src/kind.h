@@ -1,6 +1,6 @@
 /*
  * kind.h
- *	  What a file is, by its first bytes.
+ *	  What a file is, by its first bytes, and which kinds are accepted.
  *
  * Pure: no libcurl, no Postgres, no allocation.
  */
@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* what a file can be accepted as */
 typedef enum KindClass
 {
 	KIND_OTHER,
@@ -41,5 +42,9 @@ extern const Kind kind_still_gif;
 
 /* the endings of stored files, up to a NULL, the usual one first */
 extern const char *const kind_endings[];
+
+/* list is vibevideo.accept: comma-separated words */
+extern bool KindListIsValid(const char *list, char *why, size_t why_size);
+extern bool KindIsAccepted(const char *list, KindClass class);
 
 #endif /* VIBEVIDEO_KIND_H */

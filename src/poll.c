@@ -24,6 +24,7 @@
 #include "copy.h"
 #include "guc.h"
 #include "json.h"
+#include "kind.h"
 #include "polling.h"
 #include "rowguard.h"
 #include "rowsync.h"
@@ -215,6 +216,18 @@ ReadResult(Task *task, const HttpReply *reply)
 	return result;
 }
 
+/* Nobody looks at the file, so what it is called has to decide. */
+static void
+KeepUrl(Task *task, const OutputFile *file)
+{
+	if (file->kind == OUTPUT_OTHER)
+		TaskFail(task, "not_a_video", "the model's output has a file of a kind that is not accepted where the video should be");
+	else if (file->kind == OUTPUT_GIF && !KindIsAccepted(vv_accept, KIND_GIF))
+		TaskFail(task, "not_a_video", "the model's output has a GIF image and no video; vibevideo.accept does not list it");
+	else
+		CopyKeepUrl(task, file->url);
+}
+
 static void
 AfterResult(Task *task, const HttpReply *reply)
 {
@@ -227,7 +240,7 @@ AfterResult(Task *task, const HttpReply *reply)
 			if (task->job->orphan)
 				TaskFail(task, "orphaned", "its transaction was rolled back, but fal.ai had finished the video before the cancel");
 			else if (vv_storage_kind == STORAGE_KIND_NONE)
-				CopyKeepUrl(task, result->video.url);
+				KeepUrl(task, &result->video);
 			else
 				TaskAdvance(task, "processing", 0);
 			task->update.media_url = result->video.url;

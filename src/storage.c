@@ -53,7 +53,7 @@ static const char HintSecretKey[] =
 static const char HintKeyKind[] =
 	"A Storage key is the service_role JWT or begins with sb_secret_; access_key_id:secret is for vibevideo.storage_kind = 's3' only.";
 static const char HintType[] =
-	"Add video/* to the bucket's allowed_mime_types: models deliver video/mp4, video/quicktime, video/webm or video/x-matroska.";
+	"Add video/* to the bucket's allowed_mime_types: models deliver video/mp4, video/quicktime, video/webm or video/x-matroska. With gif in vibevideo.accept, add image/gif.";
 static const char HintBaseUrl[] =
 	"Check vibevideo.storage_url: it ends in /storage/v1 if it points to a gateway, but not if it points to the storage server itself.";
 static const char HintReadOnly[] =
@@ -439,16 +439,17 @@ StorageTusMaxSize(const HttpReply *reply)
 static bool
 VisitAllowedType(const char *raw, size_t raw_len, void *arg)
 {
-	static const char *const covers_mp4[] = {"video/mp4", "video/*", "*/*", "*"};
-	bool *allows_mp4 = arg;
+	StorageBucket *bucket = arg;
 	char type[32];
 	JsonWant want = {.path = "", .text = type, .size = sizeof(type)};
+	bool everything;
 
 	if (!JsonPick(raw, raw_len, &want, 1) || want.truncated)
 		return true;
-	for (size_t i = 0; i < lengthof(covers_mp4); i++)
-		*allows_mp4 |= strcasecmp(type, covers_mp4[i]) == 0;
-	return !*allows_mp4;
+	everything = strcmp(type, "*/*") == 0 || strcmp(type, "*") == 0;
+	bucket->allows_mp4 |= everything || strcasecmp(type, "video/mp4") == 0 || strcasecmp(type, "video/*") == 0;
+	bucket->allows_gif |= everything || strcasecmp(type, "image/gif") == 0 || strcasecmp(type, "image/*") == 0;
+	return !bucket->allows_mp4 || !bucket->allows_gif;
 }
 
 void
@@ -479,10 +480,9 @@ StorageJudgeBucket(const HttpReply *reply, StorageBucket *out)
 	out->is_public = strcmp(is_public, "true") == 0;
 	out->size_limit = WireNumber(limit);
 	/* no list, or an empty one, allows everything */
-	out->allows_mp4 = wants[3].kind == JSON_ABSENT;
+	out->allows_mp4 = out->allows_gif = wants[3].kind == JSON_ABSENT;
 	if (!out->allows_mp4)
-		(void) JsonEach(reply->body, reply->body_len, "allowed_mime_types",
-						VisitAllowedType, &out->allows_mp4);
+		(void) JsonEach(reply->body, reply->body_len, "allowed_mime_types", VisitAllowedType, out);
 }
 
 void

@@ -31,6 +31,7 @@ typedef struct StorageBucket
 	bool is_public;
 	int64_t size_limit; /* -1: none */
 	bool allows_mp4;
+	bool allows_gif;
 } StorageBucket;
 
 /* a missing object is STORAGE_DONE without exists: the call did succeed */

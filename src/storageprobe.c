@@ -10,6 +10,7 @@
 #include "call.h"
 #include "guc.h"
 #include "hosts.h"
+#include "kind.h"
 #include "secret.h"
 #include "statement.h"
 #include "storageprobe.h"
@@ -183,6 +184,9 @@ StorageProbeBucket(void)
 	if (!answer.bucket.allows_mp4)
 		return Bad(psprintf("bucket \"%s\" does not accept video/mp4", vv_storage_bucket),
 				   "Add video/* to its allowed MIME types.");
+	if (!answer.bucket.allows_gif && KindIsAccepted(vv_accept, KIND_GIF))
+		return Bad(psprintf("bucket \"%s\" does not accept image/gif, which vibevideo.accept lists", vv_storage_bucket),
+				   "Add image/gif to its allowed MIME types.");
 	return Ok(psprintf("bucket \"%s\" exists and accepts videos", vv_storage_bucket));
 }
 

@@ -13,10 +13,15 @@ static void
 Sniff(const uint8_t *data, size_t size)
 {
 	const Kind *kind = KindSniff(data, size);
+	char *list = CopyInput(data, size);
+	char why[100] = "";
 
 	MUST(kind != NULL && kind->name != NULL);
 	MUST((kind->type != NULL) == (kind->ending != NULL) && (kind->type != NULL) == (kind->class != KIND_OTHER));
 	MUST(kind->class == KIND_OTHER || size >= KIND_MIN_BYTES);
+	MUST(KindListIsValid(list, why, sizeof(why)) == (why[0] == '\0'));
+	MUST(!KindIsAccepted(list, KIND_OTHER));
+	free(list);
 }
 
 /* the same bytes tell the same, whole and in pieces between which the meter is set down */

@@ -208,7 +208,7 @@ my @files = (
 	[ 'file: half a recorded webm', write_file('half_recorded.webm', substr($recorded, 0, -9)), 'video/webm', 'download_failed', qr/ends after \d+ bytes/, 2 ],
 	[ 'file: sound', $sound, 'video/mp4', 'not_a_video', qr/sound without a picture/, 1 ],
 	[ 'file: avi', real_file('plain.avi', qw(-c:v mpeg4)), 'video/mp4', 'not_a_video', qr/not accepted: AVI video/, 1 ],
-	[ 'file: gif', $gif, 'video/mp4', 'not_a_video', qr/GIF image/, 1 ],
+	[ 'file: gif', $gif, 'video/mp4', 'not_a_video', qr/GIF image \(content type "video\/mp4"\); vibevideo\.accept/, 1 ],
 	[ 'file: png', real_file('plain.png', qw(-frames:v 1)), 'video/mp4', 'not_a_video', qr/PNG image/, 1 ],
 	[ 'file: avif', write_file('plain.avif', box('ftyp', 'avif' . pack('N', 0) . 'avifmif1') . 'x' x 99), 'video/mp4', 'not_a_video', qr/AVIF image/, 1 ],
 	[ 'file: m4a', write_file('plain.m4a', box('ftyp', 'M4A ' . pack('N', 0) . 'M4A mp42') . 'x' x 99), 'video/mp4', 'not_a_video', qr/M4A audio/, 1 ],
@@ -239,6 +239,90 @@ for my $case (@files)
 	is(sql($node, "SELECT duration_ms, video_url LIKE '%.$what', object_key = '$object->{key}' FROM vibevideo.job WHERE vibelog_id = '$id'"),
 		"$number|t|t", "$prompt: the job says so");
 }
+
+# -- GIFs, where they are accepted ----------------------------------------------------------
+for my $case ([ 'gif', qr/must contain "video"/ ], [ 'video, webp', qr/are "video" and "gif"/ ])
+{
+	my ($list, $words) = @$case;
+	my ($state, $message) = sql_error($node, "ALTER SYSTEM SET vibevideo.accept = '$list'");
+
+	is($state, '22023', "accept '$list' is refused");
+	like($message, $words, "accept '$list': why");
+}
+configure($node, accept => 'video, gif');
+
+my @gifs = (
+	# name, file, code or undef, words
+	[ 'gif: plain', $gif ],
+	[ 'gif: something behind it', write_file('trail.gif', slurp_file($gif) . 'more') ],
+	[ 'gif: half', write_file('half.gif', substr(slurp_file($gif), 0, 2000)), 'download_failed', qr/ends after 2000 bytes/ ],
+	[ 'gif: no end', write_file('no_end.gif', substr(slurp_file($gif), 0, -1)), 'download_failed', qr/ends after \d+ bytes/ ],
+	[ 'gif: one image', real_file('still.gif', qw(-frames:v 1)), 'not_a_video', qr/GIF image that does not move/ ]);
+for my $case (@gifs)
+{
+	my ($prompt, $file, $code, $words) = @$case;
+	my $id = new_row($node, $prompt);
+
+	$fal->rule("^$prompt\$", output => 'custom', result => { images => [ { url => '{{media_url}}', content_type => 'image/gif' } ] },
+		media => { file => $file, content_type => 'image/gif' });
+	submit($node, $id);
+	wait_for_status($node, $id, $code ? 'failed' : 'completed');
+	is(status_of($node, $id)->{error_code}, $code, "$prompt: its code");
+	if ($code)
+	{
+		like(status_of($node, $id)->{error}, $words, "$prompt: its words");
+		is($storage->object($id), undef, "$prompt: Storage has no object");
+		next;
+	}
+	my $object = $storage->object($id);
+	like($object->{key}, qr/\.gif$/, "$prompt: its ending");
+	is($object->{content_type}, 'image/gif', "$prompt: its type");
+	is($object->{size}, -s $file, "$prompt: all of it");
+	is(sql($node, "SELECT duration_ms, video_url LIKE '%.gif' FROM vibevideo.job WHERE vibelog_id = '$id'"), '2000|t', "$prompt: the job says so");
+}
+
+# One that was not accepted before is copied by a retry, without another render.
+{
+	my $id = sql($node, q{SELECT id FROM vibelogs WHERE prompt = 'file: gif'});
+
+	sql($node, "SELECT vibevideo_retry('$id')");
+	wait_for_status($node, $id, 'completed');
+	like($storage->object($id)->{key}, qr/\.gif$/, 'retry: the GIF is stored');
+	is(scalar($fal->renders('file: gif')), 1, 'retry: of one render');
+}
+
+# A bucket that takes no images.
+{
+	my $bucket = q{SELECT status, detail, hint FROM vibevideo.check_config() WHERE check_name = 'bucket'};
+
+	$storage->call('POST', '/bucket', { name => 'videos', public => JSON::PP::true, allowed_mime_types => ['video/*'] });
+	like(sql($node, $bucket), qr/^fail\|.*image\/gif.*vibevideo\.accept/, 'bucket: no images');
+	$storage->call('POST', '/bucket', { name => 'videos', public => JSON::PP::true, allowed_mime_types => [ 'video/*', 'image/gif' ] });
+	like(sql($node, $bucket), qr/^ok\|/, 'bucket: GIFs, too');
+	configure($node, accept => 'video');
+	$storage->call('POST', '/bucket', { name => 'videos', public => JSON::PP::true, allowed_mime_types => ['video/*'] });
+	like(sql($node, $bucket), qr/^ok\|/, 'bucket: no images are needed');
+	$storage->call('POST', '/bucket', { name => 'videos', public => JSON::PP::true, allowed_mime_types => undef });
+}
+
+# Where fal.ai's URL is kept nobody looks at the bytes: what it is called decides.
+configure($node, storage_kind => 'none');
+my @kept = (
+	[ 'kept: video', { video => { url => '{{media_url}}' } } ],
+	[ 'kept: gif', { gif => { url => '{{media_url}}', content_type => 'image/gif' } }, qr/vibevideo\.accept/ ],
+	[ 'kept: picture', { video => { url => '{{media_url}}', content_type => 'image/png' } }, qr/a kind that is not accepted/ ]);
+for my $case (@kept)
+{
+	my ($prompt, $result, $words) = @$case;
+	my $id = new_row($node, $prompt);
+
+	$fal->rule("^$prompt\$", output => 'custom', result => $result);
+	submit($node, $id);
+	wait_for_status($node, $id, $words ? 'failed' : 'completed');
+	is(status_of($node, $id)->{error_code}, $words ? 'not_a_video' : undef, "$prompt: its code");
+	like(status_of($node, $id)->{error}, $words, "$prompt: its words") if $words;
+}
+configure($node, storage_kind => 'supabase');
 
 # An upload that is resumed keeps its name.
 {

@@ -1,6 +1,6 @@
 /*
  * test_kind.c
- *	  What files are by their first bytes.
+ *	  What files are by their first bytes, and the list of what is accepted.
  */
 #include "check.h"
 
@@ -87,9 +87,45 @@ TestTransportStream(void)
 	CheckText("one packet", "kind", KindSniff(bytes, 188)->name, "file of an unknown kind");
 }
 
+static void
+TestList(void)
+{
+	static const struct
+	{
+		const char *list;
+		bool is_valid;
+		bool has_gif;
+		const char *why;
+	} cases[] = {
+		{"video", true, false, ""},
+		{"video,gif", true, true, ""},
+		{" GIF ,\tVideo ", true, true, ""},
+		{"video, video", true, false, ""},
+		{"gif", false, true, "must contain \"video\""},
+		{"", false, false, "are \"video\" and \"gif\""},
+		{"video,", false, false, "are \"video\" and \"gif\""},
+		{"video gif", false, false, "are \"video\" and \"gif\""},
+		{"video, webp", false, false, "are \"video\" and \"gif\""},
+		{"videos", false, false, "are \"video\" and \"gif\""},
+	};
+
+	for (size_t i = 0; i < lengthof(cases); i++)
+	{
+		char why[100] = "";
+
+		CheckNumber(cases[i].list, "valid", KindListIsValid(cases[i].list, why, sizeof(why)), cases[i].is_valid);
+		CheckPart(cases[i].list, "why not", why, cases[i].why);
+		CheckNumber(cases[i].list, "has gif", KindIsAccepted(cases[i].list, KIND_GIF), cases[i].has_gif);
+		CheckTrue(cases[i].list, "never has anything else", !KindIsAccepted(cases[i].list, KIND_OTHER));
+	}
+	CheckTrue("video", "has video", KindIsAccepted("video", KIND_VIDEO));
+	CheckTrue("gif", "has no video", !KindIsAccepted("gif", KIND_VIDEO));
+}
+
 void
 TestKind(void)
 {
 	TestSniff();
 	TestTransportStream();
+	TestList();
 }

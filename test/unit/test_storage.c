@@ -168,17 +168,21 @@ TestBucket(void)
 		bool is_public;
 		int64_t size_limit;
 		bool allows_mp4;
+		bool allows_gif;
 	} cases[] = {
-		{"limited", ANSWER(200, BUCKET), STORAGE_DONE, true, false, 20971520, true},
-		{"open", ANSWER(200, OPEN_BUCKET), STORAGE_DONE, true, true, -1, true},
-		{"wildcard", ANSWER(200, "{\"name\":\"b\",\"allowed_mime_types\":[\"image/png\",\"video/*\"]}"), STORAGE_DONE, true, false, -1, true},
-		{"images only", ANSWER(200, "{\"name\":\"b\",\"allowed_mime_types\":[\"image/png\"]}"), STORAGE_DONE, true, false, -1, false},
-		{"empty list", ANSWER(200, "{\"name\":\"b\",\"allowed_mime_types\":[]}"), STORAGE_DONE, true, false, -1, true},
-		{"missing", ANSWER(400, NO_BUCKET), STORAGE_FATAL, false, false, -1, false},
+		{"limited", ANSWER(200, BUCKET), STORAGE_DONE, true, false, 20971520, true, false},
+		{"open", ANSWER(200, OPEN_BUCKET), STORAGE_DONE, true, true, -1, true, true},
+		{"wildcard", ANSWER(200, "{\"name\":\"b\",\"allowed_mime_types\":[\"image/png\",\"video/*\"]}"), STORAGE_DONE, true, false, -1, true, false},
+		{"videos and GIFs", ANSWER(200, "{\"name\":\"b\",\"allowed_mime_types\":[\"Image/GIF\",\"video/mp4\",\"a/b\"]}"), STORAGE_DONE, true, false, -1, true, true},
+		{"images", ANSWER(200, "{\"name\":\"b\",\"allowed_mime_types\":[\"image/*\"]}"), STORAGE_DONE, true, false, -1, false, true},
+		{"everything", ANSWER(200, "{\"name\":\"b\",\"allowed_mime_types\":[\"*/*\"]}"), STORAGE_DONE, true, false, -1, true, true},
+		{"images only", ANSWER(200, "{\"name\":\"b\",\"allowed_mime_types\":[\"image/png\"]}"), STORAGE_DONE, true, false, -1, false, false},
+		{"empty list", ANSWER(200, "{\"name\":\"b\",\"allowed_mime_types\":[]}"), STORAGE_DONE, true, false, -1, true, true},
+		{"missing", ANSWER(400, NO_BUCKET), STORAGE_FATAL, false, false, -1, false, false},
 		{"denied", ANSWER(400, ERROR("403", "Unauthorized", "signature verification failed", "AccessDenied")), STORAGE_FATAL,
-		 false, false, -1, false},
-		{"HTML", ANSWER(200, HTML("x")), STORAGE_RETRY, false, false, -1, false},
-		{"lost", NO_ANSWER(HTTP_LOST), STORAGE_RETRY, false, false, -1, false},
+		 false, false, -1, false, false},
+		{"HTML", ANSWER(200, HTML("x")), STORAGE_RETRY, false, false, -1, false, false},
+		{"lost", NO_ANSWER(HTTP_LOST), STORAGE_RETRY, false, false, -1, false, false},
 	};
 
 	for (size_t i = 0; i < lengthof(cases); i++)
@@ -191,6 +195,7 @@ TestBucket(void)
 		CheckNumber(cases[i].name, "is public", out.is_public, cases[i].is_public);
 		CheckNumber(cases[i].name, "size limit", out.size_limit, cases[i].size_limit);
 		CheckNumber(cases[i].name, "allows mp4", out.allows_mp4, cases[i].allows_mp4);
+		CheckNumber(cases[i].name, "allows gif", out.allows_gif, cases[i].allows_gif);
 	}
 }
 
