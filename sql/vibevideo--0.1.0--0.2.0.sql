@@ -92,7 +92,7 @@ RETURN CASE
 	WHEN (j).state = 'generating' THEN 'AI is generating'
 	WHEN (j).state = 'processing' AND (j).tries > 0 AND (j).error IS NOT NULL
 		THEN format('Copying the video, try %s: %s', (j).tries + 1, (j).error)
-	WHEN (j).state = 'processing' AND (j).bytes_done > 0 AND vibevideo.seconds_left(j) >= 0
+	WHEN (j).state = 'processing' AND (j).bytes_done > 0 AND (j).bytes_total > 0 AND vibevideo.seconds_left(j) >= 0
 		THEN format('Copying %s %%, %s, %s left', least(100, (j).bytes_done * 100 / (j).bytes_total),
 					CASE WHEN (j).bytes_per_second >= 1000000 THEN format('%s MB/s', round((j).bytes_per_second / 1e6))
 						 ELSE format('%s kB/s', ceil((j).bytes_per_second / 1e3)) END,

@@ -415,7 +415,7 @@ CopyProgress(Copy *copy, TimestampTz now, JobProgress *progress)
 	memset(progress, 0, sizeof(*progress));
 	progress->done = copy->flow.sent;
 	/* fal's word stays: what the media host announces may be less */
-	progress->total = copy->task->job->bytes_total >= 0 ? copy->task->job->bytes_total : copy->flow.total;
+	progress->total = copy->task->job->bytes_total > 0 ? copy->task->job->bytes_total : copy->flow.total;
 	progress->rate = WatchRate(&copy->watch, &copy->flow, now);
 	progress->duration_ms = copy->flow.meter.container.duration_ms;
 	ResumableReport(&copy->resumable, progress);
