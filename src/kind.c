@@ -33,7 +33,7 @@ static const Kind Empty = {"empty file", KIND_OTHER, NULL, NULL, false};
 static const Kind Markup = {"HTML or XML text", KIND_OTHER, NULL, NULL, false};
 static const Kind Json = {"JSON text", KIND_OTHER, NULL, NULL, false};
 static const Kind Text = {"text", KIND_OTHER, NULL, NULL, false};
-static const Kind Unknown = {"file of an unknown kind", KIND_OTHER, NULL, NULL, false};
+static const Kind Unknown = {"unknown kind", KIND_OTHER, NULL, NULL, false};
 
 const Kind kind_sound = {"sound without a picture", KIND_OTHER, NEITHER};
 const Kind kind_still_gif = {"GIF image that does not move", KIND_OTHER, NEITHER};

@@ -32,7 +32,7 @@ TestSniff(void)
 		{FILE_OF("\0\0\0\014skipabcd\0\0\0\024ftypqt  "), "mov", "QuickTime video"},
 		{FILE_OF("\0\0\0\014uuidabcd\0\0\0\024ftypisom"), "mp4", "MP4 video"},
 		{FILE_OF("\0\0\0\014freeabcd\0\0\0\024ftypavif"), NULL, "AVIF image"},
-		{FILE_OF("\0\0\0\014freeabcd\0\0\0\024moofmfhd"), NULL, "file of an unknown kind"},
+		{FILE_OF("\0\0\0\014freeabcd\0\0\0\024moofmfhd"), NULL, "unknown kind"},
 		{FILE_OF("\0\0\1\0freeabcd"), "mp4", "MP4 video"},
 		{FILE_OF("\0\0\0\030styp\0\0\0\0"), "mp4", "MP4 video"},
 		{FILE_OF("\x1a\x45\xdf\xa3\x9f\x42\x86\x81\1\x42\x82\x84webm"), "webm", "WebM video"},
@@ -48,15 +48,15 @@ TestSniff(void)
 		{FILE_OF("\0\0\0\040ftypmif1"), NULL, "HEIF image"},
 		{FILE_OF("\0\0\0\040ftypM4A "), NULL, "M4A audio file"},
 		{FILE_OF("\0\0\0\040ftypM4B "), NULL, "M4B audio book"},
-		{FILE_OF("\0\0\0\007ftypisom"), NULL, "file of an unknown kind"},
-		{FILE_OF("\0\0\0\040ftypis"), NULL, "file of an unknown kind"},
+		{FILE_OF("\0\0\0\007ftypisom"), NULL, "unknown kind"},
+		{FILE_OF("\0\0\0\040ftypis"), NULL, "unknown kind"},
 		{FILE_OF("\0\0\0\014jP  \r\n\x87\n"), NULL, "JPEG 2000 image"},
 		{FILE_OF("<html><body>"), NULL, "HTML or XML text"},
 		{FILE_OF("\xef\xbb\xbf\r\n<!doctype html>"), NULL, "HTML or XML text"},
 		{FILE_OF("{\"detail\":\"x"), NULL, "JSON text"},
 		{FILE_OF("Not Found, sorry"), NULL, "text"},
 		{FILE_OF("\211PNG\r\n\032\n\0\0\0\015"), NULL, "PNG image"},
-		{FILE_OF("GIF88a\1\0\1\0\0\0"), NULL, "file of an unknown kind"},
+		{FILE_OF("GIF88a\1\0\1\0\0\0"), NULL, "unknown kind"},
 		{FILE_OF("RIFF\0\0\0\0WEBP"), NULL, "WebP image"},
 		{FILE_OF("RIFF\0\0\0\0AVI "), NULL, "AVI video"},
 		{FILE_OF("\x1f\x8b\x08\0\0\0\0\0\0\0\0\0"), NULL, "gzip archive"},
@@ -84,7 +84,7 @@ TestTransportStream(void)
 
 	bytes[0] = bytes[188] = 0x47;
 	CheckText("two packets", "kind", KindSniff(bytes, sizeof(bytes))->name, "MPEG transport stream");
-	CheckText("one packet", "kind", KindSniff(bytes, 188)->name, "file of an unknown kind");
+	CheckText("one packet", "kind", KindSniff(bytes, 188)->name, "unknown kind");
 }
 
 static void
