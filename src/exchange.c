@@ -113,13 +113,20 @@ MakeAscii(char *text)
 			*text = '?';
 }
 
+static const char *
+TrimHeaderValue(const char *value, size_t *len)
+{
+	while (*len > 0 && (*value == ' ' || *value == '\t'))
+		value++, (*len)--;
+	while (*len > 0 && strchr("\r\n \t", value[*len - 1]) != NULL)
+		(*len)--;
+	return value;
+}
+
 static void
 CopyHeaderValue(const char *value, size_t len, char *out, size_t size)
 {
-	while (len > 0 && (*value == ' ' || *value == '\t'))
-		value++, len--;
-	while (len > 0 && (value[len - 1] == '\r' || value[len - 1] == '\n' || value[len - 1] == ' ' || value[len - 1] == '\t'))
-		len--;
+	value = TrimHeaderValue(value, &len);
 	if (len >= size)
 		len = size - 1;
 	memcpy(out, value, len);
@@ -127,13 +134,41 @@ CopyHeaderValue(const char *value, size_t len, char *out, size_t size)
 	MakeAscii(out);
 }
 
-#define REPLY_FIELD(f) offsetof(HttpReply, f), sizeof(((HttpReply *) NULL)->f)
+/* A URL leads elsewhere if it is cut, or if a letter in it is replaced. */
+static void
+CopyHeaderUrl(const char *value, size_t len, char *out, size_t size)
+{
+	size_t used = 0;
+
+	value = TrimHeaderValue(value, &len);
+	for (size_t i = 0; i < len; i++)
+	{
+		unsigned char c = (unsigned char) value[i];
+		bool encode = c > 0x7e;
+
+		if (used + (encode ? 3 : 1) >= size)
+		{
+			used = 0;
+			break;
+		}
+		if (encode)
+			used += (size_t) sprintf(out + used, "%%%02X", c);
+		else
+			out[used++] = (char) c;
+	}
+	out[used] = '\0';
+	MakeAscii(out);
+}
+
+#define REPLY_FIELD(f) offsetof(HttpReply, f), sizeof(((HttpReply *) NULL)->f), CopyHeaderValue
+#define REPLY_URL(f) offsetof(HttpReply, f), sizeof(((HttpReply *) NULL)->f), CopyHeaderUrl
 
 static const struct
 {
 	const char *name;
 	size_t offset;
 	size_t size;
+	void (*copy)(const char *value, size_t len, char *out, size_t size);
 } wanted_headers[] =
 	{
 		{"content-type:", REPLY_FIELD(content_type)},
@@ -144,7 +179,7 @@ static const struct
 		{"x-fal-retryable:", REPLY_FIELD(fal_retryable)},
 		{"x-fal-needs-retry:", REPLY_FIELD(fal_needs_retry)},
 		{"x-fal-request-timeout-type:", REPLY_FIELD(fal_timeout_type)},
-		{"location:", REPLY_FIELD(location)},
+		{"location:", REPLY_URL(location)},
 		{"upload-offset:", REPLY_FIELD(upload_offset)},
 		{"upload-length:", REPLY_FIELD(upload_length)},
 		{"upload-metadata:", REPLY_FIELD(upload_metadata)},
@@ -175,9 +210,9 @@ OnHeader(char *data, size_t size, size_t nmemb, void *arg)
 
 		if (len > name_len && pg_strncasecmp(data, wanted_headers[i].name, name_len) == 0)
 		{
-			CopyHeaderValue(data + name_len, len - name_len,
-							(char *) &request->reply + wanted_headers[i].offset,
-							wanted_headers[i].size);
+			wanted_headers[i].copy(data + name_len, len - name_len,
+								   (char *) &request->reply + wanted_headers[i].offset,
+								   wanted_headers[i].size);
 			break;
 		}
 	}

@@ -87,6 +87,26 @@ for my $case (@bodies)
 }
 $fal->clear_faults;
 
+# -- redirects ---------------------------------------------------------------------------------
+# The letters have to arrive as they were meant, and none may be missing.
+my $long = 'x' x 3500;
+my @redirects = (
+	# name, what is added to the address, error code or undef
+	[ 'redirect: blanks', '&encoded=a%20b&letters=a b' ],
+	[ 'redirect: letters beyond ASCII', "&encoded=%C3%A4%20%C3%A4&letters=\x{c3}\x{a4}%20\x{c3}\x{a4}" ],
+	[ 'redirect: long', "&encoded=$long&letters=$long" ],
+	[ 'redirect: too long', '&letters=' . 'x' x 8200, 'bad_redirect' ]);
+for my $case (@redirects)
+{
+	my ($prompt, $more, $code) = @$case;
+	my $id = new_row($node, $prompt);
+
+	$fal->rule("^$prompt\$", media => { redirect => "{{media_url}}$more" });
+	submit($node, $id);
+	wait_for_status($node, $id, $code ? 'failed' : 'completed');
+	is(status_of($node, $id)->{error_code}, $code, "$prompt: its code");
+}
+
 # -- half a video ---------------------------------------------------------------------------
 # The media host ends it early with nothing wrong in HTTP: without a length, or
 # with one that is too short, since it has no more itself.

@@ -129,12 +129,12 @@ export async function serveMedia(context, { req, res, query, origin, job, gone, 
   if (fault && await applyBefore(fault, { req, res, connections: context.connections })) return;
   if (plan?.kind === 'gateway_after') sendGateway(res, plan.status);
   else if (plan?.kind === 'hang_after') return;
-  else if (!job || gone) sendText(res, 404, 'application/xml', '<?xml version="1.0"?><Error><Code>NoSuchKey</Code></Error>');
+  else if (!job || gone || (query.has('encoded') && query.get('letters') !== query.get('encoded'))) sendText(res, 404, 'application/xml', '<?xml version="1.0"?><Error><Code>NoSuchKey</Code></Error>');
   else if (job.behaviour.media.redirect && !query.has('direct')) redirect(res, job, origin);
   else await sendFile(context, { req, res, job, fault: plan });
 }
 
-/** ?direct=1 serves the file itself, so a redirect may lead back to it. */
+/** ?direct=1 serves the file itself, so a redirect may lead back to it; encoded=, if given, is what letters= has to arrive as. */
 function redirect(res, job, origin) {
   const location = job.behaviour.media.redirect.replaceAll('{{media_url}}', `${origin}${mediaPath(job)}?direct=1`);
   sendText(res, 302, 'text/plain', '', { location });
