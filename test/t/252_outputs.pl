@@ -351,19 +351,21 @@ SELECT vibevideo.job_message(jsonb_populate_record(NULL::vibevideo.job,
 SQL
 
 # An upload that is resumed keeps its name.
+configure($node, resumable_threshold => '1MB', max_tries => 5, accept => 'video, gif');
+for my $case ([ 'webm', slurp_file("$files/plain.webm") . box('void', 'x' x 8_000_000) ], [ 'gif', slurp_file($gif) . 'x' x 8_000_000 ])
 {
-	my $webm = write_file('large.webm', slurp_file("$files/plain.webm"));
-	my $id = new_row($node, 'resumed: webm');
+	my ($ending, $bytes) = @$case;
+	my $file = write_file("large.$ending", $bytes);
+	my $id = new_row($node, "resumed: $ending");
 
-	append_to_file($webm, box('void', 'x' x 8_000_000));
-	configure($node, resumable_threshold => '1MB', max_tries => 5);
-	$fal->rule('^resumed: webm$', media => { file => $webm, content_type => 'video/mp4' });
-	$fal->fault('media', { kind => 'truncate', bytes => 7_500_000 }, prompt => '^resumed: webm$', times => 1);
+	$fal->rule("^resumed: $ending\$", media => { file => $file, content_type => 'video/mp4' });
+	$fal->fault('media', { kind => 'truncate', bytes => 7_500_000 }, prompt => "^resumed: $ending\$", times => 1);
 	submit($node, $id);
 	wait_for_status($node, $id, 'completed');
-	like($storage->object($id)->{key}, qr/\.webm$/, 'resumed: it has its ending');
-	is(sql($node, "SELECT video_url LIKE '%.webm' FROM vibevideo.job WHERE vibelog_id = '$id'"), 't', 'resumed: the address, too');
-	is($storage->object($id)->{size}, -s $webm, 'resumed: all of it');
+	like($storage->object($id)->{key}, qr/\.$ending$/, "resumed: $ending: it has its ending");
+	is(sql($node, "SELECT video_url LIKE '%.$ending', duration_ms FROM vibevideo.job WHERE vibelog_id = '$id'"), 't|2000', "resumed: $ending: the address, too, and what was read before");
+	is($storage->object($id)->{size}, length $bytes, "resumed: $ending: all of it");
+	is(($fal->renders("resumed: $ending"))[0]{counts}{media_ranges}, 1, "resumed: $ending: with the rest alone");
 }
 
 $node->stop;
