@@ -38,13 +38,13 @@ sub start_job
 	$storage->fault('upload', outage($_, $_ == 500 ? '' : $page), key => $status{$_}, times => 1) for keys %status;
 	submit($node, $status{$_}) for sort keys %status;
 	wait_for_status($node, $status{$_}, 'completed', name => "$_ of a gateway: the video is stored") for sort keys %status;
-	like(log_tail($node, 500), qr/vibevideo considers Storage down/, 'together they were an outage');
 
 	my $id = new_row($node, 'out for long');
 	$storage->fault('upload', outage(522, $page), key => $id, times => $LIMIT + 1);
 	submit($node, $id);
 	wait_for_status($node, $id, 'completed', name => 'more refusals than tries, and yet it is stored', patience => 90);
 	is($storage->hits, 7 + $LIMIT + 1, 'all have come');
+	like(log_tail($node, 500), qr/vibevideo considers Storage down/, 'they were an outage');
 
 	# Storage's own error is none: what it refuses for good is given up
 	$id = new_row($node, 'refused by Storage');
