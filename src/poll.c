@@ -56,9 +56,10 @@ static void
 StartCall(Task *task, FalCall call)
 {
 	task->call = call;
-	ShmemServiceStart(SERVICE_FAL);
 	task->http = CallFal(task->engine, call, task->key, task->job->model, task->job->request_id, task);
-	if (task->http == NULL)
+	if (task->http)
+		ShmemServiceStart(SERVICE_FAL);
+	else
 		TaskRetry(task, 0, "bad_request",
 				  "could not build the request: check vibevideo.fal_queue_url and the API key", -1);
 }

@@ -67,6 +67,7 @@ extern bool ShmemReadSlot(Oid dboid, DatabaseSlot *copy);
 /* circuit breakers, shared by a database's backends and its worker */
 extern int ShmemServiceAllows(Service service, int wanted);
 extern TimestampTz ShmemServiceUntil(Service service); /* when it may be tried again, 0 if at once */
+/* a request to it has been started: while it is down that is the probe, so not before there is one, which will report */
 extern void ShmemServiceStart(Service service);
 /* how a request ended; true if the service is (now) considered down: the try should not be counted */
 extern bool ShmemServiceReport(Service service, bool outage);

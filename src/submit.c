@@ -43,12 +43,13 @@ PG_FUNCTION_INFO_V1(vibevideo_status);
 void
 SubmitStart(Task *task)
 {
-	ShmemServiceStart(SERVICE_FAL);
 	task->http = CallFalSubmit(task->engine, task->key, task->job->model, task->job->input, task);
 	/* the request has a copy */
 	pfree(task->job->input);
 	task->job->input = NULL;
-	if (task->http == NULL)
+	if (task->http)
+		ShmemServiceStart(SERVICE_FAL);
+	else
 		TaskFail(task, "bad_request",
 				 "could not build the request: check vibevideo.fal_queue_url, the model's name and the API key");
 }

@@ -113,13 +113,13 @@ UploadSend(Upload *upload, Call *call)
 {
 	bool good = call->good;
 
-	if (good)
-		ShmemServiceStart(SERVICE_STORAGE);
 	upload->request = CallSend(call, upload->task->engine);
-	if (!good)
+	if (upload->request)
+		ShmemServiceStart(SERVICE_STORAGE);
+	else if (!good)
 		TaskRetry(upload->task, vv_max_tries, "bad_storage_url",
 				  "could not build the upload's address: check vibevideo.storage_url and storage_bucket", -1);
-	else if (upload->request == NULL)
+	else
 		TaskRetry(upload->task, vv_max_tries, "upload_failed", "could not set up the upload", -1);
 }
 
