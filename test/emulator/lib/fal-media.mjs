@@ -214,8 +214,9 @@ function replaceBody(res, fault) {
 
 async function sendBytes(context, { req, res, job, fault, from, to }) {
   const stopAt = stopPoint(fault, from, to);
-  if (fault?.kind === 'slow') {
-    await sendSlowly(res, job, from, to, fault.bytes_per_s ?? 10000);
+  const rate = fault?.bytes_per_s ?? (fault?.kind === 'slow' ? 10000 : 0);
+  if (rate) {
+    await sendSlowly(res, job, from, stopAt, rate);
     return;
   }
   if (job.render && stopAt === to) {
