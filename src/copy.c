@@ -10,8 +10,8 @@
  *
  * The upload starts when the first bytes look like a video: 1 kB if the length
  * was announced, otherwise 1 MB, since a file that ends before that has a
- * known length after all.  Kind of storage, bucket and URL are fixed when the
- * copy starts, whatever settings change meanwhile.
+ * known length after all.  Where it goes, and with which key, is fixed when a copy
+ * starts, or restarts, whatever settings change meanwhile.
  *
  * S3 accepts no body without a length, and its multipart uploads would leave
  * parts behind that nobody sees and everybody pays for.  So a download of unknown
@@ -97,7 +97,7 @@ CopyEnd(Task *task)
 
 /* malloc'd, since libcurl's callbacks write into it; if there is no memory, the task is over. */
 static Copy *
-Create(Task *task, const char *storage_key, const CopyHistory *history)
+Create(Task *task, const CopyHistory *history)
 {
 	Copy *copy = calloc(1, sizeof(Copy));
 
@@ -111,14 +111,14 @@ Create(Task *task, const char *storage_key, const CopyHistory *history)
 	copy->history = *history;
 	WatchInit(&copy->watch);
 	DownloadInit(&copy->download, task, &copy->flow);
-	UploadInit(&copy->upload, task, &copy->flow, storage_key);
+	UploadInit(&copy->upload, task, &copy->flow, task->key);
 	ResumableInit(&copy->resumable, &copy->upload, &copy->download);
 	return copy;
 }
 
 /* Is there anything to copy, and a place to copy it to?  If not, the task is over. */
 static void
-CheckWork(Task *task, const char *storage_key)
+CheckWork(Task *task)
 {
 	if (task->job->media_url == NULL || task->job->request_id == NULL)
 		TaskRetry(task, 1, "no_video", "the job has no address for its video", -1);
@@ -127,16 +127,16 @@ CheckWork(Task *task, const char *storage_key)
 		CopyKeepUrl(task, task->job->media_url);
 	else if (vv_storage_url[0] == '\0')
 		TaskRetry(task, 0, "storage_not_configured", "vibevideo.storage_url is not set", -1);
-	else if (storage_key == NULL)
+	else if (task->key == NULL)
 		TaskRetry(task, 0, "storage_not_configured", "no Storage key is configured", -1);
 }
 
 static void
-StartWithKey(Task *task, const char *storage_key, const CopyHistory *history)
+Start(Task *task, const CopyHistory *history)
 {
-	CheckWork(task, storage_key);
+	CheckWork(task);
 	if (!TaskIsOver(task))
-		task->copy = Create(task, storage_key, history);
+		task->copy = Create(task, history);
 	if (!TaskIsOver(task))
 	{
 		if (ResumableIsKept(&task->copy->resumable))
@@ -153,7 +153,7 @@ CopyStart(Task *task)
 {
 	const CopyHistory none = {.counted = -1};
 
-	StartWithKey(task, task->key, &none);
+	Start(task, &none);
 }
 
 /* From the beginning, or from where an upload saved in the job is. */
@@ -161,19 +161,16 @@ static void
 Restart(Task *task)
 {
 	CopyHistory history = task->copy->history;
-	char key[SECRET_SIZE];
 
 	if (++history.restarts > MAX_RESTARTS)
 	{
 		TaskRetry(task, vv_max_tries, "upload_moved", "the upload had to start over too many times", -1);
 		return;
 	}
-	strlcpy(key, task->copy->upload.key, sizeof(key));
 	history.in_parts = task->copy->upload.wants_parts || history.in_parts;
 	CopyEnd(task);
 	task->got_further = false;
-	StartWithKey(task, key, &history);
-	SecretWipe(key, sizeof(key));
+	Start(task, &history);
 }
 
 static void

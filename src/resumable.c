@@ -54,7 +54,6 @@
 #include "resumable.h"
 
 #define REPORT_GOOD_MS 30000 /* well below a lease: after a longer delay the lease may be lost */
-#define BASE_SIZE 1024
 
 void
 ResumableInit(Resumable *resumable, Upload *upload, Download *download)
@@ -104,11 +103,10 @@ ResumableCreate(Resumable *resumable)
 	const UploadTarget *target = &resumable->upload->target;
 	int64 total = resumable->flow->total;
 	Call call;
-	char base[BASE_SIZE];
 	char metadata[2048];
 
 	InitTus(resumable, &call, STORAGE_TUS_CREATE, 0);
-	CallCheck(&call, StorageTusRoot(CallBase(vv_storage_url, base, sizeof(base)), call.url, sizeof(call.url)) && StorageTusMetadata(target->bucket, target->object_key, target->type, metadata, sizeof(metadata)));
+	CallCheck(&call, StorageTusRoot(target->base, call.url, sizeof(call.url)) && StorageTusMetadata(target->bucket, target->object_key, target->type, metadata, sizeof(metadata)));
 	resumable->deferred = (total < 0);
 	if (resumable->deferred)
 		CallHeader(&call, "upload-defer-length: 1");
@@ -167,14 +165,13 @@ static void
 AfterCreate(Resumable *resumable, const StorageTus *answer, const char *location)
 {
 	Task *task = resumable->task;
-	char base[BASE_SIZE];
 
 	if (answer->reply.outcome != STORAGE_DONE)
 	{
 		UploadFail(resumable->upload, &answer->reply);
 		return;
 	}
-	if (!StorageTusUrl(CallBase(vv_storage_url, base, sizeof(base)), location, resumable->url, sizeof(resumable->url)))
+	if (!StorageTusUrl(resumable->upload->target.base, location, resumable->url, sizeof(resumable->url)))
 	{
 		TaskRetry(task, vv_max_tries, "bad_response", "Storage's answer has no upload address", -1);
 		return;
@@ -191,11 +188,10 @@ AfterCreate(Resumable *resumable, const StorageTus *answer, const char *location
 bool
 ResumableIsKept(const Resumable *resumable)
 {
+	const UploadTarget *target = &resumable->upload->target;
 	const char *url = resumable->task->job->upload_url;
-	char base[BASE_SIZE];
 
-	return resumable->upload->target.kind == STORAGE_KIND_SUPABASE && vv_resumable_threshold >= 0 && url &&
-		StorageTusOwns(CallBase(vv_storage_url, base, sizeof(base)), url);
+	return target->kind == STORAGE_KIND_SUPABASE && vv_resumable_threshold >= 0 && url && StorageTusOwns(target->base, url);
 }
 
 /* Where the download starts: nothing that Storage has is needed again, except by the meter. */

@@ -14,7 +14,6 @@
 #include "wire.h"
 
 #define MAX_ERROR_BODY (64 * 1024)
-#define BASE_SIZE 1024
 #define FATAL_TRIES 3 /* the operator may meanwhile raise a limit or create the bucket: few tries, not none */
 
 /* the form of the key that Storage accepted last: for sb_ keys it depends on the gateway */
@@ -45,12 +44,20 @@ MakeObjectKey(const Job *job, const char *ending, char *out, size_t size)
 static bool
 NameTarget(UploadTarget *target, const Job *job, const char *ending)
 {
-	char base[BASE_SIZE];
-
 	MakeObjectKey(job, ending, target->object_key, sizeof(target->object_key));
-	return StorageUrl(CallBase(vv_storage_public_url[0] ? vv_storage_public_url : vv_storage_url, base, sizeof(base)),
-					  target->kind == STORAGE_KIND_S3 ? STORAGE_S3 : STORAGE_PUBLIC, target->bucket,
-					  target->object_key, target->video_url, sizeof(target->video_url));
+	return StorageUrl(target->public_base, target->kind == STORAGE_KIND_S3 ? STORAGE_S3 : STORAGE_PUBLIC,
+					  target->bucket, target->object_key, target->video_url, sizeof(target->video_url));
+}
+
+static void
+ReadTarget(UploadTarget *target)
+{
+	target->kind = vv_storage_kind;
+	CallBase(vv_storage_url, target->base, sizeof(target->base));
+	CallBase(vv_storage_public_url[0] ? vv_storage_public_url : vv_storage_url, target->public_base,
+			 sizeof(target->public_base));
+	strlcpy(target->region, vv_storage_region, sizeof(target->region));
+	strlcpy(target->bucket, vv_storage_bucket, sizeof(target->bucket));
 }
 
 void
@@ -61,8 +68,7 @@ UploadInit(Upload *upload, Task *task, Flow *flow, const char *key)
 	upload->flow = flow;
 	upload->form = form_is_known ? known_form : StorageFirstForm(key);
 	strlcpy(upload->key, key, sizeof(upload->key));
-	upload->target.kind = vv_storage_kind;
-	strlcpy(upload->target.bucket, vv_storage_bucket, sizeof(upload->target.bucket));
+	ReadTarget(&upload->target);
 	UploadSetEnding(upload, kind_endings[0]);
 }
 
@@ -103,9 +109,9 @@ UploadInitCall(Upload *upload, Call *call, HttpMethod method, int64 size)
 void
 UploadAddress(const Upload *upload, Call *call, StorageCall what)
 {
-	char base[BASE_SIZE];
+	const UploadTarget *target = &upload->target;
 
-	CallCheck(call, StorageUrl(CallBase(vv_storage_url, base, sizeof(base)), what, upload->target.bucket, upload->target.object_key, call->url, sizeof(call->url)));
+	CallCheck(call, StorageUrl(target->base, what, target->bucket, target->object_key, call->url, sizeof(call->url)));
 }
 
 void
@@ -201,7 +207,7 @@ StartS3(Upload *upload)
 	CallHeader(&call, "content-type: %s", upload->target.type);
 	CallHeader(&call, "cache-control: max-age=3600");
 	CallHeader(&call, "x-amz-content-sha256: UNSIGNED-PAYLOAD");
-	snprintf(sigv4, sizeof(sigv4), "aws:amz:%s:s3", vv_storage_region);
+	snprintf(sigv4, sizeof(sigv4), "aws:amz:%s:s3", upload->target.region);
 	call.spec.sigv4 = sigv4;
 	call.spec.userpwd = upload->key;
 	UploadAddress(upload, &call, STORAGE_S3);

@@ -11,10 +11,15 @@
 #include "secret.h"
 #include "task.h"
 
-/* Where it goes.  Settings may change during a copy: these apply to all of it. */
+#define BASE_SIZE 1024
+
+/* Where it goes.  Settings may change during a copy, so all that its requests need of them is here. */
 typedef struct UploadTarget
 {
-	int kind; /* STORAGE_KIND_… */
+	int kind;					 /* STORAGE_KIND_… */
+	char base[BASE_SIZE];		 /* of Storage, or the S3 endpoint */
+	char public_base[BASE_SIZE]; /* the same for browsers */
+	char region[64];			 /* that S3 is signed for */
 	char bucket[129];
 	char object_key[1024];
 	const char *type; /* its content type for Storage, bare: Storage compares all of it with a bucket's allowed types */
@@ -32,7 +37,7 @@ typedef struct Upload
 	bool wants_parts; /* something in front of Storage accepts it only in parts */
 } Upload;
 
-/* copies key; if the video's address cannot be built, the task is over */
+/* reads the settings, and copies key; if the video's address cannot be built, the task is over */
 extern void UploadInit(Upload *upload, Task *task, Flow *flow, const char *key);
 extern void UploadWipe(Upload *upload);
 /* the file's ending, "mp4" until it is known; what is stored is named after it */

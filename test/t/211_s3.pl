@@ -129,8 +129,36 @@ is(($fal->renders($_))[0]{counts}{media}, 2, "$_: read once for its length, once
 		ok(!$storage->object($id), "$name: nothing is stored");
 		is(sql($node, "SELECT count(*) FROM vibevideo.job j WHERE strpos(to_jsonb(j)::text, '$secret') > 0"), '0', "$name: no job holds the secret");
 	}
-	# through the gateway, whose prefix is part of what is signed
-	configure($node, storage_key => "$key_id:$secret", storage_region => 'auto', storage_url => "$storage->{ready}{gateway_url}/s3");
+	configure($node, storage_key => "$key_id:$secret", storage_region => 'eu-central-1');
+}
+
+# -- settings that change in the middle ----------------------------------------------------------------
+# start_slow(prompt) - a copy whose length is counted first, which takes a while
+sub start_slow
+{
+	my ($name) = @_;
+	my $id = new_row($node, $name);
+
+	$fal->rule("^$name\$", media => { bytes => 9_000_000 });
+	$fal->fault('media', { kind => 'no_length', bytes_per_s => 3_000_000 }, prompt => "^$name\$");
+	submit($node, $id);
+	wait_for($node, q{SELECT query FROM pg_stat_activity WHERE backend_type = 'vibevideo worker' AND datname = 'postgres'}, qr/copying 1/,
+		"$name: it is being counted", hurry => 1);
+	return $id;
+}
+{
+	configure($node, storage_key => "$key_id:not$secret");
+	$storage->call('POST', '/reset', { only => 'ledger' });
+	my $id = start_slow('another key');
+	configure($node, storage_key => "$key_id:$secret");
+	wait_for_status($node, $id, 'completed');
+	is($storage->ledger->{requests}{s3_put}, 1, 'a copy that starts over takes the key of then');
+}
+
+# -- behind a gateway --------------------------------------------------------------------------------------
+{
+	# its prefix is part of what is signed
+	configure($node, storage_region => 'auto', storage_url => "$storage->{ready}{gateway_url}/s3");
 	my ($id, undef, $render) = copy('through the gateway', 'completed');
 	is($storage->object($id)->{sha256}, $render->{media_sha256}, 'a signature holds through the gateway');
 	cmp_ok($storage->ledger->{signed_for}{auto}, '==', 1, 'for region auto');

@@ -1,0 +1,66 @@
+# What Storage answers, and what stands in front of it: what a copy makes of it.
+
+use strict;
+use warnings FATAL => 'all';
+
+use JSON::PP;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use VibeTest;
+
+my $SIZE = 9_000_000;    # more than a part of 6 MiB
+my $fal = start_fal(default => { queue_ms => 0, run_ms => 0, media => { bytes => $SIZE } });
+my $storage = start_storage();
+my $other = start_storage();
+my $node = vibe_node('main', fal => $fal, storage => $storage, conf => {
+	'vibevideo.stall_timeout' => '20s',
+	'vibevideo.max_tries' => 4 });
+
+sub render_of
+{
+	return ($fal->renders($_[0]))[0];
+}
+
+# The end of a copy that went well.
+sub check_stored
+{
+	my ($name, $id, $from) = @_;
+	my $job = job_of($node, $id);
+	my $object = ($from || $storage)->object($id);
+
+	is($job->{state}, 'completed', "$name: completed") or diag("$job->{error_code}: $job->{error}");
+	is($object->{sha256}, render_of($name)->{media_sha256}, "$name: the object is fal's file");
+	return ($job, $object);
+}
+
+# start_late(prompt) - a copy whose video is late, so that settings change in its middle.
+sub start_late
+{
+	my ($name) = @_;
+	my $id = new_row($node, $name);
+
+	$fal->fault('media', { kind => 'delay', ms => 3000 }, prompt => "^$name\$");
+	submit($node, $id);
+	wait_for($node, q{SELECT query FROM pg_stat_activity WHERE backend_type = 'vibevideo worker' AND datname = 'postgres'}, qr/copying 1/,
+		"$name: it has begun", hurry => 1);
+	return $id;
+}
+
+# -- settings that change in the middle ---------------------------------------------------------
+for my $case ([ 'in one piece', '50MB' ], [ 'in parts', '1MB' ])
+{
+	my ($way, $threshold) = @$case;
+	my $name = "changed, $way";
+
+	configure($node, resumable_threshold => $threshold);
+	my $id = start_late($name);
+	configure($node, storage_url => $other->url, storage_public_url => 'https://other.example.com', storage_bucket => 'elsewhere');
+	wait_for_status($node, $id, 'completed', name => "$name: the copy ends");
+	my ($job, $object) = check_stored($name, $id);
+	is($object->{bucket}, 'videos', "$name: in the bucket of when it began");
+	is($job->{video_url}, $storage->url . "/object/public/videos/$object->{key}", "$name: its address is that");
+	is($other->ledger->{auth}{apikey}, 0, "$name: and the key went nowhere else");
+	configure($node, storage_url => $storage->url, storage_public_url => '', storage_bucket => 'videos');
+}
+
+done_testing();
