@@ -27,7 +27,6 @@
 #include "flow.h"
 #include "guc.h"
 #include "resumable.h"
-#include "shmem.h"
 #include "upload.h"
 #include "watch.h"
 
@@ -348,8 +347,7 @@ AfterDownload(Copy *copy, const HttpReply *reply)
 static void
 AfterUpload(Copy *copy, const HttpReply *reply)
 {
-	copy->upload.request = NULL;
-	copy->task->excused = ShmemServiceReport(SERVICE_STORAGE, StorageIsOutage(reply));
+	UploadTakeAnswer(&copy->upload, reply);
 	if (copy->resumable.active)
 		ResumableAdvance(&copy->resumable, reply);
 	else

@@ -11,6 +11,7 @@
 #include "download.h"
 #include "guc.h"
 #include "kind.h"
+#include "wire.h"
 
 #define MAX_REDIRECTS 5
 #define MAX_ERROR_BODY (64 * 1024)
@@ -73,7 +74,7 @@ RetryOnReply(Download *download, const char *code, const char *what, const HttpR
 		snprintf(error, sizeof(error), "%s: HTTP %d", what, reply->status);
 	else
 		snprintf(error, sizeof(error), "%s: %s", what, reply->error);
-	TaskRetry(download->task, vv_max_tries, code, error, -1);
+	TaskRetry(download->task, vv_max_tries, code, error, WireRetryAfter(reply->retry_after, time(NULL)));
 }
 
 static void

@@ -203,9 +203,4 @@ extern bool FalAuthHeader(const char *key, char *out, size_t size);
 /* may a job that failed with this error be rendered again in a new attempt? */
 extern bool FalErrorAllowsNewAttempt(const FalError *error);
 
-/* Unix time of an HTTP-date (RFC 9110 5.6.7: three forms, all in GMT); -1 if it is not one */
-extern int64_t FalDate(const char *text);
-/* seconds to wait according to Retry-After (RFC 9110 10.2.3: seconds or HTTP-date); -1 if none */
-extern int FalRetryAfter(const char *header, time_t now);
-
 #endif /* VIBEVIDEO_FAL_H */

@@ -52,6 +52,7 @@
 #include "reconcile.h"
 #include "statement.h"
 #include "subtransaction.h"
+#include "wire.h"
 
 #define MAX_PAGES 100 /* of 50 requests: a busy account has many since ours */
 #define MAX_CANDIDATES 1000
@@ -182,7 +183,7 @@ KeepCandidate(const FalListItem *item, void *arg)
 static bool
 ReadClock(Listing *listing, const HttpReply *reply)
 {
-	int64 seconds = FalDate(reply->date);
+	int64 seconds = WireDate(reply->date);
 	int64 ours = (int64) timestamptz_to_time_t(listing->asked_at);
 	TimestampTz date;
 	int64 at_most;

@@ -129,6 +129,14 @@ UploadSend(Upload *upload, Call *call)
 		TaskRetry(upload->task, vv_max_tries, "upload_failed", "could not set up the upload", -1);
 }
 
+void
+UploadTakeAnswer(Upload *upload, const HttpReply *reply)
+{
+	upload->request = NULL;
+	upload->retry_after = WireRetryAfter(reply->retry_after, time(NULL));
+	upload->task->excused = ShmemServiceReport(SERVICE_STORAGE, StorageIsOutage(reply));
+}
+
 bool
 UploadHasOtherForm(const Upload *upload)
 {
@@ -144,7 +152,7 @@ FailForKey(Upload *upload, const StorageReply *answer)
 	char error[sizeof(answer->message) + 300];
 
 	snprintf(error, sizeof(error), "%s. %s", answer->message, StorageKeyHint(upload->key));
-	TaskRetry(upload->task, Min(vv_max_tries, FATAL_TRIES), answer->code, error, -1);
+	TaskRetry(upload->task, Min(vv_max_tries, FATAL_TRIES), answer->code, error, upload->retry_after);
 }
 
 /* The gateway did not accept the key in this form: start over with the next. */
@@ -171,7 +179,7 @@ UploadFail(Upload *upload, const StorageReply *answer)
 	if (answer->outcome == STORAGE_AUTH)
 		UploadTryOtherForm(upload, answer);
 	else
-		TaskRetry(upload->task, limit, answer->code, answer->message, -1);
+		TaskRetry(upload->task, limit, answer->code, answer->message, upload->retry_after);
 }
 
 /*----------

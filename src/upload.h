@@ -34,6 +34,7 @@ typedef struct Upload
 	UploadTarget target;
 	StorageKeyForm form;
 	char key[SECRET_SIZE];
+	int retry_after;  /* seconds that the last answer asked to wait for, -1: it did not */
 	bool wants_parts; /* something in front of Storage accepts it only in parts */
 } Upload;
 
@@ -59,6 +60,8 @@ extern void UploadInitCall(Upload *upload, Call *call, HttpMethod method, int64 
 extern void UploadAddress(const Upload *upload, Call *call, StorageCall what);
 /* if it could not be sent, the task is over */
 extern void UploadSend(Upload *upload, Call *call);
+/* before an answer is handled: frees the place of its request, and notes what is the same for all of them */
+extern void UploadTakeAnswer(Upload *upload, const HttpReply *reply);
 /* handles a bad answer: a later try, or at once another form of the key */
 extern void UploadFail(Upload *upload, const StorageReply *answer);
 extern bool UploadHasOtherForm(const Upload *upload);

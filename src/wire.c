@@ -1,19 +1,26 @@
 /*
  * wire.c
  *	  Shared by the protocol files: describing an exchange, text from the
- *	  network, building URLs.
+ *	  network, building URLs, dates.
  */
 #include "wire.h"
 
+#include <curl/curl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
-#define ALNUM "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+#define DIGITS "0123456789"
+#define LETTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+#define ALNUM LETTERS DIGITS
 #define HEX "0123456789abcdefABCDEF"
 #define MASK "***"
 
 #define lengthof(array) (sizeof(array) / sizeof((array)[0]))
+
+/* a longer Retry-After is cut to this */
+#define MAX_RETRY_AFTER (24 * 60 * 60)
 
 /* how much of a body is searched to find out who wrote it */
 #define SNIFF_BYTES 2048
@@ -512,4 +519,80 @@ WireBaseUrlIsValid(const char *base)
 			return false;
 	}
 	return host[strlen(host) - 1] != '/';
+}
+
+/*----------
+ * Dates, and Retry-After
+ *----------
+ */
+
+/* A stands for letters, 0 for a digit, _ for a digit or a blank */
+static bool
+HasShape(const char *text, const char *shape)
+{
+	for (; *shape != '\0'; shape++)
+	{
+		size_t n;
+
+		if (*shape == 'A')
+			n = strspn(text, LETTERS);
+		else if (*shape == '0')
+			n = strspn(text, DIGITS) > 0;
+		else if (*shape == '_')
+			n = strspn(text, " " DIGITS) > 0;
+		else
+			n = *text == *shape;
+		if (n == 0)
+			return false;
+		text += n;
+	}
+	return *text == '\0';
+}
+
+/* libcurl accepts far more than HTTP's dates: parts of a date, other time zones, plain numbers */
+int64_t
+WireDate(const char *text)
+{
+	static const char *const shapes[] = {
+		"A, 00 A 0000 00:00:00 GMT", /* IMF-fixdate */
+		"A, 00-A-00 00:00:00 GMT",	 /* RFC 850 */
+		"A A _0 00:00:00 0000",		 /* asctime */
+	};
+
+	for (size_t i = 0; i < lengthof(shapes); i++)
+	{
+		if (HasShape(text, shapes[i]))
+		{
+			int64_t seconds = (int64_t) curl_getdate(text, NULL);
+
+			return seconds < 0 ? -1 : seconds;
+		}
+	}
+	return -1;
+}
+
+int
+WireRetryAfter(const char *header, time_t now)
+{
+	size_t digits;
+	int64_t seconds;
+
+	header += strspn(header, " \t");
+	digits = strspn(header, DIGITS);
+	if (digits > 0)
+	{
+		if (header[digits + strspn(header + digits, " \t")] != '\0')
+			return -1;
+		seconds = digits > 9 ? MAX_RETRY_AFTER : strtol(header, NULL, 10);
+	}
+	else
+	{
+		seconds = WireDate(header);
+		if (seconds < 0)
+			return -1;
+		seconds -= (int64_t) now;
+	}
+	if (seconds < 0)
+		return 0;
+	return seconds > MAX_RETRY_AFTER ? MAX_RETRY_AFTER : (int) seconds;
 }

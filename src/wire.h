@@ -1,12 +1,14 @@
 /*
  * wire.h
  *	  Shared by the protocol files: describing an exchange, text from the
- *	  network, building URLs.
+ *	  network, building URLs, dates.
  *
- * Pure: no libcurl, no Postgres, no allocation.
+ * Pure: no Postgres, no allocation, and of libcurl only its parser of dates.
  */
 #ifndef VIBEVIDEO_WIRE_H
 #define VIBEVIDEO_WIRE_H
+
+#include <time.h>
 
 #include "reply.h"
 
@@ -70,5 +72,10 @@ extern bool WireBaseUrlIsValid(const char *base);
 
 /* a whole decimal number from 0 to INT64_MAX; -1 when text is anything else */
 extern int64_t WireNumber(const char *text);
+
+/* Unix time of an HTTP-date (RFC 9110 5.6.7: three forms, all in GMT); -1 if it is not one */
+extern int64_t WireDate(const char *text);
+/* seconds to wait according to Retry-After (RFC 9110 10.2.3: seconds or HTTP-date), a day at most; -1 if none */
+extern int WireRetryAfter(const char *header, time_t now);
 
 #endif /* VIBEVIDEO_WIRE_H */

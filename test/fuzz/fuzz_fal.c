@@ -5,6 +5,7 @@
 #include "fuzz.h"
 
 #include "fal.h"
+#include "wire.h"
 
 #define NOW ((time_t) 1795485882)
 
@@ -103,8 +104,8 @@ BuildRequests(const HttpReply *reply)
 		MustBeClean(out, sizeof(out));
 	if (FalAuthHeader(key, out, sizeof(out)))
 		MustBeClean(out, sizeof(out));
-	(void) FalRetryAfter(key, NOW);
-	MUST(FalDate(key) >= -1);
+	(void) WireRetryAfter(key, NOW);
+	MUST(WireDate(key) >= -1);
 	free(text);
 }
 

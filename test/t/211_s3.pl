@@ -132,6 +132,18 @@ is(($fal->renders($_))[0]{counts}{media}, 2, "$_: read once for its length, once
 	configure($node, storage_key => "$key_id:$secret", storage_region => 'eu-central-1');
 }
 
+# -- it asks for patience ------------------------------------------------------------------------------
+{
+	my $id = new_row($node, 'slow down');
+
+	$storage->fault('s3_put', { kind => 'http', status => 503, headers => { 'retry-after' => '150' }, body => '<Error><Code>SlowDown</Code></Error>' },
+		key => "/$id/");
+	submit($node, $id);
+	wait_for($node, "SELECT error_code FROM vibevideo.job WHERE vibelog_id = '$id'", 'SlowDown', 'S3 wants fewer requests');
+	is(sql($node, "SELECT round(extract(epoch FROM next_at - updated_at)) FROM vibevideo.job WHERE vibelog_id = '$id'"), '150', 'so long it waits');
+	wait_for_status($node, $id, 'completed');
+}
+
 # -- settings that change in the middle ----------------------------------------------------------------
 # start_slow(prompt) - a copy whose length is counted first, which takes a while
 sub start_slow

@@ -63,4 +63,34 @@ for my $case ([ 'in one piece', '50MB' ], [ 'in parts', '1MB' ])
 	configure($node, storage_url => $storage->url, storage_public_url => '', storage_bucket => 'videos');
 }
 
+# -- Retry-After ------------------------------------------------------------------------------------
+{
+	my $late = 'Fri, 31 Dec 2100 23:59:59 GMT';
+	my @cases = (
+		# name, request, status, Retry-After, seconds
+		[ 'Retry-After of a 429', 'upload', 429, 100, 100 ],
+		[ 'Retry-After of a 503', 'upload', 503, 200, 200 ],
+		[ 'Retry-After, a date', 'upload', 503, $late, 86400 ],
+		[ 'Retry-After of a new upload in parts', 'tus_create', 503, 300, 300 ],
+		[ 'Retry-After of a part', 'tus_patch', 429, 400, 400 ],
+		[ "Retry-After of the video's host", 'media', 503, 500, 500 ]);
+
+	for my $case (@cases)
+	{
+		my ($name, $request, $status, $header, $seconds) = @$case;
+		my $id = new_row($node, $name);
+		my $fault = { kind => 'http', status => $status, body => 'busy', headers => { 'retry-after' => "$header" } };
+
+		configure($node, resumable_threshold => $request eq 'upload' ? '50MB' : '1MB');
+		$request eq 'media' ? $fal->fault('media', $fault, prompt => "^$name\$") : $storage->fault($request, $fault, key => "/$id/");
+		submit($node, $id);
+		wait_for($node, "SELECT error_code FROM vibevideo.job WHERE vibelog_id = '$id'", qr/./, "$name: it is refused");
+		is(sql($node, "SELECT round(extract(epoch FROM next_at - updated_at)) FROM vibevideo.job WHERE vibelog_id = '$id'"), $seconds,
+			"$name: so long it waits");
+		wait_for_status($node, $id, 'completed', name => "$name: and goes on");
+		check_stored($name, $id);
+	}
+	$storage->clear_faults;
+}
+
 done_testing();

@@ -807,85 +807,6 @@ TestNewAttempts(void)
 	}
 }
 
-static void
-TestRetryAfter(void)
-{
-	static const struct
-	{
-		const char *header;
-		int seconds;
-	} cases[] = {
-		{"", -1},
-		{"0", 0},
-		{"30", 30},
-		{" 30 ", 30},
-		{"86401", 86400},
-		{"99999999999999999999", 86400},
-		{"-5", -1},
-		{"1.5", -1},
-		{"30s", -1},
-		{"soon", -1},
-		{"Tue, 24 Nov 2026 02:05:42 GMT", 60},
-		{"Tuesday, 24-Nov-26 02:05:42 GMT", 60},
-		{"Tue Nov 24 02:05:42 2026", 60},
-		{"Mon, 23 Nov 2026 02:05:42 GMT", 0},
-		{"Sun, 06 Nov 1994 08:49:37 GMT", 0},
-		{"Wed, 25 Nov 2026 02:04:41 GMT", 86399},
-		{"Thu, 24 Nov 2050 02:05:42 GMT", 86400},
-		{"Tue, 24 Foo 2026 02:05:42 GMT", -1},
-		{"Tue, 24 Nov 2026", -1},
-		{"Tue, 99 Nov 2026 02:05:42 GMT", -1},
-		{"Tue, 24 anF 2026 02:05:42 GMT", -1},
-	};
-
-	for (size_t i = 0; i < lengthof(cases); i++)
-		CheckNumber("retry after", cases[i].header, FalRetryAfter(cases[i].header, NOW), cases[i].seconds);
-	CheckNumber("retry after", "leap year", FalRetryAfter("Thu, 29 Feb 2024 00:00:00 GMT", 1709164800 - 5), 5);
-}
-
-static void
-TestDate(void)
-{
-	static const struct
-	{
-		const char *text;
-		int64_t seconds;
-	} cases[] = {
-		{"Sun, 06 Nov 1994 08:49:37 GMT", 784111777},
-		{"Sunday, 06-Nov-94 08:49:37 GMT", 784111777},
-		{"Sun Nov  6 08:49:37 1994", 784111777},
-		{"Thu, 01 Jan 1970 00:00:01 GMT", 1},
-		{"Fri, 31 Dec 2100 23:59:59 GMT", 4133980799},
-
-		/* what libcurl takes for dates, and HTTP does not */
-		{"Sun, 06 Nov 1994 09:49:37 +0100", -1},
-		{"Sun, 06 Nov 1994 08:49:37", -1},
-		{"Sun, 06 Nov 1994 08:49 GMT", -1},
-		{"06 Nov 1994 08:49:37 GMT", -1},
-		{"GMT 1994 Nov 06 08:49:37", -1},
-		{"Sun, 06 Nov 1994 08:49:37 GMT;", -1},
-		{"Sun, 06 Nov 1994 08:49:37 GMT GMT", -1},
-		{"06 Nov 1994", -1},
-		{"19941106", -1},
-
-		/* the shape of one */
-		{"Sun, 06 Nov 1994 24:00:00 GMT", -1},
-		{"Sun, 06 Nov 1994 08:60:00 GMT", -1},
-		{"Sun, 00 Nov 1994 08:49:37 GMT", -1},
-		{"Sun, 32 Nov 1994 08:49:37 GMT", -1},
-		{"Sun, 06 November 1994 08:49:37 GMT", -1},
-		{"Foo, 06 Nov 1994 08:49:37 GMT", -1},
-		{"Tue, 01 Jan 1901 00:00:00 GMT", -1},
-
-		{"", -1},
-		{" ", -1},
-		{"GMT", -1},
-	};
-
-	for (size_t i = 0; i < lengthof(cases); i++)
-		CheckNumber("date", cases[i].text, FalDate(cases[i].text), cases[i].seconds);
-}
-
 void
 TestFal(void)
 {
@@ -904,6 +825,4 @@ TestFal(void)
 	TestUrls();
 	TestAuthHeader();
 	TestNewAttempts();
-	TestDate();
-	TestRetryAfter();
 }
