@@ -153,7 +153,6 @@ ReadErrorBody(const HttpReply *reply, StorageBody *body)
 	};
 
 	body->is_json = JsonPick(reply->body, reply->body_len, wants, (int) lengthof(wants));
-	WireClean(body->message);
 }
 
 /* the real status: the body's, or else HTTP's */
@@ -245,17 +244,57 @@ JudgeTransport(const HttpReply *reply, StorageReply *out)
 	WireDescribe(reply, out->message, sizeof(out->message));
 }
 
+/* Words of Storage's own: a sentence if there is one, else what it calls the error. */
+static bool
+CopyOwnWords(const HttpReply *reply, const StorageBody *body, char *out, size_t size)
+{
+	if (body->message[0] != '\0')
+		WireCopy(out, size, body->message);
+	else if (body->error[0] != '\0')
+		WireCopy(out, size, body->error);
+	else if (body->code[0] != '\0')
+		(void) snprintf(out, size, "HTTP %d, %s", reply->status, body->code);
+	else
+		return false;
+	WireClean(out);
+	return out[0] != '\0';
+}
+
 static void
 SetMessage(const HttpReply *reply, const StorageBody *body, StorageReply *out)
 {
-	if (body->message[0] != '\0')
-		WireCopy(out->message, sizeof(out->message), body->message);
-	else
-	{
+	if (!CopyOwnWords(reply, body, out->message, sizeof(out->message)))
 		WireDescribe(reply, out->message, sizeof(out->message));
-		if (WireIsHtml(reply))
-			(void) WireAppend(out->message, sizeof(out->message), ", not from Storage");
+	if (out->in_front || WireIsHtml(reply))
+		(void) WireAppend(out->message, sizeof(out->message), ", not from Storage");
+}
+
+/*
+ * Is this Storage's own limit?  Its REST routes send statusCode, S3's a Code, and
+ * TUS one of two sentences (@tus/utils 0.7, constants.ts).
+ */
+static bool
+IsOwnLimit(const HttpReply *reply, const StorageBody *body)
+{
+	static const char *const sentences[] = {"Maximum size exceeded", "upload's size exceeded"};
+
+	if (body->is_json)
+		return body->status[0] != '\0';
+	for (size_t i = 0; i < lengthof(sentences); i++)
+	{
+		size_t len = strlen(sentences[i]);
+
+		if (reply->body_len >= len && memcmp(reply->body, sentences[i], len) == 0)
+			return true;
 	}
+	return body->code[0] != '\0';
+}
+
+/* 413: too large; 411: without a length */
+static bool
+IsLimitInFront(const HttpReply *reply, const StorageBody *body)
+{
+	return (reply->status == 411 || reply->status == 413) && !IsOwnLimit(reply, body);
 }
 
 static void
@@ -266,6 +305,7 @@ JudgeError(const HttpReply *reply, const StorageBody *body, StorageReply *out)
 	const char *code = meaning != NULL ? NULL : CodeByStatus(status, body->error);
 	char http_code[16];
 
+	out->in_front = IsLimitInFront(reply, body);
 	SetMessage(reply, body, out);
 
 	if (IsKeyFormError(body))
@@ -285,7 +325,7 @@ JudgeError(const HttpReply *reply, const StorageBody *body, StorageReply *out)
 	/* people know Storage's own code better than ours */
 	if (body->code[0] != '\0')
 		WireCopyWord(out->code, sizeof(out->code), body->code);
-	if (out->hint == HintSize && WireIsHtml(reply))
+	if (out->in_front && out->hint == HintSize)
 		out->hint = HintProxySize;
 }
 
@@ -368,6 +408,9 @@ StorageJudgeS3(const HttpReply *reply, StorageReply *out)
 	{
 		ReadElement(reply, "Code", body.code, sizeof(body.code));
 		ReadElement(reply, "Message", body.message, sizeof(body.message));
+		/* a gateway's */
+		if (body.code[0] == '\0')
+			ReadErrorBody(reply, &body);
 		JudgeError(reply, &body, out);
 	}
 }

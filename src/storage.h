@@ -21,6 +21,7 @@ typedef struct StorageReply
 	char code[65];	   /* Storage's code (EntityTooLarge …), or one of ours */
 	char message[513]; /* for people: Storage's own message, or who answered instead */
 	const char *hint;  /* static text that says what to do, or NULL */
+	bool in_front;	   /* something in front of Storage rejects a body of this size, or of none: it may take smaller ones */
 } StorageReply;
 
 /* exists is valid with STORAGE_DONE only; a missing bucket is STORAGE_FATAL, NoSuchBucket */

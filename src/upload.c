@@ -233,11 +233,9 @@ UploadStart(Upload *upload)
 
 /* A proxy that rejects a large body, or one without a length, may accept parts. */
 static bool
-WantsParts(const Upload *upload, const HttpReply *reply)
+WantsParts(const Upload *upload, const StorageReply *answer)
 {
-	return upload->target.kind == STORAGE_KIND_SUPABASE && vv_resumable_threshold >= 0 &&
-		reply->outcome == HTTP_ANSWERED &&
-		(reply->status == 411 || (reply->status == 413 && WireIsHtml(reply)));
+	return answer->in_front && upload->target.kind == STORAGE_KIND_SUPABASE && vv_resumable_threshold >= 0;
 }
 
 void
@@ -249,7 +247,7 @@ UploadAdvance(Upload *upload, const HttpReply *reply)
 		StorageJudgeS3(reply, &answer);
 	else
 		StorageJudgeUpload(reply, &answer);
-	upload->wants_parts = WantsParts(upload, reply);
+	upload->wants_parts = WantsParts(upload, &answer);
 	if (upload->wants_parts)
 		upload->flow->next = FLOW_RESTART;
 	else if (answer.outcome != STORAGE_DONE)

@@ -105,6 +105,18 @@ for my $case (@cases)
 $storage->clear_faults;
 is(($fal->renders($_))[0]{counts}{media}, 2, "$_: read once for its length, once for its bytes") for 'media: no length', 'media: no length at first';
 
+# -- what it refuses without a word ---------------------------------------------------------------------
+{
+	my $id = new_row($node, 'no message');
+
+	$storage->fault('s3_put', { kind => 'http', status => 403, body => '<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>' }, key => "/$id/", times => -1);
+	submit($node, $id);
+	wait_for_status($node, $id, 'failed');
+	my $job = job_of($node, $id);
+	is("$job->{error_code}: $job->{error}", 'AccessDenied: HTTP 403, AccessDenied', 'an error without a message is called by its code');
+	$storage->clear_faults;
+}
+
 # -- what it refuses -----------------------------------------------------------------------------------
 {
 	$storage->call('POST', '/bucket', { name => 'small', public => JSON::PP::true, file_size_limit => 5000 });

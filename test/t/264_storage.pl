@@ -93,4 +93,59 @@ for my $case ([ 'in one piece', '50MB' ], [ 'in parts', '1MB' ])
 	$storage->clear_faults;
 }
 
+# -- 413 --------------------------------------------------------------------------------------------
+{
+	my @bodies = (
+		[ 'a page', { kind => 'html413' } ],
+		[ 'a text', { kind => 'http', status => 413, body => 'Payload Too Large' } ],
+		[ 'nothing', { kind => 'http', status => 413 } ],
+		[ "Kong's JSON", { kind => 'http', status => 413, body => { message => 'Request size limit exceeded' } } ],
+		[ 'JSON with other fields', { kind => 'http', status => 413, body => { code => 413, error => 'too large' } } ]);
+	my $own = { kind => 'http', status => 413, body => { statusCode => '413', error => 'Payload too large', message => 'Request body is too large' } };
+
+	configure($node, resumable_threshold => '50MB');
+	for my $body (@bodies)
+	{
+		my ($what, $fault) = @$body;
+		my $name = "413 with $what";
+		my $id = new_row($node, $name);
+
+		$storage->fault('upload', $fault, key => "/$id/", times => -1);
+		submit($node, $id);
+		wait_for_status($node, $id, 'completed', name => "$name: it goes in parts");
+		check_stored($name, $id);
+		my ($upload) = grep { $_->{key} =~ m{^$id/} } @{ $storage->ledger->{tus} };
+		is($upload->{patches}, 2, "$name: two of them");
+		is(render_of($name)->{counts}{media}, 2, "$name: after one refusal");
+	}
+
+	# parts are refused as well
+	my $id = new_row($node, '413 for parts, too');
+	$storage->fault('upload|tus_patch', $bodies[3][1], key => "/$id/", times => -1);
+	submit($node, $id);
+	wait_for_status($node, $id, 'failed', name => 'a proxy that refuses parts, too, ends it');
+	my $job = job_of($node, $id);
+	is($job->{error_code}, 'EntityTooLarge', 'for the size');
+	is($job->{error}, 'Request size limit exceeded, not from Storage', 'which is not Storage\'s');
+	is($job->{tries}, 3, 'after three tries');
+
+	# Storage's own limit
+	for my $case ([ 'bucket', undef, 'The object exceeded the maximum allowed size' ], [ 'server', $own, 'Request body is too large' ])
+	{
+		my ($whose, $fault, $error) = @$case;
+
+		$id = new_row($node, "limit of the $whose");
+		$storage->call('POST', '/bucket', { name => 'videos', file_size_limit => 5_000_000 }) unless $fault;
+		$storage->fault('upload', $fault, key => "/$id/", times => -1) if $fault;
+		submit($node, $id);
+		wait_for_status($node, $id, 'failed', name => "limit of the $whose: it fails");
+		$job = job_of($node, $id);
+		is("$job->{error_code}: $job->{error}", "EntityTooLarge: $error", "limit of the $whose: as Storage says");
+		is($job->{tries}, 3, "limit of the $whose: after three tries");
+		ok(!(grep { $_->{key} =~ m{^$id/} } @{ $storage->ledger->{tus} }), "limit of the $whose: parts are not tried");
+		$storage->call('POST', '/bucket', { name => 'videos', file_size_limit => undef });
+	}
+	$storage->clear_faults;
+}
+
 done_testing();

@@ -156,6 +156,91 @@ TestUpload(void)
 	}
 }
 
+#define S3_ERROR(code, message) "<?xml version=\"1.0\" encoding=\"UTF-8\" standalone=\"yes\"?><Error xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">" \
+								"<Resource>videos/u1/x.mp4</Resource><Code>" code "</Code><Message>" message "</Message></Error>"
+
+static void
+TestS3(void)
+{
+	static const struct
+	{
+		const char *name;
+		HttpReply reply;
+		StorageOutcome outcome;
+		const char *code;
+		const char *message; /* all of it */
+	} cases[] = {
+		{"done", ANSWER(200, ""), STORAGE_DONE, "", ""},
+		{"region", ANSWER(403, S3_ERROR("SignatureDoesNotMatch", "Check your key and signing method.")), STORAGE_FATAL,
+		 "SignatureDoesNotMatch", "Check your key and signing method."},
+		{"wrong key", ANSWER(403, S3_ERROR("AccessDenied", "Invalid Access Key")), STORAGE_FATAL, "AccessDenied", "Invalid Access Key"},
+		{"no bucket", ANSWER(404, S3_ERROR("NoSuchBucket", "Bucket not found")), STORAGE_FATAL, "NoSuchBucket", "Bucket not found"},
+		{"too large", ANSWER(413, S3_ERROR("EntityTooLarge", "The object exceeded")), STORAGE_FATAL, "EntityTooLarge", "The object exceeded"},
+		{"no message", ANSWER(403, "<Error><Code>AccessDenied</Code></Error>"), STORAGE_FATAL, "AccessDenied", "HTTP 403, AccessDenied"},
+		{"empty message", ANSWER(503, S3_ERROR("SlowDown", "")), STORAGE_RETRY, "SlowDown", "HTTP 503, SlowDown"},
+		{"unknown code", ANSWER(400, "<Error><Code>XAmzNew</Code></Error>"), STORAGE_FATAL, "XAmzNew", "HTTP 400, XAmzNew"},
+		{"no code", ANSWER(403, "<?xml version=\"1.0\"?><Error/>"), STORAGE_FATAL, "AccessDenied", "HTTP 403: <?xml version=\"1.0\"?><Error/>"},
+		{"no body", ANSWER(403, ""), STORAGE_FATAL, "AccessDenied", "HTTP 403 with an empty body"},
+		{"a gateway", ANSWER(404, "{\"message\":\"no Route matched with those values\"}"), STORAGE_FATAL, "NotFound",
+		 "no Route matched with those values"},
+		{"a page", ANSWER(413, HTML("413 Request Entity Too Large")), STORAGE_FATAL, "EntityTooLarge",
+		 "HTTP 413 from a gateway (HTML, nginx), not from Storage"},
+		{"lost", NO_ANSWER(HTTP_LOST), STORAGE_RETRY, "connection_lost", "the connection broke before the answer was complete"},
+	};
+
+	for (size_t i = 0; i < lengthof(cases); i++)
+	{
+		StorageReply out;
+
+		StorageJudgeS3(&cases[i].reply, &out);
+		CheckNumber(cases[i].name, "outcome", out.outcome, cases[i].outcome);
+		CheckText(cases[i].name, "code", out.code, cases[i].code);
+		CheckText(cases[i].name, "message", out.message, cases[i].message);
+	}
+}
+
+/* Who rejects a body for its size decides whether parts of it may pass. */
+static void
+TestLimits(void)
+{
+	static const struct
+	{
+		const char *name;
+		HttpReply reply;
+		bool in_front;
+		const char *message;
+	} cases[] = {
+		{"page", ANSWER(413, HTML("413 Request Entity Too Large"), .content_type = "text/html"), true,
+		 "HTTP 413 from a gateway (HTML, nginx), not from Storage"},
+		{"text", ANSWER(413, "Payload Too Large"), true, "HTTP 413: Payload Too Large, not from Storage"},
+		{"nothing", ANSWER(413, ""), true, "HTTP 413 with an empty body, not from Storage"},
+		{"Kong", ANSWER(413, "{\"message\":\"Request size limit exceeded\"}"), true, "Request size limit exceeded, not from Storage"},
+		{"a code that is not Storage's", ANSWER(413, "{\"code\":413,\"error\":\"too large\"}"), true, "too large, not from Storage"},
+		{"a list", ANSWER(413, "[1]"), true, "HTTP 413 with an unrecognized body, not from Storage"},
+		{"without a length", ANSWER(411, "Length Required"), true, "HTTP 411: Length Required, not from Storage"},
+		{"Storage", ANSWER(400, ERROR("413", "Payload too large", "The object exceeded the maximum allowed size", "EntityTooLarge")), false,
+		 "The object exceeded the maximum allowed size"},
+		{"Storage, real status", ANSWER(413, "{\"statusCode\":\"413\",\"error\":\"Payload too large\"}"), false, "Payload too large"},
+		{"Storage, a number", ANSWER(413, "{\"statusCode\":413,\"message\":\"Request body is too large\"}"), false, "Request body is too large"},
+		{"TUS, create", ANSWER(413, "Maximum size exceeded\n"), false, "HTTP 413: Maximum size exceeded"},
+		{"TUS, part", ANSWER(413, "upload's size exceeded\n"), false, "HTTP 413: upload's size exceeded"},
+		{"another error", ANSWER(404, HTML("404 Not Found")), false, "HTTP 404 from a gateway (HTML, nginx), not from Storage"},
+		{"good", ANSWER(200, "{\"Key\":\"a\"}"), false, ""},
+		{"lost", NO_ANSWER(HTTP_LOST, .status = 413), false, "the connection broke before the answer was complete"},
+	};
+
+	for (size_t i = 0; i < lengthof(cases); i++)
+	{
+		StorageReply out;
+
+		StorageJudgeUpload(&cases[i].reply, &out);
+		CheckTrue(cases[i].name, "who limits it", out.in_front == cases[i].in_front);
+		CheckText(cases[i].name, "message", out.message, cases[i].message);
+		if (cases[i].in_front && cases[i].reply.status == 413)
+			CheckPart(cases[i].name, "hint", out.hint != NULL ? out.hint : "", "client_max_body_size");
+	}
+}
+
 static void
 TestBucket(void)
 {
@@ -631,6 +716,8 @@ TestStorage(void)
 	TestTusMetadata();
 	TestRanges();
 	TestUpload();
+	TestS3();
+	TestLimits();
 	TestBucket();
 	TestInfo();
 	TestOutage();
