@@ -100,17 +100,37 @@ ContainsWord(const char *text, size_t len, const char *word)
 	return false;
 }
 
+/* S3's answers, for example, which begin like a page, too */
+static bool
+IsXml(const HttpReply *reply, const char *text, size_t len)
+{
+	static const char *const beginnings[] = {"<?xml", "<Error>", "<Error "};
+
+	if (ContainsWord(reply->content_type, strlen(reply->content_type), "xml"))
+		return true;
+	for (size_t i = 0; i < lengthof(beginnings); i++)
+	{
+		size_t n = strlen(beginnings[i]);
+
+		if (len >= n && memcmp(text, beginnings[i], n) == 0)
+			return true;
+	}
+	return false;
+}
+
 bool
 WireIsHtml(const HttpReply *reply)
 {
+	size_t len = reply->body_len < SNIFF_BYTES ? reply->body_len : SNIFF_BYTES;
+	size_t start = 0;
+
 	if (ContainsWord(reply->content_type, strlen(reply->content_type), "html"))
 		return true;
-	for (size_t i = 0; i < reply->body_len; i++)
-	{
-		if (strchr(" \t\r\n", reply->body[i]) == NULL || reply->body[i] == '\0')
-			return reply->body[i] == '<';
-	}
-	return false;
+	while (start < len && reply->body[start] != '\0' && strchr(" \t\r\n", reply->body[start]) != NULL)
+		start++;
+	if (start == len || reply->body[start] != '<')
+		return false;
+	return !IsXml(reply, reply->body + start, len - start) || ContainsWord(reply->body, len, "<html");
 }
 
 static bool
