@@ -6,7 +6,7 @@
 //     [--jwt-secret S] [--service-key sb_secret_…] [--publishable-key sb_publishable_…]
 //     [--dir DIR] [--discard] [--limit 52428800] [--seed 1]
 //     [--bucket name:public|private[:limit[:mime,mime]]]…
-//     [--s3-key id:secret] [--tenant-id stub] [--rls-allow role]…
+//     [--s3-key id:secret] [--s3-region local] [--public-url URL] [--tenant-id stub] [--rls-allow role]…
 //     [--tus-location own|https|wrong] [--tus-expiry-ms N] [--tus-chunk-rule] [--tus-lock-ms 3000]
 //     [--known-host NAME]… [--exit-with-stdin]
 //
@@ -39,7 +39,7 @@ function readOptions() {
     dir: { type: 'string' }, discard: { type: 'boolean', default: false },
     limit: text('52428800'), seed: text('1'),
     bucket: { type: 'string', multiple: true, default: [] },
-    's3-key': text('emulatorkeyid:emulatorsecret'), 'tenant-id': text('stub'),
+    's3-key': text('emulatorkeyid:emulatorsecret'), 's3-region': text('local'), 'public-url': text(''), 'tenant-id': text('stub'),
     'rls-allow': { type: 'string', multiple: true, default: [] },
     'tus-location': text('own'), 'tus-expiry-ms': text('0'), 'tus-lock-ms': text('3000'),
     'tus-chunk-rule': { type: 'boolean', default: false },
@@ -62,6 +62,7 @@ function makeEmulator(options) {
     config: {
       jwtSecret: options['jwt-secret'], serviceKey: options['service-key'], publishableKey: options['publishable-key'],
       serviceJwt: keys.service_jwt, anonJwt: keys.anon_jwt, tenantId: options['tenant-id'], s3KeyId, s3Secret,
+      s3Region: options['s3-region'], publicUrl: options['public-url'],
       limit: Number(options.limit), rlsAllow: options['rls-allow'], tusLocation: options['tus-location'],
       tusExpiryMs: Number(options['tus-expiry-ms']), tusLockMs: Number(options['tus-lock-ms']), tusChunkRule: options['tus-chunk-rule'],
     },

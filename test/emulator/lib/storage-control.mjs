@@ -71,7 +71,7 @@ function describeLedger(emu) {
 }
 
 const CONFIG_NAMES = { limit: 'limit', rls_allow: 'rlsAllow', tus_location: 'tusLocation', tus_expiry_ms: 'tusExpiryMs',
-  tus_chunk_rule: 'tusChunkRule', tus_lock_ms: 'tusLockMs' }
+  tus_chunk_rule: 'tusChunkRule', tus_lock_ms: 'tusLockMs', s3_region: 's3Region', public_url: 'publicUrl' }
 
 async function configure(ctx) {
   for (const [name, value] of Object.entries(await readJson(ctx))) {

@@ -212,6 +212,12 @@ async function upload(ctx, { upsert, withId }) {
   return replyJson(ctx, 200, withId ? { Key, Id: object.id } : { Key })
 }
 
+// From here on the body has a reader, so that Node does not drain what a refusal
+// leaves: a client that goes on sending is stuck once the buffers are full.
+function beginBody({ req }) {
+  req.read(0)
+}
+
 // A chunked body has no length to compare, so no limit applies to it
 // (storage/uploader.ts, isTruncated of a binary body).
 async function receiveRaw(ctx, bucket, upsert) {
@@ -219,6 +225,7 @@ async function receiveRaw(ctx, bucket, upsert) {
   const content_type = headers['content-type'] ?? 'application/octet-stream'
   checkMimeType(bucket, content_type)
   if (Number(headers['content-length']) > sizeLimit(ctx, bucket)) throw errors.tooLarge()
+  beginBody(ctx)
   checkKey(ctx.key)
   checkPermission(ctx, ctx.bucket, ctx.key, upsert)
   checkDotSegments(ctx.bucket, ctx.key)

@@ -60,10 +60,15 @@ function canonicalQuery(query) {
     .sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0)).map(([name, value]) => `${encode(name)}=${encode(value)}`).join('&')
 }
 
+// With STORAGE_PUBLIC_URL set its host counts, whatever the request was sent to.
+function signedValue({ headers, emu }, name) {
+  return name === 'host' && emu.config.publicUrl ? new URL(emu.config.publicUrl).host : headers[name]
+}
+
 // The path is taken as it was sent, with the prefix the gateway removed.
 function canonicalRequest(ctx, { signedHeaders, payload }) {
   const names = signedHeaders.split(';').sort()
-  const lines = names.filter((n) => ctx.headers[n] !== undefined && !NEVER_SIGNED.has(n)).map((n) => `${n}:${ctx.headers[n]}`)
+  const lines = names.filter((n) => ctx.headers[n] !== undefined && !NEVER_SIGNED.has(n)).map((n) => `${n}:${signedValue(ctx, n)}`)
   return [ctx.method, (ctx.prefix ?? '') + ctx.path, canonicalQuery(ctx.query), `${lines.join('\n')}\n`, names.join(';'), payload].join('\n')
 }
 
@@ -80,13 +85,19 @@ function secretFor(config, token) {
   return token === undefined ? { id: config.s3KeyId, secret: config.s3Secret } : { id: config.tenantId, secret: config.anonJwt }
 }
 
-// The region is not enforced, only used (observed).
+// Four regions are taken as they come. For any other one the server signs with
+// its own, so that the signatures differ (signature-v4.ts getSelectedRegion).
+function chooseRegion({ s3Region }, region) {
+  return ['auto', 'us-east-1', '', s3Region].includes(region) ? region : s3Region
+}
+
 function verifySignature(ctx) {
   const given = parseAuthorization(ctx)
   const scope = given.credential?.split('/') ?? []
   if (scope.length !== 5 || !given.signedHeaders || !given.signature || !given.date) throw errors.invalidSignature('Invalid signature format')
   checkDate(given)
-  const [keyId, day, region, service] = scope
+  const [keyId, day, givenRegion, service] = scope
+  const region = chooseRegion(ctx.emu.config, givenRegion)
   const { id, secret } = secretFor(ctx.emu.config, given.token)
   if (keyId !== id) throw errors.accessDenied('Invalid Access Key')
   const text = ['AWS4-HMAC-SHA256', given.date, `${day}/${region}/${service}/aws4_request`, sha256(canonicalRequest(ctx, given))].join('\n')

@@ -59,7 +59,7 @@ export class TusUploads {
   get(id, expiryMs) {
     const found = this.all.get(id)
     if (!found) throw tusErrors.notFound()
-    if (expiryMs && found.createdAt + expiryMs <= Date.now() && !found.complete) throw tusErrors.expired()
+    if (expiryMs && found.createdAt + expiryMs < Date.now()) throw tusErrors.expired()
     return found
   }
 
@@ -241,7 +241,8 @@ function locationOf(ctx, upload) {
   return `${proto}://${ctx.headers['x-forwarded-host'] ?? ctx.headers.host}${path}`
 }
 
-// The file backend never expires uploads; the S3 one does and says when.
+// The file backend never expires uploads; the S3 one does, by their age, and says
+// when (@tus/server PostHandler.ts, PatchHandler.ts; TUS_URL_EXPIRY_MS).
 function expires(ctx, upload) {
   const { tusExpiryMs } = ctx.emu.config
   return tusExpiryMs ? { 'upload-expires': new Date(upload.createdAt + tusExpiryMs).toUTCString() } : {}
@@ -256,7 +257,7 @@ async function head(ctx) {
   await takeLock(ctx, upload)
   freeLock(upload)
   return succeed(ctx, 200, {
-    'cache-control': 'no-store', 'content-type': 'text/plain;charset=UTF-8', ...expires(ctx, upload),
+    'cache-control': 'no-store', 'content-type': 'text/plain;charset=UTF-8',
     ...(upload.length === undefined ? { 'upload-defer-length': '1' } : { 'upload-length': upload.length }),
     'upload-metadata': renderMetadata(upload.metadata), 'upload-offset': upload.sink.size,
   })
@@ -283,7 +284,7 @@ async function patchLocked(ctx, upload) {
   checkChunk(ctx, upload)
   const outcome = await receiveChunk(ctx, upload)
   if (outcome === 'cancelled') throw tusErrors.lockTaken()
-  if (outcome === 'too_large') throw upload.length === undefined ? tusErrors.maxSize() : tusErrors.sizeExceeded()
+  if (outcome === 'too_large') throw tusErrors.maxSize()
   if (outcome !== 'complete') return undefined
   return succeed(ctx, 204, { ...(upload.complete ? { 'tus-complete': '1' } : expires(ctx, upload)), 'upload-offset': upload.sink.size })
 }
@@ -296,19 +297,25 @@ function settleLength(ctx, upload) {
   upload.length = Number(length)
 }
 
+// What may be written, all in all: the limit, as long as the length is unknown.
+function mostOf(ctx, upload) {
+  return upload.length ?? sizeLimit(ctx, ctx.emu.store.bucket(upload.bucket))
+}
+
+// A body that says its length is refused as a whole; one that does not is cut
+// (@tus/server BaseHandler.ts calculateMaxBodySize).
 function checkChunk(ctx, upload) {
   const size = Number(ctx.headers['content-length'] ?? NaN)
-  if (upload.length !== undefined && upload.sink.size + size > upload.length) throw tusErrors.sizeExceeded()
+  if (upload.sink.size + size > mostOf(ctx, upload)) throw tusErrors.sizeExceeded()
   const isLast = upload.sink.size + size === upload.length
   if (ctx.emu.config.tusChunkRule && !isLast && size !== CHUNK_RULE) throw tusErrors.chunkRule()
 }
 
 // What arrived before a break stays and counts, unlike in a plain upload.
 async function receiveChunk(ctx, upload) {
-  const max = upload.length ?? sizeLimit(ctx, ctx.emu.store.bucket(upload.bucket))
   upload.patches += 1
   const { outcome, received } = await countUpload(ctx, () => receive(ctx, (chunk) => upload.sink.write(chunk),
-    { limit: max - upload.sink.size, cancelled: upload.holder?.cancelled }))
+    { limit: mostOf(ctx, upload) - upload.sink.size, cancelled: upload.holder?.cancelled }))
   upload.received += received
   if (outcome === 'complete' && upload.sink.size === upload.length && !upload.complete) complete(ctx, upload)
   return outcome
