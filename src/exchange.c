@@ -188,6 +188,31 @@ static const struct
 		{"etag:", REPLY_FIELD(etag)},
 };
 
+/* of a status line: "HTTP/1.1 403 Forbidden", "HTTP/2 403" */
+static int
+ReadStatus(const char *line, size_t len)
+{
+	int status = 0;
+	size_t i = 0;
+
+	while (i < len && line[i] != ' ')
+		i++;
+	for (i++; i < len && line[i] >= '0' && line[i] <= '9' && status < 1000; i++)
+		status = status * 10 + (line[i] - '0');
+	return status;
+}
+
+/*
+ * A server need not read a body that it rejects, and Storage leaves the rest of it
+ * on a connection that it keeps alive: a later request there would wait for ever.
+ */
+static void
+LeaveAfterRefusal(HttpRequest *request, int status)
+{
+	if (request->source && status >= 300)
+		(void) curl_easy_setopt(request->easy, CURLOPT_FORBID_REUSE, 1L);
+}
+
 static size_t
 OnHeader(char *data, size_t size, size_t nmemb, void *arg)
 {
@@ -198,6 +223,7 @@ OnHeader(char *data, size_t size, size_t nmemb, void *arg)
 	/* a new status line: forget an interim (1xx) response */
 	if (len > 5 && memcmp(data, "HTTP/", 5) == 0)
 	{
+		LeaveAfterRefusal(request, ReadStatus(data, len));
 		request->headed = true;
 		request->reply.status = 0;
 		for (size_t i = 0; i < lengthof(wanted_headers); i++)

@@ -10,8 +10,9 @@ use VibeTest;
 
 my $SIZE = 9_000_000;    # more than a part of 6 MiB
 my $fal = start_fal(default => { queue_ms => 0, run_ms => 0, media => { bytes => $SIZE } });
-my $storage = start_storage();
-my $other = start_storage();
+# nothing in between: it is about who reads what of a connection
+my $storage = start_storage(front => 'plain');
+my $other = start_storage(front => 'plain');
 my $node = vibe_node('main', fal => $fal, storage => $storage, conf => {
 	'vibevideo.stall_timeout' => '20s',
 	'vibevideo.max_tries' => 4 });
@@ -61,6 +62,33 @@ for my $case ([ 'in one piece', '50MB' ], [ 'in parts', '1MB' ])
 	is($job->{video_url}, $storage->url . "/object/public/videos/$object->{key}", "$name: its address is that");
 	is($other->ledger->{auth}{apikey}, 0, "$name: and the key went nowhere else");
 	configure($node, storage_url => $storage->url, storage_public_url => '', storage_bucket => 'videos');
+}
+
+# -- a connection on which Storage has refused a body -------------------------------------------------
+# It does not read what is left of the body, nor anything after it.  The body must fit
+# into the buffers of the sockets: a larger one ends its connection anyway.
+{
+	my ($pid, $log) = (worker_pid($node), -s $node->logfile);
+
+	$fal->rule('^refused ', media => { bytes => 1_000_000 });
+	configure($node, resumable_threshold => '50MB', storage_key => $storage->{ready}{anon_jwt});
+	for my $name ('refused once', 'refused again')
+	{
+		my $id = new_row($node, $name);
+
+		submit($node, $id);
+		wait_for_status($node, $id, 'failed', name => "$name: it fails");
+		my $job = job_of($node, $id);
+		is("$job->{error_code}: $job->{error}", 'AccessDenied: new row violates row-level security policy', "$name: row-level security says no");
+		is($job->{tries}, 3, "$name: three times");
+	}
+	configure($node, storage_key => $storage->{ready}{service_jwt});
+	my $id = new_row($node, 'refused no more');
+	submit($node, $id);
+	wait_for_status($node, $id, 'completed');
+	check_stored('refused no more', $id);
+	unlike(slurp_file($node->logfile, $log), qr/no progress|broke/, 'no upload waited on a connection that nobody reads');
+	is(worker_pid($node), $pid, 'the worker is still the same');
 }
 
 # -- Retry-After ------------------------------------------------------------------------------------
