@@ -231,6 +231,21 @@ UploadStart(Upload *upload)
 		StartSupabase(upload);
 }
 
+/* S3 does not say what it has signed itself: with a wrong region or host, a right key looks wrong. */
+static void
+ExplainSignature(const UploadTarget *target, StorageReply *answer)
+{
+	const char *host = strstr(target->base, "://");
+	char words[300];
+
+	if (host == NULL || strcmp(answer->code, "SignatureDoesNotMatch") != 0)
+		return;
+	host += strlen("://");
+	snprintf(words, sizeof(words), " It was signed for region \"%s\" and host \"%.*s\".", target->region,
+			 (int) Min(strcspn(host, "/"), 200), host);
+	(void) WireAppend(answer->message, sizeof(answer->message), words);
+}
+
 /* A proxy that rejects a large body, or one without a length, may accept parts. */
 static bool
 WantsParts(const Upload *upload, const StorageReply *answer)
@@ -244,7 +259,10 @@ UploadAdvance(Upload *upload, const HttpReply *reply)
 	StorageReply answer;
 
 	if (upload->target.kind == STORAGE_KIND_S3)
+	{
 		StorageJudgeS3(reply, &answer);
+		ExplainSignature(&upload->target, &answer);
+	}
 	else
 		StorageJudgeUpload(reply, &answer);
 	upload->wants_parts = WantsParts(upload, &answer);

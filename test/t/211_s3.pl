@@ -9,7 +9,9 @@ use Test::More;
 use VibeTest;
 
 my $fal = start_fal(default => { queue_ms => 0, run_ms => 0 });
-my $storage = start_storage();
+my $storage = start_storage(args => [ '--s3-region', 'eu-central-1' ]);
+# without anything in between, which would answer Expect: 100-continue itself
+my $direct = start_storage(args => [ '--s3-region', 'eu-central-1' ], front => 'plain');
 my ($key_id, $secret) = split(/:/, $storage->{ready}{s3_key}, 2);
 my $endpoint = $storage->url . '/s3';
 my $node = vibe_node('main', fal => $fal, storage => $storage, conf => {
@@ -154,6 +156,54 @@ is(($fal->renders($_))[0]{counts}{media}, 2, "$_: read once for its length, once
 	wait_for($node, "SELECT error_code FROM vibevideo.job WHERE vibelog_id = '$id'", 'SlowDown', 'S3 wants fewer requests');
 	is(sql($node, "SELECT round(extract(epoch FROM next_at - updated_at)) FROM vibevideo.job WHERE vibelog_id = '$id'"), '150', 'so long it waits');
 	wait_for_status($node, $id, 'completed');
+}
+
+# -- signed for another region or host --------------------------------------------------------------------
+# copy_in_vain(prompt, pattern, emulator) - it fails after three tries, with an error like that
+sub copy_in_vain
+{
+	my ($name, $error, $server) = @_;
+
+	$server->call('POST', '/reset', { only => 'ledger' });
+	my ($id, $job) = copy($name, 'failed');
+	is($job->{error_code}, 'SignatureDoesNotMatch', "$name: its code");
+	like($job->{error}, $error, "$name: says what was signed");
+	is($job->{tries}, 3, "$name: after three tries");
+	is($server->ledger->{requests}{s3_put}, 3, "$name: of one request each");
+	return;
+}
+{
+	my ($host) = $storage->url =~ m{//([^/]+)};
+	my ($direct_host) = $direct->url =~ m{//([^/]+)};
+
+	for my $region ('us-east-1', 'eu-central-1')
+	{
+		configure($node, storage_region => $region);
+		copy("region $region", 'completed');
+	}
+	configure($node, storage_region => 'eu-west-3');
+	copy_in_vain('region eu-west-3', qr/region "eu-west-3" and host "\Q$host\E"/, $storage);
+	configure($node, storage_region => 'eu-central-1');
+
+	# STORAGE_PUBLIC_URL
+	$storage->call('POST', '/config', { public_url => 'https://files.example.com/storage/v1' });
+	copy_in_vain('an internal host', qr/region "eu-central-1" and host "\Q$host\E"/, $storage);
+	$storage->call('POST', '/config', { public_url => $storage->url . '/storage/v1' });
+	copy('the public host', 'completed');
+	$storage->call('POST', '/config', { public_url => '' });
+
+	# libcurl asks before it sends: the refusal comes before the body, and a second one if that never comes
+	configure($node, storage_region => 'eu-west-3', storage_url => $direct->url . '/s3');
+	$fal->rule('^refused before', media => { bytes => 9_000_000 });
+	copy_in_vain($_, qr/region "eu-west-3" and host "\Q$direct_host\E"/, $direct) for 'refused', 'refused before nine megabytes';
+	configure($node, storage_region => 'eu-central-1', storage_bucket => 'missing');
+	my (undef, $job) = copy('refused before it is read', 'failed');
+	# a try more if the server's reset of the connection overtook its answer
+	is($job->{error_code}, 'NoSuchBucket', "the answer to a body that is not read: $job->{error} ($job->{tries} tries)");
+	configure($node, storage_bucket => 'videos');
+	copy('refused no more', 'completed');
+	is($direct->ledger->{in_flight_uploads}, 0, 'no upload is left over');
+	configure($node, storage_url => $endpoint);
 }
 
 # -- settings that change in the middle ----------------------------------------------------------------

@@ -176,4 +176,32 @@ for my $case ([ 'in one piece', '50MB' ], [ 'in parts', '1MB' ])
 	$storage->clear_faults;
 }
 
+# -- longer than Storage takes, which shows on the way ----------------------------------------------
+{
+	$storage->call('POST', '/bucket', { name => 'small', public => JSON::PP::true, file_size_limit => 8_000_000 });
+	configure($node, storage_bucket => 'small');
+	for my $case ([ 'a part goes beyond the limit', 30_000_000, "upload's size exceeded" ], [ 'the end is beyond the limit', $SIZE, 'Maximum size exceeded' ])
+	{
+		my ($name, $size, $error) = @$case;
+		my $id = new_row($node, $name);
+		my $log = -s $node->logfile;
+
+		$fal->rule("^$name\$", media => { bytes => $size });
+		$fal->fault('media', 'no_length', prompt => "^$name\$");
+		submit($node, $id);
+		wait_for_status($node, $id, 'failed', name => "$name: it fails");
+		my $job = job_of($node, $id);
+		is($job->{error_code}, 'EntityTooLarge', "$name: for its size");
+		like(slurp_file($node->logfile, $log), qr/-> processing: HTTP 413: $error$/m, "$name: Storage says so");
+		# the rest of a file, which the next try asks for, comes with the length of all of it
+		is($job->{error}, 'HTTP 413: Maximum size exceeded', "$name: and then of its length");
+		is($job->{tries}, 3, "$name: after three tries");
+		my @uploads = grep { $_->{key} =~ m{^$id/} } @{ $storage->ledger->{tus} };
+		is(scalar(@uploads), 1, "$name: of one upload");
+		is($uploads[0]{received}, 6 * 1024 * 1024, "$name: whose first part was sent once");
+		ok(!$storage->object($id), "$name: nothing is stored");
+	}
+	configure($node, storage_bucket => 'videos');
+}
+
 done_testing();
