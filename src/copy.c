@@ -40,7 +40,7 @@
 typedef struct CopyHistory
 {
 	int restarts;
-	bool in_parts; /* something in front of Storage accepts it only in parts */
+	UploadWay way;
 	int64 counted; /* length that an earlier download had, -1: there was none */
 } CopyHistory;
 
@@ -111,6 +111,7 @@ Create(Task *task, const CopyHistory *history)
 	WatchInit(&copy->watch);
 	DownloadInit(&copy->download, task, &copy->flow);
 	UploadInit(&copy->upload, task, &copy->flow, task->key);
+	copy->upload.way = history->way;
 	ResumableInit(&copy->resumable, &copy->upload, &copy->download);
 	return copy;
 }
@@ -166,7 +167,7 @@ Restart(Task *task)
 		TaskRetry(task, vv_max_tries, "upload_moved", "the upload had to start over too many times", -1);
 		return;
 	}
-	history.in_parts = task->copy->upload.wants_parts || history.in_parts;
+	history.way = task->copy->upload.way;
 	CopyEnd(task);
 	task->got_further = false;
 	Start(task, &history);
@@ -251,7 +252,7 @@ StartUpload(Copy *copy)
 {
 	if (!copy->resumable.active)
 	{
-		if (ResumableIsWanted(&copy->resumable, copy->history.in_parts))
+		if (ResumableIsWanted(&copy->resumable))
 			ResumableCreate(&copy->resumable);
 		else
 			UploadStart(&copy->upload);

@@ -34,6 +34,11 @@
  * a try.  A broken connection ends the try; Storage keeps what it received of the
  * part.
  *
+ * With an S3 backend Storage drops an upload some time after its creation, however
+ * busy it is (410).  A copy that takes longer goes on in one piece, from its
+ * beginning; if that is not accepted, or takes longer than a try may last, it
+ * fails as upload_expired.
+ *
  * An upload's id is the last segment of Location, appended to our own base:
  * proxies get Location wrong, and a key must not follow it.  For the same reason
  * an address in the job is only used below that base.
@@ -153,12 +158,16 @@ SeekObject(Resumable *resumable)
  *----------
  */
 bool
-ResumableIsWanted(const Resumable *resumable, bool in_parts)
+ResumableIsWanted(const Resumable *resumable)
 {
+	const Upload *upload = resumable->upload;
 	int64 total = resumable->flow->total;
 
-	return resumable->upload->target.kind == STORAGE_KIND_SUPABASE && vv_resumable_threshold >= 0 &&
-		(in_parts || total < 0 || total > (int64) vv_resumable_threshold * 1024);
+	if (upload->target.kind != STORAGE_KIND_SUPABASE || vv_resumable_threshold < 0)
+		return false;
+	if (upload->way == UPLOAD_BY_SIZE)
+		return total < 0 || total > (int64) vv_resumable_threshold * 1024;
+	return upload->way == UPLOAD_IN_PARTS;
 }
 
 static void
@@ -247,6 +256,50 @@ KeepEnding(Upload *upload, const char *metadata)
 	UploadSetEnding(upload, kind_endings[0]);
 }
 
+/*----------
+ * An upload that is too old
+ *----------
+ */
+static bool
+LastTryEndedAs(const Resumable *resumable, const char *code)
+{
+	const char *last = resumable->task->job->error_code;
+
+	return last && strcmp(last, code) == 0;
+}
+
+/* Few tries: Storage's limit, or the speed of either side, may have become another. */
+static void
+FailExpired(Resumable *resumable, const char *why_not_whole)
+{
+	Task *task = resumable->task;
+	char error[300];
+
+	snprintf(error, sizeof(error), "Storage drops an upload in parts at a certain age, before all of this one is there; %s",
+			 why_not_whole);
+	task->got_further = false;
+	TaskRetry(task, Min(vv_max_tries, 3), "upload_expired",
+			  LastTryEndedAs(resumable, "upload_expired") ? task->job->error : error, -1);
+}
+
+/*
+ * It has expired while parts of it were sent.  Another one would, too: the copy
+ * takes longer.  In one piece there is nothing to expire.
+ */
+static void
+AfterExpiry(Resumable *resumable)
+{
+	Upload *upload = resumable->upload;
+
+	if (upload->way == UPLOAD_IN_PARTS || LastTryEndedAs(resumable, "upload_expired"))
+	{
+		FailExpired(resumable, "in one piece it is not accepted");
+		return;
+	}
+	upload->way = UPLOAD_IN_ONE_PIECE;
+	resumable->flow->next = FLOW_START_OVER;
+}
+
 static void
 AfterHead(Resumable *resumable, const StorageTus *answer, const char *metadata)
 {
@@ -255,6 +308,9 @@ AfterHead(Resumable *resumable, const StorageTus *answer, const char *metadata)
 	KeepEnding(resumable->upload, metadata);
 	if (answer->reply.outcome == STORAGE_DONE && ours)
 		Resume(resumable, answer);
+	/* it did not just lie around: a whole try was not enough */
+	else if (answer->expired && LastTryEndedAs(resumable, "copy_timeout"))
+		FailExpired(resumable, "in one piece it would not be there within vibevideo.copy_timeout");
 	else if (answer->reply.outcome == STORAGE_DONE || answer->gone)
 		resumable->flow->next = FLOW_START_OVER;
 	else if (answer->reply.outcome == STORAGE_RETRY)
@@ -347,7 +403,9 @@ AfterPart(Resumable *resumable, const StorageTus *answer)
 {
 	Flow *flow = resumable->flow;
 
-	if (answer->gone)
+	if (answer->expired)
+		AfterExpiry(resumable);
+	else if (answer->gone)
 		flow->next = FLOW_START_OVER;
 	/* its offset counts */
 	else if (answer->moved || (answer->reply.outcome == STORAGE_DONE && answer->offset != flow->sent))

@@ -34,7 +34,7 @@ extern bool ResumableIsKept(const Resumable *resumable);
 extern void ResumableQuery(Resumable *resumable);
 
 /* must the video go in parts, or may it? */
-extern bool ResumableIsWanted(const Resumable *resumable, bool in_parts);
+extern bool ResumableIsWanted(const Resumable *resumable);
 extern void ResumableCreate(Resumable *resumable);
 
 /* for a download that did not start at the file's beginning: is it what the upload needs? */

@@ -464,7 +464,9 @@ StorageJudgeTus(StorageTusCall call, const HttpReply *reply, StorageTus *out)
 			SetReply(&out->reply, STORAGE_FATAL, "NoSuchBucket", HintBucket);
 		return;
 	}
-	out->gone = (reply->status == 404 || reply->status == 410);
+	/* @tus/server 2.4: 410 for one that is older than TUS_URL_EXPIRY_MS, however busy (with the S3 backend only) */
+	out->expired = (reply->status == 410);
+	out->gone = (reply->status == 404 || out->expired);
 	out->moved = (reply->status == 409);
 	/* a new upload may be accepted where this one is not */
 	if (out->gone || out->moved)

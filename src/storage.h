@@ -125,6 +125,7 @@ typedef struct StorageTus
 {
 	StorageReply reply;
 	bool gone;		/* the upload no longer exists: start over */
+	bool expired;	/* it is gone because of its age */
 	bool moved;		/* its offset is not the one we sent: query it */
 	int64_t offset; /* how much Storage has, -1: unknown */
 	int64_t length; /* of the whole file, -1: not known yet */

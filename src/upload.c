@@ -246,11 +246,17 @@ ExplainSignature(const UploadTarget *target, StorageReply *answer)
 	(void) WireAppend(answer->message, sizeof(answer->message), words);
 }
 
-/* A proxy that rejects a large body, or one without a length, may accept parts. */
+/*
+ * A proxy that rejects a large body, or one without a length, may accept parts.
+ * Storage itself may have a smaller limit for one piece (UPLOAD_FILE_SIZE_LIMIT_STANDARD):
+ * that of parts has let it pass.
+ */
 static bool
 WantsParts(const Upload *upload, const StorageReply *answer)
 {
-	return answer->in_front && upload->target.kind == STORAGE_KIND_SUPABASE && vv_resumable_threshold >= 0;
+	if (upload->target.kind != STORAGE_KIND_SUPABASE || vv_resumable_threshold < 0)
+		return false;
+	return answer->in_front || (upload->way == UPLOAD_IN_ONE_PIECE && strcmp(answer->code, "EntityTooLarge") == 0);
 }
 
 void
@@ -265,9 +271,11 @@ UploadAdvance(Upload *upload, const HttpReply *reply)
 	}
 	else
 		StorageJudgeUpload(reply, &answer);
-	upload->wants_parts = WantsParts(upload, &answer);
-	if (upload->wants_parts)
+	if (WantsParts(upload, &answer))
+	{
+		upload->way = UPLOAD_IN_PARTS;
 		upload->flow->next = FLOW_RESTART;
+	}
 	else if (answer.outcome != STORAGE_DONE)
 		UploadFail(upload, &answer);
 	else if (!upload->flow->whole || upload->flow->ring.used > 0)

@@ -26,6 +26,13 @@ typedef struct UploadTarget
 	char video_url[FAL_URL_SIZE];
 } UploadTarget;
 
+typedef enum UploadWay
+{
+	UPLOAD_BY_SIZE,		/* in parts if it is large, or its length is unknown */
+	UPLOAD_IN_PARTS,	/* something in front of Storage accepts it only so */
+	UPLOAD_IN_ONE_PIECE /* Storage drops an upload in parts before all of it is there */
+} UploadWay;
+
 typedef struct Upload
 {
 	Task *task;
@@ -34,11 +41,11 @@ typedef struct Upload
 	UploadTarget target;
 	StorageKeyForm form;
 	char key[SECRET_SIZE];
-	int retry_after;  /* seconds that the last answer asked to wait for, -1: it did not */
-	bool wants_parts; /* something in front of Storage accepts it only in parts */
+	int retry_after; /* seconds that the last answer asked to wait for, -1: it did not */
+	UploadWay way;
 } Upload;
 
-/* reads the settings, and copies key; if the video's address cannot be built, the task is over */
+/* by size, until way is set; reads the settings, and copies key; if the video's address cannot be built, the task is over */
 extern void UploadInit(Upload *upload, Task *task, Flow *flow, const char *key);
 extern void UploadWipe(Upload *upload);
 /* the file's ending, "mp4" until it is known; what is stored is named after it */

@@ -99,7 +99,9 @@ my @cases = (
 		uploads => 1, media => 2, ranges => 1, hashed => 1 ],
 	[ 'storage: offset conflicts without end', [], [ [ 'tus_patch', { kind => 'http', status => 409, body => 'Upload-Offset conflict' }, skip => 1, times => 9 ] ],
 		uploads => 1, hashed => 1 ],
-	[ 'storage: upload expires', [], [ [ 'tus_patch', { kind => 'http', status => 410, body => 'gone' }, skip => 2 ] ], uploads => 2, media => 2, ranges => 0, hashed => 1 ],
+	[ 'storage: upload vanishes', [], [ [ 'tus_patch', { kind => 'http', status => 404, body => 'gone' }, skip => 2 ] ], uploads => 2, media => 2, ranges => 0, hashed => 1 ],
+	# it goes on in one piece
+	[ 'storage: upload expires', [], [ [ 'tus_patch', { kind => 'http', status => 410, body => 'gone' }, skip => 2 ] ], uploads => 1, media => 2, ranges => 0, hashed => 1 ],
 	[ 'storage: upload expires between tries', [$cut], [ [ 'tus_head', { kind => 'http', status => 410 } ] ], uploads => 2, media => 2, ranges => 0, hashed => 1 ],
 	[ 'storage: upload unknown', [$cut], [ [ 'tus_head', { kind => 'http', status => 404 } ] ], uploads => 2, media => 2, ranges => 0, hashed => 1 ],
 	[ 'storage: locked', [$cut], [ [ 'tus_head', { kind => 'http', status => 423 } ] ], @once, media => 2, ranges => 1, hashed => 1 ],

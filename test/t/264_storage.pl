@@ -204,4 +204,67 @@ for my $case ([ 'in one piece', '50MB' ], [ 'in parts', '1MB' ])
 	configure($node, storage_bucket => 'videos');
 }
 
+# -- an upload in parts that expires, by its age ---------------------------------------------------
+{
+	my $rate = 4_000_000;
+	my %cases = (
+		'expires' => { fault => { kind => 'slow' } },
+		'expires, of unknown length' => { fault => { kind => 'no_length' } },
+		'expires, and goes in parts only' => { fault => { kind => 'slow' }, refuse => { kind => 'html413' },
+			why => 'in one piece it is not accepted', tries => 3, uploads => 4 },
+		'expires, and is too large in one piece' => { fault => { kind => 'slow' },
+			refuse => { kind => 'http', status => 400, body => { statusCode => '413', error => 'Payload too large', code => 'EntityTooLarge' } },
+			why => 'in one piece it is not accepted', tries => 3, uploads => 4 });
+
+	configure($node, resumable_threshold => '1MB', max_transfers => 8);
+	$storage->call('POST', '/config', { tus_expiry_ms => 2000 });
+	my $log = -s $node->logfile;
+	for my $name (keys %cases)
+	{
+		my $case = $cases{$name};
+
+		$case->{id} = new_row($node, $name);
+		$fal->rule("^$name\$", media => { bytes => 20_000_000 });
+		$fal->fault('media', { %{ $case->{fault} }, bytes_per_s => $rate }, prompt => "^$name\$", times => -1);
+		$storage->fault('upload', $case->{refuse}, key => "/$case->{id}/", times => -1) if $case->{refuse};
+	}
+	sql($node, "SELECT vibevideo_submit_batch('{" . join(',', map { $_->{id} } values %cases) . "}')");
+	wait_for_status($node, $cases{$_}{id}, $cases{$_}{why} ? 'failed' : 'completed', patience => 60, name => "$_: comes to an end") for sort keys %cases;
+	for my $name (sort keys %cases)
+	{
+		my ($id, $why, $tries, $uploads) = @{ $cases{$name} }{qw(id why tries uploads)};
+		my @uploads = grep { $_->{key} =~ m{^$id/} } @{ $storage->ledger->{tus} };
+		my $job = job_of($node, $id);
+
+		if ($why)
+		{
+			is($job->{error_code}, 'upload_expired', "$name: for that reason");
+			like($job->{error}, qr/at a certain age, before all of this one is there; $why$/, "$name: says it");
+			is($job->{tries}, $tries, "$name: after three tries");
+			is(scalar(@uploads), $uploads, "$name: of a few uploads");
+			next;
+		}
+		check_stored($name, $id);
+		is(scalar(@uploads), 1, "$name: one upload in parts");
+		is(render_of($name)->{counts}{media}, 2, "$name: then one in one piece");
+	}
+	unlike(slurp_file($node->logfile, $log), qr/start over too many times/, 'nothing goes round in circles');
+	$storage->clear_faults;
+
+	# a try may not last as long as it takes
+	my $name = 'expires between tries';
+	my $id = new_row($node, $name);
+	configure($node, copy_timeout => '10s');
+	$storage->call('POST', '/config', { tus_expiry_ms => 9500 });
+	$fal->rule("^$name\$", media => { bytes => 20_000_000 });
+	$fal->fault('media', { kind => 'slow', bytes_per_s => 1_500_000 }, prompt => "^$name\$", times => -1);
+	submit($node, $id);
+	wait_for_status($node, $id, 'failed', patience => 90, name => "$name: comes to an end");
+	my $job = job_of($node, $id);
+	is($job->{error_code}, 'upload_expired', "$name: for that reason");
+	like($job->{error}, qr/; in one piece it would not be there within vibevideo.copy_timeout$/, "$name: says it");
+	$storage->call('POST', '/config', { tus_expiry_ms => 0 });
+	configure($node, copy_timeout => '1h');
+}
+
 done_testing();

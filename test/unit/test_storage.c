@@ -532,6 +532,7 @@ TestTus(void)
 		CheckNumber(cases[i].name, "offset", out.offset, cases[i].offset);
 		CheckNumber(cases[i].name, "length", out.length, cases[i].length);
 		CheckNumber(cases[i].name, "gone", out.gone, cases[i].gone);
+		CheckNumber(cases[i].name, "expired", out.expired, cases[i].reply.status == 410 && cases[i].call != STORAGE_TUS_CREATE);
 		CheckNumber(cases[i].name, "moved", out.moved, cases[i].moved);
 	}
 }
