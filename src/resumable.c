@@ -268,7 +268,6 @@ LastTryEndedAs(const Resumable *resumable, const char *code)
 	return last && strcmp(last, code) == 0;
 }
 
-/* Few tries: Storage's limit, or the speed of either side, may have become another. */
 static void
 FailExpired(Resumable *resumable, const char *why_not_whole)
 {
@@ -278,7 +277,7 @@ FailExpired(Resumable *resumable, const char *why_not_whole)
 	snprintf(error, sizeof(error), "Storage drops an upload in parts at a certain age, before all of this one is there; %s",
 			 why_not_whole);
 	task->got_further = false;
-	TaskRetry(task, Min(vv_max_tries, 3), "upload_expired",
+	TaskRetry(task, Min(vv_max_tries, FATAL_TRIES), "upload_expired",
 			  LastTryEndedAs(resumable, "upload_expired") ? task->job->error : error, -1);
 }
 

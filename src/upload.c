@@ -14,7 +14,6 @@
 #include "wire.h"
 
 #define MAX_ERROR_BODY (64 * 1024)
-#define FATAL_TRIES 3 /* the operator may meanwhile raise a limit or create the bucket: few tries, not none */
 
 /* the form of the key that Storage accepted last: for sb_ keys it depends on the gateway */
 static StorageKeyForm known_form;

@@ -12,6 +12,7 @@
 #include "task.h"
 
 #define BASE_SIZE 1024
+#define FATAL_TRIES 3 /* the operator may meanwhile raise a limit or create the bucket: few tries, not none */
 
 /* Where it goes.  Settings may change during a copy, so all that its requests need of them is here. */
 typedef struct UploadTarget
