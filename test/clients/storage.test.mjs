@@ -303,7 +303,7 @@ async function refuseSending(emu, prepared) {
   await until('the body to be sent, or stuck, or cut off', () => {
     if (written() !== last) since = Date.now()
     last = written()
-    return raw.ended || last === all || (raw.text !== '' && Date.now() - since > 200)
+    return raw.ended || last === all || (raw.text !== '' && Date.now() - since > 500)
   })
   socket.destroy()
   return raw.ended ? 'closed' : last === all ? 'all' : last < all / 2 ? 'unread' : `${last} bytes`
@@ -408,13 +408,23 @@ describe('observed on raw sockets', () => {
     req.destroy()
   })
 
-  test('TUS: an expired upload is gone', async () => {
-    const path = await createUpload('late.mp4', 2000)
+  // recorded with the S3 backend and TUS_URL_EXPIRY_MS=4000
+  test('TUS: an upload expires by its age, complete or not, whatever is sent to it', async () => {
+    const tus = { ...auth, 'tus-resumable': '1.0.0' }
+    const patch = (path, offset, size) => send(emu, { method: 'PATCH', path, body: { size },
+      headers: { ...tus, 'x-upsert': 'true', 'upload-offset': offset, 'content-type': 'application/offset+octet-stream' } })
+    const status = (path) => send(emu, { method: 'HEAD', path, headers: tus }).then((a) => a.status)
+    await ctl(emu, 'POST', 'config', { tus_expiry_ms: 600_000 })
+    const [late, whole] = [await createUpload('late.mp4', 2000), await createUpload('whole.mp4', 1000)]
+    assert.match((await patch(late, 0, 1000)).headers['upload-expires'], / GMT$/)
+    assert.equal((await patch(whole, 0, 1000)).headers['upload-expires'], undefined)
+    assert.equal((await send(emu, { method: 'HEAD', path: late, headers: tus })).headers['upload-expires'], undefined)
     await ctl(emu, 'POST', 'config', { tus_expiry_ms: 1 })
-    const status = () => send(emu, { method: 'HEAD', path, headers: { ...auth, 'tus-resumable': '1.0.0' } }).then((a) => a.status)
-    await until('the expiry', async () => await status() === 410)
+    await until('the expiry', async () => await status(late) === 410 && await status(whole) === 410)
+    const refused = await patch(late, 1000, 1000)
+    assert.deepEqual([refused.status, refused.headers.connection, refused.body.toString()], [410, 'close', 'The file for this url no longer exists\n'])
     await ctl(emu, 'POST', 'config', { tus_expiry_ms: 0 })
-    assert.equal(await status(), 200)
+    assert.equal(await status(late), 200)
   })
 
   test('a 100 MB chunked body arrives whole', async () => {

@@ -56,10 +56,9 @@ export class TusUploads {
     this.all.set(upload.id, upload)
   }
 
-  get(id, expiryMs) {
+  get(id) {
     const found = this.all.get(id)
     if (!found) throw tusErrors.notFound()
-    if (expiryMs && found.createdAt + expiryMs < Date.now()) throw tusErrors.expired()
     return found
   }
 
@@ -249,13 +248,19 @@ function expires(ctx, upload) {
 }
 
 function findUpload(ctx) {
-  return ctx.emu.tus.get(ctx.uploadId, ctx.emu.config.tusExpiryMs)
+  return ctx.emu.tus.get(ctx.uploadId)
+}
+
+function checkAge(ctx, upload) {
+  const { tusExpiryMs } = ctx.emu.config
+  if (tusExpiryMs && upload.createdAt + tusExpiryMs < Date.now()) throw tusErrors.expired()
 }
 
 async function head(ctx) {
   const upload = findUpload(ctx)
   await takeLock(ctx, upload)
   freeLock(upload)
+  checkAge(ctx, upload)
   return succeed(ctx, 200, {
     'cache-control': 'no-store', 'content-type': 'text/plain;charset=UTF-8',
     ...(upload.length === undefined ? { 'upload-defer-length': '1' } : { 'upload-length': upload.length }),
@@ -279,6 +284,7 @@ async function patch(ctx) {
 }
 
 async function patchLocked(ctx, upload) {
+  checkAge(ctx, upload)
   if (Number(ctx.headers['upload-offset']) !== upload.sink.size) throw tusErrors.offsetConflict()
   settleLength(ctx, upload)
   checkChunk(ctx, upload)
