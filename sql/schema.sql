@@ -316,6 +316,42 @@ RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN ((j).bytes_total - (j).bytes_done) / nullif((j).bytes_per_second, 0);
 COMMENT ON FUNCTION vibevideo.seconds_left(vibevideo.job) IS 'how long a copy still takes, null if that is not known';
 
+-- What kind of trouble an error code means, for sentences, series and metrics:
+-- the codes of the manual, then fal's own types (fal.ai/docs: "Request error
+-- types" and "Model errors", whose input errors may be Pydantic's), then
+-- Storage's, which begin with a capital letter as S3's do.
+CREATE FUNCTION vibevideo.error_class(error_code text)
+RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+	WHEN error_code IS NULL THEN NULL
+	WHEN error_code = ANY (ARRAY['content_policy_violation']) THEN 'policy'
+	WHEN error_code = ANY (ARRAY['unauthorized', 'forbidden', 'http_402']) THEN 'balance'
+	WHEN error_code = ANY (ARRAY['limit', 'fal_busy']) THEN 'limit'
+	WHEN error_code = ANY (ARRAY['job_timeout', 'start_timeout', 'timeout', 'stalled', 'too_slow', 'copy_timeout',
+		'startup_timeout', 'request_timeout', 'generation_timeout']) THEN 'time'
+	WHEN error_code = ANY (ARRAY['storage_not_configured', 'bad_storage_url', 'upload_failed', 'upload_short', 'upload_moved',
+		'upload_expired', 'video_too_large']) THEN 'storage'
+	WHEN error_code = ANY (ARRAY['bad_request', 'cancelled', 'client_cancelled', 'client_disconnected', 'address_refused',
+		'media_host_denied', 'rolled_back', 'orphaned', 'table_gone', 'row_gone', 'paused', 'quarantined',
+		'out_of_memory']) THEN 'other'
+	WHEN error_code = ANY (ARRAY['answer_lost', 'submit_lost', 'fal_down', 'not_found', 'method_not_allowed', 'redirected',
+		'path_not_found', 'request_failed', 'no_video', 'unsupported_output', 'not_ready', 'already_completed',
+		'unknown_status', 'gateway_5xx', 'bad_response', 'connect_failed', 'connection_lost', 'response_too_large',
+		'bad_media_url', 'bad_redirect', 'media_gone', 'download_failed', 'not_a_video', 'internal_error',
+		'internal_server_error', 'downstream_service_error', 'downstream_service_unavailable',
+		'concurrent_requests_limit']) THEN 'provider'
+	WHEN error_code ~ '^(runner_|remote_|http_)' THEN 'provider'
+	WHEN error_code = ANY (ARRAY['validation_error', 'no_media_generated', 'image_load_error', 'file_download_error',
+		'face_detection_error', 'file_too_large', 'greater_than', 'greater_than_equal', 'less_than', 'less_than_equal',
+		'multiple_of', 'one_of', 'feature_not_supported', 'invalid_archive', 'missing', 'extra_forbidden', 'enum',
+		'literal_error', 'json_invalid', 'assertion_error']) THEN 'input'
+	WHEN error_code ~ '^(value_error|type_error|archive_file_count_|unsupported_(audio|image|video)_format)'
+		OR error_code ~ '_(type|parsing|mismatch|too_(long|short|small|large))$' THEN 'input'
+	WHEN error_code COLLATE "C" ~ '^[A-Z]' THEN 'storage'
+	ELSE 'other' END;
+COMMENT ON FUNCTION vibevideo.error_class(text) IS
+	'what kind of trouble an error_code means: policy, input, balance, provider, storage, time, limit or other; NULL for none';
+
 -- One sentence a person can read.
 CREATE FUNCTION vibevideo.job_message(j vibevideo.job)
 RETURNS text LANGUAGE sql STABLE

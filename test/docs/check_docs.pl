@@ -347,6 +347,8 @@ SKIP:
 		$found{$code} = 1 if $all_c =~ /"$code"/;
 	}
 	# tests of ours compare with these; they are fal.ai's words
+	is_deeply([ map { $_->[0] } grep { $_->[1] !~ /^(?:policy|input|balance|provider|storage|time|limit|other)$/ } table('error_codes') ], [],
+		'each error code has a class');
 	same_set('error codes', [ map { ticked($_->[0]) } table('error_codes') ], [ keys %found ]);
 }
 
