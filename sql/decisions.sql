@@ -161,6 +161,7 @@ BEGIN
 		FROM (VALUES ('vibevideo.job_id_seq'::regclass, (SELECT max(j.job_id) FROM vibevideo.job j)),
 					 ('vibevideo.lease_seq', (SELECT max(j.lease) FROM vibevideo.job j)),
 					 ('vibevideo.event_event_id_seq', (SELECT max(e.event_id) FROM vibevideo.event e)),
+					 ('vibevideo.tally_tally_id_seq', (SELECT max(t.tally_id) FROM vibevideo.tally t)),
 					 ('vibevideo.refund_seq', (SELECT max(t.n) FROM vibevideo.till t))) AS s(sequence, most)
 	LOOP
 		IF used.most > coalesce(used.last, 0) THEN

@@ -281,7 +281,7 @@ COMMENT ON FUNCTION vibevideo.job_changing() IS
 CREATE FUNCTION vibevideo.job_changed()
 RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'vibevideo_job_changed';
 COMMENT ON FUNCTION vibevideo.job_changed() IS
-	'trigger: a new job takes its share of the limits, one that ended gives back; reports a new status on channel vibevideo';
+	'trigger: a new job takes its share of the limits, one that ended gives back; counts steps in vibevideo.tally; reports a new status on channel vibevideo';
 CREATE TRIGGER job_changing BEFORE INSERT OR UPDATE ON vibevideo.job FOR EACH ROW
 	EXECUTE FUNCTION vibevideo.job_changing();
 CREATE TRIGGER job_changed AFTER INSERT OR UPDATE ON vibevideo.job FOR EACH ROW

@@ -29,6 +29,7 @@
 #include "compat.h"
 #include "guc.h"
 #include "job.h"
+#include "rollup.h"
 #include "state.h"
 #include "statement.h"
 #include "version.h"
@@ -329,7 +330,7 @@ vibevideo_job_changing(PG_FUNCTION_ARGS)
 }
 
 /*----------
- * After: limits and notifications
+ * After: limits, counts and notifications
  *----------
  */
 
@@ -402,14 +403,121 @@ NotifyListeners(Row new)
 	Async_Notify("vibevideo", payload.data);
 }
 
+/*----------
+ * Counts
+ *----------
+ */
+static bool
+Has(Row row, const char *name)
+{
+	bool isnull;
+
+	(void) Column(row, name, &isnull);
+	return !isnull;
+}
+
+/* negative if either is not known; a clock that was set back makes it 0 */
+static int64
+MsBetween(Row row, const char *from, const char *to)
+{
+	bool no_from;
+	bool no_to;
+	Datum begin = Column(row, from, &no_from);
+	Datum end = Column(row, to, &no_to);
+
+	if (no_from || no_to)
+		return -1;
+	return Max(0, (DatumGetTimestampTz(end) - DatumGetTimestampTz(begin)) / 1000);
+}
+
+static RollupStep
+StepOf(Row row, const char *outcome)
+{
+	return RollupStepOf(outcome, TextColumn(row, "model"), IsTrue(row, "orphan"));
+}
+
+static void
+AddCost(RollupStep *step, Row row)
+{
+	bool isnull;
+
+	step->usd = Column(row, "cost_usd", &isnull);
+	step->has_usd = !isnull;
+}
+
+static void
+CountAccepted(Row new)
+{
+	RollupStep step = StepOf(new, "accepted");
+
+	step.ms = MsBetween(new, "created_at", "submitted_at");
+	RollupNote(&step);
+}
+
+static void
+CountRendered(Row new)
+{
+	RollupStep step = StepOf(new, "rendered");
+
+	step.ms = MsBetween(new, "submitted_at", "generated_at");
+	AddCost(&step, new);
+	RollupNote(&step);
+}
+
+static void
+CountEnd(Row new, const char *state)
+{
+	RollupStep step = StepOf(new, state);
+
+	if (strcmp(state, "completed") == 0)
+	{
+		/* with storage_kind none nothing is copied */
+		if (Has(new, "bytes_done"))
+		{
+			step.ms = MsBetween(new, "generated_at", "completed_at");
+			step.bytes = NumberColumn(new, "bytes_done");
+		}
+		step.total_ms = MsBetween(new, "created_at", "completed_at");
+	}
+	else if (!Has(new, "media_url"))
+		AddCost(&step, new);
+	if (strcmp(state, "failed") == 0)
+		step.error_code = TextColumn(new, "error_code");
+	RollupNote(&step);
+}
+
+/* The steps that a job has taken; old is NULL if it did not exist before. */
+static void
+CountSteps(const Row *old, Row new)
+{
+	char *state = TextColumn(new, "state");
+
+	if (Has(new, "submitted_at") && !(old && Has(*old, "submitted_at")))
+		CountAccepted(new);
+	if (Has(new, "media_url") && !(old && Has(*old, "media_url")))
+		CountRendered(new);
+	if (StateIsFinal(state))
+		CountEnd(new, state);
+}
+
+static void
+CountNew(Row new)
+{
+	RollupStep step = StepOf(new, "submitted");
+
+	RollupNote(&step);
+	CountSteps(NULL, new);
+}
+
 static void
 AfterInsert(Row new)
 {
 	char *state = TextColumn(new, "state");
 
-	/* jobs restored from a dump are not new; orphans take their share when they are settled */
+	/* jobs restored from a dump are not new; orphans are counted, and take their share, when they are settled */
 	if (IsTrue(new, "orphan") || !IsNew(new))
 		return;
+	CountNew(new);
 	if (StateRank(state) == StateRank("pending") && HasLimits())
 		CountAgainstLimits(new);
 	/* a call that sends the job itself notifies once it has the request's id */
@@ -425,6 +533,7 @@ AfterUpdate(Row old, Row new)
 
 	if (strcmp(from, to) == 0)
 		return;
+	CountSteps(&old, new);
 	if (StateIsFinal(to) && HasLimits())
 		ReleaseFromLimits(new);
 	if (IsTrue(new, "orphan"))

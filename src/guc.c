@@ -56,6 +56,7 @@ int vv_max_renders;
 int vv_backoff_base;
 int vv_backoff_max;
 int vv_retention;
+int vv_rollup_retention;
 int vv_storage_kind;
 char *vv_storage_region = NULL;
 int vv_unknown_policy;
@@ -279,6 +280,8 @@ static const IntSetting ints[] = {
 	&vv_backoff_max, 600, 1, 86400, GUC_UNIT_S},
 	{"vibevideo.retention", "How long finished jobs are kept; 0 means forever.",
 	&vv_retention, 30 * 86400, 0, INT_MAX, GUC_UNIT_S},
+	{"vibevideo.rollup_retention", "How long counts of what became of jobs are kept, by hour and by day; 0 means forever.",
+	&vv_rollup_retention, 400 * 86400, 0, INT_MAX, GUC_UNIT_S},
 	{"vibevideo.unknown_after", "How long a lost submit must leave no trace before unknown_policy acts.",
 	&vv_unknown_after, 1800, 1, INT_MAX, GUC_UNIT_S},
 	{"vibevideo.worker_idle_timeout", "A worker that has had no work for this long exits, and is started again when there is some; 0 means never.",

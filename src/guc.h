@@ -42,9 +42,10 @@ extern int vv_resumable_threshold; /* kB, -1: never */
 extern int vv_max_tries;
 extern int vv_max_active;
 extern int vv_max_renders;
-extern int vv_backoff_base; /* ms */
-extern int vv_backoff_max;	/* s */
-extern int vv_retention;	/* s */
+extern int vv_backoff_base;		/* ms */
+extern int vv_backoff_max;		/* s */
+extern int vv_retention;		/* s */
+extern int vv_rollup_retention; /* s */
 extern int vv_storage_kind;
 extern char *vv_storage_region;
 extern int vv_unknown_policy;

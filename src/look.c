@@ -25,6 +25,7 @@
 #include "overdue.h"
 #include "polling.h"
 #include "reconcile.h"
+#include "rollup.h"
 #include "settle.h"
 #include "shmem.h"
 #include "stray.h"
@@ -34,6 +35,10 @@
 #define LOOK_AT_LEAST_MS 60000 /* a missed wake-up delays work by no more */
 #define LOOK_AT_MOST_MS 250	   /* for due work that somebody else has locked */
 #define PRUNE_A_TURN 1000
+#define PRUNE_MS 600000
+#define FOLD_A_TURN 5000
+#define FOLD_MS 10000
+#define AGAIN_MS 1000	/* what was not done to its end */
 #define JOURNAL_MS 1000 /* while a transaction with submits is still open */
 #define MAX_RECONCILES 4
 #define RECONCILE_LEASE_MS 900000 /* it may read many pages */
@@ -258,6 +263,8 @@ PlanNextLook(TimestampTz now, const JobDue *due, int64 grace_ms)
 		next = Earlier(next, due->suspect, SoonestFor(WORK_SUSPECTS, now, 0));
 	next = Earlier(next, due->expiry, SoonestFor(WORK_EXPIRE, now, 0));
 	next = Earlier(next, due->row, SoonestFor(WORK_DUE, now, 0));
+	if (vv_worker.fold_more)
+		next = Earlier(next, vv_worker.fold_at, SoonestFor(WORK_FOLD, now, 0));
 	if (vv_worker.read_journal)
 		next = Earlier(next, TimestampTzPlusMilliseconds(now, JOURNAL_MS), SoonestFor(WORK_SETTLE, now, 0));
 	for (int kind = 0; kind < WORK_KINDS; kind++)
@@ -363,7 +370,25 @@ Prune(void *arg)
 	Look *look = arg;
 
 	/* there may be more to prune */
-	vv_worker.prune_at = TimestampTzPlusMilliseconds(look->now, JobPrune(PRUNE_A_TURN) > 0 ? 1000 : 600000);
+	vv_worker.prune_at = TimestampTzPlusMilliseconds(look->now, JobPrune(PRUNE_A_TURN) > 0 ? AGAIN_MS : PRUNE_MS);
+}
+
+static void
+Fold(void *arg)
+{
+	Look *look = arg;
+	int64 folded = RollupFold(FOLD_A_TURN);
+
+	vv_worker.fold_more = (folded == FOLD_A_TURN);
+	vv_worker.fold_at = TimestampTzPlusMilliseconds(look->now, vv_worker.fold_more ? AGAIN_MS : FOLD_MS);
+}
+
+static void
+Thin(void *arg)
+{
+	Look *look = arg;
+
+	vv_worker.thin_at = TimestampTzPlusMilliseconds(look->now, RollupThin(PRUNE_A_TURN) > 0 ? AGAIN_MS : PRUNE_MS);
 }
 
 static void
@@ -454,6 +479,8 @@ LookForWork(Look *look)
 	if (look->emptied)
 		Do(WORK_DUE, true, FindDue, look);
 	Do(WORK_PRUNE, look->now >= vv_worker.prune_at, Prune, look);
+	Do(WORK_FOLD, look->now >= vv_worker.fold_at, Fold, look);
+	Do(WORK_THIN, look->now >= vv_worker.thin_at, Thin, look);
 }
 
 void

@@ -20,6 +20,7 @@
 #include "utils/timestamp.h"
 
 #include "journal.h"
+#include "rollup.h"
 #include "settle.h"
 #include "statement.h"
 
@@ -41,11 +42,16 @@ static Statement insert_orphan = {
 	" AND (k.relation = $2 OR $2 IS NULL) AND k.orphan AND k.sent_at = $8)"
 	" ON CONFLICT DO NOTHING RETURNING job_id"};
 
+static bool
+IsAccepted(const JournalEntry *entry)
+{
+	return entry->answered && entry->outcome == FAL_SUBMIT_ACCEPTED;
+}
+
 /* its id; 0 if its transaction has committed, or the orphan exists already */
 static int64
 InsertOrphan(const Binding *binding, const JournalEntry *entry)
 {
-	bool accepted = (entry->answered && entry->outcome == FAL_SUBMIT_ACCEPTED);
 	Args args = {0};
 
 	ArgInt8(&args, entry->job_id);
@@ -54,7 +60,7 @@ InsertOrphan(const Binding *binding, const JournalEntry *entry)
 	ArgInt4(&args, entry->attempt);
 	ArgText(&args, entry->model);
 	ArgText(&args, entry->input);
-	ArgText(&args, accepted ? entry->request_id : NULL);
+	ArgText(&args, IsAccepted(entry) ? entry->request_id : NULL);
 	ArgTime(&args, entry->sent_at);
 	ArgTime(&args, entry->created_at);
 	ArgText(&args, entry->user);
@@ -65,12 +71,26 @@ InsertOrphan(const Binding *binding, const JournalEntry *entry)
 static Statement count_orphan = {
 	"SELECT vibevideo.take_orphans_share(j) FROM vibevideo.job j WHERE j.job_id = $1"};
 
+static void
+CountSteps(const JournalEntry *entry)
+{
+	RollupStep submitted = RollupStepOf("submitted", entry->model, true);
+	RollupStep accepted = RollupStepOf("accepted", entry->model, true);
+
+	RollupNote(&submitted);
+	if (!IsAccepted(entry))
+		return;
+	accepted.ms = Max(0, (entry->sent_at - entry->created_at) / 1000);
+	RollupNote(&accepted);
+}
+
 /* It was sent: it takes from its user's limits what it needs, and be it more than there is. */
 static void
-CountOrphan(int64 job_id)
+CountOrphan(int64 job_id, const JournalEntry *entry)
 {
 	Args args = {0};
 
+	CountSteps(entry);
 	ArgInt8(&args, job_id);
 	StatementRun(&count_orphan, &args);
 }
@@ -97,7 +117,7 @@ SettleJournal(const Binding *binding)
 		orphan = InsertOrphan(binding, entries[i]);
 		if (orphan == 0)
 			continue;
-		CountOrphan(orphan);
+		CountOrphan(orphan, entries[i]);
 		ereport(LOG,
 				(errmsg("vibevideo job %lld: its transaction was rolled back after it was sent; it will be cancelled at fal.ai",
 						(long long) orphan)));

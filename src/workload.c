@@ -32,6 +32,8 @@ Chore vv_chores[WORK_KINDS] = {
 	[WORK_COPIES] = {.name = "claiming copies", .lock_limit = SHORT},
 	[WORK_SUSPECTS] = {.name = "claiming a suspect", .lock_limit = SHORT},
 	[WORK_PRUNE] = {.name = "removing old jobs", .lock_limit = SHORT},
+	[WORK_FOLD] = {.name = "adding to the rollup", .lock_limit = SHORT},
+	[WORK_THIN] = {.name = "thinning the rollup", .lock_limit = SHORT},
 };
 
 void

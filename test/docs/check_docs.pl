@@ -232,13 +232,13 @@ my @inner = qw(
 	add_columns add_index adopt_jobs advance_sequences ago binding_changed binding_copied check_api
 	check_attachable check_cron check_jobs check_kept_column check_limits check_preload check_services
 	check_table check_text_column check_user_column check_worker column_faults counted_jobs counted_till
-	counts_no_more derived_name describe fail_rows guess_prompt identity index_command is_active is_copy
+	counts_no_more derived_name describe fail_rows fold_tallies guess_prompt histogram_add histogram_note identity index_command is_active is_copy
 	job_changed job_changing job_message jobs_deleted key_column library_version limit_changed limits_for line
 	make_slots make_tills model_changing names_user next_day next_submits option_changes option options
-	other_tables over_limit owner_lacks pause_cause price_changed probe publish put_back_counted put_back
+	other_tables over_limit owner_lacks pause_cause period price_changed probe publish put_back_counted put_back
 	relation_bytes release request_index reserve resolve_input_function room_at_fal row_columns seconds_left
 	sent_for_nobody sequences_behind shown_status shown status_check statuses take_budget take_orphans_share
-	take_share take_slot till_room today worker_info
+	take_share take_slot thin_rollup till_room today worker_info
 );
 {
 	my %code = api_in_code();
@@ -371,6 +371,10 @@ SKIP:
 
 	my ($view) = $sql =~ /CREATE VIEW vibevideo\.jobs.*?SELECT (.*?)\nFROM/s;
 	is(join(' ', ticked(manual_section('jobs'))), join(' ', $view =~ /(?:\b[jv]\.|\bAS )(\w+)/g), 'columns of vibevideo.jobs');
+
+	my ($rollup) = $sql =~ /CREATE TABLE vibevideo\.rollup_level \((.*?)\tPRIMARY KEY/s;
+	is(join(' ', map { ticked($_->[0]) } table('rollup')), join(' ', map { /^\t(\w+) (?:int|bigint|text|timestamptz|numeric|boolean)/ ? $1 : () } split /\n/, $rollup),
+		'columns of vibevideo.rollup');
 
 	my %lines = map { $_ => 1 } $sql =~ /vibevideo\.line\('(\w+)'/g;
 	my ($probes) = $sql =~ /FOREACH what IN ARRAY ARRAY\[(.*?)\]/s;

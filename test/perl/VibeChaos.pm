@@ -38,7 +38,7 @@ use VibeTest;
 our @EXPORT = qw(
   ask_server wait_up wait_down wait_at_rest crash_server kill_process cli
   journal_files hung_submit start_locker start_freezer
-  gather ok_rules violations @rules);
+  counted_and_happened gather ok_rules violations @rules);
 
 my $json = JSON::PP->new->utf8->allow_nonref->canonical;
 my $FINAL = qr/^(?:completed|failed|cancelled)$/;
@@ -47,7 +47,7 @@ my $FINAL = qr/^(?:completed|failed|cancelled)$/;
 our @rules = qw(
   rule_committed_is_final rule_one_render_an_attempt rule_unowned_is_cancelled
   rule_committed_is_not_cancelled rule_stored_bytes rule_never_backward rule_nothing_left
-  rule_rows_follow_jobs rule_adopted_once rule_acknowledged_is_kept rule_money_adds_up rule_nobody_is_nameless
+  rule_rows_follow_jobs rule_adopted_once rule_acknowledged_is_kept rule_money_adds_up rule_counted_once rule_nobody_is_nameless
   rule_no_crash_fails_a_job rule_log_is_clean);
 
 # ---------------------------------------------------------------------------
@@ -311,6 +311,29 @@ sub rows_of
 	return $json->decode(cli($node, "SELECT coalesce(json_agg(r), '[]') FROM ($sql) r", $database));
 }
 
+# counted_and_happened(node) - what the rollup has counted beside what the jobs and
+# their history say, as long as no job was deleted: outcome, class of error, counted,
+# happened.
+sub counted_and_happened
+{
+	my ($node) = @_;
+
+	return @{ rows_of($node, <<'SQL') };
+SELECT outcome, class, to_jsonb(c) - '{outcome,class}'::text[] AS counted, to_jsonb(h) - '{outcome,class}'::text[] AS happened
+FROM (SELECT r.outcome, r.error_class AS class, sum(r.n) AS n, trim_scale(sum(r.settled_usd)) AS settled, trim_scale(sum(r.returned_usd)) AS returned
+	  FROM vibevideo.rollup r WHERE r.seconds = 0 GROUP BY 1, 2) c
+FULL JOIN (
+	SELECT e.state AS outcome, coalesce(vibevideo.error_class(CASE e.state WHEN 'failed' THEN e.error_code END), '') AS class, count(*) AS n, 0::numeric AS settled,
+		   trim_scale(sum(CASE WHEN e.state <> 'completed' AND j.media_url IS NULL THEN coalesce(j.cost_usd, 0) ELSE 0 END)) AS returned
+	FROM vibevideo.event e JOIN vibevideo.job j USING (job_id) WHERE e.state IN ('completed', 'failed', 'cancelled') GROUP BY 1, 2
+	UNION ALL
+	SELECT s.outcome, '', count(*), trim_scale(sum(CASE s.outcome WHEN 'rendered' THEN coalesce(j.cost_usd, 0) ELSE 0 END)), 0
+	FROM vibevideo.job j, LATERAL (VALUES ('submitted', true), ('accepted', j.submitted_at IS NOT NULL), ('rendered', j.billed)) AS s(outcome, so)
+	WHERE s.so GROUP BY 1) h USING (outcome, class)
+ORDER BY outcome, class
+SQL
+}
+
 # gather(node, fal, storage, more...) - everything that the rules check.
 sub gather
 {
@@ -324,6 +347,7 @@ sub gather
 			extract(epoch FROM j.sent_at) AS sent_epoch FROM vibevideo.job j ORDER BY j.job_id}),
 		events => rows_of($node, q{SELECT * FROM vibevideo.event ORDER BY event_id}),
 		rows => rows_of($node, q{SELECT * FROM vibelogs}),
+		counts => [ counted_and_happened($node) ],
 		tills => rows_of($node,
 			q{SELECT t.who, sum(t.used) AS used, (SELECT coalesce(sum(j.cost_usd), 0) FROM vibevideo.counted_jobs(t.who, 'spend') j) AS cost
 			FROM vibevideo.till t WHERE t.day = vibevideo.today() GROUP BY t.who}),
@@ -679,6 +703,14 @@ sub rule_money_adds_up
 	my ($facts) = @_;
 
 	return map { "$_->{who}: used are $_->{used}, its videos cost $_->{cost}" } grep { $_->{used} != $_->{cost} } @{ $facts->{tills} };
+}
+
+# Each step of a job is counted once, whatever has died on the way.
+sub rule_counted_once
+{
+	my ($facts) = @_;
+
+	return map { $json->encode($_) } grep { $json->encode($_->{counted}) ne $json->encode($_->{happened}) } @{ $facts->{counts} };
 }
 
 # Whoever asked for a video is known of an orphan as well, for limits and costs.

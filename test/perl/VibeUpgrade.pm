@@ -164,7 +164,12 @@ my @QUERIES = (
 	# functions: the text is in prosrc or, parsed, in the definition
 	q{SELECT o.name, 'function', pg_get_functiondef(p.oid), p.proowner::regrole, coalesce(p.proacl::text, '-'), p.procost, p.prorows, p.prosecdef, p.proleakproof,
 			 p.proisstrict, p.proretset, p.provolatile, p.proparallel, p.proconfig, p.probin, p.prosrc, (SELECT l.lanname FROM pg_language l WHERE l.oid = p.prolang)
-	  FROM object o JOIN pg_proc p ON o.classid = 'pg_proc'::regclass AND p.oid = o.objid},
+	  FROM object o JOIN pg_proc p ON o.classid = 'pg_proc'::regclass AND p.oid = o.objid AND p.prokind <> 'a'},
+	q{SELECT o.name, 'aggregate', p.proowner::regrole, coalesce(p.proacl::text, '-'), p.proparallel, a.aggkind, a.aggtransfn, a.aggfinalfn, a.aggcombinefn,
+			 a.aggtranstype::regtype, a.agginitval
+	  FROM object o JOIN pg_proc p ON o.classid = 'pg_proc'::regclass AND p.oid = o.objid JOIN pg_aggregate a ON a.aggfnoid = p.oid},
+	q{SELECT o.name, 'partition', pg_get_expr(c.relpartbound, c.oid), pg_get_partkeydef(c.oid)
+	  FROM object o JOIN pg_class c ON o.classid = 'pg_class'::regclass AND c.oid = o.objid AND (c.relispartition OR c.relkind = 'p')},
 	# what it ships
 	q{SELECT 'model', m.endpoint, m.max_prompt, m.needs_image, m.price_usd, m.usual_seconds, m.builtin FROM vibevideo.model m WHERE m.builtin});
 

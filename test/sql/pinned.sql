@@ -12,7 +12,9 @@ SELECT p.oid::regprocedure AS function, l.lanname, p.prosqlbody IS NOT NULL AS b
 FROM pg_proc p
 JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
 JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND e.extname = 'vibevideo'
-JOIN pg_language l ON l.oid = p.prolang;
+JOIN pg_language l ON l.oid = p.prolang
+-- an aggregate is nothing but functions
+WHERE p.prokind <> 'a';
 
 -- there are some of each language
 SELECT lanname, count(*) > 5 AS some FROM members GROUP BY lanname ORDER BY lanname;

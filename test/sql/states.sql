@@ -15,7 +15,7 @@ SELECT s.state, vibevideo.is_active(s.state), vibevideo.shown_status(s.state) FR
 CREATE VIEW texts AS
 SELECT i.type || ' ' || replace(i.identity, 'vibevideo.', '') AS object, o.text
 FROM (SELECT 'pg_proc'::regclass AS classid, p.oid, pg_get_functiondef(p.oid) AS text
-	  FROM pg_proc p WHERE p.pronamespace = 'vibevideo'::regnamespace
+	  FROM pg_proc p WHERE p.pronamespace = 'vibevideo'::regnamespace AND p.prokind <> 'a'
 	  UNION ALL
 	  SELECT 'pg_class'::regclass, x.indexrelid, pg_get_indexdef(x.indexrelid)
 	  FROM pg_index x JOIN pg_class c ON c.oid = x.indrelid WHERE c.relnamespace = 'vibevideo'::regnamespace

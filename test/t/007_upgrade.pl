@@ -171,6 +171,12 @@ my $before = sql($node, sprintf($jobs, 'ghost'));
 	is($err, '', 'ALTER EXTENSION vibevideo UPDATE');
 	is($after, $before, 'no job has changed');
 }
+is(sql($node, q{SELECT outcome, error_class, sum(n), sum(settled_usd), sum(returned_usd) FROM vibevideo.rollup WHERE seconds = 0 GROUP BY 1, 2 ORDER BY 1, 2}) =~ s/\.0000|\b0\.0\b//gr,
+	sql($node, q{SELECT s.outcome, coalesce(vibevideo.error_class(s.code), '') AS class, count(*), sum(s.settled), sum(s.returned)
+		FROM vibevideo.job j, LATERAL (VALUES ('submitted', true, NULL, 0, 0), ('accepted', j.submitted_at IS NOT NULL, NULL, 0, 0),
+			('rendered', j.billed, NULL, j.cost_usd, 0), (j.state, true, CASE j.state WHEN 'failed' THEN j.error_code END, 0,
+			 CASE WHEN j.billed THEN 0 ELSE j.cost_usd END)) AS s(outcome, so, code, settled, returned)
+		WHERE j.next_at IS NULL AND s.so GROUP BY 1, 2 ORDER BY 1, 2}) =~ s/\.0000|\b0\.0\b//gr, 'what has ended is counted');
 {
 	my %fresh = map { $_ => 1 } @{ catalog($node, 'fresh') };
 	my %upgraded = map { $_ => 1 } @{ catalog($node, 'postgres') };

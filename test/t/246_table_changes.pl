@@ -342,12 +342,16 @@ my $lost;
 	sql($node, 'DROP SUBSCRIPTION cutover', 'moved');
 
 	is(sql($node, 'SELECT paused FROM vibevideo.binding', 'moved'), 't', 'the new database is paused');
+	my $counts = 'SELECT outcome, model, error_class, orphan, sum(n), sum(settled_usd), sum(returned_usd) FROM vibevideo.rollup WHERE seconds = 0 GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4';
+	like(sql($node, $counts, 'moved'), qr/^completed\|.*^submitted\|/ms, 'counts have come along');
+	is(sql($node, $counts, 'moved'), sql($node, $counts), 'and what jobs came along is not counted once more');
 	is(sql($node, q{SELECT price_usd FROM vibevideo.model WHERE endpoint = 'fal-ai/minimax/video-01'}, 'moved'), '0.7000', 'prices have come along');
 	like(sql($node, q{SELECT status, hint FROM vibevideo.check_config() WHERE check_name = 'sequences'}, 'moved'), qr/^fail\|.*vibevideo\.resume/, 'check_config tells of the sequences');
 	is(sql($node, 'SELECT vibevideo.resume()', 'moved'), 't', 'resume()');
 	like(sql($node, q{SELECT status FROM vibevideo.check_config() WHERE check_name = 'sequences'}, 'moved'), qr/^ok$/, 'advances them');
 	is(sql($node, q{SELECT bool_and(pg_sequence_last_value(s) >= m) FROM (VALUES
 		('vibevideo.job_id_seq'::regclass, (SELECT max(job_id) FROM vibevideo.job)), ('vibevideo.lease_seq', (SELECT max(lease) FROM vibevideo.job)),
+		('vibevideo.tally_tally_id_seq', (SELECT max(tally_id) FROM vibevideo.tally)),
 		('vibevideo.event_event_id_seq', (SELECT max(event_id) FROM vibevideo.event))) AS x(s, m)}, 'moved'), 't', 'all of them');
 	is(submit($node, $plain, 'moved')->{status}, 'queued', 'a submit there');
 	wait_for_status($node, $plain, 'completed', database => 'moved');
