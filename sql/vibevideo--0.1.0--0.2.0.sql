@@ -2374,6 +2374,59 @@ END
 $$;
 COMMENT ON FUNCTION vibevideo.thin_rollup(int) IS 'takes old periods away from the rollup, at most so many of each length; returns how many; owner only';
 
+-- How long videos usually take.  It can be made anew, so pg_dump leaves it out.
+CREATE TABLE vibevideo.typical (
+	model text COLLATE pg_catalog."C" PRIMARY KEY,
+	n bigint NOT NULL,
+	wait_p50 interval,
+	wait_p90 interval,
+	render_p50 interval,
+	render_p90 interval,
+	copy_p50 interval,
+	total_p50 interval,
+	total_p90 interval,
+	updated_at timestamptz NOT NULL
+) WITH (fillfactor = 50);
+COMMENT ON TABLE vibevideo.typical IS 'how long videos of a model usually take: percentiles of the last 14 days; NULL where nothing is known';
+COMMENT ON COLUMN vibevideo.typical.model IS 'fal.ai''s endpoint id';
+COMMENT ON COLUMN vibevideo.typical.n IS 'how many videos were made in that time';
+COMMENT ON COLUMN vibevideo.typical.wait_p50 IS 'half of the jobs were accepted by fal.ai within that time of the request';
+COMMENT ON COLUMN vibevideo.typical.wait_p90 IS 'nine of ten were';
+COMMENT ON COLUMN vibevideo.typical.render_p50 IS 'half of the videos were made within that time from then on, fal.ai''s queue included';
+COMMENT ON COLUMN vibevideo.typical.render_p90 IS 'nine of ten were';
+COMMENT ON COLUMN vibevideo.typical.copy_p50 IS 'half of the videos were stored within that time after they were made';
+COMMENT ON COLUMN vibevideo.typical.total_p50 IS 'half of the videos were there within that time of the request';
+COMMENT ON COLUMN vibevideo.typical.total_p90 IS 'nine of ten were';
+COMMENT ON COLUMN vibevideo.typical.updated_at IS 'when the worker last looked';
+
+-- From the hours, so that the cost depends on models, not on jobs.
+CREATE FUNCTION vibevideo.refresh_typical()
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	WITH recent AS (
+		SELECT r.model, sum(r.n) FILTER (WHERE r.outcome = 'rendered') AS n,
+			   vibevideo.histogram_sum(r.wait) AS wait, vibevideo.histogram_sum(r.render) AS render,
+			   vibevideo.histogram_sum(r.copy) AS copy, vibevideo.histogram_sum(r.total) AS total
+		FROM vibevideo.rollup r
+		WHERE r.seconds = 3600 AND r.outcome IN ('accepted', 'rendered', 'completed') AND r.at > now() - interval '14 days' AND NOT r.orphan
+		GROUP BY r.model
+	), gone AS (
+		DELETE FROM vibevideo.typical t WHERE NOT EXISTS (SELECT FROM recent r WHERE r.model = t.model)
+	)
+	INSERT INTO vibevideo.typical AS t (model, n, wait_p50, wait_p90, render_p50, render_p90, copy_p50, total_p50, total_p90, updated_at)
+	SELECT r.model, coalesce(r.n, 0), p.*, now()
+	FROM recent r CROSS JOIN LATERAL (SELECT
+		vibevideo.percentile(r.wait, 0.5) * interval '1 second', vibevideo.percentile(r.wait, 0.9) * interval '1 second',
+		vibevideo.percentile(r.render, 0.5) * interval '1 second', vibevideo.percentile(r.render, 0.9) * interval '1 second',
+		vibevideo.percentile(r.copy, 0.5) * interval '1 second',
+		vibevideo.percentile(r.total, 0.5) * interval '1 second', vibevideo.percentile(r.total, 0.9) * interval '1 second') p
+	ON CONFLICT (model) DO UPDATE SET n = EXCLUDED.n, wait_p50 = EXCLUDED.wait_p50, wait_p90 = EXCLUDED.wait_p90,
+		render_p50 = EXCLUDED.render_p50, render_p90 = EXCLUDED.render_p90, copy_p50 = EXCLUDED.copy_p50,
+		total_p50 = EXCLUDED.total_p50, total_p90 = EXCLUDED.total_p90, updated_at = EXCLUDED.updated_at;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.refresh_typical() IS 'writes vibevideo.typical anew from the rollup; owner only';
+
 -- The last two weeks' jobs, if they are not too many: the worker adds them to the
 -- rollup by and by.
 INSERT INTO vibevideo.tally (at, outcome, orphan, model, error_code, ms, total_ms, bytes, usd)
@@ -2455,14 +2508,15 @@ DECLARE
 		'vibevideo.error_class(text), vibevideo.histogram_bounds(), vibevideo.histogram_note(bigint[], bigint), '
 		'vibevideo.histogram_add(bigint[], bigint[]), vibevideo.percentile(bigint[], double precision), '
 		'vibevideo.histogram(bigint), vibevideo.histogram_sum(bigint[]), vibevideo.period(int, timestamptz), '
-		'vibevideo.fold_tallies(int), vibevideo.thin_rollup(int)';
+		'vibevideo.fold_tallies(int), vibevideo.thin_rollup(int), vibevideo.refresh_typical()';
 	everybody constant text = concat_ws(', ', 'PUBLIC',
 										(SELECT string_agg(quote_ident(r.rolname), ', ') FROM pg_roles r
 										 WHERE r.rolname IN ('anon', 'authenticated', 'service_role')));
 BEGIN
 	EXECUTE format('REVOKE ALL ON FUNCTION %s FROM %s', new, everybody);
 	EXECUTE format('REVOKE ALL ON vibevideo.counted, vibevideo.tally, vibevideo.rollup_level, vibevideo.rollup_ever, vibevideo.rollup_minute, '
-				   'vibevideo.rollup_minutes, vibevideo.rollup_hour, vibevideo.rollup_day, vibevideo.rollup FROM %s', everybody);
+				   'vibevideo.rollup_minutes, vibevideo.rollup_hour, vibevideo.rollup_day, vibevideo.rollup, '
+				   'vibevideo.typical FROM %s', everybody);
 	EXECUTE format('REVOKE ALL ON SEQUENCE vibevideo.tally_tally_id_seq FROM %s', everybody);
 	IF EXISTS (SELECT FROM pg_roles r WHERE r.rolname = 'service_role') THEN
 		GRANT EXECUTE ON FUNCTION vibevideo.is_active(text) TO service_role;

@@ -38,6 +38,7 @@
 #define PRUNE_MS 600000
 #define FOLD_A_TURN 5000
 #define FOLD_MS 10000
+#define MINUTE_MS 60000
 #define AGAIN_MS 1000	/* what was not done to its end */
 #define JOURNAL_MS 1000 /* while a transaction with submits is still open */
 #define MAX_RECONCILES 4
@@ -373,12 +374,20 @@ Prune(void *arg)
 	vv_worker.prune_at = TimestampTzPlusMilliseconds(look->now, JobPrune(PRUNE_A_TURN) > 0 ? AGAIN_MS : PRUNE_MS);
 }
 
+/* What a typical video takes is of interest when there is a new one, but not each time. */
 static void
 Fold(void *arg)
 {
 	Look *look = arg;
 	int64 folded = RollupFold(FOLD_A_TURN);
 
+	vv_worker.refresh |= folded > 0;
+	if (vv_worker.refresh && look->now >= vv_worker.refresh_at)
+	{
+		RollupRefresh();
+		vv_worker.refresh = false;
+		vv_worker.refresh_at = TimestampTzPlusMilliseconds(look->now, MINUTE_MS);
+	}
 	vv_worker.fold_more = (folded == FOLD_A_TURN);
 	vv_worker.fold_at = TimestampTzPlusMilliseconds(look->now, vv_worker.fold_more ? AGAIN_MS : FOLD_MS);
 }

@@ -74,3 +74,12 @@ RollupThin(int max)
 {
 	return RunBounded(&thin_rollup, max);
 }
+
+static Statement refresh_typical = {
+	"SELECT vibevideo.refresh_typical()"};
+
+void
+RollupRefresh(void)
+{
+	StatementRun(&refresh_typical, NULL);
+}

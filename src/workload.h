@@ -29,12 +29,14 @@ typedef struct Worker
 	TimestampTz idle_since; /* 0 while there is work */
 	TimestampTz prune_at;
 	TimestampTz fold_at;
+	TimestampTz refresh_at; /* not before */
 	TimestampTz thin_at;
 	bool recovered;			 /* what a crashed predecessor left behind has been dealt with */
 	bool read_journal;		 /* a transaction with submits may have ended */
 	bool store_keys;		 /* fal's webhook keys have arrived */
 	bool reconcile_now;		 /* a webhook came in for an unknown request */
 	bool fold_more;			 /* more is to be added to the rollup */
+	bool refresh;			 /* something was added to the rollup */
 	bool one_by_one;		 /* recording several jobs at once has failed */
 	int errors;				 /* in a row */
 	TimestampTz batch_since; /* since when something waits to be recorded, 0 if nothing does */

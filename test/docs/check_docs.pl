@@ -236,7 +236,7 @@ my @inner = qw(
 	job_changed job_changing job_message jobs_deleted key_column library_version limit_changed limits_for line
 	make_slots make_tills model_changing names_user next_day next_submits option_changes option options
 	other_tables over_limit owner_lacks pause_cause period price_changed probe publish put_back_counted put_back
-	relation_bytes release request_index reserve resolve_input_function room_at_fal row_columns seconds_left
+	refresh_typical relation_bytes release request_index reserve resolve_input_function room_at_fal row_columns seconds_left
 	sent_for_nobody sequences_behind shown_status shown status_check statuses take_budget take_orphans_share
 	take_share take_slot thin_rollup till_room today worker_info
 );

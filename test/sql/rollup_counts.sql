@@ -1,4 +1,4 @@
--- What is counted as jobs begin and end: vibevideo.tally and rollup,
+-- What is counted as jobs begin and end: vibevideo.tally, rollup and typical,
 -- without network or worker
 \set SHOW_CONTEXT never
 \pset format unaligned
@@ -213,7 +213,7 @@ BEGIN
 			WHERE t.schemaname = 'vibevideo' AND t.relname LIKE 'rollup%' AND t.seq_tup_read + coalesce(t.idx_tup_fetch, 0) > coalesce((before -> t.relname)::bigint, 0));
 END
 $$;
-SELECT reads($$SELECT sum(n) FROM vibevideo.rollup WHERE seconds = 0$$) AS ever;
+SELECT reads($$SELECT vibevideo.refresh_typical()$$) AS typical, reads($$SELECT sum(n) FROM vibevideo.rollup WHERE seconds = 0$$) AS ever;
 -- old minutes go, then, beyond rollup_retention, old hours and days; all time stays
 CREATE FUNCTION oldest() RETURNS TABLE (seconds int, days double precision) LANGUAGE sql BEGIN ATOMIC
 	SELECT r.seconds, ceil(extract(epoch FROM now() - min(r.at)) / 86400) FROM vibevideo.rollup_level r WHERE r.seconds > 0 GROUP BY 1 ORDER BY 1;
@@ -231,11 +231,30 @@ SET vibevideo.rollup_retention = 0;
 SELECT vibevideo.thin_rollup(1000);
 RESET vibevideo.rollup_retention;
 
+-------------------------------------------------------------------------------
+-- What is typical
+-------------------------------------------------------------------------------
+SELECT forget();
+INSERT INTO vibevideo.tally (at, outcome, orphan, model, ms, total_ms)
+SELECT now() - interval '1 day', o.outcome, false, m.model, o.ms * m.factor, CASE o.outcome WHEN 'completed' THEN 100000 * m.factor END
+FROM (VALUES ('acme/slow', 10), ('acme/fast', 1)) AS m(model, factor),
+	 (VALUES ('accepted', 1500), ('rendered', 61000), ('rendered', 100000), ('completed', 4000)) AS o(outcome, ms), generate_series(1, 10);
+-- too old, and nobody's
+INSERT INTO vibevideo.tally (at, outcome, orphan, model, ms) VALUES (now() - interval '15 days', 'rendered', false, 'acme/gone', 1000),
+	(now(), 'rendered', true, 'acme/fast', 1000000);
+SELECT vibevideo.refresh_typical();
+SELECT model, n, wait_p50, wait_p90, render_p50, render_p90, copy_p50, total_p50, total_p90, updated_at = now() AS now FROM vibevideo.typical ORDER BY 1;
+DELETE FROM vibevideo.tally WHERE model = 'acme/slow';
+INSERT INTO vibevideo.tally (outcome, orphan, model, ms) VALUES ('accepted', false, 'acme/new', 500);
+SELECT vibevideo.fold_tallies(1000) > 0 AS folded, vibevideo.refresh_typical();
+SELECT model, n, wait_p50, render_p50, copy_p50, total_p90 FROM vibevideo.typical ORDER BY 1;
+
 -- it is the owner's
 CREATE ROLE nobody;
 GRANT USAGE ON SCHEMA vibevideo TO nobody;
 SET ROLE nobody;
 SELECT * FROM vibevideo.rollup;
+SELECT * FROM vibevideo.typical;
 RESET ROLE;
 
 SET client_min_messages = warning;

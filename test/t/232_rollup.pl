@@ -101,6 +101,10 @@ my %id;
 {
 	is_folded('the worker folds what was noted');
 	is_counted('nothing is lost in that');
+	my $typical = q{SELECT n, wait_p50 < '1 min', render_p50 < '1 min', render_p50 <= render_p90, copy_p50 < '1 min', total_p50 <= total_p90 FROM vibevideo.typical WHERE model = 'fal-ai/minimax/video-01'};
+	# a worker that starts looks at once, then once a minute at most
+	restart_worker();
+	wait_for($node, $typical, '6|t|t|t|t|t', 'and says what is typical');
 	restart_worker();
 	is_counted('restarts have changed nothing');
 
@@ -175,6 +179,7 @@ sub all_end
 	$node->safe_psql('postgres', 'CREATE DATABASE restored');
 	command_ok([ 'psql', '-Xq', '-v', 'ON_ERROR_STOP=1', '-f', $dump, '-d', $node->connstr('restored') ], 'is restored');
 	is(sql($node, $sums, 'restored'), $before, 'with all counts, and none is counted twice');
+	is(sql($node, 'SELECT count(*) FROM vibevideo.typical', 'restored'), '0', 'what is typical is left out');
 	sql($node, 'DELETE FROM vibevideo.job', 'restored');
 	is(sql($node, $sums, 'restored'), $before, 'deleted jobs were there all the same');
 	$node->safe_psql('postgres', 'DROP DATABASE restored WITH (FORCE)');
