@@ -2342,6 +2342,66 @@ END
 $$;
 COMMENT ON FUNCTION vibevideo.fold_tallies(int) IS 'adds tallies to the rollup, at most so many; returns how many; owner only';
 
+-- How many jobs there are in each state, once a minute: the most of each period.
+CREATE TABLE vibevideo.backlog (
+	seconds int NOT NULL,
+	at timestamptz NOT NULL,
+	pending int NOT NULL,
+	submitting int NOT NULL,
+	submit_unknown int NOT NULL,
+	queued int NOT NULL,
+	generating int NOT NULL,
+	processing int NOT NULL,
+	idle boolean NOT NULL,
+	PRIMARY KEY (seconds, at)
+);
+COMMENT ON TABLE vibevideo.backlog IS 'unfinished jobs by state, orphans included: the most that were seen in a period; the worker looks once a minute';
+COMMENT ON COLUMN vibevideo.backlog.seconds IS 'length of the period: 60, 300, 3600 or 86400';
+COMMENT ON COLUMN vibevideo.backlog.at IS 'beginning of the period; days are of UTC';
+COMMENT ON COLUMN vibevideo.backlog.pending IS 'waiting to be sent; 100000 stands for as many or more, here and below';
+COMMENT ON COLUMN vibevideo.backlog.submitting IS 'being sent';
+COMMENT ON COLUMN vibevideo.backlog.submit_unknown IS 'lost submits';
+COMMENT ON COLUMN vibevideo.backlog.queued IS 'in fal.ai''s queue';
+COMMENT ON COLUMN vibevideo.backlog.generating IS 'being rendered';
+COMMENT ON COLUMN vibevideo.backlog.processing IS 'waiting to be copied, or being copied';
+COMMENT ON COLUMN vibevideo.backlog.idle IS 'nothing was left when it was last looked at, so that no more need be seen until there is a row again';
+SELECT pg_catalog.pg_extension_config_dump('vibevideo.backlog', '');
+
+/*
+ * vibevideo.sample_backlog() - notes how many jobs there are in each state, unless
+ * there are none and that is known.  Counts by the indexes of unfinished jobs,
+ * whatever the planner thinks of a table that grows fast.  Only the worker calls it.
+ */
+CREATE FUNCTION vibevideo.sample_backlog()
+RETURNS void LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
+DECLARE
+	most constant int = 100000;
+	b vibevideo.backlog;
+BEGIN
+	SELECT count(*) INTO b.pending FROM (SELECT FROM vibevideo.job j WHERE j.state = 'pending' LIMIT most) x;
+	SELECT count(*) INTO b.submitting FROM (SELECT FROM vibevideo.job j WHERE j.state = 'submitting' LIMIT most) x;
+	SELECT count(*) INTO b.submit_unknown FROM (SELECT FROM vibevideo.job j WHERE j.state = 'submit_unknown' LIMIT most) x;
+	SELECT count(*) FILTER (WHERE x.state = 'queued'), count(*) FILTER (WHERE x.state = 'generating') INTO b.queued, b.generating
+	FROM (SELECT j.state FROM vibevideo.job j WHERE j.state IN ('queued', 'generating') LIMIT most) x;
+	SELECT count(*) INTO b.processing FROM (SELECT FROM vibevideo.job j WHERE j.state = 'processing' LIMIT most) x;
+	b.idle = b.pending + b.submitting + b.submit_unknown + b.queued + b.generating + b.processing = 0;
+	IF b.idle AND coalesce((SELECT x.idle FROM vibevideo.backlog x WHERE x.seconds = 60 ORDER BY x.at DESC LIMIT 1), true) THEN
+		RETURN;
+	END IF;
+	INSERT INTO vibevideo.backlog AS x (seconds, at, pending, submitting, submit_unknown, queued, generating, processing, idle)
+	SELECT l.seconds, vibevideo.period(l.seconds, clock_timestamp()), b.pending, b.submitting, b.submit_unknown, b.queued, b.generating,
+		   b.processing, b.idle
+	FROM (VALUES (60), (300), (3600), (86400)) AS l(seconds)
+	ON CONFLICT (seconds, at) DO UPDATE SET
+		pending = greatest(x.pending, EXCLUDED.pending), submitting = greatest(x.submitting, EXCLUDED.submitting),
+		submit_unknown = greatest(x.submit_unknown, EXCLUDED.submit_unknown), queued = greatest(x.queued, EXCLUDED.queued),
+		generating = greatest(x.generating, EXCLUDED.generating), processing = greatest(x.processing, EXCLUDED.processing),
+		idle = EXCLUDED.idle;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.sample_backlog() IS 'notes how many jobs there are in each state; owner only';
+
 /*
  * vibevideo.thin_rollup(most) - takes away minutes that are older than 14 days, and
  * hours and days that are older than vibevideo.rollup_retention, at most so many
@@ -2366,6 +2426,12 @@ BEGIN
 			   LIMIT most FOR UPDATE SKIP LOCKED) o
 		WHERE r.seconds = level.seconds AND r.outcome = o.outcome AND r.at = o.at AND r.model = o.model
 		  AND r.error_class = o.error_class AND r.orphan = o.orphan;
+		GET DIAGNOSTICS n = ROW_COUNT;
+		thinned = thinned + n;
+		DELETE FROM vibevideo.backlog b
+		USING (SELECT x.at FROM vibevideo.backlog x WHERE x.seconds = level.seconds AND x.at < now() - level.kept
+			   LIMIT most FOR UPDATE SKIP LOCKED) o
+		WHERE b.seconds = level.seconds AND b.at = o.at;
 		GET DIAGNOSTICS n = ROW_COUNT;
 		thinned = thinned + n;
 	END LOOP;
@@ -2426,6 +2492,137 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vibevideo.refresh_typical() IS 'writes vibevideo.typical anew from the rollup; owner only';
+
+-- Where the steps of a series begin, and the length of the periods that make them:
+-- as long as possible, since a chart of many models reads one row of each.
+CREATE FUNCTION vibevideo.steps(since timestamptz, step interval, OUT first timestamptz, OUT stride interval, OUT seconds int)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET intervalstyle = postgres AS $$
+DECLARE
+	most constant int = 2000;
+	length constant numeric = extract(epoch FROM step);
+	reach int;
+	days numeric;
+	unit int;
+BEGIN
+	IF since IS NULL OR NOT isfinite(since) OR since < '2001-01-01 00:00:00+00' THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_parameter_value',
+			MESSAGE = format('a series cannot begin at %s', coalesce(since::text, 'NULL')),
+			HINT = 'Take a time such as now() - interval ''1 day''.';
+	ELSIF length IS NULL OR length < 60 OR length % 60 <> 0 OR length > 36500 * 86400.0 THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_parameter_value',
+			MESSAGE = format('a step cannot be %s', coalesce(step::text, 'NULL')),
+			HINT = 'Use whole minutes, for example ''5 minutes'' or ''1 day''.';
+	END IF;
+	seconds = CASE WHEN length % 86400 = 0 THEN 86400 WHEN length % 3600 = 0 THEN 3600 WHEN length % 300 = 0 THEN 300 ELSE 60 END;
+	reach = CASE seconds WHEN 3600 THEN 50 WHEN 300 THEN 4 WHEN 60 THEN 2 END;
+	stride = length * interval '1 second';
+	first = date_bin(stride, since, '2001-01-01 00:00:00+00');
+	days = extract(epoch FROM now() - first) / 86400;
+	IF days > reach + length / 86400 OR days * 86400 / length > most THEN
+		unit = CASE WHEN days > 50 THEN 86400 WHEN days > 4 THEN 3600 WHEN days > 2 THEN 300 ELSE 60 END;
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_parameter_value',
+			MESSAGE = format('a series cannot have %s steps of %s', ceil(days * 86400 / length), step),
+			DETAIL = format('It can have %s, and go back 2 days, 4 with multiples of 5 minutes, 50 with whole hours.', most),
+			HINT = format('Take a step of %s, for example, or a later beginning.',
+						  justify_hours(unit * ceil(days * 86400 / (most - 1) / unit) * interval '1 second'));
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.steps(timestamptz, interval) IS 'part of series: where its steps begin, and which periods make them; owner only';
+
+/*
+ * vibevideo.series(metric, since, step) - a number for each step and label, for
+ * charts.
+ *
+ * metric: submitted, completed, failed, cancelled (jobs, without orphans),
+ * spend_usd (list price of videos made), wait_p50, wait_p95 and the same of
+ * render, copy and total (seconds): label is the model, that of the attached table
+ * always.  errors: failed jobs, label is the class.  backlog: the most unfinished
+ * jobs, label is the state.
+ * step: whole minutes.  Whole days go back as far as there is something, whole
+ * hours 50 days, multiples of 5 minutes 4 days, others 2 days.  Steps are counted
+ * from a Monday, midnight UTC.
+ * value: 0 where nothing was counted; NULL where nothing is known, as for a
+ * percentile of nothing, or the backlog while no worker looked.
+ * Errors: 22023 another metric, a bad step, more than 2000 steps.  Owner only.
+ */
+CREATE FUNCTION vibevideo.series(metric text, since timestamptz DEFAULT now() - interval '1 day', step interval DEFAULT '5 minutes')
+RETURNS TABLE (at timestamptz, label text, value double precision) LANGUAGE plpgsql STABLE ROWS 1000
+SET search_path = pg_catalog, pg_temp SET random_page_cost = 1 SET max_parallel_workers_per_gather = 0 SET work_mem = '16MB' SET jit = off AS $$
+DECLARE
+	counts constant text[] = ARRAY['submitted', 'completed', 'failed', 'cancelled', 'errors', 'spend_usd'];
+	percentiles constant text[] = ARRAY['wait_p50', 'wait_p95', 'render_p50', 'render_p95', 'copy_p50', 'copy_p95', 'total_p50', 'total_p95'];
+	monday constant timestamptz = '2001-01-01 00:00:00+00';
+	model constant text = coalesce((SELECT b.model FROM vibevideo.binding b), current_setting('vibevideo.model'));
+	first timestamptz;
+	stride interval;
+	level int;
+BEGIN
+	IF metric IS NULL OR metric <> ALL (counts || percentiles || ARRAY['backlog']) THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_parameter_value',
+			MESSAGE = format('there is no metric "%s"', coalesce(metric, 'NULL')),
+			HINT = format('There are %s and backlog.', array_to_string(counts || percentiles, ', '));
+	END IF;
+	SELECT s.first, s.stride, s.seconds INTO first, stride, level FROM vibevideo.steps(since, step) s;
+
+	IF metric = 'backlog' THEN
+		RETURN QUERY
+		WITH found AS (
+			SELECT date_bin(stride, b.at, monday) AS at, max(b.pending) AS pending, max(b.submitting) AS submitting,
+				   max(b.submit_unknown) AS submit_unknown, max(b.queued) AS queued, max(b.generating) AS generating,
+				   max(b.processing) AS processing
+			FROM vibevideo.backlog b WHERE b.seconds = level AND b.at >= first GROUP BY 1
+		)
+		SELECT g.at, s.label, CASE WHEN f.at IS NOT NULL THEN s.value WHEN k.idle THEN 0 END::double precision
+		FROM generate_series(first, now(), stride) AS g(at) LEFT JOIN found f ON f.at = g.at
+		LEFT JOIN LATERAL (SELECT b.idle FROM vibevideo.backlog b WHERE f.at IS NULL AND b.seconds = level AND b.at < g.at
+						   ORDER BY b.at DESC LIMIT 1) k ON true
+		CROSS JOIN LATERAL (VALUES ('processing', f.processing), ('generating', f.generating), ('queued', f.queued),
+								   ('submit_unknown', f.submit_unknown), ('submitting', f.submitting), ('pending', f.pending)) AS s(label, value)
+		ORDER BY 1, 2;
+	ELSIF metric = ANY (percentiles) THEN
+		RETURN QUERY
+		WITH found AS (
+			SELECT date_bin(stride, r.at, monday) AS at, r.model AS label,
+				   vibevideo.percentile(vibevideo.histogram_sum(CASE split_part(metric, '_p', 1)
+						WHEN 'wait' THEN r.wait WHEN 'render' THEN r.render WHEN 'copy' THEN r.copy ELSE r.total END),
+										split_part(metric, '_p', 2)::double precision / 100) AS value
+			FROM vibevideo.rollup r
+			WHERE r.seconds = level AND r.at >= first AND NOT r.orphan
+			  AND r.outcome = CASE split_part(metric, '_p', 1) WHEN 'wait' THEN 'accepted' WHEN 'render' THEN 'rendered' ELSE 'completed' END
+			GROUP BY 1, 2
+		)
+		SELECT g.at, l.label, f.value
+		FROM generate_series(first, now(), stride) AS g(at)
+		CROSS JOIN (SELECT x.label FROM found x UNION SELECT model) l LEFT JOIN found f ON f.at = g.at AND f.label = l.label
+		ORDER BY 1, 2;
+	ELSE
+		RETURN QUERY
+		WITH found AS (
+			SELECT date_bin(stride, r.at, monday) AS at, CASE metric WHEN 'errors' THEN r.error_class ELSE r.model END AS label,
+				   sum(CASE metric WHEN 'spend_usd' THEN r.settled_usd ELSE r.n END)::double precision AS value
+			FROM vibevideo.rollup r
+			WHERE r.seconds = level AND r.at >= first AND (metric = 'spend_usd' OR NOT r.orphan)
+			  AND r.outcome = CASE metric WHEN 'spend_usd' THEN 'rendered' WHEN 'errors' THEN 'failed' ELSE metric END
+			GROUP BY 1, 2
+		)
+		SELECT g.at, l.label, coalesce(f.value, 0)
+		FROM generate_series(first, now(), stride) AS g(at)
+		CROSS JOIN (SELECT x.label FROM found x
+					UNION SELECT unnest(CASE metric WHEN 'errors' THEN ARRAY['policy', 'input', 'balance', 'provider', 'storage', 'time', 'limit', 'other']
+										ELSE ARRAY[model] END)) l
+		LEFT JOIN found f ON f.at = g.at AND f.label = l.label
+		ORDER BY 1, 2;
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.series(text, timestamptz, interval) IS
+	'a number for each step and label, for charts: submitted, completed, failed, cancelled, errors, spend_usd, backlog, and p50 and p95 '
+	'of wait, render, copy, total; 22023; owner only';
 
 -- The last two weeks' jobs, if they are not too many: the worker adds them to the
 -- rollup by and by.
@@ -2508,14 +2705,15 @@ DECLARE
 		'vibevideo.error_class(text), vibevideo.histogram_bounds(), vibevideo.histogram_note(bigint[], bigint), '
 		'vibevideo.histogram_add(bigint[], bigint[]), vibevideo.percentile(bigint[], double precision), '
 		'vibevideo.histogram(bigint), vibevideo.histogram_sum(bigint[]), vibevideo.period(int, timestamptz), '
-		'vibevideo.fold_tallies(int), vibevideo.thin_rollup(int), vibevideo.refresh_typical()';
+		'vibevideo.fold_tallies(int), vibevideo.sample_backlog(), vibevideo.thin_rollup(int), vibevideo.refresh_typical(), '
+		'vibevideo.steps(timestamptz, interval), vibevideo.series(text, timestamptz, interval)';
 	everybody constant text = concat_ws(', ', 'PUBLIC',
 										(SELECT string_agg(quote_ident(r.rolname), ', ') FROM pg_roles r
 										 WHERE r.rolname IN ('anon', 'authenticated', 'service_role')));
 BEGIN
 	EXECUTE format('REVOKE ALL ON FUNCTION %s FROM %s', new, everybody);
 	EXECUTE format('REVOKE ALL ON vibevideo.counted, vibevideo.tally, vibevideo.rollup_level, vibevideo.rollup_ever, vibevideo.rollup_minute, '
-				   'vibevideo.rollup_minutes, vibevideo.rollup_hour, vibevideo.rollup_day, vibevideo.rollup, '
+				   'vibevideo.rollup_minutes, vibevideo.rollup_hour, vibevideo.rollup_day, vibevideo.rollup, vibevideo.backlog, '
 				   'vibevideo.typical FROM %s', everybody);
 	EXECUTE format('REVOKE ALL ON SEQUENCE vibevideo.tally_tally_id_seq FROM %s', everybody);
 	IF EXISTS (SELECT FROM pg_roles r WHERE r.rolname = 'service_role') THEN

@@ -266,6 +266,7 @@ PlanNextLook(TimestampTz now, const JobDue *due, int64 grace_ms)
 	next = Earlier(next, due->row, SoonestFor(WORK_DUE, now, 0));
 	if (vv_worker.fold_more)
 		next = Earlier(next, vv_worker.fold_at, SoonestFor(WORK_FOLD, now, 0));
+	next = Earlier(next, vv_worker.sample_at, SoonestFor(WORK_SAMPLE, now, 0));
 	if (vv_worker.read_journal)
 		next = Earlier(next, TimestampTzPlusMilliseconds(now, JOURNAL_MS), SoonestFor(WORK_SETTLE, now, 0));
 	for (int kind = 0; kind < WORK_KINDS; kind++)
@@ -393,6 +394,16 @@ Fold(void *arg)
 }
 
 static void
+Sample(void *arg)
+{
+	Look *look = arg;
+
+	RollupSample();
+	/* the next whole minute */
+	vv_worker.sample_at = (look->now / (MINUTE_MS * INT64CONST(1000)) + 1) * (MINUTE_MS * INT64CONST(1000));
+}
+
+static void
 Thin(void *arg)
 {
 	Look *look = arg;
@@ -489,6 +500,7 @@ LookForWork(Look *look)
 		Do(WORK_DUE, true, FindDue, look);
 	Do(WORK_PRUNE, look->now >= vv_worker.prune_at, Prune, look);
 	Do(WORK_FOLD, look->now >= vv_worker.fold_at, Fold, look);
+	Do(WORK_SAMPLE, look->now >= vv_worker.sample_at, Sample, look);
 	Do(WORK_THIN, look->now >= vv_worker.thin_at, Thin, look);
 }
 

@@ -75,6 +75,15 @@ RollupThin(int max)
 	return RunBounded(&thin_rollup, max);
 }
 
+static Statement sample_backlog = {
+	"SELECT vibevideo.sample_backlog()"};
+
+void
+RollupSample(void)
+{
+	StatementRun(&sample_backlog, NULL);
+}
+
 static Statement refresh_typical = {
 	"SELECT vibevideo.refresh_typical()"};
 

@@ -29,6 +29,7 @@ extern void RollupNote(const RollupStep *step);
 /* What the worker does, some of it at a time; how many rows that were. */
 extern int64 RollupFold(int max);
 extern int64 RollupThin(int max);
+extern void RollupSample(void);
 extern void RollupRefresh(void);
 
 #endif /* VIBEVIDEO_ROLLUP_H */

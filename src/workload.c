@@ -33,6 +33,7 @@ Chore vv_chores[WORK_KINDS] = {
 	[WORK_SUSPECTS] = {.name = "claiming a suspect", .lock_limit = SHORT},
 	[WORK_PRUNE] = {.name = "removing old jobs", .lock_limit = SHORT},
 	[WORK_FOLD] = {.name = "adding to the rollup", .lock_limit = SHORT},
+	[WORK_SAMPLE] = {.name = "looking at the backlog", .lock_limit = SHORT},
 	[WORK_THIN] = {.name = "thinning the rollup", .lock_limit = SHORT},
 };
 

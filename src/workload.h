@@ -30,6 +30,7 @@ typedef struct Worker
 	TimestampTz prune_at;
 	TimestampTz fold_at;
 	TimestampTz refresh_at; /* not before */
+	TimestampTz sample_at;
 	TimestampTz thin_at;
 	bool recovered;			 /* what a crashed predecessor left behind has been dealt with */
 	bool read_journal;		 /* a transaction with submits may have ended */
@@ -71,6 +72,7 @@ typedef enum WorkKind
 	WORK_SUSPECTS,
 	WORK_PRUNE,
 	WORK_FOLD,
+	WORK_SAMPLE,
 	WORK_THIN,
 	WORK_KINDS
 } WorkKind;

@@ -236,8 +236,8 @@ my @inner = qw(
 	job_changed job_changing job_message jobs_deleted key_column library_version limit_changed limits_for line
 	make_slots make_tills model_changing names_user next_day next_submits option_changes option options
 	other_tables over_limit owner_lacks pause_cause period price_changed probe publish put_back_counted put_back
-	refresh_typical relation_bytes release request_index reserve resolve_input_function room_at_fal row_columns seconds_left
-	sent_for_nobody sequences_behind shown_status shown status_check statuses take_budget take_orphans_share
+	refresh_typical relation_bytes release request_index reserve resolve_input_function room_at_fal row_columns sample_backlog seconds_left
+	sent_for_nobody sequences_behind shown_status shown status_check statuses steps take_budget take_orphans_share
 	take_share take_slot thin_rollup till_room today worker_info
 );
 {
@@ -372,6 +372,8 @@ SKIP:
 	my ($view) = $sql =~ /CREATE VIEW vibevideo\.jobs.*?SELECT (.*?)\nFROM/s;
 	is(join(' ', ticked(manual_section('jobs'))), join(' ', $view =~ /(?:\b[jv]\.|\bAS )(\w+)/g), 'columns of vibevideo.jobs');
 
+	my ($counts, $percentiles) = $sql =~ /counts constant text\[\] = ARRAY\[(.*?)\];\s*percentiles constant text\[\] = ARRAY\[(.*?)\]/s;
+	same_set('metrics', [ map { ticked($_->[0]) } table('metrics') ], [ "$counts$percentiles" =~ /'(\w+)'/g, 'backlog' ]);
 	my ($rollup) = $sql =~ /CREATE TABLE vibevideo\.rollup_level \((.*?)\tPRIMARY KEY/s;
 	is(join(' ', map { ticked($_->[0]) } table('rollup')), join(' ', map { /^\t(\w+) (?:int|bigint|text|timestamptz|numeric|boolean)/ ? $1 : () } split /\n/, $rollup),
 		'columns of vibevideo.rollup');

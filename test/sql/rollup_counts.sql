@@ -1,5 +1,5 @@
--- What is counted as jobs begin and end: vibevideo.tally, rollup and typical,
--- without network or worker
+-- What is counted as jobs begin and end: vibevideo.tally, rollup, typical, backlog
+-- and series, without network or worker
 \set SHOW_CONTEXT never
 \pset format unaligned
 \pset null -
@@ -213,7 +213,11 @@ BEGIN
 			WHERE t.schemaname = 'vibevideo' AND t.relname LIKE 'rollup%' AND t.seq_tup_read + coalesce(t.idx_tup_fetch, 0) > coalesce((before -> t.relname)::bigint, 0));
 END
 $$;
-SELECT reads($$SELECT vibevideo.refresh_typical()$$) AS typical, reads($$SELECT sum(n) FROM vibevideo.rollup WHERE seconds = 0$$) AS ever;
+SELECT reads($$SELECT vibevideo.series('completed', now() - interval '400 days', '1 day')$$) AS days,
+	   reads($$SELECT vibevideo.series('render_p95', now() - interval '40 days', '6 hours')$$) AS hours,
+	   reads($$SELECT vibevideo.series('errors', now() - interval '3 days', '15 minutes')$$) AS minutes,
+	   reads($$SELECT vibevideo.series('spend_usd', now() - interval '1 day', '1 minute')$$) AS minute,
+	   reads($$SELECT vibevideo.refresh_typical()$$) AS typical, reads($$SELECT sum(n) FROM vibevideo.rollup WHERE seconds = 0$$) AS ever;
 -- old minutes go, then, beyond rollup_retention, old hours and days; all time stays
 CREATE FUNCTION oldest() RETURNS TABLE (seconds int, days double precision) LANGUAGE sql BEGIN ATOMIC
 	SELECT r.seconds, ceil(extract(epoch FROM now() - min(r.at)) / 86400) FROM vibevideo.rollup_level r WHERE r.seconds > 0 GROUP BY 1 ORDER BY 1;
@@ -249,10 +253,117 @@ INSERT INTO vibevideo.tally (outcome, orphan, model, ms) VALUES ('accepted', fal
 SELECT vibevideo.fold_tallies(1000) > 0 AS folded, vibevideo.refresh_typical();
 SELECT model, n, wait_p50, render_p50, copy_p50, total_p90 FROM vibevideo.typical ORDER BY 1;
 
+-------------------------------------------------------------------------------
+-- The backlog
+-------------------------------------------------------------------------------
+SELECT forget();
+SELECT vibevideo.sample_backlog();
+SELECT count(*) FROM vibevideo.backlog;
+INSERT INTO vibevideo.job (vibelog_id, state, model, input, orphan)
+SELECT i, s.state, 'acme/model', '{}', i = 1
+FROM (VALUES ('pending', 1), ('submitting', 2), ('submit_unknown', 3), ('queued', 4), ('generating', 5), ('processing', 6), ('failed', 7)) AS s(state, n),
+	 generate_series(1, s.n) i;
+SELECT vibevideo.sample_backlog();
+SELECT DISTINCT pending, submitting, submit_unknown, queued, generating, processing, idle FROM vibevideo.backlog;
+-- by the indexes of unfinished jobs
+SELECT pg_stat_force_next_flush();
+BEGIN;
+SELECT vibevideo.sample_backlog();
+SELECT seq_scan, idx_scan > 0 AS by_index FROM pg_stat_xact_user_tables WHERE schemaname = 'vibevideo' AND relname = 'job';
+COMMIT;
+-- the most that was seen; the end of it is seen once
+UPDATE vibevideo.job SET state = 'cancelled', next_at = NULL WHERE state IN ('queued', 'generating');
+SELECT vibevideo.sample_backlog();
+DELETE FROM vibevideo.job;
+SELECT vibevideo.sample_backlog();
+SELECT max(generating), bool_or(idle) FROM vibevideo.backlog WHERE seconds = 86400;
+CREATE TABLE samples AS TABLE vibevideo.backlog;
+SELECT vibevideo.sample_backlog();
+SELECT count(*) FROM (TABLE vibevideo.backlog EXCEPT TABLE samples) x;
+
+-------------------------------------------------------------------------------
+-- Series
+-------------------------------------------------------------------------------
+SELECT forget();
+DELETE FROM vibevideo.backlog;
+-- the middle of an hour, three hours ago, and a day before
+CREATE FUNCTION t(back interval DEFAULT '0') RETURNS timestamptz LANGUAGE sql STABLE
+	RETURN date_trunc('hour', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC' - interval '3 hours' + interval '30 minutes' - back;
+INSERT INTO vibevideo.tally (at, outcome, orphan, model, error_code, ms, total_ms, usd)
+SELECT t() + i * interval '1 second', o.outcome, false, 'acme/' || i % 2, o.code, o.ms, o.ms, o.usd
+FROM (VALUES ('submitted', NULL, NULL::bigint, NULL::numeric), ('accepted', NULL, 2500, NULL), ('rendered', NULL, 50000, 0.25), ('completed', NULL, 4000, NULL),
+			 ('failed', 'timeout', NULL, 0.5), ('failed', 'NoSuchBucket', NULL, NULL), ('cancelled', NULL, NULL, 0.5)) AS o(outcome, code, ms, usd),
+	 generate_series(1, 30) i;
+INSERT INTO vibevideo.tally (at, outcome, orphan, model, error_code, ms, usd)
+VALUES (t('1 day'), 'submitted', false, 'acme/1', NULL, NULL, NULL), (t(), 'failed', true, 'acme/1', 'orphaned', NULL, NULL),
+	   (t(), 'rendered', true, 'acme/1', NULL, 1000000, 2);
+CREATE FUNCTION shown(metric text, step interval, back interval DEFAULT '30 min') RETURNS TABLE (steps bigint, label text, shown text) LANGUAGE sql
+	BEGIN ATOMIC
+		SELECT count(*), s.label, string_agg(coalesce(s.value::text, '-'), ' ' ORDER BY s.at) FILTER (WHERE s.at <= t() + interval '30 min')
+		FROM vibevideo.series(metric, t(back), step) s GROUP BY s.label ORDER BY s.label COLLATE "C";
+	END;
+SELECT m.metric, s.label, s.shown FROM unnest(ARRAY['submitted', 'completed', 'failed', 'cancelled', 'spend_usd', 'wait_p50', 'wait_p95', 'render_p50', 'render_p95',
+	'copy_p50', 'copy_p95', 'total_p50', 'total_p95', 'errors']) WITH ORDINALITY AS m(metric, n), shown(m.metric, '1 hour') s ORDER BY m.n, s.label COLLATE "C";
+-- folded it is the same, with other steps as well
+CREATE TABLE unfolded AS SELECT m, step, s.label, s.shown FROM unnest(ARRAY['submitted', 'errors', 'render_p95', 'spend_usd']) m,
+	unnest('{1 min, 5 min, 2 hours, 1 day}'::interval[]) step, shown(m, step, '1 day') s;
+SELECT vibevideo.fold_tallies(1000) > 0 AS folded;
+SELECT count(*) FROM (SELECT m, step, s.label, s.shown FROM unnest(ARRAY['submitted', 'errors', 'render_p95', 'spend_usd']) m,
+	unnest('{1 min, 5 min, 2 hours, 1 day}'::interval[]) step, shown(m, step, '1 day') s EXCEPT TABLE unfolded) x;
+-- nothing is lost or added by the length of a step
+SELECT step, sum(s.value) FROM unnest('{1 min, 3 min, 5 min, 20 min, 1 hour, 2 hours, 1 day, 3 days}'::interval[]) step, vibevideo.series('submitted', t('26 hours'), step) s
+GROUP BY step ORDER BY step;
+SELECT count(*) = count(DISTINCT at) AND bool_and(at = date_trunc('day', at AT TIME ZONE 'UTC') AT TIME ZONE 'UTC') AS whole_days,
+	   count(*) BETWEEN 32 AND 33 AS a_month
+FROM vibevideo.series('submitted', now() - interval '32 days', '1 day') WHERE label = 'acme/1';
+-- steps are the same in any time zone, on the day that has 23 hours as well
+SET timezone = 'Europe/Berlin';
+SELECT count(DISTINCT at), max(extract(hour FROM at AT TIME ZONE 'UTC')) FROM vibevideo.series('submitted', date_trunc('day', now()) - interval '400 days', '1 day');
+SET timezone = 'UTC';
+-- the backlog: known, known to be none, unknown
+INSERT INTO vibevideo.backlog (seconds, at, pending, submitting, submit_unknown, queued, generating, processing, idle)
+SELECT l.seconds, vibevideo.period(l.seconds, b.at), b.pending, 0, 0, 0, 1, 0, b.idle
+FROM (VALUES (300), (3600)) AS l(seconds), (VALUES (t('2 hours'), 5, false), (t('1 hour'), 3, true)) AS b(at, pending, idle);
+SELECT label, shown FROM shown('backlog', '1 hour', '3 hours') WHERE label IN ('pending', 'generating');
+SELECT label, shown FROM shown('backlog', '20 minutes', '3 hours') WHERE label IN ('pending', 'generating');
+-- what it does not take
+SELECT * FROM vibevideo.series('nothing');
+SELECT * FROM vibevideo.series(NULL);
+SELECT * FROM vibevideo.series('submitted', NULL);
+SELECT * FROM vibevideo.series('submitted', '-infinity');
+SELECT * FROM vibevideo.series('submitted', now(), NULL);
+SELECT * FROM vibevideo.series('submitted', now(), '30 seconds');
+SELECT * FROM vibevideo.series('submitted', now(), '90 seconds');
+SELECT * FROM vibevideo.series('submitted', now(), '-1 day');
+SELECT * FROM vibevideo.series('submitted', now(), '100000 years');
+SELECT count(*) > 1999 FROM vibevideo.series('submitted', now() - interval '1999 minutes', '1 minute');
+SELECT * FROM vibevideo.series('submitted', now() - interval '2001 minutes', '1 minute');
+SELECT * FROM vibevideo.series('submitted', now() - interval '3 days', '1 minute');
+SELECT * FROM vibevideo.series('submitted', now() - interval '7 days', '15 minutes');
+SELECT * FROM vibevideo.series('submitted', now() - interval '100 days', '1 hour');
+SELECT count(*) FROM vibevideo.series('submitted', now() + interval '1 day', '1 hour');
+-- what the hint says can be had
+CREATE FUNCTION hinted(back interval) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	hint text;
+	step interval;
+BEGIN
+	PERFORM vibevideo.series('submitted', now() - back, '1 minute');
+	RETURN 'no error';
+EXCEPTION WHEN invalid_parameter_value THEN
+	GET STACKED DIAGNOSTICS hint = PG_EXCEPTION_HINT;
+	step = substring(hint, 'a step of (.*), for example');
+	PERFORM vibevideo.series('submitted', now() - back, step);
+	RETURN step;
+END
+$$;
+SELECT back, hinted(back) FROM unnest('{1 day, 2001 minutes, 2 days, 47 hours, 3 days, 4 days, 5 days, 30 days, 50 days, 51 days, 400 days, 5000 days, 20 years}'::interval[]) back;
+
 -- it is the owner's
 CREATE ROLE nobody;
 GRANT USAGE ON SCHEMA vibevideo TO nobody;
 SET ROLE nobody;
+SELECT * FROM vibevideo.series('submitted');
 SELECT * FROM vibevideo.rollup;
 SELECT * FROM vibevideo.typical;
 RESET ROLE;
@@ -260,6 +371,6 @@ RESET ROLE;
 SET client_min_messages = warning;
 DROP EXTENSION vibevideo CASCADE;
 DROP SCHEMA vibevideo;
-DROP FUNCTION reads;
-DROP TABLE vibelogs, before, noted;
+DROP FUNCTION t, hinted, reads;
+DROP TABLE vibelogs, before, noted, samples, unfolded;
 DROP ROLE nobody;

@@ -155,7 +155,7 @@ SQL
 	wait_for_status($node, $id, 'completed', name => 'and is made, with the keys of Vault');
 	is(http_get(row_of($id)->{video_url})->{status}, 200, 'its URL opens');
 
-	like(recipe('monitoring'), qr{^fal-ai/minimax/video-01\|0\.5000$}m, 'monitoring counts it');
+	like(recipe('monitoring'), qr{^fal-ai/minimax/video-01\|0\.5$}m, 'monitoring counts it');
 	recipe('limits');
 	is(sql($node, 'SELECT count(*) FROM vibevideo.limit'), '3', 'limits are set');
 	is(recipe('costs'), '|1|1|0.5000', 'the video is in the costs');
@@ -165,6 +165,7 @@ SQL
 	wait_for_status($node, $failing, 'failed', name => 'a job fails');
 	is((split /\n/, recipe('redrive'))[-1], '1', 'and is tried again');
 	my $counts = recipe('counts');
+	like($counts, qr{^[-\d :+]+\|provider\|[1-9]$}m, 'counts say what failed');
 	like($counts, qr{^fal-ai/minimax/video-01\|1\|0$}m, 'that no render was slow');
 	like($counts, qr{^completed\|fal-ai/minimax/video-01\|\|1$}m, 'and what was completed');
 

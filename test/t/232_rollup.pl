@@ -105,16 +105,33 @@ my %id;
 	# a worker that starts looks at once, then once a minute at most
 	restart_worker();
 	wait_for($node, $typical, '6|t|t|t|t|t', 'and says what is typical');
+	is(sql($node, q{SELECT sum(value) FROM vibevideo.series('completed', now() - interval '1 hour', '1 minute')}), '6', 'a chart has it');
+	my $lines = sql($node, q{SELECT count(*) FROM vibevideo.series('errors', now() - interval '1 day', '1 hour') WHERE value > 0});
+	is($lines, '2', 'and the errors');
+
+	# the backlog, while there is one, and after it
+	my $held = new_row($node, 'held');
+	$fal->rule('^held$', hold => 'queue');
+	submit($node, $held);
 	restart_worker();
+	my $backlog = q{SELECT seconds, queued + generating FROM vibevideo.backlog WHERE at = (SELECT max(b.at) FROM vibevideo.backlog b WHERE b.seconds = 60)
+		AND seconds = 60};
+	wait_for($node, $backlog, '60|1', 'the worker looks at the backlog');
+	$fal->command('*', 'finish');
+	wait_for_status($node, $held, 'completed');
+	restart_worker();
+	wait_for($node, q{SELECT idle FROM vibevideo.backlog WHERE seconds = 86400 ORDER BY at DESC LIMIT 1}, 't', 'and sees that there is none');
 	is_counted('restarts have changed nothing');
 
 	# old periods
 	sql($node, <<'SQL');
 INSERT INTO vibevideo.rollup_level SELECT l.seconds, vibevideo.period(l.seconds, now() - l.age), 'submitted', 'acme/old', '', false, 1, 0, 0, 0, 0, 0, 0, 0
 FROM (VALUES (60, interval '15 days'), (300, interval '15 days'), (3600, interval '15 days'), (3600, interval '401 days'), (86400, interval '402 days')) AS l(seconds, age);
+INSERT INTO vibevideo.backlog SELECT 60, vibevideo.period(60, now() - interval '15 days'), 1, 0, 0, 0, 0, 0, true;
 SQL
 	restart_worker();
 	wait_for($node, q{SELECT string_agg(seconds::text, ' ') FROM vibevideo.rollup_level WHERE model = 'acme/old'}, '3600', 'the worker thins what is old', hurry => 1);
+	is(sql($node, q{SELECT count(*) FROM vibevideo.backlog WHERE at < now() - interval '14 days'}), '0', 'of the backlog, too');
 }
 
 # -- crashes ------------------------------------------------------------------------------------------------
