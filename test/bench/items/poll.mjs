@@ -2,7 +2,7 @@
 // against curl asking the same URLs and writing nothing.
 import { writeFileSync } from 'node:fs';
 import { FAL_KEY, MODEL, RUNS, WORK, scaled } from '../lib/config.mjs';
-import { addJobs, addRows, settle, withDatabase } from '../lib/postgres.mjs';
+import { AS_REPLICATION, addJobs, addRows, settle, withDatabase } from '../lib/postgres.mjs';
 import { output, seconds } from '../lib/servers.mjs';
 import { median, percent, show, times } from '../lib/stats.mjs';
 
@@ -12,13 +12,10 @@ export const about = 'one poll pass over jobs in progress';
  * Back to state, and due: fal says that all are in progress, so a pass moves them and their rows if it is queued.
  * What replication brings passes the guard of vibevideo.job.
  */
-const reset = (state) => `SET session_replication_role = replica;
-  SELECT pg_replication_origin_create('bench') WHERE NOT EXISTS (SELECT FROM pg_replication_origin WHERE roname = 'bench');
-  SELECT pg_replication_origin_session_setup('bench');
+const reset = (state) => `${AS_REPLICATION.begin};
   UPDATE vibevideo.job SET state = '${state}', next_at = now() - interval '1 min', row_dirty = false;
   UPDATE vibelogs SET video_generation_status = '${state}';
-  SELECT pg_replication_origin_session_reset();
-  SET session_replication_role = DEFAULT`;
+  ${AS_REPLICATION.end}`;
 
 async function curl(urls, ca) {
   const file = `${WORK}/tmp/urls`;

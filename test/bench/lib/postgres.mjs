@@ -142,6 +142,15 @@ export function addRows(session, from, count) {
   return session.query(`INSERT INTO vibelogs (id, prompt) SELECT n, 'video ' || n FROM generate_series(${from}, ${from + count - 1}) n`);
 }
 
+/** Around statements that are to pass the triggers of vibevideo.job, as what replication brings does: not checked, not counted. */
+export const AS_REPLICATION = {
+  begin: `SET session_replication_role = replica;
+    SELECT pg_replication_origin_create('bench') WHERE NOT EXISTS (SELECT FROM pg_replication_origin WHERE roname = 'bench');
+    SELECT pg_replication_origin_session_setup('bench')`,
+  end: `SELECT pg_replication_origin_session_reset();
+    SET session_replication_role = DEFAULT`,
+};
+
 /** Jobs in some state as if they had come there by themselves; columns: SQL by name, of n. */
 export function addJobs(session, from, count, columns) {
   const all = {
@@ -149,8 +158,10 @@ export function addJobs(session, from, count, columns) {
     request_id: "format('%s-0000-4000-8000-%s', lpad(to_hex(n % 2000000000), 8, '0'), lpad(to_hex(n), 12, '0'))",
     row_dirty: 'false', submitted_at: 'now()', ...columns,
   };
-  return session.query(`INSERT INTO vibevideo.job (${Object.keys(all).join(', ')})
-    SELECT ${Object.values(all).join(', ')} FROM generate_series(${from}, ${from + count - 1}) n`);
+  return session.query(`${AS_REPLICATION.begin};
+    INSERT INTO vibevideo.job (${Object.keys(all).join(', ')})
+    SELECT ${Object.values(all).join(', ')} FROM generate_series(${from}, ${from + count - 1}) n;
+    ${AS_REPLICATION.end}`);
 }
 
 /** Between runs: nobody pays for what another left. */
