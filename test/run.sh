@@ -3,7 +3,7 @@
 # suite as an unprivileged user, and ends with one line that counts.
 #
 #   make test [SUITES="unit tap"] [PROVE_TESTS=test/t/001_x.pl] [PG_CONFIG=…]
-#             [TAP_JOBS=1]
+#             [TAP_JOBS=1] [VIBETEST_FRONT=plain]
 #
 # So many TAP files run side by side, two by default: they mostly wait.
 # Suites: unit regress isolation tap clients; .ci/run adds format lint warnings
@@ -13,7 +13,7 @@ set -uo pipefail
 . "$(dirname "$0")/common.sh"
 
 SUITES=${SUITES:-docs unit regress isolation tap clients}
-KEEP_VARIABLES=(SUITES PROVE_TESTS TAP_JOBS FUZZ_SECONDS FUZZ_CC CHAOS_SECONDS CHAOS_SEED CHAOS_ROWS CHAOS_CLIENTS CHAOS_HOLD CHAOS_CALM)
+KEEP_VARIABLES=(SUITES PROVE_TESTS TAP_JOBS VIBETEST_FRONT FUZZ_SECONDS FUZZ_CC CHAOS_SECONDS CHAOS_SEED CHAOS_ROWS CHAOS_CLIENTS CHAOS_HOLD CHAOS_CALM)
 unset MAKEFLAGS MAKELEVEL MFLAGS
 
 # ------------------------------------------------------------------ outside

@@ -63,6 +63,8 @@ need_test()
 	need_server
 	need perl command -v prove
 	need libipc-run-perl perl -MIPC::Run -e 1
+	need libio-socket-ssl-perl perl -MIO::Socket::SSL -e 1
+	need nginx-light command -v nginx
 	need npm command -v npm
 	need ffmpeg command -v ffmpeg
 	need openssl command -v openssl
@@ -115,17 +117,28 @@ as_root()
 }
 
 # Debian starts a server when it installs one; we start our own and leave
-# nothing running, so it is told not to.
+# nothing running, so it is told not to: no cluster for PostgreSQL, and no
+# start of a service (nginx).
 install_packages()
 {
 	local switch=/etc/postgresql-common/createcluster.d/vibevideo-setup.conf
+	local policy=/usr/sbin/policy-rc.d
 	local status=0
 
 	if ! [ -e /etc/postgresql-common/createcluster.conf ]; then
 		as_root mkdir -p "${switch%/*}"
 		echo 'create_main_cluster = false' | as_root tee "$switch" >/dev/null
 	fi
+	if [ -e "$policy" ]; then
+		policy=
+	else
+		printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
+		as_root chmod +x "$policy"
+	fi
 	as_root apt-get -qq -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 install -y --no-install-recommends "$@" >"$log" 2>&1 || status=$?
+	if [ -n "$policy" ]; then
+		as_root rm -f "$policy"
+	fi
 	if [ -e "$switch" ]; then
 		as_root rm -f "$switch"
 	fi

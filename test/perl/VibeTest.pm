@@ -40,10 +40,11 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(sleep time);
+use VibeNginx;
 
 our @EXPORT = qw(
   start_fal start_storage vibe_node create_app create_realtime
-  sql configure new_row submit video status_of sql_error http_get
+  sql configure new_row submit video status_of sql_error http_client http_get
   wait_for wait_for_status wait_until hurry
   background_sql job_of worker_pid log_tail has_pg_cron);
 
@@ -73,6 +74,13 @@ END
 
 # ---------------------------------------------------------------------------
 # Emulators
+#
+# front => what stands between it and the extension: "http2", nginx with TLS and
+# HTTP/2, "http1", nginx with TLS, or "plain", nothing.  nginx answers for an
+# emulator that is silent or gone, opens connections of its own, and turns a
+# broken answer into one of its own: a test that is about connections, addresses
+# or bytes on the wire says "plain".  The others follow VIBETEST_FRONT, whose
+# default is http2.  nginx => directives for its server block.
 # ---------------------------------------------------------------------------
 
 # start_fal(args => [...], default => {...}) - an emulator of fal.ai.
@@ -82,7 +90,7 @@ sub start_fal
 	my @args = ('--key', $FAL_KEY, @{ $options{args} || [] });
 
 	push @args, '--default', $json->encode($options{default}) if $options{default};
-	return VibeTest::Emulator->start('fal', @args);
+	return VibeTest::Emulator->start('fal', @args)->behind($options{front}, $options{nginx});
 }
 
 # start_storage(args => [...]) - an emulator of Storage; bucket "videos" is public.
@@ -91,7 +99,7 @@ sub start_storage
 	my (%options) = @_;
 
 	return VibeTest::Emulator->start('storage', '--bucket', 'videos:public', '--limit', '1073741824',
-		@{ $options{args} || [] });
+		@{ $options{args} || [] })->behind($options{front}, $options{nginx});
 }
 
 # ---------------------------------------------------------------------------
@@ -138,6 +146,7 @@ sub vibe_node
 		$conf{'cron.database_name'} = 'postgres';
 		$conf{'cron.use_background_workers'} = 'on';
 	}
+	$conf{'vibevideo.ca_file'} = VibeNginx::ca_file();
 	%conf = (%conf, %{ $options{conf} || {} });
 
 	# ignore keys in the environment of the test machine
@@ -403,10 +412,17 @@ sub wait_for_status
 		$status, $options{name} || "the row becomes $status", hurry => 1, %options);
 }
 
+# http_client(option => value, ...) - an HTTP::Tiny that believes nginx' certificate.
+sub http_client
+{
+	return HTTP::Tiny->new(timeout => 30, keep_alive => 0, max_redirect => 0,
+		VibeNginx::ca_file() ? (verify_SSL => 1, SSL_options => { SSL_ca_file => VibeNginx::ca_file() }) : (), @_);
+}
+
 # http_get(url) - response of HTTP::Tiny.
 sub http_get
 {
-	return $http->get($_[0]);
+	return http_client()->get($_[0]);
 }
 
 # ---------------------------------------------------------------------------
@@ -481,7 +497,22 @@ sub start
 	$self->{stdout} = $from;
 	push @emulators, $self;
 	$self->{ready} = $json->decode($self->read_line($log_name));
-	$self->{url} = $self->{ready}{url};
+	$self->{direct} = $self->{url} = $self->{ready}{url};
+	return $self;
+}
+
+# behind(front, directives) - from now on its URLs are those of a front, see above; the
+# tests' own calls still go to itself.
+sub behind
+{
+	my ($self, $front, @directives) = @_;
+	my $ready = $self->{ready};
+
+	$front ||= $ENV{VIBETEST_FRONT} || 'http2';
+	$self->{front} = [ $front, @directives ];
+	return $self if $front eq 'plain';
+	$self->{url} = $ready->{url} = VibeNginx::front($ready->{port}, $front, @directives);
+	$ready->{gateway_url} =~ s{^\w+://[^/]*}{VibeNginx::front($ready->{gateway_port}, $front, @directives)}e if $ready->{gateway_url};
 	return $self;
 }
 
@@ -504,9 +535,15 @@ sub read_line
 	return $line;
 }
 
+# url() - where it is for the extension, direct() where it is itself
 sub url
 {
 	return $_[0]->{url};
+}
+
+sub direct
+{
+	return $_[0]->{direct};
 }
 
 # Ends the process; a later start with the same port is another emulator.
@@ -527,13 +564,13 @@ sub restart
 	my ($self) = @_;
 
 	$self->stop;
-	return ref($self)->start($self->{name}, '--port', $self->{ready}{port}, @{ $self->{args} });
+	return ref($self)->start($self->{name}, '--port', $self->{ready}{port}, @{ $self->{args} })->behind(@{ $self->{front} });
 }
 
 sub call
 {
 	my ($self, $method, $path, $body) = @_;
-	my $answer = $http->request($method, "$self->{url}/_ctl$path",
+	my $answer = $http->request($method, "$self->{direct}/_ctl$path",
 		defined $body ? { content => $json->encode($body), headers => { 'content-type' => 'application/json' } } : {});
 
 	die "emulator $self->{name}: $method $path: $answer->{status} $answer->{content}\n" unless $answer->{success};

@@ -13,10 +13,14 @@ use VibeTest;
 my $fal = start_fal();
 my $other = start_fal();
 my $storage = start_storage();
+# The same fal without nginx, which has connections of its own, and answers 502
+# for a fal that hangs up or is gone.
+my %plain = (fal_queue_url => $fal->direct);
 # Jobs are only asked about when a test hurries them, and fal's request list
 # knows none of them.
 my $node = vibe_node('main', fal => $fal, storage => $storage, conf => {
 	'vibevideo.fal_api_url' => $other->url . '/v1',
+	'vibevideo.media_hosts' => join(',', $fal->url, $fal->direct),
 	'max_connections' => 100,
 	'vibevideo.poll_interval' => '1h',
 	'vibevideo.submit_timeout' => '60s',
@@ -66,12 +70,38 @@ sub all_is_well
 	};
 
 	$fal->rule('own connection', hold => 'queue');
+	$session->query_safe("SET vibevideo.fal_queue_url = '$plain{fal_queue_url}'");
 	$session->query_safe("SELECT vibevideo_submit('$_')") for @ids;
 	# the worker may have opened one
 	cmp_ok($opened->(), '>=', 4, 'each submit of a session has a connection of its own');
 	$session->query_safe("UPDATE vibevideo.job SET next_at = now() WHERE vibelog_id = '$ids[0]'; SELECT * FROM vibevideo_poll()") for 1 .. 5;
 	cmp_ok($opened->(), '<=', 2, 'its polls share one');
 	$session->quit;
+}
+
+# Over TLS, as nginx has it; the worker asks nothing here.
+SKIP:
+{
+	skip 'there is no nginx', 4 if $fal->url eq $fal->direct;
+	my @ids = map { new_row($node, "own connection, TLS $_") } 1 .. 4;
+	my $session = background_sql($node);
+	my $seen = () = VibeNginx::requests();
+
+	$fal->rule('own connection, TLS', hold => 'queue');
+	$session->query_safe("SELECT vibevideo_submit('$_')") for @ids;
+	$session->query_safe("UPDATE vibevideo.job SET next_at = now() WHERE vibelog_id = '$ids[0]'; SELECT * FROM vibevideo_poll()") for 1 .. 5;
+	$session->quit;
+	my @lines = VibeNginx::requests();
+	my (%submits, %polls);
+	for (splice(@lines, $seen))
+	{
+		my (undef, $connection, $protocol, $method) = split / /;
+		($method eq 'POST' ? \%submits : \%polls)->{$connection}{$protocol}++;
+	}
+	is(scalar(keys %submits), 4, 'over TLS each submit has a connection of its own');
+	is_deeply([ map { { %$_ } } values %submits ], [ ({ 'HTTP/1.1' => 1 }) x 4 ], 'by HTTP/1.1');
+	is(scalar(keys %polls), 1, 'its polls share one');
+	is_deeply([ values %polls ], [ { ($fal->{front}[0] eq 'http2' ? 'HTTP/2.0' : 'HTTP/1.1') => 5 } ], 'by HTTP/2');
 }
 
 # -- a session that is out of descriptors ------------------------------------------------
@@ -217,7 +247,8 @@ sub black_hole
 		'a refused port' => [q{vibevideo.fal_queue_url = 'http://127.0.0.1:1'}],
 		'a host that does not answer' => [ "vibevideo.fal_queue_url = 'http://127.0.0.1:$port'", q{vibevideo.connect_timeout = '300ms'} ],
 		'an unknown name' => [ q{vibevideo.fal_queue_url = 'http://nowhere.invalid'}, q{vibevideo.connect_timeout = '1s'} ],
-		'no TLS' => [ 'vibevideo.fal_queue_url = \'' . ($fal->url =~ s/^http/https/r) . '\'' ]);
+		'no TLS' => [ 'vibevideo.fal_queue_url = \'' . ($fal->direct =~ s/^http/https/r) . '\'' ]);
+	$unreachable{'a certificate of somebody else'} = [ "vibevideo.ca_file = '" . VibeNginx::foreign_ca_file() . "'" ] if $fal->url =~ /^https/;
 
 	$fal->rule('unreachable', hold => 'queue');
 	for my $name (sort keys %unreachable)
@@ -298,7 +329,11 @@ my @lost = (
 	[ 'lost: silence after', 'hang_after', 1, q{vibevideo.submit_timeout = '300ms'} ],
 	[ 'lost: a page', 'html200', 1 ]);
 
-$fal->rule('^lost: ', hold => 'queue');
+# what nginx would answer for is met directly as well
+push @lost, map { [ $_->[0] =~ s/lost/lost, plain/r, $_->[1], $_->[2], "vibevideo.fal_queue_url = '$plain{fal_queue_url}'", @{$_}[ 3 .. $#$_ ] ] }
+  grep { $_->[0] =~ /closed|reset|silence/ } @lost;
+
+$fal->rule('^lost', hold => 'queue');
 $fal->rule('^all is well', hold => 'queue');
 for my $case (@lost)
 {
@@ -330,12 +365,14 @@ for my $kind (qw(garbage empty))
 
 # On a connection that was used before, libcurl by itself sends a request a
 # second time when the connection turns out dead.
+my @reused;
 for my $kind (qw(drop_before drop_after reset_before reset_after))
 {
 	my ($first, $second) = map { new_row($node, "lost: reused $kind $_") } 1 .. 2;
 	my $session = background_sql($node);
 	my $prompt = "lost: reused $kind 2";
 
+	$session->query_safe("SET vibevideo.fal_queue_url = '$plain{fal_queue_url}'");
 	$session->query_safe("SELECT vibevideo_submit('$first')");
 	my $before = submits();
 	$fal->fault('submit', $kind, prompt => "^$prompt\$");
@@ -346,13 +383,20 @@ for my $kind (qw(drop_before drop_after reset_before reset_after))
 	my $third = new_row($node, "lost: reused $kind 3");
 	is($session->query_safe("SELECT status, request_id IS NOT NULL FROM vibevideo_submit('$third')"), 'queued|t', "$prompt: the session goes on");
 	$session->quit;
-	push @lost, [ $prompt, $kind, $kind =~ /after/ ? 1 : 0 ];
+	push @reused, [ $prompt, $kind, $kind =~ /after/ ? 1 : 0 ];
 }
 
 # The worker meets the same when it sends a batch.
+my @batches;
+for my $way ({ fal_queue_url => $fal->url }, \%plain)
 {
-	all_is_well();
-	my @cases = map { $_->[0] =~ /silence/ ? () : [ "lost: batch $_->[0]", $_->[1], $_->[2] ] } @lost[ 0 .. 10 ];
+	configure($node, %$way);
+	# also after so many failures that fal counts as down
+	my $well = new_row($node, 'all is well');
+	submit($node, $well);
+	wait_for($node, "SELECT state FROM vibevideo.job WHERE vibelog_id = '$well'", 'queued', 'a batch: all is well before');
+	my $plain = @batches > 0;
+	my @cases = map { [ "lost: batch $_->[0]", $_->[1], $_->[2] ] } grep { $_->[0] !~ /silence/ && ($_->[0] =~ /plain/ xor !$plain) } @lost;
 	my @ids = map { new_row($node, $_->[0]) } @cases;
 	my $before = submits();
 
@@ -361,8 +405,10 @@ for my $kind (qw(drop_before drop_after reset_before reset_after))
 	wait_for($node, "SELECT count(*) FROM vibevideo.job WHERE vibelog_id = ANY ('{" . join(',', @ids) . "}') AND state = 'submit_unknown'",
 		scalar(@cases), 'a batch: each of the worker\'s lost submits is unknown');
 	is(submits() - $before, scalar(@cases), 'each was sent once');
-	push @lost, @cases;
+	push @batches, @cases;
 }
+push @lost, @reused, @batches;
+configure($node, fal_queue_url => $fal->url);
 
 # Whatever else happens, none of them is ever sent again by itself.
 {
@@ -438,6 +484,7 @@ SQL
 	my @ids = map { new_row($node, "while fal is down $_") } 1 .. 3;
 	my $log = -s $node->logfile;
 
+	configure($node, %plain);
 	$fal->stop;
 	sql($node, "SELECT vibevideo_submit_batch('{" . join(',', @ids[ 0, 1 ]) . "}')");
 	is(submit($node, $ids[2])->{status}, 'queued', 'fal down: submit does not fail');
@@ -447,6 +494,26 @@ SQL
 	wait_for_status($node, $_, 'completed', name => 'fal is back: the row is completed') for @ids;
 	is(scalar($fal->renders("while fal is down $_")), 1, 'by one render') for 1 .. 3;
 	like(slurp_file($node->logfile, $log), qr/can reach fal\.ai again/, 'and that is noticed, too');
+	configure($node, fal_queue_url => $fal->url);
+}
+
+# Behind a gateway nothing says that it did not arrive: a few are in doubt, then the others wait.
+SKIP:
+{
+	skip 'there is no nginx', 15 if $fal->url eq $fal->direct;
+	my @ids = map { new_row($node, "behind a gateway, fal is down $_") } 1 .. 8;
+	my $log = -s $node->logfile;
+	my $list = join(',', map { "'$_'" } @ids);
+
+	all_is_well();
+	$fal->stop;
+	is(submit($node, $_)->{status}, 'queued', 'fal down behind a gateway: submit does not fail') for @ids;
+	is(sql($node, "SELECT string_agg(state, ' ' ORDER BY job_id) FROM vibevideo.job WHERE vibelog_id IN ($list)"),
+		'submit_unknown ' x 5 . 'pending pending pending', 'five are in doubt, the others wait');
+	like(slurp_file($node->logfile, $log), qr/considers fal\.ai down; jobs will wait/, 'it is noticed');
+	$fal = $fal->restart;
+	wait_for_status($node, $_, 'completed', name => 'fal is back: the row is completed') for @ids[ 5 .. 7 ];
+	is(scalar(@{ $fal->ledger->{jobs} }), 3, 'fal has those, and none of the others');
 }
 
 done_testing();

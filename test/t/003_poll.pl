@@ -56,11 +56,13 @@ sub poll_rows
 	return sql($node, $poll);
 }
 
-# The same in a new session, that is on a new connection.
+# The same in a new session, that is on a new connection, with settings.
 sub poll_rows_anew
 {
-	make_due(@_);
-	return $node->safe_psql('postgres', $poll);
+	my ($id, %settings) = @_;
+
+	make_due($id);
+	return $node->safe_psql('postgres', join('', map { "SET vibevideo.$_ = '$settings{$_}'; " } sort keys %settings) . $poll);
 }
 
 # -- from the queue to the end ---------------------------------------------------------
@@ -106,23 +108,26 @@ my @passing = (
 	[ 'an empty answer', 'empty' ],
 	[ 'a login page', 'html200' ],
 	[ 'a redirect', { kind => 'redirect', location => $evil->url } ]);
+# nginx answers for an emulator that hangs up
+my %plain = (fal_queue_url => $fal->direct);
+push @passing, map { [ "$_->[0], without nginx", $_->[1], %plain ] } grep { $_->[0] =~ /connection/ } @passing;
 
 for my $on (qw(status result))
 {
-	my @cases = map { [ "$on: $_->[0]", $_->[1] ] } @passing;
+	my @cases = map { [ "$on: $_->[0]", @{$_}[ 1 .. $#$_ ] ] } @passing;
 
 	push @cases, [ 'status: a word fal does not have', { kind => 'http', status => 200, body => { status => 'FAILED' } } ] if $on eq 'status';
 	push @cases, [ 'result: still in progress', { kind => 'http', status => 400, body => { detail => 'Request is still in progress', request_id => 'x' } } ] if $on eq 'result';
 	for my $case (@cases)
 	{
-		my ($prompt, $fault) = @$case;
+		my ($prompt, $fault, %settings) = @$case;
 		my $id = finished_row($prompt);
 
 		# libcurl itself asks again when a used connection turns out dead, and
 		# the status comes before the result
-		my $times = $on eq 'result' && !ref $fault && $fault =~ /^(drop|reset)_/ ? 2 : 1;
+		my $times = $on eq 'result' && ($settings{fal_queue_url} || $fal->url) eq $fal->direct && !ref $fault && $fault =~ /^(drop|reset)_/ ? 2 : 1;
 		$fal->fault($on, $fault, prompt => "^$prompt\$", times => $times);
-		is(poll_rows_anew($id), '1|0|0|0', "$prompt: the job stays as it is");
+		is(poll_rows_anew($id, %settings), '1|0|0|0', "$prompt: the job stays as it is");
 		is(job_of($node, $id)->{state}, 'queued', "$prompt: queued");
 		is(poll_rows($id), '1|1|1|0', "$prompt: and goes on");
 		is(scalar($fal->renders($prompt)), 1, "$prompt: with its one render");
@@ -323,7 +328,8 @@ for my $shape (qw(video_array video_url video_url_object videos preview_video))
 
 	# fal took the cancel, but its answer was lost: asked again it says that it
 	# is too late, and the result is that of a cancelled job.  After a gateway's
-	# answer the status tells that much.
+	# answer the status tells that much.  nginx would give such an answer.
+	configure($node, %plain);
 	for my $fault ('drop_after', 'reset_after', { kind => 'gateway_after', status => 502 })
 	{
 		my $prompt = 'cancel, unheard: ' . (ref $fault ? $fault->{kind} : $fault);
@@ -337,6 +343,7 @@ for my $shape (qw(video_array video_url video_url_object videos preview_video))
 		is(status_of($node, $id)->{status}, 'cancelled', "$prompt: the right one");
 		cmp_ok(at_fal($id)->{counts}{cancel}, '>=', 2, "$prompt: asked twice") unless ref $fault;
 	}
+	configure($node, fal_queue_url => $fal->url);
 
 	my $id = finished_row('cancel finished');
 	video($node, "vibevideo_cancel('$id')");
@@ -423,7 +430,8 @@ SQL
 	my $asked = $session->query_safe('SELECT checked FROM vibevideo_poll()');
 	my $grew = $peak->() - $before;
 	cmp_ok($asked, '>=', 200, 'large inputs: a pass asks about all');
-	cmp_ok($grew, '<', 32 * 1024, "large inputs: the session's memory grew by $grew kB only");
+	# 100 MB of inputs; 200 handles of libcurl with HTTP/2 streams take a third of that
+	cmp_ok($grew, '<', 60 * 1024, "large inputs: the session's memory grew by $grew kB only");
 	sql($node, "DELETE FROM vibevideo.job WHERE input ->> 'prompt' = 'large'");
 	$session->quit;
 }

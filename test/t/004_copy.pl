@@ -14,7 +14,7 @@ my $sink = start_storage(args => ['--discard']);
 my $evil_port = $evil->{ready}{port};
 my $node = vibe_node('main', fal => $fal, storage => $storage, conf => {
 	# one name that may be fetched from, but leads to this machine
-	'vibevideo.media_hosts' => $fal->url . ', localhost',
+	'vibevideo.media_hosts' => join(', ', $fal->url, $fal->direct, 'localhost'),
 	'vibevideo.stall_timeout' => '1s',
 	'vibevideo.max_tries' => 4 });
 
@@ -39,7 +39,7 @@ my @cases = (
 	[ 'media: type with parameters', { kind => 'content_type', value => 'video/mp4; codecs="avc1"' }, undef, undef ],
 	[ 'media: gone for good', { kind => 'http', status => 404 }, undef, 'media_gone', times => -1 ],
 	[ 'media: 500 for good', { kind => 'http', status => 500 }, undef, 'download_failed', times => -1 ],
-	[ 'media: truncated for good', { kind => 'truncate', bytes => 60000 }, undef, 'download_failed', times => -1 ],
+	[ 'media: truncated for good', { kind => 'truncate', bytes => 60000 }, undef, qr/^(download_failed|stalled)$/, times => -1 ],
 	[ 'media: a page', 'html200', undef, 'not_a_video', times => -1 ],
 	[ 'media: a text called video', 'garbage', undef, 'not_a_video', times => -1 ],
 	[ 'media: nothing', 'empty', undef, 'not_a_video', times => -1 ],
@@ -67,6 +67,10 @@ my @cases = (
 	[ 'storage: 500 for good', undef, 'internal', 'InternalError', times => -1 ],
 	[ 'storage: redirect', undef, 'redirect', 'Redirected', times => -1 ]);
 
+# what breaks a connection comes through nginx in another form: also without it
+push @cases, map { [ $_->[0] =~ s/media/media, plain/r, @{$_}[ 1 .. $#$_ ], rule => { media => { base => $fal->direct } } ] }
+  grep { $_->[0] =~ /^media: (truncated|reset|stalls|announces|no length)/ } @cases;
+
 for my $case (@cases)
 {
 	my ($name, $media_fault, $storage_fault, $code, %more) = @$case;
@@ -79,7 +83,7 @@ for my $case (@cases)
 	$storage->fault($more{on} || 'upload', $storage_fault, key => $id, times => $times) if $storage_fault;
 }
 sql($node, "SELECT vibevideo_submit_batch('{" . join(',', map { $_->{id} } @cases) . "}')");
-wait_for($node, q{SELECT count(*) FROM vibelogs WHERE prompt ~ '^(media|storage): ' AND video_generation_status IS DISTINCT FROM 'completed' AND video_generation_status IS DISTINCT FROM 'failed'},
+wait_for($node, q{SELECT count(*) FROM vibelogs WHERE prompt ~ '^(media|storage)' AND video_generation_status IS DISTINCT FROM 'completed' AND video_generation_status IS DISTINCT FROM 'failed'},
 	'0', 'all copies come to an end', hurry => 0);
 
 my %objects = map { (split m{/}, $_->{key})[0] => $_ } @{ $storage->ledger->{objects} };
@@ -111,6 +115,35 @@ is_deeply([ grep { my $o = $_; !grep { ($_->{media_sha256} || '') eq $o->{sha256
 is($fal->ledger->{media_with_authorization}, 0, 'the media host never saw a key');
 is($evil->ledger->{requests}{media}, 0, 'a host that is not on the list was never asked');
 is($storage->ledger->{saw_other_host_credentials}, 0, 'Storage\'s key went to Storage only');
+
+# The same of Storage, without nginx.
+{
+	my @faults = (
+		[ 'reset', { kind => 'reset', after_bytes => 50000 } ],
+		[ 'stalls', { kind => 'stall', after_bytes => 50000 } ],
+		[ 'never answers', 'hang' ],
+		[ 'keeps it, but does not say so', 'commit_then_drop' ],
+		[ 'an early 413, but for parts', 'html413', times => -1 ]);
+	my @ids;
+
+	configure($node, storage_url => $storage->direct);
+	for my $case (@faults)
+	{
+		my ($name, $fault, %more) = @$case;
+
+		push @ids, new_row($node, "plain storage: $name");
+		$storage->fault('upload', $fault, key => $ids[-1], times => 1, %more);
+	}
+	sql($node, "SELECT vibevideo_submit_batch('{" . join(',', @ids) . "}')");
+	for my $case (@faults)
+	{
+		my $id = shift @ids;
+		wait_for_status($node, $id, 'completed', name => "plain storage: $case->[0]: completed");
+		is($storage->object($id)->{sha256}, render_of("plain storage: $case->[0]")->{media_sha256}, "plain storage: $case->[0]: the object is fal's file");
+	}
+	configure($node, storage_url => $storage->url);
+	$storage->clear_faults;
+}
 
 # A failed copy is paid for: trying again copies, and renders nothing.
 {

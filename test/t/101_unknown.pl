@@ -33,7 +33,7 @@ sub lose
 }
 
 # A request of another client of the account; the answer to it.
-my $stranger = HTTP::Tiny->new(keep_alive => 1, timeout => 30);
+my $stranger = http_client(keep_alive => 1);
 
 sub stranger_submits
 {
@@ -220,17 +220,20 @@ for my $hours (-2, 2)
 		[ { kind => 'html200' }, qr/could not parse fal\.ai's request list/ ],
 		[ { kind => 'garbage' }, qr/could not parse fal\.ai's request list/ ],
 		[ { kind => 'empty' }, qr/could not parse fal\.ai's request list/ ],
-		[ { kind => 'reset_before' }, qr/request list: / ])
+		[ { kind => 'reset_before' }, $fal->url =~ /^https/ ? qr/request list answered HTTP 502/ : qr/request list: / ],
+		[ { kind => 'reset_before', plain => 1 }, qr/request list: / ])
 	{
 		my ($fault, $words) = @$case;
 
 		$fal->clear_faults;
 		$fal->fault('list', $fault, times => -1);
 		$fal->fault('submit', 'reset_after', prompt => '^list: down$');
+		configure($node, fal_api_url => $fal->direct . '/v1') if $fault->{plain};
 		submit($node, $id);
 		wait_for($node, "SELECT error FROM vibevideo.job WHERE vibelog_id = '$id'", $words, "the list: $fault->{kind}: the job says so", hurry => 1);
 		is(job_of($node, $id)->{state}, 'submit_unknown', "the list: $fault->{kind}: and waits");
 	}
+	configure($node, fal_api_url => $fal->url . '/v1');
 	is(scalar($fal->renders($prompt)), 1, 'nothing was sent again');
 	like(sql($node, "SELECT message FROM vibevideo_status('$id')"), qr/answer was lost/, 'the app is told');
 	like(sql($node, q{SELECT string_agg(check_name || ' ' || status || ' ' || detail, E'\n') FROM vibevideo.check_config()}),

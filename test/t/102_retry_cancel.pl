@@ -444,7 +444,8 @@ sub lines
 	is(lines(qr/can reach Storage again/) - $up, 1, 'Storage is back: one line');
 	is($fal->ledger->{accepted} > 0 && scalar(grep { $_->{input}{prompt} =~ /^outage/ } @{ $fal->ledger->{jobs} }), 20, 'no render was wasted');
 
-	# fal, nothing listens
+	# fal, nothing listens; nginx would answer for it
+	setting('vibevideo.fal_queue_url' => $fal->direct, 'vibevideo.media_hosts' => $fal->direct);
 	$node->restart;
 	my @more = map { new_row($node, "silence $_") } 1 .. 10;
 	$fal->stop;
@@ -464,6 +465,7 @@ sub lines
 	wait_for_status($node, $_, 'completed', name => 'fal is back: completed') for @more, $id;
 	is($fal->ledger->{accepted}, 11, 'fal is back: one render each');
 	is(lines(qr/can reach fal\.ai again/), 1, 'fal is back: one line');
+	setting('vibevideo.fal_queue_url' => $fal->url, 'vibevideo.media_hosts' => $fal->url);
 }
 
 # -- history -------------------------------------------------------------------------------------------

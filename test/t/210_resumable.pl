@@ -15,6 +15,7 @@ my $fal = start_fal(default => { queue_ms => 0, run_ms => 0, media => { bytes =>
 my $storage = start_storage(args => [ '--tus-location', 'wrong', '--tus-chunk-rule' ]);
 my $node = vibe_node('main', fal => $fal, storage => $storage, conf => {
 	'restart_after_crash' => 'on',
+	'vibevideo.media_hosts' => join(', ', $fal->url, $fal->direct),
 	'vibevideo.stall_timeout' => '5s',
 	'vibevideo.resumable_threshold' => '1MB' });
 
@@ -99,9 +100,10 @@ my @cases = (
 		uploads => 1, media => 2, ranges => 1, hashed => 1 ],
 	[ 'storage: offset conflicts without end', [], [ [ 'tus_patch', { kind => 'http', status => 409, body => 'Upload-Offset conflict' }, skip => 1, times => 9 ] ],
 		uploads => 1, hashed => 1 ],
-	[ 'storage: upload vanishes', [], [ [ 'tus_patch', { kind => 'http', status => 404, body => 'gone' }, skip => 2 ] ], uploads => 2, media => 2, ranges => 0, hashed => 1 ],
+	# nginx, which is still sending the body, may answer 502 instead
+	[ 'storage: upload vanishes', [], [ [ 'tus_patch', { kind => 'http', status => 404, body => 'gone' }, skip => 2 ] ], uploads => 2, media => 2, ranges => 0, hashed => 1, plain => 1 ],
 	# it goes on in one piece
-	[ 'storage: upload expires', [], [ [ 'tus_patch', { kind => 'http', status => 410, body => 'gone' }, skip => 2 ] ], uploads => 1, media => 2, ranges => 0, hashed => 1 ],
+	[ 'storage: upload expires', [], [ [ 'tus_patch', { kind => 'http', status => 410, body => 'gone' }, skip => 2 ] ], uploads => 1, media => 2, ranges => 0, hashed => 1, plain => 1 ],
 	[ 'storage: upload expires between tries', [$cut], [ [ 'tus_head', { kind => 'http', status => 410 } ] ], uploads => 2, media => 2, ranges => 0, hashed => 1 ],
 	[ 'storage: upload unknown', [$cut], [ [ 'tus_head', { kind => 'http', status => 404 } ] ], uploads => 2, media => 2, ranges => 0, hashed => 1 ],
 	[ 'storage: locked', [$cut], [ [ 'tus_head', { kind => 'http', status => 423 } ] ], @once, media => 2, ranges => 1, hashed => 1 ],
@@ -112,16 +114,27 @@ my @cases = (
 $fal->rule('movie header last$', media => { bytes => $SIZE, movie_last => JSON::PP::true });
 for my $case (@cases)
 {
-	my ($name, $media, $faults) = @$case;
+	my ($name, $media, $faults, %expected) = @$case;
 	my $id = new_row($node, $name);
 
 	push @$case, id => $id;
+	# how much of what was sent arrives is sure without nginx only, which drops what it has not read or sent yet
+	$fal->rule('^' . quotemeta($name) . '$', media => { base => $fal->direct, bytes => $SIZE, $name =~ /movie header last$/ ? (movie_last => JSON::PP::true) : () })
+	  if grep { ref && $_->{kind} eq 'truncate' } @$media;
 	$fal->fault('media', $_, prompt => "^$name\$") for @$media;
 	$storage->fault($_->[0], $_->[1], key => "/$id/", @$_[ 2 .. $#$_ ]) for @$faults;
 }
-sql($node, q{SELECT vibevideo_submit_batch(array_agg(id)) FROM vibelogs});
-wait_for($node, q{SELECT count(*) FROM vibelogs WHERE video_generation_status IS DISTINCT FROM 'completed' AND video_generation_status IS DISTINCT FROM 'failed'},
-	'0', 'all copies come to an end', patience => 180);
+for my $plain (0, 1)
+{
+	my @ids = map { my (undef, undef, undef, %expected) = @$_; ($expected{plain} || 0) == $plain ? $expected{id} : () } @cases;
+	my $list = join(',', @ids);
+
+	configure($node, storage_url => $storage->direct) if $plain;
+	sql($node, "SELECT vibevideo_submit_batch('{$list}')");
+	wait_for($node, "SELECT count(*) FROM vibelogs WHERE id = ANY ('{$list}') AND video_generation_status IN ('completed', 'failed')",
+		scalar(@ids), 'all copies come to an end', patience => 180);
+}
+configure($node, storage_url => $storage->url);
 for my $case (@cases)
 {
 	my ($name, $media, $faults, %expected) = @$case;

@@ -10,7 +10,7 @@ use VibeTest;
 
 # fal's queue and its media are one host here, unless the media have the other name
 my $fal = start_fal(default => { submit_ms => 100, status_ms => 100, result_ms => 100 });
-my $other_name = "http://localhost:$fal->{ready}{port}";
+my $other_name = $fal->url =~ s/127\.0\.0\.1/localhost/r;
 my $storage = start_storage();
 my $node = vibe_node('main', fal => $fal, storage => $storage, conf => {
 	'vibevideo.max_host_requests' => 3,

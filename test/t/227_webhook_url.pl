@@ -225,7 +225,7 @@ END
 	ok_finding('no such host', 'http://nowhere.invalid/', 'warn', qr/gave this server no answer .*resolve/, qr/only this server/);
 
 	system_or_bail('openssl', 'req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-keyout', "$dir/key.pem", '-out', "$dir/cert.pem", '-days', '2', '-subj', '/CN=127.0.0.1');
-	my $tls = start_fal(args => [ '--tls-cert', "$dir/cert.pem", '--tls-key', "$dir/key.pem" ]);
+	my $tls = start_fal(front => 'plain', args => [ '--tls-cert', "$dir/cert.pem", '--tls-key', "$dir/key.pem" ]);
 	ok_finding('a certificate of its own', $tls->url, 'fail', qr/certificate is not accepted/, qr/ca_file/);
 }
 

@@ -254,7 +254,7 @@ sub crc32c
 }
 
 # a request of another client of the account
-my $stranger = HTTP::Tiny->new(timeout => 30);
+my $stranger = http_client();
 
 sub stranger_submits
 {

@@ -32,10 +32,11 @@ function peerOf(socket) {
   return `${socket?.remoteAddress}:${socket?.remotePort}`;
 }
 
-/** Scheme and host as the client spelled them; every URL handed out uses them. */
+/** Scheme and host as the client spelled them, if a proxy has kept them; every URL handed out uses them. */
 export function originOf(req) {
   const host = req.headers[':authority'] ?? req.headers.host ?? 'localhost';
-  return `${req.socket?.encrypted ? 'https' : 'http'}://${host}`;
+  const scheme = req.headers['x-forwarded-proto'] ?? (req.socket?.encrypted ? 'https' : 'http');
+  return `${scheme}://${host}`;
 }
 
 export function readBody(req) {
