@@ -1,7 +1,9 @@
 #!/usr/bin/env node
-// A forward proxy for tests: forwards plain http requests, and lists them at /_ctl/seen.
+// A forward proxy for tests: forwards plain http requests, tunnels what is asked
+// for with CONNECT, and lists both at /_ctl/seen.
 //   node proxy.mjs [--exit-with-stdin]
 import http from 'node:http';
+import net from 'node:net';
 
 const seen = [];
 
@@ -18,6 +20,18 @@ const server = http.createServer((request, response) => {
   });
   onward.on('error', () => response.destroy());
   request.pipe(onward);
+});
+
+server.on('connect', (request, socket, head) => {
+  seen.push(`CONNECT ${request.url}`);
+  const { hostname, port } = new URL(`http://${request.url}`);
+  const onward = net.connect(port, hostname, () => {
+    socket.write('HTTP/1.1 200 Connection established\r\n\r\n');
+    onward.write(head);
+    socket.pipe(onward).pipe(socket);
+  });
+  onward.on('error', () => socket.destroy());
+  socket.on('error', () => onward.destroy());
 });
 
 server.listen(0, '127.0.0.1', () => console.log(JSON.stringify({ url: `http://127.0.0.1:${server.address().port}` })));
