@@ -25,6 +25,15 @@
  * only once a second): if the peer has hung up, nothing was sent, and the engine
  * starts the request afresh on a new connection.
  *
+ * An answer goes to whoever asked.  libcurl up to 7.88 puts a request on any
+ * connection in use to a host that has an HTTP/2 one as well, even on one that
+ * speaks HTTP/1.1 (ConnectionExists: "Multiplexed connection found"): behind
+ * another request, whose answer it may then get.  A host has both when it gives
+ * HTTP/1.1 to some connections, or asks for it (HTTP_1_1_REQUIRED), and when a
+ * submit is under way.  So what is alone asks for TLS in other words than the
+ * rest, since libcurl shares no connection then, and a used connection that
+ * speaks HTTP/1.1 over TLS is left (MustLeave) where HTTP/2 is spoken at all.
+ *
  * Addresses are judged when a socket is opened, after DNS (OnOpenSocket), by
  * the filter in the spec.  Redirects are never followed here: a copy follows its
  * own, and judges each.
@@ -37,6 +46,8 @@
  * that is being set up rather than open another one.
  */
 #include "postgres.h"
+
+#include <openssl/ssl.h>
 
 #include "exchange.h"
 #include "guc.h"
@@ -63,6 +74,35 @@ ExchangeInit(void)
  *----------
  */
 
+/* What was agreed on in the handshake (ALPN); unknown without TLS, or with another TLS library. */
+static bool
+Agreed(CURL *easy, bool *http2)
+{
+	struct curl_tlssessioninfo *tls = NULL;
+	const unsigned char *name = NULL;
+	unsigned int len = 0;
+
+	if (curl_easy_getinfo(easy, CURLINFO_TLS_SSL_PTR, &tls) != CURLE_OK || tls == NULL ||
+		tls->backend != CURLSSLBACKEND_OPENSSL || tls->internals == NULL)
+		return false;
+	SSL_get0_alpn_selected(tls->internals, &name, &len);
+	*http2 = (len == 2 && memcmp(name, "h2", 2) == 0);
+	return true;
+}
+
+/* There may be a request on it that has no answer yet: see the head of this file. */
+static bool
+MustLeave(HttpRequest *request, int local_port)
+{
+	bool used = MultiUse(request->multi, local_port);
+	bool http2;
+
+	if (!Agreed(request->easy, &http2))
+		return false;
+	request->multi->has_http2 |= http2;
+	return used && !http2 && request->multi->has_http2;
+}
+
 /*
  * The last moment at which nothing of the request has left this machine.  A
  * second call means that libcurl is about to resend it.  Newer libcurl checks
@@ -79,7 +119,8 @@ OnBeforeRequest(void *arg, char *remote_ip, char *local_ip, int remote_port, int
 		request->closed = true;
 		return CURL_PREREQFUNC_ABORT;
 	}
-	if ((request->body_len > 0 || request->source) && MultiIsHungUp(request->multi, local_port))
+	if (MustLeave(request, local_port) ||
+		((request->body_len > 0 || request->source) && MultiIsHungUp(request->multi, local_port)))
 	{
 		request->stale = true;
 		return CURL_PREREQFUNC_ABORT;
@@ -455,6 +496,8 @@ SetConnection(HttpRequest *request, const HttpSpec *spec)
 
 	SET(CURLOPT_FRESH_CONNECT, spec->alone ? 1L : 0L);
 	SET(CURLOPT_FORBID_REUSE, spec->alone ? 1L : 0L);
+	/* nothing else gets on this connection: see the head of this file */
+	SET(CURLOPT_SSLVERSION, spec->alone ? (long) CURL_SSLVERSION_TLSv1_2 : (long) CURL_SSLVERSION_DEFAULT);
 	if (spec->alone)
 		SET(CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_1_1);
 	else

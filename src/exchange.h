@@ -40,7 +40,7 @@ struct HttpRequest
 	bool forbidden;		 /* blocked by our address filter */
 	bool aborted;		 /* by sink or source */
 	bool closed;		 /* the connection was closed before an answer; libcurl wanted to resend it */
-	bool stale;			 /* the connection was closed before anything was sent */
+	bool stale;			 /* not sent: the connection was closed before, or is not to be shared */
 	bool afresh;		 /* ... and this is the second start, on a new connection */
 	bool late;			 /* its timeout has expired */
 	bool headed;		 /* its answer has begun */

@@ -160,22 +160,41 @@ LocalPort(int fd)
 	return ntohs(name.any.sa_family == AF_INET6 ? name.v6.sin6_port : name.v4.sin_port);
 }
 
-bool
-MultiIsHungUp(Multi *multi, int port)
+/* -1 if we did not open it */
+static int
+DescriptorOf(Multi *multi, int port)
 {
 	for (int fd = 0; fd < multi->nsockets; fd++)
 	{
 		MultiSocket *known = FindSocket(multi, fd);
-		struct pollfd look = {.fd = fd, .events = POLLRDHUP};
 
 		if (known == NULL)
 			continue;
 		if (known->port == 0)
 			known->port = LocalPort(fd);
 		if (known->port == port)
-			return poll(&look, 1, 0) > 0;
+			return fd;
 	}
-	return false;
+	return -1;
+}
+
+bool
+MultiIsHungUp(Multi *multi, int port)
+{
+	struct pollfd look = {.fd = DescriptorOf(multi, port), .events = POLLRDHUP};
+
+	return look.fd >= 0 && poll(&look, 1, 0) > 0;
+}
+
+bool
+MultiUse(Multi *multi, int port)
+{
+	int fd = DescriptorOf(multi, port);
+	bool before = fd >= 0 && multi->sockets[fd].used;
+
+	if (fd >= 0)
+		multi->sockets[fd].used = true;
+	return before;
 }
 
 /*----------

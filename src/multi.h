@@ -21,6 +21,7 @@ typedef struct MultiSocket
 	int wanted;	 /* CURL_POLL_IN, _OUT, both or 0: an idle connection */
 	int watched; /* what is set in the poller */
 	int port;	 /* at our own end, 0: not known yet */
+	bool used;	 /* a request has been sent on it */
 } MultiSocket;
 
 typedef struct Multi
@@ -31,6 +32,7 @@ typedef struct Multi
 	int64 timer_at;		  /* ms, see MultiNow */
 	int64 round;		  /* so often sockets were served */
 	bool broken;		  /* a callback failed: state unknown, start over */
+	bool has_http2;		  /* some server speaks it */
 	MultiSocket *sockets; /* by descriptor */
 	int nsockets;		  /* capacity of sockets */
 } Multi;
@@ -53,5 +55,7 @@ extern int MultiOpenSocket(Multi *multi, const struct curl_sockaddr *address); /
 extern int MultiCloseSocket(void *multi, curl_socket_t fd);					   /* libcurl's callback */
 /* Has the peer closed the connection with this local port? */
 extern bool MultiIsHungUp(Multi *multi, int port);
+/* Has it been used before?  It is from now on. */
+extern bool MultiUse(Multi *multi, int port);
 
 #endif /* VIBEVIDEO_MULTI_H */
