@@ -99,7 +99,7 @@ TAP_ALONE=(test/t/004_copy.pl test/t/110_chaos.pl test/t/210_resumable.pl test/t
 # the end.
 tap_side_by_side()
 {
-	local first=(test/t/101_unknown.pl test/t/100_journal.pl)
+	local first=(test/t/101_unknown.pl test/t/260_http2.pl test/t/100_journal.pl)
 
 	printf '%s\n' "${TAP_ALONE[@]}" "${first[@]}" test/t/*.pl | awk '!seen[$0]++' | tail -n +$((${#TAP_ALONE[@]} + 1)) | paste -sd' '
 }

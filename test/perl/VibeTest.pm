@@ -43,7 +43,7 @@ use Time::HiRes qw(sleep time);
 use VibeNginx;
 
 our @EXPORT = qw(
-  start_fal start_storage vibe_node create_app create_realtime
+  start_fal start_storage start_front vibe_node create_app create_realtime
   sql configure new_row submit video status_of sql_error http_client http_get
   wait_for wait_for_status wait_until hurry
   background_sql job_of worker_pid log_tail has_pg_cron);
@@ -100,6 +100,19 @@ sub start_storage
 
 	return VibeTest::Emulator->start('storage', '--bucket', 'videos:public', '--limit', '1073741824',
 		@{ $options{args} || [] })->behind($options{front}, $options{nginx});
+}
+
+# start_front(emulator) - puts test/emulator/front.mjs before it, which does what
+# nginx does not: its faults are those of HTTP/2 itself.
+sub start_front
+{
+	my ($emulator) = @_;
+	my ($certificate, $key) = VibeNginx::certificate();
+	my $front = VibeTest::Emulator->start('front', '--to', $emulator->direct, '--cert', $certificate, '--key', $key);
+
+	$front->{direct} = $front->{ready}{control};
+	$emulator->{url} = $emulator->{ready}{url} = $front->url;
+	return $front;
 }
 
 # ---------------------------------------------------------------------------
