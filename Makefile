@@ -13,7 +13,7 @@ PG_CONFIG   ?= pg_config
 CURL_CONFIG ?= curl-config
 PG_CPPFLAGS  = -DVIBEVIDEO_VERSION='"$(EXTVERSION)"' $(shell $(CURL_CONFIG) --cflags)
 PG_CFLAGS    = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers
-SHLIB_LINK   = $(shell $(CURL_CONFIG) --libs) -lssl -lcrypto
+SHLIB_LINK   = $(shell $(CURL_CONFIG) --libs) -lcrypto
 override with_llvm = no
 
 REGRESS        = $(patsubst test/sql/%.sql,%,$(wildcard test/sql/*.sql))

@@ -62,11 +62,20 @@
 #define EXPECT_PATIENCE_MS 200L	   /* then the body is sent anyway */
 
 static const char *default_ca_file = NULL; /* libcurl's built-in default */
+static bool speaks_http2 = false;
+
+/* It is libcurl that needs the library; with another one there is no such function. */
+#pragma weak SSL_get0_alpn_selected
 
 void
 ExchangeInit(void)
 {
-	default_ca_file = curl_version_info(CURLVERSION_NOW)->cainfo;
+	curl_version_info_data *libcurl = curl_version_info(CURLVERSION_NOW);
+
+	default_ca_file = libcurl->cainfo;
+	/* only where we can tell which connections may be shared: see the head of this file */
+	speaks_http2 = (libcurl->features & CURL_VERSION_HTTP2) && SSL_get0_alpn_selected != NULL &&
+		libcurl->ssl_version && strncmp(libcurl->ssl_version, "OpenSSL/", strlen("OpenSSL/")) == 0;
 }
 
 /*----------
@@ -74,7 +83,7 @@ ExchangeInit(void)
  *----------
  */
 
-/* What was agreed on in the handshake (ALPN); unknown without TLS, or with another TLS library. */
+/* What was agreed on in the handshake (ALPN); false: nothing, without TLS. */
 static bool
 Agreed(CURL *easy, bool *http2)
 {
@@ -82,7 +91,7 @@ Agreed(CURL *easy, bool *http2)
 	const unsigned char *name = NULL;
 	unsigned int len = 0;
 
-	if (curl_easy_getinfo(easy, CURLINFO_TLS_SSL_PTR, &tls) != CURLE_OK || tls == NULL ||
+	if (!speaks_http2 || curl_easy_getinfo(easy, CURLINFO_TLS_SSL_PTR, &tls) != CURLE_OK || tls == NULL ||
 		tls->backend != CURLSSLBACKEND_OPENSSL || tls->internals == NULL)
 		return false;
 	SSL_get0_alpn_selected(tls->internals, &name, &len);
@@ -498,11 +507,7 @@ SetConnection(HttpRequest *request, const HttpSpec *spec)
 	SET(CURLOPT_FORBID_REUSE, spec->alone ? 1L : 0L);
 	/* nothing else gets on this connection: see the head of this file */
 	SET(CURLOPT_SSLVERSION, spec->alone ? (long) CURL_SSLVERSION_TLSv1_2 : (long) CURL_SSLVERSION_DEFAULT);
-	if (spec->alone)
-		SET(CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_1_1);
-	else
-		/* a libcurl without HTTP/2 rejects this, and uses 1.1 */
-		(void) curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_2TLS);
+	SET(CURLOPT_HTTP_VERSION, spec->alone || !speaks_http2 ? (long) CURL_HTTP_VERSION_1_1 : (long) CURL_HTTP_VERSION_2TLS);
 
 	/*
 	 * Wait for a pending HTTP/2 connection rather than open another one.  Over
