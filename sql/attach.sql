@@ -5,7 +5,7 @@
 
 -- Keeps the public functions in step with the attached key.  pg_restore copies
 -- rows into vibevideo.binding, so this is also how they get their type back.
-CREATE FUNCTION vibevideo.binding_changed()
+CREATE FUNCTION vibevideo_internal.binding_changed()
 RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	PERFORM vibevideo.create_api(NEW.id_type);
@@ -13,15 +13,15 @@ BEGIN
 	RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.binding_changed() IS
+COMMENT ON FUNCTION vibevideo_internal.binding_changed() IS
 	'trigger: gives the public functions the attached key''s type and the API roles their rights';
 CREATE TRIGGER binding_changed AFTER INSERT OR UPDATE ON vibevideo.binding
-	FOR EACH ROW EXECUTE FUNCTION vibevideo.binding_changed();
+	FOR EACH ROW EXECUTE FUNCTION vibevideo_internal.binding_changed();
 ALTER TABLE vibevideo.binding ENABLE ALWAYS TRIGGER binding_changed;
 
 -- A row that attach has not just made comes from a dump.  Into another database
 -- or not: what was done since then is not in it, and would be done again.
-CREATE FUNCTION vibevideo.binding_copied()
+CREATE FUNCTION vibevideo_internal.binding_copied()
 RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	IF NEW.attached_at <> now() THEN
@@ -37,30 +37,30 @@ BEGIN
 	RETURN NEW;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.binding_copied() IS 'trigger: jobs that come from a dump are paused until vibevideo.resume()';
+COMMENT ON FUNCTION vibevideo_internal.binding_copied() IS 'trigger: jobs that come from a dump are paused until vibevideo.resume()';
 CREATE TRIGGER binding_copied BEFORE INSERT ON vibevideo.binding
-	FOR EACH ROW EXECUTE FUNCTION vibevideo.binding_copied();
+	FOR EACH ROW EXECUTE FUNCTION vibevideo_internal.binding_copied();
 ALTER TABLE vibevideo.binding ENABLE ALWAYS TRIGGER binding_copied;
 
 -- The statuses an app can see, in the order a row goes through them.
-CREATE FUNCTION vibevideo.statuses()
+CREATE FUNCTION vibevideo_internal.statuses()
 RETURNS text[] LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 RETURN ARRAY['queued', 'generating', 'processing', 'completed', 'failed', 'cancelled'];
-COMMENT ON FUNCTION vibevideo.statuses() IS 'the values of video_generation_status; owner only';
+COMMENT ON FUNCTION vibevideo_internal.statuses() IS 'the values of video_generation_status; owner only';
 
 -- The columns vibevideo writes, with their types.
-CREATE FUNCTION vibevideo.row_columns(OUT name name, OUT type regtype)
+CREATE FUNCTION vibevideo_internal.row_columns(OUT name name, OUT type regtype)
 RETURNS SETOF record LANGUAGE sql IMMUTABLE PARALLEL SAFE ROWS 5 SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	SELECT c.name::name, c.type::regtype
 	FROM (VALUES ('video_generation_status', 'text'), ('video_request_id', 'text'), ('video_url', 'text'),
 				 ('video_generated_at', 'timestamp with time zone'), ('video_generation_error', 'text')) AS c(name, type);
 END;
-COMMENT ON FUNCTION vibevideo.row_columns() IS 'the columns of the app''s table that vibevideo writes; owner only';
+COMMENT ON FUNCTION vibevideo_internal.row_columns() IS 'the columns of the app''s table that vibevideo writes; owner only';
 
 -- A name made from a table's, cut to what PostgreSQL allows without losing its
 -- ends.
-CREATE FUNCTION vibevideo.derived_name(relation regclass, prefix text, suffix text)
+CREATE FUNCTION vibevideo_internal.derived_name(relation regclass, prefix text, suffix text)
 RETURNS name LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	base text = (SELECT c.relname FROM pg_class c WHERE c.oid = derived_name.relation);
@@ -71,11 +71,11 @@ BEGIN
 	RETURN prefix || base || suffix;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.derived_name(regclass, text, text) IS
+COMMENT ON FUNCTION vibevideo_internal.derived_name(regclass, text, text) IS
 	'prefix, table name and suffix as one name of at most 63 bytes; owner only';
 
 -- Size in bytes of a table's rows, its partitions and children included.
-CREATE FUNCTION vibevideo.relation_bytes(relation regclass)
+CREATE FUNCTION vibevideo_internal.relation_bytes(relation regclass)
 RETURNS bigint LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	WITH RECURSIVE tree(oid) AS (
@@ -85,10 +85,10 @@ BEGIN ATOMIC
 	)
 	SELECT coalesce(sum(pg_relation_size(t.oid)), 0)::bigint FROM tree t;
 END;
-COMMENT ON FUNCTION vibevideo.relation_bytes(regclass) IS 'bytes of a table with its partitions; owner only';
+COMMENT ON FUNCTION vibevideo_internal.relation_bytes(regclass) IS 'bytes of a table with its partitions; owner only';
 
 -- The valid index that finds a row by its request id, or NULL.
-CREATE FUNCTION vibevideo.request_index(relation regclass)
+CREATE FUNCTION vibevideo_internal.request_index(relation regclass)
 RETURNS regclass LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
 BEGIN ATOMIC
 	SELECT i.indexrelid::regclass
@@ -97,20 +97,20 @@ BEGIN ATOMIC
 	  AND (i.indpred IS NULL OR pg_get_expr(i.indpred, i.indrelid) = '(video_request_id IS NOT NULL)')
 	ORDER BY i.indexrelid LIMIT 1;
 END;
-COMMENT ON FUNCTION vibevideo.request_index(regclass) IS 'the valid index on video_request_id, or NULL; owner only';
+COMMENT ON FUNCTION vibevideo_internal.request_index(regclass) IS 'the valid index on video_request_id, or NULL; owner only';
 
 -- The command that makes that index: attach runs it on small tables, the worker
 -- on big ones, without blocking writes.
-CREATE FUNCTION vibevideo.index_command(relation regclass, online boolean DEFAULT false)
+CREATE FUNCTION vibevideo_internal.index_command(relation regclass, online boolean DEFAULT false)
 RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 RETURN format('CREATE INDEX %s%I ON %s (video_request_id) WHERE video_request_id IS NOT NULL',
 			  CASE WHEN online THEN 'CONCURRENTLY ' END,
-			  vibevideo.derived_name(relation, 'idx_', '_video_request_id'), relation);
-COMMENT ON FUNCTION vibevideo.index_command(regclass, boolean) IS
+			  vibevideo_internal.derived_name(relation, 'idx_', '_video_request_id'), relation);
+COMMENT ON FUNCTION vibevideo_internal.index_command(regclass, boolean) IS
 	'the command that makes the index on video_request_id; owner only';
 
 -- Refuses what cannot be the app's table.
-CREATE FUNCTION vibevideo.check_attachable(relation regclass)
+CREATE FUNCTION vibevideo_internal.check_attachable(relation regclass)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	t record;
@@ -178,10 +178,10 @@ BEGIN
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.check_attachable(regclass) IS 'refuses what cannot be the app''s table; owner only';
+COMMENT ON FUNCTION vibevideo_internal.check_attachable(regclass) IS 'refuses what cannot be the app''s table; owner only';
 
 -- Finds the column that identifies a row, and its type.
-CREATE FUNCTION vibevideo.key_column(relation regclass, wanted name, OUT id_column name, OUT id_type regtype)
+CREATE FUNCTION vibevideo_internal.key_column(relation regclass, wanted name, OUT id_column name, OUT id_type regtype)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	keys name[];
@@ -241,11 +241,11 @@ BEGIN
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.key_column(regclass, name) IS 'the column that identifies a row, and its type; owner only';
+COMMENT ON FUNCTION vibevideo_internal.key_column(regclass, name) IS 'the column that identifies a row, and its type; owner only';
 
 -- Refuses a column that is not there or holds no text; option is the argument
 -- of attach that named it.
-CREATE FUNCTION vibevideo.check_text_column(relation regclass, column_name name, option text)
+CREATE FUNCTION vibevideo_internal.check_text_column(relation regclass, column_name name, option text)
 RETURNS void LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	category "char";
@@ -269,11 +269,11 @@ BEGIN
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.check_text_column(regclass, name, text) IS
+COMMENT ON FUNCTION vibevideo_internal.check_text_column(regclass, name, text) IS
 	'refuses a column that is not there or holds no text; owner only';
 
 -- The column that looks like a prompt.
-CREATE FUNCTION vibevideo.guess_prompt(relation regclass, id_column name)
+CREATE FUNCTION vibevideo_internal.guess_prompt(relation regclass, id_column name)
 RETURNS name LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	prompt_names constant name[] = '{prompt,text,content,body,caption,description}';
@@ -294,11 +294,11 @@ BEGIN
 	RETURN prompt;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.guess_prompt(regclass, name) IS 'the text column that looks like a prompt; owner only';
+COMMENT ON FUNCTION vibevideo_internal.guess_prompt(regclass, name) IS 'the text column that looks like a prompt; owner only';
 
 -- Resolves input_function to its qualified name.  Without a schema it is
 -- looked for beside the table: the caller's search_path plays no part.
-CREATE FUNCTION vibevideo.resolve_input_function(relation regclass, wanted text)
+CREATE FUNCTION vibevideo_internal.resolve_input_function(relation regclass, wanted text)
 RETURNS text LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	parts text[];
@@ -347,11 +347,11 @@ BEGIN
 	RETURN candidate.name;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.resolve_input_function(regclass, text) IS
+COMMENT ON FUNCTION vibevideo_internal.resolve_input_function(regclass, text) IS
 	'the qualified name of a function of the row that returns jsonb; owner only';
 
 /*
- * vibevideo.status_check(relation, OUT present, OUT refusing, OUT refused) -
+ * vibevideo_internal.status_check(relation, OUT present, OUT refusing, OUT refused) -
  * looks at the CHECK constraints on video_generation_status alone.  present:
  * one of them takes our statuses and nothing else.  refusing, refused: the
  * first one that refuses a status of ours, and which.  A constraint that calls
@@ -359,7 +359,7 @@ COMMENT ON FUNCTION vibevideo.resolve_input_function(regclass, text) IS
  * Nor is one that calls PostgreSQL's own, unless they are immutable: others can
  * run a text as a statement.
  */
-CREATE FUNCTION vibevideo.status_check(relation regclass, OUT present boolean, OUT refusing name, OUT refused text)
+CREATE FUNCTION vibevideo_internal.status_check(relation regclass, OUT present boolean, OUT refusing name, OUT refused text)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	nonsense constant text = 'no status of vibevideo';
@@ -384,10 +384,10 @@ BEGIN
 		EXECUTE format('SELECT array_agg(s.video_generation_status ORDER BY s.position) '
 					   'FROM unnest($1) WITH ORDINALITY AS s(video_generation_status, position) WHERE NOT (%s)',
 					   constr.expression)
-		INTO rejected USING vibevideo.statuses() || nonsense;
+		INTO rejected USING vibevideo_internal.statuses() || nonsense;
 		IF rejected = ARRAY[nonsense] THEN
 			present = true;
-		ELSIF rejected && vibevideo.statuses() THEN
+		ELSIF rejected && vibevideo_internal.statuses() THEN
 			refusing = constr.conname;
 			refused = array_to_string(array_remove(rejected, nonsense), ', ');
 			RETURN;
@@ -395,21 +395,21 @@ BEGIN
 	END LOOP;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.status_check(regclass) IS 'what the table''s CHECK constraints say to our statuses; owner only';
+COMMENT ON FUNCTION vibevideo_internal.status_check(regclass) IS 'what the table''s CHECK constraints say to our statuses; owner only';
 
 -- Adds the columns and the CHECK constraint that are missing, in one ALTER
 -- TABLE that reads no row of a big table; no ALTER TABLE if nothing is missing.
-CREATE FUNCTION vibevideo.add_columns(relation regclass, big boolean)
+CREATE FUNCTION vibevideo_internal.add_columns(relation regclass, big boolean)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	statuses constant text = (SELECT string_agg(quote_literal(s), ', ') FROM unnest(vibevideo.statuses()) s);
+	statuses constant text = (SELECT string_agg(quote_literal(s), ', ') FROM unnest(vibevideo_internal.statuses()) s);
 	actions text[] = '{}';
 	wanted record;
 	has record;
 	checks record;
 	foreign_values text;
 BEGIN
-	FOR wanted IN SELECT c.name, c.type FROM vibevideo.row_columns() c LOOP
+	FOR wanted IN SELECT c.name, c.type FROM vibevideo_internal.row_columns() c LOOP
 		SELECT format_type(a.atttypid, a.atttypmod) AS type, a.attnotnull, a.attgenerated <> '' AS generated,
 			   a.atttypid = wanted.type
 			   OR wanted.type = 'text'::regtype AND a.atttypid = 'varchar'::regtype AND a.atttypmod = -1 AS fits
@@ -439,20 +439,20 @@ BEGIN
 		END IF;
 	END LOOP;
 
-	SELECT s.present, s.refusing, s.refused INTO checks FROM vibevideo.status_check(relation) s;
+	SELECT s.present, s.refusing, s.refused INTO checks FROM vibevideo_internal.status_check(relation) s;
 	IF checks.refusing IS NOT NULL THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'object_not_in_prerequisite_state',
 			MESSAGE = format('CHECK constraint %I of %s refuses video_generation_status %s',
 							 checks.refusing, relation, checks.refused),
 			HINT = format('ALTER TABLE %s DROP CONSTRAINT %I; attach adds one that takes %s.',
-						  relation, checks.refusing, array_to_string(vibevideo.statuses(), ', '));
+						  relation, checks.refusing, array_to_string(vibevideo_internal.statuses(), ', '));
 	END IF;
 	IF NOT checks.present
 	   -- one that could not be judged may have the name
 	   AND NOT EXISTS (SELECT FROM pg_constraint c
 					   WHERE c.conrelid = add_columns.relation
-						 AND c.conname = vibevideo.derived_name(relation, '', '_video_generation_status_check'))
+						 AND c.conname = vibevideo_internal.derived_name(relation, '', '_video_generation_status_check'))
 	THEN
 		IF EXISTS (SELECT FROM pg_attribute a
 				   WHERE a.attrelid = add_columns.relation AND a.attname = 'video_generation_status' AND NOT a.attisdropped)
@@ -462,17 +462,17 @@ BEGIN
 			EXECUTE format('SELECT string_agg(quote_literal(s), '', '' ORDER BY s) FROM ('
 						   'SELECT DISTINCT video_generation_status::text AS s FROM %s '
 						   'WHERE video_generation_status <> ALL ($1) LIMIT 5) d', relation)
-			INTO foreign_values USING vibevideo.statuses();
+			INTO foreign_values USING vibevideo_internal.statuses();
 			IF foreign_values IS NOT NULL THEN
 				RAISE EXCEPTION USING
 					ERRCODE = 'check_violation',
 					MESSAGE = format('rows of %s have a video_generation_status vibevideo does not know', relation),
 					DETAIL = format('Found %s.', foreign_values),
-					HINT = format('UPDATE these rows to NULL or to one of %s.', array_to_string(vibevideo.statuses(), ', '));
+					HINT = format('UPDATE these rows to NULL or to one of %s.', array_to_string(vibevideo_internal.statuses(), ', '));
 			END IF;
 		END IF;
 		actions = actions || format('ADD CONSTRAINT %I CHECK (video_generation_status IN (%s))%s',
-									vibevideo.derived_name(relation, '', '_video_generation_status_check'), statuses,
+									vibevideo_internal.derived_name(relation, '', '_video_generation_status_check'), statuses,
 									CASE WHEN big THEN ' NOT VALID' END);
 	END IF;
 
@@ -481,17 +481,17 @@ BEGIN
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.add_columns(regclass, boolean) IS 'adds the missing columns and the status CHECK; owner only';
+COMMENT ON FUNCTION vibevideo_internal.add_columns(regclass, boolean) IS 'adds the missing columns and the status CHECK; owner only';
 
 -- Makes the index on video_request_id unless it is there; true if that is left
 -- to the worker.
-CREATE FUNCTION vibevideo.add_index(relation regclass, big boolean)
+CREATE FUNCTION vibevideo_internal.add_index(relation regclass, big boolean)
 RETURNS boolean LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	index_name constant name = vibevideo.derived_name(relation, 'idx_', '_video_request_id');
+	index_name constant name = vibevideo_internal.derived_name(relation, 'idx_', '_video_request_id');
 	namesake record;
 BEGIN
-	IF vibevideo.request_index(relation) IS NOT NULL THEN
+	IF vibevideo_internal.request_index(relation) IS NOT NULL THEN
 		RETURN false;
 	END IF;
 
@@ -503,7 +503,7 @@ BEGIN
 		RAISE EXCEPTION USING
 			ERRCODE = 'duplicate_table',
 			MESSAGE = format('relation %s is in the way of an index', namesake.relation),
-			DETAIL = format('vibevideo wants to run: %s', vibevideo.index_command(relation)),
+			DETAIL = format('vibevideo wants to run: %s', vibevideo_internal.index_command(relation)),
 			HINT = 'Rename that relation, then attach again.';
 	END IF;
 
@@ -511,7 +511,7 @@ BEGIN
 		IF namesake.leftover THEN
 			EXECUTE format('DROP INDEX %s', namesake.relation);
 		END IF;
-		EXECUTE vibevideo.index_command(relation);
+		EXECUTE vibevideo_internal.index_command(relation);
 		RETURN false;
 	ELSIF EXISTS (SELECT FROM pg_class c WHERE c.oid = add_index.relation AND c.relkind = 'p') THEN
 		RAISE NOTICE USING
@@ -529,27 +529,27 @@ BEGIN
 	RETURN true;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.add_index(regclass, boolean) IS
+COMMENT ON FUNCTION vibevideo_internal.add_index(regclass, boolean) IS
 	'makes the index on video_request_id; true if the worker has to; owner only';
 
 -- Limits and costs go by the text of a user's column.
-CREATE FUNCTION vibevideo.names_user(type oid)
+CREATE FUNCTION vibevideo_internal.names_user(type oid)
 RETURNS boolean LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	SELECT t.typcategory NOT IN ('A', 'C')
 		   AND coalesce(nullif(t.typbasetype, 0), t.oid) NOT IN ('json'::regtype, 'jsonb'::regtype, 'bytea'::regtype)
 	FROM pg_type t WHERE t.oid = names_user.type;
 END;
-COMMENT ON FUNCTION vibevideo.names_user(oid) IS 'whether a column of this type can say whose video it is; owner only';
+COMMENT ON FUNCTION vibevideo_internal.names_user(oid) IS 'whether a column of this type can say whose video it is; owner only';
 
 -- What of the attached table no longer fits, NULL if all does: the columns that
 -- are read and written, and their types.
-CREATE FUNCTION vibevideo.column_faults(b vibevideo.binding)
+CREATE FUNCTION vibevideo_internal.column_faults(b vibevideo.binding)
 RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	SELECT string_agg(CASE WHEN a.attname IS NULL THEN format('%I is missing', wanted.name)
 						   ELSE format('%I has type %s', wanted.name, format_type(a.atttypid, a.atttypmod)) END, ', ' ORDER BY wanted.name)
-	FROM (SELECT c.name, c.type, NULL::"char" AS category FROM vibevideo.row_columns() c
+	FROM (SELECT c.name, c.type, NULL::"char" AS category FROM vibevideo_internal.row_columns() c
 		  UNION ALL VALUES ((b).id_column, (b).id_type, NULL::"char"),
 						   -- a function takes what it wants out of the row
 						   (CASE WHEN (b).input_function IS NULL THEN (b).prompt_column END, NULL::regtype, 'S'::"char"),
@@ -559,21 +559,21 @@ BEGIN ATOMIC
 	LEFT JOIN pg_type t ON t.oid = a.atttypid
 	WHERE wanted.name IS NOT NULL
 	  AND (a.attname IS NULL OR t.typcategory <> wanted.category
-		   OR wanted.name = (b).user_column AND NOT vibevideo.names_user(a.atttypid)
+		   OR wanted.name = (b).user_column AND NOT vibevideo_internal.names_user(a.atttypid)
 		   OR a.atttypid <> wanted.type AND NOT (wanted.type = 'text'::regtype AND a.atttypid = 'varchar'::regtype));
 END;
-COMMENT ON FUNCTION vibevideo.column_faults(vibevideo.binding) IS
+COMMENT ON FUNCTION vibevideo_internal.column_faults(vibevideo.binding) IS
 	'columns of the attached table that are missing or have another type, NULL if none; owner only';
 
 -- Rows are read and written as the table's owner, who may have given up or never
 -- had the rights to do so.  lacking: what the owner may not; remedy: the GRANTs.
-CREATE FUNCTION vibevideo.owner_lacks(b vibevideo.binding, OUT owner name, OUT lacking text, OUT remedy text)
+CREATE FUNCTION vibevideo_internal.owner_lacks(b vibevideo.binding, OUT owner name, OUT lacking text, OUT remedy text)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	SELECT o.rolname, string_agg(format('%s on %s', missing.what, missing.place), ', '),
 		   string_agg(format('GRANT %s ON %s TO %I;', missing.what, missing.place, o.rolname), ' ')
 	FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_roles o ON o.oid = c.relowner
-	CROSS JOIN (SELECT array_agg(r.name) AS names FROM vibevideo.row_columns() r) written
+	CROSS JOIN (SELECT array_agg(r.name) AS names FROM vibevideo_internal.row_columns() r) written
 	LEFT JOIN pg_proc p ON p.oid = to_regprocedure((b).input_function || format('(%s)', c.oid::regclass))
 	LEFT JOIN pg_namespace f ON f.oid = p.pronamespace
 	LEFT JOIN LATERAL (
@@ -600,19 +600,19 @@ BEGIN ATOMIC
 	WHERE c.oid = (b).relation AND missing.what IS NOT NULL
 	GROUP BY o.rolname;
 END;
-COMMENT ON FUNCTION vibevideo.owner_lacks(vibevideo.binding) IS
+COMMENT ON FUNCTION vibevideo_internal.owner_lacks(vibevideo.binding) IS
 	'rights on the attached table that its owner lacks, and the GRANTs that give them; owner only';
 
 -- The options in force, for people.
-CREATE FUNCTION vibevideo.options(b vibevideo.binding)
+CREATE FUNCTION vibevideo_internal.options(b vibevideo.binding)
 RETURNS text LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 RETURN format('key %I (%s), prompt from %I%s%s%s%s%s', (b).id_column, (b).id_type, (b).prompt_column,
 			  ', image from ' || quote_ident((b).image_column), ', model ' || (b).model, ', input from ' || (b).input_function,
 			  ', user from ' || quote_ident((b).user_column), CASE WHEN (b).realtime THEN ', reported to Realtime' END);
-COMMENT ON FUNCTION vibevideo.options(vibevideo.binding) IS 'what the table was attached with, for people; owner only';
+COMMENT ON FUNCTION vibevideo_internal.options(vibevideo.binding) IS 'what the table was attached with, for people; owner only';
 
 -- What a new attach has changed, NULL if nothing.
-CREATE FUNCTION vibevideo.option_changes(before vibevideo.binding, after vibevideo.binding)
+CREATE FUNCTION vibevideo_internal.option_changes(before vibevideo.binding, after vibevideo.binding)
 RETURNS text LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	SELECT string_agg(format('%s: %s -> %s', o.name, coalesce(o.before, 'none'), coalesce(o.after, 'none')), ', ' ORDER BY o.nth)
@@ -625,17 +625,17 @@ BEGIN ATOMIC
 				 (7, 'realtime', (before).realtime::text, (after).realtime::text)) AS o(nth, name, before, after)
 	WHERE o.before IS DISTINCT FROM o.after;
 END;
-COMMENT ON FUNCTION vibevideo.option_changes(vibevideo.binding, vibevideo.binding) IS
+COMMENT ON FUNCTION vibevideo_internal.option_changes(vibevideo.binding, vibevideo.binding) IS
 	'which options differ, for people, NULL if none; owner only';
 
 -- What an option is to be: as named, '' for none, and otherwise as it was.
-CREATE FUNCTION vibevideo.option(named text, before text)
+CREATE FUNCTION vibevideo_internal.option(named text, before text)
 RETURNS text LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 RETURN CASE WHEN named IS NULL THEN before ELSE nullif(named, '') END;
-COMMENT ON FUNCTION vibevideo.option(text, text) IS 'an option of attach: as named, none if empty, else as before; owner only';
+COMMENT ON FUNCTION vibevideo_internal.option(text, text) IS 'an option of attach: as named, none if empty, else as before; owner only';
 
 -- Refuses a column that was kept from an earlier attach and is gone.
-CREATE FUNCTION vibevideo.check_kept_column(relation regclass, column_name name, option text)
+CREATE FUNCTION vibevideo_internal.check_kept_column(relation regclass, column_name name, option text)
 RETURNS void LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	IF column_name IS NOT NULL
@@ -651,12 +651,12 @@ BEGIN
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.check_kept_column(regclass, name, text) IS
+COMMENT ON FUNCTION vibevideo_internal.check_kept_column(regclass, name, text) IS
 	'refuses a column that an earlier attach named and that is gone; owner only';
 
 -- Unfinished jobs of tables that are not attached, a row a table.  gone: there is
 -- no such table any more, and name is its number.
-CREATE FUNCTION vibevideo.other_tables(OUT name text, OUT gone boolean, OUT active bigint, OUT unwritten bigint, OUT examples text)
+CREATE FUNCTION vibevideo_internal.other_tables(OUT name text, OUT gone boolean, OUT active bigint, OUT unwritten bigint, OUT examples text)
 RETURNS SETOF record LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	SELECT j.relation::text, c.oid IS NULL, count(*) FILTER (WHERE vibevideo.is_active(j.state)),
@@ -667,12 +667,12 @@ BEGIN ATOMIC
 	  AND NOT EXISTS (SELECT FROM vibevideo.binding b WHERE b.relation = j.relation AND c.oid IS NOT NULL)
 	GROUP BY j.relation, c.oid ORDER BY c.oid IS NULL, j.relation;
 END;
-COMMENT ON FUNCTION vibevideo.other_tables() IS
+COMMENT ON FUNCTION vibevideo_internal.other_tables() IS
 	'unfinished jobs of tables that are not attached, or gone; owner only';
 
 -- Makes the jobs of a table those of another one, which has its rows.  A job
 -- whose row has an active one there already stays, or there would be two.
-CREATE FUNCTION vibevideo.adopt_jobs(former regclass, relation regclass)
+CREATE FUNCTION vibevideo_internal.adopt_jobs(former regclass, relation regclass)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	moved bigint;
@@ -713,7 +713,7 @@ BEGIN
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.adopt_jobs(regclass, regclass) IS
+COMMENT ON FUNCTION vibevideo_internal.adopt_jobs(regclass, regclass) IS
 	'part of attach: makes the jobs of a table those of the one that takes its place; owner only';
 
 /*
@@ -781,7 +781,7 @@ BEGIN
 	BEGIN
 		-- one attach or detach at a time
 		LOCK TABLE vibevideo.binding IN SHARE ROW EXCLUSIVE MODE;
-		PERFORM vibevideo.check_attachable(relation);
+		PERFORM vibevideo_internal.check_attachable(relation);
 		locking = relation::text;
 		EXECUTE format('LOCK TABLE %s IN ACCESS SHARE MODE', relation);
 
@@ -798,21 +798,21 @@ BEGIN
 		END IF;
 		same = coalesce(before.relation = relation OR before.relation = adopt, false);
 
-		after.id_column = vibevideo.option(id_column, before.id_column);
+		after.id_column = vibevideo_internal.option(id_column, before.id_column);
 		IF id_column IS NULL
 		   AND NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = attach.relation AND a.attname = before.id_column
 						   AND a.attnum > 0 AND NOT a.attisdropped)
 		THEN
 			after.id_column = NULL;
 		END IF;
-		SELECT k.id_column, k.id_type INTO after.id_column, after.id_type FROM vibevideo.key_column(relation, after.id_column) k;
-		after.input_function = vibevideo.option(input_function, before.input_function);
+		SELECT k.id_column, k.id_type INTO after.id_column, after.id_type FROM vibevideo_internal.key_column(relation, after.id_column) k;
+		after.input_function = vibevideo_internal.option(input_function, before.input_function);
 		IF after.input_function IS NOT NULL THEN
-			after.input_function = vibevideo.resolve_input_function(relation, after.input_function);
+			after.input_function = vibevideo_internal.resolve_input_function(relation, after.input_function);
 		END IF;
-		after.prompt_column = vibevideo.option(prompt_column, before.prompt_column);
+		after.prompt_column = vibevideo_internal.option(prompt_column, before.prompt_column);
 		IF prompt_column IS NULL AND same AND after.input_function IS NULL THEN
-			PERFORM vibevideo.check_kept_column(relation, after.prompt_column, 'prompt_column');
+			PERFORM vibevideo_internal.check_kept_column(relation, after.prompt_column, 'prompt_column');
 		ELSIF prompt_column IS NULL AND NOT same
 		   AND NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = attach.relation AND a.attname = before.prompt_column
 						   AND a.attnum > 0 AND NOT a.attisdropped)
@@ -820,25 +820,25 @@ BEGIN
 			after.prompt_column = NULL;
 		END IF;
 		IF after.prompt_column IS NULL THEN
-			after.prompt_column = vibevideo.guess_prompt(relation, after.id_column);
+			after.prompt_column = vibevideo_internal.guess_prompt(relation, after.id_column);
 		END IF;
-		after.image_column = vibevideo.option(image_column, before.image_column);
+		after.image_column = vibevideo_internal.option(image_column, before.image_column);
 		IF image_column IS NULL AND after.input_function IS NULL THEN
-			PERFORM vibevideo.check_kept_column(relation, after.image_column, 'image_column');
+			PERFORM vibevideo_internal.check_kept_column(relation, after.image_column, 'image_column');
 		END IF;
-		after.user_column = vibevideo.option(user_column, before.user_column);
+		after.user_column = vibevideo_internal.option(user_column, before.user_column);
 		IF user_column IS NULL THEN
-			PERFORM vibevideo.check_kept_column(relation, after.user_column, 'user_column');
+			PERFORM vibevideo_internal.check_kept_column(relation, after.user_column, 'user_column');
 		END IF;
 		-- a function takes what it wants out of the row
 		IF after.input_function IS NULL OR prompt_column IS NOT NULL THEN
-			PERFORM vibevideo.check_text_column(relation, after.prompt_column, 'prompt_column');
+			PERFORM vibevideo_internal.check_text_column(relation, after.prompt_column, 'prompt_column');
 		END IF;
 		IF after.image_column IS NOT NULL AND (after.input_function IS NULL OR image_column IS NOT NULL) THEN
-			PERFORM vibevideo.check_text_column(relation, after.image_column, 'image_column');
+			PERFORM vibevideo_internal.check_text_column(relation, after.image_column, 'image_column');
 		END IF;
-		PERFORM vibevideo.check_user_column(relation, after.user_column);
-		after.model = vibevideo.option(model, before.model);
+		PERFORM vibevideo_internal.check_user_column(relation, after.user_column);
+		after.model = vibevideo_internal.option(model, before.model);
 		IF after.model !~ '^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+$' OR octet_length(after.model) > 256 THEN
 			RAISE EXCEPTION USING
 				ERRCODE = 'invalid_parameter_value',
@@ -847,16 +847,16 @@ BEGIN
 		END IF;
 		after.realtime = coalesce(realtime, before.realtime, false);
 
-		big = vibevideo.relation_bytes(relation) > small_enough;
-		PERFORM vibevideo.add_columns(relation, big);
-		build = vibevideo.add_index(relation, big);
+		big = vibevideo_internal.relation_bytes(relation) > small_enough;
+		PERFORM vibevideo_internal.add_columns(relation, big);
+		build = vibevideo_internal.add_index(relation, big);
 
 		INSERT INTO vibevideo.binding AS b (relation, id_column, id_type, prompt_column, image_column, model,
 											input_function, user_column, realtime, build_index,
 											system_identifier, database_oid, timeline)
 		SELECT attach.relation, after.id_column, after.id_type, after.prompt_column, after.image_column, after.model,
 			   after.input_function, after.user_column, after.realtime, build, i.system_identifier, i.database_oid, i.timeline
-		FROM vibevideo.identity() i
+		FROM vibevideo_internal.identity() i
 		ON CONFLICT (only_one) DO UPDATE SET
 			relation = EXCLUDED.relation, id_column = EXCLUDED.id_column, id_type = EXCLUDED.id_type,
 			prompt_column = EXCLUDED.prompt_column, image_column = EXCLUDED.image_column, model = EXCLUDED.model,
@@ -864,7 +864,7 @@ BEGIN
 			build_index = EXCLUDED.build_index
 		WHERE b.only_one
 		RETURNING b.* INTO after;
-		SELECT l.* INTO lacks FROM vibevideo.owner_lacks(after) l;
+		SELECT l.* INTO lacks FROM vibevideo_internal.owner_lacks(after) l;
 		IF lacks.lacking IS NOT NULL THEN
 			RAISE EXCEPTION USING
 				ERRCODE = 'object_not_in_prerequisite_state',
@@ -873,7 +873,7 @@ BEGIN
 				HINT = lacks.remedy;
 		END IF;
 		IF adopt IS NOT NULL THEN
-			PERFORM vibevideo.adopt_jobs(adopt, relation);
+			PERFORM vibevideo_internal.adopt_jobs(adopt, relation);
 		END IF;
 	EXCEPTION WHEN lock_not_available THEN
 		RAISE EXCEPTION USING
@@ -885,10 +885,10 @@ BEGIN
 	END;
 	PERFORM set_config('lock_timeout', lock_timeout_before, true);
 	IF after.realtime THEN
-		PERFORM vibevideo.publish(relation);
+		PERFORM vibevideo_internal.publish(relation);
 	END IF;
 
-	changes = vibevideo.option_changes(before, after);
+	changes = vibevideo_internal.option_changes(before, after);
 	IF before.only_one AND changes IS NOT NULL THEN
 		RAISE NOTICE USING
 			MESSAGE = 'options have changed',
@@ -902,7 +902,7 @@ BEGIN
 				MESSAGE = format('unfinished jobs of %s continue', relation),
 				DETAIL = format('Unfinished jobs: %s.', unfinished.own);
 		END IF;
-		FOR unfinished IN SELECT o.* FROM vibevideo.other_tables() o LOOP
+		FOR unfinished IN SELECT o.* FROM vibevideo_internal.other_tables() o LOOP
 			RAISE WARNING USING
 				MESSAGE = CASE WHEN unfinished.gone THEN 'a table that was dropped has unfinished jobs'
 							   ELSE format('table %s, which is not attached, has unfinished jobs', unfinished.name) END,
@@ -914,7 +914,7 @@ BEGIN
 	END IF;
 	PERFORM vibevideo.wake();
 	NOTIFY pgrst, 'reload schema';
-	RETURN format('%s is attached: %s', relation, vibevideo.options(after));
+	RETURN format('%s is attached: %s', relation, vibevideo_internal.options(after));
 END
 $$;
 COMMENT ON FUNCTION vibevideo.attach(regclass, name, name, name, text, text, name, boolean, regclass) IS
@@ -944,7 +944,7 @@ BEGIN
 		RAISE NOTICE 'no table is attached';
 		RETURN false;
 	END IF;
-	cause = vibevideo.pause_cause(b);
+	cause = vibevideo_internal.pause_cause(b);
 
 	SELECT count(*) INTO active FROM vibevideo.job j
 	WHERE vibevideo.is_active(j.state);
@@ -976,7 +976,7 @@ BEGIN
 	THEN
 		RAISE NOTICE USING
 			MESSAGE = 'the options of the table are forgotten',
-			DETAIL = format('They were: %s.', vibevideo.options(b));
+			DETAIL = format('They were: %s.', vibevideo_internal.options(b));
 	END IF;
 	RETURN true;
 END

@@ -143,15 +143,15 @@ COMMENT ON FUNCTION vibevideo.retry(bigint) IS
 
 -- Do jobs have numbers that their sequence will give again?  It looks at the one
 -- that every submit needs.
-CREATE FUNCTION vibevideo.sequences_behind()
+CREATE FUNCTION vibevideo_internal.sequences_behind()
 RETURNS boolean LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	SELECT coalesce((SELECT max(j.job_id) FROM vibevideo.job j) > (SELECT s.last_value FROM vibevideo.job_id_seq s), false);
 END;
-COMMENT ON FUNCTION vibevideo.sequences_behind() IS 'whether job numbers would be given a second time; owner only';
+COMMENT ON FUNCTION vibevideo_internal.sequences_behind() IS 'whether job numbers would be given a second time; owner only';
 
 -- Logical replication brings rows, not the sequences their numbers are from.
-CREATE FUNCTION vibevideo.advance_sequences()
+CREATE FUNCTION vibevideo_internal.advance_sequences()
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	used record;
@@ -161,8 +161,8 @@ BEGIN
 		FROM (VALUES ('vibevideo.job_id_seq'::regclass, (SELECT max(j.job_id) FROM vibevideo.job j)),
 					 ('vibevideo.lease_seq', (SELECT max(j.lease) FROM vibevideo.job j)),
 					 ('vibevideo.event_event_id_seq', (SELECT max(e.event_id) FROM vibevideo.event e)),
-					 ('vibevideo.tally_tally_id_seq', (SELECT max(t.tally_id) FROM vibevideo.tally t)),
-					 ('vibevideo.refund_seq', (SELECT max(t.n) FROM vibevideo.till t))) AS s(sequence, most)
+					 ('vibevideo_internal.tally_tally_id_seq', (SELECT max(t.tally_id) FROM vibevideo_internal.tally t)),
+					 ('vibevideo_internal.refund_seq', (SELECT max(t.n) FROM vibevideo_internal.till t))) AS s(sequence, most)
 	LOOP
 		IF used.most > coalesce(used.last, 0) THEN
 			PERFORM setval(used.sequence, used.most);
@@ -170,7 +170,7 @@ BEGIN
 	END LOOP;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.advance_sequences() IS 'part of resume: advances sequences past what the tables hold; owner only';
+COMMENT ON FUNCTION vibevideo_internal.advance_sequences() IS 'part of resume: advances sequences past what the tables hold; owner only';
 
 /*
  * vibevideo.pause(scope, reason) - stops work on the jobs of this database until
@@ -194,7 +194,7 @@ BEGIN
 			HINT = 'A reason comes second: SELECT vibevideo.pause(''all'', ''new disk'').';
 	END IF;
 	UPDATE vibevideo.binding b SET paused = true, pause_scope = scope, paused_by = session_user, paused_at = now(), pause_reason = reason
-	WHERE b.only_one AND b.pause_scope IS DISTINCT FROM scope AND NOT vibevideo.is_copy(b);
+	WHERE b.only_one AND b.pause_scope IS DISTINCT FROM scope AND NOT vibevideo_internal.is_copy(b);
 	IF FOUND THEN
 		PERFORM vibevideo.wake();
 		RETURN true;
@@ -221,12 +221,12 @@ RETURNS boolean LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp 
 DECLARE
 	was_paused boolean;
 BEGIN
-	SELECT vibevideo.pause_cause(b) IS NOT NULL INTO was_paused FROM vibevideo.binding b;
-	PERFORM vibevideo.advance_sequences();
+	SELECT vibevideo_internal.pause_cause(b) IS NOT NULL INTO was_paused FROM vibevideo.binding b;
+	PERFORM vibevideo_internal.advance_sequences();
 	UPDATE vibevideo.binding b SET
 		paused = false, pause_scope = NULL, paused_by = NULL, paused_at = NULL, pause_reason = NULL,
 		system_identifier = i.system_identifier, database_oid = i.database_oid, timeline = i.timeline
-	FROM vibevideo.identity() i
+	FROM vibevideo_internal.identity() i
 	WHERE b.only_one;
 	PERFORM vibevideo.wake();
 	RETURN coalesce(was_paused, false);

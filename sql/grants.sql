@@ -39,8 +39,8 @@ BEGIN
 	IF service IS NOT NULL THEN
 		-- The view reads with its reader's rights.
 		EXECUTE format('GRANT SELECT ON vibevideo.job, vibevideo.jobs, vibevideo.past_costs, vibevideo.costs TO %s', service);
-		EXECUTE format('GRANT EXECUTE ON FUNCTION vibevideo.describe(vibevideo.job), vibevideo.job_message(vibevideo.job), '
-					   'vibevideo.is_active(text), vibevideo.shown_status(text), vibevideo.seconds_left(vibevideo.job) TO %s', service);
+		EXECUTE format('GRANT EXECUTE ON FUNCTION vibevideo.describe(vibevideo.job), vibevideo_internal.job_message(vibevideo.job), '
+					   'vibevideo.is_active(text), vibevideo_internal.shown_status(text), vibevideo_internal.seconds_left(vibevideo.job) TO %s', service);
 	END IF;
 
 	FOR api IN

@@ -36,10 +36,10 @@
  */
 
 -- Whose day it is: limits and costs are by days of UTC.
-CREATE FUNCTION vibevideo.today()
+CREATE FUNCTION vibevideo_internal.today()
 RETURNS date LANGUAGE sql STABLE
 RETURN (now() AT TIME ZONE 'UTC')::date;
-COMMENT ON FUNCTION vibevideo.today() IS 'the day of UTC that limits and costs count by; owner only';
+COMMENT ON FUNCTION vibevideo_internal.today() IS 'the day of UTC that limits and costs count by; owner only';
 
 CREATE TABLE vibevideo.limit (
 	scope text NOT NULL DEFAULT 'user' CHECK (scope OPERATOR(pg_catalog.=) ANY (ARRAY['global', 'default', 'user'])),
@@ -60,7 +60,7 @@ COMMENT ON COLUMN vibevideo.limit.spend_per_day_usd IS 'list prices (vibevideo.m
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.limit', '');
 
 -- A slot is free if its day is in the past.
-CREATE UNLOGGED TABLE vibevideo.slot (
+CREATE UNLOGGED TABLE vibevideo_internal.slot (
 	who text COLLATE pg_catalog."C" NOT NULL,
 	kind text COLLATE pg_catalog."C" NOT NULL CHECK (kind OPERATOR(pg_catalog.=) ANY (ARRAY['active', 'submits'])),
 	n int NOT NULL,
@@ -68,29 +68,29 @@ CREATE UNLOGGED TABLE vibevideo.slot (
 	job_id bigint,
 	PRIMARY KEY (who, kind, n)
 ) WITH (fillfactor = 70);
-COMMENT ON TABLE vibevideo.slot IS 'one row for each unit of a limit: which job has it; made anew from vibevideo.job when lost';
-CREATE INDEX slot_free ON vibevideo.slot (who, kind, day);
-CREATE INDEX slot_job ON vibevideo.slot (job_id) WHERE job_id IS NOT NULL;
+COMMENT ON TABLE vibevideo_internal.slot IS 'one row for each unit of a limit: which job has it; made anew from vibevideo.job when lost';
+CREATE INDEX slot_free ON vibevideo_internal.slot (who, kind, day);
+CREATE INDEX slot_job ON vibevideo_internal.slot (job_id) WHERE job_id IS NOT NULL;
 
 -- What was used on another day does not count.
-CREATE UNLOGGED TABLE vibevideo.till (
+CREATE UNLOGGED TABLE vibevideo_internal.till (
 	who text COLLATE pg_catalog."C" NOT NULL,
 	n bigint NOT NULL,
 	day date NOT NULL DEFAULT '-infinity',
 	used numeric NOT NULL DEFAULT 0,
 	PRIMARY KEY (who, n)
 ) WITH (fillfactor = 70);
-COMMENT ON TABLE vibevideo.till IS 'a day''s budget in parts (tills), so that submits need not wait for each other: what is used of each; made anew from vibevideo.job when lost';
+COMMENT ON TABLE vibevideo_internal.till IS 'a day''s budget in parts (tills), so that submits need not wait for each other: what is used of each; made anew from vibevideo.job when lost';
 -- Whose slots and tills are made.  Those that a submit holds while a limit changes
 -- stay, so that they do not say it.
-CREATE UNLOGGED TABLE vibevideo.counted (
+CREATE UNLOGGED TABLE vibevideo_internal.counted (
 	who text COLLATE pg_catalog."C" NOT NULL,
 	kind text COLLATE pg_catalog."C" NOT NULL CHECK (kind OPERATOR(pg_catalog.=) ANY (ARRAY['active', 'submits', 'spend'])),
 	PRIMARY KEY (who, kind)
 );
-COMMENT ON TABLE vibevideo.counted IS 'whose slots and tills are made, and need not be made anew from vibevideo.job';
+COMMENT ON TABLE vibevideo_internal.counted IS 'whose slots and tills are made, and need not be made anew from vibevideo.job';
 -- Money that comes back goes into a till of its own if all others are held.
-CREATE SEQUENCE vibevideo.refund_seq START 1000001;
+CREATE SEQUENCE vibevideo_internal.refund_seq START 1000001;
 
 -- Costs of jobs that retention has removed.
 CREATE TABLE vibevideo.past_costs (
@@ -132,7 +132,7 @@ GROUP BY c.user_id, c.day, c.model;
 COMMENT ON VIEW vibevideo.costs IS 'videos requested and what they cost, by user, day of UTC and model';
 
 -- Refuses a user_column that is not there; NULL is none.
-CREATE FUNCTION vibevideo.check_user_column(relation regclass, user_column name)
+CREATE FUNCTION vibevideo_internal.check_user_column(relation regclass, user_column name)
 RETURNS void LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	fits boolean;
@@ -141,7 +141,7 @@ BEGIN
 	IF user_column IS NULL THEN
 		RETURN;
 	END IF;
-	SELECT vibevideo.names_user(a.atttypid), format_type(a.atttypid, a.atttypmod) INTO fits, found_type
+	SELECT vibevideo_internal.names_user(a.atttypid), format_type(a.atttypid, a.atttypmod) INTO fits, found_type
 	FROM pg_attribute a
 	WHERE a.attrelid = check_user_column.relation AND a.attname = check_user_column.user_column
 	  AND a.attnum > 0 AND NOT a.attisdropped;
@@ -158,12 +158,12 @@ BEGIN
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.check_user_column(regclass, name) IS 'refuses a user_column that is not there or cannot name a user; owner only';
+COMMENT ON FUNCTION vibevideo_internal.check_user_column(regclass, name) IS 'refuses a user_column that is not there or cannot name a user; owner only';
 
 -- The limits that count for a user, NULL where there is none: the user's own,
 -- then everybody's.  A job that nobody is known for only counts for the latter.
-CREATE FUNCTION vibevideo.limits_for(requested_by text, OUT who text, OUT max_active int, OUT submits_per_day int,
-									 OUT spend_per_day_usd numeric)
+CREATE FUNCTION vibevideo_internal.limits_for(requested_by text, OUT who text, OUT max_active int, OUT submits_per_day int,
+											  OUT spend_per_day_usd numeric)
 RETURNS SETOF record LANGUAGE plpgsql STABLE ROWS 2 SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	SELECT 'user:' || limits_for.requested_by, nullif(coalesce(u.max_active, d.max_active), -1),
@@ -183,12 +183,12 @@ BEGIN
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.limits_for(text) IS 'the limits that count for a user; owner only';
+COMMENT ON FUNCTION vibevideo_internal.limits_for(text) IS 'the limits that count for a user; owner only';
 
 -- The jobs that count for a limit already when its slots or tills are made:
 -- active ones, or today's that cost something, orphans included.  Those of this
 -- transaction take their share themselves.
-CREATE FUNCTION vibevideo.counted_jobs(who text, kind text)
+CREATE FUNCTION vibevideo_internal.counted_jobs(who text, kind text)
 RETURNS SETOF vibevideo.job LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	name constant text = CASE WHEN who <> 'global' THEN substr(who, length('user:') + 1) END;
@@ -199,66 +199,66 @@ BEGIN
 		  AND j.created_at <> now() AND (name IS NULL OR j.requested_by = name);
 	ELSE
 		RETURN QUERY SELECT j.* FROM vibevideo.job j
-		WHERE j.created_at >= vibevideo.today()::timestamp AT TIME ZONE 'UTC' AND (j.billed OR vibevideo.is_active(j.state))
+		WHERE j.created_at >= vibevideo_internal.today()::timestamp AT TIME ZONE 'UTC' AND (j.billed OR vibevideo.is_active(j.state))
 		  AND j.created_at <> now() AND (name IS NULL OR j.requested_by = name);
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.counted_jobs(text, text) IS 'the jobs that count for a limit when it is first used; owner only';
+COMMENT ON FUNCTION vibevideo_internal.counted_jobs(text, text) IS 'the jobs that count for a limit when it is first used; owner only';
 
 -- What was rolled back after its POST and is not an orphan yet.  The journal
 -- knows of it before the worker does, so that a client who is quick cannot have
 -- more than one that is slow.
-CREATE FUNCTION vibevideo.sent_for_nobody(user_id text, OUT jobs int, OUT usd numeric)
+CREATE FUNCTION vibevideo_internal.sent_for_nobody(user_id text, OUT jobs int, OUT usd numeric)
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'vibevideo_sent_for_nobody';
-COMMENT ON FUNCTION vibevideo.sent_for_nobody(text) IS
+COMMENT ON FUNCTION vibevideo_internal.sent_for_nobody(text) IS
 	'submits of a user, NULL for everybody''s, that were rolled back and are not settled: how many, and their prices; owner only';
 
 -- Has a job ended that counted for a limit of this kind?
-CREATE FUNCTION vibevideo.counts_no_more(j vibevideo.job, kind text)
+CREATE FUNCTION vibevideo_internal.counts_no_more(j vibevideo.job, kind text)
 RETURNS boolean LANGUAGE sql IMMUTABLE
 RETURN NOT vibevideo.is_active((j).state) AND (kind = 'active' OR NOT (j).billed);
-COMMENT ON FUNCTION vibevideo.counts_no_more(vibevideo.job, text) IS 'whether a job has ended that counted for a limit; owner only';
+COMMENT ON FUNCTION vibevideo_internal.counts_no_more(vibevideo.job, text) IS 'whether a job has ended that counted for a limit; owner only';
 
 /*
- * vibevideo.make_slots(who, kind, most) - makes the slots that are missing, and
+ * vibevideo_internal.make_slots(who, kind, most) - makes the slots that are missing, and
  * those of a limit that is not counted all anew.  What a submit or whoever ends a
  * job holds at the moment is left as it is, and nobody is waited for but another
  * maker.
  */
-CREATE FUNCTION vibevideo.make_slots(who text, kind text, most int)
+CREATE FUNCTION vibevideo_internal.make_slots(who text, kind text, most int)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	INSERT INTO vibevideo.counted (who, kind) VALUES (make_slots.who, make_slots.kind) ON CONFLICT DO NOTHING;
+	INSERT INTO vibevideo_internal.counted (who, kind) VALUES (make_slots.who, make_slots.kind) ON CONFLICT DO NOTHING;
 	IF FOUND THEN
-		DELETE FROM vibevideo.slot s
-		USING (SELECT x.who, x.kind, x.n FROM vibevideo.slot x WHERE x.who = make_slots.who AND x.kind = make_slots.kind
+		DELETE FROM vibevideo_internal.slot s
+		USING (SELECT x.who, x.kind, x.n FROM vibevideo_internal.slot x WHERE x.who = make_slots.who AND x.kind = make_slots.kind
 			   FOR UPDATE SKIP LOCKED) u
 		WHERE s.who = u.who AND s.kind = u.kind AND s.n = u.n;
 	END IF;
-	INSERT INTO vibevideo.slot (who, kind, n, day, job_id)
-	SELECT make_slots.who, make_slots.kind, coalesce(f.n, nextval('vibevideo.refund_seq')),
+	INSERT INTO vibevideo_internal.slot (who, kind, n, day, job_id)
+	SELECT make_slots.who, make_slots.kind, coalesce(f.n, nextval('vibevideo_internal.refund_seq')),
 		   CASE WHEN c.job_id IS NULL THEN '-infinity' WHEN make_slots.kind = 'active' THEN 'infinity' ELSE c.day END, c.job_id
 	FROM (SELECT g AS n, row_number() OVER (ORDER BY g) AS nth FROM generate_series(1, most) g
-		  WHERE NOT EXISTS (SELECT FROM vibevideo.slot s WHERE s.who = make_slots.who AND s.kind = make_slots.kind AND s.n = g)) f
+		  WHERE NOT EXISTS (SELECT FROM vibevideo_internal.slot s WHERE s.who = make_slots.who AND s.kind = make_slots.kind AND s.n = g)) f
 	FULL JOIN (SELECT row_number() OVER (ORDER BY j.job_id) AS nth, j.job_id, (j.created_at AT TIME ZONE 'UTC')::date AS day
-			   FROM vibevideo.counted_jobs(make_slots.who, make_slots.kind) j
-			   WHERE NOT EXISTS (SELECT FROM vibevideo.slot s
+			   FROM vibevideo_internal.counted_jobs(make_slots.who, make_slots.kind) j
+			   WHERE NOT EXISTS (SELECT FROM vibevideo_internal.slot s
 								 WHERE s.who = make_slots.who AND s.kind = make_slots.kind AND s.job_id = j.job_id)) c USING (nth)
 	ON CONFLICT DO NOTHING;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.make_slots(text, text, int) IS 'makes a limit''s slots from the jobs that count; owner only';
+COMMENT ON FUNCTION vibevideo_internal.make_slots(text, text, int) IS 'makes a limit''s slots from the jobs that count; owner only';
 
 -- Takes a slot for a job; false if there is none.  So many more as are held by
 -- those beyond the limit have to be free: of the jobs in the journal, those that
 -- were sent for nobody (beyond); of the table those that had to be counted though
 -- there was no room, or that a limit was lowered under.  Otherwise it looks at a
 -- few at random first, so that many calls do not crowd at one.
-CREATE FUNCTION vibevideo.take_slot(who text, kind text, most int, job_id bigint, beyond int DEFAULT 0)
+CREATE FUNCTION vibevideo_internal.take_slot(who text, kind text, most int, job_id bigint, beyond int DEFAULT 0)
 RETURNS boolean LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	today constant date = vibevideo.today();
+	today constant date = vibevideo_internal.today();
 	until constant date = CASE kind WHEN 'active' THEN 'infinity' ELSE today END;
 	try int;
 	place int;
@@ -266,17 +266,17 @@ DECLARE
 BEGIN
 	IF most = 0 THEN
 		RETURN false;
-	ELSIF NOT EXISTS (SELECT FROM vibevideo.counted c WHERE c.who = take_slot.who AND c.kind = take_slot.kind)
-		  OR NOT EXISTS (SELECT FROM vibevideo.slot s WHERE s.who = take_slot.who AND s.kind = take_slot.kind AND s.n = most)
+	ELSIF NOT EXISTS (SELECT FROM vibevideo_internal.counted c WHERE c.who = take_slot.who AND c.kind = take_slot.kind)
+		  OR NOT EXISTS (SELECT FROM vibevideo_internal.slot s WHERE s.who = take_slot.who AND s.kind = take_slot.kind AND s.n = most)
 	THEN
-		PERFORM vibevideo.make_slots(take_slot.who, take_slot.kind, most);
+		PERFORM vibevideo_internal.make_slots(take_slot.who, take_slot.kind, most);
 	END IF;
-	beyond = beyond + (SELECT count(*) FROM vibevideo.slot s
+	beyond = beyond + (SELECT count(*) FROM vibevideo_internal.slot s
 					   WHERE s.who = take_slot.who AND s.kind = take_slot.kind AND s.n > most AND s.day >= today
-						 AND NOT EXISTS (SELECT FROM vibevideo.job j WHERE j.job_id = s.job_id AND vibevideo.counts_no_more(j, s.kind)));
+						 AND NOT EXISTS (SELECT FROM vibevideo.job j WHERE j.job_id = s.job_id AND vibevideo_internal.counts_no_more(j, s.kind)));
 	IF beyond = 0 THEN
 		FOREACH try IN ARRAY ARRAY[ceil(random() * most), ceil(random() * most), ceil(random() * most)]::int[] LOOP
-			SELECT f.n INTO place FROM vibevideo.slot f
+			SELECT f.n INTO place FROM vibevideo_internal.slot f
 			WHERE f.who = take_slot.who AND f.kind = take_slot.kind AND f.n = try
 			  -- IS TRUE keeps the planner off the other index
 			  AND (f.day < today) IS TRUE
@@ -285,48 +285,48 @@ BEGIN
 		END LOOP;
 	END IF;
 	IF place IS NULL THEN
-		free = ARRAY(SELECT f.n FROM vibevideo.slot f
+		free = ARRAY(SELECT f.n FROM vibevideo_internal.slot f
 					 WHERE f.who = take_slot.who AND f.kind = take_slot.kind AND f.day < today AND f.n <= most
 					 ORDER BY f.day LIMIT beyond + 1 FOR NO KEY UPDATE SKIP LOCKED);
 		IF cardinality(free) <= beyond THEN
 			-- somebody held them when their jobs ended
-			free = free || ARRAY(SELECT f.n FROM vibevideo.slot f JOIN vibevideo.job j ON j.job_id = f.job_id
+			free = free || ARRAY(SELECT f.n FROM vibevideo_internal.slot f JOIN vibevideo.job j ON j.job_id = f.job_id
 								 WHERE f.who = take_slot.who AND f.kind = take_slot.kind AND f.day >= today AND f.n <= most
-								   AND vibevideo.counts_no_more(j, f.kind)
+								   AND vibevideo_internal.counts_no_more(j, f.kind)
 								 ORDER BY f.n LIMIT beyond + 1 - cardinality(free) FOR NO KEY UPDATE OF f SKIP LOCKED);
 		END IF;
 		place = free[beyond + 1];
 	END IF;
-	UPDATE vibevideo.slot s SET day = until, job_id = take_slot.job_id
+	UPDATE vibevideo_internal.slot s SET day = until, job_id = take_slot.job_id
 	WHERE s.who = take_slot.who AND s.kind = take_slot.kind AND s.n = place;
 	RETURN FOUND;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.take_slot(text, text, int, bigint, int) IS
+COMMENT ON FUNCTION vibevideo_internal.take_slot(text, text, int, bigint, int) IS
 	'takes one of a limit''s slots for a job, without waiting; false if there is none; owner only';
 
 -- What is left in a till today.  Those of a budget are numbered from 1 and hold
 -- share each, the last one the rest; all others only hold what came back, or what
 -- had to be spent though there was none.  A transaction that began before midnight
 -- finds tills of the day after today, and spends from these: no day comes back.
-CREATE FUNCTION vibevideo.till_room(t vibevideo.till, share numeric, most numeric, today date)
+CREATE FUNCTION vibevideo_internal.till_room(t vibevideo_internal.till, share numeric, most numeric, today date)
 RETURNS numeric LANGUAGE sql IMMUTABLE
 RETURN greatest(0, least(share, most - ((t).n - 1) * share)) - CASE WHEN (t).day >= today THEN (t).used ELSE 0 END;
-COMMENT ON FUNCTION vibevideo.till_room(vibevideo.till, numeric, numeric, date) IS 'what is left in a till, a part of a day''s budget; owner only';
+COMMENT ON FUNCTION vibevideo_internal.till_room(vibevideo_internal.till, numeric, numeric, date) IS 'what is left in a till, a part of a day''s budget; owner only';
 
 -- An empty till with this number notes that a job's cost is in the others though it
 -- has not taken it itself: they were made when it was active already, or it is an
 -- orphan.
-CREATE FUNCTION vibevideo.counted_till(job_id bigint)
+CREATE FUNCTION vibevideo_internal.counted_till(job_id bigint)
 RETURNS bigint LANGUAGE sql IMMUTABLE
 RETURN 1000000000000 + job_id;
-COMMENT ON FUNCTION vibevideo.counted_till(bigint) IS 'the number of the till that notes whose cost was counted when the others were made; owner only';
+COMMENT ON FUNCTION vibevideo_internal.counted_till(bigint) IS 'the number of the till that notes whose cost was counted when the others were made; owner only';
 
 /*
- * vibevideo.make_tills(who, share, most) - the same for a budget: what is spent
+ * vibevideo_internal.make_tills(who, share, most) - the same for a budget: what is spent
  * and not in a till that somebody holds fills the others one after another.
  */
-CREATE FUNCTION vibevideo.make_tills(who text, share numeric, most numeric)
+CREATE FUNCTION vibevideo_internal.make_tills(who text, share numeric, most numeric)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	-- jobs of this day are in the table, even if this transaction is older
@@ -335,49 +335,49 @@ DECLARE
 	filled numeric;
 	missing record;
 BEGIN
-	INSERT INTO vibevideo.counted (who, kind) VALUES (make_tills.who, 'spend') ON CONFLICT DO NOTHING;
+	INSERT INTO vibevideo_internal.counted (who, kind) VALUES (make_tills.who, 'spend') ON CONFLICT DO NOTHING;
 	IF FOUND THEN
-		DELETE FROM vibevideo.till t
-		USING (SELECT x.who, x.n FROM vibevideo.till x WHERE x.who = make_tills.who FOR UPDATE SKIP LOCKED) u
+		DELETE FROM vibevideo_internal.till t
+		USING (SELECT x.who, x.n FROM vibevideo_internal.till x WHERE x.who = make_tills.who FOR UPDATE SKIP LOCKED) u
 		WHERE t.who = u.who AND t.n = u.n;
 	END IF;
-	spent = (SELECT coalesce(sum(j.cost_usd), 0) FROM vibevideo.counted_jobs(make_tills.who, 'spend') j
+	spent = (SELECT coalesce(sum(j.cost_usd), 0) FROM vibevideo_internal.counted_jobs(make_tills.who, 'spend') j
 			 WHERE j.created_at >= day_made::timestamp AT TIME ZONE 'UTC')
 		-- what a till holds beyond its share would be forgotten
 		- (SELECT coalesce(sum(CASE WHEN x.n > 1000000 THEN x.used
-									ELSE least(x.used, x.used + vibevideo.till_room(x, share, most, day_made)) END), 0) FROM vibevideo.till x
+									ELSE least(x.used, x.used + vibevideo_internal.till_room(x, share, most, day_made)) END), 0) FROM vibevideo_internal.till x
 		   WHERE x.who = make_tills.who AND x.day >= day_made);
 	FOR missing IN SELECT g AS n, greatest(0, least(share, most - (g - 1) * share)) AS room, lead(g) OVER (ORDER BY g) AS next
 			 FROM generate_series(1, ceil(most / share)::int) g
-			 WHERE NOT EXISTS (SELECT FROM vibevideo.till x WHERE x.who = make_tills.who AND x.n = g)
+			 WHERE NOT EXISTS (SELECT FROM vibevideo_internal.till x WHERE x.who = make_tills.who AND x.n = g)
 			 ORDER BY g
 	LOOP
 		filled = greatest(0, CASE WHEN missing.next IS NULL THEN spent ELSE least(missing.room, spent) END);
 		spent = spent - filled;
-		INSERT INTO vibevideo.till (who, n, day, used) VALUES (make_tills.who, missing.n, day_made, filled) ON CONFLICT DO NOTHING;
+		INSERT INTO vibevideo_internal.till (who, n, day, used) VALUES (make_tills.who, missing.n, day_made, filled) ON CONFLICT DO NOTHING;
 	END LOOP;
 	-- who ends one of these before our commit sees nothing that it could give back to
-	INSERT INTO vibevideo.till (who, n, day, used)
-	SELECT make_tills.who, vibevideo.counted_till(j.job_id), day_made, 0
-	FROM vibevideo.counted_jobs(make_tills.who, 'spend') j
+	INSERT INTO vibevideo_internal.till (who, n, day, used)
+	SELECT make_tills.who, vibevideo_internal.counted_till(j.job_id), day_made, 0
+	FROM vibevideo_internal.counted_jobs(make_tills.who, 'spend') j
 	WHERE NOT j.billed AND j.cost_usd > 0 AND j.created_at >= day_made::timestamp AT TIME ZONE 'UTC'
 	ON CONFLICT DO NOTHING;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.make_tills(text, numeric, numeric) IS 'makes a budget''s tills from the jobs that count; owner only';
+COMMENT ON FUNCTION vibevideo_internal.make_tills(text, numeric, numeric) IS 'makes a budget''s tills from the jobs that count; owner only';
 
 /*
- * vibevideo.take_budget(who, most, cost) - takes a job's cost from a budget;
+ * vibevideo_internal.take_budget(who, most, cost) - takes a job's cost from a budget;
  * returns what is missing of it, 0 if nothing.
  *
  * A till is good for a multiple of the cheapest price, so that with one price
  * none of it is left over; what a till lacks is taken from others.
  */
-CREATE FUNCTION vibevideo.take_budget(who text, most numeric, cost numeric)
+CREATE FUNCTION vibevideo_internal.take_budget(who text, most numeric, cost numeric)
 RETURNS numeric LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	most_tills constant int = 256;
-	today constant date = vibevideo.today();
+	today constant date = vibevideo_internal.today();
 	needed numeric = cost;
 	first int;
 	unit numeric;
@@ -391,30 +391,30 @@ BEGIN
 	unit = least(most, (SELECT min(m.price_usd) FROM vibevideo.model m WHERE m.price_usd > 0));
 	share = unit * ceil(floor(most / unit) / most_tills);
 	tills = ceil(most / share);
-	IF NOT EXISTS (SELECT FROM vibevideo.counted c WHERE c.who = take_budget.who AND c.kind = 'spend')
-	   OR NOT EXISTS (SELECT FROM vibevideo.till x WHERE x.who = take_budget.who AND x.n = tills)
+	IF NOT EXISTS (SELECT FROM vibevideo_internal.counted c WHERE c.who = take_budget.who AND c.kind = 'spend')
+	   OR NOT EXISTS (SELECT FROM vibevideo_internal.till x WHERE x.who = take_budget.who AND x.n = tills)
 	THEN
-		PERFORM vibevideo.make_tills(take_budget.who, share, most);
+		PERFORM vibevideo_internal.make_tills(take_budget.who, share, most);
 	END IF;
 
 	-- any one that has enough
 	first = ceil(random() * tills);
-	SELECT x.n, needed AS room INTO t FROM vibevideo.till x
+	SELECT x.n, needed AS room INTO t FROM vibevideo_internal.till x
 	WHERE x.who = take_budget.who AND x.n = first
-	  AND vibevideo.till_room(x, share, most, today) >= needed
+	  AND vibevideo_internal.till_room(x, share, most, today) >= needed
 	FOR NO KEY UPDATE SKIP LOCKED;
 	LOOP
 		IF t.n IS NULL THEN
 			-- the smallest that is enough, else the largest
-			SELECT x.n, vibevideo.till_room(x, share, most, today) AS room INTO t
-			FROM vibevideo.till x
-			WHERE x.who = take_budget.who AND vibevideo.till_room(x, share, most, today) > 0
-			ORDER BY vibevideo.till_room(x, share, most, today) >= needed DESC,
-					 abs(vibevideo.till_room(x, share, most, today) - needed), x.n
+			SELECT x.n, vibevideo_internal.till_room(x, share, most, today) AS room INTO t
+			FROM vibevideo_internal.till x
+			WHERE x.who = take_budget.who AND vibevideo_internal.till_room(x, share, most, today) > 0
+			ORDER BY vibevideo_internal.till_room(x, share, most, today) >= needed DESC,
+					 abs(vibevideo_internal.till_room(x, share, most, today) - needed), x.n
 			LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED;
 			EXIT WHEN NOT FOUND;
 		END IF;
-		UPDATE vibevideo.till x
+		UPDATE vibevideo_internal.till x
 		SET day = greatest(x.day, today), used = CASE WHEN x.day >= today THEN x.used ELSE 0 END + least(needed, t.room)
 		WHERE x.who = take_budget.who AND x.n = t.n;
 		needed = needed - least(needed, t.room);
@@ -424,43 +424,43 @@ BEGIN
 	RETURN needed;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.take_budget(text, numeric, numeric) IS
+COMMENT ON FUNCTION vibevideo_internal.take_budget(text, numeric, numeric) IS
 	'takes a job''s cost from a day''s budget, without waiting; returns what is missing; owner only';
 
 -- Raises what the caller of a submit sees.  How much everybody together may
 -- ask for is not revealed to a single user.
-CREATE FUNCTION vibevideo.over_limit(who text, limit_name text, most numeric, used text, sql_state text, message text,
-									 come_back text)
+CREATE FUNCTION vibevideo_internal.over_limit(who text, limit_name text, most numeric, used text, sql_state text, message text,
+											  come_back text)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	RAISE EXCEPTION USING
 		ERRCODE = sql_state,
 		MESSAGE = message,
 		DETAIL = CASE WHEN who = 'global' THEN format('Limit %s of all users together is reached.', limit_name)
-				 ELSE format('Limit %s of user %s is %s, %s.', limit_name, vibevideo.shown(substr(who, length('user:') + 1)),
+				 ELSE format('Limit %s of user %s is %s, %s.', limit_name, vibevideo_internal.shown(substr(who, length('user:') + 1)),
 							 trim_scale(most), used) END,
 		HINT = come_back;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.over_limit(text, text, numeric, text, text, text, text) IS
+COMMENT ON FUNCTION vibevideo_internal.over_limit(text, text, numeric, text, text, text, text) IS
 	'raises PT429 or PT402 for a job that is over a limit; owner only';
 
 -- When a day's limits begin anew, for people.
-CREATE FUNCTION vibevideo.next_day()
+CREATE FUNCTION vibevideo_internal.next_day()
 RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET datestyle = ISO
-RETURN format('Come back after %s 00:00 UTC, in %s.', vibevideo.today() + 1,
-			  to_char((vibevideo.today() + 1)::timestamp AT TIME ZONE 'UTC' - now() + '59 s'::interval, 'FMHH24 "h" FMMI "min"'));
-COMMENT ON FUNCTION vibevideo.next_day() IS 'when a day''s limits begin anew; owner only';
+RETURN format('Come back after %s 00:00 UTC, in %s.', vibevideo_internal.today() + 1,
+			  to_char((vibevideo_internal.today() + 1)::timestamp AT TIME ZONE 'UTC' - now() + '59 s'::interval, 'FMHH24 "h" FMMI "min"'));
+COMMENT ON FUNCTION vibevideo_internal.next_day() IS 'when a day''s limits begin anew; owner only';
 
 /*
- * vibevideo.reserve(job) - takes what a new job needs from every limit that
+ * vibevideo_internal.reserve(job) - takes what a new job needs from every limit that
  * counts for it.  Errors: PT429 too many at a time or a day, PT402 too
  * expensive; DETAIL says which limit, HINT when to come back.
  */
-CREATE FUNCTION vibevideo.reserve(j vibevideo.job)
+CREATE FUNCTION vibevideo_internal.reserve(j vibevideo.job)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	today constant date = vibevideo.today();
+	today constant date = vibevideo_internal.today();
 	cost constant numeric = coalesce(j.cost_usd, 0);
 	l record;
 	held record;
@@ -468,98 +468,98 @@ DECLARE
 	spent numeric;
 	next_end interval;
 BEGIN
-	FOR l IN SELECT x.* FROM vibevideo.limits_for(j.requested_by) x LOOP
-		SELECT n.* INTO held FROM vibevideo.sent_for_nobody(CASE WHEN l.who <> 'global' THEN j.requested_by END) n;
-		IF l.max_active IS NOT NULL AND NOT vibevideo.take_slot(l.who, 'active', l.max_active, j.job_id, held.jobs) THEN
+	FOR l IN SELECT x.* FROM vibevideo_internal.limits_for(j.requested_by) x LOOP
+		SELECT n.* INTO held FROM vibevideo_internal.sent_for_nobody(CASE WHEN l.who <> 'global' THEN j.requested_by END) n;
+		IF l.max_active IS NOT NULL AND NOT vibevideo_internal.take_slot(l.who, 'active', l.max_active, j.job_id, held.jobs) THEN
 			SELECT min(coalesce(c.submitted_at, now()) + m.usual_seconds * interval '1 s' - now()) INTO next_end
-			FROM vibevideo.counted_jobs(l.who, 'active') c JOIN vibevideo.model m ON m.endpoint = c.model;
-			PERFORM vibevideo.over_limit(l.who, 'max_active', l.max_active, 'all in use', 'PT429', 'too many videos are active',
+			FROM vibevideo_internal.counted_jobs(l.who, 'active') c JOIN vibevideo.model m ON m.endpoint = c.model;
+			PERFORM vibevideo_internal.over_limit(l.who, 'max_active', l.max_active, 'all in use', 'PT429', 'too many videos are active',
 				CASE WHEN l.max_active = 0 THEN 'Ask whoever runs this service.'
 				WHEN next_end > '0' THEN format('Come back when one of them is done, in about %s seconds.',
 												ceil(extract(epoch FROM next_end)))
 				ELSE 'Come back when one of them is done.' END);
 		END IF;
-		IF l.submits_per_day IS NOT NULL AND NOT vibevideo.take_slot(l.who, 'submits', l.submits_per_day, j.job_id, held.jobs) THEN
-			PERFORM vibevideo.over_limit(l.who, 'submits_per_day', l.submits_per_day, 'all used up', 'PT429',
-										 'no more videos can be requested today', vibevideo.next_day());
+		IF l.submits_per_day IS NOT NULL AND NOT vibevideo_internal.take_slot(l.who, 'submits', l.submits_per_day, j.job_id, held.jobs) THEN
+			PERFORM vibevideo_internal.over_limit(l.who, 'submits_per_day', l.submits_per_day, 'all used up', 'PT429',
+												  'no more videos can be requested today', vibevideo_internal.next_day());
 		END IF;
 		CONTINUE WHEN l.spend_per_day_usd IS NULL OR cost = 0;
-		PERFORM vibevideo.put_back_counted(l.who);
+		PERFORM vibevideo_internal.put_back_counted(l.who);
 		-- the same with money: what is held beyond the limit must be there as well
-		held.usd = held.usd + (SELECT coalesce(sum(t.used), 0) FROM vibevideo.till t
+		held.usd = held.usd + (SELECT coalesce(sum(t.used), 0) FROM vibevideo_internal.till t
 							   WHERE t.who = l.who AND t.n > 1000000 AND t.day >= today AND t.used > 0);
-		missing = vibevideo.take_budget(l.who, l.spend_per_day_usd, cost + held.usd);
+		missing = vibevideo_internal.take_budget(l.who, l.spend_per_day_usd, cost + held.usd);
 		IF missing = 0 AND held.usd > 0 THEN
-			PERFORM vibevideo.put_back(l.who, held.usd, (SELECT max(t.day) FROM vibevideo.till t
-														 WHERE t.who = l.who AND t.n <= 1000000));
+			PERFORM vibevideo_internal.put_back(l.who, held.usd, (SELECT max(t.day) FROM vibevideo_internal.till t
+																  WHERE t.who = l.who AND t.n <= 1000000));
 		ELSIF missing > 0 THEN
 			SELECT coalesce(sum(t.used), 0) - (cost + held.usd - missing) INTO spent
-			FROM vibevideo.till t WHERE t.who = l.who AND t.day >= today;
-			PERFORM vibevideo.over_limit(l.who, 'spend_per_day_usd', l.spend_per_day_usd, format('spent are %s', trim_scale(spent)),
+			FROM vibevideo_internal.till t WHERE t.who = l.who AND t.day >= today;
+			PERFORM vibevideo_internal.over_limit(l.who, 'spend_per_day_usd', l.spend_per_day_usd, format('spent are %s', trim_scale(spent)),
 				'PT402', format('a video for %s USD is over today''s budget', trim_scale(cost)),
 				-- what is missing is held by submits that are under way and may yet fail
 				CASE WHEN spent + cost <= l.spend_per_day_usd THEN 'Other requests are in progress; come back in a few seconds.'
-				ELSE vibevideo.next_day() END);
+				ELSE vibevideo_internal.next_day() END);
 		END IF;
 	END LOOP;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.reserve(vibevideo.job) IS
+COMMENT ON FUNCTION vibevideo_internal.reserve(vibevideo.job) IS
 	'takes what a new job needs from every limit that counts for it; PT429, PT402; owner only';
 
 /*
- * vibevideo.take_orphans_share(job) - an orphan takes what it needs even over a
+ * vibevideo_internal.take_orphans_share(job) - an orphan takes what it needs even over a
  * limit: it was sent.  Only from slots and tills that are there: those made
  * later are made from it, too.  Waits for nobody.
  */
-CREATE FUNCTION vibevideo.take_orphans_share(j vibevideo.job)
+CREATE FUNCTION vibevideo_internal.take_orphans_share(j vibevideo.job)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	today constant date = vibevideo.today();
+	today constant date = vibevideo_internal.today();
 	l record;
 	missing numeric;
 BEGIN
 	FOR l IN
-		SELECT x.who, s.kind, s.most, s.until, x.spend_per_day_usd FROM vibevideo.limits_for(j.requested_by) x
+		SELECT x.who, s.kind, s.most, s.until, x.spend_per_day_usd FROM vibevideo_internal.limits_for(j.requested_by) x
 		CROSS JOIN LATERAL (VALUES ('active', x.max_active, 'infinity'::date), ('submits', x.submits_per_day, today)) AS s(kind, most, until)
 	LOOP
-		IF EXISTS (SELECT FROM vibevideo.counted c WHERE c.who = l.who AND c.kind = l.kind)
-		   AND EXISTS (SELECT FROM vibevideo.slot s WHERE s.who = l.who AND s.kind = l.kind AND s.n = l.most)
-		   AND NOT vibevideo.take_slot(l.who, l.kind, l.most, j.job_id)
+		IF EXISTS (SELECT FROM vibevideo_internal.counted c WHERE c.who = l.who AND c.kind = l.kind)
+		   AND EXISTS (SELECT FROM vibevideo_internal.slot s WHERE s.who = l.who AND s.kind = l.kind AND s.n = l.most)
+		   AND NOT vibevideo_internal.take_slot(l.who, l.kind, l.most, j.job_id)
 		THEN
-			INSERT INTO vibevideo.slot (who, kind, n, day, job_id)
-			VALUES (l.who, l.kind, nextval('vibevideo.refund_seq'), l.until, j.job_id);
+			INSERT INTO vibevideo_internal.slot (who, kind, n, day, job_id)
+			VALUES (l.who, l.kind, nextval('vibevideo_internal.refund_seq'), l.until, j.job_id);
 		END IF;
 		CONTINUE WHEN l.kind <> 'active' OR l.spend_per_day_usd IS NULL OR coalesce(j.cost_usd, 0) = 0
-			OR NOT EXISTS (SELECT FROM vibevideo.counted c WHERE c.who = l.who AND c.kind = 'spend');
-		missing = vibevideo.take_budget(l.who, l.spend_per_day_usd, j.cost_usd);
+			OR NOT EXISTS (SELECT FROM vibevideo_internal.counted c WHERE c.who = l.who AND c.kind = 'spend');
+		missing = vibevideo_internal.take_budget(l.who, l.spend_per_day_usd, j.cost_usd);
 		-- it gives back no more than it has taken
-		INSERT INTO vibevideo.till (who, n, day, used) VALUES (l.who, vibevideo.counted_till(j.job_id), today, 0);
+		INSERT INTO vibevideo_internal.till (who, n, day, used) VALUES (l.who, vibevideo_internal.counted_till(j.job_id), today, 0);
 		IF missing > 0 THEN
-			INSERT INTO vibevideo.till (who, n, day, used) VALUES (l.who, nextval('vibevideo.refund_seq'), today, missing);
+			INSERT INTO vibevideo_internal.till (who, n, day, used) VALUES (l.who, nextval('vibevideo_internal.refund_seq'), today, missing);
 		END IF;
 	END LOOP;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.take_orphans_share(vibevideo.job) IS
+COMMENT ON FUNCTION vibevideo_internal.take_orphans_share(vibevideo.job) IS
 	'what a submit that was rolled back takes from the limits, and be it more than there is; owner only';
 
 /*
- * vibevideo.take_share(job) - a new job takes its share of the limits.  An
+ * vibevideo_internal.take_share(job) - a new job takes its share of the limits.  An
  * attempt that we start by ourselves must not break the transaction that records
  * the one before: over a limit it has failed from the beginning.
  */
-CREATE FUNCTION vibevideo.take_share(j vibevideo.job)
+CREATE FUNCTION vibevideo_internal.take_share(j vibevideo.job)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	detail text;
 BEGIN
 	IF j.renders = 1 THEN
-		PERFORM vibevideo.reserve(j);
+		PERFORM vibevideo_internal.reserve(j);
 		RETURN;
 	END IF;
 	BEGIN
-		PERFORM vibevideo.reserve(j);
+		PERFORM vibevideo_internal.reserve(j);
 	EXCEPTION WHEN SQLSTATE 'PT429' OR SQLSTATE 'PT402' THEN
 		GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
 		-- it has taken nothing, so it costs nothing that could be given back
@@ -569,67 +569,67 @@ BEGIN
 	END;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.take_share(vibevideo.job) IS 'a new job takes its share of the limits; PT429, PT402; owner only';
+COMMENT ON FUNCTION vibevideo_internal.take_share(vibevideo.job) IS 'a new job takes its share of the limits; PT429, PT402; owner only';
 
 -- Money comes back into a till that nobody else holds, else into one of its own.
-CREATE FUNCTION vibevideo.put_back(who text, usd numeric, day date)
+CREATE FUNCTION vibevideo_internal.put_back(who text, usd numeric, day date)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	UPDATE vibevideo.till t SET used = t.used - usd
+	UPDATE vibevideo_internal.till t SET used = t.used - usd
 	WHERE t.who = put_back.who
-	  AND t.n = (SELECT x.n FROM vibevideo.till x
+	  AND t.n = (SELECT x.n FROM vibevideo_internal.till x
 				 WHERE x.who = put_back.who AND x.day = put_back.day AND x.used >= usd
 				 ORDER BY x.n LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED);
 	IF NOT FOUND THEN
-		INSERT INTO vibevideo.till (who, n, day, used) VALUES (put_back.who, nextval('vibevideo.refund_seq'), put_back.day, -usd);
+		INSERT INTO vibevideo_internal.till (who, n, day, used) VALUES (put_back.who, nextval('vibevideo_internal.refund_seq'), put_back.day, -usd);
 	END IF;
-	DELETE FROM vibevideo.till t WHERE t.who = put_back.who AND t.n IN (
-		SELECT x.n FROM vibevideo.till x WHERE x.who = put_back.who AND x.n > 1000000 AND x.day < vibevideo.today()
+	DELETE FROM vibevideo_internal.till t WHERE t.who = put_back.who AND t.n IN (
+		SELECT x.n FROM vibevideo_internal.till x WHERE x.who = put_back.who AND x.n > 1000000 AND x.day < vibevideo_internal.today()
 		LIMIT 1000 FOR UPDATE SKIP LOCKED);
 END
 $$;
-COMMENT ON FUNCTION vibevideo.put_back(text, numeric, date) IS 'gives money back to a day''s budget, without waiting; owner only';
+COMMENT ON FUNCTION vibevideo_internal.put_back(text, numeric, date) IS 'gives money back to a day''s budget, without waiting; owner only';
 
 -- Gives back the cost of jobs that were counted when a budget's tills were made and
 -- that had ended before anybody could see these.
-CREATE FUNCTION vibevideo.put_back_counted(who text)
+CREATE FUNCTION vibevideo_internal.put_back_counted(who text)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	t record;
 BEGIN
 	FOR t IN
 		SELECT x.n, x.day, j.cost_usd, j.billed
-		FROM vibevideo.till x JOIN vibevideo.job j ON j.job_id = x.n - vibevideo.counted_till(0)
-		WHERE x.who = put_back_counted.who AND x.n > vibevideo.counted_till(0) AND NOT vibevideo.is_active(j.state)
+		FROM vibevideo_internal.till x JOIN vibevideo.job j ON j.job_id = x.n - vibevideo_internal.counted_till(0)
+		WHERE x.who = put_back_counted.who AND x.n > vibevideo_internal.counted_till(0) AND NOT vibevideo.is_active(j.state)
 		FOR UPDATE OF x SKIP LOCKED
 	LOOP
-		DELETE FROM vibevideo.till x WHERE x.who = put_back_counted.who AND x.n = t.n;
-		IF NOT t.billed AND t.day >= vibevideo.today() THEN
-			PERFORM vibevideo.put_back(put_back_counted.who, t.cost_usd, t.day);
+		DELETE FROM vibevideo_internal.till x WHERE x.who = put_back_counted.who AND x.n = t.n;
+		IF NOT t.billed AND t.day >= vibevideo_internal.today() THEN
+			PERFORM vibevideo_internal.put_back(put_back_counted.who, t.cost_usd, t.day);
 		END IF;
 	END LOOP;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.put_back_counted(text) IS
+COMMENT ON FUNCTION vibevideo_internal.put_back_counted(text) IS
 	'gives back the cost of jobs that ended while a budget''s tills were made; owner only';
 
 -- Gives back what a job that ended has taken: its place among the active ones,
 -- and the rest too if fal made no video.  Waits for nobody: a slot that somebody
 -- holds, since all are being made anew, is taken back by who needs one.
-CREATE FUNCTION vibevideo.release(ended vibevideo.job)
+CREATE FUNCTION vibevideo_internal.release(ended vibevideo.job)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	today constant date = vibevideo.today();
+	today constant date = vibevideo_internal.today();
 	day constant date = (ended.created_at AT TIME ZONE 'UTC')::date;
 	payer text;
-	noted constant bigint = vibevideo.counted_till(ended.job_id);
+	noted constant bigint = vibevideo_internal.counted_till(ended.job_id);
 BEGIN
-	UPDATE vibevideo.slot s SET day = '-infinity', job_id = NULL
-	FROM (SELECT x.who, x.kind, x.n FROM vibevideo.slot x WHERE x.job_id = ended.job_id AND x.n <= 1000000
+	UPDATE vibevideo_internal.slot s SET day = '-infinity', job_id = NULL
+	FROM (SELECT x.who, x.kind, x.n FROM vibevideo_internal.slot x WHERE x.job_id = ended.job_id AND x.n <= 1000000
 			AND x.day >= today AND (x.kind = 'active' OR NOT ended.billed) FOR NO KEY UPDATE SKIP LOCKED) h
 	WHERE s.who = h.who AND s.kind = h.kind AND s.n = h.n;
-	DELETE FROM vibevideo.slot s
-	USING (SELECT x.who, x.kind, x.n FROM vibevideo.slot x WHERE x.job_id = ended.job_id AND x.n > 1000000
+	DELETE FROM vibevideo_internal.slot s
+	USING (SELECT x.who, x.kind, x.n FROM vibevideo_internal.slot x WHERE x.job_id = ended.job_id AND x.n > 1000000
 			 AND (x.kind = 'active' OR NOT ended.billed OR x.day < today) FOR UPDATE SKIP LOCKED) h
 	WHERE s.who = h.who AND s.kind = h.kind AND s.n = h.n;
 
@@ -638,20 +638,20 @@ BEGIN
 	END IF;
 	FOREACH payer IN ARRAY ARRAY['user:' || ended.requested_by, 'global'] LOOP
 		-- while they are made, put_back_counted does it afterwards
-		CONTINUE WHEN NOT EXISTS (SELECT FROM vibevideo.counted c WHERE c.who = payer AND c.kind = 'spend');
-		DELETE FROM vibevideo.till t
-		USING (SELECT x.who, x.n FROM vibevideo.till x WHERE x.who = payer AND x.n = noted FOR UPDATE SKIP LOCKED) h
+		CONTINUE WHEN NOT EXISTS (SELECT FROM vibevideo_internal.counted c WHERE c.who = payer AND c.kind = 'spend');
+		DELETE FROM vibevideo_internal.till t
+		USING (SELECT x.who, x.n FROM vibevideo_internal.till x WHERE x.who = payer AND x.n = noted FOR UPDATE SKIP LOCKED) h
 		WHERE t.who = h.who AND t.n = h.n;
 		-- or they are about to be made anew, or were made without this orphan
-		CONTINUE WHEN NOT FOUND AND (ended.orphan OR EXISTS (SELECT FROM vibevideo.till t WHERE t.who = payer AND t.n = noted));
-		PERFORM vibevideo.put_back(payer, ended.cost_usd, day);
+		CONTINUE WHEN NOT FOUND AND (ended.orphan OR EXISTS (SELECT FROM vibevideo_internal.till t WHERE t.who = payer AND t.n = noted));
+		PERFORM vibevideo_internal.put_back(payer, ended.cost_usd, day);
 	END LOOP;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.release(vibevideo.job) IS 'gives back what a job that ended has taken from limits; owner only';
+COMMENT ON FUNCTION vibevideo_internal.release(vibevideo.job) IS 'gives back what a job that ended has taken from limits; owner only';
 
 -- What is deleted, by retention or by hand, is kept as a sum.
-CREATE FUNCTION vibevideo.jobs_deleted()
+CREATE FUNCTION vibevideo_internal.jobs_deleted()
 RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	j vibevideo.job;
@@ -664,62 +664,62 @@ BEGIN
 	ON CONFLICT (user_id, day, model) DO UPDATE SET submits = p.submits + EXCLUDED.submits,
 		videos = p.videos + EXCLUDED.videos, settled_usd = p.settled_usd + EXCLUDED.settled_usd;
 	FOR j IN SELECT g.* FROM gone g WHERE vibevideo.is_active(g.state) LOOP
-		PERFORM vibevideo.release(j);
+		PERFORM vibevideo_internal.release(j);
 	END LOOP;
 	RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.jobs_deleted() IS 'trigger: keeps the costs of deleted jobs, and gives back what active ones had taken';
+COMMENT ON FUNCTION vibevideo_internal.jobs_deleted() IS 'trigger: keeps the costs of deleted jobs, and gives back what active ones had taken';
 CREATE TRIGGER jobs_deleted AFTER DELETE ON vibevideo.job REFERENCING OLD TABLE AS gone
-	FOR EACH STATEMENT EXECUTE FUNCTION vibevideo.jobs_deleted();
+	FOR EACH STATEMENT EXECUTE FUNCTION vibevideo_internal.jobs_deleted();
 ALTER TABLE vibevideo.job ENABLE ALWAYS TRIGGER jobs_deleted;
 
 -- A limit that changes is counted anew, from the jobs, by the next submit.  All of
 -- this waits for the commit, since submits could have none of what an open
 -- transaction has deleted; what submits hold then is left to make_slots.
-CREATE FUNCTION vibevideo.limit_changed()
+CREATE FUNCTION vibevideo_internal.limit_changed()
 RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	changed constant text[] = ARRAY[CASE WHEN TG_OP <> 'INSERT' THEN OLD.who END, CASE WHEN TG_OP <> 'DELETE' THEN NEW.who END];
 BEGIN
-	DELETE FROM vibevideo.counted c WHERE c.who = ANY (changed) OR 'default' = ANY (changed) AND c.who <> 'global';
-	DELETE FROM vibevideo.slot s
-	USING (SELECT x.who, x.kind, x.n FROM vibevideo.slot x
+	DELETE FROM vibevideo_internal.counted c WHERE c.who = ANY (changed) OR 'default' = ANY (changed) AND c.who <> 'global';
+	DELETE FROM vibevideo_internal.slot s
+	USING (SELECT x.who, x.kind, x.n FROM vibevideo_internal.slot x
 		   WHERE x.who = ANY (changed) OR 'default' = ANY (changed) AND x.who <> 'global' FOR UPDATE SKIP LOCKED) u
 	WHERE s.who = u.who AND s.kind = u.kind AND s.n = u.n;
-	DELETE FROM vibevideo.till t
-	USING (SELECT x.who, x.n FROM vibevideo.till x
+	DELETE FROM vibevideo_internal.till t
+	USING (SELECT x.who, x.n FROM vibevideo_internal.till x
 		   WHERE x.who = ANY (changed) OR 'default' = ANY (changed) AND x.who <> 'global' FOR UPDATE SKIP LOCKED) u
 	WHERE t.who = u.who AND t.n = u.n;
 	RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.limit_changed() IS 'trigger: has a changed limit counted anew';
+COMMENT ON FUNCTION vibevideo_internal.limit_changed() IS 'trigger: has a changed limit counted anew';
 CREATE CONSTRAINT TRIGGER limit_changed AFTER INSERT OR UPDATE OR DELETE ON vibevideo.limit
-	DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION vibevideo.limit_changed();
+	DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION vibevideo_internal.limit_changed();
 ALTER TABLE vibevideo.limit ENABLE ALWAYS TRIGGER limit_changed;
 
 -- Tills are made for the prices.
-CREATE FUNCTION vibevideo.price_changed()
+CREATE FUNCTION vibevideo_internal.price_changed()
 RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	DELETE FROM vibevideo.counted c WHERE c.kind = 'spend';
-	DELETE FROM vibevideo.till t USING (SELECT x.who, x.n FROM vibevideo.till x FOR UPDATE SKIP LOCKED) u
+	DELETE FROM vibevideo_internal.counted c WHERE c.kind = 'spend';
+	DELETE FROM vibevideo_internal.till t USING (SELECT x.who, x.n FROM vibevideo_internal.till x FOR UPDATE SKIP LOCKED) u
 	WHERE t.who = u.who AND t.n = u.n;
 	RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.price_changed() IS 'trigger: has what was spent counted anew when a price has changed';
+COMMENT ON FUNCTION vibevideo_internal.price_changed() IS 'trigger: has what was spent counted anew when a price has changed';
 CREATE CONSTRAINT TRIGGER price_changed AFTER INSERT OR UPDATE OR DELETE ON vibevideo.model
-	DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION vibevideo.price_changed();
+	DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION vibevideo_internal.price_changed();
 ALTER TABLE vibevideo.model ENABLE ALWAYS TRIGGER price_changed;
 
 /*
- * vibevideo.room_at_fal(behind) - how many jobs vibevideo.max_active lets us
+ * vibevideo_internal.room_at_fal(behind) - how many jobs vibevideo.max_active lets us
  * send now, NULL if it sets no limit.  behind: after those that are due already.
  * Calls that are sending at this moment do not see each other.
  */
-CREATE FUNCTION vibevideo.room_at_fal(behind boolean DEFAULT false)
+CREATE FUNCTION vibevideo_internal.room_at_fal(behind boolean DEFAULT false)
 RETURNS int LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	most constant int = current_setting('vibevideo.max_active');
@@ -739,5 +739,5 @@ BEGIN
 	RETURN greatest(0, most - there);
 END
 $$;
-COMMENT ON FUNCTION vibevideo.room_at_fal(boolean) IS
+COMMENT ON FUNCTION vibevideo_internal.room_at_fal(boolean) IS
 	'how many jobs vibevideo.max_active lets us send now, NULL for any; owner only';

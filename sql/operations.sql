@@ -96,38 +96,38 @@ COMMENT ON FUNCTION vibevideo.unschedule() IS 'undoes vibevideo.schedule; owner 
 -- One line of check_config.
 CREATE TYPE vibevideo.check_line AS (check_name text, status text, detail text, hint text);
 COMMENT ON TYPE vibevideo.check_line IS 'a line of vibevideo.check_config; status is ok, warn or fail';
-CREATE FUNCTION vibevideo.line(check_name text, status text, detail text, hint text DEFAULT NULL)
+CREATE FUNCTION vibevideo_internal.line(check_name text, status text, detail text, hint text DEFAULT NULL)
 RETURNS vibevideo.check_line LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 RETURN ROW(check_name, status, detail, hint)::vibevideo.check_line;
-COMMENT ON FUNCTION vibevideo.line(text, text, text, text) IS 'makes a line of check_config; owner only';
+COMMENT ON FUNCTION vibevideo_internal.line(text, text, text, text) IS 'makes a line of check_config; owner only';
 
 -- How long ago, for people.
-CREATE FUNCTION vibevideo.ago(moment timestamptz)
+CREATE FUNCTION vibevideo_internal.ago(moment timestamptz)
 RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET intervalstyle = postgres
 RETURN CASE WHEN moment IS NULL THEN 'never'
 			ELSE format('%s ago', date_trunc('second', greatest(clock_timestamp() - moment, '0'))) END;
-COMMENT ON FUNCTION vibevideo.ago(timestamptz) IS 'how long ago, for people; owner only';
+COMMENT ON FUNCTION vibevideo_internal.ago(timestamptz) IS 'how long ago, for people; owner only';
 
 -- The library.
-CREATE FUNCTION vibevideo.check_preload()
+CREATE FUNCTION vibevideo_internal.check_preload()
 RETURNS SETOF vibevideo.check_line LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	SELECT (CASE WHEN current_setting('shared_preload_libraries') ~ '(^|[ ,/"])vibevideo([ ,."]|$)'
-				 THEN vibevideo.line('preload', 'ok', 'vibevideo is in shared_preload_libraries')
-				 ELSE vibevideo.line('preload', 'fail', 'vibevideo is not in shared_preload_libraries: there is no background worker',
-									 'Add it to the list in postgresql.conf, keep what is there, and restart the server.') END).*
+				 THEN vibevideo_internal.line('preload', 'ok', 'vibevideo is in shared_preload_libraries')
+				 ELSE vibevideo_internal.line('preload', 'fail', 'vibevideo is not in shared_preload_libraries: there is no background worker',
+											  'Add it to the list in postgresql.conf, keep what is there, and restart the server.') END).*
 	UNION ALL
-	SELECT (CASE WHEN e.extversion = vibevideo.library_version()
-				 THEN vibevideo.line('version', 'ok', format('library and extension are version %s', e.extversion))
-				 ELSE vibevideo.line('version', 'fail', format('the library is version %s, the extension in this database %s: vibevideo is paused',
-															   vibevideo.library_version(), e.extversion),
-									 'ALTER EXTENSION vibevideo UPDATE; or, if the library is the older one, restart the server with the new one.') END).*
+	SELECT (CASE WHEN e.extversion = vibevideo_internal.library_version()
+				 THEN vibevideo_internal.line('version', 'ok', format('library and extension are version %s', e.extversion))
+				 ELSE vibevideo_internal.line('version', 'fail', format('the library is version %s, the extension in this database %s: vibevideo is paused',
+																		vibevideo_internal.library_version(), e.extversion),
+											  'ALTER EXTENSION vibevideo UPDATE; or, if the library is the older one, restart the server with the new one.') END).*
 	FROM pg_extension e WHERE e.extname = 'vibevideo';
 END;
-COMMENT ON FUNCTION vibevideo.check_preload() IS 'part of check_config: is the library preloaded, and of the right version; owner only';
+COMMENT ON FUNCTION vibevideo_internal.check_preload() IS 'part of check_config: is the library preloaded, and of the right version; owner only';
 
 -- The worker and who polls.
-CREATE FUNCTION vibevideo.check_worker()
+CREATE FUNCTION vibevideo_internal.check_worker()
 RETURNS SETOF vibevideo.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	patience constant interval = '2 minutes';
@@ -140,52 +140,52 @@ BEGIN
 	SELECT i.* INTO w FROM vibevideo.worker_info() i;
 	alive = w.pid IS NOT NULL AND coalesce(w.heartbeat_at, w.started_at) > clock_timestamp() - patience;
 	IF alive THEN
-		RETURN NEXT vibevideo.line('worker', 'ok',
-								   format('process %s, last turn %s, starts: %s, failures: %s', w.pid,
-								   vibevideo.ago(w.heartbeat_at), w.starts, w.failures));
+		RETURN NEXT vibevideo_internal.line('worker', 'ok',
+											format('process %s, last turn %s, starts: %s, failures: %s', w.pid,
+											vibevideo_internal.ago(w.heartbeat_at), w.starts, w.failures));
 	ELSIF w.pid IS NOT NULL THEN
-		RETURN NEXT vibevideo.line('worker', 'warn',
-								   format('process %s is slow: last turn %s', w.pid, vibevideo.ago(w.heartbeat_at)),
-								   format('See what it waits for in pg_stat_activity; SELECT pg_terminate_backend(%s) starts it anew.',
-								   w.pid));
+		RETURN NEXT vibevideo_internal.line('worker', 'warn',
+											format('process %s is slow: last turn %s', w.pid, vibevideo_internal.ago(w.heartbeat_at)),
+											format('See what it waits for in pg_stat_activity; SELECT pg_terminate_backend(%s) starts it anew.',
+											w.pid));
 	ELSIF work THEN
-		RETURN NEXT vibevideo.line('worker', 'fail',
-								   'there is work, but no background worker runs',
-								   'SELECT vibevideo.wake(); if that does not help, the server log says why it cannot start '
-								   '(max_worker_processes may be used up).');
+		RETURN NEXT vibevideo_internal.line('worker', 'fail',
+											'there is work, but no background worker runs',
+											'SELECT vibevideo.wake(); if that does not help, the server log says why it cannot start '
+											'(max_worker_processes may be used up).');
 	ELSE
-		RETURN NEXT vibevideo.line('worker', 'ok', 'not running: there is no work for it');
+		RETURN NEXT vibevideo_internal.line('worker', 'ok', 'not running: there is no work for it');
 	END IF;
 
 	polled = coalesce(w.last_poll_at > clock_timestamp() - patience, false);
 	IF alive OR polled OR NOT work THEN
-		RETURN NEXT vibevideo.line('rhythm', 'ok',
-								   CASE WHEN polled THEN format('vibevideo_poll() was called %s', vibevideo.ago(w.last_poll_at))
-								   WHEN alive THEN 'the background worker polls automatically'
-								   ELSE 'there is nothing to poll' END);
+		RETURN NEXT vibevideo_internal.line('rhythm', 'ok',
+											CASE WHEN polled THEN format('vibevideo_poll() was called %s', vibevideo_internal.ago(w.last_poll_at))
+											WHEN alive THEN 'the background worker polls automatically'
+											ELSE 'there is nothing to poll' END);
 	ELSE
-		RETURN NEXT vibevideo.line('rhythm', 'fail',
-								   format('nobody asks fal.ai about the jobs; vibevideo_poll() was called %s',
-								   vibevideo.ago(w.last_poll_at)),
-								   'Get the worker running, or SELECT vibevideo.schedule().');
+		RETURN NEXT vibevideo_internal.line('rhythm', 'fail',
+											format('nobody asks fal.ai about the jobs; vibevideo_poll() was called %s',
+											vibevideo_internal.ago(w.last_poll_at)),
+											'Get the worker running, or SELECT vibevideo.schedule().');
 	END IF;
 
 	IF w.fal_down_until IS NULL AND w.storage_down_until IS NULL THEN
-		RETURN NEXT vibevideo.line('breaker', 'ok', 'fal.ai and Storage were reachable at the last request');
+		RETURN NEXT vibevideo_internal.line('breaker', 'ok', 'fal.ai and Storage were reachable at the last request');
 	ELSE
-		RETURN NEXT vibevideo.line('breaker', 'warn',
-								   format('%s could not be reached: jobs wait, without using up tries; next probe %s',
-										  concat_ws(' and ', CASE WHEN w.fal_down_until IS NOT NULL THEN 'fal.ai' END,
-													CASE WHEN w.storage_down_until IS NOT NULL THEN 'Storage' END),
-										  date_trunc('second', least(w.fal_down_until, w.storage_down_until))),
-								   'See the lines queue and bucket, and the server log.');
+		RETURN NEXT vibevideo_internal.line('breaker', 'warn',
+											format('%s could not be reached: jobs wait, without using up tries; next probe %s',
+												   concat_ws(' and ', CASE WHEN w.fal_down_until IS NOT NULL THEN 'fal.ai' END,
+															 CASE WHEN w.storage_down_until IS NOT NULL THEN 'Storage' END),
+												   date_trunc('second', least(w.fal_down_until, w.storage_down_until))),
+											'See the lines queue and bucket, and the server log.');
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.check_worker() IS 'part of check_config: the worker and who polls; owner only';
+COMMENT ON FUNCTION vibevideo_internal.check_worker() IS 'part of check_config: the worker and who polls; owner only';
 
 -- The app's table.
-CREATE FUNCTION vibevideo.check_table()
+CREATE FUNCTION vibevideo_internal.check_table()
 RETURNS SETOF vibevideo.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	b vibevideo.binding;
@@ -197,27 +197,27 @@ DECLARE
 BEGIN
 	SELECT x.* INTO b FROM vibevideo.binding x;
 	IF NOT FOUND THEN
-		RETURN NEXT vibevideo.line('table', 'fail',
-								   'no table is attached',
-								   'SELECT vibevideo.attach(''public.vibelogs'').');
+		RETURN NEXT vibevideo_internal.line('table', 'fail',
+											'no table is attached',
+											'SELECT vibevideo.attach(''public.vibelogs'').');
 		RETURN;
 	END IF;
 	SELECT c.relforcerowsecurity AND c.relrowsecurity AND NOT (o.rolsuper OR o.rolbypassrls) AS hidden, o.rolname AS owner,
 		   o.rolsuper AS super, CASE WHEN c.relispartition THEN pg_partition_root(c.oid) END AS root INTO t
 	FROM pg_class c JOIN pg_roles o ON o.oid = c.relowner WHERE c.oid = b.relation;
 	IF NOT FOUND THEN
-		RETURN NEXT vibevideo.line('table', 'fail',
-								   'the attached table has been dropped',
-								   'Attach the table that takes its place, with adopt => ''...'' if that has its rows (line other_tables has the '
-								   'number), or SELECT vibevideo.detach().');
+		RETURN NEXT vibevideo_internal.line('table', 'fail',
+											'the attached table has been dropped',
+											'Attach the table that takes its place, with adopt => ''...'' if that has its rows (line other_tables has the '
+											'number), or SELECT vibevideo.detach().');
 		RETURN;
 	END IF;
 	RETURN NEXT CASE WHEN t.root IS NOT NULL
-					 THEN vibevideo.line('table', 'fail',
+					 THEN vibevideo_internal.line('table', 'fail',
 							  format('%s has become a partition of %s: rows in other partitions are not found', b.relation, t.root),
 							  format('SELECT vibevideo.attach(%L, adopt => %L).', t.root, b.relation))
-					 ELSE vibevideo.line('table', 'ok',
-							  concat_ws('; none: ', format('%s, %s', b.relation, vibevideo.options(b)),
+					 ELSE vibevideo_internal.line('table', 'ok',
+							  concat_ws('; none: ', format('%s, %s', b.relation, vibevideo_internal.options(b)),
 										nullif(concat_ws(', ', CASE WHEN b.image_column IS NULL THEN 'image_column' END,
 														 CASE WHEN b.model IS NULL THEN 'model' END,
 														 CASE WHEN b.input_function IS NULL THEN 'input_function' END,
@@ -225,42 +225,42 @@ BEGIN
 														 CASE WHEN NOT b.realtime THEN 'realtime' END), ''))) END;
 	again = format('SELECT vibevideo.attach(%L) again; name what has changed, other options stay.', b.relation);
 
-	IF vibevideo.is_copy(b) THEN
-		RETURN NEXT vibevideo.line('identity', 'fail', vibevideo.pause_cause(b), 'To continue with the jobs here, SELECT vibevideo.resume().');
+	IF vibevideo_internal.is_copy(b) THEN
+		RETURN NEXT vibevideo_internal.line('identity', 'fail', vibevideo_internal.pause_cause(b), 'To continue with the jobs here, SELECT vibevideo.resume().');
 	ELSE
-		RETURN NEXT vibevideo.line('identity', 'ok', 'the jobs belong to this database');
+		RETURN NEXT vibevideo_internal.line('identity', 'ok', 'the jobs belong to this database');
 		RETURN NEXT CASE WHEN b.paused
-						 THEN vibevideo.line('paused', 'warn', vibevideo.pause_cause(b), 'SELECT vibevideo.resume() when the reason is gone.')
-						 ELSE vibevideo.line('paused', 'ok', 'not paused') END;
+						 THEN vibevideo_internal.line('paused', 'warn', vibevideo_internal.pause_cause(b), 'SELECT vibevideo.resume() when the reason is gone.')
+						 ELSE vibevideo_internal.line('paused', 'ok', 'not paused') END;
 	END IF;
 
-	faults = vibevideo.column_faults(b);
-	RETURN NEXT CASE WHEN faults IS NULL THEN vibevideo.line('columns', 'ok', 'all there')
-					 ELSE vibevideo.line('columns', 'fail', faults, again) END;
+	faults = vibevideo_internal.column_faults(b);
+	RETURN NEXT CASE WHEN faults IS NULL THEN vibevideo_internal.line('columns', 'ok', 'all there')
+					 ELSE vibevideo_internal.line('columns', 'fail', faults, again) END;
 
-	SELECT s.present, s.refusing, s.refused INTO checks FROM vibevideo.status_check(b.relation) s;
+	SELECT s.present, s.refusing, s.refused INTO checks FROM vibevideo_internal.status_check(b.relation) s;
 	RETURN NEXT CASE WHEN checks.refusing IS NOT NULL
-					 THEN vibevideo.line('constraint', 'fail', format('%I refuses status %s', checks.refusing, checks.refused),
+					 THEN vibevideo_internal.line('constraint', 'fail', format('%I refuses status %s', checks.refusing, checks.refused),
 							  format('ALTER TABLE %s DROP CONSTRAINT %I, then attach again.', b.relation, checks.refusing))
 					 WHEN NOT checks.present
-					 THEN vibevideo.line('constraint', 'warn', 'no CHECK guards video_generation_status', again)
-					 ELSE vibevideo.line('constraint', 'ok', 'a CHECK guards video_generation_status') END;
+					 THEN vibevideo_internal.line('constraint', 'warn', 'no CHECK guards video_generation_status', again)
+					 ELSE vibevideo_internal.line('constraint', 'ok', 'a CHECK guards video_generation_status') END;
 
-	RETURN NEXT CASE WHEN vibevideo.request_index(b.relation) IS NOT NULL
-					 THEN vibevideo.line('index', 'ok', vibevideo.request_index(b.relation)::text)
+	RETURN NEXT CASE WHEN vibevideo_internal.request_index(b.relation) IS NOT NULL
+					 THEN vibevideo_internal.line('index', 'ok', vibevideo_internal.request_index(b.relation)::text)
 					 WHEN b.build_index
-					 THEN vibevideo.line('index', 'warn', 'the background worker has not built the index on video_request_id yet',
-							  'Wait; long transactions delay it. Or run yourself: ' || vibevideo.index_command(b.relation, true))
-					 ELSE vibevideo.line('index', 'warn', 'video_request_id has no valid index',
-							  'Run: ' || vibevideo.index_command(b.relation, true)) END;
+					 THEN vibevideo_internal.line('index', 'warn', 'the background worker has not built the index on video_request_id yet',
+							  'Wait; long transactions delay it. Or run yourself: ' || vibevideo_internal.index_command(b.relation, true))
+					 ELSE vibevideo_internal.line('index', 'warn', 'video_request_id has no valid index',
+							  'Run: ' || vibevideo_internal.index_command(b.relation, true)) END;
 
-	SELECT l.* INTO lacks FROM vibevideo.owner_lacks(b) l;
+	SELECT l.* INTO lacks FROM vibevideo_internal.owner_lacks(b) l;
 	RETURN NEXT CASE WHEN lacks.lacking IS NOT NULL
-					 THEN vibevideo.line('row_security', 'fail', format('the table''s owner %I lacks %s', t.owner, lacks.lacking), lacks.remedy)
+					 THEN vibevideo_internal.line('row_security', 'fail', format('the table''s owner %I lacks %s', t.owner, lacks.lacking), lacks.remedy)
 					 WHEN t.hidden
-					 THEN vibevideo.line('row_security', 'fail', format('row-level security is forced on the table''s owner %I', t.owner),
+					 THEN vibevideo_internal.line('row_security', 'fail', format('row-level security is forced on the table''s owner %I', t.owner),
 							  format('ALTER TABLE %s NO FORCE ROW LEVEL SECURITY; or ALTER ROLE %I BYPASSRLS.', b.relation, t.owner))
-					 ELSE vibevideo.line('row_security', 'ok', format('the worker writes as %I', t.owner)) END;
+					 ELSE vibevideo_internal.line('row_security', 'ok', format('the worker writes as %I', t.owner)) END;
 
 	-- what others can have a superuser run
 	SELECT string_agg(format('%I', r.rolname), ', ' ORDER BY r.rolname) INTO faults
@@ -271,25 +271,25 @@ BEGIN
 					  AND (p.oid = to_regproc(b.input_function)
 						   OR p.oid IN (SELECT g.tgfoid FROM pg_trigger g WHERE g.tgrelid = b.relation))));
 	RETURN NEXT CASE WHEN faults IS NOT NULL
-					 THEN vibevideo.line('owner', 'warn',
+					 THEN vibevideo_internal.line('owner', 'warn',
 							  format('triggers and input function run with the rights of %I, a superuser, and can be made or changed by %s', t.owner, faults),
 							  format('ALTER TABLE %s OWNER TO an ordinary role, on Supabase postgres.', b.relation))
-					 ELSE vibevideo.line('owner', 'ok', format('triggers and input function run with the rights of %I', t.owner)) END;
+					 ELSE vibevideo_internal.line('owner', 'ok', format('triggers and input function run with the rights of %I', t.owner)) END;
 
 	IF b.input_function IS NOT NULL THEN
 		BEGIN
-			PERFORM vibevideo.resolve_input_function(b.relation, b.input_function);
-			RETURN NEXT vibevideo.line('input_function', 'ok', b.input_function);
+			PERFORM vibevideo_internal.resolve_input_function(b.relation, b.input_function);
+			RETURN NEXT vibevideo_internal.line('input_function', 'ok', b.input_function);
 		EXCEPTION WHEN OTHERS THEN
-			RETURN NEXT vibevideo.line('input_function', 'fail', SQLERRM, again);
+			RETURN NEXT vibevideo_internal.line('input_function', 'fail', SQLERRM, again);
 		END;
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.check_table() IS 'part of check_config: the attached table; owner only';
+COMMENT ON FUNCTION vibevideo_internal.check_table() IS 'part of check_config: the attached table; owner only';
 
 -- The public functions and who may call them.
-CREATE FUNCTION vibevideo.check_api()
+CREATE FUNCTION vibevideo_internal.check_api()
 RETURNS SETOF vibevideo.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	key_type constant regtype = coalesce((SELECT b.id_type FROM vibevideo.binding b), 'uuid'::regtype);
@@ -300,8 +300,8 @@ DECLARE
 	roles text;
 BEGIN
 	SELECT string_agg(f, ', ') INTO faults FROM unnest(expected) f WHERE to_regprocedure('public.' || f) IS NULL;
-	RETURN NEXT CASE WHEN faults IS NULL THEN vibevideo.line('api', 'ok', format('key type %s', key_type))
-					 ELSE vibevideo.line('api', 'fail', format('missing in schema public: %s', faults),
+	RETURN NEXT CASE WHEN faults IS NULL THEN vibevideo_internal.line('api', 'ok', format('key type %s', key_type))
+					 ELSE vibevideo_internal.line('api', 'fail', format('missing in schema public: %s', faults),
 							  format('SELECT vibevideo.create_api(%L).', key_type)) END;
 
 	SELECT string_agg(r.rolname, ', ' ORDER BY r.rolname) INTO roles
@@ -319,15 +319,15 @@ BEGIN
 		  WHERE r.may <> r.should
 		  GROUP BY r.rolname, r.may) wrong;
 	RETURN NEXT CASE WHEN roles IS NULL
-					 THEN vibevideo.line('grants', 'ok', 'roles anon, authenticated and service_role do not exist here')
-					 WHEN faults IS NULL THEN vibevideo.line('grants', 'ok', format('right for %s', roles))
-					 ELSE vibevideo.line('grants', 'fail', faults, 'SELECT vibevideo.grant_api_roles().') END;
+					 THEN vibevideo_internal.line('grants', 'ok', 'roles anon, authenticated and service_role do not exist here')
+					 WHEN faults IS NULL THEN vibevideo_internal.line('grants', 'ok', format('right for %s', roles))
+					 ELSE vibevideo_internal.line('grants', 'fail', faults, 'SELECT vibevideo.grant_api_roles().') END;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.check_api() IS 'part of check_config: the public functions and their rights; owner only';
+COMMENT ON FUNCTION vibevideo_internal.check_api() IS 'part of check_config: the public functions and their rights; owner only';
 
 -- fal.ai, Storage and Realtime, as seen from here.
-CREATE FUNCTION vibevideo.check_services()
+CREATE FUNCTION vibevideo_internal.check_services()
 RETURNS SETOF vibevideo.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	what text;
@@ -336,20 +336,20 @@ BEGIN
 	FOREACH what IN ARRAY ARRAY['fal_key', 'queue', 'storage_key', 'bucket', 'bucket_public', 'bucket_size', 'public_url', 'media_hosts',
 								'webhook', 'broadcasts'] LOOP
 		BEGIN
-			SELECT p.status, p.detail, p.hint INTO answer FROM vibevideo.probe(what) p;
-			RETURN NEXT vibevideo.line(what, answer.status, answer.detail, answer.hint);
+			SELECT p.status, p.detail, p.hint INTO answer FROM vibevideo_internal.probe(what) p;
+			RETURN NEXT vibevideo_internal.line(what, answer.status, answer.detail, answer.hint);
 		EXCEPTION WHEN OTHERS THEN
-			RETURN NEXT vibevideo.line(what, 'fail',
-									   SQLERRM,
-									   format('SELECT * FROM vibevideo.probe(%L) shows the whole error.', what));
+			RETURN NEXT vibevideo_internal.line(what, 'fail',
+												SQLERRM,
+												format('SELECT * FROM vibevideo_internal.probe(%L) shows the whole error.', what));
 		END;
 	END LOOP;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.check_services() IS 'part of check_config: fal.ai, Storage, Realtime, our own webhook_url; owner only';
+COMMENT ON FUNCTION vibevideo_internal.check_services() IS 'part of check_config: fal.ai, Storage, Realtime, our own webhook_url; owner only';
 
 -- pg_cron and its job.
-CREATE FUNCTION vibevideo.check_cron()
+CREATE FUNCTION vibevideo_internal.check_cron()
 RETURNS SETOF vibevideo.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	version constant text = (SELECT e.extversion FROM pg_extension e WHERE e.extname = 'pg_cron');
@@ -358,50 +358,50 @@ DECLARE
 	run record;
 BEGIN
 	IF version IS NULL THEN
-		RETURN NEXT vibevideo.line('pg_cron', 'ok',
-								   CASE WHEN cron_database <> current_database()
-								   THEN format('not in this database but in %s; a job there may call vibevideo_poll() here',
-								   cron_database)
-								   ELSE 'not installed; the background worker follows the jobs alone' END);
+		RETURN NEXT vibevideo_internal.line('pg_cron', 'ok',
+											CASE WHEN cron_database <> current_database()
+											THEN format('not in this database but in %s; a job there may call vibevideo_poll() here',
+											cron_database)
+											ELSE 'not installed; the background worker follows the jobs alone' END);
 		RETURN;
 	END IF;
 	EXECUTE 'SELECT j.jobid, j.schedule, j.active, j.username FROM cron.job j WHERE j.jobname = $1 AND j.database = $2 '
 			'ORDER BY j.active DESC, j.jobid LIMIT 1'
 	INTO job USING 'vibevideo_poll', current_database();
 	IF job.jobid IS NULL THEN
-		RETURN NEXT vibevideo.line('pg_cron', 'warn',
-								   format('version %s, but no job calls vibevideo_poll()', version),
-								   'SELECT vibevideo.schedule(); until then the background worker follows the jobs alone.');
+		RETURN NEXT vibevideo_internal.line('pg_cron', 'warn',
+											format('version %s, but no job calls vibevideo_poll()', version),
+											'SELECT vibevideo.schedule(); until then the background worker follows the jobs alone.');
 		RETURN;
 	ELSIF NOT job.active THEN
-		RETURN NEXT vibevideo.line('pg_cron', 'warn',
-								   format('version %s, job %s is not active', version, job.jobid),
-								   format('SELECT cron.alter_job(%s, active => true).', job.jobid));
+		RETURN NEXT vibevideo_internal.line('pg_cron', 'warn',
+											format('version %s, job %s is not active', version, job.jobid),
+											format('SELECT cron.alter_job(%s, active => true).', job.jobid));
 		RETURN;
 	END IF;
 	IF NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = job.username) THEN
-		RETURN NEXT vibevideo.line('pg_cron', 'fail',
-								   format('version %s, job %s belongs to role %I, which is gone: pg_cron may run no job at all',
-								   version, job.jobid, job.username),
-								   'SELECT vibevideo.unschedule(), then vibevideo.schedule() as the role that is to own it.');
+		RETURN NEXT vibevideo_internal.line('pg_cron', 'fail',
+											format('version %s, job %s belongs to role %I, which is gone: pg_cron may run no job at all',
+											version, job.jobid, job.username),
+											'SELECT vibevideo.unschedule(), then vibevideo.schedule() as the role that is to own it.');
 		RETURN;
 	END IF;
 	EXECUTE 'SELECT d.status, d.return_message FROM cron.job_run_details d WHERE d.jobid = $1 ORDER BY d.runid DESC LIMIT 1'
 	INTO run USING job.jobid;
 	IF run.status = 'failed' THEN
-		RETURN NEXT vibevideo.line('pg_cron', 'warn',
-								   format('version %s, job %s failed: %s', version, job.jobid, btrim(run.return_message, E' \n')),
-								   'See cron.job_run_details. pg_cron connects to cron.host, which pg_hba.conf must allow, unless '
-								   'cron.use_background_workers is on.');
+		RETURN NEXT vibevideo_internal.line('pg_cron', 'warn',
+											format('version %s, job %s failed: %s', version, job.jobid, btrim(run.return_message, E' \n')),
+											'See cron.job_run_details. pg_cron connects to cron.host, which pg_hba.conf must allow, unless '
+											'cron.use_background_workers is on.');
 		RETURN;
 	END IF;
-	RETURN NEXT vibevideo.line('pg_cron', 'ok', format('version %s, job %s: %s', version, job.jobid, job.schedule));
+	RETURN NEXT vibevideo_internal.line('pg_cron', 'ok', format('version %s, job %s: %s', version, job.jobid, job.schedule));
 END
 $$;
-COMMENT ON FUNCTION vibevideo.check_cron() IS 'part of check_config: pg_cron and its job; owner only';
+COMMENT ON FUNCTION vibevideo_internal.check_cron() IS 'part of check_config: pg_cron and its job; owner only';
 
 -- Jobs that need somebody's attention.
-CREATE FUNCTION vibevideo.check_jobs()
+CREATE FUNCTION vibevideo_internal.check_jobs()
 RETURNS SETOF vibevideo.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	jobs bigint;
@@ -412,30 +412,30 @@ BEGIN
 	SELECT count(*), min(j.next_at) INTO jobs, oldest FROM vibevideo.job j
 	WHERE vibevideo.is_active(j.state)
 	  AND j.next_at < clock_timestamp() - interval '1 minute';
-	RETURN NEXT CASE WHEN jobs = 0 THEN vibevideo.line('overdue', 'ok', 'no job waits longer than a minute for its turn')
-					 ELSE vibevideo.line('overdue', CASE WHEN oldest < clock_timestamp() - interval '10 minutes' THEN 'fail' ELSE 'warn' END,
-							  format('jobs that wait for their turn: %s, the oldest was due %s', jobs, vibevideo.ago(oldest)),
+	RETURN NEXT CASE WHEN jobs = 0 THEN vibevideo_internal.line('overdue', 'ok', 'no job waits longer than a minute for its turn')
+					 ELSE vibevideo_internal.line('overdue', CASE WHEN oldest < clock_timestamp() - interval '10 minutes' THEN 'fail' ELSE 'warn' END,
+							  format('jobs that wait for their turn: %s, the oldest was due %s', jobs, vibevideo_internal.ago(oldest)),
 							  'If worker and rhythm are ok, raise vibevideo.poll_batch_size or vibevideo.max_transfers.')
 					 END;
 
 	SELECT count(*), min(j.created_at) INTO jobs, oldest FROM vibevideo.job j WHERE j.state = 'submit_unknown';
-	RETURN NEXT CASE WHEN jobs = 0 THEN vibevideo.line('submit_unknown', 'ok', 'no lost submits')
-					 ELSE vibevideo.line('submit_unknown', 'warn', format('lost submits: %s, the oldest from %s', jobs, vibevideo.ago(oldest)),
+	RETURN NEXT CASE WHEN jobs = 0 THEN vibevideo_internal.line('submit_unknown', 'ok', 'no lost submits')
+					 ELSE vibevideo_internal.line('submit_unknown', 'warn', format('lost submits: %s, the oldest from %s', jobs, vibevideo_internal.ago(oldest)),
 							  'They are looked for at fal.ai and never sent again blindly; vibevideo.unknown_policy says how that '
 							  'ends. Or look in fal.ai''s dashboard, then SELECT vibevideo.resolve(job_id, ''request id'') or, if it '
 							  'is not there, vibevideo.resolve(job_id, ''not_sent'').') END;
 
-	SELECT count(*), vibevideo.shown(max(j.vibelog_id)) INTO jobs, example FROM vibevideo.job j
+	SELECT count(*), vibevideo_internal.shown(max(j.vibelog_id)) INTO jobs, example FROM vibevideo.job j
 	WHERE j.state = 'failed' AND j.error_code = 'submit_lost' AND j.sent_at IS NOT NULL AND j.request_id IS NULL
 	  AND j.completed_at > clock_timestamp() - interval '7 days';
-	RETURN NEXT CASE WHEN jobs = 0 THEN vibevideo.line('submit_lost', 'ok', 'no submit was given up as lost in the last 7 days')
-					 ELSE vibevideo.line('submit_lost', 'warn', format('submits given up as lost in the last 7 days: %s, one for %s', jobs, example),
+	RETURN NEXT CASE WHEN jobs = 0 THEN vibevideo_internal.line('submit_lost', 'ok', 'no submit was given up as lost in the last 7 days')
+					 ELSE vibevideo_internal.line('submit_lost', 'warn', format('submits given up as lost in the last 7 days: %s, one for %s', jobs, example),
 							  'fal.ai showed no trace of them, and nothing was sent again; vibevideo_retry makes a new attempt.') END;
 
-	SELECT count(*), vibevideo.shown(max(j.vibelog_id)) INTO jobs, example FROM vibevideo.job j
+	SELECT count(*), vibevideo_internal.shown(max(j.vibelog_id)) INTO jobs, example FROM vibevideo.job j
 	WHERE j.state = 'failed' AND j.generated_at IS NOT NULL AND j.updated_at > clock_timestamp() - interval '7 days';
-	RETURN NEXT CASE WHEN jobs = 0 THEN vibevideo.line('dead_letters', 'ok', 'no finished video was given up in the last 7 days')
-					 ELSE vibevideo.line('dead_letters', 'warn', format('videos made but given up in the last 7 days: %s, one for %s',
+	RETURN NEXT CASE WHEN jobs = 0 THEN vibevideo_internal.line('dead_letters', 'ok', 'no finished video was given up in the last 7 days')
+					 ELSE vibevideo_internal.line('dead_letters', 'warn', format('videos made but given up in the last 7 days: %s, one for %s',
 															 jobs, example),
 							  'vibevideo.jobs says why in error, and media_url where fal.ai still has them; fix the cause, then '
 							  'vibevideo.retry(job_id), or vibevideo_retry of the row, which copies such a video without a new render.') END;
@@ -444,31 +444,31 @@ BEGIN
 	WHERE j.row_error IS NOT NULL
 	  AND (j.row_dirty OR j.relation IS NOT NULL AND j.row_error <> 'the row no longer exists'
 		   AND j.updated_at > clock_timestamp() - interval '7 days');
-	RETURN NEXT CASE WHEN jobs = 0 THEN vibevideo.line('unwritten_rows', 'ok', 'every row could be written')
-					 ELSE vibevideo.line('unwritten_rows', 'warn', format('rows of the app that could not be written: %s, because %s', jobs, example),
+	RETURN NEXT CASE WHEN jobs = 0 THEN vibevideo_internal.line('unwritten_rows', 'ok', 'every row could be written')
+					 ELSE vibevideo_internal.line('unwritten_rows', 'warn', format('rows of the app that could not be written: %s, because %s', jobs, example),
 							  'Fix what the error says (triggers, constraints, rights of the table''s owner); they are tried again.')
 					 END;
 
 	SELECT string_agg(format('%s %s: %s active, %s ended but not shown in their rows (jobs %s)',
 							 CASE WHEN o.gone THEN 'dropped table' ELSE 'table' END, o.name, o.active, o.unwritten, o.examples), '; '),
 		   max(o.name), count(*)
-	INTO example, other, jobs FROM vibevideo.other_tables() o;
-	RETURN NEXT CASE WHEN jobs = 0 THEN vibevideo.line('other_tables', 'ok', 'all unfinished jobs are of the attached table')
-					 ELSE vibevideo.line('other_tables', 'warn', 'unfinished jobs of tables that are not attached: ' || example,
+	INTO example, other, jobs FROM vibevideo_internal.other_tables() o;
+	RETURN NEXT CASE WHEN jobs = 0 THEN vibevideo_internal.line('other_tables', 'ok', 'all unfinished jobs are of the attached table')
+					 ELSE vibevideo_internal.line('other_tables', 'warn', 'unfinished jobs of tables that are not attached: ' || example,
 							  format('If the attached table takes the place of one of them, with its rows: SELECT vibevideo.attach(..., adopt '
 									 '=> %L). SELECT vibevideo.cancel(job_id) or vibevideo.retry(job_id) works without table and row.', other))
 					 END;
 
-	RETURN NEXT CASE WHEN vibevideo.sequences_behind() THEN
-						  vibevideo.line('sequences', 'fail', 'jobs have higher numbers than their sequence: new ones cannot be made',
+	RETURN NEXT CASE WHEN vibevideo_internal.sequences_behind() THEN
+						  vibevideo_internal.line('sequences', 'fail', 'jobs have higher numbers than their sequence: new ones cannot be made',
 							  'SELECT vibevideo.resume() advances the sequences; they do not come along with logical replication.')
-					 ELSE vibevideo.line('sequences', 'ok', 'ahead of all jobs') END;
+					 ELSE vibevideo_internal.line('sequences', 'ok', 'ahead of all jobs') END;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.check_jobs() IS 'part of check_config: jobs that need attention; owner only';
+COMMENT ON FUNCTION vibevideo_internal.check_jobs() IS 'part of check_config: jobs that need attention; owner only';
 
 -- Limits and prices.
-CREATE FUNCTION vibevideo.check_limits()
+CREATE FUNCTION vibevideo_internal.check_limits()
 RETURNS SETOF vibevideo.check_line LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	limits record;
@@ -477,19 +477,19 @@ BEGIN
 	SELECT count(*) AS n, count(*) FILTER (WHERE l.scope = 'global') AS global, count(*) FILTER (WHERE l.scope = 'default') AS usual,
 		   count(*) FILTER (WHERE l.scope = 'user') AS users, bool_or(l.spend_per_day_usd >= 0) AS spend
 	INTO limits FROM vibevideo.limit l;
-	RETURN NEXT vibevideo.line('limits', 'ok',
-							   CASE WHEN limits.n = 0 THEN 'none is set'
-							   ELSE concat_ws(', ', CASE WHEN limits.global > 0 THEN 'for all users together' END,
-							   CASE WHEN limits.usual > 0 THEN 'for each user' END,
-							   CASE WHEN limits.users > 0 THEN format('for some by name: %s', limits.users) END) END);
+	RETURN NEXT vibevideo_internal.line('limits', 'ok',
+										CASE WHEN limits.n = 0 THEN 'none is set'
+										ELSE concat_ws(', ', CASE WHEN limits.global > 0 THEN 'for all users together' END,
+										CASE WHEN limits.usual > 0 THEN 'for each user' END,
+										CASE WHEN limits.users > 0 THEN format('for some by name: %s', limits.users) END) END);
 	IF limits.spend AND NOT EXISTS (SELECT FROM vibevideo.model m WHERE m.endpoint = wanted AND m.price_usd > 0) THEN
-		RETURN NEXT vibevideo.line('price', 'warn',
-								   format('spending is limited, but the price of %s is not known and counts as 0', wanted),
-								   format('INSERT INTO vibevideo.model (endpoint, price_usd) VALUES (%L, ...).', wanted));
+		RETURN NEXT vibevideo_internal.line('price', 'warn',
+											format('spending is limited, but the price of %s is not known and counts as 0', wanted),
+											format('INSERT INTO vibevideo.model (endpoint, price_usd) VALUES (%L, ...).', wanted));
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.check_limits() IS 'part of check_config: limits and prices; owner only';
+COMMENT ON FUNCTION vibevideo_internal.check_limits() IS 'part of check_config: limits and prices; owner only';
 
 /*
  * vibevideo.check_config() - reports whether everything is as it has to be, one
@@ -507,12 +507,12 @@ DECLARE
 BEGIN
 	FOREACH part IN ARRAY ARRAY['preload', 'worker', 'table', 'api', 'services', 'cron', 'jobs', 'limits'] LOOP
 		BEGIN
-			RETURN QUERY EXECUTE format('SELECT l.check_name, l.status, l.detail, l.hint FROM vibevideo.%I() l', 'check_' || part);
+			RETURN QUERY EXECUTE format('SELECT l.check_name, l.status, l.detail, l.hint FROM vibevideo_internal.%I() l', 'check_' || part);
 		EXCEPTION WHEN OTHERS THEN
 			check_name = part;
 			status = 'fail';
 			detail = SQLERRM;
-			hint = format('SELECT * FROM vibevideo.check_%s() shows the whole error.', part);
+			hint = format('SELECT * FROM vibevideo_internal.check_%s() shows the whole error.', part);
 			RETURN NEXT;
 		END;
 	END LOOP;
@@ -522,9 +522,9 @@ COMMENT ON FUNCTION vibevideo.check_config() IS
 	'reports whether everything is as it has to be, and what to do if not; owner only';
 
 -- The rows with these keys become failed, with the rights of the table's owner.
-CREATE FUNCTION vibevideo.fail_rows(keys text[])
+CREATE FUNCTION vibevideo_internal.fail_rows(keys text[])
 RETURNS bigint LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'vibevideo_fail_rows';
-COMMENT ON FUNCTION vibevideo.fail_rows(text[]) IS 'part of reset_stuck: makes rows of the app failed, as the table''s owner; owner only';
+COMMENT ON FUNCTION vibevideo_internal.fail_rows(text[]) IS 'part of reset_stuck: makes rows of the app failed, as the table''s owner; owner only';
 
 /*
  * vibevideo.reset_stuck(older_than) - fixes rows of the app that say queued,
@@ -566,7 +566,7 @@ BEGIN
 			MESSAGE = 'no table is attached',
 			HINT = 'SELECT vibevideo.attach(''public.vibelogs'') first.';
 	END IF;
-	faults = vibevideo.column_faults(b);
+	faults = vibevideo_internal.column_faults(b);
 	IF faults IS NOT NULL THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'object_not_in_prerequisite_state',
@@ -591,7 +591,7 @@ BEGIN
 				   'WHERE j.request_id = t.video_request_id::text COLLATE "C" AND NOT j.orphan)',
 				   b.id_column, b.relation, stuck, b.id_column)
 	INTO without_job USING running, older_than, b.relation;
-	failed = coalesce(vibevideo.fail_rows(without_job), 0);
+	failed = coalesce(vibevideo_internal.fail_rows(without_job), 0);
 	-- somebody may have submitted one of them meanwhile
 	UPDATE vibevideo.job j SET row_dirty = true, row_tries = 0, row_next_at = now(),
 		row_bears = CASE WHEN j.row_dirty OR j.row_bears = '?' THEN j.row_bears ELSE coalesce(j.request_id, '-') END

@@ -4,10 +4,10 @@
 -------------------------------------------------------------------------------
 
 /*
- * vibevideo.publish(relation) - adds the app's table to the publication that
+ * vibevideo_internal.publish(relation) - adds the app's table to the publication that
  * Supabase Realtime reads.  Says why if it does not; never fails for that.
  */
-CREATE FUNCTION vibevideo.publish(relation regclass)
+CREATE FUNCTION vibevideo_internal.publish(relation regclass)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	command constant text = format('ALTER PUBLICATION supabase_realtime ADD TABLE %s', relation);
@@ -45,4 +45,4 @@ BEGIN
 	END;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.publish(regclass) IS 'adds the app''s table to publication supabase_realtime, or says why not; owner only';
+COMMENT ON FUNCTION vibevideo_internal.publish(regclass) IS 'adds the app''s table to publication supabase_realtime, or says why not; owner only';

@@ -4,7 +4,7 @@
 -------------------------------------------------------------------------------
 
 /*
- * The trigger job_changed notes each step of a job in vibevideo.tally, one row a
+ * The trigger job_changed notes each step of a job in vibevideo_internal.tally, one row a
  * step, in the transaction that takes it.  An insert waits for nobody, not even
  * for a prepared transaction, and costs the same for the last job of a transaction
  * as for the first.  (A row to be updated would have as many versions as the
@@ -35,24 +35,24 @@ CREATE FUNCTION vibevideo.histogram_bounds()
 RETURNS int[] LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'vibevideo_histogram_bounds';
 COMMENT ON FUNCTION vibevideo.histogram_bounds() IS
 	'upper bounds, in seconds and inclusive, of a histogram''s buckets; one more bucket has what is beyond; owner only';
-CREATE FUNCTION vibevideo.histogram_note(histogram bigint[], ms bigint)
+CREATE FUNCTION vibevideo_internal.histogram_note(histogram bigint[], ms bigint)
 RETURNS bigint[] LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'vibevideo_histogram_note';
-COMMENT ON FUNCTION vibevideo.histogram_note(bigint[], bigint) IS 'a histogram with one duration more; owner only';
-CREATE FUNCTION vibevideo.histogram_add(a bigint[], b bigint[])
+COMMENT ON FUNCTION vibevideo_internal.histogram_note(bigint[], bigint) IS 'a histogram with one duration more; owner only';
+CREATE FUNCTION vibevideo_internal.histogram_add(a bigint[], b bigint[])
 RETURNS bigint[] LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'vibevideo_histogram_add';
-COMMENT ON FUNCTION vibevideo.histogram_add(bigint[], bigint[]) IS 'the sum of two histograms, either of which may be NULL; owner only';
+COMMENT ON FUNCTION vibevideo_internal.histogram_add(bigint[], bigint[]) IS 'the sum of two histograms, either of which may be NULL; owner only';
 CREATE FUNCTION vibevideo.percentile(histogram bigint[], fraction double precision)
 RETURNS double precision LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'vibevideo_percentile';
 COMMENT ON FUNCTION vibevideo.percentile(bigint[], double precision) IS
 	'seconds within which this fraction of a histogram''s durations lie, interpolated within a bucket; owner only';
-CREATE AGGREGATE vibevideo.histogram(ms bigint) (
-	SFUNC = vibevideo.histogram_note, STYPE = bigint[], COMBINEFUNC = vibevideo.histogram_add, PARALLEL = SAFE);
-COMMENT ON AGGREGATE vibevideo.histogram(bigint) IS 'the histogram of durations; owner only';
+CREATE AGGREGATE vibevideo_internal.histogram(ms bigint) (
+	SFUNC = vibevideo_internal.histogram_note, STYPE = bigint[], COMBINEFUNC = vibevideo_internal.histogram_add, PARALLEL = SAFE);
+COMMENT ON AGGREGATE vibevideo_internal.histogram(bigint) IS 'the histogram of durations; owner only';
 CREATE AGGREGATE vibevideo.histogram_sum(histogram bigint[]) (
-	SFUNC = vibevideo.histogram_add, STYPE = bigint[], COMBINEFUNC = vibevideo.histogram_add, PARALLEL = SAFE);
+	SFUNC = vibevideo_internal.histogram_add, STYPE = bigint[], COMBINEFUNC = vibevideo_internal.histogram_add, PARALLEL = SAFE);
 COMMENT ON AGGREGATE vibevideo.histogram_sum(bigint[]) IS 'the sum of histograms; owner only';
 
-CREATE TABLE vibevideo.tally (
+CREATE TABLE vibevideo_internal.tally (
 	tally_id bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
 	at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
 	outcome text NOT NULL,
@@ -64,21 +64,21 @@ CREATE TABLE vibevideo.tally (
 	bytes bigint,
 	usd numeric
 );
-COMMENT ON TABLE vibevideo.tally IS 'steps of jobs that are not yet in the rollup, one row each';
-COMMENT ON COLUMN vibevideo.tally.tally_id IS 'the order in which they are taken';
-COMMENT ON COLUMN vibevideo.tally.at IS 'when the step was taken';
-COMMENT ON COLUMN vibevideo.tally.outcome IS 'which step: as in vibevideo.rollup';
-COMMENT ON COLUMN vibevideo.tally.orphan IS 'the job''s transaction was rolled back after it was sent';
-COMMENT ON COLUMN vibevideo.tally.model IS 'the job''s model';
-COMMENT ON COLUMN vibevideo.tally.error_code IS 'why it failed; NULL for other steps';
-COMMENT ON COLUMN vibevideo.tally.ms IS 'how long what ended with this step took: wait, render or copy; NULL if that is not known';
-COMMENT ON COLUMN vibevideo.tally.total_ms IS 'how long all of it took, when it is completed';
-COMMENT ON COLUMN vibevideo.tally.bytes IS 'what was copied';
-COMMENT ON COLUMN vibevideo.tally.usd IS 'what was settled with step rendered, or returned with one of the others';
-SELECT pg_catalog.pg_extension_config_dump('vibevideo.tally', '');
-SELECT pg_catalog.pg_extension_config_dump('vibevideo.tally_tally_id_seq', '');
+COMMENT ON TABLE vibevideo_internal.tally IS 'steps of jobs that are not yet in the rollup, one row each';
+COMMENT ON COLUMN vibevideo_internal.tally.tally_id IS 'the order in which they are taken';
+COMMENT ON COLUMN vibevideo_internal.tally.at IS 'when the step was taken';
+COMMENT ON COLUMN vibevideo_internal.tally.outcome IS 'which step: as in vibevideo.rollup';
+COMMENT ON COLUMN vibevideo_internal.tally.orphan IS 'the job''s transaction was rolled back after it was sent';
+COMMENT ON COLUMN vibevideo_internal.tally.model IS 'the job''s model';
+COMMENT ON COLUMN vibevideo_internal.tally.error_code IS 'why it failed; NULL for other steps';
+COMMENT ON COLUMN vibevideo_internal.tally.ms IS 'how long what ended with this step took: wait, render or copy; NULL if that is not known';
+COMMENT ON COLUMN vibevideo_internal.tally.total_ms IS 'how long all of it took, when it is completed';
+COMMENT ON COLUMN vibevideo_internal.tally.bytes IS 'what was copied';
+COMMENT ON COLUMN vibevideo_internal.tally.usd IS 'what was settled with step rendered, or returned with one of the others';
+SELECT pg_catalog.pg_extension_config_dump('vibevideo_internal.tally', '');
+SELECT pg_catalog.pg_extension_config_dump('vibevideo_internal.tally_tally_id_seq', '');
 
-CREATE TABLE vibevideo.rollup_level (
+CREATE TABLE vibevideo_internal.rollup_level (
 	seconds int NOT NULL,
 	at timestamptz NOT NULL,
 	outcome text COLLATE pg_catalog."C" NOT NULL CHECK (outcome OPERATOR(pg_catalog.=) ANY (ARRAY[
@@ -100,38 +100,38 @@ CREATE TABLE vibevideo.rollup_level (
 	total bigint[],
 	PRIMARY KEY (outcome, at, model, error_class, orphan, seconds)
 ) PARTITION BY LIST (seconds);
-COMMENT ON TABLE vibevideo.rollup_level IS 'steps of jobs by period, model and the like, as far as they are added up; view vibevideo.rollup has all';
+COMMENT ON TABLE vibevideo_internal.rollup_level IS 'steps of jobs by period, model and the like, as far as they are added up; view vibevideo.rollup has all';
 -- a table each, so that what is read together lies together
-CREATE TABLE vibevideo.rollup_ever PARTITION OF vibevideo.rollup_level FOR VALUES IN (0) WITH (fillfactor = 50);
-COMMENT ON TABLE vibevideo.rollup_ever IS 'part of vibevideo.rollup_level: all time, nothing is taken away from it';
-CREATE TABLE vibevideo.rollup_minute PARTITION OF vibevideo.rollup_level FOR VALUES IN (60);
-COMMENT ON TABLE vibevideo.rollup_minute IS 'part of vibevideo.rollup_level: minutes';
-CREATE TABLE vibevideo.rollup_minutes PARTITION OF vibevideo.rollup_level FOR VALUES IN (300);
-COMMENT ON TABLE vibevideo.rollup_minutes IS 'part of vibevideo.rollup_level: five minutes each';
-CREATE TABLE vibevideo.rollup_hour PARTITION OF vibevideo.rollup_level FOR VALUES IN (3600);
-COMMENT ON TABLE vibevideo.rollup_hour IS 'part of vibevideo.rollup_level: hours';
-CREATE TABLE vibevideo.rollup_day PARTITION OF vibevideo.rollup_level FOR VALUES IN (86400);
-COMMENT ON TABLE vibevideo.rollup_day IS 'part of vibevideo.rollup_level: days of UTC';
-SELECT pg_catalog.pg_extension_config_dump('vibevideo.rollup_ever', '');
-SELECT pg_catalog.pg_extension_config_dump('vibevideo.rollup_minute', '');
-SELECT pg_catalog.pg_extension_config_dump('vibevideo.rollup_minutes', '');
-SELECT pg_catalog.pg_extension_config_dump('vibevideo.rollup_hour', '');
-SELECT pg_catalog.pg_extension_config_dump('vibevideo.rollup_day', '');
+CREATE TABLE vibevideo_internal.rollup_ever PARTITION OF vibevideo_internal.rollup_level FOR VALUES IN (0) WITH (fillfactor = 50);
+COMMENT ON TABLE vibevideo_internal.rollup_ever IS 'part of vibevideo_internal.rollup_level: all time, nothing is taken away from it';
+CREATE TABLE vibevideo_internal.rollup_minute PARTITION OF vibevideo_internal.rollup_level FOR VALUES IN (60);
+COMMENT ON TABLE vibevideo_internal.rollup_minute IS 'part of vibevideo_internal.rollup_level: minutes';
+CREATE TABLE vibevideo_internal.rollup_minutes PARTITION OF vibevideo_internal.rollup_level FOR VALUES IN (300);
+COMMENT ON TABLE vibevideo_internal.rollup_minutes IS 'part of vibevideo_internal.rollup_level: five minutes each';
+CREATE TABLE vibevideo_internal.rollup_hour PARTITION OF vibevideo_internal.rollup_level FOR VALUES IN (3600);
+COMMENT ON TABLE vibevideo_internal.rollup_hour IS 'part of vibevideo_internal.rollup_level: hours';
+CREATE TABLE vibevideo_internal.rollup_day PARTITION OF vibevideo_internal.rollup_level FOR VALUES IN (86400);
+COMMENT ON TABLE vibevideo_internal.rollup_day IS 'part of vibevideo_internal.rollup_level: days of UTC';
+SELECT pg_catalog.pg_extension_config_dump('vibevideo_internal.rollup_ever', '');
+SELECT pg_catalog.pg_extension_config_dump('vibevideo_internal.rollup_minute', '');
+SELECT pg_catalog.pg_extension_config_dump('vibevideo_internal.rollup_minutes', '');
+SELECT pg_catalog.pg_extension_config_dump('vibevideo_internal.rollup_hour', '');
+SELECT pg_catalog.pg_extension_config_dump('vibevideo_internal.rollup_day', '');
 
 -- The beginning of the period of so many seconds that a time is in: hours and days
 -- are of UTC, weeks begin on a Monday.
-CREATE FUNCTION vibevideo.period(seconds int, at timestamptz)
+CREATE FUNCTION vibevideo_internal.period(seconds int, at timestamptz)
 RETURNS timestamptz LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE WHEN seconds = 0 THEN '-infinity' ELSE date_bin(seconds * interval '1 second', at, '2001-01-01 00:00:00+00') END;
-COMMENT ON FUNCTION vibevideo.period(int, timestamptz) IS 'the beginning of the period that a time is in; owner only';
+COMMENT ON FUNCTION vibevideo_internal.period(int, timestamptz) IS 'the beginning of the period that a time is in; owner only';
 
 -- What is added up, and what is still to be: so that nothing is late.
 CREATE VIEW vibevideo.rollup WITH (security_invoker = true) AS
 SELECT r.seconds, r.at, r.outcome, r.model, r.error_class, r.orphan, r.n, r.wait_ms, r.render_ms, r.copy_ms, r.total_ms, r.bytes,
 	   r.settled_usd, r.returned_usd, r.wait, r.render, r.copy, r.total
-FROM vibevideo.rollup_level r
+FROM vibevideo_internal.rollup_level r
 UNION ALL
-SELECT l.seconds, vibevideo.period(l.seconds, t.at), t.outcome COLLATE pg_catalog."C", t.model COLLATE pg_catalog."C",
+SELECT l.seconds, vibevideo_internal.period(l.seconds, t.at), t.outcome COLLATE pg_catalog."C", t.model COLLATE pg_catalog."C",
 	   coalesce(vibevideo.error_class(t.error_code), '') COLLATE pg_catalog."C", t.orphan, count(*),
 	   coalesce(sum(t.ms) FILTER (WHERE t.outcome = 'accepted'), 0)::bigint,
 	   coalesce(sum(t.ms) FILTER (WHERE t.outcome = 'rendered'), 0)::bigint,
@@ -139,11 +139,11 @@ SELECT l.seconds, vibevideo.period(l.seconds, t.at), t.outcome COLLATE pg_catalo
 	   coalesce(sum(t.total_ms), 0)::bigint, coalesce(sum(t.bytes), 0)::bigint,
 	   coalesce(sum(t.usd) FILTER (WHERE t.outcome = 'rendered'), 0),
 	   coalesce(sum(t.usd) FILTER (WHERE t.outcome <> 'rendered'), 0),
-	   vibevideo.histogram(t.ms) FILTER (WHERE t.outcome = 'accepted'),
-	   vibevideo.histogram(t.ms) FILTER (WHERE t.outcome = 'rendered'),
-	   vibevideo.histogram(t.ms) FILTER (WHERE t.outcome = 'completed'),
-	   vibevideo.histogram(t.total_ms)
-FROM vibevideo.tally t CROSS JOIN (VALUES (0), (60), (300), (3600), (86400)) AS l(seconds)
+	   vibevideo_internal.histogram(t.ms) FILTER (WHERE t.outcome = 'accepted'),
+	   vibevideo_internal.histogram(t.ms) FILTER (WHERE t.outcome = 'rendered'),
+	   vibevideo_internal.histogram(t.ms) FILTER (WHERE t.outcome = 'completed'),
+	   vibevideo_internal.histogram(t.total_ms)
+FROM vibevideo_internal.tally t CROSS JOIN (VALUES (0), (60), (300), (3600), (86400)) AS l(seconds)
 GROUP BY 1, 2, 3, 4, 5, 6;
 COMMENT ON VIEW vibevideo.rollup IS
 	'how many jobs took which step, how long it took and what it cost, by period, model and class of error; choose one length of '
@@ -168,33 +168,33 @@ COMMENT ON COLUMN vibevideo.rollup.copy IS 'histogram of what copy_ms is the sum
 COMMENT ON COLUMN vibevideo.rollup.total IS 'histogram of what total_ms is the sum of';
 
 /*
- * vibevideo.fold_tallies(most) - adds so many tallies to the rollup, the oldest
+ * vibevideo_internal.fold_tallies(most) - adds so many tallies to the rollup, the oldest
  * first; returns how many.  The worker calls it; waits for nobody who inserts.
  */
-CREATE FUNCTION vibevideo.fold_tallies(most int)
+CREATE FUNCTION vibevideo_internal.fold_tallies(most int)
 RETURNS int LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	folded int;
 BEGIN
 	WITH taken AS (
-		DELETE FROM vibevideo.tally t WHERE t.tally_id = ANY (ARRAY(
-			SELECT x.tally_id FROM vibevideo.tally x ORDER BY x.tally_id LIMIT most FOR UPDATE SKIP LOCKED))
+		DELETE FROM vibevideo_internal.tally t WHERE t.tally_id = ANY (ARRAY(
+			SELECT x.tally_id FROM vibevideo_internal.tally x ORDER BY x.tally_id LIMIT most FOR UPDATE SKIP LOCKED))
 		RETURNING t.*
 	), steps AS (
-		SELECT vibevideo.period(60, t.at) AS at, t.outcome, t.model, coalesce(vibevideo.error_class(t.error_code), '') AS error_class,
+		SELECT vibevideo_internal.period(60, t.at) AS at, t.outcome, t.model, coalesce(vibevideo.error_class(t.error_code), '') AS error_class,
 			   t.orphan, count(*) AS n,
 			   sum(t.ms) FILTER (WHERE t.outcome = 'accepted') AS wait_ms, sum(t.ms) FILTER (WHERE t.outcome = 'rendered') AS render_ms,
 			   sum(t.ms) FILTER (WHERE t.outcome = 'completed') AS copy_ms, sum(t.total_ms) AS total_ms, sum(t.bytes) AS bytes,
 			   sum(t.usd) FILTER (WHERE t.outcome = 'rendered') AS settled_usd, sum(t.usd) FILTER (WHERE t.outcome <> 'rendered') AS returned_usd,
-			   vibevideo.histogram(t.ms) FILTER (WHERE t.outcome = 'accepted') AS wait,
-			   vibevideo.histogram(t.ms) FILTER (WHERE t.outcome = 'rendered') AS render,
-			   vibevideo.histogram(t.ms) FILTER (WHERE t.outcome = 'completed') AS copy,
-			   vibevideo.histogram(t.total_ms) AS total
+			   vibevideo_internal.histogram(t.ms) FILTER (WHERE t.outcome = 'accepted') AS wait,
+			   vibevideo_internal.histogram(t.ms) FILTER (WHERE t.outcome = 'rendered') AS render,
+			   vibevideo_internal.histogram(t.ms) FILTER (WHERE t.outcome = 'completed') AS copy,
+			   vibevideo_internal.histogram(t.total_ms) AS total
 		FROM taken t GROUP BY 1, 2, 3, 4, 5
 	), added AS (
-		INSERT INTO vibevideo.rollup_level AS r (seconds, at, outcome, model, error_class, orphan, n, wait_ms, render_ms, copy_ms,
-												 total_ms, bytes, settled_usd, returned_usd, wait, render, copy, total)
-		SELECT l.seconds, vibevideo.period(l.seconds, s.at), s.outcome, s.model, s.error_class, s.orphan, sum(s.n),
+		INSERT INTO vibevideo_internal.rollup_level AS r (seconds, at, outcome, model, error_class, orphan, n, wait_ms, render_ms, copy_ms,
+														  total_ms, bytes, settled_usd, returned_usd, wait, render, copy, total)
+		SELECT l.seconds, vibevideo_internal.period(l.seconds, s.at), s.outcome, s.model, s.error_class, s.orphan, sum(s.n),
 			   coalesce(sum(s.wait_ms), 0), coalesce(sum(s.render_ms), 0), coalesce(sum(s.copy_ms), 0), coalesce(sum(s.total_ms), 0),
 			   coalesce(sum(s.bytes), 0), coalesce(sum(s.settled_usd), 0), coalesce(sum(s.returned_usd), 0),
 			   vibevideo.histogram_sum(s.wait), vibevideo.histogram_sum(s.render), vibevideo.histogram_sum(s.copy),
@@ -205,13 +205,13 @@ BEGIN
 			n = r.n + EXCLUDED.n, wait_ms = r.wait_ms + EXCLUDED.wait_ms, render_ms = r.render_ms + EXCLUDED.render_ms,
 			copy_ms = r.copy_ms + EXCLUDED.copy_ms, total_ms = r.total_ms + EXCLUDED.total_ms, bytes = r.bytes + EXCLUDED.bytes,
 			settled_usd = r.settled_usd + EXCLUDED.settled_usd, returned_usd = r.returned_usd + EXCLUDED.returned_usd,
-			wait = vibevideo.histogram_add(r.wait, EXCLUDED.wait), render = vibevideo.histogram_add(r.render, EXCLUDED.render),
-			copy = vibevideo.histogram_add(r.copy, EXCLUDED.copy), total = vibevideo.histogram_add(r.total, EXCLUDED.total))
+			wait = vibevideo_internal.histogram_add(r.wait, EXCLUDED.wait), render = vibevideo_internal.histogram_add(r.render, EXCLUDED.render),
+			copy = vibevideo_internal.histogram_add(r.copy, EXCLUDED.copy), total = vibevideo_internal.histogram_add(r.total, EXCLUDED.total))
 	SELECT count(*) INTO folded FROM taken;
 	RETURN folded;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.fold_tallies(int) IS 'adds tallies to the rollup, at most so many; returns how many; owner only';
+COMMENT ON FUNCTION vibevideo_internal.fold_tallies(int) IS 'adds tallies to the rollup, at most so many; returns how many; owner only';
 
 -- How many jobs there are in each state, once a minute: the most of each period.
 CREATE TABLE vibevideo.backlog (
@@ -239,11 +239,11 @@ COMMENT ON COLUMN vibevideo.backlog.idle IS 'nothing was left when it was last l
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.backlog', '');
 
 /*
- * vibevideo.sample_backlog() - notes how many jobs there are in each state, unless
+ * vibevideo_internal.sample_backlog() - notes how many jobs there are in each state, unless
  * there are none and that is known.  Counts by the indexes of unfinished jobs,
  * whatever the planner thinks of a table that grows fast.  Only the worker calls it.
  */
-CREATE FUNCTION vibevideo.sample_backlog()
+CREATE FUNCTION vibevideo_internal.sample_backlog()
 RETURNS void LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
 DECLARE
@@ -261,7 +261,7 @@ BEGIN
 		RETURN;
 	END IF;
 	INSERT INTO vibevideo.backlog AS x (seconds, at, pending, submitting, submit_unknown, queued, generating, processing, idle)
-	SELECT l.seconds, vibevideo.period(l.seconds, clock_timestamp()), b.pending, b.submitting, b.submit_unknown, b.queued, b.generating,
+	SELECT l.seconds, vibevideo_internal.period(l.seconds, clock_timestamp()), b.pending, b.submitting, b.submit_unknown, b.queued, b.generating,
 		   b.processing, b.idle
 	FROM (VALUES (60), (300), (3600), (86400)) AS l(seconds)
 	ON CONFLICT (seconds, at) DO UPDATE SET
@@ -271,15 +271,15 @@ BEGIN
 		idle = EXCLUDED.idle;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.sample_backlog() IS 'notes how many jobs there are in each state; owner only';
+COMMENT ON FUNCTION vibevideo_internal.sample_backlog() IS 'notes how many jobs there are in each state; owner only';
 
 /*
- * vibevideo.thin_rollup(most) - takes away minutes that are older than 14 days, and
+ * vibevideo_internal.thin_rollup(most) - takes away minutes that are older than 14 days, and
  * hours and days that are older than vibevideo.rollup_retention, at most so many
  * of each; returns how many.  It reads no more than it takes, and what somebody has
  * locked stays for later.
  */
-CREATE FUNCTION vibevideo.thin_rollup(most int)
+CREATE FUNCTION vibevideo_internal.thin_rollup(most int)
 RETURNS int LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off AS $$
 DECLARE
@@ -291,8 +291,8 @@ DECLARE
 	thinned int = 0;
 BEGIN
 	FOR level IN SELECT l.* FROM (VALUES (60, interval '14 days'), (300, interval '14 days'), (3600, kept), (86400, kept)) AS l(seconds, kept) WHERE l.kept IS NOT NULL LOOP
-		DELETE FROM vibevideo.rollup_level r
-		USING (SELECT x.outcome, x.at, x.model, x.error_class, x.orphan FROM vibevideo.rollup_level x
+		DELETE FROM vibevideo_internal.rollup_level r
+		USING (SELECT x.outcome, x.at, x.model, x.error_class, x.orphan FROM vibevideo_internal.rollup_level x
 			   WHERE x.seconds = level.seconds AND x.outcome = ANY (outcomes) AND x.at < now() - level.kept
 			   LIMIT most FOR UPDATE SKIP LOCKED) o
 		WHERE r.seconds = level.seconds AND r.outcome = o.outcome AND r.at = o.at AND r.model = o.model
@@ -309,7 +309,7 @@ BEGIN
 	RETURN thinned;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.thin_rollup(int) IS 'takes old periods away from the rollup, at most so many of each length; returns how many; owner only';
+COMMENT ON FUNCTION vibevideo_internal.thin_rollup(int) IS 'takes old periods away from the rollup, at most so many of each length; returns how many; owner only';
 
 -- How long videos usually take.  It can be made anew, so pg_dump leaves it out.
 CREATE TABLE vibevideo.typical (
@@ -337,7 +337,7 @@ COMMENT ON COLUMN vibevideo.typical.total_p90 IS 'nine of ten were';
 COMMENT ON COLUMN vibevideo.typical.updated_at IS 'when the worker last looked';
 
 -- From the hours, so that the cost depends on models, not on jobs.
-CREATE FUNCTION vibevideo.refresh_typical()
+CREATE FUNCTION vibevideo_internal.refresh_typical()
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	WITH recent AS (
@@ -362,11 +362,11 @@ BEGIN
 		total_p50 = EXCLUDED.total_p50, total_p90 = EXCLUDED.total_p90, updated_at = EXCLUDED.updated_at;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.refresh_typical() IS 'writes vibevideo.typical anew from the rollup; owner only';
+COMMENT ON FUNCTION vibevideo_internal.refresh_typical() IS 'writes vibevideo.typical anew from the rollup; owner only';
 
 -- Where the steps of a series begin, and the length of the periods that make them:
 -- as long as possible, since a chart of many models reads one row of each.
-CREATE FUNCTION vibevideo.steps(since timestamptz, step interval, OUT first timestamptz, OUT stride interval, OUT seconds int)
+CREATE FUNCTION vibevideo_internal.steps(since timestamptz, step interval, OUT first timestamptz, OUT stride interval, OUT seconds int)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET intervalstyle = postgres AS $$
 DECLARE
 	most constant int = 2000;
@@ -402,7 +402,7 @@ BEGIN
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.steps(timestamptz, interval) IS 'part of series: where its steps begin, and which periods make them; owner only';
+COMMENT ON FUNCTION vibevideo_internal.steps(timestamptz, interval) IS 'part of series: where its steps begin, and which periods make them; owner only';
 
 /*
  * vibevideo.series(metric, since, step) - a number for each step and label, for
@@ -438,7 +438,7 @@ BEGIN
 			MESSAGE = format('there is no metric "%s"', coalesce(metric, 'NULL')),
 			HINT = format('There are %s and backlog.', array_to_string(counts || percentiles, ', '));
 	END IF;
-	SELECT s.first, s.stride, s.seconds INTO first, stride, level FROM vibevideo.steps(since, step) s;
+	SELECT s.first, s.stride, s.seconds INTO first, stride, level FROM vibevideo_internal.steps(since, step) s;
 
 	IF metric = 'backlog' THEN
 		RETURN QUERY

@@ -86,7 +86,7 @@ CREATE TABLE vibevideo.binding (
 	timeline int NOT NULL,
 	paused boolean NOT NULL DEFAULT false,
 	attached_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
-	-- a copy is paused by nobody: see vibevideo.pause_cause
+	-- a copy is paused by nobody: see vibevideo_internal.pause_cause
 	pause_scope text CHECK (pause_scope OPERATOR(pg_catalog.=) ANY (ARRAY['sending', 'all'])),
 	paused_by text,
 	paused_at timestamptz,
@@ -129,7 +129,7 @@ SELECT pg_catalog.pg_extension_config_dump('vibevideo.model', 'WHERE NOT builtin
 
 -- A row that was not made in this transaction comes from a dump or a publisher:
 -- what CREATE EXTENSION has put in its place makes room.
-CREATE FUNCTION vibevideo.model_changing()
+CREATE FUNCTION vibevideo_internal.model_changing()
 RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	IF TG_OP = 'INSERT' THEN
@@ -143,10 +143,10 @@ BEGIN
 	RETURN NEW;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.model_changing() IS
+COMMENT ON FUNCTION vibevideo_internal.model_changing() IS
 	'trigger: a built-in row that is changed is the app''s, and one that a dump brings back takes the place of ours';
 CREATE TRIGGER model_changing BEFORE INSERT OR UPDATE ON vibevideo.model
-	FOR EACH ROW EXECUTE FUNCTION vibevideo.model_changing();
+	FOR EACH ROW EXECUTE FUNCTION vibevideo_internal.model_changing();
 ALTER TABLE vibevideo.model ENABLE ALWAYS TRIGGER model_changing;
 
 CREATE SEQUENCE vibevideo.job_id_seq;
@@ -263,29 +263,29 @@ SELECT pg_catalog.pg_extension_config_dump('vibevideo.event_event_id_seq', '');
 
 -- What we learned of our account at fal: the keys that sign its webhooks, and
 -- who we are.  A cache, so pg_dump leaves it out.
-CREATE TABLE vibevideo.fal_account (
+CREATE TABLE vibevideo_internal.fal_account (
 	only_one boolean PRIMARY KEY DEFAULT true CHECK (only_one),
 	keys bytea,
 	fetched_at timestamptz,
 	user_id text
 );
-COMMENT ON TABLE vibevideo.fal_account IS 'fal''s webhook keys (32 bytes each) and our user id there; a cache';
+COMMENT ON TABLE vibevideo_internal.fal_account IS 'fal''s webhook keys (32 bytes each) and our user id there; a cache';
 
 -- Before: guards the state machine against every writer, ours included, keeps
 -- the history, notes the price, and marks the app's row for rewriting whenever
 -- something it shows has changed.  After: limits, and news for who listens.
-CREATE FUNCTION vibevideo.job_changing()
+CREATE FUNCTION vibevideo_internal.job_changing()
 RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'vibevideo_job_changing';
-COMMENT ON FUNCTION vibevideo.job_changing() IS
+COMMENT ON FUNCTION vibevideo_internal.job_changing() IS
 	'trigger: refuses backward moves, keeps the history, notes the price, marks the app''s row for rewriting';
-CREATE FUNCTION vibevideo.job_changed()
+CREATE FUNCTION vibevideo_internal.job_changed()
 RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'vibevideo_job_changed';
-COMMENT ON FUNCTION vibevideo.job_changed() IS
-	'trigger: a new job takes its share of the limits, one that ended gives back; counts steps in vibevideo.tally; reports a new status on channel vibevideo';
+COMMENT ON FUNCTION vibevideo_internal.job_changed() IS
+	'trigger: a new job takes its share of the limits, one that ended gives back; counts steps in vibevideo_internal.tally; reports a new status on channel vibevideo';
 CREATE TRIGGER job_changing BEFORE INSERT OR UPDATE ON vibevideo.job FOR EACH ROW
-	EXECUTE FUNCTION vibevideo.job_changing();
+	EXECUTE FUNCTION vibevideo_internal.job_changing();
 CREATE TRIGGER job_changed AFTER INSERT OR UPDATE ON vibevideo.job FOR EACH ROW
-	EXECUTE FUNCTION vibevideo.job_changed();
+	EXECUTE FUNCTION vibevideo_internal.job_changed();
 -- also under session_replication_role = replica, where an apply worker's triggers run
 ALTER TABLE vibevideo.job ENABLE ALWAYS TRIGGER job_changing, ENABLE ALWAYS TRIGGER job_changed;
 
@@ -304,17 +304,17 @@ RETURN state = ANY (ARRAY['pending', 'submitting', 'submit_unknown', 'queued', '
 COMMENT ON FUNCTION vibevideo.is_active(text) IS 'whether a job in this inner state has not ended';
 
 -- The status the app sees: inner states show as queued.
-CREATE FUNCTION vibevideo.shown_status(state text)
+CREATE FUNCTION vibevideo_internal.shown_status(state text)
 RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE WHEN state = ANY (ARRAY['pending', 'submitting', 'submit_unknown'])
 			THEN 'queued' ELSE state END;
-COMMENT ON FUNCTION vibevideo.shown_status(text) IS 'the app''s status for a job''s inner state';
+COMMENT ON FUNCTION vibevideo_internal.shown_status(text) IS 'the app''s status for a job''s inner state';
 
 -- How long a copy still takes, at the speed it goes just now.
-CREATE FUNCTION vibevideo.seconds_left(j vibevideo.job)
+CREATE FUNCTION vibevideo_internal.seconds_left(j vibevideo.job)
 RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN ((j).bytes_total - (j).bytes_done) / nullif((j).bytes_per_second, 0);
-COMMENT ON FUNCTION vibevideo.seconds_left(vibevideo.job) IS 'how long a copy still takes, null if that is not known';
+COMMENT ON FUNCTION vibevideo_internal.seconds_left(vibevideo.job) IS 'how long a copy still takes, null if that is not known';
 
 -- What kind of trouble an error code means, for sentences, series and metrics:
 -- the codes of the manual, then fal's own types (fal.ai/docs: "Request error
@@ -353,7 +353,7 @@ COMMENT ON FUNCTION vibevideo.error_class(text) IS
 	'what kind of trouble an error_code means: policy, input, balance, provider, storage, time, limit or other; NULL for none';
 
 -- One sentence a person can read.
-CREATE FUNCTION vibevideo.job_message(j vibevideo.job)
+CREATE FUNCTION vibevideo_internal.job_message(j vibevideo.job)
 RETURNS text LANGUAGE sql STABLE
 RETURN CASE
 	WHEN (j).cancel_requested_at IS NOT NULL AND vibevideo.is_active((j).state) AND (j).state <> 'processing'
@@ -373,12 +373,12 @@ RETURN CASE
 	WHEN (j).state = 'generating' THEN 'AI is generating'
 	WHEN (j).state = 'processing' AND (j).tries > 0 AND (j).error IS NOT NULL
 		THEN format('Copying the video, try %s: %s', (j).tries + 1, (j).error)
-	WHEN (j).state = 'processing' AND (j).bytes_done > 0 AND (j).bytes_total > 0 AND vibevideo.seconds_left(j) >= 0
+	WHEN (j).state = 'processing' AND (j).bytes_done > 0 AND (j).bytes_total > 0 AND vibevideo_internal.seconds_left(j) >= 0
 		THEN format('Copying %s %%, %s, %s left', least(100, (j).bytes_done * 100 / (j).bytes_total),
 					CASE WHEN (j).bytes_per_second >= 1000000 THEN format('%s MB/s', round((j).bytes_per_second / 1e6))
 						 ELSE format('%s kB/s', ceil((j).bytes_per_second / 1e3)) END,
-					CASE WHEN vibevideo.seconds_left(j) < 100 THEN format('%s s', vibevideo.seconds_left(j) + 1)
-						 ELSE format('%s min', ceil(vibevideo.seconds_left(j) / 60.0)) END)
+					CASE WHEN vibevideo_internal.seconds_left(j) < 100 THEN format('%s s', vibevideo_internal.seconds_left(j) + 1)
+						 ELSE format('%s min', ceil(vibevideo_internal.seconds_left(j) / 60.0)) END)
 	WHEN (j).state = 'processing' AND (j).bytes_done > 0 AND (j).bytes_total > 0
 		THEN format('Copying %s %%', least(100, (j).bytes_done * 100 / (j).bytes_total))
 	WHEN (j).state = 'processing' AND (j).bytes_done > 0
@@ -388,17 +388,17 @@ RETURN CASE
 	WHEN (j).state = 'failed' THEN format('Failed: %s', (j).error)
 	WHEN (j).state = 'cancelled' THEN 'Cancelled'
 END;
-COMMENT ON FUNCTION vibevideo.job_message(vibevideo.job) IS 'what a person should read about a job';
+COMMENT ON FUNCTION vibevideo_internal.job_message(vibevideo.job) IS 'what a person should read about a job';
 
 -- A job as the public functions return it.
 CREATE FUNCTION vibevideo.describe(j vibevideo.job)
 RETURNS vibevideo.video LANGUAGE sql STABLE
 RETURN ROW(
 	(j).vibelog_id,
-	vibevideo.shown_status((j).state),
+	vibevideo_internal.shown_status((j).state),
 	(j).request_id,
 	(j).video_url,
-	vibevideo.job_message(j),
+	vibevideo_internal.job_message(j),
 	CASE WHEN (j).state = ANY (ARRAY['queued', 'generating']) THEN (j).queue_position END,
 	CASE WHEN (j).state = 'completed' THEN 1
 		 WHEN (j).state = 'processing' AND (j).bytes_total > 0
@@ -418,7 +418,7 @@ SELECT j.job_id, v.vibelog_id, v.status, j.state, v.request_id, v.video_url, v.m
 	   v.queue_position, v.progress, v.attempt, v.error_code, v.error,
 	   j.model, j.tries, j.next_at, j.bytes_done, j.bytes_total, j.media_url, j.requested_by,
 	   j.orphan, j.created_at, j.sent_at, v.submitted_at, j.generated_at, v.updated_at, v.completed_at,
-	   j.row_dirty, j.row_error, j.cost_usd, j.billed, j.bytes_per_second, vibevideo.seconds_left(j) AS seconds_left,
+	   j.row_dirty, j.row_error, j.cost_usd, j.billed, j.bytes_per_second, vibevideo_internal.seconds_left(j) AS seconds_left,
 	   j.duration_ms, j.object_key
 FROM vibevideo.job j CROSS JOIN LATERAL vibevideo.describe(j) v;
 COMMENT ON VIEW vibevideo.jobs IS 'one row a job, newest state, for dashboards';
@@ -432,12 +432,12 @@ COMMENT ON VIEW vibevideo.jobs IS 'one row a job, newest state, for dashboards';
 -- the index, so that the cost depends on them, not on the backlog; the planner,
 -- which may think the table empty, is told to use it.  No more than
 -- vibevideo.max_active leaves room for.
-CREATE FUNCTION vibevideo.next_submits(most int, due_before timestamptz)
+CREATE FUNCTION vibevideo_internal.next_submits(most int, due_before timestamptz)
 RETURNS SETOF bigint LANGUAGE plpgsql STABLE ROWS 64
 SET search_path = pg_catalog, pg_temp SET enable_sort = off SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$
 BEGIN
 	IF current_setting('vibevideo.max_active')::int > 0 THEN
-		most = least(most, vibevideo.room_at_fal());
+		most = least(most, vibevideo_internal.room_at_fal());
 	END IF;
 	RETURN QUERY
 	WITH RECURSIVE users AS (
@@ -460,16 +460,16 @@ BEGIN
 	ORDER BY c.priority DESC, c.turn, c.next_at LIMIT most;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.next_submits(int, timestamptz) IS 'jobs to send next, by priority, then users in turn; owner only';
+COMMENT ON FUNCTION vibevideo_internal.next_submits(int, timestamptz) IS 'jobs to send next, by priority, then users in turn; owner only';
 
 -------------------------------------------------------------------------------
 -- Inner functions in C
 -------------------------------------------------------------------------------
 
 -- A key or a user in a text for people: cut, and control characters escaped.
-CREATE FUNCTION vibevideo.shown(name text)
+CREATE FUNCTION vibevideo_internal.shown(name text)
 RETURNS text LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'vibevideo_shown';
-COMMENT ON FUNCTION vibevideo.shown(text) IS 'a key as texts show it: cut, and control characters escaped; owner only';
+COMMENT ON FUNCTION vibevideo_internal.shown(text) IS 'a key as texts show it: cut, and control characters escaped; owner only';
 
 -- Wakes (or has started) this database's worker when the transaction commits.
 CREATE FUNCTION vibevideo.wake()
@@ -484,43 +484,43 @@ LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'vibevideo_worker_info';
 COMMENT ON FUNCTION vibevideo.worker_info() IS 'the background worker of this database; owner only';
 
 -- The library's; the SQL's is in pg_extension.
-CREATE FUNCTION vibevideo.library_version()
+CREATE FUNCTION vibevideo_internal.library_version()
 RETURNS text LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'vibevideo_library_version';
-COMMENT ON FUNCTION vibevideo.library_version() IS 'the version of the library that is loaded; owner only';
+COMMENT ON FUNCTION vibevideo_internal.library_version() IS 'the version of the library that is loaded; owner only';
 
 -- Which cluster, database and timeline this is: what vibevideo.binding remembers.
-CREATE FUNCTION vibevideo.identity(OUT system_identifier bigint, OUT database_oid oid, OUT timeline int)
+CREATE FUNCTION vibevideo_internal.identity(OUT system_identifier bigint, OUT database_oid oid, OUT timeline int)
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'vibevideo_identity';
-COMMENT ON FUNCTION vibevideo.identity() IS 'the cluster''s system identifier (in a copy that was started a number of its own), this database and the timeline; owner only';
+COMMENT ON FUNCTION vibevideo_internal.identity() IS 'the cluster''s system identifier (in a copy that was started a number of its own), this database and the timeline; owner only';
 
 -- May somebody else work on the same jobs?  Then nothing is done here, not even noted.
-CREATE FUNCTION vibevideo.is_copy(b vibevideo.binding)
+CREATE FUNCTION vibevideo_internal.is_copy(b vibevideo.binding)
 RETURNS boolean LANGUAGE sql VOLATILE
 RETURN (b).paused AND (b).pause_scope IS NULL OR ((b).system_identifier, (b).database_oid, (b).timeline) IS DISTINCT FROM
-	(SELECT (i.system_identifier, i.database_oid, i.timeline) FROM vibevideo.identity() i);
-COMMENT ON FUNCTION vibevideo.is_copy(vibevideo.binding) IS
+	(SELECT (i.system_identifier, i.database_oid, i.timeline) FROM vibevideo_internal.identity() i);
+COMMENT ON FUNCTION vibevideo_internal.is_copy(vibevideo.binding) IS
 	'whether this database is a copy, or was paused by hand: nothing is taken here until vibevideo.resume(); owner only';
 
 -- Why is it paused?  Whatever pauses a copy notes when, but nobody's name.
-CREATE FUNCTION vibevideo.pause_cause(b vibevideo.binding)
+CREATE FUNCTION vibevideo_internal.pause_cause(b vibevideo.binding)
 RETURNS text LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp SET datestyle = ISO
 BEGIN ATOMIC
 	SELECT nullif(concat_ws('; ',
 		   CASE WHEN (b).paused_by IS NOT NULL
 				THEN concat_ws(': ', format(CASE (b).pause_scope WHEN 'sending' THEN 'sending was paused by %s at %s' ELSE 'paused by %s since %s' END,
-											vibevideo.shown((b).paused_by), date_trunc('second', (b).paused_at)),
-							   vibevideo.shown((b).pause_reason))
+											vibevideo_internal.shown((b).paused_by), date_trunc('second', (b).paused_at)),
+							   vibevideo_internal.shown((b).pause_reason))
 				WHEN (b).paused AND (b).pause_scope IS NULL AND (b).paused_at IS NULL THEN 'paused by an UPDATE of vibevideo.binding' END,
 		   CASE WHEN (b).paused AND (b).pause_scope IS NULL AND (b).paused_at IS NOT NULL
 					 OR ((b).system_identifier, (b).database_oid, (b).timeline) IS DISTINCT FROM
 						(i.system_identifier, i.database_oid, i.timeline)
 				THEN 'this is a restored or copied database, whose original may still work on the same jobs' END), '')
-	FROM vibevideo.identity() i;
+	FROM vibevideo_internal.identity() i;
 END;
-COMMENT ON FUNCTION vibevideo.pause_cause(vibevideo.binding) IS
+COMMENT ON FUNCTION vibevideo_internal.pause_cause(vibevideo.binding) IS
 	'who has paused this database, or its sending, since when and why, or that it is a copy; NULL if it is not paused; owner only';
 
 -- One question of check_config: what is fal_key, queue, webhook, as in check_services().
-CREATE FUNCTION vibevideo.probe(what text, OUT status text, OUT detail text, OUT hint text)
+CREATE FUNCTION vibevideo_internal.probe(what text, OUT status text, OUT detail text, OUT hint text)
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'vibevideo_probe';
-COMMENT ON FUNCTION vibevideo.probe(text) IS 'asks fal.ai, Storage, Realtime or our own webhook_url for check_config; owner only';
+COMMENT ON FUNCTION vibevideo_internal.probe(text) IS 'asks fal.ai, Storage, Realtime or our own webhook_url for check_config; owner only';

@@ -15,7 +15,7 @@ LOCK TABLE vibevideo.binding, vibevideo.costs, vibevideo.jobs, vibevideo.job IN 
 ALTER TABLE vibevideo.job RENAME COLUMN ghost TO orphan;
 ALTER VIEW vibevideo.jobs RENAME COLUMN ghost TO orphan;
 ALTER TABLE vibevideo.binding RENAME COLUMN resting TO paused;
-ALTER FUNCTION vibevideo.rests(vibevideo.binding) RENAME TO is_copy;
+ALTER FUNCTION vibevideo_internal.rests(vibevideo.binding) RENAME TO is_copy;
 DO $$
 BEGIN
 	-- since PostgreSQL 18 a NOT NULL has a name, made from the column's
@@ -29,7 +29,155 @@ $$;
 DROP FUNCTION vibevideo.redrive(text, interval, int);
 -- nor can one be added
 DROP FUNCTION vibevideo.attach(regclass, name, name, name, text, text, name, boolean);
-DROP FUNCTION vibevideo.take_slot(text, text, int, bigint);
+DROP FUNCTION vibevideo_internal.take_slot(text, text, int, bigint);
+
+-------------------------------------------------------------------------------
+-- As before, but calls what has moved
+-------------------------------------------------------------------------------
+
+CREATE OR REPLACE FUNCTION vibevideo_internal.next_submits(most int, due_before timestamptz)
+RETURNS SETOF bigint LANGUAGE plpgsql STABLE ROWS 64
+SET search_path = pg_catalog, pg_temp SET enable_sort = off SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$
+BEGIN
+	IF current_setting('vibevideo.max_active')::int > 0 THEN
+		most = least(most, vibevideo_internal.room_at_fal());
+	END IF;
+	RETURN QUERY
+	WITH RECURSIVE users AS (
+		(SELECT coalesce(j.requested_by, '') AS name FROM vibevideo.job j
+		 WHERE j.state = 'pending' ORDER BY coalesce(j.requested_by, '') LIMIT 1)
+		UNION ALL
+		SELECT (SELECT coalesce(j.requested_by, '') FROM vibevideo.job j
+				WHERE j.state = 'pending' AND coalesce(j.requested_by, '') > u.name
+				ORDER BY coalesce(j.requested_by, '') LIMIT 1)
+		FROM users u WHERE u.name IS NOT NULL
+	)
+	SELECT c.job_id
+	FROM users u CROSS JOIN LATERAL (
+		SELECT j.job_id, j.priority, j.next_at, row_number() OVER (ORDER BY j.priority DESC, j.next_at) AS turn
+		FROM vibevideo.job j
+		WHERE j.state = 'pending' AND coalesce(j.requested_by, '') = u.name AND j.next_at <= due_before
+		  AND j.cancel_requested_at IS NULL
+		ORDER BY j.priority DESC, j.next_at LIMIT most) c
+	WHERE u.name IS NOT NULL
+	ORDER BY c.priority DESC, c.turn, c.next_at LIMIT most;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION vibevideo_internal.status_check(relation regclass, OUT present boolean, OUT refusing name, OUT refused text)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	nonsense constant text = 'no status of vibevideo';
+	constr record;
+	rejected text[];
+BEGIN
+	present = false;
+	FOR constr IN
+		SELECT c.conname, pg_get_expr(c.conbin, c.conrelid) AS expression
+		FROM pg_constraint c
+		JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attname = 'video_generation_status' AND NOT a.attisdropped
+		WHERE c.conrelid = status_check.relation AND c.contype = 'c' AND c.conkey = ARRAY[a.attnum]
+		  -- what PostgreSQL itself provides leaves no trace here
+		  AND NOT EXISTS (SELECT FROM pg_depend d
+						  WHERE d.classid = 'pg_constraint'::regclass AND d.objid = c.oid
+							AND d.refclassid NOT IN ('pg_class'::regclass, 'pg_collation'::regclass))
+		  AND NOT EXISTS (SELECT FROM regexp_matches(c.conbin::text, ':(?:funcid|opfuncid) ([0-9]+)', 'g') AS called(id)
+						  LEFT JOIN pg_proc p ON p.oid = called.id[1]::oid
+						  WHERE p.provolatile IS DISTINCT FROM 'i')
+		ORDER BY c.conname
+	LOOP
+		EXECUTE format('SELECT array_agg(s.video_generation_status ORDER BY s.position) '
+					   'FROM unnest($1) WITH ORDINALITY AS s(video_generation_status, position) WHERE NOT (%s)',
+					   constr.expression)
+		INTO rejected USING vibevideo_internal.statuses() || nonsense;
+		IF rejected = ARRAY[nonsense] THEN
+			present = true;
+		ELSIF rejected && vibevideo_internal.statuses() THEN
+			refusing = constr.conname;
+			refused = array_to_string(array_remove(rejected, nonsense), ', ');
+			RETURN;
+		END IF;
+	END LOOP;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION vibevideo_internal.check_api()
+RETURNS SETOF vibevideo.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	key_type constant regtype = coalesce((SELECT b.id_type FROM vibevideo.binding b), 'uuid'::regtype);
+	expected constant text[] = ARRAY[format('vibevideo_submit(%s)', key_type), format('vibevideo_submit_batch(%s[])', key_type),
+									 format('vibevideo_status(%s)', key_type), format('vibevideo_cancel(%s)', key_type),
+									 format('vibevideo_retry(%s)', key_type), 'vibevideo_poll()', 'vibevideo_webhook(json)'];
+	faults text;
+	roles text;
+BEGIN
+	SELECT string_agg(f, ', ') INTO faults FROM unnest(expected) f WHERE to_regprocedure('public.' || f) IS NULL;
+	RETURN NEXT CASE WHEN faults IS NULL THEN vibevideo_internal.line('api', 'ok', format('key type %s', key_type))
+					 ELSE vibevideo_internal.line('api', 'fail', format('missing in schema public: %s', faults),
+							  format('SELECT vibevideo.create_api(%L).', key_type)) END;
+
+	SELECT string_agg(r.rolname, ', ' ORDER BY r.rolname) INTO roles
+	FROM pg_roles r WHERE r.rolname IN ('anon', 'authenticated', 'service_role');
+	SELECT string_agg(wrong.line, '; ' ORDER BY wrong.line) INTO faults
+	FROM (SELECT format('%s %s call %s', r.rolname, CASE WHEN r.may THEN 'may' ELSE 'may not' END,
+						string_agg(r.function, ', ' ORDER BY r.position)) AS line
+		  FROM (SELECT r.rolname, f.function, f.position,
+					   has_function_privilege(r.oid, to_regprocedure('public.' || f.function), 'EXECUTE') AS may,
+					   CASE f.function WHEN 'vibevideo_poll()' THEN r.rolname = 'service_role'
+									   WHEN 'vibevideo_webhook(json)' THEN r.rolname = 'anon'
+									   ELSE r.rolname <> 'anon' END AS should
+				FROM pg_roles r CROSS JOIN unnest(expected) WITH ORDINALITY AS f(function, position)
+				WHERE r.rolname IN ('anon', 'authenticated', 'service_role') AND NOT r.rolsuper) r
+		  WHERE r.may <> r.should
+		  GROUP BY r.rolname, r.may) wrong;
+	RETURN NEXT CASE WHEN roles IS NULL
+					 THEN vibevideo_internal.line('grants', 'ok', 'roles anon, authenticated and service_role do not exist here')
+					 WHEN faults IS NULL THEN vibevideo_internal.line('grants', 'ok', format('right for %s', roles))
+					 ELSE vibevideo_internal.line('grants', 'fail', faults, 'SELECT vibevideo.grant_api_roles().') END;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION vibevideo_internal.check_limits()
+RETURNS SETOF vibevideo.check_line LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	limits record;
+	wanted constant text = coalesce((SELECT b.model FROM vibevideo.binding b), current_setting('vibevideo.model'));
+BEGIN
+	SELECT count(*) AS n, count(*) FILTER (WHERE l.scope = 'global') AS global, count(*) FILTER (WHERE l.scope = 'default') AS usual,
+		   count(*) FILTER (WHERE l.scope = 'user') AS users, bool_or(l.spend_per_day_usd >= 0) AS spend
+	INTO limits FROM vibevideo.limit l;
+	RETURN NEXT vibevideo_internal.line('limits', 'ok',
+										CASE WHEN limits.n = 0 THEN 'none is set'
+										ELSE concat_ws(', ', CASE WHEN limits.global > 0 THEN 'for all users together' END,
+										CASE WHEN limits.usual > 0 THEN 'for each user' END,
+										CASE WHEN limits.users > 0 THEN format('for some by name: %s', limits.users) END) END);
+	IF limits.spend AND NOT EXISTS (SELECT FROM vibevideo.model m WHERE m.endpoint = wanted AND m.price_usd > 0) THEN
+		RETURN NEXT vibevideo_internal.line('price', 'warn',
+											format('spending is limited, but the price of %s is not known and counts as 0', wanted),
+											format('INSERT INTO vibevideo.model (endpoint, price_usd) VALUES (%L, ...).', wanted));
+	END IF;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION vibevideo.check_config()
+RETURNS TABLE (check_name text, status text, detail text, hint text)
+LANGUAGE plpgsql VOLATILE ROWS 30 SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	part text;
+BEGIN
+	FOREACH part IN ARRAY ARRAY['preload', 'worker', 'table', 'api', 'services', 'cron', 'jobs', 'limits'] LOOP
+		BEGIN
+			RETURN QUERY EXECUTE format('SELECT l.check_name, l.status, l.detail, l.hint FROM vibevideo_internal.%I() l', 'check_' || part);
+		EXCEPTION WHEN OTHERS THEN
+			check_name = part;
+			status = 'fail';
+			detail = SQLERRM;
+			hint = format('SELECT * FROM vibevideo_internal.check_%s() shows the whole error.', part);
+			RETURN NEXT;
+		END;
+	END LOOP;
+END
+$$;
 
 -------------------------------------------------------------------------------
 -- Tables
@@ -64,8 +212,8 @@ CREATE INDEX job_suspect ON vibevideo.job (next_at) WHERE crashes OPERATOR(pg_ca
 
 COMMENT ON COLUMN vibevideo.model.usual_seconds IS 'how long a video usually takes; only shown to whoever is over a limit';
 
-COMMENT ON FUNCTION vibevideo.job_changed() IS
-	'trigger: a new job takes its share of the limits, one that ended gives back; counts steps in vibevideo.tally; reports a new status on channel vibevideo';
+COMMENT ON FUNCTION vibevideo_internal.job_changed() IS
+	'trigger: a new job takes its share of the limits, one that ended gives back; counts steps in vibevideo_internal.tally; reports a new status on channel vibevideo';
 
 CREATE FUNCTION vibevideo.is_active(state text)
 RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -104,7 +252,7 @@ RETURN CASE
 COMMENT ON FUNCTION vibevideo.error_class(text) IS
 	'what kind of trouble an error_code means: policy, input, balance, provider, storage, time, limit or other; NULL for none';
 
-CREATE OR REPLACE FUNCTION vibevideo.job_message(j vibevideo.job)
+CREATE OR REPLACE FUNCTION vibevideo_internal.job_message(j vibevideo.job)
 RETURNS text LANGUAGE sql STABLE
 RETURN CASE
 	WHEN (j).cancel_requested_at IS NOT NULL AND vibevideo.is_active((j).state) AND (j).state <> 'processing'
@@ -124,12 +272,12 @@ RETURN CASE
 	WHEN (j).state = 'generating' THEN 'AI is generating'
 	WHEN (j).state = 'processing' AND (j).tries > 0 AND (j).error IS NOT NULL
 		THEN format('Copying the video, try %s: %s', (j).tries + 1, (j).error)
-	WHEN (j).state = 'processing' AND (j).bytes_done > 0 AND (j).bytes_total > 0 AND vibevideo.seconds_left(j) >= 0
+	WHEN (j).state = 'processing' AND (j).bytes_done > 0 AND (j).bytes_total > 0 AND vibevideo_internal.seconds_left(j) >= 0
 		THEN format('Copying %s %%, %s, %s left', least(100, (j).bytes_done * 100 / (j).bytes_total),
 					CASE WHEN (j).bytes_per_second >= 1000000 THEN format('%s MB/s', round((j).bytes_per_second / 1e6))
 						 ELSE format('%s kB/s', ceil((j).bytes_per_second / 1e3)) END,
-					CASE WHEN vibevideo.seconds_left(j) < 100 THEN format('%s s', vibevideo.seconds_left(j) + 1)
-						 ELSE format('%s min', ceil(vibevideo.seconds_left(j) / 60.0)) END)
+					CASE WHEN vibevideo_internal.seconds_left(j) < 100 THEN format('%s s', vibevideo_internal.seconds_left(j) + 1)
+						 ELSE format('%s min', ceil(vibevideo_internal.seconds_left(j) / 60.0)) END)
 	WHEN (j).state = 'processing' AND (j).bytes_done > 0 AND (j).bytes_total > 0
 		THEN format('Copying %s %%', least(100, (j).bytes_done * 100 / (j).bytes_total))
 	WHEN (j).state = 'processing' AND (j).bytes_done > 0
@@ -140,13 +288,13 @@ RETURN CASE
 	WHEN (j).state = 'cancelled' THEN 'Cancelled'
 END;
 
-CREATE FUNCTION vibevideo.library_version()
+CREATE FUNCTION vibevideo_internal.library_version()
 RETURNS text LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'vibevideo_library_version';
-COMMENT ON FUNCTION vibevideo.library_version() IS 'the version of the library that is loaded; owner only';
+COMMENT ON FUNCTION vibevideo_internal.library_version() IS 'the version of the library that is loaded; owner only';
 
-CREATE FUNCTION vibevideo.shown(name text)
+CREATE FUNCTION vibevideo_internal.shown(name text)
 RETURNS text LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'vibevideo_shown';
-COMMENT ON FUNCTION vibevideo.shown(text) IS 'a key as texts show it: cut, and control characters escaped; owner only';
+COMMENT ON FUNCTION vibevideo_internal.shown(text) IS 'a key as texts show it: cut, and control characters escaped; owner only';
 
 CREATE OR REPLACE FUNCTION vibevideo.create_api(id_type regtype)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -282,32 +430,32 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE FUNCTION vibevideo.is_copy(b vibevideo.binding)
+CREATE OR REPLACE FUNCTION vibevideo_internal.is_copy(b vibevideo.binding)
 RETURNS boolean LANGUAGE sql VOLATILE
 RETURN (b).paused AND (b).pause_scope IS NULL OR ((b).system_identifier, (b).database_oid, (b).timeline) IS DISTINCT FROM
-	(SELECT (i.system_identifier, i.database_oid, i.timeline) FROM vibevideo.identity() i);
-COMMENT ON FUNCTION vibevideo.is_copy(vibevideo.binding) IS
+	(SELECT (i.system_identifier, i.database_oid, i.timeline) FROM vibevideo_internal.identity() i);
+COMMENT ON FUNCTION vibevideo_internal.is_copy(vibevideo.binding) IS
 	'whether this database is a copy, or was paused by hand: nothing is taken here until vibevideo.resume(); owner only';
 
-CREATE FUNCTION vibevideo.pause_cause(b vibevideo.binding)
+CREATE FUNCTION vibevideo_internal.pause_cause(b vibevideo.binding)
 RETURNS text LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp SET datestyle = ISO
 BEGIN ATOMIC
 	SELECT nullif(concat_ws('; ',
 		   CASE WHEN (b).paused_by IS NOT NULL
 				THEN concat_ws(': ', format(CASE (b).pause_scope WHEN 'sending' THEN 'sending was paused by %s at %s' ELSE 'paused by %s since %s' END,
-											vibevideo.shown((b).paused_by), date_trunc('second', (b).paused_at)),
-							   vibevideo.shown((b).pause_reason))
+											vibevideo_internal.shown((b).paused_by), date_trunc('second', (b).paused_at)),
+							   vibevideo_internal.shown((b).pause_reason))
 				WHEN (b).paused AND (b).pause_scope IS NULL AND (b).paused_at IS NULL THEN 'paused by an UPDATE of vibevideo.binding' END,
 		   CASE WHEN (b).paused AND (b).pause_scope IS NULL AND (b).paused_at IS NOT NULL
 					 OR ((b).system_identifier, (b).database_oid, (b).timeline) IS DISTINCT FROM
 						(i.system_identifier, i.database_oid, i.timeline)
 				THEN 'this is a restored or copied database, whose original may still work on the same jobs' END), '')
-	FROM vibevideo.identity() i;
+	FROM vibevideo_internal.identity() i;
 END;
-COMMENT ON FUNCTION vibevideo.pause_cause(vibevideo.binding) IS
+COMMENT ON FUNCTION vibevideo_internal.pause_cause(vibevideo.binding) IS
 	'who has paused this database, or its sending, since when and why, or that it is a copy; NULL if it is not paused; owner only';
 
-CREATE OR REPLACE FUNCTION vibevideo.binding_copied()
+CREATE OR REPLACE FUNCTION vibevideo_internal.binding_copied()
 RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	IF NEW.attached_at <> now() THEN
@@ -323,9 +471,9 @@ BEGIN
 	RETURN NEW;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.binding_copied() IS 'trigger: jobs that come from a dump are paused until vibevideo.resume()';
+COMMENT ON FUNCTION vibevideo_internal.binding_copied() IS 'trigger: jobs that come from a dump are paused until vibevideo.resume()';
 
-CREATE OR REPLACE FUNCTION vibevideo.resolve_input_function(relation regclass, wanted text)
+CREATE OR REPLACE FUNCTION vibevideo_internal.resolve_input_function(relation regclass, wanted text)
 RETURNS text LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	parts text[];
@@ -375,17 +523,17 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE FUNCTION vibevideo.add_columns(relation regclass, big boolean)
+CREATE OR REPLACE FUNCTION vibevideo_internal.add_columns(relation regclass, big boolean)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	statuses constant text = (SELECT string_agg(quote_literal(s), ', ') FROM unnest(vibevideo.statuses()) s);
+	statuses constant text = (SELECT string_agg(quote_literal(s), ', ') FROM unnest(vibevideo_internal.statuses()) s);
 	actions text[] = '{}';
 	wanted record;
 	has record;
 	checks record;
 	foreign_values text;
 BEGIN
-	FOR wanted IN SELECT c.name, c.type FROM vibevideo.row_columns() c LOOP
+	FOR wanted IN SELECT c.name, c.type FROM vibevideo_internal.row_columns() c LOOP
 		SELECT format_type(a.atttypid, a.atttypmod) AS type, a.attnotnull, a.attgenerated <> '' AS generated,
 			   a.atttypid = wanted.type
 			   OR wanted.type = 'text'::regtype AND a.atttypid = 'varchar'::regtype AND a.atttypmod = -1 AS fits
@@ -415,20 +563,20 @@ BEGIN
 		END IF;
 	END LOOP;
 
-	SELECT s.present, s.refusing, s.refused INTO checks FROM vibevideo.status_check(relation) s;
+	SELECT s.present, s.refusing, s.refused INTO checks FROM vibevideo_internal.status_check(relation) s;
 	IF checks.refusing IS NOT NULL THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'object_not_in_prerequisite_state',
 			MESSAGE = format('CHECK constraint %I of %s refuses video_generation_status %s',
 							 checks.refusing, relation, checks.refused),
 			HINT = format('ALTER TABLE %s DROP CONSTRAINT %I; attach adds one that takes %s.',
-						  relation, checks.refusing, array_to_string(vibevideo.statuses(), ', '));
+						  relation, checks.refusing, array_to_string(vibevideo_internal.statuses(), ', '));
 	END IF;
 	IF NOT checks.present
 	   -- one that could not be judged may have the name
 	   AND NOT EXISTS (SELECT FROM pg_constraint c
 					   WHERE c.conrelid = add_columns.relation
-						 AND c.conname = vibevideo.derived_name(relation, '', '_video_generation_status_check'))
+						 AND c.conname = vibevideo_internal.derived_name(relation, '', '_video_generation_status_check'))
 	THEN
 		IF EXISTS (SELECT FROM pg_attribute a
 				   WHERE a.attrelid = add_columns.relation AND a.attname = 'video_generation_status' AND NOT a.attisdropped)
@@ -438,17 +586,17 @@ BEGIN
 			EXECUTE format('SELECT string_agg(quote_literal(s), '', '' ORDER BY s) FROM ('
 						   'SELECT DISTINCT video_generation_status::text AS s FROM %s '
 						   'WHERE video_generation_status <> ALL ($1) LIMIT 5) d', relation)
-			INTO foreign_values USING vibevideo.statuses();
+			INTO foreign_values USING vibevideo_internal.statuses();
 			IF foreign_values IS NOT NULL THEN
 				RAISE EXCEPTION USING
 					ERRCODE = 'check_violation',
 					MESSAGE = format('rows of %s have a video_generation_status vibevideo does not know', relation),
 					DETAIL = format('Found %s.', foreign_values),
-					HINT = format('UPDATE these rows to NULL or to one of %s.', array_to_string(vibevideo.statuses(), ', '));
+					HINT = format('UPDATE these rows to NULL or to one of %s.', array_to_string(vibevideo_internal.statuses(), ', '));
 			END IF;
 		END IF;
 		actions = actions || format('ADD CONSTRAINT %I CHECK (video_generation_status IN (%s))%s',
-									vibevideo.derived_name(relation, '', '_video_generation_status_check'), statuses,
+									vibevideo_internal.derived_name(relation, '', '_video_generation_status_check'), statuses,
 									CASE WHEN big THEN ' NOT VALID' END);
 	END IF;
 
@@ -458,13 +606,13 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE FUNCTION vibevideo.add_index(relation regclass, big boolean)
+CREATE OR REPLACE FUNCTION vibevideo_internal.add_index(relation regclass, big boolean)
 RETURNS boolean LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	index_name constant name = vibevideo.derived_name(relation, 'idx_', '_video_request_id');
+	index_name constant name = vibevideo_internal.derived_name(relation, 'idx_', '_video_request_id');
 	namesake record;
 BEGIN
-	IF vibevideo.request_index(relation) IS NOT NULL THEN
+	IF vibevideo_internal.request_index(relation) IS NOT NULL THEN
 		RETURN false;
 	END IF;
 
@@ -476,7 +624,7 @@ BEGIN
 		RAISE EXCEPTION USING
 			ERRCODE = 'duplicate_table',
 			MESSAGE = format('relation %s is in the way of an index', namesake.relation),
-			DETAIL = format('vibevideo wants to run: %s', vibevideo.index_command(relation)),
+			DETAIL = format('vibevideo wants to run: %s', vibevideo_internal.index_command(relation)),
 			HINT = 'Rename that relation, then attach again.';
 	END IF;
 
@@ -484,7 +632,7 @@ BEGIN
 		IF namesake.leftover THEN
 			EXECUTE format('DROP INDEX %s', namesake.relation);
 		END IF;
-		EXECUTE vibevideo.index_command(relation);
+		EXECUTE vibevideo_internal.index_command(relation);
 		RETURN false;
 	ELSIF EXISTS (SELECT FROM pg_class c WHERE c.oid = add_index.relation AND c.relkind = 'p') THEN
 		RAISE NOTICE USING
@@ -503,7 +651,7 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE FUNCTION vibevideo.check_user_column(relation regclass, user_column name)
+CREATE OR REPLACE FUNCTION vibevideo_internal.check_user_column(relation regclass, user_column name)
 RETURNS void LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	fits boolean;
@@ -512,7 +660,7 @@ BEGIN
 	IF user_column IS NULL THEN
 		RETURN;
 	END IF;
-	SELECT vibevideo.names_user(a.atttypid), format_type(a.atttypid, a.atttypmod) INTO fits, found_type
+	SELECT vibevideo_internal.names_user(a.atttypid), format_type(a.atttypid, a.atttypmod) INTO fits, found_type
 	FROM pg_attribute a
 	WHERE a.attrelid = check_user_column.relation AND a.attname = check_user_column.user_column
 	  AND a.attnum > 0 AND NOT a.attisdropped;
@@ -529,18 +677,18 @@ BEGIN
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.check_user_column(regclass, name) IS 'refuses a user_column that is not there or cannot name a user; owner only';
+COMMENT ON FUNCTION vibevideo_internal.check_user_column(regclass, name) IS 'refuses a user_column that is not there or cannot name a user; owner only';
 
-CREATE FUNCTION vibevideo.names_user(type oid)
+CREATE FUNCTION vibevideo_internal.names_user(type oid)
 RETURNS boolean LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	SELECT t.typcategory NOT IN ('A', 'C')
 		   AND coalesce(nullif(t.typbasetype, 0), t.oid) NOT IN ('json'::regtype, 'jsonb'::regtype, 'bytea'::regtype)
 	FROM pg_type t WHERE t.oid = names_user.type;
 END;
-COMMENT ON FUNCTION vibevideo.names_user(oid) IS 'whether a column of this type can say whose video it is; owner only';
+COMMENT ON FUNCTION vibevideo_internal.names_user(oid) IS 'whether a column of this type can say whose video it is; owner only';
 
-CREATE FUNCTION vibevideo.guess_prompt(relation regclass, id_column name)
+CREATE FUNCTION vibevideo_internal.guess_prompt(relation regclass, id_column name)
 RETURNS name LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	prompt_names constant name[] = '{prompt,text,content,body,caption,description}';
@@ -561,14 +709,14 @@ BEGIN
 	RETURN prompt;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.guess_prompt(regclass, name) IS 'the text column that looks like a prompt; owner only';
+COMMENT ON FUNCTION vibevideo_internal.guess_prompt(regclass, name) IS 'the text column that looks like a prompt; owner only';
 
-CREATE FUNCTION vibevideo.column_faults(b vibevideo.binding)
+CREATE FUNCTION vibevideo_internal.column_faults(b vibevideo.binding)
 RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	SELECT string_agg(CASE WHEN a.attname IS NULL THEN format('%I is missing', wanted.name)
 						   ELSE format('%I has type %s', wanted.name, format_type(a.atttypid, a.atttypmod)) END, ', ' ORDER BY wanted.name)
-	FROM (SELECT c.name, c.type, NULL::"char" AS category FROM vibevideo.row_columns() c
+	FROM (SELECT c.name, c.type, NULL::"char" AS category FROM vibevideo_internal.row_columns() c
 		  UNION ALL VALUES ((b).id_column, (b).id_type, NULL::"char"),
 						   -- a function takes what it wants out of the row
 						   (CASE WHEN (b).input_function IS NULL THEN (b).prompt_column END, NULL::regtype, 'S'::"char"),
@@ -578,19 +726,19 @@ BEGIN ATOMIC
 	LEFT JOIN pg_type t ON t.oid = a.atttypid
 	WHERE wanted.name IS NOT NULL
 	  AND (a.attname IS NULL OR t.typcategory <> wanted.category
-		   OR wanted.name = (b).user_column AND NOT vibevideo.names_user(a.atttypid)
+		   OR wanted.name = (b).user_column AND NOT vibevideo_internal.names_user(a.atttypid)
 		   OR a.atttypid <> wanted.type AND NOT (wanted.type = 'text'::regtype AND a.atttypid = 'varchar'::regtype));
 END;
-COMMENT ON FUNCTION vibevideo.column_faults(vibevideo.binding) IS
+COMMENT ON FUNCTION vibevideo_internal.column_faults(vibevideo.binding) IS
 	'columns of the attached table that are missing or have another type, NULL if none; owner only';
 
-CREATE FUNCTION vibevideo.owner_lacks(b vibevideo.binding, OUT owner name, OUT lacking text, OUT remedy text)
+CREATE FUNCTION vibevideo_internal.owner_lacks(b vibevideo.binding, OUT owner name, OUT lacking text, OUT remedy text)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	SELECT o.rolname, string_agg(format('%s on %s', missing.what, missing.place), ', '),
 		   string_agg(format('GRANT %s ON %s TO %I;', missing.what, missing.place, o.rolname), ' ')
 	FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_roles o ON o.oid = c.relowner
-	CROSS JOIN (SELECT array_agg(r.name) AS names FROM vibevideo.row_columns() r) written
+	CROSS JOIN (SELECT array_agg(r.name) AS names FROM vibevideo_internal.row_columns() r) written
 	LEFT JOIN pg_proc p ON p.oid = to_regprocedure((b).input_function || format('(%s)', c.oid::regclass))
 	LEFT JOIN pg_namespace f ON f.oid = p.pronamespace
 	LEFT JOIN LATERAL (
@@ -617,17 +765,17 @@ BEGIN ATOMIC
 	WHERE c.oid = (b).relation AND missing.what IS NOT NULL
 	GROUP BY o.rolname;
 END;
-COMMENT ON FUNCTION vibevideo.owner_lacks(vibevideo.binding) IS
+COMMENT ON FUNCTION vibevideo_internal.owner_lacks(vibevideo.binding) IS
 	'rights on the attached table that its owner lacks, and the GRANTs that give them; owner only';
 
-CREATE FUNCTION vibevideo.options(b vibevideo.binding)
+CREATE FUNCTION vibevideo_internal.options(b vibevideo.binding)
 RETURNS text LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 RETURN format('key %I (%s), prompt from %I%s%s%s%s%s', (b).id_column, (b).id_type, (b).prompt_column,
 			  ', image from ' || quote_ident((b).image_column), ', model ' || (b).model, ', input from ' || (b).input_function,
 			  ', user from ' || quote_ident((b).user_column), CASE WHEN (b).realtime THEN ', reported to Realtime' END);
-COMMENT ON FUNCTION vibevideo.options(vibevideo.binding) IS 'what the table was attached with, for people; owner only';
+COMMENT ON FUNCTION vibevideo_internal.options(vibevideo.binding) IS 'what the table was attached with, for people; owner only';
 
-CREATE FUNCTION vibevideo.option_changes(before vibevideo.binding, after vibevideo.binding)
+CREATE FUNCTION vibevideo_internal.option_changes(before vibevideo.binding, after vibevideo.binding)
 RETURNS text LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	SELECT string_agg(format('%s: %s -> %s', o.name, coalesce(o.before, 'none'), coalesce(o.after, 'none')), ', ' ORDER BY o.nth)
@@ -640,15 +788,15 @@ BEGIN ATOMIC
 				 (7, 'realtime', (before).realtime::text, (after).realtime::text)) AS o(nth, name, before, after)
 	WHERE o.before IS DISTINCT FROM o.after;
 END;
-COMMENT ON FUNCTION vibevideo.option_changes(vibevideo.binding, vibevideo.binding) IS
+COMMENT ON FUNCTION vibevideo_internal.option_changes(vibevideo.binding, vibevideo.binding) IS
 	'which options differ, for people, NULL if none; owner only';
 
-CREATE FUNCTION vibevideo.option(named text, before text)
+CREATE FUNCTION vibevideo_internal.option(named text, before text)
 RETURNS text LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 RETURN CASE WHEN named IS NULL THEN before ELSE nullif(named, '') END;
-COMMENT ON FUNCTION vibevideo.option(text, text) IS 'an option of attach: as named, none if empty, else as before; owner only';
+COMMENT ON FUNCTION vibevideo_internal.option(text, text) IS 'an option of attach: as named, none if empty, else as before; owner only';
 
-CREATE FUNCTION vibevideo.check_kept_column(relation regclass, column_name name, option text)
+CREATE FUNCTION vibevideo_internal.check_kept_column(relation regclass, column_name name, option text)
 RETURNS void LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	IF column_name IS NOT NULL
@@ -664,10 +812,10 @@ BEGIN
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.check_kept_column(regclass, name, text) IS
+COMMENT ON FUNCTION vibevideo_internal.check_kept_column(regclass, name, text) IS
 	'refuses a column that an earlier attach named and that is gone; owner only';
 
-CREATE FUNCTION vibevideo.other_tables(OUT name text, OUT gone boolean, OUT active bigint, OUT unwritten bigint, OUT examples text)
+CREATE FUNCTION vibevideo_internal.other_tables(OUT name text, OUT gone boolean, OUT active bigint, OUT unwritten bigint, OUT examples text)
 RETURNS SETOF record LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	SELECT j.relation::text, c.oid IS NULL, count(*) FILTER (WHERE vibevideo.is_active(j.state)),
@@ -678,10 +826,10 @@ BEGIN ATOMIC
 	  AND NOT EXISTS (SELECT FROM vibevideo.binding b WHERE b.relation = j.relation AND c.oid IS NOT NULL)
 	GROUP BY j.relation, c.oid ORDER BY c.oid IS NULL, j.relation;
 END;
-COMMENT ON FUNCTION vibevideo.other_tables() IS
+COMMENT ON FUNCTION vibevideo_internal.other_tables() IS
 	'unfinished jobs of tables that are not attached, or gone; owner only';
 
-CREATE FUNCTION vibevideo.adopt_jobs(former regclass, relation regclass)
+CREATE FUNCTION vibevideo_internal.adopt_jobs(former regclass, relation regclass)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	moved bigint;
@@ -722,7 +870,7 @@ BEGIN
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.adopt_jobs(regclass, regclass) IS
+COMMENT ON FUNCTION vibevideo_internal.adopt_jobs(regclass, regclass) IS
 	'part of attach: makes the jobs of a table those of the one that takes its place; owner only';
 
 CREATE FUNCTION vibevideo.attach(relation regclass, id_column name DEFAULT NULL, prompt_column name DEFAULT NULL,
@@ -750,7 +898,7 @@ BEGIN
 	BEGIN
 		-- one attach or detach at a time
 		LOCK TABLE vibevideo.binding IN SHARE ROW EXCLUSIVE MODE;
-		PERFORM vibevideo.check_attachable(relation);
+		PERFORM vibevideo_internal.check_attachable(relation);
 		locking = relation::text;
 		EXECUTE format('LOCK TABLE %s IN ACCESS SHARE MODE', relation);
 
@@ -767,21 +915,21 @@ BEGIN
 		END IF;
 		same = coalesce(before.relation = relation OR before.relation = adopt, false);
 
-		after.id_column = vibevideo.option(id_column, before.id_column);
+		after.id_column = vibevideo_internal.option(id_column, before.id_column);
 		IF id_column IS NULL
 		   AND NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = attach.relation AND a.attname = before.id_column
 						   AND a.attnum > 0 AND NOT a.attisdropped)
 		THEN
 			after.id_column = NULL;
 		END IF;
-		SELECT k.id_column, k.id_type INTO after.id_column, after.id_type FROM vibevideo.key_column(relation, after.id_column) k;
-		after.input_function = vibevideo.option(input_function, before.input_function);
+		SELECT k.id_column, k.id_type INTO after.id_column, after.id_type FROM vibevideo_internal.key_column(relation, after.id_column) k;
+		after.input_function = vibevideo_internal.option(input_function, before.input_function);
 		IF after.input_function IS NOT NULL THEN
-			after.input_function = vibevideo.resolve_input_function(relation, after.input_function);
+			after.input_function = vibevideo_internal.resolve_input_function(relation, after.input_function);
 		END IF;
-		after.prompt_column = vibevideo.option(prompt_column, before.prompt_column);
+		after.prompt_column = vibevideo_internal.option(prompt_column, before.prompt_column);
 		IF prompt_column IS NULL AND same AND after.input_function IS NULL THEN
-			PERFORM vibevideo.check_kept_column(relation, after.prompt_column, 'prompt_column');
+			PERFORM vibevideo_internal.check_kept_column(relation, after.prompt_column, 'prompt_column');
 		ELSIF prompt_column IS NULL AND NOT same
 		   AND NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = attach.relation AND a.attname = before.prompt_column
 						   AND a.attnum > 0 AND NOT a.attisdropped)
@@ -789,25 +937,25 @@ BEGIN
 			after.prompt_column = NULL;
 		END IF;
 		IF after.prompt_column IS NULL THEN
-			after.prompt_column = vibevideo.guess_prompt(relation, after.id_column);
+			after.prompt_column = vibevideo_internal.guess_prompt(relation, after.id_column);
 		END IF;
-		after.image_column = vibevideo.option(image_column, before.image_column);
+		after.image_column = vibevideo_internal.option(image_column, before.image_column);
 		IF image_column IS NULL AND after.input_function IS NULL THEN
-			PERFORM vibevideo.check_kept_column(relation, after.image_column, 'image_column');
+			PERFORM vibevideo_internal.check_kept_column(relation, after.image_column, 'image_column');
 		END IF;
-		after.user_column = vibevideo.option(user_column, before.user_column);
+		after.user_column = vibevideo_internal.option(user_column, before.user_column);
 		IF user_column IS NULL THEN
-			PERFORM vibevideo.check_kept_column(relation, after.user_column, 'user_column');
+			PERFORM vibevideo_internal.check_kept_column(relation, after.user_column, 'user_column');
 		END IF;
 		-- a function takes what it wants out of the row
 		IF after.input_function IS NULL OR prompt_column IS NOT NULL THEN
-			PERFORM vibevideo.check_text_column(relation, after.prompt_column, 'prompt_column');
+			PERFORM vibevideo_internal.check_text_column(relation, after.prompt_column, 'prompt_column');
 		END IF;
 		IF after.image_column IS NOT NULL AND (after.input_function IS NULL OR image_column IS NOT NULL) THEN
-			PERFORM vibevideo.check_text_column(relation, after.image_column, 'image_column');
+			PERFORM vibevideo_internal.check_text_column(relation, after.image_column, 'image_column');
 		END IF;
-		PERFORM vibevideo.check_user_column(relation, after.user_column);
-		after.model = vibevideo.option(model, before.model);
+		PERFORM vibevideo_internal.check_user_column(relation, after.user_column);
+		after.model = vibevideo_internal.option(model, before.model);
 		IF after.model !~ '^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+$' OR octet_length(after.model) > 256 THEN
 			RAISE EXCEPTION USING
 				ERRCODE = 'invalid_parameter_value',
@@ -816,16 +964,16 @@ BEGIN
 		END IF;
 		after.realtime = coalesce(realtime, before.realtime, false);
 
-		big = vibevideo.relation_bytes(relation) > small_enough;
-		PERFORM vibevideo.add_columns(relation, big);
-		build = vibevideo.add_index(relation, big);
+		big = vibevideo_internal.relation_bytes(relation) > small_enough;
+		PERFORM vibevideo_internal.add_columns(relation, big);
+		build = vibevideo_internal.add_index(relation, big);
 
 		INSERT INTO vibevideo.binding AS b (relation, id_column, id_type, prompt_column, image_column, model,
 											input_function, user_column, realtime, build_index,
 											system_identifier, database_oid, timeline)
 		SELECT attach.relation, after.id_column, after.id_type, after.prompt_column, after.image_column, after.model,
 			   after.input_function, after.user_column, after.realtime, build, i.system_identifier, i.database_oid, i.timeline
-		FROM vibevideo.identity() i
+		FROM vibevideo_internal.identity() i
 		ON CONFLICT (only_one) DO UPDATE SET
 			relation = EXCLUDED.relation, id_column = EXCLUDED.id_column, id_type = EXCLUDED.id_type,
 			prompt_column = EXCLUDED.prompt_column, image_column = EXCLUDED.image_column, model = EXCLUDED.model,
@@ -833,7 +981,7 @@ BEGIN
 			build_index = EXCLUDED.build_index
 		WHERE b.only_one
 		RETURNING b.* INTO after;
-		SELECT l.* INTO lacks FROM vibevideo.owner_lacks(after) l;
+		SELECT l.* INTO lacks FROM vibevideo_internal.owner_lacks(after) l;
 		IF lacks.lacking IS NOT NULL THEN
 			RAISE EXCEPTION USING
 				ERRCODE = 'object_not_in_prerequisite_state',
@@ -842,7 +990,7 @@ BEGIN
 				HINT = lacks.remedy;
 		END IF;
 		IF adopt IS NOT NULL THEN
-			PERFORM vibevideo.adopt_jobs(adopt, relation);
+			PERFORM vibevideo_internal.adopt_jobs(adopt, relation);
 		END IF;
 	EXCEPTION WHEN lock_not_available THEN
 		RAISE EXCEPTION USING
@@ -854,10 +1002,10 @@ BEGIN
 	END;
 	PERFORM set_config('lock_timeout', lock_timeout_before, true);
 	IF after.realtime THEN
-		PERFORM vibevideo.publish(relation);
+		PERFORM vibevideo_internal.publish(relation);
 	END IF;
 
-	changes = vibevideo.option_changes(before, after);
+	changes = vibevideo_internal.option_changes(before, after);
 	IF before.only_one AND changes IS NOT NULL THEN
 		RAISE NOTICE USING
 			MESSAGE = 'options have changed',
@@ -871,7 +1019,7 @@ BEGIN
 				MESSAGE = format('unfinished jobs of %s continue', relation),
 				DETAIL = format('Unfinished jobs: %s.', unfinished.own);
 		END IF;
-		FOR unfinished IN SELECT o.* FROM vibevideo.other_tables() o LOOP
+		FOR unfinished IN SELECT o.* FROM vibevideo_internal.other_tables() o LOOP
 			RAISE WARNING USING
 				MESSAGE = CASE WHEN unfinished.gone THEN 'a table that was dropped has unfinished jobs'
 							   ELSE format('table %s, which is not attached, has unfinished jobs', unfinished.name) END,
@@ -883,7 +1031,7 @@ BEGIN
 	END IF;
 	PERFORM vibevideo.wake();
 	NOTIFY pgrst, 'reload schema';
-	RETURN format('%s is attached: %s', relation, vibevideo.options(after));
+	RETURN format('%s is attached: %s', relation, vibevideo_internal.options(after));
 END
 $$;
 COMMENT ON FUNCTION vibevideo.attach(regclass, name, name, name, text, text, name, boolean, regclass) IS
@@ -902,7 +1050,7 @@ BEGIN
 		RAISE NOTICE 'no table is attached';
 		RETURN false;
 	END IF;
-	cause = vibevideo.pause_cause(b);
+	cause = vibevideo_internal.pause_cause(b);
 
 	SELECT count(*) INTO active FROM vibevideo.job j
 	WHERE vibevideo.is_active(j.state);
@@ -934,7 +1082,7 @@ BEGIN
 	THEN
 		RAISE NOTICE USING
 			MESSAGE = 'the options of the table are forgotten',
-			DETAIL = format('They were: %s.', vibevideo.options(b));
+			DETAIL = format('They were: %s.', vibevideo_internal.options(b));
 	END IF;
 	RETURN true;
 END
@@ -989,7 +1137,7 @@ $$;
 COMMENT ON FUNCTION vibevideo.resolve(bigint, text) IS
 	'settles a job in state submit_unknown by fal''s request id or ''not_sent''; PT404, PT409, 22023; owner only';
 
-CREATE OR REPLACE FUNCTION vibevideo.over_limit(who text, limit_name text, most numeric, used text, sql_state text, message text,
+CREATE OR REPLACE FUNCTION vibevideo_internal.over_limit(who text, limit_name text, most numeric, used text, sql_state text, message text,
 									 come_back text)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -997,12 +1145,12 @@ BEGIN
 		ERRCODE = sql_state,
 		MESSAGE = message,
 		DETAIL = CASE WHEN who = 'global' THEN format('Limit %s of all users together is reached.', limit_name)
-				 ELSE format('Limit %s of user %s is %s, %s.', limit_name, vibevideo.shown(substr(who, length('user:') + 1)),
+				 ELSE format('Limit %s of user %s is %s, %s.', limit_name, vibevideo_internal.shown(substr(who, length('user:') + 1)),
 							 trim_scale(most), used) END,
 		HINT = come_back;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.over_limit(text, text, numeric, text, text, text, text) IS
+COMMENT ON FUNCTION vibevideo_internal.over_limit(text, text, numeric, text, text, text, text) IS
 	'raises PT429 or PT402 for a job that is over a limit; owner only';
 
 CREATE FUNCTION vibevideo.redrive(error_code text DEFAULT NULL, since interval DEFAULT '1 day', max_jobs int DEFAULT 100)
@@ -1056,14 +1204,14 @@ RETURNS vibevideo.video LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'vibevideo_ret
 COMMENT ON FUNCTION vibevideo.retry(bigint) IS
 	'tries a job again by its number, without its row or table; a video that was made is only copied; PT404 no such job; owner only';
 
-CREATE FUNCTION vibevideo.sequences_behind()
+CREATE FUNCTION vibevideo_internal.sequences_behind()
 RETURNS boolean LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	SELECT coalesce((SELECT max(j.job_id) FROM vibevideo.job j) > (SELECT s.last_value FROM vibevideo.job_id_seq s), false);
 END;
-COMMENT ON FUNCTION vibevideo.sequences_behind() IS 'whether job numbers would be given a second time; owner only';
+COMMENT ON FUNCTION vibevideo_internal.sequences_behind() IS 'whether job numbers would be given a second time; owner only';
 
-CREATE FUNCTION vibevideo.advance_sequences()
+CREATE FUNCTION vibevideo_internal.advance_sequences()
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	used record;
@@ -1073,8 +1221,8 @@ BEGIN
 		FROM (VALUES ('vibevideo.job_id_seq'::regclass, (SELECT max(j.job_id) FROM vibevideo.job j)),
 					 ('vibevideo.lease_seq', (SELECT max(j.lease) FROM vibevideo.job j)),
 					 ('vibevideo.event_event_id_seq', (SELECT max(e.event_id) FROM vibevideo.event e)),
-					 ('vibevideo.tally_tally_id_seq', (SELECT max(t.tally_id) FROM vibevideo.tally t)),
-					 ('vibevideo.refund_seq', (SELECT max(t.n) FROM vibevideo.till t))) AS s(sequence, most)
+					 ('vibevideo_internal.tally_tally_id_seq', (SELECT max(t.tally_id) FROM vibevideo_internal.tally t)),
+					 ('vibevideo_internal.refund_seq', (SELECT max(t.n) FROM vibevideo_internal.till t))) AS s(sequence, most)
 	LOOP
 		IF used.most > coalesce(used.last, 0) THEN
 			PERFORM setval(used.sequence, used.most);
@@ -1082,7 +1230,7 @@ BEGIN
 	END LOOP;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.advance_sequences() IS 'part of resume: advances sequences past what the tables hold; owner only';
+COMMENT ON FUNCTION vibevideo_internal.advance_sequences() IS 'part of resume: advances sequences past what the tables hold; owner only';
 
 CREATE FUNCTION vibevideo.pause(scope text DEFAULT 'sending', reason text DEFAULT NULL)
 RETURNS boolean LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -1094,7 +1242,7 @@ BEGIN
 			HINT = 'A reason comes second: SELECT vibevideo.pause(''all'', ''new disk'').';
 	END IF;
 	UPDATE vibevideo.binding b SET paused = true, pause_scope = scope, paused_by = session_user, paused_at = now(), pause_reason = reason
-	WHERE b.only_one AND b.pause_scope IS DISTINCT FROM scope AND NOT vibevideo.is_copy(b);
+	WHERE b.only_one AND b.pause_scope IS DISTINCT FROM scope AND NOT vibevideo_internal.is_copy(b);
 	IF FOUND THEN
 		PERFORM vibevideo.wake();
 		RETURN true;
@@ -1113,12 +1261,12 @@ RETURNS boolean LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp 
 DECLARE
 	was_paused boolean;
 BEGIN
-	SELECT vibevideo.pause_cause(b) IS NOT NULL INTO was_paused FROM vibevideo.binding b;
-	PERFORM vibevideo.advance_sequences();
+	SELECT vibevideo_internal.pause_cause(b) IS NOT NULL INTO was_paused FROM vibevideo.binding b;
+	PERFORM vibevideo_internal.advance_sequences();
 	UPDATE vibevideo.binding b SET
 		paused = false, pause_scope = NULL, paused_by = NULL, paused_at = NULL, pause_reason = NULL,
 		system_identifier = i.system_identifier, database_oid = i.database_oid, timeline = i.timeline
-	FROM vibevideo.identity() i
+	FROM vibevideo_internal.identity() i
 	WHERE b.only_one;
 	PERFORM vibevideo.wake();
 	RETURN coalesce(was_paused, false);
@@ -1131,8 +1279,8 @@ COMMENT ON TABLE vibevideo.limit IS
 	'how much may be requested: scope global counts everybody together, default each user that has no row of scope user';
 COMMENT ON COLUMN vibevideo.limit.submits_per_day IS 'videos requested in a day of UTC, without failed and cancelled ones that cost nothing; NULL, -1 and 0 as above';
 COMMENT ON VIEW vibevideo.costs IS 'videos requested and what they cost, by user, day of UTC and model';
-COMMENT ON TABLE vibevideo.till IS 'a day''s budget in parts (tills), so that submits need not wait for each other: what is used of each; made anew from vibevideo.job when lost';
-COMMENT ON FUNCTION vibevideo.till_room(vibevideo.till, numeric, numeric, date) IS 'what is left in a till, a part of a day''s budget; owner only';
+COMMENT ON TABLE vibevideo_internal.till IS 'a day''s budget in parts (tills), so that submits need not wait for each other: what is used of each; made anew from vibevideo.job when lost';
+COMMENT ON FUNCTION vibevideo_internal.till_room(vibevideo_internal.till, numeric, numeric, date) IS 'what is left in a till, a part of a day''s budget; owner only';
 COMMENT ON COLUMN vibevideo.limit.max_active IS 'active videos at a time, those being copied included (jobs at fal.ai have a setting of this name); NULL: the default''s limit; -1: unlimited, whatever the default; 0: no videos';
 
 COMMENT ON COLUMN vibevideo.limit.spend_per_day_usd IS 'list prices (vibevideo.model) of a day''s videos, active ones included; NULL, -1 and 0 as above';
@@ -1153,7 +1301,7 @@ FROM (SELECT coalesce(j.requested_by, '') AS user_id, (j.created_at AT TIME ZONE
 	  SELECT p.user_id, p.day, p.model, p.submits, 0, p.videos, 0, p.settled_usd FROM vibevideo.past_costs p) c
 GROUP BY c.user_id, c.day, c.model;
 
-CREATE OR REPLACE FUNCTION vibevideo.counted_jobs(who text, kind text)
+CREATE OR REPLACE FUNCTION vibevideo_internal.counted_jobs(who text, kind text)
 RETURNS SETOF vibevideo.job LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	name constant text = CASE WHEN who <> 'global' THEN substr(who, length('user:') + 1) END;
@@ -1164,16 +1312,16 @@ BEGIN
 		  AND j.created_at <> now() AND (name IS NULL OR j.requested_by = name);
 	ELSE
 		RETURN QUERY SELECT j.* FROM vibevideo.job j
-		WHERE j.created_at >= vibevideo.today()::timestamp AT TIME ZONE 'UTC' AND (j.billed OR vibevideo.is_active(j.state))
+		WHERE j.created_at >= vibevideo_internal.today()::timestamp AT TIME ZONE 'UTC' AND (j.billed OR vibevideo.is_active(j.state))
 		  AND j.created_at <> now() AND (name IS NULL OR j.requested_by = name);
 	END IF;
 END
 $$;
 
-CREATE OR REPLACE FUNCTION vibevideo.reserve(j vibevideo.job)
+CREATE OR REPLACE FUNCTION vibevideo_internal.reserve(j vibevideo.job)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	today constant date = vibevideo.today();
+	today constant date = vibevideo_internal.today();
 	cost constant numeric = coalesce(j.cost_usd, 0);
 	l record;
 	held record;
@@ -1181,44 +1329,44 @@ DECLARE
 	spent numeric;
 	next_end interval;
 BEGIN
-	FOR l IN SELECT x.* FROM vibevideo.limits_for(j.requested_by) x LOOP
-		SELECT n.* INTO held FROM vibevideo.sent_for_nobody(CASE WHEN l.who <> 'global' THEN j.requested_by END) n;
-		IF l.max_active IS NOT NULL AND NOT vibevideo.take_slot(l.who, 'active', l.max_active, j.job_id, held.jobs) THEN
+	FOR l IN SELECT x.* FROM vibevideo_internal.limits_for(j.requested_by) x LOOP
+		SELECT n.* INTO held FROM vibevideo_internal.sent_for_nobody(CASE WHEN l.who <> 'global' THEN j.requested_by END) n;
+		IF l.max_active IS NOT NULL AND NOT vibevideo_internal.take_slot(l.who, 'active', l.max_active, j.job_id, held.jobs) THEN
 			SELECT min(coalesce(c.submitted_at, now()) + m.usual_seconds * interval '1 s' - now()) INTO next_end
-			FROM vibevideo.counted_jobs(l.who, 'active') c JOIN vibevideo.model m ON m.endpoint = c.model;
-			PERFORM vibevideo.over_limit(l.who, 'max_active', l.max_active, 'all in use', 'PT429', 'too many videos are active',
+			FROM vibevideo_internal.counted_jobs(l.who, 'active') c JOIN vibevideo.model m ON m.endpoint = c.model;
+			PERFORM vibevideo_internal.over_limit(l.who, 'max_active', l.max_active, 'all in use', 'PT429', 'too many videos are active',
 				CASE WHEN l.max_active = 0 THEN 'Ask whoever runs this service.'
 				WHEN next_end > '0' THEN format('Come back when one of them is done, in about %s seconds.',
 												ceil(extract(epoch FROM next_end)))
 				ELSE 'Come back when one of them is done.' END);
 		END IF;
-		IF l.submits_per_day IS NOT NULL AND NOT vibevideo.take_slot(l.who, 'submits', l.submits_per_day, j.job_id, held.jobs) THEN
-			PERFORM vibevideo.over_limit(l.who, 'submits_per_day', l.submits_per_day, 'all used up', 'PT429',
-										 'no more videos can be requested today', vibevideo.next_day());
+		IF l.submits_per_day IS NOT NULL AND NOT vibevideo_internal.take_slot(l.who, 'submits', l.submits_per_day, j.job_id, held.jobs) THEN
+			PERFORM vibevideo_internal.over_limit(l.who, 'submits_per_day', l.submits_per_day, 'all used up', 'PT429',
+												  'no more videos can be requested today', vibevideo_internal.next_day());
 		END IF;
 		CONTINUE WHEN l.spend_per_day_usd IS NULL OR cost = 0;
-		PERFORM vibevideo.put_back_counted(l.who);
+		PERFORM vibevideo_internal.put_back_counted(l.who);
 		-- the same with money: what is held beyond the limit must be there as well
-		held.usd = held.usd + (SELECT coalesce(sum(t.used), 0) FROM vibevideo.till t
+		held.usd = held.usd + (SELECT coalesce(sum(t.used), 0) FROM vibevideo_internal.till t
 							   WHERE t.who = l.who AND t.n > 1000000 AND t.day >= today AND t.used > 0);
-		missing = vibevideo.take_budget(l.who, l.spend_per_day_usd, cost + held.usd);
+		missing = vibevideo_internal.take_budget(l.who, l.spend_per_day_usd, cost + held.usd);
 		IF missing = 0 AND held.usd > 0 THEN
-			PERFORM vibevideo.put_back(l.who, held.usd, (SELECT max(t.day) FROM vibevideo.till t
-														 WHERE t.who = l.who AND t.n <= 1000000));
+			PERFORM vibevideo_internal.put_back(l.who, held.usd, (SELECT max(t.day) FROM vibevideo_internal.till t
+																  WHERE t.who = l.who AND t.n <= 1000000));
 		ELSIF missing > 0 THEN
 			SELECT coalesce(sum(t.used), 0) - (cost + held.usd - missing) INTO spent
-			FROM vibevideo.till t WHERE t.who = l.who AND t.day >= today;
-			PERFORM vibevideo.over_limit(l.who, 'spend_per_day_usd', l.spend_per_day_usd, format('spent are %s', trim_scale(spent)),
+			FROM vibevideo_internal.till t WHERE t.who = l.who AND t.day >= today;
+			PERFORM vibevideo_internal.over_limit(l.who, 'spend_per_day_usd', l.spend_per_day_usd, format('spent are %s', trim_scale(spent)),
 				'PT402', format('a video for %s USD is over today''s budget', trim_scale(cost)),
 				-- what is missing is held by submits that are under way and may yet fail
 				CASE WHEN spent + cost <= l.spend_per_day_usd THEN 'Other requests are in progress; come back in a few seconds.'
-				ELSE vibevideo.next_day() END);
+				ELSE vibevideo_internal.next_day() END);
 		END IF;
 	END LOOP;
 END
 $$;
 
-CREATE OR REPLACE FUNCTION vibevideo.jobs_deleted()
+CREATE OR REPLACE FUNCTION vibevideo_internal.jobs_deleted()
 RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	j vibevideo.job;
@@ -1231,13 +1379,13 @@ BEGIN
 	ON CONFLICT (user_id, day, model) DO UPDATE SET submits = p.submits + EXCLUDED.submits,
 		videos = p.videos + EXCLUDED.videos, settled_usd = p.settled_usd + EXCLUDED.settled_usd;
 	FOR j IN SELECT g.* FROM gone g WHERE vibevideo.is_active(g.state) LOOP
-		PERFORM vibevideo.release(j);
+		PERFORM vibevideo_internal.release(j);
 	END LOOP;
 	RETURN NULL;
 END
 $$;
 
-CREATE OR REPLACE FUNCTION vibevideo.publish(relation regclass)
+CREATE OR REPLACE FUNCTION vibevideo_internal.publish(relation regclass)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	command constant text = format('ALTER PUBLICATION supabase_realtime ADD TABLE %s', relation);
@@ -1327,24 +1475,24 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE FUNCTION vibevideo.check_preload()
+CREATE OR REPLACE FUNCTION vibevideo_internal.check_preload()
 RETURNS SETOF vibevideo.check_line LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	SELECT (CASE WHEN current_setting('shared_preload_libraries') ~ '(^|[ ,/"])vibevideo([ ,."]|$)'
-				 THEN vibevideo.line('preload', 'ok', 'vibevideo is in shared_preload_libraries')
-				 ELSE vibevideo.line('preload', 'fail', 'vibevideo is not in shared_preload_libraries: there is no background worker',
-									 'Add it to the list in postgresql.conf, keep what is there, and restart the server.') END).*
+				 THEN vibevideo_internal.line('preload', 'ok', 'vibevideo is in shared_preload_libraries')
+				 ELSE vibevideo_internal.line('preload', 'fail', 'vibevideo is not in shared_preload_libraries: there is no background worker',
+											  'Add it to the list in postgresql.conf, keep what is there, and restart the server.') END).*
 	UNION ALL
-	SELECT (CASE WHEN e.extversion = vibevideo.library_version()
-				 THEN vibevideo.line('version', 'ok', format('library and extension are version %s', e.extversion))
-				 ELSE vibevideo.line('version', 'fail', format('the library is version %s, the extension in this database %s: vibevideo is paused',
-															   vibevideo.library_version(), e.extversion),
-									 'ALTER EXTENSION vibevideo UPDATE; or, if the library is the older one, restart the server with the new one.') END).*
+	SELECT (CASE WHEN e.extversion = vibevideo_internal.library_version()
+				 THEN vibevideo_internal.line('version', 'ok', format('library and extension are version %s', e.extversion))
+				 ELSE vibevideo_internal.line('version', 'fail', format('the library is version %s, the extension in this database %s: vibevideo is paused',
+																		vibevideo_internal.library_version(), e.extversion),
+											  'ALTER EXTENSION vibevideo UPDATE; or, if the library is the older one, restart the server with the new one.') END).*
 	FROM pg_extension e WHERE e.extname = 'vibevideo';
 END;
-COMMENT ON FUNCTION vibevideo.check_preload() IS 'part of check_config: is the library preloaded, and of the right version; owner only';
+COMMENT ON FUNCTION vibevideo_internal.check_preload() IS 'part of check_config: is the library preloaded, and of the right version; owner only';
 
-CREATE OR REPLACE FUNCTION vibevideo.check_worker()
+CREATE OR REPLACE FUNCTION vibevideo_internal.check_worker()
 RETURNS SETOF vibevideo.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	patience constant interval = '2 minutes';
@@ -1357,50 +1505,50 @@ BEGIN
 	SELECT i.* INTO w FROM vibevideo.worker_info() i;
 	alive = w.pid IS NOT NULL AND coalesce(w.heartbeat_at, w.started_at) > clock_timestamp() - patience;
 	IF alive THEN
-		RETURN NEXT vibevideo.line('worker', 'ok',
-								   format('process %s, last turn %s, starts: %s, failures: %s', w.pid,
-								   vibevideo.ago(w.heartbeat_at), w.starts, w.failures));
+		RETURN NEXT vibevideo_internal.line('worker', 'ok',
+											format('process %s, last turn %s, starts: %s, failures: %s', w.pid,
+											vibevideo_internal.ago(w.heartbeat_at), w.starts, w.failures));
 	ELSIF w.pid IS NOT NULL THEN
-		RETURN NEXT vibevideo.line('worker', 'warn',
-								   format('process %s is slow: last turn %s', w.pid, vibevideo.ago(w.heartbeat_at)),
-								   format('See what it waits for in pg_stat_activity; SELECT pg_terminate_backend(%s) starts it anew.',
-								   w.pid));
+		RETURN NEXT vibevideo_internal.line('worker', 'warn',
+											format('process %s is slow: last turn %s', w.pid, vibevideo_internal.ago(w.heartbeat_at)),
+											format('See what it waits for in pg_stat_activity; SELECT pg_terminate_backend(%s) starts it anew.',
+											w.pid));
 	ELSIF work THEN
-		RETURN NEXT vibevideo.line('worker', 'fail',
-								   'there is work, but no background worker runs',
-								   'SELECT vibevideo.wake(); if that does not help, the server log says why it cannot start '
-								   '(max_worker_processes may be used up).');
+		RETURN NEXT vibevideo_internal.line('worker', 'fail',
+											'there is work, but no background worker runs',
+											'SELECT vibevideo.wake(); if that does not help, the server log says why it cannot start '
+											'(max_worker_processes may be used up).');
 	ELSE
-		RETURN NEXT vibevideo.line('worker', 'ok', 'not running: there is no work for it');
+		RETURN NEXT vibevideo_internal.line('worker', 'ok', 'not running: there is no work for it');
 	END IF;
 
 	polled = coalesce(w.last_poll_at > clock_timestamp() - patience, false);
 	IF alive OR polled OR NOT work THEN
-		RETURN NEXT vibevideo.line('rhythm', 'ok',
-								   CASE WHEN polled THEN format('vibevideo_poll() was called %s', vibevideo.ago(w.last_poll_at))
-								   WHEN alive THEN 'the background worker polls automatically'
-								   ELSE 'there is nothing to poll' END);
+		RETURN NEXT vibevideo_internal.line('rhythm', 'ok',
+											CASE WHEN polled THEN format('vibevideo_poll() was called %s', vibevideo_internal.ago(w.last_poll_at))
+											WHEN alive THEN 'the background worker polls automatically'
+											ELSE 'there is nothing to poll' END);
 	ELSE
-		RETURN NEXT vibevideo.line('rhythm', 'fail',
-								   format('nobody asks fal.ai about the jobs; vibevideo_poll() was called %s',
-								   vibevideo.ago(w.last_poll_at)),
-								   'Get the worker running, or SELECT vibevideo.schedule().');
+		RETURN NEXT vibevideo_internal.line('rhythm', 'fail',
+											format('nobody asks fal.ai about the jobs; vibevideo_poll() was called %s',
+											vibevideo_internal.ago(w.last_poll_at)),
+											'Get the worker running, or SELECT vibevideo.schedule().');
 	END IF;
 
 	IF w.fal_down_until IS NULL AND w.storage_down_until IS NULL THEN
-		RETURN NEXT vibevideo.line('breaker', 'ok', 'fal.ai and Storage were reachable at the last request');
+		RETURN NEXT vibevideo_internal.line('breaker', 'ok', 'fal.ai and Storage were reachable at the last request');
 	ELSE
-		RETURN NEXT vibevideo.line('breaker', 'warn',
-								   format('%s could not be reached: jobs wait, without using up tries; next probe %s',
-										  concat_ws(' and ', CASE WHEN w.fal_down_until IS NOT NULL THEN 'fal.ai' END,
-													CASE WHEN w.storage_down_until IS NOT NULL THEN 'Storage' END),
-										  date_trunc('second', least(w.fal_down_until, w.storage_down_until))),
-								   'See the lines queue and bucket, and the server log.');
+		RETURN NEXT vibevideo_internal.line('breaker', 'warn',
+											format('%s could not be reached: jobs wait, without using up tries; next probe %s',
+												   concat_ws(' and ', CASE WHEN w.fal_down_until IS NOT NULL THEN 'fal.ai' END,
+															 CASE WHEN w.storage_down_until IS NOT NULL THEN 'Storage' END),
+												   date_trunc('second', least(w.fal_down_until, w.storage_down_until))),
+											'See the lines queue and bucket, and the server log.');
 	END IF;
 END
 $$;
 
-CREATE OR REPLACE FUNCTION vibevideo.check_table()
+CREATE OR REPLACE FUNCTION vibevideo_internal.check_table()
 RETURNS SETOF vibevideo.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	b vibevideo.binding;
@@ -1412,27 +1560,27 @@ DECLARE
 BEGIN
 	SELECT x.* INTO b FROM vibevideo.binding x;
 	IF NOT FOUND THEN
-		RETURN NEXT vibevideo.line('table', 'fail',
-								   'no table is attached',
-								   'SELECT vibevideo.attach(''public.vibelogs'').');
+		RETURN NEXT vibevideo_internal.line('table', 'fail',
+											'no table is attached',
+											'SELECT vibevideo.attach(''public.vibelogs'').');
 		RETURN;
 	END IF;
 	SELECT c.relforcerowsecurity AND c.relrowsecurity AND NOT (o.rolsuper OR o.rolbypassrls) AS hidden, o.rolname AS owner,
 		   o.rolsuper AS super, CASE WHEN c.relispartition THEN pg_partition_root(c.oid) END AS root INTO t
 	FROM pg_class c JOIN pg_roles o ON o.oid = c.relowner WHERE c.oid = b.relation;
 	IF NOT FOUND THEN
-		RETURN NEXT vibevideo.line('table', 'fail',
-								   'the attached table has been dropped',
-								   'Attach the table that takes its place, with adopt => ''...'' if that has its rows (line other_tables has the '
-								   'number), or SELECT vibevideo.detach().');
+		RETURN NEXT vibevideo_internal.line('table', 'fail',
+											'the attached table has been dropped',
+											'Attach the table that takes its place, with adopt => ''...'' if that has its rows (line other_tables has the '
+											'number), or SELECT vibevideo.detach().');
 		RETURN;
 	END IF;
 	RETURN NEXT CASE WHEN t.root IS NOT NULL
-					 THEN vibevideo.line('table', 'fail',
+					 THEN vibevideo_internal.line('table', 'fail',
 							  format('%s has become a partition of %s: rows in other partitions are not found', b.relation, t.root),
 							  format('SELECT vibevideo.attach(%L, adopt => %L).', t.root, b.relation))
-					 ELSE vibevideo.line('table', 'ok',
-							  concat_ws('; none: ', format('%s, %s', b.relation, vibevideo.options(b)),
+					 ELSE vibevideo_internal.line('table', 'ok',
+							  concat_ws('; none: ', format('%s, %s', b.relation, vibevideo_internal.options(b)),
 										nullif(concat_ws(', ', CASE WHEN b.image_column IS NULL THEN 'image_column' END,
 														 CASE WHEN b.model IS NULL THEN 'model' END,
 														 CASE WHEN b.input_function IS NULL THEN 'input_function' END,
@@ -1440,42 +1588,42 @@ BEGIN
 														 CASE WHEN NOT b.realtime THEN 'realtime' END), ''))) END;
 	again = format('SELECT vibevideo.attach(%L) again; name what has changed, other options stay.', b.relation);
 
-	IF vibevideo.is_copy(b) THEN
-		RETURN NEXT vibevideo.line('identity', 'fail', vibevideo.pause_cause(b), 'To continue with the jobs here, SELECT vibevideo.resume().');
+	IF vibevideo_internal.is_copy(b) THEN
+		RETURN NEXT vibevideo_internal.line('identity', 'fail', vibevideo_internal.pause_cause(b), 'To continue with the jobs here, SELECT vibevideo.resume().');
 	ELSE
-		RETURN NEXT vibevideo.line('identity', 'ok', 'the jobs belong to this database');
+		RETURN NEXT vibevideo_internal.line('identity', 'ok', 'the jobs belong to this database');
 		RETURN NEXT CASE WHEN b.paused
-						 THEN vibevideo.line('paused', 'warn', vibevideo.pause_cause(b), 'SELECT vibevideo.resume() when the reason is gone.')
-						 ELSE vibevideo.line('paused', 'ok', 'not paused') END;
+						 THEN vibevideo_internal.line('paused', 'warn', vibevideo_internal.pause_cause(b), 'SELECT vibevideo.resume() when the reason is gone.')
+						 ELSE vibevideo_internal.line('paused', 'ok', 'not paused') END;
 	END IF;
 
-	faults = vibevideo.column_faults(b);
-	RETURN NEXT CASE WHEN faults IS NULL THEN vibevideo.line('columns', 'ok', 'all there')
-					 ELSE vibevideo.line('columns', 'fail', faults, again) END;
+	faults = vibevideo_internal.column_faults(b);
+	RETURN NEXT CASE WHEN faults IS NULL THEN vibevideo_internal.line('columns', 'ok', 'all there')
+					 ELSE vibevideo_internal.line('columns', 'fail', faults, again) END;
 
-	SELECT s.present, s.refusing, s.refused INTO checks FROM vibevideo.status_check(b.relation) s;
+	SELECT s.present, s.refusing, s.refused INTO checks FROM vibevideo_internal.status_check(b.relation) s;
 	RETURN NEXT CASE WHEN checks.refusing IS NOT NULL
-					 THEN vibevideo.line('constraint', 'fail', format('%I refuses status %s', checks.refusing, checks.refused),
+					 THEN vibevideo_internal.line('constraint', 'fail', format('%I refuses status %s', checks.refusing, checks.refused),
 							  format('ALTER TABLE %s DROP CONSTRAINT %I, then attach again.', b.relation, checks.refusing))
 					 WHEN NOT checks.present
-					 THEN vibevideo.line('constraint', 'warn', 'no CHECK guards video_generation_status', again)
-					 ELSE vibevideo.line('constraint', 'ok', 'a CHECK guards video_generation_status') END;
+					 THEN vibevideo_internal.line('constraint', 'warn', 'no CHECK guards video_generation_status', again)
+					 ELSE vibevideo_internal.line('constraint', 'ok', 'a CHECK guards video_generation_status') END;
 
-	RETURN NEXT CASE WHEN vibevideo.request_index(b.relation) IS NOT NULL
-					 THEN vibevideo.line('index', 'ok', vibevideo.request_index(b.relation)::text)
+	RETURN NEXT CASE WHEN vibevideo_internal.request_index(b.relation) IS NOT NULL
+					 THEN vibevideo_internal.line('index', 'ok', vibevideo_internal.request_index(b.relation)::text)
 					 WHEN b.build_index
-					 THEN vibevideo.line('index', 'warn', 'the background worker has not built the index on video_request_id yet',
-							  'Wait; long transactions delay it. Or run yourself: ' || vibevideo.index_command(b.relation, true))
-					 ELSE vibevideo.line('index', 'warn', 'video_request_id has no valid index',
-							  'Run: ' || vibevideo.index_command(b.relation, true)) END;
+					 THEN vibevideo_internal.line('index', 'warn', 'the background worker has not built the index on video_request_id yet',
+							  'Wait; long transactions delay it. Or run yourself: ' || vibevideo_internal.index_command(b.relation, true))
+					 ELSE vibevideo_internal.line('index', 'warn', 'video_request_id has no valid index',
+							  'Run: ' || vibevideo_internal.index_command(b.relation, true)) END;
 
-	SELECT l.* INTO lacks FROM vibevideo.owner_lacks(b) l;
+	SELECT l.* INTO lacks FROM vibevideo_internal.owner_lacks(b) l;
 	RETURN NEXT CASE WHEN lacks.lacking IS NOT NULL
-					 THEN vibevideo.line('row_security', 'fail', format('the table''s owner %I lacks %s', t.owner, lacks.lacking), lacks.remedy)
+					 THEN vibevideo_internal.line('row_security', 'fail', format('the table''s owner %I lacks %s', t.owner, lacks.lacking), lacks.remedy)
 					 WHEN t.hidden
-					 THEN vibevideo.line('row_security', 'fail', format('row-level security is forced on the table''s owner %I', t.owner),
+					 THEN vibevideo_internal.line('row_security', 'fail', format('row-level security is forced on the table''s owner %I', t.owner),
 							  format('ALTER TABLE %s NO FORCE ROW LEVEL SECURITY; or ALTER ROLE %I BYPASSRLS.', b.relation, t.owner))
-					 ELSE vibevideo.line('row_security', 'ok', format('the worker writes as %I', t.owner)) END;
+					 ELSE vibevideo_internal.line('row_security', 'ok', format('the worker writes as %I', t.owner)) END;
 
 	-- what others can have a superuser run
 	SELECT string_agg(format('%I', r.rolname), ', ' ORDER BY r.rolname) INTO faults
@@ -1486,23 +1634,23 @@ BEGIN
 					  AND (p.oid = to_regproc(b.input_function)
 						   OR p.oid IN (SELECT g.tgfoid FROM pg_trigger g WHERE g.tgrelid = b.relation))));
 	RETURN NEXT CASE WHEN faults IS NOT NULL
-					 THEN vibevideo.line('owner', 'warn',
+					 THEN vibevideo_internal.line('owner', 'warn',
 							  format('triggers and input function run with the rights of %I, a superuser, and can be made or changed by %s', t.owner, faults),
 							  format('ALTER TABLE %s OWNER TO an ordinary role, on Supabase postgres.', b.relation))
-					 ELSE vibevideo.line('owner', 'ok', format('triggers and input function run with the rights of %I', t.owner)) END;
+					 ELSE vibevideo_internal.line('owner', 'ok', format('triggers and input function run with the rights of %I', t.owner)) END;
 
 	IF b.input_function IS NOT NULL THEN
 		BEGIN
-			PERFORM vibevideo.resolve_input_function(b.relation, b.input_function);
-			RETURN NEXT vibevideo.line('input_function', 'ok', b.input_function);
+			PERFORM vibevideo_internal.resolve_input_function(b.relation, b.input_function);
+			RETURN NEXT vibevideo_internal.line('input_function', 'ok', b.input_function);
 		EXCEPTION WHEN OTHERS THEN
-			RETURN NEXT vibevideo.line('input_function', 'fail', SQLERRM, again);
+			RETURN NEXT vibevideo_internal.line('input_function', 'fail', SQLERRM, again);
 		END;
 	END IF;
 END
 $$;
 
-CREATE OR REPLACE FUNCTION vibevideo.check_services()
+CREATE OR REPLACE FUNCTION vibevideo_internal.check_services()
 RETURNS SETOF vibevideo.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	what text;
@@ -1511,21 +1659,21 @@ BEGIN
 	FOREACH what IN ARRAY ARRAY['fal_key', 'queue', 'storage_key', 'bucket', 'bucket_public', 'bucket_size', 'public_url', 'media_hosts',
 								'webhook', 'broadcasts'] LOOP
 		BEGIN
-			SELECT p.status, p.detail, p.hint INTO answer FROM vibevideo.probe(what) p;
-			RETURN NEXT vibevideo.line(what, answer.status, answer.detail, answer.hint);
+			SELECT p.status, p.detail, p.hint INTO answer FROM vibevideo_internal.probe(what) p;
+			RETURN NEXT vibevideo_internal.line(what, answer.status, answer.detail, answer.hint);
 		EXCEPTION WHEN OTHERS THEN
-			RETURN NEXT vibevideo.line(what, 'fail',
-									   SQLERRM,
-									   format('SELECT * FROM vibevideo.probe(%L) shows the whole error.', what));
+			RETURN NEXT vibevideo_internal.line(what, 'fail',
+												SQLERRM,
+												format('SELECT * FROM vibevideo_internal.probe(%L) shows the whole error.', what));
 		END;
 	END LOOP;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.check_services() IS 'part of check_config: fal.ai, Storage, Realtime, our own webhook_url; owner only';
+COMMENT ON FUNCTION vibevideo_internal.check_services() IS 'part of check_config: fal.ai, Storage, Realtime, our own webhook_url; owner only';
 
-COMMENT ON FUNCTION vibevideo.probe(text) IS 'asks fal.ai, Storage, Realtime or our own webhook_url for check_config; owner only';
+COMMENT ON FUNCTION vibevideo_internal.probe(text) IS 'asks fal.ai, Storage, Realtime or our own webhook_url for check_config; owner only';
 
-CREATE OR REPLACE FUNCTION vibevideo.check_cron()
+CREATE OR REPLACE FUNCTION vibevideo_internal.check_cron()
 RETURNS SETOF vibevideo.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	version constant text = (SELECT e.extversion FROM pg_extension e WHERE e.extname = 'pg_cron');
@@ -1534,48 +1682,48 @@ DECLARE
 	run record;
 BEGIN
 	IF version IS NULL THEN
-		RETURN NEXT vibevideo.line('pg_cron', 'ok',
-								   CASE WHEN cron_database <> current_database()
-								   THEN format('not in this database but in %s; a job there may call vibevideo_poll() here',
-								   cron_database)
-								   ELSE 'not installed; the background worker follows the jobs alone' END);
+		RETURN NEXT vibevideo_internal.line('pg_cron', 'ok',
+											CASE WHEN cron_database <> current_database()
+											THEN format('not in this database but in %s; a job there may call vibevideo_poll() here',
+											cron_database)
+											ELSE 'not installed; the background worker follows the jobs alone' END);
 		RETURN;
 	END IF;
 	EXECUTE 'SELECT j.jobid, j.schedule, j.active, j.username FROM cron.job j WHERE j.jobname = $1 AND j.database = $2 '
 			'ORDER BY j.active DESC, j.jobid LIMIT 1'
 	INTO job USING 'vibevideo_poll', current_database();
 	IF job.jobid IS NULL THEN
-		RETURN NEXT vibevideo.line('pg_cron', 'warn',
-								   format('version %s, but no job calls vibevideo_poll()', version),
-								   'SELECT vibevideo.schedule(); until then the background worker follows the jobs alone.');
+		RETURN NEXT vibevideo_internal.line('pg_cron', 'warn',
+											format('version %s, but no job calls vibevideo_poll()', version),
+											'SELECT vibevideo.schedule(); until then the background worker follows the jobs alone.');
 		RETURN;
 	ELSIF NOT job.active THEN
-		RETURN NEXT vibevideo.line('pg_cron', 'warn',
-								   format('version %s, job %s is not active', version, job.jobid),
-								   format('SELECT cron.alter_job(%s, active => true).', job.jobid));
+		RETURN NEXT vibevideo_internal.line('pg_cron', 'warn',
+											format('version %s, job %s is not active', version, job.jobid),
+											format('SELECT cron.alter_job(%s, active => true).', job.jobid));
 		RETURN;
 	END IF;
 	IF NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = job.username) THEN
-		RETURN NEXT vibevideo.line('pg_cron', 'fail',
-								   format('version %s, job %s belongs to role %I, which is gone: pg_cron may run no job at all',
-								   version, job.jobid, job.username),
-								   'SELECT vibevideo.unschedule(), then vibevideo.schedule() as the role that is to own it.');
+		RETURN NEXT vibevideo_internal.line('pg_cron', 'fail',
+											format('version %s, job %s belongs to role %I, which is gone: pg_cron may run no job at all',
+											version, job.jobid, job.username),
+											'SELECT vibevideo.unschedule(), then vibevideo.schedule() as the role that is to own it.');
 		RETURN;
 	END IF;
 	EXECUTE 'SELECT d.status, d.return_message FROM cron.job_run_details d WHERE d.jobid = $1 ORDER BY d.runid DESC LIMIT 1'
 	INTO run USING job.jobid;
 	IF run.status = 'failed' THEN
-		RETURN NEXT vibevideo.line('pg_cron', 'warn',
-								   format('version %s, job %s failed: %s', version, job.jobid, btrim(run.return_message, E' \n')),
-								   'See cron.job_run_details. pg_cron connects to cron.host, which pg_hba.conf must allow, unless '
-								   'cron.use_background_workers is on.');
+		RETURN NEXT vibevideo_internal.line('pg_cron', 'warn',
+											format('version %s, job %s failed: %s', version, job.jobid, btrim(run.return_message, E' \n')),
+											'See cron.job_run_details. pg_cron connects to cron.host, which pg_hba.conf must allow, unless '
+											'cron.use_background_workers is on.');
 		RETURN;
 	END IF;
-	RETURN NEXT vibevideo.line('pg_cron', 'ok', format('version %s, job %s: %s', version, job.jobid, job.schedule));
+	RETURN NEXT vibevideo_internal.line('pg_cron', 'ok', format('version %s, job %s: %s', version, job.jobid, job.schedule));
 END
 $$;
 
-CREATE OR REPLACE FUNCTION vibevideo.check_jobs()
+CREATE OR REPLACE FUNCTION vibevideo_internal.check_jobs()
 RETURNS SETOF vibevideo.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	jobs bigint;
@@ -1586,30 +1734,30 @@ BEGIN
 	SELECT count(*), min(j.next_at) INTO jobs, oldest FROM vibevideo.job j
 	WHERE vibevideo.is_active(j.state)
 	  AND j.next_at < clock_timestamp() - interval '1 minute';
-	RETURN NEXT CASE WHEN jobs = 0 THEN vibevideo.line('overdue', 'ok', 'no job waits longer than a minute for its turn')
-					 ELSE vibevideo.line('overdue', CASE WHEN oldest < clock_timestamp() - interval '10 minutes' THEN 'fail' ELSE 'warn' END,
-							  format('jobs that wait for their turn: %s, the oldest was due %s', jobs, vibevideo.ago(oldest)),
+	RETURN NEXT CASE WHEN jobs = 0 THEN vibevideo_internal.line('overdue', 'ok', 'no job waits longer than a minute for its turn')
+					 ELSE vibevideo_internal.line('overdue', CASE WHEN oldest < clock_timestamp() - interval '10 minutes' THEN 'fail' ELSE 'warn' END,
+							  format('jobs that wait for their turn: %s, the oldest was due %s', jobs, vibevideo_internal.ago(oldest)),
 							  'If worker and rhythm are ok, raise vibevideo.poll_batch_size or vibevideo.max_transfers.')
 					 END;
 
 	SELECT count(*), min(j.created_at) INTO jobs, oldest FROM vibevideo.job j WHERE j.state = 'submit_unknown';
-	RETURN NEXT CASE WHEN jobs = 0 THEN vibevideo.line('submit_unknown', 'ok', 'no lost submits')
-					 ELSE vibevideo.line('submit_unknown', 'warn', format('lost submits: %s, the oldest from %s', jobs, vibevideo.ago(oldest)),
+	RETURN NEXT CASE WHEN jobs = 0 THEN vibevideo_internal.line('submit_unknown', 'ok', 'no lost submits')
+					 ELSE vibevideo_internal.line('submit_unknown', 'warn', format('lost submits: %s, the oldest from %s', jobs, vibevideo_internal.ago(oldest)),
 							  'They are looked for at fal.ai and never sent again blindly; vibevideo.unknown_policy says how that '
 							  'ends. Or look in fal.ai''s dashboard, then SELECT vibevideo.resolve(job_id, ''request id'') or, if it '
 							  'is not there, vibevideo.resolve(job_id, ''not_sent'').') END;
 
-	SELECT count(*), vibevideo.shown(max(j.vibelog_id)) INTO jobs, example FROM vibevideo.job j
+	SELECT count(*), vibevideo_internal.shown(max(j.vibelog_id)) INTO jobs, example FROM vibevideo.job j
 	WHERE j.state = 'failed' AND j.error_code = 'submit_lost' AND j.sent_at IS NOT NULL AND j.request_id IS NULL
 	  AND j.completed_at > clock_timestamp() - interval '7 days';
-	RETURN NEXT CASE WHEN jobs = 0 THEN vibevideo.line('submit_lost', 'ok', 'no submit was given up as lost in the last 7 days')
-					 ELSE vibevideo.line('submit_lost', 'warn', format('submits given up as lost in the last 7 days: %s, one for %s', jobs, example),
+	RETURN NEXT CASE WHEN jobs = 0 THEN vibevideo_internal.line('submit_lost', 'ok', 'no submit was given up as lost in the last 7 days')
+					 ELSE vibevideo_internal.line('submit_lost', 'warn', format('submits given up as lost in the last 7 days: %s, one for %s', jobs, example),
 							  'fal.ai showed no trace of them, and nothing was sent again; vibevideo_retry makes a new attempt.') END;
 
-	SELECT count(*), vibevideo.shown(max(j.vibelog_id)) INTO jobs, example FROM vibevideo.job j
+	SELECT count(*), vibevideo_internal.shown(max(j.vibelog_id)) INTO jobs, example FROM vibevideo.job j
 	WHERE j.state = 'failed' AND j.generated_at IS NOT NULL AND j.updated_at > clock_timestamp() - interval '7 days';
-	RETURN NEXT CASE WHEN jobs = 0 THEN vibevideo.line('dead_letters', 'ok', 'no finished video was given up in the last 7 days')
-					 ELSE vibevideo.line('dead_letters', 'warn', format('videos made but given up in the last 7 days: %s, one for %s',
+	RETURN NEXT CASE WHEN jobs = 0 THEN vibevideo_internal.line('dead_letters', 'ok', 'no finished video was given up in the last 7 days')
+					 ELSE vibevideo_internal.line('dead_letters', 'warn', format('videos made but given up in the last 7 days: %s, one for %s',
 															 jobs, example),
 							  'vibevideo.jobs says why in error, and media_url where fal.ai still has them; fix the cause, then '
 							  'vibevideo.retry(job_id), or vibevideo_retry of the row, which copies such a video without a new render.') END;
@@ -1618,25 +1766,25 @@ BEGIN
 	WHERE j.row_error IS NOT NULL
 	  AND (j.row_dirty OR j.relation IS NOT NULL AND j.row_error <> 'the row no longer exists'
 		   AND j.updated_at > clock_timestamp() - interval '7 days');
-	RETURN NEXT CASE WHEN jobs = 0 THEN vibevideo.line('unwritten_rows', 'ok', 'every row could be written')
-					 ELSE vibevideo.line('unwritten_rows', 'warn', format('rows of the app that could not be written: %s, because %s', jobs, example),
+	RETURN NEXT CASE WHEN jobs = 0 THEN vibevideo_internal.line('unwritten_rows', 'ok', 'every row could be written')
+					 ELSE vibevideo_internal.line('unwritten_rows', 'warn', format('rows of the app that could not be written: %s, because %s', jobs, example),
 							  'Fix what the error says (triggers, constraints, rights of the table''s owner); they are tried again.')
 					 END;
 
 	SELECT string_agg(format('%s %s: %s active, %s ended but not shown in their rows (jobs %s)',
 							 CASE WHEN o.gone THEN 'dropped table' ELSE 'table' END, o.name, o.active, o.unwritten, o.examples), '; '),
 		   max(o.name), count(*)
-	INTO example, other, jobs FROM vibevideo.other_tables() o;
-	RETURN NEXT CASE WHEN jobs = 0 THEN vibevideo.line('other_tables', 'ok', 'all unfinished jobs are of the attached table')
-					 ELSE vibevideo.line('other_tables', 'warn', 'unfinished jobs of tables that are not attached: ' || example,
+	INTO example, other, jobs FROM vibevideo_internal.other_tables() o;
+	RETURN NEXT CASE WHEN jobs = 0 THEN vibevideo_internal.line('other_tables', 'ok', 'all unfinished jobs are of the attached table')
+					 ELSE vibevideo_internal.line('other_tables', 'warn', 'unfinished jobs of tables that are not attached: ' || example,
 							  format('If the attached table takes the place of one of them, with its rows: SELECT vibevideo.attach(..., adopt '
 									 '=> %L). SELECT vibevideo.cancel(job_id) or vibevideo.retry(job_id) works without table and row.', other))
 					 END;
 
-	RETURN NEXT CASE WHEN vibevideo.sequences_behind() THEN
-						  vibevideo.line('sequences', 'fail', 'jobs have higher numbers than their sequence: new ones cannot be made',
+	RETURN NEXT CASE WHEN vibevideo_internal.sequences_behind() THEN
+						  vibevideo_internal.line('sequences', 'fail', 'jobs have higher numbers than their sequence: new ones cannot be made',
 							  'SELECT vibevideo.resume() advances the sequences; they do not come along with logical replication.')
-					 ELSE vibevideo.line('sequences', 'ok', 'ahead of all jobs') END;
+					 ELSE vibevideo_internal.line('sequences', 'ok', 'ahead of all jobs') END;
 END
 $$;
 
@@ -1668,7 +1816,7 @@ BEGIN
 			MESSAGE = 'no table is attached',
 			HINT = 'SELECT vibevideo.attach(''public.vibelogs'') first.';
 	END IF;
-	faults = vibevideo.column_faults(b);
+	faults = vibevideo_internal.column_faults(b);
 	IF faults IS NOT NULL THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'object_not_in_prerequisite_state',
@@ -1693,7 +1841,7 @@ BEGIN
 				   'WHERE j.request_id = t.video_request_id::text COLLATE "C" AND NOT j.orphan)',
 				   b.id_column, b.relation, stuck, b.id_column)
 	INTO without_job USING running, older_than, b.relation;
-	failed = coalesce(vibevideo.fail_rows(without_job), 0);
+	failed = coalesce(vibevideo_internal.fail_rows(without_job), 0);
 	-- somebody may have submitted one of them meanwhile
 	UPDATE vibevideo.job j SET row_dirty = true, row_tries = 0, row_next_at = now(),
 		row_bears = CASE WHEN j.row_dirty OR j.row_bears = '?' THEN j.row_bears ELSE coalesce(j.request_id, '-') END
@@ -1745,8 +1893,8 @@ BEGIN
 	IF service IS NOT NULL THEN
 		-- The view reads with its reader's rights.
 		EXECUTE format('GRANT SELECT ON vibevideo.job, vibevideo.jobs, vibevideo.past_costs, vibevideo.costs TO %s', service);
-		EXECUTE format('GRANT EXECUTE ON FUNCTION vibevideo.describe(vibevideo.job), vibevideo.job_message(vibevideo.job), '
-					   'vibevideo.is_active(text), vibevideo.shown_status(text), vibevideo.seconds_left(vibevideo.job) TO %s', service);
+		EXECUTE format('GRANT EXECUTE ON FUNCTION vibevideo.describe(vibevideo.job), vibevideo_internal.job_message(vibevideo.job), '
+					   'vibevideo.is_active(text), vibevideo_internal.shown_status(text), vibevideo_internal.seconds_left(vibevideo.job) TO %s', service);
 	END IF;
 
 	FOR api IN
@@ -1812,51 +1960,51 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION vibevideo.sent_for_nobody(user_id text, OUT jobs int, OUT usd numeric)
+CREATE FUNCTION vibevideo_internal.sent_for_nobody(user_id text, OUT jobs int, OUT usd numeric)
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'vibevideo_sent_for_nobody';
-COMMENT ON FUNCTION vibevideo.sent_for_nobody(text) IS
+COMMENT ON FUNCTION vibevideo_internal.sent_for_nobody(text) IS
 	'submits of a user, NULL for everybody''s, that were rolled back and are not settled: how many, and their prices; owner only';
 
-CREATE UNLOGGED TABLE vibevideo.counted (
+CREATE UNLOGGED TABLE vibevideo_internal.counted (
 	who text COLLATE pg_catalog."C" NOT NULL,
 	kind text COLLATE pg_catalog."C" NOT NULL CHECK (kind OPERATOR(pg_catalog.=) ANY (ARRAY['active', 'submits', 'spend'])),
 	PRIMARY KEY (who, kind)
 );
-COMMENT ON TABLE vibevideo.counted IS 'whose slots and tills are made, and need not be made anew from vibevideo.job';
+COMMENT ON TABLE vibevideo_internal.counted IS 'whose slots and tills are made, and need not be made anew from vibevideo.job';
 
-CREATE FUNCTION vibevideo.counts_no_more(j vibevideo.job, kind text)
+CREATE FUNCTION vibevideo_internal.counts_no_more(j vibevideo.job, kind text)
 RETURNS boolean LANGUAGE sql IMMUTABLE
 RETURN NOT vibevideo.is_active((j).state) AND (kind = 'active' OR NOT (j).billed);
-COMMENT ON FUNCTION vibevideo.counts_no_more(vibevideo.job, text) IS 'whether a job has ended that counted for a limit; owner only';
+COMMENT ON FUNCTION vibevideo_internal.counts_no_more(vibevideo.job, text) IS 'whether a job has ended that counted for a limit; owner only';
 
-CREATE FUNCTION vibevideo.make_slots(who text, kind text, most int)
+CREATE FUNCTION vibevideo_internal.make_slots(who text, kind text, most int)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	INSERT INTO vibevideo.counted (who, kind) VALUES (make_slots.who, make_slots.kind) ON CONFLICT DO NOTHING;
+	INSERT INTO vibevideo_internal.counted (who, kind) VALUES (make_slots.who, make_slots.kind) ON CONFLICT DO NOTHING;
 	IF FOUND THEN
-		DELETE FROM vibevideo.slot s
-		USING (SELECT x.who, x.kind, x.n FROM vibevideo.slot x WHERE x.who = make_slots.who AND x.kind = make_slots.kind
+		DELETE FROM vibevideo_internal.slot s
+		USING (SELECT x.who, x.kind, x.n FROM vibevideo_internal.slot x WHERE x.who = make_slots.who AND x.kind = make_slots.kind
 			   FOR UPDATE SKIP LOCKED) u
 		WHERE s.who = u.who AND s.kind = u.kind AND s.n = u.n;
 	END IF;
-	INSERT INTO vibevideo.slot (who, kind, n, day, job_id)
-	SELECT make_slots.who, make_slots.kind, coalesce(f.n, nextval('vibevideo.refund_seq')),
+	INSERT INTO vibevideo_internal.slot (who, kind, n, day, job_id)
+	SELECT make_slots.who, make_slots.kind, coalesce(f.n, nextval('vibevideo_internal.refund_seq')),
 		   CASE WHEN c.job_id IS NULL THEN '-infinity' WHEN make_slots.kind = 'active' THEN 'infinity' ELSE c.day END, c.job_id
 	FROM (SELECT g AS n, row_number() OVER (ORDER BY g) AS nth FROM generate_series(1, most) g
-		  WHERE NOT EXISTS (SELECT FROM vibevideo.slot s WHERE s.who = make_slots.who AND s.kind = make_slots.kind AND s.n = g)) f
+		  WHERE NOT EXISTS (SELECT FROM vibevideo_internal.slot s WHERE s.who = make_slots.who AND s.kind = make_slots.kind AND s.n = g)) f
 	FULL JOIN (SELECT row_number() OVER (ORDER BY j.job_id) AS nth, j.job_id, (j.created_at AT TIME ZONE 'UTC')::date AS day
-			   FROM vibevideo.counted_jobs(make_slots.who, make_slots.kind) j
-			   WHERE NOT EXISTS (SELECT FROM vibevideo.slot s
+			   FROM vibevideo_internal.counted_jobs(make_slots.who, make_slots.kind) j
+			   WHERE NOT EXISTS (SELECT FROM vibevideo_internal.slot s
 								 WHERE s.who = make_slots.who AND s.kind = make_slots.kind AND s.job_id = j.job_id)) c USING (nth)
 	ON CONFLICT DO NOTHING;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.make_slots(text, text, int) IS 'makes a limit''s slots from the jobs that count; owner only';
+COMMENT ON FUNCTION vibevideo_internal.make_slots(text, text, int) IS 'makes a limit''s slots from the jobs that count; owner only';
 
-CREATE FUNCTION vibevideo.take_slot(who text, kind text, most int, job_id bigint, beyond int DEFAULT 0)
+CREATE FUNCTION vibevideo_internal.take_slot(who text, kind text, most int, job_id bigint, beyond int DEFAULT 0)
 RETURNS boolean LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	today constant date = vibevideo.today();
+	today constant date = vibevideo_internal.today();
 	until constant date = CASE kind WHEN 'active' THEN 'infinity' ELSE today END;
 	try int;
 	place int;
@@ -1864,17 +2012,17 @@ DECLARE
 BEGIN
 	IF most = 0 THEN
 		RETURN false;
-	ELSIF NOT EXISTS (SELECT FROM vibevideo.counted c WHERE c.who = take_slot.who AND c.kind = take_slot.kind)
-		  OR NOT EXISTS (SELECT FROM vibevideo.slot s WHERE s.who = take_slot.who AND s.kind = take_slot.kind AND s.n = most)
+	ELSIF NOT EXISTS (SELECT FROM vibevideo_internal.counted c WHERE c.who = take_slot.who AND c.kind = take_slot.kind)
+		  OR NOT EXISTS (SELECT FROM vibevideo_internal.slot s WHERE s.who = take_slot.who AND s.kind = take_slot.kind AND s.n = most)
 	THEN
-		PERFORM vibevideo.make_slots(take_slot.who, take_slot.kind, most);
+		PERFORM vibevideo_internal.make_slots(take_slot.who, take_slot.kind, most);
 	END IF;
-	beyond = beyond + (SELECT count(*) FROM vibevideo.slot s
+	beyond = beyond + (SELECT count(*) FROM vibevideo_internal.slot s
 					   WHERE s.who = take_slot.who AND s.kind = take_slot.kind AND s.n > most AND s.day >= today
-						 AND NOT EXISTS (SELECT FROM vibevideo.job j WHERE j.job_id = s.job_id AND vibevideo.counts_no_more(j, s.kind)));
+						 AND NOT EXISTS (SELECT FROM vibevideo.job j WHERE j.job_id = s.job_id AND vibevideo_internal.counts_no_more(j, s.kind)));
 	IF beyond = 0 THEN
 		FOREACH try IN ARRAY ARRAY[ceil(random() * most), ceil(random() * most), ceil(random() * most)]::int[] LOOP
-			SELECT f.n INTO place FROM vibevideo.slot f
+			SELECT f.n INTO place FROM vibevideo_internal.slot f
 			WHERE f.who = take_slot.who AND f.kind = take_slot.kind AND f.n = try
 			  -- IS TRUE keeps the planner off the other index
 			  AND (f.day < today) IS TRUE
@@ -1883,31 +2031,31 @@ BEGIN
 		END LOOP;
 	END IF;
 	IF place IS NULL THEN
-		free = ARRAY(SELECT f.n FROM vibevideo.slot f
+		free = ARRAY(SELECT f.n FROM vibevideo_internal.slot f
 					 WHERE f.who = take_slot.who AND f.kind = take_slot.kind AND f.day < today AND f.n <= most
 					 ORDER BY f.day LIMIT beyond + 1 FOR NO KEY UPDATE SKIP LOCKED);
 		IF cardinality(free) <= beyond THEN
 			-- somebody held them when their jobs ended
-			free = free || ARRAY(SELECT f.n FROM vibevideo.slot f JOIN vibevideo.job j ON j.job_id = f.job_id
+			free = free || ARRAY(SELECT f.n FROM vibevideo_internal.slot f JOIN vibevideo.job j ON j.job_id = f.job_id
 								 WHERE f.who = take_slot.who AND f.kind = take_slot.kind AND f.day >= today AND f.n <= most
-								   AND vibevideo.counts_no_more(j, f.kind)
+								   AND vibevideo_internal.counts_no_more(j, f.kind)
 								 ORDER BY f.n LIMIT beyond + 1 - cardinality(free) FOR NO KEY UPDATE OF f SKIP LOCKED);
 		END IF;
 		place = free[beyond + 1];
 	END IF;
-	UPDATE vibevideo.slot s SET day = until, job_id = take_slot.job_id
+	UPDATE vibevideo_internal.slot s SET day = until, job_id = take_slot.job_id
 	WHERE s.who = take_slot.who AND s.kind = take_slot.kind AND s.n = place;
 	RETURN FOUND;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.take_slot(text, text, int, bigint, int) IS
+COMMENT ON FUNCTION vibevideo_internal.take_slot(text, text, int, bigint, int) IS
 	'takes one of a limit''s slots for a job, without waiting; false if there is none; owner only';
 
-CREATE OR REPLACE FUNCTION vibevideo.till_room(t vibevideo.till, share numeric, most numeric, today date)
+CREATE OR REPLACE FUNCTION vibevideo_internal.till_room(t vibevideo_internal.till, share numeric, most numeric, today date)
 RETURNS numeric LANGUAGE sql IMMUTABLE
 RETURN greatest(0, least(share, most - ((t).n - 1) * share)) - CASE WHEN (t).day >= today THEN (t).used ELSE 0 END;
 
-CREATE FUNCTION vibevideo.make_tills(who text, share numeric, most numeric)
+CREATE FUNCTION vibevideo_internal.make_tills(who text, share numeric, most numeric)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	-- jobs of this day are in the table, even if this transaction is older
@@ -1916,42 +2064,42 @@ DECLARE
 	filled numeric;
 	missing record;
 BEGIN
-	INSERT INTO vibevideo.counted (who, kind) VALUES (make_tills.who, 'spend') ON CONFLICT DO NOTHING;
+	INSERT INTO vibevideo_internal.counted (who, kind) VALUES (make_tills.who, 'spend') ON CONFLICT DO NOTHING;
 	IF FOUND THEN
-		DELETE FROM vibevideo.till t
-		USING (SELECT x.who, x.n FROM vibevideo.till x WHERE x.who = make_tills.who FOR UPDATE SKIP LOCKED) u
+		DELETE FROM vibevideo_internal.till t
+		USING (SELECT x.who, x.n FROM vibevideo_internal.till x WHERE x.who = make_tills.who FOR UPDATE SKIP LOCKED) u
 		WHERE t.who = u.who AND t.n = u.n;
 	END IF;
-	spent = (SELECT coalesce(sum(j.cost_usd), 0) FROM vibevideo.counted_jobs(make_tills.who, 'spend') j
+	spent = (SELECT coalesce(sum(j.cost_usd), 0) FROM vibevideo_internal.counted_jobs(make_tills.who, 'spend') j
 			 WHERE j.created_at >= day_made::timestamp AT TIME ZONE 'UTC')
 		-- what a till holds beyond its share would be forgotten
 		- (SELECT coalesce(sum(CASE WHEN x.n > 1000000 THEN x.used
-									ELSE least(x.used, x.used + vibevideo.till_room(x, share, most, day_made)) END), 0) FROM vibevideo.till x
+									ELSE least(x.used, x.used + vibevideo_internal.till_room(x, share, most, day_made)) END), 0) FROM vibevideo_internal.till x
 		   WHERE x.who = make_tills.who AND x.day >= day_made);
 	FOR missing IN SELECT g AS n, greatest(0, least(share, most - (g - 1) * share)) AS room, lead(g) OVER (ORDER BY g) AS next
 			 FROM generate_series(1, ceil(most / share)::int) g
-			 WHERE NOT EXISTS (SELECT FROM vibevideo.till x WHERE x.who = make_tills.who AND x.n = g)
+			 WHERE NOT EXISTS (SELECT FROM vibevideo_internal.till x WHERE x.who = make_tills.who AND x.n = g)
 			 ORDER BY g
 	LOOP
 		filled = greatest(0, CASE WHEN missing.next IS NULL THEN spent ELSE least(missing.room, spent) END);
 		spent = spent - filled;
-		INSERT INTO vibevideo.till (who, n, day, used) VALUES (make_tills.who, missing.n, day_made, filled) ON CONFLICT DO NOTHING;
+		INSERT INTO vibevideo_internal.till (who, n, day, used) VALUES (make_tills.who, missing.n, day_made, filled) ON CONFLICT DO NOTHING;
 	END LOOP;
 	-- who ends one of these before our commit sees nothing that it could give back to
-	INSERT INTO vibevideo.till (who, n, day, used)
-	SELECT make_tills.who, vibevideo.counted_till(j.job_id), day_made, 0
-	FROM vibevideo.counted_jobs(make_tills.who, 'spend') j
+	INSERT INTO vibevideo_internal.till (who, n, day, used)
+	SELECT make_tills.who, vibevideo_internal.counted_till(j.job_id), day_made, 0
+	FROM vibevideo_internal.counted_jobs(make_tills.who, 'spend') j
 	WHERE NOT j.billed AND j.cost_usd > 0 AND j.created_at >= day_made::timestamp AT TIME ZONE 'UTC'
 	ON CONFLICT DO NOTHING;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.make_tills(text, numeric, numeric) IS 'makes a budget''s tills from the jobs that count; owner only';
+COMMENT ON FUNCTION vibevideo_internal.make_tills(text, numeric, numeric) IS 'makes a budget''s tills from the jobs that count; owner only';
 
-CREATE OR REPLACE FUNCTION vibevideo.take_budget(who text, most numeric, cost numeric)
+CREATE OR REPLACE FUNCTION vibevideo_internal.take_budget(who text, most numeric, cost numeric)
 RETURNS numeric LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	most_tills constant int = 256;
-	today constant date = vibevideo.today();
+	today constant date = vibevideo_internal.today();
 	needed numeric = cost;
 	first int;
 	unit numeric;
@@ -1965,30 +2113,30 @@ BEGIN
 	unit = least(most, (SELECT min(m.price_usd) FROM vibevideo.model m WHERE m.price_usd > 0));
 	share = unit * ceil(floor(most / unit) / most_tills);
 	tills = ceil(most / share);
-	IF NOT EXISTS (SELECT FROM vibevideo.counted c WHERE c.who = take_budget.who AND c.kind = 'spend')
-	   OR NOT EXISTS (SELECT FROM vibevideo.till x WHERE x.who = take_budget.who AND x.n = tills)
+	IF NOT EXISTS (SELECT FROM vibevideo_internal.counted c WHERE c.who = take_budget.who AND c.kind = 'spend')
+	   OR NOT EXISTS (SELECT FROM vibevideo_internal.till x WHERE x.who = take_budget.who AND x.n = tills)
 	THEN
-		PERFORM vibevideo.make_tills(take_budget.who, share, most);
+		PERFORM vibevideo_internal.make_tills(take_budget.who, share, most);
 	END IF;
 
 	-- any one that has enough
 	first = ceil(random() * tills);
-	SELECT x.n, needed AS room INTO t FROM vibevideo.till x
+	SELECT x.n, needed AS room INTO t FROM vibevideo_internal.till x
 	WHERE x.who = take_budget.who AND x.n = first
-	  AND vibevideo.till_room(x, share, most, today) >= needed
+	  AND vibevideo_internal.till_room(x, share, most, today) >= needed
 	FOR NO KEY UPDATE SKIP LOCKED;
 	LOOP
 		IF t.n IS NULL THEN
 			-- the smallest that is enough, else the largest
-			SELECT x.n, vibevideo.till_room(x, share, most, today) AS room INTO t
-			FROM vibevideo.till x
-			WHERE x.who = take_budget.who AND vibevideo.till_room(x, share, most, today) > 0
-			ORDER BY vibevideo.till_room(x, share, most, today) >= needed DESC,
-					 abs(vibevideo.till_room(x, share, most, today) - needed), x.n
+			SELECT x.n, vibevideo_internal.till_room(x, share, most, today) AS room INTO t
+			FROM vibevideo_internal.till x
+			WHERE x.who = take_budget.who AND vibevideo_internal.till_room(x, share, most, today) > 0
+			ORDER BY vibevideo_internal.till_room(x, share, most, today) >= needed DESC,
+					 abs(vibevideo_internal.till_room(x, share, most, today) - needed), x.n
 			LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED;
 			EXIT WHEN NOT FOUND;
 		END IF;
-		UPDATE vibevideo.till x
+		UPDATE vibevideo_internal.till x
 		SET day = greatest(x.day, today), used = CASE WHEN x.day >= today THEN x.used ELSE 0 END + least(needed, t.room)
 		WHERE x.who = take_budget.who AND x.n = t.n;
 		needed = needed - least(needed, t.room);
@@ -1999,49 +2147,49 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION vibevideo.take_orphans_share(j vibevideo.job)
+CREATE FUNCTION vibevideo_internal.take_orphans_share(j vibevideo.job)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	today constant date = vibevideo.today();
+	today constant date = vibevideo_internal.today();
 	l record;
 	missing numeric;
 BEGIN
 	FOR l IN
-		SELECT x.who, s.kind, s.most, s.until, x.spend_per_day_usd FROM vibevideo.limits_for(j.requested_by) x
+		SELECT x.who, s.kind, s.most, s.until, x.spend_per_day_usd FROM vibevideo_internal.limits_for(j.requested_by) x
 		CROSS JOIN LATERAL (VALUES ('active', x.max_active, 'infinity'::date), ('submits', x.submits_per_day, today)) AS s(kind, most, until)
 	LOOP
-		IF EXISTS (SELECT FROM vibevideo.counted c WHERE c.who = l.who AND c.kind = l.kind)
-		   AND EXISTS (SELECT FROM vibevideo.slot s WHERE s.who = l.who AND s.kind = l.kind AND s.n = l.most)
-		   AND NOT vibevideo.take_slot(l.who, l.kind, l.most, j.job_id)
+		IF EXISTS (SELECT FROM vibevideo_internal.counted c WHERE c.who = l.who AND c.kind = l.kind)
+		   AND EXISTS (SELECT FROM vibevideo_internal.slot s WHERE s.who = l.who AND s.kind = l.kind AND s.n = l.most)
+		   AND NOT vibevideo_internal.take_slot(l.who, l.kind, l.most, j.job_id)
 		THEN
-			INSERT INTO vibevideo.slot (who, kind, n, day, job_id)
-			VALUES (l.who, l.kind, nextval('vibevideo.refund_seq'), l.until, j.job_id);
+			INSERT INTO vibevideo_internal.slot (who, kind, n, day, job_id)
+			VALUES (l.who, l.kind, nextval('vibevideo_internal.refund_seq'), l.until, j.job_id);
 		END IF;
 		CONTINUE WHEN l.kind <> 'active' OR l.spend_per_day_usd IS NULL OR coalesce(j.cost_usd, 0) = 0
-			OR NOT EXISTS (SELECT FROM vibevideo.counted c WHERE c.who = l.who AND c.kind = 'spend');
-		missing = vibevideo.take_budget(l.who, l.spend_per_day_usd, j.cost_usd);
+			OR NOT EXISTS (SELECT FROM vibevideo_internal.counted c WHERE c.who = l.who AND c.kind = 'spend');
+		missing = vibevideo_internal.take_budget(l.who, l.spend_per_day_usd, j.cost_usd);
 		-- it gives back no more than it has taken
-		INSERT INTO vibevideo.till (who, n, day, used) VALUES (l.who, vibevideo.counted_till(j.job_id), today, 0);
+		INSERT INTO vibevideo_internal.till (who, n, day, used) VALUES (l.who, vibevideo_internal.counted_till(j.job_id), today, 0);
 		IF missing > 0 THEN
-			INSERT INTO vibevideo.till (who, n, day, used) VALUES (l.who, nextval('vibevideo.refund_seq'), today, missing);
+			INSERT INTO vibevideo_internal.till (who, n, day, used) VALUES (l.who, nextval('vibevideo_internal.refund_seq'), today, missing);
 		END IF;
 	END LOOP;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.take_orphans_share(vibevideo.job) IS
+COMMENT ON FUNCTION vibevideo_internal.take_orphans_share(vibevideo.job) IS
 	'what a submit that was rolled back takes from the limits, and be it more than there is; owner only';
 
-CREATE OR REPLACE FUNCTION vibevideo.take_share(j vibevideo.job)
+CREATE OR REPLACE FUNCTION vibevideo_internal.take_share(j vibevideo.job)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	detail text;
 BEGIN
 	IF j.renders = 1 THEN
-		PERFORM vibevideo.reserve(j);
+		PERFORM vibevideo_internal.reserve(j);
 		RETURN;
 	END IF;
 	BEGIN
-		PERFORM vibevideo.reserve(j);
+		PERFORM vibevideo_internal.reserve(j);
 	EXCEPTION WHEN SQLSTATE 'PT429' OR SQLSTATE 'PT402' THEN
 		GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
 		-- it has taken nothing, so it costs nothing that could be given back
@@ -2052,36 +2200,36 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION vibevideo.put_back(who text, usd numeric, day date)
+CREATE FUNCTION vibevideo_internal.put_back(who text, usd numeric, day date)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	UPDATE vibevideo.till t SET used = t.used - usd
+	UPDATE vibevideo_internal.till t SET used = t.used - usd
 	WHERE t.who = put_back.who
-	  AND t.n = (SELECT x.n FROM vibevideo.till x
+	  AND t.n = (SELECT x.n FROM vibevideo_internal.till x
 				 WHERE x.who = put_back.who AND x.day = put_back.day AND x.used >= usd
 				 ORDER BY x.n LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED);
 	IF NOT FOUND THEN
-		INSERT INTO vibevideo.till (who, n, day, used) VALUES (put_back.who, nextval('vibevideo.refund_seq'), put_back.day, -usd);
+		INSERT INTO vibevideo_internal.till (who, n, day, used) VALUES (put_back.who, nextval('vibevideo_internal.refund_seq'), put_back.day, -usd);
 	END IF;
-	DELETE FROM vibevideo.till t WHERE t.who = put_back.who AND t.n IN (
-		SELECT x.n FROM vibevideo.till x WHERE x.who = put_back.who AND x.n > 1000000 AND x.day < vibevideo.today()
+	DELETE FROM vibevideo_internal.till t WHERE t.who = put_back.who AND t.n IN (
+		SELECT x.n FROM vibevideo_internal.till x WHERE x.who = put_back.who AND x.n > 1000000 AND x.day < vibevideo_internal.today()
 		LIMIT 1000 FOR UPDATE SKIP LOCKED);
 END
 $$;
-COMMENT ON FUNCTION vibevideo.put_back(text, numeric, date) IS 'gives money back to a day''s budget, without waiting; owner only';
+COMMENT ON FUNCTION vibevideo_internal.put_back(text, numeric, date) IS 'gives money back to a day''s budget, without waiting; owner only';
 
-CREATE OR REPLACE FUNCTION vibevideo.limit_changed()
+CREATE OR REPLACE FUNCTION vibevideo_internal.limit_changed()
 RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	changed constant text[] = ARRAY[CASE WHEN TG_OP <> 'INSERT' THEN OLD.who END, CASE WHEN TG_OP <> 'DELETE' THEN NEW.who END];
 BEGIN
-	DELETE FROM vibevideo.counted c WHERE c.who = ANY (changed) OR 'default' = ANY (changed) AND c.who <> 'global';
-	DELETE FROM vibevideo.slot s
-	USING (SELECT x.who, x.kind, x.n FROM vibevideo.slot x
+	DELETE FROM vibevideo_internal.counted c WHERE c.who = ANY (changed) OR 'default' = ANY (changed) AND c.who <> 'global';
+	DELETE FROM vibevideo_internal.slot s
+	USING (SELECT x.who, x.kind, x.n FROM vibevideo_internal.slot x
 		   WHERE x.who = ANY (changed) OR 'default' = ANY (changed) AND x.who <> 'global' FOR UPDATE SKIP LOCKED) u
 	WHERE s.who = u.who AND s.kind = u.kind AND s.n = u.n;
-	DELETE FROM vibevideo.till t
-	USING (SELECT x.who, x.n FROM vibevideo.till x
+	DELETE FROM vibevideo_internal.till t
+	USING (SELECT x.who, x.n FROM vibevideo_internal.till x
 		   WHERE x.who = ANY (changed) OR 'default' = ANY (changed) AND x.who <> 'global' FOR UPDATE SKIP LOCKED) u
 	WHERE t.who = u.who AND t.n = u.n;
 	RETURN NULL;
@@ -2089,35 +2237,35 @@ END
 $$;
 DROP TRIGGER limit_changed ON vibevideo.limit;
 CREATE CONSTRAINT TRIGGER limit_changed AFTER INSERT OR UPDATE OR DELETE ON vibevideo.limit
-	DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION vibevideo.limit_changed();
+	DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION vibevideo_internal.limit_changed();
 
-CREATE OR REPLACE FUNCTION vibevideo.price_changed()
+CREATE OR REPLACE FUNCTION vibevideo_internal.price_changed()
 RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	DELETE FROM vibevideo.counted c WHERE c.kind = 'spend';
-	DELETE FROM vibevideo.till t USING (SELECT x.who, x.n FROM vibevideo.till x FOR UPDATE SKIP LOCKED) u
+	DELETE FROM vibevideo_internal.counted c WHERE c.kind = 'spend';
+	DELETE FROM vibevideo_internal.till t USING (SELECT x.who, x.n FROM vibevideo_internal.till x FOR UPDATE SKIP LOCKED) u
 	WHERE t.who = u.who AND t.n = u.n;
 	RETURN NULL;
 END
 $$;
 DROP TRIGGER price_changed ON vibevideo.model;
 CREATE CONSTRAINT TRIGGER price_changed AFTER INSERT OR UPDATE OR DELETE ON vibevideo.model
-	DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION vibevideo.price_changed();
+	DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION vibevideo_internal.price_changed();
 
-CREATE OR REPLACE FUNCTION vibevideo.release(ended vibevideo.job)
+CREATE OR REPLACE FUNCTION vibevideo_internal.release(ended vibevideo.job)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	today constant date = vibevideo.today();
+	today constant date = vibevideo_internal.today();
 	day constant date = (ended.created_at AT TIME ZONE 'UTC')::date;
 	payer text;
-	noted constant bigint = vibevideo.counted_till(ended.job_id);
+	noted constant bigint = vibevideo_internal.counted_till(ended.job_id);
 BEGIN
-	UPDATE vibevideo.slot s SET day = '-infinity', job_id = NULL
-	FROM (SELECT x.who, x.kind, x.n FROM vibevideo.slot x WHERE x.job_id = ended.job_id AND x.n <= 1000000
+	UPDATE vibevideo_internal.slot s SET day = '-infinity', job_id = NULL
+	FROM (SELECT x.who, x.kind, x.n FROM vibevideo_internal.slot x WHERE x.job_id = ended.job_id AND x.n <= 1000000
 			AND x.day >= today AND (x.kind = 'active' OR NOT ended.billed) FOR NO KEY UPDATE SKIP LOCKED) h
 	WHERE s.who = h.who AND s.kind = h.kind AND s.n = h.n;
-	DELETE FROM vibevideo.slot s
-	USING (SELECT x.who, x.kind, x.n FROM vibevideo.slot x WHERE x.job_id = ended.job_id AND x.n > 1000000
+	DELETE FROM vibevideo_internal.slot s
+	USING (SELECT x.who, x.kind, x.n FROM vibevideo_internal.slot x WHERE x.job_id = ended.job_id AND x.n > 1000000
 			 AND (x.kind = 'active' OR NOT ended.billed OR x.day < today) FOR UPDATE SKIP LOCKED) h
 	WHERE s.who = h.who AND s.kind = h.kind AND s.n = h.n;
 
@@ -2126,18 +2274,18 @@ BEGIN
 	END IF;
 	FOREACH payer IN ARRAY ARRAY['user:' || ended.requested_by, 'global'] LOOP
 		-- while they are made, put_back_counted does it afterwards
-		CONTINUE WHEN NOT EXISTS (SELECT FROM vibevideo.counted c WHERE c.who = payer AND c.kind = 'spend');
-		DELETE FROM vibevideo.till t
-		USING (SELECT x.who, x.n FROM vibevideo.till x WHERE x.who = payer AND x.n = noted FOR UPDATE SKIP LOCKED) h
+		CONTINUE WHEN NOT EXISTS (SELECT FROM vibevideo_internal.counted c WHERE c.who = payer AND c.kind = 'spend');
+		DELETE FROM vibevideo_internal.till t
+		USING (SELECT x.who, x.n FROM vibevideo_internal.till x WHERE x.who = payer AND x.n = noted FOR UPDATE SKIP LOCKED) h
 		WHERE t.who = h.who AND t.n = h.n;
 		-- or they are about to be made anew, or were made without this orphan
-		CONTINUE WHEN NOT FOUND AND (ended.orphan OR EXISTS (SELECT FROM vibevideo.till t WHERE t.who = payer AND t.n = noted));
-		PERFORM vibevideo.put_back(payer, ended.cost_usd, day);
+		CONTINUE WHEN NOT FOUND AND (ended.orphan OR EXISTS (SELECT FROM vibevideo_internal.till t WHERE t.who = payer AND t.n = noted));
+		PERFORM vibevideo_internal.put_back(payer, ended.cost_usd, day);
 	END LOOP;
 END
 $$;
 
-CREATE FUNCTION vibevideo.model_changing()
+CREATE FUNCTION vibevideo_internal.model_changing()
 RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	IF TG_OP = 'INSERT' THEN
@@ -2151,7 +2299,7 @@ BEGIN
 	RETURN NEW;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.model_changing() IS
+COMMENT ON FUNCTION vibevideo_internal.model_changing() IS
 	'trigger: a built-in row that is changed is the app''s, and one that a dump brings back takes the place of ours';
 
 -------------------------------------------------------------------------------
@@ -2164,24 +2312,24 @@ CREATE FUNCTION vibevideo.histogram_bounds()
 RETURNS int[] LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'vibevideo_histogram_bounds';
 COMMENT ON FUNCTION vibevideo.histogram_bounds() IS
 	'upper bounds, in seconds and inclusive, of a histogram''s buckets; one more bucket has what is beyond; owner only';
-CREATE FUNCTION vibevideo.histogram_note(histogram bigint[], ms bigint)
+CREATE FUNCTION vibevideo_internal.histogram_note(histogram bigint[], ms bigint)
 RETURNS bigint[] LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'vibevideo_histogram_note';
-COMMENT ON FUNCTION vibevideo.histogram_note(bigint[], bigint) IS 'a histogram with one duration more; owner only';
-CREATE FUNCTION vibevideo.histogram_add(a bigint[], b bigint[])
+COMMENT ON FUNCTION vibevideo_internal.histogram_note(bigint[], bigint) IS 'a histogram with one duration more; owner only';
+CREATE FUNCTION vibevideo_internal.histogram_add(a bigint[], b bigint[])
 RETURNS bigint[] LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'vibevideo_histogram_add';
-COMMENT ON FUNCTION vibevideo.histogram_add(bigint[], bigint[]) IS 'the sum of two histograms, either of which may be NULL; owner only';
+COMMENT ON FUNCTION vibevideo_internal.histogram_add(bigint[], bigint[]) IS 'the sum of two histograms, either of which may be NULL; owner only';
 CREATE FUNCTION vibevideo.percentile(histogram bigint[], fraction double precision)
 RETURNS double precision LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'vibevideo_percentile';
 COMMENT ON FUNCTION vibevideo.percentile(bigint[], double precision) IS
 	'seconds within which this fraction of a histogram''s durations lie, interpolated within a bucket; owner only';
-CREATE AGGREGATE vibevideo.histogram(ms bigint) (
-	SFUNC = vibevideo.histogram_note, STYPE = bigint[], COMBINEFUNC = vibevideo.histogram_add, PARALLEL = SAFE);
-COMMENT ON AGGREGATE vibevideo.histogram(bigint) IS 'the histogram of durations; owner only';
+CREATE AGGREGATE vibevideo_internal.histogram(ms bigint) (
+	SFUNC = vibevideo_internal.histogram_note, STYPE = bigint[], COMBINEFUNC = vibevideo_internal.histogram_add, PARALLEL = SAFE);
+COMMENT ON AGGREGATE vibevideo_internal.histogram(bigint) IS 'the histogram of durations; owner only';
 CREATE AGGREGATE vibevideo.histogram_sum(histogram bigint[]) (
-	SFUNC = vibevideo.histogram_add, STYPE = bigint[], COMBINEFUNC = vibevideo.histogram_add, PARALLEL = SAFE);
+	SFUNC = vibevideo_internal.histogram_add, STYPE = bigint[], COMBINEFUNC = vibevideo_internal.histogram_add, PARALLEL = SAFE);
 COMMENT ON AGGREGATE vibevideo.histogram_sum(bigint[]) IS 'the sum of histograms; owner only';
 
-CREATE TABLE vibevideo.tally (
+CREATE TABLE vibevideo_internal.tally (
 	tally_id bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
 	at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
 	outcome text NOT NULL,
@@ -2193,21 +2341,21 @@ CREATE TABLE vibevideo.tally (
 	bytes bigint,
 	usd numeric
 );
-COMMENT ON TABLE vibevideo.tally IS 'steps of jobs that are not yet in the rollup, one row each';
-COMMENT ON COLUMN vibevideo.tally.tally_id IS 'the order in which they are taken';
-COMMENT ON COLUMN vibevideo.tally.at IS 'when the step was taken';
-COMMENT ON COLUMN vibevideo.tally.outcome IS 'which step: as in vibevideo.rollup';
-COMMENT ON COLUMN vibevideo.tally.orphan IS 'the job''s transaction was rolled back after it was sent';
-COMMENT ON COLUMN vibevideo.tally.model IS 'the job''s model';
-COMMENT ON COLUMN vibevideo.tally.error_code IS 'why it failed; NULL for other steps';
-COMMENT ON COLUMN vibevideo.tally.ms IS 'how long what ended with this step took: wait, render or copy; NULL if that is not known';
-COMMENT ON COLUMN vibevideo.tally.total_ms IS 'how long all of it took, when it is completed';
-COMMENT ON COLUMN vibevideo.tally.bytes IS 'what was copied';
-COMMENT ON COLUMN vibevideo.tally.usd IS 'what was settled with step rendered, or returned with one of the others';
-SELECT pg_catalog.pg_extension_config_dump('vibevideo.tally', '');
-SELECT pg_catalog.pg_extension_config_dump('vibevideo.tally_tally_id_seq', '');
+COMMENT ON TABLE vibevideo_internal.tally IS 'steps of jobs that are not yet in the rollup, one row each';
+COMMENT ON COLUMN vibevideo_internal.tally.tally_id IS 'the order in which they are taken';
+COMMENT ON COLUMN vibevideo_internal.tally.at IS 'when the step was taken';
+COMMENT ON COLUMN vibevideo_internal.tally.outcome IS 'which step: as in vibevideo.rollup';
+COMMENT ON COLUMN vibevideo_internal.tally.orphan IS 'the job''s transaction was rolled back after it was sent';
+COMMENT ON COLUMN vibevideo_internal.tally.model IS 'the job''s model';
+COMMENT ON COLUMN vibevideo_internal.tally.error_code IS 'why it failed; NULL for other steps';
+COMMENT ON COLUMN vibevideo_internal.tally.ms IS 'how long what ended with this step took: wait, render or copy; NULL if that is not known';
+COMMENT ON COLUMN vibevideo_internal.tally.total_ms IS 'how long all of it took, when it is completed';
+COMMENT ON COLUMN vibevideo_internal.tally.bytes IS 'what was copied';
+COMMENT ON COLUMN vibevideo_internal.tally.usd IS 'what was settled with step rendered, or returned with one of the others';
+SELECT pg_catalog.pg_extension_config_dump('vibevideo_internal.tally', '');
+SELECT pg_catalog.pg_extension_config_dump('vibevideo_internal.tally_tally_id_seq', '');
 
-CREATE TABLE vibevideo.rollup_level (
+CREATE TABLE vibevideo_internal.rollup_level (
 	seconds int NOT NULL,
 	at timestamptz NOT NULL,
 	outcome text COLLATE pg_catalog."C" NOT NULL CHECK (outcome OPERATOR(pg_catalog.=) ANY (ARRAY[
@@ -2229,38 +2377,38 @@ CREATE TABLE vibevideo.rollup_level (
 	total bigint[],
 	PRIMARY KEY (outcome, at, model, error_class, orphan, seconds)
 ) PARTITION BY LIST (seconds);
-COMMENT ON TABLE vibevideo.rollup_level IS 'steps of jobs by period, model and the like, as far as they are added up; view vibevideo.rollup has all';
+COMMENT ON TABLE vibevideo_internal.rollup_level IS 'steps of jobs by period, model and the like, as far as they are added up; view vibevideo.rollup has all';
 -- a table each, so that what is read together lies together
-CREATE TABLE vibevideo.rollup_ever PARTITION OF vibevideo.rollup_level FOR VALUES IN (0) WITH (fillfactor = 50);
-COMMENT ON TABLE vibevideo.rollup_ever IS 'part of vibevideo.rollup_level: all time, nothing is taken away from it';
-CREATE TABLE vibevideo.rollup_minute PARTITION OF vibevideo.rollup_level FOR VALUES IN (60);
-COMMENT ON TABLE vibevideo.rollup_minute IS 'part of vibevideo.rollup_level: minutes';
-CREATE TABLE vibevideo.rollup_minutes PARTITION OF vibevideo.rollup_level FOR VALUES IN (300);
-COMMENT ON TABLE vibevideo.rollup_minutes IS 'part of vibevideo.rollup_level: five minutes each';
-CREATE TABLE vibevideo.rollup_hour PARTITION OF vibevideo.rollup_level FOR VALUES IN (3600);
-COMMENT ON TABLE vibevideo.rollup_hour IS 'part of vibevideo.rollup_level: hours';
-CREATE TABLE vibevideo.rollup_day PARTITION OF vibevideo.rollup_level FOR VALUES IN (86400);
-COMMENT ON TABLE vibevideo.rollup_day IS 'part of vibevideo.rollup_level: days of UTC';
-SELECT pg_catalog.pg_extension_config_dump('vibevideo.rollup_ever', '');
-SELECT pg_catalog.pg_extension_config_dump('vibevideo.rollup_minute', '');
-SELECT pg_catalog.pg_extension_config_dump('vibevideo.rollup_minutes', '');
-SELECT pg_catalog.pg_extension_config_dump('vibevideo.rollup_hour', '');
-SELECT pg_catalog.pg_extension_config_dump('vibevideo.rollup_day', '');
+CREATE TABLE vibevideo_internal.rollup_ever PARTITION OF vibevideo_internal.rollup_level FOR VALUES IN (0) WITH (fillfactor = 50);
+COMMENT ON TABLE vibevideo_internal.rollup_ever IS 'part of vibevideo_internal.rollup_level: all time, nothing is taken away from it';
+CREATE TABLE vibevideo_internal.rollup_minute PARTITION OF vibevideo_internal.rollup_level FOR VALUES IN (60);
+COMMENT ON TABLE vibevideo_internal.rollup_minute IS 'part of vibevideo_internal.rollup_level: minutes';
+CREATE TABLE vibevideo_internal.rollup_minutes PARTITION OF vibevideo_internal.rollup_level FOR VALUES IN (300);
+COMMENT ON TABLE vibevideo_internal.rollup_minutes IS 'part of vibevideo_internal.rollup_level: five minutes each';
+CREATE TABLE vibevideo_internal.rollup_hour PARTITION OF vibevideo_internal.rollup_level FOR VALUES IN (3600);
+COMMENT ON TABLE vibevideo_internal.rollup_hour IS 'part of vibevideo_internal.rollup_level: hours';
+CREATE TABLE vibevideo_internal.rollup_day PARTITION OF vibevideo_internal.rollup_level FOR VALUES IN (86400);
+COMMENT ON TABLE vibevideo_internal.rollup_day IS 'part of vibevideo_internal.rollup_level: days of UTC';
+SELECT pg_catalog.pg_extension_config_dump('vibevideo_internal.rollup_ever', '');
+SELECT pg_catalog.pg_extension_config_dump('vibevideo_internal.rollup_minute', '');
+SELECT pg_catalog.pg_extension_config_dump('vibevideo_internal.rollup_minutes', '');
+SELECT pg_catalog.pg_extension_config_dump('vibevideo_internal.rollup_hour', '');
+SELECT pg_catalog.pg_extension_config_dump('vibevideo_internal.rollup_day', '');
 
 -- The beginning of the period of so many seconds that a time is in: hours and days
 -- are of UTC, weeks begin on a Monday.
-CREATE FUNCTION vibevideo.period(seconds int, at timestamptz)
+CREATE FUNCTION vibevideo_internal.period(seconds int, at timestamptz)
 RETURNS timestamptz LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE WHEN seconds = 0 THEN '-infinity' ELSE date_bin(seconds * interval '1 second', at, '2001-01-01 00:00:00+00') END;
-COMMENT ON FUNCTION vibevideo.period(int, timestamptz) IS 'the beginning of the period that a time is in; owner only';
+COMMENT ON FUNCTION vibevideo_internal.period(int, timestamptz) IS 'the beginning of the period that a time is in; owner only';
 
 -- What is added up, and what is still to be: so that nothing is late.
 CREATE VIEW vibevideo.rollup WITH (security_invoker = true) AS
 SELECT r.seconds, r.at, r.outcome, r.model, r.error_class, r.orphan, r.n, r.wait_ms, r.render_ms, r.copy_ms, r.total_ms, r.bytes,
 	   r.settled_usd, r.returned_usd, r.wait, r.render, r.copy, r.total
-FROM vibevideo.rollup_level r
+FROM vibevideo_internal.rollup_level r
 UNION ALL
-SELECT l.seconds, vibevideo.period(l.seconds, t.at), t.outcome COLLATE pg_catalog."C", t.model COLLATE pg_catalog."C",
+SELECT l.seconds, vibevideo_internal.period(l.seconds, t.at), t.outcome COLLATE pg_catalog."C", t.model COLLATE pg_catalog."C",
 	   coalesce(vibevideo.error_class(t.error_code), '') COLLATE pg_catalog."C", t.orphan, count(*),
 	   coalesce(sum(t.ms) FILTER (WHERE t.outcome = 'accepted'), 0)::bigint,
 	   coalesce(sum(t.ms) FILTER (WHERE t.outcome = 'rendered'), 0)::bigint,
@@ -2268,11 +2416,11 @@ SELECT l.seconds, vibevideo.period(l.seconds, t.at), t.outcome COLLATE pg_catalo
 	   coalesce(sum(t.total_ms), 0)::bigint, coalesce(sum(t.bytes), 0)::bigint,
 	   coalesce(sum(t.usd) FILTER (WHERE t.outcome = 'rendered'), 0),
 	   coalesce(sum(t.usd) FILTER (WHERE t.outcome <> 'rendered'), 0),
-	   vibevideo.histogram(t.ms) FILTER (WHERE t.outcome = 'accepted'),
-	   vibevideo.histogram(t.ms) FILTER (WHERE t.outcome = 'rendered'),
-	   vibevideo.histogram(t.ms) FILTER (WHERE t.outcome = 'completed'),
-	   vibevideo.histogram(t.total_ms)
-FROM vibevideo.tally t CROSS JOIN (VALUES (0), (60), (300), (3600), (86400)) AS l(seconds)
+	   vibevideo_internal.histogram(t.ms) FILTER (WHERE t.outcome = 'accepted'),
+	   vibevideo_internal.histogram(t.ms) FILTER (WHERE t.outcome = 'rendered'),
+	   vibevideo_internal.histogram(t.ms) FILTER (WHERE t.outcome = 'completed'),
+	   vibevideo_internal.histogram(t.total_ms)
+FROM vibevideo_internal.tally t CROSS JOIN (VALUES (0), (60), (300), (3600), (86400)) AS l(seconds)
 GROUP BY 1, 2, 3, 4, 5, 6;
 COMMENT ON VIEW vibevideo.rollup IS
 	'how many jobs took which step, how long it took and what it cost, by period, model and class of error; choose one length of '
@@ -2297,33 +2445,33 @@ COMMENT ON COLUMN vibevideo.rollup.copy IS 'histogram of what copy_ms is the sum
 COMMENT ON COLUMN vibevideo.rollup.total IS 'histogram of what total_ms is the sum of';
 
 /*
- * vibevideo.fold_tallies(most) - adds so many tallies to the rollup, the oldest
+ * vibevideo_internal.fold_tallies(most) - adds so many tallies to the rollup, the oldest
  * first; returns how many.  The worker calls it; waits for nobody who inserts.
  */
-CREATE FUNCTION vibevideo.fold_tallies(most int)
+CREATE FUNCTION vibevideo_internal.fold_tallies(most int)
 RETURNS int LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	folded int;
 BEGIN
 	WITH taken AS (
-		DELETE FROM vibevideo.tally t WHERE t.tally_id = ANY (ARRAY(
-			SELECT x.tally_id FROM vibevideo.tally x ORDER BY x.tally_id LIMIT most FOR UPDATE SKIP LOCKED))
+		DELETE FROM vibevideo_internal.tally t WHERE t.tally_id = ANY (ARRAY(
+			SELECT x.tally_id FROM vibevideo_internal.tally x ORDER BY x.tally_id LIMIT most FOR UPDATE SKIP LOCKED))
 		RETURNING t.*
 	), steps AS (
-		SELECT vibevideo.period(60, t.at) AS at, t.outcome, t.model, coalesce(vibevideo.error_class(t.error_code), '') AS error_class,
+		SELECT vibevideo_internal.period(60, t.at) AS at, t.outcome, t.model, coalesce(vibevideo.error_class(t.error_code), '') AS error_class,
 			   t.orphan, count(*) AS n,
 			   sum(t.ms) FILTER (WHERE t.outcome = 'accepted') AS wait_ms, sum(t.ms) FILTER (WHERE t.outcome = 'rendered') AS render_ms,
 			   sum(t.ms) FILTER (WHERE t.outcome = 'completed') AS copy_ms, sum(t.total_ms) AS total_ms, sum(t.bytes) AS bytes,
 			   sum(t.usd) FILTER (WHERE t.outcome = 'rendered') AS settled_usd, sum(t.usd) FILTER (WHERE t.outcome <> 'rendered') AS returned_usd,
-			   vibevideo.histogram(t.ms) FILTER (WHERE t.outcome = 'accepted') AS wait,
-			   vibevideo.histogram(t.ms) FILTER (WHERE t.outcome = 'rendered') AS render,
-			   vibevideo.histogram(t.ms) FILTER (WHERE t.outcome = 'completed') AS copy,
-			   vibevideo.histogram(t.total_ms) AS total
+			   vibevideo_internal.histogram(t.ms) FILTER (WHERE t.outcome = 'accepted') AS wait,
+			   vibevideo_internal.histogram(t.ms) FILTER (WHERE t.outcome = 'rendered') AS render,
+			   vibevideo_internal.histogram(t.ms) FILTER (WHERE t.outcome = 'completed') AS copy,
+			   vibevideo_internal.histogram(t.total_ms) AS total
 		FROM taken t GROUP BY 1, 2, 3, 4, 5
 	), added AS (
-		INSERT INTO vibevideo.rollup_level AS r (seconds, at, outcome, model, error_class, orphan, n, wait_ms, render_ms, copy_ms,
-												 total_ms, bytes, settled_usd, returned_usd, wait, render, copy, total)
-		SELECT l.seconds, vibevideo.period(l.seconds, s.at), s.outcome, s.model, s.error_class, s.orphan, sum(s.n),
+		INSERT INTO vibevideo_internal.rollup_level AS r (seconds, at, outcome, model, error_class, orphan, n, wait_ms, render_ms, copy_ms,
+														  total_ms, bytes, settled_usd, returned_usd, wait, render, copy, total)
+		SELECT l.seconds, vibevideo_internal.period(l.seconds, s.at), s.outcome, s.model, s.error_class, s.orphan, sum(s.n),
 			   coalesce(sum(s.wait_ms), 0), coalesce(sum(s.render_ms), 0), coalesce(sum(s.copy_ms), 0), coalesce(sum(s.total_ms), 0),
 			   coalesce(sum(s.bytes), 0), coalesce(sum(s.settled_usd), 0), coalesce(sum(s.returned_usd), 0),
 			   vibevideo.histogram_sum(s.wait), vibevideo.histogram_sum(s.render), vibevideo.histogram_sum(s.copy),
@@ -2334,13 +2482,13 @@ BEGIN
 			n = r.n + EXCLUDED.n, wait_ms = r.wait_ms + EXCLUDED.wait_ms, render_ms = r.render_ms + EXCLUDED.render_ms,
 			copy_ms = r.copy_ms + EXCLUDED.copy_ms, total_ms = r.total_ms + EXCLUDED.total_ms, bytes = r.bytes + EXCLUDED.bytes,
 			settled_usd = r.settled_usd + EXCLUDED.settled_usd, returned_usd = r.returned_usd + EXCLUDED.returned_usd,
-			wait = vibevideo.histogram_add(r.wait, EXCLUDED.wait), render = vibevideo.histogram_add(r.render, EXCLUDED.render),
-			copy = vibevideo.histogram_add(r.copy, EXCLUDED.copy), total = vibevideo.histogram_add(r.total, EXCLUDED.total))
+			wait = vibevideo_internal.histogram_add(r.wait, EXCLUDED.wait), render = vibevideo_internal.histogram_add(r.render, EXCLUDED.render),
+			copy = vibevideo_internal.histogram_add(r.copy, EXCLUDED.copy), total = vibevideo_internal.histogram_add(r.total, EXCLUDED.total))
 	SELECT count(*) INTO folded FROM taken;
 	RETURN folded;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.fold_tallies(int) IS 'adds tallies to the rollup, at most so many; returns how many; owner only';
+COMMENT ON FUNCTION vibevideo_internal.fold_tallies(int) IS 'adds tallies to the rollup, at most so many; returns how many; owner only';
 
 -- How many jobs there are in each state, once a minute: the most of each period.
 CREATE TABLE vibevideo.backlog (
@@ -2368,11 +2516,11 @@ COMMENT ON COLUMN vibevideo.backlog.idle IS 'nothing was left when it was last l
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.backlog', '');
 
 /*
- * vibevideo.sample_backlog() - notes how many jobs there are in each state, unless
+ * vibevideo_internal.sample_backlog() - notes how many jobs there are in each state, unless
  * there are none and that is known.  Counts by the indexes of unfinished jobs,
  * whatever the planner thinks of a table that grows fast.  Only the worker calls it.
  */
-CREATE FUNCTION vibevideo.sample_backlog()
+CREATE FUNCTION vibevideo_internal.sample_backlog()
 RETURNS void LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
 DECLARE
@@ -2390,7 +2538,7 @@ BEGIN
 		RETURN;
 	END IF;
 	INSERT INTO vibevideo.backlog AS x (seconds, at, pending, submitting, submit_unknown, queued, generating, processing, idle)
-	SELECT l.seconds, vibevideo.period(l.seconds, clock_timestamp()), b.pending, b.submitting, b.submit_unknown, b.queued, b.generating,
+	SELECT l.seconds, vibevideo_internal.period(l.seconds, clock_timestamp()), b.pending, b.submitting, b.submit_unknown, b.queued, b.generating,
 		   b.processing, b.idle
 	FROM (VALUES (60), (300), (3600), (86400)) AS l(seconds)
 	ON CONFLICT (seconds, at) DO UPDATE SET
@@ -2400,15 +2548,15 @@ BEGIN
 		idle = EXCLUDED.idle;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.sample_backlog() IS 'notes how many jobs there are in each state; owner only';
+COMMENT ON FUNCTION vibevideo_internal.sample_backlog() IS 'notes how many jobs there are in each state; owner only';
 
 /*
- * vibevideo.thin_rollup(most) - takes away minutes that are older than 14 days, and
+ * vibevideo_internal.thin_rollup(most) - takes away minutes that are older than 14 days, and
  * hours and days that are older than vibevideo.rollup_retention, at most so many
  * of each; returns how many.  It reads no more than it takes, and what somebody has
  * locked stays for later.
  */
-CREATE FUNCTION vibevideo.thin_rollup(most int)
+CREATE FUNCTION vibevideo_internal.thin_rollup(most int)
 RETURNS int LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off AS $$
 DECLARE
@@ -2420,8 +2568,8 @@ DECLARE
 	thinned int = 0;
 BEGIN
 	FOR level IN SELECT l.* FROM (VALUES (60, interval '14 days'), (300, interval '14 days'), (3600, kept), (86400, kept)) AS l(seconds, kept) WHERE l.kept IS NOT NULL LOOP
-		DELETE FROM vibevideo.rollup_level r
-		USING (SELECT x.outcome, x.at, x.model, x.error_class, x.orphan FROM vibevideo.rollup_level x
+		DELETE FROM vibevideo_internal.rollup_level r
+		USING (SELECT x.outcome, x.at, x.model, x.error_class, x.orphan FROM vibevideo_internal.rollup_level x
 			   WHERE x.seconds = level.seconds AND x.outcome = ANY (outcomes) AND x.at < now() - level.kept
 			   LIMIT most FOR UPDATE SKIP LOCKED) o
 		WHERE r.seconds = level.seconds AND r.outcome = o.outcome AND r.at = o.at AND r.model = o.model
@@ -2438,7 +2586,7 @@ BEGIN
 	RETURN thinned;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.thin_rollup(int) IS 'takes old periods away from the rollup, at most so many of each length; returns how many; owner only';
+COMMENT ON FUNCTION vibevideo_internal.thin_rollup(int) IS 'takes old periods away from the rollup, at most so many of each length; returns how many; owner only';
 
 -- How long videos usually take.  It can be made anew, so pg_dump leaves it out.
 CREATE TABLE vibevideo.typical (
@@ -2466,7 +2614,7 @@ COMMENT ON COLUMN vibevideo.typical.total_p90 IS 'nine of ten were';
 COMMENT ON COLUMN vibevideo.typical.updated_at IS 'when the worker last looked';
 
 -- From the hours, so that the cost depends on models, not on jobs.
-CREATE FUNCTION vibevideo.refresh_typical()
+CREATE FUNCTION vibevideo_internal.refresh_typical()
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	WITH recent AS (
@@ -2491,11 +2639,11 @@ BEGIN
 		total_p50 = EXCLUDED.total_p50, total_p90 = EXCLUDED.total_p90, updated_at = EXCLUDED.updated_at;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.refresh_typical() IS 'writes vibevideo.typical anew from the rollup; owner only';
+COMMENT ON FUNCTION vibevideo_internal.refresh_typical() IS 'writes vibevideo.typical anew from the rollup; owner only';
 
 -- Where the steps of a series begin, and the length of the periods that make them:
 -- as long as possible, since a chart of many models reads one row of each.
-CREATE FUNCTION vibevideo.steps(since timestamptz, step interval, OUT first timestamptz, OUT stride interval, OUT seconds int)
+CREATE FUNCTION vibevideo_internal.steps(since timestamptz, step interval, OUT first timestamptz, OUT stride interval, OUT seconds int)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET intervalstyle = postgres AS $$
 DECLARE
 	most constant int = 2000;
@@ -2531,7 +2679,7 @@ BEGIN
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.steps(timestamptz, interval) IS 'part of series: where its steps begin, and which periods make them; owner only';
+COMMENT ON FUNCTION vibevideo_internal.steps(timestamptz, interval) IS 'part of series: where its steps begin, and which periods make them; owner only';
 
 /*
  * vibevideo.series(metric, since, step) - a number for each step and label, for
@@ -2567,7 +2715,7 @@ BEGIN
 			MESSAGE = format('there is no metric "%s"', coalesce(metric, 'NULL')),
 			HINT = format('There are %s and backlog.', array_to_string(counts || percentiles, ', '));
 	END IF;
-	SELECT s.first, s.stride, s.seconds INTO first, stride, level FROM vibevideo.steps(since, step) s;
+	SELECT s.first, s.stride, s.seconds INTO first, stride, level FROM vibevideo_internal.steps(since, step) s;
 
 	IF metric = 'backlog' THEN
 		RETURN QUERY
@@ -2626,7 +2774,7 @@ COMMENT ON FUNCTION vibevideo.series(text, timestamptz, interval) IS
 
 -- The last two weeks' jobs, if they are not too many: the worker adds them to the
 -- rollup by and by.
-INSERT INTO vibevideo.tally (at, outcome, orphan, model, error_code, ms, total_ms, bytes, usd)
+INSERT INTO vibevideo_internal.tally (at, outcome, orphan, model, error_code, ms, total_ms, bytes, usd)
 SELECT s.at, s.outcome, j.orphan, j.model, s.error_code, greatest(s.ms, 0), greatest(s.total_ms, 0), s.bytes, s.usd
 FROM (SELECT x.* FROM vibevideo.job x WHERE x.next_at IS NULL AND x.completed_at > now() - interval '14 days'
 	  ORDER BY x.completed_at DESC LIMIT 25000) j
@@ -2648,35 +2796,35 @@ ORDER BY s.at;
 -------------------------------------------------------------------------------
 
 CREATE TRIGGER model_changing BEFORE INSERT OR UPDATE ON vibevideo.model
-	FOR EACH ROW EXECUTE FUNCTION vibevideo.model_changing();
+	FOR EACH ROW EXECUTE FUNCTION vibevideo_internal.model_changing();
 ALTER TABLE vibevideo.model ENABLE ALWAYS TRIGGER model_changing, ENABLE ALWAYS TRIGGER price_changed;
 ALTER TABLE vibevideo.job ENABLE ALWAYS TRIGGER job_changing, ENABLE ALWAYS TRIGGER job_changed, ENABLE ALWAYS TRIGGER jobs_deleted;
 ALTER TABLE vibevideo.limit ENABLE ALWAYS TRIGGER limit_changed;
 
-CREATE FUNCTION vibevideo.counted_till(job_id bigint)
+CREATE FUNCTION vibevideo_internal.counted_till(job_id bigint)
 RETURNS bigint LANGUAGE sql IMMUTABLE
 RETURN 1000000000000 + job_id;
-COMMENT ON FUNCTION vibevideo.counted_till(bigint) IS 'the number of the till that notes whose cost was counted when the others were made; owner only';
+COMMENT ON FUNCTION vibevideo_internal.counted_till(bigint) IS 'the number of the till that notes whose cost was counted when the others were made; owner only';
 
-CREATE FUNCTION vibevideo.put_back_counted(who text)
+CREATE FUNCTION vibevideo_internal.put_back_counted(who text)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	t record;
 BEGIN
 	FOR t IN
 		SELECT x.n, x.day, j.cost_usd, j.billed
-		FROM vibevideo.till x JOIN vibevideo.job j ON j.job_id = x.n - vibevideo.counted_till(0)
-		WHERE x.who = put_back_counted.who AND x.n > vibevideo.counted_till(0) AND NOT vibevideo.is_active(j.state)
+		FROM vibevideo_internal.till x JOIN vibevideo.job j ON j.job_id = x.n - vibevideo_internal.counted_till(0)
+		WHERE x.who = put_back_counted.who AND x.n > vibevideo_internal.counted_till(0) AND NOT vibevideo.is_active(j.state)
 		FOR UPDATE OF x SKIP LOCKED
 	LOOP
-		DELETE FROM vibevideo.till x WHERE x.who = put_back_counted.who AND x.n = t.n;
-		IF NOT t.billed AND t.day >= vibevideo.today() THEN
-			PERFORM vibevideo.put_back(put_back_counted.who, t.cost_usd, t.day);
+		DELETE FROM vibevideo_internal.till x WHERE x.who = put_back_counted.who AND x.n = t.n;
+		IF NOT t.billed AND t.day >= vibevideo_internal.today() THEN
+			PERFORM vibevideo_internal.put_back(put_back_counted.who, t.cost_usd, t.day);
 		END IF;
 	END LOOP;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.put_back_counted(text) IS
+COMMENT ON FUNCTION vibevideo_internal.put_back_counted(text) IS
 	'gives back the cost of jobs that ended while a budget''s tills were made; owner only';
 
 -- 0.1.0 marked orphans at times, which have no row to be written.
@@ -2690,32 +2838,32 @@ UPDATE vibevideo.job SET row_dirty = false WHERE orphan AND row_dirty;
 -- takes for granted afterwards, and an operator may have granted more.
 DO $$
 DECLARE
-	new constant text = 'vibevideo.is_active(text), vibevideo.library_version(), vibevideo.redrive(text, interval, int), '
-		'vibevideo.shown(text), vibevideo.names_user(oid), vibevideo.guess_prompt(regclass, name), '
-		'vibevideo.column_faults(vibevideo.binding), vibevideo.owner_lacks(vibevideo.binding), '
-		'vibevideo.options(vibevideo.binding), vibevideo.option_changes(vibevideo.binding, vibevideo.binding), '
-		'vibevideo.option(text, text), vibevideo.check_kept_column(regclass, name, text), vibevideo.other_tables(), '
-		'vibevideo.adopt_jobs(regclass, regclass), vibevideo.cancel(bigint), vibevideo.retry(bigint), vibevideo.sequences_behind(), '
-		'vibevideo.advance_sequences(), vibevideo.attach(regclass, name, name, name, text, text, name, boolean, regclass), '
-		'vibevideo.sent_for_nobody(text), vibevideo.take_slot(text, text, int, bigint, int), '
-		'vibevideo.take_orphans_share(vibevideo.job), vibevideo.put_back(text, numeric, date), '
-		'vibevideo.put_back_counted(text), vibevideo.counted_till(bigint), vibevideo.model_changing(), '
-		'vibevideo.counts_no_more(vibevideo.job, text), vibevideo.make_slots(text, text, int), vibevideo.make_tills(text, numeric, numeric), '
-		'vibevideo.pause(text, text), vibevideo.pause_cause(vibevideo.binding), '
-		'vibevideo.error_class(text), vibevideo.histogram_bounds(), vibevideo.histogram_note(bigint[], bigint), '
-		'vibevideo.histogram_add(bigint[], bigint[]), vibevideo.percentile(bigint[], double precision), '
-		'vibevideo.histogram(bigint), vibevideo.histogram_sum(bigint[]), vibevideo.period(int, timestamptz), '
-		'vibevideo.fold_tallies(int), vibevideo.sample_backlog(), vibevideo.thin_rollup(int), vibevideo.refresh_typical(), '
-		'vibevideo.steps(timestamptz, interval), vibevideo.series(text, timestamptz, interval)';
+	new constant text = 'vibevideo.is_active(text), vibevideo_internal.library_version(), vibevideo.redrive(text, interval, int), '
+		'vibevideo_internal.shown(text), vibevideo_internal.names_user(oid), vibevideo_internal.guess_prompt(regclass, name), '
+		'vibevideo_internal.column_faults(vibevideo.binding), vibevideo_internal.owner_lacks(vibevideo.binding), '
+		'vibevideo_internal.options(vibevideo.binding), vibevideo_internal.option_changes(vibevideo.binding, vibevideo.binding), '
+		'vibevideo_internal.option(text, text), vibevideo_internal.check_kept_column(regclass, name, text), vibevideo_internal.other_tables(), '
+		'vibevideo_internal.adopt_jobs(regclass, regclass), vibevideo.cancel(bigint), vibevideo.retry(bigint), vibevideo_internal.sequences_behind(), '
+		'vibevideo_internal.advance_sequences(), vibevideo.attach(regclass, name, name, name, text, text, name, boolean, regclass), '
+		'vibevideo_internal.sent_for_nobody(text), vibevideo_internal.take_slot(text, text, int, bigint, int), '
+		'vibevideo_internal.take_orphans_share(vibevideo.job), vibevideo_internal.put_back(text, numeric, date), '
+		'vibevideo_internal.put_back_counted(text), vibevideo_internal.counted_till(bigint), vibevideo_internal.model_changing(), '
+		'vibevideo_internal.counts_no_more(vibevideo.job, text), vibevideo_internal.make_slots(text, text, int), vibevideo_internal.make_tills(text, numeric, numeric), '
+		'vibevideo.pause(text, text), vibevideo_internal.pause_cause(vibevideo.binding), '
+		'vibevideo.error_class(text), vibevideo.histogram_bounds(), vibevideo_internal.histogram_note(bigint[], bigint), '
+		'vibevideo_internal.histogram_add(bigint[], bigint[]), vibevideo.percentile(bigint[], double precision), '
+		'vibevideo_internal.histogram(bigint), vibevideo.histogram_sum(bigint[]), vibevideo_internal.period(int, timestamptz), '
+		'vibevideo_internal.fold_tallies(int), vibevideo_internal.sample_backlog(), vibevideo_internal.thin_rollup(int), vibevideo_internal.refresh_typical(), '
+		'vibevideo_internal.steps(timestamptz, interval), vibevideo.series(text, timestamptz, interval)';
 	everybody constant text = concat_ws(', ', 'PUBLIC',
 										(SELECT string_agg(quote_ident(r.rolname), ', ') FROM pg_roles r
 										 WHERE r.rolname IN ('anon', 'authenticated', 'service_role')));
 BEGIN
 	EXECUTE format('REVOKE ALL ON FUNCTION %s FROM %s', new, everybody);
-	EXECUTE format('REVOKE ALL ON vibevideo.counted, vibevideo.tally, vibevideo.rollup_level, vibevideo.rollup_ever, vibevideo.rollup_minute, '
-				   'vibevideo.rollup_minutes, vibevideo.rollup_hour, vibevideo.rollup_day, vibevideo.rollup, vibevideo.backlog, '
+	EXECUTE format('REVOKE ALL ON vibevideo_internal.counted, vibevideo_internal.tally, vibevideo_internal.rollup_level, vibevideo_internal.rollup_ever, vibevideo_internal.rollup_minute, '
+				   'vibevideo_internal.rollup_minutes, vibevideo_internal.rollup_hour, vibevideo_internal.rollup_day, vibevideo.rollup, vibevideo.backlog, '
 				   'vibevideo.typical FROM %s', everybody);
-	EXECUTE format('REVOKE ALL ON SEQUENCE vibevideo.tally_tally_id_seq FROM %s', everybody);
+	EXECUTE format('REVOKE ALL ON SEQUENCE vibevideo_internal.tally_tally_id_seq FROM %s', everybody);
 	IF EXISTS (SELECT FROM pg_roles r WHERE r.rolname = 'service_role') THEN
 		GRANT EXECUTE ON FUNCTION vibevideo.is_active(text) TO service_role;
 	END IF;

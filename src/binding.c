@@ -164,7 +164,7 @@ BindingRequire(Binding *binding, bool to_act)
 }
 
 static Statement read_cause = {
-	"SELECT vibevideo.pause_cause(b) FROM vibevideo.binding b"};
+	"SELECT vibevideo_internal.pause_cause(b) FROM vibevideo.binding b"};
 
 /* begins a sentence */
 static char *

@@ -150,7 +150,7 @@ static Statement renumber = {
 	" AND EXISTS (SELECT FROM vibevideo.job k WHERE k.relation = j.relation AND k.vibelog_id = j.vibelog_id"
 	" AND NOT k.orphan AND k.job_id > $1)),"
 	" events AS (UPDATE vibevideo.event e SET job_id = n.job_id FROM next n WHERE e.job_id = $1),"
-	" slots AS (UPDATE vibevideo.slot s SET job_id = n.job_id FROM next n WHERE s.job_id = $1)"
+	" slots AS (UPDATE vibevideo_internal.slot s SET job_id = n.job_id FROM next n WHERE s.job_id = $1)"
 	" UPDATE vibevideo.job j SET job_id = n.job_id FROM next n WHERE j.job_id = $1 RETURNING j.job_id"};
 
 typedef struct CopyStep

@@ -26,12 +26,12 @@ const Oid shown_types[SHOWN_COLUMNS] = {TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOI
 /* clang-format off */
 /* of job j, with the values of job n: the row's newest, or j itself */
 #define DIRTY_COLUMNS(n, bears) \
-	"SELECT j.job_id, j.vibelog_id, vibevideo.shown_status(" n ".state), " n ".request_id," \
+	"SELECT j.job_id, j.vibelog_id, vibevideo_internal.shown_status(" n ".state), " n ".request_id," \
 	" COALESCE(" n ".video_url, j.video_url)," \
 	" COALESCE(CASE WHEN " n ".state = 'completed' THEN " n ".completed_at END," \
 	" CASE WHEN j.state = 'completed' THEN j.completed_at END)," \
 	" CASE WHEN " n ".state = 'failed' THEN " n ".error" \
-	" WHEN " n ".state = 'submit_unknown' THEN vibevideo.job_message(" n ") END," \
+	" WHEN " n ".state = 'submit_unknown' THEN vibevideo_internal.job_message(" n ") END," \
 	" j.row_tries, j.row_dirty, " n ".job_id, " bears
 /* clang-format on */
 

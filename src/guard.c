@@ -353,7 +353,7 @@ ArgJob(Args *args, Row row)
 }
 
 static Statement take_share = {
-	"SELECT vibevideo.take_share($1)"};
+	"SELECT vibevideo_internal.take_share($1)"};
 
 /* ERROR if that would exceed a limit */
 static void
@@ -366,7 +366,7 @@ CountAgainstLimits(Row job)
 }
 
 static Statement release_share = {
-	"SELECT vibevideo.release($1)"};
+	"SELECT vibevideo_internal.release($1)"};
 
 static void
 ReleaseFromLimits(Row job)

@@ -38,15 +38,15 @@
 	" FROM vibevideo.binding b" \
 	" JOIN pg_index i ON i.indrelid = b.relation AND NOT i.indisvalid" \
 	" JOIN pg_class c ON c.oid = i.indexrelid" \
-	" AND c.relname = vibevideo.derived_name(b.relation, 'idx_', '_video_request_id')" \
+	" AND c.relname = vibevideo_internal.derived_name(b.relation, 'idx_', '_video_request_id')" \
 	" JOIN pg_namespace n ON n.oid = c.relnamespace" \
 	" UNION ALL" \
-	" SELECT vibevideo.index_command(b.relation, true) FROM vibevideo.binding b" \
-	" WHERE b.build_index AND vibevideo.request_index(b.relation) IS NULL" \
+	" SELECT vibevideo_internal.index_command(b.relation, true) FROM vibevideo.binding b" \
+	" WHERE b.build_index AND vibevideo_internal.request_index(b.relation) IS NULL" \
 	" UNION ALL" \
 	" SELECT format('ALTER TABLE %s VALIDATE CONSTRAINT %I', b.relation, k.conname)" \
 	" FROM vibevideo.binding b JOIN pg_constraint k ON k.conrelid = b.relation" \
-	" AND k.conname = vibevideo.derived_name(b.relation, '', '_video_generation_status_check')" \
+	" AND k.conname = vibevideo_internal.derived_name(b.relation, '', '_video_generation_status_check')" \
 	" WHERE NOT k.convalidated"
 
 static void

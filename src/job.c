@@ -333,7 +333,7 @@ InputLength(uint64 row, int column)
 /* in the order of sending; inputs are not converted to text, since they may be large */
 static Statement next_submits = {
 	"SELECT n.job_id, (SELECT j.input FROM vibevideo.job j WHERE j.job_id = n.job_id)"
-	" FROM vibevideo.next_submits($1, $2) AS n(job_id)"};
+	" FROM vibevideo_internal.next_submits($1, $2) AS n(job_id)"};
 
 /* Which submits to claim: in order, until their inputs add up to input_bytes. */
 static int64 *
@@ -811,7 +811,7 @@ static Statement find_prepared = {
 /* clang-format off */
 static Statement next_due = {
 	"SELECT (SELECT min(j.next_at) FROM vibevideo.job j WHERE j.state = 'pending'"
-	" AND ($2 = 0 OR (SELECT vibevideo.room_at_fal()) > 0)),"
+	" AND ($2 = 0 OR (SELECT vibevideo_internal.room_at_fal()) > 0)),"
 	" (SELECT min(j.next_at) FROM vibevideo.job j WHERE j.state = 'submitting'),"
 	" (SELECT min(j.next_at) FROM vibevideo.job j WHERE j.state = 'submit_unknown' AND " INNOCENT("j") "),"
 	" (SELECT min(j.next_at) FROM vibevideo.job j WHERE j.state = ANY (ARRAY['queued', 'generating']) AND " INNOCENT("j") "),"

@@ -49,7 +49,7 @@ ApiCheckKey(const char *key)
 }
 
 /*----------
- * vibevideo.shown(name text) returns text
+ * vibevideo_internal.shown(name text) returns text
  *
  * How texts of the scripts name what callers may have made up.
  *----------

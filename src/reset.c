@@ -16,7 +16,7 @@
 PG_FUNCTION_INFO_V1(vibevideo_fail_rows);
 
 /*----------
- * vibevideo.fail_rows(keys text[]) returns bigint: how many
+ * vibevideo_internal.fail_rows(keys text[]) returns bigint: how many
  *----------
  */
 Datum

@@ -18,7 +18,7 @@ RollupStepOf(const char *outcome, const char *model, bool orphan)
 }
 
 static Statement note_step = {
-	"INSERT INTO vibevideo.tally (outcome, model, orphan, error_code, ms, total_ms, bytes, usd)"
+	"INSERT INTO vibevideo_internal.tally (outcome, model, orphan, error_code, ms, total_ms, bytes, usd)"
 	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"};
 
 static void
@@ -58,7 +58,7 @@ RunBounded(Statement *statement, int max)
 }
 
 static Statement fold_tallies = {
-	"SELECT vibevideo.fold_tallies($1)"};
+	"SELECT vibevideo_internal.fold_tallies($1)"};
 
 int64
 RollupFold(int max)
@@ -67,7 +67,7 @@ RollupFold(int max)
 }
 
 static Statement thin_rollup = {
-	"SELECT vibevideo.thin_rollup($1)"};
+	"SELECT vibevideo_internal.thin_rollup($1)"};
 
 int64
 RollupThin(int max)
@@ -76,7 +76,7 @@ RollupThin(int max)
 }
 
 static Statement sample_backlog = {
-	"SELECT vibevideo.sample_backlog()"};
+	"SELECT vibevideo_internal.sample_backlog()"};
 
 void
 RollupSample(void)
@@ -85,7 +85,7 @@ RollupSample(void)
 }
 
 static Statement refresh_typical = {
-	"SELECT vibevideo.refresh_typical()"};
+	"SELECT vibevideo_internal.refresh_typical()"};
 
 void
 RollupRefresh(void)

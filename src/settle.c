@@ -69,7 +69,7 @@ InsertOrphan(const Binding *binding, const JournalEntry *entry)
 }
 
 static Statement count_orphan = {
-	"SELECT vibevideo.take_orphans_share(j) FROM vibevideo.job j WHERE j.job_id = $1"};
+	"SELECT vibevideo_internal.take_orphans_share(j) FROM vibevideo.job j WHERE j.job_id = $1"};
 
 static void
 CountSteps(const JournalEntry *entry)
@@ -182,7 +182,7 @@ ReadUnsettled(const char *user, JournalEntry ***entries)
 }
 
 /*----------
- * vibevideo.sent_for_nobody(user_id text, OUT jobs int, OUT usd numeric)
+ * vibevideo_internal.sent_for_nobody(user_id text, OUT jobs int, OUT usd numeric)
  *
  * Of the submits in the journal those that were rolled back, and that the worker
  * has not made orphans of yet: how many they are, and what they cost.

@@ -17,7 +17,7 @@
 /* a job never moves to a lower rank; -1: there is no such state */
 extern int StateRank(const char *state);
 extern bool StateIsFinal(const char *state);
-/* the status that the app sees, like vibevideo.shown_status */
+/* the status that the app sees, like vibevideo_internal.shown_status */
 extern const char *StateShown(const char *state);
 
 #endif /* VIBEVIDEO_STATE_H */

@@ -51,7 +51,7 @@ CancelHomeless(TimestampTz now)
 
 /* those that have ended are not worth a line an hour */
 static Statement find_strays = {
-	"SELECT o.name, o.gone, o.active, o.unwritten, o.examples FROM vibevideo.other_tables() o WHERE o.active > 0 OR $1"};
+	"SELECT o.name, o.gone, o.active, o.unwritten, o.examples FROM vibevideo_internal.other_tables() o WHERE o.active > 0 OR $1"};
 
 static void
 ReportStrays(bool ended)

@@ -246,7 +246,7 @@ PostNow(const Binding *binding, int64 job_id, const char *key)
 }
 
 static Statement count_room = {
-	"SELECT vibevideo.room_at_fal(true)"};
+	"SELECT vibevideo_internal.room_at_fal(true)"};
 
 /* Does vibevideo.max_active allow one more, after those already waiting? */
 static bool

@@ -3,7 +3,7 @@
  *	  Whether the app's table still fits what it was attached with: columns,
  *	  their types, the rights of its owner.
  *
- * vibevideo.column_faults and owner_lacks are the same for attach and
+ * vibevideo_internal.column_faults and owner_lacks are the same for attach and
  * check_config.
  */
 #include "postgres.h"

@@ -13,7 +13,7 @@
  * learns nothing more than that.
  *
  * The worker fetches the keys from vibevideo.fal_jwks_url into
- * vibevideo.fal_account: twice a day if there is a webhook_url, and when a
+ * vibevideo_internal.fal_account: twice a day if there is a webhook_url, and when a
  * signature matches none of them, but at most once a minute.  Since anybody can
  * call, the worker is asked for keys, or for a look-up, at most every 10 seconds
  * (ShmemRequestWork).
@@ -105,7 +105,7 @@ NoteCheck(const WebhookHeaders *headers, text *body)
 }
 
 static Statement read_keys = {
-	"SELECT f.keys, f.fetched_at FROM vibevideo.fal_account f"};
+	"SELECT f.keys, f.fetched_at FROM vibevideo_internal.fal_account f"};
 
 static void
 ReadSignatureKeys(SignatureKeys *keys, TimestampTz *fetched_at)
@@ -152,7 +152,7 @@ CheckCall(const WebhookHeaders *headers, text *body)
 }
 
 static Statement find_other_user = {
-	"SELECT 1 FROM vibevideo.fal_account f WHERE f.user_id <> $1"};
+	"SELECT 1 FROM vibevideo_internal.fal_account f WHERE f.user_id <> $1"};
 
 /* all of fal's customers share the keys, so the account must be ours as well */
 static bool
@@ -165,7 +165,7 @@ IsOurUser(const char *user_id)
 }
 
 static Statement learn_user = {
-	"UPDATE vibevideo.fal_account f SET user_id = $1 WHERE f.user_id IS NULL"};
+	"UPDATE vibevideo_internal.fal_account f SET user_id = $1 WHERE f.user_id IS NULL"};
 
 /* The first genuine call for one of our jobs shows our user id at fal. */
 static void
@@ -283,7 +283,7 @@ WebhookReadKeys(HttpRequest *request)
 }
 
 static Statement store_keys = {
-	"INSERT INTO vibevideo.fal_account (keys, fetched_at) VALUES ($1, $2)"
+	"INSERT INTO vibevideo_internal.fal_account (keys, fetched_at) VALUES ($1, $2)"
 	" ON CONFLICT (only_one) DO UPDATE SET keys = $1, fetched_at = $2"};
 
 void

@@ -228,18 +228,7 @@ my @api = table('api');
 my @operator = table('operator');
 
 # The others in schema vibevideo, which the manual calls internal.
-my @inner = qw(
-	add_columns add_index adopt_jobs advance_sequences ago binding_changed binding_copied check_api
-	check_attachable check_cron check_jobs check_kept_column check_limits check_preload check_services
-	check_table check_text_column check_user_column check_worker column_faults counted_jobs counted_till
-	counts_no_more derived_name describe fail_rows fold_tallies guess_prompt histogram_add histogram_note identity index_command is_active is_copy
-	job_changed job_changing job_message jobs_deleted key_column library_version limit_changed limits_for line
-	make_slots make_tills model_changing names_user next_day next_submits option_changes option options
-	other_tables over_limit owner_lacks pause_cause period price_changed probe publish put_back_counted put_back
-	refresh_typical relation_bytes release request_index reserve resolve_input_function room_at_fal row_columns sample_backlog seconds_left
-	sent_for_nobody sequences_behind shown_status shown status_check statuses steps take_budget take_orphans_share
-	take_share take_slot thin_rollup till_room today worker_info
-);
+my @inner = ();
 {
 	my %code = api_in_code();
 	my %inner = inner_in_code();
@@ -356,10 +345,10 @@ SKIP:
 # Status, columns, checks, log lines
 # ---------------------------------------------------------------------------
 {
-	my ($statuses) = $sql =~ /FUNCTION vibevideo\.statuses\(\).*?ARRAY\[(.*?)\]/s;
+	my ($statuses) = $sql =~ /FUNCTION vibevideo_internal\.statuses\(\).*?ARRAY\[(.*?)\]/s;
 	same_set('statuses', [ map { unquote($_->[0]) } table('statuses') ], [ $statuses =~ /'(\w+)'/g ]);
 
-	my ($columns) = $sql =~ /FUNCTION vibevideo\.row_columns.*?VALUES (.*?)\) AS c\(/s;
+	my ($columns) = $sql =~ /FUNCTION vibevideo_internal\.row_columns.*?VALUES (.*?)\) AS c\(/s;
 	$columns =~ s/timestamp with time zone/timestamptz/g;
 	same_set('columns of the app', [ map { unquote($_->[0]) . " $_->[1]" } table('columns') ],
 		[ map { s/[(')]//gr =~ s/,//r } $columns =~ /\('\w+', '\w+'\)/g ]);
@@ -374,11 +363,11 @@ SKIP:
 
 	my ($counts, $percentiles) = $sql =~ /counts constant text\[\] = ARRAY\[(.*?)\];\s*percentiles constant text\[\] = ARRAY\[(.*?)\]/s;
 	same_set('metrics', [ map { ticked($_->[0]) } table('metrics') ], [ "$counts$percentiles" =~ /'(\w+)'/g, 'backlog' ]);
-	my ($rollup) = $sql =~ /CREATE TABLE vibevideo\.rollup_level \((.*?)\tPRIMARY KEY/s;
+	my ($rollup) = $sql =~ /CREATE TABLE vibevideo_internal\.rollup_level \((.*?)\tPRIMARY KEY/s;
 	is(join(' ', map { ticked($_->[0]) } table('rollup')), join(' ', map { /^\t(\w+) (?:int|bigint|text|timestamptz|numeric|boolean)/ ? $1 : () } split /\n/, $rollup),
 		'columns of vibevideo.rollup');
 
-	my %lines = map { $_ => 1 } $sql =~ /vibevideo\.line\('(\w+)'/g;
+	my %lines = map { $_ => 1 } $sql =~ /vibevideo_internal\.line\('(\w+)'/g;
 	my ($probes) = $sql =~ /FOREACH what IN ARRAY ARRAY\[(.*?)\]/s;
 	$lines{$_} = 1 for $probes =~ /'(\w+)'/g;
 	same_set('lines of check_config', [ map { unquote($_->[0]) } table('checks') ], [ keys %lines ]);

@@ -237,8 +237,8 @@ my %locks = (
 	'keys of the app' => 'SELECT FROM vibelogs WHERE random() < 0.3 FOR KEY SHARE',
 	'limits' => 'SELECT FROM vibevideo.limit FOR UPDATE',
 	'a limit that is changed' => q{UPDATE vibevideo.limit SET max_active = max_active + 1 WHERE scope = 'global'},
-	'slots' => 'SELECT FROM vibevideo.slot WHERE random() < 0.5 FOR UPDATE',
-	'tills' => 'SELECT FROM vibevideo.till FOR UPDATE',
+	'slots' => 'SELECT FROM vibevideo_internal.slot WHERE random() < 0.5 FOR UPDATE',
+	'tills' => 'SELECT FROM vibevideo_internal.till FOR UPDATE',
 	'the binding' => 'SELECT FROM vibevideo.binding FOR SHARE',
 	'a model' => 'SELECT FROM vibevideo.model FOR UPDATE',
 	'the table of the app, shared' => 'LOCK TABLE vibelogs IN SHARE MODE',
@@ -340,7 +340,7 @@ sub gather
 	my ($node, $fal, $storage, %more) = @_;
 
 	# what ended while tills were made is given back by the next submit
-	cli($node, 'SELECT vibevideo.put_back_counted(t.who) FROM (SELECT DISTINCT t.who FROM vibevideo.till t) t');
+	cli($node, 'SELECT vibevideo_internal.put_back_counted(t.who) FROM (SELECT DISTINCT t.who FROM vibevideo_internal.till t) t');
 	my %facts = (
 		jobs => rows_of($node,
 			q{SELECT j.*, encode(j.sha256, 'hex') AS sha256_hex, j.input->>'prompt' AS prompt,
@@ -349,8 +349,8 @@ sub gather
 		rows => rows_of($node, q{SELECT * FROM vibelogs}),
 		counts => [ counted_and_happened($node) ],
 		tills => rows_of($node,
-			q{SELECT t.who, sum(t.used) AS used, (SELECT coalesce(sum(j.cost_usd), 0) FROM vibevideo.counted_jobs(t.who, 'spend') j) AS cost
-			FROM vibevideo.till t WHERE t.day = vibevideo.today() GROUP BY t.who}),
+			q{SELECT t.who, sum(t.used) AS used, (SELECT coalesce(sum(j.cost_usd), 0) FROM vibevideo_internal.counted_jobs(t.who, 'spend') j) AS cost
+			FROM vibevideo_internal.till t WHERE t.day = vibevideo_internal.today() GROUP BY t.who}),
 		seen => cli($node, q{SELECT to_regclass('public.seen') IS NOT NULL}) eq 't'
 		? rows_of($node, q{SELECT * FROM public.seen ORDER BY n})
 		: [],

@@ -35,7 +35,7 @@ ORDER BY 1, 2;
 CREATE EXTENSION vibevideo;
 SELECT * FROM function_rights WHERE callers IS NOT NULL;
 SELECT * FROM other_rights;
-SELECT * FROM vibevideo.check_api();
+SELECT * FROM vibevideo_internal.check_api();
 
 -- they are created later
 CREATE ROLE anon;
@@ -43,11 +43,11 @@ CREATE ROLE authenticated;
 SELECT vibevideo.grant_api_roles();
 SELECT * FROM function_rights WHERE callers IS NOT NULL;
 CREATE ROLE service_role BYPASSRLS;
-SELECT * FROM vibevideo.check_api();
+SELECT * FROM vibevideo_internal.check_api();
 SELECT vibevideo.grant_api_roles();
 SELECT * FROM function_rights WHERE callers IS NOT NULL;
 SELECT * FROM other_rights;
-SELECT * FROM vibevideo.check_api();
+SELECT * FROM vibevideo_internal.check_api();
 
 -- attach gives them to the functions it makes anew
 CREATE TABLE vibelogs (id bigint PRIMARY KEY, content text);
@@ -61,7 +61,7 @@ GRANT EXECUTE ON FUNCTION public.vibevideo_poll() TO authenticated;
 RESET ROLE;
 GRANT ALL ON vibevideo.job TO PUBLIC;
 GRANT EXECUTE ON FUNCTION public.vibevideo_submit(bigint) TO vv_nobody;
-SELECT check_name, status, hint FROM vibevideo.check_api();
+SELECT check_name, status, hint FROM vibevideo_internal.check_api();
 SELECT vibevideo.attach('vibelogs');
 SELECT * FROM function_rights WHERE callers IS NOT NULL;
 SELECT * FROM other_rights;

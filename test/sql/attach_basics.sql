@@ -145,8 +145,8 @@ BEGIN;
 SELECT vibevideo.attach('big');
 SELECT * FROM added_objects WHERE relation = 'big'::regclass;
 SELECT build_index FROM vibevideo.binding;
-SELECT check_name, status, hint FROM vibevideo.check_table();
-SELECT vibevideo.index_command('big', online => true);
+SELECT check_name, status, hint FROM vibevideo_internal.check_table();
+SELECT vibevideo_internal.index_command('big', online => true);
 -- once it is there, nothing is left to do
 CREATE INDEX idx_big_video_request_id ON big (video_request_id) WHERE video_request_id IS NOT NULL;
 SELECT vibevideo.attach('big');

@@ -80,10 +80,10 @@ SELECT name, arguments FROM functions WHERE name = 'vibevideo_submit';
 SELECT vibevideo.attach('uuids');
 ALTER EXTENSION vibevideo DROP FUNCTION vibevideo_retry(uuid);
 DROP FUNCTION vibevideo_retry(uuid);
-SELECT check_name, status, detail, hint FROM vibevideo.check_api() WHERE check_name = 'api';
+SELECT check_name, status, detail, hint FROM vibevideo_internal.check_api() WHERE check_name = 'api';
 SELECT vibevideo.create_api('uuid');
 SELECT * FROM functions WHERE name = 'vibevideo_retry';
-SELECT check_name, status, detail, hint FROM vibevideo.check_api() WHERE check_name = 'api';
+SELECT check_name, status, detail, hint FROM vibevideo_internal.check_api() WHERE check_name = 'api';
 
 -- only a superuser can make C functions
 CREATE ROLE vv_other;

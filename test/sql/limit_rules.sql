@@ -28,13 +28,13 @@ RETURN try(format('vibevideo_submit_batch(ARRAY(SELECT generate_series(%s, %s)))
 -- what limits hold, and what is really so
 CREATE VIEW taken AS
 SELECT s.who, count(*) FILTER (WHERE s.kind = 'active') AS slots, count(*) FILTER (WHERE s.kind = 'active' AND s.job_id IS NOT NULL) AS active,
-	   count(*) FILTER (WHERE s.kind = 'submits' AND s.day = vibevideo.today()) AS submits,
-	   (SELECT sum(t.used) FROM vibevideo.till t WHERE t.who = s.who AND t.day = vibevideo.today()) AS spent
-FROM vibevideo.slot s GROUP BY s.who ORDER BY s.who COLLATE "C";
+	   count(*) FILTER (WHERE s.kind = 'submits' AND s.day = vibevideo_internal.today()) AS submits,
+	   (SELECT sum(t.used) FROM vibevideo_internal.till t WHERE t.who = s.who AND t.day = vibevideo_internal.today()) AS spent
+FROM vibevideo_internal.slot s GROUP BY s.who ORDER BY s.who COLLATE "C";
 
 -- without limits nothing is counted
 SELECT ask(1, 5);
-SELECT count(*) FROM vibevideo.slot;
+SELECT count(*) FROM vibevideo_internal.slot;
 SELECT requested_by, cost_usd, billed, count(*) FROM vibevideo.job GROUP BY 1, 2, 3;
 
 -- what makes a limit
@@ -95,7 +95,7 @@ SELECT regexp_replace(ask(111), '\d+ seconds', 'N seconds');
 UPDATE vibevideo.model SET usual_seconds = NULL WHERE endpoint = 'fal-ai/minimax/video-01';
 DELETE FROM vibevideo.limit WHERE true;
 DELETE FROM vibevideo.job WHERE true;
-SELECT count(*) FROM vibevideo.slot;
+SELECT count(*) FROM vibevideo_internal.slot;
 
 -- submits a day: a cancelled one that cost nothing does not count, one that was made does
 INSERT INTO vibevideo.limit (user_id, submits_per_day) VALUES ('ann', 3);
@@ -113,7 +113,7 @@ SELECT ask(5);
 UPDATE vibevideo.job SET state = 'failed', next_at = NULL, completed_at = now() WHERE vibelog_id = '2';
 SELECT ask(5);
 -- yesterday's do not count, be they from before or after the slots were made
-UPDATE vibevideo.slot SET day = day - 1 WHERE kind = 'submits' AND day = vibevideo.today();
+UPDATE vibevideo_internal.slot SET day = day - 1 WHERE kind = 'submits' AND day = vibevideo_internal.today();
 SELECT ask(6, 8), ask(9);
 UPDATE vibevideo.job SET created_at = created_at - interval '1 day' WHERE vibelog_id::int < 8;
 UPDATE vibevideo.limit SET submits_per_day = 2 WHERE user_id = 'ann';
@@ -128,7 +128,7 @@ SELECT ask(1, 4);
 SELECT ask(5);
 SELECT status FROM vibevideo_cancel(1);
 UPDATE vibevideo.job SET state = 'completed', media_url = 'http://media', next_at = NULL, completed_at = now() WHERE vibelog_id IN ('2', '3');
-SELECT user_id, day = vibevideo.today() AS today, model, submits, active, videos, reserved_usd, settled_usd FROM vibevideo.costs;
+SELECT user_id, day = vibevideo_internal.today() AS today, model, submits, active, videos, reserved_usd, settled_usd FROM vibevideo.costs;
 SELECT ask(1), ask(5);
 -- a dearer model, an odd price, one without a price
 INSERT INTO vibevideo.model (endpoint, price_usd) VALUES ('fal-ai/dear', 1.3), ('fal-ai/odd', 0.07), ('fal-ai/free', NULL);
@@ -137,12 +137,12 @@ UPDATE vibevideo.binding SET model = 'fal-ai/dear' WHERE only_one;
 SELECT ask(5), ask(6);
 UPDATE vibevideo.binding SET model = 'fal-ai/odd' WHERE only_one;
 SELECT ask(6, 15), ask(16);
-SELECT sum(t.used), count(*) FROM vibevideo.till t WHERE t.who = 'user:ann' AND t.day = vibevideo.today();
+SELECT sum(t.used), count(*) FROM vibevideo_internal.till t WHERE t.who = 'user:ann' AND t.day = vibevideo_internal.today();
 UPDATE vibevideo.binding SET model = 'fal-ai/free' WHERE only_one;
 SELECT ask(17);
-SELECT * FROM vibevideo.check_limits();
+SELECT * FROM vibevideo_internal.check_limits();
 SELECT status FROM vibevideo_cancel(5);
-SELECT sum(t.used) FROM vibevideo.till t WHERE t.who = 'user:ann' AND t.day = vibevideo.today();
+SELECT sum(t.used) FROM vibevideo_internal.till t WHERE t.who = 'user:ann' AND t.day = vibevideo_internal.today();
 UPDATE vibevideo.binding SET model = 'fal-ai/dear' WHERE only_one;
 SELECT ask(5), ask(18);
 UPDATE vibevideo.binding SET model = NULL WHERE only_one;
@@ -191,7 +191,7 @@ SELECT vibelog_id, state FROM vibevideo.job WHERE vibelog_id IN ('3', '103') ORD
 -- an orphan counts for nothing, unless it was made after all
 INSERT INTO vibevideo.job (relation, vibelog_id, state, model, input, requested_by, orphan)
 VALUES ('vibelogs', 104, 'queued', 'fal-ai/minimax/video-01', '{}', 'bob', true);
-SELECT count(*) FROM vibevideo.slot WHERE who = 'user:bob' AND job_id IS NOT NULL;
+SELECT count(*) FROM vibevideo_internal.slot WHERE who = 'user:bob' AND job_id IS NOT NULL;
 SELECT submits, active, videos, reserved_usd, settled_usd FROM vibevideo.costs WHERE user_id = 'bob';
 UPDATE vibevideo.job SET state = 'failed', media_url = 'http://media', next_at = NULL, completed_at = now() WHERE vibelog_id = '104';
 SELECT submits, active, videos, reserved_usd, settled_usd FROM vibevideo.costs WHERE user_id = 'bob';
@@ -199,19 +199,19 @@ DELETE FROM vibevideo.limit WHERE true;
 DELETE FROM vibevideo.job WHERE true;
 
 -- vibevideo.max_active: room at fal
-SELECT vibevideo.room_at_fal();
+SELECT vibevideo_internal.room_at_fal();
 SET vibevideo.max_active = 2;
-SELECT vibevideo.room_at_fal(), vibevideo.room_at_fal(true);
+SELECT vibevideo_internal.room_at_fal(), vibevideo_internal.room_at_fal(true);
 SELECT ask(1, 2), ask(101);
-SELECT vibevideo.room_at_fal(), vibevideo.room_at_fal(true);
-SELECT array_agg(j.vibelog_id) FROM vibevideo.next_submits(10, now()) n JOIN vibevideo.job j ON j.job_id = n;
+SELECT vibevideo_internal.room_at_fal(), vibevideo_internal.room_at_fal(true);
+SELECT array_agg(j.vibelog_id) FROM vibevideo_internal.next_submits(10, now()) n JOIN vibevideo.job j ON j.job_id = n;
 UPDATE vibevideo.job SET state = 'queued' WHERE vibelog_id = '1';
-SELECT array_agg(j.vibelog_id) FROM vibevideo.next_submits(10, now()) n JOIN vibevideo.job j ON j.job_id = n;
+SELECT array_agg(j.vibelog_id) FROM vibevideo_internal.next_submits(10, now()) n JOIN vibevideo.job j ON j.job_id = n;
 UPDATE vibevideo.job SET state = 'generating' WHERE vibelog_id = '1';
 UPDATE vibevideo.job SET state = 'submitting' WHERE vibelog_id = '101';
-SELECT vibevideo.room_at_fal(), count(*) FROM vibevideo.next_submits(10, now());
+SELECT vibevideo_internal.room_at_fal(), count(*) FROM vibevideo_internal.next_submits(10, now());
 RESET vibevideo.max_active;
-SELECT count(*) FROM vibevideo.next_submits(10, now());
+SELECT count(*) FROM vibevideo_internal.next_submits(10, now());
 
 -- a session that has counted goes on after the extension was made anew
 DROP VIEW taken;

@@ -1,4 +1,4 @@
--- What is counted as jobs begin and end: vibevideo.tally, rollup, typical, backlog
+-- What is counted as jobs begin and end: vibevideo_internal.tally, rollup, typical, backlog
 -- and series, without network or worker
 \set SHOW_CONTEXT never
 \pset format unaligned
@@ -26,8 +26,8 @@ GROUP BY r.outcome, r.model, r.error_class, r.orphan
 ORDER BY array_position(ARRAY['submitted', 'accepted', 'rendered', 'completed', 'failed', 'cancelled'], r.outcome), r.model, r.error_class, r.orphan;
 CREATE FUNCTION forget() RETURNS void LANGUAGE sql BEGIN ATOMIC
 	DELETE FROM vibevideo.job;
-	DELETE FROM vibevideo.tally;
-	DELETE FROM vibevideo.rollup_level;
+	DELETE FROM vibevideo_internal.tally;
+	DELETE FROM vibevideo_internal.rollup_level;
 END;
 
 -------------------------------------------------------------------------------
@@ -56,10 +56,10 @@ SELECT outcome, class, n, copy, bytes, settled, returned FROM counted WHERE outc
 -- what is deleted was there
 CREATE TABLE before AS SELECT * FROM counted;
 DELETE FROM vibevideo.job WHERE vibelog_id::int < 5;
-SELECT vibevideo.fold_tallies(7), vibevideo.fold_tallies(1000), vibevideo.fold_tallies(1000);
+SELECT vibevideo_internal.fold_tallies(7), vibevideo_internal.fold_tallies(1000), vibevideo_internal.fold_tallies(1000);
 DELETE FROM vibevideo.job;
 (TABLE before EXCEPT TABLE counted) UNION ALL (TABLE counted EXCEPT TABLE before);
-SELECT count(*) FROM vibevideo.tally;
+SELECT count(*) FROM vibevideo_internal.tally;
 SELECT sum(settled_usd) = (SELECT sum(c.settled_usd) FROM vibevideo.costs c) AS as_in_costs FROM vibevideo.rollup WHERE seconds = 86400;
 
 -- with storage_kind none the video is made and there at once, and not copied
@@ -131,28 +131,28 @@ SELECT pg_replication_origin_drop('elsewhere');
 -------------------------------------------------------------------------------
 SELECT vibevideo.histogram_bounds();
 -- a bound belongs to its bucket
-SELECT vibevideo.histogram(ms) FROM unnest('{0, 1000, 1001, 2000, 7200000, 7200001, 9000000000, NULL}'::bigint[]) ms;
-SELECT vibevideo.histogram(ms) FROM unnest('{NULL}'::bigint[]) ms;
-SELECT array_agg(vibevideo.histogram_note(NULL, b * 1000) = array_cat(array_fill(0::bigint, ARRAY[n::int - 1]), array_cat('{1}'::bigint[], array_fill(0::bigint, ARRAY[24 - n::int]))))
+SELECT vibevideo_internal.histogram(ms) FROM unnest('{0, 1000, 1001, 2000, 7200000, 7200001, 9000000000, NULL}'::bigint[]) ms;
+SELECT vibevideo_internal.histogram(ms) FROM unnest('{NULL}'::bigint[]) ms;
+SELECT array_agg(vibevideo_internal.histogram_note(NULL, b * 1000) = array_cat(array_fill(0::bigint, ARRAY[n::int - 1]), array_cat('{1}'::bigint[], array_fill(0::bigint, ARRAY[24 - n::int]))))
 FROM unnest(vibevideo.histogram_bounds()) WITH ORDINALITY AS u(b, n);
-SELECT vibevideo.histogram_sum(h) FROM (SELECT vibevideo.histogram_note(NULL, ms) AS h FROM generate_series(0, 10000, 500) ms UNION ALL SELECT NULL) x;
+SELECT vibevideo.histogram_sum(h) FROM (SELECT vibevideo_internal.histogram_note(NULL, ms) AS h FROM generate_series(0, 10000, 500) ms UNION ALL SELECT NULL) x;
 -- neither the one nor the other is changed
-WITH x AS MATERIALIZED (SELECT vibevideo.histogram_note(NULL, 1) AS a, vibevideo.histogram_note(NULL, 5000) AS b)
-SELECT vibevideo.histogram_add(a, b), vibevideo.histogram_note(a, 1), vibevideo.histogram_add(a, NULL) = a AS same, a, b FROM x;
-SELECT p, vibevideo.percentile(h, p) FROM (SELECT vibevideo.histogram(ms) AS h FROM generate_series(2010, 3000, 10) ms) x, unnest('{0, 0.01, 0.5, 0.95, 1}'::float8[]) p;
-SELECT p, vibevideo.percentile(h, p) FROM (SELECT vibevideo.histogram(ms) AS h FROM unnest('{500, 500, 250000, 9000000}'::int[]) ms) x, unnest('{0, 0.25, 0.5, 0.6, 0.75, 0.76, 1}'::float8[]) p;
+WITH x AS MATERIALIZED (SELECT vibevideo_internal.histogram_note(NULL, 1) AS a, vibevideo_internal.histogram_note(NULL, 5000) AS b)
+SELECT vibevideo_internal.histogram_add(a, b), vibevideo_internal.histogram_note(a, 1), vibevideo_internal.histogram_add(a, NULL) = a AS same, a, b FROM x;
+SELECT p, vibevideo.percentile(h, p) FROM (SELECT vibevideo_internal.histogram(ms) AS h FROM generate_series(2010, 3000, 10) ms) x, unnest('{0, 0.01, 0.5, 0.95, 1}'::float8[]) p;
+SELECT p, vibevideo.percentile(h, p) FROM (SELECT vibevideo_internal.histogram(ms) AS h FROM unnest('{500, 500, 250000, 9000000}'::int[]) ms) x, unnest('{0, 0.25, 0.5, 0.6, 0.75, 0.76, 1}'::float8[]) p;
 SELECT vibevideo.percentile(NULL, 0.5), vibevideo.percentile(array_fill(0::bigint, ARRAY[24]), 0.5);
 SELECT vibevideo.percentile('{1, 2}', 0.5);
-SELECT vibevideo.percentile(vibevideo.histogram_note(NULL, 1), 'NaN');
-SELECT vibevideo.histogram_add('{}', vibevideo.histogram_note(NULL, 1));
-SELECT vibevideo.histogram_note(array_fill(NULL::bigint, ARRAY[24]), 1);
+SELECT vibevideo.percentile(vibevideo_internal.histogram_note(NULL, 1), 'NaN');
+SELECT vibevideo_internal.histogram_add('{}', vibevideo_internal.histogram_note(NULL, 1));
+SELECT vibevideo_internal.histogram_note(array_fill(NULL::bigint, ARRAY[24]), 1);
 
 -------------------------------------------------------------------------------
 -- Levels: each has everything, folded or not, thinned or not
 -------------------------------------------------------------------------------
 SELECT forget();
 SELECT setseed(0.5);
-INSERT INTO vibevideo.tally (at, outcome, orphan, model, error_code, ms, total_ms, bytes, usd)
+INSERT INTO vibevideo_internal.tally (at, outcome, orphan, model, error_code, ms, total_ms, bytes, usd)
 SELECT now() - random() ^ 3 * interval '500 days', o.outcome, random() < 0.1, 'acme/' || ceil(random() * 4),
 	   CASE o.outcome WHEN 'failed' THEN (ARRAY['content_policy_violation', 'image_too_small', 'NoSuchBucket', 'job_timeout', 'what'])[ceil(random() * 5)] END,
 	   CASE WHEN o.outcome IN ('accepted', 'rendered', 'completed') AND random() < 0.9 THEN (random() ^ 4 * 10000000)::bigint END,
@@ -160,7 +160,7 @@ SELECT now() - random() ^ 3 * interval '500 days', o.outcome, random() < 0.1, 'a
 	   CASE o.outcome WHEN 'completed' THEN (random() * 1e9)::bigint END,
 	   CASE WHEN o.outcome IN ('rendered', 'failed', 'cancelled') AND random() < 0.9 THEN (random() * 5)::numeric(10, 4) END
 FROM generate_series(1, 1200) i, LATERAL (SELECT (ARRAY['submitted', 'accepted', 'rendered', 'completed', 'failed', 'cancelled'])[1 + i % 6] AS outcome) o;
-CREATE TABLE noted AS TABLE vibevideo.tally;
+CREATE TABLE noted AS TABLE vibevideo_internal.tally;
 -- what the sums of a level should be, by their tallies, since a time
 CREATE FUNCTION should_be(since timestamptz) RETURNS jsonb LANGUAGE sql BEGIN ATOMIC
 	SELECT jsonb_object_agg(concat_ws(' ', outcome, model, class, orphan), to_jsonb(x) - '{outcome,model,class,orphan}'::text[]) FROM (
@@ -193,15 +193,15 @@ CREATE FUNCTION check_levels(kept interval) RETURNS TABLE (seconds int, groups b
 		SELECT l.seconds, count(k.*), is_so(l.seconds, s.since) = should_be(s.since)
 		FROM (VALUES (0, NULL), (60, interval '13 days'), (300, interval '13 days'), (3600, kept), (86400, kept)) AS l(seconds, kept)
 		-- whole days, so that no period is cut
-		CROSS JOIN LATERAL (SELECT CASE WHEN l.kept IS NULL THEN '-infinity' ELSE vibevideo.period(86400, now() - l.kept) END AS since) s
+		CROSS JOIN LATERAL (SELECT CASE WHEN l.kept IS NULL THEN '-infinity' ELSE vibevideo_internal.period(86400, now() - l.kept) END AS since) s
 		CROSS JOIN LATERAL jsonb_object_keys(is_so(l.seconds, s.since)) k
 		GROUP BY l.seconds, s.since ORDER BY l.seconds;
 	END;
 SELECT * FROM check_levels('500 days');
-SELECT vibevideo.fold_tallies(700);
+SELECT vibevideo_internal.fold_tallies(700);
 SELECT seconds, as_it_should_be FROM check_levels('500 days');
-SELECT vibevideo.fold_tallies(700);
-SELECT count(*) FROM vibevideo.tally;
+SELECT vibevideo_internal.fold_tallies(700);
+SELECT count(*) FROM vibevideo_internal.tally;
 SELECT seconds, as_it_should_be FROM check_levels('500 days');
 -- each reads the periods that it is for, and no others
 CREATE FUNCTION reads(query text) RETURNS text LANGUAGE plpgsql AS $$
@@ -217,68 +217,68 @@ SELECT reads($$SELECT vibevideo.series('completed', now() - interval '400 days',
 	   reads($$SELECT vibevideo.series('render_p95', now() - interval '40 days', '6 hours')$$) AS hours,
 	   reads($$SELECT vibevideo.series('errors', now() - interval '3 days', '15 minutes')$$) AS minutes,
 	   reads($$SELECT vibevideo.series('spend_usd', now() - interval '1 day', '1 minute')$$) AS minute,
-	   reads($$SELECT vibevideo.refresh_typical()$$) AS typical, reads($$SELECT sum(n) FROM vibevideo.rollup WHERE seconds = 0$$) AS ever;
+	   reads($$SELECT vibevideo_internal.refresh_typical()$$) AS typical, reads($$SELECT sum(n) FROM vibevideo.rollup WHERE seconds = 0$$) AS ever;
 -- old minutes go, then, beyond rollup_retention, old hours and days; all time stays
 CREATE FUNCTION oldest() RETURNS TABLE (seconds int, days double precision) LANGUAGE sql BEGIN ATOMIC
-	SELECT r.seconds, ceil(extract(epoch FROM now() - min(r.at)) / 86400) FROM vibevideo.rollup_level r WHERE r.seconds > 0 GROUP BY 1 ORDER BY 1;
+	SELECT r.seconds, ceil(extract(epoch FROM now() - min(r.at)) / 86400) FROM vibevideo_internal.rollup_level r WHERE r.seconds > 0 GROUP BY 1 ORDER BY 1;
 END;
-SELECT vibevideo.thin_rollup(100) <= 400 AS bounded;
+SELECT vibevideo_internal.thin_rollup(100) <= 400 AS bounded;
 SELECT seconds, as_it_should_be FROM check_levels('399 days');
-DO $$ BEGIN WHILE vibevideo.thin_rollup(1000) > 0 LOOP END LOOP; END $$;
+DO $$ BEGIN WHILE vibevideo_internal.thin_rollup(1000) > 0 LOOP END LOOP; END $$;
 SELECT seconds, days BETWEEN CASE WHEN seconds < 3600 THEN 10 ELSE 380 END AND CASE WHEN seconds < 3600 THEN 15 ELSE 401 END AS kept FROM oldest();
 SELECT seconds, as_it_should_be FROM check_levels('398 days');
 SET vibevideo.rollup_retention = '30d';
-DO $$ BEGIN WHILE vibevideo.thin_rollup(1000) > 0 LOOP END LOOP; END $$;
+DO $$ BEGIN WHILE vibevideo_internal.thin_rollup(1000) > 0 LOOP END LOOP; END $$;
 SELECT seconds, days <= 32 AS kept FROM oldest();
 SELECT seconds, as_it_should_be FROM check_levels('28 days');
 SET vibevideo.rollup_retention = 0;
-SELECT vibevideo.thin_rollup(1000);
+SELECT vibevideo_internal.thin_rollup(1000);
 RESET vibevideo.rollup_retention;
 
 -------------------------------------------------------------------------------
 -- What is typical
 -------------------------------------------------------------------------------
 SELECT forget();
-INSERT INTO vibevideo.tally (at, outcome, orphan, model, ms, total_ms)
+INSERT INTO vibevideo_internal.tally (at, outcome, orphan, model, ms, total_ms)
 SELECT now() - interval '1 day', o.outcome, false, m.model, o.ms * m.factor, CASE o.outcome WHEN 'completed' THEN 100000 * m.factor END
 FROM (VALUES ('acme/slow', 10), ('acme/fast', 1)) AS m(model, factor),
 	 (VALUES ('accepted', 1500), ('rendered', 61000), ('rendered', 100000), ('completed', 4000)) AS o(outcome, ms), generate_series(1, 10);
 -- too old, and nobody's
-INSERT INTO vibevideo.tally (at, outcome, orphan, model, ms) VALUES (now() - interval '15 days', 'rendered', false, 'acme/gone', 1000),
+INSERT INTO vibevideo_internal.tally (at, outcome, orphan, model, ms) VALUES (now() - interval '15 days', 'rendered', false, 'acme/gone', 1000),
 	(now(), 'rendered', true, 'acme/fast', 1000000);
-SELECT vibevideo.refresh_typical();
+SELECT vibevideo_internal.refresh_typical();
 SELECT model, n, wait_p50, wait_p90, render_p50, render_p90, copy_p50, total_p50, total_p90, updated_at = now() AS now FROM vibevideo.typical ORDER BY 1;
-DELETE FROM vibevideo.tally WHERE model = 'acme/slow';
-INSERT INTO vibevideo.tally (outcome, orphan, model, ms) VALUES ('accepted', false, 'acme/new', 500);
-SELECT vibevideo.fold_tallies(1000) > 0 AS folded, vibevideo.refresh_typical();
+DELETE FROM vibevideo_internal.tally WHERE model = 'acme/slow';
+INSERT INTO vibevideo_internal.tally (outcome, orphan, model, ms) VALUES ('accepted', false, 'acme/new', 500);
+SELECT vibevideo_internal.fold_tallies(1000) > 0 AS folded, vibevideo_internal.refresh_typical();
 SELECT model, n, wait_p50, render_p50, copy_p50, total_p90 FROM vibevideo.typical ORDER BY 1;
 
 -------------------------------------------------------------------------------
 -- The backlog
 -------------------------------------------------------------------------------
 SELECT forget();
-SELECT vibevideo.sample_backlog();
+SELECT vibevideo_internal.sample_backlog();
 SELECT count(*) FROM vibevideo.backlog;
 INSERT INTO vibevideo.job (vibelog_id, state, model, input, orphan)
 SELECT i, s.state, 'acme/model', '{}', i = 1
 FROM (VALUES ('pending', 1), ('submitting', 2), ('submit_unknown', 3), ('queued', 4), ('generating', 5), ('processing', 6), ('failed', 7)) AS s(state, n),
 	 generate_series(1, s.n) i;
-SELECT vibevideo.sample_backlog();
+SELECT vibevideo_internal.sample_backlog();
 SELECT DISTINCT pending, submitting, submit_unknown, queued, generating, processing, idle FROM vibevideo.backlog;
 -- by the indexes of unfinished jobs
 SELECT pg_stat_force_next_flush();
 BEGIN;
-SELECT vibevideo.sample_backlog();
+SELECT vibevideo_internal.sample_backlog();
 SELECT seq_scan, idx_scan > 0 AS by_index FROM pg_stat_xact_user_tables WHERE schemaname = 'vibevideo' AND relname = 'job';
 COMMIT;
 -- the most that was seen; the end of it is seen once
 UPDATE vibevideo.job SET state = 'cancelled', next_at = NULL WHERE state IN ('queued', 'generating');
-SELECT vibevideo.sample_backlog();
+SELECT vibevideo_internal.sample_backlog();
 DELETE FROM vibevideo.job;
-SELECT vibevideo.sample_backlog();
+SELECT vibevideo_internal.sample_backlog();
 SELECT max(generating), bool_or(idle) FROM vibevideo.backlog WHERE seconds = 86400;
 CREATE TABLE samples AS TABLE vibevideo.backlog;
-SELECT vibevideo.sample_backlog();
+SELECT vibevideo_internal.sample_backlog();
 SELECT count(*) FROM (TABLE vibevideo.backlog EXCEPT TABLE samples) x;
 
 -------------------------------------------------------------------------------
@@ -289,12 +289,12 @@ DELETE FROM vibevideo.backlog;
 -- the middle of an hour, three hours ago, and a day before
 CREATE FUNCTION t(back interval DEFAULT '0') RETURNS timestamptz LANGUAGE sql STABLE
 	RETURN date_trunc('hour', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC' - interval '3 hours' + interval '30 minutes' - back;
-INSERT INTO vibevideo.tally (at, outcome, orphan, model, error_code, ms, total_ms, usd)
+INSERT INTO vibevideo_internal.tally (at, outcome, orphan, model, error_code, ms, total_ms, usd)
 SELECT t() + i * interval '1 second', o.outcome, false, 'acme/' || i % 2, o.code, o.ms, o.ms, o.usd
 FROM (VALUES ('submitted', NULL, NULL::bigint, NULL::numeric), ('accepted', NULL, 2500, NULL), ('rendered', NULL, 50000, 0.25), ('completed', NULL, 4000, NULL),
 			 ('failed', 'timeout', NULL, 0.5), ('failed', 'NoSuchBucket', NULL, NULL), ('cancelled', NULL, NULL, 0.5)) AS o(outcome, code, ms, usd),
 	 generate_series(1, 30) i;
-INSERT INTO vibevideo.tally (at, outcome, orphan, model, error_code, ms, usd)
+INSERT INTO vibevideo_internal.tally (at, outcome, orphan, model, error_code, ms, usd)
 VALUES (t('1 day'), 'submitted', false, 'acme/1', NULL, NULL, NULL), (t(), 'failed', true, 'acme/1', 'orphaned', NULL, NULL),
 	   (t(), 'rendered', true, 'acme/1', NULL, 1000000, 2);
 CREATE FUNCTION shown(metric text, step interval, back interval DEFAULT '30 min') RETURNS TABLE (steps bigint, label text, shown text) LANGUAGE sql
@@ -307,7 +307,7 @@ SELECT m.metric, s.label, s.shown FROM unnest(ARRAY['submitted', 'completed', 'f
 -- folded it is the same, with other steps as well
 CREATE TABLE unfolded AS SELECT m, step, s.label, s.shown FROM unnest(ARRAY['submitted', 'errors', 'render_p95', 'spend_usd']) m,
 	unnest('{1 min, 5 min, 2 hours, 1 day}'::interval[]) step, shown(m, step, '1 day') s;
-SELECT vibevideo.fold_tallies(1000) > 0 AS folded;
+SELECT vibevideo_internal.fold_tallies(1000) > 0 AS folded;
 SELECT count(*) FROM (SELECT m, step, s.label, s.shown FROM unnest(ARRAY['submitted', 'errors', 'render_p95', 'spend_usd']) m,
 	unnest('{1 min, 5 min, 2 hours, 1 day}'::interval[]) step, shown(m, step, '1 day') s EXCEPT TABLE unfolded) x;
 -- nothing is lost or added by the length of a step
@@ -322,7 +322,7 @@ SELECT count(DISTINCT at), max(extract(hour FROM at AT TIME ZONE 'UTC')) FROM vi
 SET timezone = 'UTC';
 -- the backlog: known, known to be none, unknown
 INSERT INTO vibevideo.backlog (seconds, at, pending, submitting, submit_unknown, queued, generating, processing, idle)
-SELECT l.seconds, vibevideo.period(l.seconds, b.at), b.pending, 0, 0, 0, 1, 0, b.idle
+SELECT l.seconds, vibevideo_internal.period(l.seconds, b.at), b.pending, 0, 0, 0, 1, 0, b.idle
 FROM (VALUES (300), (3600)) AS l(seconds), (VALUES (t('2 hours'), 5, false), (t('1 hour'), 3, true)) AS b(at, pending, idle);
 SELECT label, shown FROM shown('backlog', '1 hour', '3 hours') WHERE label IN ('pending', 'generating');
 SELECT label, shown FROM shown('backlog', '20 minutes', '3 hours') WHERE label IN ('pending', 'generating');

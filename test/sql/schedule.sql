@@ -8,7 +8,7 @@ CREATE EXTENSION vibevideo;
 -- pg_cron is not in this database
 SELECT vibevideo.schedule();
 SET cron.database_name = 'elsewhere';
-SELECT regexp_replace(detail, current_database(), 'here') AS detail, status, hint FROM vibevideo.check_cron();
+SELECT regexp_replace(detail, current_database(), 'here') AS detail, status, hint FROM vibevideo_internal.check_cron();
 DO $$
 DECLARE
 	hint text;
@@ -32,39 +32,39 @@ SELECT vibevideo.schedule('1 hour');
 SELECT vibevideo.schedule('1 month');
 
 -- the attached table
-SELECT * FROM vibevideo.check_table();
+SELECT * FROM vibevideo_internal.check_table();
 CREATE TABLE vibelogs (id int PRIMARY KEY, content text, picture text, updated_at timestamptz DEFAULT now());
 CREATE FUNCTION make_input(vibelogs) RETURNS jsonb LANGUAGE sql AS $$ SELECT '{}'::jsonb $$;
 SELECT vibevideo.attach('vibelogs', image_column => 'picture', input_function => 'make_input');
-SELECT check_name, status, hint FROM vibevideo.check_table();
-SELECT * FROM vibevideo.check_api() WHERE check_name = 'api';
+SELECT check_name, status, hint FROM vibevideo_internal.check_table();
+SELECT * FROM vibevideo_internal.check_api() WHERE check_name = 'api';
 BEGIN;
 DROP INDEX idx_vibelogs_video_request_id;
 DROP FUNCTION make_input(vibelogs);
 ALTER TABLE vibelogs DROP CONSTRAINT vibelogs_video_generation_status_check, DROP COLUMN picture,
 	ALTER COLUMN video_url TYPE int USING NULL;
-SELECT * FROM vibevideo.check_table() WHERE status <> 'ok';
+SELECT * FROM vibevideo_internal.check_table() WHERE status <> 'ok';
 ALTER TABLE vibelogs ADD CONSTRAINT mine CHECK (video_generation_status <> 'cancelled');
-SELECT * FROM vibevideo.check_table() WHERE check_name = 'constraint';
+SELECT * FROM vibevideo_internal.check_table() WHERE check_name = 'constraint';
 CREATE ROLE vv_owner;
 ALTER TABLE vibelogs OWNER TO vv_owner;
 ALTER TABLE vibelogs ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
-SELECT * FROM vibevideo.check_table() WHERE check_name = 'row_security';
+SELECT * FROM vibevideo_internal.check_table() WHERE check_name = 'row_security';
 DROP TABLE vibelogs;
-SELECT * FROM vibevideo.check_table();
+SELECT * FROM vibevideo_internal.check_table();
 SELECT vibevideo.reset_stuck();
 ROLLBACK;
 
 -- jobs that need attention; never committed, so that no worker takes them
-SELECT * FROM vibevideo.check_jobs();
+SELECT * FROM vibevideo_internal.check_jobs();
 BEGIN;
 INSERT INTO vibevideo.job (vibelog_id, state, model, input, next_at, generated_at, row_dirty, row_error) VALUES
 	('1', 'queued', 'm/n', '{}', now() - interval '2 minutes', NULL, false, NULL),
 	('2', 'submit_unknown', 'm/n', '{}', 'infinity', NULL, false, NULL),
 	('3', 'failed', 'm/n', '{}', NULL, now(), true, 'the row is locked');
-SELECT check_name, status, regexp_replace(detail, '[0-9:]+ ago', '... ago') AS detail, hint FROM vibevideo.check_jobs();
+SELECT check_name, status, regexp_replace(detail, '[0-9:]+ ago', '... ago') AS detail, hint FROM vibevideo_internal.check_jobs();
 UPDATE vibevideo.job SET next_at = now() - interval '1 hour' WHERE vibelog_id = '1';
-SELECT check_name, status FROM vibevideo.check_jobs() WHERE check_name = 'overdue';
+SELECT check_name, status FROM vibevideo_internal.check_jobs() WHERE check_name = 'overdue';
 ROLLBACK;
 
 -- rows without a job behind them

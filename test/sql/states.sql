@@ -8,7 +8,7 @@ CREATE TABLE states AS
 SELECT m.match[1] AS state, m.position::int
 FROM pg_constraint c, regexp_matches(pg_get_constraintdef(c.oid), '''(\w+)''', 'g') WITH ORDINALITY AS m(match, position)
 WHERE c.conrelid = 'vibevideo.job'::regclass AND c.conname = 'job_state_check';
-SELECT s.state, vibevideo.is_active(s.state), vibevideo.shown_status(s.state) FROM states s ORDER BY s.position;
+SELECT s.state, vibevideo.is_active(s.state), vibevideo_internal.shown_status(s.state) FROM states s ORDER BY s.position;
 
 -- Every list of them, and where it stands.  The active ones: in is_active, and
 -- in the index, which could not have it from there.
@@ -69,7 +69,7 @@ WHERE vibevideo.is_active(s.state) <> EXISTS (SELECT FROM moves m WHERE m.old = 
 -- the row shows what shown_status says, and words of its own while in doubt
 SELECT m.old, m.new, m.answer AS differs FROM moves m
 WHERE m.answer <> 'refused'
-  AND (m.answer = 'shown') <> (vibevideo.shown_status(m.old) <> vibevideo.shown_status(m.new)
+  AND (m.answer = 'shown') <> (vibevideo_internal.shown_status(m.old) <> vibevideo_internal.shown_status(m.new)
 							   OR m.old <> m.new AND 'submit_unknown' IN (m.old, m.new));
 DROP VIEW lists, texts;
 DROP TABLE moves, states;

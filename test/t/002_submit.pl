@@ -122,11 +122,11 @@ SKIP:
 		my %used = map { $_ => 1 } $descriptors->();
 		my ($free) = grep { !$used{$_} } 0 .. $limit;
 		system('prlimit', '--pid', $pid, '--nofile=' . ($free + 1) . ':') == 0 or die "prlimit: $?";
-		$session->query(q{SELECT status FROM vibevideo.probe('queue')});
+		$session->query(q{SELECT status FROM vibevideo_internal.probe('queue')});
 	}
 	system('prlimit', '--pid', $pid, "--nofile=$limit:") == 0 or die "prlimit: $?";
 	like(slurp_file($node->logfile, $log_from), qr/ERROR:  (.*epoll_create1.*Too many open files|libcurl could not create a multi handle)/, 'no descriptor was left to wait with');
-	is($session->query(q{SELECT status FROM vibevideo.probe('queue')}), 'ok', 'later there is one');
+	is($session->query(q{SELECT status FROM vibevideo_internal.probe('queue')}), 'ok', 'later there is one');
 	is($pollers->() - $before, 2, 'and the calls that failed have kept none');
 	$session->quit;
 }

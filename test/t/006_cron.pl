@@ -66,7 +66,7 @@ SKIP:
 	sql($node, q{SELECT vibevideo.schedule('1 second')});
 	wait_for($node, q{SELECT count(*) > 0 FROM cron.job_run_details WHERE status = 'succeeded'}, 't', 'pg_cron runs it');
 }
-like(sql($node, q{BEGIN; UPDATE cron.job SET username = 'gone'; SELECT status, detail, hint FROM vibevideo.check_cron(); ROLLBACK}),
+like(sql($node, q{BEGIN; UPDATE cron.job SET username = 'gone'; SELECT status, detail, hint FROM vibevideo_internal.check_cron(); ROLLBACK}),
 	qr/^fail\|.* role gone, which is gone.*\|SELECT vibevideo\.unschedule/, 'check_config misses the owner of the job');
 {
 	is(sql($node, 'SELECT vibevideo.unschedule()'), 't', 'unschedule');

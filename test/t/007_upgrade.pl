@@ -220,7 +220,7 @@ is(sql($node, 'SELECT vibevideo.redrive(max_jobs => 10)'), '1', 'redrive has its
 wait_for_status($node, $id{failed}, 'completed', name => 'failed: completed by another attempt');
 is(status_of($node, $id{failed})->{attempt}, 2, 'failed: its second');
 wait_for($node, 'SELECT count(*) FROM vibevideo.job WHERE row_dirty OR next_at IS NOT NULL', '0', 'nothing is left to do');
-is(sql($node, q{SELECT count(*) FROM vibevideo.slot WHERE kind = 'active' AND day >= current_date}), '0', 'no place of a limit is still taken');
+is(sql($node, q{SELECT count(*) FROM vibevideo_internal.slot WHERE kind = 'active' AND day >= current_date}), '0', 'no place of a limit is still taken');
 is(sql($node, 'SELECT sum(submits), sum(active), sum(videos), sum(settled_usd) FROM vibevideo.costs'),
 	sql($node, q{SELECT count(*), 0, sum(videos), 0.5 * sum(videos) FROM (SELECT billed::int AS videos FROM vibevideo.job WHERE NOT orphan UNION ALL SELECT 1) j}) =~ s/(\.\d)$/${1}000/r,
 	'costs hold old and new ones');

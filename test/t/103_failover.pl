@@ -227,7 +227,7 @@ wait_for($standby, "SELECT video_generation_status FROM vibelogs WHERE id = '$id
   for sort keys %id;
 is(scalar($fal->renders("failover: $_")), 1, "promoted: $_ by one render") for sort keys %id;
 is(state_of($standby, $id{$_}), 'completed 1', "promoted: $_ by one attempt") for grep { $_ ne 'later' } sort keys %id;
-is(cli($standby, 'SELECT paused, timeline = (vibevideo.identity()).timeline FROM vibevideo.binding'), 'f|t', 'promoted: it has taken over, without being asked');
+is(cli($standby, 'SELECT paused, timeline = (vibevideo_internal.identity()).timeline FROM vibevideo.binding'), 'f|t', 'promoted: it has taken over, without being asked');
 is(state_of($standby, $air), 'none', 'promoted: nobody knows of the submit that was in the air: the journal stays behind');
 
 # the old primary comes back, with its journal: it cancels what it had sent

@@ -115,9 +115,9 @@ sub end_all
 	($answers, $prompt) = rush('again, with a budget', $anybody);
 	is($answers, '202 12, PT402 88', '6.3 USD are good for twelve videos at 0.5');
 	is(scalar($fal->renders($prompt)), 12, 'fal got twelve jobs');
-	is(sql($node, "SELECT sum(used) FROM vibevideo.till WHERE who = 'global' AND day = vibevideo.today()"), '6.0000', 'six are taken');
+	is(sql($node, "SELECT sum(used) FROM vibevideo_internal.till WHERE who = 'global' AND day = vibevideo_internal.today()"), '6.0000', 'six are taken');
 	end_all();
-	is(sql($node, "SELECT sum(used) FROM vibevideo.till WHERE who = 'global' AND day = vibevideo.today()"), '0.0000', 'and given back');
+	is(sql($node, "SELECT sum(used) FROM vibevideo_internal.till WHERE who = 'global' AND day = vibevideo_internal.today()"), '0.0000', 'and given back');
 	sql($node, 'DELETE FROM vibevideo.limit WHERE true');
 }
 
@@ -145,8 +145,8 @@ sub held
 	my ($user) = @_;
 
 	return sql($node, "SELECT count(*) FILTER (WHERE kind = 'active'), count(*) FILTER (WHERE kind = 'submits'), "
-		  . "(SELECT sum(used)::float FROM vibevideo.till WHERE who = 'user:$user' AND day = vibevideo.today()) "
-		  . "FROM vibevideo.slot WHERE who = 'user:$user' AND day >= vibevideo.today()");
+		  . "(SELECT sum(used)::float FROM vibevideo_internal.till WHERE who = 'user:$user' AND day = vibevideo_internal.today()) "
+		  . "FROM vibevideo_internal.slot WHERE who = 'user:$user' AND day >= vibevideo_internal.today()");
 }
 
 # -- what ends give back -------------------------------------------------------------------------
@@ -228,7 +228,7 @@ sub held
 
 	$node->stop('immediate');
 	$node->start;
-	is(sql($node, 'SELECT count(*) FROM vibevideo.slot'), '0', 'a crash forgets the slots');
+	is(sql($node, 'SELECT count(*) FROM vibevideo_internal.slot'), '0', 'a crash forgets the slots');
 	my $id = new_row($node, 'after the crash');
 	my $log = -s $node->logfile;
 	my ($state, $text) = sql_error($node, "BEGIN; SET LOCAL request.jwt.claims = '{\"sub\": \"dan\"}'; SELECT vibevideo_submit('$id')");
@@ -287,7 +287,7 @@ sub held
 	sql($node, "SELECT vibevideo_cancel('$id{2}')");
 	# each user's oldest before anybody's second
 	wait_for($node, $there, qr/^busy 3, busy [56]$/, 'and so on');
-	is(sql($node, "SELECT vibevideo.room_at_fal()"), '0', 'never more than two');
+	is(sql($node, "SELECT vibevideo_internal.room_at_fal()"), '0', 'never more than two');
 	sql($node, "SELECT vibevideo_cancel('$id{3}')");
 	wait_for($node, $there, 'busy 5, busy 6', 'the last two');
 	sql($node, "SELECT vibevideo_cancel('$id{5}')");

@@ -468,7 +468,7 @@ for my $who ([ 'mallory, who may read all settings' => $mallory ], [ 'customer' 
 		'pg_file_settings' => 'SELECT * FROM pg_catalog.pg_file_settings', 'pg_db_role_setting' => 'SELECT * FROM pg_catalog.pg_db_role_setting',
 		'postgresql.conf' => q{SELECT pg_catalog.pg_read_file('postgresql.conf')},
 		'Vault' => 'SELECT * FROM vault.decrypted_secrets', 'view over jobs' => 'CREATE TEMPORARY VIEW spy AS SELECT * FROM vibevideo.jobs; SELECT * FROM spy',
-		'table of jobs' => 'SELECT * FROM vibevideo.job', 'COPY of jobs' => 'COPY vibevideo.job TO STDOUT', 'TABLE of the account' => 'TABLE vibevideo.fal_account',
+		'table of jobs' => 'SELECT * FROM vibevideo.job', 'COPY of jobs' => 'COPY vibevideo.job TO STDOUT', 'TABLE of the account' => 'TABLE vibevideo_internal.fal_account',
 		'pg_stat_activity' => 'SELECT * FROM pg_catalog.pg_stat_activity',
 		'pg_stat_get_activity of the worker' => q{SELECT query FROM pg_catalog.pg_stat_activity WHERE backend_type LIKE 'vibevideo%'},
 		'pg_prepared_statements' => 'SELECT * FROM pg_catalog.pg_prepared_statements');

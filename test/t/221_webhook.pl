@@ -196,11 +196,11 @@ sub not_due
 	is(fetches(), 0, 'without webhooks no keys are fetched');
 	is(call($BODY, %VECTOR)->{status}, 401, 'without keys nothing is accepted');
 	wait_until(sub { fetches() == 1 }, 'but the keys are fetched then');
-	wait_for($node, 'SELECT length(keys) / 32 FROM vibevideo.fal_account', '5', 'every Ed25519 key of the set is kept, and nothing else');
+	wait_for($node, 'SELECT length(keys) / 32 FROM vibevideo_internal.fal_account', '5', 'every Ed25519 key of the set is kept, and nothing else');
 }
 # nobody's call for an unknown request teaches who we are
 is(call('{}', signed(1, 'req-of-another', 'user-2', $NOW, '{}'))->{status}, 404, 'another customer\'s request, well signed: 404');
-is(sql($node, 'SELECT user_id FROM vibevideo.fal_account'), '', 'and who we are is not learned from it');
+is(sql($node, 'SELECT user_id FROM vibevideo_internal.fal_account'), '', 'and who we are is not learned from it');
 
 # -- the vector ---------------------------------------------------------------------------------------------
 {
@@ -212,7 +212,7 @@ is(sql($node, 'SELECT user_id FROM vibevideo.fal_account'), '', 'and who we are 
 	is($answer->{status}, 200, 'the vector: 200');
 	is($answer->{body}, '{"ok":true}', 'the vector: ok');
 	ok(is_due(), 'the vector: its job is due');
-	is(sql($node, 'SELECT user_id FROM vibevideo.fal_account'), 'user-1', 'the vector: who we are is learned');
+	is(sql($node, 'SELECT user_id FROM vibevideo_internal.fal_account'), 'user-1', 'the vector: who we are is learned');
 	is(state_of('next_at') =~ s/"user_id": "user-1"/"user_id": null/r, $before, 'the vector: nothing else has changed');
 
 	$before = state_of('next_at');
@@ -316,7 +316,7 @@ unlike(log_tail($node, 500), qr/WARNING|PANIC|TRAP|terminated/, 'the server has 
 	is(call($BODY, %headers)->{status}, 401, 'signed by a new key: 401 at first') for 1 .. 5;
 	is(fetches(), 1, 'the keys are not fetched again within a minute');
 	# that minute is over
-	sql($node, q{UPDATE vibevideo.fal_account SET fetched_at = now() - interval '61 s'});
+	sql($node, q{UPDATE vibevideo_internal.fal_account SET fetched_at = now() - interval '61 s'});
 	my $pid = worker_pid($node);
 	sql($node, "SELECT pg_terminate_backend($pid)") if $pid;
 	wait_until(sub { call($BODY, %headers)->{status} == 200 }, 'a minute later they are, and it is accepted');
@@ -327,7 +327,7 @@ unlike(log_tail($node, 500), qr/WARNING|PANIC|TRAP|terminated/, 'the server has 
 # -- from fal, through PostgREST, to the row ------------------------------------------------------------------------
 {
 	set_clock();
-	sql($node, q{UPDATE vibevideo.fal_account SET user_id = NULL, keys = NULL, fetched_at = NULL});
+	sql($node, q{UPDATE vibevideo_internal.fal_account SET user_id = NULL, keys = NULL, fetched_at = NULL});
 	sql($node, 'ALTER SYSTEM RESET vibevideo.fal_key');
 	sql($node, "ALTER SYSTEM SET vibevideo.fal_jwks_url = '" . $fal->url . "/.well-known/jwks.json'");
 	sql($node, "ALTER SYSTEM SET vibevideo.webhook_url = '" . $rest->gateway_url . "/rpc/vibevideo_webhook'");
@@ -336,7 +336,7 @@ unlike(log_tail($node, 500), qr/WARNING|PANIC|TRAP|terminated/, 'the server has 
 	my $pid = worker_pid($node);
 	sql($node, "SELECT pg_terminate_backend($pid)") if $pid;
 	sql($node, 'SELECT vibevideo.wake()');
-	wait_for($node, 'SELECT keys IS NOT NULL FROM vibevideo.fal_account', 't', 'fal\'s keys are fetched', hurry => 0);
+	wait_for($node, 'SELECT keys IS NOT NULL FROM vibevideo_internal.fal_account', 't', 'fal\'s keys are fetched', hurry => 0);
 
 	my ($plain, $repeated, $bad) = map { new_row($node, "webhook $_") } qw(plain repeated bad);
 	$fal->rule('^webhook repeated$', hold => 'queue', webhook => { duplicates => 3 });

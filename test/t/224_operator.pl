@@ -51,7 +51,7 @@ isnt($superuser, 'mallory', "a superuser's probe is seen: $superuser");
 
 # -- CREATE EXTENSION into what she has prepared ------------------------------------------------
 {
-	my $function = q{CREATE FUNCTION vibevideo.shown_status(varchar) RETURNS text LANGUAGE sql AS $$ SELECT mallory.probe('schema')::text $$;};
+	my $function = q{CREATE FUNCTION vibevideo_internal.shown_status(varchar) RETURNS text LANGUAGE sql AS $$ SELECT mallory.probe('schema')::text $$;};
 	my %prepared = (
 		'her own schema' => 'SET ROLE mallory; CREATE SCHEMA vibevideo; RESET ROLE',
 		'a function of hers in it' => "CREATE SCHEMA vibevideo; GRANT CREATE ON SCHEMA vibevideo TO mallory; SET ROLE mallory; $function RESET ROLE",

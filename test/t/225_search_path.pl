@@ -226,7 +226,7 @@ const call = { requestId: '$request_id', userId: 'user-1', timestamp: '$at', bod
 console.log(Buffer.from(publicJwk(key).x, 'base64url').toString('hex') + ' ' + signWebhook(key, call));
 JS
 	die $err unless $out =~ /^(\w+) (\w+)\n?$/;
-	sql($node, "INSERT INTO vibevideo.fal_account (keys, fetched_at) VALUES ('\\x$1', now()) ON CONFLICT (only_one) DO UPDATE SET keys = EXCLUDED.keys, fetched_at = now()");
+	sql($node, "INSERT INTO vibevideo_internal.fal_account (keys, fetched_at) VALUES ('\\x$1', now()) ON CONFLICT (only_one) DO UPDATE SET keys = EXCLUDED.keys, fetched_at = now()");
 	return qq{SET request.headers = '{"x-fal-webhook-request-id": "$request_id", "x-fal-webhook-user-id": "user-1", "x-fal-webhook-timestamp": "$at", "x-fal-webhook-signature": "$2"}'; SELECT public.vibevideo_webhook('{}')};
 }
 
@@ -348,7 +348,7 @@ sub calls_of_the_operator
 	my $attach = q{SELECT vibevideo.attach('public.vibelogs', input_function => '', image_column => 'image', user_column => 'owner_id', realtime => true)};
 	return (
 		q{SELECT vibevideo.attach('public.vibelogs', input_function => 'public.wording')},
-		'SELECT c.check_name FROM vibevideo.check_table() c',
+		'SELECT c.check_name FROM vibevideo_internal.check_table() c',
 		$attach,
 		'SELECT c.* FROM vibevideo.check_config() c',
 		"SELECT v.status FROM public.vibevideo_submit('$one') v",
@@ -375,7 +375,7 @@ sub calls_of_the_operator
 		'SELECT vibevideo.unschedule()',
 		'SELECT vibevideo.wake()',
 		'SELECT w.pid FROM vibevideo.worker_info() w',
-		(map { "SELECT p.status FROM vibevideo.probe('$_') p" } qw(fal_key queue storage_key bucket bucket_public bucket_size media_hosts webhook)),
+		(map { "SELECT p.status FROM vibevideo_internal.probe('$_') p" } qw(fal_key queue storage_key bucket bucket_public bucket_size media_hosts webhook)),
 		'SELECT vibevideo.grant_api_roles()',
 		q{UPDATE vibevideo.job SET priority = 1},
 		q{BEGIN; DELETE FROM vibevideo.job; ROLLBACK},

@@ -132,7 +132,7 @@ is(sql($node, 'SELECT count(*) FROM vibevideo.job'), '0', 'there are no jobs');
 
 	submit($node, $row);
 	explained($session, 'the status of the only job', @status);
-	sql($node, 'GRANT EXECUTE ON FUNCTION vibevideo.shown_status(text) TO pg_monitor');
+	sql($node, 'GRANT EXECUTE ON FUNCTION vibevideo_internal.shown_status(text) TO pg_monitor');
 	explained($session, 'the same after rights on an inlined function have changed', @status);
 	sql($node, 'DELETE FROM vibevideo.job; VACUUM ANALYZE vibevideo.job');
 }

@@ -27,7 +27,7 @@ my $node = vibe_node('main', fal => $fal, conf => {
 supabase_roles($node);
 $open->move($node);
 sql($node, 'SELECT vibevideo.wake()');
-wait_for($node, 'SELECT keys IS NOT NULL FROM vibevideo.fal_account', 't', 'fal.ai\'s keys are there', hurry => 0);
+wait_for($node, 'SELECT keys IS NOT NULL FROM vibevideo_internal.fal_account', 't', 'fal.ai\'s keys are there', hurry => 0);
 
 # What check_config says of a URL.
 sub finding
@@ -35,8 +35,8 @@ sub finding
 	my ($url, %settings) = @_;
 	my $set = join('', map { "SET vibevideo.$_ = '$settings{$_}'; " } sort keys %settings);
 
-	return video($node, "vibevideo.probe('webhook')") if !defined $url;
-	return JSON::PP->new->utf8->decode(sql($node, "${set}SET vibevideo.webhook_url = '$url'; SELECT row_to_json(p) FROM vibevideo.probe('webhook') p;"
+	return video($node, "vibevideo_internal.probe('webhook')") if !defined $url;
+	return JSON::PP->new->utf8->decode(sql($node, "${set}SET vibevideo.webhook_url = '$url'; SELECT row_to_json(p) FROM vibevideo_internal.probe('webhook') p;"
 			  . join('', map { "RESET vibevideo.$_; " } 'webhook_url', sort keys %settings)));
 }
 
@@ -234,7 +234,7 @@ END
 # ---------------------------------------------------------------------------
 for my $role (qw(anon authenticated service_role))
 {
-	for my $call ('vibevideo.check_config()', 'vibevideo.check_services()', q{vibevideo.probe('webhook')})
+	for my $call ('vibevideo.check_config()', 'vibevideo_internal.check_services()', q{vibevideo_internal.probe('webhook')})
 	{
 		is((sql_error($node, "SET ROLE $role; SELECT * FROM $call"))[0], '42501', "$role may not call $call");
 	}

@@ -181,7 +181,7 @@ sub worker_looks
 		AND NOT l.granted AND l.waitstart < clock_timestamp() - interval '100 ms')}, 't', 'lock_timeout: the index builder waits');
 	$session->query('COMMIT');
 	$session->quit;
-	wait_for($node, q{SELECT NOT build_index AND vibevideo.request_index(relation) IS NOT NULL FROM vibevideo.binding}, 't', 'and builds the index');
+	wait_for($node, q{SELECT NOT build_index AND vibevideo_internal.request_index(relation) IS NOT NULL FROM vibevideo.binding}, 't', 'and builds the index');
 	sql($node, 'ALTER DATABASE postgres RESET lock_timeout; ALTER DATABASE postgres RESET role');
 }
 
@@ -241,7 +241,7 @@ sub worker_looks
 	$standby->safe_psql('template1', 'ALTER DATABASE postgres ALLOW_CONNECTIONS true');
 	sql($standby, 'SELECT vibevideo.wake()');
 	wait_for($standby, q{SELECT video_generation_status FROM vibelogs WHERE prompt = 'at once'}, 'completed', 'and goes on with them', hurry => 1);
-	is(sql($standby, 'SELECT timeline = (vibevideo.identity()).timeline FROM vibevideo.binding'), 't', 'after its worker has taken over');
+	is(sql($standby, 'SELECT timeline = (vibevideo_internal.identity()).timeline FROM vibevideo.binding'), 't', 'after its worker has taken over');
 	is(scalar($fal->renders('copy: waits')), 1, 'what waited was sent once');
 	$standby->stop('fast');
 }

@@ -62,7 +62,7 @@ sub is_folded
 	my ($name) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 
-	return wait_for($node, 'SELECT count(*) FROM vibevideo.tally', '0', $name, hurry => 1);
+	return wait_for($node, 'SELECT count(*) FROM vibevideo_internal.tally', '0', $name, hurry => 1);
 }
 
 # -- jobs of all kinds -------------------------------------------------------------------------------
@@ -125,12 +125,12 @@ my %id;
 
 	# old periods
 	sql($node, <<'SQL');
-INSERT INTO vibevideo.rollup_level SELECT l.seconds, vibevideo.period(l.seconds, now() - l.age), 'submitted', 'acme/old', '', false, 1, 0, 0, 0, 0, 0, 0, 0
+INSERT INTO vibevideo_internal.rollup_level SELECT l.seconds, vibevideo_internal.period(l.seconds, now() - l.age), 'submitted', 'acme/old', '', false, 1, 0, 0, 0, 0, 0, 0, 0
 FROM (VALUES (60, interval '15 days'), (300, interval '15 days'), (3600, interval '15 days'), (3600, interval '401 days'), (86400, interval '402 days')) AS l(seconds, age);
-INSERT INTO vibevideo.backlog SELECT 60, vibevideo.period(60, now() - interval '15 days'), 1, 0, 0, 0, 0, 0, true;
+INSERT INTO vibevideo.backlog SELECT 60, vibevideo_internal.period(60, now() - interval '15 days'), 1, 0, 0, 0, 0, 0, true;
 SQL
 	restart_worker();
-	wait_for($node, q{SELECT string_agg(seconds::text, ' ') FROM vibevideo.rollup_level WHERE model = 'acme/old'}, '3600', 'the worker thins what is old', hurry => 1);
+	wait_for($node, q{SELECT string_agg(seconds::text, ' ') FROM vibevideo_internal.rollup_level WHERE model = 'acme/old'}, '3600', 'the worker thins what is old', hurry => 1);
 	is(sql($node, q{SELECT count(*) FROM vibevideo.backlog WHERE at < now() - interval '14 days'}), '0', 'of the backlog, too');
 }
 
@@ -190,7 +190,7 @@ sub all_end
 	sql($node, "SELECT vibevideo_cancel('" . new_row($node, 'dumped') . "')");
 	my $dumped = new_row($node, 'dumped, not sent');
 	sql($node, "SELECT status FROM vibevideo_submit('$dumped'); SELECT status FROM vibevideo_cancel('$dumped')");
-	cmp_ok(sql($node, 'SELECT count(*) FROM vibevideo.tally'), '>=', 2, 'in a pause what is noted stays');
+	cmp_ok(sql($node, 'SELECT count(*) FROM vibevideo_internal.tally'), '>=', 2, 'in a pause what is noted stays');
 	my $before = sql($node, $sums);
 	command_ok([ 'pg_dump', '-f', $dump, '-d', $node->connstr('postgres') ], 'a dump');
 	$node->safe_psql('postgres', 'CREATE DATABASE restored');
@@ -212,7 +212,7 @@ sub all_end
 	sql($node, q{SELECT vibevideo.pause('all', 'so that nothing is sent')});
 	my ($well, $out) = $session->ask("BEGIN; SELECT count(*) FROM vibevideo_submit_batch(ARRAY['$id[0]']::uuid[]); SELECT status FROM vibevideo_cancel('$id[0]'); PREPARE TRANSACTION 'p'");
 	is("$well $out", "1 1\ncancelled", 'a transaction in which a job begins and ends is prepared');
-	($well, $out) = $session->ask("SELECT count(*) FROM vibevideo_submit_batch(ARRAY['$id[1]']::uuid[]); SELECT status FROM vibevideo_cancel('$id[1]'); SELECT vibevideo.fold_tallies(1000) > 0");
+	($well, $out) = $session->ask("SELECT count(*) FROM vibevideo_submit_batch(ARRAY['$id[1]']::uuid[]); SELECT status FROM vibevideo_cancel('$id[1]'); SELECT vibevideo_internal.fold_tallies(1000) > 0");
 	is("$well $out", "1 1\ncancelled\nt", 'the same session ends another one in the same minute, and folds it');
 	is_counted('one of them is counted');
 	sql($node, q{COMMIT PREPARED 'p'});
@@ -221,7 +221,7 @@ sub all_end
 
 	# somebody holds rows of the rollup
 	my $person = VibeTest::Session->start($node);
-	$person->ask('BEGIN; SELECT count(*) FROM (SELECT FROM vibevideo.rollup_level FOR UPDATE) x');
+	$person->ask('BEGIN; SELECT count(*) FROM (SELECT FROM vibevideo_internal.rollup_level FOR UPDATE) x');
 	my $log = -s $node->logfile;
 	my $other = new_row($node, 'meanwhile');
 	submit($node, $other);

@@ -77,8 +77,8 @@ sub held
 {
 	my ($user) = @_;
 
-	return sql($node, "SELECT count(*), (SELECT coalesce(sum(used), 0)::float FROM vibevideo.till WHERE who = 'user:$user' AND day >= vibevideo.today()) "
-		  . "FROM vibevideo.slot WHERE who = 'user:$user' AND day >= vibevideo.today()");
+	return sql($node, "SELECT count(*), (SELECT coalesce(sum(used), 0)::float FROM vibevideo_internal.till WHERE who = 'user:$user' AND day >= vibevideo_internal.today()) "
+		  . "FROM vibevideo_internal.slot WHERE who = 'user:$user' AND day >= vibevideo_internal.today()");
 }
 
 # A video that fal finishes before it hears of the rollback; the row's key.
@@ -202,7 +202,7 @@ SQL
 
 	is(costs('eve'), '0|1|0|0.5', "$prompt: it costs, and costs names its user");
 	like((as('eve', "SELECT FROM vibevideo_submit('$id')"))[0], qr/^PT4/, "$prompt: it counts for today");
-	like(sql($node, q{SELECT hint FROM vibevideo.check_jobs() WHERE check_name = 'dead_letters'}), qr/vibevideo_retry/, "$prompt: check_config says what to do");
+	like(sql($node, q{SELECT hint FROM vibevideo_internal.check_jobs() WHERE check_name = 'dead_letters'}), qr/vibevideo_retry/, "$prompt: check_config says what to do");
 
 	is((as('mallory', "SELECT FROM vibevideo_retry('$id')"))[0], 'PT404', "$prompt: another user has no video here");
 	sql($node, "UPDATE vibelogs SET prompt = 'another' WHERE id = '$id'");

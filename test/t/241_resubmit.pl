@@ -115,7 +115,7 @@ for my $who ('user', 'operator')
 	$fal->fault('submit', { kind => 'http', status => 400, body => { detail => 'no', error_type => 'limit' } }, prompt => '^word$');
 	my $code = sql($node, qq{SET request.jwt.claims = '{"sub": "ann"}'; SELECT error_code FROM vibevideo_submit('$id'); RESET request.jwt.claims});
 	is($code, 'remote_limit', "word: fal's limit is not our limit");
-	is(sql($node, q{SELECT count(*), (SELECT sum(used)::float FROM vibevideo.till) FROM vibevideo.slot WHERE day >= vibevideo.today()}), '0|0', 'word: what it had is given back');
+	is(sql($node, q{SELECT count(*), (SELECT sum(used)::float FROM vibevideo_internal.till) FROM vibevideo_internal.slot WHERE day >= vibevideo_internal.today()}), '0|0', 'word: what it had is given back');
 	sql($node, 'DELETE FROM vibevideo.limit WHERE true');
 }
 
@@ -128,11 +128,11 @@ for my $who ('user', 'operator')
 	sql($node, "$claims; SELECT FROM vibevideo_submit('$id'); SELECT FROM vibevideo_cancel('$id'); RESET request.jwt.claims");
 	wait_for($node, "SELECT state FROM vibevideo.job WHERE vibelog_id = '$id'", 'cancelled', 'yesterday: cancelled', hurry => 1);
 	# as if this transaction had begun before midnight, and others after it had spent all but 0.1
-	sql($node, q{UPDATE vibevideo.till SET day = vibevideo.today() + 1, used = CASE n WHEN 1 THEN 0.5 ELSE 0.4 END WHERE who = 'user:dan'});
+	sql($node, q{UPDATE vibevideo_internal.till SET day = vibevideo_internal.today() + 1, used = CASE n WHEN 1 THEN 0.5 ELSE 0.4 END WHERE who = 'user:dan'});
 	is((sql_error($node, "$claims; SELECT FROM vibevideo_submit('$id')"))[0], 'PT402', 'yesterday: the new day\'s money is spent');
-	sql($node, q{UPDATE vibevideo.till SET used = 0 WHERE who = 'user:dan' AND n = 1});
+	sql($node, q{UPDATE vibevideo_internal.till SET used = 0 WHERE who = 'user:dan' AND n = 1});
 	is((sql_error($node, "$claims; SELECT FROM vibevideo_submit('$id')"))[0], '', 'yesterday: or is not');
-	is(sql($node, q{SELECT min(day) - vibevideo.today(), sum(used)::float FROM vibevideo.till WHERE who = 'user:dan'}), '1|0.9', 'yesterday: no till is set back');
+	is(sql($node, q{SELECT min(day) - vibevideo_internal.today(), sum(used)::float FROM vibevideo_internal.till WHERE who = 'user:dan'}), '1|0.9', 'yesterday: no till is set back');
 	sql($node, "DELETE FROM vibevideo.limit WHERE true; SELECT FROM vibevideo_cancel('$id')");
 }
 
@@ -166,7 +166,7 @@ for my $who ('user', 'operator')
 	wait_for($node, "SELECT state, error_code FROM vibevideo.job WHERE vibelog_id = '$id'", 'failed|submit_lost', 'absent: a lost submit without a trace fails', hurry => 1);
 	my $before = submits();
 	like(sql($node, "SELECT video_generation_status || ': ' || video_generation_error FROM vibelogs WHERE id = '$id'"), qr/^failed: .*does not list it; nothing was resent/, 'absent: the row says so');
-	like(sql($node, q{SELECT detail FROM vibevideo.check_jobs() WHERE check_name = 'submit_lost'}), qr/: 1, one for $id/, 'absent: and so does check_config');
+	like(sql($node, q{SELECT detail FROM vibevideo_internal.check_jobs() WHERE check_name = 'submit_lost'}), qr/: 1, one for $id/, 'absent: and so does check_config');
 	is(sql($node, "SELECT count(*) FROM vibevideo.job WHERE vibelog_id = '$id'"), '1', 'absent: nothing is sent again');
 	is(video($node, "vibevideo_retry('$id')")->{attempt}, 2, 'absent: until somebody tries it');
 	wait_for_status($node, $id, 'completed');

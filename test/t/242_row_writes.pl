@@ -129,7 +129,7 @@ sub all_done
 		BEGIN
 			UPDATE vibevideo.job SET next_at = now() - interval '1 day' WHERE vibelog_id = '$waits';
 			INSERT INTO seen (id, answer) SELECT $id, 'poll ' || p.checked FROM public.vibevideo_poll() p;
-			INSERT INTO seen (id, answer) SELECT $id, 'probe ' || p.status FROM vibevideo.probe('queue') p;
+			INSERT INTO seen (id, answer) SELECT $id, 'probe ' || p.status FROM vibevideo_internal.probe('queue') p;
 			INSERT INTO seen (id, answer) SELECT $id, 'submit ' || v.status || ' ' || (v.request_id IS NULL) FROM public.vibevideo_submit($other) v;
 		EXCEPTION WHEN others THEN
 			INSERT INTO seen (id, answer) VALUES ($id, SQLERRM);

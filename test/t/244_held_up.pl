@@ -132,7 +132,7 @@ sub completed
 {
 	my ($operator, $user) = map { background_sql($node) } 1 .. 2;
 	my $as_ann = q{SET request.jwt.claims = '{"sub": "ann"}'};
-	my $lags = q{SELECT (SELECT count(*) FROM vibevideo.slot s WHERE s.kind = 'active' AND s.who = 'global' AND s.day = 'infinity')
+	my $lags = q{SELECT (SELECT count(*) FROM vibevideo_internal.slot s WHERE s.kind = 'active' AND s.who = 'global' AND s.day = 'infinity')
 		- (SELECT count(*) FROM vibevideo.job j WHERE vibevideo.is_active(j.state))};
 
 	$fal->rule('^ann', hold => 'queue');

@@ -351,7 +351,7 @@ my $lost;
 	like(sql($node, q{SELECT status FROM vibevideo.check_config() WHERE check_name = 'sequences'}, 'moved'), qr/^ok$/, 'advances them');
 	is(sql($node, q{SELECT bool_and(pg_sequence_last_value(s) >= m) FROM (VALUES
 		('vibevideo.job_id_seq'::regclass, (SELECT max(job_id) FROM vibevideo.job)), ('vibevideo.lease_seq', (SELECT max(lease) FROM vibevideo.job)),
-		('vibevideo.tally_tally_id_seq', (SELECT max(tally_id) FROM vibevideo.tally)),
+		('vibevideo_internal.tally_tally_id_seq', (SELECT max(tally_id) FROM vibevideo_internal.tally)),
 		('vibevideo.event_event_id_seq', (SELECT max(event_id) FROM vibevideo.event))) AS x(s, m)}, 'moved'), 't', 'all of them');
 	is(submit($node, $plain, 'moved')->{status}, 'queued', 'a submit there');
 	wait_for_status($node, $plain, 'completed', database => 'moved');

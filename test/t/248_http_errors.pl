@@ -146,12 +146,12 @@ for my $file (sort grep { /\.sql$/ } keys %source)
 		my ($name, $signature) = $function =~ /^CREATE (?:OR REPLACE )?FUNCTION vibevideo\.(\w+)\s*$balanced/;
 
 		# of check_config's lines as well
-		for my $call (map { calls($_->[0], 'format') } calls($function, 'vibevideo\.line'), map { [$_] } $function =~ /\bRAISE\b((?:[^;']++|$string)*);/g)
+		for my $call (map { calls($_->[0], 'format') } calls($function, 'vibevideo_internal\.line'), map { [$_] } $function =~ /\bRAISE\b((?:[^;']++|$string)*);/g)
 		{
-			my $rest = $call->[0] =~ s/vibevideo\.shown$balanced//gr =~ s/$string//gr;
+			my $rest = $call->[0] =~ s/vibevideo_internal\.shown$balanced//gr =~ s/$string//gr;
 			push @unshown, "$file: $name: $call->[0]" if $rest =~ /\b(?:vibelog_id|who|requested_by|user_id)\b/;
 		}
-		push @unshown, "$file: $name: $1" if $function =~ s/vibevideo\.shown$balanced//gr =~ /(max\(j\.vibelog_id\))/;
+		push @unshown, "$file: $name: $1" if $function =~ s/vibevideo_internal\.shown$balanced//gr =~ /(max\(j\.vibelog_id\))/;
 		while ($function =~ /\bRAISE\b((?:[^;']++|$string)*);/g)
 		{
 			my $raise = $1;

@@ -346,7 +346,7 @@ configure($node, storage_kind => 'supabase');
 
 # A file's size of 0, as of a job of 0.1.0, does not break its message.
 is(sql($node, <<'SQL'), 'Copying, 5 bytes so far', 'message: of a file whose size is 0');
-SELECT vibevideo.job_message(jsonb_populate_record(NULL::vibevideo.job,
+SELECT vibevideo_internal.job_message(jsonb_populate_record(NULL::vibevideo.job,
 	'{"state": "processing", "tries": 0, "bytes_done": 5, "bytes_total": 0, "bytes_per_second": 100}'))
 SQL
 
