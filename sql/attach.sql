@@ -133,7 +133,7 @@ BEGIN
 			ERRCODE = 'insufficient_privilege',
 			MESSAGE = format('%s belongs to PostgreSQL and cannot be attached', relation),
 			HINT = 'Attach a table of the app.';
-	ELSIF t.nspname = 'vibevideo' THEN
+	ELSIF t.nspname IN ('vibevideo', 'vibevideo_internal') THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'invalid_parameter_value',
 			MESSAGE = format('%s belongs to vibevideo itself and cannot be attached', relation),

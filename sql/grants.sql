@@ -29,15 +29,15 @@ BEGIN
 			MESSAGE = 'only the owner of extension vibevideo can set its access rights';
 	END IF;
 
-	EXECUTE format('REVOKE ALL ON SCHEMA vibevideo FROM %s CASCADE', everybody);
-	EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA vibevideo FROM %s CASCADE', everybody);
-	EXECUTE format('REVOKE ALL ON ALL SEQUENCES IN SCHEMA vibevideo FROM %s CASCADE', everybody);
-	EXECUTE format('REVOKE ALL ON ALL ROUTINES IN SCHEMA vibevideo FROM %s CASCADE', everybody);
+	EXECUTE format('REVOKE ALL ON SCHEMA vibevideo, vibevideo_internal FROM %s CASCADE', everybody);
+	EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA vibevideo, vibevideo_internal FROM %s CASCADE', everybody);
+	EXECUTE format('REVOKE ALL ON ALL SEQUENCES IN SCHEMA vibevideo, vibevideo_internal FROM %s CASCADE', everybody);
+	EXECUTE format('REVOKE ALL ON ALL ROUTINES IN SCHEMA vibevideo, vibevideo_internal FROM %s CASCADE', everybody);
 	IF users IS NOT NULL THEN
 		EXECUTE format('GRANT USAGE ON SCHEMA vibevideo TO %s', users);
 	END IF;
 	IF service IS NOT NULL THEN
-		-- The view reads with its reader's rights.
+		-- A view reads with its reader's rights, and calls with them, which takes no USAGE.
 		EXECUTE format('GRANT SELECT ON vibevideo.job, vibevideo.jobs, vibevideo.past_costs, vibevideo.costs TO %s', service);
 		EXECUTE format('GRANT EXECUTE ON FUNCTION vibevideo.describe(vibevideo.job), vibevideo_internal.job_message(vibevideo.job), '
 					   'vibevideo.is_active(text), vibevideo_internal.shown_status(text), vibevideo_internal.seconds_left(vibevideo.job) TO %s', service);

@@ -15,9 +15,10 @@ BEGIN
 END
 $$;
 
--- The schema may be there already, from a dump or an earlier installation, but
--- it must be nobody else's: its owner could drop and replace what is in it,
+-- Schema vibevideo may be there already, from a dump or an earlier installation,
+-- but it must be nobody else's: its owner could drop and replace what is in it,
 -- and a function there could be a better match for a call of ours than ours.
+-- vibevideo_internal comes and goes with the extension: one that is there is not ours.
 DO $$
 DECLARE
 	stranger text;
@@ -42,8 +43,21 @@ BEGIN
 			DETAIL = pg_catalog.concat('Only a superuser''s empty one is safe, but ', stranger, '.'),
 			HINT = 'Drop or rename it, or move what is in it and ALTER SCHEMA vibevideo OWNER TO a superuser.';
 	END IF;
+	IF pg_catalog.to_regnamespace('vibevideo_internal') IS NOT NULL THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'duplicate_schema',
+			MESSAGE = 'schema vibevideo_internal exists already',
+			DETAIL = 'It is not vibevideo''s, which makes one of its own and takes it along when it is dropped.',
+			HINT = 'Drop or rename it.';
+	END IF;
 END
 $$;
+
+-- People write vibevideo. and see what is made for them.  Nobody gets USAGE on this
+-- one: whatever others may run is bound to what it names when it is made.
+CREATE SCHEMA vibevideo_internal;
+COMMENT ON SCHEMA vibevideo_internal IS
+	'what vibevideo itself calls and keeps; for nobody else, and may change with any version';
 
 -------------------------------------------------------------------------------
 -- Types and tables.  src/README.md describes the state machine.

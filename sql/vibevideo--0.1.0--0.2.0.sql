@@ -4,8 +4,53 @@
 -- test/t/007_upgrade.pl compares what this makes with a fresh 0.2.0.
 
 -- In the order in which others read them, so as to wait for them: the binding
--- comes before jobs, and a view before its tables.
-LOCK TABLE vibevideo.binding, vibevideo.costs, vibevideo.jobs, vibevideo.job IN ACCESS EXCLUSIVE MODE;
+-- comes before jobs, a view before its tables, and limits and prices before what
+-- their triggers delete.
+LOCK TABLE vibevideo.binding, vibevideo.costs, vibevideo.jobs, vibevideo.job, vibevideo.limit, vibevideo.model, vibevideo.slot,
+	vibevideo.till IN ACCESS EXCLUSIVE MODE;
+
+-------------------------------------------------------------------------------
+-- Schema vibevideo_internal
+-------------------------------------------------------------------------------
+
+DO $$
+BEGIN
+	IF to_regnamespace('vibevideo_internal') IS NOT NULL THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'duplicate_schema',
+			MESSAGE = 'schema vibevideo_internal exists already',
+			DETAIL = 'It is not vibevideo''s, which makes one of its own and takes it along when it is dropped.',
+			HINT = 'Drop or rename it.';
+	END IF;
+END
+$$;
+CREATE SCHEMA vibevideo_internal;
+COMMENT ON SCHEMA vibevideo_internal IS
+	'what vibevideo itself calls and keeps; for nobody else, and may change with any version';
+
+-- All functions but those that people call.  What names one in a string is
+-- replaced below, before it runs.
+DO $$
+DECLARE
+	stay constant text[] = ARRAY['attach', 'check_config', 'create_api', 'describe', 'detach', 'grant_api_roles', 'redrive', 'reset_stuck',
+								 'resolve', 'resume', 'schedule', 'unschedule', 'wake', 'worker_info'];
+	moved regprocedure;
+BEGIN
+	FOR moved IN
+		SELECT p.oid FROM pg_proc p
+		JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+		JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND e.extname = 'vibevideo'
+		WHERE p.pronamespace = 'vibevideo'::regnamespace AND p.proname <> ALL (stay)
+	LOOP
+		EXECUTE format('ALTER FUNCTION %s SET SCHEMA vibevideo_internal', moved);
+	END LOOP;
+END
+$$;
+-- Tables that pg_dump saves stay where a dump of 0.1.0 names them.
+ALTER TABLE vibevideo.fal_account SET SCHEMA vibevideo_internal;
+ALTER TABLE vibevideo.slot SET SCHEMA vibevideo_internal;
+ALTER TABLE vibevideo.till SET SCHEMA vibevideo_internal;
+ALTER SEQUENCE vibevideo.refund_seq SET SCHEMA vibevideo_internal;
 
 -------------------------------------------------------------------------------
 -- Names
@@ -186,6 +231,8 @@ $$;
 -- A built-in row that was corrected is the app's.
 ALTER TABLE vibevideo.model ADD COLUMN changed_at timestamptz;
 ALTER TABLE vibevideo.model ALTER COLUMN changed_at SET DEFAULT pg_catalog.now();
+-- it is made anew below, and names a table that has left
+DROP TRIGGER price_changed ON vibevideo.model;
 UPDATE vibevideo.model m SET changed_at = now(), builtin = m.builtin AND (m.max_prompt, m.needs_image, m.price_usd, m.usual_seconds)
 	IS NOT DISTINCT FROM (2000, m.endpoint LIKE '%/image-to-video', 0.5, NULL::int)
 WHERE m.endpoint IS NOT NULL;
@@ -214,6 +261,75 @@ COMMENT ON COLUMN vibevideo.model.usual_seconds IS 'how long a video usually tak
 
 COMMENT ON FUNCTION vibevideo_internal.job_changed() IS
 	'trigger: a new job takes its share of the limits, one that ended gives back; counts steps in vibevideo_internal.tally; reports a new status on channel vibevideo';
+
+CREATE OR REPLACE FUNCTION vibevideo_internal.check_attachable(relation regclass)
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	t record;
+	kind text;
+BEGIN
+	SELECT c.relkind, c.relpersistence, c.relispartition, c.relrowsecurity, c.relforcerowsecurity, c.relowner,
+		   n.nspname, o.rolname AS owner, o.rolsuper OR o.rolbypassrls AS owner_bypasses,
+		   (SELECT i.inhparent::regclass FROM pg_inherits i WHERE i.inhrelid = c.oid LIMIT 1) AS parent
+	INTO t
+	FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_roles o ON o.oid = c.relowner
+	WHERE c.oid = check_attachable.relation;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'undefined_table',
+			MESSAGE = format('there is no table %s', coalesce(relation::text, 'NULL')),
+			HINT = 'Name the app''s table, as in SELECT vibevideo.attach(''public.vibelogs'').';
+	END IF;
+	IF t.nspname IN ('pg_catalog', 'information_schema', 'pg_toast') THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'insufficient_privilege',
+			MESSAGE = format('%s belongs to PostgreSQL and cannot be attached', relation),
+			HINT = 'Attach a table of the app.';
+	ELSIF t.nspname IN ('vibevideo', 'vibevideo_internal') THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_parameter_value',
+			MESSAGE = format('%s belongs to vibevideo itself and cannot be attached', relation),
+			HINT = 'Attach a table of the app.';
+	END IF;
+	IF t.relkind NOT IN ('r', 'p') THEN
+		kind = CASE t.relkind WHEN 'v' THEN 'a view' WHEN 'm' THEN 'a materialized view' WHEN 'f' THEN 'a foreign table'
+			   WHEN 'S' THEN 'a sequence' WHEN 'c' THEN 'a composite type' ELSE 'an index' END;
+		RAISE EXCEPTION USING
+			ERRCODE = 'wrong_object_type',
+			MESSAGE = format('%s is %s, not a table', relation, kind),
+			DETAIL = 'vibevideo adds columns and writes a video''s status into the row itself.',
+			HINT = CASE WHEN t.relkind IN ('v', 'm') THEN 'Attach the table the view reads.'
+				   WHEN t.relkind = 'f' THEN 'Attach the table on the server that holds it.'
+				   ELSE 'Attach a table of the app.' END;
+	END IF;
+	IF t.relpersistence = 't' THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'feature_not_supported',
+			MESSAGE = format('%s is a temporary table', relation),
+			DETAIL = 'The background worker could not see its rows.',
+			HINT = 'Attach a permanent table.';
+	END IF;
+	IF t.relispartition THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'wrong_object_type',
+			MESSAGE = format('%s is a partition of %s', relation, t.parent),
+			HINT = format('Attach the parent: SELECT vibevideo.attach(%L).', t.parent);
+	END IF;
+	IF NOT pg_has_role(current_user, t.relowner, 'USAGE') THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'insufficient_privilege',
+			MESSAGE = format('must be owner of table %s to attach it', relation),
+			HINT = format('Call vibevideo.attach as %I or as a superuser.', t.owner);
+	END IF;
+	IF t.relrowsecurity AND t.relforcerowsecurity AND NOT t.owner_bypasses THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'object_not_in_prerequisite_state',
+			MESSAGE = format('row-level security of %s is forced on its owner %I', relation, t.owner),
+			DETAIL = 'The background worker writes rows as the table''s owner, and the policies could hide them from it.',
+			HINT = format('ALTER TABLE %s NO FORCE ROW LEVEL SECURITY; or ALTER ROLE %I BYPASSRLS.', relation, t.owner);
+	END IF;
+END
+$$;
 
 CREATE FUNCTION vibevideo.is_active(state text)
 RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -1883,15 +1999,15 @@ BEGIN
 			MESSAGE = 'only the owner of extension vibevideo can set its access rights';
 	END IF;
 
-	EXECUTE format('REVOKE ALL ON SCHEMA vibevideo FROM %s CASCADE', everybody);
-	EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA vibevideo FROM %s CASCADE', everybody);
-	EXECUTE format('REVOKE ALL ON ALL SEQUENCES IN SCHEMA vibevideo FROM %s CASCADE', everybody);
-	EXECUTE format('REVOKE ALL ON ALL ROUTINES IN SCHEMA vibevideo FROM %s CASCADE', everybody);
+	EXECUTE format('REVOKE ALL ON SCHEMA vibevideo, vibevideo_internal FROM %s CASCADE', everybody);
+	EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA vibevideo, vibevideo_internal FROM %s CASCADE', everybody);
+	EXECUTE format('REVOKE ALL ON ALL SEQUENCES IN SCHEMA vibevideo, vibevideo_internal FROM %s CASCADE', everybody);
+	EXECUTE format('REVOKE ALL ON ALL ROUTINES IN SCHEMA vibevideo, vibevideo_internal FROM %s CASCADE', everybody);
 	IF users IS NOT NULL THEN
 		EXECUTE format('GRANT USAGE ON SCHEMA vibevideo TO %s', users);
 	END IF;
 	IF service IS NOT NULL THEN
-		-- The view reads with its reader's rights.
+		-- A view reads with its reader's rights, and calls with them, which takes no USAGE.
 		EXECUTE format('GRANT SELECT ON vibevideo.job, vibevideo.jobs, vibevideo.past_costs, vibevideo.costs TO %s', service);
 		EXECUTE format('GRANT EXECUTE ON FUNCTION vibevideo.describe(vibevideo.job), vibevideo_internal.job_message(vibevideo.job), '
 					   'vibevideo.is_active(text), vibevideo_internal.shown_status(text), vibevideo_internal.seconds_left(vibevideo.job) TO %s', service);
@@ -2248,7 +2364,6 @@ BEGIN
 	RETURN NULL;
 END
 $$;
-DROP TRIGGER price_changed ON vibevideo.model;
 CREATE CONSTRAINT TRIGGER price_changed AFTER INSERT OR UPDATE OR DELETE ON vibevideo.model
 	DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION vibevideo_internal.price_changed();
 
@@ -2860,6 +2975,7 @@ DECLARE
 										 WHERE r.rolname IN ('anon', 'authenticated', 'service_role')));
 BEGIN
 	EXECUTE format('REVOKE ALL ON FUNCTION %s FROM %s', new, everybody);
+	EXECUTE format('REVOKE ALL ON SCHEMA vibevideo_internal FROM %s', everybody);
 	EXECUTE format('REVOKE ALL ON vibevideo_internal.counted, vibevideo_internal.tally, vibevideo_internal.rollup_level, vibevideo_internal.rollup_ever, vibevideo_internal.rollup_minute, '
 				   'vibevideo_internal.rollup_minutes, vibevideo_internal.rollup_hour, vibevideo_internal.rollup_day, vibevideo.rollup, vibevideo.backlog, '
 				   'vibevideo.typical FROM %s', everybody);

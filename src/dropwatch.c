@@ -150,13 +150,14 @@ static void
 OnTableDrop(Oid relid)
 {
 	Oid schema = get_namespace_oid("vibevideo", true);
+	Oid internal = get_namespace_oid("vibevideo_internal", true);
 	Oid jobs = OidIsValid(schema) ? get_relname_relid("job", schema) : InvalidOid;
 
 	if (!OidIsValid(jobs) || !IsOurs(jobs))
 		return;
 	if (relid == jobs)
 		WarnOfJobs(jobs);
-	else if (get_rel_namespace(relid) != schema)
+	else if (get_rel_namespace(relid) != schema && get_rel_namespace(relid) != internal)
 		WarnOfTable(jobs, schema, relid);
 }
 

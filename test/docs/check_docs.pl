@@ -184,8 +184,8 @@ my %documented = settings_in_manual();
 		}
 		is(!!$documented{$name}{secret}, !!$code{$name}{secret}, "$name: secret or not");
 	}
-	my @named = "$manual$design" =~ /`(vibevideo\.\w+)(?: = \w+)?`/g;
-	my %known = map { $_ => 1 } keys %code, $sql =~ /\b(?:FUNCTION|TABLE|TYPE|VIEW|SEQUENCE) (vibevideo\.\w+)/g;
+	my @named = "$manual$design" =~ /`(vibevideo(?:_internal)?\.\w+)(?: = \w+)?`/g;
+	my %known = map { $_ => 1 } keys %code, $sql =~ /\b(?:FUNCTION|TABLE|TYPE|VIEW|SEQUENCE) (vibevideo(?:_internal)?\.\w+)/g;
 	is_deeply([ grep { !$known{$_} && !/^vibevideo\.(so|jobs|c|conf)$/ } @named ], [], 'every vibevideo.x that is named exists');
 }
 
@@ -212,14 +212,18 @@ sub api_in_code
 	return %api;
 }
 
-# name => {signature, result} of what the scripts create in schema vibevideo
-sub inner_in_code
+# name => {signature, result} of what the scripts create in schemas vibevideo and vibevideo_internal
+sub functions_in_code
 {
 	my %functions;
 
-	while ($sql =~ /^CREATE FUNCTION (vibevideo\.\w+)(\((?:[^()']|'[^']*'|\([^()]*\))*\))\s*(RETURNS\s+(.*?)\s*(?=\bLANGUAGE\b))?/msg)
+	while ($sql =~ /^CREATE FUNCTION (vibevideo(?:_internal)?\.\w+)(\((?:[^()']|'[^']*'|\([^()]*\))*\))\s*(RETURNS\s+(.*?)\s*(?=\bLANGUAGE\b))?/msg)
 	{
-		$functions{$1} = { signature => squeeze("$1$2"), result => squeeze($4 // '') };
+		my ($name, $arguments, $result) = ($1, $2, $4);
+		my @out = defined $result ? () : $arguments =~ /OUT (\w+ \w+)/g;
+
+		$arguments =~ s/(?:,\s*)?\bOUT \w+ \w+//g if @out;
+		$functions{$name} = { signature => squeeze("$name$arguments"), result => @out ? join(', ', @out) : squeeze($result // '') };
 	}
 	return %functions;
 }
@@ -227,26 +231,31 @@ sub inner_in_code
 my @api = table('api');
 my @operator = table('operator');
 
-# The others in schema vibevideo, which the manual calls internal.
-my @inner = ();
+# What the manual names of vibevideo_internal, since who reads the view of jobs needs rights on it.
+my @called_by_view = qw(job_message seconds_left shown_status);
 {
 	my %code = api_in_code();
-	my %inner = inner_in_code();
+	my %functions = functions_in_code();
 	my %public = map { unquote($_->[0]) => unquote($_->[1]) } @api;
 
 	same_set('functions for the app', [ keys %public ], [ keys %code ]);
 	is($public{$_}, $code{$_}, "$_: result") for sort grep { $public{$_} } keys %code;
 
 	my @operator_names = map { unquote($_->[0]) =~ s/\(.*//r } @operator;
-	same_set('functions in schema vibevideo', [ @operator_names, map { "vibevideo.$_" } @inner ], [ keys %inner ]);
-	my $created = () = $sql =~ /^CREATE (?:OR REPLACE )?FUNCTION vibevideo\./mg;
-	is(scalar(keys %inner), $created, 'functions: none was overlooked in sql/');
+	same_set('functions in schema vibevideo', \@operator_names, [ grep { /^vibevideo\./ } keys %functions ]);
+	my $created = () = $sql =~ /^CREATE (?:OR REPLACE )?FUNCTION vibevideo(?:_internal)?\./mg;
+	is(scalar(keys %functions), $created, 'functions: none was overlooked in sql/');
+	is_deeply([ sort keys %{ { map { $_ => 1 } $manual =~ /\bvibevideo_internal\.(\w+)/g } } ], \@called_by_view,
+		'of vibevideo_internal the manual names what readers of the view need');
+	my %relations = map { unquote($_->[0]) => $_->[1] } table('relations');
+	my %created = reverse map { lc } $sql =~ /^CREATE (?:UNLOGGED )?(TABLE|VIEW|TYPE) (vibevideo\.\w+)/mg;
+	is_deeply(\%relations, \%created, 'tables, views and types in schema vibevideo');
 	for my $row (@operator)
 	{
 		my ($signature, $result) = map { unquote($_) } @$row[ 0, 1 ];
 		my ($name) = $signature =~ /^([\w.]+)/;
-		is($signature, $inner{$name}{signature}, "$name: signature");
-		is($result, $inner{$name}{result}, "$name: result");
+		is($signature, $functions{$name}{signature}, "$name: signature");
+		is($result, $functions{$name}{result}, "$name: result");
 	}
 }
 
@@ -394,7 +403,7 @@ SKIP:
 	my $transitions = section($design, 'transitions');
 	is_deeply([ grep { $transitions !~ /`$_`/ } @changing ], [], 'every statement that changes a state is in the table of transitions');
 	my @by = map { ticked($_->[3]) } table($design, 'transitions');
-	is_deeply([ grep { !$text{$_} && !/^vibevideo\./ } @by ], [], 'every statement in the table of transitions exists');
+	is_deeply([ grep { !$text{$_} && !/^vibevideo(?:_internal)?\./ } @by ], [], 'every statement in the table of transitions exists');
 	my @unused = grep { my $name = $_; my $uses = () = $all_c =~ /&\Q$name\E\b/g; $uses != 1 } sort keys %text;
 	is_deeply(\@unused, [], 'every statement is run by one function');
 	my ($states) = $sql =~ /state text NOT NULL CHECK.*?ARRAY\[(.*?)\]/s;
@@ -505,7 +514,7 @@ for my $row (table($design, 'rules'))
 	{
 		my ($file, @functions) = split /[: ,]+/, $place;
 		my $text = $c{$file} // (-e "$top/sql/$file" ? slurp("sql/$file") : '');
-		push @wrong, $text eq '' ? $file : map { "$file:$_" } grep { $text !~ /^(?:CREATE FUNCTION vibevideo\.)?\Q$_\E\(/m } @functions;
+		push @wrong, $text eq '' ? $file : map { "$file:$_" } grep { $text !~ /^(?:CREATE FUNCTION vibevideo(?:_internal)?\.)?\Q$_\E\(/m } @functions;
 	}
 	push @wrong, grep { !-e "$top/$_" && !-e "$top/test/t/$_" } ticked($tested);
 	is_deeply(\@wrong, [], "rule $number: what it names exists");

@@ -46,7 +46,7 @@ our @EXPORT = qw(
   start_fal start_storage start_front vibe_node create_app create_realtime
   sql configure new_row submit video status_of sql_error http_client http_get
   wait_for wait_for_status wait_until hurry
-  background_sql job_of worker_pid log_tail has_pg_cron);
+  background_sql job_of worker_pid own_relations log_tail has_pg_cron);
 
 our $patience = 30;
 my $FAL_KEY = 'key-id:key-secret';
@@ -333,6 +333,19 @@ sub worker_pid
 	return sql($node,
 		"SELECT pid FROM pg_stat_activity WHERE backend_type = 'vibevideo worker' AND datname = '"
 		  . ($database || 'postgres') . "'");
+}
+
+# own_relations(node, kinds) - the extension's relations of these kinds, as r for
+# tables, whatever schema they are in, as SQL names them.
+sub own_relations
+{
+	my ($node, $kinds) = @_;
+
+	return split /\n/, sql($node, <<"SQL");
+SELECT c.oid::regclass::text COLLATE "C" FROM pg_class c JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'
+JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND e.extname = 'vibevideo'
+WHERE position(c.relkind in '$kinds') > 0 ORDER BY 1
+SQL
 }
 
 # ---------------------------------------------------------------------------

@@ -64,6 +64,9 @@ sub install_version
 my @TABLES = qw(binding model job event past_costs fal_account limit slot till);
 my @SEQUENCES = qw(job_id_seq lease_seq refund_seq event_event_id_seq);
 
+# What is not in schema vibevideo any more.
+my %MOVED = map { $_ => 1 } qw(fal_account slot till refund_seq);
+
 # What had another name: table, name today, name then.
 my %RENAMED = ('0.1.0' => [ [ 'job', 'orphan', 'ghost' ], [ 'binding', 'paused', 'resting' ] ]);
 
@@ -76,8 +79,8 @@ sub become_older
 	my @sql = ('BEGIN', 'SET LOCAL session_replication_role = replica',
 		'LOCK TABLE vibevideo.binding, vibevideo.job IN ACCESS EXCLUSIVE MODE', 'CREATE SCHEMA saved');
 
-	push @sql, "CREATE TABLE saved.\"$_\" AS TABLE vibevideo.\"$_\"" for @TABLES;
-	push @sql, "CREATE TABLE saved.$_ AS SELECT last_value FROM vibevideo.$_" for @SEQUENCES;
+	push @sql, "CREATE TABLE saved.\"$_\" AS TABLE " . today($_) for @TABLES;
+	push @sql, "CREATE TABLE saved.$_ AS SELECT last_value FROM " . today($_) for @SEQUENCES;
 	push @sql, "ALTER TABLE saved.$_->[0] RENAME $_->[1] TO $_->[2]" for @{ $RENAMED{$version} };
 	push @sql, 'DROP EXTENSION vibevideo', "CREATE EXTENSION vibevideo VERSION '$version'",
 	  'DELETE FROM vibevideo.model WHERE builtin';
@@ -86,6 +89,13 @@ sub become_older
 	push @sql, 'UPDATE vibevideo.binding b SET resting = s.resting FROM saved.binding s', 'DROP SCHEMA saved CASCADE', 'COMMIT';
 	$node->safe_psql('postgres', join(";\n", @sql));
 	return;
+}
+
+sub today
+{
+	my ($relation) = @_;
+
+	return ($MOVED{$relation} ? 'vibevideo_internal' : 'vibevideo') . ".\"$relation\"";
 }
 
 sub put_back
@@ -138,7 +148,7 @@ my @QUERIES = (
 	q{SELECT e.extname, e.extversion, e.extowner::regrole, e.extrelocatable, e.extnamespace::regnamespace FROM pg_extension e WHERE e.extname = 'vibevideo'},
 	q{SELECT e.extname, 'dumps', c.relation::regclass, e.extcondition[c.n]
 	  FROM pg_extension e, unnest(e.extconfig) WITH ORDINALITY c(relation, n) WHERE e.extname = 'vibevideo'},
-	q{SELECT n.nspname, 'schema', n.nspowner::regrole, coalesce(n.nspacl::text, '-') FROM pg_namespace n WHERE n.nspname = 'vibevideo'},
+	q{SELECT n.nspname, 'schema', n.nspowner::regrole, coalesce(n.nspacl::text, '-') FROM pg_namespace n WHERE n.nspname LIKE 'vibevideo%'},
 	# tables, views, sequences, indexes, composite types
 	q{SELECT o.name, 'relation', c.relkind, c.relpersistence, c.relowner::regrole, coalesce(c.relacl::text, '-'), c.reloptions, c.relreplident,
 			 c.relrowsecurity, c.relforcerowsecurity, c.relhasrules, c.relhastriggers, c.relnatts, c.relchecks, (SELECT a.amname FROM pg_am a WHERE a.oid = c.relam)

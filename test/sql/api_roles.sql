@@ -10,8 +10,8 @@ SELECT f.function,
 	   (SELECT string_agg(r.rolname, ', ' ORDER BY r.rolname) FROM pg_roles r
 		WHERE r.rolname IN ('vv_nobody', 'anon', 'authenticated', 'service_role')
 		  AND has_function_privilege(r.oid, f.oid, 'EXECUTE')) COLLATE "C" AS callers
-FROM (SELECT p.oid, p.proname AS function FROM pg_proc p
-	  WHERE p.pronamespace = to_regnamespace('vibevideo')
+FROM (SELECT p.oid, format('%s.%s', p.pronamespace::regnamespace, p.proname) AS function FROM pg_proc p
+	  WHERE p.pronamespace IN (to_regnamespace('vibevideo'), to_regnamespace('vibevideo_internal'))
 		 OR p.pronamespace = 'public'::regnamespace AND p.proname LIKE 'vibevideo\_%') f
 ORDER BY 2, 1;
 CREATE VIEW other_rights AS
@@ -19,14 +19,14 @@ SELECT o.object COLLATE "C" AS object, r.rolname, o.rights
 FROM pg_roles r CROSS JOIN LATERAL (
 	SELECT 'schema ' || n.nspname, concat_ws(', ', CASE WHEN has_schema_privilege(r.oid, n.oid, 'USAGE') THEN 'USAGE' END,
 											 CASE WHEN has_schema_privilege(r.oid, n.oid, 'CREATE') THEN 'CREATE' END)
-	FROM pg_namespace n WHERE n.nspname = 'vibevideo'
+	FROM pg_namespace n WHERE n.nspname IN ('vibevideo', 'vibevideo_internal')
 	UNION ALL
-	SELECT CASE c.relkind WHEN 'S' THEN 'sequence ' WHEN 'v' THEN 'view ' ELSE 'table ' END || c.relname,
+	SELECT CASE c.relkind WHEN 'S' THEN 'sequence ' WHEN 'v' THEN 'view ' ELSE 'table ' END || c.oid::regclass,
 		   CASE c.relkind WHEN 'S' THEN (SELECT string_agg(p, ', ') FROM unnest(ARRAY['USAGE', 'SELECT', 'UPDATE']) p
 										 WHERE has_sequence_privilege(r.oid, c.oid, p))
 		   ELSE (SELECT string_agg(p, ', ') FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'REFERENCES', 'TRIGGER']) p
 				 WHERE has_table_privilege(r.oid, c.oid, p)) END
-	FROM pg_class c WHERE c.relnamespace = to_regnamespace('vibevideo') AND c.relkind IN ('r', 'v', 'S')
+	FROM pg_class c WHERE c.relnamespace IN (to_regnamespace('vibevideo'), to_regnamespace('vibevideo_internal')) AND c.relkind IN ('r', 'v', 'S')
 ) AS o(object, rights)
 WHERE r.rolname IN ('vv_nobody', 'anon', 'authenticated', 'service_role') AND o.rights <> ''
 ORDER BY 1, 2;
@@ -71,6 +71,7 @@ DROP EXTENSION vibevideo;
 ALTER DEFAULT PRIVILEGES GRANT ALL ON FUNCTIONS TO anon, authenticated, service_role;
 ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO anon, authenticated, service_role;
 ALTER DEFAULT PRIVILEGES GRANT ALL ON SEQUENCES TO anon, authenticated, service_role;
+ALTER DEFAULT PRIVILEGES GRANT ALL ON SCHEMAS TO PUBLIC, anon, authenticated, service_role;
 ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON FUNCTIONS TO anon, authenticated, service_role;
 CREATE EXTENSION vibevideo;
 SELECT vibevideo.attach('vibelogs');
@@ -93,6 +94,7 @@ RESET ROLE;
 ALTER DEFAULT PRIVILEGES REVOKE ALL ON FUNCTIONS FROM anon, authenticated, service_role;
 ALTER DEFAULT PRIVILEGES REVOKE ALL ON TABLES FROM anon, authenticated, service_role;
 ALTER DEFAULT PRIVILEGES REVOKE ALL ON SEQUENCES FROM anon, authenticated, service_role;
+ALTER DEFAULT PRIVILEGES REVOKE ALL ON SCHEMAS FROM PUBLIC, anon, authenticated, service_role;
 ALTER DEFAULT PRIVILEGES IN SCHEMA public REVOKE ALL ON FUNCTIONS FROM anon, authenticated, service_role;
 ALTER DEFAULT PRIVILEGES REVOKE ALL ON FUNCTIONS FROM PUBLIC;
 DROP EXTENSION vibevideo;

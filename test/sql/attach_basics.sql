@@ -11,7 +11,7 @@ SELECT a.attrelid::regclass AS relation, a.attname, format_type(a.atttypid, a.at
 FROM pg_attribute a
 WHERE a.attname LIKE 'video\_%' AND a.attnum > 0
   AND a.attrelid IN (SELECT c.oid FROM pg_class c
-					 WHERE c.relkind IN ('r', 'p') AND c.relnamespace IS DISTINCT FROM to_regnamespace('vibevideo'))
+					 WHERE c.relkind IN ('r', 'p') AND c.relnamespace::regnamespace::text NOT LIKE 'vibevideo%')
 ORDER BY a.attrelid, a.attnum;
 CREATE VIEW added_objects AS
 SELECT c.conrelid::regclass AS relation, c.conname::text COLLATE "C" AS name, c.convalidated AS valid, pg_get_constraintdef(c.oid) AS definition

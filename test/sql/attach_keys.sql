@@ -20,7 +20,7 @@ SELECT * FROM api;
 
 -- no index of ours depends on an order that a newer C library may change
 SELECT i.indexrelid::regclass AS index FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid, unnest(i.indcollation) AS k(coll)
-WHERE c.relnamespace = 'vibevideo'::regnamespace AND k.coll NOT IN (0, 'pg_catalog."C"'::regcollation);
+WHERE c.relnamespace IN ('vibevideo'::regnamespace, 'vibevideo_internal'::regnamespace) AND k.coll NOT IN (0, 'pg_catalog."C"'::regcollation);
 
 CREATE TABLE uuids (id uuid PRIMARY KEY, content text);
 CREATE TABLE bigints (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, content text);

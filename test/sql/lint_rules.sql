@@ -25,7 +25,7 @@ CREATE SCHEMA lint;
 
 -- what PostgREST shows; what is ours or the app's
 CREATE VIEW lint.exposed AS SELECT n.oid, n.nspname FROM pg_namespace n WHERE n.nspname IN ('public', 'graphql_public');
-CREATE VIEW lint.looked_at AS SELECT n.oid, n.nspname FROM pg_namespace n WHERE n.nspname IN ('public', 'graphql_public', 'vibevideo');
+CREATE VIEW lint.looked_at AS SELECT n.oid, n.nspname FROM pg_namespace n WHERE n.nspname IN ('public', 'graphql_public', 'vibevideo', 'vibevideo_internal');
 CREATE VIEW lint.relation AS
 SELECT c.*, format('%s.%s', l.nspname, c.relname) AS name, l.nspname IN (SELECT nspname FROM lint.exposed) AS is_exposed,
 	   ARRAY(SELECT r.rolname FROM pg_roles r WHERE r.rolname IN ('anon', 'authenticated') AND has_table_privilege(r.oid, c.oid, 'SELECT')) AS readers
@@ -191,6 +191,7 @@ CREATE FOREIGN TABLE public.far (a int) SERVER nowhere;
 GRANT SELECT ON public.far TO anon;
 CREATE FUNCTION public.lax() RETURNS int LANGUAGE plpgsql SECURITY DEFINER AS 'BEGIN RETURN 1; END';
 CREATE FUNCTION vibevideo.lax() RETURNS int LANGUAGE sql AS 'SELECT 1';
+CREATE FUNCTION vibevideo_internal.lax() RETURNS int LANGUAGE sql AS 'SELECT 1';
 INSERT INTO storage.buckets VALUES ('videos', true);
 CREATE POLICY list ON storage.objects FOR SELECT USING (bucket_id = 'videos');
 GRANT SELECT ON vibevideo.job TO anon, authenticated;
@@ -201,7 +202,7 @@ UPDATE pg_extension SET extnamespace = 'vibevideo'::regnamespace, extversion = (
 WHERE extname = 'vibevideo';
 
 SET client_min_messages = warning;
-DROP FUNCTION vibevideo.lax();
+DROP FUNCTION vibevideo.lax(), vibevideo_internal.lax();
 DROP TABLE public.bad, public.policies, public.no_policy, public.vibelogs CASCADE;
 DROP FUNCTION public.lax();
 DROP VIEW public.people;

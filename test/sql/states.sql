@@ -13,18 +13,18 @@ SELECT s.state, vibevideo.is_active(s.state), vibevideo_internal.shown_status(s.
 -- Every list of them, and where it stands.  The active ones: in is_active, and
 -- in the index, which could not have it from there.
 CREATE VIEW texts AS
-SELECT i.type || ' ' || replace(i.identity, 'vibevideo.', '') AS object, o.text
+SELECT i.type || ' ' || regexp_replace(i.identity, '\mvibevideo(_internal)?\.', '', 'g') AS object, o.text
 FROM (SELECT 'pg_proc'::regclass AS classid, p.oid, pg_get_functiondef(p.oid) AS text
-	  FROM pg_proc p WHERE p.pronamespace = 'vibevideo'::regnamespace AND p.prokind <> 'a'
+	  FROM pg_proc p WHERE p.pronamespace IN ('vibevideo'::regnamespace, 'vibevideo_internal'::regnamespace) AND p.prokind <> 'a'
 	  UNION ALL
 	  SELECT 'pg_class'::regclass, x.indexrelid, pg_get_indexdef(x.indexrelid)
-	  FROM pg_index x JOIN pg_class c ON c.oid = x.indrelid WHERE c.relnamespace = 'vibevideo'::regnamespace
+	  FROM pg_index x JOIN pg_class c ON c.oid = x.indrelid WHERE c.relnamespace IN ('vibevideo'::regnamespace, 'vibevideo_internal'::regnamespace)
 	  UNION ALL
 	  SELECT 'pg_class'::regclass, c.oid, pg_get_viewdef(c.oid)
-	  FROM pg_class c WHERE c.relnamespace = 'vibevideo'::regnamespace AND c.relkind = 'v'
+	  FROM pg_class c WHERE c.relnamespace IN ('vibevideo'::regnamespace, 'vibevideo_internal'::regnamespace) AND c.relkind = 'v'
 	  UNION ALL
 	  SELECT 'pg_constraint'::regclass, c.oid, pg_get_constraintdef(c.oid)
-	  FROM pg_constraint c WHERE c.connamespace = 'vibevideo'::regnamespace) o,
+	  FROM pg_constraint c WHERE c.connamespace IN ('vibevideo'::regnamespace, 'vibevideo_internal'::regnamespace)) o,
 	 pg_identify_object(o.classid, o.oid, 0) i;
 CREATE VIEW lists AS
 SELECT DISTINCT t.object, w.words

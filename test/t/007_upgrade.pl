@@ -32,8 +32,18 @@ sub create_database_app
 
 	cli($node, "ALTER DEFAULT PRIVILEGES GRANT ALL ON $_ TO anon, authenticated, service_role", $database) for qw(TABLES SEQUENCES FUNCTIONS);
 	create_app($node, $database);
-	# what an operator adds is neither taken away nor made a part of the extension
-	cli($node, 'GRANT SELECT ON vibevideo.job TO pg_monitor; GRANT EXECUTE ON FUNCTION vibevideo.resolve(bigint, text) TO pg_monitor', $database);
+	operator_grants($database, 'vibevideo_internal');
+	return;
+}
+
+# What an operator adds is neither taken away nor made a part of the extension.
+sub operator_grants
+{
+	my ($database, $inner) = @_;
+
+	cli($node, 'GRANT SELECT ON vibevideo.job TO pg_monitor; GRANT EXECUTE ON FUNCTION vibevideo.resolve(bigint, text) TO pg_monitor; '
+		  . join('; ', map { "GRANT EXECUTE ON FUNCTION $inner.$_ TO pg_monitor" } 'job_message(vibevideo.job)', 'seconds_left(vibevideo.job)', 'shown_status(text)'),
+		$database);
 	return;
 }
 
@@ -145,12 +155,21 @@ sub is_paused
 	return;
 }
 
+operator_grants('postgres', 'vibevideo');
 is_paused('new library', $old);
+{
+	cli($node, 'CREATE ROLE mallory; CREATE SCHEMA vibevideo_internal AUTHORIZATION mallory');
+	my ($state, $error) = sql_error($node, 'ALTER EXTENSION vibevideo UPDATE');
+
+	is($state, '42P06', 'her schema is not taken');
+	like($error, qr/HINT:  Drop or rename it\./, 'and what to do about it');
+	is(sql($node, q{SELECT extversion FROM pg_extension WHERE extname = 'vibevideo'}), $old, 'it stays as it is');
+	cli($node, 'DROP OWNED BY mallory CASCADE; DROP ROLE mallory');
+}
 my $dump = $node->basedir . '/old.sql';
 command_ok([ 'pg_dump', '-f', $dump, '-d', $node->connstr('postgres') ], 'a dump of it');
 
 # -- the update ------------------------------------------------------------------------------------
-cli($node, 'GRANT SELECT ON vibevideo.job TO pg_monitor; GRANT EXECUTE ON FUNCTION vibevideo.resolve(bigint, text) TO pg_monitor');
 cli($node, 'CREATE DATABASE fresh');
 create_database_app('fresh');
 my $jobs = q{SELECT string_agg((to_jsonb(j) - '{ghost,orphan,row_bears}'::text[])::text || %s, E'\n' ORDER BY job_id) FROM vibevideo.job j};
@@ -188,15 +207,16 @@ is(sql($node, q{SELECT outcome, error_class, sum(n), sum(settled_usd), sum(retur
 
 # -- a dump of the old extension, restored into the new one, as the manual says ------------------------
 {
-	my ($sed) = slurp_file('doc/install.md') =~ /^(sed -E .*) old\.sql > new\.sql$/m;
+	my ($sed) = slurp_file('doc/install.md') =~ /^(sed -E (?:.*\\\n)*.*) old\.sql > new\.sql$/m;
 	my $binding = q{SELECT to_jsonb(b) - '{paused,paused_at,database_oid}'::text[] FROM vibevideo.binding b};
 
 	cli($node, 'CREATE DATABASE restored');
-	is(system("$sed $dump > $dump.new"), 0, 'its columns are renamed');
+	is(system("$sed $dump > $dump.new"), 0, 'its columns and functions are renamed');
 	my ($rc, undef, $err) = $node->psql('restored', slurp_file("$dump.new"), on_error_stop => 1);
 	like("$rc$err", qr/^0[^\n]*WARNING:  vibevideo is paused: this database is a copy.*\n.*$/, 'it is restored, and paused');
 	is(cli($node, sprintf($jobs, 'orphan'), 'restored'), $before, 'with all jobs');
 	is(cli($node, $binding, 'restored'), cli($node, $binding), 'and the table they are for');
+	is(cli($node, q{SELECT has_function_privilege('pg_monitor', 'vibevideo_internal.job_message(vibevideo.job)', 'EXECUTE')}, 'restored'), 't', 'and the rights of others');
 	cli($node, 'DROP DATABASE restored WITH (FORCE)');
 }
 

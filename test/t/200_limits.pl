@@ -237,7 +237,7 @@ sub held
 	unlike(slurp_file($node->logfile, $log), qr/CONTEXT:/, 'nor has the log');
 	($state, $text) = sql_error($node, "BEGIN; SET LOCAL request.jwt.claims = '{\"sub\": \"dan\"}'; DO \$\$ BEGIN PERFORM vibevideo_submit('$id'); END \$\$");
 	like($text, qr/CONTEXT:  SQL statement "SELECT vibevideo_submit\('$id'\)"\nPL\/pgSQL function inline_code_block line 1 at PERFORM\n/, 'but the context of the caller');
-	unlike($text, qr/vibevideo\.(?:job|reserve|over_limit)/, 'and only that');
+	unlike($text, qr/vibevideo(?:_internal)?\.(?:job|reserve|over_limit)/, 'and only that');
 	sql($node, "SELECT vibevideo_cancel((SELECT vibelog_id::uuid FROM vibevideo.job WHERE requested_by = 'dan' AND next_at IS NOT NULL LIMIT 1))");
 	wait_for($node, "SELECT count(*) FROM vibevideo.job WHERE requested_by = 'dan' AND next_at IS NOT NULL", '2', 'one ends', hurry => 1);
 	$fal->rule('^after the crash$', hold => 'queue');

@@ -501,7 +501,7 @@ for my $who ([ 'mallory' => $mallory ], [ 'customer' => $customer ])
 }
 {
 	# what is in our tables, and in the processes' titles
-	my $out = sql($node, join('; ', map { "TABLE vibevideo.$_" } split /\n/, sql($node, q{SELECT quote_ident(relname) FROM pg_class WHERE relnamespace = 'vibevideo'::regnamespace AND relkind IN ('r', 'v')})));
+	my $out = sql($node, join('; ', map { "TABLE $_" } own_relations($node, 'rv')));
 	unlike($out, $secrets, 'our tables and views hold no key');
 	like($out, qr/explained by mallory/, 'though they hold the jobs');
 	unlike(sql($node, 'SELECT string_agg(v::text, chr(10)) FROM vibelogs v'), $secrets, 'the rows of the app hold no key');

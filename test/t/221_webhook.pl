@@ -165,8 +165,7 @@ sub state_of
 {
 	my ($but) = @_;
 
-	return join("\n", map { sql($node, "SELECT to_jsonb(t) - '$but' FROM vibevideo.\"$_\" t ORDER BY 1::text, t::text") } split /\n/,
-		sql($node, q{SELECT relname FROM pg_class WHERE relnamespace = 'vibevideo'::regnamespace AND relkind = 'r' ORDER BY 1}))
+	return join("\n", map { sql($node, "SELECT to_jsonb(t) - '$but' FROM $_ t ORDER BY 1::text, t::text") } own_relations($node, 'r'))
 	  . sql($node, 'SELECT * FROM vibelogs ORDER BY id');
 }
 

@@ -51,7 +51,7 @@ isnt($superuser, 'mallory', "a superuser's probe is seen: $superuser");
 
 # -- CREATE EXTENSION into what she has prepared ------------------------------------------------
 {
-	my $function = q{CREATE FUNCTION vibevideo_internal.shown_status(varchar) RETURNS text LANGUAGE sql AS $$ SELECT mallory.probe('schema')::text $$;};
+	my $function = q{CREATE FUNCTION vibevideo.is_active(varchar) RETURNS boolean LANGUAGE sql AS $$ SELECT mallory.probe('schema') $$;};
 	my %prepared = (
 		'her own schema' => 'SET ROLE mallory; CREATE SCHEMA vibevideo; RESET ROLE',
 		'a function of hers in it' => "CREATE SCHEMA vibevideo; GRANT CREATE ON SCHEMA vibevideo TO mallory; SET ROLE mallory; $function RESET ROLE",
@@ -66,8 +66,22 @@ isnt($superuser, 'mallory', "a superuser's probe is seen: $superuser");
 		like($error, qr/it (?:belongs to mallory|holds \S.*)\./, "$what: and says why");
 		sql($node, 'DROP SCHEMA vibevideo CASCADE');
 	}
+	# its inner schema the extension makes itself
+	$function =~ s/vibevideo\.is_active/vibevideo_internal.shown_status/;
+	%prepared = (
+		'her inner schema' => "SET ROLE mallory; CREATE SCHEMA vibevideo_internal; $function RESET ROLE",
+		'an empty inner schema' => 'CREATE SCHEMA vibevideo_internal');
+	for my $what (sort keys %prepared)
+	{
+		sql($node, $prepared{$what});
+		my ($state, $error) = sql_error($node, 'CREATE EXTENSION vibevideo');
+		is($state, '42P06', "$what: CREATE EXTENSION refuses it");
+		like($error, qr/HINT:  Drop or rename it\./, "$what: and says what to do");
+		is(sql($node, q{SELECT string_agg(nspname, ' ') FROM pg_namespace WHERE nspname LIKE 'vibevideo%'}), 'vibevideo_internal', "$what: nothing is left");
+		sql($node, 'DROP SCHEMA vibevideo_internal CASCADE');
+	}
 	sql($node, 'CREATE SCHEMA vibevideo; CREATE EXTENSION vibevideo; DROP EXTENSION vibevideo');
-	is(sql($node, q{SELECT count(*) FROM pg_namespace WHERE nspname = 'vibevideo'}), '1', 'the schema outlives the extension');
+	is(sql($node, q{SELECT string_agg(nspname, ' ') FROM pg_namespace WHERE nspname LIKE 'vibevideo%'}), 'vibevideo', 'the schema outlives the extension, the inner one does not');
 	sql($node, 'CREATE EXTENSION vibevideo');
 	is_deeply(ran(), {}, 'a superuser\'s empty one is taken');
 }

@@ -309,7 +309,7 @@ sub value
 {
 	my ($type) = @_;
 
-	return "(SELECT x FROM $type x LIMIT 1)" if $type =~ /^vibevideo\./;
+	return "(SELECT x FROM $type x LIMIT 1)" if $type =~ /^vibevideo(?:_internal)?\./;
 	return defined $VALUE{$type} ? "'$VALUE{$type}'" : 'NULL';
 }
 

@@ -143,7 +143,7 @@ for my $file (sort grep { /\.sql$/ } keys %source)
 {
 	for my $function (split /^(?=CREATE (?:OR REPLACE )?FUNCTION )/m, $source{$file})
 	{
-		my ($name, $signature) = $function =~ /^CREATE (?:OR REPLACE )?FUNCTION vibevideo\.(\w+)\s*$balanced/;
+		my ($name, $signature) = $function =~ /^CREATE (?:OR REPLACE )?FUNCTION vibevideo(?:_internal)?\.(\w+)\s*$balanced/;
 
 		# of check_config's lines as well
 		for my $call (map { calls($_->[0], 'format') } calls($function, 'vibevideo_internal\.line'), map { [$_] } $function =~ /\bRAISE\b((?:[^;']++|$string)*);/g)
@@ -171,7 +171,7 @@ for my $file (sort grep { /\.sql$/ } keys %source)
 				die "$file: $name: MESSAGE is none of its arguments\n" unless defined $at;
 				for my $caller (map { split /^(?=CREATE (?:OR REPLACE )?FUNCTION )/m, $_ } map { $source{$_} } grep { /\.sql$/ } keys %source)
 				{
-					for my $call (grep { $_->[1] =~ /(?:PERFORM|SELECT) \z/ } map { [ $_->[0], $_->[1] ] } calls($caller, 'vibevideo\.' . $name))
+					for my $call (grep { $_->[1] =~ /(?:PERFORM|SELECT) \z/ } map { [ $_->[0], $_->[1] ] } calls($caller, 'vibevideo(?:_internal)?\.' . $name))
 					{
 						push @sites, "$file: $name: " . (split_arguments($call->[0]))[$at];
 						push @bad, $sites[-1] unless is_plain_message((split_arguments($call->[0]))[$at], $caller);
