@@ -27,6 +27,7 @@
 
 #include "identity.h"
 #include "owner.h"
+#include "version.h"
 
 /*
  * Our own statements call PostgreSQL's functions and operators by their plain
@@ -67,7 +68,11 @@ MakeOwnerPath(Oid table_owner, char path[MAX_OWNER_PATH])
 	strlcat(path, "pg_temp", MAX_OWNER_PATH);
 }
 
-/* Our tables belong to the extension's owner; pg_extension itself has no syscache. */
+/*
+ * Our tables belong to the extension's owner; pg_extension itself has no syscache.
+ * So must the schema of what our statements call: SQL of 0.1.0 has none, so who
+ * may create schemas could have made it.
+ */
 static Oid
 ExtensionOwner(void)
 {
@@ -78,6 +83,15 @@ ExtensionOwner(void)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("extension \"vibevideo\" does not exist in this database")));
+	if (OwnerOfSchema(get_namespace_oid("vibevideo_internal", true)) != owner)
+	{
+		VersionCheck();
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("schema vibevideo_internal does not belong to the owner of vibevideo's tables"),
+				 errdetail("What it holds runs with that owner's rights."),
+				 errhint("ALTER SCHEMA vibevideo_internal OWNER TO %s.", quote_identifier(GetUserNameFromId(owner, false)))));
+	}
 	return owner;
 }
 

@@ -156,9 +156,25 @@ sub is_paused
 }
 
 operator_grants('postgres', 'vibevideo');
+# What the library's statements call is not there yet, so a stranger makes it.
+my %called = map { $_ => 1 } map { slurp_file($_) =~ /"[^"\n]*\bvibevideo_internal\.(\w+)\(/g } glob('src/*.c');
+cmp_ok(scalar(keys %called), '>', 10, 'the library calls functions of vibevideo_internal');
+cli($node, 'CREATE ROLE mallory; GRANT CREATE ON DATABASE postgres TO mallory; GRANT USAGE ON SCHEMA vibevideo TO mallory; '
+	  . 'SET ROLE mallory; CREATE SCHEMA vibevideo_internal; GRANT USAGE ON SCHEMA vibevideo_internal TO PUBLIC');
+for my $name (sort keys %called)
+{
+	cli($node, "SET ROLE mallory; CREATE FUNCTION vibevideo_internal.$name($_) RETURNS text LANGUAGE plpgsql AS \$\$ BEGIN RAISE LOG 'TRAP $name as %', current_user; RETURN ''; END \$\$")
+	  for '', 'anyelement', 'anyelement, anyelement', 'anyelement, anyelement, anyelement';
+}
 is_paused('new library', $old);
 {
-	cli($node, 'CREATE ROLE mallory; CREATE SCHEMA vibevideo_internal AUTHORIZATION mallory');
+	sql_error($node, "BEGIN; $_; ROLLBACK") for q{UPDATE vibevideo.job SET state = 'cancelled' WHERE state = 'pending'}, q{UPDATE vibevideo.job SET row_dirty = true},
+		'INSERT INTO vibevideo.job (relation, vibelog_id, state, model, input) SELECT relation, gen_random_uuid(), state, model, input FROM vibevideo.job',
+		'DELETE FROM vibevideo.job', 'DELETE FROM vibevideo.limit', 'UPDATE vibevideo.model SET price_usd = 1', 'SELECT * FROM vibevideo.jobs',
+		'UPDATE vibevideo.binding SET resting = true';
+	sql($node, q{SELECT vibevideo_internal.release('self-test'::text)});
+	my @ran = slurp_file($node->logfile, $log) =~ /LOG:  TRAP (.*)$/mg;
+	is_deeply([ map { s/ as .*//r } @ran ], ['release'], 'nothing of a stranger runs, but in a test of the test');
 	my ($state, $error) = sql_error($node, 'ALTER EXTENSION vibevideo UPDATE');
 
 	is($state, '42P06', 'her schema is not taken');

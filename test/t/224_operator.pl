@@ -206,6 +206,19 @@ SQL
 	is($ran->{shadow}, undef, 'what Vault runs does not find it there');
 }
 
+# -- an inner schema that has come into her hands --------------------------------------------------------------
+{
+	my $owner = sql($node, 'SELECT current_user');
+	my $id = sql($node, q{INSERT INTO plain (prompt) VALUES ('inner schema') RETURNING id});
+
+	sql($node, 'ALTER SCHEMA vibevideo_internal OWNER TO mallory');
+	my ($state, $error) = sql_error($node, "SET ROLE mallory; SELECT public.vibevideo_submit('$id')");
+	is($state, '55000', 'nothing is called in a schema that is not ours');
+	like($error, qr/HINT:  ALTER SCHEMA vibevideo_internal OWNER TO \Q$owner\E\./, 'which says whose it has to be');
+	sql($node, "ALTER SCHEMA vibevideo_internal OWNER TO $owner");
+	is(sql($node, "SET ROLE mallory; SELECT status FROM public.vibevideo_submit('$id'); RESET ROLE"), 'queued', 'and then it works again');
+}
+
 # -- where an operator must not put a key ------------------------------------------------------------------------
 sql($node, 'CREATE DATABASE other');
 for my $key ('fal_key', 'storage_key')
