@@ -231,8 +231,9 @@ sub functions_in_code
 my @api = table('api');
 my @operator = table('operator');
 
-# What the manual names of vibevideo_internal, since who reads the view of jobs needs rights on it.
-my @called_by_view = qw(job_message seconds_left shown_status);
+# What the manual names of vibevideo_internal: who reads the view of jobs needs
+# rights on some, and who moves the database publishes others.
+my @named = qw(job_message rollup_level seconds_left shown_status tally);
 {
 	my %code = api_in_code();
 	my %functions = functions_in_code();
@@ -245,8 +246,8 @@ my @called_by_view = qw(job_message seconds_left shown_status);
 	same_set('functions in schema vibevideo', \@operator_names, [ grep { /^vibevideo\./ } keys %functions ]);
 	my $created = () = $sql =~ /^CREATE (?:OR REPLACE )?FUNCTION vibevideo(?:_internal)?\./mg;
 	is(scalar(keys %functions), $created, 'functions: none was overlooked in sql/');
-	is_deeply([ sort keys %{ { map { $_ => 1 } $manual =~ /\bvibevideo_internal\.(\w+)/g } } ], \@called_by_view,
-		'of vibevideo_internal the manual names what readers of the view need');
+	is_deeply([ sort keys %{ { map { $_ => 1 } $manual =~ /\bvibevideo_internal\.(\w+)/g } } ], \@named,
+		'of vibevideo_internal the manual names what readers of the view, and a publication, need');
 	my %relations = map { unquote($_->[0]) => $_->[1] } table('relations');
 	my %created = reverse map { lc } $sql =~ /^CREATE (?:UNLOGGED )?(TABLE|VIEW|TYPE) (vibevideo\.\w+)/mg;
 	is_deeply(\%relations, \%created, 'tables, views and types in schema vibevideo');
