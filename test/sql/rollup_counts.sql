@@ -206,11 +206,11 @@ SELECT seconds, as_it_should_be FROM check_levels('500 days');
 -- each reads the periods that it is for, and no others
 CREATE FUNCTION reads(query text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
-	before constant jsonb = (SELECT jsonb_object_agg(t.relname, t.seq_tup_read + coalesce(t.idx_tup_fetch, 0)) FROM pg_stat_xact_user_tables t WHERE t.schemaname = 'vibevideo');
+	before constant jsonb = (SELECT jsonb_object_agg(t.relname, t.seq_tup_read + coalesce(t.idx_tup_fetch, 0)) FROM pg_stat_xact_user_tables t WHERE t.schemaname IN ('vibevideo', 'vibevideo_internal'));
 BEGIN
 	EXECUTE query;
 	RETURN (SELECT string_agg(t.relname, ' ' ORDER BY t.relname COLLATE "C") FROM pg_stat_xact_user_tables t
-			WHERE t.schemaname = 'vibevideo' AND t.relname LIKE 'rollup%' AND t.seq_tup_read + coalesce(t.idx_tup_fetch, 0) > coalesce((before -> t.relname)::bigint, 0));
+			WHERE t.schemaname IN ('vibevideo', 'vibevideo_internal') AND t.relname LIKE 'rollup%' AND t.seq_tup_read + coalesce(t.idx_tup_fetch, 0) > coalesce((before -> t.relname)::bigint, 0));
 END
 $$;
 SELECT reads($$SELECT vibevideo.series('completed', now() - interval '400 days', '1 day')$$) AS days,
@@ -269,7 +269,7 @@ SELECT DISTINCT pending, submitting, submit_unknown, queued, generating, process
 SELECT pg_stat_force_next_flush();
 BEGIN;
 SELECT vibevideo_internal.sample_backlog();
-SELECT seq_scan, idx_scan > 0 AS by_index FROM pg_stat_xact_user_tables WHERE schemaname = 'vibevideo' AND relname = 'job';
+SELECT seq_scan, idx_scan > 0 AS by_index FROM pg_stat_xact_user_tables WHERE schemaname IN ('vibevideo', 'vibevideo_internal') AND relname = 'job';
 COMMIT;
 -- the most that was seen; the end of it is seen once
 UPDATE vibevideo.job SET state = 'cancelled', next_at = NULL WHERE state IN ('queued', 'generating');
