@@ -160,8 +160,10 @@ sub all_end
 		wait_for($node, "SELECT count(*) >= $share FROM vibevideo.job j JOIN vibelogs v ON v.id::text = j.vibelog_id WHERE v.prompt LIKE 'killed %' AND j.next_at IS NULL", 't',
 			"$share have ended", hurry => 1);
 		my $pid = worker_pid($node);
-		kill('KILL', $pid) if $pid;
-		wait_until(sub { return (sql_error($node, 'SELECT 1'))[0] eq '' }, 'the worker is killed, and with it all sessions');
+		my $log = -s $node->logfile;
+		kill('KILL', $pid) or next;
+		wait_until(sub { slurp_file($node->logfile, $log) =~ /database system is ready to accept connections/ },
+			'the worker is killed, and with it all sessions');
 	}
 	all_end('all of them end');
 	is_counted('each is counted once, though the worker was killed three times');
