@@ -912,6 +912,8 @@ BEGIN
 							  'SELECT vibevideo.cancel(job_id).', relation, relation, unfinished.name);
 		END LOOP;
 	END IF;
+	PERFORM vibevideo_internal.note_act('attach', jsonb_build_object('relation', relation, 'options', vibevideo_internal.options(after), 'adopt', adopt),
+										outcome => jsonb_build_object('changes', CASE WHEN before.only_one THEN changes END));
 	PERFORM vibevideo.wake();
 	NOTIFY pgrst, 'reload schema';
 	RETURN format('%s is attached: %s', relation, vibevideo_internal.options(after));
@@ -964,6 +966,8 @@ BEGIN
 			HINT = 'To drop them, DELETE FROM vibevideo.job; to continue with them here, SELECT vibevideo.resume().';
 	END IF;
 	DELETE FROM vibevideo.binding x WHERE x.only_one;
+	PERFORM vibevideo_internal.note_act('detach', jsonb_build_object('relation', b.relation, 'options', vibevideo_internal.options(b), 'force', force),
+										outcome => jsonb_build_object('active', active));
 	IF active > 0 THEN
 		RAISE WARNING USING
 			MESSAGE = 'active jobs are paused until a table is attached',

@@ -1,4 +1,7 @@
-/* sql/decisions.sql: what an operator decides about jobs */
+/* sql/decisions.sql: what an operator decides about one job, and pausing */
+
+-- Each of these begins by requiring an operator, and ends by noting the act: see
+-- access.sql.
 
 /*
  * vibevideo.resolve(job, verdict) - settles a submit whose answer was lost.
@@ -8,14 +11,15 @@
  * say that fal has no such request; it is sent again then, or is cancelled if
  * that was requested.
  * Returns the job as vibevideo.video.  Errors: PT404 no such job, PT409 it is
- * not a lost submit, or another job has that request id; 22023 not an id.
- * Owner only.
+ * not a lost submit, or another job has that request id; 22023 not an id;
+ * 42501 not an operator.
  */
 CREATE FUNCTION vibevideo.resolve(job bigint, verdict text)
-RETURNS vibevideo.video LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+RETURNS vibevideo.video LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	j vibevideo.job;
 BEGIN
+	PERFORM vibevideo_internal.require('operator');
 	SELECT x.* INTO j FROM vibevideo.job x WHERE x.job_id = resolve.job FOR UPDATE;
 	IF NOT FOUND THEN
 		RAISE EXCEPTION USING ERRCODE = 'PT404', MESSAGE = format('there is no job %s', job);
@@ -51,12 +55,14 @@ BEGIN
 		lease = nextval('vibevideo.lease_seq'), leased_by = NULL
 	WHERE x.job_id = resolve.job
 	RETURNING x.* INTO j;
+	PERFORM vibevideo_internal.note_act('resolve', jsonb_build_object('job', job, 'verdict', verdict), 1,
+										CASE WHEN j.state = 'pending' THEN j.cost_usd END, jsonb_build_object('state', j.state));
 	PERFORM vibevideo.wake();
 	RETURN vibevideo.describe(j);
 END
 $$;
 COMMENT ON FUNCTION vibevideo.resolve(bigint, text) IS
-	'settles a job in state submit_unknown by fal''s request id or ''not_sent''; PT404, PT409, 22023; owner only';
+	'settles a job in state submit_unknown by fal''s request id or ''not_sent''; PT404, PT409, 22023; for operators';
 
 /*
  * vibevideo.redrive(error_code, since, max_jobs) - tries failed jobs again.
@@ -114,13 +120,13 @@ COMMENT ON FUNCTION vibevideo.redrive(text, interval, int) IS
  * job: job_id (view vibevideo.jobs).
  * Returns the job as vibevideo.video: cancelled at once if it was not sent, else
  * as soon as fal has been told; a finished one, and one that is being copied, is
- * returned as it is.  Errors: PT404 no such job, 55000 the database is paused.
- * Owner only.
+ * returned as it is.  Errors: PT404 no such job, 55000 the database is a copy,
+ * 42501 not an operator.
  */
 CREATE FUNCTION vibevideo.cancel(job bigint)
 RETURNS vibevideo.video LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'vibevideo_cancel_job';
 COMMENT ON FUNCTION vibevideo.cancel(bigint) IS
-	'cancels a job by its number, without its row or table; PT404 no such job; owner only';
+	'cancels a job by its number, without its row or table; PT404 no such job; for operators';
 
 /*
  * vibevideo.retry(job) - tries again to make a job's video, whatever became of
@@ -133,13 +139,13 @@ COMMENT ON FUNCTION vibevideo.cancel(bigint) IS
  * video is a new attempt, which is paid for.  If its table is gone the new job is
  * of no table, and its video is only in Storage.
  * Returns the job, or the new one, as vibevideo.video.  Errors: PT404 no such
- * job, PT429 and PT402 its user is over a limit, 55000 the database is paused.
- * Owner only.
+ * job, PT429 and PT402 its user is over a limit, 55000 the database is a copy,
+ * 42501 not an operator.
  */
 CREATE FUNCTION vibevideo.retry(job bigint)
 RETURNS vibevideo.video LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'vibevideo_retry_job';
 COMMENT ON FUNCTION vibevideo.retry(bigint) IS
-	'tries a job again by its number, without its row or table; a video that was made is only copied; PT404 no such job; owner only';
+	'tries a job again by its number, without its row or table; a video that was made is only copied; PT404 no such job; for operators';
 
 -- Do jobs have numbers that their sequence will give again?  It looks at the one
 -- that every submit needs.
@@ -162,6 +168,7 @@ BEGIN
 					 ('vibevideo.lease_seq', (SELECT max(j.lease) FROM vibevideo.job j)),
 					 ('vibevideo.event_event_id_seq', (SELECT max(e.event_id) FROM vibevideo.event e)),
 					 ('vibevideo_internal.tally_tally_id_seq', (SELECT max(t.tally_id) FROM vibevideo_internal.tally t)),
+					 ('vibevideo.audit_audit_id_seq', (SELECT max(a.audit_id) FROM vibevideo.audit a)),
 					 ('vibevideo_internal.refund_seq', (SELECT max(t.n) FROM vibevideo_internal.till t))) AS s(sequence, most)
 	LOOP
 		IF used.most > coalesce(used.last, 0) THEN
@@ -182,10 +189,12 @@ COMMENT ON FUNCTION vibevideo_internal.advance_sequences() IS 'part of resume: a
  * reason: for whoever meets the pause.
  * Notes who has paused it and since when.  Returns false, and changes nothing,
  * when it was paused so already, is a copy, or no table is attached.
- * Errors: 22023 another scope.  Owner only.
+ * Errors: 22023 another scope; 42501 not an operator.
  */
 CREATE FUNCTION vibevideo.pause(scope text DEFAULT 'sending', reason text DEFAULT NULL)
-RETURNS boolean LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+RETURNS boolean LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	who constant text = vibevideo_internal.require('operator');
 BEGIN
 	IF scope IS NULL OR scope NOT IN ('sending', 'all') THEN
 		RAISE EXCEPTION USING
@@ -193,9 +202,10 @@ BEGIN
 			MESSAGE = 'the scope of a pause must be sending or all',
 			HINT = 'A reason comes second: SELECT vibevideo.pause(''all'', ''new disk'').';
 	END IF;
-	UPDATE vibevideo.binding b SET paused = true, pause_scope = scope, paused_by = session_user, paused_at = now(), pause_reason = reason
+	UPDATE vibevideo.binding b SET paused = true, pause_scope = scope, paused_by = who, paused_at = now(), pause_reason = reason
 	WHERE b.only_one AND b.pause_scope IS DISTINCT FROM scope AND NOT vibevideo_internal.is_copy(b);
 	IF FOUND THEN
+		PERFORM vibevideo_internal.note_act('pause', jsonb_build_object('scope', scope, 'reason', reason));
 		PERFORM vibevideo.wake();
 		RETURN true;
 	END IF;
@@ -206,7 +216,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vibevideo.pause(text, text) IS
-	'stops sending, or all work on jobs, until vibevideo.resume(), and notes who did so and why; false when it was paused so already; 22023; owner only';
+	'stops sending, or all work on jobs, until vibevideo.resume(), and notes who did so and why; false when it was paused so already; 22023; for operators';
 
 /*
  * vibevideo.resume() - says that this database may act on its jobs.
@@ -214,23 +224,26 @@ COMMENT ON FUNCTION vibevideo.pause(text, text) IS
  * A database that was restored or copied holds jobs that the original works
  * on too; until this call nothing is sent from here.  Call it on the one that
  * is to continue.  Sequences that are behind their tables, as after logical replication,
- * are advanced, paused or not.  Returns false when nothing was paused.  Owner only.
+ * are advanced, paused or not.  Returns false when nothing was paused.  Errors:
+ * 42501 not an operator.
  */
 CREATE FUNCTION vibevideo.resume()
-RETURNS boolean LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+RETURNS boolean LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	was_paused boolean;
+	cause text;
 BEGIN
-	SELECT vibevideo_internal.pause_cause(b) IS NOT NULL INTO was_paused FROM vibevideo.binding b;
+	PERFORM vibevideo_internal.require('operator');
+	SELECT vibevideo_internal.pause_cause(b) INTO cause FROM vibevideo.binding b;
 	PERFORM vibevideo_internal.advance_sequences();
 	UPDATE vibevideo.binding b SET
 		paused = false, pause_scope = NULL, paused_by = NULL, paused_at = NULL, pause_reason = NULL,
 		system_identifier = i.system_identifier, database_oid = i.database_oid, timeline = i.timeline
 	FROM vibevideo_internal.identity() i
 	WHERE b.only_one;
+	PERFORM vibevideo_internal.note_act('resume', jsonb_build_object('cause', cause));
 	PERFORM vibevideo.wake();
-	RETURN coalesce(was_paused, false);
+	RETURN cause IS NOT NULL;
 END
 $$;
 COMMENT ON FUNCTION vibevideo.resume() IS
-	'lets a paused database, or one that was restored or copied, act on its jobs, and advances its sequences; false when it was not paused; owner only';
+	'lets a paused database, or one that was restored or copied, act on its jobs, and advances its sequences; false when it was not paused; for operators';

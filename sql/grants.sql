@@ -22,6 +22,7 @@ DECLARE
 										(SELECT string_agg(quote_ident(r.rolname), ', ') FROM pg_roles r
 										 WHERE r.rolname IN ('anon', 'authenticated', 'service_role')));
 	api record;
+	may record;
 BEGIN
 	IF NOT pg_has_role((SELECT e.extowner FROM pg_extension e WHERE e.extname = 'vibevideo'), 'USAGE') THEN
 		RAISE EXCEPTION USING
@@ -36,11 +37,16 @@ BEGIN
 	IF users IS NOT NULL THEN
 		EXECUTE format('GRANT USAGE ON SCHEMA vibevideo TO %s', users);
 	END IF;
+	FOR may IN SELECT r.privilege, r.objects FROM vibevideo_internal.rights() r WHERE r.guarded AND users IS NOT NULL LOOP
+		EXECUTE format('GRANT %s ON %s TO %s', may.privilege, may.objects, users);
+	END LOOP;
 	IF service IS NOT NULL THEN
 		-- A view reads with its reader's rights, and calls with them, which takes no USAGE.
-		EXECUTE format('GRANT SELECT ON vibevideo.job, vibevideo.jobs, vibevideo.past_costs, vibevideo.costs TO %s', service);
+		EXECUTE format('GRANT SELECT ON vibevideo.job, vibevideo.jobs, vibevideo.past_costs, vibevideo.costs, vibevideo.audit, '
+					   'vibevideo.settings TO %s', service);
 		EXECUTE format('GRANT EXECUTE ON FUNCTION vibevideo.describe(vibevideo.job), vibevideo_internal.job_message(vibevideo.job), '
-					   'vibevideo.is_active(text), vibevideo_internal.shown_status(text), vibevideo_internal.seconds_left(vibevideo.job) TO %s', service);
+					   'vibevideo.is_active(text), vibevideo_internal.shown_status(text), vibevideo_internal.seconds_left(vibevideo.job), '
+					   'vibevideo_internal.setting_advice(text, text) TO %s', service);
 	END IF;
 
 	FOR api IN

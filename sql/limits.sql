@@ -112,9 +112,9 @@ CREATE INDEX job_created ON vibevideo.job USING brin (created_at);
  * vibevideo.costs - what was requested and what it cost, by user, day and model.
  * reserved_usd is for active jobs, settled_usd for videos that were made, at the
  * list price of the time.  An orphan was not requested, as far as anybody knows,
- * but it is active, and costs.  security_invoker: service_role may read it.
+ * but it is active, and costs.  It reads with its owner's rights, as vibevideo.jobs does.
  */
-CREATE VIEW vibevideo.costs WITH (security_invoker = true) AS
+CREATE VIEW vibevideo.costs AS
 SELECT nullif(c.user_id, '') AS user_id, c.day, c.model,
 	   sum(c.submits)::bigint AS submits, sum(c.active)::bigint AS active, sum(c.videos)::bigint AS videos,
 	   sum(c.reserved_usd) AS reserved_usd, sum(c.settled_usd) AS settled_usd

@@ -606,6 +606,9 @@ BEGIN
 				   b.relation, b.id_column, stuck)
 	USING running, older_than, b.relation;
 	GET DIAGNOSTICS with_job = ROW_COUNT;
+	IF failed + with_job > 0 THEN
+		PERFORM vibevideo_internal.note_act('reset_stuck', jsonb_build_object('older_than', older_than), (failed + with_job)::int);
+	END IF;
 	IF with_job > 0 THEN
 		PERFORM vibevideo.wake();
 	END IF;

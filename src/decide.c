@@ -13,6 +13,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "access.h"
 #include "input.h"
 #include "job.h"
 #include "publicapi.h"
@@ -354,7 +355,7 @@ vibevideo_retry(PG_FUNCTION_ARGS)
  *----------
  */
 
-/* ERROR if there is no such job, or this database may not act on it */
+/* ERROR if the caller is no operator, there is no such job, or this database may not act on it */
 static Job *
 BeginOnJob(int64 job_id, Binding *binding)
 {
@@ -362,6 +363,7 @@ BeginOnJob(int64 job_id, Binding *binding)
 
 	StatementConnect();
 	(void) BindingLoad(binding);
+	(void) AccessRequire(ACCESS_OPERATOR);
 	BindingRequireToAct(binding);
 	job = JobRead(job_id, CurrentMemoryContext);
 	if (job == NULL)
@@ -384,11 +386,40 @@ IsOfTable(int64 job_id, const Binding *binding)
 	return StatementRun(&find_row_of_job, &args) > 0;
 }
 
-static Datum
-EndOnJob(int64 job_id, const Binding *binding)
+static Statement note_decision = {
+	"SELECT vibevideo_internal.note_act($1, jsonb_build_object('job', $2), $3, CASE WHEN $4 THEN j.cost_usd END,"
+	" jsonb_build_object('job', j.job_id, 'state', j.state)) FROM vibevideo.job j WHERE j.job_id = $5"};
+
+/* What an operator decided: about which job, what was done, and which job it came to. */
+typedef struct Decision
 {
+	const char *action;
+	int64 asked;
+	int64 job_id;
+	bool done;	 /* false: there was nothing to do */
+	bool spends; /* on another render */
+} Decision;
+
+static void
+NoteDecision(const Decision *decision)
+{
+	Args args = {0};
+
+	ArgText(&args, decision->action);
+	ArgInt8(&args, decision->asked);
+	ArgInt4(&args, decision->done ? 1 : 0);
+	ArgBool(&args, decision->spends);
+	ArgInt8(&args, decision->job_id);
+	StatementRun(&note_decision, &args);
+}
+
+static Datum
+EndOnJob(const Decision *decision, const Binding *binding)
+{
+	int64 job_id = decision->job_id;
 	Datum video;
 
+	NoteDecision(decision);
 	if (IsOfTable(job_id, binding))
 		RowSyncOne(binding, job_id);
 	ShmemWakeAtCommit();
@@ -441,16 +472,16 @@ FindAnother(int64 job_id)
  * As CancelActive: if we have waited for whoever had the job, and it ended, the
  * attempt that followed is cancelled.  Nothing follows an orphan.
  */
-static int64
+static Decision
 CancelJob(const Job *job)
 {
+	Decision cancel = {"cancel", job->job_id, job->job_id};
 	bool may_be_followed = !StateIsFinal(job->state) && !job->orphan;
-	int64 job_id = job->job_id;
 	int64 next;
 
-	while (!RequestCancel(job_id) && may_be_followed && (next = FindAnother(job_id)) > job_id)
-		job_id = next;
-	return job_id;
+	while (!(cancel.done = RequestCancel(cancel.job_id)) && may_be_followed && (next = FindAnother(cancel.job_id)) > cancel.job_id)
+		cancel.job_id = next;
+	return cancel;
 }
 
 /*----------
@@ -463,19 +494,34 @@ vibevideo_cancel_job(PG_FUNCTION_ARGS)
 	int64 job_id = PG_ARGISNULL(0) ? 0 : PG_GETARG_INT64(0);
 	Binding binding;
 	Job *job = BeginOnJob(job_id, &binding);
+	Decision cancel = CancelJob(job);
 
-	PG_RETURN_DATUM(EndOnJob(CancelJob(job), &binding));
+	PG_RETURN_DATUM(EndOnJob(&cancel, &binding));
 }
 
 /* The active one there is already, or a new one. */
-static int64
-AnotherAttempt(int64 job_id)
+static void
+AnotherAttempt(Decision *retry)
 {
-	int64 another = FindAnother(job_id);
+	int64 another = FindAnother(retry->asked);
 
 	if (another == 0)
-		another = RunForJob(&insert_another, job_id);
-	return another ? another : FindAnother(job_id);
+	{
+		another = RunForJob(&insert_another, retry->asked);
+		retry->spends = (another != 0);
+	}
+	retry->done = retry->spends;
+	retry->job_id = another ? another : FindAnother(retry->asked);
+}
+
+static void
+RetryJob(const Job *job, Decision *retry)
+{
+	bool lost = GiveUpUnknown(job->job_id);
+
+	retry->done = !lost && (SendNow(job->job_id) || CopyAgain(&retry->job_id, BEARS_UNKNOWN));
+	if (lost || (!retry->done && StateIsFinal(job->state) && strcmp(job->state, "completed") != 0))
+		AnotherAttempt(retry);
 }
 
 /* As in Retry: a trigger of the row that is being written starts no new try of it. */
@@ -499,12 +545,10 @@ vibevideo_retry_job(PG_FUNCTION_ARGS)
 	int64 job_id = PG_ARGISNULL(0) ? 0 : PG_GETARG_INT64(0);
 	Binding binding;
 	Job *job = BeginOnJob(job_id, &binding);
+	Decision retry = {"retry", job_id, job_id};
 
 	if (RowGuardIsBeingWritten(&binding, job->vibelog_id) && IsOfTable(job_id, &binding))
 		PG_RETURN_DATUM(LeaveAsItIs(job, &binding));
-	if (GiveUpUnknown(job_id))
-		job_id = AnotherAttempt(job_id);
-	else if (!SendNow(job_id) && !CopyAgain(&job_id, BEARS_UNKNOWN) && StateIsFinal(job->state) && strcmp(job->state, "completed") != 0)
-		job_id = AnotherAttempt(job_id);
-	PG_RETURN_DATUM(EndOnJob(job_id, &binding));
+	RetryJob(job, &retry);
+	PG_RETURN_DATUM(EndOnJob(&retry, &binding));
 }

@@ -57,6 +57,8 @@ int vv_backoff_base;
 int vv_backoff_max;
 int vv_retention;
 int vv_rollup_retention;
+int vv_audit_retention;
+double vv_confirm_over_usd;
 int vv_storage_kind;
 char *vv_storage_region = NULL;
 int vv_unknown_policy;
@@ -282,6 +284,8 @@ static const IntSetting ints[] = {
 	&vv_retention, 30 * 86400, 0, INT_MAX, GUC_UNIT_S},
 	{"vibevideo.rollup_retention", "How long counts of what became of jobs are kept, by hour and by day; 0 means forever.",
 	&vv_rollup_retention, 400 * 86400, 0, INT_MAX, GUC_UNIT_S},
+	{"vibevideo.audit_retention", "How long vibevideo.audit is kept; 0 means forever.",
+	&vv_audit_retention, 365 * 86400, 0, INT_MAX, GUC_UNIT_S},
 	{"vibevideo.unknown_after", "How long a lost submit must leave no trace before unknown_policy acts.",
 	&vv_unknown_after, 1800, 1, INT_MAX, GUC_UNIT_S},
 	{"vibevideo.worker_idle_timeout", "A worker that has had no work for this long exits, and is started again when there is some; 0 means never.",
@@ -340,6 +344,9 @@ GucInit(void)
 	DefineCustomBoolVariable("vibevideo.notify",
 							 "Send each new status to channel vibevideo with NOTIFY. This prevents PREPARE TRANSACTION.",
 							 NULL, &vv_notify, true, PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomRealVariable("vibevideo.confirm_over_usd",
+							 "An act of an operator that may cost more than this, in USD, has to be confirmed in words.",
+							 NULL, &vv_confirm_over_usd, 10, 0, 1000000, PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomEnumVariable("vibevideo.unknown_policy",
 							 "What to do with a lost submit, whose answer did not arrive: fail_when_absent, manual, resubmit_when_absent or resubmit.",
 							 NULL, &vv_unknown_policy, UNKNOWN_FAIL_WHEN_ABSENT, unknown_policies,

@@ -16,6 +16,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "access.h"
 #include "call.h"
 #include "guc.h"
 #include "index.h"
@@ -366,13 +367,27 @@ ClaimSuspect(void *arg)
 	ClaimOneSuspect(look->now);
 }
 
+/* there may be more to prune */
+static TimestampTz
+NextPrune(TimestampTz now, int64 pruned)
+{
+	return TimestampTzPlusMilliseconds(now, pruned > 0 ? AGAIN_MS : PRUNE_MS);
+}
+
 static void
 Prune(void *arg)
 {
 	Look *look = arg;
 
-	/* there may be more to prune */
-	vv_worker.prune_at = TimestampTzPlusMilliseconds(look->now, JobPrune(PRUNE_A_TURN) > 0 ? AGAIN_MS : PRUNE_MS);
+	vv_worker.prune_at = NextPrune(look->now, JobPrune(PRUNE_A_TURN));
+}
+
+static void
+PruneAudit(void *arg)
+{
+	Look *look = arg;
+
+	vv_worker.prune_audit_at = NextPrune(look->now, AccessPruneAudit(PRUNE_A_TURN));
 }
 
 /* What a typical video takes is of interest when there is a new one, but not each time. */
@@ -408,7 +423,7 @@ Thin(void *arg)
 {
 	Look *look = arg;
 
-	vv_worker.thin_at = TimestampTzPlusMilliseconds(look->now, RollupThin(PRUNE_A_TURN) > 0 ? AGAIN_MS : PRUNE_MS);
+	vv_worker.thin_at = NextPrune(look->now, RollupThin(PRUNE_A_TURN));
 }
 
 static void
@@ -502,6 +517,7 @@ LookForWork(Look *look)
 	Do(WORK_FOLD, look->now >= vv_worker.fold_at, Fold, look);
 	Do(WORK_SAMPLE, look->now >= vv_worker.sample_at, Sample, look);
 	Do(WORK_THIN, look->now >= vv_worker.thin_at, Thin, look);
+	Do(WORK_PRUNE_AUDIT, look->now >= vv_worker.prune_audit_at, PruneAudit, look);
 }
 
 void

@@ -32,6 +32,7 @@ typedef struct Worker
 	TimestampTz refresh_at; /* not before */
 	TimestampTz sample_at;
 	TimestampTz thin_at;
+	TimestampTz prune_audit_at;
 	bool recovered;			 /* what a crashed predecessor left behind has been dealt with */
 	bool read_journal;		 /* a transaction with submits may have ended */
 	bool store_keys;		 /* fal's webhook keys have arrived */
@@ -74,6 +75,7 @@ typedef enum WorkKind
 	WORK_FOLD,
 	WORK_SAMPLE,
 	WORK_THIN,
+	WORK_PRUNE_AUDIT,
 	WORK_KINDS
 } WorkKind;
 

@@ -143,6 +143,10 @@ sub settings_in_code
 	{
 		$settings{$1} = { default => $3 eq 'true' ? 'on' : 'off', unit => '', range => '' };
 	}
+	while ($guc =~ /DefineCustomRealVariable\("([a-z._]+)",\s*$text,\s*NULL,\s*&\w+,\s*([\d.]+),\s*([\d.]+),\s*([\d.]+)/g)
+	{
+		$settings{$1} = { default => $3, unit => '', range => "$4–$5" };
+	}
 	while ($guc =~ /DefineCustomIntVariable\("([a-z._]+)",\s*$text,\s*NULL,\s*&\w+,\s*(\d+),\s*(\d+),\s*(\d+)/g)
 	{
 		$settings{$1} = { default => $3, unit => '', range => "$4–$5" };
@@ -228,12 +232,26 @@ sub functions_in_code
 	return %functions;
 }
 
+# name => level of the functions that vibevideo_internal.rights() calls guarded
+sub guarded_in_code
+{
+	my ($rights) = $sql =~ /FUNCTION vibevideo_internal\.rights\(\).*?\n\tVALUES (.*?)\nEND;/s or die "no vibevideo_internal.rights()\n";
+	my %level;
+
+	while ($rights =~ /\('(viewer|operator)', '(\w+)', (.*?), (true|false)\)/gs)
+	{
+		my ($level, $objects, $guarded) = ($1, $3, $4);
+		next unless $guarded eq 'true';
+		$level{$_} = $level for $objects =~ /(vibevideo\.\w+)\(/g;
+	}
+	return %level;
+}
+
 my @api = table('api');
 my @operator = table('operator');
 
-# What the manual names of vibevideo_internal: who reads the view of jobs needs
-# rights on some, and who moves the database publishes others.
-my @named = qw(job_message rollup_level seconds_left shown_status tally);
+# What the manual names of vibevideo_internal: who moves the database publishes it.
+my @named = qw(rollup_level tally);
 {
 	my %code = api_in_code();
 	my %functions = functions_in_code();
@@ -247,10 +265,14 @@ my @named = qw(job_message rollup_level seconds_left shown_status tally);
 	my $created = () = $sql =~ /^CREATE (?:OR REPLACE )?FUNCTION vibevideo(?:_internal)?\./mg;
 	is(scalar(keys %functions), $created, 'functions: none was overlooked in sql/');
 	is_deeply([ sort keys %{ { map { $_ => 1 } $manual =~ /\bvibevideo_internal\.(\w+)/g } } ], \@named,
-		'of vibevideo_internal the manual names what readers of the view, and a publication, need');
+		'of vibevideo_internal the manual names what a publication needs');
 	my %relations = map { unquote($_->[0]) => $_->[1] } table('relations');
 	my %created = reverse map { lc } $sql =~ /^CREATE (?:UNLOGGED )?(TABLE|VIEW|TYPE) (vibevideo\.\w+)/mg;
 	is_deeply(\%relations, \%created, 'tables, views and types in schema vibevideo');
+	my %guarded = guarded_in_code();
+	my @unguarded = grep { $sql !~ /FUNCTION \Q$_\E\((?:(?!\n\$\$;).)*?(?:\bvibevideo_internal\.require\('$guarded{$_}'\)|AS 'MODULE_PATHNAME')/s } sort keys %guarded;
+	is_deeply(\@unguarded, [], 'each function that is granted to a level requires it');
+	same_set('functions for operators', [ ticked(manual_section('guarded')) ], [ keys %guarded ]);
 	for my $row (@operator)
 	{
 		my ($signature, $result) = map { unquote($_) } @$row[ 0, 1 ];
@@ -641,8 +663,8 @@ sub ask
 
 if (@psql)
 {
-	my @settings = ask(q{SELECT name, boot_val, unit, CASE vartype WHEN 'integer' THEN min_val || '–' || max_val
-		WHEN 'enum' THEN '`' || array_to_string(enumvals, '`, `') || '`' END, context
+	my @settings = ask(q{SELECT name, boot_val, unit, CASE WHEN vartype IN ('integer', 'real') THEN min_val || '–' || max_val
+		WHEN vartype = 'enum' THEN '`' || array_to_string(enumvals, '`, `') || '`' END, context
 		FROM pg_settings WHERE name LIKE 'vibevideo.%'});
 	same_set('settings of the server (those that it shows)',
 		[ grep { !$documented{$_}{secret} } keys %documented ], [ map { $_->[0] } @settings ]);

@@ -8,7 +8,8 @@ CREATE EXTENSION vibevideo;
 
 CREATE TEMPORARY VIEW members AS
 SELECT p.oid::regprocedure AS function, l.lanname, p.prosqlbody IS NOT NULL AS bound,
-	   (SELECT s FROM unnest(p.proconfig) s WHERE s LIKE 'search_path=%') AS path, p.prosecdef
+	   (SELECT s FROM unnest(p.proconfig) s WHERE s LIKE 'search_path=%') AS path, p.prosecdef,
+	   p.prosrc, p.prorettype
 FROM pg_proc p
 JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
 JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND e.extname = 'vibevideo'
@@ -28,8 +29,9 @@ SELECT function, path FROM members
 WHERE path <> 'search_path=pg_catalog, pg_temp'
 ORDER BY function::text COLLATE "C";
 
--- none runs with the rights of another than its caller
-SELECT function FROM members WHERE prosecdef ORDER BY function::text COLLATE "C";
+-- what runs with its owner's rights judges first who calls, or is a trigger
+SELECT function, prosrc ~ '\mvibevideo\.require\(''(viewer|operator)''\)' AS judges, prorettype = 'trigger'::regtype AS is_trigger
+FROM members WHERE prosecdef ORDER BY function::text COLLATE "C";
 
 -- and it would be seen
 CREATE FUNCTION vibevideo.loose() RETURNS int LANGUAGE sql AS 'SELECT 1';

@@ -41,7 +41,7 @@ sub operator_grants
 {
 	my ($database, $inner) = @_;
 
-	cli($node, 'GRANT SELECT ON vibevideo.job TO pg_monitor; GRANT EXECUTE ON FUNCTION vibevideo.resolve(bigint, text) TO pg_monitor; '
+	cli($node, 'GRANT SELECT ON vibevideo.job TO pg_monitor; GRANT EXECUTE ON FUNCTION vibevideo.check_config() TO pg_monitor; '
 		  . join('; ', map { "GRANT EXECUTE ON FUNCTION $inner.$_ TO pg_monitor" } 'job_message(vibevideo.job)', 'seconds_left(vibevideo.job)', 'shown_status(text)'),
 		$database);
 	return;

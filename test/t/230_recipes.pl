@@ -170,11 +170,19 @@ SQL
 	like($counts, qr{^fal-ai/minimax/video-01\|1\|0$}m, 'that no render was slow');
 	like($counts, qr{^completed\|fal-ai/minimax/video-01\|\|1$}m, 'and what was completed');
 
-	recipe('dashboard-role');
+	recipe('access');
 	my $figures = 'SELECT count(*) FROM vibevideo.jobs; SELECT sum(submits) FROM vibevideo.costs';
-	is(sql($node, "SET ROLE dashboard; $figures; RESET ROLE"), sql($node, $figures), 'a dashboard may read jobs and costs');
-	my ($state) = sql_error($node, 'SET ROLE dashboard; DELETE FROM vibevideo.job');
-	is($state, '42501', 'and change nothing');
+	is(sql($node, "SET ROLE grafana; $figures; RESET ROLE"), sql($node, $figures), 'a dashboard may read jobs and costs');
+	for my $statement ('SELECT input FROM vibevideo.job', 'DELETE FROM vibevideo.job', 'SELECT vibevideo.cancel(1)')
+	{
+		is((sql_error($node, "SET ROLE grafana; $statement"))[0], '42501', "and not $statement");
+	}
+	is((sql_error($node, 'SET ROLE support; SELECT vibevideo.cancel(1)'))[0], '', 'an operator may act');
+	recipe('operator');
+	is((sql_error($node, q{SET ROLE authenticated; SET request.jwt.claims = '{"sub": "7d3c5e1a-0f4b-4c3d-9a58-2b1c6d7e8f90"}'; SELECT vibevideo.cancel(1)}))[0],
+		'', 'so may one with a JWT');
+	is((sql_error($node, q{SET ROLE authenticated; SET request.jwt.claims = '{"sub": "somebody else"}'; SELECT vibevideo.cancel(1)}))[0], '42501', 'and no other');
+	like((split /\n/, recipe('audit'))[0], qr/\|7d3c5e1a-0f4b-4c3d-9a58-2b1c6d7e8f90 \(authenticated\)\|cancel\|/, 'the audit knows');
 
 	# the server as Supabase's compose file starts it
 	$node->command_ok([ 'pg_ctl', '-w', '-s', '-m', 'fast', '-D', $node->data_dir, '-l', $node->logfile, '-o', '-c log_min_messages=fatal', 'restart' ], 'restarted with log_min_messages on its command line');
