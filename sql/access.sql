@@ -286,7 +286,7 @@ BEGIN ATOMIC
 		   ('viewer', 'EXECUTE', 'FUNCTION vibevideo_internal.caller()', false),
 		   ('operator', 'SELECT', 'vibevideo.audit', false),
 		   ('operator', 'EXECUTE', 'FUNCTION vibevideo.cancel(bigint), vibevideo.retry(bigint), vibevideo.resolve(bigint, text), '
-			'vibevideo.pause(text, text), vibevideo.resume()', true);
+			'vibevideo.pause(text, text), vibevideo.resume(), vibevideo.probe_now()', true);
 END;
 COMMENT ON FUNCTION vibevideo_internal.rights() IS 'the rights of viewers and operators, as GRANT takes them; owner only';
 

@@ -1330,6 +1330,43 @@ RETURNS vibevideo.video LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'vibevideo_ret
 COMMENT ON FUNCTION vibevideo.retry(bigint) IS
 	'tries a job again by its number, without its row or table; a video that was made is only copied; PT404 no such job; for operators';
 
+-- One service, fal.ai or Storage: whether it was taken to be down, whether it answers,
+-- what it said, and until when it is left alone.
+CREATE FUNCTION vibevideo_internal.reach(service text, OUT was_down boolean, OUT answers boolean, OUT detail text, OUT next_probe_at timestamptz)
+LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'vibevideo_reach';
+COMMENT ON FUNCTION vibevideo_internal.reach(text) IS
+	'asks fal.ai or Storage whether it answers, and closes its circuit breaker if it does; owner only';
+
+/*
+ * vibevideo.probe_now() - asks fal.ai and Storage whether they answer, and lets
+ * jobs go to one that does at once, however long its circuit breaker was to stay
+ * open.  A service that does not answer keeps the wait it has.
+ *
+ * Over the network, within this call, for at most 3 s each; what is asked changes
+ * nothing there.  Returns a row for each service: was_down, whether it was left
+ * alone before; answers, null if it was not asked; detail, what it said or why not;
+ * next_probe_at, until when it is left alone, null if it is not.
+ * Errors: 42501 not an operator.
+ */
+CREATE FUNCTION vibevideo.probe_now()
+RETURNS TABLE (service text, was_down boolean, answers boolean, detail text, next_probe_at timestamptz)
+LANGUAGE plpgsql VOLATILE ROWS 2 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	outcome jsonb = '{}';
+BEGIN
+	PERFORM vibevideo_internal.require('operator');
+	FOREACH service IN ARRAY ARRAY['fal.ai', 'Storage'] LOOP
+		SELECT r.was_down, r.answers, r.detail, r.next_probe_at INTO was_down, answers, detail, next_probe_at
+		FROM vibevideo_internal.reach(service) r;
+		outcome = outcome || jsonb_build_object(service, jsonb_build_object('was_down', was_down, 'answers', answers, 'detail', detail));
+		RETURN NEXT;
+	END LOOP;
+	PERFORM vibevideo_internal.note_act('probe_now', outcome => outcome);
+END
+$$;
+COMMENT ON FUNCTION vibevideo.probe_now() IS
+	'asks fal.ai and Storage whether they answer, over the network, and lets jobs go to one that does at once; for operators';
+
 CREATE FUNCTION vibevideo_internal.sequences_behind()
 RETURNS boolean LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
@@ -3255,7 +3292,7 @@ BEGIN ATOMIC
 		   ('viewer', 'EXECUTE', 'FUNCTION vibevideo_internal.caller()', false),
 		   ('operator', 'SELECT', 'vibevideo.audit', false),
 		   ('operator', 'EXECUTE', 'FUNCTION vibevideo.cancel(bigint), vibevideo.retry(bigint), vibevideo.resolve(bigint, text), '
-			'vibevideo.pause(text, text), vibevideo.resume()', true);
+			'vibevideo.pause(text, text), vibevideo.resume(), vibevideo.probe_now()', true);
 END;
 COMMENT ON FUNCTION vibevideo_internal.rights() IS 'the rights of viewers and operators, as GRANT takes them; owner only';
 
@@ -3371,6 +3408,7 @@ DECLARE
 		'vibevideo_internal.fold_tallies(int), vibevideo_internal.sample_backlog(), vibevideo_internal.thin_rollup(int), vibevideo_internal.refresh_typical(), '
 		'vibevideo_internal.steps(timestamptz, interval), vibevideo.series(text, timestamptz, interval), '
 		'vibevideo.resolve(bigint, text), vibevideo.resume(), vibevideo_internal.caller(), vibevideo_internal.require(text), '
+		'vibevideo_internal.reach(text), vibevideo.probe_now(), '
 		'vibevideo_internal.note_act(text, jsonb, int, numeric, jsonb), vibevideo_internal.audit_changing(), vibevideo_internal.audit_table(), '
 		'vibevideo_internal.setting_advice(text, text), vibevideo_internal.rights(), vibevideo_internal.take_rights(regrole), '
 		'vibevideo.grant_access(regrole, text, boolean), vibevideo.revoke_access(regrole)';

@@ -26,6 +26,20 @@ BreakerNoteStart(Breaker *breaker, int64_t now)
 	breaker->until = now + PROBE_MS;
 }
 
+void
+BreakerHurry(Breaker *breaker, int64_t now)
+{
+	int64_t at = now;
+
+	if (breaker->until <= now || breaker->probing)
+		return;
+	if (breaker->hurried_at != 0 && breaker->hurried_at + BREAKER_FIRST_MS > now)
+		at = breaker->hurried_at + BREAKER_FIRST_MS;
+	if (at >= breaker->until)
+		return;
+	breaker->hurried_at = breaker->until = at;
+}
+
 bool
 BreakerReport(Breaker *breaker, bool success, int64_t now)
 {

@@ -4,7 +4,8 @@
  *
  * Five consecutive failures open it for 2 s.  Then one request may start, the
  * probe, which blocks others for up to a minute.  If it fails the wait doubles,
- * up to 5 minutes; any good answer closes it.
+ * up to 5 minutes; any good answer closes it.  Whoever cannot wait may hurry it,
+ * once in 2 s.
  *
  * Pure: plain data, the caller supplies the time (ms, any epoch).
  */
@@ -25,6 +26,7 @@ typedef struct Breaker
 	int64_t delay; /* while open, ms */
 	int64_t until; /* no request before this; 0 while closed */
 	int64_t opened_at;
+	int64_t hurried_at; /* 0: never */
 } Breaker;
 
 /*
@@ -34,6 +36,8 @@ typedef struct Breaker
 extern int BreakerAllows(const Breaker *breaker, int64_t now, int wanted);
 /* a request starts: while open it is the probe, and blocks others for a while */
 extern void BreakerNoteStart(Breaker *breaker, int64_t now);
+/* somebody asks for a request now: the next one may start at once, or as soon as it may be hurried again */
+extern void BreakerHurry(Breaker *breaker, int64_t now);
 /* how a request ended; true if the breaker is open now */
 extern bool BreakerReport(Breaker *breaker, bool success, int64_t now);
 

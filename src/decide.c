@@ -116,10 +116,14 @@ static Statement send_now = {
 	" WHERE j.job_id = $1"
 	" AND j.state = 'pending'"};
 
+/* Whoever asks for it may know that fal is back. */
 static bool
 SendNow(int64 job_id)
 {
-	return Decide(&send_now, job_id);
+	if (!Decide(&send_now, job_id))
+		return false;
+	ShmemProbeAtCommit(SERVICE_FAL);
+	return true;
 }
 
 static Statement give_up_unknown = {
@@ -192,6 +196,8 @@ CopyAgain(int64 *job_id, const char *bears)
 	if (!SubtransactionRunUnlessTaken(RunCopyStep, &copy))
 		return false;
 	*job_id = copy.job_id;
+	if (copy.done)
+		ShmemProbeAtCommit(SERVICE_STORAGE);
 	return copy.done;
 }
 

@@ -524,8 +524,20 @@ ShmemServiceReport(Service service, bool outage)
 	return open;
 }
 
+static void
+HurryBreakers(const bool *services)
+{
+	DatabaseSlot *slot = LockSlot(MyDatabaseId, SLOT_CHANGE);
+
+	for (int i = 0; slot && i < lengthof(slot->breakers); i++)
+		if (services[i])
+			BreakerHurry(&slot->breakers[i], NowMs());
+	UnlockSlots();
+}
+
 static bool wake_pending = false;
 static TimestampTz expected_at = 0; /* 0: nothing is */
+static bool probe_pending[2];		/* by Service */
 
 static void
 WakeAtXactEnd(XactEvent event, void *arg)
@@ -535,6 +547,8 @@ WakeAtXactEnd(XactEvent event, void *arg)
 		case XACT_EVENT_COMMIT:
 			/* nothing reports when a prepared transaction is committed: have a worker that looks regularly */
 		case XACT_EVENT_PREPARE:
+			if (probe_pending[SERVICE_FAL] || probe_pending[SERVICE_STORAGE])
+				HurryBreakers(probe_pending);
 			if (wake_pending)
 				ShmemWakeWorker(MyDatabaseId);
 			else if (expected_at != 0)
@@ -547,6 +561,7 @@ WakeAtXactEnd(XactEvent event, void *arg)
 	}
 	wake_pending = false;
 	expected_at = 0;
+	memset(probe_pending, 0, sizeof(probe_pending));
 }
 
 static void
@@ -565,6 +580,13 @@ ShmemWakeAtCommit(void)
 {
 	RegisterWake();
 	wake_pending = true;
+}
+
+void
+ShmemProbeAtCommit(Service service)
+{
+	RegisterWake();
+	probe_pending[service] = true;
 }
 
 void

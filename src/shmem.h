@@ -69,6 +69,8 @@ extern int ShmemServiceAllows(Service service, int wanted);
 extern TimestampTz ShmemServiceUntil(Service service); /* when it may be tried again, 0 if at once */
 /* a request to it has been started: while it is down that is the probe, so not before there is one, which will report */
 extern void ShmemServiceStart(Service service);
+/* for a transaction that has made a job due at once: when it commits, the service may be tried again */
+extern void ShmemProbeAtCommit(Service service);
 /* how a request ended; true if the service is (now) considered down: the try should not be counted */
 extern bool ShmemServiceReport(Service service, bool outage);
 

@@ -10,6 +10,7 @@ typedef enum Act
 	START, /* a request starts */
 	GOOD,  /* one ends well */
 	BAD,   /* one fails */
+	HURRY, /* somebody asks for a probe */
 	LOOK   /* nothing happens */
 } Act;
 
@@ -35,6 +36,11 @@ static const struct
 		{"what was under way when it opened tells nothing", {{0, BAD, BREAKER_THRESHOLD, true, 0}, {10, BAD, 50, true, 0}, {BREAKER_FIRST_MS, LOOK, 1, true, 1}}},
 		{"a failed probe doubles the wait", {{0, BAD, BREAKER_THRESHOLD, true, 0}, {2000, START, 1, true, 0}, {2100, BAD, 1, true, 0}, {2100 + 2 * BREAKER_FIRST_MS - 1, LOOK, 1, true, 0}, {2100 + 2 * BREAKER_FIRST_MS, LOOK, 1, true, 1}, {6100, START, 1, true, 0}, {6200, BAD, 1, true, 0}, {6200 + 4 * BREAKER_FIRST_MS - 1, LOOK, 1, true, 0}, {6200 + 4 * BREAKER_FIRST_MS, LOOK, 1, true, 1}}},
 		{"a probe that never reports does not keep it open", {{0, BAD, BREAKER_THRESHOLD, true, 0}, {2000, START, 1, true, 0}, {2000 + 59999, LOOK, 1, true, 0}, {2000 + 60000, LOOK, 1, true, 1}}},
+		{"hurried, it lets a probe through at once", {{1000, BAD, BREAKER_THRESHOLD, true, 0}, {1001, HURRY, 1, true, 1}, {1002, START, 1, true, 0}, {1003, GOOD, 1, false, 10}}},
+		{"a probe that was hurried is the only one", {{1000, BAD, BREAKER_THRESHOLD, true, 0}, {1001, HURRY, 1, true, 1}, {1002, START, 1, true, 0}, {1003, HURRY, 1, true, 0}, {4000, HURRY, 1, true, 0}}},
+		{"it is hurried once in two seconds", {{1000, BAD, BREAKER_THRESHOLD, true, 0}, {1001, HURRY, 1, true, 1}, {1002, START, 1, true, 0}, {1003, BAD, 1, true, 0}, {1004, HURRY, 9, true, 0}, {1000 + BREAKER_FIRST_MS, LOOK, 1, true, 0}, {1001 + BREAKER_FIRST_MS, LOOK, 1, true, 1}}},
+		{"to hurry one that is closed changes nothing", {{1000, HURRY, 9, false, 10}, {1001, BAD, BREAKER_THRESHOLD, true, 0}}},
+		{"to hurry never delays", {{1000, BAD, BREAKER_THRESHOLD, true, 0}, {1000 + BREAKER_FIRST_MS - 1, HURRY, 1, true, 1}, {1000 + BREAKER_FIRST_MS, HURRY, 1, true, 1}, {1000 + BREAKER_FIRST_MS, LOOK, 1, true, 1}}},
 		{"an early success closes it at once", {{0, BAD, BREAKER_THRESHOLD, true, 0}, {100, GOOD, 1, false, 10}, {200, BAD, BREAKER_THRESHOLD - 1, false, 10}, {300, BAD, 1, true, 0}, {300 + BREAKER_FIRST_MS, LOOK, 1, true, 1}}},
 };
 
@@ -58,6 +64,9 @@ Tell(const char *name, const Step *steps)
 					break;
 				case BAD:
 					open = BreakerReport(&breaker, false, step->at);
+					break;
+				case HURRY:
+					BreakerHurry(&breaker, step->at);
 					break;
 				case LOOK:
 					break;
