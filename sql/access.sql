@@ -62,14 +62,17 @@ COMMENT ON FUNCTION vibevideo_internal.require(text) IS
 -------------------------------------------------------------------------------
 
 CREATE TABLE vibevideo.audit (
-	audit_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	audit_id bigint GENERATED ALWAYS AS IDENTITY,
 	at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
 	who text NOT NULL,
 	action text NOT NULL,
 	arguments jsonb NOT NULL DEFAULT '{}',
 	jobs int,
 	cost_usd numeric,
-	outcome jsonb NOT NULL DEFAULT '{}'
+	outcome jsonb NOT NULL DEFAULT '{}',
+	-- not the number alone: a restore adds rows, for the tables that it fills, before
+	-- it sets the sequence
+	PRIMARY KEY (at, audit_id)
 );
 COMMENT ON TABLE vibevideo.audit IS
 	'what operators and the owner did; rows are added only, and pruned after vibevideo.audit_retention';
@@ -82,7 +85,6 @@ COMMENT ON COLUMN vibevideo.audit.cost_usd IS 'what it spends, by list prices';
 COMMENT ON COLUMN vibevideo.audit.outcome IS 'what came of it: what was skipped and why, who had planned it';
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.audit', '');
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.audit_audit_id_seq', '');
-CREATE INDEX audit_at ON vibevideo.audit (at);
 
 -- Only retention may take rows away, and nobody may change one.
 CREATE FUNCTION vibevideo_internal.audit_changing()
@@ -286,7 +288,8 @@ BEGIN ATOMIC
 		   ('viewer', 'EXECUTE', 'FUNCTION vibevideo_internal.caller()', false),
 		   ('operator', 'SELECT', 'vibevideo.audit', false),
 		   ('operator', 'EXECUTE', 'FUNCTION vibevideo.cancel(bigint), vibevideo.retry(bigint), vibevideo.resolve(bigint, text), '
-			'vibevideo.pause(text, text), vibevideo.resume(), vibevideo.probe_now()', true);
+			'vibevideo.pause(text, text), vibevideo.resume(), vibevideo.probe_now(), vibevideo.plan(text, jsonb, int), '
+			'vibevideo.act(uuid, text), vibevideo.redrive(text, interval, int, text)', true);
 END;
 COMMENT ON FUNCTION vibevideo_internal.rights() IS 'the rights of viewers and operators, as GRANT takes them; owner only';
 

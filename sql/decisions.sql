@@ -65,56 +65,6 @@ COMMENT ON FUNCTION vibevideo.resolve(bigint, text) IS
 	'settles a job in state submit_unknown by fal''s request id or ''not_sent''; PT404, PT409, 22023; for operators';
 
 /*
- * vibevideo.redrive(error_code, since, max_jobs) - tries failed jobs again.
- *
- * error_code: only these, NULL for all but lost submits.  since: only those that failed since.
- * max_jobs: at most so many, the oldest first.
- * A video that was rendered is only copied again; everything else is a new
- * attempt, and paid for as such.  Rows that have a newer job are left alone.
- * Returns how many jobs were started.  Owner only.
- */
-CREATE FUNCTION vibevideo.redrive(error_code text DEFAULT NULL, since interval DEFAULT '1 day', max_jobs int DEFAULT 100)
-RETURNS int LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-	j vibevideo.job;
-	started int = 0;
-BEGIN
-	FOR j IN
-		SELECT x.* FROM vibevideo.job x
-		WHERE x.state = 'failed' AND NOT x.orphan AND x.relation IS NOT NULL AND x.completed_at > now() - since
-		  -- fal may have a lost submit after all: whoever pays for that again says so
-		  AND CASE WHEN redrive.error_code IS NULL THEN x.error_code IS DISTINCT FROM 'submit_lost'
-			  ELSE x.error_code = redrive.error_code END
-		  AND NOT EXISTS (SELECT FROM vibevideo.job n
-						  WHERE n.relation = x.relation AND n.vibelog_id = x.vibelog_id AND NOT n.orphan AND n.job_id > x.job_id)
-		ORDER BY x.completed_at LIMIT max_jobs
-		FOR UPDATE OF x SKIP LOCKED
-	LOOP
-		IF j.media_url IS NOT NULL THEN
-			UPDATE vibevideo.job x SET state = 'processing', next_at = now(), tries = 0, crashes = 0,
-				generated_at = now(), completed_at = NULL, error_code = NULL, error = NULL
-			WHERE x.job_id = j.job_id;
-		ELSE
-			BEGIN
-				INSERT INTO vibevideo.job (relation, vibelog_id, state, model, input, requested_by, priority, attempt, row_bears)
-				VALUES (j.relation, j.vibelog_id, 'pending', j.model, j.input, j.requested_by, j.priority, j.attempt + 1,
-						CASE WHEN j.row_dirty OR j.row_bears = '?' THEN j.row_bears ELSE coalesce(j.request_id, '-') END)
-				ON CONFLICT DO NOTHING;
-			EXCEPTION WHEN SQLSTATE 'PT429' OR SQLSTATE 'PT402' THEN
-				-- its user is over a limit: another's turn
-				CONTINUE;
-			END;
-		END IF;
-		started = started + 1;
-	END LOOP;
-	PERFORM vibevideo.wake();
-	RETURN started;
-END
-$$;
-COMMENT ON FUNCTION vibevideo.redrive(text, interval, int) IS
-	'tries failed jobs again, copies without a new render where one exists, lost submits only if named; returns how many; owner only';
-
-/*
  * vibevideo.cancel(job) - cancels a job, whatever became of its row and table.
  *
  * job: job_id (view vibevideo.jobs).

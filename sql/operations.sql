@@ -426,14 +426,14 @@ BEGIN
 							  'is not there, vibevideo.resolve(job_id, ''not_sent'').') END;
 
 	SELECT count(*), vibevideo_internal.shown(max(j.vibelog_id)) INTO jobs, example FROM vibevideo.job j
-	WHERE j.state = 'failed' AND j.error_code = 'submit_lost' AND j.sent_at IS NOT NULL AND j.request_id IS NULL
+	WHERE j.state = 'failed' AND j.error_code = 'submit_lost' AND j.sent_at IS NOT NULL AND j.request_id IS NULL AND j.forgotten_at IS NULL
 	  AND j.completed_at > clock_timestamp() - interval '7 days';
 	RETURN NEXT CASE WHEN jobs = 0 THEN vibevideo_internal.line('submit_lost', 'ok', 'no submit was given up as lost in the last 7 days')
 					 ELSE vibevideo_internal.line('submit_lost', 'warn', format('submits given up as lost in the last 7 days: %s, one for %s', jobs, example),
 							  'fal.ai showed no trace of them, and nothing was sent again; vibevideo_retry makes a new attempt.') END;
 
 	SELECT count(*), vibevideo_internal.shown(max(j.vibelog_id)) INTO jobs, example FROM vibevideo.job j
-	WHERE j.state = 'failed' AND j.generated_at IS NOT NULL AND j.updated_at > clock_timestamp() - interval '7 days';
+	WHERE j.state = 'failed' AND j.generated_at IS NOT NULL AND j.forgotten_at IS NULL AND j.updated_at > clock_timestamp() - interval '7 days';
 	RETURN NEXT CASE WHEN jobs = 0 THEN vibevideo_internal.line('dead_letters', 'ok', 'no finished video was given up in the last 7 days')
 					 ELSE vibevideo_internal.line('dead_letters', 'warn', format('videos made but given up in the last 7 days: %s, one for %s',
 															 jobs, example),

@@ -234,7 +234,9 @@ CREATE TABLE vibevideo.job (
 	-- what the row was last seen to bear: its request id, '-' a status without
 	-- one, '' neither, '?' not known, null what the job says; a row that bears
 	-- anything else is another
-	row_bears text COLLATE pg_catalog."C" DEFAULT '?'
+	row_bears text COLLATE pg_catalog."C" DEFAULT '?',
+	-- its failure is no longer shown as something to deal with
+	forgotten_at timestamptz
 ) WITH (fillfactor = 80);
 COMMENT ON TABLE vibevideo.job IS 'one row an attempt to make a video; view vibevideo.jobs is made for reading';
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.job', '');
@@ -260,6 +262,9 @@ CREATE INDEX job_suspect ON vibevideo.job (next_at) WHERE crashes OPERATOR(pg_ca
 CREATE INDEX job_row_due ON vibevideo.job (row_next_at) WHERE row_dirty;
 -- what retention takes, oldest first
 CREATE INDEX job_finished ON vibevideo.job (completed_at) WHERE next_at IS NULL;
+
+-- few, and what people look at most
+CREATE INDEX job_failed ON vibevideo.job (completed_at) WHERE state OPERATOR(pg_catalog.=) 'failed';
 
 -- What happened to a job, for people.
 CREATE TABLE vibevideo.event (
@@ -316,6 +321,12 @@ CREATE FUNCTION vibevideo.is_active(state text)
 RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN state = ANY (ARRAY['pending', 'submitting', 'submit_unknown', 'queued', 'generating', 'processing']);
 COMMENT ON FUNCTION vibevideo.is_active(text) IS 'whether a job in this inner state has not ended';
+
+-- All states, in the order a job goes through them.
+CREATE FUNCTION vibevideo_internal.states()
+RETURNS text[] LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+RETURN ARRAY['pending', 'submitting', 'submit_unknown', 'queued', 'generating', 'processing', 'completed', 'failed', 'cancelled'];
+COMMENT ON FUNCTION vibevideo_internal.states() IS 'the inner states of a job; owner only';
 
 -- The status the app sees: inner states show as queued.
 CREATE FUNCTION vibevideo_internal.shown_status(state text)
@@ -434,7 +445,7 @@ SELECT j.job_id, v.vibelog_id, v.status, j.state, v.request_id, v.video_url, v.m
 	   j.model, j.tries, j.next_at, j.bytes_done, j.bytes_total, j.media_url, j.requested_by,
 	   j.orphan, j.created_at, j.sent_at, v.submitted_at, j.generated_at, v.updated_at, v.completed_at,
 	   j.row_dirty, j.row_error, j.cost_usd, j.billed, j.bytes_per_second, vibevideo_internal.seconds_left(j) AS seconds_left,
-	   j.duration_ms, j.object_key
+	   j.duration_ms, j.object_key, j.forgotten_at
 FROM vibevideo.job j CROSS JOIN LATERAL vibevideo.describe(j) v;
 COMMENT ON VIEW vibevideo.jobs IS 'one row a job, newest state, for dashboards';
 

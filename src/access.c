@@ -230,8 +230,8 @@ vibevideo_require(PG_FUNCTION_ARGS)
  *----------
  */
 static Statement prune_audit = {
-	"DELETE FROM vibevideo.audit a WHERE a.audit_id = ANY (ARRAY("
-	"SELECT d.audit_id FROM vibevideo.audit d WHERE d.at < $1 ORDER BY d.at LIMIT $2 FOR UPDATE OF d SKIP LOCKED))"};
+	"DELETE FROM vibevideo.audit a USING (SELECT d.at, d.audit_id FROM vibevideo.audit d WHERE d.at < $1"
+	" ORDER BY d.at LIMIT $2 FOR UPDATE OF d SKIP LOCKED) old WHERE a.at = old.at AND a.audit_id = old.audit_id"};
 
 int64
 AccessPruneAudit(int max)

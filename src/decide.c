@@ -145,7 +145,7 @@ static Statement copy_again = {
 	" attempt = CASE WHEN j.orphan THEN 1 + (SELECT COALESCE(max(p.attempt), 0) FROM vibevideo.job p"
 	" WHERE p.relation = j.relation AND NOT p.orphan AND p.vibelog_id = j.vibelog_id) ELSE j.attempt END,"
 	/* restart the copy's timeout */
-	" generated_at = $2, completed_at = NULL, error_code = NULL, error = NULL"
+	" generated_at = $2, completed_at = NULL, error_code = NULL, error = NULL, forgotten_at = NULL"
 	" WHERE j.job_id = $1 AND j.state = 'failed'"
 	" AND j.media_url IS NOT NULL"};
 
@@ -434,6 +434,8 @@ EndOnJob(const Decision *decision, const Binding *binding)
 	return video;
 }
 
+PG_FUNCTION_INFO_V1(vibevideo_require_to_act);
+PG_FUNCTION_INFO_V1(vibevideo_hurry);
 PG_FUNCTION_INFO_V1(vibevideo_cancel_job);
 PG_FUNCTION_INFO_V1(vibevideo_retry_job);
 
@@ -557,4 +559,28 @@ vibevideo_retry_job(PG_FUNCTION_ARGS)
 		PG_RETURN_DATUM(LeaveAsItIs(job, &binding));
 	RetryJob(job, &retry);
 	PG_RETURN_DATUM(EndOnJob(&retry, &binding));
+}
+
+/*----------
+ * For decisions on many jobs, which are made in SQL
+ *----------
+ */
+Datum
+vibevideo_require_to_act(PG_FUNCTION_ARGS)
+{
+	Binding binding;
+
+	StatementConnect();
+	(void) BindingLoad(&binding);
+	BindingRequireToAct(&binding);
+	SPI_finish();
+	PG_RETURN_VOID();
+}
+
+Datum
+vibevideo_hurry(PG_FUNCTION_ARGS)
+{
+	ShmemProbeAtCommit(SERVICE_FAL);
+	ShmemProbeAtCommit(SERVICE_STORAGE);
+	PG_RETURN_VOID();
 }

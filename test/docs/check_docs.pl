@@ -415,6 +415,19 @@ SKIP:
 }
 
 # ---------------------------------------------------------------------------
+# Plans: what a filter may name, and why a job is skipped
+# ---------------------------------------------------------------------------
+{
+	my ($keys) = $sql =~ /FUNCTION vibevideo_internal\.read_filter.*?known constant text\[\] = ARRAY\[(.*?)\]/s or die "no keys of filters\n";
+	same_set('keys of a filter', [ map { ticked($_->[0]) } table('filter') ], [ $keys =~ /'(\w+)'/g ]);
+
+	my ($judged) = $sql =~ /FUNCTION vibevideo_internal\.why_not_sql(.*?)\nEND;/s or die "no vibevideo_internal.why_not_sql\n";
+	my ($changed) = $sql =~ /FUNCTION vibevideo\.act\((.*?)\n\$\$;/s or die "no vibevideo.act\n";
+	my %reasons = map { $_ => 1 } $judged =~ /THEN '(\w+)'/g, $changed =~ /(?:THEN|ELSE) ''(\w+)''/g;
+	same_set('reasons to skip a job', [ map { ticked($_->[0]) } table('reasons') ], [ keys %reasons ]);
+}
+
+# ---------------------------------------------------------------------------
 # The design
 # ---------------------------------------------------------------------------
 {
@@ -440,7 +453,7 @@ SKIP:
 	my @spelled = grep { $c{$_} // $h{$_} } map { my $file = $_; ($file) x (() = ($c{$file} // $h{$file}) =~ /'submitting'[^\]\n]*'processing'/g) } sort keys %c, sort keys %h;
 	is_deeply(\@spelled, ['state.h'], 'C spells the active states once');
 	my @in_sql = $sql =~ /((?:CREATE TABLE|CREATE UNIQUE INDEX|CREATE INDEX|CREATE FUNCTION|CREATE VIEW) [\w.]+)(?:(?!\nCREATE ).)*?'submitting',[^\]]*?'processing'/gs;
-	is_deeply(\@in_sql, [ 'CREATE TABLE vibevideo.job', 'CREATE UNIQUE INDEX job_active', 'CREATE FUNCTION vibevideo.is_active' ],
+	is_deeply(\@in_sql, [ 'CREATE TABLE vibevideo.job', 'CREATE UNIQUE INDEX job_active', 'CREATE FUNCTION vibevideo.is_active', 'CREATE FUNCTION vibevideo_internal.states' ],
 		'SQL where it has to');
 }
 

@@ -63,7 +63,7 @@ SELECT attempt, status FROM vibevideo.retry(1);
 SELECT vibevideo.pause('sending', 'a look');
 SELECT vibevideo.resume();
 SELECT vibevideo.resolve(1, 'not_sent');
-SELECT action, jobs, outcome FROM vibevideo.audit ORDER BY audit_id DESC LIMIT 1;
+SELECT action, jobs, outcome FROM vibevideo.audit ORDER BY at DESC LIMIT 1;
 -- and no more
 SELECT count(*) FROM vibevideo.job;
 DELETE FROM vibevideo.audit WHERE true;
@@ -144,7 +144,7 @@ BEGIN; SELECT pg_temp.as_user('eve'); SELECT status FROM vibevideo.cancel(2); CO
 BEGIN; SELECT pg_temp.as_user(NULL); SELECT status FROM vibevideo.cancel(2); COMMIT;
 BEGIN; SELECT pg_temp.as_user('ann', 'anon'); SELECT status FROM vibevideo.cancel(2); COMMIT;
 BEGIN; SELECT pg_temp.as_user(E'x\ny', 'authenticated'); SELECT status FROM vibevideo.cancel(2); COMMIT;
-BEGIN; SELECT pg_temp.as_user(NULL, 'service_role'); SELECT status FROM vibevideo.cancel(2); SELECT who FROM vibevideo.audit ORDER BY audit_id DESC LIMIT 1; COMMIT;
+BEGIN; SELECT pg_temp.as_user(NULL, 'service_role'); SELECT status FROM vibevideo.cancel(2); SELECT who FROM vibevideo.audit ORDER BY at DESC LIMIT 1; COMMIT;
 -- the claims of the request before are over
 BEGIN; SET LOCAL ROLE authenticated; SELECT status FROM vibevideo.cancel(2); COMMIT;
 RESET SESSION AUTHORIZATION;
@@ -169,7 +169,7 @@ DELETE FROM vibevideo.limit WHERE true;
 UPDATE vibevideo.model SET price_usd = 0.6 WHERE endpoint = 'fal-ai/minimax/video-01';
 SELECT action, arguments -> 'rows' AS rows, arguments -> 'was' -> 0 ->> 'max_active' AS was, arguments -> 'is' -> 0 ->> 'max_active' AS is,
 	   jsonb_array_length(arguments -> 'is') AS shown
-FROM vibevideo.audit WHERE action ~ 'limit|model' ORDER BY audit_id;
+FROM vibevideo.audit WHERE action ~ 'limit|model' ORDER BY at;
 -- whoever was given rights on a table is in it, without rights on the audit
 GRANT USAGE ON SCHEMA vibevideo TO vv_member;
 GRANT INSERT ON vibevideo.operator TO vv_member;
@@ -177,7 +177,17 @@ SET SESSION AUTHORIZATION vv_member;
 INSERT INTO vibevideo.operator (user_id) VALUES ('friend');
 RESET SESSION AUTHORIZATION;
 SELECT regexp_replace(who, '^' || session_user, 'me') AS who, action, arguments - '{is,was,options,cause}'::text[] AS arguments, jobs, cost_usd, outcome
-FROM vibevideo.audit WHERE action !~ 'limit|model' ORDER BY audit_id;
+FROM vibevideo.audit WHERE action !~ 'limit|model' ORDER BY at;
+
+-- the owner's are in it, too
+UPDATE vibelogs SET video_generation_status = 'queued' WHERE id = 1;
+SELECT vibevideo.reset_stuck('0');
+SET client_min_messages = error;
+SELECT vibevideo.detach(true);
+SELECT vibevideo.attach('vibelogs', model => 'acme/other');
+SELECT vibevideo.attach('vibelogs', model => 'acme/another');
+RESET client_min_messages;
+SELECT action, arguments, jobs, outcome FROM vibevideo.audit ORDER BY at DESC LIMIT 4;
 
 -- nobody changes it; what is beyond retention may go
 UPDATE vibevideo.audit SET who = 'nobody' WHERE true;

@@ -303,7 +303,7 @@ $operator->{backend} = as($operator, 'SELECT pg_backend_pid()');
 # Some value of a type, as an argument; of our own rows any one.
 my %VALUE = ('boolean' => 'true', 'bigint' => '1', 'integer' => '1', 'numeric' => '1', 'text' => 'queue', 'text[]' => '{a,b}', 'name' => 'prompt', 'json' => '{}',
 	'uuid' => '00000000-0000-0000-0000-000000000000', 'uuid[]' => '{00000000-0000-0000-0000-000000000000}', 'regclass' => 'public.vibelogs',
-	'regtype' => 'pg_catalog.uuid', 'interval' => '10 seconds', 'date' => 'infinity', 'timestamp with time zone' => 'infinity');
+	'regtype' => 'pg_catalog.uuid', 'interval' => '10 seconds', 'date' => 'infinity', 'jsonb' => '{}', 'regrole' => 'mallory', 'timestamp with time zone' => 'infinity');
 
 sub value
 {
@@ -368,6 +368,16 @@ sub calls_of_the_operator
 		'SELECT c.* FROM vibevideo.costs c',
 		"SELECT v.status FROM vibevideo.resolve($job, 'not_sent') v",
 		'SELECT vibevideo.redrive()',
+		(map { my $action = $_; map { "BEGIN; SELECT p.jobs, a.skipped FROM vibevideo.plan('$action', '$_') p LEFT JOIN LATERAL vibevideo.act(p.token, p.confirm) a ON true WHERE p.token IS NOT NULL; ROLLBACK" }
+			  '{}', '{"status": ["failed", "queued"], "class": ["provider", "other"], "user": "user-1", "since": "1 day", "until": "now", "prompt": "of"}', qq{{"key": ["$one", "$lost"]}}, qq{{"job_id": $job, "orphan": false}} }
+		  qw(cancel retry resolve_not_sent forget_error)),
+		"BEGIN; SELECT (vibevideo.cancel($job)).status, (vibevideo.retry($job)).status; ROLLBACK",
+		q{BEGIN; SELECT vibevideo.pause('all', 'why'); SELECT vibevideo.resume(); ROLLBACK},
+		'SELECT p.service FROM vibevideo.probe_now() p',
+		q{BEGIN; SELECT vibevideo.grant_access('mallory', 'operator', true); SELECT vibevideo.revoke_access('mallory'); ROLLBACK},
+		'SELECT s.name, s.advice FROM vibevideo.settings s',
+		q{BEGIN; INSERT INTO vibevideo.operator (user_id) VALUES ('somebody'); DELETE FROM vibevideo.operator WHERE user_id IS NOT NULL; ROLLBACK},
+		'SELECT a.who, a.action FROM vibevideo.audit a',
 		q{SELECT vibevideo.redrive('rejected')},
 		q{SELECT vibevideo.reset_stuck('0')},
 		'SELECT vibevideo.resume()',

@@ -170,6 +170,11 @@ SQL
 	like($counts, qr{^fal-ai/minimax/video-01\|1\|0$}m, 'that no render was slow');
 	like($counts, qr{^completed\|fal-ai/minimax/video-01\|\|1$}m, 'and what was completed');
 
+	wait_for($node, "SELECT count(*) FROM vibevideo.job WHERE vibelog_id = '$failing' AND state <> 'failed'", '0', 'which fails as well', hurry => 1);
+	my @plan = split /\|/, recipe('plan-act');
+	is("@plan[0 .. 2]", '1 1 0.5000', 'a plan says what another attempt costs');
+	is(recipe('act', token => $plan[-1], confirm => $plan[3]), '1|1|0.5000|0|{}', 'and an act makes it');
+
 	recipe('access');
 	my $figures = 'SELECT count(*) FROM vibevideo.jobs; SELECT sum(submits) FROM vibevideo.costs';
 	is(sql($node, "SET ROLE grafana; $figures; RESET ROLE"), sql($node, $figures), 'a dashboard may read jobs and costs');
