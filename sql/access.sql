@@ -279,11 +279,15 @@ RETURNS TABLE (level text, privilege text, objects text, guarded boolean)
 LANGUAGE sql IMMUTABLE ROWS 10 SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	VALUES ('viewer', 'USAGE', 'SCHEMA vibevideo', false),
-		   ('viewer', 'SELECT', 'vibevideo.jobs, vibevideo.costs, vibevideo.settings, vibevideo.model, vibevideo.limit', false),
+		   ('viewer', 'SELECT', 'vibevideo.jobs, vibevideo.costs, vibevideo.settings, vibevideo.model, vibevideo.limit, '
+			'vibevideo.rollup, vibevideo.backlog, vibevideo.typical', false),
 		   -- a view calls these with the rights of whoever reads it
 		   ('viewer', 'EXECUTE', 'FUNCTION vibevideo.describe(vibevideo.job), vibevideo_internal.job_message(vibevideo.job), '
 			'vibevideo.is_active(text), vibevideo_internal.shown_status(text), vibevideo_internal.seconds_left(vibevideo.job), '
-			'vibevideo_internal.setting_advice(text, text), vibevideo.worker_info()', false),
+			'vibevideo_internal.setting_advice(text, text), vibevideo.worker_info(), vibevideo.error_class(text), vibevideo_internal.period(int, timestamptz), '
+			'vibevideo_internal.histogram(bigint), vibevideo.histogram_sum(bigint[]), vibevideo.histogram_bounds(), '
+			'vibevideo.percentile(bigint[], double precision)', false),
+		   ('viewer', 'EXECUTE', 'FUNCTION vibevideo.series(text, timestamptz, interval)', true),
 		   -- the mark that tells this role from another of its name
 		   ('viewer', 'EXECUTE', 'FUNCTION vibevideo_internal.caller()', false),
 		   ('operator', 'SELECT', 'vibevideo.audit', false),

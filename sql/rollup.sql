@@ -34,7 +34,7 @@
 CREATE FUNCTION vibevideo.histogram_bounds()
 RETURNS int[] LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'vibevideo_histogram_bounds';
 COMMENT ON FUNCTION vibevideo.histogram_bounds() IS
-	'upper bounds, in seconds and inclusive, of a histogram''s buckets; one more bucket has what is beyond; owner only';
+	'upper bounds, in seconds and inclusive, of a histogram''s buckets; one more bucket has what is beyond; for viewers';
 CREATE FUNCTION vibevideo_internal.histogram_note(histogram bigint[], ms bigint)
 RETURNS bigint[] LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'vibevideo_histogram_note';
 COMMENT ON FUNCTION vibevideo_internal.histogram_note(bigint[], bigint) IS 'a histogram with one duration more; owner only';
@@ -44,13 +44,13 @@ COMMENT ON FUNCTION vibevideo_internal.histogram_add(bigint[], bigint[]) IS 'the
 CREATE FUNCTION vibevideo.percentile(histogram bigint[], fraction double precision)
 RETURNS double precision LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'vibevideo_percentile';
 COMMENT ON FUNCTION vibevideo.percentile(bigint[], double precision) IS
-	'seconds within which this fraction of a histogram''s durations lie, interpolated within a bucket; owner only';
+	'seconds within which this fraction of a histogram''s durations lie, interpolated within a bucket; for viewers';
 CREATE AGGREGATE vibevideo_internal.histogram(ms bigint) (
 	SFUNC = vibevideo_internal.histogram_note, STYPE = bigint[], COMBINEFUNC = vibevideo_internal.histogram_add, PARALLEL = SAFE);
 COMMENT ON AGGREGATE vibevideo_internal.histogram(bigint) IS 'the histogram of durations; owner only';
 CREATE AGGREGATE vibevideo.histogram_sum(histogram bigint[]) (
 	SFUNC = vibevideo_internal.histogram_add, STYPE = bigint[], COMBINEFUNC = vibevideo_internal.histogram_add, PARALLEL = SAFE);
-COMMENT ON AGGREGATE vibevideo.histogram_sum(bigint[]) IS 'the sum of histograms; owner only';
+COMMENT ON AGGREGATE vibevideo.histogram_sum(bigint[]) IS 'the sum of histograms; for viewers';
 
 CREATE TABLE vibevideo_internal.tally (
 	tally_id bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
@@ -126,7 +126,7 @@ RETURN CASE WHEN seconds = 0 THEN '-infinity' ELSE date_bin(seconds * interval '
 COMMENT ON FUNCTION vibevideo_internal.period(int, timestamptz) IS 'the beginning of the period that a time is in; owner only';
 
 -- What is added up, and what is still to be: so that nothing is late.
-CREATE VIEW vibevideo.rollup WITH (security_invoker = true) AS
+CREATE VIEW vibevideo.rollup AS
 SELECT r.seconds, r.at, r.outcome, r.model, r.error_class, r.orphan, r.n, r.wait_ms, r.render_ms, r.copy_ms, r.total_ms, r.bytes,
 	   r.settled_usd, r.returned_usd, r.wait, r.render, r.copy, r.total
 FROM vibevideo_internal.rollup_level r
@@ -418,10 +418,10 @@ COMMENT ON FUNCTION vibevideo_internal.steps(timestamptz, interval) IS 'part of 
  * from a Monday, midnight UTC.
  * value: 0 where nothing was counted; NULL where nothing is known, as for a
  * percentile of nothing, or the backlog while no worker looked.
- * Errors: 22023 another metric, a bad step, more than 2000 steps.  Owner only.
+ * Errors: 22023 another metric, a bad step, more than 2000 steps.  For viewers.
  */
 CREATE FUNCTION vibevideo.series(metric text, since timestamptz DEFAULT now() - interval '1 day', step interval DEFAULT '5 minutes')
-RETURNS TABLE (at timestamptz, label text, value double precision) LANGUAGE plpgsql STABLE ROWS 1000
+RETURNS TABLE (at timestamptz, label text, value double precision) LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 1000
 SET search_path = pg_catalog, pg_temp SET random_page_cost = 1 SET max_parallel_workers_per_gather = 0 SET work_mem = '16MB' SET jit = off AS $$
 DECLARE
 	counts constant text[] = ARRAY['submitted', 'completed', 'failed', 'cancelled', 'errors', 'spend_usd'];
@@ -432,6 +432,7 @@ DECLARE
 	stride interval;
 	level int;
 BEGIN
+	PERFORM vibevideo_internal.require('viewer');
 	IF metric IS NULL OR metric <> ALL (counts || percentiles || ARRAY['backlog']) THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'invalid_parameter_value',
@@ -493,4 +494,4 @@ END
 $$;
 COMMENT ON FUNCTION vibevideo.series(text, timestamptz, interval) IS
 	'a number for each step and label, for charts: submitted, completed, failed, cancelled, errors, spend_usd, backlog, and p50 and p95 '
-	'of wait, render, copy, total; 22023; owner only';
+	'of wait, render, copy, total; 22023; for viewers';

@@ -19,6 +19,7 @@ INSERT INTO vibelogs VALUES (1, 'a secret wish');
 SELECT vibevideo.attach('vibelogs');
 INSERT INTO vibevideo.job (relation, vibelog_id, state, model, input, requested_by, next_at, completed_at, error_code, error, row_dirty, created_at)
 VALUES ('vibelogs', '1', 'failed', 'fal-ai/minimax/video-01', '{"prompt": "a secret wish"}', 'ann', NULL, now(), 'internal_error', 'it broke', false, now() - interval '1 h');
+INSERT INTO vibevideo_internal.tally (outcome, orphan, model, error_code) VALUES ('failed', false, 'fal-ai/minimax/video-01', 'internal_error');
 RESET client_min_messages;
 
 -------------------------------------------------------------------------------
@@ -46,9 +47,14 @@ SELECT name, value, advice FROM vibevideo.settings WHERE name IN ('vibevideo.max
 SELECT count(*) > 0 AS models FROM vibevideo.model;
 SELECT count(*) AS limits FROM vibevideo.limit;
 SELECT pid FROM vibevideo.worker_info() LIMIT 0;
+SELECT sum(n) > 0 AS counted, vibevideo.percentile(vibevideo.histogram_sum(total), 0.5) FROM vibevideo.rollup WHERE seconds = 0 AND outcome = 'failed';
+SELECT vibevideo.error_class('internal_error'), cardinality(vibevideo.histogram_bounds()) AS bounds;
+SELECT label, sum(value) FROM vibevideo.series('failed', now() - interval '1 hour', '1 minute') GROUP BY label;
+SELECT (SELECT count(*) FROM vibevideo.backlog) + (SELECT count(*) FROM vibevideo.typical) >= 0 AS reads;
 -- and no more
 SELECT count(*) FROM vibevideo.job;
 SELECT count(*) FROM vibevideo.event;
+SELECT count(*) FROM vibevideo_internal.tally;
 SELECT count(*) FROM vibevideo.audit;
 SELECT vibevideo.cancel(1);
 SELECT vibevideo.pause();
