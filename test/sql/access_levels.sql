@@ -108,8 +108,8 @@ SELECT count(*) FROM vibevideo.jobs;
 RESET ROLE;
 SELECT vibevideo.revoke_access('vv_grafana');
 SELECT vibevideo.revoke_access('"vv_Support''s"');
-SELECT count(*) FROM pg_class c CROSS JOIN aclexplode(c.relacl) x WHERE c.relnamespace = 'vibevideo'::regnamespace AND x.grantee::regrole::text ~ 'vv_';
-SELECT count(*) FROM pg_proc p CROSS JOIN aclexplode(p.proacl) x WHERE p.pronamespace = 'vibevideo'::regnamespace AND x.grantee::regrole::text ~ 'vv_';
+SELECT count(*) FROM pg_class c CROSS JOIN aclexplode(c.relacl) x WHERE c.relnamespace::regnamespace::text LIKE 'vibevideo%' AND x.grantee::regrole::text ~ 'vv_';
+SELECT count(*) FROM pg_proc p CROSS JOIN aclexplode(p.proacl) x WHERE p.pronamespace::regnamespace::text LIKE 'vibevideo%' AND x.grantee::regrole::text ~ 'vv_';
 
 -- a role of the same name is another
 SELECT vibevideo.grant_access('vv_grafana', 'operator', true);

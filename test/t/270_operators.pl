@@ -27,6 +27,8 @@ CREATE ROLE customer LOGIN IN ROLE authenticated;
 CREATE ROLE mallory LOGIN;
 GRANT CREATE ON SCHEMA public TO mallory, ops;
 GRANT CREATE, TEMPORARY ON DATABASE postgres TO mallory, ops;
+-- what is there would not be theirs if they could name it
+GRANT USAGE ON SCHEMA vibevideo_internal TO grafana, peeker, ops, customer, mallory;
 SET ROLE mallory;
 CREATE TABLE public.vibelogs (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), user_id text, prompt text);
 GRANT SELECT, UPDATE ON public.vibelogs TO authenticated;
@@ -80,7 +82,7 @@ my ($id, $job) = new_job($wish);
 {
 	my $open = sub {
 		my ($role) = @_;
-		return sql($node, "SELECT string_agg(DISTINCT p.proname, ' ' ORDER BY p.proname) FROM pg_proc p WHERE p.pronamespace = 'vibevideo'::regnamespace AND has_function_privilege('$role', p.oid, 'EXECUTE')");
+		return sql($node, "SELECT string_agg(DISTINCT p.proname, ' ' ORDER BY p.proname) FROM pg_proc p WHERE p.pronamespace::regnamespace::text IN ('vibevideo', 'vibevideo_internal') AND has_function_privilege('$role', p.oid, 'EXECUTE')");
 	};
 	my $reads = 'caller describe error_class histogram histogram_bounds histogram_sum is_active job_message percentile period seconds_left setting_advice shown_status worker_info';
 	my $looks = 'series';
@@ -100,13 +102,14 @@ my ($id, $job) = new_job($wish);
 		refused('customer', "BEGIN; SET LOCAL ROLE authenticated; SET LOCAL request.jwt.claims = '{\"sub\": \"ann\", \"role\": \"service_role\"}'; SELECT $call", "$name: and to one who forges it", qr/must be $level of vibevideo/);
 		refused('grafana', "SELECT $call", "$name: and to a viewer") if $name ne $looks;
 	}
-	my @relations = split /\n/, sql($node, q{SELECT c.relname FROM pg_class c WHERE c.relnamespace = 'vibevideo'::regnamespace AND c.relkind IN ('r', 'v', 'S') ORDER BY 1});
+	my @relations = split /\n/, sql($node, q{SELECT format('%I."%s"', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname IN ('vibevideo', 'vibevideo_internal') AND c.relkind IN ('r', 'v', 'S') ORDER BY 1});
 	my %may = (grafana => [qw(backlog costs jobs limit model rollup settings typical)], ops => [qw(audit backlog costs jobs limit model rollup settings typical)], customer => [], mallory => []);
+
 	for my $who (sort keys %may)
 	{
-		my @could = grep { (try_as($who, "SELECT * FROM vibevideo.\"$_\""))[0] } @relations;
-		is("@could", "@{ $may{$who} }", "relations that $who can read");
-		my @changed = grep { my $r = $_; grep { (try_as($who, $_))[0] } "INSERT INTO vibevideo.\"$r\" DEFAULT VALUES", "DELETE FROM vibevideo.\"$r\"", "TRUNCATE vibevideo.\"$r\"", "LOCK TABLE vibevideo.\"$r\" IN SHARE MODE" } @relations;
+		my @could = grep { (try_as($who, "SELECT * FROM $_"))[0] } @relations;
+		is("@could", join(' ', map { "vibevideo.\"$_\"" } @{ $may{$who} }), "relations that $who can read");
+		my @changed = grep { my $r = $_; grep { (try_as($who, $_))[0] } "INSERT INTO $r DEFAULT VALUES", "DELETE FROM $r", "TRUNCATE $r", "LOCK TABLE $r IN SHARE MODE" } @relations;
 		is("@changed", '', "and change: none");
 	}
 }
