@@ -196,11 +196,11 @@ sub copy_in_vain
 	configure($node, storage_region => 'eu-west-3', storage_url => $direct->url . '/s3');
 	$fal->rule('^refused before', media => { bytes => 9_000_000 });
 	copy_in_vain($_, qr/region "eu-west-3" and host "\Q$direct_host\E"/, $direct) for 'refused', 'refused before nine megabytes';
-	configure($node, storage_region => 'eu-central-1', storage_bucket => 'missing');
+	configure($node, storage_region => 'eu-central-1', storage_bucket => 'missing', max_tries => 20);
 	my (undef, $job) = copy('refused before it is read', 'failed');
 	# a try more if the server's reset of the connection overtook its answer
 	is($job->{error_code}, 'NoSuchBucket', "the answer to a body that is not read: $job->{error} ($job->{tries} tries)");
-	configure($node, storage_bucket => 'videos');
+	configure($node, storage_bucket => 'videos', max_tries => 4);
 	copy('refused no more', 'completed');
 	is($direct->ledger->{in_flight_uploads}, 0, 'no upload is left over');
 	configure($node, storage_url => $endpoint);
