@@ -344,7 +344,7 @@ BEGIN
 		RAISE EXCEPTION USING
 			ERRCODE = 'invalid_parameter_value',
 			MESSAGE = 'the level must be viewer or operator',
-			HINT = format('For example SELECT vibevideo.grant_access(%L, ''viewer'').', who);
+			HINT = format('For example SELECT vibevideo.grant_access(%L, ''viewer'').', quote_ident(role_name));
 	END IF;
 	PERFORM vibevideo_internal.take_rights(who);
 	FOR r IN SELECT x.privilege, x.objects FROM vibevideo_internal.rights() x WHERE x.level IN ('viewer', grant_access.level) LOOP

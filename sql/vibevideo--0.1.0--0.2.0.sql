@@ -3325,7 +3325,7 @@ BEGIN
 		RAISE EXCEPTION USING
 			ERRCODE = 'invalid_parameter_value',
 			MESSAGE = 'the level must be viewer or operator',
-			HINT = format('For example SELECT vibevideo.grant_access(%L, ''viewer'').', who);
+			HINT = format('For example SELECT vibevideo.grant_access(%L, ''viewer'').', quote_ident(role_name));
 	END IF;
 	PERFORM vibevideo_internal.take_rights(who);
 	FOR r IN SELECT x.privilege, x.objects FROM vibevideo_internal.rights() x WHERE x.level IN ('viewer', grant_access.level) LOOP
@@ -4081,12 +4081,17 @@ BEGIN
 			ERRCODE = 'PT404',
 			MESSAGE = 'there is no such plan',
 			HINT = 'Plans are forgotten after an hour, and in a crash. SELECT * FROM vibevideo.plan(...) makes one.';
-	ELSIF p.used_at IS NOT NULL OR p.made_at < clock_timestamp() - interval '10 minutes' THEN
+	ELSIF p.used_at IS NOT NULL THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'PT410',
-			MESSAGE = CASE WHEN p.used_at IS NULL THEN 'this plan is older than ten minutes' ELSE 'this plan has been carried out' END,
-			DETAIL = CASE WHEN p.used_at IS NULL THEN format('It was made %s.', vibevideo_internal.ago(p.made_at))
-					 ELSE format('%s did so %s.', p.used_by, vibevideo_internal.ago(p.used_at)) END,
+			MESSAGE = 'this plan has been carried out',
+			DETAIL = format('%s did so %s.', p.used_by, vibevideo_internal.ago(p.used_at)),
+			HINT = 'Make another: the jobs may have changed.';
+	ELSIF p.made_at < clock_timestamp() - interval '10 minutes' THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'PT410',
+			MESSAGE = 'this plan is older than ten minutes',
+			DETAIL = format('It was made %s.', vibevideo_internal.ago(p.made_at)),
 			HINT = 'Make another: the jobs may have changed.';
 	ELSIF p.cost_usd > current_setting('vibevideo.confirm_over_usd')::numeric
 		  AND confirm IS DISTINCT FROM vibevideo_internal.confirmation(p.cost_usd)
