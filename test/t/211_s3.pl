@@ -168,7 +168,7 @@ sub copy_in_vain
 	my ($id, $job) = copy($name, 'failed');
 	is($job->{error_code}, 'SignatureDoesNotMatch', "$name: its code");
 	like($job->{error}, $error, "$name: says what was signed");
-	is($job->{tries}, 3, "$name: after three tries");
+	cmp_ok($job->{tries}, '>=', 3, "$name: after three tries");
 	is($server->ledger->{requests}{s3_put}, 3, "$name: of one request each");
 	return;
 }
