@@ -632,6 +632,17 @@ JudgeFailure(HttpRequest *request, CURLcode rc)
 	MakeAscii(reply->error);
 }
 
+/*
+ * An upload was refused before all of it was read: the answer counts, although the
+ * stream or the connection was ended right after it (RFC 9113 8.1), perhaps within
+ * the answer's body.
+ */
+static bool
+IsRefusedUpload(const HttpRequest *request)
+{
+	return request->source && request->reply.status >= 300 && !request->aborted && !request->too_large && !request->late;
+}
+
 void
 ExchangeJudge(HttpRequest *request, CURLcode rc)
 {
@@ -639,7 +650,7 @@ ExchangeJudge(HttpRequest *request, CURLcode rc)
 		ExchangeReadInfo(request);
 	request->reply.body = request->answer ? request->answer : "";
 	request->reply.body_len = request->answer_len;
-	if (rc == CURLE_OK)
+	if (rc == CURLE_OK || IsRefusedUpload(request))
 		request->reply.outcome = HTTP_ANSWERED;
 	else
 		JudgeFailure(request, rc);
