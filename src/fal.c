@@ -20,6 +20,7 @@
 #include <strings.h>
 
 #include "json.h"
+#include "objection.h"
 #include "wire.h"
 
 #define DIGITS "0123456789"
@@ -387,6 +388,19 @@ ReadErrorMessage(FalError *error, const HttpReply *reply, const FalBody *body)
 		WireDescribe(reply, error->message, sizeof(error->message));
 }
 
+/* "errors": only a model's 422 has a list of what is wrong with which field */
+static void
+ReadObjection(FalError *error, const HttpReply *reply, const FalBody *body)
+{
+	char said[sizeof(body->detail_msg)];
+
+	if (reply->status != 422 || body->detail_kind != JSON_ARRAY)
+		return;
+	WireCopy(said, sizeof(said), body->detail_msg);
+	WireClean(said);
+	ObjectionMake(error->objection, sizeof(error->objection), body->detail_field, said);
+}
+
 static void
 ClearError(FalError *error)
 {
@@ -406,6 +420,7 @@ ReadError(FalError *error, const HttpReply *reply, const FalBody *body, time_t n
 		error->retryable = HintOf(reply->fal_retryable);
 	ReadErrorType(error, reply, body);
 	ReadErrorMessage(error, reply, body);
+	ReadObjection(error, reply, body);
 }
 
 /* an exchange that did not end with an answer */

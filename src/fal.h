@@ -27,11 +27,12 @@ typedef enum FalHint
 /* What went wrong, as fal reports it. */
 typedef struct FalError
 {
-	int http;			/* HTTP status of the answer, 0 if none */
-	char type[65];		/* fal's error type, or one of ours; never "" on error */
-	char message[1025]; /* fal's own words, safe UTF-8 without control bytes */
-	FalHint retryable;	/* X-Fal-Retryable / X-Fal-Needs-Retry */
-	int retry_after;	/* seconds from Retry-After, -1 if absent */
+	int http;			 /* HTTP status of the answer, 0 if none */
+	char type[65];		 /* fal's error type, or one of ours; never "" on error */
+	char message[1025];	 /* fal's own words, safe UTF-8 without control bytes */
+	char objection[301]; /* what it objects to in the input, for the app's user (objection.h), or "" */
+	FalHint retryable;	 /* X-Fal-Retryable / X-Fal-Needs-Retry */
+	int retry_after;	 /* seconds from Retry-After, -1 if absent */
 } FalError;
 
 /*

@@ -5,6 +5,7 @@
 #include "fuzz.h"
 
 #include "fal.h"
+#include "objection.h"
 #include "wire.h"
 
 #define NOW ((time_t) 1795485882)
@@ -16,6 +17,9 @@ MustBeError(const FalError *error)
 	MustBeClean(error->type, sizeof(error->type));
 	MustBeClean(error->message, sizeof(error->message));
 	MUST(error->retry_after >= -1);
+	/* the app's user reads it */
+	MustBeClean(error->objection, sizeof(error->objection));
+	MUST(error->objection[0] == '\0' || (error->http == 422 && strstr(error->objection, "http") == NULL));
 	(void) FalErrorAllowsNewAttempt(error);
 }
 

@@ -36,6 +36,7 @@ extern void CheckPart(const char *name, const char *what, const char *got, const
 extern void TestJson(void);
 extern void TestFal(void);
 extern void TestOutput(void);
+extern void TestObjection(void);
 extern void TestStorage(void);
 extern void TestHosts(void);
 extern void TestHook(void);

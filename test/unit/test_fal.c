@@ -445,6 +445,42 @@ TestOwnWords(void)
 	}
 }
 
+/* which words of fal's may be shown to the app's user: those about a field, in a 422 */
+static void
+TestObjections(void)
+{
+	static const struct
+	{
+		int status;
+		const char *body;
+		const char *objection;
+	} cases[] = {
+		{422, MISSING, "prompt: Field required"},
+		{422, "{\"detail\":[{\"loc\":[\"body\"],\"msg\":\"not like that\",\"type\":\"x\"}]}", "not like that"},
+		{422, "{\"detail\":[{\"loc\":[\"body\",\"prompt\"],\"msg\":\"see example.com\",\"type\":\"x\"}]}", ""},
+		{422, "{\"detail\":[{\"loc\":[\"body\",\"prompt\"],\"msg\":\" a\\nb \",\"type\":\"x\"}]}", "prompt: a b"},
+		{422, "{\"detail\":\"wrong\"}", ""},
+		{422, "wrong", ""},
+		{422, "", ""},
+		{422, "{\"error\":\"wrong\",\"message\":\"wrong\",\"error_type\":\"content_policy_violation\"}", ""},
+		{400, MISSING, ""},
+		{500, MISSING, ""},
+		{401, MISSING, ""},
+	};
+
+	for (size_t i = 0; i < lengthof(cases); i++)
+	{
+		HttpReply reply = {.outcome = HTTP_ANSWERED, .status = cases[i].status, .body = cases[i].body, .body_len = strlen(cases[i].body)};
+		FalSubmit submit;
+		FalResult result;
+
+		FalJudgeSubmit(&reply, NOW, &submit);
+		CheckText(cases[i].body, "objection to a submit", submit.error.objection, cases[i].objection);
+		FalJudgeResult(&reply, NULL, NOW, &result);
+		CheckText(cases[i].body, "objection in a result", result.error.objection, cases[i].objection);
+	}
+}
+
 /* an output that is larger than we read: what came of it counts */
 static void
 TestLargeResult(void)
@@ -817,6 +853,7 @@ TestFal(void)
 	TestResult();
 	TestSearchedResult();
 	TestOwnWords();
+	TestObjections();
 	TestLargeResult();
 	TestResultDetails();
 	TestCancel();

@@ -56,6 +56,7 @@ main(void)
 	TestWire();
 	TestFal();
 	TestOutput();
+	TestObjection();
 	TestStorage();
 	TestHosts();
 	TestHook();
