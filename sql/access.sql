@@ -283,11 +283,12 @@ BEGIN ATOMIC
 			'vibevideo.rollup, vibevideo.backlog, vibevideo.typical', false),
 		   -- a view calls these with the rights of whoever reads it
 		   ('viewer', 'EXECUTE', 'FUNCTION vibevideo.describe(vibevideo.job), vibevideo_internal.job_message(vibevideo.job), '
+			'vibevideo_internal.shown_error(vibevideo.job), vibevideo_internal.job_progress(vibevideo.job), vibevideo_internal.reason_of(bigint), '
 			'vibevideo.is_active(text), vibevideo_internal.shown_status(text), vibevideo_internal.seconds_left(vibevideo.job), '
 			'vibevideo_internal.setting_advice(text, text), vibevideo.worker_info(), vibevideo.error_class(text), vibevideo_internal.period(int, timestamptz), '
 			'vibevideo_internal.histogram(bigint), vibevideo.histogram_sum(bigint[]), vibevideo.histogram_bounds(), '
 			'vibevideo.percentile(bigint[], double precision)', false),
-		   ('viewer', 'EXECUTE', 'FUNCTION vibevideo.series(text, timestamptz, interval)', true),
+		   ('viewer', 'EXECUTE', 'FUNCTION vibevideo.series(text, timestamptz, interval), vibevideo.why(bigint)', true),
 		   -- the mark that tells this role from another of its name
 		   ('viewer', 'EXECUTE', 'FUNCTION vibevideo_internal.caller()', false),
 		   ('operator', 'SELECT', 'vibevideo.audit', false),

@@ -77,9 +77,24 @@ CREATE TYPE vibevideo.video AS (
 	error text,
 	submitted_at timestamptz,
 	updated_at timestamptz,
-	completed_at timestamptz
+	completed_at timestamptz,
+	estimate_seconds int,
+	waits_for text
 );
 COMMENT ON TYPE vibevideo.video IS 'a video as the app sees it; message is what a person should read';
+COMMENT ON COLUMN vibevideo.video.estimate_seconds IS 'how long it may still take until the video is there, NULL if nobody can tell';
+COMMENT ON COLUMN vibevideo.video.waits_for IS 'for programs: what holds it now, a code of vibevideo.why; NULL when it has ended';
+
+-- What holds a job: see why.sql.
+CREATE TYPE vibevideo_internal.reason AS (
+	code text,
+	sentence text,
+	until timestamptz,
+	ahead int,
+	estimate interval,
+	message text
+);
+COMMENT ON TYPE vibevideo_internal.reason IS 'why a job waits: sentence is for operators, message for its user, if the job is pending or rendering and its state does not say it all';
 
 -- The attached table: at most one row.
 CREATE TABLE vibevideo.binding (
@@ -236,9 +251,17 @@ CREATE TABLE vibevideo.job (
 	-- anything else is another
 	row_bears text COLLATE pg_catalog."C" DEFAULT '?',
 	-- its failure is no longer shown as something to deal with
-	forgotten_at timestamptz
+	forgotten_at timestamptz,
+	-- the words of error that are meant for the app's user
+	objection text,
+	-- where it was in fal's queue 5 to 10 minutes ago, or when that was first known
+	earlier_position int,
+	earlier_at timestamptz
 ) WITH (fillfactor = 80);
 COMMENT ON TABLE vibevideo.job IS 'one row an attempt to make a video; view vibevideo.jobs is made for reading';
+COMMENT ON COLUMN vibevideo.job.objection IS 'what the model objects to in the input, in its words, if the app''s user may read them';
+COMMENT ON COLUMN vibevideo.job.earlier_position IS 'its place in fal''s queue at earlier_at, which shows how fast it moves';
+COMMENT ON COLUMN vibevideo.job.earlier_at IS 'a moment 5 to 10 minutes ago while it is in fal''s queue, or when it came there';
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.job', '');
 
 -- A vibelog has one active job: this index, not a check, keeps double clicks apart.
@@ -377,27 +400,69 @@ RETURN CASE
 COMMENT ON FUNCTION vibevideo.error_class(text) IS
 	'what kind of trouble an error_code means: policy, input, balance, provider, storage, time, limit or other; NULL for none';
 
+-- What holds a job now (find_reason in why.sql); its last answer is remembered for
+-- the other columns of a row.  It costs more than a sort, so that of a long list
+-- it is called for the rows that are shown.
+CREATE FUNCTION vibevideo_internal.reason_of(job_id bigint)
+RETURNS vibevideo_internal.reason LANGUAGE c STABLE STRICT COST 10000 AS 'MODULE_PATHNAME', 'vibevideo_reason_of';
+COMMENT ON FUNCTION vibevideo_internal.reason_of(bigint) IS 'what holds a job now; NULL if there is no such job';
+
+-- What is wrong, for the app's user: a sentence for each kind of trouble, none of
+-- which is a server's.  Only what the model objects to in the input is passed on
+-- (src/objection.c).
+CREATE FUNCTION vibevideo_internal.shown_error(j vibevideo.job)
+RETURNS text LANGUAGE sql STABLE
+RETURN CASE
+	WHEN (j).state = 'submit_unknown'
+		THEN 'The provider''s answer was lost; nothing is sent again until it is known whether it has the job'
+	WHEN (j).state = 'cancelled' THEN CASE WHEN (j).error_code IS NOT NULL THEN 'It was cancelled' END
+	WHEN (j).state = 'failed' THEN CASE
+		WHEN (j).error_code = 'submit_lost' THEN 'The provider''s answer was lost, and it shows no trace of the video'
+		WHEN (j).generated_at IS NOT NULL THEN CASE vibevideo.error_class((j).error_code)
+			WHEN 'time' THEN 'The video was made, but it took too long to save it' ELSE 'The video was made, but could not be saved' END
+		ELSE CASE vibevideo.error_class((j).error_code)
+			WHEN 'policy' THEN concat_ws(': ', 'The provider rejects this content', (j).objection)
+			WHEN 'input' THEN concat_ws(': ', 'The provider cannot use this input', (j).objection)
+			WHEN 'balance' THEN 'The provider takes no requests of this service at the moment'
+			WHEN 'provider' THEN 'The provider could not make the video'
+			WHEN 'time' THEN 'The video took too long'
+			WHEN 'limit' THEN 'No new attempt was made, since a limit is reached'
+			ELSE 'The video could not be made' END END
+	WHEN (j).error_code IS NULL OR (j).state = 'completed' THEN NULL
+	WHEN (j).state = 'processing' THEN 'The video cannot be saved at the moment'
+	WHEN (j).error_code = 'paused' THEN 'Sending is paused'
+	WHEN (j).error_code = ANY (ARRAY['http_429', 'http_503', 'concurrent_requests_limit']) THEN 'The provider is busy'
+	WHEN (j).error_code = ANY (ARRAY['fal_down', 'connect_failed', 'connection_lost', 'timeout', 'gateway_5xx'])
+		THEN 'The provider cannot be reached at the moment'
+	ELSE CASE vibevideo.error_class((j).error_code)
+		WHEN 'limit' THEN 'Others are ahead of it'
+		WHEN 'balance' THEN 'The provider takes no requests of this service at the moment'
+		WHEN 'other' THEN 'Something went wrong'
+		ELSE 'The provider has a problem at the moment' END
+END;
+COMMENT ON FUNCTION vibevideo_internal.shown_error(vibevideo.job) IS 'what is wrong with a job, in words for the app''s user; NULL if nothing is';
+
 -- One sentence a person can read.
 CREATE FUNCTION vibevideo_internal.job_message(j vibevideo.job)
 RETURNS text LANGUAGE sql STABLE
 RETURN CASE
 	WHEN (j).cancel_requested_at IS NOT NULL AND vibevideo.is_active((j).state) AND (j).state <> 'processing'
 		THEN 'Cancelling'
-	WHEN (j).state = 'pending' AND (j).tries > 0
-		THEN format('Waiting to be sent again (try %s): %s', (j).tries + 1, (j).error)
-	WHEN (j).state = 'pending' AND (j).error IS NOT NULL THEN format('Waiting to be sent: %s', (j).error)
-	WHEN (j).state = 'pending' THEN 'Waiting to be sent'
+	WHEN (j).state = 'pending' THEN coalesce((vibevideo_internal.reason_of((j).job_id)).message, 'Waiting to be sent')
 	WHEN (j).state = 'submitting' THEN 'Being sent'
-	WHEN (j).state = 'submit_unknown'
-		THEN 'The provider''s answer was lost; nothing is sent again until it is known whether it has the job'
+	WHEN (j).state = 'submit_unknown' THEN vibevideo_internal.shown_error(j)
 	WHEN (j).state = 'queued' AND (j).queue_position > 0
-		THEN format('Video queued, %s ahead of you', (j).queue_position)
+		THEN format('Video queued, %s ahead of you', to_char((j).queue_position, 'FM999,999,999'))
 	WHEN (j).state = 'queued' THEN 'Video queued'
 	WHEN (j).state = 'generating' AND (j).queue_position IS NOT NULL
-		THEN format('The provider restarted the job, %s ahead of you', (j).queue_position)
+		THEN format('The provider restarted the job, %s ahead of you', to_char((j).queue_position, 'FM999,999,999'))
+	-- any other reason is one of ours, and fal goes on without us
+	WHEN (j).state = 'generating' AND (vibevideo_internal.reason_of((j).job_id)).code = 'rendering'
+		THEN coalesce((vibevideo_internal.reason_of((j).job_id)).message, 'AI is generating')
 	WHEN (j).state = 'generating' THEN 'AI is generating'
-	WHEN (j).state = 'processing' AND (j).tries > 0 AND (j).error IS NOT NULL
-		THEN format('Copying the video, try %s: %s', (j).tries + 1, (j).error)
+	WHEN (j).state = 'processing' AND (j).leased_by IS NULL AND (j).tries > 0
+		THEN format('Your video is made and waits to be copied (try %s)', (j).tries + 1)
+	WHEN (j).state = 'processing' AND (j).leased_by IS NULL THEN 'Your video is made and waits to be copied'
 	WHEN (j).state = 'processing' AND (j).bytes_done > 0 AND (j).bytes_total > 0 AND vibevideo_internal.seconds_left(j) >= 0
 		THEN format('Copying %s %%, %s, %s left', least(100, (j).bytes_done * 100 / (j).bytes_total),
 					CASE WHEN (j).bytes_per_second >= 1000000 THEN format('%s MB/s', round((j).bytes_per_second / 1e6))
@@ -410,10 +475,19 @@ RETURN CASE
 		THEN format('Copying, %s so far', pg_size_pretty((j).bytes_done))
 	WHEN (j).state = 'processing' THEN 'Copying the video'
 	WHEN (j).state = 'completed' THEN 'Your video is ready'
-	WHEN (j).state = 'failed' THEN format('Failed: %s', (j).error)
+	WHEN (j).state = 'failed'
+		THEN format('Failed: %s%s', lower(left(vibevideo_internal.shown_error(j), 1)), substr(vibevideo_internal.shown_error(j), 2))
 	WHEN (j).state = 'cancelled' THEN 'Cancelled'
 END;
 COMMENT ON FUNCTION vibevideo_internal.job_message(vibevideo.job) IS 'what a person should read about a job';
+
+-- How far it is, from 0 to 1.
+CREATE FUNCTION vibevideo_internal.job_progress(j vibevideo.job)
+RETURNS real LANGUAGE sql IMMUTABLE
+RETURN CASE WHEN (j).state = 'completed' THEN 1
+			WHEN (j).state = 'processing' AND (j).bytes_total > 0 THEN least(1, coalesce((j).bytes_done, 0)::real / (j).bytes_total)
+	   END::real;
+COMMENT ON FUNCTION vibevideo_internal.job_progress(vibevideo.job) IS 'how much of the video is copied, from 0 to 1; NULL if that is not known';
 
 -- A job as the public functions return it.
 CREATE FUNCTION vibevideo.describe(j vibevideo.job)
@@ -425,29 +499,43 @@ RETURN ROW(
 	(j).video_url,
 	vibevideo_internal.job_message(j),
 	CASE WHEN (j).state = ANY (ARRAY['queued', 'generating']) THEN (j).queue_position END,
-	CASE WHEN (j).state = 'completed' THEN 1
-		 WHEN (j).state = 'processing' AND (j).bytes_total > 0
-		 THEN least(1, coalesce((j).bytes_done, 0)::real / (j).bytes_total)
-	END::real,
+	vibevideo_internal.job_progress(j),
 	(j).attempt,
 	(j).error_code,
-	(j).error,
+	vibevideo_internal.shown_error(j),
 	(j).submitted_at,
 	(j).updated_at,
-	(j).completed_at)::vibevideo.video;
+	(j).completed_at,
+	CASE WHEN vibevideo.is_active((j).state)
+		 THEN ceil(extract(epoch FROM (vibevideo_internal.reason_of((j).job_id)).estimate))::int END,
+	CASE WHEN vibevideo.is_active((j).state) THEN (vibevideo_internal.reason_of((j).job_id)).code END)::vibevideo.video;
 COMMENT ON FUNCTION vibevideo.describe(vibevideo.job) IS 'a job as vibevideo.video';
 
 -- For dashboards.  It reads vibevideo.job with its owner's rights, but has no inputs,
--- so that viewers can be given it alone.
+-- so that viewers can be given it alone.  Its columns are not those of describe, which
+-- is called as a whole: what is not selected costs nothing.
 CREATE VIEW vibevideo.jobs AS
-SELECT j.job_id, v.vibelog_id, v.status, j.state, v.request_id, v.video_url, v.message,
-	   v.queue_position, v.progress, v.attempt, v.error_code, v.error,
+SELECT j.job_id, j.vibelog_id COLLATE pg_catalog."default" AS vibelog_id, vibevideo_internal.shown_status(j.state) AS status, j.state,
+	   j.request_id COLLATE pg_catalog."default" AS request_id, j.video_url,
+	   vibevideo_internal.job_message(j) AS message,
+	   CASE WHEN j.state IN ('queued', 'generating') THEN j.queue_position END AS queue_position,
+	   vibevideo_internal.job_progress(j) AS progress, j.attempt, j.error_code, j.error,
 	   j.model, j.tries, j.next_at, j.bytes_done, j.bytes_total, j.media_url, j.requested_by,
-	   j.orphan, j.created_at, j.sent_at, v.submitted_at, j.generated_at, v.updated_at, v.completed_at,
+	   j.orphan, j.created_at, j.sent_at, j.submitted_at, j.generated_at, j.updated_at, j.completed_at,
 	   j.row_dirty, j.row_error, j.cost_usd, j.billed, j.bytes_per_second, vibevideo_internal.seconds_left(j) AS seconds_left,
-	   j.duration_ms, j.object_key, j.forgotten_at
-FROM vibevideo.job j CROSS JOIN LATERAL vibevideo.describe(j) v;
+	   j.duration_ms, j.object_key, j.forgotten_at,
+	   CASE WHEN vibevideo.is_active(j.state) OR j.row_dirty THEN (vibevideo_internal.reason_of(j.job_id)).code END AS waits_for,
+	   CASE WHEN vibevideo.is_active(j.state) OR j.row_dirty THEN (vibevideo_internal.reason_of(j.job_id)).sentence END AS why,
+	   CASE WHEN vibevideo.is_active(j.state) OR j.row_dirty THEN (vibevideo_internal.reason_of(j.job_id)).until END AS waits_until,
+	   CASE WHEN vibevideo.is_active(j.state) THEN (vibevideo_internal.reason_of(j.job_id)).estimate END AS estimate
+FROM vibevideo.job j;
 COMMENT ON VIEW vibevideo.jobs IS 'one row a job, newest state, for dashboards';
+COMMENT ON COLUMN vibevideo.jobs.message IS 'what the app''s user should read';
+COMMENT ON COLUMN vibevideo.jobs.error IS 'the words of fal.ai, Storage or vibevideo that belong to error_code; the app''s user gets others';
+COMMENT ON COLUMN vibevideo.jobs.waits_for IS 'what holds it now: a code of vibevideo.why; NULL when it has ended and its row shows that';
+COMMENT ON COLUMN vibevideo.jobs.why IS 'the same as a sentence for operators';
+COMMENT ON COLUMN vibevideo.jobs.waits_until IS 'until when, if that is known';
+COMMENT ON COLUMN vibevideo.jobs.estimate IS 'how long it may still take until the video is there, NULL if nobody can tell';
 
 -------------------------------------------------------------------------------
 -- Order of sending
@@ -477,7 +565,7 @@ BEGIN
 	)
 	SELECT c.job_id
 	FROM users u CROSS JOIN LATERAL (
-		SELECT j.job_id, j.priority, j.next_at, row_number() OVER (ORDER BY j.priority DESC, j.next_at) AS turn
+		SELECT j.job_id, j.priority, j.next_at, row_number() OVER (ORDER BY j.priority DESC, j.next_at ROWS UNBOUNDED PRECEDING) AS turn
 		FROM vibevideo.job j
 		WHERE j.state = 'pending' AND coalesce(j.requested_by, '') = u.name AND j.next_at <= due_before
 		  AND j.cancel_requested_at IS NULL
@@ -502,10 +590,15 @@ CREATE FUNCTION vibevideo.wake()
 RETURNS void LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'vibevideo_wake';
 COMMENT ON FUNCTION vibevideo.wake() IS 'wakes the background worker at commit; owner only';
 
--- This database's worker as shared memory knows it; no row while none was wanted.
+-- This database's worker as shared memory knows it, and why there is none.
 CREATE FUNCTION vibevideo.worker_info(OUT pid int, OUT started_at timestamptz, OUT heartbeat_at timestamptz,
 									  OUT last_poll_at timestamptz, OUT starts bigint, OUT failures bigint,
-									  OUT fal_down_until timestamptz, OUT storage_down_until timestamptz)
+									  OUT fal_down_until timestamptz, OUT storage_down_until timestamptz,
+									  OUT fal_down_since timestamptz, OUT storage_down_since timestamptz,
+									  OUT fal_is_probed boolean, OUT storage_is_probed boolean,
+									  OUT has_fal_key boolean, OUT has_storage_key boolean,
+									  OUT copies int, OUT absence text, OUT restart_at timestamptz,
+									  OUT cannot_start boolean)
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'vibevideo_worker_info';
 COMMENT ON FUNCTION vibevideo.worker_info() IS 'the background worker of this database; owner only';
 

@@ -83,35 +83,6 @@ DROP FUNCTION vibevideo.resume();
 -- As before, but calls what has moved
 -------------------------------------------------------------------------------
 
-CREATE OR REPLACE FUNCTION vibevideo_internal.next_submits(most int, due_before timestamptz)
-RETURNS SETOF bigint LANGUAGE plpgsql STABLE ROWS 64
-SET search_path = pg_catalog, pg_temp SET enable_sort = off SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$
-BEGIN
-	IF current_setting('vibevideo.max_active')::int > 0 THEN
-		most = least(most, vibevideo_internal.room_at_fal());
-	END IF;
-	RETURN QUERY
-	WITH RECURSIVE users AS (
-		(SELECT coalesce(j.requested_by, '') AS name FROM vibevideo.job j
-		 WHERE j.state = 'pending' ORDER BY coalesce(j.requested_by, '') LIMIT 1)
-		UNION ALL
-		SELECT (SELECT coalesce(j.requested_by, '') FROM vibevideo.job j
-				WHERE j.state = 'pending' AND coalesce(j.requested_by, '') > u.name
-				ORDER BY coalesce(j.requested_by, '') LIMIT 1)
-		FROM users u WHERE u.name IS NOT NULL
-	)
-	SELECT c.job_id
-	FROM users u CROSS JOIN LATERAL (
-		SELECT j.job_id, j.priority, j.next_at, row_number() OVER (ORDER BY j.priority DESC, j.next_at) AS turn
-		FROM vibevideo.job j
-		WHERE j.state = 'pending' AND coalesce(j.requested_by, '') = u.name AND j.next_at <= due_before
-		  AND j.cancel_requested_at IS NULL
-		ORDER BY j.priority DESC, j.next_at LIMIT most) c
-	WHERE u.name IS NOT NULL
-	ORDER BY c.priority DESC, c.turn, c.next_at LIMIT most;
-END
-$$;
-
 CREATE OR REPLACE FUNCTION vibevideo_internal.status_check(relation regclass, OUT present boolean, OUT refusing name, OUT refused text)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -257,8 +228,12 @@ COMMENT ON COLUMN vibevideo.binding.pause_reason IS 'what vibevideo.pause() was 
 -- still to be written
 ALTER TABLE vibevideo.job ADD COLUMN row_bears text COLLATE pg_catalog."C";
 ALTER TABLE vibevideo.job ALTER COLUMN row_bears SET DEFAULT '?';
+-- before the first UPDATE: the trigger looks at it
+ALTER TABLE vibevideo.job ADD COLUMN forgotten_at timestamptz, ADD COLUMN objection text, ADD COLUMN earlier_position int, ADD COLUMN earlier_at timestamptz;
+COMMENT ON COLUMN vibevideo.job.objection IS 'what the model objects to in the input, in its words, if the app''s user may read them';
+COMMENT ON COLUMN vibevideo.job.earlier_position IS 'its place in fal''s queue at earlier_at, which shows how fast it moves';
+COMMENT ON COLUMN vibevideo.job.earlier_at IS 'a moment 5 to 10 minutes ago while it is in fal''s queue, or when it came there';
 UPDATE vibevideo.job SET row_bears = '?' WHERE row_dirty;
-ALTER TABLE vibevideo.job ADD COLUMN forgotten_at timestamptz;
 CREATE INDEX job_failed ON vibevideo.job (completed_at) WHERE state OPERATOR(pg_catalog.=) 'failed';
 CREATE INDEX job_suspect ON vibevideo.job (next_at) WHERE crashes OPERATOR(pg_catalog.>=) 2 AND next_at IS NOT NULL;
 
@@ -379,26 +354,80 @@ RETURN CASE
 COMMENT ON FUNCTION vibevideo.error_class(text) IS
 	'what kind of trouble an error_code means: policy, input, balance, provider, storage, time, limit or other; NULL for none';
 
+-------------------------------------------------------------------------------
+-- What a user reads, and why a job waits
+-------------------------------------------------------------------------------
+
+ALTER TYPE vibevideo.video ADD ATTRIBUTE estimate_seconds int, ADD ATTRIBUTE waits_for text;
+COMMENT ON COLUMN vibevideo.video.estimate_seconds IS 'how long it may still take until the video is there, NULL if nobody can tell';
+COMMENT ON COLUMN vibevideo.video.waits_for IS 'for programs: what holds it now, a code of vibevideo.why; NULL when it has ended';
+
+CREATE TYPE vibevideo_internal.reason AS (
+	code text,
+	sentence text,
+	until timestamptz,
+	ahead int,
+	estimate interval,
+	message text
+);
+COMMENT ON TYPE vibevideo_internal.reason IS 'why a job waits: sentence is for operators, message for its user, if the job is pending or rendering and its state does not say it all';
+
+CREATE FUNCTION vibevideo_internal.reason_of(job_id bigint)
+RETURNS vibevideo_internal.reason LANGUAGE c STABLE STRICT COST 10000 AS 'MODULE_PATHNAME', 'vibevideo_reason_of';
+COMMENT ON FUNCTION vibevideo_internal.reason_of(bigint) IS 'what holds a job now; NULL if there is no such job';
+
+CREATE FUNCTION vibevideo_internal.shown_error(j vibevideo.job)
+RETURNS text LANGUAGE sql STABLE
+RETURN CASE
+	WHEN (j).state = 'submit_unknown'
+		THEN 'The provider''s answer was lost; nothing is sent again until it is known whether it has the job'
+	WHEN (j).state = 'cancelled' THEN CASE WHEN (j).error_code IS NOT NULL THEN 'It was cancelled' END
+	WHEN (j).state = 'failed' THEN CASE
+		WHEN (j).error_code = 'submit_lost' THEN 'The provider''s answer was lost, and it shows no trace of the video'
+		WHEN (j).generated_at IS NOT NULL THEN CASE vibevideo.error_class((j).error_code)
+			WHEN 'time' THEN 'The video was made, but it took too long to save it' ELSE 'The video was made, but could not be saved' END
+		ELSE CASE vibevideo.error_class((j).error_code)
+			WHEN 'policy' THEN concat_ws(': ', 'The provider rejects this content', (j).objection)
+			WHEN 'input' THEN concat_ws(': ', 'The provider cannot use this input', (j).objection)
+			WHEN 'balance' THEN 'The provider takes no requests of this service at the moment'
+			WHEN 'provider' THEN 'The provider could not make the video'
+			WHEN 'time' THEN 'The video took too long'
+			WHEN 'limit' THEN 'No new attempt was made, since a limit is reached'
+			ELSE 'The video could not be made' END END
+	WHEN (j).error_code IS NULL OR (j).state = 'completed' THEN NULL
+	WHEN (j).state = 'processing' THEN 'The video cannot be saved at the moment'
+	WHEN (j).error_code = 'paused' THEN 'Sending is paused'
+	WHEN (j).error_code = ANY (ARRAY['http_429', 'http_503', 'concurrent_requests_limit']) THEN 'The provider is busy'
+	WHEN (j).error_code = ANY (ARRAY['fal_down', 'connect_failed', 'connection_lost', 'timeout', 'gateway_5xx'])
+		THEN 'The provider cannot be reached at the moment'
+	ELSE CASE vibevideo.error_class((j).error_code)
+		WHEN 'limit' THEN 'Others are ahead of it'
+		WHEN 'balance' THEN 'The provider takes no requests of this service at the moment'
+		WHEN 'other' THEN 'Something went wrong'
+		ELSE 'The provider has a problem at the moment' END
+END;
+COMMENT ON FUNCTION vibevideo_internal.shown_error(vibevideo.job) IS 'what is wrong with a job, in words for the app''s user; NULL if nothing is';
+
 CREATE OR REPLACE FUNCTION vibevideo_internal.job_message(j vibevideo.job)
 RETURNS text LANGUAGE sql STABLE
 RETURN CASE
 	WHEN (j).cancel_requested_at IS NOT NULL AND vibevideo.is_active((j).state) AND (j).state <> 'processing'
 		THEN 'Cancelling'
-	WHEN (j).state = 'pending' AND (j).tries > 0
-		THEN format('Waiting to be sent again (try %s): %s', (j).tries + 1, (j).error)
-	WHEN (j).state = 'pending' AND (j).error IS NOT NULL THEN format('Waiting to be sent: %s', (j).error)
-	WHEN (j).state = 'pending' THEN 'Waiting to be sent'
+	WHEN (j).state = 'pending' THEN coalesce((vibevideo_internal.reason_of((j).job_id)).message, 'Waiting to be sent')
 	WHEN (j).state = 'submitting' THEN 'Being sent'
-	WHEN (j).state = 'submit_unknown'
-		THEN 'The provider''s answer was lost; nothing is sent again until it is known whether it has the job'
+	WHEN (j).state = 'submit_unknown' THEN vibevideo_internal.shown_error(j)
 	WHEN (j).state = 'queued' AND (j).queue_position > 0
-		THEN format('Video queued, %s ahead of you', (j).queue_position)
+		THEN format('Video queued, %s ahead of you', to_char((j).queue_position, 'FM999,999,999'))
 	WHEN (j).state = 'queued' THEN 'Video queued'
 	WHEN (j).state = 'generating' AND (j).queue_position IS NOT NULL
-		THEN format('The provider restarted the job, %s ahead of you', (j).queue_position)
+		THEN format('The provider restarted the job, %s ahead of you', to_char((j).queue_position, 'FM999,999,999'))
+	-- any other reason is one of ours, and fal goes on without us
+	WHEN (j).state = 'generating' AND (vibevideo_internal.reason_of((j).job_id)).code = 'rendering'
+		THEN coalesce((vibevideo_internal.reason_of((j).job_id)).message, 'AI is generating')
 	WHEN (j).state = 'generating' THEN 'AI is generating'
-	WHEN (j).state = 'processing' AND (j).tries > 0 AND (j).error IS NOT NULL
-		THEN format('Copying the video, try %s: %s', (j).tries + 1, (j).error)
+	WHEN (j).state = 'processing' AND (j).leased_by IS NULL AND (j).tries > 0
+		THEN format('Your video is made and waits to be copied (try %s)', (j).tries + 1)
+	WHEN (j).state = 'processing' AND (j).leased_by IS NULL THEN 'Your video is made and waits to be copied'
 	WHEN (j).state = 'processing' AND (j).bytes_done > 0 AND (j).bytes_total > 0 AND vibevideo_internal.seconds_left(j) >= 0
 		THEN format('Copying %s %%, %s, %s left', least(100, (j).bytes_done * 100 / (j).bytes_total),
 					CASE WHEN (j).bytes_per_second >= 1000000 THEN format('%s MB/s', round((j).bytes_per_second / 1e6))
@@ -411,9 +440,458 @@ RETURN CASE
 		THEN format('Copying, %s so far', pg_size_pretty((j).bytes_done))
 	WHEN (j).state = 'processing' THEN 'Copying the video'
 	WHEN (j).state = 'completed' THEN 'Your video is ready'
-	WHEN (j).state = 'failed' THEN format('Failed: %s', (j).error)
+	WHEN (j).state = 'failed'
+		THEN format('Failed: %s%s', lower(left(vibevideo_internal.shown_error(j), 1)), substr(vibevideo_internal.shown_error(j), 2))
 	WHEN (j).state = 'cancelled' THEN 'Cancelled'
 END;
+COMMENT ON FUNCTION vibevideo_internal.job_message(vibevideo.job) IS 'what a person should read about a job';
+
+CREATE FUNCTION vibevideo_internal.job_progress(j vibevideo.job)
+RETURNS real LANGUAGE sql IMMUTABLE
+RETURN CASE WHEN (j).state = 'completed' THEN 1
+			WHEN (j).state = 'processing' AND (j).bytes_total > 0 THEN least(1, coalesce((j).bytes_done, 0)::real / (j).bytes_total)
+	   END::real;
+COMMENT ON FUNCTION vibevideo_internal.job_progress(vibevideo.job) IS 'how much of the video is copied, from 0 to 1; NULL if that is not known';
+
+CREATE OR REPLACE FUNCTION vibevideo.describe(j vibevideo.job)
+RETURNS vibevideo.video LANGUAGE sql STABLE
+RETURN ROW(
+	(j).vibelog_id,
+	vibevideo_internal.shown_status((j).state),
+	(j).request_id,
+	(j).video_url,
+	vibevideo_internal.job_message(j),
+	CASE WHEN (j).state = ANY (ARRAY['queued', 'generating']) THEN (j).queue_position END,
+	vibevideo_internal.job_progress(j),
+	(j).attempt,
+	(j).error_code,
+	vibevideo_internal.shown_error(j),
+	(j).submitted_at,
+	(j).updated_at,
+	(j).completed_at,
+	CASE WHEN vibevideo.is_active((j).state)
+		 THEN ceil(extract(epoch FROM (vibevideo_internal.reason_of((j).job_id)).estimate))::int END,
+	CASE WHEN vibevideo.is_active((j).state) THEN (vibevideo_internal.reason_of((j).job_id)).code END)::vibevideo.video;
+COMMENT ON FUNCTION vibevideo.describe(vibevideo.job) IS 'a job as vibevideo.video';
+
+CREATE OR REPLACE VIEW vibevideo.jobs AS
+SELECT j.job_id, j.vibelog_id COLLATE pg_catalog."default" AS vibelog_id, vibevideo_internal.shown_status(j.state) AS status, j.state,
+	   j.request_id COLLATE pg_catalog."default" AS request_id, j.video_url,
+	   vibevideo_internal.job_message(j) AS message,
+	   CASE WHEN j.state IN ('queued', 'generating') THEN j.queue_position END AS queue_position,
+	   vibevideo_internal.job_progress(j) AS progress, j.attempt, j.error_code, j.error,
+	   j.model, j.tries, j.next_at, j.bytes_done, j.bytes_total, j.media_url, j.requested_by,
+	   j.orphan, j.created_at, j.sent_at, j.submitted_at, j.generated_at, j.updated_at, j.completed_at,
+	   j.row_dirty, j.row_error, j.cost_usd, j.billed, j.bytes_per_second, vibevideo_internal.seconds_left(j) AS seconds_left,
+	   j.duration_ms, j.object_key, j.forgotten_at,
+	   CASE WHEN vibevideo.is_active(j.state) OR j.row_dirty THEN (vibevideo_internal.reason_of(j.job_id)).code END AS waits_for,
+	   CASE WHEN vibevideo.is_active(j.state) OR j.row_dirty THEN (vibevideo_internal.reason_of(j.job_id)).sentence END AS why,
+	   CASE WHEN vibevideo.is_active(j.state) OR j.row_dirty THEN (vibevideo_internal.reason_of(j.job_id)).until END AS waits_until,
+	   CASE WHEN vibevideo.is_active(j.state) THEN (vibevideo_internal.reason_of(j.job_id)).estimate END AS estimate
+FROM vibevideo.job j;
+COMMENT ON VIEW vibevideo.jobs IS 'one row a job, newest state, for dashboards';
+COMMENT ON COLUMN vibevideo.jobs.message IS 'what the app''s user should read';
+COMMENT ON COLUMN vibevideo.jobs.error IS 'the words of fal.ai, Storage or vibevideo that belong to error_code; the app''s user gets others';
+COMMENT ON COLUMN vibevideo.jobs.waits_for IS 'what holds it now: a code of vibevideo.why; NULL when it has ended and its row shows that';
+COMMENT ON COLUMN vibevideo.jobs.why IS 'the same as a sentence for operators';
+COMMENT ON COLUMN vibevideo.jobs.waits_until IS 'until when, if that is known';
+COMMENT ON COLUMN vibevideo.jobs.estimate IS 'how long it may still take until the video is there, NULL if nobody can tell';
+
+DROP FUNCTION vibevideo.worker_info();
+CREATE FUNCTION vibevideo.worker_info(OUT pid int, OUT started_at timestamptz, OUT heartbeat_at timestamptz,
+									  OUT last_poll_at timestamptz, OUT starts bigint, OUT failures bigint,
+									  OUT fal_down_until timestamptz, OUT storage_down_until timestamptz,
+									  OUT fal_down_since timestamptz, OUT storage_down_since timestamptz,
+									  OUT fal_is_probed boolean, OUT storage_is_probed boolean,
+									  OUT has_fal_key boolean, OUT has_storage_key boolean,
+									  OUT copies int, OUT absence text, OUT restart_at timestamptz,
+									  OUT cannot_start boolean)
+LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'vibevideo_worker_info';
+COMMENT ON FUNCTION vibevideo.worker_info() IS 'the background worker of this database; owner only';
+
+CREATE FUNCTION vibevideo_internal.because(code text, sentence text, message text DEFAULT NULL, until timestamptz DEFAULT NULL,
+										   ahead int DEFAULT NULL, estimate interval DEFAULT NULL)
+RETURNS vibevideo_internal.reason LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+RETURN ROW(code, sentence, until, ahead, CASE WHEN estimate < interval '0' THEN interval '0' ELSE estimate END, message)::vibevideo_internal.reason;
+COMMENT ON FUNCTION vibevideo_internal.because(text, text, text, timestamptz, int, interval) IS
+	'makes a reason, whose estimate is not negative; owner only';
+
+CREATE FUNCTION vibevideo_internal.clock(at timestamptz)
+RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN to_char(at, CASE WHEN at::date = now()::date THEN 'HH24:MI:SS' ELSE 'YYYY-MM-DD HH24:MI:SS' END);
+COMMENT ON FUNCTION vibevideo_internal.clock(timestamptz) IS 'a time for people, with its date if that is not today''s; owner only';
+
+CREATE FUNCTION vibevideo_internal.span(length interval, to_length interval DEFAULT NULL)
+RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT CASE WHEN to_length IS NULL OR n.low = n.high THEN '' WHEN n.low = 0 THEN 'up to ' ELSE n.low || ' to ' END
+		   || n.high || CASE n.unit WHEN 1 THEN ' s' WHEN 60 THEN ' min' WHEN 3600 THEN ' h' ELSE ' d' END
+	FROM (SELECT s.unit, round(s.low / s.unit) AS low, greatest(round(s.high / s.unit), 1) AS high
+		  FROM (SELECT r.low, r.high, CASE WHEN r.high < 100 THEN 1 WHEN r.high < 6000 THEN 60 WHEN r.high < 172800 THEN 3600 ELSE 86400 END AS unit
+				FROM (SELECT greatest(extract(epoch FROM length), 0) AS low,
+							 greatest(extract(epoch FROM coalesce(to_length, length)), 0) AS high) r) s) n
+	WHERE length IS NOT NULL;
+END;
+COMMENT ON FUNCTION vibevideo_internal.span(interval, interval) IS 'how long, or from how long to how long, for people; owner only';
+
+CREATE FUNCTION vibevideo_internal.still(rest interval)
+RETURNS interval LANGUAGE sql IMMUTABLE
+RETURN CASE WHEN rest > interval '0' THEN rest END;
+COMMENT ON FUNCTION vibevideo_internal.still(interval) IS 'what is left, NULL if nothing is; owner only';
+
+CREATE FUNCTION vibevideo_internal.many(n bigint)
+RETURNS text LANGUAGE sql STABLE
+RETURN CASE WHEN n > 1000 THEN 'more than 1,000' ELSE to_char(n, 'FM9,999') END;
+COMMENT ON FUNCTION vibevideo_internal.many(bigint) IS 'how many, for people, of what is counted to 1001; owner only';
+
+CREATE FUNCTION vibevideo_internal.ahead_of_you(n bigint)
+RETURNS text LANGUAGE sql STABLE
+RETURN CASE WHEN n = 0 THEN 'Waiting to be sent, you are next' WHEN n > 0 THEN format('Waiting to be sent, %s ahead of you', vibevideo_internal.many(n))
+			ELSE 'Waiting to be sent' END;
+COMMENT ON FUNCTION vibevideo_internal.ahead_of_you(bigint) IS 'what a user reads who waits behind so many, NULL if that is not known; owner only';
+
+CREATE FUNCTION vibevideo_internal.lost_ends(sent_at timestamptz, error text)
+RETURNS text LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	policy constant text = current_setting('vibevideo.unknown_policy');
+	acts_at constant timestamptz = sent_at + current_setting('vibevideo.unknown_after')::interval;
+BEGIN
+	RETURN CASE WHEN policy = 'manual' THEN 'it waits for a decision: SELECT vibevideo.resolve(job_id, ...)'
+				WHEN policy = 'resubmit' THEN 'if it is not found, unknown_policy resubmit has it sent again at once'
+				WHEN acts_at > clock_timestamp() THEN format('if it is not found, unknown_policy %s acts at %s', policy, vibevideo_internal.clock(acts_at))
+				ELSE concat_ws(': ', format('unknown_policy %s acts once fal.ai''s list has been read', policy), error) END;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.lost_ends(timestamptz, text) IS 'how a lost submit comes to an end; owner only';
+
+CREATE FUNCTION vibevideo_internal.quoted(words text)
+RETURNS text LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+RETURN CASE WHEN length(words) > 200 THEN rtrim(left(translate(words, E'\n\r\t', '   '), 200)) || ' ...' ELSE translate(words, E'\n\r\t', '   ') END;
+COMMENT ON FUNCTION vibevideo_internal.quoted(text) IS 'somebody''s words on one line, cut; owner only';
+
+CREATE FUNCTION vibevideo_internal.submit_line(most int, OUT jobs bigint[], OUT turns int[], OUT whole boolean, OUT waiting int, OUT room int)
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp SET enable_sort = off SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$
+DECLARE
+	due constant timestamptz = clock_timestamp();
+	users text[];
+	of_each int;
+	seen record;
+BEGIN
+	room = vibevideo_internal.room_at_fal();
+	SELECT count(*) INTO waiting
+	FROM (SELECT FROM vibevideo.job j WHERE j.state = 'pending' AND j.next_at <= due LIMIT most + 1) x;
+	WITH RECURSIVE hop AS (
+		(SELECT coalesce(j.requested_by, '') AS name FROM vibevideo.job j
+		 WHERE j.state = 'pending' ORDER BY coalesce(j.requested_by, '') LIMIT 1)
+		UNION ALL
+		SELECT (SELECT coalesce(j.requested_by, '') FROM vibevideo.job j
+				WHERE j.state = 'pending' AND coalesce(j.requested_by, '') > h.name
+				ORDER BY coalesce(j.requested_by, '') LIMIT 1)
+		FROM hop h WHERE h.name IS NOT NULL
+	)
+	SELECT array_agg(f.name) FILTER (WHERE f.name IS NOT NULL) INTO users FROM (SELECT h.name FROM hop h LIMIT most + 1) f;
+	whole = false;
+	IF cardinality(users) > most THEN
+		RETURN;
+	END IF;
+	of_each = ceil(most::numeric / greatest(cardinality(users), 1));
+	LOOP
+		SELECT coalesce(array_agg(c.job_id ORDER BY c.priority DESC, c.turn, c.next_at, c.job_id), '{}') AS jobs,
+			   array_agg(c.turn::int ORDER BY c.priority DESC, c.turn, c.next_at, c.job_id) AS turns, count(*) AS n,
+			   count(*) FILTER (WHERE c.turn = of_each) AS cut,
+			   -- a user who is cut off has more that come before others' last
+			   coalesce(max(c.priority) FILTER (WHERE c.turn = of_each) > min(c.priority), false) AS more_come_first
+		INTO seen
+		FROM unnest(users) AS u(name) CROSS JOIN LATERAL (
+			SELECT j.job_id, j.priority, j.next_at, row_number() OVER (ORDER BY j.priority DESC, j.next_at ROWS UNBOUNDED PRECEDING) AS turn
+			FROM vibevideo.job j
+			WHERE j.state = 'pending' AND coalesce(j.requested_by, '') = u.name AND j.next_at <= due AND j.cancel_requested_at IS NULL
+			ORDER BY j.priority DESC, j.next_at LIMIT of_each) c;
+		EXIT WHEN seen.cut = 0 OR of_each >= most OR seen.n >= most AND NOT seen.more_come_first;
+		of_each = least(of_each * 4, most);
+	END LOOP;
+	whole = seen.cut = 0 AND seen.n <= most;
+	jobs = seen.jobs[1:most];
+	turns = seen.turns[1:most];
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.submit_line(int) IS 'the order in which pending jobs are sent: the first of them; owner only';
+
+CREATE FUNCTION vibevideo_internal.place_in_line(job_id bigint, OUT place int, OUT turn int, OUT waiting int, OUT room int)
+LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'vibevideo_place_in_line';
+COMMENT ON FUNCTION vibevideo_internal.place_in_line(bigint) IS
+	'where a pending job is in the order of sending: 1002 beyond 1001, NULL if unknown; which of its user''s it is; how many wait; room at fal.ai; owner only';
+
+CREATE FUNCTION vibevideo_internal.key_places(environment text, setting text, secret text)
+RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN concat_ws(', ', CASE WHEN to_regclass('vault.decrypted_secrets') IS NOT NULL THEN format('Vault (secret "%s")', secret) END,
+				 format('the server''s environment (%s)', environment), format('the setting %s', setting));
+COMMENT ON FUNCTION vibevideo_internal.key_places(text, text, text) IS 'where a key is looked for; owner only';
+
+CREATE FUNCTION vibevideo_internal.find_reason(job_id bigint)
+RETURNS vibevideo_internal.reason LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
+DECLARE
+	patience constant interval = '2 minutes';
+	trouble constant text = 'Waiting to be sent: this service has a problem at the moment';
+	now constant timestamptz = clock_timestamp();
+	j record;
+	b vibevideo.binding;
+	w record;
+	line record;
+	alive boolean;
+	follows boolean;
+	copies boolean;
+	most int;
+	ahead int;
+	moved int;
+	elapsed interval;
+	left_over interval;
+	try text;
+	again text;
+BEGIN
+	SELECT x.state, vibevideo.is_active(x.state) AS active, x.orphan, x.relation, x.model, x.requested_by, x.priority, x.tries,
+		   x.crashes, x.error_code, vibevideo_internal.quoted(x.error) AS error, vibevideo_internal.shown_error(x) AS shown_error, x.next_at, x.leased_by,
+		   x.cancel_requested_at, x.queue_position, x.earlier_position, x.earlier_at, x.sent_at, x.submitted_at, x.generated_at,
+		   x.completed_at, x.updated_at, x.bytes_done, x.bytes_total, x.bytes_per_second, vibevideo_internal.seconds_left(x) AS seconds_left,
+		   x.row_dirty, vibevideo_internal.quoted(x.row_error) AS row_error, x.row_next_at, x.row_tries,
+		   coalesce(t.render_p50, m.usual_seconds * interval '1 second') AS render_p50, t.render_p90,
+		   coalesce(t.copy_p50, interval '0') AS copy_p50,
+		   coalesce(t.total_p50, m.usual_seconds * interval '1 second') AS total_p50
+	INTO j
+	FROM vibevideo.job x
+	LEFT JOIN vibevideo.typical t ON t.model = x.model LEFT JOIN vibevideo.model m ON m.endpoint = x.model
+	WHERE x.job_id = find_reason.job_id;
+	IF NOT FOUND THEN
+		RETURN NULL;
+	ELSIF NOT j.active AND NOT j.row_dirty THEN
+		RETURN vibevideo_internal.because('ended', format('it has ended: %s at %s', j.state, vibevideo_internal.clock(j.completed_at)));
+	END IF;
+	follows = j.state IN ('queued', 'generating');
+	copies = j.state = 'processing';
+
+	-- the database
+	IF pg_is_in_recovery() THEN
+		RETURN vibevideo_internal.because('standby', 'this server is a standby, its primary works on the jobs');
+	END IF;
+	SELECT y.* INTO b FROM vibevideo.binding y;
+	IF NOT FOUND THEN
+		RETURN vibevideo_internal.because('detached', 'no table is attached: SELECT vibevideo.attach(...)', 'Waiting to be sent: sending is paused');
+	ELSIF b.paused AND b.pause_scope IS DISTINCT FROM 'sending' OR vibevideo_internal.is_copy(b) THEN
+		RETURN vibevideo_internal.because(CASE WHEN b.paused_by IS NOT NULL OR b.paused AND b.paused_at IS NULL THEN 'paused' ELSE 'copy' END,
+										  vibevideo_internal.pause_cause(b), 'Waiting to be sent: sending is paused');
+	ELSIF b.paused AND j.state = 'pending' THEN
+		RETURN vibevideo_internal.because('paused', vibevideo_internal.pause_cause(b), 'Waiting to be sent: sending is paused');
+	END IF;
+	IF NOT j.active THEN
+		RETURN vibevideo_internal.because('row', CASE
+			WHEN j.relation IS DISTINCT FROM b.relation THEN format('its row is not written: table %s is not attached', coalesce(j.relation::text, '?'))
+			WHEN j.row_error IS NOT NULL THEN format('its row is not written: %s; next try at %s', j.row_error, vibevideo_internal.clock(j.row_next_at))
+			WHEN j.row_tries > 0 THEN format('its row is locked by another transaction; next try at %s', vibevideo_internal.clock(j.row_next_at))
+			ELSE 'its row is about to be written' END, until => j.row_next_at);
+	END IF;
+
+	-- who works on it: a caller's vibevideo_poll only polls
+	SELECT i.* INTO w FROM vibevideo.worker_info() i;
+	alive = w.pid IS NOT NULL AND coalesce(w.heartbeat_at, w.started_at) > now - patience;
+	IF NOT alive AND j.state <> 'submitting' AND NOT (follows AND coalesce(w.last_poll_at > now - patience, false)) THEN
+		RETURN vibevideo_internal.because('worker', CASE
+			WHEN w.pid IS NOT NULL THEN format('the background worker, process %s, has not moved since %s', w.pid, vibevideo_internal.clock(w.heartbeat_at))
+			WHEN w.restart_at IS NOT NULL THEN format('the background worker is not running: %s; it is started again at %s', w.absence, vibevideo_internal.clock(w.restart_at))
+			ELSE format('the background worker is not running: %s', w.absence) END,
+			CASE WHEN w.pid IS NOT NULL OR w.cannot_start OR w.restart_at > now + interval '10 s' THEN trouble END,
+			until => w.restart_at);
+	ELSIF copies AND current_setting('vibevideo.storage_kind') <> 'none' AND current_setting('vibevideo.storage_url') = '' THEN
+		RETURN vibevideo_internal.because('no_storage', 'vibevideo.storage_url is not set');
+	ELSIF copies AND NOT w.has_storage_key AND current_setting('vibevideo.storage_kind') <> 'none' THEN
+		RETURN vibevideo_internal.because('no_key', format('no Storage key: there is none in %s',
+			vibevideo_internal.key_places('SUPABASE_SERVICE_ROLE_KEY', 'vibevideo.storage_key', current_setting('vibevideo.storage_key_secret'))));
+	ELSIF NOT copies AND j.state <> 'submitting' AND NOT w.has_fal_key THEN
+		RETURN vibevideo_internal.because('no_key', format('no fal.ai API key: there is none in %s',
+			vibevideo_internal.key_places('FAL_KEY', 'vibevideo.fal_key', current_setting('vibevideo.fal_key_secret'))), trouble);
+	END IF;
+
+	-- a service that is down, unless its turn comes later anyway
+	IF (j.state = 'pending' OR follows) AND w.fal_down_until IS NOT NULL AND j.next_at <= greatest(w.fal_down_until, now) THEN
+		RETURN vibevideo_internal.because('fal_down', format('fal.ai has been unreachable since %s; %s', vibevideo_internal.clock(w.fal_down_since),
+			CASE WHEN w.fal_is_probed THEN 'it is being probed' WHEN w.fal_down_until <= now THEN 'the next request is a probe'
+				 ELSE format('next probe in %s', vibevideo_internal.span(w.fal_down_until - now)) END),
+			'Waiting to be sent: the provider cannot be reached at the moment', until => w.fal_down_until);
+	ELSIF copies AND w.storage_down_until IS NOT NULL AND j.leased_by IS NULL AND j.next_at <= greatest(w.storage_down_until, now) THEN
+		RETURN vibevideo_internal.because('storage_down', format('Storage has been unreachable since %s; %s', vibevideo_internal.clock(w.storage_down_since),
+			CASE WHEN w.storage_is_probed THEN 'it is being probed' WHEN w.storage_down_until <= now THEN 'the next request is a probe'
+				 ELSE format('next probe in %s', vibevideo_internal.span(w.storage_down_until - now)) END), until => w.storage_down_until);
+	END IF;
+
+	-- the job itself
+	try = CASE WHEN j.tries = 0 THEN 'next try' WHEN follows THEN format('try %s', j.tries + 1)
+			   ELSE format('try %s of %s', j.tries + 1, current_setting('vibevideo.max_tries')) END;
+	again = concat_ws(': ', CASE WHEN j.tries > 0 THEN format('Waiting to be sent again (try %s)', j.tries + 1) ELSE 'Waiting to be sent' END,
+					  lower(left(j.shown_error, 1)) || substr(j.shown_error, 2));
+	IF j.crashes >= 2 THEN
+		RETURN vibevideo_internal.because('quarantine', format('set aside, since the worker crashed %s times while it had this job: %s', j.crashes,
+			CASE WHEN j.leased_by IS NOT NULL THEN 'it is being tried alone' ELSE format('tried alone at %s', vibevideo_internal.clock(j.next_at)) END),
+			until => CASE WHEN j.leased_by IS NULL THEN j.next_at END);
+	ELSIF j.cancel_requested_at IS NOT NULL AND NOT copies THEN
+		RETURN vibevideo_internal.because('cancel', concat_ws('; ', format('a cancel is on its way since %s', vibevideo_internal.clock(j.cancel_requested_at)),
+			CASE WHEN j.state = 'submitting' THEN 'fal.ai has not answered the submit yet'
+				 WHEN j.state = 'submit_unknown' THEN format('first it has to be found out whether fal.ai has the job: %s', j.error)
+				 WHEN j.tries > 0 THEN format('%s at %s, after %s: %s', try, vibevideo_internal.clock(j.next_at), j.error_code, j.error) END),
+			until => CASE WHEN j.leased_by IS NULL AND j.next_at > now THEN j.next_at END);
+	ELSIF j.state = 'submitting' THEN
+		RETURN vibevideo_internal.because('sending', format('being sent since %s', vibevideo_internal.clock(j.sent_at)), estimate => j.total_p50);
+	ELSIF j.state = 'submit_unknown' THEN
+		RETURN vibevideo_internal.because('lost', format('the answer to its submit was lost: %s, %s; %s',
+			CASE j.tries WHEN 0 THEN 'not looked up yet' WHEN 1 THEN 'looked up once' ELSE format('looked up %s times', j.tries) END,
+			CASE WHEN j.leased_by IS NOT NULL THEN 'and now again' ELSE format('next at %s', vibevideo_internal.clock(j.next_at)) END,
+			vibevideo_internal.lost_ends(j.sent_at, j.error)), until => CASE WHEN j.leased_by IS NULL THEN j.next_at END);
+	ELSIF j.leased_by IS NULL AND j.next_at > now AND (j.error_code IS NOT NULL OR NOT follows) THEN
+		RETURN vibevideo_internal.because('backoff', concat_ws(', ', format('%s at %s', try, vibevideo_internal.clock(j.next_at)), 'after ' || concat_ws(': ', j.error_code, j.error)),
+			again, until => j.next_at,
+			estimate => CASE WHEN copies THEN j.next_at - now + j.copy_p50 WHEN j.state = 'pending' THEN j.next_at - now + j.total_p50 END);
+	ELSIF j.state = 'pending' THEN
+		most = current_setting('vibevideo.max_active');
+		SELECT l.* INTO line FROM vibevideo_internal.place_in_line(find_reason.job_id) l;
+		ahead = line.place - 1;
+		-- the line may be a second old
+		IF most > 0 AND line.room < coalesce(line.place, 1002) THEN
+			RETURN vibevideo_internal.because('max_active', format('%s of %s that wait for one of %s places at fal.ai (vibevideo.max_active)',
+				CASE WHEN ahead <= 1000 THEN to_char(line.place, 'FM9,999th') ELSE 'one' END,
+				vibevideo_internal.many(line.waiting), most),
+				vibevideo_internal.ahead_of_you(ahead), ahead => ahead,
+				estimate => CASE WHEN ahead <= 1000 THEN j.render_p50 * (line.place::float8 / most) + j.total_p50 END);
+		ELSIF ahead > 0 OR line.place IS NULL AND line.waiting > 1 THEN
+			RETURN vibevideo_internal.because('turn', concat_ws(', ',
+				CASE WHEN line.place IS NULL THEN 'waits for its turn: users take turns, and more than 1,000 users wait'
+					 ELSE format('waits for its turn: %s ahead', vibevideo_internal.many(ahead)) END,
+				CASE WHEN line.turn = 1 THEN 'none of them of its own user' WHEN line.turn > 1 THEN format('%s of them of its own user', vibevideo_internal.many(line.turn - 1)) END),
+				vibevideo_internal.ahead_of_you(ahead), ahead => ahead, estimate => j.total_p50);
+		END IF;
+		RETURN vibevideo_internal.because('next', concat_ws('; ', 'it is sent next',
+			CASE WHEN j.next_at < now - interval '1 minute' THEN format('due since %s: the server log may say why it is not', vibevideo_internal.clock(j.next_at)) END),
+			CASE WHEN j.tries > 0 THEN again ELSE 'Waiting to be sent' END, ahead => 0, estimate => j.total_p50);
+	ELSIF copies AND j.leased_by IS NOT NULL THEN
+		RETURN vibevideo_internal.because('copying', concat_ws(', ',
+			CASE WHEN j.bytes_done > 0 AND j.bytes_total > 0 THEN format('copying: %s %% of %s', least(100, j.bytes_done * 100 / j.bytes_total), pg_size_pretty(j.bytes_total))
+				 WHEN j.bytes_done > 0 THEN format('copying: %s so far', pg_size_pretty(j.bytes_done)) ELSE 'its copy has begun' END,
+			CASE WHEN j.bytes_per_second > 0 THEN pg_size_pretty(j.bytes_per_second) || '/s' END,
+			CASE WHEN j.seconds_left >= 0 THEN format('%s left', vibevideo_internal.span((j.seconds_left + 1) * interval '1 second')) END,
+			CASE WHEN j.tries > 0 THEN format('%s, after %s: %s', try, j.error_code, j.error) END),
+			until => now + j.seconds_left * interval '1 second',
+			estimate => coalesce(j.seconds_left * interval '1 second', vibevideo_internal.still(j.copy_p50 - (now - j.generated_at))));
+	ELSIF copies THEN
+		most = current_setting('vibevideo.max_transfers');
+		SELECT count(*) INTO ahead FROM (
+			SELECT FROM vibevideo.job x WHERE x.state = 'processing' AND x.next_at < j.next_at LIMIT 1001) x;
+		IF w.copies >= most THEN
+			RETURN vibevideo_internal.because('copy_slots', format('all %s copies run that vibevideo.max_transfers allows; %s ahead', most, vibevideo_internal.many(ahead)),
+				ahead => ahead, estimate => CASE WHEN ahead <= 1000 THEN j.copy_p50 * (1 + (ahead + 1)::float8 / most) END);
+		END IF;
+		RETURN vibevideo_internal.because('next', concat_ws('; ', 'its copy begins next',
+			CASE WHEN j.next_at < now - interval '1 minute' THEN format('due since %s: the server log may say why it does not', vibevideo_internal.clock(j.next_at)) END),
+			ahead => ahead, estimate => j.copy_p50);
+	END IF;
+
+	-- fal.ai
+	elapsed = now - j.submitted_at;
+	try = CASE WHEN j.error_code IS NOT NULL THEN format('the last answer was %s: %s', j.error_code, j.error) END;
+	left_over = coalesce(vibevideo_internal.still(j.render_p50 - elapsed), vibevideo_internal.still(j.render_p90 - elapsed)) + j.copy_p50;
+	IF j.state = 'queued' THEN
+		moved = j.earlier_position - j.queue_position;
+		IF moved > 0 AND j.updated_at > j.earlier_at THEN
+			left_over = (j.updated_at - j.earlier_at) * (j.queue_position::float8 / moved) + j.render_p50 + j.copy_p50;
+		END IF;
+		RETURN vibevideo_internal.because('fal_queue', concat_ws('; ',
+			CASE WHEN j.queue_position > 0 THEN format('in fal.ai''s queue, %s ahead', to_char(j.queue_position, 'FM999,999,999'))
+				 WHEN j.queue_position = 0 THEN 'next in fal.ai''s queue' ELSE 'in fal.ai''s queue' END,
+			CASE WHEN moved > 0 THEN format('it moved %s in the last %s', to_char(moved, 'FM999,999,999'), vibevideo_internal.span(j.updated_at - j.earlier_at))
+				 WHEN moved = 0 AND j.updated_at > j.earlier_at + interval '1 minute'
+				 THEN format('it has not moved in the last %s', vibevideo_internal.span(j.updated_at - j.earlier_at)) END, try),
+			ahead => j.queue_position, estimate => left_over);
+	END IF;
+	RETURN vibevideo_internal.because('rendering', concat_ws('; ',
+		CASE WHEN elapsed > j.render_p90 THEN format('rendering for longer than usual: accepted by fal.ai %s ago', vibevideo_internal.span(elapsed))
+			 ELSE format('rendering, accepted by fal.ai %s ago', vibevideo_internal.span(elapsed)) END,
+		CASE WHEN j.render_p50 IS NOT NULL THEN format('usually %s with this model', vibevideo_internal.span(j.render_p50, j.render_p90)) END,
+		CASE WHEN j.queue_position IS NOT NULL THEN format('fal.ai has started it over, %s ahead', to_char(j.queue_position, 'FM999,999,999')) END, try),
+		CASE WHEN elapsed > j.render_p90 THEN 'AI is generating, which takes longer than usual' END,
+		ahead => j.queue_position, estimate => left_over);
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.find_reason(bigint) IS 'what holds a job now, found anew; NULL if there is no such job; owner only';
+
+CREATE FUNCTION vibevideo.why(job_id bigint)
+RETURNS TABLE (code text, sentence text, until timestamptz, ahead int, estimate interval)
+LANGUAGE plpgsql STABLE ROWS 1 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	r vibevideo_internal.reason;
+BEGIN
+	PERFORM vibevideo_internal.require('viewer');
+	r = vibevideo_internal.reason_of(why.job_id);
+	IF r.code IS NULL THEN
+		RAISE EXCEPTION USING ERRCODE = 'PT404', MESSAGE = format('there is no job %s', job_id);
+	END IF;
+	RETURN QUERY SELECT r.code, r.sentence, r.until, r.ahead, r.estimate;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.why(bigint) IS
+	'why a job waits: code, sentence for operators, until when, how many are ahead, time to the video; PT404; for viewers';
+
+CREATE OR REPLACE FUNCTION vibevideo_internal.next_submits(most int, due_before timestamptz)
+RETURNS SETOF bigint LANGUAGE plpgsql STABLE ROWS 64
+SET search_path = pg_catalog, pg_temp SET enable_sort = off SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$
+BEGIN
+	IF current_setting('vibevideo.max_active')::int > 0 THEN
+		most = least(most, vibevideo_internal.room_at_fal());
+	END IF;
+	RETURN QUERY
+	WITH RECURSIVE users AS (
+		(SELECT coalesce(j.requested_by, '') AS name FROM vibevideo.job j
+		 WHERE j.state = 'pending' ORDER BY coalesce(j.requested_by, '') LIMIT 1)
+		UNION ALL
+		SELECT (SELECT coalesce(j.requested_by, '') FROM vibevideo.job j
+				WHERE j.state = 'pending' AND coalesce(j.requested_by, '') > u.name
+				ORDER BY coalesce(j.requested_by, '') LIMIT 1)
+		FROM users u WHERE u.name IS NOT NULL
+	)
+	SELECT c.job_id
+	FROM users u CROSS JOIN LATERAL (
+		SELECT j.job_id, j.priority, j.next_at, row_number() OVER (ORDER BY j.priority DESC, j.next_at ROWS UNBOUNDED PRECEDING) AS turn
+		FROM vibevideo.job j
+		WHERE j.state = 'pending' AND coalesce(j.requested_by, '') = u.name AND j.next_at <= due_before
+		  AND j.cancel_requested_at IS NULL
+		ORDER BY j.priority DESC, j.next_at LIMIT most) c
+	WHERE u.name IS NOT NULL
+	ORDER BY c.priority DESC, c.turn, c.next_at LIMIT most;
+END
+$$;
+
+-- As grant_api_roles gives them, but only on what is new.
+DO $$
+DECLARE
+	new constant text = 'vibevideo_internal.reason_of(bigint), vibevideo_internal.shown_error(vibevideo.job), '
+		'vibevideo_internal.job_progress(vibevideo.job), vibevideo.worker_info(), vibevideo_internal.because(text, '
+		'text, text, timestamptz, int, interval), vibevideo_internal.clock(timestamptz), '
+		'vibevideo_internal.span(interval, interval), vibevideo_internal.still(interval), '
+		'vibevideo_internal.many(bigint), vibevideo_internal.ahead_of_you(bigint), '
+		'vibevideo_internal.lost_ends(timestamptz, text), vibevideo_internal.quoted(text), '
+		'vibevideo_internal.submit_line(int), vibevideo_internal.place_in_line(bigint), '
+		'vibevideo_internal.key_places(text, text, text), vibevideo_internal.find_reason(bigint), vibevideo.why(bigint)';
+	everybody constant text = concat_ws(', ', 'PUBLIC',
+										(SELECT string_agg(quote_ident(r.rolname), ', ') FROM pg_roles r
+										 WHERE r.rolname IN ('anon', 'authenticated', 'service_role')));
+BEGIN
+	EXECUTE format('REVOKE ALL ON FUNCTION %s FROM %s', new, everybody);
+	IF EXISTS (SELECT FROM pg_roles r WHERE r.rolname = 'service_role') THEN
+		GRANT EXECUTE ON FUNCTION vibevideo_internal.reason_of(bigint), vibevideo_internal.shown_error(vibevideo.job), vibevideo_internal.job_progress(vibevideo.job)
+			TO service_role;
+	END IF;
+END
+$$;
+
+-------------------------------------------------------------------------------
+-- Functions that read differently
+-------------------------------------------------------------------------------
 
 CREATE FUNCTION vibevideo_internal.library_version()
 RETURNS text LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'vibevideo_library_version';
@@ -1421,14 +1899,6 @@ COMMENT ON COLUMN vibevideo.limit.max_active IS 'active videos at a time, those 
 
 COMMENT ON COLUMN vibevideo.limit.spend_per_day_usd IS 'list prices (vibevideo.model) of a day''s videos, active ones included; NULL, -1 and 0 as above';
 
-CREATE OR REPLACE VIEW vibevideo.jobs AS
-SELECT j.job_id, v.vibelog_id, v.status, j.state, v.request_id, v.video_url, v.message,
-	   v.queue_position, v.progress, v.attempt, v.error_code, v.error,
-	   j.model, j.tries, j.next_at, j.bytes_done, j.bytes_total, j.media_url, j.requested_by,
-	   j.orphan, j.created_at, j.sent_at, v.submitted_at, j.generated_at, v.updated_at, v.completed_at,
-	   j.row_dirty, j.row_error, j.cost_usd, j.billed, j.bytes_per_second, vibevideo_internal.seconds_left(j) AS seconds_left,
-	   j.duration_ms, j.object_key, j.forgotten_at
-FROM vibevideo.job j CROSS JOIN LATERAL vibevideo.describe(j) v;
 CREATE OR REPLACE VIEW vibevideo.costs AS
 SELECT nullif(c.user_id, '') AS user_id, c.day, c.model,
 	   sum(c.submits)::bigint AS submits, sum(c.active)::bigint AS active, sum(c.videos)::bigint AS videos,
@@ -2047,7 +2517,8 @@ BEGIN
 					   'vibevideo.settings TO %s', service);
 		EXECUTE format('GRANT EXECUTE ON FUNCTION vibevideo.describe(vibevideo.job), vibevideo_internal.job_message(vibevideo.job), '
 					   'vibevideo.is_active(text), vibevideo_internal.shown_status(text), vibevideo_internal.seconds_left(vibevideo.job), '
-					   'vibevideo_internal.setting_advice(text, text) TO %s', service);
+					   'vibevideo_internal.job_progress(vibevideo.job), vibevideo_internal.shown_error(vibevideo.job), vibevideo.error_class(text), '
+					   'vibevideo_internal.reason_of(bigint), vibevideo_internal.setting_advice(text, text) TO %s', service);
 	END IF;
 
 	FOR api IN
@@ -3264,11 +3735,12 @@ BEGIN ATOMIC
 			'vibevideo.rollup, vibevideo.backlog, vibevideo.typical', false),
 		   -- a view calls these with the rights of whoever reads it
 		   ('viewer', 'EXECUTE', 'FUNCTION vibevideo.describe(vibevideo.job), vibevideo_internal.job_message(vibevideo.job), '
+			'vibevideo_internal.shown_error(vibevideo.job), vibevideo_internal.job_progress(vibevideo.job), vibevideo_internal.reason_of(bigint), '
 			'vibevideo.is_active(text), vibevideo_internal.shown_status(text), vibevideo_internal.seconds_left(vibevideo.job), '
 			'vibevideo_internal.setting_advice(text, text), vibevideo.worker_info(), vibevideo.error_class(text), vibevideo_internal.period(int, timestamptz), '
 			'vibevideo_internal.histogram(bigint), vibevideo.histogram_sum(bigint[]), vibevideo.histogram_bounds(), '
 			'vibevideo.percentile(bigint[], double precision)', false),
-		   ('viewer', 'EXECUTE', 'FUNCTION vibevideo.series(text, timestamptz, interval)', true),
+		   ('viewer', 'EXECUTE', 'FUNCTION vibevideo.series(text, timestamptz, interval), vibevideo.why(bigint)', true),
 		   -- the mark that tells this role from another of its name
 		   ('viewer', 'EXECUTE', 'FUNCTION vibevideo_internal.caller()', false),
 		   ('operator', 'SELECT', 'vibevideo.audit', false),
@@ -4223,7 +4695,7 @@ BEGIN
 		EXECUTE format('GRANT %s ON %s TO %I', may.privilege, may.objects, may.rolname);
 	END LOOP;
 	IF EXISTS (SELECT FROM pg_roles r WHERE r.rolname = 'service_role') THEN
-		GRANT EXECUTE ON FUNCTION vibevideo.is_active(text), vibevideo_internal.setting_advice(text, text) TO service_role;
+		GRANT EXECUTE ON FUNCTION vibevideo.is_active(text), vibevideo.error_class(text), vibevideo_internal.setting_advice(text, text) TO service_role;
 		GRANT SELECT ON vibevideo.audit, vibevideo.settings TO service_role;
 	END IF;
 END

@@ -30,8 +30,7 @@ const Oid shown_types[SHOWN_COLUMNS] = {TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOI
 	" COALESCE(" n ".video_url, j.video_url)," \
 	" COALESCE(CASE WHEN " n ".state = 'completed' THEN " n ".completed_at END," \
 	" CASE WHEN j.state = 'completed' THEN j.completed_at END)," \
-	" CASE WHEN " n ".state = 'failed' THEN " n ".error" \
-	" WHEN " n ".state = 'submit_unknown' THEN vibevideo_internal.job_message(" n ") END," \
+	" CASE WHEN " n ".state = ANY (ARRAY['failed', 'submit_unknown']) THEN vibevideo_internal.shown_error(" n ") END," \
 	" j.row_tries, j.row_dirty, " n ".job_id, " bears
 /* clang-format on */
 

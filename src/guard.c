@@ -196,7 +196,8 @@ RowDiffers(Row old, Row new)
 		(strcmp(StateShown(from), StateShown(to)) != 0 || strcmp(from, "submit_unknown") == 0 ||
 		 strcmp(to, "submit_unknown") == 0))
 		return true;
-	return TextDiffers(old, new, "request_id") || TextDiffers(old, new, "video_url") || TextDiffers(old, new, "error");
+	return TextDiffers(old, new, "request_id") || TextDiffers(old, new, "video_url") || TextDiffers(old, new, "error") ||
+		TextDiffers(old, new, "error_code") || TextDiffers(old, new, "objection");
 }
 
 /* A row that is lost has left a word about that (rekey.c). */

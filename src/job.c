@@ -493,6 +493,7 @@ static const struct
 		{"queue_position", INT4OID},
 		{"error_code", TEXTOID},
 		{"error", TEXTOID},
+		{"objection", TEXTOID},
 		{"request_id", TEXTOID},
 		{"media_url", TEXTOID},
 		{"media_type", TEXTOID},
@@ -553,6 +554,7 @@ PutUpdate(UpdateRow *row, int nth, const JobUpdate *u)
 	Put(row, Int32GetDatum(u->queue_position), u->queue_position < 0);
 	PutString(row, u->error_code);
 	PutString(row, u->error);
+	PutString(row, u->objection);
 	PutString(row, u->request_id);
 	PutString(row, u->media_url);
 	PutString(row, u->media_type);
@@ -585,11 +587,13 @@ UpdateDesc(void)
  * has locked is skipped: the worker must not wait for a person.  A cancel
  * requested meanwhile ends a job that is not at fal, and makes a job that is
  * there due at once.  An infinite row_next_at tells the trigger that the caller
- * writes the app's row.
+ * writes the app's row.  The sample of its place in fal's queue that is 10 minutes
+ * old makes room for one that is 5 minutes old, on the line from there to now.
  */
+#define QUEUE_MOVES "x.queue_position <= l.earlier_position"
 static Statement record_updates = {
 	"UPDATE vibevideo.job j SET state = u.new_state, tries = u.tries, next_at = u.new_next_at,"
-	" queue_position = u.queue_position, error_code = u.error_code, error = u.error,"
+	" queue_position = u.queue_position, error_code = u.error_code, error = u.error, objection = u.objection,"
 	" request_id = COALESCE(u.request_id, j.request_id),"
 	" media_url = COALESCE(u.media_url, j.media_url),"
 	" media_type = COALESCE(u.media_type, j.media_type),"
@@ -606,14 +610,23 @@ static Statement record_updates = {
 	" bytes_per_second = NULL,"
 	" upload_url = CASE WHEN u.new_state <> 'completed' THEN j.upload_url END,"
 	" upload_state = CASE WHEN u.new_state <> 'completed' THEN COALESCE(u.upload_state, j.upload_state) END,"
-	" row_next_at = CASE WHEN u.row_written AND NOT j.row_dirty THEN 'infinity' ELSE j.row_next_at END"
+	" row_next_at = CASE WHEN u.row_written AND NOT j.row_dirty THEN 'infinity' ELSE j.row_next_at END,"
+	" earlier_position = u.new_earlier_position, earlier_at = u.new_earlier_at"
 	" FROM (SELECT x.*,"
+	" CASE WHEN " QUEUE_MOVES " AND l.earlier_at >= $1 - '10 min'::interval THEN l.earlier_position"
+	" WHEN " QUEUE_MOVES " THEN x.queue_position"
+	" + round((l.earlier_position - x.queue_position) * 300 / extract(epoch FROM $1 - l.earlier_at))::int"
+	" ELSE x.queue_position END AS new_earlier_position,"
+	" CASE WHEN " QUEUE_MOVES " AND l.earlier_at >= $1 - '10 min'::interval THEN l.earlier_at"
+	" WHEN " QUEUE_MOVES " THEN $1 - '5 min'::interval"
+	" WHEN x.queue_position IS NOT NULL THEN $1 END AS new_earlier_at,"
 	" CASE WHEN l.cancel AND x.state = 'pending' THEN 'cancelled' ELSE x.state END AS new_state,"
 	" CASE WHEN l.cancel AND x.state = 'pending' THEN NULL"
 	" WHEN l.cancel AND NOT x.cancel_seen AND x.state = ANY (ARRAY['queued', 'generating'])"
 	" THEN $1 - '1 day'::interval ELSE x.next_at END AS new_next_at"
 	" FROM job_updates x"
-	" JOIN (SELECT k.job_id, k.lease, k.cancel_requested_at IS NOT NULL AS cancel FROM vibevideo.job k"
+	" JOIN (SELECT k.job_id, k.lease, k.cancel_requested_at IS NOT NULL AS cancel, k.earlier_position, k.earlier_at"
+	" FROM vibevideo.job k"
 	" WHERE k.job_id = ANY (ARRAY(SELECT y.job_id FROM job_updates y)) FOR NO KEY UPDATE SKIP LOCKED) l"
 	" ON l.job_id = x.job_id AND l.lease = x.lease) u"
 	" WHERE j.job_id = u.job_id"

@@ -64,6 +64,7 @@ typedef struct JobUpdate
 	int queue_position;		/* -1: none */
 	const char *error_code; /* NULL clears */
 	const char *error;
+	const char *objection; /* the part of it that the app's user may read */
 	/* NULL or -1 keep what is there */
 	const char *request_id;
 	const char *media_url;

@@ -250,9 +250,11 @@ StartWanted(void)
 						 errmsg("vibevideo found no free background worker slot"),
 						 errhint("Raise max_worker_processes. vibevideo keeps trying.")));
 			warned_no_slots = true;
+			ShmemLauncherNoteRoom(false);
 			return Min(wait, 5000);
 		}
 		warned_no_slots = false;
+		ShmemLauncherNoteRoom(true);
 	}
 	return wait;
 }

@@ -291,6 +291,7 @@ ReadApiKeys(void *look)
 {
 	vv_worker.has_fal_key = SecretRead(SECRET_FAL, vv_worker.fal_key, SECRET_SIZE, NULL);
 	vv_worker.has_storage_key = SecretRead(SECRET_STORAGE, vv_worker.storage_key, SECRET_SIZE, NULL);
+	ShmemWorkerNoteKeys(MyDatabaseId, vv_worker.has_fal_key, vv_worker.has_storage_key);
 }
 
 static void

@@ -58,36 +58,70 @@ MakeRow(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
 	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
 }
 
+#define WORKER_COLUMNS 18
+
+/* a row that is filled in from left to right */
+typedef struct RowOut
+{
+	int n;
+	Datum values[WORKER_COLUMNS];
+	bool nulls[WORKER_COLUMNS];
+} RowOut;
+
+static void
+Put(RowOut *row, Datum value, bool isnull)
+{
+	row->nulls[row->n] = isnull;
+	row->values[row->n++] = value;
+}
+
+/* 0 is null */
+static void
+PutTime(RowOut *row, TimestampTz time)
+{
+	Put(row, TimestampTzGetDatum(time), time == 0);
+}
+
+static void
+PutSlot(RowOut *row, const DatabaseSlot *slot, bool found)
+{
+	Put(row, Int32GetDatum(slot->worker_pid), slot->worker_pid == 0);
+	PutTime(row, slot->started_at);
+	PutTime(row, slot->heartbeat_at);
+	PutTime(row, slot->last_poll_at);
+	Put(row, Int64GetDatum((int64) slot->starts), !found);
+	Put(row, Int64GetDatum((int64) slot->failures), !found);
+	for (int i = 0; i < lengthof(slot->breakers); i++)
+		PutTime(row, (TimestampTz) slot->breakers[i].until * 1000);
+	for (int i = 0; i < lengthof(slot->breakers); i++)
+		PutTime(row, slot->breakers[i].until == 0 ? 0 : (TimestampTz) slot->breakers[i].opened_at * 1000);
+	for (int i = 0; i < lengthof(slot->breakers); i++)
+		Put(row, BoolGetDatum(slot->breakers[i].probing), !found);
+	Put(row, BoolGetDatum(slot->has_fal_key), !slot->keys_known);
+	Put(row, BoolGetDatum(slot->has_storage_key), !slot->keys_known);
+	Put(row, Int32GetDatum(slot->copies), slot->worker_pid == 0);
+}
+
 Datum
 vibevideo_worker_info(PG_FUNCTION_ARGS)
 {
-	DatabaseSlot slot;
-	Datum values[8] = {0};
-	bool nulls[8] = {true, true, true, true, true, true, true, true};
+	DatabaseSlot slot = {0};
+	RowOut row = {0};
+	TimestampTz restart_at;
+	const char *absence;
+	bool cannot_start;
+	bool found;
 
 	/* with another version the worker is paused */
 	VersionCheck();
-	if (ShmemReadSlot(MyDatabaseId, &slot))
-	{
-		TimestampTz times[] = {slot.started_at, slot.heartbeat_at, slot.last_poll_at};
-
-		values[0] = Int32GetDatum(slot.worker_pid);
-		nulls[0] = (slot.worker_pid == 0);
-		for (int i = 0; i < 3; i++)
-		{
-			values[i + 1] = TimestampTzGetDatum(times[i]);
-			nulls[i + 1] = (times[i] == 0);
-		}
-		values[4] = Int64GetDatum((int64) slot.starts);
-		values[5] = Int64GetDatum((int64) slot.failures);
-		nulls[4] = nulls[5] = false;
-		for (int i = 0; i < lengthof(slot.breakers); i++)
-		{
-			values[6 + i] = TimestampTzGetDatum((TimestampTz) slot.breakers[i].until * 1000);
-			nulls[6 + i] = (slot.breakers[i].until == 0);
-		}
-	}
-	PG_RETURN_DATUM(MakeRow(fcinfo, values, nulls));
+	found = ShmemReadSlot(MyDatabaseId, &slot);
+	PutSlot(&row, &slot, found);
+	absence = ShmemWorkerAbsence(MyDatabaseId, &restart_at, &cannot_start);
+	Put(&row, absence ? CStringGetTextDatum(absence) : (Datum) 0, absence == NULL);
+	PutTime(&row, restart_at);
+	Put(&row, BoolGetDatum(cannot_start), false);
+	Assert(row.n == WORKER_COLUMNS);
+	PG_RETURN_DATUM(MakeRow(fcinfo, row.values, row.nulls));
 }
 
 Datum

@@ -152,7 +152,7 @@ ApiDescribeAs(int64 job_id, const char *vibelog_id)
 
 static Statement describe_none = {
 	"SELECT ROW($1, NULL, NULL, NULL, 'No video has been requested', NULL, NULL, NULL, NULL, NULL,"
-	" NULL, NULL, NULL)::vibevideo.video"};
+	" NULL, NULL, NULL, NULL, NULL)::vibevideo.video"};
 
 Datum
 ApiDescribeNone(const char *vibelog_id)

@@ -333,7 +333,7 @@ static uint64
 RunFail(const Binding *binding, Datum keys)
 {
 	char *sql = psprintf("UPDATE %s AS t SET video_generation_status = 'failed',"
-						 " video_generation_error = 'reset: no job was behind this status'"
+						 " video_generation_error = 'Nothing was being done for this video; it can be requested again'"
 						 " WHERE t.%s::pg_catalog.text OPERATOR(pg_catalog.=) ANY ($1)",
 						 binding->relation, binding->id_column);
 	Args args = {0};

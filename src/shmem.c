@@ -31,6 +31,7 @@ typedef struct SharedState
 	LWLock *lock;		  /* for this table */
 	LWLock *journal_lock; /* see journal.c */
 	int launcher_pid;
+	bool no_process; /* the launcher found none free for a worker */
 	bool started_as_standby;
 	uint64 cluster_number; /* see cluster.c */
 	int nslots;
@@ -283,6 +284,8 @@ ShmemWorkerAttach(Oid dboid)
 		slot->starts++;
 		slot->poke = false;
 		slot->due_at = slot->planned_at = 0;
+		slot->keys_known = false;
+		slot->copies = 0;
 	}
 	UnlockSlots();
 	WakePid(launcher); /* it may start the next one now */
@@ -315,13 +318,28 @@ ShmemWorkerTurn(Oid dboid)
 	return poked;
 }
 
-TimestampTz
-ShmemWorkerPlan(Oid dboid, TimestampTz look_at)
+void
+ShmemWorkerNoteKeys(Oid dboid, bool has_fal_key, bool has_storage_key)
 {
 	DatabaseSlot *slot = LockSlot(dboid, SLOT_CHANGE);
 
 	if (slot)
 	{
+		slot->keys_known = true;
+		slot->has_fal_key = has_fal_key;
+		slot->has_storage_key = has_storage_key;
+	}
+	UnlockSlots();
+}
+
+TimestampTz
+ShmemWorkerPlan(Oid dboid, TimestampTz look_at, int copies)
+{
+	DatabaseSlot *slot = LockSlot(dboid, SLOT_CHANGE);
+
+	if (slot)
+	{
+		slot->copies = copies;
 		if (slot->due_at != 0 && slot->due_at < look_at)
 			look_at = slot->due_at;
 		slot->due_at = 0;
@@ -381,6 +399,40 @@ ShmemLauncherWant(Oid dboid)
 		slot->wanted = true;
 	UnlockSlots();
 	return slot != NULL;
+}
+
+void
+ShmemLauncherNoteRoom(bool has_room)
+{
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	shared->no_process = !has_room;
+	LWLockRelease(shared->lock);
+}
+
+const char *
+ShmemWorkerAbsence(Oid dboid, TimestampTz *restart_at, bool *cannot_start)
+{
+	DatabaseSlot *slot = LockSlot(dboid, SLOT_READ);
+	bool has_worker = (slot && slot->worker_pid != 0);
+	bool has_launcher = (shared->launcher_pid != 0);
+	bool has_room = (slot || FindUnusedSlot());
+	bool is_wanted = (slot && slot->wanted);
+	bool has_process = !shared->no_process;
+
+	*restart_at = is_wanted && slot->not_before > GetCurrentTimestamp() ? slot->not_before : 0;
+	UnlockSlots();
+	*cannot_start = !has_worker && (!has_launcher || !has_room || (is_wanted && *restart_at == 0 && !has_process));
+	if (has_worker)
+		return NULL;
+	if (!has_launcher)
+		return "vibevideo's launcher is not running";
+	if (!has_room)
+		return "vibevideo.max_databases other databases have one";
+	if (!is_wanted)
+		return "nothing has asked for it, as SELECT vibevideo.wake() does";
+	if (*restart_at != 0)
+		return "it has ended";
+	return has_process ? "it is being started" : "no background process is free for it (max_worker_processes)";
 }
 
 int

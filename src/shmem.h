@@ -46,6 +46,10 @@ typedef struct DatabaseSlot
 	uint64 starts;
 	uint64 failures;
 	Breaker breakers[2]; /* by Service */
+	bool keys_known;	 /* the worker has looked for the API keys */
+	bool has_fal_key;
+	bool has_storage_key;
+	int copies; /* how many run */
 } DatabaseSlot;
 
 extern void ShmemInit(void);
@@ -63,6 +67,8 @@ extern void ShmemNotePoll(Oid dboid);
 /* a call that check_config made of vibevideo_webhook has arrived */
 extern void ShmemNoteCheck(Oid dboid, uint64 number);
 extern bool ShmemReadSlot(Oid dboid, DatabaseSlot *copy);
+/* why a database has no worker, for people, NULL if it has; *restart_at: when it is started again, 0 if not known */
+extern const char *ShmemWorkerAbsence(Oid dboid, TimestampTz *restart_at, bool *cannot_start);
 
 /* circuit breakers, shared by a database's backends and its worker */
 extern int ShmemServiceAllows(Service service, int wanted);
@@ -82,8 +88,10 @@ extern uint64 ShmemClusterIdentifier(void);
 /* the worker */
 extern void ShmemWorkerAttach(Oid dboid); /* FATAL if there is another one */
 extern bool ShmemWorkerTurn(Oid dboid);	  /* heartbeat; true if poked since last time */
-/* about to sleep until look_at: returns that, or an earlier time if something is due before */
-extern TimestampTz ShmemWorkerPlan(Oid dboid, TimestampTz look_at);
+/* what it has found out about the API keys */
+extern void ShmemWorkerNoteKeys(Oid dboid, bool has_fal_key, bool has_storage_key);
+/* about to sleep until look_at, with so many copies: returns that, or an earlier time if something is due before */
+extern TimestampTz ShmemWorkerPlan(Oid dboid, TimestampTz look_at, int copies);
 extern bool ShmemWorkerRetire(Oid dboid); /* nothing left to do: no restart until woken */
 
 /* the launcher */
@@ -95,6 +103,8 @@ typedef struct LaunchOrder
 
 extern void ShmemLauncherAttach(void);
 extern bool ShmemLauncherWant(Oid dboid);
+/* is there a process for the worker that it wanted to start last? */
+extern void ShmemLauncherNoteRoom(bool has_room);
 /* databases whose worker should be started now; *next is the latest time to check again */
 extern int ShmemLaunchOrders(LaunchOrder *orders, int max, TimestampTz *next);
 extern void ShmemWorkerEnded(Oid dboid, int pid, bool started, int backoff_ms);

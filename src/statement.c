@@ -105,9 +105,9 @@ Prepare(Statement *statement, const char *sql, const Args *args)
 }
 
 static uint64
-Execute(Statement *statement, const char *sql, const Args *args, long max)
+Execute(Statement *statement, const char *sql, const Args *args, bool read_only, long max)
 {
-	int rc = SPI_execute_plan(statement->plan, (Datum *) args->values, args->nulls, false, max);
+	int rc = SPI_execute_plan(statement->plan, (Datum *) args->values, args->nulls, read_only, max);
 
 	if (rc < 0)
 		ReportFailure(sql, rc);
@@ -134,14 +134,14 @@ RaiseForCaller(MemoryContext mcxt)
 }
 
 static uint64
-ExecuteOurs(Statement *statement, const Args *args)
+ExecuteOurs(Statement *statement, const Args *args, bool read_only)
 {
 	MemoryContext mcxt = CurrentMemoryContext;
 	volatile uint64 n = 0;
 
 	PG_TRY();
 	{
-		n = Execute(statement, statement->sql, args, 0);
+		n = Execute(statement, statement->sql, args, read_only, 0);
 	}
 	PG_CATCH();
 	{
@@ -152,8 +152,8 @@ ExecuteOurs(Statement *statement, const Args *args)
 	return n;
 }
 
-uint64
-StatementRun(Statement *statement, const Args *args)
+static uint64
+Run(Statement *statement, const Args *args, bool read_only)
 {
 	static const Args none = {0};
 	Identity saved;
@@ -167,9 +167,21 @@ StatementRun(Statement *statement, const Args *args)
 	/* the path is always the same: only an invalidation causes replanning */
 	else if (!IsPlanned(statement->plan))
 		PlanForIndexes(statement->plan);
-	n = ExecuteOurs(statement, args);
+	n = ExecuteOurs(statement, args, read_only);
 	IdentityResume(&saved);
 	return n;
+}
+
+uint64
+StatementRun(Statement *statement, const Args *args)
+{
+	return Run(statement, args, false);
+}
+
+uint64
+StatementRead(Statement *statement, const Args *args)
+{
+	return Run(statement, args, true);
 }
 
 /*
@@ -183,7 +195,7 @@ StatementRunOnApp(Statement *statement, const char *sql, const Args *args, long 
 		Prepare(statement, sql, args);
 	else
 		PlanForIndexes(statement->plan);
-	return Execute(statement, sql, args, max);
+	return Execute(statement, sql, args, false, max);
 }
 
 /*----------

@@ -50,6 +50,8 @@ extern void StatementConnect(void);
  * how many rows were found or changed.  args may be NULL if there are none.
  */
 extern uint64 StatementRun(Statement *statement, const Args *args);
+/* the same for what only reads, in functions that are STABLE: it sees what the caller's query sees */
+extern uint64 StatementRead(Statement *statement, const Args *args);
 /* on the app's table, as the current user; at most max rows, 0: all */
 extern uint64 StatementRunOnApp(Statement *statement, const char *sql, const Args *args, long max);
 

@@ -77,7 +77,7 @@ SubmitFinish(Task *task, HttpRequest *request)
 					  answer->error.retry_after);
 			break;
 		case FAL_SUBMIT_REFUSED:
-			TaskFail(task, answer->error.type, answer->error.message);
+			TaskFailBecause(task, &answer->error);
 			break;
 		case FAL_SUBMIT_UNKNOWN:
 			TaskAdvance(task, "submit_unknown", 1000);

@@ -94,9 +94,17 @@ TaskFail(Task *task, const char *code, const char *error)
 }
 
 void
-TaskFailAtFal(Task *task, const FalError *error)
+TaskFailBecause(Task *task, const FalError *error)
 {
 	TaskFail(task, error->type, error->message);
+	if (error->objection[0] != '\0')
+		task->update.objection = MemoryContextStrdup(task->mcxt, error->objection);
+}
+
+void
+TaskFailAtFal(Task *task, const FalError *error)
+{
+	TaskFailBecause(task, error);
 	task->update.again = !task->job->orphan && task->job->cancel_requested_at == 0 &&
 		task->job->renders < vv_max_renders && FalErrorAllowsNewAttempt(error);
 }

@@ -60,6 +60,8 @@ extern bool TaskIsOver(const Task *task);
 extern JobUpdate *TaskUpdate(Task *task, const char *state); /* without an error, and not due */
 extern void TaskAdvance(Task *task, const char *state, int64 wait_ms);
 extern void TaskFail(Task *task, const char *code, const char *error);
+/* the same with an error of fal's */
+extern void TaskFailBecause(Task *task, const FalError *error);
 /* the same, but a new attempt follows if fal's error allows that and vibevideo.max_renders is not reached */
 extern void TaskFailAtFal(Task *task, const FalError *error);
 /* try again after a backoff, at most limit times; 0: until vibevideo.job_timeout */

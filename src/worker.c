@@ -351,7 +351,7 @@ WaitMs(TimestampTz now)
 static void
 PlanSleep(void)
 {
-	TimestampTz look_at = ShmemWorkerPlan(MyDatabaseId, vv_worker.look_at);
+	TimestampTz look_at = ShmemWorkerPlan(MyDatabaseId, vv_worker.look_at, vv_worker.count[TASK_COPY]);
 
 	if (look_at < vv_worker.look_at)
 		vv_worker.idle_since = 0;

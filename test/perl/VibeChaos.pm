@@ -344,7 +344,7 @@ sub gather
 	my %facts = (
 		jobs => rows_of($node,
 			q{SELECT j.*, encode(j.sha256, 'hex') AS sha256_hex, j.input->>'prompt' AS prompt,
-			extract(epoch FROM j.sent_at) AS sent_epoch FROM vibevideo.job j ORDER BY j.job_id}),
+			extract(epoch FROM j.sent_at) AS sent_epoch, vibevideo_internal.shown_error(j) AS shown_error FROM vibevideo.job j ORDER BY j.job_id}),
 		events => rows_of($node, q{SELECT * FROM vibevideo.event ORDER BY event_id}),
 		rows => rows_of($node, q{SELECT * FROM vibelogs}),
 		counts => [ counted_and_happened($node) ],
@@ -648,7 +648,7 @@ sub rule_rows_follow_jobs
 		my %wanted = (
 			video_generation_status => $job ? $job->{state} =~ /^(?:pending|submit)/ ? 'queued' : $job->{state} : undef,
 			video_request_id => $job ? $job->{request_id} : undef,
-			video_generation_error => $job && $job->{state} eq 'failed' ? $job->{error} : undef);
+			video_generation_error => $job && $job->{state} eq 'failed' ? $job->{shown_error} : undef);
 		$wanted{video_url} = $job->{video_url} if $job && $job->{state} eq 'completed';
 
 		for my $column (sort keys %wanted)

@@ -46,7 +46,7 @@ our @EXPORT = qw(
   start_fal start_storage start_front vibe_node create_app create_realtime
   sql configure new_row submit video status_of sql_error http_client http_get
   wait_for wait_for_status wait_until hurry
-  background_sql job_of worker_pid own_relations log_tail has_pg_cron);
+  background_sql job_of words_of worker_pid stop_worker own_relations log_tail has_pg_cron);
 
 our $patience = 30;
 my $FAL_KEY = 'key-id:key-secret';
@@ -293,6 +293,17 @@ sub job_of
 		$database);
 }
 
+# words_of(node, id, state) - what operators read of a row's job that came into
+# that state last: the words of whoever answered.
+sub words_of
+{
+	my ($node, $id, $state, $database) = @_;
+
+	return sql($node,
+		"SELECT e.detail FROM vibevideo.event e JOIN vibevideo.job j USING (job_id) WHERE j.vibelog_id = '$id' AND e.state = '$state'"
+		  . ' ORDER BY e.event_id DESC LIMIT 1', $database);
+}
+
 # sql_error(node, sql) - (SQLSTATE, message and all) of a statement that fails;
 # SQLSTATE is '' if it does not.
 sub sql_error
@@ -346,6 +357,24 @@ SELECT c.oid::regclass::text COLLATE "C" FROM pg_class c JOIN pg_depend d ON d.c
 JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND e.extname = 'vibevideo'
 WHERE position(c.relkind in '$kinds') > 0 ORDER BY 1
 SQL
+}
+
+# stop_worker(node) - stops the worker between two of its transactions, until
+# somebody sends it CONT; returns its pid.
+sub stop_worker
+{
+	my ($node) = @_;
+
+	for (1 .. 1000)
+	{
+		my ($pid) = worker_pid($node) =~ /^(\d+)$/ or die "there is no worker\n";
+
+		kill('STOP', $pid);
+		return $pid if sql($node, "SELECT count(*) FROM pg_locks WHERE pid = $pid") eq '0';
+		kill('CONT', $pid);
+		sleep(0.01);
+	}
+	die "the worker is always at work\n";
 }
 
 # ---------------------------------------------------------------------------

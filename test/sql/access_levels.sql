@@ -26,11 +26,13 @@ RESET client_min_messages;
 -- Giving and taking
 -------------------------------------------------------------------------------
 
--- the rights alone give nothing, and say nothing useful
+-- the rights alone give columns, but not what people read
 GRANT USAGE ON SCHEMA vibevideo TO vv_grafana;
 GRANT SELECT ON vibevideo.jobs TO vv_grafana;
 SET ROLE vv_grafana;
-SELECT job_id, state FROM vibevideo.jobs;
+SELECT job_id, state, error FROM vibevideo.jobs;
+SELECT job_id, message FROM vibevideo.jobs;
+SELECT * FROM vibevideo.why(1);
 RESET ROLE;
 
 SELECT vibevideo.grant_access('vv_grafana', 'viewer');
@@ -41,6 +43,8 @@ SELECT role, level, see_input, granted_by = session_user AS by_me FROM vibevideo
 -- a viewer reads, and sees no input
 SET ROLE vv_grafana;
 SELECT job_id, vibelog_id, status, message, requested_by FROM vibevideo.jobs;
+SELECT waits_for, why, waits_until, estimate FROM vibevideo.jobs;
+SELECT code FROM vibevideo.why(1);
 SELECT count(*) FROM (SELECT to_jsonb(j) AS j FROM vibevideo.jobs j) x WHERE x.j::text LIKE '%secret%';
 SELECT user_id, model, submits FROM vibevideo.costs;
 SELECT name, value, advice FROM vibevideo.settings WHERE name IN ('vibevideo.max_tries', 'vibevideo.storage_url');

@@ -77,8 +77,8 @@ SELECT * FROM granted;
 -------------------------------------------------------------------------------
 -- What others may use works for them, without USAGE
 -------------------------------------------------------------------------------
-INSERT INTO vibevideo.job (vibelog_id, state, model, input, requested_by, cost_usd, tries, error, queue_position, bytes_done, bytes_total, bytes_per_second)
-SELECT s.n, s.state, 'a/b', '{}', 'ann', 0.5, s.tries, s.error, s.position, s.done, s.total, s.rate
+INSERT INTO vibevideo.job (vibelog_id, state, model, input, requested_by, cost_usd, tries, error, queue_position, bytes_done, bytes_total, bytes_per_second, leased_by)
+SELECT s.n, s.state, 'a/b', '{}', 'ann', 0.5, s.tries, s.error, s.position, s.done, s.total, s.rate, CASE WHEN s.rate > 0 THEN 1 END
 FROM (VALUES (1, 'pending', 0, NULL, NULL, NULL, NULL, NULL), (2, 'pending', 2, 'busy', NULL, NULL, NULL, NULL), (3, 'submit_unknown', 0, NULL, NULL, NULL, NULL, NULL),
 			 (4, 'queued', 0, NULL, 3, NULL, NULL, NULL), (5, 'generating', 0, NULL, NULL, NULL, NULL, NULL),
 			 (6, 'processing', 0, NULL, NULL, 1000000, 4000000, 500000), (7, 'completed', 0, NULL, NULL, NULL, NULL, NULL),

@@ -230,8 +230,8 @@ SQL
 	sql($node, "SELECT vibevideo.attach('vibelogs')");
 	my $ids = sql($node,
 		"WITH new AS (INSERT INTO vibelogs (prompt) SELECT 'one of many ' || n FROM generate_series(1, 20) n RETURNING id) SELECT array_agg(id) FROM new");
-	is(sql($node, "SELECT count(*), count(DISTINCT vibelog_id), min(status), max(message) FROM vibevideo_submit_batch('$ids')"),
-		'20|20|queued|Waiting to be sent', 'a batch only takes notes');
+	like(sql($node, "SELECT count(*), count(DISTINCT vibelog_id), min(status), max(message) FROM vibevideo_submit_batch('$ids')"),
+		qr/^20\|20\|queued\|Waiting to be sent/, 'a batch only takes notes');
 	wait_for($node, "SELECT count(*) FROM vibelogs WHERE prompt LIKE 'one of many%' AND video_generation_status = 'completed'",
 		'20', 'the worker makes them all', hurry => 1);
 	my %renders;

@@ -257,7 +257,8 @@ sub black_hole
 
 		is($video->{status}, 'queued', "$name: the app sees a queued video");
 		like($video->{message}, qr/^Waiting to be sent again \(try 2\): /, "$name: that waits to be sent again");
-		ok($video->{error}, "$name: and why: $video->{error}");
+		is($video->{error}, 'The provider cannot be reached at the moment', "$name: and why");
+		like(words_of($node, $id, 'pending'), qr/127\.0\.0\.1|nowhere\.invalid|timed out|SSL/i, "$name: operators read more");
 		# the worker's own settings lead to fal
 		wait_for($node, "SELECT state FROM vibevideo.job WHERE vibelog_id = '$id'", 'queued', "$name: sent when fal can be reached");
 		is(scalar($fal->renders("unreachable: $name")), 1, "$name: once");
@@ -268,18 +269,19 @@ sub black_hole
 # -- come back later ---------------------------------------------------------------------------------
 $fal->rule('later', hold => 'queue');
 for my $case (
-	[ 'later: 429', { kind => 'http', status => 429, body => { detail => 'Too many requests' }, headers => { 'retry-after' => '1' } }, qr/Too many requests/ ],
-	[ 'later: 503', { kind => 'http', status => 503, body => { detail => 'Overloaded' }, headers => { 'x-fal-request-id' => 'r' } }, qr/Overloaded/ ],
-	[ 'later: 503 of a gateway', { kind => 'gateway', status => 503 }, qr/503/ ],
-	[ 'later: 408', { kind => 'http', status => 408, body => { detail => 'Slow' } }, qr/Slow/ ])
+	[ 'later: 429', { kind => 'http', status => 429, body => { detail => 'Too many requests' }, headers => { 'retry-after' => '1' } }, qr/Too many requests/, 'the provider is busy' ],
+	[ 'later: 503', { kind => 'http', status => 503, body => { detail => 'Overloaded' }, headers => { 'x-fal-request-id' => 'r' } }, qr/Overloaded/, 'the provider is busy' ],
+	[ 'later: 503 of a gateway', { kind => 'gateway', status => 503 }, qr/503/, 'the provider is busy' ],
+	[ 'later: 408', { kind => 'http', status => 408, body => { detail => 'Slow' } }, qr/Slow/, 'the provider has a problem at the moment' ])
 {
-	my ($prompt, $fault, $words) = @$case;
+	my ($prompt, $fault, $words, $shown) = @$case;
 	my $before = submits();
 
 	$fal->fault('submit', $fault, prompt => "^$prompt\$");
 	my ($id, $video) = submit_with($prompt);
 	is($video->{status}, 'queued', "$prompt: queued");
-	like($video->{message}, $words, "$prompt: with fal's words");
+	is($video->{message}, "Waiting to be sent again (try 2): $shown", "$prompt: and says what is the matter");
+	like(words_of($node, $id, 'pending'), $words, "$prompt: to operators with fal's words");
 	my $wait = sql($node, "SELECT next_at - updated_at >= '0.9 s' FROM vibevideo.job WHERE vibelog_id = '$id' AND state = 'pending'");
 	is($wait || 't', 't', "$prompt: Retry-After is kept") if $prompt eq 'later: 429';
 	wait_for($node, "SELECT state FROM vibevideo.job WHERE vibelog_id = '$id'", 'queued', "$prompt: sent again");
@@ -293,21 +295,22 @@ $fal->rule('^no: unknown model', unknown_app => '.');
 $fal->fault('submit', { kind => 'http', status => 422, body => { detail => [ { loc => [ 'body', 'prompt' ], msg => 'is rude', type => 'value_error' } ] } }, prompt => '^no: 422');
 $fal->fault('submit', { kind => 'redirect', status => 307, location => $other->url . '/fal-ai/minimax/video-01' }, prompt => '^no: redirect');
 for my $case (
-	[ 'no: 401', qr/No user found for Key ID and Secret/, q{vibevideo.fal_key = 'wrong:key'} ],
-	[ 'no: locked', qr/User is locked\. Reason: Exhausted balance/ ],
-	[ 'no: unknown model', qr/Application not found/ ],
-	[ 'no: 422', qr/prompt: is rude/ ],
-	[ 'no: redirect', qr/./ ])
+	[ 'no: 401', qr/No user found for Key ID and Secret/, 'The provider takes no requests of this service at the moment', q{vibevideo.fal_key = 'wrong:key'} ],
+	[ 'no: locked', qr/User is locked\. Reason: Exhausted balance/, 'The provider takes no requests of this service at the moment' ],
+	[ 'no: unknown model', qr/Application not found/, 'The provider could not make the video' ],
+	[ 'no: 422', qr/prompt: is rude/, 'The provider cannot use this input: prompt: is rude' ],
+	[ 'no: redirect', qr/./, 'The provider could not make the video' ])
 {
-	my ($prompt, $words, @settings) = @$case;
+	my ($prompt, $words, $shown, @settings) = @$case;
 	my $before = submits();
 	my ($id, $video) = submit_with($prompt, @settings);
 
 	is($video->{status}, 'failed', "$prompt: failed");
-	like($video->{error}, $words, "$prompt: with fal's words");
+	is($video->{error}, $shown, "$prompt: and says why");
+	is($video->{message}, 'Failed: ' . lcfirst($shown), "$prompt: so does the message");
+	like(words_of($node, $id, 'failed'), $words, "$prompt: operators have fal's words");
 	ok($video->{error_code}, "$prompt: and a code, $video->{error_code}");
-	is(sql($node, "SELECT video_generation_status, video_generation_error = (SELECT error FROM vibevideo.job WHERE vibelog_id = '$id') FROM vibelogs WHERE id = '$id'"),
-		'failed|t', "$prompt: the row says so, too");
+	is(sql($node, "SELECT video_generation_status, video_generation_error FROM vibelogs WHERE id = '$id'"), "failed|$shown", "$prompt: the row says so, too");
 	is(scalar($fal->renders($prompt)), 0, "$prompt: no render");
 	is(submits() - $before, 1, "$prompt: and no second try");
 }
@@ -442,7 +445,8 @@ configure($node, fal_queue_url => $fal->url);
 	sql($node, "SELECT vibevideo_submit_batch('{$id}')");
 	wait_for_status($node, $id, 'failed', hurry => 0);
 	is(submits() - $before, 3, 'after max_tries submits');
-	like(status_of($node, $id)->{error}, qr/Overloaded/, 'with the last reason');
+	like(words_of($node, $id, 'failed'), qr/Overloaded/, 'with the last reason');
+	is(status_of($node, $id)->{error}, 'The provider could not make the video', 'which its user reads in other words');
 	$node->append_conf('postgresql.conf', 'vibevideo.max_tries = 1000');
 	$node->reload;
 }

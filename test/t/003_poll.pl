@@ -139,27 +139,31 @@ is($evil->ledger->{requests}{$_}, 0, "no redirect of $_ was followed") for qw(st
 
 # -- answers that are final ------------------------------------------------------------------
 my @final = (
-	[ 'final: policy', { outcome => 'policy' }, 'content_policy_violation', qr/flagged by a content checker/ ],
-	[ 'final: policy, told by the status', { outcome => 'policy', status_error => JSON::PP::true }, 'content_policy_violation', qr/flagged by a content checker/ ],
-	[ 'final: validation', { outcome => 'validation', detail => [ { loc => [ 'body', 'duration' ], msg => 'Input should be 6', type => 'literal_error' } ] }, 'literal_error', qr/duration: Input should be 6/ ],
+	[ 'final: policy', { outcome => 'policy' }, 'content_policy_violation', qr/flagged by a content checker/,
+		'The provider rejects this content: prompt: The content could not be processed because it contained material flagged by a content checker.' ],
+	[ 'final: policy, told by the status', { outcome => 'policy', status_error => JSON::PP::true }, 'content_policy_violation', qr/flagged by a content checker/,
+		'The provider rejects this content: prompt: The content could not be processed because it contained material flagged by a content checker.' ],
+	[ 'final: validation', { outcome => 'validation', detail => [ { loc => [ 'body', 'duration' ], msg => 'Input should be 6', type => 'literal_error' } ] }, 'literal_error', qr/duration: Input should be 6/,
+		'The provider cannot use this input: duration: Input should be 6' ],
 	[ 'final: no such path', { outcome => 'not_found_path' }, 'path_not_found', qr/not found/ ],
 	[ 'final: 503', { outcome => 'infra', error_type => 'runner_disconnected' }, 'runner_disconnected', qr/Runner disconnected/ ],
-	[ 'final: 504', { outcome => 'infra', error_type => 'request_timeout' }, 'request_timeout', qr/Request timed out/ ],
+	[ 'final: 504', { outcome => 'infra', error_type => 'request_timeout' }, 'request_timeout', qr/Request timed out/, 'The video took too long' ],
 	[ 'final: 500', { outcome => 'infra', error_type => 'internal_error' }, 'internal_error', qr/Internal error/ ],
-	[ 'final: 499', { outcome => 'infra', error_type => 'client_disconnected' }, 'client_disconnected', qr/Client disconnected/ ],
+	[ 'final: 499', { outcome => 'infra', error_type => 'client_disconnected' }, 'client_disconnected', qr/Client disconnected/, 'The video could not be made' ],
 	[ 'final: no video', { output => 'none' }, 'no_video', qr/contains no video/ ],
 	[ 'final: data URI', { output => 'data_uri' }, 'unsupported_output', qr/sync_mode/ ],
 	[ 'final: a file URL', { output => 'custom', result => { video => { url => 'file:///etc/passwd' } } }, 'unsupported_output', qr/not a usable http\(s\) URL/ ]);
 for my $case (@final)
 {
-	my ($prompt, $behaviour, $code, $words) = @$case;
+	my ($prompt, $behaviour, $code, $words, $shown) = @$case;
 
 	$fal->rule("^$prompt\$", %$behaviour);
 	my $id = finished_row($prompt);
 	is(poll_rows($id), '1|1|0|1', "$prompt: failed");
 	my $video = status_of($node, $id);
 	is($video->{error_code}, $code, "$prompt: by fal's code");
-	like($video->{error}, $words, "$prompt: in fal's words");
+	like(words_of($node, $id, 'failed'), $words, "$prompt: operators read fal's words");
+	is($video->{error}, $shown || 'The provider could not make the video', "$prompt: the user does where they are for him");
 	is(sql($node, "SELECT video_generation_status, video_generation_error, video_url IS NULL FROM vibelogs WHERE id = '$id'"),
 		"failed|$video->{error}|t", "$prompt: the row says so");
 	is(scalar($fal->renders($prompt)), 1, "$prompt: nothing is rendered again");
@@ -389,7 +393,7 @@ for my $case (
 	sql($node, "UPDATE vibevideo.job SET submitted_at = now() - interval '61 min', next_at = now() WHERE vibelog_id = '$id'");
 	$node->safe_psql('postgres', "SET vibevideo.job_timeout = '1h'; SELECT vibevideo_poll()");
 	is(status_of($node, $id)->{error_code}, 'job_timeout', "$prompt: fails for that reason");
-	like(status_of($node, $id)->{error}, $words, "$prompt: and says what fal has answered");
+	like(words_of($node, $id, 'failed'), $words, "$prompt: and says what fal has answered");
 }
 
 # -- an orphan beside a row that cannot be written -------------------------------------------------------------------

@@ -193,8 +193,9 @@ sub held
 		'failed runner_disconnected, failed limit', 'over a limit it has failed from the beginning', hurry => 1);
 	is(scalar($fal->renders('again')), 1, 'and is not sent');
 	wait_for_status($node, $id, 'failed');
-	is(status_of($node, $id)->{error}, 'no new attempt was made: no more videos can be requested today. Limit submits_per_day of user cal is 0, all used up.',
-		'the row says why');
+	is(words_of($node, $id, 'failed'), 'no new attempt was made: no more videos can be requested today. Limit submits_per_day of user cal is 0, all used up.',
+		'operators read why');
+	is(sql($node, "SELECT video_generation_error FROM vibelogs WHERE id = '$id'"), 'No new attempt was made, since a limit is reached', 'so does its user');
 	sql($node, "DELETE FROM vibevideo.limit WHERE user_id = 'cal'");
 }
 
@@ -274,7 +275,7 @@ sub held
 	my $third = status_of($node, $id{3});
 	is($third->{request_id}, undef, 'the third is not');
 	is($third->{status}, 'queued', 'but queued');
-	is($third->{message}, 'Waiting to be sent: others are ahead of it', 'and says why');
+	is($third->{message}, 'Waiting to be sent, you are next', 'and says why');
 	as_user('flo', "SELECT vibevideo_submit_batch(ARRAY['$id{4}', '$id{5}']::uuid[])");
 	as_user('gus', "SELECT vibevideo_submit('$id{6}')");
 	sql($node, 'SELECT pg_sleep(0.7)');

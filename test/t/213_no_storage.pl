@@ -43,8 +43,9 @@ sub nothing_was_copied
 	configure($node, media_hosts => 'media.example');
 	submit($node, $id);
 	wait_for_status($node, $id, 'failed');
-	like(status_of($node, $id)->{error}, qr/not allowed by vibevideo\.media_hosts/, 'an address that is not allowed does not get into the row');
+	like(words_of($node, $id, 'failed'), qr/not allowed by vibevideo\.media_hosts/, 'an address that is not allowed does not get into the row');
 	is(status_of($node, $id)->{error_code}, 'media_host_denied', 'and there is a code for it');
+	is(status_of($node, $id)->{error}, 'The video was made, but could not be saved', 'and words for its user');
 
 	configure($node, media_hosts => $fal->url);
 	sql($node, "SELECT vibevideo_retry('$id')");

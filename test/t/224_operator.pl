@@ -112,7 +112,7 @@ is_deeply(ran(), {}, 'attach runs none of her code');
 like(sql($node, q{SELECT string_agg(check_name, ' ') FROM vibevideo.check_config() WHERE check_name IN ('table', 'constraint')}), qr/table/, 'check_config looks at the table');
 is_deeply(ran(), {}, 'and runs none of her code');
 is(sql($node, q{SELECT vibevideo.reset_stuck('0')}), '1', 'reset_stuck mends a row');
-is(sql($node, "SELECT video_generation_status || ' ' || video_generation_error FROM vibelogs WHERE id = '$id'"), 'failed reset: no job was behind this status', 'it is failed');
+is(sql($node, "SELECT video_generation_status || ' ' || video_generation_error FROM vibelogs WHERE id = '$id'"), 'failed Nothing was being done for this video; it can be requested again', 'it is failed');
 is_deeply(ran(), { map { $_ => 'mallory' } qw(query table function generated index trigger) }, 'by her code, which runs as her');
 is(sql($node, q{SELECT vibevideo.reset_stuck('0')}), '0', 'there is nothing left to mend');
 sql($node, "SELECT vibevideo.redrive(); SELECT vibevideo.grant_api_roles(); SELECT vibevideo.create_api('uuid'); SELECT * FROM vibevideo.jobs; SELECT vibevideo.detach(true)");

@@ -156,4 +156,18 @@ is(sql($node, 'SELECT count(*) FROM vibevideo.job'), '0', 'there are no jobs');
 	is_deeply([ grep { !$written{$_} } qw(submit submit_batch poll) ], [], 'writes of the app\'s row are among them') || diag(explain(\%written));
 }
 
+# -- a batch that waits is not read to send the first ones of it ---------------------------------------
+{
+	my $plan = sql($node, <<'SQL');
+BEGIN;
+INSERT INTO vibevideo.job (vibelog_id, state, model, input, requested_by, next_at)
+SELECT i::text, 'pending', 'm/n', '{}', 'ann', now() FROM generate_series(1, 20000) i;
+EXPLAIN (ANALYZE, BUFFERS, COSTS OFF, TIMING OFF) SELECT * FROM vibevideo_internal.next_submits(10, now());
+ROLLBACK;
+SQL
+	my ($buffers) = $plan =~ /^ *Buffers: shared hit=(\d+)/m or die $plan;
+
+	cmp_ok($buffers, '<', 200, "10 of 20000 jobs with one time: $buffers buffers");
+}
+
 done_testing();

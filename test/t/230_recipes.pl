@@ -305,7 +305,7 @@ SQL
 	recipe('older-app');
 	is(row_of($id{pending})->{video_generation_status}, undef, 'pending: never asked for');
 	is(row_of($id{stuck})->{video_generation_status}, 'failed', 'stuck: failed');
-	like(row_of($id{stuck})->{video_generation_error}, qr/^reset: /, 'with a reason');
+	like(row_of($id{stuck})->{video_generation_error}, qr/^Nothing was being done for this video/, 'with a reason');
 	is_deeply(row_of($id{$_}), $before{$_}, "$_: as it was") for qw(young done failed);
 	is(sql($node, 'SELECT vibevideo.reset_stuck(interval \'0\')'), '1', 'the young one can be reset as well');
 	is(sql($node, q{INSERT INTO vibelogs (content) VALUES ('old: new') RETURNING video_generation_status}), '', 'a new row has no status');

@@ -165,7 +165,8 @@ for my $who ('user', 'operator')
 	submit($node, $id);
 	wait_for($node, "SELECT state, error_code FROM vibevideo.job WHERE vibelog_id = '$id'", 'failed|submit_lost', 'absent: a lost submit without a trace fails', hurry => 1);
 	my $before = submits();
-	like(sql($node, "SELECT video_generation_status || ': ' || video_generation_error FROM vibelogs WHERE id = '$id'"), qr/^failed: .*does not list it; nothing was resent/, 'absent: the row says so');
+	like(sql($node, "SELECT video_generation_status || ': ' || video_generation_error FROM vibelogs WHERE id = '$id'"), qr/^failed: The provider's answer was lost, and it shows no trace of the video$/, 'absent: the row says so');
+	like(words_of($node, $id, 'failed'), qr/does not list it; nothing was resent/, 'absent: operators read more');
 	like(sql($node, q{SELECT detail FROM vibevideo_internal.check_jobs() WHERE check_name = 'submit_lost'}), qr/: 1, one for $id/, 'absent: and so does check_config');
 	is(sql($node, "SELECT count(*) FROM vibevideo.job WHERE vibelog_id = '$id'"), '1', 'absent: nothing is sent again');
 	is(video($node, "vibevideo_retry('$id')")->{attempt}, 2, 'absent: until somebody tries it');

@@ -51,7 +51,7 @@ for my $case (@outputs)
 	submit($node, $id);
 	wait_for_status($node, $id, $code ? 'failed' : 'completed');
 	is(status_of($node, $id)->{error_code}, $code, "$prompt: its code");
-	like(status_of($node, $id)->{error}, $words, "$prompt: its words") if $words;
+	like(words_of($node, $id, 'failed'), $words, "$prompt: its words") if $words;
 }
 
 # -- outputs that are hard to read -------------------------------------------------------------
@@ -82,7 +82,7 @@ for my $case (@bodies)
 	submit($node, $id);
 	wait_for_status($node, $id, $code ? 'failed' : 'completed', hurry => 1);
 	is(status_of($node, $id)->{error_code}, $code, "$prompt: its code");
-	like(status_of($node, $id)->{error}, $words, "$prompt: its words") if $words;
+	like(words_of($node, $id, 'failed'), $words, "$prompt: its words") if $words;
 	is(scalar($fal->renders($prompt)), 1, "$prompt: one render");
 }
 $fal->clear_faults;
@@ -129,7 +129,7 @@ for my $case (@cuts)
 	submit($node, $id);
 	wait_for_status($node, $id, 'failed');
 	is(status_of($node, $id)->{error_code}, 'download_failed', "$prompt: its code");
-	like(status_of($node, $id)->{error}, $words, "$prompt: its words");
+	like(words_of($node, $id, 'failed'), $words, "$prompt: its words");
 	is($storage->object($id), undef, "$prompt: Storage has no object");
 
 	$fal->clear_faults;
@@ -246,7 +246,7 @@ for my $case (@files)
 	{
 		wait_for_status($node, $id, 'failed');
 		is(status_of($node, $id)->{error_code}, $what, "$prompt: its code");
-		like(status_of($node, $id)->{error}, $words, "$prompt: its words");
+		like(words_of($node, $id, 'failed'), $words, "$prompt: its words");
 		is($storage->object($id), undef, "$prompt: Storage has no object");
 		is(sql($node, "SELECT tries FROM vibevideo.job WHERE vibelog_id = '$id'"), $number, "$prompt: after so many tries");
 		next;
@@ -290,7 +290,7 @@ for my $case (@gifs)
 	is(status_of($node, $id)->{error_code}, $code, "$prompt: its code");
 	if ($code)
 	{
-		like(status_of($node, $id)->{error}, $words, "$prompt: its words");
+		like(words_of($node, $id, 'failed'), $words, "$prompt: its words");
 		is($storage->object($id), undef, "$prompt: Storage has no object");
 		next;
 	}
@@ -340,14 +340,14 @@ for my $case (@kept)
 	submit($node, $id);
 	wait_for_status($node, $id, $words ? 'failed' : 'completed');
 	is(status_of($node, $id)->{error_code}, $words ? 'not_a_video' : undef, "$prompt: its code");
-	like(status_of($node, $id)->{error}, $words, "$prompt: its words") if $words;
+	like(words_of($node, $id, 'failed'), $words, "$prompt: its words") if $words;
 }
 configure($node, storage_kind => 'supabase');
 
 # A file's size of 0, as of a job of 0.1.0, does not break its message.
 is(sql($node, <<'SQL'), 'Copying, 5 bytes so far', 'message: of a file whose size is 0');
 SELECT vibevideo_internal.job_message(jsonb_populate_record(NULL::vibevideo.job,
-	'{"state": "processing", "tries": 0, "bytes_done": 5, "bytes_total": 0, "bytes_per_second": 100}'))
+	'{"state": "processing", "tries": 0, "leased_by": 7, "bytes_done": 5, "bytes_total": 0, "bytes_per_second": 100}'))
 SQL
 
 # An upload that is resumed keeps its name.
