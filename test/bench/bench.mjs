@@ -9,7 +9,7 @@ import { BIN, RUNS, SCALE, STATEMENTS, WORK } from './lib/config.mjs';
 import { peerVersion, peers, startServer, stopServer } from './lib/postgres.mjs';
 import { startFal, startNginx, startSink, stopServers } from './lib/servers.mjs';
 
-const ITEMS = ['submit', 'queue', 'slow', 'poll', 'history', 'copy', 'webhook', 'wire', 'soak'];
+const ITEMS = ['submit', 'queue', 'slow', 'poll', 'history', 'look', 'copy', 'webhook', 'wire', 'soak'];
 
 class Report {
   rows = [];

@@ -3,7 +3,7 @@
 # throw-away server; prints a table and, after a full run, leaves it in
 # test/bench/results.md.
 #
-#   make bench [BENCH="submit queue slow poll history copy webhook wire soak"]
+#   make bench [BENCH="submit queue slow poll history look copy webhook wire soak"]
 #              [BENCH_SCALE=0.1] [BENCH_RUNS=5] [PG_CONFIG=…]
 #              [PGSQL_HTTP_SRC=…] [PG_NET_SRC=…]
 #
