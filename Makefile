@@ -4,7 +4,7 @@ EXTVERSION   = 0.2.0
 MODULE_big   = vibevideo
 OBJS         = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
 
-SQL_PARTS    = sql/schema.sql sql/api.sql sql/attach.sql sql/decisions.sql sql/limits.sql sql/rollup.sql sql/why.sql sql/realtime.sql sql/operations.sql sql/access.sql sql/acts.sql sql/grants.sql
+SQL_PARTS    = sql/schema.sql sql/api.sql sql/attach.sql sql/decisions.sql sql/limits.sql sql/costs.sql sql/rollup.sql sql/why.sql sql/realtime.sql sql/operations.sql sql/access.sql sql/acts.sql sql/looking.sql sql/grants.sql
 DATA         = $(wildcard sql/*--*--*.sql)
 DATA_built   = sql/$(EXTENSION)--$(EXTVERSION).sql
 DOCS         = doc/vibevideo.md
@@ -39,7 +39,7 @@ sql/$(EXTENSION)--$(EXTVERSION).sql: $(SQL_PARTS)
 	cat $^ > $@
 
 # these install what they need, including PostgreSQL, and work in a copy
-WORK_ALONE = help setup test demo ci bench
+WORK_ALONE = help setup test demo ci bench console
 .PHONY: $(WORK_ALONE) format
 
 help: ## list the targets
@@ -58,6 +58,9 @@ demo: ## show it in action, with stand-ins for fal.ai and Supabase Storage
 ci: ## run what CI runs
 	.ci/run
 
+console: ## psql with short views of a database's jobs; PGHOST, PGDATABASE and so on say where
+	@PSQLRC=sql/console.sql psql
+
 -include test/bench/bench.mk
 
 format: ## run clang-format
@@ -69,6 +72,15 @@ PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 
 PROVE_FLAGS += -I test/perl
+
+.PHONY: install-console uninstall-console
+install: install-console
+install-console:
+	$(MKDIR_P) '$(DESTDIR)$(datadir)/$(EXTENSION)'
+	$(INSTALL_DATA) sql/console.sql '$(DESTDIR)$(datadir)/$(EXTENSION)/'
+uninstall: uninstall-console
+uninstall-console:
+	rm -rf '$(DESTDIR)$(datadir)/$(EXTENSION)'
 
 # every object depends on every header and, for the version, on this file: rebuilding is cheap, a stale object is not
 $(OBJS): $(wildcard src/*.h) Makefile

@@ -279,8 +279,14 @@ RETURNS TABLE (level text, privilege text, objects text, guarded boolean)
 LANGUAGE sql IMMUTABLE ROWS 10 SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	VALUES ('viewer', 'USAGE', 'SCHEMA vibevideo', false),
-		   ('viewer', 'SELECT', 'vibevideo.jobs, vibevideo.costs, vibevideo.settings, vibevideo.model, vibevideo.limit, '
-			'vibevideo.rollup, vibevideo.backlog, vibevideo.typical', false),
+		   ('viewer', 'SELECT', 'vibevideo.jobs, vibevideo.costs, vibevideo.costs_by_month, vibevideo.costs_by_day, vibevideo.settings, '
+			'vibevideo.model, vibevideo.limit, vibevideo.rollup, vibevideo.backlog, vibevideo.typical, vibevideo.now, vibevideo.today, '
+			'vibevideo.inbox', false),
+		   ('viewer', 'EXECUTE', 'FUNCTION vibevideo.overview(), vibevideo.inbox(), vibevideo.list_jobs(jsonb, jsonb, int), '
+			'vibevideo.job_detail(bigint), vibevideo.error_groups(timestamptz), vibevideo.users(timestamptz, int)', true),
+		   -- views of these
+		   ('viewer', 'EXECUTE', 'FUNCTION vibevideo_internal.now_lines(), vibevideo_internal.today_lines(), '
+			'vibevideo_internal.inbox_lines()', false),
 		   -- a view calls these with the rights of whoever reads it
 		   ('viewer', 'EXECUTE', 'FUNCTION vibevideo.describe(vibevideo.job), vibevideo_internal.job_message(vibevideo.job), '
 			'vibevideo_internal.shown_error(vibevideo.job), vibevideo_internal.job_progress(vibevideo.job), vibevideo_internal.reason_of(bigint), '

@@ -240,26 +240,75 @@ $$;
 COMMENT ON FUNCTION vibevideo_internal.filter_active(vibevideo_internal.job_filter, text[], boolean, int, int, bigint) IS
 	'part of filter_jobs: active jobs that match, among so many; owner only';
 
+-- The error codes of these classes that jobs have which have ended: it hops from code
+-- to code.  NULL if there are too many.
+CREATE FUNCTION vibevideo_internal.codes_of(classes text[])
+RETURNS text[] LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
+BEGIN ATOMIC
+	WITH RECURSIVE hop AS (
+		(SELECT j.error_code AS code, 1 AS nth FROM vibevideo.job j WHERE j.error_code IS NOT NULL AND j.next_at IS NULL
+		 ORDER BY j.error_code COLLATE pg_catalog."C" LIMIT 1)
+		UNION ALL
+		SELECT (SELECT j.error_code FROM vibevideo.job j WHERE j.error_code COLLATE pg_catalog."C" > h.code AND j.next_at IS NULL
+				ORDER BY j.error_code COLLATE pg_catalog."C" LIMIT 1),
+			   h.nth + 1
+		FROM hop h WHERE h.code IS NOT NULL AND h.nth <= 500
+	)
+	SELECT CASE WHEN count(*) <= 500 THEN coalesce(array_agg(h.code) FILTER (WHERE vibevideo.error_class(h.code) = ANY (classes)), '{}') END FROM hop h;
+END;
+COMMENT ON FUNCTION vibevideo_internal.codes_of(text[]) IS 'the error codes of these classes that jobs have, NULL for too many; owner only';
+
+/*
+ * vibevideo_internal.ended_sql(f, states, newest_first, codes) - where filter_ended walks:
+ * jobs j that have ended, in order of their ends.  Parameters: the filter, where to
+ * begin ($2, $3), how many ($4), the error codes ($5).
+ *
+ * What a filter says of one of these is repeated as a condition, so that there is an
+ * index of only the jobs that it leaves: by user, by error code, of failed ones, of
+ * orphans, of videos paid for and not stored.  Of several users or codes each has
+ * its own walk.
+ */
+CREATE FUNCTION vibevideo_internal.ended_sql(f vibevideo_internal.job_filter, states text[], newest_first boolean, codes text[])
+RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT CASE WHEN w.keys IS NULL THEN format('vibevideo.job j WHERE %s', w.walk)
+				ELSE format('(SELECT DISTINCT u FROM unnest(%1$s) u) AS k(key) CROSS JOIN LATERAL '
+							'(SELECT j.* FROM vibevideo.job j WHERE %2$s = k.key AND %3$s) j ORDER BY j.completed_at %4$s, j.job_id %4$s LIMIT $4',
+							w.keys, w.key, w.walk, w.direction) END
+	FROM (SELECT d.direction,
+				 CASE WHEN codes IS NOT NULL THEN '$5' WHEN (f)."user" IS NOT NULL THEN '($1)."user"' END AS keys,
+				 CASE WHEN codes IS NOT NULL THEN 'j.error_code COLLATE pg_catalog."C"' ELSE 'j.requested_by' END AS key,
+				 -- one of them, so that there is one index to choose
+				 concat_ws(' AND ',
+					CASE WHEN codes IS NOT NULL OR (f)."user" IS NOT NULL THEN NULL
+						 WHEN (f).paid_not_stored THEN 'j.state = ''failed'' AND j.media_url IS NOT NULL'
+						 WHEN (f).orphan THEN 'j.orphan'
+						 WHEN states = ARRAY['failed'] THEN 'j.state = ''failed''' END,
+					format('j.next_at IS NULL AND (j.completed_at, j.job_id) %1$s ($2, $3) AND j.completed_at >= coalesce(($1).since, ''-infinity'') '
+						   'AND j.completed_at <= coalesce(($1).until, ''infinity'') ORDER BY j.completed_at %2$s, j.job_id %2$s LIMIT $4',
+						   CASE WHEN newest_first THEN '<' ELSE '>' END, d.direction)) AS walk
+		  FROM (SELECT CASE WHEN newest_first THEN 'DESC' ELSE 'ASC' END AS direction) d) w;
+END;
+COMMENT ON FUNCTION vibevideo_internal.ended_sql(vibevideo_internal.job_filter, text[], boolean, text[]) IS
+	'part of filter_ended: where it walks, along which index; owner only';
+
 -- Those of filter_jobs that have ended: in order of their ends, beyond that one.  It
 -- walks along an index, in steps that grow while they are quick, until it has found
 -- enough or the clock says so; at and beyond become where it stopped.
 CREATE FUNCTION vibevideo_internal.filter_ended(f vibevideo_internal.job_filter, states text[], newest_first boolean, most int, until timestamptz,
 												INOUT at timestamptz, INOUT beyond bigint, OUT job_ids bigint[], OUT bound text)
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET jit = off AS $$
 DECLARE
 	direction constant text = CASE WHEN newest_first THEN 'DESC' ELSE 'ASC' END;
-	walk constant text =
+	codes constant text[] = CASE WHEN f.error_code IS NOT NULL THEN f.error_code WHEN f.class IS NOT NULL THEN vibevideo_internal.codes_of(f.class) END;
+	command constant text = format(
 		'SELECT coalesce(array_agg(x.job_id ORDER BY x.completed_at %2$s, x.job_id %2$s) FILTER (WHERE x.ok), ''{}''), count(*), '
 		'(array_agg(x.completed_at ORDER BY x.completed_at %3$s, x.job_id %3$s))[1], '
 		'(array_agg(x.job_id ORDER BY x.completed_at %3$s, x.job_id %3$s))[1] '
-		'FROM (SELECT j.job_id, j.completed_at, (%1$s AND j.state = ANY (%6$L::text[])) IS TRUE AS ok FROM vibevideo.job j '
-		-- failed jobs have an index of their own
-		'WHERE %4$s AND j.next_at IS NULL AND (j.completed_at, j.job_id) %5$s ($2, $3) '
-		'AND j.completed_at >= coalesce(($1).since, ''-infinity'') AND j.completed_at <= coalesce(($1).until, ''infinity'') '
-		'ORDER BY j.completed_at %2$s, j.job_id %2$s LIMIT $4) x';
-	command constant text = format(walk, vibevideo_internal.filter_sql(f), direction, CASE WHEN newest_first THEN 'ASC' ELSE 'DESC' END,
-								   CASE states WHEN '{failed}' THEN 'j.state = ''failed''' ELSE 'true' END,
-								   CASE WHEN newest_first THEN '<' ELSE '>' END, states);
+		'FROM (SELECT j.job_id, j.completed_at, (%1$s AND j.state = ANY (%4$L::text[])) IS TRUE AS ok FROM %5$s) x',
+		vibevideo_internal.filter_sql(f), direction, CASE WHEN newest_first THEN 'ASC' ELSE 'DESC' END, states,
+		vibevideo_internal.ended_sql(f, states, newest_first, codes));
 	step int = 200;
 	began timestamptz;
 	found bigint[];
@@ -270,7 +319,7 @@ BEGIN
 	job_ids = '{}';
 	LOOP
 		began = clock_timestamp();
-		EXECUTE command INTO found, looked, last_at, last_id USING f, at, beyond, step;
+		EXECUTE command INTO found, looked, last_at, last_id USING f, at, beyond, step, codes;
 		job_ids = job_ids || found;
 		IF cardinality(job_ids) > most THEN
 			bound = 'max_jobs';

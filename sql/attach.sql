@@ -657,15 +657,30 @@ COMMENT ON FUNCTION vibevideo_internal.check_kept_column(regclass, name, text) I
 -- Unfinished jobs of tables that are not attached, a row a table.  gone: there is
 -- no such table any more, and name is its number.
 CREATE FUNCTION vibevideo_internal.other_tables(OUT name text, OUT gone boolean, OUT active bigint, OUT unwritten bigint, OUT examples text)
-RETURNS SETOF record LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURNS SETOF record LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
 BEGIN ATOMIC
-	SELECT j.relation::text, c.oid IS NULL, count(*) FILTER (WHERE vibevideo.is_active(j.state)),
-		   count(*) FILTER (WHERE NOT vibevideo.is_active(j.state)),
-		   array_to_string((array_agg(j.job_id ORDER BY vibevideo.is_active(j.state) DESC, j.job_id))[1:5], ', ')
-	FROM vibevideo.job j LEFT JOIN pg_class c ON c.oid = j.relation
-	WHERE (vibevideo.is_active(j.state) OR j.row_dirty) AND NOT j.orphan AND j.relation IS NOT NULL
-	  AND NOT EXISTS (SELECT FROM vibevideo.binding b WHERE b.relation = j.relation AND c.oid IS NOT NULL)
-	GROUP BY j.relation, c.oid ORDER BY c.oid IS NULL, j.relation;
+	-- tables with active jobs are found by hopping through their index: most have one
+	WITH RECURSIVE tables (relation) AS (
+		(SELECT j.relation FROM vibevideo.job j WHERE NOT j.orphan AND vibevideo.is_active(j.state) ORDER BY j.relation LIMIT 1)
+		UNION ALL
+		SELECT (SELECT j.relation FROM vibevideo.job j
+				WHERE NOT j.orphan AND vibevideo.is_active(j.state) AND j.relation > t.relation ORDER BY j.relation LIMIT 1)
+		FROM tables t WHERE t.relation IS NOT NULL
+	), other AS (
+		SELECT t.relation, j.job_id, true AS active
+		FROM tables t JOIN vibevideo.job j ON j.relation = t.relation
+		WHERE NOT j.orphan AND vibevideo.is_active(j.state)
+		  AND NOT EXISTS (SELECT FROM vibevideo.binding b JOIN pg_class c ON c.oid = b.relation WHERE b.relation = t.relation)
+		UNION ALL
+		SELECT j.relation, j.job_id, false
+		FROM vibevideo.job j
+		WHERE j.row_dirty AND NOT vibevideo.is_active(j.state) AND NOT j.orphan AND j.relation IS NOT NULL
+		  AND NOT EXISTS (SELECT FROM vibevideo.binding b JOIN pg_class c ON c.oid = b.relation WHERE b.relation = j.relation)
+	)
+	SELECT o.relation::text, c.oid IS NULL, count(*) FILTER (WHERE o.active), count(*) FILTER (WHERE NOT o.active),
+		   array_to_string((array_agg(o.job_id ORDER BY o.active DESC, o.job_id))[1:5], ', ')
+	FROM other o LEFT JOIN pg_class c ON c.oid = o.relation
+	GROUP BY o.relation, c.oid ORDER BY c.oid IS NULL, o.relation;
 END;
 COMMENT ON FUNCTION vibevideo_internal.other_tables() IS
 	'unfinished jobs of tables that are not attached, or gone; owner only';

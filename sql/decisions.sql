@@ -156,6 +156,7 @@ BEGIN
 					 ('vibevideo.event_event_id_seq', (SELECT max(e.event_id) FROM vibevideo.event e)),
 					 ('vibevideo_internal.tally_tally_id_seq', (SELECT max(t.tally_id) FROM vibevideo_internal.tally t)),
 					 ('vibevideo.audit_audit_id_seq', (SELECT max(a.audit_id) FROM vibevideo.audit a)),
+					 ('vibevideo_internal.new_costs_note_id_seq', (SELECT max(n.note_id) FROM vibevideo_internal.new_costs n)),
 					 ('vibevideo_internal.refund_seq', (SELECT max(t.n) FROM vibevideo_internal.till t))) AS s(sequence, most)
 	LOOP
 		IF used.most > coalesce(used.last, 0) THEN
@@ -222,6 +223,8 @@ BEGIN
 	PERFORM vibevideo_internal.require('operator');
 	SELECT vibevideo_internal.pause_cause(b) INTO cause FROM vibevideo.binding b;
 	PERFORM vibevideo_internal.advance_sequences();
+	-- whatever has brought past_costs here may not have fired its triggers
+	PERFORM vibevideo_internal.sum_past_costs() FROM vibevideo.binding b WHERE vibevideo_internal.is_copy(b);
 	UPDATE vibevideo.binding b SET
 		paused = false, pause_scope = NULL, paused_by = NULL, paused_at = NULL, pause_reason = NULL,
 		system_identifier = i.system_identifier, database_oid = i.database_oid, timeline = i.timeline

@@ -1,6 +1,6 @@
 
 -------------------------------------------------------------------------------
--- Limits and costs
+-- Limits
 -------------------------------------------------------------------------------
 
 /*
@@ -92,44 +92,8 @@ COMMENT ON TABLE vibevideo_internal.counted IS 'whose slots and tills are made, 
 -- Money that comes back goes into a till of its own if all others are held.
 CREATE SEQUENCE vibevideo_internal.refund_seq START 1000001;
 
--- Costs of jobs that retention has removed.
-CREATE TABLE vibevideo.past_costs (
-	user_id text COLLATE pg_catalog."C" NOT NULL,
-	day date NOT NULL,
-	model text COLLATE pg_catalog."C" NOT NULL,
-	submits bigint NOT NULL,
-	videos bigint NOT NULL,
-	settled_usd numeric NOT NULL,
-	PRIMARY KEY (user_id, day, model)
-);
-COMMENT ON TABLE vibevideo.past_costs IS 'costs of jobs that are no longer in vibevideo.job; user_id is empty where nobody is known';
-SELECT pg_catalog.pg_extension_config_dump('vibevideo.past_costs', '');
-
 -- Finds a day's jobs; as good as free to keep, since jobs come in that order.
 CREATE INDEX job_created ON vibevideo.job USING brin (created_at);
-
-/*
- * vibevideo.costs - what was requested and what it cost, by user, day and model.
- * reserved_usd is for active jobs, settled_usd for videos that were made, at the
- * list price of the time.  An orphan was not requested, as far as anybody knows,
- * but it is active, and costs.  It reads with its owner's rights, as vibevideo.jobs does.
- */
-CREATE VIEW vibevideo.costs AS
-SELECT nullif(c.user_id, '') AS user_id, c.day, c.model,
-	   sum(c.submits)::bigint AS submits, sum(c.active)::bigint AS active, sum(c.videos)::bigint AS videos,
-	   sum(c.reserved_usd) AS reserved_usd, sum(c.settled_usd) AS settled_usd
-FROM (SELECT coalesce(j.requested_by, '') AS user_id, (j.created_at AT TIME ZONE 'UTC')::date AS day, j.model,
-			 (NOT j.orphan)::int AS submits,
-			 vibevideo.is_active(j.state)::int AS active,
-			 j.billed::int AS videos,
-			 CASE WHEN NOT j.billed AND vibevideo.is_active(j.state)
-				  THEN coalesce(j.cost_usd, 0) ELSE 0 END AS reserved_usd,
-			 CASE WHEN j.billed THEN coalesce(j.cost_usd, 0) ELSE 0 END AS settled_usd
-	  FROM vibevideo.job j
-	  UNION ALL
-	  SELECT p.user_id, p.day, p.model, p.submits, 0, p.videos, 0, p.settled_usd FROM vibevideo.past_costs p) c
-GROUP BY c.user_id, c.day, c.model;
-COMMENT ON VIEW vibevideo.costs IS 'videos requested and what they cost, by user, day of UTC and model';
 
 -- Refuses a user_column that is not there; NULL is none.
 CREATE FUNCTION vibevideo_internal.check_user_column(relation regclass, user_column name)
@@ -649,30 +613,6 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.release(vibevideo.job) IS 'gives back what a job that ended has taken from limits; owner only';
-
--- What is deleted, by retention or by hand, is kept as a sum.
-CREATE FUNCTION vibevideo_internal.jobs_deleted()
-RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-	j vibevideo.job;
-BEGIN
-	INSERT INTO vibevideo.past_costs AS p (user_id, day, model, submits, videos, settled_usd)
-	SELECT coalesce(g.requested_by, ''), (g.created_at AT TIME ZONE 'UTC')::date, g.model,
-		   count(*) FILTER (WHERE NOT g.orphan), count(*) FILTER (WHERE g.billed),
-		   coalesce(sum(g.cost_usd) FILTER (WHERE g.billed), 0)
-	FROM gone g GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
-	ON CONFLICT (user_id, day, model) DO UPDATE SET submits = p.submits + EXCLUDED.submits,
-		videos = p.videos + EXCLUDED.videos, settled_usd = p.settled_usd + EXCLUDED.settled_usd;
-	FOR j IN SELECT g.* FROM gone g WHERE vibevideo.is_active(g.state) LOOP
-		PERFORM vibevideo_internal.release(j);
-	END LOOP;
-	RETURN NULL;
-END
-$$;
-COMMENT ON FUNCTION vibevideo_internal.jobs_deleted() IS 'trigger: keeps the costs of deleted jobs, and gives back what active ones had taken';
-CREATE TRIGGER jobs_deleted AFTER DELETE ON vibevideo.job REFERENCING OLD TABLE AS gone
-	FOR EACH STATEMENT EXECUTE FUNCTION vibevideo_internal.jobs_deleted();
-ALTER TABLE vibevideo.job ENABLE ALWAYS TRIGGER jobs_deleted;
 
 -- A limit that changes is counted anew, from the jobs, by the next submit.  All of
 -- this waits for the commit, since submits could have none of what an open

@@ -128,12 +128,11 @@ COMMENT ON FUNCTION vibevideo_internal.check_preload() IS 'part of check_config:
 
 -- The worker and who polls.
 CREATE FUNCTION vibevideo_internal.check_worker()
-RETURNS SETOF vibevideo.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+RETURNS SETOF vibevideo.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
 DECLARE
 	patience constant interval = '2 minutes';
 	w record;
-	work boolean = EXISTS (SELECT FROM vibevideo.job j
-						   WHERE vibevideo.is_active(j.state) OR j.row_dirty);
+	work constant boolean = EXISTS (SELECT FROM vibevideo_internal.active_jobs a) OR EXISTS (SELECT FROM vibevideo.job j WHERE j.row_dirty);
 	alive boolean;
 	polled boolean;
 BEGIN
@@ -400,23 +399,46 @@ END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.check_cron() IS 'part of check_config: pg_cron and its job; owner only';
 
--- Jobs that need somebody's attention.
-CREATE FUNCTION vibevideo_internal.check_jobs()
-RETURNS SETOF vibevideo.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+-- Jobs that nobody takes up, though they are due.
+CREATE FUNCTION vibevideo_internal.check_overdue()
+RETURNS SETOF vibevideo.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
 DECLARE
+	late constant timestamptz = clock_timestamp() - interval '1 minute';
 	jobs bigint;
 	oldest timestamptz;
-	example text;
-	other text;
 BEGIN
-	SELECT count(*), min(j.next_at) INTO jobs, oldest FROM vibevideo.job j
-	WHERE vibevideo.is_active(j.state)
-	  AND j.next_at < clock_timestamp() - interval '1 minute';
+	SELECT count(*), min(a.next_at) INTO jobs, oldest FROM vibevideo_internal.active_jobs a WHERE a.next_at < late;
 	RETURN NEXT CASE WHEN jobs = 0 THEN vibevideo_internal.line('overdue', 'ok', 'no job waits longer than a minute for its turn')
 					 ELSE vibevideo_internal.line('overdue', CASE WHEN oldest < clock_timestamp() - interval '10 minutes' THEN 'fail' ELSE 'warn' END,
 							  format('jobs that wait for their turn: %s, the oldest was due %s', jobs, vibevideo_internal.ago(oldest)),
 							  'If worker and rhythm are ok, raise vibevideo.poll_batch_size or vibevideo.max_transfers.')
 					 END;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.check_overdue() IS 'part of check_config: jobs that nobody takes up; owner only';
+
+-- The numbers of jobs.
+CREATE FUNCTION vibevideo_internal.check_sequences()
+RETURNS SETOF vibevideo.check_line LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT l.* FROM (SELECT vibevideo_internal.sequences_behind() AS behind) s
+	CROSS JOIN LATERAL vibevideo_internal.line('sequences', CASE WHEN s.behind THEN 'fail' ELSE 'ok' END,
+		CASE WHEN s.behind THEN 'jobs have higher numbers than their sequence: new ones cannot be made' ELSE 'ahead of all jobs' END,
+		CASE WHEN s.behind THEN 'SELECT vibevideo.resume() advances the sequences; they do not come along with logical replication.' END) l;
+END;
+COMMENT ON FUNCTION vibevideo_internal.check_sequences() IS 'part of check_config: the numbers of jobs; owner only';
+
+-- Jobs that need somebody's attention.
+CREATE FUNCTION vibevideo_internal.check_jobs()
+RETURNS SETOF vibevideo.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
+DECLARE
+	week constant timestamptz = clock_timestamp() - interval '7 days';
+	jobs bigint;
+	oldest timestamptz;
+	example text;
+	other text;
+BEGIN
+	RETURN QUERY SELECT l.* FROM vibevideo_internal.check_overdue() l;
 
 	SELECT count(*), min(j.created_at) INTO jobs, oldest FROM vibevideo.job j WHERE j.state = 'submit_unknown';
 	RETURN NEXT CASE WHEN jobs = 0 THEN vibevideo_internal.line('submit_unknown', 'ok', 'no lost submits')
@@ -426,24 +448,26 @@ BEGIN
 							  'is not there, vibevideo.resolve(job_id, ''not_sent'').') END;
 
 	SELECT count(*), vibevideo_internal.shown(max(j.vibelog_id)) INTO jobs, example FROM vibevideo.job j
-	WHERE j.state = 'failed' AND j.error_code = 'submit_lost' AND j.sent_at IS NOT NULL AND j.request_id IS NULL AND j.forgotten_at IS NULL
-	  AND j.completed_at > clock_timestamp() - interval '7 days';
+	WHERE (j.state = 'failed') IS TRUE AND j.error_code COLLATE pg_catalog."C" = 'submit_lost' AND j.next_at IS NULL AND j.sent_at IS NOT NULL
+	  AND j.request_id IS NULL AND j.forgotten_at IS NULL AND j.completed_at > week;
 	RETURN NEXT CASE WHEN jobs = 0 THEN vibevideo_internal.line('submit_lost', 'ok', 'no submit was given up as lost in the last 7 days')
 					 ELSE vibevideo_internal.line('submit_lost', 'warn', format('submits given up as lost in the last 7 days: %s, one for %s', jobs, example),
 							  'fal.ai showed no trace of them, and nothing was sent again; vibevideo_retry makes a new attempt.') END;
 
 	SELECT count(*), vibevideo_internal.shown(max(j.vibelog_id)) INTO jobs, example FROM vibevideo.job j
-	WHERE j.state = 'failed' AND j.generated_at IS NOT NULL AND j.forgotten_at IS NULL AND j.updated_at > clock_timestamp() - interval '7 days';
+	WHERE j.state = 'failed' AND j.media_url IS NOT NULL AND j.forgotten_at IS NULL AND j.completed_at > week;
 	RETURN NEXT CASE WHEN jobs = 0 THEN vibevideo_internal.line('dead_letters', 'ok', 'no finished video was given up in the last 7 days')
 					 ELSE vibevideo_internal.line('dead_letters', 'warn', format('videos made but given up in the last 7 days: %s, one for %s',
 															 jobs, example),
 							  'vibevideo.jobs says why in error, and media_url where fal.ai still has them; fix the cause, then '
 							  'vibevideo.retry(job_id), or vibevideo_retry of the row, which copies such a video without a new render.') END;
 
-	SELECT count(*), max(j.row_error) INTO jobs, example FROM vibevideo.job j
-	WHERE j.row_error IS NOT NULL
-	  AND (j.row_dirty OR j.relation IS NOT NULL AND j.row_error <> 'the row no longer exists'
-		   AND j.updated_at > clock_timestamp() - interval '7 days');
+	SELECT count(*), max(x.row_error) INTO jobs, example
+	FROM (SELECT j.row_error FROM vibevideo.job j WHERE j.row_dirty AND j.row_error IS NOT NULL
+		  UNION ALL
+		  SELECT j.row_error FROM vibevideo.job j
+		  WHERE j.row_error IS NOT NULL AND NOT j.row_dirty AND j.updated_at > week AND j.relation IS NOT NULL
+			AND j.row_error <> 'the row no longer exists') x;
 	RETURN NEXT CASE WHEN jobs = 0 THEN vibevideo_internal.line('unwritten_rows', 'ok', 'every row could be written')
 					 ELSE vibevideo_internal.line('unwritten_rows', 'warn', format('rows of the app that could not be written: %s, because %s', jobs, example),
 							  'Fix what the error says (triggers, constraints, rights of the table''s owner); they are tried again.')
@@ -459,10 +483,7 @@ BEGIN
 									 '=> %L). SELECT vibevideo.cancel(job_id) or vibevideo.retry(job_id) works without table and row.', other))
 					 END;
 
-	RETURN NEXT CASE WHEN vibevideo_internal.sequences_behind() THEN
-						  vibevideo_internal.line('sequences', 'fail', 'jobs have higher numbers than their sequence: new ones cannot be made',
-							  'SELECT vibevideo.resume() advances the sequences; they do not come along with logical replication.')
-					 ELSE vibevideo_internal.line('sequences', 'ok', 'ahead of all jobs') END;
+	RETURN QUERY SELECT l.* FROM vibevideo_internal.check_sequences() l;
 END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.check_jobs() IS 'part of check_config: jobs that need attention; owner only';

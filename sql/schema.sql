@@ -256,7 +256,9 @@ CREATE TABLE vibevideo.job (
 	objection text,
 	-- where it was in fal's queue 5 to 10 minutes ago, or when that was first known
 	earlier_position int,
-	earlier_at timestamptz
+	earlier_at timestamptz,
+	-- what it costs is not yet in new_costs, or past_costs; null once it is
+	unsettled boolean DEFAULT true
 ) WITH (fillfactor = 80);
 COMMENT ON TABLE vibevideo.job IS 'one row an attempt to make a video; view vibevideo.jobs is made for reading';
 COMMENT ON COLUMN vibevideo.job.objection IS 'what the model objects to in the input, in its words, if the app''s user may read them';
@@ -285,7 +287,18 @@ CREATE INDEX job_suspect ON vibevideo.job (next_at) WHERE crashes OPERATOR(pg_ca
 CREATE INDEX job_row_due ON vibevideo.job (row_next_at) WHERE row_dirty;
 -- what retention takes, oldest first
 CREATE INDEX job_finished ON vibevideo.job (completed_at) WHERE next_at IS NULL;
+-- those that had ended when they were inserted, until the worker has settled them
+CREATE INDEX job_unsettled ON vibevideo.job (job_id)
+	WHERE unsettled AND state OPERATOR(pg_catalog.=) ANY (ARRAY['completed', 'failed', 'cancelled']);
 
+-- For people.  None of them has an unfinished job, so that they cost nothing until a
+-- job ends.
+CREATE INDEX job_user ON vibevideo.job (requested_by, completed_at, job_id) WHERE next_at IS NULL AND requested_by IS NOT NULL;
+CREATE INDEX job_error ON vibevideo.job (error_code COLLATE pg_catalog."C", completed_at, job_id) INCLUDE (model, state)
+	WHERE error_code IS NOT NULL AND next_at IS NULL;
+CREATE INDEX job_paid ON vibevideo.job (completed_at) WHERE state OPERATOR(pg_catalog.=) 'failed' AND media_url IS NOT NULL;
+CREATE INDEX job_orphan ON vibevideo.job (completed_at, job_id) WHERE orphan AND next_at IS NULL;
+CREATE INDEX job_row_error ON vibevideo.job (updated_at) WHERE row_error IS NOT NULL;
 -- few, and what people look at most
 CREATE INDEX job_failed ON vibevideo.job (completed_at) WHERE state OPERATOR(pg_catalog.=) 'failed';
 
@@ -350,6 +363,25 @@ CREATE FUNCTION vibevideo_internal.states()
 RETURNS text[] LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 RETURN ARRAY['pending', 'submitting', 'submit_unknown', 'queued', 'generating', 'processing', 'completed', 'failed', 'cancelled'];
 COMMENT ON FUNCTION vibevideo_internal.states() IS 'the inner states of a job; owner only';
+
+-- Unfinished jobs, each found by the partial index of its state, so that nobody
+-- reads the others for them.
+CREATE VIEW vibevideo_internal.active_jobs AS
+SELECT p.job_id, p.relation, p.vibelog_id, p.orphan, p.state, p.requested_by, p.model, p.next_at, p.billed, p.cost_usd, p.created_at
+FROM vibevideo.job p WHERE p.state = 'pending'
+UNION ALL
+SELECT s.job_id, s.relation, s.vibelog_id, s.orphan, s.state, s.requested_by, s.model, s.next_at, s.billed, s.cost_usd, s.created_at
+FROM vibevideo.job s WHERE s.state = 'submitting'
+UNION ALL
+SELECT u.job_id, u.relation, u.vibelog_id, u.orphan, u.state, u.requested_by, u.model, u.next_at, u.billed, u.cost_usd, u.created_at
+FROM vibevideo.job u WHERE u.state = 'submit_unknown'
+UNION ALL
+SELECT q.job_id, q.relation, q.vibelog_id, q.orphan, q.state, q.requested_by, q.model, q.next_at, q.billed, q.cost_usd, q.created_at
+FROM vibevideo.job q WHERE q.state = ANY (ARRAY['queued', 'generating'])
+UNION ALL
+SELECT c.job_id, c.relation, c.vibelog_id, c.orphan, c.state, c.requested_by, c.model, c.next_at, c.billed, c.cost_usd, c.created_at
+FROM vibevideo.job c WHERE c.state = 'processing';
+COMMENT ON VIEW vibevideo_internal.active_jobs IS 'unfinished jobs; owner only';
 
 -- The status the app sees: inner states show as queued.
 CREATE FUNCTION vibevideo_internal.shown_status(state text)

@@ -228,12 +228,47 @@ COMMENT ON COLUMN vibevideo.binding.pause_reason IS 'what vibevideo.pause() was 
 -- still to be written
 ALTER TABLE vibevideo.job ADD COLUMN row_bears text COLLATE pg_catalog."C";
 ALTER TABLE vibevideo.job ALTER COLUMN row_bears SET DEFAULT '?';
--- before the first UPDATE: the trigger looks at it
+-- before the first UPDATE: the trigger looks at these
 ALTER TABLE vibevideo.job ADD COLUMN forgotten_at timestamptz, ADD COLUMN objection text, ADD COLUMN earlier_position int, ADD COLUMN earlier_at timestamptz;
 COMMENT ON COLUMN vibevideo.job.objection IS 'what the model objects to in the input, in its words, if the app''s user may read them';
 COMMENT ON COLUMN vibevideo.job.earlier_position IS 'its place in fal''s queue at earlier_at, which shows how fast it moves';
 COMMENT ON COLUMN vibevideo.job.earlier_at IS 'a moment 5 to 10 minutes ago while it is in fal''s queue, or when it came there';
-UPDATE vibevideo.job SET row_bears = '?' WHERE row_dirty;
+-- null: costs of the jobs that are there are in past_costs, and those of active
+-- ones are taken back by the trigger
+ALTER TABLE vibevideo.job ADD COLUMN unsettled boolean;
+ALTER TABLE vibevideo.job ALTER COLUMN unsettled SET DEFAULT true;
+CREATE INDEX past_costs_day ON vibevideo.past_costs (day);
+COMMENT ON TABLE vibevideo.past_costs IS 'costs of jobs that have ended, be they still in vibevideo.job or not; user_id is empty where nobody is known';
+INSERT INTO vibevideo.past_costs AS p (user_id, day, model, submits, videos, settled_usd)
+SELECT coalesce(j.requested_by, ''), (j.created_at AT TIME ZONE 'UTC')::date, j.model, count(*) FILTER (WHERE NOT j.orphan),
+	   count(*) FILTER (WHERE j.billed), coalesce(sum(j.cost_usd) FILTER (WHERE j.billed), 0)
+FROM vibevideo.job j GROUP BY 1, 2, 3
+ON CONFLICT (user_id, day, model) DO UPDATE SET submits = p.submits + EXCLUDED.submits,
+	videos = p.videos + EXCLUDED.videos, settled_usd = p.settled_usd + EXCLUDED.settled_usd;
+CREATE TABLE vibevideo_internal.new_costs (
+	note_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	user_id text COLLATE pg_catalog."C" NOT NULL,
+	day date NOT NULL,
+	model text COLLATE pg_catalog."C" NOT NULL,
+	submits bigint NOT NULL,
+	videos bigint NOT NULL,
+	settled_usd numeric NOT NULL
+);
+COMMENT ON TABLE vibevideo_internal.new_costs IS 'notes of costs that are still to be added to vibevideo.past_costs; what was taken back is negative';
+SELECT pg_catalog.pg_extension_config_dump('vibevideo_internal.new_costs', '');
+SELECT pg_catalog.pg_extension_config_dump('vibevideo_internal.new_costs_note_id_seq', '');
+UPDATE vibevideo.job SET row_bears = CASE WHEN row_dirty THEN '?' END, unsettled = true
+WHERE row_dirty OR state = ANY (ARRAY['pending', 'submitting', 'submit_unknown', 'queued', 'generating', 'processing']);
+CREATE INDEX job_unsettled ON vibevideo.job (job_id)
+	WHERE unsettled AND state OPERATOR(pg_catalog.=) ANY (ARRAY['completed', 'failed', 'cancelled']);
+-- For people.  None of them has an unfinished job, so that they cost nothing until a
+-- job ends.
+CREATE INDEX job_user ON vibevideo.job (requested_by, completed_at, job_id) WHERE next_at IS NULL AND requested_by IS NOT NULL;
+CREATE INDEX job_error ON vibevideo.job (error_code COLLATE pg_catalog."C", completed_at, job_id) INCLUDE (model, state)
+	WHERE error_code IS NOT NULL AND next_at IS NULL;
+CREATE INDEX job_paid ON vibevideo.job (completed_at) WHERE state OPERATOR(pg_catalog.=) 'failed' AND media_url IS NOT NULL;
+CREATE INDEX job_orphan ON vibevideo.job (completed_at, job_id) WHERE orphan AND next_at IS NULL;
+CREATE INDEX job_row_error ON vibevideo.job (updated_at) WHERE row_error IS NOT NULL;
 CREATE INDEX job_failed ON vibevideo.job (completed_at) WHERE state OPERATOR(pg_catalog.=) 'failed';
 CREATE INDEX job_suspect ON vibevideo.job (next_at) WHERE crashes OPERATOR(pg_catalog.>=) 2 AND next_at IS NOT NULL;
 
@@ -1421,15 +1456,30 @@ COMMENT ON FUNCTION vibevideo_internal.check_kept_column(regclass, name, text) I
 	'refuses a column that an earlier attach named and that is gone; owner only';
 
 CREATE FUNCTION vibevideo_internal.other_tables(OUT name text, OUT gone boolean, OUT active bigint, OUT unwritten bigint, OUT examples text)
-RETURNS SETOF record LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURNS SETOF record LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
 BEGIN ATOMIC
-	SELECT j.relation::text, c.oid IS NULL, count(*) FILTER (WHERE vibevideo.is_active(j.state)),
-		   count(*) FILTER (WHERE NOT vibevideo.is_active(j.state)),
-		   array_to_string((array_agg(j.job_id ORDER BY vibevideo.is_active(j.state) DESC, j.job_id))[1:5], ', ')
-	FROM vibevideo.job j LEFT JOIN pg_class c ON c.oid = j.relation
-	WHERE (vibevideo.is_active(j.state) OR j.row_dirty) AND NOT j.orphan AND j.relation IS NOT NULL
-	  AND NOT EXISTS (SELECT FROM vibevideo.binding b WHERE b.relation = j.relation AND c.oid IS NOT NULL)
-	GROUP BY j.relation, c.oid ORDER BY c.oid IS NULL, j.relation;
+	-- tables with active jobs are found by hopping through their index: most have one
+	WITH RECURSIVE tables (relation) AS (
+		(SELECT j.relation FROM vibevideo.job j WHERE NOT j.orphan AND vibevideo.is_active(j.state) ORDER BY j.relation LIMIT 1)
+		UNION ALL
+		SELECT (SELECT j.relation FROM vibevideo.job j
+				WHERE NOT j.orphan AND vibevideo.is_active(j.state) AND j.relation > t.relation ORDER BY j.relation LIMIT 1)
+		FROM tables t WHERE t.relation IS NOT NULL
+	), other AS (
+		SELECT t.relation, j.job_id, true AS active
+		FROM tables t JOIN vibevideo.job j ON j.relation = t.relation
+		WHERE NOT j.orphan AND vibevideo.is_active(j.state)
+		  AND NOT EXISTS (SELECT FROM vibevideo.binding b JOIN pg_class c ON c.oid = b.relation WHERE b.relation = t.relation)
+		UNION ALL
+		SELECT j.relation, j.job_id, false
+		FROM vibevideo.job j
+		WHERE j.row_dirty AND NOT vibevideo.is_active(j.state) AND NOT j.orphan AND j.relation IS NOT NULL
+		  AND NOT EXISTS (SELECT FROM vibevideo.binding b JOIN pg_class c ON c.oid = b.relation WHERE b.relation = j.relation)
+	)
+	SELECT o.relation::text, c.oid IS NULL, count(*) FILTER (WHERE o.active), count(*) FILTER (WHERE NOT o.active),
+		   array_to_string((array_agg(o.job_id ORDER BY o.active DESC, o.job_id))[1:5], ', ')
+	FROM other o LEFT JOIN pg_class c ON c.oid = o.relation
+	GROUP BY o.relation, c.oid ORDER BY c.oid IS NULL, o.relation;
 END;
 COMMENT ON FUNCTION vibevideo_internal.other_tables() IS
 	'unfinished jobs of tables that are not attached, or gone; owner only';
@@ -1831,6 +1881,7 @@ BEGIN
 					 ('vibevideo.event_event_id_seq', (SELECT max(e.event_id) FROM vibevideo.event e)),
 					 ('vibevideo_internal.tally_tally_id_seq', (SELECT max(t.tally_id) FROM vibevideo_internal.tally t)),
 					 ('vibevideo.audit_audit_id_seq', (SELECT max(a.audit_id) FROM vibevideo.audit a)),
+					 ('vibevideo_internal.new_costs_note_id_seq', (SELECT max(n.note_id) FROM vibevideo_internal.new_costs n)),
 					 ('vibevideo_internal.refund_seq', (SELECT max(t.n) FROM vibevideo_internal.till t))) AS s(sequence, most)
 	LOOP
 		IF used.most > coalesce(used.last, 0) THEN
@@ -1876,6 +1927,8 @@ BEGIN
 	PERFORM vibevideo_internal.require('operator');
 	SELECT vibevideo_internal.pause_cause(b) INTO cause FROM vibevideo.binding b;
 	PERFORM vibevideo_internal.advance_sequences();
+	-- whatever has brought past_costs here may not have fired its triggers
+	PERFORM vibevideo_internal.sum_past_costs() FROM vibevideo.binding b WHERE vibevideo_internal.is_copy(b);
 	UPDATE vibevideo.binding b SET
 		paused = false, pause_scope = NULL, paused_by = NULL, paused_at = NULL, pause_reason = NULL,
 		system_identifier = i.system_identifier, database_oid = i.database_oid, timeline = i.timeline
@@ -1892,28 +1945,213 @@ COMMENT ON FUNCTION vibevideo.resume() IS
 COMMENT ON TABLE vibevideo.limit IS
 	'how much may be requested: scope global counts everybody together, default each user that has no row of scope user';
 COMMENT ON COLUMN vibevideo.limit.submits_per_day IS 'videos requested in a day of UTC, without failed and cancelled ones that cost nothing; NULL, -1 and 0 as above';
-COMMENT ON VIEW vibevideo.costs IS 'videos requested and what they cost, by user, day of UTC and model';
 COMMENT ON TABLE vibevideo_internal.till IS 'a day''s budget in parts (tills), so that submits need not wait for each other: what is used of each; made anew from vibevideo.job when lost';
 COMMENT ON FUNCTION vibevideo_internal.till_room(vibevideo_internal.till, numeric, numeric, date) IS 'what is left in a till, a part of a day''s budget; owner only';
 COMMENT ON COLUMN vibevideo.limit.max_active IS 'active videos at a time, those being copied included (jobs at fal.ai have a setting of this name); NULL: the default''s limit; -1: unlimited, whatever the default; 0: no videos';
 
 COMMENT ON COLUMN vibevideo.limit.spend_per_day_usd IS 'list prices (vibevideo.model) of a day''s videos, active ones included; NULL, -1 and 0 as above';
 
+CREATE TABLE vibevideo_internal.past_costs_by_month (
+	month date NOT NULL,
+	user_id text COLLATE pg_catalog."C" NOT NULL,
+	submits bigint NOT NULL,
+	videos bigint NOT NULL,
+	settled_usd numeric NOT NULL,
+	PRIMARY KEY (month, user_id)
+);
+COMMENT ON TABLE vibevideo_internal.past_costs_by_month IS 'vibevideo.past_costs by month, of all models together';
+CREATE TABLE vibevideo_internal.past_costs_by_day (
+	day date NOT NULL,
+	model text COLLATE pg_catalog."C" NOT NULL,
+	submits bigint NOT NULL,
+	videos bigint NOT NULL,
+	settled_usd numeric NOT NULL,
+	PRIMARY KEY (day, model)
+);
+COMMENT ON TABLE vibevideo_internal.past_costs_by_day IS 'vibevideo.past_costs of all users together';
+
+CREATE FUNCTION vibevideo_internal.past_costs_changed()
+RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	changes constant text = concat_ws(' UNION ALL ',
+		CASE WHEN TG_OP IN ('UPDATE', 'DELETE') THEN 'SELECT -1 AS sign, o.* FROM old_rows o' END,
+		CASE WHEN TG_OP IN ('INSERT', 'UPDATE') THEN 'SELECT 1 AS sign, n.* FROM new_rows n' END);
+BEGIN
+	IF TG_OP = 'TRUNCATE' THEN
+		TRUNCATE vibevideo_internal.past_costs_by_month, vibevideo_internal.past_costs_by_day;
+		RETURN NULL;
+	END IF;
+	EXECUTE format('INSERT INTO vibevideo_internal.past_costs_by_month AS p (month, user_id, submits, videos, settled_usd) '
+				   'SELECT date_trunc(''month'', c.day::timestamp)::date, c.user_id, sum(c.sign * c.submits), sum(c.sign * c.videos), '
+				   'sum(c.sign * c.settled_usd) FROM (%s) c GROUP BY 1, 2 '
+				   'ON CONFLICT (month, user_id) DO UPDATE SET submits = p.submits + EXCLUDED.submits, '
+				   'videos = p.videos + EXCLUDED.videos, settled_usd = p.settled_usd + EXCLUDED.settled_usd', changes);
+	EXECUTE format('INSERT INTO vibevideo_internal.past_costs_by_day AS p (day, model, submits, videos, settled_usd) '
+				   'SELECT c.day, c.model, sum(c.sign * c.submits), sum(c.sign * c.videos), '
+				   'sum(c.sign * c.settled_usd) FROM (%s) c GROUP BY 1, 2 '
+				   'ON CONFLICT (day, model) DO UPDATE SET submits = p.submits + EXCLUDED.submits, '
+				   'videos = p.videos + EXCLUDED.videos, settled_usd = p.settled_usd + EXCLUDED.settled_usd', changes);
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.past_costs_changed() IS 'trigger: keeps the sums of vibevideo.past_costs';
+CREATE TRIGGER past_costs_inserted AFTER INSERT ON vibevideo.past_costs REFERENCING NEW TABLE AS new_rows
+	FOR EACH STATEMENT EXECUTE FUNCTION vibevideo_internal.past_costs_changed();
+CREATE TRIGGER past_costs_updated AFTER UPDATE ON vibevideo.past_costs REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+	FOR EACH STATEMENT EXECUTE FUNCTION vibevideo_internal.past_costs_changed();
+CREATE TRIGGER past_costs_deleted AFTER DELETE ON vibevideo.past_costs REFERENCING OLD TABLE AS old_rows
+	FOR EACH STATEMENT EXECUTE FUNCTION vibevideo_internal.past_costs_changed();
+CREATE TRIGGER past_costs_truncated AFTER TRUNCATE ON vibevideo.past_costs
+	FOR EACH STATEMENT EXECUTE FUNCTION vibevideo_internal.past_costs_changed();
+
+-- Makes these sums anew.
+CREATE FUNCTION vibevideo_internal.sum_past_costs()
+RETURNS void LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	DELETE FROM vibevideo_internal.past_costs_by_month m WHERE m.month IS NOT NULL;
+	DELETE FROM vibevideo_internal.past_costs_by_day d WHERE d.day IS NOT NULL;
+	INSERT INTO vibevideo_internal.past_costs_by_month (month, user_id, submits, videos, settled_usd)
+	SELECT date_trunc('month', p.day::timestamp)::date, p.user_id, sum(p.submits), sum(p.videos), sum(p.settled_usd)
+	FROM vibevideo.past_costs p GROUP BY 1, 2;
+	INSERT INTO vibevideo_internal.past_costs_by_day (day, model, submits, videos, settled_usd)
+	SELECT p.day, p.model, sum(p.submits), sum(p.videos), sum(p.settled_usd) FROM vibevideo.past_costs p GROUP BY 1, 2;
+END;
+COMMENT ON FUNCTION vibevideo_internal.sum_past_costs() IS 'makes the sums of vibevideo.past_costs anew; owner only';
+
+SELECT vibevideo_internal.sum_past_costs();
+
+/*
+ * vibevideo_internal.add_costs(most) - adds so many notes to past_costs, the oldest first;
+ * returns how many.  The worker calls it; it waits for nobody who ends a job.
+ */
+CREATE FUNCTION vibevideo_internal.add_costs(most int)
+RETURNS int LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	added int;
+BEGIN
+	WITH taken AS (
+		DELETE FROM vibevideo_internal.new_costs n WHERE n.note_id = ANY (ARRAY(
+			SELECT x.note_id FROM vibevideo_internal.new_costs x ORDER BY x.note_id LIMIT most FOR UPDATE SKIP LOCKED))
+		RETURNING n.*
+	), summed AS (
+		INSERT INTO vibevideo.past_costs AS p (user_id, day, model, submits, videos, settled_usd)
+		SELECT t.user_id, t.day, t.model, sum(t.submits), sum(t.videos), sum(t.settled_usd) FROM taken t GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+		ON CONFLICT (user_id, day, model) DO UPDATE SET submits = p.submits + EXCLUDED.submits,
+			videos = p.videos + EXCLUDED.videos, settled_usd = p.settled_usd + EXCLUDED.settled_usd)
+	SELECT count(*) INTO added FROM taken;
+	RETURN added;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.add_costs(int) IS 'adds noted costs to vibevideo.past_costs, at most so many; returns how many; owner only';
+
+-- What is deleted without having been settled.
+CREATE OR REPLACE FUNCTION vibevideo_internal.jobs_deleted()
+RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	j vibevideo.job;
+BEGIN
+	INSERT INTO vibevideo_internal.new_costs (user_id, day, model, submits, videos, settled_usd)
+	SELECT coalesce(g.requested_by, ''), (g.created_at AT TIME ZONE 'UTC')::date, g.model,
+		   count(*) FILTER (WHERE NOT g.orphan), count(*) FILTER (WHERE g.billed),
+		   coalesce(sum(g.cost_usd) FILTER (WHERE g.billed), 0)
+	FROM gone g WHERE g.unsettled GROUP BY 1, 2, 3;
+	FOR j IN SELECT g.* FROM gone g WHERE vibevideo.is_active(g.state) LOOP
+		PERFORM vibevideo_internal.release(j);
+	END LOOP;
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.jobs_deleted() IS 'trigger: keeps the costs of deleted jobs, and gives back what active ones had taken';
+
+-- Unfinished jobs, each found by the partial index of its state, so that nobody
+-- reads the others for them.
+CREATE VIEW vibevideo_internal.active_jobs AS
+SELECT p.job_id, p.relation, p.vibelog_id, p.orphan, p.state, p.requested_by, p.model, p.next_at, p.billed, p.cost_usd, p.created_at
+FROM vibevideo.job p WHERE p.state = 'pending'
+UNION ALL
+SELECT s.job_id, s.relation, s.vibelog_id, s.orphan, s.state, s.requested_by, s.model, s.next_at, s.billed, s.cost_usd, s.created_at
+FROM vibevideo.job s WHERE s.state = 'submitting'
+UNION ALL
+SELECT u.job_id, u.relation, u.vibelog_id, u.orphan, u.state, u.requested_by, u.model, u.next_at, u.billed, u.cost_usd, u.created_at
+FROM vibevideo.job u WHERE u.state = 'submit_unknown'
+UNION ALL
+SELECT q.job_id, q.relation, q.vibelog_id, q.orphan, q.state, q.requested_by, q.model, q.next_at, q.billed, q.cost_usd, q.created_at
+FROM vibevideo.job q WHERE q.state = ANY (ARRAY['queued', 'generating'])
+UNION ALL
+SELECT c.job_id, c.relation, c.vibelog_id, c.orphan, c.state, c.requested_by, c.model, c.next_at, c.billed, c.cost_usd, c.created_at
+FROM vibevideo.job c WHERE c.state = 'processing';
+COMMENT ON VIEW vibevideo_internal.active_jobs IS 'unfinished jobs; owner only';
+
+-- What the jobs cost whose costs are not settled: the active ones, and those that
+-- were inserted when they had ended.
+CREATE VIEW vibevideo_internal.open_costs AS
+SELECT coalesce(j.requested_by, '') AS user_id, (j.created_at AT TIME ZONE 'UTC')::date AS day, j.model, j.state,
+	   (NOT j.orphan)::int AS submits,
+	   vibevideo.is_active(j.state)::int AS active,
+	   j.billed::int AS videos,
+	   CASE WHEN NOT j.billed AND vibevideo.is_active(j.state) THEN coalesce(j.cost_usd, 0) ELSE 0 END AS reserved_usd,
+	   CASE WHEN j.billed THEN coalesce(j.cost_usd, 0) ELSE 0 END AS settled_usd
+FROM (SELECT a.requested_by, a.created_at, a.model, a.state, a.orphan, a.billed, a.cost_usd FROM vibevideo_internal.active_jobs a
+	  UNION ALL
+	  SELECT e.requested_by, e.created_at, e.model, e.state, e.orphan, e.billed, e.cost_usd FROM vibevideo.job e
+	  WHERE e.unsettled AND e.state = ANY (ARRAY['completed', 'failed', 'cancelled'])) j;
+COMMENT ON VIEW vibevideo_internal.open_costs IS 'jobs whose costs are not settled, and what they cost; owner only';
+
+/*
+ * vibevideo.costs - what was requested and what it cost, by user, day and model.
+ * reserved_usd is for active jobs, settled_usd for videos that were made, at the
+ * list price of the time.  An orphan was not requested, as far as anybody knows,
+ * but it is active, and costs.  These read with their owner's rights, as
+ * vibevideo.jobs does.
+ */
+ALTER VIEW vibevideo.costs RESET (security_invoker);
 CREATE OR REPLACE VIEW vibevideo.costs AS
 SELECT nullif(c.user_id, '') AS user_id, c.day, c.model,
 	   sum(c.submits)::bigint AS submits, sum(c.active)::bigint AS active, sum(c.videos)::bigint AS videos,
 	   sum(c.reserved_usd) AS reserved_usd, sum(c.settled_usd) AS settled_usd
-FROM (SELECT coalesce(j.requested_by, '') AS user_id, (j.created_at AT TIME ZONE 'UTC')::date AS day, j.model,
-			 (NOT j.orphan)::int AS submits,
-			 vibevideo.is_active(j.state)::int AS active,
-			 j.billed::int AS videos,
-			 CASE WHEN NOT j.billed AND vibevideo.is_active(j.state)
-				  THEN coalesce(j.cost_usd, 0) ELSE 0 END AS reserved_usd,
-			 CASE WHEN j.billed THEN coalesce(j.cost_usd, 0) ELSE 0 END AS settled_usd
-	  FROM vibevideo.job j
+FROM (SELECT o.user_id, o.day, o.model, o.submits, o.active, o.videos, o.reserved_usd, o.settled_usd FROM vibevideo_internal.open_costs o
+	  UNION ALL
+	  SELECT n.user_id, n.day, n.model, n.submits, 0, n.videos, 0, n.settled_usd FROM vibevideo_internal.new_costs n
 	  UNION ALL
 	  SELECT p.user_id, p.day, p.model, p.submits, 0, p.videos, 0, p.settled_usd FROM vibevideo.past_costs p) c
 GROUP BY c.user_id, c.day, c.model;
+COMMENT ON VIEW vibevideo.costs IS 'videos requested and what they cost, by user, day of UTC and model';
+COMMENT ON COLUMN vibevideo.costs.user_id IS 'whose, NULL where nobody is known';
+COMMENT ON COLUMN vibevideo.costs.day IS 'when requested, a day of UTC';
+COMMENT ON COLUMN vibevideo.costs.model IS 'fal.ai''s endpoint id';
+COMMENT ON COLUMN vibevideo.costs.submits IS 'jobs, without orphans';
+COMMENT ON COLUMN vibevideo.costs.active IS 'jobs that have not ended, with orphans';
+COMMENT ON COLUMN vibevideo.costs.videos IS 'videos that fal.ai has made';
+COMMENT ON COLUMN vibevideo.costs.reserved_usd IS 'list price of active jobs whose video is not made yet';
+COMMENT ON COLUMN vibevideo.costs.settled_usd IS 'list price of videos that were made, stored or not';
+
+CREATE VIEW vibevideo.costs_by_month AS
+SELECT nullif(c.user_id, '') AS user_id, c.month,
+	   sum(c.submits)::bigint AS submits, sum(c.active)::bigint AS active, sum(c.videos)::bigint AS videos,
+	   sum(c.reserved_usd) AS reserved_usd, sum(c.settled_usd) AS settled_usd
+FROM (SELECT o.user_id, date_trunc('month', o.day::timestamp)::date AS month, o.submits, o.active, o.videos, o.reserved_usd, o.settled_usd
+	  FROM vibevideo_internal.open_costs o
+	  UNION ALL
+	  SELECT n.user_id, date_trunc('month', n.day::timestamp)::date, n.submits, 0, n.videos, 0, n.settled_usd FROM vibevideo_internal.new_costs n
+	  UNION ALL
+	  SELECT p.user_id, p.month, p.submits, 0, p.videos, 0, p.settled_usd FROM vibevideo_internal.past_costs_by_month p) c
+GROUP BY c.user_id, c.month;
+COMMENT ON VIEW vibevideo.costs_by_month IS 'vibevideo.costs by user and month, of all models together';
+COMMENT ON COLUMN vibevideo.costs_by_month.user_id IS 'as in vibevideo.costs, like all further columns';
+COMMENT ON COLUMN vibevideo.costs_by_month.month IS 'the month''s first day, of UTC';
+
+CREATE VIEW vibevideo.costs_by_day AS
+SELECT c.day, c.model,
+	   sum(c.submits)::bigint AS submits, sum(c.active)::bigint AS active, sum(c.videos)::bigint AS videos,
+	   sum(c.reserved_usd) AS reserved_usd, sum(c.settled_usd) AS settled_usd
+FROM (SELECT o.day, o.model, o.submits, o.active, o.videos, o.reserved_usd, o.settled_usd FROM vibevideo_internal.open_costs o
+	  UNION ALL
+	  SELECT n.day, n.model, n.submits, 0, n.videos, 0, n.settled_usd FROM vibevideo_internal.new_costs n
+	  UNION ALL
+	  SELECT p.day, p.model, p.submits, 0, p.videos, 0, p.settled_usd FROM vibevideo_internal.past_costs_by_day p) c
+GROUP BY c.day, c.model;
+COMMENT ON VIEW vibevideo.costs_by_day IS 'vibevideo.costs of all users together';
+COMMENT ON COLUMN vibevideo.costs_by_day.day IS 'as in vibevideo.costs, like all further columns';
 
 CREATE OR REPLACE FUNCTION vibevideo_internal.counted_jobs(who text, kind text)
 RETURNS SETOF vibevideo.job LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -1977,25 +2215,6 @@ BEGIN
 				ELSE vibevideo_internal.next_day() END);
 		END IF;
 	END LOOP;
-END
-$$;
-
-CREATE OR REPLACE FUNCTION vibevideo_internal.jobs_deleted()
-RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-	j vibevideo.job;
-BEGIN
-	INSERT INTO vibevideo.past_costs AS p (user_id, day, model, submits, videos, settled_usd)
-	SELECT coalesce(g.requested_by, ''), (g.created_at AT TIME ZONE 'UTC')::date, g.model,
-		   count(*) FILTER (WHERE NOT g.orphan), count(*) FILTER (WHERE g.billed),
-		   coalesce(sum(g.cost_usd) FILTER (WHERE g.billed), 0)
-	FROM gone g GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
-	ON CONFLICT (user_id, day, model) DO UPDATE SET submits = p.submits + EXCLUDED.submits,
-		videos = p.videos + EXCLUDED.videos, settled_usd = p.settled_usd + EXCLUDED.settled_usd;
-	FOR j IN SELECT g.* FROM gone g WHERE vibevideo.is_active(g.state) LOOP
-		PERFORM vibevideo_internal.release(j);
-	END LOOP;
-	RETURN NULL;
 END
 $$;
 
@@ -2107,12 +2326,11 @@ END;
 COMMENT ON FUNCTION vibevideo_internal.check_preload() IS 'part of check_config: is the library preloaded, and of the right version; owner only';
 
 CREATE OR REPLACE FUNCTION vibevideo_internal.check_worker()
-RETURNS SETOF vibevideo.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+RETURNS SETOF vibevideo.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
 DECLARE
 	patience constant interval = '2 minutes';
 	w record;
-	work boolean = EXISTS (SELECT FROM vibevideo.job j
-						   WHERE vibevideo.is_active(j.state) OR j.row_dirty);
+	work constant boolean = EXISTS (SELECT FROM vibevideo_internal.active_jobs a) OR EXISTS (SELECT FROM vibevideo.job j WHERE j.row_dirty);
 	alive boolean;
 	polled boolean;
 BEGIN
@@ -2337,22 +2555,45 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE FUNCTION vibevideo_internal.check_jobs()
-RETURNS SETOF vibevideo.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+-- Jobs that nobody takes up, though they are due.
+CREATE FUNCTION vibevideo_internal.check_overdue()
+RETURNS SETOF vibevideo.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
 DECLARE
+	late constant timestamptz = clock_timestamp() - interval '1 minute';
 	jobs bigint;
 	oldest timestamptz;
-	example text;
-	other text;
 BEGIN
-	SELECT count(*), min(j.next_at) INTO jobs, oldest FROM vibevideo.job j
-	WHERE vibevideo.is_active(j.state)
-	  AND j.next_at < clock_timestamp() - interval '1 minute';
+	SELECT count(*), min(a.next_at) INTO jobs, oldest FROM vibevideo_internal.active_jobs a WHERE a.next_at < late;
 	RETURN NEXT CASE WHEN jobs = 0 THEN vibevideo_internal.line('overdue', 'ok', 'no job waits longer than a minute for its turn')
 					 ELSE vibevideo_internal.line('overdue', CASE WHEN oldest < clock_timestamp() - interval '10 minutes' THEN 'fail' ELSE 'warn' END,
 							  format('jobs that wait for their turn: %s, the oldest was due %s', jobs, vibevideo_internal.ago(oldest)),
 							  'If worker and rhythm are ok, raise vibevideo.poll_batch_size or vibevideo.max_transfers.')
 					 END;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.check_overdue() IS 'part of check_config: jobs that nobody takes up; owner only';
+
+-- The numbers of jobs.
+CREATE FUNCTION vibevideo_internal.check_sequences()
+RETURNS SETOF vibevideo.check_line LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT l.* FROM (SELECT vibevideo_internal.sequences_behind() AS behind) s
+	CROSS JOIN LATERAL vibevideo_internal.line('sequences', CASE WHEN s.behind THEN 'fail' ELSE 'ok' END,
+		CASE WHEN s.behind THEN 'jobs have higher numbers than their sequence: new ones cannot be made' ELSE 'ahead of all jobs' END,
+		CASE WHEN s.behind THEN 'SELECT vibevideo.resume() advances the sequences; they do not come along with logical replication.' END) l;
+END;
+COMMENT ON FUNCTION vibevideo_internal.check_sequences() IS 'part of check_config: the numbers of jobs; owner only';
+
+CREATE OR REPLACE FUNCTION vibevideo_internal.check_jobs()
+RETURNS SETOF vibevideo.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
+DECLARE
+	week constant timestamptz = clock_timestamp() - interval '7 days';
+	jobs bigint;
+	oldest timestamptz;
+	example text;
+	other text;
+BEGIN
+	RETURN QUERY SELECT l.* FROM vibevideo_internal.check_overdue() l;
 
 	SELECT count(*), min(j.created_at) INTO jobs, oldest FROM vibevideo.job j WHERE j.state = 'submit_unknown';
 	RETURN NEXT CASE WHEN jobs = 0 THEN vibevideo_internal.line('submit_unknown', 'ok', 'no lost submits')
@@ -2362,24 +2603,26 @@ BEGIN
 							  'is not there, vibevideo.resolve(job_id, ''not_sent'').') END;
 
 	SELECT count(*), vibevideo_internal.shown(max(j.vibelog_id)) INTO jobs, example FROM vibevideo.job j
-	WHERE j.state = 'failed' AND j.error_code = 'submit_lost' AND j.sent_at IS NOT NULL AND j.request_id IS NULL AND j.forgotten_at IS NULL
-	  AND j.completed_at > clock_timestamp() - interval '7 days';
+	WHERE (j.state = 'failed') IS TRUE AND j.error_code COLLATE pg_catalog."C" = 'submit_lost' AND j.next_at IS NULL AND j.sent_at IS NOT NULL
+	  AND j.request_id IS NULL AND j.forgotten_at IS NULL AND j.completed_at > week;
 	RETURN NEXT CASE WHEN jobs = 0 THEN vibevideo_internal.line('submit_lost', 'ok', 'no submit was given up as lost in the last 7 days')
 					 ELSE vibevideo_internal.line('submit_lost', 'warn', format('submits given up as lost in the last 7 days: %s, one for %s', jobs, example),
 							  'fal.ai showed no trace of them, and nothing was sent again; vibevideo_retry makes a new attempt.') END;
 
 	SELECT count(*), vibevideo_internal.shown(max(j.vibelog_id)) INTO jobs, example FROM vibevideo.job j
-	WHERE j.state = 'failed' AND j.generated_at IS NOT NULL AND j.forgotten_at IS NULL AND j.updated_at > clock_timestamp() - interval '7 days';
+	WHERE j.state = 'failed' AND j.media_url IS NOT NULL AND j.forgotten_at IS NULL AND j.completed_at > week;
 	RETURN NEXT CASE WHEN jobs = 0 THEN vibevideo_internal.line('dead_letters', 'ok', 'no finished video was given up in the last 7 days')
 					 ELSE vibevideo_internal.line('dead_letters', 'warn', format('videos made but given up in the last 7 days: %s, one for %s',
 															 jobs, example),
 							  'vibevideo.jobs says why in error, and media_url where fal.ai still has them; fix the cause, then '
 							  'vibevideo.retry(job_id), or vibevideo_retry of the row, which copies such a video without a new render.') END;
 
-	SELECT count(*), max(j.row_error) INTO jobs, example FROM vibevideo.job j
-	WHERE j.row_error IS NOT NULL
-	  AND (j.row_dirty OR j.relation IS NOT NULL AND j.row_error <> 'the row no longer exists'
-		   AND j.updated_at > clock_timestamp() - interval '7 days');
+	SELECT count(*), max(x.row_error) INTO jobs, example
+	FROM (SELECT j.row_error FROM vibevideo.job j WHERE j.row_dirty AND j.row_error IS NOT NULL
+		  UNION ALL
+		  SELECT j.row_error FROM vibevideo.job j
+		  WHERE j.row_error IS NOT NULL AND NOT j.row_dirty AND j.updated_at > week AND j.relation IS NOT NULL
+			AND j.row_error <> 'the row no longer exists') x;
 	RETURN NEXT CASE WHEN jobs = 0 THEN vibevideo_internal.line('unwritten_rows', 'ok', 'every row could be written')
 					 ELSE vibevideo_internal.line('unwritten_rows', 'warn', format('rows of the app that could not be written: %s, because %s', jobs, example),
 							  'Fix what the error says (triggers, constraints, rights of the table''s owner); they are tried again.')
@@ -2395,10 +2638,7 @@ BEGIN
 									 '=> %L). SELECT vibevideo.cancel(job_id) or vibevideo.retry(job_id) works without table and row.', other))
 					 END;
 
-	RETURN NEXT CASE WHEN vibevideo_internal.sequences_behind() THEN
-						  vibevideo_internal.line('sequences', 'fail', 'jobs have higher numbers than their sequence: new ones cannot be made',
-							  'SELECT vibevideo.resume() advances the sequences; they do not come along with logical replication.')
-					 ELSE vibevideo_internal.line('sequences', 'ok', 'ahead of all jobs') END;
+	RETURN QUERY SELECT l.* FROM vibevideo_internal.check_sequences() l;
 END
 $$;
 
@@ -2513,8 +2753,8 @@ BEGIN
 	END LOOP;
 	IF service IS NOT NULL THEN
 		-- A view reads with its reader's rights, and calls with them, which takes no USAGE.
-		EXECUTE format('GRANT SELECT ON vibevideo.job, vibevideo.jobs, vibevideo.past_costs, vibevideo.costs, vibevideo.audit, '
-					   'vibevideo.settings TO %s', service);
+		EXECUTE format('GRANT SELECT ON vibevideo.job, vibevideo.jobs, vibevideo.past_costs, vibevideo.costs, vibevideo.costs_by_month, '
+					   'vibevideo.costs_by_day, vibevideo.audit, vibevideo.settings TO %s', service);
 		EXECUTE format('GRANT EXECUTE ON FUNCTION vibevideo.describe(vibevideo.job), vibevideo_internal.job_message(vibevideo.job), '
 					   'vibevideo.is_active(text), vibevideo_internal.shown_status(text), vibevideo_internal.seconds_left(vibevideo.job), '
 					   'vibevideo_internal.job_progress(vibevideo.job), vibevideo_internal.shown_error(vibevideo.job), vibevideo.error_class(text), '
@@ -3731,8 +3971,14 @@ RETURNS TABLE (level text, privilege text, objects text, guarded boolean)
 LANGUAGE sql IMMUTABLE ROWS 10 SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	VALUES ('viewer', 'USAGE', 'SCHEMA vibevideo', false),
-		   ('viewer', 'SELECT', 'vibevideo.jobs, vibevideo.costs, vibevideo.settings, vibevideo.model, vibevideo.limit, '
-			'vibevideo.rollup, vibevideo.backlog, vibevideo.typical', false),
+		   ('viewer', 'SELECT', 'vibevideo.jobs, vibevideo.costs, vibevideo.costs_by_month, vibevideo.costs_by_day, vibevideo.settings, '
+			'vibevideo.model, vibevideo.limit, vibevideo.rollup, vibevideo.backlog, vibevideo.typical, vibevideo.now, vibevideo.today, '
+			'vibevideo.inbox', false),
+		   ('viewer', 'EXECUTE', 'FUNCTION vibevideo.overview(), vibevideo.inbox(), vibevideo.list_jobs(jsonb, jsonb, int), '
+			'vibevideo.job_detail(bigint), vibevideo.error_groups(timestamptz), vibevideo.users(timestamptz, int)', true),
+		   -- views of these
+		   ('viewer', 'EXECUTE', 'FUNCTION vibevideo_internal.now_lines(), vibevideo_internal.today_lines(), '
+			'vibevideo_internal.inbox_lines()', false),
 		   -- a view calls these with the rights of whoever reads it
 		   ('viewer', 'EXECUTE', 'FUNCTION vibevideo.describe(vibevideo.job), vibevideo_internal.job_message(vibevideo.job), '
 			'vibevideo_internal.shown_error(vibevideo.job), vibevideo_internal.job_progress(vibevideo.job), vibevideo_internal.reason_of(bigint), '
@@ -4074,26 +4320,75 @@ $$;
 COMMENT ON FUNCTION vibevideo_internal.filter_active(vibevideo_internal.job_filter, text[], boolean, int, int, bigint) IS
 	'part of filter_jobs: active jobs that match, among so many; owner only';
 
+-- The error codes of these classes that jobs have which have ended: it hops from code
+-- to code.  NULL if there are too many.
+CREATE FUNCTION vibevideo_internal.codes_of(classes text[])
+RETURNS text[] LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
+BEGIN ATOMIC
+	WITH RECURSIVE hop AS (
+		(SELECT j.error_code AS code, 1 AS nth FROM vibevideo.job j WHERE j.error_code IS NOT NULL AND j.next_at IS NULL
+		 ORDER BY j.error_code COLLATE pg_catalog."C" LIMIT 1)
+		UNION ALL
+		SELECT (SELECT j.error_code FROM vibevideo.job j WHERE j.error_code COLLATE pg_catalog."C" > h.code AND j.next_at IS NULL
+				ORDER BY j.error_code COLLATE pg_catalog."C" LIMIT 1),
+			   h.nth + 1
+		FROM hop h WHERE h.code IS NOT NULL AND h.nth <= 500
+	)
+	SELECT CASE WHEN count(*) <= 500 THEN coalesce(array_agg(h.code) FILTER (WHERE vibevideo.error_class(h.code) = ANY (classes)), '{}') END FROM hop h;
+END;
+COMMENT ON FUNCTION vibevideo_internal.codes_of(text[]) IS 'the error codes of these classes that jobs have, NULL for too many; owner only';
+
+/*
+ * vibevideo_internal.ended_sql(f, states, newest_first, codes) - where filter_ended walks:
+ * jobs j that have ended, in order of their ends.  Parameters: the filter, where to
+ * begin ($2, $3), how many ($4), the error codes ($5).
+ *
+ * What a filter says of one of these is repeated as a condition, so that there is an
+ * index of only the jobs that it leaves: by user, by error code, of failed ones, of
+ * orphans, of videos paid for and not stored.  Of several users or codes each has
+ * its own walk.
+ */
+CREATE FUNCTION vibevideo_internal.ended_sql(f vibevideo_internal.job_filter, states text[], newest_first boolean, codes text[])
+RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT CASE WHEN w.keys IS NULL THEN format('vibevideo.job j WHERE %s', w.walk)
+				ELSE format('(SELECT DISTINCT u FROM unnest(%1$s) u) AS k(key) CROSS JOIN LATERAL '
+							'(SELECT j.* FROM vibevideo.job j WHERE %2$s = k.key AND %3$s) j ORDER BY j.completed_at %4$s, j.job_id %4$s LIMIT $4',
+							w.keys, w.key, w.walk, w.direction) END
+	FROM (SELECT d.direction,
+				 CASE WHEN codes IS NOT NULL THEN '$5' WHEN (f)."user" IS NOT NULL THEN '($1)."user"' END AS keys,
+				 CASE WHEN codes IS NOT NULL THEN 'j.error_code COLLATE pg_catalog."C"' ELSE 'j.requested_by' END AS key,
+				 -- one of them, so that there is one index to choose
+				 concat_ws(' AND ',
+					CASE WHEN codes IS NOT NULL OR (f)."user" IS NOT NULL THEN NULL
+						 WHEN (f).paid_not_stored THEN 'j.state = ''failed'' AND j.media_url IS NOT NULL'
+						 WHEN (f).orphan THEN 'j.orphan'
+						 WHEN states = ARRAY['failed'] THEN 'j.state = ''failed''' END,
+					format('j.next_at IS NULL AND (j.completed_at, j.job_id) %1$s ($2, $3) AND j.completed_at >= coalesce(($1).since, ''-infinity'') '
+						   'AND j.completed_at <= coalesce(($1).until, ''infinity'') ORDER BY j.completed_at %2$s, j.job_id %2$s LIMIT $4',
+						   CASE WHEN newest_first THEN '<' ELSE '>' END, d.direction)) AS walk
+		  FROM (SELECT CASE WHEN newest_first THEN 'DESC' ELSE 'ASC' END AS direction) d) w;
+END;
+COMMENT ON FUNCTION vibevideo_internal.ended_sql(vibevideo_internal.job_filter, text[], boolean, text[]) IS
+	'part of filter_ended: where it walks, along which index; owner only';
+
 -- Those of filter_jobs that have ended: in order of their ends, beyond that one.  It
 -- walks along an index, in steps that grow while they are quick, until it has found
 -- enough or the clock says so; at and beyond become where it stopped.
 CREATE FUNCTION vibevideo_internal.filter_ended(f vibevideo_internal.job_filter, states text[], newest_first boolean, most int, until timestamptz,
 												INOUT at timestamptz, INOUT beyond bigint, OUT job_ids bigint[], OUT bound text)
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET jit = off AS $$
 DECLARE
 	direction constant text = CASE WHEN newest_first THEN 'DESC' ELSE 'ASC' END;
-	walk constant text =
+	codes constant text[] = CASE WHEN f.error_code IS NOT NULL THEN f.error_code WHEN f.class IS NOT NULL THEN vibevideo_internal.codes_of(f.class) END;
+	command constant text = format(
 		'SELECT coalesce(array_agg(x.job_id ORDER BY x.completed_at %2$s, x.job_id %2$s) FILTER (WHERE x.ok), ''{}''), count(*), '
 		'(array_agg(x.completed_at ORDER BY x.completed_at %3$s, x.job_id %3$s))[1], '
 		'(array_agg(x.job_id ORDER BY x.completed_at %3$s, x.job_id %3$s))[1] '
-		'FROM (SELECT j.job_id, j.completed_at, (%1$s AND j.state = ANY (%6$L::text[])) IS TRUE AS ok FROM vibevideo.job j '
-		-- failed jobs have an index of their own
-		'WHERE %4$s AND j.next_at IS NULL AND (j.completed_at, j.job_id) %5$s ($2, $3) '
-		'AND j.completed_at >= coalesce(($1).since, ''-infinity'') AND j.completed_at <= coalesce(($1).until, ''infinity'') '
-		'ORDER BY j.completed_at %2$s, j.job_id %2$s LIMIT $4) x';
-	command constant text = format(walk, vibevideo_internal.filter_sql(f), direction, CASE WHEN newest_first THEN 'ASC' ELSE 'DESC' END,
-								   CASE states WHEN '{failed}' THEN 'j.state = ''failed''' ELSE 'true' END,
-								   CASE WHEN newest_first THEN '<' ELSE '>' END, states);
+		'FROM (SELECT j.job_id, j.completed_at, (%1$s AND j.state = ANY (%4$L::text[])) IS TRUE AS ok FROM %5$s) x',
+		vibevideo_internal.filter_sql(f), direction, CASE WHEN newest_first THEN 'ASC' ELSE 'DESC' END, states,
+		vibevideo_internal.ended_sql(f, states, newest_first, codes));
 	step int = 200;
 	began timestamptz;
 	found bigint[];
@@ -4104,7 +4399,7 @@ BEGIN
 	job_ids = '{}';
 	LOOP
 		began = clock_timestamp();
-		EXECUTE command INTO found, looked, last_at, last_id USING f, at, beyond, step;
+		EXECUTE command INTO found, looked, last_at, last_id USING f, at, beyond, step, codes;
 		job_ids = job_ids || found;
 		IF cardinality(job_ids) > most THEN
 			bound = 'max_jobs';
@@ -4633,6 +4928,1120 @@ $$;
 COMMENT ON FUNCTION vibevideo.redrive(text, interval, int, text) IS
 	'tries failed jobs again: vibevideo.plan and vibevideo.act in one; lost submits only if named; returns how many; PT428; for operators';
 
+-------------------------------------------------------------------------------
+-- Looking: what people see
+-------------------------------------------------------------------------------
+
+/*
+ * Each public function here is for viewers and begins with
+ * vibevideo_internal.require.  None reads the history: it reads sums, and jobs by
+ * indexes, of which it looks at a bounded part; what may be more than that says so.
+ */
+
+-- So many rows are read for one figure at most.
+CREATE FUNCTION vibevideo_internal.most()
+RETURNS int LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN 100000;
+COMMENT ON FUNCTION vibevideo_internal.most() IS 'how many jobs are counted at most for a figure that people look at; owner only';
+
+-- Refuses a number of rows that is not one.
+CREATE FUNCTION vibevideo_internal.check_most(name text, most int, highest int)
+RETURNS void LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF most IS NULL OR most NOT BETWEEN 1 AND highest THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_parameter_value',
+			MESSAGE = format('%s must be a number from 1 to %s', name, highest);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.check_most(text, int, int) IS 'refuses a number of rows that is not one: 22023; owner only';
+
+-- Refuses a time that is not one.
+CREATE FUNCTION vibevideo_internal.check_since(since timestamptz)
+RETURNS void LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF since IS NULL OR NOT isfinite(since) THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_parameter_value',
+			MESSAGE = 'since must be a time',
+			HINT = 'For example now() - interval ''1 day''.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.check_since(timestamptz) IS 'refuses a time that is not one: 22023; owner only';
+
+-------------------------------------------------------------------------------
+-- Jobs
+-------------------------------------------------------------------------------
+
+CREATE TYPE vibevideo.job_row AS (
+	job_id bigint,
+	vibelog_id text,
+	status text,
+	state text,
+	message text,
+	why text,
+	waits_for text,
+	waits_until timestamptz,
+	estimate interval,
+	model text,
+	user_id text,
+	attempt int,
+	tries int,
+	error_code text,
+	error_class text,
+	error text,
+	row_error text,
+	orphan boolean,
+	paid_not_stored boolean,
+	cost_usd numeric,
+	queue_position int,
+	progress real,
+	created_at timestamptz,
+	submitted_at timestamptz,
+	generated_at timestamptz,
+	completed_at timestamptz,
+	updated_at timestamptz,
+	waited interval,
+	rendered interval,
+	copied interval,
+	request_id text,
+	video_url text,
+	prompt text
+);
+COMMENT ON TYPE vibevideo.job_row IS 'a job in a list';
+COMMENT ON COLUMN vibevideo.job_row.job_id IS 'the job''s number';
+COMMENT ON COLUMN vibevideo.job_row.vibelog_id IS 'the key of its row';
+COMMENT ON COLUMN vibevideo.job_row.status IS 'as the app sees it';
+COMMENT ON COLUMN vibevideo.job_row.state IS 'its inner state';
+COMMENT ON COLUMN vibevideo.job_row.message IS 'what the app''s user should read';
+COMMENT ON COLUMN vibevideo.job_row.why IS 'what holds it now, for operators; NULL when it has ended and its row shows that';
+COMMENT ON COLUMN vibevideo.job_row.waits_for IS 'the same for programs: a code of vibevideo.why';
+COMMENT ON COLUMN vibevideo.job_row.waits_until IS 'until when, if that is known';
+COMMENT ON COLUMN vibevideo.job_row.estimate IS 'how long it may still take until the video is there';
+COMMENT ON COLUMN vibevideo.job_row.model IS 'fal.ai''s endpoint id';
+COMMENT ON COLUMN vibevideo.job_row.user_id IS 'who requested it, NULL where nobody is known';
+COMMENT ON COLUMN vibevideo.job_row.attempt IS 'which attempt of its row it is';
+COMMENT ON COLUMN vibevideo.job_row.tries IS 'failed tries of its phase in a row';
+COMMENT ON COLUMN vibevideo.job_row.error_code IS 'what is wrong, for programs';
+COMMENT ON COLUMN vibevideo.job_row.error_class IS 'what kind of trouble that is';
+COMMENT ON COLUMN vibevideo.job_row.error IS 'the words of fal.ai, Storage or vibevideo that belong to error_code, cut at 500 characters';
+COMMENT ON COLUMN vibevideo.job_row.row_error IS 'why its row could not be written, cut at 500 characters';
+COMMENT ON COLUMN vibevideo.job_row.orphan IS 'its transaction was rolled back after it was sent';
+COMMENT ON COLUMN vibevideo.job_row.paid_not_stored IS 'its video was made, and given up before it was stored';
+COMMENT ON COLUMN vibevideo.job_row.cost_usd IS 'its list price';
+COMMENT ON COLUMN vibevideo.job_row.queue_position IS 'how many are ahead of it in fal.ai''s queue';
+COMMENT ON COLUMN vibevideo.job_row.progress IS 'how much of the video is copied, from 0 to 1';
+COMMENT ON COLUMN vibevideo.job_row.created_at IS 'when it was requested';
+COMMENT ON COLUMN vibevideo.job_row.submitted_at IS 'when fal.ai accepted it';
+COMMENT ON COLUMN vibevideo.job_row.generated_at IS 'when its video was made';
+COMMENT ON COLUMN vibevideo.job_row.completed_at IS 'when it ended';
+COMMENT ON COLUMN vibevideo.job_row.updated_at IS 'when what its row shows changed last';
+COMMENT ON COLUMN vibevideo.job_row.waited IS 'how long it took, or has taken so far, until fal.ai accepted it';
+COMMENT ON COLUMN vibevideo.job_row.rendered IS 'how long from then on until the video was made, fal.ai''s queue included';
+COMMENT ON COLUMN vibevideo.job_row.copied IS 'how long from then on until it was stored, or given up';
+COMMENT ON COLUMN vibevideo.job_row.request_id IS 'fal.ai''s id of the request';
+COMMENT ON COLUMN vibevideo.job_row.video_url IS 'the video in Storage';
+COMMENT ON COLUMN vibevideo.job_row.prompt IS 'the beginning of the prompt, for callers that may see inputs';
+
+-- A job as it is listed.
+CREATE FUNCTION vibevideo_internal.list_job(j vibevideo.job, see_input boolean)
+RETURNS vibevideo.job_row LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT ROW((j).job_id, (j).vibelog_id, vibevideo_internal.shown_status((j).state), (j).state, vibevideo_internal.job_message(j),
+		(x.r).sentence, (x.r).code, (x.r).until, (x.r).estimate, (j).model, (j).requested_by, (j).attempt, (j).tries,
+		(j).error_code, vibevideo.error_class((j).error_code), left((j).error, 500), left((j).row_error, 500), (j).orphan,
+		(j).state = 'failed' AND (j).media_url IS NOT NULL, (j).cost_usd,
+		CASE WHEN (j).state IN ('queued', 'generating') THEN (j).queue_position END, vibevideo_internal.job_progress(j),
+		(j).created_at, (j).submitted_at, (j).generated_at, (j).completed_at, (j).updated_at,
+		coalesce((j).submitted_at, (j).completed_at, clock_timestamp()) - (j).created_at,
+		coalesce((j).generated_at, (j).completed_at, clock_timestamp()) - (j).submitted_at,
+		coalesce((j).completed_at, clock_timestamp()) - (j).generated_at,
+		(j).request_id, (j).video_url,
+		CASE WHEN see_input THEN left(coalesce((j).input ->> 'prompt', (j).input::text), 200) END)::vibevideo.job_row
+	-- once, and only for those that wait
+	FROM (SELECT CASE WHEN vibevideo.is_active((j).state) OR (j).row_dirty THEN vibevideo_internal.reason_of((j).job_id) END AS r OFFSET 0) x;
+END;
+COMMENT ON FUNCTION vibevideo_internal.list_job(vibevideo.job, boolean) IS 'a job as vibevideo.job_row; owner only';
+
+CREATE TYPE vibevideo.job_page AS (
+	jobs vibevideo.job_row[],
+	next jsonb,
+	bound text,
+	as_of timestamptz
+);
+COMMENT ON TYPE vibevideo.job_page IS 'a part of a list of jobs';
+COMMENT ON COLUMN vibevideo.job_page.jobs IS 'unfinished jobs, newest first, then those that have ended, the last one first';
+COMMENT ON COLUMN vibevideo.job_page.next IS 'what to pass as after, to continue; NULL if there are no more';
+COMMENT ON COLUMN vibevideo.job_page.bound IS 'why the list ends here: max_jobs, or time, if looking for more would have taken too long; NULL if these are all';
+COMMENT ON COLUMN vibevideo.job_page.as_of IS 'when it was made';
+
+/*
+ * vibevideo.list_jobs(filter, after, max_jobs) - jobs that match a filter, page by
+ * page: unfinished ones, newest first, then those that have ended, the last one
+ * first.
+ *
+ * filter: as of vibevideo.plan: what is listed is what a plan would take.
+ * after: next of the page before.
+ * max_jobs: 1 to 1000.
+ * It looks for about 60 ms, and says so if there may be more: next continues where
+ * it stopped, be it that nothing was found yet.
+ * Errors: 22023 a bad filter or number; 42501 not a viewer, or a prompt is looked
+ * for by one who may not see inputs.
+ */
+CREATE FUNCTION vibevideo.list_jobs(filter jsonb DEFAULT '{}', after jsonb DEFAULT NULL, max_jobs int DEFAULT 50)
+RETURNS vibevideo.job_page LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	page vibevideo.job_page;
+	ids bigint[];
+	see_input boolean;
+BEGIN
+	PERFORM vibevideo_internal.require('viewer');
+	PERFORM vibevideo_internal.check_most('max_jobs', max_jobs, 1000);
+	SELECT c.see_input INTO see_input FROM vibevideo_internal.caller() c;
+	SELECT x.job_ids, x.next, x.bound INTO ids, page.next, page.bound
+	FROM vibevideo_internal.filter_jobs(vibevideo_internal.read_filter(filter), true, max_jobs, 60, after) x;
+	page.jobs = (SELECT coalesce(array_agg(vibevideo_internal.list_job(j, see_input) ORDER BY n.nth), '{}')
+				 FROM unnest(ids) WITH ORDINALITY AS n(job_id, nth) JOIN vibevideo.job j ON j.job_id = n.job_id);
+	page.as_of = clock_timestamp();
+	RETURN page;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.list_jobs(jsonb, jsonb, int) IS
+	'jobs that match a filter (as of vibevideo.plan), page by page, unfinished ones first, then the latest; 22023; for viewers';
+
+CREATE TYPE vibevideo.job_step AS (
+	step text,
+	at timestamptz,
+	took interval
+);
+COMMENT ON TYPE vibevideo.job_step IS 'a step of a job, and how long what came before it took';
+COMMENT ON COLUMN vibevideo.job_step.step IS 'requested, sent, accepted, rendered, its final state, or now';
+COMMENT ON COLUMN vibevideo.job_step.at IS 'when';
+COMMENT ON COLUMN vibevideo.job_step.took IS 'how long since the step before';
+
+CREATE TYPE vibevideo.job_event AS (
+	at timestamptz,
+	state text,
+	error_code text,
+	detail text
+);
+COMMENT ON TYPE vibevideo.job_event IS 'a change of a job''s state';
+COMMENT ON COLUMN vibevideo.job_event.at IS 'when';
+COMMENT ON COLUMN vibevideo.job_event.state IS 'the inner state it came to';
+COMMENT ON COLUMN vibevideo.job_event.error_code IS 'what was wrong then';
+COMMENT ON COLUMN vibevideo.job_event.detail IS 'its words, or the request''s id';
+
+CREATE FUNCTION vibevideo_internal.request_url(model text, request_id text)
+RETURNS text LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'vibevideo_request_url';
+COMMENT ON FUNCTION vibevideo_internal.request_url(text, text) IS 'fal.ai''s address of a request''s result; NULL if there is none; owner only';
+
+CREATE TYPE vibevideo.job_details AS (
+	job vibevideo.job_row,
+	relation text,
+	input jsonb,
+	sent_at timestamptz,
+	next_at timestamptz,
+	cancel_requested_at timestamptz,
+	error text,
+	row_error text,
+	row_dirty boolean,
+	timeline vibevideo.job_step[],
+	events vibevideo.job_event[],
+	attempts vibevideo.job_row[],
+	fal_url text,
+	media_url text,
+	media_type text,
+	bucket text,
+	object_key text,
+	bytes_done bigint,
+	bytes_total bigint,
+	bytes_per_second bigint,
+	sha256 text,
+	duration_ms bigint,
+	more boolean
+);
+COMMENT ON TYPE vibevideo.job_details IS 'all there is to know of a job';
+COMMENT ON COLUMN vibevideo.job_details.job IS 'as in a list';
+COMMENT ON COLUMN vibevideo.job_details.relation IS 'the table of its row, a number if that is gone; NULL if the job has lost its row';
+COMMENT ON COLUMN vibevideo.job_details.input IS 'what the model is sent, for callers that may see inputs';
+COMMENT ON COLUMN vibevideo.job_details.sent_at IS 'when its submit was begun';
+COMMENT ON COLUMN vibevideo.job_details.next_at IS 'when it is acted on next or, while a process has it, when that claim expires; NULL when it has ended';
+COMMENT ON COLUMN vibevideo.job_details.cancel_requested_at IS 'when its cancel was requested';
+COMMENT ON COLUMN vibevideo.job_details.error IS 'the words that belong to error_code, whole';
+COMMENT ON COLUMN vibevideo.job_details.row_error IS 'why its row could not be written, whole';
+COMMENT ON COLUMN vibevideo.job_details.row_dirty IS 'its row is still to be written';
+COMMENT ON COLUMN vibevideo.job_details.timeline IS 'its steps, with how long each took';
+COMMENT ON COLUMN vibevideo.job_details.events IS 'its changes of state, the last 200';
+COMMENT ON COLUMN vibevideo.job_details.attempts IS 'all jobs of the same row, newest first, at most 20';
+COMMENT ON COLUMN vibevideo.job_details.fal_url IS 'fal.ai''s address of the request, which wants the API key';
+COMMENT ON COLUMN vibevideo.job_details.media_url IS 'the video at fal.ai, for as long as fal.ai keeps it';
+COMMENT ON COLUMN vibevideo.job_details.media_type IS 'its type, as fal.ai says';
+COMMENT ON COLUMN vibevideo.job_details.bucket IS 'the bucket that videos are stored in now';
+COMMENT ON COLUMN vibevideo.job_details.object_key IS 'the video''s name in the bucket';
+COMMENT ON COLUMN vibevideo.job_details.bytes_done IS 'how much of the video is copied';
+COMMENT ON COLUMN vibevideo.job_details.bytes_total IS 'how large it is';
+COMMENT ON COLUMN vibevideo.job_details.bytes_per_second IS 'how fast it is being copied';
+COMMENT ON COLUMN vibevideo.job_details.sha256 IS 'the file''s hash, in hexadecimal';
+COMMENT ON COLUMN vibevideo.job_details.duration_ms IS 'the video''s length';
+COMMENT ON COLUMN vibevideo.job_details.more IS 'there are more events or attempts than these';
+
+/*
+ * vibevideo.job_detail(job_id) - all there is to know of a job.
+ *
+ * input is null for callers that may not see inputs.
+ * Errors: PT404 no such job; 42501 not a viewer.
+ */
+CREATE FUNCTION vibevideo.job_detail(job_id bigint)
+RETURNS vibevideo.job_details LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
+DECLARE
+	most_events constant int = 200;
+	most_attempts constant int = 20;
+	see_input boolean;
+	j vibevideo.job;
+	d vibevideo.job_details;
+BEGIN
+	PERFORM vibevideo_internal.require('viewer');
+	SELECT c.see_input INTO see_input FROM vibevideo_internal.caller() c;
+	SELECT x.* INTO j FROM vibevideo.job x WHERE x.job_id = job_detail.job_id;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION USING ERRCODE = 'PT404', MESSAGE = format('there is no job %s', job_id);
+	END IF;
+	d.job = vibevideo_internal.list_job(j, see_input);
+	d.relation = j.relation;
+	d.input = CASE WHEN see_input THEN j.input END;
+	d.sent_at = j.sent_at;
+	d.next_at = j.next_at;
+	d.cancel_requested_at = j.cancel_requested_at;
+	d.error = j.error;
+	d.row_error = j.row_error;
+	d.row_dirty = j.row_dirty;
+	d.timeline = (SELECT array_agg(ROW(t.step, t.at, t.took)::vibevideo.job_step ORDER BY t.at, t.nth)
+				  FROM (SELECT s.*, s.at - lag(s.at) OVER (ORDER BY s.at, s.nth) AS took
+				  FROM (VALUES (1, 'requested', j.created_at), (2, 'sent', j.sent_at), (3, 'accepted', j.submitted_at),
+							   (4, 'rendered', j.generated_at), (5, j.state, j.completed_at),
+							   (6, 'now', CASE WHEN j.completed_at IS NULL THEN greatest(clock_timestamp(), j.updated_at) END)) AS s(nth, step, at)
+				  WHERE s.at IS NOT NULL) t);
+	d.events = (SELECT coalesce(array_agg(ROW(e.at, e.state, e.error_code, e.detail)::vibevideo.job_event ORDER BY e.event_id), '{}')
+				FROM (SELECT x.* FROM vibevideo.event x WHERE x.job_id = j.job_id ORDER BY x.event_id DESC LIMIT most_events) e);
+	d.attempts = (SELECT coalesce(array_agg(vibevideo_internal.list_job(a, see_input) ORDER BY a.job_id DESC), '{}')
+				  FROM (SELECT x.* FROM vibevideo.job x WHERE x.relation = j.relation AND x.vibelog_id = j.vibelog_id
+						ORDER BY x.job_id DESC LIMIT most_attempts) a);
+	d.more = cardinality(d.events) = most_events OR cardinality(d.attempts) = most_attempts;
+	d.fal_url = vibevideo_internal.request_url(j.model, j.request_id);
+	d.media_url = j.media_url;
+	d.media_type = j.media_type;
+	d.bucket = CASE WHEN j.object_key IS NOT NULL THEN current_setting('vibevideo.storage_bucket') END;
+	d.object_key = j.object_key;
+	d.bytes_done = j.bytes_done;
+	d.bytes_total = j.bytes_total;
+	d.bytes_per_second = j.bytes_per_second;
+	d.sha256 = encode(j.sha256, 'hex');
+	d.duration_ms = j.duration_ms;
+	RETURN d;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.job_detail(bigint) IS
+	'all there is to know of a job: steps with durations, events, input, other attempts of its row, addresses; PT404; for viewers';
+
+-------------------------------------------------------------------------------
+-- What needs a person
+-------------------------------------------------------------------------------
+
+CREATE TYPE vibevideo.inbox_row AS (
+	kind text,
+	since timestamptz,
+	subject text,
+	sentence text,
+	action text,
+	jobs int,
+	job_id bigint,
+	more boolean
+);
+COMMENT ON TYPE vibevideo.inbox_row IS 'something that needs a person';
+COMMENT ON COLUMN vibevideo.inbox_row.kind IS
+	'copy, paused, check, account, budget, lost_submit, given_up, dead_letter, orphan_video, quarantined, unwritten_row, no_table, no_row, or unread';
+COMMENT ON COLUMN vibevideo.inbox_row.since IS 'since when, of several jobs the first; NULL if that is not known';
+COMMENT ON COLUMN vibevideo.inbox_row.subject IS 'what it is about: a job and its row, several jobs, a check, a setting';
+COMMENT ON COLUMN vibevideo.inbox_row.sentence IS 'what is the matter';
+COMMENT ON COLUMN vibevideo.inbox_row.action IS 'what to do, as a statement; of several things the one that changes nothing yet';
+COMMENT ON COLUMN vibevideo.inbox_row.jobs IS 'how many jobs; NULL if it is not about jobs';
+COMMENT ON COLUMN vibevideo.inbox_row.job_id IS 'the job, or the last one of several; NULL if it is not about jobs';
+COMMENT ON COLUMN vibevideo.inbox_row.more IS 'there are more than these: not all were looked at';
+
+CREATE FUNCTION vibevideo_internal.need(kind text, since timestamptz, subject text, sentence text, action text, jobs bigint DEFAULT NULL,
+										job_id bigint DEFAULT NULL, more boolean DEFAULT false)
+RETURNS vibevideo.inbox_row LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+RETURN ROW(kind, since, subject, sentence, action, jobs, job_id, coalesce(more, false))::vibevideo.inbox_row;
+COMMENT ON FUNCTION vibevideo_internal.need(text, timestamptz, text, text, text, bigint, bigint, boolean) IS 'makes a line of the inbox; owner only';
+
+-- What a line is about: one job and its row, or several.
+CREATE FUNCTION vibevideo_internal.about_jobs(jobs bigint, job_id bigint, more boolean)
+RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN CASE WHEN jobs > 1 THEN format('%s%s jobs', CASE WHEN more THEN 'more than ' END, to_char(jobs, 'FM999,999,999'))
+			ELSE (SELECT format('job %s, row %s', j.job_id, vibevideo_internal.shown(j.vibelog_id))
+				  FROM vibevideo.job j WHERE j.job_id = about_jobs.job_id) END;
+COMMENT ON FUNCTION vibevideo_internal.about_jobs(bigint, bigint, boolean) IS 'what a line of the inbox is about; owner only';
+
+-- A table, by its name or number, in a statement that may be broken into lines at its
+-- spaces.
+CREATE FUNCTION vibevideo_internal.table_literal(name text)
+RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN CASE WHEN name ~ '^[^[:space:][:cntrl:]]{1,50}$' THEN quote_literal(name) ELSE format('''%s''', to_regclass(name)::oid) END;
+COMMENT ON FUNCTION vibevideo_internal.table_literal(text) IS 'a table in a statement; owner only';
+
+-- A statement that plans an action, to be broken into lines at its spaces: no string
+-- in the filter has any.
+CREATE FUNCTION vibevideo_internal.plan_call(action text, filter jsonb)
+RETURNS text LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+RETURN format('SELECT * FROM vibevideo.plan(%L, %L);', action, jsonb_strip_nulls(filter));
+COMMENT ON FUNCTION vibevideo_internal.plan_call(text, jsonb) IS 'a statement that plans an action; owner only';
+
+-- An error code that may stand in a statement; NULL for what somebody has made up.
+CREATE FUNCTION vibevideo_internal.plain_code(error_code text)
+RETURNS text LANGUAGE sql IMMUTABLE
+RETURN CASE WHEN error_code ~ '^[A-Za-z0-9_.-]{1,40}$' THEN error_code END;
+COMMENT ON FUNCTION vibevideo_internal.plain_code(text) IS 'an error code that may stand in a statement, or NULL; owner only';
+
+-- The database: is it a copy, or paused?
+CREATE FUNCTION vibevideo_internal.needs_of_database()
+RETURNS SETOF vibevideo.inbox_row LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	b vibevideo.binding;
+BEGIN
+	SELECT x.* INTO b FROM vibevideo.binding x;
+	IF vibevideo_internal.is_copy(b) THEN
+		RETURN NEXT vibevideo_internal.need('copy', b.paused_at, 'database',
+			format('Nothing is sent, asked, copied or written here: %s. Resume only the one that is to continue.', vibevideo_internal.pause_cause(b)),
+			'SELECT vibevideo.resume();');
+	ELSIF b.paused THEN
+		RETURN NEXT vibevideo_internal.need('paused', b.paused_at, 'database',
+			format('New videos wait: %s.', vibevideo_internal.pause_cause(b)), 'SELECT vibevideo.resume();');
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.needs_of_database() IS 'part of the inbox: the database; owner only';
+
+-- Checks that fail, of those that ask nobody over the network.  What they say of jobs
+-- and of a pause has lines of its own.
+CREATE FUNCTION vibevideo_internal.needs_of_checks()
+RETURNS SETOF vibevideo.inbox_row LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	part text;
+BEGIN
+	FOREACH part IN ARRAY ARRAY['preload', 'worker', 'table', 'api', 'cron', 'limits', 'overdue', 'sequences'] LOOP
+		BEGIN
+			RETURN QUERY EXECUTE format(
+				'SELECT n.* FROM vibevideo_internal.%I() l, vibevideo_internal.need(''check'', NULL, l.check_name, concat_ws(''. '', l.detail, l.hint), '
+				'format(''SELECT * FROM vibevideo.check_config() WHERE check_name = %%L;'', l.check_name)) n '
+				'WHERE l.status = ''fail'' AND l.check_name NOT IN (''identity'', ''paused'')', 'check_' || part);
+		EXCEPTION WHEN OTHERS THEN
+			RETURN NEXT vibevideo_internal.need('check', NULL, part, format('It cannot be checked: %s', SQLERRM),
+				'SELECT * FROM vibevideo.check_config();');
+		END;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.needs_of_checks() IS 'part of the inbox: checks that fail, without those over the network; owner only';
+
+-- Money: today's budget, and whether fal.ai takes our requests.
+CREATE FUNCTION vibevideo_internal.needs_of_money()
+RETURNS SETOF vibevideo.inbox_row LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
+DECLARE
+	nearly constant numeric = 0.8;
+	codes constant text[] = ARRAY['unauthorized', 'forbidden', 'http_402'];
+	budget constant numeric = (SELECT nullif(l.spend_per_day_usd, -1) FROM vibevideo.limit l WHERE l.scope = 'global');
+	c record;
+BEGIN
+	IF budget IS NOT NULL THEN
+		SELECT coalesce(sum(x.settled_usd), 0) AS spent, coalesce(sum(x.reserved_usd), 0) AS reserved INTO c
+		FROM vibevideo.costs_by_day x WHERE x.day = vibevideo_internal.today();
+		IF c.spent + c.reserved >= nearly * budget THEN
+			RETURN NEXT vibevideo_internal.need('budget', NULL, 'today''s budget',
+				format('%s of %s USD are used up: %s spent, %s reserved for videos in the making. It begins anew at 00:00 UTC.',
+					   trim_scale(c.spent + c.reserved), trim_scale(budget), trim_scale(c.spent), trim_scale(c.reserved)),
+				format('UPDATE vibevideo.limit SET spend_per_day_usd = %s WHERE scope = ''global'';', trim_scale(greatest(2 * budget, 1))));
+		END IF;
+	END IF;
+	SELECT count(*) AS jobs, min(f.completed_at) AS since, max(f.job_id) AS job_id, (array_agg(f.error_code))[1] AS error_code,
+		   (array_agg(f.error))[1] AS error INTO c
+	FROM (SELECT j.job_id, j.completed_at, j.error_code, j.error FROM vibevideo.job j
+		  WHERE (j.state = 'failed') IS TRUE AND j.error_code COLLATE pg_catalog."C" = ANY (codes) AND j.next_at IS NULL
+			AND j.completed_at > now() - interval '1 hour' AND j.forgotten_at IS NULL
+		  ORDER BY j.completed_at DESC LIMIT vibevideo_internal.most()) f;
+	IF c.jobs > 0 THEN
+		RETURN NEXT vibevideo_internal.need('account', c.since, 'account at fal.ai',
+			format('fal.ai has refused %s of the last hour (%s: %s). Look at key and balance there.',
+				   CASE c.jobs WHEN 1 THEN 'a request' ELSE to_char(c.jobs, 'FM999,999,999') || ' requests' END, c.error_code, vibevideo_internal.quoted(c.error)),
+			vibevideo_internal.plan_call('retry', '{"class": "balance", "since": "1h"}'), c.jobs, c.job_id, c.jobs = vibevideo_internal.most());
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.needs_of_money() IS 'part of the inbox: the budget, and fal.ai''s refusals; owner only';
+
+-- Submits whose answer was lost.
+CREATE FUNCTION vibevideo_internal.needs_of_lost_submits()
+RETURNS SETOF vibevideo.inbox_row LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
+DECLARE
+	most constant int = 1000;
+	l record;
+BEGIN
+	SELECT count(*) AS jobs, min(x.sent_at) AS since, max(x.job_id) AS job_id, array_agg(x.job_id ORDER BY x.job_id) AS ids INTO l
+	FROM (SELECT j.job_id, coalesce(j.sent_at, j.created_at) AS sent_at FROM vibevideo.job j WHERE j.state = 'submit_unknown' LIMIT most) x;
+	IF l.jobs > 0 THEN
+		RETURN NEXT vibevideo_internal.need('lost_submit', l.since, vibevideo_internal.about_jobs(l.jobs, l.job_id, l.jobs = most),
+			format('The answer of fal.ai was lost, and nobody knows whether it renders and charges. Look in its dashboard: what is there is '
+				   'settled by vibevideo.resolve(%s, ''its request id''), what is not can be sent again. Without you: %s.',
+				   CASE l.jobs WHEN 1 THEN l.job_id::text ELSE 'job_id' END,
+				   CASE current_setting('vibevideo.unknown_policy') WHEN 'manual' THEN 'nothing happens (vibevideo.unknown_policy is manual)'
+				   ELSE format('vibevideo.unknown_policy %s ends it', current_setting('vibevideo.unknown_policy')) END),
+			vibevideo_internal.plan_call('resolve_not_sent', CASE WHEN l.jobs <= 10 THEN jsonb_build_object('job_id', l.ids) ELSE '{}' END),
+			l.jobs, l.job_id, l.jobs = most);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.needs_of_lost_submits() IS 'part of the inbox: lost submits; owner only';
+
+-- Failed jobs that only a person can do something about: those that were given up as
+-- lost, or that the worker crashed with, and videos that were paid for and not
+-- stored.  Not if the row has a newer job, or an operator has said that it is dealt
+-- with.  A line each kind and error.
+CREATE FUNCTION vibevideo_internal.needs_of_failures()
+RETURNS SETOF vibevideo.inbox_row LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET jit = off
+BEGIN ATOMIC
+	WITH failed AS (
+		(SELECT CASE WHEN j.orphan THEN 'orphan_video' ELSE 'dead_letter' END AS kind, j.job_id, j.relation, j.vibelog_id, j.orphan, j.error_code,
+				j.error, j.completed_at
+		 FROM vibevideo.job j
+		 WHERE j.state = 'failed' AND j.media_url IS NOT NULL AND j.forgotten_at IS NULL
+		 ORDER BY j.completed_at DESC LIMIT 500)
+		UNION ALL
+		(SELECT 'given_up', j.job_id, j.relation, j.vibelog_id, j.orphan, j.error_code, j.error, j.completed_at
+		 FROM vibevideo.job j
+		 WHERE (j.state = 'failed') IS TRUE AND j.error_code COLLATE pg_catalog."C" = 'submit_lost' AND j.next_at IS NULL
+		   AND j.completed_at > now() - interval '7 days' AND j.media_url IS NULL AND j.forgotten_at IS NULL
+		 ORDER BY j.completed_at DESC LIMIT 500)
+		UNION ALL
+		(SELECT 'quarantined', j.job_id, j.relation, j.vibelog_id, j.orphan, j.error_code, j.error, j.completed_at
+		 FROM vibevideo.job j
+		 WHERE (j.state = 'failed') IS TRUE AND j.error_code COLLATE pg_catalog."C" = 'quarantined' AND j.next_at IS NULL
+		   AND j.completed_at > now() - interval '7 days' AND j.media_url IS NULL AND j.forgotten_at IS NULL
+		 ORDER BY j.completed_at DESC LIMIT 500)
+	), open AS (
+		SELECT f.* FROM failed f
+		WHERE NOT EXISTS (SELECT FROM vibevideo.job n
+						  WHERE n.relation = f.relation AND n.vibelog_id = f.vibelog_id AND NOT n.orphan AND n.job_id > f.job_id)
+	), grouped AS (
+		SELECT o.kind, o.error_code, count(*) AS jobs, min(o.completed_at) AS since, max(o.job_id) AS job_id,
+			   (array_agg(o.error ORDER BY o.job_id DESC))[1] AS error,
+			   (SELECT count(*) FROM failed f WHERE f.kind = o.kind) = 500 AS more
+		FROM open o GROUP BY o.kind, o.error_code
+	)
+	SELECT n.*
+	FROM grouped g
+	CROSS JOIN LATERAL (SELECT concat_ws(': ', g.error_code, vibevideo_internal.quoted(g.error)) AS cause,
+							   vibevideo_internal.plain_code(g.error_code) AS code) t
+	CROSS JOIN LATERAL vibevideo_internal.need(g.kind, g.since, vibevideo_internal.about_jobs(g.jobs, g.job_id, g.more),
+		CASE g.kind
+		WHEN 'dead_letter' THEN
+			format('Rendered and paid for, but not stored (%s). Mend the cause; then it is only copied again, as long as fal.ai keeps the file.',
+				   t.cause)
+		WHEN 'orphan_video' THEN
+			format('Rendered and paid for, though the transaction that had requested it was rolled back (%s). A retry gives the video to the row.',
+				   t.cause)
+		WHEN 'given_up' THEN
+			format('Its answer was lost, and fal.ai''s list shows no trace of it; nothing was sent again (%s). A retry is a new render.', t.cause)
+		ELSE format('The worker crashed while it had this job, and does not touch it any more (%s).', t.cause) END,
+		CASE WHEN g.jobs = 1 THEN format('SELECT vibevideo.retry(%s);', g.job_id)
+			 WHEN g.kind = 'orphan_video' THEN
+				vibevideo_internal.plan_call('forget_error',
+											 jsonb_build_object('orphan', true, 'paid_not_stored', true, 'error_code', t.code))
+			 WHEN g.kind = 'dead_letter' THEN vibevideo_internal.plan_call('retry', jsonb_build_object('paid_not_stored', true, 'error_code', t.code))
+			 ELSE vibevideo_internal.plan_call('retry', jsonb_build_object('error_code', t.code, 'since', '7d')) END,
+		g.jobs, g.job_id, g.more) n;
+END;
+COMMENT ON FUNCTION vibevideo_internal.needs_of_failures() IS
+	'part of the inbox: lost submits that were given up, quarantined jobs, videos that were paid for and not stored; owner only';
+
+-- Rows: those that cannot be written, and jobs without one.
+CREATE FUNCTION vibevideo_internal.needs_of_rows()
+RETURNS SETOF vibevideo.inbox_row LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
+DECLARE
+	most constant int = 1000;
+	b vibevideo.binding;
+	r record;
+BEGIN
+	SELECT x.* INTO b FROM vibevideo.binding x;
+	FOR r IN
+		SELECT count(*) AS jobs, min(x.updated_at) AS since, max(x.job_id) AS job_id, x.row_error, bool_or(x.row_dirty) AS again,
+			   sum(count(*)) OVER () >= most AS more
+		FROM (SELECT y.* FROM (
+				(SELECT j.job_id, j.updated_at, j.row_error, true AS row_dirty FROM vibevideo.job j
+				 WHERE j.row_dirty AND j.row_error IS NOT NULL LIMIT most)
+				UNION ALL
+				-- those that are not tried any more
+				(SELECT j.job_id, j.updated_at, j.row_error, false FROM vibevideo.job j
+				 WHERE j.row_error IS NOT NULL AND NOT j.row_dirty AND j.relation IS NOT NULL AND j.row_error <> 'the row no longer exists'
+				   AND j.updated_at > now() - interval '7 days' LIMIT most)) y LIMIT most) x
+		GROUP BY x.row_error ORDER BY min(x.updated_at) LIMIT 20
+	LOOP
+		RETURN NEXT vibevideo_internal.need('unwritten_row', r.since, vibevideo_internal.about_jobs(r.jobs, r.job_id, r.more),
+			format('Its row does not show the job: %s. Mend what that says%s', vibevideo_internal.quoted(r.row_error),
+				   CASE WHEN r.again THEN '; it is tried again automatically.' ELSE ', then retry.' END),
+			CASE WHEN r.again THEN format('SELECT * FROM vibevideo.job_detail(%s);', r.job_id) ELSE 'SELECT vibevideo.reset_stuck(''0'');' END,
+			r.jobs, r.job_id, r.more);
+	END LOOP;
+
+	FOR r IN SELECT o.* FROM vibevideo_internal.other_tables() o LIMIT 20 LOOP
+		RETURN NEXT vibevideo_internal.need('no_table', NULL,
+			format('%s %s', CASE WHEN r.gone THEN 'dropped table' ELSE 'table' END, vibevideo_internal.shown(r.name)),
+			format('%s unfinished jobs and %s whose rows do not show their end are of a table that is not attached (jobs %s). If the attached '
+				   'table has taken its place, with its rows, it can take the jobs over.', r.active, r.unwritten, r.examples),
+			CASE WHEN b.relation IS NULL THEN format('SELECT vibevideo.attach(%s);', vibevideo_internal.table_literal(r.name))
+				 ELSE format('SELECT vibevideo.attach(%s, adopt => %s);', vibevideo_internal.table_literal(b.relation::text),
+							 vibevideo_internal.table_literal(r.name)) END,
+			r.active + r.unwritten, split_part(r.examples, ',', 1)::bigint);
+	END LOOP;
+
+	SELECT count(*) AS jobs, min(x.created_at) AS since, max(x.job_id) AS job_id, array_agg(x.job_id) AS ids INTO r
+	FROM (SELECT a.job_id, a.created_at FROM vibevideo_internal.active_jobs a WHERE a.relation IS NULL AND NOT a.orphan LIMIT most) x;
+	IF r.jobs > 0 THEN
+		RETURN NEXT vibevideo_internal.need('no_row', r.since, vibevideo_internal.about_jobs(r.jobs, r.job_id, r.jobs = most),
+			'Its row is gone, and it is followed to its end all the same, since it may be paid for.',
+			CASE WHEN r.jobs = 1 THEN format('SELECT vibevideo.cancel(%s);', r.job_id)
+				 ELSE vibevideo_internal.plan_call('cancel', jsonb_build_object('job_id', r.ids[1:10])) END, r.jobs, r.job_id, r.jobs = most);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.needs_of_rows() IS 'part of the inbox: rows that cannot be written, jobs without row or table; owner only';
+
+-- The inbox, without a guard: a second is enough for what can be read by indexes, and
+-- what is not read by then is said.
+CREATE FUNCTION vibevideo_internal.needs()
+RETURNS SETOF vibevideo.inbox_row LANGUAGE plpgsql VOLATILE ROWS 10 SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	until constant timestamptz = clock_timestamp() + interval '1 second';
+	parts constant text[] = ARRAY['database', 'money', 'lost_submits', 'failures', 'rows', 'checks'];
+	part text;
+BEGIN
+	FOREACH part IN ARRAY parts LOOP
+		IF clock_timestamp() > until THEN
+			RETURN NEXT vibevideo_internal.need('unread', NULL, part, 'There was no time to look at this; look again, or when the server has less to do.',
+												'SELECT * FROM vibevideo.inbox();', more => true);
+			CONTINUE;
+		END IF;
+		RETURN QUERY EXECUTE format('SELECT n.* FROM vibevideo_internal.%I() n', 'needs_of_' || part);
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.needs() IS 'what needs a person; owner only';
+
+/*
+ * vibevideo.inbox() - what needs a person, each with what to do about it, as a
+ * statement that can be pasted; no row if nothing does.
+ *
+ * Several jobs with the same trouble are one line, whose statement makes a plan:
+ * it says what it would do, and changes nothing.  Nobody is asked over the network.
+ * Errors: 42501 not a viewer.
+ */
+CREATE FUNCTION vibevideo.inbox()
+RETURNS SETOF vibevideo.inbox_row LANGUAGE plpgsql VOLATILE ROWS 10 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	PERFORM vibevideo_internal.require('viewer');
+	RETURN QUERY SELECT n.* FROM vibevideo_internal.needs() n;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.inbox() IS
+	'what needs a person, and what to do about it, as a statement that can be pasted; no row if nothing does; for viewers';
+
+-------------------------------------------------------------------------------
+-- Overview
+-------------------------------------------------------------------------------
+
+CREATE TYPE vibevideo.overview_row AS (
+	as_of timestamptz,
+	waiting int,
+	at_fal int,
+	copying int,
+	more boolean,
+	oldest_waiting_job_id bigint,
+	oldest_waiting_since timestamptz,
+	oldest_waiting_why text,
+	done_today bigint,
+	failed_today bigint,
+	cancelled_today bigint,
+	last_completed_at timestamptz,
+	idle_since timestamptz,
+	spent_today_usd numeric,
+	reserved_today_usd numeric,
+	budget_usd numeric,
+	left_usd numeric,
+	worker text,
+	worker_detail text,
+	fal_down_until timestamptz,
+	storage_down_until timestamptz,
+	paused text,
+	needs_you int,
+	needs_you_by_kind jsonb
+);
+COMMENT ON TYPE vibevideo.overview_row IS 'how things are';
+COMMENT ON COLUMN vibevideo.overview_row.as_of IS 'when it was made';
+COMMENT ON COLUMN vibevideo.overview_row.waiting IS 'jobs that fal.ai does not have yet, as far as is known; here and below, orphans are counted, too';
+COMMENT ON COLUMN vibevideo.overview_row.at_fal IS 'jobs that wait or are rendered at fal.ai';
+COMMENT ON COLUMN vibevideo.overview_row.copying IS 'videos that are being copied, or wait for that';
+COMMENT ON COLUMN vibevideo.overview_row.more IS 'one of these three is larger than it says: no more than 100000 were counted';
+COMMENT ON COLUMN vibevideo.overview_row.oldest_waiting_job_id IS 'of those that wait the one with the lowest number';
+COMMENT ON COLUMN vibevideo.overview_row.oldest_waiting_since IS 'since when it waits';
+COMMENT ON COLUMN vibevideo.overview_row.oldest_waiting_why IS 'what holds it';
+COMMENT ON COLUMN vibevideo.overview_row.done_today IS 'videos stored since midnight UTC';
+COMMENT ON COLUMN vibevideo.overview_row.failed_today IS 'jobs failed since then';
+COMMENT ON COLUMN vibevideo.overview_row.cancelled_today IS 'jobs cancelled since then';
+COMMENT ON COLUMN vibevideo.overview_row.last_completed_at IS 'when a video was stored last; NULL if none was, as far as that is known';
+COMMENT ON COLUMN vibevideo.overview_row.idle_since IS 'since when there has been no unfinished job; NULL while there is one';
+COMMENT ON COLUMN vibevideo.overview_row.spent_today_usd IS 'list price of videos requested since midnight UTC that were made';
+COMMENT ON COLUMN vibevideo.overview_row.reserved_today_usd IS 'list price of those that are still to be made';
+COMMENT ON COLUMN vibevideo.overview_row.budget_usd IS 'what all users together may spend a day (vibevideo.limit); NULL if that is not limited';
+COMMENT ON COLUMN vibevideo.overview_row.left_usd IS 'what is left of it today';
+COMMENT ON COLUMN vibevideo.overview_row.worker IS 'running, slow, idle (not running, nothing to do), or down';
+COMMENT ON COLUMN vibevideo.overview_row.worker_detail IS 'the same as a sentence';
+COMMENT ON COLUMN vibevideo.overview_row.fal_down_until IS 'fal.ai could not be reached, and is tried again then; NULL if all is well';
+COMMENT ON COLUMN vibevideo.overview_row.storage_down_until IS 'the same of Storage';
+COMMENT ON COLUMN vibevideo.overview_row.paused IS 'who has paused what, since when and why, or that this is a copy; NULL if nothing is paused';
+COMMENT ON COLUMN vibevideo.overview_row.needs_you IS 'how many lines vibevideo.inbox() has';
+COMMENT ON COLUMN vibevideo.overview_row.needs_you_by_kind IS 'how many of each kind';
+
+-- When a video was stored last: among the last to end, else to the minute.
+CREATE FUNCTION vibevideo_internal.last_completed()
+RETURNS timestamptz LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET jit = off
+BEGIN ATOMIC
+	SELECT coalesce((SELECT max(e.completed_at) FROM (SELECT j.state, j.completed_at FROM vibevideo.job j WHERE j.next_at IS NULL
+													  ORDER BY j.completed_at DESC LIMIT 500) e WHERE e.state = 'completed'),
+					(SELECT max(r.at) FROM vibevideo_internal.rollup_level r WHERE r.seconds = 60 AND r.outcome = 'completed'));
+END;
+COMMENT ON FUNCTION vibevideo_internal.last_completed() IS 'when a video was stored last; owner only';
+
+/*
+ * vibevideo.overview() - how things are, in one row: what is in work, what became
+ * of today's, money, the worker, and how much needs a person.
+ *
+ * Errors: 42501 not a viewer.
+ */
+CREATE FUNCTION vibevideo.overview()
+RETURNS vibevideo.overview_row LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET jit = off AS $$
+DECLARE
+	most constant int = vibevideo_internal.most();
+	patience constant interval = '2 minutes';
+	o vibevideo.overview_row;
+	b vibevideo.binding;
+	w record;
+	waits record;
+BEGIN
+	PERFORM vibevideo_internal.require('viewer');
+	SELECT x.* INTO b FROM vibevideo.binding x;
+	o.as_of = clock_timestamp();
+
+	SELECT count(*) AS n, min(x.job_id) AS oldest INTO waits
+	FROM (SELECT p.job_id FROM vibevideo.job p WHERE p.state = 'pending'
+		  UNION ALL SELECT s.job_id FROM vibevideo.job s WHERE s.state = 'submitting'
+		  UNION ALL SELECT u.job_id FROM vibevideo.job u WHERE u.state = 'submit_unknown' LIMIT most) x;
+	o.waiting = waits.n;
+	SELECT count(*) INTO o.at_fal FROM (SELECT FROM vibevideo.job j WHERE j.state IN ('queued', 'generating') LIMIT most) x;
+	SELECT count(*) INTO o.copying FROM (SELECT FROM vibevideo.job j WHERE j.state = 'processing' LIMIT most) x;
+	o.more = most IN (o.waiting, o.at_fal, o.copying);
+	SELECT j.job_id, j.created_at, (vibevideo_internal.reason_of(j.job_id)).sentence
+	INTO o.oldest_waiting_job_id, o.oldest_waiting_since, o.oldest_waiting_why
+	FROM vibevideo.job j WHERE j.job_id = waits.oldest;
+
+	SELECT coalesce(sum(r.n) FILTER (WHERE r.outcome = 'completed'), 0), coalesce(sum(r.n) FILTER (WHERE r.outcome = 'failed'), 0),
+		   coalesce(sum(r.n) FILTER (WHERE r.outcome = 'cancelled'), 0)
+	INTO o.done_today, o.failed_today, o.cancelled_today
+	FROM vibevideo.rollup r
+	WHERE r.seconds = 86400 AND r.at = vibevideo_internal.today()::timestamp AT TIME ZONE 'UTC'
+	  AND r.outcome IN ('completed', 'failed', 'cancelled') AND NOT r.orphan;
+	o.last_completed_at = vibevideo_internal.last_completed();
+	IF o.waiting + o.at_fal + o.copying = 0 THEN
+		o.idle_since = coalesce((SELECT j.completed_at FROM vibevideo.job j WHERE j.next_at IS NULL AND j.completed_at IS NOT NULL
+								 ORDER BY j.completed_at DESC LIMIT 1), b.attached_at);
+	END IF;
+
+	SELECT coalesce(sum(c.settled_usd), 0), coalesce(sum(c.reserved_usd), 0) INTO o.spent_today_usd, o.reserved_today_usd
+	FROM vibevideo.costs_by_day c WHERE c.day = vibevideo_internal.today();
+	o.budget_usd = (SELECT nullif(l.spend_per_day_usd, -1) FROM vibevideo.limit l WHERE l.scope = 'global');
+	o.left_usd = CASE WHEN o.budget_usd IS NOT NULL THEN greatest(0, o.budget_usd - o.spent_today_usd - o.reserved_today_usd) END;
+
+	SELECT i.* INTO w FROM vibevideo.worker_info() i;
+	o.worker = CASE WHEN w.pid IS NULL AND o.idle_since IS NOT NULL THEN 'idle' WHEN w.pid IS NULL THEN 'down'
+					WHEN coalesce(w.heartbeat_at, w.started_at) > o.as_of - patience THEN 'running' ELSE 'slow' END;
+	o.worker_detail = CASE o.worker WHEN 'idle' THEN 'not running: there is no work for it'
+		WHEN 'down' THEN concat_ws('; ', concat_ws(': ', 'not running', w.absence), 'it is started again at ' || vibevideo_internal.clock(w.restart_at))
+		ELSE format('process %s, last turn %s', w.pid, vibevideo_internal.ago(coalesce(w.heartbeat_at, w.started_at))) END;
+	o.fal_down_until = w.fal_down_until;
+	o.storage_down_until = w.storage_down_until;
+	o.paused = vibevideo_internal.pause_cause(b);
+
+	SELECT coalesce(sum(k.n), 0), coalesce(jsonb_object_agg(k.kind, k.n), '{}') INTO o.needs_you, o.needs_you_by_kind
+	FROM (SELECT n.kind, count(*) AS n FROM vibevideo_internal.needs() n GROUP BY n.kind) k;
+	RETURN o;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.overview() IS
+	'how things are, in one row: jobs in work, today''s outcomes, money, worker, pause, and how much needs a person; for viewers';
+
+-------------------------------------------------------------------------------
+-- Errors
+-------------------------------------------------------------------------------
+
+CREATE TYPE vibevideo.error_group AS (
+	error_class text,
+	error_code text,
+	model text,
+	jobs bigint,
+	first_at timestamptz,
+	last_at timestamptz,
+	trend int[],
+	example_job_id bigint,
+	example text,
+	more boolean
+);
+COMMENT ON TYPE vibevideo.error_group IS 'jobs that failed with the same error of the same model';
+COMMENT ON COLUMN vibevideo.error_group.error_class IS 'what kind of trouble it is';
+COMMENT ON COLUMN vibevideo.error_group.error_code IS 'the error, for programs';
+COMMENT ON COLUMN vibevideo.error_group.model IS 'fal.ai''s endpoint id';
+COMMENT ON COLUMN vibevideo.error_group.jobs IS 'how many jobs failed with it since then, orphans included';
+COMMENT ON COLUMN vibevideo.error_group.first_at IS 'when it was first seen among the jobs that are kept';
+COMMENT ON COLUMN vibevideo.error_group.last_at IS 'when it was last seen';
+COMMENT ON COLUMN vibevideo.error_group.trend IS 'how many in each twelfth of the time since then, the last one is now';
+COMMENT ON COLUMN vibevideo.error_group.example_job_id IS 'the last job with it';
+COMMENT ON COLUMN vibevideo.error_group.example IS 'its words, cut at 500 characters';
+COMMENT ON COLUMN vibevideo.error_group.more IS 'not all failed jobs of that time were counted, only the last 10000 with this error_code';
+
+/*
+ * vibevideo.error_groups(since) - what went wrong since then, by error and model, the
+ * most frequent first.
+ *
+ * Errors: 22023 not a time; 42501 not a viewer.
+ */
+CREATE FUNCTION vibevideo.error_groups(since timestamptz DEFAULT now() - interval '1 day')
+RETURNS SETOF vibevideo.error_group LANGUAGE plpgsql STABLE ROWS 20 SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET jit = off AS $$
+DECLARE
+	most constant int = 10000;
+	parts constant int = 12;
+	most_codes constant int = 200;
+	-- the beginnings of the parts
+	bounds timestamptz[];
+BEGIN
+	PERFORM vibevideo_internal.require('viewer');
+	PERFORM vibevideo_internal.check_since(since);
+	bounds = ARRAY(SELECT since + p * ((now() - since) / parts) FROM generate_series(0, parts - 1) p);
+	RETURN QUERY
+	-- the codes are found by hopping through the index
+	WITH RECURSIVE hop AS (
+		(SELECT j.error_code AS code, 1 AS nth FROM vibevideo.job j WHERE j.error_code IS NOT NULL AND j.next_at IS NULL
+		 ORDER BY j.error_code COLLATE pg_catalog."C" LIMIT 1)
+		UNION ALL
+		SELECT (SELECT j.error_code FROM vibevideo.job j WHERE j.error_code COLLATE pg_catalog."C" > h.code AND j.next_at IS NULL
+				ORDER BY j.error_code COLLATE pg_catalog."C" LIMIT 1), h.nth + 1
+		FROM hop h WHERE h.code IS NOT NULL AND h.nth <= most_codes
+	), part AS (
+		SELECT h.code, f.model, width_bucket(f.completed_at, bounds) AS nth, count(*) AS n,
+			   max(f.completed_at) AS last_at, min(f.completed_at) AS first_at, max(f.job_id) AS job_id, h.nth > most_codes AS cut
+		FROM hop h CROSS JOIN LATERAL (
+			SELECT j.model, j.completed_at, j.job_id FROM vibevideo.job j
+			WHERE j.error_code COLLATE pg_catalog."C" = h.code AND j.next_at IS NULL AND (j.state = 'failed') IS TRUE AND j.completed_at >= since
+			ORDER BY j.completed_at DESC LIMIT most) f
+		GROUP BY 1, 2, 3, h.nth
+	), grouped AS (
+		SELECT p.code, p.model, sum(p.n)::bigint AS jobs, min(p.first_at) AS first_at, max(p.last_at) AS last_at, max(p.job_id) AS job_id,
+			   sum(sum(p.n)) OVER (PARTITION BY p.code) >= most OR bool_or(p.cut) AS more
+		FROM part p GROUP BY p.code, p.model
+	)
+	SELECT vibevideo.error_class(g.code), g.code, g.model, g.jobs,
+		   -- the first ever: among the oldest with this code
+		   coalesce((SELECT min(o.completed_at) FROM (
+						SELECT j.model, j.completed_at FROM vibevideo.job j
+						WHERE j.error_code COLLATE pg_catalog."C" = g.code AND j.next_at IS NULL AND (j.state = 'failed') IS TRUE
+						ORDER BY j.completed_at LIMIT most) o WHERE o.model = g.model), g.first_at),
+		   g.last_at,
+		   ARRAY(SELECT coalesce(p.n, 0)::int FROM generate_series(1, parts) s
+				 LEFT JOIN part p ON p.code = g.code AND p.model = g.model AND p.nth = s ORDER BY s),
+		   g.job_id, left(x.error, 500), g.more
+	FROM grouped g LEFT JOIN vibevideo.job x ON x.job_id = g.job_id
+	ORDER BY g.jobs DESC, g.code, g.model;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.error_groups(timestamptz) IS
+	'what went wrong since then, by class, error and model: how often, first and last seen, trend, example; 22023; for viewers';
+
+-------------------------------------------------------------------------------
+-- Users
+-------------------------------------------------------------------------------
+
+CREATE TYPE vibevideo.user_row AS (
+	user_id text,
+	active bigint,
+	submits_today bigint,
+	videos_today bigint,
+	spent_today_usd numeric,
+	reserved_usd numeric,
+	submits bigint,
+	videos bigint,
+	spent_usd numeric,
+	share real,
+	max_active int,
+	submits_per_day int,
+	spend_per_day_usd numeric,
+	more boolean
+);
+COMMENT ON TYPE vibevideo.user_row IS 'what a user has in work, has requested and spent';
+COMMENT ON COLUMN vibevideo.user_row.user_id IS 'who, NULL for jobs of which nobody knows that';
+COMMENT ON COLUMN vibevideo.user_row.active IS 'unfinished jobs, orphans included';
+COMMENT ON COLUMN vibevideo.user_row.submits_today IS 'videos requested since midnight UTC';
+COMMENT ON COLUMN vibevideo.user_row.videos_today IS 'those of them that are made';
+COMMENT ON COLUMN vibevideo.user_row.spent_today_usd IS 'their list price';
+COMMENT ON COLUMN vibevideo.user_row.reserved_usd IS 'list price of unfinished jobs whose video is not made yet';
+COMMENT ON COLUMN vibevideo.user_row.submits IS 'videos requested since the day of UTC that was asked for';
+COMMENT ON COLUMN vibevideo.user_row.videos IS 'those of them that are made';
+COMMENT ON COLUMN vibevideo.user_row.spent_usd IS 'their list price';
+COMMENT ON COLUMN vibevideo.user_row.share IS 'which part of what all users have spent since then, from 0 to 1; NULL if nobody has spent anything';
+COMMENT ON COLUMN vibevideo.user_row.max_active IS 'the limit that counts for the user (vibevideo.limit), NULL if there is none; also of the following two';
+COMMENT ON COLUMN vibevideo.user_row.submits_per_day IS 'videos requested a day';
+COMMENT ON COLUMN vibevideo.user_row.spend_per_day_usd IS 'what may be spent a day';
+COMMENT ON COLUMN vibevideo.user_row.more IS 'there are more users, and one of them may belong before this one';
+
+-- What users have requested and spent in a time, by whole days of UTC: of those with
+-- the most to spend in the months that it touches, which is at least as much, the
+-- ones with the most.  beyond: nobody else has spent more than that.
+CREATE FUNCTION vibevideo_internal.spenders(first_day date, most int)
+RETURNS TABLE (user_id text, beyond numeric) LANGUAGE sql STABLE ROWS 100
+SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off
+BEGIN ATOMIC
+	WITH months AS (
+		SELECT c.user_id, sum(c.settled_usd) AS usd, sum(c.submits) AS submits
+		FROM (SELECT p.user_id, p.settled_usd, p.submits FROM vibevideo_internal.past_costs_by_month p
+			  WHERE p.month >= date_trunc('month', first_day::timestamp)::date
+			  UNION ALL
+			  SELECT n.user_id, n.settled_usd, n.submits FROM vibevideo_internal.new_costs n
+			  WHERE n.day >= date_trunc('month', first_day::timestamp)::date) c
+		GROUP BY c.user_id ORDER BY 2 DESC, 3 DESC, 1 LIMIT most + 1
+	)
+	SELECT m.user_id, (SELECT x.usd FROM months x ORDER BY x.usd DESC, x.submits DESC, x.user_id OFFSET most) FROM months m;
+END;
+COMMENT ON FUNCTION vibevideo_internal.spenders(date, int) IS 'part of users: who may have spent the most since a day; owner only';
+
+/*
+ * vibevideo.users(since, most) - what users have in work, have requested and spent:
+ * those with the most in work first, then those who have spent the most.
+ *
+ * since: the day of UTC that it is in counts whole.
+ * most: 1 to 1000.
+ * Errors: 22023 a bad time or number; 42501 not a viewer.
+ */
+CREATE FUNCTION vibevideo.users(since timestamptz DEFAULT now() - interval '30 days', most int DEFAULT 50)
+RETURNS SETOF vibevideo.user_row LANGUAGE plpgsql STABLE ROWS 50 SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
+DECLARE
+	first_day date;
+	candidates constant int = 2 * most;
+	today constant date = vibevideo_internal.today();
+	total numeric;
+BEGIN
+	PERFORM vibevideo_internal.require('viewer');
+	PERFORM vibevideo_internal.check_since(since);
+	PERFORM vibevideo_internal.check_most('most', most, 1000);
+	first_day = (since AT TIME ZONE 'UTC')::date;
+	total = (SELECT sum(p.settled_usd) FROM vibevideo_internal.past_costs_by_day p WHERE p.day >= first_day);
+	total = coalesce(total, 0) + (SELECT coalesce(sum(n.settled_usd), 0) FROM vibevideo_internal.new_costs n WHERE n.day >= first_day);
+	RETURN QUERY
+	WITH working AS (
+		SELECT o.user_id, sum(o.active)::bigint AS active, sum(o.reserved_usd) AS reserved_usd,
+			   sum(o.submits) FILTER (WHERE o.day = today) AS submits_today, sum(o.videos) FILTER (WHERE o.day = today) AS videos_today,
+			   sum(o.settled_usd) FILTER (WHERE o.day = today) AS spent_today,
+			   sum(o.submits) FILTER (WHERE o.day >= first_day) AS submits, sum(o.videos) FILTER (WHERE o.day >= first_day) AS videos,
+			   sum(o.settled_usd) FILTER (WHERE o.day >= first_day) AS spent, row_number() OVER (ORDER BY sum(o.active) DESC, o.user_id) AS nth
+		FROM (SELECT x.* FROM vibevideo_internal.open_costs x LIMIT vibevideo_internal.most()) o GROUP BY o.user_id
+	), spender AS (
+		SELECT s.user_id, s.beyond FROM vibevideo_internal.spenders(first_day, candidates) s
+	), candidate AS (
+		SELECT s.user_id FROM spender s UNION SELECT w.user_id FROM working w WHERE w.nth <= candidates
+	), past AS (
+		SELECT k.user_id, sum(p.submits) AS submits, sum(p.videos) AS videos, sum(p.settled_usd) AS spent,
+			   sum(p.submits) FILTER (WHERE p.day = today) AS submits_today, sum(p.videos) FILTER (WHERE p.day = today) AS videos_today,
+			   sum(p.settled_usd) FILTER (WHERE p.day = today) AS spent_today
+		FROM candidate k CROSS JOIN LATERAL (
+			SELECT c.day, c.submits, c.videos, c.settled_usd FROM vibevideo.past_costs c WHERE c.user_id = k.user_id AND c.day >= first_day
+			UNION ALL
+			SELECT n.day, n.submits, n.videos, n.settled_usd FROM vibevideo_internal.new_costs n WHERE n.user_id = k.user_id AND n.day >= first_day) p
+		GROUP BY k.user_id
+	), figures AS (
+		SELECT k.user_id, coalesce(w.active, 0) AS active, coalesce(p.submits_today, 0) + coalesce(w.submits_today, 0) AS submits_today,
+			   coalesce(p.videos_today, 0) + coalesce(w.videos_today, 0) AS videos_today,
+			   coalesce(p.spent_today, 0) + coalesce(w.spent_today, 0) AS spent_today, coalesce(w.reserved_usd, 0) AS reserved_usd,
+			   coalesce(p.submits, 0) + coalesce(w.submits, 0) AS submits, coalesce(p.videos, 0) + coalesce(w.videos, 0) AS videos,
+			   coalesce(p.spent, 0) + coalesce(w.spent, 0) AS spent
+		FROM candidate k LEFT JOIN working w USING (user_id) LEFT JOIN past p USING (user_id)
+	)
+	SELECT nullif(f.user_id, ''), f.active, f.submits_today::bigint, f.videos_today::bigint, f.spent_today, f.reserved_usd,
+		   f.submits::bigint, f.videos::bigint, f.spent,
+		   (f.spent / nullif(total + (SELECT coalesce(sum(w.spent), 0) FROM working w), 0))::real,
+		   l.max_active, l.submits_per_day, l.spend_per_day_usd,
+		   coalesce(f.active = 0 AND f.spent < (SELECT max(s.beyond) FROM spender s), false)
+			   OR (SELECT count(*) FROM working) > candidates AND f.active <= (SELECT min(w.active) FROM working w WHERE w.nth <= candidates)
+			   OR coalesce((SELECT sum(w.active) FROM working w) >= vibevideo_internal.most(), false)
+	FROM (SELECT x.* FROM figures x WHERE x.active > 0 OR x.submits > 0 OR x.videos > 0
+		  ORDER BY x.active DESC, x.spent DESC, x.submits DESC, x.user_id LIMIT most) f
+	LEFT JOIN LATERAL (SELECT y.* FROM vibevideo_internal.limits_for(nullif(f.user_id, '')) y WHERE y.who <> 'global') l ON true
+	ORDER BY f.active DESC, f.spent DESC, f.submits DESC, f.user_id;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.users(timestamptz, int) IS
+	'what users have in work, have requested and spent since then, and their limits, those with the most first; 22023; for viewers';
+
+-------------------------------------------------------------------------------
+-- psql: views that fit 80 columns.  sql/console.sql shows them.
+-------------------------------------------------------------------------------
+
+CREATE FUNCTION vibevideo_internal.fit(words text, width int)
+RETURNS text LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'vibevideo_fit';
+COMMENT ON FUNCTION vibevideo_internal.fit(text, int) IS 'a text on one line that is no wider than so many columns of a terminal; owner only';
+CREATE FUNCTION vibevideo_internal.wrap(words text, width int)
+RETURNS text[] LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'vibevideo_wrap';
+COMMENT ON FUNCTION vibevideo_internal.wrap(text, int) IS 'a text in lines that are no wider than so many columns of a terminal; owner only';
+
+-- An inner state in a word.
+CREATE FUNCTION vibevideo_internal.short_state(state text)
+RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE state WHEN 'pending' THEN 'waiting' WHEN 'submitting' THEN 'sending' WHEN 'submit_unknown' THEN 'lost' WHEN 'queued' THEN 'at fal'
+	WHEN 'generating' THEN 'rendering' WHEN 'processing' THEN 'copying' WHEN 'completed' THEN 'done' ELSE state END;
+COMMENT ON FUNCTION vibevideo_internal.short_state(text) IS 'an inner state in a word of at most 9 letters; owner only';
+
+-- The 40 that are oldest.  What the numbers need is taken from the reasons.
+CREATE FUNCTION vibevideo_internal.now_lines()
+RETURNS TABLE (job bigint, "row" text, state text, why text, due text) LANGUAGE plpgsql STABLE ROWS 40 SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
+BEGIN
+	PERFORM vibevideo_internal.require('viewer');
+	RETURN QUERY
+	SELECT j.job_id, vibevideo_internal.fit(j.vibelog_id, 10), vibevideo_internal.short_state(j.state),
+		   vibevideo_internal.fit(coalesce((j.r).sentence, ''), 34 - greatest(0, max(length(j.job_id::text)) OVER () - 8)),
+		   CASE WHEN j.leased_by IS NOT NULL THEN 'busy'
+				WHEN (j.r).until IS NULL AND (j.r).code NOT IN ('next', 'sending', 'lost', 'cancel', 'backoff', 'fal_queue', 'rendering') THEN ''
+				WHEN coalesce((j.r).until, j.next_at) <= clock_timestamp() THEN 'now'
+				ELSE vibevideo_internal.fit(vibevideo_internal.span(coalesce((j.r).until, j.next_at) - clock_timestamp()), 6) END
+	FROM (SELECT x.job_id, x.vibelog_id, x.state, x.next_at, x.leased_by, vibevideo_internal.reason_of(x.job_id) AS r
+		  FROM vibevideo.job x
+		  WHERE x.job_id = ANY (ARRAY(SELECT a.job_id FROM (SELECT y.job_id FROM vibevideo_internal.active_jobs y LIMIT vibevideo_internal.most()) a
+									  ORDER BY a.job_id LIMIT 40))
+		  OFFSET 0) j
+	ORDER BY j.job_id;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.now_lines() IS 'lines of view vibevideo.now; for viewers';
+CREATE VIEW vibevideo.now AS SELECT n.job, n."row", n.state, n.why, n.due FROM vibevideo_internal.now_lines() n;
+COMMENT ON VIEW vibevideo.now IS 'the 40 oldest unfinished jobs, for psql''s \watch; 80 columns wide';
+COMMENT ON COLUMN vibevideo.now.job IS 'the job''s number';
+COMMENT ON COLUMN vibevideo.now."row" IS 'the key of its row, cut';
+COMMENT ON COLUMN vibevideo.now.state IS 'waiting, sending, lost, at fal, rendering or copying';
+COMMENT ON COLUMN vibevideo.now.why IS 'what holds it, cut; vibevideo.why(job) has all of it';
+COMMENT ON COLUMN vibevideo.now.due IS 'when it is acted on next: in so much time, now, or busy: somebody is at it; empty if nobody knows';
+
+-- Figures of today, by model.
+CREATE FUNCTION vibevideo_internal.today_lines()
+RETURNS TABLE (model text, asked bigint, done bigint, failed bigint, active bigint, usd numeric)
+LANGUAGE plpgsql STABLE ROWS 10 SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
+BEGIN
+	PERFORM vibevideo_internal.require('viewer');
+	RETURN QUERY
+	WITH costs AS (
+		SELECT c.model, sum(c.submits) AS asked, sum(c.active) AS active, sum(c.settled_usd) AS usd
+		FROM (SELECT d.model, d.submits, d.active, d.settled_usd FROM vibevideo.costs_by_day d
+			  WHERE d.day = vibevideo_internal.today()) c GROUP BY c.model
+	), steps AS (
+		SELECT r.model, sum(r.n) FILTER (WHERE r.outcome = 'completed') AS done, sum(r.n) FILTER (WHERE r.outcome = 'failed') AS failed
+		FROM vibevideo.rollup r
+		WHERE r.seconds = 86400 AND r.at = vibevideo_internal.today()::timestamp AT TIME ZONE 'UTC'
+		  AND r.outcome IN ('completed', 'failed') AND NOT r.orphan
+		GROUP BY r.model
+	), models AS (
+		SELECT coalesce(c.model, s.model) AS model, coalesce(c.asked, 0)::bigint AS asked, coalesce(s.done, 0)::bigint AS done,
+			   coalesce(s.failed, 0)::bigint AS failed, coalesce(c.active, 0)::bigint AS active, coalesce(c.usd, 0) AS usd
+		FROM costs c FULL JOIN steps s ON s.model = c.model
+	)
+	SELECT x.model, x.asked, x.done, x.failed, x.active, round(x.usd, 2)
+	FROM ((SELECT 1 AS part, vibevideo_internal.fit(m.model, 27) AS model, m.asked, m.done, m.failed, m.active, m.usd FROM models m
+		   ORDER BY m.asked DESC, m.done DESC, m.model LIMIT 30)
+		  UNION ALL
+		  SELECT 2, 'all', coalesce(sum(m.asked), 0)::bigint, coalesce(sum(m.done), 0)::bigint, coalesce(sum(m.failed), 0)::bigint,
+				 coalesce(sum(m.active), 0)::bigint, coalesce(sum(m.usd), 0) FROM models m) x
+	ORDER BY x.part, x.asked DESC, x.done DESC, x.model;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.today_lines() IS 'lines of view vibevideo.today; for viewers';
+CREATE VIEW vibevideo.today AS SELECT t.model, t.asked, t.done, t.failed, t.active, t.usd FROM vibevideo_internal.today_lines() t;
+COMMENT ON VIEW vibevideo.today IS 'the day so far, from midnight UTC, by model and together; 80 columns wide';
+COMMENT ON COLUMN vibevideo.today.model IS 'fal.ai''s endpoint id, cut';
+COMMENT ON COLUMN vibevideo.today.asked IS 'videos requested today';
+COMMENT ON COLUMN vibevideo.today.done IS 'videos stored today, whenever they were requested';
+COMMENT ON COLUMN vibevideo.today.failed IS 'jobs failed today, whenever they were requested';
+COMMENT ON COLUMN vibevideo.today.active IS 'those requested today that have not ended';
+COMMENT ON COLUMN vibevideo.today.usd IS 'list price of those requested today that are made';
+
+-- The inbox in lines: what is the matter, then the statement, which may be copied out
+-- of several lines.
+CREATE FUNCTION vibevideo_internal.inbox_lines()
+RETURNS TABLE ("needs you" text) LANGUAGE plpgsql VOLATILE ROWS 30 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	n vibevideo.inbox_row;
+BEGIN
+	PERFORM vibevideo_internal.require('viewer');
+	FOR n IN SELECT x.* FROM vibevideo_internal.needs() x LOOP
+		RETURN QUERY SELECT l FROM unnest(
+			vibevideo_internal.wrap(concat_ws(': ', concat_ws(', since ', upper(left(n.subject, 1)) || substr(n.subject, 2),
+													  to_char(n.since, 'YYYY-MM-DD HH24:MI')), n.sentence), 78)
+			|| vibevideo_internal.wrap(n.action, 78) || ''::text) l;
+	END LOOP;
+	IF NOT FOUND THEN
+		"needs you" = 'Nothing needs you.';
+		RETURN NEXT;
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.inbox_lines() IS 'lines of view vibevideo.inbox; for viewers';
+CREATE VIEW vibevideo.inbox AS SELECT i."needs you" FROM vibevideo_internal.inbox_lines() i;
+COMMENT ON VIEW vibevideo.inbox IS 'vibevideo.inbox() in lines; 80 columns wide';
+COMMENT ON COLUMN vibevideo.inbox."needs you" IS 'what needs a person, then the statement that does something about it, then an empty line';
+
+DO $$
+DECLARE
+	new constant text = 'vibevideo_internal.most(), vibevideo_internal.check_most(text, int, int), '
+		'vibevideo_internal.check_since(timestamptz), vibevideo_internal.list_job(vibevideo.job, boolean), '
+		'vibevideo.list_jobs(jsonb, jsonb, int), vibevideo_internal.request_url(text, text), '
+		'vibevideo.job_detail(bigint), '
+		'vibevideo_internal.need(text, timestamptz, text, text, text, bigint, bigint, boolean), '
+		'vibevideo_internal.about_jobs(bigint, bigint, boolean), vibevideo_internal.table_literal(text), '
+		'vibevideo_internal.plan_call(text, jsonb), vibevideo_internal.plain_code(text), '
+		'vibevideo_internal.needs_of_database(), vibevideo_internal.needs_of_checks(), '
+		'vibevideo_internal.needs_of_money(), vibevideo_internal.needs_of_lost_submits(), '
+		'vibevideo_internal.needs_of_failures(), vibevideo_internal.needs_of_rows(), vibevideo_internal.needs(), '
+		'vibevideo.inbox(), vibevideo_internal.last_completed(), vibevideo.overview(), '
+		'vibevideo.error_groups(timestamptz), vibevideo_internal.spenders(date, int), '
+		'vibevideo.users(timestamptz, int), vibevideo_internal.fit(text, int), '
+		'vibevideo_internal.wrap(text, int), vibevideo_internal.short_state(text), '
+		'vibevideo_internal.now_lines(), vibevideo_internal.today_lines(), vibevideo_internal.inbox_lines()';
+	everybody constant text = concat_ws(', ', 'PUBLIC',
+										(SELECT string_agg(quote_ident(r.rolname), ', ') FROM pg_roles r
+										 WHERE r.rolname IN ('anon', 'authenticated', 'service_role')));
+BEGIN
+	EXECUTE format('REVOKE ALL ON FUNCTION %s FROM %s', new, everybody);
+	EXECUTE format('REVOKE ALL ON vibevideo.now, vibevideo.today, vibevideo.inbox FROM %s', everybody);
+END
+$$;
+
 -- 0.1.0 marked orphans at times, which have no row to be written.
 UPDATE vibevideo.job SET row_dirty = false WHERE orphan AND row_dirty;
 
@@ -4673,7 +6082,9 @@ DECLARE
 		'vibevideo_internal.filter_jobs(vibevideo_internal.job_filter, boolean, int, int, jsonb), vibevideo_internal.deed_sql(text), vibevideo_internal.cost_sql(text), '
 		'vibevideo_internal.why_not_sql(text), vibevideo_internal.add_reasons(jsonb, jsonb), vibevideo_internal.confirmation(numeric), vibevideo.plan(text, jsonb, int), '
 		'vibevideo_internal.require_to_act(), vibevideo_internal.hurry(), vibevideo_internal.do_deed(vibevideo_internal.planned, text), '
-		'vibevideo_internal.do_deeds(vibevideo_internal.planned, text), vibevideo.act(uuid, text)';
+		'vibevideo_internal.do_deeds(vibevideo_internal.planned, text), vibevideo.act(uuid, text), '
+		'vibevideo_internal.past_costs_changed(), vibevideo_internal.sum_past_costs(), vibevideo_internal.add_costs(int), vibevideo_internal.check_overdue(), '
+		'vibevideo_internal.check_sequences(), vibevideo_internal.codes_of(text[]), vibevideo_internal.ended_sql(vibevideo_internal.job_filter, text[], boolean, text[])';
 	everybody constant text = concat_ws(', ', 'PUBLIC',
 										(SELECT string_agg(quote_ident(r.rolname), ', ') FROM pg_roles r
 										 WHERE r.rolname IN ('anon', 'authenticated', 'service_role')));
@@ -4687,7 +6098,9 @@ BEGIN
 	EXECUTE format('REVOKE ALL ON SEQUENCE vibevideo_internal.tally_tally_id_seq FROM %s', everybody);
 	EXECUTE format('REVOKE ALL ON vibevideo.access, vibevideo.operator, vibevideo.audit, vibevideo.settings, vibevideo_internal.planned FROM %s',
 				   everybody);
-	EXECUTE format('REVOKE ALL ON SEQUENCE vibevideo.audit_audit_id_seq FROM %s', everybody);
+	EXECUTE format('REVOKE ALL ON vibevideo_internal.new_costs, vibevideo_internal.past_costs_by_month, vibevideo_internal.past_costs_by_day, vibevideo_internal.open_costs, vibevideo_internal.active_jobs, '
+				   'vibevideo.costs_by_month, vibevideo.costs_by_day FROM %s', everybody);
+	EXECUTE format('REVOKE ALL ON SEQUENCE vibevideo.audit_audit_id_seq, vibevideo_internal.new_costs_note_id_seq FROM %s', everybody);
 	FOR may IN SELECT r.privilege, r.objects, users.rolname FROM vibevideo_internal.rights() r
 			   CROSS JOIN (SELECT u.rolname FROM pg_roles u WHERE u.rolname IN ('authenticated', 'service_role')) users
 			   WHERE r.guarded
@@ -4696,7 +6109,7 @@ BEGIN
 	END LOOP;
 	IF EXISTS (SELECT FROM pg_roles r WHERE r.rolname = 'service_role') THEN
 		GRANT EXECUTE ON FUNCTION vibevideo.is_active(text), vibevideo.error_class(text), vibevideo_internal.setting_advice(text, text) TO service_role;
-		GRANT SELECT ON vibevideo.audit, vibevideo.settings TO service_role;
+		GRANT SELECT ON vibevideo.costs_by_month, vibevideo.costs_by_day, vibevideo.audit, vibevideo.settings TO service_role;
 	END IF;
 END
 $$;

@@ -27,6 +27,7 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "costs.h"
 #include "guc.h"
 #include "job.h"
 #include "rollup.h"
@@ -114,6 +115,13 @@ static bool
 ComesFromElsewhere(void)
 {
 	return replorigin_session_origin != InvalidRepOriginId && !InLocalUserIdChange();
+}
+
+/* its costs are noted */
+static bool
+IsSettled(Row row)
+{
+	return !IsTrue(row, "unsettled");
 }
 
 /* created by this transaction, not copied in by a restore */
@@ -253,6 +261,20 @@ MarkRow(Row old, Row new)
 	return heap_modify_tuple_by_cols(new.tuple, new.desc, lengthof(columns), columns, values, nulls);
 }
 
+/* The costs of what has ended are noted: SettleCosts does that. */
+static HeapTuple
+MarkSettled(Row new)
+{
+	int column = SPI_fnumber(new.desc, "unsettled");
+	char *state = TextColumn(new, "state");
+	bool settled = (state && StateIsFinal(state));
+	Datum unsettled = BoolGetDatum(true);
+
+	if (settled == IsSettled(new))
+		return new.tuple;
+	return heap_modify_tuple_by_cols(new.tuple, new.desc, 1, &column, &unsettled, &settled);
+}
+
 static Statement read_price = {
 	"SELECT COALESCE((SELECT m.price_usd FROM vibevideo.model m WHERE m.endpoint = $1), 0)::numeric(10, 4)"};
 
@@ -308,19 +330,22 @@ vibevideo_job_changing(PG_FUNCTION_ARGS)
 	Row old;
 	Row new;
 	TriggerData *trigger = ReadTrigger(fcinfo, &old, &new);
-	HeapTuple result = new.tuple;
+	HeapTuple given = new.tuple;
+	HeapTuple result;
 
 	if (ComesFromElsewhere())
 		;
 	else if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
-		result = NotePrice(new);
+		new.tuple = NotePrice(new);
 	else
 	{
 		CheckMove(old, new);
 		if (RowDiffers(old, new) || IsWrittenByCaller(new))
-			result = MarkRow(old, new);
+			new.tuple = MarkRow(old, new);
+		new.tuple = MarkSettled(new);
 	}
-	if (result != new.tuple)
+	result = new.tuple;
+	if (result != given)
 	{
 		/* it is in SPI's memory */
 		MemoryContextSwitchTo(caller);
@@ -331,7 +356,7 @@ vibevideo_job_changing(PG_FUNCTION_ARGS)
 }
 
 /*----------
- * After: limits, counts and notifications
+ * After: limits, costs, counts and notifications
  *----------
  */
 
@@ -376,6 +401,53 @@ ReleaseFromLimits(Row job)
 
 	ArgJob(&args, job);
 	StatementRun(&release_share, &args);
+}
+
+static JobCosts
+CostsOf(Row row)
+{
+	bool isnull;
+	Datum usd = Column(row, "cost_usd", &isnull);
+
+	return (JobCosts){.user = TextColumn(row, "requested_by"),
+					  .created_at = NumberColumn(row, "created_at"),
+					  .model = TextColumn(row, "model"),
+					  .orphan = IsTrue(row, "orphan"),
+					  .billed = IsTrue(row, "billed"),
+					  .usd = usd,
+					  .has_usd = !isnull};
+}
+
+static bool
+CostsDiffer(Row a, Row b)
+{
+	JobCosts of_a = CostsOf(a);
+	JobCosts of_b = CostsOf(b);
+
+	if (TextDiffers(a, b, "requested_by") || TextDiffers(a, b, "model") || of_a.created_at != of_b.created_at ||
+		of_a.orphan != of_b.orphan || of_a.billed != of_b.billed || of_a.has_usd != of_b.has_usd)
+		return true;
+	return of_a.has_usd && !DatumGetBool(DirectFunctionCall2(numeric_eq, of_a.usd, of_b.usd));
+}
+
+/* Notes what a job that has ended has cost, and takes back what was noted before. */
+static void
+SettleCosts(Row old, Row new)
+{
+	JobCosts costs;
+
+	if (IsSettled(old) && IsSettled(new) && !CostsDiffer(old, new))
+		return;
+	if (IsSettled(old))
+	{
+		costs = CostsOf(old);
+		CostsTakeBack(&costs);
+	}
+	if (IsSettled(new))
+	{
+		costs = CostsOf(new);
+		CostsNote(&costs);
+	}
 }
 
 /* Listeners on channel vibevideo are notified of each status once, when it is committed. */
@@ -532,6 +604,7 @@ AfterUpdate(Row old, Row new)
 	char *from = TextColumn(old, "state");
 	char *to = TextColumn(new, "state");
 
+	SettleCosts(old, new);
 	if (strcmp(from, to) == 0)
 		return;
 	CountSteps(&old, new);

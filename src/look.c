@@ -18,6 +18,7 @@
 
 #include "access.h"
 #include "call.h"
+#include "costs.h"
 #include "guc.h"
 #include "index.h"
 #include "input.h"
@@ -39,6 +40,7 @@
 #define PRUNE_MS 600000
 #define FOLD_A_TURN 5000
 #define FOLD_MS 10000
+#define COSTS_A_TURN 2000
 #define MINUTE_MS 60000
 #define AGAIN_MS 1000	/* what was not done to its end */
 #define JOURNAL_MS 1000 /* while a transaction with submits is still open */
@@ -268,6 +270,8 @@ PlanNextLook(TimestampTz now, const JobDue *due, int64 grace_ms)
 	if (vv_worker.fold_more)
 		next = Earlier(next, vv_worker.fold_at, SoonestFor(WORK_FOLD, now, 0));
 	next = Earlier(next, vv_worker.sample_at, SoonestFor(WORK_SAMPLE, now, 0));
+	if (vv_worker.more_costs)
+		next = Earlier(next, vv_worker.costs_at, SoonestFor(WORK_COSTS, now, 0));
 	if (vv_worker.read_journal)
 		next = Earlier(next, TimestampTzPlusMilliseconds(now, JOURNAL_MS), SoonestFor(WORK_SETTLE, now, 0));
 	for (int kind = 0; kind < WORK_KINDS; kind++)
@@ -383,6 +387,17 @@ Prune(void *arg)
 	vv_worker.prune_at = NextPrune(look->now, JobPrune(PRUNE_A_TURN));
 }
 
+/* What waits a little is added up at once. */
+static void
+AddCosts(void *arg)
+{
+	Look *look = arg;
+	bool more = (CostsSettle(PRUNE_A_TURN) == PRUNE_A_TURN);
+
+	vv_worker.more_costs = (CostsAdd(COSTS_A_TURN) == COSTS_A_TURN || more);
+	vv_worker.costs_at = TimestampTzPlusMilliseconds(look->now, vv_worker.more_costs ? AGAIN_MS : FOLD_MS);
+}
+
 static void
 PruneAudit(void *arg)
 {
@@ -391,18 +406,21 @@ PruneAudit(void *arg)
 	vv_worker.prune_audit_at = NextPrune(look->now, AccessPruneAudit(PRUNE_A_TURN));
 }
 
-/* What a typical video takes is of interest when there is a new one, but not each time. */
+/*
+ * What a typical video takes is of interest when there is a new one, but not each
+ * time; a new worker does not know what its predecessor has added.
+ */
 static void
 Fold(void *arg)
 {
 	Look *look = arg;
 	int64 folded = RollupFold(FOLD_A_TURN);
 
-	vv_worker.refresh |= folded > 0;
-	if (vv_worker.refresh && look->now >= vv_worker.refresh_at)
+	vv_worker.typical_is_fresh &= folded == 0;
+	if (!vv_worker.typical_is_fresh && look->now >= vv_worker.refresh_at)
 	{
 		RollupRefresh();
-		vv_worker.refresh = false;
+		vv_worker.typical_is_fresh = true;
 		vv_worker.refresh_at = TimestampTzPlusMilliseconds(look->now, MINUTE_MS);
 	}
 	vv_worker.fold_more = (folded == FOLD_A_TURN);
@@ -518,6 +536,7 @@ LookForWork(Look *look)
 	Do(WORK_FOLD, look->now >= vv_worker.fold_at, Fold, look);
 	Do(WORK_SAMPLE, look->now >= vv_worker.sample_at, Sample, look);
 	Do(WORK_THIN, look->now >= vv_worker.thin_at, Thin, look);
+	Do(WORK_COSTS, look->now >= vv_worker.costs_at, AddCosts, look);
 	Do(WORK_PRUNE_AUDIT, look->now >= vv_worker.prune_audit_at, PruneAudit, look);
 }
 

@@ -13,6 +13,7 @@
 
 /* for statements that must match the index job_active; others ask vibevideo.is_active */
 #define ACTIVE_STATES "ARRAY['pending', 'submitting', 'submit_unknown', 'queued', 'generating', 'processing']"
+#define FINAL_STATES "ARRAY['completed', 'failed', 'cancelled']"
 
 /* a job never moves to a lower rank; -1: there is no such state */
 extern int StateRank(const char *state);

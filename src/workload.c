@@ -35,6 +35,7 @@ Chore vv_chores[WORK_KINDS] = {
 	[WORK_FOLD] = {.name = "adding to the rollup", .lock_limit = SHORT},
 	[WORK_SAMPLE] = {.name = "looking at the backlog", .lock_limit = SHORT},
 	[WORK_THIN] = {.name = "thinning the rollup", .lock_limit = SHORT},
+	[WORK_COSTS] = {.name = "adding up costs", .lock_limit = SHORT},
 	[WORK_PRUNE_AUDIT] = {.name = "removing old rows of the audit", .lock_limit = SHORT},
 };
 

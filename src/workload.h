@@ -32,13 +32,15 @@ typedef struct Worker
 	TimestampTz refresh_at; /* not before */
 	TimestampTz sample_at;
 	TimestampTz thin_at;
+	TimestampTz costs_at;
 	TimestampTz prune_audit_at;
 	bool recovered;			 /* what a crashed predecessor left behind has been dealt with */
 	bool read_journal;		 /* a transaction with submits may have ended */
 	bool store_keys;		 /* fal's webhook keys have arrived */
+	bool more_costs;		 /* are to be added up */
 	bool reconcile_now;		 /* a webhook came in for an unknown request */
 	bool fold_more;			 /* more is to be added to the rollup */
-	bool refresh;			 /* something was added to the rollup */
+	bool typical_is_fresh;	 /* nothing was added to the rollup since it was written */
 	bool one_by_one;		 /* recording several jobs at once has failed */
 	int errors;				 /* in a row */
 	TimestampTz batch_since; /* since when something waits to be recorded, 0 if nothing does */
@@ -75,6 +77,7 @@ typedef enum WorkKind
 	WORK_FOLD,
 	WORK_SAMPLE,
 	WORK_THIN,
+	WORK_COSTS,
 	WORK_PRUNE_AUDIT,
 	WORK_KINDS
 } WorkKind;

@@ -251,7 +251,7 @@ my @api = table('api');
 my @operator = table('operator');
 
 # What the manual names of vibevideo_internal: who moves the database publishes it.
-my @named = qw(rollup_level tally);
+my @named = qw(new_costs rollup_level tally);
 {
 	my %code = api_in_code();
 	my %functions = functions_in_code();
@@ -269,6 +269,14 @@ my @named = qw(rollup_level tally);
 	my %relations = map { unquote($_->[0]) => $_->[1] } table('relations');
 	my %created = reverse map { lc } $sql =~ /^CREATE (?:UNLOGGED )?(TABLE|VIEW|TYPE) (vibevideo\.\w+)/mg;
 	is_deeply(\%relations, \%created, 'tables, views and types in schema vibevideo');
+	# what people see: a table for each type, and the kinds of trouble
+	while ($sql =~ /^CREATE TYPE vibevideo\.(overview_row|inbox_row|job_page|job_row|job_details|job_step|job_event|error_group|user_row) AS \(\n(.*?)\n\);/msg)
+	{
+		my ($type, $fields) = ($1, $2);
+		same_set("fields of vibevideo.$type", [ map { ticked($_->[0]) } table($type) ], [ $fields =~ /^\t"?(\w+)/mg ]);
+	}
+	same_set('kinds of lines of the inbox', [ map { ticked($_->[0]) } table('inbox') ],
+		[ $sql =~ /COMMENT ON COLUMN vibevideo\.inbox_row\.kind IS\s+'([^']*)'/ ? split(/, (?:or )?/, $1) : () ]);
 	my %guarded = guarded_in_code();
 	my @unguarded = grep { $sql !~ /FUNCTION \Q$_\E\((?:(?!\n\$\$;).)*?(?:\bvibevideo_internal\.require\('$guarded{$_}'\)|AS 'MODULE_PATHNAME')/s } sort keys %guarded;
 	is_deeply(\@unguarded, [], 'each function that is granted to a level requires it');

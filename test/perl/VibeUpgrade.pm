@@ -70,6 +70,19 @@ my %MOVED = map { $_ => 1 } qw(fal_account slot till refund_seq);
 # What had another name: table, name today, name then.
 my %RENAMED = ('0.1.0' => [ [ 'job', 'orphan', 'ghost' ], [ 'binding', 'paused', 'resting' ] ]);
 
+# What meant something else then: past_costs had jobs that were deleted only.
+my %REDONE = ('0.1.0' => [
+	'TRUNCATE vibevideo.past_costs',
+	q{INSERT INTO vibevideo.past_costs (user_id, day, model, submits, videos, settled_usd)
+	  SELECT c.user_id, c.day, c.model, sum(c.submits), sum(c.videos), sum(c.settled_usd)
+	  FROM (SELECT user_id, day, model, submits, videos, settled_usd FROM saved.past_costs
+			UNION ALL SELECT user_id, day, model, submits, videos, settled_usd FROM saved.new_costs
+			UNION ALL SELECT coalesce(requested_by, ''), (created_at AT TIME ZONE 'UTC')::date, model,
+							 -(NOT ghost)::int, -billed::int, CASE WHEN billed THEN -cost_usd ELSE 0 END
+					  FROM saved.job WHERE unsettled IS NULL) c
+	  GROUP BY 1, 2, 3 HAVING sum(c.submits) > 0}
+]);
+
 # become_older(node, version) - in one transaction, so that the worker sees
 # one or the other.  Triggers do not run, except those that a
 # restore fires too; the copy is the database itself, so it is not paused.
@@ -80,11 +93,13 @@ sub become_older
 		'LOCK TABLE vibevideo.binding, vibevideo.job IN ACCESS EXCLUSIVE MODE', 'CREATE SCHEMA saved');
 
 	push @sql, "CREATE TABLE saved.\"$_\" AS TABLE " . today($_) for @TABLES;
+	push @sql, 'CREATE TABLE saved.new_costs AS TABLE vibevideo_internal.new_costs';
 	push @sql, "CREATE TABLE saved.$_ AS SELECT last_value FROM " . today($_) for @SEQUENCES;
 	push @sql, "ALTER TABLE saved.$_->[0] RENAME $_->[1] TO $_->[2]" for @{ $RENAMED{$version} };
 	push @sql, 'DROP EXTENSION vibevideo', "CREATE EXTENSION vibevideo VERSION '$version'",
 	  'DELETE FROM vibevideo.model WHERE builtin';
 	push @sql, put_back($_) for @TABLES;
+	push @sql, @{ $REDONE{$version} };
 	push @sql, "SELECT setval('vibevideo.$_', last_value) FROM saved.$_" for @SEQUENCES;
 	push @sql, 'UPDATE vibevideo.binding b SET resting = s.resting FROM saved.binding s', 'DROP SCHEMA saved CASCADE', 'COMMIT';
 	$node->safe_psql('postgres', join(";\n", @sql));

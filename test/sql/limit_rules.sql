@@ -120,6 +120,7 @@ UPDATE vibevideo.limit SET submits_per_day = 2 WHERE user_id = 'ann';
 SELECT ask(9), ask(10);
 DELETE FROM vibevideo.limit WHERE true;
 DELETE FROM vibevideo.job WHERE true;
+DELETE FROM vibevideo_internal.new_costs WHERE true;
 DELETE FROM vibevideo.past_costs WHERE true;
 
 -- money
@@ -161,6 +162,7 @@ SELECT count(*) FROM vibevideo.costs;
 SET ROLE authenticated;
 SELECT count(*) FROM vibevideo.costs;
 RESET ROLE;
+DELETE FROM vibevideo_internal.new_costs WHERE true;
 DELETE FROM vibevideo.past_costs WHERE true;
 
 -- all users together: how much is nobody's business

@@ -58,10 +58,10 @@ ROLLBACK;
 -- jobs that need attention; never committed, so that no worker takes them
 SELECT * FROM vibevideo_internal.check_jobs();
 BEGIN;
-INSERT INTO vibevideo.job (vibelog_id, state, model, input, next_at, generated_at, row_dirty, row_error) VALUES
-	('1', 'queued', 'm/n', '{}', now() - interval '2 minutes', NULL, false, NULL),
-	('2', 'submit_unknown', 'm/n', '{}', 'infinity', NULL, false, NULL),
-	('3', 'failed', 'm/n', '{}', NULL, now(), true, 'the row is locked');
+INSERT INTO vibevideo.job (vibelog_id, state, model, input, next_at, media_url, completed_at, row_dirty, row_error) VALUES
+	('1', 'queued', 'm/n', '{}', now() - interval '2 minutes', NULL, NULL, false, NULL),
+	('2', 'submit_unknown', 'm/n', '{}', 'infinity', NULL, NULL, false, NULL),
+	('3', 'failed', 'm/n', '{}', NULL, 'http://media', now(), true, 'the row is locked');
 SELECT check_name, status, regexp_replace(detail, '[0-9:]+ ago', '... ago') AS detail, hint FROM vibevideo_internal.check_jobs();
 UPDATE vibevideo.job SET next_at = now() - interval '1 hour' WHERE vibelog_id = '1';
 SELECT check_name, status FROM vibevideo_internal.check_jobs() WHERE check_name = 'overdue';

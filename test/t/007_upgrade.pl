@@ -188,7 +188,7 @@ command_ok([ 'pg_dump', '-f', $dump, '-d', $node->connstr('postgres') ], 'a dump
 # -- the update ------------------------------------------------------------------------------------
 cli($node, 'CREATE DATABASE fresh');
 create_database_app('fresh');
-my $jobs = q{SELECT string_agg((to_jsonb(j) - '{ghost,orphan,row_bears,forgotten_at,objection,earlier_position,earlier_at}'::text[])::text || %s, E'\n' ORDER BY job_id) FROM vibevideo.job j};
+my $jobs = q{SELECT string_agg((to_jsonb(j) - '{ghost,orphan,row_bears,forgotten_at,unsettled,objection,earlier_position,earlier_at}'::text[])::text || %s, E'\n' ORDER BY job_id) FROM vibevideo.job j};
 my $before = sql($node, sprintf($jobs, 'ghost'));
 {
 	# two who read on while the update waits for them, one the tables and one a view

@@ -4,6 +4,7 @@
 use strict;
 use warnings FATAL => 'all';
 
+use IPC::Run ();
 use PostgreSQL::Test::Utils;
 use Test::More;
 use VibeTest;
@@ -251,12 +252,32 @@ sub held
 	$node->command_ok([ 'pg_dump', '--file', $file, '--dbname', $node->connstr('postgres') ], 'a dump');
 	$node->safe_psql('postgres', 'CREATE DATABASE restored');
 	$node->command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-f', $file, '-d', $node->connstr('restored') ], 'can be restored, full limits or not');
-	is($node->safe_psql('restored', $costs), $node->safe_psql('postgres', $costs), 'with what things have cost');
+	my $sums = 'SELECT * FROM vibevideo.costs_by_month ORDER BY 1, 2; SELECT * FROM vibevideo.costs_by_day ORDER BY 1, 2';
+	is($node->safe_psql('restored', $_), $node->safe_psql('postgres', $_), 'with what things have cost') for $costs, $sums;
 	is($node->safe_psql('restored', 'SELECT scope, max_active FROM vibevideo.limit'), 'default|3', 'and the limits');
 	$node->safe_psql('restored', 'SELECT vibevideo.resume()');
 	($state) = sql_error($node, "BEGIN; SET LOCAL request.jwt.claims = '{\"sub\": \"dan\"}'; SELECT vibevideo_submit_batch(ARRAY['" . new_row($node, 'x', 'restored') . "'::uuid])", 'restored');
 	is($state, 'PT429', 'which hold there, too');
 	$node->safe_psql('postgres', 'DROP DATABASE restored WITH (FORCE)');
+
+	# as some tools restore, and as logical replication copies: without triggers
+	$node->safe_psql('postgres', 'CREATE DATABASE quiet');
+	my ($out, $err);
+	IPC::Run::run([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('quiet') ],
+		'<', \("SET session_replication_role = replica;\n" . slurp_file($file)), '>', \$out, '2>', \$err) or diag($err);
+	is($node->safe_psql('quiet', $costs), $node->safe_psql('postgres', $costs), 'restored without triggers: costs are there');
+	is($node->safe_psql('quiet', 'SELECT count(*) FROM vibevideo_internal.past_costs_by_day'), '0', 'but not their sums');
+	$node->safe_psql('quiet', 'SELECT vibevideo.pause(\'all\'), vibevideo.resume(), vibevideo.pause(\'all\')');
+	is($node->safe_psql('quiet', $sums), $node->safe_psql('postgres', $sums), 'which resume() makes');
+	$node->safe_psql('postgres', 'DROP DATABASE quiet WITH (FORCE)');
+
+	# the worker settles what was inserted when it had ended, and adds it up
+	my $total = 'SELECT sum(submits), sum(videos), sum(settled_usd) FROM ';
+	sql($node, q{INSERT INTO vibevideo.job (relation, vibelog_id, state, model, input, requested_by, media_url, next_at, completed_at, row_dirty)
+		SELECT 'vibelogs'::regclass, gen_random_uuid(), 'completed', 'fal-ai/minimax/video-01', '{}', 'old', 'http://media', NULL, now(), false FROM generate_series(1, 3)});
+	is(sql($node, "$total vibevideo.costs WHERE user_id = 'old'"), '3|3|1.5000', 'jobs that had ended when they were inserted cost');
+	wait_for($node, "SELECT vibevideo.wake(); $total vibevideo.past_costs WHERE user_id = 'old'", qr/^\n?3\|3\|1\.5000$/, 'and are added up');
+	is(sql($node, "$total vibevideo.costs WHERE user_id = 'old'"), '3|3|1.5000', 'once');
 	end_all();
 	sql($node, 'DELETE FROM vibevideo.limit WHERE true');
 }

@@ -156,15 +156,20 @@ SQL
 	wait_for_status($node, $id, 'completed', name => 'and is made, with the keys of Vault');
 	is(http_get(row_of($id)->{video_url})->{status}, 200, 'its URL opens');
 
-	like(recipe('monitoring'), qr{^fal-ai/minimax/video-01\|0\.5$}m, 'monitoring counts it');
+	my $seen = recipe('monitoring', job => sql($node, 'SELECT job_id FROM vibevideo.job'));
+	like($seen, qr{^0\|0\|0\|\|1\|0\|20[^|]*\|20[^|]*\|running\|\|0$}m, 'monitoring: the overview knows the video, and that nothing needs anybody');
+	like($seen, qr{^\{"\(requested,.*https?://}m, 'its job tells how it went');
+	like($seen, qr{^fal-ai/minimax/video-01\|0\.5$}m, 'and what it cost');
 	recipe('limits');
 	is(sql($node, 'SELECT count(*) FROM vibevideo.limit'), '3', 'limits are set');
-	is(recipe('costs'), '|1|1|0.5000', 'the video is in the costs');
+	is(recipe('costs'), "|1|1|0.5000\n1|1|0|0.5000", 'the video is in the costs');
 	$fal->rule('^redriven$', outcome => 'infra', error_type => 'internal_error');
 	my $failing = add_row('redriven');
 	submit($node, $failing);
 	wait_for_status($node, $failing, 'failed', name => 'a job fails');
-	is((split /\n/, recipe('redrive'))[-1], '1', 'and is tried again');
+	my $redriven = recipe('redrive');
+	like($redriven, qr{^internal_error\|fal-ai/minimax/video-01\|[12]\|20}m, 'the errors tell');
+	is((split /\n/, $redriven)[-1], '1', 'and is tried again');
 	my $counts = recipe('counts');
 	like($counts, qr{^[-\d :+]+\|provider\|[1-9]$}m, 'counts say what failed');
 	like($counts, qr{^fal-ai/minimax/video-01\|1\|0$}m, 'that no render was slow');

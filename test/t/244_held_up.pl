@@ -98,7 +98,8 @@ sub completed
 	my $session = background_sql($node);
 	my $worker = worker_pid($node);
 
-	for my $table (qw(vibevideo.job vibevideo.event vibevideo.past_costs vibevideo_internal.fal_account vibevideo.binding vibevideo.limit vibevideo.model))
+	for my $table (qw(vibevideo.job vibevideo.event vibevideo_internal.new_costs vibevideo.past_costs vibevideo_internal.fal_account
+		vibevideo.binding vibevideo.limit vibevideo.model))
 	{
 		my $id = new_row($node, "table $table");
 

@@ -84,8 +84,8 @@ my ($id, $job) = new_job($wish);
 		my ($role) = @_;
 		return sql($node, "SELECT string_agg(DISTINCT p.proname, ' ' ORDER BY p.proname) FROM pg_proc p WHERE p.pronamespace::regnamespace::text IN ('vibevideo', 'vibevideo_internal') AND has_function_privilege('$role', p.oid, 'EXECUTE')");
 	};
-	my $reads = 'caller describe error_class histogram histogram_bounds histogram_sum is_active job_message job_progress percentile period reason_of seconds_left setting_advice shown_error shown_status worker_info';
-	my $looks = 'series why';
+	my $reads = 'caller describe error_class histogram histogram_bounds histogram_sum inbox_lines is_active job_message job_progress now_lines percentile period reason_of seconds_left setting_advice shown_error shown_status today_lines worker_info';
+	my $looks = 'error_groups inbox job_detail list_jobs overview series users why';
 	my $acts = 'act cancel pause plan probe_now redrive resolve resume retry';
 
 	is($open->('grafana'), join(' ', sort split / /, "$reads $looks"), 'functions of a viewer');
@@ -103,7 +103,8 @@ my ($id, $job) = new_job($wish);
 		refused('grafana', "SELECT $call", "$name: and to a viewer") if $level eq "an operator";
 	}
 	my @relations = split /\n/, sql($node, q{SELECT format('%I."%s"', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname IN ('vibevideo', 'vibevideo_internal') AND c.relkind IN ('r', 'v', 'S') ORDER BY 1});
-	my %may = (grafana => [qw(backlog costs jobs limit model rollup settings typical)], ops => [qw(audit backlog costs jobs limit model rollup settings typical)], customer => [], mallory => []);
+	my @read = qw(backlog costs costs_by_day costs_by_month inbox jobs limit model now rollup settings today typical);
+	my %may = (grafana => [@read], ops => [sort 'audit', @read], customer => [], mallory => []);
 
 	for my $who (sort keys %may)
 	{
