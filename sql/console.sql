@@ -8,6 +8,7 @@
 \pset linestyle unicode
 \pset null ''
 \pset pager off
+\pset format wrapped
 \set now 'TABLE vibevideo.now;'
 \set today 'TABLE vibevideo.today;'
 \set inbox 'TABLE vibevideo.inbox;'

@@ -103,9 +103,10 @@ COMMENT ON FUNCTION vibevideo_internal.line(text, text, text, text) IS 'makes a 
 
 -- How long ago, for people.
 CREATE FUNCTION vibevideo_internal.ago(moment timestamptz)
-RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET intervalstyle = postgres
+RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 RETURN CASE WHEN moment IS NULL THEN 'never'
-			ELSE format('%s ago', date_trunc('second', greatest(clock_timestamp() - moment, '0'))) END;
+			WHEN clock_timestamp() - moment < interval '1 second' THEN 'just now'
+			ELSE vibevideo_internal.span(clock_timestamp() - moment) || ' ago' END;
 COMMENT ON FUNCTION vibevideo_internal.ago(timestamptz) IS 'how long ago, for people; owner only';
 
 -- The library.

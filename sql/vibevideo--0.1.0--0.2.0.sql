@@ -569,6 +569,12 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION vibevideo_internal.span(interval, interval) IS 'how long, or from how long to how long, for people; owner only';
 
+CREATE OR REPLACE FUNCTION vibevideo_internal.ago(moment timestamptz)
+RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN CASE WHEN moment IS NULL THEN 'never'
+			WHEN clock_timestamp() - moment < interval '1 second' THEN 'just now'
+			ELSE vibevideo_internal.span(clock_timestamp() - moment) || ' ago' END;
+
 CREATE FUNCTION vibevideo_internal.still(rest interval)
 RETURNS interval LANGUAGE sql IMMUTABLE
 RETURN CASE WHEN rest > interval '0' THEN rest END;

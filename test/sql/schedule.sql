@@ -62,7 +62,7 @@ INSERT INTO vibevideo.job (vibelog_id, state, model, input, next_at, media_url, 
 	('1', 'queued', 'm/n', '{}', now() - interval '2 minutes', NULL, NULL, false, NULL),
 	('2', 'submit_unknown', 'm/n', '{}', 'infinity', NULL, NULL, false, NULL),
 	('3', 'failed', 'm/n', '{}', NULL, 'http://media', now(), true, 'the row is locked');
-SELECT check_name, status, regexp_replace(detail, '[0-9:]+ ago', '... ago') AS detail, hint FROM vibevideo_internal.check_jobs();
+SELECT check_name, status, regexp_replace(detail, '[0-9]+ (s|min|h|d) ago|just now', '... ago') AS detail, hint FROM vibevideo_internal.check_jobs();
 UPDATE vibevideo.job SET next_at = now() - interval '1 hour' WHERE vibelog_id = '1';
 SELECT check_name, status FROM vibevideo_internal.check_jobs() WHERE check_name = 'overdue';
 ROLLBACK;
