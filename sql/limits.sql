@@ -53,10 +53,12 @@ CREATE TABLE vibevideo.limit (
 );
 COMMENT ON TABLE vibevideo.limit IS
 	'how much may be requested: scope global counts everybody together, default each user that has no row of scope user';
-COMMENT ON COLUMN vibevideo.limit.user_id IS 'as in vibevideo.job.requested_by: the JWT''s sub, or what attach(user_column => ...) names';
-COMMENT ON COLUMN vibevideo.limit.max_active IS 'active videos at a time, those being copied included (jobs at fal.ai have a setting of this name); NULL: the default''s limit; -1: unlimited, whatever the default; 0: no videos';
-COMMENT ON COLUMN vibevideo.limit.submits_per_day IS 'videos requested in a day of UTC, without failed and cancelled ones that cost nothing; NULL, -1 and 0 as above';
-COMMENT ON COLUMN vibevideo.limit.spend_per_day_usd IS 'list prices (vibevideo.model) of a day''s videos, active ones included; NULL, -1 and 0 as above';
+COMMENT ON COLUMN vibevideo.limit.scope IS 'global: everybody together; default: each user without a row of scope user; user: the one in user_id';
+COMMENT ON COLUMN vibevideo.limit.user_id IS 'as in vibevideo.job.requested_by: the JWT''s sub, or what the table''s user_column says; NULL unless scope is user';
+COMMENT ON COLUMN vibevideo.limit.max_active IS 'most active videos at a time, those being copied included (jobs at fal.ai have a setting of this name); NULL: the default''s limit, in default and global none; -1: unlimited, whatever the default; 0: no videos';
+COMMENT ON COLUMN vibevideo.limit.submits_per_day IS 'most videos requested in a day of UTC, without failed and cancelled ones that cost nothing; NULL, -1 and 0 as for max_active';
+COMMENT ON COLUMN vibevideo.limit.spend_per_day_usd IS 'most USD that the videos of a day of UTC cost, active ones included, by their list prices; NULL, -1 and 0 as for max_active';
+COMMENT ON COLUMN vibevideo.limit.who IS 'scope and user_id as one key: global, default, or user: and the user_id';
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.limit', '');
 
 -- A slot is free if its day is in the past.
@@ -103,6 +105,12 @@ CREATE TABLE vibevideo.past_costs (
 	PRIMARY KEY (user_id, day, model)
 );
 COMMENT ON TABLE vibevideo.past_costs IS 'costs of jobs that are no longer in vibevideo.job; user_id is empty where nobody is known';
+COMMENT ON COLUMN vibevideo.past_costs.user_id IS 'whose jobs; empty where nobody is known';
+COMMENT ON COLUMN vibevideo.past_costs.day IS 'the day of UTC on which they were requested';
+COMMENT ON COLUMN vibevideo.past_costs.model IS 'fal.ai''s endpoint id';
+COMMENT ON COLUMN vibevideo.past_costs.submits IS 'how many jobs, without orphans';
+COMMENT ON COLUMN vibevideo.past_costs.videos IS 'how many videos fal.ai has rendered, orphans'' included';
+COMMENT ON COLUMN vibevideo.past_costs.settled_usd IS 'list price of these videos, in USD';
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.past_costs', '');
 
 -- Finds a day's jobs; as good as free to keep, since jobs come in that order.
@@ -130,6 +138,14 @@ FROM (SELECT coalesce(j.requested_by, '') AS user_id, (j.created_at AT TIME ZONE
 	  SELECT p.user_id, p.day, p.model, p.submits, 0, p.videos, 0, p.settled_usd FROM vibevideo.past_costs p) c
 GROUP BY c.user_id, c.day, c.model;
 COMMENT ON VIEW vibevideo.costs IS 'videos requested and what they cost, by user, day of UTC and model';
+COMMENT ON COLUMN vibevideo.costs.user_id IS 'whose jobs: the JWT''s sub, or what the table''s user_column says; NULL where nobody is known';
+COMMENT ON COLUMN vibevideo.costs.day IS 'the day of UTC on which they were requested';
+COMMENT ON COLUMN vibevideo.costs.model IS 'fal.ai''s endpoint id';
+COMMENT ON COLUMN vibevideo.costs.submits IS 'how many jobs, without orphans';
+COMMENT ON COLUMN vibevideo.costs.active IS 'how many active jobs, orphans included';
+COMMENT ON COLUMN vibevideo.costs.videos IS 'how many videos fal.ai has rendered, stored or not, orphans'' included';
+COMMENT ON COLUMN vibevideo.costs.reserved_usd IS 'list price of active jobs that are not rendered yet, in USD; a price that is not known counts as 0';
+COMMENT ON COLUMN vibevideo.costs.settled_usd IS 'list price of the rendered videos, in USD';
 
 -- Refuses a user_column that is not there; NULL is none.
 CREATE FUNCTION vibevideo_internal.check_user_column(relation regclass, user_column name)

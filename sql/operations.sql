@@ -5,17 +5,6 @@
 
 -- pg_cron is only reached through EXECUTE, so that none of this needs it.
 
-/*
- * vibevideo.schedule(every) - has pg_cron call vibevideo_poll() in this
- * database, as job vibevideo_poll.  Calling it again changes the interval.
- *
- * every: 1 to 59 seconds, or 1 to 59 whole minutes.
- * Returns what was scheduled.  pg_cron before 1.5 knows no seconds: then it is
- * every minute, and the background worker polls in between.
- * Errors: 0A000 pg_cron is not installed in this database; 22023 an interval
- * that cron cannot express.
- * For the extension's owner, who becomes the job's.
- */
 CREATE FUNCTION vibevideo.schedule(every interval DEFAULT '10 seconds')
 RETURNS text LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET intervalstyle = postgres AS $$
 DECLARE
@@ -67,15 +56,14 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vibevideo.schedule(interval) IS
-	'has pg_cron call vibevideo_poll(): every 1-59 seconds or 1-59 whole minutes; owner only';
+'Has pg_cron call vibevideo_poll() in this database, as job vibevideo_poll. Call it again to change the
+  interval.
+every: 1 to 59 seconds, or 1 to 59 whole minutes; default: 10 seconds. pg_cron before 1.5 knows no seconds,
+  and calls it every minute then.
+Returns what was scheduled.
+Errors: 0A000 pg_cron is not installed in this database; 22023 cron cannot do that interval.
+For the extension''s owner, who becomes the job''s.';
 
-/*
- * vibevideo.unschedule() - undoes vibevideo.schedule.  Call it before DROP
- * EXTENSION: pg_cron keeps its jobs.
- *
- * Returns whether there was anything to undo.
- * For the extension's owner; 42501 if the job is somebody else's.
- */
 CREATE FUNCTION vibevideo.unschedule()
 RETURNS boolean LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -91,11 +79,19 @@ BEGIN
 	RETURN removed > 0;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.unschedule() IS 'undoes vibevideo.schedule; owner only';
+COMMENT ON FUNCTION vibevideo.unschedule() IS
+'Undoes vibevideo.schedule. Call it before DROP EXTENSION, since pg_cron keeps its jobs.
+Returns whether there was anything to undo.
+Errors: 42501 the job is another role''s.
+For the extension''s owner.';
 
 -- One line of check_config.
 CREATE TYPE vibevideo.check_line AS (check_name text, status text, detail text, hint text);
 COMMENT ON TYPE vibevideo.check_line IS 'a line of vibevideo.check_config; status is ok, warn or fail';
+COMMENT ON COLUMN vibevideo.check_line.check_name IS 'what was checked';
+COMMENT ON COLUMN vibevideo.check_line.status IS 'ok, warn or fail';
+COMMENT ON COLUMN vibevideo.check_line.detail IS 'what was found';
+COMMENT ON COLUMN vibevideo.check_line.hint IS 'what to do; NULL if it is ok';
 CREATE FUNCTION vibevideo_internal.line(check_name text, status text, detail text, hint text DEFAULT NULL)
 RETURNS vibevideo.check_line LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 RETURN ROW(check_name, status, detail, hint)::vibevideo.check_line;
@@ -491,14 +487,7 @@ END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.check_limits() IS 'part of check_config: limits and prices; owner only';
 
-/*
- * vibevideo.check_config() - reports whether everything is as it has to be, one
- * line a thing.  Asks fal.ai and Storage over the network; nothing that it
- * writes, to try whether a broadcast arrives, stays.
- *
- * status is ok, warn or fail; every line that is not ok has a hint what to do.
- * It does not fail itself: what cannot be checked becomes a line.  Owner only.
- */
+-- What it writes, to try whether a broadcast arrives, does not stay.
 CREATE FUNCTION vibevideo.check_config()
 RETURNS TABLE (check_name text, status text, detail text, hint text)
 LANGUAGE plpgsql VOLATILE ROWS 30 SET search_path = pg_catalog, pg_temp AS $$
@@ -519,28 +508,22 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vibevideo.check_config() IS
-	'reports whether everything is as it has to be, and what to do if not; owner only';
+'Checks whether everything is as it has to be. Asks fal.ai and Storage over the network, and changes nothing.
+Returns a row for each thing:
+check_name: what was checked.
+status: ok, warn or fail.
+detail: what was found.
+hint: what to do; NULL if it is ok.
+Raises no errors: what cannot be checked is a row that says so.
+For the extension''s owner.';
 
 -- The rows with these keys become failed, with the rights of the table's owner.
 CREATE FUNCTION vibevideo_internal.fail_rows(keys text[])
 RETURNS bigint LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'vibevideo_fail_rows';
 COMMENT ON FUNCTION vibevideo_internal.fail_rows(text[]) IS 'part of reset_stuck: makes rows of the app failed, as the table''s owner; owner only';
 
-/*
- * vibevideo.reset_stuck(older_than) - fixes rows of the app that say queued,
- * generating or processing although no active job is behind them: left over
- * from an older app, or written by somebody else.  A row without any job
- * becomes failed, so that it can be submitted again; one whose last job has
- * ended is written anew from that job, by the worker.  Rows with an active job
- * are not touched.  The table's triggers run with its owner's rights.
- *
- * older_than: only rows whose updated_at, if the table has such a column, is
- * older than that or null.
- * Returns how many rows.
- * Errors: 22023 a negative age or none; 55000 no table is attached, or one that
- * no longer fits.
- * For the extension's owner, who must be able to write the table.
- */
+-- The rows are left over from an older app, or were written by somebody else.  The
+-- table's triggers run with its owner's rights.
 CREATE FUNCTION vibevideo.reset_stuck(older_than interval DEFAULT '1 hour')
 RETURNS int LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -616,4 +599,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vibevideo.reset_stuck(interval) IS
-	'fixes rows that say queued, generating or processing without an active job; returns how many; owner only';
+'Fixes rows of the app that say queued, generating or processing but have no active job. One without any job
+  becomes failed; one whose last job has ended is written anew, by the worker.
+older_than: only rows whose updated_at, if the table has it, is older than this or null; default: 1 hour.
+Returns how many rows.
+Errors: 22023 a negative interval, or none; 55000 no table is attached, or its columns have changed.
+For the extension''s owner, who must be able to write the table.';
