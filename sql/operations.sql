@@ -86,15 +86,15 @@ Errors: 42501 the job is another role''s.
 For the extension''s owner.';
 
 -- One line of check_config.
-CREATE TYPE vibevideo.check_line AS (check_name text, status text, detail text, hint text);
-COMMENT ON TYPE vibevideo.check_line IS 'a line of vibevideo.check_config; status is ok, warn or fail';
-COMMENT ON COLUMN vibevideo.check_line.check_name IS 'what was checked';
-COMMENT ON COLUMN vibevideo.check_line.status IS 'ok, warn or fail';
-COMMENT ON COLUMN vibevideo.check_line.detail IS 'what was found';
-COMMENT ON COLUMN vibevideo.check_line.hint IS 'what to do; NULL if it is ok';
+CREATE TYPE vibevideo_internal.check_line AS (check_name text, status text, detail text, hint text);
+COMMENT ON TYPE vibevideo_internal.check_line IS 'a line of vibevideo.check_config; status is ok, warn or fail';
+COMMENT ON COLUMN vibevideo_internal.check_line.check_name IS 'what was checked';
+COMMENT ON COLUMN vibevideo_internal.check_line.status IS 'ok, warn or fail';
+COMMENT ON COLUMN vibevideo_internal.check_line.detail IS 'what was found';
+COMMENT ON COLUMN vibevideo_internal.check_line.hint IS 'what to do; NULL if it is ok';
 CREATE FUNCTION vibevideo_internal.line(check_name text, status text, detail text, hint text DEFAULT NULL)
-RETURNS vibevideo.check_line LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
-RETURN ROW(check_name, status, detail, hint)::vibevideo.check_line;
+RETURNS vibevideo_internal.check_line LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+RETURN ROW(check_name, status, detail, hint)::vibevideo_internal.check_line;
 COMMENT ON FUNCTION vibevideo_internal.line(text, text, text, text) IS 'makes a line of check_config; owner only';
 
 -- How long ago, for people.
@@ -106,7 +106,7 @@ COMMENT ON FUNCTION vibevideo_internal.ago(timestamptz) IS 'how long ago, for pe
 
 -- The library.
 CREATE FUNCTION vibevideo_internal.check_preload()
-RETURNS SETOF vibevideo.check_line LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURNS SETOF vibevideo_internal.check_line LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	SELECT (CASE WHEN current_setting('shared_preload_libraries') ~ '(^|[ ,/"])vibevideo([ ,."]|$)'
 				 THEN vibevideo_internal.line('preload', 'ok', 'vibevideo is in shared_preload_libraries')
@@ -124,7 +124,7 @@ COMMENT ON FUNCTION vibevideo_internal.check_preload() IS 'part of check_config:
 
 -- The worker and who polls.
 CREATE FUNCTION vibevideo_internal.check_worker()
-RETURNS SETOF vibevideo.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+RETURNS SETOF vibevideo_internal.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	patience constant interval = '2 minutes';
 	w record;
@@ -182,7 +182,7 @@ COMMENT ON FUNCTION vibevideo_internal.check_worker() IS 'part of check_config: 
 
 -- The app's table.
 CREATE FUNCTION vibevideo_internal.check_table()
-RETURNS SETOF vibevideo.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+RETURNS SETOF vibevideo_internal.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	b vibevideo.binding;
 	t record;
@@ -286,7 +286,7 @@ COMMENT ON FUNCTION vibevideo_internal.check_table() IS 'part of check_config: t
 
 -- The public functions and who may call them.
 CREATE FUNCTION vibevideo_internal.check_api()
-RETURNS SETOF vibevideo.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+RETURNS SETOF vibevideo_internal.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	key_type constant regtype = coalesce((SELECT b.id_type FROM vibevideo.binding b), 'uuid'::regtype);
 	expected constant text[] = ARRAY[format('vibevideo_submit(%s)', key_type), format('vibevideo_submit_batch(%s[])', key_type),
@@ -324,7 +324,7 @@ COMMENT ON FUNCTION vibevideo_internal.check_api() IS 'part of check_config: the
 
 -- fal.ai, Storage and Realtime, as seen from here.
 CREATE FUNCTION vibevideo_internal.check_services()
-RETURNS SETOF vibevideo.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+RETURNS SETOF vibevideo_internal.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	what text;
 	answer record;
@@ -346,7 +346,7 @@ COMMENT ON FUNCTION vibevideo_internal.check_services() IS 'part of check_config
 
 -- pg_cron and its job.
 CREATE FUNCTION vibevideo_internal.check_cron()
-RETURNS SETOF vibevideo.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+RETURNS SETOF vibevideo_internal.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	version constant text = (SELECT e.extversion FROM pg_extension e WHERE e.extname = 'pg_cron');
 	cron_database constant text = nullif(current_setting('cron.database_name', true), '');
@@ -398,7 +398,7 @@ COMMENT ON FUNCTION vibevideo_internal.check_cron() IS 'part of check_config: pg
 
 -- Jobs that need somebody's attention.
 CREATE FUNCTION vibevideo_internal.check_jobs()
-RETURNS SETOF vibevideo.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+RETURNS SETOF vibevideo_internal.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	jobs bigint;
 	oldest timestamptz;
@@ -465,7 +465,7 @@ COMMENT ON FUNCTION vibevideo_internal.check_jobs() IS 'part of check_config: jo
 
 -- Limits and prices.
 CREATE FUNCTION vibevideo_internal.check_limits()
-RETURNS SETOF vibevideo.check_line LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+RETURNS SETOF vibevideo_internal.check_line LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	limits record;
 	wanted constant text = coalesce((SELECT b.model FROM vibevideo.binding b), current_setting('vibevideo.model'));

@@ -46,6 +46,7 @@ BEGIN
 	END LOOP;
 END
 $$;
+ALTER TYPE vibevideo.check_line SET SCHEMA vibevideo_internal;
 -- Tables that pg_dump saves stay where a dump of 0.1.0 names them.
 ALTER TABLE vibevideo.fal_account SET SCHEMA vibevideo_internal;
 ALTER TABLE vibevideo.slot SET SCHEMA vibevideo_internal;
@@ -121,7 +122,7 @@ END
 $$;
 
 CREATE OR REPLACE FUNCTION vibevideo_internal.check_api()
-RETURNS SETOF vibevideo.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+RETURNS SETOF vibevideo_internal.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	key_type constant regtype = coalesce((SELECT b.id_type FROM vibevideo.binding b), 'uuid'::regtype);
 	expected constant text[] = ARRAY[format('vibevideo_submit(%s)', key_type), format('vibevideo_submit_batch(%s[])', key_type),
@@ -157,7 +158,7 @@ END
 $$;
 
 CREATE OR REPLACE FUNCTION vibevideo_internal.check_limits()
-RETURNS SETOF vibevideo.check_line LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+RETURNS SETOF vibevideo_internal.check_line LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	limits record;
 	wanted constant text = coalesce((SELECT b.model FROM vibevideo.binding b), current_setting('vibevideo.model'));
@@ -2231,7 +2232,7 @@ END
 $$;
 
 CREATE OR REPLACE FUNCTION vibevideo_internal.check_preload()
-RETURNS SETOF vibevideo.check_line LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURNS SETOF vibevideo_internal.check_line LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	SELECT (CASE WHEN current_setting('shared_preload_libraries') ~ '(^|[ ,/"])vibevideo([ ,."]|$)'
 				 THEN vibevideo_internal.line('preload', 'ok', 'vibevideo is in shared_preload_libraries')
@@ -2248,7 +2249,7 @@ END;
 COMMENT ON FUNCTION vibevideo_internal.check_preload() IS 'part of check_config: is the library preloaded, and of the right version; owner only';
 
 CREATE OR REPLACE FUNCTION vibevideo_internal.check_worker()
-RETURNS SETOF vibevideo.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+RETURNS SETOF vibevideo_internal.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	patience constant interval = '2 minutes';
 	w record;
@@ -2304,7 +2305,7 @@ END
 $$;
 
 CREATE OR REPLACE FUNCTION vibevideo_internal.check_table()
-RETURNS SETOF vibevideo.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+RETURNS SETOF vibevideo_internal.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	b vibevideo.binding;
 	t record;
@@ -2406,7 +2407,7 @@ END
 $$;
 
 CREATE OR REPLACE FUNCTION vibevideo_internal.check_services()
-RETURNS SETOF vibevideo.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+RETURNS SETOF vibevideo_internal.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	what text;
 	answer record;
@@ -2429,7 +2430,7 @@ COMMENT ON FUNCTION vibevideo_internal.check_services() IS 'part of check_config
 COMMENT ON FUNCTION vibevideo_internal.probe(text) IS 'asks fal.ai, Storage, Realtime or our own webhook_url for check_config; owner only';
 
 CREATE OR REPLACE FUNCTION vibevideo_internal.check_cron()
-RETURNS SETOF vibevideo.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+RETURNS SETOF vibevideo_internal.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	version constant text = (SELECT e.extversion FROM pg_extension e WHERE e.extname = 'pg_cron');
 	cron_database constant text = nullif(current_setting('cron.database_name', true), '');
@@ -2479,7 +2480,7 @@ END
 $$;
 
 CREATE OR REPLACE FUNCTION vibevideo_internal.check_jobs()
-RETURNS SETOF vibevideo.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+RETURNS SETOF vibevideo_internal.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	jobs bigint;
 	oldest timestamptz;
@@ -4939,10 +4940,10 @@ COMMENT ON COLUMN vibevideo.event.at IS 'when its state changed';
 COMMENT ON COLUMN vibevideo.event.state IS 'the state that it came into';
 COMMENT ON COLUMN vibevideo.event.error_code IS 'the job''s error_code then; NULL: none';
 COMMENT ON COLUMN vibevideo.event.detail IS 'the job''s error then, or else fal.ai''s request id; NULL: neither';
-COMMENT ON COLUMN vibevideo.check_line.check_name IS 'what was checked';
-COMMENT ON COLUMN vibevideo.check_line.status IS 'ok, warn or fail';
-COMMENT ON COLUMN vibevideo.check_line.detail IS 'what was found';
-COMMENT ON COLUMN vibevideo.check_line.hint IS 'what to do; NULL if it is ok';
+COMMENT ON COLUMN vibevideo_internal.check_line.check_name IS 'what was checked';
+COMMENT ON COLUMN vibevideo_internal.check_line.status IS 'ok, warn or fail';
+COMMENT ON COLUMN vibevideo_internal.check_line.detail IS 'what was found';
+COMMENT ON COLUMN vibevideo_internal.check_line.hint IS 'what to do; NULL if it is ok';
 COMMENT ON COLUMN vibevideo.past_costs.user_id IS 'whose jobs; empty where nobody is known';
 COMMENT ON COLUMN vibevideo.past_costs.day IS 'the day of UTC on which they were requested';
 COMMENT ON COLUMN vibevideo.past_costs.model IS 'fal.ai''s endpoint id';
