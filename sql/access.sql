@@ -24,7 +24,7 @@ COMMENT ON COLUMN vibevideo.access.role IS 'the role''s name; one that was dropp
 COMMENT ON COLUMN vibevideo.access.level IS 'viewer or operator';
 COMMENT ON COLUMN vibevideo.access.see_input IS 'prompts and inputs are shown, too';
 COMMENT ON COLUMN vibevideo.access.granted_by IS 'who called vibevideo.grant_access last';
-COMMENT ON COLUMN vibevideo.access.granted_at IS 'when';
+COMMENT ON COLUMN vibevideo.access.granted_at IS 'when that was';
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.access', '');
 
 CREATE TABLE vibevideo.operator (
@@ -39,7 +39,7 @@ COMMENT ON TABLE vibevideo.operator IS
 COMMENT ON COLUMN vibevideo.operator.user_id IS 'the JWT''s sub';
 COMMENT ON COLUMN vibevideo.operator.level IS 'viewer or operator';
 COMMENT ON COLUMN vibevideo.operator.see_input IS 'prompts and inputs are shown, too';
-COMMENT ON COLUMN vibevideo.operator.note IS 'a name, for people';
+COMMENT ON COLUMN vibevideo.operator.note IS 'a name, for people; NULL: none';
 COMMENT ON COLUMN vibevideo.operator.added_at IS 'since when';
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.operator', '');
 
@@ -76,12 +76,13 @@ CREATE TABLE vibevideo.audit (
 );
 COMMENT ON TABLE vibevideo.audit IS
 	'what operators and the owner did; rows are added only, and pruned after vibevideo.audit_retention';
-COMMENT ON COLUMN vibevideo.audit.at IS 'when';
+COMMENT ON COLUMN vibevideo.audit.audit_id IS 'grows with each row';
+COMMENT ON COLUMN vibevideo.audit.at IS 'when it was done';
 COMMENT ON COLUMN vibevideo.audit.who IS 'the JWT''s sub or the login role and, in parentheses, the role it acted in if that is another';
 COMMENT ON COLUMN vibevideo.audit.action IS 'the function''s name, or the table''s and what was done to it';
 COMMENT ON COLUMN vibevideo.audit.arguments IS 'what it was called with: a job, a filter, a scope; or the first rows that were changed';
-COMMENT ON COLUMN vibevideo.audit.jobs IS 'how many jobs it changed';
-COMMENT ON COLUMN vibevideo.audit.cost_usd IS 'what it spends, by list prices';
+COMMENT ON COLUMN vibevideo.audit.jobs IS 'how many jobs it changed; NULL for an act that is not about jobs';
+COMMENT ON COLUMN vibevideo.audit.cost_usd IS 'what it spends, by list prices, in USD; NULL: nothing';
 COMMENT ON COLUMN vibevideo.audit.outcome IS 'what came of it: what was skipped and why, who had planned it';
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.audit', '');
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.audit_audit_id_seq', '');
@@ -260,11 +261,12 @@ FROM (SELECT p.name, current_setting(p.name) AS value, p.boot_val AS default_val
 			FROM (VALUES ('vibevideo.fal_key', 'fal.ai API key'), ('vibevideo.storage_key', 'Storage key')) AS n(name, meaning)) k) s
 ORDER BY s.name;
 COMMENT ON VIEW vibevideo.settings IS 'each setting of vibevideo in force in this session, where it comes from, and what would be better';
-COMMENT ON COLUMN vibevideo.settings.value IS 'with its unit; asterisks for a key, null for one that the reader may not know of';
+COMMENT ON COLUMN vibevideo.settings.name IS 'the setting';
+COMMENT ON COLUMN vibevideo.settings.value IS 'with its unit; asterisks for a key, NULL for one that the reader may not know of';
 COMMENT ON COLUMN vibevideo.settings.default_value IS 'in the setting''s base unit';
-COMMENT ON COLUMN vibevideo.settings.source IS 'as in pg_settings: default, configuration file, database, session and so on';
-COMMENT ON COLUMN vibevideo.settings.file IS 'file and line, for those who may read all settings';
-COMMENT ON COLUMN vibevideo.settings.advice IS 'what would be better; null if it is fine';
+COMMENT ON COLUMN vibevideo.settings.source IS 'as in pg_settings: default, configuration file, database, session and so on; NULL for a key';
+COMMENT ON COLUMN vibevideo.settings.file IS 'file and line, for those who may read all settings; NULL if it is in none, or for a key';
+COMMENT ON COLUMN vibevideo.settings.advice IS 'what would be better; NULL if it is fine';
 COMMENT ON COLUMN vibevideo.settings.meaning IS 'what it is for';
 
 -------------------------------------------------------------------------------
@@ -317,18 +319,6 @@ END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.take_rights(regrole) IS 'revokes what vibevideo.grant_access grants; owner only';
 
-/*
- * vibevideo.grant_access(who, level, see_input) - lets a role look at jobs, or
- * act on them as well; called again, it changes the level.
- *
- * who: a role, as of Grafana or of a person who logs in with SQL; roles that
- * inherit from it have its level, too.
- * level: viewer or operator.
- * see_input: prompts and inputs are shown, too.
- * Errors: 42501 the caller does not own the extension; 22023 another level, or a
- * role of the API (its people go into table vibevideo.operator); 42704 no such
- * role.  Owner only.
- */
 CREATE FUNCTION vibevideo.grant_access(who regrole, level text, see_input boolean DEFAULT false)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -364,13 +354,16 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vibevideo.grant_access(regrole, text, boolean) IS
-	'lets a role look at jobs (viewer) or act on them as well (operator); see_input shows it prompts and inputs; 22023, 42501; owner only';
+'Lets a role, and those that inherit from it, look at jobs, or act on them as well. Call it again to change
+  that.
+who: the role, which is none of the API''s.
+level: viewer or operator.
+see_input: true shows it prompts and inputs as well; default: false.
+Returns nothing.
+Errors: 22023 another level, or a role of the API (its people go into table vibevideo.operator); 42704 no such
+  role; 42501 not the extension''s owner.
+For the extension''s owner.';
 
-/*
- * vibevideo.revoke_access(who) - takes back what vibevideo.grant_access gave.
- * Returns whether the role had any.  Errors: 42501 the caller does not own the
- * extension; 42704 no such role.  Owner only.
- */
 CREATE FUNCTION vibevideo.revoke_access(who regrole)
 RETURNS boolean LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -385,4 +378,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vibevideo.revoke_access(regrole) IS
-	'takes back what vibevideo.grant_access gave a role; false if it had nothing; 42501; owner only';
+'Takes back what vibevideo.grant_access gave a role.
+who: the role.
+Returns false if it had nothing.
+Errors: 42704 no such role; 42501 not the extension''s owner.
+For the extension''s owner.';

@@ -513,27 +513,6 @@ RETURNS text LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 RETURN 'spend ' || to_char(ceil(cost_usd * 100) / 100, 'FM999999999990.00');
 COMMENT ON FUNCTION vibevideo_internal.confirmation(numeric) IS 'what confirms an act that costs so much; owner only';
 
-/*
- * vibevideo.plan(action, filter, max_jobs) - finds the jobs that an action would
- * change, and says what it would do and cost.  It changes nothing.
- *
- * action: cancel; retry (a video that was made is only copied, a job that waits is
- * sent now, anything else that failed or was cancelled is a new attempt, paid for);
- * resolve_not_sent (lost submits are sent again); forget_error (failed jobs are no
- * longer shown as something to deal with).
- * filter: a JSON object, as {"state": "failed", "class": "provider", "since": "1
- * hour"}; see the manual.  Without state, status, job_id, request_id and key it
- * looks at active jobs to cancel, lost submits to resolve, and failed jobs otherwise.
- * max_jobs: so many at most: the newest or, with since, the oldest.
- * Returns one row: token, for vibevideo.act within ten minutes, null if there is
- * nothing to do; jobs, users, cost_usd; confirm, what act wants to hear if that is
- * more than vibevideo.confirm_over_usd; unpriced, new renders whose price is not
- * known and counts as 0; skipped and why, jobs that match but are passed over;
- * examples, ten of those to be changed; more, if there may be others: max_jobs, or
- * time, when it has looked for two seconds.
- * Errors: 22023 a bad action, filter or max_jobs; 42501 not an operator, or a
- * prompt is looked for by one who may not see them.
- */
 CREATE FUNCTION vibevideo.plan(action text, filter jsonb, max_jobs int DEFAULT 1000)
 RETURNS TABLE (token uuid, jobs int, users int, cost_usd numeric, confirm text, unpriced int, skipped int, why jsonb, examples jsonb,
 			   more text, expires_at timestamptz)
@@ -615,7 +594,28 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vibevideo.plan(text, jsonb, int) IS
-	'what cancel, retry, resolve_not_sent or forget_error would do to the jobs that match a filter, and cost; changes nothing; 22023; for operators';
+'Says what an action would do to the jobs that match a filter, and what it would cost. Changes nothing:
+  vibevideo.act does it.
+action: cancel; retry (a rendered video is only copied, a job that waits is sent now, anything else is a new
+  attempt, which is paid for); resolve_not_sent (sends lost submits again); or forget_error (no longer shows
+  failures as something to deal with).
+filter: a JSON object, as {"state": "failed", "class": "provider", "since": "1 hour"}. Without state, status,
+  job_id, request_id and key it looks at active jobs to cancel, lost submits to resolve, and failed jobs
+  otherwise.
+max_jobs: so many at most, the newest or, with since, the oldest; default: 1000.
+Returns one row:
+token: for vibevideo.act; NULL if there is nothing to do.
+jobs, users: how many jobs would be changed, and of how many users.
+cost_usd: what it would cost at most, list price in USD.
+confirm: the words that vibevideo.act wants to hear; NULL if it costs no more than vibevideo.confirm_over_usd.
+unpriced: how many new renders have no known price, and count as 0.
+skipped, why: how many jobs match but are passed over, and how many of them for which reason.
+examples: the first ten jobs that would be changed.
+more: why there may be others that match, max_jobs or time (after two seconds); NULL if these are all.
+expires_at: until when the token is good, ten minutes from now; NULL without one.
+Errors: 22023 a bad action, filter or max_jobs; 42501 not an operator, or the filter has prompt and the caller
+  may not see prompts.
+For operators.';
 
 -------------------------------------------------------------------------------
 -- Acts
@@ -728,21 +728,6 @@ $$;
 COMMENT ON FUNCTION vibevideo_internal.do_deeds(vibevideo_internal.planned, text) IS
 	'part of act: does one thing to the jobs of a plan, all at once or, where that meets a limit or a lock, one by one; owner only';
 
-/*
- * vibevideo.act(token, confirm) - does what a plan said.
- *
- * token: from vibevideo.plan, whoever of the operators has called it; good for ten
- * minutes, and once.  A call that is rolled back has not used it.
- * confirm: if the plan may cost more than vibevideo.confirm_over_usd, the words that
- * it returned, as 'spend 34.50'.
- * No other jobs are changed than those of the plan, and only those that still match
- * its filter, for which the action is still right, and that cost no more than
- * planned; limits of their users hold.
- * Returns one row: jobs that were changed, their users, what that spends, how many
- * of the plan were skipped, and why.
- * Errors: PT404 no such plan; PT410 it is too old, or was used; PT409 another call
- * is at it; PT428 not confirmed; 55000 the database is a copy; 42501 not an operator.
- */
 CREATE FUNCTION vibevideo.act(token uuid, confirm text DEFAULT NULL)
 RETURNS TABLE (jobs int, users int, cost_usd numeric, skipped int, why jsonb)
 LANGUAGE plpgsql VOLATILE ROWS 1 SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '1s' AS $$
@@ -821,18 +806,20 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vibevideo.act(uuid, text) IS
-	'does what a plan of vibevideo.plan said, to those of its jobs for which it is still right; PT404, PT409, PT410, PT428; for operators';
+'Does what a plan of vibevideo.plan said: to no other jobs, and only to those that still match, for which it is
+  still right and that cost no more than planned. Their users'' limits hold.
+token: the plan''s, of whichever operator; good for ten minutes, and once; a call that is rolled back has not
+  used it.
+confirm: the words that the plan returned in its column confirm, as ''spend 34.50'', if it may cost more than
+  vibevideo.confirm_over_usd; default: none.
+Returns one row:
+jobs, users: how many jobs were changed, and of how many users.
+cost_usd: what that spends, list price in USD.
+skipped, why: how many jobs of the plan were passed over, and how many of them for which reason.
+Errors: PT404 no such plan; PT409 another call is carrying it out; PT410 it is too old, or was carried out;
+  PT428 it is not confirmed; 55000 this database is a copy; 42501 not an operator.
+For operators.';
 
-/*
- * vibevideo.redrive(error_code, since, max_jobs, confirm) - tries failed jobs again:
- * a plan to retry, and its act.
- *
- * error_code: only these, NULL for all but lost submits.  since: only those that failed since.
- * max_jobs: at most so many, the oldest first.
- * confirm: as for vibevideo.act, if it may cost more than vibevideo.confirm_over_usd.
- * Returns how many jobs were started.  Errors: PT428 not confirmed; 42501 not an
- * operator.
- */
 CREATE FUNCTION vibevideo.redrive(error_code text DEFAULT NULL, since interval DEFAULT '1 day', max_jobs int DEFAULT 100,
 								  confirm text DEFAULT NULL)
 RETURNS int LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -846,4 +833,13 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vibevideo.redrive(text, interval, int, text) IS
-	'tries failed jobs again: vibevideo.plan and vibevideo.act in one; lost submits only if named; returns how many; PT428; for operators';
+'Tries failed jobs again, many at once: vibevideo.plan to retry, and its vibevideo.act. Rendered videos are
+  only copied, anything else is a new attempt, which is paid for.
+error_code: only jobs with this one; default: NULL, which is all but lost submits (submit_lost).
+since: only jobs that failed within this time; default: 1 day.
+max_jobs: so many at most, the oldest first; default: 100.
+confirm: the words that confirm what it may cost, as ''spend 34.50'', if that is more than
+  vibevideo.confirm_over_usd; default: none.
+Returns how many jobs were started.
+Errors: PT428 it is not confirmed; 22023 a bad max_jobs; 55000 this database is a copy; 42501 not an operator.
+For operators.';

@@ -4,29 +4,27 @@
 -------------------------------------------------------------------------------
 
 /*
- * vibevideo.create_api(id_type) - creates the public functions that take a
- * key, or gives them another key type.
+ * The functions for the app live in public under fixed names, without overloads,
+ * because that is how PostgREST finds them, and they are members of the extension.
+ * A function that has the right type already is left alone.  Access rights are set
+ * before a function joins the extension, so that pg_dump sees them as its own.
+ * Other roles keep the rights that they had on a function that is replaced.
  *
- * They live in public under fixed names, without overloads, because that is
- * how PostgREST finds them, and they are members of the extension.  A function
- * that has the right type already is left alone.  Access rights are set before
- * a function joins the extension, so that pg_dump sees them as its own.  Other
- * roles keep the rights that they had on a function that is replaced.
- *
- * id_type: uuid, bigint, integer or text.
- * Errors: 22023 another type; 42723 a foreign function has one of the names;
- * 2BP01 something depends on a function that must be replaced; 42501 the
- * caller is not a superuser and a function has to be created.
  * Called by the install script and by the trigger on vibevideo.binding, which
- * pg_restore fires too.  Owner only.
+ * pg_restore fires too.
  */
 CREATE FUNCTION vibevideo.create_api(id_type regtype)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	errors constant text =
-		'Errors: PT404 no such row or not visible; 42501 the row may not be changed by the caller; '
-		'22004 the key is null; 55000 vibevideo is not configured or no table is attached. '
-		'For authenticated (row-level security decides which rows) and service_role.';
+		E'Errors: PT404 there is no such row, or the caller may not see it; 22004 the key is null; 42501 the caller lacks rights on\n'
+		'  the table; 55000 no table is attached, or vibevideo cannot work with it as it is';
+	change_errors constant text =
+		E', or is paused; 40001 somebody else changed the row''s job at this very moment: try again';
+	who_may constant text = E'.\nFor authenticated, whose row-level security decides which rows, and service_role.';
+	submit_errors constant text = errors || change_errors ||
+		E';\n  22023 the prompt or image is missing, the prompt is too long, or the input cannot be used; PT402, PT429 a limit is\n'
+		'  reached' || who_may;
 	extension_oid constant oid = (SELECT e.oid FROM pg_extension e WHERE e.extname = 'vibevideo');
 	extension_owner constant name = (SELECT r.rolname FROM pg_extension e JOIN pg_roles r ON r.oid = e.extowner
 									 WHERE e.extname = 'vibevideo');
@@ -51,27 +49,28 @@ BEGIN
 			   CASE WHEN f.many THEN t.typarray ELSE t.oid END::regtype AS argument_type
 		FROM (VALUES
 			('vibevideo_submit', 'vibelog_id', false, 'vibevideo.video', 'VOLATILE',
-			 'Asks for a video of one row of the attached table: sends it to fal.ai and returns at once, with the request id. '
-			 'vibelog_id: the row''s key. Returns the video; while a job is active that job, so that a double click never pays twice. '
-			 'When it has ended, a call makes a new attempt, which is paid for (a completed video is returned as it is if '
-			 'vibevideo.resubmit_completed is off). '
-			 'Also 22023: the prompt is missing, too long or otherwise unusable. ' || errors),
+			 E'Asks for a video of one row of the attached table: sends it to fal.ai and returns at once, with the request id.\n'
+			 'vibelog_id: the row''s key.\n'
+			 'Returns the video. While the row has an active job that is that job, so that a double click never pays twice. After it\n'
+			 '  has ended, a call makes a new attempt, which is paid for; with vibevideo.resubmit_completed off, not if the video is\n'
+			 '  completed. If fal.ai refuses it, the video''s status is failed.\n' || submit_errors),
 			('vibevideo_submit_batch', 'vibelog_ids', true, 'SETOF vibevideo.video', 'VOLATILE',
-			 'Asks for videos of many rows: only notes the jobs, without network; the background worker sends them after commit. '
-			 'vibelog_ids: the rows'' keys. Returns a video a row, in the order given; which of them are new and paid for is as in '
-			 'vibevideo_submit. '
-			 'Also 22023: a prompt is missing, too long or otherwise unusable. ' || errors),
+			 E'Asks for videos of many rows: only notes the jobs, without network; the background worker sends them after the commit.\n'
+			 'vibelog_ids: the rows'' keys.\n'
+			 'Returns a video for each, in the same order; which of them are new, and paid for, is as in vibevideo_submit.\n' || submit_errors),
 			('vibevideo_status', 'vibelog_id', false, 'vibevideo.video', 'STABLE',
-			 'Reports how far the video of one row is; message is made for people. No network, no writes. '
-			 'vibelog_id: the row''s key. Returns the video; status is null if none was ever requested. ' || errors),
+			 E'Reports how far the video of one row is; its message is made for people. No network, no writes.\n'
+			 'vibelog_id: the row''s key.\n'
+			 'Returns the video; its status is null if none was ever requested.\n' || errors || who_may),
 			('vibevideo_cancel', 'vibelog_id', false, 'vibevideo.video', 'VOLATILE',
-			 'Cancels the active job of one row, here and at fal.ai. '
-			 'vibelog_id: the row''s key. Returns the video; a finished one is returned as it is. ' || errors),
+			 E'Cancels the active job of one row, here and at fal.ai.\n'
+			 'vibelog_id: the row''s key.\n'
+			 'Returns the video; one that has ended or is being copied is returned as it is.\n' || errors || change_errors || who_may),
 			('vibevideo_retry', 'vibelog_id', false, 'vibevideo.video', 'VOLATILE',
-			 'Tries again to make the video of a row whose last job failed or was cancelled. '
-			 'A video that was made already is only copied, even if the transaction that asked for it was rolled back. '
-			 'vibelog_id: the row''s key. Returns the video; while a job is active that job. '
-			 'Also 22023: the prompt is missing, too long or otherwise unusable. ' || errors)
+			 E'Tries again to make the video of a row whose last job failed or was cancelled.\n'
+			 'vibelog_id: the row''s key.\n'
+			 'Returns the video. One that was rendered is only copied again, even if the transaction that asked for it was rolled back;\n'
+			 '  anything else is a new attempt, which is paid for, a lost submit too. A job that waits is sent now.\n' || submit_errors)
 		) AS f(name, argument, many, result, volatility, description)
 		JOIN pg_type t ON t.oid = id_type
 	LOOP
@@ -154,27 +153,36 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vibevideo.create_api(regtype) IS
-	'(re)creates the public functions for a key type: uuid, bigint, integer or text; owner only';
+'Creates the functions for the app in schema public for a type of key, or gives them another one.
+  vibevideo.attach calls it.
+id_type: uuid, bigint, integer or text.
+Returns nothing.
+Errors: 22023 another type; 42723 a function of yours has the name of one; 2BP01 something depends on one that
+  has to be replaced; 42501 only a superuser can create them.
+For the extension''s owner.';
 
 -- One pass over what is due; independent of the key's type.
 CREATE FUNCTION public.vibevideo_poll(OUT checked int, OUT advanced int, OUT finished int, OUT failed int)
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'vibevideo_poll';
 COMMENT ON FUNCTION public.vibevideo_poll() IS
-	'Asks fal.ai about the jobs that are due and moves them on; made to be called by pg_cron every few seconds. '
-	'Returns how many jobs were checked, advanced, finished and failed in this pass. '
-	'Errors: 25006 on a standby. For service_role and the owner.';
+'Asks fal.ai about the jobs that are due and moves them on; made to be called by pg_cron every few seconds. The
+  background worker does the same.
+Returns one row of counts, all 0 while there is nothing to do or the database is paused:
+checked: jobs that were asked about.
+advanced: those whose state has changed.
+finished: those that fal.ai has finished.
+failed: those that have failed.
+It stops after vibevideo.poll_timeout, or after vibevideo.poll_batch_size jobs.
+Errors: 25006 this is a standby; 55000 library and extension are of different versions.
+For service_role and the owner.';
 
-/*
- * public.vibevideo_webhook(json) - fal.ai calls it when a job is done.
- *
- * The argument has no name, so that PostgREST hands over the raw body, byte for
- * byte; the signature is in the request's headers.  Trusted by signature only.
- * Returns {"ok": true}.  Errors: PT401 not signed by fal.ai for our account in
- * the last five minutes, PT404 a request of no job of ours, PT413 larger than
- * 1 MB.  For anon.
- */
 CREATE FUNCTION public.vibevideo_webhook(json)
 RETURNS json LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'vibevideo_webhook';
 COMMENT ON FUNCTION public.vibevideo_webhook(json) IS
-	'Called by fal.ai when a job is done; only wakes the poll of that job. Trusted by its signature alone. '
-	'Errors: PT401 not accepted, PT404 not known, PT413 too large. For anon.';
+'Called by fal.ai when a job is done; only makes that job due for a poll.
+Its argument, which has no name so that PostgREST passes on the raw body, is what fal.ai sends: at most 1 MB.
+  Only the signature in the headers is trusted.
+Returns {"ok": true}.
+Errors: PT401 not signed by fal.ai for our account in the last five minutes; PT404 no job has this request;
+  PT413 too large.
+For anon.';

@@ -732,44 +732,9 @@ COMMENT ON FUNCTION vibevideo_internal.adopt_jobs(regclass, regclass) IS
 	'part of attach: makes the jobs of a table those of the one that takes its place; owner only';
 
 /*
- * vibevideo.attach(relation, ...) - makes relation the table whose rows become
- * videos, and gives it the columns about them.  Says what it did.
- *
- * relation: a table or partitioned table of the app.
- * id_column: a unique column that is not null; default the primary key's.  Its
- * type, uuid, bigint, integer or text, is the public functions' argument type.
- * prompt_column: default the first text column among prompt, text, content,
- * body, caption and description.
- * image_column: column with an image's URL, for models that want one.
- * model: fal endpoint id, as fal-ai/minimax/video-01; default setting
- * vibevideo.model.
- * input_function: name of a function of the row that returns the model's whole
- * input as jsonb; without a schema it is looked for in the table's.
- * user_column: column that says whose video it is, for vibevideo.limit; default
- * is the sub of the caller's JWT.
- * realtime: add the table to publication supabase_realtime, where it exists, and
- * report each change to realtime.send.
- * adopt: a table that relation takes the place of, with the same rows: its jobs
- * become those of relation.  One that was dropped is named by its number, as in
- * check_config's line other_tables.
- *
- * Adds video_generation_status (with a CHECK), video_request_id (with an
- * index), video_url, video_generated_at and video_generation_error where they
- * are missing.  No row is rewritten; on a table over 64 MB none is even read
- * under a lock that blocks: the CHECK stays NOT VALID and the worker builds the
- * index.  Attaching again is allowed at any time: options that are not named
- * (NULL) stay as they are, an empty one ('') is as if it had never been named.
- * A lock is waited for as long as lock_timeout says, 5 s if that is 0.
- *
- * Errors: 42P01, 42809, 42501, 0A000 not a table that can be attached; 42P16 no
- * single key, or a column of ours is NOT NULL or generated; 42703 no such
- * column; 42804 wrong type of a column; 42602, 42883, 42P13 unusable input_function;
- * 22023 bad model; 23514, 55000 statuses of ours are refused or foreign ones in
- * use; 55000 another table is attached, forced row-level security, or the table's
- * owner may not read and write it; 42P07,
- * 42723 a name is taken; 2BP01 something depends on the public functions; 55P03
- * a lock could not be had.
- * For the extension's owner, who must also own the table.
+ * No row is rewritten; on a table over 64 MB none is even read under a lock that
+ * blocks: the CHECK of video_generation_status stays NOT VALID, and the worker
+ * validates it and builds the index on video_request_id.
  */
 CREATE FUNCTION vibevideo.attach(relation regclass, id_column name DEFAULT NULL, prompt_column name DEFAULT NULL,
 								 image_column name DEFAULT NULL, model text DEFAULT NULL,
@@ -935,19 +900,34 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vibevideo.attach(regclass, name, name, name, text, text, name, boolean, regclass) IS
-	'binds the app''s table and adds the columns about its videos; call it again to change options: those not named stay; owner only';
+'Makes a table of the app the one whose rows become videos, and adds the columns about them where they are
+  missing.
+Call it again at any time to change options: one that is not named, or is NULL, stays as it is; an empty
+  string resets it to its default.
+relation: the table, which may be partitioned.
+id_column: the column that identifies a row, unique and not null, of type uuid, bigint, integer or text;
+  default: the primary key, if it has one column.
+prompt_column: the text column with the prompt; default: the first of prompt, text, content, body, caption and
+  description.
+image_column: the text column with an image''s URL, for models that take one; default: none.
+model: fal.ai''s endpoint id, as fal-ai/minimax/video-01; default: the setting vibevideo.model.
+input_function: name of a function of the row that returns the model''s whole input as jsonb, looked for in the
+  table''s schema unless it is qualified; default: none.
+user_column: the column that says whose video it is, for the limits; default: the sub of the caller''s JWT.
+realtime: true adds the table to publication supabase_realtime and sends changes through realtime.send, where
+  these exist; default: false.
+adopt: another table that this one takes the place of, with the same rows: its jobs become this one''s. A
+  dropped table is given by its number, as check_config shows it; default: none.
+Returns a sentence that says what is attached, with which options. Waits for locks as long as lock_timeout
+  says, 5 seconds if that is 0.
+Errors: 42P01, 42809, 42501, 0A000 this cannot be attached; 42P16 no single key, or a column of ours is NOT
+  NULL or generated; 42703 no such column; 42804 a column has the wrong type; 42602, 42883, 42P13 the input
+  function cannot be used; 22023 not a model''s name; 23514 rows have a status that vibevideo does not know;
+  55000 another table is attached, a constraint forbids our statuses, row-level security is forced, or the
+  table''s owner lacks rights; 42P07, 42723 a name is taken; 2BP01 something depends on the functions for the
+  app; 55P03 a lock could not be had.
+For the extension''s owner, who must also own the table.';
 
-/*
- * vibevideo.detach(force) - vibevideo forgets the app's table and the options it
- * was attached with.  Its columns and rows and all jobs stay; when it is attached
- * again, or another table that adopts its jobs, these continue.
- *
- * force: detach although jobs are active; they are paused until a table is
- * attached, and only that one's rows are written then.
- * Returns whether a table was attached.
- * Errors: 55006 jobs are active; 55000 so they are, in a paused database.
- * Owner only.
- */
 CREATE FUNCTION vibevideo.detach(force boolean DEFAULT false)
 RETURNS boolean LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -1001,4 +981,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vibevideo.detach(boolean) IS
-	'forgets the app''s table, keeps its columns, rows and jobs; force: although jobs are active; owner only';
+'Forgets the app''s table and the options it was attached with. Its columns and rows stay, and so do all jobs.
+force: true detaches although jobs are active. They are paused until the table is attached again, or one that
+  adopts its jobs; default: false.
+Returns whether a table was attached.
+Errors: 55006 jobs are active; 55000 they are, and force is true, but this database is paused.
+For the extension''s owner.';

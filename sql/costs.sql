@@ -27,6 +27,12 @@ CREATE TABLE vibevideo.past_costs (
 	PRIMARY KEY (user_id, day, model)
 );
 COMMENT ON TABLE vibevideo.past_costs IS 'costs of jobs that have ended, be they still in vibevideo.job or not; user_id is empty where nobody is known';
+COMMENT ON COLUMN vibevideo.past_costs.user_id IS 'whose jobs; empty where nobody is known';
+COMMENT ON COLUMN vibevideo.past_costs.day IS 'the day of UTC on which they were requested';
+COMMENT ON COLUMN vibevideo.past_costs.model IS 'fal.ai''s endpoint id';
+COMMENT ON COLUMN vibevideo.past_costs.submits IS 'how many jobs, without orphans';
+COMMENT ON COLUMN vibevideo.past_costs.videos IS 'how many videos fal.ai has rendered, orphans'' included';
+COMMENT ON COLUMN vibevideo.past_costs.settled_usd IS 'list price of these videos, in USD';
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.past_costs', '');
 CREATE INDEX past_costs_day ON vibevideo.past_costs (day);
 
@@ -191,14 +197,14 @@ FROM (SELECT o.user_id, o.day, o.model, o.submits, o.active, o.videos, o.reserve
 	  SELECT p.user_id, p.day, p.model, p.submits, 0, p.videos, 0, p.settled_usd FROM vibevideo.past_costs p) c
 GROUP BY c.user_id, c.day, c.model;
 COMMENT ON VIEW vibevideo.costs IS 'videos requested and what they cost, by user, day of UTC and model';
-COMMENT ON COLUMN vibevideo.costs.user_id IS 'whose, NULL where nobody is known';
-COMMENT ON COLUMN vibevideo.costs.day IS 'when requested, a day of UTC';
+COMMENT ON COLUMN vibevideo.costs.user_id IS 'whose jobs: the JWT''s sub, or what the table''s user_column says; NULL where nobody is known';
+COMMENT ON COLUMN vibevideo.costs.day IS 'the day of UTC on which they were requested';
 COMMENT ON COLUMN vibevideo.costs.model IS 'fal.ai''s endpoint id';
-COMMENT ON COLUMN vibevideo.costs.submits IS 'jobs, without orphans';
-COMMENT ON COLUMN vibevideo.costs.active IS 'jobs that have not ended, with orphans';
-COMMENT ON COLUMN vibevideo.costs.videos IS 'videos that fal.ai has made';
-COMMENT ON COLUMN vibevideo.costs.reserved_usd IS 'list price of active jobs whose video is not made yet';
-COMMENT ON COLUMN vibevideo.costs.settled_usd IS 'list price of videos that were made, stored or not';
+COMMENT ON COLUMN vibevideo.costs.submits IS 'how many jobs, without orphans';
+COMMENT ON COLUMN vibevideo.costs.active IS 'how many active jobs, orphans included';
+COMMENT ON COLUMN vibevideo.costs.videos IS 'how many videos fal.ai has rendered, stored or not, orphans'' included';
+COMMENT ON COLUMN vibevideo.costs.reserved_usd IS 'list price of active jobs that are not rendered yet, in USD; a price that is not known counts as 0';
+COMMENT ON COLUMN vibevideo.costs.settled_usd IS 'list price of the rendered videos, in USD';
 
 CREATE VIEW vibevideo.costs_by_month AS
 SELECT nullif(c.user_id, '') AS user_id, c.month,
@@ -212,8 +218,13 @@ FROM (SELECT o.user_id, date_trunc('month', o.day::timestamp)::date AS month, o.
 	  SELECT p.user_id, p.month, p.submits, 0, p.videos, 0, p.settled_usd FROM vibevideo_internal.past_costs_by_month p) c
 GROUP BY c.user_id, c.month;
 COMMENT ON VIEW vibevideo.costs_by_month IS 'vibevideo.costs by user and month, of all models together';
-COMMENT ON COLUMN vibevideo.costs_by_month.user_id IS 'as in vibevideo.costs, like all further columns';
-COMMENT ON COLUMN vibevideo.costs_by_month.month IS 'the month''s first day, of UTC';
+COMMENT ON COLUMN vibevideo.costs_by_month.user_id IS 'whose jobs: the JWT''s sub, or what the table''s user_column says; NULL where nobody is known';
+COMMENT ON COLUMN vibevideo.costs_by_month.month IS 'the first day of the month of UTC in which they were requested';
+COMMENT ON COLUMN vibevideo.costs_by_month.submits IS 'how many jobs, without orphans';
+COMMENT ON COLUMN vibevideo.costs_by_month.active IS 'how many active jobs, orphans included';
+COMMENT ON COLUMN vibevideo.costs_by_month.videos IS 'how many videos fal.ai has rendered, stored or not, orphans'' included';
+COMMENT ON COLUMN vibevideo.costs_by_month.reserved_usd IS 'list price of active jobs that are not rendered yet, in USD; a price that is not known counts as 0';
+COMMENT ON COLUMN vibevideo.costs_by_month.settled_usd IS 'list price of the rendered videos, in USD';
 
 CREATE VIEW vibevideo.costs_by_day AS
 SELECT c.day, c.model,
@@ -226,4 +237,10 @@ FROM (SELECT o.day, o.model, o.submits, o.active, o.videos, o.reserved_usd, o.se
 	  SELECT p.day, p.model, p.submits, 0, p.videos, 0, p.settled_usd FROM vibevideo_internal.past_costs_by_day p) c
 GROUP BY c.day, c.model;
 COMMENT ON VIEW vibevideo.costs_by_day IS 'vibevideo.costs of all users together';
-COMMENT ON COLUMN vibevideo.costs_by_day.day IS 'as in vibevideo.costs, like all further columns';
+COMMENT ON COLUMN vibevideo.costs_by_day.day IS 'the day of UTC on which they were requested';
+COMMENT ON COLUMN vibevideo.costs_by_day.model IS 'fal.ai''s endpoint id';
+COMMENT ON COLUMN vibevideo.costs_by_day.submits IS 'how many jobs, without orphans';
+COMMENT ON COLUMN vibevideo.costs_by_day.active IS 'how many active jobs, orphans included';
+COMMENT ON COLUMN vibevideo.costs_by_day.videos IS 'how many videos fal.ai has rendered, stored or not, orphans'' included';
+COMMENT ON COLUMN vibevideo.costs_by_day.reserved_usd IS 'list price of active jobs that are not rendered yet, in USD; a price that is not known counts as 0';
+COMMENT ON COLUMN vibevideo.costs_by_day.settled_usd IS 'list price of the rendered videos, in USD';

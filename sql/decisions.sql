@@ -3,17 +3,6 @@
 -- Each of these begins by requiring an operator, and ends by noting the act: see
 -- access.sql.
 
-/*
- * vibevideo.resolve(job, verdict) - settles a submit whose answer was lost.
- *
- * job: job_id of a job in state submit_unknown (view vibevideo.jobs).
- * verdict: the request id that fal's dashboard shows for it, or 'not_sent' to
- * say that fal has no such request; it is sent again then, or is cancelled if
- * that was requested.
- * Returns the job as vibevideo.video.  Errors: PT404 no such job, PT409 it is
- * not a lost submit, or another job has that request id; 22023 not an id;
- * 42501 not an operator.
- */
 CREATE FUNCTION vibevideo.resolve(job bigint, verdict text)
 RETURNS vibevideo.video LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -62,40 +51,37 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vibevideo.resolve(bigint, text) IS
-	'settles a job in state submit_unknown by fal''s request id or ''not_sent''; PT404, PT409, 22023; for operators';
+'Decides what became of a lost submit, a job in state submit_unknown.
+job: its job_id in vibevideo.jobs.
+verdict: the request id that fal.ai''s dashboard shows for it; or ''not_sent'' if fal.ai has no such request: then
+  it is sent again, or cancelled if that was requested.
+Returns the job as vibevideo.video.
+Errors: PT404 no such job; PT409 it is not a lost submit, or another job has this request id; 22023 the
+  verdict is neither; 42501 not an operator.
+For operators.';
 
-/*
- * vibevideo.cancel(job) - cancels a job, whatever became of its row and table.
- *
- * job: job_id (view vibevideo.jobs).
- * Returns the job as vibevideo.video: cancelled at once if it was not sent, else
- * as soon as fal has been told; a finished one, and one that is being copied, is
- * returned as it is.  Errors: PT404 no such job, 55000 the database is a copy,
- * 42501 not an operator.
- */
 CREATE FUNCTION vibevideo.cancel(job bigint)
 RETURNS vibevideo.video LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'vibevideo_cancel_job';
 COMMENT ON FUNCTION vibevideo.cancel(bigint) IS
-	'cancels a job by its number, without its row or table; PT404 no such job; for operators';
+'Cancels a job, whatever became of its row and table, or the attempt that has just followed it.
+job: its job_id in vibevideo.jobs.
+Returns the job as vibevideo.video: cancelled at once if it was not sent, else as soon as fal.ai has been
+  told. One that has ended or is being copied is returned as it is.
+Errors: PT404 no such job; 55000 this database is a copy; 42501 not an operator.
+For operators.';
 
-/*
- * vibevideo.retry(job) - tries again to make a job's video, whatever became of
- * its row and table.
- *
- * job: job_id (view vibevideo.jobs).
- * What vibevideo_retry does, with the input that the job had: a video that was
- * rendered is only copied again, a job that waits is sent now, a lost submit is
- * given up in favour of a new attempt, and everything else that ended without a
- * video is a new attempt, which is paid for.  If its table is gone the new job is
- * of no table, and its video is only in Storage.
- * Returns the job, or the new one, as vibevideo.video.  Errors: PT404 no such
- * job, PT429 and PT402 its user is over a limit, 55000 the database is a copy,
- * 42501 not an operator.
- */
+-- What vibevideo_retry does, with the input that the job had.
 CREATE FUNCTION vibevideo.retry(job bigint)
 RETURNS vibevideo.video LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'vibevideo_retry_job';
 COMMENT ON FUNCTION vibevideo.retry(bigint) IS
-	'tries a job again by its number, without its row or table; a video that was made is only copied; PT404 no such job; for operators';
+'Tries again to make a job''s video, with the input it had, whatever became of its row and table. A rendered
+  video is only copied, a job that waits is sent now; a lost submit, and one that ended without a video, is a
+  new attempt, which is paid for.
+job: its job_id in vibevideo.jobs.
+Returns the job, or the new one, as vibevideo.video. If the table is gone, the new one has no row.
+Errors: PT404 no such job; PT402, PT429 its user is over a limit; 55000 this database is a copy; 42501 not an
+  operator.
+For operators.';
 
 -- One service, fal.ai or Storage: whether it was taken to be down, whether it answers,
 -- what it said, and until when it is left alone.
@@ -104,17 +90,8 @@ LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'vibevideo_reach';
 COMMENT ON FUNCTION vibevideo_internal.reach(text) IS
 	'asks fal.ai or Storage whether it answers, and closes its circuit breaker if it does; owner only';
 
-/*
- * vibevideo.probe_now() - asks fal.ai and Storage whether they answer, and lets
- * jobs go to one that does at once, however long its circuit breaker was to stay
- * open.  A service that does not answer keeps the wait it has.
- *
- * Over the network, within this call, for at most 3 s each; what is asked changes
- * nothing there.  Returns a row for each service: was_down, whether it was left
- * alone before; answers, null if it was not asked; detail, what it said or why not;
- * next_probe_at, until when it is left alone, null if it is not.
- * Errors: 42501 not an operator.
- */
+-- What is asked changes nothing there.  A service that does not answer keeps the
+-- wait it has.
 CREATE FUNCTION vibevideo.probe_now()
 RETURNS TABLE (service text, was_down boolean, answers boolean, detail text, next_probe_at timestamptz)
 LANGUAGE plpgsql VOLATILE ROWS 2 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -132,7 +109,16 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vibevideo.probe_now() IS
-	'asks fal.ai and Storage whether they answer, over the network, and lets jobs go to one that does at once; for operators';
+'Asks fal.ai and Storage over the network whether they answer, for at most 3 seconds each, and lets jobs go at
+  once to one that does.
+Returns a row for each:
+service: fal.ai or Storage.
+was_down: whether its circuit breaker was open.
+answers: whether it answers; NULL if it was not asked.
+detail: what it said, or why it was not asked.
+next_probe_at: until when it is left alone; NULL if it is not.
+Errors: 42501 not an operator.
+For operators.';
 
 -- Do jobs have numbers that their sequence will give again?  It looks at the one
 -- that every submit needs.
@@ -167,18 +153,6 @@ END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.advance_sequences() IS 'part of resume: advances sequences past what the tables hold; owner only';
 
-/*
- * vibevideo.pause(scope, reason) - stops work on the jobs of this database until
- * vibevideo.resume().
- *
- * scope: sending, so that what is new is noted and waits, while what fal has goes
- * on; or all, so that nothing is sent, asked, copied or written.  Calls of the app
- * are accepted in both.
- * reason: for whoever meets the pause.
- * Notes who has paused it and since when.  Returns false, and changes nothing,
- * when it was paused so already, is a copy, or no table is attached.
- * Errors: 22023 another scope; 42501 not an operator.
- */
 CREATE FUNCTION vibevideo.pause(scope text DEFAULT 'sending', reason text DEFAULT NULL)
 RETURNS boolean LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -204,17 +178,17 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vibevideo.pause(text, text) IS
-	'stops sending, or all work on jobs, until vibevideo.resume(), and notes who did so and why; false when it was paused so already; 22023; for operators';
+'Pauses this database until vibevideo.resume(), and notes who did so and since when. Calls of the app are still
+  accepted, and wait.
+scope: sending stops only the sending of new jobs, all stops polls, copies and writes of rows as well;
+  default: sending.
+reason: for whoever meets the pause; default: none.
+Returns false, and changes nothing, if it was paused so already, is a copy, or no table is attached.
+Errors: 22023 another scope; 42501 not an operator.
+For operators.';
 
-/*
- * vibevideo.resume() - says that this database may act on its jobs.
- *
- * A database that was restored or copied holds jobs that the original works
- * on too; until this call nothing is sent from here.  Call it on the one that
- * is to continue.  Sequences that are behind their tables, as after logical replication,
- * are advanced, paused or not.  Returns false when nothing was paused.  Errors:
- * 42501 not an operator.
- */
+-- A database that was restored or copied holds jobs that the original works on
+-- too: until this is called nothing is sent from here.
 CREATE FUNCTION vibevideo.resume()
 RETURNS boolean LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -236,4 +210,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vibevideo.resume() IS
-	'lets a paused database, or one that was restored or copied, act on its jobs, and advances its sequences; false when it was not paused; for operators';
+'Ends a pause, and says that this database, if it was restored or copied, is the one that works on its jobs:
+  the original must not do so any more.
+Advances sequences that are behind their tables, as after logical replication.
+Returns whether it was paused.
+Errors: 42501 not an operator.
+For operators.';

@@ -3,14 +3,9 @@
 -- Who may call what
 -------------------------------------------------------------------------------
 
-/*
- * vibevideo.grant_api_roles() - gives PUBLIC, anon, authenticated and
- * service_role exactly the rights they are meant to have, whatever default
- * privileges left behind.  A role that does not exist is passed over: call this
- * again once it does.  Rights of other roles are not touched.
- *
- * Errors: 42501 the caller does not own the extension.  Owner only.
- */
+-- Exactly the rights that they are meant to have, whatever default privileges left
+-- behind.  A role that does not exist is passed over; those of other roles are not
+-- touched.
 CREATE FUNCTION vibevideo.grant_api_roles()
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -68,8 +63,11 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vibevideo.grant_api_roles() IS
-	'sets the rights of PUBLIC, anon, authenticated and service_role on everything of vibevideo; call it again after '
-	'creating one of these roles; owner only';
+'Sets the rights of PUBLIC, anon, authenticated and service_role on everything of vibevideo. Call it again
+  after creating one of these roles.
+Returns nothing.
+Errors: 42501 not the extension''s owner.
+For the extension''s owner.';
 
 -- Last: the public functions, and the rights on everything made above.
 SELECT vibevideo.create_api('pg_catalog.uuid');

@@ -53,10 +53,12 @@ CREATE TABLE vibevideo.limit (
 );
 COMMENT ON TABLE vibevideo.limit IS
 	'how much may be requested: scope global counts everybody together, default each user that has no row of scope user';
-COMMENT ON COLUMN vibevideo.limit.user_id IS 'as in vibevideo.job.requested_by: the JWT''s sub, or what attach(user_column => ...) names';
-COMMENT ON COLUMN vibevideo.limit.max_active IS 'active videos at a time, those being copied included (jobs at fal.ai have a setting of this name); NULL: the default''s limit; -1: unlimited, whatever the default; 0: no videos';
-COMMENT ON COLUMN vibevideo.limit.submits_per_day IS 'videos requested in a day of UTC, without failed and cancelled ones that cost nothing; NULL, -1 and 0 as above';
-COMMENT ON COLUMN vibevideo.limit.spend_per_day_usd IS 'list prices (vibevideo.model) of a day''s videos, active ones included; NULL, -1 and 0 as above';
+COMMENT ON COLUMN vibevideo.limit.scope IS 'global: everybody together; default: each user without a row of scope user; user: the one in user_id';
+COMMENT ON COLUMN vibevideo.limit.user_id IS 'as in vibevideo.job.requested_by: the JWT''s sub, or what the table''s user_column says; NULL unless scope is user';
+COMMENT ON COLUMN vibevideo.limit.max_active IS 'most active videos at a time, those being copied included (jobs at fal.ai have a setting of this name); NULL: the default''s limit, in default and global none; -1: unlimited, whatever the default; 0: no videos';
+COMMENT ON COLUMN vibevideo.limit.submits_per_day IS 'most videos requested in a day of UTC, without failed and cancelled ones that cost nothing; NULL, -1 and 0 as for max_active';
+COMMENT ON COLUMN vibevideo.limit.spend_per_day_usd IS 'most USD that the videos of a day of UTC cost, active ones included, by their list prices; NULL, -1 and 0 as for max_active';
+COMMENT ON COLUMN vibevideo.limit.who IS 'scope and user_id as one key: global, default, or user: and the user_id';
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.limit', '');
 
 -- A slot is free if its day is in the past.

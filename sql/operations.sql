@@ -5,17 +5,6 @@
 
 -- pg_cron is only reached through EXECUTE, so that none of this needs it.
 
-/*
- * vibevideo.schedule(every) - has pg_cron call vibevideo_poll() in this
- * database, as job vibevideo_poll.  Calling it again changes the interval.
- *
- * every: 1 to 59 seconds, or 1 to 59 whole minutes.
- * Returns what was scheduled.  pg_cron before 1.5 knows no seconds: then it is
- * every minute, and the background worker polls in between.
- * Errors: 0A000 pg_cron is not installed in this database; 22023 an interval
- * that cron cannot express.
- * For the extension's owner, who becomes the job's.
- */
 CREATE FUNCTION vibevideo.schedule(every interval DEFAULT '10 seconds')
 RETURNS text LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET intervalstyle = postgres AS $$
 DECLARE
@@ -67,15 +56,14 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vibevideo.schedule(interval) IS
-	'has pg_cron call vibevideo_poll(): every 1-59 seconds or 1-59 whole minutes; owner only';
+'Has pg_cron call vibevideo_poll() in this database, as job vibevideo_poll. Call it again to change the
+  interval.
+every: 1 to 59 seconds, or 1 to 59 whole minutes; default: 10 seconds. pg_cron before 1.5 knows no seconds,
+  and calls it every minute then.
+Returns what was scheduled.
+Errors: 0A000 pg_cron is not installed in this database; 22023 cron cannot do that interval.
+For the extension''s owner, who becomes the job''s.';
 
-/*
- * vibevideo.unschedule() - undoes vibevideo.schedule.  Call it before DROP
- * EXTENSION: pg_cron keeps its jobs.
- *
- * Returns whether there was anything to undo.
- * For the extension's owner; 42501 if the job is somebody else's.
- */
 CREATE FUNCTION vibevideo.unschedule()
 RETURNS boolean LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -91,14 +79,22 @@ BEGIN
 	RETURN removed > 0;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.unschedule() IS 'undoes vibevideo.schedule; owner only';
+COMMENT ON FUNCTION vibevideo.unschedule() IS
+'Undoes vibevideo.schedule. Call it before DROP EXTENSION, since pg_cron keeps its jobs.
+Returns whether there was anything to undo.
+Errors: 42501 the job is another role''s.
+For the extension''s owner.';
 
 -- One line of check_config.
-CREATE TYPE vibevideo.check_line AS (check_name text, status text, detail text, hint text);
-COMMENT ON TYPE vibevideo.check_line IS 'a line of vibevideo.check_config; status is ok, warn or fail';
+CREATE TYPE vibevideo_internal.check_line AS (check_name text, status text, detail text, hint text);
+COMMENT ON TYPE vibevideo_internal.check_line IS 'a line of vibevideo.check_config; status is ok, warn or fail';
+COMMENT ON COLUMN vibevideo_internal.check_line.check_name IS 'what was checked';
+COMMENT ON COLUMN vibevideo_internal.check_line.status IS 'ok, warn or fail';
+COMMENT ON COLUMN vibevideo_internal.check_line.detail IS 'what was found';
+COMMENT ON COLUMN vibevideo_internal.check_line.hint IS 'what to do; NULL if it is ok';
 CREATE FUNCTION vibevideo_internal.line(check_name text, status text, detail text, hint text DEFAULT NULL)
-RETURNS vibevideo.check_line LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
-RETURN ROW(check_name, status, detail, hint)::vibevideo.check_line;
+RETURNS vibevideo_internal.check_line LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+RETURN ROW(check_name, status, detail, hint)::vibevideo_internal.check_line;
 COMMENT ON FUNCTION vibevideo_internal.line(text, text, text, text) IS 'makes a line of check_config; owner only';
 
 -- How long ago, for people.
@@ -111,7 +107,7 @@ COMMENT ON FUNCTION vibevideo_internal.ago(timestamptz) IS 'how long ago, for pe
 
 -- The library.
 CREATE FUNCTION vibevideo_internal.check_preload()
-RETURNS SETOF vibevideo.check_line LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURNS SETOF vibevideo_internal.check_line LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	SELECT (CASE WHEN current_setting('shared_preload_libraries') ~ '(^|[ ,/"])vibevideo([ ,."]|$)'
 				 THEN vibevideo_internal.line('preload', 'ok', 'vibevideo is in shared_preload_libraries')
@@ -129,7 +125,7 @@ COMMENT ON FUNCTION vibevideo_internal.check_preload() IS 'part of check_config:
 
 -- The worker and who polls.
 CREATE FUNCTION vibevideo_internal.check_worker()
-RETURNS SETOF vibevideo.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
+RETURNS SETOF vibevideo_internal.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
 DECLARE
 	patience constant interval = '2 minutes';
 	w record;
@@ -186,7 +182,7 @@ COMMENT ON FUNCTION vibevideo_internal.check_worker() IS 'part of check_config: 
 
 -- The app's table.
 CREATE FUNCTION vibevideo_internal.check_table()
-RETURNS SETOF vibevideo.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+RETURNS SETOF vibevideo_internal.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	b vibevideo.binding;
 	t record;
@@ -290,7 +286,7 @@ COMMENT ON FUNCTION vibevideo_internal.check_table() IS 'part of check_config: t
 
 -- The public functions and who may call them.
 CREATE FUNCTION vibevideo_internal.check_api()
-RETURNS SETOF vibevideo.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+RETURNS SETOF vibevideo_internal.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	key_type constant regtype = coalesce((SELECT b.id_type FROM vibevideo.binding b), 'uuid'::regtype);
 	expected constant text[] = ARRAY[format('vibevideo_submit(%s)', key_type), format('vibevideo_submit_batch(%s[])', key_type),
@@ -328,7 +324,7 @@ COMMENT ON FUNCTION vibevideo_internal.check_api() IS 'part of check_config: the
 
 -- fal.ai, Storage and Realtime, as seen from here.
 CREATE FUNCTION vibevideo_internal.check_services()
-RETURNS SETOF vibevideo.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+RETURNS SETOF vibevideo_internal.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	what text;
 	answer record;
@@ -350,7 +346,7 @@ COMMENT ON FUNCTION vibevideo_internal.check_services() IS 'part of check_config
 
 -- pg_cron and its job.
 CREATE FUNCTION vibevideo_internal.check_cron()
-RETURNS SETOF vibevideo.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+RETURNS SETOF vibevideo_internal.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	version constant text = (SELECT e.extversion FROM pg_extension e WHERE e.extname = 'pg_cron');
 	cron_database constant text = nullif(current_setting('cron.database_name', true), '');
@@ -402,7 +398,7 @@ COMMENT ON FUNCTION vibevideo_internal.check_cron() IS 'part of check_config: pg
 
 -- Jobs that nobody takes up, though they are due.
 CREATE FUNCTION vibevideo_internal.check_overdue()
-RETURNS SETOF vibevideo.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
+RETURNS SETOF vibevideo_internal.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
 DECLARE
 	late constant timestamptz = clock_timestamp() - interval '1 minute';
 	jobs bigint;
@@ -420,7 +416,7 @@ COMMENT ON FUNCTION vibevideo_internal.check_overdue() IS 'part of check_config:
 
 -- The numbers of jobs.
 CREATE FUNCTION vibevideo_internal.check_sequences()
-RETURNS SETOF vibevideo.check_line LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+RETURNS SETOF vibevideo_internal.check_line LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	SELECT l.* FROM (SELECT vibevideo_internal.sequences_behind() AS behind) s
 	CROSS JOIN LATERAL vibevideo_internal.line('sequences', CASE WHEN s.behind THEN 'fail' ELSE 'ok' END,
@@ -431,7 +427,7 @@ COMMENT ON FUNCTION vibevideo_internal.check_sequences() IS 'part of check_confi
 
 -- Jobs that need somebody's attention.
 CREATE FUNCTION vibevideo_internal.check_jobs()
-RETURNS SETOF vibevideo.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
+RETURNS SETOF vibevideo_internal.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
 DECLARE
 	week constant timestamptz = clock_timestamp() - interval '7 days';
 	jobs bigint;
@@ -491,7 +487,7 @@ COMMENT ON FUNCTION vibevideo_internal.check_jobs() IS 'part of check_config: jo
 
 -- Limits and prices.
 CREATE FUNCTION vibevideo_internal.check_limits()
-RETURNS SETOF vibevideo.check_line LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+RETURNS SETOF vibevideo_internal.check_line LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	limits record;
 	wanted constant text = coalesce((SELECT b.model FROM vibevideo.binding b), current_setting('vibevideo.model'));
@@ -513,14 +509,7 @@ END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.check_limits() IS 'part of check_config: limits and prices; owner only';
 
-/*
- * vibevideo.check_config() - reports whether everything is as it has to be, one
- * line a thing.  Asks fal.ai and Storage over the network; nothing that it
- * writes, to try whether a broadcast arrives, stays.
- *
- * status is ok, warn or fail; every line that is not ok has a hint what to do.
- * It does not fail itself: what cannot be checked becomes a line.  Owner only.
- */
+-- What it writes, to try whether a broadcast arrives, does not stay.
 CREATE FUNCTION vibevideo.check_config()
 RETURNS TABLE (check_name text, status text, detail text, hint text)
 LANGUAGE plpgsql VOLATILE ROWS 30 SET search_path = pg_catalog, pg_temp AS $$
@@ -541,28 +530,22 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vibevideo.check_config() IS
-	'reports whether everything is as it has to be, and what to do if not; owner only';
+'Checks whether everything is as it has to be. Asks fal.ai and Storage over the network, and changes nothing.
+Returns a row for each thing:
+check_name: what was checked.
+status: ok, warn or fail.
+detail: what was found.
+hint: what to do; NULL if it is ok.
+Raises no errors: what cannot be checked is a row that says so.
+For the extension''s owner.';
 
 -- The rows with these keys become failed, with the rights of the table's owner.
 CREATE FUNCTION vibevideo_internal.fail_rows(keys text[])
 RETURNS bigint LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'vibevideo_fail_rows';
 COMMENT ON FUNCTION vibevideo_internal.fail_rows(text[]) IS 'part of reset_stuck: makes rows of the app failed, as the table''s owner; owner only';
 
-/*
- * vibevideo.reset_stuck(older_than) - fixes rows of the app that say queued,
- * generating or processing although no active job is behind them: left over
- * from an older app, or written by somebody else.  A row without any job
- * becomes failed, so that it can be submitted again; one whose last job has
- * ended is written anew from that job, by the worker.  Rows with an active job
- * are not touched.  The table's triggers run with its owner's rights.
- *
- * older_than: only rows whose updated_at, if the table has such a column, is
- * older than that or null.
- * Returns how many rows.
- * Errors: 22023 a negative age or none; 55000 no table is attached, or one that
- * no longer fits.
- * For the extension's owner, who must be able to write the table.
- */
+-- The rows are left over from an older app, or were written by somebody else.  The
+-- table's triggers run with its owner's rights.
 CREATE FUNCTION vibevideo.reset_stuck(older_than interval DEFAULT '1 hour')
 RETURNS int LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -638,4 +621,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vibevideo.reset_stuck(interval) IS
-	'fixes rows that say queued, generating or processing without an active job; returns how many; owner only';
+'Fixes rows of the app that say queued, generating or processing but have no active job. One without any job
+  becomes failed; one whose last job has ended is written anew, by the worker.
+older_than: only rows whose updated_at, if the table has it, is older than this or null; default: 1 hour.
+Returns how many rows.
+Errors: 22023 a negative interval, or none; 55000 no table is attached, or its columns have changed.
+For the extension''s owner, who must be able to write the table.';

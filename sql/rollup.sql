@@ -34,7 +34,9 @@
 CREATE FUNCTION vibevideo.histogram_bounds()
 RETURNS int[] LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'vibevideo_histogram_bounds';
 COMMENT ON FUNCTION vibevideo.histogram_bounds() IS
-	'upper bounds, in seconds and inclusive, of a histogram''s buckets; one more bucket has what is beyond; for viewers';
+'Returns the upper bounds, in seconds and inclusive, of a histogram''s buckets; one more bucket counts what is
+  beyond the last. Raises no errors.
+For viewers and operators.';
 CREATE FUNCTION vibevideo_internal.histogram_note(histogram bigint[], ms bigint)
 RETURNS bigint[] LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'vibevideo_histogram_note';
 COMMENT ON FUNCTION vibevideo_internal.histogram_note(bigint[], bigint) IS 'a histogram with one duration more; owner only';
@@ -44,13 +46,24 @@ COMMENT ON FUNCTION vibevideo_internal.histogram_add(bigint[], bigint[]) IS 'the
 CREATE FUNCTION vibevideo.percentile(histogram bigint[], fraction double precision)
 RETURNS double precision LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'vibevideo_percentile';
 COMMENT ON FUNCTION vibevideo.percentile(bigint[], double precision) IS
-	'seconds within which this fraction of a histogram''s durations lie, interpolated within a bucket; for viewers';
+'Reads a percentile from a histogram of vibevideo.rollup.
+histogram: counts by bucket, as vibevideo.histogram_sum returns them.
+fraction: from 0 to 1; 0.5 is the median.
+Returns the seconds within which this fraction of the durations lie, interpolated within a bucket; NULL if
+  nothing is counted.
+Errors: 22023 not a histogram, or not a fraction.
+For viewers and operators.';
 CREATE AGGREGATE vibevideo_internal.histogram(ms bigint) (
 	SFUNC = vibevideo_internal.histogram_note, STYPE = bigint[], COMBINEFUNC = vibevideo_internal.histogram_add, PARALLEL = SAFE);
 COMMENT ON AGGREGATE vibevideo_internal.histogram(bigint) IS 'the histogram of durations; owner only';
 CREATE AGGREGATE vibevideo.histogram_sum(histogram bigint[]) (
 	SFUNC = vibevideo_internal.histogram_add, STYPE = bigint[], COMBINEFUNC = vibevideo_internal.histogram_add, PARALLEL = SAFE);
-COMMENT ON AGGREGATE vibevideo.histogram_sum(bigint[]) IS 'the sum of histograms; for viewers';
+COMMENT ON AGGREGATE vibevideo.histogram_sum(bigint[]) IS
+'Adds up histograms of vibevideo.rollup.
+histogram: counts by bucket; NULL counts as none.
+Returns the sum; NULL if there are none.
+Errors: 22023 not a histogram.
+For viewers and operators.';
 
 CREATE TABLE vibevideo_internal.tally (
 	tally_id bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
@@ -148,24 +161,24 @@ GROUP BY 1, 2, 3, 4, 5, 6;
 COMMENT ON VIEW vibevideo.rollup IS
 	'how many jobs took which step, how long it took and what it cost, by period, model and class of error; choose one length of '
 	'periods (seconds), and add up: what is new may be in a row of its own';
-COMMENT ON COLUMN vibevideo.rollup.seconds IS 'length of the period: 60, 300, 3600, 86400, or 0 for all time; each has everything';
+COMMENT ON COLUMN vibevideo.rollup.seconds IS 'length of the period, in seconds: 60, 300, 3600, 86400, or 0 for all time; each has everything';
 COMMENT ON COLUMN vibevideo.rollup.at IS 'beginning of the period, -infinity for all time; days are of UTC';
 COMMENT ON COLUMN vibevideo.rollup.outcome IS 'the step: submitted, accepted (by fal.ai), rendered, completed, failed or cancelled';
 COMMENT ON COLUMN vibevideo.rollup.model IS 'fal.ai''s endpoint id';
 COMMENT ON COLUMN vibevideo.rollup.error_class IS 'of failed jobs, as vibevideo.error_class says it; empty for others';
 COMMENT ON COLUMN vibevideo.rollup.orphan IS 'the jobs'' transactions were rolled back after they were sent';
 COMMENT ON COLUMN vibevideo.rollup.n IS 'how many; a job whose copy failed and was made again has ended twice, every other step is taken once';
-COMMENT ON COLUMN vibevideo.rollup.wait_ms IS 'sum of milliseconds from the request until fal.ai had accepted it; with step accepted';
-COMMENT ON COLUMN vibevideo.rollup.render_ms IS 'sum of milliseconds from then until the video was made, fal.ai''s queue included; with step rendered';
-COMMENT ON COLUMN vibevideo.rollup.copy_ms IS 'sum of milliseconds from then until it was stored; with step completed';
-COMMENT ON COLUMN vibevideo.rollup.total_ms IS 'sum of milliseconds from the request until the video was there; with step completed';
-COMMENT ON COLUMN vibevideo.rollup.bytes IS 'sum of bytes copied; with step completed';
-COMMENT ON COLUMN vibevideo.rollup.settled_usd IS 'list price of videos that were made; with step rendered';
-COMMENT ON COLUMN vibevideo.rollup.returned_usd IS 'list price of jobs that ended without a video; with steps failed and cancelled';
-COMMENT ON COLUMN vibevideo.rollup.wait IS 'histogram of what wait_ms is the sum of: how many in each bucket; vibevideo.histogram_bounds() are the buckets'' bounds';
-COMMENT ON COLUMN vibevideo.rollup.render IS 'histogram of what render_ms is the sum of';
-COMMENT ON COLUMN vibevideo.rollup.copy IS 'histogram of what copy_ms is the sum of';
-COMMENT ON COLUMN vibevideo.rollup.total IS 'histogram of what total_ms is the sum of';
+COMMENT ON COLUMN vibevideo.rollup.wait_ms IS 'sum of milliseconds from the request until fal.ai had accepted it; with step accepted, else 0';
+COMMENT ON COLUMN vibevideo.rollup.render_ms IS 'sum of milliseconds from then until the video was made, fal.ai''s queue included; with step rendered, else 0';
+COMMENT ON COLUMN vibevideo.rollup.copy_ms IS 'sum of milliseconds from then until it was stored; with step completed, else 0';
+COMMENT ON COLUMN vibevideo.rollup.total_ms IS 'sum of milliseconds from the request until the video was there; with step completed, else 0';
+COMMENT ON COLUMN vibevideo.rollup.bytes IS 'sum of bytes copied; with step completed, else 0';
+COMMENT ON COLUMN vibevideo.rollup.settled_usd IS 'list price of videos that were made, in USD; with step rendered, else 0';
+COMMENT ON COLUMN vibevideo.rollup.returned_usd IS 'list price of jobs that ended without a video, in USD; with steps failed and cancelled, else 0';
+COMMENT ON COLUMN vibevideo.rollup.wait IS 'histogram of what wait_ms is the sum of: how many in each bucket, whose bounds vibevideo.histogram_bounds() returns; NULL if there is nothing in it';
+COMMENT ON COLUMN vibevideo.rollup.render IS 'histogram of what render_ms is the sum of; NULL if there is nothing in it';
+COMMENT ON COLUMN vibevideo.rollup.copy IS 'histogram of what copy_ms is the sum of; NULL if there is nothing in it';
+COMMENT ON COLUMN vibevideo.rollup.total IS 'histogram of what total_ms is the sum of; NULL if there is nothing in it';
 
 /*
  * vibevideo_internal.fold_tallies(most) - adds so many tallies to the rollup, the oldest
@@ -227,9 +240,9 @@ CREATE TABLE vibevideo.backlog (
 	PRIMARY KEY (seconds, at)
 );
 COMMENT ON TABLE vibevideo.backlog IS 'unfinished jobs by state, orphans included: the most that were seen in a period; the worker looks once a minute';
-COMMENT ON COLUMN vibevideo.backlog.seconds IS 'length of the period: 60, 300, 3600 or 86400';
+COMMENT ON COLUMN vibevideo.backlog.seconds IS 'length of the period, in seconds: 60, 300, 3600 or 86400';
 COMMENT ON COLUMN vibevideo.backlog.at IS 'beginning of the period; days are of UTC';
-COMMENT ON COLUMN vibevideo.backlog.pending IS 'waiting to be sent; 100000 stands for as many or more, here and below';
+COMMENT ON COLUMN vibevideo.backlog.pending IS 'waiting to be sent; 100000 stands for as many or more, here and in the other columns';
 COMMENT ON COLUMN vibevideo.backlog.submitting IS 'being sent';
 COMMENT ON COLUMN vibevideo.backlog.submit_unknown IS 'lost submits';
 COMMENT ON COLUMN vibevideo.backlog.queued IS 'in fal.ai''s queue';
@@ -326,14 +339,14 @@ CREATE TABLE vibevideo.typical (
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE vibevideo.typical IS 'how long videos of a model usually take: percentiles of the last 14 days; NULL where nothing is known';
 COMMENT ON COLUMN vibevideo.typical.model IS 'fal.ai''s endpoint id';
-COMMENT ON COLUMN vibevideo.typical.n IS 'how many videos were made in that time';
-COMMENT ON COLUMN vibevideo.typical.wait_p50 IS 'half of the jobs were accepted by fal.ai within that time of the request';
-COMMENT ON COLUMN vibevideo.typical.wait_p90 IS 'nine of ten were';
-COMMENT ON COLUMN vibevideo.typical.render_p50 IS 'half of the videos were made within that time from then on, fal.ai''s queue included';
-COMMENT ON COLUMN vibevideo.typical.render_p90 IS 'nine of ten were';
-COMMENT ON COLUMN vibevideo.typical.copy_p50 IS 'half of the videos were stored within that time after they were made';
-COMMENT ON COLUMN vibevideo.typical.total_p50 IS 'half of the videos were there within that time of the request';
-COMMENT ON COLUMN vibevideo.typical.total_p90 IS 'nine of ten were';
+COMMENT ON COLUMN vibevideo.typical.n IS 'how many videos were made in the last 14 days';
+COMMENT ON COLUMN vibevideo.typical.wait_p50 IS 'half of the jobs were accepted by fal.ai within that time of the request; NULL: not known';
+COMMENT ON COLUMN vibevideo.typical.wait_p90 IS 'nine of ten jobs were accepted by fal.ai within that time of the request; NULL: not known';
+COMMENT ON COLUMN vibevideo.typical.render_p50 IS 'half of the videos were made within that time after that, fal.ai''s queue included; NULL: not known';
+COMMENT ON COLUMN vibevideo.typical.render_p90 IS 'nine of ten videos were made within that time after that, fal.ai''s queue included; NULL: not known';
+COMMENT ON COLUMN vibevideo.typical.copy_p50 IS 'half of the videos were stored within that time after they were made; NULL: not known';
+COMMENT ON COLUMN vibevideo.typical.total_p50 IS 'half of the videos were there within that time of the request; NULL: not known';
+COMMENT ON COLUMN vibevideo.typical.total_p90 IS 'nine of ten videos were there within that time of the request; NULL: not known';
 COMMENT ON COLUMN vibevideo.typical.updated_at IS 'when the worker last looked';
 
 -- From the hours, so that the cost depends on models, not on jobs.
@@ -404,22 +417,6 @@ END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.steps(timestamptz, interval) IS 'part of series: where its steps begin, and which periods make them; owner only';
 
-/*
- * vibevideo.series(metric, since, step) - a number for each step and label, for
- * charts.
- *
- * metric: submitted, completed, failed, cancelled (jobs, without orphans),
- * spend_usd (list price of videos made), wait_p50, wait_p95 and the same of
- * render, copy and total (seconds): label is the model, that of the attached table
- * always.  errors: failed jobs, label is the class.  backlog: the most unfinished
- * jobs, label is the state.
- * step: whole minutes.  Whole days go back as far as there is something, whole
- * hours 50 days, multiples of 5 minutes 4 days, others 2 days.  Steps are counted
- * from a Monday, midnight UTC.
- * value: 0 where nothing was counted; NULL where nothing is known, as for a
- * percentile of nothing, or the backlog while no worker looked.
- * Errors: 22023 another metric, a bad step, more than 2000 steps.  For viewers.
- */
 CREATE FUNCTION vibevideo.series(metric text, since timestamptz DEFAULT now() - interval '1 day', step interval DEFAULT '5 minutes')
 RETURNS TABLE (at timestamptz, label text, value double precision) LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 1000
 SET search_path = pg_catalog, pg_temp SET random_page_cost = 1 SET max_parallel_workers_per_gather = 0 SET work_mem = '16MB' SET jit = off AS $$
@@ -493,5 +490,16 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vibevideo.series(text, timestamptz, interval) IS
-	'a number for each step and label, for charts: submitted, completed, failed, cancelled, errors, spend_usd, backlog, and p50 and p95 '
-	'of wait, render, copy, total; 22023; for viewers';
+'Returns a number for each step of time and each label, for charts.
+metric: submitted, completed, failed, cancelled (jobs, without orphans), spend_usd (list price of rendered
+  videos, in USD), wait_p50, wait_p95 and the same of render, copy and total (seconds), labelled by model;
+  errors (failed jobs), labelled by class of error; backlog (the most unfinished jobs), labelled by state.
+since: a moment in the first step; default: a day ago.
+step: length of a step, whole minutes. With whole days it goes back as far as anything is known, with whole
+  hours 50 days, with multiples of 5 minutes 4 days, else 2 days; default: 5 minutes.
+at: when a step begins, counted from a Monday, midnight UTC.
+label: the model (that of the attached table always), class or state.
+value: 0 where nothing was counted; NULL where nothing is known, as for a percentile of nothing, or the
+  backlog while no worker looked.
+Errors: 22023 no such metric, a bad step, or more than 2000 steps; 42501 not a viewer.
+For viewers and operators.';

@@ -82,8 +82,21 @@ CREATE TYPE vibevideo.video AS (
 	waits_for text
 );
 COMMENT ON TYPE vibevideo.video IS 'a video as the app sees it; message is what a person should read';
-COMMENT ON COLUMN vibevideo.video.estimate_seconds IS 'how long it may still take until the video is there, NULL if nobody can tell';
-COMMENT ON COLUMN vibevideo.video.waits_for IS 'for programs: what holds it now, a code of vibevideo.why; NULL when it has ended';
+COMMENT ON COLUMN vibevideo.video.vibelog_id IS 'the row''s key, as text';
+COMMENT ON COLUMN vibevideo.video.status IS 'queued, generating, processing, completed, failed or cancelled; NULL if no video was ever requested';
+COMMENT ON COLUMN vibevideo.video.request_id IS 'fal.ai''s id of the request; NULL until fal.ai has accepted it';
+COMMENT ON COLUMN vibevideo.video.video_url IS 'the video''s public URL; NULL until it is stored';
+COMMENT ON COLUMN vibevideo.video.message IS 'one sentence about its state, for the app''s user; never NULL';
+COMMENT ON COLUMN vibevideo.video.queue_position IS 'how many requests are ahead at fal.ai; NULL if that is not known, or it is not there';
+COMMENT ON COLUMN vibevideo.video.progress IS 'how much of the video is copied, from 0 to 1; NULL if it is not being copied, or its size is not known';
+COMMENT ON COLUMN vibevideo.video.attempt IS 'which attempt of the row this is, from 1; NULL if there is none';
+COMMENT ON COLUMN vibevideo.video.error_code IS 'what is wrong, for programs, perhaps only for a while; NULL if nothing is';
+COMMENT ON COLUMN vibevideo.video.error IS 'what is wrong, for the app''s user; NULL if nothing is';
+COMMENT ON COLUMN vibevideo.video.submitted_at IS 'when fal.ai accepted it; NULL until then';
+COMMENT ON COLUMN vibevideo.video.updated_at IS 'when the job last changed; NULL if there is none';
+COMMENT ON COLUMN vibevideo.video.completed_at IS 'when the job ended, successfully or not; NULL until then';
+COMMENT ON COLUMN vibevideo.video.estimate_seconds IS 'how many seconds it may still take until the video is there; NULL if nobody can tell';
+COMMENT ON COLUMN vibevideo.video.waits_for IS 'what holds it now, for programs: a code of vibevideo.why; NULL when it has ended';
 
 -- What holds a job: see why.sql.
 CREATE TYPE vibevideo_internal.reason AS (
@@ -122,15 +135,26 @@ CREATE TABLE vibevideo.binding (
 	pause_reason text
 );
 COMMENT ON TABLE vibevideo.binding IS 'the app''s table and the columns vibevideo reads; written by vibevideo.attach';
-COMMENT ON COLUMN vibevideo.binding.input_function IS 'schema-qualified name of a function of the row that returns the model''s input as jsonb';
-COMMENT ON COLUMN vibevideo.binding.user_column IS 'column that says whose video it is, for the limits; otherwise the JWT''s sub';
+COMMENT ON COLUMN vibevideo.binding.only_one IS 'always true, so that there is one row at most';
+COMMENT ON COLUMN vibevideo.binding.relation IS 'the app''s table';
+COMMENT ON COLUMN vibevideo.binding.id_column IS 'the column that identifies a row';
+COMMENT ON COLUMN vibevideo.binding.id_type IS 'that column''s type, which is the argument''s of the functions for the app';
+COMMENT ON COLUMN vibevideo.binding.prompt_column IS 'the column with the prompt, not read if there is an input_function';
+COMMENT ON COLUMN vibevideo.binding.image_column IS 'the column with an image''s URL; NULL: none';
+COMMENT ON COLUMN vibevideo.binding.model IS 'fal.ai''s endpoint id; NULL: the setting vibevideo.model';
+COMMENT ON COLUMN vibevideo.binding.input_function IS 'schema-qualified name of a function of the row that returns the model''s input as jsonb; NULL: the input is made from the two columns';
+COMMENT ON COLUMN vibevideo.binding.user_column IS 'the column that says whose video it is, for the limits; NULL: the sub of the caller''s JWT';
 COMMENT ON COLUMN vibevideo.binding.realtime IS 'changes are also sent through Supabase Realtime''s realtime.send, where it exists';
-COMMENT ON COLUMN vibevideo.binding.paused IS 'nothing is sent until vibevideo.resume(): by vibevideo.pause(), or since this is a copy of the database the jobs belong to';
-COMMENT ON COLUMN vibevideo.binding.pause_scope IS 'what vibevideo.pause() has stopped: sending, or all work; NULL in a copy';
-COMMENT ON COLUMN vibevideo.binding.paused_by IS 'who called vibevideo.pause(); NULL in a copy';
-COMMENT ON COLUMN vibevideo.binding.paused_at IS 'since when it is paused';
-COMMENT ON COLUMN vibevideo.binding.pause_reason IS 'what vibevideo.pause() was given';
 COMMENT ON COLUMN vibevideo.binding.build_index IS 'the table was too big to index under attach''s lock: the worker builds it CONCURRENTLY';
+COMMENT ON COLUMN vibevideo.binding.system_identifier IS 'the cluster that works on the jobs; elsewhere this is a copy, which is paused until vibevideo.resume()';
+COMMENT ON COLUMN vibevideo.binding.database_oid IS 'the database of that cluster';
+COMMENT ON COLUMN vibevideo.binding.timeline IS 'the cluster''s timeline';
+COMMENT ON COLUMN vibevideo.binding.paused IS 'nothing is sent until vibevideo.resume(): by vibevideo.pause(), or since this is a copy of the database the jobs belong to';
+COMMENT ON COLUMN vibevideo.binding.attached_at IS 'when a table was attached; attaching it again does not change that';
+COMMENT ON COLUMN vibevideo.binding.pause_scope IS 'what vibevideo.pause() has stopped: sending, or all work; NULL if it has not, or in a copy';
+COMMENT ON COLUMN vibevideo.binding.paused_by IS 'who called vibevideo.pause(); NULL if nobody has, or in a copy';
+COMMENT ON COLUMN vibevideo.binding.paused_at IS 'since when it is paused; NULL if it is not';
+COMMENT ON COLUMN vibevideo.binding.pause_reason IS 'the reason that vibevideo.pause() was given; NULL: none';
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.binding', '');
 
 -- What we know of models.  Rows of the app's own are kept by pg_dump, and so is
@@ -145,8 +169,13 @@ CREATE TABLE vibevideo.model (
 	changed_at timestamptz NOT NULL DEFAULT pg_catalog.now()
 );
 COMMENT ON TABLE vibevideo.model IS 'limits and list prices of models; an endpoint without a row has no limits';
-COMMENT ON COLUMN vibevideo.model.price_usd IS 'of one video; an unknown price counts as 0';
-COMMENT ON COLUMN vibevideo.model.usual_seconds IS 'how long a video usually takes; only shown to whoever is over a limit';
+COMMENT ON COLUMN vibevideo.model.endpoint IS 'fal.ai''s endpoint id, as fal-ai/minimax/video-01';
+COMMENT ON COLUMN vibevideo.model.max_prompt IS 'longest prompt, in characters; NULL: no limit is known';
+COMMENT ON COLUMN vibevideo.model.needs_image IS 'a row without an image is rejected';
+COMMENT ON COLUMN vibevideo.model.price_usd IS 'list price of one video, in USD; NULL: not known, which counts as 0';
+COMMENT ON COLUMN vibevideo.model.usual_seconds IS 'how many seconds a video usually takes, until vibevideo.typical knows; also for the hint over a limit; NULL: not known';
+COMMENT ON COLUMN vibevideo.model.builtin IS 'shipped with the extension and not changed since; pg_dump leaves it out';
+COMMENT ON COLUMN vibevideo.model.changed_at IS 'when the row was made or last changed';
 INSERT INTO vibevideo.model (endpoint, max_prompt, needs_image, price_usd, builtin) VALUES
 	('fal-ai/minimax/video-01', 2000, false, 0.5, true),
 	('fal-ai/minimax/video-01-director', 2000, false, 0.5, true),
@@ -261,9 +290,56 @@ CREATE TABLE vibevideo.job (
 	unsettled boolean DEFAULT true
 ) WITH (fillfactor = 80);
 COMMENT ON TABLE vibevideo.job IS 'one row an attempt to make a video; view vibevideo.jobs is made for reading';
-COMMENT ON COLUMN vibevideo.job.objection IS 'what the model objects to in the input, in its words, if the app''s user may read them';
-COMMENT ON COLUMN vibevideo.job.earlier_position IS 'its place in fal''s queue at earlier_at, which shows how fast it moves';
-COMMENT ON COLUMN vibevideo.job.earlier_at IS 'a moment 5 to 10 minutes ago while it is in fal''s queue, or when it came there';
+COMMENT ON COLUMN vibevideo.job.job_id IS 'the job''s number';
+COMMENT ON COLUMN vibevideo.job.relation IS 'the table of its row; NULL if the row is gone or has got another key, or the job never had one';
+COMMENT ON COLUMN vibevideo.job.vibelog_id IS 'the row''s key, as text';
+COMMENT ON COLUMN vibevideo.job.attempt IS 'which attempt of the row this is, from 1';
+COMMENT ON COLUMN vibevideo.job.renders IS 'how many attempts in a row, this one included, were made for one request: those after the first were started automatically';
+COMMENT ON COLUMN vibevideo.job.orphan IS 'its transaction was rolled back after it was sent: it is here to be cancelled at fal.ai';
+COMMENT ON COLUMN vibevideo.job.state IS 'its inner state: pending, submitting, submit_unknown, queued, generating, processing, completed, failed or cancelled';
+COMMENT ON COLUMN vibevideo.job.priority IS 'higher ones are sent first; 0 unless somebody has changed it';
+COMMENT ON COLUMN vibevideo.job.requested_by IS 'whose job it is: the JWT''s sub, or what the table''s user_column says; NULL if nobody is known';
+COMMENT ON COLUMN vibevideo.job.model IS 'fal.ai''s endpoint id';
+COMMENT ON COLUMN vibevideo.job.input IS 'what the model is sent';
+COMMENT ON COLUMN vibevideo.job.request_id IS 'fal.ai''s id of the request; NULL until fal.ai has accepted it';
+COMMENT ON COLUMN vibevideo.job.queue_position IS 'how many requests are ahead at fal.ai; NULL if that is not known, or it is not there';
+COMMENT ON COLUMN vibevideo.job.next_at IS 'when it is due next or, while a process has claimed it, when that lease ends; NULL when it has ended';
+COMMENT ON COLUMN vibevideo.job.lease IS 'fencing token: the number of its newest claim; only the holder of that may record an outcome';
+COMMENT ON COLUMN vibevideo.job.leased_by IS 'the process, by its pid, that has claimed it; NULL: none';
+COMMENT ON COLUMN vibevideo.job.tries IS 'how many tries of its phase (sending, following, copying) have failed; of a lost submit, how often it was looked up';
+COMMENT ON COLUMN vibevideo.job.crashes IS 'how often the worker has crashed while it had this job, since an outcome was recorded; from 2 on it is tried alone';
+COMMENT ON COLUMN vibevideo.job.cancel_requested_at IS 'when somebody asked to cancel it; NULL: nobody has';
+COMMENT ON COLUMN vibevideo.job.media_url IS 'where fal.ai has the file; NULL until it is rendered';
+COMMENT ON COLUMN vibevideo.job.media_type IS 'the file''s content type as fal.ai says it; NULL if it does not, or until it is rendered';
+COMMENT ON COLUMN vibevideo.job.object_key IS 'where the file is in the bucket; NULL until it is stored';
+COMMENT ON COLUMN vibevideo.job.upload_url IS 'Storage''s URL of an upload in parts that is under way; NULL: none is';
+COMMENT ON COLUMN vibevideo.job.media_etag IS 'the file''s ETag when that upload began: its parts are of one file; NULL: not known';
+COMMENT ON COLUMN vibevideo.job.upload_state IS 'hash and structure of the bytes that this upload has so far, for the try that resumes it; NULL: none';
+COMMENT ON COLUMN vibevideo.job.bytes_done IS 'how many bytes are copied; NULL until the copy has begun';
+COMMENT ON COLUMN vibevideo.job.bytes_total IS 'how many bytes the file has; NULL if that is not known';
+COMMENT ON COLUMN vibevideo.job.bytes_per_second IS 'how many bytes are copied in a second, just now; NULL when no copy runs';
+COMMENT ON COLUMN vibevideo.job.sha256 IS 'SHA-256 of the stored file, 32 bytes; NULL until it is stored';
+COMMENT ON COLUMN vibevideo.job.duration_ms IS 'how long the video plays, in milliseconds, as the file says; NULL if it does not say, or until it was read';
+COMMENT ON COLUMN vibevideo.job.video_url IS 'the video''s public URL; NULL until it is stored';
+COMMENT ON COLUMN vibevideo.job.error_code IS 'what is wrong, for programs, perhaps only for a while; NULL if nothing is';
+COMMENT ON COLUMN vibevideo.job.error IS 'what is wrong, in the words of fal.ai, Storage or vibevideo, for operators; NULL if nothing is';
+COMMENT ON COLUMN vibevideo.job.cost_usd IS 'the model''s list price when the job was made, in USD; 0, or NULL, if that was not known';
+COMMENT ON COLUMN vibevideo.job.billed IS 'fal.ai has rendered the video, and bills it';
+COMMENT ON COLUMN vibevideo.job.created_at IS 'when it was requested';
+COMMENT ON COLUMN vibevideo.job.sent_at IS 'when it was last sent to fal.ai; NULL if it was not';
+COMMENT ON COLUMN vibevideo.job.submitted_at IS 'when fal.ai accepted it; NULL until then';
+COMMENT ON COLUMN vibevideo.job.generated_at IS 'when it was seen that fal.ai had rendered it, or since when that video is copied anew; NULL until then';
+COMMENT ON COLUMN vibevideo.job.completed_at IS 'when it ended, successfully or not; NULL until then';
+COMMENT ON COLUMN vibevideo.job.updated_at IS 'when it last changed, but for the progress of a copy';
+COMMENT ON COLUMN vibevideo.job.row_dirty IS 'the app''s row does not show the job yet';
+COMMENT ON COLUMN vibevideo.job.row_tries IS 'how often writing the row has failed since the job last changed';
+COMMENT ON COLUMN vibevideo.job.row_next_at IS 'when the row is to be written, if row_dirty';
+COMMENT ON COLUMN vibevideo.job.row_error IS 'why the row could not be written; NULL: nothing is wrong';
+COMMENT ON COLUMN vibevideo.job.row_bears IS 'what the row was last seen to bear, which tells it from another with its key: a request id, - a status without one, empty neither, ? not known; NULL: what the job says';
+COMMENT ON COLUMN vibevideo.job.forgotten_at IS 'since when its failure is no longer shown as something to deal with; NULL: it is shown';
+COMMENT ON COLUMN vibevideo.job.objection IS 'what the model objects to in the input, in its words, if the app''s user may read them; NULL: nothing';
+COMMENT ON COLUMN vibevideo.job.earlier_position IS 'its place in fal.ai''s queue at earlier_at, which shows how fast it moves; NULL if it is not there';
+COMMENT ON COLUMN vibevideo.job.earlier_at IS 'a moment 5 to 10 minutes ago while it is in fal.ai''s queue, or when it came there; NULL if it is not there';
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.job', '');
 
 -- A vibelog has one active job: this index, not a check, keeps double clicks apart.
@@ -313,6 +389,12 @@ CREATE TABLE vibevideo.event (
 	PRIMARY KEY (job_id, event_id)
 );
 COMMENT ON TABLE vibevideo.event IS 'one row a state change of a job; kept as long as the job';
+COMMENT ON COLUMN vibevideo.event.event_id IS 'grows with each row';
+COMMENT ON COLUMN vibevideo.event.job_id IS 'the job';
+COMMENT ON COLUMN vibevideo.event.at IS 'when its state changed';
+COMMENT ON COLUMN vibevideo.event.state IS 'the state that it came into';
+COMMENT ON COLUMN vibevideo.event.error_code IS 'the job''s error_code then; NULL: none';
+COMMENT ON COLUMN vibevideo.event.detail IS 'the job''s error then, or else fal.ai''s request id; NULL: neither';
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.event', '');
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.event_event_id_seq', '');
 
@@ -356,7 +438,11 @@ ALTER TABLE vibevideo.job ENABLE ALWAYS TRIGGER job_changing, ENABLE ALWAYS TRIG
 CREATE FUNCTION vibevideo.is_active(state text)
 RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN state = ANY (ARRAY['pending', 'submitting', 'submit_unknown', 'queued', 'generating', 'processing']);
-COMMENT ON FUNCTION vibevideo.is_active(text) IS 'whether a job in this inner state has not ended';
+COMMENT ON FUNCTION vibevideo.is_active(text) IS
+'Says whether a job in this inner state has not ended.
+state: as in vibevideo.jobs.state.
+Returns false for an unknown state, NULL for NULL. Raises no errors.
+For viewers, operators and service_role.';
 
 -- All states, in the order a job goes through them.
 CREATE FUNCTION vibevideo_internal.states()
@@ -430,7 +516,11 @@ RETURN CASE
 	WHEN error_code COLLATE "C" ~ '^[A-Z]' THEN 'storage'
 	ELSE 'other' END;
 COMMENT ON FUNCTION vibevideo.error_class(text) IS
-	'what kind of trouble an error_code means: policy, input, balance, provider, storage, time, limit or other; NULL for none';
+'Says what kind of trouble an error code means.
+error_code: as in vibevideo.jobs.error_code.
+Returns policy, input, balance, provider, storage, time, limit or other (also for an unknown code); NULL for
+  NULL. Raises no errors.
+For viewers, operators and service_role.';
 
 -- What holds a job now (find_reason in why.sql); its last answer is remembered for
 -- the other columns of a row.  It costs more than a sort, so that of a long list
@@ -541,7 +631,11 @@ RETURN ROW(
 	CASE WHEN vibevideo.is_active((j).state)
 		 THEN ceil(extract(epoch FROM (vibevideo_internal.reason_of((j).job_id)).estimate))::int END,
 	CASE WHEN vibevideo.is_active((j).state) THEN (vibevideo_internal.reason_of((j).job_id)).code END)::vibevideo.video;
-COMMENT ON FUNCTION vibevideo.describe(vibevideo.job) IS 'a job as vibevideo.video';
+COMMENT ON FUNCTION vibevideo.describe(vibevideo.job) IS
+'Shows a job as the functions for the app return it.
+j: a row of vibevideo.job.
+Returns it as vibevideo.video. Raises no errors.
+For viewers, operators and service_role.';
 
 -- For dashboards.  It reads vibevideo.job with its owner's rights, but has no inputs,
 -- so that viewers can be given it alone.  Its columns are not those of describe, which
@@ -562,12 +656,45 @@ SELECT j.job_id, j.vibelog_id COLLATE pg_catalog."default" AS vibelog_id, vibevi
 	   CASE WHEN vibevideo.is_active(j.state) THEN (vibevideo_internal.reason_of(j.job_id)).estimate END AS estimate
 FROM vibevideo.job j;
 COMMENT ON VIEW vibevideo.jobs IS 'one row a job, newest state, for dashboards';
+COMMENT ON COLUMN vibevideo.jobs.job_id IS 'the job''s number';
+COMMENT ON COLUMN vibevideo.jobs.vibelog_id IS 'the key of its row, as text';
+COMMENT ON COLUMN vibevideo.jobs.status IS 'what the app sees: queued, generating, processing, completed, failed or cancelled';
+COMMENT ON COLUMN vibevideo.jobs.state IS 'its inner state: as status or, of what the app sees as queued, pending, submitting or submit_unknown';
+COMMENT ON COLUMN vibevideo.jobs.request_id IS 'fal.ai''s id of the request; NULL until fal.ai has accepted it';
+COMMENT ON COLUMN vibevideo.jobs.video_url IS 'the video''s public URL; NULL until it is stored';
 COMMENT ON COLUMN vibevideo.jobs.message IS 'what the app''s user should read';
-COMMENT ON COLUMN vibevideo.jobs.error IS 'the words of fal.ai, Storage or vibevideo that belong to error_code; the app''s user gets others';
+COMMENT ON COLUMN vibevideo.jobs.queue_position IS 'how many requests are ahead at fal.ai; NULL if that is not known, or it is not there';
+COMMENT ON COLUMN vibevideo.jobs.progress IS 'how much of the video is copied, from 0 to 1; NULL if it is not being copied, or its size is not known';
+COMMENT ON COLUMN vibevideo.jobs.attempt IS 'which attempt of its row this is, from 1';
+COMMENT ON COLUMN vibevideo.jobs.error_code IS 'what is wrong, for programs, perhaps only for a while; NULL if nothing is';
+COMMENT ON COLUMN vibevideo.jobs.error IS 'the words of fal.ai, Storage or vibevideo that belong to error_code; the app''s user gets others; NULL if nothing is wrong';
+COMMENT ON COLUMN vibevideo.jobs.model IS 'fal.ai''s endpoint id';
+COMMENT ON COLUMN vibevideo.jobs.tries IS 'how many tries of its phase (sending, following, copying) have failed; of a lost submit, how often it was looked up';
+COMMENT ON COLUMN vibevideo.jobs.next_at IS 'when it is due next or, while a process has claimed it, when that lease ends; NULL when it has ended';
+COMMENT ON COLUMN vibevideo.jobs.bytes_done IS 'how many bytes are copied; NULL until the copy has begun';
+COMMENT ON COLUMN vibevideo.jobs.bytes_total IS 'how many bytes the file has; NULL if that is not known';
+COMMENT ON COLUMN vibevideo.jobs.media_url IS 'where fal.ai has the file; NULL until it is rendered';
+COMMENT ON COLUMN vibevideo.jobs.requested_by IS 'whose job it is: the JWT''s sub, or what the table''s user_column says; NULL if nobody is known';
+COMMENT ON COLUMN vibevideo.jobs.orphan IS 'its transaction was rolled back after it was sent: it is here to be cancelled at fal.ai';
+COMMENT ON COLUMN vibevideo.jobs.created_at IS 'when it was requested';
+COMMENT ON COLUMN vibevideo.jobs.sent_at IS 'when it was last sent to fal.ai; NULL if it was not';
+COMMENT ON COLUMN vibevideo.jobs.submitted_at IS 'when fal.ai accepted it; NULL until then';
+COMMENT ON COLUMN vibevideo.jobs.generated_at IS 'when it was seen that fal.ai had rendered it, or since when that video is copied anew; NULL until then';
+COMMENT ON COLUMN vibevideo.jobs.updated_at IS 'when it last changed, but for the progress of a copy';
+COMMENT ON COLUMN vibevideo.jobs.completed_at IS 'when it ended, successfully or not; NULL until then';
+COMMENT ON COLUMN vibevideo.jobs.row_dirty IS 'the app''s row does not show the job yet';
+COMMENT ON COLUMN vibevideo.jobs.row_error IS 'why the row could not be written; NULL: nothing is wrong';
+COMMENT ON COLUMN vibevideo.jobs.cost_usd IS 'the model''s list price when the job was made, in USD; 0, or NULL, if that was not known';
+COMMENT ON COLUMN vibevideo.jobs.billed IS 'fal.ai has rendered the video, and bills it';
+COMMENT ON COLUMN vibevideo.jobs.bytes_per_second IS 'how many bytes are copied in a second, just now; NULL when no copy runs';
+COMMENT ON COLUMN vibevideo.jobs.seconds_left IS 'how many seconds the copy still takes at that speed; NULL when none runs, or the size is not known';
+COMMENT ON COLUMN vibevideo.jobs.duration_ms IS 'how long the video plays, in milliseconds, as the file says; NULL if it does not say, or until it was read';
+COMMENT ON COLUMN vibevideo.jobs.object_key IS 'where the file is in the bucket; NULL until it is stored';
+COMMENT ON COLUMN vibevideo.jobs.forgotten_at IS 'since when its failure is no longer shown as something to deal with; NULL: it is shown';
 COMMENT ON COLUMN vibevideo.jobs.waits_for IS 'what holds it now: a code of vibevideo.why; NULL when it has ended and its row shows that';
-COMMENT ON COLUMN vibevideo.jobs.why IS 'the same as a sentence for operators';
-COMMENT ON COLUMN vibevideo.jobs.waits_until IS 'until when, if that is known';
-COMMENT ON COLUMN vibevideo.jobs.estimate IS 'how long it may still take until the video is there, NULL if nobody can tell';
+COMMENT ON COLUMN vibevideo.jobs.why IS 'the same as a sentence for operators; NULL when waits_for is';
+COMMENT ON COLUMN vibevideo.jobs.waits_until IS 'until when; NULL if that is not known';
+COMMENT ON COLUMN vibevideo.jobs.estimate IS 'how long it may still take until the video is there; NULL if nobody can tell';
 
 -------------------------------------------------------------------------------
 -- Order of sending
@@ -620,7 +747,10 @@ COMMENT ON FUNCTION vibevideo_internal.shown(text) IS 'a key as texts show it: c
 -- Wakes (or has started) this database's worker when the transaction commits.
 CREATE FUNCTION vibevideo.wake()
 RETURNS void LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'vibevideo_wake';
-COMMENT ON FUNCTION vibevideo.wake() IS 'wakes the background worker at commit; owner only';
+COMMENT ON FUNCTION vibevideo.wake() IS
+'Wakes this database''s background worker, or has it started, when the transaction commits.
+Returns nothing. Raises no errors.
+For the extension''s owner.';
 
 -- This database's worker as shared memory knows it, and why there is none.
 CREATE FUNCTION vibevideo.worker_info(OUT pid int, OUT started_at timestamptz, OUT heartbeat_at timestamptz,
@@ -632,7 +762,25 @@ CREATE FUNCTION vibevideo.worker_info(OUT pid int, OUT started_at timestamptz, O
 									  OUT copies int, OUT absence text, OUT restart_at timestamptz,
 									  OUT cannot_start boolean)
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'vibevideo_worker_info';
-COMMENT ON FUNCTION vibevideo.worker_info() IS 'the background worker of this database; owner only';
+COMMENT ON FUNCTION vibevideo.worker_info() IS
+'Shows this database''s background worker, as shared memory knows it.
+Returns one row:
+pid: its process; NULL if it is not running.
+started_at, heartbeat_at, last_poll_at: when it was started, when it last took its turn, and when anybody last
+  called vibevideo_poll(); NULL for never.
+starts, failures: how often it was started, and has failed, since the server started; NULL if this database
+  has had none.
+fal_down_until, storage_down_until: until when fal.ai and Storage are left alone by their circuit breakers;
+  NULL if they are not.
+fal_down_since, storage_down_since: since when; NULL if they are not.
+fal_is_probed, storage_is_probed: whether one request is trying just now whether they answer again.
+has_fal_key, has_storage_key: whether it has found the API keys; NULL if it has not looked yet.
+copies: how many copies run; NULL without a worker.
+absence: why there is no worker, in words; NULL if there is one.
+restart_at: when it is started again; NULL if that is not planned.
+cannot_start: whether something keeps it from starting.
+Errors: 55000 library and extension are of different versions.
+For viewers and operators.';
 
 -- The library's; the SQL's is in pg_extension.
 CREATE FUNCTION vibevideo_internal.library_version()

@@ -46,6 +46,7 @@ BEGIN
 	END LOOP;
 END
 $$;
+ALTER TYPE vibevideo.check_line SET SCHEMA vibevideo_internal;
 -- Tables that pg_dump saves stay where a dump of 0.1.0 names them.
 ALTER TABLE vibevideo.fal_account SET SCHEMA vibevideo_internal;
 ALTER TABLE vibevideo.slot SET SCHEMA vibevideo_internal;
@@ -121,7 +122,7 @@ END
 $$;
 
 CREATE OR REPLACE FUNCTION vibevideo_internal.check_api()
-RETURNS SETOF vibevideo.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+RETURNS SETOF vibevideo_internal.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	key_type constant regtype = coalesce((SELECT b.id_type FROM vibevideo.binding b), 'uuid'::regtype);
 	expected constant text[] = ARRAY[format('vibevideo_submit(%s)', key_type), format('vibevideo_submit_batch(%s[])', key_type),
@@ -157,7 +158,7 @@ END
 $$;
 
 CREATE OR REPLACE FUNCTION vibevideo_internal.check_limits()
-RETURNS SETOF vibevideo.check_line LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+RETURNS SETOF vibevideo_internal.check_line LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	limits record;
 	wanted constant text = coalesce((SELECT b.model FROM vibevideo.binding b), current_setting('vibevideo.model'));
@@ -219,20 +220,12 @@ ALTER TABLE vibevideo.model ALTER COLUMN changed_at SET NOT NULL;
 ALTER TABLE vibevideo.binding ADD COLUMN pause_scope text, ADD COLUMN paused_by text, ADD COLUMN paused_at timestamptz,
 	ADD COLUMN pause_reason text,
 	ADD CHECK (pause_scope OPERATOR(pg_catalog.=) ANY (ARRAY['sending', 'all']));
-COMMENT ON COLUMN vibevideo.binding.paused IS 'nothing is sent until vibevideo.resume(): by vibevideo.pause(), or since this is a copy of the database the jobs belong to';
-COMMENT ON COLUMN vibevideo.binding.pause_scope IS 'what vibevideo.pause() has stopped: sending, or all work; NULL in a copy';
-COMMENT ON COLUMN vibevideo.binding.paused_by IS 'who called vibevideo.pause(); NULL in a copy';
-COMMENT ON COLUMN vibevideo.binding.paused_at IS 'since when it is paused';
-COMMENT ON COLUMN vibevideo.binding.pause_reason IS 'what vibevideo.pause() was given';
 -- null: the rows of jobs that are there bear what the job says, unless they are
 -- still to be written
 ALTER TABLE vibevideo.job ADD COLUMN row_bears text COLLATE pg_catalog."C";
 ALTER TABLE vibevideo.job ALTER COLUMN row_bears SET DEFAULT '?';
 -- before the first UPDATE: the trigger looks at these
 ALTER TABLE vibevideo.job ADD COLUMN forgotten_at timestamptz, ADD COLUMN objection text, ADD COLUMN earlier_position int, ADD COLUMN earlier_at timestamptz;
-COMMENT ON COLUMN vibevideo.job.objection IS 'what the model objects to in the input, in its words, if the app''s user may read them';
-COMMENT ON COLUMN vibevideo.job.earlier_position IS 'its place in fal''s queue at earlier_at, which shows how fast it moves';
-COMMENT ON COLUMN vibevideo.job.earlier_at IS 'a moment 5 to 10 minutes ago while it is in fal''s queue, or when it came there';
 -- null: costs of the jobs that are there are in past_costs, and those of active
 -- ones are taken back by the trigger
 ALTER TABLE vibevideo.job ADD COLUMN unsettled boolean;
@@ -272,7 +265,6 @@ CREATE INDEX job_row_error ON vibevideo.job (updated_at) WHERE row_error IS NOT 
 CREATE INDEX job_failed ON vibevideo.job (completed_at) WHERE state OPERATOR(pg_catalog.=) 'failed';
 CREATE INDEX job_suspect ON vibevideo.job (next_at) WHERE crashes OPERATOR(pg_catalog.>=) 2 AND next_at IS NOT NULL;
 
-COMMENT ON COLUMN vibevideo.model.usual_seconds IS 'how long a video usually takes; only shown to whoever is over a limit';
 
 COMMENT ON FUNCTION vibevideo_internal.job_changed() IS
 	'trigger: a new job takes its share of the limits, one that ended gives back; counts steps in vibevideo_internal.tally; reports a new status on channel vibevideo';
@@ -355,7 +347,11 @@ $$;
 CREATE FUNCTION vibevideo.is_active(state text)
 RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN state = ANY (ARRAY['pending', 'submitting', 'submit_unknown', 'queued', 'generating', 'processing']);
-COMMENT ON FUNCTION vibevideo.is_active(text) IS 'whether a job in this inner state has not ended';
+COMMENT ON FUNCTION vibevideo.is_active(text) IS
+'Says whether a job in this inner state has not ended.
+state: as in vibevideo.jobs.state.
+Returns false for an unknown state, NULL for NULL. Raises no errors.
+For viewers, operators and service_role.';
 
 CREATE FUNCTION vibevideo.error_class(error_code text)
 RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -387,15 +383,17 @@ RETURN CASE
 	WHEN error_code COLLATE "C" ~ '^[A-Z]' THEN 'storage'
 	ELSE 'other' END;
 COMMENT ON FUNCTION vibevideo.error_class(text) IS
-	'what kind of trouble an error_code means: policy, input, balance, provider, storage, time, limit or other; NULL for none';
+'Says what kind of trouble an error code means.
+error_code: as in vibevideo.jobs.error_code.
+Returns policy, input, balance, provider, storage, time, limit or other (also for an unknown code); NULL for
+  NULL. Raises no errors.
+For viewers, operators and service_role.';
 
 -------------------------------------------------------------------------------
 -- What a user reads, and why a job waits
 -------------------------------------------------------------------------------
 
 ALTER TYPE vibevideo.video ADD ATTRIBUTE estimate_seconds int, ADD ATTRIBUTE waits_for text;
-COMMENT ON COLUMN vibevideo.video.estimate_seconds IS 'how long it may still take until the video is there, NULL if nobody can tell';
-COMMENT ON COLUMN vibevideo.video.waits_for IS 'for programs: what holds it now, a code of vibevideo.why; NULL when it has ended';
 
 CREATE TYPE vibevideo_internal.reason AS (
 	code text,
@@ -507,7 +505,11 @@ RETURN ROW(
 	CASE WHEN vibevideo.is_active((j).state)
 		 THEN ceil(extract(epoch FROM (vibevideo_internal.reason_of((j).job_id)).estimate))::int END,
 	CASE WHEN vibevideo.is_active((j).state) THEN (vibevideo_internal.reason_of((j).job_id)).code END)::vibevideo.video;
-COMMENT ON FUNCTION vibevideo.describe(vibevideo.job) IS 'a job as vibevideo.video';
+COMMENT ON FUNCTION vibevideo.describe(vibevideo.job) IS
+'Shows a job as the functions for the app return it.
+j: a row of vibevideo.job.
+Returns it as vibevideo.video. Raises no errors.
+For viewers, operators and service_role.';
 
 CREATE OR REPLACE VIEW vibevideo.jobs AS
 SELECT j.job_id, j.vibelog_id COLLATE pg_catalog."default" AS vibelog_id, vibevideo_internal.shown_status(j.state) AS status, j.state,
@@ -525,12 +527,45 @@ SELECT j.job_id, j.vibelog_id COLLATE pg_catalog."default" AS vibelog_id, vibevi
 	   CASE WHEN vibevideo.is_active(j.state) THEN (vibevideo_internal.reason_of(j.job_id)).estimate END AS estimate
 FROM vibevideo.job j;
 COMMENT ON VIEW vibevideo.jobs IS 'one row a job, newest state, for dashboards';
+COMMENT ON COLUMN vibevideo.jobs.job_id IS 'the job''s number';
+COMMENT ON COLUMN vibevideo.jobs.vibelog_id IS 'the key of its row, as text';
+COMMENT ON COLUMN vibevideo.jobs.status IS 'what the app sees: queued, generating, processing, completed, failed or cancelled';
+COMMENT ON COLUMN vibevideo.jobs.state IS 'its inner state: as status or, of what the app sees as queued, pending, submitting or submit_unknown';
+COMMENT ON COLUMN vibevideo.jobs.request_id IS 'fal.ai''s id of the request; NULL until fal.ai has accepted it';
+COMMENT ON COLUMN vibevideo.jobs.video_url IS 'the video''s public URL; NULL until it is stored';
 COMMENT ON COLUMN vibevideo.jobs.message IS 'what the app''s user should read';
-COMMENT ON COLUMN vibevideo.jobs.error IS 'the words of fal.ai, Storage or vibevideo that belong to error_code; the app''s user gets others';
+COMMENT ON COLUMN vibevideo.jobs.queue_position IS 'how many requests are ahead at fal.ai; NULL if that is not known, or it is not there';
+COMMENT ON COLUMN vibevideo.jobs.progress IS 'how much of the video is copied, from 0 to 1; NULL if it is not being copied, or its size is not known';
+COMMENT ON COLUMN vibevideo.jobs.attempt IS 'which attempt of its row this is, from 1';
+COMMENT ON COLUMN vibevideo.jobs.error_code IS 'what is wrong, for programs, perhaps only for a while; NULL if nothing is';
+COMMENT ON COLUMN vibevideo.jobs.error IS 'the words of fal.ai, Storage or vibevideo that belong to error_code; the app''s user gets others; NULL if nothing is wrong';
+COMMENT ON COLUMN vibevideo.jobs.model IS 'fal.ai''s endpoint id';
+COMMENT ON COLUMN vibevideo.jobs.tries IS 'how many tries of its phase (sending, following, copying) have failed; of a lost submit, how often it was looked up';
+COMMENT ON COLUMN vibevideo.jobs.next_at IS 'when it is due next or, while a process has claimed it, when that lease ends; NULL when it has ended';
+COMMENT ON COLUMN vibevideo.jobs.bytes_done IS 'how many bytes are copied; NULL until the copy has begun';
+COMMENT ON COLUMN vibevideo.jobs.bytes_total IS 'how many bytes the file has; NULL if that is not known';
+COMMENT ON COLUMN vibevideo.jobs.media_url IS 'where fal.ai has the file; NULL until it is rendered';
+COMMENT ON COLUMN vibevideo.jobs.requested_by IS 'whose job it is: the JWT''s sub, or what the table''s user_column says; NULL if nobody is known';
+COMMENT ON COLUMN vibevideo.jobs.orphan IS 'its transaction was rolled back after it was sent: it is here to be cancelled at fal.ai';
+COMMENT ON COLUMN vibevideo.jobs.created_at IS 'when it was requested';
+COMMENT ON COLUMN vibevideo.jobs.sent_at IS 'when it was last sent to fal.ai; NULL if it was not';
+COMMENT ON COLUMN vibevideo.jobs.submitted_at IS 'when fal.ai accepted it; NULL until then';
+COMMENT ON COLUMN vibevideo.jobs.generated_at IS 'when it was seen that fal.ai had rendered it, or since when that video is copied anew; NULL until then';
+COMMENT ON COLUMN vibevideo.jobs.updated_at IS 'when it last changed, but for the progress of a copy';
+COMMENT ON COLUMN vibevideo.jobs.completed_at IS 'when it ended, successfully or not; NULL until then';
+COMMENT ON COLUMN vibevideo.jobs.row_dirty IS 'the app''s row does not show the job yet';
+COMMENT ON COLUMN vibevideo.jobs.row_error IS 'why the row could not be written; NULL: nothing is wrong';
+COMMENT ON COLUMN vibevideo.jobs.cost_usd IS 'the model''s list price when the job was made, in USD; 0, or NULL, if that was not known';
+COMMENT ON COLUMN vibevideo.jobs.billed IS 'fal.ai has rendered the video, and bills it';
+COMMENT ON COLUMN vibevideo.jobs.bytes_per_second IS 'how many bytes are copied in a second, just now; NULL when no copy runs';
+COMMENT ON COLUMN vibevideo.jobs.seconds_left IS 'how many seconds the copy still takes at that speed; NULL when none runs, or the size is not known';
+COMMENT ON COLUMN vibevideo.jobs.duration_ms IS 'how long the video plays, in milliseconds, as the file says; NULL if it does not say, or until it was read';
+COMMENT ON COLUMN vibevideo.jobs.object_key IS 'where the file is in the bucket; NULL until it is stored';
+COMMENT ON COLUMN vibevideo.jobs.forgotten_at IS 'since when its failure is no longer shown as something to deal with; NULL: it is shown';
 COMMENT ON COLUMN vibevideo.jobs.waits_for IS 'what holds it now: a code of vibevideo.why; NULL when it has ended and its row shows that';
-COMMENT ON COLUMN vibevideo.jobs.why IS 'the same as a sentence for operators';
-COMMENT ON COLUMN vibevideo.jobs.waits_until IS 'until when, if that is known';
-COMMENT ON COLUMN vibevideo.jobs.estimate IS 'how long it may still take until the video is there, NULL if nobody can tell';
+COMMENT ON COLUMN vibevideo.jobs.why IS 'the same as a sentence for operators; NULL when waits_for is';
+COMMENT ON COLUMN vibevideo.jobs.waits_until IS 'until when; NULL if that is not known';
+COMMENT ON COLUMN vibevideo.jobs.estimate IS 'how long it may still take until the video is there; NULL if nobody can tell';
 
 DROP FUNCTION vibevideo.worker_info();
 CREATE FUNCTION vibevideo.worker_info(OUT pid int, OUT started_at timestamptz, OUT heartbeat_at timestamptz,
@@ -542,7 +577,25 @@ CREATE FUNCTION vibevideo.worker_info(OUT pid int, OUT started_at timestamptz, O
 									  OUT copies int, OUT absence text, OUT restart_at timestamptz,
 									  OUT cannot_start boolean)
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'vibevideo_worker_info';
-COMMENT ON FUNCTION vibevideo.worker_info() IS 'the background worker of this database; owner only';
+COMMENT ON FUNCTION vibevideo.worker_info() IS
+'Shows this database''s background worker, as shared memory knows it.
+Returns one row:
+pid: its process; NULL if it is not running.
+started_at, heartbeat_at, last_poll_at: when it was started, when it last took its turn, and when anybody last
+  called vibevideo_poll(); NULL for never.
+starts, failures: how often it was started, and has failed, since the server started; NULL if this database
+  has had none.
+fal_down_until, storage_down_until: until when fal.ai and Storage are left alone by their circuit breakers;
+  NULL if they are not.
+fal_down_since, storage_down_since: since when; NULL if they are not.
+fal_is_probed, storage_is_probed: whether one request is trying just now whether they answer again.
+has_fal_key, has_storage_key: whether it has found the API keys; NULL if it has not looked yet.
+copies: how many copies run; NULL without a worker.
+absence: why there is no worker, in words; NULL if there is one.
+restart_at: when it is started again; NULL if that is not planned.
+cannot_start: whether something keeps it from starting.
+Errors: 55000 library and extension are of different versions.
+For viewers and operators.';
 
 CREATE FUNCTION vibevideo_internal.because(code text, sentence text, message text DEFAULT NULL, until timestamptz DEFAULT NULL,
 										   ahead int DEFAULT NULL, estimate interval DEFAULT NULL)
@@ -876,7 +929,17 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vibevideo.why(bigint) IS
-	'why a job waits: code, sentence for operators, until when, how many are ahead, time to the video; PT404; for viewers';
+'Says why a job waits: the one thing that holds it now.
+job_id: as in vibevideo.jobs.
+Returns one row:
+code: what it is, for programs.
+sentence: the same, for operators.
+until: until when; NULL if that is not known.
+ahead: how many jobs are ahead of it, 1001 for more than 1000 of ours; NULL if none can be, or that is not
+  known.
+estimate: how long it may still take until the video is there; NULL if nobody can tell.
+Errors: PT404 no such job; 42501 not a viewer.
+For viewers and operators.';
 
 CREATE OR REPLACE FUNCTION vibevideo_internal.next_submits(most int, due_before timestamptz)
 RETURNS SETOF bigint LANGUAGE plpgsql STABLE ROWS 64
@@ -946,9 +1009,14 @@ CREATE OR REPLACE FUNCTION vibevideo.create_api(id_type regtype)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	errors constant text =
-		'Errors: PT404 no such row or not visible; 42501 the row may not be changed by the caller; '
-		'22004 the key is null; 55000 vibevideo is not configured or no table is attached. '
-		'For authenticated (row-level security decides which rows) and service_role.';
+		E'Errors: PT404 there is no such row, or the caller may not see it; 22004 the key is null; 42501 the caller lacks rights on\n'
+		'  the table; 55000 no table is attached, or vibevideo cannot work with it as it is';
+	change_errors constant text =
+		E', or is paused; 40001 somebody else changed the row''s job at this very moment: try again';
+	who_may constant text = E'.\nFor authenticated, whose row-level security decides which rows, and service_role.';
+	submit_errors constant text = errors || change_errors ||
+		E';\n  22023 the prompt or image is missing, the prompt is too long, or the input cannot be used; PT402, PT429 a limit is\n'
+		'  reached' || who_may;
 	extension_oid constant oid = (SELECT e.oid FROM pg_extension e WHERE e.extname = 'vibevideo');
 	extension_owner constant name = (SELECT r.rolname FROM pg_extension e JOIN pg_roles r ON r.oid = e.extowner
 									 WHERE e.extname = 'vibevideo');
@@ -973,27 +1041,28 @@ BEGIN
 			   CASE WHEN f.many THEN t.typarray ELSE t.oid END::regtype AS argument_type
 		FROM (VALUES
 			('vibevideo_submit', 'vibelog_id', false, 'vibevideo.video', 'VOLATILE',
-			 'Asks for a video of one row of the attached table: sends it to fal.ai and returns at once, with the request id. '
-			 'vibelog_id: the row''s key. Returns the video; while a job is active that job, so that a double click never pays twice. '
-			 'When it has ended, a call makes a new attempt, which is paid for (a completed video is returned as it is if '
-			 'vibevideo.resubmit_completed is off). '
-			 'Also 22023: the prompt is missing, too long or otherwise unusable. ' || errors),
+			 E'Asks for a video of one row of the attached table: sends it to fal.ai and returns at once, with the request id.\n'
+			 'vibelog_id: the row''s key.\n'
+			 'Returns the video. While the row has an active job that is that job, so that a double click never pays twice. After it\n'
+			 '  has ended, a call makes a new attempt, which is paid for; with vibevideo.resubmit_completed off, not if the video is\n'
+			 '  completed. If fal.ai refuses it, the video''s status is failed.\n' || submit_errors),
 			('vibevideo_submit_batch', 'vibelog_ids', true, 'SETOF vibevideo.video', 'VOLATILE',
-			 'Asks for videos of many rows: only notes the jobs, without network; the background worker sends them after commit. '
-			 'vibelog_ids: the rows'' keys. Returns a video a row, in the order given; which of them are new and paid for is as in '
-			 'vibevideo_submit. '
-			 'Also 22023: a prompt is missing, too long or otherwise unusable. ' || errors),
+			 E'Asks for videos of many rows: only notes the jobs, without network; the background worker sends them after the commit.\n'
+			 'vibelog_ids: the rows'' keys.\n'
+			 'Returns a video for each, in the same order; which of them are new, and paid for, is as in vibevideo_submit.\n' || submit_errors),
 			('vibevideo_status', 'vibelog_id', false, 'vibevideo.video', 'STABLE',
-			 'Reports how far the video of one row is; message is made for people. No network, no writes. '
-			 'vibelog_id: the row''s key. Returns the video; status is null if none was ever requested. ' || errors),
+			 E'Reports how far the video of one row is; its message is made for people. No network, no writes.\n'
+			 'vibelog_id: the row''s key.\n'
+			 'Returns the video; its status is null if none was ever requested.\n' || errors || who_may),
 			('vibevideo_cancel', 'vibelog_id', false, 'vibevideo.video', 'VOLATILE',
-			 'Cancels the active job of one row, here and at fal.ai. '
-			 'vibelog_id: the row''s key. Returns the video; a finished one is returned as it is. ' || errors),
+			 E'Cancels the active job of one row, here and at fal.ai.\n'
+			 'vibelog_id: the row''s key.\n'
+			 'Returns the video; one that has ended or is being copied is returned as it is.\n' || errors || change_errors || who_may),
 			('vibevideo_retry', 'vibelog_id', false, 'vibevideo.video', 'VOLATILE',
-			 'Tries again to make the video of a row whose last job failed or was cancelled. '
-			 'A video that was made already is only copied, even if the transaction that asked for it was rolled back. '
-			 'vibelog_id: the row''s key. Returns the video; while a job is active that job. '
-			 'Also 22023: the prompt is missing, too long or otherwise unusable. ' || errors)
+			 E'Tries again to make the video of a row whose last job failed or was cancelled.\n'
+			 'vibelog_id: the row''s key.\n'
+			 'Returns the video. One that was rendered is only copied again, even if the transaction that asked for it was rolled back;\n'
+			 '  anything else is a new attempt, which is paid for, a lost submit too. A job that waits is sent now.\n' || submit_errors)
 		) AS f(name, argument, many, result, volatility, description)
 		JOIN pg_type t ON t.oid = id_type
 	LOOP
@@ -1698,7 +1767,33 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vibevideo.attach(regclass, name, name, name, text, text, name, boolean, regclass) IS
-	'binds the app''s table and adds the columns about its videos; call it again to change options: those not named stay; owner only';
+'Makes a table of the app the one whose rows become videos, and adds the columns about them where they are
+  missing.
+Call it again at any time to change options: one that is not named, or is NULL, stays as it is; an empty
+  string resets it to its default.
+relation: the table, which may be partitioned.
+id_column: the column that identifies a row, unique and not null, of type uuid, bigint, integer or text;
+  default: the primary key, if it has one column.
+prompt_column: the text column with the prompt; default: the first of prompt, text, content, body, caption and
+  description.
+image_column: the text column with an image''s URL, for models that take one; default: none.
+model: fal.ai''s endpoint id, as fal-ai/minimax/video-01; default: the setting vibevideo.model.
+input_function: name of a function of the row that returns the model''s whole input as jsonb, looked for in the
+  table''s schema unless it is qualified; default: none.
+user_column: the column that says whose video it is, for the limits; default: the sub of the caller''s JWT.
+realtime: true adds the table to publication supabase_realtime and sends changes through realtime.send, where
+  these exist; default: false.
+adopt: another table that this one takes the place of, with the same rows: its jobs become this one''s. A
+  dropped table is given by its number, as check_config shows it; default: none.
+Returns a sentence that says what is attached, with which options. Waits for locks as long as lock_timeout
+  says, 5 seconds if that is 0.
+Errors: 42P01, 42809, 42501, 0A000 this cannot be attached; 42P16 no single key, or a column of ours is NOT
+  NULL or generated; 42703 no such column; 42804 a column has the wrong type; 42602, 42883, 42P13 the input
+  function cannot be used; 22023 not a model''s name; 23514 rows have a status that vibevideo does not know;
+  55000 another table is attached, a constraint forbids our statuses, row-level security is forced, or the
+  table''s owner lacks rights; 42P07, 42723 a name is taken; 2BP01 something depends on the functions for the
+  app; 55P03 a lock could not be had.
+For the extension''s owner, who must also own the table.';
 
 CREATE OR REPLACE FUNCTION vibevideo.detach(force boolean DEFAULT false)
 RETURNS boolean LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -1753,7 +1848,12 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vibevideo.detach(boolean) IS
-	'forgets the app''s table, keeps its columns, rows and jobs; force: although jobs are active; owner only';
+'Forgets the app''s table and the options it was attached with. Its columns and rows stay, and so do all jobs.
+force: true detaches although jobs are active. They are paused until the table is attached again, or one that
+  adopts its jobs; default: false.
+Returns whether a table was attached.
+Errors: 55006 jobs are active; 55000 they are, and force is true, but this database is paused.
+For the extension''s owner.';
 
 CREATE FUNCTION vibevideo.resolve(job bigint, verdict text)
 RETURNS vibevideo.video LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -1803,7 +1903,14 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vibevideo.resolve(bigint, text) IS
-	'settles a job in state submit_unknown by fal''s request id or ''not_sent''; PT404, PT409, 22023; for operators';
+'Decides what became of a lost submit, a job in state submit_unknown.
+job: its job_id in vibevideo.jobs.
+verdict: the request id that fal.ai''s dashboard shows for it; or ''not_sent'' if fal.ai has no such request: then
+  it is sent again, or cancelled if that was requested.
+Returns the job as vibevideo.video.
+Errors: PT404 no such job; PT409 it is not a lost submit, or another job has this request id; 22023 the
+  verdict is neither; 42501 not an operator.
+For operators.';
 
 CREATE OR REPLACE FUNCTION vibevideo_internal.over_limit(who text, limit_name text, most numeric, used text, sql_state text, message text,
 									 come_back text)
@@ -1824,12 +1931,24 @@ COMMENT ON FUNCTION vibevideo_internal.over_limit(text, text, numeric, text, tex
 CREATE FUNCTION vibevideo.cancel(job bigint)
 RETURNS vibevideo.video LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'vibevideo_cancel_job';
 COMMENT ON FUNCTION vibevideo.cancel(bigint) IS
-	'cancels a job by its number, without its row or table; PT404 no such job; for operators';
+'Cancels a job, whatever became of its row and table, or the attempt that has just followed it.
+job: its job_id in vibevideo.jobs.
+Returns the job as vibevideo.video: cancelled at once if it was not sent, else as soon as fal.ai has been
+  told. One that has ended or is being copied is returned as it is.
+Errors: PT404 no such job; 55000 this database is a copy; 42501 not an operator.
+For operators.';
 
 CREATE FUNCTION vibevideo.retry(job bigint)
 RETURNS vibevideo.video LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'vibevideo_retry_job';
 COMMENT ON FUNCTION vibevideo.retry(bigint) IS
-	'tries a job again by its number, without its row or table; a video that was made is only copied; PT404 no such job; for operators';
+'Tries again to make a job''s video, with the input it had, whatever became of its row and table. A rendered
+  video is only copied, a job that waits is sent now; a lost submit, and one that ended without a video, is a
+  new attempt, which is paid for.
+job: its job_id in vibevideo.jobs.
+Returns the job, or the new one, as vibevideo.video. If the table is gone, the new one has no row.
+Errors: PT404 no such job; PT402, PT429 its user is over a limit; 55000 this database is a copy; 42501 not an
+  operator.
+For operators.';
 
 -- One service, fal.ai or Storage: whether it was taken to be down, whether it answers,
 -- what it said, and until when it is left alone.
@@ -1838,17 +1957,8 @@ LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'vibevideo_reach';
 COMMENT ON FUNCTION vibevideo_internal.reach(text) IS
 	'asks fal.ai or Storage whether it answers, and closes its circuit breaker if it does; owner only';
 
-/*
- * vibevideo.probe_now() - asks fal.ai and Storage whether they answer, and lets
- * jobs go to one that does at once, however long its circuit breaker was to stay
- * open.  A service that does not answer keeps the wait it has.
- *
- * Over the network, within this call, for at most 3 s each; what is asked changes
- * nothing there.  Returns a row for each service: was_down, whether it was left
- * alone before; answers, null if it was not asked; detail, what it said or why not;
- * next_probe_at, until when it is left alone, null if it is not.
- * Errors: 42501 not an operator.
- */
+-- What is asked changes nothing there.  A service that does not answer keeps the
+-- wait it has.
 CREATE FUNCTION vibevideo.probe_now()
 RETURNS TABLE (service text, was_down boolean, answers boolean, detail text, next_probe_at timestamptz)
 LANGUAGE plpgsql VOLATILE ROWS 2 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -1866,7 +1976,16 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vibevideo.probe_now() IS
-	'asks fal.ai and Storage whether they answer, over the network, and lets jobs go to one that does at once; for operators';
+'Asks fal.ai and Storage over the network whether they answer, for at most 3 seconds each, and lets jobs go at
+  once to one that does.
+Returns a row for each:
+service: fal.ai or Storage.
+was_down: whether its circuit breaker was open.
+answers: whether it answers; NULL if it was not asked.
+detail: what it said, or why it was not asked.
+next_probe_at: until when it is left alone; NULL if it is not.
+Errors: 42501 not an operator.
+For operators.';
 
 CREATE FUNCTION vibevideo_internal.sequences_behind()
 RETURNS boolean LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -1923,7 +2042,14 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vibevideo.pause(text, text) IS
-	'stops sending, or all work on jobs, until vibevideo.resume(), and notes who did so and why; false when it was paused so already; 22023; for operators';
+'Pauses this database until vibevideo.resume(), and notes who did so and since when. Calls of the app are still
+  accepted, and wait.
+scope: sending stops only the sending of new jobs, all stops polls, copies and writes of rows as well;
+  default: sending.
+reason: for whoever meets the pause; default: none.
+Returns false, and changes nothing, if it was paused so already, is a copy, or no table is attached.
+Errors: 22023 another scope; 42501 not an operator.
+For operators.';
 
 CREATE FUNCTION vibevideo.resume()
 RETURNS boolean LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -1946,16 +2072,24 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vibevideo.resume() IS
-	'lets a paused database, or one that was restored or copied, act on its jobs, and advances its sequences; false when it was not paused; for operators';
+'Ends a pause, and says that this database, if it was restored or copied, is the one that works on its jobs:
+  the original must not do so any more.
+Advances sequences that are behind their tables, as after logical replication.
+Returns whether it was paused.
+Errors: 42501 not an operator.
+For operators.';
 
 COMMENT ON TABLE vibevideo.limit IS
 	'how much may be requested: scope global counts everybody together, default each user that has no row of scope user';
-COMMENT ON COLUMN vibevideo.limit.submits_per_day IS 'videos requested in a day of UTC, without failed and cancelled ones that cost nothing; NULL, -1 and 0 as above';
+COMMENT ON COLUMN vibevideo.limit.scope IS 'global: everybody together; default: each user without a row of scope user; user: the one in user_id';
+COMMENT ON COLUMN vibevideo.limit.user_id IS 'as in vibevideo.job.requested_by: the JWT''s sub, or what the table''s user_column says; NULL unless scope is user';
+COMMENT ON COLUMN vibevideo.limit.max_active IS 'most active videos at a time, those being copied included (jobs at fal.ai have a setting of this name); NULL: the default''s limit, in default and global none; -1: unlimited, whatever the default; 0: no videos';
+COMMENT ON COLUMN vibevideo.limit.submits_per_day IS 'most videos requested in a day of UTC, without failed and cancelled ones that cost nothing; NULL, -1 and 0 as for max_active';
+COMMENT ON COLUMN vibevideo.limit.spend_per_day_usd IS 'most USD that the videos of a day of UTC cost, active ones included, by their list prices; NULL, -1 and 0 as for max_active';
+COMMENT ON COLUMN vibevideo.limit.who IS 'scope and user_id as one key: global, default, or user: and the user_id';
 COMMENT ON TABLE vibevideo_internal.till IS 'a day''s budget in parts (tills), so that submits need not wait for each other: what is used of each; made anew from vibevideo.job when lost';
 COMMENT ON FUNCTION vibevideo_internal.till_room(vibevideo_internal.till, numeric, numeric, date) IS 'what is left in a till, a part of a day''s budget; owner only';
-COMMENT ON COLUMN vibevideo.limit.max_active IS 'active videos at a time, those being copied included (jobs at fal.ai have a setting of this name); NULL: the default''s limit; -1: unlimited, whatever the default; 0: no videos';
 
-COMMENT ON COLUMN vibevideo.limit.spend_per_day_usd IS 'list prices (vibevideo.model) of a day''s videos, active ones included; NULL, -1 and 0 as above';
 
 CREATE TABLE vibevideo_internal.past_costs_by_month (
 	month date NOT NULL,
@@ -2122,14 +2256,14 @@ FROM (SELECT o.user_id, o.day, o.model, o.submits, o.active, o.videos, o.reserve
 	  SELECT p.user_id, p.day, p.model, p.submits, 0, p.videos, 0, p.settled_usd FROM vibevideo.past_costs p) c
 GROUP BY c.user_id, c.day, c.model;
 COMMENT ON VIEW vibevideo.costs IS 'videos requested and what they cost, by user, day of UTC and model';
-COMMENT ON COLUMN vibevideo.costs.user_id IS 'whose, NULL where nobody is known';
-COMMENT ON COLUMN vibevideo.costs.day IS 'when requested, a day of UTC';
+COMMENT ON COLUMN vibevideo.costs.user_id IS 'whose jobs: the JWT''s sub, or what the table''s user_column says; NULL where nobody is known';
+COMMENT ON COLUMN vibevideo.costs.day IS 'the day of UTC on which they were requested';
 COMMENT ON COLUMN vibevideo.costs.model IS 'fal.ai''s endpoint id';
-COMMENT ON COLUMN vibevideo.costs.submits IS 'jobs, without orphans';
-COMMENT ON COLUMN vibevideo.costs.active IS 'jobs that have not ended, with orphans';
-COMMENT ON COLUMN vibevideo.costs.videos IS 'videos that fal.ai has made';
-COMMENT ON COLUMN vibevideo.costs.reserved_usd IS 'list price of active jobs whose video is not made yet';
-COMMENT ON COLUMN vibevideo.costs.settled_usd IS 'list price of videos that were made, stored or not';
+COMMENT ON COLUMN vibevideo.costs.submits IS 'how many jobs, without orphans';
+COMMENT ON COLUMN vibevideo.costs.active IS 'how many active jobs, orphans included';
+COMMENT ON COLUMN vibevideo.costs.videos IS 'how many videos fal.ai has rendered, stored or not, orphans'' included';
+COMMENT ON COLUMN vibevideo.costs.reserved_usd IS 'list price of active jobs that are not rendered yet, in USD; a price that is not known counts as 0';
+COMMENT ON COLUMN vibevideo.costs.settled_usd IS 'list price of the rendered videos, in USD';
 
 CREATE VIEW vibevideo.costs_by_month AS
 SELECT nullif(c.user_id, '') AS user_id, c.month,
@@ -2143,8 +2277,13 @@ FROM (SELECT o.user_id, date_trunc('month', o.day::timestamp)::date AS month, o.
 	  SELECT p.user_id, p.month, p.submits, 0, p.videos, 0, p.settled_usd FROM vibevideo_internal.past_costs_by_month p) c
 GROUP BY c.user_id, c.month;
 COMMENT ON VIEW vibevideo.costs_by_month IS 'vibevideo.costs by user and month, of all models together';
-COMMENT ON COLUMN vibevideo.costs_by_month.user_id IS 'as in vibevideo.costs, like all further columns';
-COMMENT ON COLUMN vibevideo.costs_by_month.month IS 'the month''s first day, of UTC';
+COMMENT ON COLUMN vibevideo.costs_by_month.user_id IS 'whose jobs: the JWT''s sub, or what the table''s user_column says; NULL where nobody is known';
+COMMENT ON COLUMN vibevideo.costs_by_month.month IS 'the first day of the month of UTC in which they were requested';
+COMMENT ON COLUMN vibevideo.costs_by_month.submits IS 'how many jobs, without orphans';
+COMMENT ON COLUMN vibevideo.costs_by_month.active IS 'how many active jobs, orphans included';
+COMMENT ON COLUMN vibevideo.costs_by_month.videos IS 'how many videos fal.ai has rendered, stored or not, orphans'' included';
+COMMENT ON COLUMN vibevideo.costs_by_month.reserved_usd IS 'list price of active jobs that are not rendered yet, in USD; a price that is not known counts as 0';
+COMMENT ON COLUMN vibevideo.costs_by_month.settled_usd IS 'list price of the rendered videos, in USD';
 
 CREATE VIEW vibevideo.costs_by_day AS
 SELECT c.day, c.model,
@@ -2157,7 +2296,13 @@ FROM (SELECT o.day, o.model, o.submits, o.active, o.videos, o.reserved_usd, o.se
 	  SELECT p.day, p.model, p.submits, 0, p.videos, 0, p.settled_usd FROM vibevideo_internal.past_costs_by_day p) c
 GROUP BY c.day, c.model;
 COMMENT ON VIEW vibevideo.costs_by_day IS 'vibevideo.costs of all users together';
-COMMENT ON COLUMN vibevideo.costs_by_day.day IS 'as in vibevideo.costs, like all further columns';
+COMMENT ON COLUMN vibevideo.costs_by_day.day IS 'the day of UTC on which they were requested';
+COMMENT ON COLUMN vibevideo.costs_by_day.model IS 'fal.ai''s endpoint id';
+COMMENT ON COLUMN vibevideo.costs_by_day.submits IS 'how many jobs, without orphans';
+COMMENT ON COLUMN vibevideo.costs_by_day.active IS 'how many active jobs, orphans included';
+COMMENT ON COLUMN vibevideo.costs_by_day.videos IS 'how many videos fal.ai has rendered, stored or not, orphans'' included';
+COMMENT ON COLUMN vibevideo.costs_by_day.reserved_usd IS 'list price of active jobs that are not rendered yet, in USD; a price that is not known counts as 0';
+COMMENT ON COLUMN vibevideo.costs_by_day.settled_usd IS 'list price of the rendered videos, in USD';
 
 CREATE OR REPLACE FUNCTION vibevideo_internal.counted_jobs(who text, kind text)
 RETURNS SETOF vibevideo.job LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -2315,7 +2460,7 @@ END
 $$;
 
 CREATE OR REPLACE FUNCTION vibevideo_internal.check_preload()
-RETURNS SETOF vibevideo.check_line LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURNS SETOF vibevideo_internal.check_line LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	SELECT (CASE WHEN current_setting('shared_preload_libraries') ~ '(^|[ ,/"])vibevideo([ ,."]|$)'
 				 THEN vibevideo_internal.line('preload', 'ok', 'vibevideo is in shared_preload_libraries')
@@ -2332,7 +2477,7 @@ END;
 COMMENT ON FUNCTION vibevideo_internal.check_preload() IS 'part of check_config: is the library preloaded, and of the right version; owner only';
 
 CREATE OR REPLACE FUNCTION vibevideo_internal.check_worker()
-RETURNS SETOF vibevideo.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
+RETURNS SETOF vibevideo_internal.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
 DECLARE
 	patience constant interval = '2 minutes';
 	w record;
@@ -2387,7 +2532,7 @@ END
 $$;
 
 CREATE OR REPLACE FUNCTION vibevideo_internal.check_table()
-RETURNS SETOF vibevideo.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+RETURNS SETOF vibevideo_internal.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	b vibevideo.binding;
 	t record;
@@ -2489,7 +2634,7 @@ END
 $$;
 
 CREATE OR REPLACE FUNCTION vibevideo_internal.check_services()
-RETURNS SETOF vibevideo.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+RETURNS SETOF vibevideo_internal.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	what text;
 	answer record;
@@ -2512,7 +2657,7 @@ COMMENT ON FUNCTION vibevideo_internal.check_services() IS 'part of check_config
 COMMENT ON FUNCTION vibevideo_internal.probe(text) IS 'asks fal.ai, Storage, Realtime or our own webhook_url for check_config; owner only';
 
 CREATE OR REPLACE FUNCTION vibevideo_internal.check_cron()
-RETURNS SETOF vibevideo.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+RETURNS SETOF vibevideo_internal.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	version constant text = (SELECT e.extversion FROM pg_extension e WHERE e.extname = 'pg_cron');
 	cron_database constant text = nullif(current_setting('cron.database_name', true), '');
@@ -2563,7 +2708,7 @@ $$;
 
 -- Jobs that nobody takes up, though they are due.
 CREATE FUNCTION vibevideo_internal.check_overdue()
-RETURNS SETOF vibevideo.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
+RETURNS SETOF vibevideo_internal.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
 DECLARE
 	late constant timestamptz = clock_timestamp() - interval '1 minute';
 	jobs bigint;
@@ -2581,7 +2726,7 @@ COMMENT ON FUNCTION vibevideo_internal.check_overdue() IS 'part of check_config:
 
 -- The numbers of jobs.
 CREATE FUNCTION vibevideo_internal.check_sequences()
-RETURNS SETOF vibevideo.check_line LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+RETURNS SETOF vibevideo_internal.check_line LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	SELECT l.* FROM (SELECT vibevideo_internal.sequences_behind() AS behind) s
 	CROSS JOIN LATERAL vibevideo_internal.line('sequences', CASE WHEN s.behind THEN 'fail' ELSE 'ok' END,
@@ -2591,7 +2736,7 @@ END;
 COMMENT ON FUNCTION vibevideo_internal.check_sequences() IS 'part of check_config: the numbers of jobs; owner only';
 
 CREATE OR REPLACE FUNCTION vibevideo_internal.check_jobs()
-RETURNS SETOF vibevideo.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
+RETURNS SETOF vibevideo_internal.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
 DECLARE
 	week constant timestamptz = clock_timestamp() - interval '7 days';
 	jobs bigint;
@@ -2649,7 +2794,14 @@ END
 $$;
 
 COMMENT ON FUNCTION vibevideo.check_config() IS
-	'reports whether everything is as it has to be, and what to do if not; owner only';
+'Checks whether everything is as it has to be. Asks fal.ai and Storage over the network, and changes nothing.
+Returns a row for each thing:
+check_name: what was checked.
+status: ok, warn or fail.
+detail: what was found.
+hint: what to do; NULL if it is ok.
+Raises no errors: what cannot be checked is a row that says so.
+For the extension''s owner.';
 
 CREATE OR REPLACE FUNCTION vibevideo.reset_stuck(older_than interval DEFAULT '1 hour')
 RETURNS int LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -2726,7 +2878,12 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vibevideo.reset_stuck(interval) IS
-	'fixes rows that say queued, generating or processing without an active job; returns how many; owner only';
+'Fixes rows of the app that say queued, generating or processing but have no active job. One without any job
+  becomes failed; one whose last job has ended is written anew, by the worker.
+older_than: only rows whose updated_at, if the table has it, is older than this or null; default: 1 hour.
+Returns how many rows.
+Errors: 22023 a negative interval, or none; 55000 no table is attached, or its columns have changed.
+For the extension''s owner, who must be able to write the table.';
 
 CREATE OR REPLACE FUNCTION vibevideo.grant_api_roles()
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -2785,45 +2942,45 @@ BEGIN
 END
 $$;
 
--- as create_api describes it, whatever its key's type
-DO $$
-DECLARE
-	status constant regprocedure = (SELECT p.oid FROM pg_proc p
-									WHERE p.pronamespace = 'public'::regnamespace AND p.proname = 'vibevideo_status');
-BEGIN
-	EXECUTE format('COMMENT ON FUNCTION %s IS %L', status,
-				   replace(replace(obj_description(status, 'pg_proc'), 'Tells how far', 'Reports how far'),
-						   'ever asked for', 'ever requested'));
-END
-$$;
-
 -- create_api comments on what it creates only
 DO $$
 DECLARE
 	key constant regtype = coalesce((SELECT b.id_type FROM vibevideo.binding b), 'uuid'::regtype);
 	errors constant text =
-		'Errors: PT404 no such row or not visible; 42501 the row may not be changed by the caller; '
-		'22004 the key is null; 55000 vibevideo is not configured or no table is attached. '
-		'For authenticated (row-level security decides which rows) and service_role.';
+		E'Errors: PT404 there is no such row, or the caller may not see it; 22004 the key is null; 42501 the caller lacks rights on\n'
+		'  the table; 55000 no table is attached, or vibevideo cannot work with it as it is';
+	change_errors constant text =
+		E', or is paused; 40001 somebody else changed the row''s job at this very moment: try again';
+	who_may constant text = E'.\nFor authenticated, whose row-level security decides which rows, and service_role.';
+	submit_errors constant text = errors || change_errors ||
+		E';\n  22023 the prompt or image is missing, the prompt is too long, or the input cannot be used; PT402, PT429 a limit is\n'
+		'  reached' || who_may;
 	api record;
 BEGIN
 	FOR api IN SELECT f.name, f.description FROM (VALUES
 		('vibevideo_submit(%s)',
-		 'Asks for a video of one row of the attached table: sends it to fal.ai and returns at once, with the request id. '
-		 'vibelog_id: the row''s key. Returns the video; while a job is active that job, so that a double click never pays twice. '
-		 'When it has ended, a call makes a new attempt, which is paid for (a completed video is returned as it is if '
-		 'vibevideo.resubmit_completed is off). '
-		 'Also 22023: the prompt is missing, too long or otherwise unusable. ' || errors),
+		 E'Asks for a video of one row of the attached table: sends it to fal.ai and returns at once, with the request id.\n'
+		 'vibelog_id: the row''s key.\n'
+		 'Returns the video. While the row has an active job that is that job, so that a double click never pays twice. After it\n'
+		 '  has ended, a call makes a new attempt, which is paid for; with vibevideo.resubmit_completed off, not if the video is\n'
+		 '  completed. If fal.ai refuses it, the video''s status is failed.\n' || submit_errors),
 		('vibevideo_submit_batch(%s[])',
-		 'Asks for videos of many rows: only notes the jobs, without network; the background worker sends them after commit. '
-		 'vibelog_ids: the rows'' keys. Returns a video a row, in the order given; which of them are new and paid for is as in '
-		 'vibevideo_submit. '
-		 'Also 22023: a prompt is missing, too long or otherwise unusable. ' || errors),
+		 E'Asks for videos of many rows: only notes the jobs, without network; the background worker sends them after the commit.\n'
+		 'vibelog_ids: the rows'' keys.\n'
+		 'Returns a video for each, in the same order; which of them are new, and paid for, is as in vibevideo_submit.\n' || submit_errors),
+		('vibevideo_status(%s)',
+		 E'Reports how far the video of one row is; its message is made for people. No network, no writes.\n'
+		 'vibelog_id: the row''s key.\n'
+		 'Returns the video; its status is null if none was ever requested.\n' || errors || who_may),
+		('vibevideo_cancel(%s)',
+		 E'Cancels the active job of one row, here and at fal.ai.\n'
+		 'vibelog_id: the row''s key.\n'
+		 'Returns the video; one that has ended or is being copied is returned as it is.\n' || errors || change_errors || who_may),
 		('vibevideo_retry(%s)',
-		 'Tries again to make the video of a row whose last job failed or was cancelled. '
-		 'A video that was made already is only copied, even if the transaction that asked for it was rolled back. '
-		 'vibelog_id: the row''s key. Returns the video; while a job is active that job. '
-		 'Also 22023: the prompt is missing, too long or otherwise unusable. ' || errors)) AS f(name, description)
+		 E'Tries again to make the video of a row whose last job failed or was cancelled.\n'
+		 'vibelog_id: the row''s key.\n'
+		 'Returns the video. One that was rendered is only copied again, even if the transaction that asked for it was rolled back;\n'
+		 '  anything else is a new attempt, which is paid for, a lost submit too. A job that waits is sent now.\n' || submit_errors)) AS f(name, description)
 	LOOP
 		EXECUTE format('COMMENT ON FUNCTION public.%s IS %L', format(api.name, key), api.description);
 	END LOOP;
@@ -3180,7 +3337,9 @@ COMMENT ON FUNCTION vibevideo_internal.model_changing() IS
 CREATE FUNCTION vibevideo.histogram_bounds()
 RETURNS int[] LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'vibevideo_histogram_bounds';
 COMMENT ON FUNCTION vibevideo.histogram_bounds() IS
-	'upper bounds, in seconds and inclusive, of a histogram''s buckets; one more bucket has what is beyond; for viewers';
+'Returns the upper bounds, in seconds and inclusive, of a histogram''s buckets; one more bucket counts what is
+  beyond the last. Raises no errors.
+For viewers and operators.';
 CREATE FUNCTION vibevideo_internal.histogram_note(histogram bigint[], ms bigint)
 RETURNS bigint[] LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'vibevideo_histogram_note';
 COMMENT ON FUNCTION vibevideo_internal.histogram_note(bigint[], bigint) IS 'a histogram with one duration more; owner only';
@@ -3190,13 +3349,24 @@ COMMENT ON FUNCTION vibevideo_internal.histogram_add(bigint[], bigint[]) IS 'the
 CREATE FUNCTION vibevideo.percentile(histogram bigint[], fraction double precision)
 RETURNS double precision LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'vibevideo_percentile';
 COMMENT ON FUNCTION vibevideo.percentile(bigint[], double precision) IS
-	'seconds within which this fraction of a histogram''s durations lie, interpolated within a bucket; for viewers';
+'Reads a percentile from a histogram of vibevideo.rollup.
+histogram: counts by bucket, as vibevideo.histogram_sum returns them.
+fraction: from 0 to 1; 0.5 is the median.
+Returns the seconds within which this fraction of the durations lie, interpolated within a bucket; NULL if
+  nothing is counted.
+Errors: 22023 not a histogram, or not a fraction.
+For viewers and operators.';
 CREATE AGGREGATE vibevideo_internal.histogram(ms bigint) (
 	SFUNC = vibevideo_internal.histogram_note, STYPE = bigint[], COMBINEFUNC = vibevideo_internal.histogram_add, PARALLEL = SAFE);
 COMMENT ON AGGREGATE vibevideo_internal.histogram(bigint) IS 'the histogram of durations; owner only';
 CREATE AGGREGATE vibevideo.histogram_sum(histogram bigint[]) (
 	SFUNC = vibevideo_internal.histogram_add, STYPE = bigint[], COMBINEFUNC = vibevideo_internal.histogram_add, PARALLEL = SAFE);
-COMMENT ON AGGREGATE vibevideo.histogram_sum(bigint[]) IS 'the sum of histograms; for viewers';
+COMMENT ON AGGREGATE vibevideo.histogram_sum(bigint[]) IS
+'Adds up histograms of vibevideo.rollup.
+histogram: counts by bucket; NULL counts as none.
+Returns the sum; NULL if there are none.
+Errors: 22023 not a histogram.
+For viewers and operators.';
 
 CREATE TABLE vibevideo_internal.tally (
 	tally_id bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
@@ -3294,24 +3464,24 @@ GROUP BY 1, 2, 3, 4, 5, 6;
 COMMENT ON VIEW vibevideo.rollup IS
 	'how many jobs took which step, how long it took and what it cost, by period, model and class of error; choose one length of '
 	'periods (seconds), and add up: what is new may be in a row of its own';
-COMMENT ON COLUMN vibevideo.rollup.seconds IS 'length of the period: 60, 300, 3600, 86400, or 0 for all time; each has everything';
+COMMENT ON COLUMN vibevideo.rollup.seconds IS 'length of the period, in seconds: 60, 300, 3600, 86400, or 0 for all time; each has everything';
 COMMENT ON COLUMN vibevideo.rollup.at IS 'beginning of the period, -infinity for all time; days are of UTC';
 COMMENT ON COLUMN vibevideo.rollup.outcome IS 'the step: submitted, accepted (by fal.ai), rendered, completed, failed or cancelled';
 COMMENT ON COLUMN vibevideo.rollup.model IS 'fal.ai''s endpoint id';
 COMMENT ON COLUMN vibevideo.rollup.error_class IS 'of failed jobs, as vibevideo.error_class says it; empty for others';
 COMMENT ON COLUMN vibevideo.rollup.orphan IS 'the jobs'' transactions were rolled back after they were sent';
 COMMENT ON COLUMN vibevideo.rollup.n IS 'how many; a job whose copy failed and was made again has ended twice, every other step is taken once';
-COMMENT ON COLUMN vibevideo.rollup.wait_ms IS 'sum of milliseconds from the request until fal.ai had accepted it; with step accepted';
-COMMENT ON COLUMN vibevideo.rollup.render_ms IS 'sum of milliseconds from then until the video was made, fal.ai''s queue included; with step rendered';
-COMMENT ON COLUMN vibevideo.rollup.copy_ms IS 'sum of milliseconds from then until it was stored; with step completed';
-COMMENT ON COLUMN vibevideo.rollup.total_ms IS 'sum of milliseconds from the request until the video was there; with step completed';
-COMMENT ON COLUMN vibevideo.rollup.bytes IS 'sum of bytes copied; with step completed';
-COMMENT ON COLUMN vibevideo.rollup.settled_usd IS 'list price of videos that were made; with step rendered';
-COMMENT ON COLUMN vibevideo.rollup.returned_usd IS 'list price of jobs that ended without a video; with steps failed and cancelled';
-COMMENT ON COLUMN vibevideo.rollup.wait IS 'histogram of what wait_ms is the sum of: how many in each bucket; vibevideo.histogram_bounds() are the buckets'' bounds';
-COMMENT ON COLUMN vibevideo.rollup.render IS 'histogram of what render_ms is the sum of';
-COMMENT ON COLUMN vibevideo.rollup.copy IS 'histogram of what copy_ms is the sum of';
-COMMENT ON COLUMN vibevideo.rollup.total IS 'histogram of what total_ms is the sum of';
+COMMENT ON COLUMN vibevideo.rollup.wait_ms IS 'sum of milliseconds from the request until fal.ai had accepted it; with step accepted, else 0';
+COMMENT ON COLUMN vibevideo.rollup.render_ms IS 'sum of milliseconds from then until the video was made, fal.ai''s queue included; with step rendered, else 0';
+COMMENT ON COLUMN vibevideo.rollup.copy_ms IS 'sum of milliseconds from then until it was stored; with step completed, else 0';
+COMMENT ON COLUMN vibevideo.rollup.total_ms IS 'sum of milliseconds from the request until the video was there; with step completed, else 0';
+COMMENT ON COLUMN vibevideo.rollup.bytes IS 'sum of bytes copied; with step completed, else 0';
+COMMENT ON COLUMN vibevideo.rollup.settled_usd IS 'list price of videos that were made, in USD; with step rendered, else 0';
+COMMENT ON COLUMN vibevideo.rollup.returned_usd IS 'list price of jobs that ended without a video, in USD; with steps failed and cancelled, else 0';
+COMMENT ON COLUMN vibevideo.rollup.wait IS 'histogram of what wait_ms is the sum of: how many in each bucket, whose bounds vibevideo.histogram_bounds() returns; NULL if there is nothing in it';
+COMMENT ON COLUMN vibevideo.rollup.render IS 'histogram of what render_ms is the sum of; NULL if there is nothing in it';
+COMMENT ON COLUMN vibevideo.rollup.copy IS 'histogram of what copy_ms is the sum of; NULL if there is nothing in it';
+COMMENT ON COLUMN vibevideo.rollup.total IS 'histogram of what total_ms is the sum of; NULL if there is nothing in it';
 
 /*
  * vibevideo_internal.fold_tallies(most) - adds so many tallies to the rollup, the oldest
@@ -3373,9 +3543,9 @@ CREATE TABLE vibevideo.backlog (
 	PRIMARY KEY (seconds, at)
 );
 COMMENT ON TABLE vibevideo.backlog IS 'unfinished jobs by state, orphans included: the most that were seen in a period; the worker looks once a minute';
-COMMENT ON COLUMN vibevideo.backlog.seconds IS 'length of the period: 60, 300, 3600 or 86400';
+COMMENT ON COLUMN vibevideo.backlog.seconds IS 'length of the period, in seconds: 60, 300, 3600 or 86400';
 COMMENT ON COLUMN vibevideo.backlog.at IS 'beginning of the period; days are of UTC';
-COMMENT ON COLUMN vibevideo.backlog.pending IS 'waiting to be sent; 100000 stands for as many or more, here and below';
+COMMENT ON COLUMN vibevideo.backlog.pending IS 'waiting to be sent; 100000 stands for as many or more, here and in the other columns';
 COMMENT ON COLUMN vibevideo.backlog.submitting IS 'being sent';
 COMMENT ON COLUMN vibevideo.backlog.submit_unknown IS 'lost submits';
 COMMENT ON COLUMN vibevideo.backlog.queued IS 'in fal.ai''s queue';
@@ -3472,14 +3642,14 @@ CREATE TABLE vibevideo.typical (
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE vibevideo.typical IS 'how long videos of a model usually take: percentiles of the last 14 days; NULL where nothing is known';
 COMMENT ON COLUMN vibevideo.typical.model IS 'fal.ai''s endpoint id';
-COMMENT ON COLUMN vibevideo.typical.n IS 'how many videos were made in that time';
-COMMENT ON COLUMN vibevideo.typical.wait_p50 IS 'half of the jobs were accepted by fal.ai within that time of the request';
-COMMENT ON COLUMN vibevideo.typical.wait_p90 IS 'nine of ten were';
-COMMENT ON COLUMN vibevideo.typical.render_p50 IS 'half of the videos were made within that time from then on, fal.ai''s queue included';
-COMMENT ON COLUMN vibevideo.typical.render_p90 IS 'nine of ten were';
-COMMENT ON COLUMN vibevideo.typical.copy_p50 IS 'half of the videos were stored within that time after they were made';
-COMMENT ON COLUMN vibevideo.typical.total_p50 IS 'half of the videos were there within that time of the request';
-COMMENT ON COLUMN vibevideo.typical.total_p90 IS 'nine of ten were';
+COMMENT ON COLUMN vibevideo.typical.n IS 'how many videos were made in the last 14 days';
+COMMENT ON COLUMN vibevideo.typical.wait_p50 IS 'half of the jobs were accepted by fal.ai within that time of the request; NULL: not known';
+COMMENT ON COLUMN vibevideo.typical.wait_p90 IS 'nine of ten jobs were accepted by fal.ai within that time of the request; NULL: not known';
+COMMENT ON COLUMN vibevideo.typical.render_p50 IS 'half of the videos were made within that time after that, fal.ai''s queue included; NULL: not known';
+COMMENT ON COLUMN vibevideo.typical.render_p90 IS 'nine of ten videos were made within that time after that, fal.ai''s queue included; NULL: not known';
+COMMENT ON COLUMN vibevideo.typical.copy_p50 IS 'half of the videos were stored within that time after they were made; NULL: not known';
+COMMENT ON COLUMN vibevideo.typical.total_p50 IS 'half of the videos were there within that time of the request; NULL: not known';
+COMMENT ON COLUMN vibevideo.typical.total_p90 IS 'nine of ten videos were there within that time of the request; NULL: not known';
 COMMENT ON COLUMN vibevideo.typical.updated_at IS 'when the worker last looked';
 
 -- From the hours, so that the cost depends on models, not on jobs.
@@ -3550,22 +3720,6 @@ END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.steps(timestamptz, interval) IS 'part of series: where its steps begin, and which periods make them; owner only';
 
-/*
- * vibevideo.series(metric, since, step) - a number for each step and label, for
- * charts.
- *
- * metric: submitted, completed, failed, cancelled (jobs, without orphans),
- * spend_usd (list price of videos made), wait_p50, wait_p95 and the same of
- * render, copy and total (seconds): label is the model, that of the attached table
- * always.  errors: failed jobs, label is the class.  backlog: the most unfinished
- * jobs, label is the state.
- * step: whole minutes.  Whole days go back as far as there is something, whole
- * hours 50 days, multiples of 5 minutes 4 days, others 2 days.  Steps are counted
- * from a Monday, midnight UTC.
- * value: 0 where nothing was counted; NULL where nothing is known, as for a
- * percentile of nothing, or the backlog while no worker looked.
- * Errors: 22023 another metric, a bad step, more than 2000 steps.  For viewers.
- */
 CREATE FUNCTION vibevideo.series(metric text, since timestamptz DEFAULT now() - interval '1 day', step interval DEFAULT '5 minutes')
 RETURNS TABLE (at timestamptz, label text, value double precision) LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 1000
 SET search_path = pg_catalog, pg_temp SET random_page_cost = 1 SET max_parallel_workers_per_gather = 0 SET work_mem = '16MB' SET jit = off AS $$
@@ -3639,8 +3793,19 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vibevideo.series(text, timestamptz, interval) IS
-	'a number for each step and label, for charts: submitted, completed, failed, cancelled, errors, spend_usd, backlog, and p50 and p95 '
-	'of wait, render, copy, total; 22023; for viewers';
+'Returns a number for each step of time and each label, for charts.
+metric: submitted, completed, failed, cancelled (jobs, without orphans), spend_usd (list price of rendered
+  videos, in USD), wait_p50, wait_p95 and the same of render, copy and total (seconds), labelled by model;
+  errors (failed jobs), labelled by class of error; backlog (the most unfinished jobs), labelled by state.
+since: a moment in the first step; default: a day ago.
+step: length of a step, whole minutes. With whole days it goes back as far as anything is known, with whole
+  hours 50 days, with multiples of 5 minutes 4 days, else 2 days; default: 5 minutes.
+at: when a step begins, counted from a Monday, midnight UTC.
+label: the model (that of the attached table always), class or state.
+value: 0 where nothing was counted; NULL where nothing is known, as for a percentile of nothing, or the
+  backlog while no worker looked.
+Errors: 22023 no such metric, a bad step, or more than 2000 steps; 42501 not a viewer.
+For viewers and operators.';
 
 -- The last two weeks' jobs, if they are not too many: the worker adds them to the
 -- rollup by and by.
@@ -3722,7 +3887,7 @@ COMMENT ON COLUMN vibevideo.access.role IS 'the role''s name; one that was dropp
 COMMENT ON COLUMN vibevideo.access.level IS 'viewer or operator';
 COMMENT ON COLUMN vibevideo.access.see_input IS 'prompts and inputs are shown, too';
 COMMENT ON COLUMN vibevideo.access.granted_by IS 'who called vibevideo.grant_access last';
-COMMENT ON COLUMN vibevideo.access.granted_at IS 'when';
+COMMENT ON COLUMN vibevideo.access.granted_at IS 'when that was';
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.access', '');
 
 CREATE TABLE vibevideo.operator (
@@ -3737,7 +3902,7 @@ COMMENT ON TABLE vibevideo.operator IS
 COMMENT ON COLUMN vibevideo.operator.user_id IS 'the JWT''s sub';
 COMMENT ON COLUMN vibevideo.operator.level IS 'viewer or operator';
 COMMENT ON COLUMN vibevideo.operator.see_input IS 'prompts and inputs are shown, too';
-COMMENT ON COLUMN vibevideo.operator.note IS 'a name, for people';
+COMMENT ON COLUMN vibevideo.operator.note IS 'a name, for people; NULL: none';
 COMMENT ON COLUMN vibevideo.operator.added_at IS 'since when';
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.operator', '');
 
@@ -3774,12 +3939,13 @@ CREATE TABLE vibevideo.audit (
 );
 COMMENT ON TABLE vibevideo.audit IS
 	'what operators and the owner did; rows are added only, and pruned after vibevideo.audit_retention';
-COMMENT ON COLUMN vibevideo.audit.at IS 'when';
+COMMENT ON COLUMN vibevideo.audit.audit_id IS 'grows with each row';
+COMMENT ON COLUMN vibevideo.audit.at IS 'when it was done';
 COMMENT ON COLUMN vibevideo.audit.who IS 'the JWT''s sub or the login role and, in parentheses, the role it acted in if that is another';
 COMMENT ON COLUMN vibevideo.audit.action IS 'the function''s name, or the table''s and what was done to it';
 COMMENT ON COLUMN vibevideo.audit.arguments IS 'what it was called with: a job, a filter, a scope; or the first rows that were changed';
-COMMENT ON COLUMN vibevideo.audit.jobs IS 'how many jobs it changed';
-COMMENT ON COLUMN vibevideo.audit.cost_usd IS 'what it spends, by list prices';
+COMMENT ON COLUMN vibevideo.audit.jobs IS 'how many jobs it changed; NULL for an act that is not about jobs';
+COMMENT ON COLUMN vibevideo.audit.cost_usd IS 'what it spends, by list prices, in USD; NULL: nothing';
 COMMENT ON COLUMN vibevideo.audit.outcome IS 'what came of it: what was skipped and why, who had planned it';
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.audit', '');
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.audit_audit_id_seq', '');
@@ -3958,11 +4124,12 @@ FROM (SELECT p.name, current_setting(p.name) AS value, p.boot_val AS default_val
 			FROM (VALUES ('vibevideo.fal_key', 'fal.ai API key'), ('vibevideo.storage_key', 'Storage key')) AS n(name, meaning)) k) s
 ORDER BY s.name;
 COMMENT ON VIEW vibevideo.settings IS 'each setting of vibevideo in force in this session, where it comes from, and what would be better';
-COMMENT ON COLUMN vibevideo.settings.value IS 'with its unit; asterisks for a key, null for one that the reader may not know of';
+COMMENT ON COLUMN vibevideo.settings.name IS 'the setting';
+COMMENT ON COLUMN vibevideo.settings.value IS 'with its unit; asterisks for a key, NULL for one that the reader may not know of';
 COMMENT ON COLUMN vibevideo.settings.default_value IS 'in the setting''s base unit';
-COMMENT ON COLUMN vibevideo.settings.source IS 'as in pg_settings: default, configuration file, database, session and so on';
-COMMENT ON COLUMN vibevideo.settings.file IS 'file and line, for those who may read all settings';
-COMMENT ON COLUMN vibevideo.settings.advice IS 'what would be better; null if it is fine';
+COMMENT ON COLUMN vibevideo.settings.source IS 'as in pg_settings: default, configuration file, database, session and so on; NULL for a key';
+COMMENT ON COLUMN vibevideo.settings.file IS 'file and line, for those who may read all settings; NULL if it is in none, or for a key';
+COMMENT ON COLUMN vibevideo.settings.advice IS 'what would be better; NULL if it is fine';
 COMMENT ON COLUMN vibevideo.settings.meaning IS 'what it is for';
 
 -------------------------------------------------------------------------------
@@ -4015,18 +4182,6 @@ END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.take_rights(regrole) IS 'revokes what vibevideo.grant_access grants; owner only';
 
-/*
- * vibevideo.grant_access(who, level, see_input) - lets a role look at jobs, or
- * act on them as well; called again, it changes the level.
- *
- * who: a role, as of Grafana or of a person who logs in with SQL; roles that
- * inherit from it have its level, too.
- * level: viewer or operator.
- * see_input: prompts and inputs are shown, too.
- * Errors: 42501 the caller does not own the extension; 22023 another level, or a
- * role of the API (its people go into table vibevideo.operator); 42704 no such
- * role.  Owner only.
- */
 CREATE FUNCTION vibevideo.grant_access(who regrole, level text, see_input boolean DEFAULT false)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -4062,13 +4217,16 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vibevideo.grant_access(regrole, text, boolean) IS
-	'lets a role look at jobs (viewer) or act on them as well (operator); see_input shows it prompts and inputs; 22023, 42501; owner only';
+'Lets a role, and those that inherit from it, look at jobs, or act on them as well. Call it again to change
+  that.
+who: the role, which is none of the API''s.
+level: viewer or operator.
+see_input: true shows it prompts and inputs as well; default: false.
+Returns nothing.
+Errors: 22023 another level, or a role of the API (its people go into table vibevideo.operator); 42704 no such
+  role; 42501 not the extension''s owner.
+For the extension''s owner.';
 
-/*
- * vibevideo.revoke_access(who) - takes back what vibevideo.grant_access gave.
- * Returns whether the role had any.  Errors: 42501 the caller does not own the
- * extension; 42704 no such role.  Owner only.
- */
 CREATE FUNCTION vibevideo.revoke_access(who regrole)
 RETURNS boolean LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -4083,7 +4241,11 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vibevideo.revoke_access(regrole) IS
-	'takes back what vibevideo.grant_access gave a role; false if it had nothing; 42501; owner only';
+'Takes back what vibevideo.grant_access gave a role.
+who: the role.
+Returns false if it had nothing.
+Errors: 42704 no such role; 42501 not the extension''s owner.
+For the extension''s owner.';
 
 -------------------------------------------------------------------------------
 -- Acting on many jobs: a plan says what would be done, an act does just that
@@ -4599,27 +4761,6 @@ RETURNS text LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 RETURN 'spend ' || to_char(ceil(cost_usd * 100) / 100, 'FM999999999990.00');
 COMMENT ON FUNCTION vibevideo_internal.confirmation(numeric) IS 'what confirms an act that costs so much; owner only';
 
-/*
- * vibevideo.plan(action, filter, max_jobs) - finds the jobs that an action would
- * change, and says what it would do and cost.  It changes nothing.
- *
- * action: cancel; retry (a video that was made is only copied, a job that waits is
- * sent now, anything else that failed or was cancelled is a new attempt, paid for);
- * resolve_not_sent (lost submits are sent again); forget_error (failed jobs are no
- * longer shown as something to deal with).
- * filter: a JSON object, as {"state": "failed", "class": "provider", "since": "1
- * hour"}; see the manual.  Without state, status, job_id, request_id and key it
- * looks at active jobs to cancel, lost submits to resolve, and failed jobs otherwise.
- * max_jobs: so many at most: the newest or, with since, the oldest.
- * Returns one row: token, for vibevideo.act within ten minutes, null if there is
- * nothing to do; jobs, users, cost_usd; confirm, what act wants to hear if that is
- * more than vibevideo.confirm_over_usd; unpriced, new renders whose price is not
- * known and counts as 0; skipped and why, jobs that match but are passed over;
- * examples, ten of those to be changed; more, if there may be others: max_jobs, or
- * time, when it has looked for two seconds.
- * Errors: 22023 a bad action, filter or max_jobs; 42501 not an operator, or a
- * prompt is looked for by one who may not see them.
- */
 CREATE FUNCTION vibevideo.plan(action text, filter jsonb, max_jobs int DEFAULT 1000)
 RETURNS TABLE (token uuid, jobs int, users int, cost_usd numeric, confirm text, unpriced int, skipped int, why jsonb, examples jsonb,
 			   more text, expires_at timestamptz)
@@ -4701,7 +4842,28 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vibevideo.plan(text, jsonb, int) IS
-	'what cancel, retry, resolve_not_sent or forget_error would do to the jobs that match a filter, and cost; changes nothing; 22023; for operators';
+'Says what an action would do to the jobs that match a filter, and what it would cost. Changes nothing:
+  vibevideo.act does it.
+action: cancel; retry (a rendered video is only copied, a job that waits is sent now, anything else is a new
+  attempt, which is paid for); resolve_not_sent (sends lost submits again); or forget_error (no longer shows
+  failures as something to deal with).
+filter: a JSON object, as {"state": "failed", "class": "provider", "since": "1 hour"}. Without state, status,
+  job_id, request_id and key it looks at active jobs to cancel, lost submits to resolve, and failed jobs
+  otherwise.
+max_jobs: so many at most, the newest or, with since, the oldest; default: 1000.
+Returns one row:
+token: for vibevideo.act; NULL if there is nothing to do.
+jobs, users: how many jobs would be changed, and of how many users.
+cost_usd: what it would cost at most, list price in USD.
+confirm: the words that vibevideo.act wants to hear; NULL if it costs no more than vibevideo.confirm_over_usd.
+unpriced: how many new renders have no known price, and count as 0.
+skipped, why: how many jobs match but are passed over, and how many of them for which reason.
+examples: the first ten jobs that would be changed.
+more: why there may be others that match, max_jobs or time (after two seconds); NULL if these are all.
+expires_at: until when the token is good, ten minutes from now; NULL without one.
+Errors: 22023 a bad action, filter or max_jobs; 42501 not an operator, or the filter has prompt and the caller
+  may not see prompts.
+For operators.';
 
 -------------------------------------------------------------------------------
 -- Acts
@@ -4814,21 +4976,6 @@ $$;
 COMMENT ON FUNCTION vibevideo_internal.do_deeds(vibevideo_internal.planned, text) IS
 	'part of act: does one thing to the jobs of a plan, all at once or, where that meets a limit or a lock, one by one; owner only';
 
-/*
- * vibevideo.act(token, confirm) - does what a plan said.
- *
- * token: from vibevideo.plan, whoever of the operators has called it; good for ten
- * minutes, and once.  A call that is rolled back has not used it.
- * confirm: if the plan may cost more than vibevideo.confirm_over_usd, the words that
- * it returned, as 'spend 34.50'.
- * No other jobs are changed than those of the plan, and only those that still match
- * its filter, for which the action is still right, and that cost no more than
- * planned; limits of their users hold.
- * Returns one row: jobs that were changed, their users, what that spends, how many
- * of the plan were skipped, and why.
- * Errors: PT404 no such plan; PT410 it is too old, or was used; PT409 another call
- * is at it; PT428 not confirmed; 55000 the database is a copy; 42501 not an operator.
- */
 CREATE FUNCTION vibevideo.act(token uuid, confirm text DEFAULT NULL)
 RETURNS TABLE (jobs int, users int, cost_usd numeric, skipped int, why jsonb)
 LANGUAGE plpgsql VOLATILE ROWS 1 SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '1s' AS $$
@@ -4907,18 +5054,20 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vibevideo.act(uuid, text) IS
-	'does what a plan of vibevideo.plan said, to those of its jobs for which it is still right; PT404, PT409, PT410, PT428; for operators';
+'Does what a plan of vibevideo.plan said: to no other jobs, and only to those that still match, for which it is
+  still right and that cost no more than planned. Their users'' limits hold.
+token: the plan''s, of whichever operator; good for ten minutes, and once; a call that is rolled back has not
+  used it.
+confirm: the words that the plan returned in its column confirm, as ''spend 34.50'', if it may cost more than
+  vibevideo.confirm_over_usd; default: none.
+Returns one row:
+jobs, users: how many jobs were changed, and of how many users.
+cost_usd: what that spends, list price in USD.
+skipped, why: how many jobs of the plan were passed over, and how many of them for which reason.
+Errors: PT404 no such plan; PT409 another call is carrying it out; PT410 it is too old, or was carried out;
+  PT428 it is not confirmed; 55000 this database is a copy; 42501 not an operator.
+For operators.';
 
-/*
- * vibevideo.redrive(error_code, since, max_jobs, confirm) - tries failed jobs again:
- * a plan to retry, and its act.
- *
- * error_code: only these, NULL for all but lost submits.  since: only those that failed since.
- * max_jobs: at most so many, the oldest first.
- * confirm: as for vibevideo.act, if it may cost more than vibevideo.confirm_over_usd.
- * Returns how many jobs were started.  Errors: PT428 not confirmed; 42501 not an
- * operator.
- */
 CREATE FUNCTION vibevideo.redrive(error_code text DEFAULT NULL, since interval DEFAULT '1 day', max_jobs int DEFAULT 100,
 								  confirm text DEFAULT NULL)
 RETURNS int LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -4932,7 +5081,179 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vibevideo.redrive(text, interval, int, text) IS
-	'tries failed jobs again: vibevideo.plan and vibevideo.act in one; lost submits only if named; returns how many; PT428; for operators';
+'Tries failed jobs again, many at once: vibevideo.plan to retry, and its vibevideo.act. Rendered videos are
+  only copied, anything else is a new attempt, which is paid for.
+error_code: only jobs with this one; default: NULL, which is all but lost submits (submit_lost).
+since: only jobs that failed within this time; default: 1 day.
+max_jobs: so many at most, the oldest first; default: 100.
+confirm: the words that confirm what it may cost, as ''spend 34.50'', if that is more than
+  vibevideo.confirm_over_usd; default: none.
+Returns how many jobs were started.
+Errors: PT428 it is not confirmed; 22023 a bad max_jobs; 55000 this database is a copy; 42501 not an operator.
+For operators.';
+
+-------------------------------------------------------------------------------
+-- Comments on what is not made above
+-------------------------------------------------------------------------------
+
+COMMENT ON FUNCTION vibevideo.wake() IS
+'Wakes this database''s background worker, or has it started, when the transaction commits.
+Returns nothing. Raises no errors.
+For the extension''s owner.';
+COMMENT ON FUNCTION vibevideo.create_api(regtype) IS
+'Creates the functions for the app in schema public for a type of key, or gives them another one.
+  vibevideo.attach calls it.
+id_type: uuid, bigint, integer or text.
+Returns nothing.
+Errors: 22023 another type; 42723 a function of yours has the name of one; 2BP01 something depends on one that
+  has to be replaced; 42501 only a superuser can create them.
+For the extension''s owner.';
+COMMENT ON FUNCTION public.vibevideo_poll() IS
+'Asks fal.ai about the jobs that are due and moves them on; made to be called by pg_cron every few seconds. The
+  background worker does the same.
+Returns one row of counts, all 0 while there is nothing to do or the database is paused:
+checked: jobs that were asked about.
+advanced: those whose state has changed.
+finished: those that fal.ai has finished.
+failed: those that have failed.
+It stops after vibevideo.poll_timeout, or after vibevideo.poll_batch_size jobs.
+Errors: 25006 this is a standby; 55000 library and extension are of different versions.
+For service_role and the owner.';
+COMMENT ON FUNCTION public.vibevideo_webhook(json) IS
+'Called by fal.ai when a job is done; only makes that job due for a poll.
+Its argument, which has no name so that PostgREST passes on the raw body, is what fal.ai sends: at most 1 MB.
+  Only the signature in the headers is trusted.
+Returns {"ok": true}.
+Errors: PT401 not signed by fal.ai for our account in the last five minutes; PT404 no job has this request;
+  PT413 too large.
+For anon.';
+COMMENT ON FUNCTION vibevideo.schedule(interval) IS
+'Has pg_cron call vibevideo_poll() in this database, as job vibevideo_poll. Call it again to change the
+  interval.
+every: 1 to 59 seconds, or 1 to 59 whole minutes; default: 10 seconds. pg_cron before 1.5 knows no seconds,
+  and calls it every minute then.
+Returns what was scheduled.
+Errors: 0A000 pg_cron is not installed in this database; 22023 cron cannot do that interval.
+For the extension''s owner, who becomes the job''s.';
+COMMENT ON FUNCTION vibevideo.unschedule() IS
+'Undoes vibevideo.schedule. Call it before DROP EXTENSION, since pg_cron keeps its jobs.
+Returns whether there was anything to undo.
+Errors: 42501 the job is another role''s.
+For the extension''s owner.';
+COMMENT ON FUNCTION vibevideo.grant_api_roles() IS
+'Sets the rights of PUBLIC, anon, authenticated and service_role on everything of vibevideo. Call it again
+  after creating one of these roles.
+Returns nothing.
+Errors: 42501 not the extension''s owner.
+For the extension''s owner.';
+COMMENT ON COLUMN vibevideo.video.vibelog_id IS 'the row''s key, as text';
+COMMENT ON COLUMN vibevideo.video.status IS 'queued, generating, processing, completed, failed or cancelled; NULL if no video was ever requested';
+COMMENT ON COLUMN vibevideo.video.request_id IS 'fal.ai''s id of the request; NULL until fal.ai has accepted it';
+COMMENT ON COLUMN vibevideo.video.video_url IS 'the video''s public URL; NULL until it is stored';
+COMMENT ON COLUMN vibevideo.video.message IS 'one sentence about its state, for the app''s user; never NULL';
+COMMENT ON COLUMN vibevideo.video.queue_position IS 'how many requests are ahead at fal.ai; NULL if that is not known, or it is not there';
+COMMENT ON COLUMN vibevideo.video.progress IS 'how much of the video is copied, from 0 to 1; NULL if it is not being copied, or its size is not known';
+COMMENT ON COLUMN vibevideo.video.attempt IS 'which attempt of the row this is, from 1; NULL if there is none';
+COMMENT ON COLUMN vibevideo.video.error_code IS 'what is wrong, for programs, perhaps only for a while; NULL if nothing is';
+COMMENT ON COLUMN vibevideo.video.error IS 'what is wrong, for the app''s user; NULL if nothing is';
+COMMENT ON COLUMN vibevideo.video.submitted_at IS 'when fal.ai accepted it; NULL until then';
+COMMENT ON COLUMN vibevideo.video.updated_at IS 'when the job last changed; NULL if there is none';
+COMMENT ON COLUMN vibevideo.video.completed_at IS 'when the job ended, successfully or not; NULL until then';
+COMMENT ON COLUMN vibevideo.video.estimate_seconds IS 'how many seconds it may still take until the video is there; NULL if nobody can tell';
+COMMENT ON COLUMN vibevideo.video.waits_for IS 'what holds it now, for programs: a code of vibevideo.why; NULL when it has ended';
+COMMENT ON COLUMN vibevideo.binding.only_one IS 'always true, so that there is one row at most';
+COMMENT ON COLUMN vibevideo.binding.relation IS 'the app''s table';
+COMMENT ON COLUMN vibevideo.binding.id_column IS 'the column that identifies a row';
+COMMENT ON COLUMN vibevideo.binding.id_type IS 'that column''s type, which is the argument''s of the functions for the app';
+COMMENT ON COLUMN vibevideo.binding.prompt_column IS 'the column with the prompt, not read if there is an input_function';
+COMMENT ON COLUMN vibevideo.binding.image_column IS 'the column with an image''s URL; NULL: none';
+COMMENT ON COLUMN vibevideo.binding.model IS 'fal.ai''s endpoint id; NULL: the setting vibevideo.model';
+COMMENT ON COLUMN vibevideo.binding.input_function IS 'schema-qualified name of a function of the row that returns the model''s input as jsonb; NULL: the input is made from the two columns';
+COMMENT ON COLUMN vibevideo.binding.user_column IS 'the column that says whose video it is, for the limits; NULL: the sub of the caller''s JWT';
+COMMENT ON COLUMN vibevideo.binding.realtime IS 'changes are also sent through Supabase Realtime''s realtime.send, where it exists';
+COMMENT ON COLUMN vibevideo.binding.build_index IS 'the table was too big to index under attach''s lock: the worker builds it CONCURRENTLY';
+COMMENT ON COLUMN vibevideo.binding.system_identifier IS 'the cluster that works on the jobs; elsewhere this is a copy, which is paused until vibevideo.resume()';
+COMMENT ON COLUMN vibevideo.binding.database_oid IS 'the database of that cluster';
+COMMENT ON COLUMN vibevideo.binding.timeline IS 'the cluster''s timeline';
+COMMENT ON COLUMN vibevideo.binding.paused IS 'nothing is sent until vibevideo.resume(): by vibevideo.pause(), or since this is a copy of the database the jobs belong to';
+COMMENT ON COLUMN vibevideo.binding.attached_at IS 'when a table was attached; attaching it again does not change that';
+COMMENT ON COLUMN vibevideo.binding.pause_scope IS 'what vibevideo.pause() has stopped: sending, or all work; NULL if it has not, or in a copy';
+COMMENT ON COLUMN vibevideo.binding.paused_by IS 'who called vibevideo.pause(); NULL if nobody has, or in a copy';
+COMMENT ON COLUMN vibevideo.binding.paused_at IS 'since when it is paused; NULL if it is not';
+COMMENT ON COLUMN vibevideo.binding.pause_reason IS 'the reason that vibevideo.pause() was given; NULL: none';
+COMMENT ON COLUMN vibevideo.model.endpoint IS 'fal.ai''s endpoint id, as fal-ai/minimax/video-01';
+COMMENT ON COLUMN vibevideo.model.max_prompt IS 'longest prompt, in characters; NULL: no limit is known';
+COMMENT ON COLUMN vibevideo.model.needs_image IS 'a row without an image is rejected';
+COMMENT ON COLUMN vibevideo.model.price_usd IS 'list price of one video, in USD; NULL: not known, which counts as 0';
+COMMENT ON COLUMN vibevideo.model.usual_seconds IS 'how many seconds a video usually takes, until vibevideo.typical knows; also for the hint over a limit; NULL: not known';
+COMMENT ON COLUMN vibevideo.model.builtin IS 'shipped with the extension and not changed since; pg_dump leaves it out';
+COMMENT ON COLUMN vibevideo.model.changed_at IS 'when the row was made or last changed';
+COMMENT ON COLUMN vibevideo.job.job_id IS 'the job''s number';
+COMMENT ON COLUMN vibevideo.job.relation IS 'the table of its row; NULL if the row is gone or has got another key, or the job never had one';
+COMMENT ON COLUMN vibevideo.job.vibelog_id IS 'the row''s key, as text';
+COMMENT ON COLUMN vibevideo.job.attempt IS 'which attempt of the row this is, from 1';
+COMMENT ON COLUMN vibevideo.job.renders IS 'how many attempts in a row, this one included, were made for one request: those after the first were started automatically';
+COMMENT ON COLUMN vibevideo.job.orphan IS 'its transaction was rolled back after it was sent: it is here to be cancelled at fal.ai';
+COMMENT ON COLUMN vibevideo.job.state IS 'its inner state: pending, submitting, submit_unknown, queued, generating, processing, completed, failed or cancelled';
+COMMENT ON COLUMN vibevideo.job.priority IS 'higher ones are sent first; 0 unless somebody has changed it';
+COMMENT ON COLUMN vibevideo.job.requested_by IS 'whose job it is: the JWT''s sub, or what the table''s user_column says; NULL if nobody is known';
+COMMENT ON COLUMN vibevideo.job.model IS 'fal.ai''s endpoint id';
+COMMENT ON COLUMN vibevideo.job.input IS 'what the model is sent';
+COMMENT ON COLUMN vibevideo.job.request_id IS 'fal.ai''s id of the request; NULL until fal.ai has accepted it';
+COMMENT ON COLUMN vibevideo.job.queue_position IS 'how many requests are ahead at fal.ai; NULL if that is not known, or it is not there';
+COMMENT ON COLUMN vibevideo.job.next_at IS 'when it is due next or, while a process has claimed it, when that lease ends; NULL when it has ended';
+COMMENT ON COLUMN vibevideo.job.lease IS 'fencing token: the number of its newest claim; only the holder of that may record an outcome';
+COMMENT ON COLUMN vibevideo.job.leased_by IS 'the process, by its pid, that has claimed it; NULL: none';
+COMMENT ON COLUMN vibevideo.job.tries IS 'how many tries of its phase (sending, following, copying) have failed; of a lost submit, how often it was looked up';
+COMMENT ON COLUMN vibevideo.job.crashes IS 'how often the worker has crashed while it had this job, since an outcome was recorded; from 2 on it is tried alone';
+COMMENT ON COLUMN vibevideo.job.cancel_requested_at IS 'when somebody asked to cancel it; NULL: nobody has';
+COMMENT ON COLUMN vibevideo.job.media_url IS 'where fal.ai has the file; NULL until it is rendered';
+COMMENT ON COLUMN vibevideo.job.media_type IS 'the file''s content type as fal.ai says it; NULL if it does not, or until it is rendered';
+COMMENT ON COLUMN vibevideo.job.object_key IS 'where the file is in the bucket; NULL until it is stored';
+COMMENT ON COLUMN vibevideo.job.upload_url IS 'Storage''s URL of an upload in parts that is under way; NULL: none is';
+COMMENT ON COLUMN vibevideo.job.media_etag IS 'the file''s ETag when that upload began: its parts are of one file; NULL: not known';
+COMMENT ON COLUMN vibevideo.job.upload_state IS 'hash and structure of the bytes that this upload has so far, for the try that resumes it; NULL: none';
+COMMENT ON COLUMN vibevideo.job.bytes_done IS 'how many bytes are copied; NULL until the copy has begun';
+COMMENT ON COLUMN vibevideo.job.bytes_total IS 'how many bytes the file has; NULL if that is not known';
+COMMENT ON COLUMN vibevideo.job.bytes_per_second IS 'how many bytes are copied in a second, just now; NULL when no copy runs';
+COMMENT ON COLUMN vibevideo.job.sha256 IS 'SHA-256 of the stored file, 32 bytes; NULL until it is stored';
+COMMENT ON COLUMN vibevideo.job.duration_ms IS 'how long the video plays, in milliseconds, as the file says; NULL if it does not say, or until it was read';
+COMMENT ON COLUMN vibevideo.job.video_url IS 'the video''s public URL; NULL until it is stored';
+COMMENT ON COLUMN vibevideo.job.error_code IS 'what is wrong, for programs, perhaps only for a while; NULL if nothing is';
+COMMENT ON COLUMN vibevideo.job.error IS 'what is wrong, in the words of fal.ai, Storage or vibevideo, for operators; NULL if nothing is';
+COMMENT ON COLUMN vibevideo.job.cost_usd IS 'the model''s list price when the job was made, in USD; 0, or NULL, if that was not known';
+COMMENT ON COLUMN vibevideo.job.billed IS 'fal.ai has rendered the video, and bills it';
+COMMENT ON COLUMN vibevideo.job.created_at IS 'when it was requested';
+COMMENT ON COLUMN vibevideo.job.sent_at IS 'when it was last sent to fal.ai; NULL if it was not';
+COMMENT ON COLUMN vibevideo.job.submitted_at IS 'when fal.ai accepted it; NULL until then';
+COMMENT ON COLUMN vibevideo.job.generated_at IS 'when it was seen that fal.ai had rendered it, or since when that video is copied anew; NULL until then';
+COMMENT ON COLUMN vibevideo.job.completed_at IS 'when it ended, successfully or not; NULL until then';
+COMMENT ON COLUMN vibevideo.job.updated_at IS 'when it last changed, but for the progress of a copy';
+COMMENT ON COLUMN vibevideo.job.row_dirty IS 'the app''s row does not show the job yet';
+COMMENT ON COLUMN vibevideo.job.row_tries IS 'how often writing the row has failed since the job last changed';
+COMMENT ON COLUMN vibevideo.job.row_next_at IS 'when the row is to be written, if row_dirty';
+COMMENT ON COLUMN vibevideo.job.row_error IS 'why the row could not be written; NULL: nothing is wrong';
+COMMENT ON COLUMN vibevideo.job.row_bears IS 'what the row was last seen to bear, which tells it from another with its key: a request id, - a status without one, empty neither, ? not known; NULL: what the job says';
+COMMENT ON COLUMN vibevideo.job.forgotten_at IS 'since when its failure is no longer shown as something to deal with; NULL: it is shown';
+COMMENT ON COLUMN vibevideo.job.objection IS 'what the model objects to in the input, in its words, if the app''s user may read them; NULL: nothing';
+COMMENT ON COLUMN vibevideo.job.earlier_position IS 'its place in fal.ai''s queue at earlier_at, which shows how fast it moves; NULL if it is not there';
+COMMENT ON COLUMN vibevideo.job.earlier_at IS 'a moment 5 to 10 minutes ago while it is in fal.ai''s queue, or when it came there; NULL if it is not there';
+COMMENT ON COLUMN vibevideo.event.event_id IS 'grows with each row';
+COMMENT ON COLUMN vibevideo.event.job_id IS 'the job';
+COMMENT ON COLUMN vibevideo.event.at IS 'when its state changed';
+COMMENT ON COLUMN vibevideo.event.state IS 'the state that it came into';
+COMMENT ON COLUMN vibevideo.event.error_code IS 'the job''s error_code then; NULL: none';
+COMMENT ON COLUMN vibevideo.event.detail IS 'the job''s error then, or else fal.ai''s request id; NULL: neither';
+COMMENT ON COLUMN vibevideo_internal.check_line.check_name IS 'what was checked';
+COMMENT ON COLUMN vibevideo_internal.check_line.status IS 'ok, warn or fail';
+COMMENT ON COLUMN vibevideo_internal.check_line.detail IS 'what was found';
+COMMENT ON COLUMN vibevideo_internal.check_line.hint IS 'what to do; NULL if it is ok';
+COMMENT ON COLUMN vibevideo.past_costs.user_id IS 'whose jobs; empty where nobody is known';
+COMMENT ON COLUMN vibevideo.past_costs.day IS 'the day of UTC on which they were requested';
+COMMENT ON COLUMN vibevideo.past_costs.model IS 'fal.ai''s endpoint id';
+COMMENT ON COLUMN vibevideo.past_costs.submits IS 'how many jobs, without orphans';
+COMMENT ON COLUMN vibevideo.past_costs.videos IS 'how many videos fal.ai has rendered, orphans'' included';
+COMMENT ON COLUMN vibevideo.past_costs.settled_usd IS 'list price of these videos, in USD';
 
 -------------------------------------------------------------------------------
 -- Looking: what people see

@@ -348,15 +348,6 @@ END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.find_reason(bigint) IS 'what holds a job now, found anew; NULL if there is no such job; owner only';
 
-/*
- * vibevideo.why(job_id) - why a job waits: the one thing that holds it now.
- *
- * job_id: as in vibevideo.jobs.
- * Returns one row: code, for programs; sentence, for operators; until when, if that
- * is known; how many jobs are ahead of it, of ours 1001 for more than 1000; and an
- * estimate of the time until the video is there, NULL if nobody can tell.
- * Errors: PT404 no such job.  For viewers.
- */
 CREATE FUNCTION vibevideo.why(job_id bigint)
 RETURNS TABLE (code text, sentence text, until timestamptz, ahead int, estimate interval)
 LANGUAGE plpgsql STABLE ROWS 1 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -372,4 +363,14 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vibevideo.why(bigint) IS
-	'why a job waits: code, sentence for operators, until when, how many are ahead, time to the video; PT404; for viewers';
+'Says why a job waits: the one thing that holds it now.
+job_id: as in vibevideo.jobs.
+Returns one row:
+code: what it is, for programs.
+sentence: the same, for operators.
+until: until when; NULL if that is not known.
+ahead: how many jobs are ahead of it, 1001 for more than 1000 of ours; NULL if none can be, or that is not
+  known.
+estimate: how long it may still take until the video is there; NULL if nobody can tell.
+Errors: PT404 no such job; 42501 not a viewer.
+For viewers and operators.';

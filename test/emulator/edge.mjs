@@ -1,23 +1,28 @@
 #!/usr/bin/env node
 // Runs one Edge Function under Node.js, as Supabase's edge runtime would, as far
-// as fetch, Request, Response, Deno.serve and Deno.env go.
-//
-//   node edge.mjs FILE [--port 0] [--env NAME=VALUE]… [--exit-with-stdin]
-//
-// Prints one JSON line when ready. The function answers under /functions/v1/ too.
+// as fetch, Request, Response, Deno.serve and Deno.env go. --help lists the options.
 
 import { createServer } from 'node:http'
-import { parseArgs } from 'node:util'
 import { pathToFileURL } from 'node:url'
+import { endOnRequest, exitWithStdin, file, listenPort, matching, readCommandLine, text } from './lib/command-line.mjs'
 
-const { values: options, positionals: [file] } = parseArgs({ allowPositionals: true, options: {
-  port: { type: 'string', default: '0' }, env: { type: 'string', multiple: true, default: [] }, 'exit-with-stdin': { type: 'boolean', default: false } } })
-if (options['exit-with-stdin']) process.stdin.on('end', () => process.exit(0)).on('error', () => process.exit(0)).resume()
+const options = readCommandLine({
+  about: "Runs one Edge Function, as Supabase's edge runtime would, as far as fetch, Request, Response, Deno.serve and Deno.env go. "
+    + 'Prints one line of JSON with its URL, which is under /functions/v1/, when it is ready.',
+  takes: file('the function, as JavaScript'),
+  options: {
+    port: listenPort('port to listen on'),
+    env: text('NAME=VALUE', 'what Deno.env.get(NAME) returns', matching(/^[^=]+=/, 'NAME=VALUE'), { multiple: true, default: [] }),
+    'exit-with-stdin': exitWithStdin(),
+  },
+  example: 'node test/emulator/edge.mjs function.mjs --env SUPABASE_URL=http://127.0.0.1:4003',
+})
+endOnRequest(options)
 
 const env = new Map(options.env.map((text) => /^([^=]*)=(.*)$/s.exec(text).slice(1)))
 let handler
 globalThis.Deno = { env: { get: (name) => env.get(name) }, serve: (given) => { handler = given } }
-await import(pathToFileURL(file))
+await import(pathToFileURL(options.operand))
 
 async function toRequest(incoming) {
   const headers = new Headers()
@@ -37,7 +42,7 @@ const server = createServer(async (incoming, outgoing) => {
     outgoing.writeHead(500, { 'content-type': 'application/json' }).end('{"code":"WORKER_ERROR","message":"Function exited due to an error"}')
   }
 })
-server.listen(Number(options.port), '127.0.0.1', () => {
+server.listen(options.port, '127.0.0.1', () => {
   const { port } = server.address()
   console.log(JSON.stringify({ ready: true, port, url: `http://127.0.0.1:${port}/functions/v1/vibevideo-webhook` }))
 })

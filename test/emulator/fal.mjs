@@ -1,25 +1,30 @@
 #!/usr/bin/env node
 // A local stand-in for fal.ai's queue, its media host, its webhook key set and
-// its request history. Nothing here talks to fal.ai. Usage:
-//   node test/emulator/fal.mjs [--port 0] [--host 127.0.0.1] [--key id:secret]…
-//     [--user-id user-1] [--render pattern|ffmpeg] [--seed 1] [--default JSON]
-//     [--tls-cert FILE --tls-key FILE] [--exit-with-stdin]
-// It prints one line of JSON when it is ready; /_ctl scripts what it does.
+// its request history. Nothing here talks to fal.ai. --help lists the options.
 import { readFile } from 'node:fs/promises';
-import { parseArgs } from 'node:util';
+import { choice, count, endOnRequest, exitWithStdin, file, host, jsonObject, listenPort, matching, readCommandLine, text } from './lib/command-line.mjs';
+import { checkFields } from './lib/fal-behaviour.mjs';
 import { createContext, createServer } from './lib/fal-server.mjs';
 
-const OPTIONS = {
-  port: { type: 'string', default: '0' },
-  host: { type: 'string', default: '127.0.0.1' },
-  key: { type: 'string', multiple: true, default: [] },
-  'user-id': { type: 'string', default: 'user-1' },
-  render: { type: 'string', default: 'pattern' },
-  seed: { type: 'string', default: '1' },
-  default: { type: 'string', default: '{}' },
-  'tls-cert': { type: 'string' },
-  'tls-key': { type: 'string' },
-  'exit-with-stdin': { type: 'boolean', default: false },
+const PROGRAM = {
+  about: "Plays fal.ai: its queue, its media host, the keys that sign its webhooks, and its request history. Nothing of it reaches fal.ai. "
+    + 'Prints one line of JSON with its URL when it is ready. POST /_ctl/default, /_ctl/rule and /_ctl/fault change what it does, '
+    + 'POST /_ctl/reset undoes that, GET /_ctl/ledger tells what it was asked.',
+  options: {
+    port: listenPort('port to listen on'),
+    host: host(),
+    key: text('ID:SECRET', 'API key that is accepted; without one any is', matching(/^[^:]+:.+$/, 'id:secret'), { multiple: true, default: [] }),
+    'user-id': text('ID', 'the account, as its webhooks name it', undefined, { default: 'user-1' }),
+    render: choice(['pattern', 'ffmpeg'], 'videos: pattern is random bytes in an MP4, ffmpeg, which it needs, shows the prompt'),
+    seed: count('N', 'where its random numbers begin', 1),
+    default: text('JSON', 'how each job goes, as {"queue_ms": 3000, "run_ms": 5000}; fields: lib/fal-behaviour.mjs',
+      jsonObject((value) => checkFields(value)), { default: '{}' }),
+    'tls-cert': file('certificate, for HTTPS and HTTP/2; with --tls-key'),
+    'tls-key': file("the certificate's key"),
+    'exit-with-stdin': exitWithStdin(),
+  },
+  check: (values) => !values['tls-cert'] !== !values['tls-key'] && '--tls-cert and --tls-key go together',
+  example: `node test/emulator/fal.mjs --port 4001 --render ffmpeg --default '{"queue_ms": 3000, "run_ms": 5000}'`,
 };
 
 function contextFrom(options) {
@@ -27,8 +32,8 @@ function contextFrom(options) {
     keys: options.key,
     userId: options['user-id'],
     render: options.render,
-    seed: Number(options.seed),
-    behaviour: JSON.parse(options.default),
+    seed: options.seed,
+    behaviour: options.default,
   });
 }
 
@@ -41,7 +46,7 @@ async function readTls(options) {
 function listen(server, options) {
   return new Promise((resolve, reject) => {
     server.once('error', reject);
-    server.listen({ port: Number(options.port), host: options.host, backlog: 4096 }, () => resolve(server.address().port));
+    server.listen({ port: options.port, host: options.host, backlog: 4096 }, () => resolve(server.address().port));
   });
 }
 
@@ -50,18 +55,8 @@ function announce(port, options, secure) {
   process.stdout.write(`${JSON.stringify({ ready: true, port, url })}\n`);
 }
 
-function exitOnRequest(options) {
-  const exit = () => process.exit(0);
-  process.on('SIGTERM', exit);
-  process.on('SIGINT', exit);
-  if (!options['exit-with-stdin']) return;
-  process.stdin.on('end', exit);
-  process.stdin.on('close', exit);
-  process.stdin.resume();
-}
-
-const { values: options } = parseArgs({ options: OPTIONS });
+const options = readCommandLine(PROGRAM);
 const tls = await readTls(options);
 const context = contextFrom(options);
-exitOnRequest(options);
+endOnRequest(options);
 announce(await listen(createServer(context, tls), options), options, tls !== null);

@@ -1,27 +1,33 @@
 #!/usr/bin/env node
 // Stands before an emulator as a CDN or a gateway does, with TLS, HTTP/2 and
 // HTTP/1.1, and does what a well-behaved nginx cannot be made to do: see
-// lib/front-faults.mjs.
+// lib/front-faults.mjs. --help lists the options.
 //
-//   node front.mjs --to http://127.0.0.1:PORT --cert FILE --key FILE [--exit-with-stdin]
-//
-// Prints one line of JSON when it is ready. The control API, /_ctl, is a plain
-// listener of its own: POST /fault, GET /fault, POST /reset, GET /ledger, and
-// POST /settings (HTTP/2's, of connections from then on).
+// The control API, /_ctl, is a plain listener of its own: POST /fault, GET /fault,
+// POST /reset, GET /ledger, and POST /settings (HTTP/2's, of connections from then
+// on).
 import { readFileSync } from 'node:fs';
 import http from 'node:http';
 import http2 from 'node:http2';
 import net from 'node:net';
 import tls from 'node:tls';
-import { parseArgs } from 'node:util';
+import { endOnRequest, exitWithStdin, file, matching, readCommandLine, text } from './lib/command-line.mjs';
 import { Faults } from './lib/front-faults.mjs';
 import { Exchange } from './lib/front-pass.mjs';
 import { Wire } from './lib/front-wire.mjs';
 
-const { values: options } = parseArgs({ options: {
-  to: { type: 'string' }, cert: { type: 'string' }, key: { type: 'string' },
-  'exit-with-stdin': { type: 'boolean', default: false },
-} });
+const options = readCommandLine({
+  about: 'Stands before another stand-in as a CDN or a gateway does, with TLS, HTTP/2 and HTTP/1.1, and does what a well-behaved '
+    + 'server cannot be made to do: ends streams with any code, sends GOAWAY, breaks connections. Prints one line of JSON when it '
+    + 'is ready, with its URL and that of its control API: POST /_ctl/fault, /_ctl/reset and /_ctl/settings, GET /_ctl/ledger.',
+  options: {
+    to: text('URL', 'where requests go on to', matching(/^http:\/\/[^/]+$/, 'http://host:port'), { required: true }),
+    cert: file('certificate', { required: true }),
+    key: file("the certificate's key", { required: true }),
+    'exit-with-stdin': exitWithStdin(),
+  },
+  example: 'node test/emulator/front.mjs --to http://127.0.0.1:4001 --cert cert.pem --key key.pem',
+});
 
 const front = {
   to: options.to,
@@ -127,8 +133,4 @@ function listen(server) {
 
 const [port, controlPort] = [await listen(listener), await listen(controller)];
 console.log(JSON.stringify({ ready: true, port, url: `https://127.0.0.1:${port}`, control: `http://127.0.0.1:${controlPort}` }));
-
-if (options['exit-with-stdin']) {
-  process.stdin.resume();
-  process.stdin.on('end', () => process.exit(0));
-}
+endOnRequest(options);

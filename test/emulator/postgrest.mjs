@@ -3,47 +3,58 @@
 // functions of schema public, and GET and PATCH of its tables. Not played: other
 // methods of tables, embedding, full-text filters, estimated counts, the root's
 // OpenAPI. One listener like the server itself, one like the API gateway in front
-// of it.
+// of it. --help lists the options.
 //
-//   node postgrest.mjs --db-host DIR|HOST --db-port N [--db-name postgres] [--db-user authenticator]
-//     [--port 0] [--gateway-port 0] [--host 127.0.0.1] [--gateway kong|envoy] [--open-route PATH=PATH]…
-//     [--jwt-secret S] [--anon-role anon | --no-anon] [--jwt-role-claim-key .role] [--jwt-aud A]
-//     [--pre-request public.f] [--max-rows N] [--tx-override] [--pool 10] [--pool-timeout-ms 10000]
-//     [--exit-with-stdin]
-//
-// Prints one JSON line when ready. POST /_ctl/reload reads the schema again,
-// POST /_ctl/database {"host", "port", "database", "user"} goes over to another one.
+// POST /_ctl/reload reads the schema again, POST /_ctl/database {"host", "port",
+// "database", "user"} goes over to another one.
 
-import { parseArgs } from 'node:util'
+import { choice, count, endOnRequest, exitWithStdin, flag, host, listenPort, matching, port, readCommandLine, text } from './lib/command-line.mjs'
 import { passGateway } from './lib/rest-gateway.mjs'
 import { createServer } from './lib/rest-http.mjs'
 import { RestServer } from './lib/rest-server.mjs'
 import { mintRoleKeys } from './lib/storage-auth.mjs'
 
 const SERVER = 'postgrest/17 (pre-release)'
-const text = (value) => ({ type: 'string', default: value })
-const flag = { type: 'boolean', default: false }
+const word = (name, about, fallback) => text(name, about, undefined, { default: fallback })
 
-function readOptions() {
-  return parseArgs({ options: {
-    'db-host': { type: 'string' }, 'db-port': { type: 'string' }, 'db-name': text('postgres'), 'db-user': text('authenticator'),
-    port: text('0'), 'gateway-port': text('0'), host: text('127.0.0.1'), gateway: text('kong'),
-    'open-route': { type: 'string', multiple: true, default: [] },
-    'jwt-secret': text('super-secret-jwt-token-with-at-least-32-characters-long'),
-    'publishable-key': text('sb_publishable_emulatoremulatoremulat_00000000'),
-    'anon-role': text('anon'), 'no-anon': flag, 'jwt-role-claim-key': text('.role'), 'jwt-aud': { type: 'string' },
-    'pre-request': { type: 'string' }, 'max-rows': text('1000'), 'tx-override': flag, pool: text('10'), 'pool-timeout-ms': text('10000'),
-    'exit-with-stdin': flag,
-  } }).values
+const PROGRAM = {
+  about: 'Plays PostgREST in front of a PostgreSQL server, and the API gateway in front of that: functions of schema public, GET and PATCH '
+    + 'of its tables. Prints one line of JSON when it is ready, with its URL, the URL at the gateway, and keys. POST /_ctl/reload reads '
+    + 'the schema again.',
+  options: {
+    'db-host': text('DIR|HOST', "the server's host, or the directory of its socket", undefined, { required: true }),
+    'db-port': port("the server's port", { required: true }),
+    'db-name': word('NAME', 'the database', 'postgres'),
+    'db-user': word('ROLE', 'the role it logs in as, which may become the others', 'authenticator'),
+    port: listenPort('port to listen on'),
+    'gateway-port': listenPort('port of the gateway, which wants a key'),
+    host: host(),
+    gateway: choice(['kong', 'envoy'], 'which gateway to be'),
+    'open-route': text('PATH=PATH', 'a path at the gateway that wants no key, and where it leads', matching(/^\/[^=]*=\//, '/path=/path'),
+      { multiple: true, default: [] }),
+    'jwt-secret': word('SECRET', 'what JWTs are signed with', 'super-secret-jwt-token-with-at-least-32-characters-long'),
+    'publishable-key': word('KEY', "a key for the gateway, as anon's", 'sb_publishable_emulatoremulatoremulat_00000000'),
+    'anon-role': word('ROLE', 'the role of a call without a JWT', 'anon'),
+    'no-anon': flag('refuses calls without a JWT'),
+    'jwt-role-claim-key': word('PATH', 'where a JWT names the role', '.role'),
+    'jwt-aud': text('NAME', 'the audience that a JWT must be for, if it names one'),
+    'pre-request': text('FUNCTION', 'function to call before each request, as public.f'),
+    'max-rows': count('N', 'most rows of an answer; 0: no limit', 1000),
+    'tx-override': flag('lets a call roll back its transaction: Prefer: tx=rollback'),
+    pool: count('N', 'most connections to the server', 10),
+    'pool-timeout-ms': count('MS', 'how long a call waits for a connection', 10000),
+    'exit-with-stdin': exitWithStdin(),
+  },
+  example: 'node test/emulator/postgrest.mjs --db-host /var/run/postgresql --db-port 5432 --db-name app --gateway-port 4004',
 }
 
 function makeServer(options) {
   return new RestServer({
-    database: { host: options['db-host'], port: Number(options['db-port']), database: options['db-name'], user: options['db-user'] },
+    database: { host: options['db-host'], port: options['db-port'], database: options['db-name'], user: options['db-user'] },
     jwtSecret: options['jwt-secret'], anonRole: options['no-anon'] ? null : options['anon-role'],
     roleClaimKey: options['jwt-role-claim-key'], audience: options['jwt-aud'], preRequest: options['pre-request'],
-    maxRows: Number(options['max-rows']), txOverride: options['tx-override'],
-    pool: Number(options.pool), poolTimeoutMs: Number(options['pool-timeout-ms']),
+    maxRows: options['max-rows'], txOverride: options['tx-override'],
+    pool: options.pool, poolTimeoutMs: options['pool-timeout-ms'],
   })
 }
 
@@ -63,14 +74,13 @@ async function control(server, { method, target, body }) {
 function listen(listener, port, host) {
   return new Promise((resolve, reject) => {
     listener.once('error', reject)
-    listener.listen(Number(port), host, () => resolve(listener.address().port))
+    listener.listen(port, host, () => resolve(listener.address().port))
   })
 }
 
 async function main() {
-  const options = readOptions()
-  for (const signal of ['SIGTERM', 'SIGINT']) process.on(signal, () => process.exit(0))
-  if (options['exit-with-stdin']) process.stdin.on('end', () => process.exit(0)).on('error', () => process.exit(0)).resume()
+  const options = readCommandLine(PROGRAM)
+  endOnRequest(options)
 
   const server = makeServer(options)
   const keys = mintRoleKeys(options['jwt-secret'])

@@ -1,9 +1,16 @@
 #!/usr/bin/env node
 // A forward proxy for tests: forwards plain http requests, tunnels what is asked
-// for with CONNECT, and lists both at /_ctl/seen.
-//   node proxy.mjs [--exit-with-stdin]
+// for with CONNECT, and lists both at /_ctl/seen. --help lists the options.
 import http from 'node:http';
 import net from 'node:net';
+import { endOnRequest, exitWithStdin, listenPort, readCommandLine } from './lib/command-line.mjs';
+
+const options = readCommandLine({
+  about: 'A forward proxy: forwards plain HTTP requests, tunnels what is asked for with CONNECT, and lists both at GET /_ctl/seen. '
+    + 'Prints one line of JSON with its URL when it is ready.',
+  options: { port: listenPort('port to listen on'), 'exit-with-stdin': exitWithStdin() },
+  example: 'node test/emulator/proxy.mjs --port 4005',
+});
 
 const seen = [];
 
@@ -34,9 +41,5 @@ server.on('connect', (request, socket, head) => {
   socket.on('error', () => onward.destroy());
 });
 
-server.listen(0, '127.0.0.1', () => console.log(JSON.stringify({ url: `http://127.0.0.1:${server.address().port}` })));
-
-if (process.argv.includes('--exit-with-stdin')) {
-  process.stdin.resume();
-  process.stdin.on('end', () => process.exit(0));
-}
+server.listen(options.port, '127.0.0.1', () => console.log(JSON.stringify({ url: `http://127.0.0.1:${server.address().port}` })));
+endOnRequest(options);

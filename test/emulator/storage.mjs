@@ -1,23 +1,14 @@
 #!/usr/bin/env node
 // Emulates Supabase Storage (supabase/storage 1.70.6) for tests and the demo:
 // one listener like the server itself, one like the API gateway in front of it.
-//
-//   node storage.mjs [--port 0] [--gateway-port 0] [--host 127.0.0.1]
-//     [--jwt-secret S] [--service-key sb_secret_…] [--publishable-key sb_publishable_…]
-//     [--dir DIR] [--discard] [--limit 52428800] [--seed 1]
-//     [--bucket name:public|private[:limit[:mime,mime]]]…
-//     [--s3-key id:secret] [--s3-region local] [--public-url URL] [--tenant-id stub] [--rls-allow role]…
-//     [--tus-location own|https|wrong] [--tus-expiry-ms N] [--tus-chunk-rule] [--tus-lock-ms 3000]
-//     [--known-host NAME]… [--exit-with-stdin]
-//
-// Prints one JSON line when ready. The control API is under /_ctl of the first
-// listener (lib/storage-control.mjs).
+// --help lists the options. The control API is under /_ctl of the first listener
+// (lib/storage-control.mjs).
 
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { parseArgs } from 'node:util'
+import { choice, count, endOnRequest, exitWithStdin, flag, host, listenPort, matching, readCommandLine, text } from './lib/command-line.mjs'
 import { mintRoleKeys, translateKeys } from './lib/storage-auth.mjs'
 import { Ledger, control } from './lib/storage-control.mjs'
 import { FaultPlan, applyFault } from './lib/storage-faults.mjs'
@@ -28,25 +19,39 @@ import { Store } from './lib/storage-store.mjs'
 import { TusUploads, routeTus } from './lib/storage-tus.mjs'
 
 const PREFIX = '/storage/v1'
-const text = (value) => ({ type: 'string', default: value })
+const word = (name, about, fallback) => text(name, about, undefined, { default: fallback })
+const many = (name, about, read) => text(name, about, read, { multiple: true, default: [] })
 
-function readOptions() {
-  const { values } = parseArgs({ options: {
-    port: text('0'), 'gateway-port': text('0'), host: text('127.0.0.1'),
-    'jwt-secret': text('super-secret-jwt-token-with-at-least-32-characters-long'),
-    'service-key': text('sb_secret_emulatoremulatoremulat_00000000'),
-    'publishable-key': text('sb_publishable_emulatoremulatoremulat_00000000'),
-    dir: { type: 'string' }, discard: { type: 'boolean', default: false },
-    limit: text('52428800'), seed: text('1'),
-    bucket: { type: 'string', multiple: true, default: [] },
-    's3-key': text('emulatorkeyid:emulatorsecret'), 's3-region': text('local'), 'public-url': text(''), 'tenant-id': text('stub'),
-    'rls-allow': { type: 'string', multiple: true, default: [] },
-    'tus-location': text('own'), 'tus-expiry-ms': text('0'), 'tus-lock-ms': text('3000'),
-    'tus-chunk-rule': { type: 'boolean', default: false },
-    'known-host': { type: 'string', multiple: true, default: [] },
-    'exit-with-stdin': { type: 'boolean', default: false },
-  } })
-  return values
+const PROGRAM = {
+  about: 'Plays Supabase Storage, and the API gateway in front of it: buckets, files, uploads in parts (TUS), S3. Prints one line of JSON '
+    + 'when it is ready, with its URL, the URL at the gateway, and keys. POST /_ctl/fault makes it fail, POST /_ctl/reset undoes that, '
+    + 'GET /_ctl/ledger tells what it holds and was asked.',
+  options: {
+    port: listenPort('port to listen on'),
+    'gateway-port': listenPort('port of the gateway, where its paths begin with /storage/v1'),
+    host: host(),
+    bucket: many('SPEC', 'bucket to begin with: name, name:public or name:private, then perhaps :largest file in bytes, and :content types with commas',
+      matching(/^[^:]+(:(public|private)(:\d*(:[^:]*)?)?)?$/, 'name:public|private:bytes:type,type')),
+    limit: count('BYTES', 'largest file', 52428800),
+    dir: text('DIR', 'where the files are kept; without it in a directory that goes with it'),
+    discard: flag('keeps only the beginning of each file'),
+    'jwt-secret': word('SECRET', 'what JWTs are signed with', 'super-secret-jwt-token-with-at-least-32-characters-long'),
+    'service-key': word('KEY', "a key for the gateway, as service_role's", 'sb_secret_emulatoremulatoremulat_00000000'),
+    'publishable-key': word('KEY', "a key for the gateway, as anon's", 'sb_publishable_emulatoremulatoremulat_00000000'),
+    'rls-allow': many('ROLE', 'role that may do everything, as if policies allowed it'),
+    's3-key': text('ID:SECRET', 'key of the S3 protocol', matching(/^[^:]+:.+$/, 'id:secret'), { default: 'emulatorkeyid:emulatorsecret' }),
+    's3-region': word('REGION', 'region that S3 requests are signed for', 'local'),
+    'tenant-id': word('ID', "the key's id where S3 requests bring a JWT", 'stub'),
+    'public-url': text('URL', 'where clients of S3 think it is; without it where their requests go', matching(/^(https?:\/\/.+)?$/, 'http://host'), { default: '' }),
+    'tus-location': choice(['own', 'https', 'wrong'], 'URL that it gives for an upload in parts: its own, with another scheme, or one that leads nowhere'),
+    'tus-expiry-ms': count('MS', 'how old an upload in parts may get; 0: any age', 0),
+    'tus-lock-ms': count('MS', 'how long a request waits for another of the same upload', 3000),
+    'tus-chunk-rule': flag('wants parts of exactly 6 MiB, as with S3 behind it'),
+    'known-host': many('NAME', 'name of its own, besides the usual ones: a key that arrives at another is counted as lost'),
+    seed: count('N', 'where its random numbers begin', 1),
+    'exit-with-stdin': exitWithStdin(),
+  },
+  example: 'node test/emulator/storage.mjs --port 4002 --gateway-port 4003 --bucket videos:public',
 }
 
 function parseBucket(spec) {
@@ -63,13 +68,13 @@ function makeEmulator(options) {
       jwtSecret: options['jwt-secret'], serviceKey: options['service-key'], publishableKey: options['publishable-key'],
       serviceJwt: keys.service_jwt, anonJwt: keys.anon_jwt, tenantId: options['tenant-id'], s3KeyId, s3Secret,
       s3Region: options['s3-region'], publicUrl: options['public-url'],
-      limit: Number(options.limit), rlsAllow: options['rls-allow'], tusLocation: options['tus-location'],
-      tusExpiryMs: Number(options['tus-expiry-ms']), tusLockMs: Number(options['tus-lock-ms']), tusChunkRule: options['tus-chunk-rule'],
+      limit: options.limit, rlsAllow: options['rls-allow'], tusLocation: options['tus-location'],
+      tusExpiryMs: options['tus-expiry-ms'], tusLockMs: options['tus-lock-ms'], tusChunkRule: options['tus-chunk-rule'],
     },
     keys,
     knownHosts: new Set([options.host, '127.0.0.1', 'localhost', '[::1]', 'storage', 'kong', ...options['known-host']]),
     store: new Store(options.dir, options.discard),
-    faults: new FaultPlan(Number(options.seed)),
+    faults: new FaultPlan(options.seed),
     ledger: new Ledger(),
     tus: new TusUploads(),
     multiparts: new Map(),
@@ -151,7 +156,7 @@ function makeServer(emu, via) {
 function listen(server, port, host) {
   return new Promise((resolve, reject) => {
     server.once('error', reject)
-    server.listen(Number(port), host, () => resolve(server.address().port))
+    server.listen(port, host, () => resolve(server.address().port))
   })
 }
 
@@ -167,13 +172,12 @@ function announce(emu, options, { direct, gateway }) {
 }
 
 async function main() {
-  const options = readOptions()
+  const options = readCommandLine(PROGRAM)
   const ownDir = options.dir === undefined
   if (ownDir) options.dir = mkdtempSync(join(tmpdir(), 'storage-emulator-'))
   else mkdirSync(options.dir, { recursive: true })
   process.on('exit', () => { if (ownDir) rmSync(options.dir, { recursive: true, force: true }) })
-  for (const signal of ['SIGTERM', 'SIGINT']) process.on(signal, () => process.exit(0))
-  if (options['exit-with-stdin']) process.stdin.on('end', () => process.exit(0)).on('error', () => process.exit(0)).resume()
+  endOnRequest(options)
 
   const emu = makeEmulator(options)
   emu.ports.direct = await listen(makeServer(emu, 'direct'), options.port, options.host)
