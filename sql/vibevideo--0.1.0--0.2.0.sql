@@ -5238,6 +5238,7 @@ COMMENT ON COLUMN vibevideo.job.forgotten_at IS 'since when its failure is no lo
 COMMENT ON COLUMN vibevideo.job.objection IS 'what the model objects to in the input, in its words, if the app''s user may read them; NULL: nothing';
 COMMENT ON COLUMN vibevideo.job.earlier_position IS 'its place in fal.ai''s queue at earlier_at, which shows how fast it moves; NULL if it is not there';
 COMMENT ON COLUMN vibevideo.job.earlier_at IS 'a moment 5 to 10 minutes ago while it is in fal.ai''s queue, or when it came there; NULL if it is not there';
+COMMENT ON COLUMN vibevideo.job.unsettled IS 'what it costs is not among the sums yet: it is active, or had ended when it was inserted; NULL once it is';
 COMMENT ON COLUMN vibevideo.event.event_id IS 'grows with each row';
 COMMENT ON COLUMN vibevideo.event.job_id IS 'the job';
 COMMENT ON COLUMN vibevideo.event.at IS 'when its state changed';
@@ -5357,7 +5358,7 @@ COMMENT ON COLUMN vibevideo.job_row.error IS 'the words of fal.ai, Storage or vi
 COMMENT ON COLUMN vibevideo.job_row.row_error IS 'why its row could not be written, cut at 500 characters';
 COMMENT ON COLUMN vibevideo.job_row.orphan IS 'its transaction was rolled back after it was sent';
 COMMENT ON COLUMN vibevideo.job_row.paid_not_stored IS 'its video was made, and given up before it was stored';
-COMMENT ON COLUMN vibevideo.job_row.cost_usd IS 'its list price';
+COMMENT ON COLUMN vibevideo.job_row.cost_usd IS 'its list price, in USD';
 COMMENT ON COLUMN vibevideo.job_row.queue_position IS 'how many are ahead of it in fal.ai''s queue';
 COMMENT ON COLUMN vibevideo.job_row.progress IS 'how much of the video is copied, from 0 to 1';
 COMMENT ON COLUMN vibevideo.job_row.created_at IS 'when it was requested';
@@ -5436,7 +5437,15 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vibevideo.list_jobs(jsonb, jsonb, int) IS
-	'jobs that match a filter (as of vibevideo.plan), page by page, unfinished ones first, then the latest; 22023; for viewers';
+'Lists the jobs that match a filter, page by page: active ones, newest first, then those that have ended, the last
+  one first. It looks for about 60 ms; where it stopped, the next page goes on.
+filter: as of vibevideo.plan, {} for all: what is listed is what a plan would take; default: all.
+after: next of the page before; default: the first page.
+max_jobs: how many at most, 1 to 1000; default: 50.
+Returns a vibevideo.job_page.
+Errors: 22023 a bad filter, after or max_jobs; 42501 not a viewer, or the filter has prompt and the caller may not
+  see prompts.
+For viewers and operators.';
 
 CREATE TYPE vibevideo.job_step AS (
 	step text,
@@ -5507,11 +5516,11 @@ COMMENT ON COLUMN vibevideo.job_details.media_url IS 'the video at fal.ai, for a
 COMMENT ON COLUMN vibevideo.job_details.media_type IS 'its type, as fal.ai says';
 COMMENT ON COLUMN vibevideo.job_details.bucket IS 'the bucket that videos are stored in now';
 COMMENT ON COLUMN vibevideo.job_details.object_key IS 'the video''s name in the bucket';
-COMMENT ON COLUMN vibevideo.job_details.bytes_done IS 'how much of the video is copied';
-COMMENT ON COLUMN vibevideo.job_details.bytes_total IS 'how large it is';
-COMMENT ON COLUMN vibevideo.job_details.bytes_per_second IS 'how fast it is being copied';
+COMMENT ON COLUMN vibevideo.job_details.bytes_done IS 'how many bytes of the video are copied';
+COMMENT ON COLUMN vibevideo.job_details.bytes_total IS 'how many bytes it has; NULL if that is not known';
+COMMENT ON COLUMN vibevideo.job_details.bytes_per_second IS 'how many bytes are copied in a second, just now';
 COMMENT ON COLUMN vibevideo.job_details.sha256 IS 'the file''s hash, in hexadecimal';
-COMMENT ON COLUMN vibevideo.job_details.duration_ms IS 'the video''s length';
+COMMENT ON COLUMN vibevideo.job_details.duration_ms IS 'the video''s length, in milliseconds';
 COMMENT ON COLUMN vibevideo.job_details.more IS 'there are more events or attempts than these';
 
 /*
@@ -5571,7 +5580,11 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vibevideo.job_detail(bigint) IS
-	'all there is to know of a job: steps with durations, events, input, other attempts of its row, addresses; PT404; for viewers';
+'Returns all there is to know of a job, a vibevideo.job_details: steps with durations, events, input, the other
+  attempts of its row, addresses. The input is NULL for callers that may not see prompts.
+job_id: the job''s number.
+Errors: PT404 no such job; 42501 not a viewer.
+For viewers and operators.';
 
 -------------------------------------------------------------------------------
 -- What needs a person
@@ -5882,7 +5895,11 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vibevideo.inbox() IS
-	'what needs a person, and what to do about it, as a statement that can be pasted; no row if nothing does; for viewers';
+'Returns what needs a person, vibevideo.inbox_row, each with what to do about it as a statement that can be pasted; no
+  row if nothing does. Jobs with the same trouble are one row, whose statement only makes a plan. Asks nobody over
+  the network.
+Errors: 42501 not a viewer.
+For viewers and operators.';
 
 -------------------------------------------------------------------------------
 -- Overview
@@ -5928,10 +5945,10 @@ COMMENT ON COLUMN vibevideo.overview_row.failed_today IS 'jobs failed since then
 COMMENT ON COLUMN vibevideo.overview_row.cancelled_today IS 'jobs cancelled since then';
 COMMENT ON COLUMN vibevideo.overview_row.last_completed_at IS 'when a video was stored last; NULL if none was, as far as that is known';
 COMMENT ON COLUMN vibevideo.overview_row.idle_since IS 'since when there has been no unfinished job; NULL while there is one';
-COMMENT ON COLUMN vibevideo.overview_row.spent_today_usd IS 'list price of videos requested since midnight UTC that were made';
-COMMENT ON COLUMN vibevideo.overview_row.reserved_today_usd IS 'list price of those that are still to be made';
-COMMENT ON COLUMN vibevideo.overview_row.budget_usd IS 'what all users together may spend a day (vibevideo.limit); NULL if that is not limited';
-COMMENT ON COLUMN vibevideo.overview_row.left_usd IS 'what is left of it today';
+COMMENT ON COLUMN vibevideo.overview_row.spent_today_usd IS 'list price, in USD, of videos requested since midnight UTC that were made';
+COMMENT ON COLUMN vibevideo.overview_row.reserved_today_usd IS 'list price, in USD, of those that are still to be made';
+COMMENT ON COLUMN vibevideo.overview_row.budget_usd IS 'how many USD all users together may spend a day (vibevideo.limit); NULL if that is not limited';
+COMMENT ON COLUMN vibevideo.overview_row.left_usd IS 'how many USD of it are left today';
 COMMENT ON COLUMN vibevideo.overview_row.worker IS 'running, slow, idle (not running, nothing to do), or down';
 COMMENT ON COLUMN vibevideo.overview_row.worker_detail IS 'the same as a sentence';
 COMMENT ON COLUMN vibevideo.overview_row.fal_down_until IS 'fal.ai could not be reached, and is tried again then; NULL if all is well';
@@ -6017,7 +6034,10 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vibevideo.overview() IS
-	'how things are, in one row: jobs in work, today''s outcomes, money, worker, pause, and how much needs a person; for viewers';
+'Returns how things are in one row, a vibevideo.overview_row: active jobs, what became of today''s, money, the worker, a
+  pause, and how much needs a person.
+Errors: 42501 not a viewer.
+For viewers and operators.';
 
 -------------------------------------------------------------------------------
 -- Errors
@@ -6103,7 +6123,11 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vibevideo.error_groups(timestamptz) IS
-	'what went wrong since then, by class, error and model: how often, first and last seen, trend, example; 22023; for viewers';
+'Returns what went wrong, vibevideo.error_group: failed jobs by class, error and model, the most frequent first, with
+  first and last time, trend and example.
+since: failed since then; default: a day ago.
+Errors: 22023 since is not a time; 42501 not a viewer.
+For viewers and operators.';
 
 -------------------------------------------------------------------------------
 -- Users
@@ -6130,15 +6154,15 @@ COMMENT ON COLUMN vibevideo.user_row.user_id IS 'who, NULL for jobs of which nob
 COMMENT ON COLUMN vibevideo.user_row.active IS 'unfinished jobs, orphans included';
 COMMENT ON COLUMN vibevideo.user_row.submits_today IS 'videos requested since midnight UTC';
 COMMENT ON COLUMN vibevideo.user_row.videos_today IS 'those of them that are made';
-COMMENT ON COLUMN vibevideo.user_row.spent_today_usd IS 'their list price';
-COMMENT ON COLUMN vibevideo.user_row.reserved_usd IS 'list price of unfinished jobs whose video is not made yet';
+COMMENT ON COLUMN vibevideo.user_row.spent_today_usd IS 'their list price, in USD';
+COMMENT ON COLUMN vibevideo.user_row.reserved_usd IS 'list price, in USD, of unfinished jobs whose video is not made yet';
 COMMENT ON COLUMN vibevideo.user_row.submits IS 'videos requested since the day of UTC that was asked for';
 COMMENT ON COLUMN vibevideo.user_row.videos IS 'those of them that are made';
-COMMENT ON COLUMN vibevideo.user_row.spent_usd IS 'their list price';
+COMMENT ON COLUMN vibevideo.user_row.spent_usd IS 'their list price, in USD';
 COMMENT ON COLUMN vibevideo.user_row.share IS 'which part of what all users have spent since then, from 0 to 1; NULL if nobody has spent anything';
 COMMENT ON COLUMN vibevideo.user_row.max_active IS 'the limit that counts for the user (vibevideo.limit), NULL if there is none; also of the following two';
 COMMENT ON COLUMN vibevideo.user_row.submits_per_day IS 'videos requested a day';
-COMMENT ON COLUMN vibevideo.user_row.spend_per_day_usd IS 'what may be spent a day';
+COMMENT ON COLUMN vibevideo.user_row.spend_per_day_usd IS 'how many USD may be spent a day';
 COMMENT ON COLUMN vibevideo.user_row.more IS 'there are more users, and one of them may belong before this one';
 
 -- What users have requested and spent in a time, by whole days of UTC: of those with
@@ -6227,7 +6251,12 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vibevideo.users(timestamptz, int) IS
-	'what users have in work, have requested and spent since then, and their limits, those with the most first; 22023; for viewers';
+'Returns what users have in work, have requested and spent, and their limits, vibevideo.user_row: those with the most
+  in work first, then those who have spent the most.
+since: requested since then, the day of UTC that it is in counts whole; default: 30 days ago.
+most: how many users at most, 1 to 1000; default: 50.
+Errors: 22023 since is not a time, or a bad most; 42501 not a viewer.
+For viewers and operators.';
 
 -------------------------------------------------------------------------------
 -- psql: views that fit 80 columns.  sql/console.sql shows them.
@@ -6316,7 +6345,7 @@ COMMENT ON COLUMN vibevideo.today.asked IS 'videos requested today';
 COMMENT ON COLUMN vibevideo.today.done IS 'videos stored today, whenever they were requested';
 COMMENT ON COLUMN vibevideo.today.failed IS 'jobs failed today, whenever they were requested';
 COMMENT ON COLUMN vibevideo.today.active IS 'those requested today that have not ended';
-COMMENT ON COLUMN vibevideo.today.usd IS 'list price of those requested today that are made';
+COMMENT ON COLUMN vibevideo.today.usd IS 'list price, in USD, of those requested today that are made';
 
 -- The inbox in lines: what is the matter, then the statement, which may be copied out
 -- of several lines.
