@@ -1,0 +1,155 @@
+# A doctor that is right: check_config has nothing to say of configurations that are
+# healthy, however unusual, and one thing of each that is broken, with a hint that is
+# true there.  So do the hints of errors.
+
+use strict;
+use warnings FATAL => 'all';
+
+# it starts several servers, some of them again and again
+BEGIN { $ENV{VIBETEST_TIMEOUT} ||= 300 }
+
+use JSON::PP;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use VibeTest;
+
+my $fal = start_fal(default => { queue_ms => 0, run_ms => 0 });
+my $storage = start_storage();
+my $service = $storage->{ready}{service_jwt};
+# what is said of an emulator that speaks http
+my $plain = $fal->url !~ /^https/;
+my $node = vibe_node('main', fal => $fal, storage => $storage, init => { allows_streaming => 1 });
+
+# check(node =>, database =>, set => {setting => value}) - check_config, as {name => [status, detail, hint]}.
+sub check
+{
+	my (%on) = @_;
+	my $set = join('', map { "SET vibevideo.$_ = '$on{set}{$_}'; " } sort keys %{ $on{set} || {} });
+
+	return decode_json(($on{node} || $node)->safe_psql($on{database} || 'postgres',
+			"${set}SELECT jsonb_object_agg(c.check_name, ARRAY[c.status, c.detail, c.hint]) FROM vibevideo.check_config() c"));
+}
+
+sub found
+{
+	my ($lines) = @_;
+
+	return [ grep { $lines->{$_}[0] ne 'ok' && !($plain && $_ eq 'media_hosts' && $lines->{$_}[1] =~ /plain http:/) } sort keys %$lines ];
+}
+
+# is_well(name, where) - there is nothing to say; returns the lines
+sub is_well
+{
+	my ($name, %on) = @_;
+	my $lines = check(%on);
+	my $found = found($lines);
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+	is_deeply($found, [], "$name: all is well") or diag(explain({ map { $_ => $lines->{$_} } @$found }));
+	return $lines;
+}
+
+# finds(name, [line, status, detail, hint], where) - this, and nothing else; returns the lines
+sub finds
+{
+	my ($name, $finding, %on) = @_;
+	my ($line, $status, $detail, $hint) = @$finding;
+	my $lines = check(%on);
+	my $found = found($lines);
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+	is_deeply($found, [$line], "$name: one finding, $line") or diag(explain({ map { $_ => $lines->{$_} } @$found, $line }));
+	my ($is, @words) = @{ $lines->{$line} || [ 'missing', '', '' ] };
+	ok($is eq $status && $words[0] =~ $detail && ($words[1] // '') =~ $hint, "$name: which says what to do") or diag(explain($lines->{$line}));
+	return $lines;
+}
+
+# told_by(lines, line, names) - that these name it
+sub told_by
+{
+	my ($name, $lines, $line, @names) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+	is_deeply([ grep { ($lines->{$_}[1] // '') !~ /see line \Q$line\E\b/ } @names ], [], "$name: what depends on it names line $line")
+	  or diag(explain({ map { $_ => $lines->{$_} } @names }));
+	return;
+}
+
+# What an error says: its message, detail and hint.
+sub advice
+{
+	my ($statement, %on) = @_;
+	my (undef, $text) = sql_error($on{node} || $node, $statement, $on{database});
+
+	return join("\n", grep { /^(?:ERROR|DETAIL|HINT):/ } split /\n/, $text =~ s/^psql:\S* //mgr);
+}
+
+# hold(prompts) - rows with a job each at fal.ai, which fal.ai does not end.
+sub hold
+{
+	my (@prompts) = @_;
+	my @ids = map { new_row($node, $_) } @prompts;
+
+	$fal->rule('^held: ', hold => 'run');
+	sql($node, "SELECT vibevideo_submit_batch('{" . join(',', @ids) . "}')");
+	wait_for($node, "SELECT count(*) FROM vibevideo.job WHERE state = 'generating'", scalar(@ids), 'jobs are at fal.ai', hurry => 1);
+	return @ids;
+}
+
+# The jobs of these rows come to their end.
+sub let_go
+{
+	my (@ids) = @_;
+
+	$fal->command('*', 'finish');
+	wait_for_status($node, $_, 'completed') for @ids;
+	return;
+}
+
+# Until the worker has nothing to do and leaves.
+sub no_worker
+{
+	my ($name) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+	configure($node, worker_idle_timeout => '1s');
+	wait_for($node, 'SELECT count(pid) FROM vibevideo.worker_info()', '0', "$name: the worker has left");
+	return configure($node, worker_idle_timeout => '10min');
+}
+
+# ---------------------------------------------------------------------------
+# Errors
+# ---------------------------------------------------------------------------
+{
+	my $unknown = '7d3c5e1a-0f4b-4c3d-9a58-2b1c6d7e8f90';
+	my @calls = map { "SELECT vibevideo_$_('$unknown')" } qw(submit status cancel retry);
+
+	unlike(advice($_), qr/security|current role/, "no row-level security: $_ does not blame it") for @calls;
+	sql($node, q{CREATE ROLE app; ALTER TABLE vibelogs ENABLE ROW LEVEL SECURITY; GRANT SELECT, UPDATE ON vibelogs TO app});
+	unlike(advice($calls[0]), qr/security/, 'nor with it, where it does not concern the caller');
+	sql($node, q{GRANT USAGE ON SCHEMA vibevideo TO app; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO app});
+	like(advice("SET ROLE app; $calls[0]"), qr/DETAIL:.*that the current role may update\.\nHINT:  Row-level security/, 'it is named where it may be the cause');
+	sql($node, 'REVOKE UPDATE ON vibelogs FROM app');
+	like(advice("SET ROLE app; $calls[0]"), qr/HINT:  GRANT UPDATE ON public\.vibelogs TO app; row-level security decides/, 'and so it is where rights are lacking');
+	sql($node, 'ALTER TABLE vibelogs DISABLE ROW LEVEL SECURITY');
+	like(advice("SET ROLE app; $calls[0]"), qr/HINT:  GRANT UPDATE ON public\.vibelogs TO app;$/m, 'but not without it');
+	sql($node, 'DROP OWNED BY app; DROP ROLE app');
+}
+{
+	my $image = q{SELECT vibevideo.attach('vibelogs', model => 'fal-ai/minimax/video-01/image-to-video', };
+	my $submit = q{SELECT vibevideo_submit('} . new_row($node, 'without an image') . q{')};
+
+	sql($node, $image . q{image_column => 'image')});
+	like(advice($submit), qr/ERROR:.*image is missing\n.*\nHINT:  Fill in column image, or /s, 'an image column that is empty: the image is missing');
+	sql($node, $image . q{image_column => '')});
+	like(advice($submit), qr/ERROR:  22023: (?!.*image is missing).*HINT:  Attach the table again with image_column/s, 'no image column: that is said');
+	sql($node, q{CREATE FUNCTION bare(vibelogs) RETURNS jsonb LANGUAGE sql RETURN '{"prompt": "x"}'::jsonb;
+		CREATE FUNCTION empty(vibelogs) RETURNS jsonb LANGUAGE sql RETURN '{"image_url": "x"}'::jsonb;} . $image . q{input_function => 'bare')});
+	like(advice($submit), qr/ERROR:.*input function public\.bare returned no image_url\n.*HINT:  Fix the function/s, 'an input function without an image: it is named');
+	sql($node, $image . q{input_function => 'empty')});
+	like(advice($submit), qr/prompt is missing.*HINT:  Input function public\.empty returned none/s, 'an input function without a prompt: it is named, and not a column');
+	sql($node, q{SELECT vibevideo.attach('vibelogs', input_function => '', model => ''); DROP FUNCTION bare(vibelogs), empty(vibelogs)});
+}
+
+done_testing();
