@@ -717,9 +717,18 @@ LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'vibevideo_place_in_line';
 COMMENT ON FUNCTION vibevideo_internal.place_in_line(bigint) IS
 	'where a pending job is in the order of sending: 1002 beyond 1001, NULL if unknown; which of its user''s it is; how many wait; room at fal.ai; owner only';
 
+-- Is Supabase Vault here?  A "vault" that some user has made is not read, so the
+-- owner must be a superuser.  src/owner.c is the same.
+CREATE FUNCTION vibevideo_internal.has_vault()
+RETURNS boolean LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+			   JOIN pg_roles o ON o.oid = c.relowner JOIN pg_roles s ON s.oid = n.nspowner
+			   WHERE n.nspname = 'vault' AND c.relname = 'decrypted_secrets' AND o.rolsuper AND s.rolsuper);
+COMMENT ON FUNCTION vibevideo_internal.has_vault() IS 'whether keys are looked for in Supabase Vault; owner only';
+
 CREATE FUNCTION vibevideo_internal.key_places(environment text, setting text, secret text)
 RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-RETURN concat_ws(', ', CASE WHEN to_regclass('vault.decrypted_secrets') IS NOT NULL THEN format('Vault (secret "%s")', secret) END,
+RETURN concat_ws(', ', CASE WHEN secret <> '' AND vibevideo_internal.has_vault() THEN format('Vault (secret "%s")', secret) END,
 				 format('the server''s environment (%s)', environment), format('the setting %s', setting));
 COMMENT ON FUNCTION vibevideo_internal.key_places(text, text, text) IS 'where a key is looked for; owner only';
 
@@ -4043,6 +4052,10 @@ DECLARE
 	number constant numeric = CASE WHEN setting ~ '^-?[0-9]+([.][0-9]+)?$' THEN setting::numeric END;
 	other constant jsonb = (SELECT jsonb_object_agg(s.name, s.setting) FROM pg_settings s WHERE s.name LIKE 'vibevideo.%');
 	limited record;
+	-- as vibevideo_internal.has_vault, which viewers cannot call
+	vault constant boolean = EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+									 JOIN pg_roles o ON o.oid = c.relowner JOIN pg_roles s ON s.oid = n.nspowner
+									 WHERE n.nspname = 'vault' AND c.relname = 'decrypted_secrets' AND o.rolsuper AND s.rolsuper);
 BEGIN
 	CASE name
 	WHEN 'vibevideo.submit_timeout' THEN
@@ -4050,7 +4063,7 @@ BEGIN
 		FROM pg_roles r CROSS JOIN LATERAL unnest(r.rolconfig) AS x(entry)
 		CROSS JOIN LATERAL (SELECT substr(x.entry, length('statement_timeout=') + 1) AS value) c
 		WHERE r.rolname IN ('anon', 'authenticated', 'service_role', 'authenticator') AND x.entry LIKE 'statement\_timeout=%'
-		  AND c.value <> '0' AND number >= 1000 * extract(epoch FROM (CASE WHEN c.value ~ '^[0-9]+$' THEN c.value || ' ms' ELSE c.value END)::interval)
+		  AND c.value !~ '^0+[^0-9]*$' AND number >= 1000 * extract(epoch FROM (CASE WHEN c.value ~ '^[0-9]+$' THEN c.value || ' ms' ELSE c.value END)::interval)
 		ORDER BY r.rolname LIMIT 1;
 		IF FOUND THEN
 			RETURN format('make it shorter than the statement_timeout of %s, %s: otherwise that ends the call first, and its submit is lost',
@@ -4062,7 +4075,7 @@ BEGIN
 		END IF;
 	WHEN 'vibevideo.fal_key', 'vibevideo.storage_key' THEN
 		IF setting <> '' THEN
-			RETURN 'keep it in Vault or in the server''s environment, where no file of settings has it';
+			RETURN format('keep it in %s, where no file of settings has it', CASE WHEN vault THEN 'Vault or in the server''s environment' ELSE 'the server''s environment' END);
 		END IF;
 	WHEN 'vibevideo.fal_queue_url', 'vibevideo.fal_api_url', 'vibevideo.fal_jwks_url' THEN
 		IF setting LIKE 'http://%' THEN
@@ -6440,6 +6453,7 @@ DECLARE
 		'vibevideo_internal.require_to_act(), vibevideo_internal.hurry(), vibevideo_internal.do_deed(vibevideo_internal.planned, text), '
 		'vibevideo_internal.do_deeds(vibevideo_internal.planned, text), vibevideo.act(uuid, text), '
 		'vibevideo_internal.past_costs_changed(), vibevideo_internal.sum_past_costs(), vibevideo_internal.add_costs(int), vibevideo_internal.check_overdue(), '
+		'vibevideo_internal.has_vault(), '
 		'vibevideo_internal.check_sequences(), vibevideo_internal.codes_of(text[]), vibevideo_internal.ended_sql(vibevideo_internal.job_filter, text[], boolean, text[])';
 	everybody constant text = concat_ws(', ', 'PUBLIC',
 										(SELECT string_agg(quote_ident(r.rolname), ', ') FROM pg_roles r

@@ -52,9 +52,7 @@ StorageProbeKey(void)
 	if (vv_storage_kind == STORAGE_KIND_NONE)
 		return Ok(pstrdup(not_needed));
 	if (!SecretRead(SECRET_STORAGE, key, sizeof(key), &source))
-		return Bad(pstrdup("no Storage key"),
-				   "Set SUPABASE_SERVICE_ROLE_KEY in the server's environment and restart it, or store the service_role key in Vault "
-				   "under the name in vibevideo.storage_key_secret.");
+		return Bad(pstrdup("no Storage key"), SecretHint(SECRET_STORAGE));
 	finding = JudgeKey(key, source);
 	SecretWipe(key, sizeof(key));
 	return finding;

@@ -119,6 +119,39 @@ sub no_worker
 }
 
 # ---------------------------------------------------------------------------
+# Keys
+# ---------------------------------------------------------------------------
+# a key's hints name Vault where there is one
+{
+	my $keyless = q{SET vibevideo.fal_key = ''; SELECT vibevideo_submit('} . new_row($node, 'keyless') . q{')};
+	my $advice = q{SELECT advice FROM vibevideo.settings WHERE name = 'vibevideo.fal_key'};
+	my $database = q{ALTER DATABASE postgres SET vibevideo.fal_key = 'a:b'};
+	my %no = (set => { fal_key => '' });
+	my $vault = q{CREATE SCHEMA vault; CREATE VIEW vault.decrypted_secrets AS SELECT 'x' AS name, 'x' AS decrypted_secret};
+	my $check = sub {
+		my ($name, $has_vault) = @_;
+		my $hint = $has_vault ? qr/^SELECT vault\.create_secret\('<key id>:<key secret>', 'fal_key'\); or set FAL_KEY/ : qr/^Set FAL_KEY (?!.*[Vv]ault).*ALTER SYSTEM SET vibevideo\.fal_key/;
+		my $lines = finds("no fal.ai key, $name", [ 'fal_key', 'fail', qr/^no fal\.ai API key$/, $hint ], %no);
+
+		told_by("no fal.ai key, $name", $lines, 'fal_key', 'queue');
+		finds("no Storage key, $name", [ 'storage_key', 'fail', qr/^no Storage key$/, $has_vault ? qr/vault\.create_secret\('<service_role key>', 'storage_key'\)/ : qr/^(?!.*[Vv]ault)/ ],
+			set => { storage_key => '' });
+		$has_vault ? like($_->(), qr/vault/i, "$name: Vault is named") : unlike($_->(), qr/vault/i, "$name: Vault is not named")
+		  for sub { advice($keyless) }, sub { advice($database) }, sub { sql($node, $advice) },
+		  sub { sql($node, q{SELECT vibevideo_internal.key_places('FAL_KEY', 'vibevideo.fal_key', 'fal_key')}) };
+		return;
+	};
+
+	$check->('no Vault', 0);
+	sql($node, $vault);
+	$check->('Vault', 1);
+	finds('a Vault that is not asked', [ 'fal_key', 'fail', qr/^no fal/, qr/^Set FAL_KEY (?!.*[Vv]ault)/ ], set => { fal_key => '', fal_key_secret => '' });
+	sql($node, 'CREATE ROLE mallory; ALTER SCHEMA vault OWNER TO mallory');
+	$check->('a stranger\'s schema vault', 0);
+	sql($node, 'DROP SCHEMA vault CASCADE; DROP ROLE mallory');
+}
+
+# ---------------------------------------------------------------------------
 # Errors
 # ---------------------------------------------------------------------------
 {
