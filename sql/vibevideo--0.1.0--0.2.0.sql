@@ -157,24 +157,53 @@ BEGIN
 END
 $$;
 
+-- Whether limits of users can bind anybody: NULL if they can, else why not.  Users
+-- are known by a column of the table, or by the JWTs of PostgREST; what the latest
+-- jobs say counts more than who might call.
+CREATE FUNCTION vibevideo_internal.why_nobody_is_known()
+RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
+BEGIN ATOMIC
+	SELECT CASE WHEN latest.jobs = 100 AND latest.unknown = 100
+				THEN 'none of the last 100 videos was requested by a known user, and the table has no user_column'
+				WHEN latest.jobs = latest.unknown AND nullif(current_setting('request.jwt.claims', true), '') IS NULL
+					 AND NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname IN ('authenticator', 'authenticated'))
+					 AND NOT EXISTS (SELECT FROM pg_db_role_setting s, unnest(s.setconfig) AS x(entry)
+									 WHERE x.entry ~ '^(request|pgrst|app\.settings)\.jwt')
+				THEN 'the table has no user_column, and nobody comes here with a JWT' END
+	FROM vibevideo.binding b
+	CROSS JOIN (SELECT count(*) AS jobs, count(*) FILTER (WHERE l.requested_by IS NULL) AS unknown
+				FROM (SELECT j.requested_by FROM vibevideo.job j ORDER BY j.job_id DESC LIMIT 100) l) latest
+	WHERE b.user_column IS NULL;
+END;
+COMMENT ON FUNCTION vibevideo_internal.why_nobody_is_known() IS 'why limits of users bind nobody, NULL if they may; owner only';
+
 CREATE OR REPLACE FUNCTION vibevideo_internal.check_limits()
 RETURNS SETOF vibevideo_internal.check_line LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	limits record;
+	nobody constant text = vibevideo_internal.why_nobody_is_known();
 	wanted constant text = coalesce((SELECT b.model FROM vibevideo.binding b), current_setting('vibevideo.model'));
+	kinds text;
 BEGIN
 	SELECT count(*) AS n, count(*) FILTER (WHERE l.scope = 'global') AS global, count(*) FILTER (WHERE l.scope = 'default') AS usual,
-		   count(*) FILTER (WHERE l.scope = 'user') AS users, bool_or(l.spend_per_day_usd >= 0) AS spend
+		   count(*) FILTER (WHERE l.scope = 'user') AS users,
+		   bool_or(greatest(l.max_active, l.submits_per_day, l.spend_per_day_usd) >= 0) FILTER (WHERE l.scope <> 'global') AS of_users,
+		   bool_or(l.spend_per_day_usd >= 0) FILTER (WHERE l.scope = 'global' OR nobody IS NULL) AS spend
 	INTO limits FROM vibevideo.limit l;
-	RETURN NEXT vibevideo_internal.line('limits', 'ok',
-										CASE WHEN limits.n = 0 THEN 'none is set'
-										ELSE concat_ws(', ', CASE WHEN limits.global > 0 THEN 'for all users together' END,
-										CASE WHEN limits.usual > 0 THEN 'for each user' END,
-										CASE WHEN limits.users > 0 THEN format('for some by name: %s', limits.users) END) END);
-	IF limits.spend AND NOT EXISTS (SELECT FROM vibevideo.model m WHERE m.endpoint = wanted AND m.price_usd > 0) THEN
+	kinds = CASE WHEN limits.n = 0 THEN 'none is set'
+			ELSE concat_ws(', ', CASE WHEN limits.global > 0 THEN 'for all users together' END, CASE WHEN limits.usual > 0 THEN 'for each user' END,
+						   CASE WHEN limits.users > 0 THEN format('for some by name: %s', limits.users) END) END;
+	RETURN NEXT CASE WHEN limits.of_users AND nobody IS NOT NULL
+					 THEN vibevideo_internal.line('limits', 'warn', format('%s; limits of users bind nobody, since %s', kinds, nobody),
+							  'SELECT vibevideo.attach(..., user_column => ''...'') names the column that says whose a row is; a limit with scope '
+							  'global counts all videos.')
+					 ELSE vibevideo_internal.line('limits', 'ok', kinds) END;
+	IF limits.spend AND NOT EXISTS (SELECT FROM vibevideo.model m WHERE m.endpoint = wanted AND m.price_usd IS NOT NULL) THEN
 		RETURN NEXT vibevideo_internal.line('price', 'warn',
 											format('spending is limited, but the price of %s is not known and counts as 0', wanted),
-											format('INSERT INTO vibevideo.model (endpoint, price_usd) VALUES (%L, ...).', wanted));
+											CASE WHEN EXISTS (SELECT FROM vibevideo.model m WHERE m.endpoint = wanted)
+											THEN format('UPDATE vibevideo.model SET price_usd = ... WHERE endpoint = %L.', wanted)
+											ELSE format('INSERT INTO vibevideo.model (endpoint, price_usd) VALUES (%L, ...).', wanted) END);
 	END IF;
 END
 $$;
@@ -6453,7 +6482,7 @@ DECLARE
 		'vibevideo_internal.require_to_act(), vibevideo_internal.hurry(), vibevideo_internal.do_deed(vibevideo_internal.planned, text), '
 		'vibevideo_internal.do_deeds(vibevideo_internal.planned, text), vibevideo.act(uuid, text), '
 		'vibevideo_internal.past_costs_changed(), vibevideo_internal.sum_past_costs(), vibevideo_internal.add_costs(int), vibevideo_internal.check_overdue(), '
-		'vibevideo_internal.has_vault(), '
+		'vibevideo_internal.has_vault(), vibevideo_internal.why_nobody_is_known(), '
 		'vibevideo_internal.check_sequences(), vibevideo_internal.codes_of(text[]), vibevideo_internal.ended_sql(vibevideo_internal.job_filter, text[], boolean, text[])';
 	everybody constant text = concat_ws(', ', 'PUBLIC',
 										(SELECT string_agg(quote_ident(r.rolname), ', ') FROM pg_roles r

@@ -185,4 +185,41 @@ sub no_worker
 	sql($node, q{SELECT vibevideo.attach('vibelogs', input_function => '', model => ''); DROP FUNCTION bare(vibelogs), empty(vibelogs)});
 }
 
+# ---------------------------------------------------------------------------
+# Limits
+# ---------------------------------------------------------------------------
+{
+	my $limit = sub { sql($node, 'DELETE FROM vibevideo.limit WHERE true; INSERT INTO vibevideo.limit (scope, user_id, max_active, spend_per_day_usd) VALUES ' . join(', ', @_)) };
+	my $binds_nobody = [ 'limits', 'warn', qr/limits of users bind nobody, since the table has no user_column, and nobody comes here with a JWT/, qr/user_column => '\.\.\.'/ ];
+
+	$limit->(q{('default', NULL, 3, 5)});
+	finds('limits of users, without users', $binds_nobody);
+	finds('and a model without a price', $binds_nobody, set => { model => 'acme/unknown' });
+	$limit->(q{('user', 'ann', 3, NULL)});
+	finds('a limit of one user', $binds_nobody);
+	$limit->(q{('user', 'ann', -1, -1)});
+	is_well('a limit that is none');
+	$limit->(q{('global', NULL, 100, 500)});
+	is_well('limits of all users together');
+	finds('and a model without a price', [ 'price', 'warn', qr/price of acme\/unknown is not known/, qr/^INSERT INTO vibevideo\.model/ ], set => { model => 'acme/unknown' });
+	sql($node, q{INSERT INTO vibevideo.model (endpoint, price_usd) VALUES ('acme/free', 0), ('acme/vague', NULL)});
+	is_well('a model that costs nothing', set => { model => 'acme/free' });
+	finds('a model with a row and no price', [ 'price', 'warn', qr/acme\/vague is not known/, qr/^UPDATE vibevideo\.model SET price_usd/ ], set => { model => 'acme/vague' });
+
+	$limit->(q{('default', NULL, 3, 5)});
+	sql($node, q{SELECT vibevideo.attach('vibelogs', user_column => 'image')});
+	is_well('limits of users, who are in a column');
+	sql($node, q{SELECT vibevideo.attach('vibelogs', user_column => '')});
+	# somebody has come with a JWT, or may
+	sql($node, q{BEGIN; INSERT INTO vibevideo.job (vibelog_id, state, model, input, next_at, row_dirty, completed_at, requested_by) VALUES ('x', 'completed', 'm/n', '{}', NULL, false, now(), 'ann')});
+	like(sql($node, 'SELECT status FROM vibevideo_internal.check_limits()'), qr/^ok$/, 'limits of users, who were known');
+	sql($node, q{ROLLBACK; CREATE ROLE authenticated; SELECT vibevideo.grant_api_roles()});
+	is_well('limits of users, who may come through PostgREST');
+	sql($node, q{ALTER ROLE authenticated SET statement_timeout = '0s'});
+	is(sql($node, q{SELECT advice FROM vibevideo.settings WHERE name = 'vibevideo.submit_timeout'}), '', 'a statement_timeout that is none ends no call');
+	sql($node, q{BEGIN; INSERT INTO vibevideo.job (vibelog_id, state, model, input, next_at, row_dirty, completed_at) SELECT g, 'completed', 'm/n', '{}', NULL, false, now() FROM generate_series(1, 100) g});
+	like(sql($node, q{SELECT string_agg(status || ' ' || detail, ', ') FROM vibevideo_internal.check_limits()}), qr/^warn .*none of the last 100 videos was requested by a known user/, 'unless nobody ever does');
+	sql($node, 'ROLLBACK; DELETE FROM vibevideo.limit WHERE true');
+}
+
 done_testing();
