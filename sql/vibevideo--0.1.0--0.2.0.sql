@@ -2497,6 +2497,12 @@ BEGIN
 END
 $$;
 
+-- Has the server loaded a library at its start?
+CREATE FUNCTION vibevideo_internal.is_preloaded(library text)
+RETURNS boolean LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN current_setting('shared_preload_libraries') ~ format('(^|[ ,/"])%s([ ,."]|$)', library);
+COMMENT ON FUNCTION vibevideo_internal.is_preloaded(text) IS 'whether the server has loaded a library at its start; owner only';
+
 CREATE OR REPLACE FUNCTION vibevideo_internal.check_preload()
 RETURNS SETOF vibevideo_internal.check_line LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
@@ -2710,18 +2716,23 @@ BEGIN
 											ELSE 'not installed; the background worker follows the jobs alone' END);
 		RETURN;
 	END IF;
-	EXECUTE 'SELECT j.jobid, j.schedule, j.active, j.username FROM cron.job j WHERE j.jobname = $1 AND j.database = $2 '
-			'ORDER BY j.active DESC, j.jobid LIMIT 1'
+	EXECUTE 'SELECT j.jobid, j.schedule, j.active, j.username FROM cron.job j '
+			'WHERE (j.jobname = $1 OR j.command ~ ''\mvibevideo_poll\M'') AND j.database = $2 '
+			'ORDER BY j.active DESC, (j.jobname = $1) IS TRUE DESC, j.jobid LIMIT 1'
 	INTO job USING 'vibevideo_poll', current_database();
 	IF job.jobid IS NULL THEN
-		RETURN NEXT vibevideo_internal.line('pg_cron', 'warn',
-											format('version %s, but no job calls vibevideo_poll()', version),
-											'SELECT vibevideo.schedule(); until then the background worker follows the jobs alone.');
+		RETURN NEXT vibevideo_internal.line('pg_cron', 'ok',
+											format('version %s, no job calls vibevideo_poll(); the background worker follows the jobs alone', version));
 		RETURN;
 	ELSIF NOT job.active THEN
 		RETURN NEXT vibevideo_internal.line('pg_cron', 'warn',
 											format('version %s, job %s is not active', version, job.jobid),
 											format('SELECT cron.alter_job(%s, active => true).', job.jobid));
+		RETURN;
+	ELSIF NOT vibevideo_internal.is_preloaded('pg_cron') THEN
+		RETURN NEXT vibevideo_internal.line('pg_cron', 'warn',
+											format('version %s, job %s never runs: pg_cron is not in shared_preload_libraries', version, job.jobid),
+											'Add it to the list in postgresql.conf, keep what is there, and restart the server.');
 		RETURN;
 	END IF;
 	IF NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = job.username) THEN
@@ -2731,13 +2742,18 @@ BEGIN
 											'SELECT vibevideo.unschedule(), then vibevideo.schedule() as the role that is to own it.');
 		RETURN;
 	END IF;
-	EXECUTE 'SELECT d.status, d.return_message FROM cron.job_run_details d WHERE d.jobid = $1 ORDER BY d.runid DESC LIMIT 1'
+	-- the last one that has ended; those that a restart of the server has ended say nothing
+	EXECUTE 'SELECT d.status, d.return_message FROM cron.job_run_details d '
+			'WHERE d.jobid = $1 AND d.status IN (''succeeded'', ''failed'') AND d.return_message IS DISTINCT FROM ''server restarted'' '
+			'ORDER BY d.runid DESC LIMIT 1'
 	INTO run USING job.jobid;
 	IF run.status = 'failed' THEN
 		RETURN NEXT vibevideo_internal.line('pg_cron', 'warn',
 											format('version %s, job %s failed: %s', version, job.jobid, btrim(run.return_message, E' \n')),
-											'See cron.job_run_details. pg_cron connects to cron.host, which pg_hba.conf must allow, unless '
-											'cron.use_background_workers is on.');
+											CASE WHEN run.return_message ~* 'connect'
+											THEN 'See cron.job_run_details. pg_cron connects to cron.host, which pg_hba.conf must allow, unless '
+												 'cron.use_background_workers is on.'
+											ELSE 'See cron.job_run_details.' END);
 		RETURN;
 	END IF;
 	RETURN NEXT vibevideo_internal.line('pg_cron', 'ok', format('version %s, job %s: %s', version, job.jobid, job.schedule));
@@ -6482,7 +6498,7 @@ DECLARE
 		'vibevideo_internal.require_to_act(), vibevideo_internal.hurry(), vibevideo_internal.do_deed(vibevideo_internal.planned, text), '
 		'vibevideo_internal.do_deeds(vibevideo_internal.planned, text), vibevideo.act(uuid, text), '
 		'vibevideo_internal.past_costs_changed(), vibevideo_internal.sum_past_costs(), vibevideo_internal.add_costs(int), vibevideo_internal.check_overdue(), '
-		'vibevideo_internal.has_vault(), vibevideo_internal.why_nobody_is_known(), '
+		'vibevideo_internal.has_vault(), vibevideo_internal.is_preloaded(text), vibevideo_internal.why_nobody_is_known(), '
 		'vibevideo_internal.check_sequences(), vibevideo_internal.codes_of(text[]), vibevideo_internal.ended_sql(vibevideo_internal.job_filter, text[], boolean, text[])';
 	everybody constant text = concat_ws(', ', 'PUBLIC',
 										(SELECT string_agg(quote_ident(r.rolname), ', ') FROM pg_roles r

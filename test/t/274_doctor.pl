@@ -222,4 +222,33 @@ sub no_worker
 	sql($node, 'ROLLBACK; DELETE FROM vibevideo.limit WHERE true');
 }
 
+# ---------------------------------------------------------------------------
+# pg_cron
+# ---------------------------------------------------------------------------
+SKIP:
+{
+	skip 'pg_cron is not installed', 1 unless has_pg_cron();
+	my $cron = vibe_node('cron', fal => $fal, storage => $storage, cron => 1);
+	my $detail = sub { return check(node => $cron)->{pg_cron}[1] };
+	my $run = q{INSERT INTO cron.job_run_details (jobid, runid, status, return_message, start_time, end_time) SELECT jobid, nextval('cron.runid_seq'), '%s', '%s', now(), now() FROM cron.job};
+
+	is_well('pg_cron in the server, not in the database', node => $cron);
+	sql($cron, 'CREATE EXTENSION pg_cron');
+	is_well('pg_cron without a job of ours', node => $cron);
+	sql($cron, q{SELECT cron.schedule('my poll', '*/30 * * * *', 'SELECT checked FROM public.vibevideo_poll()')});
+	is_well('a job by another name, every 30 minutes', node => $cron);
+	like($detail->(), qr/job 1: \*\/30 \* \* \* \*$/, 'which is found');
+	sql($cron, sprintf($run, 'failed', 'server restarted'));
+	is_well('a run that a restart has ended', node => $cron);
+	sql($cron, sprintf($run, 'failed', 'ERROR:  permission denied for function vibevideo_poll'));
+	finds('a run that has failed', [ 'pg_cron', 'warn', qr/permission denied/, qr/^See cron\.job_run_details\.$/ ], node => $cron);
+	sql($cron, sprintf($run, 'failed', 'connection failed'));
+	finds('a run without a connection', [ 'pg_cron', 'warn', qr/connection failed/, qr/pg_hba\.conf/ ], node => $cron);
+	sql($cron, sprintf($run, 'succeeded', '1 row'));
+	is_well('a run that has not', node => $cron);
+	$cron->append_conf('postgresql.conf', q{shared_preload_libraries = 'vibevideo'});
+	$cron->restart;
+	finds('pg_cron is not loaded', [ 'pg_cron', 'warn', qr/never runs: pg_cron is not in shared_preload_libraries/, qr/^Add it to the list/ ], node => $cron);
+}
+
 done_testing();
