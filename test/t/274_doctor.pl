@@ -245,12 +245,13 @@ my $old = q{created_at = now() - interval '30 minutes', updated_at = now() - int
 	no_worker('paused');
 	$lines = finds('paused, without a worker', [ 'paused', 'warn', qr/^paused by /, qr/resume/ ]);
 	told_by('paused, without a worker', $lines, 'paused', qw(worker rhythm overdue));
+	is(sql($node, 'SELECT worker, worker_detail FROM vibevideo.overview()'), 'idle|not running: no job is worked on here', 'nor does the overview miss it');
 
 	$session->query_safe('BEGIN; SELECT FROM vibevideo.job FOR UPDATE');
 	sql($node, 'SELECT vibevideo.resume()');
 	wait_for($node, q{SELECT count(pid) FROM vibevideo.worker_info()}, '1', 'the worker is back');
 	wait_for($node, q{SELECT status, hint FROM vibevideo_internal.check_overdue()}, qr/^fail\|.*raise vibevideo\.max_requests\.$/, 'jobs that nothing holds are overdue');
-	finds('overdue', [ 'overdue', 'fail', qr/^jobs that wait for their turn: 3, the oldest was due 00:2\d:\d\d ago$/, qr/server log.*vibevideo\.max_requests\.$/ ]);
+	finds('overdue', [ 'overdue', 'fail', qr/^jobs that wait for their turn: 3, the oldest was due 2\d min ago$/, qr/server log.*vibevideo\.max_requests\.$/ ]);
 	is(sql($node, q{BEGIN; SET LOCAL vibevideo.poll_interval = '1h'; SELECT status FROM vibevideo_internal.check_overdue(); ROLLBACK}), 'ok',
 		'not if their polls are left to who calls vibevideo_poll()');
 
