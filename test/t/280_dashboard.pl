@@ -280,4 +280,5 @@ if (defined $installed)
 	is($answer->{body}, $installed, 'as it is');
 }
 
+undef $rest;
 done_testing();
