@@ -272,6 +272,18 @@ is(sql($node, q{SELECT (SELECT count(*) FROM pg_class WHERE relnamespace = n.oid
 	is($level{bob}, undef, 'and nobody else');
 }
 
+# a schema of that name may be somebody's
+{
+	sql($node, 'CREATE DATABASE other');
+	sql($node, 'CREATE SCHEMA vibevideo_page', 'other');
+	my ($state, $text) = sql_error($node, 'CREATE EXTENSION vibevideo', 'other');
+	is($state, '42P06', 'a schema vibevideo_page that is not ours is not taken');
+	like($text, qr/schema vibevideo_page exists already.*HINT:  Drop or rename it/s, 'and what to do about it');
+	sql($node, 'DROP SCHEMA vibevideo_page; CREATE EXTENSION vibevideo; DROP EXTENSION vibevideo', 'other');
+	is(sql($node, q{SELECT count(*) FROM pg_namespace WHERE nspname = 'vibevideo_page'}, 'other'), '0', 'ours goes with the extension');
+	sql($node, 'DROP DATABASE other');
+}
+
 if (defined $installed)
 {
 	write_page($installed);
