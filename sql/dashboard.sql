@@ -746,7 +746,9 @@ DECLARE
 	f record;
 BEGIN
 	FOR f IN
-		SELECT p.oid::regprocedure AS function, i.called, obj_description(to_regprocedure(i.called), 'pg_proc') AS explained
+		SELECT p.oid::regprocedure AS function,
+			   -- their argument has another name
+			   CASE WHEN i.called ~ '^vibevideo[.](cancel|retry|resolve)[(]' THEN replace(d.explained, E'\njob: ', E'\njob_id: ') ELSE d.explained END AS explained
 		FROM (VALUES
 			('vibevideo_admin_me()', 'vibevideo.me()'),
 			('vibevideo_admin_overview()', 'vibevideo.overview()'),
@@ -774,8 +776,9 @@ BEGIN
 			('vibevideo_admin_delete_limit(text, text)', 'vibevideo.delete_limit(text, text)'),
 			('vibevideo_admin_set_price(text, numeric)', 'vibevideo.set_price(text, numeric)')) AS i(function, called)
 		JOIN pg_proc p ON p.oid = to_regprocedure('public.' || i.function)
+		CROSS JOIN LATERAL (SELECT obj_description(to_regprocedure(i.called), 'pg_proc') AS explained) d
 	LOOP
-		EXECUTE format('COMMENT ON FUNCTION %s IS %L', f.function, replace(f.explained, E'\njob: ', E'\njob_id: '));
+		EXECUTE format('COMMENT ON FUNCTION %s IS %L', f.function, f.explained);
 	END LOOP;
 END
 $$;
