@@ -4,7 +4,7 @@ EXTVERSION   = 0.2.0
 MODULE_big   = vibevideo
 OBJS         = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
 
-SQL_PARTS    = sql/schema.sql sql/api.sql sql/attach.sql sql/decisions.sql sql/limits.sql sql/costs.sql sql/rollup.sql sql/why.sql sql/realtime.sql sql/operations.sql sql/access.sql sql/acts.sql sql/looking.sql sql/grants.sql
+SQL_PARTS    = sql/schema.sql sql/api.sql sql/attach.sql sql/decisions.sql sql/limits.sql sql/costs.sql sql/rollup.sql sql/why.sql sql/realtime.sql sql/operations.sql sql/access.sql sql/acts.sql sql/looking.sql sql/dashboard.sql sql/grants.sql
 DATA         = $(wildcard sql/*--*--*.sql)
 DATA_built   = sql/$(EXTENSION)--$(EXTVERSION).sql
 DOCS         = doc/vibevideo.md
@@ -73,13 +73,14 @@ include $(PGXS)
 
 PROVE_FLAGS += -I test/perl
 
-.PHONY: install-console uninstall-console
-install: install-console
-install-console:
+# the dashboard's page is built with node, and kept beside its source: here it is only copied
+.PHONY: install-files uninstall-files
+install: install-files
+install-files:
 	$(MKDIR_P) '$(DESTDIR)$(datadir)/$(EXTENSION)'
-	$(INSTALL_DATA) sql/console.sql '$(DESTDIR)$(datadir)/$(EXTENSION)/'
-uninstall: uninstall-console
-uninstall-console:
+	$(INSTALL_DATA) sql/console.sql $(wildcard web/dist/dashboard.html) '$(DESTDIR)$(datadir)/$(EXTENSION)/'
+uninstall: uninstall-files
+uninstall-files:
 	rm -rf '$(DESTDIR)$(datadir)/$(EXTENSION)'
 
 # every object depends on every header and, for the version, on this file: rebuilding is cheap, a stale object is not
