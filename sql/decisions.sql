@@ -12,7 +12,7 @@
  * that was requested.
  * Returns the job as vibevideo.video.  Errors: PT404 no such job, PT409 it is
  * not a lost submit, or another job has that request id; 22023 not an id;
- * 42501 not an operator.
+ * 22004 the job is null; 42501 not an operator.
  */
 CREATE FUNCTION vibevideo.resolve(job bigint, verdict text)
 RETURNS vibevideo.video LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -20,6 +20,9 @@ DECLARE
 	j vibevideo.job;
 BEGIN
 	PERFORM vibevideo_internal.require('operator');
+	IF job IS NULL THEN
+		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'job must not be null';
+	END IF;
 	SELECT x.* INTO j FROM vibevideo.job x WHERE x.job_id = resolve.job FOR UPDATE;
 	IF NOT FOUND THEN
 		RAISE EXCEPTION USING ERRCODE = 'PT404', MESSAGE = format('there is no job %s', job);
@@ -70,8 +73,8 @@ COMMENT ON FUNCTION vibevideo.resolve(bigint, text) IS
  * job: job_id (view vibevideo.jobs).
  * Returns the job as vibevideo.video: cancelled at once if it was not sent, else
  * as soon as fal has been told; a finished one, and one that is being copied, is
- * returned as it is.  Errors: PT404 no such job, 55000 the database is a copy,
- * 42501 not an operator.
+ * returned as it is.  Errors: PT404 no such job, 22004 it is null, 55000 the
+ * database is a copy, 42501 not an operator.
  */
 CREATE FUNCTION vibevideo.cancel(job bigint)
 RETURNS vibevideo.video LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'vibevideo_cancel_job';
@@ -89,8 +92,8 @@ COMMENT ON FUNCTION vibevideo.cancel(bigint) IS
  * video is a new attempt, which is paid for.  If its table is gone the new job is
  * of no table, and its video is only in Storage.
  * Returns the job, or the new one, as vibevideo.video.  Errors: PT404 no such
- * job, PT429 and PT402 its user is over a limit, 55000 the database is a copy,
- * 42501 not an operator.
+ * job, 22004 it is null, PT429 and PT402 its user is over a limit, 55000 the
+ * database is a copy, 42501 not an operator.
  */
 CREATE FUNCTION vibevideo.retry(job bigint)
 RETURNS vibevideo.video LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'vibevideo_retry_job';

@@ -355,7 +355,7 @@ COMMENT ON FUNCTION vibevideo_internal.find_reason(bigint) IS 'what holds a job 
  * Returns one row: code, for programs; sentence, for operators; until when, if that
  * is known; how many jobs are ahead of it, of ours 1001 for more than 1000; and an
  * estimate of the time until the video is there, NULL if nobody can tell.
- * Errors: PT404 no such job.  For viewers.
+ * Errors: PT404 no such job, 22004 it is null.  For viewers.
  */
 CREATE FUNCTION vibevideo.why(job_id bigint)
 RETURNS TABLE (code text, sentence text, until timestamptz, ahead int, estimate interval)
@@ -364,6 +364,9 @@ DECLARE
 	r vibevideo_internal.reason;
 BEGIN
 	PERFORM vibevideo_internal.require('viewer');
+	IF job_id IS NULL THEN
+		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'job_id must not be null';
+	END IF;
 	r = vibevideo_internal.reason_of(why.job_id);
 	IF r.code IS NULL THEN
 		RAISE EXCEPTION USING ERRCODE = 'PT404', MESSAGE = format('there is no job %s', job_id);

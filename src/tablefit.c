@@ -141,12 +141,27 @@ TableFitKey(const Binding *binding)
 		RefuseType(binding, binding->key_name, type, "id_column", binding->id_type);
 }
 
+pg_noreturn static void
+RefuseGenerated(const Binding *binding, const char *column)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("column \"%s\" of %s is generated now", column, binding->relation),
+			 errdetail("vibevideo writes it, and could not tell what becomes of a video."),
+			 errhint("Give the generated column another name, then attach the table again, which adds an ordinary one: SELECT vibevideo.attach(%s).",
+					 quote_literal_cstr(binding->relation))));
+}
+
 static void
 RequireWritten(const Binding *binding)
 {
 	for (int i = 0; i < lengthof(written); i++)
 	{
-		Oid type = ColumnType(binding, written[i].name, NULL);
+		AttrNumber number;
+		Oid type = ColumnType(binding, written[i].name, &number);
+
+		if (OidIsValid(type) && get_attgenerated(binding->relid, number) != '\0')
+			RefuseGenerated(binding, written[i].name);
 
 		/* a domain of the app's may refuse a value: that is the row's own trouble */
 		if (OidIsValid(type))
