@@ -33,6 +33,7 @@
 
 #include "access.h"
 #include "guc.h"
+#include "ownerror.h"
 #include "publicapi.h"
 #include "statement.h"
 #include "version.h"

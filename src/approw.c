@@ -13,6 +13,7 @@
 
 #include "approw.h"
 #include "identity.h"
+#include "ownerror.h"
 #include "tablefit.h"
 #include "wire.h"
 

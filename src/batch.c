@@ -20,6 +20,7 @@
 #include "approw.h"
 #include "input.h"
 #include "job.h"
+#include "ownerror.h"
 #include "publicapi.h"
 #include "rowsync.h"
 #include "shmem.h"

@@ -16,6 +16,7 @@
 #include "access.h"
 #include "input.h"
 #include "job.h"
+#include "ownerror.h"
 #include "publicapi.h"
 #include "rowguard.h"
 #include "rowsync.h"

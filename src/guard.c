@@ -29,6 +29,7 @@
 #include "compat.h"
 #include "guc.h"
 #include "job.h"
+#include "ownerror.h"
 #include "rollup.h"
 #include "state.h"
 #include "statement.h"

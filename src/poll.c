@@ -25,6 +25,7 @@
 #include "guc.h"
 #include "json.h"
 #include "kind.h"
+#include "ownerror.h"
 #include "polling.h"
 #include "rowguard.h"
 #include "rowsync.h"

@@ -13,6 +13,7 @@
 #include "approw.h"
 #include "guc.h"
 #include "json.h"
+#include "ownerror.h"
 #include "publicapi.h"
 #include "statement.h"
 #include "whose.h"

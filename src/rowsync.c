@@ -27,6 +27,7 @@
 #include "utils/rls.h"
 #include "utils/timestamp.h"
 
+#include "ownerror.h"
 #include "realtime.h"
 #include "rekey.h"
 #include "rowguard.h"

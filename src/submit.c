@@ -24,6 +24,7 @@
 #include "input.h"
 #include "job.h"
 #include "journal.h"
+#include "ownerror.h"
 #include "publicapi.h"
 #include "rowguard.h"
 #include "rowsync.h"

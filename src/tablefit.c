@@ -23,6 +23,7 @@
 #include "utils/varlena.h"
 
 #include "compat.h"
+#include "ownerror.h"
 #include "tablefit.h"
 
 /* What vibevideo writes. */

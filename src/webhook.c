@@ -34,6 +34,7 @@
 #include "hook.h"
 #include "job.h"
 #include "json.h"
+#include "ownerror.h"
 #include "shmem.h"
 #include "signature.h"
 #include "statement.h"

@@ -501,6 +501,9 @@ sub reach
 	my %reach = map { my %seen = reach($_, %knows); $_ => \%seen } keys %knows;
 	is_deeply([ grep { $reach{$_}{$_} } sort keys %knows ], [], 'no file reaches itself through the headers of others');
 
+	# by its header an error is known as ours
+	is_deeply([ grep { $c{$_} =~ /\b(?:ereport|elog)\(/ && $c{$_} !~ /^#include "ownerror\.h"$/m } sort keys %c ], [], 'what throws includes ownerror.h');
+
 	my @protocol = map { s/\.c$//r } ticked(section($design, 'protocol'));
 	my @pure = grep { $c{"$_.c"} } qw(fal objection output storage hosts hook json wire signature kind container media state breaker backoff ring flow);
 	is_deeply([ sort @protocol ], [ sort @pure ], 'the protocol files');

@@ -1,5 +1,4 @@
 -- Plans and acts: what a filter finds, what is done, what is skipped and why
-\set SHOW_CONTEXT never
 SET client_min_messages = warning;
 DROP EXTENSION IF EXISTS vibevideo;
 CREATE EXTENSION vibevideo;

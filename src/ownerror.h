@@ -1,0 +1,27 @@
+/*
+ * ownerror.h
+ *	  Errors of ours on their way to whoever has called us, and our words for
+ *	  some of PostgreSQL's.
+ */
+#ifndef VIBEVIDEO_OWNERROR_H
+#define VIBEVIDEO_OWNERROR_H
+
+#include "postgres.h"
+
+/* What code that includes this throws is ours: every file that calls ereport or elog does. */
+#define OWN_ERROR_DOMAIN "vibevideo"
+#undef TEXTDOMAIN
+#define TEXTDOMAIN OWN_ERROR_DOMAIN
+
+/* from then on an error leaves each function of ours in SQL or PL/pgSQL as it leaves a statement by OwnErrorLeave */
+extern void OwnErrorInit(void);
+
+/*
+ * In a PG_CATCH: what the error that is being handled becomes when it leaves a
+ * statement on our tables.  One of ours is thrown from here, with the CONTEXT of
+ * here, and so is one of PostgreSQL's that we have words for.  Otherwise this
+ * returns, and the caller throws the error again as it is.  mcxt is for the copy.
+ */
+extern void OwnErrorLeave(MemoryContext mcxt);
+
+#endif /* VIBEVIDEO_OWNERROR_H */
