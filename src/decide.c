@@ -102,6 +102,7 @@ vibevideo_cancel(PG_FUNCTION_ARGS)
 	int64 job_id;
 	Datum video;
 
+	ApiRequireWritable(fcinfo);
 	vibelog_id = ApiConnect(&binding, vibelog_id, true);
 	job_id = CancelActive(&binding, vibelog_id);
 	if (job_id == 0)
@@ -343,6 +344,7 @@ vibevideo_retry(PG_FUNCTION_ARGS)
 	int64 job_id;
 	Datum video;
 
+	ApiRequireWritable(fcinfo);
 	vibelog_id = ApiConnect(&binding, vibelog_id, true);
 	job_id = Retry(&binding, vibelog_id, &decided);
 	if (decided)
@@ -377,6 +379,7 @@ BeginOnJob(FunctionCallInfo fcinfo, Binding *binding)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("job must not be null")));
+	ApiRequireWritable(fcinfo);
 	job_id = PG_GETARG_INT64(0);
 	job = JobRead(job_id, CurrentMemoryContext);
 	if (job == NULL)

@@ -26,6 +26,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "fmgr.h"
 #include "storage/proc.h"
 #include "utils/guc.h"
@@ -70,6 +71,29 @@ IsOurs(const ErrorData *edata, const char *function)
  * Our words
  *----------
  */
+pg_noreturn static void
+ReportReadOnly(const char *call)
+{
+	if (RecoveryInProgress())
+		ereport(ERROR,
+				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
+				 errmsg("cannot execute %s during recovery", call),
+				 errdetail("It writes, and this server is a standby. Nothing was sent or changed."),
+				 errhint("Connect to the primary.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
+			 errmsg("cannot execute %s in a read-only transaction", call),
+			 errdetail("It writes. Nothing was sent or changed."),
+			 errhint("Through PostgREST call it by POST, since GET is read-only. In SQL use a READ WRITE transaction; default_transaction_read_only decides what it is by default.")));
+}
+
+void
+OwnErrorIfReadOnly(const char *call)
+{
+	if (XactReadOnly)
+		ReportReadOnly(call);
+}
+
 /* with its unit */
 static const char *
 Setting(const char *name)
@@ -163,6 +187,11 @@ ThrowFromHere(ErrorData *edata)
 static void
 LeavePublic(const char *function, const ErrorData *edata)
 {
+	if (edata->sqlerrcode == ERRCODE_READ_ONLY_SQL_TRANSACTION)
+	{
+		FlushErrorState();
+		ReportReadOnly(function);
+	}
 	if (LacksRights(edata) && !IsOfLibrary(edata))
 	{
 		FlushErrorState();

@@ -24,4 +24,7 @@ extern void OwnErrorInit(void);
  */
 extern void OwnErrorLeave(MemoryContext mcxt);
 
+/* ERROR if the transaction is read-only; call is what the caller has called */
+extern void OwnErrorIfReadOnly(const char *call);
+
 #endif /* VIBEVIDEO_OWNERROR_H */

@@ -27,6 +27,7 @@
 #include "kind.h"
 #include "ownerror.h"
 #include "polling.h"
+#include "publicapi.h"
 #include "rowguard.h"
 #include "rowsync.h"
 #include "secret.h"
@@ -526,7 +527,7 @@ vibevideo_poll(PG_FUNCTION_ARGS)
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "vibevideo: return type must be a row type");
 	desc = BlessTupleDesc(desc);
-	PreventCommandDuringRecovery("vibevideo_poll()");
+	ApiRequireWritable(fcinfo);
 	StatementConnect();
 	/* a trigger's call inside our own write of a row asks nobody */
 	if (!RowGuardIsWriting() && BindingLoad(&binding) && BindingMayAct(&binding))

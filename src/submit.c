@@ -378,7 +378,10 @@ vibevideo_submit(PG_FUNCTION_ARGS)
 
 	PG_TRY();
 	{
-		video = RunSubmit(ApiKeyArgument(fcinfo));
+		char *vibelog_id = ApiKeyArgument(fcinfo);
+
+		ApiRequireWritable(fcinfo);
+		video = RunSubmit(vibelog_id);
 	}
 	PG_CATCH();
 	{

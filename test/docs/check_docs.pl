@@ -327,8 +327,6 @@ SKIP:
 	skip 'no errcodes.txt beside this pg_config', 1 unless $by_name && %$by_name;
 
 	my %found;
-	# calls of ours that raise it: PreventCommandDuringRecovery
-	$found{'25006'} = 1 if $all_c =~ /PreventCommandDuringRecovery/;
 	$found{ $by_macro->{$1} // die "unknown macro $1\n" } = 1 while $all_c =~ /errcode\((ERRCODE_(?!VIBEVIDEO|REFUSED|TOO_LARGE)\w+)/g;
 	$found{"$1$2$3$4$5"} = 1 while $code =~ /MAKE_SQLSTATE\('(.)', '(.)', '(.)', '(.)', '(.)'\)/g;
 	# limits.sql hands them on as arguments

@@ -1,7 +1,8 @@
 # What goes wrong with a call is said in vibevideo's words, with what to do, and
 # without the statements that it was found by: for every function that people
-# call, as pg_proc lists them, and for what locks of others do to them.  What the
-# app's own code raises stays as it is.
+# call, as pg_proc lists them, and for what read-only transactions and locks
+# of others do to them.  What the app's own code raises stays as it
+# is.
 
 use strict;
 use warnings FATAL => 'all';
@@ -258,6 +259,36 @@ for my $world (
 	sql($node, 'DELETE FROM vibevideo.limit WHERE true');
 	plain('the guard of vibevideo.job', error_of(q{INSERT INTO vibevideo.job (relation, vibelog_id, state, model, input) VALUES ('vibelogs', 'x', 'completed', 'a/b', '{}'); UPDATE vibevideo.job SET state = 'pending' WHERE vibelog_id = 'x'}), '22000');
 	plain('the audit', error_of(q{SELECT vibevideo.pause(); UPDATE vibevideo.audit SET who = 'x' WHERE true}), '42501', message => qr/cannot be changed/);
+}
+
+# -- read-only transactions -------------------------------------------------------------------------
+# What a function says that would write; those that find nothing to write do well.
+{
+	my $id = new_row($node, 'read-only');
+	my $before = $fal->ledger('?jobs=0')->{requests};
+	my @calls = map { fair_call($_, $id) } @functions;
+	my @errors = errors_of('SET TRANSACTION READ ONLY;', @calls);
+	my %quiet = map { $_ => 1 } qw(vibevideo.check_config vibevideo.create_api vibevideo.schedule vibevideo.unschedule vibevideo.wake vibevideo.worker_info vibevideo_webhook);
+
+	for my $nth (0 .. $#functions)
+	{
+		my $name = $functions[$nth]{name};
+
+		is($functions[$nth]{writes} && !$quiet{$name} ? '25006' : '', ($errors[$nth]{state} || '') eq '25006' ? '25006' : '', "read-only: $name");
+		plain("read-only: $name", $errors[$nth], '25006', message => "cannot execute $name in a read-only transaction",
+			detail => 'It writes. Nothing was sent or changed.', hint => qr/PostgREST.*POST.*READ WRITE.*default_transaction_read_only/)
+		  if ($errors[$nth]{state} || '') eq '25006';
+		is(join(', ', flaws($errors[$nth])), '', "read-only: $name: nothing of ours shows") or diag($errors[$nth]{text});
+	}
+	is(sql($node, "BEGIN READ ONLY; SELECT message FROM vibevideo_status('$id'); COMMIT"), 'No video has been requested', 'read-only: the status can be asked for');
+	is_deeply($fal->ledger('?jobs=0')->{requests}{submit}, $before->{submit}, 'read-only: nothing is sent');
+	plain('default_transaction_read_only', error_of("ROLLBACK; SET default_transaction_read_only = on; SELECT vibevideo_submit('$id')"), '25006', message => qr/read-only transaction/);
+
+	my $rest = VibeRest->new($node);
+	my $answer = $rest->call('service_role', undef, GET => "/rpc/vibevideo_submit?vibelog_id=$id");
+	is($answer->{status}, 405, 'by GET: HTTP 405');
+	like($answer->{data}{hint}, qr/by POST/, 'by GET: and the hint says how to call it');
+	is($rest->call('service_role', undef, GET => "/rpc/vibevideo_status?vibelog_id=$id")->{status}, 200, 'by GET: the status can be asked for');
 }
 
 # -- locks of others, and transactions that must be repeated ---------------------------------------------------------
