@@ -165,6 +165,7 @@ typedef struct Exit
 {
 	const char *function; /* of ours that the error leaves; NULL: a statement */
 	bool is_public;		  /* one that people call */
+	bool runs_apps_code;  /* a statement on the app's table */
 } Exit;
 
 /* What PL/pgSQL or PostgreSQL has thrown is this library's from here on, so that the next exit knows it. */
@@ -207,7 +208,7 @@ Leave(const Exit *from, MemoryContext mcxt)
 
 	if (from->is_public)
 		LeavePublic(from->function, edata);
-	if (IsOurs(edata, from->function) || SayOurWords(edata))
+	if (IsOurs(edata, from->function) ? !from->runs_apps_code : SayOurWords(edata))
 		ThrowFromHere(edata);
 	FreeErrorData(edata);
 	MemoryContextSwitchTo(outer);
@@ -217,6 +218,12 @@ void
 OwnErrorLeave(MemoryContext mcxt)
 {
 	Leave(&(Exit){NULL}, mcxt);
+}
+
+void
+OwnErrorReword(MemoryContext mcxt)
+{
+	Leave(&(Exit){NULL, .runs_apps_code = true}, mcxt);
 }
 
 /*----------

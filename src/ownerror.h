@@ -23,6 +23,8 @@ extern void OwnErrorInit(void);
  * returns, and the caller throws the error again as it is.  mcxt is for the copy.
  */
 extern void OwnErrorLeave(MemoryContext mcxt);
+/* the same for statements that run the app's code: only what we have words for */
+extern void OwnErrorReword(MemoryContext mcxt);
 
 /* ERROR if the transaction is read-only; call is what the caller has called */
 extern void OwnErrorIfReadOnly(const char *call);

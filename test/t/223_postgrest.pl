@@ -324,6 +324,13 @@ my @errors = map { [ map { s/^\s+|\s+$//gr } split /\|/, $_ ] } grep { /^\| `[0-
   split /\n/, manual_section('errors');
 cmp_ok(scalar(@errors), '>', 20, 'the manual has a table of errors');
 
+# Requests whose statements and locks have no time.
+sub hasty
+{
+	sql($node, q{CREATE OR REPLACE FUNCTION public.hasty() RETURNS void LANGUAGE sql AS $$ SELECT set_config('statement_timeout', '2s', true), set_config('lock_timeout', '200ms', true) $$});
+	return VibeRest->new($node, pre_request => 'public.hasty');
+}
+
 # what a client can bring about, each with what it takes
 my $nobody = 'ffffffff-ffff-4fff-8fff-ffffffffffff';
 my %provoked = (
@@ -391,6 +398,15 @@ my %provoked = (
 			sql($node, q{SELECT vibevideo.attach('vibelogs')});
 			return $answer;
 		} ],
+	'55P03' => sub {
+		my $id = row('held');
+		my $holder = background_sql($node);
+
+		$holder->query_safe("BEGIN; SELECT FROM vibelogs WHERE id = '$id' FOR UPDATE");
+		my $answer = post('vibevideo_submit', { vibelog_id => $id }, rest => hasty());
+		$holder->quit;
+		return $answer;
+	},
 	'42P01' => sub { sql($node, 'DROP TABLE vibelogs'); post('vibevideo_status', { vibelog_id => $first }) });
 # what it cannot, and why
 my %out_of_reach = (
@@ -400,7 +416,7 @@ my %out_of_reach = (
 	53200 => 'libcurl would have to run out of memory',
 	38000 => 'libcurl would have to fail at its start',
 	map { $_ => 'of operator functions, which are in no exposed schema' }
-	  qw(PT409 PT410 PT428 53400 55006 55P03 23514 2BP01 42602 42703 42723 42804 42809 42883 42P06 42P07 42P13 42P16));
+	  qw(PT409 PT410 PT428 53400 55006 23514 2BP01 42602 42703 42723 42804 42809 42883 42P06 42P07 42P13 42P16));
 
 # what ends with the table comes last
 for my $error (sort { ($a->[1] eq '`42P01`') <=> ($b->[1] eq '`42P01`') } @errors)

@@ -1,8 +1,7 @@
 # What goes wrong with a call is said in vibevideo's words, with what to do, and
 # without the statements that it was found by: for every function that people
-# call, as pg_proc lists them, and for what read-only transactions and locks
-# of others do to them.  What the app's own code raises stays as it
-# is.
+# call, as pg_proc lists them, and for what transactions, rights, policies
+# and locks do to them.  What the app's own code raises stays as it is.
 
 use strict;
 use warnings FATAL => 'all';
@@ -291,6 +290,96 @@ for my $world (
 	is($rest->call('service_role', undef, GET => "/rpc/vibevideo_status?vibelog_id=$id")->{status}, 200, 'by GET: the status can be asked for');
 }
 
+# -- rights on the app's table ------------------------------------------------------------------------------
+for my $case (
+	[ 'no right at all', '', 'SELECT (id)', 'UPDATE (prompt)' ],
+	[ 'SELECT only', 'SELECT ON vibelogs', undef, 'UPDATE (prompt)' ],
+	[ 'SELECT of the key only', 'SELECT (id) ON vibelogs', undef, 'UPDATE (prompt)' ],
+	[ 'SELECT of another column', 'SELECT (prompt) ON vibelogs', 'SELECT (id)', 'UPDATE (prompt)' ],
+	[ 'UPDATE only', 'UPDATE ON vibelogs', 'SELECT (id)', undef ])
+{
+	my ($name, $grant, $select, $update) = @$case;
+	my $id = new_row($node, 'rights');
+	my @calls = ("vibevideo_status('$id')", "vibevideo_cancel('$id')", "vibevideo_retry('$id')", "vibevideo_submit_batch('{$id}')", "vibevideo_submit('$id')");
+	my @lacking = map { join(', ', grep { defined } $select, /status/ ? () : $update) } @calls;
+
+	sql($node, 'REVOKE ALL ON vibelogs FROM app_user' . ($grant ? "; GRANT $grant TO app_user" : ''));
+	my @errors = errors_of('SET LOCAL ROLE app_user;', map { "SELECT $_" } @calls);
+	# what the hint says is enough; the last one would send
+	my @granted = errors_of('', map { ($lacking[$_] ? "GRANT $lacking[$_] ON vibelogs TO app_user; " : '') . "SET LOCAL ROLE app_user; SELECT $calls[$_]" } 0 .. 3);
+	for my $nth (0 .. $#calls)
+	{
+		my $what = "$name: " . ($calls[$nth] =~ s/\(.*//r);
+
+		next if !$lacking[$nth] && is($errors[$nth]{state}, undef, "$what can be called");
+		plain($what, $errors[$nth], '42501', message => 'permission denied for table public.vibelogs', detail => qr/^Role app_user lacks /,
+			hint => "GRANT $lacking[$nth] ON public.vibelogs TO app_user; that is for all rows, since no row-level security of the table applies to this role.");
+		is($errors[$nth]{detail} =~ /SELECT on column id/ || 0, $lacking[$nth] =~ /SELECT/ || 0, "$what: detail names the column");
+		is($errors[$nth]{detail} =~ /UPDATE on the table, or on any column/ || 0, $lacking[$nth] =~ /UPDATE/ || 0, "$what: detail names UPDATE");
+		is($granted[$nth]{state}, $calls[$nth] =~ /retry/ ? 'PT404' : undef, "$what: with what the hint grants it can be called") if $nth < 4;
+	}
+}
+{
+	my $id = new_row($node, 'rights: schema');
+
+	sql($node, 'GRANT SELECT, UPDATE (prompt) ON vibelogs TO app_user; CREATE SCHEMA hidden; ALTER TABLE vibelogs SET SCHEMA hidden');
+	plain('no USAGE on the schema', error_of("SELECT vibevideo_status('$id')", set => ['ROLE app_user']), '42501',
+		message => 'permission denied for schema hidden', hint => 'GRANT USAGE ON SCHEMA hidden TO app_user;');
+	sql($node, 'ALTER TABLE hidden.vibelogs SET SCHEMA public');
+}
+
+# -- row-level security ------------------------------------------------------------------------------------------
+{
+	my $id = new_row($node, 'hidden');
+	my $nobody = '00000000-0000-0000-0000-000000000000';
+	my $as_user = [ 'ROLE app_user' ];
+	# errors of all four, by the superuser or the app's user, checked for the same parts
+	my $each = sub {
+		my ($name, $begin, $key, $state, %parts) = @_;
+		my @calls = map { "$_('$key')" } qw(vibevideo_submit vibevideo_cancel vibevideo_retry vibevideo_status);
+		my @errors = errors_of($begin, map { "SELECT $_" } @calls);
+
+		plain("$name: $calls[$_]", $errors[$_], $state, %parts) for 0 .. $#calls;
+	};
+	my $as = 'SET LOCAL ROLE app_user;';
+	my %unknown = (message => 'there is no row with this key', detail => qq{Table public.vibelogs has no row with key "$nobody".}, hint => 'The row must have been committed, or inserted by this transaction.');
+
+	$each->('no row, no policies', $as, $nobody, 'PT404', %unknown);
+	sql($node, q{ALTER TABLE vibelogs ENABLE ROW LEVEL SECURITY; CREATE POLICY see ON vibelogs FOR SELECT USING (prompt <> 'hidden')});
+	$each->('policies, but not for a superuser', '', $nobody, 'PT404', %unknown);
+	$each->('hidden', $as, $_, 'PT404', message => 'there is no row with this key', detail => qq{Table public.vibelogs has no row with key "$_" that role app_user may see.},
+		hint => qr/row-level security hides it: no policy for SELECT/)
+	  for $nobody, $id;
+	is(error_of("SELECT vibevideo_status('$id')", set => $as_user)->{text} =~ s/\Q$id\E/key/gr =~ s/stdin>:\d+/stdin>/r,
+		error_of("SELECT vibevideo_status('$nobody')", set => $as_user)->{text} =~ s/\Q$nobody\E/key/gr =~ s/stdin>:\d+/stdin>/r, 'hidden: a row that is there looks like one that is not');
+
+	# it can be seen, and not updated
+	sql($node, q{UPDATE vibelogs SET prompt = 'seen'; CREATE POLICY change ON vibelogs FOR UPDATE USING (prompt = 'mine') WITH CHECK (false)});
+	plain("not to be updated: $_", error_of("SELECT $_", set => $as_user), '42501', message => 'row-level security of table public.vibelogs does not let this row be updated',
+		detail => qr/Role app_user may see the row with key "\Q$id\E", but not update it/, hint => qr/policy FOR UPDATE whose USING expression is true/)
+	  for map { "$_('$id')" } qw(vibevideo_submit vibevideo_cancel vibevideo_retry);
+	plain('not to be updated: a batch', error_of("SELECT vibevideo_submit_batch('{$id}')", set => $as_user), '42501', message => qr/row-level security/);
+	is(sql($node, "SET ROLE app_user; SELECT message FROM vibevideo_status('$id'); RESET ROLE"), 'No video has been requested', 'not to be updated: the status can be asked for');
+	is(sql($node, "SET ROLE app_user; SELECT count(*) FROM vibevideo_submit('" . new_row($node, 'mine') . "'); RESET ROLE"), '1', 'WITH CHECK is for what the user writes, not vibevideo');
+
+	# it is written, and can then not be seen any more
+	sql($node, q{DROP POLICY see ON vibelogs; CREATE POLICY see ON vibelogs FOR SELECT USING (video_generation_status IS NULL)});
+	my $mine = new_row($node, 'mine');
+	sql($node, "SET ROLE app_user; SELECT vibevideo_submit('$mine'); RESET ROLE");
+	plain("hidden when it was written: $_", error_of("SELECT $_('$mine')", set => $as_user), 'PT404', hint => qr/policy that depends on a video_ column/) for qw(vibevideo_submit vibevideo_status);
+
+	plain('row_security = off', error_of("SELECT vibevideo_status('$id')", set => [ 'row_security = off', 'ROLE app_user' ]), '42501',
+		message => 'row_security is off, and row-level security of table public.vibelogs applies to role app_user', hint => 'SET row_security = on;');
+	sql($node, 'REVOKE UPDATE ON vibelogs FROM authenticated');
+	plain('rights, with policies', error_of("SELECT vibevideo_submit('$id')", set => ['ROLE authenticated']), '42501',
+		hint => 'GRANT UPDATE (prompt) ON public.vibelogs TO authenticated; its policies decide for which rows.');
+
+	# forced on the owner
+	sql($node, q{CREATE ROLE app; GRANT ALL ON SCHEMA public TO app; ALTER TABLE vibelogs OWNER TO app; ALTER TABLE vibelogs FORCE ROW LEVEL SECURITY; DROP POLICY see ON vibelogs});
+	plain('hidden from the owner', error_of("SELECT vibevideo_submit('$id')"), '42501', message => qr/^owner of table public\.vibelogs cannot see row/, detail => 'Row-level security is forced on the owner.');
+	sql($node, q{ALTER TABLE vibelogs NO FORCE ROW LEVEL SECURITY, DISABLE ROW LEVEL SECURITY; DROP POLICY change ON vibelogs; ALTER TABLE vibelogs OWNER TO postgres});
+}
+
 # -- locks of others, and transactions that must be repeated ---------------------------------------------------------
 {
 	my ($id, $other) = map { new_row($node, "locked $_") } 1, 2;
@@ -302,6 +391,10 @@ for my $world (
 	plain("a job that is being made: $_", error_of("SELECT $_", set => $set), '55P03', message => 'another transaction holds a lock that vibevideo needs', %waited)
 	  for "vibevideo_submit('$id')", "vibevideo_submit_batch('{$id}')";
 	$holder->query_safe('COMMIT');
+	$holder->query_safe("BEGIN; SELECT FROM vibelogs WHERE id = '$id' FOR UPDATE");
+	plain("a row of the app: $_", error_of("SELECT $_", set => $set), '55P03', message => qq{row "$id" of table public.vibelogs is locked by another transaction}, %waited)
+	  for "vibevideo_submit('$id')", "vibevideo_submit_batch('{$id}')", "vibevideo_cancel('$id')", "vibevideo_retry('$id')";
+	$holder->query_safe('ROLLBACK');
 	my $job = job_of($node, $id)->{job_id};
 	$holder->query_safe("BEGIN; UPDATE vibevideo.job SET priority = priority WHERE job_id = $job; UPDATE vibevideo.binding SET paused = paused WHERE only_one");
 	plain("a job: $_", error_of("SELECT $_", set => $set), '55P03', message => 'another transaction holds a lock that vibevideo needs', %waited)
