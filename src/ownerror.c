@@ -67,6 +67,13 @@ IsOurs(const ErrorData *edata, const char *function)
 	return IsOfLibrary(edata) || (function && IsRaisedBy(edata, function));
 }
 
+bool
+OwnErrorIsTimeout(const ErrorData *edata)
+{
+	return edata->sqlerrcode == ERRCODE_QUERY_CANCELED && edata->message_id &&
+		strcmp(edata->message_id, "canceling statement due to statement timeout") == 0;
+}
+
 /*----------
  * Our words
  *----------
@@ -135,6 +142,16 @@ SayAgain(ErrorData *edata)
 	if (edata->detail == NULL)
 		edata->detail = "Another transaction has changed something of vibevideo's that this transaction sees as it was before.";
 	edata->hint = "Run the whole transaction again.";
+}
+
+static int
+HintForTimeout(const char *setting, int ms)
+{
+	const char *timeout = Setting("statement_timeout");
+
+	if (StatementTimeout > ms)
+		return errhint("Set statement_timeout, which is %s, to more, or make fewer calls in one statement.", timeout);
+	return errhint("Set statement_timeout, which is %s, to more than %s, which is %s.", timeout, setting, Setting(setting));
 }
 
 /* false if there are none; of a cancel only our statement goes */
@@ -224,6 +241,26 @@ void
 OwnErrorReword(MemoryContext mcxt)
 {
 	Leave(&(Exit){NULL, .runs_apps_code = true}, mcxt);
+}
+
+void
+OwnErrorIfCancelled(MemoryContext mcxt, const char *call, const char *detail, const char *setting, int ms)
+{
+	MemoryContext outer = MemoryContextSwitchTo(mcxt);
+	ErrorData *edata = CopyErrorData();
+
+	if (edata->sqlerrcode == ERRCODE_QUERY_CANCELED)
+	{
+		FlushErrorState();
+		ereport(ERROR,
+				(errcode(ERRCODE_QUERY_CANCELED),
+				 OwnErrorIsTimeout(edata) ? errmsg("canceling %s due to statement timeout", call)
+										  : errmsg("canceling %s due to user request", call),
+				 errdetail("%s", detail),
+				 OwnErrorIsTimeout(edata) ? HintForTimeout(setting, ms) : 0));
+	}
+	FreeErrorData(edata);
+	MemoryContextSwitchTo(outer);
 }
 
 /*----------

@@ -29,4 +29,13 @@ extern void OwnErrorReword(MemoryContext mcxt);
 /* ERROR if the transaction is read-only; call is what the caller has called */
 extern void OwnErrorIfReadOnly(const char *call);
 
+/*
+ * In a PG_CATCH around call's wait for the network, for at most ms, which is what
+ * that setting says: if statement_timeout or somebody has cancelled the wait, an
+ * error in our words is thrown, with this detail.  Otherwise it returns.
+ */
+extern void OwnErrorIfCancelled(MemoryContext mcxt, const char *call, const char *detail, const char *setting, int ms);
+/* was it statement_timeout, as PostgreSQL says it? */
+extern bool OwnErrorIsTimeout(const ErrorData *edata);
+
 #endif /* VIBEVIDEO_OWNERROR_H */

@@ -438,6 +438,23 @@ RunPass(PollPass *pass)
 		}
 }
 
+/* If that is cancelled, nothing has been recorded: the next pass asks again. */
+static void
+AskFal(PollPass *pass)
+{
+	PG_TRY();
+	{
+		RunPass(pass);
+	}
+	PG_CATCH();
+	{
+		OwnErrorIfCancelled(pass->mcxt, "vibevideo_poll", "Nothing was recorded, and the jobs are still due.",
+							"vibevideo.poll_timeout", vv_poll_timeout);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+}
+
 static void
 CountUpdate(const JobUpdate *update, int32 counts[4])
 {
@@ -503,7 +520,7 @@ PollDue(const Binding *binding, int32 counts[4])
 	if (pass.njobs > 0)
 	{
 		pass.engine = HttpBackendEngine();
-		RunPass(&pass);
+		AskFal(&pass);
 	}
 	SecretWipe(key, sizeof(key));
 

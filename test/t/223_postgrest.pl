@@ -384,7 +384,10 @@ my %provoked = (
 			my $id = row('keyless');
 			sql($node, q{ALTER SYSTEM SET vibevideo.fal_key = ''; SELECT pg_reload_conf()});
 			wait_for($node, 'SHOW vibevideo.fal_key', '', 'there is no key');
-			return post('vibevideo_submit', { vibelog_id => $id });
+			my $answer = post('vibevideo_submit', { vibelog_id => $id });
+			sql($node, q{ALTER SYSTEM RESET vibevideo.fal_key; SELECT pg_reload_conf()});
+			wait_for($node, 'SHOW vibevideo.fal_key', qr/^\*+$/, 'there is one again');
+			return $answer;
 		},
 		sub {
 			sql($node, q{UPDATE vibevideo.binding SET paused = true WHERE only_one});
@@ -398,6 +401,10 @@ my %provoked = (
 			sql($node, q{SELECT vibevideo.attach('vibelogs')});
 			return $answer;
 		} ],
+	57014 => sub {
+		$fal->fault('submit', 'hang_after', prompt => '^hasty');
+		return post('vibevideo_submit', { vibelog_id => row('hasty') }, rest => hasty());
+	},
 	'55P03' => sub {
 		my $id = row('held');
 		my $holder = background_sql($node);

@@ -1,12 +1,13 @@
 # What goes wrong with a call is said in vibevideo's words, with what to do, and
 # without the statements that it was found by: for every function that people
-# call, as pg_proc lists them, and for what transactions, rights, policies
-# and locks do to them.  What the app's own code raises stays as it is.
+# call, as pg_proc lists them, and for what transactions, rights, policies,
+# timeouts and locks do to them.  What the app's own code raises stays as it is.
 
 use strict;
 use warnings FATAL => 'all';
 
 use PostgreSQL::Test::Utils;
+use Socket;
 use Test::More;
 use VibeRest;
 use VibeTest;
@@ -181,6 +182,22 @@ my @functions = functions();
 		is(scalar(@wrong), 0, "$function->{name}: " . scalar(@calls) . ' calls, ' . scalar(grep { $_->{state} } @errors) . ' errors, all ours') or diag(join("\n", @wrong));
 	}
 	is(sql($node, 'SELECT count(*) FROM vibevideo.job'), $before, 'none of it made a job');
+}
+
+# A listening socket whose queue is full: connecting to it hangs.
+sub black_hole
+{
+	socket(my $server, PF_INET, SOCK_STREAM, 0) or die "socket: $!";
+	bind($server, sockaddr_in(0, INADDR_LOOPBACK)) or die "bind: $!";
+	listen($server, 0) or die "listen: $!";
+	my $address = getsockname($server);
+	my @fill = map {
+		socket(my $client, PF_INET, SOCK_STREAM, 0) or die "socket: $!";
+		$client->blocking(0);
+		connect($client, $address);
+		$client;
+	} 1 .. 4;
+	return ((sockaddr_in($address))[0], $server, @fill);
 }
 
 # Those that a role may call at all: of the others PostgreSQL says what is to be
@@ -380,6 +397,66 @@ for my $case (
 	sql($node, q{ALTER TABLE vibelogs NO FORCE ROW LEVEL SECURITY, DISABLE ROW LEVEL SECURITY; DROP POLICY change ON vibelogs; ALTER TABLE vibelogs OWNER TO postgres});
 }
 
+# -- a submit that is cancelled while fal.ai is asked -------------------------------------------------------------
+# The journal knows whether anything was sent; the worker makes an orphan of it.
+$fal->fault('submit', 'hang_after', prompt => '^hangs: ', times => -1);
+{
+	my $id = new_row($node, 'hangs: statement_timeout');
+	my $error = error_of("SELECT vibevideo_submit('$id')", set => [q{statement_timeout = '700ms'}]);
+
+	plain('sent, statement_timeout', $error, '57014', message => 'canceling vibevideo_submit due to statement timeout',
+		detail => 'fal.ai had not answered yet: whether it has the request, the worker finds out. This transaction has sent 1 video to fal.ai already. '
+		  . 'If it is rolled back, that is cancelled there, which may come too late to be free.',
+		hint => 'Set statement_timeout, which is 700ms, to more than vibevideo.submit_timeout, which is 1min. '
+		  . 'vibevideo_submit_batch sends nothing before the transaction has committed.');
+	wait_for($node, "SELECT state, orphan, cancel_requested_at IS NOT NULL, error_code FROM vibevideo.job WHERE vibelog_id = '$id'", 'submit_unknown|t|t|rolled_back',
+		'sent, statement_timeout: the worker looks for it, to cancel it');
+	is(status_of($node, $id)->{message}, 'No video has been requested', 'sent, statement_timeout: the row has no video');
+	is(scalar($fal->renders('hangs: statement_timeout')), 1, 'sent, statement_timeout: it was sent once');
+
+	$error = error_of(q{DO $$ BEGIN PERFORM vibevideo_submit('} . new_row($node, 'hangs: in a function') . q{'); EXCEPTION WHEN query_canceled THEN RAISE 'caught: %', SQLERRM; END $$},
+		set => [q{statement_timeout = '700ms'}]);
+	is($error->{message}, 'caught: canceling vibevideo_submit due to statement timeout', 'sent, statement_timeout: a function can catch it as before');
+}
+{
+	my $id = new_row($node, 'hangs: cancelled');
+	my $session = background_sql($node);
+	my $pid = $session->query_safe('SELECT pg_backend_pid()');
+
+	$session->query_safe("\\set VERBOSITY verbose");
+	$session->query_until(qr/begun/, "\\echo begun\nSELECT status FROM vibevideo_submit('$id');\n");
+	wait_until(sub { return scalar($fal->renders('hangs: cancelled')) == 1 }, 'cancelled: fal has it');
+	sql($node, "SELECT pg_cancel_backend($pid)");
+	wait_for($node, "SELECT state FROM pg_stat_activity WHERE pid = $pid", qr/^idle/, 'cancelled: the call ends');
+	$session->query('SELECT 1');
+	my $error = parse_error($session->{stderr});
+	plain('sent, cancelled by a person', $error, '57014', message => 'canceling vibevideo_submit due to user request', detail => qr/the worker finds out\. This transaction has sent 1 video/);
+	is($error->{hint}, undef, 'sent, cancelled by a person: without a hint about settings');
+	$session->{stderr} = '';
+	$session->quit;
+	wait_for($node, "SELECT state, orphan FROM vibevideo.job WHERE vibelog_id = '$id'", 'submit_unknown|t', 'cancelled: the worker looks for it');
+}
+$fal->clear_faults;
+{
+	# a name server that does not answer: nothing can have been sent
+	my $id = new_row($node, 'hangs: before it is sent');
+	my ($port, @sockets) = black_hole();
+	my @set = ("vibevideo.fal_queue_url = 'http://127.0.0.1:$port'", q{statement_timeout = '400ms'}, q{vibevideo.connect_timeout = '20s'});
+	my $orphans = sql($node, 'SELECT count(*) FROM vibevideo.job');
+
+	plain('not sent, statement_timeout', error_of("SELECT vibevideo_submit('$id')", set => \@set), '57014', message => 'canceling vibevideo_submit due to statement timeout',
+		detail => 'Nothing was sent to fal.ai.', hint => 'Set statement_timeout, which is 400ms, to more than vibevideo.submit_timeout, which is 1min.');
+	plain('not sent, after another that was', error_of("SELECT vibevideo_submit('" . new_row($node, 'sent before') . "'); SET LOCAL vibevideo.fal_queue_url = 'http://127.0.0.1:$port'; SELECT vibevideo_submit('$id')",
+			set => [q{statement_timeout = '700ms'}, q{vibevideo.connect_timeout = '20s'}]), '57014',
+		detail => qr/^Nothing was sent to fal\.ai\. This transaction has sent 1 video to fal\.ai already\. /, hint => qr/statement_timeout.*vibevideo_submit_batch/);
+
+	my $sent = new_row($node, 'polled');
+	submit($node, $sent);
+	plain('a poll, statement_timeout', error_of("UPDATE vibevideo.job SET next_at = now() - interval '2 days' WHERE vibelog_id = '$sent'; SELECT * FROM vibevideo_poll()", set => \@set), '57014',
+		message => 'canceling vibevideo_poll due to statement timeout', detail => 'Nothing was recorded, and the jobs are still due.',
+		hint => 'Set statement_timeout, which is 400ms, to more than vibevideo.poll_timeout, which is 8s.');
+}
+
 # -- locks of others, and transactions that must be repeated ---------------------------------------------------------
 {
 	my ($id, $other) = map { new_row($node, "locked $_") } 1, 2;
@@ -390,6 +467,8 @@ for my $case (
 	$holder->query_safe("BEGIN; SELECT FROM vibevideo_submit_batch('{$id}')");
 	plain("a job that is being made: $_", error_of("SELECT $_", set => $set), '55P03', message => 'another transaction holds a lock that vibevideo needs', %waited)
 	  for "vibevideo_submit('$id')", "vibevideo_submit_batch('{$id}')";
+	plain('a job that is being made: statement_timeout', error_of("SELECT vibevideo_submit('$id')", set => [q{statement_timeout = '200ms'}]), '57014',
+		message => 'canceling statement due to statement timeout', detail => 'Nothing was sent to fal.ai.', hint => qr/^$/);
 	$holder->query_safe('COMMIT');
 	$holder->query_safe("BEGIN; SELECT FROM vibelogs WHERE id = '$id' FOR UPDATE");
 	plain("a row of the app: $_", error_of("SELECT $_", set => $set), '55P03', message => qq{row "$id" of table public.vibelogs is locked by another transaction}, %waited)
