@@ -150,7 +150,7 @@ BEGIN
 	f.since = vibevideo_internal.filter_time(filter, 'since');
 	f.until = vibevideo_internal.filter_time(filter, 'until');
 	f.attempts = CASE WHEN filter ? 'attempts'
-					  THEN least(ceil((vibevideo_internal.filter_value(filter, 'attempts', 'number') #>> '{}')::numeric), 2147483647) END;
+					  THEN greatest(0, least(ceil((vibevideo_internal.filter_value(filter, 'attempts', 'number') #>> '{}')::numeric), 2147483647)) END;
 	f.cost = vibevideo_internal.filter_value(filter, 'cost', 'number') #>> '{}';
 	f.orphan = vibevideo_internal.filter_value(filter, 'orphan', 'boolean') #>> '{}';
 	f.paid_not_stored = vibevideo_internal.filter_value(filter, 'paid_not_stored', 'boolean') #>> '{}';
@@ -825,10 +825,19 @@ CREATE FUNCTION vibevideo.redrive(error_code text DEFAULT NULL, since interval D
 RETURNS int LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	planned uuid;
+	from_then_on timestamptz;
 BEGIN
 	PERFORM vibevideo_internal.require('operator');
+	BEGIN
+		from_then_on = now() - since;
+	EXCEPTION WHEN data_exception THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_parameter_value',
+			MESSAGE = 'since is out of range',
+			HINT = 'Take an interval such as ''1 day'', or NULL for all failed jobs.';
+	END;
 	SELECT p.token INTO planned
-	FROM vibevideo.plan('retry', jsonb_build_object('state', 'failed', 'error_code', error_code, 'since', now() - since), max_jobs) p;
+	FROM vibevideo.plan('retry', jsonb_build_object('state', 'failed', 'error_code', error_code, 'since', from_then_on), max_jobs) p;
 	RETURN CASE WHEN planned IS NULL THEN 0 ELSE (SELECT a.jobs FROM vibevideo.act(planned, redrive.confirm) a) END;
 END
 $$;

@@ -9,6 +9,9 @@ DECLARE
 	j vibevideo.job;
 BEGIN
 	PERFORM vibevideo_internal.require('operator');
+	IF job IS NULL THEN
+		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'job must not be null';
+	END IF;
 	SELECT x.* INTO j FROM vibevideo.job x WHERE x.job_id = resolve.job FOR UPDATE;
 	IF NOT FOUND THEN
 		RAISE EXCEPTION USING ERRCODE = 'PT404', MESSAGE = format('there is no job %s', job);

@@ -364,6 +364,9 @@ DECLARE
 	r vibevideo_internal.reason;
 BEGIN
 	PERFORM vibevideo_internal.require('viewer');
+	IF job_id IS NULL THEN
+		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'job_id must not be null';
+	END IF;
 	r = vibevideo_internal.reason_of(why.job_id);
 	IF r.code IS NULL THEN
 		RAISE EXCEPTION USING ERRCODE = 'PT404', MESSAGE = format('there is no job %s', job_id);

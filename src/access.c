@@ -33,6 +33,7 @@
 
 #include "access.h"
 #include "guc.h"
+#include "ownerror.h"
 #include "publicapi.h"
 #include "statement.h"
 #include "version.h"
@@ -230,6 +231,9 @@ vibevideo_require(PG_FUNCTION_ARGS)
 	VersionCheck();
 	StatementConnect();
 	name = SPI_datumTransfer(CStringGetTextDatum(AccessRequire(level).name), false, -1);
+	/* what viewers may do only reads; the function that has called this puts its name into the error */
+	if (level > ACCESS_VIEWER)
+		OwnErrorIfReadOnly("what writes");
 	SPI_finish();
 	PG_RETURN_DATUM(name);
 }

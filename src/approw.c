@@ -9,10 +9,16 @@
  */
 #include "postgres.h"
 
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
+#include "utils/rls.h"
 
 #include "approw.h"
+#include "compat.h"
 #include "identity.h"
+#include "ownerror.h"
 #include "tablefit.h"
 #include "wire.h"
 
@@ -37,21 +43,63 @@ AppRowRun(const Binding *binding, Statement *statement, const char *sql, const c
 	return StatementRunOnApp(statement, sql, &args, 1);
 }
 
-static void
-ReportMissingRow(const Binding *binding, const char *vibelog_id, bool for_update)
+/*----------
+ * The caller's row
+ *----------
+ */
+static const char *
+CallerName(void)
 {
-	bool may_be_hidden = TableFitHidesRows(binding);
+	return quote_identifier(GetUserNameFromId(GetUserId(), false));
+}
 
-	/* the primary message becomes HTTP's reason phrase: no key in it */
+/* the primary message becomes HTTP's reason phrase: no key in it */
+pg_noreturn static void
+ReportMissingRow(const Binding *binding, const char *vibelog_id)
+{
+	if (TableFitHasPolicies(binding, GetUserId()))
+		ereport(ERROR,
+				(errcode(ERRCODE_VIBEVIDEO_NOT_FOUND),
+				 errmsg("there is no row with this key"),
+				 errdetail("Table %s has no row with key \"%s\" that role %s may see.", binding->relation, WireShown(vibelog_id), CallerName()),
+				 errhint("If it is there, row-level security hides it: no policy for SELECT shows it to this role. A policy that depends on a video_ column no longer shows a row once vibevideo has written that column.")));
 	ereport(ERROR,
 			(errcode(ERRCODE_VIBEVIDEO_NOT_FOUND),
 			 errmsg("there is no row with this key"),
-			 !may_be_hidden
-				 ? errdetail("Table %s has no row with key \"%s\".", binding->relation, WireShown(vibelog_id))
-				 : for_update
-				 ? errdetail("Table %s has no row with key \"%s\" that the current role may update.", binding->relation, WireShown(vibelog_id))
-				 : errdetail("Table %s has no row with key \"%s\" that the current role may see.", binding->relation, WireShown(vibelog_id)),
-			 may_be_hidden ? errhint("Row-level security decides for which rows a role can request videos.") : 0));
+			 errdetail("Table %s has no row with key \"%s\".", binding->relation, WireShown(vibelog_id)),
+			 errhint("The row must have been committed, or inserted by this transaction.")));
+}
+
+pg_noreturn static void
+ReportPolicy(const Binding *binding, const char *vibelog_id)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("row-level security of table %s does not let this row be updated", binding->relation),
+			 errdetail("Role %s may see the row with key \"%s\", but not update it, which is what requesting or cancelling its video takes.",
+					   CallerName(), WireShown(vibelog_id)),
+			 errhint("If it should, give the table a policy FOR UPDATE whose USING expression is true for this row.")));
+}
+
+pg_noreturn static void
+ReportLocked(const Binding *binding, const char *vibelog_id)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+			 errmsg("row \"%s\" of table %s is locked by another transaction", WireShown(vibelog_id), binding->relation),
+			 errdetail("It was waited for as long as lock_timeout allows, which is %s.", GetConfigOptionByName("lock_timeout", NULL, false)),
+			 errhint("Try again when that transaction has ended; pg_stat_activity shows it.")));
+}
+
+/* PostgreSQL would say so of a statement of ours. */
+static void
+RequirePoliciesAllowed(const Binding *binding)
+{
+	if (!row_security && TableFitHasPolicies(binding, GetUserId()))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("row_security is off, and row-level security of table %s applies to role %s", binding->relation, CallerName()),
+				 errhint("SET row_security = on;")));
 }
 
 /*
@@ -65,18 +113,60 @@ ReportMissingRow(const Binding *binding, const char *vibelog_id, bool for_update
 static Statement see_row;
 static Statement check_row;
 
-char *
-AppRowCheck(const Binding *binding, const char *vibelog_id, bool lock)
+static bool
+FindRow(const Binding *binding, const char *vibelog_id, bool lock)
 {
 	char *sql = psprintf("SELECT %s::pg_catalog.text FROM %s WHERE %s OPERATOR(pg_catalog.=) $1%s",
 						 binding->id_column, binding->relation, binding->id_column,
 						 lock ? " FOR KEY SHARE" : "");
+
+	return AppRowRun(binding, lock ? &check_row : &see_row, sql, vibelog_id) > 0;
+}
+
+/* The same, locked: it waits for whoever has deleted it, changed its key, or locked it FOR UPDATE. */
+static bool
+LockRow(const Binding *binding, const char *vibelog_id)
+{
+	MemoryContext mcxt = CurrentMemoryContext;
+	volatile bool found = false;
+
+	PG_TRY();
+	{
+		found = FindRow(binding, vibelog_id, true);
+	}
+	PG_CATCH();
+	{
+		if (geterrcode() == ERRCODE_LOCK_NOT_AVAILABLE)
+		{
+			MemoryContextSwitchTo(mcxt);
+			FlushErrorState();
+			ReportLocked(binding, vibelog_id);
+		}
+		OwnErrorReword(mcxt);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	return found;
+}
+
+pg_noreturn static void
+ReportNoRow(const Binding *binding, const char *vibelog_id, bool lock)
+{
+	if (lock && TableFitHasPolicies(binding, GetUserId()) && FindRow(binding, vibelog_id, false))
+		ReportPolicy(binding, vibelog_id);
+	ReportMissingRow(binding, vibelog_id);
+}
+
+char *
+AppRowCheck(const Binding *binding, const char *vibelog_id, bool lock)
+{
 	char *key;
 
 	TableFitKey(binding);
 	TableFitCaller(binding, lock);
-	if (AppRowRun(binding, lock ? &check_row : &see_row, sql, vibelog_id) == 0)
-		ReportMissingRow(binding, vibelog_id, lock);
+	RequirePoliciesAllowed(binding);
+	if (!(lock ? LockRow(binding, vibelog_id) : FindRow(binding, vibelog_id, false)))
+		ReportNoRow(binding, vibelog_id, lock);
 	key = ResultKeepText(0, 1);
 	SPI_freetuptable(SPI_tuptable);
 	return key;
@@ -161,6 +251,19 @@ AppRowInputSql(const Binding *binding)
 	return sql.data;
 }
 
+/* The caller sees it, and has it locked. */
+pg_noreturn static void
+ReportHiddenFromOwner(const Binding *binding, const char *vibelog_id)
+{
+	if (!TableFitHasPolicies(binding, binding->owner))
+		ReportMissingRow(binding, vibelog_id);
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("owner of table %s cannot see row \"%s\"", binding->relation, WireShown(vibelog_id)),
+			 errdetail("Row-level security is forced on the owner."),
+			 errhint("Give the owner a policy, or run ALTER TABLE ... NO FORCE ROW LEVEL SECURITY.")));
+}
+
 static Statement read_input;
 
 void
@@ -169,11 +272,7 @@ AppRowReadInput(const Binding *binding, const char *sql, JobNew *job)
 	char *user = NULL;
 
 	if (AppRowRun(binding, &read_input, sql, job->vibelog_id) == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("owner of table %s cannot see row \"%s\"", binding->relation, WireShown(job->vibelog_id)),
-				 errdetail("Row-level security is forced on the owner."),
-				 errhint("Give the owner a policy, or run ALTER TABLE ... NO FORCE ROW LEVEL SECURITY.")));
+		ReportHiddenFromOwner(binding, job->vibelog_id);
 	job->input = ResultKeepText(0, 1);
 	job->bears = ResultKeepText(0, 2);
 	if (binding->user_column)

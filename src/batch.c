@@ -20,6 +20,7 @@
 #include "approw.h"
 #include "input.h"
 #include "job.h"
+#include "ownerror.h"
 #include "publicapi.h"
 #include "rowsync.h"
 #include "shmem.h"
@@ -243,6 +244,7 @@ vibevideo_submit_batch(PG_FUNCTION_ARGS)
 	Batch batch = {0};
 
 	batch.keys = ReadKeyArray(fcinfo, &batch.n);
+	ApiRequireWritable(fcinfo);
 	InitMaterializedSRF(fcinfo, 0);
 	batch.result = ((ReturnSetInfo *) fcinfo->resultinfo)->setResult;
 	StatementConnect();

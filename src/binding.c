@@ -28,6 +28,7 @@
 
 #include "binding.h"
 #include "guc.h"
+#include "ownerror.h"
 #include "shmem.h"
 #include "statement.h"
 #include "version.h"

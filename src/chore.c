@@ -12,6 +12,7 @@
 #include "utils/timestamp.h"
 
 #include "chore.h"
+#include "ownerror.h"
 #include "subtransaction.h"
 
 #define RETRY_FIRST_MS 250

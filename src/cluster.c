@@ -19,6 +19,7 @@
 #include "storage/fd.h"
 
 #include "cluster.h"
+#include "ownerror.h"
 
 #define NUMBER_FILE CLUSTER_DIR "/cluster"
 

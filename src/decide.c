@@ -16,6 +16,7 @@
 #include "access.h"
 #include "input.h"
 #include "job.h"
+#include "ownerror.h"
 #include "publicapi.h"
 #include "rowguard.h"
 #include "rowsync.h"
@@ -101,6 +102,7 @@ vibevideo_cancel(PG_FUNCTION_ARGS)
 	int64 job_id;
 	Datum video;
 
+	ApiRequireWritable(fcinfo);
 	vibelog_id = ApiConnect(&binding, vibelog_id, true);
 	job_id = CancelActive(&binding, vibelog_id);
 	if (job_id == 0)
@@ -342,6 +344,7 @@ vibevideo_retry(PG_FUNCTION_ARGS)
 	int64 job_id;
 	Datum video;
 
+	ApiRequireWritable(fcinfo);
 	vibelog_id = ApiConnect(&binding, vibelog_id, true);
 	job_id = Retry(&binding, vibelog_id, &decided);
 	if (decided)
@@ -361,16 +364,23 @@ vibevideo_retry(PG_FUNCTION_ARGS)
  *----------
  */
 
-/* ERROR if the caller is no operator, there is no such job, or this database may not act on it */
+/* The job that the argument names; ERROR if the caller is no operator, or this database may not act on it. */
 static Job *
-BeginOnJob(int64 job_id, Binding *binding)
+BeginOnJob(FunctionCallInfo fcinfo, Binding *binding)
 {
+	int64 job_id;
 	Job *job;
 
 	StatementConnect();
 	(void) BindingLoad(binding);
 	(void) AccessRequire(ACCESS_OPERATOR);
 	BindingRequireToAct(binding);
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("job must not be null")));
+	ApiRequireWritable(fcinfo);
+	job_id = PG_GETARG_INT64(0);
 	job = JobRead(job_id, CurrentMemoryContext);
 	if (job == NULL)
 		ereport(ERROR,
@@ -499,9 +509,8 @@ CancelJob(const Job *job)
 Datum
 vibevideo_cancel_job(PG_FUNCTION_ARGS)
 {
-	int64 job_id = PG_ARGISNULL(0) ? 0 : PG_GETARG_INT64(0);
 	Binding binding;
-	Job *job = BeginOnJob(job_id, &binding);
+	Job *job = BeginOnJob(fcinfo, &binding);
 	Decision cancel = CancelJob(job);
 
 	PG_RETURN_DATUM(EndOnJob(&cancel, &binding));
@@ -550,12 +559,11 @@ LeaveAsItIs(const Job *job, const Binding *binding)
 Datum
 vibevideo_retry_job(PG_FUNCTION_ARGS)
 {
-	int64 job_id = PG_ARGISNULL(0) ? 0 : PG_GETARG_INT64(0);
 	Binding binding;
-	Job *job = BeginOnJob(job_id, &binding);
-	Decision retry = {"retry", job_id, job_id};
+	Job *job = BeginOnJob(fcinfo, &binding);
+	Decision retry = {"retry", job->job_id, job->job_id};
 
-	if (RowGuardIsBeingWritten(&binding, job->vibelog_id) && IsOfTable(job_id, &binding))
+	if (RowGuardIsBeingWritten(&binding, job->vibelog_id) && IsOfTable(job->job_id, &binding))
 		PG_RETURN_DATUM(LeaveAsItIs(job, &binding));
 	RetryJob(job, &retry);
 	PG_RETURN_DATUM(EndOnJob(&retry, &binding));

@@ -30,6 +30,7 @@
 #include "utils/snapmgr.h"
 
 #include "dropwatch.h"
+#include "ownerror.h"
 #include "shmem.h"
 #include "state.h"
 

@@ -30,6 +30,7 @@
 #include "costs.h"
 #include "guc.h"
 #include "job.h"
+#include "ownerror.h"
 #include "rollup.h"
 #include "state.h"
 #include "statement.h"

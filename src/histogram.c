@@ -11,6 +11,7 @@
 #include "utils/array.h"
 
 #include "compat.h"
+#include "ownerror.h"
 
 PG_FUNCTION_INFO_V1(vibevideo_histogram_bounds);
 PG_FUNCTION_INFO_V1(vibevideo_histogram_note);

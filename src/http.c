@@ -56,6 +56,7 @@
 #include "guc.h"
 #include "hostqueue.h"
 #include "http.h"
+#include "ownerror.h"
 #include "poller.h"
 
 #define MAX_WAIT_MS 500 /* while requests run, so that a stall shows as a late return */

@@ -27,6 +27,7 @@
 
 #include "identity.h"
 #include "owner.h"
+#include "ownerror.h"
 #include "version.h"
 
 /*

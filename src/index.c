@@ -28,6 +28,7 @@
 #include "binding.h"
 #include "identity.h"
 #include "index.h"
+#include "ownerror.h"
 
 #define RETRY_MS 60000
 #define MAX_COMMANDS 3

@@ -9,6 +9,7 @@
 #include "approw.h"
 #include "identity.h"
 #include "input.h"
+#include "ownerror.h"
 #include "statement.h"
 #include "tablefit.h"
 

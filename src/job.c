@@ -21,6 +21,7 @@
 #include "guc.h"
 #include "job.h"
 #include "media.h"
+#include "ownerror.h"
 #include "state.h"
 #include "statement.h"
 

@@ -85,6 +85,7 @@
 
 #include "cluster.h"
 #include "journal.h"
+#include "ownerror.h"
 #include "shmem.h"
 #include "wire.h"
 

@@ -33,6 +33,7 @@
 #include "compat.h"
 #include "guc.h"
 #include "journal.h"
+#include "ownerror.h"
 #include "shmem.h"
 #include "worker.h"
 

@@ -16,6 +16,7 @@
 
 #include "guc.h"
 #include "overdue.h"
+#include "ownerror.h"
 #include "statement.h"
 
 #define MAX_GRACE_MS 3600000 /* for the usual steps to come to an end of their own */

@@ -25,7 +25,9 @@
 #include "guc.h"
 #include "json.h"
 #include "kind.h"
+#include "ownerror.h"
 #include "polling.h"
+#include "publicapi.h"
 #include "rowguard.h"
 #include "rowsync.h"
 #include "secret.h"
@@ -436,6 +438,23 @@ RunPass(PollPass *pass)
 		}
 }
 
+/* If that is cancelled, nothing has been recorded: the next pass asks again. */
+static void
+AskFal(PollPass *pass)
+{
+	PG_TRY();
+	{
+		RunPass(pass);
+	}
+	PG_CATCH();
+	{
+		OwnErrorIfCancelled(pass->mcxt, "vibevideo_poll", "Nothing was recorded, and the jobs are still due.",
+							"vibevideo.poll_timeout", vv_poll_timeout);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+}
+
 static void
 CountUpdate(const JobUpdate *update, int32 counts[4])
 {
@@ -501,7 +520,7 @@ PollDue(const Binding *binding, int32 counts[4])
 	if (pass.njobs > 0)
 	{
 		pass.engine = HttpBackendEngine();
-		RunPass(&pass);
+		AskFal(&pass);
 	}
 	SecretWipe(key, sizeof(key));
 
@@ -525,7 +544,7 @@ vibevideo_poll(PG_FUNCTION_ARGS)
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "vibevideo: return type must be a row type");
 	desc = BlessTupleDesc(desc);
-	PreventCommandDuringRecovery("vibevideo_poll()");
+	ApiRequireWritable(fcinfo);
 	StatementConnect();
 	/* a trigger's call inside our own write of a row asks nobody */
 	if (!RowGuardIsWriting() && BindingLoad(&binding) && BindingMayAct(&binding))

@@ -21,6 +21,7 @@
 #include "finding.h"
 #include "guc.h"
 #include "hosts.h"
+#include "ownerror.h"
 #include "realtime.h"
 #include "rowguard.h"
 #include "secret.h"

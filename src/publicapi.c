@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "catalog/pg_namespace.h"
 #include "executor/spi.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -13,6 +14,7 @@
 #include "approw.h"
 #include "guc.h"
 #include "json.h"
+#include "ownerror.h"
 #include "publicapi.h"
 #include "statement.h"
 #include "whose.h"
@@ -21,6 +23,17 @@
 PG_FUNCTION_INFO_V1(vibevideo_shown);
 
 #define MAX_KEY_BYTES 512
+
+void
+ApiRequireWritable(FunctionCallInfo fcinfo)
+{
+	Oid function = fcinfo->flinfo->fn_oid;
+	Oid schema = get_func_namespace(function);
+	char *name = get_func_name(function);
+
+	/* those of the app are in public, as PostgREST's callers know them */
+	OwnErrorIfReadOnly(schema == PG_PUBLIC_NAMESPACE ? name : quote_qualified_identifier(get_namespace_name(schema), name));
+}
 
 char *
 ApiKeyArgument(FunctionCallInfo fcinfo)

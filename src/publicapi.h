@@ -12,6 +12,8 @@
 #include "binding.h"
 #include "compat.h"
 
+/* ERROR unless the transaction may write: a function that writes calls it before it does or sends anything */
+extern void ApiRequireWritable(FunctionCallInfo fcinfo);
 /* the first argument as text: its type is the attached table's key */
 extern char *ApiKeyArgument(FunctionCallInfo fcinfo);
 extern void ApiCheckKey(const char *key);

@@ -19,6 +19,7 @@
 
 #include "call.h"
 #include "guc.h"
+#include "ownerror.h"
 #include "rowguard.h"
 #include "secret.h"
 #include "shmem.h"

@@ -26,6 +26,7 @@
 
 #include "compat.h"
 #include "owner.h"
+#include "ownerror.h"
 #include "realtime.h"
 #include "rowguard.h"
 

@@ -52,6 +52,7 @@
 #include "guc.h"
 #include "journal.h"
 #include "json.h"
+#include "ownerror.h"
 #include "reconcile.h"
 #include "statement.h"
 #include "subtransaction.h"

@@ -24,15 +24,16 @@
 #include "postgres.h"
 
 #include "miscadmin.h"
-#include "utils/rls.h"
 #include "utils/timestamp.h"
 
+#include "ownerror.h"
 #include "realtime.h"
 #include "rekey.h"
 #include "rowguard.h"
 #include "rowsync.h"
 #include "rowwrite.h"
 #include "statement.h"
+#include "tablefit.h"
 #include "wire.h"
 
 #define SYNC_BUDGET_MS 200 /* for all rows of one turn, in the worker */
@@ -74,7 +75,7 @@ BroadcastChange(const Binding *binding, DirtyJob *dirty)
 static bool
 MayBeHidden(const Binding *binding)
 {
-	return check_enable_rls(binding->relid, binding->owner, true) == RLS_ENABLED;
+	return TableFitHasPolicies(binding, binding->owner);
 }
 
 static Statement name_code = {

@@ -20,6 +20,7 @@
 #include "utils/timestamp.h"
 
 #include "journal.h"
+#include "ownerror.h"
 #include "rollup.h"
 #include "settle.h"
 #include "statement.h"

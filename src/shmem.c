@@ -22,6 +22,7 @@
 
 #include "cluster.h"
 #include "guc.h"
+#include "ownerror.h"
 #include "shmem.h"
 
 #define REQUEST_MS 10000

@@ -23,6 +23,7 @@
 
 #include "compat.h"
 #include "identity.h"
+#include "ownerror.h"
 #include "statement.h"
 
 /*----------
@@ -114,25 +115,6 @@ Execute(Statement *statement, const char *sql, const Args *args, bool read_only,
 	return SPI_processed;
 }
 
-/*
- * What is over a limit is raised from within a trigger.  Its CONTEXT would be
- * nine lines of statements that neither the caller nor the log's reader has
- * written: the error is raised again from here, with the context from here.
- */
-static void
-RaiseForCaller(MemoryContext mcxt)
-{
-	ErrorData *error;
-
-	if (ERRCODE_TO_CATEGORY(geterrcode()) != ERRCODE_TO_CATEGORY(MAKE_SQLSTATE('P', 'T', '4', '2', '9')))
-		return;
-	MemoryContextSwitchTo(mcxt);
-	error = CopyErrorData();
-	FlushErrorState();
-	error->context = NULL;
-	ThrowErrorData(error);
-}
-
 static uint64
 ExecuteOurs(Statement *statement, const Args *args, bool read_only)
 {
@@ -145,7 +127,7 @@ ExecuteOurs(Statement *statement, const Args *args, bool read_only)
 	}
 	PG_CATCH();
 	{
-		RaiseForCaller(mcxt);
+		OwnErrorLeave(mcxt);
 		PG_RE_THROW();
 	}
 	PG_END_TRY();

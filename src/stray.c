@@ -9,6 +9,7 @@
 
 #include "utils/timestamp.h"
 
+#include "ownerror.h"
 #include "state.h"
 #include "statement.h"
 #include "stray.h"

@@ -24,6 +24,7 @@
 #include "input.h"
 #include "job.h"
 #include "journal.h"
+#include "ownerror.h"
 #include "publicapi.h"
 #include "rowguard.h"
 #include "rowsync.h"
@@ -35,6 +36,8 @@
 
 PG_FUNCTION_INFO_V1(vibevideo_submit);
 PG_FUNCTION_INFO_V1(vibevideo_status);
+
+#define NOTHING_SENT "Nothing was sent to fal.ai."
 
 /*----------
  * The exchange with fal
@@ -194,10 +197,14 @@ ReadFalKey(char key[SECRET_SIZE])
 				 errhint("%s", SecretHint(SECRET_FAL))));
 }
 
-/* If cancelled before anything was sent, as during the DNS lookup, the rollback undoes everything. */
+/*
+ * If cancelled before anything was sent, as during the DNS lookup, the rollback
+ * undoes everything.  Otherwise it leaves an orphan, without an id.
+ */
 static void
 Exchange(Task *task)
 {
+	MemoryContext mcxt = CurrentMemoryContext;
 	HttpRequest *request = task->http;
 	volatile bool sent = false;
 
@@ -209,6 +216,9 @@ Exchange(Task *task)
 	{
 		if (!sent)
 			JournalAnswer(task->job, FAL_SUBMIT_NOT_SENT, NULL);
+		OwnErrorIfCancelled(mcxt, "vibevideo_submit",
+							sent ? "fal.ai had not answered yet: whether it has the request, the worker finds out." : NOTHING_SENT,
+							"vibevideo.submit_timeout", vv_submit_timeout);
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
@@ -348,22 +358,43 @@ RunSubmit(char *vibelog_id)
 	return video;
 }
 
-/* What was sent before the error is not undone with it: whoever reads of one must read of the other. */
-pg_noreturn static void
-TellWhatWasSent(MemoryContext mcxt, int sent)
+static char *
+AlreadySent(int sent)
 {
-	const char *hint = "vibevideo_submit_batch sends nothing before the transaction has committed.";
-	ErrorData *error;
-	char *detail;
+	return psprintf(sent == 1 ? "This transaction has sent %d video to fal.ai already. If it is rolled back, that is cancelled there, which may come too late to be free."
+							  : "This transaction has sent %d videos to fal.ai already. If it is rolled back, they are cancelled there, which may come too late to be free.",
+					sent);
+}
 
+static char *
+AddSentence(char *text, char *sentence)
+{
+	return text ? psprintf("%s %s", text, sentence) : sentence;
+}
+
+/*
+ * What was sent before the error is not undone with it: whoever reads of one must
+ * read of the other.  Who has cancelled a call asks whether anything was sent, and
+ * for no advice.
+ */
+static void
+TellWhatWasSent(MemoryContext mcxt)
+{
+	int sent = JournalSent();
+	bool was_cancelled = (geterrcode() == ERRCODE_QUERY_CANCELED);
+	ErrorData *error;
+
+	if (sent == 0 && !was_cancelled)
+		return;
 	MemoryContextSwitchTo(mcxt);
 	error = CopyErrorData();
 	FlushErrorState();
-	detail = psprintf(sent == 1 ? "This transaction has sent %d video to fal.ai already. If it is rolled back, that is cancelled there, which may come too late to be free."
-								: "This transaction has sent %d videos to fal.ai already. If it is rolled back, they are cancelled there, which may come too late to be free.",
-					  sent);
-	error->detail = error->detail ? psprintf("%s %s", error->detail, detail) : detail;
-	error->hint = error->hint ? psprintf("%s %s", error->hint, hint) : pstrdup(hint);
+	if (sent > 0)
+		error->detail = AddSentence(error->detail, AlreadySent(sent));
+	else if (error->detail == NULL)
+		error->detail = NOTHING_SENT;
+	if (sent > 0 && (!was_cancelled || error->hint || OwnErrorIsTimeout(error)))
+		error->hint = AddSentence(error->hint, "vibevideo_submit_batch sends nothing before the transaction has committed.");
 	ReThrowError(error);
 }
 
@@ -375,14 +406,14 @@ vibevideo_submit(PG_FUNCTION_ARGS)
 
 	PG_TRY();
 	{
-		video = RunSubmit(ApiKeyArgument(fcinfo));
+		char *vibelog_id = ApiKeyArgument(fcinfo);
+
+		ApiRequireWritable(fcinfo);
+		video = RunSubmit(vibelog_id);
 	}
 	PG_CATCH();
 	{
-		int sent = JournalSent();
-
-		if (sent > 0)
-			TellWhatWasSent(caller, sent);
+		TellWhatWasSent(caller);
 		PG_RE_THROW();
 	}
 	PG_END_TRY();

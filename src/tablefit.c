@@ -24,6 +24,7 @@
 #include "utils/varlena.h"
 
 #include "compat.h"
+#include "ownerror.h"
 #include "tablefit.h"
 
 /* What vibevideo writes. */
@@ -142,12 +143,27 @@ TableFitKey(const Binding *binding)
 		RefuseType(binding, binding->key_name, type, "id_column", binding->id_type);
 }
 
+pg_noreturn static void
+RefuseGenerated(const Binding *binding, const char *column)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("column \"%s\" of %s is generated now", column, binding->relation),
+			 errdetail("vibevideo writes it, and could not tell what becomes of a video."),
+			 errhint("Give the generated column another name, then attach the table again, which adds an ordinary one: SELECT vibevideo.attach(%s).",
+					 quote_literal_cstr(binding->relation))));
+}
+
 static void
 RequireWritten(const Binding *binding)
 {
 	for (int i = 0; i < lengthof(written); i++)
 	{
-		Oid type = ColumnType(binding, written[i].name, NULL);
+		AttrNumber number;
+		Oid type = ColumnType(binding, written[i].name, &number);
+
+		if (OidIsValid(type) && get_attgenerated(binding->relid, number) != '\0')
+			RefuseGenerated(binding, written[i].name);
 
 		/* a domain of the app's may refuse a value: that is the row's own trouble */
 		if (OidIsValid(type))
@@ -306,35 +322,78 @@ RequireRights(const Binding *binding, const char *what)
 			 errhint("GRANT %s TO %s;", what, quote_identifier(owner))));
 }
 
-/* To lock a row SQL demands the right to update any column of it. */
+bool
+TableFitHasPolicies(const Binding *binding, Oid role)
+{
+	return check_enable_rls(binding->relid, role, true) == RLS_ENABLED;
+}
+
 static bool
-CallerMay(const Binding *binding, AclMode right)
+CallerMaySelectKey(const Binding *binding)
 {
 	AttrNumber key;
 
-	if (pg_class_aclcheck(binding->relid, GetUserId(), right) == ACLCHECK_OK)
-		return true;
-	if (right == ACL_UPDATE)
-		return pg_attribute_aclcheck_all(binding->relid, GetUserId(), right, ACLMASK_ANY) == ACLCHECK_OK;
-	return OidIsValid(ColumnType(binding, binding->key_name, &key)) &&
-		pg_attribute_aclcheck(binding->relid, key, GetUserId(), right) == ACLCHECK_OK;
+	return pg_class_aclcheck(binding->relid, GetUserId(), ACL_SELECT) == ACLCHECK_OK ||
+		(OidIsValid(ColumnType(binding, binding->key_name, &key)) &&
+		 pg_attribute_aclcheck(binding->relid, key, GetUserId(), ACL_SELECT) == ACLCHECK_OK);
+}
+
+/* To lock a row SQL demands the right to update any column of it. */
+static bool
+CallerMayUpdate(const Binding *binding)
+{
+	return pg_class_aclcheck(binding->relid, GetUserId(), ACL_UPDATE) == ACLCHECK_OK ||
+		pg_attribute_aclcheck_all(binding->relid, GetUserId(), ACL_UPDATE, ACLMASK_ANY) == ACLCHECK_OK;
+}
+
+/* The least that makes up for what is lacking: with UPDATE on the table a user could write what vibevideo writes. */
+static const char *
+GrantForCaller(const Binding *binding, bool may_select, bool may_update)
+{
+	const char *select = may_select ? "" : psprintf("SELECT (%s)", binding->id_column);
+	const char *and = may_select || may_update ? "" : ", ";
+	const char *update = may_update ? "" : "UPDATE";
+
+	if (!may_update && OidIsValid(ColumnType(binding, binding->prompt_name, NULL)))
+		update = psprintf("UPDATE (%s)", binding->prompt_column);
+	return psprintf("%s%s%s", select, and, update);
+}
+
+static int
+DetailForCaller(const Binding *binding, const char *caller, bool may_select, bool may_update)
+{
+	if (may_select)
+		return errdetail("Role %s lacks UPDATE on the table, or on any column of it.", caller);
+	if (may_update)
+		return errdetail("Role %s lacks SELECT on column %s.", caller, binding->id_column);
+	return errdetail("Role %s lacks SELECT on column %s, and UPDATE on the table, or on any column of it.", caller, binding->id_column);
+}
+
+/* Without row-level security such a right is one on all rows. */
+static int
+HintForCaller(const Binding *binding, const char *caller, const char *rights)
+{
+	if (TableFitHasPolicies(binding, GetUserId()))
+		return errhint("GRANT %s ON %s TO %s; its policies decide for which rows.", rights, binding->relation, caller);
+	return errhint("GRANT %s ON %s TO %s; that is for all rows, since no row-level security of the table applies to this role.",
+				   rights, binding->relation, caller);
 }
 
 static void
-RequireCallerMay(const Binding *binding, AclMode right, const char *right_name)
+RequireCallerMay(const Binding *binding, bool to_update)
 {
+	bool may_select = CallerMaySelectKey(binding);
+	bool may_update = !to_update || CallerMayUpdate(binding);
 	const char *caller;
 
-	if (CallerMay(binding, right))
+	if (may_select && may_update)
 		return;
 	caller = quote_identifier(GetUserNameFromId(GetUserId(), false));
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg("permission denied for table %s", binding->relation),
-			 errdetail("Role %s lacks the right to %s it.", caller, right_name),
-			 TableFitHidesRows(binding)
-				 ? errhint("GRANT %s ON %s TO %s; row-level security decides for which rows.", right_name, binding->relation, caller)
-				 : errhint("GRANT %s ON %s TO %s;", right_name, binding->relation, caller)));
+			 DetailForCaller(binding, caller, may_select, may_update),
+			 HintForCaller(binding, caller, GrantForCaller(binding, may_select, may_update))));
 }
 
 static void
@@ -354,19 +413,11 @@ RequireCallerMayUse(const Binding *binding, Oid schema)
 			 errhint("GRANT USAGE ON SCHEMA %s TO %s;", name, caller)));
 }
 
-bool
-TableFitHidesRows(const Binding *binding)
-{
-	return check_enable_rls(binding->relid, InvalidOid, true) == RLS_ENABLED;
-}
-
 void
 TableFitCaller(const Binding *binding, bool to_update)
 {
 	RequireCallerMayUse(binding, get_rel_namespace(binding->relid));
-	RequireCallerMay(binding, ACL_SELECT, "SELECT");
-	if (to_update)
-		RequireCallerMay(binding, ACL_UPDATE, "UPDATE");
+	RequireCallerMay(binding, to_update);
 }
 
 void

@@ -16,6 +16,7 @@
 #include "utils/fmgroids.h"
 #include "utils/rel.h"
 
+#include "ownerror.h"
 #include "version.h"
 
 char *

@@ -11,6 +11,7 @@
 #include "compat.h"
 #include "dropwatch.h"
 #include "guc.h"
+#include "ownerror.h"
 #include "shmem.h"
 #include "worker.h"
 
@@ -34,4 +35,5 @@ _PG_init(void)
 		return;
 	LauncherRegister();
 	DropWatchInit();
+	OwnErrorInit();
 }

@@ -34,6 +34,8 @@
 #include "hook.h"
 #include "job.h"
 #include "json.h"
+#include "ownerror.h"
+#include "publicapi.h"
 #include "shmem.h"
 #include "signature.h"
 #include "statement.h"
@@ -223,6 +225,8 @@ vibevideo_webhook(PG_FUNCTION_ARGS)
 	CheckCall(&headers, body);
 	if (!IsOurUser(headers.user_id))
 		Reject(ERRCODE_UNAUTHORIZED, "not accepted");
+	/* not before it is known to be genuine: strangers learn nothing of this server */
+	ApiRequireWritable(fcinfo);
 	if (!PollNow(headers.request_id))
 	{
 		/* genuine, but unknown: perhaps a lost submit's */

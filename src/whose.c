@@ -18,6 +18,7 @@
 
 #include "approw.h"
 #include "job.h"
+#include "ownerror.h"
 #include "rekey.h"
 #include "rowguard.h"
 #include "statement.h"

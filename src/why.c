@@ -20,6 +20,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "ownerror.h"
 #include "statement.h"
 #include "version.h"
 

@@ -57,6 +57,7 @@
 #include "identity.h"
 #include "job.h"
 #include "look.h"
+#include "ownerror.h"
 #include "record.h"
 #include "rowguard.h"
 #include "rowsync.h"

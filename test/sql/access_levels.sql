@@ -1,5 +1,4 @@
 -- Viewers and operators: who gets in, what they may, and what the audit keeps
-\set SHOW_CONTEXT never
 SET client_min_messages = warning;
 DROP EXTENSION IF EXISTS vibevideo;
 CREATE ROLE anon;

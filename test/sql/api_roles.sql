@@ -1,5 +1,4 @@
 -- Who may call what: PUBLIC, anon, authenticated, service_role
-\set SHOW_CONTEXT never
 SET client_min_messages = warning;
 DROP EXTENSION IF EXISTS vibevideo;
 RESET client_min_messages;

@@ -1,5 +1,4 @@
 -- vibevideo.attach and detach: what they do to the app's table
-\set SHOW_CONTEXT never
 SET client_min_messages = warning;
 DROP EXTENSION IF EXISTS vibevideo;
 RESET client_min_messages;

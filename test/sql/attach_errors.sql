@@ -1,5 +1,4 @@
 -- vibevideo.attach: what it refuses, and how it says so
-\set SHOW_CONTEXT never
 SET client_min_messages = warning;
 DROP EXTENSION IF EXISTS vibevideo;
 RESET client_min_messages;

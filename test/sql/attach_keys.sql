@@ -1,5 +1,4 @@
 -- The public functions take the attached key's type
-\set SHOW_CONTEXT never
 SET client_min_messages = warning;
 DROP EXTENSION IF EXISTS vibevideo;
 RESET client_min_messages;

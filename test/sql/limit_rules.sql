@@ -1,5 +1,4 @@
 -- vibevideo.limit, vibevideo.costs and vibevideo.max_active, without network
-\set SHOW_CONTEXT never
 SET client_min_messages = warning;
 DROP EXTENSION IF EXISTS vibevideo;
 RESET client_min_messages;

@@ -1,7 +1,6 @@
 -- The rules of Supabase's database linter, restated.  A fresh installation and
 -- an attached table give it nothing to say, and each rule can find something.
 -- Members of extensions are looked at, too, which the linter itself leaves out.
-\set SHOW_CONTEXT never
 SET client_min_messages = warning;
 DROP EXTENSION IF EXISTS vibevideo;
 DROP SCHEMA IF EXISTS vibevideo;

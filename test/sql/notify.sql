@@ -1,5 +1,4 @@
 -- attach(realtime => true): the publication, and realtime.send
-\set SHOW_CONTEXT never
 SET client_min_messages = warning;
 DROP EXTENSION IF EXISTS vibevideo;
 RESET client_min_messages;

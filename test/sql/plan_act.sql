@@ -1,5 +1,4 @@
 -- Plans and acts: what a filter finds, what is done, what is skipped and why
-\set SHOW_CONTEXT never
 SET client_min_messages = warning;
 DROP EXTENSION IF EXISTS vibevideo;
 CREATE EXTENSION vibevideo;
@@ -71,6 +70,7 @@ SELECT vibevideo.plan('cancel', '{"prompt": ["x"]}');
 SELECT vibevideo.plan('cancel', '{}', -1);
 SELECT vibevideo.plan('cancel', '{}', 100001);
 SELECT vibevideo.plan('cancel', '{}', NULL);
+SELECT vibevideo.redrive(since => '178000000 years');
 
 -- what is found, by each key
 SELECT job('1', 'pending'), job('2', 'queued', 'ben'), job('3', 'generating', 'ben', 'acme/fine'), job('4', 'submit_unknown'),
@@ -92,7 +92,7 @@ SELECT f.filter, found(f.filter) FROM unnest(ARRAY[
 	'{"orphan": true}', '{"orphan": false, "state": "failed"}', '{"paid_not_stored": true}', '{"paid_not_stored": true, "state": "completed"}', '{"paid_not_stored": false, "state": "failed"}',
 	'{"prompt": "number 1"}', '{"prompt": "KITE NUMBER 7"}', '{"prompt": "100%"}', '{"user": null, "state": "pending"}', '{"user": "ann'' OR true --"}', '{"key": "\"; DROP TABLE job"}',
 	'{"model": "$1"}']::jsonb[]) f(filter);
-SELECT found('{"attempts": 1e300}'), found('{"cost": -1e300, "state": "failed"}');
+SELECT found('{"attempts": 1e300}'), found('{"attempts": -1e300, "state": "failed"}'), found('{"cost": -1e300, "state": "failed"}');
 SELECT found('{}', false) AS oldest_first;
 
 -- page by page it is the same, whichever way

@@ -1,6 +1,5 @@
 -- The sentences that users and operators read, and the order of sending that some
 -- of them tell.  test/t/271_why.pl brings each reason about.
-\set SHOW_CONTEXT never
 \pset format unaligned
 SET client_min_messages = warning;
 DROP EXTENSION IF EXISTS vibevideo;

@@ -1,6 +1,5 @@
 -- What is counted as jobs begin and end: vibevideo_internal.tally, rollup, typical, backlog
 -- and series, without network or worker
-\set SHOW_CONTEXT never
 \pset format unaligned
 \pset null -
 SET timezone = 'UTC';

@@ -1,5 +1,4 @@
 -- Operating: schedule without pg_cron, the offline parts of check_config, reset_stuck
-\set SHOW_CONTEXT never
 SET client_min_messages = warning;
 DROP EXTENSION IF EXISTS vibevideo;
 RESET client_min_messages;

@@ -1,6 +1,5 @@
 -- Schema vibevideo holds what people use; all else is in vibevideo_internal, and
 -- for nobody but the extension's owner.
-\set SHOW_CONTEXT never
 SET client_min_messages = warning;
 DROP EXTENSION IF EXISTS vibevideo;
 RESET client_min_messages;

@@ -1,5 +1,4 @@
 -- The states of a job, wherever they are spelled: in the table, in SQL and in C
-\set SHOW_CONTEXT never
 SET client_min_messages = warning;
 DROP EXTENSION IF EXISTS vibevideo;
 RESET client_min_messages;

@@ -206,7 +206,11 @@ for my $call ("vibevideo_submit('$id{later}')", "vibevideo_submit_batch('{$id{la
 {
 	my $before = $fal->ledger('?jobs=0')->{requests}{submit};
 
-	is((sql_error($standby, "SELECT $call"))[0], '25006', "standby: $call is refused as read-only");
+	my ($state, $text) = sql_error($standby, "SELECT $call");
+	my ($name) = $call =~ /^(\w+)/;
+
+	is($state, '25006', "standby: $call is refused as read-only");
+	like($text, qr/cannot execute $name during recovery\nDETAIL:  .*standby.*\nHINT:  Connect to the primary\.\nLOCATION/, "standby: and says where it can be called");
 	is($fal->ledger('?jobs=0')->{requests}{submit}, $before, "standby: and sends nothing");
 }
 

@@ -324,6 +324,13 @@ my @errors = map { [ map { s/^\s+|\s+$//gr } split /\|/, $_ ] } grep { /^\| `[0-
   split /\n/, manual_section('errors');
 cmp_ok(scalar(@errors), '>', 20, 'the manual has a table of errors');
 
+# Requests whose statements and locks have no time.
+sub hasty
+{
+	sql($node, q{CREATE OR REPLACE FUNCTION public.hasty() RETURNS void LANGUAGE sql AS $$ SELECT set_config('statement_timeout', '2s', true), set_config('lock_timeout', '200ms', true) $$});
+	return VibeRest->new($node, pre_request => 'public.hasty');
+}
+
 # what a client can bring about, each with what it takes
 my $nobody = 'ffffffff-ffff-4fff-8fff-ffffffffffff';
 my %provoked = (
@@ -377,7 +384,10 @@ my %provoked = (
 			my $id = row('keyless');
 			sql($node, q{ALTER SYSTEM SET vibevideo.fal_key = ''; SELECT pg_reload_conf()});
 			wait_for($node, 'SHOW vibevideo.fal_key', '', 'there is no key');
-			return post('vibevideo_submit', { vibelog_id => $id });
+			my $answer = post('vibevideo_submit', { vibelog_id => $id });
+			sql($node, q{ALTER SYSTEM RESET vibevideo.fal_key; SELECT pg_reload_conf()});
+			wait_for($node, 'SHOW vibevideo.fal_key', qr/^\*+$/, 'there is one again');
+			return $answer;
 		},
 		sub {
 			sql($node, q{UPDATE vibevideo.binding SET paused = true WHERE only_one});
@@ -391,6 +401,19 @@ my %provoked = (
 			sql($node, q{SELECT vibevideo.attach('vibelogs')});
 			return $answer;
 		} ],
+	57014 => sub {
+		$fal->fault('submit', 'hang_after', prompt => '^hasty');
+		return post('vibevideo_submit', { vibelog_id => row('hasty') }, rest => hasty());
+	},
+	'55P03' => sub {
+		my $id = row('held');
+		my $holder = background_sql($node);
+
+		$holder->query_safe("BEGIN; SELECT FROM vibelogs WHERE id = '$id' FOR UPDATE");
+		my $answer = post('vibevideo_submit', { vibelog_id => $id }, rest => hasty());
+		$holder->quit;
+		return $answer;
+	},
 	'42P01' => sub { sql($node, 'DROP TABLE vibelogs'); post('vibevideo_status', { vibelog_id => $first }) });
 # what it cannot, and why
 my %out_of_reach = (
@@ -402,7 +425,7 @@ my %out_of_reach = (
 	(map { $_ => 'of the dashboard\'s page: 280_dashboard.pl' } qw(58P01 XX001)),
 	(map { $_ => 'of operators: 101_unknown.pl and 270_operators.pl' } qw(PT409 PT410 PT428)),
 	map { $_ => 'of functions for the owner, which are in no exposed schema' }
-	  qw(53400 55006 55P03 23514 2BP01 42602 42703 42723 42804 42809 42883 42P06 42P07 42P13 42P16));
+	  qw(53400 55006 23514 2BP01 42602 42703 42723 42804 42809 42883 42P06 42P07 42P13 42P16));
 
 # what ends with the table comes last
 for my $error (sort { ($a->[1] eq '`42P01`') <=> ($b->[1] eq '`42P01`') } @errors)

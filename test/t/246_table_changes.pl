@@ -194,6 +194,9 @@ sub refuses
 	sql($node, "UPDATE vibelogs SET prompt = 'fit: never sent'; ALTER TABLE vibelogs RENAME video_url TO url");
 	refuses("video_url renamed: $_", $_, qr/public\.vibelogs has no column "video_url" of type text any more/, qr/attach/) for @input;
 	sql($node, 'ALTER TABLE vibelogs RENAME url TO video_url');
+	sql($node, 'ALTER TABLE vibelogs DROP video_url, ADD video_url text GENERATED ALWAYS AS (prompt) STORED');
+	refuses("video_url generated: $_", $_, qr/column "video_url" of public\.vibelogs is generated now/, qr/attach/) for @input;
+	sql($node, 'ALTER TABLE vibelogs DROP video_url, ADD video_url text');
 
 	sql($node, <<'SQL');
 CREATE FUNCTION "An input"(vibelogs) RETURNS jsonb LANGUAGE sql AS $$ SELECT jsonb_build_object('prompt', $1.prompt) $$;
