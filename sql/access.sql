@@ -58,6 +58,11 @@ RETURNS text LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'vibevideo_require';
 COMMENT ON FUNCTION vibevideo_internal.require(text) IS
 	'the caller''s name, or 42501 if this is not a viewer, operator or owner, whichever is asked for; owner only';
 
+CREATE FUNCTION vibevideo_internal.require_to_read(level text)
+RETURNS text LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'vibevideo_require_to_read';
+COMMENT ON FUNCTION vibevideo_internal.require_to_read(text) IS
+	'the same in a function that works in a read-only transaction; owner only';
+
 -------------------------------------------------------------------------------
 -- The audit
 -------------------------------------------------------------------------------

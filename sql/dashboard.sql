@@ -397,7 +397,7 @@ SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS 
 DECLARE
 	page vibevideo.audit_page;
 BEGIN
-	PERFORM vibevideo_internal.require('operator');
+	PERFORM vibevideo_internal.require_to_read('operator');
 	PERFORM vibevideo_internal.check_most('max_rows', max_rows, 1000);
 	page.rows = ARRAY(SELECT a FROM vibevideo.audit a
 					  WHERE (a.at, a.audit_id) < (coalesce((after ->> 'at')::timestamptz, 'infinity'), coalesce((after ->> 'audit_id')::bigint, 0))

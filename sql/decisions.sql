@@ -60,7 +60,7 @@ verdict: the request id that fal.ai''s dashboard shows for it; or ''not_sent'' i
   it is sent again, or cancelled if that was requested.
 Returns the job as vibevideo.video.
 Errors: PT404 no such job; PT409 it is not a lost submit, or another job has this request id; 22023 the
-  verdict is neither; 42501 not an operator.
+  verdict is neither; 22004 an argument is null; 42501 not an operator.
 For operators.';
 
 CREATE FUNCTION vibevideo.cancel(job bigint)

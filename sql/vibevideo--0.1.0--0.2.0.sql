@@ -996,7 +996,7 @@ until: until when; NULL if that is not known.
 ahead: how many jobs are ahead of it, 1001 for more than 1000 of ours; NULL if none can be, or that is not
   known.
 estimate: how long it may still take until the video is there; NULL if nobody can tell.
-Errors: PT404 no such job; 42501 not a viewer.
+Errors: PT404 no such job; 22004 it is null; 42501 not a viewer.
 For viewers and operators.';
 
 CREATE OR REPLACE FUNCTION vibevideo_internal.next_submits(most int, due_before timestamptz)
@@ -1979,7 +1979,7 @@ verdict: the request id that fal.ai''s dashboard shows for it; or ''not_sent'' i
   it is sent again, or cancelled if that was requested.
 Returns the job as vibevideo.video.
 Errors: PT404 no such job; PT409 it is not a lost submit, or another job has this request id; 22023 the
-  verdict is neither; 42501 not an operator.
+  verdict is neither; 22004 an argument is null; 42501 not an operator.
 For operators.';
 
 CREATE OR REPLACE FUNCTION vibevideo_internal.over_limit(who text, limit_name text, most numeric, used text, sql_state text, message text,
@@ -4158,6 +4158,11 @@ CREATE FUNCTION vibevideo_internal.require(level text)
 RETURNS text LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'vibevideo_require';
 COMMENT ON FUNCTION vibevideo_internal.require(text) IS
 	'the caller''s name, or 42501 if this is not a viewer, operator or owner, whichever is asked for; owner only';
+
+CREATE FUNCTION vibevideo_internal.require_to_read(level text)
+RETURNS text LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'vibevideo_require_to_read';
+COMMENT ON FUNCTION vibevideo_internal.require_to_read(text) IS
+	'the same in a function that works in a read-only transaction; owner only';
 
 -------------------------------------------------------------------------------
 -- The audit
@@ -7067,7 +7072,7 @@ SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS 
 DECLARE
 	page vibevideo.audit_page;
 BEGIN
-	PERFORM vibevideo_internal.require('operator');
+	PERFORM vibevideo_internal.require_to_read('operator');
 	PERFORM vibevideo_internal.check_most('max_rows', max_rows, 1000);
 	page.rows = ARRAY(SELECT a FROM vibevideo.audit a
 					  WHERE (a.at, a.audit_id) < (coalesce((after ->> 'at')::timestamptz, 'infinity'), coalesce((after ->> 'audit_id')::bigint, 0))

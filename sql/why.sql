@@ -384,5 +384,5 @@ until: until when; NULL if that is not known.
 ahead: how many jobs are ahead of it, 1001 for more than 1000 of ours; NULL if none can be, or that is not
   known.
 estimate: how long it may still take until the video is there; NULL if nobody can tell.
-Errors: PT404 no such job; 42501 not a viewer.
+Errors: PT404 no such job; 22004 it is null; 42501 not a viewer.
 For viewers and operators.';

@@ -41,6 +41,7 @@
 
 PG_FUNCTION_INFO_V1(vibevideo_caller);
 PG_FUNCTION_INFO_V1(vibevideo_require);
+PG_FUNCTION_INFO_V1(vibevideo_require_to_read);
 
 /* by AccessLevel */
 static const char *const level_names[] = {NULL, "viewer", "operator", "owner"};
@@ -216,26 +217,45 @@ LevelNamed(const char *name)
 			 errmsg("unrecognized level \"%s\"", name)));
 }
 
+static Datum
+Require(AccessLevel level)
+{
+	Datum name;
+
+	VersionCheck();
+	StatementConnect();
+	name = SPI_datumTransfer(CStringGetTextDatum(AccessRequire(level).name), false, -1);
+	SPI_finish();
+	return name;
+}
+
 /*----------
  * vibevideo_internal.require(level text) returns text
  *
- * The caller's name, or an error.
+ * The caller's name, or an error.  What viewers may do only reads, what others may
+ * do writes, but for what calls the second one.  The function that has called this
+ * puts its name into the error about that.
  *----------
  */
 Datum
 vibevideo_require(PG_FUNCTION_ARGS)
 {
 	AccessLevel level = LevelNamed(text_to_cstring(PG_GETARG_TEXT_PP(0)));
-	Datum name;
+	Datum name = Require(level);
 
-	VersionCheck();
-	StatementConnect();
-	name = SPI_datumTransfer(CStringGetTextDatum(AccessRequire(level).name), false, -1);
-	/* what viewers may do only reads; the function that has called this puts its name into the error */
 	if (level > ACCESS_VIEWER)
 		OwnErrorIfReadOnly("what writes");
-	SPI_finish();
 	PG_RETURN_DATUM(name);
+}
+
+/*----------
+ * vibevideo_internal.require_to_read(level text) returns text
+ *----------
+ */
+Datum
+vibevideo_require_to_read(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_DATUM(Require(LevelNamed(text_to_cstring(PG_GETARG_TEXT_PP(0)))));
 }
 
 /*----------

@@ -18,6 +18,7 @@
 #include "fal.h"
 #include "guc.h"
 #include "output.h"
+#include "ownerror.h"
 
 PG_FUNCTION_INFO_V1(vibevideo_request_url);
 PG_FUNCTION_INFO_V1(vibevideo_requests_url);

@@ -295,7 +295,7 @@ my @named = qw(new_costs rollup_level tally);
 	same_set('kinds of lines of the inbox', [ map { ticked($_->[0]) } table('inbox') ],
 		[ $sql =~ /COMMENT ON COLUMN vibevideo\.inbox_row\.kind IS\s+'([^']*)'/ ? split(/, (?:or )?/, $1) : () ]);
 	my %guarded = guarded_in_code('vibevideo');
-	my @unguarded = grep { $sql !~ /^CREATE FUNCTION \Q$_\E\((?:(?!\n\$\$;).)*?(?:\bvibevideo_internal\.require\('$guarded{$_}'\)|AS 'MODULE_PATHNAME')/ms } sort keys %guarded;
+	my @unguarded = grep { $sql !~ /^CREATE FUNCTION \Q$_\E\((?:(?!\n\$\$;).)*?(?:\bvibevideo_internal\.require(?:_to_read)?\('$guarded{$_}'\)|AS 'MODULE_PATHNAME')/ms } sort keys %guarded;
 	is_deeply(\@unguarded, ['vibevideo.me'], 'each function that is granted to a level requires it, but for the one that tells who has none');
 	same_set('functions for operators', [ ticked(manual_section('guarded')) ], [ keys %guarded ]);
 	for my $row (@operator)

@@ -30,7 +30,7 @@ WHERE path <> 'search_path=pg_catalog, pg_temp'
 ORDER BY function::text COLLATE "C";
 
 -- what runs with its owner's rights judges first who calls, or is a trigger
-SELECT function, prosrc ~ '\mvibevideo_internal\.require\(''(viewer|operator)''\)' AS judges, prorettype = 'trigger'::regtype AS is_trigger
+SELECT function, prosrc ~ '\mvibevideo_internal\.require(_to_read)?\(''(viewer|operator)''\)' AS judges, prorettype = 'trigger'::regtype AS is_trigger
 FROM members WHERE prosecdef ORDER BY function::text COLLATE "C";
 
 -- and it would be seen

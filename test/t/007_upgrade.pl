@@ -242,11 +242,12 @@ wait_for($node, q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'vi
 $fal->clear_faults;
 $fal->call('POST', '/clear', { what => 'rules' });
 $fal->default(list_in_flight => JSON::PP::true);
-$fal->command('*', 'start');
 cli($node, 'DROP TRIGGER refuse ON vibelogs');
 is(sql($node, "SELECT paused FROM vibevideo.binding"), 'f', 'it is the same database still');
-wait_for_status($node, $id{$_}, 'completed', name => "$_: completed") for qw(dirty pending submit_unknown queued generating submitting processing);
+# before fal renders it
 wait_for($node, 'SELECT count(*) FROM vibevideo.job WHERE orphan AND state = \'cancelled\'', '1', 'orphan: cancelled', hurry => 1);
+$fal->command('*', 'start');
+wait_for_status($node, $id{$_}, 'completed', name => "$_: completed") for qw(dirty pending submit_unknown queued generating submitting processing);
 is(scalar($fal->renders($_)), 1, "$_: one render") for grep { $_ ne 'failed' } sort keys %id;
 is($storage->object($id{$_})->{sha256}, ($fal->renders($_))[0]{media_sha256}, "$_: fal's file is stored")
   for qw(completed dirty pending submit_unknown queued generating submitting processing);
