@@ -7523,7 +7523,7 @@ DECLARE
 		'vibevideo_internal.histogram(bigint), vibevideo.histogram_sum(bigint[]), vibevideo_internal.period(int, timestamptz), '
 		'vibevideo_internal.fold_tallies(int), vibevideo_internal.sample_backlog(), vibevideo_internal.thin_rollup(int), vibevideo_internal.refresh_typical(), '
 		'vibevideo_internal.steps(timestamptz, interval), vibevideo.series(text, timestamptz, interval), '
-		'vibevideo.resolve(bigint, text), vibevideo.resume(), vibevideo_internal.caller(), vibevideo_internal.require(text), '
+		'vibevideo.resolve(bigint, text), vibevideo.resume(), vibevideo_internal.caller(), vibevideo_internal.require(text), vibevideo_internal.require_to_read(text), '
 		'vibevideo_internal.reach(text), vibevideo.probe_now(), '
 		'vibevideo_internal.note_act(text, jsonb, int, numeric, jsonb), vibevideo_internal.audit_changing(), vibevideo_internal.audit_table(), '
 		'vibevideo_internal.setting_advice(text, text), vibevideo_internal.rights(), vibevideo_internal.take_rights(regrole), '

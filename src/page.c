@@ -25,6 +25,7 @@
 
 #include "guc.h"
 #include "job.h"
+#include "ownerror.h"
 #include "publicapi.h"
 #include "version.h"
 
