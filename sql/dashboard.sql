@@ -329,7 +329,7 @@ DECLARE
 	until constant timestamptz = clock_timestamp() + interval '1 second';
 	part text;
 BEGIN
-	FOREACH part IN ARRAY ARRAY['preload', 'worker', 'table', 'api', 'cron', 'limits', 'sequences'] LOOP
+	FOREACH part IN ARRAY ARRAY['preload', 'worker', 'table', 'api', 'keys', 'cron', 'limits', 'sequences'] LOOP
 		check_name = part;
 		status = 'warn';
 		hint = 'SELECT * FROM vibevideo.check_config() takes all the time it needs.';

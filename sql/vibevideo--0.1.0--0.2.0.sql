@@ -2798,6 +2798,15 @@ COMMENT ON FUNCTION vibevideo_internal.check_services() IS 'part of check_config
 
 COMMENT ON FUNCTION vibevideo_internal.probe(text) IS 'asks fal.ai, Storage, Realtime or our own webhook_url for check_config; owner only';
 
+-- The API keys, for who asks nobody over the network.
+CREATE FUNCTION vibevideo_internal.check_keys()
+RETURNS SETOF vibevideo_internal.check_line LANGUAGE sql VOLATILE ROWS 2 SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT k.name, p.status, p.detail, p.hint
+	FROM (VALUES (1, 'fal_key'), (2, 'storage_key')) AS k(nth, name) CROSS JOIN LATERAL vibevideo_internal.probe(k.name) p ORDER BY k.nth;
+END;
+COMMENT ON FUNCTION vibevideo_internal.check_keys() IS 'part of check_config: whether there are API keys; owner only';
+
 CREATE OR REPLACE FUNCTION vibevideo_internal.check_cron()
 RETURNS SETOF vibevideo_internal.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -5927,7 +5936,7 @@ RETURNS SETOF vibevideo.inbox_row LANGUAGE plpgsql VOLATILE SET search_path = pg
 DECLARE
 	part text;
 BEGIN
-	FOREACH part IN ARRAY ARRAY['preload', 'worker', 'table', 'api', 'cron', 'limits', 'overdue', 'sequences'] LOOP
+	FOREACH part IN ARRAY ARRAY['preload', 'keys', 'worker', 'table', 'api', 'cron', 'limits', 'overdue', 'sequences'] LOOP
 		BEGIN
 			RETURN QUERY EXECUTE format(
 				'SELECT n.* FROM vibevideo_internal.%I() l, vibevideo_internal.need(''check'', NULL, l.check_name, concat_ws(''. '', l.detail, l.hint), '
@@ -6984,7 +6993,7 @@ DECLARE
 	until constant timestamptz = clock_timestamp() + interval '1 second';
 	part text;
 BEGIN
-	FOREACH part IN ARRAY ARRAY['preload', 'worker', 'table', 'api', 'cron', 'limits', 'sequences'] LOOP
+	FOREACH part IN ARRAY ARRAY['preload', 'worker', 'table', 'api', 'keys', 'cron', 'limits', 'sequences'] LOOP
 		check_name = part;
 		status = 'warn';
 		hint = 'SELECT * FROM vibevideo.check_config() takes all the time it needs.';
@@ -7514,7 +7523,7 @@ DECLARE
 		'vibevideo_internal.filter_ended(vibevideo_internal.job_filter, text[], boolean, int, timestamptz, timestamptz, bigint), '
 		'vibevideo_internal.filter_jobs(vibevideo_internal.job_filter, boolean, int, int, jsonb), vibevideo_internal.deed_sql(text), vibevideo_internal.cost_sql(text), '
 		'vibevideo_internal.why_not_sql(text), vibevideo_internal.add_reasons(jsonb, jsonb), vibevideo_internal.confirmation(numeric), vibevideo.plan(text, jsonb, int), '
-		'vibevideo_internal.require_to_act(), vibevideo_internal.hurry(), vibevideo_internal.do_deed(vibevideo_internal.planned, text), '
+		'vibevideo_internal.check_keys(), vibevideo_internal.require_to_act(), vibevideo_internal.hurry(), vibevideo_internal.do_deed(vibevideo_internal.planned, text), '
 		'vibevideo_internal.do_deeds(vibevideo_internal.planned, text), vibevideo.act(uuid, text), '
 		'vibevideo_internal.past_costs_changed(), vibevideo_internal.sum_past_costs(), vibevideo_internal.add_costs(int), vibevideo_internal.check_overdue(), '
 		'vibevideo_internal.not_checked(text, text), vibevideo_internal.is_preloaded(text), vibevideo_internal.rests_by(), vibevideo_internal.has_vault(), '

@@ -14,7 +14,8 @@ use Test::More;
 use VibeTest;
 
 my $json = JSON::PP->new->allow_nonref->canonical;
-my $node = vibe_node('main', app => 0);
+my %keys = ('vibevideo.fal_key' => 'id:secret', 'vibevideo.storage_key' => 'sb_secret_key');
+my $node = vibe_node('main', app => 0, conf => \%keys);
 
 # Everything here is about jobs that stand still.
 sub create_looked_at
@@ -231,6 +232,19 @@ sub acted
 	like(row(q{SELECT * FROM vibevideo.inbox() WHERE kind = 'check'})->{sentence}, qr/prompt/, 'with its words');
 	is(acted('check'), '', 'and its statement');
 	sql($node, q{ALTER TABLE vibelogs RENAME words TO prompt});
+
+	for my $key (qw(fal_key storage_key))
+	{
+		configure($node, $key => '');
+		is(row(q{SELECT subject FROM vibevideo.inbox() WHERE kind = 'check'})->{subject}, $key, "a missing $key");
+		is(acted('check'), '', 'and its statement');
+		configure($node, $key => $keys{"vibevideo.$key"});
+	}
+	configure($node, storage_key => '', storage_kind => 'none');
+	is(kinds(), 'paused', 'but none that is not needed');
+	configure($node, storage_key => $keys{'vibevideo.storage_key'}, storage_kind => 'supabase');
+	sql($node, 'ALTER SYSTEM RESET vibevideo.retention');
+	sql($node, 'SELECT pg_reload_conf()');
 
 	# what it has no time for, it says
 	sql($node, q{BEGIN; CREATE OR REPLACE FUNCTION vibevideo_internal.needs_of_database() RETURNS SETOF vibevideo.inbox_row LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(1.1); END'});
