@@ -5867,7 +5867,7 @@ CREATE TYPE vibevideo.inbox_row AS (
 );
 COMMENT ON TYPE vibevideo.inbox_row IS 'something that needs a person';
 COMMENT ON COLUMN vibevideo.inbox_row.kind IS
-	'copy, paused, check, account, budget, lost_submit, given_up, dead_letter, orphan_video, quarantined, unwritten_row, no_table, no_row, or unread';
+	'copy, paused, outage, check, account, budget, lost_submit, given_up, dead_letter, orphan_video, quarantined, unwritten_row, no_table, no_row, or unread';
 COMMENT ON COLUMN vibevideo.inbox_row.since IS 'since when, of several jobs the first; NULL if that is not known';
 COMMENT ON COLUMN vibevideo.inbox_row.subject IS 'what it is about: a job and its row, several jobs, a check, a setting';
 COMMENT ON COLUMN vibevideo.inbox_row.sentence IS 'what is the matter';
@@ -5928,6 +5928,49 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.needs_of_database() IS 'part of the inbox: the database; owner only';
+
+-- fal.ai and Storage: a short time without an answer passes by itself.  While nobody
+-- waits for it nobody asks a service whether it is there again.
+CREATE FUNCTION vibevideo_internal.needs_of_services()
+RETURNS SETOF vibevideo.inbox_row LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
+DECLARE
+	patience constant interval = '3 minutes';
+	most constant int = vibevideo_internal.most();
+	now constant timestamptz = clock_timestamp();
+	sends constant boolean = (SELECT NOT b.paused FROM vibevideo.binding b);
+	w record;
+	s record;
+	c record;
+BEGIN
+	IF vibevideo_internal.rests_by() IS NOT NULL THEN
+		RETURN;
+	END IF;
+	SELECT i.* INTO w FROM vibevideo.worker_info() i;
+	FOR s IN
+		SELECT x.* FROM (VALUES ('fal.ai', w.fal_down_since, w.fal_down_until, w.fal_is_probed),
+								('Storage', CASE WHEN current_setting('vibevideo.storage_kind') <> 'none' THEN w.storage_down_since END,
+								 w.storage_down_until, w.storage_is_probed)) AS x(name, since, until, probed)
+		WHERE x.since < now - patience
+	LOOP
+		IF s.name = 'Storage' THEN
+			SELECT count(*) AS jobs, max(x.job_id) AS job_id INTO c
+			FROM (SELECT j.job_id FROM vibevideo.job j WHERE j.state = 'processing' LIMIT most) x;
+		ELSE
+			SELECT count(*) AS jobs, max(x.job_id) AS job_id INTO c
+			FROM (SELECT p.job_id FROM vibevideo.job p WHERE p.state = 'pending' AND sends
+				  UNION ALL SELECT j.job_id FROM vibevideo.job j WHERE j.state IN ('queued', 'generating') LIMIT most) x;
+		END IF;
+		CONTINUE WHEN c.jobs = 0;
+		RETURN NEXT vibevideo_internal.need('outage', s.since, 'connection to ' || s.name,
+			format('%s has not answered for %s: %s, without using up tries; %s. This asks at once, and lets them go if it answers.', s.name,
+				   vibevideo_internal.span(now - s.since), CASE c.jobs WHEN 1 THEN 'a job waits' ELSE to_char(c.jobs, 'FM999,999,999') || ' jobs wait' END,
+				   CASE WHEN s.probed THEN 'it is being probed' WHEN s.until <= now THEN 'the next request is a probe'
+						ELSE format('the next probe is in %s', vibevideo_internal.span(s.until - now)) END),
+			'SELECT * FROM vibevideo.probe_now();', c.jobs, c.job_id, c.jobs = most);
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.needs_of_services() IS 'part of the inbox: fal.ai or Storage has not answered for minutes; owner only';
 
 -- Checks that fail, of those that ask nobody over the network.  What they say of jobs
 -- and of a pause has lines of its own.
@@ -6129,7 +6172,7 @@ CREATE FUNCTION vibevideo_internal.needs()
 RETURNS SETOF vibevideo.inbox_row LANGUAGE plpgsql VOLATILE ROWS 10 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	until constant timestamptz = clock_timestamp() + interval '1 second';
-	parts constant text[] = ARRAY['database', 'money', 'lost_submits', 'failures', 'rows', 'checks'];
+	parts constant text[] = ARRAY['database', 'services', 'money', 'lost_submits', 'failures', 'rows', 'checks'];
 	part text;
 BEGIN
 	FOREACH part IN ARRAY parts LOOP
@@ -6646,7 +6689,7 @@ DECLARE
 		'vibevideo_internal.need(text, timestamptz, text, text, text, bigint, bigint, boolean), '
 		'vibevideo_internal.about_jobs(bigint, bigint, boolean), vibevideo_internal.table_literal(text), '
 		'vibevideo_internal.plan_call(text, jsonb), vibevideo_internal.plain_code(text), '
-		'vibevideo_internal.needs_of_database(), vibevideo_internal.needs_of_checks(), '
+		'vibevideo_internal.needs_of_database(), vibevideo_internal.needs_of_services(), vibevideo_internal.needs_of_checks(), '
 		'vibevideo_internal.needs_of_money(), vibevideo_internal.needs_of_lost_submits(), '
 		'vibevideo_internal.needs_of_failures(), vibevideo_internal.needs_of_rows(), vibevideo_internal.needs(), '
 		'vibevideo.inbox(), vibevideo_internal.last_completed(), vibevideo.overview(), '

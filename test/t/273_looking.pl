@@ -248,9 +248,30 @@ sub acted
 
 	# what it has no time for, it says
 	sql($node, q{BEGIN; CREATE OR REPLACE FUNCTION vibevideo_internal.needs_of_database() RETURNS SETOF vibevideo.inbox_row LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(1.1); END'});
-	is(kinds(), join(' ', ('unread') x 5), 'what was not looked at');
+	is(kinds(), join(' ', ('unread') x 6), 'what was not looked at');
 	sql($node, 'ROLLBACK');
 	sql($node, 'SELECT vibevideo.resume()');
+	# a service that has been down for so long, as shared memory would have it
+	my $down = sub {
+		my ($service, $minutes, $state) = @_;
+		my %column = (fal_down_since => 'NULL::timestamptz', storage_down_since => 'NULL::timestamptz', "${service}_down_since" => "clock_timestamp() - interval '$minutes minutes'");
+		my $sentence = sql($node, q{BEGIN; CREATE OR REPLACE FUNCTION vibevideo.worker_info(OUT pid int, OUT started_at timestamptz, OUT heartbeat_at timestamptz,
+				OUT last_poll_at timestamptz, OUT starts bigint, OUT failures bigint, OUT fal_down_until timestamptz, OUT storage_down_until timestamptz,
+				OUT fal_down_since timestamptz, OUT storage_down_since timestamptz, OUT fal_is_probed boolean, OUT storage_is_probed boolean,
+				OUT has_fal_key boolean, OUT has_storage_key boolean, OUT copies int, OUT absence text, OUT restart_at timestamptz, OUT cannot_start boolean)
+			LANGUAGE sql VOLATILE AS $$ SELECT 1, now(), now(), now(), 1::bigint, 0::bigint, now() + interval '20 s', now() + interval '20 s',}
+			  . " $column{fal_down_since}, $column{storage_down_since}, false, false, true, true, 0, NULL, NULL::timestamptz, false \$\$; "
+			  . ($state ? "INSERT INTO vibevideo.job (relation, vibelog_id, state, model, input) SELECT 'vibelogs', n, 'pending', 'm', '{}' FROM generate_series(1, 12) n;
+				UPDATE vibevideo.job SET state = '$state', request_id = job_id, media_url = CASE WHEN '$state' = 'processing' THEN 'http://x' END WHERE '$state' <> 'pending'; " : '')
+			  . q{SELECT concat_ws('|', subject, jobs, sentence, action) FROM vibevideo.inbox() WHERE kind = 'outage'; ROLLBACK});
+		return $sentence;
+	};
+	is($down->('storage', 5, 'processing') =~ s/in \d+ s\./in 20 s./r, 'connection to Storage|12|Storage has not answered for 5 min: 12 jobs wait, without using up tries; the next probe is in 20 s. '
+		  . 'This asks at once, and lets them go if it answers.|SELECT * FROM vibevideo.probe_now();', 'an outage of Storage');
+	like($down->('fal', 4, $_), qr/^connection to fal\.ai\|12\|/, "of fal.ai: $_") for qw(pending queued generating);
+	is($down->('fal', 4, 'processing'), '', 'whose jobs do not wait for the other');
+	is($down->('storage', 2, 'processing'), '', 'not for two minutes');
+	is($down->('storage', 9), '', 'nor if nobody waits');
 	is(sql($node, 'TABLE vibevideo.inbox'), 'Nothing needs you.', 'nothing');
 	is(kinds(), '', 'is an empty inbox');
 	sql($node, q{SELECT vibevideo.pause('all', 'a test')});
