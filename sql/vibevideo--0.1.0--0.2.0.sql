@@ -690,6 +690,14 @@ RETURN CASE WHEN n = 0 THEN 'Waiting to be sent, you are next' WHEN n > 0 THEN f
 			ELSE 'Waiting to be sent' END;
 COMMENT ON FUNCTION vibevideo_internal.ahead_of_you(bigint) IS 'what a user reads who waits behind so many, NULL if that is not known; owner only';
 
+-- How often fal.ai's list has been read for a lost submit, and when it is next: at no
+-- time means now.
+CREATE FUNCTION vibevideo_internal.lost_looks(tries int, next_at timestamptz)
+RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN format('%s, %s', CASE tries WHEN 0 THEN 'not looked up yet' WHEN 1 THEN 'looked up once' ELSE format('looked up %s times', tries) END,
+			  CASE WHEN next_at IS NULL THEN 'and now again' ELSE format('next at %s', vibevideo_internal.clock(next_at)) END);
+COMMENT ON FUNCTION vibevideo_internal.lost_looks(int, timestamptz) IS 'how often a lost submit was looked up, and when it is next; owner only';
+
 CREATE FUNCTION vibevideo_internal.lost_ends(sent_at timestamptz, error text)
 RETURNS text LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -890,9 +898,8 @@ BEGIN
 	ELSIF j.state = 'submitting' THEN
 		RETURN vibevideo_internal.because('sending', format('being sent since %s', vibevideo_internal.clock(j.sent_at)), estimate => j.total_p50);
 	ELSIF j.state = 'submit_unknown' THEN
-		RETURN vibevideo_internal.because('lost', format('the answer to its submit was lost: %s, %s; %s',
-			CASE j.tries WHEN 0 THEN 'not looked up yet' WHEN 1 THEN 'looked up once' ELSE format('looked up %s times', j.tries) END,
-			CASE WHEN j.leased_by IS NOT NULL THEN 'and now again' ELSE format('next at %s', vibevideo_internal.clock(j.next_at)) END,
+		RETURN vibevideo_internal.because('lost', format('the answer to its submit was lost: %s; %s',
+			vibevideo_internal.lost_looks(j.tries, CASE WHEN j.leased_by IS NULL THEN j.next_at END),
 			vibevideo_internal.lost_ends(j.sent_at, j.error)), until => CASE WHEN j.leased_by IS NULL THEN j.next_at END);
 	ELSIF j.leased_by IS NULL AND j.next_at > now AND (j.error_code IS NOT NULL OR NOT follows) THEN
 		RETURN vibevideo_internal.because('backoff', concat_ws(', ', format('%s at %s', try, vibevideo_internal.clock(j.next_at)), 'after ' || concat_ws(': ', j.error_code, j.error)),
@@ -6029,23 +6036,39 @@ END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.needs_of_money() IS 'part of the inbox: the budget, and fal.ai''s refusals; owner only';
 
--- Submits whose answer was lost.
+-- Submits whose answer was lost.  The worker finds most of them by itself, and ends
+-- those that are to be cancelled: a person is needed if the policy leaves it to one,
+-- or if it takes long.
 CREATE FUNCTION vibevideo_internal.needs_of_lost_submits()
 RETURNS SETOF vibevideo.inbox_row LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
 DECLARE
+	patience constant interval = '5 minutes';
+	unknown_after constant interval = current_setting('vibevideo.unknown_after');
+	manual constant boolean = current_setting('vibevideo.unknown_policy') = 'manual';
+	now constant timestamptz = clock_timestamp();
 	most constant int = 1000;
 	l record;
+	j record;
 BEGIN
-	SELECT count(*) AS jobs, min(x.sent_at) AS since, max(x.job_id) AS job_id, array_agg(x.job_id ORDER BY x.job_id) AS ids INTO l
-	FROM (SELECT j.job_id, coalesce(j.sent_at, j.created_at) AS sent_at FROM vibevideo.job j WHERE j.state = 'submit_unknown' LIMIT most) x;
+	SELECT count(*) AS jobs, min(x.sent_at) AS since, min(x.job_id) AS first_id, max(x.job_id) AS job_id INTO l
+	FROM (SELECT s.job_id, s.sent_at
+		  FROM (SELECT y.job_id, coalesce(y.sent_at, y.created_at) AS sent_at, y.tries, y.orphan OR y.cancel_requested_at IS NOT NULL AS cancelled
+				FROM vibevideo.job y WHERE y.state = 'submit_unknown' LIMIT vibevideo_internal.most()) s
+		  WHERE CASE WHEN s.cancelled THEN s.sent_at < now - greatest(patience, unknown_after)
+					 ELSE manual AND s.tries > 0 OR s.sent_at < now - patience END LIMIT most) x;
 	IF l.jobs > 0 THEN
+		SELECT x.tries, CASE WHEN x.leased_by IS NULL THEN x.next_at END AS next_at, x.sent_at, vibevideo_internal.quoted(x.error) AS error,
+			   x.orphan OR x.cancel_requested_at IS NOT NULL AS cancelled INTO j
+		FROM vibevideo.job x WHERE x.job_id = l.first_id;
 		RETURN NEXT vibevideo_internal.need('lost_submit', l.since, vibevideo_internal.about_jobs(l.jobs, l.job_id, l.jobs = most),
-			format('The answer of fal.ai was lost, and nobody knows whether it renders and charges. Look in its dashboard: what is there is '
-				   'settled by vibevideo.resolve(%s, ''its request id''), what is not can be sent again. Without you: %s.',
-				   CASE l.jobs WHEN 1 THEN l.job_id::text ELSE 'job_id' END,
-				   CASE current_setting('vibevideo.unknown_policy') WHEN 'manual' THEN 'nothing happens (vibevideo.unknown_policy is manual)'
-				   ELSE format('vibevideo.unknown_policy %s ends it', current_setting('vibevideo.unknown_policy')) END),
-			vibevideo_internal.plan_call('resolve_not_sent', CASE WHEN l.jobs <= 10 THEN jsonb_build_object('job_id', l.ids) ELSE '{}' END),
+			format('The answer of fal.ai was lost, and nobody knows whether it renders and charges. %s: %s; %s. This lists what fal.ai has that may be '
+				   'it. If you know, SELECT vibevideo.resolve(%s, ''its request id''), or ''not_sent'' if fal.ai has none; that sends it again, and '
+				   'pays twice if fal.ai has it after all.',
+				   CASE l.jobs WHEN 1 THEN 'It' ELSE format('The first, job %s', l.first_id) END, vibevideo_internal.lost_looks(j.tries, j.next_at),
+				   CASE WHEN j.cancelled THEN concat_ws(': ', 'it is to be cancelled, and ends once fal.ai''s list has been read', j.error)
+						ELSE vibevideo_internal.lost_ends(j.sent_at, j.error) END,
+				   CASE l.jobs WHEN 1 THEN l.job_id::text ELSE 'job_id' END),
+			'SELECT (l.job).job_id, l.looked_at, l.complete, l.outcome, l.acts_at, l.candidates FROM vibevideo.lost() l;',
 			l.jobs, l.job_id, l.jobs = most);
 	END IF;
 END
@@ -7566,7 +7589,7 @@ DECLARE
 		'vibevideo_internal.filter_ended(vibevideo_internal.job_filter, text[], boolean, int, timestamptz, timestamptz, bigint), '
 		'vibevideo_internal.filter_jobs(vibevideo_internal.job_filter, boolean, int, int, jsonb), vibevideo_internal.deed_sql(text), vibevideo_internal.cost_sql(text), '
 		'vibevideo_internal.why_not_sql(text), vibevideo_internal.add_reasons(jsonb, jsonb), vibevideo_internal.confirmation(numeric), vibevideo.plan(text, jsonb, int), '
-		'vibevideo_internal.check_keys(), vibevideo_internal.require_to_act(), vibevideo_internal.hurry(), vibevideo_internal.do_deed(vibevideo_internal.planned, text), '
+		'vibevideo_internal.check_keys(), vibevideo_internal.lost_looks(int, timestamptz), vibevideo_internal.require_to_act(), vibevideo_internal.hurry(), vibevideo_internal.do_deed(vibevideo_internal.planned, text), '
 		'vibevideo_internal.do_deeds(vibevideo_internal.planned, text), vibevideo.act(uuid, text), '
 		'vibevideo_internal.past_costs_changed(), vibevideo_internal.sum_past_costs(), vibevideo_internal.add_costs(int), vibevideo_internal.check_overdue(), '
 		'vibevideo_internal.not_checked(text, text), vibevideo_internal.is_preloaded(text), vibevideo_internal.rests_by(), vibevideo_internal.has_vault(), '

@@ -147,12 +147,24 @@ sub acted
 	is(acted('paused'), '', 'and its statement');
 	like(row('SELECT * FROM vibevideo.inbox()')->{sentence}, qr/paused by \w+ .*: a test/, 'which says who and why');
 
-	my $lost = add_job(vibelog_id => 'lost', state => 'submit_unknown', raw => { sent_at => "now() - interval '5 minutes'" });
-	is(kinds(), 'paused lost_submit', 'a lost submit');
-	is(acted('lost_submit'), '', 'its statement is a plan');
-	add_job(vibelog_id => "lost $_", state => 'submit_unknown') for 1 .. 2;
+	my %looked = (state => 'submit_unknown', raw => { sent_at => "now() - interval '4 minutes'", tries => 3, next_at => "now() + interval '9 s'" });
+	my $lost = add_job(vibelog_id => 'lost', %looked, error => 'no trace');
+	is(kinds(), 'paused', 'a lost submit: the worker looks for it');
+	for my $policy ("vibevideo.unknown_policy = 'manual'", "request.nothing = ''")
+	{
+		sql($node, "UPDATE vibevideo.job SET sent_at = now() - interval '6 minutes' WHERE job_id = $lost") if $policy !~ /manual/;
+		my $sentence = sql($node, "SET $policy; SELECT sentence FROM vibevideo.inbox() WHERE kind = 'lost_submit'; RESET vibevideo.unknown_policy");
+		my $end = $policy =~ /manual/ ? 'it waits for a decision' : 'if it is not found, unknown_policy fail_when_absent acts at \d';
+		like($sentence, qr/It: looked up 3 times, next at \S+; $end.*vibevideo\.resolve\($lost,/, 'until somebody must decide, or it takes long');
+	}
+	unlike(row(q{SELECT * FROM vibevideo.inbox() WHERE kind = 'lost_submit'})->{action}, qr/plan|resolve/, 'its statement pays for nothing');
+	is(acted('lost_submit'), '', 'and works');
+	sql($node, "UPDATE vibevideo.job SET cancel_requested_at = now() WHERE job_id = $lost");
+	is(kinds(), 'paused', 'not one that is to be cancelled');
+	sql($node, "UPDATE vibevideo.job SET cancel_requested_at = NULL WHERE job_id = $lost");
+	add_job(vibelog_id => "lost $_", state => 'submit_unknown', raw => { sent_at => "now() - interval '1 hour'" }) for 1 .. 2;
 	is(kinds(), 'paused lost_submit*3', 'several are one line');
-	is(acted('lost_submit'), '', 'with a plan for all');
+	like(row(q{SELECT * FROM vibevideo.inbox() WHERE kind = 'lost_submit'})->{sentence}, qr/The first, job $lost: looked up 3 times/, 'about the first');
 	sql($node, q{DELETE FROM vibevideo.job WHERE state = 'submit_unknown'});
 
 	my $dead = add_job(vibelog_id => 'dead', state => 'failed', media_url => 'http://x/v.mp4', error_code => 'EntityTooLarge', error => 'too large');
