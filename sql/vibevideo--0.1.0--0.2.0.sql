@@ -6013,6 +6013,7 @@ CREATE FUNCTION vibevideo_internal.needs_of_money()
 RETURNS SETOF vibevideo.inbox_row LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
 DECLARE
 	nearly constant numeric = 0.8;
+	most constant int = 1000;
 	codes constant text[] = ARRAY['unauthorized', 'forbidden', 'http_402'];
 	budget constant numeric = (SELECT nullif(l.spend_per_day_usd, -1) FROM vibevideo.limit l WHERE l.scope = 'global');
 	c record;
@@ -6029,15 +6030,18 @@ BEGIN
 	END IF;
 	SELECT count(*) AS jobs, min(f.completed_at) AS since, max(f.job_id) AS job_id, (array_agg(f.error_code))[1] AS error_code,
 		   (array_agg(f.error))[1] AS error INTO c
+	-- not if the row has a newer job: somebody has tried again; nor orphans, which nobody can
 	FROM (SELECT j.job_id, j.completed_at, j.error_code, j.error FROM vibevideo.job j
 		  WHERE (j.state = 'failed') IS TRUE AND j.error_code COLLATE pg_catalog."C" = ANY (codes) AND j.next_at IS NULL
-			AND j.completed_at > now() - interval '1 hour' AND j.forgotten_at IS NULL
-		  ORDER BY j.completed_at DESC LIMIT vibevideo_internal.most()) f;
+			AND j.completed_at > now() - interval '1 hour' AND j.forgotten_at IS NULL AND NOT j.orphan
+			AND NOT EXISTS (SELECT FROM vibevideo.job n
+							WHERE n.relation = j.relation AND n.vibelog_id = j.vibelog_id AND NOT n.orphan AND n.job_id > j.job_id)
+		  ORDER BY j.completed_at DESC LIMIT most) f;
 	IF c.jobs > 0 THEN
 		RETURN NEXT vibevideo_internal.need('account', c.since, 'account at fal.ai',
-			format('fal.ai has refused %s of the last hour (%s: %s). Look at key and balance there.',
-				   CASE c.jobs WHEN 1 THEN 'a request' ELSE to_char(c.jobs, 'FM999,999,999') || ' requests' END, c.error_code, vibevideo_internal.quoted(c.error)),
-			vibevideo_internal.plan_call('retry', '{"class": "balance", "since": "1h"}'), c.jobs, c.job_id, c.jobs = vibevideo_internal.most());
+			format('fal.ai has refused %s%s of the last hour (%s: %s). Look at key and balance there.',
+				   CASE c.jobs WHEN most THEN 'more than ' END, CASE c.jobs WHEN 1 THEN 'a request' ELSE to_char(c.jobs, 'FM999,999,999') || ' requests' END, c.error_code, vibevideo_internal.quoted(c.error)),
+			vibevideo_internal.plan_call('retry', '{"class": "balance", "since": "1h"}'), c.jobs, c.job_id, c.jobs = most);
 	END IF;
 END
 $$;

@@ -224,6 +224,10 @@ sub acted
 	add_job(vibelog_id => 'refused', state => 'failed', error_code => 'http_402', error => 'Exhausted balance');
 	is(kinds(), 'paused account', "fal.ai's refusal");
 	is(acted('account'), '', 'and its statement');
+	my $again = add_job(vibelog_id => 'refused', state => 'completed', media_url => 'http://x/v.mp4');
+	is(kinds(), 'paused', 'not if it was tried again');
+	sql($node, "DELETE FROM vibevideo.job WHERE job_id = $again");
+	is(kinds(), 'paused account', 'which nothing else has hidden');
 	sql($node, q{UPDATE vibevideo.job SET completed_at = now() - interval '2 hours' WHERE true});
 	is(kinds(), 'paused', 'for an hour');
 	sql($node, 'DELETE FROM vibevideo.job WHERE true; DELETE FROM vibevideo_internal.new_costs WHERE true; DELETE FROM vibevideo.past_costs WHERE true');
