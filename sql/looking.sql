@@ -385,7 +385,8 @@ BEGIN
 			'SELECT vibevideo.resume();');
 	ELSIF b.paused THEN
 		RETURN NEXT vibevideo_internal.need('paused', b.paused_at, 'database',
-			format('New videos wait: %s.', vibevideo_internal.pause_cause(b)), 'SELECT vibevideo.resume();');
+			format(CASE b.pause_scope WHEN 'sending' THEN 'New videos wait: %s.' ELSE 'Nothing is sent, asked, copied or written: %s.' END,
+				   vibevideo_internal.pause_cause(b)), 'SELECT vibevideo.resume();');
 	END IF;
 END
 $$;

@@ -145,7 +145,8 @@ sub acted
 {
 	is(kinds(), 'paused', 'a paused database');
 	is(acted('paused'), '', 'and its statement');
-	like(row('SELECT * FROM vibevideo.inbox()')->{sentence}, qr/paused by \w+ .*: a test/, 'which says who and why');
+	like(row('SELECT * FROM vibevideo.inbox()')->{sentence}, qr/^Nothing is sent, asked, copied or written: paused by \w+ .*: a test/, 'which says what is, who and why');
+	like(sql($node, q{BEGIN; SELECT vibevideo.resume(); SELECT vibevideo.pause(); SELECT sentence FROM vibevideo.inbox(); ROLLBACK}), qr/^New videos wait: /m, 'or is not');
 
 	my %looked = (state => 'submit_unknown', raw => { sent_at => "now() - interval '4 minutes'", tries => 3, next_at => "now() + interval '9 s'" });
 	my $lost = add_job(vibelog_id => 'lost', %looked, error => 'no trace');
