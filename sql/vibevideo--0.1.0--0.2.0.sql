@@ -6701,7 +6701,8 @@ BEGIN
 	FOR n IN SELECT x.* FROM vibevideo_internal.needs() x LOOP
 		RETURN QUERY SELECT l FROM unnest(
 			vibevideo_internal.wrap(concat_ws(': ', concat_ws(', since ', upper(left(n.subject, 1)) || substr(n.subject, 2),
-													  to_char(n.since, 'YYYY-MM-DD HH24:MI')), n.sentence), 78)
+													  -- of a pause the sentence says it
+													  CASE WHEN n.kind <> 'paused' THEN to_char(n.since, 'YYYY-MM-DD HH24:MIOF') END), n.sentence), 78)
 			|| vibevideo_internal.wrap(n.action, 78) || ''::text) l;
 	END LOOP;
 	IF NOT FOUND THEN

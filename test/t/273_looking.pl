@@ -165,6 +165,9 @@ sub acted
 	sql($node, "UPDATE vibevideo.job SET cancel_requested_at = NULL WHERE job_id = $lost");
 	add_job(vibelog_id => "lost $_", state => 'submit_unknown', raw => { sent_at => "now() - interval '1 hour'" }) for 1 .. 2;
 	is(kinds(), 'paused lost_submit*3', 'several are one line');
+	my $lines = join(' ', split /\n/, sql($node, q{SET timezone = 'Asia/Kolkata'; TABLE vibevideo.inbox; RESET timezone}));
+	like($lines, qr/^Database: Nothing /, 'in psql a pause has one time');
+	like($lines, qr/3 jobs, since \d{4}-\d\d-\d\d \d\d:\d\d\+05:30: /, 'and others have their time zone');
 	like(row(q{SELECT * FROM vibevideo.inbox() WHERE kind = 'lost_submit'})->{sentence}, qr/The first, job $lost: looked up 3 times/, 'about the first');
 	sql($node, q{DELETE FROM vibevideo.job WHERE state = 'submit_unknown'});
 
