@@ -332,7 +332,7 @@ BEGIN
 	FOREACH part IN ARRAY ARRAY['preload', 'worker', 'table', 'api', 'keys', 'cron', 'limits', 'sequences'] LOOP
 		check_name = part;
 		status = 'warn';
-		hint = 'SELECT * FROM vibevideo.check_config() takes all the time it needs.';
+		hint = 'SELECT * FROM vibevideo.health(true) takes all the time it needs; that is for operators.';
 		IF clock_timestamp() > until THEN
 			detail = 'there was no time to look at this';
 			RETURN NEXT;

@@ -436,7 +436,8 @@ $$;
 COMMENT ON FUNCTION vibevideo_internal.needs_of_services() IS 'part of the inbox: fal.ai or Storage has not answered for minutes; owner only';
 
 -- Checks that fail, of those that ask nobody over the network.  What they say of jobs
--- and of a pause has lines of its own.
+-- and of a pause has lines of its own.  check_config is the owner's alone; health
+-- looks at jobs only where it may use the network.
 CREATE FUNCTION vibevideo_internal.needs_of_checks()
 RETURNS SETOF vibevideo.inbox_row LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -446,11 +447,11 @@ BEGIN
 		BEGIN
 			RETURN QUERY EXECUTE format(
 				'SELECT n.* FROM vibevideo_internal.%I() l, vibevideo_internal.need(''check'', NULL, l.check_name, concat_ws(''. '', l.detail, l.hint), '
-				'format(''SELECT * FROM vibevideo.check_config() WHERE check_name = %%L;'', l.check_name)) n '
+				'format(''SELECT * FROM vibevideo.health(%%s) WHERE check_name = %%L;'', CASE l.check_name WHEN ''overdue'' THEN ''true'' END, l.check_name)) n '
 				'WHERE l.status = ''fail'' AND l.check_name NOT IN (''identity'', ''paused'')', 'check_' || part);
 		EXCEPTION WHEN OTHERS THEN
 			RETURN NEXT vibevideo_internal.need('check', NULL, part, format('It cannot be checked: %s', SQLERRM),
-				'SELECT * FROM vibevideo.check_config();');
+				'SELECT * FROM vibevideo.health();');
 		END;
 	END LOOP;
 END

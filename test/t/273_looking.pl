@@ -258,6 +258,8 @@ sub acted
 		configure($node, $key => '');
 		is(row(q{SELECT subject FROM vibevideo.inbox() WHERE kind = 'check'})->{subject}, $key, "a missing $key");
 		is(acted('check'), '', 'and its statement');
+		my $action = row(q{SELECT action FROM vibevideo.inbox() WHERE kind = 'check'})->{action};
+		like(sql($node, "SET ROLE watcher; $action RESET ROLE"), qr/^$key\|fail\|/, 'which viewers may call, too');
 		configure($node, $key => $keys{"vibevideo.$key"});
 	}
 	configure($node, storage_key => '', storage_kind => 'none');
