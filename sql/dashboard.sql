@@ -748,8 +748,9 @@ DECLARE
 BEGIN
 	FOR f IN
 		SELECT p.oid::regprocedure AS function,
-			   -- their argument has another name
-			   CASE WHEN i.called ~ '^vibevideo[.](cancel|retry|resolve)[(]' THEN replace(d.explained, E'\njob: ', E'\njob_id: ') ELSE d.explained END AS explained
+			   -- the argument of some has another name, and everybody who calls these is a viewer or operator
+			   CASE WHEN i.called ~ '^vibevideo[.](cancel|retry|resolve)[(]' THEN replace(d.explained, E'\njob: ', E'\njob_id: ')
+					ELSE replace(d.explained, 'For viewers, operators and service_role.', 'For viewers and operators.') END AS explained
 		FROM (VALUES
 			('vibevideo_admin_me()', 'vibevideo.me()'),
 			('vibevideo_admin_overview()', 'vibevideo.overview()'),

@@ -641,7 +641,7 @@ absence: why there is no worker, in words; NULL if there is one.
 restart_at: when it is started again; NULL if that is not planned.
 cannot_start: whether something keeps it from starting.
 Errors: 55000 library and extension are of different versions.
-For viewers and operators.';
+For viewers, operators and service_role.';
 
 CREATE FUNCTION vibevideo_internal.because(code text, sentence text, message text DEFAULT NULL, until timestamptz DEFAULT NULL,
 										   ahead int DEFAULT NULL, estimate interval DEFAULT NULL)
@@ -3170,12 +3170,13 @@ BEGIN
 	END LOOP;
 	IF service IS NOT NULL THEN
 		-- A view reads with its reader's rights, and calls with them, which takes no USAGE.
-		EXECUTE format('GRANT SELECT ON vibevideo.job, vibevideo.jobs, vibevideo.past_costs, vibevideo.costs, vibevideo.costs_by_month, '
-					   'vibevideo.costs_by_day, vibevideo.audit, vibevideo.settings TO %s', service);
-		EXECUTE format('GRANT EXECUTE ON FUNCTION vibevideo.describe(vibevideo.job), vibevideo_internal.job_message(vibevideo.job), '
-					   'vibevideo.is_active(text), vibevideo_internal.shown_status(text), vibevideo_internal.seconds_left(vibevideo.job), '
-					   'vibevideo_internal.job_progress(vibevideo.job), vibevideo_internal.shown_error(vibevideo.job), vibevideo.error_class(text), '
-					   'vibevideo_internal.reason_of(bigint), vibevideo_internal.setting_advice(text, text) TO %s', service);
+		-- What marks the roles of vibevideo.access is not for it.
+		EXECUTE format('GRANT SELECT ON vibevideo.job, vibevideo.past_costs TO %s', service);
+		FOR may IN SELECT r.privilege, r.objects FROM vibevideo_internal.rights() r
+				   WHERE NOT r.guarded AND r.objects <> 'FUNCTION vibevideo_internal.caller()'
+		LOOP
+			EXECUTE format('GRANT %s ON %s TO %s', may.privilege, may.objects, service);
+		END LOOP;
 	END IF;
 
 	FOR api IN
@@ -3594,7 +3595,7 @@ RETURNS int[] LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'vibevide
 COMMENT ON FUNCTION vibevideo.histogram_bounds() IS
 'Returns the upper bounds, in seconds and inclusive, of a histogram''s buckets; one more bucket counts what is
   beyond the last. Raises no errors.
-For viewers and operators.';
+For viewers, operators and service_role.';
 CREATE FUNCTION vibevideo_internal.histogram_note(histogram bigint[], ms bigint)
 RETURNS bigint[] LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'vibevideo_histogram_note';
 COMMENT ON FUNCTION vibevideo_internal.histogram_note(bigint[], bigint) IS 'a histogram with one duration more; owner only';
@@ -3610,7 +3611,7 @@ fraction: from 0 to 1; 0.5 is the median.
 Returns the seconds within which this fraction of the durations lie, interpolated within a bucket; NULL if
   nothing is counted.
 Errors: 22023 not a histogram, or not a fraction.
-For viewers and operators.';
+For viewers, operators and service_role.';
 CREATE AGGREGATE vibevideo_internal.histogram(ms bigint) (
 	SFUNC = vibevideo_internal.histogram_note, STYPE = bigint[], COMBINEFUNC = vibevideo_internal.histogram_add, PARALLEL = SAFE);
 COMMENT ON AGGREGATE vibevideo_internal.histogram(bigint) IS 'the histogram of durations; owner only';
@@ -3621,7 +3622,7 @@ COMMENT ON AGGREGATE vibevideo.histogram_sum(bigint[]) IS
 histogram: counts by bucket; NULL counts as none.
 Returns the sum; NULL if there are none.
 Errors: 22023 not a histogram.
-For viewers and operators.';
+For viewers, operators and service_role.';
 
 CREATE TABLE vibevideo_internal.tally (
 	tally_id bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
@@ -6740,6 +6741,10 @@ DECLARE
 BEGIN
 	EXECUTE format('REVOKE ALL ON FUNCTION %s FROM %s', new, everybody);
 	EXECUTE format('REVOKE ALL ON vibevideo.now, vibevideo.today, vibevideo.inbox FROM %s', everybody);
+	IF EXISTS (SELECT FROM pg_roles r WHERE r.rolname = 'service_role') THEN
+		GRANT EXECUTE ON FUNCTION vibevideo_internal.now_lines(), vibevideo_internal.today_lines(), vibevideo_internal.inbox_lines() TO service_role;
+		GRANT SELECT ON vibevideo.now, vibevideo.today, vibevideo.inbox TO service_role;
+	END IF;
 END
 $$;
 
@@ -7492,8 +7497,9 @@ DECLARE
 BEGIN
 	FOR f IN
 		SELECT p.oid::regprocedure AS function,
-			   -- their argument has another name
-			   CASE WHEN i.called ~ '^vibevideo[.](cancel|retry|resolve)[(]' THEN replace(d.explained, E'\njob: ', E'\njob_id: ') ELSE d.explained END AS explained
+			   -- the argument of some has another name, and everybody who calls these is a viewer or operator
+			   CASE WHEN i.called ~ '^vibevideo[.](cancel|retry|resolve)[(]' THEN replace(d.explained, E'\njob: ', E'\njob_id: ')
+					ELSE replace(d.explained, 'For viewers, operators and service_role.', 'For viewers and operators.') END AS explained
 		FROM (VALUES
 			('vibevideo_admin_me()', 'vibevideo.me()'),
 			('vibevideo_admin_overview()', 'vibevideo.overview()'),
@@ -7632,8 +7638,11 @@ BEGIN
 		EXECUTE format('GRANT %s ON %s TO %I', may.privilege, may.objects, may.rolname);
 	END LOOP;
 	IF EXISTS (SELECT FROM pg_roles r WHERE r.rolname = 'service_role') THEN
-		GRANT EXECUTE ON FUNCTION vibevideo.is_active(text), vibevideo.error_class(text), vibevideo_internal.setting_advice(text, text) TO service_role;
-		GRANT SELECT ON vibevideo.costs_by_month, vibevideo.costs_by_day, vibevideo.audit, vibevideo.settings TO service_role;
+		GRANT EXECUTE ON FUNCTION vibevideo.is_active(text), vibevideo.error_class(text), vibevideo_internal.setting_advice(text, text),
+			vibevideo.worker_info(), vibevideo_internal.period(int, timestamptz), vibevideo_internal.histogram(bigint),
+			vibevideo.histogram_sum(bigint[]), vibevideo.histogram_bounds(), vibevideo.percentile(bigint[], double precision) TO service_role;
+		GRANT SELECT ON vibevideo.costs_by_month, vibevideo.costs_by_day, vibevideo.audit, vibevideo.settings, vibevideo.model, vibevideo.limit,
+			vibevideo.rollup, vibevideo.backlog, vibevideo.typical TO service_role;
 	END IF;
 END
 $$;

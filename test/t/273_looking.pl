@@ -100,10 +100,13 @@ create_looked_at();
 		is((sql_error($node, "SET ROLE watcher; SELECT * FROM $call"))[0], '', "$call: a viewer may");
 		my $shown = sql($node, "SET ROLE watcher; SELECT to_jsonb(x) FROM $call x; RESET ROLE");
 		unlike($shown, qr/secret/, "$call: and sees no prompt");
+		is((sql_error($node, "SET ROLE service_role; SELECT * FROM $call"))[0], '', "$call: so may service_role");
 		next if $call !~ /\(/;
 		my $jwt = q{SET SESSION AUTHORIZATION service_role; SET ROLE authenticated; SET request.jwt.claims = '{"sub": "%s"}'; SELECT * FROM %s};
 		is((sql_error($node, sprintf($jwt, 'viola', $call)))[0], '42501', "$call: a JWT is not believed in any session");
 	}
+	is((sql_error($node, "SET ROLE service_role; SELECT * FROM vibevideo.$_"))[0], '', "$_: service_role may read it, as operators may")
+	  for qw(jobs costs costs_by_month costs_by_day settings model limit rollup backlog typical audit worker_info());
 	sql($node, 'CREATE ROLE authenticator LOGIN NOINHERIT; GRANT authenticated, service_role TO authenticator');
 	for my $call (grep { /\(/ } @CALLS)
 	{
