@@ -329,10 +329,10 @@ DECLARE
 	until constant timestamptz = clock_timestamp() + interval '1 second';
 	part text;
 BEGIN
-	FOREACH part IN ARRAY ARRAY['preload', 'worker', 'table', 'api', 'cron', 'limits', 'sequences'] LOOP
+	FOREACH part IN ARRAY ARRAY['preload', 'worker', 'table', 'api', 'keys', 'cron', 'limits', 'sequences'] LOOP
 		check_name = part;
 		status = 'warn';
-		hint = 'SELECT * FROM vibevideo.check_config() takes all the time it needs.';
+		hint = 'SELECT * FROM vibevideo.health(true) takes all the time it needs; that is for operators.';
 		IF clock_timestamp() > until THEN
 			detail = 'there was no time to look at this';
 			RETURN NEXT;
@@ -748,8 +748,9 @@ DECLARE
 BEGIN
 	FOR f IN
 		SELECT p.oid::regprocedure AS function,
-			   -- their argument has another name
-			   CASE WHEN i.called ~ '^vibevideo[.](cancel|retry|resolve)[(]' THEN replace(d.explained, E'\njob: ', E'\njob_id: ') ELSE d.explained END AS explained
+			   -- the argument of some has another name, and everybody who calls these is a viewer or operator
+			   CASE WHEN i.called ~ '^vibevideo[.](cancel|retry|resolve)[(]' THEN replace(d.explained, E'\njob: ', E'\njob_id: ')
+					ELSE replace(d.explained, 'For viewers, operators and service_role.', 'For viewers and operators.') END AS explained
 		FROM (VALUES
 			('vibevideo_admin_me()', 'vibevideo.me()'),
 			('vibevideo_admin_overview()', 'vibevideo.overview()'),

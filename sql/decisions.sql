@@ -23,10 +23,16 @@ BEGIN
 			DETAIL = format('It is %s.', j.state),
 			HINT = 'Only a job in state submit_unknown can be resolved.';
 	END IF;
-	IF verdict IS NULL OR verdict !~ '^[A-Za-z0-9_-]{1,128}$' THEN
+	-- a misspelt not_sent must not become the id of a request that there is not; another
+	-- form of id would have to come from fal.ai itself
+	IF verdict IS NULL OR verdict <> 'not_sent' AND verdict !~ '^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$'
+		AND NOT EXISTS (SELECT FROM vibevideo_internal.lost_look l CROSS JOIN LATERAL jsonb_array_elements(l.candidates) AS c(request)
+						WHERE l.job_id = resolve.job AND c.request ->> 'request_id' = verdict)
+	THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'invalid_parameter_value',
-			MESSAGE = 'the verdict must be fal''s request id or not_sent';
+			MESSAGE = 'the verdict must be fal.ai''s request id or not_sent',
+			HINT = 'A request id is a UUID, as fal.ai''s dashboard and vibevideo.lost() show it; not_sent means that fal.ai has no such request.';
 	END IF;
 	IF verdict <> 'not_sent' AND EXISTS (SELECT FROM vibevideo.job x WHERE x.request_id = verdict) THEN
 		RAISE EXCEPTION USING
@@ -56,8 +62,9 @@ $$;
 COMMENT ON FUNCTION vibevideo.resolve(bigint, text) IS
 'Decides what became of a lost submit, a job in state submit_unknown.
 job: its job_id in vibevideo.jobs.
-verdict: the request id that fal.ai''s dashboard shows for it; or ''not_sent'' if fal.ai has no such request: then
-  it is sent again, or cancelled if that was requested.
+verdict: the request id that fal.ai''s dashboard shows for it, a UUID, or that of one of its candidates in
+  vibevideo.lost(); or ''not_sent'' if fal.ai has no such request: then it is sent again, or cancelled if that was
+  requested.
 Returns the job as vibevideo.video.
 Errors: PT404 no such job; PT409 it is not a lost submit, or another job has this request id; 22023 the
   verdict is neither; 22004 an argument is null; 42501 not an operator.

@@ -50,12 +50,13 @@ BEGIN
 	END LOOP;
 	IF service IS NOT NULL THEN
 		-- A view reads with its reader's rights, and calls with them, which takes no USAGE.
-		EXECUTE format('GRANT SELECT ON vibevideo.job, vibevideo.jobs, vibevideo.past_costs, vibevideo.costs, vibevideo.costs_by_month, '
-					   'vibevideo.costs_by_day, vibevideo.audit, vibevideo.settings TO %s', service);
-		EXECUTE format('GRANT EXECUTE ON FUNCTION vibevideo.describe(vibevideo.job), vibevideo_internal.job_message(vibevideo.job), '
-					   'vibevideo.is_active(text), vibevideo_internal.shown_status(text), vibevideo_internal.seconds_left(vibevideo.job), '
-					   'vibevideo_internal.job_progress(vibevideo.job), vibevideo_internal.shown_error(vibevideo.job), vibevideo.error_class(text), '
-					   'vibevideo_internal.reason_of(bigint), vibevideo_internal.setting_advice(text, text) TO %s', service);
+		-- What marks the roles of vibevideo.access is not for it.
+		EXECUTE format('GRANT SELECT ON vibevideo.job, vibevideo.past_costs TO %s', service);
+		FOR may IN SELECT r.privilege, r.objects FROM vibevideo_internal.rights() r
+				   WHERE NOT r.guarded AND r.objects <> 'FUNCTION vibevideo_internal.caller()'
+		LOOP
+			EXECUTE format('GRANT %s ON %s TO %s', may.privilege, may.objects, service);
+		END LOOP;
 	END IF;
 
 	FOR api IN

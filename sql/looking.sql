@@ -329,7 +329,7 @@ CREATE TYPE vibevideo.inbox_row AS (
 );
 COMMENT ON TYPE vibevideo.inbox_row IS 'something that needs a person';
 COMMENT ON COLUMN vibevideo.inbox_row.kind IS
-	'copy, paused, check, account, budget, lost_submit, given_up, dead_letter, orphan_video, quarantined, unwritten_row, no_table, no_row, or unread';
+	'copy, paused, outage, check, account, budget, lost_submit, given_up, dead_letter, orphan_video, quarantined, unwritten_row, no_table, no_row, or unread';
 COMMENT ON COLUMN vibevideo.inbox_row.since IS 'since when, of several jobs the first; NULL if that is not known';
 COMMENT ON COLUMN vibevideo.inbox_row.subject IS 'what it is about: a job and its row, several jobs, a check, a setting';
 COMMENT ON COLUMN vibevideo.inbox_row.sentence IS 'what is the matter';
@@ -385,28 +385,73 @@ BEGIN
 			'SELECT vibevideo.resume();');
 	ELSIF b.paused THEN
 		RETURN NEXT vibevideo_internal.need('paused', b.paused_at, 'database',
-			format('New videos wait: %s.', vibevideo_internal.pause_cause(b)), 'SELECT vibevideo.resume();');
+			format(CASE b.pause_scope WHEN 'sending' THEN 'New videos wait: %s.' ELSE 'Nothing is sent, asked, copied or written: %s.' END,
+				   vibevideo_internal.pause_cause(b)), 'SELECT vibevideo.resume();');
 	END IF;
 END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.needs_of_database() IS 'part of the inbox: the database; owner only';
 
+-- fal.ai and Storage: a short time without an answer passes by itself.  While nobody
+-- waits for it nobody asks a service whether it is there again.
+CREATE FUNCTION vibevideo_internal.needs_of_services()
+RETURNS SETOF vibevideo.inbox_row LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
+DECLARE
+	patience constant interval = '3 minutes';
+	most constant int = vibevideo_internal.most();
+	now constant timestamptz = clock_timestamp();
+	sends constant boolean = (SELECT NOT b.paused FROM vibevideo.binding b);
+	w record;
+	s record;
+	c record;
+BEGIN
+	IF vibevideo_internal.rests_by() IS NOT NULL THEN
+		RETURN;
+	END IF;
+	SELECT i.* INTO w FROM vibevideo.worker_info() i;
+	FOR s IN
+		SELECT x.* FROM (VALUES ('fal.ai', w.fal_down_since, w.fal_down_until, w.fal_is_probed),
+								('Storage', CASE WHEN current_setting('vibevideo.storage_kind') <> 'none' THEN w.storage_down_since END,
+								 w.storage_down_until, w.storage_is_probed)) AS x(name, since, until, probed)
+		WHERE x.since < now - patience
+	LOOP
+		IF s.name = 'Storage' THEN
+			SELECT count(*) AS jobs, max(x.job_id) AS job_id INTO c
+			FROM (SELECT j.job_id FROM vibevideo.job j WHERE j.state = 'processing' LIMIT most) x;
+		ELSE
+			SELECT count(*) AS jobs, max(x.job_id) AS job_id INTO c
+			FROM (SELECT p.job_id FROM vibevideo.job p WHERE p.state = 'pending' AND sends
+				  UNION ALL SELECT j.job_id FROM vibevideo.job j WHERE j.state IN ('queued', 'generating') LIMIT most) x;
+		END IF;
+		CONTINUE WHEN c.jobs = 0;
+		RETURN NEXT vibevideo_internal.need('outage', s.since, 'connection to ' || s.name,
+			format('%s has not answered for %s: %s, without using up tries; %s. This asks at once, and lets them go if it answers.', s.name,
+				   vibevideo_internal.span(now - s.since), CASE c.jobs WHEN 1 THEN 'a job waits' ELSE to_char(c.jobs, 'FM999,999,999') || ' jobs wait' END,
+				   CASE WHEN s.probed THEN 'it is being probed' WHEN s.until <= now THEN 'the next request is a probe'
+						ELSE format('the next probe is in %s', vibevideo_internal.span(s.until - now)) END),
+			'SELECT * FROM vibevideo.probe_now();', c.jobs, c.job_id, c.jobs = most);
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.needs_of_services() IS 'part of the inbox: fal.ai or Storage has not answered for minutes; owner only';
+
 -- Checks that fail, of those that ask nobody over the network.  What they say of jobs
--- and of a pause has lines of its own.
+-- and of a pause has lines of its own.  check_config is the owner's alone; health
+-- looks at jobs only where it may use the network.
 CREATE FUNCTION vibevideo_internal.needs_of_checks()
 RETURNS SETOF vibevideo.inbox_row LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	part text;
 BEGIN
-	FOREACH part IN ARRAY ARRAY['preload', 'worker', 'table', 'api', 'cron', 'limits', 'overdue', 'sequences'] LOOP
+	FOREACH part IN ARRAY ARRAY['preload', 'keys', 'worker', 'table', 'api', 'cron', 'limits', 'overdue', 'sequences'] LOOP
 		BEGIN
 			RETURN QUERY EXECUTE format(
 				'SELECT n.* FROM vibevideo_internal.%I() l, vibevideo_internal.need(''check'', NULL, l.check_name, concat_ws(''. '', l.detail, l.hint), '
-				'format(''SELECT * FROM vibevideo.check_config() WHERE check_name = %%L;'', l.check_name)) n '
+				'format(''SELECT * FROM vibevideo.health(%%s) WHERE check_name = %%L;'', CASE l.check_name WHEN ''overdue'' THEN ''true'' END, l.check_name)) n '
 				'WHERE l.status = ''fail'' AND l.check_name NOT IN (''identity'', ''paused'')', 'check_' || part);
 		EXCEPTION WHEN OTHERS THEN
 			RETURN NEXT vibevideo_internal.need('check', NULL, part, format('It cannot be checked: %s', SQLERRM),
-				'SELECT * FROM vibevideo.check_config();');
+				'SELECT * FROM vibevideo.health();');
 		END;
 	END LOOP;
 END
@@ -418,6 +463,7 @@ CREATE FUNCTION vibevideo_internal.needs_of_money()
 RETURNS SETOF vibevideo.inbox_row LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
 DECLARE
 	nearly constant numeric = 0.8;
+	most constant int = 1000;
 	codes constant text[] = ARRAY['unauthorized', 'forbidden', 'http_402'];
 	budget constant numeric = (SELECT nullif(l.spend_per_day_usd, -1) FROM vibevideo.limit l WHERE l.scope = 'global');
 	c record;
@@ -434,37 +480,56 @@ BEGIN
 	END IF;
 	SELECT count(*) AS jobs, min(f.completed_at) AS since, max(f.job_id) AS job_id, (array_agg(f.error_code))[1] AS error_code,
 		   (array_agg(f.error))[1] AS error INTO c
+	-- not if the row has a newer job: somebody has tried again; nor orphans, which nobody can
 	FROM (SELECT j.job_id, j.completed_at, j.error_code, j.error FROM vibevideo.job j
 		  WHERE (j.state = 'failed') IS TRUE AND j.error_code COLLATE pg_catalog."C" = ANY (codes) AND j.next_at IS NULL
-			AND j.completed_at > now() - interval '1 hour' AND j.forgotten_at IS NULL
-		  ORDER BY j.completed_at DESC LIMIT vibevideo_internal.most()) f;
+			AND j.completed_at > now() - interval '1 hour' AND j.forgotten_at IS NULL AND NOT j.orphan
+			AND NOT EXISTS (SELECT FROM vibevideo.job n
+							WHERE n.relation = j.relation AND n.vibelog_id = j.vibelog_id AND NOT n.orphan AND n.job_id > j.job_id)
+		  ORDER BY j.completed_at DESC LIMIT most) f;
 	IF c.jobs > 0 THEN
 		RETURN NEXT vibevideo_internal.need('account', c.since, 'account at fal.ai',
-			format('fal.ai has refused %s of the last hour (%s: %s). Look at key and balance there.',
-				   CASE c.jobs WHEN 1 THEN 'a request' ELSE to_char(c.jobs, 'FM999,999,999') || ' requests' END, c.error_code, vibevideo_internal.quoted(c.error)),
-			vibevideo_internal.plan_call('retry', '{"class": "balance", "since": "1h"}'), c.jobs, c.job_id, c.jobs = vibevideo_internal.most());
+			format('fal.ai has refused %s%s of the last hour (%s: %s). Look at key and balance there.',
+				   CASE c.jobs WHEN most THEN 'more than ' END, CASE c.jobs WHEN 1 THEN 'a request' ELSE to_char(c.jobs, 'FM999,999,999') || ' requests' END, c.error_code, vibevideo_internal.quoted(c.error)),
+			vibevideo_internal.plan_call('retry', '{"class": "balance", "since": "1h"}'), c.jobs, c.job_id, c.jobs = most);
 	END IF;
 END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.needs_of_money() IS 'part of the inbox: the budget, and fal.ai''s refusals; owner only';
 
--- Submits whose answer was lost.
+-- Submits whose answer was lost.  The worker finds most of them by itself, and ends
+-- those that are to be cancelled: a person is needed if the policy leaves it to one,
+-- or if it takes long.
 CREATE FUNCTION vibevideo_internal.needs_of_lost_submits()
 RETURNS SETOF vibevideo.inbox_row LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
 DECLARE
+	patience constant interval = '5 minutes';
+	unknown_after constant interval = current_setting('vibevideo.unknown_after');
+	manual constant boolean = current_setting('vibevideo.unknown_policy') = 'manual';
+	now constant timestamptz = clock_timestamp();
 	most constant int = 1000;
 	l record;
+	j record;
 BEGIN
-	SELECT count(*) AS jobs, min(x.sent_at) AS since, max(x.job_id) AS job_id, array_agg(x.job_id ORDER BY x.job_id) AS ids INTO l
-	FROM (SELECT j.job_id, coalesce(j.sent_at, j.created_at) AS sent_at FROM vibevideo.job j WHERE j.state = 'submit_unknown' LIMIT most) x;
+	SELECT count(*) AS jobs, min(x.sent_at) AS since, min(x.job_id) AS first_id, max(x.job_id) AS job_id INTO l
+	FROM (SELECT s.job_id, s.sent_at
+		  FROM (SELECT y.job_id, coalesce(y.sent_at, y.created_at) AS sent_at, y.tries, y.orphan OR y.cancel_requested_at IS NOT NULL AS cancelled
+				FROM vibevideo.job y WHERE y.state = 'submit_unknown' LIMIT vibevideo_internal.most()) s
+		  WHERE CASE WHEN s.cancelled THEN s.sent_at < now - greatest(patience, unknown_after)
+					 ELSE manual AND s.tries > 0 OR s.sent_at < now - patience END LIMIT most) x;
 	IF l.jobs > 0 THEN
+		SELECT x.tries, CASE WHEN x.leased_by IS NULL THEN x.next_at END AS next_at, x.sent_at, vibevideo_internal.quoted(x.error) AS error,
+			   x.orphan OR x.cancel_requested_at IS NOT NULL AS cancelled INTO j
+		FROM vibevideo.job x WHERE x.job_id = l.first_id;
 		RETURN NEXT vibevideo_internal.need('lost_submit', l.since, vibevideo_internal.about_jobs(l.jobs, l.job_id, l.jobs = most),
-			format('The answer of fal.ai was lost, and nobody knows whether it renders and charges. Look in its dashboard: what is there is '
-				   'settled by vibevideo.resolve(%s, ''its request id''), what is not can be sent again. Without you: %s.',
-				   CASE l.jobs WHEN 1 THEN l.job_id::text ELSE 'job_id' END,
-				   CASE current_setting('vibevideo.unknown_policy') WHEN 'manual' THEN 'nothing happens (vibevideo.unknown_policy is manual)'
-				   ELSE format('vibevideo.unknown_policy %s ends it', current_setting('vibevideo.unknown_policy')) END),
-			vibevideo_internal.plan_call('resolve_not_sent', CASE WHEN l.jobs <= 10 THEN jsonb_build_object('job_id', l.ids) ELSE '{}' END),
+			format('The answer of fal.ai was lost, and nobody knows whether it renders and charges. %s: %s; %s. This lists what fal.ai has that may be '
+				   'it. If you know, SELECT vibevideo.resolve(%s, ''its request id''), or ''not_sent'' if fal.ai has none; that sends it again, and '
+				   'pays twice if fal.ai has it after all.',
+				   CASE l.jobs WHEN 1 THEN 'It' ELSE format('The first, job %s', l.first_id) END, vibevideo_internal.lost_looks(j.tries, j.next_at),
+				   CASE WHEN j.cancelled THEN concat_ws(': ', 'it is to be cancelled, and ends once fal.ai''s list has been read', j.error)
+						ELSE vibevideo_internal.lost_ends(j.sent_at, j.error) END,
+				   CASE l.jobs WHEN 1 THEN l.job_id::text ELSE 'job_id' END),
+			'SELECT (l.job).job_id, l.looked_at, l.complete, l.outcome, l.acts_at, l.candidates FROM vibevideo.lost() l;',
 			l.jobs, l.job_id, l.jobs = most);
 	END IF;
 END
@@ -591,7 +656,7 @@ CREATE FUNCTION vibevideo_internal.needs()
 RETURNS SETOF vibevideo.inbox_row LANGUAGE plpgsql VOLATILE ROWS 10 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	until constant timestamptz = clock_timestamp() + interval '1 second';
-	parts constant text[] = ARRAY['database', 'money', 'lost_submits', 'failures', 'rows', 'checks'];
+	parts constant text[] = ARRAY['database', 'services', 'money', 'lost_submits', 'failures', 'rows', 'checks'];
 	part text;
 BEGIN
 	FOREACH part IN ARRAY parts LOOP
@@ -1057,7 +1122,8 @@ BEGIN
 	FOR n IN SELECT x.* FROM vibevideo_internal.needs() x LOOP
 		RETURN QUERY SELECT l FROM unnest(
 			vibevideo_internal.wrap(concat_ws(': ', concat_ws(', since ', upper(left(n.subject, 1)) || substr(n.subject, 2),
-													  to_char(n.since, 'YYYY-MM-DD HH24:MI')), n.sentence), 78)
+													  -- of a pause the sentence says it
+													  CASE WHEN n.kind <> 'paused' THEN to_char(n.since, 'YYYY-MM-DD HH24:MIOF') END), n.sentence), 78)
 			|| vibevideo_internal.wrap(n.action, 78) || ''::text) l;
 	END LOOP;
 	IF NOT FOUND THEN

@@ -421,6 +421,15 @@ END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.check_services() IS 'part of check_config: fal.ai, Storage, Realtime, our own webhook_url; owner only';
 
+-- The API keys, for who asks nobody over the network.
+CREATE FUNCTION vibevideo_internal.check_keys()
+RETURNS SETOF vibevideo_internal.check_line LANGUAGE sql VOLATILE ROWS 2 SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT k.name, p.status, p.detail, p.hint
+	FROM (VALUES (1, 'fal_key'), (2, 'storage_key')) AS k(nth, name) CROSS JOIN LATERAL vibevideo_internal.probe(k.name) p ORDER BY k.nth;
+END;
+COMMENT ON FUNCTION vibevideo_internal.check_keys() IS 'part of check_config: whether there are API keys; owner only';
+
 -- pg_cron and its job, whatever that is called.
 CREATE FUNCTION vibevideo_internal.check_cron()
 RETURNS SETOF vibevideo_internal.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$

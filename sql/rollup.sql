@@ -36,7 +36,7 @@ RETURNS int[] LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'vibevide
 COMMENT ON FUNCTION vibevideo.histogram_bounds() IS
 'Returns the upper bounds, in seconds and inclusive, of a histogram''s buckets; one more bucket counts what is
   beyond the last. Raises no errors.
-For viewers and operators.';
+For viewers, operators and service_role.';
 CREATE FUNCTION vibevideo_internal.histogram_note(histogram bigint[], ms bigint)
 RETURNS bigint[] LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'vibevideo_histogram_note';
 COMMENT ON FUNCTION vibevideo_internal.histogram_note(bigint[], bigint) IS 'a histogram with one duration more; owner only';
@@ -52,7 +52,7 @@ fraction: from 0 to 1; 0.5 is the median.
 Returns the seconds within which this fraction of the durations lie, interpolated within a bucket; NULL if
   nothing is counted.
 Errors: 22023 not a histogram, or not a fraction.
-For viewers and operators.';
+For viewers, operators and service_role.';
 CREATE AGGREGATE vibevideo_internal.histogram(ms bigint) (
 	SFUNC = vibevideo_internal.histogram_note, STYPE = bigint[], COMBINEFUNC = vibevideo_internal.histogram_add, PARALLEL = SAFE);
 COMMENT ON AGGREGATE vibevideo_internal.histogram(bigint) IS 'the histogram of durations; owner only';
@@ -63,7 +63,7 @@ COMMENT ON AGGREGATE vibevideo.histogram_sum(bigint[]) IS
 histogram: counts by bucket; NULL counts as none.
 Returns the sum; NULL if there are none.
 Errors: 22023 not a histogram.
-For viewers and operators.';
+For viewers, operators and service_role.';
 
 CREATE TABLE vibevideo_internal.tally (
 	tally_id bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,

@@ -789,7 +789,7 @@ absence: why there is no worker, in words; NULL if there is one.
 restart_at: when it is started again; NULL if that is not planned.
 cannot_start: whether something keeps it from starting.
 Errors: 55000 library and extension are of different versions.
-For viewers and operators.';
+For viewers, operators and service_role.';
 
 -- The library's; the SQL's is in pg_extension.
 CREATE FUNCTION vibevideo_internal.library_version()

@@ -641,7 +641,7 @@ absence: why there is no worker, in words; NULL if there is one.
 restart_at: when it is started again; NULL if that is not planned.
 cannot_start: whether something keeps it from starting.
 Errors: 55000 library and extension are of different versions.
-For viewers and operators.';
+For viewers, operators and service_role.';
 
 CREATE FUNCTION vibevideo_internal.because(code text, sentence text, message text DEFAULT NULL, until timestamptz DEFAULT NULL,
 										   ahead int DEFAULT NULL, estimate interval DEFAULT NULL)
@@ -689,6 +689,14 @@ RETURNS text LANGUAGE sql STABLE
 RETURN CASE WHEN n = 0 THEN 'Waiting to be sent, you are next' WHEN n > 0 THEN format('Waiting to be sent, %s ahead of you', vibevideo_internal.many(n))
 			ELSE 'Waiting to be sent' END;
 COMMENT ON FUNCTION vibevideo_internal.ahead_of_you(bigint) IS 'what a user reads who waits behind so many, NULL if that is not known; owner only';
+
+-- How often fal.ai's list has been read for a lost submit, and when it is next: at no
+-- time means now.
+CREATE FUNCTION vibevideo_internal.lost_looks(tries int, next_at timestamptz)
+RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN format('%s, %s', CASE tries WHEN 0 THEN 'not looked up yet' WHEN 1 THEN 'looked up once' ELSE format('looked up %s times', tries) END,
+			  CASE WHEN next_at IS NULL THEN 'and now again' ELSE format('next at %s', vibevideo_internal.clock(next_at)) END);
+COMMENT ON FUNCTION vibevideo_internal.lost_looks(int, timestamptz) IS 'how often a lost submit was looked up, and when it is next; owner only';
 
 CREATE FUNCTION vibevideo_internal.lost_ends(sent_at timestamptz, error text)
 RETURNS text LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -890,9 +898,8 @@ BEGIN
 	ELSIF j.state = 'submitting' THEN
 		RETURN vibevideo_internal.because('sending', format('being sent since %s', vibevideo_internal.clock(j.sent_at)), estimate => j.total_p50);
 	ELSIF j.state = 'submit_unknown' THEN
-		RETURN vibevideo_internal.because('lost', format('the answer to its submit was lost: %s, %s; %s',
-			CASE j.tries WHEN 0 THEN 'not looked up yet' WHEN 1 THEN 'looked up once' ELSE format('looked up %s times', j.tries) END,
-			CASE WHEN j.leased_by IS NOT NULL THEN 'and now again' ELSE format('next at %s', vibevideo_internal.clock(j.next_at)) END,
+		RETURN vibevideo_internal.because('lost', format('the answer to its submit was lost: %s; %s',
+			vibevideo_internal.lost_looks(j.tries, CASE WHEN j.leased_by IS NULL THEN j.next_at END),
 			vibevideo_internal.lost_ends(j.sent_at, j.error)), until => CASE WHEN j.leased_by IS NULL THEN j.next_at END);
 	ELSIF j.leased_by IS NULL AND j.next_at > now AND (j.error_code IS NOT NULL OR NOT follows) THEN
 		RETURN vibevideo_internal.because('backoff', concat_ws(', ', format('%s at %s', try, vibevideo_internal.clock(j.next_at)), 'after ' || concat_ws(': ', j.error_code, j.error)),
@@ -1942,10 +1949,16 @@ BEGIN
 			DETAIL = format('It is %s.', j.state),
 			HINT = 'Only a job in state submit_unknown can be resolved.';
 	END IF;
-	IF verdict IS NULL OR verdict !~ '^[A-Za-z0-9_-]{1,128}$' THEN
+	-- a misspelt not_sent must not become the id of a request that there is not; another
+	-- form of id would have to come from fal.ai itself
+	IF verdict IS NULL OR verdict <> 'not_sent' AND verdict !~ '^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$'
+		AND NOT EXISTS (SELECT FROM vibevideo_internal.lost_look l CROSS JOIN LATERAL jsonb_array_elements(l.candidates) AS c(request)
+						WHERE l.job_id = resolve.job AND c.request ->> 'request_id' = verdict)
+	THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'invalid_parameter_value',
-			MESSAGE = 'the verdict must be fal''s request id or not_sent';
+			MESSAGE = 'the verdict must be fal.ai''s request id or not_sent',
+			HINT = 'A request id is a UUID, as fal.ai''s dashboard and vibevideo.lost() show it; not_sent means that fal.ai has no such request.';
 	END IF;
 	IF verdict <> 'not_sent' AND EXISTS (SELECT FROM vibevideo.job x WHERE x.request_id = verdict) THEN
 		RAISE EXCEPTION USING
@@ -1975,8 +1988,9 @@ $$;
 COMMENT ON FUNCTION vibevideo.resolve(bigint, text) IS
 'Decides what became of a lost submit, a job in state submit_unknown.
 job: its job_id in vibevideo.jobs.
-verdict: the request id that fal.ai''s dashboard shows for it; or ''not_sent'' if fal.ai has no such request: then
-  it is sent again, or cancelled if that was requested.
+verdict: the request id that fal.ai''s dashboard shows for it, a UUID, or that of one of its candidates in
+  vibevideo.lost(); or ''not_sent'' if fal.ai has no such request: then it is sent again, or cancelled if that was
+  requested.
 Returns the job as vibevideo.video.
 Errors: PT404 no such job; PT409 it is not a lost submit, or another job has this request id; 22023 the
   verdict is neither; 22004 an argument is null; 42501 not an operator.
@@ -2804,6 +2818,15 @@ COMMENT ON FUNCTION vibevideo_internal.check_services() IS 'part of check_config
 
 COMMENT ON FUNCTION vibevideo_internal.probe(text) IS 'asks fal.ai, Storage, Realtime or our own webhook_url for check_config; owner only';
 
+-- The API keys, for who asks nobody over the network.
+CREATE FUNCTION vibevideo_internal.check_keys()
+RETURNS SETOF vibevideo_internal.check_line LANGUAGE sql VOLATILE ROWS 2 SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT k.name, p.status, p.detail, p.hint
+	FROM (VALUES (1, 'fal_key'), (2, 'storage_key')) AS k(nth, name) CROSS JOIN LATERAL vibevideo_internal.probe(k.name) p ORDER BY k.nth;
+END;
+COMMENT ON FUNCTION vibevideo_internal.check_keys() IS 'part of check_config: whether there are API keys; owner only';
+
 CREATE OR REPLACE FUNCTION vibevideo_internal.check_cron()
 RETURNS SETOF vibevideo_internal.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -3153,12 +3176,13 @@ BEGIN
 	END LOOP;
 	IF service IS NOT NULL THEN
 		-- A view reads with its reader's rights, and calls with them, which takes no USAGE.
-		EXECUTE format('GRANT SELECT ON vibevideo.job, vibevideo.jobs, vibevideo.past_costs, vibevideo.costs, vibevideo.costs_by_month, '
-					   'vibevideo.costs_by_day, vibevideo.audit, vibevideo.settings TO %s', service);
-		EXECUTE format('GRANT EXECUTE ON FUNCTION vibevideo.describe(vibevideo.job), vibevideo_internal.job_message(vibevideo.job), '
-					   'vibevideo.is_active(text), vibevideo_internal.shown_status(text), vibevideo_internal.seconds_left(vibevideo.job), '
-					   'vibevideo_internal.job_progress(vibevideo.job), vibevideo_internal.shown_error(vibevideo.job), vibevideo.error_class(text), '
-					   'vibevideo_internal.reason_of(bigint), vibevideo_internal.setting_advice(text, text) TO %s', service);
+		-- What marks the roles of vibevideo.access is not for it.
+		EXECUTE format('GRANT SELECT ON vibevideo.job, vibevideo.past_costs TO %s', service);
+		FOR may IN SELECT r.privilege, r.objects FROM vibevideo_internal.rights() r
+				   WHERE NOT r.guarded AND r.objects <> 'FUNCTION vibevideo_internal.caller()'
+		LOOP
+			EXECUTE format('GRANT %s ON %s TO %s', may.privilege, may.objects, service);
+		END LOOP;
 	END IF;
 
 	FOR api IN
@@ -3577,7 +3601,7 @@ RETURNS int[] LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'vibevide
 COMMENT ON FUNCTION vibevideo.histogram_bounds() IS
 'Returns the upper bounds, in seconds and inclusive, of a histogram''s buckets; one more bucket counts what is
   beyond the last. Raises no errors.
-For viewers and operators.';
+For viewers, operators and service_role.';
 CREATE FUNCTION vibevideo_internal.histogram_note(histogram bigint[], ms bigint)
 RETURNS bigint[] LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'vibevideo_histogram_note';
 COMMENT ON FUNCTION vibevideo_internal.histogram_note(bigint[], bigint) IS 'a histogram with one duration more; owner only';
@@ -3593,7 +3617,7 @@ fraction: from 0 to 1; 0.5 is the median.
 Returns the seconds within which this fraction of the durations lie, interpolated within a bucket; NULL if
   nothing is counted.
 Errors: 22023 not a histogram, or not a fraction.
-For viewers and operators.';
+For viewers, operators and service_role.';
 CREATE AGGREGATE vibevideo_internal.histogram(ms bigint) (
 	SFUNC = vibevideo_internal.histogram_note, STYPE = bigint[], COMBINEFUNC = vibevideo_internal.histogram_add, PARALLEL = SAFE);
 COMMENT ON AGGREGATE vibevideo_internal.histogram(bigint) IS 'the histogram of durations; owner only';
@@ -3604,7 +3628,7 @@ COMMENT ON AGGREGATE vibevideo.histogram_sum(bigint[]) IS
 histogram: counts by bucket; NULL counts as none.
 Returns the sum; NULL if there are none.
 Errors: 22023 not a histogram.
-For viewers and operators.';
+For viewers, operators and service_role.';
 
 CREATE TABLE vibevideo_internal.tally (
 	tally_id bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
@@ -5878,7 +5902,7 @@ CREATE TYPE vibevideo.inbox_row AS (
 );
 COMMENT ON TYPE vibevideo.inbox_row IS 'something that needs a person';
 COMMENT ON COLUMN vibevideo.inbox_row.kind IS
-	'copy, paused, check, account, budget, lost_submit, given_up, dead_letter, orphan_video, quarantined, unwritten_row, no_table, no_row, or unread';
+	'copy, paused, outage, check, account, budget, lost_submit, given_up, dead_letter, orphan_video, quarantined, unwritten_row, no_table, no_row, or unread';
 COMMENT ON COLUMN vibevideo.inbox_row.since IS 'since when, of several jobs the first; NULL if that is not known';
 COMMENT ON COLUMN vibevideo.inbox_row.subject IS 'what it is about: a job and its row, several jobs, a check, a setting';
 COMMENT ON COLUMN vibevideo.inbox_row.sentence IS 'what is the matter';
@@ -5934,28 +5958,73 @@ BEGIN
 			'SELECT vibevideo.resume();');
 	ELSIF b.paused THEN
 		RETURN NEXT vibevideo_internal.need('paused', b.paused_at, 'database',
-			format('New videos wait: %s.', vibevideo_internal.pause_cause(b)), 'SELECT vibevideo.resume();');
+			format(CASE b.pause_scope WHEN 'sending' THEN 'New videos wait: %s.' ELSE 'Nothing is sent, asked, copied or written: %s.' END,
+				   vibevideo_internal.pause_cause(b)), 'SELECT vibevideo.resume();');
 	END IF;
 END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.needs_of_database() IS 'part of the inbox: the database; owner only';
 
+-- fal.ai and Storage: a short time without an answer passes by itself.  While nobody
+-- waits for it nobody asks a service whether it is there again.
+CREATE FUNCTION vibevideo_internal.needs_of_services()
+RETURNS SETOF vibevideo.inbox_row LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
+DECLARE
+	patience constant interval = '3 minutes';
+	most constant int = vibevideo_internal.most();
+	now constant timestamptz = clock_timestamp();
+	sends constant boolean = (SELECT NOT b.paused FROM vibevideo.binding b);
+	w record;
+	s record;
+	c record;
+BEGIN
+	IF vibevideo_internal.rests_by() IS NOT NULL THEN
+		RETURN;
+	END IF;
+	SELECT i.* INTO w FROM vibevideo.worker_info() i;
+	FOR s IN
+		SELECT x.* FROM (VALUES ('fal.ai', w.fal_down_since, w.fal_down_until, w.fal_is_probed),
+								('Storage', CASE WHEN current_setting('vibevideo.storage_kind') <> 'none' THEN w.storage_down_since END,
+								 w.storage_down_until, w.storage_is_probed)) AS x(name, since, until, probed)
+		WHERE x.since < now - patience
+	LOOP
+		IF s.name = 'Storage' THEN
+			SELECT count(*) AS jobs, max(x.job_id) AS job_id INTO c
+			FROM (SELECT j.job_id FROM vibevideo.job j WHERE j.state = 'processing' LIMIT most) x;
+		ELSE
+			SELECT count(*) AS jobs, max(x.job_id) AS job_id INTO c
+			FROM (SELECT p.job_id FROM vibevideo.job p WHERE p.state = 'pending' AND sends
+				  UNION ALL SELECT j.job_id FROM vibevideo.job j WHERE j.state IN ('queued', 'generating') LIMIT most) x;
+		END IF;
+		CONTINUE WHEN c.jobs = 0;
+		RETURN NEXT vibevideo_internal.need('outage', s.since, 'connection to ' || s.name,
+			format('%s has not answered for %s: %s, without using up tries; %s. This asks at once, and lets them go if it answers.', s.name,
+				   vibevideo_internal.span(now - s.since), CASE c.jobs WHEN 1 THEN 'a job waits' ELSE to_char(c.jobs, 'FM999,999,999') || ' jobs wait' END,
+				   CASE WHEN s.probed THEN 'it is being probed' WHEN s.until <= now THEN 'the next request is a probe'
+						ELSE format('the next probe is in %s', vibevideo_internal.span(s.until - now)) END),
+			'SELECT * FROM vibevideo.probe_now();', c.jobs, c.job_id, c.jobs = most);
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.needs_of_services() IS 'part of the inbox: fal.ai or Storage has not answered for minutes; owner only';
+
 -- Checks that fail, of those that ask nobody over the network.  What they say of jobs
--- and of a pause has lines of its own.
+-- and of a pause has lines of its own.  check_config is the owner's alone; health
+-- looks at jobs only where it may use the network.
 CREATE FUNCTION vibevideo_internal.needs_of_checks()
 RETURNS SETOF vibevideo.inbox_row LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	part text;
 BEGIN
-	FOREACH part IN ARRAY ARRAY['preload', 'worker', 'table', 'api', 'cron', 'limits', 'overdue', 'sequences'] LOOP
+	FOREACH part IN ARRAY ARRAY['preload', 'keys', 'worker', 'table', 'api', 'cron', 'limits', 'overdue', 'sequences'] LOOP
 		BEGIN
 			RETURN QUERY EXECUTE format(
 				'SELECT n.* FROM vibevideo_internal.%I() l, vibevideo_internal.need(''check'', NULL, l.check_name, concat_ws(''. '', l.detail, l.hint), '
-				'format(''SELECT * FROM vibevideo.check_config() WHERE check_name = %%L;'', l.check_name)) n '
+				'format(''SELECT * FROM vibevideo.health(%%s) WHERE check_name = %%L;'', CASE l.check_name WHEN ''overdue'' THEN ''true'' END, l.check_name)) n '
 				'WHERE l.status = ''fail'' AND l.check_name NOT IN (''identity'', ''paused'')', 'check_' || part);
 		EXCEPTION WHEN OTHERS THEN
 			RETURN NEXT vibevideo_internal.need('check', NULL, part, format('It cannot be checked: %s', SQLERRM),
-				'SELECT * FROM vibevideo.check_config();');
+				'SELECT * FROM vibevideo.health();');
 		END;
 	END LOOP;
 END
@@ -5967,6 +6036,7 @@ CREATE FUNCTION vibevideo_internal.needs_of_money()
 RETURNS SETOF vibevideo.inbox_row LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
 DECLARE
 	nearly constant numeric = 0.8;
+	most constant int = 1000;
 	codes constant text[] = ARRAY['unauthorized', 'forbidden', 'http_402'];
 	budget constant numeric = (SELECT nullif(l.spend_per_day_usd, -1) FROM vibevideo.limit l WHERE l.scope = 'global');
 	c record;
@@ -5983,37 +6053,56 @@ BEGIN
 	END IF;
 	SELECT count(*) AS jobs, min(f.completed_at) AS since, max(f.job_id) AS job_id, (array_agg(f.error_code))[1] AS error_code,
 		   (array_agg(f.error))[1] AS error INTO c
+	-- not if the row has a newer job: somebody has tried again; nor orphans, which nobody can
 	FROM (SELECT j.job_id, j.completed_at, j.error_code, j.error FROM vibevideo.job j
 		  WHERE (j.state = 'failed') IS TRUE AND j.error_code COLLATE pg_catalog."C" = ANY (codes) AND j.next_at IS NULL
-			AND j.completed_at > now() - interval '1 hour' AND j.forgotten_at IS NULL
-		  ORDER BY j.completed_at DESC LIMIT vibevideo_internal.most()) f;
+			AND j.completed_at > now() - interval '1 hour' AND j.forgotten_at IS NULL AND NOT j.orphan
+			AND NOT EXISTS (SELECT FROM vibevideo.job n
+							WHERE n.relation = j.relation AND n.vibelog_id = j.vibelog_id AND NOT n.orphan AND n.job_id > j.job_id)
+		  ORDER BY j.completed_at DESC LIMIT most) f;
 	IF c.jobs > 0 THEN
 		RETURN NEXT vibevideo_internal.need('account', c.since, 'account at fal.ai',
-			format('fal.ai has refused %s of the last hour (%s: %s). Look at key and balance there.',
-				   CASE c.jobs WHEN 1 THEN 'a request' ELSE to_char(c.jobs, 'FM999,999,999') || ' requests' END, c.error_code, vibevideo_internal.quoted(c.error)),
-			vibevideo_internal.plan_call('retry', '{"class": "balance", "since": "1h"}'), c.jobs, c.job_id, c.jobs = vibevideo_internal.most());
+			format('fal.ai has refused %s%s of the last hour (%s: %s). Look at key and balance there.',
+				   CASE c.jobs WHEN most THEN 'more than ' END, CASE c.jobs WHEN 1 THEN 'a request' ELSE to_char(c.jobs, 'FM999,999,999') || ' requests' END, c.error_code, vibevideo_internal.quoted(c.error)),
+			vibevideo_internal.plan_call('retry', '{"class": "balance", "since": "1h"}'), c.jobs, c.job_id, c.jobs = most);
 	END IF;
 END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.needs_of_money() IS 'part of the inbox: the budget, and fal.ai''s refusals; owner only';
 
--- Submits whose answer was lost.
+-- Submits whose answer was lost.  The worker finds most of them by itself, and ends
+-- those that are to be cancelled: a person is needed if the policy leaves it to one,
+-- or if it takes long.
 CREATE FUNCTION vibevideo_internal.needs_of_lost_submits()
 RETURNS SETOF vibevideo.inbox_row LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
 DECLARE
+	patience constant interval = '5 minutes';
+	unknown_after constant interval = current_setting('vibevideo.unknown_after');
+	manual constant boolean = current_setting('vibevideo.unknown_policy') = 'manual';
+	now constant timestamptz = clock_timestamp();
 	most constant int = 1000;
 	l record;
+	j record;
 BEGIN
-	SELECT count(*) AS jobs, min(x.sent_at) AS since, max(x.job_id) AS job_id, array_agg(x.job_id ORDER BY x.job_id) AS ids INTO l
-	FROM (SELECT j.job_id, coalesce(j.sent_at, j.created_at) AS sent_at FROM vibevideo.job j WHERE j.state = 'submit_unknown' LIMIT most) x;
+	SELECT count(*) AS jobs, min(x.sent_at) AS since, min(x.job_id) AS first_id, max(x.job_id) AS job_id INTO l
+	FROM (SELECT s.job_id, s.sent_at
+		  FROM (SELECT y.job_id, coalesce(y.sent_at, y.created_at) AS sent_at, y.tries, y.orphan OR y.cancel_requested_at IS NOT NULL AS cancelled
+				FROM vibevideo.job y WHERE y.state = 'submit_unknown' LIMIT vibevideo_internal.most()) s
+		  WHERE CASE WHEN s.cancelled THEN s.sent_at < now - greatest(patience, unknown_after)
+					 ELSE manual AND s.tries > 0 OR s.sent_at < now - patience END LIMIT most) x;
 	IF l.jobs > 0 THEN
+		SELECT x.tries, CASE WHEN x.leased_by IS NULL THEN x.next_at END AS next_at, x.sent_at, vibevideo_internal.quoted(x.error) AS error,
+			   x.orphan OR x.cancel_requested_at IS NOT NULL AS cancelled INTO j
+		FROM vibevideo.job x WHERE x.job_id = l.first_id;
 		RETURN NEXT vibevideo_internal.need('lost_submit', l.since, vibevideo_internal.about_jobs(l.jobs, l.job_id, l.jobs = most),
-			format('The answer of fal.ai was lost, and nobody knows whether it renders and charges. Look in its dashboard: what is there is '
-				   'settled by vibevideo.resolve(%s, ''its request id''), what is not can be sent again. Without you: %s.',
-				   CASE l.jobs WHEN 1 THEN l.job_id::text ELSE 'job_id' END,
-				   CASE current_setting('vibevideo.unknown_policy') WHEN 'manual' THEN 'nothing happens (vibevideo.unknown_policy is manual)'
-				   ELSE format('vibevideo.unknown_policy %s ends it', current_setting('vibevideo.unknown_policy')) END),
-			vibevideo_internal.plan_call('resolve_not_sent', CASE WHEN l.jobs <= 10 THEN jsonb_build_object('job_id', l.ids) ELSE '{}' END),
+			format('The answer of fal.ai was lost, and nobody knows whether it renders and charges. %s: %s; %s. This lists what fal.ai has that may be '
+				   'it. If you know, SELECT vibevideo.resolve(%s, ''its request id''), or ''not_sent'' if fal.ai has none; that sends it again, and '
+				   'pays twice if fal.ai has it after all.',
+				   CASE l.jobs WHEN 1 THEN 'It' ELSE format('The first, job %s', l.first_id) END, vibevideo_internal.lost_looks(j.tries, j.next_at),
+				   CASE WHEN j.cancelled THEN concat_ws(': ', 'it is to be cancelled, and ends once fal.ai''s list has been read', j.error)
+						ELSE vibevideo_internal.lost_ends(j.sent_at, j.error) END,
+				   CASE l.jobs WHEN 1 THEN l.job_id::text ELSE 'job_id' END),
+			'SELECT (l.job).job_id, l.looked_at, l.complete, l.outcome, l.acts_at, l.candidates FROM vibevideo.lost() l;',
 			l.jobs, l.job_id, l.jobs = most);
 	END IF;
 END
@@ -6140,7 +6229,7 @@ CREATE FUNCTION vibevideo_internal.needs()
 RETURNS SETOF vibevideo.inbox_row LANGUAGE plpgsql VOLATILE ROWS 10 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	until constant timestamptz = clock_timestamp() + interval '1 second';
-	parts constant text[] = ARRAY['database', 'money', 'lost_submits', 'failures', 'rows', 'checks'];
+	parts constant text[] = ARRAY['database', 'services', 'money', 'lost_submits', 'failures', 'rows', 'checks'];
 	part text;
 BEGIN
 	FOREACH part IN ARRAY parts LOOP
@@ -6634,7 +6723,8 @@ BEGIN
 	FOR n IN SELECT x.* FROM vibevideo_internal.needs() x LOOP
 		RETURN QUERY SELECT l FROM unnest(
 			vibevideo_internal.wrap(concat_ws(': ', concat_ws(', since ', upper(left(n.subject, 1)) || substr(n.subject, 2),
-													  to_char(n.since, 'YYYY-MM-DD HH24:MI')), n.sentence), 78)
+													  -- of a pause the sentence says it
+													  CASE WHEN n.kind <> 'paused' THEN to_char(n.since, 'YYYY-MM-DD HH24:MIOF') END), n.sentence), 78)
 			|| vibevideo_internal.wrap(n.action, 78) || ''::text) l;
 	END LOOP;
 	IF NOT FOUND THEN
@@ -6657,7 +6747,7 @@ DECLARE
 		'vibevideo_internal.need(text, timestamptz, text, text, text, bigint, bigint, boolean), '
 		'vibevideo_internal.about_jobs(bigint, bigint, boolean), vibevideo_internal.table_literal(text), '
 		'vibevideo_internal.plan_call(text, jsonb), vibevideo_internal.plain_code(text), '
-		'vibevideo_internal.needs_of_database(), vibevideo_internal.needs_of_checks(), '
+		'vibevideo_internal.needs_of_database(), vibevideo_internal.needs_of_services(), vibevideo_internal.needs_of_checks(), '
 		'vibevideo_internal.needs_of_money(), vibevideo_internal.needs_of_lost_submits(), '
 		'vibevideo_internal.needs_of_failures(), vibevideo_internal.needs_of_rows(), vibevideo_internal.needs(), '
 		'vibevideo.inbox(), vibevideo_internal.last_completed(), vibevideo.overview(), '
@@ -6671,6 +6761,10 @@ DECLARE
 BEGIN
 	EXECUTE format('REVOKE ALL ON FUNCTION %s FROM %s', new, everybody);
 	EXECUTE format('REVOKE ALL ON vibevideo.now, vibevideo.today, vibevideo.inbox FROM %s', everybody);
+	IF EXISTS (SELECT FROM pg_roles r WHERE r.rolname = 'service_role') THEN
+		GRANT EXECUTE ON FUNCTION vibevideo_internal.now_lines(), vibevideo_internal.today_lines(), vibevideo_internal.inbox_lines() TO service_role;
+		GRANT SELECT ON vibevideo.now, vibevideo.today, vibevideo.inbox TO service_role;
+	END IF;
 END
 $$;
 
@@ -7004,10 +7098,10 @@ DECLARE
 	until constant timestamptz = clock_timestamp() + interval '1 second';
 	part text;
 BEGIN
-	FOREACH part IN ARRAY ARRAY['preload', 'worker', 'table', 'api', 'cron', 'limits', 'sequences'] LOOP
+	FOREACH part IN ARRAY ARRAY['preload', 'worker', 'table', 'api', 'keys', 'cron', 'limits', 'sequences'] LOOP
 		check_name = part;
 		status = 'warn';
-		hint = 'SELECT * FROM vibevideo.check_config() takes all the time it needs.';
+		hint = 'SELECT * FROM vibevideo.health(true) takes all the time it needs; that is for operators.';
 		IF clock_timestamp() > until THEN
 			detail = 'there was no time to look at this';
 			RETURN NEXT;
@@ -7423,8 +7517,9 @@ DECLARE
 BEGIN
 	FOR f IN
 		SELECT p.oid::regprocedure AS function,
-			   -- their argument has another name
-			   CASE WHEN i.called ~ '^vibevideo[.](cancel|retry|resolve)[(]' THEN replace(d.explained, E'\njob: ', E'\njob_id: ') ELSE d.explained END AS explained
+			   -- the argument of some has another name, and everybody who calls these is a viewer or operator
+			   CASE WHEN i.called ~ '^vibevideo[.](cancel|retry|resolve)[(]' THEN replace(d.explained, E'\njob: ', E'\njob_id: ')
+					ELSE replace(d.explained, 'For viewers, operators and service_role.', 'For viewers and operators.') END AS explained
 		FROM (VALUES
 			('vibevideo_admin_me()', 'vibevideo.me()'),
 			('vibevideo_admin_overview()', 'vibevideo.overview()'),
@@ -7534,7 +7629,7 @@ DECLARE
 		'vibevideo_internal.filter_ended(vibevideo_internal.job_filter, text[], boolean, int, timestamptz, timestamptz, bigint), '
 		'vibevideo_internal.filter_jobs(vibevideo_internal.job_filter, boolean, int, int, jsonb), vibevideo_internal.deed_sql(text), vibevideo_internal.cost_sql(text), '
 		'vibevideo_internal.why_not_sql(text), vibevideo_internal.add_reasons(jsonb, jsonb), vibevideo_internal.confirmation(numeric), vibevideo.plan(text, jsonb, int), '
-		'vibevideo_internal.require_to_act(), vibevideo_internal.hurry(), vibevideo_internal.do_deed(vibevideo_internal.planned, text), '
+		'vibevideo_internal.check_keys(), vibevideo_internal.lost_looks(int, timestamptz), vibevideo_internal.require_to_act(), vibevideo_internal.hurry(), vibevideo_internal.do_deed(vibevideo_internal.planned, text), '
 		'vibevideo_internal.do_deeds(vibevideo_internal.planned, text), vibevideo.act(uuid, text), '
 		'vibevideo_internal.past_costs_changed(), vibevideo_internal.sum_past_costs(), vibevideo_internal.add_costs(int), vibevideo_internal.check_overdue(), '
 		'vibevideo_internal.not_checked(text, text), vibevideo_internal.is_preloaded(text), vibevideo_internal.rests_by(), vibevideo_internal.has_vault(), '
@@ -7563,8 +7658,11 @@ BEGIN
 		EXECUTE format('GRANT %s ON %s TO %I', may.privilege, may.objects, may.rolname);
 	END LOOP;
 	IF EXISTS (SELECT FROM pg_roles r WHERE r.rolname = 'service_role') THEN
-		GRANT EXECUTE ON FUNCTION vibevideo.is_active(text), vibevideo.error_class(text), vibevideo_internal.setting_advice(text, text) TO service_role;
-		GRANT SELECT ON vibevideo.costs_by_month, vibevideo.costs_by_day, vibevideo.audit, vibevideo.settings TO service_role;
+		GRANT EXECUTE ON FUNCTION vibevideo.is_active(text), vibevideo.error_class(text), vibevideo_internal.setting_advice(text, text),
+			vibevideo.worker_info(), vibevideo_internal.period(int, timestamptz), vibevideo_internal.histogram(bigint),
+			vibevideo.histogram_sum(bigint[]), vibevideo.histogram_bounds(), vibevideo.percentile(bigint[], double precision) TO service_role;
+		GRANT SELECT ON vibevideo.costs_by_month, vibevideo.costs_by_day, vibevideo.audit, vibevideo.settings, vibevideo.model, vibevideo.limit,
+			vibevideo.rollup, vibevideo.backlog, vibevideo.typical TO service_role;
 	END IF;
 END
 $$;

@@ -60,6 +60,14 @@ RETURN CASE WHEN n = 0 THEN 'Waiting to be sent, you are next' WHEN n > 0 THEN f
 			ELSE 'Waiting to be sent' END;
 COMMENT ON FUNCTION vibevideo_internal.ahead_of_you(bigint) IS 'what a user reads who waits behind so many, NULL if that is not known; owner only';
 
+-- How often fal.ai's list has been read for a lost submit, and when it is next: at no
+-- time means now.
+CREATE FUNCTION vibevideo_internal.lost_looks(tries int, next_at timestamptz)
+RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN format('%s, %s', CASE tries WHEN 0 THEN 'not looked up yet' WHEN 1 THEN 'looked up once' ELSE format('looked up %s times', tries) END,
+			  CASE WHEN next_at IS NULL THEN 'and now again' ELSE format('next at %s', vibevideo_internal.clock(next_at)) END);
+COMMENT ON FUNCTION vibevideo_internal.lost_looks(int, timestamptz) IS 'how often a lost submit was looked up, and when it is next; owner only';
+
 -- How a lost submit comes to an end, if it is not found.
 CREATE FUNCTION vibevideo_internal.lost_ends(sent_at timestamptz, error text)
 RETURNS text LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -278,9 +286,8 @@ BEGIN
 	ELSIF j.state = 'submitting' THEN
 		RETURN vibevideo_internal.because('sending', format('being sent since %s', vibevideo_internal.clock(j.sent_at)), estimate => j.total_p50);
 	ELSIF j.state = 'submit_unknown' THEN
-		RETURN vibevideo_internal.because('lost', format('the answer to its submit was lost: %s, %s; %s',
-			CASE j.tries WHEN 0 THEN 'not looked up yet' WHEN 1 THEN 'looked up once' ELSE format('looked up %s times', j.tries) END,
-			CASE WHEN j.leased_by IS NOT NULL THEN 'and now again' ELSE format('next at %s', vibevideo_internal.clock(j.next_at)) END,
+		RETURN vibevideo_internal.because('lost', format('the answer to its submit was lost: %s; %s',
+			vibevideo_internal.lost_looks(j.tries, CASE WHEN j.leased_by IS NULL THEN j.next_at END),
 			vibevideo_internal.lost_ends(j.sent_at, j.error)), until => CASE WHEN j.leased_by IS NULL THEN j.next_at END);
 	ELSIF j.leased_by IS NULL AND j.next_at > now AND (j.error_code IS NOT NULL OR NOT follows) THEN
 		RETURN vibevideo_internal.because('backoff', concat_ws(', ', format('%s at %s', try, vibevideo_internal.clock(j.next_at)), 'after ' || concat_ws(': ', j.error_code, j.error)),

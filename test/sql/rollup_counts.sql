@@ -74,7 +74,7 @@ SELECT forget();
 SELECT count(*) FROM vibevideo_submit_batch('{1, 2, 3}');
 UPDATE vibevideo.job SET state = 'submitting', sent_at = created_at;
 UPDATE vibevideo.job SET state = 'submit_unknown';
-SELECT status FROM vibevideo.job j, vibevideo.resolve(j.job_id, 'request-1') WHERE j.vibelog_id = '1';
+SELECT status FROM vibevideo.job j, vibevideo.resolve(j.job_id, '019e161b-386c-7d33-8106-f2de1a3ff595') WHERE j.vibelog_id = '1';
 SELECT status FROM vibevideo.job j, vibevideo.resolve(j.job_id, 'not_sent') WHERE j.vibelog_id = '2';
 SELECT r.attempt FROM vibevideo.job j, vibevideo.retry(j.job_id) r WHERE j.vibelog_id = '3';
 SELECT outcome, class, n, wait, returned FROM counted;

@@ -449,7 +449,7 @@ sub odd_list
 
 	($state) = sql_error($node, "SELECT vibevideo.resolve(0, 'not_sent')");
 	is($state, 'PT404', 'resolve: no such job');
-	for my $bad ("''", 'NULL', "'two words'", "'a/b'", "'" . 'x' x 129 . "'", "E'id\\n'")
+	for my $bad ("''", 'NULL', "'two words'", "'a/b'", "'" . 'x' x 129 . "'", "E'$render->{request_id}\\n'", "'sent'", "'notsent'", "'NOT_SENT'", "'request-1'")
 	{
 		($state) = sql_error($node, "SELECT vibevideo.resolve($job, $bad)");
 		is($state, '22023', 'resolve: not an id: ' . substr($bad, 0, 20));
@@ -457,6 +457,8 @@ sub odd_list
 	($state, $text) = sql_error($node, "SELECT vibevideo.resolve($job, '$taken')");
 	is($state, 'PT409', "resolve: another job's id");
 	is(job_of($node, $id)->{state}, 'submit_unknown', 'resolve: nothing of that changed it');
+	is(sql($node, "BEGIN; INSERT INTO vibevideo_internal.lost_look VALUES ($job, now(), true, '[{\"request_id\": \"Another.form\"}]') ON CONFLICT (job_id) DO UPDATE SET candidates = EXCLUDED.candidates; SELECT request_id FROM vibevideo.resolve($job, 'Another.form'); ROLLBACK"),
+		'Another.form', 'resolve: an id of another form that fal.ai lists');
 	is(sql($node, "SELECT status, request_id FROM vibevideo.resolve($job, '$render->{request_id}')"), "queued|$render->{request_id}",
 		'resolve: by the request id');
 	($state, $text) = sql_error($node, "SELECT vibevideo.resolve($job, 'not_sent')");

@@ -14,7 +14,8 @@ use Test::More;
 use VibeTest;
 
 my $json = JSON::PP->new->allow_nonref->canonical;
-my $node = vibe_node('main', app => 0);
+my %keys = ('vibevideo.fal_key' => 'id:secret', 'vibevideo.storage_key' => 'sb_secret_key');
+my $node = vibe_node('main', app => 0, conf => \%keys);
 
 # Everything here is about jobs that stand still.
 sub create_looked_at
@@ -99,10 +100,13 @@ create_looked_at();
 		is((sql_error($node, "SET ROLE watcher; SELECT * FROM $call"))[0], '', "$call: a viewer may");
 		my $shown = sql($node, "SET ROLE watcher; SELECT to_jsonb(x) FROM $call x; RESET ROLE");
 		unlike($shown, qr/secret/, "$call: and sees no prompt");
+		is((sql_error($node, "SET ROLE service_role; SELECT * FROM $call"))[0], '', "$call: so may service_role");
 		next if $call !~ /\(/;
 		my $jwt = q{SET SESSION AUTHORIZATION service_role; SET ROLE authenticated; SET request.jwt.claims = '{"sub": "%s"}'; SELECT * FROM %s};
 		is((sql_error($node, sprintf($jwt, 'viola', $call)))[0], '42501', "$call: a JWT is not believed in any session");
 	}
+	is((sql_error($node, "SET ROLE service_role; SELECT * FROM vibevideo.$_"))[0], '', "$_: service_role may read it, as operators may")
+	  for qw(jobs costs costs_by_month costs_by_day settings model limit rollup backlog typical audit worker_info());
 	sql($node, 'CREATE ROLE authenticator LOGIN NOINHERIT; GRANT authenticated, service_role TO authenticator');
 	for my $call (grep { /\(/ } @CALLS)
 	{
@@ -144,14 +148,30 @@ sub acted
 {
 	is(kinds(), 'paused', 'a paused database');
 	is(acted('paused'), '', 'and its statement');
-	like(row('SELECT * FROM vibevideo.inbox()')->{sentence}, qr/paused by \w+ .*: a test/, 'which says who and why');
+	like(row('SELECT * FROM vibevideo.inbox()')->{sentence}, qr/^Nothing is sent, asked, copied or written: paused by \w+ .*: a test/, 'which says what is, who and why');
+	like(sql($node, q{BEGIN; SELECT vibevideo.resume(); SELECT vibevideo.pause(); SELECT sentence FROM vibevideo.inbox(); ROLLBACK}), qr/^New videos wait: /m, 'or is not');
 
-	my $lost = add_job(vibelog_id => 'lost', state => 'submit_unknown', raw => { sent_at => "now() - interval '5 minutes'" });
-	is(kinds(), 'paused lost_submit', 'a lost submit');
-	is(acted('lost_submit'), '', 'its statement is a plan');
-	add_job(vibelog_id => "lost $_", state => 'submit_unknown') for 1 .. 2;
+	my %looked = (state => 'submit_unknown', raw => { sent_at => "now() - interval '4 minutes'", tries => 3, next_at => "now() + interval '9 s'" });
+	my $lost = add_job(vibelog_id => 'lost', %looked, error => 'no trace');
+	is(kinds(), 'paused', 'a lost submit: the worker looks for it');
+	for my $policy ("vibevideo.unknown_policy = 'manual'", "request.nothing = ''")
+	{
+		sql($node, "UPDATE vibevideo.job SET sent_at = now() - interval '6 minutes' WHERE job_id = $lost") if $policy !~ /manual/;
+		my $sentence = sql($node, "SET $policy; SELECT sentence FROM vibevideo.inbox() WHERE kind = 'lost_submit'; RESET vibevideo.unknown_policy");
+		my $end = $policy =~ /manual/ ? 'it waits for a decision' : 'if it is not found, unknown_policy fail_when_absent acts at \d';
+		like($sentence, qr/It: looked up 3 times, next at \S+; $end.*vibevideo\.resolve\($lost,/, 'until somebody must decide, or it takes long');
+	}
+	unlike(row(q{SELECT * FROM vibevideo.inbox() WHERE kind = 'lost_submit'})->{action}, qr/plan|resolve/, 'its statement pays for nothing');
+	is(acted('lost_submit'), '', 'and works');
+	sql($node, "UPDATE vibevideo.job SET cancel_requested_at = now() WHERE job_id = $lost");
+	is(kinds(), 'paused', 'not one that is to be cancelled');
+	sql($node, "UPDATE vibevideo.job SET cancel_requested_at = NULL WHERE job_id = $lost");
+	add_job(vibelog_id => "lost $_", state => 'submit_unknown', raw => { sent_at => "now() - interval '1 hour'" }) for 1 .. 2;
 	is(kinds(), 'paused lost_submit*3', 'several are one line');
-	is(acted('lost_submit'), '', 'with a plan for all');
+	my $lines = join(' ', split /\n/, sql($node, q{SET timezone = 'Asia/Kolkata'; TABLE vibevideo.inbox; RESET timezone}));
+	like($lines, qr/^Database: Nothing /, 'in psql a pause has one time');
+	like($lines, qr/3 jobs, since \d{4}-\d\d-\d\d \d\d:\d\d\+05:30: /, 'and others have their time zone');
+	like(row(q{SELECT * FROM vibevideo.inbox() WHERE kind = 'lost_submit'})->{sentence}, qr/The first, job $lost: looked up 3 times/, 'about the first');
 	sql($node, q{DELETE FROM vibevideo.job WHERE state = 'submit_unknown'});
 
 	my $dead = add_job(vibelog_id => 'dead', state => 'failed', media_url => 'http://x/v.mp4', error_code => 'EntityTooLarge', error => 'too large');
@@ -211,6 +231,10 @@ sub acted
 	add_job(vibelog_id => 'refused', state => 'failed', error_code => 'http_402', error => 'Exhausted balance');
 	is(kinds(), 'paused account', "fal.ai's refusal");
 	is(acted('account'), '', 'and its statement');
+	my $again = add_job(vibelog_id => 'refused', state => 'completed', media_url => 'http://x/v.mp4');
+	is(kinds(), 'paused', 'not if it was tried again');
+	sql($node, "DELETE FROM vibevideo.job WHERE job_id = $again");
+	is(kinds(), 'paused account', 'which nothing else has hidden');
 	sql($node, q{UPDATE vibevideo.job SET completed_at = now() - interval '2 hours' WHERE true});
 	is(kinds(), 'paused', 'for an hour');
 	sql($node, 'DELETE FROM vibevideo.job WHERE true; DELETE FROM vibevideo_internal.new_costs WHERE true; DELETE FROM vibevideo.past_costs WHERE true');
@@ -232,11 +256,47 @@ sub acted
 	is(acted('check'), '', 'and its statement');
 	sql($node, q{ALTER TABLE vibelogs RENAME words TO prompt});
 
+	for my $key (qw(fal_key storage_key))
+	{
+		configure($node, $key => '');
+		is(row(q{SELECT subject FROM vibevideo.inbox() WHERE kind = 'check'})->{subject}, $key, "a missing $key");
+		is(acted('check'), '', 'and its statement');
+		my $action = row(q{SELECT action FROM vibevideo.inbox() WHERE kind = 'check'})->{action};
+		like(sql($node, "SET ROLE watcher; $action RESET ROLE"), qr/^$key\|fail\|/, 'which viewers may call, too');
+		configure($node, $key => $keys{"vibevideo.$key"});
+	}
+	configure($node, storage_key => '', storage_kind => 'none');
+	is(kinds(), 'paused', 'but none that is not needed');
+	configure($node, storage_key => $keys{'vibevideo.storage_key'}, storage_kind => 'supabase');
+	sql($node, 'ALTER SYSTEM RESET vibevideo.retention');
+	sql($node, 'SELECT pg_reload_conf()');
+
 	# what it has no time for, it says
 	sql($node, q{BEGIN; CREATE OR REPLACE FUNCTION vibevideo_internal.needs_of_database() RETURNS SETOF vibevideo.inbox_row LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(1.1); END'});
-	is(kinds(), join(' ', ('unread') x 5), 'what was not looked at');
+	is(kinds(), join(' ', ('unread') x 6), 'what was not looked at');
 	sql($node, 'ROLLBACK');
 	sql($node, 'SELECT vibevideo.resume()');
+	# a service that has been down for so long, as shared memory would have it
+	my $down = sub {
+		my ($service, $minutes, $state) = @_;
+		my %column = (fal_down_since => 'NULL::timestamptz', storage_down_since => 'NULL::timestamptz', "${service}_down_since" => "clock_timestamp() - interval '$minutes minutes'");
+		my $sentence = sql($node, q{BEGIN; CREATE OR REPLACE FUNCTION vibevideo.worker_info(OUT pid int, OUT started_at timestamptz, OUT heartbeat_at timestamptz,
+				OUT last_poll_at timestamptz, OUT starts bigint, OUT failures bigint, OUT fal_down_until timestamptz, OUT storage_down_until timestamptz,
+				OUT fal_down_since timestamptz, OUT storage_down_since timestamptz, OUT fal_is_probed boolean, OUT storage_is_probed boolean,
+				OUT has_fal_key boolean, OUT has_storage_key boolean, OUT copies int, OUT absence text, OUT restart_at timestamptz, OUT cannot_start boolean)
+			LANGUAGE sql VOLATILE AS $$ SELECT 1, now(), now(), now(), 1::bigint, 0::bigint, now() + interval '20 s', now() + interval '20 s',}
+			  . " $column{fal_down_since}, $column{storage_down_since}, false, false, true, true, 0, NULL, NULL::timestamptz, false \$\$; "
+			  . ($state ? "INSERT INTO vibevideo.job (relation, vibelog_id, state, model, input) SELECT 'vibelogs', n, 'pending', 'm', '{}' FROM generate_series(1, 12) n;
+				UPDATE vibevideo.job SET state = '$state', request_id = job_id, media_url = CASE WHEN '$state' = 'processing' THEN 'http://x' END WHERE '$state' <> 'pending'; " : '')
+			  . q{SELECT concat_ws('|', subject, jobs, sentence, action) FROM vibevideo.inbox() WHERE kind = 'outage'; ROLLBACK});
+		return $sentence;
+	};
+	is($down->('storage', 5, 'processing') =~ s/in \d+ s\./in 20 s./r, 'connection to Storage|12|Storage has not answered for 5 min: 12 jobs wait, without using up tries; the next probe is in 20 s. '
+		  . 'This asks at once, and lets them go if it answers.|SELECT * FROM vibevideo.probe_now();', 'an outage of Storage');
+	like($down->('fal', 4, $_), qr/^connection to fal\.ai\|12\|/, "of fal.ai: $_") for qw(pending queued generating);
+	is($down->('fal', 4, 'processing'), '', 'whose jobs do not wait for the other');
+	is($down->('storage', 2, 'processing'), '', 'not for two minutes');
+	is($down->('storage', 9), '', 'nor if nobody waits');
 	is(sql($node, 'TABLE vibevideo.inbox'), 'Nothing needs you.', 'nothing');
 	is(kinds(), '', 'is an empty inbox');
 	sql($node, q{SELECT vibevideo.pause('all', 'a test')});
