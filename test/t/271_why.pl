@@ -118,6 +118,10 @@ SQL
 	is(sql($node, "SELECT num_nulls(waits_for, why, waits_until, estimate) FROM vibevideo.jobs WHERE vibelog_id = '$id'"), '4', 'the view has no reason for it');
 	my $video = status_of($node, $id);
 	is_deeply([ @$video{qw(waits_for estimate_seconds)} ], [ undef, undef ], 'nor has vibevideo_status');
+	sql($node, q{INSERT INTO vibevideo.job (vibelog_id, state, model, input, error_code, error, row_dirty, next_at, completed_at)
+		SELECT 'ended ' || s, s, 'a/b', '{}', 'http_500', E'no\nluck', false, NULL, now() FROM unnest(ARRAY['failed', 'cancelled', 'completed']) s});
+	holds("ended $_", 'ended', qr/^it has ended: $_ at $clock: http_500: no luck$/, undef, "one that has $_ says what was wrong") for qw(failed cancelled);
+	holds('ended completed', 'ended', qr/^it has ended: completed at $clock$/, undef, 'which is over in one that went well');
 	my ($state, $text) = sql_error($node, 'SELECT * FROM vibevideo.why(0)');
 	is($state, 'PT404', 'a job that is not there');
 	like($text, qr/there is no job 0$/m, 'is not there');
