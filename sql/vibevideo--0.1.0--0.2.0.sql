@@ -5036,10 +5036,10 @@ BEGIN
 		RAISE EXCEPTION USING
 			ERRCODE = 'invalid_parameter_value',
 			MESSAGE = format('the action must be one of %s', array_to_string(actions, ', '));
-	ELSIF max_jobs IS NULL OR max_jobs NOT BETWEEN 0 AND 100000 THEN
+	ELSIF max_jobs IS NULL OR max_jobs NOT BETWEEN 1 AND 100000 THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'invalid_parameter_value',
-			MESSAGE = 'max_jobs must be a number from 0 to 100000';
+			MESSAGE = 'max_jobs must be a number from 1 to 100000';
 	END IF;
 	f = vibevideo_internal.read_filter(filter);
 	IF f.state IS NULL AND f.job_id IS NULL AND f.request_id IS NULL AND f.key IS NULL THEN
@@ -5104,7 +5104,7 @@ action: cancel; retry (a rendered video is only copied, a job that waits is sent
 filter: a JSON object, as {"state": "failed", "class": "provider", "since": "1 hour"}. Without state, status,
   job_id, request_id and key it looks at active jobs to cancel, lost submits to resolve, and failed jobs
   otherwise.
-max_jobs: so many at most, the newest or, with since, the oldest; default: 1000.
+max_jobs: so many at most, 1 to 100000, the newest or, with since, the oldest; default: 1000.
 Returns one row:
 token: for vibevideo.act; NULL if there is nothing to do.
 jobs, users: how many jobs would be changed, and of how many users.
@@ -5152,6 +5152,7 @@ DECLARE
 		-- a claimed job keeps its lease: its holder may be about to record the request's id
 		WHEN 'cancel' THEN 'cancel_requested_at = now(), state = CASE WHEN w.state = ''pending'' THEN ''cancelled'' ELSE w.state END, '
 			'completed_at = CASE WHEN w.state = ''pending'' THEN now() END, '
+			'error_code = CASE WHEN w.state <> ''pending'' THEN w.error_code END, error = CASE WHEN w.state <> ''pending'' THEN w.error END, '
 			'next_at = CASE WHEN w.state = ''pending'' THEN NULL WHEN w.leased_by IS NULL THEN now() - interval ''1 day'' ELSE w.next_at END'
 		WHEN 'send' THEN 'next_at = now(), tries = 0, lease = nextval(''vibevideo.lease_seq''), error_code = NULL, error = NULL'
 		WHEN 'copy' THEN 'state = ''processing'', next_at = now(), tries = 0, crashes = 0, cancel_requested_at = NULL, generated_at = now(), '
@@ -5339,7 +5340,7 @@ COMMENT ON FUNCTION vibevideo.redrive(text, interval, int, text) IS
   only copied, anything else is a new attempt, which is paid for.
 error_code: only jobs with this one; default: NULL, which is all but lost submits (submit_lost).
 since: only jobs that failed within this time; default: 1 day.
-max_jobs: so many at most, the oldest first; default: 100.
+max_jobs: so many at most, 1 to 100000, the oldest first; default: 100.
 confirm: the words that confirm what it may cost, as ''spend 34.50'', if that is more than
   vibevideo.confirm_over_usd; default: none.
 Returns how many jobs were started.

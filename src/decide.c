@@ -50,6 +50,9 @@ static Statement request_cancel = {
 	"UPDATE vibevideo.job j SET cancel_requested_at = COALESCE(j.cancel_requested_at, $2),"
 	" state = CASE WHEN j.state = 'pending' THEN 'cancelled' ELSE j.state END,"
 	" completed_at = CASE WHEN j.state = 'pending' THEN $2 END,"
+	/* what it waited for is no reason of its end */
+	" error_code = CASE WHEN j.state <> 'pending' THEN j.error_code END,"
+	" error = CASE WHEN j.state <> 'pending' THEN j.error END,"
 	" next_at = CASE WHEN j.state = 'pending' THEN NULL"
 	" WHEN j.leased_by IS NULL THEN $2 - '1 day'::interval ELSE j.next_at END"
 	" WHERE j.job_id = $1"
