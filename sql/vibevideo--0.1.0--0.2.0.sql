@@ -5675,6 +5675,30 @@ COMMENT ON COLUMN vibevideo.job_page.filter IS 'what these match: what to pass a
  * Errors: 22023 a bad filter or number; 42501 not a viewer, or a prompt is looked
  * for by one who may not see inputs.
  */
+-- Where a list goes on, as its page before said.  JavaScript rounds large numbers up.
+CREATE FUNCTION vibevideo_internal.read_after(after jsonb)
+RETURNS jsonb LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET datestyle = ISO AS $$
+DECLARE
+	most constant numeric = 9223372036854775807;
+BEGIN
+	IF after IS NULL OR jsonb_typeof(after) = 'null' THEN
+		RETURN NULL;
+	ELSIF jsonb_typeof(after) = 'object' AND after - 'ended' - 'job_id' = '{}' AND after ->> 'job_id' ~ '^[0-9]{1,19}$'
+		  AND (NOT after ? 'ended' OR jsonb_typeof(after -> 'ended') = 'string')
+	THEN
+		RETURN after || jsonb_build_object('job_id', least((after ->> 'job_id')::numeric, most))
+			|| CASE WHEN after ? 'ended' THEN jsonb_build_object('ended', (after ->> 'ended')::timestamptz) ELSE '{}' END;
+	END IF;
+	RAISE invalid_parameter_value;
+EXCEPTION WHEN data_exception THEN
+	RAISE EXCEPTION USING
+		ERRCODE = 'invalid_parameter_value',
+		MESSAGE = 'after does not say where a list goes on',
+		HINT = 'It must be next of the page before, or null for the first page.';
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.read_after(jsonb) IS 'where a list of jobs goes on, checked: 22023; owner only';
+
 CREATE FUNCTION vibevideo.list_jobs(filter jsonb DEFAULT '{}', after jsonb DEFAULT NULL, max_jobs int DEFAULT 50)
 RETURNS vibevideo.job_page LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -5686,7 +5710,7 @@ BEGIN
 	PERFORM vibevideo_internal.check_most('max_jobs', max_jobs, 1000);
 	SELECT c.see_input INTO see_input FROM vibevideo_internal.caller() c;
 	SELECT x.job_ids, x.next, x.bound INTO ids, page.next, page.bound
-	FROM vibevideo_internal.filter_jobs(vibevideo_internal.read_filter(filter), true, max_jobs, 60, after) x;
+	FROM vibevideo_internal.filter_jobs(vibevideo_internal.read_filter(filter), true, max_jobs, 60, vibevideo_internal.read_after(after)) x;
 	page.jobs = (SELECT coalesce(array_agg(vibevideo_internal.list_job(j, see_input) ORDER BY n.nth), '{}')
 				 FROM unnest(ids) WITH ORDINALITY AS n(job_id, nth) JOIN vibevideo.job j ON j.job_id = n.job_id);
 	page.as_of = clock_timestamp();

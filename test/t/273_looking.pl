@@ -117,7 +117,9 @@ create_looked_at();
 	is((sql_error($node, q{SET ROLE watcher; SELECT * FROM vibevideo.list_jobs('{"prompt": "secret"}')}))[0], '42501', 'nor can they find it');
 	is((sql_error($node, 'SELECT vibevideo.job_detail(123456)'))[0], 'PT404', 'no such job');
 	is((sql_error($node, "SELECT $_"))[0], '22023', "$_ is refused") for 'vibevideo.list_jobs(max_jobs => 0)', 'vibevideo.list_jobs(max_jobs => 1001)',
-	  'vibevideo.list_jobs(max_jobs => NULL)', q{vibevideo.list_jobs('{"nonsense": 1}')}, 'vibevideo.error_groups(NULL)',
+	  'vibevideo.list_jobs(max_jobs => NULL)', q{vibevideo.list_jobs('{"nonsense": 1}')},
+	  (map { "vibevideo.list_jobs(after => '$_')" } '26', '"x"', '[]', '{}', '{"after": 3}', '{"job_id": -1}', '{"job_id": 1, "ended": "no"}', '{"job_id": 1, "more": 2}'),
+	  'vibevideo.error_groups(NULL)',
 	  q{vibevideo.error_groups('-infinity')}, 'vibevideo.users(NULL)', 'vibevideo.users(most => 0)';
 	sql($node, 'DELETE FROM vibevideo.job WHERE true');
 }
@@ -297,6 +299,8 @@ sub acted
 		return join(' ', @ids);
 	};
 	my $all = join(' ', reverse(@active), @ended);
+	is(row(q{SELECT cardinality(jobs) AS n FROM vibevideo.list_jobs(after => '{"ended": "infinity", "job_id": 9223372036854776000}')})->{n}, scalar(@ended),
+		'the largest number, as JavaScript has it');
 	is($list->('{}', $_), $all, "all of them, $_ a page: unfinished ones first, then the last to end") for 1, 7, 1000;
 	is($list->('{"user": "ann", "state": "failed"}', 2), join(' ', map { $ended[ $_ - 1 ] } 5, 15), 'with a filter');
 	is($list->('{"user": ["ann", "bob"], "state": "failed"}', 3), join(' ', map { $ended[ $_ - 1 ] } 5, 10, 15, 20), 'of several users, merged');
