@@ -4538,7 +4538,7 @@ BEGIN
 		RETURN NULL;
 	END IF;
 	IF EXISTS (SELECT FROM jsonb_array_elements(value) e
-			   WHERE jsonb_typeof(e) <> 'string' AND NOT (name = 'key' AND jsonb_typeof(e) = 'number'))
+			   WHERE jsonb_typeof(e) <> 'string' AND NOT (name IN ('key', 'vibelog_id') AND jsonb_typeof(e) = 'number'))
 	THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'invalid_parameter_value',
@@ -4601,8 +4601,8 @@ COMMENT ON FUNCTION vibevideo_internal.filter_time(jsonb, text) IS 'the moment t
 CREATE FUNCTION vibevideo_internal.read_filter(filter jsonb)
 RETURNS vibevideo_internal.job_filter LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	known constant text[] = ARRAY['job_id', 'request_id', 'key', 'state', 'status', 'error_code', 'class', 'model', 'user', 'since',
-								  'until', 'attempts', 'cost', 'orphan', 'paid_not_stored', 'prompt'];
+	known constant text[] = ARRAY['job_id', 'request_id', 'key', 'vibelog_id', 'state', 'status', 'error_code', 'class', 'model', 'user',
+								  'user_id', 'since', 'until', 'attempts', 'cost', 'orphan', 'paid_not_stored', 'prompt'];
 	states constant text[] = vibevideo_internal.states();
 	f vibevideo_internal.job_filter;
 	status text[];
@@ -4623,6 +4623,13 @@ BEGIN
 			HINT = format('Known are: %s.', array_to_string(known, ', '));
 	END IF;
 	filter = jsonb_strip_nulls(filter);
+	-- as columns of lists are named
+	IF filter ?& ARRAY['key', 'vibelog_id'] OR filter ?& ARRAY['user', 'user_id'] THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_parameter_value',
+			MESSAGE = 'the filter has two keys for the same',
+			DETAIL = 'vibelog_id is another name of key, user_id of user.';
+	END IF;
 
 	IF filter ? 'job_id' THEN
 		IF jsonb_typeof(filter -> 'job_id') <> 'array' THEN
@@ -4639,7 +4646,7 @@ BEGIN
 		f.job_id = ARRAY(SELECT e::bigint FROM jsonb_array_elements_text(filter -> 'job_id') e);
 	END IF;
 	f.request_id = vibevideo_internal.filter_strings(filter, 'request_id');
-	f.key = vibevideo_internal.filter_strings(filter, 'key');
+	f.key = vibevideo_internal.filter_strings(filter, CASE WHEN filter ? 'key' THEN 'key' ELSE 'vibelog_id' END);
 	f.state = vibevideo_internal.filter_strings(filter, 'state', states);
 	status = vibevideo_internal.filter_strings(filter, 'status', vibevideo_internal.statuses());
 	IF status IS NOT NULL THEN
@@ -4648,7 +4655,7 @@ BEGIN
 	f.error_code = vibevideo_internal.filter_strings(filter, 'error_code');
 	f.class = vibevideo_internal.filter_strings(filter, 'class', ARRAY['policy', 'input', 'balance', 'provider', 'storage', 'time', 'limit', 'other']);
 	f.model = vibevideo_internal.filter_strings(filter, 'model');
-	f."user" = vibevideo_internal.filter_strings(filter, 'user');
+	f."user" = vibevideo_internal.filter_strings(filter, CASE WHEN filter ? 'user' THEN 'user' ELSE 'user_id' END);
 	f.since = vibevideo_internal.filter_time(filter, 'since');
 	f.until = vibevideo_internal.filter_time(filter, 'until');
 	f.attempts = CASE WHEN filter ? 'attempts'
