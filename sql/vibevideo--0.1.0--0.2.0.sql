@@ -5593,6 +5593,7 @@ CREATE TYPE vibevideo.job_row AS (
 	generated_at timestamptz,
 	completed_at timestamptz,
 	updated_at timestamptz,
+	forgotten_at timestamptz,
 	waited interval,
 	rendered interval,
 	copied interval,
@@ -5628,6 +5629,7 @@ COMMENT ON COLUMN vibevideo.job_row.submitted_at IS 'when fal.ai accepted it';
 COMMENT ON COLUMN vibevideo.job_row.generated_at IS 'when its video was made';
 COMMENT ON COLUMN vibevideo.job_row.completed_at IS 'when it ended';
 COMMENT ON COLUMN vibevideo.job_row.updated_at IS 'when what its row shows changed last';
+COMMENT ON COLUMN vibevideo.job_row.forgotten_at IS 'when an operator said that its failure is dealt with; NULL if nobody did';
 COMMENT ON COLUMN vibevideo.job_row.waited IS 'how long it took, or has taken so far, until fal.ai accepted it';
 COMMENT ON COLUMN vibevideo.job_row.rendered IS 'how long from then on until the video was made, fal.ai''s queue included';
 COMMENT ON COLUMN vibevideo.job_row.copied IS 'how long from then on until it was stored, or given up';
@@ -5644,7 +5646,7 @@ BEGIN ATOMIC
 		(j).error_code, vibevideo.error_class((j).error_code), left((j).error, 500), left((j).row_error, 500), (j).orphan,
 		(j).state = 'failed' AND (j).media_url IS NOT NULL, (j).cost_usd,
 		CASE WHEN (j).state IN ('queued', 'generating') THEN (j).queue_position END, vibevideo_internal.job_progress(j),
-		(j).created_at, (j).submitted_at, (j).generated_at, (j).completed_at, (j).updated_at,
+		(j).created_at, (j).submitted_at, (j).generated_at, (j).completed_at, (j).updated_at, (j).forgotten_at,
 		coalesce((j).submitted_at, (j).completed_at, clock_timestamp()) - (j).created_at,
 		coalesce((j).generated_at, (j).completed_at, clock_timestamp()) - (j).submitted_at,
 		coalesce((j).completed_at, clock_timestamp()) - (j).generated_at,
@@ -6348,7 +6350,7 @@ COMMENT ON TYPE vibevideo.error_group IS 'jobs that failed with the same error o
 COMMENT ON COLUMN vibevideo.error_group.error_class IS 'what kind of trouble it is';
 COMMENT ON COLUMN vibevideo.error_group.error_code IS 'the error, for programs';
 COMMENT ON COLUMN vibevideo.error_group.model IS 'fal.ai''s endpoint id';
-COMMENT ON COLUMN vibevideo.error_group.jobs IS 'how many jobs failed with it since then, orphans included';
+COMMENT ON COLUMN vibevideo.error_group.jobs IS 'how many jobs failed with it since then, orphans included, without those that an operator has forgotten';
 COMMENT ON COLUMN vibevideo.error_group.first_at IS 'when it was first seen among the jobs that are kept';
 COMMENT ON COLUMN vibevideo.error_group.last_at IS 'when it was last seen';
 COMMENT ON COLUMN vibevideo.error_group.trend IS 'how many in each twelfth of the time since then, the last one is now';
@@ -6385,16 +6387,18 @@ BEGIN
 				ORDER BY j.error_code COLLATE pg_catalog."C" LIMIT 1), h.nth + 1
 		FROM hop h WHERE h.code IS NOT NULL AND h.nth <= most_codes
 	), part AS (
-		SELECT h.code, f.model, width_bucket(f.completed_at, bounds) AS nth, count(*) AS n,
-			   max(f.completed_at) AS last_at, min(f.completed_at) AS first_at, max(f.job_id) AS job_id, h.nth > most_codes AS cut
+		-- what is forgotten is looked at, too, and not counted
+		SELECT h.code, f.model, width_bucket(f.completed_at, bounds) AS nth, count(*) AS looked, count(f.open_id) AS n,
+			   max(f.completed_at) FILTER (WHERE f.open_id IS NOT NULL) AS last_at, min(f.completed_at) FILTER (WHERE f.open_id IS NOT NULL) AS first_at,
+			   max(f.open_id) AS job_id, h.nth > most_codes AS cut
 		FROM hop h CROSS JOIN LATERAL (
-			SELECT j.model, j.completed_at, j.job_id FROM vibevideo.job j
+			SELECT j.model, j.completed_at, CASE WHEN j.forgotten_at IS NULL THEN j.job_id END AS open_id FROM vibevideo.job j
 			WHERE j.error_code COLLATE pg_catalog."C" = h.code AND j.next_at IS NULL AND (j.state = 'failed') IS TRUE AND j.completed_at >= since
 			ORDER BY j.completed_at DESC LIMIT most) f
 		GROUP BY 1, 2, 3, h.nth
 	), grouped AS (
 		SELECT p.code, p.model, sum(p.n)::bigint AS jobs, min(p.first_at) AS first_at, max(p.last_at) AS last_at, max(p.job_id) AS job_id,
-			   sum(sum(p.n)) OVER (PARTITION BY p.code) >= most OR bool_or(p.cut) AS more
+			   sum(sum(p.looked)) OVER (PARTITION BY p.code) >= most OR bool_or(p.cut) AS more
 		FROM part p GROUP BY p.code, p.model
 	)
 	SELECT vibevideo.error_class(g.code), g.code, g.model, g.jobs,
@@ -6408,12 +6412,13 @@ BEGIN
 				 LEFT JOIN part p ON p.code = g.code AND p.model = g.model AND p.nth = s ORDER BY s),
 		   g.job_id, left(x.error, 500), g.more
 	FROM grouped g LEFT JOIN vibevideo.job x ON x.job_id = g.job_id
+	WHERE g.jobs > 0
 	ORDER BY g.jobs DESC, g.code, g.model;
 END
 $$;
 COMMENT ON FUNCTION vibevideo.error_groups(timestamptz) IS
 'Returns what went wrong, vibevideo.error_group: failed jobs by class, error and model, the most frequent first, with
-  first and last time, trend and example.
+  first and last time, trend and example. What an operator has forgotten (vibevideo.plan) is left out.
 since: failed since then; default: a day ago.
 Errors: 22023 since is not a time; 42501 not a viewer.
 For viewers and operators.';

@@ -372,6 +372,11 @@ sub acted
 	is($groups->[2]{trend}[10] + $groups->[2]{trend}[11], 1, 'the last is now');
 	is($groups->[0]{example}, 'words of content_policy_violation', 'with an example');
 	is(scalar(@{ rows(q{SELECT * FROM vibevideo.error_groups(now() - interval '10 days')}) }), 3, 'since another time');
+	sql($node, q{UPDATE vibevideo.job SET forgotten_at = now() WHERE error_code = 'content_policy_violation' OR model = 'fal-ai/minimax/video-01' AND completed_at > now() - interval '3 hours'});
+	is(join(' ', map { "$_->{error_code}:$_->{jobs}:" . sum(@{ $_->{trend} }) } @{ rows('SELECT * FROM vibevideo.error_groups()') }), 'http_500:2:2 http_500:1:1', 'what is forgotten is left out');
+	is(row(q{SELECT count(*) FILTER (WHERE j.forgotten_at IS NOT NULL) AS n FROM vibevideo.list_jobs('{"state": "failed", "since": "1 day"}') l, unnest(l.jobs) j})->{n}, 6,
+		'and lists say so');
+	sql($node, 'UPDATE vibevideo.job SET forgotten_at = NULL WHERE forgotten_at IS NOT NULL');
 
 	add_job(vibelog_id => "made $_", requested_by => 'cat', state => 'completed', media_url => 'http://x/v.mp4') for 1 .. 3;
 	add_job(vibelog_id => "before $_", requested_by => 'dan', state => 'completed', media_url => 'http://x/v.mp4', raw => { created_at => "now() - $_ * interval '20 days'" }) for 1 .. 2;
