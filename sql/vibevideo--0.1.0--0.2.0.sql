@@ -6441,7 +6441,8 @@ CREATE TYPE vibevideo.user_row AS (
 	max_active int,
 	submits_per_day int,
 	spend_per_day_usd numeric,
-	more boolean
+	more boolean,
+	bound text
 );
 COMMENT ON TYPE vibevideo.user_row IS 'what a user has in work, has requested and spent';
 COMMENT ON COLUMN vibevideo.user_row.user_id IS 'who, NULL for jobs of which nobody knows that';
@@ -6458,6 +6459,7 @@ COMMENT ON COLUMN vibevideo.user_row.max_active IS 'the limit that counts for th
 COMMENT ON COLUMN vibevideo.user_row.submits_per_day IS 'videos requested a day';
 COMMENT ON COLUMN vibevideo.user_row.spend_per_day_usd IS 'how many USD may be spent a day';
 COMMENT ON COLUMN vibevideo.user_row.more IS 'there are more users, and one of them may belong before this one';
+COMMENT ON COLUMN vibevideo.user_row.bound IS 'why the list ends where it does: most, if there may be more users; NULL if these are all; the same in each row';
 
 -- What users have requested and spent in a time, by whole days of UTC: of those with
 -- the most to spend in the months that it touches, which is at least as much, the
@@ -6537,8 +6539,10 @@ BEGIN
 		   l.max_active, l.submits_per_day, l.spend_per_day_usd,
 		   coalesce(f.active = 0 AND f.spent < (SELECT max(s.beyond) FROM spender s), false)
 			   OR (SELECT count(*) FROM working) > candidates AND f.active <= (SELECT min(w.active) FROM working w WHERE w.nth <= candidates)
-			   OR coalesce((SELECT sum(w.active) FROM working w) >= vibevideo_internal.most(), false)
-	FROM (SELECT x.* FROM figures x WHERE x.active > 0 OR x.submits > 0 OR x.videos > 0
+			   OR coalesce((SELECT sum(w.active) FROM working w) >= vibevideo_internal.most(), false),
+		   CASE WHEN f.found > users.most OR (SELECT max(s.beyond) FROM spender s) IS NOT NULL
+					 OR (SELECT sum(w.active) FROM working w) >= vibevideo_internal.most() THEN 'most' END
+	FROM (SELECT x.*, count(*) OVER () AS found FROM figures x WHERE x.active > 0 OR x.submits > 0 OR x.videos > 0
 		  ORDER BY x.active DESC, x.spent DESC, x.submits DESC, x.user_id LIMIT most) f
 	LEFT JOIN LATERAL (SELECT y.* FROM vibevideo_internal.limits_for(nullif(f.user_id, '')) y WHERE y.who <> 'global') l ON true
 	ORDER BY f.active DESC, f.spent DESC, f.submits DESC, f.user_id;

@@ -399,6 +399,8 @@ END
 	sql($node, q{SELECT vibevideo_internal.add_costs(1000)});
 	like($users->(q{now() - interval '50 days'}), qr/^dan\|0\|0\|0\|0\|2\|2\|1\|/m, 'the same when costs were added up');
 	is(join(' ', map { $_->{user_id} . ($_->{more} ? '+' : '') } @{ rows('SELECT * FROM vibevideo.users(most => 2)') }), 'ann cat', 'not more than asked for');
+	is(join(' ', map { $_->{bound} // 'all' } map { @{ rows("SELECT DISTINCT bound FROM vibevideo.users(now() - interval '1 day', $_)") } } 2, 4, 5, 1000), 'most all all all',
+		'and it is said that there are more');
 	# of many users the right ones are found, or it is said that they may not be
 	sql($node, q{INSERT INTO vibevideo.past_costs SELECT 'u' || u, vibevideo_internal.today() - d, 'm', 1, 1, (u * 7919 % 101) * (1 + d % 2) FROM generate_series(1, 300) u, generate_series(0, 45) d});
 	for my $since (0, 5, 29, 40)
