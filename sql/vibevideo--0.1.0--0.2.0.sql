@@ -6120,7 +6120,8 @@ BEGIN
 		GROUP BY x.row_error ORDER BY min(x.updated_at) LIMIT 20
 	LOOP
 		RETURN NEXT vibevideo_internal.need('unwritten_row', r.since, vibevideo_internal.about_jobs(r.jobs, r.job_id, r.more),
-			format('Its row does not show the job: %s. Mend what that says%s', vibevideo_internal.quoted(r.row_error),
+			format('%s: %s. Mend what that says%s', CASE r.jobs WHEN 1 THEN 'Its row does not show the job' ELSE 'Their rows do not show the jobs' END,
+				   vibevideo_internal.quoted(r.row_error),
 				   CASE WHEN r.again THEN '; it is tried again automatically.' ELSE ', then retry.' END),
 			CASE WHEN r.again THEN format('SELECT * FROM vibevideo.job_detail(%s);', r.job_id) ELSE 'SELECT vibevideo.reset_stuck(''0'');' END,
 			r.jobs, r.job_id, r.more);

@@ -362,7 +362,7 @@ usual();
 	sql($node, q{CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION E'not\nat 10.0.0.7'; END $$;
 		CREATE TRIGGER refuse BEFORE UPDATE ON vibelogs FOR EACH ROW WHEN (NEW.prompt = 'row: refused' AND NEW.video_generation_status = 'completed') EXECUTE FUNCTION refuse()});
 	submit($node, $refused);
-	holds($refused, 'row', qr/^its row is not written: not at 10\.0\.0\.7 \(SQLSTATE P0001\); next try at $clock$/, undef, 'a trigger', until => qr/^\d/);
+	holds($refused, 'row', qr/^its row is not written: not at 10\.0\.0\.7 \(SQLSTATE P0001\), in PL\/pgSQL function refuse\(\) line 1 at RAISE; next try at $clock$/, undef, 'a trigger', until => qr/^\d/);
 	my $video = status_of($node, $refused);
 	is("$video->{status}|$video->{message}|" . ($video->{waits_for} // ''), 'completed|Your video is ready|', 'its user has the video');
 	is(sql($node, "SELECT waits_for, estimate IS NULL FROM vibevideo.jobs WHERE vibelog_id = '$refused'"), 'row|t', 'the view says so');
