@@ -351,6 +351,25 @@ sub acted
 	sql($node, 'DELETE FROM vibevideo.job WHERE true; DELETE FROM vibevideo.event WHERE true; DELETE FROM vibevideo_internal.new_costs WHERE true; DELETE FROM vibevideo.past_costs WHERE true');
 }
 
+# -- decisions that do nothing say so -----------------------------------------------------------------------
+{
+	my $failed = add_job(vibelog_id => 'decided', state => 'failed', error_code => 'http_500', error => 'no');
+	my $told = sub {
+		my (undef, undef, $err) = $node->psql('postgres', "SELECT $_[0]");
+		return $err =~ s/^psql:<stdin>:\d+: //mgr;
+	};
+	is($told->("vibevideo.retry($failed)"), '', 'a retry that makes a job says nothing');
+	my $next = sql($node, 'SELECT max(job_id) FROM vibevideo.job');
+	for my $call ('cancel', 'retry')
+	{
+		is($told->("vibevideo.$call($failed)"), "NOTICE:  $call has done nothing: job $failed is in state failed\nHINT:  Its row has job $next, which has not ended.",
+			"$call: nothing is done to a job that another has followed, and its number is told");
+	}
+	is($told->("vibevideo.cancel($next)"), '', 'a cancel that does something says nothing');
+	is($told->("vibevideo.cancel($next)"), "NOTICE:  cancel has done nothing: job $next is in state cancelled", 'once');
+	sql($node, 'DELETE FROM vibevideo.job WHERE true; DELETE FROM vibevideo_internal.new_costs WHERE true; DELETE FROM vibevideo.past_costs WHERE true');
+}
+
 # -- errors and users ---------------------------------------------------------------------------------------
 {
 	my $n = 0;
