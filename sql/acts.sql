@@ -756,11 +756,16 @@ BEGIN
 			ERRCODE = 'PT409',
 			MESSAGE = 'another call is carrying out this plan';
 	END;
-	IF p.token IS NULL THEN
+	IF act.token IS NULL THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_parameter_value',
+			MESSAGE = 'there is nothing to do: a plan without jobs has no token',
+			HINT = 'Its columns skipped and why say which jobs match and are passed over.';
+	ELSIF p.token IS NULL THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'PT404',
 			MESSAGE = 'there is no such plan',
-			HINT = 'Plans are forgotten after an hour, and in a crash. SELECT * FROM vibevideo.plan(...) makes one.';
+			HINT = 'A plan is good for ten minutes, unless there is a crash. SELECT * FROM vibevideo.plan(...) makes one.';
 	ELSIF p.used_at IS NOT NULL THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'PT410',
@@ -824,7 +829,7 @@ Returns one row:
 jobs, users: how many jobs were changed, and of how many users.
 cost_usd: what that spends, list price in USD.
 skipped, why: how many jobs of the plan were passed over, and how many of them for which reason.
-Errors: PT404 no such plan; PT409 another call is carrying it out; PT410 it is too old, or was carried out;
+Errors: PT404 no such plan; 22023 no token, which is how a plan of nothing is returned; PT409 another call is carrying it out; PT410 it is too old, or was carried out;
   PT428 it is not confirmed; 55000 this database is a copy; 42501 not an operator.
 For operators.';
 

@@ -4386,12 +4386,15 @@ BEGIN ATOMIC
 	VALUES ('viewer', 'USAGE', 'SCHEMA vibevideo', false),
 		   ('viewer', 'SELECT', 'vibevideo.jobs, vibevideo.costs, vibevideo.costs_by_month, vibevideo.costs_by_day, vibevideo.settings, '
 			'vibevideo.model, vibevideo.limit, vibevideo.rollup, vibevideo.backlog, vibevideo.typical, vibevideo.now, vibevideo.today, '
-			'vibevideo.inbox', false),
+			'vibevideo.inbox, vibevideo.overview, vibevideo.errors, vibevideo.users', false),
 		   ('viewer', 'EXECUTE', 'FUNCTION vibevideo.overview(), vibevideo.inbox(), vibevideo.list_jobs(jsonb, jsonb, int), '
 			'vibevideo.job_detail(bigint), vibevideo.error_groups(timestamptz), vibevideo.users(timestamptz, int)', true),
 		   -- views of these
 		   ('viewer', 'EXECUTE', 'FUNCTION vibevideo_internal.now_lines(), vibevideo_internal.today_lines(), '
-			'vibevideo_internal.inbox_lines()', false),
+			'vibevideo_internal.inbox_lines(), vibevideo_internal.overview_lines(), vibevideo_internal.error_lines(), '
+			'vibevideo_internal.user_lines()', false),
+		   ('viewer', 'EXECUTE', 'FUNCTION vibevideo.show_job(bigint), vibevideo.show_jobs(jsonb, int), vibevideo.show_check(boolean)', true),
+		   ('operator', 'EXECUTE', 'FUNCTION vibevideo.show_plan(text, jsonb, int), vibevideo.show_audit(int)', true),
 		   -- a view calls these with the rights of whoever reads it
 		   ('viewer', 'EXECUTE', 'FUNCTION vibevideo.describe(vibevideo.job), vibevideo_internal.job_message(vibevideo.job), '
 			'vibevideo_internal.shown_error(vibevideo.job), vibevideo_internal.job_progress(vibevideo.job), vibevideo_internal.reason_of(bigint), '
@@ -5260,11 +5263,16 @@ BEGIN
 			ERRCODE = 'PT409',
 			MESSAGE = 'another call is carrying out this plan';
 	END;
-	IF p.token IS NULL THEN
+	IF act.token IS NULL THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_parameter_value',
+			MESSAGE = 'there is nothing to do: a plan without jobs has no token',
+			HINT = 'Its columns skipped and why say which jobs match and are passed over.';
+	ELSIF p.token IS NULL THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'PT404',
 			MESSAGE = 'there is no such plan',
-			HINT = 'Plans are forgotten after an hour, and in a crash. SELECT * FROM vibevideo.plan(...) makes one.';
+			HINT = 'A plan is good for ten minutes, unless there is a crash. SELECT * FROM vibevideo.plan(...) makes one.';
 	ELSIF p.used_at IS NOT NULL THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'PT410',
@@ -5328,7 +5336,7 @@ Returns one row:
 jobs, users: how many jobs were changed, and of how many users.
 cost_usd: what that spends, list price in USD.
 skipped, why: how many jobs of the plan were passed over, and how many of them for which reason.
-Errors: PT404 no such plan; PT409 another call is carrying it out; PT410 it is too old, or was carried out;
+Errors: PT404 no such plan; 22023 no token, which is how a plan of nothing is returned; PT409 another call is carrying it out; PT410 it is too old, or was carried out;
   PT428 it is not confirmed; 55000 this database is a copy; 42501 not an operator.
 For operators.';
 
@@ -6660,7 +6668,10 @@ BEGIN
 		RETURN QUERY SELECT l FROM unnest(
 			vibevideo_internal.wrap(concat_ws(': ', concat_ws(', since ', upper(left(n.subject, 1)) || substr(n.subject, 2),
 													  to_char(n.since, 'YYYY-MM-DD HH24:MI')), n.sentence), 78)
-			|| vibevideo_internal.wrap(n.action, 78) || ''::text) l;
+			-- as it is shown in psql
+			|| vibevideo_internal.wrap(regexp_replace(regexp_replace(n.action, '^SELECT [*] FROM vibevideo[.]plan[(]', 'SELECT * FROM vibevideo.show_plan('),
+													  '^SELECT [*] FROM vibevideo[.]job_detail[(]', 'SELECT * FROM vibevideo.show_job('), 78)
+			|| ''::text) l;
 	END LOOP;
 	IF NOT FOUND THEN
 		"needs you" = 'Nothing needs you.';
@@ -6672,6 +6683,291 @@ COMMENT ON FUNCTION vibevideo_internal.inbox_lines() IS 'lines of view vibevideo
 CREATE VIEW vibevideo.inbox AS SELECT i."needs you" FROM vibevideo_internal.inbox_lines() i;
 COMMENT ON VIEW vibevideo.inbox IS 'vibevideo.inbox() in lines; 80 columns wide';
 COMMENT ON COLUMN vibevideo.inbox."needs you" IS 'what needs a person, then the statement that does something about it, then an empty line';
+
+-------------------------------------------------------------------------------
+-- psql: what does not fit a table, in lines
+-------------------------------------------------------------------------------
+
+-- A label, and beside it a text in lines; none for no text.
+CREATE FUNCTION vibevideo_internal.labelled(label text, words text)
+RETURNS text[] LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT coalesce(array_agg(rpad(CASE w.nth WHEN 1 THEN label ELSE '' END, 11) || w.line ORDER BY w.nth), '{}')
+	FROM unnest(vibevideo_internal.wrap(words, 67)) WITH ORDINALITY AS w(line, nth) WHERE words <> '';
+END;
+COMMENT ON FUNCTION vibevideo_internal.labelled(text, text) IS 'a label of at most 10 letters and a text, in lines for psql; owner only';
+
+CREATE FUNCTION vibevideo_internal.whole_time(at timestamptz)
+RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN to_char(at, 'YYYY-MM-DD HH24:MI:SS TZ');
+COMMENT ON FUNCTION vibevideo_internal.whole_time(timestamptz) IS 'a time with date and time zone, for people; owner only';
+
+CREATE FUNCTION vibevideo_internal.how_many(n bigint, thing text)
+RETURNS text LANGUAGE sql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp
+RETURN format('%s %s%s', to_char(n, 'FM999,999,999,990'), thing, CASE n WHEN 1 THEN '' ELSE 's' END);
+COMMENT ON FUNCTION vibevideo_internal.how_many(bigint, text) IS 'so many things, for people; owner only';
+
+CREATE FUNCTION vibevideo.show_job(job_id bigint)
+RETURNS TABLE (line text) LANGUAGE plpgsql STABLE ROWS 40 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	d vibevideo.job_details;
+	j vibevideo.job_row;
+	e vibevideo.job_event;
+	a vibevideo.job_row;
+	s vibevideo.job_step;
+	lines text[];
+BEGIN
+	PERFORM vibevideo_internal.require('viewer');
+	SELECT x.* INTO d FROM vibevideo.job_detail(show_job.job_id) x;
+	j = d.job;
+	lines = vibevideo_internal.wrap(format('Job %s, row %s of %s, attempt %s: %s', j.job_id, j.vibelog_id, coalesce(d.relation, 'no table'), j.attempt, j.state), 78)
+		|| ''::text
+		|| vibevideo_internal.labelled('why', (vibevideo_internal.reason_of(j.job_id)).sentence)
+		|| vibevideo_internal.labelled('error', concat_ws(': ', j.error_code, d.error))
+		|| vibevideo_internal.labelled('row error', d.row_error)
+		|| vibevideo_internal.labelled('users read', concat_ws(': ', j.status, j.message))
+		|| vibevideo_internal.labelled('forgotten', vibevideo_internal.whole_time(j.forgotten_at))
+		|| vibevideo_internal.labelled('user', j.user_id)
+		|| vibevideo_internal.labelled('model', j.model)
+		|| vibevideo_internal.labelled('price', trim_scale(j.cost_usd) || ' USD')
+		|| vibevideo_internal.labelled('request', j.request_id)
+		|| vibevideo_internal.labelled('at fal.ai', d.fal_url)
+		|| vibevideo_internal.labelled('made', d.media_url)
+		|| vibevideo_internal.labelled('stored', coalesce(j.video_url, d.bucket || '/' || d.object_key))
+		|| vibevideo_internal.labelled('input', d.input::text);
+	FOREACH s IN ARRAY d.timeline LOOP
+		lines = lines || vibevideo_internal.labelled(s.step, concat_ws(', ', vibevideo_internal.whole_time(s.at), vibevideo_internal.span(s.took) || ' later'));
+	END LOOP;
+	lines = lines || ''::text || 'History:'::text;
+	FOREACH e IN ARRAY d.events LOOP
+		lines = lines || vibevideo_internal.labelled(to_char(e.at, 'HH24:MI:SS'), concat_ws(': ', e.state, e.error_code, e.detail));
+	END LOOP;
+	lines = lines || ''::text || 'Attempts:'::text;
+	FOREACH a IN ARRAY d.attempts LOOP
+		lines = lines || vibevideo_internal.labelled(a.attempt::text, concat_ws(', ', format('job %s', a.job_id), a.state, a.error_code,
+																				  vibevideo_internal.whole_time(a.created_at)));
+	END LOOP;
+	IF d.more THEN
+		lines = lines || 'There are more changes of state or attempts than these.'::text;
+	END IF;
+	RETURN QUERY SELECT l FROM unnest(lines) l;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.show_job(bigint) IS
+'Shows what vibevideo.job_detail returns, for psql: in lines of at most 78 columns.
+job_id: the job''s number.
+Returns lines:
+line: one of them.
+Errors: PT404 no such job; 42501 not a viewer.
+For viewers and operators.';
+
+CREATE FUNCTION vibevideo.show_jobs(filter jsonb DEFAULT '{}', max_jobs int DEFAULT 20)
+RETURNS TABLE (job bigint, "row" text, state text, "user" text, age text, what text)
+LANGUAGE plpgsql STABLE ROWS 20 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	page vibevideo.job_page;
+BEGIN
+	PERFORM vibevideo_internal.require('viewer');
+	page = vibevideo.list_jobs(filter, max_jobs => max_jobs);
+	RETURN QUERY
+	SELECT j.job_id, vibevideo_internal.fit(j.vibelog_id, 10), vibevideo_internal.short_state(j.state), vibevideo_internal.fit(coalesce(j.user_id, ''), 10),
+		   vibevideo_internal.fit(vibevideo_internal.span(clock_timestamp() - j.created_at), 6),
+		   vibevideo_internal.fit(coalesce(j.why, j.error_code, ''), 20 - greatest(0, max(length(j.job_id::text)) OVER () - 8))
+	FROM unnest(page.jobs) WITH ORDINALITY j ORDER BY j.ordinality;
+	IF page.next IS NOT NULL THEN
+		RETURN QUERY SELECT NULL::bigint, '…', '', '', '', 'and more'::text;
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.show_jobs(jsonb, int) IS
+'Shows what vibevideo.list_jobs returns, for psql: a table 80 columns wide.
+filter: as of vibevideo.plan, {} for all; default: all.
+max_jobs: how many at most, 1 to 1000; default: 20. A last row says that there are more.
+Returns a row for each job:
+job, row, user: its number, its row''s key and its user, cut.
+state: as in view vibevideo.now; or done, failed, cancelled.
+age: how long ago it was requested.
+what: what holds it, or the error that it ended with, cut.
+Errors: 22023 a bad filter or max_jobs; 42501 not a viewer, or the filter has prompt and the caller may not see
+  prompts.
+For viewers and operators.';
+
+-- What is to be pasted is not broken inside of a string.
+CREATE FUNCTION vibevideo.show_plan(action text, filter jsonb, max_jobs int DEFAULT 1000)
+RETURNS TABLE (line text) LANGUAGE plpgsql VOLATILE ROWS 20 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	p record;
+	x jsonb;
+	lines text[];
+BEGIN
+	PERFORM vibevideo_internal.require('operator');
+	SELECT y.* INTO p FROM vibevideo.plan(action, filter, max_jobs) y;
+	lines = vibevideo_internal.wrap(CASE WHEN p.token IS NULL THEN format('%s: there is nothing to do.', action)
+		ELSE format('%s: %s of %s, for %s USD at most.', action, vibevideo_internal.how_many(p.jobs, 'job'),
+					vibevideo_internal.how_many(p.users, 'user'), trim_scale(p.cost_usd)) END, 78);
+	IF p.unpriced > 0 THEN
+		lines = lines || vibevideo_internal.wrap(format('The price of %s is not known, and counts as 0.', vibevideo_internal.how_many(p.unpriced, 'new render')), 78);
+	END IF;
+	IF p.skipped > 0 THEN
+		lines = lines || vibevideo_internal.wrap(format('Passed over, though they match: %s.',
+			(SELECT string_agg(format('%s %s', e.value, e.key), ', ' ORDER BY e.key) FROM jsonb_each_text(p.why) e)), 78);
+	END IF;
+	IF p.more IS NOT NULL THEN
+		lines = lines || vibevideo_internal.wrap(format('There may be others that match: the plan was bounded by %s.', p.more), 78);
+	END IF;
+	IF p.token IS NOT NULL THEN
+		lines = lines || ''::text;
+		FOR x IN SELECT e.value FROM jsonb_array_elements(p.examples) e LOOP
+			lines = lines || vibevideo_internal.labelled(x ->> 'does', concat_ws(', ', format('job %s', x ->> 'job_id'), format('row %s', x ->> 'key'), x ->> 'state',
+				x ->> 'error_code', x ->> 'user', format('%s USD', trim_scale((x ->> 'cost_usd')::numeric)), x ->> 'prompt'));
+		END LOOP;
+		IF p.jobs > jsonb_array_length(p.examples) THEN
+			lines = lines || vibevideo_internal.labelled('...', format('and %s', vibevideo_internal.how_many(p.jobs - jsonb_array_length(p.examples), 'other')));
+		END IF;
+		lines = lines || ''::text || format('Nothing is changed yet. Until %s this does it:', to_char(p.expires_at, 'HH24:MI:SS TZ'))
+			|| CASE WHEN p.confirm IS NULL THEN ARRAY[format('SELECT * FROM vibevideo.act(%L);', p.token)]
+					ELSE ARRAY[format('SELECT * FROM vibevideo.act(%L,', p.token), format('  %L);', p.confirm)] END;
+	END IF;
+	RETURN QUERY SELECT l FROM unnest(lines) l;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.show_plan(text, jsonb, int) IS
+'Makes a plan, as vibevideo.plan does, and shows it for psql: in lines of at most 78 columns, of which the last is
+  the statement that carries it out.
+action: as of vibevideo.plan.
+filter: as of vibevideo.plan.
+max_jobs: as of vibevideo.plan; default: 1000.
+Returns lines:
+line: one of them.
+Errors: 22023 a bad action, filter or max_jobs; 42501 not an operator, or the filter has prompt and the caller
+  may not see prompts.
+For operators.';
+
+CREATE FUNCTION vibevideo.show_check(network boolean DEFAULT false)
+RETURNS TABLE (line text) LANGUAGE plpgsql VOLATILE ROWS 20 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	c record;
+	fine int = 0;
+	lines text[] = '{}';
+BEGIN
+	PERFORM vibevideo_internal.require('viewer');
+	FOR c IN SELECT h.* FROM vibevideo.health(network) h LOOP
+		IF c.status = 'ok' THEN
+			fine = fine + 1;
+		ELSE
+			lines = lines || vibevideo_internal.wrap(format('%s: %s: %s', c.status, c.check_name, c.detail), 78)
+				|| CASE WHEN c.hint <> '' THEN vibevideo_internal.wrap(c.hint, 78) ELSE '{}' END || ''::text;
+		END IF;
+	END LOOP;
+	lines = lines || format('%s fine.', CASE fine WHEN 1 THEN '1 check is' ELSE fine || ' checks are' END);
+	RETURN QUERY SELECT l FROM unnest(lines) l;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.show_check(boolean) IS
+'Shows what vibevideo.health returns, for psql: in lines of at most 78 columns, what is not ok with its hint.
+network: true asks fal.ai and Storage as well, and counts, which takes an operator; default: false.
+Returns lines:
+line: one of them.
+Errors: 42501 not a viewer, or with network not an operator.
+For viewers and operators.';
+
+CREATE FUNCTION vibevideo.show_audit(max_rows int DEFAULT 20)
+RETURNS TABLE (line text) LANGUAGE plpgsql STABLE ROWS 20 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	r vibevideo.audit;
+	lines text[] = '{}';
+BEGIN
+	PERFORM vibevideo_internal.require('operator');
+	FOREACH r IN ARRAY (vibevideo.audit(max_rows => max_rows)).rows LOOP
+		lines = lines || vibevideo_internal.wrap(concat_ws(', ', vibevideo_internal.whole_time(r.at), r.who), 78)
+			|| vibevideo_internal.labelled('', concat_ws(', ', r.action, vibevideo_internal.how_many(r.jobs, 'job'), trim_scale(r.cost_usd) || ' USD'))
+			|| vibevideo_internal.labelled('', nullif(left(r.arguments::text, 500), '{}')) || ''::text;
+	END LOOP;
+	RETURN QUERY SELECT l FROM unnest(lines) l;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.show_audit(int) IS
+'Shows the last acts of vibevideo.audit, for psql: in lines of at most 78 columns.
+max_rows: how many acts at most, 1 to 1000; default: 20.
+Returns lines:
+line: one of them.
+Errors: 22023 a bad max_rows; 42501 not an operator.
+For operators.';
+
+-- The overview, a line a figure.
+CREATE FUNCTION vibevideo_internal.overview_lines()
+RETURNS TABLE (what text, "is" text) LANGUAGE plpgsql VOLATILE ROWS 15 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	o vibevideo.overview_row;
+BEGIN
+	PERFORM vibevideo_internal.require('viewer');
+	o = vibevideo.overview();
+	RETURN QUERY
+	SELECT CASE w.nth WHEN 1 THEN x.what ELSE '' END, w.line
+	FROM (VALUES
+		(1, 'needs you', CASE WHEN o.needs_you = 0 THEN 'nothing' ELSE format('%s (TABLE vibevideo.inbox): %s', o.needs_you,
+			(SELECT string_agg(e.key, ', ' ORDER BY e.key) FROM jsonb_each(o.needs_you_by_kind) e)) END),
+		(2, 'paused', o.paused),
+		(3, 'worker', concat_ws(': ', o.worker, o.worker_detail)),
+		(4, 'fal.ai', 'cannot be reached, is tried at ' || vibevideo_internal.whole_time(o.fal_down_until)),
+		(5, 'Storage', 'cannot be reached, is tried at ' || vibevideo_internal.whole_time(o.storage_down_until)),
+		(6, 'in work', format('%s waiting, %s at fal.ai, %s copying%s', o.waiting, o.at_fal, o.copying, CASE WHEN o.more THEN ', or more' ELSE '' END)),
+		(7, 'oldest', CASE WHEN o.oldest_waiting_job_id IS NOT NULL
+						   THEN format('job %s, since %s: %s', o.oldest_waiting_job_id, vibevideo_internal.whole_time(o.oldest_waiting_since), o.oldest_waiting_why) END),
+		(8, 'idle', 'since ' || vibevideo_internal.whole_time(o.idle_since)),
+		(9, 'today', format('%s done, %s failed, %s cancelled', o.done_today, o.failed_today, o.cancelled_today)),
+		(10, 'last done', vibevideo_internal.whole_time(o.last_completed_at)),
+		(11, 'USD today', format('%s spent, %s reserved%s', trim_scale(o.spent_today_usd), trim_scale(o.reserved_today_usd),
+								 format(', %s left of %s', trim_scale(o.left_usd), trim_scale(o.budget_usd))))
+	) AS x(nth, what, words) CROSS JOIN LATERAL unnest(vibevideo_internal.wrap(x.words, 64)) WITH ORDINALITY AS w(line, nth)
+	ORDER BY x.nth, w.nth;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.overview_lines() IS 'lines of view vibevideo.overview; for viewers';
+CREATE VIEW vibevideo.overview AS SELECT o.what, o."is" FROM vibevideo_internal.overview_lines() o;
+COMMENT ON VIEW vibevideo.overview IS 'vibevideo.overview() in lines; 80 columns wide';
+COMMENT ON COLUMN vibevideo.overview.what IS 'what it is about';
+COMMENT ON COLUMN vibevideo.overview."is" IS 'how that is';
+
+CREATE FUNCTION vibevideo_internal.error_lines()
+RETURNS TABLE (error text, model text, jobs bigint, last text, job bigint) LANGUAGE plpgsql STABLE ROWS 20 SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	PERFORM vibevideo_internal.require('viewer');
+	RETURN QUERY
+	SELECT vibevideo_internal.fit(g.error_code, 24), vibevideo_internal.fit(g.model, 20), g.jobs,
+		   vibevideo_internal.fit(vibevideo_internal.span(clock_timestamp() - g.last_at), 6), g.example_job_id
+	FROM vibevideo.error_groups() g ORDER BY g.jobs DESC, g.last_at DESC LIMIT 40;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.error_lines() IS 'lines of view vibevideo.errors; for viewers';
+CREATE VIEW vibevideo.errors AS SELECT e.error, e.model, e.jobs, e.last, e.job FROM vibevideo_internal.error_lines() e;
+COMMENT ON VIEW vibevideo.errors IS 'what went wrong in the last day, the most frequent first, as vibevideo.error_groups() has it; 80 columns wide';
+COMMENT ON COLUMN vibevideo.errors.error IS 'the error code, cut';
+COMMENT ON COLUMN vibevideo.errors.model IS 'fal.ai''s endpoint id, cut';
+COMMENT ON COLUMN vibevideo.errors.jobs IS 'how many jobs failed with it';
+COMMENT ON COLUMN vibevideo.errors.last IS 'how long ago the last one did';
+COMMENT ON COLUMN vibevideo.errors.job IS 'that job: vibevideo.show_job(job) shows it';
+
+CREATE FUNCTION vibevideo_internal.user_lines()
+RETURNS TABLE ("user" text, active bigint, today bigint, usd numeric, "30 days" bigint, "30 days usd" numeric) LANGUAGE plpgsql STABLE ROWS 40 SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	PERFORM vibevideo_internal.require('viewer');
+	RETURN QUERY
+	SELECT vibevideo_internal.fit(coalesce(u.user_id, ''), 24), u.active, u.submits_today, round(u.spent_today_usd, 2), u.submits, round(u.spent_usd, 2)
+	FROM vibevideo.users(most => 40) u;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.user_lines() IS 'lines of view vibevideo.users; for viewers';
+CREATE VIEW vibevideo.users AS SELECT u."user", u.active, u.today, u.usd, u."30 days", u."30 days usd" FROM vibevideo_internal.user_lines() u;
+COMMENT ON VIEW vibevideo.users IS 'the 40 users with the most in work, then those who have spent the most, as vibevideo.users() has them; 80 columns wide';
+COMMENT ON COLUMN vibevideo.users."user" IS 'who, cut; empty where nobody is known';
+COMMENT ON COLUMN vibevideo.users.active IS 'unfinished jobs';
+COMMENT ON COLUMN vibevideo.users.today IS 'videos requested today';
+COMMENT ON COLUMN vibevideo.users.usd IS 'list price, in USD, of those that are made';
+COMMENT ON COLUMN vibevideo.users."30 days" IS 'videos requested in 30 days';
+COMMENT ON COLUMN vibevideo.users."30 days usd" IS 'list price, in USD, of those that are made';
 
 DO $$
 DECLARE
@@ -6689,13 +6985,19 @@ DECLARE
 		'vibevideo.error_groups(timestamptz), vibevideo_internal.spenders(date, int), '
 		'vibevideo.users(timestamptz, int), vibevideo_internal.fit(text, int), '
 		'vibevideo_internal.wrap(text, int), vibevideo_internal.short_state(text), '
-		'vibevideo_internal.now_lines(), vibevideo_internal.today_lines(), vibevideo_internal.inbox_lines()';
+		'vibevideo_internal.now_lines(), vibevideo_internal.today_lines(), vibevideo_internal.inbox_lines(), '
+		'vibevideo_internal.read_after(jsonb), vibevideo_internal.labelled(text, text), '
+		'vibevideo_internal.whole_time(timestamptz), vibevideo_internal.how_many(bigint, text), '
+		'vibevideo.show_job(bigint), vibevideo.show_jobs(jsonb, int), vibevideo.show_plan(text, jsonb, int), '
+		'vibevideo.show_check(boolean), vibevideo.show_audit(int), vibevideo_internal.overview_lines(), '
+		'vibevideo_internal.error_lines(), vibevideo_internal.user_lines()';
 	everybody constant text = concat_ws(', ', 'PUBLIC',
 										(SELECT string_agg(quote_ident(r.rolname), ', ') FROM pg_roles r
 										 WHERE r.rolname IN ('anon', 'authenticated', 'service_role')));
 BEGIN
 	EXECUTE format('REVOKE ALL ON FUNCTION %s FROM %s', new, everybody);
-	EXECUTE format('REVOKE ALL ON vibevideo.now, vibevideo.today, vibevideo.inbox FROM %s', everybody);
+	EXECUTE format('REVOKE ALL ON vibevideo.now, vibevideo.today, vibevideo.inbox, vibevideo.overview, vibevideo.errors, '
+				   'vibevideo.users FROM %s', everybody);
 END
 $$;
 

@@ -83,7 +83,8 @@ sub row
 
 # -- who may look ----------------------------------------------------------------------------------
 my @CALLS = ('vibevideo.overview()', 'vibevideo.inbox()', 'vibevideo.list_jobs()', 'vibevideo.job_detail(1)', 'vibevideo.error_groups()',
-	'vibevideo.users()', 'vibevideo.now', 'vibevideo.today', 'vibevideo.inbox');
+	'vibevideo.users()', 'vibevideo.now', 'vibevideo.today', 'vibevideo.inbox', 'vibevideo.overview', 'vibevideo.errors', 'vibevideo.users',
+	'vibevideo.show_job(1)', 'vibevideo.show_jobs()', 'vibevideo.show_check()');
 create_looked_at();
 {
 	add_job(state => 'failed', error_code => 'http_500', error => 'broken', input => '{"prompt": "a secret wish"}');
@@ -481,7 +482,11 @@ my $WORST = join('', '\'"\\', "\n\t\r\e[31m", "\x{85}\x{9b}", "\x{202e}", 'ï½—ï½
 	for my $settings ('', "\\i sql/console.sql\n")
 	{
 		my $with = $settings ? 'with console.sql' : 'as it comes';
-		my @lines = psql_lines($settings . "TABLE vibevideo.now;\nTABLE vibevideo.today;\nTABLE vibevideo.inbox;\n" . ($settings ? ":now\n:today\n:inbox\n" : ''));
+		my @lines = psql_lines($settings . "TABLE vibevideo.now;\nTABLE vibevideo.today;\nTABLE vibevideo.inbox;\n"
+			  . "TABLE vibevideo.overview;\nTABLE vibevideo.errors;\nTABLE vibevideo.users;\nSELECT * FROM vibevideo.show_check();\nSELECT * FROM vibevideo.show_audit();\n"
+			  . join('', map { "SELECT * FROM vibevideo.show_job($_);\n" } $dirty, $dirty - 3, $dirty - 12) . "SELECT * FROM vibevideo.show_jobs('{}', 40);\n"
+			  . "SELECT * FROM vibevideo.show_plan('retry', '{\"state\": \"failed\"}');\nSELECT * FROM vibevideo.show_plan('cancel', '{\"user\": \"nobody\"}');\n"
+			  . ($settings ? ":now\n:today\n:inbox\n:overview\n:errors\n:users\n:check\n:audit\n:job ($dirty);\n:jobs ('{\"state\": \"failed\"}');\n:plan ('retry', '{\"state\": \"failed\"}');\n" : ''));
 		my @wide = grep { width($_) > 80 } @lines;
 
 		cmp_ok(scalar(@lines), '>', 80, "$with: psql shows much");
@@ -508,11 +513,25 @@ my $WORST = join('', '\'"\\', "\n\t\r\e[31m", "\x{85}\x{9b}", "\x{202e}", 'ï½—ï½
 		is((sql_error($node, "BEGIN; $statement ROLLBACK"))[0], '', 'and work from there: ' . ($statement =~ s/\s+/ /gr));
 	}
 
+	# a plan's last line, or two, carries it out
+	my $plan = join("\n", psql_lines(q{\pset tuples_only} . "\n" . q{SELECT * FROM vibevideo.show_plan('retry', '{"paid_not_stored": true}');}));
+	like($plan, qr/^ retry: 6 jobs of 6 users, for 0 USD at most\.$/m, 'a plan says what it would do');
+	my ($act) = $plan =~ /^ (SELECT \* FROM vibevideo\.act\(.*;)$/m;
+	is(sql($node, "BEGIN; $act ROLLBACK"), '6|6|0|0|{}', 'and how to do it');
+	sql($node, q{SET vibevideo.confirm_over_usd = 0; INSERT INTO vibevideo.model (endpoint, price_usd) VALUES ('acme/dear', 0.75)});
+	add_job(vibelog_id => 'dear', state => 'failed', model => 'acme/dear', error_code => 'http_500');
+	$plan = join("\n", psql_lines(q{SET vibevideo.confirm_over_usd = 0; \pset tuples_only} . "\n" . q{SELECT * FROM vibevideo.show_plan('retry', '{"key": "dear"}');}));
+	($act) = $plan =~ /^ (SELECT \* FROM vibevideo\.act\((?:.*\n)*?.*;)$/m;
+	is(sql($node, "SET vibevideo.confirm_over_usd = 0; BEGIN; $act ROLLBACK"), '1|1|0.75|0|{}', 'with the words that confirm it, in two lines');
+	like(join("\n", psql_lines(q{SELECT * FROM vibevideo.show_job((SELECT max(job_id) FROM vibevideo.job WHERE vibelog_id = 'dear'))})),
+		qr/^ Job \d+, row dear of public\.vibelogs, attempt 1: failed.*why +it has ended: failed at \S+: http_500\n.*input +\{"prompt": "a secret wish"\}.*requested +\d{4}-.*\n History:/ms, 'a job in lines');
+	sql($node, q{RESET vibevideo.confirm_over_usd; DELETE FROM vibevideo.model WHERE endpoint = 'acme/dear'; DELETE FROM vibevideo.job WHERE vibelog_id = 'dear'});
+
 	# and it arrives as it is where it is data
 	my $listed = row("SELECT (j).* FROM vibevideo.list_jobs('{\"state\": \"completed\"}') l, unnest(l.jobs) j");
 	is($listed->{vibelog_id}, $e->('w'), 'a key is what it is');
 	is($listed->{row_error}, substr($WORST, 0, 500), 'so are errors');
-	ok(row("SELECT * FROM $_"), "$_ has an answer") for grep { !/detail/ } @CALLS;
+	ok(row("SELECT * FROM $_"), "$_ has an answer") for grep { !/detail|show_job\(/ } @CALLS;
 	is(row("SELECT (d.job).vibelog_id AS key FROM vibevideo.job_detail($dirty) d")->{key}, $e->('w'), 'in details, too');
 	sql($node, "DELETE FROM vibevideo.limit WHERE true; DELETE FROM vibevideo.job WHERE true; DROP TABLE $name; SELECT setval('vibevideo.job_id_seq', 1000)");
 	sql($node, 'DELETE FROM vibevideo_internal.new_costs WHERE true; DELETE FROM vibevideo.past_costs WHERE true');
