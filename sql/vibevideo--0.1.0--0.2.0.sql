@@ -6723,9 +6723,11 @@ BEGIN
 	lines = vibevideo_internal.wrap(format('Job %s, row %s of %s, attempt %s: %s', j.job_id, j.vibelog_id, coalesce(d.relation, 'no table'), j.attempt, j.state), 78)
 		|| ''::text
 		|| vibevideo_internal.labelled('why', (vibevideo_internal.reason_of(j.job_id)).sentence)
-		|| vibevideo_internal.labelled('error', concat_ws(': ', j.error_code, d.error))
+		-- which its end has named, unless it is long
+		|| vibevideo_internal.labelled('error', CASE WHEN vibevideo.is_active(j.state) OR d.row_dirty OR length(d.error) > 200
+													 THEN concat_ws(': ', j.error_code, d.error) END)
 		|| vibevideo_internal.labelled('row error', d.row_error)
-		|| vibevideo_internal.labelled('users read', concat_ws(': ', j.status, j.message))
+		|| vibevideo_internal.labelled('users read', j.message)
 		|| vibevideo_internal.labelled('forgotten', vibevideo_internal.whole_time(j.forgotten_at))
 		|| vibevideo_internal.labelled('user', j.user_id)
 		|| vibevideo_internal.labelled('model', j.model)
@@ -6738,11 +6740,15 @@ BEGIN
 	FOREACH s IN ARRAY d.timeline LOOP
 		lines = lines || vibevideo_internal.labelled(s.step, concat_ws(', ', vibevideo_internal.whole_time(s.at), vibevideo_internal.span(s.took) || ' later'));
 	END LOOP;
-	lines = lines || ''::text || 'History:'::text;
+	IF cardinality(d.events) > 0 THEN
+		lines = lines || ''::text || 'History:'::text;
+	END IF;
 	FOREACH e IN ARRAY d.events LOOP
 		lines = lines || vibevideo_internal.labelled(to_char(e.at, 'HH24:MI:SS'), concat_ws(': ', e.state, e.error_code, e.detail));
 	END LOOP;
-	lines = lines || ''::text || 'Attempts:'::text;
+	IF cardinality(d.attempts) > 0 THEN
+		lines = lines || ''::text || 'Attempts:'::text;
+	END IF;
 	FOREACH a IN ARRAY d.attempts LOOP
 		lines = lines || vibevideo_internal.labelled(a.attempt::text, concat_ws(', ', format('job %s', a.job_id), a.state, a.error_code,
 																				  vibevideo_internal.whole_time(a.created_at)));
@@ -6918,7 +6924,7 @@ BEGIN
 		(9, 'today', format('%s done, %s failed, %s cancelled', o.done_today, o.failed_today, o.cancelled_today)),
 		(10, 'last done', vibevideo_internal.whole_time(o.last_completed_at)),
 		(11, 'USD today', format('%s spent, %s reserved%s', trim_scale(o.spent_today_usd), trim_scale(o.reserved_today_usd),
-								 format(', %s left of %s', trim_scale(o.left_usd), trim_scale(o.budget_usd))))
+								 ', ' || trim_scale(o.left_usd) || ' left of ' || trim_scale(o.budget_usd)))
 	) AS x(nth, what, words) CROSS JOIN LATERAL unnest(vibevideo_internal.wrap(x.words, 64)) WITH ORDINALITY AS w(line, nth)
 	ORDER BY x.nth, w.nth;
 END

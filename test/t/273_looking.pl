@@ -252,6 +252,7 @@ sub acted
 	is(join('|', @$o{qw(waiting at_fal copying)}), '0|0|0', 'nothing is in work');
 	is($o->{idle_since}, row('SELECT attached_at FROM vibevideo.binding')->{attached_at}, 'since the table was attached');
 	is($o->{left_usd}, undef, 'no budget, nothing left of it');
+	is(sql($node, q{SELECT "is" FROM vibevideo.overview WHERE what = 'USD today'}), '0 spent, 0 reserved', 'the view does not speak of it');
 	my $done = add_job(vibelog_id => 'done', state => 'completed', media_url => 'http://x/v.mp4', raw => { completed_at => "'2026-01-02 03:04:05+00'" });
 	$o = row('SELECT * FROM vibevideo.overview()');
 	is($o->{idle_since}, row("SELECT completed_at FROM vibevideo.job WHERE job_id = $done")->{completed_at}, 'since the last one ended');
