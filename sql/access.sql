@@ -293,12 +293,15 @@ BEGIN ATOMIC
 	VALUES ('viewer', 'USAGE', 'SCHEMA vibevideo', false),
 		   ('viewer', 'SELECT', 'vibevideo.jobs, vibevideo.costs, vibevideo.costs_by_month, vibevideo.costs_by_day, vibevideo.settings, '
 			'vibevideo.model, vibevideo.limit, vibevideo.rollup, vibevideo.backlog, vibevideo.typical, vibevideo.now, vibevideo.today, '
-			'vibevideo.inbox', false),
+			'vibevideo.inbox, vibevideo.overview, vibevideo.errors, vibevideo.users', false),
 		   ('viewer', 'EXECUTE', 'FUNCTION vibevideo.overview(), vibevideo.inbox(), vibevideo.list_jobs(jsonb, jsonb, int), '
 			'vibevideo.job_detail(bigint), vibevideo.error_groups(timestamptz), vibevideo.users(timestamptz, int)', true),
 		   -- views of these
 		   ('viewer', 'EXECUTE', 'FUNCTION vibevideo_internal.now_lines(), vibevideo_internal.today_lines(), '
-			'vibevideo_internal.inbox_lines()', false),
+			'vibevideo_internal.inbox_lines(), vibevideo_internal.overview_lines(), vibevideo_internal.error_lines(), '
+			'vibevideo_internal.user_lines()', false),
+		   ('viewer', 'EXECUTE', 'FUNCTION vibevideo.show_job(bigint), vibevideo.show_jobs(jsonb, int), vibevideo.show_check(boolean)', true),
+		   ('operator', 'EXECUTE', 'FUNCTION vibevideo.show_plan(text, jsonb, int), vibevideo.show_audit(int)', true),
 		   -- a view calls these with the rights of whoever reads it
 		   ('viewer', 'EXECUTE', 'FUNCTION vibevideo.describe(vibevideo.job), vibevideo_internal.job_message(vibevideo.job), '
 			'vibevideo_internal.shown_error(vibevideo.job), vibevideo_internal.job_progress(vibevideo.job), vibevideo_internal.reason_of(bigint), '

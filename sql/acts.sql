@@ -36,7 +36,7 @@ BEGIN
 		RETURN NULL;
 	END IF;
 	IF EXISTS (SELECT FROM jsonb_array_elements(value) e
-			   WHERE jsonb_typeof(e) <> 'string' AND NOT (name = 'key' AND jsonb_typeof(e) = 'number'))
+			   WHERE jsonb_typeof(e) <> 'string' AND NOT (name IN ('key', 'vibelog_id') AND jsonb_typeof(e) = 'number'))
 	THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'invalid_parameter_value',
@@ -99,8 +99,8 @@ COMMENT ON FUNCTION vibevideo_internal.filter_time(jsonb, text) IS 'the moment t
 CREATE FUNCTION vibevideo_internal.read_filter(filter jsonb)
 RETURNS vibevideo_internal.job_filter LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	known constant text[] = ARRAY['job_id', 'request_id', 'key', 'state', 'status', 'error_code', 'class', 'model', 'user', 'since',
-								  'until', 'attempts', 'cost', 'orphan', 'paid_not_stored', 'prompt'];
+	known constant text[] = ARRAY['job_id', 'request_id', 'key', 'vibelog_id', 'state', 'status', 'error_code', 'class', 'model', 'user',
+								  'user_id', 'since', 'until', 'attempts', 'cost', 'orphan', 'paid_not_stored', 'prompt'];
 	states constant text[] = vibevideo_internal.states();
 	f vibevideo_internal.job_filter;
 	status text[];
@@ -121,6 +121,13 @@ BEGIN
 			HINT = format('Known are: %s.', array_to_string(known, ', '));
 	END IF;
 	filter = jsonb_strip_nulls(filter);
+	-- as columns of lists are named
+	IF filter ?& ARRAY['key', 'vibelog_id'] OR filter ?& ARRAY['user', 'user_id'] THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_parameter_value',
+			MESSAGE = 'the filter has two keys for the same',
+			DETAIL = 'vibelog_id is another name of key, user_id of user.';
+	END IF;
 
 	IF filter ? 'job_id' THEN
 		IF jsonb_typeof(filter -> 'job_id') <> 'array' THEN
@@ -137,7 +144,7 @@ BEGIN
 		f.job_id = ARRAY(SELECT e::bigint FROM jsonb_array_elements_text(filter -> 'job_id') e);
 	END IF;
 	f.request_id = vibevideo_internal.filter_strings(filter, 'request_id');
-	f.key = vibevideo_internal.filter_strings(filter, 'key');
+	f.key = vibevideo_internal.filter_strings(filter, CASE WHEN filter ? 'key' THEN 'key' ELSE 'vibelog_id' END);
 	f.state = vibevideo_internal.filter_strings(filter, 'state', states);
 	status = vibevideo_internal.filter_strings(filter, 'status', vibevideo_internal.statuses());
 	IF status IS NOT NULL THEN
@@ -146,7 +153,7 @@ BEGIN
 	f.error_code = vibevideo_internal.filter_strings(filter, 'error_code');
 	f.class = vibevideo_internal.filter_strings(filter, 'class', ARRAY['policy', 'input', 'balance', 'provider', 'storage', 'time', 'limit', 'other']);
 	f.model = vibevideo_internal.filter_strings(filter, 'model');
-	f."user" = vibevideo_internal.filter_strings(filter, 'user');
+	f."user" = vibevideo_internal.filter_strings(filter, CASE WHEN filter ? 'user' THEN 'user' ELSE 'user_id' END);
 	f.since = vibevideo_internal.filter_time(filter, 'since');
 	f.until = vibevideo_internal.filter_time(filter, 'until');
 	f.attempts = CASE WHEN filter ? 'attempts'
@@ -534,10 +541,10 @@ BEGIN
 		RAISE EXCEPTION USING
 			ERRCODE = 'invalid_parameter_value',
 			MESSAGE = format('the action must be one of %s', array_to_string(actions, ', '));
-	ELSIF max_jobs IS NULL OR max_jobs NOT BETWEEN 0 AND 100000 THEN
+	ELSIF max_jobs IS NULL OR max_jobs NOT BETWEEN 1 AND 100000 THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'invalid_parameter_value',
-			MESSAGE = 'max_jobs must be a number from 0 to 100000';
+			MESSAGE = 'max_jobs must be a number from 1 to 100000';
 	END IF;
 	f = vibevideo_internal.read_filter(filter);
 	IF f.state IS NULL AND f.job_id IS NULL AND f.request_id IS NULL AND f.key IS NULL THEN
@@ -602,7 +609,7 @@ action: cancel; retry (a rendered video is only copied, a job that waits is sent
 filter: a JSON object, as {"state": "failed", "class": "provider", "since": "1 hour"}. Without state, status,
   job_id, request_id and key it looks at active jobs to cancel, lost submits to resolve, and failed jobs
   otherwise.
-max_jobs: so many at most, the newest or, with since, the oldest; default: 1000.
+max_jobs: so many at most, 1 to 100000, the newest or, with since, the oldest; default: 1000.
 Returns one row:
 token: for vibevideo.act; NULL if there is nothing to do.
 jobs, users: how many jobs would be changed, and of how many users.
@@ -650,6 +657,7 @@ DECLARE
 		-- a claimed job keeps its lease: its holder may be about to record the request's id
 		WHEN 'cancel' THEN 'cancel_requested_at = now(), state = CASE WHEN w.state = ''pending'' THEN ''cancelled'' ELSE w.state END, '
 			'completed_at = CASE WHEN w.state = ''pending'' THEN now() END, '
+			'error_code = CASE WHEN w.state <> ''pending'' THEN w.error_code END, error = CASE WHEN w.state <> ''pending'' THEN w.error END, '
 			'next_at = CASE WHEN w.state = ''pending'' THEN NULL WHEN w.leased_by IS NULL THEN now() - interval ''1 day'' ELSE w.next_at END'
 		WHEN 'send' THEN 'next_at = now(), tries = 0, lease = nextval(''vibevideo.lease_seq''), error_code = NULL, error = NULL'
 		WHEN 'copy' THEN 'state = ''processing'', next_at = now(), tries = 0, crashes = 0, cancel_requested_at = NULL, generated_at = now(), '
@@ -748,11 +756,16 @@ BEGIN
 			ERRCODE = 'PT409',
 			MESSAGE = 'another call is carrying out this plan';
 	END;
-	IF p.token IS NULL THEN
+	IF act.token IS NULL THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_parameter_value',
+			MESSAGE = 'there is nothing to do: a plan without jobs has no token',
+			HINT = 'Its columns skipped and why say which jobs match and are passed over.';
+	ELSIF p.token IS NULL THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'PT404',
 			MESSAGE = 'there is no such plan',
-			HINT = 'Plans are forgotten after an hour, and in a crash. SELECT * FROM vibevideo.plan(...) makes one.';
+			HINT = 'A plan is good for ten minutes, unless there is a crash. SELECT * FROM vibevideo.plan(...) makes one.';
 	ELSIF p.used_at IS NOT NULL THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'PT410',
@@ -816,7 +829,7 @@ Returns one row:
 jobs, users: how many jobs were changed, and of how many users.
 cost_usd: what that spends, list price in USD.
 skipped, why: how many jobs of the plan were passed over, and how many of them for which reason.
-Errors: PT404 no such plan; PT409 another call is carrying it out; PT410 it is too old, or was carried out;
+Errors: PT404 no such plan; 22023 no token, which is how a plan of nothing is returned; PT409 another call is carrying it out; PT410 it is too old, or was carried out;
   PT428 it is not confirmed; 55000 this database is a copy; 42501 not an operator.
 For operators.';
 
@@ -846,7 +859,7 @@ COMMENT ON FUNCTION vibevideo.redrive(text, interval, int, text) IS
   only copied, anything else is a new attempt, which is paid for.
 error_code: only jobs with this one; default: NULL, which is all but lost submits (submit_lost).
 since: only jobs that failed within this time; default: 1 day.
-max_jobs: so many at most, the oldest first; default: 100.
+max_jobs: so many at most, 1 to 100000, the oldest first; default: 100.
 confirm: the words that confirm what it may cost, as ''spend 34.50'', if that is more than
   vibevideo.confirm_over_usd; default: none.
 Returns how many jobs were started.

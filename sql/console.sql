@@ -12,8 +12,14 @@
 \set now 'TABLE vibevideo.now;'
 \set today 'TABLE vibevideo.today;'
 \set inbox 'TABLE vibevideo.inbox;'
-\set overview 'SELECT * FROM vibevideo.overview() \\gx'
-\set errors 'SELECT * FROM vibevideo.error_groups() \\gx'
+\set overview 'TABLE vibevideo.overview;'
+\set errors 'TABLE vibevideo.errors;'
+\set users 'TABLE vibevideo.users;'
+\set check 'SELECT * FROM vibevideo.show_check();'
+\set audit 'SELECT * FROM vibevideo.show_audit();'
+\set jobs 'SELECT * FROM vibevideo.show_jobs'
+\set job 'SELECT * FROM vibevideo.show_job'
+\set plan 'SELECT * FROM vibevideo.show_plan'
 \unset QUIET
 \echo
 \echo '  :now              the oldest unfinished jobs, and why they wait'
@@ -21,8 +27,13 @@
 \echo '  :inbox            what needs you, and what to do about it'
 \echo '  :overview         how things are'
 \echo '  :errors           what went wrong in the last day'
+\echo '  :users            who has the most in work, and has spent the most'
+\echo '  :check            what is not in order, as far as can be seen from here'
+\echo '  :audit            the last acts of operators'
 \echo
-\echo '  TABLE vibevideo.now; \\watch 2      repeats the first one'
-\echo '  SELECT * FROM vibevideo.why(1);   SELECT * FROM vibevideo.job_detail(1) \\gx'
+\echo '  :job (1);                                      all there is to know of a job'
+\echo '  :jobs (\'{"state": "failed"}\');                 jobs that match a filter'
+\echo '  :plan (\'retry\', \'{"class": "provider"}\');      what an act on many would do'
+\echo '  TABLE vibevideo.now; \\watch 2                  repeats the first one'
 \echo
 TABLE vibevideo.inbox;

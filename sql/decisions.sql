@@ -76,7 +76,8 @@ COMMENT ON FUNCTION vibevideo.cancel(bigint) IS
 'Cancels a job, whatever became of its row and table, or the attempt that has just followed it.
 job: its job_id in vibevideo.jobs.
 Returns the job as vibevideo.video: cancelled at once if it was not sent, else as soon as fal.ai has been
-  told. One that has ended or is being copied is returned as it is.
+  told. One that has ended or is being copied is returned as it is, with a notice that says so, and which job
+  of its row has not ended.
 Errors: PT404 no such job; 55000 this database is a copy; 42501 not an operator.
 For operators.';
 
@@ -88,7 +89,8 @@ COMMENT ON FUNCTION vibevideo.retry(bigint) IS
   video is only copied, a job that waits is sent now; a lost submit, and one that ended without a video, is a
   new attempt, which is paid for.
 job: its job_id in vibevideo.jobs.
-Returns the job, or the new one, as vibevideo.video. If the table is gone, the new one has no row.
+Returns the job, or the new one, as vibevideo.video. If the table is gone, the new one has no row. Where there is
+  nothing to do, as for one that fal.ai has, a notice says so.
 Errors: PT404 no such job; PT402, PT429 its user is over a limit; 55000 this database is a copy; 42501 not an
   operator.
 For operators.';

@@ -74,6 +74,7 @@ CREATE TYPE vibevideo.job_row AS (
 	generated_at timestamptz,
 	completed_at timestamptz,
 	updated_at timestamptz,
+	forgotten_at timestamptz,
 	waited interval,
 	rendered interval,
 	copied interval,
@@ -109,6 +110,7 @@ COMMENT ON COLUMN vibevideo.job_row.submitted_at IS 'when fal.ai accepted it';
 COMMENT ON COLUMN vibevideo.job_row.generated_at IS 'when its video was made';
 COMMENT ON COLUMN vibevideo.job_row.completed_at IS 'when it ended';
 COMMENT ON COLUMN vibevideo.job_row.updated_at IS 'when what its row shows changed last';
+COMMENT ON COLUMN vibevideo.job_row.forgotten_at IS 'when an operator said that its failure is dealt with; NULL if nobody did';
 COMMENT ON COLUMN vibevideo.job_row.waited IS 'how long it took, or has taken so far, until fal.ai accepted it';
 COMMENT ON COLUMN vibevideo.job_row.rendered IS 'how long from then on until the video was made, fal.ai''s queue included';
 COMMENT ON COLUMN vibevideo.job_row.copied IS 'how long from then on until it was stored, or given up';
@@ -125,7 +127,7 @@ BEGIN ATOMIC
 		(j).error_code, vibevideo.error_class((j).error_code), left((j).error, 500), left((j).row_error, 500), (j).orphan,
 		(j).state = 'failed' AND (j).media_url IS NOT NULL, (j).cost_usd,
 		CASE WHEN (j).state IN ('queued', 'generating') THEN (j).queue_position END, vibevideo_internal.job_progress(j),
-		(j).created_at, (j).submitted_at, (j).generated_at, (j).completed_at, (j).updated_at,
+		(j).created_at, (j).submitted_at, (j).generated_at, (j).completed_at, (j).updated_at, (j).forgotten_at,
 		coalesce((j).submitted_at, (j).completed_at, clock_timestamp()) - (j).created_at,
 		coalesce((j).generated_at, (j).completed_at, clock_timestamp()) - (j).submitted_at,
 		coalesce((j).completed_at, clock_timestamp()) - (j).generated_at,
@@ -150,6 +152,30 @@ COMMENT ON COLUMN vibevideo.job_page.bound IS 'why the list ends here: max_jobs,
 COMMENT ON COLUMN vibevideo.job_page.as_of IS 'when it was made';
 COMMENT ON COLUMN vibevideo.job_page.filter IS 'what these match: what to pass as filter, to continue';
 
+-- Where a list goes on, as its page before said.  JavaScript rounds large numbers up.
+CREATE FUNCTION vibevideo_internal.read_after(after jsonb)
+RETURNS jsonb LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET datestyle = ISO AS $$
+DECLARE
+	most constant numeric = 9223372036854775807;
+BEGIN
+	IF after IS NULL OR jsonb_typeof(after) = 'null' THEN
+		RETURN NULL;
+	ELSIF jsonb_typeof(after) = 'object' AND after - 'ended' - 'job_id' = '{}' AND after ->> 'job_id' ~ '^[0-9]{1,19}$'
+		  AND (NOT after ? 'ended' OR jsonb_typeof(after -> 'ended') = 'string')
+	THEN
+		RETURN after || jsonb_build_object('job_id', least((after ->> 'job_id')::numeric, most))
+			|| CASE WHEN after ? 'ended' THEN jsonb_build_object('ended', (after ->> 'ended')::timestamptz) ELSE '{}' END;
+	END IF;
+	RAISE invalid_parameter_value;
+EXCEPTION WHEN data_exception THEN
+	RAISE EXCEPTION USING
+		ERRCODE = 'invalid_parameter_value',
+		MESSAGE = 'after does not say where a list goes on',
+		HINT = 'It must be next of the page before, or null for the first page.';
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.read_after(jsonb) IS 'where a list of jobs goes on, checked: 22023; owner only';
+
 CREATE FUNCTION vibevideo.list_jobs(filter jsonb DEFAULT '{}', after jsonb DEFAULT NULL, max_jobs int DEFAULT 50)
 RETURNS vibevideo.job_page LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -161,7 +187,7 @@ BEGIN
 	PERFORM vibevideo_internal.check_most('max_jobs', max_jobs, 1000);
 	SELECT c.see_input INTO see_input FROM vibevideo_internal.caller() c;
 	SELECT x.job_ids, x.next, x.bound INTO ids, page.next, page.bound
-	FROM vibevideo_internal.filter_jobs(vibevideo_internal.read_filter(filter), true, max_jobs, 60, after) x;
+	FROM vibevideo_internal.filter_jobs(vibevideo_internal.read_filter(filter), true, max_jobs, 60, vibevideo_internal.read_after(after)) x;
 	page.jobs = (SELECT coalesce(array_agg(vibevideo_internal.list_job(j, see_input) ORDER BY n.nth), '{}')
 				 FROM unnest(ids) WITH ORDINALITY AS n(job_id, nth) JOIN vibevideo.job j ON j.job_id = n.job_id);
 	page.as_of = clock_timestamp();
@@ -621,7 +647,8 @@ BEGIN
 		GROUP BY x.row_error ORDER BY min(x.updated_at) LIMIT 20
 	LOOP
 		RETURN NEXT vibevideo_internal.need('unwritten_row', r.since, vibevideo_internal.about_jobs(r.jobs, r.job_id, r.more),
-			format('Its row does not show the job: %s. Mend what that says%s', vibevideo_internal.quoted(r.row_error),
+			format('%s: %s. Mend what that says%s', CASE r.jobs WHEN 1 THEN 'Its row does not show the job' ELSE 'Their rows do not show the jobs' END,
+				   vibevideo_internal.quoted(r.row_error),
 				   CASE WHEN r.again THEN '; it is tried again automatically.' ELSE ', then retry.' END),
 			CASE WHEN r.again THEN format('SELECT * FROM vibevideo.job_detail(%s);', r.job_id) ELSE 'SELECT vibevideo.reset_stuck(''0'');' END,
 			r.jobs, r.job_id, r.more);
@@ -837,7 +864,7 @@ COMMENT ON TYPE vibevideo.error_group IS 'jobs that failed with the same error o
 COMMENT ON COLUMN vibevideo.error_group.error_class IS 'what kind of trouble it is';
 COMMENT ON COLUMN vibevideo.error_group.error_code IS 'the error, for programs';
 COMMENT ON COLUMN vibevideo.error_group.model IS 'fal.ai''s endpoint id';
-COMMENT ON COLUMN vibevideo.error_group.jobs IS 'how many jobs failed with it since then, orphans included';
+COMMENT ON COLUMN vibevideo.error_group.jobs IS 'how many jobs failed with it since then, orphans included, without those that an operator has forgotten';
 COMMENT ON COLUMN vibevideo.error_group.first_at IS 'when it was first seen among the jobs that are kept';
 COMMENT ON COLUMN vibevideo.error_group.last_at IS 'when it was last seen';
 COMMENT ON COLUMN vibevideo.error_group.trend IS 'how many in each twelfth of the time since then, the last one is now';
@@ -868,16 +895,18 @@ BEGIN
 				ORDER BY j.error_code COLLATE pg_catalog."C" LIMIT 1), h.nth + 1
 		FROM hop h WHERE h.code IS NOT NULL AND h.nth <= most_codes
 	), part AS (
-		SELECT h.code, f.model, width_bucket(f.completed_at, bounds) AS nth, count(*) AS n,
-			   max(f.completed_at) AS last_at, min(f.completed_at) AS first_at, max(f.job_id) AS job_id, h.nth > most_codes AS cut
+		-- what is forgotten is looked at, too, and not counted
+		SELECT h.code, f.model, width_bucket(f.completed_at, bounds) AS nth, count(*) AS looked, count(f.open_id) AS n,
+			   max(f.completed_at) FILTER (WHERE f.open_id IS NOT NULL) AS last_at, min(f.completed_at) FILTER (WHERE f.open_id IS NOT NULL) AS first_at,
+			   max(f.open_id) AS job_id, h.nth > most_codes AS cut
 		FROM hop h CROSS JOIN LATERAL (
-			SELECT j.model, j.completed_at, j.job_id FROM vibevideo.job j
+			SELECT j.model, j.completed_at, CASE WHEN j.forgotten_at IS NULL THEN j.job_id END AS open_id FROM vibevideo.job j
 			WHERE j.error_code COLLATE pg_catalog."C" = h.code AND j.next_at IS NULL AND (j.state = 'failed') IS TRUE AND j.completed_at >= since
 			ORDER BY j.completed_at DESC LIMIT most) f
 		GROUP BY 1, 2, 3, h.nth
 	), grouped AS (
 		SELECT p.code, p.model, sum(p.n)::bigint AS jobs, min(p.first_at) AS first_at, max(p.last_at) AS last_at, max(p.job_id) AS job_id,
-			   sum(sum(p.n)) OVER (PARTITION BY p.code) >= most OR bool_or(p.cut) AS more
+			   sum(sum(p.looked)) OVER (PARTITION BY p.code) >= most OR bool_or(p.cut) AS more
 		FROM part p GROUP BY p.code, p.model
 	)
 	SELECT vibevideo.error_class(g.code), g.code, g.model, g.jobs,
@@ -891,12 +920,13 @@ BEGIN
 				 LEFT JOIN part p ON p.code = g.code AND p.model = g.model AND p.nth = s ORDER BY s),
 		   g.job_id, left(x.error, 500), g.more
 	FROM grouped g LEFT JOIN vibevideo.job x ON x.job_id = g.job_id
+	WHERE g.jobs > 0
 	ORDER BY g.jobs DESC, g.code, g.model;
 END
 $$;
 COMMENT ON FUNCTION vibevideo.error_groups(timestamptz) IS
 'Returns what went wrong, vibevideo.error_group: failed jobs by class, error and model, the most frequent first, with
-  first and last time, trend and example.
+  first and last time, trend and example. What an operator has forgotten (vibevideo.plan) is left out.
 since: failed since then; default: a day ago.
 Errors: 22023 since is not a time; 42501 not a viewer.
 For viewers and operators.';
@@ -919,7 +949,8 @@ CREATE TYPE vibevideo.user_row AS (
 	max_active int,
 	submits_per_day int,
 	spend_per_day_usd numeric,
-	more boolean
+	more boolean,
+	bound text
 );
 COMMENT ON TYPE vibevideo.user_row IS 'what a user has in work, has requested and spent';
 COMMENT ON COLUMN vibevideo.user_row.user_id IS 'who, NULL for jobs of which nobody knows that';
@@ -936,6 +967,7 @@ COMMENT ON COLUMN vibevideo.user_row.max_active IS 'the limit that counts for th
 COMMENT ON COLUMN vibevideo.user_row.submits_per_day IS 'videos requested a day';
 COMMENT ON COLUMN vibevideo.user_row.spend_per_day_usd IS 'how many USD may be spent a day';
 COMMENT ON COLUMN vibevideo.user_row.more IS 'there are more users, and one of them may belong before this one';
+COMMENT ON COLUMN vibevideo.user_row.bound IS 'why the list ends where it does: most, if there may be more users; NULL if these are all; the same in each row';
 
 -- What users have requested and spent in a time, by whole days of UTC: of those with
 -- the most to spend in the months that it touches, which is at least as much, the
@@ -1007,8 +1039,10 @@ BEGIN
 		   l.max_active, l.submits_per_day, l.spend_per_day_usd,
 		   coalesce(f.active = 0 AND f.spent < (SELECT max(s.beyond) FROM spender s), false)
 			   OR (SELECT count(*) FROM working) > candidates AND f.active <= (SELECT min(w.active) FROM working w WHERE w.nth <= candidates)
-			   OR coalesce((SELECT sum(w.active) FROM working w) >= vibevideo_internal.most(), false)
-	FROM (SELECT x.* FROM figures x WHERE x.active > 0 OR x.submits > 0 OR x.videos > 0
+			   OR coalesce((SELECT sum(w.active) FROM working w) >= vibevideo_internal.most(), false),
+		   CASE WHEN f.found > users.most OR (SELECT max(s.beyond) FROM spender s) IS NOT NULL
+					 OR (SELECT sum(w.active) FROM working w) >= vibevideo_internal.most() THEN 'most' END
+	FROM (SELECT x.*, count(*) OVER () AS found FROM figures x WHERE x.active > 0 OR x.submits > 0 OR x.videos > 0
 		  ORDER BY x.active DESC, x.spent DESC, x.submits DESC, x.user_id LIMIT most) f
 	LEFT JOIN LATERAL (SELECT y.* FROM vibevideo_internal.limits_for(nullif(f.user_id, '')) y WHERE y.who <> 'global') l ON true
 	ORDER BY f.active DESC, f.spent DESC, f.submits DESC, f.user_id;
@@ -1124,7 +1158,10 @@ BEGIN
 			vibevideo_internal.wrap(concat_ws(': ', concat_ws(', since ', upper(left(n.subject, 1)) || substr(n.subject, 2),
 													  -- of a pause the sentence says it
 													  CASE WHEN n.kind <> 'paused' THEN to_char(n.since, 'YYYY-MM-DD HH24:MIOF') END), n.sentence), 78)
-			|| vibevideo_internal.wrap(n.action, 78) || ''::text) l;
+			-- as it is shown in psql
+			|| vibevideo_internal.wrap(regexp_replace(regexp_replace(n.action, '^SELECT [*] FROM vibevideo[.]plan[(]', 'SELECT * FROM vibevideo.show_plan('),
+													  '^SELECT [*] FROM vibevideo[.]job_detail[(]', 'SELECT * FROM vibevideo.show_job('), 78)
+			|| ''::text) l;
 	END LOOP;
 	IF NOT FOUND THEN
 		"needs you" = 'Nothing needs you.';
@@ -1136,3 +1173,294 @@ COMMENT ON FUNCTION vibevideo_internal.inbox_lines() IS 'lines of view vibevideo
 CREATE VIEW vibevideo.inbox AS SELECT i."needs you" FROM vibevideo_internal.inbox_lines() i;
 COMMENT ON VIEW vibevideo.inbox IS 'vibevideo.inbox() in lines; 80 columns wide';
 COMMENT ON COLUMN vibevideo.inbox."needs you" IS 'what needs a person, then the statement that does something about it, then an empty line';
+
+-------------------------------------------------------------------------------
+-- psql: what does not fit a table, in lines
+-------------------------------------------------------------------------------
+
+-- A label, and beside it a text in lines; none for no text.
+CREATE FUNCTION vibevideo_internal.labelled(label text, words text)
+RETURNS text[] LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT coalesce(array_agg(rpad(CASE w.nth WHEN 1 THEN label ELSE '' END, 11) || w.line ORDER BY w.nth), '{}')
+	FROM unnest(vibevideo_internal.wrap(words, 67)) WITH ORDINALITY AS w(line, nth) WHERE words <> '';
+END;
+COMMENT ON FUNCTION vibevideo_internal.labelled(text, text) IS 'a label of at most 10 letters and a text, in lines for psql; owner only';
+
+CREATE FUNCTION vibevideo_internal.whole_time(at timestamptz)
+RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN to_char(at, 'YYYY-MM-DD HH24:MI:SS TZ');
+COMMENT ON FUNCTION vibevideo_internal.whole_time(timestamptz) IS 'a time with date and time zone, for people; owner only';
+
+CREATE FUNCTION vibevideo_internal.how_many(n bigint, thing text)
+RETURNS text LANGUAGE sql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp
+RETURN format('%s %s%s', to_char(n, 'FM999,999,999,990'), thing, CASE n WHEN 1 THEN '' ELSE 's' END);
+COMMENT ON FUNCTION vibevideo_internal.how_many(bigint, text) IS 'so many things, for people; owner only';
+
+CREATE FUNCTION vibevideo.show_job(job_id bigint)
+RETURNS TABLE (line text) LANGUAGE plpgsql STABLE ROWS 40 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	d vibevideo.job_details;
+	j vibevideo.job_row;
+	e vibevideo.job_event;
+	a vibevideo.job_row;
+	s vibevideo.job_step;
+	lines text[];
+BEGIN
+	PERFORM vibevideo_internal.require('viewer');
+	SELECT x.* INTO d FROM vibevideo.job_detail(show_job.job_id) x;
+	j = d.job;
+	lines = vibevideo_internal.wrap(format('Job %s, row %s of %s, attempt %s: %s', j.job_id, j.vibelog_id, coalesce(d.relation, 'no table'), j.attempt, j.state), 78)
+		|| ''::text
+		|| vibevideo_internal.labelled('why', (vibevideo_internal.reason_of(j.job_id)).sentence)
+		-- which its end has named, unless it is long
+		|| vibevideo_internal.labelled('error', CASE WHEN vibevideo.is_active(j.state) OR d.row_dirty OR length(d.error) > 200
+													 THEN concat_ws(': ', j.error_code, d.error) END)
+		|| vibevideo_internal.labelled('row error', d.row_error)
+		|| vibevideo_internal.labelled('users read', j.message)
+		|| vibevideo_internal.labelled('forgotten', vibevideo_internal.whole_time(j.forgotten_at))
+		|| vibevideo_internal.labelled('user', j.user_id)
+		|| vibevideo_internal.labelled('model', j.model)
+		|| vibevideo_internal.labelled('price', trim_scale(j.cost_usd) || ' USD')
+		|| vibevideo_internal.labelled('request', j.request_id)
+		|| vibevideo_internal.labelled('at fal.ai', d.fal_url)
+		|| vibevideo_internal.labelled('made', d.media_url)
+		|| vibevideo_internal.labelled('stored', coalesce(j.video_url, d.bucket || '/' || d.object_key))
+		|| vibevideo_internal.labelled('input', d.input::text);
+	FOREACH s IN ARRAY d.timeline LOOP
+		lines = lines || vibevideo_internal.labelled(s.step, concat_ws(', ', vibevideo_internal.whole_time(s.at), vibevideo_internal.span(s.took) || ' later'));
+	END LOOP;
+	IF cardinality(d.events) > 0 THEN
+		lines = lines || ''::text || 'History:'::text;
+	END IF;
+	FOREACH e IN ARRAY d.events LOOP
+		lines = lines || vibevideo_internal.labelled(to_char(e.at, 'HH24:MI:SS'), concat_ws(': ', e.state, e.error_code, e.detail));
+	END LOOP;
+	IF cardinality(d.attempts) > 0 THEN
+		lines = lines || ''::text || 'Attempts:'::text;
+	END IF;
+	FOREACH a IN ARRAY d.attempts LOOP
+		lines = lines || vibevideo_internal.labelled(a.attempt::text, concat_ws(', ', format('job %s', a.job_id), a.state, a.error_code,
+																				  vibevideo_internal.whole_time(a.created_at)));
+	END LOOP;
+	IF d.more THEN
+		lines = lines || 'There are more changes of state or attempts than these.'::text;
+	END IF;
+	RETURN QUERY SELECT l FROM unnest(lines) l;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.show_job(bigint) IS
+'Shows what vibevideo.job_detail returns, for psql: in lines of at most 78 columns.
+job_id: the job''s number.
+Returns lines:
+line: one of them.
+Errors: PT404 no such job; 42501 not a viewer.
+For viewers and operators.';
+
+CREATE FUNCTION vibevideo.show_jobs(filter jsonb DEFAULT '{}', max_jobs int DEFAULT 20)
+RETURNS TABLE (job bigint, "row" text, state text, "user" text, age text, what text)
+LANGUAGE plpgsql STABLE ROWS 20 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	page vibevideo.job_page;
+BEGIN
+	PERFORM vibevideo_internal.require('viewer');
+	page = vibevideo.list_jobs(filter, max_jobs => max_jobs);
+	RETURN QUERY
+	SELECT j.job_id, vibevideo_internal.fit(j.vibelog_id, 10), vibevideo_internal.short_state(j.state), vibevideo_internal.fit(coalesce(j.user_id, ''), 10),
+		   vibevideo_internal.fit(vibevideo_internal.span(clock_timestamp() - j.created_at), 6),
+		   vibevideo_internal.fit(coalesce(j.why, j.error_code, ''), 20 - greatest(0, max(length(j.job_id::text)) OVER () - 8))
+	FROM unnest(page.jobs) WITH ORDINALITY j ORDER BY j.ordinality;
+	IF page.next IS NOT NULL THEN
+		RETURN QUERY SELECT NULL::bigint, '…', '', '', '', 'and more'::text;
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.show_jobs(jsonb, int) IS
+'Shows what vibevideo.list_jobs returns, for psql: a table 80 columns wide.
+filter: as of vibevideo.plan, {} for all; default: all.
+max_jobs: how many at most, 1 to 1000; default: 20. A last row says that there are more.
+Returns a row for each job:
+job, row, user: its number, its row''s key and its user, cut.
+state: as in view vibevideo.now; or done, failed, cancelled.
+age: how long ago it was requested.
+what: what holds it, or the error that it ended with, cut.
+Errors: 22023 a bad filter or max_jobs; 42501 not a viewer, or the filter has prompt and the caller may not see
+  prompts.
+For viewers and operators.';
+
+-- What is to be pasted is not broken inside of a string.
+CREATE FUNCTION vibevideo.show_plan(action text, filter jsonb, max_jobs int DEFAULT 1000)
+RETURNS TABLE (line text) LANGUAGE plpgsql VOLATILE ROWS 20 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	p record;
+	x jsonb;
+	lines text[];
+BEGIN
+	PERFORM vibevideo_internal.require('operator');
+	SELECT y.* INTO p FROM vibevideo.plan(action, filter, max_jobs) y;
+	lines = vibevideo_internal.wrap(CASE WHEN p.token IS NULL THEN format('%s: there is nothing to do.', action)
+		ELSE format('%s: %s of %s, for %s USD at most.', action, vibevideo_internal.how_many(p.jobs, 'job'),
+					vibevideo_internal.how_many(p.users, 'user'), trim_scale(p.cost_usd)) END, 78);
+	IF p.unpriced > 0 THEN
+		lines = lines || vibevideo_internal.wrap(format('The price of %s is not known, and counts as 0.', vibevideo_internal.how_many(p.unpriced, 'new render')), 78);
+	END IF;
+	IF p.skipped > 0 THEN
+		lines = lines || vibevideo_internal.wrap(format('Passed over, though they match: %s.',
+			(SELECT string_agg(format('%s %s', e.value, e.key), ', ' ORDER BY e.key) FROM jsonb_each_text(p.why) e)), 78);
+	END IF;
+	IF p.more IS NOT NULL THEN
+		lines = lines || vibevideo_internal.wrap(format('There may be others that match: the plan was bounded by %s.', p.more), 78);
+	END IF;
+	IF p.token IS NOT NULL THEN
+		lines = lines || ''::text;
+		FOR x IN SELECT e.value FROM jsonb_array_elements(p.examples) e LOOP
+			lines = lines || vibevideo_internal.labelled(x ->> 'does', concat_ws(', ', format('job %s', x ->> 'job_id'), format('row %s', x ->> 'key'), x ->> 'state',
+				x ->> 'error_code', x ->> 'user', format('%s USD', trim_scale((x ->> 'cost_usd')::numeric)), x ->> 'prompt'));
+		END LOOP;
+		IF p.jobs > jsonb_array_length(p.examples) THEN
+			lines = lines || vibevideo_internal.labelled('...', format('and %s', vibevideo_internal.how_many(p.jobs - jsonb_array_length(p.examples), 'other')));
+		END IF;
+		lines = lines || ''::text || format('Nothing is changed yet. Until %s this does it:', to_char(p.expires_at, 'HH24:MI:SS TZ'))
+			|| CASE WHEN p.confirm IS NULL THEN ARRAY[format('SELECT * FROM vibevideo.act(%L);', p.token)]
+					ELSE ARRAY[format('SELECT * FROM vibevideo.act(%L,', p.token), format('  %L);', p.confirm)] END;
+	END IF;
+	RETURN QUERY SELECT l FROM unnest(lines) l;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.show_plan(text, jsonb, int) IS
+'Makes a plan, as vibevideo.plan does, and shows it for psql: in lines of at most 78 columns, of which the last is
+  the statement that carries it out.
+action: as of vibevideo.plan.
+filter: as of vibevideo.plan.
+max_jobs: as of vibevideo.plan; default: 1000.
+Returns lines:
+line: one of them.
+Errors: 22023 a bad action, filter or max_jobs; 42501 not an operator, or the filter has prompt and the caller
+  may not see prompts.
+For operators.';
+
+CREATE FUNCTION vibevideo.show_check(network boolean DEFAULT false)
+RETURNS TABLE (line text) LANGUAGE plpgsql VOLATILE ROWS 20 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	c record;
+	fine int = 0;
+	lines text[] = '{}';
+BEGIN
+	PERFORM vibevideo_internal.require('viewer');
+	FOR c IN SELECT h.* FROM vibevideo.health(network) h LOOP
+		IF c.status = 'ok' THEN
+			fine = fine + 1;
+		ELSE
+			lines = lines || vibevideo_internal.wrap(format('%s: %s: %s', c.status, c.check_name, c.detail), 78)
+				|| CASE WHEN c.hint <> '' THEN vibevideo_internal.wrap(c.hint, 78) ELSE '{}' END || ''::text;
+		END IF;
+	END LOOP;
+	lines = lines || format('%s fine.', CASE fine WHEN 1 THEN '1 check is' ELSE fine || ' checks are' END);
+	RETURN QUERY SELECT l FROM unnest(lines) l;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.show_check(boolean) IS
+'Shows what vibevideo.health returns, for psql: in lines of at most 78 columns, what is not ok with its hint.
+network: true asks fal.ai and Storage as well, and counts, which takes an operator; default: false.
+Returns lines:
+line: one of them.
+Errors: 42501 not a viewer, or with network not an operator.
+For viewers and operators.';
+
+CREATE FUNCTION vibevideo.show_audit(max_rows int DEFAULT 20)
+RETURNS TABLE (line text) LANGUAGE plpgsql STABLE ROWS 20 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	r vibevideo.audit;
+	lines text[] = '{}';
+BEGIN
+	PERFORM vibevideo_internal.require('operator');
+	FOREACH r IN ARRAY (vibevideo.audit(max_rows => max_rows)).rows LOOP
+		lines = lines || vibevideo_internal.wrap(concat_ws(', ', vibevideo_internal.whole_time(r.at), r.who), 78)
+			|| vibevideo_internal.labelled('', concat_ws(', ', r.action, vibevideo_internal.how_many(r.jobs, 'job'), trim_scale(r.cost_usd) || ' USD'))
+			|| vibevideo_internal.labelled('', nullif(left(r.arguments::text, 500), '{}')) || ''::text;
+	END LOOP;
+	RETURN QUERY SELECT l FROM unnest(lines) l;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.show_audit(int) IS
+'Shows the last acts of vibevideo.audit, for psql: in lines of at most 78 columns.
+max_rows: how many acts at most, 1 to 1000; default: 20.
+Returns lines:
+line: one of them.
+Errors: 22023 a bad max_rows; 42501 not an operator.
+For operators.';
+
+-- The overview, a line a figure.
+CREATE FUNCTION vibevideo_internal.overview_lines()
+RETURNS TABLE (what text, "is" text) LANGUAGE plpgsql VOLATILE ROWS 15 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	o vibevideo.overview_row;
+BEGIN
+	PERFORM vibevideo_internal.require('viewer');
+	o = vibevideo.overview();
+	RETURN QUERY
+	SELECT CASE w.nth WHEN 1 THEN x.what ELSE '' END, w.line
+	FROM (VALUES
+		(1, 'needs you', CASE WHEN o.needs_you = 0 THEN 'nothing' ELSE format('%s (TABLE vibevideo.inbox): %s', o.needs_you,
+			(SELECT string_agg(e.key, ', ' ORDER BY e.key) FROM jsonb_each(o.needs_you_by_kind) e)) END),
+		(2, 'paused', o.paused),
+		(3, 'worker', concat_ws(': ', o.worker, o.worker_detail)),
+		(4, 'fal.ai', 'cannot be reached, is tried at ' || vibevideo_internal.whole_time(o.fal_down_until)),
+		(5, 'Storage', 'cannot be reached, is tried at ' || vibevideo_internal.whole_time(o.storage_down_until)),
+		(6, 'in work', format('%s waiting, %s at fal.ai, %s copying%s', o.waiting, o.at_fal, o.copying, CASE WHEN o.more THEN ', or more' ELSE '' END)),
+		(7, 'oldest', CASE WHEN o.oldest_waiting_job_id IS NOT NULL
+						   THEN format('job %s, since %s: %s', o.oldest_waiting_job_id, vibevideo_internal.whole_time(o.oldest_waiting_since), o.oldest_waiting_why) END),
+		(8, 'idle', 'since ' || vibevideo_internal.whole_time(o.idle_since)),
+		(9, 'today', format('%s done, %s failed, %s cancelled', o.done_today, o.failed_today, o.cancelled_today)),
+		(10, 'last done', vibevideo_internal.whole_time(o.last_completed_at)),
+		(11, 'USD today', format('%s spent, %s reserved%s', trim_scale(o.spent_today_usd), trim_scale(o.reserved_today_usd),
+								 ', ' || trim_scale(o.left_usd) || ' left of ' || trim_scale(o.budget_usd)))
+	) AS x(nth, what, words) CROSS JOIN LATERAL unnest(vibevideo_internal.wrap(x.words, 64)) WITH ORDINALITY AS w(line, nth)
+	ORDER BY x.nth, w.nth;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.overview_lines() IS 'lines of view vibevideo.overview; for viewers';
+CREATE VIEW vibevideo.overview AS SELECT o.what, o."is" FROM vibevideo_internal.overview_lines() o;
+COMMENT ON VIEW vibevideo.overview IS 'vibevideo.overview() in lines; 80 columns wide';
+COMMENT ON COLUMN vibevideo.overview.what IS 'what it is about';
+COMMENT ON COLUMN vibevideo.overview."is" IS 'how that is';
+
+CREATE FUNCTION vibevideo_internal.error_lines()
+RETURNS TABLE (error text, model text, jobs bigint, last text, job bigint) LANGUAGE plpgsql STABLE ROWS 20 SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	PERFORM vibevideo_internal.require('viewer');
+	RETURN QUERY
+	SELECT vibevideo_internal.fit(g.error_code, 24), vibevideo_internal.fit(g.model, 20), g.jobs,
+		   vibevideo_internal.fit(vibevideo_internal.span(clock_timestamp() - g.last_at), 6), g.example_job_id
+	FROM vibevideo.error_groups() g ORDER BY g.jobs DESC, g.last_at DESC LIMIT 40;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.error_lines() IS 'lines of view vibevideo.errors; for viewers';
+CREATE VIEW vibevideo.errors AS SELECT e.error, e.model, e.jobs, e.last, e.job FROM vibevideo_internal.error_lines() e;
+COMMENT ON VIEW vibevideo.errors IS 'what went wrong in the last day, the most frequent first, as vibevideo.error_groups() has it; 80 columns wide';
+COMMENT ON COLUMN vibevideo.errors.error IS 'the error code, cut';
+COMMENT ON COLUMN vibevideo.errors.model IS 'fal.ai''s endpoint id, cut';
+COMMENT ON COLUMN vibevideo.errors.jobs IS 'how many jobs failed with it';
+COMMENT ON COLUMN vibevideo.errors.last IS 'how long ago the last one did';
+COMMENT ON COLUMN vibevideo.errors.job IS 'that job: vibevideo.show_job(job) shows it';
+
+CREATE FUNCTION vibevideo_internal.user_lines()
+RETURNS TABLE ("user" text, active bigint, today bigint, usd numeric, "30 days" bigint, "30 days usd" numeric) LANGUAGE plpgsql STABLE ROWS 40 SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	PERFORM vibevideo_internal.require('viewer');
+	RETURN QUERY
+	SELECT vibevideo_internal.fit(coalesce(u.user_id, ''), 24), u.active, u.submits_today, round(u.spent_today_usd, 2), u.submits, round(u.spent_usd, 2)
+	FROM vibevideo.users(most => 40) u;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.user_lines() IS 'lines of view vibevideo.users; for viewers';
+CREATE VIEW vibevideo.users AS SELECT u."user", u.active, u.today, u.usd, u."30 days", u."30 days usd" FROM vibevideo_internal.user_lines() u;
+COMMENT ON VIEW vibevideo.users IS 'the 40 users with the most in work, then those who have spent the most, as vibevideo.users() has them; 80 columns wide';
+COMMENT ON COLUMN vibevideo.users."user" IS 'who, cut; empty where nobody is known';
+COMMENT ON COLUMN vibevideo.users.active IS 'unfinished jobs';
+COMMENT ON COLUMN vibevideo.users.today IS 'videos requested today';
+COMMENT ON COLUMN vibevideo.users.usd IS 'list price, in USD, of those that are made';
+COMMENT ON COLUMN vibevideo.users."30 days" IS 'videos requested in 30 days';
+COMMENT ON COLUMN vibevideo.users."30 days usd" IS 'list price, in USD, of those that are made';

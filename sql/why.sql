@@ -210,7 +210,8 @@ BEGIN
 	IF NOT FOUND THEN
 		RETURN NULL;
 	ELSIF NOT j.active AND NOT j.row_dirty THEN
-		RETURN vibevideo_internal.because('ended', format('it has ended: %s at %s', j.state, vibevideo_internal.clock(j.completed_at)));
+		RETURN vibevideo_internal.because('ended', concat_ws(': ', format('it has ended: %s at %s', j.state, vibevideo_internal.clock(j.completed_at)),
+			CASE WHEN j.state <> 'completed' THEN concat_ws(': ', j.error_code, j.error) END));
 	END IF;
 	follows = j.state IN ('queued', 'generating');
 	copies = j.state = 'processing';

@@ -80,9 +80,13 @@ InsertMissing(const Binding *binding, char **vibelog_ids, int64 *job_ids, int n)
 		done += InsertSome(binding, jobs + done, nnew - done, inserted, &ninserted);
 	unwritten = ninserted > 0 ? RowSyncMany(binding, inserted, ninserted) : 0;
 	if (unwritten > 0)
+	{
+		const char *cause = RowSyncCause(inserted, ninserted);
+
 		ereport(WARNING,
 				(errmsg_plural("could not write %d row yet", "could not write %d rows yet", unwritten, unwritten),
-				 errdetail("The jobs themselves are safe; the worker will write the rows as soon as it can.")));
+				 errdetail("The jobs themselves are safe; the worker will write the rows as soon as it can.%s", cause)));
+	}
 }
 
 /* The active ones, and those that have ended and are returned all the same; 0 where a new one is to be made. */

@@ -51,6 +51,9 @@ static Statement request_cancel = {
 	"UPDATE vibevideo.job j SET cancel_requested_at = COALESCE(j.cancel_requested_at, $2),"
 	" state = CASE WHEN j.state = 'pending' THEN 'cancelled' ELSE j.state END,"
 	" completed_at = CASE WHEN j.state = 'pending' THEN $2 END,"
+	/* what it waited for is no reason of its end */
+	" error_code = CASE WHEN j.state <> 'pending' THEN j.error_code END,"
+	" error = CASE WHEN j.state <> 'pending' THEN j.error END,"
 	" next_at = CASE WHEN j.state = 'pending' THEN NULL"
 	" WHEN j.leased_by IS NULL THEN $2 - '1 day'::interval ELSE j.next_at END"
 	" WHERE j.job_id = $1"
@@ -429,6 +432,41 @@ NoteDecision(const Decision *decision)
 	StatementRun(&note_decision, &args);
 }
 
+static Statement find_another = {
+	"SELECT j.job_id FROM vibevideo.job j JOIN vibevideo.job k ON k.job_id = $1"
+	" AND j.vibelog_id = k.vibelog_id AND j.job_id <> k.job_id AND NOT j.orphan"
+	" LEFT JOIN pg_class c ON c.oid = k.relation"
+	" WHERE j.relation IS NOT DISTINCT FROM c.oid AND vibevideo.is_active(j.state)"};
+
+static int64
+RunForJob(Statement *statement, int64 job_id)
+{
+	Args args = {0};
+
+	ArgInt8(&args, job_id);
+	StatementRun(statement, &args);
+	return ResultFirstInt();
+}
+
+static int64
+FindAnother(int64 job_id)
+{
+	return RunForJob(&find_another, job_id);
+}
+
+/* Who reads only that the call has returned would take it for done. */
+static void
+TellNothingDone(const Decision *decision)
+{
+	Job *job = JobRead(decision->asked, CurrentMemoryContext);
+	int64 another = FindAnother(decision->asked);
+
+	ereport(NOTICE,
+			(errmsg("%s has done nothing: job %lld is in state %s", decision->action, (long long) decision->asked,
+					job ? job->state : "deleted"),
+			 another ? errhint("Its row has job %lld, which has not ended.", (long long) another) : 0));
+}
+
 static Datum
 EndOnJob(const Decision *decision, const Binding *binding)
 {
@@ -436,6 +474,8 @@ EndOnJob(const Decision *decision, const Binding *binding)
 	Datum video;
 
 	NoteDecision(decision);
+	if (!decision->done)
+		TellNothingDone(decision);
 	if (IsOfTable(job_id, binding))
 		RowSyncOne(binding, job_id);
 	ShmemWakeAtCommit();
@@ -463,28 +503,6 @@ static Statement insert_another = {
 	" FROM (SELECT k.* FROM vibevideo.job k WHERE k.job_id = $1 FOR NO KEY UPDATE) j"
 	" LEFT JOIN pg_class c ON c.oid = j.relation"
 	" ON CONFLICT DO NOTHING RETURNING job_id"};
-
-static Statement find_another = {
-	"SELECT j.job_id FROM vibevideo.job j JOIN vibevideo.job k ON k.job_id = $1"
-	" AND j.vibelog_id = k.vibelog_id AND j.job_id <> k.job_id AND NOT j.orphan"
-	" LEFT JOIN pg_class c ON c.oid = k.relation"
-	" WHERE j.relation IS NOT DISTINCT FROM c.oid AND vibevideo.is_active(j.state)"};
-
-static int64
-RunForJob(Statement *statement, int64 job_id)
-{
-	Args args = {0};
-
-	ArgInt8(&args, job_id);
-	StatementRun(statement, &args);
-	return ResultFirstInt();
-}
-
-static int64
-FindAnother(int64 job_id)
-{
-	return RunForJob(&find_another, job_id);
-}
 
 /*
  * As CancelActive: if we have waited for whoever had the job, and it ended, the

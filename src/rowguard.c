@@ -33,6 +33,7 @@
 #include "wire.h"
 
 #define ROW_ERROR_BYTES 400 /* of what the app's objects say */
+#define ROW_CODE_BYTES 200	/* of where they say it */
 #define ROW_TIMEOUT_MS 2000 /* for the app's triggers, in the worker */
 #define ROW_LOCK_MS 250		/* of it, for somebody's lock; or the lock that a row waited for is still held: */
 #define ROW_LOCK_AGAIN_MS 20
@@ -246,7 +247,37 @@ RowGuardDeferNothing(void)
 	AfterTriggerSetState(statement);
 }
 
-/* its message; interrupts are thrown again */
+/*
+ * The outermost of the app's functions, which is a trigger's: the last line of
+ * the context but that of our own statement.  NULL if there is none.
+ */
+static const char *
+FailedIn(char *context)
+{
+	char *ours = context ? strrchr(context, '\n') : NULL;
+	const char *line;
+
+	if (ours == NULL)
+		return NULL;
+	*ours = '\0';
+	line = strrchr(context, '\n');
+	return line ? line + 1 : context;
+}
+
+static char *
+AddFailedIn(char *error, char *context)
+{
+	const char *code = FailedIn(context);
+	char where[ROW_CODE_BYTES];
+
+	if (code == NULL)
+		return error;
+	WireCopy(where, sizeof(where), code);
+	WireClean(where);
+	return psprintf("%s, in %s", error, where);
+}
+
+/* its message, and where it comes from; interrupts are thrown again */
 static char *
 ReadError(ErrorData *edata)
 {
@@ -268,6 +299,8 @@ ReadError(ErrorData *edata)
 		WireClean(message);
 		error = psprintf("%s (SQLSTATE %s)", message, unpack_sql_state(edata->sqlerrcode));
 	}
+	if (error != left_to_worker)
+		error = AddFailedIn(error, edata->context);
 	FreeErrorData(edata);
 	return error;
 }
@@ -300,12 +333,15 @@ static void
 RunGuarded(void *arg)
 {
 	GuardedStep *guarded = arg;
+	ErrorContextCallback *callers = error_context_stack;
 	Identity saved;
 
 	guarded->timed = StartRowTime();
 	PG_TRY();
 	{
 		writing = guarded->rows;
+		/* the context of an error is then what the row runs, and nothing of who called us */
+		error_context_stack = NULL;
 		IdentityBecomeTableOwner(guarded->binding->owner, &saved);
 		LimitLockWait();
 		FindCode(guarded->binding);
@@ -314,6 +350,7 @@ RunGuarded(void *arg)
 	}
 	PG_FINALLY();
 	{
+		error_context_stack = callers;
 		writing = guarded->rows->outer;
 		if (guarded->timed)
 			EndRowTime();

@@ -337,6 +337,21 @@ RowSyncMany(const Binding *binding, const int64 *job_ids, int n)
 	return unwritten;
 }
 
+static Statement find_cause = {
+	"SELECT j.vibelog_id, COALESCE(j.row_error, 'another transaction has it locked') FROM vibevideo.job j"
+	" WHERE j.job_id = ANY ($1) AND j.row_dirty ORDER BY j.row_error IS NULL, j.job_id LIMIT 1"};
+
+char *
+RowSyncCause(const int64 *job_ids, int n)
+{
+	Args args = {0};
+
+	ArgInt8s(&args, job_ids, n);
+	if (StatementRun(&find_cause, &args) == 0)
+		return "";
+	return psprintf(" Row \"%s\": %s.", WireShown(ResultText(0, 1)), ResultText(0, 2));
+}
+
 bool
 RowSyncOne(const Binding *binding, int64 job_id)
 {
@@ -344,9 +359,13 @@ RowSyncOne(const Binding *binding, int64 job_id)
 	SyncResult result = dirty ? SyncOne(binding, dirty) : SYNC_DONE;
 
 	if (result == SYNC_FAILED)
+	{
+		const char *cause = RowSyncCause(&job_id, 1);
+
 		ereport(WARNING,
 				(errmsg("could not write row \"%s\" yet", WireShown(dirty->vibelog_id)),
-				 errdetail("The job itself is safe; the worker will write the row as soon as it can.")));
+				 errdetail("The job itself is safe; the worker will write the row as soon as it can.%s", cause)));
+	}
 	return result == SYNC_DONE;
 }
 

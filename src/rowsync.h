@@ -14,6 +14,8 @@
 extern void RowSyncDirty(const Binding *binding, int max);
 /* write the rows of jobs recorded with row_written; returns how many could not be written yet */
 extern int RowSyncMany(const Binding *binding, const int64 *job_ids, int n);
+/* why one of these rows could not be written, as a sentence that follows another; empty if that is not known */
+extern char *RowSyncCause(const int64 *job_ids, int n);
 /* the same for one job; false: an error of the app's code, and the worker will try again */
 extern bool RowSyncOne(const Binding *binding, int64 job_id);
 /* JobRecord, and the rows of those that moved are written in this transaction; returns how many could not be written yet */

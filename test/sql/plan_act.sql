@@ -56,6 +56,8 @@ SELECT vibevideo.plan('cancel', '{"status": ["failed", "pending"]}');
 SELECT vibevideo.plan('cancel', '{"class": "errors"}');
 SELECT vibevideo.plan('cancel', '{"state": 7}');
 SELECT vibevideo.plan('cancel', '{"user": ["ann", 7]}');
+SELECT vibevideo.plan('cancel', '{"user_id": 7}');
+SELECT vibevideo.plan('cancel', '{"key": "1", "vibelog_id": "1"}');
 SELECT vibevideo.plan('cancel', '{"model": {"is": "x"}}');
 SELECT vibevideo.plan('cancel', '{"job_id": "one"}');
 SELECT vibevideo.plan('cancel', '{"job_id": [1, -2]}');
@@ -87,7 +89,7 @@ SELECT f.filter, found(f.filter) FROM unnest(ARRAY[
 	'{}', '{"state": "failed"}', '{"state": ["pending", "failed"]}', '{"state": []}', '{"status": "queued"}', '{"status": ["queued", "completed"], "state": ["pending", "failed"]}',
 	'{"error_code": "internal_error"}', '{"error_code": ["internal_error", "EntityTooLarge"]}', '{"class": "storage"}', '{"class": ["policy", "storage"]}',
 	'{"model": "acme/fine"}', '{"user": "ben"}', '{"user": ["ben", "cyd"], "state": "failed"}', '{"key": "7"}', '{"key": 7}', '{"key": ["7", 8, "77"]}', '{"key": "7", "state": "queued"}',
-	'{"request_id": "request 6-1"}', '{"job_id": "1"}', '{"job_id": [1, 2, 999]}', '{"since": "90 minutes"}', '{"until": "90 minutes"}', '{"since": "210 minutes", "until": "90 minutes"}',
+	'{"request_id": "request 6-1"}', '{"job_id": "1"}', '{"vibelog_id": ["7", 8]}', '{"user_id": "ben"}', '{"job_id": [1, 2, 999]}', '{"since": "90 minutes"}', '{"until": "90 minutes"}', '{"since": "210 minutes", "until": "90 minutes"}',
 	'{"since": "tomorrow"}', '{"until": "infinity"}', '{"since": "2020-01-01 00:00Z"}', '{"attempts": 2}', '{"attempts": 3.5}', '{"cost": 1}', '{"cost": 0.25, "state": "failed"}',
 	'{"orphan": true}', '{"orphan": false, "state": "failed"}', '{"paid_not_stored": true}', '{"paid_not_stored": true, "state": "completed"}', '{"paid_not_stored": false, "state": "failed"}',
 	'{"prompt": "number 1"}', '{"prompt": "KITE NUMBER 7"}', '{"prompt": "100%"}', '{"user": null, "state": "pending"}', '{"user": "ann'' OR true --"}', '{"key": "\"; DROP TABLE job"}',

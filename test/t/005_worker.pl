@@ -172,14 +172,19 @@ sub made_once
 	submit($node, $_) for $bad, $good;
 	sql($node, <<'SQL');
 CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''not today''; END';
-CREATE TRIGGER refuse BEFORE UPDATE ON vibelogs FOR EACH ROW WHEN (NEW.prompt = 'trigger bad') EXECUTE FUNCTION refuse();
+CREATE TRIGGER refuse BEFORE UPDATE ON vibelogs FOR EACH ROW WHEN (NEW.prompt IN ('trigger bad', 'trigger worse')) EXECUTE FUNCTION refuse();
 SQL
 	$fal->command(job_of($node, $_)->{request_id}, 'finish') for $bad, $good;
 	wait_for_status($node, $good, 'completed');
-	wait_for($node, "SELECT state, row_error FROM vibevideo.job WHERE vibelog_id = '$bad' AND row_dirty", qr/^completed\|not today/,
+	wait_for($node, "SELECT state, row_error FROM vibevideo.job WHERE vibelog_id = '$bad' AND row_dirty", qr/^completed\|not today \(SQLSTATE P0001\), in PL\/pgSQL function refuse\(\) line 1 at RAISE$/,
 		'a trigger that raises: the job completes, and knows', hurry => 1);
 	is(status_of($node, $bad)->{status}, 'completed', 'vibevideo_status tells the truth');
 	like(sql($node, q{SELECT status, detail FROM vibevideo.check_config() WHERE check_name = 'unwritten_rows'}), qr/^warn\|.*not today/, 'check_config, too');
+	like(slurp_file($node->logfile), qr/could not write row "$bad" of table .*: not today .*refuse\(\) line 1/, 'and the log');
+	my $called = new_row($node, 'trigger worse');
+	my ($rc, $out, $err) = $node->psql('postgres', "SELECT vibevideo_submit_batch(ARRAY['$called']::uuid[])");
+	like($err, qr/could not write 1 row yet.*\nDETAIL:  .* Row "$called": not today .*, in .*refuse\(\)/, 'and whoever calls');
+	sql($node, "SELECT vibevideo_cancel('$called')");
 	sql($node, 'DROP TRIGGER refuse ON vibelogs; UPDATE vibevideo.job SET row_next_at = now() WHERE row_dirty; SELECT vibevideo.wake()');
 	wait_for_status($node, $bad, 'completed', name => 'without the trigger the row is written');
 	made_once($bad, 'trigger bad');

@@ -175,7 +175,7 @@ for my $case (
 	$storage->clear_faults;
 	$fal->rule('^nothing$');
 	is(sql($node, "SELECT vibevideo.redrive('no_such_code')"), '0', 'redrive: nothing with another code');
-	is(sql($node, "SELECT vibevideo.redrive('$copy_code', '1 day', 0)"), '0', 'redrive: at most none');
+	is((sql_error($node, "SELECT vibevideo.redrive('$copy_code', '1 day', 0)"))[0], '22023', 'redrive: at most none is refused');
 	is(sql($node, "SELECT vibevideo.redrive('$copy_code')"), '1', 'redrive: by error_code');
 	wait_for_status($node, $ids[2], 'completed');
 	is(scalar($fal->renders('redrive: copy')), 1, 'redrive: a copy needs no render');

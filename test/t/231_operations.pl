@@ -83,7 +83,8 @@ sub worker_looks
 	is("$taken->{status}|$taken->{error_code}|$taken->{message}", 'queued|paused|Waiting to be sent: sending is paused', 'a submit is noted');
 	my $dropped = new_row($node, 'pause: dropped');
 	submit($node, $dropped);
-	is(video($node, "vibevideo_cancel('$dropped')")->{status}, 'cancelled', 'and cancelled');
+	my $cancelled = video($node, "vibevideo_cancel('$dropped')");
+	is("$cancelled->{status}|" . ($cancelled->{error_code} // 'none'), 'cancelled|none', 'and cancelled, which the pause is no reason of');
 	is(sql($node, 'SELECT * FROM vibevideo_poll()'), '0|0|0|0', 'a poll does nothing');
 
 	# sending alone

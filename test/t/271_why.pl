@@ -118,6 +118,10 @@ SQL
 	is(sql($node, "SELECT num_nulls(waits_for, why, waits_until, estimate) FROM vibevideo.jobs WHERE vibelog_id = '$id'"), '4', 'the view has no reason for it');
 	my $video = status_of($node, $id);
 	is_deeply([ @$video{qw(waits_for estimate_seconds)} ], [ undef, undef ], 'nor has vibevideo_status');
+	sql($node, q{INSERT INTO vibevideo.job (vibelog_id, state, model, input, error_code, error, row_dirty, next_at, completed_at)
+		SELECT 'ended ' || s, s, 'a/b', '{}', 'http_500', E'no\nluck', false, NULL, now() FROM unnest(ARRAY['failed', 'cancelled', 'completed']) s});
+	holds("ended $_", 'ended', qr/^it has ended: $_ at $clock: http_500: no luck$/, undef, "one that has $_ says what was wrong") for qw(failed cancelled);
+	holds('ended completed', 'ended', qr/^it has ended: completed at $clock$/, undef, 'which is over in one that went well');
 	my ($state, $text) = sql_error($node, 'SELECT * FROM vibevideo.why(0)');
 	is($state, 'PT404', 'a job that is not there');
 	like($text, qr/there is no job 0$/m, 'is not there');
@@ -358,7 +362,7 @@ usual();
 	sql($node, q{CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION E'not\nat 10.0.0.7'; END $$;
 		CREATE TRIGGER refuse BEFORE UPDATE ON vibelogs FOR EACH ROW WHEN (NEW.prompt = 'row: refused' AND NEW.video_generation_status = 'completed') EXECUTE FUNCTION refuse()});
 	submit($node, $refused);
-	holds($refused, 'row', qr/^its row is not written: not at 10\.0\.0\.7 \(SQLSTATE P0001\); next try at $clock$/, undef, 'a trigger', until => qr/^\d/);
+	holds($refused, 'row', qr/^its row is not written: not at 10\.0\.0\.7 \(SQLSTATE P0001\), in PL\/pgSQL function refuse\(\) line 1 at RAISE; next try at $clock$/, undef, 'a trigger', until => qr/^\d/);
 	my $video = status_of($node, $refused);
 	is("$video->{status}|$video->{message}|" . ($video->{waits_for} // ''), 'completed|Your video is ready|', 'its user has the video');
 	is(sql($node, "SELECT waits_for, estimate IS NULL FROM vibevideo.jobs WHERE vibelog_id = '$refused'"), 'row|t', 'the view says so');

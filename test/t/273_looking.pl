@@ -84,7 +84,8 @@ sub row
 
 # -- who may look ----------------------------------------------------------------------------------
 my @CALLS = ('vibevideo.overview()', 'vibevideo.inbox()', 'vibevideo.list_jobs()', 'vibevideo.job_detail(1)', 'vibevideo.error_groups()',
-	'vibevideo.users()', 'vibevideo.now', 'vibevideo.today', 'vibevideo.inbox');
+	'vibevideo.users()', 'vibevideo.now', 'vibevideo.today', 'vibevideo.inbox', 'vibevideo.overview', 'vibevideo.errors', 'vibevideo.users',
+	'vibevideo.show_job(1)', 'vibevideo.show_jobs()', 'vibevideo.show_check()');
 create_looked_at();
 {
 	add_job(state => 'failed', error_code => 'http_500', error => 'broken', input => '{"prompt": "a secret wish"}');
@@ -121,7 +122,9 @@ create_looked_at();
 	is((sql_error($node, q{SET ROLE watcher; SELECT * FROM vibevideo.list_jobs('{"prompt": "secret"}')}))[0], '42501', 'nor can they find it');
 	is((sql_error($node, 'SELECT vibevideo.job_detail(123456)'))[0], 'PT404', 'no such job');
 	is((sql_error($node, "SELECT $_"))[0], '22023', "$_ is refused") for 'vibevideo.list_jobs(max_jobs => 0)', 'vibevideo.list_jobs(max_jobs => 1001)',
-	  'vibevideo.list_jobs(max_jobs => NULL)', q{vibevideo.list_jobs('{"nonsense": 1}')}, 'vibevideo.error_groups(NULL)',
+	  'vibevideo.list_jobs(max_jobs => NULL)', q{vibevideo.list_jobs('{"nonsense": 1}')},
+	  (map { "vibevideo.list_jobs(after => '$_')" } '26', '"x"', '[]', '{}', '{"after": 3}', '{"job_id": -1}', '{"job_id": 1, "ended": "no"}', '{"job_id": 1, "more": 2}'),
+	  'vibevideo.error_groups(NULL)',
 	  q{vibevideo.error_groups('-infinity')}, 'vibevideo.users(NULL)', 'vibevideo.users(most => 0)';
 	sql($node, 'DELETE FROM vibevideo.job WHERE true');
 }
@@ -309,6 +312,7 @@ sub acted
 	is(join('|', @$o{qw(waiting at_fal copying)}), '0|0|0', 'nothing is in work');
 	is($o->{idle_since}, row('SELECT attached_at FROM vibevideo.binding')->{attached_at}, 'since the table was attached');
 	is($o->{left_usd}, undef, 'no budget, nothing left of it');
+	is(sql($node, q{SELECT "is" FROM vibevideo.overview WHERE what = 'USD today'}), '0 spent, 0 reserved', 'the view does not speak of it');
 	my $done = add_job(vibelog_id => 'done', state => 'completed', media_url => 'http://x/v.mp4', raw => { completed_at => "'2026-01-02 03:04:05+00'" });
 	$o = row('SELECT * FROM vibevideo.overview()');
 	is($o->{idle_since}, row("SELECT completed_at FROM vibevideo.job WHERE job_id = $done")->{completed_at}, 'since the last one ended');
@@ -357,6 +361,8 @@ sub acted
 		return join(' ', @ids);
 	};
 	my $all = join(' ', reverse(@active), @ended);
+	is(row(q{SELECT cardinality(jobs) AS n FROM vibevideo.list_jobs(after => '{"ended": "infinity", "job_id": 9223372036854776000}')})->{n}, scalar(@ended),
+		'the largest number, as JavaScript has it');
 	is($list->('{}', $_), $all, "all of them, $_ a page: unfinished ones first, then the last to end") for 1, 7, 1000;
 	is($list->('{"user": "ann", "state": "failed"}', 2), join(' ', map { $ended[ $_ - 1 ] } 5, 15), 'with a filter');
 	is($list->('{"user": ["ann", "bob"], "state": "failed"}', 3), join(' ', map { $ended[ $_ - 1 ] } 5, 10, 15, 20), 'of several users, merged');
@@ -407,6 +413,25 @@ sub acted
 	sql($node, 'DELETE FROM vibevideo.job WHERE true; DELETE FROM vibevideo.event WHERE true; DELETE FROM vibevideo_internal.new_costs WHERE true; DELETE FROM vibevideo.past_costs WHERE true');
 }
 
+# -- decisions that do nothing say so -----------------------------------------------------------------------
+{
+	my $failed = add_job(vibelog_id => 'decided', state => 'failed', error_code => 'http_500', error => 'no');
+	my $told = sub {
+		my (undef, undef, $err) = $node->psql('postgres', "SELECT $_[0]");
+		return $err =~ s/^psql:<stdin>:\d+: //mgr;
+	};
+	is($told->("vibevideo.retry($failed)"), '', 'a retry that makes a job says nothing');
+	my $next = sql($node, 'SELECT max(job_id) FROM vibevideo.job');
+	for my $call ('cancel', 'retry')
+	{
+		is($told->("vibevideo.$call($failed)"), "NOTICE:  $call has done nothing: job $failed is in state failed\nHINT:  Its row has job $next, which has not ended.",
+			"$call: nothing is done to a job that another has followed, and its number is told");
+	}
+	is($told->("vibevideo.cancel($next)"), '', 'a cancel that does something says nothing');
+	is($told->("vibevideo.cancel($next)"), "NOTICE:  cancel has done nothing: job $next is in state cancelled", 'once');
+	sql($node, 'DELETE FROM vibevideo.job WHERE true; DELETE FROM vibevideo_internal.new_costs WHERE true; DELETE FROM vibevideo.past_costs WHERE true');
+}
+
 # -- errors and users ---------------------------------------------------------------------------------------
 {
 	my $n = 0;
@@ -428,6 +453,11 @@ sub acted
 	is($groups->[2]{trend}[10] + $groups->[2]{trend}[11], 1, 'the last is now');
 	is($groups->[0]{example}, 'words of content_policy_violation', 'with an example');
 	is(scalar(@{ rows(q{SELECT * FROM vibevideo.error_groups(now() - interval '10 days')}) }), 3, 'since another time');
+	sql($node, q{UPDATE vibevideo.job SET forgotten_at = now() WHERE error_code = 'content_policy_violation' OR model = 'fal-ai/minimax/video-01' AND completed_at > now() - interval '3 hours'});
+	is(join(' ', map { "$_->{error_code}:$_->{jobs}:" . sum(@{ $_->{trend} }) } @{ rows('SELECT * FROM vibevideo.error_groups()') }), 'http_500:2:2 http_500:1:1', 'what is forgotten is left out');
+	is(row(q{SELECT count(*) FILTER (WHERE j.forgotten_at IS NOT NULL) AS n FROM vibevideo.list_jobs('{"state": "failed", "since": "1 day"}') l, unnest(l.jobs) j})->{n}, 6,
+		'and lists say so');
+	sql($node, 'UPDATE vibevideo.job SET forgotten_at = NULL WHERE forgotten_at IS NOT NULL');
 
 	add_job(vibelog_id => "made $_", requested_by => 'cat', state => 'completed', media_url => 'http://x/v.mp4') for 1 .. 3;
 	add_job(vibelog_id => "before $_", requested_by => 'dan', state => 'completed', media_url => 'http://x/v.mp4', raw => { created_at => "now() - $_ * interval '20 days'" }) for 1 .. 2;
@@ -450,6 +480,8 @@ END
 	sql($node, q{SELECT vibevideo_internal.add_costs(1000)});
 	like($users->(q{now() - interval '50 days'}), qr/^dan\|0\|0\|0\|0\|2\|2\|1\|/m, 'the same when costs were added up');
 	is(join(' ', map { $_->{user_id} . ($_->{more} ? '+' : '') } @{ rows('SELECT * FROM vibevideo.users(most => 2)') }), 'ann cat', 'not more than asked for');
+	is(join(' ', map { $_->{bound} // 'all' } map { @{ rows("SELECT DISTINCT bound FROM vibevideo.users(now() - interval '1 day', $_)") } } 2, 4, 5, 1000), 'most all all all',
+		'and it is said that there are more');
 	# of many users the right ones are found, or it is said that they may not be
 	sql($node, q{INSERT INTO vibevideo.past_costs SELECT 'u' || u, vibevideo_internal.today() - d, 'm', 1, 1, (u * 7919 % 101) * (1 + d % 2) FROM generate_series(1, 300) u, generate_series(0, 45) d});
 	for my $since (0, 5, 29, 40)
@@ -511,7 +543,11 @@ my $WORST = join('', '\'"\\', "\n\t\r\e[31m", "\x{85}\x{9b}", "\x{202e}", 'ï½—ï½
 	for my $settings ('', "\\i sql/console.sql\n")
 	{
 		my $with = $settings ? 'with console.sql' : 'as it comes';
-		my @lines = psql_lines($settings . "TABLE vibevideo.now;\nTABLE vibevideo.today;\nTABLE vibevideo.inbox;\n" . ($settings ? ":now\n:today\n:inbox\n" : ''));
+		my @lines = psql_lines($settings . "TABLE vibevideo.now;\nTABLE vibevideo.today;\nTABLE vibevideo.inbox;\n"
+			  . "TABLE vibevideo.overview;\nTABLE vibevideo.errors;\nTABLE vibevideo.users;\nSELECT * FROM vibevideo.show_check();\nSELECT * FROM vibevideo.show_audit();\n"
+			  . join('', map { "SELECT * FROM vibevideo.show_job($_);\n" } $dirty, $dirty - 3, $dirty - 12) . "SELECT * FROM vibevideo.show_jobs('{}', 40);\n"
+			  . "SELECT * FROM vibevideo.show_plan('retry', '{\"state\": \"failed\"}');\nSELECT * FROM vibevideo.show_plan('cancel', '{\"user\": \"nobody\"}');\n"
+			  . ($settings ? ":now\n:today\n:inbox\n:overview\n:errors\n:users\n:check\n:audit\n:job ($dirty);\n:jobs ('{\"state\": \"failed\"}');\n:plan ('retry', '{\"state\": \"failed\"}');\n" : ''));
 		my @wide = grep { width($_) > 80 } @lines;
 
 		cmp_ok(scalar(@lines), '>', 80, "$with: psql shows much");
@@ -538,11 +574,25 @@ my $WORST = join('', '\'"\\', "\n\t\r\e[31m", "\x{85}\x{9b}", "\x{202e}", 'ï½—ï½
 		is((sql_error($node, "BEGIN; $statement ROLLBACK"))[0], '', 'and work from there: ' . ($statement =~ s/\s+/ /gr));
 	}
 
+	# a plan's last line, or two, carries it out
+	my $plan = join("\n", psql_lines(q{\pset tuples_only} . "\n" . q{SELECT * FROM vibevideo.show_plan('retry', '{"paid_not_stored": true}');}));
+	like($plan, qr/^ retry: 6 jobs of 6 users, for 0 USD at most\.$/m, 'a plan says what it would do');
+	my ($act) = $plan =~ /^ (SELECT \* FROM vibevideo\.act\(.*;)$/m;
+	is(sql($node, "BEGIN; $act ROLLBACK"), '6|6|0|0|{}', 'and how to do it');
+	sql($node, q{SET vibevideo.confirm_over_usd = 0; INSERT INTO vibevideo.model (endpoint, price_usd) VALUES ('acme/dear', 0.75)});
+	add_job(vibelog_id => 'dear', state => 'failed', model => 'acme/dear', error_code => 'http_500');
+	$plan = join("\n", psql_lines(q{SET vibevideo.confirm_over_usd = 0; \pset tuples_only} . "\n" . q{SELECT * FROM vibevideo.show_plan('retry', '{"key": "dear"}');}));
+	($act) = $plan =~ /^ (SELECT \* FROM vibevideo\.act\((?:.*\n)*?.*;)$/m;
+	is(sql($node, "SET vibevideo.confirm_over_usd = 0; BEGIN; $act ROLLBACK"), '1|1|0.75|0|{}', 'with the words that confirm it, in two lines');
+	like(join("\n", psql_lines(q{SELECT * FROM vibevideo.show_job((SELECT max(job_id) FROM vibevideo.job WHERE vibelog_id = 'dear'))})),
+		qr/^ Job \d+, row dear of public\.vibelogs, attempt 1: failed.*why +it has ended: failed at \S+: http_500\n.*input +\{"prompt": "a secret wish"\}.*requested +\d{4}-.*\n History:/ms, 'a job in lines');
+	sql($node, q{RESET vibevideo.confirm_over_usd; DELETE FROM vibevideo.model WHERE endpoint = 'acme/dear'; DELETE FROM vibevideo.job WHERE vibelog_id = 'dear'});
+
 	# and it arrives as it is where it is data
 	my $listed = row("SELECT (j).* FROM vibevideo.list_jobs('{\"state\": \"completed\"}') l, unnest(l.jobs) j");
 	is($listed->{vibelog_id}, $e->('w'), 'a key is what it is');
 	is($listed->{row_error}, substr($WORST, 0, 500), 'so are errors');
-	ok(row("SELECT * FROM $_"), "$_ has an answer") for grep { !/detail/ } @CALLS;
+	ok(row("SELECT * FROM $_"), "$_ has an answer") for grep { !/detail|show_job\(/ } @CALLS;
 	is(row("SELECT (d.job).vibelog_id AS key FROM vibevideo.job_detail($dirty) d")->{key}, $e->('w'), 'in details, too');
 	sql($node, "DELETE FROM vibevideo.limit WHERE true; DELETE FROM vibevideo.job WHERE true; DROP TABLE $name; SELECT setval('vibevideo.job_id_seq', 1000)");
 	sql($node, 'DELETE FROM vibevideo_internal.new_costs WHERE true; DELETE FROM vibevideo.past_costs WHERE true');
