@@ -307,7 +307,8 @@ sub acted
 
 # -- overview ----------------------------------------------------------------------------------------
 {
-	sql($node, 'DELETE FROM vibevideo.job WHERE true');
+	# and what they have cost
+	sql($node, 'DELETE FROM vibevideo.job WHERE true; DELETE FROM vibevideo_internal.new_costs WHERE true; TRUNCATE vibevideo.past_costs');
 	my $o = row('SELECT * FROM vibevideo.overview()');
 	is(join('|', @$o{qw(waiting at_fal copying)}), '0|0|0', 'nothing is in work');
 	is($o->{idle_since}, row('SELECT attached_at FROM vibevideo.binding')->{attached_at}, 'since the table was attached');
