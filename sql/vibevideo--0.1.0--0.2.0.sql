@@ -2434,8 +2434,8 @@ BEGIN
 		ELSIF missing > 0 THEN
 			SELECT coalesce(sum(t.used), 0) - (cost + held.usd - missing) INTO spent
 			FROM vibevideo_internal.till t WHERE t.who = l.who AND t.day >= today;
-			PERFORM vibevideo_internal.over_limit(l.who, 'spend_per_day_usd', l.spend_per_day_usd, format('spent are %s', trim_scale(spent)),
-				'PT402', format('a video for %s USD is over today''s budget', trim_scale(cost)),
+			PERFORM vibevideo_internal.over_limit(l.who, 'spend_per_day_usd', l.spend_per_day_usd, format('spent are %s, and this video costs %s', trim_scale(spent), trim_scale(cost)),
+				'PT402', 'today''s budget does not allow this video',
 				-- what is missing is held by submits that are under way and may yet fail
 				CASE WHEN spent + cost <= l.spend_per_day_usd THEN 'Other requests are in progress; come back in a few seconds.'
 				ELSE vibevideo_internal.next_day() END);
