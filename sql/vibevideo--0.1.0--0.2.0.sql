@@ -4312,9 +4312,13 @@ BEGIN
 		IF setting <> '' THEN
 			RETURN format('keep it in %s, where no file of settings has it', CASE WHEN vault THEN 'Vault or in the server''s environment' ELSE 'the server''s environment' END);
 		END IF;
-	WHEN 'vibevideo.fal_queue_url', 'vibevideo.fal_api_url', 'vibevideo.fal_jwks_url' THEN
+	WHEN 'vibevideo.fal_queue_url', 'vibevideo.fal_api_url' THEN
 		IF setting LIKE 'http://%' THEN
 			RETURN 'use https: the key goes there in plain text';
+		END IF;
+	WHEN 'vibevideo.fal_jwks_url' THEN
+		IF setting LIKE 'http://%' THEN
+			RETURN 'use https: whoever can replace the public keys on their way can forge webhooks';
 		END IF;
 	WHEN 'vibevideo.storage_url' THEN
 		IF setting = '' AND other ->> 'vibevideo.storage_kind' <> 'none' THEN
