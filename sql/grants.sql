@@ -55,7 +55,7 @@ BEGIN
 		EXECUTE format('GRANT EXECUTE ON FUNCTION vibevideo.describe(vibevideo.job), vibevideo_internal.job_message(vibevideo.job), '
 					   'vibevideo.is_active(text), vibevideo_internal.shown_status(text), vibevideo_internal.seconds_left(vibevideo.job), '
 					   'vibevideo_internal.job_progress(vibevideo.job), vibevideo_internal.shown_error(vibevideo.job), vibevideo.error_class(text), '
-					   'vibevideo_internal.reason_of(bigint), vibevideo_internal.setting_advice(text, text) TO %s', service);
+					   'vibevideo_internal.reason_of(bigint), vibevideo_internal.setting_advice(text, text), vibevideo_internal.key_source(text) TO %s', service);
 	END IF;
 
 	FOR api IN
