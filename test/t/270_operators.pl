@@ -324,6 +324,7 @@ sub probes
 	sql($node, "UPDATE vibevideo.job SET next_at = now() WHERE vibelog_id = '$row'; SELECT vibevideo.wake()");
 	wait_for($node, "SELECT submitted_at < '$until' FROM vibevideo.job WHERE vibelog_id = '$row' AND submitted_at IS NOT NULL", 't', 'the job is sent before it would have been tried again');
 	is(scalar($fal->renders('probed')), 1, 'once');
+	is($up->{'fal.ai'}{detail}, 'it answers (HTTP 404, as of a request that does not exist)', 'in words that are no error');
 	is($up->{Storage}{answers}, JSON::PP::true(), 'Storage was asked, too');
 	is(sql($node, q{SELECT outcome -> 'fal.ai' ->> 'answers' FROM vibevideo.audit WHERE action = 'probe_now' ORDER BY at DESC LIMIT 1}), 'true', 'the audit has it');
 	is(scalar(grep { $_->{method} ne 'GET' && $_->{method} ne 'POST' } @{ $storage->ledger('?jobs=0')->{log} || [] }), 0, 'nothing there was changed by asking');
