@@ -466,8 +466,8 @@ RETURN CASE
 		WHEN (j).generated_at IS NOT NULL THEN CASE vibevideo.error_class((j).error_code)
 			WHEN 'time' THEN 'The video was made, but it took too long to save it' ELSE 'The video was made, but could not be saved' END
 		ELSE CASE vibevideo.error_class((j).error_code)
-			WHEN 'policy' THEN concat_ws(': ', 'The provider rejects this content', (j).objection)
-			WHEN 'input' THEN concat_ws(': ', 'The provider cannot use this input', (j).objection)
+			WHEN 'policy' THEN 'The provider rejects this content' || coalesce(' (' || (j).objection || ')', '')
+			WHEN 'input' THEN 'The provider cannot use this input' || coalesce(' (' || (j).objection || ')', '')
 			WHEN 'balance' THEN 'The provider takes no requests of this service at the moment'
 			WHEN 'provider' THEN 'The provider could not make the video'
 			WHEN 'time' THEN 'The video took too long'
@@ -775,7 +775,7 @@ COMMENT ON FUNCTION vibevideo_internal.has_vault() IS 'whether keys are looked f
 CREATE FUNCTION vibevideo_internal.key_places(environment text, setting text, secret text)
 RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 RETURN concat_ws(', ', CASE WHEN secret <> '' AND vibevideo_internal.has_vault() THEN format('Vault (secret "%s")', secret) END,
-				 format('the server''s environment (%s)', environment), format('the setting %s', setting));
+				 format('the server''s environment (%s)', environment)) || format(' or the setting %s', setting);
 COMMENT ON FUNCTION vibevideo_internal.key_places(text, text, text) IS 'where a key is looked for; owner only';
 
 CREATE FUNCTION vibevideo_internal.find_reason(job_id bigint)
@@ -853,10 +853,10 @@ BEGIN
 	ELSIF copies AND current_setting('vibevideo.storage_kind') <> 'none' AND current_setting('vibevideo.storage_url') = '' THEN
 		RETURN vibevideo_internal.because('no_storage', 'vibevideo.storage_url is not set');
 	ELSIF copies AND NOT w.has_storage_key AND current_setting('vibevideo.storage_kind') <> 'none' THEN
-		RETURN vibevideo_internal.because('no_key', format('no Storage key: there is none in %s',
+		RETURN vibevideo_internal.because('no_key', format('no Storage key in %s',
 			vibevideo_internal.key_places('SUPABASE_SERVICE_ROLE_KEY', 'vibevideo.storage_key', current_setting('vibevideo.storage_key_secret'))));
 	ELSIF NOT copies AND j.state <> 'submitting' AND NOT w.has_fal_key THEN
-		RETURN vibevideo_internal.because('no_key', format('no fal.ai API key: there is none in %s',
+		RETURN vibevideo_internal.because('no_key', format('no fal.ai API key in %s',
 			vibevideo_internal.key_places('FAL_KEY', 'vibevideo.fal_key', current_setting('vibevideo.fal_key_secret'))), trouble);
 	END IF;
 
@@ -4685,7 +4685,8 @@ BEGIN
 	IF f.prompt IS NOT NULL AND NOT (SELECT c.see_input FROM vibevideo_internal.caller() c) THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'insufficient_privilege',
-			MESSAGE = 'only who may see prompts can look for one',
+			MESSAGE = 'permission denied to look for a prompt',
+			DETAIL = 'Only those who may see prompts can.',
 			HINT = 'The owner of extension vibevideo can give access with see_input.';
 	END IF;
 	RETURN f;

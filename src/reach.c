@@ -60,7 +60,7 @@ static char *
 AnsweredWith(int status, Usual usual)
 {
 	if (status == usual.status)
-		return psprintf("it answers (HTTP %d, as %s)", status, usual.words);
+		return psprintf("it answers (HTTP %d, since it was asked %s)", status, usual.words);
 	if (status == 401 || status == 403)
 		return psprintf("it answers, but rejects the key (HTTP %d)", status);
 	return psprintf("it answers (HTTP %d)", status);
@@ -96,7 +96,7 @@ AskFal(void)
 	engine = HttpBackendEngine();
 	request = CallFal(engine, FAL_CALL_STATUS, key, vv_model, NO_REQUEST, NULL);
 	SecretWipe(key, sizeof(key));
-	return Finish(engine, request, (Usual){404, "of a request that does not exist"}, FalIsOutage);
+	return Finish(engine, request, (Usual){404, "about a request that does not exist"}, FalIsOutage);
 }
 
 /* An S3 endpoint refuses what is not signed: that is an answer. */

@@ -307,7 +307,7 @@ for my $case (
 	[ 'no: 401', qr/No user found for Key ID and Secret/, 'The provider takes no requests of this service at the moment', q{vibevideo.fal_key = 'wrong:key'} ],
 	[ 'no: locked', qr/User is locked\. Reason: Exhausted balance/, 'The provider takes no requests of this service at the moment' ],
 	[ 'no: unknown model', qr/Application not found/, 'The provider could not make the video' ],
-	[ 'no: 422', qr/prompt: is rude/, 'The provider cannot use this input: prompt: is rude' ],
+	[ 'no: 422', qr/prompt: is rude/, 'The provider cannot use this input (prompt: is rude)' ],
 	[ 'no: redirect', qr/./, 'The provider could not make the video' ])
 {
 	my ($prompt, $words, $shown, @settings) = @$case;

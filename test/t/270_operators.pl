@@ -140,7 +140,7 @@ is(as('ops', 'SELECT (p.examples -> 0) ? \'prompt\' FROM vibevideo.plan(\'cancel
 sql($node, q{SELECT vibevideo.grant_access('ops', 'operator', true)});
 like(as('ops', q{SELECT p.examples FROM vibevideo.plan('cancel', '{"prompt": "NOBODY is"}') p}), qr/$wish/, 'unless see_input is granted');
 sql($node, q{SELECT vibevideo.grant_access('ops', 'operator')});
-refused('ops', q{SELECT vibevideo.plan('cancel', '{"prompt": "wish"}')}, 'and it can be taken back', qr/only who may see prompts/);
+refused('ops', q{SELECT vibevideo.plan('cancel', '{"prompt": "wish"}')}, 'and it can be taken back', qr/permission denied to look for a prompt/);
 
 # -- nor gains rights --------------------------------------------------------------------------------------
 for my $who (qw(grafana ops))
@@ -324,7 +324,7 @@ sub probes
 	sql($node, "UPDATE vibevideo.job SET next_at = now() WHERE vibelog_id = '$row'; SELECT vibevideo.wake()");
 	wait_for($node, "SELECT submitted_at < '$until' FROM vibevideo.job WHERE vibelog_id = '$row' AND submitted_at IS NOT NULL", 't', 'the job is sent before it would have been tried again');
 	is(scalar($fal->renders('probed')), 1, 'once');
-	is($up->{'fal.ai'}{detail}, 'it answers (HTTP 404, as of a request that does not exist)', 'in words that are no error');
+	is($up->{'fal.ai'}{detail}, 'it answers (HTTP 404, since it was asked about a request that does not exist)', 'in words that are no error');
 	is($up->{Storage}{answers}, JSON::PP::true(), 'Storage was asked, too');
 	is(sql($node, q{SELECT outcome -> 'fal.ai' ->> 'answers' FROM vibevideo.audit WHERE action = 'probe_now' ORDER BY at DESC LIMIT 1}), 'true', 'the audit has it');
 	is(scalar(grep { $_->{method} ne 'GET' && $_->{method} ne 'POST' } @{ $storage->ledger('?jobs=0')->{log} || [] }), 0, 'nothing there was changed by asking');
