@@ -3483,6 +3483,29 @@ END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.put_back(text, numeric, date) IS 'gives money back to a day''s budget, without waiting; owner only';
 
+-- The key is made of scope and user_id: without this an error would be about column
+-- who, which nobody wrote.
+CREATE FUNCTION vibevideo_internal.limit_changing()
+RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF NEW.scope = 'user' AND NEW.user_id IS NULL THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'check_violation',
+			MESSAGE = 'a limit of scope user needs a user_id',
+			HINT = 'Fill in user_id, or set scope to default, for each user without a limit of their own, or to global, for all together.';
+	ELSIF NEW.scope IN ('global', 'default') AND NEW.user_id IS NOT NULL THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'check_violation',
+			MESSAGE = format('a limit of scope %s has no user_id', NEW.scope),
+			HINT = 'Leave out user_id, or set scope to user.';
+	END IF;
+	RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.limit_changing() IS 'trigger: refuses a limit whose user_id does not fit its scope';
+CREATE TRIGGER limit_changing BEFORE INSERT OR UPDATE ON vibevideo.limit
+	FOR EACH ROW EXECUTE FUNCTION vibevideo_internal.limit_changing();
+
 CREATE OR REPLACE FUNCTION vibevideo_internal.limit_changed()
 RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -7527,7 +7550,7 @@ DECLARE
 		'vibevideo_internal.sent_for_nobody(text), vibevideo_internal.take_slot(text, text, int, bigint, int), '
 		'vibevideo_internal.take_orphans_share(vibevideo.job), vibevideo_internal.put_back(text, numeric, date), '
 		'vibevideo_internal.put_back_counted(text), vibevideo_internal.counted_till(bigint), vibevideo_internal.model_changing(), '
-		'vibevideo_internal.counts_no_more(vibevideo.job, text), vibevideo_internal.make_slots(text, text, int), vibevideo_internal.make_tills(text, numeric, numeric), '
+		'vibevideo_internal.counts_no_more(vibevideo.job, text), vibevideo_internal.limit_changing(), vibevideo_internal.make_slots(text, text, int), vibevideo_internal.make_tills(text, numeric, numeric), '
 		'vibevideo.pause(text, text), vibevideo_internal.pause_cause(vibevideo.binding), '
 		'vibevideo.error_class(text), vibevideo.histogram_bounds(), vibevideo_internal.histogram_note(bigint[], bigint), '
 		'vibevideo_internal.histogram_add(bigint[], bigint[]), vibevideo.percentile(bigint[], double precision), '
