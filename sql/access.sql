@@ -211,9 +211,13 @@ BEGIN
 		IF setting <> '' THEN
 			RETURN format('keep it in %s, where no file of settings has it', CASE WHEN vault THEN 'Vault or in the server''s environment' ELSE 'the server''s environment' END);
 		END IF;
-	WHEN 'vibevideo.fal_queue_url', 'vibevideo.fal_api_url', 'vibevideo.fal_jwks_url' THEN
+	WHEN 'vibevideo.fal_queue_url', 'vibevideo.fal_api_url' THEN
 		IF setting LIKE 'http://%' THEN
 			RETURN 'use https: the key goes there in plain text';
+		END IF;
+	WHEN 'vibevideo.fal_jwks_url' THEN
+		IF setting LIKE 'http://%' THEN
+			RETURN 'use https: whoever can replace the public keys on their way can forge webhooks';
 		END IF;
 	WHEN 'vibevideo.storage_url' THEN
 		IF setting = '' AND other ->> 'vibevideo.storage_kind' <> 'none' THEN
@@ -252,6 +256,11 @@ END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.setting_advice(text, text) IS 'what would be better than a setting''s value, null if it is fine; owner only';
 
+-- Where a key is found; the function itself looks at who asks.
+CREATE FUNCTION vibevideo_internal.key_source(name text)
+RETURNS text LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'vibevideo_key_source';
+COMMENT ON FUNCTION vibevideo_internal.key_source(text) IS 'where a key is found: Vault, the server''s environment or the setting; NULL if there is none, or for who may not read all settings';
+
 -- pg_settings reads with the rights of whoever asks: PostgreSQL hides the file, and
 -- settings for superusers, from others.  Those of the keys are in no list of it.
 CREATE VIEW vibevideo.settings WITH (security_invoker = true) AS
@@ -266,15 +275,16 @@ FROM (SELECT p.name, current_setting(p.name) AS value, p.boot_val AS default_val
 			 p.sourcefile || ':' || p.sourceline AS file, p.pending_restart, p.setting, p.short_desc AS meaning
 	  FROM pg_catalog.pg_settings p WHERE p.name LIKE 'vibevideo.%'
 	  UNION ALL
-	  SELECT k.name, CASE WHEN k.setting <> '' THEN '********' ELSE k.setting END, '', NULL, NULL, false, k.setting, k.meaning
-	  FROM (SELECT n.name, n.meaning, CASE WHEN pg_has_role('pg_read_all_settings', 'USAGE') THEN current_setting(n.name) END AS setting
+	  SELECT k.name, CASE WHEN k.source IS NOT NULL THEN '********' ELSE k.setting END, '', k.source, NULL, false, k.setting, k.meaning
+	  FROM (SELECT n.name, n.meaning, CASE WHEN pg_has_role('pg_read_all_settings', 'USAGE') THEN current_setting(n.name) END AS setting,
+				   vibevideo_internal.key_source(n.name) AS source
 			FROM (VALUES ('vibevideo.fal_key', 'fal.ai API key'), ('vibevideo.storage_key', 'Storage key')) AS n(name, meaning)) k) s
 ORDER BY s.name;
 COMMENT ON VIEW vibevideo.settings IS 'each setting of vibevideo in force in this session, where it comes from, and what would be better';
 COMMENT ON COLUMN vibevideo.settings.name IS 'the setting';
 COMMENT ON COLUMN vibevideo.settings.value IS 'with its unit; asterisks for a key, NULL for one that the reader may not know of';
 COMMENT ON COLUMN vibevideo.settings.default_value IS 'in the setting''s base unit';
-COMMENT ON COLUMN vibevideo.settings.source IS 'as in pg_settings: default, configuration file, database, session and so on; NULL for a key';
+COMMENT ON COLUMN vibevideo.settings.source IS 'as in pg_settings: default, configuration file, database, session and so on; of a key Vault, the server''s environment or the setting, NULL if there is none or the reader may not know of it';
 COMMENT ON COLUMN vibevideo.settings.file IS 'file and line, for those who may read all settings; NULL if it is in none, or for a key';
 COMMENT ON COLUMN vibevideo.settings.advice IS 'what would be better; NULL if it is fine';
 COMMENT ON COLUMN vibevideo.settings.meaning IS 'what it is for';
@@ -306,7 +316,7 @@ BEGIN ATOMIC
 		   ('viewer', 'EXECUTE', 'FUNCTION vibevideo.describe(vibevideo.job), vibevideo_internal.job_message(vibevideo.job), '
 			'vibevideo_internal.shown_error(vibevideo.job), vibevideo_internal.job_progress(vibevideo.job), vibevideo_internal.reason_of(bigint), '
 			'vibevideo.is_active(text), vibevideo_internal.shown_status(text), vibevideo_internal.seconds_left(vibevideo.job), '
-			'vibevideo_internal.setting_advice(text, text), vibevideo.worker_info(), vibevideo.error_class(text), vibevideo_internal.period(int, timestamptz), '
+			'vibevideo_internal.setting_advice(text, text), vibevideo_internal.key_source(text), vibevideo.worker_info(), vibevideo.error_class(text), vibevideo_internal.period(int, timestamptz), '
 			'vibevideo_internal.histogram(bigint), vibevideo.histogram_sum(bigint[]), vibevideo.histogram_bounds(), '
 			'vibevideo.percentile(bigint[], double precision)', false),
 		   ('viewer', 'EXECUTE', 'FUNCTION vibevideo.series(text, timestamptz, interval), vibevideo.why(bigint)', true),

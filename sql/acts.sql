@@ -170,7 +170,8 @@ BEGIN
 	IF f.prompt IS NOT NULL AND NOT (SELECT c.see_input FROM vibevideo_internal.caller() c) THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'insufficient_privilege',
-			MESSAGE = 'only who may see prompts can look for one',
+			MESSAGE = 'permission denied to look for a prompt',
+			DETAIL = 'Only those who may see prompts can.',
 			HINT = 'The owner of extension vibevideo can give access with see_input.';
 	END IF;
 	RETURN f;

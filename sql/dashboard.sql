@@ -564,7 +564,7 @@ DECLARE
 	keys constant text[] = ARRAY['vibevideo.fal_key', 'vibevideo.storage_key'];
 BEGIN
 	PERFORM vibevideo_internal.require('viewer');
-	RETURN QUERY SELECT s.name, CASE WHEN s.name <> ALL (keys) THEN s.value END, s.default_value, s.source, NULL::text,
+	RETURN QUERY SELECT s.name, CASE WHEN s.name <> ALL (keys) THEN s.value END, s.default_value, CASE WHEN s.name <> ALL (keys) THEN s.source END, NULL::text,
 		CASE WHEN s.name <> ALL (keys) THEN s.advice END, s.meaning
 	FROM vibevideo.settings s WHERE s.name <> ALL (hidden);
 END

@@ -461,8 +461,8 @@ BEGIN
 		ELSIF missing > 0 THEN
 			SELECT coalesce(sum(t.used), 0) - (cost + held.usd - missing) INTO spent
 			FROM vibevideo_internal.till t WHERE t.who = l.who AND t.day >= today;
-			PERFORM vibevideo_internal.over_limit(l.who, 'spend_per_day_usd', l.spend_per_day_usd, format('spent are %s', trim_scale(spent)),
-				'PT402', format('a video for %s USD is over today''s budget', trim_scale(cost)),
+			PERFORM vibevideo_internal.over_limit(l.who, 'spend_per_day_usd', l.spend_per_day_usd, format('spent are %s, and this video costs %s', trim_scale(spent), trim_scale(cost)),
+				'PT402', 'today''s budget does not allow this video',
 				-- what is missing is held by submits that are under way and may yet fail
 				CASE WHEN spent + cost <= l.spend_per_day_usd THEN 'Other requests are in progress; come back in a few seconds.'
 				ELSE vibevideo_internal.next_day() END);
@@ -615,6 +615,29 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.release(vibevideo.job) IS 'gives back what a job that ended has taken from limits; owner only';
+
+-- The key is made of scope and user_id: without this an error would be about column
+-- who, which nobody wrote.
+CREATE FUNCTION vibevideo_internal.limit_changing()
+RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF NEW.scope = 'user' AND NEW.user_id IS NULL THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'check_violation',
+			MESSAGE = 'a limit of scope user needs a user_id',
+			HINT = 'Fill in user_id, or set scope to default, for each user without a limit of their own, or to global, for all together.';
+	ELSIF NEW.scope IN ('global', 'default') AND NEW.user_id IS NOT NULL THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'check_violation',
+			MESSAGE = format('a limit of scope %s has no user_id', NEW.scope),
+			HINT = 'Leave out user_id, or set scope to user.';
+	END IF;
+	RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.limit_changing() IS 'trigger: refuses a limit whose user_id does not fit its scope';
+CREATE TRIGGER limit_changing BEFORE INSERT OR UPDATE ON vibevideo.limit
+	FOR EACH ROW EXECUTE FUNCTION vibevideo_internal.limit_changing();
 
 -- A limit that changes is counted anew, from the jobs, by the next submit.  All of
 -- this waits for the commit, since submits could have none of what an open

@@ -552,8 +552,8 @@ RETURN CASE
 		WHEN (j).generated_at IS NOT NULL THEN CASE vibevideo.error_class((j).error_code)
 			WHEN 'time' THEN 'The video was made, but it took too long to save it' ELSE 'The video was made, but could not be saved' END
 		ELSE CASE vibevideo.error_class((j).error_code)
-			WHEN 'policy' THEN concat_ws(': ', 'The provider rejects this content', (j).objection)
-			WHEN 'input' THEN concat_ws(': ', 'The provider cannot use this input', (j).objection)
+			WHEN 'policy' THEN 'The provider rejects this content' || coalesce(' (' || (j).objection || ')', '')
+			WHEN 'input' THEN 'The provider cannot use this input' || coalesce(' (' || (j).objection || ')', '')
 			WHEN 'balance' THEN 'The provider takes no requests of this service at the moment'
 			WHEN 'provider' THEN 'The provider could not make the video'
 			WHEN 'time' THEN 'The video took too long'

@@ -466,8 +466,8 @@ RETURN CASE
 		WHEN (j).generated_at IS NOT NULL THEN CASE vibevideo.error_class((j).error_code)
 			WHEN 'time' THEN 'The video was made, but it took too long to save it' ELSE 'The video was made, but could not be saved' END
 		ELSE CASE vibevideo.error_class((j).error_code)
-			WHEN 'policy' THEN concat_ws(': ', 'The provider rejects this content', (j).objection)
-			WHEN 'input' THEN concat_ws(': ', 'The provider cannot use this input', (j).objection)
+			WHEN 'policy' THEN 'The provider rejects this content' || coalesce(' (' || (j).objection || ')', '')
+			WHEN 'input' THEN 'The provider cannot use this input' || coalesce(' (' || (j).objection || ')', '')
 			WHEN 'balance' THEN 'The provider takes no requests of this service at the moment'
 			WHEN 'provider' THEN 'The provider could not make the video'
 			WHEN 'time' THEN 'The video took too long'
@@ -783,7 +783,7 @@ COMMENT ON FUNCTION vibevideo_internal.has_vault() IS 'whether keys are looked f
 CREATE FUNCTION vibevideo_internal.key_places(environment text, setting text, secret text)
 RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 RETURN concat_ws(', ', CASE WHEN secret <> '' AND vibevideo_internal.has_vault() THEN format('Vault (secret "%s")', secret) END,
-				 format('the server''s environment (%s)', environment), format('the setting %s', setting));
+				 format('the server''s environment (%s)', environment)) || format(' or the setting %s', setting);
 COMMENT ON FUNCTION vibevideo_internal.key_places(text, text, text) IS 'where a key is looked for; owner only';
 
 CREATE FUNCTION vibevideo_internal.find_reason(job_id bigint)
@@ -862,10 +862,10 @@ BEGIN
 	ELSIF copies AND current_setting('vibevideo.storage_kind') <> 'none' AND current_setting('vibevideo.storage_url') = '' THEN
 		RETURN vibevideo_internal.because('no_storage', 'vibevideo.storage_url is not set');
 	ELSIF copies AND NOT w.has_storage_key AND current_setting('vibevideo.storage_kind') <> 'none' THEN
-		RETURN vibevideo_internal.because('no_key', format('no Storage key: there is none in %s',
+		RETURN vibevideo_internal.because('no_key', format('no Storage key in %s',
 			vibevideo_internal.key_places('SUPABASE_SERVICE_ROLE_KEY', 'vibevideo.storage_key', current_setting('vibevideo.storage_key_secret'))));
 	ELSIF NOT copies AND j.state <> 'submitting' AND NOT w.has_fal_key THEN
-		RETURN vibevideo_internal.because('no_key', format('no fal.ai API key: there is none in %s',
+		RETURN vibevideo_internal.because('no_key', format('no fal.ai API key in %s',
 			vibevideo_internal.key_places('FAL_KEY', 'vibevideo.fal_key', current_setting('vibevideo.fal_key_secret'))), trouble);
 	END IF;
 
@@ -2451,8 +2451,8 @@ BEGIN
 		ELSIF missing > 0 THEN
 			SELECT coalesce(sum(t.used), 0) - (cost + held.usd - missing) INTO spent
 			FROM vibevideo_internal.till t WHERE t.who = l.who AND t.day >= today;
-			PERFORM vibevideo_internal.over_limit(l.who, 'spend_per_day_usd', l.spend_per_day_usd, format('spent are %s', trim_scale(spent)),
-				'PT402', format('a video for %s USD is over today''s budget', trim_scale(cost)),
+			PERFORM vibevideo_internal.over_limit(l.who, 'spend_per_day_usd', l.spend_per_day_usd, format('spent are %s, and this video costs %s', trim_scale(spent), trim_scale(cost)),
+				'PT402', 'today''s budget does not allow this video',
 				-- what is missing is held by submits that are under way and may yet fail
 				CASE WHEN spent + cost <= l.spend_per_day_usd THEN 'Other requests are in progress; come back in a few seconds.'
 				ELSE vibevideo_internal.next_day() END);
@@ -3510,6 +3510,29 @@ END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.put_back(text, numeric, date) IS 'gives money back to a day''s budget, without waiting; owner only';
 
+-- The key is made of scope and user_id: without this an error would be about column
+-- who, which nobody wrote.
+CREATE FUNCTION vibevideo_internal.limit_changing()
+RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF NEW.scope = 'user' AND NEW.user_id IS NULL THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'check_violation',
+			MESSAGE = 'a limit of scope user needs a user_id',
+			HINT = 'Fill in user_id, or set scope to default, for each user without a limit of their own, or to global, for all together.';
+	ELSIF NEW.scope IN ('global', 'default') AND NEW.user_id IS NOT NULL THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'check_violation',
+			MESSAGE = format('a limit of scope %s has no user_id', NEW.scope),
+			HINT = 'Leave out user_id, or set scope to user.';
+	END IF;
+	RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.limit_changing() IS 'trigger: refuses a limit whose user_id does not fit its scope';
+CREATE TRIGGER limit_changing BEFORE INSERT OR UPDATE ON vibevideo.limit
+	FOR EACH ROW EXECUTE FUNCTION vibevideo_internal.limit_changing();
+
 CREATE OR REPLACE FUNCTION vibevideo_internal.limit_changed()
 RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -4339,9 +4362,13 @@ BEGIN
 		IF setting <> '' THEN
 			RETURN format('keep it in %s, where no file of settings has it', CASE WHEN vault THEN 'Vault or in the server''s environment' ELSE 'the server''s environment' END);
 		END IF;
-	WHEN 'vibevideo.fal_queue_url', 'vibevideo.fal_api_url', 'vibevideo.fal_jwks_url' THEN
+	WHEN 'vibevideo.fal_queue_url', 'vibevideo.fal_api_url' THEN
 		IF setting LIKE 'http://%' THEN
 			RETURN 'use https: the key goes there in plain text';
+		END IF;
+	WHEN 'vibevideo.fal_jwks_url' THEN
+		IF setting LIKE 'http://%' THEN
+			RETURN 'use https: whoever can replace the public keys on their way can forge webhooks';
 		END IF;
 	WHEN 'vibevideo.storage_url' THEN
 		IF setting = '' AND other ->> 'vibevideo.storage_kind' <> 'none' THEN
@@ -4380,6 +4407,11 @@ END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.setting_advice(text, text) IS 'what would be better than a setting''s value, null if it is fine; owner only';
 
+-- Where a key is found; the function itself looks at who asks.
+CREATE FUNCTION vibevideo_internal.key_source(name text)
+RETURNS text LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'vibevideo_key_source';
+COMMENT ON FUNCTION vibevideo_internal.key_source(text) IS 'where a key is found: Vault, the server''s environment or the setting; NULL if there is none, or for who may not read all settings';
+
 -- pg_settings reads with the rights of whoever asks: PostgreSQL hides the file, and
 -- settings for superusers, from others.  Those of the keys are in no list of it.
 CREATE VIEW vibevideo.settings WITH (security_invoker = true) AS
@@ -4394,15 +4426,16 @@ FROM (SELECT p.name, current_setting(p.name) AS value, p.boot_val AS default_val
 			 p.sourcefile || ':' || p.sourceline AS file, p.pending_restart, p.setting, p.short_desc AS meaning
 	  FROM pg_catalog.pg_settings p WHERE p.name LIKE 'vibevideo.%'
 	  UNION ALL
-	  SELECT k.name, CASE WHEN k.setting <> '' THEN '********' ELSE k.setting END, '', NULL, NULL, false, k.setting, k.meaning
-	  FROM (SELECT n.name, n.meaning, CASE WHEN pg_has_role('pg_read_all_settings', 'USAGE') THEN current_setting(n.name) END AS setting
+	  SELECT k.name, CASE WHEN k.source IS NOT NULL THEN '********' ELSE k.setting END, '', k.source, NULL, false, k.setting, k.meaning
+	  FROM (SELECT n.name, n.meaning, CASE WHEN pg_has_role('pg_read_all_settings', 'USAGE') THEN current_setting(n.name) END AS setting,
+				   vibevideo_internal.key_source(n.name) AS source
 			FROM (VALUES ('vibevideo.fal_key', 'fal.ai API key'), ('vibevideo.storage_key', 'Storage key')) AS n(name, meaning)) k) s
 ORDER BY s.name;
 COMMENT ON VIEW vibevideo.settings IS 'each setting of vibevideo in force in this session, where it comes from, and what would be better';
 COMMENT ON COLUMN vibevideo.settings.name IS 'the setting';
 COMMENT ON COLUMN vibevideo.settings.value IS 'with its unit; asterisks for a key, NULL for one that the reader may not know of';
 COMMENT ON COLUMN vibevideo.settings.default_value IS 'in the setting''s base unit';
-COMMENT ON COLUMN vibevideo.settings.source IS 'as in pg_settings: default, configuration file, database, session and so on; NULL for a key';
+COMMENT ON COLUMN vibevideo.settings.source IS 'as in pg_settings: default, configuration file, database, session and so on; of a key Vault, the server''s environment or the setting, NULL if there is none or the reader may not know of it';
 COMMENT ON COLUMN vibevideo.settings.file IS 'file and line, for those who may read all settings; NULL if it is in none, or for a key';
 COMMENT ON COLUMN vibevideo.settings.advice IS 'what would be better; NULL if it is fine';
 COMMENT ON COLUMN vibevideo.settings.meaning IS 'what it is for';
@@ -4434,7 +4467,7 @@ BEGIN ATOMIC
 		   ('viewer', 'EXECUTE', 'FUNCTION vibevideo.describe(vibevideo.job), vibevideo_internal.job_message(vibevideo.job), '
 			'vibevideo_internal.shown_error(vibevideo.job), vibevideo_internal.job_progress(vibevideo.job), vibevideo_internal.reason_of(bigint), '
 			'vibevideo.is_active(text), vibevideo_internal.shown_status(text), vibevideo_internal.seconds_left(vibevideo.job), '
-			'vibevideo_internal.setting_advice(text, text), vibevideo.worker_info(), vibevideo.error_class(text), vibevideo_internal.period(int, timestamptz), '
+			'vibevideo_internal.setting_advice(text, text), vibevideo_internal.key_source(text), vibevideo.worker_info(), vibevideo.error_class(text), vibevideo_internal.period(int, timestamptz), '
 			'vibevideo_internal.histogram(bigint), vibevideo.histogram_sum(bigint[]), vibevideo.histogram_bounds(), '
 			'vibevideo.percentile(bigint[], double precision)', false),
 		   ('viewer', 'EXECUTE', 'FUNCTION vibevideo.series(text, timestamptz, interval), vibevideo.why(bigint)', true),
@@ -4712,7 +4745,8 @@ BEGIN
 	IF f.prompt IS NOT NULL AND NOT (SELECT c.see_input FROM vibevideo_internal.caller() c) THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'insufficient_privilege',
-			MESSAGE = 'only who may see prompts can look for one',
+			MESSAGE = 'permission denied to look for a prompt',
+			DETAIL = 'Only those who may see prompts can.',
 			HINT = 'The owner of extension vibevideo can give access with see_input.';
 	END IF;
 	RETURN f;
@@ -7687,7 +7721,7 @@ DECLARE
 	keys constant text[] = ARRAY['vibevideo.fal_key', 'vibevideo.storage_key'];
 BEGIN
 	PERFORM vibevideo_internal.require('viewer');
-	RETURN QUERY SELECT s.name, CASE WHEN s.name <> ALL (keys) THEN s.value END, s.default_value, s.source, NULL::text,
+	RETURN QUERY SELECT s.name, CASE WHEN s.name <> ALL (keys) THEN s.value END, s.default_value, CASE WHEN s.name <> ALL (keys) THEN s.source END, NULL::text,
 		CASE WHEN s.name <> ALL (keys) THEN s.advice END, s.meaning
 	FROM vibevideo.settings s WHERE s.name <> ALL (hidden);
 END
@@ -7965,7 +7999,7 @@ DECLARE
 		'vibevideo_internal.sent_for_nobody(text), vibevideo_internal.take_slot(text, text, int, bigint, int), '
 		'vibevideo_internal.take_orphans_share(vibevideo.job), vibevideo_internal.put_back(text, numeric, date), '
 		'vibevideo_internal.put_back_counted(text), vibevideo_internal.counted_till(bigint), vibevideo_internal.model_changing(), '
-		'vibevideo_internal.counts_no_more(vibevideo.job, text), vibevideo_internal.make_slots(text, text, int), vibevideo_internal.make_tills(text, numeric, numeric), '
+		'vibevideo_internal.counts_no_more(vibevideo.job, text), vibevideo_internal.limit_changing(), vibevideo_internal.make_slots(text, text, int), vibevideo_internal.make_tills(text, numeric, numeric), '
 		'vibevideo.pause(text, text), vibevideo_internal.pause_cause(vibevideo.binding), '
 		'vibevideo.error_class(text), vibevideo.histogram_bounds(), vibevideo_internal.histogram_note(bigint[], bigint), '
 		'vibevideo_internal.histogram_add(bigint[], bigint[]), vibevideo.percentile(bigint[], double precision), '
@@ -7975,7 +8009,7 @@ DECLARE
 		'vibevideo.resolve(bigint, text), vibevideo.resume(), vibevideo_internal.caller(), vibevideo_internal.require(text), vibevideo_internal.require_to_read(text), '
 		'vibevideo_internal.reach(text), vibevideo.probe_now(), '
 		'vibevideo_internal.note_act(text, jsonb, int, numeric, jsonb), vibevideo_internal.audit_changing(), vibevideo_internal.audit_table(), '
-		'vibevideo_internal.setting_advice(text, text), vibevideo_internal.rights(), vibevideo_internal.take_rights(regrole), '
+		'vibevideo_internal.setting_advice(text, text), vibevideo_internal.key_source(text), vibevideo_internal.rights(), vibevideo_internal.take_rights(regrole), '
 		'vibevideo.grant_access(regrole, text, boolean), vibevideo.revoke_access(regrole), vibevideo_internal.states(), '
 		'vibevideo_internal.filter_strings(jsonb, text, text[]), vibevideo_internal.filter_value(jsonb, text, text), vibevideo_internal.filter_time(jsonb, text), '
 		'vibevideo_internal.read_filter(jsonb), vibevideo_internal.filter_sql(vibevideo_internal.job_filter), vibevideo_internal.jobs_of_keys(text[]), '
@@ -8012,7 +8046,7 @@ BEGIN
 		EXECUTE format('GRANT %s ON %s TO %I', may.privilege, may.objects, may.rolname);
 	END LOOP;
 	IF EXISTS (SELECT FROM pg_roles r WHERE r.rolname = 'service_role') THEN
-		GRANT EXECUTE ON FUNCTION vibevideo.is_active(text), vibevideo.error_class(text), vibevideo_internal.setting_advice(text, text),
+		GRANT EXECUTE ON FUNCTION vibevideo.is_active(text), vibevideo.error_class(text), vibevideo_internal.setting_advice(text, text), vibevideo_internal.key_source(text),
 			vibevideo.worker_info(), vibevideo_internal.period(int, timestamptz), vibevideo_internal.histogram(bigint),
 			vibevideo.histogram_sum(bigint[]), vibevideo.histogram_bounds(), vibevideo.percentile(bigint[], double precision) TO service_role;
 		GRANT SELECT ON vibevideo.costs_by_month, vibevideo.costs_by_day, vibevideo.audit, vibevideo.settings, vibevideo.model, vibevideo.limit,

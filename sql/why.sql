@@ -167,7 +167,7 @@ COMMENT ON FUNCTION vibevideo_internal.has_vault() IS 'whether keys are looked f
 CREATE FUNCTION vibevideo_internal.key_places(environment text, setting text, secret text)
 RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 RETURN concat_ws(', ', CASE WHEN secret <> '' AND vibevideo_internal.has_vault() THEN format('Vault (secret "%s")', secret) END,
-				 format('the server''s environment (%s)', environment), format('the setting %s', setting));
+				 format('the server''s environment (%s)', environment)) || format(' or the setting %s', setting);
 COMMENT ON FUNCTION vibevideo_internal.key_places(text, text, text) IS 'where a key is looked for; owner only';
 
 /*
@@ -250,10 +250,10 @@ BEGIN
 	ELSIF copies AND current_setting('vibevideo.storage_kind') <> 'none' AND current_setting('vibevideo.storage_url') = '' THEN
 		RETURN vibevideo_internal.because('no_storage', 'vibevideo.storage_url is not set');
 	ELSIF copies AND NOT w.has_storage_key AND current_setting('vibevideo.storage_kind') <> 'none' THEN
-		RETURN vibevideo_internal.because('no_key', format('no Storage key: there is none in %s',
+		RETURN vibevideo_internal.because('no_key', format('no Storage key in %s',
 			vibevideo_internal.key_places('SUPABASE_SERVICE_ROLE_KEY', 'vibevideo.storage_key', current_setting('vibevideo.storage_key_secret'))));
 	ELSIF NOT copies AND j.state <> 'submitting' AND NOT w.has_fal_key THEN
-		RETURN vibevideo_internal.because('no_key', format('no fal.ai API key: there is none in %s',
+		RETURN vibevideo_internal.because('no_key', format('no fal.ai API key in %s',
 			vibevideo_internal.key_places('FAL_KEY', 'vibevideo.fal_key', current_setting('vibevideo.fal_key_secret'))), trouble);
 	END IF;
 

@@ -12,6 +12,7 @@
 #include "ownerror.h"
 #include "statement.h"
 #include "tablefit.h"
+#include "wire.h"
 
 /* What we know about a model. */
 typedef struct ModelLimits
@@ -71,7 +72,7 @@ ReadFacts(const char *input)
 
 /* Only with an image column can the app's user do something about it. */
 static void
-ReportMissingImage(const Binding *binding)
+ReportMissingImage(const Binding *binding, const char *vibelog_id)
 {
 	const char *model = binding->model;
 
@@ -79,48 +80,50 @@ ReportMissingImage(const Binding *binding)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("input function %s returned no image_url", binding->input_function),
-				 errdetail("Model \"%s\" needs it; it was not asked for a video of this row.", model),
+				 errdetail("Model \"%s\" needs it; no video of row \"%s\" was requested.", model, WireShown(vibelog_id)),
 				 errhint("Fix the function, or attach the table with another model.")));
 	if (binding->image_column == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("the model needs an image, and the table was attached without a column for one"),
-				 errdetail("Model \"%s\" needs image_url; it was not asked for a video of this row.", model),
+				 errdetail("Model \"%s\" needs image_url; no video of row \"%s\" was requested.", model, WireShown(vibelog_id)),
 				 errhint("Attach the table again with image_column => '...', or with another model.")));
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("image is missing"),
-			 errdetail("Model \"%s\" needs image_url; it was not asked for a video of this row.", model),
+			 errdetail("Model \"%s\" needs image_url; no video of row \"%s\" was requested.", model, WireShown(vibelog_id)),
 			 errhint("Fill in column %s, or attach the table with another model.", binding->image_column)));
 }
 
 static void
-CheckInput(const Binding *binding, const ModelLimits *limits, const char *input)
+CheckInput(const Binding *binding, const ModelLimits *limits, const JobNew *job)
 {
-	InputFacts facts = ReadFacts(input);
+	InputFacts facts = ReadFacts(job->input);
+	const char *row = WireShown(job->vibelog_id);
 
 	if (facts.kind == NULL || strcmp(facts.kind, "object") != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("input for a model must be a JSON object, not \"%s\"", facts.kind ? facts.kind : "null"),
+				 errdetail("No video of row \"%s\" was requested.", row),
 				 errhint("Fix input function %s.", binding->input_function ? binding->input_function : "")));
 	/* an input function may leave out the prompt if we do not know the model */
 	if ((limits->known || binding->input_function == NULL) && !facts.has_prompt)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("prompt is missing or empty"),
-				 errdetail("Model \"%s\" needs a prompt; it was not asked for a video of this row.", binding->model),
+				 errdetail("Model \"%s\" needs a prompt; no video of row \"%s\" was requested.", binding->model, row),
 				 binding->input_function ? errhint("Input function %s returned none.", binding->input_function)
 										 : errhint("Fill in column %s.", binding->prompt_column)));
 	if (limits->max_prompt > 0 && facts.prompt_length > limits->max_prompt)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("prompt is too long"),
-				 errdetail("The prompt has %lld characters, but model \"%s\" accepts at most %lld; it was not asked for a video of this row.",
-						   (long long) facts.prompt_length, binding->model, (long long) limits->max_prompt),
+				 errdetail("The prompt has %lld characters, but model \"%s\" accepts at most %lld; no video of row \"%s\" was requested.",
+						   (long long) facts.prompt_length, binding->model, (long long) limits->max_prompt, row),
 				 errhint("Shorten the prompt, or choose another model.")));
 	if (limits->needs_image && !facts.has_image)
-		ReportMissingImage(binding);
+		ReportMissingImage(binding, job->vibelog_id);
 }
 
 int
@@ -143,6 +146,6 @@ InputBuild(const Binding *binding, JobNew *jobs, int n)
 	}
 	IdentityResume(&saved);
 	for (int i = 0; i < done; i++)
-		CheckInput(binding, &limits, jobs[i].input);
+		CheckInput(binding, &limits, &jobs[i]);
 	return done;
 }

@@ -189,7 +189,8 @@ ProbeQueue(void)
 			return Bad(psprintf("%s answers, but rejects the key: %s", vv_fal_queue_url, status.error.message),
 					   "Create a new key at fal.ai/dashboard/keys and store it as id:secret.");
 		case FAL_STATE_RETRY:
-			return Bad(psprintf("%s does not answer properly (HTTP %d): %s", vv_fal_queue_url, http, status.error.message),
+			return Bad(http > 0 ? psprintf("%s does not answer properly (HTTP %d): %s", vv_fal_queue_url, http, status.error.message)
+								: psprintf("%s does not answer: %s", vv_fal_queue_url, status.error.message),
 					   scheme ? scheme : "Check the network, DNS and vibevideo.fal_queue_url; set vibevideo.ca_file if certificates are rejected.");
 		default:
 			return Ok(psprintf("%s answers and accepts the key", vv_fal_queue_url));

@@ -46,8 +46,28 @@ NotAsked(const char *why)
 	return (Answer){false, false, pstrdup(why)};
 }
 
+/*
+ * What is asked is made up, or is asked without a key: such a status is the usual
+ * answer, and no error.
+ */
+typedef struct Usual
+{
+	int status; /* 0: none */
+	const char *words;
+} Usual;
+
+static char *
+AnsweredWith(int status, Usual usual)
+{
+	if (status == usual.status)
+		return psprintf("it answers (HTTP %d, since it was asked %s)", status, usual.words);
+	if (status == 401 || status == 403)
+		return psprintf("it answers, but rejects the key (HTTP %d)", status);
+	return psprintf("it answers (HTTP %d)", status);
+}
+
 static Answer
-Finish(HttpEngine *engine, HttpRequest *request, bool (*is_outage)(const HttpReply *reply))
+Finish(HttpEngine *engine, HttpRequest *request, Usual usual, bool (*is_outage)(const HttpReply *reply))
 {
 	const HttpReply *reply;
 	char words[300];
@@ -59,7 +79,7 @@ Finish(HttpEngine *engine, HttpRequest *request, bool (*is_outage)(const HttpRep
 	reply = HttpReplyOf(request);
 	answer.outage = is_outage(reply);
 	WireDescribe(reply, words, sizeof(words));
-	answer.detail = answer.outage ? pstrdup(words) : psprintf("HTTP %d", reply->status);
+	answer.detail = answer.outage ? pstrdup(words) : AnsweredWith(reply->status, usual);
 	HttpFree(request);
 	return answer;
 }
@@ -76,7 +96,7 @@ AskFal(void)
 	engine = HttpBackendEngine();
 	request = CallFal(engine, FAL_CALL_STATUS, key, vv_model, NO_REQUEST, NULL);
 	SecretWipe(key, sizeof(key));
-	return Finish(engine, request, FalIsOutage);
+	return Finish(engine, request, (Usual){404, "about a request that does not exist"}, FalIsOutage);
 }
 
 /* An S3 endpoint refuses what is not signed: that is an answer. */
@@ -88,7 +108,7 @@ AskS3(void)
 
 	CallInit(&call, HTTP_GET, vv_poll_timeout, MAX_ANSWER, NULL);
 	(void) CallBase(vv_storage_url, call.url, sizeof(call.url));
-	return Finish(engine, CallSend(&call, engine), StorageIsOutage);
+	return Finish(engine, CallSend(&call, engine), (Usual){403, "without a key"}, StorageIsOutage);
 }
 
 static Answer
@@ -103,7 +123,7 @@ AskSupabase(void)
 	engine = HttpBackendEngine();
 	request = CallBucket(engine, key, StorageFirstForm(key), NULL);
 	SecretWipe(key, sizeof(key));
-	return Finish(engine, request, StorageIsOutage);
+	return Finish(engine, request, (Usual){0, NULL}, StorageIsOutage);
 }
 
 static Answer

@@ -6,15 +6,21 @@
 
 #include <openssl/crypto.h>
 
+#include "catalog/pg_authid.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "fmgr.h"
 #include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 
 #include "guc.h"
 #include "identity.h"
 #include "owner.h"
 #include "secret.h"
+#include "statement.h"
+
+PG_FUNCTION_INFO_V1(vibevideo_key_source);
 
 /* What a key is called where it is looked for, and what it looks like. */
 typedef struct SecretNames
@@ -155,4 +161,30 @@ void
 SecretWipe(char *secret, size_t size)
 {
 	OPENSSL_cleanse(secret, size);
+}
+
+/*----------
+ * vibevideo_internal.key_source(name text) returns text
+ *
+ * A view calls this with its reader's rights: who may not read all settings is
+ * not to know whether there is a key.
+ *----------
+ */
+Datum
+vibevideo_key_source(PG_FUNCTION_ARGS)
+{
+	const char *setting = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	SecretKind kind = strcmp(setting, "vibevideo.fal_key") == 0 ? SECRET_FAL : SECRET_STORAGE;
+	char key[SECRET_SIZE];
+	const char *source;
+
+	if (!has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_SETTINGS))
+		PG_RETURN_NULL();
+	StatementConnect();
+	(void) SecretRead(kind, key, sizeof(key), &source);
+	SPI_finish();
+	SecretWipe(key, sizeof(key));
+	if (source == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(source));
 }

@@ -223,6 +223,7 @@ SET vibevideo.fal_key = 'id:secret';
 SET vibevideo.retention = 0;
 SET vibevideo.unknown_policy = 'resubmit';
 SELECT name, value, source, advice FROM vibevideo.settings WHERE name IN ('vibevideo.fal_key', 'vibevideo.storage_key', 'vibevideo.retention', 'vibevideo.unknown_policy', 'vibevideo.audit_retention');
+SELECT vibevideo_internal.setting_advice('vibevideo.fal_jwks_url', 'http://here');
 ALTER ROLE authenticated SET statement_timeout = '5s';
 SELECT advice FROM vibevideo.settings WHERE name = 'vibevideo.submit_timeout';
 ALTER ROLE authenticated RESET statement_timeout;

@@ -289,6 +289,15 @@ for my $case (
 	is(submits() - $before, 2, "$prompt: of two submits");
 }
 
+# a batch is all or nothing: which row was it?
+{
+	my ($good, $empty) = map { new_row($node, $_) } 'a batch', ' ';
+	my ($state, $text) = sql_error($node, "SELECT vibevideo_submit_batch('{$good,$empty}')");
+
+	is($state, '22023', 'a batch with a row without a prompt: refused');
+	like($text, qr/DETAIL:  Model "fal-ai\/\S+" needs a prompt; no video of row "$empty" was requested\./, 'and the row is named');
+}
+
 # -- a definite no -------------------------------------------------------------------------------------
 $fal->rule('^no: locked', locked => JSON::PP::true);
 $fal->rule('^no: unknown model', unknown_app => '.');
@@ -298,7 +307,7 @@ for my $case (
 	[ 'no: 401', qr/No user found for Key ID and Secret/, 'The provider takes no requests of this service at the moment', q{vibevideo.fal_key = 'wrong:key'} ],
 	[ 'no: locked', qr/User is locked\. Reason: Exhausted balance/, 'The provider takes no requests of this service at the moment' ],
 	[ 'no: unknown model', qr/Application not found/, 'The provider could not make the video' ],
-	[ 'no: 422', qr/prompt: is rude/, 'The provider cannot use this input: prompt: is rude' ],
+	[ 'no: 422', qr/prompt: is rude/, 'The provider cannot use this input (prompt: is rude)' ],
 	[ 'no: redirect', qr/./, 'The provider could not make the video' ])
 {
 	my ($prompt, $words, $shown, @settings) = @$case;

@@ -140,11 +140,11 @@ is($evil->ledger->{requests}{$_}, 0, "no redirect of $_ was followed") for qw(st
 # -- answers that are final ------------------------------------------------------------------
 my @final = (
 	[ 'final: policy', { outcome => 'policy' }, 'content_policy_violation', qr/flagged by a content checker/,
-		'The provider rejects this content: prompt: The content could not be processed because it contained material flagged by a content checker.' ],
+		'The provider rejects this content (prompt: The content could not be processed because it contained material flagged by a content checker.)' ],
 	[ 'final: policy, told by the status', { outcome => 'policy', status_error => JSON::PP::true }, 'content_policy_violation', qr/flagged by a content checker/,
-		'The provider rejects this content: prompt: The content could not be processed because it contained material flagged by a content checker.' ],
+		'The provider rejects this content (prompt: The content could not be processed because it contained material flagged by a content checker.)' ],
 	[ 'final: validation', { outcome => 'validation', detail => [ { loc => [ 'body', 'duration' ], msg => 'Input should be 6', type => 'literal_error' } ] }, 'literal_error', qr/duration: Input should be 6/,
-		'The provider cannot use this input: duration: Input should be 6' ],
+		'The provider cannot use this input (duration: Input should be 6)' ],
 	[ 'final: no such path', { outcome => 'not_found_path' }, 'path_not_found', qr/not found/ ],
 	[ 'final: 503', { outcome => 'infra', error_type => 'runner_disconnected' }, 'runner_disconnected', qr/Runner disconnected/ ],
 	[ 'final: 504', { outcome => 'infra', error_type => 'request_timeout' }, 'request_timeout', qr/Request timed out/, 'The video took too long' ],

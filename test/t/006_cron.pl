@@ -91,7 +91,7 @@ like(sql($node, q{BEGIN; UPDATE cron.job SET username = 'gone'; SELECT status, d
 	for my $case (
 		[ q{SET vibevideo.fal_key = 'wrong:key'; }, 'queue', 'fail', qr/rejects the key: No user found for Key ID and Secret/ ],
 		[ q{SET vibevideo.fal_key = ''; }, 'fal_key', 'fail', qr/no fal\.ai API key/ ],
-		[ q{SET vibevideo.fal_queue_url = 'http://127.0.0.1:1'; }, 'queue', 'fail', qr/does not answer properly/ ],
+		[ q{SET vibevideo.fal_queue_url = 'http://127.0.0.1:1'; }, 'queue', 'fail', qr/does not answer: / ],
 		[ q{SET vibevideo.storage_key = ''; }, 'storage_key', 'fail', qr/no Storage key/ ],
 		[ "SET vibevideo.storage_key = '$storage->{ready}{expired_jwt}'; ", 'bucket', 'fail', qr/^Storage: / ],
 		[ q{SET vibevideo.storage_bucket = 'nowhere'; }, 'bucket', 'fail', qr/nowhere|Bucket not found/ ],

@@ -215,8 +215,8 @@ is(check(media_hosts => '10.0.0.5', proxy => 'http://127.0.0.1:1')->{media_hosts
 	my $speaks_http = qr/^That port speaks plain http: begin the URL with http:\/\//;
 	my $speaks_https = qr/^If that port speaks https, begin the URL with https:\/\//;
 
-	finds({ fal_queue_url => $tls_plain }, 'queue', 'fail', qr/does not answer properly/, $speaks_http);
-	finds({ fal_queue_url => $plain_tls }, 'queue', 'fail', qr/does not answer properly/, $speaks_https);
+	finds({ fal_queue_url => $tls_plain }, 'queue', 'fail', qr/does not answer/, $speaks_http);
+	finds({ fal_queue_url => $plain_tls }, 'queue', 'fail', qr/does not answer/, $speaks_https);
 	finds({ storage_url => $tls_plain }, 'bucket', 'fail', qr/^Storage: /, $speaks_http);
 	finds({ storage_url => $plain_tls }, 'bucket', 'fail', qr/^Storage: /, $speaks_https);
 	finds({ storage_public_url => $tls_plain }, 'public_url', 'warn', qr/does not answer/, $speaks_http);

@@ -221,6 +221,22 @@ is_deeply(ask("$fal/fault"), [], 'fal.ai is well');
 is_deeply(ask("$fal/ledger")->{jobs}, [], 'and has forgotten its jobs');
 is_deeply(ask("$storage/ledger")->{objects}, [], 'Storage its files');
 
+# what is misspelt is refused, and would otherwise play nothing
+for my $case (
+	[ fault => { on => 'submitt', fault => { kind => 'reset_after' } }, qr/unknown value of on submitt; known are: .*\bsubmit\b/ ],
+	[ fault => { on => 'submit', fault => { kind => 'reset_aftr' } }, qr/unknown kind reset_aftr; known are: .*\breset_after\b/ ],
+	[ fault => { on => 'submit', fault => { kind => 'delay', sm => 5 } }, qr/unknown field of a fault sm; known are: .*\bms\b/ ],
+	[ rule => { promt => 'x', behaviour => { outcome => 'policy' } }, qr/unknown field promt; known are: prompt,/ ],
+	[ rule => { prompt => 'x', behaviour => { outcome => 'polici' } }, qr/unknown outcome polici; known are: .*\bpolicy\b/ ])
+{
+	my ($what, $body, $error) = @$case;
+	my $answer = $http->post("$fal/$what", { content => encode_json($body) });
+
+	is($answer->{status}, 400, "a $what that is no good: refused");
+	like($answer->{content}, $error, 'with what would be');
+}
+is_deeply(ask("$fal/fault"), [], 'and not kept');
+
 # back to the real ones
 sql($node, join('', map { "ALTER SYSTEM RESET $_;\n" } @names) . 'SELECT pg_reload_conf()');
 wait_for($node, q{SELECT count(*) FROM vibevideo.settings WHERE source = 'configuration file' AND file ~ 'auto.conf'}, '0', 'and the settings go as they came');

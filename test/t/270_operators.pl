@@ -84,7 +84,7 @@ my ($id, $job) = new_job($wish);
 		my ($role) = @_;
 		return sql($node, "SELECT string_agg(DISTINCT p.proname, ' ' ORDER BY p.proname) FROM pg_proc p WHERE p.pronamespace::regnamespace::text IN ('vibevideo', 'vibevideo_internal') AND has_function_privilege('$role', p.oid, 'EXECUTE')");
 	};
-	my $reads = 'caller describe error_class error_lines histogram histogram_bounds histogram_sum inbox_lines is_active job_message job_progress now_lines overview_lines percentile period reason_of seconds_left setting_advice shown_error shown_status today_lines user_lines worker_info';
+	my $reads = 'caller describe error_class error_lines histogram histogram_bounds histogram_sum inbox_lines is_active job_message job_progress key_source now_lines overview_lines percentile period reason_of seconds_left setting_advice shown_error shown_status today_lines user_lines worker_info';
 	my $looks = 'error_groups find health inbox job_detail list_jobs lost me overview retry_cost series show_check show_job show_jobs shown_limits shown_prices shown_settings shown_worker users why';
 	my $acts = 'act audit cancel delete_limit pause plan probe_now redrive resolve resume retry set_limit set_price show_audit show_plan';
 
@@ -140,7 +140,7 @@ is(as('ops', 'SELECT (p.examples -> 0) ? \'prompt\' FROM vibevideo.plan(\'cancel
 sql($node, q{SELECT vibevideo.grant_access('ops', 'operator', true)});
 like(as('ops', q{SELECT p.examples FROM vibevideo.plan('cancel', '{"prompt": "NOBODY is"}') p}), qr/$wish/, 'unless see_input is granted');
 sql($node, q{SELECT vibevideo.grant_access('ops', 'operator')});
-refused('ops', q{SELECT vibevideo.plan('cancel', '{"prompt": "wish"}')}, 'and it can be taken back', qr/only who may see prompts/);
+refused('ops', q{SELECT vibevideo.plan('cancel', '{"prompt": "wish"}')}, 'and it can be taken back', qr/permission denied to look for a prompt/);
 
 # -- nor gains rights --------------------------------------------------------------------------------------
 for my $who (qw(grafana ops))
@@ -324,6 +324,7 @@ sub probes
 	sql($node, "UPDATE vibevideo.job SET next_at = now() WHERE vibelog_id = '$row'; SELECT vibevideo.wake()");
 	wait_for($node, "SELECT submitted_at < '$until' FROM vibevideo.job WHERE vibelog_id = '$row' AND submitted_at IS NOT NULL", 't', 'the job is sent before it would have been tried again');
 	is(scalar($fal->renders('probed')), 1, 'once');
+	is($up->{'fal.ai'}{detail}, 'it answers (HTTP 404, since it was asked about a request that does not exist)', 'in words that are no error');
 	is($up->{Storage}{answers}, JSON::PP::true(), 'Storage was asked, too');
 	is(sql($node, q{SELECT outcome -> 'fal.ai' ->> 'answers' FROM vibevideo.audit WHERE action = 'probe_now' ORDER BY at DESC LIMIT 1}), 'true', 'the audit has it');
 	is(scalar(grep { $_->{method} ne 'GET' && $_->{method} ne 'POST' } @{ $storage->ledger('?jobs=0')->{log} || [] }), 0, 'nothing there was changed by asking');

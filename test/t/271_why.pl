@@ -296,7 +296,7 @@ usual();
 	worker_looks();
 	is(sql($node, 'SELECT has_fal_key, has_storage_key FROM vibevideo.worker_info()'), 'f|t', 'the worker tells which keys it has');
 	batch('ann', $new);
-	my $places = qr/^no fal\.ai API key: there is none in the server's environment \(FAL_KEY\), the setting vibevideo\.fal_key$/;
+	my $places = qr/^no fal\.ai API key in the server's environment \(FAL_KEY\) or the setting vibevideo\.fal_key$/;
 	holds($new, 'no_key', $places, 'Waiting to be sent: this service has a problem at the moment', 'no fal.ai key');
 	holds($there, 'no_key', $places, qr/^Video queued/, 'also for what fal has');
 	# a Vault is named, but nobody reads it for that
@@ -305,7 +305,7 @@ usual();
 	my $reads = 'SELECT last_value FROM vault.reads';
 	my $worker = stop_worker($node);
 	my $before = sql($node, $reads);
-	holds($new, 'no_key', qr/: there is none in Vault \(secret "fal_key"\), the server's environment \(FAL_KEY\), /, undef, 'with Vault');
+	holds($new, 'no_key', qr/ in Vault \(secret "fal_key"\), the server's environment \(FAL_KEY\) or /, undef, 'with Vault');
 	is(sql($node, "$reads; SELECT count(why) FROM vibevideo.jobs; $reads"), "$before\n" . sql($node, 'SELECT count(*) FROM vibevideo.job WHERE next_at IS NOT NULL') . "\n$before", 'no row has Vault read');
 	kill('CONT', $worker);
 	sql($node, 'DROP SCHEMA vault CASCADE');
@@ -322,7 +322,7 @@ usual();
 	configure($node, storage_key => '', poll_interval => '1s');
 	worker_looks();
 	submit($node, $keyless);
-	holds($keyless, 'no_key', qr/^no Storage key: there is none in the server's environment \(SUPABASE_SERVICE_ROLE_KEY\), the setting vibevideo\.storage_key$/,
+	holds($keyless, 'no_key', qr/^no Storage key in the server's environment \(SUPABASE_SERVICE_ROLE_KEY\) or the setting vibevideo\.storage_key$/,
 		undef, 'no Storage key');
 	like(status_of($node, $keyless)->{message}, qr/^Your video is made and waits to be copied/, 'no Storage key: its user reads');
 	clear();

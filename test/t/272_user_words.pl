@@ -209,8 +209,8 @@ is(sql($node, q{SELECT count(*) FROM vibelogs WHERE video_generation_error ~ 'Fi
 	$fal->clear_faults;
 	$fal->fault('submit', http(422, { detail => [ { loc => [ 'body', 'prompt' ], msg => 'must be at most 2000 characters', type => 'value_error' } ] }), prompt => '^too long$');
 	my $video = submit($node, $id);
-	is("$video->{status}|$video->{error_code}|$video->{error}", 'failed|value_error|The provider cannot use this input: prompt: must be at most 2000 characters', 'what the model objects to');
-	is($video->{message}, 'Failed: the provider cannot use this input: prompt: must be at most 2000 characters', 'also in the message');
+	is("$video->{status}|$video->{error_code}|$video->{error}", 'failed|value_error|The provider cannot use this input (prompt: must be at most 2000 characters)', 'what the model objects to');
+	is($video->{message}, 'Failed: the provider cannot use this input (prompt: must be at most 2000 characters)', 'also in the message');
 	is(sql($node, "SELECT video_generation_error FROM vibelogs WHERE id = '$id'"), $video->{error}, 'and in the row');
 	is(sql($node, "SELECT error, objection FROM vibevideo.job WHERE vibelog_id = '$id'"), 'prompt: must be at most 2000 characters|prompt: must be at most 2000 characters', 'operators have it, too');
 }

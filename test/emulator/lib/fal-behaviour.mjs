@@ -60,10 +60,21 @@ export function mergeBehaviour(base, over = {}) {
   };
 }
 
-/** A misspelt field would silently test nothing, so it is rejected. */
+const VALUES = {
+  hold: [null, 'queue', 'run'],
+  outcome: ['ok', 'validation', 'policy', 'infra', 'not_found_path'],
+  after_cancel: ['completed', '404'],
+};
+
+/** What is misspelt would silently test nothing, so it is rejected. */
+export function checkKnown(what, name, known) {
+  if (!known.includes(name)) throw new Error(`unknown ${what} ${name}; known are: ${known.join(', ')}`);
+}
+
 export function checkFields(change, known = BASE_BEHAVIOUR) {
   for (const [name, value] of Object.entries(change)) {
-    if (!(name in known)) throw new Error(`unknown field ${name}`);
+    checkKnown('field', name, Object.keys(known));
+    if (known === BASE_BEHAVIOUR && name in VALUES) checkKnown(name, value, VALUES[name]);
     if (name === 'media' || name === 'webhook') checkFields(value, known[name]);
   }
 }
@@ -89,7 +100,9 @@ export class Rules {
     this.default = mergeBehaviour(this.default, change);
   }
 
-  add({ prompt, endpoint, times = -1, behaviour = {} }) {
+  add(spec) {
+    for (const name of Object.keys(spec)) checkKnown('field', name, ['prompt', 'endpoint', 'times', 'behaviour']);
+    const { prompt, endpoint, times = -1, behaviour = {} } = spec;
     checkFields(behaviour);
     const rule = {
       id: this.nextId++,

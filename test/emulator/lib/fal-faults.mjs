@@ -1,5 +1,14 @@
 // Scripted faults: which request is hit, and what happens to it.
+import { checkKnown } from './fal-behaviour.mjs';
 import { sendText, sleep } from './fal-http.mjs';
+
+const FIELDS = ['on', 'times', 'skip', 'request_id', 'prompt', 'endpoint', 'probability', 'fault'];
+const POINTS = ['any', 'submit', 'status', 'stream', 'result', 'cancel', 'media', 'jwks', 'list', 'other'];
+const KINDS = ['delay', 'http', 'gateway', 'redirect', 'not_found', 'drop_before', 'reset_before', 'hang', // before it is acted on
+  'gateway_after', 'drop_after', 'reset_after', 'hang_after', 'garbage', 'empty', 'html200', 'wrong_type',
+  'body', 'content_type', 'etag', 'lie_length', 'no_length', 'no_range', 'slow', 'stall', 'truncate', 'wrong_range']; // of media
+const KIND_FIELDS = ['kind', 'after', 'alone', 'body', 'bytes', 'bytes_per_s', 'content_type', 'delta', 'headers', 'location', 'ms', 'reset', 'status',
+  'text', 'then', 'value'];
 
 // Official Python clients retry a 502/503/504 only when the body names nginx
 // and x-fal-request-id is missing (fal-ai/fal, fal_client/client.py).
@@ -32,10 +41,13 @@ export class Faults {
   }
 
   add(spec) {
-    if (!spec.fault?.kind) throw new Error('fault.kind is missing');
+    for (const name of Object.keys(spec)) checkKnown('field', name, FIELDS);
+    const points = String(spec.on ?? 'any').split('|');
+    for (const point of points) checkKnown('value of on', point, POINTS);
+    checkFault(spec.fault);
     const entry = {
       id: this.nextId++,
-      on: new Set(String(spec.on ?? 'any').split('|')),
+      on: new Set(points),
       times: spec.times ?? 1,
       skip: spec.skip ?? 0,
       requestId: spec.request_id,
@@ -68,6 +80,13 @@ export class Faults {
   describe() {
     return this.list.map(({ id, on, times, skip, fault, hits }) => ({ id, on: [...on].join('|'), times, skip, fault, hits }));
   }
+}
+
+function checkFault(fault) {
+  if (!fault?.kind) throw new Error(`fault.kind is missing; known are: ${KINDS.join(', ')}`);
+  checkKnown('kind', fault.kind, KINDS);
+  for (const name of Object.keys(fault)) checkKnown('field of a fault', name, KIND_FIELDS);
+  if (fault.then) checkFault(fault.then);
 }
 
 function matches(entry, op, about) {

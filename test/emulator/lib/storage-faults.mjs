@@ -28,9 +28,11 @@ export class FaultPlan {
     socket.once('close', () => this.held.delete(socket))
   }
 
-  arm({ on = 'any', times = 1, skip = 0, key, probability, via, fault }) {
+  arm({ on = 'any', times = 1, skip = 0, key, probability, via, fault, ...strangers }) {
+    const [stranger] = Object.keys(strangers)
+    if (stranger) throw errors.badBody(`unknown field ${stranger}; known are: on, times, skip, key, probability, via, fault`)
     const wanted = typeof fault === 'string' ? { kind: fault } : fault
-    if (!KINDS.has(wanted?.kind)) throw errors.badBody(`unknown fault kind ${wanted?.kind}`)
+    if (!KINDS.has(wanted?.kind)) throw errors.badBody(`unknown fault kind ${wanted?.kind}; known are: ${[...KINDS].join(', ')}`)
     this.armed.push({
       on: on.split('|'), left: times < 0 ? Infinity : times, skip, hits: 0,
       key: key && new RegExp(key), probability, via, fault: wanted,
