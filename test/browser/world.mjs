@@ -117,7 +117,7 @@ export class World {
     return {
       'vibevideo.fal_queue_url': fal.url, 'vibevideo.fal_api_url': `${fal.url}/v1`, 'vibevideo.fal_key': FAL_KEY, 'vibevideo.media_hosts': fal.url,
       'vibevideo.storage_url': storage.gateway_url, 'vibevideo.storage_key': storage.service_jwt,
-      'vibevideo.storage_public_url': `${this.url}/storage/v1`, 'vibevideo.poll_interval': '1s', 'vibevideo.backoff_base': '20ms', 'vibevideo.backoff_max': '1s',
+      'vibevideo.storage_public_url': `${this.url}/storage/v1`, 'vibevideo.dashboard': 'on', 'vibevideo.poll_interval': '1s', 'vibevideo.backoff_base': '20ms', 'vibevideo.backoff_max': '1s',
     }
   }
 
