@@ -8,6 +8,10 @@ import { signJwt } from './storage-auth.mjs'
 
 const AUDIENCE = 'authenticated'
 const OTP_EXPIRES_MS = 3600 * 1000
+const PROVIDERS = ['anonymous_users', 'apple', 'azure', 'bitbucket', 'discord', 'facebook', 'snapchat', 'figma', 'fly', 'github', 'gitlab', 'google',
+  'keycloak', 'kakao', 'linkedin', 'linkedin_oidc', 'notion', 'spotify', 'slack', 'slack_oidc', 'workos', 'twitch', 'twitter', 'email', 'phone', 'zoom']
+const SETTINGS = { external: Object.fromEntries(PROVIDERS.map((name) => [name, name === 'email'])), disable_signup: true, mailer_autoconfirm: false,
+  phone_autoconfirm: false, sms_provider: '', saml_enabled: false, saml_private_key_next_configured: false, passkeys_enabled: false }
 const refuse = (status, code, message) => { throw new AuthError(status, code, message) }
 const ok = (body, headers) => ({ status: 200, body, headers })
 const now = () => new Date().toISOString()
@@ -71,6 +75,7 @@ export class AuthServer {
       'GET /verify': () => this.#verifyGet(request), 'POST /logout': () => this.#logout(request), 'GET /user': () => this.#getUser(request),
       'PUT /user': () => this.#putUser(request),
       'GET /health': () => ok({ version: 'vunspecified', name: 'GoTrue', description: 'GoTrue is a user registration and authentication API' }),
+      'GET /settings': () => ok(SETTINGS),
       // with a symmetric secret there is no key to publish
       'GET /.well-known/jwks.json': () => ok({ keys: [] }),
     }
