@@ -137,15 +137,15 @@ prepare_trouble()
 	control fault '{"on": "submit", "prompt": "'"$(prompt_of $LOST)"'", "fault": {"kind": "reset_after"}}'
 	control rule '{"prompt": "'"$(prompt_of $LARGE)"'", "behaviour": {"queue_ms": 4000, "media": {"grain": 60}}}'
 	control rule '{"prompt": "'"$(prompt_of $REJECTED)"'", "behaviour": {"outcome": "policy"}}'
-	# slow enough to be watched
+	# slow enough to be watched; the large one does not get past its middle, until the worker has been killed
+	control fault '{"on": "media", "prompt": "'"$(prompt_of $LARGE)"'", "fault": {"kind": "stall", "bytes": 6000000, "bytes_per_s": 1200000}}'
 	control fault '{"on": "media", "prompt": "'"$(prompt_of $LARGE)"'", "times": -1, "fault": {"kind": "slow", "bytes_per_s": 1200000}}'
 	control fault '{"on": "media", "times": -1, "fault": {"kind": "slow", "bytes_per_s": 24000}}'
 }
 
-# The large one is more than half there, and the others are, so that one copy breaks off.
-IN_THE_MIDDLE="SELECT NOT vibevideo.is_active(state) OR progress > 0.9
-	OR progress > 0.6 AND NOT EXISTS (SELECT FROM vibevideo.jobs o WHERE vibevideo.is_active(o.state) AND o.job_id <> j.job_id)
-	FROM vibevideo.jobs j JOIN vibelogs v ON j.vibelog_id = v.id::text WHERE written_on = '$LARGE'"
+# The large one is in its middle and the others are there, so that one copy breaks off.
+IN_THE_MIDDLE="SELECT bool_and(NOT vibevideo.is_active(j.state) OR written_on = '$LARGE' AND j.bytes_done > 5500000)
+	FROM vibevideo.jobs j JOIN vibelogs v ON j.vibelog_id = v.id::text"
 
 kill_worker()
 {
