@@ -122,7 +122,7 @@ become()
 	local -a setpriv=()
 
 	for name in $(compgen -e); do
-		case " PATH LANG LC_ALL TERM CI CC ${KEEP_VARIABLES[*]} " in
+		case " PATH LANG LC_ALL TERM CI CC PG_CONFIG WORK ${KEEP_VARIABLES[*]} " in
 			*" $name "*) ;;
 			*) unset "$name" ;;
 		esac
