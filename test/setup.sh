@@ -60,7 +60,7 @@ need_server()
 
 need_test()
 {
-	need_server
+	need_demo
 	need perl command -v prove
 	need libipc-run-perl perl -MIPC::Run -e 1
 	need libio-socket-ssl-perl perl -MIO::Socket::SSL -e 1
@@ -167,7 +167,7 @@ log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 as_root apt-get -qq -o DPkg::Lock::Timeout=300 update >"$log" 2>&1 || cat "$log" >&2
 look "$@"
-echo "Installing ${missing[*]}"
+echo "Installing ${missing[*]}" | fold -s -w 79
 if ! install_packages "${missing[@]}"; then
 	cat "$log" >&2
 	die "apt could not install: ${missing[*]}"

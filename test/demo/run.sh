@@ -45,11 +45,13 @@ announce_mode()
 }
 
 # What is made belongs to the server's user, who may not write here: it comes
-# through a pipe, as an archive.
+# through a pipe, as an archive.  Sets taker.
 take_films()
 {
 	mkdir -p "$TOP/demo"
-	tar -C "$TOP/demo" --no-same-owner --no-same-permissions -xf "$WORK/films"
+	mkfifo "$WORK/films"
+	tar -C "$TOP/demo" --no-same-owner --no-same-permissions -xf "$WORK/films" &
+	taker=$!
 }
 
 outside()
@@ -59,9 +61,7 @@ outside()
 	announce_mode
 	"$TOP/test/setup.sh" demo || exit
 	make_workspace demo
-	mkfifo "$WORK/films"
-	take_films &
-	taker=$!
+	take_films
 	in_workspace test/demo/run.sh --inside || status=$?
 	if [ "$status" = 0 ]; then
 		wait "$taker" || status=$?
