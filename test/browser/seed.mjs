@@ -2,8 +2,8 @@
 // to do harm. What can be had from a real job is one; the rest is put into the table
 // by its owner, in a state that nobody will act on during a test.
 
-import { execFileSync } from 'node:child_process'
-import { appendFileSync, copyFileSync, writeFileSync } from 'node:fs'
+import { appendFileSync } from 'node:fs'
+import { makeFilm } from './lib/film.mjs'
 import { literal, raw } from './lib/sql.mjs'
 import { CONTROL, EMOJI, LONG, LONG_WORD, MARKUP, OVERRIDE, RTL } from './lib/texts.mjs'
 import { addHistory } from './lib/history.mjs'
@@ -55,16 +55,11 @@ export async function addJob(world, { owner, prompt = 'a film', state, model = V
 
 /** A film so large that its copy can be watched: an empty box behind it plays no part. */
 function makeLargeFilm(world) {
-  const file = `${world.folder}/large.mp4`
-  const small = `${world.folder}/small.mp4`
-  execFileSync('ffmpeg', ['-loglevel', 'error', '-nostdin', '-y', '-f', 'lavfi', '-i', 'testsrc2=size=320x180:rate=25:duration=2',
-    '-c:v', 'libx264', '-preset', 'ultrafast', '-pix_fmt', 'yuv420p', '-movflags', '+faststart', small])
-  copyFileSync(small, file)
+  const file = makeFilm(`${world.folder}/large.mp4`, 2)
   const free = Buffer.alloc(24 * 1024 * 1024)
   free.writeUInt32BE(free.length, 0)
   free.write('free', 4, 'latin1')
   appendFileSync(file, free)
-  writeFileSync(small, '')
   return file
 }
 
