@@ -18,6 +18,7 @@ import { Server } from './lib/server.mjs'
 import { literal } from './lib/sql.mjs'
 import { seed } from './seed.mjs'
 
+const HERE = fileURLToPath(new URL('.', import.meta.url))
 const TREE = fileURLToPath(new URL('../../', import.meta.url))
 const SECRET = 'super-secret-jwt-token-with-at-least-32-characters-long'
 const FAL_KEY = 'key-id:key-secret'
@@ -58,6 +59,8 @@ const APP = `
   ALTER TABLE public.vibelogs ENABLE ROW LEVEL SECURITY;
   CREATE POLICY own ON public.vibelogs USING (owner = auth.uid()::text) WITH CHECK (owner = auth.uid()::text);
   GRANT SELECT, INSERT, UPDATE, DELETE ON public.vibelogs TO authenticated, service_role;
+  CREATE FUNCTION public.write_vibelog(content text) RETURNS uuid LANGUAGE sql AS
+    'INSERT INTO public.vibelogs (content) VALUES (content) RETURNING id';
   CREATE EXTENSION vibevideo;
   SELECT vibevideo.attach('public.vibelogs', prompt_column => 'content', user_column => 'owner')`
 
@@ -70,6 +73,7 @@ export class World {
     this.processes = new Processes(folder)
     this.server = new Server(folder)
     this.people = PEOPLE
+    this.falKey = FAL_KEY
   }
 
   /**
@@ -107,9 +111,11 @@ export class World {
     await this.db.run(`INSERT INTO vibevideo.operator (user_id, level, see_input, note) VALUES ${OPERATORS}`)
   }
 
-  /** The page from disk, the component's files and its development page. */
+  /** The page from disk, the component, an app with it, and whatever else is in web/. */
   #files() {
-    return ['--files', `/dist/=${WEB}/dist/`, '--files', `/web/=${WEB}/`, '--files', `/=${WEB}/element/dev/`]
+    const folders = { '/dist/': `${WEB}/dist/`, '/web/': `${WEB}/`, '/element/': `${WEB}/element/dist/`, '/node/': `${HERE}/node_modules/`,
+      '/pages/': `${HERE}/pages/`, '/': `${HERE}/pages/` }
+    return Object.entries(folders).flatMap(([prefix, folder]) => ['--files', `${prefix}=${folder}`])
   }
 
   #settings() {
@@ -151,8 +157,14 @@ export class World {
     return signJwt({ aud: 'authenticated', role: 'authenticated', sub: person.id, email: person.email, iat, exp: iat + 3600, ...claims }, SECRET)
   }
 
+  /** The app's page; asked: what its query says. */
+  appUrl(asked = {}) {
+    return `${this.url}/?${new URLSearchParams({ apikey: this.apikey, ...asked })}`
+  }
+
   /** Where the page is served by the database. */
   get dashboardUrl() {
+    if (process.env.BROWSER_PAGE === 'disk') return `${this.url}/dist/dashboard.html#api=${this.url}/rest/v1&apikey=${this.apikey}`
     return `${this.url}/rest/v1/rpc/vibevideo_dashboard?apikey=${this.apikey}`
   }
 
@@ -171,10 +183,12 @@ function describe(world) {
   return `
 The page, served by the database:
   ${world.dashboardUrl}
-  (after building it anew: test/browser/run.sh again, or the page from disk:)
+The page from disk, as it was built last:
   ${url}/dist/dashboard.html#api=${url}/rest/v1&apikey=${apikey}
-The component's page: ${url}/
-Files of web/:        ${url}/web/
+An app with the component:
+  ${world.appUrl()}
+The component in every state:
+  ${url}/web/element/dev/
 API:                  ${url}/rest/v1, key ${apikey}
 Mails with magic links: ${world.auth.url}/_ctl/mails
 psql:                 psql -h ${world.folder} -U postgres
