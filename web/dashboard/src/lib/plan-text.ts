@@ -34,6 +34,7 @@ export const ACTIONS: Record<Action, { label: string; verb: string; done: string
 /** '12 are done', the most frequent reason first. */
 export function skippedLines(why: Record<string, number>): string[] {
   return Object.entries(why)
+    .filter(([, n]) => n > 0)
     .sort((a, b) => b[1] - a[1] || a[0].localeCompare(b[0]))
     .map(([reason, n]) => {
       const words = REASONS[reason]

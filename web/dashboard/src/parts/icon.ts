@@ -28,7 +28,7 @@ const PATHS = {
   play: 'M5 3v10l8-5-8-5Z',
   more: 'm4 6 4 4 4-4',
   link: 'M9 3h4v4M13 3 7.5 8.5M11 9v4H3V5h4',
-  theme: 'M8 2a6 6 0 1 0 0 12V2Z',
+  theme: 'M8 2a6 6 0 1 0 0 12A6 6 0 0 0 8 2ZM8 2v12M10.5 3v10M13 5v6',
   filter: 'M2 3h12L9.5 8.5V13l-3-1.5v-3L2 3Z',
 }
 

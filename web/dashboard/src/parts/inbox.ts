@@ -69,8 +69,10 @@ function line(row: InboxRow): TemplateResult {
   return html`<li class="need ${row.kind === 'copy' || row.kind === 'account' ? 'bad' : 'warn'}">
     ${icon('warn')}
     <div>
-      <h3>${NEEDS[row.kind] ?? row.kind}</h3>
-      <p class="quiet"><span dir="auto">${row.subject}</span>${row.since ? html`, since ${since(row.since)}` : nothing}</p>
+      <h3>
+        ${NEEDS[row.kind] ?? row.kind}
+        <span class="quiet"><span dir="auto">${row.subject}</span>${row.since ? html`, first ${since(row.since)}` : nothing}</span>
+      </h3>
       <p class="text" dir="auto">${row.sentence}</p>
       <div class="buttons">${acts ? act(row) : nothing} ${place(row)}${statement(row)}</div>
     </div>

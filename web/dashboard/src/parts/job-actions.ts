@@ -10,6 +10,11 @@ import { retryLabel } from '../lib/plan-text'
 import { isActive } from '../lib/words'
 import { ask } from './confirm-dialog'
 
+/** 'about $0.50'. */
+export function price(cost: number | null): string {
+  return cost === null ? 'price unknown' : `about ${usd(cost)}`
+}
+
 type Job = Pick<JobRow, 'job_id' | 'state' | 'vibelog_id'>
 
 const CANCEL_COSTS: Partial<Record<string, string>> = {
@@ -68,11 +73,11 @@ export function askResolve(job: Job & { cost_usd: number | null }, requestId: st
   const text = requestId
     ? html`<p>The job goes on with this request, and nothing is sent again. It costs nothing more.</p>
         <p><code class="wrap">${requestId}</code></p>`
-    : html`<p>It is sent to fal.ai again, for about ${usd(job.cost_usd)}. If fal.ai has the first one all the same, both are paid for.</p>`
+    : html`<p>It is sent to fal.ai again, for ${price(job.cost_usd)}. If fal.ai has the first one all the same, both are paid for.</p>`
   ask({
     title: requestId ? `Job ${job.job_id} is this request` : `Job ${job.job_id} was not sent`,
     text,
-    verb: requestId ? 'Adopt it, free' : `Send again, pay about ${usd(job.cost_usd)}`,
+    verb: requestId ? 'Adopt it, free' : `Send again, pay: ${price(job.cost_usd)}`,
     run: async () => {
       await admin.resolve(job.job_id, requestId ?? 'not_sent')
       return `Job ${job.job_id}: ${requestId ? 'adopted' : 'is sent again'}`

@@ -8,7 +8,7 @@ import { type Column, dataTable } from './table'
 
 export const JOB_COLUMNS: Column<JobRow>[] = [
   { head: 'Video', kind: 'first', cell: (job) => html`<vv-preview .url=${job.video_url} .name=${`job ${job.job_id}`}></vv-preview>` },
-  { head: 'Job', cell: nameCell },
+  { head: 'Job', kind: 'job', cell: nameCell },
   { head: 'Status', kind: 'wide', cell: statusCell },
   { head: 'Model, user', cell: modelCell },
   { head: 'Times', cell: timesCell },

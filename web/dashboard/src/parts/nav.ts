@@ -36,7 +36,7 @@ class Nav extends Part {
 
   override render() {
     const here = route.value.screen === 'job' ? 'jobs' : route.value.screen
-    return html`<div class="brand">
+    return html`<div class="rail"><div class="brand">
         <a href=${link('overview')}>${icon('film')}vibevideo</a>
         <button type="button" class="tiny burger" aria-expanded=${this.#open} aria-controls="places" aria-label="Screens" @click=${this.#toggle}>
           ${icon('menu')}
@@ -48,7 +48,7 @@ class Nav extends Part {
             ${icon(screen as IconName)}<span>${label}</span>${this.#count(screen)}
           </a>`,
         )}
-      </nav>`
+      </nav></div>`
   }
 }
 

@@ -103,7 +103,8 @@ class PlanDialog extends Dialog {
 
   #examples(plan: Plan): unknown {
     const label = plan.examples.length < plan.jobs ? `The first ${plan.examples.length}` : 'These'
-    return html`<h3>${label}</h3>
+    return html`<details>
+      <summary>${label}</summary>
       ${dataTable<PlanExample>(
         label,
         [
@@ -114,7 +115,8 @@ class PlanDialog extends Dialog {
         ],
         plan.examples,
         (e) => e.job_id,
-      )}`
+      )}
+    </details>`
   }
 
   #confirmation(words: string): unknown {

@@ -125,7 +125,7 @@ class HealthScreen extends Part {
     return facts([
       ['Worker', overview.value?.worker_detail ?? (worker.pid ? `process ${worker.pid}` : worker.absence)],
       ['Started', worker.started_at && html`${whenSince(worker.started_at)}`],
-      ['Starts', `${number(worker.starts)}, ${number(worker.failures)} of them ended unexpectedly`],
+      ['Starts', `${number(worker.starts)}, ${worker.failures === 0 ? 'none' : number(worker.failures)} of them ended unexpectedly`],
       ['Last poll', worker.last_poll_at && whenSince(worker.last_poll_at)],
       ['Copies now', worker.copies > 0 ? number(worker.copies) : 'none'],
       ['fal.ai', service('fal.ai', worker.fal_down_until, worker.fal_down_since, worker.has_fal_key)],

@@ -22,6 +22,7 @@ import { PageWindow } from '../parts/page-window'
 import { pageHead, tabs } from '../parts/panel'
 import { Selection } from '../parts/selection'
 import { empty, polled } from '../parts/states'
+import { bodyCell } from '../parts/table'
 import { when } from '../parts/time'
 
 const FIRST = 50
@@ -171,7 +172,7 @@ class JobsScreen extends Part {
             </td>`
           : nothing
       }
-      ${JOB_COLUMNS.map((c) => html`<td role="cell" class=${c.kind ?? nothing} data-label=${c.head}>${c.cell(job)}</td>`)}
+      ${JOB_COLUMNS.map((column) => bodyCell(column, job))}
     </tr>`
   }
 

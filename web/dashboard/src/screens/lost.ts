@@ -6,11 +6,10 @@ import type { Candidate, LostRow } from '../api/types'
 import { Poll } from '../app/poll'
 import { jobLink } from '../app/route'
 import { admin, mayAct, serverNow } from '../app/session'
-import { usd } from '../lib/format'
 import { define, Part } from '../parts/base'
 import { copyable } from '../parts/copy'
 import { icon } from '../parts/icon'
-import { askCancel, askResolve } from '../parts/job-actions'
+import { askCancel, askResolve, price } from '../parts/job-actions'
 import { outLink } from '../parts/out-link'
 import { pageHead } from '../parts/panel'
 import { openPlan } from '../parts/plan-dialog'
@@ -55,7 +54,7 @@ function buttons(row: LostRow): TemplateResult | typeof nothing {
   if (!mayAct()) return nothing
   return html`<div class="buttons">
     <button type="button" @click=${() => openResolve(row.job)}>Enter its request …</button>
-    <button type="button" @click=${() => askResolve(row.job, null)}>It was not sent: send again, about ${usd(row.job.cost_usd)} …</button>
+    <button type="button" @click=${() => askResolve(row.job, null)}>It was not sent: send again, ${price(row.job.cost_usd)} …</button>
     <button type="button" @click=${() => askCancel(row.job)}>Cancel …</button>
   </div>`
 }
@@ -69,7 +68,7 @@ function item(row: LostRow): TemplateResult {
     </h2>
     <p>Sent ${whenSince(row.sent_at)} to <span class="break">${job.model}</span>, for ${job.user_id ? html`user <span class="break">${job.user_id}</span>` : 'nobody known'}.</p>
     ${job.prompt ? html`<p class="quiet clamp" dir="auto">${job.prompt}</p>` : nothing}
-    <p class="line warn">${icon('warn')}${ends(row)}</p>
+    <p class="line warn">${icon('warn')}<span>${ends(row)}</span></p>
     <p class="quiet">
       ${row.looked_at ? html`Looked up at fal.ai ${since(row.looked_at)}. ` : 'Not looked up yet. '}${
         row.next_look_at ? html`Next ${since(row.next_look_at)}. ` : ''
