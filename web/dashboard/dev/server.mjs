@@ -13,9 +13,16 @@ const port = Number(process.argv[2] ?? 8787)
 
 async function servePage(response) {
   const html = await readFile(PAGE, 'utf8')
-  const hash = (tag) => `'sha256-${createHash('sha256').update(new RegExp(`<${tag}[^>]*>([\\s\\S]*?)</${tag}>`).exec(html)[1]).digest('base64')}'`
+  const hash = (tag) =>
+    `'sha256-${createHash('sha256')
+      .update(new RegExp(`<${tag}[^>]*>([\\s\\S]*?)</${tag}>`).exec(html)[1])
+      .digest('base64')}'`
   response.writeHead(200, {
-    'Content-Type': 'text/html; charset=utf-8', 'Cache-Control': 'no-store', 'X-Content-Type-Options': 'nosniff', 'Referrer-Policy': 'no-referrer', 'Cross-Origin-Opener-Policy': 'same-origin',
+    'Content-Type': 'text/html; charset=utf-8',
+    'Cache-Control': 'no-store',
+    'X-Content-Type-Options': 'nosniff',
+    'Referrer-Policy': 'no-referrer',
+    'Cross-Origin-Opener-Policy': 'same-origin',
     'Content-Security-Policy': `default-src 'none'; script-src ${hash('script')}; style-src ${hash('style')}; connect-src 'self'; img-src 'self' data:; media-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types lit-html`,
   })
   response.end(html)
@@ -26,24 +33,35 @@ function token() {
   return `${part({ alg: 'HS256' })}.${part({ sub: 'u', email: 'ann@example.com', role: 'authenticated', exp: Math.floor(Date.now() / 1000) + 3600 })}.x`
 }
 
-const user = { id: 'u', aud: 'authenticated', role: 'authenticated', email: 'ann@example.com', app_metadata: {}, user_metadata: {}, created_at: new Date().toISOString() }
+const user = {
+  id: 'u',
+  aud: 'authenticated',
+  role: 'authenticated',
+  email: 'ann@example.com',
+  app_metadata: {},
+  user_metadata: {},
+  created_at: new Date().toISOString(),
+}
 
 function auth(path, body) {
   if (path === '/auth/v1/settings') return [200, { external: { email: true } }]
   if (path === '/auth/v1/user') return [200, user]
   if (path === '/auth/v1/logout') return [204, null]
   if (path === '/auth/v1/otp') return [200, {}]
-  if (body.password === 'secret' || body.refresh_token) return [200, { access_token: token(), token_type: 'bearer', expires_in: 3600, refresh_token: 'r', user }]
+  if (body.password === 'secret' || body.refresh_token)
+    return [200, { access_token: token(), token_type: 'bearer', expires_in: 3600, refresh_token: 'r', user }]
   return [400, { code: 400, error_code: 'invalid_credentials', msg: 'Invalid login credentials' }]
 }
 
 function rpc(path, body) {
   const name = path.replace('/rest/v1/rpc/vibevideo_admin_', '')
-  if (!RPC[name]) return [404, { code: 'PGRST202', message: `Could not find the function ${path}`, details: null, hint: null }]
+  if (!RPC[name])
+    return [404, { code: 'PGRST202', message: `Could not find the function ${path}`, details: null, hint: null }]
   try {
     return [200, RPC[name](body)]
   } catch (error) {
-    if (error instanceof Refusal) return [error.status, { code: error.code, message: error.message, details: null, hint: error.hint }]
+    if (error instanceof Refusal)
+      return [error.status, { code: error.code, message: error.message, details: null, hint: error.hint }]
     throw error
   }
 }

@@ -46,7 +46,8 @@ const SENTENCES: Partial<Record<Trouble, string>> = {
   signed_out: 'You are signed out: your session has expired.',
   bound: 'A call was stopped at its time limit: the server has a lot to do. What you see is older.',
   offline: 'The server cannot be reached. What you see is older.',
-  missing: 'This server does not have the function that this page needs: the extension is of another version, or PostgREST has not read its schema again (NOTIFY pgrst).',
+  missing:
+    'This server does not have the function that this page needs: the extension is of another version, or PostgREST has not read its schema again (NOTIFY pgrst).',
 }
 
 /** What went wrong, as a sentence. */

@@ -84,7 +84,12 @@ export function finishedChart(set: SeriesSet, times: number[]): ChartData {
 
 export function spendChart(set: SeriesSet, times: number[]): ChartData {
   const column = sumColumn(set.spend, times)
-  return { title: 'Spent, by list prices', times, format: usd, lines: [line('accent', 'Videos made', column, (c) => `${usd(total(c))} in all`)] }
+  return {
+    title: 'Spent, by list prices',
+    times,
+    format: usd,
+    lines: [line('accent', 'Videos made', column, (c) => `${usd(total(c))} in all`)],
+  }
 }
 
 /** All charts have the same times, so that they can be read one below the other. */

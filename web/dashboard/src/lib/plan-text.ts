@@ -57,7 +57,8 @@ export function planSentence(action: Action, plan: Plan): string {
 }
 
 export function planBound(plan: Plan): string | null {
-  if (plan.more === 'max_jobs') return `Only the first ${number(plan.jobs)}: more match. Carry this out, then plan again.`
+  if (plan.more === 'max_jobs')
+    return `Only the first ${number(plan.jobs)}: more match. Carry this out, then plan again.`
   if (plan.more === 'time') return 'Not all jobs were looked at: there may be more. Carry this out, then plan again.'
   return null
 }

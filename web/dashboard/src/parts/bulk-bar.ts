@@ -2,8 +2,8 @@
 
 import { html, nothing, type TemplateResult } from 'lit'
 import type { Action } from '../api/types'
-import { count } from '../lib/format'
 import { chips, type Filter, isEmpty } from '../lib/filter'
+import { count } from '../lib/format'
 import { ACTIONS } from '../lib/plan-text'
 import { isActive } from '../lib/words'
 import { openPlan } from './plan-dialog'
@@ -38,7 +38,8 @@ function buttons(filter: Filter, subject: string | null): TemplateResult {
 export function bulkBar(selected: Set<number>, filter: Filter, clear: () => void): TemplateResult {
   const n = selected.size
   if (n === 0 && offered(filter.state).length === 0) return html``
-  if (n === 0) return html`<div class="bulk"><span class="quiet">${isEmpty(filter) ? 'All jobs:' : 'All that match:'}</span> ${buttons(filter, null)}</div>`
+  if (n === 0)
+    return html`<div class="bulk"><span class="quiet">${isEmpty(filter) ? 'All jobs:' : 'All that match:'}</span> ${buttons(filter, null)}</div>`
   const only: Filter = { job_id: [...selected].map(String) }
   return html`<div class="bulk on">
     <strong>${count(n, 'job')} selected</strong> ${buttons(only, `${count(n, 'selected job')}`)}

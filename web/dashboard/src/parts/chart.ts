@@ -166,7 +166,15 @@ class Chart extends Part {
     }
     const order = times.map((_, nth) => nth).reverse()
     const time = (nth: number) => when(new Date((times[nth] as number) * 1000).toISOString())
-    return dataTable(title, [{ head: 'From', kind: 'first', cell: time }, ...lines.map((line) => ({ head: line.label, kind: 'num' as const, cell: cell(line) }))], order, (nth) => times[nth])
+    return dataTable(
+      title,
+      [
+        { head: 'From', kind: 'first', cell: time },
+        ...lines.map((line) => ({ head: line.label, kind: 'num' as const, cell: cell(line) })),
+      ],
+      order,
+      (nth) => times[nth],
+    )
   }
 
   #toggle(event: Event): void {

@@ -58,8 +58,10 @@ function place(row: InboxRow): unknown {
   if (row.kind === 'lost_submit') return html`<a class="button" href=${link('lost')}>Look at them</a>`
   if (row.kind === 'check') return html`<a class="button" href=${link('health')}>Health</a>`
   if (row.kind === 'budget') return html`<a class="button" href=${link('limits')}>Limits</a>`
-  if (row.job_id !== null && (row.jobs ?? 1) <= 1) return html`<a class="button" href=${jobLink(row.job_id)}>Job ${row.job_id}</a>`
-  if (remedy.kind === 'plan') return html`<a class="button" href=${link('jobs', writeFilter(remedy.filter))}>Show the jobs</a>`
+  if (row.job_id !== null && (row.jobs ?? 1) <= 1)
+    return html`<a class="button" href=${jobLink(row.job_id)}>Job ${row.job_id}</a>`
+  if (remedy.kind === 'plan')
+    return html`<a class="button" href=${link('jobs', writeFilter(remedy.filter))}>Show the jobs</a>`
   return row.job_id === null ? nothing : html`<a class="button" href=${jobLink(row.job_id)}>The last of them</a>`
 }
 

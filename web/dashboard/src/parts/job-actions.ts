@@ -37,8 +37,10 @@ export function askCancel(job: Job): void {
 
 function retryText(job: Job, cost: RetryCost): TemplateResult {
   if (cost.copies) return html`<p>The video was rendered and paid for. It is only copied again, which is free.</p>`
-  if (job.state === 'pending') return html`<p>It is sent now, without further waiting, and costs what it would have cost later.</p>`
-  const price = cost.cost_usd == null ? 'Its price is not known.' : `It costs about ${usd(cost.cost_usd)} at today’s list price.`
+  if (job.state === 'pending')
+    return html`<p>It is sent now, without further waiting, and costs what it would have cost later.</p>`
+  const price =
+    cost.cost_usd == null ? 'Its price is not known.' : `It costs about ${usd(cost.cost_usd)} at today’s list price.`
   return html`<p>This is a new render. ${price}</p>
     ${job.state === 'submit_unknown' ? html`<p>If fal.ai has the old one all the same, both are paid for.</p>` : nothing}`
 }
@@ -60,7 +62,9 @@ export async function askRetry(job: Job): Promise<void> {
   ask({
     title: `Retry job ${job.job_id}`,
     text: retryText(job, cost),
-    verb: pays ? `Retry, pay ${cost.cost_usd == null ? 'for a new render' : `about ${usd(cost.cost_usd)}`}` : 'Retry, free',
+    verb: pays
+      ? `Retry, pay ${cost.cost_usd == null ? 'for a new render' : `about ${usd(cost.cost_usd)}`}`
+      : 'Retry, free',
     run: async () => {
       await admin.retry(job.job_id)
       return `Job ${job.job_id}: started again`

@@ -3,7 +3,7 @@
 import { html, nothing, type TemplateResult } from 'lit'
 import type { JobRow } from '../api/types'
 import { jobLink } from '../app/route'
-import { number, sentence as spoken, shortDuration, usd } from '../lib/format'
+import { number, shortDuration, sentence as spoken, usd } from '../lib/format'
 import { parseInterval } from '../lib/interval'
 import { CLASSES, isActive } from '../lib/words'
 import { stateBadge } from './badge'

@@ -19,7 +19,11 @@ import { since } from '../parts/time'
 
 class ErrorsScreen extends Part {
   #range = readRange(route.value.query.get('range'), '24h')
-  readonly #poll = new Poll<ErrorGroup[]>(this, (signal) => admin.errors(rangeStart(this.#range, serverNow()), signal), 5)
+  readonly #poll = new Poll<ErrorGroup[]>(
+    this,
+    (signal) => admin.errors(rangeStart(this.#range, serverNow()), signal),
+    5,
+  )
 
   constructor() {
     super()
@@ -79,7 +83,11 @@ class ErrorsScreen extends Part {
   }
 
   override render() {
-    const choices = LOOKS_BACK.map((r) => ({ text: r.label, href: link('errors', { range: r.name }), on: r === this.#range }))
+    const choices = LOOKS_BACK.map((r) => ({
+      text: r.label,
+      href: link('errors', { range: r.name }),
+      on: r === this.#range,
+    }))
     return html`${pageHead('Errors')} ${tabs('How far back', choices)} ${polled(this.#poll, (groups) => this.#list(groups))}`
   }
 }
