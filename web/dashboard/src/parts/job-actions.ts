@@ -9,11 +9,7 @@ import { usd } from '../lib/format'
 import { retryLabel } from '../lib/plan-text'
 import { isActive } from '../lib/words'
 import { ask } from './confirm-dialog'
-
-/** 'about $0.50'. */
-export function price(cost: number | null): string {
-  return cost === null ? 'price unknown' : `about ${usd(cost)}`
-}
+import { openPlan } from './plan-dialog'
 
 type Job = Pick<JobRow, 'job_id' | 'state' | 'vibelog_id'>
 
@@ -72,21 +68,23 @@ export async function askRetry(job: Job): Promise<void> {
   })
 }
 
-/** requestId: which of fal.ai's it is; null if fal.ai does not have it. */
-export function askResolve(job: Job & { cost_usd: number | null }, requestId: string | null): void {
-  const text = requestId
-    ? html`<p>The job goes on with this request, and nothing is sent again. It costs nothing more.</p>
-        <p><code class="wrap">${requestId}</code></p>`
-    : html`<p>It is sent to fal.ai again, for ${price(job.cost_usd)}. If fal.ai has the first one all the same, both are paid for.</p>`
+/** requestId: which of fal.ai's requests it is. */
+export function askAdopt(job: Job, requestId: string): void {
   ask({
-    title: requestId ? `Job ${job.job_id} is this request` : `Job ${job.job_id} was not sent`,
-    text,
-    verb: requestId ? 'Adopt it, free' : `Send again, pay: ${price(job.cost_usd)}`,
+    title: `Job ${job.job_id} is this request`,
+    text: html`<p>The job goes on with this request, and nothing is sent again. It costs nothing more.</p>
+      <p><code class="wrap">${requestId}</code></p>`,
+    verb: 'Adopt it, free',
     run: async () => {
-      await admin.resolve(job.job_id, requestId ?? 'not_sent')
-      return `Job ${job.job_id}: ${requestId ? 'adopted' : 'is sent again'}`
+      await admin.resolve(job.job_id, requestId)
+      return `Job ${job.job_id}: adopted`
     },
   })
+}
+
+/** fal.ai does not have it: the plan says what sending it again costs. */
+export function askSendAgain(job: Job): void {
+  openPlan('resolve_not_sent', { job_id: [String(job.job_id)] }, `job ${job.job_id} was not sent`)
 }
 
 export function jobActions(job: JobRow, cost: RetryCost | null): TemplateResult {

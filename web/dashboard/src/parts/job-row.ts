@@ -14,8 +14,8 @@ import { since } from './time'
 /** What is to be known of it now, in a sentence: why it waits, what is wrong. */
 export function jobSentence(job: JobRow): string {
   if (isActive(job.state)) return spoken(job.why ?? job.message ?? '')
-  if (job.state === 'failed') return job.error ?? job.message ?? ''
-  return job.row_error ?? (job.state === 'cancelled' ? (job.error ?? '') : '')
+  if (job.row_error) return `The app’s row does not show this: ${job.row_error}`
+  return job.state === 'failed' ? (job.error ?? job.message ?? '') : job.state === 'cancelled' ? (job.error ?? '') : ''
 }
 
 export function nameCell(job: JobRow): TemplateResult {

@@ -39,13 +39,13 @@ class Nav extends Part {
 
   override render() {
     const here = route.value.screen === 'job' ? 'jobs' : route.value.screen
-    return html`<div class="rail"><div class="brand">
+    return html`<nav class="rail" aria-label="Screens"><div class="brand">
         <a href=${link('overview')}>${icon('film')}vibevideo</a>
         <button type="button" class="tiny burger" aria-expanded=${this.#open} aria-controls="places" aria-label="Screens" @click=${this.#toggle}>
           ${icon('menu')}
         </button>
       </div>
-      <nav id="places" class=${this.#open ? 'open' : ''} aria-label="Screens">
+      <div id="places" class=${this.#open ? 'open' : ''}>
         ${PLACES.filter(([, screen]) => screen !== 'audit' || mayAct()).map(
           ([
             ,
@@ -55,7 +55,7 @@ class Nav extends Part {
             ${icon(screen as IconName)}<span>${label}</span>${this.#count(screen)}
           </a>`,
         )}
-      </nav></div>`
+      </div></nav>`
   }
 }
 

@@ -3,7 +3,7 @@
 import { html, nothing, type TemplateResult } from 'lit'
 import type { Overview } from '../api/types'
 import { jobLink, link } from '../app/route'
-import { count, number, usd } from '../lib/format'
+import { count, number, sentence, usd } from '../lib/format'
 import type { Tone } from '../lib/words'
 import { icon } from './icon'
 import { since, when } from './time'
@@ -55,7 +55,7 @@ function oldest(o: Overview): Tile {
   return {
     name,
     figure: since(o.oldest_waiting_since),
-    note: html`<span dir="auto">${o.oldest_waiting_why}</span>`,
+    note: sentence(o.oldest_waiting_why ?? ''),
     href: jobLink(o.oldest_waiting_job_id),
     tone: 'wait',
   }

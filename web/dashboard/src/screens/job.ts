@@ -70,7 +70,7 @@ class JobScreen extends Part {
 
   #head({ details, cost }: Shown): TemplateResult {
     const { job } = details
-    const sentence = details.error ?? jobSentence(job)
+    const sentence = isActive(job.state) ? jobSentence(job) : (details.error ?? '')
     return html`<div class="verdict">
       <p>
         ${stateBadge(job.state)}${job.paid_not_stored ? html` <span class="tag warn">Paid for, not stored</span>` : nothing}${
@@ -82,6 +82,7 @@ class JobScreen extends Part {
       ${!isActive(job.state) ? errorText(job.error_code, sentence) : nothing} ${this.#waits(job)} ${this.#copy(details)}
       ${details.row_error ? html`<p class="line warn">The app’s row does not show this: ${details.row_error}</p>` : nothing}
       ${job.message ? html`<p class="quiet">Its user reads: <span dir="auto">“${job.message}”</span></p>` : nothing}
+      ${job.state === 'submit_unknown' ? html`<p><a href=${link('lost')}>Decide on it under Lost submits</a></p>` : nothing}
       ${mayAct() ? jobActions(job, cost) : nothing}
       ${cost && !cost.allowed && !isActive(job.state) && cost.reason ? html`<p class="quiet">No retry: ${cost.reason}</p>` : nothing}
     </div>`

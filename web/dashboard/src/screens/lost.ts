@@ -6,11 +6,11 @@ import type { Candidate, LostRow } from '../api/types'
 import { Poll } from '../app/poll'
 import { jobLink } from '../app/route'
 import { admin, mayAct, serverNow } from '../app/session'
-import { duration } from '../lib/format'
+import { duration, usd } from '../lib/format'
 import { define, Part } from '../parts/base'
 import { copyable } from '../parts/copy'
 import { icon } from '../parts/icon'
-import { askCancel, askResolve, price } from '../parts/job-actions'
+import { askAdopt, askCancel, askSendAgain } from '../parts/job-actions'
 import { outLink } from '../parts/out-link'
 import { pageHead } from '../parts/panel'
 import { openPlan } from '../parts/plan-dialog'
@@ -39,7 +39,7 @@ function candidateColumns(row: LostRow): Column<Candidate>[] {
   ]
   if (!mayAct()) return columns
   const take = (c: Candidate) =>
-    html`<button type="button" class="small" @click=${() => askResolve(row.job, c.request_id)}>This is it …</button>`
+    html`<button type="button" class="small" @click=${() => askAdopt(row.job, c.request_id)}>This is it …</button>`
   return [...columns, { head: '', kind: 'act', cell: take }]
 }
 
@@ -63,9 +63,10 @@ function ends(row: LostRow): TemplateResult {
 
 function buttons(row: LostRow): TemplateResult | typeof nothing {
   if (!mayAct()) return nothing
+  const cost = Number(row.job.cost_usd)
   return html`<div class="buttons">
     <button type="button" @click=${() => openResolve(row.job)}>Enter its request …</button>
-    <button type="button" @click=${() => askResolve(row.job, null)}>It was not sent: send again, ${price(row.job.cost_usd)} …</button>
+    <button type="button" @click=${() => askSendAgain(row.job)}>It was not sent: send again${cost > 0 ? `, pays about ${usd(cost)}` : ', pays again'} …</button>
     <button type="button" @click=${() => askCancel(row.job)}>Cancel …</button>
   </div>`
 }

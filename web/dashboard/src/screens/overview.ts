@@ -21,9 +21,16 @@ class OverviewScreen extends Part {
   readonly #inbox = new Poll<InboxRow[]>(this, (signal) => admin.inbox(signal))
   readonly #work = new Poll<JobPage>(this, (signal) => admin.listJobs({ status: STATUSES }, null, SHOWN, signal))
 
+  #whole = false
+
   constructor() {
     super()
     new Watch(this, overview)
+  }
+
+  #showWhole(): void {
+    this.#whole = true
+    this.requestUpdate()
   }
 
   #workList(jobs: JobRow[]): TemplateResult {
@@ -38,7 +45,7 @@ class OverviewScreen extends Part {
       STATUSES.map((s) => ['status', s] as [string, string]),
     )}>All in work</a>`
     return html`
-      ${pageHead('Overview')} ${polled(this.#inbox, inboxList)} ${now ? tiles(now) : loading()}
+      ${pageHead('Overview')} ${polled(this.#inbox, (rows) => inboxList(rows, this.#whole, () => this.#showWhole()))} ${now ? tiles(now) : loading()}
       ${panel(
         'In work, newest first',
         polled(this.#work, (page) => this.#workList(page.jobs)),
