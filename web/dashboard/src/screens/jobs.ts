@@ -20,7 +20,7 @@ import { KeepFocus } from '../parts/keep-focus'
 import { PageWindow } from '../parts/page-window'
 import { pageHead, tabs } from '../parts/panel'
 import { Selection } from '../parts/selection'
-import { empty, polled } from '../parts/states'
+import { empty, loading, polled } from '../parts/states'
 import { when } from '../parts/time'
 
 const FIRST = 50
@@ -185,6 +185,7 @@ class JobsScreen extends Part {
   }
 
   #list(page: JobPage): TemplateResult {
+    if (this.#poll.stale && this.#pages.size === 0) return loading()
     const none = isEmpty(this.#filter)
       ? 'No job yet. The first submit of a row makes one.'
       : 'No job matches these filters.'
