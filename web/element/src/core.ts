@@ -346,7 +346,7 @@ class Follower implements Watch {
     const client = this.#client
     if (!this.options.realtime || !client?.channel) return
     const topic = `vibelog:${this.id}`
-    const before = client.getChannels?.() ?? []
+    const before = [...client.getChannels?.() ?? []]
     const channel = client.channel(topic, { config: { private: true } })
     channel.on('broadcast', { event: 'status' }, () => {
       if (signal.aborted) return

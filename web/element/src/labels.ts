@@ -48,7 +48,7 @@ export interface Labels {
   stale: string
 }
 
-const stop = (sentence: string) => sentence.replace(/[.!?]?$/, '.')
+const stop = (sentence: string) => sentence.replace(/(?<![.!?])$/, '.')
 
 /** "too many videos are active" and "Come back later." make two sentences. */
 function sentences({ message, hint }: Problem): string {
