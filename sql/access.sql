@@ -4,8 +4,8 @@
 -------------------------------------------------------------------------------
 
 /*
- * Levels: viewer may look, operator may also act on jobs; neither may change
- * settings, tables or rights.  The functions for them run as the extension's
+ * Levels: viewer may look, operator may also act on jobs, and set limits and prices;
+ * neither may change settings, other tables or rights.  The functions for them run as the extension's
  * owner, so each one begins with vibevideo_internal.require(level), which judges the
  * role of the session: see src/access.c.
  */
@@ -43,10 +43,11 @@ COMMENT ON COLUMN vibevideo.operator.note IS 'a name, for people';
 COMMENT ON COLUMN vibevideo.operator.added_at IS 'since when';
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.operator', '');
 
-CREATE FUNCTION vibevideo_internal.caller(OUT name text, OUT level text, OUT see_input boolean)
+CREATE FUNCTION vibevideo_internal.caller(OUT name text, OUT level text, OUT see_input boolean, OUT user_id text, OUT hint text)
 LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'vibevideo_caller';
 COMMENT ON FUNCTION vibevideo_internal.caller() IS
-	'who the session is, for the audit, with which level (viewer, operator, owner, or null), and whether inputs are shown; owner only';
+	'who the session is, for the audit, with which level (viewer, operator, owner, or null), whether inputs are shown, whose JWT it has, '
+	'and what to do if it has no level; owner only';
 
 /*
  * vibevideo_internal.require(level) - the first statement of each function for viewers
@@ -295,12 +296,28 @@ BEGIN ATOMIC
 			'vibevideo_internal.histogram(bigint), vibevideo.histogram_sum(bigint[]), vibevideo.histogram_bounds(), '
 			'vibevideo.percentile(bigint[], double precision)', false),
 		   ('viewer', 'EXECUTE', 'FUNCTION vibevideo.series(text, timestamptz, interval), vibevideo.why(bigint)', true),
+		   ('viewer', 'EXECUTE', 'FUNCTION vibevideo.me(), vibevideo.find(text, int), vibevideo.lost(int), vibevideo.retry_cost(bigint), '
+			'vibevideo.health(boolean), vibevideo_internal.shown_limits(), vibevideo_internal.shown_prices(), '
+			'vibevideo_internal.shown_settings(), vibevideo_internal.shown_worker()', true),
+		   ('viewer', 'EXECUTE', 'FUNCTION public.vibevideo_admin_me(), public.vibevideo_admin_overview(), public.vibevideo_admin_inbox(), '
+			'public.vibevideo_admin_list_jobs(jsonb, jsonb, int), public.vibevideo_admin_find(text, int), public.vibevideo_admin_job(bigint), '
+			'public.vibevideo_admin_errors(timestamptz), public.vibevideo_admin_users(timestamptz, int), '
+			'public.vibevideo_admin_series(text, timestamptz, interval), public.vibevideo_admin_lost(int), public.vibevideo_admin_retry_cost(bigint), '
+			'public.vibevideo_admin_health(boolean), public.vibevideo_admin_worker(), public.vibevideo_admin_limits(), '
+			'public.vibevideo_admin_prices(), public.vibevideo_admin_settings()', true),
 		   -- the mark that tells this role from another of its name
 		   ('viewer', 'EXECUTE', 'FUNCTION vibevideo_internal.caller()', false),
 		   ('operator', 'SELECT', 'vibevideo.audit', false),
 		   ('operator', 'EXECUTE', 'FUNCTION vibevideo.cancel(bigint), vibevideo.retry(bigint), vibevideo.resolve(bigint, text), '
 			'vibevideo.pause(text, text), vibevideo.resume(), vibevideo.probe_now(), vibevideo.plan(text, jsonb, int), '
-			'vibevideo.act(uuid, text), vibevideo.redrive(text, interval, int, text)', true);
+			'vibevideo.act(uuid, text), vibevideo.redrive(text, interval, int, text)', true),
+		   ('operator', 'EXECUTE', 'FUNCTION vibevideo.audit(jsonb, int), vibevideo.set_limit(text, text, int, int, numeric), '
+			'vibevideo.delete_limit(text, text), vibevideo.set_price(text, numeric)', true),
+		   ('operator', 'EXECUTE', 'FUNCTION public.vibevideo_admin_plan(text, jsonb, int), public.vibevideo_admin_act(uuid, text), '
+			'public.vibevideo_admin_cancel(bigint), public.vibevideo_admin_retry(bigint), public.vibevideo_admin_resolve(bigint, text), '
+			'public.vibevideo_admin_pause(text, text), public.vibevideo_admin_resume(), public.vibevideo_admin_probe_now(), '
+			'public.vibevideo_admin_audit(jsonb, int), public.vibevideo_admin_set_limit(text, text, int, int, numeric), '
+			'public.vibevideo_admin_delete_limit(text, text), public.vibevideo_admin_set_price(text, numeric)', true);
 END;
 COMMENT ON FUNCTION vibevideo_internal.rights() IS 'the rights of viewers and operators, as GRANT takes them; owner only';
 

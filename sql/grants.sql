@@ -34,6 +34,14 @@ BEGIN
 	EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA vibevideo, vibevideo_internal FROM %s CASCADE', everybody);
 	EXECUTE format('REVOKE ALL ON ALL SEQUENCES IN SCHEMA vibevideo, vibevideo_internal FROM %s CASCADE', everybody);
 	EXECUTE format('REVOKE ALL ON ALL ROUTINES IN SCHEMA vibevideo, vibevideo_internal FROM %s CASCADE', everybody);
+	FOR api IN
+		SELECT p.oid::regprocedure AS signature
+		FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+		JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND e.extname = 'vibevideo'
+		WHERE p.pronamespace = 'public'::regnamespace AND p.proname LIKE 'vibevideo\_admin\_%'
+	LOOP
+		EXECUTE format('REVOKE ALL ON FUNCTION %s FROM %s CASCADE', api.signature, everybody);
+	END LOOP;
 	IF users IS NOT NULL THEN
 		EXECUTE format('GRANT USAGE ON SCHEMA vibevideo TO %s', users);
 	END IF;

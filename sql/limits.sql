@@ -616,9 +616,10 @@ COMMENT ON FUNCTION vibevideo_internal.release(vibevideo.job) IS 'gives back wha
 
 -- A limit that changes is counted anew, from the jobs, by the next submit.  All of
 -- this waits for the commit, since submits could have none of what an open
--- transaction has deleted; what submits hold then is left to make_slots.
+-- transaction has deleted; what submits hold then is left to make_slots.  At a
+-- commit there is nothing left of vibevideo.set_limit's rights.
 CREATE FUNCTION vibevideo_internal.limit_changed()
-RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	changed constant text[] = ARRAY[CASE WHEN TG_OP <> 'INSERT' THEN OLD.who END, CASE WHEN TG_OP <> 'DELETE' THEN NEW.who END];
 BEGIN
@@ -641,7 +642,7 @@ ALTER TABLE vibevideo.limit ENABLE ALWAYS TRIGGER limit_changed;
 
 -- Tills are made for the prices.
 CREATE FUNCTION vibevideo_internal.price_changed()
-RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	DELETE FROM vibevideo_internal.counted c WHERE c.kind = 'spend';
 	DELETE FROM vibevideo_internal.till t USING (SELECT x.who, x.n FROM vibevideo_internal.till x FOR UPDATE SKIP LOCKED) u

@@ -140,13 +140,15 @@ CREATE TYPE vibevideo.job_page AS (
 	jobs vibevideo.job_row[],
 	next jsonb,
 	bound text,
-	as_of timestamptz
+	as_of timestamptz,
+	filter jsonb
 );
 COMMENT ON TYPE vibevideo.job_page IS 'a part of a list of jobs';
 COMMENT ON COLUMN vibevideo.job_page.jobs IS 'unfinished jobs, newest first, then those that have ended, the last one first';
 COMMENT ON COLUMN vibevideo.job_page.next IS 'what to pass as after, to continue; NULL if there are no more';
 COMMENT ON COLUMN vibevideo.job_page.bound IS 'why the list ends here: max_jobs, or time, if looking for more would have taken too long; NULL if these are all';
 COMMENT ON COLUMN vibevideo.job_page.as_of IS 'when it was made';
+COMMENT ON COLUMN vibevideo.job_page.filter IS 'what these match: what to pass as filter, to continue';
 
 /*
  * vibevideo.list_jobs(filter, after, max_jobs) - jobs that match a filter, page by
@@ -176,6 +178,7 @@ BEGIN
 	page.jobs = (SELECT coalesce(array_agg(vibevideo_internal.list_job(j, see_input) ORDER BY n.nth), '{}')
 				 FROM unnest(ids) WITH ORDINALITY AS n(job_id, nth) JOIN vibevideo.job j ON j.job_id = n.job_id);
 	page.as_of = clock_timestamp();
+	page.filter = filter;
 	RETURN page;
 END
 $$;

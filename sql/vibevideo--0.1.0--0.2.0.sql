@@ -2745,6 +2745,14 @@ BEGIN
 	EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA vibevideo, vibevideo_internal FROM %s CASCADE', everybody);
 	EXECUTE format('REVOKE ALL ON ALL SEQUENCES IN SCHEMA vibevideo, vibevideo_internal FROM %s CASCADE', everybody);
 	EXECUTE format('REVOKE ALL ON ALL ROUTINES IN SCHEMA vibevideo, vibevideo_internal FROM %s CASCADE', everybody);
+	FOR api IN
+		SELECT p.oid::regprocedure AS signature
+		FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+		JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND e.extname = 'vibevideo'
+		WHERE p.pronamespace = 'public'::regnamespace AND p.proname LIKE 'vibevideo\_admin\_%'
+	LOOP
+		EXECUTE format('REVOKE ALL ON FUNCTION %s FROM %s CASCADE', api.signature, everybody);
+	END LOOP;
 	IF users IS NOT NULL THEN
 		EXECUTE format('GRANT USAGE ON SCHEMA vibevideo TO %s', users);
 	END IF;
@@ -3083,7 +3091,7 @@ $$;
 COMMENT ON FUNCTION vibevideo_internal.put_back(text, numeric, date) IS 'gives money back to a day''s budget, without waiting; owner only';
 
 CREATE OR REPLACE FUNCTION vibevideo_internal.limit_changed()
-RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	changed constant text[] = ARRAY[CASE WHEN TG_OP <> 'INSERT' THEN OLD.who END, CASE WHEN TG_OP <> 'DELETE' THEN NEW.who END];
 BEGIN
@@ -3104,7 +3112,7 @@ CREATE CONSTRAINT TRIGGER limit_changed AFTER INSERT OR UPDATE OR DELETE ON vibe
 	DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION vibevideo_internal.limit_changed();
 
 CREATE OR REPLACE FUNCTION vibevideo_internal.price_changed()
-RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	DELETE FROM vibevideo_internal.counted c WHERE c.kind = 'spend';
 	DELETE FROM vibevideo_internal.till t USING (SELECT x.who, x.n FROM vibevideo_internal.till x FOR UPDATE SKIP LOCKED) u
@@ -3735,10 +3743,11 @@ COMMENT ON COLUMN vibevideo.operator.note IS 'a name, for people';
 COMMENT ON COLUMN vibevideo.operator.added_at IS 'since when';
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.operator', '');
 
-CREATE FUNCTION vibevideo_internal.caller(OUT name text, OUT level text, OUT see_input boolean)
+CREATE FUNCTION vibevideo_internal.caller(OUT name text, OUT level text, OUT see_input boolean, OUT user_id text, OUT hint text)
 LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'vibevideo_caller';
 COMMENT ON FUNCTION vibevideo_internal.caller() IS
-	'who the session is, for the audit, with which level (viewer, operator, owner, or null), and whether inputs are shown; owner only';
+	'who the session is, for the audit, with which level (viewer, operator, owner, or null), whether inputs are shown, whose JWT it has, '
+	'and what to do if it has no level; owner only';
 
 /*
  * vibevideo_internal.require(level) - the first statement of each function for viewers
@@ -3987,12 +3996,28 @@ BEGIN ATOMIC
 			'vibevideo_internal.histogram(bigint), vibevideo.histogram_sum(bigint[]), vibevideo.histogram_bounds(), '
 			'vibevideo.percentile(bigint[], double precision)', false),
 		   ('viewer', 'EXECUTE', 'FUNCTION vibevideo.series(text, timestamptz, interval), vibevideo.why(bigint)', true),
+		   ('viewer', 'EXECUTE', 'FUNCTION vibevideo.me(), vibevideo.find(text, int), vibevideo.lost(int), vibevideo.retry_cost(bigint), '
+			'vibevideo.health(boolean), vibevideo_internal.shown_limits(), vibevideo_internal.shown_prices(), '
+			'vibevideo_internal.shown_settings(), vibevideo_internal.shown_worker()', true),
+		   ('viewer', 'EXECUTE', 'FUNCTION public.vibevideo_admin_me(), public.vibevideo_admin_overview(), public.vibevideo_admin_inbox(), '
+			'public.vibevideo_admin_list_jobs(jsonb, jsonb, int), public.vibevideo_admin_find(text, int), public.vibevideo_admin_job(bigint), '
+			'public.vibevideo_admin_errors(timestamptz), public.vibevideo_admin_users(timestamptz, int), '
+			'public.vibevideo_admin_series(text, timestamptz, interval), public.vibevideo_admin_lost(int), public.vibevideo_admin_retry_cost(bigint), '
+			'public.vibevideo_admin_health(boolean), public.vibevideo_admin_worker(), public.vibevideo_admin_limits(), '
+			'public.vibevideo_admin_prices(), public.vibevideo_admin_settings()', true),
 		   -- the mark that tells this role from another of its name
 		   ('viewer', 'EXECUTE', 'FUNCTION vibevideo_internal.caller()', false),
 		   ('operator', 'SELECT', 'vibevideo.audit', false),
 		   ('operator', 'EXECUTE', 'FUNCTION vibevideo.cancel(bigint), vibevideo.retry(bigint), vibevideo.resolve(bigint, text), '
 			'vibevideo.pause(text, text), vibevideo.resume(), vibevideo.probe_now(), vibevideo.plan(text, jsonb, int), '
-			'vibevideo.act(uuid, text), vibevideo.redrive(text, interval, int, text)', true);
+			'vibevideo.act(uuid, text), vibevideo.redrive(text, interval, int, text)', true),
+		   ('operator', 'EXECUTE', 'FUNCTION vibevideo.audit(jsonb, int), vibevideo.set_limit(text, text, int, int, numeric), '
+			'vibevideo.delete_limit(text, text), vibevideo.set_price(text, numeric)', true),
+		   ('operator', 'EXECUTE', 'FUNCTION public.vibevideo_admin_plan(text, jsonb, int), public.vibevideo_admin_act(uuid, text), '
+			'public.vibevideo_admin_cancel(bigint), public.vibevideo_admin_retry(bigint), public.vibevideo_admin_resolve(bigint, text), '
+			'public.vibevideo_admin_pause(text, text), public.vibevideo_admin_resume(), public.vibevideo_admin_probe_now(), '
+			'public.vibevideo_admin_audit(jsonb, int), public.vibevideo_admin_set_limit(text, text, int, int, numeric), '
+			'public.vibevideo_admin_delete_limit(text, text), public.vibevideo_admin_set_price(text, numeric)', true);
 END;
 COMMENT ON FUNCTION vibevideo_internal.rights() IS 'the rights of viewers and operators, as GRANT takes them; owner only';
 
@@ -5069,13 +5094,15 @@ CREATE TYPE vibevideo.job_page AS (
 	jobs vibevideo.job_row[],
 	next jsonb,
 	bound text,
-	as_of timestamptz
+	as_of timestamptz,
+	filter jsonb
 );
 COMMENT ON TYPE vibevideo.job_page IS 'a part of a list of jobs';
 COMMENT ON COLUMN vibevideo.job_page.jobs IS 'unfinished jobs, newest first, then those that have ended, the last one first';
 COMMENT ON COLUMN vibevideo.job_page.next IS 'what to pass as after, to continue; NULL if there are no more';
 COMMENT ON COLUMN vibevideo.job_page.bound IS 'why the list ends here: max_jobs, or time, if looking for more would have taken too long; NULL if these are all';
 COMMENT ON COLUMN vibevideo.job_page.as_of IS 'when it was made';
+COMMENT ON COLUMN vibevideo.job_page.filter IS 'what these match: what to pass as filter, to continue';
 
 /*
  * vibevideo.list_jobs(filter, after, max_jobs) - jobs that match a filter, page by
@@ -5105,6 +5132,7 @@ BEGIN
 	page.jobs = (SELECT coalesce(array_agg(vibevideo_internal.list_job(j, see_input) ORDER BY n.nth), '{}')
 				 FROM unnest(ids) WITH ORDINALITY AS n(job_id, nth) JOIN vibevideo.job j ON j.job_id = n.job_id);
 	page.as_of = clock_timestamp();
+	page.filter = filter;
 	RETURN page;
 END
 $$;
@@ -6039,6 +6067,784 @@ DECLARE
 BEGIN
 	EXECUTE format('REVOKE ALL ON FUNCTION %s FROM %s', new, everybody);
 	EXECUTE format('REVOKE ALL ON vibevideo.now, vibevideo.today, vibevideo.inbox FROM %s', everybody);
+END
+$$;
+
+-------------------------------------------------------------------------------
+-- The dashboard
+-------------------------------------------------------------------------------
+
+/*
+ * People on the dashboard come through PostgREST: they call the functions of schema
+ * public at the end of this file, which hand on what the guarded ones answer.  First
+ * those that only the dashboard needs; operators with psql may call them as well.
+ */
+
+-- It judges nobody: whoever has no access reads that, and nothing else.
+CREATE FUNCTION vibevideo.me(OUT user_id text, OUT name text, OUT note text, OUT level text, OUT see_input boolean, OUT hint text,
+							 OUT server_time timestamptz, OUT version text, OUT confirm_over_usd numeric, OUT storage_public_url text)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	SELECT c.user_id, c.name, c.level, c.see_input, c.hint INTO user_id, name, level, see_input, hint FROM vibevideo_internal.caller() c;
+	server_time = clock_timestamp();
+	IF level IS NULL THEN
+		RETURN;
+	END IF;
+	note = (SELECT o.note FROM vibevideo.operator o WHERE o.user_id = me.user_id);
+	version = vibevideo_internal.library_version();
+	confirm_over_usd = current_setting('vibevideo.confirm_over_usd');
+	storage_public_url = coalesce(nullif(current_setting('vibevideo.storage_public_url'), ''), current_setting('vibevideo.storage_url'));
+END
+$$;
+COMMENT ON FUNCTION vibevideo.me() IS
+'Says who the caller is, and may do.
+Returns one row:
+user_id: the JWT''s sub; NULL without a JWT, or if it is not believed.
+name: as in the audit.
+note: the name that vibevideo.operator has; NULL if it has none.
+level: viewer, operator or owner; NULL if the caller has no access.
+see_input: whether prompts and inputs are shown.
+hint: what to do if the caller has no access; NULL otherwise.
+server_time: the database''s clock.
+version: of vibevideo; NULL without access, as are all below.
+confirm_over_usd: an act that may cost more than this, in USD, has to be confirmed.
+storage_public_url: where browsers find the videos.
+Raises no errors.
+For viewers and operators, whose level it tells; others read that they have none.';
+
+-------------------------------------------------------------------------------
+-- One search box
+-------------------------------------------------------------------------------
+
+-- The jobs that have this number, or are of a row with this key.
+CREATE FUNCTION vibevideo_internal.jobs_numbered(q text)
+RETURNS jsonb LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
+BEGIN ATOMIC
+	SELECT jsonb_build_object('job_id', jsonb_agg(n.job_id))
+	FROM (SELECT j.job_id FROM vibevideo.job j WHERE j.job_id = ltrim(q, '#')::bigint
+		  UNION
+		  (SELECT k.job_id FROM vibevideo_internal.jobs_of_keys(ARRAY[q]) k(job_id) ORDER BY k.job_id DESC LIMIT 1000)) n
+	HAVING count(*) > 0;
+END;
+COMMENT ON FUNCTION vibevideo_internal.jobs_numbered(text) IS 'part of find: a filter of the jobs with this number, or whose rows have this key; owner only';
+
+-- What each is tried as, the first that finds something; of those that find nothing
+-- the one that was not looked through.
+CREATE FUNCTION vibevideo.find(q text, max_jobs int DEFAULT 20)
+RETURNS vibevideo.job_page LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	wanted constant text = btrim(q, E' \t\r\n');
+	most_letters constant int = 1000;
+	filter jsonb;
+	page vibevideo.job_page;
+	unread vibevideo.job_page;
+BEGIN
+	PERFORM vibevideo_internal.require('viewer');
+	PERFORM vibevideo_internal.check_most('max_jobs', max_jobs, 1000);
+	IF wanted IS NULL OR length(wanted) NOT BETWEEN 1 AND most_letters THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_parameter_value',
+			MESSAGE = format('q must be a text of 1 to %s characters', most_letters),
+			HINT = 'It may be a job''s number, a row''s key, a request id, a user, an error code, or words of a prompt.';
+	END IF;
+	FOREACH filter IN ARRAY ARRAY[
+		CASE WHEN wanted ~ '^#?[0-9]{1,18}$' THEN vibevideo_internal.jobs_numbered(wanted) END,
+		jsonb_build_object('request_id', wanted),
+		jsonb_build_object('key', CASE WHEN wanted = lower(wanted) THEN to_jsonb(wanted) ELSE jsonb_build_array(wanted, lower(wanted)) END),
+		jsonb_build_object('user', wanted),
+		jsonb_build_object('error_code', wanted),
+		CASE WHEN (SELECT c.see_input FROM vibevideo_internal.caller() c) THEN jsonb_build_object('prompt', wanted) END]
+	LOOP
+		CONTINUE WHEN filter IS NULL;
+		page = vibevideo.list_jobs(filter, max_jobs => max_jobs);
+		IF cardinality(page.jobs) > 0 THEN
+			RETURN page;
+		ELSIF page.bound IS NOT NULL THEN
+			unread = page;
+		END IF;
+	END LOOP;
+	RETURN CASE WHEN unread.filter IS NOT NULL THEN unread ELSE page END;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.find(text, int) IS
+'Finds jobs by whatever somebody has at hand.
+q: a job''s number, a row''s key, a request id, a user or an error code, whole, or words of a prompt if the caller
+  may see prompts. What finds something first counts, in this order.
+max_jobs: so many at most, 1 to 1000; default: 20.
+Returns a part of a list, as vibevideo.list_jobs does, which continues it with its filter and its next.
+Errors: 22023 an empty or too long q, a bad max_jobs; 42501 not a viewer.
+For viewers and operators.';
+
+-------------------------------------------------------------------------------
+-- Lost submits
+-------------------------------------------------------------------------------
+
+-- What fal.ai's list of requests showed when it was last read for a lost submit.  The
+-- worker writes it; it is not dumped: it will look again.
+CREATE TABLE vibevideo_internal.lost_look (
+	job_id bigint PRIMARY KEY,
+	looked_at timestamptz NOT NULL,
+	complete boolean NOT NULL,
+	candidates jsonb NOT NULL
+);
+COMMENT ON TABLE vibevideo_internal.lost_look IS 'which of fal.ai''s requests may be a lost submit; made anew at each look';
+
+CREATE FUNCTION vibevideo_internal.requests_url(model text, start text)
+RETURNS text LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'vibevideo_requests_url';
+COMMENT ON FUNCTION vibevideo_internal.requests_url(text, text) IS
+	'fal.ai''s address of the requests to a model from a time on; NULL if there is none; owner only';
+
+-- What happens to a lost submit if nobody decides, and not before when.
+CREATE FUNCTION vibevideo_internal.lost_fate(j vibevideo.job, OUT policy text, OUT acts_at timestamptz, OUT outcome text)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	again constant boolean = (j).renders < current_setting('vibevideo.max_renders')::int;
+BEGIN
+	policy = CASE WHEN (j).orphan OR (j).cancel_requested_at IS NOT NULL THEN 'cancel' ELSE current_setting('vibevideo.unknown_policy') END;
+	acts_at = CASE policy WHEN 'manual' THEN NULL WHEN 'resubmit' THEN (j).next_at
+			  ELSE greatest((j).sent_at + current_setting('vibevideo.unknown_after')::interval, (j).next_at) END;
+	outcome = CASE
+		WHEN policy = 'manual' THEN 'nothing happens until somebody decides'
+		WHEN policy = 'cancel' THEN 'it ends as cancelled if fal.ai''s list shows no trace of it'
+		WHEN policy = 'resubmit' AND again THEN 'a new attempt is sent, without looking whether fal.ai has this one, too'
+		WHEN policy = 'resubmit' THEN 'it fails: there have been vibevideo.max_renders attempts'
+		WHEN policy = 'resubmit_when_absent' AND again THEN 'a new attempt is sent if fal.ai''s list shows no trace of this one'
+		ELSE 'it fails if fal.ai''s list shows no trace of it, and nothing is sent again' END;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.lost_fate(vibevideo.job) IS 'what becomes of a lost submit by itself, and when; owner only';
+
+CREATE FUNCTION vibevideo.lost(max_jobs int DEFAULT 100)
+RETURNS TABLE (job vibevideo.job_row, sent_at timestamptz, looked_at timestamptz, next_look_at timestamptz, complete boolean, policy text,
+			   acts_at timestamptz, outcome text, candidates jsonb, fal_url text, more boolean)
+LANGUAGE plpgsql STABLE ROWS 20 SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
+DECLARE
+	most constant int = 10000;
+	see_input boolean;
+BEGIN
+	PERFORM vibevideo_internal.require('viewer');
+	PERFORM vibevideo_internal.check_most('max_jobs', max_jobs, 1000);
+	SELECT c.see_input INTO see_input FROM vibevideo_internal.caller() c;
+	RETURN QUERY
+	WITH known AS MATERIALIZED (
+		SELECT x.job_id FROM vibevideo.job x WHERE x.state = 'submit_unknown' LIMIT most
+	)
+	SELECT vibevideo_internal.list_job(j, see_input), j.sent_at, l.looked_at, CASE WHEN j.leased_by IS NULL THEN j.next_at END,
+		   l.complete, f.policy, f.acts_at, f.outcome,
+		   CASE WHEN l.job_id IS NOT NULL THEN (
+				-- what has become another job's since is none of them any more
+				SELECT coalesce(jsonb_agg(c.request || jsonb_build_object('fal_url', vibevideo_internal.request_url(j.model, c.request ->> 'request_id'))
+										  ORDER BY c.nth), '[]')
+				FROM jsonb_array_elements(l.candidates) WITH ORDINALITY AS c(request, nth)
+				WHERE NOT EXISTS (SELECT FROM vibevideo.job k WHERE k.request_id = c.request ->> 'request_id')) END,
+		   vibevideo_internal.requests_url(j.model, to_char(coalesce(j.sent_at, j.created_at) AT TIME ZONE 'UTC' - interval '2 minutes',
+														   'YYYY-MM-DD"T"HH24:MI:SS"Z"')),
+		   (SELECT count(*) FROM known) > max_jobs
+	FROM (SELECT k.job_id FROM known k ORDER BY k.job_id LIMIT max_jobs) n
+	JOIN vibevideo.job j ON j.job_id = n.job_id
+	-- of an earlier submit of the same job it says nothing
+	LEFT JOIN vibevideo_internal.lost_look l ON l.job_id = j.job_id AND l.looked_at > j.sent_at
+	CROSS JOIN LATERAL vibevideo_internal.lost_fate(j) f
+	WHERE j.state = 'submit_unknown'
+	ORDER BY j.job_id;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.lost(int) IS
+'Lists lost submits, the oldest first, with the requests of fal.ai''s list that may be them.
+max_jobs: so many at most, 1 to 1000; default: 100.
+Returns a row for each:
+job: as in a list, a vibevideo.job_row.
+sent_at: when it was sent.
+looked_at, next_look_at: when fal.ai''s list was read for it last, and is read next; NULL if it was not yet, or is
+  being read now.
+complete: whether that list was complete, so that it proves that a request is not there; NULL if it was not read.
+policy: what happens if nobody decides: vibevideo.unknown_policy, or cancel for one that is to be cancelled.
+acts_at: when that happens at the earliest; NULL if it does not.
+outcome: the same as a sentence.
+candidates: an array of requests that no other job has, the nearest in time first, each with request_id, at (when
+  fal.ai accepted it), seconds (how long after the submit, by fal.ai''s clock), input (same, contains or differs),
+  why (why it was not taken for this job) and fal_url (of its result, which wants the API key); NULL if fal.ai''s
+  list was not read yet.
+fal_url: the list itself, which wants the API key.
+more: there are more lost submits than these.
+Errors: 22023 a bad max_jobs; 42501 not a viewer.
+For viewers and operators.';
+
+-------------------------------------------------------------------------------
+-- What a retry would do
+-------------------------------------------------------------------------------
+
+-- Which limit another job of a user would be over now, as far as the jobs tell; NULL
+-- for none.
+CREATE FUNCTION vibevideo_internal.limit_in_the_way(user_id text, cost numeric)
+RETURNS text LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
+DECLARE
+	midnight constant timestamptz = vibevideo_internal.today()::timestamp AT TIME ZONE 'UTC';
+	l record;
+	used record;
+BEGIN
+	FOR l IN SELECT x.*, CASE WHEN x.who = 'global' THEN 'all users together' ELSE 'its user' END AS whose
+			 FROM vibevideo_internal.limits_for(limit_in_the_way.user_id) x LOOP
+		IF l.max_active <= (SELECT count(*) FROM (SELECT FROM vibevideo_internal.active_jobs a
+							WHERE l.who = 'global' OR a.requested_by = limit_in_the_way.user_id LIMIT l.max_active) n)
+		THEN
+			RETURN format('limit max_active of %s is reached', l.whose);
+		END IF;
+		CONTINUE WHEN l.submits_per_day IS NULL AND l.spend_per_day_usd IS NULL;
+		SELECT count(*) AS submits, coalesce(sum(n.cost_usd), 0) AS usd INTO used
+		FROM (SELECT j.cost_usd FROM vibevideo.job j
+			  WHERE j.created_at >= midnight AND (j.billed OR vibevideo.is_active(j.state))
+				AND (l.who = 'global' OR j.requested_by = limit_in_the_way.user_id) LIMIT vibevideo_internal.most()) n;
+		IF used.submits >= l.submits_per_day THEN
+			RETURN format('limit submits_per_day of %s is reached', l.whose);
+		ELSIF cost > 0 AND used.usd + cost > l.spend_per_day_usd THEN
+			RETURN format('it is over today''s budget of %s', l.whose);
+		END IF;
+	END LOOP;
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.limit_in_the_way(text, numeric) IS 'which limit another job of a user would be over, null for none; owner only';
+
+-- Says what RetryJob in decide.c would do.
+CREATE FUNCTION vibevideo.retry_cost(job_id bigint, OUT copies boolean, OUT cost_usd numeric, OUT allowed boolean, OUT reason text)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	j vibevideo.job;
+	price numeric;
+	other bigint;
+	limited text;
+BEGIN
+	PERFORM vibevideo_internal.require('viewer');
+	SELECT x.* INTO j FROM vibevideo.job x WHERE x.job_id = retry_cost.job_id;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION USING ERRCODE = 'PT404', MESSAGE = format('there is no job %s', job_id);
+	END IF;
+	other = (SELECT min(a.job_id) FROM vibevideo.job a
+			 WHERE a.relation = j.relation AND a.vibelog_id = j.vibelog_id AND NOT a.orphan AND vibevideo.is_active(a.state) AND a.job_id <> j.job_id);
+	copies = j.state = 'failed' AND j.media_url IS NOT NULL AND other IS NULL;
+	cost_usd = 0;
+	allowed = false;
+	IF EXISTS (SELECT FROM vibevideo.binding b WHERE vibevideo_internal.is_copy(b)) THEN
+		reason = 'nothing is done here: this database is a copy';
+	ELSIF other IS NOT NULL AND NOT vibevideo.is_active(j.state) THEN
+		reason = format('job %s of the same row is active', other);
+	ELSIF copies THEN
+		allowed = true;
+		reason = 'its video was rendered, and is only copied again';
+	ELSIF j.state = 'pending' THEN
+		allowed = true;
+		reason = 'it is sent now, at the price it has already';
+	ELSIF j.state = 'completed' THEN
+		reason = 'its video is stored';
+	ELSIF vibevideo.is_active(j.state) AND j.state <> 'submit_unknown' THEN
+		reason = 'it is active';
+	ELSIF other IS NOT NULL THEN
+		allowed = true;
+		reason = format('it is given up as lost, since job %s of the same row is active', other);
+	ELSE
+		price = (SELECT m.price_usd FROM vibevideo.model m WHERE m.endpoint = j.model);
+		cost_usd = price;
+		-- a lost submit makes room for another when it is given up
+		limited = CASE WHEN j.state <> 'submit_unknown' THEN vibevideo_internal.limit_in_the_way(j.requested_by, price) END;
+		allowed = limited IS NULL;
+		reason = concat_ws(', but ', CASE WHEN j.state = 'submit_unknown'
+										  THEN 'it is given up as lost, and a new attempt is paid for; if fal.ai has it after all, so is that'
+										  ELSE 'a new attempt is paid for' END,
+						   CASE WHEN price IS NULL THEN 'its model has no price in vibevideo.model' END, limited);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.retry_cost(bigint) IS
+'Says what vibevideo.retry would do with a job, and what that would cost. Changes nothing.
+job_id: the job''s number.
+Returns one row:
+copies: its video was rendered, and would only be copied again.
+cost_usd: the list price of a new attempt, in USD; 0 if there would be none, NULL if it is not known.
+allowed: whether it would do anything, as far as can be told.
+reason: what it would do, or why not.
+Errors: PT404 no such job; 42501 not a viewer.
+For viewers and operators.';
+
+-------------------------------------------------------------------------------
+-- Health
+-------------------------------------------------------------------------------
+
+-- Without the network it has a tenth of a second, however much there is to look at.
+CREATE FUNCTION vibevideo.health(network boolean DEFAULT false)
+RETURNS TABLE (check_name text, status text, detail text, hint text)
+LANGUAGE plpgsql VOLATILE ROWS 30 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	until constant timestamptz = clock_timestamp() + interval '70 ms';
+	part text;
+BEGIN
+	PERFORM vibevideo_internal.require('viewer');
+	IF network THEN
+		PERFORM vibevideo_internal.require('operator');
+		RETURN QUERY SELECT c.check_name, c.status, c.detail, c.hint FROM vibevideo.check_config() c;
+		RETURN;
+	END IF;
+	FOREACH part IN ARRAY ARRAY['preload', 'worker', 'table', 'api', 'cron', 'limits', 'jobs'] LOOP
+		IF clock_timestamp() > until THEN
+			check_name = part;
+			status = 'warn';
+			detail = 'there was no time to look at this';
+			hint = 'SELECT * FROM vibevideo.check_config() takes all the time it needs.';
+			RETURN NEXT;
+			CONTINUE;
+		END IF;
+		BEGIN
+			RETURN QUERY EXECUTE format('SELECT l.check_name, l.status, l.detail, l.hint FROM vibevideo_internal.%I() l', 'check_' || part);
+		EXCEPTION WHEN OTHERS THEN
+			check_name = part;
+			status = 'fail';
+			detail = SQLERRM;
+			hint = 'SELECT * FROM vibevideo.check_config() shows more.';
+			RETURN NEXT;
+		END;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.health(boolean) IS
+'Reports whether everything is as it has to be, as far as that can be seen without the network; within a tenth of
+  a second, and what it has not looked at it says.
+network: true asks fal.ai and Storage as well, as vibevideo.check_config does, which takes an operator; default:
+  false.
+Returns a row for each thing:
+check_name, status: what it is, and ok, warn or fail.
+detail, hint: what was found, and what to do about it; NULL if it is ok.
+Errors: 42501 not a viewer, or with network not an operator.
+For viewers and operators.';
+
+-------------------------------------------------------------------------------
+-- The audit, limits, prices
+-------------------------------------------------------------------------------
+
+CREATE TYPE vibevideo.audit_page AS (
+	rows vibevideo.audit[],
+	next jsonb
+);
+COMMENT ON TYPE vibevideo.audit_page IS 'a part of the audit';
+COMMENT ON COLUMN vibevideo.audit_page.rows IS 'rows of vibevideo.audit, the last one first';
+COMMENT ON COLUMN vibevideo.audit_page.next IS 'what to pass as after, to continue; NULL if there are no more';
+
+CREATE FUNCTION vibevideo.audit(after jsonb DEFAULT NULL, max_rows int DEFAULT 50)
+RETURNS vibevideo.audit_page LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
+DECLARE
+	page vibevideo.audit_page;
+BEGIN
+	PERFORM vibevideo_internal.require('operator');
+	PERFORM vibevideo_internal.check_most('max_rows', max_rows, 1000);
+	page.rows = ARRAY(SELECT a FROM vibevideo.audit a
+					  WHERE (a.at, a.audit_id) < (coalesce((after ->> 'at')::timestamptz, 'infinity'), coalesce((after ->> 'audit_id')::bigint, 0))
+					  ORDER BY a.at DESC, a.audit_id DESC LIMIT max_rows + 1);
+	IF cardinality(page.rows) > max_rows THEN
+		page.rows = page.rows[1:max_rows];
+		page.next = jsonb_build_object('at', (page.rows[max_rows]).at, 'audit_id', (page.rows[max_rows]).audit_id);
+	END IF;
+	RETURN page;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.audit(jsonb, int) IS
+'Shows what operators and the owner did, the last act first.
+after: next of the part before, to continue there; default: NULL, which is the beginning.
+max_rows: so many at most, 1 to 1000; default: 50.
+Returns a part of the audit, a vibevideo.audit_page.
+Errors: 22023 a bad max_rows; 42501 not an operator.
+For operators.';
+
+-- Refuses a scope and a user that name no limit.
+CREATE FUNCTION vibevideo_internal.check_scope(scope text, user_id text)
+RETURNS void LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF scope IS NULL OR scope NOT IN ('global', 'default', 'user') THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_parameter_value',
+			MESSAGE = 'the scope of a limit must be global, default or user';
+	ELSIF scope = 'user' AND (user_id IS NULL OR length(user_id) NOT BETWEEN 1 AND 500) THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_parameter_value',
+			MESSAGE = 'the limit of a user needs user_id';
+	ELSIF scope <> 'user' AND user_id IS NOT NULL THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_parameter_value',
+			MESSAGE = format('limit %s is of no user', scope),
+			HINT = 'Leave user_id null.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.check_scope(text, text) IS 'refuses a scope and a user that name no limit: 22023; owner only';
+
+-- Refuses a limit that is not one.
+CREATE FUNCTION vibevideo_internal.check_limit(name text, value numeric, most numeric)
+RETURNS void LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF value <> -1 AND value NOT BETWEEN 0 AND most THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_parameter_value',
+			MESSAGE = format('%s must be -1 or a number from 0 to %s', name, most),
+			HINT = '-1 is unlimited, 0 allows nothing; NULL is what the default limit says or, in default and global, unlimited.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.check_limit(text, numeric, numeric) IS 'refuses a limit that is not one: 22023; owner only';
+
+-- The table's triggers note it in the audit, with what was and is.
+CREATE FUNCTION vibevideo.set_limit(scope text, user_id text, max_active int, submits_per_day int, spend_per_day_usd numeric)
+RETURNS vibevideo.limit LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	changed vibevideo.limit;
+BEGIN
+	PERFORM vibevideo_internal.require('operator');
+	PERFORM vibevideo_internal.check_scope(scope, user_id);
+	PERFORM vibevideo_internal.check_limit('max_active', max_active, 10000);
+	PERFORM vibevideo_internal.check_limit('submits_per_day', submits_per_day, 100000);
+	PERFORM vibevideo_internal.check_limit('spend_per_day_usd', spend_per_day_usd, 10000000);
+	INSERT INTO vibevideo.limit AS l (scope, user_id, max_active, submits_per_day, spend_per_day_usd)
+	VALUES (set_limit.scope, set_limit.user_id, set_limit.max_active, set_limit.submits_per_day, set_limit.spend_per_day_usd)
+	ON CONFLICT (who) DO UPDATE SET max_active = EXCLUDED.max_active, submits_per_day = EXCLUDED.submits_per_day,
+		spend_per_day_usd = EXCLUDED.spend_per_day_usd
+	WHERE (l.max_active, l.submits_per_day, l.spend_per_day_usd)
+		  IS DISTINCT FROM (EXCLUDED.max_active, EXCLUDED.submits_per_day, EXCLUDED.spend_per_day_usd);
+	SELECT l.* INTO changed FROM vibevideo.limit l
+	WHERE l.scope = set_limit.scope AND l.user_id IS NOT DISTINCT FROM set_limit.user_id;
+	RETURN changed;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.set_limit(text, text, int, int, numeric) IS
+'Sets a limit, all of it. It counts from the next submit on; the audit has what it was.
+scope: global for all users together, default for each user without a limit of his own, or user.
+user_id: whose limit it is, for scope user; else NULL.
+max_active: active videos at a time, up to 10000; -1: unlimited; 0: none; NULL: as the default limit, or unlimited in
+  default and global.
+submits_per_day: videos requested in a day of UTC, up to 100000; -1, 0 and NULL as above.
+spend_per_day_usd: list price of a day''s videos, in USD; -1, 0 and NULL as above.
+Returns the limit, a row of vibevideo.limit.
+Errors: 22023 another scope, a user_id that does not fit it, a bad number; 42501 not an operator.
+For operators.';
+
+CREATE FUNCTION vibevideo.delete_limit(scope text, user_id text)
+RETURNS boolean LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	PERFORM vibevideo_internal.require('operator');
+	PERFORM vibevideo_internal.check_scope(scope, user_id);
+	DELETE FROM vibevideo.limit l
+	WHERE l.scope = delete_limit.scope AND l.user_id IS NOT DISTINCT FROM delete_limit.user_id;
+	RETURN FOUND;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.delete_limit(text, text) IS
+'Takes a limit away. The audit has what it was.
+scope: global, default or user.
+user_id: whose limit it is, for scope user; else NULL.
+Returns false if there was none.
+Errors: 22023 another scope, or a user_id that does not fit it; 42501 not an operator.
+For operators.';
+
+CREATE FUNCTION vibevideo.set_price(endpoint text, price_usd numeric)
+RETURNS vibevideo.model LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	changed vibevideo.model;
+BEGIN
+	PERFORM vibevideo_internal.require('operator');
+	IF endpoint IS NULL OR endpoint !~ '^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)+$' OR length(endpoint) > 200 THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_parameter_value',
+			MESSAGE = 'endpoint must be fal.ai''s id of a model',
+			HINT = 'For example fal-ai/minimax/video-01.';
+	ELSIF price_usd NOT BETWEEN 0 AND 100000 THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_parameter_value',
+			MESSAGE = 'price_usd must be a number from 0 to 100000',
+			HINT = 'NULL says that the price is not known.';
+	END IF;
+	INSERT INTO vibevideo.model AS m (endpoint, price_usd) VALUES (set_price.endpoint, set_price.price_usd)
+	ON CONFLICT ON CONSTRAINT model_pkey DO UPDATE SET price_usd = EXCLUDED.price_usd WHERE m.price_usd IS DISTINCT FROM EXCLUDED.price_usd;
+	SELECT m.* INTO changed FROM vibevideo.model m WHERE m.endpoint = set_price.endpoint;
+	RETURN changed;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.set_price(text, numeric) IS
+'Sets the list price of a model''s videos. It counts for jobs that are requested from now on; the audit has what it
+  was.
+endpoint: fal.ai''s id of the model.
+price_usd: of one video, in USD; NULL: not known, which counts as 0.
+Returns the model, a row of vibevideo.model.
+Errors: 22023 no such id can be, or a bad price; 42501 not an operator.
+For operators.';
+
+CREATE FUNCTION vibevideo_internal.shown_limits()
+RETURNS SETOF vibevideo.limit LANGUAGE plpgsql STABLE ROWS 20 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	PERFORM vibevideo_internal.require('viewer');
+	RETURN QUERY SELECT l.* FROM vibevideo.limit l ORDER BY l.scope = 'user', l.scope DESC, l.user_id LIMIT 1000;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.shown_limits() IS 'vibevideo.limit, at most 1000 rows; for viewers';
+
+CREATE FUNCTION vibevideo_internal.shown_prices()
+RETURNS SETOF vibevideo.model LANGUAGE plpgsql STABLE ROWS 20 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	PERFORM vibevideo_internal.require('viewer');
+	RETURN QUERY SELECT m.* FROM vibevideo.model m ORDER BY m.endpoint LIMIT 1000;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.shown_prices() IS 'vibevideo.model, at most 1000 rows; for viewers';
+
+-- It runs as the owner, who reads more than a viewer may: not where settings stand,
+-- nor what PostgreSQL keeps for superusers, nor whether there is a key.
+CREATE FUNCTION vibevideo_internal.shown_settings()
+RETURNS SETOF vibevideo.settings LANGUAGE plpgsql STABLE ROWS 50 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	hidden constant text[] = ARRAY['vibevideo.ca_file', 'vibevideo.fal_key_secret', 'vibevideo.storage_key_secret'];
+	keys constant text[] = ARRAY['vibevideo.fal_key', 'vibevideo.storage_key'];
+BEGIN
+	PERFORM vibevideo_internal.require('viewer');
+	RETURN QUERY SELECT s.name, CASE WHEN s.name <> ALL (keys) THEN s.value END, s.default_value, s.source, NULL::text,
+		CASE WHEN s.name <> ALL (keys) THEN s.advice END, s.meaning
+	FROM vibevideo.settings s WHERE s.name <> ALL (hidden);
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.shown_settings() IS 'vibevideo.settings, as a viewer reads it; for viewers';
+
+CREATE TYPE vibevideo_internal.worker_row AS (
+	pid int,
+	started_at timestamptz,
+	heartbeat_at timestamptz,
+	last_poll_at timestamptz,
+	starts bigint,
+	failures bigint,
+	fal_down_until timestamptz,
+	storage_down_until timestamptz,
+	fal_down_since timestamptz,
+	storage_down_since timestamptz,
+	fal_is_probed boolean,
+	storage_is_probed boolean,
+	has_fal_key boolean,
+	has_storage_key boolean,
+	copies int,
+	absence text,
+	restart_at timestamptz,
+	cannot_start boolean
+);
+COMMENT ON TYPE vibevideo_internal.worker_row IS 'what vibevideo.worker_info returns';
+
+CREATE FUNCTION vibevideo_internal.shown_worker()
+RETURNS vibevideo_internal.worker_row LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	w vibevideo_internal.worker_row;
+BEGIN
+	PERFORM vibevideo_internal.require('viewer');
+	SELECT i.* INTO w FROM vibevideo.worker_info() i;
+	RETURN w;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.shown_worker() IS 'vibevideo.worker_info; for viewers';
+
+-------------------------------------------------------------------------------
+-- For PostgREST
+-------------------------------------------------------------------------------
+
+-- Each hands on to a function that judges who calls, with the caller's own rights.
+CREATE FUNCTION public.vibevideo_admin_me(OUT user_id text, OUT name text, OUT note text, OUT level text, OUT see_input boolean, OUT hint text, OUT server_time timestamptz,
+										   OUT version text, OUT confirm_over_usd numeric, OUT storage_public_url text)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT x.* FROM vibevideo.me() x;
+END;
+CREATE FUNCTION public.vibevideo_admin_overview()
+RETURNS vibevideo.overview_row LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+RETURN vibevideo.overview();
+CREATE FUNCTION public.vibevideo_admin_inbox()
+RETURNS SETOF vibevideo.inbox_row LANGUAGE sql VOLATILE ROWS 10 SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT x.* FROM vibevideo.inbox() x;
+END;
+CREATE FUNCTION public.vibevideo_admin_list_jobs(filter jsonb DEFAULT '{}', after jsonb DEFAULT NULL, max_jobs int DEFAULT 50)
+RETURNS vibevideo.job_page LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN vibevideo.list_jobs(filter, after, max_jobs);
+CREATE FUNCTION public.vibevideo_admin_find(q text, max_jobs int DEFAULT 20)
+RETURNS vibevideo.job_page LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN vibevideo.find(q, max_jobs);
+CREATE FUNCTION public.vibevideo_admin_job(job_id bigint)
+RETURNS vibevideo.job_details LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN vibevideo.job_detail(job_id);
+CREATE FUNCTION public.vibevideo_admin_errors(since timestamptz DEFAULT now() - interval '1 day')
+RETURNS SETOF vibevideo.error_group LANGUAGE sql STABLE ROWS 20 SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT x.* FROM vibevideo.error_groups(since) x;
+END;
+CREATE FUNCTION public.vibevideo_admin_users(since timestamptz DEFAULT now() - interval '30 days', most int DEFAULT 50)
+RETURNS SETOF vibevideo.user_row LANGUAGE sql STABLE ROWS 50 SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT x.* FROM vibevideo.users(since, most) x;
+END;
+CREATE FUNCTION public.vibevideo_admin_series(metric text, since timestamptz DEFAULT now() - interval '1 day', step interval DEFAULT '5 minutes')
+RETURNS TABLE (at timestamptz, label text, value double precision) LANGUAGE sql STABLE ROWS 1000 SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT x.* FROM vibevideo.series(metric, since, step) x;
+END;
+CREATE FUNCTION public.vibevideo_admin_lost(max_jobs int DEFAULT 100)
+RETURNS TABLE (job vibevideo.job_row, sent_at timestamptz, looked_at timestamptz, next_look_at timestamptz, complete boolean, policy text,
+			   acts_at timestamptz, outcome text, candidates jsonb, fal_url text, more boolean) LANGUAGE sql STABLE ROWS 20 SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT x.* FROM vibevideo.lost(max_jobs) x;
+END;
+CREATE FUNCTION public.vibevideo_admin_retry_cost(job_id bigint, OUT copies boolean, OUT cost_usd numeric, OUT allowed boolean, OUT reason text)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT x.* FROM vibevideo.retry_cost(job_id) x;
+END;
+CREATE FUNCTION public.vibevideo_admin_health(network boolean DEFAULT false)
+RETURNS TABLE (check_name text, status text, detail text, hint text) LANGUAGE sql VOLATILE ROWS 30 SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT x.* FROM vibevideo.health(network) x;
+END;
+CREATE FUNCTION public.vibevideo_admin_worker()
+RETURNS vibevideo_internal.worker_row LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+RETURN vibevideo_internal.shown_worker();
+CREATE FUNCTION public.vibevideo_admin_limits()
+RETURNS SETOF vibevideo.limit LANGUAGE sql STABLE ROWS 20 SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT x.* FROM vibevideo_internal.shown_limits() x;
+END;
+CREATE FUNCTION public.vibevideo_admin_prices()
+RETURNS SETOF vibevideo.model LANGUAGE sql STABLE ROWS 20 SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT x.* FROM vibevideo_internal.shown_prices() x;
+END;
+CREATE FUNCTION public.vibevideo_admin_settings()
+RETURNS SETOF vibevideo.settings LANGUAGE sql STABLE ROWS 50 SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT x.* FROM vibevideo_internal.shown_settings() x;
+END;
+CREATE FUNCTION public.vibevideo_admin_plan(action text, filter jsonb, max_jobs int DEFAULT 1000)
+RETURNS TABLE (token uuid, jobs int, users int, cost_usd numeric, confirm text, unpriced int, skipped int, why jsonb, examples jsonb,
+			   more text, expires_at timestamptz) LANGUAGE sql VOLATILE ROWS 1 SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT x.* FROM vibevideo.plan(action, filter, max_jobs) x;
+END;
+CREATE FUNCTION public.vibevideo_admin_act(token uuid, confirm text DEFAULT NULL)
+RETURNS TABLE (jobs int, users int, cost_usd numeric, skipped int, why jsonb) LANGUAGE sql VOLATILE ROWS 1 SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT x.* FROM vibevideo.act(token, confirm) x;
+END;
+CREATE FUNCTION public.vibevideo_admin_cancel(job_id bigint)
+RETURNS vibevideo.video LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+RETURN vibevideo.cancel(job_id);
+CREATE FUNCTION public.vibevideo_admin_retry(job_id bigint)
+RETURNS vibevideo.video LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+RETURN vibevideo.retry(job_id);
+CREATE FUNCTION public.vibevideo_admin_resolve(job_id bigint, verdict text)
+RETURNS vibevideo.video LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+RETURN vibevideo.resolve(job_id, verdict);
+CREATE FUNCTION public.vibevideo_admin_pause(scope text DEFAULT 'sending', reason text DEFAULT NULL)
+RETURNS boolean LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+RETURN vibevideo.pause(scope, reason);
+CREATE FUNCTION public.vibevideo_admin_resume()
+RETURNS boolean LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+RETURN vibevideo.resume();
+CREATE FUNCTION public.vibevideo_admin_probe_now()
+RETURNS TABLE (service text, was_down boolean, answers boolean, detail text, next_probe_at timestamptz) LANGUAGE sql VOLATILE ROWS 2 SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT x.* FROM vibevideo.probe_now() x;
+END;
+CREATE FUNCTION public.vibevideo_admin_audit(after jsonb DEFAULT NULL, max_rows int DEFAULT 50)
+RETURNS vibevideo.audit_page LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN vibevideo.audit(after, max_rows);
+CREATE FUNCTION public.vibevideo_admin_set_limit(scope text, user_id text, max_active int, submits_per_day int, spend_per_day_usd numeric)
+RETURNS vibevideo.limit LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+RETURN vibevideo.set_limit(scope, user_id, max_active, submits_per_day, spend_per_day_usd);
+CREATE FUNCTION public.vibevideo_admin_delete_limit(scope text, user_id text)
+RETURNS boolean LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+RETURN vibevideo.delete_limit(scope, user_id);
+CREATE FUNCTION public.vibevideo_admin_set_price(endpoint text, price_usd numeric)
+RETURNS vibevideo.model LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+RETURN vibevideo.set_price(endpoint, price_usd);
+
+COMMENT ON FUNCTION public.vibevideo_admin_limits() IS
+'Lists limits: for all users together, for each user, and at most 1000 of single ones.
+Returns rows of vibevideo.limit.
+Errors: 42501 not a viewer.
+For viewers and operators.';
+COMMENT ON FUNCTION public.vibevideo_admin_prices() IS
+'Lists what is known of models, and their list prices; at most 1000.
+Returns rows of vibevideo.model.
+Errors: 42501 not a viewer.
+For viewers and operators.';
+COMMENT ON FUNCTION public.vibevideo_admin_settings() IS
+'Lists the settings in force, as a viewer may see them, and what would be better.
+Returns rows of vibevideo.settings.
+Errors: 42501 not a viewer.
+For viewers and operators.';
+-- the others are explained as what they call
+DO $$
+DECLARE
+	f record;
+BEGIN
+	FOR f IN
+		SELECT p.oid::regprocedure AS function, i.called, obj_description(to_regprocedure(i.called), 'pg_proc') AS explained
+		FROM (VALUES
+			('vibevideo_admin_me()', 'vibevideo.me()'),
+			('vibevideo_admin_overview()', 'vibevideo.overview()'),
+			('vibevideo_admin_inbox()', 'vibevideo.inbox()'),
+			('vibevideo_admin_list_jobs(jsonb, jsonb, int)', 'vibevideo.list_jobs(jsonb, jsonb, int)'),
+			('vibevideo_admin_find(text, int)', 'vibevideo.find(text, int)'),
+			('vibevideo_admin_job(bigint)', 'vibevideo.job_detail(bigint)'),
+			('vibevideo_admin_errors(timestamptz)', 'vibevideo.error_groups(timestamptz)'),
+			('vibevideo_admin_users(timestamptz, int)', 'vibevideo.users(timestamptz, int)'),
+			('vibevideo_admin_series(text, timestamptz, interval)', 'vibevideo.series(text, timestamptz, interval)'),
+			('vibevideo_admin_lost(int)', 'vibevideo.lost(int)'),
+			('vibevideo_admin_retry_cost(bigint)', 'vibevideo.retry_cost(bigint)'),
+			('vibevideo_admin_health(boolean)', 'vibevideo.health(boolean)'),
+			('vibevideo_admin_worker()', 'vibevideo.worker_info()'),
+			('vibevideo_admin_plan(text, jsonb, int)', 'vibevideo.plan(text, jsonb, int)'),
+			('vibevideo_admin_act(uuid, text)', 'vibevideo.act(uuid, text)'),
+			('vibevideo_admin_cancel(bigint)', 'vibevideo.cancel(bigint)'),
+			('vibevideo_admin_retry(bigint)', 'vibevideo.retry(bigint)'),
+			('vibevideo_admin_resolve(bigint, text)', 'vibevideo.resolve(bigint, text)'),
+			('vibevideo_admin_pause(text, text)', 'vibevideo.pause(text, text)'),
+			('vibevideo_admin_resume()', 'vibevideo.resume()'),
+			('vibevideo_admin_probe_now()', 'vibevideo.probe_now()'),
+			('vibevideo_admin_audit(jsonb, int)', 'vibevideo.audit(jsonb, int)'),
+			('vibevideo_admin_set_limit(text, text, int, int, numeric)', 'vibevideo.set_limit(text, text, int, int, numeric)'),
+			('vibevideo_admin_delete_limit(text, text)', 'vibevideo.delete_limit(text, text)'),
+			('vibevideo_admin_set_price(text, numeric)', 'vibevideo.set_price(text, numeric)')) AS i(function, called)
+		JOIN pg_proc p ON p.oid = to_regprocedure('public.' || i.function)
+	LOOP
+		EXECUTE format('COMMENT ON FUNCTION %s IS %L', f.function, replace(f.explained, E'\njob: ', E'\njob_id: '));
+	END LOOP;
+END
+$$;
+
+DO $$
+DECLARE
+	new constant text = 'vibevideo.me(), vibevideo_internal.jobs_numbered(text), vibevideo.find(text, int), '
+		'vibevideo_internal.requests_url(text, text), vibevideo_internal.lost_fate(vibevideo.job), vibevideo.lost(int), '
+		'vibevideo_internal.limit_in_the_way(text, numeric), vibevideo.retry_cost(bigint), vibevideo.health(boolean), '
+		'vibevideo.audit(jsonb, int), vibevideo_internal.check_scope(text, text), '
+		'vibevideo_internal.check_limit(text, numeric, numeric), vibevideo.set_limit(text, text, int, int, numeric), '
+		'vibevideo.delete_limit(text, text), vibevideo.set_price(text, numeric), vibevideo_internal.shown_limits(), '
+		'vibevideo_internal.shown_prices(), vibevideo_internal.shown_settings(), vibevideo_internal.shown_worker(), '
+		'public.vibevideo_admin_me(), public.vibevideo_admin_overview(), public.vibevideo_admin_inbox(), '
+		'public.vibevideo_admin_list_jobs(jsonb, jsonb, int), public.vibevideo_admin_find(text, int), '
+		'public.vibevideo_admin_job(bigint), public.vibevideo_admin_errors(timestamptz), '
+		'public.vibevideo_admin_users(timestamptz, int), public.vibevideo_admin_series(text, timestamptz, interval), '
+		'public.vibevideo_admin_lost(int), public.vibevideo_admin_retry_cost(bigint), public.vibevideo_admin_health(boolean), '
+		'public.vibevideo_admin_worker(), public.vibevideo_admin_limits(), public.vibevideo_admin_prices(), '
+		'public.vibevideo_admin_settings(), public.vibevideo_admin_plan(text, jsonb, int), '
+		'public.vibevideo_admin_act(uuid, text), public.vibevideo_admin_cancel(bigint), public.vibevideo_admin_retry(bigint), '
+		'public.vibevideo_admin_resolve(bigint, text), public.vibevideo_admin_pause(text, text), '
+		'public.vibevideo_admin_resume(), public.vibevideo_admin_probe_now(), public.vibevideo_admin_audit(jsonb, int), '
+		'public.vibevideo_admin_set_limit(text, text, int, int, numeric), public.vibevideo_admin_delete_limit(text, text), '
+		'public.vibevideo_admin_set_price(text, numeric)';
+	everybody constant text = concat_ws(', ', 'PUBLIC',
+										(SELECT string_agg(quote_ident(r.rolname), ', ') FROM pg_roles r
+										 WHERE r.rolname IN ('anon', 'authenticated', 'service_role')));
+BEGIN
+	EXECUTE format('REVOKE ALL ON FUNCTION %s FROM %s', new, everybody);
+	EXECUTE format('REVOKE ALL ON vibevideo_internal.lost_look FROM %s', everybody);
 END
 $$;
 

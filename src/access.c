@@ -124,7 +124,7 @@ AccessCaller(void)
 	Oid outer = GetOuterUserId();
 	const char *role = RoleName(outer);
 	char *subject = BelievedSubject(role);
-	Caller caller = {NameOf(subject, RoleName(GetSessionUserId()), role), ACCESS_NONE, false};
+	Caller caller = {NameOf(subject, RoleName(GetSessionUserId()), role), ACCESS_NONE, false, subject};
 
 	if (!InSecurityRestrictedOperation())
 		ReadAccess(outer, subject, &caller);
@@ -170,8 +170,16 @@ AccessRequire(AccessLevel level)
 			 errhint("%s", HintFor(level))));
 }
 
+/* a text that outlives SPI_finish */
+static Datum
+KeptText(const char *text, bool *isnull)
+{
+	*isnull = (text == NULL);
+	return text ? SPI_datumTransfer(CStringGetTextDatum(text), false, -1) : (Datum) 0;
+}
+
 /*----------
- * vibevideo_internal.caller(OUT name text, OUT level text, OUT see_input boolean)
+ * vibevideo_internal.caller(OUT name text, OUT level text, OUT see_input boolean, OUT user_id text, OUT hint text)
  *----------
  */
 Datum
@@ -179,19 +187,20 @@ vibevideo_caller(PG_FUNCTION_ARGS)
 {
 	TupleDesc desc;
 	Caller caller;
-	Datum values[3];
-	bool nulls[3] = {false};
+	Datum values[5];
+	bool nulls[5] = {false};
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "vibevideo: return type must be a row type");
 	VersionCheck();
 	StatementConnect();
 	caller = AccessCaller();
-	values[0] = SPI_datumTransfer(CStringGetTextDatum(caller.name), false, -1);
-	SPI_finish();
-	nulls[1] = (caller.level == ACCESS_NONE);
-	values[1] = nulls[1] ? (Datum) 0 : CStringGetTextDatum(level_names[caller.level]);
+	values[0] = KeptText(caller.name, &nulls[0]);
+	values[1] = KeptText(level_names[caller.level], &nulls[1]);
 	values[2] = BoolGetDatum(caller.see_input);
+	values[3] = KeptText(caller.user_id, &nulls[3]);
+	values[4] = KeptText(caller.level == ACCESS_NONE ? HintFor(ACCESS_VIEWER) : NULL, &nulls[4]);
+	SPI_finish();
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }
 

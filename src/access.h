@@ -21,6 +21,7 @@ typedef struct Caller
 	char *name; /* for the audit and for texts: safe to show */
 	AccessLevel level;
 	bool see_input; /* prompts and inputs, too */
+	char *user_id;	/* the sub of a JWT that is believed, else NULL */
 } Caller;
 
 /* SPI must be connected; what they return is in the current memory context */

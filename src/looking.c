@@ -1,7 +1,7 @@
 /*
  * looking.c
- *	  What SQL cannot do for people who look at jobs: fal.ai's address of a
- *	  request, and texts that are no wider than a terminal's column.
+ *	  What SQL cannot do for people who look at jobs: fal.ai's addresses of
+ *	  requests, and texts that are no wider than a terminal's column.
  *
  * A width is in columns of a terminal, as psql counts them: of a character that
  * stands above another none, of a Chinese one two.
@@ -20,6 +20,7 @@
 #include "output.h"
 
 PG_FUNCTION_INFO_V1(vibevideo_request_url);
+PG_FUNCTION_INFO_V1(vibevideo_requests_url);
 PG_FUNCTION_INFO_V1(vibevideo_fit);
 PG_FUNCTION_INFO_V1(vibevideo_wrap);
 
@@ -39,6 +40,22 @@ vibevideo_request_url(PG_FUNCTION_ARGS)
 	char *url = palloc(FAL_URL_SIZE);
 
 	if (!FalRequestUrl(vv_fal_queue_url, model, request_id, FAL_CALL_RESULT, url, FAL_URL_SIZE))
+		PG_RETURN_NULL();
+	PG_RETURN_DATUM(CStringGetTextDatum(url));
+}
+
+/*----------
+ * vibevideo_internal.requests_url(model text, start text) returns text
+ *----------
+ */
+Datum
+vibevideo_requests_url(PG_FUNCTION_ARGS)
+{
+	char *model = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char *start = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	char *url = palloc(FAL_URL_SIZE);
+
+	if (!FalListUrl(vv_fal_api_url, model, start, "", url, FAL_URL_SIZE))
 		PG_RETURN_NULL();
 	PG_RETURN_DATUM(CStringGetTextDatum(url));
 }

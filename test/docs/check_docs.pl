@@ -232,9 +232,10 @@ sub functions_in_code
 	return %functions;
 }
 
-# name => level of the functions that vibevideo_internal.rights() calls guarded
+# guarded_in_code(SCHEMA): name => level of its functions that vibevideo_internal.rights() calls guarded
 sub guarded_in_code
 {
+	my ($schema) = @_;
 	my ($rights) = $sql =~ /FUNCTION vibevideo_internal\.rights\(\).*?\n\tVALUES (.*?)\nEND;/s or die "no vibevideo_internal.rights()\n";
 	my %level;
 
@@ -242,9 +243,25 @@ sub guarded_in_code
 	{
 		my ($level, $objects, $guarded) = ($1, $3, $4);
 		next unless $guarded eq 'true';
-		$level{$_} = $level for $objects =~ /(vibevideo\.\w+)\(/g;
+		$level{$_} = $level for $objects =~ /\b(\Q$schema\E\.\w+)\(/g;
 	}
 	return %level;
+}
+
+# name => {signature, result, calls} of the dashboard's functions in schema public
+sub wrappers_in_code
+{
+	my %wrappers;
+
+	while ($sql =~ /^CREATE FUNCTION public\.(vibevideo_admin_\w+)(\((?:[^()']|'[^']*'|\([^()]*\))*\))\s*(?:RETURNS\s+(.*?)\s*)?LANGUAGE sql .*?\n(?:RETURN|BEGIN ATOMIC\n\tSELECT x\.\* FROM) (vibevideo(?:_internal)?\.\w+)\(/msg)
+	{
+		my ($name, $arguments, $result, $calls) = ($1, $2, $3, $4);
+		my @out = defined $result ? () : $arguments =~ /OUT (\w+ \w+)/g;
+
+		$arguments =~ s/(?:,\s*)?\bOUT \w+ \w+//g if @out;
+		$wrappers{$name} = { signature => squeeze("$name$arguments"), result => @out ? join(', ', @out) : squeeze($result), calls => $calls };
+	}
+	return %wrappers;
 }
 
 my @api = table('api');
@@ -277,9 +294,9 @@ my @named = qw(new_costs rollup_level tally);
 	}
 	same_set('kinds of lines of the inbox', [ map { ticked($_->[0]) } table('inbox') ],
 		[ $sql =~ /COMMENT ON COLUMN vibevideo\.inbox_row\.kind IS\s+'([^']*)'/ ? split(/, (?:or )?/, $1) : () ]);
-	my %guarded = guarded_in_code();
-	my @unguarded = grep { $sql !~ /FUNCTION \Q$_\E\((?:(?!\n\$\$;).)*?(?:\bvibevideo_internal\.require\('$guarded{$_}'\)|AS 'MODULE_PATHNAME')/s } sort keys %guarded;
-	is_deeply(\@unguarded, [], 'each function that is granted to a level requires it');
+	my %guarded = guarded_in_code('vibevideo');
+	my @unguarded = grep { $sql !~ /^CREATE FUNCTION \Q$_\E\((?:(?!\n\$\$;).)*?(?:\bvibevideo_internal\.require\('$guarded{$_}'\)|AS 'MODULE_PATHNAME')/ms } sort keys %guarded;
+	is_deeply(\@unguarded, ['vibevideo.me'], 'each function that is granted to a level requires it, but for the one that tells who has none');
 	same_set('functions for operators', [ ticked(manual_section('guarded')) ], [ keys %guarded ]);
 	for my $row (@operator)
 	{
@@ -287,6 +304,33 @@ my @named = qw(new_costs rollup_level tally);
 		my ($name) = $signature =~ /^([\w.]+)/;
 		is($signature, $functions{$name}{signature}, "$name: signature");
 		is($result, $functions{$name}{result}, "$name: result");
+	}
+}
+
+# The dashboard's: each has the arguments and the result of what it calls, for the same level.
+my @admin = table('admin');
+{
+	my %wrappers = wrappers_in_code();
+	my %functions = functions_in_code();
+	my %guarded = (guarded_in_code('vibevideo'), guarded_in_code('vibevideo_internal'));
+	my %granted = guarded_in_code('public');
+	my %documented = map { unquote($_->[0]) =~ s/\(.*//r => $_ } @admin;
+	my $created = () = $sql =~ /^CREATE FUNCTION public\.vibevideo_admin_/mg;
+
+	is(scalar(keys %wrappers), $created, 'functions of the dashboard: none was overlooked in sql/');
+	same_set('functions of the dashboard', [ keys %documented ], [ keys %wrappers ]);
+	same_set('those that are granted', [ map { s/^public\.//r } keys %granted ], [ keys %wrappers ]);
+	for my $name (sort grep { $documented{$_} } keys %wrappers)
+	{
+		my ($signature, $calls, $for) = @{ $documented{$name} };
+		my $called = $functions{ $wrappers{$name}{calls} };
+
+		is(unquote($signature), $wrappers{$name}{signature}, "$name: signature");
+		is($wrappers{$name}{signature} =~ s/^\w+//r, $called->{signature} =~ s/^[\w.]+//r =~ s/^\(job bigint/(job_id bigint/r, "$name: arguments of what it calls");
+		is($wrappers{$name}{result}, $called->{result}, "$name: result of what it calls");
+		is((ticked($calls))[0], $wrappers{$name}{calls}, "$name: what it calls") unless $wrappers{$name}{calls} =~ /^vibevideo_internal\.shown_/;
+		is($granted{"public.$name"}, $guarded{ $wrappers{$name}{calls} }, "$name: granted as what it calls");
+		is($for, $name eq 'vibevideo_admin_me' ? 'all who are logged in' : $granted{"public.$name"} eq 'viewer' ? 'viewers, operators' : 'operators', "$name: for whom");
 	}
 }
 
@@ -707,7 +751,8 @@ if (@psql)
 		FROM pg_proc p JOIN pg_depend d ON d.objid = p.oid AND d.classid = 'pg_proc'::regclass AND d.deptype = 'e'
 		JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'vibevideo'
 		WHERE p.pronamespace = 'public'::regnamespace});
-	same_set('public functions of the server', [ map { unquote($_->[0]) =~ s/\(json\)/()/r } @api ], [ keys %server ]);
+	my @admin_names = map { unquote($_->[0]) =~ s/ DEFAULT [^,]*?(?=,|\)$)//gr =~ s/(\w+) (?!DEFAULT)[\w ]+?(?=,|\)$)/$1/gr } @admin;
+	same_set('public functions of the server', [ (map { unquote($_->[0]) =~ s/\(json\)/()/r } @api), @admin_names ], [ keys %server ]);
 	for my $row (@operator)
 	{
 		my ($name) = unquote($row->[0]) =~ /^([\w.]+)/;

@@ -13,7 +13,7 @@ SELECT p.proname AS name, pg_get_function_identity_arguments(p.oid) AS arguments
 			   WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e' AND e.extname = 'vibevideo') AS member,
 	   obj_description(p.oid, 'pg_proc') IS NOT NULL AS comment
 FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
-WHERE p.pronamespace = 'public'::regnamespace AND p.proname LIKE 'vibevideo\_%' ORDER BY 1, 2;
+WHERE p.pronamespace = 'public'::regnamespace AND p.proname LIKE 'vibevideo\_%' AND p.proname !~ '^vibevideo_(admin_|dashboard$)' ORDER BY 1, 2;
 CREATE VIEW functions AS SELECT name, arguments, member, comment FROM api;
 
 SELECT * FROM api;
@@ -28,7 +28,7 @@ CREATE TABLE ints (id serial PRIMARY KEY, content text);
 CREATE TABLE texts (id int PRIMARY KEY, slug text UNIQUE NOT NULL, content text);
 
 -- same type: the functions stay as they are
-CREATE TEMP TABLE before AS SELECT oid, proname FROM pg_proc WHERE proname LIKE 'vibevideo\_%';
+CREATE TEMP TABLE before AS SELECT oid, proname FROM pg_proc WHERE proname LIKE 'vibevideo\_%' AND proname !~ '^vibevideo_(admin_|dashboard$)';
 SELECT vibevideo.attach('uuids');
 SELECT count(*) FROM before NATURAL JOIN pg_proc;
 SELECT vibevideo.detach();

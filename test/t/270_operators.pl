@@ -85,14 +85,15 @@ my ($id, $job) = new_job($wish);
 		return sql($node, "SELECT string_agg(DISTINCT p.proname, ' ' ORDER BY p.proname) FROM pg_proc p WHERE p.pronamespace::regnamespace::text IN ('vibevideo', 'vibevideo_internal') AND has_function_privilege('$role', p.oid, 'EXECUTE')");
 	};
 	my $reads = 'caller describe error_class histogram histogram_bounds histogram_sum inbox_lines is_active job_message job_progress now_lines percentile period reason_of seconds_left setting_advice shown_error shown_status today_lines worker_info';
-	my $looks = 'error_groups inbox job_detail list_jobs overview series users why';
-	my $acts = 'act cancel pause plan probe_now redrive resolve resume retry';
+	my $looks = 'error_groups find health inbox job_detail list_jobs lost me overview retry_cost series shown_limits shown_prices shown_settings shown_worker users why';
+	my $acts = 'act audit cancel delete_limit pause plan probe_now redrive resolve resume retry set_limit set_price';
 
 	is($open->('grafana'), join(' ', sort split / /, "$reads $looks"), 'functions of a viewer');
 	is($open->('ops'), join(' ', sort split / /, "$reads $looks $acts"), 'functions of an operator');
 	is($open->('customer'), join(' ', sort split / /, "$looks $acts"), 'functions that an API role may call: those that judge who calls');
 	is($open->('mallory'), '', 'none for a stranger');
-	for my $name (split / /, "$looks $acts")
+	# one tells who has no access, and those of vibevideo_internal have doors in public: 280_dashboard.pl
+	for my $name (grep { !/^(?:me|shown_\w+)$/ } split / /, "$looks $acts")
 	{
 		my $level = $looks =~ /\b$name\b/ ? 'a viewer' : 'an operator';
 		my $call = sql($node, "SELECT format('%s(%s)', p.oid::regproc, (SELECT string_agg('NULL::' || format_type(t, NULL), ', ') FROM unnest(p.proargtypes) t)) FROM pg_proc p WHERE p.pronamespace = 'vibevideo'::regnamespace AND p.proname = '$name'");
