@@ -43,4 +43,7 @@ const common = { bundle: true, format: 'esm', target: 'es2022', minify: true, ou
 await build({ ...common, entryPoints: [here('src/core.ts')] })
 await build({ ...common, entryPoints: [here('src/index.ts')], plugins: [keepCore, smallerStyles, smallerTemplates], inject: [here('src/server.ts')], conditions: ['browser'] })
 await build({ ...common, entryPoints: [here('src/react.ts')], plugins: [keepCore], external: ['react'], banner: { js: "'use client';" } })
+// not in the package: a page in React
+await build({ ...common, entryPoints: [here('dev/react.tsx')], outdir: here('dev/built'), legalComments: 'none', jsx: 'automatic',
+  define: { 'process.env.NODE_ENV': '"development"' } })
 copyFileSync(here('../../LICENSE'), here('LICENSE'))

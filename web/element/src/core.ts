@@ -209,12 +209,13 @@ async function call(client: Client, name: string, id: string, signal?: AbortSign
 /** Stands for the client of setClient, which may not have been called yet. */
 const DEFAULT = {}
 let defaultClient: Client | null = null
-const shared = new WeakMap<object, Map<string, Follower>>()
+// weakly: most of what a server, or a render that is given up, makes is never used
+const shared = new WeakMap<object, Map<string, WeakRef<Follower>>>()
 
 /** The client of all that are not given one. */
 export function setClient(client: Client | null): void {
   defaultClient = client
-  for (const follower of [...shared.get(DEFAULT)?.values() ?? []]) follower.restart()
+  for (const follower of shared.get(DEFAULT)?.values() ?? []) follower.deref()?.restart()
 }
 
 function browser(): Environment {
@@ -246,7 +247,7 @@ class Follower implements Watch {
   #cancelling = false
   #tabs: BroadcastChannel | null = null
 
-  constructor(readonly key: object, readonly name: string, readonly id: string, readonly options: Options, readonly environment: Environment) {}
+  constructor(readonly id: string, readonly options: Options, readonly environment: Environment) {}
 
   get #client(): Client | null {
     return this.options.client ?? defaultClient
@@ -296,10 +297,6 @@ class Follower implements Watch {
     const { document, window, BroadcastChannel } = this.environment
     const end = this.#end = new AbortController()
     const options = { signal: end.signal }
-    if (!shared.has(this.key)) shared.set(this.key, new Map())
-    const others = shared.get(this.key)!
-    if (!others.has(this.name)) others.set(this.name, this)
-
     document?.addEventListener('visibilitychange', () => this.#isHidden() ? this.#rest() : this.#lookAgain(), options)
     window?.addEventListener('focus', () => this.#lookAgain(), options)
     window?.addEventListener('online', () => this.#lookAgain(), options)
@@ -314,8 +311,9 @@ class Follower implements Watch {
 
   /** There is another client. */
   restart() {
+    const started = this.#end !== null
     this.#stop()
-    this.#start()
+    if (started) this.#start()
   }
 
   #stop() {
@@ -327,8 +325,9 @@ class Follower implements Watch {
     this.#end = null
     this.#tabs?.close()
     this.#tabs = null
-    const others = shared.get(this.key)
-    if (others?.get(this.name) === this) others.delete(this.name)
+    this.#cancelling = false
+    // whoever comes next may be another user
+    this.#set({ ...loading })
   }
 
   #rest() {
@@ -396,7 +395,8 @@ class Follower implements Watch {
     if (!video) {
       this.#failures++
       this.#retryAfter = retryAfter
-      this.#set({ stale: problem })
+      // a row that is gone, or not to be seen any more, has no video
+      this.#set(isTemporary(problem!) ? { stale: problem } : { stale: problem, video: null })
       return
     }
     const before = this.#snapshot.video
@@ -434,12 +434,16 @@ class Follower implements Watch {
     // of many clicks, the first
     if (!client || !this.id || this.#snapshot.busy) return this.#snapshot
     this.#rest()
-    this.#turn++
+    const turn = ++this.#turn
     this.#reading?.abort()
     this.#reading = null
     this.#again = false
+    this.#cancelling = action === 'cancel'
     this.#set({ busy: action, error: null, tooLate: false })
-    const problem = await this.#ask(client, action)
+    const problem = await this.#ask(client, action, (reply) => { if (turn === this.#turn) this.#take(reply) })
+    // everybody has left meanwhile
+    if (turn !== this.#turn) return this.#snapshot
+    if (problem) this.#cancelling = false
     this.#set({ busy: null, error: problem })
     this.#tabs?.postMessage(this.id)
     this.#plan()
@@ -447,7 +451,7 @@ class Follower implements Watch {
   }
 
   /** Why it was not done, null if it was. */
-  async #ask(client: Client, action: Action): Promise<Problem | null> {
+  async #ask(client: Client, action: Action, take: (reply: Reply) => void): Promise<Problem | null> {
     const seen = this.#snapshot.video
     const moved = ({ video }: Reply) => video !== null &&
       (seen ? video.status !== seen.status || video.attempt !== seen.attempt : isActive(video))
@@ -456,18 +460,17 @@ class Follower implements Watch {
     if (action !== 'cancel') {
       const now = await call(client, 'vibevideo_status', this.id)
       if (!now.video) return now.problem
-      this.#take(now)
+      take(now)
       if (moved(now)) return null
     }
     const reply = await call(client, `vibevideo_${action}`, this.id)
     if (reply.video) {
-      this.#cancelling = action === 'cancel'
-      this.#take(reply)
+      take(reply)
       return null
     }
     // it may have arrived all the same
     const later = reply.problem!.status === 0 || reply.problem!.status >= 500 ? await call(client, 'vibevideo_status', this.id) : null
-    if (later?.video) this.#take(later)
+    if (later?.video) take(later)
     return later && (moved(later) || action === 'cancel' && later.video?.waits_for === 'cancel') ? null : reply.problem
   }
 }
@@ -476,5 +479,10 @@ class Follower implements Watch {
 export function watch(id: string | number | null | undefined, options: Options = {}): Watch {
   const key = options.environment ?? options.client ?? DEFAULT
   const name = `${options.realtime ? 'realtime' : ''}:${id ?? ''}`
-  return shared.get(key)?.get(name) ?? new Follower(key, name, String(id ?? ''), options, options.environment ?? browser())
+  const known = shared.get(key)?.get(name)?.deref()
+  if (known) return known
+  const follower = new Follower(String(id ?? ''), options, options.environment ?? browser())
+  if (!shared.has(key)) shared.set(key, new Map())
+  shared.get(key)!.set(name, new WeakRef(follower))
+  return follower
 }

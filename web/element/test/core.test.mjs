@@ -149,6 +149,13 @@ describe('trouble', () => {
     }
   })
 
+  test('a row that is gone has no video any more', async () => {
+    const it = await follow(generating())
+    delete it.client.rows[1]
+    await it.view.pass()
+    assert.deepEqual([it.now().state, it.now().video], ['unavailable', null])
+  })
+
   test('a row that appears is found when the page is looked at', async () => {
     const it = await follow(video(), { client: fakeClient() })
     assert.equal(it.now().state, 'unavailable')
@@ -452,8 +459,8 @@ describe('sharing and leaving', () => {
     const client = fakeClient({ 1: generating() })
     const { environment } = page()
     const first = watch('1', { client, environment })
-    first.subscribe(() => {})
     const second = watch(1, { client, environment })
+    first.subscribe(() => {})
     second.subscribe(() => {})
     await settle()
     assert.equal(first, second)
@@ -472,7 +479,6 @@ describe('sharing and leaving', () => {
     assert.equal(it.view.tabs.size, 0)
     for (const event of ['focus', 'online', 'offline']) await it.view.fire(event)
     assert.equal(it.client.calls.length, 1)
-    assert.notEqual(watch('1', { client: it.client, environment: it.view.environment }), it.watched)
   })
 
   test('a look that is under way then is given up', async () => {
@@ -494,14 +500,32 @@ describe('sharing and leaving', () => {
     again()
   })
 
-  test('who comes back later looks anew', async () => {
+  test('who comes back later looks anew, and is not shown what another user was', async () => {
     const it = await follow(generating())
     it.leave()
     await settle()
+    assert.deepEqual(it.now(), loading)
     become(it, completed())
     it.watched.subscribe(() => {})
     await settle()
     assert.equal(it.now().state, 'ready')
+  })
+
+  test('who leaves while something is asked for finds out when coming back', async () => {
+    const it = await follow(video())
+    const answer = later()
+    it.client.next.vibevideo_submit = () => answer.promise
+    it.watched.submit()
+    await settle()
+    it.leave()
+    await settle()
+    answer.resolve({ data: waiting(), error: null, status: 202 })
+    await settle()
+    assert.deepEqual(it.now(), loading)
+    become(it, waiting())
+    it.watched.subscribe(() => {})
+    await settle()
+    assert.deepEqual([it.now().state, it.now().busy], ['waiting', null])
   })
 
   test('an AbortSignal ends it as well', async () => {
@@ -535,8 +559,23 @@ describe('sharing and leaving', () => {
     await settle()
     assert.equal(watched.getSnapshot().state, 'ready')
     leave()
-    setClient(null)
     await settle()
+  })
+
+  test("another client's user is not shown what the one before was", async () => {
+    setClient(fakeClient({ 7: completed() }))
+    const watched = watch('7')
+    const leave = watched.subscribe(() => {})
+    await settle()
+    assert.equal(watched.getSnapshot().state, 'ready')
+    setClient(fakeClient())
+    assert.equal(watched.getSnapshot().video, null)
+    await settle()
+    assert.equal(watched.getSnapshot().state, 'unavailable')
+    leave()
+    await settle()
+    setClient(null)
+    assert.equal(watched.getSnapshot().state, 'loading')
   })
 })
 
