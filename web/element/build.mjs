@@ -4,7 +4,7 @@
 
 import { build } from 'esbuild'
 import { execFileSync } from 'node:child_process'
-import { copyFileSync, readdirSync, rmSync } from 'node:fs'
+import { appendFileSync, copyFileSync, readFileSync, readdirSync, rmSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 
@@ -42,6 +42,7 @@ for (const name of readdirSync(here('dist'))) {
 const common = { bundle: true, format: 'esm', target: 'es2022', minify: true, outdir: here('dist'), legalComments: 'external', logLevel: 'warning' }
 await build({ ...common, entryPoints: [here('src/core.ts')] })
 await build({ ...common, entryPoints: [here('src/index.ts')], plugins: [keepCore, smallerStyles, smallerTemplates], inject: [here('src/server.ts')], conditions: ['browser'] })
+appendFileSync(here('dist/index.js.LEGAL.txt'), `\n${readFileSync(new URL('../LICENSE', import.meta.resolve('lit-html')), 'utf8')}`)
 await build({ ...common, entryPoints: [here('src/react.ts')], plugins: [keepCore], external: ['react'], banner: { js: "'use client';" } })
 // not in the package: a page in React
 await build({ ...common, entryPoints: [here('dev/react.tsx')], outdir: here('dev/built'), legalComments: 'none', jsx: 'automatic',

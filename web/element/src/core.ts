@@ -194,6 +194,8 @@ async function call(client: Client, name: string, id: string, signal?: AbortSign
       }
     }
     if (signal) request.abortSignal?.(signal)
+    // it is tried again here, and told meanwhile
+    request.retry?.(false)
     const { data, error, status } = await request
     // of a submit that fal.ai has refused (HTTP 502) the error is the failed video
     reply.video = isVideo(data) ? data : isVideo(error) ? error : null

@@ -104,6 +104,10 @@ export class VibeVideoElement extends Base {
   }
 
   disconnectedCallback() {
+    this.#unfollow()
+  }
+
+  #unfollow() {
     this.#leave?.()
     this.#leave = null
   }
@@ -115,7 +119,7 @@ export class VibeVideoElement extends Base {
     if (!this.#watch || key.some((value, nth) => value !== this.#key[nth])) {
       this.#key = key
       this.#watch = watch(vibelogId, { client, realtime })
-      this.disconnectedCallback()
+      this.#unfollow()
     }
     return this.#watch
   }
@@ -190,10 +194,11 @@ export class VibeVideoElement extends Base {
   }
 
   #tell(before: Snapshot, entered: boolean) {
-    const { state, video, error } = this.#shown
+    const { state, video, error, stale } = this.#shown
     if (state !== before.state || video !== before.video) this.#emit('vibe-status', { state, video })
     if (entered && state === 'ready') this.#emit('vibe-ready', { video })
     if (entered && state === 'failed') this.#emit('vibe-error', { video, error: null })
+    if (entered && state === 'unavailable') this.#emit('vibe-error', { video, error: stale })
     if (error && error !== before.error) this.#emit('vibe-error', { video, error })
   }
 

@@ -65,8 +65,9 @@ for (const [name, make] of Object.entries(clients)) {
     assert.deepEqual(watched.getSnapshot().error, { code: 'PT429', message: 'too many videos are active', hint: 'Come back later.', status: 429 })
   })
 
-  test(`${name}: no network is no answer`, async () => {
-    const { view, watched } = await follow(new TypeError('fetch failed'))
+  test(`${name}: no network is no answer, and is told at once`, async () => {
+    const { view, asked, watched } = await follow(new TypeError('fetch failed'))
+    assert.equal(asked.length, 1)
     assert.equal(watched.getSnapshot().stale.status, 0)
     assert.deepEqual(view.waits(), [2])
   })
@@ -87,3 +88,57 @@ for (const [name, make] of Object.entries(clients)) {
     assert.ok(asked[0].signal instanceof AbortSignal)
   })
 }
+
+// ---- Realtime, as supabase-js speaks it
+
+/** Answers every join, and broadcasts what it is told to. */
+class Socket extends EventTarget {
+  static open = []
+  static joined = []
+  readyState = 1
+  bufferedAmount = 0
+
+  constructor(url) {
+    super()
+    this.url = url
+    Socket.open.push(this)
+    setImmediate(() => this.onopen?.({}))
+  }
+
+  send(text) {
+    const [join, ref, topic, event, payload] = JSON.parse(text)
+    if (event === 'phx_join') Socket.joined.push({ topic, join, config: payload.config })
+    if (event.startsWith('phx_')) setImmediate(() => this.say([join, ref, topic, 'phx_reply', { status: 'ok', response: {} }]))
+  }
+
+  say(message) {
+    this.onmessage?.({ data: JSON.stringify(message) })
+  }
+
+  close() {
+    this.readyState = 3
+    setImmediate(() => this.onclose?.({ code: 1000, wasClean: true }))
+  }
+}
+
+test('supabase-js: a broadcast is a reason to look', async () => {
+  const { asked, send } = server([200, queued()], [200, queued()], [200, completed()])
+  const client = createClient('http://app.test', 'key', { global: { fetch: send }, accessToken: async () => 'token',
+    // the client's last heartbeat outlives it
+    realtime: { transport: Socket, heartbeatIntervalMs: 1000 } })
+  const watched = watch('1', { client, realtime: true, environment: page().environment })
+  const leave = watched.subscribe(() => {})
+  // its own look, and the one once it has joined
+  while (asked.length < 2) await settle()
+  while (watched.getSnapshot().state === 'loading') await settle()
+  const [{ topic, join, config }] = Socket.joined
+  assert.equal(topic, 'realtime:vibelog:1')
+  assert.equal(config.private, true)
+  await settle()
+  Socket.open[0].say([join, null, topic, 'broadcast', { type: 'broadcast', event: 'status', payload: { vibelog_id: '1', status: 'completed' } }])
+  while (watched.getSnapshot().state !== 'ready') await settle()
+  assert.equal(asked.length, 3)
+  leave()
+  while (client.getChannels().length > 0) await settle()
+  await client.realtime.disconnect()
+})

@@ -47,7 +47,9 @@ test('it imports nothing but itself, and React for the hook', () => {
 })
 
 test('lit is named with its licence', () => {
-  assert.match(readFileSync(here('dist/index.js.LEGAL.txt'), 'utf8'), /Google LLC\s*\* SPDX-License-Identifier: BSD-3-Clause/)
+  const text = readFileSync(here('dist/index.js.LEGAL.txt'), 'utf8')
+  assert.match(text, /Google LLC\s*\* SPDX-License-Identifier: BSD-3-Clause/)
+  assert.match(text, /Redistribution and use in source and binary forms/)
 })
 
 test('publint finds nothing', async () => {
