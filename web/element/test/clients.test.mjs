@@ -121,11 +121,12 @@ class Socket extends EventTarget {
   }
 }
 
-test('supabase-js: a broadcast is a reason to look', async () => {
+test('supabase-js: a broadcast is a reason to look', async (t) => {
+  // timers of the client's outlive it, and would keep the test running
+  const { setTimeout: start } = globalThis
+  t.mock.method(globalThis, 'setTimeout', (...given) => start(...given).unref())
   const { asked, send } = server([200, queued()], [200, queued()], [200, completed()])
-  const client = createClient('http://app.test', 'key', { global: { fetch: send }, accessToken: async () => 'token',
-    // the client's last heartbeat outlives it
-    realtime: { transport: Socket, heartbeatIntervalMs: 1000 } })
+  const client = createClient('http://app.test', 'key', { global: { fetch: send }, accessToken: async () => 'token', realtime: { transport: Socket } })
   const watched = watch('1', { client, realtime: true, environment: page().environment })
   const leave = watched.subscribe(() => {})
   // its own look, and the one once it has joined
