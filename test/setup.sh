@@ -2,7 +2,7 @@
 # Installs what is missing to build, test and show vibevideo on Debian 12 or 13
 # (or another system with apt and these packages); does nothing if all is there.
 #
-#   test/setup.sh [build] [test] [demo] [ci]        default: test demo
+#   test/setup.sh [build] [test] [demo] [keep] [ci]    default: test demo
 #
 # Uses sudo if not run as root.  PG_CONFIG=/usr/lib/postgresql/17/bin/pg_config
 # asks for that major version; without it any one that is there will do, else
@@ -80,6 +80,12 @@ need_demo()
 	need ca-certificates test -e /etc/ssl/certs/ca-certificates.crt
 }
 
+need_keep()
+{
+	need_demo
+	need npm command -v npm
+}
+
 need_ci()
 {
 	need_test
@@ -150,7 +156,7 @@ install_packages()
 [ $# -gt 0 ] || set -- test demo
 for profile in "$@"; do
 	case $profile in
-		build | server | test | demo | ci) ;;
+		build | server | test | demo | keep | ci) ;;
 		*) die "unknown set of packages: $profile" ;;
 	esac
 done

@@ -8,6 +8,9 @@
 # it uses the real services and costs real money: one row, unless DEMO_ROWS
 # is set, and nothing goes wrong on purpose; bucket SUPABASE_BUCKET (videos), which
 # must exist and be public.
+#
+# KEEP=1 keeps the server and the stand-ins up, with the dashboard and an app before
+# them, until Ctrl-C.
 set -euo pipefail
 # shellcheck source=test/common.sh
 . "$(dirname "$0")/../common.sh"
@@ -16,16 +19,18 @@ set -euo pipefail
 
 if [ -n "${FAL_KEY:-}" ] && [ -n "${SUPABASE_URL:-}" ] && [ -n "${SUPABASE_SERVICE_ROLE_KEY:-}" ]; then
 	REAL=yes
+	KEEP=
+	KEEP_VARIABLES=(FAL_KEY SUPABASE_URL SUPABASE_SERVICE_ROLE_KEY SUPABASE_BUCKET DEMO_ROWS)
 	ROWS=${DEMO_ROWS:-1}
+	[[ $ROWS =~ ^[1-5]$ ]] || die "DEMO_ROWS must be 1 to 5"
 	PATIENCE=1800
 else
 	REAL=
-	ROWS=${DEMO_ROWS:-5}
+	KEEP=${KEEP:-}
+	KEEP=${KEEP#0}
+	KEEP_VARIABLES=(KEEP)
 	PATIENCE=120
 fi
-KEEP_VARIABLES=(DEMO_ROWS)
-[ -z "$REAL" ] || KEEP_VARIABLES+=(FAL_KEY SUPABASE_URL SUPABASE_SERVICE_ROLE_KEY SUPABASE_BUCKET)
-[[ $ROWS =~ ^[1-5]$ ]] || die "DEMO_ROWS must be 1 to 5"
 unset MAKEFLAGS MAKELEVEL MFLAGS
 
 # ------------------------------------------------------------------ outside
@@ -59,8 +64,12 @@ outside()
 	local status=0 taker
 
 	announce_mode
-	"$TOP/test/setup.sh" demo || exit
+	if [ -n "$KEEP" ]; then "$TOP/test/setup.sh" keep; else "$TOP/test/setup.sh" demo; fi || exit
 	make_workspace demo
+	if [ -n "$KEEP" ]; then
+		say 'Fetching what the page of the app is made of, from npm.'
+		(fetch_packages web && build_element) || true
+	fi
 	take_films
 	in_workspace test/demo/run.sh --inside || status=$?
 	if [ "$status" = 0 ]; then
@@ -98,6 +107,28 @@ inside()
 		tell_story
 	fi
 	hand_over_films
+	if [ -n "$KEEP" ]; then
+		keep_up
+	fi
+}
+
+# Until Ctrl-C, which is the end that was asked for.
+keep_up()
+{
+	local keeper over='' status=0
+
+	heading 'All of this stays up until Ctrl-C'
+	printf '  the films\n    demo/index.html\n'
+	printf '  psql, with short views of the jobs\n    PSQLRC=sql/console.sql psql -h %s -U postgres app\n' "$WORK"
+	PGDATABASE=app node test/demo/keep.mjs "$WORK" "$(told storage gateway_url)" &
+	keeper=$!
+	trap 'over=yes; kill "$keeper" 2>/dev/null' INT TERM HUP
+	while kill -0 "$keeper" 2>/dev/null; do
+		status=0
+		wait "$keeper" || status=$?
+	done
+	trap 'exit 130' INT TERM HUP
+	[ -n "$over" ] || die "what was to stay up has ended with status $status"
 }
 
 if [ "${1:-}" = --inside ]; then
