@@ -181,6 +181,10 @@ DECLARE
 	number constant numeric = CASE WHEN setting ~ '^-?[0-9]+([.][0-9]+)?$' THEN setting::numeric END;
 	other constant jsonb = (SELECT jsonb_object_agg(s.name, s.setting) FROM pg_settings s WHERE s.name LIKE 'vibevideo.%');
 	limited record;
+	-- as vibevideo_internal.has_vault, which viewers cannot call
+	vault constant boolean = EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+									 JOIN pg_roles o ON o.oid = c.relowner JOIN pg_roles s ON s.oid = n.nspowner
+									 WHERE n.nspname = 'vault' AND c.relname = 'decrypted_secrets' AND o.rolsuper AND s.rolsuper);
 BEGIN
 	CASE name
 	WHEN 'vibevideo.submit_timeout' THEN
@@ -188,7 +192,7 @@ BEGIN
 		FROM pg_roles r CROSS JOIN LATERAL unnest(r.rolconfig) AS x(entry)
 		CROSS JOIN LATERAL (SELECT substr(x.entry, length('statement_timeout=') + 1) AS value) c
 		WHERE r.rolname IN ('anon', 'authenticated', 'service_role', 'authenticator') AND x.entry LIKE 'statement\_timeout=%'
-		  AND c.value <> '0' AND number >= 1000 * extract(epoch FROM (CASE WHEN c.value ~ '^[0-9]+$' THEN c.value || ' ms' ELSE c.value END)::interval)
+		  AND c.value !~ '^0+[^0-9]*$' AND number >= 1000 * extract(epoch FROM (CASE WHEN c.value ~ '^[0-9]+$' THEN c.value || ' ms' ELSE c.value END)::interval)
 		ORDER BY r.rolname LIMIT 1;
 		IF FOUND THEN
 			RETURN format('make it shorter than the statement_timeout of %s, %s: otherwise that ends the call first, and its submit is lost',
@@ -200,7 +204,7 @@ BEGIN
 		END IF;
 	WHEN 'vibevideo.fal_key', 'vibevideo.storage_key' THEN
 		IF setting <> '' THEN
-			RETURN 'keep it in Vault or in the server''s environment, where no file of settings has it';
+			RETURN format('keep it in %s, where no file of settings has it', CASE WHEN vault THEN 'Vault or in the server''s environment' ELSE 'the server''s environment' END);
 		END IF;
 	WHEN 'vibevideo.fal_queue_url', 'vibevideo.fal_api_url', 'vibevideo.fal_jwks_url' THEN
 		IF setting LIKE 'http://%' THEN

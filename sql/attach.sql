@@ -560,7 +560,9 @@ BEGIN ATOMIC
 	WHERE wanted.name IS NOT NULL
 	  AND (a.attname IS NULL OR t.typcategory <> wanted.category
 		   OR wanted.name = (b).user_column AND NOT vibevideo_internal.names_user(a.atttypid)
-		   OR a.atttypid <> wanted.type AND NOT (wanted.type = 'text'::regtype AND a.atttypid = 'varchar'::regtype));
+		   -- a domain may refuse a value: that is the row's own trouble
+		   OR coalesce(nullif(CASE WHEN wanted.name <> (b).id_column THEN t.typbasetype END, 0), a.atttypid) <> wanted.type
+			  AND NOT (wanted.type = 'text'::regtype AND a.atttypid = 'varchar'::regtype));
 END;
 COMMENT ON FUNCTION vibevideo_internal.column_faults(vibevideo.binding) IS
 	'columns of the attached table that are missing or have another type, NULL if none; owner only';

@@ -319,13 +319,14 @@ For viewers and operators.';
 -- Health
 -------------------------------------------------------------------------------
 
--- It has a tenth of a second, whoever holds what it looks at.  Jobs are not counted:
--- what needs a person among them is in the inbox, which reads a bounded part.
+-- It takes some milliseconds, and a second at most, whoever holds what it looks at.
+-- Jobs are not counted: what needs a person among them is in the inbox, which reads a
+-- bounded part.
 CREATE FUNCTION vibevideo_internal.local_checks()
 RETURNS TABLE (check_name text, status text, detail text, hint text)
 LANGUAGE plpgsql VOLATILE ROWS 25 SET search_path = pg_catalog, pg_temp SET lock_timeout = '20ms' AS $$
 DECLARE
-	until constant timestamptz = clock_timestamp() + interval '70 ms';
+	until constant timestamptz = clock_timestamp() + interval '1 second';
 	part text;
 BEGIN
 	FOREACH part IN ARRAY ARRAY['preload', 'worker', 'table', 'api', 'cron', 'limits', 'sequences'] LOOP
@@ -352,7 +353,7 @@ BEGIN
 	END LOOP;
 END
 $$;
-COMMENT ON FUNCTION vibevideo_internal.local_checks() IS 'what check_config looks at without the network and without jobs, within a tenth of a second; owner only';
+COMMENT ON FUNCTION vibevideo_internal.local_checks() IS 'what check_config looks at without the network and without jobs, within a second; owner only';
 
 CREATE FUNCTION vibevideo.health(network boolean DEFAULT false)
 RETURNS TABLE (check_name text, status text, detail text, hint text)
@@ -369,7 +370,7 @@ END
 $$;
 COMMENT ON FUNCTION vibevideo.health(boolean) IS
 'Reports whether everything is as it has to be, as far as that can be seen without asking anybody and without
-  counting jobs, which is for vibevideo.inbox. It takes a tenth of a second, and says what it has not looked at.
+  counting jobs, which is for vibevideo.inbox. It takes a second at most, and says what it has not looked at.
 network: true asks fal.ai and Storage as well, and counts, as vibevideo.check_config does; that takes an operator;
   default: false.
 Returns a row for each thing:
@@ -746,7 +747,9 @@ DECLARE
 	f record;
 BEGIN
 	FOR f IN
-		SELECT p.oid::regprocedure AS function, i.called, obj_description(to_regprocedure(i.called), 'pg_proc') AS explained
+		SELECT p.oid::regprocedure AS function,
+			   -- their argument has another name
+			   CASE WHEN i.called ~ '^vibevideo[.](cancel|retry|resolve)[(]' THEN replace(d.explained, E'\njob: ', E'\njob_id: ') ELSE d.explained END AS explained
 		FROM (VALUES
 			('vibevideo_admin_me()', 'vibevideo.me()'),
 			('vibevideo_admin_overview()', 'vibevideo.overview()'),
@@ -774,8 +777,9 @@ BEGIN
 			('vibevideo_admin_delete_limit(text, text)', 'vibevideo.delete_limit(text, text)'),
 			('vibevideo_admin_set_price(text, numeric)', 'vibevideo.set_price(text, numeric)')) AS i(function, called)
 		JOIN pg_proc p ON p.oid = to_regprocedure('public.' || i.function)
+		CROSS JOIN LATERAL (SELECT obj_description(to_regprocedure(i.called), 'pg_proc') AS explained) d
 	LOOP
-		EXECUTE format('COMMENT ON FUNCTION %s IS %L', f.function, replace(f.explained, E'\njob: ', E'\njob_id: '));
+		EXECUTE format('COMMENT ON FUNCTION %s IS %L', f.function, f.explained);
 	END LOOP;
 END
 $$;

@@ -668,7 +668,7 @@ COMMENT ON COLUMN vibevideo.overview_row.spent_today_usd IS 'list price, in USD,
 COMMENT ON COLUMN vibevideo.overview_row.reserved_today_usd IS 'list price, in USD, of those that are still to be made';
 COMMENT ON COLUMN vibevideo.overview_row.budget_usd IS 'how many USD all users together may spend a day (vibevideo.limit); NULL if that is not limited';
 COMMENT ON COLUMN vibevideo.overview_row.left_usd IS 'how many USD of it are left today';
-COMMENT ON COLUMN vibevideo.overview_row.worker IS 'running, slow, idle (not running, nothing to do), or down';
+COMMENT ON COLUMN vibevideo.overview_row.worker IS 'running, slow, idle (not running: nothing to do, or nothing may be done, as in a pause), or down';
 COMMENT ON COLUMN vibevideo.overview_row.worker_detail IS 'the same as a sentence';
 COMMENT ON COLUMN vibevideo.overview_row.fal_down_until IS 'fal.ai could not be reached, and is tried again then; NULL if all is well';
 COMMENT ON COLUMN vibevideo.overview_row.storage_down_until IS 'the same of Storage';
@@ -732,9 +732,9 @@ BEGIN
 	o.left_usd = CASE WHEN o.budget_usd IS NOT NULL THEN greatest(0, o.budget_usd - o.spent_today_usd - o.reserved_today_usd) END;
 
 	SELECT i.* INTO w FROM vibevideo.worker_info() i;
-	o.worker = CASE WHEN w.pid IS NULL AND o.idle_since IS NOT NULL THEN 'idle' WHEN w.pid IS NULL THEN 'down'
+	o.worker = CASE WHEN w.pid IS NULL AND (o.idle_since IS NOT NULL OR vibevideo_internal.rests_by() IS NOT NULL) THEN 'idle' WHEN w.pid IS NULL THEN 'down'
 					WHEN coalesce(w.heartbeat_at, w.started_at) > o.as_of - patience THEN 'running' ELSE 'slow' END;
-	o.worker_detail = CASE o.worker WHEN 'idle' THEN 'not running: there is no work for it'
+	o.worker_detail = CASE o.worker WHEN 'idle' THEN 'not running: ' || CASE WHEN o.idle_since IS NULL THEN 'no job is worked on here' ELSE 'there is no work for it' END
 		WHEN 'down' THEN concat_ws('; ', concat_ws(': ', 'not running', w.absence), 'it is started again at ' || vibevideo_internal.clock(w.restart_at))
 		ELSE format('process %s, last turn %s', w.pid, vibevideo_internal.ago(coalesce(w.heartbeat_at, w.started_at))) END;
 	o.fal_down_until = w.fal_down_until;

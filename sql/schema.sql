@@ -457,19 +457,24 @@ COMMENT ON FUNCTION vibevideo_internal.states() IS 'the inner states of a job; o
 -- Unfinished jobs, each found by the partial index of its state, so that nobody
 -- reads the others for them.
 CREATE VIEW vibevideo_internal.active_jobs AS
-SELECT p.job_id, p.relation, p.vibelog_id, p.orphan, p.state, p.requested_by, p.model, p.next_at, p.billed, p.cost_usd, p.created_at
+SELECT p.job_id, p.relation, p.vibelog_id, p.orphan, p.state, p.requested_by, p.model, p.next_at, p.billed, p.cost_usd, p.created_at,
+	   p.cancel_requested_at, p.updated_at, p.crashes
 FROM vibevideo.job p WHERE p.state = 'pending'
 UNION ALL
-SELECT s.job_id, s.relation, s.vibelog_id, s.orphan, s.state, s.requested_by, s.model, s.next_at, s.billed, s.cost_usd, s.created_at
+SELECT s.job_id, s.relation, s.vibelog_id, s.orphan, s.state, s.requested_by, s.model, s.next_at, s.billed, s.cost_usd, s.created_at,
+	   s.cancel_requested_at, s.updated_at, s.crashes
 FROM vibevideo.job s WHERE s.state = 'submitting'
 UNION ALL
-SELECT u.job_id, u.relation, u.vibelog_id, u.orphan, u.state, u.requested_by, u.model, u.next_at, u.billed, u.cost_usd, u.created_at
+SELECT u.job_id, u.relation, u.vibelog_id, u.orphan, u.state, u.requested_by, u.model, u.next_at, u.billed, u.cost_usd, u.created_at,
+	   u.cancel_requested_at, u.updated_at, u.crashes
 FROM vibevideo.job u WHERE u.state = 'submit_unknown'
 UNION ALL
-SELECT q.job_id, q.relation, q.vibelog_id, q.orphan, q.state, q.requested_by, q.model, q.next_at, q.billed, q.cost_usd, q.created_at
+SELECT q.job_id, q.relation, q.vibelog_id, q.orphan, q.state, q.requested_by, q.model, q.next_at, q.billed, q.cost_usd, q.created_at,
+	   q.cancel_requested_at, q.updated_at, q.crashes
 FROM vibevideo.job q WHERE q.state = ANY (ARRAY['queued', 'generating'])
 UNION ALL
-SELECT c.job_id, c.relation, c.vibelog_id, c.orphan, c.state, c.requested_by, c.model, c.next_at, c.billed, c.cost_usd, c.created_at
+SELECT c.job_id, c.relation, c.vibelog_id, c.orphan, c.state, c.requested_by, c.model, c.next_at, c.billed, c.cost_usd, c.created_at,
+	   c.cancel_requested_at, c.updated_at, c.crashes
 FROM vibevideo.job c WHERE c.state = 'processing';
 COMMENT ON VIEW vibevideo_internal.active_jobs IS 'unfinished jobs; owner only';
 
@@ -796,11 +801,21 @@ CREATE FUNCTION vibevideo_internal.identity(OUT system_identifier bigint, OUT da
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'vibevideo_identity';
 COMMENT ON FUNCTION vibevideo_internal.identity() IS 'the cluster''s system identifier (in a copy that was started a number of its own), this database and the timeline; owner only';
 
+-- Do the jobs belong to another cluster, database or timeline?  A standby has no
+-- timeline of its own, but follows its primary's.  Without a binding there is no
+-- other to belong to.
+CREATE FUNCTION vibevideo_internal.is_elsewhere(b vibevideo.binding)
+RETURNS boolean LANGUAGE sql VOLATILE
+RETURN (b).system_identifier IS NOT NULL
+	   AND (SELECT ((b).system_identifier, (b).database_oid, (b).timeline) IS DISTINCT FROM
+				   (i.system_identifier, i.database_oid, coalesce(i.timeline, (b).timeline)) FROM vibevideo_internal.identity() i);
+COMMENT ON FUNCTION vibevideo_internal.is_elsewhere(vibevideo.binding) IS
+	'whether jobs belong to another cluster, database or timeline; owner only';
+
 -- May somebody else work on the same jobs?  Then nothing is done here, not even noted.
 CREATE FUNCTION vibevideo_internal.is_copy(b vibevideo.binding)
 RETURNS boolean LANGUAGE sql VOLATILE
-RETURN (b).paused AND (b).pause_scope IS NULL OR ((b).system_identifier, (b).database_oid, (b).timeline) IS DISTINCT FROM
-	(SELECT (i.system_identifier, i.database_oid, i.timeline) FROM vibevideo_internal.identity() i);
+RETURN (b).paused AND (b).pause_scope IS NULL OR vibevideo_internal.is_elsewhere(b);
 COMMENT ON FUNCTION vibevideo_internal.is_copy(vibevideo.binding) IS
 	'whether this database is a copy, or was paused by hand: nothing is taken here until vibevideo.resume(); owner only';
 
@@ -814,11 +829,8 @@ BEGIN ATOMIC
 											vibevideo_internal.shown((b).paused_by), date_trunc('second', (b).paused_at)),
 							   vibevideo_internal.shown((b).pause_reason))
 				WHEN (b).paused AND (b).pause_scope IS NULL AND (b).paused_at IS NULL THEN 'paused by an UPDATE of vibevideo.binding' END,
-		   CASE WHEN (b).paused AND (b).pause_scope IS NULL AND (b).paused_at IS NOT NULL
-					 OR ((b).system_identifier, (b).database_oid, (b).timeline) IS DISTINCT FROM
-						(i.system_identifier, i.database_oid, i.timeline)
-				THEN 'this is a restored or copied database, whose original may still work on the same jobs' END), '')
-	FROM vibevideo_internal.identity() i;
+		   CASE WHEN (b).paused AND (b).pause_scope IS NULL AND (b).paused_at IS NOT NULL OR vibevideo_internal.is_elsewhere(b)
+				THEN 'this is a restored or copied database, whose original may still work on the same jobs' END), '');
 END;
 COMMENT ON FUNCTION vibevideo_internal.pause_cause(vibevideo.binding) IS
 	'who has paused this database, or its sending, since when and why, or that it is a copy; NULL if it is not paused; owner only';

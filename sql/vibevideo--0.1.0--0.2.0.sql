@@ -127,7 +127,11 @@ $$;
 CREATE OR REPLACE FUNCTION vibevideo_internal.check_api()
 RETURNS SETOF vibevideo_internal.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	key_type constant regtype = coalesce((SELECT b.id_type FROM vibevideo.binding b), 'uuid'::regtype);
+	-- without a table they are what they were for the last one
+	key_type constant regtype = coalesce((SELECT b.id_type FROM vibevideo.binding b),
+										 (SELECT p.proargtypes[0]::regtype FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+										  WHERE n.nspname = 'public' AND p.proname = 'vibevideo_submit' AND p.pronargs = 1
+										  ORDER BY p.oid LIMIT 1), 'uuid'::regtype);
 	expected constant text[] = ARRAY[format('vibevideo_submit(%s)', key_type), format('vibevideo_submit_batch(%s[])', key_type),
 									 format('vibevideo_status(%s)', key_type), format('vibevideo_cancel(%s)', key_type),
 									 format('vibevideo_retry(%s)', key_type), 'vibevideo_poll()', 'vibevideo_webhook(json)'];
@@ -160,24 +164,53 @@ BEGIN
 END
 $$;
 
+-- Whether limits of users can bind anybody: NULL if they can, else why not.  Users
+-- are known by a column of the table, or by the JWTs of PostgREST; what the latest
+-- jobs say counts more than who might call.
+CREATE FUNCTION vibevideo_internal.why_nobody_is_known()
+RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
+BEGIN ATOMIC
+	SELECT CASE WHEN latest.jobs = 100 AND latest.unknown = 100
+				THEN 'none of the last 100 videos was requested by a known user, and the table has no user_column'
+				WHEN latest.jobs = latest.unknown AND nullif(current_setting('request.jwt.claims', true), '') IS NULL
+					 AND NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname IN ('authenticator', 'authenticated'))
+					 AND NOT EXISTS (SELECT FROM pg_db_role_setting s, unnest(s.setconfig) AS x(entry)
+									 WHERE x.entry ~ '^(request|pgrst|app\.settings)\.jwt')
+				THEN 'the table has no user_column, and nobody comes here with a JWT' END
+	FROM vibevideo.binding b
+	CROSS JOIN (SELECT count(*) AS jobs, count(*) FILTER (WHERE l.requested_by IS NULL) AS unknown
+				FROM (SELECT j.requested_by FROM vibevideo.job j ORDER BY j.job_id DESC LIMIT 100) l) latest
+	WHERE b.user_column IS NULL;
+END;
+COMMENT ON FUNCTION vibevideo_internal.why_nobody_is_known() IS 'why limits of users bind nobody, NULL if they may; owner only';
+
 CREATE OR REPLACE FUNCTION vibevideo_internal.check_limits()
 RETURNS SETOF vibevideo_internal.check_line LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	limits record;
+	nobody constant text = vibevideo_internal.why_nobody_is_known();
 	wanted constant text = coalesce((SELECT b.model FROM vibevideo.binding b), current_setting('vibevideo.model'));
+	kinds text;
 BEGIN
 	SELECT count(*) AS n, count(*) FILTER (WHERE l.scope = 'global') AS global, count(*) FILTER (WHERE l.scope = 'default') AS usual,
-		   count(*) FILTER (WHERE l.scope = 'user') AS users, bool_or(l.spend_per_day_usd >= 0) AS spend
+		   count(*) FILTER (WHERE l.scope = 'user') AS users,
+		   bool_or(greatest(l.max_active, l.submits_per_day, l.spend_per_day_usd) >= 0) FILTER (WHERE l.scope <> 'global') AS of_users,
+		   bool_or(l.spend_per_day_usd >= 0) FILTER (WHERE l.scope = 'global' OR nobody IS NULL) AS spend
 	INTO limits FROM vibevideo.limit l;
-	RETURN NEXT vibevideo_internal.line('limits', 'ok',
-										CASE WHEN limits.n = 0 THEN 'none is set'
-										ELSE concat_ws(', ', CASE WHEN limits.global > 0 THEN 'for all users together' END,
-										CASE WHEN limits.usual > 0 THEN 'for each user' END,
-										CASE WHEN limits.users > 0 THEN format('for some by name: %s', limits.users) END) END);
-	IF limits.spend AND NOT EXISTS (SELECT FROM vibevideo.model m WHERE m.endpoint = wanted AND m.price_usd > 0) THEN
+	kinds = CASE WHEN limits.n = 0 THEN 'none is set'
+			ELSE concat_ws(', ', CASE WHEN limits.global > 0 THEN 'for all users together' END, CASE WHEN limits.usual > 0 THEN 'for each user' END,
+						   CASE WHEN limits.users > 0 THEN format('for some by name: %s', limits.users) END) END;
+	RETURN NEXT CASE WHEN limits.of_users AND nobody IS NOT NULL
+					 THEN vibevideo_internal.line('limits', 'warn', format('%s; limits of users bind nobody, since %s', kinds, nobody),
+							  'SELECT vibevideo.attach(..., user_column => ''...'') names the column that says whose a row is; a limit with scope '
+							  'global counts all videos.')
+					 ELSE vibevideo_internal.line('limits', 'ok', kinds) END;
+	IF limits.spend AND NOT EXISTS (SELECT FROM vibevideo.model m WHERE m.endpoint = wanted AND m.price_usd IS NOT NULL) THEN
 		RETURN NEXT vibevideo_internal.line('price', 'warn',
 											format('spending is limited, but the price of %s is not known and counts as 0', wanted),
-											format('INSERT INTO vibevideo.model (endpoint, price_usd) VALUES (%L, ...).', wanted));
+											CASE WHEN EXISTS (SELECT FROM vibevideo.model m WHERE m.endpoint = wanted)
+											THEN format('UPDATE vibevideo.model SET price_usd = ... WHERE endpoint = %L.', wanted)
+											ELSE format('INSERT INTO vibevideo.model (endpoint, price_usd) VALUES (%L, ...).', wanted) END);
 	END IF;
 END
 $$;
@@ -187,10 +220,20 @@ RETURNS TABLE (check_name text, status text, detail text, hint text)
 LANGUAGE plpgsql VOLATILE ROWS 30 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	part text;
+	told_by text;
 BEGIN
 	FOREACH part IN ARRAY ARRAY['preload', 'worker', 'table', 'api', 'services', 'cron', 'jobs', 'limits'] LOOP
+		IF told_by IS NOT NULL THEN
+			RETURN QUERY SELECT l.* FROM vibevideo_internal.not_checked(part, told_by) l;
+			CONTINUE;
+		END IF;
 		BEGIN
-			RETURN QUERY EXECUTE format('SELECT l.check_name, l.status, l.detail, l.hint FROM vibevideo_internal.%I() l', 'check_' || part);
+			FOR check_name, status, detail, hint IN
+				EXECUTE format('SELECT l.check_name, l.status, l.detail, l.hint FROM vibevideo_internal.%I() l', 'check_' || part)
+			LOOP
+				RETURN NEXT;
+				told_by = coalesce(told_by, CASE WHEN part = 'preload' AND status <> 'ok' THEN check_name END);
+			END LOOP;
 		EXCEPTION WHEN OTHERS THEN
 			check_name = part;
 			status = 'fail';
@@ -720,9 +763,18 @@ LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'vibevideo_place_in_line';
 COMMENT ON FUNCTION vibevideo_internal.place_in_line(bigint) IS
 	'where a pending job is in the order of sending: 1002 beyond 1001, NULL if unknown; which of its user''s it is; how many wait; room at fal.ai; owner only';
 
+-- Is Supabase Vault here?  A "vault" that some user has made is not read, so the
+-- owner must be a superuser.  src/owner.c is the same.
+CREATE FUNCTION vibevideo_internal.has_vault()
+RETURNS boolean LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+			   JOIN pg_roles o ON o.oid = c.relowner JOIN pg_roles s ON s.oid = n.nspowner
+			   WHERE n.nspname = 'vault' AND c.relname = 'decrypted_secrets' AND o.rolsuper AND s.rolsuper);
+COMMENT ON FUNCTION vibevideo_internal.has_vault() IS 'whether keys are looked for in Supabase Vault; owner only';
+
 CREATE FUNCTION vibevideo_internal.key_places(environment text, setting text, secret text)
 RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-RETURN concat_ws(', ', CASE WHEN to_regclass('vault.decrypted_secrets') IS NOT NULL THEN format('Vault (secret "%s")', secret) END,
+RETURN concat_ws(', ', CASE WHEN secret <> '' AND vibevideo_internal.has_vault() THEN format('Vault (secret "%s")', secret) END,
 				 format('the server''s environment (%s)', environment), format('the setting %s', setting));
 COMMENT ON FUNCTION vibevideo_internal.key_places(text, text, text) IS 'where a key is looked for; owner only';
 
@@ -1148,10 +1200,20 @@ BEGIN
 END
 $$;
 
+-- Do the jobs belong to another cluster, database or timeline?  A standby has no
+-- timeline of its own, but follows its primary's.  Without a binding there is no
+-- other to belong to.
+CREATE FUNCTION vibevideo_internal.is_elsewhere(b vibevideo.binding)
+RETURNS boolean LANGUAGE sql VOLATILE
+RETURN (b).system_identifier IS NOT NULL
+	   AND (SELECT ((b).system_identifier, (b).database_oid, (b).timeline) IS DISTINCT FROM
+				   (i.system_identifier, i.database_oid, coalesce(i.timeline, (b).timeline)) FROM vibevideo_internal.identity() i);
+COMMENT ON FUNCTION vibevideo_internal.is_elsewhere(vibevideo.binding) IS
+	'whether jobs belong to another cluster, database or timeline; owner only';
+
 CREATE OR REPLACE FUNCTION vibevideo_internal.is_copy(b vibevideo.binding)
 RETURNS boolean LANGUAGE sql VOLATILE
-RETURN (b).paused AND (b).pause_scope IS NULL OR ((b).system_identifier, (b).database_oid, (b).timeline) IS DISTINCT FROM
-	(SELECT (i.system_identifier, i.database_oid, i.timeline) FROM vibevideo_internal.identity() i);
+RETURN (b).paused AND (b).pause_scope IS NULL OR vibevideo_internal.is_elsewhere(b);
 COMMENT ON FUNCTION vibevideo_internal.is_copy(vibevideo.binding) IS
 	'whether this database is a copy, or was paused by hand: nothing is taken here until vibevideo.resume(); owner only';
 
@@ -1164,11 +1226,8 @@ BEGIN ATOMIC
 											vibevideo_internal.shown((b).paused_by), date_trunc('second', (b).paused_at)),
 							   vibevideo_internal.shown((b).pause_reason))
 				WHEN (b).paused AND (b).pause_scope IS NULL AND (b).paused_at IS NULL THEN 'paused by an UPDATE of vibevideo.binding' END,
-		   CASE WHEN (b).paused AND (b).pause_scope IS NULL AND (b).paused_at IS NOT NULL
-					 OR ((b).system_identifier, (b).database_oid, (b).timeline) IS DISTINCT FROM
-						(i.system_identifier, i.database_oid, i.timeline)
-				THEN 'this is a restored or copied database, whose original may still work on the same jobs' END), '')
-	FROM vibevideo_internal.identity() i;
+		   CASE WHEN (b).paused AND (b).pause_scope IS NULL AND (b).paused_at IS NOT NULL OR vibevideo_internal.is_elsewhere(b)
+				THEN 'this is a restored or copied database, whose original may still work on the same jobs' END), '');
 END;
 COMMENT ON FUNCTION vibevideo_internal.pause_cause(vibevideo.binding) IS
 	'who has paused this database, or its sending, since when and why, or that it is a copy; NULL if it is not paused; owner only';
@@ -1445,7 +1504,9 @@ BEGIN ATOMIC
 	WHERE wanted.name IS NOT NULL
 	  AND (a.attname IS NULL OR t.typcategory <> wanted.category
 		   OR wanted.name = (b).user_column AND NOT vibevideo_internal.names_user(a.atttypid)
-		   OR a.atttypid <> wanted.type AND NOT (wanted.type = 'text'::regtype AND a.atttypid = 'varchar'::regtype));
+		   -- a domain may refuse a value: that is the row's own trouble
+		   OR coalesce(nullif(CASE WHEN wanted.name <> (b).id_column THEN t.typbasetype END, 0), a.atttypid) <> wanted.type
+			  AND NOT (wanted.type = 'text'::regtype AND a.atttypid = 'varchar'::regtype));
 END;
 COMMENT ON FUNCTION vibevideo_internal.column_faults(vibevideo.binding) IS
 	'columns of the attached table that are missing or have another type, NULL if none; owner only';
@@ -2209,19 +2270,24 @@ COMMENT ON FUNCTION vibevideo_internal.jobs_deleted() IS 'trigger: keeps the cos
 -- Unfinished jobs, each found by the partial index of its state, so that nobody
 -- reads the others for them.
 CREATE VIEW vibevideo_internal.active_jobs AS
-SELECT p.job_id, p.relation, p.vibelog_id, p.orphan, p.state, p.requested_by, p.model, p.next_at, p.billed, p.cost_usd, p.created_at
+SELECT p.job_id, p.relation, p.vibelog_id, p.orphan, p.state, p.requested_by, p.model, p.next_at, p.billed, p.cost_usd, p.created_at,
+	   p.cancel_requested_at, p.updated_at, p.crashes
 FROM vibevideo.job p WHERE p.state = 'pending'
 UNION ALL
-SELECT s.job_id, s.relation, s.vibelog_id, s.orphan, s.state, s.requested_by, s.model, s.next_at, s.billed, s.cost_usd, s.created_at
+SELECT s.job_id, s.relation, s.vibelog_id, s.orphan, s.state, s.requested_by, s.model, s.next_at, s.billed, s.cost_usd, s.created_at,
+	   s.cancel_requested_at, s.updated_at, s.crashes
 FROM vibevideo.job s WHERE s.state = 'submitting'
 UNION ALL
-SELECT u.job_id, u.relation, u.vibelog_id, u.orphan, u.state, u.requested_by, u.model, u.next_at, u.billed, u.cost_usd, u.created_at
+SELECT u.job_id, u.relation, u.vibelog_id, u.orphan, u.state, u.requested_by, u.model, u.next_at, u.billed, u.cost_usd, u.created_at,
+	   u.cancel_requested_at, u.updated_at, u.crashes
 FROM vibevideo.job u WHERE u.state = 'submit_unknown'
 UNION ALL
-SELECT q.job_id, q.relation, q.vibelog_id, q.orphan, q.state, q.requested_by, q.model, q.next_at, q.billed, q.cost_usd, q.created_at
+SELECT q.job_id, q.relation, q.vibelog_id, q.orphan, q.state, q.requested_by, q.model, q.next_at, q.billed, q.cost_usd, q.created_at,
+	   q.cancel_requested_at, q.updated_at, q.crashes
 FROM vibevideo.job q WHERE q.state = ANY (ARRAY['queued', 'generating'])
 UNION ALL
-SELECT c.job_id, c.relation, c.vibelog_id, c.orphan, c.state, c.requested_by, c.model, c.next_at, c.billed, c.cost_usd, c.created_at
+SELECT c.job_id, c.relation, c.vibelog_id, c.orphan, c.state, c.requested_by, c.model, c.next_at, c.billed, c.cost_usd, c.created_at,
+	   c.cancel_requested_at, c.updated_at, c.crashes
 FROM vibevideo.job c WHERE c.state = 'processing';
 COMMENT ON VIEW vibevideo_internal.active_jobs IS 'unfinished jobs; owner only';
 
@@ -2462,75 +2528,97 @@ BEGIN
 END
 $$;
 
+-- One cause, one finding: a line that cannot be checked, or would say the same again,
+-- is ok and names the line that reports it.
+CREATE FUNCTION vibevideo_internal.not_checked(check_name text, told_by text)
+RETURNS vibevideo_internal.check_line LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+RETURN ROW(check_name, 'ok', format('not checked: see line %s', told_by), NULL)::vibevideo_internal.check_line;
+COMMENT ON FUNCTION vibevideo_internal.not_checked(text, text) IS 'makes a line of check_config that another one speaks for; owner only';
+
+-- Has the server loaded a library at its start?
+CREATE FUNCTION vibevideo_internal.is_preloaded(library text)
+RETURNS boolean LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN current_setting('shared_preload_libraries') ~ format('(^|[ ,/"])%s([ ,."]|$)', library);
+COMMENT ON FUNCTION vibevideo_internal.is_preloaded(text) IS 'whether the server has loaded a library at its start; owner only';
+
 CREATE OR REPLACE FUNCTION vibevideo_internal.check_preload()
-RETURNS SETOF vibevideo_internal.check_line LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-	SELECT (CASE WHEN current_setting('shared_preload_libraries') ~ '(^|[ ,/"])vibevideo([ ,."]|$)'
-				 THEN vibevideo_internal.line('preload', 'ok', 'vibevideo is in shared_preload_libraries')
-				 ELSE vibevideo_internal.line('preload', 'fail', 'vibevideo is not in shared_preload_libraries: there is no background worker',
-											  'Add it to the list in postgresql.conf, keep what is there, and restart the server.') END).*
-	UNION ALL
-	SELECT (CASE WHEN e.extversion = vibevideo_internal.library_version()
-				 THEN vibevideo_internal.line('version', 'ok', format('library and extension are version %s', e.extversion))
-				 ELSE vibevideo_internal.line('version', 'fail', format('the library is version %s, the extension in this database %s: vibevideo is paused',
-																		vibevideo_internal.library_version(), e.extversion),
-											  'ALTER EXTENSION vibevideo UPDATE; or, if the library is the older one, restart the server with the new one.') END).*
-	FROM pg_extension e WHERE e.extname = 'vibevideo';
-END;
+RETURNS SETOF vibevideo_internal.check_line LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	ours constant text = (SELECT e.extversion FROM pg_extension e WHERE e.extname = 'vibevideo');
+	version text;
+BEGIN
+	IF NOT vibevideo_internal.is_preloaded('vibevideo') THEN
+		RETURN NEXT vibevideo_internal.line('preload', 'fail', 'vibevideo is not in shared_preload_libraries: there is no background worker',
+											'Add it to the list in postgresql.conf, keep what is there, and restart the server.');
+		RETURN NEXT vibevideo_internal.not_checked('version', 'preload');
+		RETURN;
+	END IF;
+	RETURN NEXT vibevideo_internal.line('preload', 'ok', 'vibevideo is in shared_preload_libraries');
+	version = vibevideo_internal.library_version();
+	RETURN NEXT CASE WHEN version = ours
+					 THEN vibevideo_internal.line('version', 'ok', format('library and extension are version %s', ours))
+					 ELSE vibevideo_internal.line('version', 'fail',
+							  format('the library is version %s, the extension in this database %s: vibevideo is paused', version, ours),
+							  'ALTER EXTENSION vibevideo UPDATE; or, if the library is the older one, restart the server with the new one.') END;
+END
+$$;
 COMMENT ON FUNCTION vibevideo_internal.check_preload() IS 'part of check_config: is the library preloaded, and of the right version; owner only';
+
+-- The line that says why nothing is done here on purpose, NULL if jobs are worked on.
+CREATE FUNCTION vibevideo_internal.rests_by()
+RETURNS text LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT CASE WHEN pg_is_in_recovery() THEN 'worker'
+				WHEN b.relation IS NULL THEN 'table'
+				WHEN vibevideo_internal.is_copy(b) THEN 'identity'
+				WHEN b.paused AND b.pause_scope = 'all' THEN 'paused' END
+	FROM (SELECT true AS only_one) one LEFT JOIN vibevideo.binding b USING (only_one);
+END;
+COMMENT ON FUNCTION vibevideo_internal.rests_by() IS 'which line of check_config says why no job is worked on here, NULL if they are; owner only';
 
 CREATE OR REPLACE FUNCTION vibevideo_internal.check_worker()
 RETURNS SETOF vibevideo_internal.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
 DECLARE
 	patience constant interval = '2 minutes';
+	rests_by constant text = vibevideo_internal.rests_by();
+	b vibevideo.binding;
+	work boolean;
 	w record;
-	work constant boolean = EXISTS (SELECT FROM vibevideo_internal.active_jobs a) OR EXISTS (SELECT FROM vibevideo.job j WHERE j.row_dirty);
 	alive boolean;
-	polled boolean;
+	starting boolean;
 BEGIN
+	SELECT x.* INTO b FROM vibevideo.binding x;
+	-- what the worker itself takes for work
+	work = EXISTS (SELECT FROM vibevideo_internal.active_jobs a WHERE a.state <> 'pending' OR b.paused IS NOT TRUE)
+		OR EXISTS (SELECT FROM vibevideo.job j JOIN pg_class c ON c.oid = j.relation WHERE j.row_dirty AND j.relation = b.relation);
 	SELECT i.* INTO w FROM vibevideo.worker_info() i;
 	alive = w.pid IS NOT NULL AND coalesce(w.heartbeat_at, w.started_at) > clock_timestamp() - patience;
-	IF alive THEN
-		RETURN NEXT vibevideo_internal.line('worker', 'ok',
-											format('process %s, last turn %s, starts: %s, failures: %s', w.pid,
-											vibevideo_internal.ago(w.heartbeat_at), w.starts, w.failures));
-	ELSIF w.pid IS NOT NULL THEN
-		RETURN NEXT vibevideo_internal.line('worker', 'warn',
-											format('process %s is slow: last turn %s', w.pid, vibevideo_internal.ago(w.heartbeat_at)),
-											format('See what it waits for in pg_stat_activity; SELECT pg_terminate_backend(%s) starts it anew.',
-											w.pid));
-	ELSIF work THEN
-		RETURN NEXT vibevideo_internal.line('worker', 'fail',
-											'there is work, but no background worker runs',
-											'SELECT vibevideo.wake(); if that does not help, the server log says why it cannot start '
-											'(max_worker_processes may be used up).');
-	ELSE
-		RETURN NEXT vibevideo_internal.line('worker', 'ok', 'not running: there is no work for it');
-	END IF;
+	-- one that was told to end comes back a second later
+	starting = w.absence = 'it is being started' OR w.restart_at <= clock_timestamp() + interval '2 seconds';
+	RETURN NEXT CASE
+		WHEN pg_is_in_recovery() THEN vibevideo_internal.line('worker', 'ok', 'none on a standby: that of its primary works on the jobs')
+		WHEN alive THEN vibevideo_internal.line('worker', 'ok',
+			format('process %s, last turn %s, starts: %s, failures: %s', w.pid, vibevideo_internal.ago(w.heartbeat_at), w.starts, w.failures))
+		WHEN w.pid IS NOT NULL THEN vibevideo_internal.line('worker', 'warn',
+			format('process %s is slow: last turn %s', w.pid, vibevideo_internal.ago(w.heartbeat_at)),
+			format('See what it waits for in pg_stat_activity; SELECT pg_terminate_backend(%s) starts it anew.', w.pid))
+		WHEN NOT work THEN vibevideo_internal.line('worker', 'ok', 'not running: there is no work for it')
+		WHEN rests_by IS NOT NULL THEN vibevideo_internal.line('worker', 'ok', format('not running: jobs wait, see line %s', rests_by))
+		WHEN starting THEN vibevideo_internal.line('worker', 'ok', 'it is being started')
+		ELSE vibevideo_internal.line('worker', 'fail',
+			format('there is work, but no background worker runs: %s', concat_ws('; it is started again at ', w.absence, date_trunc('second', w.restart_at))),
+			CASE WHEN w.absence LIKE '%(max_worker_processes)%' THEN 'Raise max_worker_processes, and restart the server.'
+				 WHEN w.absence LIKE '%vibevideo.max_databases%' THEN 'Raise vibevideo.max_databases, and restart the server.'
+				 WHEN w.absence LIKE '%vibevideo.wake()%' THEN 'SELECT vibevideo.wake().'
+				 ELSE 'The server log says why.' END) END;
 
-	polled = coalesce(w.last_poll_at > clock_timestamp() - patience, false);
-	IF alive OR polled OR NOT work THEN
-		RETURN NEXT vibevideo_internal.line('rhythm', 'ok',
-											CASE WHEN polled THEN format('vibevideo_poll() was called %s', vibevideo_internal.ago(w.last_poll_at))
-											WHEN alive THEN 'the background worker polls automatically'
-											ELSE 'there is nothing to poll' END);
-	ELSE
-		RETURN NEXT vibevideo_internal.line('rhythm', 'fail',
-											format('nobody asks fal.ai about the jobs; vibevideo_poll() was called %s',
-											vibevideo_internal.ago(w.last_poll_at)),
-											'Get the worker running, or SELECT vibevideo.schedule().');
-	END IF;
-
-	IF w.fal_down_until IS NULL AND w.storage_down_until IS NULL THEN
-		RETURN NEXT vibevideo_internal.line('breaker', 'ok', 'fal.ai and Storage were reachable at the last request');
-	ELSE
-		RETURN NEXT vibevideo_internal.line('breaker', 'warn',
-											format('%s could not be reached: jobs wait, without using up tries; next probe %s',
-												   concat_ws(' and ', CASE WHEN w.fal_down_until IS NOT NULL THEN 'fal.ai' END,
-															 CASE WHEN w.storage_down_until IS NOT NULL THEN 'Storage' END),
-												   date_trunc('second', least(w.fal_down_until, w.storage_down_until))),
-											'See the lines queue and bucket, and the server log.');
-	END IF;
+	RETURN NEXT CASE
+		WHEN pg_is_in_recovery() THEN vibevideo_internal.not_checked('rhythm', 'worker')
+		WHEN w.last_poll_at > clock_timestamp() - patience
+		THEN vibevideo_internal.line('rhythm', 'ok', format('vibevideo_poll() was called %s', vibevideo_internal.ago(w.last_poll_at)))
+		WHEN alive THEN vibevideo_internal.line('rhythm', 'ok', 'the background worker polls automatically')
+		WHEN NOT work THEN vibevideo_internal.line('rhythm', 'ok', 'there is nothing to poll')
+		ELSE vibevideo_internal.line('rhythm', 'ok', format('nobody asks fal.ai about the jobs: see line %s', coalesce(rests_by, 'worker'))) END;
 END
 $$;
 
@@ -2542,23 +2630,27 @@ DECLARE
 	faults text;
 	lacks record;
 	checks record;
+	columns name[];
+	namesake name;
 	again text;
+	model constant text = coalesce((SELECT x.model FROM vibevideo.binding x), current_setting('vibevideo.model'));
 BEGIN
 	SELECT x.* INTO b FROM vibevideo.binding x;
 	IF NOT FOUND THEN
-		RETURN NEXT vibevideo_internal.line('table', 'fail',
-											'no table is attached',
-											'SELECT vibevideo.attach(''public.vibelogs'').');
+		RETURN NEXT vibevideo_internal.line('table', 'fail', 'no table is attached',
+			coalesce((SELECT format('SELECT vibevideo.attach(%L): jobs of it wait for that.', o.name) FROM vibevideo_internal.other_tables() o
+					  WHERE NOT o.gone LIMIT 1), 'SELECT vibevideo.attach(''public.vibelogs'').'));
 		RETURN;
 	END IF;
-	SELECT c.relforcerowsecurity AND c.relrowsecurity AND NOT (o.rolsuper OR o.rolbypassrls) AS hidden, o.rolname AS owner,
-		   o.rolsuper AS super, CASE WHEN c.relispartition THEN pg_partition_root(c.oid) END AS root INTO t
+	SELECT c.relkind = 'p' AS partitioned, c.relforcerowsecurity AND c.relrowsecurity AND NOT (o.rolsuper OR o.rolbypassrls) AS hidden,
+		   o.rolname AS owner, o.rolsuper AS super, CASE WHEN c.relispartition THEN pg_partition_root(c.oid) END AS root INTO t
 	FROM pg_class c JOIN pg_roles o ON o.oid = c.relowner WHERE c.oid = b.relation;
 	IF NOT FOUND THEN
 		RETURN NEXT vibevideo_internal.line('table', 'fail',
 											'the attached table has been dropped',
-											'Attach the table that takes its place, with adopt => ''...'' if that has its rows (line other_tables has the '
-											'number), or SELECT vibevideo.detach().');
+											format('Attach the table that takes its place, with adopt => ''%s'' if that has its rows, or SELECT '
+												   'vibevideo.detach(). SELECT vibevideo.cancel(job_id) or vibevideo.retry(job_id) works without '
+												   'table and row.', b.relation::oid));
 		RETURN;
 	END IF;
 	RETURN NEXT CASE WHEN t.root IS NOT NULL
@@ -2586,22 +2678,37 @@ BEGIN
 	faults = vibevideo_internal.column_faults(b);
 	RETURN NEXT CASE WHEN faults IS NULL THEN vibevideo_internal.line('columns', 'ok', 'all there')
 					 ELSE vibevideo_internal.line('columns', 'fail', faults, again) END;
+	SELECT coalesce(array_agg(a.attname), '{}') INTO columns FROM pg_attribute a
+	WHERE a.attrelid = b.relation AND a.attnum > 0 AND NOT a.attisdropped;
 
 	SELECT s.present, s.refusing, s.refused INTO checks FROM vibevideo_internal.status_check(b.relation) s;
-	RETURN NEXT CASE WHEN checks.refusing IS NOT NULL
+	namesake = (SELECT c.conname FROM pg_constraint c
+				WHERE c.conrelid = b.relation AND c.conname = vibevideo_internal.derived_name(b.relation, '', '_video_generation_status_check'));
+	RETURN NEXT CASE WHEN 'video_generation_status' <> ALL (columns)
+					 THEN vibevideo_internal.not_checked('constraint', 'columns')
+					 WHEN checks.refusing IS NOT NULL
 					 THEN vibevideo_internal.line('constraint', 'fail', format('%I refuses status %s', checks.refusing, checks.refused),
 							  format('ALTER TABLE %s DROP CONSTRAINT %I, then attach again.', b.relation, checks.refusing))
 					 WHEN NOT checks.present
-					 THEN vibevideo_internal.line('constraint', 'warn', 'no CHECK guards video_generation_status', again)
+					 THEN vibevideo_internal.line('constraint', 'warn', 'no CHECK guards video_generation_status',
+							  -- attach adds none beside one of its name
+							  CASE WHEN namesake IS NULL THEN again
+								   ELSE format('ALTER TABLE %s DROP CONSTRAINT %I, then attach again.', b.relation, namesake) END)
 					 ELSE vibevideo_internal.line('constraint', 'ok', 'a CHECK guards video_generation_status') END;
 
-	RETURN NEXT CASE WHEN vibevideo_internal.request_index(b.relation) IS NOT NULL
+	namesake = (SELECT c.relname FROM pg_class c JOIN pg_class r ON r.relnamespace = c.relnamespace
+				WHERE r.oid = b.relation AND c.relname = vibevideo_internal.derived_name(b.relation, 'idx_', '_video_request_id'));
+	RETURN NEXT CASE WHEN 'video_request_id' <> ALL (columns)
+					 THEN vibevideo_internal.not_checked('index', 'columns')
+					 WHEN vibevideo_internal.request_index(b.relation) IS NOT NULL
 					 THEN vibevideo_internal.line('index', 'ok', vibevideo_internal.request_index(b.relation)::text)
 					 WHEN b.build_index
 					 THEN vibevideo_internal.line('index', 'warn', 'the background worker has not built the index on video_request_id yet',
 							  'Wait; long transactions delay it. Or run yourself: ' || vibevideo_internal.index_command(b.relation, true))
 					 ELSE vibevideo_internal.line('index', 'warn', 'video_request_id has no valid index',
-							  'Run: ' || vibevideo_internal.index_command(b.relation, true)) END;
+							  CASE WHEN namesake IS NOT NULL THEN format('Drop or rename %I, which has its name; then attach again.', namesake)
+								   WHEN t.partitioned THEN 'Run, which blocks writes: ' || vibevideo_internal.index_command(b.relation)
+								   ELSE 'Run: ' || vibevideo_internal.index_command(b.relation, true) END) END;
 
 	SELECT l.* INTO lacks FROM vibevideo_internal.owner_lacks(b) l;
 	RETURN NEXT CASE WHEN lacks.lacking IS NOT NULL
@@ -2632,6 +2739,10 @@ BEGIN
 		EXCEPTION WHEN OTHERS THEN
 			RETURN NEXT vibevideo_internal.line('input_function', 'fail', SQLERRM, again);
 		END;
+	ELSIF b.image_column IS NULL AND EXISTS (SELECT FROM vibevideo.model m WHERE m.endpoint = model AND m.needs_image) THEN
+		RETURN NEXT vibevideo_internal.line('image_column', 'fail',
+			format('model %s needs an image, and the table was attached without a column for one', model),
+			format('SELECT vibevideo.attach(%L, image_column => ''...''), or attach it with another model.', b.relation));
 	END IF;
 END
 $$;
@@ -2640,19 +2751,47 @@ CREATE OR REPLACE FUNCTION vibevideo_internal.check_services()
 RETURNS SETOF vibevideo_internal.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	what text;
-	answer record;
+	answer vibevideo_internal.check_line;
+	-- the first line of each that is not ok
+	fal_told text;
+	storage_told text;
+	anon constant oid = (SELECT r.oid FROM pg_roles r WHERE r.rolname = 'anon');
+	hook constant regprocedure = to_regprocedure('public.vibevideo_webhook(json)');
+	w record;
 BEGIN
 	FOREACH what IN ARRAY ARRAY['fal_key', 'queue', 'storage_key', 'bucket', 'bucket_public', 'bucket_size', 'public_url', 'media_hosts',
 								'webhook', 'broadcasts'] LOOP
 		BEGIN
-			SELECT p.status, p.detail, p.hint INTO answer FROM vibevideo_internal.probe(what) p;
-			RETURN NEXT vibevideo_internal.line(what, answer.status, answer.detail, answer.hint);
+			SELECT what, p.status, p.detail, p.hint INTO answer FROM vibevideo_internal.probe(what) p;
 		EXCEPTION WHEN OTHERS THEN
-			RETURN NEXT vibevideo_internal.line(what, 'fail',
-												SQLERRM,
-												format('SELECT * FROM vibevideo_internal.probe(%L) shows the whole error.', what));
+			answer = vibevideo_internal.line(what, 'fail', SQLERRM,
+											 format('SELECT * FROM vibevideo_internal.probe(%L) shows the whole error.', what));
 		END;
+		IF answer.status <> 'ok' THEN
+			fal_told = coalesce(fal_told, CASE WHEN what IN ('fal_key', 'queue') THEN what END);
+			storage_told = coalesce(storage_told, CASE WHEN what IN ('storage_key', 'bucket') THEN what END);
+			IF what = 'webhook' AND hook IS NULL THEN
+				answer = vibevideo_internal.not_checked(what, 'api');
+			ELSIF what = 'webhook' AND NOT has_function_privilege(anon, hook, 'EXECUTE') THEN
+				answer = vibevideo_internal.not_checked(what, 'grants');
+			END IF;
+		END IF;
+		RETURN NEXT answer;
 	END LOOP;
+
+	SELECT i.fal_down_until AS fal, CASE WHEN current_setting('vibevideo.storage_kind') <> 'none' THEN i.storage_down_until END AS storage INTO w
+	FROM vibevideo.worker_info() i;
+	RETURN NEXT CASE
+		WHEN w.fal IS NULL AND w.storage IS NULL THEN vibevideo_internal.line('breaker', 'ok', 'no service is left alone')
+		WHEN (w.fal IS NULL OR fal_told IS NOT NULL) AND (w.storage IS NULL OR storage_told IS NOT NULL)
+		THEN vibevideo_internal.line('breaker', 'ok', format('jobs wait for %s',
+				 concat_ws(' and ', CASE WHEN w.fal IS NOT NULL THEN format('fal.ai: see line %s', fal_told) END,
+						   CASE WHEN w.storage IS NOT NULL THEN format('Storage: see line %s', storage_told) END)))
+		ELSE vibevideo_internal.line('breaker', 'warn',
+				 format('%s could not be reached: jobs wait, without using up tries; next probe %s',
+						concat_ws(' and ', CASE WHEN w.fal IS NOT NULL THEN 'fal.ai' END, CASE WHEN w.storage IS NOT NULL THEN 'Storage' END),
+						date_trunc('second', least(w.fal, w.storage))),
+				 'SELECT * FROM vibevideo.probe_now() asks at once, and lets jobs go to what answers; the server log says what happened.') END;
 END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.check_services() IS 'part of check_config: fal.ai, Storage, Realtime, our own webhook_url; owner only';
@@ -2675,18 +2814,23 @@ BEGIN
 											ELSE 'not installed; the background worker follows the jobs alone' END);
 		RETURN;
 	END IF;
-	EXECUTE 'SELECT j.jobid, j.schedule, j.active, j.username FROM cron.job j WHERE j.jobname = $1 AND j.database = $2 '
-			'ORDER BY j.active DESC, j.jobid LIMIT 1'
+	EXECUTE 'SELECT j.jobid, j.schedule, j.active, j.username FROM cron.job j '
+			'WHERE (j.jobname = $1 OR j.command ~ ''\mvibevideo_poll\M'') AND j.database = $2 '
+			'ORDER BY j.active DESC, (j.jobname = $1) IS TRUE DESC, j.jobid LIMIT 1'
 	INTO job USING 'vibevideo_poll', current_database();
 	IF job.jobid IS NULL THEN
-		RETURN NEXT vibevideo_internal.line('pg_cron', 'warn',
-											format('version %s, but no job calls vibevideo_poll()', version),
-											'SELECT vibevideo.schedule(); until then the background worker follows the jobs alone.');
+		RETURN NEXT vibevideo_internal.line('pg_cron', 'ok',
+											format('version %s, no job calls vibevideo_poll(); the background worker follows the jobs alone', version));
 		RETURN;
 	ELSIF NOT job.active THEN
 		RETURN NEXT vibevideo_internal.line('pg_cron', 'warn',
 											format('version %s, job %s is not active', version, job.jobid),
 											format('SELECT cron.alter_job(%s, active => true).', job.jobid));
+		RETURN;
+	ELSIF NOT vibevideo_internal.is_preloaded('pg_cron') THEN
+		RETURN NEXT vibevideo_internal.line('pg_cron', 'warn',
+											format('version %s, job %s never runs: pg_cron is not in shared_preload_libraries', version, job.jobid),
+											'Add it to the list in postgresql.conf, keep what is there, and restart the server.');
 		RETURN;
 	END IF;
 	IF NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = job.username) THEN
@@ -2696,13 +2840,18 @@ BEGIN
 											'SELECT vibevideo.unschedule(), then vibevideo.schedule() as the role that is to own it.');
 		RETURN;
 	END IF;
-	EXECUTE 'SELECT d.status, d.return_message FROM cron.job_run_details d WHERE d.jobid = $1 ORDER BY d.runid DESC LIMIT 1'
+	-- the last one that has ended; those that a restart of the server has ended say nothing
+	EXECUTE 'SELECT d.status, d.return_message FROM cron.job_run_details d '
+			'WHERE d.jobid = $1 AND d.status IN (''succeeded'', ''failed'') AND d.return_message IS DISTINCT FROM ''server restarted'' '
+			'ORDER BY d.runid DESC LIMIT 1'
 	INTO run USING job.jobid;
 	IF run.status = 'failed' THEN
 		RETURN NEXT vibevideo_internal.line('pg_cron', 'warn',
 											format('version %s, job %s failed: %s', version, job.jobid, btrim(run.return_message, E' \n')),
-											'See cron.job_run_details. pg_cron connects to cron.host, which pg_hba.conf must allow, unless '
-											'cron.use_background_workers is on.');
+											CASE WHEN run.return_message ~* 'connect'
+											THEN 'See cron.job_run_details. pg_cron connects to cron.host, which pg_hba.conf must allow, unless '
+												 'cron.use_background_workers is on.'
+											ELSE 'See cron.job_run_details.' END);
 		RETURN;
 	END IF;
 	RETURN NEXT vibevideo_internal.line('pg_cron', 'ok', format('version %s, job %s: %s', version, job.jobid, job.schedule));
@@ -2713,15 +2862,54 @@ $$;
 CREATE FUNCTION vibevideo_internal.check_overdue()
 RETURNS SETOF vibevideo_internal.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
 DECLARE
-	late constant timestamptz = clock_timestamp() - interval '1 minute';
-	jobs bigint;
-	oldest timestamptz;
+	now constant timestamptz = clock_timestamp();
+	late constant timestamptz = now - interval '1 minute';
+	rests_by constant text = vibevideo_internal.rests_by();
+	max_active constant int = current_setting('vibevideo.max_active');
+	-- polls are left to who calls vibevideo_poll() for so long
+	poll_interval constant interval = current_setting('vibevideo.poll_interval');
+	told_by text;
+	w record;
+	fal boolean;
+	storage boolean;
+	sending boolean;
+	begun_at timestamptz;
+	due record;
 BEGIN
-	SELECT count(*), min(a.next_at) INTO jobs, oldest FROM vibevideo_internal.active_jobs a WHERE a.next_at < late;
-	RETURN NEXT CASE WHEN jobs = 0 THEN vibevideo_internal.line('overdue', 'ok', 'no job waits longer than a minute for its turn')
-					 ELSE vibevideo_internal.line('overdue', CASE WHEN oldest < clock_timestamp() - interval '10 minutes' THEN 'fail' ELSE 'warn' END,
-							  format('jobs that wait for their turn: %s, the oldest was due %s', jobs, vibevideo_internal.ago(oldest)),
-							  'If worker and rhythm are ok, raise vibevideo.poll_batch_size or vibevideo.max_transfers.')
+	SELECT l.check_name INTO told_by FROM vibevideo_internal.check_worker() l WHERE l.status <> 'ok' LIMIT 1;
+	told_by = coalesce(rests_by, told_by);
+	IF told_by IS NOT NULL THEN
+		RETURN NEXT vibevideo_internal.not_checked('overdue', told_by);
+		RETURN;
+	END IF;
+	SELECT i.* INTO w FROM vibevideo.worker_info() i;
+	fal = w.fal_down_until IS NULL AND w.has_fal_key IS NOT FALSE;
+	storage = w.storage_down_until IS NULL
+		AND (current_setting('vibevideo.storage_kind') = 'none'
+			 OR w.has_storage_key IS NOT FALSE AND current_setting('vibevideo.storage_url') <> '');
+	-- a place that has just become free is not taken yet
+	sending = fal AND NOT (SELECT b.paused FROM vibevideo.binding b)
+		AND (max_active = 0
+			 OR vibevideo_internal.room_at_fal() > 0
+				AND NOT EXISTS (SELECT FROM vibevideo.job j WHERE j.next_at IS NULL AND j.completed_at > late)
+				AND NOT EXISTS (SELECT FROM vibevideo.job j WHERE j.state = 'processing' AND j.generated_at > late));
+	-- before that nobody worked on them
+	begun_at = greatest(w.started_at, (SELECT max(a.at) FROM vibevideo.audit a WHERE a.at > late AND a.action IN ('resume', 'attach')));
+
+	SELECT count(*) AS jobs, min(x.since) AS oldest, count(*) FILTER (WHERE x.state = 'processing') AS copies INTO due
+	-- what has to come first is due since yesterday, which says nothing
+	FROM (SELECT a.state, greatest(a.next_at, a.cancel_requested_at) AS since FROM vibevideo_internal.active_jobs a
+		  WHERE a.next_at < late AND a.crashes < 2 AND (a.cancel_requested_at IS NOT NULL OR a.next_at > a.updated_at - interval '12 hours')) x
+	WHERE CASE x.state WHEN 'pending' THEN sending AND x.since < late WHEN 'processing' THEN storage AND x.since < late
+					   WHEN 'queued' THEN fal AND x.since < late - poll_interval WHEN 'generating' THEN fal AND x.since < late - poll_interval END;
+	RETURN NEXT CASE WHEN due.jobs = 0 THEN vibevideo_internal.line('overdue', 'ok', 'no job waits longer than a minute for its turn')
+					 WHEN begun_at > now - interval '10 seconds'
+					 THEN vibevideo_internal.line('overdue', 'ok', 'work on the jobs has just begun')
+					 ELSE vibevideo_internal.line('overdue', CASE WHEN due.oldest < now - interval '10 minutes' THEN 'fail' ELSE 'warn' END,
+							  format('jobs that wait for their turn: %s, the oldest was due %s', due.jobs, vibevideo_internal.ago(due.oldest)),
+							  format('The server log may say what holds them up; if it is only that there are many, raise %s.',
+									 concat_ws(' and ', CASE WHEN due.copies < due.jobs THEN 'vibevideo.max_requests' END,
+											   CASE WHEN due.copies > 0 THEN 'vibevideo.max_transfers' END)))
 					 END;
 END
 $$;
@@ -2729,64 +2917,91 @@ COMMENT ON FUNCTION vibevideo_internal.check_overdue() IS 'part of check_config:
 
 -- The numbers of jobs.
 CREATE FUNCTION vibevideo_internal.check_sequences()
-RETURNS SETOF vibevideo_internal.check_line LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-	SELECT l.* FROM (SELECT vibevideo_internal.sequences_behind() AS behind) s
-	CROSS JOIN LATERAL vibevideo_internal.line('sequences', CASE WHEN s.behind THEN 'fail' ELSE 'ok' END,
-		CASE WHEN s.behind THEN 'jobs have higher numbers than their sequence: new ones cannot be made' ELSE 'ahead of all jobs' END,
-		CASE WHEN s.behind THEN 'SELECT vibevideo.resume() advances the sequences; they do not come along with logical replication.' END) l;
-END;
+RETURNS SETOF vibevideo_internal.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	RETURN NEXT CASE WHEN NOT vibevideo_internal.sequences_behind() THEN vibevideo_internal.line('sequences', 'ok', 'ahead of all jobs')
+					 -- a copy is resumed anyway
+					 WHEN vibevideo_internal.rests_by() = 'identity' THEN vibevideo_internal.not_checked('sequences', 'identity')
+					 ELSE vibevideo_internal.line('sequences', 'fail', 'jobs have higher numbers than their sequence: new ones cannot be made',
+							  'SELECT vibevideo.resume() advances the sequences; they do not come along with logical replication.') END;
+END
+$$;
 COMMENT ON FUNCTION vibevideo_internal.check_sequences() IS 'part of check_config: the numbers of jobs; owner only';
+
+-- Has its row a newer job?  Then nobody needs this one.
+CREATE FUNCTION vibevideo_internal.is_superseded(j vibevideo.job)
+RETURNS boolean LANGUAGE sql STABLE
+RETURN EXISTS (SELECT FROM vibevideo.job n
+			   WHERE n.relation = (j).relation AND n.vibelog_id = (j).vibelog_id AND NOT n.orphan AND n.job_id > (j).job_id);
+COMMENT ON FUNCTION vibevideo_internal.is_superseded(vibevideo.job) IS 'whether the row of a job has a newer one; owner only';
 
 CREATE OR REPLACE FUNCTION vibevideo_internal.check_jobs()
 RETURNS SETOF vibevideo_internal.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
 DECLARE
 	week constant timestamptz = clock_timestamp() - interval '7 days';
+	attached constant regclass = (SELECT b.relation FROM vibevideo.binding b);
 	jobs bigint;
 	oldest timestamptz;
 	example text;
 	other text;
+	again boolean;
+	told_by text;
 BEGIN
 	RETURN QUERY SELECT l.* FROM vibevideo_internal.check_overdue() l;
 
 	SELECT count(*), min(j.created_at) INTO jobs, oldest FROM vibevideo.job j WHERE j.state = 'submit_unknown';
 	RETURN NEXT CASE WHEN jobs = 0 THEN vibevideo_internal.line('submit_unknown', 'ok', 'no lost submits')
 					 ELSE vibevideo_internal.line('submit_unknown', 'warn', format('lost submits: %s, the oldest from %s', jobs, vibevideo_internal.ago(oldest)),
-							  'They are looked for at fal.ai and never sent again blindly; vibevideo.unknown_policy says how that '
-							  'ends. Or look in fal.ai''s dashboard, then SELECT vibevideo.resolve(job_id, ''request id'') or, if it '
+							  CASE current_setting('vibevideo.unknown_policy')
+							  WHEN 'manual' THEN 'They are looked for at fal.ai; one that is not found waits for you, since vibevideo.unknown_policy is manual. '
+							  WHEN 'resubmit' THEN 'They are sent again without looking for them first, since vibevideo.unknown_policy is resubmit. '
+							  ELSE 'They are looked for at fal.ai and never sent again blindly; vibevideo.unknown_policy says how that ends. ' END
+							  || 'Or look in fal.ai''s dashboard, then SELECT vibevideo.resolve(job_id, ''request id'') or, if it '
 							  'is not there, vibevideo.resolve(job_id, ''not_sent'').') END;
 
 	SELECT count(*), vibevideo_internal.shown(max(j.vibelog_id)) INTO jobs, example FROM vibevideo.job j
 	WHERE (j.state = 'failed') IS TRUE AND j.error_code COLLATE pg_catalog."C" = 'submit_lost' AND j.next_at IS NULL AND j.sent_at IS NOT NULL
-	  AND j.request_id IS NULL AND j.forgotten_at IS NULL AND j.completed_at > week;
+	  AND j.request_id IS NULL AND j.forgotten_at IS NULL AND j.completed_at > week AND NOT vibevideo_internal.is_superseded(j);
 	RETURN NEXT CASE WHEN jobs = 0 THEN vibevideo_internal.line('submit_lost', 'ok', 'no submit was given up as lost in the last 7 days')
 					 ELSE vibevideo_internal.line('submit_lost', 'warn', format('submits given up as lost in the last 7 days: %s, one for %s', jobs, example),
 							  'fal.ai showed no trace of them, and nothing was sent again; vibevideo_retry makes a new attempt.') END;
 
 	SELECT count(*), vibevideo_internal.shown(max(j.vibelog_id)) INTO jobs, example FROM vibevideo.job j
-	WHERE j.state = 'failed' AND j.media_url IS NOT NULL AND j.forgotten_at IS NULL AND j.completed_at > week;
+	WHERE j.state = 'failed' AND j.media_url IS NOT NULL AND j.forgotten_at IS NULL AND j.completed_at > week
+	  AND NOT vibevideo_internal.is_superseded(j);
 	RETURN NEXT CASE WHEN jobs = 0 THEN vibevideo_internal.line('dead_letters', 'ok', 'no finished video was given up in the last 7 days')
 					 ELSE vibevideo_internal.line('dead_letters', 'warn', format('videos made but given up in the last 7 days: %s, one for %s',
 															 jobs, example),
 							  'vibevideo.jobs says why in error, and media_url where fal.ai still has them; fix the cause, then '
 							  'vibevideo.retry(job_id), or vibevideo_retry of the row, which copies such a video without a new render.') END;
 
-	SELECT count(*), max(x.row_error) INTO jobs, example
-	FROM (SELECT j.row_error FROM vibevideo.job j WHERE j.row_dirty AND j.row_error IS NOT NULL
+	-- rows of other tables are in the next line
+	SELECT count(*), max(x.row_error), bool_or(x.again) INTO jobs, example, again
+	FROM (SELECT j.row_error, true AS again FROM vibevideo.job j
+		  WHERE j.row_dirty AND j.row_error IS NOT NULL AND (j.relation IS NULL OR j.relation = attached)
 		  UNION ALL
-		  SELECT j.row_error FROM vibevideo.job j
-		  WHERE j.row_error IS NOT NULL AND NOT j.row_dirty AND j.updated_at > week AND j.relation IS NOT NULL
+		  SELECT j.row_error, false FROM vibevideo.job j
+		  WHERE j.row_error IS NOT NULL AND NOT j.row_dirty AND j.updated_at > week AND j.relation = attached
 			AND j.row_error <> 'the row no longer exists') x;
+	IF jobs > 0 THEN
+		SELECT l.check_name INTO told_by FROM vibevideo_internal.check_table() l
+		WHERE l.status = 'fail' AND l.check_name IN ('table', 'columns', 'constraint', 'row_security') LIMIT 1;
+	END IF;
 	RETURN NEXT CASE WHEN jobs = 0 THEN vibevideo_internal.line('unwritten_rows', 'ok', 'every row could be written')
+					 WHEN told_by IS NOT NULL
+					 THEN vibevideo_internal.line('unwritten_rows', 'ok', format('rows of the app that could not be written: %s; see line %s', jobs, told_by))
 					 ELSE vibevideo_internal.line('unwritten_rows', 'warn', format('rows of the app that could not be written: %s, because %s', jobs, example),
-							  'Fix what the error says (triggers, constraints, rights of the table''s owner); they are tried again.')
+							  'Fix what the error says (triggers, constraints, rights of the table''s owner); '
+							  || CASE WHEN again THEN 'they are tried again.' ELSE 'SELECT vibevideo.reset_stuck(''0'') tries them again.' END)
 					 END;
 
 	SELECT string_agg(format('%s %s: %s active, %s ended but not shown in their rows (jobs %s)',
 							 CASE WHEN o.gone THEN 'dropped table' ELSE 'table' END, o.name, o.active, o.unwritten, o.examples), '; '),
-		   max(o.name), count(*)
-	INTO example, other, jobs FROM vibevideo_internal.other_tables() o;
+		   max(o.name), count(*), bool_and(attached IS NULL OR o.name = attached::text)
+	INTO example, other, jobs, again FROM vibevideo_internal.other_tables() o;
 	RETURN NEXT CASE WHEN jobs = 0 THEN vibevideo_internal.line('other_tables', 'ok', 'all unfinished jobs are of the attached table')
+					 -- no table is attached, or it was dropped
+					 WHEN again THEN vibevideo_internal.line('other_tables', 'ok', 'see line table; unfinished jobs of ' || example)
 					 ELSE vibevideo_internal.line('other_tables', 'warn', 'unfinished jobs of tables that are not attached: ' || example,
 							  format('If the attached table takes the place of one of them, with its rows: SELECT vibevideo.attach(..., adopt '
 									 '=> %L). SELECT vibevideo.cancel(job_id) or vibevideo.retry(job_id) works without table and row.', other))
@@ -2798,7 +3013,7 @@ $$;
 
 COMMENT ON FUNCTION vibevideo.check_config() IS
 'Checks whether everything is as it has to be. Asks fal.ai and Storage over the network, and changes nothing.
-Returns a row for each thing:
+Returns a row for each thing. One cause is one row that is not ok: what depends on it is ok and names it.
 check_name: what was checked.
 status: ok, warn or fail.
 detail: what was found.
@@ -4061,6 +4276,10 @@ DECLARE
 	number constant numeric = CASE WHEN setting ~ '^-?[0-9]+([.][0-9]+)?$' THEN setting::numeric END;
 	other constant jsonb = (SELECT jsonb_object_agg(s.name, s.setting) FROM pg_settings s WHERE s.name LIKE 'vibevideo.%');
 	limited record;
+	-- as vibevideo_internal.has_vault, which viewers cannot call
+	vault constant boolean = EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+									 JOIN pg_roles o ON o.oid = c.relowner JOIN pg_roles s ON s.oid = n.nspowner
+									 WHERE n.nspname = 'vault' AND c.relname = 'decrypted_secrets' AND o.rolsuper AND s.rolsuper);
 BEGIN
 	CASE name
 	WHEN 'vibevideo.submit_timeout' THEN
@@ -4068,7 +4287,7 @@ BEGIN
 		FROM pg_roles r CROSS JOIN LATERAL unnest(r.rolconfig) AS x(entry)
 		CROSS JOIN LATERAL (SELECT substr(x.entry, length('statement_timeout=') + 1) AS value) c
 		WHERE r.rolname IN ('anon', 'authenticated', 'service_role', 'authenticator') AND x.entry LIKE 'statement\_timeout=%'
-		  AND c.value <> '0' AND number >= 1000 * extract(epoch FROM (CASE WHEN c.value ~ '^[0-9]+$' THEN c.value || ' ms' ELSE c.value END)::interval)
+		  AND c.value !~ '^0+[^0-9]*$' AND number >= 1000 * extract(epoch FROM (CASE WHEN c.value ~ '^[0-9]+$' THEN c.value || ' ms' ELSE c.value END)::interval)
 		ORDER BY r.rolname LIMIT 1;
 		IF FOUND THEN
 			RETURN format('make it shorter than the statement_timeout of %s, %s: otherwise that ends the call first, and its submit is lost',
@@ -4080,7 +4299,7 @@ BEGIN
 		END IF;
 	WHEN 'vibevideo.fal_key', 'vibevideo.storage_key' THEN
 		IF setting <> '' THEN
-			RETURN 'keep it in Vault or in the server''s environment, where no file of settings has it';
+			RETURN format('keep it in %s, where no file of settings has it', CASE WHEN vault THEN 'Vault or in the server''s environment' ELSE 'the server''s environment' END);
 		END IF;
 	WHEN 'vibevideo.fal_queue_url', 'vibevideo.fal_api_url', 'vibevideo.fal_jwks_url' THEN
 		IF setting LIKE 'http://%' THEN
@@ -5986,7 +6205,7 @@ COMMENT ON COLUMN vibevideo.overview_row.spent_today_usd IS 'list price, in USD,
 COMMENT ON COLUMN vibevideo.overview_row.reserved_today_usd IS 'list price, in USD, of those that are still to be made';
 COMMENT ON COLUMN vibevideo.overview_row.budget_usd IS 'how many USD all users together may spend a day (vibevideo.limit); NULL if that is not limited';
 COMMENT ON COLUMN vibevideo.overview_row.left_usd IS 'how many USD of it are left today';
-COMMENT ON COLUMN vibevideo.overview_row.worker IS 'running, slow, idle (not running, nothing to do), or down';
+COMMENT ON COLUMN vibevideo.overview_row.worker IS 'running, slow, idle (not running: nothing to do, or nothing may be done, as in a pause), or down';
 COMMENT ON COLUMN vibevideo.overview_row.worker_detail IS 'the same as a sentence';
 COMMENT ON COLUMN vibevideo.overview_row.fal_down_until IS 'fal.ai could not be reached, and is tried again then; NULL if all is well';
 COMMENT ON COLUMN vibevideo.overview_row.storage_down_until IS 'the same of Storage';
@@ -6056,9 +6275,9 @@ BEGIN
 	o.left_usd = CASE WHEN o.budget_usd IS NOT NULL THEN greatest(0, o.budget_usd - o.spent_today_usd - o.reserved_today_usd) END;
 
 	SELECT i.* INTO w FROM vibevideo.worker_info() i;
-	o.worker = CASE WHEN w.pid IS NULL AND o.idle_since IS NOT NULL THEN 'idle' WHEN w.pid IS NULL THEN 'down'
+	o.worker = CASE WHEN w.pid IS NULL AND (o.idle_since IS NOT NULL OR vibevideo_internal.rests_by() IS NOT NULL) THEN 'idle' WHEN w.pid IS NULL THEN 'down'
 					WHEN coalesce(w.heartbeat_at, w.started_at) > o.as_of - patience THEN 'running' ELSE 'slow' END;
-	o.worker_detail = CASE o.worker WHEN 'idle' THEN 'not running: there is no work for it'
+	o.worker_detail = CASE o.worker WHEN 'idle' THEN 'not running: ' || CASE WHEN o.idle_since IS NULL THEN 'no job is worked on here' ELSE 'there is no work for it' END
 		WHEN 'down' THEN concat_ws('; ', concat_ws(': ', 'not running', w.absence), 'it is started again at ' || vibevideo_internal.clock(w.restart_at))
 		ELSE format('process %s, last turn %s', w.pid, vibevideo_internal.ago(coalesce(w.heartbeat_at, w.started_at))) END;
 	o.fal_down_until = w.fal_down_until;
@@ -6755,13 +6974,14 @@ For viewers and operators.';
 -- Health
 -------------------------------------------------------------------------------
 
--- It has a tenth of a second, whoever holds what it looks at.  Jobs are not counted:
--- what needs a person among them is in the inbox, which reads a bounded part.
+-- It takes some milliseconds, and a second at most, whoever holds what it looks at.
+-- Jobs are not counted: what needs a person among them is in the inbox, which reads a
+-- bounded part.
 CREATE FUNCTION vibevideo_internal.local_checks()
 RETURNS TABLE (check_name text, status text, detail text, hint text)
 LANGUAGE plpgsql VOLATILE ROWS 25 SET search_path = pg_catalog, pg_temp SET lock_timeout = '20ms' AS $$
 DECLARE
-	until constant timestamptz = clock_timestamp() + interval '70 ms';
+	until constant timestamptz = clock_timestamp() + interval '1 second';
 	part text;
 BEGIN
 	FOREACH part IN ARRAY ARRAY['preload', 'worker', 'table', 'api', 'cron', 'limits', 'sequences'] LOOP
@@ -6788,7 +7008,7 @@ BEGIN
 	END LOOP;
 END
 $$;
-COMMENT ON FUNCTION vibevideo_internal.local_checks() IS 'what check_config looks at without the network and without jobs, within a tenth of a second; owner only';
+COMMENT ON FUNCTION vibevideo_internal.local_checks() IS 'what check_config looks at without the network and without jobs, within a second; owner only';
 
 CREATE FUNCTION vibevideo.health(network boolean DEFAULT false)
 RETURNS TABLE (check_name text, status text, detail text, hint text)
@@ -6805,7 +7025,7 @@ END
 $$;
 COMMENT ON FUNCTION vibevideo.health(boolean) IS
 'Reports whether everything is as it has to be, as far as that can be seen without asking anybody and without
-  counting jobs, which is for vibevideo.inbox. It takes a tenth of a second, and says what it has not looked at.
+  counting jobs, which is for vibevideo.inbox. It takes a second at most, and says what it has not looked at.
 network: true asks fal.ai and Storage as well, and counts, as vibevideo.check_config does; that takes an operator;
   default: false.
 Returns a row for each thing:
@@ -7182,7 +7402,9 @@ DECLARE
 	f record;
 BEGIN
 	FOR f IN
-		SELECT p.oid::regprocedure AS function, i.called, obj_description(to_regprocedure(i.called), 'pg_proc') AS explained
+		SELECT p.oid::regprocedure AS function,
+			   -- their argument has another name
+			   CASE WHEN i.called ~ '^vibevideo[.](cancel|retry|resolve)[(]' THEN replace(d.explained, E'\njob: ', E'\njob_id: ') ELSE d.explained END AS explained
 		FROM (VALUES
 			('vibevideo_admin_me()', 'vibevideo.me()'),
 			('vibevideo_admin_overview()', 'vibevideo.overview()'),
@@ -7210,8 +7432,9 @@ BEGIN
 			('vibevideo_admin_delete_limit(text, text)', 'vibevideo.delete_limit(text, text)'),
 			('vibevideo_admin_set_price(text, numeric)', 'vibevideo.set_price(text, numeric)')) AS i(function, called)
 		JOIN pg_proc p ON p.oid = to_regprocedure('public.' || i.function)
+		CROSS JOIN LATERAL (SELECT obj_description(to_regprocedure(i.called), 'pg_proc') AS explained) d
 	LOOP
-		EXECUTE format('COMMENT ON FUNCTION %s IS %L', f.function, replace(f.explained, E'\njob: ', E'\njob_id: '));
+		EXECUTE format('COMMENT ON FUNCTION %s IS %L', f.function, f.explained);
 	END LOOP;
 END
 $$;
@@ -7294,6 +7517,8 @@ DECLARE
 		'vibevideo_internal.require_to_act(), vibevideo_internal.hurry(), vibevideo_internal.do_deed(vibevideo_internal.planned, text), '
 		'vibevideo_internal.do_deeds(vibevideo_internal.planned, text), vibevideo.act(uuid, text), '
 		'vibevideo_internal.past_costs_changed(), vibevideo_internal.sum_past_costs(), vibevideo_internal.add_costs(int), vibevideo_internal.check_overdue(), '
+		'vibevideo_internal.not_checked(text, text), vibevideo_internal.is_preloaded(text), vibevideo_internal.rests_by(), vibevideo_internal.has_vault(), '
+		'vibevideo_internal.is_elsewhere(vibevideo.binding), vibevideo_internal.is_superseded(vibevideo.job), vibevideo_internal.why_nobody_is_known(), '
 		'vibevideo_internal.check_sequences(), vibevideo_internal.codes_of(text[]), vibevideo_internal.ended_sql(vibevideo_internal.job_filter, text[], boolean, text[])';
 	everybody constant text = concat_ws(', ', 'PUBLIC',
 										(SELECT string_agg(quote_ident(r.rolname), ', ') FROM pg_roles r

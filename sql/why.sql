@@ -146,10 +146,19 @@ LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'vibevideo_place_in_line';
 COMMENT ON FUNCTION vibevideo_internal.place_in_line(bigint) IS
 	'where a pending job is in the order of sending: 1002 beyond 1001, NULL if unknown; which of its user''s it is; how many wait; room at fal.ai; owner only';
 
+-- Is Supabase Vault here?  A "vault" that some user has made is not read, so the
+-- owner must be a superuser.  src/owner.c is the same.
+CREATE FUNCTION vibevideo_internal.has_vault()
+RETURNS boolean LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+			   JOIN pg_roles o ON o.oid = c.relowner JOIN pg_roles s ON s.oid = n.nspowner
+			   WHERE n.nspname = 'vault' AND c.relname = 'decrypted_secrets' AND o.rolsuper AND s.rolsuper);
+COMMENT ON FUNCTION vibevideo_internal.has_vault() IS 'whether keys are looked for in Supabase Vault; owner only';
+
 -- Where the worker looks for a key, for who has none.
 CREATE FUNCTION vibevideo_internal.key_places(environment text, setting text, secret text)
 RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-RETURN concat_ws(', ', CASE WHEN to_regclass('vault.decrypted_secrets') IS NOT NULL THEN format('Vault (secret "%s")', secret) END,
+RETURN concat_ws(', ', CASE WHEN secret <> '' AND vibevideo_internal.has_vault() THEN format('Vault (secret "%s")', secret) END,
 				 format('the server''s environment (%s)', environment), format('the setting %s', setting));
 COMMENT ON FUNCTION vibevideo_internal.key_places(text, text, text) IS 'where a key is looked for; owner only';
 

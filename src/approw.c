@@ -40,14 +40,18 @@ AppRowRun(const Binding *binding, Statement *statement, const char *sql, const c
 static void
 ReportMissingRow(const Binding *binding, const char *vibelog_id, bool for_update)
 {
+	bool may_be_hidden = TableFitHidesRows(binding);
+
 	/* the primary message becomes HTTP's reason phrase: no key in it */
 	ereport(ERROR,
 			(errcode(ERRCODE_VIBEVIDEO_NOT_FOUND),
 			 errmsg("there is no row with this key"),
-			 for_update
+			 !may_be_hidden
+				 ? errdetail("Table %s has no row with key \"%s\".", binding->relation, WireShown(vibelog_id))
+				 : for_update
 				 ? errdetail("Table %s has no row with key \"%s\" that the current role may update.", binding->relation, WireShown(vibelog_id))
 				 : errdetail("Table %s has no row with key \"%s\" that the current role may see.", binding->relation, WireShown(vibelog_id)),
-			 errhint("Row-level security decides for which rows a role can request videos.")));
+			 may_be_hidden ? errhint("Row-level security decides for which rows a role can request videos.") : 0));
 }
 
 /*

@@ -10,11 +10,13 @@
 
 #include <limits.h>
 
+#include "access/xact.h"
 #include "utils/guc.h"
 
 #include "guc.h"
 #include "hosts.h"
 #include "kind.h"
+#include "owner.h"
 
 char *vv_fal_key = NULL;
 char *vv_fal_key_secret = NULL;
@@ -165,14 +167,17 @@ CheckAccept(char **newval, void **extra, GucSource source)
 	return false;
 }
 
-/* Every role can read what ALTER DATABASE, ALTER ROLE and CREATE FUNCTION ... SET store. */
+/* Every role can read what ALTER DATABASE, ALTER ROLE and CREATE FUNCTION ... SET store: only these test a value. */
 static bool
 CheckKey(char **newval, void **extra, GucSource source)
 {
 	if (source != PGC_S_TEST || *newval == NULL || (*newval)[0] == '\0')
 		return true;
 	GUC_check_errdetail("Every role could read it in the system catalogs.");
-	GUC_check_errhint("Put the key into Vault or the server's environment, or use ALTER SYSTEM.");
+	if (IsTransactionState() && OwnerOfVaultIsTrusted())
+		GUC_check_errhint("Put the key into Vault or the server's environment, or use ALTER SYSTEM.");
+	else
+		GUC_check_errhint("Put the key into the server's environment, or use ALTER SYSTEM.");
 	return false;
 }
 

@@ -68,6 +68,31 @@ ReadFacts(const char *input)
 	return facts;
 }
 
+/* Only with an image column can the app's user do something about it. */
+static void
+ReportMissingImage(const Binding *binding)
+{
+	const char *model = binding->model;
+
+	if (binding->input_function)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("input function %s returned no image_url", binding->input_function),
+				 errdetail("Model \"%s\" needs it; it was not asked for a video of this row.", model),
+				 errhint("Fix the function, or attach the table with another model.")));
+	if (binding->image_column == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the model needs an image, and the table was attached without a column for one"),
+				 errdetail("Model \"%s\" needs image_url; it was not asked for a video of this row.", model),
+				 errhint("Attach the table again with image_column => '...', or with another model.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("image is missing"),
+			 errdetail("Model \"%s\" needs image_url; it was not asked for a video of this row.", model),
+			 errhint("Fill in column %s, or attach the table with another model.", binding->image_column)));
+}
+
 static void
 CheckInput(const Binding *binding, const ModelLimits *limits, const char *input)
 {
@@ -84,7 +109,8 @@ CheckInput(const Binding *binding, const ModelLimits *limits, const char *input)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("prompt is missing or empty"),
 				 errdetail("Model \"%s\" needs a prompt; it was not asked for a video of this row.", binding->model),
-				 errhint("Fill in column %s.", binding->prompt_column)));
+				 binding->input_function ? errhint("Input function %s returned none.", binding->input_function)
+										 : errhint("Fill in column %s.", binding->prompt_column)));
 	if (limits->max_prompt > 0 && facts.prompt_length > limits->max_prompt)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -93,11 +119,7 @@ CheckInput(const Binding *binding, const ModelLimits *limits, const char *input)
 						   (long long) facts.prompt_length, binding->model, (long long) limits->max_prompt),
 				 errhint("Shorten the prompt, or choose another model.")));
 	if (limits->needs_image && !facts.has_image)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("image is missing"),
-				 errdetail("Model \"%s\" needs image_url; it was not asked for a video of this row.", binding->model),
-				 errhint("Fill in the image column, or attach the table with another model.")));
+		ReportMissingImage(binding);
 }
 
 int

@@ -5,12 +5,14 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_database.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_proc.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
 #include "owner.h"
@@ -54,4 +56,13 @@ Oid
 OwnerOfDatabase(void)
 {
 	return OwnerIn(DATABASEOID, SearchSysCache1(DATABASEOID, ObjectIdGetDatum(MyDatabaseId)), Anum_pg_database_datdba);
+}
+
+bool
+OwnerOfVaultIsTrusted(void)
+{
+	Oid schema = get_namespace_oid("vault", true);
+	Oid view = OidIsValid(schema) ? get_relname_relid("decrypted_secrets", schema) : InvalidOid;
+
+	return OidIsValid(view) && superuser_arg(OwnerOfSchema(schema)) && superuser_arg(OwnerOfRelation(view));
 }

@@ -14,4 +14,11 @@ extern Oid OwnerOfRelation(Oid relation);
 extern Oid OwnerOfFunction(Oid schema, const char *name, const Oid *types, int ntypes);
 extern Oid OwnerOfDatabase(void);
 
+/*
+ * Is Supabase Vault here?  Reading its view runs its functions with our rights, so
+ * a "vault" that some user created is none.  vibevideo_internal.has_vault is the
+ * same.
+ */
+extern bool OwnerOfVaultIsTrusted(void);
+
 #endif /* VIBEVIDEO_OWNER_H */

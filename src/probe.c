@@ -156,8 +156,7 @@ ProbeFalKey(void)
 	SecretWipe(key, sizeof(key));
 	if (found)
 		return Ok(psprintf("found a key in %s", source));
-	return Bad(pstrdup("no fal.ai API key"),
-			   "Set FAL_KEY in the server's environment and restart it, or store the key in Vault under the name in vibevideo.fal_key_secret.");
+	return Bad(pstrdup("no fal.ai API key"), SecretHint(SECRET_FAL));
 }
 
 static Finding

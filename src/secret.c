@@ -6,29 +6,36 @@
 
 #include <openssl/crypto.h>
 
-#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/lsyscache.h"
 
 #include "guc.h"
 #include "identity.h"
 #include "owner.h"
 #include "secret.h"
 
-/*
- * Reading a view runs its functions with our rights, so where Supabase Vault
- * is not installed, a "vault" that some user created must not be read.
- */
-static bool
-VaultIsTrusted(void)
+/* What a key is called where it is looked for, and what it looks like. */
+typedef struct SecretNames
 {
-	Oid schema = get_namespace_oid("vault", true);
-	Oid view = OidIsValid(schema) ? get_relname_relid("decrypted_secrets", schema) : InvalidOid;
+	const char *variable;
+	const char *setting;
+	const char *vault_name; /* NULL: Vault is not asked */
+	const char *form;
+} SecretNames;
 
-	return OidIsValid(view) && superuser_arg(OwnerOfSchema(schema)) && superuser_arg(OwnerOfRelation(view));
+static SecretNames
+NamesOf(SecretKind kind)
+{
+	SecretNames names = {"FAL_KEY", "vibevideo.fal_key", vv_fal_key_secret, "<key id>:<key secret>"};
+
+	if (kind == SECRET_STORAGE)
+		names = (SecretNames){"SUPABASE_SERVICE_ROLE_KEY", "vibevideo.storage_key", vv_storage_key_secret,
+							  vv_storage_kind == STORAGE_KIND_S3 ? "<access key id>:<secret>" : "<service_role key>"};
+	if (names.vault_name == NULL || names.vault_name[0] == '\0' || !OwnerOfVaultIsTrusted())
+		names.vault_name = NULL;
+	return names;
 }
 
 static bool
@@ -39,7 +46,7 @@ ReadVault(const char *name, char *out, size_t size)
 	Identity saved;
 	bool found = false;
 
-	if (name == NULL || name[0] == '\0' || !VaultIsTrusted())
+	if (name == NULL)
 		return false;
 	args[0] = CStringGetTextDatum(name);
 	IdentityBecomeExtensionOwner(&saved);
@@ -107,7 +114,7 @@ SecretRead(SecretKind kind, char *out, size_t size, const char **source)
 {
 	const char *where = NULL;
 
-	if (ReadVault(kind == SECRET_FAL ? vv_fal_key_secret : vv_storage_key_secret, out, size))
+	if (ReadVault(NamesOf(kind).vault_name, out, size))
 		where = "Vault";
 	else if (ReadEnvironment(kind, out, size))
 		where = "the server's environment";
@@ -119,6 +126,29 @@ SecretRead(SecretKind kind, char *out, size_t size, const char **source)
 	if (source)
 		*source = where;
 	return where != NULL && out[0] != '\0';
+}
+
+char *
+SecretAbsence(SecretKind kind)
+{
+	SecretNames names = NamesOf(kind);
+
+	if (names.vault_name)
+		return psprintf("There is no Vault secret \"%s\", and neither %s in the server's environment nor %s is set.",
+						names.vault_name, names.variable, names.setting);
+	return psprintf("Neither %s in the server's environment nor %s is set.", names.variable, names.setting);
+}
+
+char *
+SecretHint(SecretKind kind)
+{
+	SecretNames names = NamesOf(kind);
+
+	if (names.vault_name)
+		return psprintf("SELECT vault.create_secret('%s', %s); or set %s in the server's environment and restart it.",
+						names.form, quote_literal_cstr(names.vault_name), names.variable);
+	return psprintf("Set %s to %s in the server's environment and restart it, or ALTER SYSTEM SET %s.",
+					names.variable, names.form, names.setting);
 }
 
 void

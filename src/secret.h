@@ -22,6 +22,9 @@ typedef enum SecretKind
  * NULL) says where it was found, for check_config.
  */
 extern bool SecretRead(SecretKind kind, char *out, size_t size, const char **source);
+/* sentences for who has none: where it is not, and how to put it there.  Vault is named where it is asked. */
+extern char *SecretAbsence(SecretKind kind);
+extern char *SecretHint(SecretKind kind);
 extern void SecretWipe(char *secret, size_t size);
 
 #endif /* VIBEVIDEO_SECRET_H */

@@ -52,9 +52,7 @@ StorageProbeKey(void)
 	if (vv_storage_kind == STORAGE_KIND_NONE)
 		return Ok(pstrdup(not_needed));
 	if (!SecretRead(SECRET_STORAGE, key, sizeof(key), &source))
-		return Bad(pstrdup("no Storage key"),
-				   "Set SUPABASE_SERVICE_ROLE_KEY in the server's environment and restart it, or store the service_role key in Vault "
-				   "under the name in vibevideo.storage_key_secret.");
+		return Bad(pstrdup("no Storage key"), SecretHint(SECRET_STORAGE));
 	finding = JudgeKey(key, source);
 	SecretWipe(key, sizeof(key));
 	return finding;
@@ -136,6 +134,14 @@ ReadBucketWithKey(BucketAnswer *answer, const char *key)
 		Tell(answer, Bad(psprintf("Storage: %s (%s)", reply->message, reply->code), BucketHint(reply, key)));
 }
 
+static const char *
+UrlHint(void)
+{
+	if (vv_storage_kind == STORAGE_KIND_S3)
+		return "Set vibevideo.storage_url to the address of the S3 endpoint, without the bucket.";
+	return "Set vibevideo.storage_url (with /storage/v1 behind a gateway), its key and vibevideo.storage_bucket.";
+}
+
 static void
 ReadBucket(BucketAnswer *answer)
 {
@@ -143,7 +149,7 @@ ReadBucket(BucketAnswer *answer)
 
 	memset(answer, 0, sizeof(*answer));
 	if (vv_storage_url[0] == '\0')
-		Tell(answer, Bad(pstrdup("vibevideo.storage_url is not set"), "Set vibevideo.storage_url (with /storage/v1 behind a gateway), its key and vibevideo.storage_bucket."));
+		Tell(answer, Bad(pstrdup("vibevideo.storage_url is not set"), UrlHint()));
 	else if (!SecretRead(SECRET_STORAGE, key, sizeof(key), NULL))
 		answer->told_by = "storage_key";
 	else
@@ -157,13 +163,13 @@ ToldBy(const char *line)
 	return Ok(psprintf("not checked: see line %s", line));
 }
 
-/* Is there nothing to ask, whatever the line? */
+/* Is there nothing to ask, whatever the line?  Without a URL line bucket says so. */
 static bool
 IsNotAsked(Finding *finding)
 {
 	if (vv_storage_kind == STORAGE_KIND_NONE)
 		*finding = Ok(psprintf("%s, so that fal.ai's URL is kept", not_needed));
-	else if (vv_storage_kind == STORAGE_KIND_S3)
+	else if (vv_storage_kind == STORAGE_KIND_S3 && vv_storage_url[0])
 		*finding = Ok(psprintf("S3 at %s: not checked, the first copy will show", vv_storage_url));
 	else
 		return false;
@@ -359,8 +365,10 @@ StorageProbePublicUrl(void)
 
 	if (IsNotAsked(&finding))
 		return finding;
+	if (vv_storage_url[0] == '\0')
+		return ToldBy("bucket");
 	if (vv_storage_public_url[0] == '\0')
-		return vv_storage_url[0] ? JudgeOwnUrl() : ToldBy("bucket");
+		return JudgeOwnUrl();
 	request = CallPublicObject(engine, NO_OBJECT, NULL);
 	if (request == NULL)
 		return Bad(pstrdup("could not build a URL of the bucket"), "Check vibevideo.storage_public_url and vibevideo.storage_bucket for stray characters.");

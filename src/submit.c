@@ -190,10 +190,8 @@ ReadFalKey(char key[SECRET_SIZE])
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("no fal.ai API key is configured"),
-				 errdetail("There is no Vault secret \"%s\", and neither FAL_KEY in the server's environment nor vibevideo.fal_key is set.",
-						   vv_fal_key_secret),
-				 errhint("Set FAL_KEY in the server's environment and restart it or, with Vault, SELECT vault.create_secret('<id>:<secret>', '%s').",
-						 vv_fal_key_secret)));
+				 errdetail("%s", SecretAbsence(SECRET_FAL)),
+				 errhint("%s", SecretHint(SECRET_FAL))));
 }
 
 /* If cancelled before anything was sent, as during the DNS lookup, the rollback undoes everything. */

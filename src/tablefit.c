@@ -19,6 +19,7 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/regproc.h"
+#include "utils/rls.h"
 #include "utils/syscache.h"
 #include "utils/varlena.h"
 
@@ -331,7 +332,9 @@ RequireCallerMay(const Binding *binding, AclMode right, const char *right_name)
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg("permission denied for table %s", binding->relation),
 			 errdetail("Role %s lacks the right to %s it.", caller, right_name),
-			 errhint("GRANT %s ON %s TO %s; row-level security decides for which rows.", right_name, binding->relation, caller)));
+			 TableFitHidesRows(binding)
+				 ? errhint("GRANT %s ON %s TO %s; row-level security decides for which rows.", right_name, binding->relation, caller)
+				 : errhint("GRANT %s ON %s TO %s;", right_name, binding->relation, caller)));
 }
 
 static void
@@ -349,6 +352,12 @@ RequireCallerMayUse(const Binding *binding, Oid schema)
 			 errmsg("permission denied for schema %s", name),
 			 errdetail("Role %s lacks USAGE on it, and table %s is there.", caller, binding->relation),
 			 errhint("GRANT USAGE ON SCHEMA %s TO %s;", name, caller)));
+}
+
+bool
+TableFitHidesRows(const Binding *binding)
+{
+	return check_enable_rls(binding->relid, InvalidOid, true) == RLS_ENABLED;
 }
 
 void

@@ -17,6 +17,8 @@
 extern void TableFitKey(const Binding *binding);
 /* ERROR unless the current role may look up rows; to_update: also request videos of them */
 extern void TableFitCaller(const Binding *binding, bool to_update);
+/* may row-level security hide rows from the current role? */
+extern bool TableFitHidesRows(const Binding *binding);
 /* ERROR unless its owner can read what we have written into it */
 extern void TableFitRow(const Binding *binding);
 /* ERROR unless what a model is sent can be read, and the row be written, by the table's owner */

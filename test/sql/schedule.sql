@@ -51,20 +51,19 @@ ALTER TABLE vibelogs OWNER TO vv_owner;
 ALTER TABLE vibelogs ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 SELECT * FROM vibevideo_internal.check_table() WHERE check_name = 'row_security';
 DROP TABLE vibelogs;
-SELECT * FROM vibevideo_internal.check_table();
+SELECT check_name, status, detail, replace(hint, (SELECT relation::oid::text FROM vibevideo.binding), '...') AS hint FROM vibevideo_internal.check_table();
 SELECT vibevideo.reset_stuck();
 ROLLBACK;
 
--- jobs that need attention; never committed, so that no worker takes them
-SELECT * FROM vibevideo_internal.check_jobs();
+-- jobs that need attention; never committed, so that no worker takes them.  Line
+-- overdue depends on what the worker is doing: see 274_doctor.pl.
+SELECT * FROM vibevideo_internal.check_jobs() WHERE check_name <> 'overdue';
 BEGIN;
 INSERT INTO vibevideo.job (vibelog_id, state, model, input, next_at, media_url, completed_at, row_dirty, row_error) VALUES
 	('1', 'queued', 'm/n', '{}', now() - interval '2 minutes', NULL, NULL, false, NULL),
 	('2', 'submit_unknown', 'm/n', '{}', 'infinity', NULL, NULL, false, NULL),
 	('3', 'failed', 'm/n', '{}', NULL, 'http://media', now(), true, 'the row is locked');
-SELECT check_name, status, regexp_replace(detail, '[0-9]+ (s|min|h|d) ago|just now', '... ago') AS detail, hint FROM vibevideo_internal.check_jobs();
-UPDATE vibevideo.job SET next_at = now() - interval '1 hour' WHERE vibelog_id = '1';
-SELECT check_name, status FROM vibevideo_internal.check_jobs() WHERE check_name = 'overdue';
+SELECT check_name, status, regexp_replace(detail, '[0-9]+ (s|min|h|d) ago|just now', '... ago') AS detail, hint FROM vibevideo_internal.check_jobs() WHERE check_name <> 'overdue';
 ROLLBACK;
 
 -- rows without a job behind them

@@ -137,7 +137,7 @@ sub worker_looks
 	sql($node, 'ALTER TABLE vibelogs ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY');
 	$fal->command(job_of($node, $id)->{request_id}, $_) for qw(start finish);
 	wait_for($node, "SELECT state, row_dirty, row_error FROM vibevideo.job WHERE vibelog_id = '$id'", qr/^completed\|t\|.*row-level security hides it/, 'a row that is hidden from its owner waits', hurry => 1);
-	like(sql($node, q{SELECT status, detail FROM vibevideo.check_config() WHERE check_name = 'unwritten_rows'}), qr/^warn\|.*row-level security/, 'check_config tells of it');
+	like(sql($node, q{SELECT status, detail FROM vibevideo.check_config() WHERE check_name = 'row_security'}), qr/^fail\|row-level security is forced/, 'check_config tells of it');
 	sql($node, 'ALTER TABLE vibelogs NO FORCE ROW LEVEL SECURITY');
 	wait_for_status($node, $id, 'completed', name => 'and is written once it can be seen');
 	sql($node, "ALTER TABLE vibelogs DISABLE ROW LEVEL SECURITY; ALTER TABLE vibelogs OWNER TO $owner; DROP OWNED BY app; DROP ROLE app");
