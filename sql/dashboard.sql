@@ -117,6 +117,7 @@ CREATE TABLE vibevideo_internal.lost_look (
 	candidates jsonb NOT NULL
 );
 COMMENT ON TABLE vibevideo_internal.lost_look IS 'which of fal.ai''s requests may be a lost submit; made anew at each look';
+CREATE INDEX lost_look_age ON vibevideo_internal.lost_look (looked_at);
 
 CREATE FUNCTION vibevideo_internal.requests_url(model text, start text)
 RETURNS text LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'vibevideo_requests_url';

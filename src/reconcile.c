@@ -37,6 +37,9 @@
  *
  * Foreign texts are cast in a subtransaction: a date or JSON that PostgreSQL
  * rejects is no match, not an error.
+ *
+ * Whoever decides instead of us sees what was found (vibevideo.lost): the requests
+ * with our prompt that are nearest in time, and why we have not taken each.
  */
 #include "postgres.h"
 
@@ -63,6 +66,7 @@
 #define KEEP_MS 900000	 /* a request that was accepted so long after we sent ours is not taken for it */
 #define MARGIN_MS 1000	 /* the list's times may be truncated to seconds */
 #define MAX_OFF_S 604800 /* a clock that is off by more is not believed */
+#define SHOWN_CANDIDATES "20"
 
 /* The contents of the list, in the task's memory. */
 typedef struct Listing
@@ -70,6 +74,7 @@ typedef struct Listing
 	bool complete;	  /* fal sent all pages, and we could judge all of it */
 	bool cut;		  /* it has more candidates than we keep */
 	bool has_similar; /* one that may be ours was found */
+	bool read;		  /* at least a part of it */
 	int pages;
 	TimestampTz asked_at; /* requests that fal accepts later need not be in it */
 	TimestampTz from;	  /* the same for all pages, since the cursor may be an offset */
@@ -213,7 +218,10 @@ ReadPage(Task *task, const HttpReply *reply, char *cursor, size_t size)
 	else if (!FalReadList(reply->body, reply->body_len, KeepCandidate, task, cursor, size))
 		strlcpy(listing->trouble, "could not parse fal.ai's request list", sizeof(listing->trouble));
 	else
+	{
+		listing->read = true;
 		listing->complete = (cursor[0] == '\0' && !listing->cut);
+	}
 }
 
 void
@@ -320,34 +328,43 @@ Try(void (*step)(void *arg), Trial *trial)
 	return error == NULL;
 }
 
-#define SECONDS_BETWEEN(a, b) "abs(date_part('epoch', " a " - " b "))"
+/*
+ * The list, without requests that other jobs have; lost submits with our input,
+ * ours included; how each request of the list compares with our job, which was
+ * sent at $5, and not before $6, by fal's clock, and taken by fal before $7; and
+ * those that may be it, since their input contains ours (fal may add defaults).
+ */
+#define COMPARED \
+	"WITH list AS (SELECT u.request_id, u.sent_at::timestamptz AS sent_at, u.input::jsonb AS input" \
+	" FROM unnest($2, $3, $4) AS u(request_id, sent_at, input)" \
+	" WHERE u.request_id <> '' AND NOT EXISTS (SELECT FROM vibevideo.job k WHERE k.request_id = u.request_id))," \
+	" twins AS (SELECT k.job_id, k.sent_at + ($5 - j.sent_at) AS sent_at FROM vibevideo.job j" \
+	" JOIN vibevideo.job k ON k.state = 'submit_unknown' AND k.model = j.model AND k.input = j.input" \
+	" WHERE j.job_id = $1)," \
+	" compared AS (SELECT l.request_id, l.sent_at, abs(date_part('epoch', l.sent_at - $5)) AS distance," \
+	" l.input = j.input AS same, l.input @> j.input AS contains FROM vibevideo.job j, list l WHERE j.job_id = $1)," \
+	" fit AS (SELECT c.* FROM compared c WHERE c.contains AND c.sent_at >= $6 AND c.sent_at < $7)"
+
+/* another lost submit with our input is closer to request x */
+#define NEARER_TO_TWIN(x) \
+	"EXISTS (SELECT FROM twins k WHERE k.job_id <> $1 AND abs(date_part('epoch', " x ".sent_at - k.sent_at)) < " x ".distance)"
+#define MORE_THAN_TWINS "(SELECT count(*) FROM fit) > (SELECT count(*) FROM twins)"
 
 /*
- * The listed request that is this job's: no other job has it, its input contains
- * ours (fal may add defaults), it was sent at about the time when we sent ($5)
- * and not before ($6, the earliest that can have been, by fal's clock), and it is
- * no closer to another lost submit with our input.
+ * The one that is this job's: it is no closer to another lost submit with our
+ * input.
  *
- * A request that is to be cancelled may be another program's on the same account,
- * and nobody would bring that back: its input must be exactly ours, and it was sent
- * while we may have been sending (before $7).  If more could be ours than there
- * are lost submits with our input, it is none of them.
+ * A request that is to be cancelled ($8) may be another program's on the same
+ * account, and nobody would bring that back: its input must be exactly ours, and it
+ * was sent while we may have been sending.  If more could be ours than there are
+ * lost submits with our input, it is none of them.
  */
 /* clang-format off */
 static Statement match_request = {
-	"WITH list AS (SELECT u.request_id, u.sent_at::timestamptz AS sent_at, u.input::jsonb AS input"
-	" FROM unnest($2, $3, $4) AS u(request_id, sent_at, input)"
-	" WHERE u.request_id <> '' AND NOT EXISTS (SELECT FROM vibevideo.job k WHERE k.request_id = u.request_id)),"
-	" twins AS (SELECT k.job_id, k.sent_at + ($5 - j.sent_at) AS sent_at FROM vibevideo.job j"
-	" JOIN vibevideo.job k ON k.state = 'submit_unknown' AND k.model = j.model AND k.input = j.input"
-	" WHERE j.job_id = $1),"
-	" fit AS (SELECT l.request_id, l.input, " SECONDS_BETWEEN("l.sent_at", "$5") " AS distance, l.sent_at, j.input AS ours"
-	" FROM vibevideo.job j, list l WHERE j.job_id = $1 AND l.input @> j.input"
-	" AND l.sent_at >= $6 AND l.sent_at < $7)"
+	COMPARED
 	" SELECT (SELECT f.request_id FROM fit f"
-	" WHERE NOT EXISTS (SELECT FROM twins k WHERE k.job_id <> $1 AND " SECONDS_BETWEEN("f.sent_at", "k.sent_at") " < f.distance)"
-	" AND (NOT $8 OR (f.input = f.ours AND (SELECT count(*) FROM fit) <= (SELECT count(*) FROM twins)))"
-	" ORDER BY f.input = f.ours DESC, f.distance LIMIT 1),"
+	" WHERE NOT " NEARER_TO_TWIN("f") " AND (NOT $8 OR (f.same AND NOT " MORE_THAN_TWINS "))"
+	" ORDER BY f.same DESC, f.distance LIMIT 1),"
 	" EXISTS (SELECT FROM fit)"};
 /* clang-format on */
 
@@ -360,20 +377,27 @@ LatestMatch(const Job *job, const Listing *listing)
 	return TimestampTzPlusMilliseconds(listing->sent_at, wait);
 }
 
+/* $1 to $8 of what compares n candidates of the list, from nth on */
+static void
+ArgComparison(Args *args, const Job *job, const Listing *listing, int nth, int n)
+{
+	ArgInt8(args, job->job_id);
+	ArgTexts(args, (char **) listing->request_ids + nth, n);
+	ArgTexts(args, (char **) listing->sent_ats + nth, n);
+	ArgTexts(args, (char **) listing->inputs + nth, n);
+	ArgTime(args, listing->sent_at);
+	ArgTime(args, listing->earliest);
+	ArgTime(args, LatestMatch(job, listing));
+	ArgBool(args, IsToBeCancelled(job));
+}
+
 /* NULL if there is none among n candidates of the list, from nth on. */
 static char *
 MatchRequest(const Job *job, Listing *listing, int nth, int n)
 {
 	Args args = {0};
 
-	ArgInt8(&args, job->job_id);
-	ArgTexts(&args, (char **) listing->request_ids + nth, n);
-	ArgTexts(&args, (char **) listing->sent_ats + nth, n);
-	ArgTexts(&args, (char **) listing->inputs + nth, n);
-	ArgTime(&args, listing->sent_at);
-	ArgTime(&args, listing->earliest);
-	ArgTime(&args, LatestMatch(job, listing));
-	ArgBool(&args, IsToBeCancelled(job));
+	ArgComparison(&args, job, listing, nth, n);
 	StatementRun(&match_request, &args);
 	listing->has_similar = ResultBool(0, 2);
 	return ResultText(0, 1);
@@ -455,6 +479,65 @@ TryToAdopt(Task *task)
 	return trial.adopted;
 }
 
+/*----------
+ * What was found, for people
+ *----------
+ */
+/* clang-format off */
+static Statement note_look = {
+	"INSERT INTO vibevideo_internal.lost_look AS l (job_id, looked_at, complete, candidates) "
+	COMPARED
+	", near AS (SELECT c.*, row_number() OVER (ORDER BY c.distance, c.request_id) AS nth FROM compared c"
+	" ORDER BY nth LIMIT " SHOWN_CANDIDATES ")"
+	" SELECT $1, $9, $10, COALESCE(jsonb_agg(jsonb_build_object('request_id', n.request_id, 'at', n.sent_at,"
+	" 'seconds', round(date_part('epoch', n.sent_at - $5)::numeric, 1),"
+	" 'input', CASE WHEN n.same THEN 'same' WHEN n.contains THEN 'contains' ELSE 'differs' END,"
+	" 'why', CASE WHEN NOT n.contains THEN 'its input is another'"
+	" WHEN n.sent_at < $6 THEN 'fal.ai accepted it before this was sent'"
+	" WHEN n.sent_at >= $7 THEN 'fal.ai accepted it too long after this was sent'"
+	" WHEN " NEARER_TO_TWIN("n") " THEN 'it is nearer in time to another lost submit with the same input'"
+	" WHEN $8 AND NOT n.same THEN 'it would be cancelled, and its input is not exactly the same'"
+	" WHEN $8 AND " MORE_THAN_TWINS " THEN 'it would be cancelled, and there are more like it than lost submits'"
+	" ELSE COALESCE($11, 'it is to be looked at again') END) ORDER BY n.nth), '[]') FROM near n"
+	" ON CONFLICT (job_id) DO UPDATE SET looked_at = EXCLUDED.looked_at, complete = EXCLUDED.complete, candidates = EXCLUDED.candidates"};
+
+/* of jobs that are not lost any more; those that are, are looked at more often */
+static Statement forget_looks = {
+	"DELETE FROM vibevideo_internal.lost_look l WHERE l.job_id = ANY (ARRAY("
+	"SELECT o.job_id FROM vibevideo_internal.lost_look o WHERE o.looked_at < $1"
+	" AND NOT EXISTS (SELECT FROM vibevideo.job j WHERE j.job_id = o.job_id AND j.state = 'submit_unknown')"
+	" ORDER BY o.looked_at LIMIT 100 FOR UPDATE OF o SKIP LOCKED))"};
+/* clang-format on */
+
+static void
+NoteLookStep(void *arg)
+{
+	const Trial *trial = arg;
+	const Listing *listing = trial->task->listing;
+	Args args = {0};
+	Args old = {0};
+
+	ArgComparison(&args, trial->task->job, listing, 0, listing->n);
+	ArgTime(&args, listing->asked_at);
+	ArgBool(&args, listing->complete);
+	ArgText(&args, listing->trouble[0] ? listing->trouble : NULL);
+	StatementRun(&note_look, &args);
+	ArgTime(&old, TimestampTzPlusMilliseconds(listing->asked_at, -12 * (int64) LOOK_MOST_MS));
+	StatementRun(&forget_looks, &old);
+}
+
+/* For people only: without it nothing is decided in another way. */
+static void
+NoteLook(Task *task)
+{
+	Trial trial = {task, 0, false};
+
+	if (!task->listing->read || Try(NoteLookStep, &trial))
+		return;
+	LeaveOutBadItems(task);
+	(void) Try(NoteLookStep, &trial);
+}
+
 /* Look again, less and less often; the row's error says why it is waiting. */
 static void
 LookAgain(Task *task)
@@ -471,6 +554,7 @@ LookAgain(Task *task)
 								 : task->listing->trouble[0] ? task->listing->trouble
 															 : "fal.ai's request list is too long");
 	update->error = MemoryContextStrdup(task->mcxt, update->error);
+	NoteLook(task);
 }
 
 static void

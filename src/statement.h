@@ -22,7 +22,7 @@
 #include "datatype/timestamp.h"
 #include "executor/spi.h"
 
-#define MAX_ARGS 10
+#define MAX_ARGS 12
 
 /* Arguments in order: the first one added is $1. */
 typedef struct Args

@@ -11,6 +11,7 @@ import { addHistory } from './lib/history.mjs'
 const VIDEO_01 = 'fal-ai/minimax/video-01'
 const VEO = 'fal-ai/veo3'
 const KLING = 'fal-ai/kling-video/v2/master/text-to-video'
+const UNPRICED = `acme/${LONG_WORD.toLowerCase().slice(0, 90)}`
 const ago = (text) => raw(`now() - interval '${text}'`)
 const inFuture = (text) => raw(`now() + interval '${text}'`)
 
@@ -68,7 +69,17 @@ const FILMS = [
   'Grandma taught me her plum dumplings over the phone.', EMOJI, RTL, `${MARKUP} at night`,
 ]
 
+const LOST = 'Its answer was lost on the way, and nobody knows whether fal.ai has it'
+
+/** A request of the same account that is not ours: what a lost submit may be taken for. */
+async function addStranger(world, prompt) {
+  const answer = await fetch(`${world.fal.url}/${VIDEO_01}`, { method: 'POST', body: JSON.stringify({ prompt }),
+    headers: { authorization: `Key ${world.falKey}`, 'content-type': 'application/json' } })
+  return (await answer.json()).request_id
+}
+
 async function addFilms(world, seeded) {
+  seeded.strangers = [await addStranger(world, LOST), await addStranger(world, MARKUP)]
   const { customer, other } = world.people
   const owners = [customer.id, customer.id, other.id, RTL, MARKUP]
   const rows = await Promise.all(FILMS.map((content, n) => addRow(world, { owner: owners[n], content })))
@@ -88,9 +99,7 @@ async function addStanding(world, seeded) {
   const contents = ['Held in the queue: a tram in the rain', 'Held in the queue, too: its window', `Held while it renders: ${LONG}`, 'A slow copy of a long film']
   const rows = await Promise.all(contents.map((content) => addRow(world, { content })))
   seeded.standing = await submit(world, rows)
-  // a request of the account that is not ours, with the same input: a candidate
-  const lost = 'Its answer was lost on the way, and nobody knows whether fal.ai has it'
-  const row = await addRow(world, { content: lost })
+  const row = await addRow(world, { content: LOST })
   await world.db.run(`SELECT public.vibevideo_submit(${literal(row)})`)
   seeded.lostAtFal = Number(await world.db.value(`SELECT job_id FROM vibevideo.job WHERE vibelog_id = ${literal(row)}`))
   seeded.lostAtFalRow = row
@@ -143,7 +152,7 @@ async function addEnded(world, seeded) {
   seeded.failures = []
   for (const [n, [, code, error]] of FAILURES.entries()) {
     const job = { owner: n % 2 ? world.people.customer.id : `user-${n}`, prompt: `Fails with ${code}`, state: 'failed', error_code: code, error,
-      model: [VIDEO_01, VEO, KLING][n % 3], request_id: REQUEST(), submitted_at: ago('4 minutes'), sent_at: ago('4 minutes') }
+      model: [VIDEO_01, VEO, KLING, UNPRICED][n % 4], request_id: REQUEST(), submitted_at: ago('4 minutes'), sent_at: ago('4 minutes') }
     seeded.failures.push(await addJob(world, job))
   }
   const film = await world.db.value(`SELECT media_url FROM vibevideo.job WHERE job_id = ${seeded.films[0]}`)
@@ -170,10 +179,14 @@ async function addBacklog(world, seeded) {
   seeded.pending = await submit(world, rows)
 }
 
-async function addMoney(world) {
-  const { db } = world
+/** Before the jobs: each notes the price of its model. One has none that is known. */
+async function addPrices({ db }) {
   await db.run(`INSERT INTO vibevideo.model (endpoint, max_prompt, price_usd, usual_seconds) VALUES
-    ('${VEO}', 4000, 0.75, 95), ('${KLING}', 2500, 1.4, 240), (${literal(`acme/${LONG_WORD.toLowerCase().slice(0, 90)}`)}, null, null, null)`)
+    ('${VEO}', 4000, 0.75, 95), ('${KLING}', 2500, 1.4, 240), (${literal(UNPRICED)}, null, null, null)`)
+}
+
+async function addLimits(world) {
+  const { db } = world
   await db.run(`INSERT INTO vibevideo.limit (scope, user_id, max_active, submits_per_day, spend_per_day_usd) VALUES
     ('default', null, 5, 40, 10), ('user', ${literal(world.people.customer.id)}, 20, 200, 50), ('user', ${literal(MARKUP)}, 0, 0, 0), ('user', 'nobody-limits-me', -1, -1, -1)`)
   const used = Number(await db.value('SELECT coalesce(sum(settled_usd + reserved_usd), 0) FROM vibevideo.costs_by_day WHERE day = vibevideo_internal.today()'))
@@ -184,6 +197,7 @@ async function addMoney(world) {
 /** What is seeded, by name: { job, row } or a job's number. history: so many ended jobs. */
 export async function seed(world, { history = Number(process.env.BROWSER_HISTORY || 12000) } = {}) {
   const seeded = {}
+  await addPrices(world)
   await addFilms(world, seeded)
   await addStanding(world, seeded)
   await addHistory(world, history)
@@ -191,7 +205,7 @@ export async function seed(world, { history = Number(process.env.BROWSER_HISTORY
   await addWaiting(world, seeded)
   await addEnded(world, seeded)
   await addBacklog(world, seeded)
-  await addMoney(world)
+  await addLimits(world)
   await world.db.run('VACUUM ANALYZE')
   return seeded
 }

@@ -73,6 +73,7 @@ export class World {
     this.processes = new Processes(folder)
     this.server = new Server(folder)
     this.people = PEOPLE
+    this.falKey = FAL_KEY
   }
 
   /**
@@ -163,6 +164,7 @@ export class World {
 
   /** Where the page is served by the database. */
   get dashboardUrl() {
+    if (process.env.BROWSER_PAGE === 'disk') return `${this.url}/dist/dashboard.html#api=${this.url}/rest/v1&apikey=${this.apikey}`
     return `${this.url}/rest/v1/rpc/vibevideo_dashboard?apikey=${this.apikey}`
   }
 
