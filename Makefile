@@ -73,13 +73,14 @@ include $(PGXS)
 
 PROVE_FLAGS += -I test/perl
 
-.PHONY: install-console uninstall-console
-install: install-console
-install-console:
+# the dashboard's page is built with node, and kept beside its source: here it is only copied
+.PHONY: install-files uninstall-files
+install: install-files
+install-files:
 	$(MKDIR_P) '$(DESTDIR)$(datadir)/$(EXTENSION)'
-	$(INSTALL_DATA) sql/console.sql '$(DESTDIR)$(datadir)/$(EXTENSION)/'
-uninstall: uninstall-console
-uninstall-console:
+	$(INSTALL_DATA) sql/console.sql $(wildcard web/dist/dashboard.html) '$(DESTDIR)$(datadir)/$(EXTENSION)/'
+uninstall: uninstall-files
+uninstall-files:
 	rm -rf '$(DESTDIR)$(datadir)/$(EXTENSION)'
 
 # every object depends on every header and, for the version, on this file: rebuilding is cheap, a stale object is not

@@ -6,8 +6,27 @@
 /*
  * People on the dashboard come through PostgREST: they call the functions of schema
  * public at the end of this file, which hand on what the guarded ones answer.  First
- * those that only the dashboard needs; operators with psql may call them as well.
+ * the page, then those that only the dashboard needs; operators with psql may call
+ * them as well.
  */
+
+-- PostgREST knows by a type's name what a function returns, and casts to it with the
+-- caller's rights.  In a schema of the app there may be one of that name.
+CREATE SCHEMA vibevideo_page;
+COMMENT ON SCHEMA vibevideo_page IS 'the type by which PostgREST knows that the dashboard is a page';
+CREATE DOMAIN vibevideo_page."text/html" AS text;
+COMMENT ON DOMAIN vibevideo_page."text/html" IS 'a page for browsers';
+
+CREATE FUNCTION public.vibevideo_dashboard(apikey text DEFAULT NULL)
+RETURNS vibevideo_page."text/html" LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'vibevideo_dashboard';
+COMMENT ON FUNCTION public.vibevideo_dashboard(text) IS
+'The dashboard''s page, for browsers, which get it from PostgREST by GET. It holds no data: whoever it lets in calls
+  the functions vibevideo_admin_... with a JWT.
+apikey: what a gateway wants to see in the URL, the publishable key; nothing is done with it; default: none.
+Returns HTML, with headers that restrict what the page may do.
+Errors: PT404 vibevideo.dashboard is off; 58P01 the page''s file is not installed; XX001 the file is not the one
+  that belongs to vibevideo.
+For anon, who needs no rights on anything else.';
 
 -- It judges nobody: whoever has no access reads that, and nothing else.
 CREATE FUNCTION vibevideo.me(OUT user_id text, OUT name text, OUT note text, OUT level text, OUT see_input boolean, OUT hint text,
@@ -300,46 +319,59 @@ For viewers and operators.';
 -- Health
 -------------------------------------------------------------------------------
 
--- Without the network it has a tenth of a second, however much there is to look at.
-CREATE FUNCTION vibevideo.health(network boolean DEFAULT false)
+-- It has a tenth of a second, whoever holds what it looks at.  Jobs are not counted:
+-- what needs a person among them is in the inbox, which reads a bounded part.
+CREATE FUNCTION vibevideo_internal.local_checks()
 RETURNS TABLE (check_name text, status text, detail text, hint text)
-LANGUAGE plpgsql VOLATILE ROWS 30 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE ROWS 25 SET search_path = pg_catalog, pg_temp SET lock_timeout = '20ms' AS $$
 DECLARE
 	until constant timestamptz = clock_timestamp() + interval '70 ms';
 	part text;
 BEGIN
-	PERFORM vibevideo_internal.require('viewer');
-	IF network THEN
-		PERFORM vibevideo_internal.require('operator');
-		RETURN QUERY SELECT c.check_name, c.status, c.detail, c.hint FROM vibevideo.check_config() c;
-		RETURN;
-	END IF;
-	FOREACH part IN ARRAY ARRAY['preload', 'worker', 'table', 'api', 'cron', 'limits', 'jobs'] LOOP
+	FOREACH part IN ARRAY ARRAY['preload', 'worker', 'table', 'api', 'cron', 'limits', 'sequences'] LOOP
+		check_name = part;
+		status = 'warn';
+		hint = 'SELECT * FROM vibevideo.check_config() takes all the time it needs.';
 		IF clock_timestamp() > until THEN
-			check_name = part;
-			status = 'warn';
 			detail = 'there was no time to look at this';
-			hint = 'SELECT * FROM vibevideo.check_config() takes all the time it needs.';
 			RETURN NEXT;
 			CONTINUE;
 		END IF;
 		BEGIN
 			RETURN QUERY EXECUTE format('SELECT l.check_name, l.status, l.detail, l.hint FROM vibevideo_internal.%I() l', 'check_' || part);
-		EXCEPTION WHEN OTHERS THEN
-			check_name = part;
-			status = 'fail';
-			detail = SQLERRM;
-			hint = 'SELECT * FROM vibevideo.check_config() shows more.';
-			RETURN NEXT;
+		EXCEPTION
+			WHEN lock_not_available THEN
+				detail = 'somebody holds a lock on what this looks at';
+				RETURN NEXT;
+			WHEN OTHERS THEN
+				status = 'fail';
+				detail = SQLERRM;
+				hint = format('SELECT * FROM vibevideo_internal.check_%s() shows the whole error.', part);
+				RETURN NEXT;
 		END;
 	END LOOP;
 END
 $$;
+COMMENT ON FUNCTION vibevideo_internal.local_checks() IS 'what check_config looks at without the network and without jobs, within a tenth of a second; owner only';
+
+CREATE FUNCTION vibevideo.health(network boolean DEFAULT false)
+RETURNS TABLE (check_name text, status text, detail text, hint text)
+LANGUAGE plpgsql VOLATILE ROWS 30 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	PERFORM vibevideo_internal.require('viewer');
+	IF network THEN
+		PERFORM vibevideo_internal.require('operator');
+		RETURN QUERY SELECT c.check_name, c.status, c.detail, c.hint FROM vibevideo.check_config() c;
+	ELSE
+		RETURN QUERY SELECT c.check_name, c.status, c.detail, c.hint FROM vibevideo_internal.local_checks() c;
+	END IF;
+END
+$$;
 COMMENT ON FUNCTION vibevideo.health(boolean) IS
-'Reports whether everything is as it has to be, as far as that can be seen without the network; within a tenth of
-  a second, and what it has not looked at it says.
-network: true asks fal.ai and Storage as well, as vibevideo.check_config does, which takes an operator; default:
-  false.
+'Reports whether everything is as it has to be, as far as that can be seen without asking anybody and without
+  counting jobs, which is for vibevideo.inbox. It takes a tenth of a second, and says what it has not looked at.
+network: true asks fal.ai and Storage as well, and counts, as vibevideo.check_config does; that takes an operator;
+  default: false.
 Returns a row for each thing:
 check_name, status: what it is, and ok, warn or fail.
 detail, hint: what was found, and what to do about it; NULL if it is ok.

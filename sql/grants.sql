@@ -18,6 +18,7 @@ DECLARE
 						   WHERE r.rolname IN ('authenticated', 'service_role'));
 	service constant text = (SELECT quote_ident(r.rolname) FROM pg_roles r WHERE r.rolname = 'service_role');
 	anonymous constant text = (SELECT quote_ident(r.rolname) FROM pg_roles r WHERE r.rolname = 'anon');
+	anybody constant text = nullif(concat_ws(', ', anonymous, users), '');
 	everybody constant text = concat_ws(', ', 'PUBLIC',
 										(SELECT string_agg(quote_ident(r.rolname), ', ') FROM pg_roles r
 										 WHERE r.rolname IN ('anon', 'authenticated', 'service_role')));
@@ -30,7 +31,7 @@ BEGIN
 			MESSAGE = 'only the owner of extension vibevideo can set its access rights';
 	END IF;
 
-	EXECUTE format('REVOKE ALL ON SCHEMA vibevideo, vibevideo_internal FROM %s CASCADE', everybody);
+	EXECUTE format('REVOKE ALL ON SCHEMA vibevideo, vibevideo_internal, vibevideo_page FROM %s CASCADE', everybody);
 	EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA vibevideo, vibevideo_internal FROM %s CASCADE', everybody);
 	EXECUTE format('REVOKE ALL ON ALL SEQUENCES IN SCHEMA vibevideo, vibevideo_internal FROM %s CASCADE', everybody);
 	EXECUTE format('REVOKE ALL ON ALL ROUTINES IN SCHEMA vibevideo, vibevideo_internal FROM %s CASCADE', everybody);
@@ -44,6 +45,10 @@ BEGIN
 	END LOOP;
 	IF users IS NOT NULL THEN
 		EXECUTE format('GRANT USAGE ON SCHEMA vibevideo TO %s', users);
+	END IF;
+	IF anybody IS NOT NULL THEN
+		EXECUTE format('GRANT USAGE ON SCHEMA vibevideo_page TO %s', anybody);
+		EXECUTE format('GRANT USAGE ON TYPE vibevideo_page."text/html" TO %s', anybody);
 	END IF;
 	FOR may IN SELECT r.privilege, r.objects FROM vibevideo_internal.rights() r WHERE r.guarded AND users IS NOT NULL LOOP
 		EXECUTE format('GRANT %s ON %s TO %s', may.privilege, may.objects, users);
@@ -62,11 +67,12 @@ BEGIN
 		SELECT p.oid::regprocedure AS signature,
 			   CASE p.proname WHEN 'vibevideo_poll' THEN service
 							  WHEN 'vibevideo_webhook' THEN anonymous
+							  WHEN 'vibevideo_dashboard' THEN anybody
 							  ELSE users END AS callers
 		FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
 		WHERE p.pronamespace = 'public'::regnamespace AND l.lanname = 'c' AND p.prosrc = p.proname
 		  AND p.proname IN ('vibevideo_submit', 'vibevideo_submit_batch', 'vibevideo_status',
-							'vibevideo_cancel', 'vibevideo_retry', 'vibevideo_poll', 'vibevideo_webhook')
+							'vibevideo_cancel', 'vibevideo_retry', 'vibevideo_poll', 'vibevideo_webhook', 'vibevideo_dashboard')
 	LOOP
 		EXECUTE format('REVOKE ALL ON FUNCTION %s FROM %s CASCADE', api.signature, everybody);
 		IF api.callers IS NOT NULL THEN

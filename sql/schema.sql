@@ -18,7 +18,8 @@ $$;
 -- Schema vibevideo may be there already, from a dump or an earlier installation,
 -- but it must be nobody else's: its owner could drop and replace what is in it,
 -- and a function there could be a better match for a call of ours than ours.
--- vibevideo_internal comes and goes with the extension: one that is there is not ours.
+-- vibevideo_internal and vibevideo_page come and go with the extension: one that is
+-- there is not ours.
 DO $$
 DECLARE
 	stranger text;
@@ -43,10 +44,12 @@ BEGIN
 			DETAIL = pg_catalog.concat('Only a superuser''s empty one is safe, but ', stranger, '.'),
 			HINT = 'Drop or rename it, or move what is in it and ALTER SCHEMA vibevideo OWNER TO a superuser.';
 	END IF;
-	IF pg_catalog.to_regnamespace('vibevideo_internal') IS NOT NULL THEN
+	SELECT n.nspname INTO stranger FROM pg_catalog.pg_namespace n
+	WHERE n.nspname OPERATOR(pg_catalog.=) 'vibevideo_internal' OR n.nspname OPERATOR(pg_catalog.=) 'vibevideo_page';
+	IF FOUND THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'duplicate_schema',
-			MESSAGE = 'schema vibevideo_internal exists already',
+			MESSAGE = pg_catalog.format('schema %s exists already', stranger),
 			DETAIL = 'It is not vibevideo''s, which makes one of its own and takes it along when it is dropped.',
 			HINT = 'Drop or rename it.';
 	END IF;

@@ -64,6 +64,7 @@ char *vv_storage_region = NULL;
 int vv_unknown_policy;
 int vv_unknown_after;
 int vv_worker_idle_timeout;
+bool vv_dashboard;
 int vv_max_databases;
 
 /* clang-format off */
@@ -344,6 +345,9 @@ GucInit(void)
 	DefineCustomBoolVariable("vibevideo.notify",
 							 "Send each new status to channel vibevideo with NOTIFY. This prevents PREPARE TRANSACTION.",
 							 NULL, &vv_notify, true, PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable("vibevideo.dashboard",
+							 "Serve the dashboard's page, as function vibevideo_dashboard of schema public; off answers 404.",
+							 NULL, &vv_dashboard, false, PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomRealVariable("vibevideo.confirm_over_usd",
 							 "An act of an operator that may cost more than this, in USD, has to be confirmed in words.",
 							 NULL, &vv_confirm_over_usd, 10, 0, 1000000, PGC_SUSET, 0, NULL, NULL, NULL);

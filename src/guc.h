@@ -53,6 +53,7 @@ extern char *vv_storage_region;
 extern int vv_unknown_policy;
 extern int vv_unknown_after;	   /* s */
 extern int vv_worker_idle_timeout; /* s */
+extern bool vv_dashboard;
 extern int vv_max_databases;
 
 typedef enum UnknownPolicy

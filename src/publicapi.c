@@ -277,6 +277,39 @@ AddHeader(const char *name, const char *value)
 	SPI_finish();
 }
 
+/* as add_header; what is there with one of the names, in upper or lower case, makes room */
+static Statement set_headers = {
+	"SELECT json_agg(h.header)::text FROM ("
+	"SELECT o.header FROM json_array_elements($1::json) AS o (header)"
+	" WHERE NOT EXISTS (SELECT FROM json_object_keys(o.header) k JOIN unnest($2) u ON lower(k) = lower(u))"
+	" UNION ALL SELECT json_build_object(n.name, n.value) FROM unnest($2, $3) AS n (name, value)) AS h"};
+
+void
+ApiSetHeaders(const ApiHeader *headers, int n)
+{
+	const char *there = GetConfigOption("response.headers", true, false);
+	char **names = palloc(n * sizeof(char *));
+	char **values = palloc(n * sizeof(char *));
+	Args args = {0};
+
+	for (int i = 0; i < n; i++)
+	{
+		names[i] = pstrdup(headers[i].name);
+		values[i] = pstrdup(headers[i].value);
+	}
+	if (there == NULL || there[strspn(there, " \t\r\n")] == '\0')
+		there = "[]";
+	if (!IsListOfObjects(there))
+		return;
+	StatementConnect();
+	ArgText(&args, there);
+	ArgTexts(&args, names, n);
+	ArgTexts(&args, values, n);
+	StatementRun(&set_headers, &args);
+	SetForTransaction("response.headers", ResultText(0, 1));
+	SPI_finish();
+}
+
 /*
  * 202: come back later, and where.  The URL is relative to the request's: not
  * even PostgREST knows under which prefix a gateway publishes it.

@@ -39,4 +39,13 @@ extern void ApiDescribeMany(Tuplestorestate *store, const int64 *job_ids, int n)
 extern void ApiAccepted(const char *vibelog_id);
 extern void ApiRejectedByFal(void);
 
+typedef struct ApiHeader
+{
+	const char *name;
+	const char *value;
+} ApiHeader;
+
+/* The answer's headers, in place of others with their names. */
+extern void ApiSetHeaders(const ApiHeader *headers, int n);
+
 #endif /* VIBEVIDEO_PUBLICAPI_H */

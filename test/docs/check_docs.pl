@@ -752,7 +752,7 @@ if (@psql)
 		JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'vibevideo'
 		WHERE p.pronamespace = 'public'::regnamespace});
 	my @admin_names = map { unquote($_->[0]) =~ s/ DEFAULT [^,]*?(?=,|\)$)//gr =~ s/(\w+) (?!DEFAULT)[\w ]+?(?=,|\)$)/$1/gr } @admin;
-	same_set('public functions of the server', [ (map { unquote($_->[0]) =~ s/\(json\)/()/r } @api), @admin_names ], [ keys %server ]);
+	same_set('public functions of the server', [ (map { unquote($_->[0]) =~ s/\(json\)/()/r } @api), 'vibevideo_dashboard(apikey)', @admin_names ], [ keys %server ]);
 	for my $row (@operator)
 	{
 		my ($name) = unquote($row->[0]) =~ /^([\w.]+)/;

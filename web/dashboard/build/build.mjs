@@ -2,14 +2,14 @@
 // Builds web/dist/dashboard.html: one file with everything in it, the same bytes from the same sources.
 // With --check nothing is written: it fails if what is there is not what would be.
 
-import { readFile, writeFile, mkdir } from 'node:fs/promises'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { gzipSync } from 'node:zlib'
 import { build } from 'vite'
-import { licences, notices } from './licences.mjs'
-import { page } from './page.mjs'
 import { leanAuth } from './lean-auth.mjs'
 import { leanTemplates } from './lean-templates.mjs'
+import { licences, notices } from './licences.mjs'
+import { page } from './page.mjs'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 const PAGE = fileURLToPath(new URL('../../dist/dashboard.html', import.meta.url))

@@ -4,7 +4,15 @@
 import { parseAst } from 'vite'
 
 const ROOTS = {
-  GoTrueClient: ['constructor', 'initialize', 'signInWithPassword', 'signInWithOtp', 'getSession', 'signOut', 'onAuthStateChange'],
+  GoTrueClient: [
+    'constructor',
+    'initialize',
+    'signInWithPassword',
+    'signInWithOtp',
+    'getSession',
+    'signOut',
+    'onAuthStateChange',
+  ],
   GoTrueAdminApi: ['constructor', 'signOut'],
 }
 const CLIENT = '@supabase/auth-js/dist/module/GoTrueClient.js'
@@ -15,8 +23,8 @@ const isClass = (node) => node.type === 'ClassDeclaration'
 const bodyOf = (ast) => ast.body.map((node) => node.declaration ?? node).find(isClass).body.body
 
 /** Groups of methods that the constructor makes: this.passkey = { list: this._list.bind(this), … }. */
-function groupsOf(constructor, code) {
-  return constructor.value.body.body.filter(({ type, expression, start, end }) => {
+function groupsOf(making, code) {
+  return making.value.body.body.filter(({ type, expression, start, end }) => {
     const group = type === 'ExpressionStatement' && expression.right?.type === 'ObjectExpression'
     return group && code.slice(start, end).includes('.bind(this)')
   })
@@ -38,10 +46,15 @@ function reached(members, roots, code, groups) {
 }
 
 function prune(code, roots) {
-  const members = bodyOf(parseAst(code)).filter((member) => member.type === 'MethodDefinition' && member.kind !== 'get' && member.kind !== 'set')
+  const members = bodyOf(parseAst(code)).filter(
+    (member) => member.type === 'MethodDefinition' && member.kind !== 'get' && member.kind !== 'set',
+  )
   const missing = roots.find((root) => !members.some((member) => named(member) === root))
   if (missing) throw new Error(`auth-js has no ${missing} any more`)
-  const groups = groupsOf(members.find((member) => named(member) === 'constructor'), code)
+  const groups = groupsOf(
+    members.find((member) => named(member) === 'constructor'),
+    code,
+  )
   const kept = reached(members, roots, code, groups)
   const cuts = [...groups, ...members.filter((member) => !kept.has(named(member)))]
   let lean = code

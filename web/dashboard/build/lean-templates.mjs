@@ -8,7 +8,8 @@ function collect(node, found) {
     for (const one of node) collect(one, found)
     return
   }
-  if (node.type === 'TaggedTemplateExpression' && ['html', 'svg'].includes(node.tag.name)) found.push(...node.quasi.quasis)
+  if (node.type === 'TaggedTemplateExpression' && ['html', 'svg'].includes(node.tag.name))
+    found.push(...node.quasi.quasis)
   for (const key of Object.keys(node)) if (key !== 'type') collect(node[key], found)
 }
 

@@ -1,6 +1,6 @@
 // Which packages are in the bundle, and under which licences.
 
-import { readFile, readdir } from 'node:fs/promises'
+import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 
 const ALLOWED = ['MIT', 'BSD-3-Clause', '0BSD']
@@ -8,7 +8,7 @@ const ALLOWED = ['MIT', 'BSD-3-Clause', '0BSD']
 /** The folder of the package that a module is of, or null for one of ours. */
 function folderOf(module) {
   const found = /^(.*\/node_modules\/(?:@[^/]+\/)?[^/]+)\//.exec(module.replace(/^\0/, ''))
-  return found && found[1]
+  return found?.[1] ?? null
 }
 
 async function licenceText(folder) {
@@ -19,7 +19,13 @@ async function licenceText(folder) {
 // Tells who holds the rights; the rest of a licence is the same for many.
 function split(text) {
   const holder = text.match(/^.*copyright \(?c?\)?.*$/im)
-  return { holder: holder ? holder[0].trim() : '', terms: text.replace(holder?.[0] ?? '', '').replace(/\n{3,}/g, '\n\n').trim() }
+  return {
+    holder: holder ? holder[0].trim() : '',
+    terms: text
+      .replace(holder?.[0] ?? '', '')
+      .replace(/\n{3,}/g, '\n\n')
+      .trim(),
+  }
 }
 
 export async function licences(modules) {

@@ -42,11 +42,17 @@ export class ApiError extends Error {
   }
 }
 
+/** Whether it may well work in a moment; the frame says so, above what was read before. */
+export function isPassing(error: unknown): boolean {
+  return error instanceof ApiError && (error.trouble === 'bound' || error.trouble === 'offline')
+}
+
 const SENTENCES: Partial<Record<Trouble, string>> = {
   signed_out: 'You are signed out: your session has expired.',
-  bound: 'A call was stopped at its time limit: the server has a lot to do. What you see is older.',
-  offline: 'The server cannot be reached. What you see is older.',
-  missing: 'This server does not have the function that this page needs: the extension is of another version, or PostgREST has not read its schema again (NOTIFY pgrst).',
+  bound: 'A call was stopped at its time limit: the server has a lot to do.',
+  offline: 'The server cannot be reached.',
+  missing:
+    'This server does not have the function that this page needs: the extension is of another version, or PostgREST has not read its schema again (NOTIFY pgrst).',
 }
 
 /** What went wrong, as a sentence. */

@@ -19,13 +19,14 @@ export type Interval = string
 export interface Me {
   user_id: string | null
   name: string
+  note: string | null
   level: 'viewer' | 'operator' | 'owner' | null
   see_input: boolean
-  version: string
+  hint: string | null
   server_time: Time
-  confirm_over_usd: number
+  version: string | null
+  confirm_over_usd: number | null
   storage_public_url: string | null
-  notes: unknown
 }
 
 export interface Overview {
@@ -110,6 +111,7 @@ export interface JobPage {
   next: Cursor | null
   bound: 'max_jobs' | 'time' | null
   as_of: Time
+  filter: unknown
 }
 
 export interface JobStep {
@@ -190,7 +192,10 @@ export interface SeriesRow {
 export interface Candidate {
   request_id: string
   at: Time | null
-  [more: string]: unknown
+  seconds: number | null
+  input: 'same' | 'contains' | 'differs' | null
+  why: string | null
+  fal_url: string | null
 }
 
 export interface LostRow {
@@ -198,10 +203,13 @@ export interface LostRow {
   sent_at: Time | null
   looked_at: Time | null
   next_look_at: Time | null
+  complete: boolean | null
   policy: string
   acts_at: Time | null
+  outcome: string
   candidates: Candidate[] | null
   fal_url: string | null
+  more: boolean
 }
 
 export type Action = 'cancel' | 'retry' | 'resolve_not_sent' | 'forget_error'

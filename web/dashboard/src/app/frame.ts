@@ -42,7 +42,8 @@ class Frame extends Part {
   }
 
   #tellNeeds(needs: number): void {
-    if (this.#needs !== null && needs !== this.#needs) announce(needs === 0 ? 'Nothing needs you any more' : `${needs} to look at`)
+    if (this.#needs !== null && needs !== this.#needs)
+      announce(needs === 0 ? 'Nothing needs you any more' : `${needs} to look at`)
     this.#needs = needs
   }
 

@@ -1,11 +1,11 @@
 // The keyboard: / j k Enter r t ? and g with a letter. A person may turn it off.
 
 import { Store } from '../lib/store'
+import { announce } from './announce'
 import { readPref, writePref } from './prefs'
 import { refresher } from './refresh'
 import { go, link, type Screen } from './route'
 import { nextTheme } from './theme'
-import { announce } from './announce'
 
 export const PLACES: [letter: string, screen: Screen, label: string][] = [
   ['o', 'overview', 'Overview'],

@@ -60,6 +60,8 @@ export class Poll<T> implements ReactiveController, Member {
     } catch (error) {
       if (abort.signal.aborted) return
       this.error = error
+      // what is there is of something else
+      if (this.stale) this.data = undefined
     }
     this.stale = false
     this.#running = null

@@ -1,7 +1,7 @@
 // What is on the page is read again every few seconds: never two calls for the same at once, not while the page
 // is hidden, and less often while calls fail.
 
-import { ApiError, errorSentence } from '../api/errors'
+import { ApiError, errorSentence, isPassing } from '../api/errors'
 import { Store } from '../lib/store'
 import { readPref, writePref } from './prefs'
 import { signedOut } from './session'
@@ -39,7 +39,7 @@ class Refresher {
   readonly updatedAt = new Store<Date | null>(null)
   readonly busy = new Store(false)
   readonly #members = new Set<Member>()
-  readonly #errors = new Map<Member, ApiError>()
+  readonly #errors = new Map<Member, unknown>()
   #failures = 0
   #timer = 0
   #round: Promise<void> | null = null
@@ -72,8 +72,7 @@ class Refresher {
       signedOut(errorSentence(error))
       return
     }
-    const lasting = error instanceof ApiError && (error.trouble === 'bound' || error.trouble === 'offline')
-    if (lasting) this.#errors.set(member, error)
+    if (isPassing(error)) this.#errors.set(member, error)
     else this.#errors.delete(member)
     if (!error && this.#members.has(member)) this.updatedAt.set(new Date())
     this.#tell()
@@ -105,7 +104,7 @@ class Refresher {
 
   #tell(again: number | null = this.trouble.value?.again ?? null): void {
     const error = [...this.#errors.values()][0]
-    this.trouble.set(error ? { sentence: errorSentence(error), again } : null)
+    this.trouble.set(error ? { sentence: `${errorSentence(error)} What you see is older.`, again } : null)
   }
 }
 

@@ -1,6 +1,6 @@
 // Who is signed in. The session is in sessionStorage, or only in memory: it ends with the tab.
 
-import { GoTrueClient } from '@supabase/auth-js'
+import { type AuthError, GoTrueClient } from '@supabase/auth-js'
 import { Admin } from '../api/admin'
 import { makeCall } from '../api/client'
 import { ApiError, errorSentence } from '../api/errors'
@@ -117,10 +117,16 @@ export async function hasAuth(): Promise<boolean> {
   }
 }
 
+function authProblem(error: AuthError): string {
+  return error.status === undefined || error.status === 0 || error.status >= 500
+    ? 'The sign-in service does not answer. Try again in a moment.'
+    : error.message
+}
+
 /** Returns why it did not work, or null. */
 export async function signIn(email: string, password: string): Promise<string | null> {
   const { error } = await auth.signInWithPassword({ email, password })
-  if (error) return error.message
+  if (error) return authProblem(error)
   await enter()
   return null
 }
@@ -128,7 +134,7 @@ export async function signIn(email: string, password: string): Promise<string | 
 export async function sendLink(email: string): Promise<string | null> {
   const emailRedirectTo = returnAddress(new URL(location.href), endpoint)
   const { error } = await auth.signInWithOtp({ email, options: { shouldCreateUser: false, emailRedirectTo } })
-  return error ? error.message : null
+  return error ? authProblem(error) : null
 }
 
 export async function useToken(text: string): Promise<void> {

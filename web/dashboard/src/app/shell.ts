@@ -2,7 +2,7 @@
 
 import { html, type TemplateResult } from 'lit'
 import { Watch } from '../lib/store'
-import { Part, define } from '../parts/base'
+import { define, Part } from '../parts/base'
 import '../parts/nav'
 import '../parts/notices'
 import '../parts/top-bar'

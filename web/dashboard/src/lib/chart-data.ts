@@ -36,8 +36,8 @@ const upTo = (format: (n: number) => string) => (column: Column) => {
   return top === null ? 'unknown' : `up to ${format(top)}`
 }
 
-function line(label: string, column: Column, summary: (column: Column) => string): Line {
-  return { label, column, summary: summary(column) }
+function line(ink: Line['ink'], label: string, column: Column, summary: (column: Column) => string): Line {
+  return { ink, label, column, summary: summary(column) }
 }
 
 export function backlogChart(set: SeriesSet, times: number[]): ChartData {
@@ -47,9 +47,9 @@ export function backlogChart(set: SeriesSet, times: number[]): ChartData {
     times,
     format: number,
     lines: [
-      line('Waiting', of('pending', 'submitting', 'submit_unknown'), upTo(number)),
-      line('At fal.ai', of('queued', 'generating'), upTo(number)),
-      line('Copying', of('processing'), upTo(number)),
+      line('quiet', 'Waiting', of('pending', 'submitting', 'submit_unknown'), upTo(number)),
+      line('accent', 'At fal.ai', of('queued', 'generating'), upTo(number)),
+      line('ok', 'Copying', of('processing'), upTo(number)),
     ],
   }
 }
@@ -62,8 +62,8 @@ export function waitsChart(set: SeriesSet, times: number[], phase: Phase, model:
     times,
     format: shortDuration,
     lines: [
-      line('Half take less than', sumColumn(set.p50, times, label), upTo(duration)),
-      line('19 of 20 take less than', sumColumn(set.p95, times, label), upTo(duration)),
+      line('accent', 'Half take less than', sumColumn(set.p50, times, label), upTo(duration)),
+      line('warn', '19 of 20 take less than', sumColumn(set.p95, times, label), upTo(duration)),
     ],
   }
 }
@@ -75,16 +75,21 @@ export function finishedChart(set: SeriesSet, times: number[]): ChartData {
     times,
     format: number,
     lines: [
-      line('Done', sumColumn(set.completed, times), sum),
-      line('Failed', sumColumn(set.failed, times), sum),
-      line('Cancelled', sumColumn(set.cancelled, times), sum),
+      line('ok', 'Done', sumColumn(set.completed, times), sum),
+      line('bad', 'Failed', sumColumn(set.failed, times), sum),
+      line('quiet', 'Cancelled', sumColumn(set.cancelled, times), sum),
     ],
   }
 }
 
 export function spendChart(set: SeriesSet, times: number[]): ChartData {
   const column = sumColumn(set.spend, times)
-  return { title: 'Spent, by list prices', times, format: usd, lines: [line('Videos made', column, (c) => `${usd(total(c))} in all`)] }
+  return {
+    title: 'Spent, by list prices',
+    times,
+    format: usd,
+    lines: [line('accent', 'Videos made', column, (c) => `${usd(total(c))} in all`)],
+  }
 }
 
 /** All charts have the same times, so that they can be read one below the other. */

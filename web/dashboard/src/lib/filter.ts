@@ -1,9 +1,19 @@
 // A filter of jobs: in the URL, as chips, and as vibevideo_admin_list_jobs and vibevideo_admin_plan take it.
 
-import { CLASSES, STATES } from './words'
 import type { State } from '../api/types'
+import { CLASSES, STATES } from './words'
 
-export const LIST_KEYS = ['state', 'status', 'error_code', 'class', 'model', 'user', 'request_id', 'key', 'job_id'] as const
+export const LIST_KEYS = [
+  'state',
+  'status',
+  'error_code',
+  'class',
+  'model',
+  'user',
+  'request_id',
+  'key',
+  'job_id',
+] as const
 const TEXT_KEYS = ['since', 'until', 'prompt'] as const
 const NUMBER_KEYS = ['attempts', 'cost'] as const
 const FLAG_KEYS = ['orphan', 'paid_not_stored'] as const

@@ -2,10 +2,17 @@
 
 const whole = new Intl.NumberFormat()
 const share = new Intl.NumberFormat(undefined, { style: 'percent', maximumFractionDigits: 0 })
-const money = new Intl.NumberFormat(undefined, { style: 'currency', currency: 'USD', maximumFractionDigits: 4, minimumFractionDigits: 2 })
+const dollars = { style: 'currency', currency: 'USD', currencyDisplay: 'narrowSymbol' } as const
+const money = new Intl.NumberFormat(undefined, dollars)
+const smallMoney = new Intl.NumberFormat(undefined, { ...dollars, maximumFractionDigits: 4 })
 const time = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit', second: '2-digit' })
 const shortTime = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' })
-const dayTime = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit' })
+const dayTime = new Intl.DateTimeFormat(undefined, {
+  day: 'numeric',
+  month: 'short',
+  hour: '2-digit',
+  minute: '2-digit',
+})
 const yearTime = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' })
 
 export const NONE = '–'
@@ -14,13 +21,19 @@ export function number(n: number | null | undefined): string {
   return n == null ? NONE : whole.format(n)
 }
 
+/** A sentence of the database's, which has none of its first letters large. */
+export function sentence(words: string): string {
+  return words.charAt(0).toUpperCase() + words.slice(1)
+}
+
 /** '1 job', '1,204 jobs'. */
 export function count(n: number, one: string, many = `${one}s`): string {
   return `${whole.format(n)} ${n === 1 ? one : many}`
 }
 
 export function usd(amount: number | string | null | undefined): string {
-  return amount == null || amount === '' ? NONE : money.format(Number(amount))
+  if (amount == null || amount === '') return NONE
+  return (Math.abs(Number(amount)) < 1 ? smallMoney : money).format(Number(amount))
 }
 
 export function percent(part: number | null | undefined): string {

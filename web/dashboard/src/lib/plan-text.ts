@@ -34,6 +34,7 @@ export const ACTIONS: Record<Action, { label: string; verb: string; done: string
 /** '12 are done', the most frequent reason first. */
 export function skippedLines(why: Record<string, number>): string[] {
   return Object.entries(why)
+    .filter(([, n]) => n > 0)
     .sort((a, b) => b[1] - a[1] || a[0].localeCompare(b[0]))
     .map(([reason, n]) => {
       const words = REASONS[reason]
@@ -56,7 +57,8 @@ export function planSentence(action: Action, plan: Plan): string {
 }
 
 export function planBound(plan: Plan): string | null {
-  if (plan.more === 'max_jobs') return `Only the first ${number(plan.jobs)}: more match. Carry this out, then plan again.`
+  if (plan.more === 'max_jobs')
+    return `Only the first ${number(plan.jobs)}: more match. Carry this out, then plan again.`
   if (plan.more === 'time') return 'Not all jobs were looked at: there may be more. Carry this out, then plan again.'
   return null
 }

@@ -1,7 +1,7 @@
 // A line of the inbox says what to do as a statement of SQL. Those that the page can do itself become buttons.
 
-import { type Filter, fromApi } from './filter'
 import type { Action } from '../api/types'
+import { type Filter, fromApi } from './filter'
 
 export type Remedy =
   | { kind: 'plan'; action: Action; filter: Filter }

@@ -12,6 +12,7 @@ import { when } from './time'
 export interface Line {
   label: string
   column: Column
+  ink: 'accent' | 'ok' | 'bad' | 'warn' | 'quiet'
   /** what the legend says while nothing is pointed at */
   summary: string
 }
@@ -87,7 +88,7 @@ class Chart extends Part {
       cursor: { sync: { key: SYNC }, drag: { x: true, y: false }, points: { size: 6 } },
       scales: { y: { range: (_, __, max) => [0, max > 0 ? max * 1.08 : 1] } },
       axes: [
-        { ...axis, values: axisTimes, space: 60 },
+        { ...axis, values: axisTimes, space: 60, size: 32 },
         { ...axis, size: 56, values: (_, splits) => splits.map((v) => this.data.format(v)) },
       ],
       series: [
@@ -149,7 +150,7 @@ class Chart extends Part {
     const text = this.#at === null ? line.summary : value == null ? 'unknown' : this.data.format(value)
     const dash = (DASHES[nth] ?? []).join(' ')
     return html`<li>
-      <svg class="ink ink-${nth}" viewBox="0 0 24 8" aria-hidden="true">
+      <svg class="ink ink-${line.ink}" viewBox="0 0 24 8" aria-hidden="true">
         ${svg`<line x1="0" y1="4" x2="24" y2="4" stroke-dasharray=${dash || 'none'} />`}
       </svg>
       <span>${line.label}</span> <strong>${text}</strong>
@@ -165,7 +166,15 @@ class Chart extends Part {
     }
     const order = times.map((_, nth) => nth).reverse()
     const time = (nth: number) => when(new Date((times[nth] as number) * 1000).toISOString())
-    return dataTable(title, [{ head: 'From', kind: 'first', cell: time }, ...lines.map((line) => ({ head: line.label, kind: 'num' as const, cell: cell(line) }))], order, (nth) => times[nth])
+    return dataTable(
+      title,
+      [
+        { head: 'From', kind: 'first', cell: time },
+        ...lines.map((line) => ({ head: line.label, kind: 'num' as const, cell: cell(line) })),
+      ],
+      order,
+      (nth) => times[nth],
+    )
   }
 
   #toggle(event: Event): void {

@@ -2,7 +2,7 @@
 
 import { html } from 'lit'
 import { announce } from '../app/announce'
-import { Part, define } from './base'
+import { define, Part } from './base'
 import { icon } from './icon'
 
 const SHOWN_MS = 1500

@@ -82,8 +82,14 @@ class FilterDialog extends Dialog {
       this.#apply()
     }
     return html`<form class="fields" @submit=${submit}>
-      ${this.#boxes('State', Object.entries(STATES).map(([value, word]) => ['state', value, word.label]))}
-      ${this.#boxes('Kind of error', Object.entries(CLASSES).map(([value, label]) => ['class', value, label]))}
+      ${this.#boxes(
+        'State',
+        Object.entries(STATES).map(([value, word]) => ['state', value, word.label]),
+      )}
+      ${this.#boxes(
+        'Kind of error',
+        Object.entries(CLASSES).map(([value, label]) => ['class', value, label]),
+      )}
       ${this.#boxes('Only', [
         ['paid_not_stored', 'true', 'Paid for, not stored'],
         ['orphan', 'true', 'Without a saved row'],

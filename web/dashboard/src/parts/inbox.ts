@@ -5,6 +5,7 @@ import type { InboxRow } from '../api/types'
 import { jobLink, link } from '../app/route'
 import { admin, mayAct } from '../app/session'
 import { writeFilter } from '../lib/filter'
+import { count } from '../lib/format'
 import { ACTIONS } from '../lib/plan-text'
 import { readStatement } from '../lib/statement'
 import { NEEDS } from '../lib/words'
@@ -33,6 +34,14 @@ function statement(row: InboxRow): TemplateResult {
   </details>`
 }
 
+/** What a retry costs is known by what the trouble is. */
+const RETRIES: Record<string, string> = {
+  dead_letter: 'Retry: free, only the copy …',
+  orphan_video: 'Retry: free, only the copy …',
+  given_up: 'Retry: a new render, paid for …',
+  quarantined: 'Retry: a new render, paid for …',
+}
+
 function act(row: InboxRow): unknown {
   const remedy = readStatement(row.action)
   const job = (jobId: number) => ({ job_id: jobId, state: 'failed' as const, vibelog_id: '' })
@@ -42,7 +51,7 @@ function act(row: InboxRow): unknown {
       return html`<button type="button" @click=${open}>${ACTIONS[remedy.action].label} …</button>`
     }
     case 'retry':
-      return html`<button type="button" @click=${() => askRetry(job(remedy.jobId))}>Retry …</button>`
+      return html`<button type="button" @click=${() => askRetry(job(remedy.jobId))}>${RETRIES[row.kind] ?? 'Retry …'}</button>`
     case 'cancel':
       return html`<button type="button" @click=${() => askCancel({ ...job(remedy.jobId), state: 'queued' })}>Cancel …</button>`
     case 'resume':
@@ -58,10 +67,15 @@ function place(row: InboxRow): unknown {
   if (row.kind === 'lost_submit') return html`<a class="button" href=${link('lost')}>Look at them</a>`
   if (row.kind === 'check') return html`<a class="button" href=${link('health')}>Health</a>`
   if (row.kind === 'budget') return html`<a class="button" href=${link('limits')}>Limits</a>`
-  if (row.job_id !== null && (row.jobs ?? 1) <= 1) return html`<a class="button" href=${jobLink(row.job_id)}>Job ${row.job_id}</a>`
-  if (remedy.kind === 'plan') return html`<a class="button" href=${link('jobs', writeFilter(remedy.filter))}>Show the jobs</a>`
+  if (row.job_id !== null && (row.jobs ?? 1) <= 1)
+    return html`<a class="button" href=${jobLink(row.job_id)}>Job ${row.job_id}</a>`
+  if (remedy.kind === 'plan')
+    return html`<a class="button" href=${link('jobs', writeFilter(remedy.filter))}>Show the jobs</a>`
   return row.job_id === null ? nothing : html`<a class="button" href=${jobLink(row.job_id)}>The last of them</a>`
 }
+
+const LOST =
+  'Nobody knows whether fal.ai renders it and charges. Nothing is sent again until that is found out, or somebody decides.'
 
 function line(row: InboxRow): TemplateResult {
   // what is sent again has to be looked at one by one
@@ -69,20 +83,24 @@ function line(row: InboxRow): TemplateResult {
   return html`<li class="need ${row.kind === 'copy' || row.kind === 'account' ? 'bad' : 'warn'}">
     ${icon('warn')}
     <div>
-      <h3>${NEEDS[row.kind] ?? row.kind}</h3>
-      <p class="quiet"><span dir="auto">${row.subject}</span>${row.since ? html`, since ${since(row.since)}` : nothing}</p>
-      <p class="text" dir="auto">${row.sentence}</p>
+      <h2>
+        ${NEEDS[row.kind] ?? row.kind}
+        <span class="quiet"><span dir="auto">${row.subject}</span>${row.since ? html`, ${(row.jobs ?? 1) > 1 ? 'first ' : ''}${since(row.since)}` : nothing}</span>
+      </h2>
+      <p class="text" dir="auto">${row.kind === 'lost_submit' ? LOST : row.sentence}</p>
       <div class="buttons">${acts ? act(row) : nothing} ${place(row)}${statement(row)}</div>
     </div>
   </li>`
 }
 
-export function inboxList(rows: InboxRow[]): TemplateResult {
+const SHOWN = 4
+
+/** whole: whether more than the first few are shown. */
+export function inboxList(rows: InboxRow[], whole: boolean, showWhole: () => void): TemplateResult {
+  const shown = whole || rows.length <= SHOWN + 1 ? rows : rows.slice(0, SHOWN)
+  const rest = rows.length - shown.length
   return html`<section class="inbox" aria-label="What needs you">
-    ${
-      rows.length === 0
-        ? html`<p class="calm">${icon('ok')}Nothing needs you.</p>`
-        : html`<ul class="needs">${rows.map(line)}</ul>`
-    }
+    ${rows.length === 0 ? html`<p class="calm">${icon('ok')}Nothing needs you.</p>` : html`<ul class="needs">${shown.map(line)}</ul>`}
+    ${rest > 0 ? html`<button type="button" @click=${showWhole}>Show ${count(rest, 'more thing')} that need you</button>` : nothing}
   </section>`
 }

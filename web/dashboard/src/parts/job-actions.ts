@@ -9,6 +9,7 @@ import { usd } from '../lib/format'
 import { retryLabel } from '../lib/plan-text'
 import { isActive } from '../lib/words'
 import { ask } from './confirm-dialog'
+import { openPlan } from './plan-dialog'
 
 type Job = Pick<JobRow, 'job_id' | 'state' | 'vibelog_id'>
 
@@ -32,8 +33,10 @@ export function askCancel(job: Job): void {
 
 function retryText(job: Job, cost: RetryCost): TemplateResult {
   if (cost.copies) return html`<p>The video was rendered and paid for. It is only copied again, which is free.</p>`
-  if (job.state === 'pending') return html`<p>It is sent now, without further waiting, and costs what it would have cost later.</p>`
-  const price = cost.cost_usd == null ? 'Its price is not known.' : `It costs about ${usd(cost.cost_usd)} at today’s list price.`
+  if (job.state === 'pending')
+    return html`<p>It is sent now, without further waiting, and costs what it would have cost later.</p>`
+  const price =
+    cost.cost_usd == null ? 'Its price is not known.' : `It costs about ${usd(cost.cost_usd)} at today’s list price.`
   return html`<p>This is a new render. ${price}</p>
     ${job.state === 'submit_unknown' ? html`<p>If fal.ai has the old one all the same, both are paid for.</p>` : nothing}`
 }
@@ -55,7 +58,9 @@ export async function askRetry(job: Job): Promise<void> {
   ask({
     title: `Retry job ${job.job_id}`,
     text: retryText(job, cost),
-    verb: pays ? `Retry, pay ${cost.cost_usd == null ? 'for a new render' : `about ${usd(cost.cost_usd)}`}` : 'Retry, free',
+    verb: pays
+      ? `Retry, pay ${cost.cost_usd == null ? 'for a new render' : `about ${usd(cost.cost_usd)}`}`
+      : 'Retry, free',
     run: async () => {
       await admin.retry(job.job_id)
       return `Job ${job.job_id}: started again`
@@ -63,21 +68,23 @@ export async function askRetry(job: Job): Promise<void> {
   })
 }
 
-/** requestId: which of fal.ai's it is; null if fal.ai does not have it. */
-export function askResolve(job: Job & { cost_usd: number | null }, requestId: string | null): void {
-  const text = requestId
-    ? html`<p>The job goes on with this request, and nothing is sent again. It costs nothing more.</p>
-        <p><code class="wrap">${requestId}</code></p>`
-    : html`<p>It is sent to fal.ai again, for about ${usd(job.cost_usd)}. If fal.ai has the first one all the same, both are paid for.</p>`
+/** requestId: which of fal.ai's requests it is. */
+export function askAdopt(job: Job, requestId: string): void {
   ask({
-    title: requestId ? `Job ${job.job_id} is this request` : `Job ${job.job_id} was not sent`,
-    text,
-    verb: requestId ? 'Adopt it, free' : `Send again, pay about ${usd(job.cost_usd)}`,
+    title: `Job ${job.job_id} is this request`,
+    text: html`<p>The job goes on with this request, and nothing is sent again. It costs nothing more.</p>
+      <p><code class="wrap">${requestId}</code></p>`,
+    verb: 'Adopt it, free',
     run: async () => {
-      await admin.resolve(job.job_id, requestId ?? 'not_sent')
-      return `Job ${job.job_id}: ${requestId ? 'adopted' : 'is sent again'}`
+      await admin.resolve(job.job_id, requestId)
+      return `Job ${job.job_id}: adopted`
     },
   })
+}
+
+/** fal.ai does not have it: the plan says what sending it again costs. */
+export function askSendAgain(job: Job): void {
+  openPlan('resolve_not_sent', { job_id: [String(job.job_id)] }, `job ${job.job_id} was not sent`)
 }
 
 export function jobActions(job: JobRow, cost: RetryCost | null): TemplateResult {

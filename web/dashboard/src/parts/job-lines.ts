@@ -7,8 +7,12 @@ import { costCell, modelCell, nameCell, statusCell, timesCell } from './job-row'
 import { type Column, dataTable } from './table'
 
 export const JOB_COLUMNS: Column<JobRow>[] = [
-  { head: 'Video', kind: 'first', cell: (job) => html`<vv-preview .url=${job.video_url} .name=${`job ${job.job_id}`}></vv-preview>` },
-  { head: 'Job', cell: nameCell },
+  {
+    head: 'Video',
+    kind: 'first',
+    cell: (job) => html`<vv-preview .url=${job.video_url} .name=${`job ${job.job_id}`}></vv-preview>`,
+  },
+  { head: 'Job', kind: 'job', cell: nameCell },
   { head: 'Status', kind: 'wide', cell: statusCell },
   { head: 'Model, user', cell: modelCell },
   { head: 'Times', cell: timesCell },

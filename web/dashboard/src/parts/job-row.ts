@@ -3,7 +3,7 @@
 import { html, nothing, type TemplateResult } from 'lit'
 import type { JobRow } from '../api/types'
 import { jobLink } from '../app/route'
-import { number, shortDuration, usd } from '../lib/format'
+import { number, shortDuration, sentence as spoken, usd } from '../lib/format'
 import { parseInterval } from '../lib/interval'
 import { CLASSES, isActive } from '../lib/words'
 import { stateBadge } from './badge'
@@ -13,15 +13,17 @@ import { since } from './time'
 
 /** What is to be known of it now, in a sentence: why it waits, what is wrong. */
 export function jobSentence(job: JobRow): string {
-  if (isActive(job.state)) return job.why ?? job.message ?? ''
-  if (job.state === 'failed') return job.error ?? job.message ?? ''
-  return job.row_error ?? (job.state === 'cancelled' ? (job.error ?? '') : '')
+  if (isActive(job.state)) return spoken(job.why ?? job.message ?? '')
+  if (job.row_error) return `The app’s row does not show this: ${job.row_error}`
+  return job.state === 'failed' ? (job.error ?? job.message ?? '') : job.state === 'cancelled' ? (job.error ?? '') : ''
 }
 
 export function nameCell(job: JobRow): TemplateResult {
   return html`<span class="job-name">
-    <a href=${jobLink(job.job_id)} data-line data-key="job-${job.job_id}">${job.job_id}</a>
-    <code class="clip" title=${job.vibelog_id}>${job.vibelog_id}</code>
+    <span class="pair"
+      ><a href=${jobLink(job.job_id)} data-line data-key="job-${job.job_id}">${job.job_id}</a
+      ><code class="clip quiet" title=${job.vibelog_id}>${job.vibelog_id}</code></span
+    >
     ${job.prompt ? html`<span class="clip quiet prompt" dir="auto" title=${job.prompt}>${job.prompt}</span>` : nothing}
   </span>`
 }

@@ -5,8 +5,8 @@ import type { Limit } from '../api/types'
 import { tell } from '../app/announce'
 import { refresher } from '../app/refresh'
 import { admin } from '../app/session'
-import { changeText, limitText, whoText } from '../lib/limit-text'
 import { usd } from '../lib/format'
+import { changeText, limitText, whoText } from '../lib/limit-text'
 import { define } from './base'
 import { Dialog, openDialog } from './dialog'
 
@@ -43,7 +43,10 @@ class LimitDialog extends Dialog {
     const kind = value === null ? 'default' : Number(value) === -1 ? 'none' : 'most'
     const choose = (event: Event) => {
       const chosen = (event.target as HTMLSelectElement).value
-      this.#set(field, chosen === 'default' ? null : chosen === 'none' ? -1 : Math.max(0, Number(this.#was[field] ?? 1)))
+      this.#set(
+        field,
+        chosen === 'default' ? null : chosen === 'none' ? -1 : Math.max(0, Number(this.#was[field] ?? 1)),
+      )
     }
     const type = (event: Event) => {
       const input = event.target as HTMLInputElement
@@ -68,7 +71,11 @@ class LimitDialog extends Dialog {
   protected body(): unknown {
     const changes = FIELDS.map(([field, label]) => {
       const unit = field === 'spend_per_day_usd' ? usd : undefined
-      return changeText(label, limitText(this.#was[field], this.#was.scope, unit), limitText(this.#now[field], this.#was.scope, unit))
+      return changeText(
+        label,
+        limitText(this.#was[field], this.#was.scope, unit),
+        limitText(this.#now[field], this.#was.scope, unit),
+      )
     }).filter(Boolean)
     return html`${FIELDS.map((field) => this.#field(field))}
       <div class="changes" role="status">

@@ -41,8 +41,11 @@ export class PageWindow implements ReactiveController {
   }
 
   hostUpdated(): void {
-    for (const element of this.#host.querySelectorAll<HTMLElement>('[data-page], [data-end]')) {
-      this.#observer?.observe(element)
+    for (const page of this.#host.querySelectorAll('[data-page]')) this.#observer?.observe(page)
+    // anew, since an end that is near again, after more was read, has not moved for the observer
+    for (const end of this.#host.querySelectorAll('[data-end]')) {
+      this.#observer?.unobserve(end)
+      this.#observer?.observe(end)
     }
     for (const gap of this.#host.querySelectorAll<HTMLElement>('[data-gap]')) {
       gap.style.height = `${this.height(Number(gap.dataset.gap))}px`

@@ -31,7 +31,7 @@ class PauseDialog extends Dialog {
     const type = (event: Event) => {
       this.#reason = (event.target as HTMLInputElement).value
     }
-    return html`<fieldset>
+    return html`<fieldset class="stack">
         <legend>What</legend>
         ${this.#choice('sending', 'Send nothing new', 'New videos wait; what fal.ai has goes on and is stored.')}
         ${this.#choice('all', 'All work', 'Nothing is sent, asked, copied or written.')}

@@ -5,8 +5,8 @@ import type { Action, ActResult, Plan, PlanExample } from '../api/types'
 import { refresher } from '../app/refresh'
 import { jobLink } from '../app/route'
 import { admin } from '../app/session'
-import { count, usd } from '../lib/format'
 import { type Filter, toApi } from '../lib/filter'
+import { count, usd } from '../lib/format'
 import { ACTIONS, actSentence, planBound, planSentence, skippedLines } from '../lib/plan-text'
 import { DEEDS } from '../lib/words'
 import { define } from './base'
@@ -67,7 +67,8 @@ class PlanDialog extends Dialog {
 
   protected body(): unknown {
     if (this.#result) return this.#resultBody(this.#result)
-    if (!this.#plan) return html`<p class="loading" role="status">${this.busy ? 'Making a plan …' : 'There is no plan.'}</p>`
+    if (!this.#plan)
+      return html`<p class="loading" role="status">${this.busy ? 'Making a plan …' : 'There is no plan.'}</p>`
     return this.#planBody(this.#plan)
   }
 
@@ -103,18 +104,28 @@ class PlanDialog extends Dialog {
 
   #examples(plan: Plan): unknown {
     const label = plan.examples.length < plan.jobs ? `The first ${plan.examples.length}` : 'These'
-    return html`<h3>${label}</h3>
+    return html`<details>
+      <summary>${label}</summary>
       ${dataTable<PlanExample>(
         label,
         [
-          { head: 'Job', kind: 'first', cell: (e) => html`<a href=${jobLink(e.job_id)} @click=${this.close}>${e.job_id}</a>` },
-          { head: 'Row', kind: 'wide', cell: (e) => html`<span class="clip" title=${e.key ?? ''}>${e.key ?? ''}</span>` },
+          {
+            head: 'Job',
+            kind: 'first',
+            cell: (e) => html`<a href=${jobLink(e.job_id)} @click=${this.close}>${e.job_id}</a>`,
+          },
+          {
+            head: 'Row',
+            kind: 'wide',
+            cell: (e) => html`<span class="clip" title=${e.key ?? ''}>${e.key ?? ''}</span>`,
+          },
           { head: 'Is', cell: (e) => (e.does ? (DEEDS[e.does] ?? e.does) : '') },
           { head: 'Cost', kind: 'num', cell: (e) => (Number(e.cost_usd) > 0 ? usd(e.cost_usd) : 'free') },
         ],
         plan.examples,
         (e) => e.job_id,
-      )}`
+      )}
+    </details>`
   }
 
   #confirmation(words: string): unknown {
@@ -138,7 +149,8 @@ class PlanDialog extends Dialog {
 
   protected override buttons(): unknown {
     if (this.#result || this.#plan?.jobs === 0) return nothing
-    if (!this.#plan) return html`<button type="button" ?disabled=${this.busy} @click=${this.#makePlan}>Plan again</button>`
+    if (!this.#plan)
+      return html`<button type="button" ?disabled=${this.busy} @click=${this.#makePlan}>Plan again</button>`
     const { verb } = ACTIONS[this.#action]
     const cost = Number(this.#plan.cost_usd) > 0 ? `, pay about ${usd(this.#plan.cost_usd)}` : ''
     return html`

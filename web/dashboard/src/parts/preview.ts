@@ -2,7 +2,7 @@
 
 import { html, nothing } from 'lit'
 import { safeUrl } from '../lib/safe-url'
-import { Part, define } from './base'
+import { define, Part } from './base'
 import { icon } from './icon'
 
 const isStill = () => matchMedia('(prefers-reduced-motion: reduce)').matches

@@ -1,6 +1,6 @@
 // A small chart of a few numbers; the numbers themselves are its label.
 
-import { svg, html, type TemplateResult } from 'lit'
+import { html, svg, type TemplateResult } from 'lit'
 
 const WIDTH = 96
 const HEIGHT = 24

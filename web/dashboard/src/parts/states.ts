@@ -1,7 +1,7 @@
 // What a screen shows while it has nothing to show yet, or cannot have it.
 
 import { html, type TemplateResult } from 'lit'
-import { errorSentence } from '../api/errors'
+import { errorSentence, isPassing } from '../api/errors'
 import type { Poll } from '../app/poll'
 import { icon } from './icon'
 
@@ -22,9 +22,9 @@ export function loading(): TemplateResult {
 
 /** What was read, or why it is not there. */
 export function polled<T>(poll: Poll<T>, show: (data: T) => unknown): unknown {
-  if (poll.data !== undefined && !(poll.error && poll.stale)) {
+  if (poll.data !== undefined) {
     return html`<div class=${poll.stale ? 'stale' : ''} aria-busy=${poll.stale}>
-      ${poll.error ? failureLine(poll.error) : ''}${show(poll.data)}
+      ${poll.error && !isPassing(poll.error) ? failureLine(poll.error) : ''}${show(poll.data)}
     </div>`
   }
   return poll.error ? failure(poll.error, () => poll.restart()) : loading()

@@ -7,12 +7,16 @@ export interface Column<Row> {
   head: string
   cell: (row: Row) => unknown
   /** num: to the right; wide: takes what is left; first: the card's heading */
-  kind?: 'num' | 'wide' | 'first' | 'act'
+  kind?: 'num' | 'wide' | 'first' | 'act' | 'job' | 'trend' | 'seen'
 }
 
 function headCell(column: Column<never>): TemplateResult {
   const label = column.head || html`<span class="unseen">Actions</span>`
   return html`<th role="columnheader" scope="col" class=${column.kind ?? nothing}>${label}</th>`
+}
+
+export function bodyCell<Row>(column: Column<Row>, row: Row): TemplateResult {
+  return html`<td role="cell" class=${column.kind ?? nothing} data-label=${column.head}><div>${column.cell(row)}</div></td>`
 }
 
 export function dataTable<Row>(
@@ -33,9 +37,7 @@ export function dataTable<Row>(
         rows,
         key,
         (row) => html`<tr role="row" class=${isOn?.(row) ? 'on' : nothing}>
-          ${columns.map(
-            (c) => html`<td role="cell" class=${c.kind ?? nothing} data-label=${c.head}>${c.cell(row)}</td>`,
-          )}
+          ${columns.map((column) => bodyCell(column, row))}
         </tr>`,
       )}
     </tbody>

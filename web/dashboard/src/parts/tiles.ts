@@ -3,8 +3,8 @@
 import { html, nothing, type TemplateResult } from 'lit'
 import type { Overview } from '../api/types'
 import { jobLink, link } from '../app/route'
-import { count, number, usd } from '../lib/format'
-import { type Tone } from '../lib/words'
+import { count, number, sentence, usd } from '../lib/format'
+import type { Tone } from '../lib/words'
 import { icon } from './icon'
 import { since, when } from './time'
 
@@ -27,19 +27,38 @@ function statuses(...names: string[]): URLSearchParams {
 function inWork(o: Overview): Tile {
   const all = o.waiting + o.at_fal + o.copying
   const href = link('jobs', statuses('pending', 'submitting', 'submit_unknown', 'queued', 'generating', 'processing'))
-  if (all === 0) return { name: 'In work', figure: 'Idle', note: o.idle_since ? html`since ${when(o.idle_since, false)}` : 'no job yet', href }
+  if (all === 0)
+    return {
+      name: 'In work',
+      figure: 'Idle',
+      note: o.idle_since ? html`since ${when(o.idle_since, false)}` : 'no job yet',
+      href,
+    }
   const parts = [
     o.waiting > 0 ? `${number(o.waiting)} waiting` : '',
     o.at_fal > 0 ? `${number(o.at_fal)} at fal.ai` : '',
     o.copying > 0 ? `${number(o.copying)} copying` : '',
   ].filter(Boolean)
-  return { name: 'In work', figure: html`${o.more ? 'more than ' : ''}${number(all)}`, note: parts.join(', '), href, tone: 'busy' }
+  return {
+    name: 'In work',
+    figure: html`${o.more ? 'more than ' : ''}${number(all)}`,
+    note: parts.join(', '),
+    href,
+    tone: 'busy',
+  }
 }
 
 function oldest(o: Overview): Tile {
   const name = 'Oldest waiting'
-  if (o.oldest_waiting_job_id === null) return { name, figure: 'Nobody waits', note: 'all is sent', href: link('jobs', statuses('pending')) }
-  return { name, figure: since(o.oldest_waiting_since), note: html`<span dir="auto">${o.oldest_waiting_why}</span>`, href: jobLink(o.oldest_waiting_job_id), tone: 'wait' }
+  if (o.oldest_waiting_job_id === null)
+    return { name, figure: 'Nobody waits', note: 'all is sent', href: link('jobs', statuses('pending')) }
+  return {
+    name,
+    figure: since(o.oldest_waiting_since),
+    note: sentence(o.oldest_waiting_why ?? ''),
+    href: jobLink(o.oldest_waiting_job_id),
+    tone: 'wait',
+  }
 }
 
 function done(o: Overview): Tile {
@@ -71,9 +90,17 @@ function money(o: Overview): Tile {
 
 function health(o: Overview): Tile {
   const href = link('health')
-  if (o.paused) return { name: 'Worker', figure: 'Paused', note: html`<span dir="auto">${o.paused}</span>`, href, tone: 'warn' }
+  if (o.paused)
+    return { name: 'Worker', figure: 'Paused', note: html`<span dir="auto">${o.paused}</span>`, href, tone: 'warn' }
   const down = o.fal_down_until ? 'fal.ai' : o.storage_down_until ? 'Storage' : null
-  if (down) return { name: 'Worker', figure: `${down} is down`, note: html`tried again ${since(o.fal_down_until ?? o.storage_down_until)}`, href, tone: 'bad' }
+  if (down)
+    return {
+      name: 'Worker',
+      figure: `${down} is down`,
+      note: html`tried again ${since(o.fal_down_until ?? o.storage_down_until)}`,
+      href,
+      tone: 'bad',
+    }
   const words = { running: 'Running', slow: 'Slow', idle: 'At rest', down: 'Down' } as const
   const tones = { running: 'ok', slow: 'warn', idle: 'ok', down: 'bad' } as const
   return { name: 'Worker', figure: words[o.worker], note: o.worker_detail, href, tone: tones[o.worker] }

@@ -48,7 +48,7 @@ class TopBar extends Part {
     return html`<details class="person">
       <summary aria-label="Account and help">${icon('users')}</summary>
       <div class="menu">
-        <p><strong class="break">${email ?? who?.name}</strong><span class="quiet">${who?.level}${who?.see_input ? ', may see prompts' : ''}</span></p>
+        <p><strong class="break">${who?.note ?? email ?? who?.name}</strong><span class="quiet break">${who?.note ? email : ''}</span><span class="quiet">${who?.level}${who?.see_input ? ', may see prompts' : ''}</span></p>
         <p class="quiet">vibevideo ${who?.version}</p>
         <button type="button" @click=${openHelp}>Keyboard …</button>
         <button type="button" @click=${() => signOut()}>Sign out</button>

@@ -31,7 +31,10 @@ class UserLimitDialog extends Dialog {
   #next(): void {
     const own = this.#limits.find((l) => l.scope === 'user' && l.user_id === this.#user)
     this.close()
-    openLimit(own ?? { scope: 'user', user_id: this.#user, max_active: null, submits_per_day: null, spend_per_day_usd: null }, own !== undefined)
+    openLimit(
+      own ?? { scope: 'user', user_id: this.#user, max_active: null, submits_per_day: null, spend_per_day_usd: null },
+      own !== undefined,
+    )
   }
 
   protected override buttons(): unknown {

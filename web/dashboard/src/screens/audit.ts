@@ -4,7 +4,7 @@ import { html, type TemplateResult } from 'lit'
 import { errorSentence } from '../api/errors'
 import type { AuditPage, AuditRow, Cursor } from '../api/types'
 import { Poll } from '../app/poll'
-import { admin } from '../app/session'
+import { admin, mayAct } from '../app/session'
 import { number, usd } from '../lib/format'
 import { Pages } from '../lib/pages'
 import { define, Part } from '../parts/base'
@@ -20,7 +20,9 @@ class AuditScreen extends Part {
   readonly #pages = new Pages<AuditRow, Cursor>((row) => row.audit_id)
   #busy = false
   #error: unknown = null
-  readonly #poll = new Poll<AuditPage>(this, async (signal) => {
+  readonly #poll = new Poll<AuditPage | null>(this, async (signal) => {
+    // the database would refuse it, and note that
+    if (!mayAct()) return null
     const page = await admin.audit(null, signal)
     if (this.#pages.pages.length <= 1) this.#pages.start(pageOf(page))
     return page
@@ -50,18 +52,18 @@ class AuditScreen extends Part {
   #list(): TemplateResult {
     if (this.#pages.size === 0) return empty('Nobody has done anything yet that is to be noted.')
     return html`${dataTable<AuditRow>(
-        'Audit',
-        [
-          { head: 'When', kind: 'first', cell: (row) => when(row.at) },
-          { head: 'Who', cell: (row) => html`<span class="break">${row.who}</span>` },
-          { head: 'Did', cell: (row) => html`<code>${row.action}</code>` },
-          { head: 'Jobs', kind: 'num', cell: (row) => number(row.jobs) },
-          { head: 'Spends', kind: 'num', cell: (row) => usd(row.cost_usd) },
-          { head: 'Details', kind: 'wide', cell: (row) => this.#details(row) },
-        ],
-        this.#pages.rows,
-        (row) => row.audit_id,
-      )}
+      'Audit',
+      [
+        { head: 'When', kind: 'first', cell: (row) => when(row.at) },
+        { head: 'Who', cell: (row) => html`<span class="break">${row.who}</span>` },
+        { head: 'Did', cell: (row) => html`<code>${row.action}</code>` },
+        { head: 'Jobs', kind: 'num', cell: (row) => number(row.jobs) },
+        { head: 'Spends', kind: 'num', cell: (row) => usd(row.cost_usd) },
+        { head: 'Details', kind: 'wide', cell: (row) => this.#details(row) },
+      ],
+      this.#pages.rows,
+      (row) => row.audit_id,
+    )}
       ${this.#error ? html`<p class="line bad" role="alert">${errorSentence(this.#error)}</p>` : ''}
       ${this.#pages.next ? html`<p class="end"><button type="button" ?disabled=${this.#busy} @click=${this.#more}>Show more</button></p>` : ''}`
   }
@@ -69,7 +71,7 @@ class AuditScreen extends Part {
   override render() {
     return html`${pageHead('Audit')}
       <p class="quiet">What operators and the owner did. Rows cannot be changed, and are kept for vibevideo.audit_retention.</p>
-      ${polled(this.#poll, () => this.#list())}`
+      ${polled(this.#poll, (page) => (page ? this.#list() : empty('Only operators read the audit.')))}`
   }
 }
 

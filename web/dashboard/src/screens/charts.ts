@@ -4,7 +4,16 @@ import { html, type TemplateResult } from 'lit'
 import { Poll } from '../app/poll'
 import { go, link, route } from '../app/route'
 import { admin, serverNow } from '../app/session'
-import { backlogChart, finishedChart, PHASES, type Phase, type SeriesSet, sharedTimes, spendChart, waitsChart } from '../lib/chart-data'
+import {
+  backlogChart,
+  finishedChart,
+  PHASES,
+  type Phase,
+  type SeriesSet,
+  sharedTimes,
+  spendChart,
+  waitsChart,
+} from '../lib/chart-data'
 import { LOOKS_BACK, rangeStart, readRange } from '../lib/range'
 import { fullestLabel, labelsOf } from '../lib/series'
 import { Watch } from '../lib/store'
@@ -55,7 +64,12 @@ class ChartsScreen extends Part {
     const set = { backlog, p50, p95, completed, failed, cancelled, spend } as SeriesSet
     const times = sharedTimes(set)
     return {
-      charts: [backlogChart(set, times), waitsChart(set, times, phase, model), finishedChart(set, times), spendChart(set, times)],
+      charts: [
+        backlogChart(set, times),
+        waitsChart(set, times, phase, model),
+        finishedChart(set, times),
+        spendChart(set, times),
+      ],
       models: labelsOf(set.p50),
       model: model ?? fullestLabel(set.p50),
     }

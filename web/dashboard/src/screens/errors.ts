@@ -19,7 +19,11 @@ import { since } from '../parts/time'
 
 class ErrorsScreen extends Part {
   #range = readRange(route.value.query.get('range'), '24h')
-  readonly #poll = new Poll<ErrorGroup[]>(this, (signal) => admin.errors(rangeStart(this.#range, serverNow()), signal), 5)
+  readonly #poll = new Poll<ErrorGroup[]>(
+    this,
+    (signal) => admin.errors(rangeStart(this.#range, serverNow()), signal),
+    5,
+  )
 
   constructor() {
     super()
@@ -52,12 +56,16 @@ class ErrorsScreen extends Part {
         kind: 'first',
         cell: (g) => html`<span class="two"
           ><a href=${link('jobs', { state: 'failed', error_code: g.error_code, model: g.model, since: this.#range.label })} data-line data-key="error-${g.error_code}-${g.model}"
-            ><code>${g.error_code}</code></a
+            ><code class="break">${g.error_code}</code></a
           ><span class="tag">${CLASSES[g.error_class ?? ''] ?? g.error_class}</span></span
         >`,
       },
       { head: 'Jobs', kind: 'num', cell: (g) => html`${g.more ? 'over ' : ''}${number(g.jobs)}` },
-      { head: 'Trend', cell: (g) => sparkline(g.trend, `Jobs in each twelfth of the last ${this.#range.label}`) },
+      {
+        head: 'Trend',
+        kind: 'trend',
+        cell: (g) => sparkline(g.trend, `Jobs in each twelfth of the last ${this.#range.label}`),
+      },
       {
         head: 'Example',
         kind: 'wide',
@@ -66,8 +74,12 @@ class ErrorsScreen extends Part {
           ><span class="quiet clip">${g.model}, <a href=${jobLink(g.example_job_id)}>job ${g.example_job_id}</a></span></span
         >`,
       },
-      { head: 'First seen', cell: (g) => since(g.first_at) },
-      { head: 'Last seen', cell: (g) => since(g.last_at) },
+      {
+        head: 'Last seen',
+        kind: 'seen',
+        cell: (g) =>
+          html`<span class="two">${since(g.last_at)}<span class="quiet">first ${since(g.first_at)}</span></span>`,
+      },
     ]
     return mayAct() ? [...columns, { head: '', kind: 'act', cell: (g) => this.#actions(g) }] : columns
   }
@@ -79,7 +91,11 @@ class ErrorsScreen extends Part {
   }
 
   override render() {
-    const choices = LOOKS_BACK.map((r) => ({ text: r.label, href: link('errors', { range: r.name }), on: r === this.#range }))
+    const choices = LOOKS_BACK.map((r) => ({
+      text: r.label,
+      href: link('errors', { range: r.name }),
+      on: r === this.#range,
+    }))
     return html`${pageHead('Errors')} ${tabs('How far back', choices)} ${polled(this.#poll, (groups) => this.#list(groups))}`
   }
 }

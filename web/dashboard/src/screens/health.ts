@@ -1,9 +1,9 @@
 // Whether all is well: the worker, fal.ai and Storage, the checks, the pause, the settings.
 
 import { html, nothing, type TemplateResult } from 'lit'
+import { errorSentence } from '../api/errors'
 import type { Check, Probe, Setting, Worker } from '../api/types'
 import { announce, tell } from '../app/announce'
-import { errorSentence } from '../api/errors'
 import { overview } from '../app/overview'
 import { Poll } from '../app/poll'
 import { admin, mayAct } from '../app/session'
@@ -44,9 +44,12 @@ function checkTable(checks: Check[]): TemplateResult {
       {
         head: 'What it says',
         kind: 'wide',
-        cell: (c) => html`<span class="two"><span dir="auto">${c.detail}</span>${
-          c.hint ? html`<span class="hint"><span dir="auto">${c.hint}</span><vv-copy .text=${c.hint} what="hint"></vv-copy></span>` : nothing
-        }</span>`,
+        cell: (c) =>
+          html`<span class="two"><span dir="auto">${c.detail}</span>${
+            c.hint
+              ? html`<span class="hint"><span dir="auto">${c.hint}</span><vv-copy .text=${c.hint} what="hint"></vv-copy></span>`
+              : nothing
+          }</span>`,
       },
     ],
     rows,
@@ -65,7 +68,8 @@ function settingTable(settings: Setting[]): TemplateResult {
       {
         head: 'Meaning',
         kind: 'wide',
-        cell: (s) => html`<span class="two"><span>${s.meaning}</span>${s.advice ? html`<span class="hint">${s.advice}</span>` : nothing}</span>`,
+        cell: (s) =>
+          html`<span class="two"><span>${s.meaning}</span>${s.advice ? html`<span class="hint">${s.advice}</span>` : nothing}</span>`,
       },
     ],
     rows,
@@ -125,7 +129,10 @@ class HealthScreen extends Part {
     return facts([
       ['Worker', overview.value?.worker_detail ?? (worker.pid ? `process ${worker.pid}` : worker.absence)],
       ['Started', worker.started_at && html`${whenSince(worker.started_at)}`],
-      ['Starts', `${number(worker.starts)}, ${number(worker.failures)} of them ended unexpectedly`],
+      [
+        'Starts',
+        `${number(worker.starts)}, ${worker.failures === 0 ? 'none' : number(worker.failures)} of them ended unexpectedly`,
+      ],
       ['Last poll', worker.last_poll_at && whenSince(worker.last_poll_at)],
       ['Copies now', worker.copies > 0 ? number(worker.copies) : 'none'],
       ['fal.ai', service('fal.ai', worker.fal_down_until, worker.fal_down_since, worker.has_fal_key)],
@@ -136,13 +143,18 @@ class HealthScreen extends Part {
   #probeList(): unknown {
     if (!this.#probes) return nothing
     return html`<ul class="plain pad">${this.#probes.map(
-      (p) => html`<li>${badge(`${p.service} ${p.answers === null ? 'was not asked' : p.answers ? 'answers' : 'does not answer'}`, p.answers === null ? 'idle' : p.answers ? 'ok' : 'bad')} <span dir="auto">${p.detail}</span></li>`,
+      (p) =>
+        html`<li>${badge(`${p.service} ${p.answers === null ? 'was not asked' : p.answers ? 'answers' : 'does not answer'}`, p.answers === null ? 'idle' : p.answers ? 'ok' : 'bad')} <span dir="auto">${p.detail}</span></li>`,
     )}</ul>`
   }
 
   override render() {
-    const probe = mayAct() ? html`<button type="button" class="small" ?disabled=${this.#busy} @click=${this.#probe}>Ask fal.ai and Storage now</button>` : ''
-    const all = mayAct() ? html`<button type="button" class="small" ?disabled=${this.#busy} @click=${this.#checkAll}>Check over the network, too</button>` : ''
+    const probe = mayAct()
+      ? html`<button type="button" class="small" ?disabled=${this.#busy} @click=${this.#probe}>Ask fal.ai and Storage now</button>`
+      : ''
+    const all = mayAct()
+      ? html`<button type="button" class="small" ?disabled=${this.#busy} @click=${this.#checkAll}>Check over the network, too</button>`
+      : ''
     return html`
       ${pageHead('Health')} ${panel('Sending', this.#pause())}
       ${panel('Worker and services', html`${polled(this.#worker, (w) => this.#workerFacts(w))}${this.#probeList()}`, probe)}

@@ -70,7 +70,7 @@ class JobScreen extends Part {
 
   #head({ details, cost }: Shown): TemplateResult {
     const { job } = details
-    const sentence = details.error ?? jobSentence(job)
+    const sentence = isActive(job.state) ? jobSentence(job) : (details.error ?? '')
     return html`<div class="verdict">
       <p>
         ${stateBadge(job.state)}${job.paid_not_stored ? html` <span class="tag warn">Paid for, not stored</span>` : nothing}${
@@ -82,6 +82,7 @@ class JobScreen extends Part {
       ${!isActive(job.state) ? errorText(job.error_code, sentence) : nothing} ${this.#waits(job)} ${this.#copy(details)}
       ${details.row_error ? html`<p class="line warn">The app’s row does not show this: ${details.row_error}</p>` : nothing}
       ${job.message ? html`<p class="quiet">Its user reads: <span dir="auto">“${job.message}”</span></p>` : nothing}
+      ${job.state === 'submit_unknown' ? html`<p><a href=${link('lost')}>Decide on it under Lost submits</a></p>` : nothing}
       ${mayAct() ? jobActions(job, cost) : nothing}
       ${cost && !cost.allowed && !isActive(job.state) && cost.reason ? html`<p class="quiet">No retry: ${cost.reason}</p>` : nothing}
     </div>`
@@ -111,13 +112,23 @@ class JobScreen extends Part {
     const list: Fact[] = [
       ['Row', copyable(job.vibelog_id, 'key')],
       ['Table', details.relation && html`<code>${details.relation}</code>`],
-      ['User', job.user_id ? html`<a href=${link('jobs', { user: job.user_id })} class="break">${job.user_id}</a>` : null],
+      [
+        'User',
+        job.user_id ? html`<a href=${link('jobs', { user: job.user_id })} class="break">${job.user_id}</a>` : null,
+      ],
       ['Model', html`<a href=${link('jobs', { model: job.model })}>${job.model}</a>`],
       ['Price', usd(job.cost_usd)],
-      ['Attempt', `${number(job.attempt)}${job.tries > 0 ? `, ${count(job.tries, 'failed try', 'failed tries')}` : ''}`],
+      [
+        'Attempt',
+        `${number(job.attempt)}${job.tries > 0 ? `, ${count(job.tries, 'failed try', 'failed tries')}` : ''}`,
+      ],
       ['Acted on next', details.next_at && whenSince(details.next_at)],
       ['Request', job.request_id && copyable(job.request_id, 'request id')],
-      ['At fal.ai', details.fal_url && html`${outLink(details.fal_url, 'The request')} <span class="quiet">wants the API key</span>`],
+      [
+        'At fal.ai',
+        details.fal_url &&
+          html`${outLink(details.fal_url, 'The request')} <span class="quiet">wants the API key</span>`,
+      ],
       ['Video at fal.ai', details.media_url && outLink(details.media_url, 'The file, while fal.ai keeps it')],
       ['In Storage', details.object_key && copyable(`${details.bucket ?? ''}/${details.object_key}`, 'name')],
       ['Type', details.media_type],
@@ -150,7 +161,10 @@ class JobScreen extends Part {
         {
           head: 'Job',
           kind: 'first',
-          cell: (a) => (a.job_id === job.job_id ? html`<strong>${a.job_id}</strong> (this one)` : html`<a href=${jobLink(a.job_id)} data-line>${a.job_id}</a>`),
+          cell: (a) =>
+            a.job_id === job.job_id
+              ? html`<strong>${a.job_id}</strong> (this one)`
+              : html`<a href=${jobLink(a.job_id)} data-line>${a.job_id}</a>`,
         },
         { head: 'Attempt', kind: 'num', cell: (a) => number(a.attempt) },
         { head: 'State', kind: 'wide', cell: (a) => html`${stateBadge(a.state)} ${errorText(a.error_code, null)}` },

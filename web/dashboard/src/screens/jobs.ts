@@ -1,7 +1,6 @@
 // The list of jobs: filtered, page by page, with a selection to act on.
 
 import { html, nothing, type TemplateResult } from 'lit'
-import { repeat } from 'lit/directives/repeat.js'
 import { errorSentence } from '../api/errors'
 import type { Cursor, JobPage, JobRow } from '../api/types'
 import { Poll } from '../app/poll'
@@ -16,12 +15,12 @@ import { bulkBar } from '../parts/bulk-bar'
 import { filterChips } from '../parts/chips'
 import { openFilter } from '../parts/filter-dialog'
 import { icon } from '../parts/icon'
-import { JOB_COLUMNS } from '../parts/job-lines'
+import { jobTable } from '../parts/job-table'
 import { KeepFocus } from '../parts/keep-focus'
 import { PageWindow } from '../parts/page-window'
 import { pageHead, tabs } from '../parts/panel'
 import { Selection } from '../parts/selection'
-import { empty, polled } from '../parts/states'
+import { empty, loading, polled } from '../parts/states'
 import { when } from '../parts/time'
 
 const FIRST = 50
@@ -111,7 +110,9 @@ class JobsScreen extends Part {
     const key = this.#key
     const page = await admin.listJobs(toApi(this.#filter), null, FIRST, signal)
     if (this.#pages.pages.length > 1) {
-      const ids = [...this.querySelectorAll<HTMLElement>('tr[data-job]')].slice(0, MOST_SEEN).map((r) => Number(r.dataset.job))
+      const ids = [...this.querySelectorAll<HTMLElement>('tr[data-job]')]
+        .slice(0, MOST_SEEN)
+        .map((r) => Number(r.dataset.job))
       const seen = ids.length > 0 ? (await admin.listJobs({ job_id: ids }, null, MOST_SEEN, signal)).jobs : []
       this.#pages.patch(seen)
       this.#unseen = this.#pages.unseen(page.jobs)
@@ -153,61 +154,26 @@ class JobsScreen extends Part {
     this.requestUpdate()
   }
 
-  #selectAll(event: Event): void {
-    const on = (event.target as HTMLInputElement).checked
+  #selectAll(on: boolean): void {
     this.#selection.clear()
     if (on) for (const job of this.#pages.rows) this.#selection.ids.add(job.job_id)
     this.requestUpdate()
   }
 
-  #row(job: JobRow): TemplateResult {
-    const on = this.#selection.ids.has(job.job_id)
-    return html`<tr role="row" class=${on ? 'on' : nothing} data-job=${job.job_id}>
-      ${
-        mayAct()
-          ? html`<td role="cell" class="pick">
-              <input type="checkbox" aria-label="Select job ${job.job_id}" data-key="pick-${job.job_id}" .checked=${on}
-                @click=${(event: MouseEvent) => this.#select(event, job)} />
-            </td>`
-          : nothing
-      }
-      ${JOB_COLUMNS.map((c) => html`<td role="cell" class=${c.kind ?? nothing} data-label=${c.head}>${c.cell(job)}</td>`)}
-    </tr>`
-  }
-
-  #page(jobs: JobRow[], nth: number): TemplateResult {
-    const columns = JOB_COLUMNS.length + 1
-    return html`<tbody role="rowgroup" data-page=${nth}>
-      ${
-        this.#window.isNear(nth)
-          ? repeat(jobs, idOf, (job) => this.#row(job))
-          : html`<tr role="row" aria-hidden="true"><td role="cell" class="gap" colspan=${columns} data-gap=${nth}></td></tr>`
-      }
-    </tbody>`
-  }
-
   #table(): TemplateResult {
-    const all = this.#pages.size > 0 && this.#selection.ids.size === this.#pages.size
-    return html`<table class="cards jobs" role="table" aria-label="Jobs">
-      <thead role="rowgroup">
-        <tr role="row">
-          ${
-            mayAct()
-              ? html`<th role="columnheader" scope="col" class="pick">
-                  <input type="checkbox" aria-label="Select all that are shown" .checked=${all} @click=${this.#selectAll} />
-                </th>`
-              : nothing
-          }
-          ${JOB_COLUMNS.map((c) => html`<th role="columnheader" scope="col" class=${c.kind ?? nothing}>${c.head}</th>`)}
-        </tr>
-      </thead>
-      ${this.#pages.pages.map((jobs, nth) => this.#page(jobs, nth))}
-    </table>`
+    return jobTable({
+      pages: this.#pages.pages,
+      near: this.#window,
+      selected: mayAct() ? this.#selection.ids : null,
+      select: (event, job) => this.#select(event, job),
+      selectAll: (on) => this.#selectAll(on),
+    })
   }
 
   #end(): TemplateResult {
     const { next, bound, size } = this.#pages
-    if (this.#moreError) return html`<p class="line bad" role="alert">${errorSentence(this.#moreError)}
+    if (this.#moreError)
+      return html`<p class="line bad" role="alert">${errorSentence(this.#moreError)}
       <button type="button" class="small" @click=${this.#more}>Try again</button></p>`
     if (!next) return html`<p class="end quiet">${size > 0 ? `${count(size, 'job')}, and no more.` : ''}</p>`
     const words = bound === 'time' ? 'The search stopped at its time bound; there may be more.' : ''
@@ -219,10 +185,17 @@ class JobsScreen extends Part {
   }
 
   #list(page: JobPage): TemplateResult {
-    const none = isEmpty(this.#filter) ? 'No job yet. The first submit of a row makes one.' : 'No job matches these filters.'
+    if (this.#poll.stale && this.#pages.size === 0) return loading()
+    const none = isEmpty(this.#filter)
+      ? 'No job yet. The first submit of a row makes one.'
+      : 'No job matches these filters.'
     return html`
-      ${this.#unseen > 0 ? html`<p class="line" role="status">${count(this.#unseen, 'job is', 'jobs are')} new or has moved up since.
-        <button type="button" class="small" @click=${this.#anew}>Show from the top</button></p>` : nothing}
+      ${
+        this.#unseen > 0
+          ? html`<p class="line" role="status">${count(this.#unseen, 'job is', 'jobs are')} new or has moved up since.
+        <button type="button" class="small" @click=${this.#anew}>Show from the top</button></p>`
+          : nothing
+      }
       ${this.#pages.size > 0 ? this.#table() : page.bound === 'time' ? nothing : empty(none)} ${this.#end()}
     `
   }
@@ -241,7 +214,7 @@ class JobsScreen extends Part {
         ${found > 0 ? filterChips(this.#filter, this.#change) : nothing}
         <button type="button" class="small" @click=${() => openFilter(this.#filter, this.#change)}>${icon('filter')}Filter …</button>
         ${found > 1 ? html`<a class="button small plain" href=${link('jobs')}>Remove all</a>` : nothing}
-        ${mayAct() ? bulkBar(this.#selection.ids, this.#filter, () => (this.#selection.clear(), this.requestUpdate())) : nothing}
+        ${mayAct() ? bulkBar(this.#selection.ids, this.#filter, () => this.#selectAll(false)) : nothing}
       </div>
       ${polled(this.#poll, (page) => this.#list(page))}
     `

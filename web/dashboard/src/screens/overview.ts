@@ -19,13 +19,18 @@ const STATUSES = ['queued', 'generating', 'processing']
 
 class OverviewScreen extends Part {
   readonly #inbox = new Poll<InboxRow[]>(this, (signal) => admin.inbox(signal))
-  readonly #work = new Poll<JobPage>(this, (signal) =>
-    admin.listJobs({ status: STATUSES }, null, SHOWN, signal),
-  )
+  readonly #work = new Poll<JobPage>(this, (signal) => admin.listJobs({ status: STATUSES }, null, SHOWN, signal))
+
+  #whole = false
 
   constructor() {
     super()
     new Watch(this, overview)
+  }
+
+  #showWhole(): void {
+    this.#whole = true
+    this.requestUpdate()
   }
 
   #workList(jobs: JobRow[]): TemplateResult {
@@ -35,10 +40,17 @@ class OverviewScreen extends Part {
 
   override render() {
     const now = overview.value
-    const all = html`<a href=${link('jobs', STATUSES.map((s) => ['status', s] as [string, string]))}>All in work</a>`
+    const all = html`<a href=${link(
+      'jobs',
+      STATUSES.map((s) => ['status', s] as [string, string]),
+    )}>All in work</a>`
     return html`
-      ${pageHead('Overview')} ${polled(this.#inbox, inboxList)} ${now ? tiles(now) : loading()}
-      ${panel('In work, newest first', polled(this.#work, (page) => this.#workList(page.jobs)), all)}
+      ${pageHead('Overview')} ${polled(this.#inbox, (rows) => inboxList(rows, this.#whole, () => this.#showWhole()))} ${now ? tiles(now) : loading()}
+      ${panel(
+        'In work, newest first',
+        polled(this.#work, (page) => this.#workList(page.jobs)),
+        all,
+      )}
     `
   }
 }

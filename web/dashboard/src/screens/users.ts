@@ -28,7 +28,11 @@ function against(used: unknown, limit: number | null, unit: (n: number) => strin
 
 class UsersScreen extends Part {
   #range = readRange(route.value.query.get('range'), '30d')
-  readonly #poll = new Poll<UserRow[]>(this, (signal) => admin.users(rangeStart(this.#range, serverNow()), MOST, signal), 5)
+  readonly #poll = new Poll<UserRow[]>(
+    this,
+    (signal) => admin.users(rangeStart(this.#range, serverNow()), MOST, signal),
+    5,
+  )
 
   constructor() {
     super()
@@ -46,7 +50,16 @@ class UsersScreen extends Part {
     const edit = async () => {
       const limits = await admin.limits()
       const own = limits.find((l) => l.scope === 'user' && l.user_id === user.user_id)
-      openLimit(own ?? { scope: 'user', user_id: user.user_id, max_active: null, submits_per_day: null, spend_per_day_usd: null }, own !== undefined)
+      openLimit(
+        own ?? {
+          scope: 'user',
+          user_id: user.user_id,
+          max_active: null,
+          submits_per_day: null,
+          spend_per_day_usd: null,
+        },
+        own !== undefined,
+      )
     }
     return user.user_id === null
       ? html``
@@ -74,7 +87,11 @@ class UsersScreen extends Part {
           ><span class="quiet">${Number(u.reserved_usd) > 0 ? `${usd(u.reserved_usd)} in the making` : ''}</span></span
         >`,
       },
-      { head: `Videos, ${past}`, kind: 'num', cell: (u) => html`${number(u.videos)} <span class="quiet">of ${number(u.submits)}</span>` },
+      {
+        head: `Videos, ${past}`,
+        kind: 'num',
+        cell: (u) => html`${number(u.videos)} <span class="quiet">of ${number(u.submits)}</span>`,
+      },
       { head: `Spent, ${past}`, kind: 'num', cell: (u) => usd(u.spent_usd) },
       { head: 'Share', kind: 'num', cell: (u) => percent(u.share) },
     ]
@@ -88,7 +105,11 @@ class UsersScreen extends Part {
   }
 
   override render() {
-    const choices = RANGES.map(([name, text]) => ({ text, href: link('users', { range: name }), on: name === this.#range.name }))
+    const choices = RANGES.map(([name, text]) => ({
+      text,
+      href: link('users', { range: name }),
+      on: name === this.#range.name,
+    }))
     return html`${pageHead('Users')} ${tabs('How far back', choices)}
       <p class="quiet">Days begin at 00:00 UTC. Those with the most in work come first, then those who have spent the most.</p>
       ${polled(this.#poll, (users) => this.#list(users))}`
