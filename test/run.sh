@@ -6,14 +6,14 @@
 #             [TAP_JOBS=1] [VIBETEST_FRONT=plain] [BROWSER_TESTS=test/browser/a.test.mjs]
 #
 # So many TAP files run side by side, two by default: they mostly wait.
-# Suites: docs unit regress isolation tap clients browser; .ci/run adds format lint
-# warnings fuzz.  All run even if one fails.  On failure the workspace is kept.
+# Suites: docs unit regress isolation tap clients web browser; .ci/run adds format
+# lint warnings fuzz.  All run even if one fails.  On failure the workspace is kept.
 # BROWSER_SHOTS=DIR takes the screenshots of the browser.
 set -uo pipefail
 # shellcheck source=test/common.sh
 . "$(dirname "$0")/common.sh"
 
-SUITES=${SUITES:-docs unit regress isolation tap clients browser}
+SUITES=${SUITES:-docs unit regress isolation tap clients web browser}
 KEEP_VARIABLES=(SUITES PROVE_TESTS TAP_JOBS VIBETEST_FRONT FUZZ_SECONDS FUZZ_CC CHAOS_SECONDS CHAOS_SEED CHAOS_ROWS CHAOS_CLIENTS CHAOS_HOLD CHAOS_CALM PLANS_SEED PLANS_ROUNDS BROWSER_TESTS BROWSER_HISTORY)
 unset MAKEFLAGS MAKELEVEL MFLAGS
 
@@ -28,8 +28,17 @@ wants()
 fetch_packages()
 {
 	cd "$WORK/tree/$1" || return
+	if ! [ -e node_modules ] && [ -d "$TOP/$1/node_modules" ]; then
+		cp -a --no-preserve=ownership "$TOP/$1/node_modules" .
+	fi
 	npm ls >/dev/null 2>&1 && return
 	npm ci --ignore-scripts --no-audit --no-fund >>"$WORK/npm.log" 2>&1
+}
+
+# the component, which is not committed as it is built
+build_element()
+{
+	cd "$WORK/tree/web" && npm run build -w element >>"$WORK/npm.log" 2>&1
 }
 
 # The browser's pictures are kept for people to look at.
@@ -49,6 +58,9 @@ outside()
 	make_workspace test
 	if wants clients && ! (fetch_packages test/clients); then
 		touch "$WORK/no-clients"
+	fi
+	if (wants web || wants browser) && ! (fetch_packages web && build_element); then
+		touch "$WORK/no-web" "$WORK/no-browser"
 	fi
 	if wants browser && ! (fetch_packages test/browser); then
 		touch "$WORK/no-browser"
@@ -159,7 +171,7 @@ run_node()
 
 	if [ -e "$WORK/no-$1" ]; then
 		tail -n 20 "$WORK/npm.log" 2>/dev/null
-		note="npm could not install the packages of test/$1"
+		note="npm could not install or build what it needs"
 		[ -n "${CI:-}" ] && return 1
 		skipped=yes
 		return 0
@@ -178,6 +190,11 @@ run_node()
 suite_clients()
 {
 	run_node clients test/clients/*.test.mjs
+}
+
+suite_web()
+{
+	run_node web web/element/test/*.test.mjs
 }
 
 # a world each, beside each other: they mostly wait
@@ -231,7 +248,7 @@ suite_lint()
 	for file in test/*.sh test/demo/*.sh test/bench/*.sh test/browser/*.sh .ci/run; do
 		check "$file" shellcheck -x "$file"
 	done
-	for file in test/emulator/*.mjs test/emulator/lib/*.mjs test/demo/*.mjs test/clients/*.mjs test/bench/*.mjs test/bench/*/*.mjs test/browser/*.mjs test/browser/lib/*.mjs; do
+	for file in test/emulator/*.mjs test/emulator/lib/*.mjs test/demo/*.mjs test/clients/*.mjs test/bench/*.mjs test/bench/*/*.mjs test/browser/*.mjs test/browser/lib/*.mjs web/element/*.mjs web/element/*/*.mjs; do
 		check "$file" node --check "$file"
 	done
 	check META.json node -e 'JSON.parse(require("fs").readFileSync("META.json"))'

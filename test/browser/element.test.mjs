@@ -380,3 +380,113 @@ describe('for everybody', () => {
     await page.getByText('Cancel this video?').waitFor()
   }))
 })
+
+// ---- the element by itself, with an API that does what it is told
+
+describe('what an app can change', () => {
+  /** Makes an element whose row is that, in a page that has the gallery's API. */
+  async function make(page, row, setup = '') {
+    await page.goto(`${world.url}/web/element/dev/blank.html`)
+    await page.evaluate(async ([fields, code]) => {
+      const fake = await import('/web/element/dev/fake.js')
+      const client = fake.fakeClient({ 1: fake.video(fields) })
+      const element = Object.assign(document.createElement('vibe-video'), { vibelogId: '1', client })
+      Object.assign(window, { fake, client, element, log: [] })
+      new Function(code)()
+      document.querySelector('main').append(element)
+      await import('/web/element/dist/index.js')
+    }, [row, setup])
+  }
+  const sent = { attempt: 1, request_id: 'x', submitted_at: '2026-11-29T14:05:11+00:00' }
+  const ready = { ...sent, status: 'completed', message: 'Your video is ready', video_url: '/1.mp4' }
+
+  test('it may be set up before it is defined, by properties or by attributes', visit(async ({ page }) => {
+    await make(page, {}, "element.setAttribute('price', '$0.28')")
+    await inState(page, 'idle')
+    await page.getByText('Costs $0.28').waitFor()
+    assert.equal(await page.evaluate(() => element.price), '$0.28')
+  }))
+
+  test('each of its words', visit(async ({ page }) => {
+    await make(page, { ...sent, status: 'queued', message: 'Video queued, 3 ahead of you', queue_position: 3, estimate_seconds: 200 },
+      "element.labels = { cancel: 'Abbrechen', message: ({ queue_position: n }) => `Noch ${n} davor`, estimate: (s) => `etwa ${Math.round(s / 60)} Min.`, video: 'Film' }")
+    for (const text of ['Abbrechen', 'Noch 3 davor', 'etwa 3 Min.']) await page.locator('vibe-video').getByText(text, { exact: true }).first().waitFor()
+    await page.getByRole('group', { name: 'Film' }).waitFor()
+  }))
+
+  test('what is shown in a state, by a slot', visit(async ({ page }) => {
+    await make(page, {}, "element.innerHTML = '<button slot=idle>Surprise me</button><p slot=waiting>Patience</p>'; element.firstChild.onclick = () => element.submit()")
+    await button(page, 'Surprise me').click()
+    await page.getByText('Patience').waitFor()
+    assert.equal(await button(page, 'Make a video').isVisible(), false)
+    assert.equal(await page.getByText('Patience').isVisible(), true)
+  }))
+
+  test('its look, by variables and parts', visit(async ({ page }) => {
+    await make(page, {}, "document.head.append(Object.assign(document.createElement('style'), { textContent: 'vibe-video { --vibe-video-accent: rgb(1, 2, 3) } vibe-video::part(stage idle) { border-width: 7px }' }))")
+    await inState(page, 'idle')
+    const look = await page.evaluate(() => [getComputedStyle(element.shadowRoot.querySelector('button')).backgroundColor,
+      getComputedStyle(element.shadowRoot.querySelector('.stage')).borderTopWidth])
+    assert.deepEqual(look, ['rgb(1, 2, 3)', '7px'])
+  }))
+
+  test('where the film is, for a private bucket, and anew when that has expired', visit(async ({ page, watch }) => {
+    watch.expect(/signed/)
+    await make(page, ready, "element.source = async (video) => { log.push(video.video_url); return `/signed-${log.length}.mp4` }")
+    const player = page.locator('vibe-video video')
+    await player.waitFor()
+    assert.match(await player.getAttribute('src'), /signed-1/)
+    // nothing is loaded before it is played
+    await player.evaluate((video) => video.play().catch(() => {}))
+    await page.locator('vibe-video video[src="/signed-2.mp4"]').waitFor()
+    await player.evaluate((video) => video.play().catch(() => {}))
+    assert.deepEqual(await page.evaluate(() => log), ['/1.mp4', '/1.mp4'])
+  }))
+
+  test('an animated picture is one', visit(async ({ page, watch }) => {
+    watch.expect(/1\.gif/)
+    await make(page, { ...ready, video_url: '/1.gif' })
+    await page.locator('vibe-video img[alt="Video"]').waitFor({ state: 'attached' })
+  }))
+
+  test('the row it shows', visit(async ({ page }) => {
+    await make(page, ready, "client.rows[2] = fake.video({ vibelog_id: '2' })")
+    await inState(page, 'ready')
+    await page.evaluate(() => element.setAttribute('vibelog-id', '2'))
+    await inState(page, 'idle')
+    await page.evaluate(() => element.remove())
+    await page.evaluate(() => window.dispatchEvent(new Event('focus')))
+    assert.deepEqual(await page.evaluate(() => client.calls.map(({ id }) => id)), ['1', '2'])
+  }))
+
+  test('a state is told to those who do not see it, once', visit(async ({ page }) => {
+    await make(page, { ...sent, status: 'generating', message: 'AI is generating' })
+    const status = page.locator('vibe-video').getByRole('status')
+    assert.equal(await status.textContent(), 'AI is generating')
+    await page.evaluate(() => { client.rows[1] = { ...client.rows[1], status: 'processing', message: 'Copying 3 %', progress: 0.03 }; return element.refresh() })
+    await inState(page, 'copying')
+    assert.equal(await status.textContent(), 'Copying')
+    await page.evaluate(() => { client.rows[1] = { ...client.rows[1], message: 'Copying 62 %', progress: 0.62 }; return element.refresh() })
+    await page.getByRole('progressbar', { name: 'Copying' }).and(page.locator('[aria-valuenow="62"]')).waitFor()
+    assert.equal(await status.textContent(), 'Copying')
+  }))
+})
+
+describe('in React', () => {
+  test('the element and the hook are of one mind, in strict mode', visit(async ({ page }) => {
+    await page.goto(`${world.url}/web/element/dev/react.html`)
+    await button(page, 'Los!').waitFor()
+    assert.equal(await page.getByTestId('words').textContent(), 'Ask idle: No video has been requested')
+    assert.deepEqual(await page.evaluate(() => client.names()), ['status'], 'looked at once for both')
+    await button(page, 'Ask').click()
+    await inState(page, 'waiting')
+    assert.equal(await page.getByTestId('words').textContent(), 'Ask waiting: Waiting to be sent, 3 ahead of you')
+    assert.deepEqual(await page.evaluate(() => client.names()), ['status', 'status', 'submit'])
+    assert.deepEqual(await page.evaluate(() => events), ['idle', 'waiting'])
+    await button(page, 'Hide').click()
+    await page.evaluate(() => window.dispatchEvent(new Event('focus')))
+    assert.deepEqual(await page.evaluate(() => client.names()), ['status', 'status', 'submit'], 'what is not shown is not looked at')
+    await button(page, 'Show').click()
+    await inState(page, 'waiting')
+  }))
+})
