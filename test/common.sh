@@ -43,14 +43,15 @@ server_user()
 	fi
 }
 
-# Sources only: what was built here may be for another server or compiler.
+# Sources only: what was built here may be for another server or compiler.  The
+# packages of web/ are large, and few need them.
 copy_tree()
 {
 	local status=0
 
 	mkdir -p "$2"
 	tar -C "$1" --exclude=./.git --exclude=./demo --exclude=./results --exclude=./log --exclude='./tmp_*' \
-		--exclude='./output_iso' --exclude='./test/*/build' --exclude='*.o' --exclude='*.bc' --exclude='*.so' \
+		--exclude='./output_iso' --exclude=./web/node_modules --exclude='./test/*/build' --exclude='*.o' --exclude='*.bc' --exclude='*.so' \
 		-cf - . | tar -C "$2" --no-same-owner -xf - || status=$?
 	# the install script is built, those of upgrades are not
 	find "$2/sql" -name '*--*.sql' ! -name '*--*--*.sql' -delete || status=$?

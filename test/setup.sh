@@ -68,6 +68,8 @@ need_test()
 	need npm command -v npm
 	need ffmpeg command -v ffmpeg
 	need openssl command -v openssl
+	need chromium command -v chromium
+	need fonts-dejavu-core test -e /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf
 }
 
 need_demo()
