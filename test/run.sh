@@ -194,7 +194,7 @@ suite_clients()
 
 suite_web()
 {
-	run_node web web/element/test/*.test.mjs
+	run_node web web/element/test/*.test.mjs web/dashboard/check.test.mjs
 }
 
 # a world each, beside each other: they mostly wait
