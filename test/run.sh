@@ -201,7 +201,7 @@ suite_web()
 suite_browser()
 {
 	# shellcheck disable=SC2086
-	run_node browser --test-concurrency=2 ${BROWSER_TESTS:-test/browser/*.test.mjs}
+	run_node browser --test-concurrency=2 --test-timeout=900000 ${BROWSER_TESTS:-test/browser/*.test.mjs}
 }
 
 # -- what .ci/run adds; each counts things of its own kind

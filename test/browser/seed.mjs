@@ -179,7 +179,7 @@ async function addEnded(world, seeded) {
   await add('givenUp', { prompt: 'Given up as lost', state: 'failed', error_code: 'submit_lost', error: 'no trace of it after 30 minutes', sent_at: ago('31 minutes') })
   await add('crashed', { prompt: 'The worker crashed with it', state: 'failed', error_code: 'quarantined', error: 'two workers crashed while they had it' })
   await add('unwritten', { prompt: 'Its row cannot be written', state: 'completed', media_url: film, video_url: seeded.filmUrl, row_dirty: true,
-    row_error: `trigger "no" says ${MARKUP}`, row_tries: 7, row_next_at: inFuture('4 minutes'), request_id: REQUEST() })
+    row_error: `trigger "no" says ${MARKUP}`, row_tries: 7, row_next_at: inFuture('1 day'), request_id: REQUEST() })
   await add('cancelled', { owner: EMOJI, prompt: 'Nobody wanted it any more', state: 'cancelled' })
   const attempts = await addJob(world, { prompt: 'Three attempts', state: 'failed', error_code: 'runner_disconnected', error: 'Runner disconnected', created_at: ago('50 minutes'), request_id: REQUEST(), attempt: 1 })
   await addJob(world, { row: attempts.row, prompt: 'Three attempts', state: 'failed', error_code: 'http_500', error: 'Internal Server Error', created_at: ago('40 minutes'), request_id: REQUEST(), attempt: 2 })
