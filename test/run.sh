@@ -177,14 +177,14 @@ suite_clients()
 
 suite_web()
 {
-	run_node web web/element/test/*.test.mjs
+	run_node web web/element/test/*.test.mjs web/dashboard/check.test.mjs
 }
 
 # a world each, beside each other: they mostly wait
 suite_browser()
 {
 	# shellcheck disable=SC2086
-	run_node browser --test-concurrency=2 ${BROWSER_TESTS:-test/browser/*.test.mjs}
+	run_node browser --test-concurrency=2 --test-timeout=900000 ${BROWSER_TESTS:-test/browser/*.test.mjs}
 }
 
 # -- what .ci/run adds; each counts things of its own kind

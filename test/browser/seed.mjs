@@ -2,7 +2,7 @@
 // to do harm. What can be had from a real job is one; the rest is put into the table
 // by its owner, in a state that nobody will act on during a test.
 
-import { appendFileSync } from 'node:fs'
+import { appendFileSync, readFileSync } from 'node:fs'
 import { makeFilm } from './lib/film.mjs'
 import { literal, raw } from './lib/sql.mjs'
 import { CONTROL, EMOJI, LONG, LONG_WORD, MARKUP, OVERRIDE, RTL } from './lib/texts.mjs'
@@ -64,6 +64,15 @@ function makeLargeFilm(world) {
   return file
 }
 
+/** One film for all jobs that are only put into the table; its address. */
+async function storeFilm(world) {
+  const name = 'history/film.mp4'
+  const answer = await fetch(`${world.storage.gateway_url}/object/videos/${name}`, { method: 'POST', body: readFileSync(makeFilm(`${world.folder}/film.mp4`, 2)),
+    headers: { authorization: `Bearer ${world.storage.service_jwt}`, 'content-type': 'video/mp4' } })
+  if (!answer.ok) throw new Error(`the film was not stored: ${await answer.text()}`)
+  return `${world.url}/storage/v1/object/public/videos/${name}`
+}
+
 const FILMS = [
   'Swam in the lake before sunrise. Fog on the water, one heron, and nobody to tell that I was afraid of the deep end.',
   'Grandma taught me her plum dumplings over the phone.', EMOJI, RTL, `${MARKUP} at night`,
@@ -80,6 +89,7 @@ async function addStranger(world, prompt) {
 
 async function addFilms(world, seeded) {
   seeded.strangers = [await addStranger(world, LOST), await addStranger(world, MARKUP)]
+  seeded.strangersAt = await world.db.value('SELECT clock_timestamp()')
   const { customer, other } = world.people
   const owners = [customer.id, customer.id, other.id, RTL, MARKUP]
   const rows = await Promise.all(FILMS.map((content, n) => addRow(world, { owner: owners[n], content })))
@@ -99,6 +109,11 @@ async function addStanding(world, seeded) {
   const contents = ['Held in the queue: a tram in the rain', 'Held in the queue, too: its window', `Held while it renders: ${LONG}`, 'A slow copy of a long film']
   const rows = await Promise.all(contents.map((content) => addRow(world, { content })))
   seeded.standing = await submit(world, rows)
+}
+
+/** Its answer is lost. That of a stranger may be it, but fal.ai had that one before: by its clock, which shows seconds. */
+async function addLost(world, seeded) {
+  await world.db.until(`SELECT clock_timestamp() > '${seeded.strangersAt}'::timestamptz + interval '3.5 s'`)
   const row = await addRow(world, { content: LOST })
   await world.db.run(`SELECT public.vibevideo_submit(${literal(row)})`)
   seeded.lostAtFal = Number(await world.db.value(`SELECT job_id FROM vibevideo.job WHERE vibelog_id = ${literal(row)}`))
@@ -113,6 +128,7 @@ async function waitForReal(world, seeded) {
   await world.db.until(`SELECT array_agg(state ORDER BY array_position(ARRAY[${quotedIds(seeded.standing)}]::bigint[], job_id)) = '{queued,queued,generating,processing}' FROM vibevideo.job WHERE job_id IN (${quotedIds(seeded.standing)})`)
   await world.db.until(`SELECT bytes_done > 0 FROM vibevideo.job WHERE job_id = ${seeded.standing[3]}`)
   await world.db.until(`SELECT state = 'submit_unknown' FROM vibevideo.job WHERE job_id = ${seeded.lostAtFal}`)
+  await world.db.until(`SELECT l.candidates::text LIKE '%${seeded.strangers[0]}%' FROM vibevideo.lost() l WHERE (l.job).job_id = ${seeded.lostAtFal}`)
 }
 
 // --------------------------------------------------------- put into the table
@@ -162,8 +178,8 @@ async function addEnded(world, seeded) {
   await add('orphan', { prompt: 'Its transaction was rolled back', orphan: true, state: 'failed', error_code: 'rolled_back', error: 'the video was made nevertheless', media_url: film, request_id: REQUEST() })
   await add('givenUp', { prompt: 'Given up as lost', state: 'failed', error_code: 'submit_lost', error: 'no trace of it after 30 minutes', sent_at: ago('31 minutes') })
   await add('crashed', { prompt: 'The worker crashed with it', state: 'failed', error_code: 'quarantined', error: 'two workers crashed while they had it' })
-  await add('unwritten', { prompt: 'Its row cannot be written', state: 'completed', media_url: film, video_url: `${world.url}/storage/v1/object/public/videos/x.mp4`, row_dirty: true,
-    row_error: `trigger "no" says ${MARKUP}`, row_tries: 7, row_next_at: inFuture('4 minutes'), request_id: REQUEST() })
+  await add('unwritten', { prompt: 'Its row cannot be written', state: 'completed', media_url: film, video_url: seeded.filmUrl, row_dirty: true,
+    row_error: `trigger "no" says ${MARKUP}`, row_tries: 7, row_next_at: inFuture('1 day'), request_id: REQUEST() })
   await add('cancelled', { owner: EMOJI, prompt: 'Nobody wanted it any more', state: 'cancelled' })
   const attempts = await addJob(world, { prompt: 'Three attempts', state: 'failed', error_code: 'runner_disconnected', error: 'Runner disconnected', created_at: ago('50 minutes'), request_id: REQUEST(), attempt: 1 })
   await addJob(world, { row: attempts.row, prompt: 'Three attempts', state: 'failed', error_code: 'http_500', error: 'Internal Server Error', created_at: ago('40 minutes'), request_id: REQUEST(), attempt: 2 })
@@ -198,9 +214,11 @@ async function addLimits(world) {
 export async function seed(world, { history = Number(process.env.BROWSER_HISTORY || 12000) } = {}) {
   const seeded = {}
   await addPrices(world)
+  seeded.filmUrl = await storeFilm(world)
   await addFilms(world, seeded)
   await addStanding(world, seeded)
-  await addHistory(world, history)
+  await addHistory(world, history, seeded.filmUrl)
+  await addLost(world, seeded)
   await waitForReal(world, seeded)
   await addWaiting(world, seeded)
   await addEnded(world, seeded)

@@ -37,7 +37,14 @@ export async function settled(page) {
 
 /** path: as "jobs?state=failed", "job/17". */
 export async function go(page, path) {
-  await page.evaluate((hash) => { location.hash = hash }, `#/${path}`)
+  await page.evaluate(async (hash) => {
+    const changed = new Promise((resolve) => { addEventListener('hashchange', resolve, { once: true }) })
+    if (location.hash === hash) return
+    location.hash = hash
+    await changed
+    await new Promise(requestAnimationFrame)
+    await new Promise(requestAnimationFrame)
+  }, `#/${path}`)
   await settled(page)
 }
 

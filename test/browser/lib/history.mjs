@@ -1,6 +1,8 @@
 // Thirty days of jobs that have ended, and what triggers and worker would have made of
 // them: costs, counts and the backlog. Inserted as a restore does it, past the triggers.
 
+import { literal } from './sql.mjs'
+
 const AS_A_RESTORE = `SET session_replication_role = replica;
   SELECT pg_replication_origin_create('seed') WHERE NOT EXISTS (SELECT FROM pg_replication_origin WHERE roname = 'seed');
   SELECT pg_replication_origin_session_setup('seed')`
@@ -9,7 +11,7 @@ const AS_USUAL = 'SELECT pg_replication_origin_session_reset(); SET session_repl
 const USERS = 400
 
 /** Of n: at even times, more at day than at night; one in 23 has failed, one in 50 was cancelled. */
-const JOBS = (count) => `
+const JOBS = (count, film) => `
   INSERT INTO vibevideo.job (relation, vibelog_id, requested_by, model, input, request_id, state, next_at, row_dirty, row_bears, unsettled, cost_usd,
     error_code, error, media_url, video_url, object_key, bytes_done, bytes_total, duration_ms, created_at, sent_at, submitted_at, generated_at, completed_at, updated_at)
   SELECT 'public.vibelogs'::regclass, gen_random_uuid(), 'user-' || (n * n) % ${USERS}, x.model,
@@ -17,7 +19,7 @@ const JOBS = (count) => `
     CASE x.model WHEN 'fal-ai/minimax/video-01' THEN 0.5 WHEN 'fal-ai/veo3' THEN 0.75 ELSE 1.4 END,
     CASE WHEN x.state = 'failed' THEN x.error_code END, CASE WHEN x.state = 'failed' THEN 'what was said about ' || n END,
     CASE WHEN x.state = 'completed' THEN 'https://v3.fal.media/files/b/' || n || '.mp4' END,
-    CASE WHEN x.state = 'completed' THEN 'https://project.example/storage/v1/object/public/videos/' || n || '.mp4' END,
+    CASE WHEN x.state = 'completed' THEN ${literal(film)} END,
     CASE WHEN x.state = 'completed' THEN n || '.mp4' END, x.bytes, x.bytes, CASE WHEN x.state = 'completed' THEN 6000 END,
     x.ended - x.waited - x.rendered - x.copied, x.ended - x.rendered - x.copied - interval '0.4 s', x.ended - x.rendered - x.copied,
     CASE WHEN x.state = 'completed' THEN x.ended - x.copied END, x.ended, x.ended
@@ -59,11 +61,12 @@ const BACKLOG = `
   CROSS JOIN LATERAL generate_series(vibevideo_internal.period(l.seconds, now() - l.length), now() - l.seconds * interval '1 second', l.seconds * interval '1 second') AS g(at)
   ON CONFLICT DO NOTHING`
 
-export async function addHistory(world, count) {
+/** film: the address that all of them have. */
+export async function addHistory(world, count, film) {
   if (count === 0) return
   const { db } = world
   await db.run(AS_A_RESTORE)
-  await db.run(JOBS(count))
+  await db.run(JOBS(count, film))
   await db.run(AS_USUAL)
   await db.run(COSTS)
   await db.run(TALLIES)

@@ -6,7 +6,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { gzipSync } from 'node:zlib'
 import { build } from 'vite'
-import { leanAuth } from './lean-auth.mjs'
+import { leanClients } from './lean-clients.mjs'
 import { leanTemplates } from './lean-templates.mjs'
 import { licences, notices } from './licences.mjs'
 import { page } from './page.mjs'
@@ -22,7 +22,7 @@ async function bundle() {
     configFile: false,
     root: ROOT,
     logLevel: 'warn',
-    plugins: [leanAuth(), leanTemplates()],
+    plugins: [leanClients(), leanTemplates()],
     build: {
       write: false,
       target: ['es2022', 'chrome123', 'firefox120', 'safari17.5'],

@@ -35,10 +35,14 @@ export async function licences(modules) {
       const { name, version, license } = JSON.parse(await readFile(join(folder, 'package.json'), 'utf8'))
       if (!ALLOWED.includes(license)) throw new Error(`${name} is under ${license}`)
       const text = await licenceText(folder)
-      return { name, version, license, ...split(text ?? '') }
+      const whole = { name, version, license, ...split(text ?? '') }
+      return asksForNothing(whole) ? { ...whole, terms: '' } : whole
     }),
   )
 }
+
+/** 0BSD asks for nothing: the name is enough. */
+const asksForNothing = (one) => one.license === '0BSD'
 
 /** One text for each set of terms, below the packages that are under them. */
 export function notices(packages) {

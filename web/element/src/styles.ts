@@ -117,6 +117,7 @@ export const styles = /* css */ `
     overflow-wrap: anywhere;
   }
   .error p, .under { text-wrap: wrap }
+  .error p:dir(rtl), .under:dir(rtl) { text-align: right }
   .under { margin-block-start: 0.5em }
 
   .unseen { position: absolute; inline-size: 1px; block-size: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap }

@@ -6,7 +6,7 @@ import { PostgrestClient } from '@supabase/postgrest-js'
 import { createClient } from '@supabase/supabase-js'
 import { watch } from '../dist/core.js'
 import { completed, failed, queued, video } from '../dev/fake.js'
-import { page, settle } from './page.mjs'
+import { page, settle, until } from './page.mjs'
 
 /** A server that gives these answers one after the other: [status, body, headers]. */
 function server(...answers) {
@@ -32,7 +32,7 @@ for (const [name, make] of Object.entries(clients)) {
     const { asked, send } = server(...answers)
     const watched = watch('a b', { client: make(send), environment: view.environment })
     watched.subscribe(() => {})
-    while (watched.getSnapshot().state === 'loading' && !watched.getSnapshot().stale) await settle()
+    await until('it has looked', () => watched.getSnapshot().state !== 'loading' || watched.getSnapshot().stale)
     return { view, asked, watched }
   }
 
@@ -130,16 +130,15 @@ test('supabase-js: a broadcast is a reason to look', async (t) => {
   const watched = watch('1', { client, realtime: true, environment: page().environment })
   const leave = watched.subscribe(() => {})
   // its own look, and the one once it has joined
-  while (asked.length < 2) await settle()
-  while (watched.getSnapshot().state === 'loading') await settle()
+  await until('it has looked twice', () => asked.length === 2 && watched.getSnapshot().state === 'waiting')
   const [{ topic, join, config }] = Socket.joined
   assert.equal(topic, 'realtime:vibelog:1')
   assert.equal(config.private, true)
   await settle()
   Socket.open[0].say([join, null, topic, 'broadcast', { type: 'broadcast', event: 'status', payload: { vibelog_id: '1', status: 'completed' } }])
-  while (watched.getSnapshot().state !== 'ready') await settle()
+  await until('it has looked again', () => watched.getSnapshot().state === 'ready')
   assert.equal(asked.length, 3)
   leave()
-  while (client.getChannels().length > 0) await settle()
+  await until('the channel is left', () => client.getChannels().length === 0)
   await client.realtime.disconnect()
 })

@@ -3,6 +3,15 @@
 /** Lets everything happen that waits for nothing but promises. */
 export const settle = () => new Promise((resolve) => setImmediate(resolve))
 
+/** Lets things happen until that is so, which needs few turns, if it is to be. */
+export async function until(what, isSo) {
+  for (let turns = 0; turns < 20000; turns++) {
+    if (isSo()) return
+    await settle()
+  }
+  throw new Error(`it never came to this: ${what}`)
+}
+
 export function page({ tabs = new Set() } = {}) {
   const timers = new Map()
   let last = 0

@@ -50,7 +50,8 @@ export class Admin {
   settings = (signal?: AbortSignal) => this.#call<t.Setting[]>('settings', {}, signal)
 
   limits = (signal?: AbortSignal) => this.#call<t.Limit[]>('limits', {}, signal)
-  setLimit = (limit: t.Limit) => this.#call<unknown>('set_limit', { ...limit })
+  setLimit = ({ scope, user_id, max_active, submits_per_day, spend_per_day_usd }: t.Limit) =>
+    this.#call<unknown>('set_limit', { scope, user_id, max_active, submits_per_day, spend_per_day_usd })
   deleteLimit = (scope: t.LimitScope, user: string | null) =>
     this.#call<unknown>('delete_limit', { scope, user_id: user })
   prices = (signal?: AbortSignal) => this.#call<t.Model[]>('prices', {}, signal)

@@ -29,6 +29,11 @@ class Shell extends Part {
     new Watch(this, session)
   }
 
+  override updated(): void {
+    if (session.value.phase === 'ready') return
+    for (const dialog of document.querySelectorAll('dialog')) dialog.close()
+  }
+
   override render(): TemplateResult {
     const now = session.value
     switch (now.phase) {

@@ -1,6 +1,7 @@
 // What needs a person, each with what can be done about it.
 
 import { html, nothing, type TemplateResult } from 'lit'
+import { repeat } from 'lit/directives/repeat.js'
 import type { InboxRow } from '../api/types'
 import { jobLink, link } from '../app/route'
 import { admin, mayAct } from '../app/session'
@@ -100,7 +101,7 @@ export function inboxList(rows: InboxRow[], whole: boolean, showWhole: () => voi
   const shown = whole || rows.length <= SHOWN + 1 ? rows : rows.slice(0, SHOWN)
   const rest = rows.length - shown.length
   return html`<section class="inbox" aria-label="What needs you">
-    ${rows.length === 0 ? html`<p class="calm">${icon('ok')}Nothing needs you.</p>` : html`<ul class="needs">${shown.map(line)}</ul>`}
+    ${rows.length === 0 ? html`<p class="calm">${icon('ok')}Nothing needs you.</p>` : html`<ul class="needs">${repeat(shown, (row) => `${row.kind} ${row.subject}`, line)}</ul>`}
     ${rest > 0 ? html`<button type="button" @click=${showWhole}>Show ${count(rest, 'more thing')} that need you</button>` : nothing}
   </section>`
 }

@@ -12,13 +12,16 @@ import { type IconName, icon } from './icon'
 
 class Nav extends Part {
   #open = false
+  #here = route.value
 
   constructor() {
     super()
     new Watch(this, route, overview)
-    route.subscribe(() => {
-      this.#open = false
-    })
+  }
+
+  override willUpdate(): void {
+    if (route.value !== this.#here) this.#open = false
+    this.#here = route.value
   }
 
   #toggle(): void {

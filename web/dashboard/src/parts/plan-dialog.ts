@@ -1,6 +1,7 @@
 // Acting on many jobs: what would be done, to how many, for how much; then, if that is confirmed, what was done.
 
 import { html, nothing } from 'lit'
+import { ApiError } from '../api/errors'
 import type { Action, ActResult, Plan, PlanExample } from '../api/types'
 import { refresher } from '../app/refresh'
 import { jobLink } from '../app/route'
@@ -77,11 +78,17 @@ class PlanDialog extends Dialog {
     return html`
       <p class="lead" role="status">${planSentence(this.#action, plan)}</p>
       <p class="quiet">${ACTIONS[this.#action].note}</p>
-      ${bound ? html`<p class="line warn">${bound} ${this.#sizes()}</p>` : nothing}
+      ${bound ? html`<p class="line warn"><span>${bound}</span>${this.#sizes()}</p>` : nothing}
+      ${this.#isTooMuch() ? html`<p class="line warn"><span>Nothing was done. Plan fewer jobs at a time.</span>${this.#sizes()}</p>` : nothing}
       ${this.#skipped(plan.skipped, plan.why)} ${plan.examples.length > 0 ? this.#examples(plan) : nothing}
       ${plan.confirm ? this.#confirmation(plan.confirm) : nothing}
       ${plan.jobs > 0 ? html`<p class="quiet">This plan is good until ${when(plan.expires_at)}, for one time.</p>` : nothing}
     `
+  }
+
+  /** The server has stopped it, and so undone it. */
+  #isTooMuch(): boolean {
+    return this.error instanceof ApiError && this.error.code === '57014'
   }
 
   #sizes(): unknown {
@@ -103,7 +110,7 @@ class PlanDialog extends Dialog {
   }
 
   #examples(plan: Plan): unknown {
-    const label = plan.examples.length < plan.jobs ? `The first ${plan.examples.length}` : 'These'
+    const label = plan.examples.length < plan.jobs ? `The first ${plan.examples.length}` : 'Which jobs'
     return html`<details>
       <summary>${label}</summary>
       ${dataTable<PlanExample>(

@@ -3,6 +3,7 @@
 import { html, nothing, type TemplateResult } from 'lit'
 import type { Overview } from '../api/types'
 import { jobLink, link } from '../app/route'
+import { serverNow } from '../app/session'
 import { count, number, sentence, usd } from '../lib/format'
 import type { Tone } from '../lib/words'
 import { icon } from './icon'
@@ -18,7 +19,7 @@ interface Tile {
 
 const TODAY = 'today (UTC)'
 /** The filter takes it as a time: midnight UTC. */
-const midnight = () => `${new Date().toISOString().slice(0, 10)} 00:00Z`
+const midnight = () => `${serverNow().toISOString().slice(0, 10)} 00:00Z`
 
 function statuses(...names: string[]): URLSearchParams {
   return new URLSearchParams(names.map((name) => ['state', name]))

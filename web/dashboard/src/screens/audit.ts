@@ -5,7 +5,7 @@ import { errorSentence } from '../api/errors'
 import type { AuditPage, AuditRow, Cursor } from '../api/types'
 import { Poll } from '../app/poll'
 import { admin, mayAct } from '../app/session'
-import { number, usd } from '../lib/format'
+import { number, sentence, usd } from '../lib/format'
 import { Pages } from '../lib/pages'
 import { define, Part } from '../parts/base'
 import { jsonView } from '../parts/json-view'
@@ -42,10 +42,14 @@ class AuditScreen extends Part {
     this.requestUpdate()
   }
 
-  #details(row: AuditRow): TemplateResult {
+  #details(row: AuditRow): TemplateResult | string {
+    const parts = Object.entries({ arguments: row.arguments, outcome: row.outcome }).filter(
+      ([, value]) => Object.keys(value ?? {}).length > 0,
+    )
+    if (parts.length === 0) return ''
     return html`<details>
-      <summary>Arguments and outcome</summary>
-      ${jsonView(row.arguments, 'arguments')} ${jsonView(row.outcome, 'outcome')}
+      <summary>${sentence(parts.map(([name]) => name).join(' and '))}</summary>
+      ${parts.map(([name, value]) => jsonView(value, name))}
     </details>`
   }
 

@@ -2,7 +2,7 @@
 
 import { html, nothing, type TemplateResult } from 'lit'
 import { repeat } from 'lit/directives/repeat.js'
-import type { JobDetails, JobEvent, JobRow, RetryCost } from '../api/types'
+import type { JobDetails, JobRow, RetryCost } from '../api/types'
 import { announce } from '../app/announce'
 import { Poll } from '../app/poll'
 import { jobLink, link, route } from '../app/route'
@@ -142,9 +142,9 @@ class JobScreen extends Part {
   #events({ events, more }: JobDetails): TemplateResult {
     return html`<ol class="events">
         ${repeat(
-          [...events].reverse(),
-          (event: JobEvent) => `${event.at}${event.state}`,
-          (event) => html`<li>
+          events.map((event, nth) => ({ event, nth })).reverse(),
+          ({ nth }) => nth,
+          ({ event }) => html`<li>
             <span>${when(event.at)}</span>${stateBadge(event.state)}${errorText(event.error_code, event.detail)}
           </li>`,
         )}

@@ -5,7 +5,7 @@ import { errorSentence } from '../api/errors'
 import type { Cursor, JobPage, JobRow } from '../api/types'
 import { Poll } from '../app/poll'
 import { go, link, route } from '../app/route'
-import { admin, mayAct } from '../app/session'
+import { admin, mayAct, session } from '../app/session'
 import { chips, type Filter, isEmpty, readFilter, toApi, writeFilter } from '../lib/filter'
 import { count } from '../lib/format'
 import { Pages } from '../lib/pages'
@@ -30,6 +30,10 @@ const MOST_SEEN = 300
 type Kept = { key: string; pages: Pages<JobRow, Cursor>; page: JobPage; scroll: number }
 /** The list that was left last: Back finds it as it was. */
 let kept: Kept | null = null
+// whoever signs in next begins without it
+session.subscribe(() => {
+  kept = null
+})
 
 const ACTIVE = ['pending', 'submitting', 'submit_unknown', 'queued', 'generating', 'processing']
 const VIEWS: [label: string, query: [string, string][]][] = [
