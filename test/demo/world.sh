@@ -77,6 +77,8 @@ settings()
 			vibevideo.storage_url = '$(told storage gateway_url)'
 			vibevideo.storage_key = '$(told storage service_key)'
 			vibevideo.resumable_threshold = '1MB'
+			# processes are killed, the machine is not
+			fsync = off
 			vibevideo.poll_interval = '1s'
 		EOF
 	fi
