@@ -52,7 +52,7 @@ setup: ## install what the tests need, with apt
 test: ## run all suites; SUITES="unit tap" and PROVE_TESTS=test/t/001_pipeline.pl choose
 	@test/run.sh
 
-demo: ## show it in action, with stand-ins for fal.ai and Supabase Storage
+demo: ## show it in action, with stand-ins for fal.ai and Storage; KEEP=1 stays up
 	@test/demo/run.sh
 
 ci: ## run what CI runs

@@ -43,14 +43,15 @@ server_user()
 	fi
 }
 
-# Sources only: what was built here may be for another server or compiler.
+# Sources only: what was built here may be for another server or compiler.  The
+# packages of web/ are large, and few need them.
 copy_tree()
 {
 	local status=0
 
 	mkdir -p "$2"
 	tar -C "$1" --exclude=./.git --exclude=./demo --exclude=./results --exclude=./log --exclude='./tmp_*' \
-		--exclude='./output_iso' --exclude='./test/*/build' --exclude='*.o' --exclude='*.bc' --exclude='*.so' \
+		--exclude='./output_iso' --exclude=./web/node_modules --exclude='./test/*/build' --exclude='*.o' --exclude='*.bc' --exclude='*.so' \
 		-cf - . | tar -C "$2" --no-same-owner -xf - || status=$?
 	# the install script is built, those of upgrades are not
 	find "$2/sql" -name '*--*.sql' ! -name '*--*--*.sql' -delete || status=$?
@@ -92,6 +93,23 @@ make_workspace()
 	PG_CONFIG=$(copy_server "$pg_config" "$WORK/server")
 }
 
+# fetch_packages FOLDER: from npm, which needs the invoker's settings
+fetch_packages()
+{
+	cd "$WORK/tree/$1" || return
+	if ! [ -e node_modules ] && [ -d "$TOP/$1/node_modules" ]; then
+		cp -a --no-preserve=ownership "$TOP/$1/node_modules" .
+	fi
+	npm ls >/dev/null 2>&1 && return
+	npm ci --ignore-scripts --no-audit --no-fund >>"$WORK/npm.log" 2>&1
+}
+
+# the component, which is not committed as it is built
+build_element()
+{
+	cd "$WORK/tree/web" && npm run build -w element >>"$WORK/npm.log" 2>&1
+}
+
 # Runs a script of the copied tree as the unprivileged user, with a clean
 # environment but for $KEEP_VARIABLES; waits for it and hands on signals to all
 # of its process group.
@@ -122,7 +140,7 @@ become()
 	local -a setpriv=()
 
 	for name in $(compgen -e); do
-		case " PATH LANG LC_ALL TERM CI CC ${KEEP_VARIABLES[*]} " in
+		case " PATH LANG LC_ALL TERM CI CC PG_CONFIG WORK ${KEEP_VARIABLES[*]} " in
 			*" $name "*) ;;
 			*) unset "$name" ;;
 		esac

@@ -3,17 +3,18 @@
 # suite as an unprivileged user, and ends with one line that counts.
 #
 #   make test [SUITES="unit tap"] [PROVE_TESTS=test/t/001_x.pl] [PG_CONFIG=…]
-#             [TAP_JOBS=1] [VIBETEST_FRONT=plain]
+#             [TAP_JOBS=1] [VIBETEST_FRONT=plain] [BROWSER_TESTS=test/browser/a.test.mjs]
 #
 # So many TAP files run side by side, two by default: they mostly wait.
-# Suites: unit regress isolation tap clients; .ci/run adds format lint warnings
-# fuzz.  All run even if one fails.  On failure the workspace is kept.
+# Suites: docs unit regress isolation tap clients web browser; .ci/run adds format
+# lint warnings fuzz.  All run even if one fails.  On failure the workspace is kept.
+# BROWSER_SHOTS=DIR takes the screenshots of the browser.
 set -uo pipefail
 # shellcheck source=test/common.sh
 . "$(dirname "$0")/common.sh"
 
-SUITES=${SUITES:-docs unit regress isolation tap clients}
-KEEP_VARIABLES=(SUITES PROVE_TESTS TAP_JOBS VIBETEST_FRONT FUZZ_SECONDS FUZZ_CC CHAOS_SECONDS CHAOS_SEED CHAOS_ROWS CHAOS_CLIENTS CHAOS_HOLD CHAOS_CALM PLANS_SEED PLANS_ROUNDS)
+SUITES=${SUITES:-docs unit regress isolation tap clients web browser}
+KEEP_VARIABLES=(SUITES PROVE_TESTS TAP_JOBS VIBETEST_FRONT FUZZ_SECONDS FUZZ_CC CHAOS_SECONDS CHAOS_SEED CHAOS_ROWS CHAOS_CLIENTS CHAOS_HOLD CHAOS_CALM PLANS_SEED PLANS_ROUNDS BROWSER_TESTS BROWSER_HISTORY)
 unset MAKEFLAGS MAKELEVEL MFLAGS
 
 # ------------------------------------------------------------------ outside
@@ -23,12 +24,13 @@ wants()
 	[[ " $SUITES " == *" $1 "* ]]
 }
 
-# The official clients come from npm, which needs the invoker's settings.
-fetch_clients()
+# The browser's pictures are kept for people to look at.
+keep_shots()
 {
-	cd "$WORK/tree/test/clients" || return
-	npm ls >/dev/null 2>&1 && return
-	npm ci --ignore-scripts --no-audit --no-fund >"$WORK/npm.log" 2>&1
+	[ -n "${BROWSER_SHOTS:-}" ] && [ -d "$WORK/screenshots" ] || return 0
+	mkdir -p "$BROWSER_SHOTS"
+	cp --no-preserve=ownership "$WORK"/screenshots/* "$BROWSER_SHOTS/"
+	echo "The screenshots are in $BROWSER_SHOTS"
 }
 
 outside()
@@ -37,10 +39,17 @@ outside()
 
 	"$TOP/test/setup.sh" test || exit
 	make_workspace test
-	if wants clients && ! (fetch_clients); then
+	if wants clients && ! (fetch_packages test/clients); then
 		touch "$WORK/no-clients"
 	fi
+	if (wants web || wants browser) && ! (fetch_packages web && build_element); then
+		touch "$WORK/no-web" "$WORK/no-browser"
+	fi
+	if wants browser && ! (fetch_packages test/browser); then
+		touch "$WORK/no-browser"
+	fi
 	in_workspace test/run.sh --inside || status=$?
+	keep_shots
 	finish_workspace "$status"
 }
 
@@ -138,18 +147,19 @@ suite_tap()
 	return "$status"
 }
 
-suite_clients()
+# run_node SUITE ARGUMENT...: tests of node, whose packages npm may have lacked
+run_node()
 {
 	local status
 
-	if [ -e "$WORK/no-clients" ]; then
+	if [ -e "$WORK/no-$1" ]; then
 		tail -n 20 "$WORK/npm.log" 2>/dev/null
-		note='npm could not install the official clients'
+		note="npm could not install or build what it needs"
 		[ -n "${CI:-}" ] && return 1
 		skipped=yes
 		return 0
 	fi
-	node --test --test-reporter=tap test/clients/*.test.mjs 2>&1 | tee "$log" | grep --line-buffered -E '^ *(not ok|# (tests|pass|fail))'
+	node --test --test-reporter=tap "${@:2}" 2>&1 | tee "$log" | grep --line-buffered -E '^ *(not ok|# (tests|pass|fail))'
 	status=${PIPESTATUS[0]}
 	passed=$(sed -nE 's/^# pass ([0-9]+)$/\1/p' "$log")
 	failed=$(sed -nE 's/^# (fail|cancelled) ([0-9]+)$/\2/p' "$log" | paste -sd+ | sed 's/^$/0/')
@@ -158,6 +168,23 @@ suite_clients()
 		grep -B1 -A25 -E '^ *not ok' "$log" | tail -n 200
 	fi
 	return "$status"
+}
+
+suite_clients()
+{
+	run_node clients test/clients/*.test.mjs
+}
+
+suite_web()
+{
+	run_node web web/element/test/*.test.mjs web/dashboard/check.test.mjs
+}
+
+# a world each, beside each other: they mostly wait
+suite_browser()
+{
+	# shellcheck disable=SC2086
+	run_node browser --test-concurrency=2 --test-timeout=900000 ${BROWSER_TESTS:-test/browser/*.test.mjs}
 }
 
 # -- what .ci/run adds; each counts things of its own kind
@@ -201,10 +228,10 @@ suite_lint()
 {
 	local file
 
-	for file in test/*.sh test/demo/*.sh test/bench/*.sh .ci/run; do
+	for file in test/*.sh test/demo/*.sh test/bench/*.sh test/browser/*.sh .ci/run; do
 		check "$file" shellcheck -x "$file"
 	done
-	for file in test/emulator/*.mjs test/emulator/lib/*.mjs test/demo/*.mjs test/clients/*.mjs test/bench/*.mjs test/bench/*/*.mjs; do
+	for file in test/emulator/*.mjs test/emulator/lib/*.mjs test/demo/*.mjs test/clients/*.mjs test/bench/*.mjs test/bench/*/*.mjs test/browser/*.mjs test/browser/lib/*.mjs web/element/*.mjs web/element/*/*.mjs; do
 		check "$file" node --check "$file"
 	done
 	check META.json node -e 'JSON.parse(require("fs").readFileSync("META.json"))'
@@ -285,7 +312,7 @@ build()
 # true if the suites need the extension installed
 needs_install()
 {
-	wants regress || wants isolation || wants tap
+	wants regress || wants isolation || wants tap || wants browser
 }
 
 inside()
@@ -301,7 +328,7 @@ inside()
 			row build $((SECONDS - start))
 			# whatever the server's copy brought along is not what is to be tested
 			SUITES=" $SUITES "
-			for suite in regress isolation tap; do SUITES=${SUITES/ $suite / }; done
+			for suite in regress isolation tap browser; do SUITES=${SUITES/ $suite / }; done
 		fi
 	fi
 	for suite in $SUITES; do

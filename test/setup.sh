@@ -2,7 +2,7 @@
 # Installs what is missing to build, test and show vibevideo on Debian 12 or 13
 # (or another system with apt and these packages); does nothing if all is there.
 #
-#   test/setup.sh [build] [test] [demo] [ci]        default: test demo
+#   test/setup.sh [build] [test] [demo] [keep] [ci]    default: test demo
 #
 # Uses sudo if not run as root.  PG_CONFIG=/usr/lib/postgresql/17/bin/pg_config
 # asks for that major version; without it any one that is there will do, else
@@ -60,7 +60,7 @@ need_server()
 
 need_test()
 {
-	need_server
+	need_demo
 	need perl command -v prove
 	need libipc-run-perl perl -MIPC::Run -e 1
 	need libio-socket-ssl-perl perl -MIO::Socket::SSL -e 1
@@ -68,6 +68,8 @@ need_test()
 	need npm command -v npm
 	need ffmpeg command -v ffmpeg
 	need openssl command -v openssl
+	need chromium command -v chromium
+	need fonts-dejavu-core test -e /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf
 }
 
 need_demo()
@@ -76,6 +78,12 @@ need_demo()
 	need ffmpeg command -v ffprobe
 	need fonts-dejavu-core test -e /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf
 	need ca-certificates test -e /etc/ssl/certs/ca-certificates.crt
+}
+
+need_keep()
+{
+	need_demo
+	need npm command -v npm
 }
 
 need_ci()
@@ -148,7 +156,7 @@ install_packages()
 [ $# -gt 0 ] || set -- test demo
 for profile in "$@"; do
 	case $profile in
-		build | server | test | demo | ci) ;;
+		build | server | test | demo | keep | ci) ;;
 		*) die "unknown set of packages: $profile" ;;
 	esac
 done
@@ -165,7 +173,7 @@ log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 as_root apt-get -qq -o DPkg::Lock::Timeout=300 update >"$log" 2>&1 || cat "$log" >&2
 look "$@"
-echo "Installing ${missing[*]}"
+echo "Installing ${missing[*]}" | fold -s -w 79
 if ! install_packages "${missing[@]}"; then
 	cat "$log" >&2
 	die "apt could not install: ${missing[*]}"

@@ -9,8 +9,13 @@ import ts from 'typescript'
 import { parse } from 'yaml'
 import { blocks, yamlBlocks } from './manual.mjs'
 
-const folder = join(dirname(fileURLToPath(import.meta.url)), 'fixtures', 'manual')
-const options = { strict: true, noEmit: true, target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext,
+const here = dirname(fileURLToPath(import.meta.url))
+const folder = join(here, 'fixtures', 'manual')
+// the component is not installed here, and is its source
+const element = (name) => [join(here, '../../web/element/src', name)]
+const paths = { 'vibe-video': element('index.ts'), 'vibe-video/react': element('react.ts'), 'vibe-video/core': element('core.ts'),
+  react: [join(here, 'node_modules/@types/react')] }
+const options = { paths, strict: true, noEmit: true, target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext,
   moduleResolution: ts.ModuleResolutionKind.Bundler, jsx: ts.JsxEmit.ReactJSX, types: [], skipLibCheck: true,
   lib: ['lib.es2022.d.ts', 'lib.dom.d.ts'] }
 
@@ -32,7 +37,9 @@ function complaints({ kind, code }) {
       return known.get(name)
     } }
   const program = ts.createProgram([join(folder, 'ambient.d.ts'), file], options, host)
-  return ts.getPreEmitDiagnostics(program).map((d) => {
+  // what the component imports is its own matter
+  const sources = program.getSourceFiles().filter(({ fileName }) => fileName.startsWith(folder))
+  return [...program.getOptionsDiagnostics(), ...sources.flatMap((source) => ts.getPreEmitDiagnostics(program, source))].map((d) => {
     const where = d.file ? `${basename(d.file.fileName)}:${d.file.getLineAndCharacterOfPosition(d.start).line + 1}: ` : ''
     return where + ts.flattenDiagnosticMessageText(d.messageText, '\n')
   })
@@ -53,10 +60,12 @@ const wrong = {
   'a generated field taken for not null': [
     "const { data } = await supabase.rpc('vibevideo_status', { vibelog_id: id })\nif (data) data.message.length", /possibly 'null'/],
   'a misspelt column': ["const { data } = await supabase.from('vibelogs').select('*').single()\nconsole.log(data?.video_status)", /video_status/],
+  'a misspelt attribute of the component': ["import 'vibe-video/react'\nexport const it = <vibe-video vibelogid=\"1\" />", /vibelogid/, 'tsx'],
+  'a misspelt event of the component': ["import 'vibe-video'\ndocument.addEventListener('vibe-status', () => {})\ndocument.createElement('vibe-video').addEventListener('vibe-ready', ({ detail }) => detail.film)", /film/],
   'a method that Storage has not': ["await supabase.storage.from('videos').createSignedURL('x', 60)", /createSignedURL/],
 }
-for (const [name, [code, message]] of Object.entries(wrong)) {
-  test(`the type check finds ${name}`, () => assert.match(complaints({ kind: 'ts', code }).join('\n'), message))
+for (const [name, [code, message, kind = 'ts']] of Object.entries(wrong)) {
+  test(`the type check finds ${name}`, () => assert.match(complaints({ kind, code }).join('\n'), message))
 }
 
 // ---- YAML -----------------------------------------------------------------------

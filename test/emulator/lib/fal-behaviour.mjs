@@ -28,7 +28,8 @@ export const BASE_BEHAVIOUR = Object.freeze({
   urls_origin: null, // a different origin in the three returned URLs
   response_suffix: false, // response_url ends in /response, as in older samples
   sse_comment_ms: 15000,
-  media: { file: null, bytes: 100000, movie_last: false, content_type: 'video/mp4', file_size: true, base: null, url: null, redirect: null },
+  // grain: of a film that ffmpeg renders, 0 to 100; some megabytes from about 60 on
+  media: { file: null, bytes: 100000, grain: 0, movie_last: false, content_type: 'video/mp4', file_size: true, base: null, url: null, redirect: null },
   webhook: { duplicates: 0, delay_ms: 0, forge: false, payload_null: false, retry_ms: 200, max_retries: 31, timeout_ms: null },
   account_concurrency: 0, // 0 = no limit
   locked: false,

@@ -216,7 +216,7 @@ async function sendBytes(context, { req, res, job, fault, from, to }) {
   const stopAt = stopPoint(fault, from, to);
   const rate = fault?.bytes_per_s ?? (fault?.kind === 'slow' ? 10000 : 0);
   if (rate) {
-    await sendSlowly(res, job, from, stopAt, rate);
+    if (await sendSlowly(res, job, from, stopAt, rate) && fault.kind !== 'stall') res.end();
     return;
   }
   if (job.render && stopAt === to) {
@@ -257,16 +257,17 @@ function stopPoint(fault, from, to) {
   }
 }
 
+/** False if nobody takes it any more. */
 async function sendSlowly(res, job, from, to, rate) {
   const step = Math.max(1, Math.round(rate / 20));
   for await (const chunk of chunksOf(job, from, to)) {
     for (let at = 0; at < chunk.length; at += step) {
       const piece = chunk.subarray(at, at + step);
-      if (!await writeChunk(res, piece)) return;
+      if (!await writeChunk(res, piece)) return false;
       await sleep((1000 * piece.length) / rate);
     }
   }
-  res.end();
+  return true;
 }
 
 /** One range of bytes as [from, to); null when absent or not understood. */

@@ -1,0 +1,375 @@
+// The page, acted on: what operators do is done, says before what it costs, and is in
+// the audit; what viewers and customers may not do is refused by the database.
+
+import assert from 'node:assert/strict'
+import { after, before, describe, test } from 'node:test'
+import { checkAccessible, examine, launch, onVisit } from './lib/browser.mjs'
+import { button, dialog, enter, go, goTo, main, refresh, settled } from './lib/dashboard.mjs'
+import { literal } from './lib/sql.mjs'
+import { MARKUP } from './lib/texts.mjs'
+import { until } from './lib/wait.mjs'
+import { addJob } from './seed.mjs'
+import { PEOPLE, World } from './world.mjs'
+
+let world
+let seeded
+let browser
+const { operator, viewer, customer } = PEOPLE
+
+before(async () => {
+  [world, browser] = await Promise.all([World.start(), launch()])
+  seeded = await world.seed({ history: 300 })
+  // what is asked for here is not to be refused because of it
+  await world.db.run("UPDATE vibevideo.limit SET spend_per_day_usd = 10000 WHERE scope = 'global'")
+})
+after(async () => {
+  await browser?.close()
+  await world?.stop()
+})
+
+const visit = (run) => onVisit(() => browser, {}, run)
+const as = (person, run) => visit(async (shown, t) => {
+  await enter(shown.page, world, person)
+  await run(shown, t)
+})
+const jobOf = async (id) => (await world.db.rows(`SELECT * FROM vibevideo.job WHERE job_id = ${id}`))[0]
+const newestOf = async (row) => (await world.db.rows(`SELECT * FROM vibevideo.job WHERE vibelog_id = ${literal(row)} ORDER BY job_id DESC LIMIT 1`))[0]
+const lastAct = async () => (await world.db.rows('SELECT who, action, arguments, jobs, cost_usd, outcome FROM vibevideo.audit ORDER BY at DESC, audit_id DESC LIMIT 1'))[0]
+const lead = (page) => dialog(page).getByRole('status').first()
+const said = (page, words) => page.getByRole('status').getByText(words).first().waitFor()
+
+/** A call as the page makes it, by somebody who is not kept from it by the page. */
+async function call(person, name, body) {
+  const answer = await fetch(`${world.url}/rest/v1/rpc/vibevideo_admin_${name}`, { method: 'POST', body: JSON.stringify(body),
+    headers: { apikey: world.apikey, 'content-type': 'application/json', ...(person ? { authorization: `Bearer ${world.token(person)}` } : {}) } })
+  const text = await answer.text()
+  return { status: answer.status, data: text ? JSON.parse(text) : null }
+}
+
+describe('who may not', () => {
+  const LOOKS = { overview: {}, inbox: {}, list_jobs: {}, find: { q: '1' }, job: { job_id: 1 }, errors: {}, users: {}, series: { metric: 'failed' }, lost: {},
+    retry_cost: { job_id: 1 }, health: {}, worker: {}, limits: {}, prices: {}, settings: {} }
+  const ACTS = { plan: { action: 'retry', filter: {} }, act: { token: crypto.randomUUID() }, cancel: { job_id: 1 }, retry: { job_id: 1 }, resolve: { job_id: 1, verdict: 'not_sent' },
+    pause: {}, resume: {}, probe_now: {}, set_limit: { scope: 'global', user_id: null, max_active: 1, submits_per_day: 1, spend_per_day_usd: 1 }, delete_limit: { scope: 'global', user_id: null },
+    set_price: { endpoint: 'x', price_usd: 0 }, health: { network: true }, audit: {} }
+
+  test('a viewer has no buttons that act', as(viewer, async (shown) => {
+    const { page } = shown
+    const acts = /^(Retry|Cancel|Set aside|Send|Enter its request|It was not sent|This is it|Change|Limit a user|Limit …|Add a model|Pause|Resume|Ask fal\.ai|Check over|Remove it)/
+    for (const path of ['overview', 'jobs', 'lost', 'errors', 'users', 'limits', 'health', `job/${seeded.failures[3].job}`, `job/${seeded.lost.job}`, `job/${seeded.pending[0]}`]) {
+      await go(page, path)
+      const names = await main(page).getByRole('button').evaluateAll((all) => all.map((b) => b.getAttribute('aria-label') ?? b.textContent.trim()))
+      assert.deepEqual(names.filter((name) => acts.test(name)), [], path)
+      assert.equal(await main(page).getByRole('checkbox').count(), 0, `${path}: nothing to select`)
+    }
+    await goTo(page, 'audit').catch(() => {})
+    await checkAccessible(shown, "a viewer's audit")
+  }))
+
+  test('the database refuses a viewer what acts, and nothing has happened', async () => {
+    const before_ = await world.db.value('SELECT count(*) FROM vibevideo.audit')
+    for (const [name, body] of Object.entries(ACTS)) {
+      const { status, data } = await call(viewer, name, body)
+      assert.deepEqual([name, status, data.code], [name, 403, '42501'])
+    }
+    assert.equal(await world.db.value('SELECT count(*) FROM vibevideo.audit'), before_)
+    assert.equal(await world.db.value('SELECT paused FROM vibevideo.binding'), 'f')
+  })
+
+  test('and a customer, or nobody at all, anything', async () => {
+    for (const [name, body] of Object.entries({ ...LOOKS, ...ACTS })) {
+      const refused = await call(customer, name, body)
+      assert.deepEqual([name, refused.status, refused.data.code], [name, 403, '42501'])
+      assert.ok([401, 403].includes((await call(null, name, body)).status), `${name} without a token`)
+    }
+    const { data: nobody } = await call(customer, 'me', {})
+    assert.equal([nobody].flat()[0].level, null)
+  })
+
+  test('whoever loses the right in the middle is refused at the next click', as(operator, async ({ page, watch }) => {
+    watch.expect(/403/)
+    const { job } = await addJob(world, { prompt: 'Refused in the middle', state: 'failed', error_code: 'http_500', error: 'no' })
+    await go(page, `job/${job}`)
+    const retry = main(page).getByRole('button', { name: /^Retry: pays/ })
+    await retry.waitFor()
+    await world.db.run(`UPDATE vibevideo.operator SET level = 'viewer' WHERE user_id = '${operator.id}'`)
+    try {
+      await retry.click()
+      await dialog(page).getByRole('button', { name: /^Retry, pay/ }).click()
+      await dialog(page).getByRole('alert').waitFor()
+      assert.equal((await jobOf(job)).state, 'failed')
+    } finally {
+      await world.db.run(`UPDATE vibevideo.operator SET level = 'operator' WHERE user_id = '${operator.id}'`)
+    }
+  }))
+})
+
+describe('one job', () => {
+  test('a retry that is only a copy is free, and says so', as(operator, async (shown) => {
+    const { page } = shown
+    await go(page, `job/${seeded.notStored.job}`)
+    await main(page).getByRole('button', { name: /free, only the copy/ }).click()
+    await dialog(page).getByText('It is only copied again, which is free.').waitFor()
+    await examine(shown, 'dialog-retry-free', { schemes: ['light'] })
+    await dialog(page).getByRole('button', { name: 'Retry, free' }).click()
+    await said(page, 'started again')
+    await world.db.until(`SELECT state = 'completed' FROM vibevideo.job WHERE job_id = ${seeded.notStored.job}`)
+    await page.getByText('Done', { exact: true }).first().waitFor()
+    const act = await lastAct()
+    assert.equal(act.action, 'retry')
+    assert.match(act.who, new RegExp(operator.id))
+    assert.equal(act.arguments.job, seeded.notStored.job)
+  }))
+
+  test('one that is a new render says what it pays, and does nothing if told so', as(operator, async ({ page }) => {
+    const { job, row } = await addJob(world, { prompt: 'A new render', state: 'failed', error_code: 'http_500', error: 'no' })
+    await go(page, `job/${job}`)
+    const retry = main(page).getByRole('button', { name: /^Retry: pays about (US)?\$0\.50/ })
+    await retry.click()
+    await dialog(page).getByText('It costs about').waitFor()
+    await button(page, 'Do nothing').click()
+    assert.equal((await newestOf(row)).job_id, job)
+    await retry.click()
+    await dialog(page).getByRole('button', { name: /^Retry, pay about (US)?\$0\.50/ }).click()
+    await said(page, 'started again')
+    assert.notEqual((await newestOf(row)).job_id, job)
+  }))
+
+  test('a cancel of one that waits', as(operator, async ({ page }) => {
+    const id = seeded.pending[5]
+    await go(page, `job/${id}`)
+    await main(page).getByRole('button', { name: 'Cancel …' }).click()
+    await dialog(page).getByText('nothing is charged').waitFor()
+    await dialog(page).getByRole('button', { name: 'Cancel the job' }).click()
+    await said(page, 'cancel requested')
+    await until('it is cancelled', async () => (await jobOf(id)).state === 'cancelled')
+    await page.getByText('Cancelled', { exact: true }).first().waitFor()
+  }))
+
+  test('what somebody else was faster with is not paid twice', as(operator, async ({ page, watch }) => {
+    watch.expect(/4\d\d/)
+    const { job, row } = await addJob(world, { prompt: 'Somebody else was first', state: 'failed', error_code: 'http_500', error: 'no' })
+    await go(page, `job/${job}`)
+    await main(page).getByRole('button', { name: /^Retry: pays/ }).click()
+    await dialog(page).getByRole('button', { name: /^Retry, pay/ }).waitFor()
+    await world.db.run(`SELECT vibevideo.retry(${job})`)
+    const { job_id: newest } = await newestOf(row)
+    await dialog(page).getByRole('button', { name: /^Retry, pay/ }).click()
+    await until('it is answered', async () => await dialog(page).count() === 0 || await dialog(page).getByRole('alert').count() > 0)
+    assert.equal((await newestOf(row)).job_id, newest)
+  }))
+})
+
+describe('lost submits', () => {
+  const item = (page, id) => main(page).getByRole('listitem').filter({ has: page.getByRole('link', { name: `Job ${id}`, exact: true }) })
+
+  test('one of its candidates is adopted: nothing is paid twice', as(operator, async (shown) => {
+    const { page } = shown
+    await goTo(page, 'lost')
+    const accepted = (await world.fal.control('GET', 'ledger?jobs=0')).accepted
+    const row = item(page, seeded.lostAtFal).getByRole('row').filter({ hasText: seeded.strangers[0] })
+    await row.getByRole('button', { name: /This is it/ }).click()
+    await dialog(page).getByText(seeded.strangers[0]).waitFor()
+    await examine(shown, 'dialog-adopt', { schemes: ['dark'] })
+    await dialog(page).getByRole('button', { name: 'Adopt it, free' }).click()
+    await said(page, 'adopted')
+    await world.db.until(`SELECT state = 'completed' FROM vibevideo.job WHERE job_id = ${seeded.lostAtFal}`)
+    assert.equal((await jobOf(seeded.lostAtFal)).request_id, seeded.strangers[0])
+    assert.equal((await world.fal.control('GET', 'ledger?jobs=0')).accepted, accepted)
+    await until('it is off the list', async () => await item(page, seeded.lostAtFal).count() === 0)
+  }))
+
+  test('a request that somebody has found at fal.ai is entered', as(operator, async ({ page, watch }) => {
+    watch.expect(/400/)
+    await goTo(page, 'lost')
+    await item(page, seeded.lost.job).getByRole('button', { name: 'Enter its request …' }).click()
+    const field = dialog(page).getByLabel('Request id')
+    await field.fill('no such id!')
+    await dialog(page).getByRole('button', { name: 'Adopt it, free' }).click()
+    await dialog(page).getByRole('alert').waitFor()
+    await field.fill(seeded.strangers[1])
+    await dialog(page).getByRole('button', { name: 'Adopt it, free' }).click()
+    await said(page, 'adopted')
+    await until('it follows that request', async () => (await jobOf(seeded.lost.job)).request_id === seeded.strangers[1])
+  }))
+
+  test('one that was not sent is sent again, which pays', as(operator, async ({ page }) => {
+    await goTo(page, 'lost')
+    await item(page, seeded.lostLate.job).getByRole('button', { name: /^It was not sent/ }).click()
+    await dialog(page).getByText(/paid for twice/).waitFor()
+    await dialog(page).getByRole('button', { name: /^Send again 1 job, pay about/ }).click()
+    await lead(page).getByText('1 job sent again.').waitFor()
+    await button(page, 'Close').first().click()
+    await until('it waits again, or is sent', async () => (await jobOf(seeded.lostLate.job)).state !== 'submit_unknown')
+    await page.getByText('No answer is lost.').waitFor()
+  }))
+})
+
+describe('many jobs', () => {
+  const COUNT = 6
+
+  test('a retry that costs money: the plan, the words, the result, the audit', as(operator, async (shown) => {
+    const { page } = shown
+    await world.configure({ confirm_over_usd: 1 })
+    const jobs = []
+    for (let n = 0; n < COUNT; n += 1) jobs.push((await addJob(world, { owner: `bulk-${n % 3}`, prompt: `Bulk ${n}`, state: 'failed', error_code: 'bulk_error', error: MARKUP })).job)
+    await go(page, 'jobs?error_code=bulk_error')
+    await main(page).getByRole('button', { name: 'Retry …' }).click()
+    await lead(page).getByText(/Retry 6 jobs of 3 users\. About (US)?\$3\.00\./).waitFor()
+    assert.equal((await jobOf(jobs[0])).state, 'failed', 'a plan changes nothing')
+    await examine(shown, 'dialog-plan')
+    const act = dialog(page).getByRole('button', { name: /^Retry 6 jobs, pay about (US)?\$3\.00/ })
+    assert.ok(await act.isDisabled())
+    const words = await dialog(page).locator('kbd').textContent()
+    assert.match(words, /^spend 3\.00$/)
+    await dialog(page).getByLabel(/To confirm, type/).fill('spend 2')
+    assert.ok(await act.isDisabled(), 'not by other words')
+    await dialog(page).getByLabel(/To confirm, type/).fill(words)
+    // one of them is dealt with by somebody else meanwhile
+    await world.db.run(`UPDATE vibevideo.job SET error_code = 'another' WHERE job_id = ${jobs[0]}`)
+    await act.click()
+    await lead(page).getByText(/5 jobs started again\. That spends about (US)?\$2\.50\./).waitFor()
+    await dialog(page).getByText('1 has changed since the plan').waitFor()
+    await examine(shown, 'dialog-result', { schemes: ['light'] })
+    await button(page, 'Close').first().click()
+    const noted = await lastAct()
+    assert.deepEqual([noted.action, noted.jobs, Number(noted.cost_usd)], ['act: retry', 5, 2.5])
+    await goTo(page, 'audit')
+    await page.getByRole('row').filter({ hasText: '$2.50' }).first().waitFor()
+    await world.configure({ confirm_over_usd: null })
+  }))
+
+  test('what is selected is what is meant, and passed over is what does not fit', as(operator, async ({ page }) => {
+    const failed = await addJob(world, { owner: 'picked', prompt: 'Picked', state: 'failed', error_code: 'http_500', error: 'no' })
+    const done = await addJob(world, { owner: 'picked', prompt: 'Picked, too', state: 'cancelled' })
+    const left = await addJob(world, { owner: 'picked', prompt: 'Not picked', state: 'failed', error_code: 'http_500', error: 'no' })
+    await go(page, 'jobs?user=picked')
+    await page.getByLabel(`Select job ${failed.job}`).check()
+    await page.getByLabel(`Select job ${done.job}`).check()
+    await page.getByText('2 jobs selected').waitFor()
+    await main(page).getByRole('button', { name: 'Set aside …' }).click()
+    await lead(page).getByText('Set aside 1 job of 1 user. Free.').waitFor()
+    await dialog(page).getByText('1 has not failed').waitFor()
+    await dialog(page).getByRole('button', { name: /^Set aside 1 job/ }).click()
+    await lead(page).getByText('1 job set aside.').waitFor()
+    assert.notEqual((await jobOf(failed.job)).forgotten_at, null)
+    assert.equal((await jobOf(left.job)).forgotten_at, null)
+  }))
+
+  test('Shift selects all between', as(operator, async ({ page }) => {
+    await go(page, 'jobs?error_code=bulk_error')
+    const boxes = page.getByRole('checkbox', { name: /^Select job/ })
+    await boxes.nth(0).check()
+    await boxes.nth(3).click({ modifiers: ['Shift'] })
+    await page.getByText('4 jobs selected').waitFor()
+    await button(page, 'Select none').click()
+    await page.getByText('All that match:').waitFor()
+  }))
+
+  test('from the inbox: what needs somebody is dealt with, and gone', as(operator, async ({ page }) => {
+    await goTo(page, 'overview')
+    const need = main(page).getByRole('listitem').filter({ hasText: 'A video without a saved row' })
+    await need.getByRole('button', { name: /^Retry/ }).click()
+    await dialog(page).getByRole('button', { name: /^Retry/ }).click()
+    await world.db.until(`SELECT state IN ('processing', 'completed') FROM vibevideo.job WHERE job_id = ${seeded.orphan.job}`)
+    await until('it is gone', async () => { await refresh(page); return await need.count() === 0 })
+  }))
+
+  test('a plan is good for one time', as(operator, async ({ page, watch }) => {
+    watch.expect(/4\d\d/)
+    await addJob(world, { owner: 'twice', prompt: 'Planned twice', state: 'failed', error_code: 'twice', error: 'no' })
+    await go(page, 'jobs?user=twice')
+    await main(page).getByRole('button', { name: 'Set aside …' }).click()
+    await lead(page).getByText('Set aside 1 job').waitFor()
+    // nobody else's plan goes with it
+    await world.db.run("DELETE FROM vibevideo_internal.planned WHERE filter ->> 'user' LIKE '%twice%'")
+    await dialog(page).getByRole('button', { name: /^Set aside 1 job/ }).click()
+    await dialog(page).getByRole('alert').waitFor()
+    await button(page, 'Plan again').click()
+    await dialog(page).getByRole('alert').waitFor({ state: 'detached' })
+    await dialog(page).getByRole('button', { name: /^Set aside 1 job/ }).click()
+    await lead(page).getByText('1 job set aside.').waitFor()
+  }))
+})
+
+describe('limits and prices', () => {
+  test('a limit is changed, with what it was and is', as(operator, async (shown) => {
+    const { page } = shown
+    await goTo(page, 'limits')
+    await button(page, 'Change limit of each user without an own one').click()
+    await dialog(page).getByLabel('Videos in work at a time', { exact: true }).fill('7')
+    await dialog(page).getByText('Videos in work at a time: 5 → 7').waitFor()
+    await examine(shown, 'dialog-limit')
+    await button(page, 'Save').click()
+    await said(page, 'The limit is changed')
+    assert.equal(await world.db.value("SELECT max_active FROM vibevideo.limit WHERE scope = 'default'"), '7')
+    const { arguments: args } = await lastAct()
+    assert.deepEqual([args.was[0].max_active, args.is[0].max_active], [5, 7])
+    await page.getByRole('row').filter({ hasText: 'each user without' }).getByText('7', { exact: true }).waitFor()
+  }))
+
+  test('a user gets one, and loses it', as(operator, async ({ page }) => {
+    await goTo(page, 'limits')
+    await button(page, 'Limit a user …').click()
+    await dialog(page).getByLabel('User id').fill(customer.id.replace(/3$/, '9'))
+    await button(page, 'Next').click()
+    await dialog(page).getByLabel('USD a day (UTC), by list prices: kind').selectOption({ label: 'at most' })
+    await dialog(page).getByLabel('USD a day (UTC), by list prices', { exact: true }).fill('2.5')
+    await button(page, 'Save').click()
+    await said(page, 'The limit is changed')
+    const id = customer.id.replace(/3$/, '9')
+    assert.equal(await world.db.value(`SELECT spend_per_day_usd::float FROM vibevideo.limit WHERE user_id = '${id}'`), '2.5')
+    await button(page, `Change limit of user ${id}`).click()
+    await button(page, 'Remove it').click()
+    await said(page, 'The limit is removed')
+    assert.equal(await world.db.value(`SELECT count(*) FROM vibevideo.limit WHERE user_id = '${id}'`), '0')
+  }))
+
+  test('a price is changed; a bad one is refused in words', as(operator, async ({ page, watch }) => {
+    watch.expect(/400/)
+    await goTo(page, 'limits')
+    await button(page, 'Change price of fal-ai/veo3').click()
+    await dialog(page).getByLabel('USD a video').fill('-1')
+    await button(page, 'Save').click()
+    await dialog(page).getByRole('alert').waitFor()
+    await dialog(page).getByLabel('USD a video').fill('0.8')
+    await dialog(page).getByText(/Price: (US)?\$0\.75 → (US)?\$0\.80/).waitFor()
+    await button(page, 'Save').click()
+    await said(page, 'The price is changed')
+    assert.equal(await world.db.value("SELECT price_usd::float FROM vibevideo.model WHERE endpoint = 'fal-ai/veo3'"), '0.8')
+    await goTo(page, 'audit')
+    const row = page.getByRole('row').filter({ hasText: /price|model/ }).first()
+    await row.locator('summary').click()
+    await row.getByText('0.8').first().waitFor()
+  }))
+})
+
+describe('pausing', () => {
+  test('pause says why to everybody, resume lets go', as(operator, async (shown) => {
+    const { page } = shown
+    await goTo(page, 'health')
+    await button(page, 'Pause …').click()
+    await dialog(page).getByLabel('Why, for the others').fill(`the bill ${MARKUP}`)
+    await examine(shown, 'dialog-pause', { schemes: ['light'] })
+    await dialog(page).getByRole('button', { name: 'Pause', exact: true }).click()
+    await said(page, 'Paused')
+    assert.equal(await world.db.value('SELECT pause_scope FROM vibevideo.binding'), 'sending')
+    await goTo(page, 'overview')
+    await main(page).getByText(/New videos wait/).waitFor()
+    await examine(shown, 'overview-paused', { settle: settled, schemes: ['light'] })
+    await goTo(page, 'health')
+    await button(page, 'Resume …').click()
+    await dialog(page).getByRole('button', { name: 'Resume', exact: true }).click()
+    await said(page, 'Resumed')
+    await until('it is so', async () => await world.db.value('SELECT paused FROM vibevideo.binding') === 'f')
+  }))
+
+  test('asking fal.ai and Storage, and checking over the network', as(operator, async ({ page }) => {
+    await goTo(page, 'health')
+    await button(page, 'Ask fal.ai and Storage now').click()
+    await page.getByText(/Storage answers/).first().waitFor()
+    await button(page, 'Check over the network, too').click()
+    await page.getByRole('table', { name: 'Checks' }).getByText(/storage/i).first().waitFor()
+    await settled(page)
+  }))
+})

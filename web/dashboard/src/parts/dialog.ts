@@ -1,0 +1,75 @@
+// Dialogs are outside of what is rendered again, so that a refresh neither closes nor changes one.
+
+import { html, type TemplateResult } from 'lit'
+import { errorSentence } from '../api/errors'
+import { Part } from './base'
+import { icon } from './icon'
+
+let count = 0
+
+export abstract class Dialog extends Part {
+  protected busy = false
+  protected error: unknown = null
+  readonly #id = `dialog-${(count += 1)}`
+
+  protected abstract heading(): string
+  protected abstract body(): unknown
+  /** Buttons beside the one that closes. */
+  protected buttons(): unknown {
+    return ''
+  }
+  protected closeLabel(): string {
+    return 'Close'
+  }
+
+  protected close(): void {
+    this.querySelector('dialog')?.close()
+  }
+
+  /** Runs what a button does; an error is shown, and the dialog stays. */
+  protected async attempt(work: () => Promise<void>): Promise<void> {
+    if (this.busy) return
+    this.busy = true
+    this.error = null
+    this.requestUpdate()
+    try {
+      await work()
+    } catch (error) {
+      this.error = error
+    }
+    this.busy = false
+    this.requestUpdate()
+  }
+
+  override render(): TemplateResult {
+    return html`<dialog aria-labelledby=${this.#id} @close=${() => this.remove()}>
+      <div class="dialog">
+        <header>
+          <h2 id=${this.#id}>${this.heading()}</h2>
+          <button class="tiny" type="button" aria-label="Close" @click=${this.close}>${icon('close')}</button>
+        </header>
+        <div class="dialog-body">
+          ${this.body()}
+          ${this.error ? html`<p class="line bad" role="alert">${icon('bad')}${errorSentence(this.error)}</p>` : ''}
+        </div>
+        <footer>
+          <button type="button" @click=${this.close}>${this.closeLabel()}</button>
+          ${this.buttons()}
+        </footer>
+      </div>
+    </dialog>`
+  }
+}
+
+/** Shows a dialog; when it is closed, the focus goes back to where it was. */
+export async function openDialog(dialog: Dialog): Promise<void> {
+  const before = document.activeElement
+  document.body.append(dialog)
+  await dialog.updateComplete
+  const element = dialog.querySelector('dialog') as HTMLDialogElement
+  element.addEventListener('close', () => {
+    if (before instanceof HTMLElement && before.isConnected) before.focus({ preventScroll: true })
+  })
+  element.showModal()
+  element.querySelector<HTMLElement>('[autofocus]')?.focus()
+}

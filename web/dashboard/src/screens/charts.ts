@@ -1,0 +1,131 @@
+// Backlog, waits, outcomes and money over time, one below the other with the same times.
+
+import { html, type TemplateResult } from 'lit'
+import { Poll } from '../app/poll'
+import { go, link, route } from '../app/route'
+import { admin, serverNow } from '../app/session'
+import {
+  backlogChart,
+  finishedChart,
+  PHASES,
+  type Phase,
+  type SeriesSet,
+  sharedTimes,
+  spendChart,
+  waitsChart,
+} from '../lib/chart-data'
+import { LOOKS_BACK, rangeStart, readRange } from '../lib/range'
+import { fullestLabel, labelsOf } from '../lib/series'
+import { Watch } from '../lib/store'
+import { define, Part } from '../parts/base'
+import '../parts/chart'
+import type { ChartData, ChartElement } from '../parts/chart'
+import { pageHead, tabs } from '../parts/panel'
+import { polled } from '../parts/states'
+
+const RANGES = LOOKS_BACK.filter((range) => range.name !== '7d')
+
+interface Shown {
+  charts: ChartData[]
+  models: string[]
+  model: string | null
+}
+
+class ChartsScreen extends Part {
+  #asked = ''
+  #zoomed = false
+  readonly #poll = new Poll<Shown>(this, (signal) => this.#load(signal), 15)
+
+  constructor() {
+    super()
+    new Watch(this, route)
+  }
+
+  #query() {
+    const { query } = route.value
+    const phase = PHASES.find(([p]) => p === query.get('phase'))?.[0] ?? 'wait'
+    return { range: readRange(query.get('range'), '24h'), phase, model: query.get('model') }
+  }
+
+  override willUpdate(): void {
+    const asked = route.value.query.toString()
+    if (route.value.screen !== 'charts' || asked === this.#asked) return
+    this.#asked = asked
+    if (this.hasUpdated) void this.#poll.restart()
+  }
+
+  async #load(signal: AbortSignal): Promise<Shown> {
+    const { range, phase, model } = this.#query()
+    const since = rangeStart(range, serverNow())
+    const read = (metric: string) => admin.series(metric, since, range.step, signal)
+    const [backlog, p50, p95, completed, failed, cancelled, spend] = await Promise.all(
+      ['backlog', `${phase}_p50`, `${phase}_p95`, 'completed', 'failed', 'cancelled', 'spend_usd'].map(read),
+    )
+    const set = { backlog, p50, p95, completed, failed, cancelled, spend } as SeriesSet
+    const times = sharedTimes(set)
+    return {
+      charts: [
+        backlogChart(set, times),
+        waitsChart(set, times, phase, model),
+        finishedChart(set, times),
+        spendChart(set, times),
+      ],
+      models: labelsOf(set.p50),
+      model: model ?? fullestLabel(set.p50),
+    }
+  }
+
+  #go(change: Record<string, string>): string {
+    const { range, phase, model } = this.#query()
+    return link('charts', { range: range.name, phase, ...(model ? { model } : {}), ...change })
+  }
+
+  #choices(shown: Shown): TemplateResult {
+    const { phase } = this.#query()
+    const pick = (key: string) => (event: Event) => go(this.#go({ [key]: (event.target as HTMLSelectElement).value }))
+    return html`<div class="filters">
+      <label class="inline"
+        >Time
+        <select @change=${pick('phase')}>
+          ${PHASES.map(([value, label]: [Phase, string]) => html`<option value=${value} ?selected=${value === phase}>${label}</option>`)}
+        </select>
+      </label>
+      ${
+        shown.models.length > 1
+          ? html`<label class="inline"
+              >of
+              <select @change=${pick('model')}>
+                ${shown.models.map((m) => html`<option value=${m} ?selected=${m === shown.model}>${m}</option>`)}
+              </select>
+            </label>`
+          : ''
+      }
+      ${this.#zoomed ? html`<button type="button" class="small" @click=${this.#zoomOut}>Show all again</button>` : html`<span class="quiet">Drag over a chart to look closer.</span>`}
+    </div>`
+  }
+
+  #zoomOut(): void {
+    for (const chart of this.querySelectorAll<ChartElement>('vv-chart')) chart.zoomOut()
+  }
+
+  #noteZoom(event: CustomEvent<boolean>): void {
+    this.#zoomed = event.detail
+    this.requestUpdate()
+  }
+
+  override render() {
+    const { range } = this.#query()
+    const choices = RANGES.map((r) => ({ text: r.label, href: this.#go({ range: r.name }), on: r === range }))
+    return html`${pageHead('Charts')} ${tabs('How far back', choices)}
+      ${polled(
+        this.#poll,
+        (shown) => html`${this.#choices(shown)}
+          <div class="charts" @vv-zoom=${this.#noteZoom}>
+            ${shown.charts.map((data) => html`<div class="panel"><vv-chart .data=${data}></vv-chart></div>`)}
+          </div>
+          <p class="quiet">A point is ${range.step}. Times are local.</p>`,
+      )}`
+  }
+}
+
+define('vv-charts', ChartsScreen)

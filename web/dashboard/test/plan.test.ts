@@ -1,0 +1,100 @@
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import type { Plan } from '../src/api/types'
+import { changeText, limitText, whoText } from '../src/lib/limit-text'
+import { actSentence, costText, planBound, planSentence, retryLabel, skippedLines } from '../src/lib/plan-text'
+import { readStatement } from '../src/lib/statement'
+
+const plan = (change: Partial<Plan>): Plan => ({
+  token: 't',
+  jobs: 34,
+  users: 12,
+  cost_usd: 17,
+  confirm: 'spend 17.00',
+  unpriced: 0,
+  skipped: 0,
+  why: {},
+  examples: [],
+  more: null,
+  expires_at: null,
+  ...change,
+})
+
+describe('a plan', () => {
+  test('says how many, of how many, for how much', () => {
+    assert.equal(planSentence('retry', plan({})), 'Retry 34 jobs of 12 users. About $17.00.')
+    assert.equal(planSentence('cancel', plan({ jobs: 1, users: 1, cost_usd: 0 })), 'Cancel 1 job of 1 user. Free.')
+    assert.match(planSentence('retry', plan({ jobs: 0 })), /nothing to do/)
+  })
+  test('says what it cannot price', () => {
+    assert.equal(costText({ cost_usd: 0, unpriced: 3 }), 'Price unknown: 3 new renders of unknown price')
+    assert.equal(costText({ cost_usd: 1, unpriced: 1 }), 'About $1.00, and 1 new render of unknown price')
+  })
+  test('says that there is more', () => {
+    assert.equal(planBound(plan({})), null)
+    assert.match(planBound(plan({ more: 'max_jobs', jobs: 1000 })) ?? '', /first 1,000/)
+    assert.match(planBound(plan({ more: 'time' })) ?? '', /may be more/)
+  })
+  test('says what is passed over and why, the most first, in one and in many', () => {
+    assert.deepEqual(skippedLines({ orphan: 1, completed: 12, superseded: 0, new_reason: 2 }), [
+      '12 are done',
+      '2: new_reason',
+      '1 has no saved row',
+    ])
+  })
+})
+
+test('an act says what was done and spent', () => {
+  assert.equal(
+    actSentence('retry', { jobs: 29, users: 3, cost_usd: 11.5, skipped: 5, why: {} }),
+    '29 jobs started again. That spends about $11.50.',
+  )
+  assert.equal(actSentence('cancel', { jobs: 1, users: 1, cost_usd: 0, skipped: 0, why: {} }), '1 job cancelled.')
+})
+
+test('a retry says what it costs', () => {
+  const cost = (change: object) => ({ copies: false, cost_usd: 0.5, allowed: true, reason: null, ...change })
+  assert.equal(retryLabel(cost({ copies: true, cost_usd: 0 }), 'failed'), 'Retry: free, only the copy')
+  assert.equal(retryLabel(cost({}), 'failed'), 'Retry: pays about $0.50')
+  assert.equal(retryLabel(cost({ cost_usd: null }), 'failed'), 'Retry: a new render, price unknown')
+  assert.equal(retryLabel(cost({ cost_usd: 0 }), 'pending'), 'Send now: costs no more than waiting')
+})
+
+describe('a statement of the inbox', () => {
+  test('that plans', () => {
+    assert.deepEqual(
+      readStatement(`SELECT * FROM vibevideo.plan('retry', '{"error_code": "it''s", "since": "7d"}');`),
+      {
+        kind: 'plan',
+        action: 'retry',
+        filter: { error_code: ["it's"], since: '7d' },
+      },
+    )
+  })
+  test('about one job', () => {
+    assert.deepEqual(readStatement('SELECT vibevideo.retry(17);'), { kind: 'retry', jobId: 17 })
+    assert.deepEqual(readStatement('SELECT vibevideo.cancel(17);'), { kind: 'cancel', jobId: 17 })
+    assert.deepEqual(readStatement('SELECT * FROM vibevideo.job_detail(17);'), { kind: 'show', jobId: 17 })
+    assert.deepEqual(readStatement('SELECT vibevideo.resume();'), { kind: 'resume' })
+  })
+  test('that the page does not do', () => {
+    for (const sql of [
+      'UPDATE vibevideo.limit SET x = 1;',
+      `SELECT * FROM vibevideo.plan('drop', '{}');`,
+      `SELECT * FROM vibevideo.plan('retry', '{');`,
+      'SELECT vibevideo.retry(1); DROP TABLE x;',
+    ]) {
+      assert.equal(readStatement(sql).kind, 'sql', sql)
+    }
+  })
+})
+
+test('limits in words, as they were and as they are', () => {
+  assert.equal(limitText(null, 'user'), 'as the default')
+  assert.equal(limitText(null, 'global'), 'no limit')
+  assert.equal(limitText(-1, 'user'), 'no limit')
+  assert.equal(limitText(0, 'user'), 'none at all')
+  assert.equal(whoText({ scope: 'user', user_id: 'u' }), 'user u')
+  assert.equal(changeText('Videos', '3', '5'), 'Videos: 3 → 5')
+  assert.equal(changeText('Videos', '3', '3'), '')
+})
