@@ -93,6 +93,24 @@ make_workspace()
 	PG_CONFIG=$(copy_server "$pg_config" "$WORK/server")
 }
 
+# fetch_packages FOLDER: of the workspace's tree, from npm, which needs the invoker's
+# settings; those that the checkout has already are copied.
+fetch_packages()
+{
+	cd "$WORK/tree/$1" || return
+	if ! [ -e node_modules ] && [ -d "$TOP/$1/node_modules" ]; then
+		cp -a --no-preserve=ownership "$TOP/$1/node_modules" .
+	fi
+	npm ls >/dev/null 2>&1 && return
+	npm ci --ignore-scripts --no-audit --no-fund >>"$WORK/npm.log" 2>&1
+}
+
+# the component, which is not committed as it is built
+build_element()
+{
+	cd "$WORK/tree/web" && npm run build -w element >>"$WORK/npm.log" 2>&1
+}
+
 # Runs a script of the copied tree as the unprivileged user, with a clean
 # environment but for $KEEP_VARIABLES; waits for it and hands on signals to all
 # of its process group.

@@ -24,23 +24,6 @@ wants()
 	[[ " $SUITES " == *" $1 "* ]]
 }
 
-# fetch_packages FOLDER: from npm, which needs the invoker's settings
-fetch_packages()
-{
-	cd "$WORK/tree/$1" || return
-	if ! [ -e node_modules ] && [ -d "$TOP/$1/node_modules" ]; then
-		cp -a --no-preserve=ownership "$TOP/$1/node_modules" .
-	fi
-	npm ls >/dev/null 2>&1 && return
-	npm ci --ignore-scripts --no-audit --no-fund >>"$WORK/npm.log" 2>&1
-}
-
-# the component, which is not committed as it is built
-build_element()
-{
-	cd "$WORK/tree/web" && npm run build -w element >>"$WORK/npm.log" 2>&1
-}
-
 # The browser's pictures are kept for people to look at.
 keep_shots()
 {
