@@ -113,9 +113,10 @@ async function addStanding(world, seeded) {
  * its clock, which shows seconds. Of its list no more than two minutes before are read.
  */
 async function addLost(world, seeded) {
+  await world.fal.control('POST', 'rule', { prompt: `^${LOST}$`, times: 1, behaviour: { media: { file: `${world.folder}/film.mp4` } } })
   seeded.strangers = [await addStranger(world, LOST), await addStranger(world, MARKUP)]
   const at = await world.db.value('SELECT clock_timestamp()')
-  await until('they have finished', async () => (await Promise.all(seeded.strangers.map((id) => world.fal.control('GET', `job/${id}?sha=0`)))).every((job) => job.finished_at))
+  await until('the first has finished', async () => (await world.fal.control('GET', `job/${seeded.strangers[0]}?sha=0`)).finished_at)
   await world.db.until(`SELECT clock_timestamp() > '${at}'::timestamptz + interval '3.5 s'`)
   await world.fal.control('POST', 'fault', { on: 'submit', prompt: `^${LOST}$`, times: -1, fault: { kind: 'drop_after' } })
   await world.fal.control('POST', 'rule', { prompt: `^${LOST}$`, behaviour: { hold: 'queue' } })
