@@ -93,7 +93,8 @@ make_workspace()
 	PG_CONFIG=$(copy_server "$pg_config" "$WORK/server")
 }
 
-# fetch_packages FOLDER: from npm, which needs the invoker's settings
+# fetch_packages FOLDER: of the workspace's tree, from npm, which needs the invoker's
+# settings; those that the checkout has already are copied.
 fetch_packages()
 {
 	cd "$WORK/tree/$1" || return

@@ -8,7 +8,8 @@
 # So many TAP files run side by side, two by default: they mostly wait.
 # Suites: docs unit regress isolation tap clients web browser; .ci/run adds format
 # lint warnings fuzz.  All run even if one fails.  On failure the workspace is kept.
-# BROWSER_SHOTS=DIR takes the screenshots of the browser.
+# BROWSER_SHOTS=DIR takes the screenshots of the browser, BROWSER_HISTORY=1000000 puts
+# so many ended jobs behind its page.
 set -uo pipefail
 # shellcheck source=test/common.sh
 . "$(dirname "$0")/common.sh"

@@ -4,15 +4,15 @@
 #
 #   test/browser/run.sh [--port 8100] [--empty] [--history 12000] [PG_CONFIG=…]
 #
-# BROWSER_WEB=DIR names the folder web/ to serve files from, of this tree by default;
-# it is read as it is at every request.  Ctrl-C ends all, and deletes the workspace.
+# BROWSER_WEB=DIR names the folder web/ to serve files from, which is read as it is at
+# every request; without it a copy of this tree's is built.  The page that the
+# database serves is always this tree's.  Ctrl-C ends all, and deletes the workspace.
 # The suite itself is "make test SUITES=browser".
 set -euo pipefail
 # shellcheck source=test/common.sh
 . "$(dirname "$0")/../common.sh"
 
 KEEP_VARIABLES=(BROWSER_WEB)
-export BROWSER_WEB=${BROWSER_WEB:-$TOP/web}
 unset MAKEFLAGS MAKELEVEL MFLAGS
 
 outside()
@@ -21,6 +21,10 @@ outside()
 
 	"$TOP/test/setup.sh" test || exit
 	make_workspace look
+	if ! (fetch_packages test/browser) || { [ -z "${BROWSER_WEB:-}" ] && ! (fetch_packages web && build_element); }; then
+		tail -n 20 "$WORK/npm.log"
+		die 'npm could not install or build what the pages need'
+	fi
 	in_workspace test/browser/run.sh --inside "$@" || status=$?
 	finish_workspace "$status"
 }

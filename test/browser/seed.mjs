@@ -5,6 +5,7 @@
 import { appendFileSync, readFileSync } from 'node:fs'
 import { makeFilm } from './lib/film.mjs'
 import { literal, raw } from './lib/sql.mjs'
+import { until } from './lib/wait.mjs'
 import { CONTROL, EMOJI, LONG, LONG_WORD, MARKUP, OVERRIDE, RTL } from './lib/texts.mjs'
 import { addHistory } from './lib/history.mjs'
 
@@ -88,8 +89,6 @@ async function addStranger(world, prompt) {
 }
 
 async function addFilms(world, seeded) {
-  seeded.strangers = [await addStranger(world, LOST), await addStranger(world, MARKUP)]
-  seeded.strangersAt = await world.db.value('SELECT clock_timestamp()')
   const { customer, other } = world.people
   const owners = [customer.id, customer.id, other.id, RTL, MARKUP]
   const rows = await Promise.all(FILMS.map((content, n) => addRow(world, { owner: owners[n], content })))
@@ -104,20 +103,26 @@ async function addStanding(world, seeded) {
   await rule('^Held while it renders', { hold: 'run' })
   await rule('^A slow copy', { media: { file: makeLargeFilm(world) } })
   await world.fal.control('POST', 'fault', { on: 'media', prompt: '^A slow copy', times: -1, fault: { kind: 'slow', bytes_per_s: 40000 } })
-  await world.fal.control('POST', 'fault', { on: 'submit', prompt: '^Its answer was lost on the way', times: -1, fault: { kind: 'drop_after' } })
-  await rule('^Its answer was lost on the way', { hold: 'queue' })
   const contents = ['Held in the queue: a tram in the rain', 'Held in the queue, too: its window', `Held while it renders: ${LONG}`, 'A slow copy of a long film']
   const rows = await Promise.all(contents.map((content) => addRow(world, { content })))
   seeded.standing = await submit(world, rows)
 }
 
-/** Its answer is lost. That of a stranger may be it, but fal.ai had that one before: by its clock, which shows seconds. */
+/**
+ * Its answer is lost. That of a stranger may be it, but fal.ai had that one before: by
+ * its clock, which shows seconds. Of its list no more than two minutes before are read.
+ */
 async function addLost(world, seeded) {
-  await world.db.until(`SELECT clock_timestamp() > '${seeded.strangersAt}'::timestamptz + interval '3.5 s'`)
+  await world.fal.control('POST', 'rule', { prompt: `^${LOST}$`, times: 1, behaviour: { media: { file: `${world.folder}/film.mp4` } } })
+  seeded.strangers = [await addStranger(world, LOST), await addStranger(world, MARKUP)]
+  const at = await world.db.value('SELECT clock_timestamp()')
+  await until('the first has finished', async () => (await world.fal.control('GET', `job/${seeded.strangers[0]}?sha=0`)).finished_at)
+  await world.db.until(`SELECT clock_timestamp() > '${at}'::timestamptz + interval '3.5 s'`)
+  await world.fal.control('POST', 'fault', { on: 'submit', prompt: `^${LOST}$`, times: -1, fault: { kind: 'drop_after' } })
+  await world.fal.control('POST', 'rule', { prompt: `^${LOST}$`, behaviour: { hold: 'queue' } })
   const row = await addRow(world, { content: LOST })
   await world.db.run(`SELECT public.vibevideo_submit(${literal(row)})`)
   seeded.lostAtFal = Number(await world.db.value(`SELECT job_id FROM vibevideo.job WHERE vibelog_id = ${literal(row)}`))
-  seeded.lostAtFalRow = row
 }
 
 const quotedIds = (ids) => ids.join(', ')

@@ -164,7 +164,6 @@ export class World {
 
   /** Where the page is served by the database. */
   get dashboardUrl() {
-    if (process.env.BROWSER_PAGE === 'disk') return `${this.url}/dist/dashboard.html#api=${this.url}/rest/v1&apikey=${this.apikey}`
     return `${this.url}/rest/v1/rpc/vibevideo_dashboard?apikey=${this.apikey}`
   }
 

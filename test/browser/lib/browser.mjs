@@ -76,13 +76,13 @@ async function keepPicture(page, name) {
   await page.screenshot({ path: `${SHOTS}/${name}.png`, fullPage: false })
 }
 
-/** A picture of the whole page, as far as it is not endless. */
+/** A picture of the whole page, as far as it is not endless; of a dialog what the window shows. */
 export async function screenshot(page, name) {
   mkdirSync(SHOTS, { recursive: true })
   const { width, height } = page.viewportSize()
-  const full = await page.evaluate(() => document.documentElement.scrollHeight)
-  await page.screenshot({ path: `${SHOTS}/${name}.png`, animations: 'disabled', caret: 'hide', fullPage: true,
-    clip: { x: 0, y: 0, width, height: Math.min(Math.max(full, height), TALLEST_SHOT) } })
+  const { full, covered } = await page.evaluate(() => ({ full: document.documentElement.scrollHeight, covered: document.querySelector('dialog[open]') !== null }))
+  const whole = covered ? {} : { fullPage: true, clip: { x: 0, y: 0, width, height: Math.min(Math.max(full, height), TALLEST_SHOT) } }
+  await page.screenshot({ path: `${SHOTS}/${name}.png`, animations: 'disabled', caret: 'hide', ...whole })
 }
 
 /**

@@ -23,7 +23,7 @@ const JOBS = (count, film) => `
     CASE WHEN x.state = 'completed' THEN n || '.mp4' END, x.bytes, x.bytes, CASE WHEN x.state = 'completed' THEN 6000 END,
     x.ended - x.waited - x.rendered - x.copied, x.ended - x.rendered - x.copied - interval '0.4 s', x.ended - x.rendered - x.copied,
     CASE WHEN x.state = 'completed' THEN x.ended - x.copied END, x.ended, x.ended
-  FROM generate_series(1, ${count}) n CROSS JOIN LATERAL (SELECT
+  FROM generate_series(1, ${count}::bigint) n CROSS JOIN LATERAL (SELECT
     now() - interval '2 hours' - interval '29 days' * power((n * 7919 % ${count})::float8 / ${count}, 1.1) - interval '20 minutes' * sin(n) AS ended,
     CASE WHEN n % 23 = 0 THEN 'failed' WHEN n % 50 = 0 THEN 'cancelled' ELSE 'completed' END AS state,
     (ARRAY['fal-ai/minimax/video-01', 'fal-ai/minimax/video-01', 'fal-ai/veo3', 'fal-ai/kling-video/v2/master/text-to-video'])[n % 4 + 1] AS model,

@@ -1,6 +1,6 @@
 // Waiting for a condition, never for a time.
 
-export const PATIENCE_MS = 20000
+export const PATIENCE_MS = 30000
 
 const pause = (ms) => new Promise((resolve) => { setTimeout(resolve, ms) })
 

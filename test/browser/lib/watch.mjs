@@ -11,6 +11,8 @@ const REPORT_VIOLATIONS = () => {
 export class Watch {
   constructor() {
     this.problems = []
+    // the expected ones, too
+    this.noted = []
     this.expected = []
     this.quiet = false
   }
@@ -22,6 +24,7 @@ export class Watch {
 
   #note(kind, text) {
     const problem = `${kind}: ${text}`
+    if (!this.quiet) this.noted.push(problem)
     if (!this.quiet && !this.expected.some((pattern) => pattern.test(problem))) this.problems.push(problem)
   }
 
