@@ -349,11 +349,11 @@ RETURN CASE WHEN jobs > 1 THEN format('%s%s jobs', CASE WHEN more THEN 'more tha
 				  FROM vibevideo.job j WHERE j.job_id = about_jobs.job_id) END;
 COMMENT ON FUNCTION vibevideo_internal.about_jobs(bigint, bigint, boolean) IS 'what a line of the inbox is about; owner only';
 
--- A table, by its name or number, in a statement that may be broken into lines at its
--- spaces.
+-- A table in a statement that may be broken into lines at its spaces: by its name, if
+-- that is as plain as most are, else by its number.
 CREATE FUNCTION vibevideo_internal.table_literal(name text)
 RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-RETURN CASE WHEN name ~ '^[^[:space:][:cntrl:]]{1,50}$' THEN quote_literal(name) ELSE format('''%s''', to_regclass(name)::oid) END;
+RETURN format('''%s''', CASE WHEN name COLLATE "C" ~ '^[A-Za-z0-9_."-]{1,70}$' THEN name ELSE to_regclass(name)::oid::text END);
 COMMENT ON FUNCTION vibevideo_internal.table_literal(text) IS 'a table in a statement; owner only';
 
 -- A statement that plans an action, to be broken into lines at its spaces: no string
@@ -1044,7 +1044,9 @@ COMMENT ON COLUMN vibevideo.today.active IS 'those requested today that have not
 COMMENT ON COLUMN vibevideo.today.usd IS 'list price, in USD, of those requested today that are made';
 
 -- The inbox in lines: what is the matter, then the statement, which may be copied out
--- of several lines.
+-- of several lines.  What is the matter may quote a key or an error in which somebody
+-- has written a statement: of that all lines but the first are indented, and the first
+-- begins with our words.
 CREATE FUNCTION vibevideo_internal.inbox_lines()
 RETURNS TABLE ("needs you" text) LANGUAGE plpgsql VOLATILE ROWS 30 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -1052,10 +1054,10 @@ DECLARE
 BEGIN
 	PERFORM vibevideo_internal.require('viewer');
 	FOR n IN SELECT x.* FROM vibevideo_internal.needs() x LOOP
-		RETURN QUERY SELECT l FROM unnest(
+		RETURN QUERY SELECT CASE WHEN l.nth > 1 THEN '  ' || l.line ELSE l.line END FROM unnest(
 			vibevideo_internal.wrap(concat_ws(': ', concat_ws(', since ', upper(left(n.subject, 1)) || substr(n.subject, 2),
-													  to_char(n.since, 'YYYY-MM-DD HH24:MI')), n.sentence), 78)
-			|| vibevideo_internal.wrap(n.action, 78) || ''::text) l;
+													  to_char(n.since, 'YYYY-MM-DD HH24:MI')), n.sentence), 76)) WITH ORDINALITY AS l(line, nth);
+		RETURN QUERY SELECT l FROM unnest(vibevideo_internal.wrap(n.action, 78) || ''::text) l;
 	END LOOP;
 	IF NOT FOUND THEN
 		"needs you" = 'Nothing needs you.';
@@ -1066,4 +1068,4 @@ $$;
 COMMENT ON FUNCTION vibevideo_internal.inbox_lines() IS 'lines of view vibevideo.inbox; for viewers';
 CREATE VIEW vibevideo.inbox AS SELECT i."needs you" FROM vibevideo_internal.inbox_lines() i;
 COMMENT ON VIEW vibevideo.inbox IS 'vibevideo.inbox() in lines; 80 columns wide';
-COMMENT ON COLUMN vibevideo.inbox."needs you" IS 'what needs a person, then the statement that does something about it, then an empty line';
+COMMENT ON COLUMN vibevideo.inbox."needs you" IS 'what needs a person, its lines but the first indented, then the statement that does something about it, then an empty line';
