@@ -11,6 +11,9 @@
 #include "input.h"
 #include "statement.h"
 #include "tablefit.h"
+#include "wire.h"
+
+#define MAX_USER_BYTES 512
 
 /* What we know about a model. */
 typedef struct ModelLimits
@@ -122,6 +125,16 @@ CheckInput(const Binding *binding, const ModelLimits *limits, const char *input)
 		ReportMissingImage(binding);
 }
 
+/* It stands in indexes, and a job that does not fit into them when it ends could not end. */
+static void
+CheckUser(const JobNew *job)
+{
+	if (job->user && strlen(job->user) > MAX_USER_BYTES)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the user of row \"%s\" has an id that is longer than %d bytes", WireShown(job->vibelog_id), MAX_USER_BYTES)));
+}
+
 int
 InputBuild(const Binding *binding, JobNew *jobs, int n)
 {
@@ -142,6 +155,9 @@ InputBuild(const Binding *binding, JobNew *jobs, int n)
 	}
 	IdentityResume(&saved);
 	for (int i = 0; i < done; i++)
+	{
+		CheckUser(&jobs[i]);
 		CheckInput(binding, &limits, jobs[i].input);
+	}
 	return done;
 }
