@@ -6004,11 +6004,11 @@ RETURN CASE WHEN jobs > 1 THEN format('%s%s jobs', CASE WHEN more THEN 'more tha
 				  FROM vibevideo.job j WHERE j.job_id = about_jobs.job_id) END;
 COMMENT ON FUNCTION vibevideo_internal.about_jobs(bigint, bigint, boolean) IS 'what a line of the inbox is about; owner only';
 
--- A table, by its name or number, in a statement that may be broken into lines at its
--- spaces.
+-- A table in a statement that may be broken into lines at its spaces: by its name, if
+-- that is as plain as most are, else by its number.
 CREATE FUNCTION vibevideo_internal.table_literal(name text)
 RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-RETURN CASE WHEN name ~ '^[^[:space:][:cntrl:]]{1,50}$' THEN quote_literal(name) ELSE format('''%s''', to_regclass(name)::oid) END;
+RETURN format('''%s''', CASE WHEN name COLLATE "C" ~ '^[A-Za-z0-9_."-]{1,70}$' THEN name ELSE to_regclass(name)::oid::text END);
 COMMENT ON FUNCTION vibevideo_internal.table_literal(text) IS 'a table in a statement; owner only';
 
 -- A statement that plans an action, to be broken into lines at its spaces: no string
@@ -6721,6 +6721,16 @@ CREATE FUNCTION vibevideo_internal.wrap(words text, width int)
 RETURNS text[] LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'vibevideo_wrap';
 COMMENT ON FUNCTION vibevideo_internal.wrap(text, int) IS 'a text in lines that are no wider than so many columns of a terminal; owner only';
 
+-- Nothing of a text but its beginning stands at the beginning of a line: what somebody
+-- else has written is not to look like a statement of ours.
+CREATE FUNCTION vibevideo_internal.hang(words text)
+RETURNS text[] LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT coalesce(array_agg(CASE WHEN w.nth > 1 THEN '  ' || w.line ELSE w.line END ORDER BY w.nth), '{}')
+	FROM unnest(vibevideo_internal.wrap(words, 76)) WITH ORDINALITY AS w(line, nth);
+END;
+COMMENT ON FUNCTION vibevideo_internal.hang(text) IS 'a text in lines of at most 78 columns, all but the first indented; owner only';
+
 -- An inner state in a word.
 CREATE FUNCTION vibevideo_internal.short_state(state text)
 RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -6800,7 +6810,9 @@ COMMENT ON COLUMN vibevideo.today.active IS 'those requested today that have not
 COMMENT ON COLUMN vibevideo.today.usd IS 'list price, in USD, of those requested today that are made';
 
 -- The inbox in lines: what is the matter, then the statement, which may be copied out
--- of several lines.
+-- of several lines.  What is the matter may quote a key or an error in which somebody
+-- has written a statement: of that all lines but the first are indented, and the first
+-- begins with our words.
 CREATE FUNCTION vibevideo_internal.inbox_lines()
 RETURNS TABLE ("needs you" text) LANGUAGE plpgsql VOLATILE ROWS 30 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -6809,9 +6821,9 @@ BEGIN
 	PERFORM vibevideo_internal.require('viewer');
 	FOR n IN SELECT x.* FROM vibevideo_internal.needs() x LOOP
 		RETURN QUERY SELECT l FROM unnest(
-			vibevideo_internal.wrap(concat_ws(': ', concat_ws(', since ', upper(left(n.subject, 1)) || substr(n.subject, 2),
+			vibevideo_internal.hang(concat_ws(': ', concat_ws(', since ', upper(left(n.subject, 1)) || substr(n.subject, 2),
 													  -- of a pause the sentence says it
-													  CASE WHEN n.kind <> 'paused' THEN to_char(n.since, 'YYYY-MM-DD HH24:MIOF') END), n.sentence), 78)
+													  CASE WHEN n.kind <> 'paused' THEN to_char(n.since, 'YYYY-MM-DD HH24:MIOF') END), n.sentence))
 			-- as it is shown in psql
 			|| vibevideo_internal.wrap(regexp_replace(regexp_replace(n.action, '^SELECT [*] FROM vibevideo[.]plan[(]', 'SELECT * FROM vibevideo.show_plan('),
 													  '^SELECT [*] FROM vibevideo[.]job_detail[(]', 'SELECT * FROM vibevideo.show_job('), 78)
@@ -6826,7 +6838,7 @@ $$;
 COMMENT ON FUNCTION vibevideo_internal.inbox_lines() IS 'lines of view vibevideo.inbox; for viewers';
 CREATE VIEW vibevideo.inbox AS SELECT i."needs you" FROM vibevideo_internal.inbox_lines() i;
 COMMENT ON VIEW vibevideo.inbox IS 'vibevideo.inbox() in lines; 80 columns wide';
-COMMENT ON COLUMN vibevideo.inbox."needs you" IS 'what needs a person, then the statement that does something about it, then an empty line';
+COMMENT ON COLUMN vibevideo.inbox."needs you" IS 'what needs a person, its lines but the first indented, then the statement that does something about it, then an empty line';
 
 -------------------------------------------------------------------------------
 -- psql: what does not fit a table, in lines
@@ -6864,7 +6876,7 @@ BEGIN
 	PERFORM vibevideo_internal.require('viewer');
 	SELECT x.* INTO d FROM vibevideo.job_detail(show_job.job_id) x;
 	j = d.job;
-	lines = vibevideo_internal.wrap(format('Job %s, row %s of %s, attempt %s: %s', j.job_id, j.vibelog_id, coalesce(d.relation, 'no table'), j.attempt, j.state), 78)
+	lines = vibevideo_internal.hang(format('Job %s, row %s of %s, attempt %s: %s', j.job_id, j.vibelog_id, coalesce(d.relation, 'no table'), j.attempt, j.state))
 		|| ''::text
 		|| vibevideo_internal.labelled('why', (vibevideo_internal.reason_of(j.job_id)).sentence)
 		-- which its end has named, unless it is long
@@ -6952,18 +6964,18 @@ DECLARE
 BEGIN
 	PERFORM vibevideo_internal.require('operator');
 	SELECT y.* INTO p FROM vibevideo.plan(action, filter, max_jobs) y;
-	lines = vibevideo_internal.wrap(CASE WHEN p.token IS NULL THEN format('%s: there is nothing to do.', action)
+	lines = vibevideo_internal.hang(CASE WHEN p.token IS NULL THEN format('%s: there is nothing to do.', action)
 		ELSE format('%s: %s of %s, for %s USD at most.', action, vibevideo_internal.how_many(p.jobs, 'job'),
-					vibevideo_internal.how_many(p.users, 'user'), trim_scale(p.cost_usd)) END, 78);
+					vibevideo_internal.how_many(p.users, 'user'), trim_scale(p.cost_usd)) END);
 	IF p.unpriced > 0 THEN
-		lines = lines || vibevideo_internal.wrap(format('The price of %s is not known, and counts as 0.', vibevideo_internal.how_many(p.unpriced, 'new render')), 78);
+		lines = lines || vibevideo_internal.hang(format('The price of %s is not known, and counts as 0.', vibevideo_internal.how_many(p.unpriced, 'new render')));
 	END IF;
 	IF p.skipped > 0 THEN
-		lines = lines || vibevideo_internal.wrap(format('Passed over, though they match: %s.',
-			(SELECT string_agg(format('%s %s', e.value, e.key), ', ' ORDER BY e.key) FROM jsonb_each_text(p.why) e)), 78);
+		lines = lines || vibevideo_internal.hang(format('Passed over, though they match: %s.',
+			(SELECT string_agg(format('%s %s', e.value, e.key), ', ' ORDER BY e.key) FROM jsonb_each_text(p.why) e)));
 	END IF;
 	IF p.more IS NOT NULL THEN
-		lines = lines || vibevideo_internal.wrap(format('There may be others that match: the plan was bounded by %s.', p.more), 78);
+		lines = lines || vibevideo_internal.hang(format('There may be others that match: the plan was bounded by %s.', p.more));
 	END IF;
 	IF p.token IS NOT NULL THEN
 		lines = lines || ''::text;
@@ -7005,8 +7017,8 @@ BEGIN
 		IF c.status = 'ok' THEN
 			fine = fine + 1;
 		ELSE
-			lines = lines || vibevideo_internal.wrap(format('%s: %s: %s', c.status, c.check_name, c.detail), 78)
-				|| CASE WHEN c.hint <> '' THEN vibevideo_internal.wrap(c.hint, 78) ELSE '{}' END || ''::text;
+			lines = lines || vibevideo_internal.hang(format('%s: %s: %s', c.status, c.check_name, c.detail))
+				|| CASE WHEN c.hint <> '' THEN vibevideo_internal.hang(c.hint) ELSE '{}' END || ''::text;
 		END IF;
 	END LOOP;
 	lines = lines || format('%s fine.', CASE fine WHEN 1 THEN '1 check is' ELSE fine || ' checks are' END);
@@ -7029,7 +7041,7 @@ DECLARE
 BEGIN
 	PERFORM vibevideo_internal.require('operator');
 	FOREACH r IN ARRAY (vibevideo.audit(max_rows => max_rows)).rows LOOP
-		lines = lines || vibevideo_internal.wrap(concat_ws(', ', vibevideo_internal.whole_time(r.at), r.who), 78)
+		lines = lines || vibevideo_internal.hang(concat_ws(', ', vibevideo_internal.whole_time(r.at), r.who))
 			|| vibevideo_internal.labelled('', concat_ws(', ', r.action, vibevideo_internal.how_many(r.jobs, 'job'), trim_scale(r.cost_usd) || ' USD'))
 			|| vibevideo_internal.labelled('', nullif(left(r.arguments::text, 500), '{}')) || ''::text;
 	END LOOP;
@@ -7134,7 +7146,7 @@ DECLARE
 		'vibevideo.inbox(), vibevideo_internal.last_completed(), vibevideo.overview(), '
 		'vibevideo.error_groups(timestamptz), vibevideo_internal.spenders(date, int), '
 		'vibevideo.users(timestamptz, int), vibevideo_internal.fit(text, int), '
-		'vibevideo_internal.wrap(text, int), vibevideo_internal.short_state(text), '
+		'vibevideo_internal.wrap(text, int), vibevideo_internal.hang(text), vibevideo_internal.short_state(text), '
 		'vibevideo_internal.now_lines(), vibevideo_internal.today_lines(), vibevideo_internal.inbox_lines(), '
 		'vibevideo_internal.read_after(jsonb), vibevideo_internal.labelled(text, text), '
 		'vibevideo_internal.whole_time(timestamptz), vibevideo_internal.how_many(bigint, text), '

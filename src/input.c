@@ -14,6 +14,8 @@
 #include "tablefit.h"
 #include "wire.h"
 
+#define MAX_USER_BYTES 512
+
 /* What we know about a model. */
 typedef struct ModelLimits
 {
@@ -126,6 +128,16 @@ CheckInput(const Binding *binding, const ModelLimits *limits, const JobNew *job)
 		ReportMissingImage(binding, job->vibelog_id);
 }
 
+/* It stands in indexes, and a job that does not fit into them when it ends could not end. */
+static void
+CheckUser(const JobNew *job)
+{
+	if (job->user && strlen(job->user) > MAX_USER_BYTES)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the user of row \"%s\" has an id that is longer than %d bytes", WireShown(job->vibelog_id), MAX_USER_BYTES)));
+}
+
 int
 InputBuild(const Binding *binding, JobNew *jobs, int n)
 {
@@ -146,6 +158,9 @@ InputBuild(const Binding *binding, JobNew *jobs, int n)
 	}
 	IdentityResume(&saved);
 	for (int i = 0; i < done; i++)
+	{
+		CheckUser(&jobs[i]);
 		CheckInput(binding, &limits, &jobs[i]);
+	}
 	return done;
 }

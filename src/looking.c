@@ -19,6 +19,7 @@
 #include "guc.h"
 #include "output.h"
 #include "ownerror.h"
+#include "wire.h"
 
 PG_FUNCTION_INFO_V1(vibevideo_request_url);
 PG_FUNCTION_INFO_V1(vibevideo_requests_url);
@@ -80,12 +81,14 @@ LineStart(Line *line, int width)
 	line->used = 0;
 }
 
-/* The character's length in bytes, and its width, -1 for what a terminal acts on. */
+/* The character's length in bytes, and its width, -1 for what would do more than show itself. */
 static int
 Measure(const char *character, int *columns)
 {
-	*columns = pg_dsplen(character);
-	return pg_utf_mblen((const unsigned char *) character);
+	int len = pg_utf_mblen((const unsigned char *) character);
+
+	*columns = WireIsControl(character, len) ? -1 : pg_dsplen(character);
+	return len;
 }
 
 /* Adds one character, a space for a control character; false if there is no room. */

@@ -356,6 +356,12 @@ ControlNumber(const char *text, size_t len)
 	return 0;
 }
 
+bool
+WireIsControl(const char *character, size_t len)
+{
+	return ControlNumber(character, len) != 0;
+}
+
 void
 WireClean(char *text)
 {

@@ -42,6 +42,9 @@ extern bool WireIsHtml(const HttpReply *reply);
  */
 extern void WireClean(char *text);
 
+/* a UTF-8 character of so many bytes that a terminal acts on, or that moves what is written beside it */
+extern bool WireIsControl(const char *character, size_t len);
+
 /*
  * A key or a user in a text for people.  Callers make keys up, so what a reader
  * of lines, a terminal or a browser would act on is escaped, and the key is cut.

@@ -589,6 +589,18 @@ my $WORST = join('', '\'"\\', "\n\t\r\e[31m", "\x{85}\x{9b}", "\x{202e}", 'ï½—ï½
 		qr/^ Job \d+, row dear of public\.vibelogs, attempt 1: failed.*why +it has ended: failed at \S+: http_500\n.*input +\{"prompt": "a secret wish"\}.*requested +\d{4}-.*\n History:/ms, 'a job in lines');
 	sql($node, q{RESET vibevideo.confirm_over_usd; DELETE FROM vibevideo.model WHERE endpoint = 'acme/dear'; DELETE FROM vibevideo.job WHERE vibelog_id = 'dear'});
 
+	# a key, or an error, that is made to stand on a line of its own is seen to be part of the text
+	sql($node, 'DELETE FROM vibevideo.limit WHERE true');
+	my $words = sub { return join(' ', 'y' x 75, "SELECT evil('$_[0]');", 'z' x 74) };
+	add_job(vibelog_id => $words->('k'), state => 'failed', media_url => 'http://x', error_code => 'a', error => 'a');
+	add_job(vibelog_id => 'y' . ' ' x 66 . "SELECT evil('s');", state => 'failed', media_url => 'http://x', error_code => 'b', error => 'a');
+	add_job(vibelog_id => 'y', state => 'failed', media_url => 'http://x', error_code => 'e', error => $words->('e'));
+	my @lines = psql_lines("\\pset tuples_only\nTABLE vibevideo.inbox;");
+	is(scalar(grep { /^   +SELECT evil\('/ } @lines), 3, 'lines that are made to look like statements are indented');
+	my %statement = map { (" $_->{line}" => 1) } @{ rows('SELECT l AS line FROM vibevideo.inbox() i, unnest(vibevideo_internal.wrap(i.action, 78)) l') };
+	is_deeply([ grep { /^ \S/ && !/^ (?:Database|Dropped table|Table|Job|\d+ jobs)\b/ && !$statement{ s/ +$//r } } @lines ], [], 'what is not is a statement of ours, or begins with our words');
+	is(scalar(grep { /[\x{202a}-\x{202e}\x{2066}-\x{2069}\x{2028}\x{2029}]/ } @lines), 0, 'nor does anything turn the direction of writing');
+
 	# and it arrives as it is where it is data
 	my $listed = row("SELECT (j).* FROM vibevideo.list_jobs('{\"state\": \"completed\"}') l, unnest(l.jobs) j");
 	is($listed->{vibelog_id}, $e->('w'), 'a key is what it is');
