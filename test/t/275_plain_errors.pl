@@ -98,6 +98,7 @@ my %bad = (
 	bigint => [qw(NULL -1 0 9223372036854775807 -9223372036854775808)],
 	integer => [qw(NULL -1 0 2147483647 -2147483648)],
 	boolean => [qw(NULL true)],
+	numeric => [ 'NULL', '-1', '-2', '0', q{'NaN'}, q{'Infinity'}, '1e20' ],
 	'double precision' => [ 'NULL', '-1', '2', q{'NaN'}, q{'Infinity'} ],
 	text => [ 'NULL', q{''}, q{'x'}, q{repeat('x', 100000)}, q{E'a\n''"; \\\\ %s %'}, q{'ünïcödé'} ],
 	name => [ q{''}, q{'nonesuch'}, q{'prompt'}, q{'ID'}, q{'video_url'}, q{'"; DROP'} ],
