@@ -265,6 +265,9 @@ DECLARE
 	limited text;
 BEGIN
 	PERFORM vibevideo_internal.require('viewer');
+	IF job_id IS NULL THEN
+		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'job_id must not be null';
+	END IF;
 	SELECT x.* INTO j FROM vibevideo.job x WHERE x.job_id = retry_cost.job_id;
 	IF NOT FOUND THEN
 		RAISE EXCEPTION USING ERRCODE = 'PT404', MESSAGE = format('there is no job %s', job_id);
@@ -312,7 +315,7 @@ copies: its video was rendered, and would only be copied again.
 cost_usd: the list price of a new attempt, in USD; 0 if there would be none, NULL if it is not known.
 allowed: whether it would do anything, as far as can be told.
 reason: what it would do, or why not.
-Errors: PT404 no such job; 42501 not a viewer.
+Errors: PT404 no such job; 22004 it is null; 42501 not a viewer.
 For viewers and operators.';
 
 -------------------------------------------------------------------------------

@@ -5919,6 +5919,9 @@ DECLARE
 	d vibevideo.job_details;
 BEGIN
 	PERFORM vibevideo_internal.require('viewer');
+	IF job_id IS NULL THEN
+		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'job_id must not be null';
+	END IF;
 	SELECT c.see_input INTO see_input FROM vibevideo_internal.caller() c;
 	SELECT x.* INTO j FROM vibevideo.job x WHERE x.job_id = job_detail.job_id;
 	IF NOT FOUND THEN
@@ -5962,7 +5965,7 @@ COMMENT ON FUNCTION vibevideo.job_detail(bigint) IS
 'Returns all there is to know of a job, a vibevideo.job_details: steps with durations, events, input, the other
   attempts of its row, addresses. The input is NULL for callers that may not see prompts.
 job_id: the job''s number.
-Errors: PT404 no such job; 42501 not a viewer.
+Errors: PT404 no such job; 22004 it is null; 42501 not a viewer.
 For viewers and operators.';
 
 -------------------------------------------------------------------------------
@@ -6648,13 +6651,14 @@ RETURNS SETOF vibevideo.user_row LANGUAGE plpgsql STABLE ROWS 50 SECURITY DEFINE
 SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
 DECLARE
 	first_day date;
-	candidates constant int = 2 * most;
+	candidates int;
 	today constant date = vibevideo_internal.today();
 	total numeric;
 BEGIN
 	PERFORM vibevideo_internal.require('viewer');
 	PERFORM vibevideo_internal.check_since(since);
 	PERFORM vibevideo_internal.check_most('most', most, 1000);
+	candidates = 2 * most;
 	first_day = (since AT TIME ZONE 'UTC')::date;
 	total = (SELECT sum(p.settled_usd) FROM vibevideo_internal.past_costs_by_day p WHERE p.day >= first_day);
 	total = coalesce(total, 0) + (SELECT coalesce(sum(n.settled_usd), 0) FROM vibevideo_internal.new_costs n WHERE n.day >= first_day);
@@ -6920,7 +6924,7 @@ COMMENT ON FUNCTION vibevideo.show_job(bigint) IS
 job_id: the job''s number.
 Returns lines:
 line: one of them.
-Errors: PT404 no such job; 42501 not a viewer.
+Errors: PT404 no such job; 22004 it is null; 42501 not a viewer.
 For viewers and operators.';
 
 CREATE FUNCTION vibevideo.show_jobs(filter jsonb DEFAULT '{}', max_jobs int DEFAULT 20)
@@ -7434,6 +7438,9 @@ DECLARE
 	limited text;
 BEGIN
 	PERFORM vibevideo_internal.require('viewer');
+	IF job_id IS NULL THEN
+		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'job_id must not be null';
+	END IF;
 	SELECT x.* INTO j FROM vibevideo.job x WHERE x.job_id = retry_cost.job_id;
 	IF NOT FOUND THEN
 		RAISE EXCEPTION USING ERRCODE = 'PT404', MESSAGE = format('there is no job %s', job_id);
@@ -7481,7 +7488,7 @@ copies: its video was rendered, and would only be copied again.
 cost_usd: the list price of a new attempt, in USD; 0 if there would be none, NULL if it is not known.
 allowed: whether it would do anything, as far as can be told.
 reason: what it would do, or why not.
-Errors: PT404 no such job; 42501 not a viewer.
+Errors: PT404 no such job; 22004 it is null; 42501 not a viewer.
 For viewers and operators.';
 
 -------------------------------------------------------------------------------

@@ -27,6 +27,9 @@
 
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "catalog/dependency.h"
+#include "catalog/pg_proc.h"
+#include "commands/extension.h"
 #include "fmgr.h"
 #include "storage/proc.h"
 #include "utils/guc.h"
@@ -278,18 +281,33 @@ typedef struct Place
 	Datum next; /* the next hook's own value */
 } Place;
 
+/* Its name as callers write it, NULL if it is none of ours; in schema public an app may have some that are named like ours. */
+static char *
+NameOfOurs(Oid function)
+{
+	char *schema = get_namespace_name(get_func_namespace(function));
+	char *name = get_func_name(function);
+
+	if (schema == NULL || name == NULL)
+		return NULL;
+	if (strcmp(schema, "vibevideo") == 0 || strcmp(schema, "vibevideo_internal") == 0)
+		return psprintf("%s.%s", schema, name);
+	if (strcmp(schema, "public") == 0 && strncmp(name, "vibevideo_", strlen("vibevideo_")) == 0 &&
+		getExtensionOfObject(ProcedureRelationId, function) == get_extension_oid("vibevideo", true))
+		return name;
+	return NULL;
+}
+
 static Place *
 MakePlace(const FmgrInfo *flinfo)
 {
 	Place *place = MemoryContextAllocZero(flinfo->fn_mcxt, sizeof(Place));
-	char *schema = get_namespace_name(get_func_namespace(flinfo->fn_oid));
+	char *name = NameOfOurs(flinfo->fn_oid);
 
-	if (schema && (strcmp(schema, "vibevideo") == 0 || strcmp(schema, "vibevideo_internal") == 0))
+	if (name)
 	{
-		char *function = psprintf("%s.%s", schema, get_func_name(flinfo->fn_oid));
-
-		place->exit.function = MemoryContextStrdup(flinfo->fn_mcxt, function);
-		place->exit.is_public = (strcmp(schema, "vibevideo") == 0);
+		place->exit.function = MemoryContextStrdup(flinfo->fn_mcxt, name);
+		place->exit.is_public = (strncmp(name, "vibevideo_internal.", strlen("vibevideo_internal.")) != 0);
 	}
 	return place;
 }
