@@ -7043,7 +7043,7 @@ DECLARE
 	r vibevideo.audit;
 	lines text[] = '{}';
 BEGIN
-	PERFORM vibevideo_internal.require('operator');
+	PERFORM vibevideo_internal.require_to_read('operator');
 	FOREACH r IN ARRAY (vibevideo.audit(max_rows => max_rows)).rows LOOP
 		lines = lines || vibevideo_internal.hang(concat_ws(', ', vibevideo_internal.whole_time(r.at), r.who))
 			|| vibevideo_internal.labelled('', concat_ws(', ', r.action, vibevideo_internal.how_many(r.jobs, 'job'), trim_scale(r.cost_usd) || ' USD'))
