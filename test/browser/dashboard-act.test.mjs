@@ -49,14 +49,17 @@ async function call(person, name, body) {
 describe('who may not', () => {
   const LOOKS = { overview: {}, inbox: {}, list_jobs: {}, find: { q: '1' }, job: { job_id: 1 }, errors: {}, users: {}, series: { metric: 'failed' }, lost: {},
     retry_cost: { job_id: 1 }, health: {}, worker: {}, limits: {}, prices: {}, settings: {} }
-  const ACTS = { plan: { action: 'retry', filter: {} }, act: { token: crypto.randomUUID() }, cancel: { job_id: 1 }, retry: { job_id: 1 }, resolve: { job_id: 1, verdict: 'not_sent' },
-    pause: {}, resume: {}, probe_now: {}, set_limit: { scope: 'global', user_id: null, max_active: 1, submits_per_day: 1, spend_per_day_usd: 1 }, delete_limit: { scope: 'global', user_id: null },
+  const ACTS = { plan: { action: 'retry', filter: {} }, act: { token: crypto.randomUUID() }, cancel: { job_id: 1 }, retry: { job_id: 1 },
+    resolve: { job_id: 1, verdict: 'not_sent' },
+    pause: {}, resume: {}, probe_now: {}, set_limit: { scope: 'global', user_id: null, max_active: 1, submits_per_day: 1, spend_per_day_usd: 1 },
+      delete_limit: { scope: 'global', user_id: null },
     set_price: { endpoint: 'x', price_usd: 0 }, health: { network: true }, audit: {} }
 
   test('a viewer has no buttons that act', as(viewer, async (shown) => {
     const { page } = shown
     const acts = /^(Retry|Cancel|Set aside|Send|Enter its request|It was not sent|This is it|Change|Limit a user|Limit …|Add a model|Pause|Resume|Ask fal\.ai|Check over|Remove it)/
-    for (const path of ['overview', 'jobs', 'lost', 'errors', 'users', 'limits', 'health', `job/${seeded.failures[3].job}`, `job/${seeded.lost.job}`, `job/${seeded.pending[0]}`]) {
+    for (const path of ['overview', 'jobs', 'lost', 'errors', 'users', 'limits', 'health', `job/${seeded.failures[3].job}`, `job/${seeded.lost.job}`,
+      `job/${seeded.pending[0]}`]) {
       await go(page, path)
       const names = await main(page).getByRole('button').evaluateAll((all) => all.map((b) => b.getAttribute('aria-label') ?? b.textContent.trim()))
       assert.deepEqual(names.filter((name) => acts.test(name)), [], path)
@@ -212,7 +215,8 @@ describe('many jobs', () => {
     const { page } = shown
     await world.configure({ confirm_over_usd: 1 })
     const jobs = []
-    for (let n = 0; n < COUNT; n += 1) jobs.push((await addJob(world, { owner: `bulk-${n % 3}`, prompt: `Bulk ${n}`, state: 'failed', error_code: 'bulk_error', error: MARKUP })).job)
+    for (let n = 0; n < COUNT; n += 1) jobs.push((await addJob(world, { owner: `bulk-${n % 3}`, prompt: `Bulk ${n}`, state: 'failed',
+      error_code: 'bulk_error', error: MARKUP })).job)
     await go(page, 'jobs?error_code=bulk_error')
     await main(page).getByRole('button', { name: 'Retry …' }).click()
     await lead(page).getByText(/Retry 6 jobs of 3 users\. About (US)?\$3\.00\./).waitFor()

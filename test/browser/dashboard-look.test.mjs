@@ -6,7 +6,6 @@ import { after, before, describe, test } from 'node:test'
 import { pathToFileURL } from 'node:url'
 import { checkAccessible, checkNoSidewaysScroll, examine, launch, onVisit, screenshot } from './lib/browser.mjs'
 import { button, dialog, enter, go, goTo, heading, main, refresh, SCREENS, settled, signIn, signInByToken, stopRefreshing } from './lib/dashboard.mjs'
-import { literal } from './lib/sql.mjs'
 import { hide } from './lib/tab.mjs'
 import { MARKUP } from './lib/texts.mjs'
 import { until } from './lib/wait.mjs'
@@ -372,7 +371,8 @@ describe('lists', () => {
     await find('user-25')
     await page.getByRole('table', { name: 'Found' }).waitFor()
     await find('runner_disconnected')
-    await until('jobs with that error', async () => /runner_disconnected|Runner disconnected/.test(await page.getByRole('table', { name: 'Found' }).textContent()))
+    await until('jobs with that error', async () => /runner_disconnected|Runner disconnected/.test(await page.getByRole('table',
+      { name: 'Found' }).textContent()))
     await find('nothing-like-this')
     await page.getByText('Nothing was found').waitFor()
   }))
@@ -454,7 +454,8 @@ describe('keyboard', () => {
       const here = await page.evaluate(() => {
         const e = document.activeElement
         const { outlineStyle, outlineWidth, boxShadow } = getComputedStyle(e)
-        return { name: e.getAttribute('aria-label') ?? e.textContent.trim(), visible: (outlineStyle !== 'none' && outlineWidth !== '0px') || boxShadow !== 'none', tag: e.localName }
+        return { name: e.getAttribute('aria-label') ?? e.textContent.trim(),
+          visible: (outlineStyle !== 'none' && outlineWidth !== '0px') || boxShadow !== 'none', tag: e.localName }
       })
       if (here.tag === 'body') break
       assert.ok(here.visible, `the focus on ${here.tag} "${here.name.slice(0, 60)}" can be seen`)
@@ -516,7 +517,8 @@ describe('refreshing', () => {
     watch.expect(/50[0-9]|Failed to load resource/)
     await goTo(page, 'jobs')
     const shown = await page.locator('tr[data-job]').count()
-    await world.gateway.control('POST', 'fault', { path: 'list_jobs', status: 500, times: -1, body: { code: '57014', message: 'canceling statement due to statement timeout' } })
+    await world.gateway.control('POST', 'fault', { path: 'list_jobs', status: 500, times: -1, body: { code: '57014',
+      message: 'canceling statement due to statement timeout' } })
     await button(page, 'Refresh now').click()
     await page.getByText('A call was stopped at its time limit').first().waitFor()
     assert.equal(await page.locator('tr[data-job]').count(), shown)

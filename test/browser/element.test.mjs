@@ -85,7 +85,8 @@ describe('from the button to the player', () => {
     await world.fal.control('POST', 'fault', { on: 'media', prompt: '^Swam', fault: { kind: 'slow', bytes_per_s: 60000 } })
     await release(row)
     await inState(page, 'copying')
-    await until('the bar moves', () => page.getByRole('progressbar', { name: 'Copying' }).getAttribute('aria-valuenow').then((now) => Number(now) > 0, () => false))
+    await until('the bar moves', () => page.getByRole('progressbar', { name: 'Copying' }).getAttribute('aria-valuenow').then((now) => Number(now) > 0,
+      () => false))
     await inState(page, 'ready')
     const film = await play(page)
     assert.deepEqual([film.width, film.height, film.seconds], [640, 360, FILM_SECONDS])
@@ -219,7 +220,8 @@ describe('cancelling', () => {
     await button(page, 'Make a video').click()
     await button(page, 'Cancel').click()
     await page.getByText('Cancel this video?').waitFor()
-    assert.equal(await page.evaluate(() => document.querySelector('vibe-video').shadowRoot.activeElement.textContent), 'No, go on', 'the safe answer has the focus')
+    assert.equal(await page.evaluate(() => document.querySelector('vibe-video').shadowRoot.activeElement.textContent), 'No, go on',
+      'the safe answer has the focus')
     await page.keyboard.press('Escape')
     await page.getByText('Cancel this video?').waitFor({ state: 'detached' })
     await button(page, 'Cancel').click()
@@ -262,18 +264,21 @@ describe('failures', () => {
 
   test('what a model objects to is shown as text', visit(async ({ page }) => {
     const row = await newRow('Objected to')
-    await rule('^Objected', { outcome: 'validation', detail: [{ loc: ['body', 'prompt'], msg: `must not contain ${MARKUP}`, type: 'value_error', input: MARKUP }] })
+    await rule('^Objected', { outcome: 'validation', detail: [{ loc: ['body', 'prompt'], msg: `must not contain ${MARKUP}`, type: 'value_error',
+      input: MARKUP }] })
     await openRow(page, row)
     await button(page, 'Make a video').click()
     await inState(page, 'failed')
-    const { shown, images } = await element(page).evaluate(({ shadowRoot }) => ({ shown: shadowRoot.textContent, images: shadowRoot.querySelectorAll('img, script').length }))
+    const { shown, images } = await element(page).evaluate(({ shadowRoot }) => ({ shown: shadowRoot.textContent,
+      images: shadowRoot.querySelectorAll('img, script').length }))
     assert.match(shown, /The provider cannot use this input/)
     assert.equal(images, 0)
   }))
 
   test('not stored, though made: saving it again is free', visit(async ({ page }) => {
     const row = await newRow('Not stored at first')
-    await world.storage.control('POST', 'fault', { on: 'any', key: '^videos/', times: -1, fault: { kind: 'http', status: 400, body: { statusCode: '413', error: 'Payload too large', message: 'The object exceeded the maximum allowed size' } } })
+    await world.storage.control('POST', 'fault', { on: 'any', key: '^videos/', times: -1, fault: { kind: 'http', status: 400, body: { statusCode: '413',
+      error: 'Payload too large', message: 'The object exceeded the maximum allowed size' } } })
     await openRow(page, row)
     await button(page, 'Make a video').click()
     await inState(page, 'failed')
@@ -463,7 +468,8 @@ describe('what an app can change', () => {
     await make(page, { ...sent, status: 'generating', message: 'AI is generating' })
     const status = page.locator('vibe-video').getByRole('status')
     assert.equal(await status.textContent(), 'AI is generating')
-    await page.evaluate(() => { client.rows[1] = { ...client.rows[1], status: 'processing', message: 'Copying 3 %', progress: 0.03 }; return element.refresh() })
+    await page.evaluate(() => { client.rows[1] = { ...client.rows[1], status: 'processing', message: 'Copying 3 %',
+      progress: 0.03 }; return element.refresh() })
     await inState(page, 'copying')
     assert.equal(await status.textContent(), 'Copying')
     await page.evaluate(() => { client.rows[1] = { ...client.rows[1], message: 'Copying 62 %', progress: 0.62 }; return element.refresh() })

@@ -32,7 +32,8 @@ async function submit(world, rows) {
  * A job with a row of its own, which comes into its state in the transaction that
  * makes it: nobody else sees it before. Other columns: as in vibevideo.job.
  */
-export async function addJob(world, { owner, prompt = 'a film', state, model = VIDEO_01, input, relation = raw("'public.vibelogs'::regclass"), row, ...columns }) {
+export async function addJob(world, { owner, prompt = 'a film', state, model = VIDEO_01, input, relation = raw("'public.vibelogs'::regclass"), row,
+  ...columns }) {
   const id = row ?? await addRow(world, { owner, content: prompt })
   const ended = ['completed', 'failed', 'cancelled'].includes(state)
   const { orphan = false, created_at: createdAt = raw('now()'), ...later } = columns
@@ -68,7 +69,8 @@ function makeLargeFilm(world) {
 /** One film for all jobs that are only put into the table; its address. */
 async function storeFilm(world) {
   const name = 'history/film.mp4'
-  const answer = await fetch(`${world.storage.gateway_url}/object/videos/${name}`, { method: 'POST', body: readFileSync(makeFilm(`${world.folder}/film.mp4`, 2)),
+  const answer = await fetch(`${world.storage.gateway_url}/object/videos/${name}`, { method: 'POST',
+    body: readFileSync(makeFilm(`${world.folder}/film.mp4`, 2)),
     headers: { authorization: `Bearer ${world.storage.service_jwt}`, 'content-type': 'video/mp4' } })
   if (!answer.ok) throw new Error(`the film was not stored: ${await answer.text()}`)
   return `${world.url}/storage/v1/object/public/videos/${name}`
@@ -103,7 +105,8 @@ async function addStanding(world, seeded) {
   await rule('^Held while it renders', { hold: 'run' })
   await rule('^A slow copy', { media: { file: makeLargeFilm(world) } })
   await world.fal.control('POST', 'fault', { on: 'media', prompt: '^A slow copy', times: -1, fault: { kind: 'slow', bytes_per_s: 40000 } })
-  const contents = ['Held in the queue: a tram in the rain', 'Held in the queue, too: its window', `Held while it renders: ${LONG}`, 'A slow copy of a long film']
+  const contents = ['Held in the queue: a tram in the rain', 'Held in the queue, too: its window', `Held while it renders: ${LONG}`,
+    'A slow copy of a long film']
   const rows = await Promise.all(contents.map((content) => addRow(world, { content })))
   seeded.standing = await submit(world, rows)
 }
@@ -142,30 +145,39 @@ const REQUEST = () => crypto.randomUUID()
 
 async function addWaiting(world, seeded) {
   const add = async (name, job) => { seeded[name] = await addJob(world, job) }
-  await add('backoff', { owner: RTL, prompt: 'Waits for another try', state: 'pending', tries: 3, error_code: 'http_503', error: `upstream said ${MARKUP}`, next_at: inFuture('3 hours') })
+  await add('backoff', { owner: RTL, prompt: 'Waits for another try', state: 'pending', tries: 3, error_code: 'http_503',
+    error: `upstream said ${MARKUP}`, next_at: inFuture('3 hours') })
   await add('sending', { prompt: 'Is being sent', state: 'submitting', sent_at: ago('4 s') })
   await add('quarantined', { owner: EMOJI, prompt: CONTROL, state: 'pending', crashes: 2, next_at: inFuture('5 hours') })
   await add('lost', { owner: MARKUP, prompt: `Nobody knows: ${MARKUP}`, state: 'submit_unknown', sent_at: ago('12 minutes'), tries: 4,
-    error: `fal.ai lists no such request yet; ${MARKUP}`, next_at: inFuture('5 minutes') })
-  await add('lostLate', { prompt: 'Lost an hour ago', model: KLING, state: 'submit_unknown', created_at: ago('70 minutes'), sent_at: ago('65 minutes'), tries: 20,
-    error: 'fal.ai cannot be asked: it answers 500', next_at: inFuture('5 minutes') })
-  await add('queuedMoving', { prompt: LONG_WORD, owner: LONG_WORD, model: VEO, state: 'queued', request_id: REQUEST(), sent_at: ago('9 minutes'), submitted_at: ago('9 minutes'),
+    error: `fal.ai lists no such request yet; ${MARKUP}`, next_at: inFuture('90 minutes') })
+  await add('lostLate', { prompt: 'Lost an hour ago', model: KLING, state: 'submit_unknown', created_at: ago('70 minutes'), sent_at: ago('65 minutes'),
+    tries: 20,
+    error: 'fal.ai cannot be asked: it answers 500', next_at: inFuture('90 minutes') })
+  await add('queuedMoving', { prompt: LONG_WORD, owner: LONG_WORD, model: VEO, state: 'queued', request_id: REQUEST(), sent_at: ago('9 minutes'),
+    submitted_at: ago('9 minutes'),
     queue_position: 1240, earlier_position: 1410, earlier_at: ago('8 minutes'), created_at: ago('10 minutes') })
-  await add('renderingLong', { prompt: OVERRIDE, model: KLING, state: 'generating', request_id: REQUEST(), created_at: ago('3 hours'), sent_at: ago('3 hours'), submitted_at: ago('3 hours') })
-  await add('cancelling', { prompt: 'Its cancel is on the way', state: 'queued', request_id: REQUEST(), submitted_at: ago('5 minutes'), cancel_requested_at: ago('3 minutes'),
+  await add('renderingLong', { prompt: OVERRIDE, model: KLING, state: 'generating', request_id: REQUEST(), created_at: ago('3 hours'),
+    sent_at: ago('3 hours'), submitted_at: ago('3 hours') })
+  await add('cancelling', { prompt: 'Its cancel is on the way', state: 'queued', request_id: REQUEST(), submitted_at: ago('5 minutes'),
+    cancel_requested_at: ago('3 minutes'),
     tries: 2, error_code: 'connection_lost', error: 'the connection was lost' })
-  await add('copyAgain', { prompt: 'Its copy is tried again', state: 'processing', request_id: REQUEST(), media_url: `${world.fal.url}/files/b/none.mp4`, generated_at: ago('8 minutes'),
+  await add('copyAgain', { prompt: 'Its copy is tried again', state: 'processing', request_id: REQUEST(), media_url: `${world.fal.url}/files/b/none.mp4`,
+    generated_at: ago('8 minutes'),
     submitted_at: ago('15 minutes'), created_at: ago('16 minutes'), tries: 5, error_code: 'upload_failed', error: `Storage: ${MARKUP}` })
-  await add('withoutRow', { prompt: 'A request whose row is gone', relation: null, row: crypto.randomUUID(), state: 'queued', request_id: REQUEST(), submitted_at: ago('20 minutes') })
+  await add('withoutRow', { prompt: 'A request whose row is gone', relation: null, row: crypto.randomUUID(), state: 'queued', request_id: REQUEST(),
+    submitted_at: ago('20 minutes') })
   await world.db.run('CREATE TABLE "older table, its name is <b>long</b>" (LIKE public.vibelogs INCLUDING ALL)')
-  await add('otherTable', { prompt: 'Of a table that is not attached', relation: raw(`'"older table, its name is <b>long</b>"'::regclass`), row: crypto.randomUUID(), state: 'pending' })
+  await add('otherTable', { prompt: 'Of a table that is not attached', relation: raw(`'"older table, its name is <b>long</b>"'::regclass`),
+    row: crypto.randomUUID(), state: 'pending' })
 }
 
 const FAILURES = [
   ['input', 'value_error', `The prompt: ${MARKUP}`], ['input', 'image_load_error', 'Could not load the image'],
   ['balance', 'http_402', 'User is locked. Reason: Exhausted balance.'], ['provider', 'runner_disconnected', 'Runner disconnected'],
   ['provider', 'internal_server_error', LONG], ['storage', 'AccessDenied', 'new row violates row-level security policy'],
-  ['time', 'job_timeout', 'not finished within 2 hours'], ['limit', 'limit', 'over the limit of the user'], ['other', MARKUP, `somebody made this code up: ${RTL}`],
+  ['time', 'job_timeout', 'not finished within 2 hours'], ['limit', 'limit', 'over the limit of the user'], ['other', MARKUP,
+    `somebody made this code up: ${RTL}`],
 ]
 
 async function addEnded(world, seeded) {
@@ -177,18 +189,25 @@ async function addEnded(world, seeded) {
     seeded.failures.push(await addJob(world, job))
   }
   const film = await world.db.value(`SELECT media_url FROM vibevideo.job WHERE job_id = ${seeded.films[0]}`)
-  await add('notStored', { prompt: 'Paid for, and not stored', state: 'failed', error_code: 'EntityTooLarge', error: 'The object exceeded the maximum allowed size', media_url: film,
+  await add('notStored', { prompt: 'Paid for, and not stored', state: 'failed', error_code: 'EntityTooLarge',
+    error: 'The object exceeded the maximum allowed size', media_url: film,
     request_id: REQUEST(), submitted_at: ago('30 minutes'), sent_at: ago('31 minutes') })
-  await add('notStoredToo', { owner: MARKUP, prompt: MARKUP, state: 'failed', error_code: 'EntityTooLarge', error: MARKUP, media_url: film, request_id: REQUEST() })
-  await add('orphan', { prompt: 'Its transaction was rolled back', orphan: true, state: 'failed', error_code: 'rolled_back', error: 'the video was made nevertheless', media_url: film, request_id: REQUEST() })
-  await add('givenUp', { prompt: 'Given up as lost', state: 'failed', error_code: 'submit_lost', error: 'no trace of it after 30 minutes', sent_at: ago('31 minutes') })
+  await add('notStoredToo', { owner: MARKUP, prompt: MARKUP, state: 'failed', error_code: 'EntityTooLarge', error: MARKUP, media_url: film,
+    request_id: REQUEST() })
+  await add('orphan', { prompt: 'Its transaction was rolled back', orphan: true, state: 'failed', error_code: 'rolled_back',
+    error: 'the video was made nevertheless', media_url: film, request_id: REQUEST() })
+  await add('givenUp', { prompt: 'Given up as lost', state: 'failed', error_code: 'submit_lost', error: 'no trace of it after 30 minutes',
+    sent_at: ago('31 minutes') })
   await add('crashed', { prompt: 'The worker crashed with it', state: 'failed', error_code: 'quarantined', error: 'two workers crashed while they had it' })
   await add('unwritten', { prompt: 'Its row cannot be written', state: 'completed', media_url: film, video_url: seeded.filmUrl, row_dirty: true,
     row_error: `trigger "no" says ${MARKUP}`, row_tries: 7, row_next_at: inFuture('1 day'), request_id: REQUEST() })
   await add('cancelled', { owner: EMOJI, prompt: 'Nobody wanted it any more', state: 'cancelled' })
-  const attempts = await addJob(world, { prompt: 'Three attempts', state: 'failed', error_code: 'runner_disconnected', error: 'Runner disconnected', created_at: ago('50 minutes'), request_id: REQUEST(), attempt: 1 })
-  await addJob(world, { row: attempts.row, prompt: 'Three attempts', state: 'failed', error_code: 'http_500', error: 'Internal Server Error', created_at: ago('40 minutes'), request_id: REQUEST(), attempt: 2 })
-  seeded.attempts = await addJob(world, { row: attempts.row, prompt: 'Three attempts', state: 'failed', error_code: 'downstream_service_error', error: 'the third time', created_at: ago('20 minutes'), request_id: REQUEST(), attempt: 3 })
+  const attempts = await addJob(world, { prompt: 'Three attempts', state: 'failed', error_code: 'runner_disconnected', error: 'Runner disconnected',
+    created_at: ago('50 minutes'), request_id: REQUEST(), attempt: 1 })
+  await addJob(world, { row: attempts.row, prompt: 'Three attempts', state: 'failed', error_code: 'http_500', error: 'Internal Server Error',
+    created_at: ago('40 minutes'), request_id: REQUEST(), attempt: 2 })
+  seeded.attempts = await addJob(world, { row: attempts.row, prompt: 'Three attempts', state: 'failed', error_code: 'downstream_service_error',
+    error: 'the third time', created_at: ago('20 minutes'), request_id: REQUEST(), attempt: 3 })
 }
 
 /** So many wait for one of the places at fal.ai that are all taken. */
@@ -209,7 +228,8 @@ async function addPrices({ db }) {
 async function addLimits(world) {
   const { db } = world
   await db.run(`INSERT INTO vibevideo.limit (scope, user_id, max_active, submits_per_day, spend_per_day_usd) VALUES
-    ('default', null, 5, 40, 10), ('user', ${literal(world.people.customer.id)}, 20, 200, 50), ('user', ${literal(MARKUP)}, 0, 0, 0), ('user', 'nobody-limits-me', -1, -1, -1)`)
+    ('default', null, 5, 40, 10), ('user', ${literal(world.people.customer.id)}, 20, 200, 50), ('user', ${literal(MARKUP)}, 0, 0, 0), ('user',
+      'nobody-limits-me', -1, -1, -1)`)
   const used = Number(await db.value('SELECT coalesce(sum(settled_usd + reserved_usd), 0) FROM vibevideo.costs_by_day WHERE day = vibevideo_internal.today()'))
   await db.run(`INSERT INTO vibevideo.limit (scope, spend_per_day_usd) VALUES ('global', ${(Math.max(used, 1) / 0.93).toFixed(2)})`)
   await db.run(`SELECT vibevideo.pause('sending', ${literal(`a look at the bill ${MARKUP}`)}); SELECT vibevideo.resume()`)

@@ -23,12 +23,13 @@ const TREE = fileURLToPath(new URL('../../', import.meta.url))
 const SECRET = 'super-secret-jwt-token-with-at-least-32-characters-long'
 const FAL_KEY = 'key-id:key-secret'
 export const WEB = resolve(process.env.BROWSER_WEB || `${TREE}/web`)
-export const MODEL = 'fal-ai/minimax/video-01'
 
 /** Who can log in; level: in vibevideo.operator. */
 export const PEOPLE = {
-  operator: { id: '0d000000-0000-4000-8000-000000000001', email: 'olga@example.com', password: 'operator-password', name: 'Olga', level: 'operator', see_input: true },
-  viewer: { id: '0d000000-0000-4000-8000-000000000002', email: 'viktor@example.com', password: 'viewer-password', name: 'Viktor', level: 'viewer', see_input: false },
+  operator: { id: '0d000000-0000-4000-8000-000000000001', email: 'olga@example.com', password: 'operator-password', name: 'Olga', level: 'operator',
+    see_input: true },
+  viewer: { id: '0d000000-0000-4000-8000-000000000002', email: 'viktor@example.com', password: 'viewer-password', name: 'Viktor', level: 'viewer',
+    see_input: false },
   customer: { id: '0d000000-0000-4000-8000-000000000003', email: 'clara@example.com', password: 'customer-password', name: 'Clara' },
   other: { id: '0d000000-0000-4000-8000-000000000004', email: 'otto@example.com', password: 'other-password', name: 'Otto' },
 }
@@ -123,7 +124,8 @@ export class World {
     return {
       'vibevideo.fal_queue_url': fal.url, 'vibevideo.fal_api_url': `${fal.url}/v1`, 'vibevideo.fal_key': FAL_KEY, 'vibevideo.media_hosts': fal.url,
       'vibevideo.storage_url': storage.gateway_url, 'vibevideo.storage_key': storage.service_jwt,
-      'vibevideo.storage_public_url': `${this.url}/storage/v1`, 'vibevideo.dashboard': 'on', 'vibevideo.poll_interval': '1s', 'vibevideo.backoff_base': '20ms', 'vibevideo.backoff_max': '1s',
+      'vibevideo.storage_public_url': `${this.url}/storage/v1`, 'vibevideo.dashboard': 'on', 'vibevideo.poll_interval': '1s',
+        'vibevideo.backoff_base': '20ms', 'vibevideo.backoff_max': '1s',
     }
   }
 

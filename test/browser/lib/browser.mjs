@@ -1,14 +1,13 @@
 // Debian's Chromium, and what tests do with pages in it.
 
 import assert from 'node:assert/strict'
-import { createRequire } from 'node:module'
 import { mkdirSync } from 'node:fs'
 import axe from 'axe-core'
 import { chromium } from 'playwright-core'
 import { PATIENCE_MS } from './wait.mjs'
 import { Watch } from './watch.mjs'
 
-const EXECUTABLE = process.env.CHROMIUM || '/usr/bin/chromium'
+const EXECUTABLE = '/usr/bin/chromium'
 const WCAG = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa']
 export const WIDE = { width: 1280, height: 800 }
 export const NARROW = { width: 360, height: 780 }
@@ -31,7 +30,8 @@ export async function launch() {
 
 /** Opens pages that are watched; close() fails if one of them did what it should not. */
 export class Visit {
-  static async begin(browser, { scheme = 'light', viewport = WIDE, reducedMotion = 'no-preference', timezoneId = 'Europe/Vienna', locale = 'en-GB', ...more } = {}) {
+  static async begin(browser, { scheme = 'light', viewport = WIDE, reducedMotion = 'no-preference', timezoneId = 'Europe/Vienna', locale = 'en-GB',
+    ...more } = {}) {
     const visit = new Visit()
     visit.watch = new Watch()
     visit.context = await browser.newContext({ colorScheme: scheme, viewport, reducedMotion, timezoneId, locale, ...more })
@@ -80,7 +80,8 @@ async function keepPicture(page, name) {
 export async function screenshot(page, name) {
   mkdirSync(SHOTS, { recursive: true })
   const { width, height } = page.viewportSize()
-  const { full, covered } = await page.evaluate(() => ({ full: document.documentElement.scrollHeight, covered: document.querySelector('dialog[open]') !== null }))
+  const { full, covered } = await page.evaluate(() => ({ full: document.documentElement.scrollHeight,
+    covered: document.querySelector('dialog[open]') !== null }))
   const whole = covered ? {} : { fullPage: true, clip: { x: 0, y: 0, width, height: Math.min(Math.max(full, height), TALLEST_SHOT) } }
   await page.screenshot({ path: `${SHOTS}/${name}.png`, animations: 'disabled', caret: 'hide', ...whole })
 }
@@ -115,7 +116,8 @@ export async function checkAccessible(visit, what, include) {
   const { page } = visit
   const violations = await visit.watch.pausing(async () => {
     await page.evaluate(`${axe.source}; undefined`)
-    const result = await page.evaluate(([where, tags]) => window.axe.run(where ?? document, { runOnly: { type: 'tag', values: tags }, resultTypes: ['violations'] }),
+    const result = await page.evaluate(([where, tags]) => window.axe.run(where ?? document, { runOnly: { type: 'tag', values: tags },
+      resultTypes: ['violations'] }),
       [include ?? null, WCAG])
     return result.violations
   })
@@ -128,10 +130,9 @@ export async function checkNoSidewaysScroll(page, what) {
   const { wide, seen, who } = await page.evaluate(() => {
     const root = document.documentElement
     const beyond = root.scrollWidth > root.clientWidth
-      ? [...document.querySelectorAll('body *')].filter((e) => e.getBoundingClientRect().right > root.clientWidth + 1).slice(0, 5).map((e) => e.outerHTML.slice(0, 120)) : []
+      ? [...document.querySelectorAll('body *')].filter((e) => e.getBoundingClientRect().right > root.clientWidth + 1).slice(0,
+        5).map((e) => e.outerHTML.slice(0, 120)) : []
     return { wide: root.scrollWidth, seen: root.clientWidth, who: beyond }
   })
   assert.ok(wide <= seen, `${what}: ${wide} px wide in a window of ${seen}: ${who.join(' | ')}`)
 }
-
-export const VERSIONS = { axe: axe.version, playwright: createRequire(import.meta.url)('playwright-core/package.json').version }

@@ -13,7 +13,8 @@ const USERS = 400
 /** Of n: at even times, more at day than at night; one in 23 has failed, one in 50 was cancelled. */
 const JOBS = (count, film) => `
   INSERT INTO vibevideo.job (relation, vibelog_id, requested_by, model, input, request_id, state, next_at, row_dirty, row_bears, unsettled, cost_usd,
-    error_code, error, media_url, video_url, object_key, bytes_done, bytes_total, duration_ms, created_at, sent_at, submitted_at, generated_at, completed_at, updated_at)
+    error_code, error, media_url, video_url, object_key, bytes_done, bytes_total, duration_ms, created_at, sent_at, submitted_at, generated_at,
+      completed_at, updated_at)
   SELECT 'public.vibelogs'::regclass, gen_random_uuid(), 'user-' || (n * n) % ${USERS}, x.model,
     jsonb_build_object('prompt', format('video %s of a cat that runs after the sun', n)), gen_random_uuid(), x.state, NULL, false, NULL, NULL,
     CASE x.model WHEN 'fal-ai/minimax/video-01' THEN 0.5 WHEN 'fal-ai/veo3' THEN 0.75 ELSE 1.4 END,
@@ -27,7 +28,8 @@ const JOBS = (count, film) => `
     now() - interval '2 hours' - interval '29 days' * power((n * 7919 % ${count})::float8 / ${count}, 1.1) - interval '20 minutes' * sin(n) AS ended,
     CASE WHEN n % 23 = 0 THEN 'failed' WHEN n % 50 = 0 THEN 'cancelled' ELSE 'completed' END AS state,
     (ARRAY['fal-ai/minimax/video-01', 'fal-ai/minimax/video-01', 'fal-ai/veo3', 'fal-ai/kling-video/v2/master/text-to-video'])[n % 4 + 1] AS model,
-    (ARRAY['content_policy_violation', 'value_error', 'timeout', 'upload_failed', 'http_402', 'downstream_service_error', 'http_500'])[n / 23 % 7 + 1] AS error_code,
+    (ARRAY['content_policy_violation', 'value_error', 'timeout', 'upload_failed', 'http_402', 'downstream_service_error',
+      'http_500'])[n / 23 % 7 + 1] AS error_code,
     interval '1 second' * (1 + n % 37) AS waited, interval '1 second' * (60 + (n * 31) % 140) AS rendered, interval '1 second' * (2 + n % 9) AS copied,
     CASE WHEN n % 23 <> 0 AND n % 50 <> 0 THEN 2000000 + n % 900000 END AS bytes) x`
 
@@ -58,7 +60,8 @@ const BACKLOG = `
   SELECT l.seconds, g.at, (8 + 7 * sin(extract(epoch FROM g.at) / 13000))::int, 1, (extract(epoch FROM g.at)::bigint / 3600 % 29 = 0)::int,
     (20 + 15 * sin(extract(epoch FROM g.at) / 27000))::int, 10, (2 + 2 * sin(extract(epoch FROM g.at) / 5000))::int, false
   FROM (VALUES (60, interval '1 day'), (300, interval '4 days'), (3600, interval '30 days'), (86400, interval '30 days')) AS l(seconds, length)
-  CROSS JOIN LATERAL generate_series(vibevideo_internal.period(l.seconds, now() - l.length), now() - l.seconds * interval '1 second', l.seconds * interval '1 second') AS g(at)
+  CROSS JOIN LATERAL generate_series(vibevideo_internal.period(l.seconds, now() - l.length), now() - l.seconds * interval '1 second',
+    l.seconds * interval '1 second') AS g(at)
   ON CONFLICT DO NOTHING`
 
 /** film: the address that all of them have. */
