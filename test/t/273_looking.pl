@@ -392,6 +392,15 @@ sub acted
 	is($groups->[0]{example}, 'words of content_policy_violation', 'with an example');
 	is(scalar(@{ rows(q{SELECT * FROM vibevideo.error_groups(now() - interval '10 days')}) }), 3, 'since another time');
 
+	# of very many codes those of the last failures are there, and all lines say that others are not
+	sql($node, q{BEGIN; INSERT INTO vibevideo.job (relation, vibelog_id, state, model, input, next_at, completed_at, error_code, row_dirty, created_at)
+		SELECT 'vibelogs', 'code ' || n, 'failed', 'm', '{}', NULL, now() - CASE WHEN n > 300 THEN interval '1 minute' ELSE n * interval '1 h' END, CASE WHEN n > 300 THEN 'upper' ELSE 'a' || n END, false, now() - interval '20 days'
+		FROM generate_series(1, 1310) n});
+	$groups = rows('SELECT * FROM vibevideo.error_groups()');
+	is(join(' ', map { $_->{jobs} } grep { $_->{error_code} eq 'upper' } @$groups), '1010', 'the last failures are counted, whatever other codes there are');
+	is(scalar(grep { !$_->{more} } @$groups), 0, 'and each line says that there are more');
+	sql($node, 'ROLLBACK');
+
 	add_job(vibelog_id => "made $_", requested_by => 'cat', state => 'completed', media_url => 'http://x/v.mp4') for 1 .. 3;
 	add_job(vibelog_id => "before $_", requested_by => 'dan', state => 'completed', media_url => 'http://x/v.mp4', raw => { created_at => "now() - $_ * interval '20 days'" }) for 1 .. 2;
 	add_job(vibelog_id => "active $_", requested_by => 'ann') for 1 .. 2;
