@@ -229,24 +229,70 @@ END;
 COMMENT ON FUNCTION vibevideo_internal.jobs_of_keys(text[]) IS 'the jobs of rows with these keys, of whatever table; owner only';
 
 -- Those of filter_jobs that are active: in order of their numbers, beyond that one.
--- It reads at most so many, by the partial indexes; bound says that there were more.
-CREATE FUNCTION vibevideo_internal.filter_active(f vibevideo_internal.job_filter, states text[], newest_first boolean, most int, look int, beyond bigint,
-												 OUT job_ids bigint[], OUT bound boolean)
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
+-- The partial indexes have them in another order, so it reads all of them.  If there
+-- are more than so many (look) it walks along the numbers instead, from the first
+-- active one, until it has found enough or the clock says so; beyond becomes where it
+-- stopped.
+CREATE FUNCTION vibevideo_internal.filter_active(f vibevideo_internal.job_filter, states text[], newest_first boolean, most int, look int, until timestamptz,
+												 INOUT beyond bigint, OUT job_ids bigint[], OUT bound text)
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET jit = off AS $$
 DECLARE
+	direction constant text = CASE WHEN newest_first THEN 'DESC' ELSE 'ASC' END;
+	past constant text = CASE WHEN newest_first THEN '<' ELSE '>' END;
+	matches constant text = vibevideo_internal.filter_sql(f);
+	-- a prompt may be long, and takes as long to be read
+	step int = CASE WHEN f.prompt IS NULL THEN 1000 ELSE 10 END;
+	began timestamptz;
+	lowest bigint;
 	arms text;
+	found bigint[];
+	looked int;
+	last_id bigint;
 BEGIN
-	SELECT string_agg(format('(SELECT j.job_id, (%s) IS TRUE AND j.job_id %s $2 AS ok FROM vibevideo.job j WHERE j.state = %L)',
-							 vibevideo_internal.filter_sql(f), CASE WHEN newest_first THEN '<' ELSE '>' END, s), ' UNION ALL ')
+	SELECT string_agg(format('(SELECT j.job_id, (%s) IS TRUE AND j.job_id %s $2 AS ok FROM vibevideo.job j WHERE j.state = %L)', matches, past, s), ' UNION ALL ')
 	INTO arms FROM unnest(states) s;
-	EXECUTE format('SELECT coalesce(array_agg(x.job_id ORDER BY x.job_id %s) FILTER (WHERE x.ok), ''{}''), count(*) = $3 '
-				   'FROM (SELECT u.* FROM (%s) u LIMIT $3) x', CASE WHEN newest_first THEN 'DESC' ELSE 'ASC' END, arms)
-	INTO job_ids, bound USING f, beyond, look;
-	job_ids = job_ids[1:most];
+	EXECUTE format('SELECT coalesce(array_agg(x.job_id ORDER BY x.job_id %s) FILTER (WHERE x.ok), ''{}''), count(*) FROM (SELECT u.* FROM (%s) u LIMIT $3) x',
+				   direction, arms)
+	INTO job_ids, looked USING f, beyond, look;
+	IF looked < look THEN
+		IF cardinality(job_ids) > most THEN
+			bound = 'max_jobs';
+			job_ids = job_ids[1:most];
+			beyond = coalesce(job_ids[most], beyond);
+		END IF;
+		RETURN;
+	END IF;
+
+	job_ids = '{}';
+	SELECT CASE WHEN count(*) < vibevideo_internal.most() THEN min(a.job_id) ELSE 0 END INTO lowest
+	FROM (SELECT x.job_id FROM vibevideo_internal.active_jobs x LIMIT vibevideo_internal.most()) a;
+	LOOP
+		began = clock_timestamp();
+		EXECUTE format('SELECT coalesce(array_agg(x.job_id ORDER BY x.job_id %1$s) FILTER (WHERE x.ok), ''{}''), count(*), %2$s(x.job_id) '
+					   'FROM (SELECT j.job_id, (j.state = ANY (%3$L::text[]) AND %4$s) IS TRUE AS ok FROM vibevideo.job j '
+					   'WHERE j.job_id %5$s $2 AND j.job_id >= $4 ORDER BY j.job_id %1$s LIMIT $3) x',
+					   direction, CASE WHEN newest_first THEN 'min' ELSE 'max' END, states, matches, past)
+		INTO found, looked, last_id USING f, beyond, step, lowest;
+		job_ids = job_ids || found;
+		IF cardinality(job_ids) > most THEN
+			bound = 'max_jobs';
+			job_ids = job_ids[1:most];
+			beyond = coalesce(job_ids[most], beyond);
+			EXIT;
+		END IF;
+		EXIT WHEN looked < step;
+		beyond = last_id;
+		IF clock_timestamp() >= until THEN
+			bound = 'time';
+			EXIT;
+		END IF;
+		step = CASE WHEN clock_timestamp() - began < interval '10 ms' THEN least(step * 2, 20000) ELSE greatest(step / 2, 5) END;
+	END LOOP;
 END
 $$;
-COMMENT ON FUNCTION vibevideo_internal.filter_active(vibevideo_internal.job_filter, text[], boolean, int, int, bigint) IS
-	'part of filter_jobs: active jobs that match, among so many; owner only';
+COMMENT ON FUNCTION vibevideo_internal.filter_active(vibevideo_internal.job_filter, text[], boolean, int, int, timestamptz, bigint) IS
+	'part of filter_jobs: active jobs that match, found until a time if there are many; owner only';
 
 -- The error codes of these classes that jobs have which have ended: it hops from code
 -- to code.  NULL if there are too many.
@@ -317,7 +363,8 @@ DECLARE
 		'FROM (SELECT j.job_id, j.completed_at, (%1$s AND j.state = ANY (%4$L::text[])) IS TRUE AS ok FROM %5$s) x',
 		vibevideo_internal.filter_sql(f), direction, CASE WHEN newest_first THEN 'ASC' ELSE 'DESC' END, states,
 		vibevideo_internal.ended_sql(f, states, newest_first, codes));
-	step int = 200;
+	-- a prompt may be long, and takes as long to be read
+	step int = CASE WHEN f.prompt IS NULL THEN 200 ELSE 10 END;
 	began timestamptz;
 	found bigint[];
 	looked int;
@@ -344,7 +391,7 @@ BEGIN
 			bound = 'time';
 			EXIT;
 		END IF;
-		step = CASE WHEN clock_timestamp() - began < interval '10 ms' THEN least(step * 2, 20000) ELSE greatest(step / 2, 50) END;
+		step = CASE WHEN clock_timestamp() - began < interval '10 ms' THEN least(step * 2, 20000) ELSE greatest(step / 2, 5) END;
 	END LOOP;
 END
 $$;
@@ -403,14 +450,12 @@ BEGIN
 	END IF;
 	FOREACH part IN ARRAY parts LOOP
 		IF part = 'active' AND cardinality(active) > 0 THEN
-			SELECT x.* INTO found FROM vibevideo_internal.filter_active(f, active, newest_first, most - cardinality(job_ids) + 1,
-				greatest(max_ms, 1) * jobs_a_ms, coalesce((after ->> 'job_id')::bigint, first_id)) x;
+			SELECT x.* INTO found FROM vibevideo_internal.filter_active(f, active, newest_first, most - cardinality(job_ids),
+				CASE WHEN f.prompt IS NULL THEN greatest(max_ms, 1) * jobs_a_ms ELSE 0 END, until, coalesce((after ->> 'job_id')::bigint, first_id)) x;
 			job_ids = job_ids || found.job_ids;
-			bound = CASE WHEN cardinality(job_ids) > most THEN 'max_jobs' WHEN found.bound THEN 'time' END;
-			IF bound = 'max_jobs' THEN
-				job_ids = job_ids[1:most];
-				next = jsonb_build_object('job_id', CASE WHEN cardinality(found.job_ids) > 1 THEN job_ids[most]
-														 ELSE coalesce((after ->> 'job_id')::bigint, first_id) END);
+			IF found.bound IS NOT NULL THEN
+				bound = found.bound;
+				next = jsonb_build_object('job_id', found.beyond);
 				RETURN;
 			END IF;
 		ELSIF part = 'ended' AND cardinality(ended) > 0 THEN

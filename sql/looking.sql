@@ -873,7 +873,7 @@ COMMENT ON COLUMN vibevideo.error_group.last_at IS 'when it was last seen';
 COMMENT ON COLUMN vibevideo.error_group.trend IS 'how many in each twelfth of the time since then, the last one is now';
 COMMENT ON COLUMN vibevideo.error_group.example_job_id IS 'the last job with it';
 COMMENT ON COLUMN vibevideo.error_group.example IS 'its words, cut at 500 characters';
-COMMENT ON COLUMN vibevideo.error_group.more IS 'not all failed jobs of that time were counted, only the last 10000 with this error_code';
+COMMENT ON COLUMN vibevideo.error_group.more IS 'not all failed jobs of that time were counted: only the last 10000 of each error_code or, where there are more than 200 codes, only those of the last 1000 failures and 200 others';
 
 CREATE FUNCTION vibevideo.error_groups(since timestamptz DEFAULT now() - interval '1 day')
 RETURNS SETOF vibevideo.error_group LANGUAGE plpgsql STABLE ROWS 20 SECURITY DEFINER
@@ -882,6 +882,7 @@ DECLARE
 	most constant int = 10000;
 	parts constant int = 12;
 	most_codes constant int = 200;
+	most_recent constant int = 1000;
 	-- the beginnings of the parts
 	bounds timestamptz[];
 BEGIN
@@ -889,7 +890,8 @@ BEGIN
 	PERFORM vibevideo_internal.check_since(since);
 	bounds = ARRAY(SELECT since + p * ((now() - since) / parts) FROM generate_series(0, parts - 1) p);
 	RETURN QUERY
-	-- the codes are found by hopping through the index
+	-- the codes are found by hopping through the index; if somebody makes up very many,
+	-- those of the last failures are not lost among them
 	WITH RECURSIVE hop AS (
 		(SELECT j.error_code AS code, 1 AS nth FROM vibevideo.job j WHERE j.error_code IS NOT NULL AND j.next_at IS NULL
 		 ORDER BY j.error_code COLLATE pg_catalog."C" LIMIT 1)
@@ -897,19 +899,25 @@ BEGIN
 		SELECT (SELECT j.error_code FROM vibevideo.job j WHERE j.error_code COLLATE pg_catalog."C" > h.code AND j.next_at IS NULL
 				ORDER BY j.error_code COLLATE pg_catalog."C" LIMIT 1), h.nth + 1
 		FROM hop h WHERE h.code IS NOT NULL AND h.nth <= most_codes
+	), known AS (
+		SELECT h.code FROM hop h WHERE h.code IS NOT NULL
+		UNION
+		SELECT r.error_code FROM (SELECT j.error_code FROM vibevideo.job j
+								  WHERE j.state = 'failed' AND j.completed_at >= since ORDER BY j.completed_at DESC LIMIT most_recent) r
+		WHERE r.error_code IS NOT NULL
 	), part AS (
 		-- what is forgotten is looked at, too, and not counted
 		SELECT h.code, f.model, width_bucket(f.completed_at, bounds) AS nth, count(*) AS looked, count(f.open_id) AS n,
 			   max(f.completed_at) FILTER (WHERE f.open_id IS NOT NULL) AS last_at, min(f.completed_at) FILTER (WHERE f.open_id IS NOT NULL) AS first_at,
-			   max(f.open_id) AS job_id, h.nth > most_codes AS cut
-		FROM hop h CROSS JOIN LATERAL (
+			   max(f.open_id) AS job_id
+		FROM known h CROSS JOIN LATERAL (
 			SELECT j.model, j.completed_at, CASE WHEN j.forgotten_at IS NULL THEN j.job_id END AS open_id FROM vibevideo.job j
 			WHERE j.error_code COLLATE pg_catalog."C" = h.code AND j.next_at IS NULL AND (j.state = 'failed') IS TRUE AND j.completed_at >= since
 			ORDER BY j.completed_at DESC LIMIT most) f
-		GROUP BY 1, 2, 3, h.nth
+		GROUP BY 1, 2, 3
 	), grouped AS (
 		SELECT p.code, p.model, sum(p.n)::bigint AS jobs, min(p.first_at) AS first_at, max(p.last_at) AS last_at, max(p.job_id) AS job_id,
-			   sum(sum(p.looked)) OVER (PARTITION BY p.code) >= most OR bool_or(p.cut) AS more
+			   sum(sum(p.looked)) OVER (PARTITION BY p.code) >= most OR EXISTS (SELECT FROM hop h WHERE h.code IS NOT NULL AND h.nth > most_codes) AS more
 		FROM part p GROUP BY p.code, p.model
 	)
 	SELECT vibevideo.error_class(g.code), g.code, g.model, g.jobs,

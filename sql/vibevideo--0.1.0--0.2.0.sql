@@ -4804,24 +4804,70 @@ END;
 COMMENT ON FUNCTION vibevideo_internal.jobs_of_keys(text[]) IS 'the jobs of rows with these keys, of whatever table; owner only';
 
 -- Those of filter_jobs that are active: in order of their numbers, beyond that one.
--- It reads at most so many, by the partial indexes; bound says that there were more.
-CREATE FUNCTION vibevideo_internal.filter_active(f vibevideo_internal.job_filter, states text[], newest_first boolean, most int, look int, beyond bigint,
-												 OUT job_ids bigint[], OUT bound boolean)
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
+-- The partial indexes have them in another order, so it reads all of them.  If there
+-- are more than so many (look) it walks along the numbers instead, from the first
+-- active one, until it has found enough or the clock says so; beyond becomes where it
+-- stopped.
+CREATE FUNCTION vibevideo_internal.filter_active(f vibevideo_internal.job_filter, states text[], newest_first boolean, most int, look int, until timestamptz,
+												 INOUT beyond bigint, OUT job_ids bigint[], OUT bound text)
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET jit = off AS $$
 DECLARE
+	direction constant text = CASE WHEN newest_first THEN 'DESC' ELSE 'ASC' END;
+	past constant text = CASE WHEN newest_first THEN '<' ELSE '>' END;
+	matches constant text = vibevideo_internal.filter_sql(f);
+	-- a prompt may be long, and takes as long to be read
+	step int = CASE WHEN f.prompt IS NULL THEN 1000 ELSE 10 END;
+	began timestamptz;
+	lowest bigint;
 	arms text;
+	found bigint[];
+	looked int;
+	last_id bigint;
 BEGIN
-	SELECT string_agg(format('(SELECT j.job_id, (%s) IS TRUE AND j.job_id %s $2 AS ok FROM vibevideo.job j WHERE j.state = %L)',
-							 vibevideo_internal.filter_sql(f), CASE WHEN newest_first THEN '<' ELSE '>' END, s), ' UNION ALL ')
+	SELECT string_agg(format('(SELECT j.job_id, (%s) IS TRUE AND j.job_id %s $2 AS ok FROM vibevideo.job j WHERE j.state = %L)', matches, past, s), ' UNION ALL ')
 	INTO arms FROM unnest(states) s;
-	EXECUTE format('SELECT coalesce(array_agg(x.job_id ORDER BY x.job_id %s) FILTER (WHERE x.ok), ''{}''), count(*) = $3 '
-				   'FROM (SELECT u.* FROM (%s) u LIMIT $3) x', CASE WHEN newest_first THEN 'DESC' ELSE 'ASC' END, arms)
-	INTO job_ids, bound USING f, beyond, look;
-	job_ids = job_ids[1:most];
+	EXECUTE format('SELECT coalesce(array_agg(x.job_id ORDER BY x.job_id %s) FILTER (WHERE x.ok), ''{}''), count(*) FROM (SELECT u.* FROM (%s) u LIMIT $3) x',
+				   direction, arms)
+	INTO job_ids, looked USING f, beyond, look;
+	IF looked < look THEN
+		IF cardinality(job_ids) > most THEN
+			bound = 'max_jobs';
+			job_ids = job_ids[1:most];
+			beyond = coalesce(job_ids[most], beyond);
+		END IF;
+		RETURN;
+	END IF;
+
+	job_ids = '{}';
+	SELECT CASE WHEN count(*) < vibevideo_internal.most() THEN min(a.job_id) ELSE 0 END INTO lowest
+	FROM (SELECT x.job_id FROM vibevideo_internal.active_jobs x LIMIT vibevideo_internal.most()) a;
+	LOOP
+		began = clock_timestamp();
+		EXECUTE format('SELECT coalesce(array_agg(x.job_id ORDER BY x.job_id %1$s) FILTER (WHERE x.ok), ''{}''), count(*), %2$s(x.job_id) '
+					   'FROM (SELECT j.job_id, (j.state = ANY (%3$L::text[]) AND %4$s) IS TRUE AS ok FROM vibevideo.job j '
+					   'WHERE j.job_id %5$s $2 AND j.job_id >= $4 ORDER BY j.job_id %1$s LIMIT $3) x',
+					   direction, CASE WHEN newest_first THEN 'min' ELSE 'max' END, states, matches, past)
+		INTO found, looked, last_id USING f, beyond, step, lowest;
+		job_ids = job_ids || found;
+		IF cardinality(job_ids) > most THEN
+			bound = 'max_jobs';
+			job_ids = job_ids[1:most];
+			beyond = coalesce(job_ids[most], beyond);
+			EXIT;
+		END IF;
+		EXIT WHEN looked < step;
+		beyond = last_id;
+		IF clock_timestamp() >= until THEN
+			bound = 'time';
+			EXIT;
+		END IF;
+		step = CASE WHEN clock_timestamp() - began < interval '10 ms' THEN least(step * 2, 20000) ELSE greatest(step / 2, 5) END;
+	END LOOP;
 END
 $$;
-COMMENT ON FUNCTION vibevideo_internal.filter_active(vibevideo_internal.job_filter, text[], boolean, int, int, bigint) IS
-	'part of filter_jobs: active jobs that match, among so many; owner only';
+COMMENT ON FUNCTION vibevideo_internal.filter_active(vibevideo_internal.job_filter, text[], boolean, int, int, timestamptz, bigint) IS
+	'part of filter_jobs: active jobs that match, found until a time if there are many; owner only';
 
 -- The error codes of these classes that jobs have which have ended: it hops from code
 -- to code.  NULL if there are too many.
@@ -4892,7 +4938,8 @@ DECLARE
 		'FROM (SELECT j.job_id, j.completed_at, (%1$s AND j.state = ANY (%4$L::text[])) IS TRUE AS ok FROM %5$s) x',
 		vibevideo_internal.filter_sql(f), direction, CASE WHEN newest_first THEN 'ASC' ELSE 'DESC' END, states,
 		vibevideo_internal.ended_sql(f, states, newest_first, codes));
-	step int = 200;
+	-- a prompt may be long, and takes as long to be read
+	step int = CASE WHEN f.prompt IS NULL THEN 200 ELSE 10 END;
 	began timestamptz;
 	found bigint[];
 	looked int;
@@ -4919,7 +4966,7 @@ BEGIN
 			bound = 'time';
 			EXIT;
 		END IF;
-		step = CASE WHEN clock_timestamp() - began < interval '10 ms' THEN least(step * 2, 20000) ELSE greatest(step / 2, 50) END;
+		step = CASE WHEN clock_timestamp() - began < interval '10 ms' THEN least(step * 2, 20000) ELSE greatest(step / 2, 5) END;
 	END LOOP;
 END
 $$;
@@ -4978,14 +5025,12 @@ BEGIN
 	END IF;
 	FOREACH part IN ARRAY parts LOOP
 		IF part = 'active' AND cardinality(active) > 0 THEN
-			SELECT x.* INTO found FROM vibevideo_internal.filter_active(f, active, newest_first, most - cardinality(job_ids) + 1,
-				greatest(max_ms, 1) * jobs_a_ms, coalesce((after ->> 'job_id')::bigint, first_id)) x;
+			SELECT x.* INTO found FROM vibevideo_internal.filter_active(f, active, newest_first, most - cardinality(job_ids),
+				CASE WHEN f.prompt IS NULL THEN greatest(max_ms, 1) * jobs_a_ms ELSE 0 END, until, coalesce((after ->> 'job_id')::bigint, first_id)) x;
 			job_ids = job_ids || found.job_ids;
-			bound = CASE WHEN cardinality(job_ids) > most THEN 'max_jobs' WHEN found.bound THEN 'time' END;
-			IF bound = 'max_jobs' THEN
-				job_ids = job_ids[1:most];
-				next = jsonb_build_object('job_id', CASE WHEN cardinality(found.job_ids) > 1 THEN job_ids[most]
-														 ELSE coalesce((after ->> 'job_id')::bigint, first_id) END);
+			IF found.bound IS NOT NULL THEN
+				bound = found.bound;
+				next = jsonb_build_object('job_id', found.beyond);
 				RETURN;
 			END IF;
 		ELSIF part = 'ended' AND cardinality(ended) > 0 THEN
@@ -6513,7 +6558,7 @@ COMMENT ON COLUMN vibevideo.error_group.last_at IS 'when it was last seen';
 COMMENT ON COLUMN vibevideo.error_group.trend IS 'how many in each twelfth of the time since then, the last one is now';
 COMMENT ON COLUMN vibevideo.error_group.example_job_id IS 'the last job with it';
 COMMENT ON COLUMN vibevideo.error_group.example IS 'its words, cut at 500 characters';
-COMMENT ON COLUMN vibevideo.error_group.more IS 'not all failed jobs of that time were counted, only the last 10000 with this error_code';
+COMMENT ON COLUMN vibevideo.error_group.more IS 'not all failed jobs of that time were counted: only the last 10000 of each error_code or, where there are more than 200 codes, only those of the last 1000 failures and 200 others';
 
 /*
  * vibevideo.error_groups(since) - what went wrong since then, by error and model, the
@@ -6528,6 +6573,7 @@ DECLARE
 	most constant int = 10000;
 	parts constant int = 12;
 	most_codes constant int = 200;
+	most_recent constant int = 1000;
 	-- the beginnings of the parts
 	bounds timestamptz[];
 BEGIN
@@ -6535,7 +6581,8 @@ BEGIN
 	PERFORM vibevideo_internal.check_since(since);
 	bounds = ARRAY(SELECT since + p * ((now() - since) / parts) FROM generate_series(0, parts - 1) p);
 	RETURN QUERY
-	-- the codes are found by hopping through the index
+	-- the codes are found by hopping through the index; if somebody makes up very many,
+	-- those of the last failures are not lost among them
 	WITH RECURSIVE hop AS (
 		(SELECT j.error_code AS code, 1 AS nth FROM vibevideo.job j WHERE j.error_code IS NOT NULL AND j.next_at IS NULL
 		 ORDER BY j.error_code COLLATE pg_catalog."C" LIMIT 1)
@@ -6543,19 +6590,25 @@ BEGIN
 		SELECT (SELECT j.error_code FROM vibevideo.job j WHERE j.error_code COLLATE pg_catalog."C" > h.code AND j.next_at IS NULL
 				ORDER BY j.error_code COLLATE pg_catalog."C" LIMIT 1), h.nth + 1
 		FROM hop h WHERE h.code IS NOT NULL AND h.nth <= most_codes
+	), known AS (
+		SELECT h.code FROM hop h WHERE h.code IS NOT NULL
+		UNION
+		SELECT r.error_code FROM (SELECT j.error_code FROM vibevideo.job j
+								  WHERE j.state = 'failed' AND j.completed_at >= since ORDER BY j.completed_at DESC LIMIT most_recent) r
+		WHERE r.error_code IS NOT NULL
 	), part AS (
 		-- what is forgotten is looked at, too, and not counted
 		SELECT h.code, f.model, width_bucket(f.completed_at, bounds) AS nth, count(*) AS looked, count(f.open_id) AS n,
 			   max(f.completed_at) FILTER (WHERE f.open_id IS NOT NULL) AS last_at, min(f.completed_at) FILTER (WHERE f.open_id IS NOT NULL) AS first_at,
-			   max(f.open_id) AS job_id, h.nth > most_codes AS cut
-		FROM hop h CROSS JOIN LATERAL (
+			   max(f.open_id) AS job_id
+		FROM known h CROSS JOIN LATERAL (
 			SELECT j.model, j.completed_at, CASE WHEN j.forgotten_at IS NULL THEN j.job_id END AS open_id FROM vibevideo.job j
 			WHERE j.error_code COLLATE pg_catalog."C" = h.code AND j.next_at IS NULL AND (j.state = 'failed') IS TRUE AND j.completed_at >= since
 			ORDER BY j.completed_at DESC LIMIT most) f
-		GROUP BY 1, 2, 3, h.nth
+		GROUP BY 1, 2, 3
 	), grouped AS (
 		SELECT p.code, p.model, sum(p.n)::bigint AS jobs, min(p.first_at) AS first_at, max(p.last_at) AS last_at, max(p.job_id) AS job_id,
-			   sum(sum(p.looked)) OVER (PARTITION BY p.code) >= most OR bool_or(p.cut) AS more
+			   sum(sum(p.looked)) OVER (PARTITION BY p.code) >= most OR EXISTS (SELECT FROM hop h WHERE h.code IS NOT NULL AND h.nth > most_codes) AS more
 		FROM part p GROUP BY p.code, p.model
 	)
 	SELECT vibevideo.error_class(g.code), g.code, g.model, g.jobs,

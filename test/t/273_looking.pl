@@ -386,6 +386,29 @@ sub acted
 	$job = row("SELECT (j).* FROM vibevideo.list_jobs('{\"job_id\": $active[1]}') l, unnest(l.jobs) j");
 	is($job->{waits_for}, 'paused', 'with what holds a job');
 	is(row(q{SELECT bound FROM vibevideo.list_jobs('{"prompt": "secret"}', NULL, 3)})->{bound}, 'max_jobs', 'why it ends');
+	is($list->('{"prompt": "secret"}', 3), $list->('{}', 1000), 'by words of the prompt');
+
+	# more unfinished jobs than are read for a page: none is left out, whatever order they are due in
+	sql($node, q{INSERT INTO vibevideo.job (relation, vibelog_id, state, model, input, next_at, row_dirty, created_at)
+		SELECT 'vibelogs', 'many ' || n, CASE WHEN n % 3 = 0 THEN 'queued' ELSE 'pending' END, 'm', '{}', now() + (n * 7919 % 500) * interval '1 s', false, now() - interval '1 h' FROM generate_series(1, 700) n});
+	for my $newest (1, 0)
+	{
+		my $f = q{vibevideo_internal.read_filter('{"status": ["queued", "completed"]}')};
+		my ($after, @ids, %bounds);
+
+		for (1 .. 200)
+		{
+			# without time: each call does no more than it has to
+			my $page = row("SELECT * FROM vibevideo_internal.filter_jobs($f, $newest = 1, 50, 0, " . literal($after) . ')');
+			push @ids, @{ $page->{job_ids} };
+			$bounds{ $page->{bound} // 'end' }++;
+			last unless defined $page->{next};
+			$after = $json->encode($page->{next});
+		}
+		my @true = map { $_->{job_id} } @{ rows(q{SELECT job_id FROM vibevideo.job WHERE vibevideo_internal.shown_status(state) IN ('queued', 'completed') ORDER BY completed_at IS NOT NULL DESC, completed_at, job_id}) };
+		is(join(' ', @ids), join(' ', $newest ? reverse(@true) : @true), ($newest ? 'newest' : 'oldest') . ' first: all of many');
+		is($bounds{end}, 1, 'which it says');
+	}
 	sql($node, 'DELETE FROM vibevideo.job WHERE true; DELETE FROM vibevideo_internal.new_costs WHERE true; DELETE FROM vibevideo.past_costs WHERE true');
 }
 
@@ -459,6 +482,15 @@ sub acted
 	is(row(q{SELECT count(*) FILTER (WHERE j.forgotten_at IS NOT NULL) AS n FROM vibevideo.list_jobs('{"state": "failed", "since": "1 day"}') l, unnest(l.jobs) j})->{n}, 6,
 		'and lists say so');
 	sql($node, 'UPDATE vibevideo.job SET forgotten_at = NULL WHERE forgotten_at IS NOT NULL');
+
+	# of very many codes those of the last failures are there, and all lines say that others are not
+	sql($node, q{BEGIN; INSERT INTO vibevideo.job (relation, vibelog_id, state, model, input, next_at, completed_at, error_code, row_dirty, created_at)
+		SELECT 'vibelogs', 'code ' || n, 'failed', 'm', '{}', NULL, now() - CASE WHEN n > 300 THEN interval '1 minute' ELSE n * interval '1 h' END, CASE WHEN n > 300 THEN 'upper' ELSE 'a' || n END, false, now() - interval '20 days'
+		FROM generate_series(1, 1310) n});
+	$groups = rows('SELECT * FROM vibevideo.error_groups()');
+	is(join(' ', map { $_->{jobs} } grep { $_->{error_code} eq 'upper' } @$groups), '1010', 'the last failures are counted, whatever other codes there are');
+	is(scalar(grep { !$_->{more} } @$groups), 0, 'and each line says that there are more');
+	sql($node, 'ROLLBACK');
 
 	add_job(vibelog_id => "made $_", requested_by => 'cat', state => 'completed', media_url => 'http://x/v.mp4') for 1 .. 3;
 	add_job(vibelog_id => "before $_", requested_by => 'dan', state => 'completed', media_url => 'http://x/v.mp4', raw => { created_at => "now() - $_ * interval '20 days'" }) for 1 .. 2;
