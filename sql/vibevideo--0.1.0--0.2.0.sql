@@ -8085,7 +8085,7 @@ DECLARE
 		'vibevideo.grant_access(regrole, text, boolean), vibevideo.revoke_access(regrole), vibevideo_internal.states(), '
 		'vibevideo_internal.filter_strings(jsonb, text, text[]), vibevideo_internal.filter_value(jsonb, text, text), vibevideo_internal.filter_time(jsonb, text), '
 		'vibevideo_internal.read_filter(jsonb), vibevideo_internal.filter_sql(vibevideo_internal.job_filter), vibevideo_internal.jobs_of_keys(text[]), '
-		'vibevideo_internal.filter_active(vibevideo_internal.job_filter, text[], boolean, int, int, bigint), '
+		'vibevideo_internal.filter_active(vibevideo_internal.job_filter, text[], boolean, int, int, timestamptz, bigint), '
 		'vibevideo_internal.filter_ended(vibevideo_internal.job_filter, text[], boolean, int, timestamptz, timestamptz, bigint), '
 		'vibevideo_internal.filter_jobs(vibevideo_internal.job_filter, boolean, int, int, jsonb), vibevideo_internal.deed_sql(text), vibevideo_internal.cost_sql(text), '
 		'vibevideo_internal.why_not_sql(text), vibevideo_internal.add_reasons(jsonb, jsonb), vibevideo_internal.confirmation(numeric), vibevideo.plan(text, jsonb, int), '

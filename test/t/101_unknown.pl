@@ -224,11 +224,12 @@ for my $hours (-2, 2)
 		[ { kind => 'reset_before', plain => 1 }, qr/request list: / ])
 	{
 		my ($fault, $words) = @$case;
+		my $plain = ref $fault && delete $fault->{plain};
 
 		$fal->clear_faults;
 		$fal->fault('list', $fault, times => -1);
 		$fal->fault('submit', 'reset_after', prompt => '^list: down$');
-		configure($node, fal_api_url => $fal->direct . '/v1') if $fault->{plain};
+		configure($node, fal_api_url => $fal->direct . '/v1') if $plain;
 		submit($node, $id);
 		wait_for($node, "SELECT error FROM vibevideo.job WHERE vibelog_id = '$id'", $words, "the list: $fault->{kind}: the job says so", hurry => 1);
 		is(job_of($node, $id)->{state}, 'submit_unknown', "the list: $fault->{kind}: and waits");
