@@ -350,8 +350,9 @@ interrupt('fast restart', sub { $node->restart; });
 	my $session = background_sql($node, 'gone');
 	$session->query('BEGIN');
 	$session->query("SELECT vibevideo_submit('$id{$_}')") for qw(accepted lost refused);
-	# a worker that is paused settles nothing
-	cli($node, 'UPDATE vibevideo.binding SET paused = true', 'gone');
+	# a worker that is paused settles nothing, once it has begun a turn that sees that
+	my $paused_at = cli($node, 'UPDATE vibevideo.binding SET paused = true; SELECT clock_timestamp()', 'gone');
+	wait_for($node, "SELECT vibevideo.wake(); SELECT heartbeat_at > '$paused_at' FROM vibevideo.worker_info()", qr/t$/, 'dropped: the worker is paused', database => 'gone');
 	$session->query('ROLLBACK');
 	$session->quit;
 	is(scalar(journal_files($node)), 1, 'dropped: its journal holds what was rolled back');
