@@ -49,7 +49,7 @@ tells(qr/the worker is killed, on purpose\n  PostgreSQL restarts itself .*^  \$ 
 	'the worker is killed, and what that does is said before');
 tells(qr/new worker: .*^  Wed  Ben  completed .*^  Wednesday's copy went on where it was: the new worker fetched the film from\n  byte [\d,]+ on/ms, 'and the copy goes on');
 tells(qr/^  Tuesday's request was found in fal\.ai's list\. fal\.ai has had it once\.$/m, 'the request whose answer was lost is found');
-tells(qr/^  Ben reads: Failed: the provider rejects this content: prompt: The content\n/m, 'one is rejected, in a sentence');
+tells(qr/^  Ben reads: Failed: the provider rejects this content \(prompt: The content\n/m, 'one is rejected, in a sentence');
 tells(qr/^  Sun  Ana  refused  No more videos can be requested today\. Come back after/m, 'one is over the limit of its user');
 tells(qr/\n\nSuccess\. To see the films, open demo\/index\.html\.\n\z/, 'it ends with where the films are');
 

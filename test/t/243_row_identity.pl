@@ -236,6 +236,7 @@ for my $when ('at fal', 'made')
 
 # -- noted while fal is down: the row is written after the job's reason --------------------------------------
 {
+	wait_for($node, q{SELECT count(*) FROM vibevideo.job WHERE state IN ('submitting', 'queued', 'generating')}, '0', 'nothing is at fal', hurry => 1);
 	sql($node, q{ALTER SYSTEM SET vibevideo.max_active = 1; SELECT pg_reload_conf()});
 	wait_for($node, 'SHOW vibevideo.max_active', '1', 'there is room for one');
 	my $request = held('first', 'anna');
