@@ -717,6 +717,12 @@ RETURNS text LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 RETURN CASE WHEN length(words) > 200 THEN rtrim(left(translate(words, E'\n\r\t', '   '), 200)) || ' ...' ELSE translate(words, E'\n\r\t', '   ') END;
 COMMENT ON FUNCTION vibevideo_internal.quoted(text) IS 'somebody''s words on one line, cut; owner only';
 
+-- After what it is tried again; a job may wait for a later time without an error.
+CREATE FUNCTION vibevideo_internal.after_error(words text, error_code text, error text)
+RETURNS text LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+RETURN concat_ws(', ', words, 'after ' || nullif(concat_ws(': ', error_code, error), ''));
+COMMENT ON FUNCTION vibevideo_internal.after_error(text, text, text) IS 'the words, with the error that came before, if there was one; owner only';
+
 CREATE FUNCTION vibevideo_internal.submit_line(most int, OUT jobs bigint[], OUT turns int[], OUT whole boolean, OUT waiting int, OUT room int)
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp SET enable_sort = off SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$
@@ -894,7 +900,7 @@ BEGIN
 		RETURN vibevideo_internal.because('cancel', concat_ws('; ', format('a cancel is on its way since %s', vibevideo_internal.clock(j.cancel_requested_at)),
 			CASE WHEN j.state = 'submitting' THEN 'fal.ai has not answered the submit yet'
 				 WHEN j.state = 'submit_unknown' THEN format('first it has to be found out whether fal.ai has the job: %s', j.error)
-				 WHEN j.tries > 0 THEN format('%s at %s, after %s: %s', try, vibevideo_internal.clock(j.next_at), j.error_code, j.error) END),
+				 WHEN j.tries > 0 THEN vibevideo_internal.after_error(format('%s at %s', try, vibevideo_internal.clock(j.next_at)), j.error_code, j.error) END),
 			until => CASE WHEN j.leased_by IS NULL AND j.next_at > now THEN j.next_at END);
 	ELSIF j.state = 'submitting' THEN
 		RETURN vibevideo_internal.because('sending', format('being sent since %s', vibevideo_internal.clock(j.sent_at)), estimate => j.total_p50);
@@ -903,7 +909,7 @@ BEGIN
 			vibevideo_internal.lost_looks(j.tries, CASE WHEN j.leased_by IS NULL THEN j.next_at END),
 			vibevideo_internal.lost_ends(j.sent_at, j.error)), until => CASE WHEN j.leased_by IS NULL THEN j.next_at END);
 	ELSIF j.leased_by IS NULL AND j.next_at > now AND (j.error_code IS NOT NULL OR NOT follows) THEN
-		RETURN vibevideo_internal.because('backoff', concat_ws(', ', format('%s at %s', try, vibevideo_internal.clock(j.next_at)), 'after ' || concat_ws(': ', j.error_code, j.error)),
+		RETURN vibevideo_internal.because('backoff', vibevideo_internal.after_error(format('%s at %s', try, vibevideo_internal.clock(j.next_at)), j.error_code, j.error),
 			again, until => j.next_at,
 			estimate => CASE WHEN copies THEN j.next_at - now + j.copy_p50 WHEN j.state = 'pending' THEN j.next_at - now + j.total_p50 END);
 	ELSIF j.state = 'pending' THEN
@@ -933,7 +939,7 @@ BEGIN
 				 WHEN j.bytes_done > 0 THEN format('copying: %s so far', pg_size_pretty(j.bytes_done)) ELSE 'its copy has begun' END,
 			CASE WHEN j.bytes_per_second > 0 THEN pg_size_pretty(j.bytes_per_second) || '/s' END,
 			CASE WHEN j.seconds_left >= 0 THEN format('%s left', vibevideo_internal.span((j.seconds_left + 1) * interval '1 second')) END,
-			CASE WHEN j.tries > 0 THEN format('%s, after %s: %s', try, j.error_code, j.error) END),
+			CASE WHEN j.tries > 0 THEN vibevideo_internal.after_error(try, j.error_code, j.error) END),
 			until => now + j.seconds_left * interval '1 second',
 			estimate => coalesce(j.seconds_left * interval '1 second', vibevideo_internal.still(j.copy_p50 - (now - j.generated_at))));
 	ELSIF copies THEN

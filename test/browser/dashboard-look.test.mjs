@@ -258,7 +258,7 @@ describe('each screen', () => {
     await page.getByText('Only those who may see inputs can read it.').waitFor()
     assert.doesNotMatch(await main(page).textContent(), /heron/)
     await go(page, 'find?q=heron')
-    await page.getByText('Nothing was found').waitFor()
+    await page.getByText('Nothing found for').waitFor()
   }))
 
   test('at 200 % nothing is lost or beside the window', inside({ viewport: { width: 640, height: 400 }, deviceScaleFactor: 2 }, async ({ page }) => {
@@ -282,6 +282,33 @@ describe('each screen', () => {
     assert.equal(title, `${at.slice(0, 19).replace('T', ' ')} UTC`)
     const vienna = new Date(at).toLocaleTimeString('en-GB', { timeZone: 'Europe/Vienna' })
     assert.ok(text.includes(vienna), `${text} has ${vienna}`)
+  }))
+
+  test('those in sentences of the database are local, too', inside(async ({ page }) => {
+    const { job } = seeded.backoff
+    const vienna = await world.db.value(`SELECT to_char(next_at AT TIME ZONE 'Europe/Vienna', 'HH24:MI:SS') FROM vibevideo.job WHERE job_id = ${job}`)
+    await go(page, `job/${job}`)
+    const sentence = await page.locator('.lead').textContent()
+    assert.ok(sentence.includes(vienna), `${sentence} has ${vienna}`)
+  }))
+
+  test('an error code shows its underscores, in two lines at most', inside(async ({ page }) => {
+    await goTo(page, 'errors')
+    const links = await page.locator('td.first a').evaluateAll((all) => all.map((a) => ({ line: getComputedStyle(a).textDecorationLine,
+      text: a.textContent, lines: Math.round(a.firstElementChild.clientHeight / parseFloat(getComputedStyle(a).lineHeight)) })))
+    assert.ok(links.some(({ text }) => text === MARKUP) && links.some(({ text }) => text === 'upload_failed'), 'they are whole')
+    for (const { text, line, lines } of links) {
+      assert.equal(line, 'none', text)
+      assert.ok(lines <= 2, `${lines} lines: ${text}`)
+    }
+  }))
+
+  test('a job that is copied has nothing in the colour of a finished one; without events it says so', inside(async ({ page }) => {
+    await go(page, `job/${seeded.copyAgain.job}`)
+    assert.deepEqual(await page.locator('.stretch rect').evaluateAll((all) => all.map((e) => e.getAttribute('class'))),
+      ['part-accepted', 'part-rendered', 'part-copying'])
+    await go(page, `job/${seeded.backoff.job}`)
+    await page.getByText('No events are recorded for this job.').waitFor()
   }))
 
   test('the scheme follows the system until somebody chooses', inside(async ({ page }) => {
@@ -374,7 +401,7 @@ describe('lists', () => {
     await until('jobs with that error', async () => /runner_disconnected|Runner disconnected/.test(await page.getByRole('table',
       { name: 'Found' }).textContent()))
     await find('nothing-like-this')
-    await page.getByText('Nothing was found').waitFor()
+    await page.getByText('Nothing found for').waitFor()
   }))
 
   test('ten thousand rows are scrolled through, and few of them are in the page', inside(async ({ page }) => {
@@ -550,6 +577,7 @@ describe('an empty project', () => {
       await page.getByText('Idle', { exact: true }).waitFor()
       for (const screen of Object.keys(SCREENS)) {
         await goTo(page, screen)
+        if (screen === 'charts') await page.getByText('Nothing has happened in the last 24 hours').waitFor()
         await screenshot(page, `empty-${screen}-light-wide`)
         if (['overview', 'jobs', 'charts'].includes(screen)) await checkAccessible(shown, `empty ${screen}`)
       }

@@ -12,6 +12,7 @@ SELECT vibevideo_internal.span('2 min', '4 min'), vibevideo_internal.span('20 s'
 SELECT n, vibevideo_internal.many(n), vibevideo_internal.ahead_of_you(n) FROM unnest(ARRAY[0, 1, 999, 1000, 1001, 5000, NULL]) n;
 SELECT vibevideo_internal.quoted(E'one\r\ntwo\tthree'), length(vibevideo_internal.quoted(repeat('x', 201))), vibevideo_internal.quoted(repeat('x', 200)) = repeat('x', 200) AS whole,
 	   vibevideo_internal.quoted(NULL) IS NULL AS none;
+SELECT e.code, e.error, vibevideo_internal.after_error('next try', e.code, e.error) FROM (VALUES (NULL, NULL), ('http_503', NULL), ('http_503', 'Overloaded')) AS e(code, error);
 SELECT vibevideo_internal.still('1 s'), vibevideo_internal.still('0'), vibevideo_internal.still('-1 s');
 SELECT vibevideo_internal.clock(date_trunc('day', now()) + interval '13 h 2 min 3.9 s'), vibevideo_internal.clock('2020-02-03 04:05:06');
 SELECT * FROM vibevideo_internal.because('x', 'y', estimate => '-1 s');

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import { backlogChart, isBlank, type SeriesSet } from '../src/lib/chart-data'
 import { Pages } from '../src/lib/pages'
 import { fullestLabel, labelsOf, most, sumColumn, timesOf, total } from '../src/lib/series'
 import { Selection } from '../src/parts/selection'
@@ -80,5 +81,11 @@ describe('series', () => {
     assert.deepEqual(labelsOf(rows), ['a', 'b'])
     assert.equal(fullestLabel(rows), 'b')
     assert.equal(fullestLabel([]), null)
+  })
+  test('in which nothing happened make blank charts', () => {
+    const chart = (value: number | null) =>
+      backlogChart({ backlog: [{ at: at(0), label: 'queued', value }] } as unknown as SeriesSet, times)
+    assert.ok(isBlank([chart(null), chart(0)]))
+    assert.ok(!isBlank([chart(0), chart(1)]))
   })
 })

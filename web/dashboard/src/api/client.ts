@@ -12,6 +12,9 @@ export interface Access {
   token: () => Promise<string | null>
 }
 
+/** So that times in the database's sentences are the reader's, as the page's own are. */
+const ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone
+
 export type Call = <T>(name: string, args?: Record<string, unknown>, signal?: AbortSignal) => Promise<T>
 
 /** Returns what makes calls with this access. */
@@ -22,6 +25,7 @@ export function makeCall(access: Access): Call {
       const token = await access.token()
       if (access.apikey) headers.set('apikey', access.apikey)
       if (token) headers.set('Authorization', `Bearer ${token}`)
+      headers.append('Prefer', `timezone=${ZONE}`)
       return fetch(input, { ...init, headers, credentials: 'omit', cache: 'no-store' })
     },
   })

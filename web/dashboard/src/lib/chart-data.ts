@@ -92,6 +92,11 @@ export function spendChart(set: SeriesSet, times: number[]): ChartData {
   }
 }
 
+/** Nothing was in work, ended or was spent: there is no line to be seen. */
+export function isBlank(charts: ChartData[]): boolean {
+  return charts.every(({ lines }) => lines.every(({ column }) => (most(column) ?? 0) === 0))
+}
+
 /** All charts have the same times, so that they can be read one below the other. */
 export function sharedTimes(set: SeriesSet): number[] {
   return timesOf([set.backlog, set.p50, set.completed, set.spend])

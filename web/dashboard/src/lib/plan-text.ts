@@ -18,7 +18,7 @@ export const ACTIONS: Record<Action, { label: string; verb: string; done: string
     note: 'This spends nothing. What fal.ai is rendering already may still be charged.',
   },
   resolve_not_sent: {
-    label: 'Send lost ones again',
+    label: 'Send again',
     verb: 'Send again',
     done: 'sent again',
     note: 'Only if fal.ai does not have them: what it has rendered all the same is paid for twice.',

@@ -84,7 +84,7 @@ export function askAdopt(job: Job, requestId: string): void {
 
 /** fal.ai does not have it: the plan says what sending it again costs. */
 export function askSendAgain(job: Job): void {
-  openPlan('resolve_not_sent', { job_id: [String(job.job_id)] }, `job ${job.job_id} was not sent`)
+  openPlan('resolve_not_sent', { job_id: [String(job.job_id)] }, `job ${job.job_id}`)
 }
 
 export function jobActions(job: JobRow, cost: RetryCost | null): TemplateResult {

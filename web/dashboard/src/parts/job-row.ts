@@ -53,6 +53,8 @@ export function timesCell(job: JobRow): TemplateResult {
     const seconds = parseInterval(text)
     return seconds === null ? nothing : html`<span title=${label}>${shortDuration(seconds)}</span>`
   }
+  // how long one waits that fal.ai does not have yet is how old it is
+  if (isActive(job.state) && !job.submitted_at) return html`${since(job.created_at)}`
   return html`<span class="two"
     >${since(job.created_at)}<span class="quiet spans"
       >${part('until fal.ai accepted it', job.waited)}${part('rendering, with fal.ai’s queue', job.rendered)}${part('copying', job.copied)}</span

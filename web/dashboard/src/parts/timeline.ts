@@ -10,14 +10,24 @@ import { when } from './time'
 const WIDTH = 1000
 const LEAST = 6
 
+/** What goes on after a step. */
+const NEXT: Record<string, string> = { requested: 'sent', sent: 'accepted', accepted: 'rendered', rendered: 'copying' }
+
 interface Stretch {
-  step: JobStep
+  phase: string
   seconds: number
-  nth: number
+}
+
+/** The phase that a step ends; the last one of a job in work goes on. */
+function phaseOf(steps: JobStep[], nth: number): string {
+  const step = steps[nth]?.step ?? ''
+  return step === 'now' ? (NEXT[steps[nth - 1]?.step ?? ''] ?? step) : step
 }
 
 function stretches(steps: JobStep[]): Stretch[] {
-  return steps.map((step, nth) => ({ step, seconds: Math.max(0, parseInterval(step.took) ?? 0), nth })).slice(1)
+  return steps
+    .map(({ took }, nth) => ({ phase: phaseOf(steps, nth), seconds: Math.max(0, parseInterval(took) ?? 0) }))
+    .slice(1)
 }
 
 function bar(parts: Stretch[]): TemplateResult | typeof nothing {
@@ -25,9 +35,9 @@ function bar(parts: Stretch[]): TemplateResult | typeof nothing {
   if (total === 0) return nothing
   const scale = (WIDTH - LEAST * parts.length) / total
   let x = 0
-  const rects = parts.map(({ seconds, nth }) => {
+  const rects = parts.map(({ seconds, phase }) => {
     const width = LEAST + seconds * scale
-    const rect = svg`<rect class="part-${nth}" x=${x} y="0" width=${width - 3} height="8" rx="2" />`
+    const rect = svg`<rect class="part-${phase}" x=${x} y="0" width=${width - 3} height="8" rx="2" />`
     x += width
     return rect
   })
@@ -39,7 +49,7 @@ export function timeline(steps: JobStep[]): TemplateResult {
     <ol class="steps">
       ${steps.map(
         ({ step, at, took }, nth) => html`<li>
-          <span class="dot part-${nth}" aria-hidden="true"></span>
+          <span class="dot part-${phaseOf(steps, nth)}" aria-hidden="true"></span>
           <span class="step-name">${STEPS[step] ?? step}</span>
           <span>${when(at)}</span>
           <span class="quiet">${nth > 0 ? `after ${duration(parseInterval(took))}` : ''}</span>

@@ -7,6 +7,7 @@ import { admin, serverNow } from '../app/session'
 import {
   backlogChart,
   finishedChart,
+  isBlank,
   PHASES,
   type Phase,
   type SeriesSet,
@@ -21,7 +22,7 @@ import { define, Part } from '../parts/base'
 import '../parts/chart'
 import type { ChartData, ChartElement } from '../parts/chart'
 import { pageHead, tabs } from '../parts/panel'
-import { polled } from '../parts/states'
+import { empty, polled } from '../parts/states'
 
 const RANGES = LOOKS_BACK.filter((range) => range.name !== '7d')
 
@@ -113,18 +114,19 @@ class ChartsScreen extends Part {
     this.requestUpdate()
   }
 
+  #charts(shown: Shown): TemplateResult {
+    return html`${this.#choices(shown)}
+      <div class="charts" @vv-zoom=${this.#noteZoom}>
+        ${shown.charts.map((data) => html`<div class="panel"><vv-chart .data=${data}></vv-chart></div>`)}
+      </div>
+      <p class="quiet">A point is ${this.#query().range.step}. Times are local.</p>`
+  }
+
   override render() {
     const { range } = this.#query()
     const choices = RANGES.map((r) => ({ text: r.label, href: this.#go({ range: r.name }), on: r === range }))
     return html`${pageHead('Charts')} ${tabs('How far back', choices)}
-      ${polled(
-        this.#poll,
-        (shown) => html`${this.#choices(shown)}
-          <div class="charts" @vv-zoom=${this.#noteZoom}>
-            ${shown.charts.map((data) => html`<div class="panel"><vv-chart .data=${data}></vv-chart></div>`)}
-          </div>
-          <p class="quiet">A point is ${range.step}. Times are local.</p>`,
-      )}`
+      ${polled(this.#poll, (shown) => (isBlank(shown.charts) ? empty(`Nothing has happened in the last ${range.label}: no job was in work or ended.`) : this.#charts(shown)))}`
   }
 }
 

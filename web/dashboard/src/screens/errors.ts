@@ -10,6 +10,7 @@ import { LOOKS_BACK, rangeStart, readRange } from '../lib/range'
 import { Watch } from '../lib/store'
 import { CLASSES } from '../lib/words'
 import { define, Part } from '../parts/base'
+import { clampedCode } from '../parts/code'
 import { pageHead, tabs } from '../parts/panel'
 import { openPlan } from '../parts/plan-dialog'
 import { sparkline } from '../parts/sparkline'
@@ -56,7 +57,7 @@ class ErrorsScreen extends Part {
         kind: 'first',
         cell: (g) => html`<span class="two"
           ><a href=${link('jobs', { state: 'failed', error_code: g.error_code, model: g.model, since: this.#range.label })} data-line data-key="error-${g.error_code}-${g.model}"
-            ><code class="break">${g.error_code}</code></a
+            >${clampedCode(g.error_code)}</a
           ><span class="tag">${CLASSES[g.error_class ?? ''] ?? g.error_class}</span></span
         >`,
       },
@@ -71,7 +72,7 @@ class ErrorsScreen extends Part {
         kind: 'wide',
         cell: (g) => html`<span class="two"
           ><span class="clamp" dir="auto" title=${g.example ?? ''}>${g.example}</span
-          ><span class="quiet clip">${g.model}, <a href=${jobLink(g.example_job_id)}>job ${g.example_job_id}</a></span></span
+          ><span class="quiet clip"><a href=${jobLink(g.example_job_id)}>job ${g.example_job_id}</a>, ${g.model}</span></span
         >`,
       },
       {

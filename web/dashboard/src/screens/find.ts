@@ -40,22 +40,30 @@ class FindScreen extends Part {
     if (screen === 'find' && this.#asked !== '' && (query.get('q') ?? '') !== this.#asked) void this.#poll.restart()
   }
 
-  #more(page: JobPage) {
-    return html`<p class="line">
-      <span>These are not all.</span><a href=${link('jobs', writeFilter(fromApi(page.filter)))}>Show them as a list</a>
-    </p>`
+  #listLink(page: JobPage, words: string) {
+    return html`<a href=${link('jobs', writeFilter(fromApi(page.filter)))}>${words}</a>`
+  }
+
+  #found(page: JobPage) {
+    return html`${jobLines('Found', page.jobs)}
+      ${page.bound ? html`<p class="line"><span>These are not all.</span>${this.#listLink(page, 'Show them as a list')}</p>` : ''}`
+  }
+
+  #nothing(page: JobPage) {
+    const words = html`Nothing found for “<strong dir="auto">${this.#asked}</strong>”`
+    return page.bound
+      ? empty(
+          html`${words} so far: not all jobs could be looked at in time.`,
+          this.#listLink(page, 'Look on in the list of jobs'),
+        )
+      : empty(html`${words}.`)
   }
 
   override render() {
     const hint = `Looked for a job’s number, a row’s key, fal.ai’s id of a request, a user, an error code${me()?.see_input ? ', and words of prompts' : ''}.`
     return html`${pageHead('Search')}
       <p class="quiet">${hint}</p>
-      ${polled(this.#poll, (page) =>
-        page.jobs.length === 0
-          ? html`${empty(html`Nothing was found for <strong dir="auto">${this.#asked}</strong>.`)}
-              ${page.bound ? html`<p class="line warn">Not all could be looked at in time.</p>${this.#more(page)}` : ''}`
-          : html`${jobLines('Found', page.jobs)} ${page.bound ? this.#more(page) : ''}`,
-      )}`
+      ${polled(this.#poll, (page) => (page.jobs.length === 0 ? this.#nothing(page) : this.#found(page)))}`
   }
 }
 

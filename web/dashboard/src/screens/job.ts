@@ -140,6 +140,7 @@ class JobScreen extends Part {
   }
 
   #events({ events, more }: JobDetails): TemplateResult {
+    if (events.length === 0) return html`<p class="quiet pad">No events are recorded for this job.</p>`
     return html`<ol class="events">
         ${repeat(
           events.map((event, nth) => ({ event, nth })).reverse(),
