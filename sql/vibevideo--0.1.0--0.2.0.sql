@@ -1050,7 +1050,7 @@ DECLARE
 		'text, text, timestamptz, int, interval), vibevideo_internal.clock(timestamptz), '
 		'vibevideo_internal.span(interval, interval), vibevideo_internal.still(interval), '
 		'vibevideo_internal.many(bigint), vibevideo_internal.ahead_of_you(bigint), '
-		'vibevideo_internal.lost_ends(timestamptz, text), vibevideo_internal.quoted(text), '
+		'vibevideo_internal.lost_ends(timestamptz, text), vibevideo_internal.quoted(text), vibevideo_internal.after_error(text, text, text), '
 		'vibevideo_internal.submit_line(int), vibevideo_internal.place_in_line(bigint), '
 		'vibevideo_internal.key_places(text, text, text), vibevideo_internal.find_reason(bigint), vibevideo.why(bigint)';
 	everybody constant text = concat_ws(', ', 'PUBLIC',

@@ -73,7 +73,7 @@ sub connections_since
 	my $sent = sub { return $fal->ledger('?jobs=0')->{accepted} };
 
 	# it is not a busy machine that is to leave any in doubt
-	configure($node, submit_timeout => '60s');
+	configure($node, submit_timeout => '1min');
 	sql($node, "INSERT INTO vibelogs (prompt) SELECT 'row ' || n FROM generate_series(1, $ROWS) n");
 	sql($node, 'SELECT vibevideo_submit_batch(array_agg(id)) FROM vibelogs');
 	for my $n (1 .. $RELOADS)
