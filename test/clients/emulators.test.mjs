@@ -16,11 +16,15 @@ const programs = readdirSync(folder).filter((name) => name.endsWith('.mjs'))
 
 /** What a program cannot do without, and values that it must refuse. */
 const EXPECTED = {
+  'auth.mjs': { needs: [], bad: [['--user', '{'], ['--user', '[]'], ['--user', '{"password": "x"}'], ['--user', '{"email": "a@b.c", "pasword": "x"}'],
+    ['--jwt-exp', '1h'], ['--site-url', 'localhost'], ['--external-url', 'localhost'], ['--mail-interval-ms', '-1'], ['--reuse-interval-ms', 'x']] },
   'edge.mjs': { needs: [anyFile], bad: [['--env', 'NAME'], ['--env', '=value']] },
   'fal.mjs': { needs: [], bad: [['--key', 'id'], ['--render', 'film'], ['--seed', '1.5'], ['--default', '{'], ['--default', '[]'],
     ['--default', '{"que_ms": 1}'], ['--default', '{"media": {"byte": 1}}'], ['--tls-cert', '/nowhere'], ['--tls-cert', anyFile]] },
   'front.mjs': { needs: ['--to', 'http://127.0.0.1:1', '--cert', anyFile, '--key', anyFile],
     bad: [['--to', '127.0.0.1:1'], ['--cert', '/nowhere'], ['--key', '/nowhere']] },
+  'gateway.mjs': { needs: ['--rest', 'http://127.0.0.1:1', '--storage', 'http://127.0.0.1:2', '--auth', 'http://127.0.0.1:3'],
+    bad: [['--rest', '127.0.0.1:1'], ['--files', '/path'], ['--files', 'path=folder']] },
   'postgrest.mjs': { needs: ['--db-host', '/nowhere', '--db-port', '1'],
     bad: [['--db-port', '0'], ['--gateway', 'nginx'], ['--open-route', '/path'], ['--max-rows', 'all'], ['--pool', '-1'], ['--pool-timeout-ms', '1s']] },
   'proxy.mjs': { needs: [], bad: [] },

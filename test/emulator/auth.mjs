@@ -3,29 +3,40 @@
 // auth-js calls to log in by password, magic link or code, to refresh, and to log
 // out. Played are confirmed users with an email address; not played are signing up,
 // other providers, phones, factors, and rate limits but the one on mails.
+// --help lists the options.
 //
-//   node auth.mjs [--port 0] [--host 127.0.0.1] [--user JSON]…
-//     [--jwt-secret S] [--jwt-exp 3600] [--site-url URL] [--external-url URL]
-//     [--mail-interval-ms 60000] [--reuse-interval-ms 10000] [--exit-with-stdin]
-//
-// A user is {"email", "password", "id", "name"}. Prints one JSON line when ready.
 // The control API, /_ctl: GET /mails (what was sent, with link and code), GET
 // /ledger, POST /user, POST /settings, POST /end-sessions {"email"}.
 
 import { createServer } from 'node:http'
-import { parseArgs } from 'node:util'
 import { AuthServer } from './lib/auth-server.mjs'
 import { AuthError, sendError } from './lib/auth-errors.mjs'
+import { count, endOnRequest, exitWithStdin, host, jsonObject, listenPort, matching, readCommandLine, text } from './lib/command-line.mjs'
 
-const text = (value) => ({ type: 'string', default: value })
+const USER_FIELDS = ['email', 'password', 'id', 'name']
 
-function readOptions() {
-  return parseArgs({ options: {
-    port: text('0'), host: text('127.0.0.1'), user: { type: 'string', multiple: true, default: [] },
-    'jwt-secret': text('super-secret-jwt-token-with-at-least-32-characters-long'), 'jwt-exp': text('3600'),
-    'site-url': text('http://localhost:3000'), 'external-url': text(''),
-    'mail-interval-ms': text('60000'), 'reuse-interval-ms': text('10000'), 'exit-with-stdin': { type: 'boolean', default: false },
-  } }).values
+function checkUser(user) {
+  const unknown = Object.keys(user).find((name) => !USER_FIELDS.includes(name))
+  if (unknown !== undefined) throw new Error(`a user has no ${unknown}`)
+  if (typeof user.email !== 'string' || user.email === '') throw new Error('a user needs an email')
+}
+
+const PROGRAM = {
+  about: 'Plays Supabase Auth: what auth-js calls to log in by password, magic link or code, to refresh and to log out. Prints one line of '
+    + 'JSON with its URL when it is ready. GET /_ctl/mails shows what it would have sent, with links and codes.',
+  options: {
+    port: listenPort('port to listen on'),
+    host: host(),
+    user: text('JSON', 'a user to begin with: an object with email, and perhaps password, id and name', jsonObject(checkUser), { multiple: true, default: [] }),
+    'jwt-secret': text('SECRET', 'what JWTs are signed with', undefined, { default: 'super-secret-jwt-token-with-at-least-32-characters-long' }),
+    'jwt-exp': count('SECONDS', 'how long a JWT is good', 3600),
+    'site-url': text('URL', 'where links in mails lead in the end', matching(/^https?:\/\/.+$/, 'http://host'), { default: 'http://localhost:3000' }),
+    'external-url': text('URL', 'where browsers find it; without it where it listens', matching(/^(https?:\/\/.+)?$/, 'http://host'), { default: '' }),
+    'mail-interval-ms': count('MS', 'how long it sends no further mail to a user', 60000),
+    'reuse-interval-ms': count('MS', 'how long a refresh token may be used once more', 10000),
+    'exit-with-stdin': exitWithStdin(),
+  },
+  example: `node test/emulator/auth.mjs --port 4005 --user '{"email":"ana@example.com","password":"ana"}'`,
 }
 
 async function readJson(request) {
@@ -71,17 +82,16 @@ function serve(server) {
   })
 }
 
-const options = readOptions()
-for (const signal of ['SIGTERM', 'SIGINT']) process.on(signal, () => process.exit(0))
-if (options['exit-with-stdin']) process.stdin.on('end', () => process.exit(0)).on('error', () => process.exit(0)).resume()
+const options = readCommandLine(PROGRAM)
+endOnRequest(options)
 
 const auth = new AuthServer({
-  jwtSecret: options['jwt-secret'], jwtExp: Number(options['jwt-exp']), siteUrl: options['site-url'], externalUrl: options['external-url'],
-  mailIntervalMs: Number(options['mail-interval-ms']), reuseIntervalMs: Number(options['reuse-interval-ms']),
+  jwtSecret: options['jwt-secret'], jwtExp: options['jwt-exp'], siteUrl: options['site-url'], externalUrl: options['external-url'],
+  mailIntervalMs: options['mail-interval-ms'], reuseIntervalMs: options['reuse-interval-ms'],
 })
-options.user.forEach((user) => auth.addUser(JSON.parse(user)))
+options.user.forEach((user) => auth.addUser(user))
 const listener = serve(auth)
-listener.listen(Number(options.port), options.host, () => {
+listener.listen(options.port, options.host, () => {
   const { port } = listener.address()
   auth.settings.externalUrl ||= `http://${options.host}:${port}`
   console.log(JSON.stringify({ ready: true, port, url: `http://${options.host}:${port}` }))

@@ -3,27 +3,39 @@
 // on what begins with the prefix of a service, and serves files below others. What
 // Kong does about CORS and keys, Auth's open routes included, as in kong.yml of
 // supabase/supabase (September 2026).
-//
-//   node gateway.mjs --rest URL --storage URL --auth URL [--port 0]
-//     [--publishable-key K] [--anon-jwt J] [--service-jwt J] [--files PREFIX=DIR]… [--exit-with-stdin]
+// --help lists the options.
 //
 // --rest and --storage name the gateway listeners of those two, which take their
-// prefixes off themselves. Prints one JSON line when ready. POST /_ctl/fault {"path",
+// prefixes off themselves. POST /_ctl/fault {"path",
 // "times", "status", "delay_ms", "drop", "body"} makes requests whose path matches
 // fail or wait; GET /_ctl/ledger lists what was asked; POST /_ctl/reset forgets both.
 
 import http from 'node:http'
 import { createReadStream, statSync } from 'node:fs'
 import { extname, join, normalize } from 'node:path'
-import { parseArgs } from 'node:util'
+import { endOnRequest, exitWithStdin, listenPort, matching, readCommandLine, text } from './lib/command-line.mjs'
 import { translateKeys } from './lib/storage-auth.mjs'
 
-const text = (value) => ({ type: 'string', default: value })
-const { values: options } = parseArgs({ options: {
-  rest: { type: 'string' }, storage: { type: 'string' }, auth: { type: 'string' }, port: text('0'),
-  'publishable-key': text('sb_publishable_emulatoremulatoremulat_00000000'), 'anon-jwt': text(''), 'service-jwt': text(''),
-  files: { type: 'string', multiple: true, default: [] }, 'exit-with-stdin': { type: 'boolean', default: false },
-} })
+const service = (name) => text('URL', `where ${name} is`, matching(/^http:\/\/[^/]+(\/.*)?$/, 'http://host:port'), { required: true })
+const key = (about, fallback) => text('KEY', about, undefined, { default: fallback })
+
+const options = readCommandLine({
+  about: 'Plays the API gateway of a Supabase project before the stand-ins, for browsers: one address, CORS, keys, and files. Prints one '
+    + 'line of JSON with its URL when it is ready. POST /_ctl/fault makes requests fail or wait, GET /_ctl/ledger tells what was asked.',
+  options: {
+    rest: service("PostgREST's gateway listener"),
+    storage: service("Storage's gateway listener"),
+    auth: service('Auth'),
+    port: listenPort('port to listen on'),
+    'publishable-key': key('the publishable key', 'sb_publishable_emulatoremulatoremulat_00000000'),
+    'anon-jwt': key("anon's JWT, which is a key as well", ''),
+    'service-jwt': key("service_role's JWT, which is a key as well", ''),
+    files: text('PREFIX=DIR', 'serves the files of a folder below a path', matching(/^\/[^=]*=.+$/, '/path=folder'), { multiple: true, default: [] }),
+    'exit-with-stdin': exitWithStdin(),
+  },
+  example: 'node test/emulator/gateway.mjs --rest http://127.0.0.1:4003 --storage http://127.0.0.1:4002 --auth http://127.0.0.1:4005',
+})
+endOnRequest(options)
 const keys = { publishableKey: options['publishable-key'], anonJwt: options['anon-jwt'], serviceJwt: options['service-jwt'] }
 const folders = options.files.map((spec) => /^([^=]*)=(.*)$/s.exec(spec).slice(1))
 const agent = new http.Agent({ keepAlive: true, maxSockets: 200 })
@@ -153,9 +165,7 @@ const server = http.createServer(async (request, response) => {
   }
 })
 
-for (const signal of ['SIGTERM', 'SIGINT']) process.on(signal, () => process.exit(0))
-if (options['exit-with-stdin']) process.stdin.on('end', () => process.exit(0)).on('error', () => process.exit(0)).resume()
-server.listen(Number(options.port), '127.0.0.1', () => {
+server.listen(options.port, '127.0.0.1', () => {
   const { port } = server.address()
   console.log(JSON.stringify({ ready: true, port, url: `http://127.0.0.1:${port}` }))
 })

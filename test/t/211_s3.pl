@@ -70,7 +70,8 @@ my @cases = (
 	[ 'media: no length at first', 'no_length', undef ],
 	[ 'media: no length, and more of it the second time', { kind => 'no_length', bytes => 6_000_000 }, undef ],
 	[ 'storage: redirect', undef, 'redirect', 'Redirected', times => -1 ],
-	[ 'storage: 500 for good', undef, 'internal', 'InternalError', times => -1 ]);
+	# an answer that comes while the file is still being sent may be lost with the stream
+	[ 'storage: 500 for good', undef, 'internal', 'InternalError|connection_lost', times => -1 ]);
 $fal->rule('^media: no length( at first)?$', media => { bytes => 9_000_000 });
 $fal->rule('second time$', media => { bytes => 20_000_000 });
 for my $case (@cases)
@@ -96,7 +97,7 @@ for my $case (@cases)
 	if ($code)
 	{
 		is($job->{state}, 'failed', "$name: failed");
-		is($job->{error_code}, $code, "$name: $job->{error}");
+		like($job->{error_code}, qr/^(?:$code)$/, "$name: $job->{error}");
 		ok(!$object, "$name: nothing is stored");
 		next;
 	}
