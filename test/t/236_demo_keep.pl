@@ -23,7 +23,7 @@ my $text = '';
 my $keeper = do
 {
 	local @ENV{qw(PGHOST PGPORT PGDATABASE)} = ($node->host, $node->port, 'postgres');
-	start([ 'node', 'test/demo/keep.mjs', PostgreSQL::Test::Utils::tempdir(), $storage->url ], '<', \undef, '>&', \$text, timeout(120));
+	start([ 'node', 'test/demo/keep.mjs', PostgreSQL::Test::Utils::tempdir(), $storage->direct ], '<', \undef, '>&', \$text, timeout(120));
 };
 pump($keeper) until $text =~ /^  (?:the app|no app).*\n(?:    .*\n)*\z/m && $text =~ /no app|ben\@/;
 is(join("\n", grep { length > 80 } split /\n/, $text), '', 'no line has more than 80 columns');
