@@ -6250,32 +6250,35 @@ CREATE FUNCTION vibevideo_internal.needs_of_failures()
 RETURNS SETOF vibevideo.inbox_row LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET jit = off
 BEGIN ATOMIC
-	WITH failed AS (
-		(SELECT CASE WHEN j.orphan THEN 'orphan_video' ELSE 'dead_letter' END AS kind, j.job_id, j.relation, j.vibelog_id, j.orphan, j.error_code,
-				j.error, j.completed_at
-		 FROM vibevideo.job j
-		 WHERE j.state = 'failed' AND j.media_url IS NOT NULL AND j.forgotten_at IS NULL
-		 ORDER BY j.completed_at DESC LIMIT 500)
-		UNION ALL
-		(SELECT 'given_up', j.job_id, j.relation, j.vibelog_id, j.orphan, j.error_code, j.error, j.completed_at
-		 FROM vibevideo.job j
-		 WHERE (j.state = 'failed') IS TRUE AND j.error_code COLLATE pg_catalog."C" = 'submit_lost' AND j.next_at IS NULL
-		   AND j.completed_at > now() - interval '7 days' AND j.media_url IS NULL AND j.forgotten_at IS NULL
-		 ORDER BY j.completed_at DESC LIMIT 500)
-		UNION ALL
-		(SELECT 'quarantined', j.job_id, j.relation, j.vibelog_id, j.orphan, j.error_code, j.error, j.completed_at
-		 FROM vibevideo.job j
-		 WHERE (j.state = 'failed') IS TRUE AND j.error_code COLLATE pg_catalog."C" = 'quarantined' AND j.next_at IS NULL
-		   AND j.completed_at > now() - interval '7 days' AND j.media_url IS NULL AND j.forgotten_at IS NULL
-		 ORDER BY j.completed_at DESC LIMIT 500)
+	WITH paid AS (
+		SELECT CASE WHEN j.orphan THEN 'orphan_video' ELSE 'dead_letter' END AS kind, j.job_id, j.relation, j.vibelog_id, j.error_code,
+			   j.error, j.completed_at
+		FROM vibevideo.job j
+		WHERE j.state = 'failed' AND j.media_url IS NOT NULL AND j.forgotten_at IS NULL
+		ORDER BY j.completed_at DESC LIMIT 2000
+	), lost AS (
+		SELECT 'given_up' AS kind, j.job_id, j.relation, j.vibelog_id, j.error_code, j.error, j.completed_at
+		FROM vibevideo.job j
+		WHERE (j.state = 'failed') IS TRUE AND j.error_code COLLATE pg_catalog."C" = 'submit_lost' AND j.next_at IS NULL
+		  AND j.completed_at > now() - interval '7 days' AND j.media_url IS NULL AND j.forgotten_at IS NULL
+		ORDER BY j.completed_at DESC LIMIT 2000
+	), crashed AS (
+		SELECT 'quarantined' AS kind, j.job_id, j.relation, j.vibelog_id, j.error_code, j.error, j.completed_at
+		FROM vibevideo.job j
+		WHERE (j.state = 'failed') IS TRUE AND j.error_code COLLATE pg_catalog."C" = 'quarantined' AND j.next_at IS NULL
+		  AND j.completed_at > now() - interval '7 days' AND j.media_url IS NULL AND j.forgotten_at IS NULL
+		ORDER BY j.completed_at DESC LIMIT 2000
+	), failed AS (
+		SELECT p.*, '{"paid_not_stored": true}' AS filter, (SELECT count(*) = 2000 FROM paid) AS more FROM paid p
+		UNION ALL SELECT l.*, '{"error_code": "submit_lost"}', (SELECT count(*) = 2000 FROM lost) FROM lost l
+		UNION ALL SELECT c.*, '{"error_code": "quarantined"}', (SELECT count(*) = 2000 FROM crashed) FROM crashed c
 	), open AS (
 		SELECT f.* FROM failed f
 		WHERE NOT EXISTS (SELECT FROM vibevideo.job n
 						  WHERE n.relation = f.relation AND n.vibelog_id = f.vibelog_id AND NOT n.orphan AND n.job_id > f.job_id)
 	), grouped AS (
 		SELECT o.kind, o.error_code, count(*) AS jobs, min(o.completed_at) AS since, max(o.job_id) AS job_id,
-			   (array_agg(o.error ORDER BY o.job_id DESC))[1] AS error,
-			   (SELECT count(*) FROM failed f WHERE f.kind = o.kind) = 500 AS more
+			   (array_agg(o.error ORDER BY o.job_id DESC))[1] AS error, bool_or(o.more) AS more
 		FROM open o GROUP BY o.kind, o.error_code
 	)
 	SELECT n.*
@@ -6299,7 +6302,13 @@ BEGIN ATOMIC
 											 jsonb_build_object('orphan', true, 'paid_not_stored', true, 'error_code', t.code))
 			 WHEN g.kind = 'dead_letter' THEN vibevideo_internal.plan_call('retry', jsonb_build_object('paid_not_stored', true, 'error_code', t.code))
 			 ELSE vibevideo_internal.plan_call('retry', jsonb_build_object('error_code', t.code, 'since', '7d')) END,
-		g.jobs, g.job_id, g.more) n;
+		g.jobs, g.job_id, g.more) n
+	UNION ALL
+	SELECT n.*
+	FROM (SELECT f.filter FROM failed f WHERE f.more EXCEPT SELECT o.filter FROM open o) u
+	CROSS JOIN LATERAL vibevideo_internal.need('unread', NULL, 'failures',
+		'The last 2,000 of a kind need nobody, since their rows have newer jobs; those before them were not looked at.',
+		format('SELECT * FROM vibevideo.list_jobs(%L);', u.filter), more => true) n;
 END;
 COMMENT ON FUNCTION vibevideo_internal.needs_of_failures() IS
 	'part of the inbox: lost submits that were given up, quarantined jobs, videos that were paid for and not stored; owner only';
@@ -6309,13 +6318,14 @@ CREATE FUNCTION vibevideo_internal.needs_of_rows()
 RETURNS SETOF vibevideo.inbox_row LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
 DECLARE
 	most constant int = 1000;
+	most_errors constant int = 20;
 	b vibevideo.binding;
 	r record;
 BEGIN
 	SELECT x.* INTO b FROM vibevideo.binding x;
 	FOR r IN
 		SELECT count(*) AS jobs, min(x.updated_at) AS since, max(x.job_id) AS job_id, x.row_error, bool_or(x.row_dirty) AS again,
-			   sum(count(*)) OVER () >= most AS more
+			   sum(count(*)) OVER () >= most OR count(*) OVER () > most_errors AS more
 		FROM (SELECT y.* FROM (
 				(SELECT j.job_id, j.updated_at, j.row_error, true AS row_dirty FROM vibevideo.job j
 				 WHERE j.row_dirty AND j.row_error IS NOT NULL LIMIT most)
@@ -6324,7 +6334,7 @@ BEGIN
 				(SELECT j.job_id, j.updated_at, j.row_error, false FROM vibevideo.job j
 				 WHERE j.row_error IS NOT NULL AND NOT j.row_dirty AND j.relation IS NOT NULL AND j.row_error <> 'the row no longer exists'
 				   AND j.updated_at > now() - interval '7 days' LIMIT most)) y LIMIT most) x
-		GROUP BY x.row_error ORDER BY min(x.updated_at) LIMIT 20
+		GROUP BY x.row_error ORDER BY min(x.updated_at) LIMIT most_errors
 	LOOP
 		RETURN NEXT vibevideo_internal.need('unwritten_row', r.since, vibevideo_internal.about_jobs(r.jobs, r.job_id, r.more),
 			format('%s: %s. Mend what that says%s', CASE r.jobs WHEN 1 THEN 'Its row does not show the job' ELSE 'Their rows do not show the jobs' END,

@@ -199,6 +199,32 @@ sub acted
 	is(acted('orphan_video'), '', 'and that for several');
 	sql($node, 'DELETE FROM vibevideo.job WHERE true');
 
+	# many: those that need nobody hide no others, and what was not looked at is said
+	my $many = sub {
+		my ($name, $from, $to, $more) = @_;
+		return sql($node, qq{INSERT INTO vibevideo.job (relation, vibelog_id, state, model, input, next_at, completed_at, media_url, row_dirty, created_at, orphan, error_code)
+			SELECT 'vibelogs', '$name ' || n, v.*, now() - interval '9 h', $more FROM generate_series($from, $to) n, (VALUES ('failed', 'm', '{}'::jsonb, NULL::timestamptz, now() - interval '1 h', 'http://x', false)) v});
+	};
+	my $kinds = sub { return join(' ', map { "$_->{kind}" . ($_->{jobs} ? "*$_->{jobs}" : '') . ($_->{more} ? '+' : '') } grep { $_->{kind} ne 'paused' } @{ rows('SELECT * FROM vibevideo.inbox()') }) };
+	$many->('old', 1, 100, "false, 'AccessDenied'");
+	$many->('new', 1, 500, "false, 'AccessDenied'");
+	$many->('new', 1, 500, "false, 'x'");
+	sql($node, q{UPDATE vibevideo.job SET forgotten_at = now() WHERE error_code = 'x'; UPDATE vibevideo.job SET completed_at = now() WHERE vibelog_id LIKE 'new%'});
+	is($kinds->(), 'dead_letter*100', 'not the last 500, whose rows have newer jobs, but those before them');
+	$many->('orphan', 1, 450, "true, 'orphaned'");
+	is($kinds->(), 'dead_letter*100 orphan_video*450', 'nor do many orphans hide them');
+	$many->('more', 1, 2000, "false, 'stalled'");
+	is($kinds->(), 'dead_letter*1500+', 'of very many those among the last, and that there are more');
+	$many->('more', 1, 2000, "false, 'x'");
+	sql($node, q{UPDATE vibevideo.job SET forgotten_at = now() WHERE error_code = 'x'; UPDATE vibevideo.job SET completed_at = now() WHERE error_code = 'stalled'});
+	is($kinds->(), 'unread+', 'and if all of these have newer jobs, too');
+	is(acted('unread'), '', 'with a statement');
+	sql($node, 'DELETE FROM vibevideo.job WHERE true');
+	$many->('row', 1, 30, "false, 'x'");
+	sql($node, q{UPDATE vibevideo.job SET forgotten_at = now(), row_error = 'no ' || job_id, row_dirty = true, row_next_at = 'infinity' WHERE true});
+	is($kinds->(), join(' ', ('unwritten_row*1+') x 20), 'twenty kinds of rows that cannot be written, and that there are more');
+	sql($node, 'DELETE FROM vibevideo.job WHERE true');
+
 	add_job(vibelog_id => 'given', state => 'failed', error_code => 'submit_lost', error => 'no trace');
 	add_job(vibelog_id => 'quarantined', state => 'failed', error_code => 'quarantined', error => 'crashed twice');
 	is(kinds(), 'paused given_up quarantined', 'a lost submit that was given up, a job that the worker crashed with');
