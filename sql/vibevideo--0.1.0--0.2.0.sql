@@ -6744,14 +6744,16 @@ BEGIN
 	), candidate AS (
 		SELECT s.user_id FROM spender s UNION SELECT w.user_id FROM working w WHERE w.nth <= candidates
 	), past AS (
-		SELECT k.user_id, sum(p.submits) AS submits, sum(p.videos) AS videos, sum(p.settled_usd) AS spent,
+		SELECT p.user_id, sum(p.submits) AS submits, sum(p.videos) AS videos, sum(p.settled_usd) AS spent,
 			   sum(p.submits) FILTER (WHERE p.day = today) AS submits_today, sum(p.videos) FILTER (WHERE p.day = today) AS videos_today,
 			   sum(p.settled_usd) FILTER (WHERE p.day = today) AS spent_today
-		FROM candidate k CROSS JOIN LATERAL (
-			SELECT c.day, c.submits, c.videos, c.settled_usd FROM vibevideo.past_costs c WHERE c.user_id = k.user_id AND c.day >= first_day
-			UNION ALL
-			SELECT n.day, n.submits, n.videos, n.settled_usd FROM vibevideo_internal.new_costs n WHERE n.user_id = k.user_id AND n.day >= first_day) p
-		GROUP BY k.user_id
+		FROM (SELECT c.user_id, c.day, c.submits, c.videos, c.settled_usd
+			  FROM candidate k JOIN vibevideo.past_costs c ON c.user_id = k.user_id AND c.day >= first_day
+			  UNION ALL
+			  -- read once: there are many while the worker does not add them up
+			  SELECT n.user_id, n.day, n.submits, n.videos, n.settled_usd
+			  FROM vibevideo_internal.new_costs n WHERE n.user_id IN (SELECT k.user_id FROM candidate k) AND n.day >= first_day) p
+		GROUP BY p.user_id
 	), figures AS (
 		SELECT k.user_id, coalesce(w.active, 0) AS active, coalesce(p.submits_today, 0) + coalesce(w.submits_today, 0) AS submits_today,
 			   coalesce(p.videos_today, 0) + coalesce(w.videos_today, 0) AS videos_today,
