@@ -618,6 +618,10 @@ BEGIN
 		more = hit.bound;
 		position = hit.next;
 		EXIT WHEN position IS NULL OR more = 'time' OR cardinality(ids) >= max_jobs;
+		IF clock_timestamp() - began > most_ms * interval '1 ms' THEN
+			more = 'time';
+			EXIT;
+		END IF;
 	END LOOP;
 
 	jobs = cardinality(ids);
@@ -739,48 +743,68 @@ COMMENT ON FUNCTION vibevideo_internal.do_deed(vibevideo_internal.planned, text)
 
 /*
  * vibevideo_internal.do_deeds(p, deed) - the same, and where it meets a limit of a user, a
- * row that has got another job just now, or somebody's lock, one job at a time:
- * only these are passed over.
+ * row that has got another job just now, or somebody's lock, in ever smaller parts,
+ * down to one job, then in larger ones again: only these are passed over.  Whoever is
+ * over a limit is so with all further jobs of the plan that cost as much.
  */
 CREATE FUNCTION vibevideo_internal.do_deeds(p vibevideo_internal.planned, deed text, OUT done bigint[], OUT cost_usd numeric, OUT over_limit bigint[])
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	one vibevideo_internal.planned = p;
-	d record;
+	part vibevideo_internal.planned = p;
+	nth int = 1;
+	size int = cardinality(p.job_ids);
 	locked int = 0;
+	d record;
+	hit record;
+	detail text;
 BEGIN
+	done = '{}';
 	over_limit = '{}';
-	BEGIN
-		SELECT x.done, x.cost_usd INTO done, cost_usd FROM vibevideo_internal.do_deed(p, deed) x;
-		RETURN;
-	EXCEPTION WHEN SQLSTATE 'PT429' OR SQLSTATE 'PT402' OR unique_violation OR lock_not_available THEN
-		done = '{}';
-		cost_usd = 0;
-	END;
-	FOR nth IN 1 .. cardinality(p.job_ids) LOOP
-		one.job_ids = p.job_ids[nth:nth];
-		one.users = p.users[nth:nth];
-		one.costs = p.costs[nth:nth];
+	cost_usd = 0;
+	WHILE nth <= cardinality(p.job_ids) LOOP
+		part.job_ids = p.job_ids[nth : nth + size - 1];
+		part.users = p.users[nth : nth + size - 1];
+		part.costs = p.costs[nth : nth + size - 1];
 		BEGIN
-			SELECT x.done, x.cost_usd INTO d FROM vibevideo_internal.do_deed(one, deed) x;
+			SELECT x.done, x.cost_usd INTO d FROM vibevideo_internal.do_deed(part, deed) x;
 			done = done || d.done;
 			cost_usd = cost_usd + d.cost_usd;
-		EXCEPTION
-			WHEN SQLSTATE 'PT429' OR SQLSTATE 'PT402' THEN
-				over_limit = over_limit || p.job_ids[nth];
-			WHEN unique_violation THEN
-				NULL;
-			WHEN lock_not_available THEN
+			nth = nth + size;
+			size = least(size * 2, cardinality(p.job_ids));
+			CONTINUE;
+		EXCEPTION WHEN SQLSTATE 'PT429' OR SQLSTATE 'PT402' OR unique_violation OR lock_not_available THEN
+			GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
+			IF SQLSTATE = '55P03' THEN
 				locked = locked + 1;
 				IF locked = 3 THEN
 					PERFORM set_config('lock_timeout', '10ms', true);
 				END IF;
+			ELSIF SQLSTATE LIKE 'PT%' AND size = 1 THEN
+				SELECT coalesce(array_agg(x.job_id ORDER BY x.n) FILTER (WHERE x.over), '{}') AS over,
+					   coalesce(array_agg(x.job_id ORDER BY x.n) FILTER (WHERE NOT x.over), '{}') AS job_ids,
+					   coalesce(array_agg(x.owner ORDER BY x.n) FILTER (WHERE NOT x.over), '{}') AS users,
+					   coalesce(array_agg(x.cost ORDER BY x.n) FILTER (WHERE NOT x.over), '{}') AS costs
+				INTO hit
+				FROM (SELECT u.*, (u.owner = p.users[nth] OR detail LIKE 'Limit % of all users together %')
+								  AND (SQLSTATE = 'PT429' OR u.cost >= p.costs[nth]) AS over
+					  FROM unnest(p.job_ids, p.users, p.costs) WITH ORDINALITY AS u(job_id, owner, cost, n) WHERE u.n >= nth) x;
+				over_limit = over_limit || hit.over;
+				p.job_ids = hit.job_ids;
+				p.users = hit.users;
+				p.costs = hit.costs;
+				nth = 1;
+				CONTINUE;
+			END IF;
 		END;
+		IF size = 1 THEN
+			nth = nth + 1;
+		END IF;
+		size = greatest(size / 4, 1);
 	END LOOP;
 END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.do_deeds(vibevideo_internal.planned, text) IS
-	'part of act: does one thing to the jobs of a plan, all at once or, where that meets a limit or a lock, one by one; owner only';
+	'part of act: does one thing to the jobs of a plan, all at once or, where that meets a limit or a lock, in parts; owner only';
 
 CREATE FUNCTION vibevideo.act(token uuid, confirm text DEFAULT NULL)
 RETURNS TABLE (jobs int, users int, cost_usd numeric, skipped int, why jsonb)
@@ -848,8 +872,9 @@ BEGIN
 	users = (SELECT count(DISTINCT coalesce(j.requested_by, '')) FROM vibevideo.job j WHERE j.job_id = ANY (done));
 	skipped = cardinality(p.job_ids) - jobs;
 	EXECUTE format('SELECT coalesce(jsonb_object_agg(r.reason, r.n), ''{}'') FROM (SELECT s.reason, count(*) AS n FROM ('
-				   'SELECT CASE WHEN x.job_id = ANY ($4) THEN ''limit'' WHEN j.job_id IS NULL THEN ''gone'' WHEN %1$s IS NOT NULL THEN %1$s '
-				   'WHEN (%2$s AND coalesce(j.requested_by, '''') = x.owner) IS NOT TRUE THEN ''changed'' WHEN %3$s > x.cost THEN ''price'' ELSE ''busy'' END AS reason '
+				   'SELECT CASE WHEN j.job_id IS NULL THEN ''gone'' WHEN %1$s IS NOT NULL THEN %1$s '
+				   'WHEN (%2$s AND coalesce(j.requested_by, '''') = x.owner) IS NOT TRUE THEN ''changed'' WHEN %3$s > x.cost THEN ''price'' '
+				   'WHEN x.job_id = ANY ($4) THEN ''limit'' ELSE ''busy'' END AS reason '
 				   'FROM unnest(($2).job_ids, ($2).users, ($2).costs) AS x(job_id, owner, cost) LEFT JOIN vibevideo.job j ON j.job_id = x.job_id '
 				   'WHERE x.job_id <> ALL ($3)) s GROUP BY s.reason) r',
 				   vibevideo_internal.why_not_sql(p.action), vibevideo_internal.filter_sql(f), vibevideo_internal.cost_sql(p.action))

@@ -208,6 +208,31 @@ cmp_ok($sum{done}, '>', $rounds, 'a lot was done');
 cmp_ok($sum{usd}, '>', 10, 'and spent');
 ok($why{$_}, "and skipped because of: $_") for qw(changed gone price limit busy superseded);
 
+# -- many jobs, some over a limit: not one statement a job --------------------------------------------------
+{
+	sql($node, q{TRUNCATE vibevideo.job, vibevideo.limit, vibevideo_internal.slot, vibevideo_internal.till, vibevideo_internal.counted;
+		UPDATE vibevideo.model SET price_usd = CASE endpoint WHEN 'acme/b' THEN 1 ELSE 0.25 END WHERE endpoint LIKE 'acme/%';
+		INSERT INTO vibevideo.job (relation, vibelog_id, state, requested_by, model, error_code, next_at, completed_at, input, created_at, row_dirty)
+		SELECT 'vibelogs', gen_random_uuid(), 'failed', 'user ' || n % 10, CASE WHEN n % 20 < 10 THEN 'acme/a' ELSE 'acme/b' END, 'internal_error', NULL, now() - n * interval '1 s', '{"prompt": "kite"}', now() - interval '10 h', false
+		FROM generate_series(1, 1000) n});
+	my $act = sub {
+		my ($limits, $most) = @_;
+
+		sql($node, "BEGIN; SET LOCAL track_functions = 'pl'; $limits");
+		my $plan = video($node, q{vibevideo.plan('retry', '{}')});
+		my $done = video($node, "vibevideo.act('$plan->{token}', '$plan->{confirm}')");
+		cmp_ok(sql($node, q{SELECT calls FROM pg_stat_xact_user_functions WHERE funcname = 'do_deed'}), '<=', $most, "no more than $most statements");
+		my $in_work = sql($node, q{SELECT count(*) FROM vibevideo.job WHERE state = 'pending'});
+		sql($node, 'ROLLBACK');
+		is($in_work, $done->{jobs}, 'what it reports was done');
+		return "$done->{jobs} $done->{cost_usd} " . $json->encode($done->{why});
+	};
+	is($act->('', 3), '1000 625 {}', 'no limit');
+	is($act->(q{INSERT INTO vibevideo.limit (user_id, max_active) VALUES ('user 3', 2), ('user 4', 0)}, 80), '802 501.25 {"limit":198}', 'one user may have two more, another none');
+	is($act->(q{INSERT INTO vibevideo.limit (user_id, spend_per_day_usd) VALUES ('user 3', 10.5)}, 80), '918 573 {"limit":82}', 'one has a budget: what is cheaper still fits');
+	is($act->(q{INSERT INTO vibevideo.limit (scope, submits_per_day) VALUES ('global', 77)}, 80) =~ s/ .* / /r, '77 {"limit":923}', 'all together have a limit');
+}
+
 # -- with the worker -----------------------------------------------------------------------------------------
 sql($node, 'TRUNCATE vibevideo.job, vibevideo.limit, vibevideo_internal.slot, vibevideo_internal.till, vibevideo_internal.counted; SELECT vibevideo.resume()');
 {
