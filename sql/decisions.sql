@@ -205,12 +205,19 @@ CREATE FUNCTION vibevideo.resume()
 RETURNS boolean LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	cause text;
+	copied boolean;
 BEGIN
 	PERFORM vibevideo_internal.require('operator');
 	SELECT vibevideo_internal.pause_cause(b) INTO cause FROM vibevideo.binding b;
-	PERFORM vibevideo_internal.advance_sequences();
-	-- whatever has brought past_costs here may not have fired its triggers
-	PERFORM vibevideo_internal.sum_past_costs() FROM vibevideo.binding b WHERE vibevideo_internal.is_copy(b);
+	-- whatever has brought the rows here may have left sequences behind, and may not have
+	-- fired the triggers of past_costs; to look for that is to read all jobs
+	copied = EXISTS (SELECT FROM vibevideo.binding b WHERE vibevideo_internal.is_copy(b));
+	IF copied OR vibevideo_internal.sequences_behind() THEN
+		PERFORM vibevideo_internal.advance_sequences();
+	END IF;
+	IF copied THEN
+		PERFORM vibevideo_internal.sum_past_costs();
+	END IF;
 	UPDATE vibevideo.binding b SET
 		paused = false, pause_scope = NULL, paused_by = NULL, paused_at = NULL, pause_reason = NULL,
 		system_identifier = i.system_identifier, database_oid = i.database_oid, timeline = i.timeline

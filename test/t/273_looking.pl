@@ -769,6 +769,12 @@ SQL
 	cmp_ok($noted->{notes}, '>=', 500, 'vibevideo.users() reads notes of costs');
 	cmp_ok($noted->{notes}, '<=', 2000, 'but not again and again');
 
+	# nor does the end of a pause
+	my $resumed = $reads->(q{vibevideo.resume(); SELECT vibevideo.pause('all', 'a test')});
+	ok($resumed->{well}, 'vibevideo.resume()');
+	is($resumed->{seq}, 0, 'it does not read the table of jobs from end to end');
+	cmp_ok($resumed->{rows}, '<=', 100, 'nor many of them');
+
 	# what no index has is looked for in steps
 	my ($after, $pages, @found) = (undef, 0);
 	do
