@@ -1120,6 +1120,7 @@ BEGIN
 		   CASE WHEN j.leased_by IS NOT NULL THEN 'busy'
 				WHEN (j.r).until IS NULL AND (j.r).code NOT IN ('next', 'sending', 'lost', 'cancel', 'backoff', 'fal_queue', 'rendering') THEN ''
 				WHEN coalesce((j.r).until, j.next_at) <= clock_timestamp() THEN 'now'
+				WHEN NOT isfinite(coalesce((j.r).until, j.next_at)) THEN 'never'
 				ELSE vibevideo_internal.fit(vibevideo_internal.span(coalesce((j.r).until, j.next_at) - clock_timestamp()), 6) END
 	FROM (SELECT x.job_id, x.vibelog_id, x.state, x.next_at, x.leased_by, vibevideo_internal.reason_of(x.job_id) AS r
 		  FROM vibevideo.job x
@@ -1136,7 +1137,7 @@ COMMENT ON COLUMN vibevideo.now.job IS 'the job''s number';
 COMMENT ON COLUMN vibevideo.now."row" IS 'the key of its row, cut';
 COMMENT ON COLUMN vibevideo.now.state IS 'waiting, sending, lost, at fal, rendering or copying';
 COMMENT ON COLUMN vibevideo.now.why IS 'what holds it, cut; vibevideo.why(job) has all of it';
-COMMENT ON COLUMN vibevideo.now.due IS 'when it is acted on next: in so much time, now, or busy: somebody is at it; empty if nobody knows';
+COMMENT ON COLUMN vibevideo.now.due IS 'when it is acted on next: in so much time, now, never, or busy: somebody is at it; empty if nobody knows';
 
 -- Figures of today, by model.
 CREATE FUNCTION vibevideo_internal.today_lines()

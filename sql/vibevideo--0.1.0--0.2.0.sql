@@ -652,7 +652,7 @@ COMMENT ON FUNCTION vibevideo_internal.because(text, text, text, timestamptz, in
 
 CREATE FUNCTION vibevideo_internal.clock(at timestamptz)
 RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-RETURN to_char(at, CASE WHEN at::date = now()::date THEN 'HH24:MI:SS' ELSE 'YYYY-MM-DD HH24:MI:SS' END);
+RETURN CASE WHEN isfinite(at) THEN to_char(at, CASE WHEN at::date = now()::date THEN 'HH24:MI:SS' ELSE 'YYYY-MM-DD HH24:MI:SS' END) ELSE at::text END;
 COMMENT ON FUNCTION vibevideo_internal.clock(timestamptz) IS 'a time for people, with its date if that is not today''s; owner only';
 
 CREATE FUNCTION vibevideo_internal.span(length interval, to_length interval DEFAULT NULL)
@@ -911,7 +911,9 @@ BEGIN
 	ELSIF j.leased_by IS NULL AND j.next_at > now AND (j.error_code IS NOT NULL OR NOT follows) THEN
 		RETURN vibevideo_internal.because('backoff', vibevideo_internal.after_error(format('%s at %s', try, vibevideo_internal.clock(j.next_at)), j.error_code, j.error),
 			again, until => j.next_at,
-			estimate => CASE WHEN copies THEN j.next_at - now + j.copy_p50 WHEN j.state = 'pending' THEN j.next_at - now + j.total_p50 END);
+			-- somebody may have put it off for ever, by hand
+			estimate => CASE WHEN NOT isfinite(j.next_at) THEN NULL WHEN copies THEN j.next_at - now + j.copy_p50
+							 WHEN j.state = 'pending' THEN j.next_at - now + j.total_p50 END);
 	ELSIF j.state = 'pending' THEN
 		most = current_setting('vibevideo.max_active');
 		SELECT l.* INTO line FROM vibevideo_internal.place_in_line(find_reason.job_id) l;
@@ -6857,6 +6859,7 @@ BEGIN
 		   CASE WHEN j.leased_by IS NOT NULL THEN 'busy'
 				WHEN (j.r).until IS NULL AND (j.r).code NOT IN ('next', 'sending', 'lost', 'cancel', 'backoff', 'fal_queue', 'rendering') THEN ''
 				WHEN coalesce((j.r).until, j.next_at) <= clock_timestamp() THEN 'now'
+				WHEN NOT isfinite(coalesce((j.r).until, j.next_at)) THEN 'never'
 				ELSE vibevideo_internal.fit(vibevideo_internal.span(coalesce((j.r).until, j.next_at) - clock_timestamp()), 6) END
 	FROM (SELECT x.job_id, x.vibelog_id, x.state, x.next_at, x.leased_by, vibevideo_internal.reason_of(x.job_id) AS r
 		  FROM vibevideo.job x
@@ -6873,7 +6876,7 @@ COMMENT ON COLUMN vibevideo.now.job IS 'the job''s number';
 COMMENT ON COLUMN vibevideo.now."row" IS 'the key of its row, cut';
 COMMENT ON COLUMN vibevideo.now.state IS 'waiting, sending, lost, at fal, rendering or copying';
 COMMENT ON COLUMN vibevideo.now.why IS 'what holds it, cut; vibevideo.why(job) has all of it';
-COMMENT ON COLUMN vibevideo.now.due IS 'when it is acted on next: in so much time, now, or busy: somebody is at it; empty if nobody knows';
+COMMENT ON COLUMN vibevideo.now.due IS 'when it is acted on next: in so much time, now, never, or busy: somebody is at it; empty if nobody knows';
 
 -- Figures of today, by model.
 CREATE FUNCTION vibevideo_internal.today_lines()

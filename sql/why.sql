@@ -24,7 +24,7 @@ COMMENT ON FUNCTION vibevideo_internal.because(text, text, text, timestamptz, in
 -- A time of today without its date, in the session's time zone.
 CREATE FUNCTION vibevideo_internal.clock(at timestamptz)
 RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-RETURN to_char(at, CASE WHEN at::date = now()::date THEN 'HH24:MI:SS' ELSE 'YYYY-MM-DD HH24:MI:SS' END);
+RETURN CASE WHEN isfinite(at) THEN to_char(at, CASE WHEN at::date = now()::date THEN 'HH24:MI:SS' ELSE 'YYYY-MM-DD HH24:MI:SS' END) ELSE at::text END;
 COMMENT ON FUNCTION vibevideo_internal.clock(timestamptz) IS 'a time for people, with its date if that is not today''s; owner only';
 
 -- 20 s, 4 min, 3 h, 5 d; with a second one from the first to that, as 2 to 4 min.
@@ -299,7 +299,9 @@ BEGIN
 	ELSIF j.leased_by IS NULL AND j.next_at > now AND (j.error_code IS NOT NULL OR NOT follows) THEN
 		RETURN vibevideo_internal.because('backoff', vibevideo_internal.after_error(format('%s at %s', try, vibevideo_internal.clock(j.next_at)), j.error_code, j.error),
 			again, until => j.next_at,
-			estimate => CASE WHEN copies THEN j.next_at - now + j.copy_p50 WHEN j.state = 'pending' THEN j.next_at - now + j.total_p50 END);
+			-- somebody may have put it off for ever, by hand
+			estimate => CASE WHEN NOT isfinite(j.next_at) THEN NULL WHEN copies THEN j.next_at - now + j.copy_p50
+							 WHEN j.state = 'pending' THEN j.next_at - now + j.total_p50 END);
 	ELSIF j.state = 'pending' THEN
 		most = current_setting('vibevideo.max_active');
 		SELECT l.* INTO line FROM vibevideo_internal.place_in_line(find_reason.job_id) l;

@@ -215,6 +215,14 @@ usual();
 	$fal->rule('^later: polls$', hold => 'queue');
 	$fal->fault('status', { kind => 'http', status => 500, headers => { 'retry-after' => '1000', 'x-fal-request-id' => 'r' }, body => { detail => 'Sorry' } }, prompt => '^later: polls$');
 	submit($node, $polls);
+	# the owner may put one off for ever, by hand: all others are told of as before
+	sql($node, "UPDATE vibevideo.job SET next_at = 'infinity' WHERE vibelog_id = '$sends'");
+	holds($sends, 'backoff', qr/^try 2 of 12 at infinity, after http_503/, qr/^Waiting to be sent again/, 'one that is put off for ever', estimate => undef, until => 'infinity');
+	is(sql($node, 'SELECT count(*) FROM vibevideo.overview()'), '1', 'overview() has an answer');
+	is(sql($node, 'SELECT cardinality(jobs) > 1 FROM vibevideo.list_jobs()'), 't', 'so has list_jobs()');
+	is(sql($node, "SELECT n.due FROM vibevideo.now n WHERE n.job = (SELECT max(job_id) FROM vibevideo.job WHERE vibelog_id = '$sends')"), 'never', 'and view vibevideo.now');
+	sql($node, "UPDATE vibevideo.job SET next_at = now() + interval '1 h' WHERE vibelog_id = '$sends'");
+
 	holds($polls, 'backoff', qr/^try 2 at $clock, after http_500: Sorry$/, qr/^Video queued/, 'one whose poll failed', estimate => undef);
 	clear();
 }
