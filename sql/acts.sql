@@ -879,7 +879,8 @@ BEGIN
 				   'WHERE x.job_id <> ALL ($3)) s GROUP BY s.reason) r',
 				   vibevideo_internal.why_not_sql(p.action), vibevideo_internal.filter_sql(f), vibevideo_internal.cost_sql(p.action))
 	INTO why USING f, p, done, over_limit;
-	PERFORM vibevideo_internal.note_act('act: ' || p.action, p.filter, jobs, cost_usd,
+	-- not every operator may see prompts
+	PERFORM vibevideo_internal.note_act('act: ' || p.action, CASE WHEN p.filter ? 'prompt' THEN p.filter || '{"prompt": "***"}' ELSE p.filter END, jobs, cost_usd,
 										jsonb_build_object('skipped', skipped, 'why', why, 'planned_by', p.made_by, 'planned_jobs', cardinality(p.job_ids),
 														   'planned_usd', p.cost_usd));
 	IF p.action = 'retry' THEN

@@ -142,6 +142,15 @@ like(as('ops', q{SELECT p.examples FROM vibevideo.plan('cancel', '{"prompt": "NO
 sql($node, q{SELECT vibevideo.grant_access('ops', 'operator')});
 refused('ops', q{SELECT vibevideo.plan('cancel', '{"prompt": "wish"}')}, 'and it can be taken back', qr/permission denied to look for a prompt/);
 
+# nor what somebody who may has looked for
+{
+	new_job('a kite of a customer, quoted by an operator');
+	sql($node, q{SELECT a.jobs FROM vibevideo.plan('cancel', '{"prompt": "quoted by an operator", "orphan": false}') p CROSS JOIN LATERAL vibevideo.act(p.token) a});
+	my $audit = as('ops', q{SELECT arguments FROM vibevideo.audit WHERE action = 'act: cancel' ORDER BY at DESC LIMIT 1});
+	like($audit, qr/orphan/, 'the audit has the filter');
+	unlike($audit, qr/quoted/, 'but no words of a prompt');
+}
+
 # -- nor gains rights --------------------------------------------------------------------------------------
 for my $who (qw(grafana ops))
 {
