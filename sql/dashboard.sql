@@ -399,11 +399,26 @@ RETURNS vibevideo.audit_page LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
 DECLARE
 	page vibevideo.audit_page;
+	last_at timestamptz = 'infinity';
+	last_id bigint = 0;
 BEGIN
 	PERFORM vibevideo_internal.require_to_read('operator');
 	PERFORM vibevideo_internal.check_most('max_rows', max_rows, 1000);
-	page.rows = ARRAY(SELECT a FROM vibevideo.audit a
-					  WHERE (a.at, a.audit_id) < (coalesce((after ->> 'at')::timestamptz, 'infinity'), coalesce((after ->> 'audit_id')::bigint, 0))
+	IF jsonb_typeof(after) <> 'null' THEN
+		BEGIN
+			last_at = after ->> 'at';
+			last_id = after ->> 'audit_id';
+			IF last_at IS NULL OR last_id IS NULL THEN
+				RAISE invalid_parameter_value;
+			END IF;
+		EXCEPTION WHEN data_exception THEN
+			RAISE EXCEPTION USING
+				ERRCODE = 'invalid_parameter_value',
+				MESSAGE = 'after does not say where the audit goes on',
+				HINT = 'It must be next of the part before, or null for the first part.';
+		END;
+	END IF;
+	page.rows = ARRAY(SELECT a FROM vibevideo.audit a WHERE (a.at, a.audit_id) < (last_at, last_id)
 					  ORDER BY a.at DESC, a.audit_id DESC LIMIT max_rows + 1);
 	IF cardinality(page.rows) > max_rows THEN
 		page.rows = page.rows[1:max_rows];
@@ -417,7 +432,7 @@ COMMENT ON FUNCTION vibevideo.audit(jsonb, int) IS
 after: next of the part before, to continue there; default: NULL, which is the beginning.
 max_rows: so many at most, 1 to 1000; default: 50.
 Returns a part of the audit, a vibevideo.audit_page.
-Errors: 22023 a bad max_rows; 42501 not an operator.
+Errors: 22023 a bad after or max_rows; 42501 not an operator.
 For operators.';
 
 -- Refuses a scope and a user that name no limit.

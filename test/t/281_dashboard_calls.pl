@@ -393,6 +393,8 @@ sql($node, q{INSERT INTO vibevideo.model (endpoint) VALUES ('acme/no-price')});
 
 # -- the audit, part by part ------------------------------------------------------------------------
 {
+	is(error_of(admin('ann', 'audit', after => $_)), '400 22023', 'what was never its next is refused')
+	  for 5, [], {}, { at => 'now' }, { at => 'x', audit_id => 1 }, { at => 'now', audit_id => 'x' }, { at => undef, audit_id => 1 };
 	my (@seen, $after);
 
 	for my $part (1 .. 1000)
