@@ -34,7 +34,7 @@ my $node = vibe_node('main', fal => $fal, storage => $storage);
 	sql($node, "UPDATE vibelogs SET whose = '" . $noise->(512) . "'");
 	submit($node, $id);
 	wait_for_status($node, $id, 'completed', name => 'one that is not longer gets a video');
-	wait_for($node, 'SELECT sum(videos) FROM vibevideo.past_costs WHERE length(user_id) = 512', '1', 'whose costs are added up');
+	wait_for($node, 'SELECT sum(videos) FROM vibevideo.past_costs WHERE length(user_id) = 512', '1', 'whose costs are added up', hurry => 1);
 	is(sql($node, 'SELECT count(*) FROM vibevideo.users() u WHERE length(u.user_id) = 512 AND u.videos = 1'), '1', 'and told');
 }
 
