@@ -466,9 +466,10 @@ COMMENT ON FUNCTION vibevideo_internal.needs_of_services() IS 'part of the inbox
 
 -- Checks that fail, of those that ask nobody over the network.  What they say of jobs
 -- and of a pause has lines of its own.  check_config is the owner's alone; health
--- looks at jobs only where it may use the network.
+-- looks at jobs only where it may use the network.  Whoever holds a lock on the app's
+-- table, as during a migration, is not waited for.
 CREATE FUNCTION vibevideo_internal.needs_of_checks()
-RETURNS SETOF vibevideo.inbox_row LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+RETURNS SETOF vibevideo.inbox_row LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET lock_timeout = '20ms' AS $$
 DECLARE
 	part text;
 BEGIN
@@ -478,9 +479,13 @@ BEGIN
 				'SELECT n.* FROM vibevideo_internal.%I() l, vibevideo_internal.need(''check'', NULL, l.check_name, concat_ws(''. '', l.detail, l.hint), '
 				'format(''SELECT * FROM vibevideo.health(%%s) WHERE check_name = %%L;'', CASE l.check_name WHEN ''overdue'' THEN ''true'' END, l.check_name)) n '
 				'WHERE l.status = ''fail'' AND l.check_name NOT IN (''identity'', ''paused'')', 'check_' || part);
-		EXCEPTION WHEN OTHERS THEN
-			RETURN NEXT vibevideo_internal.need('check', NULL, part, format('It cannot be checked: %s', SQLERRM),
-				'SELECT * FROM vibevideo.health();');
+		EXCEPTION
+			WHEN lock_not_available THEN
+				RETURN NEXT vibevideo_internal.need('unread', NULL, part, 'Somebody holds a lock on what this looks at; look again when that is over.',
+													'SELECT * FROM vibevideo.inbox();', more => true);
+			WHEN OTHERS THEN
+				RETURN NEXT vibevideo_internal.need('check', NULL, part, format('It cannot be checked: %s', SQLERRM),
+													'SELECT * FROM vibevideo.health();');
 		END;
 	END LOOP;
 END

@@ -328,6 +328,14 @@ sub acted
 	is($down->('storage', 9), '', 'nor if nobody waits');
 	is(sql($node, 'TABLE vibevideo.inbox'), 'Nothing needs you.', 'nothing');
 	is(kinds(), '', 'is an empty inbox');
+
+	# a migration of the app's table holds up nobody
+	my $migration = background_sql($node);
+	$migration->query_safe('BEGIN; LOCK TABLE vibelogs IN ACCESS EXCLUSIVE MODE');
+	is(sql($node, q{SET statement_timeout = '10s'; SELECT string_agg(kind, ' ') FROM vibevideo.inbox()}), 'unread', 'somebody has locked the table');
+	is(sql($node, 'SELECT needs_you FROM vibevideo.overview(); RESET statement_timeout'), '1', 'and overview() does not wait for that');
+	$migration->query_safe('ROLLBACK');
+	$migration->quit;
 	sql($node, q{SELECT vibevideo.pause('all', 'a test')});
 }
 
