@@ -2,6 +2,7 @@
 // search, keyboard, what a refresh must not do, and texts that want to do harm.
 
 import assert from 'node:assert/strict'
+import { readFile } from 'node:fs/promises'
 import { after, before, describe, test } from 'node:test'
 import { pathToFileURL } from 'node:url'
 import { checkAccessible, checkNoSidewaysScroll, examine, launch, onVisit, screenshot } from './lib/browser.mjs'
@@ -427,9 +428,52 @@ describe('lists', () => {
     assert.equal(new Set(ids).size, 3, 'each part of the list is another one')
   }))
 
+  test('a filtered list is saved as a file for a spreadsheet', inside(async ({ page }) => {
+    await go(page, 'jobs?state=failed')
+    const [file] = await Promise.all([page.waitForEvent('download'), button(page, 'Save as CSV').click()])
+    assert.match(file.suggestedFilename(), /^jobs-.*\.csv$/)
+    const lines = (await readFile(await file.path(), 'utf8')).split('\r\n')
+    const failed = Number(await world.db.value("SELECT count(*) FROM vibevideo.job WHERE state = 'failed'"))
+    assert.match(lines[0], /^job_id,vibelog_id,/)
+    assert.equal(lines.filter((line) => /^\d+,[^,]*,failed,failed,/.test(line)).length, failed, 'all of them, not only what is shown')
+  }))
+
   test('an empty list says so', inside(async ({ page }) => {
     await go(page, 'jobs?user=nobody-at-all')
     await page.getByText('No job matches these filters.').waitFor()
+  }))
+})
+
+describe('charts', () => {
+  const CHART = '.plot .u-over'
+  const axis = (page) => page.evaluate(() => location.hash)
+
+  test('what is looked at closer is in the address, and of all charts', inside(async ({ page }) => {
+    await goTo(page, 'charts')
+    await page.locator(CHART).first().scrollIntoViewIfNeeded()
+    const box = await page.locator(CHART).first().boundingBox()
+    const y = box.y + box.height / 2
+    await page.mouse.move(box.x + box.width * 0.5, y)
+    await page.mouse.down()
+    await page.mouse.move(box.x + box.width * 0.7, y, { steps: 4 })
+    await page.mouse.up()
+    await until('it is in the address', async () => /from=\d+&to=\d+/.test(await axis(page)))
+    const address = await axis(page)
+    const view = /from=(\d+)&to=(\d+)/.exec(address).slice(1).map(Number)
+    assert.ok(Math.abs(view[1] - view[0] - 0.2 * 86400) < 0.05 * 86400, `${view[1] - view[0]} s`)
+    const views = () => page.evaluate(() => [...document.querySelectorAll('vv-chart')].map(({ view: v }) => v && [v.from, v.to]))
+    assert.deepEqual(await views(), [view, view, view, view])
+    await refresh(page)
+    assert.equal(await axis(page), address, 'a refresh does not move it')
+    await page.reload()
+    await button(page, 'Show all again').waitFor()
+    assert.deepEqual(await views(), [view, view, view, view])
+    await page.getByLabel('Time', { exact: true }).selectOption({ label: 'rendering' })
+    await until('the other choice keeps it', async () => /phase=render/.test(await axis(page)) && (await axis(page)).includes(`from=${view[0]}`))
+    await settled(page)
+    await button(page, 'Show all again').click()
+    await until('all again', async () => !/from=/.test(await axis(page)))
+    assert.deepEqual(await views(), [null, null, null, null])
   }))
 })
 

@@ -24,6 +24,12 @@ export interface ChartData {
   format: (value: number) => string
 }
 
+/** What is looked at more closely, in seconds since 1970. */
+export interface View {
+  from: number
+  to: number
+}
+
 const HEIGHT = 180
 const DASHES = [[], [6, 4], [2, 3]]
 const SYNC = 'vibevideo'
@@ -35,12 +41,14 @@ function axisTimes(_: uPlot, splits: number[], __: number, ___: number, step: nu
 }
 
 class Chart extends Part {
-  static override properties = { data: { attribute: false } }
+  static override properties = { data: { attribute: false }, view: { attribute: false } }
   declare data: ChartData
+  /** null: all that there is */
+  declare view: View | null
   #plot: uPlot | null = null
   #shape = ''
+  #shown: View | null = null
   #at: number | null = null
-  #zoomed = false
   #tableOpen = false
   #stopTheme = () => {}
   readonly #sizes = new ResizeObserver(() => this.#resize())
@@ -115,34 +123,36 @@ class Chart extends Part {
     this.requestUpdate()
   }
 
+  /** Tells what somebody has chosen by dragging; a double click is all again. */
   #noteZoom(plot: uPlot): void {
     const { times } = this.data
     const { min, max } = plot.scales.x as uPlot.Scale
     const zoomed = (min ?? 0) > (times[0] ?? 0) || (max ?? 0) < (times.at(-1) ?? 0)
-    if (zoomed === this.#zoomed) return
-    this.#zoomed = zoomed
-    this.requestUpdate()
-    this.dispatchEvent(new CustomEvent('vv-zoom', { bubbles: true, detail: zoomed }))
+    const view = zoomed ? { from: Math.round(min ?? 0), to: Math.round(max ?? 0) } : null
+    if (view?.from === this.#shown?.from && view?.to === this.#shown?.to) return
+    this.#shown = view
+    this.dispatchEvent(new CustomEvent('vv-zoom', { bubbles: true, detail: view }))
   }
 
-  /** Shows all again. */
-  zoomOut(): void {
+  #zoom(plot: uPlot): void {
     const { times } = this.data
-    this.#plot?.setScale('x', { min: times[0] ?? 0, max: times.at(-1) ?? 1 })
+    this.#shown = this.view
+    plot.setScale('x', { min: this.view?.from ?? times[0] ?? 0, max: this.view?.to ?? times.at(-1) ?? 1 })
   }
 
-  override updated(): void {
+  override updated(changed: Map<string, unknown>): void {
     const columns = [this.data.times, ...this.data.lines.map((line) => line.column)] as uPlot.AlignedData
     const shape = this.data.lines.map((line) => line.label).join('|')
-    if (this.#plot && shape === this.#shape) {
-      if (this.#plot.data[0] !== columns[0]) this.#plot.setData(columns, !this.#zoomed)
-      return
+    const fresh = !this.#plot || shape !== this.#shape
+    if (fresh) {
+      this.#shape = shape
+      this.#plot?.destroy()
+      this.#plot = new uPlot(this.#options(), columns, this.#box())
+      this.#sizes.observe(this.#box())
+    } else if (this.#plot?.data[0] !== columns[0]) {
+      this.#plot?.setData(columns, false)
     }
-    this.#shape = shape
-    this.#plot?.destroy()
-    this.#zoomed = false
-    this.#plot = new uPlot(this.#options(), columns, this.#box())
-    this.#sizes.observe(this.#box())
+    if (this.#plot && (fresh || changed.has('data') || changed.has('view'))) this.#zoom(this.#plot)
   }
 
   #legend(line: Line, nth: number): TemplateResult {
@@ -199,4 +209,3 @@ class Chart extends Part {
 }
 
 define('vv-chart', Chart)
-export type ChartElement = Chart

@@ -2,7 +2,7 @@
 
 import { html, type TemplateResult } from 'lit'
 import { Poll } from '../app/poll'
-import { go, link, route } from '../app/route'
+import { go, link, replace, route } from '../app/route'
 import { admin, serverNow } from '../app/session'
 import {
   backlogChart,
@@ -20,7 +20,7 @@ import { fullestLabel, labelsOf } from '../lib/series'
 import { Watch } from '../lib/store'
 import { define, Part } from '../parts/base'
 import '../parts/chart'
-import type { ChartData, ChartElement } from '../parts/chart'
+import type { ChartData, View } from '../parts/chart'
 import { pageHead, tabs } from '../parts/panel'
 import { empty, polled } from '../parts/states'
 
@@ -34,7 +34,6 @@ interface Shown {
 
 class ChartsScreen extends Part {
   #asked = ''
-  #zoomed = false
   readonly #poll = new Poll<Shown>(this, (signal) => this.#load(signal), 15)
 
   constructor() {
@@ -48,8 +47,18 @@ class ChartsScreen extends Part {
     return { range: readRange(query.get('range'), '24h'), phase, model: query.get('model') }
   }
 
+  /** What the address says to look at more closely, while there is something to be seen of it. */
+  #view(shown: Shown): View | null {
+    const { query } = route.value
+    const [from, to] = [Number(query.get('from')), Number(query.get('to'))]
+    return from > 0 && from < to && to > (shown.charts[0]?.times[0] ?? 0) ? { from, to } : null
+  }
+
   override willUpdate(): void {
-    const asked = route.value.query.toString()
+    const query = new URLSearchParams(route.value.query)
+    query.delete('from')
+    query.delete('to')
+    const asked = query.toString()
     if (route.value.screen !== 'charts' || asked === this.#asked) return
     this.#asked = asked
     if (this.hasUpdated) void this.#poll.restart()
@@ -76,14 +85,17 @@ class ChartsScreen extends Part {
     }
   }
 
-  #go(change: Record<string, string>): string {
+  #go(change: Record<string, string>, view: View | null): string {
     const { range, phase, model } = this.#query()
-    return link('charts', { range: range.name, phase, ...(model ? { model } : {}), ...change })
+    const closer: Record<string, string> = view ? { from: `${view.from}`, to: `${view.to}` } : {}
+    return link('charts', { range: range.name, phase, ...(model ? { model } : {}), ...closer, ...change })
   }
 
   #choices(shown: Shown): TemplateResult {
     const { phase } = this.#query()
-    const pick = (key: string) => (event: Event) => go(this.#go({ [key]: (event.target as HTMLSelectElement).value }))
+    const view = this.#view(shown)
+    const pick = (key: string) => (event: Event) =>
+      go(this.#go({ [key]: (event.target as HTMLSelectElement).value }, view))
     return html`<div class="filters">
       <label class="inline"
         >Time
@@ -101,30 +113,26 @@ class ChartsScreen extends Part {
             </label>`
           : ''
       }
-      ${this.#zoomed ? html`<button type="button" class="small" @click=${this.#zoomOut}>Show all again</button>` : html`<span class="quiet">Drag over a chart to look closer.</span>`}
+      ${view ? html`<button type="button" class="small" @click=${() => replace(this.#go({}, null))}>Show all again</button>` : html`<span class="quiet">Drag over a chart to look closer.</span>`}
     </div>`
   }
 
-  #zoomOut(): void {
-    for (const chart of this.querySelectorAll<ChartElement>('vv-chart')) chart.zoomOut()
-  }
-
-  #noteZoom(event: CustomEvent<boolean>): void {
-    this.#zoomed = event.detail
-    this.requestUpdate()
+  #zoom(event: CustomEvent<View | null>): void {
+    replace(this.#go({}, event.detail))
   }
 
   #charts(shown: Shown): TemplateResult {
+    const view = this.#view(shown)
     return html`${this.#choices(shown)}
-      <div class="charts" @vv-zoom=${this.#noteZoom}>
-        ${shown.charts.map((data) => html`<div class="panel"><vv-chart .data=${data}></vv-chart></div>`)}
+      <div class="charts" @vv-zoom=${this.#zoom}>
+        ${shown.charts.map((data) => html`<div class="panel"><vv-chart .data=${data} .view=${view}></vv-chart></div>`)}
       </div>
       <p class="quiet">A point is ${this.#query().range.step}. Times are local.</p>`
   }
 
   override render() {
     const { range } = this.#query()
-    const choices = RANGES.map((r) => ({ text: r.label, href: this.#go({ range: r.name }), on: r === range }))
+    const choices = RANGES.map((r) => ({ text: r.label, href: this.#go({ range: r.name }, null), on: r === range }))
     return html`${pageHead('Charts')} ${tabs('How far back', choices)}
       ${polled(this.#poll, (shown) => (isBlank(shown.charts) ? empty(`Nothing has happened in the last ${range.label}: no job was in work or ended.`) : this.#charts(shown)))}`
   }

@@ -13,6 +13,7 @@ import { Watch } from '../lib/store'
 import { define, Part } from '../parts/base'
 import { bulkBar } from '../parts/bulk-bar'
 import { filterChips } from '../parts/chips'
+import '../parts/csv-button'
 import { openFilter } from '../parts/filter-dialog'
 import { icon } from '../parts/icon'
 import { jobTable } from '../parts/job-table'
@@ -218,6 +219,7 @@ class JobsScreen extends Part {
         ${found > 0 ? filterChips(this.#filter, this.#change) : nothing}
         <button type="button" class="small" @click=${() => openFilter(this.#filter, this.#change)}>${icon('filter')}Filter …</button>
         ${found > 1 ? html`<a class="button small plain" href=${link('jobs')}>Remove all</a>` : nothing}
+        <vv-csv .filter=${this.#filter}></vv-csv>
         ${mayAct() ? bulkBar(this.#selection.ids, this.#filter, () => this.#selectAll(false)) : nothing}
       </div>
       ${polled(this.#poll, (page) => this.#list(page))}

@@ -1,0 +1,44 @@
+// Jobs as a table that a spreadsheet reads: RFC 4180, with a line of names.
+
+import type { JobRow } from '../api/types'
+
+const COLUMNS = [
+  'job_id',
+  'vibelog_id',
+  'status',
+  'state',
+  'message',
+  'why',
+  'model',
+  'user_id',
+  'attempt',
+  'tries',
+  'error_class',
+  'error_code',
+  'error',
+  'cost_usd',
+  'orphan',
+  'paid_not_stored',
+  'created_at',
+  'submitted_at',
+  'generated_at',
+  'completed_at',
+  'waited',
+  'rendered',
+  'copied',
+  'request_id',
+  'video_url',
+  'prompt',
+] as const satisfies readonly (keyof JobRow)[]
+
+function cell(value: string | number | boolean | null): string {
+  const text = String(value ?? '')
+  // a spreadsheet would take these for formulas, and what stands in a prompt would be run
+  const safe = typeof value === 'string' && /^[=+\-@\t\r]/.test(text) ? `'${text}` : text
+  return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe
+}
+
+export function toCsv(jobs: JobRow[]): string {
+  const lines = jobs.map((job) => COLUMNS.map((column) => cell(job[column])).join(','))
+  return `${[COLUMNS.join(','), ...lines].join('\r\n')}\r\n`
+}
