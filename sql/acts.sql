@@ -294,10 +294,10 @@ $$;
 COMMENT ON FUNCTION vibevideo_internal.filter_active(vibevideo_internal.job_filter, text[], boolean, int, int, timestamptz, bigint) IS
 	'part of filter_jobs: active jobs that match, found until a time if there are many; owner only';
 
--- The error codes of these classes that jobs have which have ended: it hops from code
--- to code.  NULL if there are too many.
-CREATE FUNCTION vibevideo_internal.codes_of(classes text[])
-RETURNS text[] LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
+-- The error codes of jobs that have ended, at most so many: it hops from code to code
+-- through the index.
+CREATE FUNCTION vibevideo_internal.error_codes(most int)
+RETURNS SETOF text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
 BEGIN ATOMIC
 	WITH RECURSIVE hop AS (
 		(SELECT j.error_code AS code, 1 AS nth FROM vibevideo.job j WHERE j.error_code IS NOT NULL AND j.next_at IS NULL
@@ -306,9 +306,18 @@ BEGIN ATOMIC
 		SELECT (SELECT j.error_code FROM vibevideo.job j WHERE j.error_code COLLATE pg_catalog."C" > h.code AND j.next_at IS NULL
 				ORDER BY j.error_code COLLATE pg_catalog."C" LIMIT 1),
 			   h.nth + 1
-		FROM hop h WHERE h.code IS NOT NULL AND h.nth <= 500
+		FROM hop h WHERE h.code IS NOT NULL AND h.nth < most
 	)
-	SELECT CASE WHEN count(*) <= 500 THEN coalesce(array_agg(h.code) FILTER (WHERE vibevideo.error_class(h.code) = ANY (classes)), '{}') END FROM hop h;
+	SELECT h.code FROM hop h WHERE h.code IS NOT NULL;
+END;
+COMMENT ON FUNCTION vibevideo_internal.error_codes(int) IS 'the error codes that ended jobs have, at most so many; owner only';
+
+-- Those of these classes, NULL if there are too many.
+CREATE FUNCTION vibevideo_internal.codes_of(classes text[])
+RETURNS text[] LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT CASE WHEN count(*) <= 500 THEN coalesce(array_agg(c.code) FILTER (WHERE vibevideo.error_class(c.code) = ANY (classes)), '{}') END
+	FROM vibevideo_internal.error_codes(501) AS c(code);
 END;
 COMMENT ON FUNCTION vibevideo_internal.codes_of(text[]) IS 'the error codes of these classes that jobs have, NULL for too many; owner only';
 

@@ -905,17 +905,11 @@ BEGIN
 	PERFORM vibevideo_internal.check_since(since);
 	bounds = ARRAY(SELECT since + p * ((now() - since) / parts) FROM generate_series(0, parts - 1) p);
 	RETURN QUERY
-	-- the codes are found by hopping through the index; if somebody makes up very many,
-	-- those of the last failures are not lost among them
-	WITH RECURSIVE hop AS (
-		(SELECT j.error_code AS code, 1 AS nth FROM vibevideo.job j WHERE j.error_code IS NOT NULL AND j.next_at IS NULL
-		 ORDER BY j.error_code COLLATE pg_catalog."C" LIMIT 1)
-		UNION ALL
-		SELECT (SELECT j.error_code FROM vibevideo.job j WHERE j.error_code COLLATE pg_catalog."C" > h.code AND j.next_at IS NULL
-				ORDER BY j.error_code COLLATE pg_catalog."C" LIMIT 1), h.nth + 1
-		FROM hop h WHERE h.code IS NOT NULL AND h.nth <= most_codes
+	-- if somebody makes up very many codes, those of the last failures are not lost among them
+	WITH found AS (
+		SELECT c.code FROM vibevideo_internal.error_codes(most_codes + 1) AS c(code)
 	), known AS (
-		SELECT h.code FROM hop h WHERE h.code IS NOT NULL
+		SELECT f.code FROM found f
 		UNION
 		SELECT r.error_code FROM (SELECT j.error_code FROM vibevideo.job j
 								  WHERE j.state = 'failed' AND j.completed_at >= since ORDER BY j.completed_at DESC LIMIT most_recent) r
@@ -932,7 +926,7 @@ BEGIN
 		GROUP BY 1, 2, 3
 	), grouped AS (
 		SELECT p.code, p.model, sum(p.n)::bigint AS jobs, min(p.first_at) AS first_at, max(p.last_at) AS last_at, max(p.job_id) AS job_id,
-			   sum(sum(p.looked)) OVER (PARTITION BY p.code) >= most OR EXISTS (SELECT FROM hop h WHERE h.code IS NOT NULL AND h.nth > most_codes) AS more
+			   sum(sum(p.looked)) OVER (PARTITION BY p.code) >= most OR (SELECT count(*) > most_codes FROM found) AS more
 		FROM part p GROUP BY p.code, p.model
 	)
 	SELECT vibevideo.error_class(g.code), g.code, g.model, g.jobs,

@@ -4884,10 +4884,10 @@ $$;
 COMMENT ON FUNCTION vibevideo_internal.filter_active(vibevideo_internal.job_filter, text[], boolean, int, int, timestamptz, bigint) IS
 	'part of filter_jobs: active jobs that match, found until a time if there are many; owner only';
 
--- The error codes of these classes that jobs have which have ended: it hops from code
--- to code.  NULL if there are too many.
-CREATE FUNCTION vibevideo_internal.codes_of(classes text[])
-RETURNS text[] LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
+-- The error codes of jobs that have ended, at most so many: it hops from code to code
+-- through the index.
+CREATE FUNCTION vibevideo_internal.error_codes(most int)
+RETURNS SETOF text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
 BEGIN ATOMIC
 	WITH RECURSIVE hop AS (
 		(SELECT j.error_code AS code, 1 AS nth FROM vibevideo.job j WHERE j.error_code IS NOT NULL AND j.next_at IS NULL
@@ -4896,9 +4896,18 @@ BEGIN ATOMIC
 		SELECT (SELECT j.error_code FROM vibevideo.job j WHERE j.error_code COLLATE pg_catalog."C" > h.code AND j.next_at IS NULL
 				ORDER BY j.error_code COLLATE pg_catalog."C" LIMIT 1),
 			   h.nth + 1
-		FROM hop h WHERE h.code IS NOT NULL AND h.nth <= 500
+		FROM hop h WHERE h.code IS NOT NULL AND h.nth < most
 	)
-	SELECT CASE WHEN count(*) <= 500 THEN coalesce(array_agg(h.code) FILTER (WHERE vibevideo.error_class(h.code) = ANY (classes)), '{}') END FROM hop h;
+	SELECT h.code FROM hop h WHERE h.code IS NOT NULL;
+END;
+COMMENT ON FUNCTION vibevideo_internal.error_codes(int) IS 'the error codes that ended jobs have, at most so many; owner only';
+
+-- Those of these classes, NULL if there are too many.
+CREATE FUNCTION vibevideo_internal.codes_of(classes text[])
+RETURNS text[] LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT CASE WHEN count(*) <= 500 THEN coalesce(array_agg(c.code) FILTER (WHERE vibevideo.error_class(c.code) = ANY (classes)), '{}') END
+	FROM vibevideo_internal.error_codes(501) AS c(code);
 END;
 COMMENT ON FUNCTION vibevideo_internal.codes_of(text[]) IS 'the error codes of these classes that jobs have, NULL for too many; owner only';
 
@@ -6637,17 +6646,11 @@ BEGIN
 	PERFORM vibevideo_internal.check_since(since);
 	bounds = ARRAY(SELECT since + p * ((now() - since) / parts) FROM generate_series(0, parts - 1) p);
 	RETURN QUERY
-	-- the codes are found by hopping through the index; if somebody makes up very many,
-	-- those of the last failures are not lost among them
-	WITH RECURSIVE hop AS (
-		(SELECT j.error_code AS code, 1 AS nth FROM vibevideo.job j WHERE j.error_code IS NOT NULL AND j.next_at IS NULL
-		 ORDER BY j.error_code COLLATE pg_catalog."C" LIMIT 1)
-		UNION ALL
-		SELECT (SELECT j.error_code FROM vibevideo.job j WHERE j.error_code COLLATE pg_catalog."C" > h.code AND j.next_at IS NULL
-				ORDER BY j.error_code COLLATE pg_catalog."C" LIMIT 1), h.nth + 1
-		FROM hop h WHERE h.code IS NOT NULL AND h.nth <= most_codes
+	-- if somebody makes up very many codes, those of the last failures are not lost among them
+	WITH found AS (
+		SELECT c.code FROM vibevideo_internal.error_codes(most_codes + 1) AS c(code)
 	), known AS (
-		SELECT h.code FROM hop h WHERE h.code IS NOT NULL
+		SELECT f.code FROM found f
 		UNION
 		SELECT r.error_code FROM (SELECT j.error_code FROM vibevideo.job j
 								  WHERE j.state = 'failed' AND j.completed_at >= since ORDER BY j.completed_at DESC LIMIT most_recent) r
@@ -6664,7 +6667,7 @@ BEGIN
 		GROUP BY 1, 2, 3
 	), grouped AS (
 		SELECT p.code, p.model, sum(p.n)::bigint AS jobs, min(p.first_at) AS first_at, max(p.last_at) AS last_at, max(p.job_id) AS job_id,
-			   sum(sum(p.looked)) OVER (PARTITION BY p.code) >= most OR EXISTS (SELECT FROM hop h WHERE h.code IS NOT NULL AND h.nth > most_codes) AS more
+			   sum(sum(p.looked)) OVER (PARTITION BY p.code) >= most OR (SELECT count(*) > most_codes FROM found) AS more
 		FROM part p GROUP BY p.code, p.model
 	)
 	SELECT vibevideo.error_class(g.code), g.code, g.model, g.jobs,
@@ -8168,7 +8171,7 @@ DECLARE
 		'vibevideo_internal.past_costs_changed(), vibevideo_internal.sum_past_costs(), vibevideo_internal.add_costs(int), vibevideo_internal.check_overdue(), '
 		'vibevideo_internal.not_checked(text, text), vibevideo_internal.is_preloaded(text), vibevideo_internal.rests_by(), vibevideo_internal.has_vault(), '
 		'vibevideo_internal.is_elsewhere(vibevideo.binding), vibevideo_internal.is_superseded(vibevideo.job), vibevideo_internal.why_nobody_is_known(), '
-		'vibevideo_internal.check_sequences(), vibevideo_internal.codes_of(text[]), vibevideo_internal.ended_sql(vibevideo_internal.job_filter, text[], boolean, text[])';
+		'vibevideo_internal.check_sequences(), vibevideo_internal.codes_of(text[]), vibevideo_internal.error_codes(int), vibevideo_internal.ended_sql(vibevideo_internal.job_filter, text[], boolean, text[])';
 	everybody constant text = concat_ws(', ', 'PUBLIC',
 										(SELECT string_agg(quote_ident(r.rolname), ', ') FROM pg_roles r
 										 WHERE r.rolname IN ('anon', 'authenticated', 'service_role')));
