@@ -374,7 +374,7 @@ CREATE INDEX job_unsettled ON vibevideo.job (job_id)
 -- For people.  None of them has an unfinished job, so that they cost nothing until a
 -- job ends.
 CREATE INDEX job_user ON vibevideo.job (requested_by, completed_at, job_id) WHERE next_at IS NULL AND requested_by IS NOT NULL;
-CREATE INDEX job_error ON vibevideo.job (error_code COLLATE pg_catalog."C", completed_at, job_id) INCLUDE (model, state)
+CREATE INDEX job_error ON vibevideo.job (error_code COLLATE pg_catalog."C", completed_at, job_id) INCLUDE (model, state, forgotten_at)
 	WHERE error_code IS NOT NULL AND next_at IS NULL;
 CREATE INDEX job_paid ON vibevideo.job (completed_at) WHERE state OPERATOR(pg_catalog.=) 'failed' AND media_url IS NOT NULL;
 CREATE INDEX job_orphan ON vibevideo.job (completed_at, job_id) WHERE orphan AND next_at IS NULL;
