@@ -1,19 +1,32 @@
 #!/usr/bin/env node
-// A local stand-in for fal.ai's queue, its media host, its webhook key set and
-// its request history. Nothing here talks to fal.ai. --help lists the options.
+// A local stand-in for fal.ai's queue, its media host, its webhook key set, its
+// request history, its prices and its bill. Nothing here talks to fal.ai. --help
+// lists the options.
 import { readFile } from 'node:fs/promises';
 import { choice, count, endOnRequest, exitWithStdin, file, host, jsonObject, listenPort, matching, readCommandLine, text } from './lib/command-line.mjs';
 import { checkFields } from './lib/fal-behaviour.mjs';
+import { nano } from './lib/fal-money.mjs';
 import { createContext, createServer } from './lib/fal-server.mjs';
 
+function dollars(text) {
+  try {
+    return nano(text);
+  } catch {
+    throw new Error('must be a number of dollars');
+  }
+}
+
 const PROGRAM = {
-  about: "Plays fal.ai: its queue, its media host, the keys that sign its webhooks, and its request history. Nothing of it reaches fal.ai. "
+  about: "Plays fal.ai: its queue, its media host, the keys that sign its webhooks, its request history, its prices and its bill. Nothing of it reaches fal.ai. "
     + 'Prints one line of JSON with its URL when it is ready. POST /_ctl/default, /_ctl/rule and /_ctl/fault change what it does, '
-    + 'POST /_ctl/reset undoes that, GET /_ctl/ledger tells what it was asked.',
+    + 'POST /_ctl/price, /_ctl/account and /_ctl/delist what it costs, POST /_ctl/reset undoes that, GET /_ctl/ledger tells what it was asked, GET /_ctl/bill what it bills.',
   options: {
     port: listenPort('port to listen on'),
     host: host(),
     key: text('ID:SECRET', 'API key that is accepted; without one any is', matching(/^[^:]+:.+$/, 'id:secret'), { multiple: true, default: [] }),
+    'admin-key': text('ID:SECRET', 'API key that also sees what is billed; without one, and without --key, any does',
+      matching(/^[^:]+:.+$/, 'id:secret'), { multiple: true, default: [] }),
+    balance: text('USD', 'credits of the account, which videos use up; without it they never run out', dollars),
     'user-id': text('ID', 'the account, as its webhooks name it', undefined, { default: 'user-1' }),
     render: choice(['pattern', 'ffmpeg'], 'videos: pattern is random bytes in an MP4, ffmpeg, which it needs, shows the prompt'),
     seed: count('N', 'where its random numbers begin', 1),
@@ -30,6 +43,8 @@ const PROGRAM = {
 function contextFrom(options) {
   return createContext({
     keys: options.key,
+    adminKeys: options['admin-key'],
+    balance: options.balance,
     userId: options['user-id'],
     render: options.render,
     seed: options.seed,

@@ -1,5 +1,6 @@
 // How a job behaves: defaults, rules that override them, and the outcome that
 // follows from the input itself.
+import { nano } from './fal-money.mjs';
 
 export const BASE_BEHAVIOUR = Object.freeze({
   queue_ms: 50,
@@ -28,11 +29,14 @@ export const BASE_BEHAVIOUR = Object.freeze({
   urls_origin: null, // a different origin in the three returned URLs
   response_suffix: false, // response_url ends in /response, as in older samples
   sse_comment_ms: 15000,
-  // grain: of a film that ffmpeg renders, 0 to 100; some megabytes from about 60 on
-  media: { file: null, bytes: 100000, grain: 0, movie_last: false, content_type: 'video/mp4', file_size: true, base: null, url: null, redirect: null },
+  // grain: of a film that ffmpeg renders, 0 to 100; some megabytes from about 60 on. duration_ms: what a film of random bytes says of itself
+  media: { file: null, bytes: 100000, duration_ms: 5005, grain: 0, movie_last: false, content_type: 'video/mp4', file_size: true, base: null, url: null, redirect: null },
   webhook: { duplicates: 0, delay_ms: 0, forge: false, payload_null: false, retry_ms: 200, max_retries: 31, timeout_ms: null },
+  // units: billed for an output, null: by its price. Of a 422, and of a cancel while it runs: so many, or "full". header: of units at
+  // the result, false: none, or this text. delay_ms: until its event appears, null: the account's
+  billing: { units: null, failed_units: 0, cancelled_units: 'full', header: true, delay_ms: null },
   account_concurrency: 0, // 0 = no limit
-  locked: false,
+  locked: false, // so is an account whose balance has run out
   unknown_app: null, // regular expression
   lenient_paths: false,
   list_in_flight: false,
@@ -52,13 +56,11 @@ const MINIMAX_SUBS = [
   /^hailuo-[^/]+(\/.+)?$/,
 ];
 
+const NESTED = ['media', 'webhook', 'billing'];
+
 export function mergeBehaviour(base, over = {}) {
-  return {
-    ...base,
-    ...over,
-    media: { ...base.media, ...over.media },
-    webhook: { ...base.webhook, ...over.webhook },
-  };
+  const nested = Object.fromEntries(NESTED.map((name) => [name, { ...base[name], ...over[name] }]));
+  return { ...base, ...over, ...nested };
 }
 
 const VALUES = {
@@ -76,8 +78,14 @@ export function checkFields(change, known = BASE_BEHAVIOUR) {
   for (const [name, value] of Object.entries(change)) {
     checkKnown('field', name, Object.keys(known));
     if (known === BASE_BEHAVIOUR && name in VALUES) checkKnown(name, value, VALUES[name]);
-    if (name === 'media' || name === 'webhook') checkFields(value, known[name]);
+    if (known === BASE_BEHAVIOUR && NESTED.includes(name)) checkFields(value, known[name]);
+    if (known === BASE_BEHAVIOUR.billing && /units$/.test(name)) checkUnits(name, value);
   }
+}
+
+function checkUnits(name, value) {
+  const word = name === 'units' ? null : 'full';
+  if (value !== word && nano(value, name) < 0n) throw new Error(`${name} must not be negative`);
 }
 
 export class Rules {

@@ -1,9 +1,11 @@
 // The control API under /_ctl: scripting of behaviour and faults, and the
 // ledger that tests compare with what the program under test believes.
 import { checkFields } from './fal-behaviour.mjs';
+import { controlBilling } from './fal-billing-control.mjs';
 import { readBody, sendJson } from './fal-http.mjs';
 import { isBilled } from './fal-jobs.mjs';
 import { mediaHash, mediaSize, mediaUrl } from './fal-media.mjs';
+import { asInteger, asText } from './fal-money.mjs';
 import { strangerBody, webhookBody } from './fal-webhook.mjs';
 
 export async function serveControl(context, { req, res, path, query }) {
@@ -45,14 +47,15 @@ async function control(context, route, body, query) {
       context.signing.command(body.action ?? 'rotate');
       return context.signing.jwks();
     default:
-      return undefined;
+      return controlBilling(context, route, body, query);
   }
 }
 
 /** Account settings and behaviour in one object; keys and seed go elsewhere. */
-function setDefault(context, { keys, seed, ...change }) {
+function setDefault(context, { keys, admin_keys: adminKeys, seed, ...change }) {
   checkFields(change);
   if (keys !== undefined) context.keys = keys;
+  if (adminKeys !== undefined) context.adminKeys = adminKeys;
   if (seed !== undefined) context.faults.seed(seed);
   context.rules.setDefault(change);
   context.jobs.pump();
@@ -135,6 +138,8 @@ async function describeJob(job, query) {
     outcome: job.outcome?.kind ?? null,
     http: job.outcome?.http ?? null,
     billed: isBilled(job),
+    billable_units: job.bill ? asText(job.bill.units) : null,
+    cost_nano_usd: job.bill ? asInteger(job.bill.total) : 0,
     cancel_requested_at: job.cancelRequestedAt,
     cancelled: job.cancelled !== null,
     media_url: hasMedia ? mediaUrl(job, job.origin) : null,

@@ -15,10 +15,11 @@ export function createRequestId() {
 }
 
 export class Jobs {
-  /** render(job) is a promise of a finished render, or null for a timed one. */
-  constructor({ rules, render, onComplete }) {
+  /** render(job) is a promise of a finished render, or null for a timed one; bill(job) what fal charges for it, or null. */
+  constructor({ rules, render, bill, onComplete }) {
     this.rules = rules;
     this.render = render;
+    this.bill = bill;
     this.onComplete = onComplete;
     this.byId = new Map();
     this.waiting = new Map(); // every IN_QUEUE job, oldest first
@@ -57,6 +58,7 @@ export class Jobs {
       attemptStartedAt: null,
       finishedAt: null,
       outcome: null,
+      bill: null,
       cancelRequestedAt: null,
       cancelled: null,
       counts: { status: 0, result: 0, cancel: 0, cancel_refused: 0, media: 0, media_ranges: 0, stream: 0 },
@@ -248,6 +250,7 @@ export class Jobs {
     job.state = 'COMPLETED';
     job.finishedAt = Date.now();
     job.outcome = outcome;
+    job.bill = this.bill(job);
     if (outcome.kind !== 'ok') job.render?.stop();
     notify(job);
     this.onComplete(job);
@@ -255,10 +258,9 @@ export class Jobs {
   }
 }
 
-/** Started work counts as billed unless it ended in a failure that fal does not charge for. */
+/** Work that has started counts as billed until it has ended in a failure that fal does not charge for. */
 export function isBilled(job) {
-  if (job.startedAt === null) return false;
-  return !job.outcome || job.outcome.kind === 'ok' || job.outcome.kind === 'cancelled';
+  return job.state === 'COMPLETED' ? job.bill !== null : job.startedAt !== null;
 }
 
 function stopTimers(job) {

@@ -13,7 +13,6 @@ const CHUNK = 262144;
 const FTYP = 32;
 const MOOV = 116;
 const MDAT = 16;
-const DURATION_MS = 5005;
 
 let twice = null;
 
@@ -31,7 +30,7 @@ function block() {
  * The boxes around the random bytes, which are in mdat: ftyp, and a moov
  * that has only a movie header, before or after them.
  */
-function mp4Frame(total, movieLast) {
+function mp4Frame({ bytes: total, duration_ms: ms, movie_last: movieLast }) {
   const head = Buffer.alloc(FTYP + (movieLast ? 0 : MOOV) + MDAT);
   const tail = Buffer.alloc(movieLast ? MOOV : 0);
   const mdat = head.length - MDAT;
@@ -39,21 +38,21 @@ function mp4Frame(total, movieLast) {
   head.write('ftypisom', 4, 'latin1');
   head.writeUInt32BE(0x200, 12);
   head.write('isomiso2avc1mp41', 16, 'latin1');
-  if (movieLast) writeMovie(tail, 0);
-  else writeMovie(head, FTYP);
+  if (movieLast) writeMovie(tail, 0, ms);
+  else writeMovie(head, FTYP, ms);
   head.writeUInt32BE(1, mdat); // size 1: the 64-bit size follows the type
   head.write('mdat', mdat + 4, 'latin1');
   head.writeBigUInt64BE(BigInt(Math.max(MDAT, total - mdat - tail.length)), mdat + 8);
   return { head, tail };
 }
 
-function writeMovie(head, at) {
+function writeMovie(head, at, ms) {
   head.writeUInt32BE(MOOV, at);
   head.write('moov', at + 4, 'latin1');
   head.writeUInt32BE(MOOV - 8, at + 8);
   head.write('mvhd', at + 12, 'latin1');
   head.writeUInt32BE(1000, at + 28); // timescale
-  head.writeUInt32BE(DURATION_MS, at + 32);
+  head.writeUInt32BE(ms, at + 32);
 }
 
 function offsetOf(id) {
@@ -64,7 +63,7 @@ function offsetOf(id) {
 function* patternChunks({ id, behaviour: { media } }, from = 0, to = media.bytes) {
   const shift = offsetOf(id);
   const source = block();
-  const { head, tail } = mp4Frame(media.bytes, media.movie_last);
+  const { head, tail } = mp4Frame(media);
   const end = Math.max(head.length, media.bytes - tail.length);
   let at = from;
   if (at < head.length && at < to) {
@@ -99,6 +98,21 @@ async function hashPattern(job) {
     if (pieces % 64 === 0) await new Promise((resolve) => setImmediate(resolve));
   }
   return hash.digest('hex');
+}
+
+/** How long the film of a job is, by its own account. */
+export function filmMs(job) {
+  return job.render?.ms ?? job.behaviour.media.duration_ms;
+}
+
+/** Of a file's bytes; undefined if they have no movie header (ISO/IEC 14496-12, mvhd). */
+export function movieMs(bytes) {
+  const at = bytes.indexOf('mvhd', 0, 'latin1') + 4;
+  if (at < 4 || at + 28 > bytes.length) return undefined;
+  const long = bytes[at] === 1;
+  const scale = bytes.readUInt32BE(at + (long ? 20 : 12));
+  const duration = long ? Number(bytes.readBigUInt64BE(at + 24)) : bytes.readUInt32BE(at + 16);
+  return scale > 0 ? Math.round((duration * 1000) / scale) : undefined;
 }
 
 export function mediaSize(job) {

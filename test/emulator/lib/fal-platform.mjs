@@ -2,25 +2,26 @@
 // the platform API (api.fal.ai/v1/models/requests/by-endpoint).
 import { applyAfter, applyBefore } from './fal-faults.mjs';
 import { sendJson } from './fal-http.mjs';
-import { checkKey } from './fal-queue.mjs';
+import { checkKey } from './fal-keys.mjs';
 import { resultReply } from './fal-views.mjs';
 
 const PAGE = 50;
 
 export async function serveJwks(context, exchange) {
-  await reply(context, exchange, 'jwks', () => ({ status: 200, body: context.signing.jwks() }));
+  await servePlatform(context, exchange, 'jwks', () => ({ status: 200, body: context.signing.jwks() }));
 }
 
 export async function serveList(context, exchange) {
-  await reply(context, exchange, 'list', () => {
-    const refused = checkKey(exchange.req.headers.authorization, context.keys);
+  await servePlatform(context, exchange, 'list', () => {
+    const refused = checkKey(exchange.req.headers.authorization, context);
     // The platform API has its own error form, unlike the queue.
     if (refused) return { status: 401, body: { error: { type: 'authorization_error', message: refused } } };
     return { status: 200, body: listRequests(context, exchange) };
   });
 }
 
-async function reply(context, { req, res }, op, act) {
+/** act's answer, to a GET, with the faults that there are for op. */
+export async function servePlatform(context, { req, res }, op, act) {
   req.resume();
   const fault = context.faults.take(op, {});
   if (fault && await applyBefore(fault, { req, res, connections: context.connections })) return;

@@ -4,21 +4,13 @@ import { promptOf } from './fal-behaviour.mjs';
 import { applyAfter, applyBefore } from './fal-faults.mjs';
 import { readBody, sendJson, sleep } from './fal-http.mjs';
 import { createRequestId } from './fal-jobs.mjs';
+import { checkKey } from './fal-keys.mjs';
 import { logsOf, queuedBody, resultReply, statusReply } from './fal-views.mjs';
 
 const TRUE_WORDS = new Set(['1', 'true', 'yes']);
 const STREAM_CHECK_MS = 50;
 
-const BAD_KEY = "Invalid Key Authorization header format. Expected '<key_id>:<key_secret>'.";
-const NO_USER = 'No user found for Key ID and Secret';
 const LOCKED = 'User is locked. Reason: Exhausted balance. Top up your balance at fal.ai/dashboard/billing.';
-
-/** Null for a good key, else the text of the 401. No keys set: any is accepted. */
-export function checkKey(header, keys) {
-  const match = /^key +([^:\s]+:[^:\s]+)$/i.exec(header ?? '');
-  if (!match) return BAD_KEY;
-  return keys.length === 0 || keys.includes(match[1]) ? null : NO_USER;
-}
 
 /**
  * Splits a path as the clients' app-id rule does: an optional namespace, owner
@@ -96,7 +88,7 @@ function findJob({ jobs }, { base, id }) {
 async function answer(context, exchange) {
   const { req, op, target } = exchange;
   const settings = context.rules.default;
-  const refused = checkKey(req.headers.authorization, context.keys);
+  const refused = checkKey(req.headers.authorization, context);
   if (refused) return { status: 401, body: { detail: refused } };
   if (!target) return { status: 404, body: { detail: 'Not Found' } };
   if (op === 'submit') return submit(context, exchange);
@@ -127,7 +119,7 @@ function submit(context, exchange) {
   const { req, target, input, parseError, query, origin } = exchange;
   const endpoint = endpointOf(target);
   const behaviour = context.rules.choose(endpoint, input);
-  if (behaviour.locked) return { status: 403, body: { detail: LOCKED } };
+  if (behaviour.locked || context.billing.isExhausted()) return { status: 403, body: { detail: LOCKED } };
   if (behaviour.unknown_app && new RegExp(behaviour.unknown_app).test(endpoint)) {
     return { status: 404, body: { detail: 'Application not found' } };
   }

@@ -7,6 +7,7 @@ import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { promptOf } from './fal-behaviour.mjs';
+import { movieMs } from './fal-media.mjs';
 import { logLine } from './fal-views.mjs';
 
 const SECONDS = 3;
@@ -30,9 +31,9 @@ export class Renderer {
     this.pending = [];
   }
 
-  /** Starts the render of a job: {done, stop, file, size, sha256}. */
+  /** Starts the render of a job: {done, stop, file, size, sha256, ms}. */
   start(job) {
-    const render = { process: null, stopped: false, file: null, size: 0, sha256: null };
+    const render = { process: null, stopped: false, file: null, size: 0, sha256: null, ms: SECONDS * 1000 };
     render.stop = () => {
       render.stopped = true;
       render.process?.kill('SIGKILL');
@@ -90,7 +91,7 @@ export function givenFile(job) {
   if (!file) return null;
   const bytes = readFileSync(file);
   const sha256 = createHash('sha256').update(bytes).digest('hex');
-  return { done: Promise.resolve(), stop() {}, file, size: bytes.length, sha256 };
+  return { done: Promise.resolve(), stop() {}, file, size: bytes.length, sha256, ms: movieMs(bytes) };
 }
 
 /** Single-threaded and bit-exact, so that a prompt always gives the same file. */

@@ -2,17 +2,22 @@
 import http from 'node:http';
 import http2 from 'node:http2';
 import { Rules } from './fal-behaviour.mjs';
+import { Billing } from './fal-billing.mjs';
 import { serveControl } from './fal-control.mjs';
 import { Faults } from './fal-faults.mjs';
 import { Connections, originOf, sendJson } from './fal-http.mjs';
 import { Jobs } from './fal-jobs.mjs';
 import { idFromPath, serveMedia } from './fal-media.mjs';
+import { Models, PRICES } from './fal-models.mjs';
 import { serveJwks, serveList } from './fal-platform.mjs';
+import { PLATFORM_ROUTES, serveBilling } from './fal-platform-billing.mjs';
+import { Prices } from './fal-prices.mjs';
 import { operationOf, parsePath, serveQueue } from './fal-queue.mjs';
 import { Renderer } from './fal-render.mjs';
 import { SigningKeys, Webhooks } from './fal-webhook.mjs';
 
-const OPERATIONS = ['submit', 'status', 'stream', 'result', 'cancel', 'media', 'jwks', 'list', 'other'];
+const OPERATIONS = ['submit', 'status', 'stream', 'result', 'cancel', 'media', 'jwks', 'list', 'other',
+  ...Object.values(PLATFORM_ROUTES).map(({ op }) => op)];
 const NO_QUERY = new URLSearchParams();
 
 class Traffic {
@@ -39,18 +44,22 @@ class Traffic {
   }
 }
 
-export function createContext({ keys = [], userId = 'user-1', render = 'pattern', seed = 1, behaviour = {} }) {
+export function createContext({ keys = [], adminKeys = [], balance = null, userId = 'user-1', render = 'pattern', seed = 1, behaviour = {} }) {
   const rules = new Rules(behaviour);
   const signing = new SigningKeys(seed);
   const webhooks = new Webhooks({ keys: signing, userId });
+  const prices = new Prices(PRICES);
+  const models = new Models();
+  const billing = new Billing({ prices, balance });
   const renderer = render === 'ffmpeg' ? new Renderer() : null;
   const jobs = new Jobs({
     rules,
     render: (job) => renderer?.start(job) ?? null,
+    bill: (job) => billing.bill(job),
     onComplete: (job) => { webhooks.deliver(job).catch((error) => console.error('webhook:', error.message)); },
   });
   const context = {
-    rules, signing, webhooks, jobs, keys, faults: new Faults(seed), connections: new Connections(), traffic: new Traffic(),
+    rules, signing, webhooks, jobs, keys, adminKeys, prices, models, billing, faults: new Faults(seed), connections: new Connections(), traffic: new Traffic(),
   };
   context.reset = () => {
     rules.reset();
@@ -58,6 +67,10 @@ export function createContext({ keys = [], userId = 'user-1', render = 'pattern'
     webhooks.clear();
     signing.reset();
     context.keys = keys;
+    context.adminKeys = adminKeys;
+    prices.reset();
+    models.reset();
+    billing.reset();
     context.faults.seed(seed);
     context.faults.clear();
     context.traffic.reset();
@@ -97,6 +110,7 @@ async function dispatch(context, req, res) {
   if (path.startsWith('/files/')) return media(context, exchange);
   if (path === '/.well-known/jwks.json') return counted(context, exchange, 'jwks', serveJwks);
   if (path === '/v1/models/requests/by-endpoint') return counted(context, exchange, 'list', serveList);
+  if (Object.hasOwn(PLATFORM_ROUTES, path)) return counted(context, exchange, PLATFORM_ROUTES[path].op, serveBilling);
   const target = parsePath(path, req.method);
   return counted(context, { ...exchange, target }, operationOf(target, req.method), serveQueue);
 }

@@ -1,6 +1,7 @@
 // The JSON that a job shows to clients: submit, status and result bodies.
 import { STATUS_CODES } from 'node:http';
 import { mediaSize, mediaUrl, patternBytes } from './fal-media.mjs';
+import { asText } from './fal-money.mjs';
 
 const LOG_WINDOW = 50; // logs are a moving window, not a growing prefix
 
@@ -66,15 +67,22 @@ export function resultReply(job, origin) {
   }
   const { outcome } = job;
   if (outcome.kind === 'ok') {
-    return { status: 200, headers: { 'x-fal-billable-units': '1' }, body: outputOf(job, origin) };
+    return { status: 200, headers: unitsHeader(job), body: outputOf(job, origin) };
   }
-  return { status: outcome.http, headers: failureHeaders(outcome), body: outcome.body };
+  return { status: outcome.http, headers: failureHeaders(job), body: outcome.body };
 }
 
-function failureHeaders(outcome) {
+/** How much is billed, in the model's unit: a decimal (fal.ai/docs …/model-apis/common-parameters). */
+function unitsHeader({ bill, behaviour: { billing: { header } } }) {
+  if (header === false) return {};
+  return { 'x-fal-billable-units': header === true ? asText(bill?.units ?? 0n) : String(header) };
+}
+
+function failureHeaders(job) {
+  const { outcome } = job;
   const headers = {};
   if (outcome.errorType) headers['x-fal-error-type'] = outcome.errorType;
-  else headers['x-fal-billable-units'] = '0';
+  else Object.assign(headers, unitsHeader(job));
   if (outcome.kind === 'validation' || outcome.kind === 'policy') headers['x-fal-needs-retry'] = '0';
   if (outcome.kind === 'policy') headers['x-fal-retryable'] = 'false';
   if (outcome.timeoutType) headers['x-fal-request-timeout-type'] = outcome.timeoutType;
