@@ -50,6 +50,7 @@ our @EXPORT = qw(
 
 our $patience = 30;
 my $FAL_KEY = 'key-id:key-secret';
+my $FAL_ADMIN_KEY = 'admin-id:admin-secret';
 my $emulator_dir = dirname(__FILE__) . '/../emulator';
 my $owner = $$;
 my @emulators;
@@ -87,7 +88,7 @@ END
 sub start_fal
 {
 	my (%options) = @_;
-	my @args = ('--key', $FAL_KEY, @{ $options{args} || [] });
+	my @args = ('--key', $FAL_KEY, '--admin-key', $FAL_ADMIN_KEY, @{ $options{args} || [] });
 
 	push @args, '--default', $json->encode($options{default}) if $options{default};
 	return VibeTest::Emulator->start('fal', @args)->behind($options{front}, $options{nginx});
@@ -695,6 +696,68 @@ sub command
 	my ($self, $id, $action, %more) = @_;
 
 	return $self->call('POST', "/job/$id", { action => $action, %more });
+}
+
+# ---------------------------------------------------------------------------
+# What fal.ai bills.  Amounts go in as dollars, better as text than as numbers, and
+# come out as integers: nano-USD.
+# ---------------------------------------------------------------------------
+
+# The key that may read it; what start_fal gives a server is a plain one.
+sub admin_key
+{
+	return $FAL_ADMIN_KEY;
+}
+
+# The whole bill, with what no billing event tells of yet: total_nano_usd,
+# balance_nano_usd, by_endpoint and, unless the query is ?events=0, events.
+sub bill
+{
+	my ($self, $query) = @_;
+
+	return $self->call('GET', '/bill' . ($query || ''));
+}
+
+# set_prices({endpoint =>, unit =>, unit_price =>, quantity =>, tiers =>, ...}, ...):
+# see test/emulator/lib/fal-prices.mjs; unit_price => undef takes a price away.
+sub set_prices
+{
+	my ($self, @prices) = @_;
+
+	return $self->call('POST', '/price', { prices => \@prices });
+}
+
+# account(balance =>, top_up =>, discount =>, event_delay_ms =>, max_page =>, username =>)
+sub account
+{
+	my ($self, %change) = @_;
+
+	return $self->call('POST', '/account', \%change);
+}
+
+# Dollars that are left; undef, as at the start, never runs out.
+sub set_balance
+{
+	my ($self, $usd) = @_;
+
+	return $self->account(balance => $usd);
+}
+
+# delist(endpoint, "absent", "bare" or "deprecated"; undef: it is listed again)
+sub delist
+{
+	my ($self, $endpoint, @as) = @_;
+
+	return $self->call('POST', '/delist', { endpoint => $endpoint, as => @as ? $as[0] : 'absent' });
+}
+
+# foreign_event(endpoint, units =>, input =>, timestamp =>, request_id =>, ...): what
+# another program on the account is billed for.
+sub foreign_event
+{
+	my ($self, $endpoint, %event) = @_;
+
+	return $self->call('POST', '/bill', { endpoint => $endpoint, %event });
 }
 
 # The object of a row's job in Storage, by the row's key; undef if none.
