@@ -140,6 +140,9 @@ export function isRejected(video: Video): boolean {
 const FIRST = 5
 const FIRST_COPYING = 2
 const SLOWEST = 60
+/** whatever a server asks for: a timer of more than 24 days fires at once */
+const LEAST = 1
+const MOST = 3600
 
 /**
  * Seconds until the next look: like the extension's own polls they are first
@@ -160,6 +163,11 @@ export function backoff(failures: number, retryAfter: number | null): number {
   return Math.max(retryAfter ?? 0, Math.min(SLOWEST, 2 ** failures))
 }
 
+/** Seconds that a timer may be given. */
+function bounded(seconds: number): number {
+  return Number.isFinite(seconds) ? Math.min(MOST, Math.max(LEAST, seconds)) : SLOWEST
+}
+
 /** Another time it may be answered.  401: a token that has run out is renewed, and people sign in. */
 function isTemporary({ status }: Problem): boolean {
   return [0, 401, 408, 425, 429].includes(status) || status >= 500
@@ -173,46 +181,104 @@ interface Reply {
   retryAfter: number | null
 }
 
-const isVideo = (value: any): value is Video => typeof value?.vibelog_id === 'string' && 'status' in value
+/** How long an answer is waited for, in seconds: a connection may hang for as long as nobody ends it. */
+const PATIENCE_LOOKING = 30
+const PATIENCE_ACTING = 90
+
+const isVideo = (value: any): boolean => typeof value?.vibelog_id === 'string' && 'status' in value
+
+/** Whatever has answered: what is not of its type is not known. */
+function cleaned(value: any): Video {
+  const video = { ...value, message: typeof value.message === 'string' ? value.message : '' }
+  for (const name of ['request_id', 'video_url', 'error_code', 'error', 'submitted_at', 'updated_at', 'completed_at', 'waits_for']) {
+    if (typeof video[name] !== 'string') video[name] = null
+  }
+  for (const name of ['queue_position', 'progress', 'attempt', 'estimate_seconds']) if (!Number.isFinite(video[name])) video[name] = null
+  return video
+}
 
 function problemOf(error: any, status: number): Problem {
   return { message: String(error?.message ?? ''), hint: String(error?.hint ?? ''), code: String(error?.code ?? ''), status }
 }
 
-async function call(client: Client, name: string, id: string, signal?: AbortSignal): Promise<Reply> {
-  const reply: Reply = { video: null, problem: null, retryAfter: null }
+/** Answered in time, or given up: by the signal, or because it takes too long. */
+async function answered<T>(request: PromiseLike<T>, seconds: number, stop: AbortController, environment: Environment): Promise<T> {
+  let timer: any
+  const late = new Promise<never>((_, give) => {
+    stop.signal.addEventListener('abort', () => give(new Error('no answer')))
+    timer = environment.setTimeout(() => stop.abort(), seconds * 1000)
+  })
   try {
-    const request: any = client.rpc(name, { vibelog_id: id }, { get: name === 'vibevideo_status' })
+    return await Promise.race([request, late])
+  } finally {
+    environment.clearTimeout(timer)
+  }
+}
+
+async function call(client: Client, name: string, id: string, environment: Environment, signal?: AbortSignal): Promise<Reply> {
+  const reply: Reply = { video: null, problem: null, retryAfter: null }
+  const looks = name === 'vibevideo_status'
+  const stop = new AbortController()
+  signal?.addEventListener('abort', () => stop.abort())
+  try {
+    const request: any = client.rpc(name, { vibelog_id: id }, { get: looks })
     // postgrest-js shows no headers to those who call it
     const send = request.fetch
     if (typeof send === 'function') {
       request.fetch = async (...args: unknown[]) => {
         const answer = await send(...args)
         const seconds = parseInt(answer?.headers?.get?.('retry-after') ?? '', 10)
-        if (seconds > 0) reply.retryAfter = seconds
+        if (seconds > 0) reply.retryAfter = bounded(seconds)
         return answer
       }
     }
-    if (signal) request.abortSignal?.(signal)
+    request.abortSignal?.(stop.signal)
     // it is tried again here, and told meanwhile
     request.retry?.(false)
-    const { data, error, status } = await request
+    const { data, error, status } = await answered<any>(request, looks ? PATIENCE_LOOKING : PATIENCE_ACTING, stop, environment)
     // of a submit that fal.ai has refused (HTTP 502) the error is the failed video
-    reply.video = isVideo(data) ? data : isVideo(error) ? error : null
-    if (!reply.video) reply.problem = problemOf(error, error ? status : 500)
+    const video = isVideo(data) ? data : isVideo(error) ? error : null
+    if (video) reply.video = cleaned(video)
+    else reply.problem = problemOf(error, error ? status : 500)
   } catch (error) {
     reply.problem = problemOf(error, 0)
   }
   return reply
 }
 
+// ---- how many at a time -----------------------------------------------------------
+
+/** Looks of a page with one client, however many rows it shows: the server has others to answer. */
+const AT_ONCE = 8
+const lines = new WeakMap<object, { under: number, waiting: (() => void)[] }>()
+
+async function inTurn<T>(client: object, work: () => Promise<T>): Promise<T> {
+  const line = lines.get(client) ?? { under: 0, waiting: [] }
+  lines.set(client, line)
+  if (line.under < AT_ONCE) line.under++
+  else await new Promise<void>((go) => { line.waiting.push(go) })
+  try {
+    return await work()
+  } finally {
+    const next = line.waiting.shift()
+    if (next) next()
+    else line.under--
+  }
+}
+
 // ---- watching -------------------------------------------------------------------
 
 /** Stands for the client of setClient, which may not have been called yet. */
 const DEFAULT = {}
+/** Between two looks that are due; a job has fewer changes. */
+const MOST_BROADCASTS = 20
 let defaultClient: Client | null = null
 // weakly: most of what a server, or a render that is given up, makes is never used
 const shared = new WeakMap<object, Map<string, WeakRef<Follower>>>()
+// and not its name either: a server sees many
+const unused = new FinalizationRegistry<{ known: Map<string, WeakRef<Follower>>, name: string }>(({ known, name }) => {
+  if (!known.get(name)?.deref()) known.delete(name)
+})
 
 /** The client of all that are not given one. */
 export function setClient(client: Client | null): void {
@@ -246,6 +312,10 @@ class Follower implements Watch {
   #rhythm: number | null = null
   #retryAfter: number | null = null
   #heard = false
+  /** since a change, or a look that was due */
+  #broadcasts = 0
+  /** the look that was begun when somebody came back */
+  #returned = 0
   #cancelling = false
   #tabs: BroadcastChannel | null = null
 
@@ -286,7 +356,7 @@ class Follower implements Watch {
     const next = { ...before, ...change }
     if (JSON.stringify(next.video) === JSON.stringify(before.video)) next.video = before.video
     const { video, stale } = next
-    next.state = video ? video.status ? STATES[video.status] ?? 'unavailable' : 'idle' : stale && !isTemporary(stale) ? 'unavailable' : 'loading'
+    next.state = video ? video.status !== null ? Object.hasOwn(STATES, video.status) ? STATES[video.status] : 'unavailable' : 'idle' : stale && !isTemporary(stale) ? 'unavailable' : 'loading'
     if (JSON.stringify(next) === JSON.stringify(before)) return
     this.#snapshot = next
     for (const listener of [...this.#listeners]) listener()
@@ -307,7 +377,11 @@ class Follower implements Watch {
       this.#tabs = new BroadcastChannel('vibe-video')
       this.#tabs.onmessage = ({ data }) => { if (data === this.id) this.#look() }
     }
-    this.#join(end.signal)
+    try {
+      this.#join(end.signal)
+    } catch {
+      // a channel that the app has joined may not be joined again: it polls
+    }
     this.#look()
   }
 
@@ -351,8 +425,9 @@ class Follower implements Watch {
     const channel = client.channel(topic, { config: { private: true } })
     channel.on('broadcast', { event: 'status' }, () => {
       if (signal.aborted) return
-      this.#heard = true
-      this.#look()
+      // somebody makes them up: then it polls as without it
+      this.#heard = ++this.#broadcasts <= MOST_BROADCASTS
+      if (this.#heard) this.#look()
     }).subscribe((status: string) => {
       if (signal.aborted) return
       // what happened before, or while it was away, was told to nobody
@@ -367,8 +442,13 @@ class Follower implements Watch {
 
   /** Somebody is back; a finished video is not looked at for that. */
   #lookAgain() {
-    this.#failures = 0
-    if ((this.#snapshot.state !== 'ready' || this.#snapshot.stale) && !this.#isHidden()) this.#look()
+    this.#failures = this.#broadcasts = 0
+    if (this.#snapshot.state === 'ready' && !this.#snapshot.stale || this.#isHidden()) return
+    // a tab that is seen again gets the focus, too
+    if (this.#reading && this.#returned === this.#turn) return
+    const idle = !this.#reading
+    this.#look()
+    if (idle) this.#returned = this.#turn
   }
 
   async #look() {
@@ -381,8 +461,9 @@ class Follower implements Watch {
     this.#rest()
     const turn = ++this.#turn
     this.#reading = new AbortController()
-    const reply = await call(client, 'vibevideo_status', this.id, this.#reading.signal)
-    if (turn !== this.#turn) return
+    const { signal } = this.#reading
+    const reply = await inTurn(client, async () => signal.aborted ? null : await call(client, 'vibevideo_status', this.id, this.environment, signal))
+    if (turn !== this.#turn || !reply) return
     this.#reading = null
     this.#take(reply)
     if (this.#again) {
@@ -404,7 +485,7 @@ class Follower implements Watch {
     const before = this.#snapshot.video
     this.#failures = 0
     this.#rhythm = retryAfter ?? this.#rhythm
-    if (before?.status !== video.status || before?.attempt !== video.attempt) this.#waited = 0
+    if (before?.status !== video.status || before?.attempt !== video.attempt) this.#waited = this.#broadcasts = 0
     const finished = video.status === 'processing' || video.status === 'completed'
     this.#set({ video, stale: null, tooLate: this.#snapshot.tooLate && finished || this.#cancelling && finished })
     if (!isActive(video)) this.#cancelling = false
@@ -422,8 +503,10 @@ class Follower implements Watch {
       if (!isActive(video)) return
       seconds = pause(video!, { waited: this.#waited, retryAfter: this.#rhythm, heard: this.#heard })
     }
+    seconds = bounded(seconds)
     this.#timer = this.environment.setTimeout(() => {
       this.#timer = null
+      this.#broadcasts = 0
       this.#waited += seconds
       this.#look()
     }, seconds * 1000)
@@ -460,18 +543,18 @@ class Follower implements Watch {
 
     // What has ended is paid for again, and may have been asked for elsewhere since it was seen
     if (action !== 'cancel') {
-      const now = await call(client, 'vibevideo_status', this.id)
+      const now = await call(client, 'vibevideo_status', this.id, this.environment)
       if (!now.video) return now.problem
       take(now)
       if (moved(now)) return null
     }
-    const reply = await call(client, `vibevideo_${action}`, this.id)
+    const reply = await call(client, `vibevideo_${action}`, this.id, this.environment)
     if (reply.video) {
       take(reply)
       return null
     }
     // it may have arrived all the same
-    const later = reply.problem!.status === 0 || reply.problem!.status >= 500 ? await call(client, 'vibevideo_status', this.id) : null
+    const later = reply.problem!.status === 0 || reply.problem!.status >= 500 ? await call(client, 'vibevideo_status', this.id, this.environment) : null
     if (later?.video) take(later)
     return later && (moved(later) || action === 'cancel' && later.video?.waits_for === 'cancel') ? null : reply.problem
   }
@@ -484,7 +567,8 @@ export function watch(id: string | number | null | undefined, options: Options =
   const known = shared.get(key)?.get(name)?.deref()
   if (known) return known
   const follower = new Follower(String(id ?? ''), options, options.environment ?? browser())
-  if (!shared.has(key)) shared.set(key, new Map())
-  shared.get(key)!.set(name, new WeakRef(follower))
+  const all = shared.get(key) ?? new Map<string, WeakRef<Follower>>()
+  shared.set(key, all.set(name, new WeakRef(follower)))
+  unused.register(follower, { known: all, name })
   return follower
 }

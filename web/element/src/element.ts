@@ -41,6 +41,8 @@ export class VibeVideoElement extends Base {
   #watch: Watch | null = null
   /** what the watch was made from */
   #key: unknown[] = []
+  /** nothing of it was shown yet */
+  #fresh = true
   #leave: (() => void) | null = null
   /** what is shown, and was told of by events */
   #shown = loading
@@ -120,6 +122,11 @@ export class VibeVideoElement extends Base {
       this.#key = key
       this.#watch = watch(vibelogId, { client, realtime })
       this.#unfollow()
+      // what was shown, and asked, was about another row
+      this.#fresh = true
+      this.#asks = this.#signedAgain = false
+      this.#src = null
+      this.#srcOf = ''
     }
     return this.#watch
   }
@@ -150,7 +157,8 @@ export class VibeVideoElement extends Base {
     const before = this.#shown
     const { state, video } = this.#shown = watched.getSnapshot()
     if (this.#asks && (state === 'copying' || !isActive(video) || video?.waits_for === 'cancel')) this.#asks = false
-    const entered = state !== before.state || video?.attempt !== before.video?.attempt
+    const entered = this.#fresh || state !== before.state || video?.attempt !== before.video?.attempt
+    this.#fresh = false
     if (entered) this.#announcement = this.#words()
     if (state === 'ready') this.#findSource(video!)
 
@@ -326,6 +334,7 @@ export class VibeVideoElement extends Base {
   #button(action: Action, name: string, meanwhile: string, quiet = false, click = () => { this.#act(action) }): Content {
     const { busy } = this.#shown
     return html`<button part="button ${quiet ? 'quiet' : ''}" class=${quiet ? 'quiet' : ''} type="button" aria-disabled=${busy ? 'true' : nothing}
+      @keydown=${(event: KeyboardEvent) => { if (event.repeat) event.preventDefault() }}
       @click=${() => { if (!busy) click() }}>${busy === action ? meanwhile : name}</button>`
   }
 }

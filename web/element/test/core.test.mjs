@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { backoff, isMade, isRejected, isUncharged, loading, pause, setClient, watch } from '../dist/core.js'
 import { cancelled, completed, copying, failed, fakeClient, generating, noAnswer, queued, refusal, video, waiting } from '../dev/fake.js'
-import { later, page, settle } from './page.mjs'
+import { later, page, settle, until } from './page.mjs'
 
 async function follow(row, options = {}) {
   const view = options.view ?? page()
@@ -186,6 +186,103 @@ describe('trouble', () => {
   })
 })
 
+describe('a server that answers badly', () => {
+  /** Each look is answered with this header. */
+  const asking = (header, row = queued({ estimate_seconds: null })) => ({
+    rpc: () => ({
+      fetch: async () => ({ headers: { get: () => header } }),
+      then(done) { this.fetch().then(() => done({ data: row, error: null, status: 200 })) },
+    }),
+  })
+
+  test('however long it is to be left alone, it is asked again within an hour, and never at once', async () => {
+    for (const header of ['99999999999', '2147484', '3600', '1e99']) {
+      const [seconds] = (await follow(null, { client: asking(header) })).view.waits()
+      assert.ok(seconds >= 1 && seconds <= 3600, `${header}: ${seconds}`)
+    }
+    for (const header of ['-5', 'soon', 'Wed, 21 Oct 2026 07:28:00 GMT', '']) assert.deepEqual((await follow(null, { client: asking(header) })).view.waits(), [5])
+  })
+
+  test('what is not of its type is not known', async () => {
+    const it = await follow(generating({ estimate_seconds: 'soon', message: null, queue_position: {}, progress: Infinity, attempt: [1] }))
+    assert.deepEqual(it.view.waits(), [5])
+    const { message, estimate_seconds: estimate, attempt } = it.now().video
+    assert.deepEqual([message, estimate, attempt], ['', null, null])
+    const odd = (await follow(failed('x', { error: { a: 1 }, error_code: 7, request_id: 1 }))).now()
+    assert.deepEqual([odd.state, odd.video.error, isMade(odd.video), isRejected(odd.video)], ['failed', null, false, false])
+    for (const status of ['constructor', '__proto__', 7, {}]) assert.equal((await follow(video({ status }))).now().state, 'unavailable')
+  })
+
+  test('a look that is never answered is given up, and is not the last one', async () => {
+    const it = await follow(generating())
+    it.client.next.vibevideo_status = () => new Promise(() => {})
+    await it.view.pass()
+    assert.deepEqual(it.view.waits(), [30])
+    await it.view.pass()
+    assert.deepEqual([it.client.aborted, it.now().stale.status, it.view.waits()], [1, 0, [2]])
+    become(it, completed())
+    await it.view.pass()
+    assert.equal(it.now().state, 'ready')
+  })
+
+  test('a submit that is never answered is looked for, and the button is free again', async () => {
+    for (const arrived of [true, false]) {
+      const it = await follow(video())
+      it.client.next.vibevideo_submit = () => {
+        if (arrived) become(it, queued())
+        return new Promise(() => {})
+      }
+      const asked = it.watched.submit()
+      await settle()
+      assert.deepEqual(it.view.waits(), [90])
+      await it.view.pass()
+      await asked
+      assert.deepEqual([it.now().busy, it.now().state, it.now().error?.status], arrived ? [null, 'waiting', undefined] : [null, 'idle', 0])
+    }
+  })
+})
+
+describe('many rows', () => {
+  test('a page looks at a few at a time', async () => {
+    const rows = Object.fromEntries(Array.from({ length: 100 }, (_, n) => [n, completed()]))
+    const client = fakeClient(rows)
+    const { rpc } = client
+    let under = 0
+    let most = 0
+    client.rpc = (...args) => ({
+      then: (done, fail) => {
+        most = Math.max(most, ++under)
+        return settle().then(() => rpc(...args)).then((reply) => { under--; return reply }).then(done, fail)
+      },
+    })
+    const view = page()
+    const all = Object.keys(rows).map((id) => watch(id, { client, environment: view.environment }))
+    const leave = all.map((one) => one.subscribe(() => {}))
+    await until('all are ready', () => all.every((one) => one.getSnapshot().state === 'ready'))
+    assert.equal(most, 8)
+    // whoever has left while waiting is passed over
+    leave.forEach((go) => go())
+    await settle()
+    const again = all.map((one) => one.subscribe(() => {}))
+    again.slice(8).forEach((go) => go())
+    await settle()
+    await until('the first are ready', () => all.slice(0, 8).every((one) => one.getSnapshot().state === 'ready'))
+    assert.equal(client.calls.length, 108)
+  })
+
+  test('whoever comes back to the tab looks once, though it gets the focus, too', async () => {
+    const it = await follow(generating())
+    await it.view.see(false)
+    const answer = later()
+    it.client.next.vibevideo_status = () => answer.promise
+    await it.view.see(true)
+    await it.view.fire('focus')
+    answer.resolve({ data: generating(), error: null, status: 200 })
+    await settle()
+    assert.equal(it.client.calls.length, 2)
+  })
+})
+
 describe('rhythm', () => {
   const known = { waited: 0, retryAfter: null, heard: false }
 
@@ -284,6 +381,30 @@ describe('Realtime', () => {
     client.channels[0].heard({})
     await settle()
     assert.equal(client.calls.length, 1)
+  })
+
+  test('broadcasts that somebody makes up are no reason to look all the time', async () => {
+    const it = await follow(generating({ estimate_seconds: null }), { client: realtime(generating({ estimate_seconds: null })), watch: { realtime: true } })
+    for (let n = 0; n < 200; n++) {
+      it.client.channels[0].heard({})
+      await settle()
+    }
+    assert.ok(it.client.calls.length < 30, `${it.client.calls.length} looks`)
+    // it is not believed to hear of changes any more
+    become(it, copying())
+    await it.view.pass()
+    assert.equal(it.now().state, 'copying')
+    become(it, completed())
+    it.client.channels[0].heard({})
+    await settle()
+    assert.equal(it.now().state, 'ready')
+  })
+
+  test('where a channel cannot be joined it polls', async () => {
+    const client = Object.assign(fakeClient({ 1: generating() }), { channel() { throw new Error("'subscribe' can only be called a single time") } })
+    const it = await follow(generating(), { client, watch: { realtime: true } })
+    assert.equal(it.now().state, 'generating')
+    assert.equal(it.view.waits().length, 1)
   })
 
   test('a client without Realtime polls', async () => {

@@ -53,3 +53,26 @@ test('React renders the element and the hook on a server', () => {
   assert.equal(state, 'loading')
   assert.equal(calls, 0)
 })
+
+test('what a server has rendered does not add up there', () => {
+  const { grown } = run(`
+    import v8 from 'node:v8'
+    import vm from 'node:vm'
+    const { watch } = await import(${JSON.stringify(dist('core'))})
+    v8.setFlagsFromString('--expose-gc')
+    const collect = vm.runInNewContext('gc')
+    const used = async () => {
+      for (let turns = 0; turns < 5; turns++) {
+        collect()
+        await new Promise((done) => setImmediate(done))
+      }
+      return process.memoryUsage().heapUsed
+    }
+    const render = () => { for (let rows = 0; rows < 50000; rows++) watch(crypto.randomUUID()) }
+    render()
+    const before = await used()
+    render()
+    console.log(JSON.stringify({ grown: await used() - before }))`)
+  // a few hundred bytes for each row would be more than ten times as much
+  assert.ok(grown < 2e6, `${grown} bytes`)
+})
