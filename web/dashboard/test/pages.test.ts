@@ -29,6 +29,15 @@ describe('a list that is read page by page', () => {
     assert.deepEqual(pages.next, { after: 8 })
     assert.equal(pages.pages.length, 1)
   })
+  test('is not read further by itself where pages bring nothing and name more', () => {
+    const pages = list()
+    pages.start({ rows: [row(5)], next: { after: 5 }, bound: 'max_jobs' })
+    assert.equal(pages.stalled, false)
+    pages.append({ rows: [row(5)], next: { after: 5 }, bound: 'max_jobs' })
+    assert.equal(pages.stalled, true)
+    pages.append({ rows: [row(4)], next: null, bound: null })
+    assert.equal(pages.stalled, false)
+  })
   test('is patched in place', () => {
     const pages = list()
     pages.start({ rows: [row(5), row(4)], next: null, bound: null })
@@ -73,6 +82,15 @@ describe('series', () => {
   test('are summed over labels; nothing known is not nothing', () => {
     assert.deepEqual(sumColumn(rows, times), [3, 5, null, null])
     assert.deepEqual(sumColumn(rows, times, 'a'), [1, null, null, null])
+  })
+  test('have no times and numbers that a chart cannot draw', () => {
+    const odd = [
+      ...rows,
+      { at: 'never', label: 'a', value: 1 },
+      { at: at(0), label: 'c', value: 'Infinity' as unknown as number },
+    ]
+    assert.deepEqual(timesOf([odd]), timesOf([rows]))
+    assert.deepEqual(sumColumn(odd, times), [3, 5, null, null])
     assert.equal(total([3, null, 5]), 8)
     assert.equal(most([null, 3, 2]), 3)
     assert.equal(most([null]), null)

@@ -83,6 +83,11 @@ describe('a statement of the inbox', () => {
       `SELECT * FROM vibevideo.plan('drop', '{}');`,
       `SELECT * FROM vibevideo.plan('retry', '{');`,
       'SELECT vibevideo.retry(1); DROP TABLE x;',
+      // parts of a filter that are not known, or dropped, would leave one that matches more
+      `SELECT * FROM vibevideo.plan('retry', '{"region": "eu", "error_code": "x"}');`,
+      `SELECT * FROM vibevideo.plan('retry', '{"error_code": ["x", ""]}');`,
+      `SELECT * FROM vibevideo.plan('retry', '{"cost": "dear"}');`,
+      `SELECT * FROM vibevideo.plan('retry', 'null');`,
     ]) {
       assert.equal(readStatement(sql).kind, 'sql', sql)
     }

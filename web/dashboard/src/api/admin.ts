@@ -1,11 +1,25 @@
 // The functions that the database has for this page, each with its arguments and what it returns.
 
 import type { Call } from './client'
+import { UNEXPECTED } from './errors'
 import type * as t from './types'
 
 /** One row, of a function that returns one or a set of one. */
 function one<T>(rows: T | T[]): T {
-  return Array.isArray(rows) ? (rows[0] as T) : rows
+  return all(Array.isArray(rows) ? rows.slice(0, 1) : [rows], 1)[0] as T
+}
+
+/** A list of rows, at least so many. */
+function all<T>(rows: T[], least = 0): T[] {
+  const isRow = (row: unknown) => typeof row === 'object' && row !== null
+  if (!Array.isArray(rows) || rows.length < least || !rows.every(isRow)) throw new Error(UNEXPECTED)
+  return rows
+}
+
+/** A part of a list: some of the rows that one page has. */
+function pageOf<T>(page: T, rows: keyof T): T {
+  all(page[rows] as unknown[])
+  return page
 }
 
 export class Admin {
@@ -17,22 +31,27 @@ export class Admin {
 
   me = async (signal?: AbortSignal) => one(await this.#call<t.Me | t.Me[]>('me', {}, signal))
   overview = async (signal?: AbortSignal) => one(await this.#call<t.Overview | t.Overview[]>('overview', {}, signal))
-  inbox = (signal?: AbortSignal) => this.#call<t.InboxRow[]>('inbox', {}, signal)
+  inbox = async (signal?: AbortSignal) => all(await this.#call<t.InboxRow[]>('inbox', {}, signal))
 
   listJobs = async (filter: object, after: t.Cursor | null, max: number, signal?: AbortSignal) =>
-    one(await this.#call<t.JobPage | t.JobPage[]>('list_jobs', { filter, after, max_jobs: max }, signal))
+    pageOf(
+      one(await this.#call<t.JobPage | t.JobPage[]>('list_jobs', { filter, after, max_jobs: max }, signal)),
+      'jobs',
+    )
   find = async (q: string, signal?: AbortSignal) =>
-    one(await this.#call<t.JobPage | t.JobPage[]>('find', { q, max_jobs: 20 }, signal))
+    pageOf(one(await this.#call<t.JobPage | t.JobPage[]>('find', { q, max_jobs: 20 }, signal)), 'jobs')
   job = async (id: number, signal?: AbortSignal) =>
     one(await this.#call<t.JobDetails | t.JobDetails[]>('job', { job_id: id }, signal))
   retryCost = async (id: number, signal?: AbortSignal) =>
     one(await this.#call<t.RetryCost | t.RetryCost[]>('retry_cost', { job_id: id }, signal))
 
-  errors = (since: Date, signal?: AbortSignal) => this.#call<t.ErrorGroup[]>('errors', { since }, signal)
-  users = (since: Date, most: number, signal?: AbortSignal) => this.#call<t.UserRow[]>('users', { since, most }, signal)
-  series = (metric: string, since: Date, step: string, signal?: AbortSignal) =>
-    this.#call<t.SeriesRow[]>('series', { metric, since, step }, signal)
-  lost = (signal?: AbortSignal) => this.#call<t.LostRow[]>('lost', { max_jobs: 100 }, signal)
+  errors = async (since: Date, signal?: AbortSignal) =>
+    all(await this.#call<t.ErrorGroup[]>('errors', { since }, signal))
+  users = async (since: Date, most: number, signal?: AbortSignal) =>
+    all(await this.#call<t.UserRow[]>('users', { since, most }, signal))
+  series = async (metric: string, since: Date, step: string, signal?: AbortSignal) =>
+    all(await this.#call<t.SeriesRow[]>('series', { metric, since, step }, signal))
+  lost = async (signal?: AbortSignal) => all(await this.#call<t.LostRow[]>('lost', { max_jobs: 100 }, signal))
 
   plan = async (action: t.Action, filter: object, max: number) =>
     one(await this.#call<t.Plan | t.Plan[]>('plan', { action, filter, max_jobs: max }))
@@ -44,19 +63,20 @@ export class Admin {
 
   pause = (scope: 'sending' | 'all', reason: string) => this.#call<boolean>('pause', { scope, reason })
   resume = () => this.#call<boolean>('resume')
-  probe = () => this.#call<t.Probe[]>('probe_now')
-  health = (network: boolean, signal?: AbortSignal) => this.#call<t.Check[]>('health', { network }, signal)
+  probe = async () => all(await this.#call<t.Probe[]>('probe_now'))
+  health = async (network: boolean, signal?: AbortSignal) =>
+    all(await this.#call<t.Check[]>('health', { network }, signal))
   worker = async (signal?: AbortSignal) => one(await this.#call<t.Worker | t.Worker[]>('worker', {}, signal))
-  settings = (signal?: AbortSignal) => this.#call<t.Setting[]>('settings', {}, signal)
+  settings = async (signal?: AbortSignal) => all(await this.#call<t.Setting[]>('settings', {}, signal))
 
-  limits = (signal?: AbortSignal) => this.#call<t.Limit[]>('limits', {}, signal)
+  limits = async (signal?: AbortSignal) => all(await this.#call<t.Limit[]>('limits', {}, signal))
   setLimit = ({ scope, user_id, max_active, submits_per_day, spend_per_day_usd }: t.Limit) =>
     this.#call<unknown>('set_limit', { scope, user_id, max_active, submits_per_day, spend_per_day_usd })
   deleteLimit = (scope: t.LimitScope, user: string | null) =>
     this.#call<unknown>('delete_limit', { scope, user_id: user })
-  prices = (signal?: AbortSignal) => this.#call<t.Model[]>('prices', {}, signal)
+  prices = async (signal?: AbortSignal) => all(await this.#call<t.Model[]>('prices', {}, signal))
   setPrice = (endpoint: string, price: number | null) =>
     this.#call<unknown>('set_price', { endpoint, price_usd: price })
   audit = async (after: t.Cursor | null, signal?: AbortSignal) =>
-    one(await this.#call<t.AuditPage | t.AuditPage[]>('audit', { after, max_rows: 50 }, signal))
+    pageOf(one(await this.#call<t.AuditPage | t.AuditPage[]>('audit', { after, max_rows: 50 }, signal)), 'rows')
 }

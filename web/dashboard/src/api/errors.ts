@@ -1,6 +1,6 @@
 // What can go wrong with a call, sorted by what it means for the person who looks.
 
-export type Trouble = 'signed_out' | 'denied' | 'missing' | 'bound' | 'offline' | 'refused'
+export type Trouble = 'signed_out' | 'denied' | 'missing' | 'bound' | 'offline' | 'crowded' | 'refused'
 
 export interface Answer {
   status: number
@@ -21,6 +21,7 @@ export function troubleOf(answer: Answer, timedOut: boolean): Trouble {
   if (code === '42501') return 'denied'
   if (NO_FUNCTION.includes(code)) return 'missing'
   if (answer.status === 401) return 'signed_out'
+  if (answer.status === 429) return 'crowded'
   if (answer.status === 0 || answer.status >= 502) return 'offline'
   return 'refused'
 }
@@ -44,16 +45,26 @@ export class ApiError extends Error {
 
 /** Whether it may well work in a moment; the frame says so, above what was read before. */
 export function isPassing(error: unknown): boolean {
-  return error instanceof ApiError && (error.trouble === 'bound' || error.trouble === 'offline')
+  return error instanceof ApiError && ['bound', 'offline', 'crowded'].includes(error.trouble)
+}
+
+/** Whether an act may have been done all the same: its answer is what is missing. */
+export function isUncertain(error: unknown): boolean {
+  return (
+    error instanceof ApiError && (error.trouble === 'offline' || (error.trouble === 'bound' && error.code !== '57014'))
+  )
 }
 
 const SENTENCES: Partial<Record<Trouble, string>> = {
   signed_out: 'You are signed out: your session has expired.',
   bound: 'A call was stopped at its time limit: the server has a lot to do.',
   offline: 'The server cannot be reached.',
+  crowded: 'The server asks for fewer calls.',
   missing:
     'This server does not have the function that this page needs: the extension is of another version, or PostgREST has not read its schema again (NOTIFY pgrst).',
 }
+
+export const UNEXPECTED = 'This cannot be shown: the server has answered something else than was expected.'
 
 /** What went wrong, as a sentence. */
 export function errorSentence(error: unknown): string {

@@ -11,6 +11,8 @@ export class Pages<Row, Cursor> {
   pages: Row[][] = []
   next: Cursor | null = null
   bound: string | null = null
+  /** the last page had nothing that was not there, and says that there is more */
+  stalled = false
   readonly #idOf: (row: Row) => number
 
   constructor(idOf: (row: Row) => number) {
@@ -28,6 +30,7 @@ export class Pages<Row, Cursor> {
   /** Begins anew with a first page. */
   start(page: Page<Row, Cursor>): void {
     this.pages = [page.rows]
+    this.stalled = false
     this.next = page.next
     this.bound = page.bound
   }
@@ -37,6 +40,7 @@ export class Pages<Row, Cursor> {
     const known = new Set(this.rows.map(this.#idOf))
     const fresh = page.rows.filter((row) => !known.has(this.#idOf(row)))
     if (fresh.length > 0) this.pages = [...this.pages, fresh]
+    this.stalled = fresh.length === 0 && page.next !== null
     this.next = page.next
     this.bound = page.bound
   }

@@ -8,7 +8,9 @@ const seconds = (at: string): number => Date.parse(at) / 1000
 
 /** All times of several series, in order, as seconds since 1970. */
 export function timesOf(all: SeriesRow[][]): number[] {
-  return [...new Set(all.flatMap((rows) => rows.map((row) => seconds(row.at))))].sort((a, b) => a - b)
+  return [...new Set(all.flatMap((rows) => rows.map((row) => seconds(row.at))))]
+    .filter(Number.isFinite)
+    .sort((a, b) => a - b)
 }
 
 export function labelsOf(rows: SeriesRow[]): string[] {
@@ -22,7 +24,9 @@ export function sumColumn(rows: SeriesRow[], times: number[], label?: string): C
     if (label !== undefined && row.label !== label) continue
     const at = seconds(row.at)
     const before = sums.get(at)
-    sums.set(at, row.value === null ? (before ?? null) : (before ?? 0) + Number(row.value))
+    // a chart has no room for what is not finite
+    const value = row.value === null ? Number.NaN : Number(row.value)
+    sums.set(at, Number.isFinite(value) ? (before ?? 0) + value : (before ?? null))
   }
   return times.map((at) => sums.get(at) ?? null)
 }

@@ -1,15 +1,19 @@
 // Dialogs are outside of what is rendered again, so that a refresh neither closes nor changes one.
 
 import { html, type TemplateResult } from 'lit'
-import { errorSentence } from '../api/errors'
+import { errorSentence, isUncertain } from '../api/errors'
 import { Part } from './base'
 import { icon } from './icon'
+
+const UNCERTAIN = ' It may have been done all the same: look before you do it again.'
 
 let count = 0
 
 export abstract class Dialog extends Part {
   protected busy = false
   protected error: unknown = null
+  /** what has failed would have changed something */
+  #acted = false
   readonly #id = `dialog-${(count += 1)}`
 
   protected abstract heading(): string
@@ -27,9 +31,10 @@ export abstract class Dialog extends Part {
   }
 
   /** Runs what a button does; an error is shown, and the dialog stays. */
-  protected async attempt(work: () => Promise<void>): Promise<void> {
+  protected async attempt(work: () => Promise<void>, acts = true): Promise<void> {
     if (this.busy) return
     this.busy = true
+    this.#acted = acts
     this.error = null
     this.requestUpdate()
     try {
@@ -50,7 +55,7 @@ export abstract class Dialog extends Part {
         </header>
         <div class="dialog-body">
           ${this.body()}
-          ${this.error ? html`<p class="line bad" role="alert">${icon('bad')}${errorSentence(this.error)}</p>` : ''}
+          ${this.error ? html`<p class="line bad" role="alert">${icon('bad')}${errorSentence(this.error)}${this.#acted && isUncertain(this.error) ? UNCERTAIN : ''}</p>` : ''}
         </div>
         <footer>
           <button type="button" @click=${this.close}>${this.closeLabel()}</button>

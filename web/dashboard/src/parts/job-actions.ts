@@ -4,7 +4,7 @@ import { html, nothing, type TemplateResult } from 'lit'
 import { errorSentence } from '../api/errors'
 import type { JobRow, RetryCost } from '../api/types'
 import { tell } from '../app/announce'
-import { admin } from '../app/session'
+import { admin, mayAct } from '../app/session'
 import { usd } from '../lib/format'
 import { retryLabel } from '../lib/plan-text'
 import { isActive } from '../lib/words'
@@ -41,15 +41,23 @@ function retryText(job: Job, cost: RetryCost): TemplateResult {
     ${job.state === 'submit_unknown' ? html`<p>If fal.ai has the old one all the same, both are paid for.</p>` : nothing}`
 }
 
-/** Asks what a retry would cost, then whether it is wanted. */
+let finding = false
+
+/** Asks what a retry would cost, then whether it is wanted: once, however often it is clicked meanwhile. */
 export async function askRetry(job: Job): Promise<void> {
-  let cost: RetryCost
+  if (finding) return
+  finding = true
   try {
-    cost = await admin.retryCost(job.job_id)
+    const cost = await admin.retryCost(job.job_id)
+    if (mayAct()) askWhether(job, cost)
   } catch (error) {
     tell(errorSentence(error), 'bad')
-    return
+  } finally {
+    finding = false
   }
+}
+
+function askWhether(job: Job, cost: RetryCost): void {
   if (!cost.allowed) {
     ask({ title: `Retry job ${job.job_id}`, text: html`<p>That is not possible: ${cost.reason}.</p>` })
     return

@@ -114,6 +114,21 @@ class LimitDialog extends Dialog {
 
 define('vv-limit', LimitDialog)
 
+/** so many are listed */
+const MOST_KNOWN = 1000
+
+/** The limit of a user, of those that are known; a new one if he has none. */
+export function openLimitOf(user: string, known: Limit[]): void {
+  const own = known.find((l) => l.scope === 'user' && l.user_id === user)
+  // what is not known would be overwritten
+  if (!own && known.length >= MOST_KNOWN) {
+    tell('There are more limits than are shown here: change this one with SQL.', 'bad')
+    return
+  }
+  const none = { max_active: null, submits_per_day: null, spend_per_day_usd: null }
+  openLimit(own ?? { scope: 'user', user_id: user, ...none }, own !== undefined)
+}
+
 export function openLimit(limit: Limit, exists: boolean): void {
   void openDialog(new LimitDialog(limit, exists))
 }

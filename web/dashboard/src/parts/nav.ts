@@ -32,7 +32,7 @@ class Nav extends Part {
   #count(screen: string): TemplateResult | typeof nothing {
     const now = overview.value
     if (!now) return nothing
-    const lost = now.needs_you_by_kind.lost_submit ? 1 : 0
+    const lost = now.needs_you_by_kind?.lost_submit ? 1 : 0
     if (screen === 'overview' && now.needs_you > 0)
       return html`<span class="count" title="need you">${number(now.needs_you)}<span class="unseen"> need you</span></span>`
     if (screen === 'lost' && lost)

@@ -46,7 +46,7 @@ class PlanDialog extends Dialog {
     return this.attempt(async () => {
       this.#typed = ''
       this.#plan = await admin.plan(this.#action, toApi(this.#filter), this.#size)
-    })
+    }, false)
   }
 
   #act(): Promise<void> {

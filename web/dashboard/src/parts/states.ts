@@ -1,7 +1,7 @@
 // What a screen shows while it has nothing to show yet, or cannot have it.
 
 import { html, type TemplateResult } from 'lit'
-import { errorSentence, isPassing } from '../api/errors'
+import { errorSentence, isPassing, UNEXPECTED } from '../api/errors'
 import type { Poll } from '../app/poll'
 import { icon } from './icon'
 
@@ -20,11 +20,21 @@ export function loading(): TemplateResult {
   return html`<p class="loading" role="status">Loading …</p>`
 }
 
+/** What the server has answered, if it is what was expected. */
+function shown<T>(data: T, show: (data: T) => unknown): unknown {
+  try {
+    return show(data)
+  } catch (error) {
+    console.error(error)
+    return failureLine(new Error(UNEXPECTED))
+  }
+}
+
 /** What was read, or why it is not there. */
 export function polled<T>(poll: Poll<T>, show: (data: T) => unknown): unknown {
   if (poll.data !== undefined) {
     return html`<div class=${poll.stale ? 'stale' : ''} aria-busy=${poll.stale}>
-      ${poll.error && !isPassing(poll.error) ? failureLine(poll.error) : ''}${show(poll.data)}
+      ${poll.error && !isPassing(poll.error) ? failureLine(poll.error) : ''}${shown(poll.data, show)}
     </div>`
   }
   return poll.error ? failure(poll.error, () => poll.restart()) : loading()

@@ -8,6 +8,7 @@ import { ago, localTime, NONE, utcTime } from '../lib/format'
 export function when(at: string | null | undefined, exact = true): TemplateResult | string {
   if (!at) return NONE
   const date = new Date(at)
+  if (Number.isNaN(date.getTime())) return String(at)
   return html`<time datetime=${date.toISOString()} title=${utcTime(date)}>${localTime(date, serverNow(), exact)}</time>`
 }
 
@@ -15,6 +16,7 @@ export function when(at: string | null | undefined, exact = true): TemplateResul
 export function since(at: string | null | undefined): TemplateResult | string {
   if (!at) return NONE
   const date = new Date(at)
+  if (Number.isNaN(date.getTime())) return String(at)
   return html`<time datetime=${date.toISOString()} title=${utcTime(date)}>${ago(date, serverNow())}</time>`
 }
 

@@ -4,7 +4,7 @@ import { html } from 'lit'
 import type { Limit } from '../api/types'
 import { define } from './base'
 import { Dialog, openDialog } from './dialog'
-import { openLimit } from './limit-dialog'
+import { openLimitOf } from './limit-dialog'
 
 class UserLimitDialog extends Dialog {
   readonly #limits: Limit[]
@@ -29,12 +29,8 @@ class UserLimitDialog extends Dialog {
   }
 
   #next(): void {
-    const own = this.#limits.find((l) => l.scope === 'user' && l.user_id === this.#user)
     this.close()
-    openLimit(
-      own ?? { scope: 'user', user_id: this.#user, max_active: null, submits_per_day: null, spend_per_day_usd: null },
-      own !== undefined,
-    )
+    openLimitOf(this.#user, this.#limits)
   }
 
   protected override buttons(): unknown {

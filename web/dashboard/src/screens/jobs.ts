@@ -58,7 +58,10 @@ class JobsScreen extends Part {
   #moreError: unknown = null
   #scroll = 0
   readonly #selection = new Selection()
-  readonly #window = new PageWindow(this, () => this.#pages.bound !== 'time' && void this.#more())
+  readonly #window = new PageWindow(
+    this,
+    () => this.#pages.bound !== 'time' && !this.#pages.stalled && void this.#more(),
+  )
   readonly #poll = new Poll<JobPage>(this, (signal) => this.#load(signal))
 
   constructor() {

@@ -1,7 +1,9 @@
 // Who has how much in work, has requested and spent, against which limits.
 
 import { html, nothing, type TemplateResult } from 'lit'
+import { errorSentence } from '../api/errors'
 import type { UserRow } from '../api/types'
+import { tell } from '../app/announce'
 import { Poll } from '../app/poll'
 import { link, route } from '../app/route'
 import { admin, mayAct, serverNow } from '../app/session'
@@ -9,7 +11,7 @@ import { number, percent, usd } from '../lib/format'
 import { rangeStart, readRange } from '../lib/range'
 import { Watch } from '../lib/store'
 import { define, Part } from '../parts/base'
-import { openLimit } from '../parts/limit-dialog'
+import { openLimitOf } from '../parts/limit-dialog'
 import { pageHead, tabs } from '../parts/panel'
 import { empty, polled } from '../parts/states'
 import { type Column, dataTable } from '../parts/table'
@@ -27,6 +29,7 @@ function against(used: unknown, limit: number | null, unit: (n: number) => strin
 }
 
 class UsersScreen extends Part {
+  #finding = false
   #range = readRange(route.value.query.get('range'), '30d')
   readonly #poll = new Poll<UserRow[]>(
     this,
@@ -48,18 +51,14 @@ class UsersScreen extends Part {
 
   #limit(user: UserRow): TemplateResult {
     const edit = async () => {
-      const limits = await admin.limits()
-      const own = limits.find((l) => l.scope === 'user' && l.user_id === user.user_id)
-      openLimit(
-        own ?? {
-          scope: 'user',
-          user_id: user.user_id,
-          max_active: null,
-          submits_per_day: null,
-          spend_per_day_usd: null,
-        },
-        own !== undefined,
-      )
+      if (this.#finding) return
+      this.#finding = true
+      try {
+        openLimitOf(user.user_id as string, await admin.limits())
+      } catch (error) {
+        tell(errorSentence(error), 'bad')
+      }
+      this.#finding = false
     }
     return user.user_id === null
       ? html``
