@@ -1,9 +1,10 @@
 // Calls a function of the database by way of PostgREST.
 
 import { PostgrestClient } from '@supabase/postgrest-js'
+import { inTime } from '../lib/in-time'
 import { ApiError } from './errors'
 
-const PATIENCE_MS = 15_000
+export const PATIENCE_MS = 15_000
 
 export interface Access {
   /** …/rest/v1 */
@@ -22,7 +23,8 @@ export function makeCall(access: Access): Call {
   const client = new PostgrestClient(access.base, {
     fetch: async (input, init) => {
       const headers = new Headers(init?.headers)
-      const token = await access.token()
+      // the sign-in service may be what does not answer
+      const token = await inTime(access.token(), init?.signal)
       if (access.apikey) headers.set('apikey', access.apikey)
       if (token) headers.set('Authorization', `Bearer ${token}`)
       headers.append('Prefer', `timezone=${ZONE}`)

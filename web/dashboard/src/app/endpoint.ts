@@ -52,8 +52,12 @@ export function findEndpoint(here: URL, kept: Storage): Endpoint | null {
   }
 }
 
-/** This page's address for a link in a mail: whatever is needed to find the API again is in its query. */
-export function returnAddress(here: URL, endpoint: Endpoint): string {
+/**
+ * This page's address for a link in a mail: whatever is needed to find the API again is in its query. Null for a file, to
+ * which no link leads.
+ */
+export function returnAddress(here: URL, endpoint: Endpoint): string | null {
+  if (here.protocol !== 'https:' && here.protocol !== 'http:') return null
   const url = new URL(here.origin + here.pathname)
   if (endpoint.apikey) url.searchParams.set('apikey', endpoint.apikey)
   if (!endpoint.own) url.searchParams.set('api', endpoint.base)

@@ -2,12 +2,13 @@
 
 import { type AuthError, GoTrueClient } from '@supabase/auth-js'
 import { Admin } from '../api/admin'
-import { makeCall } from '../api/client'
+import { makeCall, PATIENCE_MS } from '../api/client'
 import { ApiError, errorSentence } from '../api/errors'
 import type { Me } from '../api/types'
 import { readToken } from '../lib/jwt'
 import { Store } from '../lib/store'
 import { type Endpoint, readFragment, returnAddress } from './endpoint'
+import { noteLink, takeLink } from './mail-link'
 
 export type Session =
   | { phase: 'starting' }
@@ -20,10 +21,21 @@ export const session = new Store<Session>({ phase: 'starting' })
 let endpoint: Endpoint
 let auth: GoTrueClient
 let pasted: string | null = null
+/** tells this page in other tabs that somebody has signed out */
+let others: BroadcastChannel
 /** how far the server's clock is ahead of the browser's */
 let skewMs = 0
 
 const tokenKey = () => `vibevideo.token:${endpoint.base}`
+// a session of one API is never sent to another
+const authKey = () => `vibevideo.auth:${endpoint.base}`
+
+const NOT_ASKED = 'That link was not asked for in this browser, or more than an hour ago. Ask for one here.'
+const NOT_GOOD = 'That link does not work any more. Ask for another.'
+
+/** A service that accepts calls and never answers must not be waited for for ever. */
+const patiently: typeof fetch = (input, init) =>
+  fetch(input, { ...init, credentials: 'omit', signal: AbortSignal.timeout(PATIENCE_MS) })
 
 async function token(): Promise<string | null> {
   if (pasted) return pasted
@@ -48,8 +60,9 @@ export function mayAct(): boolean {
   return level === 'operator' || level === 'owner'
 }
 
-export function apiHost(): string {
-  return new URL(endpoint.base).host
+/** Where a password goes: all of it, if the page came from elsewhere. */
+export function apiName(): string {
+  return endpoint.own ? new URL(endpoint.base).host : endpoint.base
 }
 
 export function isOwn(): boolean {
@@ -59,18 +72,15 @@ export function isOwn(): boolean {
 export async function startSession(found: Endpoint): Promise<void> {
   endpoint = found
   const fragment = readFragment(location.hash)
-  const returning = fragment.has('access_token') || fragment.has('error_description')
-  auth = new GoTrueClient({
-    url: endpoint.auth,
-    headers: endpoint.apikey ? { apikey: endpoint.apikey } : {},
-    // a session of one API is never sent to another
-    storageKey: `vibevideo.auth:${endpoint.base}`,
-    storage: sessionStorage,
-    persistSession: true,
-    autoRefreshToken: true,
-    detectSessionInUrl: returning,
-    flowType: 'implicit',
-  })
+  const offered = fragment.has('access_token')
+  const taken = offered && takeLink(fragment, endpoint.base, Date.now())
+  auth = makeAuth(taken)
+  // it has read the address, which is not to stay in the history
+  if (!location.hash.startsWith('#/')) history.replaceState(null, '', '#/')
+  others = new BroadcastChannel(`vibevideo.signed_out:${endpoint.base}`)
+  others.onmessage = () => {
+    if (session.value.phase !== 'signed_out') signedOut('You have signed out in another tab.')
+  }
   admin = new Admin(makeCall({ base: endpoint.base, apikey: endpoint.apikey, token }))
   pasted = sessionStorage.getItem(tokenKey())
   auth.onAuthStateChange((event) => {
@@ -78,16 +88,37 @@ export async function startSession(found: Endpoint): Promise<void> {
   })
   const { error } = await auth.initialize()
   if (!location.hash.startsWith('#/')) history.replaceState(null, '', '#/')
-  if (error) return signedOut(error.message)
+  if (error) return signedOut(isAway(error) ? AWAY : NOT_GOOD)
+  // whose words an address has is not known: none of them are shown
+  const failed = fragment.has('error') || fragment.has('error_code') || fragment.has('error_description')
   if (await token()) await enter()
-  else signedOut(null)
+  else signedOut(offered && !taken ? NOT_ASKED : failed ? NOT_GOOD : null)
 }
 
+function makeAuth(detectSessionInUrl: boolean): GoTrueClient {
+  const made = new GoTrueClient({
+    url: endpoint.auth,
+    headers: endpoint.apikey ? { apikey: endpoint.apikey } : {},
+    fetch: patiently,
+    storageKey: authKey(),
+    storage: sessionStorage,
+    persistSession: true,
+    autoRefreshToken: true,
+    detectSessionInUrl,
+    flowType: 'implicit',
+  })
+  // it would tell each page of this origin the tokens, and a session here is one tab's alone
+  const talking = made as unknown as { broadcastChannel: BroadcastChannel | null }
+  talking.broadcastChannel?.close()
+  talking.broadcastChannel = null
+  return made
+}
+
+/** Nothing of a session stays, whatever the sign-in service has said to its end. */
 export function signedOut(reason: string | null): void {
-  if (pasted) {
-    pasted = null
-    sessionStorage.removeItem(tokenKey())
-  }
+  pasted = null
+  sessionStorage.removeItem(tokenKey())
+  sessionStorage.removeItem(authKey())
   session.set({ phase: 'signed_out', reason })
 }
 
@@ -96,7 +127,7 @@ export async function enter(): Promise<void> {
   session.set({ phase: 'starting' })
   try {
     const found = await admin.me()
-    skewMs = Date.parse(found.server_time) - Date.now()
+    skewMs = Date.parse(found.server_time) - Date.now() || 0
     const email = readToken((await token()) ?? '')?.email ?? null
     session.set({ phase: found.level ? 'ready' : 'no_access', me: found, email })
   } catch (error) {
@@ -110,17 +141,21 @@ export async function enter(): Promise<void> {
 export async function hasAuth(): Promise<boolean> {
   try {
     const headers: HeadersInit = endpoint.apikey ? { apikey: endpoint.apikey } : {}
-    const answer = await fetch(`${endpoint.auth}/settings`, { headers, credentials: 'omit' })
+    const answer = await patiently(`${endpoint.auth}/settings`, { headers })
     return answer.ok && (answer.headers.get('content-type') ?? '').includes('json')
   } catch {
     return false
   }
 }
 
+const AWAY = 'The sign-in service does not answer. Try again in a moment.'
+
+function isAway({ status }: AuthError): boolean {
+  return status === undefined || status === 0 || status >= 500
+}
+
 function authProblem(error: AuthError): string {
-  return error.status === undefined || error.status === 0 || error.status >= 500
-    ? 'The sign-in service does not answer. Try again in a moment.'
-    : error.message
+  return isAway(error) ? AWAY : error.message
 }
 
 /** Returns why it did not work, or null. */
@@ -133,6 +168,9 @@ export async function signIn(email: string, password: string): Promise<string | 
 
 export async function sendLink(email: string): Promise<string | null> {
   const emailRedirectTo = returnAddress(new URL(location.href), endpoint)
+  if (!emailRedirectTo) return 'No link leads back to a file. Sign in with your password, or a token.'
+  if (!noteLink({ base: endpoint.base, email, at: Date.now() }))
+    return 'This browser keeps nothing for this page, so that it would not know the link. Sign in with your password.'
   const { error } = await auth.signInWithOtp({ email, options: { shouldCreateUser: false, emailRedirectTo } })
   return error ? authProblem(error) : null
 }
@@ -146,4 +184,5 @@ export async function useToken(text: string): Promise<void> {
 export async function signOut(): Promise<void> {
   if (!pasted) await auth.signOut({ scope: 'local' })
   signedOut(null)
+  others.postMessage(null)
 }

@@ -1,7 +1,7 @@
 // Signing in: with a password, by a link in a mail, or with a token where there is no sign-in service.
 
 import { html, type TemplateResult } from 'lit'
-import { apiHost, hasAuth, isOwn, sendLink, signIn, useToken } from '../app/session'
+import { apiName, hasAuth, isOwn, sendLink, signIn, useToken } from '../app/session'
 import { tokenProblem } from '../lib/jwt'
 import { define, Part } from '../parts/base'
 import { icon } from '../parts/icon'
@@ -81,7 +81,7 @@ class Login extends Part {
     const verb = this.#way === 'link' ? 'Send the link' : 'Sign in'
     return html`<main class="login">
       <h1>vibevideo</h1>
-      <p class="quiet">${isOwn() ? 'Sign in at' : 'This page belongs to no server. It signs in at'} <strong class="break">${apiHost()}</strong></p>
+      <p class="quiet">${isOwn() ? 'Sign in at' : 'This page belongs to no server. It signs in at'} <strong class="break">${apiName()}</strong></p>
       ${this.reason ? html`<p class="line warn" role="status">${icon('warn')}${this.reason}</p>` : ''}
       <div class="tabs" role="group" aria-label="How to sign in">
         ${WAYS.map(
