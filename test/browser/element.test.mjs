@@ -108,6 +108,62 @@ describe('from the button to the player', () => {
     assert.equal(await accepted(), before + 1)
   }))
 
+  test('a key that is held asks once, however often the provider refuses', visit(async ({ page, watch }) => {
+    watch.expect(/429|502|vibevideo_submit/)
+    const row = await newRow('A key that is held')
+    await world.gateway.control('POST', 'fault', { path: 'POST .*vibevideo_submit', status: 429, times: -1, body: { code: 'PT429', message: 'too many' } })
+    await openRow(page, row)
+    await inState(page, 'idle')
+    await button(page, 'Make a video').focus()
+    // playwright marks the second and later ones as repeated
+    for (let n = 0; n < 5; n++) {
+      await page.keyboard.down('Enter')
+      await page.waitForFunction(() => window.client && !document.querySelector('vibe-video').snapshot.busy)
+    }
+    await page.keyboard.up('Enter')
+    assert.equal(await seen(/vibevideo_submit/), 1)
+  }))
+
+  test('a question about one row is not answered about another', visit(async ({ page }) => {
+    const rows = [await newRow('Asked about'), await newRow('Shown instead')]
+    await rule('^Asked about|^Shown instead', { hold: 'queue' })
+    await openRow(page, rows[0])
+    await button(page, 'Make a video').click()
+    await inState(page, 'waiting')
+    // the other one is on the page as well, so that all is known of it
+    await page.evaluate((id) => {
+      const second = document.createElement('vibe-video')
+      second.vibelogId = id
+      document.body.append(second)
+      return new Promise((done) => { second.addEventListener('vibe-status', done, { once: true }) }).then(() => second.submit())
+    }, rows[1])
+    await page.locator('vibe-video[state="waiting"]').nth(1).waitFor()
+    const first = element(page).first()
+    await first.getByRole('button', { name: 'Cancel', exact: true }).click()
+    await first.getByText('Cancel this video?').waitFor()
+    await page.evaluate((id) => { document.querySelector('vibe-video').vibelogId = id }, rows[1])
+    await until('the question is gone', async () => (await first.getByText('Cancel this video?').count()) === 0)
+    await first.getByRole('button', { name: 'Cancel', exact: true }).waitFor()
+  }))
+
+  test('another row that is ready, too, is told of', visit(async ({ page }) => {
+    const rows = [await newRow('Ready first'), await newRow('Ready second')]
+    for (const row of rows) {
+      await openRow(page, row)
+      await button(page, 'Make a video').click()
+      await inState(page, 'ready')
+    }
+    const known = (await events(page, 'vibe-ready')).length
+    await page.evaluate((id) => {
+      const second = document.createElement('vibe-video')
+      second.vibelogId = id
+      document.body.append(second)
+      return new Promise((done) => { second.addEventListener('vibe-ready', done, { once: true }) })
+    }, rows[0])
+    await page.evaluate((id) => { document.querySelector('vibe-video').vibelogId = id }, rows[0])
+    await until('it is told of', async () => (await events(page, 'vibe-ready')).length === known + 1)
+  }))
+
   test('a reload in the middle: the row is the memory', visit(async ({ page }) => {
     const row = await newRow('A reload in the middle')
     await rule('^A reload', { hold: 'run' })
