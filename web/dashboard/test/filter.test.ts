@@ -85,3 +85,13 @@ test('a filter of the database has numbers and single values', () => {
   assert.deepEqual(fromApi(null), {})
   assert.deepEqual(fromApi('x'), {})
 })
+
+test('a chip says what the address says, whatever that is', () => {
+  for (const word of ['constructor', '__proto__', 'toString', '<b>']) {
+    const found = chips(readFilter(new URLSearchParams({ state: word, class: word })))
+    assert.deepEqual(
+      found.map(({ label }) => label),
+      [word, `Error: ${word}`],
+    )
+  }
+})

@@ -1,7 +1,6 @@
 // A filter of jobs: in the URL, as chips, and as vibevideo_admin_list_jobs and vibevideo_admin_plan take it.
 
-import type { State } from '../api/types'
-import { CLASSES, STATES } from './words'
+import { className, stateWord } from './words'
 
 export const LIST_KEYS = [
   'state',
@@ -77,9 +76,9 @@ const NAMES: Partial<Record<FilterKey, string>> = {
 function label(key: FilterKey, value: string): string {
   switch (key) {
     case 'state':
-      return STATES[value as State]?.label ?? value
+      return stateWord(value).label
     case 'class':
-      return `Error: ${CLASSES[value] ?? value}`
+      return `Error: ${className(value)}`
     case 'attempts':
       return `${value} attempts or more`
     case 'cost':

@@ -22,7 +22,8 @@ export const STATES: Record<State, Word> = {
 }
 
 export function stateWord(state: string): Word {
-  return STATES[state as State] ?? { label: state, tone: 'idle' }
+  // an address may have any word in it, also one that every object knows
+  return Object.hasOwn(STATES, state) ? STATES[state as State] : { label: state, tone: 'idle' }
 }
 
 export function isActive(state: string): boolean {
@@ -38,6 +39,10 @@ export const CLASSES: Record<string, string> = {
   time: 'Took too long',
   limit: 'Limit',
   other: 'Other',
+}
+
+export function className(name: string): string {
+  return (Object.hasOwn(CLASSES, name) && CLASSES[name]) || name
 }
 
 export const STEPS: Record<string, string> = {
