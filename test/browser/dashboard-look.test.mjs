@@ -468,7 +468,7 @@ describe('charts', () => {
     await page.reload()
     await button(page, 'Show all again').waitFor()
     assert.deepEqual(await views(), [view, view, view, view])
-    await page.getByLabel('Time', { exact: true }).selectOption({ label: 'rendering' })
+    await page.getByRole('combobox', { name: /^Time/ }).selectOption({ label: 'rendering' })
     await until('the other choice keeps it', async () => /phase=render/.test(await axis(page)) && (await axis(page)).includes(`from=${view[0]}`))
     await settled(page)
     await button(page, 'Show all again').click()
