@@ -27,6 +27,12 @@ test('what looks like a formula is text; numbers are numbers', () => {
   assert.equal(cellOf({ cost_usd: -0.5 }, 'cost_usd'), '-0.5')
 })
 
+test('nor does it become one where semicolons part cells', () => {
+  assert.match(toCsv([job({ prompt: 'x; =HYPERLINK(1)' })]), /,x; '=HYPERLINK\(1\)\r\n$/)
+  assert.match(toCsv([job({ prompt: 'x;y' })]), /,x;y\r\n$/)
+  for (const prompt of [' =1', '＝1', '＋1']) assert.equal(cellOf({ prompt }, 'prompt'), `'${prompt}`)
+})
+
 test('what is not known is empty', () => {
   assert.equal(cellOf({ error_code: null }, 'error_code'), '')
   assert.equal(cellOf({ orphan: false }, 'orphan'), 'false')

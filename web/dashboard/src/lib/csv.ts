@@ -31,11 +31,18 @@ const COLUMNS = [
   'prompt',
 ] as const satisfies readonly (keyof JobRow)[]
 
+/**
+ * A spreadsheet would take these for formulas, and what stands in a prompt would be run; where it splits lines at
+ * semicolons, it would do so behind each of them.
+ */
+function defuse(text: string): string {
+  const inside = text.replace(/([;\t]\s*)(?=[=+\-@＝＋－＠])/g, "$1'")
+  return /^[\s]*[=+\-@＝＋－＠]|^[\t\r\n]/.test(inside) ? `'${inside}` : inside
+}
+
 function cell(value: string | number | boolean | null): string {
-  const text = String(value ?? '')
-  // a spreadsheet would take these for formulas, and what stands in a prompt would be run
-  const safe = typeof value === 'string' && /^[=+\-@\t\r]/.test(text) ? `'${text}` : text
-  return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe
+  const text = typeof value === 'string' ? defuse(value) : String(value ?? '')
+  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text
 }
 
 export function toCsv(jobs: JobRow[]): string {

@@ -2,7 +2,7 @@
 
 import { html } from 'lit'
 import { errorSentence } from '../api/errors'
-import type { Cursor, JobRow } from '../api/types'
+import type { Cursor, JobPage, JobRow } from '../api/types'
 import { announce } from '../app/announce'
 import { admin } from '../app/session'
 import { toCsv } from '../lib/csv'
@@ -33,11 +33,14 @@ class CsvButton extends Part {
     const filter = toApi(this.filter)
     const jobs = new Map<number, JobRow>()
     let after: Cursor | null = null
+    let before: number
     do {
-      const page = await admin.listJobs(filter, after, AT_A_TIME)
+      before = jobs.size
+      const page: JobPage = await admin.listJobs(filter, after, AT_A_TIME)
       for (const job of page.jobs) jobs.set(job.job_id, job)
-      after = page.next
-    } while (after && jobs.size < MOST && this.isConnected)
+      // a part that took too long may have found nothing; any other that brings nothing is the last
+      after = page.bound === 'time' || jobs.size > before ? page.next : null
+    } while (after && jobs.size < MOST && this.#busy && this.isConnected)
     return { jobs: [...jobs.values()], all: after === null }
   }
 
@@ -47,13 +50,15 @@ class CsvButton extends Part {
     this.requestUpdate()
   }
 
+  /** A second click stops it, and saves what there is. */
   async #go(): Promise<void> {
+    if (this.#busy) return this.#tell(false, '')
     this.#tell(true, '')
     try {
       const { jobs, all } = await this.#read()
       if (!this.isConnected) return
       save(toCsv(jobs))
-      this.#tell(false, all ? '' : `Only the first ${count(jobs.length, 'job')}: narrow the filter for the others.`)
+      this.#tell(false, all ? '' : `Only the first ${count(jobs.length, 'job')}.`)
       announce(`${count(jobs.length, 'job')} saved`)
     } catch (error) {
       this.#tell(false, errorSentence(error))
@@ -61,8 +66,7 @@ class CsvButton extends Part {
   }
 
   override render() {
-    return html`<button type="button" class="small" ?disabled=${this.#busy} @click=${this.#go}>
-        ${this.#busy ? 'Reading …' : 'Save as CSV'}</button
+    return html`<button type="button" class="small" @click=${this.#go}>${this.#busy ? 'Stop reading' : 'Save as CSV'}</button
       >${this.#said ? html` <span class="quiet" role="status">${this.#said}</span>` : ''}`
   }
 }
