@@ -657,7 +657,8 @@ sub broken_links
 }
 
 {
-	my %anchors = map { $_ => [ anchors(prose($manual{$_})) ] } keys %manual;
+	my %linking = (%manual, map { $_ => slurp($_) } 'src/README.md', 'web/element/README.md');
+	my %anchors = map { $_ => [ anchors(prose($linking{$_})) ] } keys %linking;
 	my $makefiles = join("\n", map { slurp(s/^\Q$top\E\///r) } "$top/Makefile", glob("$top/test/*/*.mk"));
 	my %targets = map { $_ => 1 } $makefiles =~ /^([a-z]+):/mg;
 	my $prose = prose($manual);
@@ -669,7 +670,6 @@ sub broken_links
 	@files = grep { $_ ne 'test/bench/results.md' } @files;
 	is_deeply([ grep { my $file = $_; !grep { -e "$top/$_$file" } '', 'src/', 'sql/' } @files ], [], 'every file that is named exists');
 	is_deeply([ grep { !-d "$top/test/$_" } map { ticked($_->[0]) } table('folders') ], [], 'every folder of test/ that is named exists');
-	my %linking = (%manual, 'src/README.md' => $design);
 	is_deeply([ broken_links($_, $linking{$_}, %anchors) ], [], "every link in $_ leads somewhere") for sort keys %linking;
 }
 
