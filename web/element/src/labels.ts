@@ -48,7 +48,8 @@ export interface Labels {
   stale: string
 }
 
-const stop = (sentence: string) => sentence.replace(/(?<![.!?])$/, '.')
+// what a model has said, in brackets at the end, may have its own
+const stop = (sentence: string) => sentence.replace(/(?<![.!?]\)?)$/, '.')
 
 /** "too many videos are active" and "Come back later." make two sentences. */
 function sentences({ message, hint }: Problem): string {

@@ -86,7 +86,7 @@ export const styles = /* css */ `
     cursor: pointer;
     overflow-wrap: anywhere;
   }
-  button.quiet { background: transparent; border-color: var(--border); color: var(--text); font-weight: 500 }
+  button.quiet { background: transparent; border-color: color-mix(in srgb, var(--muted) 55%, var(--border)); color: var(--text); font-weight: 500 }
   button:hover { filter: brightness(1.08) }
   button.quiet:hover { filter: none; border-color: var(--muted) }
   button:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px }

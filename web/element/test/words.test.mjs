@@ -56,5 +56,7 @@ test('sentences are put together as a person would', () => {
   assert.equal(english.refused({ code: 'PT429', status: 429, message: 'too many', hint: '' }), 'Too many.')
   assert.equal(english.reason(failed('The provider cannot use this input: prompt: Is this a text?')), 'The provider cannot use this input: prompt: Is this a text?')
   assert.equal(english.reason(failed('The video took too long')), 'The video took too long.')
+  assert.equal(english.reason(failed('The provider rejects this content (prompt: It shows a brand.)')), 'The provider rejects this content (prompt: It shows a brand.)')
+  assert.equal(english.reason(failed('The provider cannot use this input (prompt: too long)')), 'The provider cannot use this input (prompt: too long).')
   assert.deepEqual([3, 42, 60, 89, 184, 3600].map(english.estimate), ['about 5 s', 'about 45 s', 'about 1 min', 'about 1 min', 'about 3 min', 'about 60 min'])
 })
