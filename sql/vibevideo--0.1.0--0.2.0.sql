@@ -6337,7 +6337,7 @@ BEGIN ATOMIC
 	CROSS JOIN LATERAL vibevideo_internal.need(g.kind, g.since, vibevideo_internal.about_jobs(g.jobs, g.job_id, g.more),
 		CASE g.kind
 		WHEN 'dead_letter' THEN
-			format('Rendered and paid for, but not stored (%s). Mend the cause; then it is only copied again, as long as fal.ai keeps the file.',
+			format('Rendered and paid for, but not stored (%s). Fix the cause; then it is only copied again, as long as fal.ai keeps the file.',
 				   t.cause)
 		WHEN 'orphan_video' THEN
 			format('Rendered and paid for, though the transaction that had requested it was rolled back (%s). A retry gives the video to the row.',
@@ -6386,7 +6386,7 @@ BEGIN
 		GROUP BY x.row_error ORDER BY min(x.updated_at) LIMIT most_errors
 	LOOP
 		RETURN NEXT vibevideo_internal.need('unwritten_row', r.since, vibevideo_internal.about_jobs(r.jobs, r.job_id, r.more),
-			format('%s: %s. Mend what that says%s', CASE r.jobs WHEN 1 THEN 'Its row does not show the job' ELSE 'Their rows do not show the jobs' END,
+			format('%s: %s. Fix what that says%s', CASE r.jobs WHEN 1 THEN 'Its row does not show the job' ELSE 'Their rows do not show the jobs' END,
 				   vibevideo_internal.quoted(r.row_error),
 				   CASE WHEN r.again THEN '; it is tried again automatically.' ELSE ', then retry.' END),
 			CASE WHEN r.again THEN format('SELECT * FROM vibevideo.job_detail(%s);', r.job_id) ELSE 'SELECT vibevideo.reset_stuck(''0'');' END,
@@ -6396,7 +6396,7 @@ BEGIN
 	FOR r IN SELECT o.* FROM vibevideo_internal.other_tables() o LIMIT 20 LOOP
 		RETURN NEXT vibevideo_internal.need('no_table', NULL,
 			format('%s %s', CASE WHEN r.gone THEN 'dropped table' ELSE 'table' END, vibevideo_internal.shown(r.name)),
-			format('%s unfinished jobs and %s whose rows do not show their end are of a table that is not attached (jobs %s). If the attached '
+			format('It is not attached, and has jobs: %s active, %s ended but not shown by their rows (jobs %s). If the attached '
 				   'table has taken its place, with its rows, it can take the jobs over.', r.active, r.unwritten, r.examples),
 			CASE WHEN b.relation IS NULL THEN format('SELECT vibevideo.attach(%s);', vibevideo_internal.table_literal(r.name))
 				 ELSE format('SELECT vibevideo.attach(%s, adopt => %s);', vibevideo_internal.table_literal(b.relation::text),
