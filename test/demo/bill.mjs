@@ -60,11 +60,12 @@ function tellBill() {
   const price = rows.find((row) => row.price)?.price;
   const careless = paid + lost + broken;
   const authors = byAuthor();
-  console.log(`  ${asked} asked, ${rendered} rendered, ${paid} paid: ${dollars(paid * price)}; without vibevideo's care: ${careless}, ${dollars(careless * price)}`);
-  console.log(`  (${careless} = ${paid} + ${lost} sent again for want of an answer + ${broken} rendered anew after the crash)`);
+  console.log(`  ${asked} videos requested, ${rendered} rendered, ${paid} paid: ${dollars(paid * price)}`);
+  console.log(`  Without vibevideo's care ${careless} would have been paid: ${dollars(careless * price)}`);
+  console.log(`  (${careless} = ${paid} + ${lost} sent again for want of an answer + ${broken} rendered anew after a crash)`);
   const own = JSON.parse(costs);
   for (const [author, { asked: n, rendered: made, usd }] of authors) {
-    console.log(`  ${author}: ${n} asked, ${made} rendered, ${dollars(usd)}`);
+    console.log(`  ${author}: ${n} requested, ${made} rendered, ${dollars(usd)}`);
     if (own[author] !== usd) problems.push(`vibevideo.costs says ${dollars(own[author] ?? 0)} of ${author}`);
   }
   if (problems.length === 0) console.log('  vibevideo.costs says the same.');

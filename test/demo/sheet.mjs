@@ -43,9 +43,9 @@ function bill() {
   const careless = paid + lost + broken;
   const usd = (jobs) => `<small>${dollars(jobs * price)}</small>`;
   const figure = (value, label) => `<div><dt>${label}</dt><dd>${value}</dd></div>`;
-  return `<dl class="bill">${figure(asked, 'asked')}${figure(rendered, 'rendered')}${figure(`${paid} ${usd(paid)}`, 'paid')}${
+  return `<dl class="bill">${figure(asked, 'requested')}${figure(rendered, 'rendered')}${figure(`${paid} ${usd(paid)}`, 'paid')}${
     figure(`${careless} ${usd(careless)}`, 'without vibevideo’s care')}</dl>
-<p class="note">${careless} = ${paid} + ${lost} sent again for want of an answer + ${broken} rendered anew after the crash,
+<p class="note">${careless} = ${paid} + ${lost} sent again for want of an answer + ${broken} rendered anew after a crash,
 from what the stand-in for fal.ai has noted: <a href="ledger.json">ledger.json</a>.</p>`;
 }
 

@@ -63,12 +63,12 @@ my @rendered = grep { $_->{outcome} eq 'ok' } @jobs;
 my ($lost) = map { $_->{hits} } grep { $_->{fault}{kind} eq 'reset_after' } @{ $ledger->{faults} };
 my @again = grep { $_->{counts}{media} > 1 } @jobs;
 my $careless = @paid + $lost + @again;
-my $line = sprintf("%d asked, %d rendered, %d paid: \$%.2f; without vibevideo's care: %d, \$%.2f",
+my $line = sprintf("%d videos requested, %d rendered, %d paid: \$%.2f\n  Without vibevideo's care %d would have been paid: \$%.2f",
 	$ledger->{accepted}, scalar(@rendered), scalar(@paid), @paid / 2, $careless, $careless / 2);
-is_deeply([ ($text =~ /^  (\d+ asked, .*)$/mg) ], [$line], 'the bill is what the ledger has');
+is_deeply([ ($text =~ /^  (\d+ videos requested, .*\n.*)$/mg) ], [$line], 'the bill is what the ledger has');
 tells(qr/^  \(\Q$careless\E = /m, 'and it says how it comes to what others would pay');
 tells(qr/^  vibevideo\.costs says the same\.$/m, 'vibevideo has the same costs');
-is($line, "6 asked, 5 rendered, 5 paid: \$2.50; without vibevideo's care: 7, \$3.50", 'which are those of the story');
+is($line, "6 videos requested, 5 rendered, 5 paid: \$2.50\n  Without vibevideo's care 7 would have been paid: \$3.50", 'which are those of the story');
 my %prompts = map { $_->{input}{prompt} => 1 } @jobs;
 is(scalar(keys %prompts), scalar(@jobs), 'no prompt was sent twice');
 is_deeply([ map { $_->{range_starts}[0] } @again ], [ $text =~ /^  byte ([\d,]+) on/m ? $1 =~ tr/,//dr : undef ], 'the copy went on where it says');
