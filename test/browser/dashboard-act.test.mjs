@@ -57,7 +57,7 @@ describe('who may not', () => {
 
   test('a viewer has no buttons that act', as(viewer, async (shown) => {
     const { page } = shown
-    const acts = /^(Retry|Cancel|Set aside|Send|Enter its request|It was not sent|This is it|Change|Limit a user|Limit …|Add a model|Pause|Resume|Ask fal\.ai|Check over|Remove it)/
+    const acts = /^(Retry|Cancel|Set aside|Send|Enter its request|It was not sent|This is it|Change|Limit a user|Limit …|Add a model|Pause|Resume|Ask fal\.ai|Check over|Remove)/
     for (const path of ['overview', 'jobs', 'lost', 'errors', 'users', 'limits', 'health', `job/${seeded.failures[3].job}`, `job/${seeded.lost.job}`,
       `job/${seeded.pending[0]}`]) {
       await go(page, path)
@@ -185,7 +185,7 @@ describe('lost submits', () => {
   test('a request that somebody has found at fal.ai is entered', as(operator, async ({ page, watch }) => {
     watch.expect(/400/)
     await goTo(page, 'lost')
-    await item(page, seeded.lost.job).getByRole('button', { name: 'Enter its request …' }).click()
+    await item(page, seeded.lost.job).getByRole('button', { name: 'Enter its request id …' }).click()
     const field = dialog(page).getByLabel('Request id')
     await field.fill('no such id!')
     await dialog(page).getByRole('button', { name: 'Adopt it, free' }).click()
@@ -200,7 +200,7 @@ describe('lost submits', () => {
     await goTo(page, 'lost')
     await item(page, seeded.lostLate.job).getByRole('button', { name: /^It was not sent/ }).click()
     await dialog(page).getByText(/paid for twice/).waitFor()
-    await dialog(page).getByRole('button', { name: /^Send again 1 job, pay about/ }).click()
+    await dialog(page).getByRole('button', { name: /^Send 1 job again, pay about/ }).click()
     await lead(page).getByText('1 job sent again.').waitFor()
     await button(page, 'Close').first().click()
     await until('it waits again, or is sent', async () => (await jobOf(seeded.lostLate.job)).state !== 'submit_unknown')
@@ -266,7 +266,7 @@ describe('many jobs', () => {
     await boxes.nth(0).check()
     await boxes.nth(3).click({ modifiers: ['Shift'] })
     await page.getByText('4 jobs selected').waitFor()
-    await button(page, 'Select none').click()
+    await button(page, 'Clear the selection').click()
     await page.getByText('All that match:').waitFor()
   }))
 
@@ -300,7 +300,7 @@ describe('limits and prices', () => {
   test('a limit is changed, with what it was and is', as(operator, async (shown) => {
     const { page } = shown
     await goTo(page, 'limits')
-    await button(page, 'Change limit of each user without an own one').click()
+    await button(page, 'Change limit of each user without a limit of their own').click()
     await dialog(page).getByLabel('Videos in work at a time', { exact: true }).fill('7')
     await dialog(page).getByText('Videos in work at a time: 5 → 7').waitFor()
     await examine(shown, 'dialog-limit')
@@ -324,7 +324,7 @@ describe('limits and prices', () => {
     const id = customer.id.replace(/3$/, '9')
     assert.equal(await world.db.value(`SELECT spend_per_day_usd::float FROM vibevideo.limit WHERE user_id = '${id}'`), '2.5')
     await button(page, `Change limit of user ${id}`).click()
-    await button(page, 'Remove it').click()
+    await button(page, 'Remove the limit').click()
     await said(page, 'The limit is removed')
     assert.equal(await world.db.value(`SELECT count(*) FROM vibevideo.limit WHERE user_id = '${id}'`), '0')
   }))
@@ -353,7 +353,7 @@ describe('pausing', () => {
     const { page } = shown
     await goTo(page, 'health')
     await button(page, 'Pause …').click()
-    await dialog(page).getByLabel('Why, for the others').fill(`the bill ${MARKUP}`)
+    await dialog(page).getByLabel('Reason, for other operators').fill(`the bill ${MARKUP}`)
     await examine(shown, 'dialog-pause', { schemes: ['light'] })
     await dialog(page).getByRole('button', { name: 'Pause', exact: true }).click()
     await said(page, 'Paused')

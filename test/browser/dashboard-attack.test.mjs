@@ -28,7 +28,7 @@ const as = (person, run) => visit(async (shown, t) => {
   await enter(shown.page, world, person)
   await run(shown, t)
 })
-const atLogin = (page) => page.getByLabel('Mail address').waitFor()
+const atLogin = (page) => page.getByLabel('Email address').waitFor()
 const kept = (page) => page.evaluate(() => JSON.stringify([Object.entries(sessionStorage), Object.entries(localStorage)]))
 
 /** Whoever has an account gets a link by mail, and may send it to others. */
@@ -56,8 +56,8 @@ describe('links that sign in', () => {
 
   test('nor while one is waited for, or somebody is signed in', visit(async ({ page }) => {
     await page.goto(world.dashboardUrl)
-    await button(page, 'Link by mail').click()
-    await page.getByLabel('Mail address').fill(operator.email)
+    await button(page, 'Email link').click()
+    await page.getByLabel('Email address').fill(operator.email)
     await button(page, 'Send the link').click()
     await page.getByText('the link is on its way').waitFor()
     const own = (await world.auth.control('GET', 'mails')).at(-1).link
@@ -164,7 +164,7 @@ describe('clicks', () => {
 describe('an API that', () => {
   test('wants fewer calls gets them', as(operator, async ({ page, watch }) => {
     watch.expect(/429/)
-    await page.getByLabel('Refresh every').selectOption({ label: '2 s' })
+    await page.getByRole('combobox', { name: 'Refresh' }).selectOption({ label: 'every 2 s' })
     await world.gateway.control('POST', 'fault', { path: 'vibevideo_admin', status: 429, times: -1, body: { message: 'API rate limit exceeded' } })
     await page.getByText('The server asks for fewer calls.').first().waitFor()
     await page.getByText(/Tried again at/).waitFor()

@@ -46,7 +46,7 @@ describe('signing in', () => {
       await page.getByText(person.email).waitFor()
       await page.getByText(person.level, { exact: false }).first().waitFor()
       await button(page, 'Sign out').click()
-      await page.getByLabel('Mail address').waitFor()
+      await page.getByLabel('Email address').waitFor()
     }
     assert.equal(await page.evaluate(() => localStorage.length), 0, 'nothing is kept beyond the tab')
     assert.deepEqual(await context.cookies(), [])
@@ -78,11 +78,11 @@ describe('signing in', () => {
   test('by a link in a mail', visit(async ({ page, watch }) => {
     watch.expect(/otp/, /Failed to load resource/)
     await page.goto(world.dashboardUrl)
-    await button(page, 'Link by mail').click()
-    await page.getByLabel('Mail address').fill('nobody@example.com')
+    await button(page, 'Email link').click()
+    await page.getByLabel('Email address').fill('nobody@example.com')
     await button(page, 'Send the link').click()
     await page.getByRole('alert').waitFor()
-    await page.getByLabel('Mail address').fill(operator.email)
+    await page.getByLabel('Email address').fill(operator.email)
     await button(page, 'Send the link').click()
     await page.getByText('the link is on its way').waitFor()
     const { link } = (await world.auth.control('GET', 'mails')).at(-1)
@@ -113,7 +113,7 @@ describe('signing in', () => {
     await heading(page, 'Overview').waitFor()
     const other = await page.context().newPage()
     await other.goto(world.dashboardUrl)
-    await other.getByLabel('Mail address').waitFor()
+    await other.getByLabel('Email address').waitFor()
   }))
 
   test('a session is renewed while the page is open, and ends when it is ended', visit(async ({ page, watch }) => {
@@ -128,9 +128,9 @@ describe('signing in', () => {
       // the access token would be good for a while
       await world.gateway.control('POST', 'fault', { path: 'vibevideo_admin', status: 401, times: -1, body: { code: 'PGRST303', message: 'JWT expired' } })
       await button(page, 'Refresh now').click()
-      await page.getByLabel('Mail address').waitFor()
+      await page.getByLabel('Email address').waitFor()
       await page.reload()
-      await page.getByLabel('Mail address').waitFor()
+      await page.getByLabel('Email address').waitFor()
     } finally {
       await forget()
       await world.auth.control('POST', 'settings', { jwtExp: 3600 })
@@ -477,6 +477,21 @@ describe('charts', () => {
   }))
 })
 
+describe('a window that is neither wide nor narrow', () => {
+  test('no heading of a list runs into the next, and the model can be read', inside({ viewport: { width: 1000, height: 800 } }, async ({ page }) => {
+    for (const screen of ['overview', 'jobs']) {
+      await goTo(page, screen)
+      await page.locator('td[data-label="Model, user"]').first().waitFor()
+      const { over, model } = await page.evaluate(() => ({
+        over: [...document.querySelectorAll('main th')].filter((th) => th.scrollWidth > th.clientWidth).map((th) => th.textContent.trim()),
+        model: document.querySelector('td[data-label="Model, user"] .clip').clientWidth,
+      }))
+      assert.deepEqual(over, [], screen)
+      assert.ok(model >= 60, `${screen}: ${model} px for the model`)
+    }
+  }))
+})
+
 describe('keyboard', () => {
   test('/ g j k Enter r t ?', inside(async ({ page }) => {
     await page.keyboard.press('/')
@@ -507,6 +522,31 @@ describe('keyboard', () => {
     await dialog(page).getByRole('heading', { name: 'Keyboard' }).waitFor()
     await page.keyboard.press('Escape')
     await dialog(page).waitFor({ state: 'detached' })
+  }))
+
+  test('the account menu closes by Escape, and when somebody goes on elsewhere', inside(async ({ page }) => {
+    const menu = page.locator('details.person')
+    const summary = page.getByLabel('Account and help')
+    const isOpen = () => menu.evaluate((it) => it.open)
+    await summary.press('Enter')
+    await button(page, 'Sign out').focus()
+    await page.keyboard.press('Escape')
+    assert.equal(await isOpen(), false)
+    assert.equal(await page.evaluate(() => document.activeElement.localName), 'summary', 'the focus is back where it came from')
+    await summary.press('Enter')
+    await page.keyboard.press('g')
+    await page.keyboard.press('u')
+    await heading(page, 'Users').waitFor()
+    await until('the menu is closed', async () => !await isOpen())
+    await summary.click()
+    await heading(page, 'Users').click()
+    assert.equal(await isOpen(), false)
+    await summary.click()
+    await button(page, 'Keyboard …').click()
+    await dialog(page).waitFor()
+    await page.keyboard.press('Escape')
+    await dialog(page).waitFor({ state: 'detached' })
+    assert.equal(await page.evaluate(() => document.activeElement.textContent), 'Keyboard …', 'a dialog gives the focus back to it')
   }))
 
   test('the first Tab leads to the content', inside(async ({ page }) => {
@@ -561,7 +601,7 @@ describe('refreshing', () => {
   }))
 
   test('a hidden tab asks nothing; seen again, it does at once', inside(async ({ page }) => {
-    await page.getByLabel('Refresh every').selectOption({ label: '2 s' })
+    await page.getByRole('combobox', { name: 'Refresh' }).selectOption({ label: 'every 2 s' })
     await forget()
     await until('it refreshes', async () => await calls(/overview/) > 0)
     await hide(page, true)
@@ -606,7 +646,7 @@ describe('refreshing', () => {
     await go(page, `job/${seeded.standing[3]}`)
     const done = () => page.getByRole('progressbar').first().evaluate((bar) => bar.value)
     const first = await done()
-    await page.getByLabel('Refresh every').selectOption({ label: '2 s' })
+    await page.getByRole('combobox', { name: 'Refresh' }).selectOption({ label: 'every 2 s' })
     await until('it has moved', async () => await done() > first)
   }))
 })

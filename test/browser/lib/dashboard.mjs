@@ -7,7 +7,7 @@ export const SCREENS = { overview: 'Overview', jobs: 'Jobs', lost: 'Lost submits
   limits: 'Limits and prices', health: 'Health', audit: 'Audit', ledger: 'Ledger' }
 
 export async function signIn(page, { email, password }) {
-  await page.getByLabel('Mail address').fill(email)
+  await page.getByLabel('Email address').fill(email)
   await page.getByLabel('Password', { exact: true }).fill(password)
   await page.getByRole('button', { name: 'Sign in' }).click()
 }
@@ -61,5 +61,5 @@ export async function refresh(page) {
 
 /** So that nothing is read while a test counts or compares. */
 export async function stopRefreshing(page) {
-  await page.getByLabel('Refresh every').selectOption({ label: 'off' })
+  await page.getByRole('combobox', { name: 'Refresh' }).selectOption({ label: 'never' })
 }

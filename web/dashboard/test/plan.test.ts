@@ -2,7 +2,15 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import type { Plan } from '../src/api/types'
 import { changeText, limitText, whoText } from '../src/lib/limit-text'
-import { actSentence, costText, planBound, planSentence, retryLabel, skippedLines } from '../src/lib/plan-text'
+import {
+  actSentence,
+  costText,
+  exampleCost,
+  planBound,
+  planSentence,
+  retryLabel,
+  skippedLines,
+} from '../src/lib/plan-text'
 import { readStatement } from '../src/lib/statement'
 
 const plan = (change: Partial<Plan>): Plan => ({
@@ -24,11 +32,20 @@ describe('a plan', () => {
   test('says how many, of how many, for how much', () => {
     assert.equal(planSentence('retry', plan({})), 'Retry 34 jobs of 12 users. About $17.00.')
     assert.equal(planSentence('cancel', plan({ jobs: 1, users: 1, cost_usd: 0 })), 'Cancel 1 job of 1 user. Free.')
+    assert.equal(
+      planSentence('resolve_not_sent', plan({ jobs: 1, users: 1 })),
+      'Send 1 job of 1 user again. About $17.00.',
+    )
     assert.match(planSentence('retry', plan({ jobs: 0 })), /nothing to do/)
   })
   test('says what it cannot price', () => {
-    assert.equal(costText({ cost_usd: 0, unpriced: 3 }), 'Price unknown: 3 new renders of unknown price')
+    assert.equal(costText({ cost_usd: 0, unpriced: 3 }), '3 new renders of unknown price')
     assert.equal(costText({ cost_usd: 1, unpriced: 1 }), 'About $1.00, and 1 new render of unknown price')
+    const example = { job_id: 1, does: 'render', cost_usd: 0 }
+    assert.equal(exampleCost(example, { unpriced: 1 }), 'unknown', 'a price that nobody knows is not free')
+    assert.equal(exampleCost(example, { unpriced: 0 }), 'free')
+    assert.equal(exampleCost({ ...example, does: 'copy' }, { unpriced: 1 }), 'free')
+    assert.equal(exampleCost({ ...example, cost_usd: 1.4 }, { unpriced: 1 }), '$1.40')
   })
   test('says that there is more', () => {
     assert.equal(planBound(plan({})), null)
@@ -98,7 +115,7 @@ test('limits in words, as they were and as they are', () => {
   assert.equal(limitText(null, 'user'), 'as the default')
   assert.equal(limitText(null, 'global'), 'no limit')
   assert.equal(limitText(-1, 'user'), 'no limit')
-  assert.equal(limitText(0, 'user'), 'none at all')
+  assert.equal(limitText(0, 'user'), '0', 'nobody takes it for no limit')
   assert.equal(whoText({ scope: 'user', user_id: 'u' }), 'user u')
   assert.equal(changeText('Videos', '3', '5'), 'Videos: 3 → 5')
   assert.equal(changeText('Videos', '3', '3'), '')

@@ -62,8 +62,8 @@ export function waitsChart(set: SeriesSet, times: number[], phase: Phase, model:
     times,
     format: shortDuration,
     lines: [
-      line('accent', 'Half take less than', sumColumn(set.p50, times, label), upTo(duration)),
-      line('warn', '19 of 20 take less than', sumColumn(set.p95, times, label), upTo(duration)),
+      line('accent', 'Typical (median)', sumColumn(set.p50, times, label), upTo(duration)),
+      line('warn', 'Slow (1 in 20 takes longer)', sumColumn(set.p95, times, label), upTo(duration)),
     ],
   }
 }

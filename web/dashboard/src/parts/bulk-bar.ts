@@ -43,7 +43,7 @@ export function bulkBar(selected: Set<number>, filter: Filter, clear: () => void
   const only: Filter = { job_id: [...selected].map(String) }
   return html`<div class="bulk on">
     <strong>${count(n, 'job')} selected</strong> ${buttons(only, `${count(n, 'selected job')}`)}
-    <button type="button" class="small plain" @click=${clear}>Select none</button>
+    <button type="button" class="small plain" @click=${clear}>Clear the selection</button>
     ${n > 1000 ? html`<span class="quiet">The first 1,000 at a time.</span>` : nothing}
   </div>`
 }

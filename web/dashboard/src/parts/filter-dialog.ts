@@ -68,7 +68,7 @@ class FilterDialog extends Dialog {
     const now = this.#filter.since ?? ''
     const known = TIMES.some(([value]) => value === now)
     return html`<label
-      >Ended or, if in work, requested in
+      >Ended (requested, if in work) in
       <select name="since">
         ${known ? nothing : html`<option value=${now} selected>since ${now}</option>`}
         ${TIMES.map(([value, label]) => html`<option value=${value} ?selected=${value === now}>${label}</option>`)}

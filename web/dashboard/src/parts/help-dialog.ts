@@ -18,7 +18,7 @@ class HelpDialog extends Dialog {
   protected body(): unknown {
     const keys = (text: string) => text.split(' ').map((key) => html`<kbd>${key}</kbd> `)
     return html`<label class="check"
-        ><input type="checkbox" .checked=${shortcuts.value} @change=${this.#switch} /> Shortcuts of one letter are on</label
+        ><input type="checkbox" .checked=${shortcuts.value} @change=${this.#switch} /> Single-letter shortcuts are on</label
       >
       <dl class="keys">
         ${KEYS.map(([key, meaning]) => html`<div><dt>${keys(key)}</dt><dd>${meaning}</dd></div>`)}

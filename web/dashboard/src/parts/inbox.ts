@@ -76,7 +76,7 @@ function place(row: InboxRow): unknown {
 }
 
 const LOST =
-  'Nobody knows whether fal.ai renders it and charges. Nothing is sent again until that is found out, or somebody decides.'
+  'Nobody knows whether fal.ai renders and charges. Nothing is sent again until that is found out, or somebody decides.'
 
 function line(row: InboxRow): TemplateResult {
   // what is sent again has to be looked at one by one

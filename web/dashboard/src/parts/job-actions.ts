@@ -79,7 +79,7 @@ function askWhether(job: Job, cost: RetryCost): void {
 /** requestId: which of fal.ai's requests it is. */
 export function askAdopt(job: Job, requestId: string): void {
   ask({
-    title: `Job ${job.job_id} is this request`,
+    title: `Adopt this request for job ${job.job_id}`,
     text: html`<p>The job goes on with this request, and nothing is sent again. It costs nothing more.</p>
       <p><code class="wrap">${requestId}</code></p>`,
     verb: 'Adopt it, free',
@@ -95,9 +95,10 @@ export function askSendAgain(job: Job): void {
   openPlan('resolve_not_sent', { job_id: [String(job.job_id)] }, `job ${job.job_id}`)
 }
 
-export function jobActions(job: JobRow, cost: RetryCost | null): TemplateResult {
+export function jobActions(job: JobRow, cost: RetryCost | null): TemplateResult | typeof nothing {
   const cancels = isActive(job.state) && job.state !== 'processing'
   const retries = cost?.allowed ?? false
+  if (!cancels && !retries) return nothing
   return html`<div class="buttons">
     ${retries ? html`<button type="button" class="primary" @click=${() => askRetry(job)}>${retryLabel(cost, job.state)} …</button>` : nothing}
     ${cancels ? html`<button type="button" @click=${() => askCancel(job)}>Cancel …</button>` : nothing}

@@ -43,7 +43,7 @@ export function statusCell(job: JobRow): TemplateResult {
 export function modelCell(job: JobRow): TemplateResult {
   return html`<span class="two"
     ><span class="clip" title=${job.model}>${job.model}</span
-    ><span class="clip quiet" title=${job.user_id ?? ''}>${job.user_id ?? 'nobody known'}</span></span
+    ><span class="clip quiet" title=${job.user_id ?? ''}>${job.user_id ?? 'user unknown'}</span></span
   >`
 }
 

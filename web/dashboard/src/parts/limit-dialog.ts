@@ -106,7 +106,7 @@ class LimitDialog extends Dialog {
 
   protected override buttons(): unknown {
     return html`
-      ${this.#exists ? html`<button type="button" class="danger" ?disabled=${this.busy} @click=${this.#remove}>Remove it</button>` : ''}
+      ${this.#exists ? html`<button type="button" class="danger" ?disabled=${this.busy} @click=${this.#remove}>Remove the limit</button>` : ''}
       <button type="button" class="primary" ?disabled=${this.busy} @click=${this.#save}>Save</button>
     `
   }

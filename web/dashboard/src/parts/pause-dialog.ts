@@ -32,11 +32,11 @@ class PauseDialog extends Dialog {
       this.#reason = (event.target as HTMLInputElement).value
     }
     return html`<fieldset class="stack">
-        <legend>What</legend>
-        ${this.#choice('sending', 'Send nothing new', 'New videos wait; what fal.ai has goes on and is stored.')}
+        <legend>What is paused</legend>
+        ${this.#choice('sending', 'Sending', 'New videos wait. What fal.ai already has is finished and stored.')}
         ${this.#choice('all', 'All work', 'Nothing is sent, asked, copied or written.')}
       </fieldset>
-      <label>Why, for the others <input maxlength="200" @input=${type} /></label>
+      <label>Reason, for other operators <input maxlength="200" @input=${type} /></label>
       <p class="quiet">Users can go on requesting videos: they wait. Pausing costs nothing.</p>`
   }
 

@@ -8,7 +8,7 @@ import { jobLink } from '../app/route'
 import { admin } from '../app/session'
 import { type Filter, toApi } from '../lib/filter'
 import { count, usd } from '../lib/format'
-import { ACTIONS, actSentence, planBound, planSentence, skippedLines } from '../lib/plan-text'
+import { ACTIONS, actSentence, doing, exampleCost, planBound, planSentence, skippedLines } from '../lib/plan-text'
 import { DEEDS } from '../lib/words'
 import { define } from './base'
 import { Dialog, openDialog } from './dialog'
@@ -105,7 +105,7 @@ class PlanDialog extends Dialog {
 
   #skipped(skipped: number, why: Record<string, number>): unknown {
     if (skipped === 0) return nothing
-    return html`<h3>Passed over: ${count(skipped, 'job')}</h3>
+    return html`<h3>Skipped: ${count(skipped, 'job')}</h3>
       <ul class="plain">${skippedLines(why).map((line) => html`<li>${line}</li>`)}</ul>`
   }
 
@@ -126,8 +126,8 @@ class PlanDialog extends Dialog {
             kind: 'wide',
             cell: (e) => html`<span class="clip" title=${e.key ?? ''}>${e.key ?? ''}</span>`,
           },
-          { head: 'Is', cell: (e) => (e.does ? (DEEDS[e.does] ?? e.does) : '') },
-          { head: 'Cost', kind: 'num', cell: (e) => (Number(e.cost_usd) > 0 ? usd(e.cost_usd) : 'free') },
+          { head: 'Will be', kind: 'does', cell: (e) => (e.does ? (DEEDS[e.does] ?? e.does) : '') },
+          { head: 'Cost', kind: 'num', cell: (e) => exampleCost(e, plan) },
         ],
         plan.examples,
         (e) => e.job_id,
@@ -158,12 +158,11 @@ class PlanDialog extends Dialog {
     if (this.#result || this.#plan?.jobs === 0) return nothing
     if (!this.#plan)
       return html`<button type="button" ?disabled=${this.busy} @click=${this.#makePlan}>Plan again</button>`
-    const { verb } = ACTIONS[this.#action]
     const cost = Number(this.#plan.cost_usd) > 0 ? `, pay about ${usd(this.#plan.cost_usd)}` : ''
     return html`
       ${this.error ? html`<button type="button" ?disabled=${this.busy} @click=${this.#makePlan}>Plan again</button>` : nothing}
       <button class="primary" type="button" ?disabled=${this.busy || !this.#isConfirmed()} @click=${this.#act}>
-        ${this.busy ? 'One moment …' : `${verb} ${count(this.#plan.jobs, 'job')}${cost}`}
+        ${this.busy ? 'One moment …' : `${doing(this.#action, count(this.#plan.jobs, 'job'))}${cost}`}
       </button>
     `
   }

@@ -18,7 +18,7 @@ class ResolveDialog extends Dialog {
   }
 
   protected heading(): string {
-    return `The request of job ${this.#job.job_id}`
+    return `Enter the request of job ${this.#job.job_id}`
   }
 
   protected body(): unknown {
@@ -26,7 +26,7 @@ class ResolveDialog extends Dialog {
       this.#request = (event.target as HTMLInputElement).value.trim()
       this.requestUpdate()
     }
-    return html`<p>Look for it in fal.ai’s dashboard: same model, same prompt, about the same time. It costs nothing more.</p>
+    return html`<p>Look for it in fal.ai’s dashboard: same model, same prompt, about the same time. Adopting it costs nothing more.</p>
       <label>Request id <input autofocus autocomplete="off" spellcheck="false" @input=${type} /></label>`
   }
 

@@ -7,7 +7,7 @@ export interface Column<Row> {
   head: string
   cell: (row: Row) => unknown
   /** num: to the right; wide: takes what is left; first: the card's heading */
-  kind?: 'num' | 'wide' | 'first' | 'act' | 'job' | 'trend' | 'seen'
+  kind?: 'num' | 'wide' | 'first' | 'act' | 'job' | 'trend' | 'seen' | 'does'
 }
 
 function headCell(column: Column<never>): TemplateResult {

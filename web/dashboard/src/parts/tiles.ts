@@ -52,7 +52,7 @@ function inWork(o: Overview): Tile {
 function oldest(o: Overview): Tile {
   const name = 'Oldest waiting'
   if (o.oldest_waiting_job_id === null)
-    return { name, figure: 'Nobody waits', note: 'all is sent', href: link('jobs', statuses('pending')) }
+    return { name, figure: 'None', note: 'everything is sent', href: link('jobs', statuses('pending')) }
   return {
     name,
     figure: since(o.oldest_waiting_since),
@@ -65,7 +65,7 @@ function oldest(o: Overview): Tile {
 function done(o: Overview): Tile {
   const href = link('jobs', { state: 'completed', since: midnight() })
   const last = o.last_completed_at ? html`last one ${since(o.last_completed_at)}` : 'none so far'
-  if (o.done_today === 0) return { name: `Done ${TODAY}`, figure: 'None yet', note: last, href }
+  if (o.done_today === 0) return { name: `Done ${TODAY}`, figure: 'None', note: last, href }
   return { name: `Done ${TODAY}`, figure: number(o.done_today), note: last, href, tone: 'ok' }
 }
 
@@ -73,7 +73,7 @@ function failed(o: Overview): Tile {
   const name = `Failed ${TODAY}`
   const cancelled = o.cancelled_today > 0 ? `${number(o.cancelled_today)} cancelled` : 'none cancelled'
   const href = link('jobs', { state: 'failed', since: midnight() })
-  if (o.failed_today === 0) return { name, figure: 'Nothing', note: cancelled, href }
+  if (o.failed_today === 0) return { name, figure: 'None', note: cancelled, href }
   return { name, figure: number(o.failed_today), note: cancelled, href, tone: 'bad' }
 }
 
@@ -102,7 +102,7 @@ function health(o: Overview): Tile {
       href,
       tone: 'bad',
     }
-  const words = { running: 'Running', slow: 'Slow', idle: 'At rest', down: 'Down' } as const
+  const words = { running: 'Running', slow: 'Slow', idle: 'Idle', down: 'Down' } as const
   const tones = { running: 'ok', slow: 'warn', idle: 'ok', down: 'bad' } as const
   return { name: 'Worker', figure: words[o.worker], note: o.worker_detail, href, tone: tones[o.worker] }
 }

@@ -54,15 +54,15 @@ class AuditScreen extends Part {
   }
 
   #list(): TemplateResult {
-    if (this.#pages.size === 0) return empty('Nobody has done anything yet that is to be noted.')
+    if (this.#pages.size === 0) return empty('No acts yet.')
     return html`${dataTable<AuditRow>(
       'Audit',
       [
         { head: 'When', kind: 'first', cell: (row) => when(row.at) },
         { head: 'Who', cell: (row) => html`<span class="break">${row.who}</span>` },
-        { head: 'Did', cell: (row) => html`<code>${row.action}</code>` },
+        { head: 'Action', cell: (row) => html`<code>${row.action}</code>` },
         { head: 'Jobs', kind: 'num', cell: (row) => number(row.jobs) },
-        { head: 'Spends', kind: 'num', cell: (row) => usd(row.cost_usd) },
+        { head: 'Cost', kind: 'num', cell: (row) => usd(row.cost_usd) },
         { head: 'Details', kind: 'wide', cell: (row) => this.#details(row) },
       ],
       this.#pages.rows,

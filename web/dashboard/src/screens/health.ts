@@ -21,8 +21,8 @@ import { dataTable } from '../parts/table'
 import { since, whenSince } from '../parts/time'
 
 const CHECKS: Record<Check['status'], [label: string, tone: Tone]> = {
-  ok: ['Fine', 'ok'],
-  warn: ['Look at it', 'warn'],
+  ok: ['OK', 'ok'],
+  warn: ['Warning', 'warn'],
   fail: ['Fails', 'bad'],
 }
 const WORST: Check['status'][] = ['fail', 'warn', 'ok']
@@ -40,9 +40,9 @@ function checkTable(checks: Check[]): TemplateResult {
     'Checks',
     [
       { head: 'Check', kind: 'first', cell: (c) => html`<code>${c.check_name}</code>` },
-      { head: 'Is', cell: (c) => badge(...CHECKS[c.status]) },
+      { head: 'Result', cell: (c) => badge(...CHECKS[c.status]) },
       {
-        head: 'What it says',
+        head: 'Detail',
         kind: 'wide',
         cell: (c) =>
           html`<span class="two"><span dir="auto">${c.detail}</span>${
@@ -63,7 +63,13 @@ function settingTable(settings: Setting[]): TemplateResult {
     'Settings',
     [
       { head: 'Setting', kind: 'first', cell: (s) => html`<code>${s.name}</code>` },
-      { head: 'Value', cell: (s) => html`<code class="break">${s.value === '' ? 'empty' : s.value}</code>` },
+      {
+        head: 'Value',
+        cell: (s) =>
+          s.value === null
+            ? html`<span class="quiet">not shown</span>`
+            : html`<code class="break">${s.value === '' ? 'empty' : s.value}</code>`,
+      },
       { head: 'From', cell: (s) => s.source },
       {
         head: 'Meaning',
@@ -120,7 +126,7 @@ class HealthScreen extends Part {
       ? html`<button type="button" @click=${askResume}>Resume …</button>`
       : html`<button type="button" @click=${openPause}>Pause …</button>`
     return html`<div class="switch">
-      <p>${paused ? html`${badge('Paused', 'warn')} <span dir="auto">${paused}</span>` : html`${badge('Not paused', 'ok')} What is submitted is sent.`}</p>
+      <p>${paused ? html`${badge('Paused', 'warn')} <span dir="auto">${paused}</span>` : html`${badge('Not paused', 'ok')} What users request is sent.`}</p>
       ${mayAct() ? act : nothing}
     </div>`
   }

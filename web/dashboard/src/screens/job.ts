@@ -33,6 +33,8 @@ interface Shown {
   cost: RetryCost | null
 }
 
+const isBusy = (job: JobRow) => ['sending', 'copying'].includes(job.waits_for ?? '')
+
 class JobScreen extends Part {
   #id = route.value.id
   #said = ''
@@ -81,7 +83,7 @@ class JobScreen extends Part {
       ${sentence && isActive(job.state) ? html`<p class="lead" dir="auto">${sentence}</p>` : nothing}
       ${!isActive(job.state) ? errorText(job.error_code, sentence) : nothing} ${this.#waits(job)} ${this.#copy(details)}
       ${details.row_error ? html`<p class="line warn">The app’s row does not show this: ${details.row_error}</p>` : nothing}
-      ${job.message ? html`<p class="quiet">Its user reads: <span dir="auto">“${job.message}”</span></p>` : nothing}
+      ${job.message ? html`<p class="quiet">The user sees: <span dir="auto">“${job.message}”</span></p>` : nothing}
       ${job.state === 'submit_unknown' ? html`<p><a href=${link('lost')}>Decide on it under Lost submits</a></p>` : nothing}
       ${mayAct() ? jobActions(job, cost) : nothing}
       ${cost && !cost.allowed && !isActive(job.state) && cost.reason ? html`<p class="quiet">No retry: ${cost.reason}</p>` : nothing}
@@ -92,9 +94,7 @@ class JobScreen extends Part {
     const left = parseInterval(job.estimate)
     if (!isActive(job.state) || (left === null && !job.waits_until)) return nothing
     return html`<p class="quiet">
-      ${left !== null ? `The video may be there in about ${duration(left)}. ` : ''}${
-        job.waits_until ? html`Acted on next at ${when(job.waits_until)}.` : ''
-      }
+      ${left !== null ? `The video may be there in about ${duration(left)}.` : html`Next step at ${when(job.waits_until)}.`}
     </p>`
   }
 
@@ -122,12 +122,13 @@ class JobScreen extends Part {
         'Attempt',
         `${number(job.attempt)}${job.tries > 0 ? `, ${count(job.tries, 'failed try', 'failed tries')}` : ''}`,
       ],
-      ['Acted on next', details.next_at && whenSince(details.next_at)],
+      // of one that is being worked on it is only when another process may take it
+      ['Next step', isBusy(job) ? null : details.next_at && whenSince(details.next_at)],
       ['Request', job.request_id && copyable(job.request_id, 'request id')],
       [
         'At fal.ai',
         details.fal_url &&
-          html`${outLink(details.fal_url, 'The request')} <span class="quiet">wants the API key</span>`,
+          html`${outLink(details.fal_url, 'The request')} <span class="quiet">needs the API key</span>`,
       ],
       ['Video at fal.ai', details.media_url && outLink(details.media_url, 'The file, while fal.ai keeps it')],
       ['In Storage', details.object_key && copyable(`${details.bucket ?? ''}/${details.object_key}`, 'name')],
@@ -164,7 +165,7 @@ class JobScreen extends Part {
           kind: 'first',
           cell: (a) =>
             a.job_id === job.job_id
-              ? html`<strong>${a.job_id}</strong> (this one)`
+              ? html`<span class="nowrap"><strong>${a.job_id}</strong> (this one)</span>`
               : html`<a href=${jobLink(a.job_id)} data-line>${a.job_id}</a>`,
         },
         { head: 'Attempt', kind: 'num', cell: (a) => number(a.attempt) },

@@ -9,7 +9,7 @@ import { icon } from '../parts/icon'
 type Way = 'password' | 'link' | 'token'
 const WAYS: [way: Way, label: string][] = [
   ['password', 'Password'],
-  ['link', 'Link by mail'],
+  ['link', 'Email link'],
   ['token', 'Token'],
 ]
 
@@ -68,7 +68,7 @@ class Login extends Part {
   }
 
   #fields(): TemplateResult {
-    const email = html`<label>Mail address <input name="email" type="email" required autocomplete="username" /></label>`
+    const email = html`<label>Email address <input name="email" type="email" required autocomplete="username" /></label>`
     if (this.#way === 'token') {
       return html`<label>JWT <textarea name="token" rows="4" required spellcheck="false" autocomplete="off"></textarea></label>
         <p class="quiet">It stays in this tab. Use one of your own, never the service_role key.</p>`

@@ -29,12 +29,12 @@ function candidateColumns(row: LostRow): Column<Candidate>[] {
       cell: (c) =>
         html`${when(c.at)}${c.seconds === null ? nothing : html` <span class="quiet">${duration(Math.abs(c.seconds))} ${c.seconds < 0 ? 'before' : 'after'} ours</span>`}`,
     },
-    { head: 'Its input is', cell: (c) => (c.input ? INPUTS[c.input] : '') },
+    { head: 'Its input is', cell: (c) => html`<span class="nowrap">${c.input ? INPUTS[c.input] : ''}</span>` },
     {
       head: 'Why it was not taken',
       kind: 'wide',
       cell: (c) =>
-        html`<span dir="auto">${c.why ?? ''}</span> ${c.fal_url ? outLink(c.fal_url, 'its result') : nothing}`,
+        html`<span dir="auto">${c.why ? `${c.why}. ` : ''}</span>${c.fal_url ? html`<span class="nowrap">${outLink(c.fal_url, 'Its result')}</span>` : nothing}`,
     },
   ]
   if (!mayAct()) return columns
@@ -65,7 +65,7 @@ function buttons(row: LostRow): TemplateResult | typeof nothing {
   if (!mayAct()) return nothing
   const cost = Number(row.job.cost_usd)
   return html`<div class="buttons">
-    <button type="button" @click=${() => openResolve(row.job)}>Enter its request …</button>
+    <button type="button" @click=${() => openResolve(row.job)}>Enter its request id …</button>
     <button type="button" @click=${() => askSendAgain(row.job)}>It was not sent: send again${cost > 0 ? `, pays about ${usd(cost)}` : ', pays again'} …</button>
     <button type="button" @click=${() => askCancel(row.job)}>Cancel …</button>
   </div>`
@@ -78,13 +78,13 @@ function item(row: LostRow): TemplateResult {
       <a href=${jobLink(job.job_id)} data-line data-key="lost-${job.job_id}">Job ${job.job_id}</a>
       <code class="clip" title=${job.vibelog_id}>${job.vibelog_id}</code>
     </h2>
-    <p>Sent ${whenSince(row.sent_at)} to <span class="break">${job.model}</span>, for ${job.user_id ? html`user <span class="break">${job.user_id}</span>` : 'nobody known'}.</p>
+    <p>Sent ${whenSince(row.sent_at)} to <span class="break">${job.model}</span>, for ${job.user_id ? html`user <span class="break">${job.user_id}</span>` : 'an unknown user'}.</p>
     ${job.prompt ? html`<p class="quiet clamp" dir="auto">${job.prompt}</p>` : nothing}
     <p class="line warn">${icon('warn')}<span>${ends(row)}</span></p>
     <p class="quiet">
       ${row.looked_at ? html`Looked up at fal.ai ${since(row.looked_at)}. ` : 'Not looked up yet. '}${
         row.next_look_at ? html`Next ${since(row.next_look_at)}. ` : ''
-      }${row.fal_url ? html`${outLink(row.fal_url, 'fal.ai’s list')} wants the API key.` : ''}
+      }${row.fal_url ? html`${outLink(row.fal_url, 'fal.ai’s list')} needs the API key.` : ''}
     </p>
     ${candidates(row)} ${buttons(row)}
   </li>`
@@ -104,8 +104,8 @@ class LostScreen extends Part {
   override render() {
     return html`${pageHead('Lost submits')}
       <p class="quiet">
-        fal.ai’s answer to these was lost on its way, so that nobody knows whether it renders and charges. Nothing is sent again until
-        that is found out, or decided.
+        fal.ai’s answer to these was lost on its way, so nobody knows whether it renders and charges. Nothing is sent again until that
+        is found out, or somebody decides.
       </p>
       ${polled(this.#poll, (rows) => this.#list(rows))}`
   }

@@ -73,7 +73,7 @@ class UsersScreen extends Part {
         kind: 'first',
         cell: (u) =>
           u.user_id === null
-            ? html`<span class="quiet">nobody known</span>`
+            ? html`<span class="quiet">unknown</span>`
             : html`<a class="break" href=${link('jobs', { user: u.user_id })} data-line data-key="user-${u.user_id}">${u.user_id}</a>`,
       },
       { head: 'In work', kind: 'num', cell: (u) => against(number(u.active), u.max_active) },
