@@ -1,6 +1,6 @@
 // The clients of Supabase bring what this page never does: sign-up, passkeys, wallets, administration of users,
-// queries of tables. Of their classes only the methods stay that ours lead to. A name below that a new version does
-// not have any more stops the build.
+// queries of tables. Of their classes only the methods stay that ours lead to; and of uPlot's ways to draw a line, the
+// straight one. A name below that a new version does not have any more stops the build.
 
 import { parseAst } from 'vite'
 
@@ -24,6 +24,8 @@ const CLASSES = {
     PostgrestClient: ['constructor', 'rpc'],
   },
 }
+const CHARTS = '/node_modules/uplot/dist/uPlot.esm.js'
+const PATHS = ['stepped', 'bars', 'spline']
 const AUTH = '@supabase/auth-js/dist/module/GoTrueClient.js'
 const INDEX = '\0lean-auth'
 
@@ -76,6 +78,14 @@ function prune(code, wanted) {
   return lean
 }
 
+function straight(code) {
+  return PATHS.reduce((rest, name) => {
+    const lean = rest.replace(new RegExp(`\\(paths\\.${name}\\s*= \\w+\\);`), '')
+    if (lean === rest) throw new Error(`uPlot has no ${name} any more`)
+    return lean
+  }, code)
+}
+
 export function leanClients() {
   let client = ''
   return {
@@ -95,6 +105,7 @@ export function leanClients() {
       return id === INDEX ? `export { default as GoTrueClient } from ${JSON.stringify(client)}` : null
     },
     transform(code, id) {
+      if (id.endsWith(CHARTS)) return { code: straight(code), map: null }
       const file = Object.keys(CLASSES).find((one) => id.endsWith(`/node_modules/${one}`))
       return file ? { code: prune(code, CLASSES[file]), map: null } : null
     },

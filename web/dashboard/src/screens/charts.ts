@@ -127,7 +127,7 @@ class ChartsScreen extends Part {
       <div class="charts" @vv-zoom=${this.#zoom}>
         ${shown.charts.map((data) => html`<div class="panel"><vv-chart .data=${data} .view=${view}></vv-chart></div>`)}
       </div>
-      <p class="quiet">A point is ${this.#query().range.step}. Times are local.</p>`
+      <p class="quiet">Each point covers ${this.#query().range.step}. Times are local.</p>`
   }
 
   override render() {
