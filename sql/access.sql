@@ -88,7 +88,7 @@ COMMENT ON COLUMN vibevideo.audit.who IS 'the JWT''s sub or the login role and, 
 COMMENT ON COLUMN vibevideo.audit.action IS 'the function''s name, or the table''s and what was done to it';
 COMMENT ON COLUMN vibevideo.audit.arguments IS 'what it was called with: a job, a filter, a scope; or the first rows that were changed';
 COMMENT ON COLUMN vibevideo.audit.jobs IS 'how many jobs it changed; NULL for an act that is not about jobs';
-COMMENT ON COLUMN vibevideo.audit.cost_usd IS 'what it spends, by list prices, in USD; NULL: nothing';
+COMMENT ON COLUMN vibevideo.audit.cost_usd IS 'what it spends at most, in USD; NULL: nothing';
 COMMENT ON COLUMN vibevideo.audit.outcome IS 'what came of it: what was skipped and why, who had planned it';
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.audit', '');
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.audit_audit_id_seq', '');
@@ -159,7 +159,7 @@ DO $$
 DECLARE
 	audited name;
 BEGIN
-	FOREACH audited IN ARRAY ARRAY['limit', 'model', 'operator', 'access'] LOOP
+	FOREACH audited IN ARRAY ARRAY['limit', 'model', 'price_rule', 'operator', 'access'] LOOP
 		EXECUTE format('CREATE TRIGGER audit_insert AFTER INSERT ON vibevideo.%I REFERENCING NEW TABLE AS new_rows '
 					   'FOR EACH STATEMENT EXECUTE FUNCTION vibevideo_internal.audit_table()', audited);
 		EXECUTE format('CREATE TRIGGER audit_update AFTER UPDATE ON vibevideo.%I REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows '
@@ -302,7 +302,7 @@ LANGUAGE sql IMMUTABLE ROWS 10 SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	VALUES ('viewer', 'USAGE', 'SCHEMA vibevideo', false),
 		   ('viewer', 'SELECT', 'vibevideo.jobs, vibevideo.costs, vibevideo.costs_by_month, vibevideo.costs_by_day, vibevideo.settings, '
-			'vibevideo.model, vibevideo.limit, vibevideo.rollup, vibevideo.backlog, vibevideo.typical, vibevideo.now, vibevideo.today, '
+			'vibevideo.model, vibevideo.price_rule, vibevideo.limit, vibevideo.rollup, vibevideo.backlog, vibevideo.typical, vibevideo.now, vibevideo.today, '
 			'vibevideo.inbox, vibevideo.overview, vibevideo.errors, vibevideo.users', false),
 		   ('viewer', 'EXECUTE', 'FUNCTION vibevideo.overview(), vibevideo.inbox(), vibevideo.list_jobs(jsonb, jsonb, int), '
 			'vibevideo.job_detail(bigint), vibevideo.error_groups(timestamptz), vibevideo.users(timestamptz, int)', true),
@@ -320,7 +320,7 @@ BEGIN ATOMIC
 			'vibevideo_internal.histogram(bigint), vibevideo.histogram_sum(bigint[]), vibevideo.histogram_bounds(), '
 			'vibevideo.percentile(bigint[], double precision)', false),
 		   ('viewer', 'EXECUTE', 'FUNCTION vibevideo.series(text, timestamptz, interval), vibevideo.why(bigint)', true),
-		   ('viewer', 'EXECUTE', 'FUNCTION vibevideo.me(), vibevideo.find(text, int), vibevideo.lost(int), vibevideo.retry_cost(bigint), '
+		   ('viewer', 'EXECUTE', 'FUNCTION vibevideo.me(), vibevideo.find(text, int), vibevideo.lost(int), vibevideo.retry_cost(bigint), vibevideo.estimate(text, jsonb), '
 			'vibevideo.health(boolean), vibevideo_internal.shown_limits(), vibevideo_internal.shown_prices(), '
 			'vibevideo_internal.shown_settings(), vibevideo_internal.shown_worker()', true),
 		   ('viewer', 'EXECUTE', 'FUNCTION public.vibevideo_admin_me(), public.vibevideo_admin_overview(), public.vibevideo_admin_inbox(), '
@@ -328,7 +328,7 @@ BEGIN ATOMIC
 			'public.vibevideo_admin_errors(timestamptz), public.vibevideo_admin_users(timestamptz, int), '
 			'public.vibevideo_admin_series(text, timestamptz, interval), public.vibevideo_admin_lost(int), public.vibevideo_admin_retry_cost(bigint), '
 			'public.vibevideo_admin_health(boolean), public.vibevideo_admin_worker(), public.vibevideo_admin_limits(), '
-			'public.vibevideo_admin_prices(), public.vibevideo_admin_settings()', true),
+			'public.vibevideo_admin_prices(), public.vibevideo_admin_settings(), public.vibevideo_admin_estimate(text, jsonb)', true),
 		   -- the mark that tells this role from another of its name
 		   ('viewer', 'EXECUTE', 'FUNCTION vibevideo_internal.caller()', false),
 		   ('operator', 'SELECT', 'vibevideo.audit', false),
@@ -336,12 +336,14 @@ BEGIN ATOMIC
 			'vibevideo.pause(text, text), vibevideo.resume(), vibevideo.probe_now(), vibevideo.plan(text, jsonb, int), '
 			'vibevideo.act(uuid, text), vibevideo.redrive(text, interval, int, text)', true),
 		   ('operator', 'EXECUTE', 'FUNCTION vibevideo.audit(jsonb, int), vibevideo.set_limit(text, text, int, int, numeric), '
-			'vibevideo.delete_limit(text, text), vibevideo.set_price(text, numeric)', true),
+			'vibevideo.delete_limit(text, text), vibevideo.set_price(text, numeric, text, jsonb, jsonpath, numeric, numeric, timestamptz, text), '
+			'vibevideo.delete_price(text, jsonb)', true),
 		   ('operator', 'EXECUTE', 'FUNCTION public.vibevideo_admin_plan(text, jsonb, int), public.vibevideo_admin_act(uuid, text), '
 			'public.vibevideo_admin_cancel(bigint), public.vibevideo_admin_retry(bigint), public.vibevideo_admin_resolve(bigint, text), '
 			'public.vibevideo_admin_pause(text, text), public.vibevideo_admin_resume(), public.vibevideo_admin_probe_now(), '
 			'public.vibevideo_admin_audit(jsonb, int), public.vibevideo_admin_set_limit(text, text, int, int, numeric), '
-			'public.vibevideo_admin_delete_limit(text, text), public.vibevideo_admin_set_price(text, numeric)', true);
+			'public.vibevideo_admin_delete_limit(text, text), public.vibevideo_admin_set_price(text, numeric, text, jsonb, jsonpath, numeric, numeric, timestamptz, text), '
+			'public.vibevideo_admin_delete_price(text, jsonb)', true);
 END;
 COMMENT ON FUNCTION vibevideo_internal.rights() IS 'the rights of viewers and operators, as GRANT takes them; owner only';
 

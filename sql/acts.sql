@@ -524,10 +524,10 @@ RETURN CASE action
 END;
 COMMENT ON FUNCTION vibevideo_internal.deed_sql(text) IS 'what an action of vibevideo.plan does to a job j, as SQL; owner only';
 
--- What that may cost, at today's list price; a lost submit has one already.
+-- What that may cost, at today's price; a lost submit has one already.
 CREATE FUNCTION vibevideo_internal.cost_sql(action text)
 RETURNS text LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
-RETURN format($sql$CASE WHEN %s = 'render' THEN greatest(%s, coalesce((SELECT m.price_usd FROM vibevideo.model m WHERE m.endpoint = j.model), 0)) ELSE 0 END$sql$,
+RETURN format($sql$CASE WHEN %s = 'render' THEN greatest(%s, coalesce(vibevideo_internal.most_cost(j.model, j.input), 0)) ELSE 0 END$sql$,
 			  vibevideo_internal.deed_sql(action), CASE action WHEN 'resolve_not_sent' THEN 'j.cost_usd' ELSE '0' END);
 COMMENT ON FUNCTION vibevideo_internal.cost_sql(text) IS 'what an action of vibevideo.plan may cost for a job j, as SQL; owner only';
 
@@ -636,7 +636,7 @@ BEGIN
 	jobs = cardinality(ids);
 	users = (SELECT count(DISTINCT o) FROM unnest(owners) o);
 	EXECUTE format('SELECT count(*) FROM vibevideo.job j WHERE j.job_id = ANY ($1) AND %s = ''render'' '
-				   'AND NOT EXISTS (SELECT FROM vibevideo.model m WHERE m.endpoint = j.model AND m.price_usd IS NOT NULL)',
+				   'AND vibevideo_internal.most_cost(j.model, j.input) IS NULL',
 				   vibevideo_internal.deed_sql(action))
 	INTO unpriced USING ids;
 	cost_usd = (SELECT coalesce(sum(c), 0) FROM unnest(costs) c);
@@ -672,7 +672,7 @@ max_jobs: so many at most, 1 to 100000, the newest or, with since, the oldest; d
 Returns one row:
 token: for vibevideo.act; NULL if there is nothing to do.
 jobs, users: how many jobs would be changed, and of how many users.
-cost_usd: what it would cost at most, list price in USD.
+cost_usd: what it would cost at most, in USD.
 confirm: the words that vibevideo.act wants to hear; NULL if it costs no more than vibevideo.confirm_over_usd.
 unpriced: how many new renders have no known price, and count as 0.
 skipped, why: how many jobs match but are passed over, and how many of them for which reason.
@@ -736,12 +736,13 @@ BEGIN
 		command = format('WITH r AS MATERIALIZED (%s), '
 			'made AS (INSERT INTO vibevideo.job (relation, vibelog_id, state, model, input, requested_by, priority, attempt, row_bears, cost_usd) '
 			'SELECT r.relation, r.vibelog_id, ''pending'', r.model, r.input, r.requested_by, r.priority, r.attempt + 1, '
-			'CASE WHEN r.row_dirty OR r.row_bears = ''?'' THEN r.row_bears ELSE coalesce(r.request_id, ''-'') END, r.price '
+			'CASE WHEN r.row_dirty OR r.row_bears = ''?'' THEN r.row_bears ELSE coalesce(r.request_id, ''-'') END, '
+			'CASE WHEN vibevideo_internal.most_cost(r.model, r.input) IS NOT NULL THEN r.price END '
 			'FROM r ON CONFLICT DO NOTHING RETURNING relation, vibelog_id, cost_usd), '
 			-- grouped, since a join would be planned for few
-			'done AS (SELECT max(b.job_id) AS job_id, max(b.cost_usd) AS cost FROM (SELECT r.relation, r.vibelog_id, r.job_id, NULL AS cost_usd FROM r '
-			'UNION ALL SELECT m.relation, m.vibelog_id, NULL, m.cost_usd FROM made m) b GROUP BY b.relation, b.vibelog_id '
-			'HAVING count(b.cost_usd) > 0) ', right_jobs);
+			'done AS (SELECT max(b.job_id) AS job_id, max(b.cost_usd) AS cost FROM (SELECT r.relation, r.vibelog_id, r.job_id, NULL AS cost_usd, false AS made FROM r '
+			'UNION ALL SELECT m.relation, m.vibelog_id, NULL, m.cost_usd, true FROM made m) b GROUP BY b.relation, b.vibelog_id '
+			'HAVING bool_or(b.made)) ', right_jobs);
 	END IF;
 	EXECUTE command || 'SELECT coalesce(array_agg(d.job_id), ''{}''), coalesce(sum(d.cost), 0) FROM done d'
 	INTO done, cost_usd USING f, p, deed;
@@ -908,7 +909,7 @@ confirm: the words that the plan returned in its column confirm, as ''spend 34.5
   vibevideo.confirm_over_usd; default: none.
 Returns one row:
 jobs, users: how many jobs were changed, and of how many users.
-cost_usd: what that spends, list price in USD.
+cost_usd: what that spends at most, in USD.
 skipped, why: how many jobs of the plan were passed over, and how many of them for which reason.
 Errors: PT404 no such plan; 22023 no token, which is how a plan of nothing is returned; PT409 another call is carrying it out; PT410 it is too old, or was carried out;
   PT428 it is not confirmed; 55000 this database is a copy; 42501 not an operator.

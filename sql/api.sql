@@ -62,6 +62,11 @@ BEGIN
 			 E'Reports how far the video of one row is; its message is made for people. No network, no writes.\n'
 			 'vibelog_id: the row''s key.\n'
 			 'Returns the video; its status is null if none was ever requested.\n' || errors || who_may),
+			('vibevideo_estimate', 'vibelog_id', false, 'vibevideo.estimated', 'STABLE',
+			 E'Says what a video of one row would cost at most, as it is now. No network, no writes.\n'
+			 'vibelog_id: the row''s key.\n'
+			 'Returns the estimate; its cost_usd is null if the price is not known.\n' || errors ||
+			 E';\n  22023 the prompt or image is missing, the prompt is too long, or the input cannot be used' || who_may),
 			('vibevideo_cancel', 'vibelog_id', false, 'vibevideo.video', 'VOLATILE',
 			 E'Cancels the active job of one row, here and at fal.ai.\n'
 			 'vibelog_id: the row''s key.\n'

@@ -32,7 +32,7 @@ COMMENT ON COLUMN vibevideo.past_costs.day IS 'the day of UTC on which they were
 COMMENT ON COLUMN vibevideo.past_costs.model IS 'fal.ai''s endpoint id';
 COMMENT ON COLUMN vibevideo.past_costs.submits IS 'how many jobs, without orphans';
 COMMENT ON COLUMN vibevideo.past_costs.videos IS 'how many videos fal.ai has rendered, orphans'' included';
-COMMENT ON COLUMN vibevideo.past_costs.settled_usd IS 'list price of these videos, in USD';
+COMMENT ON COLUMN vibevideo.past_costs.settled_usd IS 'price of these videos, in USD';
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.past_costs', '');
 CREATE INDEX past_costs_day ON vibevideo.past_costs (day);
 
@@ -182,7 +182,7 @@ COMMENT ON VIEW vibevideo_internal.open_costs IS 'jobs whose costs are not settl
 /*
  * vibevideo.costs - what was requested and what it cost, by user, day and model.
  * reserved_usd is for active jobs, settled_usd for videos that were made, at the
- * list price of the time.  An orphan was not requested, as far as anybody knows,
+ * price of the time.  An orphan was not requested, as far as anybody knows,
  * but it is active, and costs.  These read with their owner's rights, as
  * vibevideo.jobs does.
  */
@@ -203,8 +203,8 @@ COMMENT ON COLUMN vibevideo.costs.model IS 'fal.ai''s endpoint id';
 COMMENT ON COLUMN vibevideo.costs.submits IS 'how many jobs, without orphans';
 COMMENT ON COLUMN vibevideo.costs.active IS 'how many active jobs, orphans included';
 COMMENT ON COLUMN vibevideo.costs.videos IS 'how many videos fal.ai has rendered, stored or not, orphans'' included';
-COMMENT ON COLUMN vibevideo.costs.reserved_usd IS 'list price of active jobs that are not rendered yet, in USD; a price that is not known counts as 0';
-COMMENT ON COLUMN vibevideo.costs.settled_usd IS 'list price of the rendered videos, in USD';
+COMMENT ON COLUMN vibevideo.costs.reserved_usd IS 'price of active jobs that are not rendered yet, in USD; a price that is not known counts as 0';
+COMMENT ON COLUMN vibevideo.costs.settled_usd IS 'price of the rendered videos, in USD';
 
 CREATE VIEW vibevideo.costs_by_month AS
 SELECT nullif(c.user_id, '') AS user_id, c.month,
@@ -223,8 +223,8 @@ COMMENT ON COLUMN vibevideo.costs_by_month.month IS 'the first day of the month 
 COMMENT ON COLUMN vibevideo.costs_by_month.submits IS 'how many jobs, without orphans';
 COMMENT ON COLUMN vibevideo.costs_by_month.active IS 'how many active jobs, orphans included';
 COMMENT ON COLUMN vibevideo.costs_by_month.videos IS 'how many videos fal.ai has rendered, stored or not, orphans'' included';
-COMMENT ON COLUMN vibevideo.costs_by_month.reserved_usd IS 'list price of active jobs that are not rendered yet, in USD; a price that is not known counts as 0';
-COMMENT ON COLUMN vibevideo.costs_by_month.settled_usd IS 'list price of the rendered videos, in USD';
+COMMENT ON COLUMN vibevideo.costs_by_month.reserved_usd IS 'price of active jobs that are not rendered yet, in USD; a price that is not known counts as 0';
+COMMENT ON COLUMN vibevideo.costs_by_month.settled_usd IS 'price of the rendered videos, in USD';
 
 CREATE VIEW vibevideo.costs_by_day AS
 SELECT c.day, c.model,
@@ -242,5 +242,5 @@ COMMENT ON COLUMN vibevideo.costs_by_day.model IS 'fal.ai''s endpoint id';
 COMMENT ON COLUMN vibevideo.costs_by_day.submits IS 'how many jobs, without orphans';
 COMMENT ON COLUMN vibevideo.costs_by_day.active IS 'how many active jobs, orphans included';
 COMMENT ON COLUMN vibevideo.costs_by_day.videos IS 'how many videos fal.ai has rendered, stored or not, orphans'' included';
-COMMENT ON COLUMN vibevideo.costs_by_day.reserved_usd IS 'list price of active jobs that are not rendered yet, in USD; a price that is not known counts as 0';
-COMMENT ON COLUMN vibevideo.costs_by_day.settled_usd IS 'list price of the rendered videos, in USD';
+COMMENT ON COLUMN vibevideo.costs_by_day.reserved_usd IS 'price of active jobs that are not rendered yet, in USD; a price that is not known counts as 0';
+COMMENT ON COLUMN vibevideo.costs_by_day.settled_usd IS 'price of the rendered videos, in USD';

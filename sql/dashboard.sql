@@ -295,7 +295,7 @@ BEGIN
 		allowed = true;
 		reason = format('it is given up as lost, since job %s of the same row is active', other);
 	ELSE
-		price = (SELECT m.price_usd FROM vibevideo.model m WHERE m.endpoint = j.model);
+		price = vibevideo_internal.most_cost(j.model, j.input);
 		cost_usd = price;
 		-- a lost submit makes room for another when it is given up
 		limited = CASE WHEN j.state <> 'submit_unknown' THEN vibevideo_internal.limit_in_the_way(j.requested_by, price) END;
@@ -303,7 +303,7 @@ BEGIN
 		reason = concat_ws(', but ', CASE WHEN j.state = 'submit_unknown'
 										  THEN 'it is given up as lost, and a new attempt is paid for; if fal.ai has it after all, so is that'
 										  ELSE 'a new attempt is paid for' END,
-						   CASE WHEN price IS NULL THEN 'its model has no price in vibevideo.model' END, limited);
+						   nullif(concat_ws(', and ', CASE WHEN price IS NULL THEN 'its price is not known' END, limited), ''));
 	END IF;
 END
 $$;
@@ -312,7 +312,7 @@ COMMENT ON FUNCTION vibevideo.retry_cost(bigint) IS
 job_id: the job''s number.
 Returns one row:
 copies: its video was rendered, and would only be copied again.
-cost_usd: the list price of a new attempt, in USD; 0 if there would be none, NULL if it is not known.
+cost_usd: what a new attempt costs at most, in USD; 0 if there would be none, NULL if it is not known.
 allowed: whether it would do anything, as far as can be told.
 reason: what it would do, or why not.
 Errors: PT404 no such job; 22004 it is null; 42501 not a viewer.
@@ -500,7 +500,7 @@ user_id: whose limit it is, for scope user; else NULL.
 max_active: active videos at a time, up to 10000; -1: unlimited; 0: none; NULL: as the default limit, or unlimited in
   default and global.
 submits_per_day: videos requested in a day of UTC, up to 100000; -1, 0 and NULL as above.
-spend_per_day_usd: list price of a day''s videos, in USD; -1, 0 and NULL as above.
+spend_per_day_usd: price of a day''s videos, in USD; -1, 0 and NULL as above.
 Returns the limit, a row of vibevideo.limit.
 Errors: 22023 another scope, a user_id that does not fit it, a bad number; 42501 not an operator.
 For operators.';
@@ -523,10 +523,11 @@ Returns false if there was none.
 Errors: 22023 another scope, or a user_id that does not fit it; 42501 not an operator.
 For operators.';
 
-CREATE FUNCTION vibevideo.set_price(endpoint text, price_usd numeric)
-RETURNS vibevideo.model LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+CREATE FUNCTION vibevideo.set_price(endpoint text, unit_price_usd numeric, unit text DEFAULT 'video', applies jsonb DEFAULT '{}', quantity jsonpath DEFAULT NULL,
+									quantity_default numeric DEFAULT NULL, allowance numeric DEFAULT 0, valid_from timestamptz DEFAULT now(), note text DEFAULT NULL)
+RETURNS vibevideo.price_rule LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	changed vibevideo.model;
+	changed vibevideo.price_rule;
 BEGIN
 	PERFORM vibevideo_internal.require('operator');
 	IF endpoint IS NULL OR endpoint !~ '^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)+$' OR length(endpoint) > 200 THEN
@@ -534,25 +535,75 @@ BEGIN
 			ERRCODE = 'invalid_parameter_value',
 			MESSAGE = 'endpoint must be fal.ai''s id of a model',
 			HINT = 'For example fal-ai/minimax/video-01.';
-	ELSIF price_usd NOT BETWEEN 0 AND 100000 THEN
+	ELSIF unit_price_usd NOT BETWEEN 0 AND 100000 THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'invalid_parameter_value',
-			MESSAGE = 'price_usd must be a number from 0 to 100000',
+			MESSAGE = 'unit_price_usd must be a number from 0 to 100000',
 			HINT = 'NULL says that the price is not known.';
+	ELSIF unit IS NULL OR unit NOT IN ('video', 'second', 'image', 'megapixel', 'custom') THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_parameter_value',
+			MESSAGE = 'unit must be video, second, image, megapixel or custom';
+	ELSIF quantity_default <= 0 OR quantity_default > 1000000 OR allowance IS NULL OR allowance NOT BETWEEN 0 AND 1000000 THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_parameter_value',
+			MESSAGE = 'quantity_default and allowance must be numbers up to 1000000';
+	ELSIF applies IS NULL OR valid_from IS NULL THEN
+		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'applies and valid_from must not be null';
+	ELSIF unit <> 'video' AND quantity IS NULL AND quantity_default IS NULL AND unit_price_usd IS NOT NULL THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_parameter_value',
+			MESSAGE = format('how many %s there will be is not said', vibevideo_internal.units(NULL, unit)),
+			HINT = 'Set quantity to where the input says it, as ''$.duration'', or quantity_default, or both.';
 	END IF;
-	INSERT INTO vibevideo.model AS m (endpoint, price_usd) VALUES (set_price.endpoint, set_price.price_usd)
-	ON CONFLICT ON CONSTRAINT model_pkey DO UPDATE SET price_usd = EXCLUDED.price_usd WHERE m.price_usd IS DISTINCT FROM EXCLUDED.price_usd;
-	SELECT m.* INTO changed FROM vibevideo.model m WHERE m.endpoint = set_price.endpoint;
+	INSERT INTO vibevideo.price_rule AS r (endpoint, source, applies, valid_from, unit, unit_price_usd, quantity, quantity_default, allowance, note)
+	VALUES (set_price.endpoint, 'operator', set_price.applies, set_price.valid_from, set_price.unit, set_price.unit_price_usd, set_price.quantity,
+			set_price.quantity_default, set_price.allowance, set_price.note)
+	ON CONFLICT ON CONSTRAINT price_rule_pkey DO UPDATE SET unit = EXCLUDED.unit, unit_price_usd = EXCLUDED.unit_price_usd, quantity = EXCLUDED.quantity,
+		quantity_default = EXCLUDED.quantity_default, allowance = EXCLUDED.allowance, note = EXCLUDED.note
+	RETURNING r.* INTO changed;
 	RETURN changed;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.set_price(text, numeric) IS
-'Sets the list price of a model''s videos. It counts for jobs that are requested from now on; the audit has what it
-  was.
+COMMENT ON FUNCTION vibevideo.set_price(text, numeric, text, jsonb, jsonpath, numeric, numeric, timestamptz, text) IS
+'Sets what videos of a model cost: a rule in vibevideo.price_rule that goes before those of fal.ai and vibevideo. It
+  counts for jobs that are requested from valid_from on; the audit has what it was.
 endpoint: fal.ai''s id of the model.
-price_usd: of one video, in USD; NULL: not known, which counts as 0.
-Returns the model, a row of vibevideo.model.
-Errors: 22023 no such id can be, or a bad price; 42501 not an operator.
+unit_price_usd: what a unit costs, in USD; NULL: not known.
+unit: video, second, image, megapixel or custom; default: video.
+applies: what an input must contain for this rule to count, as {"resolution": "4k"}; default: {}, which is any input.
+quantity: where the input says how many units there will be, as ''$.duration''; default: nowhere.
+quantity_default: how many there are if it does not; default: one video, of all else that is not known.
+allowance: how many units more may be billed than the input says; default: none.
+valid_from: since when, or from when on, it counts; default: now.
+note: for people; default: none.
+Returns the rule, a row of vibevideo.price_rule.
+Errors: 22023 no such id can be, a bad price, unit or number; 22004 applies or valid_from is null; 23514 another rule may
+  count for the same input, and neither asks for more of it; 42501 not an operator.
+For operators.';
+
+CREATE FUNCTION vibevideo.delete_price(endpoint text, applies jsonb DEFAULT '{}')
+RETURNS int LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	gone int;
+BEGIN
+	PERFORM vibevideo_internal.require('operator');
+	IF endpoint IS NULL OR applies IS NULL THEN
+		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'endpoint and applies must not be null';
+	END IF;
+	DELETE FROM vibevideo.price_rule r
+	WHERE r.endpoint = delete_price.endpoint AND r.applies = delete_price.applies AND r.source = 'operator';
+	GET DIAGNOSTICS gone = ROW_COUNT;
+	RETURN gone;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.delete_price(text, jsonb) IS
+'Takes the rules of vibevideo.set_price for a model away, so that those of fal.ai or vibevideo count again. The audit has
+  what they were.
+endpoint: fal.ai''s id of the model.
+applies: as it was set; default: {}.
+Returns how many there were, with all their times.
+Errors: 22004 an argument is null; 42501 not an operator.
 For operators.';
 
 CREATE FUNCTION vibevideo_internal.shown_limits()
@@ -565,13 +616,14 @@ $$;
 COMMENT ON FUNCTION vibevideo_internal.shown_limits() IS 'vibevideo.limit, at most 1000 rows; for viewers';
 
 CREATE FUNCTION vibevideo_internal.shown_prices()
-RETURNS SETOF vibevideo.model LANGUAGE plpgsql STABLE ROWS 20 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+RETURNS SETOF vibevideo.price_rule LANGUAGE plpgsql STABLE ROWS 50 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	PERFORM vibevideo_internal.require('viewer');
-	RETURN QUERY SELECT m.* FROM vibevideo.model m ORDER BY m.endpoint LIMIT 1000;
+	RETURN QUERY SELECT r.* FROM vibevideo.price_rule r
+		ORDER BY r.endpoint, r.source = 'operator' DESC, r.source = 'fal' DESC, r.keys, r.applies, r.valid_from DESC LIMIT 1000;
 END
 $$;
-COMMENT ON FUNCTION vibevideo_internal.shown_prices() IS 'vibevideo.model, at most 1000 rows; for viewers';
+COMMENT ON FUNCTION vibevideo_internal.shown_prices() IS 'vibevideo.price_rule, at most 1000 rows; for viewers';
 
 -- It runs as the owner, who reads more than a viewer may: not where settings stand,
 -- nor what PostgreSQL keeps for superusers, nor whether there is a key.
@@ -691,7 +743,7 @@ BEGIN ATOMIC
 	SELECT x.* FROM vibevideo_internal.shown_limits() x;
 END;
 CREATE FUNCTION public.vibevideo_admin_prices()
-RETURNS SETOF vibevideo.model LANGUAGE sql STABLE ROWS 20 SET search_path = pg_catalog, pg_temp
+RETURNS SETOF vibevideo.price_rule LANGUAGE sql STABLE ROWS 50 SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	SELECT x.* FROM vibevideo_internal.shown_prices() x;
 END;
@@ -740,9 +792,17 @@ RETURN vibevideo.set_limit(scope, user_id, max_active, submits_per_day, spend_pe
 CREATE FUNCTION public.vibevideo_admin_delete_limit(scope text, user_id text)
 RETURNS boolean LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 RETURN vibevideo.delete_limit(scope, user_id);
-CREATE FUNCTION public.vibevideo_admin_set_price(endpoint text, price_usd numeric)
-RETURNS vibevideo.model LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
-RETURN vibevideo.set_price(endpoint, price_usd);
+CREATE FUNCTION public.vibevideo_admin_set_price(endpoint text, unit_price_usd numeric, unit text DEFAULT 'video', applies jsonb DEFAULT '{}',
+												 quantity jsonpath DEFAULT NULL, quantity_default numeric DEFAULT NULL, allowance numeric DEFAULT 0,
+												 valid_from timestamptz DEFAULT now(), note text DEFAULT NULL)
+RETURNS vibevideo.price_rule LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+RETURN vibevideo.set_price(endpoint, unit_price_usd, unit, applies, quantity, quantity_default, allowance, valid_from, note);
+CREATE FUNCTION public.vibevideo_admin_delete_price(endpoint text, applies jsonb DEFAULT '{}')
+RETURNS int LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+RETURN vibevideo.delete_price(endpoint, applies);
+CREATE FUNCTION public.vibevideo_admin_estimate(endpoint text, input jsonb)
+RETURNS vibevideo.estimated LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN vibevideo.estimate(endpoint, input);
 
 COMMENT ON FUNCTION public.vibevideo_admin_limits() IS
 'Lists limits: for all users together, for each user, and at most 1000 of single ones.
@@ -750,8 +810,8 @@ Returns rows of vibevideo.limit.
 Errors: 42501 not a viewer.
 For viewers and operators.';
 COMMENT ON FUNCTION public.vibevideo_admin_prices() IS
-'Lists what is known of models, and their list prices; at most 1000.
-Returns rows of vibevideo.model.
+'Lists the rules for prices, by model; at most 1000.
+Returns rows of vibevideo.price_rule.
 Errors: 42501 not a viewer.
 For viewers and operators.';
 COMMENT ON FUNCTION public.vibevideo_admin_settings() IS
@@ -794,7 +854,9 @@ BEGIN
 			('vibevideo_admin_audit(jsonb, int)', 'vibevideo.audit(jsonb, int)'),
 			('vibevideo_admin_set_limit(text, text, int, int, numeric)', 'vibevideo.set_limit(text, text, int, int, numeric)'),
 			('vibevideo_admin_delete_limit(text, text)', 'vibevideo.delete_limit(text, text)'),
-			('vibevideo_admin_set_price(text, numeric)', 'vibevideo.set_price(text, numeric)')) AS i(function, called)
+			('vibevideo_admin_set_price(text, numeric, text, jsonb, jsonpath, numeric, numeric, timestamptz, text)', 'vibevideo.set_price(text, numeric, text, jsonb, jsonpath, numeric, numeric, timestamptz, text)'),
+			('vibevideo_admin_delete_price(text, jsonb)', 'vibevideo.delete_price(text, jsonb)'),
+			('vibevideo_admin_estimate(text, jsonb)', 'vibevideo.estimate(text, jsonb)')) AS i(function, called)
 		JOIN pg_proc p ON p.oid = to_regprocedure('public.' || i.function)
 		CROSS JOIN LATERAL (SELECT obj_description(to_regprocedure(i.called), 'pg_proc') AS explained) d
 	LOOP

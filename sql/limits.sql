@@ -57,7 +57,7 @@ COMMENT ON COLUMN vibevideo.limit.scope IS 'global: everybody together; default:
 COMMENT ON COLUMN vibevideo.limit.user_id IS 'as in vibevideo.job.requested_by: the JWT''s sub, or what the table''s user_column says; NULL unless scope is user';
 COMMENT ON COLUMN vibevideo.limit.max_active IS 'most active videos at a time, those being copied included (jobs at fal.ai have a setting of this name); NULL: the default''s limit, in default and global none; -1: unlimited, whatever the default; 0: no videos';
 COMMENT ON COLUMN vibevideo.limit.submits_per_day IS 'most videos requested in a day of UTC, without failed and cancelled ones that cost nothing; NULL, -1 and 0 as for max_active';
-COMMENT ON COLUMN vibevideo.limit.spend_per_day_usd IS 'most USD that the videos of a day of UTC cost, active ones included, by their list prices; NULL, -1 and 0 as for max_active';
+COMMENT ON COLUMN vibevideo.limit.spend_per_day_usd IS 'most USD that the videos of a day of UTC can cost, active ones included; NULL, -1 and 0 as for max_active';
 COMMENT ON COLUMN vibevideo.limit.who IS 'scope and user_id as one key: global, default, or user: and the user_id';
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.limit', '');
 
@@ -336,8 +336,9 @@ COMMENT ON FUNCTION vibevideo_internal.make_tills(text, numeric, numeric) IS 'ma
  * vibevideo_internal.take_budget(who, most, cost) - takes a job's cost from a budget;
  * returns what is missing of it, 0 if nothing.
  *
- * A till is good for a multiple of the cheapest price, so that with one price
- * none of it is left over; what a till lacks is taken from others.
+ * A till is good for a multiple of the cheapest price, of the models in
+ * vibevideo.model or with an operator's price, so that with one price none of it is
+ * left over; what a till lacks is taken from others.
  */
 CREATE FUNCTION vibevideo_internal.take_budget(who text, most numeric, cost numeric)
 RETURNS numeric LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -354,7 +355,9 @@ BEGIN
 	IF cost = 0 OR most = 0 THEN
 		RETURN cost;
 	END IF;
-	unit = least(most, (SELECT min(m.price_usd) FROM vibevideo.model m WHERE m.price_usd > 0));
+	unit = least(most, (SELECT min(r.unit_price_usd * (coalesce(r.quantity_default, 1) + r.allowance)) FROM vibevideo.price_rule r
+						WHERE r.unit_price_usd > 0
+						  AND (r.source = 'operator' OR EXISTS (SELECT FROM vibevideo.model m WHERE m.endpoint = r.endpoint))));
 	share = unit * ceil(floor(most / unit) / most_tills);
 	tills = ceil(most / share);
 	IF NOT EXISTS (SELECT FROM vibevideo_internal.counted c WHERE c.who = take_budget.who AND c.kind = 'spend')
@@ -420,7 +423,8 @@ COMMENT ON FUNCTION vibevideo_internal.next_day() IS 'when a day''s limits begin
 
 /*
  * vibevideo_internal.reserve(job) - takes what a new job needs from every limit that
- * counts for it.  Errors: PT429 too many at a time or a day, PT402 too
+ * counts for it, the user's before the global ones; of each first a place, then one
+ * of the day's, then money.  Errors: PT429 too many at a time or a day, PT402 too
  * expensive; DETAIL says which limit, HINT when to come back.
  */
 CREATE FUNCTION vibevideo_internal.reserve(j vibevideo.job)
@@ -676,6 +680,10 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.price_changed() IS 'trigger: has what was spent counted anew when a price has changed';
+CREATE CONSTRAINT TRIGGER price_changed AFTER INSERT OR UPDATE OR DELETE ON vibevideo.price_rule
+	DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION vibevideo_internal.price_changed();
+ALTER TABLE vibevideo.price_rule ENABLE ALWAYS TRIGGER price_changed;
+-- and for which models there are
 CREATE CONSTRAINT TRIGGER price_changed AFTER INSERT OR UPDATE OR DELETE ON vibevideo.model
 	DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION vibevideo_internal.price_changed();
 ALTER TABLE vibevideo.model ENABLE ALWAYS TRIGGER price_changed;

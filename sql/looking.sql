@@ -102,7 +102,7 @@ COMMENT ON COLUMN vibevideo.job_row.error IS 'the words of fal.ai, Storage or vi
 COMMENT ON COLUMN vibevideo.job_row.row_error IS 'why its row could not be written, cut at 500 characters';
 COMMENT ON COLUMN vibevideo.job_row.orphan IS 'its transaction was rolled back after it was sent';
 COMMENT ON COLUMN vibevideo.job_row.paid_not_stored IS 'its video was made, and given up before it was stored';
-COMMENT ON COLUMN vibevideo.job_row.cost_usd IS 'its list price, in USD';
+COMMENT ON COLUMN vibevideo.job_row.cost_usd IS 'what it costs at most, in USD; NULL if that is not known';
 COMMENT ON COLUMN vibevideo.job_row.queue_position IS 'how many are ahead of it in fal.ai''s queue';
 COMMENT ON COLUMN vibevideo.job_row.progress IS 'how much of the video is copied, from 0 to 1';
 COMMENT ON COLUMN vibevideo.job_row.created_at IS 'when it was requested';
@@ -774,8 +774,8 @@ COMMENT ON COLUMN vibevideo.overview_row.failed_today IS 'jobs failed since then
 COMMENT ON COLUMN vibevideo.overview_row.cancelled_today IS 'jobs cancelled since then';
 COMMENT ON COLUMN vibevideo.overview_row.last_completed_at IS 'when a video was stored last; NULL if none was, as far as that is known';
 COMMENT ON COLUMN vibevideo.overview_row.idle_since IS 'since when there has been no unfinished job; NULL while there is one';
-COMMENT ON COLUMN vibevideo.overview_row.spent_today_usd IS 'list price, in USD, of videos requested since midnight UTC that were made';
-COMMENT ON COLUMN vibevideo.overview_row.reserved_today_usd IS 'list price, in USD, of those that are still to be made';
+COMMENT ON COLUMN vibevideo.overview_row.spent_today_usd IS 'price, in USD, of videos requested since midnight UTC that were made';
+COMMENT ON COLUMN vibevideo.overview_row.reserved_today_usd IS 'price, in USD, of those that are still to be made';
 COMMENT ON COLUMN vibevideo.overview_row.budget_usd IS 'how many USD all users together may spend a day (vibevideo.limit); NULL if that is not limited';
 COMMENT ON COLUMN vibevideo.overview_row.left_usd IS 'how many USD of it are left today';
 COMMENT ON COLUMN vibevideo.overview_row.worker IS 'running, slow, idle (not running: nothing to do, or nothing may be done, as in a pause), or down';
@@ -977,11 +977,11 @@ COMMENT ON COLUMN vibevideo.user_row.user_id IS 'who, NULL for jobs of which nob
 COMMENT ON COLUMN vibevideo.user_row.active IS 'unfinished jobs, orphans included';
 COMMENT ON COLUMN vibevideo.user_row.submits_today IS 'videos requested since midnight UTC';
 COMMENT ON COLUMN vibevideo.user_row.videos_today IS 'those of them that are made';
-COMMENT ON COLUMN vibevideo.user_row.spent_today_usd IS 'their list price, in USD';
-COMMENT ON COLUMN vibevideo.user_row.reserved_usd IS 'list price, in USD, of unfinished jobs whose video is not made yet';
+COMMENT ON COLUMN vibevideo.user_row.spent_today_usd IS 'their price, in USD';
+COMMENT ON COLUMN vibevideo.user_row.reserved_usd IS 'price, in USD, of unfinished jobs whose video is not made yet';
 COMMENT ON COLUMN vibevideo.user_row.submits IS 'videos requested since the day of UTC that was asked for';
 COMMENT ON COLUMN vibevideo.user_row.videos IS 'those of them that are made';
-COMMENT ON COLUMN vibevideo.user_row.spent_usd IS 'their list price, in USD';
+COMMENT ON COLUMN vibevideo.user_row.spent_usd IS 'their price, in USD';
 COMMENT ON COLUMN vibevideo.user_row.share IS 'which part of what all users have spent since then, from 0 to 1; NULL if nobody has spent anything';
 COMMENT ON COLUMN vibevideo.user_row.max_active IS 'the limit that counts for the user (vibevideo.limit), NULL if there is none; also of the following two';
 COMMENT ON COLUMN vibevideo.user_row.submits_per_day IS 'videos requested a day';
@@ -1177,7 +1177,7 @@ COMMENT ON COLUMN vibevideo.today.asked IS 'videos requested today';
 COMMENT ON COLUMN vibevideo.today.done IS 'videos stored today, whenever they were requested';
 COMMENT ON COLUMN vibevideo.today.failed IS 'jobs failed today, whenever they were requested';
 COMMENT ON COLUMN vibevideo.today.active IS 'those requested today that have not ended';
-COMMENT ON COLUMN vibevideo.today.usd IS 'list price, in USD, of those requested today that are made';
+COMMENT ON COLUMN vibevideo.today.usd IS 'price, in USD, of those requested today that are made';
 
 -- The inbox in lines: what is the matter, then the statement, which may be copied out
 -- of several lines.  What is the matter may quote a key or an error in which somebody
@@ -1497,6 +1497,6 @@ COMMENT ON VIEW vibevideo.users IS 'the 40 users with the most in work, then tho
 COMMENT ON COLUMN vibevideo.users."user" IS 'who, cut; empty where nobody is known';
 COMMENT ON COLUMN vibevideo.users.active IS 'unfinished jobs';
 COMMENT ON COLUMN vibevideo.users.today IS 'videos requested today';
-COMMENT ON COLUMN vibevideo.users.usd IS 'list price, in USD, of those that are made';
+COMMENT ON COLUMN vibevideo.users.usd IS 'price, in USD, of those that are made';
 COMMENT ON COLUMN vibevideo.users."30 days" IS 'videos requested in 30 days';
-COMMENT ON COLUMN vibevideo.users."30 days usd" IS 'list price, in USD, of those that are made';
+COMMENT ON COLUMN vibevideo.users."30 days usd" IS 'price, in USD, of those that are made';

@@ -677,6 +677,7 @@ DECLARE
 	nobody constant text = vibevideo_internal.why_nobody_is_known();
 	wanted constant text = coalesce((SELECT b.model FROM vibevideo.binding b), current_setting('vibevideo.model'));
 	kinds text;
+	price vibevideo.estimated;
 BEGIN
 	SELECT count(*) AS n, count(*) FILTER (WHERE l.scope = 'global') AS global, count(*) FILTER (WHERE l.scope = 'default') AS usual,
 		   count(*) FILTER (WHERE l.scope = 'user') AS users,
@@ -691,12 +692,15 @@ BEGIN
 							  'SELECT vibevideo.attach(..., user_column => ''...'') names the column that says whose a row is; a limit with scope '
 							  'global counts all videos.')
 					 ELSE vibevideo_internal.line('limits', 'ok', kinds) END;
-	IF limits.spend AND NOT EXISTS (SELECT FROM vibevideo.model m WHERE m.endpoint = wanted AND m.price_usd IS NOT NULL) THEN
-		RETURN NEXT vibevideo_internal.line('price', 'warn',
-											format('spending is limited, but the price of %s is not known and counts as 0', wanted),
-											CASE WHEN EXISTS (SELECT FROM vibevideo.model m WHERE m.endpoint = wanted)
-											THEN format('UPDATE vibevideo.model SET price_usd = ... WHERE endpoint = %L.', wanted)
-											ELSE format('INSERT INTO vibevideo.model (endpoint, price_usd) VALUES (%L, ...).', wanted) END);
+	IF limits.spend THEN
+		price = vibevideo_internal.estimate(wanted, '{}');
+		IF price.cost_usd IS NULL THEN
+			RETURN NEXT vibevideo_internal.line('price', 'warn',
+				format('spending is limited, but the price of %s is not known%s; an unknown price counts as 0', wanted,
+					   CASE WHEN price.unit_price_usd IS NOT NULL
+							THEN format(' unless the input says how many %s', vibevideo_internal.units(NULL, price.unit)) END),
+				format('SELECT vibevideo.set_price(%L, ...) says what a video costs.', wanted));
+		END IF;
 	END IF;
 END
 $$;

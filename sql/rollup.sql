@@ -173,8 +173,8 @@ COMMENT ON COLUMN vibevideo.rollup.render_ms IS 'sum of milliseconds from then u
 COMMENT ON COLUMN vibevideo.rollup.copy_ms IS 'sum of milliseconds from then until it was stored; with step completed, else 0';
 COMMENT ON COLUMN vibevideo.rollup.total_ms IS 'sum of milliseconds from the request until the video was there; with step completed, else 0';
 COMMENT ON COLUMN vibevideo.rollup.bytes IS 'sum of bytes copied; with step completed, else 0';
-COMMENT ON COLUMN vibevideo.rollup.settled_usd IS 'list price of videos that were made, in USD; with step rendered, else 0';
-COMMENT ON COLUMN vibevideo.rollup.returned_usd IS 'list price of jobs that ended without a video, in USD; with steps failed and cancelled, else 0';
+COMMENT ON COLUMN vibevideo.rollup.settled_usd IS 'price of videos that were made, in USD; with step rendered, else 0';
+COMMENT ON COLUMN vibevideo.rollup.returned_usd IS 'price of jobs that ended without a video, in USD; with steps failed and cancelled, else 0';
 COMMENT ON COLUMN vibevideo.rollup.wait IS 'histogram of what wait_ms is the sum of: how many in each bucket, whose bounds vibevideo.histogram_bounds() returns; NULL if there is nothing in it';
 COMMENT ON COLUMN vibevideo.rollup.render IS 'histogram of what render_ms is the sum of; NULL if there is nothing in it';
 COMMENT ON COLUMN vibevideo.rollup.copy IS 'histogram of what copy_ms is the sum of; NULL if there is nothing in it';
@@ -491,7 +491,7 @@ END
 $$;
 COMMENT ON FUNCTION vibevideo.series(text, timestamptz, interval) IS
 'Returns a number for each step of time and each label, for charts.
-metric: submitted, completed, failed, cancelled (jobs, without orphans), spend_usd (list price of rendered
+metric: submitted, completed, failed, cancelled (jobs, without orphans), spend_usd (price of rendered
   videos, in USD), wait_p50, wait_p95 and the same of render, copy and total (seconds), labelled by model;
   errors (failed jobs), labelled by class of error; backlog (the most unfinished jobs), labelled by state.
 since: a moment in the first step; default: a day ago.

@@ -160,32 +160,30 @@ COMMENT ON COLUMN vibevideo.binding.paused_at IS 'since when it is paused; NULL 
 COMMENT ON COLUMN vibevideo.binding.pause_reason IS 'the reason that vibevideo.pause() was given; NULL: none';
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.binding', '');
 
--- What we know of models.  Rows of the app's own are kept by pg_dump, and so is
+-- What we know of models but their prices.  Rows of the app's own are kept by pg_dump, and so is
 -- one of ours that was changed: it is the app's from then on.
 CREATE TABLE vibevideo.model (
 	endpoint text COLLATE pg_catalog."C" PRIMARY KEY,
 	max_prompt int CHECK (max_prompt OPERATOR(pg_catalog.>) 0),
 	needs_image boolean NOT NULL DEFAULT false,
-	price_usd numeric(10, 4) CHECK (price_usd OPERATOR(pg_catalog.>=) 0),
 	usual_seconds int CHECK (usual_seconds OPERATOR(pg_catalog.>) 0),
 	builtin boolean NOT NULL DEFAULT false,
 	changed_at timestamptz NOT NULL DEFAULT pg_catalog.now()
 );
-COMMENT ON TABLE vibevideo.model IS 'limits and list prices of models; an endpoint without a row has no limits';
+COMMENT ON TABLE vibevideo.model IS 'limits of models; an endpoint without a row has none';
 COMMENT ON COLUMN vibevideo.model.endpoint IS 'fal.ai''s endpoint id, as fal-ai/minimax/video-01';
 COMMENT ON COLUMN vibevideo.model.max_prompt IS 'longest prompt, in characters; NULL: no limit is known';
 COMMENT ON COLUMN vibevideo.model.needs_image IS 'a row without an image is rejected';
-COMMENT ON COLUMN vibevideo.model.price_usd IS 'list price of one video, in USD; NULL: not known, which counts as 0';
 COMMENT ON COLUMN vibevideo.model.usual_seconds IS 'how many seconds a video usually takes, until vibevideo.typical knows; also for the hint over a limit; NULL: not known';
 COMMENT ON COLUMN vibevideo.model.builtin IS 'shipped with the extension and not changed since; pg_dump leaves it out';
 COMMENT ON COLUMN vibevideo.model.changed_at IS 'when the row was made or last changed';
-INSERT INTO vibevideo.model (endpoint, max_prompt, needs_image, price_usd, builtin) VALUES
-	('fal-ai/minimax/video-01', 2000, false, 0.5, true),
-	('fal-ai/minimax/video-01-director', 2000, false, 0.5, true),
-	('fal-ai/minimax/video-01-live', 2000, false, 0.5, true),
-	('fal-ai/minimax/video-01/image-to-video', 2000, true, 0.5, true),
-	('fal-ai/minimax/video-01-live/image-to-video', 2000, true, 0.5, true),
-	('fal-ai/minimax/video-01-director/image-to-video', 2000, true, 0.5, true);
+INSERT INTO vibevideo.model (endpoint, max_prompt, needs_image, builtin) VALUES
+	('fal-ai/minimax/video-01', 2000, false, true),
+	('fal-ai/minimax/video-01-director', 2000, false, true),
+	('fal-ai/minimax/video-01-live', 2000, false, true),
+	('fal-ai/minimax/video-01/image-to-video', 2000, true, true),
+	('fal-ai/minimax/video-01-live/image-to-video', 2000, true, true),
+	('fal-ai/minimax/video-01-director/image-to-video', 2000, true, true);
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.model', 'WHERE NOT builtin');
 
 -- A row that was not made in this transaction comes from a dump or a publisher:
@@ -264,8 +262,8 @@ CREATE TABLE vibevideo.job (
 	-- what happened
 	error_code text,
 	error text,
-	-- the model's list price when it was asked for; fal bills what it has rendered
-	cost_usd numeric(10, 4),
+	-- the most that it could cost when it was asked for; fal bills what it has rendered
+	cost_usd numeric,
 	billed boolean GENERATED ALWAYS AS (media_url IS NOT NULL) STORED,
 	created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
 	sent_at timestamptz,
@@ -326,7 +324,7 @@ COMMENT ON COLUMN vibevideo.job.duration_ms IS 'how long the video plays, in mil
 COMMENT ON COLUMN vibevideo.job.video_url IS 'the video''s public URL; NULL until it is stored';
 COMMENT ON COLUMN vibevideo.job.error_code IS 'what is wrong, for programs, perhaps only for a while; NULL if nothing is';
 COMMENT ON COLUMN vibevideo.job.error IS 'what is wrong, in the words of fal.ai, Storage or vibevideo, for operators; NULL if nothing is';
-COMMENT ON COLUMN vibevideo.job.cost_usd IS 'the model''s list price when the job was made, in USD; 0, or NULL, if that was not known';
+COMMENT ON COLUMN vibevideo.job.cost_usd IS 'what it costs at most by the price when it was made, in USD; NULL if that was not known';
 COMMENT ON COLUMN vibevideo.job.billed IS 'fal.ai has rendered the video, and bills it';
 COMMENT ON COLUMN vibevideo.job.created_at IS 'when it was requested';
 COMMENT ON COLUMN vibevideo.job.sent_at IS 'when it was last sent to fal.ai; NULL if it was not';
@@ -657,7 +655,7 @@ SELECT j.job_id, j.vibelog_id COLLATE pg_catalog."default" AS vibelog_id, vibevi
 	   vibevideo_internal.job_progress(j) AS progress, j.attempt, j.error_code, j.error,
 	   j.model, j.tries, j.next_at, j.bytes_done, j.bytes_total, j.media_url, j.requested_by,
 	   j.orphan, j.created_at, j.sent_at, j.submitted_at, j.generated_at, j.updated_at, j.completed_at,
-	   j.row_dirty, j.row_error, j.cost_usd, j.billed, j.bytes_per_second, vibevideo_internal.seconds_left(j) AS seconds_left,
+	   j.row_dirty, j.row_error, j.cost_usd::numeric(10, 4) AS cost_usd, j.billed, j.bytes_per_second, vibevideo_internal.seconds_left(j) AS seconds_left,
 	   j.duration_ms, j.object_key, j.forgotten_at,
 	   CASE WHEN vibevideo.is_active(j.state) OR j.row_dirty THEN (vibevideo_internal.reason_of(j.job_id)).code END AS waits_for,
 	   CASE WHEN vibevideo.is_active(j.state) OR j.row_dirty THEN (vibevideo_internal.reason_of(j.job_id)).sentence END AS why,
@@ -693,7 +691,7 @@ COMMENT ON COLUMN vibevideo.jobs.updated_at IS 'when it last changed, but for th
 COMMENT ON COLUMN vibevideo.jobs.completed_at IS 'when it ended, successfully or not; NULL until then';
 COMMENT ON COLUMN vibevideo.jobs.row_dirty IS 'the app''s row does not show the job yet';
 COMMENT ON COLUMN vibevideo.jobs.row_error IS 'why the row could not be written; NULL: nothing is wrong';
-COMMENT ON COLUMN vibevideo.jobs.cost_usd IS 'the model''s list price when the job was made, in USD; 0, or NULL, if that was not known';
+COMMENT ON COLUMN vibevideo.jobs.cost_usd IS 'what it costs at most by the price when it was made, in USD, rounded; NULL if that was not known';
 COMMENT ON COLUMN vibevideo.jobs.billed IS 'fal.ai has rendered the video, and bills it';
 COMMENT ON COLUMN vibevideo.jobs.bytes_per_second IS 'how many bytes are copied in a second, just now; NULL when no copy runs';
 COMMENT ON COLUMN vibevideo.jobs.seconds_left IS 'how many seconds the copy still takes at that speed; NULL when none runs, or the size is not known';

@@ -191,6 +191,7 @@ DECLARE
 	nobody constant text = vibevideo_internal.why_nobody_is_known();
 	wanted constant text = coalesce((SELECT b.model FROM vibevideo.binding b), current_setting('vibevideo.model'));
 	kinds text;
+	price vibevideo.estimated;
 BEGIN
 	SELECT count(*) AS n, count(*) FILTER (WHERE l.scope = 'global') AS global, count(*) FILTER (WHERE l.scope = 'default') AS usual,
 		   count(*) FILTER (WHERE l.scope = 'user') AS users,
@@ -205,12 +206,15 @@ BEGIN
 							  'SELECT vibevideo.attach(..., user_column => ''...'') names the column that says whose a row is; a limit with scope '
 							  'global counts all videos.')
 					 ELSE vibevideo_internal.line('limits', 'ok', kinds) END;
-	IF limits.spend AND NOT EXISTS (SELECT FROM vibevideo.model m WHERE m.endpoint = wanted AND m.price_usd IS NOT NULL) THEN
-		RETURN NEXT vibevideo_internal.line('price', 'warn',
-											format('spending is limited, but the price of %s is not known and counts as 0', wanted),
-											CASE WHEN EXISTS (SELECT FROM vibevideo.model m WHERE m.endpoint = wanted)
-											THEN format('UPDATE vibevideo.model SET price_usd = ... WHERE endpoint = %L.', wanted)
-											ELSE format('INSERT INTO vibevideo.model (endpoint, price_usd) VALUES (%L, ...).', wanted) END);
+	IF limits.spend THEN
+		price = vibevideo_internal.estimate(wanted, '{}');
+		IF price.cost_usd IS NULL THEN
+			RETURN NEXT vibevideo_internal.line('price', 'warn',
+				format('spending is limited, but the price of %s is not known%s; an unknown price counts as 0', wanted,
+					   CASE WHEN price.unit_price_usd IS NOT NULL
+							THEN format(' unless the input says how many %s', vibevideo_internal.units(NULL, price.unit)) END),
+				format('SELECT vibevideo.set_price(%L, ...) says what a video costs.', wanted));
+		END IF;
 	END IF;
 END
 $$;
@@ -254,10 +258,310 @@ ALTER TABLE vibevideo.model ADD COLUMN changed_at timestamptz;
 ALTER TABLE vibevideo.model ALTER COLUMN changed_at SET DEFAULT pg_catalog.now();
 -- it is made anew below, and names a table that has left
 DROP TRIGGER price_changed ON vibevideo.model;
-UPDATE vibevideo.model m SET changed_at = now(), builtin = m.builtin AND (m.max_prompt, m.needs_image, m.price_usd, m.usual_seconds)
-	IS NOT DISTINCT FROM (2000, m.endpoint LIKE '%/image-to-video', 0.5, NULL::int)
+UPDATE vibevideo.model m SET changed_at = now(), builtin = m.builtin AND (m.max_prompt, m.needs_image, m.usual_seconds)
+	IS NOT DISTINCT FROM (2000, m.endpoint LIKE '%/image-to-video', NULL::int)
 WHERE m.endpoint IS NOT NULL;
 ALTER TABLE vibevideo.model ALTER COLUMN changed_at SET NOT NULL;
+
+-- Costs are exact.  Both types are stored alike, and ALTER TABLE would want to have every
+-- function dropped that takes a job.
+UPDATE pg_catalog.pg_attribute a SET atttypmod = -1 WHERE a.attrelid = 'vibevideo.job'::regclass AND a.attname = 'cost_usd';
+
+-------------------------------------------------------------------------------
+-- Prices
+-------------------------------------------------------------------------------
+
+/*
+ * A job's price comes from a rule: of its endpoint's rules those count that are
+ * valid and whose applies the input contains.  An operator's go before all others,
+ * then the one that asks for most, then fal.ai's before a built-in one, then the
+ * newest.  The rule says what a unit costs, and where the input says how many units
+ * are asked for.
+ *
+ * A video may cost a little more than was asked for, since files play longer by a
+ * frame, or by the end of an audio track, and fal.ai bills what was made: the
+ * allowance is reserved as well.
+ */
+CREATE TABLE vibevideo.price_rule (
+	endpoint text COLLATE pg_catalog."C" NOT NULL,
+	source text COLLATE pg_catalog."C" NOT NULL DEFAULT 'operator'
+		CHECK (source OPERATOR(pg_catalog.=) ANY (ARRAY['built-in', 'fal', 'operator'])),
+	applies jsonb NOT NULL DEFAULT '{}',
+	valid_from timestamptz NOT NULL DEFAULT pg_catalog.now(),
+	unit text NOT NULL DEFAULT 'video'
+		CHECK (unit OPERATOR(pg_catalog.=) ANY (ARRAY['video', 'second', 'image', 'megapixel', 'custom'])),
+	unit_price_usd numeric CHECK (unit_price_usd OPERATOR(pg_catalog.>=) 0 AND unit_price_usd OPERATOR(pg_catalog.<=) 100000),
+	quantity jsonpath,
+	quantity_default numeric CHECK (quantity_default OPERATOR(pg_catalog.>) 0 AND quantity_default OPERATOR(pg_catalog.<=) 1000000),
+	allowance numeric NOT NULL DEFAULT 0 CHECK (allowance OPERATOR(pg_catalog.>=) 0 AND allowance OPERATOR(pg_catalog.<=) 1000000),
+	note text,
+	changed_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+	-- how much of the input it asks for
+	keys int NOT NULL GENERATED ALWAYS AS (pg_catalog.jsonb_array_length(pg_catalog.jsonb_path_query_array(applies, '$.keyvalue()'))) STORED,
+	PRIMARY KEY (endpoint, source, applies, valid_from)
+);
+COMMENT ON TABLE vibevideo.price_rule IS 'what videos cost: rules by endpoint, of which the one that asks for most of the input counts; an operator''s go before all others';
+COMMENT ON COLUMN vibevideo.price_rule.endpoint IS 'fal.ai''s endpoint id, as fal-ai/minimax/video-01';
+COMMENT ON COLUMN vibevideo.price_rule.source IS 'who says so: built-in, vibevideo, which nobody changes; fal, its price list; operator';
+COMMENT ON COLUMN vibevideo.price_rule.applies IS 'what an input must contain: an object of single values, or of [] or {} for a list or an object of any content; {} is any input';
+COMMENT ON COLUMN vibevideo.price_rule.valid_from IS 'jobs that are requested from then on cost so much, until a newer rule with the same source and applies';
+COMMENT ON COLUMN vibevideo.price_rule.unit IS 'what is paid for: video, second, image, megapixel or custom';
+COMMENT ON COLUMN vibevideo.price_rule.unit_price_usd IS 'what one of these costs, in USD; NULL: it is not known';
+COMMENT ON COLUMN vibevideo.price_rule.quantity IS 'where the input says how many there will be, a JSON path to a number or a text such as "8s"; NULL: it says nothing of it';
+COMMENT ON COLUMN vibevideo.price_rule.quantity_default IS 'how many there are if the input says nothing that can be read; NULL: one if the unit is video, else the price is not known';
+COMMENT ON COLUMN vibevideo.price_rule.allowance IS 'how many units more may be billed than the input says';
+COMMENT ON COLUMN vibevideo.price_rule.note IS 'where the price comes from, for people; NULL: nothing';
+COMMENT ON COLUMN vibevideo.price_rule.changed_at IS 'when the rule was made or last changed';
+COMMENT ON COLUMN vibevideo.price_rule.keys IS 'how much of the input it asks for: the number of keys in applies';
+
+-- From fal.ai's pages of the models, of November 2026; they count for jobs of any age.
+INSERT INTO vibevideo.price_rule (endpoint, source, applies, valid_from, unit, unit_price_usd, quantity, quantity_default, allowance, note)
+SELECT e.endpoint, 'built-in', r.applies::jsonb, '2000-01-01 00:00+00', r.unit, r.usd, r.quantity::jsonpath, r.usual, CASE r.unit WHEN 'second' THEN 0.1 ELSE 0 END,
+	   'fal.ai''s page of the model, of November 2026'
+FROM (VALUES
+	('minimax/video-01', ARRAY['', '/image-to-video', '-director', '-director/image-to-video', '-live', '-live/image-to-video']),
+	('minimax/hailuo-2.3/standard', ARRAY['/text-to-video', '/image-to-video']),
+	('minimax/hailuo-2.3/pro', ARRAY['/text-to-video', '/image-to-video']),
+	('kling-video/v3/pro', ARRAY['/text-to-video', '/image-to-video']),
+	('kling-video/v3/standard', ARRAY['/text-to-video', '/image-to-video']),
+	('veo3.1', ARRAY['', '/image-to-video']),
+	('ltx-2', ARRAY['/text-to-video', '/image-to-video']),
+	('ltx-2/fast', ARRAY['/text-to-video/fast', '/image-to-video/fast'])) AS f(family, endpoints)
+CROSS JOIN LATERAL (SELECT 'fal-ai/' || regexp_replace(f.family, '^ltx-2/fast$', 'ltx-2') || u AS endpoint FROM unnest(f.endpoints) u) e
+JOIN (VALUES
+	('minimax/video-01', '{}', 'video', 0.5, NULL, NULL::int),
+	('minimax/hailuo-2.3/standard', '{}', 'video', 0.28, NULL, NULL),
+	('minimax/hailuo-2.3/standard', '{"duration": "10"}', 'video', 0.56, NULL, NULL),
+	('minimax/hailuo-2.3/standard', '{"duration": 10}', 'video', 0.56, NULL, NULL),
+	('minimax/hailuo-2.3/pro', '{}', 'video', 0.49, NULL, NULL),
+	('kling-video/v3/pro', '{}', 'second', 0.168, '$.duration', 5),
+	('kling-video/v3/pro', '{"generate_audio": false}', 'second', 0.112, '$.duration', 5),
+	('kling-video/v3/pro', '{"voice_ids": []}', 'second', 0.196, '$.duration', 5),
+	('kling-video/v3/pro', '{"voice_ids": [], "generate_audio": false}', 'second', 0.112, '$.duration', 5),
+	('kling-video/v3/standard', '{}', 'second', 0.126, '$.duration', 5),
+	('kling-video/v3/standard', '{"generate_audio": false}', 'second', 0.084, '$.duration', 5),
+	('kling-video/v3/standard', '{"voice_ids": []}', 'second', 0.154, '$.duration', 5),
+	('kling-video/v3/standard', '{"voice_ids": [], "generate_audio": false}', 'second', 0.084, '$.duration', 5),
+	('veo3.1', '{}', 'second', 0.4, '$.duration', 8),
+	('veo3.1', '{"generate_audio": false}', 'second', 0.2, '$.duration', 8),
+	('veo3.1', '{"resolution": "4k"}', 'second', 0.6, '$.duration', 8),
+	('veo3.1', '{"resolution": "4k", "generate_audio": false}', 'second', 0.4, '$.duration', 8),
+	('ltx-2', '{}', 'second', 0.06, '$.duration', 6),
+	('ltx-2', '{"resolution": "1440p"}', 'second', 0.12, '$.duration', 6),
+	('ltx-2', '{"resolution": "2160p"}', 'second', 0.24, '$.duration', 6),
+	('ltx-2/fast', '{}', 'second', 0.04, '$.duration', 6),
+	('ltx-2/fast', '{"resolution": "1440p"}', 'second', 0.08, '$.duration', 6),
+	('ltx-2/fast', '{"resolution": "2160p"}', 'second', 0.16, '$.duration', 6)) AS r(family, applies, unit, usd, quantity, usual) ON r.family = f.family;
+SELECT pg_catalog.pg_extension_config_dump('vibevideo.price_rule', 'WHERE source OPERATOR(pg_catalog.<>) ''built-in''');
+
+-- A publisher's built-in rules are left out: there are ours.  A path without
+-- wildcards and conditions takes no longer than reading the input, and one without
+-- variables raises no errors.
+CREATE FUNCTION vibevideo_internal.price_rule_changing()
+RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF TG_OP <> 'DELETE' AND NEW.source = 'built-in' AND current_setting('session_replication_role') = 'replica' THEN
+		RETURN NULL;
+	ELSIF 'built-in' IN (CASE WHEN TG_OP <> 'INSERT' THEN OLD.source END, CASE WHEN TG_OP <> 'DELETE' THEN NEW.source END) THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'object_not_in_prerequisite_state',
+			MESSAGE = 'built-in price rules cannot be changed',
+			HINT = 'Add a rule of your own, which goes before them; its unit_price_usd may be NULL, for a price that is not known.';
+	ELSIF TG_OP = 'DELETE' THEN
+		RETURN OLD;
+	END IF;
+	IF NEW.endpoint !~ '^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)+$' OR length(NEW.endpoint) > 200 THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'check_violation',
+			MESSAGE = 'endpoint must be fal.ai''s id of a model',
+			HINT = 'For example fal-ai/minimax/video-01.';
+	ELSIF jsonb_typeof(NEW.applies) <> 'object' OR length(NEW.applies::text) > 1000
+		  OR EXISTS (SELECT FROM jsonb_each(NEW.applies) e WHERE jsonb_typeof(e.value) IN ('array', 'object') AND e.value NOT IN ('[]', '{}'))
+	THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'check_violation',
+			MESSAGE = 'applies must be a JSON object of single values',
+			DETAIL = 'A value may also be [] or {}, which any list or any object contains. It must not be longer than 1000 characters.',
+			HINT = 'For example {"resolution": "4k"}; {} is for any input.';
+	ELSIF NOT isfinite(NEW.valid_from) THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'check_violation',
+			MESSAGE = 'valid_from must be a point in time';
+	ELSIF length(NEW.quantity::text) > 200
+		  -- keys count as "
+		  OR regexp_replace(NEW.quantity::text, '"(\\.|[^"\\])*"', '"', 'g')
+			 !~ '^(strict )?(\$|\."|\[([0-9]+|last)\]|\.(size|floor|ceiling|abs|double)\(\)|[0-9]+(\.[0-9]+)?|[-+*/%() ])+$'
+	THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'check_violation',
+			MESSAGE = 'quantity must be a plain JSON path',
+			DETAIL = 'It may have keys, numbers and arithmetic, but no wildcards, conditions or variables, and must not be longer than 200 characters.',
+			HINT = 'For example $.duration, or $.num_frames / $.frames_per_second.';
+	END IF;
+	IF TG_OP = 'UPDATE' THEN
+		NEW.changed_at = now();
+	END IF;
+	RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.price_rule_changing() IS 'trigger: refuses price rules that say nothing clear';
+CREATE TRIGGER price_rule_changing BEFORE INSERT OR UPDATE OR DELETE ON vibevideo.price_rule
+	FOR EACH ROW EXECUTE FUNCTION vibevideo_internal.price_rule_changing();
+ALTER TABLE vibevideo.price_rule ENABLE ALWAYS TRIGGER price_rule_changing;
+
+/*
+ * Two rules of one source that an input may both meet, neither of which asks for
+ * more, would leave open what it costs, unless there is one for what both ask for.
+ * A row that was not made in this transaction comes from a dump, one by one, or a
+ * publisher, and was judged there.  Two such rules that are written at the same time
+ * do not see each other; then the newer one counts.
+ */
+CREATE FUNCTION vibevideo_internal.price_rule_changed()
+RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	tie record;
+BEGIN
+	IF TG_OP = 'INSERT' AND NEW.changed_at <> now() THEN
+		RETURN NULL;
+	END IF;
+	SELECT a.endpoint, a.applies AS first, b.applies AS second INTO tie
+	FROM vibevideo.price_rule a JOIN vibevideo.price_rule b USING (endpoint, source, keys)
+	WHERE a.applies < b.applies AND a.keys > 0
+	  AND (a.endpoint, a.source) IN ((OLD.endpoint, OLD.source), (NEW.endpoint, NEW.source))
+	  AND NOT EXISTS (SELECT FROM jsonb_each(a.applies) x JOIN jsonb_each(b.applies) y USING (key) WHERE x.value <> y.value)
+	  AND NOT EXISTS (SELECT FROM vibevideo.price_rule c WHERE c.endpoint = a.endpoint AND c.source = a.source
+					  AND c.applies = a.applies || b.applies AND c.valid_from <= greatest(a.valid_from, b.valid_from))
+	ORDER BY a.applies, b.applies LIMIT 1;
+	IF FOUND THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'check_violation',
+			MESSAGE = format('two price rules of %s may count for one input', tie.endpoint),
+			DETAIL = format('An input may contain both %s and %s, and neither asks for more.', tie.first, tie.second),
+			HINT = format('Add the rule for both first, or keep it: %s.', tie.first || tie.second);
+	END IF;
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.price_rule_changed() IS 'trigger: refuses price rules of which two would count';
+CREATE CONSTRAINT TRIGGER price_rule_changed AFTER INSERT OR UPDATE OR DELETE ON vibevideo.price_rule
+	FOR EACH ROW EXECUTE FUNCTION vibevideo_internal.price_rule_changed();
+
+/*
+ * vibevideo_internal.quantity_in(rule, input) - how many units an input asks for, as the
+ * rule says; null if that cannot be known.  A text may have a unit: "8s".
+ */
+CREATE FUNCTION vibevideo_internal.quantity_in(r vibevideo.price_rule, input jsonb)
+RETURNS numeric LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	found constant jsonb = CASE WHEN r.quantity IS NOT NULL THEN jsonb_path_query_first(input, r.quantity, '{}', true) END;
+	n numeric;
+BEGIN
+	n = CASE jsonb_typeof(found)
+		WHEN 'number' THEN found::numeric
+		WHEN 'string' THEN substring(found #>> '{}' FROM '^\s*([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*[A-Za-z]*\s*$')::numeric END;
+	IF n > 0 THEN
+		RETURN least(n, 1000000);
+	END IF;
+	RETURN coalesce(r.quantity_default, CASE WHEN r.unit = 'video' THEN 1 END);
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.quantity_in(vibevideo.price_rule, jsonb) IS 'how many units an input asks for, null if that is not known; owner only';
+
+-- The rule that counts for an input, NULL if there is none.
+CREATE FUNCTION vibevideo_internal.rule_for(endpoint text, input jsonb, at timestamptz)
+RETURNS vibevideo.price_rule LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT r FROM vibevideo.price_rule r
+	WHERE r.endpoint = rule_for.endpoint AND r.valid_from <= rule_for.at AND rule_for.input @> r.applies
+	ORDER BY r.source = 'operator' DESC, r.keys DESC, r.source = 'fal' DESC, r.valid_from DESC, r.unit_price_usd DESC NULLS FIRST
+	LIMIT 1;
+END;
+COMMENT ON FUNCTION vibevideo_internal.rule_for(text, jsonb, timestamptz) IS 'the price rule that counts for an input; owner only';
+
+CREATE TYPE vibevideo.estimated AS (
+	cost_usd numeric,
+	unit text,
+	unit_price_usd numeric,
+	quantity numeric,
+	allowance numeric,
+	applies jsonb,
+	source text,
+	valid_from timestamptz,
+	why text
+);
+COMMENT ON TYPE vibevideo.estimated IS 'what a video will cost, and by which rule of vibevideo.price_rule';
+COMMENT ON COLUMN vibevideo.estimated.cost_usd IS 'what it costs at most, in USD; NULL: not known';
+COMMENT ON COLUMN vibevideo.estimated.unit IS 'what is paid for: video, second, image, megapixel or custom; NULL if there is no rule';
+COMMENT ON COLUMN vibevideo.estimated.unit_price_usd IS 'what one of these costs, in USD; NULL: not known';
+COMMENT ON COLUMN vibevideo.estimated.quantity IS 'how many the input asks for; NULL: not known';
+COMMENT ON COLUMN vibevideo.estimated.allowance IS 'how many more may be billed, which cost_usd includes; NULL if there is no rule';
+COMMENT ON COLUMN vibevideo.estimated.applies IS 'what an input must contain for the rule to count; NULL if there is no rule';
+COMMENT ON COLUMN vibevideo.estimated.source IS 'whose rule it is: built-in, fal or operator; NULL if there is none';
+COMMENT ON COLUMN vibevideo.estimated.valid_from IS 'since when the rule counts; NULL if there is none';
+COMMENT ON COLUMN vibevideo.estimated.why IS 'the same in words';
+
+-- What a number of units is called, or without one the units.
+CREATE FUNCTION vibevideo_internal.units(n numeric, unit text)
+RETURNS text LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+RETURN concat_ws(' ', trim_scale(n), CASE unit WHEN 'custom' THEN 'unit' ELSE unit END || CASE WHEN n = 1 THEN '' ELSE 's' END);
+COMMENT ON FUNCTION vibevideo_internal.units(numeric, text) IS 'a number of units of a price, in words; owner only';
+
+CREATE FUNCTION vibevideo_internal.estimate(endpoint text, input jsonb)
+RETURNS vibevideo.estimated LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	r constant vibevideo.price_rule = vibevideo_internal.rule_for(endpoint, input, now());
+	quantity constant numeric = vibevideo_internal.quantity_in(r, input);
+	why constant text = CASE
+		WHEN r.endpoint IS NULL THEN format('there is no price for %s', endpoint)
+		WHEN r.unit_price_usd IS NULL THEN 'the price is not known'
+		WHEN quantity IS NULL THEN format('the input does not say how many %s', vibevideo_internal.units(NULL, r.unit))
+		WHEN r.unit = 'video' AND quantity = 1 THEN format('%s USD a video', trim_scale(r.unit_price_usd))
+		ELSE format('%s at %s USD each%s', vibevideo_internal.units(quantity, r.unit), trim_scale(r.unit_price_usd),
+					CASE WHEN r.allowance > 0 THEN format(', and up to %s more', trim_scale(r.allowance)) ELSE '' END) END;
+BEGIN
+	RETURN ROW(trim_scale(r.unit_price_usd * (quantity + r.allowance)), r.unit, r.unit_price_usd, quantity, r.allowance, r.applies, r.source,
+			   r.valid_from, why)::vibevideo.estimated;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.estimate(text, jsonb) IS 'what a job with this input will cost at most, and why; owner only';
+
+-- The same for each new job.
+CREATE FUNCTION vibevideo_internal.most_cost(endpoint text, input jsonb, at timestamptz DEFAULT now())
+RETURNS numeric LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	r constant vibevideo.price_rule = vibevideo_internal.rule_for(endpoint, input, at);
+BEGIN
+	RETURN trim_scale(r.unit_price_usd * (vibevideo_internal.quantity_in(r, input) + r.allowance));
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.most_cost(text, jsonb, timestamptz) IS 'what a job with this input costs at most, null if that is not known; owner only';
+
+CREATE FUNCTION vibevideo.estimate(endpoint text, input jsonb)
+RETURNS vibevideo.estimated LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	PERFORM vibevideo_internal.require('viewer');
+	IF endpoint IS NULL OR input IS NULL THEN
+		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'endpoint and input must not be null';
+	END IF;
+	RETURN vibevideo_internal.estimate(endpoint, input);
+END
+$$;
+COMMENT ON FUNCTION vibevideo.estimate(text, jsonb) IS
+'Says what a video will cost at most, and by which rule.
+endpoint: fal.ai''s id of the model.
+input: what the model is sent.
+Returns the estimate; its cost_usd is NULL if the price is not known.
+Errors: 22004 an argument is null; 42501 not a viewer.
+For viewers and operators.';
+
+-- What was corrected, or added, is an operator's rule from now on, also for what is
+-- under way.
+INSERT INTO vibevideo.price_rule (endpoint, valid_from, unit_price_usd, note)
+SELECT m.endpoint, '2000-01-01 00:00+00', CASE WHEN m.price_usd > 100000 THEN 100000 ELSE m.price_usd END, 'price_usd of vibevideo 0.1.0'
+FROM vibevideo.model m WHERE m.endpoint ~ '^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)+$' AND length(m.endpoint) <= 200
+  AND m.price_usd IS DISTINCT FROM (SELECT r.unit_price_usd FROM vibevideo.price_rule r WHERE r.endpoint = m.endpoint AND r.applies = '{}' AND r.unit = 'video');
+ALTER TABLE vibevideo.model DROP COLUMN price_usd;
+COMMENT ON TABLE vibevideo.model IS 'limits of models; an endpoint without a row has none';
 
 -------------------------------------------------------------------------------
 -- What is new, or reads differently
@@ -565,7 +869,7 @@ SELECT j.job_id, j.vibelog_id COLLATE pg_catalog."default" AS vibelog_id, vibevi
 	   vibevideo_internal.job_progress(j) AS progress, j.attempt, j.error_code, j.error,
 	   j.model, j.tries, j.next_at, j.bytes_done, j.bytes_total, j.media_url, j.requested_by,
 	   j.orphan, j.created_at, j.sent_at, j.submitted_at, j.generated_at, j.updated_at, j.completed_at,
-	   j.row_dirty, j.row_error, j.cost_usd, j.billed, j.bytes_per_second, vibevideo_internal.seconds_left(j) AS seconds_left,
+	   j.row_dirty, j.row_error, j.cost_usd::numeric(10, 4) AS cost_usd, j.billed, j.bytes_per_second, vibevideo_internal.seconds_left(j) AS seconds_left,
 	   j.duration_ms, j.object_key, j.forgotten_at,
 	   CASE WHEN vibevideo.is_active(j.state) OR j.row_dirty THEN (vibevideo_internal.reason_of(j.job_id)).code END AS waits_for,
 	   CASE WHEN vibevideo.is_active(j.state) OR j.row_dirty THEN (vibevideo_internal.reason_of(j.job_id)).sentence END AS why,
@@ -601,7 +905,7 @@ COMMENT ON COLUMN vibevideo.jobs.updated_at IS 'when it last changed, but for th
 COMMENT ON COLUMN vibevideo.jobs.completed_at IS 'when it ended, successfully or not; NULL until then';
 COMMENT ON COLUMN vibevideo.jobs.row_dirty IS 'the app''s row does not show the job yet';
 COMMENT ON COLUMN vibevideo.jobs.row_error IS 'why the row could not be written; NULL: nothing is wrong';
-COMMENT ON COLUMN vibevideo.jobs.cost_usd IS 'the model''s list price when the job was made, in USD; 0, or NULL, if that was not known';
+COMMENT ON COLUMN vibevideo.jobs.cost_usd IS 'what it costs at most by the price when it was made, in USD, rounded; NULL if that was not known';
 COMMENT ON COLUMN vibevideo.jobs.billed IS 'fal.ai has rendered the video, and bills it';
 COMMENT ON COLUMN vibevideo.jobs.bytes_per_second IS 'how many bytes are copied in a second, just now; NULL when no copy runs';
 COMMENT ON COLUMN vibevideo.jobs.seconds_left IS 'how many seconds the copy still takes at that speed; NULL when none runs, or the size is not known';
@@ -1128,6 +1432,11 @@ BEGIN
 			 E'Reports how far the video of one row is; its message is made for people. No network, no writes.\n'
 			 'vibelog_id: the row''s key.\n'
 			 'Returns the video; its status is null if none was ever requested.\n' || errors || who_may),
+			('vibevideo_estimate', 'vibelog_id', false, 'vibevideo.estimated', 'STABLE',
+			 E'Says what a video of one row would cost at most, as it is now. No network, no writes.\n'
+			 'vibelog_id: the row''s key.\n'
+			 'Returns the estimate; its cost_usd is null if the price is not known.\n' || errors ||
+			 E';\n  22023 the prompt or image is missing, the prompt is too long, or the input cannot be used' || who_may),
 			('vibevideo_cancel', 'vibelog_id', false, 'vibevideo.video', 'VOLATILE',
 			 E'Cancels the active job of one row, here and at fal.ai.\n'
 			 'vibelog_id: the row''s key.\n'
@@ -2187,7 +2496,7 @@ COMMENT ON COLUMN vibevideo.limit.scope IS 'global: everybody together; default:
 COMMENT ON COLUMN vibevideo.limit.user_id IS 'as in vibevideo.job.requested_by: the JWT''s sub, or what the table''s user_column says; NULL unless scope is user';
 COMMENT ON COLUMN vibevideo.limit.max_active IS 'most active videos at a time, those being copied included (jobs at fal.ai have a setting of this name); NULL: the default''s limit, in default and global none; -1: unlimited, whatever the default; 0: no videos';
 COMMENT ON COLUMN vibevideo.limit.submits_per_day IS 'most videos requested in a day of UTC, without failed and cancelled ones that cost nothing; NULL, -1 and 0 as for max_active';
-COMMENT ON COLUMN vibevideo.limit.spend_per_day_usd IS 'most USD that the videos of a day of UTC cost, active ones included, by their list prices; NULL, -1 and 0 as for max_active';
+COMMENT ON COLUMN vibevideo.limit.spend_per_day_usd IS 'most USD that the videos of a day of UTC can cost, active ones included; NULL, -1 and 0 as for max_active';
 COMMENT ON COLUMN vibevideo.limit.who IS 'scope and user_id as one key: global, default, or user: and the user_id';
 COMMENT ON TABLE vibevideo_internal.till IS 'a day''s budget in parts (tills), so that submits need not wait for each other: what is used of each; made anew from vibevideo.job when lost';
 COMMENT ON FUNCTION vibevideo_internal.till_room(vibevideo_internal.till, numeric, numeric, date) IS 'what is left in a till, a part of a day''s budget; owner only';
@@ -2347,7 +2656,7 @@ COMMENT ON VIEW vibevideo_internal.open_costs IS 'jobs whose costs are not settl
 /*
  * vibevideo.costs - what was requested and what it cost, by user, day and model.
  * reserved_usd is for active jobs, settled_usd for videos that were made, at the
- * list price of the time.  An orphan was not requested, as far as anybody knows,
+ * price of the time.  An orphan was not requested, as far as anybody knows,
  * but it is active, and costs.  These read with their owner's rights, as
  * vibevideo.jobs does.
  */
@@ -2369,8 +2678,8 @@ COMMENT ON COLUMN vibevideo.costs.model IS 'fal.ai''s endpoint id';
 COMMENT ON COLUMN vibevideo.costs.submits IS 'how many jobs, without orphans';
 COMMENT ON COLUMN vibevideo.costs.active IS 'how many active jobs, orphans included';
 COMMENT ON COLUMN vibevideo.costs.videos IS 'how many videos fal.ai has rendered, stored or not, orphans'' included';
-COMMENT ON COLUMN vibevideo.costs.reserved_usd IS 'list price of active jobs that are not rendered yet, in USD; a price that is not known counts as 0';
-COMMENT ON COLUMN vibevideo.costs.settled_usd IS 'list price of the rendered videos, in USD';
+COMMENT ON COLUMN vibevideo.costs.reserved_usd IS 'price of active jobs that are not rendered yet, in USD; a price that is not known counts as 0';
+COMMENT ON COLUMN vibevideo.costs.settled_usd IS 'price of the rendered videos, in USD';
 
 CREATE VIEW vibevideo.costs_by_month AS
 SELECT nullif(c.user_id, '') AS user_id, c.month,
@@ -2389,8 +2698,8 @@ COMMENT ON COLUMN vibevideo.costs_by_month.month IS 'the first day of the month 
 COMMENT ON COLUMN vibevideo.costs_by_month.submits IS 'how many jobs, without orphans';
 COMMENT ON COLUMN vibevideo.costs_by_month.active IS 'how many active jobs, orphans included';
 COMMENT ON COLUMN vibevideo.costs_by_month.videos IS 'how many videos fal.ai has rendered, stored or not, orphans'' included';
-COMMENT ON COLUMN vibevideo.costs_by_month.reserved_usd IS 'list price of active jobs that are not rendered yet, in USD; a price that is not known counts as 0';
-COMMENT ON COLUMN vibevideo.costs_by_month.settled_usd IS 'list price of the rendered videos, in USD';
+COMMENT ON COLUMN vibevideo.costs_by_month.reserved_usd IS 'price of active jobs that are not rendered yet, in USD; a price that is not known counts as 0';
+COMMENT ON COLUMN vibevideo.costs_by_month.settled_usd IS 'price of the rendered videos, in USD';
 
 CREATE VIEW vibevideo.costs_by_day AS
 SELECT c.day, c.model,
@@ -2408,8 +2717,8 @@ COMMENT ON COLUMN vibevideo.costs_by_day.model IS 'fal.ai''s endpoint id';
 COMMENT ON COLUMN vibevideo.costs_by_day.submits IS 'how many jobs, without orphans';
 COMMENT ON COLUMN vibevideo.costs_by_day.active IS 'how many active jobs, orphans included';
 COMMENT ON COLUMN vibevideo.costs_by_day.videos IS 'how many videos fal.ai has rendered, stored or not, orphans'' included';
-COMMENT ON COLUMN vibevideo.costs_by_day.reserved_usd IS 'list price of active jobs that are not rendered yet, in USD; a price that is not known counts as 0';
-COMMENT ON COLUMN vibevideo.costs_by_day.settled_usd IS 'list price of the rendered videos, in USD';
+COMMENT ON COLUMN vibevideo.costs_by_day.reserved_usd IS 'price of active jobs that are not rendered yet, in USD; a price that is not known counts as 0';
+COMMENT ON COLUMN vibevideo.costs_by_day.settled_usd IS 'price of the rendered videos, in USD';
 
 CREATE OR REPLACE FUNCTION vibevideo_internal.counted_jobs(who text, kind text)
 RETURNS SETOF vibevideo.job LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -3212,7 +3521,7 @@ BEGIN
 		FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
 		WHERE p.pronamespace = 'public'::regnamespace AND l.lanname = 'c' AND p.prosrc = p.proname
 		  AND p.proname IN ('vibevideo_submit', 'vibevideo_submit_batch', 'vibevideo_status',
-							'vibevideo_cancel', 'vibevideo_retry', 'vibevideo_poll', 'vibevideo_webhook', 'vibevideo_dashboard')
+							'vibevideo_estimate', 'vibevideo_cancel', 'vibevideo_retry', 'vibevideo_poll', 'vibevideo_webhook', 'vibevideo_dashboard')
 	LOOP
 		EXECUTE format('REVOKE ALL ON FUNCTION %s FROM %s CASCADE', api.signature, everybody);
 		IF api.callers IS NOT NULL THEN
@@ -3417,7 +3726,9 @@ BEGIN
 	IF cost = 0 OR most = 0 THEN
 		RETURN cost;
 	END IF;
-	unit = least(most, (SELECT min(m.price_usd) FROM vibevideo.model m WHERE m.price_usd > 0));
+	unit = least(most, (SELECT min(r.unit_price_usd * (coalesce(r.quantity_default, 1) + r.allowance)) FROM vibevideo.price_rule r
+						WHERE r.unit_price_usd > 0
+						  AND (r.source = 'operator' OR EXISTS (SELECT FROM vibevideo.model m WHERE m.endpoint = r.endpoint))));
 	share = unit * ceil(floor(most / unit) / most_tills);
 	tills = ceil(most / share);
 	IF NOT EXISTS (SELECT FROM vibevideo_internal.counted c WHERE c.who = take_budget.who AND c.kind = 'spend')
@@ -3578,6 +3889,9 @@ BEGIN
 	RETURN NULL;
 END
 $$;
+CREATE CONSTRAINT TRIGGER price_changed AFTER INSERT OR UPDATE OR DELETE ON vibevideo.price_rule
+	DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION vibevideo_internal.price_changed();
+ALTER TABLE vibevideo.price_rule ENABLE ALWAYS TRIGGER price_changed;
 CREATE CONSTRAINT TRIGGER price_changed AFTER INSERT OR UPDATE OR DELETE ON vibevideo.model
 	DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION vibevideo_internal.price_changed();
 
@@ -3779,8 +4093,8 @@ COMMENT ON COLUMN vibevideo.rollup.render_ms IS 'sum of milliseconds from then u
 COMMENT ON COLUMN vibevideo.rollup.copy_ms IS 'sum of milliseconds from then until it was stored; with step completed, else 0';
 COMMENT ON COLUMN vibevideo.rollup.total_ms IS 'sum of milliseconds from the request until the video was there; with step completed, else 0';
 COMMENT ON COLUMN vibevideo.rollup.bytes IS 'sum of bytes copied; with step completed, else 0';
-COMMENT ON COLUMN vibevideo.rollup.settled_usd IS 'list price of videos that were made, in USD; with step rendered, else 0';
-COMMENT ON COLUMN vibevideo.rollup.returned_usd IS 'list price of jobs that ended without a video, in USD; with steps failed and cancelled, else 0';
+COMMENT ON COLUMN vibevideo.rollup.settled_usd IS 'price of videos that were made, in USD; with step rendered, else 0';
+COMMENT ON COLUMN vibevideo.rollup.returned_usd IS 'price of jobs that ended without a video, in USD; with steps failed and cancelled, else 0';
 COMMENT ON COLUMN vibevideo.rollup.wait IS 'histogram of what wait_ms is the sum of: how many in each bucket, whose bounds vibevideo.histogram_bounds() returns; NULL if there is nothing in it';
 COMMENT ON COLUMN vibevideo.rollup.render IS 'histogram of what render_ms is the sum of; NULL if there is nothing in it';
 COMMENT ON COLUMN vibevideo.rollup.copy IS 'histogram of what copy_ms is the sum of; NULL if there is nothing in it';
@@ -4097,7 +4411,7 @@ END
 $$;
 COMMENT ON FUNCTION vibevideo.series(text, timestamptz, interval) IS
 'Returns a number for each step of time and each label, for charts.
-metric: submitted, completed, failed, cancelled (jobs, without orphans), spend_usd (list price of rendered
+metric: submitted, completed, failed, cancelled (jobs, without orphans), spend_usd (price of rendered
   videos, in USD), wait_p50, wait_p95 and the same of render, copy and total (seconds), labelled by model;
   errors (failed jobs), labelled by class of error; backlog (the most unfinished jobs), labelled by state.
 since: a moment in the first step; default: a day ago.
@@ -4254,7 +4568,7 @@ COMMENT ON COLUMN vibevideo.audit.who IS 'the JWT''s sub or the login role and, 
 COMMENT ON COLUMN vibevideo.audit.action IS 'the function''s name, or the table''s and what was done to it';
 COMMENT ON COLUMN vibevideo.audit.arguments IS 'what it was called with: a job, a filter, a scope; or the first rows that were changed';
 COMMENT ON COLUMN vibevideo.audit.jobs IS 'how many jobs it changed; NULL for an act that is not about jobs';
-COMMENT ON COLUMN vibevideo.audit.cost_usd IS 'what it spends, by list prices, in USD; NULL: nothing';
+COMMENT ON COLUMN vibevideo.audit.cost_usd IS 'what it spends at most, in USD; NULL: nothing';
 COMMENT ON COLUMN vibevideo.audit.outcome IS 'what came of it: what was skipped and why, who had planned it';
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.audit', '');
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.audit_audit_id_seq', '');
@@ -4325,7 +4639,7 @@ DO $$
 DECLARE
 	audited name;
 BEGIN
-	FOREACH audited IN ARRAY ARRAY['limit', 'model', 'operator', 'access'] LOOP
+	FOREACH audited IN ARRAY ARRAY['limit', 'model', 'price_rule', 'operator', 'access'] LOOP
 		EXECUTE format('CREATE TRIGGER audit_insert AFTER INSERT ON vibevideo.%I REFERENCING NEW TABLE AS new_rows '
 					   'FOR EACH STATEMENT EXECUTE FUNCTION vibevideo_internal.audit_table()', audited);
 		EXECUTE format('CREATE TRIGGER audit_update AFTER UPDATE ON vibevideo.%I REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows '
@@ -4468,7 +4782,7 @@ LANGUAGE sql IMMUTABLE ROWS 10 SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	VALUES ('viewer', 'USAGE', 'SCHEMA vibevideo', false),
 		   ('viewer', 'SELECT', 'vibevideo.jobs, vibevideo.costs, vibevideo.costs_by_month, vibevideo.costs_by_day, vibevideo.settings, '
-			'vibevideo.model, vibevideo.limit, vibevideo.rollup, vibevideo.backlog, vibevideo.typical, vibevideo.now, vibevideo.today, '
+			'vibevideo.model, vibevideo.price_rule, vibevideo.limit, vibevideo.rollup, vibevideo.backlog, vibevideo.typical, vibevideo.now, vibevideo.today, '
 			'vibevideo.inbox, vibevideo.overview, vibevideo.errors, vibevideo.users', false),
 		   ('viewer', 'EXECUTE', 'FUNCTION vibevideo.overview(), vibevideo.inbox(), vibevideo.list_jobs(jsonb, jsonb, int), '
 			'vibevideo.job_detail(bigint), vibevideo.error_groups(timestamptz), vibevideo.users(timestamptz, int)', true),
@@ -4486,7 +4800,7 @@ BEGIN ATOMIC
 			'vibevideo_internal.histogram(bigint), vibevideo.histogram_sum(bigint[]), vibevideo.histogram_bounds(), '
 			'vibevideo.percentile(bigint[], double precision)', false),
 		   ('viewer', 'EXECUTE', 'FUNCTION vibevideo.series(text, timestamptz, interval), vibevideo.why(bigint)', true),
-		   ('viewer', 'EXECUTE', 'FUNCTION vibevideo.me(), vibevideo.find(text, int), vibevideo.lost(int), vibevideo.retry_cost(bigint), '
+		   ('viewer', 'EXECUTE', 'FUNCTION vibevideo.me(), vibevideo.find(text, int), vibevideo.lost(int), vibevideo.retry_cost(bigint), vibevideo.estimate(text, jsonb), '
 			'vibevideo.health(boolean), vibevideo_internal.shown_limits(), vibevideo_internal.shown_prices(), '
 			'vibevideo_internal.shown_settings(), vibevideo_internal.shown_worker()', true),
 		   ('viewer', 'EXECUTE', 'FUNCTION public.vibevideo_admin_me(), public.vibevideo_admin_overview(), public.vibevideo_admin_inbox(), '
@@ -4494,7 +4808,7 @@ BEGIN ATOMIC
 			'public.vibevideo_admin_errors(timestamptz), public.vibevideo_admin_users(timestamptz, int), '
 			'public.vibevideo_admin_series(text, timestamptz, interval), public.vibevideo_admin_lost(int), public.vibevideo_admin_retry_cost(bigint), '
 			'public.vibevideo_admin_health(boolean), public.vibevideo_admin_worker(), public.vibevideo_admin_limits(), '
-			'public.vibevideo_admin_prices(), public.vibevideo_admin_settings()', true),
+			'public.vibevideo_admin_prices(), public.vibevideo_admin_settings(), public.vibevideo_admin_estimate(text, jsonb)', true),
 		   -- the mark that tells this role from another of its name
 		   ('viewer', 'EXECUTE', 'FUNCTION vibevideo_internal.caller()', false),
 		   ('operator', 'SELECT', 'vibevideo.audit', false),
@@ -4502,12 +4816,14 @@ BEGIN ATOMIC
 			'vibevideo.pause(text, text), vibevideo.resume(), vibevideo.probe_now(), vibevideo.plan(text, jsonb, int), '
 			'vibevideo.act(uuid, text), vibevideo.redrive(text, interval, int, text)', true),
 		   ('operator', 'EXECUTE', 'FUNCTION vibevideo.audit(jsonb, int), vibevideo.set_limit(text, text, int, int, numeric), '
-			'vibevideo.delete_limit(text, text), vibevideo.set_price(text, numeric)', true),
+			'vibevideo.delete_limit(text, text), vibevideo.set_price(text, numeric, text, jsonb, jsonpath, numeric, numeric, timestamptz, text), '
+			'vibevideo.delete_price(text, jsonb)', true),
 		   ('operator', 'EXECUTE', 'FUNCTION public.vibevideo_admin_plan(text, jsonb, int), public.vibevideo_admin_act(uuid, text), '
 			'public.vibevideo_admin_cancel(bigint), public.vibevideo_admin_retry(bigint), public.vibevideo_admin_resolve(bigint, text), '
 			'public.vibevideo_admin_pause(text, text), public.vibevideo_admin_resume(), public.vibevideo_admin_probe_now(), '
 			'public.vibevideo_admin_audit(jsonb, int), public.vibevideo_admin_set_limit(text, text, int, int, numeric), '
-			'public.vibevideo_admin_delete_limit(text, text), public.vibevideo_admin_set_price(text, numeric)', true);
+			'public.vibevideo_admin_delete_limit(text, text), public.vibevideo_admin_set_price(text, numeric, text, jsonb, jsonpath, numeric, numeric, timestamptz, text), '
+			'public.vibevideo_admin_delete_price(text, jsonb)', true);
 END;
 COMMENT ON FUNCTION vibevideo_internal.rights() IS 'the rights of viewers and operators, as GRANT takes them; owner only';
 
@@ -5114,10 +5430,10 @@ RETURN CASE action
 END;
 COMMENT ON FUNCTION vibevideo_internal.deed_sql(text) IS 'what an action of vibevideo.plan does to a job j, as SQL; owner only';
 
--- What that may cost, at today's list price; a lost submit has one already.
+-- What that may cost, at today's price; a lost submit has one already.
 CREATE FUNCTION vibevideo_internal.cost_sql(action text)
 RETURNS text LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
-RETURN format($sql$CASE WHEN %s = 'render' THEN greatest(%s, coalesce((SELECT m.price_usd FROM vibevideo.model m WHERE m.endpoint = j.model), 0)) ELSE 0 END$sql$,
+RETURN format($sql$CASE WHEN %s = 'render' THEN greatest(%s, coalesce(vibevideo_internal.most_cost(j.model, j.input), 0)) ELSE 0 END$sql$,
 			  vibevideo_internal.deed_sql(action), CASE action WHEN 'resolve_not_sent' THEN 'j.cost_usd' ELSE '0' END);
 COMMENT ON FUNCTION vibevideo_internal.cost_sql(text) IS 'what an action of vibevideo.plan may cost for a job j, as SQL; owner only';
 
@@ -5226,7 +5542,7 @@ BEGIN
 	jobs = cardinality(ids);
 	users = (SELECT count(DISTINCT o) FROM unnest(owners) o);
 	EXECUTE format('SELECT count(*) FROM vibevideo.job j WHERE j.job_id = ANY ($1) AND %s = ''render'' '
-				   'AND NOT EXISTS (SELECT FROM vibevideo.model m WHERE m.endpoint = j.model AND m.price_usd IS NOT NULL)',
+				   'AND vibevideo_internal.most_cost(j.model, j.input) IS NULL',
 				   vibevideo_internal.deed_sql(action))
 	INTO unpriced USING ids;
 	cost_usd = (SELECT coalesce(sum(c), 0) FROM unnest(costs) c);
@@ -5262,7 +5578,7 @@ max_jobs: so many at most, 1 to 100000, the newest or, with since, the oldest; d
 Returns one row:
 token: for vibevideo.act; NULL if there is nothing to do.
 jobs, users: how many jobs would be changed, and of how many users.
-cost_usd: what it would cost at most, list price in USD.
+cost_usd: what it would cost at most, in USD.
 confirm: the words that vibevideo.act wants to hear; NULL if it costs no more than vibevideo.confirm_over_usd.
 unpriced: how many new renders have no known price, and count as 0.
 skipped, why: how many jobs match but are passed over, and how many of them for which reason.
@@ -5326,12 +5642,13 @@ BEGIN
 		command = format('WITH r AS MATERIALIZED (%s), '
 			'made AS (INSERT INTO vibevideo.job (relation, vibelog_id, state, model, input, requested_by, priority, attempt, row_bears, cost_usd) '
 			'SELECT r.relation, r.vibelog_id, ''pending'', r.model, r.input, r.requested_by, r.priority, r.attempt + 1, '
-			'CASE WHEN r.row_dirty OR r.row_bears = ''?'' THEN r.row_bears ELSE coalesce(r.request_id, ''-'') END, r.price '
+			'CASE WHEN r.row_dirty OR r.row_bears = ''?'' THEN r.row_bears ELSE coalesce(r.request_id, ''-'') END, '
+			'CASE WHEN vibevideo_internal.most_cost(r.model, r.input) IS NOT NULL THEN r.price END '
 			'FROM r ON CONFLICT DO NOTHING RETURNING relation, vibelog_id, cost_usd), '
 			-- grouped, since a join would be planned for few
-			'done AS (SELECT max(b.job_id) AS job_id, max(b.cost_usd) AS cost FROM (SELECT r.relation, r.vibelog_id, r.job_id, NULL AS cost_usd FROM r '
-			'UNION ALL SELECT m.relation, m.vibelog_id, NULL, m.cost_usd FROM made m) b GROUP BY b.relation, b.vibelog_id '
-			'HAVING count(b.cost_usd) > 0) ', right_jobs);
+			'done AS (SELECT max(b.job_id) AS job_id, max(b.cost_usd) AS cost FROM (SELECT r.relation, r.vibelog_id, r.job_id, NULL AS cost_usd, false AS made FROM r '
+			'UNION ALL SELECT m.relation, m.vibelog_id, NULL, m.cost_usd, true FROM made m) b GROUP BY b.relation, b.vibelog_id '
+			'HAVING bool_or(b.made)) ', right_jobs);
 	END IF;
 	EXECUTE command || 'SELECT coalesce(array_agg(d.job_id), ''{}''), coalesce(sum(d.cost), 0) FROM done d'
 	INTO done, cost_usd USING f, p, deed;
@@ -5498,7 +5815,7 @@ confirm: the words that the plan returned in its column confirm, as ''spend 34.5
   vibevideo.confirm_over_usd; default: none.
 Returns one row:
 jobs, users: how many jobs were changed, and of how many users.
-cost_usd: what that spends, list price in USD.
+cost_usd: what that spends at most, in USD.
 skipped, why: how many jobs of the plan were passed over, and how many of them for which reason.
 Errors: PT404 no such plan; 22023 no token, which is how a plan of nothing is returned; PT409 another call is carrying it out; PT410 it is too old, or was carried out;
   PT428 it is not confirmed; 55000 this database is a copy; 42501 not an operator.
@@ -5629,7 +5946,6 @@ COMMENT ON COLUMN vibevideo.binding.pause_reason IS 'the reason that vibevideo.p
 COMMENT ON COLUMN vibevideo.model.endpoint IS 'fal.ai''s endpoint id, as fal-ai/minimax/video-01';
 COMMENT ON COLUMN vibevideo.model.max_prompt IS 'longest prompt, in characters; NULL: no limit is known';
 COMMENT ON COLUMN vibevideo.model.needs_image IS 'a row without an image is rejected';
-COMMENT ON COLUMN vibevideo.model.price_usd IS 'list price of one video, in USD; NULL: not known, which counts as 0';
 COMMENT ON COLUMN vibevideo.model.usual_seconds IS 'how many seconds a video usually takes, until vibevideo.typical knows; also for the hint over a limit; NULL: not known';
 COMMENT ON COLUMN vibevideo.model.builtin IS 'shipped with the extension and not changed since; pg_dump leaves it out';
 COMMENT ON COLUMN vibevideo.model.changed_at IS 'when the row was made or last changed';
@@ -5666,7 +5982,7 @@ COMMENT ON COLUMN vibevideo.job.duration_ms IS 'how long the video plays, in mil
 COMMENT ON COLUMN vibevideo.job.video_url IS 'the video''s public URL; NULL until it is stored';
 COMMENT ON COLUMN vibevideo.job.error_code IS 'what is wrong, for programs, perhaps only for a while; NULL if nothing is';
 COMMENT ON COLUMN vibevideo.job.error IS 'what is wrong, in the words of fal.ai, Storage or vibevideo, for operators; NULL if nothing is';
-COMMENT ON COLUMN vibevideo.job.cost_usd IS 'the model''s list price when the job was made, in USD; 0, or NULL, if that was not known';
+COMMENT ON COLUMN vibevideo.job.cost_usd IS 'what it costs at most by the price when it was made, in USD; NULL if that was not known';
 COMMENT ON COLUMN vibevideo.job.billed IS 'fal.ai has rendered the video, and bills it';
 COMMENT ON COLUMN vibevideo.job.created_at IS 'when it was requested';
 COMMENT ON COLUMN vibevideo.job.sent_at IS 'when it was last sent to fal.ai; NULL if it was not';
@@ -5699,7 +6015,7 @@ COMMENT ON COLUMN vibevideo.past_costs.day IS 'the day of UTC on which they were
 COMMENT ON COLUMN vibevideo.past_costs.model IS 'fal.ai''s endpoint id';
 COMMENT ON COLUMN vibevideo.past_costs.submits IS 'how many jobs, without orphans';
 COMMENT ON COLUMN vibevideo.past_costs.videos IS 'how many videos fal.ai has rendered, orphans'' included';
-COMMENT ON COLUMN vibevideo.past_costs.settled_usd IS 'list price of these videos, in USD';
+COMMENT ON COLUMN vibevideo.past_costs.settled_usd IS 'price of these videos, in USD';
 
 -------------------------------------------------------------------------------
 -- Looking: what people see
@@ -5804,7 +6120,7 @@ COMMENT ON COLUMN vibevideo.job_row.error IS 'the words of fal.ai, Storage or vi
 COMMENT ON COLUMN vibevideo.job_row.row_error IS 'why its row could not be written, cut at 500 characters';
 COMMENT ON COLUMN vibevideo.job_row.orphan IS 'its transaction was rolled back after it was sent';
 COMMENT ON COLUMN vibevideo.job_row.paid_not_stored IS 'its video was made, and given up before it was stored';
-COMMENT ON COLUMN vibevideo.job_row.cost_usd IS 'its list price, in USD';
+COMMENT ON COLUMN vibevideo.job_row.cost_usd IS 'what it costs at most, in USD; NULL if that is not known';
 COMMENT ON COLUMN vibevideo.job_row.queue_position IS 'how many are ahead of it in fal.ai''s queue';
 COMMENT ON COLUMN vibevideo.job_row.progress IS 'how much of the video is copied, from 0 to 1';
 COMMENT ON COLUMN vibevideo.job_row.created_at IS 'when it was requested';
@@ -6503,8 +6819,8 @@ COMMENT ON COLUMN vibevideo.overview_row.failed_today IS 'jobs failed since then
 COMMENT ON COLUMN vibevideo.overview_row.cancelled_today IS 'jobs cancelled since then';
 COMMENT ON COLUMN vibevideo.overview_row.last_completed_at IS 'when a video was stored last; NULL if none was, as far as that is known';
 COMMENT ON COLUMN vibevideo.overview_row.idle_since IS 'since when there has been no unfinished job; NULL while there is one';
-COMMENT ON COLUMN vibevideo.overview_row.spent_today_usd IS 'list price, in USD, of videos requested since midnight UTC that were made';
-COMMENT ON COLUMN vibevideo.overview_row.reserved_today_usd IS 'list price, in USD, of those that are still to be made';
+COMMENT ON COLUMN vibevideo.overview_row.spent_today_usd IS 'price, in USD, of videos requested since midnight UTC that were made';
+COMMENT ON COLUMN vibevideo.overview_row.reserved_today_usd IS 'price, in USD, of those that are still to be made';
 COMMENT ON COLUMN vibevideo.overview_row.budget_usd IS 'how many USD all users together may spend a day (vibevideo.limit); NULL if that is not limited';
 COMMENT ON COLUMN vibevideo.overview_row.left_usd IS 'how many USD of it are left today';
 COMMENT ON COLUMN vibevideo.overview_row.worker IS 'running, slow, idle (not running: nothing to do, or nothing may be done, as in a pause), or down';
@@ -6718,11 +7034,11 @@ COMMENT ON COLUMN vibevideo.user_row.user_id IS 'who, NULL for jobs of which nob
 COMMENT ON COLUMN vibevideo.user_row.active IS 'unfinished jobs, orphans included';
 COMMENT ON COLUMN vibevideo.user_row.submits_today IS 'videos requested since midnight UTC';
 COMMENT ON COLUMN vibevideo.user_row.videos_today IS 'those of them that are made';
-COMMENT ON COLUMN vibevideo.user_row.spent_today_usd IS 'their list price, in USD';
-COMMENT ON COLUMN vibevideo.user_row.reserved_usd IS 'list price, in USD, of unfinished jobs whose video is not made yet';
+COMMENT ON COLUMN vibevideo.user_row.spent_today_usd IS 'their price, in USD';
+COMMENT ON COLUMN vibevideo.user_row.reserved_usd IS 'price, in USD, of unfinished jobs whose video is not made yet';
 COMMENT ON COLUMN vibevideo.user_row.submits IS 'videos requested since the day of UTC that was asked for';
 COMMENT ON COLUMN vibevideo.user_row.videos IS 'those of them that are made';
-COMMENT ON COLUMN vibevideo.user_row.spent_usd IS 'their list price, in USD';
+COMMENT ON COLUMN vibevideo.user_row.spent_usd IS 'their price, in USD';
 COMMENT ON COLUMN vibevideo.user_row.share IS 'which part of what all users have spent since then, from 0 to 1; NULL if nobody has spent anything';
 COMMENT ON COLUMN vibevideo.user_row.max_active IS 'the limit that counts for the user (vibevideo.limit), NULL if there is none; also of the following two';
 COMMENT ON COLUMN vibevideo.user_row.submits_per_day IS 'videos requested a day';
@@ -6926,7 +7242,7 @@ COMMENT ON COLUMN vibevideo.today.asked IS 'videos requested today';
 COMMENT ON COLUMN vibevideo.today.done IS 'videos stored today, whenever they were requested';
 COMMENT ON COLUMN vibevideo.today.failed IS 'jobs failed today, whenever they were requested';
 COMMENT ON COLUMN vibevideo.today.active IS 'those requested today that have not ended';
-COMMENT ON COLUMN vibevideo.today.usd IS 'list price, in USD, of those requested today that are made';
+COMMENT ON COLUMN vibevideo.today.usd IS 'price, in USD, of those requested today that are made';
 
 -- The inbox in lines: what is the matter, then the statement, which may be copied out
 -- of several lines.  What is the matter may quote a key or an error in which somebody
@@ -7246,9 +7562,9 @@ COMMENT ON VIEW vibevideo.users IS 'the 40 users with the most in work, then tho
 COMMENT ON COLUMN vibevideo.users."user" IS 'who, cut; empty where nobody is known';
 COMMENT ON COLUMN vibevideo.users.active IS 'unfinished jobs';
 COMMENT ON COLUMN vibevideo.users.today IS 'videos requested today';
-COMMENT ON COLUMN vibevideo.users.usd IS 'list price, in USD, of those that are made';
+COMMENT ON COLUMN vibevideo.users.usd IS 'price, in USD, of those that are made';
 COMMENT ON COLUMN vibevideo.users."30 days" IS 'videos requested in 30 days';
-COMMENT ON COLUMN vibevideo.users."30 days usd" IS 'list price, in USD, of those that are made';
+COMMENT ON COLUMN vibevideo.users."30 days usd" IS 'price, in USD, of those that are made';
 
 DO $$
 DECLARE
@@ -7583,7 +7899,7 @@ BEGIN
 		allowed = true;
 		reason = format('it is given up as lost, since job %s of the same row is active', other);
 	ELSE
-		price = (SELECT m.price_usd FROM vibevideo.model m WHERE m.endpoint = j.model);
+		price = vibevideo_internal.most_cost(j.model, j.input);
 		cost_usd = price;
 		-- a lost submit makes room for another when it is given up
 		limited = CASE WHEN j.state <> 'submit_unknown' THEN vibevideo_internal.limit_in_the_way(j.requested_by, price) END;
@@ -7591,7 +7907,7 @@ BEGIN
 		reason = concat_ws(', but ', CASE WHEN j.state = 'submit_unknown'
 										  THEN 'it is given up as lost, and a new attempt is paid for; if fal.ai has it after all, so is that'
 										  ELSE 'a new attempt is paid for' END,
-						   CASE WHEN price IS NULL THEN 'its model has no price in vibevideo.model' END, limited);
+						   nullif(concat_ws(', and ', CASE WHEN price IS NULL THEN 'its price is not known' END, limited), ''));
 	END IF;
 END
 $$;
@@ -7600,7 +7916,7 @@ COMMENT ON FUNCTION vibevideo.retry_cost(bigint) IS
 job_id: the job''s number.
 Returns one row:
 copies: its video was rendered, and would only be copied again.
-cost_usd: the list price of a new attempt, in USD; 0 if there would be none, NULL if it is not known.
+cost_usd: what a new attempt costs at most, in USD; 0 if there would be none, NULL if it is not known.
 allowed: whether it would do anything, as far as can be told.
 reason: what it would do, or why not.
 Errors: PT404 no such job; 22004 it is null; 42501 not a viewer.
@@ -7788,7 +8104,7 @@ user_id: whose limit it is, for scope user; else NULL.
 max_active: active videos at a time, up to 10000; -1: unlimited; 0: none; NULL: as the default limit, or unlimited in
   default and global.
 submits_per_day: videos requested in a day of UTC, up to 100000; -1, 0 and NULL as above.
-spend_per_day_usd: list price of a day''s videos, in USD; -1, 0 and NULL as above.
+spend_per_day_usd: price of a day''s videos, in USD; -1, 0 and NULL as above.
 Returns the limit, a row of vibevideo.limit.
 Errors: 22023 another scope, a user_id that does not fit it, a bad number; 42501 not an operator.
 For operators.';
@@ -7811,10 +8127,11 @@ Returns false if there was none.
 Errors: 22023 another scope, or a user_id that does not fit it; 42501 not an operator.
 For operators.';
 
-CREATE FUNCTION vibevideo.set_price(endpoint text, price_usd numeric)
-RETURNS vibevideo.model LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+CREATE FUNCTION vibevideo.set_price(endpoint text, unit_price_usd numeric, unit text DEFAULT 'video', applies jsonb DEFAULT '{}', quantity jsonpath DEFAULT NULL,
+									quantity_default numeric DEFAULT NULL, allowance numeric DEFAULT 0, valid_from timestamptz DEFAULT now(), note text DEFAULT NULL)
+RETURNS vibevideo.price_rule LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	changed vibevideo.model;
+	changed vibevideo.price_rule;
 BEGIN
 	PERFORM vibevideo_internal.require('operator');
 	IF endpoint IS NULL OR endpoint !~ '^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)+$' OR length(endpoint) > 200 THEN
@@ -7822,25 +8139,75 @@ BEGIN
 			ERRCODE = 'invalid_parameter_value',
 			MESSAGE = 'endpoint must be fal.ai''s id of a model',
 			HINT = 'For example fal-ai/minimax/video-01.';
-	ELSIF price_usd NOT BETWEEN 0 AND 100000 THEN
+	ELSIF unit_price_usd NOT BETWEEN 0 AND 100000 THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'invalid_parameter_value',
-			MESSAGE = 'price_usd must be a number from 0 to 100000',
+			MESSAGE = 'unit_price_usd must be a number from 0 to 100000',
 			HINT = 'NULL says that the price is not known.';
+	ELSIF unit IS NULL OR unit NOT IN ('video', 'second', 'image', 'megapixel', 'custom') THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_parameter_value',
+			MESSAGE = 'unit must be video, second, image, megapixel or custom';
+	ELSIF quantity_default <= 0 OR quantity_default > 1000000 OR allowance IS NULL OR allowance NOT BETWEEN 0 AND 1000000 THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_parameter_value',
+			MESSAGE = 'quantity_default and allowance must be numbers up to 1000000';
+	ELSIF applies IS NULL OR valid_from IS NULL THEN
+		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'applies and valid_from must not be null';
+	ELSIF unit <> 'video' AND quantity IS NULL AND quantity_default IS NULL AND unit_price_usd IS NOT NULL THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_parameter_value',
+			MESSAGE = format('how many %s there will be is not said', vibevideo_internal.units(NULL, unit)),
+			HINT = 'Set quantity to where the input says it, as ''$.duration'', or quantity_default, or both.';
 	END IF;
-	INSERT INTO vibevideo.model AS m (endpoint, price_usd) VALUES (set_price.endpoint, set_price.price_usd)
-	ON CONFLICT ON CONSTRAINT model_pkey DO UPDATE SET price_usd = EXCLUDED.price_usd WHERE m.price_usd IS DISTINCT FROM EXCLUDED.price_usd;
-	SELECT m.* INTO changed FROM vibevideo.model m WHERE m.endpoint = set_price.endpoint;
+	INSERT INTO vibevideo.price_rule AS r (endpoint, source, applies, valid_from, unit, unit_price_usd, quantity, quantity_default, allowance, note)
+	VALUES (set_price.endpoint, 'operator', set_price.applies, set_price.valid_from, set_price.unit, set_price.unit_price_usd, set_price.quantity,
+			set_price.quantity_default, set_price.allowance, set_price.note)
+	ON CONFLICT ON CONSTRAINT price_rule_pkey DO UPDATE SET unit = EXCLUDED.unit, unit_price_usd = EXCLUDED.unit_price_usd, quantity = EXCLUDED.quantity,
+		quantity_default = EXCLUDED.quantity_default, allowance = EXCLUDED.allowance, note = EXCLUDED.note
+	RETURNING r.* INTO changed;
 	RETURN changed;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.set_price(text, numeric) IS
-'Sets the list price of a model''s videos. It counts for jobs that are requested from now on; the audit has what it
-  was.
+COMMENT ON FUNCTION vibevideo.set_price(text, numeric, text, jsonb, jsonpath, numeric, numeric, timestamptz, text) IS
+'Sets what videos of a model cost: a rule in vibevideo.price_rule that goes before those of fal.ai and vibevideo. It
+  counts for jobs that are requested from valid_from on; the audit has what it was.
 endpoint: fal.ai''s id of the model.
-price_usd: of one video, in USD; NULL: not known, which counts as 0.
-Returns the model, a row of vibevideo.model.
-Errors: 22023 no such id can be, or a bad price; 42501 not an operator.
+unit_price_usd: what a unit costs, in USD; NULL: not known.
+unit: video, second, image, megapixel or custom; default: video.
+applies: what an input must contain for this rule to count, as {"resolution": "4k"}; default: {}, which is any input.
+quantity: where the input says how many units there will be, as ''$.duration''; default: nowhere.
+quantity_default: how many there are if it does not; default: one video, of all else that is not known.
+allowance: how many units more may be billed than the input says; default: none.
+valid_from: since when, or from when on, it counts; default: now.
+note: for people; default: none.
+Returns the rule, a row of vibevideo.price_rule.
+Errors: 22023 no such id can be, a bad price, unit or number; 22004 applies or valid_from is null; 23514 another rule may
+  count for the same input, and neither asks for more of it; 42501 not an operator.
+For operators.';
+
+CREATE FUNCTION vibevideo.delete_price(endpoint text, applies jsonb DEFAULT '{}')
+RETURNS int LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	gone int;
+BEGIN
+	PERFORM vibevideo_internal.require('operator');
+	IF endpoint IS NULL OR applies IS NULL THEN
+		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'endpoint and applies must not be null';
+	END IF;
+	DELETE FROM vibevideo.price_rule r
+	WHERE r.endpoint = delete_price.endpoint AND r.applies = delete_price.applies AND r.source = 'operator';
+	GET DIAGNOSTICS gone = ROW_COUNT;
+	RETURN gone;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.delete_price(text, jsonb) IS
+'Takes the rules of vibevideo.set_price for a model away, so that those of fal.ai or vibevideo count again. The audit has
+  what they were.
+endpoint: fal.ai''s id of the model.
+applies: as it was set; default: {}.
+Returns how many there were, with all their times.
+Errors: 22004 an argument is null; 42501 not an operator.
 For operators.';
 
 CREATE FUNCTION vibevideo_internal.shown_limits()
@@ -7853,13 +8220,14 @@ $$;
 COMMENT ON FUNCTION vibevideo_internal.shown_limits() IS 'vibevideo.limit, at most 1000 rows; for viewers';
 
 CREATE FUNCTION vibevideo_internal.shown_prices()
-RETURNS SETOF vibevideo.model LANGUAGE plpgsql STABLE ROWS 20 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+RETURNS SETOF vibevideo.price_rule LANGUAGE plpgsql STABLE ROWS 50 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	PERFORM vibevideo_internal.require('viewer');
-	RETURN QUERY SELECT m.* FROM vibevideo.model m ORDER BY m.endpoint LIMIT 1000;
+	RETURN QUERY SELECT r.* FROM vibevideo.price_rule r
+		ORDER BY r.endpoint, r.source = 'operator' DESC, r.source = 'fal' DESC, r.keys, r.applies, r.valid_from DESC LIMIT 1000;
 END
 $$;
-COMMENT ON FUNCTION vibevideo_internal.shown_prices() IS 'vibevideo.model, at most 1000 rows; for viewers';
+COMMENT ON FUNCTION vibevideo_internal.shown_prices() IS 'vibevideo.price_rule, at most 1000 rows; for viewers';
 
 -- It runs as the owner, who reads more than a viewer may: not where settings stand,
 -- nor what PostgreSQL keeps for superusers, nor whether there is a key.
@@ -7979,7 +8347,7 @@ BEGIN ATOMIC
 	SELECT x.* FROM vibevideo_internal.shown_limits() x;
 END;
 CREATE FUNCTION public.vibevideo_admin_prices()
-RETURNS SETOF vibevideo.model LANGUAGE sql STABLE ROWS 20 SET search_path = pg_catalog, pg_temp
+RETURNS SETOF vibevideo.price_rule LANGUAGE sql STABLE ROWS 50 SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	SELECT x.* FROM vibevideo_internal.shown_prices() x;
 END;
@@ -8028,9 +8396,17 @@ RETURN vibevideo.set_limit(scope, user_id, max_active, submits_per_day, spend_pe
 CREATE FUNCTION public.vibevideo_admin_delete_limit(scope text, user_id text)
 RETURNS boolean LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 RETURN vibevideo.delete_limit(scope, user_id);
-CREATE FUNCTION public.vibevideo_admin_set_price(endpoint text, price_usd numeric)
-RETURNS vibevideo.model LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
-RETURN vibevideo.set_price(endpoint, price_usd);
+CREATE FUNCTION public.vibevideo_admin_set_price(endpoint text, unit_price_usd numeric, unit text DEFAULT 'video', applies jsonb DEFAULT '{}',
+												 quantity jsonpath DEFAULT NULL, quantity_default numeric DEFAULT NULL, allowance numeric DEFAULT 0,
+												 valid_from timestamptz DEFAULT now(), note text DEFAULT NULL)
+RETURNS vibevideo.price_rule LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+RETURN vibevideo.set_price(endpoint, unit_price_usd, unit, applies, quantity, quantity_default, allowance, valid_from, note);
+CREATE FUNCTION public.vibevideo_admin_delete_price(endpoint text, applies jsonb DEFAULT '{}')
+RETURNS int LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+RETURN vibevideo.delete_price(endpoint, applies);
+CREATE FUNCTION public.vibevideo_admin_estimate(endpoint text, input jsonb)
+RETURNS vibevideo.estimated LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN vibevideo.estimate(endpoint, input);
 
 COMMENT ON FUNCTION public.vibevideo_admin_limits() IS
 'Lists limits: for all users together, for each user, and at most 1000 of single ones.
@@ -8038,8 +8414,8 @@ Returns rows of vibevideo.limit.
 Errors: 42501 not a viewer.
 For viewers and operators.';
 COMMENT ON FUNCTION public.vibevideo_admin_prices() IS
-'Lists what is known of models, and their list prices; at most 1000.
-Returns rows of vibevideo.model.
+'Lists the rules for prices, by model; at most 1000.
+Returns rows of vibevideo.price_rule.
 Errors: 42501 not a viewer.
 For viewers and operators.';
 COMMENT ON FUNCTION public.vibevideo_admin_settings() IS
@@ -8082,7 +8458,9 @@ BEGIN
 			('vibevideo_admin_audit(jsonb, int)', 'vibevideo.audit(jsonb, int)'),
 			('vibevideo_admin_set_limit(text, text, int, int, numeric)', 'vibevideo.set_limit(text, text, int, int, numeric)'),
 			('vibevideo_admin_delete_limit(text, text)', 'vibevideo.delete_limit(text, text)'),
-			('vibevideo_admin_set_price(text, numeric)', 'vibevideo.set_price(text, numeric)')) AS i(function, called)
+			('vibevideo_admin_set_price(text, numeric, text, jsonb, jsonpath, numeric, numeric, timestamptz, text)', 'vibevideo.set_price(text, numeric, text, jsonb, jsonpath, numeric, numeric, timestamptz, text)'),
+			('vibevideo_admin_delete_price(text, jsonb)', 'vibevideo.delete_price(text, jsonb)'),
+			('vibevideo_admin_estimate(text, jsonb)', 'vibevideo.estimate(text, jsonb)')) AS i(function, called)
 		JOIN pg_proc p ON p.oid = to_regprocedure('public.' || i.function)
 		CROSS JOIN LATERAL (SELECT obj_description(to_regprocedure(i.called), 'pg_proc') AS explained) d
 	LOOP
@@ -8098,7 +8476,8 @@ DECLARE
 		'vibevideo_internal.limit_in_the_way(text, numeric), vibevideo.retry_cost(bigint), vibevideo_internal.local_checks(), '
 		'vibevideo.health(boolean), vibevideo.audit(jsonb, int), vibevideo_internal.check_scope(text, text), '
 		'vibevideo_internal.check_limit(text, numeric, numeric), vibevideo.set_limit(text, text, int, int, numeric), '
-		'vibevideo.delete_limit(text, text), vibevideo.set_price(text, numeric), vibevideo_internal.shown_limits(), '
+		'vibevideo.delete_limit(text, text), vibevideo.set_price(text, numeric, text, jsonb, jsonpath, numeric, numeric, timestamptz, text), '
+		'vibevideo.delete_price(text, jsonb), vibevideo.estimate(text, jsonb), vibevideo_internal.shown_limits(), '
 		'vibevideo_internal.shown_prices(), vibevideo_internal.shown_settings(), vibevideo_internal.shown_worker(), '
 		'public.vibevideo_admin_me(), public.vibevideo_admin_overview(), public.vibevideo_admin_inbox(), '
 		'public.vibevideo_admin_list_jobs(jsonb, jsonb, int), public.vibevideo_admin_find(text, int), '
@@ -8111,7 +8490,8 @@ DECLARE
 		'public.vibevideo_admin_resolve(bigint, text), public.vibevideo_admin_pause(text, text), '
 		'public.vibevideo_admin_resume(), public.vibevideo_admin_probe_now(), public.vibevideo_admin_audit(jsonb, int), '
 		'public.vibevideo_admin_set_limit(text, text, int, int, numeric), public.vibevideo_admin_delete_limit(text, text), '
-		'public.vibevideo_admin_set_price(text, numeric)';
+		'public.vibevideo_admin_set_price(text, numeric, text, jsonb, jsonpath, numeric, numeric, timestamptz, text), '
+		'public.vibevideo_admin_delete_price(text, jsonb), public.vibevideo_admin_estimate(text, jsonb)';
 	anybody constant text = (SELECT string_agg(quote_ident(r.rolname), ', ') FROM pg_roles r
 							 WHERE r.rolname IN ('anon', 'authenticated', 'service_role'));
 	everybody constant text = concat_ws(', ', 'PUBLIC', anybody);
@@ -8129,6 +8509,41 @@ $$;
 
 -- 0.1.0 marked orphans at times, which have no row to be written.
 UPDATE vibevideo.job SET row_dirty = false WHERE orphan AND row_dirty;
+
+-------------------------------------------------------------------------------
+-- A new function for the app
+-------------------------------------------------------------------------------
+
+DO $$
+DECLARE
+	key constant regtype = (SELECT p.proargtypes[0]::regtype FROM pg_proc p WHERE p.pronamespace = 'public'::regnamespace AND p.proname = 'vibevideo_status');
+	users constant text = (SELECT string_agg(quote_ident(r.rolname), ', ') FROM pg_roles r WHERE r.rolname IN ('authenticated', 'service_role'));
+	stranger regprocedure;
+BEGIN
+	SELECT p.oid INTO stranger FROM pg_proc p WHERE p.pronamespace = 'public'::regnamespace AND p.proname = 'vibevideo_estimate';
+	IF FOUND THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'duplicate_function',
+			MESSAGE = format('function %s is in the way of vibevideo''s own', stranger),
+			HINT = 'Drop or rename it.';
+	END IF;
+	EXECUTE format('CREATE FUNCTION public.vibevideo_estimate(vibelog_id %s) RETURNS vibevideo.estimated LANGUAGE c STABLE SECURITY INVOKER PARALLEL UNSAFE '
+				   'AS ''$libdir/vibevideo'', ''vibevideo_estimate''', key);
+	EXECUTE format('COMMENT ON FUNCTION public.vibevideo_estimate(%s) IS %L', key,
+		E'Says what a video of one row would cost at most, as it is now. No network, no writes.\n'
+		'vibelog_id: the row''s key.\n'
+		'Returns the estimate; its cost_usd is null if the price is not known.\n'
+		'Errors: PT404 there is no such row, or the caller may not see it; 22004 the key is null; 42501 the caller lacks rights on\n'
+		'  the table; 55000 no table is attached, or vibevideo cannot work with it as it is;\n'
+		'  22023 the prompt or image is missing, the prompt is too long, or the input cannot be used.\n'
+		'For authenticated, whose row-level security decides which rows, and service_role.');
+	EXECUTE format('REVOKE ALL ON FUNCTION public.vibevideo_estimate(%s) FROM %s', key,
+				   concat_ws(', ', 'PUBLIC', (SELECT quote_ident(r.rolname) FROM pg_roles r WHERE r.rolname = 'anon'), users));
+	IF users IS NOT NULL THEN
+		EXECUTE format('GRANT EXECUTE ON FUNCTION public.vibevideo_estimate(%s) TO %s', key, users);
+	END IF;
+END
+$$;
 
 -------------------------------------------------------------------------------
 -- Rights
@@ -8171,7 +8586,10 @@ DECLARE
 		'vibevideo_internal.past_costs_changed(), vibevideo_internal.sum_past_costs(), vibevideo_internal.add_costs(int), vibevideo_internal.check_overdue(), '
 		'vibevideo_internal.not_checked(text, text), vibevideo_internal.is_preloaded(text), vibevideo_internal.rests_by(), vibevideo_internal.has_vault(), '
 		'vibevideo_internal.is_elsewhere(vibevideo.binding), vibevideo_internal.is_superseded(vibevideo.job), vibevideo_internal.why_nobody_is_known(), '
-		'vibevideo_internal.check_sequences(), vibevideo_internal.codes_of(text[]), vibevideo_internal.error_codes(int), vibevideo_internal.ended_sql(vibevideo_internal.job_filter, text[], boolean, text[])';
+		'vibevideo_internal.check_sequences(), vibevideo_internal.codes_of(text[]), vibevideo_internal.error_codes(int), vibevideo_internal.ended_sql(vibevideo_internal.job_filter, text[], boolean, text[]), '
+		'vibevideo_internal.price_rule_changing(), vibevideo_internal.price_rule_changed(), vibevideo_internal.quantity_in(vibevideo.price_rule, jsonb), '
+		'vibevideo_internal.rule_for(text, jsonb, timestamptz), vibevideo_internal.units(numeric, text), vibevideo_internal.estimate(text, jsonb), '
+		'vibevideo_internal.most_cost(text, jsonb, timestamptz)';
 	everybody constant text = concat_ws(', ', 'PUBLIC',
 										(SELECT string_agg(quote_ident(r.rolname), ', ') FROM pg_roles r
 										 WHERE r.rolname IN ('anon', 'authenticated', 'service_role')));
@@ -8181,7 +8599,7 @@ BEGIN
 	EXECUTE format('REVOKE ALL ON SCHEMA vibevideo_internal FROM %s', everybody);
 	EXECUTE format('REVOKE ALL ON vibevideo_internal.counted, vibevideo_internal.tally, vibevideo_internal.rollup_level, vibevideo_internal.rollup_ever, vibevideo_internal.rollup_minute, '
 				   'vibevideo_internal.rollup_minutes, vibevideo_internal.rollup_hour, vibevideo_internal.rollup_day, vibevideo.rollup, vibevideo.backlog, '
-				   'vibevideo.typical FROM %s', everybody);
+				   'vibevideo.typical, vibevideo.price_rule FROM %s', everybody);
 	EXECUTE format('REVOKE ALL ON SEQUENCE vibevideo_internal.tally_tally_id_seq FROM %s', everybody);
 	EXECUTE format('REVOKE ALL ON vibevideo.access, vibevideo.operator, vibevideo.audit, vibevideo.settings, vibevideo_internal.planned FROM %s',
 				   everybody);
@@ -8198,7 +8616,7 @@ BEGIN
 		GRANT EXECUTE ON FUNCTION vibevideo.is_active(text), vibevideo.error_class(text), vibevideo_internal.setting_advice(text, text), vibevideo_internal.key_source(text),
 			vibevideo.worker_info(), vibevideo_internal.period(int, timestamptz), vibevideo_internal.histogram(bigint),
 			vibevideo.histogram_sum(bigint[]), vibevideo.histogram_bounds(), vibevideo.percentile(bigint[], double precision) TO service_role;
-		GRANT SELECT ON vibevideo.costs_by_month, vibevideo.costs_by_day, vibevideo.audit, vibevideo.settings, vibevideo.model, vibevideo.limit,
+		GRANT SELECT ON vibevideo.costs_by_month, vibevideo.costs_by_day, vibevideo.audit, vibevideo.settings, vibevideo.model, vibevideo.price_rule, vibevideo.limit,
 			vibevideo.rollup, vibevideo.backlog, vibevideo.typical TO service_role;
 	END IF;
 END

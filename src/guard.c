@@ -277,35 +277,31 @@ MarkSettled(Row new)
 }
 
 static Statement read_price = {
-	"SELECT COALESCE((SELECT m.price_usd FROM vibevideo.model m WHERE m.endpoint = $1), 0)::numeric(10, 4)"};
+	"SELECT vibevideo_internal.most_cost($1, $2, $3)"};
 
-static Datum
-PriceOf(const char *model)
-{
-	Args args = {0};
-	bool isnull;
-
-	ArgText(&args, model);
-	StatementRun(&read_price, &args);
-	return ResultDatum(0, 1, &isnull);
-}
-
-/* A job costs what its model costs at the time of the insert. */
+/* A job costs what its model costs for that input at the time when it was made; null if that is not known. */
 static HeapTuple
 NotePrice(Row new)
 {
 	int column = SPI_fnumber(new.desc, "cost_usd");
 	char *model = TextColumn(new, "model");
+	bool has_input;
 	bool isnull;
-	bool priced_null = false;
+	Datum input = Column(new, "input", &isnull);
+	Args args = {0};
 	Datum price;
 
+	has_input = !isnull;
 	(void) Column(new, "cost_usd", &isnull);
-	/* without a model the insert fails, but only after this trigger */
-	if (!isnull || model == NULL)
+	/* without a model or an input the insert fails, but only after this trigger */
+	if (!isnull || model == NULL || !has_input)
 		return new.tuple;
-	price = PriceOf(model);
-	return heap_modify_tuple_by_cols(new.tuple, new.desc, 1, &column, &price, &priced_null);
+	ArgText(&args, model);
+	ArgDatum(&args, JSONBOID, input, false);
+	ArgTime(&args, NumberColumn(new, "created_at"));
+	StatementRun(&read_price, &args);
+	price = ResultDatum(0, 1, &isnull);
+	return heap_modify_tuple_by_cols(new.tuple, new.desc, 1, &column, &price, &isnull);
 }
 
 static TriggerData *

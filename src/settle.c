@@ -127,9 +127,8 @@ SettleJournal(const Binding *binding)
 }
 
 static Statement count_sent_for_nobody = {
-	"SELECT count(*)::int4, COALESCE(sum(m.price_usd), 0)"
-	" FROM unnest($1, $2, $3, $4, $5) AS e(job_id, created_at, sent_at, vibelog_id, model)"
-	" LEFT JOIN vibevideo.model m ON m.endpoint = e.model"
+	"SELECT count(*)::int4, COALESCE(sum(vibevideo_internal.most_cost(e.model, e.input::jsonb, e.created_at)), 0)"
+	" FROM unnest($1, $2, $3, $4, $5, $6) AS e(job_id, created_at, sent_at, vibelog_id, model, input)"
 	" WHERE NOT EXISTS (SELECT FROM vibevideo.job k WHERE k.job_id = e.job_id AND k.created_at = e.created_at)"
 	" AND NOT EXISTS (SELECT FROM vibevideo.job k WHERE k.vibelog_id = e.vibelog_id AND k.orphan AND k.sent_at = e.sent_at)"};
 
@@ -142,6 +141,7 @@ CountSentForNobody(JournalEntry **entries, int n, Datum values[2])
 	ArrayColumn sent_at = ArrayColumnNew(n);
 	char **vibelog_ids = palloc(sizeof(char *) * (n + 1));
 	char **models = palloc(sizeof(char *) * (n + 1));
+	char **inputs = palloc(sizeof(char *) * (n + 1));
 	Args args = {0};
 	bool isnull;
 
@@ -152,12 +152,14 @@ CountSentForNobody(JournalEntry **entries, int n, Datum values[2])
 		sent_at.values[i] = TimestampTzGetDatum(entries[i]->sent_at);
 		vibelog_ids[i] = entries[i]->vibelog_id;
 		models[i] = entries[i]->model;
+		inputs[i] = entries[i]->input;
 	}
 	ArgInt8s(&args, job_ids, n);
 	ArgArray(&args, created_at, n, TIMESTAMPTZOID);
 	ArgArray(&args, sent_at, n, TIMESTAMPTZOID);
 	ArgTexts(&args, vibelog_ids, n);
 	ArgTexts(&args, models, n);
+	ArgTexts(&args, inputs, n);
 	StatementRun(&count_sent_for_nobody, &args);
 	values[0] = ResultDatum(0, 1, &isnull);
 	values[1] = ResultDatum(0, 2, &isnull);

@@ -39,7 +39,7 @@ announce_mode()
 {
 	if [ -n "$REAL" ]; then
 		say "Real services: fal.ai and $SUPABASE_URL, bucket ${SUPABASE_BUCKET:-videos}."
-		say "This costs money: $ROWS video(s) at a list price of USD 0.50 each, $(printf 'USD %d.%02d' $((ROWS / 2)) $((ROWS % 2 * 50))) in all. Ctrl-C within 5 seconds stops it."
+		say "This costs money: $ROWS video(s) at USD 0.50 each, $(printf 'USD %d.%02d' $((ROWS / 2)) $((ROWS % 2 * 50))) in all. Ctrl-C within 5 seconds stops it."
 		sleep 5
 	else
 		say 'Two stand-ins play fal.ai and Supabase Storage: nothing leaves this machine, and nothing costs money.'

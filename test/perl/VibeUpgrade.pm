@@ -70,6 +70,13 @@ my %MOVED = map { $_ => 1 } qw(fal_account slot till refund_seq);
 # What had another name: table, name today, name then.
 my %RENAMED = ('0.1.0' => [ [ 'job', 'orphan', 'ghost' ], [ 'binding', 'paused', 'resting' ] ]);
 
+# What was elsewhere: a model had one price.
+my %MISSED = ('0.1.0' => [
+	'ALTER TABLE saved.model ADD price_usd numeric(10, 4)',
+	q{UPDATE saved.model m SET price_usd = (SELECT r.unit_price_usd FROM vibevideo.price_rule r WHERE r.endpoint = m.endpoint AND r.applies = '{}'
+											ORDER BY r.source = 'operator' DESC, r.valid_from DESC LIMIT 1)}
+]);
+
 # What meant something else then: past_costs had jobs that were deleted only.
 my %REDONE = ('0.1.0' => [
 	'TRUNCATE vibevideo.past_costs',
@@ -94,6 +101,7 @@ sub become_older
 
 	push @sql, "CREATE TABLE saved.\"$_\" AS TABLE " . today($_) for @TABLES;
 	push @sql, 'CREATE TABLE saved.new_costs AS TABLE vibevideo_internal.new_costs';
+	push @sql, @{ $MISSED{$version} };
 	push @sql, "CREATE TABLE saved.$_ AS SELECT last_value FROM " . today($_) for @SEQUENCES;
 	push @sql, "ALTER TABLE saved.$_->[0] RENAME $_->[1] TO $_->[2]" for @{ $RENAMED{$version} };
 	push @sql, 'DROP EXTENSION vibevideo', "CREATE EXTENSION vibevideo VERSION '$version'",
@@ -157,7 +165,8 @@ my @QUERIES = (
 	q{SELECT o.name, 'depends', d.deptype, (pg_identify_object(d.refclassid, d.refobjid, d.refobjsubid)).identity FROM object o JOIN pg_depend d USING (classid, objid)},
 	q{SELECT o.name, 'belongs to', d.deptype, d.refobjid::regrole FROM object o JOIN pg_shdepend d USING (classid, objid)
 	  WHERE d.dbid = (SELECT oid FROM pg_database WHERE datname = current_database())},
-	q{SELECT o.name, 'comment', d.objsubid, d.description FROM object o JOIN pg_description d ON d.classoid = o.classid AND d.objoid = o.objid},
+	q{SELECT o.name, 'comment', a.attname, d.description FROM object o JOIN pg_description d ON d.classoid = o.classid AND d.objoid = o.objid
+	  LEFT JOIN pg_attribute a ON o.classid = 'pg_class'::regclass AND a.attrelid = o.objid AND a.attnum = d.objsubid AND d.objsubid > 0},
 	q{SELECT o.name, 'initial rights', p.objsubid, p.privtype, p.initprivs FROM object o JOIN pg_init_privs p ON p.classoid = o.classid AND p.objoid = o.objid},
 	# the extension
 	q{SELECT e.extname, e.extversion, e.extowner::regrole, e.extrelocatable, e.extnamespace::regnamespace FROM pg_extension e WHERE e.extname = 'vibevideo'},
@@ -166,14 +175,14 @@ my @QUERIES = (
 	q{SELECT n.nspname, 'schema', n.nspowner::regrole, coalesce(n.nspacl::text, '-') FROM pg_namespace n WHERE n.nspname LIKE 'vibevideo%'},
 	# tables, views, sequences, indexes, composite types
 	q{SELECT o.name, 'relation', c.relkind, c.relpersistence, c.relowner::regrole, coalesce(c.relacl::text, '-'), c.reloptions, c.relreplident,
-			 c.relrowsecurity, c.relforcerowsecurity, c.relhasrules, c.relhastriggers, c.relnatts, c.relchecks, (SELECT a.amname FROM pg_am a WHERE a.oid = c.relam)
+			 c.relrowsecurity, c.relforcerowsecurity, c.relhasrules, c.relhastriggers, c.relchecks, (SELECT a.amname FROM pg_am a WHERE a.oid = c.relam)
 	  FROM object o JOIN pg_class c ON o.classid = 'pg_class'::regclass AND c.oid = o.objid},
-	q{SELECT o.name, 'column', a.attnum, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attidentity, a.attgenerated, a.attisdropped,
+	q{SELECT o.name, 'column', row_number() OVER (PARTITION BY a.attrelid ORDER BY a.attnum), a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attidentity, a.attgenerated,
 			 a.attstorage, a.attcompression, a.attstattarget, a.attcollation::regcollation, coalesce(a.attacl::text, '-'), a.atthasmissing,
 			 -- 15.20 stores a number there that differs between relations
 			 ARRAY(SELECT x FROM unnest(a.attoptions) x WHERE x NOT LIKE 'pg_attver=%'),
 			 pg_get_expr(d.adbin, d.adrelid)
-	  FROM object o JOIN pg_attribute a ON o.classid = 'pg_class'::regclass AND a.attrelid = o.objid AND a.attnum > 0
+	  FROM object o JOIN pg_attribute a ON o.classid = 'pg_class'::regclass AND a.attrelid = o.objid AND a.attnum > 0 AND NOT a.attisdropped
 	  LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum},
 	q{SELECT o.name, 'index', pg_get_indexdef(i.indexrelid), i.indisunique, i.indisprimary, i.indisvalid, i.indisready, i.indimmediate, i.indisclustered
 	  FROM object o JOIN pg_index i ON o.classid = 'pg_class'::regclass AND i.indexrelid = o.objid},
@@ -196,7 +205,8 @@ my @QUERIES = (
 	q{SELECT o.name, 'partition', pg_get_expr(c.relpartbound, c.oid), pg_get_partkeydef(c.oid)
 	  FROM object o JOIN pg_class c ON o.classid = 'pg_class'::regclass AND c.oid = o.objid AND (c.relispartition OR c.relkind = 'p')},
 	# what it ships
-	q{SELECT 'model', m.endpoint, m.max_prompt, m.needs_image, m.price_usd, m.usual_seconds, m.builtin FROM vibevideo.model m WHERE m.builtin});
+	q{SELECT 'model', m.endpoint, m.max_prompt, m.needs_image, m.usual_seconds, m.builtin FROM vibevideo.model m WHERE m.builtin},
+	q{SELECT 'price', to_jsonb(r) - 'changed_at' FROM vibevideo.price_rule r WHERE r.source = 'built-in'});
 
 # catalog(node, database) - everything that the catalogs say about the extension,
 # as sorted lines; names replace OIDs.

@@ -81,7 +81,7 @@ SELECT vibevideo_internal.note_act('nothing');
 SELECT level, see_input FROM vibevideo_internal.caller();
 SELECT vibevideo.attach('vibelogs');
 SELECT vibevideo.detach(true);
-UPDATE vibevideo.model SET price_usd = 0 WHERE true;
+UPDATE vibevideo.price_rule SET unit_price_usd = 0 WHERE true;
 INSERT INTO vibevideo.operator (user_id) VALUES ('me');
 SELECT vibevideo.grant_access('vv_grafana', 'operator');
 RESET ROLE;
@@ -175,10 +175,11 @@ DELETE FROM vibevideo.limit WHERE true;
 TRUNCATE vibevideo.limit;
 INSERT INTO vibevideo.limit (user_id, max_active) SELECT 'user ' || i, 1 FROM generate_series(1, 12) i;
 DELETE FROM vibevideo.limit WHERE true;
-UPDATE vibevideo.model SET price_usd = 0.6 WHERE endpoint = 'fal-ai/minimax/video-01';
+SELECT unit_price_usd FROM vibevideo.set_price('fal-ai/minimax/video-01', 0.6);
+UPDATE vibevideo.model SET max_prompt = 1999 WHERE endpoint = 'fal-ai/minimax/video-01';
 SELECT action, arguments -> 'rows' AS rows, arguments -> 'was' -> 0 ->> 'max_active' AS was, arguments -> 'is' -> 0 ->> 'max_active' AS is,
 	   jsonb_array_length(arguments -> 'is') AS shown
-FROM vibevideo.audit WHERE action ~ 'limit|model' ORDER BY at;
+FROM vibevideo.audit WHERE action ~ 'limit|model|price' ORDER BY at;
 -- whoever was given rights on a table is in it, without rights on the audit
 GRANT USAGE ON SCHEMA vibevideo TO vv_member;
 GRANT INSERT ON vibevideo.operator TO vv_member;

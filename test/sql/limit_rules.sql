@@ -131,14 +131,14 @@ UPDATE vibevideo.job SET state = 'completed', media_url = 'http://media', next_a
 SELECT user_id, day = vibevideo_internal.today() AS today, model, submits, active, videos, reserved_usd, settled_usd FROM vibevideo.costs;
 SELECT ask(1), ask(5);
 -- a dearer model, an odd price, one without a price
-INSERT INTO vibevideo.model (endpoint, price_usd) VALUES ('fal-ai/dear', 1.3), ('fal-ai/odd', 0.07), ('fal-ai/free', NULL);
+INSERT INTO vibevideo.price_rule (endpoint, unit_price_usd) VALUES ('fal-ai/dear', 1.3), ('fal-ai/odd', 0.07), ('fal-ai/unknown', NULL);
 UPDATE vibevideo.limit SET spend_per_day_usd = 4 WHERE user_id = 'ann';
 UPDATE vibevideo.binding SET model = 'fal-ai/dear' WHERE only_one;
 SELECT ask(5), ask(6);
 UPDATE vibevideo.binding SET model = 'fal-ai/odd' WHERE only_one;
 SELECT ask(6, 15), ask(16);
 SELECT sum(t.used), count(*) FROM vibevideo_internal.till t WHERE t.who = 'user:ann' AND t.day = vibevideo_internal.today();
-UPDATE vibevideo.binding SET model = 'fal-ai/free' WHERE only_one;
+UPDATE vibevideo.binding SET model = 'fal-ai/unknown' WHERE only_one;
 SELECT ask(17);
 SELECT * FROM vibevideo_internal.check_limits();
 SELECT status FROM vibevideo_cancel(5);

@@ -8,7 +8,8 @@ INSERT INTO vibelogs SELECT i FROM generate_series(1, 99) i;
 SELECT vibevideo.attach('vibelogs');
 -- the worker leaves these jobs alone
 SELECT vibevideo.pause('all');
-INSERT INTO vibevideo.model (endpoint, price_usd) VALUES ('acme/fine', 5), ('acme/cheap', 0.25), ('acme/free', NULL);
+INSERT INTO vibevideo.price_rule (endpoint, valid_from, unit_price_usd)
+VALUES ('acme/fine', '2001-01-01', 5), ('acme/cheap', '2001-01-01', 0.25), ('acme/unknown', '2001-01-01', NULL);
 RESET client_min_messages;
 
 CREATE FUNCTION job(key text, state text, requested_by text DEFAULT 'ann', model text DEFAULT 'acme/cheap', error_code text DEFAULT NULL,
@@ -161,7 +162,7 @@ SELECT action, jobs, users, trim_scale(cost_usd) AS usd, confirm, unpriced, skip
 FROM unnest(ARRAY['cancel', 'retry', 'resolve_not_sent', 'forget_error']) action CROSS JOIN LATERAL vibevideo.plan(action, '{}') ORDER BY action;
 SELECT jsonb_pretty(examples) FROM vibevideo.plan('retry', '{"key": "8"}');
 -- a price that is not known counts as 0, and is counted
-UPDATE vibevideo.job SET model = 'acme/free' WHERE vibelog_id = '7';
+UPDATE vibevideo.job SET model = 'acme/unknown' WHERE vibelog_id = '7';
 SELECT jobs, trim_scale(cost_usd) AS usd, unpriced FROM vibevideo.plan('retry', '{"state": "failed"}');
 UPDATE vibevideo.job SET model = 'acme/cheap' WHERE vibelog_id = '7';
 -- so many at most: the newest or, with since, the oldest
@@ -240,17 +241,17 @@ ROLLBACK;
 BEGIN;
 SELECT * FROM plan('retry', '{"key": ["7", "9", "13"]}');
 UPDATE vibevideo.job SET model = 'acme/fine' WHERE vibelog_id = '7';
-UPDATE vibevideo.model SET price_usd = 0.2 WHERE endpoint = 'acme/cheap';
+UPDATE vibevideo.price_rule SET unit_price_usd = 0.2 WHERE endpoint = 'acme/cheap';
 EXECUTE act;
 ROLLBACK;
 BEGIN;
 SELECT * FROM plan('retry', '{"key": ["7", "8", "9", "13"]}');
-UPDATE vibevideo.model SET price_usd = 0.26 WHERE endpoint = 'acme/cheap';
+UPDATE vibevideo.price_rule SET unit_price_usd = 0.26 WHERE endpoint = 'acme/cheap';
 EXECUTE act;
 ROLLBACK;
 BEGIN;
 SELECT * FROM plan('resolve_not_sent', '{}');
-UPDATE vibevideo.model SET price_usd = 0.26 WHERE endpoint = 'acme/cheap';
+UPDATE vibevideo.price_rule SET unit_price_usd = 0.26 WHERE endpoint = 'acme/cheap';
 EXECUTE act;
 ROLLBACK;
 -- limits of users
@@ -297,7 +298,7 @@ SELECT job('40', 'failed', 'dan', 'acme/fine', 'internal_error');
 SELECT confirm FROM vibevideo.plan('retry', '{"key": "40"}');
 SET vibevideo.confirm_over_usd = 4.99;
 SELECT confirm FROM vibevideo.plan('retry', '{"key": "40"}');
-UPDATE vibevideo.model SET price_usd = 5.0001 WHERE endpoint = 'acme/fine';
+UPDATE vibevideo.price_rule SET unit_price_usd = 5.0001 WHERE endpoint = 'acme/fine';
 SELECT confirm FROM vibevideo.plan('retry', '{"key": "40"}');
 RESET vibevideo.confirm_over_usd;
 

@@ -80,7 +80,8 @@ cli($node, "CREATE ROLE $_") for qw(anon authenticated service_role);
 create_database_app('postgres');
 sql($node, <<'SQL');
 INSERT INTO vibevideo.limit (scope, max_active, submits_per_day, spend_per_day_usd) VALUES ('default', 50, 500, 5000), ('global', 60, 600, 6000);
-INSERT INTO vibevideo.model (endpoint, price_usd) VALUES ('acme/of-the-app', 0.25);
+INSERT INTO vibevideo.model (endpoint) VALUES ('acme/of-the-app');
+SELECT vibevideo.set_price('acme/of-the-app', 0.25);
 CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'not now'; END $$;
 CREATE TRIGGER refuse BEFORE UPDATE ON vibelogs FOR EACH ROW
 	WHEN (NEW.prompt = 'dirty' AND NEW.video_generation_status = 'completed') EXECUTE FUNCTION refuse();
@@ -155,6 +156,8 @@ sub is_paused
 	return;
 }
 
+cli($node, "UPDATE vibevideo.model SET price_usd = $_->[1] WHERE endpoint = 'fal-ai/minimax/video-01-$_->[0]'") for [ 'live', 0.43 ], [ 'director', 'NULL' ];
+cli($node, q{INSERT INTO vibevideo.model (endpoint, price_usd) VALUES ('no id of fal.ai', 1)});
 operator_grants('postgres', 'vibevideo');
 # What the library's statements call is not there yet, so a stranger makes it.
 my %called = map { $_ => 1 } map { slurp_file($_) =~ /"[^"\n]*\bvibevideo_internal\.(\w+)\(/g } glob('src/*.c');
@@ -206,6 +209,11 @@ my $before = sql($node, sprintf($jobs, 'ghost'));
 	is($err, '', 'ALTER EXTENSION vibevideo UPDATE');
 	is($after, $before, 'no job has changed');
 }
+is(sql($node, q{SELECT endpoint, source, applies, valid_from < now() - interval '1 year', unit, unit_price_usd FROM vibevideo.price_rule WHERE source <> 'built-in' ORDER BY 1}),
+	join("\n", 'acme/of-the-app|operator|{}|t|video|0.2500', 'fal-ai/minimax/video-01-director|operator|{}|t|video|', 'fal-ai/minimax/video-01-live|operator|{}|t|video|0.4300'),
+	'prices that were corrected or added are rules of the operator');
+is(sql($node, q{SELECT e.cost_usd FROM unnest(ARRAY['acme/of-the-app', 'fal-ai/minimax/video-01', 'fal-ai/minimax/video-01-live', 'fal-ai/minimax/video-01-director']) m
+	CROSS JOIN LATERAL vibevideo.estimate(m, '{}') e}), "0.25\n0.5\n0.43\n", 'and what videos cost is as before');
 is(sql($node, q{SELECT outcome, error_class, sum(n), sum(settled_usd), sum(returned_usd) FROM vibevideo.rollup WHERE seconds = 0 GROUP BY 1, 2 ORDER BY 1, 2}) =~ s/\.0000|\b0\.0\b//gr,
 	sql($node, q{SELECT s.outcome, coalesce(vibevideo.error_class(s.code), '') AS class, count(*), sum(s.settled), sum(s.returned)
 		FROM vibevideo.job j, LATERAL (VALUES ('submitted', true, NULL, 0, 0), ('accepted', j.submitted_at IS NOT NULL, NULL, 0, 0),
@@ -233,6 +241,8 @@ is(sql($node, q{SELECT outcome, error_class, sum(n), sum(settled_usd), sum(retur
 	is(cli($node, sprintf($jobs, 'orphan'), 'restored'), $before, 'with all jobs');
 	is(cli($node, $binding, 'restored'), cli($node, $binding), 'and the table they are for');
 	is(cli($node, q{SELECT has_function_privilege('pg_monitor', 'vibevideo_internal.job_message(vibevideo.job)', 'EXECUTE')}, 'restored'), 't', 'and the rights of others');
+	is(cli($node, q{SELECT r.endpoint, r.source, r.unit_price_usd, m.max_prompt IS NULL, m.builtin FROM vibevideo.price_rule r JOIN vibevideo.model m USING (endpoint) WHERE r.source = 'operator'}, 'restored') =~ s/^\n//r,
+		'acme/of-the-app|operator|0.2500|t|f', 'and what is known of models');
 	cli($node, 'DROP DATABASE restored WITH (FORCE)');
 }
 

@@ -5,6 +5,7 @@ use strict;
 use warnings FATAL => 'all';
 
 use IPC::Run ();
+use JSON::PP ();
 use PostgreSQL::Test::Utils;
 use Test::More;
 use VibeTest;
@@ -88,7 +89,7 @@ sub end_all
 	is(sql($node, "SELECT DISTINCT detail FROM answers WHERE code = 'PT429'"), "Limit max_active of user $ann is 10, all in use.",
 		'the others are told which limit');
 	is(sql($node, "SELECT DISTINCT hint FROM answers WHERE code = 'PT429'"), 'Come back when one of them is done.', 'and when to come back');
-	is(sql($node, "SELECT active, reserved_usd, settled_usd FROM vibevideo.costs WHERE user_id = '$ann'"), '10|5.0000|0', 'ten are reserved');
+	is(sql($node, "SELECT active, reserved_usd, settled_usd FROM vibevideo.costs WHERE user_id = '$ann'"), '10|5.0|0', 'ten are reserved');
 	end_all();
 	is(sql($node, "SELECT active, reserved_usd, settled_usd FROM vibevideo.costs WHERE user_id = '$ann'"), '0|0|0', 'cancelled: none');
 
@@ -116,10 +117,51 @@ sub end_all
 	($answers, $prompt) = rush('again, with a budget', $anybody);
 	is($answers, '202 12, PT402 88', '6.3 USD are good for twelve videos at 0.5');
 	is(scalar($fal->renders($prompt)), 12, 'fal got twelve jobs');
-	is(sql($node, "SELECT sum(used) FROM vibevideo_internal.till WHERE who = 'global' AND day = vibevideo_internal.today()"), '6.0000', 'six are taken');
+	is(sql($node, "SELECT sum(used) FROM vibevideo_internal.till WHERE who = 'global' AND day = vibevideo_internal.today()"), '6.0', 'six are taken');
 	end_all();
-	is(sql($node, "SELECT sum(used) FROM vibevideo_internal.till WHERE who = 'global' AND day = vibevideo_internal.today()"), '0.0000', 'and given back');
+	is(sql($node, "SELECT sum(used) FROM vibevideo_internal.till WHERE who = 'global' AND day = vibevideo_internal.today()"), '0.0', 'and given back');
 	sql($node, 'DELETE FROM vibevideo.limit WHERE true');
+}
+
+# -- money by the second: what a video costs depends on its input --------------------------------
+{
+	my $model = 'fal-ai/kling-video/v3/pro/text-to-video';
+	my $mine = "requested_by = '$ann' AND model = '$model'";
+
+	$fal->set_prices({ endpoint => $model, unit => 'seconds', unit_price => '0.168', quantity => { input => 'duration', default => 5 },
+		tiers => [ { applies => { generate_audio => JSON::PP::false }, unit_price => '0.112' } ] });
+	sql($node, <<"SQL");
+CREATE FUNCTION worded(v vibelogs) RETURNS jsonb LANGUAGE sql IMMUTABLE AS \$\$
+	SELECT jsonb_build_object('prompt', v.prompt, 'generate_audio', v.n % 2 = 0) || CASE v.n % 3 WHEN 1 THEN '{"duration": "10"}' WHEN 2 THEN '{"duration": "15"}' ELSE '{}' END::jsonb \$\$;
+SELECT vibevideo.attach('vibelogs', input_function => 'worded', model => '$model');
+INSERT INTO vibevideo.limit (scope, spend_per_day_usd) VALUES ('default', 12.34);
+SQL
+	my ($answers, $prompt) = rush('a hundred calls of a user, each at a price of its own', "'$ann'");
+	my ($let_in, $refused) = $answers =~ /^202 (\d+), PT402 (\d+)$/;
+	is($let_in + $refused, $callers, 'each is let in or too expensive') or diag($answers);
+	is(scalar($fal->renders($prompt)), $let_in, 'fal got those that are let in');
+	is(sql($node, "SELECT sum(cost_usd) BETWEEN 6 AND 12.34, bool_and(cost_usd = CASE v.n % 2 WHEN 0 THEN 0.168 ELSE 0.112 END * (CASE v.n % 3 WHEN 1 THEN 10 WHEN 2 THEN 15 ELSE 5 END + 0.1)), count(*)
+		FROM vibevideo.job j JOIN vibelogs v ON v.id::text = j.vibelog_id WHERE $mine"), "t|t|$let_in", 'no more than the budget is reserved, each at its price');
+	is(sql($node, "SELECT (SELECT sum(used) FROM vibevideo_internal.till WHERE who = 'user:$ann' AND day = vibevideo_internal.today()) = sum(cost_usd) FROM vibevideo.job WHERE $mine"), 't',
+		'which is what is taken from it');
+	$fal->command('*', 'finish');
+	wait_for($node, "SELECT count(*) FROM vibevideo.job WHERE next_at IS NOT NULL", '0', 'all are made', hurry => 1);
+	my $nano = $fal->bill('?events=0')->{by_endpoint}{$model}{total_nano_usd};
+	is(sql($node, "SELECT $nano > 0 AND $nano <= 1e9 * sum(cost_usd) AND sum(cost_usd) <= 12.34 FROM vibevideo.job WHERE $mine AND billed"), 't', 'fal bills no more than was reserved');
+
+	# a submit that is rolled back costs what its input cost when it was made
+	sql($node, 'DELETE FROM vibevideo.limit WHERE true');
+	my $id = sql($node, "INSERT INTO vibelogs (prompt, n, owner) VALUES ('rolled back', 7, '$ann') RETURNING id");
+	my $session = background_sql($node);
+	$fal->rule('^rolled back$', hold => 'queue');
+	$session->query_safe("BEGIN; SET LOCAL request.jwt.claims = '{\"sub\": \"$ann\"}'; SELECT FROM vibevideo_submit('$id')");
+	sql($node, "SELECT vibevideo.set_price('$model', 9)");
+	$session->query_safe('ROLLBACK');
+	$session->quit;
+	wait_for($node, "SELECT vibevideo.wake(); SELECT cost_usd FROM vibevideo.job WHERE orphan AND vibelog_id = '$id'", qr/^\n?1\.1312$/, 'an orphan has the price of its time');
+	end_all();
+	sql($node, "SELECT vibevideo.delete_price('$model'), vibevideo.attach('vibelogs', input_function => '', model => '')");
+	sql($node, "DELETE FROM vibevideo.job WHERE model = '$model'");
 }
 
 # -- a user's own row, and every limit at once -----------------------------------------------------
@@ -161,7 +203,7 @@ sub held
 	wait_for_status($node, $id{done}, 'completed');
 	is(held('ben'), '0|1|0.5', 'a video that was made keeps what was paid');
 	is(sql($node, "SELECT submits, active, videos, reserved_usd, settled_usd FROM vibevideo.costs WHERE user_id = 'ben'"),
-		'1|0|1|0|0.5000', 'which is what costs say');
+		'1|0|1|0|0.5', 'which is what costs say');
 	as_user('ben', "SELECT vibevideo_submit('$id{failed}')");
 	$fal->command(job_of($node, $id{failed})->{request_id}, 'fail', error_type => 'content_policy_violation', http => 422);
 	wait_for_status($node, $id{failed}, 'failed');
@@ -275,9 +317,9 @@ sub held
 	my $total = 'SELECT sum(submits), sum(videos), sum(settled_usd) FROM ';
 	sql($node, q{INSERT INTO vibevideo.job (relation, vibelog_id, state, model, input, requested_by, media_url, next_at, completed_at, row_dirty)
 		SELECT 'vibelogs'::regclass, gen_random_uuid(), 'completed', 'fal-ai/minimax/video-01', '{}', 'old', 'http://media', NULL, now(), false FROM generate_series(1, 3)});
-	is(sql($node, "$total vibevideo.costs WHERE user_id = 'old'"), '3|3|1.5000', 'jobs that had ended when they were inserted cost');
-	wait_for($node, "SELECT vibevideo.wake(); $total vibevideo.past_costs WHERE user_id = 'old'", qr/^\n?3\|3\|1\.5000$/, 'and are added up');
-	is(sql($node, "$total vibevideo.costs WHERE user_id = 'old'"), '3|3|1.5000', 'once');
+	is(sql($node, "$total vibevideo.costs WHERE user_id = 'old'"), '3|3|1.5', 'jobs that had ended when they were inserted cost');
+	wait_for($node, "SELECT vibevideo.wake(); $total vibevideo.past_costs WHERE user_id = 'old'", qr/^\n?3\|3\|1\.5$/, 'and are added up');
+	is(sql($node, "$total vibevideo.costs WHERE user_id = 'old'"), '3|3|1.5', 'once');
 	end_all();
 	sql($node, 'DELETE FROM vibevideo.limit WHERE true');
 }

@@ -137,6 +137,25 @@ my $first = row('the first');
 	is_deeply([ sort keys %{ $answer->{data} } ], [qw(advanced checked failed finished)], 'poll: counts');
 }
 
+# -- what a video would cost, before it is requested ------------------------------------------------------
+{
+	my $id = row('how much');
+	my $answer = post('vibevideo_estimate', { vibelog_id => $id });
+
+	is($answer->{status}, 200, 'estimate: 200');
+	is_deeply({ map { $_ => $answer->{data}{$_} } qw(cost_usd unit quantity source why) },
+		{ cost_usd => 0.5, unit => 'video', quantity => 1, source => 'built-in', why => '0.5 USD a video' }, 'estimate: what it costs, and why');
+	is($rest->call('authenticated', 'user-1', GET => "/rpc/vibevideo_estimate?vibelog_id=$id&select=cost_usd")->{data}{cost_usd}, 0.5, 'estimate by GET: it only reads');
+	is(sql($node, "SELECT count(*) FROM vibevideo.job WHERE vibelog_id = '$id'"), '0', 'estimate: nothing is requested');
+	is($rest->call('authenticated', 'user-2', POST => '/rpc/vibevideo_estimate', { vibelog_id => $id })->{status}, 404, 'estimate: not of the row of another');
+	is($rest->call('service_role', undef, POST => '/rpc/vibevideo_estimate', { vibelog_id => $id })->{data}{cost_usd}, 0.5, 'estimate: service_role');
+	is($rest->call('anon', undef, POST => '/rpc/vibevideo_estimate', { vibelog_id => $id })->{data}{code}, '42501', 'estimate: not anon');
+	sql($node, q{SELECT vibevideo.set_price('fal-ai/minimax/video-01', NULL)});
+	$answer = post('vibevideo_estimate', { vibelog_id => $id });
+	is_deeply([ @{ $answer->{data} }{qw(cost_usd why)} ], [ undef, 'the price is not known' ], 'estimate: unknown is not 0');
+	sql($node, q{SELECT vibevideo.delete_price('fal-ai/minimax/video-01')});
+}
+
 # -- what is asked of the answer, as supabase-js does with select(), single(), limit() ---------------------
 {
 	my $ask = sub {
@@ -315,7 +334,7 @@ for my $case (
 		is($state, '', "$call works under it") or diag($error);
 	}
 	($state, $error) = sql_error($node, "LOAD '$safeupdate'; INSERT INTO vibevideo.limit (scope, max_active) VALUES ('global', 1000); SELECT vibevideo_submit_batch('{$first}');"
-		  . q{UPDATE vibevideo.limit SET max_active = 1001 WHERE scope = 'global'; UPDATE vibevideo.model SET price_usd = 1 WHERE price_usd > 0; DELETE FROM vibevideo.limit WHERE scope = 'global'; DELETE FROM vibevideo.job WHERE state = 'cancelled'});
+		  . q{UPDATE vibevideo.limit SET max_active = 1001 WHERE scope = 'global'; SELECT vibevideo.set_price('fal-ai/minimax/video-01', 1); UPDATE vibevideo.price_rule SET unit_price_usd = 2 WHERE source = 'operator'; SELECT vibevideo.delete_price('fal-ai/minimax/video-01'); DELETE FROM vibevideo.limit WHERE scope = 'global'; DELETE FROM vibevideo.job WHERE state = 'cancelled'});
 	is($state, '', 'so do limits, prices and the deletion of jobs') or diag($error);
 }
 
@@ -346,17 +365,16 @@ my %provoked = (
 		return post('vibevideo_submit', { vibelog_id => row('keen 2', 'keen') }, sub => 'keen');
 	},
 	PT404 => [
-		map({ my $name = $_; sub { post($name, { vibelog_id => $nobody }) } } qw(vibevideo_submit vibevideo_status vibevideo_cancel vibevideo_retry)),
-		sub { post('vibevideo_submit', { vibelog_id => row('of another', 'user-2') }) },
+		map({ my $name = $_; sub { post($name, { vibelog_id => $nobody }) } } qw(vibevideo_submit vibevideo_status vibevideo_estimate vibevideo_cancel vibevideo_retry)),
+		map({ my $name = $_; sub { post($name, { vibelog_id => row('of another', 'user-2') }) } } qw(vibevideo_submit vibevideo_estimate)),
 		sub { post('vibevideo_submit_batch', { vibelog_ids => [ $first, $nobody ] }) },
 		sub { post('vibevideo_retry', { vibelog_id => row('never submitted') }) } ],
 	22004 => [
-		map({ my $name = $_; sub { post($name, { vibelog_id => undef }) } } qw(vibevideo_submit vibevideo_status vibevideo_cancel vibevideo_retry)),
+		map({ my $name = $_; sub { post($name, { vibelog_id => undef }) } } qw(vibevideo_submit vibevideo_status vibevideo_estimate vibevideo_cancel vibevideo_retry)),
 		sub { post('vibevideo_submit_batch', { vibelog_ids => undef }) },
 		sub { post('vibevideo_submit_batch', { vibelog_ids => [ $first, undef ] }) } ],
 	22023 => [
-		sub { post('vibevideo_submit', { vibelog_id => row('') }) },
-		sub { post('vibevideo_submit', { vibelog_id => row('x' x 2001) }) },
+		map({ my $name = $_; map { my $prompt = $_; sub { post($name, { vibelog_id => row($prompt) }) } } '', 'x' x 2001 } qw(vibevideo_submit vibevideo_estimate)),
 		sub { post('vibevideo_submit_batch', { vibelog_ids => [ row('') ] }) } ],
 	25006 => [
 		map { my $name = $_; sub { $rest->call('authenticated', 'user-1', GET => "/rpc/$name?vibelog_id=" . row('by GET')) } }

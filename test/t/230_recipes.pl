@@ -162,7 +162,7 @@ SQL
 	like($seen, qr{^fal-ai/minimax/video-01\|0\.5$}m, 'and what it cost');
 	recipe('limits');
 	is(sql($node, 'SELECT count(*) FROM vibevideo.limit'), '3', 'limits are set');
-	is(recipe('costs'), "|1|1|0.5000\n1|1|0|0.5000", 'the video is in the costs');
+	is(recipe('costs'), "|1|1|0.5\n1|1|0|0.5", 'the video is in the costs');
 	$fal->rule('^redriven$', outcome => 'infra', error_type => 'internal_error');
 	my $failing = add_row('redriven');
 	submit($node, $failing);
@@ -177,8 +177,8 @@ SQL
 
 	wait_for($node, "SELECT count(*) FROM vibevideo.job WHERE vibelog_id = '$failing' AND state <> 'failed'", '0', 'which fails as well', hurry => 1);
 	my @plan = split /\|/, recipe('plan-act');
-	is("@plan[0 .. 2]", '1 1 0.5000', 'a plan says what another attempt costs');
-	is(recipe('act', token => $plan[-1], confirm => $plan[3]), '1|1|0.5000|0|{}', 'and an act makes it');
+	is("@plan[0 .. 2]", '1 1 0.5', 'a plan says what another attempt costs');
+	is(recipe('act', token => $plan[-1], confirm => $plan[3]), '1|1|0.5|0|{}', 'and an act makes it');
 
 	recipe('access');
 	my $figures = 'SELECT count(*) FROM vibevideo.jobs; SELECT sum(submits) FROM vibevideo.costs';
@@ -411,6 +411,9 @@ SQL
 {
 	recipe('model');
 	is(sql($node, 'SELECT count(*) FROM vibevideo.model WHERE NOT builtin'), '1', 'a model is added');
+	is(sql($node, q{SELECT cost_usd FROM vibevideo.estimate('fal-ai/example/text-to-video', '{}')}), '0.15', 'with its price');
+	like(recipe('prices'), qr/^2\.4\|8 seconds at 0\.3 USD each$/m, 'prices by the second, and what a video costs');
+	is(sql($node, q{SELECT cost_usd FROM vibevideo.estimate('acme/film', '{"resolution": "4k"}')}), '0.5', 'one is taken away');
 	recipe('input-function');
 	my $id = add_row('a function makes the input');
 	submit($node, $id);

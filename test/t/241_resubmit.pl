@@ -207,7 +207,7 @@ for my $who ('user', 'operator')
 	my $id = new_row($node, 'replica');
 
 	sql($node, "SET session_replication_role = replica; SELECT FROM vibevideo_submit('$id'); RESET session_replication_role");
-	is(sql($node, "SELECT cost_usd, (SELECT count(*) > 0 FROM vibevideo.event e WHERE e.job_id = j.job_id) FROM vibevideo.job j WHERE vibelog_id = '$id'"), '0.5000|t',
+	is(sql($node, "SELECT cost_usd, (SELECT count(*) > 0 FROM vibevideo.event e WHERE e.job_id = j.job_id) FROM vibevideo.job j WHERE vibelog_id = '$id'"), '0.5|t',
 		'replica: the triggers of jobs fire');
 	wait_for_status($node, $id, 'completed');
 	is((sql_error($node, "SET session_replication_role = replica; UPDATE vibevideo.job SET state = 'queued' WHERE vibelog_id = '$id'"))[0], '22000', 'replica: they guard it');
@@ -217,25 +217,34 @@ for my $who ('user', 'operator')
 	sql($node, "DELETE FROM vibevideo.job WHERE vibelog_id = '$id'");
 }
 
-# -- models in a dump -----------------------------------------------------------------------------------------------
+# -- models and prices in a dump -----------------------------------------------------------------------------------------------
 {
 	my $file = PostgreSQL::Test::Utils::tempdir() . '/dump.sql';
-	my $models = 'SELECT endpoint, max_prompt, price_usd, builtin FROM vibevideo.model ORDER BY endpoint';
+	my $models = 'SELECT endpoint, max_prompt, needs_image, builtin FROM vibevideo.model ORDER BY endpoint';
+	my $prices = q{SELECT to_jsonb(r) - CASE source WHEN 'built-in' THEN 'changed_at' ELSE '' END FROM vibevideo.price_rule r ORDER BY endpoint, source, applies, valid_from};
 
 	sql($node, <<'SQL');
-UPDATE vibevideo.model SET price_usd = 0.43 WHERE endpoint = 'fal-ai/minimax/video-01';
+UPDATE vibevideo.model SET max_prompt = 1500 WHERE endpoint = 'fal-ai/minimax/video-01';
 INSERT INTO vibevideo.model (endpoint, max_prompt) VALUES ('fal-ai/minimax/video-01-live', 3000) ON CONFLICT (endpoint) DO UPDATE SET max_prompt = EXCLUDED.max_prompt;
-INSERT INTO vibevideo.model (endpoint, price_usd) VALUES ('acme/of-the-app', 0.1);
+INSERT INTO vibevideo.model (endpoint, max_prompt) VALUES ('acme/of-the-app', 100);
+SELECT vibevideo.set_price('fal-ai/minimax/video-01', 0.43), vibevideo.set_price('acme/of-the-app', 0.1, valid_from => '2001-01-01'), vibevideo.set_price('acme/of-the-app', 0.2, valid_from => '2002-01-01'),
+	   vibevideo.set_price('acme/of-the-app', 1, 'second', '{"audio": true, "size": "4k"}', '$.duration / 2', 5, 0.1, note => 'both'), vibevideo.set_price('acme/of-the-app', 1, applies => '{"audio": true}'),
+	   vibevideo.set_price('acme/of-the-app', 1, applies => '{"size": "4k"}');
+-- it is behind the other two in the dump, though it has to be there for them
+UPDATE vibevideo.price_rule SET unit_price_usd = 3 WHERE note = 'both';
+INSERT INTO vibevideo.price_rule (endpoint, source, unit_price_usd) VALUES ('acme/of-fal', 'fal', 0.3);
 SQL
 	my $before = sql($node, $models);
-	like($before, qr{^fal-ai/minimax/video-01\|2000\|0\.4300\|f$}m, 'model: a built-in row that is corrected');
-	like($before, qr{^fal-ai/minimax/video-01-live\|3000\|0\.5000\|f$}m, 'model: in whichever way');
+	my $priced = sql($node, $prices);
+	like($before, qr{^fal-ai/minimax/video-01\|1500\|f\|f$}m, 'model: a built-in row that is corrected');
+	like($before, qr{^fal-ai/minimax/video-01-live\|3000\|f\|f$}m, 'model: in whichever way');
 	for my $inserts ('', '--column-inserts')
 	{
 		$node->command_ok([ 'pg_dump', '--no-sync', $inserts || (), '-f', $file, $node->connstr('postgres') ], "model: pg_dump $inserts");
 		cli($node, 'CREATE DATABASE restored');
 		$node->command_ok([ 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('restored'), '-f', $file ], "model: restored $inserts");
 		is(cli($node, $models, 'restored'), $before, "model: all are there $inserts");
+		is(cli($node, $prices, 'restored'), $priced, "prices: all are there, and once $inserts");
 		cli($node, 'DROP DATABASE restored WITH (FORCE)');
 	}
 }

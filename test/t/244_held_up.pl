@@ -99,7 +99,7 @@ sub completed
 	my $worker = worker_pid($node);
 
 	for my $table (qw(vibevideo.job vibevideo.event vibevideo_internal.new_costs vibevideo.past_costs vibevideo_internal.fal_account
-		vibevideo.binding vibevideo.limit vibevideo.model))
+		vibevideo.binding vibevideo.limit vibevideo.price_rule vibevideo.model))
 	{
 		my $id = new_row($node, "table $table");
 
@@ -140,7 +140,7 @@ sub completed
 
 	$fal->rule('^ann', hold => 'queue');
 	sql($node, "$as_ann; SELECT FROM vibevideo_submit('$_')") for map { new_row($node, "ann: $_") } 1 .. 2;
-	$operator->query_safe('BEGIN; UPDATE vibevideo.limit SET max_active = 900, spend_per_day_usd = 900; UPDATE vibevideo.model SET price_usd = 0.6');
+	$operator->query_safe('BEGIN; UPDATE vibevideo.limit SET max_active = 900, spend_per_day_usd = 900; SELECT vibevideo.set_price($$fal-ai/minimax/video-01$$, 0.6)');
 	ok_others('limits');
 	is((sql_error($node, "$as_ann; SET statement_timeout = '3s'; SELECT FROM vibevideo_submit('" . new_row($node, 'ann: 3') . "')"))[0], '',
 		'limits: a submit goes by the old ones, and waits for nobody');
@@ -157,7 +157,7 @@ sub completed
 	wait_for($node, q{SELECT count(*) FROM vibelogs WHERE prompt ~ '^ann' AND video_generation_status = 'completed'}, '5', 'limits: all are made', hurry => 1, patience => 8);
 	$operator->query_safe('ROLLBACK');
 	is(sql($node, $lags), '0', 'limits: and all are given back');
-	sql($node, 'UPDATE vibevideo.model SET price_usd = 0.5');
+	sql($node, q{SELECT vibevideo.delete_price('fal-ai/minimax/video-01')});
 	$_->quit for $operator, $user;
 }
 

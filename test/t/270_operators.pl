@@ -85,8 +85,8 @@ my ($id, $job) = new_job($wish);
 		return sql($node, "SELECT string_agg(DISTINCT p.proname, ' ' ORDER BY p.proname) FROM pg_proc p WHERE p.pronamespace::regnamespace::text IN ('vibevideo', 'vibevideo_internal') AND has_function_privilege('$role', p.oid, 'EXECUTE')");
 	};
 	my $reads = 'caller describe error_class error_lines histogram histogram_bounds histogram_sum inbox_lines is_active job_message job_progress key_source now_lines overview_lines percentile period reason_of seconds_left setting_advice shown_error shown_status today_lines user_lines worker_info';
-	my $looks = 'error_groups find health inbox job_detail list_jobs lost me overview retry_cost series show_check show_job show_jobs shown_limits shown_prices shown_settings shown_worker users why';
-	my $acts = 'act audit cancel delete_limit pause plan probe_now redrive resolve resume retry set_limit set_price show_audit show_plan';
+	my $looks = 'error_groups estimate find health inbox job_detail list_jobs lost me overview retry_cost series show_check show_job show_jobs shown_limits shown_prices shown_settings shown_worker users why';
+	my $acts = 'act audit cancel delete_limit delete_price pause plan probe_now redrive resolve resume retry set_limit set_price show_audit show_plan';
 
 	is($open->('grafana'), join(' ', sort split / /, "$reads $looks"), 'functions of a viewer');
 	is($open->('ops'), join(' ', sort split / /, "$reads $looks $acts"), 'functions of an operator');
@@ -104,7 +104,7 @@ my ($id, $job) = new_job($wish);
 		refused('grafana', "SELECT $call", "$name: and to a viewer") if $level eq "an operator";
 	}
 	my @relations = split /\n/, sql($node, q{SELECT format('%I."%s"', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname IN ('vibevideo', 'vibevideo_internal') AND c.relkind IN ('r', 'v', 'S') ORDER BY 1});
-	my @read = qw(backlog costs costs_by_day costs_by_month errors inbox jobs limit model now overview rollup settings today typical users);
+	my @read = qw(backlog costs costs_by_day costs_by_month errors inbox jobs limit model now overview price_rule rollup settings today typical users);
 	my %may = (grafana => [@read], ops => [sort 'audit', @read], customer => [], mallory => []);
 
 	for my $who (sort keys %may)
@@ -255,13 +255,13 @@ SQL
 	sql($node, "UPDATE vibevideo.job SET cost_usd = 12 WHERE job_id = $job");
 	is(sql($node, q{SELECT who || ' ' || action FROM vibevideo.audit ORDER BY at DESC LIMIT 1}), 'ann (authenticated) act: cancel', 'the audit knows her');
 	my $failed = sql($node, "INSERT INTO vibevideo.job (relation, vibelog_id, state, model, input, next_at, completed_at, row_dirty, created_at) SELECT 'vibelogs', gen_random_uuid()::text, 'failed', 'acme/gold', '{}', NULL, now(), false, now() - interval '1 h' RETURNING job_id");
-	sql($node, q{INSERT INTO vibevideo.model (endpoint, price_usd) VALUES ('acme/gold', 34.5)});
+	sql($node, q{SELECT vibevideo.set_price('acme/gold', 34.5)});
 	$plan = $call->('ann', 'plan_jobs', { action => 'retry', filter => { job_id => $failed } });
 	is($plan->{data}{confirm}, 'spend 34.50', 'what costs much is to be confirmed') or diag(explain($plan));
 	my $answer = $call->('ann', 'act_on_plan', { token => $plan->{data}{token} });
 	is($answer->{status}, 428, 'without that it is refused');
 	like($answer->{data}{hint}, qr/confirm => 'spend 34\.50'/, 'and says how');
-	sql($node, q{DELETE FROM vibevideo.model WHERE endpoint = 'acme/gold'});
+	sql($node, q{SELECT vibevideo.delete_price('acme/gold')});
 }
 
 # -- the audit is pruned, by the worker and by time alone ------------------------------------------------------------

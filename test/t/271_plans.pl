@@ -44,7 +44,8 @@ my @codes = qw(internal_error content_policy_violation EntityTooLarge submit_los
 sql($node, <<'SQL');
 SELECT vibevideo.pause('all');
 CREATE TABLE other (id uuid PRIMARY KEY, prompt text);
-INSERT INTO vibevideo.model (endpoint, price_usd) VALUES ('acme/a', 0.25), ('acme/b', 1), ('acme/c', 3.3333);
+INSERT INTO vibevideo.price_rule (endpoint, valid_from, unit, unit_price_usd, quantity, quantity_default)
+VALUES ('acme/a', '2001-01-01', 'video', 0.25, NULL, NULL), ('acme/b', '2001-01-01', 'video', 1, NULL, NULL), ('acme/c', '2001-01-01', 'second', 1.1111, '$.duration', 3);
 CREATE TABLE before (LIKE vibevideo.job);
 -- what an act may have done to jobs that were there, and which jobs are new
 CREATE VIEW changed AS
@@ -106,7 +107,7 @@ sub matches
 	  && $among->(defined $job->{error_code} ? $class{ $job->{error_code} } : undef, $filter->{class}) && $among->($job->{requested_by}, $filter->{user})
 	  && $among->($job->{model}, $filter->{model}) && $among->($job->{vibelog_id}, $filter->{key})
 	  && (!defined $filter->{since_at} || $job->{moved_at} >= $filter->{since_at}) && (!defined $filter->{until_at} || $job->{moved_at} <= $filter->{until_at})
-	  && $job->{attempt} >= ($filter->{attempts} // 0) && $job->{cost_usd} >= ($filter->{cost} // 0)
+	  && $job->{attempt} >= ($filter->{attempts} // 0) && ($job->{cost_usd} // 0) >= ($filter->{cost} // 0)
 	  && (!defined $filter->{orphan} || !$filter->{orphan} == !$job->{orphan}) && (!defined $filter->{paid_not_stored} || !$filter->{paid_not_stored} == !$paid)
 	  && (!defined $filter->{prompt} || lc $filter->{prompt} eq 'kite');
 }
@@ -129,7 +130,7 @@ sub meddle
 		"UPDATE vibevideo.job SET state = 'submitting' WHERE state = 'pending' AND $some",
 		"UPDATE vibevideo.job SET cancel_requested_at = now() WHERE vibevideo.is_active(state) AND $some",
 		"UPDATE vibevideo.job SET completed_at = now() WHERE completed_at IS NOT NULL AND $some",
-		"UPDATE vibevideo.model SET price_usd = price_usd * " . one_of(0.5, 0.9, 1.1, 2) . " WHERE endpoint = '" . one_of(@models) . "'",
+		"UPDATE vibevideo.price_rule SET unit_price_usd = unit_price_usd * " . one_of(0.5, 0.9, 1.1, 2) . " WHERE endpoint = '" . one_of(@models) . "'",
 		"INSERT INTO vibevideo.limit (scope, user_id, max_active) VALUES ('user', '" . one_of(@users) . "', " . int(rand 6) . ') ON CONFLICT (who) DO UPDATE SET max_active = EXCLUDED.max_active',
 		"INSERT INTO vibevideo.limit (scope, user_id, spend_per_day_usd) VALUES ('user', '" . one_of(@users) . "', " . one_of(0, 1, 4) . ') ON CONFLICT (who) DO UPDATE SET spend_per_day_usd = EXCLUDED.spend_per_day_usd',
 		'DELETE FROM vibevideo.limit WHERE random() < 0.5');
@@ -211,7 +212,7 @@ ok($why{$_}, "and skipped because of: $_") for qw(changed gone price limit busy 
 # -- many jobs, some over a limit: not one statement a job --------------------------------------------------
 {
 	sql($node, q{TRUNCATE vibevideo.job, vibevideo.limit, vibevideo_internal.slot, vibevideo_internal.till, vibevideo_internal.counted;
-		UPDATE vibevideo.model SET price_usd = CASE endpoint WHEN 'acme/b' THEN 1 ELSE 0.25 END WHERE endpoint LIKE 'acme/%';
+		UPDATE vibevideo.price_rule SET unit_price_usd = CASE endpoint WHEN 'acme/b' THEN 1 ELSE 0.25 END WHERE endpoint LIKE 'acme/%';
 		INSERT INTO vibevideo.job (relation, vibelog_id, state, requested_by, model, error_code, next_at, completed_at, input, created_at, row_dirty)
 		SELECT 'vibelogs', gen_random_uuid(), 'failed', 'user ' || n % 10, CASE WHEN n % 20 < 10 THEN 'acme/a' ELSE 'acme/b' END, 'internal_error', NULL, now() - n * interval '1 s', '{"prompt": "kite"}', now() - interval '10 h', false
 		FROM generate_series(1, 1000) n});

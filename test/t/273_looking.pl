@@ -647,14 +647,14 @@ my $WORST = join('', '\'"\\', "\n\t\r\e[31m", "\x{85}\x{9b}", "\x{202e}", 'ï½—ï½
 	like($plan, qr/^ retry: 6 jobs of 6 users, for 0 USD at most\.$/m, 'a plan says what it would do');
 	my ($act) = $plan =~ /^ (SELECT \* FROM vibevideo\.act\(.*;)$/m;
 	is(sql($node, "BEGIN; $act ROLLBACK"), '6|6|0|0|{}', 'and how to do it');
-	sql($node, q{SET vibevideo.confirm_over_usd = 0; INSERT INTO vibevideo.model (endpoint, price_usd) VALUES ('acme/dear', 0.55)});
+	sql($node, q{SET vibevideo.confirm_over_usd = 0; SELECT vibevideo.set_price('acme/dear', 0.55)});
 	add_job(vibelog_id => 'dear', state => 'failed', model => 'acme/dear', error_code => 'http_500');
 	$plan = join("\n", psql_lines(q{SET vibevideo.confirm_over_usd = 0; \pset tuples_only} . "\n" . q{SELECT * FROM vibevideo.show_plan('retry', '{"key": "dear"}');}));
 	($act) = $plan =~ /^ (SELECT \* FROM vibevideo\.act\((?:.*\n)*?.*;)$/m;
-	is(sql($node, "SET vibevideo.confirm_over_usd = 0; BEGIN; $act ROLLBACK"), '1|1|0.5500|0|{}', 'with the words that confirm it, in two lines');
+	is(sql($node, "SET vibevideo.confirm_over_usd = 0; BEGIN; $act ROLLBACK"), '1|1|0.55|0|{}', 'with the words that confirm it, in two lines');
 	like(join("\n", psql_lines(q{SELECT * FROM vibevideo.show_job((SELECT max(job_id) FROM vibevideo.job WHERE vibelog_id = 'dear'))})),
 		qr/^ Job \d+, row dear of public\.vibelogs, attempt 1: failed.*why +it has ended: failed at \S+: http_500\n.*input +\{"prompt": "a secret wish"\}.*requested +\d{4}-.*\n History:/ms, 'a job in lines');
-	sql($node, q{RESET vibevideo.confirm_over_usd; DELETE FROM vibevideo.model WHERE endpoint = 'acme/dear'; DELETE FROM vibevideo.job WHERE vibelog_id = 'dear'});
+	sql($node, q{RESET vibevideo.confirm_over_usd; SELECT vibevideo.delete_price('acme/dear'); DELETE FROM vibevideo.job WHERE vibelog_id = 'dear'});
 
 	# a key, or an error, that is made to stand on a line of its own is seen to be part of the text
 	my $words = sub { return join(' ', 'y' x 75, "SELECT evil('$_[0]');", 'z' x 74) };

@@ -432,10 +432,14 @@ my $old = q{created_at = now() - interval '30 minutes', updated_at = now() - int
 	is_well('a limit that is none');
 	$limit->(q{('global', NULL, 100, 500)});
 	is_well('limits of all users together');
-	finds('and a model without a price', [ 'price', 'warn', qr/price of acme\/unknown is not known/, qr/^INSERT INTO vibevideo\.model/ ], set => { model => 'acme/unknown' });
-	sql($node, q{INSERT INTO vibevideo.model (endpoint, price_usd) VALUES ('acme/free', 0), ('acme/vague', NULL)});
+	finds('and a model without a price', [ 'price', 'warn', qr/price of acme\/unknown is not known; an unknown price counts as 0$/, qr/^SELECT vibevideo\.set_price\('acme\/unknown', / ], set => { model => 'acme/unknown' });
+	sql($node, q{SELECT vibevideo.set_price('acme/free', 0), vibevideo.set_price('acme/vague', NULL), vibevideo.set_price('acme/by-the-second', 0.1, 'second', quantity => '$.duration'),
+		vibevideo.set_price('acme/by-five-seconds', 0.1, 'second', quantity => '$.duration', quantity_default => 5)});
 	is_well('a model that costs nothing', set => { model => 'acme/free' });
-	finds('a model with a row and no price', [ 'price', 'warn', qr/acme\/vague is not known/, qr/^UPDATE vibevideo\.model SET price_usd/ ], set => { model => 'acme/vague' });
+	is_well('one whose videos usually have a length', set => { model => 'acme/by-five-seconds' });
+	finds('a model whose price is said to be unknown', [ 'price', 'warn', qr/acme\/vague is not known;/, qr/^SELECT vibevideo\.set_price/ ], set => { model => 'acme/vague' });
+	finds('one whose input may not say enough', [ 'price', 'warn', qr/acme\/by-the-second is not known unless the input says how many seconds;/, qr/set_price/ ],
+		set => { model => 'acme/by-the-second' });
 
 	$limit->(q{('default', NULL, 3, 5)});
 	sql($node, q{SELECT vibevideo.attach('vibelogs', user_column => 'image')});

@@ -63,8 +63,8 @@ sub error_of
 # ---------------------------------------------------------------------------
 # Who may call what: whatever functions there are
 # ---------------------------------------------------------------------------
-my @looks = qw(errors find health inbox job limits list_jobs lost me overview prices retry_cost series settings users worker);
-my @acts = qw(act audit cancel delete_limit pause plan probe_now resolve resume retry set_limit set_price);
+my @looks = qw(errors estimate find health inbox job limits list_jobs lost me overview prices retry_cost series settings users worker);
+my @acts = qw(act audit cancel delete_limit delete_price pause plan probe_now resolve resume retry set_limit set_price);
 my %level = ((map { $_ => 'a viewer' } @looks), (map { $_ => 'an operator' } @acts));
 my @functions = map { [ split /\|/ ] } split /\n/, sql($node, q{
 	SELECT substr(p.proname, length('vibevideo_admin_') + 1), p.oid::regprocedure,
@@ -227,13 +227,21 @@ my $failed = made_job(%ended, state => "'failed'", error_code => "'internal_erro
 		$check->("errors $evil", admin('vic', 'errors', since => $evil));
 		$check->("act $evil", admin('ann', 'act', token => $evil));
 		$check->("pause $evil", admin('ann', 'pause', scope => $evil));
-		$check->("set_price $evil", admin('ann', 'set_price', endpoint => $evil, price_usd => 1));
+		$check->("set_price $evil", admin('ann', 'set_price', endpoint => $evil, unit_price_usd => 1));
+		$check->("set_price of $evil", admin('ann', 'set_price', endpoint => 'acme/evil', unit_price_usd => 1, @$_))
+		  for [ unit => $evil ], [ valid_from => $evil ];
+		is(error_of(admin('ann', 'set_price', endpoint => 'acme/evil', unit_price_usd => 1, applies => $evil)), '400 23514', "set_price applies $evil");
+		like(error_of(admin('ann', 'set_price', endpoint => 'acme/evil', unit_price_usd => 1, quantity => $evil)), qr/^(?:400 (?:23514|42601|22\w{3})|200 none)$/, "set_price quantity $evil");
+		got('ann', 'delete_price', endpoint => 'acme/evil');
+		got('ann', 'set_price', endpoint => 'acme/evil', unit_price_usd => 1, applies => { $evil => $evil }, note => $evil);
+		is(got('ann', 'estimate', endpoint => 'acme/evil', input => { $evil => $evil })->{cost_usd}, 1, "estimate $evil");
+		is(got('ann', 'delete_price', endpoint => 'acme/evil', applies => { $evil => $evil }), 1, "delete_price $evil");
 		$check->("set_limit $evil", admin('ann', 'set_limit', scope => $evil, user_id => undef, max_active => 1, submits_per_day => 1, spend_per_day_usd => 1));
 		$check->("audit $evil", admin('ann', 'audit', after => { at => $evil, audit_id => $evil }));
 	}
 	is(join("\n", @wrong), '', 'nothing that is typed is more than a value');
 	is(sql($node, 'SELECT count(*), max(job_id) FROM vibevideo.job'), $jobs, 'all jobs are there');
-	is(sql($node, 'SELECT count(*) FROM vibevideo.model WHERE NOT builtin'), '0', 'no model is new');
+	is(sql($node, q{SELECT count(*) FROM vibevideo.price_rule WHERE source <> 'built-in'}), '0', 'no price is new');
 	is(sql($node, 'SELECT count(*) FROM vibevideo.limit'), '0', 'nor a limit');
 	my $user = q{o'brien"; --};
 	is(got('ann', 'set_limit', scope => 'user', user_id => $user, max_active => 1, submits_per_day => undef, spend_per_day_usd => undef)->{user_id}, $user, 'a user may have any name');
@@ -250,7 +258,7 @@ my $failed = made_job(%ended, state => "'failed'", error_code => "'internal_erro
 	is_deeply([ grep { defined $shown{$_}{file} } sort keys %shown ], [], 'nobody learns where they stand');
 	is(error_of(admin('vic', $_)), '200 none', "$_: read") for qw(limits prices worker);
 	is(got('vic', 'worker')->{pid}, worker_pid($node), 'worker: its process');
-	is_deeply([ sort map { $_->{endpoint} } @{ got('vic', 'prices') } ], [ split /\n/, sql($node, 'SELECT endpoint FROM vibevideo.model ORDER BY endpoint') ], 'prices: of all models');
+	is_deeply([ sort map { $_->{endpoint} } @{ got('vic', 'prices') } ], [ split /\n/, sql($node, 'SELECT endpoint FROM vibevideo.price_rule ORDER BY endpoint') ], 'prices: all rules');
 }
 
 # ---------------------------------------------------------------------------
@@ -279,7 +287,7 @@ my $failed = made_job(%ended, state => "'failed'", error_code => "'internal_erro
 
 	# whoever holds a table keeps nobody waiting
 	my $holder = VibeTest::Session->start($node);
-	$holder->ask('BEGIN; LOCK TABLE vibevideo.limit, vibevideo.model IN ACCESS EXCLUSIVE MODE');
+	$holder->ask('BEGIN; LOCK TABLE vibevideo.limit, vibevideo.price_rule, vibevideo.model IN ACCESS EXCLUSIVE MODE');
 	my %held = map { $_->{check_name} => $_ } @{ got('vic', 'health') };
 	is("$held{limits}{status}: $held{limits}{detail}", 'warn: somebody holds a lock on what this looks at', 'health does not wait for a lock');
 	is($held{sequences}{status}, 'ok', 'and looks at the rest');
@@ -297,7 +305,6 @@ my $failed = made_job(%ended, state => "'failed'", error_code => "'internal_erro
 # What a retry would do is what it does
 # ---------------------------------------------------------------------------
 sql($node, 'SELECT vibevideo.pause()');
-sql($node, q{INSERT INTO vibevideo.model (endpoint) VALUES ('acme/no-price')});
 {
 	my $superseded = made_job(%ended, state => "'failed'", vibelog_id => "'00000000-0000-4000-8000-000000000001'", error_code => "'internal_error'");
 	my $newer = made_job(state => "'queued'", vibelog_id => "'00000000-0000-4000-8000-000000000001'", attempt => 2, request_id => "'r-1'", next_at => "now() + interval '1 h'");
@@ -310,7 +317,7 @@ sql($node, q{INSERT INTO vibevideo.model (endpoint) VALUES ('acme/no-price')});
 		'one that is done' => [ made_job(%ended, state => "'completed'", media_url => "'https://example.org/v.mp4'"), 'f', '0', 'f', 'its video is stored' ],
 		'an old one' => [ $superseded, 'f', '0', 'f', "job $newer of the same row is active" ],
 		'a lost one' => [ made_job(state => "'submit_unknown'", sent_at => 'now()', next_at => "now() + interval '1 h'"), 'f', '0.5', 't', 'it is given up as lost, and a new attempt is paid for; if fal.ai has it after all, so is that' ],
-		'one without a price' => [ made_job(%ended, state => "'failed'", model => "'acme/no-price'", cost_usd => 'NULL', error_code => "'x'"), 'f', '', 't', 'a new attempt is paid for, but its model has no price in vibevideo.model' ]);
+		'one without a price' => [ made_job(%ended, state => "'failed'", model => "'acme/no-price'", cost_usd => 'NULL', error_code => "'x'"), 'f', '', 't', 'a new attempt is paid for, but its price is not known' ]);
 
 	for my $what (sort keys %case)
 	{
@@ -379,16 +386,26 @@ sql($node, q{INSERT INTO vibevideo.model (endpoint) VALUES ('acme/no-price')});
 	}
 	got('ann', 'delete_limit', scope => 'default', user_id => undef);
 
-	is(got('ann', 'set_price', endpoint => 'acme/new', price_usd => 0.28)->{price_usd}, 0.28, 'a price of a new model');
-	got('ann', 'set_price', endpoint => 'fal-ai/minimax/video-01', price_usd => 0.75);
+	is(got('ann', 'set_price', endpoint => 'acme/new', unit_price_usd => 0.28)->{unit_price_usd}, 0.28, 'a price of a new model');
+	my $known = got('ann', 'set_price', endpoint => 'fal-ai/minimax/video-01', unit_price_usd => 0.75);
+	is($known->{source}, 'operator', 'one that is known');
 	($who, $action, $was, $is) = $last->();
-	is_deeply([ $action, map { $_->{price_usd} } $was, $is ], [ 'update model', 0.5, 0.75 ], 'one is changed, and the audit has both');
+	is_deeply([ $action, $was, $is->{unit_price_usd} ], [ 'insert price_rule', undef, 0.75 ], 'gets another rule, and the audit has it');
 	is((new_job('dearer', 'user-6'))[1]{cost_usd}, 0.75, 'which the next job costs');
-	is(sql($node, q{SELECT max_prompt, builtin FROM vibevideo.model WHERE endpoint = 'fal-ai/minimax/video-01'}), '2000|f', 'all else is as it was');
-	is(got('ann', 'set_price', endpoint => 'acme/new', price_usd => undef)->{price_usd}, undef, 'a price may be forgotten');
-	is(error_of(admin('ann', 'set_price', endpoint => $_->[0], price_usd => $_->[1])), '400 22023', "no price: $_->[0] $_->[1]")
+	my %rule = (endpoint => 'acme/new', unit_price_usd => 0.1, unit => 'second', applies => { size => '4k' }, quantity => '$.duration', quantity_default => 5, allowance => 0.5,
+		note => 'their list');
+	my $made = got('ann', 'set_price', %rule);
+	is_deeply({ map { $_ => $made->{$_} } keys %rule }, { %rule, quantity => '$."duration"' }, 'a rule with all that it can say');
+	is_deeply([ map { got('vic', 'estimate', endpoint => 'acme/new', input => $_)->{cost_usd} } { duration => '8s' }, { duration => '8s', size => '4k' }, { size => '4k' } ],
+		[ 0.28, 0.85, 0.55 ], 'and what videos cost by it');
+	is(got('ann', 'delete_price', endpoint => 'acme/new', applies => { size => '4k' }), 1, 'it is taken away');
+	($who, $action, $was, $is) = $last->();
+	is_deeply([ $action, $was->{unit_price_usd}, $is ], [ 'delete price_rule', 0.1, undef ], 'which the audit has, too');
+	is(got('ann', 'set_price', endpoint => 'acme/new', unit_price_usd => undef)->{unit_price_usd}, undef, 'a price may be forgotten');
+	is(error_of(admin('ann', 'set_price', endpoint => $_->[0], unit_price_usd => $_->[1])), '400 22023', "no price: $_->[0] $_->[1]")
 	  for [ '', 1 ], [ 'acme', 1 ], [ '../x/y z', 1 ], [ 'acme/' . 'x' x 200, 1 ], [ 'acme/x', -1 ], [ 'acme/x', 1e6 ], [ 'acme/x', 'NaN' ];
-	got('ann', 'set_price', endpoint => 'fal-ai/minimax/video-01', price_usd => 0.5);
+	is(got('ann', 'delete_price', endpoint => 'fal-ai/minimax/video-01'), 1, 'the price that was known');
+	is((new_job('as before', 'user-6'))[1]{cost_usd}, 0.5, 'counts again');
 }
 
 # -- the audit, part by part ------------------------------------------------------------------------
