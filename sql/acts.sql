@@ -755,7 +755,8 @@ COMMENT ON FUNCTION vibevideo_internal.do_deed(vibevideo_internal.planned, text)
  * vibevideo_internal.do_deeds(p, deed) - the same, and where it meets a limit of a user, a
  * row that has got another job just now, or somebody's lock, in ever smaller parts,
  * down to one job, then in larger ones again: only these are passed over.  Whoever is
- * over a limit is so with all further jobs of the plan that cost as much.
+ * over a limit is so with all further jobs of the plan that cost as much, and whose
+ * unknown price is refused with all others of which it is not known.
  */
 CREATE FUNCTION vibevideo_internal.do_deeds(p vibevideo_internal.planned, deed text, OUT done bigint[], OUT cost_usd numeric, OUT over_limit bigint[])
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -796,7 +797,8 @@ BEGIN
 					   coalesce(array_agg(x.cost ORDER BY x.n) FILTER (WHERE NOT x.over), '{}') AS costs
 				INTO hit
 				FROM (SELECT u.*, (u.owner = p.users[nth] OR detail LIKE 'Limit % of all users together %')
-								  AND (SQLSTATE = 'PT429' OR u.cost >= p.costs[nth]) AS over
+								  AND CASE WHEN SQLSTATE = 'PT429' THEN true WHEN detail LIKE 'Limit %' THEN u.cost >= p.costs[nth]
+									  ELSE (SELECT vibevideo_internal.most_cost(j.model, j.input) IS NULL FROM vibevideo.job j WHERE j.job_id = u.job_id) END AS over
 					  FROM unnest(p.job_ids, p.users, p.costs) WITH ORDINALITY AS u(job_id, owner, cost, n) WHERE u.n >= nth) x;
 				over_limit = over_limit || hit.over;
 				p.job_ids = hit.job_ids;

@@ -232,6 +232,9 @@ DECLARE
 	l record;
 	used record;
 BEGIN
+	IF cost IS NULL AND vibevideo_internal.refuses_unknown_price(limit_in_the_way.user_id) THEN
+		RETURN 'spending is limited';
+	END IF;
 	FOR l IN SELECT x.*, CASE WHEN x.who = 'global' THEN 'all users together' ELSE 'its user' END AS whose
 			 FROM vibevideo_internal.limits_for(limit_in_the_way.user_id) x LOOP
 		IF l.max_active <= (SELECT count(*) FROM (SELECT FROM vibevideo_internal.active_jobs a

@@ -414,6 +414,13 @@ $$;
 COMMENT ON FUNCTION vibevideo_internal.over_limit(text, text, numeric, text, text, text, text) IS
 	'raises PT429 or PT402 for a job that is over a limit; owner only';
 
+-- Whether a budget counts for a user, and nothing may be spent that is not known.
+CREATE FUNCTION vibevideo_internal.refuses_unknown_price(requested_by text)
+RETURNS boolean LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN current_setting('vibevideo.unknown_price') = 'refuse'
+	AND EXISTS (SELECT FROM vibevideo_internal.limits_for(requested_by) x WHERE x.spend_per_day_usd IS NOT NULL);
+COMMENT ON FUNCTION vibevideo_internal.refuses_unknown_price(text) IS 'whether a video of a user is refused whose price is not known; owner only';
+
 -- When a day's limits begin anew, for people.
 CREATE FUNCTION vibevideo_internal.next_day()
 RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET datestyle = ISO
@@ -438,6 +445,13 @@ DECLARE
 	spent numeric;
 	next_end interval;
 BEGIN
+	IF j.cost_usd IS NULL AND vibevideo_internal.refuses_unknown_price(j.requested_by) THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'PT402',
+			MESSAGE = 'the price of this video is not known',
+			DETAIL = format('Spending is limited, and no rule has a price of %s for this input: SELECT vibevideo.set_price(%L, ...).', j.model, j.model),
+			HINT = 'Ask whoever runs this service.';
+	END IF;
 	FOR l IN SELECT x.* FROM vibevideo_internal.limits_for(j.requested_by) x LOOP
 		SELECT n.* INTO held FROM vibevideo_internal.sent_for_nobody(CASE WHEN l.who <> 'global' THEN j.requested_by END) n;
 		IF l.max_active IS NOT NULL AND NOT vibevideo_internal.take_slot(l.who, 'active', l.max_active, j.job_id, held.jobs) THEN

@@ -696,9 +696,11 @@ BEGIN
 		price = vibevideo_internal.estimate(wanted, '{}');
 		IF price.cost_usd IS NULL THEN
 			RETURN NEXT vibevideo_internal.line('price', 'warn',
-				format('spending is limited, but the price of %s is not known%s; an unknown price counts as 0', wanted,
+				format('spending is limited, but the price of %s is not known%s; %s', wanted,
 					   CASE WHEN price.unit_price_usd IS NOT NULL
-							THEN format(' unless the input says how many %s', vibevideo_internal.units(NULL, price.unit)) END),
+							THEN format(' unless the input says how many %s', vibevideo_internal.units(NULL, price.unit)) END,
+					   CASE WHEN current_setting('vibevideo.unknown_price') = 'refuse' THEN 'without one, videos are refused'
+							ELSE 'an unknown price counts as 0' END),
 				format('SELECT vibevideo.set_price(%L, ...) says what a video costs.', wanted));
 		END IF;
 	END IF;

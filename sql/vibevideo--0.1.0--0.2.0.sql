@@ -210,9 +210,11 @@ BEGIN
 		price = vibevideo_internal.estimate(wanted, '{}');
 		IF price.cost_usd IS NULL THEN
 			RETURN NEXT vibevideo_internal.line('price', 'warn',
-				format('spending is limited, but the price of %s is not known%s; an unknown price counts as 0', wanted,
+				format('spending is limited, but the price of %s is not known%s; %s', wanted,
 					   CASE WHEN price.unit_price_usd IS NOT NULL
-							THEN format(' unless the input says how many %s', vibevideo_internal.units(NULL, price.unit)) END),
+							THEN format(' unless the input says how many %s', vibevideo_internal.units(NULL, price.unit)) END,
+					   CASE WHEN current_setting('vibevideo.unknown_price') = 'refuse' THEN 'without one, videos are refused'
+							ELSE 'an unknown price counts as 0' END),
 				format('SELECT vibevideo.set_price(%L, ...) says what a video costs.', wanted));
 		END IF;
 	END IF;
@@ -2737,6 +2739,13 @@ BEGIN
 END
 $$;
 
+-- Whether a budget counts for a user, and nothing may be spent that is not known.
+CREATE FUNCTION vibevideo_internal.refuses_unknown_price(requested_by text)
+RETURNS boolean LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN current_setting('vibevideo.unknown_price') = 'refuse'
+	AND EXISTS (SELECT FROM vibevideo_internal.limits_for(requested_by) x WHERE x.spend_per_day_usd IS NOT NULL);
+COMMENT ON FUNCTION vibevideo_internal.refuses_unknown_price(text) IS 'whether a video of a user is refused whose price is not known; owner only';
+
 CREATE OR REPLACE FUNCTION vibevideo_internal.reserve(j vibevideo.job)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -2748,6 +2757,13 @@ DECLARE
 	spent numeric;
 	next_end interval;
 BEGIN
+	IF j.cost_usd IS NULL AND vibevideo_internal.refuses_unknown_price(j.requested_by) THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'PT402',
+			MESSAGE = 'the price of this video is not known',
+			DETAIL = format('Spending is limited, and no rule has a price of %s for this input: SELECT vibevideo.set_price(%L, ...).', j.model, j.model),
+			HINT = 'Ask whoever runs this service.';
+	END IF;
 	FOR l IN SELECT x.* FROM vibevideo_internal.limits_for(j.requested_by) x LOOP
 		SELECT n.* INTO held FROM vibevideo_internal.sent_for_nobody(CASE WHEN l.who <> 'global' THEN j.requested_by END) n;
 		IF l.max_active IS NOT NULL AND NOT vibevideo_internal.take_slot(l.who, 'active', l.max_active, j.job_id, held.jobs) THEN
@@ -5661,7 +5677,8 @@ COMMENT ON FUNCTION vibevideo_internal.do_deed(vibevideo_internal.planned, text)
  * vibevideo_internal.do_deeds(p, deed) - the same, and where it meets a limit of a user, a
  * row that has got another job just now, or somebody's lock, in ever smaller parts,
  * down to one job, then in larger ones again: only these are passed over.  Whoever is
- * over a limit is so with all further jobs of the plan that cost as much.
+ * over a limit is so with all further jobs of the plan that cost as much, and whose
+ * unknown price is refused with all others of which it is not known.
  */
 CREATE FUNCTION vibevideo_internal.do_deeds(p vibevideo_internal.planned, deed text, OUT done bigint[], OUT cost_usd numeric, OUT over_limit bigint[])
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -5702,7 +5719,8 @@ BEGIN
 					   coalesce(array_agg(x.cost ORDER BY x.n) FILTER (WHERE NOT x.over), '{}') AS costs
 				INTO hit
 				FROM (SELECT u.*, (u.owner = p.users[nth] OR detail LIKE 'Limit % of all users together %')
-								  AND (SQLSTATE = 'PT429' OR u.cost >= p.costs[nth]) AS over
+								  AND CASE WHEN SQLSTATE = 'PT429' THEN true WHEN detail LIKE 'Limit %' THEN u.cost >= p.costs[nth]
+									  ELSE (SELECT vibevideo_internal.most_cost(j.model, j.input) IS NULL FROM vibevideo.job j WHERE j.job_id = u.job_id) END AS over
 					  FROM unnest(p.job_ids, p.users, p.costs) WITH ORDINALITY AS u(job_id, owner, cost, n) WHERE u.n >= nth) x;
 				over_limit = over_limit || hit.over;
 				p.job_ids = hit.job_ids;
@@ -7836,6 +7854,9 @@ DECLARE
 	l record;
 	used record;
 BEGIN
+	IF cost IS NULL AND vibevideo_internal.refuses_unknown_price(limit_in_the_way.user_id) THEN
+		RETURN 'spending is limited';
+	END IF;
 	FOR l IN SELECT x.*, CASE WHEN x.who = 'global' THEN 'all users together' ELSE 'its user' END AS whose
 			 FROM vibevideo_internal.limits_for(limit_in_the_way.user_id) x LOOP
 		IF l.max_active <= (SELECT count(*) FROM (SELECT FROM vibevideo_internal.active_jobs a
@@ -8587,7 +8608,7 @@ DECLARE
 		'vibevideo_internal.not_checked(text, text), vibevideo_internal.is_preloaded(text), vibevideo_internal.rests_by(), vibevideo_internal.has_vault(), '
 		'vibevideo_internal.is_elsewhere(vibevideo.binding), vibevideo_internal.is_superseded(vibevideo.job), vibevideo_internal.why_nobody_is_known(), '
 		'vibevideo_internal.check_sequences(), vibevideo_internal.codes_of(text[]), vibevideo_internal.error_codes(int), vibevideo_internal.ended_sql(vibevideo_internal.job_filter, text[], boolean, text[]), '
-		'vibevideo_internal.price_rule_changing(), vibevideo_internal.price_rule_changed(), vibevideo_internal.quantity_in(vibevideo.price_rule, jsonb), '
+		'vibevideo_internal.price_rule_changing(), vibevideo_internal.price_rule_changed(), vibevideo_internal.refuses_unknown_price(text), vibevideo_internal.quantity_in(vibevideo.price_rule, jsonb), '
 		'vibevideo_internal.rule_for(text, jsonb, timestamptz), vibevideo_internal.units(numeric, text), vibevideo_internal.estimate(text, jsonb), '
 		'vibevideo_internal.most_cost(text, jsonb, timestamptz)';
 	everybody constant text = concat_ws(', ', 'PUBLIC',

@@ -64,6 +64,7 @@ double vv_confirm_over_usd;
 int vv_storage_kind;
 char *vv_storage_region = NULL;
 int vv_unknown_policy;
+int vv_unknown_price;
 int vv_unknown_after;
 int vv_worker_idle_timeout;
 bool vv_dashboard;
@@ -75,6 +76,14 @@ static const struct config_enum_entry unknown_policies[] = {
 	{"manual", UNKNOWN_MANUAL, false},
 	{"resubmit_when_absent", UNKNOWN_RESUBMIT_WHEN_ABSENT, false},
 	{"resubmit", UNKNOWN_RESUBMIT, false},
+	{NULL, 0, false}
+};
+/* clang-format on */
+
+/* clang-format off */
+static const struct config_enum_entry unknown_prices[] = {
+	{"allow", UNKNOWN_PRICE_ALLOW, false},
+	{"refuse", UNKNOWN_PRICE_REFUSE, false},
 	{NULL, 0, false}
 };
 /* clang-format on */
@@ -359,6 +368,10 @@ GucInit(void)
 	DefineCustomEnumVariable("vibevideo.unknown_policy",
 							 "What to do with a lost submit, whose answer did not arrive: fail_when_absent, manual, resubmit_when_absent or resubmit.",
 							 NULL, &vv_unknown_policy, UNKNOWN_FAIL_WHEN_ABSENT, unknown_policies,
+							 PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomEnumVariable("vibevideo.unknown_price",
+							 "Whether a video whose price is not known may be requested where spending is limited: allow, which counts it as 0, or refuse.",
+							 NULL, &vv_unknown_price, UNKNOWN_PRICE_ALLOW, unknown_prices,
 							 PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomEnumVariable("vibevideo.storage_kind",
 							 "Where videos are stored: supabase, s3, or none to keep fal.ai's URL.",

@@ -51,6 +51,7 @@ extern double vv_confirm_over_usd;
 extern int vv_storage_kind;
 extern char *vv_storage_region;
 extern int vv_unknown_policy;
+extern int vv_unknown_price;
 extern int vv_unknown_after;	   /* s */
 extern int vv_worker_idle_timeout; /* s */
 extern bool vv_dashboard;
@@ -63,6 +64,13 @@ typedef enum UnknownPolicy
 	UNKNOWN_RESUBMIT_WHEN_ABSENT,
 	UNKNOWN_RESUBMIT
 } UnknownPolicy;
+
+/* read by limits.sql */
+typedef enum UnknownPrice
+{
+	UNKNOWN_PRICE_ALLOW,
+	UNKNOWN_PRICE_REFUSE
+} UnknownPrice;
 
 typedef enum StorageKind
 {

@@ -153,7 +153,15 @@ my $first = row('the first');
 	sql($node, q{SELECT vibevideo.set_price('fal-ai/minimax/video-01', NULL)});
 	$answer = post('vibevideo_estimate', { vibelog_id => $id });
 	is_deeply([ @{ $answer->{data} }{qw(cost_usd why)} ], [ undef, 'the price is not known' ], 'estimate: unknown is not 0');
-	sql($node, q{SELECT vibevideo.delete_price('fal-ai/minimax/video-01')});
+	# nor is a video of which it is not known requested, if that is how it is set
+	sql($node, q{INSERT INTO vibevideo.limit (user_id, spend_per_day_usd) VALUES ('user-1', 100)});
+	configure($node, unknown_price => 'refuse');
+	$answer = post('vibevideo_submit', { vibelog_id => $id });
+	is("$answer->{status} $answer->{data}{code} $answer->{data}{message}", '402 PT402 the price of this video is not known', 'estimate: and is refused at the submit');
+	like($answer->{data}{details}, qr/vibevideo\.set_price\('fal-ai\/minimax\/video-01'/, 'estimate: operators read what to do');
+	is($answer->{data}{hint}, 'Ask whoever runs this service.', 'estimate: and so does its user');
+	sql($node, q{SELECT vibevideo.delete_price('fal-ai/minimax/video-01'); DELETE FROM vibevideo.limit WHERE user_id = 'user-1'});
+	configure($node, unknown_price => 'allow');
 }
 
 # -- what is asked of the answer, as supabase-js does with select(), single(), limit() ---------------------

@@ -433,6 +433,8 @@ my $old = q{created_at = now() - interval '30 minutes', updated_at = now() - int
 	$limit->(q{('global', NULL, 100, 500)});
 	is_well('limits of all users together');
 	finds('and a model without a price', [ 'price', 'warn', qr/price of acme\/unknown is not known; an unknown price counts as 0$/, qr/^SELECT vibevideo\.set_price\('acme\/unknown', / ], set => { model => 'acme/unknown' });
+	finds('or is refused', [ 'price', 'warn', qr/price of acme\/unknown is not known; without one, videos are refused$/, qr/^SELECT vibevideo\.set_price/ ],
+		set => { model => 'acme/unknown', unknown_price => 'refuse' });
 	sql($node, q{SELECT vibevideo.set_price('acme/free', 0), vibevideo.set_price('acme/vague', NULL), vibevideo.set_price('acme/by-the-second', 0.1, 'second', quantity => '$.duration'),
 		vibevideo.set_price('acme/by-five-seconds', 0.1, 'second', quantity => '$.duration', quantity_default => 5)});
 	is_well('a model that costs nothing', set => { model => 'acme/free' });
