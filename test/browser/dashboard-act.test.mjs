@@ -47,17 +47,17 @@ async function call(person, name, body) {
 }
 
 describe('who may not', () => {
-  const LOOKS = { overview: {}, inbox: {}, list_jobs: {}, find: { q: '1' }, job: { job_id: 1 }, errors: {}, users: {}, series: { metric: 'failed' }, lost: {},
+  const LOOKS = { overview: {}, inbox: {}, list_jobs: {}, find: { q: '1' }, job: { job_id: 1 }, errors: {}, users: {}, series: { metric: 'failed' }, lost: {}, estimate: { endpoint: 'x', input: {} },
     retry_cost: { job_id: 1 }, health: {}, worker: {}, limits: {}, prices: {}, settings: {} }
   const ACTS = { plan: { action: 'retry', filter: {} }, act: { token: crypto.randomUUID() }, cancel: { job_id: 1 }, retry: { job_id: 1 },
     resolve: { job_id: 1, verdict: 'not_sent' },
     pause: {}, resume: {}, probe_now: {}, set_limit: { scope: 'global', user_id: null, max_active: 1, submits_per_day: 1, spend_per_day_usd: 1 },
       delete_limit: { scope: 'global', user_id: null },
-    set_price: { endpoint: 'x', price_usd: 0 }, health: { network: true }, audit: {} }
+    set_price: { endpoint: 'x', unit_price_usd: 0 }, delete_price: { endpoint: 'x' }, health: { network: true }, audit: {} }
 
   test('a viewer has no buttons that act', as(viewer, async (shown) => {
     const { page } = shown
-    const acts = /^(Retry|Cancel|Set aside|Send|Enter its request|It was not sent|This is it|Change|Limit a user|Limit …|Add a model|Pause|Resume|Ask fal\.ai|Check over|Remove)/
+    const acts = /^(Retry|Cancel|Set aside|Send|Enter its request|It was not sent|This is it|Change|Limit a user|Limit …|Add a price|Pause|Resume|Ask fal\.ai|Check over|Remove)/
     for (const path of ['overview', 'jobs', 'lost', 'errors', 'users', 'limits', 'health', `job/${seeded.failures[3].job}`, `job/${seeded.lost.job}`,
       `job/${seeded.pending[0]}`]) {
       await go(page, path)
@@ -129,7 +129,7 @@ describe('one job', () => {
     await go(page, `job/${job}`)
     const retry = main(page).getByRole('button', { name: /^Retry: pays about (US)?\$0\.50/ })
     await retry.click()
-    await dialog(page).getByText('It costs about').waitFor()
+    await dialog(page).getByText('It costs at most').waitFor()
     await button(page, 'Do nothing').click()
     assert.equal((await newestOf(row)).job_id, job)
     await retry.click()
@@ -297,6 +297,9 @@ describe('many jobs', () => {
 })
 
 describe('limits and prices', () => {
+  const prices = (page) => page.getByRole('table', { name: 'Prices' }).getByRole('row')
+  const priceOf = (endpoint) => world.db.value(`SELECT unit_price_usd::float FROM vibevideo.price_rule WHERE endpoint = '${endpoint}' AND source = 'operator' ORDER BY valid_from DESC LIMIT 1`)
+
   test('a limit is changed, with what it was and is', as(operator, async (shown) => {
     const { page } = shown
     await goTo(page, 'limits')
@@ -317,8 +320,8 @@ describe('limits and prices', () => {
     await button(page, 'Limit a user …').click()
     await dialog(page).getByLabel('User id').fill(customer.id.replace(/3$/, '9'))
     await button(page, 'Next').click()
-    await dialog(page).getByLabel('USD a day (UTC), by list prices: kind').selectOption({ label: 'at most' })
-    await dialog(page).getByLabel('USD a day (UTC), by list prices', { exact: true }).fill('2.5')
+    await dialog(page).getByLabel('USD a day (UTC): kind').selectOption({ label: 'at most' })
+    await dialog(page).getByLabel('USD a day (UTC)', { exact: true }).fill('2.5')
     await button(page, 'Save').click()
     await said(page, 'The limit is changed')
     const id = customer.id.replace(/3$/, '9')
@@ -337,14 +340,83 @@ describe('limits and prices', () => {
     await button(page, 'Save').click()
     await dialog(page).getByRole('alert').waitFor()
     await dialog(page).getByLabel('USD a video').fill('0.8')
-    await dialog(page).getByText(/Price: (US)?\$0\.75 → (US)?\$0\.80/).waitFor()
+    await dialog(page).getByText(/Price: (US)?\$0\.75 a video → (US)?\$0\.80 a video/).waitFor()
     await button(page, 'Save').click()
     await said(page, 'The price is changed')
-    assert.equal(await world.db.value("SELECT price_usd::float FROM vibevideo.model WHERE endpoint = 'fal-ai/veo3'"), '0.8')
+    assert.equal(await priceOf('fal-ai/veo3'), '0.8')
+    await prices(page).filter({ hasText: 'fal-ai/veo3' }).getByText(/\$0\.80 a video/).waitFor()
     await goTo(page, 'audit')
-    const row = page.getByRole('row').filter({ hasText: /price|model/ }).first()
+    const row = page.getByRole('row').filter({ hasText: /price/ }).first()
     await row.locator('summary').click()
     await row.getByText('0.8').first().waitFor()
+  }))
+
+  test('a flat price takes two fields, and is taken away', as(operator, async (shown) => {
+    const { page } = shown
+    await goTo(page, 'limits')
+    await button(page, 'Add a price …').click()
+    await dialog(page).getByLabel('fal.ai’s endpoint id').fill('acme/flat')
+    await dialog(page).getByLabel('USD a video').fill('0.25')
+    await examine(shown, 'dialog-price')
+    await button(page, 'Save').click()
+    await said(page, 'The price is changed')
+    assert.equal(await priceOf('acme/flat'), '0.25')
+    await button(page, 'Change price of acme/flat').click()
+    await button(page, 'Remove the price').click()
+    await said(page, 'The price is removed')
+    assert.equal(await world.db.value("SELECT count(*) FROM vibevideo.price_rule WHERE endpoint = 'acme/flat'"), '0')
+    await prices(page).filter({ hasText: 'acme/flat' }).waitFor({ state: 'detached' })
+  }))
+
+  test('a price by the second, for some inputs', as(operator, async (shown) => {
+    const { page } = shown
+    await goTo(page, 'limits')
+    await button(page, 'Add a price …').click()
+    await dialog(page).getByLabel('fal.ai’s endpoint id').fill('acme/by-the-second')
+    await dialog(page).getByText('By length, by input').click()
+    await dialog(page).getByLabel('Unit').selectOption({ label: 'a second' })
+    await dialog(page).getByLabel('USD a second').fill('0.1')
+    await dialog(page).getByLabel('Where the input says how many').fill('$.duration')
+    await dialog(page).getByLabel('How many if it does not').fill('5')
+    await dialog(page).getByLabel('How many more may be billed').fill('0.1')
+    await dialog(page).getByLabel('Only for inputs with').fill('{"size": 4k}')
+    await button(page, 'Save').click()
+    await dialog(page).getByRole('alert').getByText(/JSON/).waitFor()
+    await dialog(page).getByLabel('Only for inputs with').fill('{"size": "4k"}')
+    await examine(shown, 'dialog-price-by-the-second')
+    await button(page, 'Save').click()
+    await said(page, 'The price is changed')
+    assert.equal(await world.db.value(`SELECT cost_usd::float FROM vibevideo.estimate('acme/by-the-second', '{"size": "4k", "duration": "8s"}')`), '0.81')
+    const row = prices(page).filter({ hasText: 'acme/by-the-second' })
+    for (const text of [/\$0\.10 a second/, 'size "4k"', '$.duration, else 5, +0.1', 'operator']) await row.getByText(text).first().waitFor()
+    // what it says is kept when only the price is changed
+    await button(page, 'Change price of acme/by-the-second with size "4k"').click()
+    await dialog(page).getByLabel('USD a second').fill('0.2')
+    await button(page, 'Save').click()
+    await row.getByText(/\$0\.20 a second/).waitFor()
+    assert.equal(await world.db.value(`SELECT cost_usd::float FROM vibevideo.estimate('acme/by-the-second', '{"size": "4k", "duration": "8s"}')`), '1.62')
+    await button(page, 'Change price of acme/by-the-second with size "4k"').click()
+    await button(page, 'Remove the price').click()
+    await said(page, 'The price is removed')
+    assert.equal(await world.db.value("SELECT count(*) FROM vibevideo.price_rule WHERE endpoint = 'acme/by-the-second'"), '0')
+  }))
+
+  test('a built-in price is replaced, and comes back', as(operator, async ({ page }) => {
+    await goTo(page, 'limits')
+    const kling = 'fal-ai/kling-video/v3/pro/text-to-video'
+    await prices(page).filter({ hasText: kling }).getByText('built-in').nth(3).waitFor()
+    await button(page, `Change price of ${kling}`).click()
+    assert.equal(await button(page, 'Remove the price').count(), 0)
+    await dialog(page).getByLabel('USD a second').fill('0.15')
+    await button(page, 'Save').click()
+    await said(page, 'The price is changed')
+    await prices(page).filter({ hasText: kling }).getByText('operator').waitFor()
+    assert.equal(await prices(page).filter({ hasText: kling }).count(), 1)
+    assert.equal(await world.db.value(`SELECT cost_usd::float FROM vibevideo.estimate('${kling}', '{}')`), '0.765')
+    await button(page, `Change price of ${kling}`).click()
+    await button(page, 'Remove the price').click()
+    await said(page, 'The price is removed')
+    await prices(page).filter({ hasText: kling }).getByText('built-in').nth(3).waitFor()
   }))
 })
 

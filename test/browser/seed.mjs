@@ -219,10 +219,13 @@ async function addBacklog(world, seeded) {
   seeded.pending = await submit(world, rows)
 }
 
-/** Before the jobs: each notes the price of its model. One has none that is known. */
+/** Before the jobs: each notes the price of its model. One model has none, and of one it is said to be unknown. */
 async function addPrices({ db }) {
-  await db.run(`INSERT INTO vibevideo.model (endpoint, max_prompt, price_usd, usual_seconds) VALUES
-    ('${VEO}', 4000, 0.75, 95), ('${KLING}', 2500, 1.4, 240), (${literal(UNPRICED)}, null, null, null)`)
+  await db.run(`INSERT INTO vibevideo.model (endpoint, max_prompt, usual_seconds) VALUES ('${VEO}', 4000, 95), ('${KLING}', 2500, 240)`)
+  await db.run(`INSERT INTO vibevideo.price_rule (endpoint, valid_from, unit, unit_price_usd, quantity, quantity_default, applies) VALUES
+    ('${VEO}', '2001-01-01', 'video', 0.75, null, null, '{}'), ('${KLING}', '2001-01-01', 'second', 0.28, '$.duration', 5, '{}'),
+    ('${KLING}', '2001-01-01', 'second', 0.5, '$.duration', 5, ${literal(JSON.stringify({ [MARKUP]: MARKUP, size: '4k' }))}),
+    (${literal(UNPRICED.replace(/[^a-z/]/g, 'x'))}, '2001-01-01', 'video', null, null, null, '{}')`)
 }
 
 async function addLimits(world) {

@@ -372,12 +372,18 @@ export const RPC = {
   prices: () =>
     MODELS.map((endpoint, k) => ({
       endpoint,
-      max_prompt: 2000,
-      needs_image: k === 1,
-      price_usd: k === 0 ? 0.5 : null,
-      usual_seconds: k === 0 ? 150 : null,
-      builtin: k === 0,
+      source: k === 0 ? 'built-in' : 'operator',
+      applies: k === 1 ? { resolution: '4k', voice_ids: [] } : {},
+      valid_from: ago(4000),
+      unit: k === 1 ? 'second' : 'video',
+      unit_price_usd: [0.5, 0.168][k] ?? null,
+      quantity: k === 1 ? '$."duration"' : null,
+      quantity_default: k === 1 ? 5 : null,
+      allowance: k === 1 ? 0.1 : 0,
+      note: null,
       changed_at: ago(4000),
+      keys: k === 1 ? 2 : 0,
     })),
   set_price: () => null,
+  delete_price: () => 1,
 }

@@ -74,9 +74,16 @@ export class Admin {
     this.#call<unknown>('set_limit', { scope, user_id, max_active, submits_per_day, spend_per_day_usd })
   deleteLimit = (scope: t.LimitScope, user: string | null) =>
     this.#call<unknown>('delete_limit', { scope, user_id: user })
-  prices = async (signal?: AbortSignal) => all(await this.#call<t.Model[]>('prices', {}, signal))
-  setPrice = (endpoint: string, price: number | null) =>
-    this.#call<unknown>('set_price', { endpoint, price_usd: price })
+  prices = async (signal?: AbortSignal) => all(await this.#call<t.PriceRule[]>('prices', {}, signal))
+  /** As they are typed: what is left empty is null. */
+  setPrice = (texts: Record<string, string>) =>
+    this.#call<unknown>('set_price', {
+      ...Object.fromEntries(Object.entries(texts).map(([name, text]) => [name, text || null])),
+      applies: JSON.parse(texts.applies || '{}'),
+      allowance: texts.allowance || 0,
+    })
+  deletePrice = ({ endpoint, applies = '{}' }: Record<string, string>) =>
+    this.#call<unknown>('delete_price', { endpoint, applies: JSON.parse(applies) })
   audit = async (after: t.Cursor | null, signal?: AbortSignal) =>
     pageOf(one(await this.#call<t.AuditPage | t.AuditPage[]>('audit', { after, max_rows: 50 }, signal)), 'rows')
 }

@@ -299,14 +299,21 @@ export interface Limit {
   spend_per_day_usd: number | null
 }
 
-export interface Model {
+export type PriceUnit = 'video' | 'second' | 'image' | 'megapixel' | 'custom'
+
+export interface PriceRule {
   endpoint: string
-  max_prompt: number | null
-  needs_image: boolean
-  price_usd: number | null
-  usual_seconds: number | null
-  builtin: boolean
+  source: 'built-in' | 'fal' | 'operator'
+  applies: Record<string, unknown>
+  valid_from: Time
+  unit: PriceUnit
+  unit_price_usd: number | null
+  quantity: string | null
+  quantity_default: number | null
+  allowance: number
+  note: string | null
   changed_at: Time
+  keys: number
 }
 
 export interface AuditRow {

@@ -85,7 +85,7 @@ export function finishedChart(set: SeriesSet, times: number[]): ChartData {
 export function spendChart(set: SeriesSet, times: number[]): ChartData {
   const column = sumColumn(set.spend, times)
   return {
-    title: 'Spent, by list prices',
+    title: 'Spent',
     times,
     format: usd,
     lines: [line('accent', 'Videos made', column, (c) => `${usd(total(c))} in all`)],

@@ -2,6 +2,8 @@
 
 import { html, type TemplateResult } from 'lit'
 import { errorSentence, isUncertain } from '../api/errors'
+import { tell } from '../app/announce'
+import { refresher } from '../app/refresh'
 import { Part } from './base'
 import { icon } from './icon'
 
@@ -44,6 +46,21 @@ export abstract class Dialog extends Part {
     }
     this.busy = false
     this.requestUpdate()
+  }
+
+  /** The same; then that is said, the dialog closes, and what is shown is read anew. */
+  protected finish(text: string, work: () => Promise<unknown>): Promise<void> {
+    return this.attempt(async () => {
+      await work()
+      tell(text)
+      this.close()
+      void refresher.now(true)
+    })
+  }
+
+  /** The button that does it. */
+  protected doer(label: string, run: () => unknown, off: unknown = false, kind = 'primary'): TemplateResult {
+    return html`<button type="button" class=${kind} ?disabled=${this.busy || off} @click=${run}>${label}</button>`
   }
 
   override render(): TemplateResult {

@@ -36,7 +36,7 @@ function retryText(job: Job, cost: RetryCost): TemplateResult {
   if (job.state === 'pending')
     return html`<p>It is sent now, without further waiting, and costs what it would have cost later.</p>`
   const price =
-    cost.cost_usd == null ? 'Its price is not known.' : `It costs about ${usd(cost.cost_usd)} at today’s list price.`
+    cost.cost_usd == null ? 'Its price is not known.' : `It costs at most ${usd(cost.cost_usd)} at today’s price.`
   return html`<p>This is a new render. ${price}</p>
     ${job.state === 'submit_unknown' ? html`<p>If fal.ai has the old one all the same, both are paid for.</p>` : nothing}`
 }

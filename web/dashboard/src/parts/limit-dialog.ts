@@ -3,7 +3,6 @@
 import { html, type TemplateResult } from 'lit'
 import type { Limit } from '../api/types'
 import { tell } from '../app/announce'
-import { refresher } from '../app/refresh'
 import { admin } from '../app/session'
 import { usd } from '../lib/format'
 import { changeText, limitText, whoText } from '../lib/limit-text'
@@ -14,7 +13,7 @@ type Field = 'max_active' | 'submits_per_day' | 'spend_per_day_usd'
 const FIELDS: [field: Field, label: string, step: string][] = [
   ['max_active', 'Videos in work at a time', '1'],
   ['submits_per_day', 'Videos requested a day (UTC)', '1'],
-  ['spend_per_day_usd', 'USD a day (UTC), by list prices', '0.01'],
+  ['spend_per_day_usd', 'USD a day (UTC)', '0.01'],
 ]
 
 class LimitDialog extends Dialog {
@@ -84,31 +83,11 @@ class LimitDialog extends Dialog {
       <p class="quiet">It counts from the next submit. What is in work goes on.</p>`
   }
 
-  #save(): Promise<void> {
-    return this.attempt(async () => {
-      await admin.setLimit(this.#now)
-      this.#done('The limit is changed')
-    })
-  }
-
-  #remove(): Promise<void> {
-    return this.attempt(async () => {
-      await admin.deleteLimit(this.#was.scope, this.#was.user_id)
-      this.#done('The limit is removed')
-    })
-  }
-
-  #done(text: string): void {
-    tell(text)
-    this.close()
-    void refresher.now(true)
-  }
-
   protected override buttons(): unknown {
-    return html`
-      ${this.#exists ? html`<button type="button" class="danger" ?disabled=${this.busy} @click=${this.#remove}>Remove the limit</button>` : ''}
-      <button type="button" class="primary" ?disabled=${this.busy} @click=${this.#save}>Save</button>
-    `
+    const { scope, user_id } = this.#was
+    const save = () => this.finish('The limit is changed', () => admin.setLimit(this.#now))
+    const remove = () => this.finish('The limit is removed', () => admin.deleteLimit(scope, user_id))
+    return html`${this.#exists ? this.doer('Remove the limit', remove, false, 'danger') : ''} ${this.doer('Save', save)}`
   }
 }
 

@@ -1,8 +1,6 @@
 // Pauses sending, or all work.
 
 import { html } from 'lit'
-import { tell } from '../app/announce'
-import { refresher } from '../app/refresh'
 import { admin } from '../app/session'
 import { define } from './base'
 import { Dialog, openDialog } from './dialog'
@@ -40,17 +38,8 @@ class PauseDialog extends Dialog {
       <p class="quiet">Users can go on requesting videos: they wait. Pausing costs nothing.</p>`
   }
 
-  #pause(): Promise<void> {
-    return this.attempt(async () => {
-      await admin.pause(this.#scope, this.#reason)
-      tell('Paused')
-      this.close()
-      void refresher.now(true)
-    })
-  }
-
   protected override buttons(): unknown {
-    return html`<button class="primary" type="button" ?disabled=${this.busy} @click=${this.#pause}>Pause</button>`
+    return this.doer('Pause', () => this.finish('Paused', () => admin.pause(this.#scope, this.#reason)))
   }
 }
 

@@ -1,68 +1,78 @@
-// The list price of a model, as it is and as it is to be.
+// A price, as it is and as it is to be. Most cost so much a video; the rest is folded away.
 
 import { html } from 'lit'
-import { tell } from '../app/announce'
-import { refresher } from '../app/refresh'
+import type { PriceRule, PriceUnit } from '../api/types'
 import { admin } from '../app/session'
-import { usd } from '../lib/format'
 import { changeText } from '../lib/limit-text'
+import { priceText, UNITS } from '../lib/price-text'
 import { define } from './base'
 import { Dialog, openDialog } from './dialog'
 
-class PriceDialog extends Dialog {
-  readonly #known: boolean
-  readonly #was: number | null
-  #endpoint: string
-  #now: number | null
+const FIELDS = ['endpoint', 'unit', 'unit_price_usd', 'quantity', 'quantity_default', 'allowance'] as const
+type Field = (typeof FIELDS)[number] | 'applies'
+type Texts = Record<Field, string>
 
-  constructor(endpoint: string, price: number | null) {
+class PriceDialog extends Dialog {
+  readonly #rule: PriceRule | null
+  readonly #was: Texts
+  #now: Texts
+
+  constructor(rule: PriceRule | null) {
     super()
-    this.#known = endpoint !== ''
-    this.#endpoint = endpoint
-    this.#was = price
-    this.#now = price
+    this.#rule = rule
+    this.#was = Object.fromEntries(FIELDS.map((field) => [field, String(rule?.[field] ?? '')])) as Texts
+    this.#was.unit ||= 'video'
+    this.#was.applies = JSON.stringify(rule?.applies ?? {})
+    this.#now = { ...this.#was }
   }
 
   protected heading(): string {
-    return this.#known ? `Price of ${this.#endpoint}` : 'Price of a model'
+    return `Price of ${this.#was.endpoint || 'a model'}`
+  }
+
+  #set(field: Field) {
+    return (event: Event) => {
+      this.#now[field] = (event.target as HTMLInputElement).value.trim()
+      this.requestUpdate()
+    }
+  }
+
+  #field(label: string, field: Field, hint = '') {
+    return html`<label>${label} <input type=${hint ? 'text' : 'number'} min="0" step="any" spellcheck="false" ?autofocus=${field === 'endpoint'} placeholder=${hint} .value=${this.#was[field]} @input=${this.#set(field)} /></label>`
+  }
+
+  #changed(): boolean {
+    return JSON.stringify(this.#now) !== JSON.stringify(this.#was)
   }
 
   protected body(): unknown {
-    const name = (event: Event) => {
-      this.#endpoint = (event.target as HTMLInputElement).value.trim()
-      this.requestUpdate()
-    }
-    const price = (event: Event) => {
-      const { valueAsNumber } = event.target as HTMLInputElement
-      this.#now = Number.isFinite(valueAsNumber) ? valueAsNumber : null
-      this.requestUpdate()
-    }
-    const words = (value: number | null) => (value === null ? 'unknown' : usd(value))
-    return html`
-      ${this.#known ? '' : html`<label>fal.ai’s endpoint id <input autofocus placeholder="fal-ai/…" spellcheck="false" @input=${name} /></label>`}
-      <label>USD a video <input type="number" min="0" step="0.0001" .value=${String(this.#was ?? '')} @input=${price} /></label>
-      <p class="changes" role="status">${changeText('Price', words(this.#was), words(this.#now)) || 'Nothing is changed.'}</p>
-      <p class="quiet">It counts for jobs that are requested from now on. An unknown price counts as 0.</p>
-    `
-  }
-
-  #save(): Promise<void> {
-    return this.attempt(async () => {
-      await admin.setPrice(this.#endpoint, this.#now)
-      tell('The price is changed')
-      this.close()
-      void refresher.now(true)
-    })
+    const text = ({ unit, unit_price_usd }: Texts) =>
+      priceText({ unit: unit as PriceUnit, unit_price_usd: unit_price_usd || null })
+    const units = Object.entries(UNITS)
+    const folded = this.#was.unit === 'video' && !this.#rule?.keys
+    return html`${this.#rule ? '' : this.#field('fal.ai’s endpoint id', 'endpoint', 'fal-ai/…')}
+      ${this.#field(`USD ${UNITS[this.#now.unit as PriceUnit]}`, 'unit_price_usd')}
+      <details ?open=${!folded}><summary>By length, by input …</summary><div class="dialog-body">
+      <label>Unit <select @change=${this.#set('unit')}>${units.map(([unit, words]) => html`<option value=${unit} ?selected=${unit === this.#was.unit}>${words}</option>`)}</select></label>
+      ${this.#field('Only for inputs with (JSON)', 'applies', '{"resolution": "4k"}')}
+      ${this.#field('Where the input says how many', 'quantity', '$.duration')}
+      ${this.#field('How many if it does not', 'quantity_default')}
+      ${this.#field('How many more may be billed', 'allowance')}
+      </div></details>
+      <p class="changes" role="status">${changeText('Price', text(this.#was), text(this.#now)) || (this.#changed() ? '' : 'Nothing is changed.')}</p>
+      <p class="quiet">It counts from the next job on, before fal.ai’s and built-in prices of the model.</p>`
   }
 
   protected override buttons(): unknown {
-    const off = this.busy || this.#endpoint === '' || this.#now === this.#was
-    return html`<button class="primary" type="button" ?disabled=${off} @click=${this.#save}>Save</button>`
+    const save = () => this.finish('The price is changed', () => admin.setPrice(this.#now))
+    const remove = () => this.finish('The price is removed', () => admin.deletePrice(this.#was))
+    return html`${this.#rule?.source === 'operator' ? this.doer('Remove the price', remove, false, 'danger') : ''}
+      ${this.doer('Save', save, !this.#now.endpoint || (this.#rule && !this.#changed()))}`
   }
 }
 
 define('vv-price', PriceDialog)
 
-export function openPrice(endpoint: string, price: number | null): void {
-  void openDialog(new PriceDialog(endpoint, price))
+export function openPrice(rule: PriceRule | null): void {
+  void openDialog(new PriceDialog(rule))
 }

@@ -2,8 +2,6 @@
 
 import { html } from 'lit'
 import type { JobRow } from '../api/types'
-import { tell } from '../app/announce'
-import { refresher } from '../app/refresh'
 import { admin } from '../app/session'
 import { define } from './base'
 import { Dialog, openDialog } from './dialog'
@@ -30,18 +28,10 @@ class ResolveDialog extends Dialog {
       <label>Request id <input autofocus autocomplete="off" spellcheck="false" @input=${type} /></label>`
   }
 
-  #save(): Promise<void> {
-    return this.attempt(async () => {
-      await admin.resolve(this.#job.job_id, this.#request)
-      tell(`Job ${this.#job.job_id}: adopted`)
-      this.close()
-      void refresher.now(true)
-    })
-  }
-
   protected override buttons(): unknown {
-    const off = this.busy || this.#request === '' || this.#request === 'not_sent'
-    return html`<button class="primary" type="button" ?disabled=${off} @click=${this.#save}>Adopt it, free</button>`
+    const id = this.#job.job_id
+    const adopt = () => this.finish(`Job ${id}: adopted`, () => admin.resolve(id, this.#request))
+    return this.doer('Adopt it, free', adopt, this.#request === '' || this.#request === 'not_sent')
   }
 }
 

@@ -10,8 +10,8 @@ class LedgerScreen extends Part {
   override render() {
     return html`${pageHead('Ledger')}
       ${empty(
-        'No ledger yet: what fal.ai has billed is not compared with list prices.',
-        html`<p class="quiet">What was spent by list prices is under <a href=${link('users')}>Users</a> and <a href=${link('charts')}>Charts</a>.</p>`,
+        'No ledger yet: what fal.ai has billed is not compared with prices.',
+        html`<p class="quiet">What was spent is under <a href=${link('users')}>Users</a> and <a href=${link('charts')}>Charts</a>.</p>`,
       )}`
   }
 }

@@ -1,12 +1,13 @@
-// Limits of users, and list prices of models.
+// Limits of users, and prices of models.
 
 import { html, type TemplateResult } from 'lit'
-import type { Limit, Model } from '../api/types'
+import type { Limit, PriceRule } from '../api/types'
 import { Poll } from '../app/poll'
 import { link } from '../app/route'
 import { admin, mayAct } from '../app/session'
-import { duration, number, usd } from '../lib/format'
+import { usd } from '../lib/format'
 import { limitText, whoText } from '../lib/limit-text'
+import { appliesText, priceText, quantityText, rulesInForce } from '../lib/price-text'
 import { define, Part } from '../parts/base'
 import { openLimit } from '../parts/limit-dialog'
 import { pageHead, panel } from '../parts/panel'
@@ -20,7 +21,7 @@ const ORDER = { global: 0, default: 1, user: 2 }
 
 class LimitsScreen extends Part {
   readonly #limits = new Poll<Limit[]>(this, (signal) => admin.limits(signal), 5)
-  readonly #prices = new Poll<Model[]>(this, (signal) => admin.prices(signal), 5)
+  readonly #prices = new Poll<PriceRule[]>(this, (signal) => admin.prices(signal), 5)
 
   #limitTable(limits: Limit[]): TemplateResult {
     const rows = [...limits].sort(
@@ -67,33 +68,31 @@ class LimitsScreen extends Part {
       <button type="button" class="small" @click=${() => openUserLimit(this.#limits.data ?? [])}>Limit a user …</button>`
   }
 
-  #priceTable(models: Model[]): TemplateResult {
-    const columns: Column<Model>[] = [
+  #priceTable(rules: PriceRule[]): TemplateResult {
+    const columns: Column<PriceRule>[] = [
       {
         head: 'Model',
         kind: 'first',
-        cell: (m) => html`<a class="break" href=${link('jobs', { model: m.endpoint })} data-line>${m.endpoint}</a>`,
+        cell: (r) => html`<a class="break" href=${link('jobs', { model: r.endpoint })} data-line>${r.endpoint}</a>`,
       },
-      {
-        head: 'USD a video',
-        kind: 'num',
-        cell: (m) => (m.price_usd === null ? html`<span class="quiet">unknown, counts as 0</span>` : usd(m.price_usd)),
-      },
-      { head: 'Longest prompt', kind: 'num', cell: (m) => number(m.max_prompt) },
-      { head: 'Usually takes', kind: 'num', cell: (m) => duration(m.usual_seconds) },
-      { head: 'Since', cell: (m) => (m.builtin ? html`<span class="quiet">built in</span>` : when(m.changed_at)) },
+      { head: 'Price', cell: (r) => html`${priceText(r)} <span class="quiet">${quantityText(r)}</span>` },
+      { head: 'For inputs with', cell: (r) => html`<span class="break">${appliesText(r)}</span>` },
+      { head: 'By', cell: (r) => html`${r.source} ${r.source === 'built-in' ? '' : when(r.valid_from)}` },
     ]
     if (mayAct()) {
-      const edit = (m: Model) =>
-        html`<button type="button" class="small" aria-label="Change price of ${m.endpoint}" @click=${() => openPrice(m.endpoint, m.price_usd)}>Change …</button>`
+      const edit = (r: PriceRule) => {
+        const only = r.keys ? ` with ${appliesText(r)}` : ''
+        return html`<button type="button" class="small" aria-label="Change price of ${r.endpoint}${only}" @click=${() => openPrice(r)}>Change …</button>`
+      }
       columns.push({ head: '', kind: 'act', cell: edit })
     }
-    return dataTable('Prices', columns, models, (m) => m.endpoint)
+    return html`${dataTable('Prices', columns, rulesInForce(rules, Date.now()), (r) => JSON.stringify(r))}
+      <p class="quiet">The rule that asks for most of an input counts, an operator’s before all others. Unknown prices count as 0, or are refused.</p>`
   }
 
   override render() {
     const add = mayAct()
-      ? html`<button type="button" class="small" @click=${() => openPrice('', null)}>Add a model …</button>`
+      ? html`<button type="button" class="small" @click=${() => openPrice(null)}>Add a price …</button>`
       : ''
     return html`
       ${pageHead('Limits and prices')}
@@ -104,8 +103,8 @@ class LimitsScreen extends Part {
       )}
       <p class="quiet">Days begin at 00:00 UTC. Changes are noted in the <a href=${link('audit')}>audit</a>, as they were and as they are.</p>
       ${panel(
-        'List prices',
-        polled(this.#prices, (models) => this.#priceTable(models)),
+        'Prices',
+        polled(this.#prices, (rules) => this.#priceTable(rules)),
         add,
       )}
     `
