@@ -1228,11 +1228,6 @@ RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 RETURN to_char(at, 'YYYY-MM-DD HH24:MI:SS TZ');
 COMMENT ON FUNCTION vibevideo_internal.whole_time(timestamptz) IS 'a time with date and time zone, for people; owner only';
 
-CREATE FUNCTION vibevideo_internal.how_many(n bigint, thing text)
-RETURNS text LANGUAGE sql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp
-RETURN format('%s %s%s', to_char(n, 'FM999,999,999,990'), thing, CASE n WHEN 1 THEN '' ELSE 's' END);
-COMMENT ON FUNCTION vibevideo_internal.how_many(bigint, text) IS 'so many things, for people; owner only';
-
 CREATE FUNCTION vibevideo.show_job(job_id bigint)
 RETURNS TABLE (line text) LANGUAGE plpgsql STABLE ROWS 40 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE

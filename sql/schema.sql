@@ -168,7 +168,9 @@ CREATE TABLE vibevideo.model (
 	needs_image boolean NOT NULL DEFAULT false,
 	usual_seconds int CHECK (usual_seconds OPERATOR(pg_catalog.>) 0),
 	builtin boolean NOT NULL DEFAULT false,
-	changed_at timestamptz NOT NULL DEFAULT pg_catalog.now()
+	changed_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+	input_schema jsonb CHECK (pg_catalog.jsonb_typeof(input_schema) OPERATOR(pg_catalog.=) 'object'),
+	check_input text NOT NULL DEFAULT 'warn' CHECK (check_input OPERATOR(pg_catalog.=) ANY (ARRAY['off', 'warn', 'refuse']))
 );
 COMMENT ON TABLE vibevideo.model IS 'limits of models; an endpoint without a row has none';
 COMMENT ON COLUMN vibevideo.model.endpoint IS 'fal.ai''s endpoint id, as fal-ai/minimax/video-01';
@@ -177,6 +179,8 @@ COMMENT ON COLUMN vibevideo.model.needs_image IS 'a row without an image is reje
 COMMENT ON COLUMN vibevideo.model.usual_seconds IS 'how many seconds a video usually takes, until vibevideo.typical knows; also for the hint over a limit; NULL: not known';
 COMMENT ON COLUMN vibevideo.model.builtin IS 'shipped with the extension and not changed since; pg_dump leaves it out';
 COMMENT ON COLUMN vibevideo.model.changed_at IS 'when the row was made or last changed';
+COMMENT ON COLUMN vibevideo.model.input_schema IS 'what its input must be, as JSON Schema; references lead to places within it; NULL: not known';
+COMMENT ON COLUMN vibevideo.model.check_input IS 'what a submit does whose input does not fit input_schema: off, nothing; warn, send it with a warning; refuse, raise an error and send nothing';
 INSERT INTO vibevideo.model (endpoint, max_prompt, needs_image, builtin) VALUES
 	('fal-ai/minimax/video-01', 2000, false, true),
 	('fal-ai/minimax/video-01-director', 2000, false, true),

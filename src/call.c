@@ -179,6 +179,18 @@ CallFalList(HttpEngine *engine, const char *key, const char *model, int64 since,
 }
 
 HttpRequest *
+CallFalPlatform(HttpEngine *engine, FalPlatform what, const char *key, const char *model)
+{
+	Call call;
+	char base[BASE_SIZE];
+
+	CallInit(&call, HTTP_GET, vv_poll_timeout, MAX_FAL_RESULT, NULL);
+	CallCheck(&call, FalPlatformUrl(CallBase(vv_fal_api_url, base, sizeof(base)), what, model, call.url, sizeof(call.url)));
+	FalKey(&call, key);
+	return CallSend(&call, engine);
+}
+
+HttpRequest *
 CallWebhook(HttpEngine *engine, uint64 number, HttpAddressFilter accepts)
 {
 	Call call;

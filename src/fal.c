@@ -1198,6 +1198,21 @@ FalListUrl(const char *base, const char *endpoint, const char *start,
 	return WireAppend(out, size, "&cursor=") && WireAppendEncoded(out, size, cursor, "");
 }
 
+/* https://fal.ai/docs/platform-apis/v1/models and …/v1/models/pricing, November 2026 */
+bool
+FalPlatformUrl(const char *base, FalPlatform what, const char *endpoint, char *out, size_t size)
+{
+	char path[FAL_PATH_SIZE];
+
+	if (size == 0 || !WireBaseUrlIsValid(base) || !EndpointPath(endpoint, path, sizeof(path)))
+		return false;
+
+	out[0] = '\0';
+	return WireAppend(out, size, base) &&
+		WireAppend(out, size, what == FAL_PLATFORM_PRICING ? "/models/pricing?endpoint_id=" : "/models?expand=openapi-3.0&endpoint_id=") &&
+		WireAppendEncoded(out, size, path, "");
+}
+
 bool
 FalAuthHeader(const char *key, char *out, size_t size)
 {

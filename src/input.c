@@ -22,10 +22,13 @@ typedef struct ModelLimits
 	bool known;
 	int64 max_prompt; /* 0: none */
 	bool needs_image;
+	bool has_schema; /* and is to be held to it */
+	bool refuses;	 /* what does not fit */
 } ModelLimits;
 
 static Statement read_model = {
-	"SELECT m.max_prompt, m.needs_image FROM vibevideo.model m WHERE m.endpoint = $1"};
+	"SELECT m.max_prompt, m.needs_image, m.input_schema IS NOT NULL AND m.check_input <> 'off', m.check_input = 'refuse'"
+	" FROM vibevideo.model m WHERE m.endpoint = $1"};
 
 static ModelLimits
 ReadModelLimits(const char *model)
@@ -39,6 +42,8 @@ ReadModelLimits(const char *model)
 	{
 		limits.max_prompt = ResultInt(0, 1, 0);
 		limits.needs_image = ResultBool(0, 2);
+		limits.has_schema = ResultBool(0, 3);
+		limits.refuses = ResultBool(0, 4);
 	}
 	return limits;
 }
@@ -97,8 +102,39 @@ ReportMissingImage(const Binding *binding, const char *vibelog_id)
 			 errhint("Fill in column %s, or attach the table with another model.", binding->image_column)));
 }
 
+static Statement find_objection = {
+	"SELECT vibevideo_internal.objection_to_input($1, $2::jsonb)"};
+
+/*
+ * What the model would refuse may be billed all the same: it is not sent, or not
+ * without a warning.  Of many rows one is enough.
+ */
 static void
-CheckInput(const Binding *binding, const ModelLimits *limits, const JobNew *job)
+CheckSchema(const char *model, ModelLimits *limits, const JobNew *job)
+{
+	Args args = {0};
+	char *objection;
+
+	ArgText(&args, model);
+	ArgText(&args, job->input);
+	StatementRun(&find_objection, &args);
+	objection = ResultText(0, 1);
+	if (objection == NULL)
+		return;
+	if (limits->refuses)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the model cannot use this input: %s", WireShown(objection)),
+				 errdetail("The schema of model \"%s\" says so; no video of row \"%s\" was requested.", model, WireShown(job->vibelog_id))));
+	ereport(WARNING,
+			(errmsg("the model may refuse this input: %s", WireShown(objection)),
+			 errdetail("The schema of model \"%s\" says so of row \"%s\"; it is sent all the same.", model, WireShown(job->vibelog_id)),
+			 errhint("With check_input = 'refuse' in vibevideo.model it would not be.")));
+	limits->has_schema = false;
+}
+
+static void
+CheckInput(const Binding *binding, ModelLimits *limits, const JobNew *job)
 {
 	InputFacts facts = ReadFacts(job->input);
 	const char *row = WireShown(job->vibelog_id);
@@ -126,6 +162,8 @@ CheckInput(const Binding *binding, const ModelLimits *limits, const JobNew *job)
 				 errhint("Shorten the prompt, or choose another model.")));
 	if (limits->needs_image && !facts.has_image)
 		ReportMissingImage(binding, job->vibelog_id);
+	if (limits->has_schema)
+		CheckSchema(binding->model, limits, job);
 }
 
 /* It stands in indexes, and a job that does not fit into them when it ends could not end. */

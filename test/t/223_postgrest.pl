@@ -450,6 +450,7 @@ my %out_of_reach = (
 	38000 => 'libcurl would have to fail at its start',
 	(map { $_ => 'of the dashboard\'s page: 280_dashboard.pl' } qw(58P01 XX001)),
 	(map { $_ => 'of operators: 101_unknown.pl and 270_operators.pl' } qw(PT409 PT410 PT428)),
+	'08000' => 'of operators, where fal.ai does not answer: 282_input_schema.pl',
 	map { $_ => 'of functions for the owner, which are in no exposed schema' }
 	  qw(53400 55006 23514 2BP01 42602 42703 42723 42804 42809 42883 42P06 42P07 42P13 42P16));
 

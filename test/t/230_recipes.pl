@@ -414,6 +414,8 @@ SQL
 	is(sql($node, q{SELECT cost_usd FROM vibevideo.estimate('fal-ai/example/text-to-video', '{}')}), '0.15', 'with its price');
 	like(recipe('prices'), qr/^2\.4\|8 seconds at 0\.3 USD each$/m, 'prices by the second, and what a video costs');
 	is(sql($node, q{SELECT cost_usd FROM vibevideo.estimate('acme/film', '{"resolution": "4k"}')}), '0.5', 'one is taken away');
+	recipe('schema');
+	is(sql($node, q{SELECT check_input FROM vibevideo.model WHERE input_schema IS NOT NULL}), 'refuse', 'what the input must be');
 	recipe('input-function');
 	my $id = add_row('a function makes the input');
 	submit($node, $id);

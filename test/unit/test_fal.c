@@ -753,6 +753,33 @@ TestUrls(void)
 }
 
 static void
+TestPlatformUrls(void)
+{
+	static const struct
+	{
+		FalPlatform what;
+		const char *url;
+	} calls[] = {
+		{FAL_PLATFORM_PRICING, BASE "/models/pricing?endpoint_id=fal-ai%2Fminimax%2Fvideo-01"},
+		{FAL_PLATFORM_MODEL, BASE "/models?expand=openapi-3.0&endpoint_id=fal-ai%2Fminimax%2Fvideo-01"},
+	};
+	static const char *const bad[] = {"", "video-01", "a/b?c=d", "a/b&c=d", "a/../b", "a/b#c", "a/b c"};
+	static const char endpoint[] = "fal-ai/minimax/video-01";
+	char out[512];
+
+	for (size_t i = 0; i < lengthof(calls); i++)
+	{
+		CheckTrue(calls[i].url, "built", FalPlatformUrl(BASE, calls[i].what, endpoint, out, sizeof(out)));
+		CheckText(calls[i].url, "url", out, calls[i].url);
+		CheckTrue(calls[i].url, "just fits", FalPlatformUrl(BASE, calls[i].what, endpoint, out, strlen(calls[i].url) + 1));
+		CheckTrue(calls[i].url, "does not fit", !FalPlatformUrl(BASE, calls[i].what, endpoint, out, strlen(calls[i].url)));
+	}
+	for (size_t i = 0; i < lengthof(bad); i++)
+		CheckTrue(bad[i], "no url", !FalPlatformUrl(BASE, FAL_PLATFORM_MODEL, bad[i], out, sizeof(out)));
+	CheckTrue("base", "with slash", !FalPlatformUrl(BASE "/", FAL_PLATFORM_MODEL, endpoint, out, sizeof(out)));
+}
+
+static void
 TestAuthHeader(void)
 {
 	static const struct
@@ -860,6 +887,7 @@ TestFal(void)
 	TestList();
 	TestEndpoints();
 	TestUrls();
+	TestPlatformUrls();
 	TestAuthHeader();
 	TestNewAttempts();
 }
