@@ -113,11 +113,13 @@ my %bad = (
 	json => [ 'NULL', q{'null'}, q{'{}'}, q{'[1]'} ],
 	jsonb => [ 'NULL', q{'null'}, q{'[]'}, q{'1'}, q{'{"": 1}'}, map { my $key = $_; map { qq{'{"$key": $_}'} } ('null', '1', '-1e400', 'true', '""', '"x"', '[]', '[[]]', '[1, "x"]', '{}') }
 		  qw(job_id request_id key state status error_code class model user since until attempts cost orphan paid_not_stored prompt) ],
+	jsonpath => [ 'NULL', q{'$'}, q{'$.duration'}, q{'strict $.a.b'}, q{'$.a[*]'}, q{'$.a ? (@ > $x)'}, q{'$x'}, q{'$.a / 0'}, q{'$.**'} ],
 	'vibevideo.job' => [ 'NULL', q{jsonb_populate_record(NULL::vibevideo.job, '{}')}, '(SELECT j FROM vibevideo.job j WHERE false)' ]);
 # what does well, by the argument's name
 my %fair = (action => q{'retry'}, filter => q{'{}'}, metric => q{'submitted'}, level => q{'viewer'}, who => q{'app_user'}, relation => q{'vibelogs'},
 	verdict => q{'not_sent'}, job => '1', token => q{'00000000-0000-0000-0000-000000000000'}, fraction => '0.5', histogram => 'array_fill(0, ARRAY[24])',
-	job_id => '1', id_type => q{'uuid'}, error_code => q{'timeout'}, state => q{'queued'}, j => 'NULL');
+	job_id => '1', id_type => q{'uuid'}, error_code => q{'timeout'}, state => q{'queued'}, j => 'NULL',
+	endpoint => q{'acme/video'}, unit_price_usd => '1', input => q{'{}'});
 
 # The functions that people call: name, arguments as [name, type, has a default], and whether they say that they write.
 sub functions
