@@ -533,12 +533,8 @@ DECLARE
 	changed vibevideo.price_rule;
 BEGIN
 	PERFORM vibevideo_internal.require('operator');
-	IF endpoint IS NULL OR endpoint !~ '^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)+$' OR length(endpoint) > 200 THEN
-		RAISE EXCEPTION USING
-			ERRCODE = 'invalid_parameter_value',
-			MESSAGE = 'endpoint must be fal.ai''s id of a model',
-			HINT = 'For example fal-ai/minimax/video-01.';
-	ELSIF unit_price_usd NOT BETWEEN 0 AND 100000 THEN
+	PERFORM vibevideo_internal.check_endpoint(endpoint);
+	IF unit_price_usd NOT BETWEEN 0 AND 100000 THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'invalid_parameter_value',
 			MESSAGE = 'unit_price_usd must be a number from 0 to 100000',

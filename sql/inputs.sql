@@ -15,6 +15,25 @@ RETURNS text LANGUAGE sql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp
 RETURN format('%s %s%s', to_char(n, 'FM999,999,999,990'), thing, CASE n WHEN 1 THEN '' ELSE 's' END);
 COMMENT ON FUNCTION vibevideo_internal.how_many(numeric, text) IS 'so many things, for people; owner only';
 
+-- Whether a text can be fal.ai's id of a model.
+CREATE FUNCTION vibevideo_internal.is_endpoint(endpoint text)
+RETURNS boolean LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+RETURN endpoint ~ '^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)+$' AND length(endpoint) <= 200;
+COMMENT ON FUNCTION vibevideo_internal.is_endpoint(text) IS 'whether a text can be fal.ai''s id of a model, null for null; owner only';
+
+CREATE FUNCTION vibevideo_internal.check_endpoint(endpoint text)
+RETURNS void LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF vibevideo_internal.is_endpoint(endpoint) IS NOT TRUE THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_parameter_value',
+			MESSAGE = 'endpoint must be fal.ai''s id of a model',
+			HINT = 'For example fal-ai/minimax/video-01.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.check_endpoint(text) IS 'refuses what cannot be fal.ai''s id of a model: 22023; owner only';
+
 -- A value, or a list of them, as people read it.
 CREATE FUNCTION vibevideo_internal.shown_value(value jsonb)
 RETURNS text LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
@@ -98,7 +117,7 @@ BEGIN
 			RETURN 'must have at least ' || vibevideo_internal.how_many(vibevideo_internal.schema_number(schema, 'minLength'), 'character');
 		ELSIF size > vibevideo_internal.schema_number(schema, 'maxLength') THEN
 			RETURN format('must have at most %s, and has %s', vibevideo_internal.how_many(vibevideo_internal.schema_number(schema, 'maxLength'), 'character'), size);
-		ELSIF NOT vibevideo_internal.fits_pattern(instance #>> '{}', schema ->> 'pattern') THEN
+		ELSIF schema ? 'pattern' AND NOT vibevideo_internal.fits_pattern(instance #>> '{}', schema ->> 'pattern') THEN
 			RETURN format('must match the pattern %s', vibevideo_internal.shown_value(schema -> 'pattern'));
 		END IF;
 	WHEN 'array' THEN
@@ -254,12 +273,7 @@ DECLARE
 	changed vibevideo.model;
 BEGIN
 	PERFORM vibevideo_internal.require('operator');
-	IF endpoint IS NULL OR endpoint !~ '^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)+$' OR length(endpoint) > 200 THEN
-		RAISE EXCEPTION USING
-			ERRCODE = 'invalid_parameter_value',
-			MESSAGE = 'endpoint must be fal.ai''s id of a model',
-			HINT = 'For example fal-ai/minimax/video-01.';
-	END IF;
+	PERFORM vibevideo_internal.check_endpoint(endpoint);
 	listed = (SELECT m.v FROM jsonb_path_query(vibevideo_internal.ask_platform('model', endpoint), '$.models[*]') AS m(v)
 			  WHERE m.v ->> 'endpoint_id' = endpoint LIMIT 1);
 	openapi = listed -> 'openapi';

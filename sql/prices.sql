@@ -102,7 +102,7 @@ BEGIN
 	ELSIF TG_OP = 'DELETE' THEN
 		RETURN OLD;
 	END IF;
-	IF NEW.endpoint !~ '^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)+$' OR length(NEW.endpoint) > 200 THEN
+	IF NOT vibevideo_internal.is_endpoint(NEW.endpoint) THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'check_violation',
 			MESSAGE = 'endpoint must be fal.ai''s id of a model',
@@ -251,7 +251,7 @@ DECLARE
 		ELSE format('%s at %s USD each%s', vibevideo_internal.units(quantity, r.unit), trim_scale(r.unit_price_usd),
 					CASE WHEN r.allowance > 0 THEN format(', and up to %s more', trim_scale(r.allowance)) ELSE '' END) END;
 BEGIN
-	RETURN ROW(trim_scale(r.unit_price_usd * (quantity + r.allowance)), r.unit, r.unit_price_usd, quantity, r.allowance, r.applies, r.source,
+	RETURN ROW(vibevideo_internal.most_cost(endpoint, input), r.unit, r.unit_price_usd, quantity, r.allowance, r.applies, r.source,
 			   r.valid_from, why)::vibevideo.estimated;
 END
 $$;
