@@ -128,8 +128,8 @@ CheckSchema(const char *model, ModelLimits *limits, const JobNew *job)
 				 errdetail("The schema of model \"%s\" says so; no video of row \"%s\" was requested.", model, WireShown(job->vibelog_id))));
 	ereport(WARNING,
 			(errmsg("the model may refuse this input: %s", WireShown(objection)),
-			 errdetail("The schema of model \"%s\" says so of row \"%s\"; it is sent all the same.", model, WireShown(job->vibelog_id)),
-			 errhint("With check_input = 'refuse' in vibevideo.model it would not be.")));
+			 errdetail("The schema of model \"%s\" says so of row \"%s\".", model, WireShown(job->vibelog_id)),
+			 errhint("With check_input = 'refuse' in vibevideo.model a submit is an error, and sends nothing.")));
 	limits->has_schema = false;
 }
 
