@@ -542,9 +542,10 @@ COMMENT ON FUNCTION vibevideo_internal.reason_of(bigint) IS 'what holds a job no
 
 -- What is wrong, for the app's user: a sentence for each kind of trouble, none of
 -- which is a server's.  Only what the model objects to in the input is passed on
--- (src/objection.c).
+-- (src/objection.c).  It is long, and of few jobs: the SET keeps it out of the
+-- statements that call it, which are compiled anew each time that they run.
 CREATE FUNCTION vibevideo_internal.shown_error(j vibevideo.job)
-RETURNS text LANGUAGE sql STABLE
+RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 RETURN CASE
 	WHEN (j).state = 'submit_unknown'
 		THEN 'The provider''s answer was lost; nothing is sent again until it is known whether it has the job'
@@ -635,7 +636,7 @@ RETURN ROW(
 	vibevideo_internal.job_progress(j),
 	(j).attempt,
 	(j).error_code,
-	vibevideo_internal.shown_error(j),
+	CASE WHEN (j).error_code IS NOT NULL OR (j).state = ANY (ARRAY['submit_unknown', 'failed']) THEN vibevideo_internal.shown_error(j) END,
 	(j).submitted_at,
 	(j).updated_at,
 	(j).completed_at,
@@ -807,10 +808,17 @@ COMMENT ON FUNCTION vibevideo_internal.identity() IS 'the cluster''s system iden
 -- timeline of its own, but follows its primary's.  Without a binding there is no
 -- other to belong to.
 CREATE FUNCTION vibevideo_internal.is_elsewhere(b vibevideo.binding)
-RETURNS boolean LANGUAGE sql VOLATILE
-RETURN (b).system_identifier IS NOT NULL
-	   AND (SELECT ((b).system_identifier, (b).database_oid, (b).timeline) IS DISTINCT FROM
-				   (i.system_identifier, i.database_oid, coalesce(i.timeline, (b).timeline)) FROM vibevideo_internal.identity() i);
+RETURNS boolean LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	i record;
+BEGIN
+	IF b.system_identifier IS NULL THEN
+		RETURN false;
+	END IF;
+	i = vibevideo_internal.identity();
+	RETURN (b.system_identifier, b.database_oid, b.timeline) IS DISTINCT FROM (i.system_identifier, i.database_oid, coalesce(i.timeline, b.timeline));
+END
+$$;
 COMMENT ON FUNCTION vibevideo_internal.is_elsewhere(vibevideo.binding) IS
 	'whether jobs belong to another cluster, database or timeline; owner only';
 

@@ -1080,7 +1080,7 @@ RETURNS vibevideo_internal.reason LANGUAGE c STABLE STRICT COST 10000 AS 'MODULE
 COMMENT ON FUNCTION vibevideo_internal.reason_of(bigint) IS 'what holds a job now; NULL if there is no such job';
 
 CREATE FUNCTION vibevideo_internal.shown_error(j vibevideo.job)
-RETURNS text LANGUAGE sql STABLE
+RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 RETURN CASE
 	WHEN (j).state = 'submit_unknown'
 		THEN 'The provider''s answer was lost; nothing is sent again until it is known whether it has the job'
@@ -1168,7 +1168,7 @@ RETURN ROW(
 	vibevideo_internal.job_progress(j),
 	(j).attempt,
 	(j).error_code,
-	vibevideo_internal.shown_error(j),
+	CASE WHEN (j).error_code IS NOT NULL OR (j).state = ANY (ARRAY['submit_unknown', 'failed']) THEN vibevideo_internal.shown_error(j) END,
 	(j).submitted_at,
 	(j).updated_at,
 	(j).completed_at,
@@ -1269,8 +1269,11 @@ For viewers, operators and service_role.';
 
 CREATE FUNCTION vibevideo_internal.because(code text, sentence text, message text DEFAULT NULL, until timestamptz DEFAULT NULL,
 										   ahead int DEFAULT NULL, estimate interval DEFAULT NULL)
-RETURNS vibevideo_internal.reason LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
-RETURN ROW(code, sentence, until, ahead, CASE WHEN estimate < interval '0' THEN interval '0' ELSE estimate END, message)::vibevideo_internal.reason;
+RETURNS vibevideo_internal.reason LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	RETURN ROW(code, sentence, until, ahead, CASE WHEN estimate < interval '0' THEN interval '0' ELSE estimate END, message)::vibevideo_internal.reason;
+END
+$$;
 COMMENT ON FUNCTION vibevideo_internal.because(text, text, text, timestamptz, int, interval) IS
 	'makes a reason, whose estimate is not negative; owner only';
 
@@ -1438,10 +1441,10 @@ DECLARE
 	again text;
 BEGIN
 	SELECT x.state, vibevideo.is_active(x.state) AS active, x.orphan, x.relation, x.model, x.requested_by, x.priority, x.tries,
-		   x.crashes, x.error_code, vibevideo_internal.quoted(x.error) AS error, vibevideo_internal.shown_error(x) AS shown_error, x.next_at, x.leased_by,
+		   x.crashes, x.error_code, CASE WHEN x.error IS NOT NULL THEN vibevideo_internal.quoted(x.error) END AS error, x.next_at, x.leased_by,
 		   x.cancel_requested_at, x.queue_position, x.earlier_position, x.earlier_at, x.sent_at, x.submitted_at, x.generated_at,
 		   x.completed_at, x.updated_at, x.bytes_done, x.bytes_total, x.bytes_per_second, vibevideo_internal.seconds_left(x) AS seconds_left,
-		   x.row_dirty, vibevideo_internal.quoted(x.row_error) AS row_error, x.row_next_at, x.row_tries,
+		   x.row_dirty, CASE WHEN x.row_error IS NOT NULL THEN vibevideo_internal.quoted(x.row_error) END AS row_error, x.row_next_at, x.row_tries,
 		   coalesce(t.render_p50, m.usual_seconds * interval '1 second') AS render_p50, t.render_p90,
 		   coalesce(t.copy_p50, interval '0') AS copy_p50,
 		   coalesce(t.total_p50, m.usual_seconds * interval '1 second') AS total_p50
@@ -1514,8 +1517,13 @@ BEGIN
 	-- the job itself
 	try = CASE WHEN j.tries = 0 THEN 'next try' WHEN follows THEN format('try %s', j.tries + 1)
 			   ELSE format('try %s of %s', j.tries + 1, current_setting('vibevideo.max_tries')) END;
-	again = concat_ws(': ', CASE WHEN j.tries > 0 THEN format('Waiting to be sent again (try %s)', j.tries + 1) ELSE 'Waiting to be sent' END,
-					  lower(left(j.shown_error, 1)) || substr(j.shown_error, 2));
+	again = 'Waiting to be sent';
+	IF j.tries > 0 OR j.error_code IS NOT NULL THEN
+		SELECT concat_ws(': ', CASE WHEN j.tries > 0 THEN format('Waiting to be sent again (try %s)', j.tries + 1) ELSE again END,
+						 lower(left(e.words, 1)) || substr(e.words, 2))
+		INTO again FROM vibevideo.job x CROSS JOIN LATERAL (SELECT vibevideo_internal.shown_error(x) AS words) e
+		WHERE x.job_id = find_reason.job_id;
+	END IF;
 	IF j.crashes >= 2 THEN
 		RETURN vibevideo_internal.because('quarantine', format('set aside, since the worker crashed %s times while it had this job: %s', j.crashes,
 			CASE WHEN j.leased_by IS NOT NULL THEN 'it is being tried alone' ELSE format('tried alone at %s', vibevideo_internal.clock(j.next_at)) END),
@@ -1852,10 +1860,17 @@ $$;
 -- timeline of its own, but follows its primary's.  Without a binding there is no
 -- other to belong to.
 CREATE FUNCTION vibevideo_internal.is_elsewhere(b vibevideo.binding)
-RETURNS boolean LANGUAGE sql VOLATILE
-RETURN (b).system_identifier IS NOT NULL
-	   AND (SELECT ((b).system_identifier, (b).database_oid, (b).timeline) IS DISTINCT FROM
-				   (i.system_identifier, i.database_oid, coalesce(i.timeline, (b).timeline)) FROM vibevideo_internal.identity() i);
+RETURNS boolean LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	i record;
+BEGIN
+	IF b.system_identifier IS NULL THEN
+		RETURN false;
+	END IF;
+	i = vibevideo_internal.identity();
+	RETURN (b.system_identifier, b.database_oid, b.timeline) IS DISTINCT FROM (i.system_identifier, i.database_oid, coalesce(i.timeline, b.timeline));
+END
+$$;
 COMMENT ON FUNCTION vibevideo_internal.is_elsewhere(vibevideo.binding) IS
 	'whether jobs belong to another cluster, database or timeline; owner only';
 

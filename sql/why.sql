@@ -16,8 +16,11 @@
 
 CREATE FUNCTION vibevideo_internal.because(code text, sentence text, message text DEFAULT NULL, until timestamptz DEFAULT NULL,
 										   ahead int DEFAULT NULL, estimate interval DEFAULT NULL)
-RETURNS vibevideo_internal.reason LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
-RETURN ROW(code, sentence, until, ahead, CASE WHEN estimate < interval '0' THEN interval '0' ELSE estimate END, message)::vibevideo_internal.reason;
+RETURNS vibevideo_internal.reason LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	RETURN ROW(code, sentence, until, ahead, CASE WHEN estimate < interval '0' THEN interval '0' ELSE estimate END, message)::vibevideo_internal.reason;
+END
+$$;
 COMMENT ON FUNCTION vibevideo_internal.because(text, text, text, timestamptz, int, interval) IS
 	'makes a reason, whose estimate is not negative; owner only';
 
@@ -202,10 +205,10 @@ DECLARE
 	again text;
 BEGIN
 	SELECT x.state, vibevideo.is_active(x.state) AS active, x.orphan, x.relation, x.model, x.requested_by, x.priority, x.tries,
-		   x.crashes, x.error_code, vibevideo_internal.quoted(x.error) AS error, vibevideo_internal.shown_error(x) AS shown_error, x.next_at, x.leased_by,
+		   x.crashes, x.error_code, CASE WHEN x.error IS NOT NULL THEN vibevideo_internal.quoted(x.error) END AS error, x.next_at, x.leased_by,
 		   x.cancel_requested_at, x.queue_position, x.earlier_position, x.earlier_at, x.sent_at, x.submitted_at, x.generated_at,
 		   x.completed_at, x.updated_at, x.bytes_done, x.bytes_total, x.bytes_per_second, vibevideo_internal.seconds_left(x) AS seconds_left,
-		   x.row_dirty, vibevideo_internal.quoted(x.row_error) AS row_error, x.row_next_at, x.row_tries,
+		   x.row_dirty, CASE WHEN x.row_error IS NOT NULL THEN vibevideo_internal.quoted(x.row_error) END AS row_error, x.row_next_at, x.row_tries,
 		   coalesce(t.render_p50, m.usual_seconds * interval '1 second') AS render_p50, t.render_p90,
 		   coalesce(t.copy_p50, interval '0') AS copy_p50,
 		   coalesce(t.total_p50, m.usual_seconds * interval '1 second') AS total_p50
@@ -278,8 +281,13 @@ BEGIN
 	-- the job itself
 	try = CASE WHEN j.tries = 0 THEN 'next try' WHEN follows THEN format('try %s', j.tries + 1)
 			   ELSE format('try %s of %s', j.tries + 1, current_setting('vibevideo.max_tries')) END;
-	again = concat_ws(': ', CASE WHEN j.tries > 0 THEN format('Waiting to be sent again (try %s)', j.tries + 1) ELSE 'Waiting to be sent' END,
-					  lower(left(j.shown_error, 1)) || substr(j.shown_error, 2));
+	again = 'Waiting to be sent';
+	IF j.tries > 0 OR j.error_code IS NOT NULL THEN
+		SELECT concat_ws(': ', CASE WHEN j.tries > 0 THEN format('Waiting to be sent again (try %s)', j.tries + 1) ELSE again END,
+						 lower(left(e.words, 1)) || substr(e.words, 2))
+		INTO again FROM vibevideo.job x CROSS JOIN LATERAL (SELECT vibevideo_internal.shown_error(x) AS words) e
+		WHERE x.job_id = find_reason.job_id;
+	END IF;
 	IF j.crashes >= 2 THEN
 		RETURN vibevideo_internal.because('quarantine', format('set aside, since the worker crashed %s times while it had this job: %s', j.crashes,
 			CASE WHEN j.leased_by IS NOT NULL THEN 'it is being tried alone' ELSE format('tried alone at %s', vibevideo_internal.clock(j.next_at)) END),
