@@ -42,8 +42,12 @@ SELECT vibelog_id, cost_usd FROM vibevideo.job ORDER BY vibelog_id;
 -- nor by an attempt that begins by itself, nor by an operator
 INSERT INTO vibevideo.job (relation, vibelog_id, state, model, input, requested_by, renders) VALUES ('vibelogs', 11, 'pending', 'acme/second', '{}', 'ann', 2);
 SELECT state, error_code, error, cost_usd FROM vibevideo.job WHERE vibelog_id = '11';
+BEGIN;
 INSERT INTO vibevideo.job (relation, vibelog_id, state, model, input, requested_by, completed_at, next_at, error_code)
 SELECT 'vibelogs', i, 'failed', 'acme/second', i.input, 'ann', now(), NULL, 'x' FROM (VALUES (20, '{}'::jsonb), (21, '{"duration": 2}'), (22, '{}'), (23, '{"duration": 3}')) AS i(i, input);
+-- the worker, which would settle them, must not hold them when they are to be retried
+UPDATE vibevideo.job SET unsettled = NULL WHERE error_code = 'x';
+COMMIT;
 SELECT r.* FROM vibevideo.job j CROSS JOIN LATERAL vibevideo.retry_cost(j.job_id) r WHERE j.vibelog_id IN ('20', '21') ORDER BY j.vibelog_id;
 SELECT p.jobs, p.unpriced, trim_scale(p.cost_usd) AS cost_usd, a.jobs AS done, trim_scale(a.cost_usd) AS spent, a.why
 FROM vibevideo.plan('retry', '{"error_code": "x"}') p CROSS JOIN LATERAL vibevideo.act(p.token) a;
