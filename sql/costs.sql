@@ -147,6 +147,7 @@ CREATE FUNCTION vibevideo_internal.jobs_deleted()
 RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	j vibevideo.job;
+	cost numeric;
 BEGIN
 	INSERT INTO vibevideo_internal.new_costs (user_id, day, model, submits, videos, settled_usd)
 	SELECT coalesce(g.requested_by, ''), (g.created_at AT TIME ZONE 'UTC')::date, g.model,
@@ -154,7 +155,11 @@ BEGIN
 		   coalesce(sum(g.cost_usd) FILTER (WHERE g.billed), 0)
 	FROM gone g WHERE g.unsettled GROUP BY 1, 2, 3;
 	FOR j IN SELECT g.* FROM gone g WHERE vibevideo.is_active(g.state) LOOP
-		PERFORM vibevideo_internal.release(j);
+		PERFORM vibevideo_internal.free_slots(j);
+		cost = j.cost_usd;
+		j.state = 'cancelled';
+		j.cost_usd = 0;
+		PERFORM vibevideo_internal.spend(j, cost, false);
 	END LOOP;
 	RETURN NULL;
 END

@@ -80,6 +80,7 @@ CREATE UNLOGGED TABLE vibevideo_internal.till (
 	n bigint NOT NULL,
 	day date NOT NULL DEFAULT '-infinity',
 	used numeric NOT NULL DEFAULT 0,
+	noted numeric,
 	PRIMARY KEY (who, n)
 ) WITH (fillfactor = 70);
 COMMENT ON TABLE vibevideo_internal.till IS 'a day''s budget in parts (tills), so that submits need not wait for each other: what is used of each; made anew from vibevideo.job when lost';
@@ -280,13 +281,28 @@ RETURNS numeric LANGUAGE sql IMMUTABLE
 RETURN greatest(0, least(share, most - ((t).n - 1) * share)) - CASE WHEN (t).day >= today THEN (t).used ELSE 0 END;
 COMMENT ON FUNCTION vibevideo_internal.till_room(vibevideo_internal.till, numeric, numeric, date) IS 'what is left in a till, a part of a day''s budget; owner only';
 
--- An empty till with this number notes that a job's cost is in the others though it
+-- An empty till with this number notes what of a job is in the others though it
 -- has not taken it itself: they were made when it was active already, or it is an
 -- orphan.
 CREATE FUNCTION vibevideo_internal.counted_till(job_id bigint)
 RETURNS bigint LANGUAGE sql IMMUTABLE
 RETURN 1000000000000 + job_id;
-COMMENT ON FUNCTION vibevideo_internal.counted_till(bigint) IS 'the number of the till that notes whose cost was counted when the others were made; owner only';
+COMMENT ON FUNCTION vibevideo_internal.counted_till(bigint) IS 'the number of the till that notes what of a job was counted when the others were made; owner only';
+
+-- A till with number 0 says that the others are to be made anew: a job that had ended
+-- has got another cost, while somebody may have been making them.
+CREATE FUNCTION vibevideo_internal.drop_outdated(who text)
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF EXISTS (SELECT FROM vibevideo_internal.till t WHERE t.who = drop_outdated.who AND t.n = 0) THEN
+		DELETE FROM vibevideo_internal.counted c WHERE c.who = drop_outdated.who AND c.kind = 'spend';
+		DELETE FROM vibevideo_internal.till t
+		USING (SELECT x.who, x.n FROM vibevideo_internal.till x WHERE x.who = drop_outdated.who FOR UPDATE SKIP LOCKED) u
+		WHERE t.who = u.who AND t.n = u.n;
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.drop_outdated(text) IS 'drops a budget''s tills if they are to be made anew; owner only';
 
 /*
  * vibevideo_internal.make_tills(who, share, most) - the same for a budget: what is spent
@@ -322,11 +338,11 @@ BEGIN
 		spent = spent - filled;
 		INSERT INTO vibevideo_internal.till (who, n, day, used) VALUES (make_tills.who, missing.n, day_made, filled) ON CONFLICT DO NOTHING;
 	END LOOP;
-	-- who ends one of these before our commit sees nothing that it could give back to
-	INSERT INTO vibevideo_internal.till (who, n, day, used)
-	SELECT make_tills.who, vibevideo_internal.counted_till(j.job_id), day_made, 0
+	-- who settles one of these before our commit sees nothing that it could give back to
+	INSERT INTO vibevideo_internal.till (who, n, day, used, noted)
+	SELECT make_tills.who, vibevideo_internal.counted_till(j.job_id), day_made, 0, j.cost_usd
 	FROM vibevideo_internal.counted_jobs(make_tills.who, 'spend') j
-	WHERE NOT j.billed AND j.cost_usd > 0 AND j.created_at >= day_made::timestamp AT TIME ZONE 'UTC'
+	WHERE vibevideo.is_active(j.state) AND j.cost_usd > 0 AND j.created_at >= day_made::timestamp AT TIME ZONE 'UTC'
 	ON CONFLICT DO NOTHING;
 END
 $$;
@@ -468,7 +484,8 @@ BEGIN
 												  'no more videos can be requested today', vibevideo_internal.next_day());
 		END IF;
 		CONTINUE WHEN l.spend_per_day_usd IS NULL OR cost = 0;
-		PERFORM vibevideo_internal.put_back_counted(l.who);
+		PERFORM vibevideo_internal.drop_outdated(l.who);
+		PERFORM vibevideo_internal.settle_counted(l.who);
 		-- the same with money: what is held beyond the limit must be there as well
 		held.usd = held.usd + (SELECT coalesce(sum(t.used), 0) FROM vibevideo_internal.till t
 							   WHERE t.who = l.who AND t.n > 1000000 AND t.day >= today AND t.used > 0);
@@ -518,7 +535,8 @@ BEGIN
 			OR NOT EXISTS (SELECT FROM vibevideo_internal.counted c WHERE c.who = l.who AND c.kind = 'spend');
 		missing = vibevideo_internal.take_budget(l.who, l.spend_per_day_usd, j.cost_usd);
 		-- it gives back no more than it has taken
-		INSERT INTO vibevideo_internal.till (who, n, day, used) VALUES (l.who, vibevideo_internal.counted_till(j.job_id), today, 0);
+		INSERT INTO vibevideo_internal.till (who, n, day, used, noted)
+		VALUES (l.who, vibevideo_internal.counted_till(j.job_id), today, 0, j.cost_usd);
 		IF missing > 0 THEN
 			INSERT INTO vibevideo_internal.till (who, n, day, used) VALUES (l.who, nextval('vibevideo_internal.refund_seq'), today, missing);
 		END IF;
@@ -574,39 +592,55 @@ END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.put_back(text, numeric, date) IS 'gives money back to a day''s budget, without waiting; owner only';
 
--- Gives back the cost of jobs that were counted when a budget's tills were made and
--- that had ended before anybody could see these.
-CREATE FUNCTION vibevideo_internal.put_back_counted(who text)
+-- Less was spent on a day than its tills say, or more: that takes what there is not.
+CREATE FUNCTION vibevideo_internal.change_spent(who text, usd numeric, day date)
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF usd < 0 THEN
+		PERFORM vibevideo_internal.put_back(change_spent.who, -usd, change_spent.day);
+	ELSIF usd > 0 THEN
+		INSERT INTO vibevideo_internal.till (who, n, day, used)
+		VALUES (change_spent.who, nextval('vibevideo_internal.refund_seq'), change_spent.day, change_spent.usd);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.change_spent(text, numeric, date) IS 'adds to what was spent of a day''s budget, or takes from it, without waiting; owner only';
+
+-- Of the jobs that were counted when a budget's tills were made, the costs have
+-- changed of those that were settled before anybody could see these.
+CREATE FUNCTION vibevideo_internal.settle_counted(who text)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	t record;
 BEGIN
 	FOR t IN
-		SELECT x.n, x.day, j.cost_usd, j.billed
+		SELECT x.n, x.day, coalesce(j.cost_usd, 0) AS cost, x.noted, vibevideo.is_active(j.state) AS active
 		FROM vibevideo_internal.till x JOIN vibevideo.job j ON j.job_id = x.n - vibevideo_internal.counted_till(0)
-		WHERE x.who = put_back_counted.who AND x.n > vibevideo_internal.counted_till(0) AND NOT vibevideo.is_active(j.state)
+		WHERE x.who = settle_counted.who AND x.n > vibevideo_internal.counted_till(0)
+		  AND (NOT vibevideo.is_active(j.state) OR coalesce(j.cost_usd, 0) <> x.noted)
 		FOR UPDATE OF x SKIP LOCKED
 	LOOP
-		DELETE FROM vibevideo_internal.till x WHERE x.who = put_back_counted.who AND x.n = t.n;
-		IF NOT t.billed AND t.day >= vibevideo_internal.today() THEN
-			PERFORM vibevideo_internal.put_back(put_back_counted.who, t.cost_usd, t.day);
+		IF t.active THEN
+			UPDATE vibevideo_internal.till x SET noted = t.cost WHERE x.who = settle_counted.who AND x.n = t.n;
+		ELSE
+			DELETE FROM vibevideo_internal.till x WHERE x.who = settle_counted.who AND x.n = t.n;
+		END IF;
+		IF t.day >= vibevideo_internal.today() THEN
+			PERFORM vibevideo_internal.change_spent(settle_counted.who, t.cost - t.noted, t.day);
 		END IF;
 	END LOOP;
 END
 $$;
-COMMENT ON FUNCTION vibevideo_internal.put_back_counted(text) IS
-	'gives back the cost of jobs that ended while a budget''s tills were made; owner only';
+COMMENT ON FUNCTION vibevideo_internal.settle_counted(text) IS
+	'settles the costs of jobs that were settled while a budget''s tills were made; owner only';
 
--- Gives back what a job that ended has taken: its place among the active ones,
--- and the rest too if fal made no video.  Waits for nobody: a slot that somebody
+-- Gives back the slots of a job that ended: its place among the active ones, and that
+-- of the day too if it is not billed.  Waits for nobody: a slot that somebody
 -- holds, since all are being made anew, is taken back by who needs one.
-CREATE FUNCTION vibevideo_internal.release(ended vibevideo.job)
+CREATE FUNCTION vibevideo_internal.free_slots(ended vibevideo.job)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	today constant date = vibevideo_internal.today();
-	day constant date = (ended.created_at AT TIME ZONE 'UTC')::date;
-	payer text;
-	noted constant bigint = vibevideo_internal.counted_till(ended.job_id);
 BEGIN
 	UPDATE vibevideo_internal.slot s SET day = '-infinity', job_id = NULL
 	FROM (SELECT x.who, x.kind, x.n FROM vibevideo_internal.slot x WHERE x.job_id = ended.job_id AND x.n <= 1000000
@@ -616,23 +650,67 @@ BEGIN
 	USING (SELECT x.who, x.kind, x.n FROM vibevideo_internal.slot x WHERE x.job_id = ended.job_id AND x.n > 1000000
 			 AND (x.kind = 'active' OR NOT ended.billed OR x.day < today) FOR UPDATE SKIP LOCKED) h
 	WHERE s.who = h.who AND s.kind = h.kind AND s.n = h.n;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.free_slots(vibevideo.job) IS 'gives back the slots of a job that ended; owner only';
 
-	IF ended.billed OR ended.cost_usd IS NULL OR ended.cost_usd = 0 OR day < today THEN
+-- fal.ai has billed a job that had ended and given back its place of the day.
+CREATE FUNCTION vibevideo_internal.take_late_slot(j vibevideo.job)
+RETURNS void LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	INSERT INTO vibevideo_internal.slot (who, kind, n, day, job_id)
+	SELECT c.who, c.kind, nextval('vibevideo_internal.refund_seq'), (j.created_at AT TIME ZONE 'UTC')::date, j.job_id
+	FROM vibevideo_internal.counted c
+	WHERE c.who = ANY (ARRAY['user:' || j.requested_by, 'global']) AND c.kind = 'submits'
+	  AND (j.created_at AT TIME ZONE 'UTC')::date >= vibevideo_internal.today()
+	  AND NOT EXISTS (SELECT FROM vibevideo_internal.slot s WHERE s.who = c.who AND s.kind = c.kind AND s.job_id = j.job_id);
+END;
+COMMENT ON FUNCTION vibevideo_internal.take_late_slot(vibevideo.job) IS 'has a job count as one of its day though it had ended as one that is not billed; owner only';
+
+/*
+ * vibevideo_internal.spend(job, was, had_ended) - a job costs something else than it did:
+ * the difference goes back to today's budgets, or is taken from them and be it more
+ * than there is.  Waits for nobody: while tills are made, settle_counted does it
+ * afterwards or, for a job that had ended and was not noted, they are made anew.
+ */
+CREATE FUNCTION vibevideo_internal.spend(j vibevideo.job, was numeric, had_ended boolean)
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	day constant date = (j.created_at AT TIME ZONE 'UTC')::date;
+	cost constant numeric = coalesce(j.cost_usd, 0);
+	note constant bigint = vibevideo_internal.counted_till(j.job_id);
+	ends constant boolean = NOT vibevideo.is_active(j.state);
+	payer text;
+	t record;
+BEGIN
+	IF day < vibevideo_internal.today() THEN
 		RETURN;
 	END IF;
-	FOREACH payer IN ARRAY ARRAY['user:' || ended.requested_by, 'global'] LOOP
-		-- while they are made, put_back_counted does it afterwards
-		CONTINUE WHEN NOT EXISTS (SELECT FROM vibevideo_internal.counted c WHERE c.who = payer AND c.kind = 'spend');
-		DELETE FROM vibevideo_internal.till t
-		USING (SELECT x.who, x.n FROM vibevideo_internal.till x WHERE x.who = payer AND x.n = noted FOR UPDATE SKIP LOCKED) h
-		WHERE t.who = h.who AND t.n = h.n;
-		-- or they are about to be made anew, or were made without this orphan
-		CONTINUE WHEN NOT FOUND AND (ended.orphan OR EXISTS (SELECT FROM vibevideo_internal.till t WHERE t.who = payer AND t.n = noted));
-		PERFORM vibevideo_internal.put_back(payer, ended.cost_usd, day);
+	FOREACH payer IN ARRAY ARRAY['user:' || j.requested_by, 'global'] LOOP
+		CONTINUE WHEN payer IS NULL;
+		IF NOT EXISTS (SELECT FROM vibevideo_internal.counted c WHERE c.who = payer AND c.kind = 'spend') THEN
+			IF had_ended THEN
+				INSERT INTO vibevideo_internal.till (who, n, day) VALUES (payer, 0, day) ON CONFLICT DO NOTHING;
+			END IF;
+			CONTINUE;
+		END IF;
+		SELECT x.n, x.noted INTO t FROM vibevideo_internal.till x WHERE x.who = payer AND x.n = note FOR UPDATE SKIP LOCKED;
+		IF NOT FOUND THEN
+			-- they are about to be made anew, or were made without this orphan
+			CONTINUE WHEN EXISTS (SELECT FROM vibevideo_internal.till x WHERE x.who = payer AND x.n = note) OR j.orphan AND NOT had_ended;
+			PERFORM vibevideo_internal.change_spent(payer, cost - coalesce(was, 0), day);
+			CONTINUE;
+		END IF;
+		IF ends THEN
+			DELETE FROM vibevideo_internal.till x WHERE x.who = payer AND x.n = note;
+		ELSE
+			UPDATE vibevideo_internal.till x SET noted = cost WHERE x.who = payer AND x.n = note;
+		END IF;
+		PERFORM vibevideo_internal.change_spent(payer, cost - t.noted, day);
 	END LOOP;
 END
 $$;
-COMMENT ON FUNCTION vibevideo_internal.release(vibevideo.job) IS 'gives back what a job that ended has taken from limits; owner only';
+COMMENT ON FUNCTION vibevideo_internal.spend(vibevideo.job, numeric, boolean) IS 'takes from today''s budgets what a job costs more than before, or gives back what it costs less; owner only';
 
 -- The key is made of scope and user_id: without this an error would be about column
 -- who, which nobody wrote.

@@ -12,7 +12,8 @@
  *
  * A video may cost a little more than was asked for, since files play longer by a
  * frame, or by the end of an audio track, and fal.ai bills what was made: the
- * allowance is reserved as well.
+ * allowance is reserved as well.  When it is made, what it has cost is settled
+ * (settled_cost), and the rest goes back to the budgets (limits.sql).
  */
 CREATE TABLE vibevideo.price_rule (
 	endpoint text COLLATE pg_catalog."C" NOT NULL,
@@ -267,6 +268,63 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.most_cost(text, jsonb, timestamptz) IS 'what a job with this input costs at most, null if that is not known; owner only';
+
+-- What fal.ai's billable unit of an endpoint costs, NULL if that is not known.
+CREATE FUNCTION vibevideo_internal.base_price(endpoint text, at timestamptz)
+RETURNS numeric LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT r.unit_price_usd FROM vibevideo.price_rule r
+	WHERE r.endpoint = base_price.endpoint AND r.source = 'fal' AND r.applies = '{}' AND r.valid_from <= base_price.at
+	ORDER BY r.valid_from DESC LIMIT 1;
+END;
+COMMENT ON FUNCTION vibevideo_internal.base_price(text, timestamptz) IS 'what fal.ai''s billable unit of a model costs, null if that is not known; owner only';
+
+/*
+ * vibevideo_internal.settled_cost(endpoint, input, at, rendered, units, duration_ms) - what a job
+ * has cost, and how that is known.
+ *
+ * fal.ai's own word comes first: with the result it says how many of its units it
+ * bills.  What one costs is its base price, in which resolution and the like are not
+ * counted, or an operator's price of a unit (custom).  Else it is the seconds that the
+ * video plays; as many as were asked for, if they differ by no more than files do.
+ * Else it is what was asked for.  Nothing is billed without a video, unless fal.ai
+ * says so.
+ */
+CREATE FUNCTION vibevideo_internal.settled_cost(endpoint text, input jsonb, at timestamptz, rendered boolean, units numeric, duration_ms bigint,
+												OUT cost_usd numeric, OUT cost_source text)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	r vibevideo.price_rule;
+	unit_usd numeric;
+	asked numeric;
+	seconds numeric;
+BEGIN
+	IF units = 0 OR NOT rendered AND units IS NULL THEN
+		cost_usd = 0;
+		cost_source = CASE WHEN units = 0 THEN 'units' END;
+		RETURN;
+	END IF;
+	r = vibevideo_internal.rule_for(endpoint, input, at);
+	IF units > 0 THEN
+		unit_usd = CASE WHEN r.source IS DISTINCT FROM 'operator' THEN vibevideo_internal.base_price(endpoint, now())
+						WHEN r.unit = 'custom' THEN r.unit_price_usd END;
+		IF unit_usd IS NOT NULL THEN
+			cost_usd = trim_scale(unit_usd * units);
+			cost_source = 'units';
+			RETURN;
+		END IF;
+	END IF;
+	asked = vibevideo_internal.quantity_in(r, input);
+	cost_source = 'estimate';
+	IF r.unit = 'second' AND duration_ms IS NOT NULL THEN
+		seconds = duration_ms / 1000.0;
+		asked = CASE WHEN abs(seconds - asked) <= greatest(r.allowance, 0.1) THEN asked ELSE seconds END;
+		cost_source = 'duration';
+	END IF;
+	cost_usd = trim_scale(r.unit_price_usd * asked);
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.settled_cost(text, jsonb, timestamptz, boolean, numeric, bigint) IS 'what a job has cost, null if that is not known, and how it is known; owner only';
 
 CREATE FUNCTION vibevideo.estimate(endpoint text, input jsonb)
 RETURNS vibevideo.estimated LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

@@ -19,8 +19,9 @@
  *	accepted	fal has it: wait
  *	rendered	its video is made, and paid for: render, settled_usd
  *	completed	its video is stored: copy, total, bytes
- *	failed		returned_usd, if no video was made
+ *	failed		returned_usd, if nothing was billed
  *	cancelled	the same
+ *	settled		it has cost more than was counted (settled_usd), or less (returned_usd)
  *
  * The rollup has five levels, by the length of their periods in seconds: 0, all
  * time; 60 and 300, kept for 14 days; 3600 and 86400, days of UTC, kept for
@@ -87,7 +88,7 @@ COMMENT ON COLUMN vibevideo_internal.tally.error_code IS 'why it failed; NULL fo
 COMMENT ON COLUMN vibevideo_internal.tally.ms IS 'how long what ended with this step took: wait, render or copy; NULL if that is not known';
 COMMENT ON COLUMN vibevideo_internal.tally.total_ms IS 'how long all of it took, when it is completed';
 COMMENT ON COLUMN vibevideo_internal.tally.bytes IS 'what was copied';
-COMMENT ON COLUMN vibevideo_internal.tally.usd IS 'what was settled with step rendered, or returned with one of the others';
+COMMENT ON COLUMN vibevideo_internal.tally.usd IS 'what was settled with step rendered, or returned with failed or cancelled; with settled how much more the job has cost, less if it is negative';
 SELECT pg_catalog.pg_extension_config_dump('vibevideo_internal.tally', '');
 SELECT pg_catalog.pg_extension_config_dump('vibevideo_internal.tally_tally_id_seq', '');
 
@@ -95,7 +96,7 @@ CREATE TABLE vibevideo_internal.rollup_level (
 	seconds int NOT NULL,
 	at timestamptz NOT NULL,
 	outcome text COLLATE pg_catalog."C" NOT NULL CHECK (outcome OPERATOR(pg_catalog.=) ANY (ARRAY[
-		'submitted', 'accepted', 'rendered', 'completed', 'failed', 'cancelled'])),
+		'submitted', 'accepted', 'rendered', 'completed', 'failed', 'cancelled', 'settled'])),
 	model text COLLATE pg_catalog."C" NOT NULL,
 	error_class text COLLATE pg_catalog."C" NOT NULL,
 	orphan boolean NOT NULL,
@@ -150,8 +151,8 @@ SELECT l.seconds, vibevideo_internal.period(l.seconds, t.at), t.outcome COLLATE 
 	   coalesce(sum(t.ms) FILTER (WHERE t.outcome = 'rendered'), 0)::bigint,
 	   coalesce(sum(t.ms) FILTER (WHERE t.outcome = 'completed'), 0)::bigint,
 	   coalesce(sum(t.total_ms), 0)::bigint, coalesce(sum(t.bytes), 0)::bigint,
-	   coalesce(sum(t.usd) FILTER (WHERE t.outcome = 'rendered'), 0),
-	   coalesce(sum(t.usd) FILTER (WHERE t.outcome <> 'rendered'), 0),
+	   coalesce(sum(t.usd) FILTER (WHERE t.outcome = 'rendered' OR t.outcome = 'settled' AND t.usd > 0), 0),
+	   coalesce(sum(abs(t.usd)) FILTER (WHERE t.outcome <> 'rendered' AND NOT (t.outcome = 'settled' AND t.usd > 0)), 0),
 	   vibevideo_internal.histogram(t.ms) FILTER (WHERE t.outcome = 'accepted'),
 	   vibevideo_internal.histogram(t.ms) FILTER (WHERE t.outcome = 'rendered'),
 	   vibevideo_internal.histogram(t.ms) FILTER (WHERE t.outcome = 'completed'),
@@ -163,18 +164,18 @@ COMMENT ON VIEW vibevideo.rollup IS
 	'periods (seconds), and add up: what is new may be in a row of its own';
 COMMENT ON COLUMN vibevideo.rollup.seconds IS 'length of the period, in seconds: 60, 300, 3600, 86400, or 0 for all time; each has everything';
 COMMENT ON COLUMN vibevideo.rollup.at IS 'beginning of the period, -infinity for all time; days are of UTC';
-COMMENT ON COLUMN vibevideo.rollup.outcome IS 'the step: submitted, accepted (by fal.ai), rendered, completed, failed or cancelled';
+COMMENT ON COLUMN vibevideo.rollup.outcome IS 'the step: submitted, accepted (by fal.ai), rendered, completed, failed or cancelled; or settled, when what it has cost became known later';
 COMMENT ON COLUMN vibevideo.rollup.model IS 'fal.ai''s endpoint id';
 COMMENT ON COLUMN vibevideo.rollup.error_class IS 'of failed jobs, as vibevideo.error_class says it; empty for others';
 COMMENT ON COLUMN vibevideo.rollup.orphan IS 'the jobs'' transactions were rolled back after they were sent';
-COMMENT ON COLUMN vibevideo.rollup.n IS 'how many; a job whose copy failed and was made again has ended twice, every other step is taken once';
+COMMENT ON COLUMN vibevideo.rollup.n IS 'how many; a job whose copy failed and was made again has ended twice, and may be settled more than once, every other step is taken once';
 COMMENT ON COLUMN vibevideo.rollup.wait_ms IS 'sum of milliseconds from the request until fal.ai had accepted it; with step accepted, else 0';
 COMMENT ON COLUMN vibevideo.rollup.render_ms IS 'sum of milliseconds from then until the video was made, fal.ai''s queue included; with step rendered, else 0';
 COMMENT ON COLUMN vibevideo.rollup.copy_ms IS 'sum of milliseconds from then until it was stored; with step completed, else 0';
 COMMENT ON COLUMN vibevideo.rollup.total_ms IS 'sum of milliseconds from the request until the video was there; with step completed, else 0';
 COMMENT ON COLUMN vibevideo.rollup.bytes IS 'sum of bytes copied; with step completed, else 0';
-COMMENT ON COLUMN vibevideo.rollup.settled_usd IS 'price of videos that were made, in USD; with step rendered, else 0';
-COMMENT ON COLUMN vibevideo.rollup.returned_usd IS 'price of jobs that ended without a video, in USD; with steps failed and cancelled, else 0';
+COMMENT ON COLUMN vibevideo.rollup.settled_usd IS 'what videos have cost, in USD, with step rendered, and with settled what they have cost more; else 0';
+COMMENT ON COLUMN vibevideo.rollup.returned_usd IS 'price of jobs that ended without being billed, in USD, with steps failed and cancelled, and with settled what jobs have cost less; else 0';
 COMMENT ON COLUMN vibevideo.rollup.wait IS 'histogram of what wait_ms is the sum of: how many in each bucket, whose bounds vibevideo.histogram_bounds() returns; NULL if there is nothing in it';
 COMMENT ON COLUMN vibevideo.rollup.render IS 'histogram of what render_ms is the sum of; NULL if there is nothing in it';
 COMMENT ON COLUMN vibevideo.rollup.copy IS 'histogram of what copy_ms is the sum of; NULL if there is nothing in it';
@@ -198,7 +199,8 @@ BEGIN
 			   t.orphan, count(*) AS n,
 			   sum(t.ms) FILTER (WHERE t.outcome = 'accepted') AS wait_ms, sum(t.ms) FILTER (WHERE t.outcome = 'rendered') AS render_ms,
 			   sum(t.ms) FILTER (WHERE t.outcome = 'completed') AS copy_ms, sum(t.total_ms) AS total_ms, sum(t.bytes) AS bytes,
-			   sum(t.usd) FILTER (WHERE t.outcome = 'rendered') AS settled_usd, sum(t.usd) FILTER (WHERE t.outcome <> 'rendered') AS returned_usd,
+			   sum(t.usd) FILTER (WHERE t.outcome = 'rendered' OR t.outcome = 'settled' AND t.usd > 0) AS settled_usd,
+			   sum(abs(t.usd)) FILTER (WHERE t.outcome <> 'rendered' AND NOT (t.outcome = 'settled' AND t.usd > 0)) AS returned_usd,
 			   vibevideo_internal.histogram(t.ms) FILTER (WHERE t.outcome = 'accepted') AS wait,
 			   vibevideo_internal.histogram(t.ms) FILTER (WHERE t.outcome = 'rendered') AS render,
 			   vibevideo_internal.histogram(t.ms) FILTER (WHERE t.outcome = 'completed') AS copy,
@@ -473,10 +475,10 @@ BEGIN
 		RETURN QUERY
 		WITH found AS (
 			SELECT date_bin(stride, r.at, monday) AS at, CASE metric WHEN 'errors' THEN r.error_class ELSE r.model END AS label,
-				   sum(CASE metric WHEN 'spend_usd' THEN r.settled_usd ELSE r.n END)::double precision AS value
+				   sum(CASE metric WHEN 'spend_usd' THEN r.settled_usd - r.returned_usd ELSE r.n END)::double precision AS value
 			FROM vibevideo.rollup r
 			WHERE r.seconds = level AND r.at >= first AND (metric = 'spend_usd' OR NOT r.orphan)
-			  AND r.outcome = CASE metric WHEN 'spend_usd' THEN 'rendered' WHEN 'errors' THEN 'failed' ELSE metric END
+			  AND r.outcome = ANY (CASE metric WHEN 'spend_usd' THEN ARRAY['rendered', 'settled'] WHEN 'errors' THEN ARRAY['failed'] ELSE ARRAY[metric] END)
 			GROUP BY 1, 2
 		)
 		SELECT g.at, l.label, coalesce(f.value, 0)
@@ -491,8 +493,8 @@ END
 $$;
 COMMENT ON FUNCTION vibevideo.series(text, timestamptz, interval) IS
 'Returns a number for each step of time and each label, for charts.
-metric: submitted, completed, failed, cancelled (jobs, without orphans), spend_usd (price of rendered
-  videos, in USD), wait_p50, wait_p95 and the same of render, copy and total (seconds), labelled by model;
+metric: submitted, completed, failed, cancelled (jobs, without orphans), spend_usd (what rendered
+  videos have cost, in USD), wait_p50, wait_p95 and the same of render, copy and total (seconds), labelled by model;
   errors (failed jobs), labelled by class of error; backlog (the most unfinished jobs), labelled by state.
 since: a moment in the first step; default: a day ago.
 step: length of a step, whole minutes. With whole days it goes back as far as anything is known, with whole

@@ -266,9 +266,10 @@ CREATE TABLE vibevideo.job (
 	-- what happened
 	error_code text,
 	error text,
-	-- the most that it could cost when it was asked for; fal bills what it has rendered
+	-- the most that it could cost when it was asked for, then what it has cost; the
+	-- guard keeps billed
 	cost_usd numeric,
-	billed boolean GENERATED ALWAYS AS (media_url IS NOT NULL) STORED,
+	billed boolean,
 	created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
 	sent_at timestamptz,
 	submitted_at timestamptz,
@@ -292,7 +293,11 @@ CREATE TABLE vibevideo.job (
 	earlier_position int,
 	earlier_at timestamptz,
 	-- what it costs is not yet in new_costs, or past_costs; null once it is
-	unsettled boolean DEFAULT true
+	unsettled boolean DEFAULT true,
+	-- the money: see settled_cost in prices.sql
+	cost_estimated_usd numeric,
+	cost_source text CHECK (cost_source OPERATOR(pg_catalog.=) ANY (ARRAY['units', 'duration', 'estimate', 'bill'])),
+	billable_units numeric
 ) WITH (fillfactor = 80);
 COMMENT ON TABLE vibevideo.job IS 'one row an attempt to make a video; view vibevideo.jobs is made for reading';
 COMMENT ON COLUMN vibevideo.job.job_id IS 'the job''s number';
@@ -328,8 +333,8 @@ COMMENT ON COLUMN vibevideo.job.duration_ms IS 'how long the video plays, in mil
 COMMENT ON COLUMN vibevideo.job.video_url IS 'the video''s public URL; NULL until it is stored';
 COMMENT ON COLUMN vibevideo.job.error_code IS 'what is wrong, for programs, perhaps only for a while; NULL if nothing is';
 COMMENT ON COLUMN vibevideo.job.error IS 'what is wrong, in the words of fal.ai, Storage or vibevideo, for operators; NULL if nothing is';
-COMMENT ON COLUMN vibevideo.job.cost_usd IS 'what it costs at most by the price when it was made, in USD; NULL if that was not known';
-COMMENT ON COLUMN vibevideo.job.billed IS 'fal.ai has rendered the video, and bills it';
+COMMENT ON COLUMN vibevideo.job.cost_usd IS 'what it has cost, in USD; the most that it can cost until that is settled, 0 if it has ended and is not billed; NULL if that is not known';
+COMMENT ON COLUMN vibevideo.job.billed IS 'fal.ai has rendered the video, or billed something for it; never NULL';
 COMMENT ON COLUMN vibevideo.job.created_at IS 'when it was requested';
 COMMENT ON COLUMN vibevideo.job.sent_at IS 'when it was last sent to fal.ai; NULL if it was not';
 COMMENT ON COLUMN vibevideo.job.submitted_at IS 'when fal.ai accepted it; NULL until then';
@@ -346,6 +351,9 @@ COMMENT ON COLUMN vibevideo.job.objection IS 'what the model objects to in the i
 COMMENT ON COLUMN vibevideo.job.earlier_position IS 'its place in fal.ai''s queue at earlier_at, which shows how fast it moves; NULL if it is not there';
 COMMENT ON COLUMN vibevideo.job.earlier_at IS 'a moment 5 to 10 minutes ago while it is in fal.ai''s queue, or when it came there; NULL if it is not there';
 COMMENT ON COLUMN vibevideo.job.unsettled IS 'what it costs is not among the sums yet: it is active, or had ended when it was inserted; NULL once it is';
+COMMENT ON COLUMN vibevideo.job.cost_estimated_usd IS 'what it could cost at most by the price when it was made, in USD; NULL if that was not known';
+COMMENT ON COLUMN vibevideo.job.cost_source IS 'where cost_usd comes from: units, what fal.ai said that it bills; duration, how long the video plays; estimate, what was asked for; bill, fal.ai''s bill; NULL until it is settled, or if nothing was billed';
+COMMENT ON COLUMN vibevideo.job.billable_units IS 'how many units fal.ai bills for it, as it said with the result; NULL if it did not';
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.job', '');
 
 -- A vibelog has one active job: this index, not a check, keeps double clicks apart.
@@ -665,7 +673,8 @@ SELECT j.job_id, j.vibelog_id COLLATE pg_catalog."default" AS vibelog_id, vibevi
 	   CASE WHEN vibevideo.is_active(j.state) OR j.row_dirty THEN (vibevideo_internal.reason_of(j.job_id)).code END AS waits_for,
 	   CASE WHEN vibevideo.is_active(j.state) OR j.row_dirty THEN (vibevideo_internal.reason_of(j.job_id)).sentence END AS why,
 	   CASE WHEN vibevideo.is_active(j.state) OR j.row_dirty THEN (vibevideo_internal.reason_of(j.job_id)).until END AS waits_until,
-	   CASE WHEN vibevideo.is_active(j.state) THEN (vibevideo_internal.reason_of(j.job_id)).estimate END AS estimate
+	   CASE WHEN vibevideo.is_active(j.state) THEN (vibevideo_internal.reason_of(j.job_id)).estimate END AS estimate,
+	   j.cost_estimated_usd, j.cost_source, j.billable_units
 FROM vibevideo.job j;
 COMMENT ON VIEW vibevideo.jobs IS 'one row a job, newest state, for dashboards';
 COMMENT ON COLUMN vibevideo.jobs.job_id IS 'the job''s number';
@@ -696,8 +705,8 @@ COMMENT ON COLUMN vibevideo.jobs.updated_at IS 'when it last changed, but for th
 COMMENT ON COLUMN vibevideo.jobs.completed_at IS 'when it ended, successfully or not; NULL until then';
 COMMENT ON COLUMN vibevideo.jobs.row_dirty IS 'the app''s row does not show the job yet';
 COMMENT ON COLUMN vibevideo.jobs.row_error IS 'why the row could not be written; NULL: nothing is wrong';
-COMMENT ON COLUMN vibevideo.jobs.cost_usd IS 'what it costs at most by the price when it was made, in USD, rounded; NULL if that was not known';
-COMMENT ON COLUMN vibevideo.jobs.billed IS 'fal.ai has rendered the video, and bills it';
+COMMENT ON COLUMN vibevideo.jobs.cost_usd IS 'what it has cost, in USD, rounded; the most that it can cost until that is settled, 0 if it has ended and is not billed; NULL if that is not known';
+COMMENT ON COLUMN vibevideo.jobs.billed IS 'fal.ai has rendered the video, or billed something for it; never NULL';
 COMMENT ON COLUMN vibevideo.jobs.bytes_per_second IS 'how many bytes are copied in a second, just now; NULL when no copy runs';
 COMMENT ON COLUMN vibevideo.jobs.seconds_left IS 'how many seconds the copy still takes at that speed; NULL when none runs, or the size is not known';
 COMMENT ON COLUMN vibevideo.jobs.duration_ms IS 'how long the video plays, in milliseconds, as the file says; NULL if it does not say, or until it was read';
@@ -707,6 +716,9 @@ COMMENT ON COLUMN vibevideo.jobs.waits_for IS 'what holds it now: a code of vibe
 COMMENT ON COLUMN vibevideo.jobs.why IS 'the same as a sentence for operators; NULL when waits_for is';
 COMMENT ON COLUMN vibevideo.jobs.waits_until IS 'until when; NULL if that is not known';
 COMMENT ON COLUMN vibevideo.jobs.estimate IS 'how long it may still take until the video is there; NULL if nobody can tell';
+COMMENT ON COLUMN vibevideo.jobs.cost_estimated_usd IS 'what it could cost at most by the price when it was made, in USD; NULL if that was not known';
+COMMENT ON COLUMN vibevideo.jobs.cost_source IS 'where cost_usd comes from: units, what fal.ai said that it bills; duration, how long the video plays; estimate, what was asked for; bill, fal.ai''s bill; NULL until it is settled, or if nothing was billed';
+COMMENT ON COLUMN vibevideo.jobs.billable_units IS 'how many units fal.ai bills for it, as it said with the result; NULL if it did not';
 
 -------------------------------------------------------------------------------
 -- Order of sending

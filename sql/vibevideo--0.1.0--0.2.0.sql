@@ -79,6 +79,7 @@ DROP FUNCTION vibevideo.redrive(text, interval, int);
 -- nor can one be added
 DROP FUNCTION vibevideo.attach(regclass, name, name, name, text, text, name, boolean);
 DROP FUNCTION vibevideo_internal.take_slot(text, text, int, bigint);
+DROP FUNCTION vibevideo_internal.release(vibevideo.job);
 -- nor may what others were granted on these: now it takes vibevideo.grant_access
 DROP FUNCTION vibevideo.resolve(bigint, text);
 DROP FUNCTION vibevideo.resume();
@@ -264,6 +265,9 @@ UPDATE vibevideo.model m SET changed_at = now(), builtin = m.builtin AND (m.max_
 	IS NOT DISTINCT FROM (2000, m.endpoint LIKE '%/image-to-video', NULL::int)
 WHERE m.endpoint IS NOT NULL;
 ALTER TABLE vibevideo.model ALTER COLUMN changed_at SET NOT NULL;
+
+ALTER TABLE vibevideo.job ALTER COLUMN billed DROP EXPRESSION;
+ALTER TABLE vibevideo_internal.till ADD COLUMN noted numeric;
 
 -- Costs are exact.  Both types are stored alike, and ALTER TABLE would want to have every
 -- function dropped that takes a job.
@@ -600,7 +604,8 @@ For operators.';
  *
  * A video may cost a little more than was asked for, since files play longer by a
  * frame, or by the end of an audio track, and fal.ai bills what was made: the
- * allowance is reserved as well.
+ * allowance is reserved as well.  When it is made, what it has cost is settled
+ * (settled_cost), and the rest goes back to the budgets (limits.sql).
  */
 CREATE TABLE vibevideo.price_rule (
 	endpoint text COLLATE pg_catalog."C" NOT NULL,
@@ -856,6 +861,177 @@ END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.most_cost(text, jsonb, timestamptz) IS 'what a job with this input costs at most, null if that is not known; owner only';
 
+-- What fal.ai's billable unit of an endpoint costs, NULL if that is not known.
+CREATE FUNCTION vibevideo_internal.base_price(endpoint text, at timestamptz)
+RETURNS numeric LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT r.unit_price_usd FROM vibevideo.price_rule r
+	WHERE r.endpoint = base_price.endpoint AND r.source = 'fal' AND r.applies = '{}' AND r.valid_from <= base_price.at
+	ORDER BY r.valid_from DESC LIMIT 1;
+END;
+COMMENT ON FUNCTION vibevideo_internal.base_price(text, timestamptz) IS 'what fal.ai''s billable unit of a model costs, null if that is not known; owner only';
+
+/*
+ * vibevideo_internal.settled_cost(endpoint, input, at, rendered, units, duration_ms) - what a job
+ * has cost, and how that is known.
+ *
+ * fal.ai's own word comes first: with the result it says how many of its units it
+ * bills.  What one costs is its base price, in which resolution and the like are not
+ * counted, or an operator's price of a unit (custom).  Else it is the seconds that the
+ * video plays; as many as were asked for, if they differ by no more than files do.
+ * Else it is what was asked for.  Nothing is billed without a video, unless fal.ai
+ * says so.
+ */
+CREATE FUNCTION vibevideo_internal.settled_cost(endpoint text, input jsonb, at timestamptz, rendered boolean, units numeric, duration_ms bigint,
+												OUT cost_usd numeric, OUT cost_source text)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	r vibevideo.price_rule;
+	unit_usd numeric;
+	asked numeric;
+	seconds numeric;
+BEGIN
+	IF units = 0 OR NOT rendered AND units IS NULL THEN
+		cost_usd = 0;
+		cost_source = CASE WHEN units = 0 THEN 'units' END;
+		RETURN;
+	END IF;
+	r = vibevideo_internal.rule_for(endpoint, input, at);
+	IF units > 0 THEN
+		unit_usd = CASE WHEN r.source IS DISTINCT FROM 'operator' THEN vibevideo_internal.base_price(endpoint, now())
+						WHEN r.unit = 'custom' THEN r.unit_price_usd END;
+		IF unit_usd IS NOT NULL THEN
+			cost_usd = trim_scale(unit_usd * units);
+			cost_source = 'units';
+			RETURN;
+		END IF;
+	END IF;
+	asked = vibevideo_internal.quantity_in(r, input);
+	cost_source = 'estimate';
+	IF r.unit = 'second' AND duration_ms IS NOT NULL THEN
+		seconds = duration_ms / 1000.0;
+		asked = CASE WHEN abs(seconds - asked) <= greatest(r.allowance, 0.1) THEN asked ELSE seconds END;
+		cost_source = 'duration';
+	END IF;
+	cost_usd = trim_scale(r.unit_price_usd * asked);
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.settled_cost(text, jsonb, timestamptz, boolean, numeric, bigint) IS 'what a job has cost, null if that is not known, and how it is known; owner only';
+
+-- What fal.ai's billable unit of an endpoint costs, NULL if that is not known.
+CREATE FUNCTION vibevideo_internal.base_price(endpoint text, at timestamptz)
+RETURNS numeric LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT r.unit_price_usd FROM vibevideo.price_rule r
+	WHERE r.endpoint = base_price.endpoint AND r.source = 'fal' AND r.applies = '{}' AND r.valid_from <= base_price.at
+	ORDER BY r.valid_from DESC LIMIT 1;
+END;
+COMMENT ON FUNCTION vibevideo_internal.base_price(text, timestamptz) IS 'what fal.ai''s billable unit of a model costs, null if that is not known; owner only';
+
+/*
+ * vibevideo_internal.settled_cost(endpoint, input, at, rendered, units, duration_ms) - what a job
+ * has cost, and how that is known.
+ *
+ * fal.ai's own word comes first: with the result it says how many of its units it
+ * bills.  What one costs is its base price, in which resolution and the like are not
+ * counted, or an operator's price of a unit (custom).  Else it is the seconds that the
+ * video plays; as many as were asked for, if they differ by no more than files do.
+ * Else it is what was asked for.  Nothing is billed without a video, unless fal.ai
+ * says so.
+ */
+CREATE FUNCTION vibevideo_internal.settled_cost(endpoint text, input jsonb, at timestamptz, rendered boolean, units numeric, duration_ms bigint,
+												OUT cost_usd numeric, OUT cost_source text)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	r vibevideo.price_rule;
+	unit_usd numeric;
+	asked numeric;
+	seconds numeric;
+BEGIN
+	IF units = 0 OR NOT rendered AND units IS NULL THEN
+		cost_usd = 0;
+		cost_source = CASE WHEN units = 0 THEN 'units' END;
+		RETURN;
+	END IF;
+	r = vibevideo_internal.rule_for(endpoint, input, at);
+	IF units > 0 THEN
+		unit_usd = CASE WHEN r.source IS DISTINCT FROM 'operator' THEN vibevideo_internal.base_price(endpoint, now())
+						WHEN r.unit = 'custom' THEN r.unit_price_usd END;
+		IF unit_usd IS NOT NULL THEN
+			cost_usd = trim_scale(unit_usd * units);
+			cost_source = 'units';
+			RETURN;
+		END IF;
+	END IF;
+	asked = vibevideo_internal.quantity_in(r, input);
+	cost_source = 'estimate';
+	IF r.unit = 'second' AND duration_ms IS NOT NULL THEN
+		seconds = duration_ms / 1000.0;
+		asked = CASE WHEN abs(seconds - asked) <= greatest(r.allowance, 0.1) THEN asked ELSE seconds END;
+		cost_source = 'duration';
+	END IF;
+	cost_usd = trim_scale(r.unit_price_usd * asked);
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.settled_cost(text, jsonb, timestamptz, boolean, numeric, bigint) IS 'what a job has cost, null if that is not known, and how it is known; owner only';
+
+-- What fal.ai's billable unit of an endpoint costs, NULL if that is not known.
+CREATE FUNCTION vibevideo_internal.base_price(endpoint text, at timestamptz)
+RETURNS numeric LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT r.unit_price_usd FROM vibevideo.price_rule r
+	WHERE r.endpoint = base_price.endpoint AND r.source = 'fal' AND r.applies = '{}' AND r.valid_from <= base_price.at
+	ORDER BY r.valid_from DESC LIMIT 1;
+END;
+COMMENT ON FUNCTION vibevideo_internal.base_price(text, timestamptz) IS 'what fal.ai''s billable unit of a model costs, null if that is not known; owner only';
+
+/*
+ * vibevideo_internal.settled_cost(endpoint, input, at, rendered, units, duration_ms) - what a job
+ * has cost, and how that is known.
+ *
+ * fal.ai's own word comes first: with the result it says how many of its units it
+ * bills.  What one costs is its base price, in which resolution and the like are not
+ * counted, or an operator's price of a unit (custom).  Else it is the seconds that the
+ * video plays; as many as were asked for, if they differ by no more than files do.
+ * Else it is what was asked for.  Nothing is billed without a video, unless fal.ai
+ * says so.
+ */
+CREATE FUNCTION vibevideo_internal.settled_cost(endpoint text, input jsonb, at timestamptz, rendered boolean, units numeric, duration_ms bigint,
+												OUT cost_usd numeric, OUT cost_source text)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	r vibevideo.price_rule;
+	unit_usd numeric;
+	asked numeric;
+	seconds numeric;
+BEGIN
+	IF units = 0 OR NOT rendered AND units IS NULL THEN
+		cost_usd = 0;
+		cost_source = CASE WHEN units = 0 THEN 'units' END;
+		RETURN;
+	END IF;
+	r = vibevideo_internal.rule_for(endpoint, input, at);
+	IF units > 0 THEN
+		unit_usd = CASE WHEN r.source IS DISTINCT FROM 'operator' THEN vibevideo_internal.base_price(endpoint, now())
+						WHEN r.unit = 'custom' THEN r.unit_price_usd END;
+		IF unit_usd IS NOT NULL THEN
+			cost_usd = trim_scale(unit_usd * units);
+			cost_source = 'units';
+			RETURN;
+		END IF;
+	END IF;
+	asked = vibevideo_internal.quantity_in(r, input);
+	cost_source = 'estimate';
+	IF r.unit = 'second' AND duration_ms IS NOT NULL THEN
+		seconds = duration_ms / 1000.0;
+		asked = CASE WHEN abs(seconds - asked) <= greatest(r.allowance, 0.1) THEN asked ELSE seconds END;
+		cost_source = 'duration';
+	END IF;
+	cost_usd = trim_scale(r.unit_price_usd * asked);
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.settled_cost(text, jsonb, timestamptz, boolean, numeric, bigint) IS 'what a job has cost, null if that is not known, and how it is known; owner only';
+
 CREATE FUNCTION vibevideo.estimate(endpoint text, input jsonb)
 RETURNS vibevideo.estimated LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -900,6 +1076,9 @@ ALTER TABLE vibevideo.job ADD COLUMN forgotten_at timestamptz, ADD COLUMN object
 -- ones are taken back by the trigger
 ALTER TABLE vibevideo.job ADD COLUMN unsettled boolean;
 ALTER TABLE vibevideo.job ALTER COLUMN unsettled SET DEFAULT true;
+ALTER TABLE vibevideo.job ADD COLUMN cost_estimated_usd numeric,
+	ADD COLUMN cost_source text CHECK (cost_source OPERATOR(pg_catalog.=) ANY (ARRAY['units', 'duration', 'estimate', 'bill'])),
+	ADD COLUMN billable_units numeric;
 CREATE INDEX past_costs_day ON vibevideo.past_costs (day);
 COMMENT ON TABLE vibevideo.past_costs IS 'costs of jobs that have ended, be they still in vibevideo.job or not; user_id is empty where nobody is known';
 INSERT INTO vibevideo.past_costs AS p (user_id, day, model, submits, videos, settled_usd)
@@ -1194,7 +1373,8 @@ SELECT j.job_id, j.vibelog_id COLLATE pg_catalog."default" AS vibelog_id, vibevi
 	   CASE WHEN vibevideo.is_active(j.state) OR j.row_dirty THEN (vibevideo_internal.reason_of(j.job_id)).code END AS waits_for,
 	   CASE WHEN vibevideo.is_active(j.state) OR j.row_dirty THEN (vibevideo_internal.reason_of(j.job_id)).sentence END AS why,
 	   CASE WHEN vibevideo.is_active(j.state) OR j.row_dirty THEN (vibevideo_internal.reason_of(j.job_id)).until END AS waits_until,
-	   CASE WHEN vibevideo.is_active(j.state) THEN (vibevideo_internal.reason_of(j.job_id)).estimate END AS estimate
+	   CASE WHEN vibevideo.is_active(j.state) THEN (vibevideo_internal.reason_of(j.job_id)).estimate END AS estimate,
+	   j.cost_estimated_usd, j.cost_source, j.billable_units
 FROM vibevideo.job j;
 COMMENT ON VIEW vibevideo.jobs IS 'one row a job, newest state, for dashboards';
 COMMENT ON COLUMN vibevideo.jobs.job_id IS 'the job''s number';
@@ -1225,8 +1405,8 @@ COMMENT ON COLUMN vibevideo.jobs.updated_at IS 'when it last changed, but for th
 COMMENT ON COLUMN vibevideo.jobs.completed_at IS 'when it ended, successfully or not; NULL until then';
 COMMENT ON COLUMN vibevideo.jobs.row_dirty IS 'the app''s row does not show the job yet';
 COMMENT ON COLUMN vibevideo.jobs.row_error IS 'why the row could not be written; NULL: nothing is wrong';
-COMMENT ON COLUMN vibevideo.jobs.cost_usd IS 'what it costs at most by the price when it was made, in USD, rounded; NULL if that was not known';
-COMMENT ON COLUMN vibevideo.jobs.billed IS 'fal.ai has rendered the video, and bills it';
+COMMENT ON COLUMN vibevideo.jobs.cost_usd IS 'what it has cost, in USD, rounded; the most that it can cost until that is settled, 0 if it has ended and is not billed; NULL if that is not known';
+COMMENT ON COLUMN vibevideo.jobs.billed IS 'fal.ai has rendered the video, or billed something for it; never NULL';
 COMMENT ON COLUMN vibevideo.jobs.bytes_per_second IS 'how many bytes are copied in a second, just now; NULL when no copy runs';
 COMMENT ON COLUMN vibevideo.jobs.seconds_left IS 'how many seconds the copy still takes at that speed; NULL when none runs, or the size is not known';
 COMMENT ON COLUMN vibevideo.jobs.duration_ms IS 'how long the video plays, in milliseconds, as the file says; NULL if it does not say, or until it was read';
@@ -1236,6 +1416,15 @@ COMMENT ON COLUMN vibevideo.jobs.waits_for IS 'what holds it now: a code of vibe
 COMMENT ON COLUMN vibevideo.jobs.why IS 'the same as a sentence for operators; NULL when waits_for is';
 COMMENT ON COLUMN vibevideo.jobs.waits_until IS 'until when; NULL if that is not known';
 COMMENT ON COLUMN vibevideo.jobs.estimate IS 'how long it may still take until the video is there; NULL if nobody can tell';
+COMMENT ON COLUMN vibevideo.jobs.cost_estimated_usd IS 'what it could cost at most by the price when it was made, in USD; NULL if that was not known';
+COMMENT ON COLUMN vibevideo.jobs.cost_source IS 'where cost_usd comes from: units, what fal.ai said that it bills; duration, how long the video plays; estimate, what was asked for; bill, fal.ai''s bill; NULL until it is settled, or if nothing was billed';
+COMMENT ON COLUMN vibevideo.jobs.billable_units IS 'how many units fal.ai bills for it, as it said with the result; NULL if it did not';
+COMMENT ON COLUMN vibevideo.jobs.cost_estimated_usd IS 'what it could cost at most by the price when it was made, in USD; NULL if that was not known';
+COMMENT ON COLUMN vibevideo.jobs.cost_source IS 'where cost_usd comes from: units, what fal.ai said that it bills; duration, how long the video plays; estimate, what was asked for; bill, fal.ai''s bill; NULL until it is settled, or if nothing was billed';
+COMMENT ON COLUMN vibevideo.jobs.billable_units IS 'how many units fal.ai bills for it, as it said with the result; NULL if it did not';
+COMMENT ON COLUMN vibevideo.jobs.cost_estimated_usd IS 'what it could cost at most by the price when it was made, in USD; NULL if that was not known';
+COMMENT ON COLUMN vibevideo.jobs.cost_source IS 'where cost_usd comes from: units, what fal.ai said that it bills; duration, how long the video plays; estimate, what was asked for; bill, fal.ai''s bill; NULL until it is settled, or if nothing was billed';
+COMMENT ON COLUMN vibevideo.jobs.billable_units IS 'how many units fal.ai bills for it, as it said with the result; NULL if it did not';
 
 DROP FUNCTION vibevideo.worker_info();
 CREATE FUNCTION vibevideo.worker_info(OUT pid int, OUT started_at timestamptz, OUT heartbeat_at timestamptz,
@@ -2935,6 +3124,9 @@ CREATE OR REPLACE FUNCTION vibevideo_internal.jobs_deleted()
 RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	j vibevideo.job;
+	cost numeric;
+	cost numeric;
+	cost numeric;
 BEGIN
 	INSERT INTO vibevideo_internal.new_costs (user_id, day, model, submits, videos, settled_usd)
 	SELECT coalesce(g.requested_by, ''), (g.created_at AT TIME ZONE 'UTC')::date, g.model,
@@ -2942,7 +3134,11 @@ BEGIN
 		   coalesce(sum(g.cost_usd) FILTER (WHERE g.billed), 0)
 	FROM gone g WHERE g.unsettled GROUP BY 1, 2, 3;
 	FOR j IN SELECT g.* FROM gone g WHERE vibevideo.is_active(g.state) LOOP
-		PERFORM vibevideo_internal.release(j);
+		PERFORM vibevideo_internal.free_slots(j);
+		cost = j.cost_usd;
+		j.state = 'cancelled';
+		j.cost_usd = 0;
+		PERFORM vibevideo_internal.spend(j, cost, false);
 	END LOOP;
 	RETURN NULL;
 END
@@ -3113,7 +3309,8 @@ BEGIN
 												  'no more videos can be requested today', vibevideo_internal.next_day());
 		END IF;
 		CONTINUE WHEN l.spend_per_day_usd IS NULL OR cost = 0;
-		PERFORM vibevideo_internal.put_back_counted(l.who);
+		PERFORM vibevideo_internal.drop_outdated(l.who);
+		PERFORM vibevideo_internal.settle_counted(l.who);
 		-- the same with money: what is held beyond the limit must be there as well
 		held.usd = held.usd + (SELECT coalesce(sum(t.used), 0) FROM vibevideo_internal.till t
 							   WHERE t.who = l.who AND t.n > 1000000 AND t.day >= today AND t.used > 0);
@@ -4050,11 +4247,11 @@ BEGIN
 		spent = spent - filled;
 		INSERT INTO vibevideo_internal.till (who, n, day, used) VALUES (make_tills.who, missing.n, day_made, filled) ON CONFLICT DO NOTHING;
 	END LOOP;
-	-- who ends one of these before our commit sees nothing that it could give back to
-	INSERT INTO vibevideo_internal.till (who, n, day, used)
-	SELECT make_tills.who, vibevideo_internal.counted_till(j.job_id), day_made, 0
+	-- who settles one of these before our commit sees nothing that it could give back to
+	INSERT INTO vibevideo_internal.till (who, n, day, used, noted)
+	SELECT make_tills.who, vibevideo_internal.counted_till(j.job_id), day_made, 0, j.cost_usd
 	FROM vibevideo_internal.counted_jobs(make_tills.who, 'spend') j
-	WHERE NOT j.billed AND j.cost_usd > 0 AND j.created_at >= day_made::timestamp AT TIME ZONE 'UTC'
+	WHERE vibevideo.is_active(j.state) AND j.cost_usd > 0 AND j.created_at >= day_made::timestamp AT TIME ZONE 'UTC'
 	ON CONFLICT DO NOTHING;
 END
 $$;
@@ -4136,7 +4333,8 @@ BEGIN
 			OR NOT EXISTS (SELECT FROM vibevideo_internal.counted c WHERE c.who = l.who AND c.kind = 'spend');
 		missing = vibevideo_internal.take_budget(l.who, l.spend_per_day_usd, j.cost_usd);
 		-- it gives back no more than it has taken
-		INSERT INTO vibevideo_internal.till (who, n, day, used) VALUES (l.who, vibevideo_internal.counted_till(j.job_id), today, 0);
+		INSERT INTO vibevideo_internal.till (who, n, day, used, noted)
+		VALUES (l.who, vibevideo_internal.counted_till(j.job_id), today, 0, j.cost_usd);
 		IF missing > 0 THEN
 			INSERT INTO vibevideo_internal.till (who, n, day, used) VALUES (l.who, nextval('vibevideo_internal.refund_seq'), today, missing);
 		END IF;
@@ -4244,39 +4442,6 @@ ALTER TABLE vibevideo.price_rule ENABLE ALWAYS TRIGGER price_changed;
 CREATE CONSTRAINT TRIGGER price_changed AFTER INSERT OR UPDATE OR DELETE ON vibevideo.model
 	DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION vibevideo_internal.price_changed();
 
-CREATE OR REPLACE FUNCTION vibevideo_internal.release(ended vibevideo.job)
-RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-	today constant date = vibevideo_internal.today();
-	day constant date = (ended.created_at AT TIME ZONE 'UTC')::date;
-	payer text;
-	noted constant bigint = vibevideo_internal.counted_till(ended.job_id);
-BEGIN
-	UPDATE vibevideo_internal.slot s SET day = '-infinity', job_id = NULL
-	FROM (SELECT x.who, x.kind, x.n FROM vibevideo_internal.slot x WHERE x.job_id = ended.job_id AND x.n <= 1000000
-			AND x.day >= today AND (x.kind = 'active' OR NOT ended.billed) FOR NO KEY UPDATE SKIP LOCKED) h
-	WHERE s.who = h.who AND s.kind = h.kind AND s.n = h.n;
-	DELETE FROM vibevideo_internal.slot s
-	USING (SELECT x.who, x.kind, x.n FROM vibevideo_internal.slot x WHERE x.job_id = ended.job_id AND x.n > 1000000
-			 AND (x.kind = 'active' OR NOT ended.billed OR x.day < today) FOR UPDATE SKIP LOCKED) h
-	WHERE s.who = h.who AND s.kind = h.kind AND s.n = h.n;
-
-	IF ended.billed OR ended.cost_usd IS NULL OR ended.cost_usd = 0 OR day < today THEN
-		RETURN;
-	END IF;
-	FOREACH payer IN ARRAY ARRAY['user:' || ended.requested_by, 'global'] LOOP
-		-- while they are made, put_back_counted does it afterwards
-		CONTINUE WHEN NOT EXISTS (SELECT FROM vibevideo_internal.counted c WHERE c.who = payer AND c.kind = 'spend');
-		DELETE FROM vibevideo_internal.till t
-		USING (SELECT x.who, x.n FROM vibevideo_internal.till x WHERE x.who = payer AND x.n = noted FOR UPDATE SKIP LOCKED) h
-		WHERE t.who = h.who AND t.n = h.n;
-		-- or they are about to be made anew, or were made without this orphan
-		CONTINUE WHEN NOT FOUND AND (ended.orphan OR EXISTS (SELECT FROM vibevideo_internal.till t WHERE t.who = payer AND t.n = noted));
-		PERFORM vibevideo_internal.put_back(payer, ended.cost_usd, day);
-	END LOOP;
-END
-$$;
-
 CREATE FUNCTION vibevideo_internal.model_changing()
 RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -4356,7 +4521,7 @@ COMMENT ON COLUMN vibevideo_internal.tally.error_code IS 'why it failed; NULL fo
 COMMENT ON COLUMN vibevideo_internal.tally.ms IS 'how long what ended with this step took: wait, render or copy; NULL if that is not known';
 COMMENT ON COLUMN vibevideo_internal.tally.total_ms IS 'how long all of it took, when it is completed';
 COMMENT ON COLUMN vibevideo_internal.tally.bytes IS 'what was copied';
-COMMENT ON COLUMN vibevideo_internal.tally.usd IS 'what was settled with step rendered, or returned with one of the others';
+COMMENT ON COLUMN vibevideo_internal.tally.usd IS 'what was settled with step rendered, or returned with failed or cancelled; with settled how much more the job has cost, less if it is negative';
 SELECT pg_catalog.pg_extension_config_dump('vibevideo_internal.tally', '');
 SELECT pg_catalog.pg_extension_config_dump('vibevideo_internal.tally_tally_id_seq', '');
 
@@ -4364,7 +4529,7 @@ CREATE TABLE vibevideo_internal.rollup_level (
 	seconds int NOT NULL,
 	at timestamptz NOT NULL,
 	outcome text COLLATE pg_catalog."C" NOT NULL CHECK (outcome OPERATOR(pg_catalog.=) ANY (ARRAY[
-		'submitted', 'accepted', 'rendered', 'completed', 'failed', 'cancelled'])),
+		'submitted', 'accepted', 'rendered', 'completed', 'failed', 'cancelled', 'settled'])),
 	model text COLLATE pg_catalog."C" NOT NULL,
 	error_class text COLLATE pg_catalog."C" NOT NULL,
 	orphan boolean NOT NULL,
@@ -4419,8 +4584,8 @@ SELECT l.seconds, vibevideo_internal.period(l.seconds, t.at), t.outcome COLLATE 
 	   coalesce(sum(t.ms) FILTER (WHERE t.outcome = 'rendered'), 0)::bigint,
 	   coalesce(sum(t.ms) FILTER (WHERE t.outcome = 'completed'), 0)::bigint,
 	   coalesce(sum(t.total_ms), 0)::bigint, coalesce(sum(t.bytes), 0)::bigint,
-	   coalesce(sum(t.usd) FILTER (WHERE t.outcome = 'rendered'), 0),
-	   coalesce(sum(t.usd) FILTER (WHERE t.outcome <> 'rendered'), 0),
+	   coalesce(sum(t.usd) FILTER (WHERE t.outcome = 'rendered' OR t.outcome = 'settled' AND t.usd > 0), 0),
+	   coalesce(sum(abs(t.usd)) FILTER (WHERE t.outcome <> 'rendered' AND NOT (t.outcome = 'settled' AND t.usd > 0)), 0),
 	   vibevideo_internal.histogram(t.ms) FILTER (WHERE t.outcome = 'accepted'),
 	   vibevideo_internal.histogram(t.ms) FILTER (WHERE t.outcome = 'rendered'),
 	   vibevideo_internal.histogram(t.ms) FILTER (WHERE t.outcome = 'completed'),
@@ -4432,18 +4597,18 @@ COMMENT ON VIEW vibevideo.rollup IS
 	'periods (seconds), and add up: what is new may be in a row of its own';
 COMMENT ON COLUMN vibevideo.rollup.seconds IS 'length of the period, in seconds: 60, 300, 3600, 86400, or 0 for all time; each has everything';
 COMMENT ON COLUMN vibevideo.rollup.at IS 'beginning of the period, -infinity for all time; days are of UTC';
-COMMENT ON COLUMN vibevideo.rollup.outcome IS 'the step: submitted, accepted (by fal.ai), rendered, completed, failed or cancelled';
+COMMENT ON COLUMN vibevideo.rollup.outcome IS 'the step: submitted, accepted (by fal.ai), rendered, completed, failed or cancelled; or settled, when what it has cost became known later';
 COMMENT ON COLUMN vibevideo.rollup.model IS 'fal.ai''s endpoint id';
 COMMENT ON COLUMN vibevideo.rollup.error_class IS 'of failed jobs, as vibevideo.error_class says it; empty for others';
 COMMENT ON COLUMN vibevideo.rollup.orphan IS 'the jobs'' transactions were rolled back after they were sent';
-COMMENT ON COLUMN vibevideo.rollup.n IS 'how many; a job whose copy failed and was made again has ended twice, every other step is taken once';
+COMMENT ON COLUMN vibevideo.rollup.n IS 'how many; a job whose copy failed and was made again has ended twice, and may be settled more than once, every other step is taken once';
 COMMENT ON COLUMN vibevideo.rollup.wait_ms IS 'sum of milliseconds from the request until fal.ai had accepted it; with step accepted, else 0';
 COMMENT ON COLUMN vibevideo.rollup.render_ms IS 'sum of milliseconds from then until the video was made, fal.ai''s queue included; with step rendered, else 0';
 COMMENT ON COLUMN vibevideo.rollup.copy_ms IS 'sum of milliseconds from then until it was stored; with step completed, else 0';
 COMMENT ON COLUMN vibevideo.rollup.total_ms IS 'sum of milliseconds from the request until the video was there; with step completed, else 0';
 COMMENT ON COLUMN vibevideo.rollup.bytes IS 'sum of bytes copied; with step completed, else 0';
-COMMENT ON COLUMN vibevideo.rollup.settled_usd IS 'price of videos that were made, in USD; with step rendered, else 0';
-COMMENT ON COLUMN vibevideo.rollup.returned_usd IS 'price of jobs that ended without a video, in USD; with steps failed and cancelled, else 0';
+COMMENT ON COLUMN vibevideo.rollup.settled_usd IS 'what videos have cost, in USD, with step rendered, and with settled what they have cost more; else 0';
+COMMENT ON COLUMN vibevideo.rollup.returned_usd IS 'price of jobs that ended without being billed, in USD, with steps failed and cancelled, and with settled what jobs have cost less; else 0';
 COMMENT ON COLUMN vibevideo.rollup.wait IS 'histogram of what wait_ms is the sum of: how many in each bucket, whose bounds vibevideo.histogram_bounds() returns; NULL if there is nothing in it';
 COMMENT ON COLUMN vibevideo.rollup.render IS 'histogram of what render_ms is the sum of; NULL if there is nothing in it';
 COMMENT ON COLUMN vibevideo.rollup.copy IS 'histogram of what copy_ms is the sum of; NULL if there is nothing in it';
@@ -4467,7 +4632,8 @@ BEGIN
 			   t.orphan, count(*) AS n,
 			   sum(t.ms) FILTER (WHERE t.outcome = 'accepted') AS wait_ms, sum(t.ms) FILTER (WHERE t.outcome = 'rendered') AS render_ms,
 			   sum(t.ms) FILTER (WHERE t.outcome = 'completed') AS copy_ms, sum(t.total_ms) AS total_ms, sum(t.bytes) AS bytes,
-			   sum(t.usd) FILTER (WHERE t.outcome = 'rendered') AS settled_usd, sum(t.usd) FILTER (WHERE t.outcome <> 'rendered') AS returned_usd,
+			   sum(t.usd) FILTER (WHERE t.outcome = 'rendered' OR t.outcome = 'settled' AND t.usd > 0) AS settled_usd,
+			   sum(abs(t.usd)) FILTER (WHERE t.outcome <> 'rendered' AND NOT (t.outcome = 'settled' AND t.usd > 0)) AS returned_usd,
 			   vibevideo_internal.histogram(t.ms) FILTER (WHERE t.outcome = 'accepted') AS wait,
 			   vibevideo_internal.histogram(t.ms) FILTER (WHERE t.outcome = 'rendered') AS render,
 			   vibevideo_internal.histogram(t.ms) FILTER (WHERE t.outcome = 'completed') AS copy,
@@ -4742,10 +4908,10 @@ BEGIN
 		RETURN QUERY
 		WITH found AS (
 			SELECT date_bin(stride, r.at, monday) AS at, CASE metric WHEN 'errors' THEN r.error_class ELSE r.model END AS label,
-				   sum(CASE metric WHEN 'spend_usd' THEN r.settled_usd ELSE r.n END)::double precision AS value
+				   sum(CASE metric WHEN 'spend_usd' THEN r.settled_usd - r.returned_usd ELSE r.n END)::double precision AS value
 			FROM vibevideo.rollup r
 			WHERE r.seconds = level AND r.at >= first AND (metric = 'spend_usd' OR NOT r.orphan)
-			  AND r.outcome = CASE metric WHEN 'spend_usd' THEN 'rendered' WHEN 'errors' THEN 'failed' ELSE metric END
+			  AND r.outcome = ANY (CASE metric WHEN 'spend_usd' THEN ARRAY['rendered', 'settled'] WHEN 'errors' THEN ARRAY['failed'] ELSE ARRAY[metric] END)
 			GROUP BY 1, 2
 		)
 		SELECT g.at, l.label, coalesce(f.value, 0)
@@ -4760,8 +4926,8 @@ END
 $$;
 COMMENT ON FUNCTION vibevideo.series(text, timestamptz, interval) IS
 'Returns a number for each step of time and each label, for charts.
-metric: submitted, completed, failed, cancelled (jobs, without orphans), spend_usd (price of rendered
-  videos, in USD), wait_p50, wait_p95 and the same of render, copy and total (seconds), labelled by model;
+metric: submitted, completed, failed, cancelled (jobs, without orphans), spend_usd (what rendered
+  videos have cost, in USD), wait_p50, wait_p95 and the same of render, copy and total (seconds), labelled by model;
   errors (failed jobs), labelled by class of error; backlog (the most unfinished jobs), labelled by state.
 since: a moment in the first step; default: a day ago.
 step: length of a step, whole minutes. With whole days it goes back as far as anything is known, with whole
@@ -4799,34 +4965,156 @@ ORDER BY s.at;
 CREATE TRIGGER model_changing BEFORE INSERT OR UPDATE ON vibevideo.model
 	FOR EACH ROW EXECUTE FUNCTION vibevideo_internal.model_changing();
 ALTER TABLE vibevideo.model ENABLE ALWAYS TRIGGER model_changing, ENABLE ALWAYS TRIGGER price_changed;
+-- What a job has cost is settled, from now on; until then it is what it can cost at most.
+-- One that has ended and is not billed costs nothing.
+ALTER TABLE vibevideo.job DISABLE TRIGGER USER;
+UPDATE vibevideo.job j SET cost_usd = 0 WHERE j.state IN ('failed', 'cancelled') AND NOT j.billed AND j.cost_usd <> 0;
+ALTER TABLE vibevideo.job ENABLE TRIGGER USER;
 ALTER TABLE vibevideo.job ENABLE ALWAYS TRIGGER job_changing, ENABLE ALWAYS TRIGGER job_changed, ENABLE ALWAYS TRIGGER jobs_deleted;
 ALTER TABLE vibevideo.limit ENABLE ALWAYS TRIGGER limit_changed;
 
+-- An empty till with this number notes what of a job is in the others though it
+-- has not taken it itself: they were made when it was active already, or it is an
+-- orphan.
 CREATE FUNCTION vibevideo_internal.counted_till(job_id bigint)
 RETURNS bigint LANGUAGE sql IMMUTABLE
 RETURN 1000000000000 + job_id;
-COMMENT ON FUNCTION vibevideo_internal.counted_till(bigint) IS 'the number of the till that notes whose cost was counted when the others were made; owner only';
+COMMENT ON FUNCTION vibevideo_internal.counted_till(bigint) IS 'the number of the till that notes what of a job was counted when the others were made; owner only';
 
-CREATE FUNCTION vibevideo_internal.put_back_counted(who text)
+-- A till with number 0 says that the others are to be made anew: a job that had ended
+-- has got another cost, while somebody may have been making them.
+CREATE FUNCTION vibevideo_internal.drop_outdated(who text)
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF EXISTS (SELECT FROM vibevideo_internal.till t WHERE t.who = drop_outdated.who AND t.n = 0) THEN
+		DELETE FROM vibevideo_internal.counted c WHERE c.who = drop_outdated.who AND c.kind = 'spend';
+		DELETE FROM vibevideo_internal.till t
+		USING (SELECT x.who, x.n FROM vibevideo_internal.till x WHERE x.who = drop_outdated.who FOR UPDATE SKIP LOCKED) u
+		WHERE t.who = u.who AND t.n = u.n;
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.drop_outdated(text) IS 'drops a budget''s tills if they are to be made anew; owner only';
+
+-- Less was spent on a day than its tills say, or more: that takes what there is not.
+CREATE FUNCTION vibevideo_internal.change_spent(who text, usd numeric, day date)
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF usd < 0 THEN
+		PERFORM vibevideo_internal.put_back(change_spent.who, -usd, change_spent.day);
+	ELSIF usd > 0 THEN
+		INSERT INTO vibevideo_internal.till (who, n, day, used)
+		VALUES (change_spent.who, nextval('vibevideo_internal.refund_seq'), change_spent.day, change_spent.usd);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.change_spent(text, numeric, date) IS 'adds to what was spent of a day''s budget, or takes from it, without waiting; owner only';
+
+-- Of the jobs that were counted when a budget's tills were made, the costs have
+-- changed of those that were settled before anybody could see these.
+CREATE FUNCTION vibevideo_internal.settle_counted(who text)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	t record;
 BEGIN
 	FOR t IN
-		SELECT x.n, x.day, j.cost_usd, j.billed
+		SELECT x.n, x.day, coalesce(j.cost_usd, 0) AS cost, x.noted, vibevideo.is_active(j.state) AS active
 		FROM vibevideo_internal.till x JOIN vibevideo.job j ON j.job_id = x.n - vibevideo_internal.counted_till(0)
-		WHERE x.who = put_back_counted.who AND x.n > vibevideo_internal.counted_till(0) AND NOT vibevideo.is_active(j.state)
+		WHERE x.who = settle_counted.who AND x.n > vibevideo_internal.counted_till(0)
+		  AND (NOT vibevideo.is_active(j.state) OR coalesce(j.cost_usd, 0) <> x.noted)
 		FOR UPDATE OF x SKIP LOCKED
 	LOOP
-		DELETE FROM vibevideo_internal.till x WHERE x.who = put_back_counted.who AND x.n = t.n;
-		IF NOT t.billed AND t.day >= vibevideo_internal.today() THEN
-			PERFORM vibevideo_internal.put_back(put_back_counted.who, t.cost_usd, t.day);
+		IF t.active THEN
+			UPDATE vibevideo_internal.till x SET noted = t.cost WHERE x.who = settle_counted.who AND x.n = t.n;
+		ELSE
+			DELETE FROM vibevideo_internal.till x WHERE x.who = settle_counted.who AND x.n = t.n;
+		END IF;
+		IF t.day >= vibevideo_internal.today() THEN
+			PERFORM vibevideo_internal.change_spent(settle_counted.who, t.cost - t.noted, t.day);
 		END IF;
 	END LOOP;
 END
 $$;
-COMMENT ON FUNCTION vibevideo_internal.put_back_counted(text) IS
-	'gives back the cost of jobs that ended while a budget''s tills were made; owner only';
+COMMENT ON FUNCTION vibevideo_internal.settle_counted(text) IS
+	'settles the costs of jobs that were settled while a budget''s tills were made; owner only';
+
+-- Gives back the slots of a job that ended: its place among the active ones, and that
+-- of the day too if it is not billed.  Waits for nobody: a slot that somebody
+-- holds, since all are being made anew, is taken back by who needs one.
+CREATE FUNCTION vibevideo_internal.free_slots(ended vibevideo.job)
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	today constant date = vibevideo_internal.today();
+BEGIN
+	UPDATE vibevideo_internal.slot s SET day = '-infinity', job_id = NULL
+	FROM (SELECT x.who, x.kind, x.n FROM vibevideo_internal.slot x WHERE x.job_id = ended.job_id AND x.n <= 1000000
+			AND x.day >= today AND (x.kind = 'active' OR NOT ended.billed) FOR NO KEY UPDATE SKIP LOCKED) h
+	WHERE s.who = h.who AND s.kind = h.kind AND s.n = h.n;
+	DELETE FROM vibevideo_internal.slot s
+	USING (SELECT x.who, x.kind, x.n FROM vibevideo_internal.slot x WHERE x.job_id = ended.job_id AND x.n > 1000000
+			 AND (x.kind = 'active' OR NOT ended.billed OR x.day < today) FOR UPDATE SKIP LOCKED) h
+	WHERE s.who = h.who AND s.kind = h.kind AND s.n = h.n;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.free_slots(vibevideo.job) IS 'gives back the slots of a job that ended; owner only';
+
+-- fal.ai has billed a job that had ended and given back its place of the day.
+CREATE FUNCTION vibevideo_internal.take_late_slot(j vibevideo.job)
+RETURNS void LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	INSERT INTO vibevideo_internal.slot (who, kind, n, day, job_id)
+	SELECT c.who, c.kind, nextval('vibevideo_internal.refund_seq'), (j.created_at AT TIME ZONE 'UTC')::date, j.job_id
+	FROM vibevideo_internal.counted c
+	WHERE c.who = ANY (ARRAY['user:' || j.requested_by, 'global']) AND c.kind = 'submits'
+	  AND (j.created_at AT TIME ZONE 'UTC')::date >= vibevideo_internal.today()
+	  AND NOT EXISTS (SELECT FROM vibevideo_internal.slot s WHERE s.who = c.who AND s.kind = c.kind AND s.job_id = j.job_id);
+END;
+COMMENT ON FUNCTION vibevideo_internal.take_late_slot(vibevideo.job) IS 'has a job count as one of its day though it had ended as one that is not billed; owner only';
+
+/*
+ * vibevideo_internal.spend(job, was, had_ended) - a job costs something else than it did:
+ * the difference goes back to today's budgets, or is taken from them and be it more
+ * than there is.  Waits for nobody: while tills are made, settle_counted does it
+ * afterwards or, for a job that had ended and was not noted, they are made anew.
+ */
+CREATE FUNCTION vibevideo_internal.spend(j vibevideo.job, was numeric, had_ended boolean)
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	day constant date = (j.created_at AT TIME ZONE 'UTC')::date;
+	cost constant numeric = coalesce(j.cost_usd, 0);
+	note constant bigint = vibevideo_internal.counted_till(j.job_id);
+	ends constant boolean = NOT vibevideo.is_active(j.state);
+	payer text;
+	t record;
+BEGIN
+	IF day < vibevideo_internal.today() THEN
+		RETURN;
+	END IF;
+	FOREACH payer IN ARRAY ARRAY['user:' || j.requested_by, 'global'] LOOP
+		CONTINUE WHEN payer IS NULL;
+		IF NOT EXISTS (SELECT FROM vibevideo_internal.counted c WHERE c.who = payer AND c.kind = 'spend') THEN
+			IF had_ended THEN
+				INSERT INTO vibevideo_internal.till (who, n, day) VALUES (payer, 0, day) ON CONFLICT DO NOTHING;
+			END IF;
+			CONTINUE;
+		END IF;
+		SELECT x.n, x.noted INTO t FROM vibevideo_internal.till x WHERE x.who = payer AND x.n = note FOR UPDATE SKIP LOCKED;
+		IF NOT FOUND THEN
+			-- they are about to be made anew, or were made without this orphan
+			CONTINUE WHEN EXISTS (SELECT FROM vibevideo_internal.till x WHERE x.who = payer AND x.n = note) OR j.orphan AND NOT had_ended;
+			PERFORM vibevideo_internal.change_spent(payer, cost - coalesce(was, 0), day);
+			CONTINUE;
+		END IF;
+		IF ends THEN
+			DELETE FROM vibevideo_internal.till x WHERE x.who = payer AND x.n = note;
+		ELSE
+			UPDATE vibevideo_internal.till x SET noted = cost WHERE x.who = payer AND x.n = note;
+		END IF;
+		PERFORM vibevideo_internal.change_spent(payer, cost - t.noted, day);
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.spend(vibevideo.job, numeric, boolean) IS 'takes from today''s budgets what a job costs more than before, or gives back what it costs less; owner only';
 
 -------------------------------------------------------------------------------
 -- Who may look and act, and what was done
@@ -6335,8 +6623,8 @@ COMMENT ON COLUMN vibevideo.job.duration_ms IS 'how long the video plays, in mil
 COMMENT ON COLUMN vibevideo.job.video_url IS 'the video''s public URL; NULL until it is stored';
 COMMENT ON COLUMN vibevideo.job.error_code IS 'what is wrong, for programs, perhaps only for a while; NULL if nothing is';
 COMMENT ON COLUMN vibevideo.job.error IS 'what is wrong, in the words of fal.ai, Storage or vibevideo, for operators; NULL if nothing is';
-COMMENT ON COLUMN vibevideo.job.cost_usd IS 'what it costs at most by the price when it was made, in USD; NULL if that was not known';
-COMMENT ON COLUMN vibevideo.job.billed IS 'fal.ai has rendered the video, and bills it';
+COMMENT ON COLUMN vibevideo.job.cost_usd IS 'what it has cost, in USD; the most that it can cost until that is settled, 0 if it has ended and is not billed; NULL if that is not known';
+COMMENT ON COLUMN vibevideo.job.billed IS 'fal.ai has rendered the video, or billed something for it; never NULL';
 COMMENT ON COLUMN vibevideo.job.created_at IS 'when it was requested';
 COMMENT ON COLUMN vibevideo.job.sent_at IS 'when it was last sent to fal.ai; NULL if it was not';
 COMMENT ON COLUMN vibevideo.job.submitted_at IS 'when fal.ai accepted it; NULL until then';
@@ -6353,6 +6641,15 @@ COMMENT ON COLUMN vibevideo.job.objection IS 'what the model objects to in the i
 COMMENT ON COLUMN vibevideo.job.earlier_position IS 'its place in fal.ai''s queue at earlier_at, which shows how fast it moves; NULL if it is not there';
 COMMENT ON COLUMN vibevideo.job.earlier_at IS 'a moment 5 to 10 minutes ago while it is in fal.ai''s queue, or when it came there; NULL if it is not there';
 COMMENT ON COLUMN vibevideo.job.unsettled IS 'what it costs is not among the sums yet: it is active, or had ended when it was inserted; NULL once it is';
+COMMENT ON COLUMN vibevideo.job.cost_estimated_usd IS 'what it could cost at most by the price when it was made, in USD; NULL if that was not known';
+COMMENT ON COLUMN vibevideo.job.cost_source IS 'where cost_usd comes from: units, what fal.ai said that it bills; duration, how long the video plays; estimate, what was asked for; bill, fal.ai''s bill; NULL until it is settled, or if nothing was billed';
+COMMENT ON COLUMN vibevideo.job.billable_units IS 'how many units fal.ai bills for it, as it said with the result; NULL if it did not';
+COMMENT ON COLUMN vibevideo.job.cost_estimated_usd IS 'what it could cost at most by the price when it was made, in USD; NULL if that was not known';
+COMMENT ON COLUMN vibevideo.job.cost_source IS 'where cost_usd comes from: units, what fal.ai said that it bills; duration, how long the video plays; estimate, what was asked for; bill, fal.ai''s bill; NULL until it is settled, or if nothing was billed';
+COMMENT ON COLUMN vibevideo.job.billable_units IS 'how many units fal.ai bills for it, as it said with the result; NULL if it did not';
+COMMENT ON COLUMN vibevideo.job.cost_estimated_usd IS 'what it could cost at most by the price when it was made, in USD; NULL if that was not known';
+COMMENT ON COLUMN vibevideo.job.cost_source IS 'where cost_usd comes from: units, what fal.ai said that it bills; duration, how long the video plays; estimate, what was asked for; bill, fal.ai''s bill; NULL until it is settled, or if nothing was billed';
+COMMENT ON COLUMN vibevideo.job.billable_units IS 'how many units fal.ai bills for it, as it said with the result; NULL if it did not';
 COMMENT ON COLUMN vibevideo.event.event_id IS 'grows with each row';
 COMMENT ON COLUMN vibevideo.event.job_id IS 'the job';
 COMMENT ON COLUMN vibevideo.event.at IS 'when its state changed';
@@ -8909,7 +9206,12 @@ DECLARE
 		'vibevideo_internal.advance_sequences(), vibevideo.attach(regclass, name, name, name, text, text, name, boolean, regclass), '
 		'vibevideo_internal.sent_for_nobody(text), vibevideo_internal.take_slot(text, text, int, bigint, int), '
 		'vibevideo_internal.take_orphans_share(vibevideo.job), vibevideo_internal.put_back(text, numeric, date), '
-		'vibevideo_internal.put_back_counted(text), vibevideo_internal.counted_till(bigint), vibevideo_internal.model_changing(), '
+		'vibevideo_internal.settle_counted(text), vibevideo_internal.counted_till(bigint), vibevideo_internal.drop_outdated(text), '
+		'vibevideo_internal.change_spent(text, numeric, date), vibevideo_internal.free_slots(vibevideo.job), '
+		'vibevideo_internal.take_late_slot(vibevideo.job), vibevideo_internal.spend(vibevideo.job, numeric, boolean), '
+		'vibevideo_internal.base_price(text, timestamptz), '
+		'vibevideo_internal.settled_cost(text, jsonb, timestamptz, boolean, numeric, bigint), '
+		'vibevideo_internal.model_changing(), '
 		'vibevideo_internal.counts_no_more(vibevideo.job, text), vibevideo_internal.limit_changing(), vibevideo_internal.make_slots(text, text, int), vibevideo_internal.make_tills(text, numeric, numeric), '
 		'vibevideo.pause(text, text), vibevideo_internal.pause_cause(vibevideo.binding), '
 		'vibevideo.error_class(text), vibevideo.histogram_bounds(), vibevideo_internal.histogram_note(bigint[], bigint), '

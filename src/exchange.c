@@ -229,6 +229,7 @@ static const struct
 		{"x-fal-retryable:", REPLY_FIELD(fal_retryable)},
 		{"x-fal-needs-retry:", REPLY_FIELD(fal_needs_retry)},
 		{"x-fal-request-timeout-type:", REPLY_FIELD(fal_timeout_type)},
+		{"x-fal-billable-units:", REPLY_FIELD(fal_billable_units)},
 		{"location:", REPLY_URL(location)},
 		{"upload-offset:", REPLY_FIELD(upload_offset)},
 		{"upload-length:", REPLY_FIELD(upload_length)},

@@ -871,6 +871,24 @@ JudgeResultError(const HttpReply *reply, const FalBody *body, const FalError *st
 	return reply->status >= 400 && named ? FAL_RESULT_FAILED : FAL_RESULT_RETRY;
 }
 
+/*
+ * X-Fal-Billable-Units: how many of the model's units fal bills, with an output
+ * and with a refusal (fal.ai/docs, "Model errors").  What is not a plain decimal
+ * number, as 5 or 1.25, of a size that can be is as good as none.
+ */
+static void
+ReadBillableUnits(const char *value, char *out, size_t size)
+{
+	size_t whole = strspn(value, "0123456789");
+	size_t fraction = value[whole] == '.' ? strspn(value + whole + 1, "0123456789") : 0;
+	size_t len = whole + (value[whole] == '.' ? 1 + fraction : 0);
+
+	out[0] = '\0';
+	if (value[len] != '\0' || whole < 1 || whole > 9 || fraction > 9 || (len > whole && fraction == 0) || len >= size)
+		return;
+	memcpy(out, value, len + 1);
+}
+
 void
 FalJudgeResult(const HttpReply *reply, const FalError *status_error, time_t now, FalResult *out)
 {
@@ -880,6 +898,7 @@ FalJudgeResult(const HttpReply *reply, const FalError *status_error, time_t now,
 	out->outcome = FAL_RESULT_RETRY;
 	OutputClear(&out->video);
 	ClearError(&out->error);
+	ReadBillableUnits(reply->fal_billable_units, out->billable_units, sizeof(out->billable_units));
 
 	if (reply->outcome != HTTP_ANSWERED)
 	{

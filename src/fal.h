@@ -15,6 +15,7 @@
 
 #define FAL_ID_SIZE 129 /* request id, with its NUL */
 #define FAL_PATH_SIZE 257
+#define FAL_UNITS_SIZE 21
 
 /* Yes, no, or the provider did not say. */
 typedef enum FalHint
@@ -122,6 +123,7 @@ typedef struct FalResult
 	FalResultOutcome outcome;
 	OutputFile video;
 	FalError error;
+	char billable_units[FAL_UNITS_SIZE]; /* a decimal number, "" if fal does not say */
 } FalResult;
 
 /* status_error: the error in the status, or NULL; with one, a bare 5xx is final */

@@ -31,81 +31,16 @@
 #include "guc.h"
 #include "job.h"
 #include "ownerror.h"
+#include "price.h"
 #include "rollup.h"
 #include "state.h"
 #include "statement.h"
-#include "version.h"
 
 PG_FUNCTION_INFO_V1(vibevideo_job_changing);
 PG_FUNCTION_INFO_V1(vibevideo_job_changed);
 
 #define MAX_NOTIFIED_ID 256 /* a payload must stay below 8000 bytes; a key has at most 512 */
 #define FULL_QUEUE 0.9		/* beyond it: a queue that is full, because a listener does not read, makes commits fail */
-
-/*----------
- * Reading a row
- *----------
- */
-typedef struct Row
-{
-	TupleDesc desc;
-	HeapTuple tuple;
-} Row;
-
-static Datum
-Column(Row row, const char *name, bool *isnull)
-{
-	int number = SPI_fnumber(row.desc, name);
-
-	if (number <= 0)
-	{
-		/* most likely the table has another version */
-		VersionCheck();
-		elog(ERROR, "vibevideo: table vibevideo.job has no column \"%s\"", name);
-	}
-	return heap_getattr(row.tuple, number, row.desc, isnull);
-}
-
-/* NULL if it is null */
-static char *
-TextColumn(Row row, const char *name)
-{
-	bool isnull;
-	Datum value = Column(row, name, &isnull);
-
-	return isnull ? NULL : TextDatumGetCString(value);
-}
-
-static bool
-IsTrue(Row row, const char *name)
-{
-	bool isnull;
-	Datum value = Column(row, name, &isnull);
-
-	return !isnull && DatumGetBool(value);
-}
-
-static int64
-NumberColumn(Row row, const char *name)
-{
-	bool isnull;
-	Datum value = Column(row, name, &isnull);
-
-	if (isnull)
-		return 0;
-	return SPI_gettypeid(row.desc, SPI_fnumber(row.desc, name)) == INT4OID ? DatumGetInt32(value) : DatumGetInt64(value);
-}
-
-static bool
-TextDiffers(Row a, Row b, const char *name)
-{
-	char *a_text = TextColumn(a, name);
-	char *b_text = TextColumn(b, name);
-
-	if (a_text == NULL || b_text == NULL)
-		return a_text != b_text;
-	return strcmp(a_text, b_text) != 0;
-}
 
 /*
  * A change that replication brings has been checked, counted and told where it
@@ -122,14 +57,14 @@ ComesFromElsewhere(void)
 static bool
 IsSettled(Row row)
 {
-	return !IsTrue(row, "unsettled");
+	return !RowIsTrue(row, "unsettled");
 }
 
 /* created by this transaction, not copied in by a restore */
 static bool
 IsNew(Row row)
 {
-	return NumberColumn(row, "created_at") == GetCurrentTransactionStartTimestamp();
+	return RowNumber(row, "created_at") == GetCurrentTransactionStartTimestamp();
 }
 
 /*----------
@@ -144,7 +79,7 @@ MayMove(Row old, const char *from, const char *to)
 	/* a rendered video may be copied again: that costs nothing */
 	if (strcmp(from, "failed") == 0 && strcmp(to, "processing") == 0)
 	{
-		(void) Column(old, "media_url", &no_media);
+		(void) RowColumn(old, "media_url", &no_media);
 		return !no_media;
 	}
 	/* an operator may decide to resend a lost submit */
@@ -171,25 +106,25 @@ WriteEvent(int64 job_id, const char *state, const char *error_code, const char *
 static void
 CheckMove(Row old, Row new)
 {
-	char *from = TextColumn(old, "state");
-	char *to = TextColumn(new, "state");
-	char *detail = TextColumn(new, "error");
+	char *from = RowText(old, "state");
+	char *to = RowText(new, "state");
+	char *detail = RowText(new, "error");
 
 	if (to == NULL || strcmp(from, to) == 0)
 		return;
 	if (!MayMove(old, from, to))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_EXCEPTION),
-				 errmsg("vibevideo job %lld cannot go from state \"%s\" to \"%s\"", (long long) NumberColumn(old, "job_id"), from, to)));
-	WriteEvent(NumberColumn(new, "job_id"), to, TextColumn(new, "error_code"),
-			   detail ? detail : TextColumn(new, "request_id"));
+				 errmsg("vibevideo job %lld cannot go from state \"%s\" to \"%s\"", (long long) RowNumber(old, "job_id"), from, to)));
+	WriteEvent(RowNumber(new, "job_id"), to, RowText(new, "error_code"),
+			   detail ? detail : RowText(new, "request_id"));
 }
 
 static bool
 IsWrittenByCaller(Row new)
 {
 	bool isnull;
-	Datum at = Column(new, "row_next_at", &isnull);
+	Datum at = RowColumn(new, "row_next_at", &isnull);
 
 	return !isnull && TIMESTAMP_IS_NOEND(DatumGetTimestampTz(at));
 }
@@ -198,15 +133,15 @@ IsWrittenByCaller(Row new)
 static bool
 RowDiffers(Row old, Row new)
 {
-	char *from = TextColumn(old, "state");
-	char *to = TextColumn(new, "state");
+	char *from = RowText(old, "state");
+	char *to = RowText(new, "state");
 
 	if (to && strcmp(from, to) != 0 &&
 		(strcmp(StateShown(from), StateShown(to)) != 0 || strcmp(from, "submit_unknown") == 0 ||
 		 strcmp(to, "submit_unknown") == 0))
 		return true;
-	return TextDiffers(old, new, "request_id") || TextDiffers(old, new, "video_url") || TextDiffers(old, new, "error") ||
-		TextDiffers(old, new, "error_code") || TextDiffers(old, new, "objection");
+	return RowTextDiffers(old, new, "request_id") || RowTextDiffers(old, new, "video_url") || RowTextDiffers(old, new, "error") ||
+		RowTextDiffers(old, new, "error_code") || RowTextDiffers(old, new, "objection");
 }
 
 /* A row that is lost has left a word about that (rekey.c). */
@@ -215,8 +150,8 @@ HasLostRow(Row row)
 {
 	bool has_no_relation;
 
-	(void) Column(row, "relation", &has_no_relation);
-	return has_no_relation && TextColumn(row, "row_error") != NULL;
+	(void) RowColumn(row, "relation", &has_no_relation);
+	return has_no_relation && RowText(row, "row_error") != NULL;
 }
 
 /*
@@ -228,17 +163,17 @@ HasLostRow(Row row)
 static char *
 RowBears(Row old, Row new)
 {
-	char *bears = TextColumn(old, "row_bears");
+	char *bears = RowText(old, "row_bears");
 	char *request_id;
 
 	/* it was never written: whoever gives it a row says what that bears */
-	if (IsTrue(old, "orphan"))
-		return TextColumn(new, "row_bears");
-	if (IsTrue(old, "row_dirty") || IsNew(old) || (bears && strcmp(bears, BEARS_UNKNOWN) == 0))
+	if (RowIsTrue(old, "orphan"))
+		return RowText(new, "row_bears");
+	if (RowIsTrue(old, "row_dirty") || IsNew(old) || (bears && strcmp(bears, BEARS_UNKNOWN) == 0))
 		return bears;
-	request_id = TextColumn(old, "request_id");
+	request_id = RowText(old, "request_id");
 	/* null is what the job says, as long as it still says that, and takes no room */
-	if (request_id && !TextDiffers(old, new, "request_id"))
+	if (request_id && !RowTextDiffers(old, new, "request_id"))
 		return NULL;
 	return request_id ? request_id : BEARS_STATUS;
 }
@@ -254,7 +189,7 @@ MarkRow(Row old, Row new)
 					 SPI_fnumber(new.desc, "row_next_at"), SPI_fnumber(new.desc, "updated_at"),
 					 SPI_fnumber(new.desc, "row_bears")};
 	char *bears = RowBears(old, new);
-	Datum values[] = {BoolGetDatum(!IsTrue(new, "orphan") && !HasLostRow(new) && !IsWrittenByCaller(new)), Int32GetDatum(0),
+	Datum values[] = {BoolGetDatum(!RowIsTrue(new, "orphan") && !HasLostRow(new) && !IsWrittenByCaller(new)), Int32GetDatum(0),
 					  TimestampTzGetDatum(GetCurrentTransactionStartTimestamp()),
 					  TimestampTzGetDatum(GetCurrentTimestamp()), bears ? CStringGetTextDatum(bears) : (Datum) 0};
 	bool nulls[] = {false, false, false, false, bears == NULL};
@@ -267,41 +202,13 @@ static HeapTuple
 MarkSettled(Row new)
 {
 	int column = SPI_fnumber(new.desc, "unsettled");
-	char *state = TextColumn(new, "state");
+	char *state = RowText(new, "state");
 	bool settled = (state && StateIsFinal(state));
 	Datum unsettled = BoolGetDatum(true);
 
 	if (settled == IsSettled(new))
 		return new.tuple;
 	return heap_modify_tuple_by_cols(new.tuple, new.desc, 1, &column, &unsettled, &settled);
-}
-
-static Statement read_price = {
-	"SELECT vibevideo_internal.most_cost($1, $2, $3)"};
-
-/* A job costs what its model costs for that input at the time when it was made; null if that is not known. */
-static HeapTuple
-NotePrice(Row new)
-{
-	int column = SPI_fnumber(new.desc, "cost_usd");
-	char *model = TextColumn(new, "model");
-	bool has_input;
-	bool isnull;
-	Datum input = Column(new, "input", &isnull);
-	Args args = {0};
-	Datum price;
-
-	has_input = !isnull;
-	(void) Column(new, "cost_usd", &isnull);
-	/* without a model or an input the insert fails, but only after this trigger */
-	if (!isnull || model == NULL || !has_input)
-		return new.tuple;
-	ArgText(&args, model);
-	ArgDatum(&args, JSONBOID, input, false);
-	ArgTime(&args, NumberColumn(new, "created_at"));
-	StatementRun(&read_price, &args);
-	price = ResultDatum(0, 1, &isnull);
-	return heap_modify_tuple_by_cols(new.tuple, new.desc, 1, &column, &price, &isnull);
 }
 
 static TriggerData *
@@ -331,14 +238,19 @@ vibevideo_job_changing(PG_FUNCTION_ARGS)
 	HeapTuple result;
 
 	if (ComesFromElsewhere())
-		;
+	{
+		/* in version 0.1.0 it was a generated column, which is not replicated */
+		if (!RowHas(new, "billed"))
+			new.tuple = PriceMarkBilled(new);
+	}
 	else if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
-		new.tuple = NotePrice(new);
+		new.tuple = PriceNew(new);
 	else
 	{
 		CheckMove(old, new);
 		if (RowDiffers(old, new) || IsWrittenByCaller(new))
 			new.tuple = MarkRow(old, new);
+		new.tuple = PriceSettle(old, new);
 		new.tuple = MarkSettled(new);
 	}
 	result = new.tuple;
@@ -357,60 +269,17 @@ vibevideo_job_changing(PG_FUNCTION_ARGS)
  *----------
  */
 
-static Statement find_limit = {
-	"SELECT 1 FROM vibevideo.limit l LIMIT 1"};
-
-static bool
-HasLimits(void)
-{
-	return StatementRun(&find_limit, NULL) > 0;
-}
-
-/* The row as an argument; the OID of its type is not fixed. */
-static void
-ArgJob(Args *args, Row row)
-{
-	Oid type = get_rel_type_id(get_relname_relid("job", get_namespace_oid("vibevideo", false)));
-
-	ArgDatum(args, type, heap_copy_tuple_as_datum(row.tuple, row.desc), false);
-}
-
-static Statement take_share = {
-	"SELECT vibevideo_internal.take_share($1)"};
-
-/* ERROR if that would exceed a limit */
-static void
-CountAgainstLimits(Row job)
-{
-	Args args = {0};
-
-	ArgJob(&args, job);
-	StatementRun(&take_share, &args);
-}
-
-static Statement release_share = {
-	"SELECT vibevideo_internal.release($1)"};
-
-static void
-ReleaseFromLimits(Row job)
-{
-	Args args = {0};
-
-	ArgJob(&args, job);
-	StatementRun(&release_share, &args);
-}
-
 static JobCosts
 CostsOf(Row row)
 {
 	bool isnull;
-	Datum usd = Column(row, "cost_usd", &isnull);
+	Datum usd = RowColumn(row, "cost_usd", &isnull);
 
-	return (JobCosts){.user = TextColumn(row, "requested_by"),
-					  .created_at = NumberColumn(row, "created_at"),
-					  .model = TextColumn(row, "model"),
-					  .orphan = IsTrue(row, "orphan"),
-					  .billed = IsTrue(row, "billed"),
+	return (JobCosts){.user = RowText(row, "requested_by"),
+					  .created_at = RowNumber(row, "created_at"),
+					  .model = RowText(row, "model"),
+					  .orphan = RowIsTrue(row, "orphan"),
+					  .billed = RowIsTrue(row, "billed"),
 					  .usd = usd,
 					  .has_usd = !isnull};
 }
@@ -421,7 +290,7 @@ CostsDiffer(Row a, Row b)
 	JobCosts of_a = CostsOf(a);
 	JobCosts of_b = CostsOf(b);
 
-	if (TextDiffers(a, b, "requested_by") || TextDiffers(a, b, "model") || of_a.created_at != of_b.created_at ||
+	if (RowTextDiffers(a, b, "requested_by") || RowTextDiffers(a, b, "model") || of_a.created_at != of_b.created_at ||
 		of_a.orphan != of_b.orphan || of_a.billed != of_b.billed || of_a.has_usd != of_b.has_usd)
 		return true;
 	return of_a.has_usd && !DatumGetBool(DirectFunctionCall2(numeric_eq, of_a.usd, of_b.usd));
@@ -452,15 +321,15 @@ static void
 NotifyListeners(Row new)
 {
 	StringInfoData payload;
-	char *request_id = TextColumn(new, "request_id");
+	char *request_id = RowText(new, "request_id");
 
 	if (!vv_notify || DatumGetFloat8(OidFunctionCall0(F_PG_NOTIFICATION_QUEUE_USAGE)) >= FULL_QUEUE)
 		return;
 	initStringInfo(&payload);
 	appendStringInfoString(&payload, "{\"vibelog_id\" : ");
-	escape_json(&payload, TextColumn(new, "vibelog_id"));
+	escape_json(&payload, RowText(new, "vibelog_id"));
 	appendStringInfoString(&payload, ", \"status\" : ");
-	escape_json(&payload, StateShown(TextColumn(new, "state")));
+	escape_json(&payload, StateShown(RowText(new, "state")));
 	appendStringInfoString(&payload, ", \"request_id\" : ");
 	if (request_id)
 	{
@@ -469,7 +338,7 @@ NotifyListeners(Row new)
 	}
 	else
 		appendStringInfoString(&payload, "null");
-	appendStringInfo(&payload, ", \"attempt\" : %d}", (int) NumberColumn(new, "attempt"));
+	appendStringInfo(&payload, ", \"attempt\" : %d}", (int) RowNumber(new, "attempt"));
 	Async_Notify("vibevideo", payload.data);
 }
 
@@ -477,23 +346,14 @@ NotifyListeners(Row new)
  * Counts
  *----------
  */
-static bool
-Has(Row row, const char *name)
-{
-	bool isnull;
-
-	(void) Column(row, name, &isnull);
-	return !isnull;
-}
-
 /* negative if either is not known; a clock that was set back makes it 0 */
 static int64
 MsBetween(Row row, const char *from, const char *to)
 {
 	bool no_from;
 	bool no_to;
-	Datum begin = Column(row, from, &no_from);
-	Datum end = Column(row, to, &no_to);
+	Datum begin = RowColumn(row, from, &no_from);
+	Datum end = RowColumn(row, to, &no_to);
 
 	if (no_from || no_to)
 		return -1;
@@ -503,7 +363,7 @@ MsBetween(Row row, const char *from, const char *to)
 static RollupStep
 StepOf(Row row, const char *outcome)
 {
-	return RollupStepOf(outcome, TextColumn(row, "model"), IsTrue(row, "orphan"));
+	return RollupStepOf(outcome, RowText(row, "model"), RowIsTrue(row, "orphan"));
 }
 
 static void
@@ -511,7 +371,7 @@ AddCost(RollupStep *step, Row row)
 {
 	bool isnull;
 
-	step->usd = Column(row, "cost_usd", &isnull);
+	step->usd = RowColumn(row, "cost_usd", &isnull);
 	step->has_usd = !isnull;
 }
 
@@ -534,25 +394,26 @@ CountRendered(Row new)
 	RollupNote(&step);
 }
 
+/* old is NULL if it did not exist before: then nothing of it was reserved */
 static void
-CountEnd(Row new, const char *state)
+CountEnd(const Row *old, Row new, const char *state)
 {
 	RollupStep step = StepOf(new, state);
 
 	if (strcmp(state, "completed") == 0)
 	{
 		/* with storage_kind none nothing is copied */
-		if (Has(new, "bytes_done"))
+		if (RowHas(new, "bytes_done"))
 		{
 			step.ms = MsBetween(new, "generated_at", "completed_at");
-			step.bytes = NumberColumn(new, "bytes_done");
+			step.bytes = RowNumber(new, "bytes_done");
 		}
 		step.total_ms = MsBetween(new, "created_at", "completed_at");
 	}
-	else if (!Has(new, "media_url"))
-		AddCost(&step, new);
+	else if (old && !RowIsTrue(new, "billed"))
+		AddCost(&step, *old);
 	if (strcmp(state, "failed") == 0)
-		step.error_code = TextColumn(new, "error_code");
+		step.error_code = RowText(new, "error_code");
 	RollupNote(&step);
 }
 
@@ -560,14 +421,14 @@ CountEnd(Row new, const char *state)
 static void
 CountSteps(const Row *old, Row new)
 {
-	char *state = TextColumn(new, "state");
+	char *state = RowText(new, "state");
 
-	if (Has(new, "submitted_at") && !(old && Has(*old, "submitted_at")))
+	if (RowHas(new, "submitted_at") && !(old && RowHas(*old, "submitted_at")))
 		CountAccepted(new);
-	if (Has(new, "media_url") && !(old && Has(*old, "media_url")))
+	if (RowHas(new, "media_url") && !(old && RowHas(*old, "media_url")))
 		CountRendered(new);
 	if (StateIsFinal(state))
-		CountEnd(new, state);
+		CountEnd(old, new, state);
 }
 
 static void
@@ -582,14 +443,14 @@ CountNew(Row new)
 static void
 AfterInsert(Row new)
 {
-	char *state = TextColumn(new, "state");
+	char *state = RowText(new, "state");
 
 	/* jobs restored from a dump are not new; orphans are counted, and take their share, when they are settled */
-	if (IsTrue(new, "orphan") || !IsNew(new))
+	if (RowIsTrue(new, "orphan") || !IsNew(new))
 		return;
 	CountNew(new);
-	if (StateRank(state) == StateRank("pending") && HasLimits())
-		CountAgainstLimits(new);
+	if (StateRank(state) == StateRank("pending"))
+		PriceTakeShare(new);
 	/* a call that sends the job itself notifies once it has the request's id */
 	if (strcmp(state, "submitting") != 0)
 		NotifyListeners(new);
@@ -598,16 +459,15 @@ AfterInsert(Row new)
 static void
 AfterUpdate(Row old, Row new)
 {
-	char *from = TextColumn(old, "state");
-	char *to = TextColumn(new, "state");
+	char *from = RowText(old, "state");
+	char *to = RowText(new, "state");
 
 	SettleCosts(old, new);
+	PriceFollow(old, new);
 	if (strcmp(from, to) == 0)
 		return;
 	CountSteps(&old, new);
-	if (StateIsFinal(to) && HasLimits())
-		ReleaseFromLimits(new);
-	if (IsTrue(new, "orphan"))
+	if (RowIsTrue(new, "orphan"))
 		return;
 	if (strcmp(StateShown(from), StateShown(to)) != 0 || (strcmp(from, "submitting") == 0 && IsNew(old)))
 		NotifyListeners(new);

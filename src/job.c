@@ -507,6 +507,7 @@ static const struct
 		{"row_written", BOOLOID},
 		{"duration_ms", INT8OID},
 		{"upload_state", BYTEAOID},
+		{"billable_units", NUMERICOID},
 };
 
 typedef struct UpdateRow
@@ -541,6 +542,13 @@ PutBytes(UpdateRow *row, const unsigned char *bytes, int len)
 	Put(row, bytes ? BytesDatum(bytes, len) : (Datum) 0, bytes == NULL);
 }
 
+static void
+PutDecimal(UpdateRow *row, const char *text)
+{
+	Put(row, text ? DirectFunctionCall3(numeric_in, CStringGetDatum(text), ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)) : (Datum) 0,
+		text == NULL);
+}
+
 /* in the order of update_columns */
 static void
 PutUpdate(UpdateRow *row, int nth, const JobUpdate *u)
@@ -568,6 +576,7 @@ PutUpdate(UpdateRow *row, int nth, const JobUpdate *u)
 	Put(row, BoolGetDatum(u->row_written), false);
 	PutNumber(row, u->duration_ms, u->duration_ms < 0);
 	PutBytes(row, u->upload_state, MEDIA_STATE_SIZE);
+	PutDecimal(row, u->billable_units);
 	Assert(row->n == lengthof(update_columns));
 }
 
@@ -604,6 +613,7 @@ static Statement record_updates = {
 	" bytes_total = COALESCE(u.bytes_total, j.bytes_total),"
 	" sha256 = COALESCE(u.sha256, j.sha256),"
 	" duration_ms = COALESCE(u.duration_ms, j.duration_ms),"
+	" billable_units = COALESCE(u.billable_units, j.billable_units),"
 	" leased_by = NULL, lease = nextval('vibevideo.lease_seq'), updated_at = $1, crashes = 0,"
 	" submitted_at = CASE WHEN u.request_id IS NOT NULL THEN COALESCE(j.submitted_at, $1) ELSE j.submitted_at END,"
 	" generated_at = CASE WHEN u.media_url IS NOT NULL THEN COALESCE(j.generated_at, $1) ELSE j.generated_at END,"

@@ -75,6 +75,7 @@ typedef struct JobUpdate
 	int64 bytes_total;
 	const unsigned char *sha256; /* 32 bytes */
 	int64 duration_ms;
+	const char *billable_units;		   /* a decimal number */
 	const unsigned char *upload_state; /* MEDIA_STATE_SIZE bytes */
 	bool again;						   /* failed, and a new attempt follows */
 	bool row_written;				   /* whoever records it writes the app's row in the same transaction */

@@ -273,6 +273,8 @@ AfterResult(Task *task, const HttpReply *reply)
 				RetryOrGiveUp(task, &result->error);
 			break;
 	}
+	if ((result->outcome == FAL_RESULT_VIDEO || result->outcome == FAL_RESULT_FAILED) && result->billable_units[0] != '\0')
+		task->update.billable_units = result->billable_units;
 }
 
 /* Would it be refused again?  The rest is tried until overdue.c ends the job. */

@@ -47,6 +47,7 @@ typedef struct HttpReply
 	char fal_retryable[8];
 	char fal_needs_retry[8];
 	char fal_timeout_type[16];
+	char fal_billable_units[32];
 	char location[8193];	/* a URL: bytes beyond ASCII are encoded; "" also when it is longer */
 	char upload_offset[24]; /* TUS */
 	char upload_length[24];

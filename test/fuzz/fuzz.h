@@ -71,6 +71,7 @@ ReadReply(const uint8_t *data, size_t size, HttpReply *reply)
 		{"x-fal-retryable", reply->fal_retryable, sizeof(reply->fal_retryable)},
 		{"x-fal-needs-retry", reply->fal_needs_retry, sizeof(reply->fal_needs_retry)},
 		{"x-fal-request-timeout-type", reply->fal_timeout_type, sizeof(reply->fal_timeout_type)},
+		{"x-fal-billable-units", reply->fal_billable_units, sizeof(reply->fal_billable_units)},
 		{"tus-max-size", reply->tus_max_size, sizeof(reply->tus_max_size)},
 		{"error", reply->error, sizeof(reply->error)},
 	};

@@ -78,6 +78,7 @@ JudgeOthers(const HttpReply *reply)
 		MUST((result.outcome == FAL_RESULT_VIDEO) == (result.video.url[0] != '\0'));
 		MustBeClean(result.video.url, sizeof(result.video.url));
 		MustBeClean(result.video.content_type, sizeof(result.video.content_type));
+		MUST(strspn(result.billable_units, "0123456789.") == strlen(result.billable_units));
 		if (result.outcome != FAL_RESULT_VIDEO)
 			MustBeError(&result.error);
 	}

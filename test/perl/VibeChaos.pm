@@ -320,11 +320,13 @@ sub counted_and_happened
 
 	return @{ rows_of($node, <<'SQL') };
 SELECT outcome, class, to_jsonb(c) - '{outcome,class}'::text[] AS counted, to_jsonb(h) - '{outcome,class}'::text[] AS happened
-FROM (SELECT r.outcome, r.error_class AS class, sum(r.n) AS n, trim_scale(sum(r.settled_usd)) AS settled, trim_scale(sum(r.returned_usd)) AS returned
+FROM (SELECT CASE r.outcome WHEN 'settled' THEN 'rendered' ELSE r.outcome END AS outcome, r.error_class AS class, sum(r.n) FILTER (WHERE r.outcome <> 'settled') AS n,
+			 trim_scale(sum(r.settled_usd) - coalesce(sum(r.returned_usd) FILTER (WHERE r.outcome = 'settled'), 0)) AS settled,
+			 trim_scale(coalesce(sum(r.returned_usd) FILTER (WHERE r.outcome <> 'settled'), 0)) AS returned
 	  FROM vibevideo.rollup r WHERE r.seconds = 0 GROUP BY 1, 2) c
 FULL JOIN (
 	SELECT e.state AS outcome, coalesce(vibevideo.error_class(CASE e.state WHEN 'failed' THEN e.error_code END), '') AS class, count(*) AS n, 0::numeric AS settled,
-		   trim_scale(sum(CASE WHEN e.state <> 'completed' AND j.media_url IS NULL THEN coalesce(j.cost_usd, 0) ELSE 0 END)) AS returned
+		   trim_scale(sum(CASE WHEN e.state <> 'completed' AND NOT j.billed THEN coalesce(j.cost_estimated_usd, 0) ELSE 0 END)) AS returned
 	FROM vibevideo.event e JOIN vibevideo.job j USING (job_id) WHERE e.state IN ('completed', 'failed', 'cancelled') GROUP BY 1, 2
 	UNION ALL
 	SELECT s.outcome, '', count(*), trim_scale(sum(CASE s.outcome WHEN 'rendered' THEN coalesce(j.cost_usd, 0) ELSE 0 END)), 0
@@ -339,8 +341,8 @@ sub gather
 {
 	my ($node, $fal, $storage, %more) = @_;
 
-	# what ended while tills were made is given back by the next submit
-	cli($node, 'SELECT vibevideo_internal.put_back_counted(t.who) FROM (SELECT DISTINCT t.who FROM vibevideo_internal.till t) t');
+	# what was settled while tills were made is given back by the next submit
+	cli($node, 'SELECT vibevideo_internal.settle_counted(t.who) FROM (SELECT DISTINCT t.who FROM vibevideo_internal.till t) t');
 	my %facts = (
 		jobs => rows_of($node,
 			q{SELECT j.*, encode(j.sha256, 'hex') AS sha256_hex, j.input->>'prompt' AS prompt,

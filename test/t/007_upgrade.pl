@@ -114,6 +114,7 @@ wait_until(sub { return scalar($fal->renders('submitting')) == 1 }, 'submitting:
 
 my $states = q{SELECT string_agg(DISTINCT state, ' ' ORDER BY state) FROM vibevideo.job};
 is(sql($node, $states), 'cancelled completed failed generating pending processing queued submit_unknown submitting', 'jobs are in every state');
+cli($node, q{UPDATE vibevideo.job SET cost_usd = 0.25 WHERE state = 'failed'});
 my $worker = worker_pid($node);
 
 # -- the new library with the old extension -------------------------------------------------------
@@ -175,9 +176,9 @@ is_paused('new library', $old);
 		'INSERT INTO vibevideo.job (relation, vibelog_id, state, model, input) SELECT relation, gen_random_uuid(), state, model, input FROM vibevideo.job',
 		'DELETE FROM vibevideo.job', 'DELETE FROM vibevideo.limit', 'UPDATE vibevideo.model SET price_usd = 1', 'SELECT * FROM vibevideo.jobs',
 		'UPDATE vibevideo.binding SET resting = true';
-	sql($node, q{SELECT vibevideo_internal.release('self-test'::text)});
+	sql($node, q{SELECT vibevideo_internal.free_slots('self-test'::text)});
 	my @ran = slurp_file($node->logfile, $log) =~ /LOG:  TRAP (.*)$/mg;
-	is_deeply([ map { s/ as .*//r } @ran ], ['release'], 'nothing of a stranger runs, but in a test of the test');
+	is_deeply([ map { s/ as .*//r } @ran ], ['free_slots'], 'nothing of a stranger runs, but in a test of the test');
 	my ($state, $error) = sql_error($node, 'ALTER EXTENSION vibevideo UPDATE');
 
 	is($state, '42P06', 'her schema is not taken');
@@ -191,8 +192,13 @@ command_ok([ 'pg_dump', '-f', $dump, '-d', $node->connstr('postgres') ], 'a dump
 # -- the update ------------------------------------------------------------------------------------
 cli($node, 'CREATE DATABASE fresh');
 create_database_app('fresh');
-my $jobs = q{SELECT string_agg((to_jsonb(j) - '{ghost,orphan,row_bears,forgotten_at,unsettled,objection,earlier_position,earlier_at}'::text[])::text || %s, E'\n' ORDER BY job_id) FROM vibevideo.job j};
+# one that has ended and was not billed costs nothing now
+my $returned = q{SELECT sum(cost_usd) > 0 FROM vibevideo.job WHERE state IN ('failed', 'cancelled') AND NOT billed};
+is(sql($node, $returned), 't', 'jobs have ended that are not billed');
+my $jobs = q{SELECT string_agg((to_jsonb(j) - '{ghost,orphan,row_bears,forgotten_at,unsettled,objection,earlier_position,earlier_at,cost_usd,cost_estimated_usd,cost_source,billable_units}'::text[])::text
+	|| CASE WHEN state IN ('failed', 'cancelled') AND NOT billed THEN '0' ELSE j.cost_usd::text END || %s, E'\n' ORDER BY job_id) FROM vibevideo.job j};
 my $before = sql($node, sprintf($jobs, 'ghost'));
+my $unbilled = sql($node, q{SELECT string_agg(job_id || ':' || cost_usd, ',') FROM vibevideo.job WHERE state IN ('failed', 'cancelled') AND NOT billed});
 {
 	# two who read on while the update waits for them, one the tables and one a view
 	my @readers = map { VibeTest::Session->start($node) } 1 .. 2;
@@ -209,16 +215,18 @@ my $before = sql($node, sprintf($jobs, 'ghost'));
 	is($err, '', 'ALTER EXTENSION vibevideo UPDATE');
 	is($after, $before, 'no job has changed');
 }
+is(sql($node, $returned), 'f', 'which cost nothing');
 is(sql($node, q{SELECT endpoint, source, applies, valid_from < now() - interval '1 year', unit, unit_price_usd FROM vibevideo.price_rule WHERE source <> 'built-in' ORDER BY 1}),
 	join("\n", 'acme/of-the-app|operator|{}|t|video|0.2500', 'fal-ai/minimax/video-01-director|operator|{}|t|video|', 'fal-ai/minimax/video-01-live|operator|{}|t|video|0.4300'),
 	'prices that were corrected or added are rules of the operator');
 is(sql($node, q{SELECT e.cost_usd FROM unnest(ARRAY['acme/of-the-app', 'fal-ai/minimax/video-01', 'fal-ai/minimax/video-01-live', 'fal-ai/minimax/video-01-director']) m
 	CROSS JOIN LATERAL vibevideo.estimate(m, '{}') e}), "0.25\n0.5\n0.43\n", 'and what videos cost is as before');
 is(sql($node, q{SELECT outcome, error_class, sum(n), sum(settled_usd), sum(returned_usd) FROM vibevideo.rollup WHERE seconds = 0 GROUP BY 1, 2 ORDER BY 1, 2}) =~ s/\.0000|\b0\.0\b//gr,
-	sql($node, q{SELECT s.outcome, coalesce(vibevideo.error_class(s.code), '') AS class, count(*), sum(s.settled), sum(s.returned)
+	sql($node, qq{SELECT s.outcome, coalesce(vibevideo.error_class(s.code), '') AS class, count(*), sum(s.settled), sum(s.returned)
 		FROM vibevideo.job j, LATERAL (VALUES ('submitted', true, NULL, 0, 0), ('accepted', j.submitted_at IS NOT NULL, NULL, 0, 0),
 			('rendered', j.billed, NULL, j.cost_usd, 0), (j.state, true, CASE j.state WHEN 'failed' THEN j.error_code END, 0,
-			 CASE WHEN j.billed THEN 0 ELSE j.cost_usd END)) AS s(outcome, so, code, settled, returned)
+			 CASE WHEN j.billed THEN 0 ELSE coalesce((SELECT split_part(x, ':', 2)::numeric FROM unnest(string_to_array('$unbilled', ',')) x
+				WHERE split_part(x, ':', 1) = j.job_id::text), j.cost_usd) END)) AS s(outcome, so, code, settled, returned)
 		WHERE j.next_at IS NULL AND s.so GROUP BY 1, 2 ORDER BY 1, 2}) =~ s/\.0000|\b0\.0\b//gr, 'what has ended is counted');
 {
 	my %fresh = map { $_ => 1 } @{ catalog($node, 'fresh') };

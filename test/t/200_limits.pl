@@ -147,7 +147,7 @@ SQL
 	$fal->command('*', 'finish');
 	wait_for($node, "SELECT count(*) FROM vibevideo.job WHERE next_at IS NOT NULL", '0', 'all are made', hurry => 1);
 	my $nano = $fal->bill('?events=0')->{by_endpoint}{$model}{total_nano_usd};
-	is(sql($node, "SELECT $nano > 0 AND $nano <= 1e9 * sum(cost_usd) AND sum(cost_usd) <= 12.34 FROM vibevideo.job WHERE $mine AND billed"), 't', 'fal bills no more than was reserved');
+	is(sql($node, "SELECT $nano > 0 AND $nano <= 1e9 * sum(cost_estimated_usd) AND sum(cost_estimated_usd) <= 12.34 FROM vibevideo.job WHERE $mine AND billed"), 't', 'fal bills no more than was reserved');
 
 	# a submit that is rolled back costs what its input cost when it was made
 	sql($node, 'DELETE FROM vibevideo.limit WHERE true');

@@ -481,6 +481,52 @@ TestObjections(void)
 	}
 }
 
+/* how many units fal says that it bills: a plain decimal number, or nothing */
+static void
+TestBillableUnits(void)
+{
+	static const struct
+	{
+		const char *header;
+		const char *units;
+	} cases[] = {
+		{"", ""},
+		{"0", "0"},
+		{"1", "1"},
+		{"6.25", "6.25"},
+		{"0.000000001", "0.000000001"},
+		{"999999999.999999999", "999999999.999999999"},
+		{"1000000000", ""},
+		{"0.0000000001", ""},
+		{"1.", ""},
+		{".5", ""},
+		{"-1", ""},
+		{"+1", ""},
+		{"1e3", ""},
+		{"1,5", ""},
+		{"1 2", ""},
+		{"0x10", ""},
+		{"NaN", ""},
+		{"Infinity", ""},
+		{"1.2.3", ""},
+	};
+
+	for (size_t i = 0; i < lengthof(cases); i++)
+	{
+		static const int statuses[] = {200, 422};
+
+		for (size_t n = 0; n < lengthof(statuses); n++)
+		{
+			HttpReply reply = {.outcome = HTTP_ANSWERED, .status = statuses[n], .body = MISSING, .body_len = strlen(MISSING)};
+			FalResult result;
+
+			strcpy(reply.fal_billable_units, cases[i].header);
+			FalJudgeResult(&reply, NULL, NOW, &result);
+			CheckText(cases[i].header, "billable units", result.billable_units, cases[i].units);
+		}
+	}
+}
+
 /* an output that is larger than we read: what came of it counts */
 static void
 TestLargeResult(void)
@@ -881,6 +927,7 @@ TestFal(void)
 	TestSearchedResult();
 	TestOwnWords();
 	TestObjections();
+	TestBillableUnits();
 	TestLargeResult();
 	TestResultDetails();
 	TestCancel();

@@ -1,0 +1,111 @@
+-- What a job has cost: reserved when it is made, settled when it is known, and
+-- what is not used goes back to the budgets; vibevideo_internal.settled_cost.
+SET client_min_messages = warning;
+SET timezone = 'UTC';
+CREATE EXTENSION vibevideo;
+CREATE TABLE vibelogs (id bigint PRIMARY KEY, prompt text, owner text);
+SELECT FROM vibevideo.attach('vibelogs', model => 'acme/second', user_column => 'owner');
+SELECT vibevideo.pause('all');
+RESET client_min_messages;
+\pset tuples_only on
+SELECT FROM vibevideo.set_price('acme/second', 0.1, 'second', quantity => '$.duration', allowance => 0.1);
+SELECT FROM vibevideo.set_price('acme/video', 0.5);
+SELECT FROM vibevideo.set_price('acme/units', 0.07, 'custom', quantity => '$.n');
+INSERT INTO vibevideo.price_rule (endpoint, source, valid_from, unit, unit_price_usd, quantity, quantity_default)
+VALUES ('acme/fal', 'fal', '2026-01-01', 'second', 0.14, '$.duration', 5);
+
+-- what settles it
+SELECT n, what, trim_scale(s.cost_usd), s.cost_source FROM (VALUES
+	(1, 'nothing', 'acme/second', '{"duration": 5}'::jsonb, false, NULL::numeric, NULL::bigint),
+	(2, 'what was asked for', 'acme/second', '{"duration": 5}', true, NULL, NULL),
+	(3, 'about as long as asked for', 'acme/second', '{"duration": 5}', true, NULL, 5042),
+	(4, 'shorter', 'acme/second', '{"duration": 10}', true, NULL, 6040),
+	(5, 'longer', 'acme/second', '{"duration": "5s"}', true, NULL, 7500),
+	(6, 'how long nobody had said', 'acme/second', '{}', true, NULL, 3000),
+	(7, 'that nobody ever says', 'acme/second', '{}', true, NULL, NULL),
+	(8, 'a video is a video', 'acme/video', '{"duration": 10}', true, NULL, 3000),
+	(9, 'no units are nothing', 'acme/video', '{}', true, 0, 3000),
+	(10, 'an operator does not go by units', 'acme/video', '{}', true, 3, NULL),
+	(11, 'but where his price is one of units', 'acme/units', '{"n": 1}', true, 3, NULL),
+	(12, 'fal.ai''s units at its base price', 'acme/fal', '{"duration": 5}', true, 6.5, 5000),
+	(13, 'which may be billed without a video', 'acme/fal', '{"duration": 5}', false, 1, NULL),
+	(14, 'or not', 'acme/fal', '{"duration": 5}', false, 0, NULL),
+	(15, 'nothing is known of it', 'acme/unknown', '{}', true, 4, 5000)) AS c(n, what, endpoint, input, rendered, units, duration_ms)
+CROSS JOIN LATERAL vibevideo_internal.settled_cost(c.endpoint, c.input, now(), c.rendered, c.units, c.duration_ms) s ORDER BY n;
+
+-- what the budgets hold, and what the costs say
+CREATE FUNCTION books() RETURNS TABLE (held text, reserved text, settled text, videos bigint) LANGUAGE sql AS $$
+	SELECT (SELECT string_agg(format('%s %s', t.who, trim_scale(t.used)), ', ' ORDER BY t.who)
+			FROM (SELECT x.who, sum(x.used) AS used FROM vibevideo_internal.till x WHERE x.day >= vibevideo_internal.today() GROUP BY 1) t),
+		   trim_scale(sum(c.reserved_usd))::text, trim_scale(sum(c.settled_usd))::text, sum(c.videos)::bigint
+	FROM vibevideo.costs c;
+$$;
+CREATE FUNCTION make(id int, input jsonb, who text DEFAULT 'ann', model text DEFAULT 'acme/second') RETURNS void LANGUAGE sql AS $$
+	INSERT INTO vibevideo.job (relation, vibelog_id, state, model, input, requested_by) VALUES ('vibelogs', id, 'pending', model, input, who);
+$$;
+CREATE FUNCTION step(id int, state text, set_what text DEFAULT 'tries = 0') RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+	EXECUTE format('UPDATE vibevideo.job SET state = %L, %s WHERE vibelog_id = %L', state, set_what, id);
+END
+$$;
+INSERT INTO vibevideo.limit (scope, spend_per_day_usd, submits_per_day) VALUES ('default', 3, 4), ('global', 100, NULL);
+SELECT make(1, $${"duration": 10}$$), make(2, $${"duration": 5}$$);
+SELECT * FROM books();
+-- a budget holds what a video can cost, and not more of what it has cost
+SELECT step(1, 'processing', $$media_url = 'http://127.0.0.1/1.mp4', generated_at = now()$$);
+SELECT * FROM books();
+SELECT vibelog_id, trim_scale(cost_estimated_usd), trim_scale(cost_usd), cost_source, billed FROM vibevideo.job ORDER BY 1;
+SELECT step(1, 'completed', 'duration_ms = 6040, next_at = NULL, completed_at = now()');
+SELECT * FROM books();
+SELECT step(2, 'failed', $$error_code = 'x', next_at = NULL, completed_at = now()$$);
+SELECT * FROM books();
+SELECT vibelog_id, trim_scale(cost_estimated_usd), trim_scale(cost_usd), cost_source, billed FROM vibevideo.job ORDER BY 1;
+-- one that fal.ai bills though it failed
+SELECT make(3, '{"duration": 5}');
+SELECT step(3, 'failed', $$error_code = 'x', billable_units = 5, next_at = NULL, completed_at = now()$$);
+SELECT * FROM books();
+-- its bill comes later, and is what counts; of a job that had cost nothing too
+UPDATE vibevideo.job SET cost_usd = 0.61, cost_source = 'bill' WHERE vibelog_id = '1';
+UPDATE vibevideo.job SET cost_usd = 0.3, cost_source = 'bill' WHERE vibelog_id = '2';
+UPDATE vibevideo.job SET cost_usd = 0, cost_source = 'bill' WHERE vibelog_id = '3';
+SELECT * FROM books();
+SELECT vibelog_id, trim_scale(cost_usd), cost_source, billed FROM vibevideo.job ORDER BY 1;
+-- and nothing settles it any more
+UPDATE vibevideo.job SET duration_ms = 99000, billable_units = 7 WHERE vibelog_id IN ('1', '2');
+SELECT vibelog_id, trim_scale(cost_usd), cost_source FROM vibevideo.job ORDER BY 1;
+-- it counts for the day again, more than there is if need be
+SELECT kind, count(*) FILTER (WHERE day >= vibevideo_internal.today()) AS taken, count(*) AS slots FROM vibevideo_internal.slot WHERE who = 'user:ann' GROUP BY 1;
+UPDATE vibevideo.job SET cost_usd = 5, cost_source = 'bill' WHERE vibelog_id = '2';
+SELECT * FROM books();
+SELECT make(4, '{"duration": 1}');
+-- tills that are made anew say the same
+DELETE FROM vibevideo_internal.counted WHERE true;
+UPDATE vibevideo.job SET cost_usd = 0.2, cost_source = 'bill' WHERE vibelog_id = '2';
+SELECT who, n FROM vibevideo_internal.till WHERE n = 0 ORDER BY 1;
+SELECT make(4, '{"duration": 1}');
+SELECT * FROM books();
+SELECT who, n FROM vibevideo_internal.till WHERE n = 0 ORDER BY 1;
+-- also of an active one, which was there before them
+DELETE FROM vibevideo_internal.counted WHERE who = 'global';
+SELECT make(5, '{"duration": 1}', 'ben');
+SELECT who, n - vibevideo_internal.counted_till(0) = j.job_id AS of_it, trim_scale(noted) FROM vibevideo_internal.till t JOIN vibevideo.job j ON j.vibelog_id = '4'
+WHERE n > vibevideo_internal.counted_till(0);
+SELECT step(4, 'processing', $$media_url = 'http://127.0.0.1/4.mp4', generated_at = now()$$);
+SELECT who, trim_scale(noted) FROM vibevideo_internal.till WHERE n > vibevideo_internal.counted_till(0);
+SELECT step(4, 'completed', 'duration_ms = 2000, next_at = NULL, completed_at = now()');
+SELECT who, trim_scale(noted) FROM vibevideo_internal.till WHERE n > vibevideo_internal.counted_till(0);
+SELECT * FROM books();
+-- deleted before it was made
+DELETE FROM vibevideo.job WHERE vibelog_id = '5';
+SELECT * FROM books();
+-- the counts of all time, of which none goes down
+SELECT outcome, n, trim_scale(settled_usd) AS settled, trim_scale(returned_usd) AS returned FROM vibevideo.rollup WHERE seconds = 0 AND model = 'acme/second' AND outcome <> 'submitted' ORDER BY 1;
+SELECT sum(r.settled_usd) - sum(r.returned_usd) FILTER (WHERE r.outcome = 'settled') = (SELECT sum(c.settled_usd) FROM vibevideo.costs c) AS same
+FROM vibevideo.rollup r WHERE r.seconds = 0;
+SELECT sum(value)::numeric(10, 2) FROM vibevideo.series('spend_usd');
+
+SET client_min_messages = error;
+DROP FUNCTION books(), make(int, jsonb, text, text), step(int, text, text);
+DROP EXTENSION vibevideo;
+DROP SCHEMA vibevideo;
+DROP TABLE vibelogs CASCADE;
