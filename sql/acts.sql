@@ -734,8 +734,8 @@ BEGIN
 	ELSE
 		-- the price is the one that was compared, whatever is committed meanwhile
 		command = format('WITH r AS MATERIALIZED (%s), '
-			'made AS (INSERT INTO vibevideo.job (relation, vibelog_id, state, model, input, requested_by, priority, attempt, row_bears, cost_usd) '
-			'SELECT r.relation, r.vibelog_id, ''pending'', r.model, r.input, r.requested_by, r.priority, r.attempt + 1, '
+			'made AS (INSERT INTO vibevideo.job (relation, vibelog_id, state, model, input, requested_by, tenant, priority, attempt, row_bears, cost_usd) '
+			'SELECT r.relation, r.vibelog_id, ''pending'', r.model, r.input, r.requested_by, r.tenant, r.priority, r.attempt + 1, '
 			'CASE WHEN r.row_dirty OR r.row_bears = ''?'' THEN r.row_bears ELSE coalesce(r.request_id, ''-'') END, '
 			'CASE WHEN vibevideo_internal.most_cost(r.model, r.input) IS NOT NULL THEN r.price END '
 			'FROM r ON CONFLICT DO NOTHING RETURNING relation, vibelog_id, cost_usd), '

@@ -43,11 +43,28 @@ CREATE TABLE vibevideo_internal.new_costs (
 	model text COLLATE pg_catalog."C" NOT NULL,
 	submits bigint NOT NULL,
 	videos bigint NOT NULL,
-	settled_usd numeric NOT NULL
+	settled_usd numeric NOT NULL,
+	tenant text COLLATE pg_catalog."C" NOT NULL DEFAULT ''
 );
 COMMENT ON TABLE vibevideo_internal.new_costs IS 'notes of costs that are still to be added to vibevideo.past_costs; what was taken back is negative';
 SELECT pg_catalog.pg_extension_config_dump('vibevideo_internal.new_costs', '');
 SELECT pg_catalog.pg_extension_config_dump('vibevideo_internal.new_costs_note_id_seq', '');
+
+CREATE TABLE vibevideo.tenant_costs (
+	tenant text COLLATE pg_catalog."C" NOT NULL,
+	day date NOT NULL,
+	submits bigint NOT NULL,
+	videos bigint NOT NULL,
+	settled_usd numeric NOT NULL,
+	PRIMARY KEY (tenant, day)
+);
+COMMENT ON TABLE vibevideo.tenant_costs IS 'the same by tenant, of all users and models together, where the table has a tenant_column';
+COMMENT ON COLUMN vibevideo.tenant_costs.tenant IS 'whose jobs: what the table''s tenant_column says';
+COMMENT ON COLUMN vibevideo.tenant_costs.day IS 'the day of UTC on which they were requested';
+COMMENT ON COLUMN vibevideo.tenant_costs.submits IS 'how many jobs, without orphans';
+COMMENT ON COLUMN vibevideo.tenant_costs.videos IS 'how many videos fal.ai has rendered, orphans'' included';
+COMMENT ON COLUMN vibevideo.tenant_costs.settled_usd IS 'what these have cost, in USD';
+SELECT pg_catalog.pg_extension_config_dump('vibevideo.tenant_costs', '');
 
 -- Sums of past_costs, which its triggers keep, in a restore too; in one without
 -- triggers, and in logical replication, vibevideo.resume makes them anew.
@@ -135,7 +152,12 @@ BEGIN
 		INSERT INTO vibevideo.past_costs AS p (user_id, day, model, submits, videos, settled_usd)
 		SELECT t.user_id, t.day, t.model, sum(t.submits), sum(t.videos), sum(t.settled_usd) FROM taken t GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 		ON CONFLICT (user_id, day, model) DO UPDATE SET submits = p.submits + EXCLUDED.submits,
-			videos = p.videos + EXCLUDED.videos, settled_usd = p.settled_usd + EXCLUDED.settled_usd)
+			videos = p.videos + EXCLUDED.videos, settled_usd = p.settled_usd + EXCLUDED.settled_usd
+	), by_tenant AS (
+		INSERT INTO vibevideo.tenant_costs AS c (tenant, day, submits, videos, settled_usd)
+		SELECT t.tenant, t.day, sum(t.submits), sum(t.videos), sum(t.settled_usd) FROM taken t WHERE t.tenant <> '' GROUP BY 1, 2 ORDER BY 1, 2
+		ON CONFLICT (tenant, day) DO UPDATE SET submits = c.submits + EXCLUDED.submits,
+			videos = c.videos + EXCLUDED.videos, settled_usd = c.settled_usd + EXCLUDED.settled_usd)
 	SELECT count(*) INTO added FROM taken;
 	RETURN added;
 END
@@ -149,17 +171,17 @@ DECLARE
 	j vibevideo.job;
 	cost numeric;
 BEGIN
-	INSERT INTO vibevideo_internal.new_costs (user_id, day, model, submits, videos, settled_usd)
-	SELECT coalesce(g.requested_by, ''), (g.created_at AT TIME ZONE 'UTC')::date, g.model,
+	INSERT INTO vibevideo_internal.new_costs (user_id, tenant, day, model, submits, videos, settled_usd)
+	SELECT coalesce(g.requested_by, ''), coalesce(g.tenant, ''), (g.created_at AT TIME ZONE 'UTC')::date, g.model,
 		   count(*) FILTER (WHERE NOT g.orphan), count(*) FILTER (WHERE g.billed),
 		   coalesce(sum(g.cost_usd) FILTER (WHERE g.billed), 0)
-	FROM gone g WHERE g.unsettled GROUP BY 1, 2, 3;
+	FROM gone g WHERE g.unsettled GROUP BY 1, 2, 3, 4;
 	FOR j IN SELECT g.* FROM gone g WHERE vibevideo.is_active(g.state) LOOP
 		PERFORM vibevideo_internal.free_slots(j);
 		cost = j.cost_usd;
 		j.state = 'cancelled';
 		j.cost_usd = 0;
-		PERFORM vibevideo_internal.spend(j, cost, false);
+		PERFORM vibevideo_internal.spend(j, cost, true, false);
 	END LOOP;
 	RETURN NULL;
 END

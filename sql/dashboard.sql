@@ -223,40 +223,39 @@ For viewers and operators.';
 -- What a retry would do
 -------------------------------------------------------------------------------
 
--- Which limit another job of a user would be over now, as far as the jobs tell; NULL
--- for none.
-CREATE FUNCTION vibevideo_internal.limit_in_the_way(user_id text, cost numeric)
+-- Which limit another such job would be over now, as far as the jobs tell; NULL for none.
+CREATE FUNCTION vibevideo_internal.limit_in_the_way(j vibevideo.job, cost numeric)
 RETURNS text LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
 DECLARE
-	midnight constant timestamptz = vibevideo_internal.today()::timestamp AT TIME ZONE 'UTC';
-	l record;
-	used record;
+	l vibevideo.limit;
+	b record;
+	whose text;
+	used numeric;
 BEGIN
-	IF cost IS NULL AND vibevideo_internal.refuses_unknown_price(limit_in_the_way.user_id) THEN
+	IF cost IS NULL AND vibevideo_internal.refuses_unknown_price(j.requested_by, j.tenant, j.model) THEN
 		RETURN 'spending is limited';
 	END IF;
-	FOR l IN SELECT x.*, CASE WHEN x.who = 'global' THEN 'all users together' ELSE 'its user' END AS whose
-			 FROM vibevideo_internal.limits_for(limit_in_the_way.user_id) x LOOP
+	FOR l IN SELECT x.* FROM vibevideo_internal.limits_for(j.requested_by, j.tenant, j.model) x LOOP
+		whose = CASE split_part(l.who, ':', 1) WHEN 'global' THEN 'all users together' WHEN 'tenant' THEN 'its tenant' WHEN 'model' THEN 'its model' ELSE 'its user' END;
 		IF l.max_active <= (SELECT count(*) FROM (SELECT FROM vibevideo_internal.active_jobs a
-							WHERE l.who = 'global' OR a.requested_by = limit_in_the_way.user_id LIMIT l.max_active) n)
+							WHERE vibevideo_internal.is_of(l.who, a.requested_by, a.tenant, a.model) LIMIT l.max_active) n)
 		THEN
-			RETURN format('limit max_active of %s is reached', l.whose);
+			RETURN format('limit max_active of %s is reached', whose);
 		END IF;
-		CONTINUE WHEN l.submits_per_day IS NULL AND l.spend_per_day_usd IS NULL;
-		SELECT count(*) AS submits, coalesce(sum(n.cost_usd), 0) AS usd INTO used
-		FROM (SELECT j.cost_usd FROM vibevideo.job j
-			  WHERE j.created_at >= midnight AND (j.billed OR vibevideo.is_active(j.state))
-				AND (l.who = 'global' OR j.requested_by = limit_in_the_way.user_id) LIMIT vibevideo_internal.most()) n;
-		IF used.submits >= l.submits_per_day THEN
-			RETURN format('limit submits_per_day of %s is reached', l.whose);
-		ELSIF cost > 0 AND used.usd + cost > l.spend_per_day_usd THEN
-			RETURN format('it is over today''s budget of %s', l.whose);
-		END IF;
+		FOR b IN SELECT 'submits_day' AS kind, l.submits_per_day AS most WHERE l.submits_per_day IS NOT NULL
+				 UNION ALL SELECT x.kind, x.most FROM vibevideo_internal.budgets(l) x LOOP
+			used = vibevideo_internal.used_of(l.who, b.kind, vibevideo_internal.begin_of(b.kind, now()));
+			IF b.kind LIKE 'submits%' AND used >= b.most THEN
+				RETURN format('limit %s of %s is reached', vibevideo_internal.budget_name(b.kind), whose);
+			ELSIF b.kind LIKE 'spend%' AND cost > 0 AND used + cost > b.most THEN
+				RETURN format('it is over %s budget of %s', CASE b.kind WHEN 'spend_hour' THEN 'this hour''s' WHEN 'spend_day' THEN 'today''s' ELSE 'this month''s' END, whose);
+			END IF;
+		END LOOP;
 	END LOOP;
 	RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION vibevideo_internal.limit_in_the_way(text, numeric) IS 'which limit another job of a user would be over, null for none; owner only';
+COMMENT ON FUNCTION vibevideo_internal.limit_in_the_way(vibevideo.job, numeric) IS 'which limit another such job would be over, null for none; owner only';
 
 -- Says what RetryJob in decide.c would do.
 CREATE FUNCTION vibevideo.retry_cost(job_id bigint, OUT copies boolean, OUT cost_usd numeric, OUT allowed boolean, OUT reason text)
@@ -301,7 +300,7 @@ BEGIN
 		price = vibevideo_internal.most_cost(j.model, j.input);
 		cost_usd = price;
 		-- a lost submit makes room for another when it is given up
-		limited = CASE WHEN j.state <> 'submit_unknown' THEN vibevideo_internal.limit_in_the_way(j.requested_by, price) END;
+		limited = CASE WHEN j.state <> 'submit_unknown' THEN vibevideo_internal.limit_in_the_way(j, price) END;
 		allowed = limited IS NULL;
 		reason = concat_ws(', but ', CASE WHEN j.state = 'submit_unknown'
 										  THEN 'it is given up as lost, and a new attempt is paid for; if fal.ai has it after all, so is that'
@@ -438,27 +437,32 @@ Returns a part of the audit, a vibevideo.audit_page.
 Errors: 22023 a bad after or max_rows; 42501 not an operator.
 For operators.';
 
--- Refuses a scope and a user that name no limit.
-CREATE FUNCTION vibevideo_internal.check_scope(scope text, user_id text)
+-- Refuses a scope that names no limit, with whom it is for.
+CREATE FUNCTION vibevideo_internal.check_scope(scope text, user_id text, tenant text, model text)
 RETURNS void LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	given record;
 BEGIN
-	IF scope IS NULL OR scope NOT IN ('global', 'default', 'user') THEN
+	IF scope IS NULL OR scope NOT IN ('global', 'default', 'user', 'default_tenant', 'tenant', 'model') THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'invalid_parameter_value',
-			MESSAGE = 'the scope of a limit must be global, default or user';
-	ELSIF scope = 'user' AND (user_id IS NULL OR length(user_id) NOT BETWEEN 1 AND 500) THEN
-		RAISE EXCEPTION USING
-			ERRCODE = 'invalid_parameter_value',
-			MESSAGE = 'the limit of a user needs user_id';
-	ELSIF scope <> 'user' AND user_id IS NOT NULL THEN
-		RAISE EXCEPTION USING
-			ERRCODE = 'invalid_parameter_value',
-			MESSAGE = format('limit %s is of no user', scope),
-			HINT = 'Leave user_id null.';
+			MESSAGE = 'the scope of a limit must be global, default, user, default_tenant, tenant or model';
 	END IF;
+	FOR given IN SELECT v.* FROM (VALUES ('user', 'user_id', user_id), ('tenant', 'tenant', tenant), ('model', 'model', model)) AS v(scope, name, value) LOOP
+		IF scope = given.scope AND (given.value IS NULL OR length(given.value) NOT BETWEEN 1 AND 500) THEN
+			RAISE EXCEPTION USING
+				ERRCODE = 'invalid_parameter_value',
+				MESSAGE = format('the limit of a %s needs %s', given.scope, given.name);
+		ELSIF scope <> given.scope AND given.value IS NOT NULL THEN
+			RAISE EXCEPTION USING
+				ERRCODE = 'invalid_parameter_value',
+				MESSAGE = format('limit %s is of no %s', scope, given.scope),
+				HINT = format('Leave %s null.', given.name);
+		END IF;
+	END LOOP;
 END
 $$;
-COMMENT ON FUNCTION vibevideo_internal.check_scope(text, text) IS 'refuses a scope and a user that name no limit: 22023; owner only';
+COMMENT ON FUNCTION vibevideo_internal.check_scope(text, text, text, text) IS 'refuses a scope that names no limit: 22023; owner only';
 
 -- Refuses a limit that is not one.
 CREATE FUNCTION vibevideo_internal.check_limit(name text, value numeric, most numeric)
@@ -475,55 +479,74 @@ $$;
 COMMENT ON FUNCTION vibevideo_internal.check_limit(text, numeric, numeric) IS 'refuses a limit that is not one: 22023; owner only';
 
 -- The table's triggers note it in the audit, with what was and is.
-CREATE FUNCTION vibevideo.set_limit(scope text, user_id text, max_active int, submits_per_day int, spend_per_day_usd numeric)
+CREATE FUNCTION vibevideo.set_limit(scope text, user_id text, max_active int, submits_per_day int, spend_per_day_usd numeric,
+									submits_per_hour int DEFAULT NULL, submits_per_month int DEFAULT NULL, spend_per_hour_usd numeric DEFAULT NULL,
+									spend_per_month_usd numeric DEFAULT NULL, tenant text DEFAULT NULL, model text DEFAULT NULL)
 RETURNS vibevideo.limit LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	changed vibevideo.limit;
 BEGIN
 	PERFORM vibevideo_internal.require('operator');
-	PERFORM vibevideo_internal.check_scope(scope, user_id);
-	PERFORM vibevideo_internal.check_limit('max_active', max_active, 10000);
-	PERFORM vibevideo_internal.check_limit('submits_per_day', submits_per_day, 100000);
-	PERFORM vibevideo_internal.check_limit('spend_per_day_usd', spend_per_day_usd, 10000000);
-	INSERT INTO vibevideo.limit AS l (scope, user_id, max_active, submits_per_day, spend_per_day_usd)
-	VALUES (set_limit.scope, set_limit.user_id, set_limit.max_active, set_limit.submits_per_day, set_limit.spend_per_day_usd)
-	ON CONFLICT (who) DO UPDATE SET max_active = EXCLUDED.max_active, submits_per_day = EXCLUDED.submits_per_day,
-		spend_per_day_usd = EXCLUDED.spend_per_day_usd
-	WHERE (l.max_active, l.submits_per_day, l.spend_per_day_usd)
-		  IS DISTINCT FROM (EXCLUDED.max_active, EXCLUDED.submits_per_day, EXCLUDED.spend_per_day_usd);
+	PERFORM vibevideo_internal.check_scope(scope, user_id, tenant, model);
+	PERFORM vibevideo_internal.check_limit('max_active', max_active, 10000),
+			vibevideo_internal.check_limit('submits_per_hour', submits_per_hour, 10000000),
+			vibevideo_internal.check_limit('submits_per_day', submits_per_day, 100000),
+			vibevideo_internal.check_limit('submits_per_month', submits_per_month, 10000000),
+			vibevideo_internal.check_limit('spend_per_hour_usd', spend_per_hour_usd, 10000000),
+			vibevideo_internal.check_limit('spend_per_day_usd', spend_per_day_usd, 10000000),
+			vibevideo_internal.check_limit('spend_per_month_usd', spend_per_month_usd, 10000000);
+	INSERT INTO vibevideo.limit AS l (scope, user_id, tenant, model, max_active, submits_per_hour, submits_per_day, submits_per_month,
+									  spend_per_hour_usd, spend_per_day_usd, spend_per_month_usd)
+	VALUES (set_limit.scope, set_limit.user_id, set_limit.tenant, set_limit.model, set_limit.max_active, set_limit.submits_per_hour,
+			set_limit.submits_per_day, set_limit.submits_per_month, set_limit.spend_per_hour_usd, set_limit.spend_per_day_usd, set_limit.spend_per_month_usd)
+	ON CONFLICT (who) DO UPDATE SET max_active = EXCLUDED.max_active, submits_per_hour = EXCLUDED.submits_per_hour,
+		submits_per_day = EXCLUDED.submits_per_day, submits_per_month = EXCLUDED.submits_per_month, spend_per_hour_usd = EXCLUDED.spend_per_hour_usd,
+		spend_per_day_usd = EXCLUDED.spend_per_day_usd, spend_per_month_usd = EXCLUDED.spend_per_month_usd
+	WHERE (l.max_active, l.submits_per_hour, l.submits_per_day, l.submits_per_month, l.spend_per_hour_usd, l.spend_per_day_usd, l.spend_per_month_usd)
+		  IS DISTINCT FROM (EXCLUDED.max_active, EXCLUDED.submits_per_hour, EXCLUDED.submits_per_day, EXCLUDED.submits_per_month,
+							EXCLUDED.spend_per_hour_usd, EXCLUDED.spend_per_day_usd, EXCLUDED.spend_per_month_usd);
 	SELECT l.* INTO changed FROM vibevideo.limit l
-	WHERE l.scope = set_limit.scope AND l.user_id IS NOT DISTINCT FROM set_limit.user_id;
+	WHERE l.scope = set_limit.scope AND (l.user_id, l.tenant, l.model) IS NOT DISTINCT FROM (set_limit.user_id, set_limit.tenant, set_limit.model);
 	RETURN changed;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.set_limit(text, text, int, int, numeric) IS
+COMMENT ON FUNCTION vibevideo.set_limit(text, text, int, int, numeric, int, int, numeric, numeric, text, text) IS
 'Sets a limit, all of it. It counts from the next submit on; the audit has what it was.
-scope: global for all users together, default for each user without a limit of his own, or user.
+scope: global for all users together, default for each user without a limit of his own, user; default_tenant and
+  tenant, the same of tenants; or model, for all videos of a model.
 user_id: whose limit it is, for scope user; else NULL.
 max_active: active videos at a time, up to 10000; -1: unlimited; 0: none; NULL: as the default limit, or unlimited in
-  default and global.
+  default, default_tenant, model and global.
 submits_per_day: videos requested in a day of UTC, up to 100000; -1, 0 and NULL as above.
-spend_per_day_usd: price of a day''s videos, in USD; -1, 0 and NULL as above.
+spend_per_day_usd: what a day''s videos may cost, in USD; -1, 0 and NULL as above.
+submits_per_hour: videos requested in an hour, up to 10000000; default: NULL.
+submits_per_month: videos requested in a calendar month of UTC, up to 10000000; default: NULL.
+spend_per_hour_usd: what an hour''s videos may cost, in USD; default: NULL.
+spend_per_month_usd: what a month''s videos may cost, in USD; default: NULL.
+tenant: whose limit it is, for scope tenant; default: NULL.
+model: fal.ai''s id of the model, for scope model; default: NULL.
 Returns the limit, a row of vibevideo.limit.
-Errors: 22023 another scope, a user_id that does not fit it, a bad number; 42501 not an operator.
+Errors: 22023 another scope, a user, tenant or model that does not fit it, a bad number; 42501 not an operator.
 For operators.';
 
-CREATE FUNCTION vibevideo.delete_limit(scope text, user_id text)
+CREATE FUNCTION vibevideo.delete_limit(scope text, user_id text DEFAULT NULL, tenant text DEFAULT NULL, model text DEFAULT NULL)
 RETURNS boolean LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	PERFORM vibevideo_internal.require('operator');
-	PERFORM vibevideo_internal.check_scope(scope, user_id);
+	PERFORM vibevideo_internal.check_scope(scope, user_id, tenant, model);
 	DELETE FROM vibevideo.limit l
-	WHERE l.scope = delete_limit.scope AND l.user_id IS NOT DISTINCT FROM delete_limit.user_id;
+	WHERE l.scope = delete_limit.scope AND (l.user_id, l.tenant, l.model) IS NOT DISTINCT FROM (delete_limit.user_id, delete_limit.tenant, delete_limit.model);
 	RETURN FOUND;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.delete_limit(text, text) IS
+COMMENT ON FUNCTION vibevideo.delete_limit(text, text, text, text) IS
 'Takes a limit away. The audit has what it was.
-scope: global, default or user.
-user_id: whose limit it is, for scope user; else NULL.
+scope: global, default, user, default_tenant, tenant or model.
+user_id: whose limit it is, for scope user; default: NULL.
+tenant: whose limit it is, for scope tenant; default: NULL.
+model: fal.ai''s id of the model, for scope model; default: NULL.
 Returns false if there was none.
-Errors: 22023 another scope, or a user_id that does not fit it; 42501 not an operator.
+Errors: 22023 another scope, or whom it is for does not fit it; 42501 not an operator.
 For operators.';
 
 CREATE FUNCTION vibevideo.set_price(endpoint text, unit_price_usd numeric, unit text DEFAULT 'video', applies jsonb DEFAULT '{}', quantity jsonpath DEFAULT NULL,
@@ -609,7 +632,8 @@ CREATE FUNCTION vibevideo_internal.shown_limits()
 RETURNS SETOF vibevideo.limit LANGUAGE plpgsql STABLE ROWS 20 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	PERFORM vibevideo_internal.require('viewer');
-	RETURN QUERY SELECT l.* FROM vibevideo.limit l ORDER BY l.scope = 'user', l.scope DESC, l.user_id LIMIT 1000;
+	RETURN QUERY SELECT l.* FROM vibevideo.limit l
+	ORDER BY array_position(ARRAY['global', 'model', 'default_tenant', 'tenant', 'default', 'user'], l.scope), l.user_id, l.tenant, l.model LIMIT 1000;
 END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.shown_limits() IS 'vibevideo.limit, at most 1000 rows; for viewers';
@@ -785,12 +809,16 @@ END;
 CREATE FUNCTION public.vibevideo_admin_audit(after jsonb DEFAULT NULL, max_rows int DEFAULT 50)
 RETURNS vibevideo.audit_page LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 RETURN vibevideo.audit(after, max_rows);
-CREATE FUNCTION public.vibevideo_admin_set_limit(scope text, user_id text, max_active int, submits_per_day int, spend_per_day_usd numeric)
+CREATE FUNCTION public.vibevideo_admin_set_limit(scope text, user_id text, max_active int, submits_per_day int, spend_per_day_usd numeric,
+												 submits_per_hour int DEFAULT NULL, submits_per_month int DEFAULT NULL,
+												 spend_per_hour_usd numeric DEFAULT NULL, spend_per_month_usd numeric DEFAULT NULL,
+												 tenant text DEFAULT NULL, model text DEFAULT NULL)
 RETURNS vibevideo.limit LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
-RETURN vibevideo.set_limit(scope, user_id, max_active, submits_per_day, spend_per_day_usd);
-CREATE FUNCTION public.vibevideo_admin_delete_limit(scope text, user_id text)
+RETURN vibevideo.set_limit(scope, user_id, max_active, submits_per_day, spend_per_day_usd, submits_per_hour, submits_per_month,
+						   spend_per_hour_usd, spend_per_month_usd, tenant, model);
+CREATE FUNCTION public.vibevideo_admin_delete_limit(scope text, user_id text DEFAULT NULL, tenant text DEFAULT NULL, model text DEFAULT NULL)
 RETURNS boolean LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
-RETURN vibevideo.delete_limit(scope, user_id);
+RETURN vibevideo.delete_limit(scope, user_id, tenant, model);
 CREATE FUNCTION public.vibevideo_admin_set_price(endpoint text, unit_price_usd numeric, unit text DEFAULT 'video', applies jsonb DEFAULT '{}',
 												 quantity jsonpath DEFAULT NULL, quantity_default numeric DEFAULT NULL, allowance numeric DEFAULT 0,
 												 valid_from timestamptz DEFAULT now(), note text DEFAULT NULL)
@@ -804,7 +832,7 @@ RETURNS vibevideo.estimated LANGUAGE sql STABLE SET search_path = pg_catalog, pg
 RETURN vibevideo.estimate(endpoint, input);
 
 COMMENT ON FUNCTION public.vibevideo_admin_limits() IS
-'Lists limits: for all users together, for each user, and at most 1000 of single ones.
+'Lists limits: for all users together, for models, for tenants and users, and at most 1000 of single ones.
 Returns rows of vibevideo.limit.
 Errors: 42501 not a viewer.
 For viewers and operators.';
@@ -851,8 +879,8 @@ BEGIN
 			('vibevideo_admin_resume()', 'vibevideo.resume()'),
 			('vibevideo_admin_probe_now()', 'vibevideo.probe_now()'),
 			('vibevideo_admin_audit(jsonb, int)', 'vibevideo.audit(jsonb, int)'),
-			('vibevideo_admin_set_limit(text, text, int, int, numeric)', 'vibevideo.set_limit(text, text, int, int, numeric)'),
-			('vibevideo_admin_delete_limit(text, text)', 'vibevideo.delete_limit(text, text)'),
+			('vibevideo_admin_set_limit(text, text, int, int, numeric, int, int, numeric, numeric, text, text)', 'vibevideo.set_limit(text, text, int, int, numeric, int, int, numeric, numeric, text, text)'),
+			('vibevideo_admin_delete_limit(text, text, text, text)', 'vibevideo.delete_limit(text, text, text, text)'),
 			('vibevideo_admin_set_price(text, numeric, text, jsonb, jsonpath, numeric, numeric, timestamptz, text)', 'vibevideo.set_price(text, numeric, text, jsonb, jsonpath, numeric, numeric, timestamptz, text)'),
 			('vibevideo_admin_delete_price(text, jsonb)', 'vibevideo.delete_price(text, jsonb)'),
 			('vibevideo_admin_estimate(text, jsonb)', 'vibevideo.estimate(text, jsonb)')) AS i(function, called)

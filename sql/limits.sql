@@ -21,18 +21,19 @@
  * submit takes with SKIP LOCKED: two submits never want the same one, and what
  * an open transaction has taken nobody else can take.  A slot is free when its
  * day is in the past: those of a day free themselves at midnight, an active
- * job's has day infinity.  A budget is kept in up to 256 tills, each good for a
- * multiple of the cheapest price; what one lacks is gathered from others, and
- * what comes back goes into one that nobody holds, or into a new one, numbered
- * from 1000001.  Slots and tills are unlogged and only repeat what vibevideo.job
+ * job's has day infinity.  What may be spent in an hour, a day or a month, and how
+ * many videos requested in an hour or a month, are budgets, kept in up to 256 tills
+ * each, of which each is good for a multiple of the cheapest price, or of one video;
+ * what one lacks is gathered from others, and what comes back goes into one that
+ * nobody holds, or into a new one, numbered from 1000001.  Slots and tills are unlogged and only repeat what vibevideo.job
  * says.  They are made from it when they are first wanted: by the first submit
  * of a user, the first after a limit or a price was changed (triggers delete
  * them), the first after a crash, a restore or a failover.  Only then may another
  * submit of the same user wait.  Without a row in vibevideo.limit nothing of this
  * is touched.
  *
- * Locks are taken in one order, the user's before the global ones, and none
- * but those is waited for.  What ends a job writes only the job's own slots.
+ * Locks are taken in one order, the user's first, then the tenant's, the model's and
+ * the global ones, and none but those is waited for.  What ends a job writes only the job's own slots.
  */
 
 -- Whose day it is: limits and costs are by days of UTC.
@@ -42,23 +43,39 @@ RETURN (now() AT TIME ZONE 'UTC')::date;
 COMMENT ON FUNCTION vibevideo_internal.today() IS 'the day of UTC that limits and costs count by; owner only';
 
 CREATE TABLE vibevideo.limit (
-	scope text NOT NULL DEFAULT 'user' CHECK (scope OPERATOR(pg_catalog.=) ANY (ARRAY['global', 'default', 'user'])),
+	scope text NOT NULL DEFAULT 'user' CHECK (scope OPERATOR(pg_catalog.=) ANY (ARRAY[
+		'global', 'default', 'user', 'default_tenant', 'tenant', 'model'])),
 	user_id text,
 	max_active int CHECK (max_active OPERATOR(pg_catalog.>=) -1 AND max_active OPERATOR(pg_catalog.<=) 10000),
 	submits_per_day int CHECK (submits_per_day OPERATOR(pg_catalog.>=) -1 AND submits_per_day OPERATOR(pg_catalog.<=) 100000),
 	spend_per_day_usd numeric(12, 4) CHECK (spend_per_day_usd OPERATOR(pg_catalog.>=) -1),
+	tenant text,
+	model text,
+	submits_per_hour int CHECK (submits_per_hour OPERATOR(pg_catalog.>=) -1 AND submits_per_hour OPERATOR(pg_catalog.<=) 10000000),
+	submits_per_month int CHECK (submits_per_month OPERATOR(pg_catalog.>=) -1 AND submits_per_month OPERATOR(pg_catalog.<=) 10000000),
+	spend_per_hour_usd numeric(12, 4) CHECK (spend_per_hour_usd OPERATOR(pg_catalog.>=) -1),
+	spend_per_month_usd numeric(12, 4) CHECK (spend_per_month_usd OPERATOR(pg_catalog.>=) -1),
 	who text COLLATE pg_catalog."C" PRIMARY KEY GENERATED ALWAYS AS
-		(CASE scope WHEN 'user' THEN 'user:' OPERATOR(pg_catalog.||) user_id ELSE scope END) STORED,
-	CHECK ((scope OPERATOR(pg_catalog.=) 'user') OPERATOR(pg_catalog.=) (user_id IS NOT NULL))
+		(CASE scope WHEN 'user' THEN 'user:' OPERATOR(pg_catalog.||) user_id WHEN 'tenant' THEN 'tenant:' OPERATOR(pg_catalog.||) tenant
+		 WHEN 'model' THEN 'model:' OPERATOR(pg_catalog.||) model ELSE scope END) STORED,
+	CHECK ((scope OPERATOR(pg_catalog.=) 'user') OPERATOR(pg_catalog.=) (user_id IS NOT NULL)),
+	CHECK ((scope OPERATOR(pg_catalog.=) 'tenant') OPERATOR(pg_catalog.=) (tenant IS NOT NULL)),
+	CHECK ((scope OPERATOR(pg_catalog.=) 'model') OPERATOR(pg_catalog.=) (model IS NOT NULL))
 );
 COMMENT ON TABLE vibevideo.limit IS
-	'how much may be requested: scope global counts everybody together, default each user that has no row of scope user';
-COMMENT ON COLUMN vibevideo.limit.scope IS 'global: everybody together; default: each user without a row of scope user; user: the one in user_id';
+	'how much may be requested: scope global counts everybody together, model all videos of a model, default each user that has no row of scope user, default_tenant the same of tenants';
+COMMENT ON COLUMN vibevideo.limit.scope IS 'global: everybody together; default: each user without a row of scope user; user: the one in user_id; default_tenant and tenant: the same of tenants; model: all videos of the one in model';
 COMMENT ON COLUMN vibevideo.limit.user_id IS 'as in vibevideo.job.requested_by: the JWT''s sub, or what the table''s user_column says; NULL unless scope is user';
-COMMENT ON COLUMN vibevideo.limit.max_active IS 'most active videos at a time, those being copied included (jobs at fal.ai have a setting of this name); NULL: the default''s limit, in default and global none; -1: unlimited, whatever the default; 0: no videos';
+COMMENT ON COLUMN vibevideo.limit.max_active IS 'most active videos at a time, those being copied included (jobs at fal.ai have a setting of this name); NULL: the default''s limit, in default, default_tenant, model and global none; -1: unlimited, whatever the default; 0: no videos';
 COMMENT ON COLUMN vibevideo.limit.submits_per_day IS 'most videos requested in a day of UTC, without failed and cancelled ones that cost nothing; NULL, -1 and 0 as for max_active';
 COMMENT ON COLUMN vibevideo.limit.spend_per_day_usd IS 'most USD that the videos of a day of UTC can cost, active ones included; NULL, -1 and 0 as for max_active';
-COMMENT ON COLUMN vibevideo.limit.who IS 'scope and user_id as one key: global, default, or user: and the user_id';
+COMMENT ON COLUMN vibevideo.limit.tenant IS 'as in vibevideo.job.tenant: what the table''s tenant_column says; NULL unless scope is tenant';
+COMMENT ON COLUMN vibevideo.limit.model IS 'fal.ai''s endpoint id; NULL unless scope is model';
+COMMENT ON COLUMN vibevideo.limit.submits_per_hour IS 'the same as submits_per_day of an hour; NULL, -1 and 0 as for max_active';
+COMMENT ON COLUMN vibevideo.limit.submits_per_month IS 'the same as submits_per_day of a calendar month of UTC; NULL, -1 and 0 as for max_active';
+COMMENT ON COLUMN vibevideo.limit.spend_per_hour_usd IS 'most USD that the videos of an hour can cost; NULL, -1 and 0 as for max_active';
+COMMENT ON COLUMN vibevideo.limit.spend_per_month_usd IS 'most USD that the videos of a calendar month of UTC can cost; NULL, -1 and 0 as for max_active';
+COMMENT ON COLUMN vibevideo.limit.who IS 'scope and whom it is for as one key: global, default, default_tenant, or user:, tenant: or model: and which';
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.limit', '');
 
 -- A slot is free if its day is in the past.
@@ -74,21 +91,25 @@ COMMENT ON TABLE vibevideo_internal.slot IS 'one row for each unit of a limit: w
 CREATE INDEX slot_free ON vibevideo_internal.slot (who, kind, day);
 CREATE INDEX slot_job ON vibevideo_internal.slot (job_id) WHERE job_id IS NOT NULL;
 
--- What was used on another day does not count.
+-- A kind of budget is what is counted and in how long a time; begins: of the hour, day
+-- or month in which it was used, what was used in an earlier one does not count.
 CREATE UNLOGGED TABLE vibevideo_internal.till (
 	who text COLLATE pg_catalog."C" NOT NULL,
+	kind text COLLATE pg_catalog."C" NOT NULL CHECK (kind OPERATOR(pg_catalog.=) ANY (ARRAY[
+		'submits_hour', 'submits_month', 'spend_hour', 'spend_day', 'spend_month'])),
 	n bigint NOT NULL,
-	day date NOT NULL DEFAULT '-infinity',
+	begins timestamptz NOT NULL DEFAULT '-infinity',
 	used numeric NOT NULL DEFAULT 0,
 	noted numeric,
-	PRIMARY KEY (who, n)
+	PRIMARY KEY (who, kind, n)
 ) WITH (fillfactor = 70);
-COMMENT ON TABLE vibevideo_internal.till IS 'a day''s budget in parts (tills), so that submits need not wait for each other: what is used of each; made anew from vibevideo.job when lost';
+COMMENT ON TABLE vibevideo_internal.till IS 'budgets in parts (tills), so that submits need not wait for each other: what is used of each; made anew from vibevideo.job when lost';
 -- Whose slots and tills are made.  Those that a submit holds while a limit changes
 -- stay, so that they do not say it.
 CREATE UNLOGGED TABLE vibevideo_internal.counted (
 	who text COLLATE pg_catalog."C" NOT NULL,
-	kind text COLLATE pg_catalog."C" NOT NULL CHECK (kind OPERATOR(pg_catalog.=) ANY (ARRAY['active', 'submits', 'spend'])),
+	kind text COLLATE pg_catalog."C" NOT NULL CHECK (kind OPERATOR(pg_catalog.=) ANY (ARRAY[
+		'active', 'submits', 'submits_hour', 'submits_month', 'spend_hour', 'spend_day', 'spend_month'])),
 	PRIMARY KEY (who, kind)
 );
 COMMENT ON TABLE vibevideo_internal.counted IS 'whose slots and tills are made, and need not be made anew from vibevideo.job';
@@ -127,51 +148,118 @@ END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.check_user_column(regclass, name) IS 'refuses a user_column that is not there or cannot name a user; owner only';
 
--- The limits that count for a user, NULL where there is none: the user's own,
--- then everybody's.  A job that nobody is known for only counts for the latter.
-CREATE FUNCTION vibevideo_internal.limits_for(requested_by text, OUT who text, OUT max_active int, OUT submits_per_day int,
-											  OUT spend_per_day_usd numeric)
-RETURNS SETOF record LANGUAGE plpgsql STABLE ROWS 2 SET search_path = pg_catalog, pg_temp AS $$
+-- The limits that count for a job of a user, a tenant and a model, NULL where there is
+-- none: in the order in which they are looked at.  Of whom nobody knows only the rest
+-- counts.
+CREATE FUNCTION vibevideo_internal.limits_for(requested_by text, tenant text DEFAULT NULL, model text DEFAULT NULL)
+RETURNS SETOF vibevideo.limit LANGUAGE plpgsql STABLE ROWS 2 SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	wanted constant text[] = ARRAY['user:' || requested_by, 'tenant:' || limits_for.tenant, 'model:' || limits_for.model, 'global'];
+	defaults constant text[] = ARRAY['default', 'default_tenant'];
+	key text;
+	l vibevideo.limit;
+	d vibevideo.limit;
 BEGIN
-	SELECT 'user:' || limits_for.requested_by, nullif(coalesce(u.max_active, d.max_active), -1),
-		   nullif(coalesce(u.submits_per_day, d.submits_per_day), -1),
-		   nullif(coalesce(u.spend_per_day_usd, d.spend_per_day_usd), -1)
-	INTO who, max_active, submits_per_day, spend_per_day_usd
-	FROM (SELECT l.* FROM vibevideo.limit l WHERE l.who = 'user:' || limits_for.requested_by) u
-	FULL JOIN (SELECT l.* FROM vibevideo.limit l WHERE l.who = 'default') d ON true;
-	IF FOUND AND requested_by IS NOT NULL THEN
-		RETURN NEXT;
-	END IF;
-	SELECT l.who, nullif(l.max_active, -1), nullif(l.submits_per_day, -1), nullif(l.spend_per_day_usd, -1)
-	INTO who, max_active, submits_per_day, spend_per_day_usd
-	FROM vibevideo.limit l WHERE l.who = 'global';
-	IF FOUND THEN
-		RETURN NEXT;
-	END IF;
+	FOR i IN 1 .. 4 LOOP
+		key = wanted[i];
+		CONTINUE WHEN key IS NULL;
+		SELECT x.* INTO l FROM vibevideo.limit x WHERE x.who = key;
+		SELECT x.* INTO d FROM vibevideo.limit x WHERE x.who = defaults[i];
+		CONTINUE WHEN l.who IS NULL AND d.who IS NULL;
+		l.who = key;
+		l.max_active = nullif(coalesce(l.max_active, d.max_active), -1);
+		l.submits_per_hour = nullif(coalesce(l.submits_per_hour, d.submits_per_hour), -1);
+		l.submits_per_day = nullif(coalesce(l.submits_per_day, d.submits_per_day), -1);
+		l.submits_per_month = nullif(coalesce(l.submits_per_month, d.submits_per_month), -1);
+		l.spend_per_hour_usd = nullif(coalesce(l.spend_per_hour_usd, d.spend_per_hour_usd), -1);
+		l.spend_per_day_usd = nullif(coalesce(l.spend_per_day_usd, d.spend_per_day_usd), -1);
+		l.spend_per_month_usd = nullif(coalesce(l.spend_per_month_usd, d.spend_per_month_usd), -1);
+		RETURN NEXT l;
+	END LOOP;
 END
 $$;
-COMMENT ON FUNCTION vibevideo_internal.limits_for(text) IS 'the limits that count for a user; owner only';
+COMMENT ON FUNCTION vibevideo_internal.limits_for(text, text, text) IS 'the limits that count for a user, a tenant and a model; owner only';
+
+-- The budgets among them, in the order in which they are looked at.
+CREATE FUNCTION vibevideo_internal.budgets(l vibevideo.limit)
+RETURNS TABLE (kind text, most numeric) LANGUAGE sql IMMUTABLE ROWS 2 SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT b.kind, b.most
+	FROM (VALUES (1, 'submits_hour', l.submits_per_hour::numeric), (2, 'submits_month', l.submits_per_month::numeric),
+				 (3, 'spend_hour', l.spend_per_hour_usd), (4, 'spend_day', l.spend_per_day_usd), (5, 'spend_month', l.spend_per_month_usd)) AS b(n, kind, most)
+	WHERE b.most IS NOT NULL ORDER BY b.n;
+END;
+COMMENT ON FUNCTION vibevideo_internal.budgets(vibevideo.limit) IS 'the budgets among limits, by kind; owner only';
+
+-- The beginning of the hour, day or month of a kind of budget that a time is in.
+CREATE FUNCTION vibevideo_internal.begin_of(kind text, at timestamptz)
+RETURNS timestamptz LANGUAGE sql IMMUTABLE
+RETURN date_trunc(split_part(kind, '_', 2), at, 'UTC');
+COMMENT ON FUNCTION vibevideo_internal.begin_of(text, timestamptz) IS 'the beginning of the time of a budget that a moment is in; owner only';
+
+-- What a job counts for in a budget of this kind.
+CREATE FUNCTION vibevideo_internal.share(kind text, cost numeric, counts boolean)
+RETURNS numeric LANGUAGE sql IMMUTABLE
+RETURN CASE WHEN NOT counts THEN 0 WHEN kind LIKE 'submits%' THEN 1 ELSE coalesce(cost, 0) END;
+COMMENT ON FUNCTION vibevideo_internal.share(text, numeric, boolean) IS 'what a job counts for in a budget; owner only';
+
+-- Is it a job of this user, tenant or model, or of everybody?
+CREATE FUNCTION vibevideo_internal.is_of(who text, requested_by text, tenant text, model text)
+RETURNS boolean LANGUAGE sql IMMUTABLE
+RETURN who = 'global' OR coalesce(who = 'user:' || requested_by, false) OR coalesce(who = 'tenant:' || tenant, false) OR who = 'model:' || model;
+COMMENT ON FUNCTION vibevideo_internal.is_of(text, text, text, text) IS 'whether a job counts for a limit; owner only';
 
 -- The jobs that count for a limit already when its slots or tills are made:
--- active ones, or today's that cost something, orphans included.  Those of this
--- transaction take their share themselves.
-CREATE FUNCTION vibevideo_internal.counted_jobs(who text, kind text)
+-- active ones, or those since then that cost something, orphans included.  Those of
+-- this transaction take their share themselves.
+CREATE FUNCTION vibevideo_internal.counted_jobs(who text, since timestamptz DEFAULT NULL)
 RETURNS SETOF vibevideo.job LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-	name constant text = CASE WHEN who <> 'global' THEN substr(who, length('user:') + 1) END;
 BEGIN
-	IF kind = 'active' THEN
+	IF since IS NULL THEN
 		RETURN QUERY SELECT j.* FROM vibevideo.job j
 		WHERE vibevideo.is_active(j.state)
-		  AND j.created_at <> now() AND (name IS NULL OR j.requested_by = name);
+		  AND j.created_at <> now() AND vibevideo_internal.is_of(counted_jobs.who, j.requested_by, j.tenant, j.model);
 	ELSE
 		RETURN QUERY SELECT j.* FROM vibevideo.job j
-		WHERE j.created_at >= vibevideo_internal.today()::timestamp AT TIME ZONE 'UTC' AND (j.billed OR vibevideo.is_active(j.state))
-		  AND j.created_at <> now() AND (name IS NULL OR j.requested_by = name);
+		WHERE j.created_at >= counted_jobs.since AND (j.billed OR vibevideo.is_active(j.state))
+		  AND j.created_at <> now() AND vibevideo_internal.is_of(counted_jobs.who, j.requested_by, j.tenant, j.model);
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION vibevideo_internal.counted_jobs(text, text) IS 'the jobs that count for a limit when it is first used; owner only';
+COMMENT ON FUNCTION vibevideo_internal.counted_jobs(text, timestamptz) IS 'the jobs that count for a limit when it is first used; owner only';
+
+-- What is used of a budget.  That of a month is known from the sums of what has ended,
+-- which need no history, and the jobs that have not.
+CREATE FUNCTION vibevideo_internal.used_of(who text, kind text, since timestamptz)
+RETURNS numeric LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	first_day constant date = (since AT TIME ZONE 'UTC')::date;
+	counts constant boolean = kind LIKE 'submits%';
+	past record;
+BEGIN
+	IF kind NOT LIKE '%month' THEN
+		RETURN (SELECT coalesce(sum(vibevideo_internal.share(used_of.kind, j.cost_usd, true)), 0)
+				FROM vibevideo_internal.counted_jobs(used_of.who, used_of.since) j);
+	END IF;
+	IF who LIKE 'tenant:%' THEN
+		SELECT sum(t.videos) AS videos, sum(t.settled_usd) AS usd INTO past FROM vibevideo.tenant_costs t
+		WHERE t.tenant = substr(used_of.who, length('tenant:') + 1) AND t.day >= first_day;
+	ELSIF who LIKE 'user:%' THEN
+		SELECT sum(p.videos) AS videos, sum(p.settled_usd) AS usd INTO past FROM vibevideo.past_costs p
+		WHERE p.user_id = substr(used_of.who, length('user:') + 1) AND p.day >= first_day;
+	ELSE
+		SELECT sum(d.videos) AS videos, sum(d.settled_usd) AS usd INTO past FROM vibevideo_internal.past_costs_by_day d
+		WHERE d.day >= first_day AND (used_of.who = 'global' OR d.model = substr(used_of.who, length('model:') + 1));
+	END IF;
+	RETURN coalesce(CASE WHEN counts THEN past.videos ELSE past.usd END, 0)
+		+ (SELECT coalesce(sum(CASE WHEN counts THEN n.videos ELSE n.settled_usd END), 0) FROM vibevideo_internal.new_costs n
+		   WHERE n.day >= first_day AND vibevideo_internal.is_of(used_of.who, nullif(n.user_id, ''), nullif(n.tenant, ''), n.model))
+		+ (SELECT coalesce(sum(vibevideo_internal.share(used_of.kind, j.cost_usd, true)), 0)
+		   FROM vibevideo.job j WHERE j.unsettled AND (j.billed OR vibevideo.is_active(j.state)) AND j.created_at >= used_of.since
+			 AND j.created_at <> now() AND vibevideo_internal.is_of(used_of.who, j.requested_by, j.tenant, j.model));
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.used_of(text, text, timestamptz) IS 'what is used of a budget; owner only';
 
 -- What was rolled back after its POST and is not an orphan yet.  The journal
 -- knows of it before the worker does, so that a client who is quick cannot have
@@ -209,7 +297,7 @@ BEGIN
 	FROM (SELECT g AS n, row_number() OVER (ORDER BY g) AS nth FROM generate_series(1, most) g
 		  WHERE NOT EXISTS (SELECT FROM vibevideo_internal.slot s WHERE s.who = make_slots.who AND s.kind = make_slots.kind AND s.n = g)) f
 	FULL JOIN (SELECT row_number() OVER (ORDER BY j.job_id) AS nth, j.job_id, (j.created_at AT TIME ZONE 'UTC')::date AS day
-			   FROM vibevideo_internal.counted_jobs(make_slots.who, make_slots.kind) j
+			   FROM vibevideo_internal.counted_jobs(make_slots.who, CASE WHEN make_slots.kind <> 'active' THEN date_trunc('day', now(), 'UTC') END) j
 			   WHERE NOT EXISTS (SELECT FROM vibevideo_internal.slot s
 								 WHERE s.who = make_slots.who AND s.kind = make_slots.kind AND s.job_id = j.job_id)) c USING (nth)
 	ON CONFLICT DO NOTHING;
@@ -272,14 +360,14 @@ $$;
 COMMENT ON FUNCTION vibevideo_internal.take_slot(text, text, int, bigint, int) IS
 	'takes one of a limit''s slots for a job, without waiting; false if there is none; owner only';
 
--- What is left in a till today.  Those of a budget are numbered from 1 and hold
+-- What is left in a till.  Those of a budget are numbered from 1 and hold
 -- share each, the last one the rest; all others only hold what came back, or what
 -- had to be spent though there was none.  A transaction that began before midnight
--- finds tills of the day after today, and spends from these: no day comes back.
-CREATE FUNCTION vibevideo_internal.till_room(t vibevideo_internal.till, share numeric, most numeric, today date)
+-- finds tills of the time after, and spends from these: no time comes back.
+CREATE FUNCTION vibevideo_internal.till_room(t vibevideo_internal.till, share numeric, most numeric, begins timestamptz)
 RETURNS numeric LANGUAGE sql IMMUTABLE
-RETURN greatest(0, least(share, most - ((t).n - 1) * share)) - CASE WHEN (t).day >= today THEN (t).used ELSE 0 END;
-COMMENT ON FUNCTION vibevideo_internal.till_room(vibevideo_internal.till, numeric, numeric, date) IS 'what is left in a till, a part of a day''s budget; owner only';
+RETURN greatest(0, least(share, most - ((t).n - 1) * share)) - CASE WHEN (t).begins >= begins THEN (t).used ELSE 0 END;
+COMMENT ON FUNCTION vibevideo_internal.till_room(vibevideo_internal.till, numeric, numeric, timestamptz) IS 'what is left in a till, a part of a budget; owner only';
 
 -- An empty till with this number notes what of a job is in the others though it
 -- has not taken it itself: they were made when it was active already, or it is an
@@ -291,79 +379,85 @@ COMMENT ON FUNCTION vibevideo_internal.counted_till(bigint) IS 'the number of th
 
 -- A till with number 0 says that the others are to be made anew: a job that had ended
 -- has got another cost, while somebody may have been making them.
-CREATE FUNCTION vibevideo_internal.drop_outdated(who text)
+CREATE FUNCTION vibevideo_internal.drop_outdated(who text, kind text)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	IF EXISTS (SELECT FROM vibevideo_internal.till t WHERE t.who = drop_outdated.who AND t.n = 0) THEN
-		DELETE FROM vibevideo_internal.counted c WHERE c.who = drop_outdated.who AND c.kind = 'spend';
-		DELETE FROM vibevideo_internal.till t
-		USING (SELECT x.who, x.n FROM vibevideo_internal.till x WHERE x.who = drop_outdated.who FOR UPDATE SKIP LOCKED) u
-		WHERE t.who = u.who AND t.n = u.n;
+	IF EXISTS (SELECT FROM vibevideo_internal.till t WHERE t.who = drop_outdated.who AND t.kind = drop_outdated.kind AND t.n = 0) THEN
+		DELETE FROM vibevideo_internal.counted c WHERE c.who = drop_outdated.who AND c.kind = drop_outdated.kind;
+		PERFORM vibevideo_internal.drop_tills(drop_outdated.who, drop_outdated.kind);
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION vibevideo_internal.drop_outdated(text) IS 'drops a budget''s tills if they are to be made anew; owner only';
+COMMENT ON FUNCTION vibevideo_internal.drop_outdated(text, text) IS 'drops a budget''s tills if they are to be made anew; owner only';
+
+-- What a submit holds at the moment is left as it is.
+CREATE FUNCTION vibevideo_internal.drop_tills(who text, kind text)
+RETURNS void LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	DELETE FROM vibevideo_internal.till t
+	USING (SELECT x.who, x.kind, x.n FROM vibevideo_internal.till x WHERE x.who = drop_tills.who AND x.kind = drop_tills.kind FOR UPDATE SKIP LOCKED) u
+	WHERE t.who = u.who AND t.kind = u.kind AND t.n = u.n;
+END;
+COMMENT ON FUNCTION vibevideo_internal.drop_tills(text, text) IS 'drops a budget''s tills that nobody holds; owner only';
 
 /*
- * vibevideo_internal.make_tills(who, share, most) - the same for a budget: what is spent
- * and not in a till that somebody holds fills the others one after another.
+ * vibevideo_internal.make_tills(who, kind, share, most) - the same for a budget: what is
+ * used and not in a till that somebody holds fills the others one after another.
  */
-CREATE FUNCTION vibevideo_internal.make_tills(who text, share numeric, most numeric)
+CREATE FUNCTION vibevideo_internal.make_tills(who text, kind text, share numeric, most numeric)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	-- jobs of this day are in the table, even if this transaction is older
-	day_made constant date = (clock_timestamp() AT TIME ZONE 'UTC')::date;
-	spent numeric;
+	-- jobs of this time are in the table, even if this transaction is older
+	since constant timestamptz = vibevideo_internal.begin_of(kind, clock_timestamp());
+	used numeric;
 	filled numeric;
 	missing record;
 BEGIN
-	INSERT INTO vibevideo_internal.counted (who, kind) VALUES (make_tills.who, 'spend') ON CONFLICT DO NOTHING;
+	INSERT INTO vibevideo_internal.counted (who, kind) VALUES (make_tills.who, make_tills.kind) ON CONFLICT DO NOTHING;
 	IF FOUND THEN
-		DELETE FROM vibevideo_internal.till t
-		USING (SELECT x.who, x.n FROM vibevideo_internal.till x WHERE x.who = make_tills.who FOR UPDATE SKIP LOCKED) u
-		WHERE t.who = u.who AND t.n = u.n;
+		PERFORM vibevideo_internal.drop_tills(make_tills.who, make_tills.kind);
 	END IF;
-	spent = (SELECT coalesce(sum(j.cost_usd), 0) FROM vibevideo_internal.counted_jobs(make_tills.who, 'spend') j
-			 WHERE j.created_at >= day_made::timestamp AT TIME ZONE 'UTC')
+	used = vibevideo_internal.used_of(make_tills.who, make_tills.kind, since)
 		-- what a till holds beyond its share would be forgotten
 		- (SELECT coalesce(sum(CASE WHEN x.n > 1000000 THEN x.used
-									ELSE least(x.used, x.used + vibevideo_internal.till_room(x, share, most, day_made)) END), 0) FROM vibevideo_internal.till x
-		   WHERE x.who = make_tills.who AND x.day >= day_made);
+									ELSE least(x.used, x.used + vibevideo_internal.till_room(x, share, most, since)) END), 0) FROM vibevideo_internal.till x
+		   WHERE x.who = make_tills.who AND x.kind = make_tills.kind AND x.begins >= since);
 	FOR missing IN SELECT g AS n, greatest(0, least(share, most - (g - 1) * share)) AS room, lead(g) OVER (ORDER BY g) AS next
 			 FROM generate_series(1, ceil(most / share)::int) g
-			 WHERE NOT EXISTS (SELECT FROM vibevideo_internal.till x WHERE x.who = make_tills.who AND x.n = g)
+			 WHERE NOT EXISTS (SELECT FROM vibevideo_internal.till x WHERE x.who = make_tills.who AND x.kind = make_tills.kind AND x.n = g)
 			 ORDER BY g
 	LOOP
-		filled = greatest(0, CASE WHEN missing.next IS NULL THEN spent ELSE least(missing.room, spent) END);
-		spent = spent - filled;
-		INSERT INTO vibevideo_internal.till (who, n, day, used) VALUES (make_tills.who, missing.n, day_made, filled) ON CONFLICT DO NOTHING;
+		filled = greatest(0, CASE WHEN missing.next IS NULL THEN used ELSE least(missing.room, used) END);
+		used = used - filled;
+		INSERT INTO vibevideo_internal.till (who, kind, n, begins, used) VALUES (make_tills.who, make_tills.kind, missing.n, since, filled)
+		ON CONFLICT DO NOTHING;
 	END LOOP;
 	-- who settles one of these before our commit sees nothing that it could give back to
-	INSERT INTO vibevideo_internal.till (who, n, day, used, noted)
-	SELECT make_tills.who, vibevideo_internal.counted_till(j.job_id), day_made, 0, j.cost_usd
-	FROM vibevideo_internal.counted_jobs(make_tills.who, 'spend') j
-	WHERE vibevideo.is_active(j.state) AND j.cost_usd > 0 AND j.created_at >= day_made::timestamp AT TIME ZONE 'UTC'
+	INSERT INTO vibevideo_internal.till (who, kind, n, begins, used, noted)
+	SELECT make_tills.who, make_tills.kind, vibevideo_internal.counted_till(j.job_id), since, 0, vibevideo_internal.share(make_tills.kind, j.cost_usd, true)
+	FROM vibevideo_internal.counted_jobs(make_tills.who) j
+	WHERE j.created_at >= since AND vibevideo_internal.share(make_tills.kind, j.cost_usd, true) > 0
 	ON CONFLICT DO NOTHING;
 END
 $$;
-COMMENT ON FUNCTION vibevideo_internal.make_tills(text, numeric, numeric) IS 'makes a budget''s tills from the jobs that count; owner only';
+COMMENT ON FUNCTION vibevideo_internal.make_tills(text, text, numeric, numeric) IS 'makes a budget''s tills from the jobs that count; owner only';
 
 /*
- * vibevideo_internal.take_budget(who, most, cost) - takes a job's cost from a budget;
- * returns what is missing of it, 0 if nothing.
+ * vibevideo_internal.take_budget(who, kind, most, cost) - takes a job's share from a
+ * budget; returns what is missing of it, 0 if nothing.
  *
  * A till is good for a multiple of the cheapest price, of the models in
  * vibevideo.model or with an operator's price, so that with one price none of it is
  * left over; what a till lacks is taken from others.
  */
-CREATE FUNCTION vibevideo_internal.take_budget(who text, most numeric, cost numeric)
+CREATE FUNCTION vibevideo_internal.take_budget(who text, kind text, most numeric, cost numeric)
 RETURNS numeric LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	most_tills constant int = 256;
-	today constant date = vibevideo_internal.today();
+	since constant timestamptz = vibevideo_internal.begin_of(kind, now());
 	needed numeric = cost;
 	first int;
-	unit numeric;
+	unit numeric = 1;
 	share numeric;
 	tills int;
 	t record;
@@ -371,37 +465,39 @@ BEGIN
 	IF cost = 0 OR most = 0 THEN
 		RETURN cost;
 	END IF;
-	unit = least(most, (SELECT min(r.unit_price_usd * (coalesce(r.quantity_default, 1) + r.allowance)) FROM vibevideo.price_rule r
-						WHERE r.unit_price_usd > 0
-						  AND (r.source = 'operator' OR EXISTS (SELECT FROM vibevideo.model m WHERE m.endpoint = r.endpoint))));
+	IF kind NOT LIKE 'submits%' THEN
+		unit = least(most, (SELECT min(r.unit_price_usd * (coalesce(r.quantity_default, 1) + r.allowance)) FROM vibevideo.price_rule r
+							WHERE r.unit_price_usd > 0
+							  AND (r.source = 'operator' OR EXISTS (SELECT FROM vibevideo.model m WHERE m.endpoint = r.endpoint))));
+	END IF;
 	share = unit * ceil(floor(most / unit) / most_tills);
 	tills = ceil(most / share);
-	IF NOT EXISTS (SELECT FROM vibevideo_internal.counted c WHERE c.who = take_budget.who AND c.kind = 'spend')
-	   OR NOT EXISTS (SELECT FROM vibevideo_internal.till x WHERE x.who = take_budget.who AND x.n = tills)
+	IF NOT EXISTS (SELECT FROM vibevideo_internal.counted c WHERE c.who = take_budget.who AND c.kind = take_budget.kind)
+	   OR NOT EXISTS (SELECT FROM vibevideo_internal.till x WHERE x.who = take_budget.who AND x.kind = take_budget.kind AND x.n = tills)
 	THEN
-		PERFORM vibevideo_internal.make_tills(take_budget.who, share, most);
+		PERFORM vibevideo_internal.make_tills(take_budget.who, take_budget.kind, share, most);
 	END IF;
 
 	-- any one that has enough
 	first = ceil(random() * tills);
 	SELECT x.n, needed AS room INTO t FROM vibevideo_internal.till x
-	WHERE x.who = take_budget.who AND x.n = first
-	  AND vibevideo_internal.till_room(x, share, most, today) >= needed
+	WHERE x.who = take_budget.who AND x.kind = take_budget.kind AND x.n = first
+	  AND vibevideo_internal.till_room(x, share, most, since) >= needed
 	FOR NO KEY UPDATE SKIP LOCKED;
 	LOOP
 		IF t.n IS NULL THEN
 			-- the smallest that is enough, else the largest
-			SELECT x.n, vibevideo_internal.till_room(x, share, most, today) AS room INTO t
+			SELECT x.n, vibevideo_internal.till_room(x, share, most, since) AS room INTO t
 			FROM vibevideo_internal.till x
-			WHERE x.who = take_budget.who AND vibevideo_internal.till_room(x, share, most, today) > 0
-			ORDER BY vibevideo_internal.till_room(x, share, most, today) >= needed DESC,
-					 abs(vibevideo_internal.till_room(x, share, most, today) - needed), x.n
+			WHERE x.who = take_budget.who AND x.kind = take_budget.kind AND vibevideo_internal.till_room(x, share, most, since) > 0
+			ORDER BY vibevideo_internal.till_room(x, share, most, since) >= needed DESC,
+					 abs(vibevideo_internal.till_room(x, share, most, since) - needed), x.n
 			LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED;
 			EXIT WHEN NOT FOUND;
 		END IF;
 		UPDATE vibevideo_internal.till x
-		SET day = greatest(x.day, today), used = CASE WHEN x.day >= today THEN x.used ELSE 0 END + least(needed, t.room)
-		WHERE x.who = take_budget.who AND x.n = t.n;
+		SET begins = greatest(x.begins, since), used = CASE WHEN x.begins >= since THEN x.used ELSE 0 END + least(needed, t.room)
+		WHERE x.who = take_budget.who AND x.kind = take_budget.kind AND x.n = t.n;
 		needed = needed - least(needed, t.room);
 		EXIT WHEN needed = 0;
 		t.n = NULL;
@@ -409,11 +505,11 @@ BEGIN
 	RETURN needed;
 END
 $$;
-COMMENT ON FUNCTION vibevideo_internal.take_budget(text, numeric, numeric) IS
-	'takes a job''s cost from a day''s budget, without waiting; returns what is missing; owner only';
+COMMENT ON FUNCTION vibevideo_internal.take_budget(text, text, numeric, numeric) IS
+	'takes a job''s share from a budget, without waiting; returns what is missing; owner only';
 
--- Raises what the caller of a submit sees.  How much everybody together may
--- ask for is not revealed to a single user.
+-- Raises what the caller of a submit sees.  How much others may ask for together is
+-- not revealed to a single user.
 CREATE FUNCTION vibevideo_internal.over_limit(who text, limit_name text, most numeric, used text, sql_state text, message text,
 											  come_back text)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -421,58 +517,122 @@ BEGIN
 	RAISE EXCEPTION USING
 		ERRCODE = sql_state,
 		MESSAGE = message,
-		DETAIL = CASE WHEN who = 'global' THEN format('Limit %s of all users together is reached.', limit_name)
-				 ELSE format('Limit %s of user %s is %s, %s.', limit_name, vibevideo_internal.shown(substr(who, length('user:') + 1)),
-							 trim_scale(most), used) END,
+		DETAIL = CASE split_part(who, ':', 1)
+			WHEN 'global' THEN format('Limit %s of all users together is reached.', limit_name)
+			WHEN 'tenant' THEN format('Limit %s of tenant %s is reached.', limit_name, vibevideo_internal.shown(substr(who, length('tenant:') + 1)))
+			WHEN 'model' THEN format('Limit %s of model %s is reached.', limit_name, vibevideo_internal.shown(substr(who, length('model:') + 1)))
+			ELSE format('Limit %s of user %s is %s, %s.', limit_name, vibevideo_internal.shown(substr(who, length('user:') + 1)),
+						trim_scale(most), used) END,
 		HINT = come_back;
 END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.over_limit(text, text, numeric, text, text, text, text) IS
 	'raises PT429 or PT402 for a job that is over a limit; owner only';
 
--- Whether a budget counts for a user, and nothing may be spent that is not known.
-CREATE FUNCTION vibevideo_internal.refuses_unknown_price(requested_by text)
+-- The name of the limit that is a budget of this kind.
+CREATE FUNCTION vibevideo_internal.budget_name(kind text)
+RETURNS text LANGUAGE sql IMMUTABLE
+RETURN split_part(kind, '_', 1) || '_per_' || split_part(kind, '_', 2) || CASE WHEN kind LIKE 'spend%' THEN '_usd' ELSE '' END;
+COMMENT ON FUNCTION vibevideo_internal.budget_name(text) IS 'the column of vibevideo.limit that is a budget of this kind; owner only';
+
+-- Whether a budget counts for a job, and nothing may be spent that is not known.
+CREATE FUNCTION vibevideo_internal.refuses_unknown_price(requested_by text, tenant text DEFAULT NULL, model text DEFAULT NULL)
 RETURNS boolean LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 RETURN current_setting('vibevideo.unknown_price') = 'refuse'
-	AND EXISTS (SELECT FROM vibevideo_internal.limits_for(requested_by) x WHERE x.spend_per_day_usd IS NOT NULL);
-COMMENT ON FUNCTION vibevideo_internal.refuses_unknown_price(text) IS 'whether a video of a user is refused whose price is not known; owner only';
+	AND EXISTS (SELECT FROM vibevideo_internal.limits_for(requested_by, tenant, model) x
+				WHERE coalesce(x.spend_per_hour_usd, x.spend_per_day_usd, x.spend_per_month_usd) IS NOT NULL);
+COMMENT ON FUNCTION vibevideo_internal.refuses_unknown_price(text, text, text) IS 'whether a video is refused whose price is not known; owner only';
 
--- When a day's limits begin anew, for people.
-CREATE FUNCTION vibevideo_internal.next_day()
-RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET datestyle = ISO
-RETURN format('Come back after %s 00:00 UTC, in %s.', vibevideo_internal.today() + 1,
-			  to_char((vibevideo_internal.today() + 1)::timestamp AT TIME ZONE 'UTC' - now() + '59 s'::interval, 'FMHH24 "h" FMMI "min"'));
-COMMENT ON FUNCTION vibevideo_internal.next_day() IS 'when a day''s limits begin anew; owner only';
+-- When the limits of an hour, a day or a month begin anew, for people.
+CREATE FUNCTION vibevideo_internal.next_time(kind text)
+RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT format('Come back after %s UTC, in %s.', to_char(n.begins AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'),
+				  concat_ws(' ', CASE WHEN n.minutes >= 1440 THEN n.minutes / 1440 || ' d' END,
+							CASE WHEN next_time.kind NOT LIKE '%hour' THEN n.minutes % 1440 / 60 || ' h' END, n.minutes % 60 || ' min'))
+	FROM (SELECT x.begins, ceil(extract(epoch FROM x.begins - now()) / 60)::int AS minutes
+		  FROM (SELECT (vibevideo_internal.begin_of(next_time.kind, now()) AT TIME ZONE 'UTC' + ('1 ' || split_part(next_time.kind, '_', 2))::interval)
+					   AT TIME ZONE 'UTC' AS begins) x) n;
+END;
+COMMENT ON FUNCTION vibevideo_internal.next_time(text) IS 'when the limits of an hour, a day or a month begin anew; owner only';
+
+/*
+ * vibevideo_internal.reserve_budget(job, limit, kind, most, held_jobs, held_usd) - takes a
+ * job's share of one budget.  What is held beyond it must be there as well: of the
+ * journal, what was sent for nobody, and of the tills what had to be spent though there
+ * was none.
+ */
+CREATE FUNCTION vibevideo_internal.reserve_budget(j vibevideo.job, who text, kind text, most numeric, held_jobs int, held_usd numeric)
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	since constant timestamptz = vibevideo_internal.begin_of(kind, now());
+	name constant text = vibevideo_internal.budget_name(kind);
+	period constant text = split_part(kind, '_', 2);
+	counts constant boolean = kind LIKE 'submits%';
+	cost constant numeric = vibevideo_internal.share(kind, j.cost_usd, true);
+	held numeric = CASE WHEN counts THEN held_jobs ELSE held_usd END;
+	missing numeric;
+	used numeric;
+BEGIN
+	IF cost = 0 THEN
+		RETURN;
+	END IF;
+	PERFORM vibevideo_internal.drop_outdated(reserve_budget.who, reserve_budget.kind);
+	PERFORM vibevideo_internal.settle_counted(reserve_budget.who, reserve_budget.kind);
+	held = held + (SELECT coalesce(sum(t.used), 0) FROM vibevideo_internal.till t
+				   WHERE t.who = reserve_budget.who AND t.kind = reserve_budget.kind AND t.n > 1000000 AND t.begins >= since AND t.used > 0);
+	missing = vibevideo_internal.take_budget(reserve_budget.who, reserve_budget.kind, most, cost + held);
+	IF missing = 0 AND held > 0 THEN
+		PERFORM vibevideo_internal.put_back(reserve_budget.who, reserve_budget.kind, held,
+			(SELECT max(t.begins) FROM vibevideo_internal.till t WHERE t.who = reserve_budget.who AND t.kind = reserve_budget.kind AND t.n <= 1000000));
+	ELSIF missing > 0 THEN
+		SELECT coalesce(sum(t.used), 0) - (cost + held - missing) INTO used
+		FROM vibevideo_internal.till t WHERE t.who = reserve_budget.who AND t.kind = reserve_budget.kind AND t.begins >= since;
+		PERFORM vibevideo_internal.over_limit(reserve_budget.who, name, most,
+			CASE WHEN counts THEN 'all used up' ELSE format('spent are %s, and this video costs %s', trim_scale(used), trim_scale(cost)) END,
+			CASE WHEN counts THEN 'PT429' ELSE 'PT402' END,
+			CASE kind WHEN 'submits_hour' THEN 'no more videos can be requested this hour'
+				WHEN 'submits_month' THEN 'no more videos can be requested this month'
+				WHEN 'spend_hour' THEN 'this hour''s budget does not allow this video'
+				WHEN 'spend_day' THEN 'today''s budget does not allow this video'
+				ELSE 'this month''s budget does not allow this video' END,
+			-- what is missing is held by submits that are under way and may yet fail
+			CASE WHEN used + cost <= most THEN 'Other requests are in progress; come back in a few seconds.'
+				WHEN most = 0 THEN 'Ask whoever runs this service.' ELSE vibevideo_internal.next_time(kind) END);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.reserve_budget(vibevideo.job, text, text, numeric, int, numeric) IS
+	'takes a job''s share of a budget; PT429, PT402; owner only';
 
 /*
  * vibevideo_internal.reserve(job) - takes what a new job needs from every limit that
- * counts for it, the user's before the global ones; of each first a place, then one
- * of the day's, then money.  Errors: PT429 too many at a time or a day, PT402 too
- * expensive; DETAIL says which limit, HINT when to come back.
+ * counts for it: the user's, the tenant's, the model's, then the global ones; of each
+ * first a place, then one of the day's, of the hour's and of the month's, then money,
+ * of the hour, the day and the month.  Errors: PT429 too many at a time or in some time,
+ * PT402 too expensive; DETAIL says which limit, HINT when to come back.
  */
 CREATE FUNCTION vibevideo_internal.reserve(j vibevideo.job)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	today constant date = vibevideo_internal.today();
-	cost constant numeric = coalesce(j.cost_usd, 0);
-	l record;
+	l vibevideo.limit;
+	b record;
 	held record;
-	missing numeric;
-	spent numeric;
 	next_end interval;
 BEGIN
-	IF j.cost_usd IS NULL AND vibevideo_internal.refuses_unknown_price(j.requested_by) THEN
+	IF j.cost_usd IS NULL AND vibevideo_internal.refuses_unknown_price(j.requested_by, j.tenant, j.model) THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'PT402',
 			MESSAGE = 'the price of this video is not known',
 			DETAIL = format('Spending is limited, and no rule has a price of %s for this input: SELECT vibevideo.set_price(%L, ...).', j.model, j.model),
 			HINT = 'Ask whoever runs this service.';
 	END IF;
-	FOR l IN SELECT x.* FROM vibevideo_internal.limits_for(j.requested_by) x LOOP
-		SELECT n.* INTO held FROM vibevideo_internal.sent_for_nobody(CASE WHEN l.who <> 'global' THEN j.requested_by END) n;
+	FOR l IN SELECT x.* FROM vibevideo_internal.limits_for(j.requested_by, j.tenant, j.model) x LOOP
+		-- the journal knows whose they are, but not which tenant's and of which model
+		SELECT n.* INTO held FROM vibevideo_internal.sent_for_nobody(CASE WHEN l.who LIKE 'user:%' THEN j.requested_by END) n;
 		IF l.max_active IS NOT NULL AND NOT vibevideo_internal.take_slot(l.who, 'active', l.max_active, j.job_id, held.jobs) THEN
 			SELECT min(coalesce(c.submitted_at, now()) + m.usual_seconds * interval '1 s' - now()) INTO next_end
-			FROM vibevideo_internal.counted_jobs(l.who, 'active') c JOIN vibevideo.model m ON m.endpoint = c.model;
+			FROM vibevideo_internal.counted_jobs(l.who) c JOIN vibevideo.model m ON m.endpoint = c.model;
 			PERFORM vibevideo_internal.over_limit(l.who, 'max_active', l.max_active, 'all in use', 'PT429', 'too many videos are active',
 				CASE WHEN l.max_active = 0 THEN 'Ask whoever runs this service.'
 				WHEN next_end > '0' THEN format('Come back when one of them is done, in about %s seconds.',
@@ -481,27 +641,11 @@ BEGIN
 		END IF;
 		IF l.submits_per_day IS NOT NULL AND NOT vibevideo_internal.take_slot(l.who, 'submits', l.submits_per_day, j.job_id, held.jobs) THEN
 			PERFORM vibevideo_internal.over_limit(l.who, 'submits_per_day', l.submits_per_day, 'all used up', 'PT429',
-												  'no more videos can be requested today', vibevideo_internal.next_day());
+												  'no more videos can be requested today', vibevideo_internal.next_time('submits_day'));
 		END IF;
-		CONTINUE WHEN l.spend_per_day_usd IS NULL OR cost = 0;
-		PERFORM vibevideo_internal.drop_outdated(l.who);
-		PERFORM vibevideo_internal.settle_counted(l.who);
-		-- the same with money: what is held beyond the limit must be there as well
-		held.usd = held.usd + (SELECT coalesce(sum(t.used), 0) FROM vibevideo_internal.till t
-							   WHERE t.who = l.who AND t.n > 1000000 AND t.day >= today AND t.used > 0);
-		missing = vibevideo_internal.take_budget(l.who, l.spend_per_day_usd, cost + held.usd);
-		IF missing = 0 AND held.usd > 0 THEN
-			PERFORM vibevideo_internal.put_back(l.who, held.usd, (SELECT max(t.day) FROM vibevideo_internal.till t
-																  WHERE t.who = l.who AND t.n <= 1000000));
-		ELSIF missing > 0 THEN
-			SELECT coalesce(sum(t.used), 0) - (cost + held.usd - missing) INTO spent
-			FROM vibevideo_internal.till t WHERE t.who = l.who AND t.day >= today;
-			PERFORM vibevideo_internal.over_limit(l.who, 'spend_per_day_usd', l.spend_per_day_usd, format('spent are %s, and this video costs %s', trim_scale(spent), trim_scale(cost)),
-				'PT402', 'today''s budget does not allow this video',
-				-- what is missing is held by submits that are under way and may yet fail
-				CASE WHEN spent + cost <= l.spend_per_day_usd THEN 'Other requests are in progress; come back in a few seconds.'
-				ELSE vibevideo_internal.next_day() END);
-		END IF;
+		FOR b IN SELECT x.kind, x.most FROM vibevideo_internal.budgets(l) x LOOP
+			PERFORM vibevideo_internal.reserve_budget(j, l.who, b.kind, b.most, held.jobs, held.usd);
+		END LOOP;
 	END LOOP;
 END
 $$;
@@ -517,29 +661,36 @@ CREATE FUNCTION vibevideo_internal.take_orphans_share(j vibevideo.job)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	today constant date = vibevideo_internal.today();
-	l record;
+	l vibevideo.limit;
+	s record;
+	since timestamptz;
+	share numeric;
 	missing numeric;
 BEGIN
-	FOR l IN
-		SELECT x.who, s.kind, s.most, s.until, x.spend_per_day_usd FROM vibevideo_internal.limits_for(j.requested_by) x
-		CROSS JOIN LATERAL (VALUES ('active', x.max_active, 'infinity'::date), ('submits', x.submits_per_day, today)) AS s(kind, most, until)
-	LOOP
-		IF EXISTS (SELECT FROM vibevideo_internal.counted c WHERE c.who = l.who AND c.kind = l.kind)
-		   AND EXISTS (SELECT FROM vibevideo_internal.slot s WHERE s.who = l.who AND s.kind = l.kind AND s.n = l.most)
-		   AND NOT vibevideo_internal.take_slot(l.who, l.kind, l.most, j.job_id)
-		THEN
-			INSERT INTO vibevideo_internal.slot (who, kind, n, day, job_id)
-			VALUES (l.who, l.kind, nextval('vibevideo_internal.refund_seq'), l.until, j.job_id);
-		END IF;
-		CONTINUE WHEN l.kind <> 'active' OR l.spend_per_day_usd IS NULL OR coalesce(j.cost_usd, 0) = 0
-			OR NOT EXISTS (SELECT FROM vibevideo_internal.counted c WHERE c.who = l.who AND c.kind = 'spend');
-		missing = vibevideo_internal.take_budget(l.who, l.spend_per_day_usd, j.cost_usd);
-		-- it gives back no more than it has taken
-		INSERT INTO vibevideo_internal.till (who, n, day, used, noted)
-		VALUES (l.who, vibevideo_internal.counted_till(j.job_id), today, 0, j.cost_usd);
-		IF missing > 0 THEN
-			INSERT INTO vibevideo_internal.till (who, n, day, used) VALUES (l.who, nextval('vibevideo_internal.refund_seq'), today, missing);
-		END IF;
+	FOR l IN SELECT x.* FROM vibevideo_internal.limits_for(j.requested_by, j.tenant, j.model) x LOOP
+		FOR s IN SELECT v.kind, v.most, v.until
+				 FROM (VALUES ('active', l.max_active, 'infinity'::date), ('submits', l.submits_per_day, today)) AS v(kind, most, until) LOOP
+			IF EXISTS (SELECT FROM vibevideo_internal.counted c WHERE c.who = l.who AND c.kind = s.kind)
+			   AND EXISTS (SELECT FROM vibevideo_internal.slot x WHERE x.who = l.who AND x.kind = s.kind AND x.n = s.most)
+			   AND NOT vibevideo_internal.take_slot(l.who, s.kind, s.most, j.job_id)
+			THEN
+				INSERT INTO vibevideo_internal.slot (who, kind, n, day, job_id)
+				VALUES (l.who, s.kind, nextval('vibevideo_internal.refund_seq'), s.until, j.job_id);
+			END IF;
+		END LOOP;
+		FOR s IN SELECT b.kind, b.most FROM vibevideo_internal.budgets(l) b LOOP
+			share = vibevideo_internal.share(s.kind, j.cost_usd, true);
+			CONTINUE WHEN share = 0 OR NOT EXISTS (SELECT FROM vibevideo_internal.counted c WHERE c.who = l.who AND c.kind = s.kind);
+			since = vibevideo_internal.begin_of(s.kind, now());
+			missing = vibevideo_internal.take_budget(l.who, s.kind, s.most, share);
+			-- it gives back no more than it has taken
+			INSERT INTO vibevideo_internal.till (who, kind, n, begins, used, noted)
+			VALUES (l.who, s.kind, vibevideo_internal.counted_till(j.job_id), since, 0, share);
+			IF missing > 0 THEN
+				INSERT INTO vibevideo_internal.till (who, kind, n, begins, used)
+				VALUES (l.who, s.kind, nextval('vibevideo_internal.refund_seq'), since, missing);
+			END IF;
+		END LOOP;
 	END LOOP;
 END
 $$;
@@ -573,66 +724,74 @@ END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.take_share(vibevideo.job) IS 'a new job takes its share of the limits; PT429, PT402; owner only';
 
--- Money comes back into a till that nobody else holds, else into one of its own.
-CREATE FUNCTION vibevideo_internal.put_back(who text, usd numeric, day date)
+-- What comes back goes into a till that nobody else holds, else into one of its own.
+CREATE FUNCTION vibevideo_internal.put_back(who text, kind text, amount numeric, begins timestamptz)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	UPDATE vibevideo_internal.till t SET used = t.used - usd
-	WHERE t.who = put_back.who
+	UPDATE vibevideo_internal.till t SET used = t.used - amount
+	WHERE t.who = put_back.who AND t.kind = put_back.kind
 	  AND t.n = (SELECT x.n FROM vibevideo_internal.till x
-				 WHERE x.who = put_back.who AND x.day = put_back.day AND x.used >= usd
+				 WHERE x.who = put_back.who AND x.kind = put_back.kind AND x.begins = put_back.begins AND x.used >= amount
 				 ORDER BY x.n LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED);
 	IF NOT FOUND THEN
-		INSERT INTO vibevideo_internal.till (who, n, day, used) VALUES (put_back.who, nextval('vibevideo_internal.refund_seq'), put_back.day, -usd);
+		INSERT INTO vibevideo_internal.till (who, kind, n, begins, used)
+		VALUES (put_back.who, put_back.kind, nextval('vibevideo_internal.refund_seq'), put_back.begins, -amount);
 	END IF;
-	DELETE FROM vibevideo_internal.till t WHERE t.who = put_back.who AND t.n IN (
-		SELECT x.n FROM vibevideo_internal.till x WHERE x.who = put_back.who AND x.n > 1000000 AND x.day < vibevideo_internal.today()
+	DELETE FROM vibevideo_internal.till t WHERE t.who = put_back.who AND t.kind = put_back.kind AND t.n IN (
+		SELECT x.n FROM vibevideo_internal.till x
+		WHERE x.who = put_back.who AND x.kind = put_back.kind AND x.n > 1000000 AND x.begins < vibevideo_internal.begin_of(put_back.kind, now())
 		LIMIT 1000 FOR UPDATE SKIP LOCKED);
 END
 $$;
-COMMENT ON FUNCTION vibevideo_internal.put_back(text, numeric, date) IS 'gives money back to a day''s budget, without waiting; owner only';
+COMMENT ON FUNCTION vibevideo_internal.put_back(text, text, numeric, timestamptz) IS 'gives something back to a budget, without waiting; owner only';
 
--- Less was spent on a day than its tills say, or more: that takes what there is not.
-CREATE FUNCTION vibevideo_internal.change_spent(who text, usd numeric, day date)
+-- Less was used than a budget's tills say, or more: that takes what there is not.
+CREATE FUNCTION vibevideo_internal.change_used(who text, kind text, amount numeric, begins timestamptz)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	IF usd < 0 THEN
-		PERFORM vibevideo_internal.put_back(change_spent.who, -usd, change_spent.day);
-	ELSIF usd > 0 THEN
-		INSERT INTO vibevideo_internal.till (who, n, day, used)
-		VALUES (change_spent.who, nextval('vibevideo_internal.refund_seq'), change_spent.day, change_spent.usd);
+	IF amount < 0 THEN
+		PERFORM vibevideo_internal.put_back(change_used.who, change_used.kind, -amount, change_used.begins);
+	ELSIF amount > 0 THEN
+		INSERT INTO vibevideo_internal.till (who, kind, n, begins, used)
+		VALUES (change_used.who, change_used.kind, nextval('vibevideo_internal.refund_seq'), change_used.begins, change_used.amount);
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION vibevideo_internal.change_spent(text, numeric, date) IS 'adds to what was spent of a day''s budget, or takes from it, without waiting; owner only';
+COMMENT ON FUNCTION vibevideo_internal.change_used(text, text, numeric, timestamptz) IS 'adds to what was used of a budget, or takes from it, without waiting; owner only';
 
--- Of the jobs that were counted when a budget's tills were made, the costs have
+-- Does a job count for budgets?  What has ended counts if it is billed.
+CREATE FUNCTION vibevideo_internal.counts(j vibevideo.job)
+RETURNS boolean LANGUAGE sql IMMUTABLE
+RETURN (j).billed OR vibevideo.is_active((j).state);
+COMMENT ON FUNCTION vibevideo_internal.counts(vibevideo.job) IS 'whether a job counts for budgets; owner only';
+
+-- Of the jobs that were counted when a budget's tills were made, the shares have
 -- changed of those that were settled before anybody could see these.
-CREATE FUNCTION vibevideo_internal.settle_counted(who text)
+CREATE FUNCTION vibevideo_internal.settle_counted(who text, kind text)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	t record;
 BEGIN
 	FOR t IN
-		SELECT x.n, x.day, coalesce(j.cost_usd, 0) AS cost, x.noted, vibevideo.is_active(j.state) AS active
+		SELECT x.n, x.begins, vibevideo_internal.share(x.kind, j.cost_usd, vibevideo_internal.counts(j)) AS share, x.noted, vibevideo.is_active(j.state) AS active
 		FROM vibevideo_internal.till x JOIN vibevideo.job j ON j.job_id = x.n - vibevideo_internal.counted_till(0)
-		WHERE x.who = settle_counted.who AND x.n > vibevideo_internal.counted_till(0)
-		  AND (NOT vibevideo.is_active(j.state) OR coalesce(j.cost_usd, 0) <> x.noted)
+		WHERE x.who = settle_counted.who AND x.kind = settle_counted.kind AND x.n > vibevideo_internal.counted_till(0)
+		  AND (NOT vibevideo.is_active(j.state) OR vibevideo_internal.share(x.kind, j.cost_usd, true) <> x.noted)
 		FOR UPDATE OF x SKIP LOCKED
 	LOOP
 		IF t.active THEN
-			UPDATE vibevideo_internal.till x SET noted = t.cost WHERE x.who = settle_counted.who AND x.n = t.n;
+			UPDATE vibevideo_internal.till x SET noted = t.share WHERE x.who = settle_counted.who AND x.kind = settle_counted.kind AND x.n = t.n;
 		ELSE
-			DELETE FROM vibevideo_internal.till x WHERE x.who = settle_counted.who AND x.n = t.n;
+			DELETE FROM vibevideo_internal.till x WHERE x.who = settle_counted.who AND x.kind = settle_counted.kind AND x.n = t.n;
 		END IF;
-		IF t.day >= vibevideo_internal.today() THEN
-			PERFORM vibevideo_internal.change_spent(settle_counted.who, t.cost - t.noted, t.day);
+		IF t.begins >= vibevideo_internal.begin_of(settle_counted.kind, now()) THEN
+			PERFORM vibevideo_internal.change_used(settle_counted.who, settle_counted.kind, t.share - t.noted, t.begins);
 		END IF;
 	END LOOP;
 END
 $$;
-COMMENT ON FUNCTION vibevideo_internal.settle_counted(text) IS
-	'settles the costs of jobs that were settled while a budget''s tills were made; owner only';
+COMMENT ON FUNCTION vibevideo_internal.settle_counted(text, text) IS
+	'settles the shares of jobs that were settled while a budget''s tills were made; owner only';
 
 -- Gives back the slots of a job that ended: its place among the active ones, and that
 -- of the day too if it is not billed.  Waits for nobody: a slot that somebody
@@ -661,79 +820,95 @@ BEGIN ATOMIC
 	INSERT INTO vibevideo_internal.slot (who, kind, n, day, job_id)
 	SELECT c.who, c.kind, nextval('vibevideo_internal.refund_seq'), (j.created_at AT TIME ZONE 'UTC')::date, j.job_id
 	FROM vibevideo_internal.counted c
-	WHERE c.who = ANY (ARRAY['user:' || j.requested_by, 'global']) AND c.kind = 'submits'
+	WHERE c.who = ANY (ARRAY['user:' || j.requested_by, 'tenant:' || j.tenant, 'model:' || j.model, 'global']) AND c.kind = 'submits'
 	  AND (j.created_at AT TIME ZONE 'UTC')::date >= vibevideo_internal.today()
 	  AND NOT EXISTS (SELECT FROM vibevideo_internal.slot s WHERE s.who = c.who AND s.kind = c.kind AND s.job_id = j.job_id);
 END;
 COMMENT ON FUNCTION vibevideo_internal.take_late_slot(vibevideo.job) IS 'has a job count as one of its day though it had ended as one that is not billed; owner only';
 
 /*
- * vibevideo_internal.spend(job, was, had_ended) - a job costs something else than it did:
- * the difference goes back to today's budgets, or is taken from them and be it more
- * than there is.  Waits for nobody: while tills are made, settle_counted does it
- * afterwards or, for a job that had ended and was not noted, they are made anew.
+ * vibevideo_internal.spend(job, was, counted, had_ended) - a job costs something else than
+ * it did, or no longer counts, or does again: the difference goes back to the budgets of
+ * its time, or is taken from them and be it more than there is.  Waits for nobody: while
+ * tills are made, settle_counted does it afterwards or, for a job that had ended and was
+ * not noted, they are made anew.
  */
-CREATE FUNCTION vibevideo_internal.spend(j vibevideo.job, was numeric, had_ended boolean)
+CREATE FUNCTION vibevideo_internal.spend(j vibevideo.job, was numeric, counted boolean, had_ended boolean)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	day constant date = (j.created_at AT TIME ZONE 'UTC')::date;
-	cost constant numeric = coalesce(j.cost_usd, 0);
 	note constant bigint = vibevideo_internal.counted_till(j.job_id);
 	ends constant boolean = NOT vibevideo.is_active(j.state);
-	payer text;
+	b record;
 	t record;
+	share numeric;
 BEGIN
-	IF day < vibevideo_internal.today() THEN
-		RETURN;
-	END IF;
-	FOREACH payer IN ARRAY ARRAY['user:' || j.requested_by, 'global'] LOOP
-		CONTINUE WHEN payer IS NULL;
-		IF NOT EXISTS (SELECT FROM vibevideo_internal.counted c WHERE c.who = payer AND c.kind = 'spend') THEN
+	FOR b IN
+		SELECT l.who, x.kind, vibevideo_internal.begin_of(x.kind, j.created_at) AS begins,
+			   EXISTS (SELECT FROM vibevideo_internal.counted c WHERE c.who = l.who AND c.kind = x.kind) AS made
+		FROM vibevideo_internal.limits_for(j.requested_by, j.tenant, j.model) l CROSS JOIN LATERAL vibevideo_internal.budgets(l) x
+	LOOP
+		CONTINUE WHEN b.begins < vibevideo_internal.begin_of(b.kind, now());
+		IF NOT b.made THEN
 			IF had_ended THEN
-				INSERT INTO vibevideo_internal.till (who, n, day) VALUES (payer, 0, day) ON CONFLICT DO NOTHING;
+				INSERT INTO vibevideo_internal.till (who, kind, n, begins) VALUES (b.who, b.kind, 0, b.begins) ON CONFLICT DO NOTHING;
 			END IF;
 			CONTINUE;
 		END IF;
-		SELECT x.n, x.noted INTO t FROM vibevideo_internal.till x WHERE x.who = payer AND x.n = note FOR UPDATE SKIP LOCKED;
+		share = vibevideo_internal.share(b.kind, j.cost_usd, vibevideo_internal.counts(j));
+		SELECT x.noted INTO t FROM vibevideo_internal.till x WHERE x.who = b.who AND x.kind = b.kind AND x.n = note FOR UPDATE SKIP LOCKED;
 		IF NOT FOUND THEN
 			-- they are about to be made anew, or were made without this orphan
-			CONTINUE WHEN EXISTS (SELECT FROM vibevideo_internal.till x WHERE x.who = payer AND x.n = note) OR j.orphan AND NOT had_ended;
-			PERFORM vibevideo_internal.change_spent(payer, cost - coalesce(was, 0), day);
+			CONTINUE WHEN EXISTS (SELECT FROM vibevideo_internal.till x WHERE x.who = b.who AND x.kind = b.kind AND x.n = note)
+				OR j.orphan AND NOT had_ended;
+			PERFORM vibevideo_internal.change_used(b.who, b.kind, share - vibevideo_internal.share(b.kind, was, spend.counted), b.begins);
 			CONTINUE;
 		END IF;
 		IF ends THEN
-			DELETE FROM vibevideo_internal.till x WHERE x.who = payer AND x.n = note;
+			DELETE FROM vibevideo_internal.till x WHERE x.who = b.who AND x.kind = b.kind AND x.n = note;
 		ELSE
-			UPDATE vibevideo_internal.till x SET noted = cost WHERE x.who = payer AND x.n = note;
+			UPDATE vibevideo_internal.till x SET noted = share WHERE x.who = b.who AND x.kind = b.kind AND x.n = note;
 		END IF;
-		PERFORM vibevideo_internal.change_spent(payer, cost - t.noted, day);
+		PERFORM vibevideo_internal.change_used(b.who, b.kind, share - t.noted, b.begins);
 	END LOOP;
 END
 $$;
-COMMENT ON FUNCTION vibevideo_internal.spend(vibevideo.job, numeric, boolean) IS 'takes from today''s budgets what a job costs more than before, or gives back what it costs less; owner only';
+COMMENT ON FUNCTION vibevideo_internal.spend(vibevideo.job, numeric, boolean, boolean) IS 'takes from budgets what a job costs more than before, or gives back what it costs less; owner only';
 
--- The key is made of scope and user_id: without this an error would be about column
--- who, which nobody wrote.
+-- The key is made of scope and whom it is for: without this an error would be about
+-- column who, which nobody wrote.
 CREATE FUNCTION vibevideo_internal.limit_changing()
 RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	wanted record;
 BEGIN
-	IF NEW.scope = 'user' AND NEW.user_id IS NULL THEN
-		RAISE EXCEPTION USING
-			ERRCODE = 'check_violation',
-			MESSAGE = 'a limit of scope user needs a user_id',
-			HINT = 'Fill in user_id, or set scope to default, for each user without a limit of their own, or to global, for all together.';
-	ELSIF NEW.scope IN ('global', 'default') AND NEW.user_id IS NOT NULL THEN
-		RAISE EXCEPTION USING
-			ERRCODE = 'check_violation',
-			MESSAGE = format('a limit of scope %s has no user_id', NEW.scope),
-			HINT = 'Leave out user_id, or set scope to user.';
-	END IF;
+	FOR wanted IN SELECT v.* FROM (VALUES ('user', 'user_id', NEW.user_id), ('tenant', 'tenant', NEW.tenant), ('model', 'model', NEW.model)) AS v(scope, name, value) LOOP
+		IF NEW.scope = wanted.scope AND wanted.value IS NULL THEN
+			RAISE EXCEPTION USING
+				ERRCODE = 'check_violation',
+				MESSAGE = format('a limit of scope %s needs a %s', wanted.scope, wanted.name),
+				HINT = CASE wanted.scope
+					WHEN 'user' THEN 'Fill in user_id, or set scope to default, for each user without a limit of their own, or to global, for all together.'
+					WHEN 'tenant' THEN 'Fill in tenant, or set scope to default_tenant, for each tenant without a limit of its own.'
+					ELSE 'Fill in model, fal.ai''s endpoint id.' END;
+		ELSIF NEW.scope IN ('global', 'default', 'user', 'default_tenant', 'tenant', 'model') AND NEW.scope <> wanted.scope AND wanted.value IS NOT NULL THEN
+			RAISE EXCEPTION USING
+				ERRCODE = 'check_violation',
+				MESSAGE = format('a limit of scope %s has no %s', NEW.scope, wanted.name),
+				HINT = format('Leave out %s, or set scope to %s.', wanted.name, wanted.scope);
+		END IF;
+	END LOOP;
 	RETURN NEW;
 END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.limit_changing() IS 'trigger: refuses a limit whose user_id does not fit its scope';
 CREATE TRIGGER limit_changing BEFORE INSERT OR UPDATE ON vibevideo.limit
 	FOR EACH ROW EXECUTE FUNCTION vibevideo_internal.limit_changing();
+
+-- A default is everybody's.
+CREATE FUNCTION vibevideo_internal.is_among(who text, changed text[])
+RETURNS boolean LANGUAGE sql IMMUTABLE
+RETURN who = ANY (changed) OR who LIKE 'user:%' AND 'default' = ANY (changed) OR who LIKE 'tenant:%' AND 'default_tenant' = ANY (changed);
+COMMENT ON FUNCTION vibevideo_internal.is_among(text, text[]) IS 'whether limits that have changed are this one''s; owner only';
 
 -- A limit that changes is counted anew, from the jobs, by the next submit.  All of
 -- this waits for the commit, since submits could have none of what an open
@@ -744,15 +919,13 @@ RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, 
 DECLARE
 	changed constant text[] = ARRAY[CASE WHEN TG_OP <> 'INSERT' THEN OLD.who END, CASE WHEN TG_OP <> 'DELETE' THEN NEW.who END];
 BEGIN
-	DELETE FROM vibevideo_internal.counted c WHERE c.who = ANY (changed) OR 'default' = ANY (changed) AND c.who <> 'global';
+	DELETE FROM vibevideo_internal.counted c WHERE vibevideo_internal.is_among(c.who, changed);
 	DELETE FROM vibevideo_internal.slot s
-	USING (SELECT x.who, x.kind, x.n FROM vibevideo_internal.slot x
-		   WHERE x.who = ANY (changed) OR 'default' = ANY (changed) AND x.who <> 'global' FOR UPDATE SKIP LOCKED) u
+	USING (SELECT x.who, x.kind, x.n FROM vibevideo_internal.slot x WHERE vibevideo_internal.is_among(x.who, changed) FOR UPDATE SKIP LOCKED) u
 	WHERE s.who = u.who AND s.kind = u.kind AND s.n = u.n;
 	DELETE FROM vibevideo_internal.till t
-	USING (SELECT x.who, x.n FROM vibevideo_internal.till x
-		   WHERE x.who = ANY (changed) OR 'default' = ANY (changed) AND x.who <> 'global' FOR UPDATE SKIP LOCKED) u
-	WHERE t.who = u.who AND t.n = u.n;
+	USING (SELECT x.who, x.kind, x.n FROM vibevideo_internal.till x WHERE vibevideo_internal.is_among(x.who, changed) FOR UPDATE SKIP LOCKED) u
+	WHERE t.who = u.who AND t.kind = u.kind AND t.n = u.n;
 	RETURN NULL;
 END
 $$;
@@ -765,9 +938,10 @@ ALTER TABLE vibevideo.limit ENABLE ALWAYS TRIGGER limit_changed;
 CREATE FUNCTION vibevideo_internal.price_changed()
 RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	DELETE FROM vibevideo_internal.counted c WHERE c.kind = 'spend';
-	DELETE FROM vibevideo_internal.till t USING (SELECT x.who, x.n FROM vibevideo_internal.till x FOR UPDATE SKIP LOCKED) u
-	WHERE t.who = u.who AND t.n = u.n;
+	DELETE FROM vibevideo_internal.counted c WHERE c.kind LIKE 'spend%';
+	DELETE FROM vibevideo_internal.till t
+	USING (SELECT x.who, x.kind, x.n FROM vibevideo_internal.till x WHERE x.kind LIKE 'spend%' FOR UPDATE SKIP LOCKED) u
+	WHERE t.who = u.who AND t.kind = u.kind AND t.n = u.n;
 	RETURN NULL;
 END
 $$;

@@ -499,19 +499,22 @@ DECLARE
 	nearly constant numeric = 0.8;
 	most constant int = 1000;
 	codes constant text[] = ARRAY['unauthorized', 'forbidden', 'http_402'];
-	budget constant numeric = (SELECT nullif(l.spend_per_day_usd, -1) FROM vibevideo.limit l WHERE l.scope = 'global');
+	b record;
 	c record;
 BEGIN
-	IF budget IS NOT NULL THEN
+	FOR b IN SELECT v.* FROM vibevideo.limit l
+			 CROSS JOIN LATERAL (VALUES ('day', nullif(l.spend_per_day_usd, -1), 'today''s budget'), ('month', nullif(l.spend_per_month_usd, -1), 'this month''s budget')) AS v(period, most, name)
+			 WHERE l.scope = 'global' AND v.most IS NOT NULL LOOP
 		SELECT coalesce(sum(x.settled_usd), 0) AS spent, coalesce(sum(x.reserved_usd), 0) AS reserved INTO c
-		FROM vibevideo.costs_by_day x WHERE x.day = vibevideo_internal.today();
-		IF c.spent + c.reserved >= nearly * budget THEN
-			RETURN NEXT vibevideo_internal.need('budget', NULL, 'today''s budget',
-				format('%s of %s USD are used up: %s spent, %s reserved for videos in the making. It begins anew at 00:00 UTC.',
-					   trim_scale(c.spent + c.reserved), trim_scale(budget), trim_scale(c.spent), trim_scale(c.reserved)),
-				format('UPDATE vibevideo.limit SET spend_per_day_usd = %s WHERE scope = ''global'';', trim_scale(greatest(2 * budget, 1))));
+		FROM vibevideo.costs_by_day x WHERE x.day >= (date_trunc(b.period, now(), 'UTC') AT TIME ZONE 'UTC')::date;
+		IF c.spent + c.reserved >= nearly * b.most THEN
+			RETURN NEXT vibevideo_internal.need('budget', NULL, b.name,
+				format('%s of %s USD are used up: %s spent, %s reserved for videos in the making. It begins anew at %s 00:00 UTC.',
+					   trim_scale(c.spent + c.reserved), trim_scale(b.most), trim_scale(c.spent), trim_scale(c.reserved),
+					   to_char(date_trunc(b.period, now(), 'UTC') AT TIME ZONE 'UTC' + ('1 ' || b.period)::interval, 'YYYY-MM-DD')),
+				format('UPDATE vibevideo.limit SET spend_per_%s_usd = %s WHERE scope = ''global'';', b.period, trim_scale(greatest(2 * b.most, 1))));
 		END IF;
-	END IF;
+	END LOOP;
 	SELECT count(*) AS jobs, min(f.completed_at) AS since, max(f.job_id) AS job_id, (array_agg(f.error_code))[1] AS error_code,
 		   (array_agg(f.error))[1] AS error INTO c
 	-- not if the row has a newer job: somebody has tried again; nor orphans, which nobody can

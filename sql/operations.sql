@@ -680,18 +680,28 @@ DECLARE
 	price vibevideo.estimated;
 BEGIN
 	SELECT count(*) AS n, count(*) FILTER (WHERE l.scope = 'global') AS global, count(*) FILTER (WHERE l.scope = 'default') AS usual,
-		   count(*) FILTER (WHERE l.scope = 'user') AS users,
-		   bool_or(greatest(l.max_active, l.submits_per_day, l.spend_per_day_usd) >= 0) FILTER (WHERE l.scope <> 'global') AS of_users,
-		   bool_or(l.spend_per_day_usd >= 0) FILTER (WHERE l.scope = 'global' OR nobody IS NULL) AS spend
+		   count(*) FILTER (WHERE l.scope = 'user') AS users, count(*) FILTER (WHERE l.scope = 'model') AS models,
+		   count(*) FILTER (WHERE l.scope = 'default_tenant') AS each_tenant, count(*) FILTER (WHERE l.scope = 'tenant') AS tenants,
+		   bool_or(greatest(l.max_active, l.submits_per_hour, l.submits_per_day, l.submits_per_month, l.spend_per_hour_usd, l.spend_per_day_usd,
+							l.spend_per_month_usd) >= 0) FILTER (WHERE l.scope IN ('default', 'user')) AS of_users,
+		   bool_or(greatest(l.spend_per_hour_usd, l.spend_per_day_usd, l.spend_per_month_usd) >= 0)
+			   FILTER (WHERE l.scope NOT IN ('default', 'user') OR nobody IS NULL) AS spend
 	INTO limits FROM vibevideo.limit l;
 	kinds = CASE WHEN limits.n = 0 THEN 'none is set'
 			ELSE concat_ws(', ', CASE WHEN limits.global > 0 THEN 'for all users together' END, CASE WHEN limits.usual > 0 THEN 'for each user' END,
-						   CASE WHEN limits.users > 0 THEN format('for some by name: %s', limits.users) END) END;
+						   CASE WHEN limits.users > 0 THEN format('for some by name: %s', limits.users) END,
+						   CASE WHEN limits.each_tenant > 0 THEN 'for each tenant' END,
+						   CASE WHEN limits.tenants > 0 THEN format('for some tenants: %s', limits.tenants) END,
+						   CASE WHEN limits.models > 0 THEN format('for some models: %s', limits.models) END) END;
 	RETURN NEXT CASE WHEN limits.of_users AND nobody IS NOT NULL
 					 THEN vibevideo_internal.line('limits', 'warn', format('%s; limits of users bind nobody, since %s', kinds, nobody),
 							  'SELECT vibevideo.attach(..., user_column => ''...'') names the column that says whose a row is; a limit with scope '
 							  'global counts all videos.')
 					 ELSE vibevideo_internal.line('limits', 'ok', kinds) END;
+	IF limits.each_tenant + limits.tenants > 0 AND NOT EXISTS (SELECT FROM vibevideo.binding b WHERE b.tenant_column IS NOT NULL) THEN
+		RETURN NEXT vibevideo_internal.line('tenants', 'warn', 'limits of tenants bind nobody, since the table has no tenant_column',
+			'SELECT vibevideo.attach(..., tenant_column => ''...'') names the column that says which tenant a row is of.');
+	END IF;
 	IF limits.spend THEN
 		price = vibevideo_internal.estimate(wanted, '{}');
 		IF price.cost_usd IS NULL THEN

@@ -135,7 +135,8 @@ CREATE TABLE vibevideo.binding (
 	pause_scope text CHECK (pause_scope OPERATOR(pg_catalog.=) ANY (ARRAY['sending', 'all'])),
 	paused_by text,
 	paused_at timestamptz,
-	pause_reason text
+	pause_reason text,
+	tenant_column name
 );
 COMMENT ON TABLE vibevideo.binding IS 'the app''s table and the columns vibevideo reads; written by vibevideo.attach';
 COMMENT ON COLUMN vibevideo.binding.only_one IS 'always true, so that there is one row at most';
@@ -158,6 +159,7 @@ COMMENT ON COLUMN vibevideo.binding.pause_scope IS 'what vibevideo.pause() has s
 COMMENT ON COLUMN vibevideo.binding.paused_by IS 'who called vibevideo.pause(); NULL if nobody has, or in a copy';
 COMMENT ON COLUMN vibevideo.binding.paused_at IS 'since when it is paused; NULL if it is not';
 COMMENT ON COLUMN vibevideo.binding.pause_reason IS 'the reason that vibevideo.pause() was given; NULL: none';
+COMMENT ON COLUMN vibevideo.binding.tenant_column IS 'the column that says which tenant''s video it is, for the limits; NULL: none';
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.binding', '');
 
 -- What we know of models but their prices.  Rows of the app's own are kept by pg_dump, and so is
@@ -297,7 +299,9 @@ CREATE TABLE vibevideo.job (
 	-- the money: see settled_cost in prices.sql
 	cost_estimated_usd numeric,
 	cost_source text CHECK (cost_source OPERATOR(pg_catalog.=) ANY (ARRAY['units', 'duration', 'estimate', 'bill'])),
-	billable_units numeric
+	billable_units numeric,
+	-- a limit may count a tenant's
+	tenant text COLLATE pg_catalog."C"
 ) WITH (fillfactor = 80);
 COMMENT ON TABLE vibevideo.job IS 'one row an attempt to make a video; view vibevideo.jobs is made for reading';
 COMMENT ON COLUMN vibevideo.job.job_id IS 'the job''s number';
@@ -354,6 +358,7 @@ COMMENT ON COLUMN vibevideo.job.unsettled IS 'what it costs is not among the sum
 COMMENT ON COLUMN vibevideo.job.cost_estimated_usd IS 'what it could cost at most by the price when it was made, in USD; NULL if that was not known';
 COMMENT ON COLUMN vibevideo.job.cost_source IS 'where cost_usd comes from: units, what fal.ai said that it bills; duration, how long the video plays; estimate, what was asked for; bill, fal.ai''s bill; NULL until it is settled, or if nothing was billed';
 COMMENT ON COLUMN vibevideo.job.billable_units IS 'how many units fal.ai bills for it, as it said with the result; NULL if it did not';
+COMMENT ON COLUMN vibevideo.job.tenant IS 'whose job it is besides its user: what the table''s tenant_column says; NULL if there is none';
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.job', '');
 
 -- A vibelog has one active job: this index, not a check, keeps double clicks apart.
@@ -468,23 +473,23 @@ COMMENT ON FUNCTION vibevideo_internal.states() IS 'the inner states of a job; o
 -- reads the others for them.
 CREATE VIEW vibevideo_internal.active_jobs AS
 SELECT p.job_id, p.relation, p.vibelog_id, p.orphan, p.state, p.requested_by, p.model, p.next_at, p.billed, p.cost_usd, p.created_at,
-	   p.cancel_requested_at, p.updated_at, p.crashes
+	   p.cancel_requested_at, p.updated_at, p.crashes, p.tenant
 FROM vibevideo.job p WHERE p.state = 'pending'
 UNION ALL
 SELECT s.job_id, s.relation, s.vibelog_id, s.orphan, s.state, s.requested_by, s.model, s.next_at, s.billed, s.cost_usd, s.created_at,
-	   s.cancel_requested_at, s.updated_at, s.crashes
+	   s.cancel_requested_at, s.updated_at, s.crashes, s.tenant
 FROM vibevideo.job s WHERE s.state = 'submitting'
 UNION ALL
 SELECT u.job_id, u.relation, u.vibelog_id, u.orphan, u.state, u.requested_by, u.model, u.next_at, u.billed, u.cost_usd, u.created_at,
-	   u.cancel_requested_at, u.updated_at, u.crashes
+	   u.cancel_requested_at, u.updated_at, u.crashes, u.tenant
 FROM vibevideo.job u WHERE u.state = 'submit_unknown'
 UNION ALL
 SELECT q.job_id, q.relation, q.vibelog_id, q.orphan, q.state, q.requested_by, q.model, q.next_at, q.billed, q.cost_usd, q.created_at,
-	   q.cancel_requested_at, q.updated_at, q.crashes
+	   q.cancel_requested_at, q.updated_at, q.crashes, q.tenant
 FROM vibevideo.job q WHERE q.state = ANY (ARRAY['queued', 'generating'])
 UNION ALL
 SELECT c.job_id, c.relation, c.vibelog_id, c.orphan, c.state, c.requested_by, c.model, c.next_at, c.billed, c.cost_usd, c.created_at,
-	   c.cancel_requested_at, c.updated_at, c.crashes
+	   c.cancel_requested_at, c.updated_at, c.crashes, c.tenant
 FROM vibevideo.job c WHERE c.state = 'processing';
 COMMENT ON VIEW vibevideo_internal.active_jobs IS 'unfinished jobs; owner only';
 
@@ -674,7 +679,7 @@ SELECT j.job_id, j.vibelog_id COLLATE pg_catalog."default" AS vibelog_id, vibevi
 	   CASE WHEN vibevideo.is_active(j.state) OR j.row_dirty THEN (vibevideo_internal.reason_of(j.job_id)).sentence END AS why,
 	   CASE WHEN vibevideo.is_active(j.state) OR j.row_dirty THEN (vibevideo_internal.reason_of(j.job_id)).until END AS waits_until,
 	   CASE WHEN vibevideo.is_active(j.state) THEN (vibevideo_internal.reason_of(j.job_id)).estimate END AS estimate,
-	   j.cost_estimated_usd, j.cost_source, j.billable_units
+	   j.cost_estimated_usd, j.cost_source, j.billable_units, j.tenant
 FROM vibevideo.job j;
 COMMENT ON VIEW vibevideo.jobs IS 'one row a job, newest state, for dashboards';
 COMMENT ON COLUMN vibevideo.jobs.job_id IS 'the job''s number';
@@ -719,6 +724,7 @@ COMMENT ON COLUMN vibevideo.jobs.estimate IS 'how long it may still take until t
 COMMENT ON COLUMN vibevideo.jobs.cost_estimated_usd IS 'what it could cost at most by the price when it was made, in USD; NULL if that was not known';
 COMMENT ON COLUMN vibevideo.jobs.cost_source IS 'where cost_usd comes from: units, what fal.ai said that it bills; duration, how long the video plays; estimate, what was asked for; bill, fal.ai''s bill; NULL until it is settled, or if nothing was billed';
 COMMENT ON COLUMN vibevideo.jobs.billable_units IS 'how many units fal.ai bills for it, as it said with the result; NULL if it did not';
+COMMENT ON COLUMN vibevideo.jobs.tenant IS 'whose job it is besides its user: what the table''s tenant_column says; NULL if there is none';
 
 -------------------------------------------------------------------------------
 -- Order of sending

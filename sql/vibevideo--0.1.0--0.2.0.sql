@@ -80,6 +80,11 @@ DROP FUNCTION vibevideo.redrive(text, interval, int);
 DROP FUNCTION vibevideo.attach(regclass, name, name, name, text, text, name, boolean);
 DROP FUNCTION vibevideo_internal.take_slot(text, text, int, bigint);
 DROP FUNCTION vibevideo_internal.release(vibevideo.job);
+DROP FUNCTION vibevideo_internal.limits_for(text);
+DROP FUNCTION vibevideo_internal.counted_jobs(text, text);
+DROP FUNCTION vibevideo_internal.till_room(vibevideo_internal.till, numeric, numeric, date);
+DROP FUNCTION vibevideo_internal.take_budget(text, numeric, numeric);
+DROP FUNCTION vibevideo_internal.next_day();
 -- nor may what others were granted on these: now it takes vibevideo.grant_access
 DROP FUNCTION vibevideo.resolve(bigint, text);
 DROP FUNCTION vibevideo.resume();
@@ -195,18 +200,28 @@ DECLARE
 	price vibevideo.estimated;
 BEGIN
 	SELECT count(*) AS n, count(*) FILTER (WHERE l.scope = 'global') AS global, count(*) FILTER (WHERE l.scope = 'default') AS usual,
-		   count(*) FILTER (WHERE l.scope = 'user') AS users,
-		   bool_or(greatest(l.max_active, l.submits_per_day, l.spend_per_day_usd) >= 0) FILTER (WHERE l.scope <> 'global') AS of_users,
-		   bool_or(l.spend_per_day_usd >= 0) FILTER (WHERE l.scope = 'global' OR nobody IS NULL) AS spend
+		   count(*) FILTER (WHERE l.scope = 'user') AS users, count(*) FILTER (WHERE l.scope = 'model') AS models,
+		   count(*) FILTER (WHERE l.scope = 'default_tenant') AS each_tenant, count(*) FILTER (WHERE l.scope = 'tenant') AS tenants,
+		   bool_or(greatest(l.max_active, l.submits_per_hour, l.submits_per_day, l.submits_per_month, l.spend_per_hour_usd, l.spend_per_day_usd,
+							l.spend_per_month_usd) >= 0) FILTER (WHERE l.scope IN ('default', 'user')) AS of_users,
+		   bool_or(greatest(l.spend_per_hour_usd, l.spend_per_day_usd, l.spend_per_month_usd) >= 0)
+			   FILTER (WHERE l.scope NOT IN ('default', 'user') OR nobody IS NULL) AS spend
 	INTO limits FROM vibevideo.limit l;
 	kinds = CASE WHEN limits.n = 0 THEN 'none is set'
 			ELSE concat_ws(', ', CASE WHEN limits.global > 0 THEN 'for all users together' END, CASE WHEN limits.usual > 0 THEN 'for each user' END,
-						   CASE WHEN limits.users > 0 THEN format('for some by name: %s', limits.users) END) END;
+						   CASE WHEN limits.users > 0 THEN format('for some by name: %s', limits.users) END,
+						   CASE WHEN limits.each_tenant > 0 THEN 'for each tenant' END,
+						   CASE WHEN limits.tenants > 0 THEN format('for some tenants: %s', limits.tenants) END,
+						   CASE WHEN limits.models > 0 THEN format('for some models: %s', limits.models) END) END;
 	RETURN NEXT CASE WHEN limits.of_users AND nobody IS NOT NULL
 					 THEN vibevideo_internal.line('limits', 'warn', format('%s; limits of users bind nobody, since %s', kinds, nobody),
 							  'SELECT vibevideo.attach(..., user_column => ''...'') names the column that says whose a row is; a limit with scope '
 							  'global counts all videos.')
 					 ELSE vibevideo_internal.line('limits', 'ok', kinds) END;
+	IF limits.each_tenant + limits.tenants > 0 AND NOT EXISTS (SELECT FROM vibevideo.binding b WHERE b.tenant_column IS NOT NULL) THEN
+		RETURN NEXT vibevideo_internal.line('tenants', 'warn', 'limits of tenants bind nobody, since the table has no tenant_column',
+			'SELECT vibevideo.attach(..., tenant_column => ''...'') names the column that says which tenant a row is of.');
+	END IF;
 	IF limits.spend THEN
 		price = vibevideo_internal.estimate(wanted, '{}');
 		IF price.cost_usd IS NULL THEN
@@ -267,7 +282,6 @@ WHERE m.endpoint IS NOT NULL;
 ALTER TABLE vibevideo.model ALTER COLUMN changed_at SET NOT NULL;
 
 ALTER TABLE vibevideo.job ALTER COLUMN billed DROP EXPRESSION;
-ALTER TABLE vibevideo_internal.till ADD COLUMN noted numeric;
 
 -- Costs are exact.  Both types are stored alike, and ALTER TABLE would want to have every
 -- function dropped that takes a job.
@@ -918,120 +932,6 @@ END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.settled_cost(text, jsonb, timestamptz, boolean, numeric, bigint) IS 'what a job has cost, null if that is not known, and how it is known; owner only';
 
--- What fal.ai's billable unit of an endpoint costs, NULL if that is not known.
-CREATE FUNCTION vibevideo_internal.base_price(endpoint text, at timestamptz)
-RETURNS numeric LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-	SELECT r.unit_price_usd FROM vibevideo.price_rule r
-	WHERE r.endpoint = base_price.endpoint AND r.source = 'fal' AND r.applies = '{}' AND r.valid_from <= base_price.at
-	ORDER BY r.valid_from DESC LIMIT 1;
-END;
-COMMENT ON FUNCTION vibevideo_internal.base_price(text, timestamptz) IS 'what fal.ai''s billable unit of a model costs, null if that is not known; owner only';
-
-/*
- * vibevideo_internal.settled_cost(endpoint, input, at, rendered, units, duration_ms) - what a job
- * has cost, and how that is known.
- *
- * fal.ai's own word comes first: with the result it says how many of its units it
- * bills.  What one costs is its base price, in which resolution and the like are not
- * counted, or an operator's price of a unit (custom).  Else it is the seconds that the
- * video plays; as many as were asked for, if they differ by no more than files do.
- * Else it is what was asked for.  Nothing is billed without a video, unless fal.ai
- * says so.
- */
-CREATE FUNCTION vibevideo_internal.settled_cost(endpoint text, input jsonb, at timestamptz, rendered boolean, units numeric, duration_ms bigint,
-												OUT cost_usd numeric, OUT cost_source text)
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-	r vibevideo.price_rule;
-	unit_usd numeric;
-	asked numeric;
-	seconds numeric;
-BEGIN
-	IF units = 0 OR NOT rendered AND units IS NULL THEN
-		cost_usd = 0;
-		cost_source = CASE WHEN units = 0 THEN 'units' END;
-		RETURN;
-	END IF;
-	r = vibevideo_internal.rule_for(endpoint, input, at);
-	IF units > 0 THEN
-		unit_usd = CASE WHEN r.source IS DISTINCT FROM 'operator' THEN vibevideo_internal.base_price(endpoint, now())
-						WHEN r.unit = 'custom' THEN r.unit_price_usd END;
-		IF unit_usd IS NOT NULL THEN
-			cost_usd = trim_scale(unit_usd * units);
-			cost_source = 'units';
-			RETURN;
-		END IF;
-	END IF;
-	asked = vibevideo_internal.quantity_in(r, input);
-	cost_source = 'estimate';
-	IF r.unit = 'second' AND duration_ms IS NOT NULL THEN
-		seconds = duration_ms / 1000.0;
-		asked = CASE WHEN abs(seconds - asked) <= greatest(r.allowance, 0.1) THEN asked ELSE seconds END;
-		cost_source = 'duration';
-	END IF;
-	cost_usd = trim_scale(r.unit_price_usd * asked);
-END
-$$;
-COMMENT ON FUNCTION vibevideo_internal.settled_cost(text, jsonb, timestamptz, boolean, numeric, bigint) IS 'what a job has cost, null if that is not known, and how it is known; owner only';
-
--- What fal.ai's billable unit of an endpoint costs, NULL if that is not known.
-CREATE FUNCTION vibevideo_internal.base_price(endpoint text, at timestamptz)
-RETURNS numeric LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-	SELECT r.unit_price_usd FROM vibevideo.price_rule r
-	WHERE r.endpoint = base_price.endpoint AND r.source = 'fal' AND r.applies = '{}' AND r.valid_from <= base_price.at
-	ORDER BY r.valid_from DESC LIMIT 1;
-END;
-COMMENT ON FUNCTION vibevideo_internal.base_price(text, timestamptz) IS 'what fal.ai''s billable unit of a model costs, null if that is not known; owner only';
-
-/*
- * vibevideo_internal.settled_cost(endpoint, input, at, rendered, units, duration_ms) - what a job
- * has cost, and how that is known.
- *
- * fal.ai's own word comes first: with the result it says how many of its units it
- * bills.  What one costs is its base price, in which resolution and the like are not
- * counted, or an operator's price of a unit (custom).  Else it is the seconds that the
- * video plays; as many as were asked for, if they differ by no more than files do.
- * Else it is what was asked for.  Nothing is billed without a video, unless fal.ai
- * says so.
- */
-CREATE FUNCTION vibevideo_internal.settled_cost(endpoint text, input jsonb, at timestamptz, rendered boolean, units numeric, duration_ms bigint,
-												OUT cost_usd numeric, OUT cost_source text)
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-	r vibevideo.price_rule;
-	unit_usd numeric;
-	asked numeric;
-	seconds numeric;
-BEGIN
-	IF units = 0 OR NOT rendered AND units IS NULL THEN
-		cost_usd = 0;
-		cost_source = CASE WHEN units = 0 THEN 'units' END;
-		RETURN;
-	END IF;
-	r = vibevideo_internal.rule_for(endpoint, input, at);
-	IF units > 0 THEN
-		unit_usd = CASE WHEN r.source IS DISTINCT FROM 'operator' THEN vibevideo_internal.base_price(endpoint, now())
-						WHEN r.unit = 'custom' THEN r.unit_price_usd END;
-		IF unit_usd IS NOT NULL THEN
-			cost_usd = trim_scale(unit_usd * units);
-			cost_source = 'units';
-			RETURN;
-		END IF;
-	END IF;
-	asked = vibevideo_internal.quantity_in(r, input);
-	cost_source = 'estimate';
-	IF r.unit = 'second' AND duration_ms IS NOT NULL THEN
-		seconds = duration_ms / 1000.0;
-		asked = CASE WHEN abs(seconds - asked) <= greatest(r.allowance, 0.1) THEN asked ELSE seconds END;
-		cost_source = 'duration';
-	END IF;
-	cost_usd = trim_scale(r.unit_price_usd * asked);
-END
-$$;
-COMMENT ON FUNCTION vibevideo_internal.settled_cost(text, jsonb, timestamptz, boolean, numeric, bigint) IS 'what a job has cost, null if that is not known, and how it is known; owner only';
-
 CREATE FUNCTION vibevideo.estimate(endpoint text, input jsonb)
 RETURNS vibevideo.estimated LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -1064,7 +964,7 @@ COMMENT ON TABLE vibevideo.model IS 'limits of models; an endpoint without a row
 -------------------------------------------------------------------------------
 
 ALTER TABLE vibevideo.binding ADD COLUMN pause_scope text, ADD COLUMN paused_by text, ADD COLUMN paused_at timestamptz,
-	ADD COLUMN pause_reason text,
+	ADD COLUMN pause_reason text, ADD COLUMN tenant_column name,
 	ADD CHECK (pause_scope OPERATOR(pg_catalog.=) ANY (ARRAY['sending', 'all']));
 -- null: the rows of jobs that are there bear what the job says, unless they are
 -- still to be written
@@ -1078,7 +978,8 @@ ALTER TABLE vibevideo.job ADD COLUMN unsettled boolean;
 ALTER TABLE vibevideo.job ALTER COLUMN unsettled SET DEFAULT true;
 ALTER TABLE vibevideo.job ADD COLUMN cost_estimated_usd numeric,
 	ADD COLUMN cost_source text CHECK (cost_source OPERATOR(pg_catalog.=) ANY (ARRAY['units', 'duration', 'estimate', 'bill'])),
-	ADD COLUMN billable_units numeric;
+	ADD COLUMN billable_units numeric,
+	ADD COLUMN tenant text COLLATE pg_catalog."C";
 CREATE INDEX past_costs_day ON vibevideo.past_costs (day);
 COMMENT ON TABLE vibevideo.past_costs IS 'costs of jobs that have ended, be they still in vibevideo.job or not; user_id is empty where nobody is known';
 INSERT INTO vibevideo.past_costs AS p (user_id, day, model, submits, videos, settled_usd)
@@ -1094,11 +995,27 @@ CREATE TABLE vibevideo_internal.new_costs (
 	model text COLLATE pg_catalog."C" NOT NULL,
 	submits bigint NOT NULL,
 	videos bigint NOT NULL,
-	settled_usd numeric NOT NULL
+	settled_usd numeric NOT NULL,
+	tenant text COLLATE pg_catalog."C" NOT NULL DEFAULT ''
 );
 COMMENT ON TABLE vibevideo_internal.new_costs IS 'notes of costs that are still to be added to vibevideo.past_costs; what was taken back is negative';
 SELECT pg_catalog.pg_extension_config_dump('vibevideo_internal.new_costs', '');
 SELECT pg_catalog.pg_extension_config_dump('vibevideo_internal.new_costs_note_id_seq', '');
+CREATE TABLE vibevideo.tenant_costs (
+	tenant text COLLATE pg_catalog."C" NOT NULL,
+	day date NOT NULL,
+	submits bigint NOT NULL,
+	videos bigint NOT NULL,
+	settled_usd numeric NOT NULL,
+	PRIMARY KEY (tenant, day)
+);
+COMMENT ON TABLE vibevideo.tenant_costs IS 'the same by tenant, of all users and models together, where the table has a tenant_column';
+COMMENT ON COLUMN vibevideo.tenant_costs.tenant IS 'whose jobs: what the table''s tenant_column says';
+COMMENT ON COLUMN vibevideo.tenant_costs.day IS 'the day of UTC on which they were requested';
+COMMENT ON COLUMN vibevideo.tenant_costs.submits IS 'how many jobs, without orphans';
+COMMENT ON COLUMN vibevideo.tenant_costs.videos IS 'how many videos fal.ai has rendered, orphans'' included';
+COMMENT ON COLUMN vibevideo.tenant_costs.settled_usd IS 'what these have cost, in USD';
+SELECT pg_catalog.pg_extension_config_dump('vibevideo.tenant_costs', '');
 UPDATE vibevideo.job SET row_bears = CASE WHEN row_dirty THEN '?' END, unsettled = true
 WHERE row_dirty OR state = ANY (ARRAY['pending', 'submitting', 'submit_unknown', 'queued', 'generating', 'processing']);
 CREATE INDEX job_unsettled ON vibevideo.job (job_id)
@@ -1374,7 +1291,7 @@ SELECT j.job_id, j.vibelog_id COLLATE pg_catalog."default" AS vibelog_id, vibevi
 	   CASE WHEN vibevideo.is_active(j.state) OR j.row_dirty THEN (vibevideo_internal.reason_of(j.job_id)).sentence END AS why,
 	   CASE WHEN vibevideo.is_active(j.state) OR j.row_dirty THEN (vibevideo_internal.reason_of(j.job_id)).until END AS waits_until,
 	   CASE WHEN vibevideo.is_active(j.state) THEN (vibevideo_internal.reason_of(j.job_id)).estimate END AS estimate,
-	   j.cost_estimated_usd, j.cost_source, j.billable_units
+	   j.cost_estimated_usd, j.cost_source, j.billable_units, j.tenant
 FROM vibevideo.job j;
 COMMENT ON VIEW vibevideo.jobs IS 'one row a job, newest state, for dashboards';
 COMMENT ON COLUMN vibevideo.jobs.job_id IS 'the job''s number';
@@ -1425,6 +1342,7 @@ COMMENT ON COLUMN vibevideo.jobs.billable_units IS 'how many units fal.ai bills 
 COMMENT ON COLUMN vibevideo.jobs.cost_estimated_usd IS 'what it could cost at most by the price when it was made, in USD; NULL if that was not known';
 COMMENT ON COLUMN vibevideo.jobs.cost_source IS 'where cost_usd comes from: units, what fal.ai said that it bills; duration, how long the video plays; estimate, what was asked for; bill, fal.ai''s bill; NULL until it is settled, or if nothing was billed';
 COMMENT ON COLUMN vibevideo.jobs.billable_units IS 'how many units fal.ai bills for it, as it said with the result; NULL if it did not';
+COMMENT ON COLUMN vibevideo.jobs.tenant IS 'whose job it is besides its user: what the table''s tenant_column says; NULL if there is none';
 
 DROP FUNCTION vibevideo.worker_info();
 CREATE FUNCTION vibevideo.worker_info(OUT pid int, OUT started_at timestamptz, OUT heartbeat_at timestamptz,
@@ -2838,21 +2756,6 @@ Errors: PT404 no such job; PT409 it is not a lost submit, or another job has thi
   verdict is neither; 22004 an argument is null; 42501 not an operator.
 For operators.';
 
-CREATE OR REPLACE FUNCTION vibevideo_internal.over_limit(who text, limit_name text, most numeric, used text, sql_state text, message text,
-									 come_back text)
-RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-	RAISE EXCEPTION USING
-		ERRCODE = sql_state,
-		MESSAGE = message,
-		DETAIL = CASE WHEN who = 'global' THEN format('Limit %s of all users together is reached.', limit_name)
-				 ELSE format('Limit %s of user %s is %s, %s.', limit_name, vibevideo_internal.shown(substr(who, length('user:') + 1)),
-							 trim_scale(most), used) END,
-		HINT = come_back;
-END
-$$;
-COMMENT ON FUNCTION vibevideo_internal.over_limit(text, text, numeric, text, text, text, text) IS
-	'raises PT429 or PT402 for a job that is over a limit; owner only';
 
 CREATE FUNCTION vibevideo.cancel(job bigint)
 RETURNS vibevideo.video LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'vibevideo_cancel_job';
@@ -3014,16 +2917,46 @@ Returns whether it was paused.
 Errors: 42501 not an operator.
 For operators.';
 
+-- Limits of hours and months, tenants and models
+ALTER TABLE vibevideo.limit DROP COLUMN who, DROP CONSTRAINT limit_scope_check;
+ALTER TABLE vibevideo.limit ADD CONSTRAINT limit_scope_check CHECK (scope OPERATOR(pg_catalog.=) ANY (ARRAY[
+		'global', 'default', 'user', 'default_tenant', 'tenant', 'model']));
+ALTER TABLE vibevideo.limit ADD COLUMN tenant text, ADD COLUMN model text,
+	ADD COLUMN submits_per_hour int CHECK (submits_per_hour OPERATOR(pg_catalog.>=) -1 AND submits_per_hour OPERATOR(pg_catalog.<=) 10000000),
+	ADD COLUMN submits_per_month int CHECK (submits_per_month OPERATOR(pg_catalog.>=) -1 AND submits_per_month OPERATOR(pg_catalog.<=) 10000000),
+	ADD COLUMN spend_per_hour_usd numeric(12, 4) CHECK (spend_per_hour_usd OPERATOR(pg_catalog.>=) -1),
+	ADD COLUMN spend_per_month_usd numeric(12, 4) CHECK (spend_per_month_usd OPERATOR(pg_catalog.>=) -1);
+ALTER TABLE vibevideo.limit ADD COLUMN who text COLLATE pg_catalog."C" PRIMARY KEY GENERATED ALWAYS AS
+		(CASE scope WHEN 'user' THEN 'user:' OPERATOR(pg_catalog.||) user_id WHEN 'tenant' THEN 'tenant:' OPERATOR(pg_catalog.||) tenant
+		 WHEN 'model' THEN 'model:' OPERATOR(pg_catalog.||) model ELSE scope END) STORED,
+	ADD CHECK ((scope OPERATOR(pg_catalog.=) 'tenant') OPERATOR(pg_catalog.=) (tenant IS NOT NULL)),
+	ADD CHECK ((scope OPERATOR(pg_catalog.=) 'model') OPERATOR(pg_catalog.=) (model IS NOT NULL));
 COMMENT ON TABLE vibevideo.limit IS
-	'how much may be requested: scope global counts everybody together, default each user that has no row of scope user';
-COMMENT ON COLUMN vibevideo.limit.scope IS 'global: everybody together; default: each user without a row of scope user; user: the one in user_id';
+	'how much may be requested: scope global counts everybody together, model all videos of a model, default each user that has no row of scope user, default_tenant the same of tenants';
+COMMENT ON COLUMN vibevideo.limit.scope IS 'global: everybody together; default: each user without a row of scope user; user: the one in user_id; default_tenant and tenant: the same of tenants; model: all videos of the one in model';
 COMMENT ON COLUMN vibevideo.limit.user_id IS 'as in vibevideo.job.requested_by: the JWT''s sub, or what the table''s user_column says; NULL unless scope is user';
-COMMENT ON COLUMN vibevideo.limit.max_active IS 'most active videos at a time, those being copied included (jobs at fal.ai have a setting of this name); NULL: the default''s limit, in default and global none; -1: unlimited, whatever the default; 0: no videos';
+COMMENT ON COLUMN vibevideo.limit.max_active IS 'most active videos at a time, those being copied included (jobs at fal.ai have a setting of this name); NULL: the default''s limit, in default, default_tenant, model and global none; -1: unlimited, whatever the default; 0: no videos';
 COMMENT ON COLUMN vibevideo.limit.submits_per_day IS 'most videos requested in a day of UTC, without failed and cancelled ones that cost nothing; NULL, -1 and 0 as for max_active';
 COMMENT ON COLUMN vibevideo.limit.spend_per_day_usd IS 'most USD that the videos of a day of UTC can cost, active ones included; NULL, -1 and 0 as for max_active';
-COMMENT ON COLUMN vibevideo.limit.who IS 'scope and user_id as one key: global, default, or user: and the user_id';
-COMMENT ON TABLE vibevideo_internal.till IS 'a day''s budget in parts (tills), so that submits need not wait for each other: what is used of each; made anew from vibevideo.job when lost';
-COMMENT ON FUNCTION vibevideo_internal.till_room(vibevideo_internal.till, numeric, numeric, date) IS 'what is left in a till, a part of a day''s budget; owner only';
+COMMENT ON COLUMN vibevideo.limit.tenant IS 'as in vibevideo.job.tenant: what the table''s tenant_column says; NULL unless scope is tenant';
+COMMENT ON COLUMN vibevideo.limit.model IS 'fal.ai''s endpoint id; NULL unless scope is model';
+COMMENT ON COLUMN vibevideo.limit.submits_per_hour IS 'the same as submits_per_day of an hour; NULL, -1 and 0 as for max_active';
+COMMENT ON COLUMN vibevideo.limit.submits_per_month IS 'the same as submits_per_day of a calendar month of UTC; NULL, -1 and 0 as for max_active';
+COMMENT ON COLUMN vibevideo.limit.spend_per_hour_usd IS 'most USD that the videos of an hour can cost; NULL, -1 and 0 as for max_active';
+COMMENT ON COLUMN vibevideo.limit.spend_per_month_usd IS 'most USD that the videos of a calendar month of UTC can cost; NULL, -1 and 0 as for max_active';
+COMMENT ON COLUMN vibevideo.limit.who IS 'scope and whom it is for as one key: global, default, default_tenant, or user:, tenant: or model: and which';
+DROP TABLE vibevideo_internal.till;
+CREATE UNLOGGED TABLE vibevideo_internal.till (
+	who text COLLATE pg_catalog."C" NOT NULL,
+	kind text COLLATE pg_catalog."C" NOT NULL CHECK (kind OPERATOR(pg_catalog.=) ANY (ARRAY[
+		'submits_hour', 'submits_month', 'spend_hour', 'spend_day', 'spend_month'])),
+	n bigint NOT NULL,
+	begins timestamptz NOT NULL DEFAULT '-infinity',
+	used numeric NOT NULL DEFAULT 0,
+	noted numeric,
+	PRIMARY KEY (who, kind, n)
+) WITH (fillfactor = 70);
+COMMENT ON TABLE vibevideo_internal.till IS 'budgets in parts (tills), so that submits need not wait for each other: what is used of each; made anew from vibevideo.job when lost';
 
 
 CREATE TABLE vibevideo_internal.past_costs_by_month (
@@ -3112,7 +3045,12 @@ BEGIN
 		INSERT INTO vibevideo.past_costs AS p (user_id, day, model, submits, videos, settled_usd)
 		SELECT t.user_id, t.day, t.model, sum(t.submits), sum(t.videos), sum(t.settled_usd) FROM taken t GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 		ON CONFLICT (user_id, day, model) DO UPDATE SET submits = p.submits + EXCLUDED.submits,
-			videos = p.videos + EXCLUDED.videos, settled_usd = p.settled_usd + EXCLUDED.settled_usd)
+			videos = p.videos + EXCLUDED.videos, settled_usd = p.settled_usd + EXCLUDED.settled_usd
+	), by_tenant AS (
+		INSERT INTO vibevideo.tenant_costs AS c (tenant, day, submits, videos, settled_usd)
+		SELECT t.tenant, t.day, sum(t.submits), sum(t.videos), sum(t.settled_usd) FROM taken t WHERE t.tenant <> '' GROUP BY 1, 2 ORDER BY 1, 2
+		ON CONFLICT (tenant, day) DO UPDATE SET submits = c.submits + EXCLUDED.submits,
+			videos = c.videos + EXCLUDED.videos, settled_usd = c.settled_usd + EXCLUDED.settled_usd)
 	SELECT count(*) INTO added FROM taken;
 	RETURN added;
 END
@@ -3125,20 +3063,18 @@ RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	j vibevideo.job;
 	cost numeric;
-	cost numeric;
-	cost numeric;
 BEGIN
-	INSERT INTO vibevideo_internal.new_costs (user_id, day, model, submits, videos, settled_usd)
-	SELECT coalesce(g.requested_by, ''), (g.created_at AT TIME ZONE 'UTC')::date, g.model,
+	INSERT INTO vibevideo_internal.new_costs (user_id, tenant, day, model, submits, videos, settled_usd)
+	SELECT coalesce(g.requested_by, ''), coalesce(g.tenant, ''), (g.created_at AT TIME ZONE 'UTC')::date, g.model,
 		   count(*) FILTER (WHERE NOT g.orphan), count(*) FILTER (WHERE g.billed),
 		   coalesce(sum(g.cost_usd) FILTER (WHERE g.billed), 0)
-	FROM gone g WHERE g.unsettled GROUP BY 1, 2, 3;
+	FROM gone g WHERE g.unsettled GROUP BY 1, 2, 3, 4;
 	FOR j IN SELECT g.* FROM gone g WHERE vibevideo.is_active(g.state) LOOP
 		PERFORM vibevideo_internal.free_slots(j);
 		cost = j.cost_usd;
 		j.state = 'cancelled';
 		j.cost_usd = 0;
-		PERFORM vibevideo_internal.spend(j, cost, false);
+		PERFORM vibevideo_internal.spend(j, cost, true, false);
 	END LOOP;
 	RETURN NULL;
 END
@@ -3149,23 +3085,23 @@ COMMENT ON FUNCTION vibevideo_internal.jobs_deleted() IS 'trigger: keeps the cos
 -- reads the others for them.
 CREATE VIEW vibevideo_internal.active_jobs AS
 SELECT p.job_id, p.relation, p.vibelog_id, p.orphan, p.state, p.requested_by, p.model, p.next_at, p.billed, p.cost_usd, p.created_at,
-	   p.cancel_requested_at, p.updated_at, p.crashes
+	   p.cancel_requested_at, p.updated_at, p.crashes, p.tenant
 FROM vibevideo.job p WHERE p.state = 'pending'
 UNION ALL
 SELECT s.job_id, s.relation, s.vibelog_id, s.orphan, s.state, s.requested_by, s.model, s.next_at, s.billed, s.cost_usd, s.created_at,
-	   s.cancel_requested_at, s.updated_at, s.crashes
+	   s.cancel_requested_at, s.updated_at, s.crashes, s.tenant
 FROM vibevideo.job s WHERE s.state = 'submitting'
 UNION ALL
 SELECT u.job_id, u.relation, u.vibelog_id, u.orphan, u.state, u.requested_by, u.model, u.next_at, u.billed, u.cost_usd, u.created_at,
-	   u.cancel_requested_at, u.updated_at, u.crashes
+	   u.cancel_requested_at, u.updated_at, u.crashes, u.tenant
 FROM vibevideo.job u WHERE u.state = 'submit_unknown'
 UNION ALL
 SELECT q.job_id, q.relation, q.vibelog_id, q.orphan, q.state, q.requested_by, q.model, q.next_at, q.billed, q.cost_usd, q.created_at,
-	   q.cancel_requested_at, q.updated_at, q.crashes
+	   q.cancel_requested_at, q.updated_at, q.crashes, q.tenant
 FROM vibevideo.job q WHERE q.state = ANY (ARRAY['queued', 'generating'])
 UNION ALL
 SELECT c.job_id, c.relation, c.vibelog_id, c.orphan, c.state, c.requested_by, c.model, c.next_at, c.billed, c.cost_usd, c.created_at,
-	   c.cancel_requested_at, c.updated_at, c.crashes
+	   c.cancel_requested_at, c.updated_at, c.crashes, c.tenant
 FROM vibevideo.job c WHERE c.state = 'processing';
 COMMENT ON VIEW vibevideo_internal.active_jobs IS 'unfinished jobs; owner only';
 
@@ -3251,85 +3187,9 @@ COMMENT ON COLUMN vibevideo.costs_by_day.videos IS 'how many videos fal.ai has r
 COMMENT ON COLUMN vibevideo.costs_by_day.reserved_usd IS 'price of active jobs that are not rendered yet, in USD; a price that is not known counts as 0';
 COMMENT ON COLUMN vibevideo.costs_by_day.settled_usd IS 'price of the rendered videos, in USD';
 
-CREATE OR REPLACE FUNCTION vibevideo_internal.counted_jobs(who text, kind text)
-RETURNS SETOF vibevideo.job LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-	name constant text = CASE WHEN who <> 'global' THEN substr(who, length('user:') + 1) END;
-BEGIN
-	IF kind = 'active' THEN
-		RETURN QUERY SELECT j.* FROM vibevideo.job j
-		WHERE vibevideo.is_active(j.state)
-		  AND j.created_at <> now() AND (name IS NULL OR j.requested_by = name);
-	ELSE
-		RETURN QUERY SELECT j.* FROM vibevideo.job j
-		WHERE j.created_at >= vibevideo_internal.today()::timestamp AT TIME ZONE 'UTC' AND (j.billed OR vibevideo.is_active(j.state))
-		  AND j.created_at <> now() AND (name IS NULL OR j.requested_by = name);
-	END IF;
-END
-$$;
 
 -- Whether a budget counts for a user, and nothing may be spent that is not known.
-CREATE FUNCTION vibevideo_internal.refuses_unknown_price(requested_by text)
-RETURNS boolean LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-RETURN current_setting('vibevideo.unknown_price') = 'refuse'
-	AND EXISTS (SELECT FROM vibevideo_internal.limits_for(requested_by) x WHERE x.spend_per_day_usd IS NOT NULL);
-COMMENT ON FUNCTION vibevideo_internal.refuses_unknown_price(text) IS 'whether a video of a user is refused whose price is not known; owner only';
 
-CREATE OR REPLACE FUNCTION vibevideo_internal.reserve(j vibevideo.job)
-RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-	today constant date = vibevideo_internal.today();
-	cost constant numeric = coalesce(j.cost_usd, 0);
-	l record;
-	held record;
-	missing numeric;
-	spent numeric;
-	next_end interval;
-BEGIN
-	IF j.cost_usd IS NULL AND vibevideo_internal.refuses_unknown_price(j.requested_by) THEN
-		RAISE EXCEPTION USING
-			ERRCODE = 'PT402',
-			MESSAGE = 'the price of this video is not known',
-			DETAIL = format('Spending is limited, and no rule has a price of %s for this input: SELECT vibevideo.set_price(%L, ...).', j.model, j.model),
-			HINT = 'Ask whoever runs this service.';
-	END IF;
-	FOR l IN SELECT x.* FROM vibevideo_internal.limits_for(j.requested_by) x LOOP
-		SELECT n.* INTO held FROM vibevideo_internal.sent_for_nobody(CASE WHEN l.who <> 'global' THEN j.requested_by END) n;
-		IF l.max_active IS NOT NULL AND NOT vibevideo_internal.take_slot(l.who, 'active', l.max_active, j.job_id, held.jobs) THEN
-			SELECT min(coalesce(c.submitted_at, now()) + m.usual_seconds * interval '1 s' - now()) INTO next_end
-			FROM vibevideo_internal.counted_jobs(l.who, 'active') c JOIN vibevideo.model m ON m.endpoint = c.model;
-			PERFORM vibevideo_internal.over_limit(l.who, 'max_active', l.max_active, 'all in use', 'PT429', 'too many videos are active',
-				CASE WHEN l.max_active = 0 THEN 'Ask whoever runs this service.'
-				WHEN next_end > '0' THEN format('Come back when one of them is done, in about %s seconds.',
-												ceil(extract(epoch FROM next_end)))
-				ELSE 'Come back when one of them is done.' END);
-		END IF;
-		IF l.submits_per_day IS NOT NULL AND NOT vibevideo_internal.take_slot(l.who, 'submits', l.submits_per_day, j.job_id, held.jobs) THEN
-			PERFORM vibevideo_internal.over_limit(l.who, 'submits_per_day', l.submits_per_day, 'all used up', 'PT429',
-												  'no more videos can be requested today', vibevideo_internal.next_day());
-		END IF;
-		CONTINUE WHEN l.spend_per_day_usd IS NULL OR cost = 0;
-		PERFORM vibevideo_internal.drop_outdated(l.who);
-		PERFORM vibevideo_internal.settle_counted(l.who);
-		-- the same with money: what is held beyond the limit must be there as well
-		held.usd = held.usd + (SELECT coalesce(sum(t.used), 0) FROM vibevideo_internal.till t
-							   WHERE t.who = l.who AND t.n > 1000000 AND t.day >= today AND t.used > 0);
-		missing = vibevideo_internal.take_budget(l.who, l.spend_per_day_usd, cost + held.usd);
-		IF missing = 0 AND held.usd > 0 THEN
-			PERFORM vibevideo_internal.put_back(l.who, held.usd, (SELECT max(t.day) FROM vibevideo_internal.till t
-																  WHERE t.who = l.who AND t.n <= 1000000));
-		ELSIF missing > 0 THEN
-			SELECT coalesce(sum(t.used), 0) - (cost + held.usd - missing) INTO spent
-			FROM vibevideo_internal.till t WHERE t.who = l.who AND t.day >= today;
-			PERFORM vibevideo_internal.over_limit(l.who, 'spend_per_day_usd', l.spend_per_day_usd, format('spent are %s, and this video costs %s', trim_scale(spent), trim_scale(cost)),
-				'PT402', 'today''s budget does not allow this video',
-				-- what is missing is held by submits that are under way and may yet fail
-				CASE WHEN spent + cost <= l.spend_per_day_usd THEN 'Other requests are in progress; come back in a few seconds.'
-				ELSE vibevideo_internal.next_day() END);
-		END IF;
-	END LOOP;
-END
-$$;
 
 CREATE OR REPLACE FUNCTION vibevideo_internal.publish(relation regclass)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -4129,7 +3989,8 @@ COMMENT ON FUNCTION vibevideo_internal.sent_for_nobody(text) IS
 
 CREATE UNLOGGED TABLE vibevideo_internal.counted (
 	who text COLLATE pg_catalog."C" NOT NULL,
-	kind text COLLATE pg_catalog."C" NOT NULL CHECK (kind OPERATOR(pg_catalog.=) ANY (ARRAY['active', 'submits', 'spend'])),
+	kind text COLLATE pg_catalog."C" NOT NULL CHECK (kind OPERATOR(pg_catalog.=) ANY (ARRAY[
+		'active', 'submits', 'submits_hour', 'submits_month', 'spend_hour', 'spend_day', 'spend_month'])),
 	PRIMARY KEY (who, kind)
 );
 COMMENT ON TABLE vibevideo_internal.counted IS 'whose slots and tills are made, and need not be made anew from vibevideo.job';
@@ -4139,266 +4000,37 @@ RETURNS boolean LANGUAGE sql IMMUTABLE
 RETURN NOT vibevideo.is_active((j).state) AND (kind = 'active' OR NOT (j).billed);
 COMMENT ON FUNCTION vibevideo_internal.counts_no_more(vibevideo.job, text) IS 'whether a job has ended that counted for a limit; owner only';
 
-CREATE FUNCTION vibevideo_internal.make_slots(who text, kind text, most int)
-RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-	INSERT INTO vibevideo_internal.counted (who, kind) VALUES (make_slots.who, make_slots.kind) ON CONFLICT DO NOTHING;
-	IF FOUND THEN
-		DELETE FROM vibevideo_internal.slot s
-		USING (SELECT x.who, x.kind, x.n FROM vibevideo_internal.slot x WHERE x.who = make_slots.who AND x.kind = make_slots.kind
-			   FOR UPDATE SKIP LOCKED) u
-		WHERE s.who = u.who AND s.kind = u.kind AND s.n = u.n;
-	END IF;
-	INSERT INTO vibevideo_internal.slot (who, kind, n, day, job_id)
-	SELECT make_slots.who, make_slots.kind, coalesce(f.n, nextval('vibevideo_internal.refund_seq')),
-		   CASE WHEN c.job_id IS NULL THEN '-infinity' WHEN make_slots.kind = 'active' THEN 'infinity' ELSE c.day END, c.job_id
-	FROM (SELECT g AS n, row_number() OVER (ORDER BY g) AS nth FROM generate_series(1, most) g
-		  WHERE NOT EXISTS (SELECT FROM vibevideo_internal.slot s WHERE s.who = make_slots.who AND s.kind = make_slots.kind AND s.n = g)) f
-	FULL JOIN (SELECT row_number() OVER (ORDER BY j.job_id) AS nth, j.job_id, (j.created_at AT TIME ZONE 'UTC')::date AS day
-			   FROM vibevideo_internal.counted_jobs(make_slots.who, make_slots.kind) j
-			   WHERE NOT EXISTS (SELECT FROM vibevideo_internal.slot s
-								 WHERE s.who = make_slots.who AND s.kind = make_slots.kind AND s.job_id = j.job_id)) c USING (nth)
-	ON CONFLICT DO NOTHING;
-END
-$$;
-COMMENT ON FUNCTION vibevideo_internal.make_slots(text, text, int) IS 'makes a limit''s slots from the jobs that count; owner only';
 
-CREATE FUNCTION vibevideo_internal.take_slot(who text, kind text, most int, job_id bigint, beyond int DEFAULT 0)
-RETURNS boolean LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-	today constant date = vibevideo_internal.today();
-	until constant date = CASE kind WHEN 'active' THEN 'infinity' ELSE today END;
-	try int;
-	place int;
-	free int[];
-BEGIN
-	IF most = 0 THEN
-		RETURN false;
-	ELSIF NOT EXISTS (SELECT FROM vibevideo_internal.counted c WHERE c.who = take_slot.who AND c.kind = take_slot.kind)
-		  OR NOT EXISTS (SELECT FROM vibevideo_internal.slot s WHERE s.who = take_slot.who AND s.kind = take_slot.kind AND s.n = most)
-	THEN
-		PERFORM vibevideo_internal.make_slots(take_slot.who, take_slot.kind, most);
-	END IF;
-	beyond = beyond + (SELECT count(*) FROM vibevideo_internal.slot s
-					   WHERE s.who = take_slot.who AND s.kind = take_slot.kind AND s.n > most AND s.day >= today
-						 AND NOT EXISTS (SELECT FROM vibevideo.job j WHERE j.job_id = s.job_id AND vibevideo_internal.counts_no_more(j, s.kind)));
-	IF beyond = 0 THEN
-		FOREACH try IN ARRAY ARRAY[ceil(random() * most), ceil(random() * most), ceil(random() * most)]::int[] LOOP
-			SELECT f.n INTO place FROM vibevideo_internal.slot f
-			WHERE f.who = take_slot.who AND f.kind = take_slot.kind AND f.n = try
-			  -- IS TRUE keeps the planner off the other index
-			  AND (f.day < today) IS TRUE
-			FOR NO KEY UPDATE SKIP LOCKED;
-			EXIT WHEN FOUND;
-		END LOOP;
-	END IF;
-	IF place IS NULL THEN
-		free = ARRAY(SELECT f.n FROM vibevideo_internal.slot f
-					 WHERE f.who = take_slot.who AND f.kind = take_slot.kind AND f.day < today AND f.n <= most
-					 ORDER BY f.day LIMIT beyond + 1 FOR NO KEY UPDATE SKIP LOCKED);
-		IF cardinality(free) <= beyond THEN
-			-- somebody held them when their jobs ended
-			free = free || ARRAY(SELECT f.n FROM vibevideo_internal.slot f JOIN vibevideo.job j ON j.job_id = f.job_id
-								 WHERE f.who = take_slot.who AND f.kind = take_slot.kind AND f.day >= today AND f.n <= most
-								   AND vibevideo_internal.counts_no_more(j, f.kind)
-								 ORDER BY f.n LIMIT beyond + 1 - cardinality(free) FOR NO KEY UPDATE OF f SKIP LOCKED);
-		END IF;
-		place = free[beyond + 1];
-	END IF;
-	UPDATE vibevideo_internal.slot s SET day = until, job_id = take_slot.job_id
-	WHERE s.who = take_slot.who AND s.kind = take_slot.kind AND s.n = place;
-	RETURN FOUND;
-END
-$$;
-COMMENT ON FUNCTION vibevideo_internal.take_slot(text, text, int, bigint, int) IS
-	'takes one of a limit''s slots for a job, without waiting; false if there is none; owner only';
 
-CREATE OR REPLACE FUNCTION vibevideo_internal.till_room(t vibevideo_internal.till, share numeric, most numeric, today date)
-RETURNS numeric LANGUAGE sql IMMUTABLE
-RETURN greatest(0, least(share, most - ((t).n - 1) * share)) - CASE WHEN (t).day >= today THEN (t).used ELSE 0 END;
 
-CREATE FUNCTION vibevideo_internal.make_tills(who text, share numeric, most numeric)
-RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-	-- jobs of this day are in the table, even if this transaction is older
-	day_made constant date = (clock_timestamp() AT TIME ZONE 'UTC')::date;
-	spent numeric;
-	filled numeric;
-	missing record;
-BEGIN
-	INSERT INTO vibevideo_internal.counted (who, kind) VALUES (make_tills.who, 'spend') ON CONFLICT DO NOTHING;
-	IF FOUND THEN
-		DELETE FROM vibevideo_internal.till t
-		USING (SELECT x.who, x.n FROM vibevideo_internal.till x WHERE x.who = make_tills.who FOR UPDATE SKIP LOCKED) u
-		WHERE t.who = u.who AND t.n = u.n;
-	END IF;
-	spent = (SELECT coalesce(sum(j.cost_usd), 0) FROM vibevideo_internal.counted_jobs(make_tills.who, 'spend') j
-			 WHERE j.created_at >= day_made::timestamp AT TIME ZONE 'UTC')
-		-- what a till holds beyond its share would be forgotten
-		- (SELECT coalesce(sum(CASE WHEN x.n > 1000000 THEN x.used
-									ELSE least(x.used, x.used + vibevideo_internal.till_room(x, share, most, day_made)) END), 0) FROM vibevideo_internal.till x
-		   WHERE x.who = make_tills.who AND x.day >= day_made);
-	FOR missing IN SELECT g AS n, greatest(0, least(share, most - (g - 1) * share)) AS room, lead(g) OVER (ORDER BY g) AS next
-			 FROM generate_series(1, ceil(most / share)::int) g
-			 WHERE NOT EXISTS (SELECT FROM vibevideo_internal.till x WHERE x.who = make_tills.who AND x.n = g)
-			 ORDER BY g
-	LOOP
-		filled = greatest(0, CASE WHEN missing.next IS NULL THEN spent ELSE least(missing.room, spent) END);
-		spent = spent - filled;
-		INSERT INTO vibevideo_internal.till (who, n, day, used) VALUES (make_tills.who, missing.n, day_made, filled) ON CONFLICT DO NOTHING;
-	END LOOP;
-	-- who settles one of these before our commit sees nothing that it could give back to
-	INSERT INTO vibevideo_internal.till (who, n, day, used, noted)
-	SELECT make_tills.who, vibevideo_internal.counted_till(j.job_id), day_made, 0, j.cost_usd
-	FROM vibevideo_internal.counted_jobs(make_tills.who, 'spend') j
-	WHERE vibevideo.is_active(j.state) AND j.cost_usd > 0 AND j.created_at >= day_made::timestamp AT TIME ZONE 'UTC'
-	ON CONFLICT DO NOTHING;
-END
-$$;
-COMMENT ON FUNCTION vibevideo_internal.make_tills(text, numeric, numeric) IS 'makes a budget''s tills from the jobs that count; owner only';
 
-CREATE OR REPLACE FUNCTION vibevideo_internal.take_budget(who text, most numeric, cost numeric)
-RETURNS numeric LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-	most_tills constant int = 256;
-	today constant date = vibevideo_internal.today();
-	needed numeric = cost;
-	first int;
-	unit numeric;
-	share numeric;
-	tills int;
-	t record;
-BEGIN
-	IF cost = 0 OR most = 0 THEN
-		RETURN cost;
-	END IF;
-	unit = least(most, (SELECT min(r.unit_price_usd * (coalesce(r.quantity_default, 1) + r.allowance)) FROM vibevideo.price_rule r
-						WHERE r.unit_price_usd > 0
-						  AND (r.source = 'operator' OR EXISTS (SELECT FROM vibevideo.model m WHERE m.endpoint = r.endpoint))));
-	share = unit * ceil(floor(most / unit) / most_tills);
-	tills = ceil(most / share);
-	IF NOT EXISTS (SELECT FROM vibevideo_internal.counted c WHERE c.who = take_budget.who AND c.kind = 'spend')
-	   OR NOT EXISTS (SELECT FROM vibevideo_internal.till x WHERE x.who = take_budget.who AND x.n = tills)
-	THEN
-		PERFORM vibevideo_internal.make_tills(take_budget.who, share, most);
-	END IF;
 
-	-- any one that has enough
-	first = ceil(random() * tills);
-	SELECT x.n, needed AS room INTO t FROM vibevideo_internal.till x
-	WHERE x.who = take_budget.who AND x.n = first
-	  AND vibevideo_internal.till_room(x, share, most, today) >= needed
-	FOR NO KEY UPDATE SKIP LOCKED;
-	LOOP
-		IF t.n IS NULL THEN
-			-- the smallest that is enough, else the largest
-			SELECT x.n, vibevideo_internal.till_room(x, share, most, today) AS room INTO t
-			FROM vibevideo_internal.till x
-			WHERE x.who = take_budget.who AND vibevideo_internal.till_room(x, share, most, today) > 0
-			ORDER BY vibevideo_internal.till_room(x, share, most, today) >= needed DESC,
-					 abs(vibevideo_internal.till_room(x, share, most, today) - needed), x.n
-			LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED;
-			EXIT WHEN NOT FOUND;
-		END IF;
-		UPDATE vibevideo_internal.till x
-		SET day = greatest(x.day, today), used = CASE WHEN x.day >= today THEN x.used ELSE 0 END + least(needed, t.room)
-		WHERE x.who = take_budget.who AND x.n = t.n;
-		needed = needed - least(needed, t.room);
-		EXIT WHEN needed = 0;
-		t.n = NULL;
-	END LOOP;
-	RETURN needed;
-END
-$$;
 
-CREATE FUNCTION vibevideo_internal.take_orphans_share(j vibevideo.job)
-RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-	today constant date = vibevideo_internal.today();
-	l record;
-	missing numeric;
-BEGIN
-	FOR l IN
-		SELECT x.who, s.kind, s.most, s.until, x.spend_per_day_usd FROM vibevideo_internal.limits_for(j.requested_by) x
-		CROSS JOIN LATERAL (VALUES ('active', x.max_active, 'infinity'::date), ('submits', x.submits_per_day, today)) AS s(kind, most, until)
-	LOOP
-		IF EXISTS (SELECT FROM vibevideo_internal.counted c WHERE c.who = l.who AND c.kind = l.kind)
-		   AND EXISTS (SELECT FROM vibevideo_internal.slot s WHERE s.who = l.who AND s.kind = l.kind AND s.n = l.most)
-		   AND NOT vibevideo_internal.take_slot(l.who, l.kind, l.most, j.job_id)
-		THEN
-			INSERT INTO vibevideo_internal.slot (who, kind, n, day, job_id)
-			VALUES (l.who, l.kind, nextval('vibevideo_internal.refund_seq'), l.until, j.job_id);
-		END IF;
-		CONTINUE WHEN l.kind <> 'active' OR l.spend_per_day_usd IS NULL OR coalesce(j.cost_usd, 0) = 0
-			OR NOT EXISTS (SELECT FROM vibevideo_internal.counted c WHERE c.who = l.who AND c.kind = 'spend');
-		missing = vibevideo_internal.take_budget(l.who, l.spend_per_day_usd, j.cost_usd);
-		-- it gives back no more than it has taken
-		INSERT INTO vibevideo_internal.till (who, n, day, used, noted)
-		VALUES (l.who, vibevideo_internal.counted_till(j.job_id), today, 0, j.cost_usd);
-		IF missing > 0 THEN
-			INSERT INTO vibevideo_internal.till (who, n, day, used) VALUES (l.who, nextval('vibevideo_internal.refund_seq'), today, missing);
-		END IF;
-	END LOOP;
-END
-$$;
-COMMENT ON FUNCTION vibevideo_internal.take_orphans_share(vibevideo.job) IS
-	'what a submit that was rolled back takes from the limits, and be it more than there is; owner only';
 
-CREATE OR REPLACE FUNCTION vibevideo_internal.take_share(j vibevideo.job)
-RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-	detail text;
-BEGIN
-	IF j.renders = 1 THEN
-		PERFORM vibevideo_internal.reserve(j);
-		RETURN;
-	END IF;
-	BEGIN
-		PERFORM vibevideo_internal.reserve(j);
-	EXCEPTION WHEN SQLSTATE 'PT429' OR SQLSTATE 'PT402' THEN
-		GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
-		-- it has taken nothing, so it costs nothing that could be given back
-		UPDATE vibevideo.job x SET state = 'failed', error_code = 'limit', next_at = NULL, completed_at = now(), cost_usd = 0,
-			error = format('no new attempt was made: %s. %s', SQLERRM, detail)
-		WHERE x.job_id = j.job_id;
-	END;
-END
-$$;
-
-CREATE FUNCTION vibevideo_internal.put_back(who text, usd numeric, day date)
-RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-	UPDATE vibevideo_internal.till t SET used = t.used - usd
-	WHERE t.who = put_back.who
-	  AND t.n = (SELECT x.n FROM vibevideo_internal.till x
-				 WHERE x.who = put_back.who AND x.day = put_back.day AND x.used >= usd
-				 ORDER BY x.n LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED);
-	IF NOT FOUND THEN
-		INSERT INTO vibevideo_internal.till (who, n, day, used) VALUES (put_back.who, nextval('vibevideo_internal.refund_seq'), put_back.day, -usd);
-	END IF;
-	DELETE FROM vibevideo_internal.till t WHERE t.who = put_back.who AND t.n IN (
-		SELECT x.n FROM vibevideo_internal.till x WHERE x.who = put_back.who AND x.n > 1000000 AND x.day < vibevideo_internal.today()
-		LIMIT 1000 FOR UPDATE SKIP LOCKED);
-END
-$$;
-COMMENT ON FUNCTION vibevideo_internal.put_back(text, numeric, date) IS 'gives money back to a day''s budget, without waiting; owner only';
 
 -- The key is made of scope and user_id: without this an error would be about column
 -- who, which nobody wrote.
-CREATE FUNCTION vibevideo_internal.limit_changing()
+CREATE OR REPLACE FUNCTION vibevideo_internal.limit_changing()
 RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	wanted record;
 BEGIN
-	IF NEW.scope = 'user' AND NEW.user_id IS NULL THEN
-		RAISE EXCEPTION USING
-			ERRCODE = 'check_violation',
-			MESSAGE = 'a limit of scope user needs a user_id',
-			HINT = 'Fill in user_id, or set scope to default, for each user without a limit of their own, or to global, for all together.';
-	ELSIF NEW.scope IN ('global', 'default') AND NEW.user_id IS NOT NULL THEN
-		RAISE EXCEPTION USING
-			ERRCODE = 'check_violation',
-			MESSAGE = format('a limit of scope %s has no user_id', NEW.scope),
-			HINT = 'Leave out user_id, or set scope to user.';
-	END IF;
+	FOR wanted IN SELECT v.* FROM (VALUES ('user', 'user_id', NEW.user_id), ('tenant', 'tenant', NEW.tenant), ('model', 'model', NEW.model)) AS v(scope, name, value) LOOP
+		IF NEW.scope = wanted.scope AND wanted.value IS NULL THEN
+			RAISE EXCEPTION USING
+				ERRCODE = 'check_violation',
+				MESSAGE = format('a limit of scope %s needs a %s', wanted.scope, wanted.name),
+				HINT = CASE wanted.scope
+					WHEN 'user' THEN 'Fill in user_id, or set scope to default, for each user without a limit of their own, or to global, for all together.'
+					WHEN 'tenant' THEN 'Fill in tenant, or set scope to default_tenant, for each tenant without a limit of its own.'
+					ELSE 'Fill in model, fal.ai''s endpoint id.' END;
+		ELSIF NEW.scope IN ('global', 'default', 'user', 'default_tenant', 'tenant', 'model') AND NEW.scope <> wanted.scope AND wanted.value IS NOT NULL THEN
+			RAISE EXCEPTION USING
+				ERRCODE = 'check_violation',
+				MESSAGE = format('a limit of scope %s has no %s', NEW.scope, wanted.name),
+				HINT = format('Leave out %s, or set scope to %s.', wanted.name, wanted.scope);
+		END IF;
+	END LOOP;
 	RETURN NEW;
 END
 $$;
@@ -4406,20 +4038,24 @@ COMMENT ON FUNCTION vibevideo_internal.limit_changing() IS 'trigger: refuses a l
 CREATE TRIGGER limit_changing BEFORE INSERT OR UPDATE ON vibevideo.limit
 	FOR EACH ROW EXECUTE FUNCTION vibevideo_internal.limit_changing();
 
+-- A default is everybody's.
+CREATE FUNCTION vibevideo_internal.is_among(who text, changed text[])
+RETURNS boolean LANGUAGE sql IMMUTABLE
+RETURN who = ANY (changed) OR who LIKE 'user:%' AND 'default' = ANY (changed) OR who LIKE 'tenant:%' AND 'default_tenant' = ANY (changed);
+COMMENT ON FUNCTION vibevideo_internal.is_among(text, text[]) IS 'whether limits that have changed are this one''s; owner only';
+
 CREATE OR REPLACE FUNCTION vibevideo_internal.limit_changed()
 RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	changed constant text[] = ARRAY[CASE WHEN TG_OP <> 'INSERT' THEN OLD.who END, CASE WHEN TG_OP <> 'DELETE' THEN NEW.who END];
 BEGIN
-	DELETE FROM vibevideo_internal.counted c WHERE c.who = ANY (changed) OR 'default' = ANY (changed) AND c.who <> 'global';
+	DELETE FROM vibevideo_internal.counted c WHERE vibevideo_internal.is_among(c.who, changed);
 	DELETE FROM vibevideo_internal.slot s
-	USING (SELECT x.who, x.kind, x.n FROM vibevideo_internal.slot x
-		   WHERE x.who = ANY (changed) OR 'default' = ANY (changed) AND x.who <> 'global' FOR UPDATE SKIP LOCKED) u
+	USING (SELECT x.who, x.kind, x.n FROM vibevideo_internal.slot x WHERE vibevideo_internal.is_among(x.who, changed) FOR UPDATE SKIP LOCKED) u
 	WHERE s.who = u.who AND s.kind = u.kind AND s.n = u.n;
 	DELETE FROM vibevideo_internal.till t
-	USING (SELECT x.who, x.n FROM vibevideo_internal.till x
-		   WHERE x.who = ANY (changed) OR 'default' = ANY (changed) AND x.who <> 'global' FOR UPDATE SKIP LOCKED) u
-	WHERE t.who = u.who AND t.n = u.n;
+	USING (SELECT x.who, x.kind, x.n FROM vibevideo_internal.till x WHERE vibevideo_internal.is_among(x.who, changed) FOR UPDATE SKIP LOCKED) u
+	WHERE t.who = u.who AND t.kind = u.kind AND t.n = u.n;
 	RETURN NULL;
 END
 $$;
@@ -4430,9 +4066,10 @@ CREATE CONSTRAINT TRIGGER limit_changed AFTER INSERT OR UPDATE OR DELETE ON vibe
 CREATE OR REPLACE FUNCTION vibevideo_internal.price_changed()
 RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	DELETE FROM vibevideo_internal.counted c WHERE c.kind = 'spend';
-	DELETE FROM vibevideo_internal.till t USING (SELECT x.who, x.n FROM vibevideo_internal.till x FOR UPDATE SKIP LOCKED) u
-	WHERE t.who = u.who AND t.n = u.n;
+	DELETE FROM vibevideo_internal.counted c WHERE c.kind LIKE 'spend%';
+	DELETE FROM vibevideo_internal.till t
+	USING (SELECT x.who, x.kind, x.n FROM vibevideo_internal.till x WHERE x.kind LIKE 'spend%' FOR UPDATE SKIP LOCKED) u
+	WHERE t.who = u.who AND t.kind = u.kind AND t.n = u.n;
 	RETURN NULL;
 END
 $$;
@@ -4976,72 +4613,583 @@ ALTER TABLE vibevideo.limit ENABLE ALWAYS TRIGGER limit_changed;
 -- An empty till with this number notes what of a job is in the others though it
 -- has not taken it itself: they were made when it was active already, or it is an
 -- orphan.
-CREATE FUNCTION vibevideo_internal.counted_till(job_id bigint)
+
+-- A till with number 0 says that the others are to be made anew: a job that had ended
+-- has got another cost, while somebody may have been making them.
+
+-- Less was spent on a day than its tills say, or more: that takes what there is not.
+
+-- Of the jobs that were counted when a budget's tills were made, the costs have
+-- changed of those that were settled before anybody could see these.
+
+-- Gives back the slots of a job that ended: its place among the active ones, and that
+-- of the day too if it is not billed.  Waits for nobody: a slot that somebody
+-- holds, since all are being made anew, is taken back by who needs one.
+
+-- fal.ai has billed a job that had ended and given back its place of the day.
+
+/*
+ * vibevideo_internal.spend(job, was, had_ended) - a job costs something else than it did:
+ * the difference goes back to today's budgets, or is taken from them and be it more
+ * than there is.  Waits for nobody: while tills are made, settle_counted does it
+ * afterwards or, for a job that had ended and was not noted, they are made anew.
+ */
+
+-- The limits, anew
+CREATE OR REPLACE FUNCTION vibevideo_internal.limits_for(requested_by text, tenant text DEFAULT NULL, model text DEFAULT NULL)
+RETURNS SETOF vibevideo.limit LANGUAGE plpgsql STABLE ROWS 2 SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	wanted constant text[] = ARRAY['user:' || requested_by, 'tenant:' || limits_for.tenant, 'model:' || limits_for.model, 'global'];
+	defaults constant text[] = ARRAY['default', 'default_tenant'];
+	key text;
+	l vibevideo.limit;
+	d vibevideo.limit;
+BEGIN
+	FOR i IN 1 .. 4 LOOP
+		key = wanted[i];
+		CONTINUE WHEN key IS NULL;
+		SELECT x.* INTO l FROM vibevideo.limit x WHERE x.who = key;
+		SELECT x.* INTO d FROM vibevideo.limit x WHERE x.who = defaults[i];
+		CONTINUE WHEN l.who IS NULL AND d.who IS NULL;
+		l.who = key;
+		l.max_active = nullif(coalesce(l.max_active, d.max_active), -1);
+		l.submits_per_hour = nullif(coalesce(l.submits_per_hour, d.submits_per_hour), -1);
+		l.submits_per_day = nullif(coalesce(l.submits_per_day, d.submits_per_day), -1);
+		l.submits_per_month = nullif(coalesce(l.submits_per_month, d.submits_per_month), -1);
+		l.spend_per_hour_usd = nullif(coalesce(l.spend_per_hour_usd, d.spend_per_hour_usd), -1);
+		l.spend_per_day_usd = nullif(coalesce(l.spend_per_day_usd, d.spend_per_day_usd), -1);
+		l.spend_per_month_usd = nullif(coalesce(l.spend_per_month_usd, d.spend_per_month_usd), -1);
+		RETURN NEXT l;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.limits_for(text, text, text) IS 'the limits that count for a user, a tenant and a model; owner only';
+
+CREATE OR REPLACE FUNCTION vibevideo_internal.budgets(l vibevideo.limit)
+RETURNS TABLE (kind text, most numeric) LANGUAGE sql IMMUTABLE ROWS 2 SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT b.kind, b.most
+	FROM (VALUES (1, 'submits_hour', l.submits_per_hour::numeric), (2, 'submits_month', l.submits_per_month::numeric),
+				 (3, 'spend_hour', l.spend_per_hour_usd), (4, 'spend_day', l.spend_per_day_usd), (5, 'spend_month', l.spend_per_month_usd)) AS b(n, kind, most)
+	WHERE b.most IS NOT NULL ORDER BY b.n;
+END;
+COMMENT ON FUNCTION vibevideo_internal.budgets(vibevideo.limit) IS 'the budgets among limits, by kind; owner only';
+
+CREATE OR REPLACE FUNCTION vibevideo_internal.begin_of(kind text, at timestamptz)
+RETURNS timestamptz LANGUAGE sql IMMUTABLE
+RETURN date_trunc(split_part(kind, '_', 2), at, 'UTC');
+COMMENT ON FUNCTION vibevideo_internal.begin_of(text, timestamptz) IS 'the beginning of the time of a budget that a moment is in; owner only';
+
+CREATE OR REPLACE FUNCTION vibevideo_internal.share(kind text, cost numeric, counts boolean)
+RETURNS numeric LANGUAGE sql IMMUTABLE
+RETURN CASE WHEN NOT counts THEN 0 WHEN kind LIKE 'submits%' THEN 1 ELSE coalesce(cost, 0) END;
+COMMENT ON FUNCTION vibevideo_internal.share(text, numeric, boolean) IS 'what a job counts for in a budget; owner only';
+
+CREATE OR REPLACE FUNCTION vibevideo_internal.is_of(who text, requested_by text, tenant text, model text)
+RETURNS boolean LANGUAGE sql IMMUTABLE
+RETURN who = 'global' OR coalesce(who = 'user:' || requested_by, false) OR coalesce(who = 'tenant:' || tenant, false) OR who = 'model:' || model;
+COMMENT ON FUNCTION vibevideo_internal.is_of(text, text, text, text) IS 'whether a job counts for a limit; owner only';
+
+CREATE OR REPLACE FUNCTION vibevideo_internal.counted_jobs(who text, since timestamptz DEFAULT NULL)
+RETURNS SETOF vibevideo.job LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF since IS NULL THEN
+		RETURN QUERY SELECT j.* FROM vibevideo.job j
+		WHERE vibevideo.is_active(j.state)
+		  AND j.created_at <> now() AND vibevideo_internal.is_of(counted_jobs.who, j.requested_by, j.tenant, j.model);
+	ELSE
+		RETURN QUERY SELECT j.* FROM vibevideo.job j
+		WHERE j.created_at >= counted_jobs.since AND (j.billed OR vibevideo.is_active(j.state))
+		  AND j.created_at <> now() AND vibevideo_internal.is_of(counted_jobs.who, j.requested_by, j.tenant, j.model);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.counted_jobs(text, timestamptz) IS 'the jobs that count for a limit when it is first used; owner only';
+
+CREATE OR REPLACE FUNCTION vibevideo_internal.used_of(who text, kind text, since timestamptz)
+RETURNS numeric LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	first_day constant date = (since AT TIME ZONE 'UTC')::date;
+	counts constant boolean = kind LIKE 'submits%';
+	past record;
+BEGIN
+	IF kind NOT LIKE '%month' THEN
+		RETURN (SELECT coalesce(sum(vibevideo_internal.share(used_of.kind, j.cost_usd, true)), 0)
+				FROM vibevideo_internal.counted_jobs(used_of.who, used_of.since) j);
+	END IF;
+	IF who LIKE 'tenant:%' THEN
+		SELECT sum(t.videos) AS videos, sum(t.settled_usd) AS usd INTO past FROM vibevideo.tenant_costs t
+		WHERE t.tenant = substr(used_of.who, length('tenant:') + 1) AND t.day >= first_day;
+	ELSIF who LIKE 'user:%' THEN
+		SELECT sum(p.videos) AS videos, sum(p.settled_usd) AS usd INTO past FROM vibevideo.past_costs p
+		WHERE p.user_id = substr(used_of.who, length('user:') + 1) AND p.day >= first_day;
+	ELSE
+		SELECT sum(d.videos) AS videos, sum(d.settled_usd) AS usd INTO past FROM vibevideo_internal.past_costs_by_day d
+		WHERE d.day >= first_day AND (used_of.who = 'global' OR d.model = substr(used_of.who, length('model:') + 1));
+	END IF;
+	RETURN coalesce(CASE WHEN counts THEN past.videos ELSE past.usd END, 0)
+		+ (SELECT coalesce(sum(CASE WHEN counts THEN n.videos ELSE n.settled_usd END), 0) FROM vibevideo_internal.new_costs n
+		   WHERE n.day >= first_day AND vibevideo_internal.is_of(used_of.who, nullif(n.user_id, ''), nullif(n.tenant, ''), n.model))
+		+ (SELECT coalesce(sum(vibevideo_internal.share(used_of.kind, j.cost_usd, true)), 0)
+		   FROM vibevideo.job j WHERE j.unsettled AND (j.billed OR vibevideo.is_active(j.state)) AND j.created_at >= used_of.since
+			 AND j.created_at <> now() AND vibevideo_internal.is_of(used_of.who, j.requested_by, j.tenant, j.model));
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.used_of(text, text, timestamptz) IS 'what is used of a budget; owner only';
+
+CREATE OR REPLACE FUNCTION vibevideo_internal.make_slots(who text, kind text, most int)
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	INSERT INTO vibevideo_internal.counted (who, kind) VALUES (make_slots.who, make_slots.kind) ON CONFLICT DO NOTHING;
+	IF FOUND THEN
+		DELETE FROM vibevideo_internal.slot s
+		USING (SELECT x.who, x.kind, x.n FROM vibevideo_internal.slot x WHERE x.who = make_slots.who AND x.kind = make_slots.kind
+			   FOR UPDATE SKIP LOCKED) u
+		WHERE s.who = u.who AND s.kind = u.kind AND s.n = u.n;
+	END IF;
+	INSERT INTO vibevideo_internal.slot (who, kind, n, day, job_id)
+	SELECT make_slots.who, make_slots.kind, coalesce(f.n, nextval('vibevideo_internal.refund_seq')),
+		   CASE WHEN c.job_id IS NULL THEN '-infinity' WHEN make_slots.kind = 'active' THEN 'infinity' ELSE c.day END, c.job_id
+	FROM (SELECT g AS n, row_number() OVER (ORDER BY g) AS nth FROM generate_series(1, most) g
+		  WHERE NOT EXISTS (SELECT FROM vibevideo_internal.slot s WHERE s.who = make_slots.who AND s.kind = make_slots.kind AND s.n = g)) f
+	FULL JOIN (SELECT row_number() OVER (ORDER BY j.job_id) AS nth, j.job_id, (j.created_at AT TIME ZONE 'UTC')::date AS day
+			   FROM vibevideo_internal.counted_jobs(make_slots.who, CASE WHEN make_slots.kind <> 'active' THEN date_trunc('day', now(), 'UTC') END) j
+			   WHERE NOT EXISTS (SELECT FROM vibevideo_internal.slot s
+								 WHERE s.who = make_slots.who AND s.kind = make_slots.kind AND s.job_id = j.job_id)) c USING (nth)
+	ON CONFLICT DO NOTHING;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.make_slots(text, text, int) IS 'makes a limit''s slots from the jobs that count; owner only';
+
+CREATE OR REPLACE FUNCTION vibevideo_internal.take_slot(who text, kind text, most int, job_id bigint, beyond int DEFAULT 0)
+RETURNS boolean LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	today constant date = vibevideo_internal.today();
+	until constant date = CASE kind WHEN 'active' THEN 'infinity' ELSE today END;
+	try int;
+	place int;
+	free int[];
+BEGIN
+	IF most = 0 THEN
+		RETURN false;
+	ELSIF NOT EXISTS (SELECT FROM vibevideo_internal.counted c WHERE c.who = take_slot.who AND c.kind = take_slot.kind)
+		  OR NOT EXISTS (SELECT FROM vibevideo_internal.slot s WHERE s.who = take_slot.who AND s.kind = take_slot.kind AND s.n = most)
+	THEN
+		PERFORM vibevideo_internal.make_slots(take_slot.who, take_slot.kind, most);
+	END IF;
+	beyond = beyond + (SELECT count(*) FROM vibevideo_internal.slot s
+					   WHERE s.who = take_slot.who AND s.kind = take_slot.kind AND s.n > most AND s.day >= today
+						 AND NOT EXISTS (SELECT FROM vibevideo.job j WHERE j.job_id = s.job_id AND vibevideo_internal.counts_no_more(j, s.kind)));
+	IF beyond = 0 THEN
+		FOREACH try IN ARRAY ARRAY[ceil(random() * most), ceil(random() * most), ceil(random() * most)]::int[] LOOP
+			SELECT f.n INTO place FROM vibevideo_internal.slot f
+			WHERE f.who = take_slot.who AND f.kind = take_slot.kind AND f.n = try
+			  -- IS TRUE keeps the planner off the other index
+			  AND (f.day < today) IS TRUE
+			FOR NO KEY UPDATE SKIP LOCKED;
+			EXIT WHEN FOUND;
+		END LOOP;
+	END IF;
+	IF place IS NULL THEN
+		free = ARRAY(SELECT f.n FROM vibevideo_internal.slot f
+					 WHERE f.who = take_slot.who AND f.kind = take_slot.kind AND f.day < today AND f.n <= most
+					 ORDER BY f.day LIMIT beyond + 1 FOR NO KEY UPDATE SKIP LOCKED);
+		IF cardinality(free) <= beyond THEN
+			-- somebody held them when their jobs ended
+			free = free || ARRAY(SELECT f.n FROM vibevideo_internal.slot f JOIN vibevideo.job j ON j.job_id = f.job_id
+								 WHERE f.who = take_slot.who AND f.kind = take_slot.kind AND f.day >= today AND f.n <= most
+								   AND vibevideo_internal.counts_no_more(j, f.kind)
+								 ORDER BY f.n LIMIT beyond + 1 - cardinality(free) FOR NO KEY UPDATE OF f SKIP LOCKED);
+		END IF;
+		place = free[beyond + 1];
+	END IF;
+	UPDATE vibevideo_internal.slot s SET day = until, job_id = take_slot.job_id
+	WHERE s.who = take_slot.who AND s.kind = take_slot.kind AND s.n = place;
+	RETURN FOUND;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.take_slot(text, text, int, bigint, int) IS
+	'takes one of a limit''s slots for a job, without waiting; false if there is none; owner only';
+
+CREATE OR REPLACE FUNCTION vibevideo_internal.till_room(t vibevideo_internal.till, share numeric, most numeric, begins timestamptz)
+RETURNS numeric LANGUAGE sql IMMUTABLE
+RETURN greatest(0, least(share, most - ((t).n - 1) * share)) - CASE WHEN (t).begins >= begins THEN (t).used ELSE 0 END;
+COMMENT ON FUNCTION vibevideo_internal.till_room(vibevideo_internal.till, numeric, numeric, timestamptz) IS 'what is left in a till, a part of a budget; owner only';
+
+CREATE OR REPLACE FUNCTION vibevideo_internal.counted_till(job_id bigint)
 RETURNS bigint LANGUAGE sql IMMUTABLE
 RETURN 1000000000000 + job_id;
 COMMENT ON FUNCTION vibevideo_internal.counted_till(bigint) IS 'the number of the till that notes what of a job was counted when the others were made; owner only';
 
--- A till with number 0 says that the others are to be made anew: a job that had ended
--- has got another cost, while somebody may have been making them.
-CREATE FUNCTION vibevideo_internal.drop_outdated(who text)
+CREATE OR REPLACE FUNCTION vibevideo_internal.drop_outdated(who text, kind text)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	IF EXISTS (SELECT FROM vibevideo_internal.till t WHERE t.who = drop_outdated.who AND t.n = 0) THEN
-		DELETE FROM vibevideo_internal.counted c WHERE c.who = drop_outdated.who AND c.kind = 'spend';
-		DELETE FROM vibevideo_internal.till t
-		USING (SELECT x.who, x.n FROM vibevideo_internal.till x WHERE x.who = drop_outdated.who FOR UPDATE SKIP LOCKED) u
-		WHERE t.who = u.who AND t.n = u.n;
+	IF EXISTS (SELECT FROM vibevideo_internal.till t WHERE t.who = drop_outdated.who AND t.kind = drop_outdated.kind AND t.n = 0) THEN
+		DELETE FROM vibevideo_internal.counted c WHERE c.who = drop_outdated.who AND c.kind = drop_outdated.kind;
+		PERFORM vibevideo_internal.drop_tills(drop_outdated.who, drop_outdated.kind);
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION vibevideo_internal.drop_outdated(text) IS 'drops a budget''s tills if they are to be made anew; owner only';
+COMMENT ON FUNCTION vibevideo_internal.drop_outdated(text, text) IS 'drops a budget''s tills if they are to be made anew; owner only';
 
--- Less was spent on a day than its tills say, or more: that takes what there is not.
-CREATE FUNCTION vibevideo_internal.change_spent(who text, usd numeric, day date)
+CREATE OR REPLACE FUNCTION vibevideo_internal.drop_tills(who text, kind text)
+RETURNS void LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	DELETE FROM vibevideo_internal.till t
+	USING (SELECT x.who, x.kind, x.n FROM vibevideo_internal.till x WHERE x.who = drop_tills.who AND x.kind = drop_tills.kind FOR UPDATE SKIP LOCKED) u
+	WHERE t.who = u.who AND t.kind = u.kind AND t.n = u.n;
+END;
+COMMENT ON FUNCTION vibevideo_internal.drop_tills(text, text) IS 'drops a budget''s tills that nobody holds; owner only';
+
+CREATE OR REPLACE FUNCTION vibevideo_internal.make_tills(who text, kind text, share numeric, most numeric)
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	-- jobs of this time are in the table, even if this transaction is older
+	since constant timestamptz = vibevideo_internal.begin_of(kind, clock_timestamp());
+	used numeric;
+	filled numeric;
+	missing record;
+BEGIN
+	INSERT INTO vibevideo_internal.counted (who, kind) VALUES (make_tills.who, make_tills.kind) ON CONFLICT DO NOTHING;
+	IF FOUND THEN
+		PERFORM vibevideo_internal.drop_tills(make_tills.who, make_tills.kind);
+	END IF;
+	used = vibevideo_internal.used_of(make_tills.who, make_tills.kind, since)
+		-- what a till holds beyond its share would be forgotten
+		- (SELECT coalesce(sum(CASE WHEN x.n > 1000000 THEN x.used
+									ELSE least(x.used, x.used + vibevideo_internal.till_room(x, share, most, since)) END), 0) FROM vibevideo_internal.till x
+		   WHERE x.who = make_tills.who AND x.kind = make_tills.kind AND x.begins >= since);
+	FOR missing IN SELECT g AS n, greatest(0, least(share, most - (g - 1) * share)) AS room, lead(g) OVER (ORDER BY g) AS next
+			 FROM generate_series(1, ceil(most / share)::int) g
+			 WHERE NOT EXISTS (SELECT FROM vibevideo_internal.till x WHERE x.who = make_tills.who AND x.kind = make_tills.kind AND x.n = g)
+			 ORDER BY g
+	LOOP
+		filled = greatest(0, CASE WHEN missing.next IS NULL THEN used ELSE least(missing.room, used) END);
+		used = used - filled;
+		INSERT INTO vibevideo_internal.till (who, kind, n, begins, used) VALUES (make_tills.who, make_tills.kind, missing.n, since, filled)
+		ON CONFLICT DO NOTHING;
+	END LOOP;
+	-- who settles one of these before our commit sees nothing that it could give back to
+	INSERT INTO vibevideo_internal.till (who, kind, n, begins, used, noted)
+	SELECT make_tills.who, make_tills.kind, vibevideo_internal.counted_till(j.job_id), since, 0, vibevideo_internal.share(make_tills.kind, j.cost_usd, true)
+	FROM vibevideo_internal.counted_jobs(make_tills.who) j
+	WHERE j.created_at >= since AND vibevideo_internal.share(make_tills.kind, j.cost_usd, true) > 0
+	ON CONFLICT DO NOTHING;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.make_tills(text, text, numeric, numeric) IS 'makes a budget''s tills from the jobs that count; owner only';
+
+CREATE OR REPLACE FUNCTION vibevideo_internal.take_budget(who text, kind text, most numeric, cost numeric)
+RETURNS numeric LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	most_tills constant int = 256;
+	since constant timestamptz = vibevideo_internal.begin_of(kind, now());
+	needed numeric = cost;
+	first int;
+	unit numeric = 1;
+	share numeric;
+	tills int;
+	t record;
+BEGIN
+	IF cost = 0 OR most = 0 THEN
+		RETURN cost;
+	END IF;
+	IF kind NOT LIKE 'submits%' THEN
+		unit = least(most, (SELECT min(r.unit_price_usd * (coalesce(r.quantity_default, 1) + r.allowance)) FROM vibevideo.price_rule r
+							WHERE r.unit_price_usd > 0
+							  AND (r.source = 'operator' OR EXISTS (SELECT FROM vibevideo.model m WHERE m.endpoint = r.endpoint))));
+	END IF;
+	share = unit * ceil(floor(most / unit) / most_tills);
+	tills = ceil(most / share);
+	IF NOT EXISTS (SELECT FROM vibevideo_internal.counted c WHERE c.who = take_budget.who AND c.kind = take_budget.kind)
+	   OR NOT EXISTS (SELECT FROM vibevideo_internal.till x WHERE x.who = take_budget.who AND x.kind = take_budget.kind AND x.n = tills)
+	THEN
+		PERFORM vibevideo_internal.make_tills(take_budget.who, take_budget.kind, share, most);
+	END IF;
+
+	-- any one that has enough
+	first = ceil(random() * tills);
+	SELECT x.n, needed AS room INTO t FROM vibevideo_internal.till x
+	WHERE x.who = take_budget.who AND x.kind = take_budget.kind AND x.n = first
+	  AND vibevideo_internal.till_room(x, share, most, since) >= needed
+	FOR NO KEY UPDATE SKIP LOCKED;
+	LOOP
+		IF t.n IS NULL THEN
+			-- the smallest that is enough, else the largest
+			SELECT x.n, vibevideo_internal.till_room(x, share, most, since) AS room INTO t
+			FROM vibevideo_internal.till x
+			WHERE x.who = take_budget.who AND x.kind = take_budget.kind AND vibevideo_internal.till_room(x, share, most, since) > 0
+			ORDER BY vibevideo_internal.till_room(x, share, most, since) >= needed DESC,
+					 abs(vibevideo_internal.till_room(x, share, most, since) - needed), x.n
+			LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED;
+			EXIT WHEN NOT FOUND;
+		END IF;
+		UPDATE vibevideo_internal.till x
+		SET begins = greatest(x.begins, since), used = CASE WHEN x.begins >= since THEN x.used ELSE 0 END + least(needed, t.room)
+		WHERE x.who = take_budget.who AND x.kind = take_budget.kind AND x.n = t.n;
+		needed = needed - least(needed, t.room);
+		EXIT WHEN needed = 0;
+		t.n = NULL;
+	END LOOP;
+	RETURN needed;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.take_budget(text, text, numeric, numeric) IS
+	'takes a job''s share from a budget, without waiting; returns what is missing; owner only';
+
+CREATE OR REPLACE FUNCTION vibevideo_internal.over_limit(who text, limit_name text, most numeric, used text, sql_state text, message text,
+											  come_back text)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	IF usd < 0 THEN
-		PERFORM vibevideo_internal.put_back(change_spent.who, -usd, change_spent.day);
-	ELSIF usd > 0 THEN
-		INSERT INTO vibevideo_internal.till (who, n, day, used)
-		VALUES (change_spent.who, nextval('vibevideo_internal.refund_seq'), change_spent.day, change_spent.usd);
+	RAISE EXCEPTION USING
+		ERRCODE = sql_state,
+		MESSAGE = message,
+		DETAIL = CASE split_part(who, ':', 1)
+			WHEN 'global' THEN format('Limit %s of all users together is reached.', limit_name)
+			WHEN 'tenant' THEN format('Limit %s of tenant %s is reached.', limit_name, vibevideo_internal.shown(substr(who, length('tenant:') + 1)))
+			WHEN 'model' THEN format('Limit %s of model %s is reached.', limit_name, vibevideo_internal.shown(substr(who, length('model:') + 1)))
+			ELSE format('Limit %s of user %s is %s, %s.', limit_name, vibevideo_internal.shown(substr(who, length('user:') + 1)),
+						trim_scale(most), used) END,
+		HINT = come_back;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.over_limit(text, text, numeric, text, text, text, text) IS
+	'raises PT429 or PT402 for a job that is over a limit; owner only';
+
+CREATE OR REPLACE FUNCTION vibevideo_internal.budget_name(kind text)
+RETURNS text LANGUAGE sql IMMUTABLE
+RETURN split_part(kind, '_', 1) || '_per_' || split_part(kind, '_', 2) || CASE WHEN kind LIKE 'spend%' THEN '_usd' ELSE '' END;
+COMMENT ON FUNCTION vibevideo_internal.budget_name(text) IS 'the column of vibevideo.limit that is a budget of this kind; owner only';
+
+CREATE OR REPLACE FUNCTION vibevideo_internal.refuses_unknown_price(requested_by text, tenant text DEFAULT NULL, model text DEFAULT NULL)
+RETURNS boolean LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN current_setting('vibevideo.unknown_price') = 'refuse'
+	AND EXISTS (SELECT FROM vibevideo_internal.limits_for(requested_by, tenant, model) x
+				WHERE coalesce(x.spend_per_hour_usd, x.spend_per_day_usd, x.spend_per_month_usd) IS NOT NULL);
+COMMENT ON FUNCTION vibevideo_internal.refuses_unknown_price(text, text, text) IS 'whether a video is refused whose price is not known; owner only';
+
+CREATE OR REPLACE FUNCTION vibevideo_internal.next_time(kind text)
+RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT format('Come back after %s UTC, in %s.', to_char(n.begins AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'),
+				  concat_ws(' ', CASE WHEN n.minutes >= 1440 THEN n.minutes / 1440 || ' d' END,
+							CASE WHEN next_time.kind NOT LIKE '%hour' THEN n.minutes % 1440 / 60 || ' h' END, n.minutes % 60 || ' min'))
+	FROM (SELECT x.begins, ceil(extract(epoch FROM x.begins - now()) / 60)::int AS minutes
+		  FROM (SELECT (vibevideo_internal.begin_of(next_time.kind, now()) AT TIME ZONE 'UTC' + ('1 ' || split_part(next_time.kind, '_', 2))::interval)
+					   AT TIME ZONE 'UTC' AS begins) x) n;
+END;
+COMMENT ON FUNCTION vibevideo_internal.next_time(text) IS 'when the limits of an hour, a day or a month begin anew; owner only';
+
+CREATE OR REPLACE FUNCTION vibevideo_internal.reserve_budget(j vibevideo.job, who text, kind text, most numeric, held_jobs int, held_usd numeric)
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	since constant timestamptz = vibevideo_internal.begin_of(kind, now());
+	name constant text = vibevideo_internal.budget_name(kind);
+	period constant text = split_part(kind, '_', 2);
+	counts constant boolean = kind LIKE 'submits%';
+	cost constant numeric = vibevideo_internal.share(kind, j.cost_usd, true);
+	held numeric = CASE WHEN counts THEN held_jobs ELSE held_usd END;
+	missing numeric;
+	used numeric;
+BEGIN
+	IF cost = 0 THEN
+		RETURN;
+	END IF;
+	PERFORM vibevideo_internal.drop_outdated(reserve_budget.who, reserve_budget.kind);
+	PERFORM vibevideo_internal.settle_counted(reserve_budget.who, reserve_budget.kind);
+	held = held + (SELECT coalesce(sum(t.used), 0) FROM vibevideo_internal.till t
+				   WHERE t.who = reserve_budget.who AND t.kind = reserve_budget.kind AND t.n > 1000000 AND t.begins >= since AND t.used > 0);
+	missing = vibevideo_internal.take_budget(reserve_budget.who, reserve_budget.kind, most, cost + held);
+	IF missing = 0 AND held > 0 THEN
+		PERFORM vibevideo_internal.put_back(reserve_budget.who, reserve_budget.kind, held,
+			(SELECT max(t.begins) FROM vibevideo_internal.till t WHERE t.who = reserve_budget.who AND t.kind = reserve_budget.kind AND t.n <= 1000000));
+	ELSIF missing > 0 THEN
+		SELECT coalesce(sum(t.used), 0) - (cost + held - missing) INTO used
+		FROM vibevideo_internal.till t WHERE t.who = reserve_budget.who AND t.kind = reserve_budget.kind AND t.begins >= since;
+		PERFORM vibevideo_internal.over_limit(reserve_budget.who, name, most,
+			CASE WHEN counts THEN 'all used up' ELSE format('spent are %s, and this video costs %s', trim_scale(used), trim_scale(cost)) END,
+			CASE WHEN counts THEN 'PT429' ELSE 'PT402' END,
+			CASE kind WHEN 'submits_hour' THEN 'no more videos can be requested this hour'
+				WHEN 'submits_month' THEN 'no more videos can be requested this month'
+				WHEN 'spend_hour' THEN 'this hour''s budget does not allow this video'
+				WHEN 'spend_day' THEN 'today''s budget does not allow this video'
+				ELSE 'this month''s budget does not allow this video' END,
+			-- what is missing is held by submits that are under way and may yet fail
+			CASE WHEN used + cost <= most THEN 'Other requests are in progress; come back in a few seconds.'
+				WHEN most = 0 THEN 'Ask whoever runs this service.' ELSE vibevideo_internal.next_time(kind) END);
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION vibevideo_internal.change_spent(text, numeric, date) IS 'adds to what was spent of a day''s budget, or takes from it, without waiting; owner only';
+COMMENT ON FUNCTION vibevideo_internal.reserve_budget(vibevideo.job, text, text, numeric, int, numeric) IS
+	'takes a job''s share of a budget; PT429, PT402; owner only';
 
--- Of the jobs that were counted when a budget's tills were made, the costs have
--- changed of those that were settled before anybody could see these.
-CREATE FUNCTION vibevideo_internal.settle_counted(who text)
+CREATE OR REPLACE FUNCTION vibevideo_internal.reserve(j vibevideo.job)
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	l vibevideo.limit;
+	b record;
+	held record;
+	next_end interval;
+BEGIN
+	IF j.cost_usd IS NULL AND vibevideo_internal.refuses_unknown_price(j.requested_by, j.tenant, j.model) THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'PT402',
+			MESSAGE = 'the price of this video is not known',
+			DETAIL = format('Spending is limited, and no rule has a price of %s for this input: SELECT vibevideo.set_price(%L, ...).', j.model, j.model),
+			HINT = 'Ask whoever runs this service.';
+	END IF;
+	FOR l IN SELECT x.* FROM vibevideo_internal.limits_for(j.requested_by, j.tenant, j.model) x LOOP
+		-- the journal knows whose they are, but not which tenant's and of which model
+		SELECT n.* INTO held FROM vibevideo_internal.sent_for_nobody(CASE WHEN l.who LIKE 'user:%' THEN j.requested_by END) n;
+		IF l.max_active IS NOT NULL AND NOT vibevideo_internal.take_slot(l.who, 'active', l.max_active, j.job_id, held.jobs) THEN
+			SELECT min(coalesce(c.submitted_at, now()) + m.usual_seconds * interval '1 s' - now()) INTO next_end
+			FROM vibevideo_internal.counted_jobs(l.who) c JOIN vibevideo.model m ON m.endpoint = c.model;
+			PERFORM vibevideo_internal.over_limit(l.who, 'max_active', l.max_active, 'all in use', 'PT429', 'too many videos are active',
+				CASE WHEN l.max_active = 0 THEN 'Ask whoever runs this service.'
+				WHEN next_end > '0' THEN format('Come back when one of them is done, in about %s seconds.',
+												ceil(extract(epoch FROM next_end)))
+				ELSE 'Come back when one of them is done.' END);
+		END IF;
+		IF l.submits_per_day IS NOT NULL AND NOT vibevideo_internal.take_slot(l.who, 'submits', l.submits_per_day, j.job_id, held.jobs) THEN
+			PERFORM vibevideo_internal.over_limit(l.who, 'submits_per_day', l.submits_per_day, 'all used up', 'PT429',
+												  'no more videos can be requested today', vibevideo_internal.next_time('submits_day'));
+		END IF;
+		FOR b IN SELECT x.kind, x.most FROM vibevideo_internal.budgets(l) x LOOP
+			PERFORM vibevideo_internal.reserve_budget(j, l.who, b.kind, b.most, held.jobs, held.usd);
+		END LOOP;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.reserve(vibevideo.job) IS
+	'takes what a new job needs from every limit that counts for it; PT429, PT402; owner only';
+
+CREATE OR REPLACE FUNCTION vibevideo_internal.take_orphans_share(j vibevideo.job)
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	today constant date = vibevideo_internal.today();
+	l vibevideo.limit;
+	s record;
+	since timestamptz;
+	share numeric;
+	missing numeric;
+BEGIN
+	FOR l IN SELECT x.* FROM vibevideo_internal.limits_for(j.requested_by, j.tenant, j.model) x LOOP
+		FOR s IN SELECT v.kind, v.most, v.until
+				 FROM (VALUES ('active', l.max_active, 'infinity'::date), ('submits', l.submits_per_day, today)) AS v(kind, most, until) LOOP
+			IF EXISTS (SELECT FROM vibevideo_internal.counted c WHERE c.who = l.who AND c.kind = s.kind)
+			   AND EXISTS (SELECT FROM vibevideo_internal.slot x WHERE x.who = l.who AND x.kind = s.kind AND x.n = s.most)
+			   AND NOT vibevideo_internal.take_slot(l.who, s.kind, s.most, j.job_id)
+			THEN
+				INSERT INTO vibevideo_internal.slot (who, kind, n, day, job_id)
+				VALUES (l.who, s.kind, nextval('vibevideo_internal.refund_seq'), s.until, j.job_id);
+			END IF;
+		END LOOP;
+		FOR s IN SELECT b.kind, b.most FROM vibevideo_internal.budgets(l) b LOOP
+			share = vibevideo_internal.share(s.kind, j.cost_usd, true);
+			CONTINUE WHEN share = 0 OR NOT EXISTS (SELECT FROM vibevideo_internal.counted c WHERE c.who = l.who AND c.kind = s.kind);
+			since = vibevideo_internal.begin_of(s.kind, now());
+			missing = vibevideo_internal.take_budget(l.who, s.kind, s.most, share);
+			-- it gives back no more than it has taken
+			INSERT INTO vibevideo_internal.till (who, kind, n, begins, used, noted)
+			VALUES (l.who, s.kind, vibevideo_internal.counted_till(j.job_id), since, 0, share);
+			IF missing > 0 THEN
+				INSERT INTO vibevideo_internal.till (who, kind, n, begins, used)
+				VALUES (l.who, s.kind, nextval('vibevideo_internal.refund_seq'), since, missing);
+			END IF;
+		END LOOP;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.take_orphans_share(vibevideo.job) IS
+	'what a submit that was rolled back takes from the limits, and be it more than there is; owner only';
+
+CREATE OR REPLACE FUNCTION vibevideo_internal.take_share(j vibevideo.job)
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	detail text;
+BEGIN
+	IF j.renders = 1 THEN
+		PERFORM vibevideo_internal.reserve(j);
+		RETURN;
+	END IF;
+	BEGIN
+		PERFORM vibevideo_internal.reserve(j);
+	EXCEPTION WHEN SQLSTATE 'PT429' OR SQLSTATE 'PT402' THEN
+		GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
+		-- it has taken nothing, so it costs nothing that could be given back
+		UPDATE vibevideo.job x SET state = 'failed', error_code = 'limit', next_at = NULL, completed_at = now(), cost_usd = 0,
+			error = format('no new attempt was made: %s. %s', SQLERRM, detail)
+		WHERE x.job_id = j.job_id;
+	END;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.take_share(vibevideo.job) IS 'a new job takes its share of the limits; PT429, PT402; owner only';
+
+CREATE OR REPLACE FUNCTION vibevideo_internal.put_back(who text, kind text, amount numeric, begins timestamptz)
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	UPDATE vibevideo_internal.till t SET used = t.used - amount
+	WHERE t.who = put_back.who AND t.kind = put_back.kind
+	  AND t.n = (SELECT x.n FROM vibevideo_internal.till x
+				 WHERE x.who = put_back.who AND x.kind = put_back.kind AND x.begins = put_back.begins AND x.used >= amount
+				 ORDER BY x.n LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED);
+	IF NOT FOUND THEN
+		INSERT INTO vibevideo_internal.till (who, kind, n, begins, used)
+		VALUES (put_back.who, put_back.kind, nextval('vibevideo_internal.refund_seq'), put_back.begins, -amount);
+	END IF;
+	DELETE FROM vibevideo_internal.till t WHERE t.who = put_back.who AND t.kind = put_back.kind AND t.n IN (
+		SELECT x.n FROM vibevideo_internal.till x
+		WHERE x.who = put_back.who AND x.kind = put_back.kind AND x.n > 1000000 AND x.begins < vibevideo_internal.begin_of(put_back.kind, now())
+		LIMIT 1000 FOR UPDATE SKIP LOCKED);
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.put_back(text, text, numeric, timestamptz) IS 'gives something back to a budget, without waiting; owner only';
+
+CREATE OR REPLACE FUNCTION vibevideo_internal.change_used(who text, kind text, amount numeric, begins timestamptz)
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF amount < 0 THEN
+		PERFORM vibevideo_internal.put_back(change_used.who, change_used.kind, -amount, change_used.begins);
+	ELSIF amount > 0 THEN
+		INSERT INTO vibevideo_internal.till (who, kind, n, begins, used)
+		VALUES (change_used.who, change_used.kind, nextval('vibevideo_internal.refund_seq'), change_used.begins, change_used.amount);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.change_used(text, text, numeric, timestamptz) IS 'adds to what was used of a budget, or takes from it, without waiting; owner only';
+
+CREATE OR REPLACE FUNCTION vibevideo_internal.counts(j vibevideo.job)
+RETURNS boolean LANGUAGE sql IMMUTABLE
+RETURN (j).billed OR vibevideo.is_active((j).state);
+COMMENT ON FUNCTION vibevideo_internal.counts(vibevideo.job) IS 'whether a job counts for budgets; owner only';
+
+CREATE OR REPLACE FUNCTION vibevideo_internal.settle_counted(who text, kind text)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	t record;
 BEGIN
 	FOR t IN
-		SELECT x.n, x.day, coalesce(j.cost_usd, 0) AS cost, x.noted, vibevideo.is_active(j.state) AS active
+		SELECT x.n, x.begins, vibevideo_internal.share(x.kind, j.cost_usd, vibevideo_internal.counts(j)) AS share, x.noted, vibevideo.is_active(j.state) AS active
 		FROM vibevideo_internal.till x JOIN vibevideo.job j ON j.job_id = x.n - vibevideo_internal.counted_till(0)
-		WHERE x.who = settle_counted.who AND x.n > vibevideo_internal.counted_till(0)
-		  AND (NOT vibevideo.is_active(j.state) OR coalesce(j.cost_usd, 0) <> x.noted)
+		WHERE x.who = settle_counted.who AND x.kind = settle_counted.kind AND x.n > vibevideo_internal.counted_till(0)
+		  AND (NOT vibevideo.is_active(j.state) OR vibevideo_internal.share(x.kind, j.cost_usd, true) <> x.noted)
 		FOR UPDATE OF x SKIP LOCKED
 	LOOP
 		IF t.active THEN
-			UPDATE vibevideo_internal.till x SET noted = t.cost WHERE x.who = settle_counted.who AND x.n = t.n;
+			UPDATE vibevideo_internal.till x SET noted = t.share WHERE x.who = settle_counted.who AND x.kind = settle_counted.kind AND x.n = t.n;
 		ELSE
-			DELETE FROM vibevideo_internal.till x WHERE x.who = settle_counted.who AND x.n = t.n;
+			DELETE FROM vibevideo_internal.till x WHERE x.who = settle_counted.who AND x.kind = settle_counted.kind AND x.n = t.n;
 		END IF;
-		IF t.day >= vibevideo_internal.today() THEN
-			PERFORM vibevideo_internal.change_spent(settle_counted.who, t.cost - t.noted, t.day);
+		IF t.begins >= vibevideo_internal.begin_of(settle_counted.kind, now()) THEN
+			PERFORM vibevideo_internal.change_used(settle_counted.who, settle_counted.kind, t.share - t.noted, t.begins);
 		END IF;
 	END LOOP;
 END
 $$;
-COMMENT ON FUNCTION vibevideo_internal.settle_counted(text) IS
-	'settles the costs of jobs that were settled while a budget''s tills were made; owner only';
+COMMENT ON FUNCTION vibevideo_internal.settle_counted(text, text) IS
+	'settles the shares of jobs that were settled while a budget''s tills were made; owner only';
 
--- Gives back the slots of a job that ended: its place among the active ones, and that
--- of the day too if it is not billed.  Waits for nobody: a slot that somebody
--- holds, since all are being made anew, is taken back by who needs one.
-CREATE FUNCTION vibevideo_internal.free_slots(ended vibevideo.job)
+CREATE OR REPLACE FUNCTION vibevideo_internal.free_slots(ended vibevideo.job)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	today constant date = vibevideo_internal.today();
@@ -5058,63 +5206,58 @@ END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.free_slots(vibevideo.job) IS 'gives back the slots of a job that ended; owner only';
 
--- fal.ai has billed a job that had ended and given back its place of the day.
-CREATE FUNCTION vibevideo_internal.take_late_slot(j vibevideo.job)
+CREATE OR REPLACE FUNCTION vibevideo_internal.take_late_slot(j vibevideo.job)
 RETURNS void LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	INSERT INTO vibevideo_internal.slot (who, kind, n, day, job_id)
 	SELECT c.who, c.kind, nextval('vibevideo_internal.refund_seq'), (j.created_at AT TIME ZONE 'UTC')::date, j.job_id
 	FROM vibevideo_internal.counted c
-	WHERE c.who = ANY (ARRAY['user:' || j.requested_by, 'global']) AND c.kind = 'submits'
+	WHERE c.who = ANY (ARRAY['user:' || j.requested_by, 'tenant:' || j.tenant, 'model:' || j.model, 'global']) AND c.kind = 'submits'
 	  AND (j.created_at AT TIME ZONE 'UTC')::date >= vibevideo_internal.today()
 	  AND NOT EXISTS (SELECT FROM vibevideo_internal.slot s WHERE s.who = c.who AND s.kind = c.kind AND s.job_id = j.job_id);
 END;
 COMMENT ON FUNCTION vibevideo_internal.take_late_slot(vibevideo.job) IS 'has a job count as one of its day though it had ended as one that is not billed; owner only';
 
-/*
- * vibevideo_internal.spend(job, was, had_ended) - a job costs something else than it did:
- * the difference goes back to today's budgets, or is taken from them and be it more
- * than there is.  Waits for nobody: while tills are made, settle_counted does it
- * afterwards or, for a job that had ended and was not noted, they are made anew.
- */
-CREATE FUNCTION vibevideo_internal.spend(j vibevideo.job, was numeric, had_ended boolean)
+CREATE OR REPLACE FUNCTION vibevideo_internal.spend(j vibevideo.job, was numeric, counted boolean, had_ended boolean)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	day constant date = (j.created_at AT TIME ZONE 'UTC')::date;
-	cost constant numeric = coalesce(j.cost_usd, 0);
 	note constant bigint = vibevideo_internal.counted_till(j.job_id);
 	ends constant boolean = NOT vibevideo.is_active(j.state);
-	payer text;
+	b record;
 	t record;
+	share numeric;
 BEGIN
-	IF day < vibevideo_internal.today() THEN
-		RETURN;
-	END IF;
-	FOREACH payer IN ARRAY ARRAY['user:' || j.requested_by, 'global'] LOOP
-		CONTINUE WHEN payer IS NULL;
-		IF NOT EXISTS (SELECT FROM vibevideo_internal.counted c WHERE c.who = payer AND c.kind = 'spend') THEN
+	FOR b IN
+		SELECT l.who, x.kind, vibevideo_internal.begin_of(x.kind, j.created_at) AS begins,
+			   EXISTS (SELECT FROM vibevideo_internal.counted c WHERE c.who = l.who AND c.kind = x.kind) AS made
+		FROM vibevideo_internal.limits_for(j.requested_by, j.tenant, j.model) l CROSS JOIN LATERAL vibevideo_internal.budgets(l) x
+	LOOP
+		CONTINUE WHEN b.begins < vibevideo_internal.begin_of(b.kind, now());
+		IF NOT b.made THEN
 			IF had_ended THEN
-				INSERT INTO vibevideo_internal.till (who, n, day) VALUES (payer, 0, day) ON CONFLICT DO NOTHING;
+				INSERT INTO vibevideo_internal.till (who, kind, n, begins) VALUES (b.who, b.kind, 0, b.begins) ON CONFLICT DO NOTHING;
 			END IF;
 			CONTINUE;
 		END IF;
-		SELECT x.n, x.noted INTO t FROM vibevideo_internal.till x WHERE x.who = payer AND x.n = note FOR UPDATE SKIP LOCKED;
+		share = vibevideo_internal.share(b.kind, j.cost_usd, vibevideo_internal.counts(j));
+		SELECT x.noted INTO t FROM vibevideo_internal.till x WHERE x.who = b.who AND x.kind = b.kind AND x.n = note FOR UPDATE SKIP LOCKED;
 		IF NOT FOUND THEN
 			-- they are about to be made anew, or were made without this orphan
-			CONTINUE WHEN EXISTS (SELECT FROM vibevideo_internal.till x WHERE x.who = payer AND x.n = note) OR j.orphan AND NOT had_ended;
-			PERFORM vibevideo_internal.change_spent(payer, cost - coalesce(was, 0), day);
+			CONTINUE WHEN EXISTS (SELECT FROM vibevideo_internal.till x WHERE x.who = b.who AND x.kind = b.kind AND x.n = note)
+				OR j.orphan AND NOT had_ended;
+			PERFORM vibevideo_internal.change_used(b.who, b.kind, share - vibevideo_internal.share(b.kind, was, spend.counted), b.begins);
 			CONTINUE;
 		END IF;
 		IF ends THEN
-			DELETE FROM vibevideo_internal.till x WHERE x.who = payer AND x.n = note;
+			DELETE FROM vibevideo_internal.till x WHERE x.who = b.who AND x.kind = b.kind AND x.n = note;
 		ELSE
-			UPDATE vibevideo_internal.till x SET noted = cost WHERE x.who = payer AND x.n = note;
+			UPDATE vibevideo_internal.till x SET noted = share WHERE x.who = b.who AND x.kind = b.kind AND x.n = note;
 		END IF;
-		PERFORM vibevideo_internal.change_spent(payer, cost - t.noted, day);
+		PERFORM vibevideo_internal.change_used(b.who, b.kind, share - t.noted, b.begins);
 	END LOOP;
 END
 $$;
-COMMENT ON FUNCTION vibevideo_internal.spend(vibevideo.job, numeric, boolean) IS 'takes from today''s budgets what a job costs more than before, or gives back what it costs less; owner only';
+COMMENT ON FUNCTION vibevideo_internal.spend(vibevideo.job, numeric, boolean, boolean) IS 'takes from budgets what a job costs more than before, or gives back what it costs less; owner only';
 
 -------------------------------------------------------------------------------
 -- Who may look and act, and what was done
@@ -5418,7 +5561,7 @@ RETURNS TABLE (level text, privilege text, objects text, guarded boolean)
 LANGUAGE sql IMMUTABLE ROWS 10 SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	VALUES ('viewer', 'USAGE', 'SCHEMA vibevideo', false),
-		   ('viewer', 'SELECT', 'vibevideo.jobs, vibevideo.costs, vibevideo.costs_by_month, vibevideo.costs_by_day, vibevideo.settings, '
+		   ('viewer', 'SELECT', 'vibevideo.jobs, vibevideo.costs, vibevideo.costs_by_month, vibevideo.costs_by_day, vibevideo.tenant_costs, vibevideo.settings, '
 			'vibevideo.model, vibevideo.price_rule, vibevideo.limit, vibevideo.rollup, vibevideo.backlog, vibevideo.typical, vibevideo.now, vibevideo.today, '
 			'vibevideo.inbox, vibevideo.overview, vibevideo.errors, vibevideo.users', false),
 		   ('viewer', 'EXECUTE', 'FUNCTION vibevideo.overview(), vibevideo.inbox(), vibevideo.list_jobs(jsonb, jsonb, int), '
@@ -5452,14 +5595,14 @@ BEGIN ATOMIC
 		   ('operator', 'EXECUTE', 'FUNCTION vibevideo.cancel(bigint), vibevideo.retry(bigint), vibevideo.resolve(bigint, text), '
 			'vibevideo.pause(text, text), vibevideo.resume(), vibevideo.probe_now(), vibevideo.plan(text, jsonb, int), '
 			'vibevideo.act(uuid, text), vibevideo.redrive(text, interval, int, text)', true),
-		   ('operator', 'EXECUTE', 'FUNCTION vibevideo.audit(jsonb, int), vibevideo.set_limit(text, text, int, int, numeric), '
-			'vibevideo.delete_limit(text, text), vibevideo.set_price(text, numeric, text, jsonb, jsonpath, numeric, numeric, timestamptz, text), '
+		   ('operator', 'EXECUTE', 'FUNCTION vibevideo.audit(jsonb, int), vibevideo.set_limit(text, text, int, int, numeric, int, int, numeric, numeric, text, text), '
+			'vibevideo.delete_limit(text, text, text, text), vibevideo.set_price(text, numeric, text, jsonb, jsonpath, numeric, numeric, timestamptz, text), '
 			'vibevideo.delete_price(text, jsonb), vibevideo.sync_schema(text)', true),
 		   ('operator', 'EXECUTE', 'FUNCTION public.vibevideo_admin_plan(text, jsonb, int), public.vibevideo_admin_act(uuid, text), '
 			'public.vibevideo_admin_cancel(bigint), public.vibevideo_admin_retry(bigint), public.vibevideo_admin_resolve(bigint, text), '
 			'public.vibevideo_admin_pause(text, text), public.vibevideo_admin_resume(), public.vibevideo_admin_probe_now(), '
-			'public.vibevideo_admin_audit(jsonb, int), public.vibevideo_admin_set_limit(text, text, int, int, numeric), '
-			'public.vibevideo_admin_delete_limit(text, text), public.vibevideo_admin_set_price(text, numeric, text, jsonb, jsonpath, numeric, numeric, timestamptz, text), '
+			'public.vibevideo_admin_audit(jsonb, int), public.vibevideo_admin_set_limit(text, text, int, int, numeric, int, int, numeric, numeric, text, text), '
+			'public.vibevideo_admin_delete_limit(text, text, text, text), public.vibevideo_admin_set_price(text, numeric, text, jsonb, jsonpath, numeric, numeric, timestamptz, text), '
 			'public.vibevideo_admin_delete_price(text, jsonb)', true);
 END;
 COMMENT ON FUNCTION vibevideo_internal.rights() IS 'the rights of viewers and operators, as GRANT takes them; owner only';
@@ -6277,8 +6420,8 @@ BEGIN
 	ELSE
 		-- the price is the one that was compared, whatever is committed meanwhile
 		command = format('WITH r AS MATERIALIZED (%s), '
-			'made AS (INSERT INTO vibevideo.job (relation, vibelog_id, state, model, input, requested_by, priority, attempt, row_bears, cost_usd) '
-			'SELECT r.relation, r.vibelog_id, ''pending'', r.model, r.input, r.requested_by, r.priority, r.attempt + 1, '
+			'made AS (INSERT INTO vibevideo.job (relation, vibelog_id, state, model, input, requested_by, tenant, priority, attempt, row_bears, cost_usd) '
+			'SELECT r.relation, r.vibelog_id, ''pending'', r.model, r.input, r.requested_by, r.tenant, r.priority, r.attempt + 1, '
 			'CASE WHEN r.row_dirty OR r.row_bears = ''?'' THEN r.row_bears ELSE coalesce(r.request_id, ''-'') END, '
 			'CASE WHEN vibevideo_internal.most_cost(r.model, r.input) IS NOT NULL THEN r.price END '
 			'FROM r ON CONFLICT DO NOTHING RETURNING relation, vibelog_id, cost_usd), '
@@ -6582,6 +6725,7 @@ COMMENT ON COLUMN vibevideo.binding.pause_scope IS 'what vibevideo.pause() has s
 COMMENT ON COLUMN vibevideo.binding.paused_by IS 'who called vibevideo.pause(); NULL if nobody has, or in a copy';
 COMMENT ON COLUMN vibevideo.binding.paused_at IS 'since when it is paused; NULL if it is not';
 COMMENT ON COLUMN vibevideo.binding.pause_reason IS 'the reason that vibevideo.pause() was given; NULL: none';
+COMMENT ON COLUMN vibevideo.binding.tenant_column IS 'the column that says which tenant''s video it is, for the limits; NULL: none';
 COMMENT ON COLUMN vibevideo.model.endpoint IS 'fal.ai''s endpoint id, as fal-ai/minimax/video-01';
 COMMENT ON COLUMN vibevideo.model.max_prompt IS 'longest prompt, in characters; NULL: no limit is known';
 COMMENT ON COLUMN vibevideo.model.needs_image IS 'a row without an image is rejected';
@@ -6644,6 +6788,7 @@ COMMENT ON COLUMN vibevideo.job.unsettled IS 'what it costs is not among the sum
 COMMENT ON COLUMN vibevideo.job.cost_estimated_usd IS 'what it could cost at most by the price when it was made, in USD; NULL if that was not known';
 COMMENT ON COLUMN vibevideo.job.cost_source IS 'where cost_usd comes from: units, what fal.ai said that it bills; duration, how long the video plays; estimate, what was asked for; bill, fal.ai''s bill; NULL until it is settled, or if nothing was billed';
 COMMENT ON COLUMN vibevideo.job.billable_units IS 'how many units fal.ai bills for it, as it said with the result; NULL if it did not';
+COMMENT ON COLUMN vibevideo.job.tenant IS 'whose job it is besides its user: what the table''s tenant_column says; NULL if there is none';
 COMMENT ON COLUMN vibevideo.job.cost_estimated_usd IS 'what it could cost at most by the price when it was made, in USD; NULL if that was not known';
 COMMENT ON COLUMN vibevideo.job.cost_source IS 'where cost_usd comes from: units, what fal.ai said that it bills; duration, how long the video plays; estimate, what was asked for; bill, fal.ai''s bill; NULL until it is settled, or if nothing was billed';
 COMMENT ON COLUMN vibevideo.job.billable_units IS 'how many units fal.ai bills for it, as it said with the result; NULL if it did not';
@@ -7186,19 +7331,22 @@ DECLARE
 	nearly constant numeric = 0.8;
 	most constant int = 1000;
 	codes constant text[] = ARRAY['unauthorized', 'forbidden', 'http_402'];
-	budget constant numeric = (SELECT nullif(l.spend_per_day_usd, -1) FROM vibevideo.limit l WHERE l.scope = 'global');
+	b record;
 	c record;
 BEGIN
-	IF budget IS NOT NULL THEN
+	FOR b IN SELECT v.* FROM vibevideo.limit l
+			 CROSS JOIN LATERAL (VALUES ('day', nullif(l.spend_per_day_usd, -1), 'today''s budget'), ('month', nullif(l.spend_per_month_usd, -1), 'this month''s budget')) AS v(period, most, name)
+			 WHERE l.scope = 'global' AND v.most IS NOT NULL LOOP
 		SELECT coalesce(sum(x.settled_usd), 0) AS spent, coalesce(sum(x.reserved_usd), 0) AS reserved INTO c
-		FROM vibevideo.costs_by_day x WHERE x.day = vibevideo_internal.today();
-		IF c.spent + c.reserved >= nearly * budget THEN
-			RETURN NEXT vibevideo_internal.need('budget', NULL, 'today''s budget',
-				format('%s of %s USD are used up: %s spent, %s reserved for videos in the making. It begins anew at 00:00 UTC.',
-					   trim_scale(c.spent + c.reserved), trim_scale(budget), trim_scale(c.spent), trim_scale(c.reserved)),
-				format('UPDATE vibevideo.limit SET spend_per_day_usd = %s WHERE scope = ''global'';', trim_scale(greatest(2 * budget, 1))));
+		FROM vibevideo.costs_by_day x WHERE x.day >= (date_trunc(b.period, now(), 'UTC') AT TIME ZONE 'UTC')::date;
+		IF c.spent + c.reserved >= nearly * b.most THEN
+			RETURN NEXT vibevideo_internal.need('budget', NULL, b.name,
+				format('%s of %s USD are used up: %s spent, %s reserved for videos in the making. It begins anew at %s 00:00 UTC.',
+					   trim_scale(c.spent + c.reserved), trim_scale(b.most), trim_scale(c.spent), trim_scale(c.reserved),
+					   to_char(date_trunc(b.period, now(), 'UTC') AT TIME ZONE 'UTC' + ('1 ' || b.period)::interval, 'YYYY-MM-DD')),
+				format('UPDATE vibevideo.limit SET spend_per_%s_usd = %s WHERE scope = ''global'';', b.period, trim_scale(greatest(2 * b.most, 1))));
 		END IF;
-	END IF;
+	END LOOP;
 	SELECT count(*) AS jobs, min(f.completed_at) AS since, max(f.job_id) AS job_id, (array_agg(f.error_code))[1] AS error_code,
 		   (array_agg(f.error))[1] AS error INTO c
 	-- not if the row has a newer job: somebody has tried again; nor orphans, which nobody can
@@ -8472,40 +8620,39 @@ For viewers and operators.';
 -- What a retry would do
 -------------------------------------------------------------------------------
 
--- Which limit another job of a user would be over now, as far as the jobs tell; NULL
--- for none.
-CREATE FUNCTION vibevideo_internal.limit_in_the_way(user_id text, cost numeric)
+-- Which limit another such job would be over now, as far as the jobs tell; NULL for none.
+CREATE FUNCTION vibevideo_internal.limit_in_the_way(j vibevideo.job, cost numeric)
 RETURNS text LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
 DECLARE
-	midnight constant timestamptz = vibevideo_internal.today()::timestamp AT TIME ZONE 'UTC';
-	l record;
-	used record;
+	l vibevideo.limit;
+	b record;
+	whose text;
+	used numeric;
 BEGIN
-	IF cost IS NULL AND vibevideo_internal.refuses_unknown_price(limit_in_the_way.user_id) THEN
+	IF cost IS NULL AND vibevideo_internal.refuses_unknown_price(j.requested_by, j.tenant, j.model) THEN
 		RETURN 'spending is limited';
 	END IF;
-	FOR l IN SELECT x.*, CASE WHEN x.who = 'global' THEN 'all users together' ELSE 'its user' END AS whose
-			 FROM vibevideo_internal.limits_for(limit_in_the_way.user_id) x LOOP
+	FOR l IN SELECT x.* FROM vibevideo_internal.limits_for(j.requested_by, j.tenant, j.model) x LOOP
+		whose = CASE split_part(l.who, ':', 1) WHEN 'global' THEN 'all users together' WHEN 'tenant' THEN 'its tenant' WHEN 'model' THEN 'its model' ELSE 'its user' END;
 		IF l.max_active <= (SELECT count(*) FROM (SELECT FROM vibevideo_internal.active_jobs a
-							WHERE l.who = 'global' OR a.requested_by = limit_in_the_way.user_id LIMIT l.max_active) n)
+							WHERE vibevideo_internal.is_of(l.who, a.requested_by, a.tenant, a.model) LIMIT l.max_active) n)
 		THEN
-			RETURN format('limit max_active of %s is reached', l.whose);
+			RETURN format('limit max_active of %s is reached', whose);
 		END IF;
-		CONTINUE WHEN l.submits_per_day IS NULL AND l.spend_per_day_usd IS NULL;
-		SELECT count(*) AS submits, coalesce(sum(n.cost_usd), 0) AS usd INTO used
-		FROM (SELECT j.cost_usd FROM vibevideo.job j
-			  WHERE j.created_at >= midnight AND (j.billed OR vibevideo.is_active(j.state))
-				AND (l.who = 'global' OR j.requested_by = limit_in_the_way.user_id) LIMIT vibevideo_internal.most()) n;
-		IF used.submits >= l.submits_per_day THEN
-			RETURN format('limit submits_per_day of %s is reached', l.whose);
-		ELSIF cost > 0 AND used.usd + cost > l.spend_per_day_usd THEN
-			RETURN format('it is over today''s budget of %s', l.whose);
-		END IF;
+		FOR b IN SELECT 'submits_day' AS kind, l.submits_per_day AS most WHERE l.submits_per_day IS NOT NULL
+				 UNION ALL SELECT x.kind, x.most FROM vibevideo_internal.budgets(l) x LOOP
+			used = vibevideo_internal.used_of(l.who, b.kind, vibevideo_internal.begin_of(b.kind, now()));
+			IF b.kind LIKE 'submits%' AND used >= b.most THEN
+				RETURN format('limit %s of %s is reached', vibevideo_internal.budget_name(b.kind), whose);
+			ELSIF b.kind LIKE 'spend%' AND cost > 0 AND used + cost > b.most THEN
+				RETURN format('it is over %s budget of %s', CASE b.kind WHEN 'spend_hour' THEN 'this hour''s' WHEN 'spend_day' THEN 'today''s' ELSE 'this month''s' END, whose);
+			END IF;
+		END LOOP;
 	END LOOP;
 	RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION vibevideo_internal.limit_in_the_way(text, numeric) IS 'which limit another job of a user would be over, null for none; owner only';
+COMMENT ON FUNCTION vibevideo_internal.limit_in_the_way(vibevideo.job, numeric) IS 'which limit another such job would be over, null for none; owner only';
 
 -- Says what RetryJob in decide.c would do.
 CREATE FUNCTION vibevideo.retry_cost(job_id bigint, OUT copies boolean, OUT cost_usd numeric, OUT allowed boolean, OUT reason text)
@@ -8550,7 +8697,7 @@ BEGIN
 		price = vibevideo_internal.most_cost(j.model, j.input);
 		cost_usd = price;
 		-- a lost submit makes room for another when it is given up
-		limited = CASE WHEN j.state <> 'submit_unknown' THEN vibevideo_internal.limit_in_the_way(j.requested_by, price) END;
+		limited = CASE WHEN j.state <> 'submit_unknown' THEN vibevideo_internal.limit_in_the_way(j, price) END;
 		allowed = limited IS NULL;
 		reason = concat_ws(', but ', CASE WHEN j.state = 'submit_unknown'
 										  THEN 'it is given up as lost, and a new attempt is paid for; if fal.ai has it after all, so is that'
@@ -8687,27 +8834,32 @@ Returns a part of the audit, a vibevideo.audit_page.
 Errors: 22023 a bad after or max_rows; 42501 not an operator.
 For operators.';
 
--- Refuses a scope and a user that name no limit.
-CREATE FUNCTION vibevideo_internal.check_scope(scope text, user_id text)
+-- Refuses a scope that names no limit, with whom it is for.
+CREATE FUNCTION vibevideo_internal.check_scope(scope text, user_id text, tenant text, model text)
 RETURNS void LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	given record;
 BEGIN
-	IF scope IS NULL OR scope NOT IN ('global', 'default', 'user') THEN
+	IF scope IS NULL OR scope NOT IN ('global', 'default', 'user', 'default_tenant', 'tenant', 'model') THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'invalid_parameter_value',
-			MESSAGE = 'the scope of a limit must be global, default or user';
-	ELSIF scope = 'user' AND (user_id IS NULL OR length(user_id) NOT BETWEEN 1 AND 500) THEN
-		RAISE EXCEPTION USING
-			ERRCODE = 'invalid_parameter_value',
-			MESSAGE = 'the limit of a user needs user_id';
-	ELSIF scope <> 'user' AND user_id IS NOT NULL THEN
-		RAISE EXCEPTION USING
-			ERRCODE = 'invalid_parameter_value',
-			MESSAGE = format('limit %s is of no user', scope),
-			HINT = 'Leave user_id null.';
+			MESSAGE = 'the scope of a limit must be global, default, user, default_tenant, tenant or model';
 	END IF;
+	FOR given IN SELECT v.* FROM (VALUES ('user', 'user_id', user_id), ('tenant', 'tenant', tenant), ('model', 'model', model)) AS v(scope, name, value) LOOP
+		IF scope = given.scope AND (given.value IS NULL OR length(given.value) NOT BETWEEN 1 AND 500) THEN
+			RAISE EXCEPTION USING
+				ERRCODE = 'invalid_parameter_value',
+				MESSAGE = format('the limit of a %s needs %s', given.scope, given.name);
+		ELSIF scope <> given.scope AND given.value IS NOT NULL THEN
+			RAISE EXCEPTION USING
+				ERRCODE = 'invalid_parameter_value',
+				MESSAGE = format('limit %s is of no %s', scope, given.scope),
+				HINT = format('Leave %s null.', given.name);
+		END IF;
+	END LOOP;
 END
 $$;
-COMMENT ON FUNCTION vibevideo_internal.check_scope(text, text) IS 'refuses a scope and a user that name no limit: 22023; owner only';
+COMMENT ON FUNCTION vibevideo_internal.check_scope(text, text, text, text) IS 'refuses a scope that names no limit: 22023; owner only';
 
 -- Refuses a limit that is not one.
 CREATE FUNCTION vibevideo_internal.check_limit(name text, value numeric, most numeric)
@@ -8724,55 +8876,74 @@ $$;
 COMMENT ON FUNCTION vibevideo_internal.check_limit(text, numeric, numeric) IS 'refuses a limit that is not one: 22023; owner only';
 
 -- The table's triggers note it in the audit, with what was and is.
-CREATE FUNCTION vibevideo.set_limit(scope text, user_id text, max_active int, submits_per_day int, spend_per_day_usd numeric)
+CREATE FUNCTION vibevideo.set_limit(scope text, user_id text, max_active int, submits_per_day int, spend_per_day_usd numeric,
+									submits_per_hour int DEFAULT NULL, submits_per_month int DEFAULT NULL, spend_per_hour_usd numeric DEFAULT NULL,
+									spend_per_month_usd numeric DEFAULT NULL, tenant text DEFAULT NULL, model text DEFAULT NULL)
 RETURNS vibevideo.limit LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	changed vibevideo.limit;
 BEGIN
 	PERFORM vibevideo_internal.require('operator');
-	PERFORM vibevideo_internal.check_scope(scope, user_id);
-	PERFORM vibevideo_internal.check_limit('max_active', max_active, 10000);
-	PERFORM vibevideo_internal.check_limit('submits_per_day', submits_per_day, 100000);
-	PERFORM vibevideo_internal.check_limit('spend_per_day_usd', spend_per_day_usd, 10000000);
-	INSERT INTO vibevideo.limit AS l (scope, user_id, max_active, submits_per_day, spend_per_day_usd)
-	VALUES (set_limit.scope, set_limit.user_id, set_limit.max_active, set_limit.submits_per_day, set_limit.spend_per_day_usd)
-	ON CONFLICT (who) DO UPDATE SET max_active = EXCLUDED.max_active, submits_per_day = EXCLUDED.submits_per_day,
-		spend_per_day_usd = EXCLUDED.spend_per_day_usd
-	WHERE (l.max_active, l.submits_per_day, l.spend_per_day_usd)
-		  IS DISTINCT FROM (EXCLUDED.max_active, EXCLUDED.submits_per_day, EXCLUDED.spend_per_day_usd);
+	PERFORM vibevideo_internal.check_scope(scope, user_id, tenant, model);
+	PERFORM vibevideo_internal.check_limit('max_active', max_active, 10000),
+			vibevideo_internal.check_limit('submits_per_hour', submits_per_hour, 10000000),
+			vibevideo_internal.check_limit('submits_per_day', submits_per_day, 100000),
+			vibevideo_internal.check_limit('submits_per_month', submits_per_month, 10000000),
+			vibevideo_internal.check_limit('spend_per_hour_usd', spend_per_hour_usd, 10000000),
+			vibevideo_internal.check_limit('spend_per_day_usd', spend_per_day_usd, 10000000),
+			vibevideo_internal.check_limit('spend_per_month_usd', spend_per_month_usd, 10000000);
+	INSERT INTO vibevideo.limit AS l (scope, user_id, tenant, model, max_active, submits_per_hour, submits_per_day, submits_per_month,
+									  spend_per_hour_usd, spend_per_day_usd, spend_per_month_usd)
+	VALUES (set_limit.scope, set_limit.user_id, set_limit.tenant, set_limit.model, set_limit.max_active, set_limit.submits_per_hour,
+			set_limit.submits_per_day, set_limit.submits_per_month, set_limit.spend_per_hour_usd, set_limit.spend_per_day_usd, set_limit.spend_per_month_usd)
+	ON CONFLICT (who) DO UPDATE SET max_active = EXCLUDED.max_active, submits_per_hour = EXCLUDED.submits_per_hour,
+		submits_per_day = EXCLUDED.submits_per_day, submits_per_month = EXCLUDED.submits_per_month, spend_per_hour_usd = EXCLUDED.spend_per_hour_usd,
+		spend_per_day_usd = EXCLUDED.spend_per_day_usd, spend_per_month_usd = EXCLUDED.spend_per_month_usd
+	WHERE (l.max_active, l.submits_per_hour, l.submits_per_day, l.submits_per_month, l.spend_per_hour_usd, l.spend_per_day_usd, l.spend_per_month_usd)
+		  IS DISTINCT FROM (EXCLUDED.max_active, EXCLUDED.submits_per_hour, EXCLUDED.submits_per_day, EXCLUDED.submits_per_month,
+							EXCLUDED.spend_per_hour_usd, EXCLUDED.spend_per_day_usd, EXCLUDED.spend_per_month_usd);
 	SELECT l.* INTO changed FROM vibevideo.limit l
-	WHERE l.scope = set_limit.scope AND l.user_id IS NOT DISTINCT FROM set_limit.user_id;
+	WHERE l.scope = set_limit.scope AND (l.user_id, l.tenant, l.model) IS NOT DISTINCT FROM (set_limit.user_id, set_limit.tenant, set_limit.model);
 	RETURN changed;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.set_limit(text, text, int, int, numeric) IS
+COMMENT ON FUNCTION vibevideo.set_limit(text, text, int, int, numeric, int, int, numeric, numeric, text, text) IS
 'Sets a limit, all of it. It counts from the next submit on; the audit has what it was.
-scope: global for all users together, default for each user without a limit of his own, or user.
+scope: global for all users together, default for each user without a limit of his own, user; default_tenant and
+  tenant, the same of tenants; or model, for all videos of a model.
 user_id: whose limit it is, for scope user; else NULL.
 max_active: active videos at a time, up to 10000; -1: unlimited; 0: none; NULL: as the default limit, or unlimited in
-  default and global.
+  default, default_tenant, model and global.
 submits_per_day: videos requested in a day of UTC, up to 100000; -1, 0 and NULL as above.
-spend_per_day_usd: price of a day''s videos, in USD; -1, 0 and NULL as above.
+spend_per_day_usd: what a day''s videos may cost, in USD; -1, 0 and NULL as above.
+submits_per_hour: videos requested in an hour, up to 10000000; default: NULL.
+submits_per_month: videos requested in a calendar month of UTC, up to 10000000; default: NULL.
+spend_per_hour_usd: what an hour''s videos may cost, in USD; default: NULL.
+spend_per_month_usd: what a month''s videos may cost, in USD; default: NULL.
+tenant: whose limit it is, for scope tenant; default: NULL.
+model: fal.ai''s id of the model, for scope model; default: NULL.
 Returns the limit, a row of vibevideo.limit.
-Errors: 22023 another scope, a user_id that does not fit it, a bad number; 42501 not an operator.
+Errors: 22023 another scope, a user, tenant or model that does not fit it, a bad number; 42501 not an operator.
 For operators.';
 
-CREATE FUNCTION vibevideo.delete_limit(scope text, user_id text)
+CREATE FUNCTION vibevideo.delete_limit(scope text, user_id text DEFAULT NULL, tenant text DEFAULT NULL, model text DEFAULT NULL)
 RETURNS boolean LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	PERFORM vibevideo_internal.require('operator');
-	PERFORM vibevideo_internal.check_scope(scope, user_id);
+	PERFORM vibevideo_internal.check_scope(scope, user_id, tenant, model);
 	DELETE FROM vibevideo.limit l
-	WHERE l.scope = delete_limit.scope AND l.user_id IS NOT DISTINCT FROM delete_limit.user_id;
+	WHERE l.scope = delete_limit.scope AND (l.user_id, l.tenant, l.model) IS NOT DISTINCT FROM (delete_limit.user_id, delete_limit.tenant, delete_limit.model);
 	RETURN FOUND;
 END
 $$;
-COMMENT ON FUNCTION vibevideo.delete_limit(text, text) IS
+COMMENT ON FUNCTION vibevideo.delete_limit(text, text, text, text) IS
 'Takes a limit away. The audit has what it was.
-scope: global, default or user.
-user_id: whose limit it is, for scope user; else NULL.
+scope: global, default, user, default_tenant, tenant or model.
+user_id: whose limit it is, for scope user; default: NULL.
+tenant: whose limit it is, for scope tenant; default: NULL.
+model: fal.ai''s id of the model, for scope model; default: NULL.
 Returns false if there was none.
-Errors: 22023 another scope, or a user_id that does not fit it; 42501 not an operator.
+Errors: 22023 another scope, or whom it is for does not fit it; 42501 not an operator.
 For operators.';
 
 CREATE FUNCTION vibevideo.set_price(endpoint text, unit_price_usd numeric, unit text DEFAULT 'video', applies jsonb DEFAULT '{}', quantity jsonpath DEFAULT NULL,
@@ -8858,7 +9029,8 @@ CREATE FUNCTION vibevideo_internal.shown_limits()
 RETURNS SETOF vibevideo.limit LANGUAGE plpgsql STABLE ROWS 20 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	PERFORM vibevideo_internal.require('viewer');
-	RETURN QUERY SELECT l.* FROM vibevideo.limit l ORDER BY l.scope = 'user', l.scope DESC, l.user_id LIMIT 1000;
+	RETURN QUERY SELECT l.* FROM vibevideo.limit l
+	ORDER BY array_position(ARRAY['global', 'model', 'default_tenant', 'tenant', 'default', 'user'], l.scope), l.user_id, l.tenant, l.model LIMIT 1000;
 END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.shown_limits() IS 'vibevideo.limit, at most 1000 rows; for viewers';
@@ -9034,12 +9206,16 @@ END;
 CREATE FUNCTION public.vibevideo_admin_audit(after jsonb DEFAULT NULL, max_rows int DEFAULT 50)
 RETURNS vibevideo.audit_page LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 RETURN vibevideo.audit(after, max_rows);
-CREATE FUNCTION public.vibevideo_admin_set_limit(scope text, user_id text, max_active int, submits_per_day int, spend_per_day_usd numeric)
+CREATE FUNCTION public.vibevideo_admin_set_limit(scope text, user_id text, max_active int, submits_per_day int, spend_per_day_usd numeric,
+												 submits_per_hour int DEFAULT NULL, submits_per_month int DEFAULT NULL,
+												 spend_per_hour_usd numeric DEFAULT NULL, spend_per_month_usd numeric DEFAULT NULL,
+												 tenant text DEFAULT NULL, model text DEFAULT NULL)
 RETURNS vibevideo.limit LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
-RETURN vibevideo.set_limit(scope, user_id, max_active, submits_per_day, spend_per_day_usd);
-CREATE FUNCTION public.vibevideo_admin_delete_limit(scope text, user_id text)
+RETURN vibevideo.set_limit(scope, user_id, max_active, submits_per_day, spend_per_day_usd, submits_per_hour, submits_per_month,
+						   spend_per_hour_usd, spend_per_month_usd, tenant, model);
+CREATE FUNCTION public.vibevideo_admin_delete_limit(scope text, user_id text DEFAULT NULL, tenant text DEFAULT NULL, model text DEFAULT NULL)
 RETURNS boolean LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
-RETURN vibevideo.delete_limit(scope, user_id);
+RETURN vibevideo.delete_limit(scope, user_id, tenant, model);
 CREATE FUNCTION public.vibevideo_admin_set_price(endpoint text, unit_price_usd numeric, unit text DEFAULT 'video', applies jsonb DEFAULT '{}',
 												 quantity jsonpath DEFAULT NULL, quantity_default numeric DEFAULT NULL, allowance numeric DEFAULT 0,
 												 valid_from timestamptz DEFAULT now(), note text DEFAULT NULL)
@@ -9053,7 +9229,7 @@ RETURNS vibevideo.estimated LANGUAGE sql STABLE SET search_path = pg_catalog, pg
 RETURN vibevideo.estimate(endpoint, input);
 
 COMMENT ON FUNCTION public.vibevideo_admin_limits() IS
-'Lists limits: for all users together, for each user, and at most 1000 of single ones.
+'Lists limits: for all users together, for models, for tenants and users, and at most 1000 of single ones.
 Returns rows of vibevideo.limit.
 Errors: 42501 not a viewer.
 For viewers and operators.';
@@ -9100,8 +9276,8 @@ BEGIN
 			('vibevideo_admin_resume()', 'vibevideo.resume()'),
 			('vibevideo_admin_probe_now()', 'vibevideo.probe_now()'),
 			('vibevideo_admin_audit(jsonb, int)', 'vibevideo.audit(jsonb, int)'),
-			('vibevideo_admin_set_limit(text, text, int, int, numeric)', 'vibevideo.set_limit(text, text, int, int, numeric)'),
-			('vibevideo_admin_delete_limit(text, text)', 'vibevideo.delete_limit(text, text)'),
+			('vibevideo_admin_set_limit(text, text, int, int, numeric, int, int, numeric, numeric, text, text)', 'vibevideo.set_limit(text, text, int, int, numeric, int, int, numeric, numeric, text, text)'),
+			('vibevideo_admin_delete_limit(text, text, text, text)', 'vibevideo.delete_limit(text, text, text, text)'),
 			('vibevideo_admin_set_price(text, numeric, text, jsonb, jsonpath, numeric, numeric, timestamptz, text)', 'vibevideo.set_price(text, numeric, text, jsonb, jsonpath, numeric, numeric, timestamptz, text)'),
 			('vibevideo_admin_delete_price(text, jsonb)', 'vibevideo.delete_price(text, jsonb)'),
 			('vibevideo_admin_estimate(text, jsonb)', 'vibevideo.estimate(text, jsonb)')) AS i(function, called)
@@ -9117,10 +9293,10 @@ DO $$
 DECLARE
 	new constant text = 'public.vibevideo_dashboard(text), vibevideo.me(), vibevideo_internal.jobs_numbered(text), vibevideo.find(text, int), '
 		'vibevideo_internal.requests_url(text, text), vibevideo_internal.lost_fate(vibevideo.job), vibevideo.lost(int), '
-		'vibevideo_internal.limit_in_the_way(text, numeric), vibevideo.retry_cost(bigint), vibevideo_internal.local_checks(), '
-		'vibevideo.health(boolean), vibevideo.audit(jsonb, int), vibevideo_internal.check_scope(text, text), '
-		'vibevideo_internal.check_limit(text, numeric, numeric), vibevideo.set_limit(text, text, int, int, numeric), '
-		'vibevideo.delete_limit(text, text), vibevideo.set_price(text, numeric, text, jsonb, jsonpath, numeric, numeric, timestamptz, text), '
+		'vibevideo_internal.limit_in_the_way(vibevideo.job, numeric), vibevideo.retry_cost(bigint), vibevideo_internal.local_checks(), '
+		'vibevideo.health(boolean), vibevideo.audit(jsonb, int), vibevideo_internal.check_scope(text, text, text, text), '
+		'vibevideo_internal.check_limit(text, numeric, numeric), vibevideo.set_limit(text, text, int, int, numeric, int, int, numeric, numeric, text, text), '
+		'vibevideo.delete_limit(text, text, text, text), vibevideo.set_price(text, numeric, text, jsonb, jsonpath, numeric, numeric, timestamptz, text), '
 		'vibevideo.delete_price(text, jsonb), vibevideo.estimate(text, jsonb), vibevideo_internal.shown_limits(), '
 		'vibevideo_internal.shown_prices(), vibevideo_internal.shown_settings(), vibevideo_internal.shown_worker(), '
 		'public.vibevideo_admin_me(), public.vibevideo_admin_overview(), public.vibevideo_admin_inbox(), '
@@ -9133,7 +9309,7 @@ DECLARE
 		'public.vibevideo_admin_act(uuid, text), public.vibevideo_admin_cancel(bigint), public.vibevideo_admin_retry(bigint), '
 		'public.vibevideo_admin_resolve(bigint, text), public.vibevideo_admin_pause(text, text), '
 		'public.vibevideo_admin_resume(), public.vibevideo_admin_probe_now(), public.vibevideo_admin_audit(jsonb, int), '
-		'public.vibevideo_admin_set_limit(text, text, int, int, numeric), public.vibevideo_admin_delete_limit(text, text), '
+		'public.vibevideo_admin_set_limit(text, text, int, int, numeric, int, int, numeric, numeric, text, text), public.vibevideo_admin_delete_limit(text, text, text, text), '
 		'public.vibevideo_admin_set_price(text, numeric, text, jsonb, jsonpath, numeric, numeric, timestamptz, text), '
 		'public.vibevideo_admin_delete_price(text, jsonb), public.vibevideo_admin_estimate(text, jsonb)';
 	anybody constant text = (SELECT string_agg(quote_ident(r.rolname), ', ') FROM pg_roles r
@@ -9205,14 +9381,20 @@ DECLARE
 		'vibevideo_internal.adopt_jobs(regclass, regclass), vibevideo.cancel(bigint), vibevideo.retry(bigint), vibevideo_internal.sequences_behind(), '
 		'vibevideo_internal.advance_sequences(), vibevideo.attach(regclass, name, name, name, text, text, name, boolean, regclass), '
 		'vibevideo_internal.sent_for_nobody(text), vibevideo_internal.take_slot(text, text, int, bigint, int), '
-		'vibevideo_internal.take_orphans_share(vibevideo.job), vibevideo_internal.put_back(text, numeric, date), '
-		'vibevideo_internal.settle_counted(text), vibevideo_internal.counted_till(bigint), vibevideo_internal.drop_outdated(text), '
-		'vibevideo_internal.change_spent(text, numeric, date), vibevideo_internal.free_slots(vibevideo.job), '
-		'vibevideo_internal.take_late_slot(vibevideo.job), vibevideo_internal.spend(vibevideo.job, numeric, boolean), '
+		'vibevideo_internal.take_orphans_share(vibevideo.job), vibevideo_internal.put_back(text, text, numeric, timestamptz), '
+		'vibevideo_internal.settle_counted(text, text), vibevideo_internal.counted_till(bigint), vibevideo_internal.drop_outdated(text, text), '
+		'vibevideo_internal.change_used(text, text, numeric, timestamptz), vibevideo_internal.free_slots(vibevideo.job), '
+		'vibevideo_internal.take_late_slot(vibevideo.job), vibevideo_internal.spend(vibevideo.job, numeric, boolean, boolean), '
 		'vibevideo_internal.base_price(text, timestamptz), '
 		'vibevideo_internal.settled_cost(text, jsonb, timestamptz, boolean, numeric, bigint), '
 		'vibevideo_internal.model_changing(), '
-		'vibevideo_internal.counts_no_more(vibevideo.job, text), vibevideo_internal.limit_changing(), vibevideo_internal.make_slots(text, text, int), vibevideo_internal.make_tills(text, numeric, numeric), '
+		'vibevideo_internal.limits_for(text, text, text), vibevideo_internal.budgets(vibevideo.limit), vibevideo_internal.begin_of(text, timestamptz), '
+		'vibevideo_internal.share(text, numeric, boolean), vibevideo_internal.is_of(text, text, text, text), vibevideo_internal.counted_jobs(text, timestamptz), '
+		'vibevideo_internal.used_of(text, text, timestamptz), vibevideo_internal.till_room(vibevideo_internal.till, numeric, numeric, timestamptz), '
+		'vibevideo_internal.drop_tills(text, text), vibevideo_internal.take_budget(text, text, numeric, numeric), vibevideo_internal.budget_name(text), '
+		'vibevideo_internal.next_time(text), vibevideo_internal.reserve_budget(vibevideo.job, text, text, numeric, int, numeric), '
+		'vibevideo_internal.counts(vibevideo.job), vibevideo_internal.is_among(text, text[]), '
+		'vibevideo_internal.counts_no_more(vibevideo.job, text), vibevideo_internal.limit_changing(), vibevideo_internal.make_slots(text, text, int), vibevideo_internal.make_tills(text, text, numeric, numeric), '
 		'vibevideo.pause(text, text), vibevideo_internal.pause_cause(vibevideo.binding), '
 		'vibevideo.error_class(text), vibevideo.histogram_bounds(), vibevideo_internal.histogram_note(bigint[], bigint), '
 		'vibevideo_internal.histogram_add(bigint[], bigint[]), vibevideo.percentile(bigint[], double precision), '
@@ -9236,7 +9418,7 @@ DECLARE
 		'vibevideo_internal.not_checked(text, text), vibevideo_internal.is_preloaded(text), vibevideo_internal.rests_by(), vibevideo_internal.has_vault(), '
 		'vibevideo_internal.is_elsewhere(vibevideo.binding), vibevideo_internal.is_superseded(vibevideo.job), vibevideo_internal.why_nobody_is_known(), '
 		'vibevideo_internal.check_sequences(), vibevideo_internal.codes_of(text[]), vibevideo_internal.error_codes(int), vibevideo_internal.ended_sql(vibevideo_internal.job_filter, text[], boolean, text[]), '
-		'vibevideo_internal.price_rule_changing(), vibevideo_internal.price_rule_changed(), vibevideo_internal.refuses_unknown_price(text), vibevideo_internal.quantity_in(vibevideo.price_rule, jsonb), '
+		'vibevideo_internal.price_rule_changing(), vibevideo_internal.price_rule_changed(), vibevideo_internal.refuses_unknown_price(text, text, text), vibevideo_internal.quantity_in(vibevideo.price_rule, jsonb), '
 		'vibevideo_internal.rule_for(text, jsonb, timestamptz), vibevideo_internal.units(numeric, text), vibevideo_internal.estimate(text, jsonb), '
 		'vibevideo_internal.most_cost(text, jsonb, timestamptz), vibevideo_internal.shown_value(jsonb), vibevideo_internal.is_of_type(jsonb, text), '
 		'vibevideo_internal.schema_number(jsonb, text), vibevideo_internal.fits_pattern(text, text), vibevideo_internal.objection_to_value(jsonb, jsonb), '
@@ -9252,7 +9434,7 @@ BEGIN
 	EXECUTE format('REVOKE ALL ON SCHEMA vibevideo_internal FROM %s', everybody);
 	EXECUTE format('REVOKE ALL ON vibevideo_internal.counted, vibevideo_internal.tally, vibevideo_internal.rollup_level, vibevideo_internal.rollup_ever, vibevideo_internal.rollup_minute, '
 				   'vibevideo_internal.rollup_minutes, vibevideo_internal.rollup_hour, vibevideo_internal.rollup_day, vibevideo.rollup, vibevideo.backlog, '
-				   'vibevideo.typical, vibevideo.price_rule FROM %s', everybody);
+				   'vibevideo.typical, vibevideo.price_rule, vibevideo.tenant_costs, vibevideo_internal.till FROM %s', everybody);
 	EXECUTE format('REVOKE ALL ON SEQUENCE vibevideo_internal.tally_tally_id_seq FROM %s', everybody);
 	EXECUTE format('REVOKE ALL ON vibevideo.access, vibevideo.operator, vibevideo.audit, vibevideo.settings, vibevideo_internal.planned FROM %s',
 				   everybody);
@@ -9270,7 +9452,7 @@ BEGIN
 			vibevideo.worker_info(), vibevideo_internal.period(int, timestamptz), vibevideo_internal.histogram(bigint),
 			vibevideo.histogram_sum(bigint[]), vibevideo.histogram_bounds(), vibevideo.percentile(bigint[], double precision) TO service_role;
 		GRANT SELECT ON vibevideo.costs_by_month, vibevideo.costs_by_day, vibevideo.audit, vibevideo.settings, vibevideo.model, vibevideo.price_rule, vibevideo.limit,
-			vibevideo.rollup, vibevideo.backlog, vibevideo.typical TO service_role;
+			vibevideo.rollup, vibevideo.backlog, vibevideo.typical, vibevideo.tenant_costs TO service_role;
 	END IF;
 END
 $$;

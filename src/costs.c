@@ -14,8 +14,8 @@
 #include "statement.h"
 
 static Statement note_costs = {
-	"INSERT INTO vibevideo_internal.new_costs (user_id, day, model, submits, videos, settled_usd)"
-	" VALUES (COALESCE($1, ''), ($2 AT TIME ZONE 'UTC')::date, $3, $4, $5, COALESCE($6 * $5, 0))"};
+	"INSERT INTO vibevideo_internal.new_costs (user_id, day, model, submits, videos, settled_usd, tenant)"
+	" VALUES (COALESCE($1, ''), ($2 AT TIME ZONE 'UTC')::date, $3, $4, $5, COALESCE($6 * $5, 0), COALESCE($7, ''))"};
 
 static void
 Note(const JobCosts *costs, int sign)
@@ -28,6 +28,7 @@ Note(const JobCosts *costs, int sign)
 	ArgInt8(&args, costs->orphan ? 0 : sign);
 	ArgInt8(&args, costs->billed ? sign : 0);
 	ArgDatum(&args, NUMERICOID, costs->usd, !(costs->billed && costs->has_usd));
+	ArgText(&args, costs->tenant);
 	StatementRun(&note_costs, &args);
 }
 

@@ -12,7 +12,8 @@
 /* what of a job counts; see sql/costs.sql */
 typedef struct JobCosts
 {
-	const char *user; /* NULL: nobody is known */
+	const char *user;	/* NULL: nobody is known */
+	const char *tenant; /* NULL: none */
 	TimestampTz created_at;
 	const char *model;
 	bool orphan;

@@ -494,9 +494,9 @@ PG_FUNCTION_INFO_V1(vibevideo_retry_job);
  * old job is locked, since no index keeps two of no table apart.
  */
 static Statement insert_another = {
-	"INSERT INTO vibevideo.job (relation, vibelog_id, state, model, input, requested_by, priority, attempt, row_dirty,"
+	"INSERT INTO vibevideo.job (relation, vibelog_id, state, model, input, requested_by, tenant, priority, attempt, row_dirty,"
 	" row_bears)"
-	" SELECT c.oid, j.vibelog_id, 'pending', j.model, j.input, j.requested_by, j.priority,"
+	" SELECT c.oid, j.vibelog_id, 'pending', j.model, j.input, j.requested_by, j.tenant, j.priority,"
 	" (SELECT max(p.attempt) FROM vibevideo.job p WHERE p.relation IS NOT DISTINCT FROM j.relation"
 	" AND p.vibelog_id = j.vibelog_id) + 1, c.oid IS NOT NULL,"
 	" " BEARS_NOW

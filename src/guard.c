@@ -276,6 +276,7 @@ CostsOf(Row row)
 	Datum usd = RowColumn(row, "cost_usd", &isnull);
 
 	return (JobCosts){.user = RowText(row, "requested_by"),
+					  .tenant = RowText(row, "tenant"),
 					  .created_at = RowNumber(row, "created_at"),
 					  .model = RowText(row, "model"),
 					  .orphan = RowIsTrue(row, "orphan"),
@@ -290,7 +291,7 @@ CostsDiffer(Row a, Row b)
 	JobCosts of_a = CostsOf(a);
 	JobCosts of_b = CostsOf(b);
 
-	if (RowTextDiffers(a, b, "requested_by") || RowTextDiffers(a, b, "model") || of_a.created_at != of_b.created_at ||
+	if (RowTextDiffers(a, b, "requested_by") || RowTextDiffers(a, b, "tenant") || RowTextDiffers(a, b, "model") || of_a.created_at != of_b.created_at ||
 		of_a.orphan != of_b.orphan || of_a.billed != of_b.billed || of_a.has_usd != of_b.has_usd)
 		return true;
 	return of_a.has_usd && !DatumGetBool(DirectFunctionCall2(numeric_eq, of_a.usd, of_b.usd));

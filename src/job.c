@@ -65,7 +65,8 @@
 	X(upload_url, "j.upload_url", ResultText(row, column)) \
 	X(media_etag, "j.media_etag", ResultText(row, column)) \
 	X(upload_state, "j.upload_state", ResultBytes(row, column, &job->upload_state_len)) \
-	X(user, "j.requested_by", ResultText(row, column))
+	X(user, "j.requested_by", ResultText(row, column)) \
+	X(tenant, "j.tenant", ResultText(row, column))
 
 #define FIRST_COLUMN(field, sql, value) sql
 #define NEXT_COLUMN(field, sql, value) ", " sql
@@ -141,6 +142,7 @@ JobCopy(const Job *job, MemoryContext mcxt)
 	copy->error_code = CopyText(job->error_code, mcxt);
 	copy->error = CopyText(job->error, mcxt);
 	copy->user = CopyText(job->user, mcxt);
+	copy->tenant = CopyText(job->tenant, mcxt);
 	return copy;
 }
 
@@ -688,9 +690,9 @@ LogUpdate(const JobUpdate *update)
 
 /* The next attempt of a row whose job failed for a reason that may not recur. */
 static Statement insert_next_attempt = {
-	"INSERT INTO vibevideo.job (relation, vibelog_id, state, model, input, requested_by, priority, attempt, renders, next_at,"
+	"INSERT INTO vibevideo.job (relation, vibelog_id, state, model, input, requested_by, tenant, priority, attempt, renders, next_at,"
 	" row_bears)"
-	" SELECT j.relation, j.vibelog_id, 'pending', j.model, j.input, j.requested_by, j.priority,"
+	" SELECT j.relation, j.vibelog_id, 'pending', j.model, j.input, j.requested_by, j.tenant, j.priority,"
 	" j.attempt + 1, j.renders + 1, $2,"
 	" " BEARS_NOW
 	" FROM vibevideo.job j WHERE j.job_id = $1 AND j.cancel_requested_at IS NULL"

@@ -45,6 +45,7 @@ typedef struct Job
 	TimestampTz generated_at;		 /* 0 until fal had finished */
 	TimestampTz cancel_requested_at; /* 0 if not */
 	char *user;						 /* who asked for it, NULL if nobody is known */
+	char *tenant;					 /* whose it is besides, NULL if there is none */
 } Job;
 
 /*

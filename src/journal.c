@@ -116,12 +116,13 @@ typedef struct Record
 	int32 attempt;
 	int32 outcome;
 	char request_id[FAL_ID_SIZE];
-	uint32 vibelog_length; /* four texts follow, each with its NUL */
+	uint32 vibelog_length; /* five texts follow, each with its NUL */
 	uint32 model_length;
 	uint32 input_length;
 	/* since vvj3 */
-	uint32 user_length; /* 0 if nobody is known */
-	uint64 part;		/* the full id of the subtransaction that sent it, xid if there is none */
+	uint32 user_length;	  /* 0 if nobody is known */
+	uint64 part;		  /* the full id of the subtransaction that sent it, xid if there is none */
+	uint32 tenant_length; /* 0 if there is none */
 } Record;
 
 /*----------
@@ -288,8 +289,9 @@ BuildRecord(RecordKind kind, const Job *job)
 	size_t model = texts ? LengthOf(job->model) : 0;
 	size_t input = texts ? LengthOf(job->input) : 0;
 	size_t user = texts ? LengthOf(job->user) : 0;
+	size_t tenant = texts ? LengthOf(job->tenant) : 0;
 	/* aligned, since the next header has to be */
-	size_t length = MAXALIGN(sizeof(Record) + vibelog + model + input + user);
+	size_t length = MAXALIGN(sizeof(Record) + vibelog + model + input + user + tenant);
 	/* plus zeros, which hide an older record after it */
 	Record *record = palloc0(length + TERMINATOR);
 	char *text = (char *) (record + 1);
@@ -308,10 +310,12 @@ BuildRecord(RecordKind kind, const Job *job)
 	record->model_length = model;
 	record->input_length = input;
 	record->user_length = user;
+	record->tenant_length = tenant;
 	text = AppendText(text, job->vibelog_id, vibelog);
 	text = AppendText(text, job->model, model);
 	text = AppendText(text, job->input, input);
-	AppendText(text, job->user, user);
+	text = AppendText(text, job->user, user);
+	AppendText(text, job->tenant, tenant);
 	return record;
 }
 
@@ -476,7 +480,7 @@ static uint64
 TextsLength(const Record *record)
 {
 	return (uint64) record->vibelog_length + record->model_length + record->input_length +
-		(record->magic == JOURNAL_MAGIC ? record->user_length : 0);
+		(record->magic == JOURNAL_MAGIC ? record->user_length + record->tenant_length : 0);
 }
 
 /* A completely written record; anything else ends the file, since it was never synced. */
@@ -529,8 +533,13 @@ EntryFromIntent(const Record *record)
 	entry->vibelog_id = pstrdup(text);
 	entry->model = pstrdup(text += record->vibelog_length);
 	entry->input = pstrdup(text += record->model_length);
-	if (record->magic == JOURNAL_MAGIC && record->user_length > 0)
-		entry->user = pstrdup(text + record->input_length);
+	if (record->magic != JOURNAL_MAGIC)
+		return entry;
+	text += record->input_length;
+	if (record->user_length > 0)
+		entry->user = pstrdup(text);
+	if (record->tenant_length > 0)
+		entry->tenant = pstrdup(text + record->user_length);
 	return entry;
 }
 

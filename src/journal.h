@@ -39,7 +39,8 @@ typedef struct JournalEntry
 	char *vibelog_id;
 	char *model;
 	char *input;
-	char *user; /* NULL if nobody is known */
+	char *user;	  /* NULL if nobody is known */
+	char *tenant; /* NULL if there is none */
 } JournalEntry;
 
 /* may fal have it, as far as we know? */

@@ -253,7 +253,7 @@ static Statement take_late_slot = {
 	"SELECT vibevideo_internal.take_late_slot($1)"};
 
 static Statement spend = {
-	"SELECT vibevideo_internal.spend($1, $2, $3)"};
+	"SELECT vibevideo_internal.spend($1, $2, $3, $4)"};
 
 static void
 Spend(Row old, Row new)
@@ -262,6 +262,7 @@ Spend(Row old, Row new)
 
 	ArgJob(&args, new);
 	ArgColumn(&args, old, "cost_usd", NUMERICOID);
+	ArgBool(&args, RowIsTrue(old, "billed") || !IsFinal(old));
 	ArgBool(&args, IsFinal(old));
 	StatementRun(&spend, &args);
 }
@@ -280,7 +281,7 @@ FollowLimits(Row old, Row new)
 {
 	bool ends = IsFinal(new) && !IsFinal(old);
 	bool billed_late = IsFinal(old) && RowIsTrue(new, "billed") && !RowIsTrue(old, "billed");
-	bool differs = AmountDiffers(old, new, "cost_usd") && !HasTakenNothing(old, new);
+	bool differs = AmountDiffers(old, new, "cost_usd");
 
 	if (!(ends || billed_late || differs) || !HasLimits())
 		return;
@@ -288,7 +289,7 @@ FollowLimits(Row old, Row new)
 		RunWithJob(&free_slots, new);
 	if (billed_late)
 		RunWithJob(&take_late_slot, new);
-	if (differs)
+	if (!HasTakenNothing(old, new))
 		Spend(old, new);
 }
 

@@ -34,10 +34,10 @@ PG_FUNCTION_INFO_V1(vibevideo_sent_for_nobody);
  */
 static Statement insert_orphan = {
 	"INSERT INTO vibevideo.job (relation, vibelog_id, attempt, state, orphan, model, input, request_id,"
-	" created_at, sent_at, submitted_at, cancel_requested_at, row_dirty, error_code, error, requested_by)"
+	" created_at, sent_at, submitted_at, cancel_requested_at, row_dirty, error_code, error, requested_by, tenant)"
 	" SELECT $2, $3, $4, CASE WHEN $7 IS NULL THEN 'submit_unknown' ELSE 'queued' END, true, $5,"
 	" $6::jsonb, $7, $9, $8, CASE WHEN $7 IS NOT NULL THEN $8 END, now(), false,"
-	" 'rolled_back', 'the transaction that sent it was rolled back', $10"
+	" 'rolled_back', 'the transaction that sent it was rolled back', $10, $11"
 	" WHERE NOT EXISTS (SELECT FROM vibevideo.job k WHERE k.job_id = $1 AND k.created_at = $9)"
 	" AND NOT EXISTS (SELECT FROM vibevideo.job k WHERE k.vibelog_id = $3"
 	" AND (k.relation = $2 OR $2 IS NULL) AND k.orphan AND k.sent_at = $8)"
@@ -65,6 +65,7 @@ InsertOrphan(const Binding *binding, const JournalEntry *entry)
 	ArgTime(&args, entry->sent_at);
 	ArgTime(&args, entry->created_at);
 	ArgText(&args, entry->user);
+	ArgText(&args, entry->tenant);
 	StatementRun(&insert_orphan, &args);
 	return ResultFirstInt();
 }

@@ -342,7 +342,7 @@ sub gather
 	my ($node, $fal, $storage, %more) = @_;
 
 	# what was settled while tills were made is given back by the next submit
-	cli($node, 'SELECT vibevideo_internal.settle_counted(t.who) FROM (SELECT DISTINCT t.who FROM vibevideo_internal.till t) t');
+	cli($node, 'SELECT vibevideo_internal.settle_counted(t.who, t.kind) FROM (SELECT DISTINCT t.who, t.kind FROM vibevideo_internal.till t) t');
 	my %facts = (
 		jobs => rows_of($node,
 			q{SELECT j.*, encode(j.sha256, 'hex') AS sha256_hex, j.input->>'prompt' AS prompt,
@@ -351,8 +351,8 @@ sub gather
 		rows => rows_of($node, q{SELECT * FROM vibelogs}),
 		counts => [ counted_and_happened($node) ],
 		tills => rows_of($node,
-			q{SELECT t.who, sum(t.used) AS used, (SELECT coalesce(sum(j.cost_usd), 0) FROM vibevideo_internal.counted_jobs(t.who, 'spend') j) AS cost
-			FROM vibevideo_internal.till t WHERE t.day = vibevideo_internal.today() GROUP BY t.who}),
+			q{SELECT t.who, t.kind, sum(t.used) AS used, vibevideo_internal.used_of(t.who, t.kind, vibevideo_internal.begin_of(t.kind, now())) AS cost
+			FROM vibevideo_internal.till t WHERE t.begins >= vibevideo_internal.begin_of(t.kind, now()) GROUP BY t.who, t.kind}),
 		seen => cli($node, q{SELECT to_regclass('public.seen') IS NOT NULL}) eq 't'
 		? rows_of($node, q{SELECT * FROM public.seen ORDER BY n})
 		: [],

@@ -61,11 +61,11 @@ sub install_version
 # Going back
 # ---------------------------------------------------------------------------
 
-my @TABLES = qw(binding model job event past_costs fal_account limit slot till);
+my @TABLES = qw(binding model job event past_costs fal_account limit slot);
 my @SEQUENCES = qw(job_id_seq lease_seq refund_seq event_event_id_seq);
 
 # What is not in schema vibevideo any more.
-my %MOVED = map { $_ => 1 } qw(fal_account slot till refund_seq);
+my %MOVED = map { $_ => 1 } qw(fal_account slot refund_seq);
 
 # What had another name: table, name today, name then.
 my %RENAMED = ('0.1.0' => [ [ 'job', 'orphan', 'ghost' ], [ 'binding', 'paused', 'resting' ] ]);

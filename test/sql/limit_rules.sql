@@ -28,7 +28,7 @@ RETURN try(format('vibevideo_submit_batch(ARRAY(SELECT generate_series(%s, %s)))
 CREATE VIEW taken AS
 SELECT s.who, count(*) FILTER (WHERE s.kind = 'active') AS slots, count(*) FILTER (WHERE s.kind = 'active' AND s.job_id IS NOT NULL) AS active,
 	   count(*) FILTER (WHERE s.kind = 'submits' AND s.day = vibevideo_internal.today()) AS submits,
-	   (SELECT sum(t.used) FROM vibevideo_internal.till t WHERE t.who = s.who AND t.day = vibevideo_internal.today()) AS spent
+	   (SELECT sum(t.used) FROM vibevideo_internal.till t WHERE t.who = s.who AND t.kind = 'spend_day' AND t.begins >= date_trunc('day', now(), 'UTC')) AS spent
 FROM vibevideo_internal.slot s GROUP BY s.who ORDER BY s.who COLLATE "C";
 
 -- without limits nothing is counted
@@ -137,12 +137,12 @@ UPDATE vibevideo.binding SET model = 'fal-ai/dear' WHERE only_one;
 SELECT ask(5), ask(6);
 UPDATE vibevideo.binding SET model = 'fal-ai/odd' WHERE only_one;
 SELECT ask(6, 15), ask(16);
-SELECT sum(t.used), count(*) FROM vibevideo_internal.till t WHERE t.who = 'user:ann' AND t.day = vibevideo_internal.today();
+SELECT sum(t.used), count(*) FROM vibevideo_internal.till t WHERE t.who = 'user:ann' AND t.kind = 'spend_day' AND t.begins >= date_trunc('day', now(), 'UTC');
 UPDATE vibevideo.binding SET model = 'fal-ai/unknown' WHERE only_one;
 SELECT ask(17);
 SELECT * FROM vibevideo_internal.check_limits();
 SELECT status FROM vibevideo_cancel(5);
-SELECT sum(t.used) FROM vibevideo_internal.till t WHERE t.who = 'user:ann' AND t.day = vibevideo_internal.today();
+SELECT sum(t.used) FROM vibevideo_internal.till t WHERE t.who = 'user:ann' AND t.kind = 'spend_day' AND t.begins >= date_trunc('day', now(), 'UTC');
 UPDATE vibevideo.binding SET model = 'fal-ai/dear' WHERE only_one;
 SELECT ask(5), ask(18);
 UPDATE vibevideo.binding SET model = NULL WHERE only_one;

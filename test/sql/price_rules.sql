@@ -234,7 +234,7 @@ UPDATE vibelogs SET model_input = '{"generate_audio": false}' WHERE id = 5;
 SELECT try('SELECT vibevideo_submit_batch(''{5}'')'), try('SELECT vibevideo_submit_batch(''{6}'')'),
 	   split_part(try('SELECT vibevideo_submit_batch(''{7}'')'), E'\nCome back', 1) AS try;
 SELECT sum(cost_usd) FROM vibevideo.job;
-SELECT sum(t.used) FROM vibevideo_internal.till t WHERE t.who = 'user:ann' AND t.day = vibevideo_internal.today();
+SELECT sum(t.used) FROM vibevideo_internal.till t WHERE t.who = 'user:ann' AND t.kind = 'spend_day' AND t.begins >= date_trunc('day', now(), 'UTC');
 DELETE FROM vibevideo.limit WHERE true;
 DELETE FROM vibevideo.job WHERE true;
 DELETE FROM vibevideo_internal.new_costs WHERE true;

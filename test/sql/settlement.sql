@@ -36,7 +36,7 @@ CROSS JOIN LATERAL vibevideo_internal.settled_cost(c.endpoint, c.input, now(), c
 -- what the budgets hold, and what the costs say
 CREATE FUNCTION books() RETURNS TABLE (held text, reserved text, settled text, videos bigint) LANGUAGE sql AS $$
 	SELECT (SELECT string_agg(format('%s %s', t.who, trim_scale(t.used)), ', ' ORDER BY t.who)
-			FROM (SELECT x.who, sum(x.used) AS used FROM vibevideo_internal.till x WHERE x.day >= vibevideo_internal.today() GROUP BY 1) t),
+			FROM (SELECT x.who, sum(x.used) AS used FROM vibevideo_internal.till x WHERE x.kind = 'spend_day' AND x.begins >= date_trunc('day', now(), 'UTC') GROUP BY 1) t),
 		   trim_scale(sum(c.reserved_usd))::text, trim_scale(sum(c.settled_usd))::text, sum(c.videos)::bigint
 	FROM vibevideo.costs c;
 $$;
@@ -77,7 +77,9 @@ SELECT vibelog_id, trim_scale(cost_usd), cost_source FROM vibevideo.job ORDER BY
 SELECT kind, count(*) FILTER (WHERE day >= vibevideo_internal.today()) AS taken, count(*) AS slots FROM vibevideo_internal.slot WHERE who = 'user:ann' GROUP BY 1;
 UPDATE vibevideo.job SET cost_usd = 5, cost_source = 'bill' WHERE vibelog_id = '2';
 SELECT * FROM books();
+\set VERBOSITY terse
 SELECT make(4, '{"duration": 1}');
+\set VERBOSITY default
 -- tills that are made anew say the same
 DELETE FROM vibevideo_internal.counted WHERE true;
 UPDATE vibevideo.job SET cost_usd = 0.2, cost_source = 'bill' WHERE vibelog_id = '2';

@@ -117,9 +117,9 @@ sub end_all
 	($answers, $prompt) = rush('again, with a budget', $anybody);
 	is($answers, '202 12, PT402 88', '6.3 USD are good for twelve videos at 0.5');
 	is(scalar($fal->renders($prompt)), 12, 'fal got twelve jobs');
-	is(sql($node, "SELECT sum(used) FROM vibevideo_internal.till WHERE who = 'global' AND day = vibevideo_internal.today()"), '6.0', 'six are taken');
+	is(sql($node, "SELECT sum(used) FROM vibevideo_internal.till WHERE who = 'global' AND begins >= date_trunc('day', now(), 'UTC')"), '6.0', 'six are taken');
 	end_all();
-	is(sql($node, "SELECT sum(used) FROM vibevideo_internal.till WHERE who = 'global' AND day = vibevideo_internal.today()"), '0.0', 'and given back');
+	is(sql($node, "SELECT sum(used) FROM vibevideo_internal.till WHERE who = 'global' AND begins >= date_trunc('day', now(), 'UTC')"), '0.0', 'and given back');
 	sql($node, 'DELETE FROM vibevideo.limit WHERE true');
 }
 
@@ -142,7 +142,7 @@ SQL
 	is(scalar($fal->renders($prompt)), $let_in, 'fal got those that are let in');
 	is(sql($node, "SELECT sum(cost_usd) BETWEEN 6 AND 12.34, bool_and(cost_usd = CASE v.n % 2 WHEN 0 THEN 0.168 ELSE 0.112 END * (CASE v.n % 3 WHEN 1 THEN 10 WHEN 2 THEN 15 ELSE 5 END + 0.1)), count(*)
 		FROM vibevideo.job j JOIN vibelogs v ON v.id::text = j.vibelog_id WHERE $mine"), "t|t|$let_in", 'no more than the budget is reserved, each at its price');
-	is(sql($node, "SELECT (SELECT sum(used) FROM vibevideo_internal.till WHERE who = 'user:$ann' AND day = vibevideo_internal.today()) = sum(cost_usd) FROM vibevideo.job WHERE $mine"), 't',
+	is(sql($node, "SELECT (SELECT sum(used) FROM vibevideo_internal.till WHERE who = 'user:$ann' AND begins >= date_trunc('day', now(), 'UTC')) = sum(cost_usd) FROM vibevideo.job WHERE $mine"), 't',
 		'which is what is taken from it');
 	$fal->command('*', 'finish');
 	wait_for($node, "SELECT count(*) FROM vibevideo.job WHERE next_at IS NOT NULL", '0', 'all are made', hurry => 1);
@@ -188,7 +188,7 @@ sub held
 	my ($user) = @_;
 
 	return sql($node, "SELECT count(*) FILTER (WHERE kind = 'active'), count(*) FILTER (WHERE kind = 'submits'), "
-		  . "(SELECT sum(used)::float FROM vibevideo_internal.till WHERE who = 'user:$user' AND day = vibevideo_internal.today()) "
+		  . "(SELECT sum(used)::float FROM vibevideo_internal.till WHERE who = 'user:$user' AND begins >= date_trunc('day', now(), 'UTC')) "
 		  . "FROM vibevideo_internal.slot WHERE who = 'user:$user' AND day >= vibevideo_internal.today()");
 }
 

@@ -77,7 +77,7 @@ sub held
 {
 	my ($user) = @_;
 
-	return sql($node, "SELECT count(*), (SELECT coalesce(sum(used), 0)::float FROM vibevideo_internal.till WHERE who = 'user:$user' AND day >= vibevideo_internal.today()) "
+	return sql($node, "SELECT count(*), (SELECT coalesce(sum(used), 0)::float FROM vibevideo_internal.till WHERE who = 'user:$user' AND begins >= date_trunc('day', now(), 'UTC')) "
 		  . "FROM vibevideo_internal.slot WHERE who = 'user:$user' AND day >= vibevideo_internal.today()");
 }
 
