@@ -337,7 +337,7 @@ BEGIN ATOMIC
 			'vibevideo.act(uuid, text), vibevideo.redrive(text, interval, int, text)', true),
 		   ('operator', 'EXECUTE', 'FUNCTION vibevideo.audit(jsonb, int), vibevideo.set_limit(text, text, int, int, numeric, int, int, numeric, numeric, text, text), '
 			'vibevideo.delete_limit(text, text, text, text), vibevideo.set_price(text, numeric, text, jsonb, jsonpath, numeric, numeric, timestamptz, text), '
-			'vibevideo.delete_price(text, jsonb), vibevideo.sync_schema(text)', true),
+			'vibevideo.delete_price(text, jsonb), vibevideo.sync_schema(text), vibevideo.set_model(text, boolean, text, int, boolean, int, text)', true),
 		   ('operator', 'EXECUTE', 'FUNCTION public.vibevideo_admin_plan(text, jsonb, int), public.vibevideo_admin_act(uuid, text), '
 			'public.vibevideo_admin_cancel(bigint), public.vibevideo_admin_retry(bigint), public.vibevideo_admin_resolve(bigint, text), '
 			'public.vibevideo_admin_pause(text, text), public.vibevideo_admin_resume(), public.vibevideo_admin_probe_now(), '

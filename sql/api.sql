@@ -23,8 +23,8 @@ DECLARE
 		E', or is paused; 40001 somebody else changed the row''s job at this very moment: try again';
 	who_may constant text = E'.\nFor authenticated, whose row-level security decides which rows, and service_role.';
 	submit_errors constant text = errors || change_errors ||
-		E';\n  22023 the prompt or image is missing, the prompt is too long, or the input cannot be used; PT402, PT429 a limit is\n'
-		'  reached' || who_may;
+		E';\n  22023 the prompt or image is missing, the prompt is too long, or the input cannot be used; PT422 the row names a\n'
+		'  model that is not offered; PT402, PT429 a limit is reached' || who_may;
 	extension_oid constant oid = (SELECT e.oid FROM pg_extension e WHERE e.extname = 'vibevideo');
 	extension_owner constant name = (SELECT r.rolname FROM pg_extension e JOIN pg_roles r ON r.oid = e.extowner
 									 WHERE e.extname = 'vibevideo');
@@ -66,7 +66,8 @@ BEGIN
 			 E'Says what a video of one row would cost at most, as it is now. No network, no writes.\n'
 			 'vibelog_id: the row''s key.\n'
 			 'Returns the estimate; its cost_usd is null if the price is not known.\n' || errors ||
-			 E';\n  22023 the prompt or image is missing, the prompt is too long, or the input cannot be used' || who_may),
+			 E';\n  22023 the prompt or image is missing, the prompt is too long, or the input cannot be used; PT422 the row names a\n'
+			 '  model that is not offered' || who_may),
 			('vibevideo_cancel', 'vibelog_id', false, 'vibevideo.video', 'VOLATILE',
 			 E'Cancels the active job of one row, here and at fal.ai.\n'
 			 'vibelog_id: the row''s key.\n'
@@ -180,6 +181,24 @@ failed: those that have failed.
 It stops after vibevideo.poll_timeout, or after vibevideo.poll_batch_size jobs.
 Errors: 25006 this is a standby; 55000 library and extension are of different versions.
 For service_role and the owner.';
+
+-- Of the models, not of a row; independent of the key's type.
+CREATE FUNCTION public.vibevideo_models()
+RETURNS TABLE (endpoint text, label text, price text, usual_seconds int, needs_image boolean, max_prompt int, is_default boolean)
+LANGUAGE c STABLE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'vibevideo_models';
+COMMENT ON FUNCTION public.vibevideo_models() IS
+'Lists the models that a row may name in the table''s model_column: the attached one, which a row has that names none,
+  and those that an operator has allowed. Without a model_column there is only the attached one. No network, no writes.
+Returns a row for each, the attached one first, the others by label:
+endpoint: what to write into the column.
+label: what to call it.
+price: what it costs, in words, as from 0.084 USD a second; NULL if that is not known.
+usual_seconds: how many seconds a video usually takes; NULL if that is not known.
+needs_image: whether a row must have an image.
+max_prompt: longest prompt, in characters; NULL if no limit is known.
+is_default: whether it is the attached one.
+Errors: 55000 no table is attached; 42P01 it was dropped.
+For authenticated and service_role.';
 
 CREATE FUNCTION public.vibevideo_webhook(json)
 RETURNS json LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'vibevideo_webhook';

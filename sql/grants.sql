@@ -68,7 +68,8 @@ BEGIN
 		FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
 		WHERE p.pronamespace = 'public'::regnamespace AND l.lanname = 'c' AND p.prosrc = p.proname
 		  AND p.proname IN ('vibevideo_submit', 'vibevideo_submit_batch', 'vibevideo_status',
-							'vibevideo_estimate', 'vibevideo_cancel', 'vibevideo_retry', 'vibevideo_poll', 'vibevideo_webhook', 'vibevideo_dashboard')
+							'vibevideo_estimate', 'vibevideo_cancel', 'vibevideo_retry', 'vibevideo_poll', 'vibevideo_webhook', 'vibevideo_dashboard',
+							'vibevideo_models')
 	LOOP
 		EXECUTE format('REVOKE ALL ON FUNCTION %s FROM %s CASCADE', api.signature, everybody);
 		IF api.callers IS NOT NULL THEN

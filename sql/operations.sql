@@ -214,6 +214,7 @@ DECLARE
 	columns name[];
 	namesake name;
 	again text;
+	offered bigint;
 	model constant text = coalesce((SELECT x.model FROM vibevideo.binding x), current_setting('vibevideo.model'));
 BEGIN
 	SELECT x.* INTO b FROM vibevideo.binding x;
@@ -244,6 +245,7 @@ BEGIN
 														 CASE WHEN b.model IS NULL THEN 'model' END,
 														 CASE WHEN b.input_function IS NULL THEN 'input_function' END,
 														 CASE WHEN b.user_column IS NULL THEN 'user_column' END,
+														 CASE WHEN b.model_column IS NULL THEN 'model_column' END,
 														 CASE WHEN NOT b.realtime THEN 'realtime' END), ''))) END;
 	again = format('SELECT vibevideo.attach(%L) again; name what has changed, other options stay.', b.relation);
 
@@ -299,6 +301,14 @@ BEGIN
 							  format('ALTER TABLE %s NO FORCE ROW LEVEL SECURITY; or ALTER ROLE %I BYPASSRLS.', b.relation, t.owner))
 					 ELSE vibevideo_internal.line('row_security', 'ok', format('the worker writes as %I', t.owner)) END;
 
+	IF b.model_column IS NOT NULL THEN
+		offered = (SELECT count(*) FROM vibevideo_internal.offered_models(model, true));
+		RETURN NEXT CASE WHEN offered > 1
+						 THEN vibevideo_internal.line('models', 'ok', format('rows have the choice of %s models', offered))
+						 ELSE vibevideo_internal.line('models', 'warn', format('a row may name its model in %I, but there is no choice', b.model_column),
+								  'SELECT vibevideo.set_model(''...'', allowed => true) offers another one.') END;
+	END IF;
+
 	-- what others can have a superuser run
 	SELECT string_agg(format('%I', r.rolname), ', ' ORDER BY r.rolname) INTO faults
 	FROM pg_roles r
@@ -320,10 +330,14 @@ BEGIN
 		EXCEPTION WHEN OTHERS THEN
 			RETURN NEXT vibevideo_internal.line('input_function', 'fail', SQLERRM, again);
 		END;
-	ELSIF b.image_column IS NULL AND EXISTS (SELECT FROM vibevideo.model m WHERE m.endpoint = model AND m.needs_image) THEN
-		RETURN NEXT vibevideo_internal.line('image_column', 'fail',
-			format('model %s needs an image, and the table was attached without a column for one', model),
-			format('SELECT vibevideo.attach(%L, image_column => ''...''), or attach it with another model.', b.relation));
+	ELSIF b.image_column IS NULL THEN
+		RETURN QUERY SELECT l.* FROM vibevideo_internal.offered_models(model, b.model_column IS NOT NULL) o
+			CROSS JOIN LATERAL vibevideo_internal.line('image_column', CASE WHEN o.is_default THEN 'fail' ELSE 'warn' END,
+				format('model %s needs an image, and the table was attached without a column for one', o.endpoint),
+				format('SELECT vibevideo.attach(%L, image_column => ''...''), or %s.', b.relation,
+					   CASE WHEN o.is_default THEN 'attach it with another model'
+							ELSE format('SELECT vibevideo.set_model(%L, allowed => false)', o.endpoint) END)) l
+			WHERE o.needs_image;
 	END IF;
 END
 $$;
@@ -675,7 +689,7 @@ RETURNS SETOF vibevideo_internal.check_line LANGUAGE plpgsql STABLE SET search_p
 DECLARE
 	limits record;
 	nobody constant text = vibevideo_internal.why_nobody_is_known();
-	wanted constant text = coalesce((SELECT b.model FROM vibevideo.binding b), current_setting('vibevideo.model'));
+	wanted text;
 	kinds text;
 	price vibevideo.estimated;
 BEGIN
@@ -703,8 +717,12 @@ BEGIN
 			'SELECT vibevideo.attach(..., tenant_column => ''...'') names the column that says which tenant a row is of.');
 	END IF;
 	IF limits.spend THEN
-		price = vibevideo_internal.estimate(wanted, '{}');
-		IF price.cost_usd IS NULL THEN
+		FOR wanted IN
+			SELECT o.endpoint FROM (SELECT) one LEFT JOIN vibevideo.binding b ON true
+			CROSS JOIN LATERAL vibevideo_internal.offered_models(coalesce(b.model, current_setting('vibevideo.model')), b.model_column IS NOT NULL) o
+		LOOP
+			price = vibevideo_internal.estimate(wanted, '{}');
+			CONTINUE WHEN price.cost_usd IS NOT NULL;
 			RETURN NEXT vibevideo_internal.line('price', 'warn',
 				format('spending is limited, but the price of %s is not known%s; %s', wanted,
 					   CASE WHEN price.unit_price_usd IS NOT NULL
@@ -712,7 +730,7 @@ BEGIN
 					   CASE WHEN current_setting('vibevideo.unknown_price') = 'refuse' THEN 'without one, videos are refused'
 							ELSE 'an unknown price counts as 0' END),
 				format('SELECT vibevideo.set_price(%L, ...) says what a video costs.', wanted));
-		END IF;
+		END LOOP;
 	END IF;
 END
 $$;

@@ -136,7 +136,8 @@ CREATE TABLE vibevideo.binding (
 	paused_by text,
 	paused_at timestamptz,
 	pause_reason text,
-	tenant_column name
+	tenant_column name,
+	model_column name
 );
 COMMENT ON TABLE vibevideo.binding IS 'the app''s table and the columns vibevideo reads; written by vibevideo.attach';
 COMMENT ON COLUMN vibevideo.binding.only_one IS 'always true, so that there is one row at most';
@@ -145,7 +146,7 @@ COMMENT ON COLUMN vibevideo.binding.id_column IS 'the column that identifies a r
 COMMENT ON COLUMN vibevideo.binding.id_type IS 'that column''s type, which is the argument''s of the functions for the app';
 COMMENT ON COLUMN vibevideo.binding.prompt_column IS 'the column with the prompt, not read if there is an input_function';
 COMMENT ON COLUMN vibevideo.binding.image_column IS 'the column with an image''s URL; NULL: none';
-COMMENT ON COLUMN vibevideo.binding.model IS 'fal.ai''s endpoint id; NULL: the setting vibevideo.model';
+COMMENT ON COLUMN vibevideo.binding.model IS 'fal.ai''s endpoint id, of rows that name none; NULL: the setting vibevideo.model';
 COMMENT ON COLUMN vibevideo.binding.input_function IS 'schema-qualified name of a function of the row that returns the model''s input as jsonb; NULL: the input is made from the two columns';
 COMMENT ON COLUMN vibevideo.binding.user_column IS 'the column that says whose video it is, for the limits; NULL: the sub of the caller''s JWT';
 COMMENT ON COLUMN vibevideo.binding.realtime IS 'changes are also sent through Supabase Realtime''s realtime.send, where it exists';
@@ -160,9 +161,10 @@ COMMENT ON COLUMN vibevideo.binding.paused_by IS 'who called vibevideo.pause(); 
 COMMENT ON COLUMN vibevideo.binding.paused_at IS 'since when it is paused; NULL if it is not';
 COMMENT ON COLUMN vibevideo.binding.pause_reason IS 'the reason that vibevideo.pause() was given; NULL: none';
 COMMENT ON COLUMN vibevideo.binding.tenant_column IS 'the column that says which tenant''s video it is, for the limits; NULL: none';
+COMMENT ON COLUMN vibevideo.binding.model_column IS 'the column in which a row names its model; NULL: none, all have the attached one';
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.binding', '');
 
--- What we know of models but their prices.  Rows of the app's own are kept by pg_dump, and so is
+-- What we know of models but their prices, and which a row may name.  Rows of the app's own are kept by pg_dump, and so is
 -- one of ours that was changed: it is the app's from then on.
 CREATE TABLE vibevideo.model (
 	endpoint text COLLATE pg_catalog."C" PRIMARY KEY,
@@ -172,9 +174,11 @@ CREATE TABLE vibevideo.model (
 	builtin boolean NOT NULL DEFAULT false,
 	changed_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
 	input_schema jsonb CHECK (pg_catalog.jsonb_typeof(input_schema) OPERATOR(pg_catalog.=) 'object'),
-	check_input text NOT NULL DEFAULT 'warn' CHECK (check_input OPERATOR(pg_catalog.=) ANY (ARRAY['off', 'warn', 'refuse']))
+	check_input text NOT NULL DEFAULT 'warn' CHECK (check_input OPERATOR(pg_catalog.=) ANY (ARRAY['off', 'warn', 'refuse'])),
+	allowed boolean NOT NULL DEFAULT false,
+	label text
 );
-COMMENT ON TABLE vibevideo.model IS 'limits of models; an endpoint without a row has none';
+COMMENT ON TABLE vibevideo.model IS 'limits of models, and which of them rows may name; an endpoint without a row has none';
 COMMENT ON COLUMN vibevideo.model.endpoint IS 'fal.ai''s endpoint id, as fal-ai/minimax/video-01';
 COMMENT ON COLUMN vibevideo.model.max_prompt IS 'longest prompt, in characters; NULL: no limit is known';
 COMMENT ON COLUMN vibevideo.model.needs_image IS 'a row without an image is rejected';
@@ -183,6 +187,8 @@ COMMENT ON COLUMN vibevideo.model.builtin IS 'shipped with the extension and not
 COMMENT ON COLUMN vibevideo.model.changed_at IS 'when the row was made or last changed';
 COMMENT ON COLUMN vibevideo.model.input_schema IS 'what its input must be, as JSON Schema; references lead to places within it; NULL: not known';
 COMMENT ON COLUMN vibevideo.model.check_input IS 'what a submit does whose input does not fit input_schema: off, nothing; warn, send it with a warning; refuse, raise an error and send nothing';
+COMMENT ON COLUMN vibevideo.model.allowed IS 'rows may name it in the table''s model_column; they may always name the attached one';
+COMMENT ON COLUMN vibevideo.model.label IS 'what the app calls it, in vibevideo_models(); NULL: its endpoint';
 INSERT INTO vibevideo.model (endpoint, max_prompt, needs_image, builtin) VALUES
 	('fal-ai/minimax/video-01', 2000, false, true),
 	('fal-ai/minimax/video-01-director', 2000, false, true),

@@ -195,7 +195,7 @@ RETURNS SETOF vibevideo_internal.check_line LANGUAGE plpgsql STABLE SET search_p
 DECLARE
 	limits record;
 	nobody constant text = vibevideo_internal.why_nobody_is_known();
-	wanted constant text = coalesce((SELECT b.model FROM vibevideo.binding b), current_setting('vibevideo.model'));
+	wanted text;
 	kinds text;
 	price vibevideo.estimated;
 BEGIN
@@ -223,8 +223,12 @@ BEGIN
 			'SELECT vibevideo.attach(..., tenant_column => ''...'') names the column that says which tenant a row is of.');
 	END IF;
 	IF limits.spend THEN
-		price = vibevideo_internal.estimate(wanted, '{}');
-		IF price.cost_usd IS NULL THEN
+		FOR wanted IN
+			SELECT o.endpoint FROM (SELECT) one LEFT JOIN vibevideo.binding b ON true
+			CROSS JOIN LATERAL vibevideo_internal.offered_models(coalesce(b.model, current_setting('vibevideo.model')), b.model_column IS NOT NULL) o
+		LOOP
+			price = vibevideo_internal.estimate(wanted, '{}');
+			CONTINUE WHEN price.cost_usd IS NOT NULL;
 			RETURN NEXT vibevideo_internal.line('price', 'warn',
 				format('spending is limited, but the price of %s is not known%s; %s', wanted,
 					   CASE WHEN price.unit_price_usd IS NOT NULL
@@ -232,7 +236,7 @@ BEGIN
 					   CASE WHEN current_setting('vibevideo.unknown_price') = 'refuse' THEN 'without one, videos are refused'
 							ELSE 'an unknown price counts as 0' END),
 				format('SELECT vibevideo.set_price(%L, ...) says what a video costs.', wanted));
-		END IF;
+		END LOOP;
 	END IF;
 END
 $$;
@@ -289,10 +293,12 @@ UPDATE pg_catalog.pg_attribute a SET atttypmod = -1 WHERE a.attrelid = 'vibevide
 
 ALTER TABLE vibevideo.model
 	ADD COLUMN input_schema jsonb CHECK (pg_catalog.jsonb_typeof(input_schema) OPERATOR(pg_catalog.=) 'object'),
-	ADD COLUMN check_input text CHECK (check_input OPERATOR(pg_catalog.=) ANY (ARRAY['off', 'warn', 'refuse']));
-ALTER TABLE vibevideo.model ALTER COLUMN check_input SET DEFAULT 'warn';
-UPDATE vibevideo.model m SET check_input = 'warn' WHERE m.endpoint IS NOT NULL;
-ALTER TABLE vibevideo.model ALTER COLUMN check_input SET NOT NULL;
+	ADD COLUMN check_input text CHECK (check_input OPERATOR(pg_catalog.=) ANY (ARRAY['off', 'warn', 'refuse'])),
+	ADD COLUMN allowed boolean,
+	ADD COLUMN label text;
+ALTER TABLE vibevideo.model ALTER COLUMN check_input SET DEFAULT 'warn', ALTER COLUMN allowed SET DEFAULT false;
+UPDATE vibevideo.model m SET check_input = 'warn', allowed = false WHERE m.endpoint IS NOT NULL;
+ALTER TABLE vibevideo.model ALTER COLUMN check_input SET NOT NULL, ALTER COLUMN allowed SET NOT NULL;
 
 -------------------------------------------------------------------------------
 -- Inputs
@@ -957,14 +963,14 @@ SELECT m.endpoint, '2000-01-01 00:00+00', CASE WHEN m.price_usd > 100000 THEN 10
 FROM vibevideo.model m WHERE vibevideo_internal.is_endpoint(m.endpoint)
   AND m.price_usd IS DISTINCT FROM (SELECT r.unit_price_usd FROM vibevideo.price_rule r WHERE r.endpoint = m.endpoint AND r.applies = '{}' AND r.unit = 'video');
 ALTER TABLE vibevideo.model DROP COLUMN price_usd;
-COMMENT ON TABLE vibevideo.model IS 'limits of models; an endpoint without a row has none';
+COMMENT ON TABLE vibevideo.model IS 'limits of models, and which of them rows may name; an endpoint without a row has none';
 
 -------------------------------------------------------------------------------
 -- What is new, or reads differently
 -------------------------------------------------------------------------------
 
 ALTER TABLE vibevideo.binding ADD COLUMN pause_scope text, ADD COLUMN paused_by text, ADD COLUMN paused_at timestamptz,
-	ADD COLUMN pause_reason text, ADD COLUMN tenant_column name,
+	ADD COLUMN pause_reason text, ADD COLUMN tenant_column name, ADD COLUMN model_column name,
 	ADD CHECK (pause_scope OPERATOR(pg_catalog.=) ANY (ARRAY['sending', 'all']));
 -- null: the rows of jobs that are there bear what the job says, unless they are
 -- still to be written
@@ -1828,8 +1834,8 @@ DECLARE
 		E', or is paused; 40001 somebody else changed the row''s job at this very moment: try again';
 	who_may constant text = E'.\nFor authenticated, whose row-level security decides which rows, and service_role.';
 	submit_errors constant text = errors || change_errors ||
-		E';\n  22023 the prompt or image is missing, the prompt is too long, or the input cannot be used; PT402, PT429 a limit is\n'
-		'  reached' || who_may;
+		E';\n  22023 the prompt or image is missing, the prompt is too long, or the input cannot be used; PT422 the row names a\n'
+		'  model that is not offered; PT402, PT429 a limit is reached' || who_may;
 	extension_oid constant oid = (SELECT e.oid FROM pg_extension e WHERE e.extname = 'vibevideo');
 	extension_owner constant name = (SELECT r.rolname FROM pg_extension e JOIN pg_roles r ON r.oid = e.extowner
 									 WHERE e.extname = 'vibevideo');
@@ -1871,7 +1877,8 @@ BEGIN
 			 E'Says what a video of one row would cost at most, as it is now. No network, no writes.\n'
 			 'vibelog_id: the row''s key.\n'
 			 'Returns the estimate; its cost_usd is null if the price is not known.\n' || errors ||
-			 E';\n  22023 the prompt or image is missing, the prompt is too long, or the input cannot be used' || who_may),
+			 E';\n  22023 the prompt or image is missing, the prompt is too long, or the input cannot be used; PT422 the row names a\n'
+			 '  model that is not offered' || who_may),
 			('vibevideo_cancel', 'vibelog_id', false, 'vibevideo.video', 'VOLATILE',
 			 E'Cancels the active job of one row, here and at fal.ai.\n'
 			 'vibelog_id: the row''s key.\n'
@@ -2235,6 +2242,43 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION vibevideo_internal.names_user(oid) IS 'whether a column of this type can say whose video it is; owner only';
 
+-- A model is named by a text, or one of a list of them.
+CREATE FUNCTION vibevideo_internal.names_model(type oid)
+RETURNS boolean LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT t.typcategory IN ('S', 'E') FROM pg_type t WHERE t.oid = names_model.type;
+END;
+COMMENT ON FUNCTION vibevideo_internal.names_model(oid) IS 'whether a column of this type can name a model; owner only';
+
+-- Refuses a model_column that is not there; NULL is none.
+CREATE FUNCTION vibevideo_internal.check_model_column(relation regclass, model_column name)
+RETURNS void LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	fits boolean;
+	found_type text;
+BEGIN
+	IF model_column IS NULL THEN
+		RETURN;
+	END IF;
+	SELECT vibevideo_internal.names_model(a.atttypid), format_type(a.atttypid, a.atttypmod) INTO fits, found_type
+	FROM pg_attribute a
+	WHERE a.attrelid = check_model_column.relation AND a.attname = check_model_column.model_column
+	  AND a.attnum > 0 AND NOT a.attisdropped;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'undefined_column',
+			MESSAGE = format('table %s has no column "%s"', relation, model_column),
+			HINT = 'Check model_column. Names are case-sensitive here.';
+	ELSIF NOT fits THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'datatype_mismatch',
+			MESSAGE = format('column "%s" of %s has type %s', model_column, relation, found_type),
+			HINT = 'model_column must be a text or an enum; a row names its model there, or leaves it null.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.check_model_column(regclass, name) IS 'refuses a model_column that is not there or cannot name a model; owner only';
+
 CREATE FUNCTION vibevideo_internal.guess_prompt(relation regclass, id_column name)
 RETURNS name LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -2268,12 +2312,14 @@ BEGIN ATOMIC
 						   -- a function takes what it wants out of the row
 						   (CASE WHEN (b).input_function IS NULL THEN (b).prompt_column END, NULL::regtype, 'S'::"char"),
 						   (CASE WHEN (b).input_function IS NULL THEN (b).image_column END, NULL::regtype, 'S'::"char"),
-						   ((b).user_column, NULL::regtype, NULL::"char")) AS wanted(name, type, category)
+						   ((b).user_column, NULL::regtype, NULL::"char"),
+						   ((b).model_column, NULL::regtype, NULL::"char")) AS wanted(name, type, category)
 	LEFT JOIN pg_attribute a ON a.attrelid = (b).relation AND a.attname = wanted.name AND NOT a.attisdropped
 	LEFT JOIN pg_type t ON t.oid = a.atttypid
 	WHERE wanted.name IS NOT NULL
 	  AND (a.attname IS NULL OR t.typcategory <> wanted.category
 		   OR wanted.name = (b).user_column AND NOT vibevideo_internal.names_user(a.atttypid)
+		   OR wanted.name = (b).model_column AND NOT vibevideo_internal.names_model(a.atttypid)
 		   -- a domain may refuse a value: that is the row's own trouble
 		   OR coalesce(nullif(CASE WHEN wanted.name <> (b).id_column THEN t.typbasetype END, 0), a.atttypid) <> wanted.type
 			  AND NOT (wanted.type = 'text'::regtype AND a.atttypid = 'varchar'::regtype));
@@ -2297,7 +2343,7 @@ BEGIN ATOMIC
 		WHERE NOT has_table_privilege(o.oid, c.oid, 'SELECT')
 		  AND EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 					  AND ((b).input_function IS NOT NULL
-						   OR a.attname = ANY (written.names || ARRAY[(b).id_column, (b).prompt_column, (b).image_column, (b).user_column]))
+						   OR a.attname = ANY (written.names || ARRAY[(b).id_column, (b).prompt_column, (b).image_column, (b).user_column, (b).model_column]))
 					  AND NOT has_column_privilege(o.oid, c.oid, a.attnum, 'SELECT'))
 		UNION ALL
 		SELECT 'UPDATE', c.oid::regclass::text
@@ -2319,8 +2365,9 @@ COMMENT ON FUNCTION vibevideo_internal.owner_lacks(vibevideo.binding) IS
 
 CREATE FUNCTION vibevideo_internal.options(b vibevideo.binding)
 RETURNS text LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
-RETURN format('key %I (%s), prompt from %I%s%s%s%s%s', (b).id_column, (b).id_type, (b).prompt_column,
-			  ', image from ' || quote_ident((b).image_column), ', model ' || (b).model, ', input from ' || (b).input_function,
+RETURN format('key %I (%s), prompt from %I%s%s%s%s%s%s', (b).id_column, (b).id_type, (b).prompt_column,
+			  ', image from ' || quote_ident((b).image_column), ', model ' || (b).model,
+			  ', a row''s model from ' || quote_ident((b).model_column), ', input from ' || (b).input_function,
 			  ', user from ' || quote_ident((b).user_column), CASE WHEN (b).realtime THEN ', reported to Realtime' END);
 COMMENT ON FUNCTION vibevideo_internal.options(vibevideo.binding) IS 'what the table was attached with, for people; owner only';
 
@@ -2334,7 +2381,8 @@ BEGIN ATOMIC
 				 (4, 'model', (before).model, (after).model),
 				 (5, 'input_function', (before).input_function, (after).input_function),
 				 (6, 'user_column', (before).user_column::text, (after).user_column::text),
-				 (7, 'realtime', (before).realtime::text, (after).realtime::text)) AS o(nth, name, before, after)
+				 (7, 'realtime', (before).realtime::text, (after).realtime::text),
+				 (8, 'model_column', (before).model_column::text, (after).model_column::text)) AS o(nth, name, before, after)
 	WHERE o.before IS DISTINCT FROM o.after;
 END;
 COMMENT ON FUNCTION vibevideo_internal.option_changes(vibevideo.binding, vibevideo.binding) IS
@@ -2440,7 +2488,7 @@ COMMENT ON FUNCTION vibevideo_internal.adopt_jobs(regclass, regclass) IS
 CREATE FUNCTION vibevideo.attach(relation regclass, id_column name DEFAULT NULL, prompt_column name DEFAULT NULL,
 								 image_column name DEFAULT NULL, model text DEFAULT NULL,
 								 input_function text DEFAULT NULL, user_column name DEFAULT NULL,
-								 realtime boolean DEFAULT NULL, adopt regclass DEFAULT NULL)
+								 realtime boolean DEFAULT NULL, adopt regclass DEFAULT NULL, model_column name DEFAULT NULL)
 RETURNS text LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	small_enough constant bigint = 64 * 1024 * 1024;
@@ -2519,6 +2567,11 @@ BEGIN
 			PERFORM vibevideo_internal.check_text_column(relation, after.image_column, 'image_column');
 		END IF;
 		PERFORM vibevideo_internal.check_user_column(relation, after.user_column);
+		after.model_column = vibevideo_internal.option(model_column, before.model_column);
+		IF model_column IS NULL THEN
+			PERFORM vibevideo_internal.check_kept_column(relation, after.model_column, 'model_column');
+		END IF;
+		PERFORM vibevideo_internal.check_model_column(relation, after.model_column);
 		after.model = vibevideo_internal.option(model, before.model);
 		IF after.model !~ '^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+$' OR octet_length(after.model) > 256 THEN
 			RAISE EXCEPTION USING
@@ -2533,16 +2586,16 @@ BEGIN
 		build = vibevideo_internal.add_index(relation, big);
 
 		INSERT INTO vibevideo.binding AS b (relation, id_column, id_type, prompt_column, image_column, model,
-											input_function, user_column, realtime, build_index,
+											input_function, user_column, model_column, realtime, build_index,
 											system_identifier, database_oid, timeline)
 		SELECT attach.relation, after.id_column, after.id_type, after.prompt_column, after.image_column, after.model,
-			   after.input_function, after.user_column, after.realtime, build, i.system_identifier, i.database_oid, i.timeline
+			   after.input_function, after.user_column, after.model_column, after.realtime, build, i.system_identifier, i.database_oid, i.timeline
 		FROM vibevideo_internal.identity() i
 		ON CONFLICT (only_one) DO UPDATE SET
 			relation = EXCLUDED.relation, id_column = EXCLUDED.id_column, id_type = EXCLUDED.id_type,
 			prompt_column = EXCLUDED.prompt_column, image_column = EXCLUDED.image_column, model = EXCLUDED.model,
-			input_function = EXCLUDED.input_function, user_column = EXCLUDED.user_column, realtime = EXCLUDED.realtime,
-			build_index = EXCLUDED.build_index
+			input_function = EXCLUDED.input_function, user_column = EXCLUDED.user_column, model_column = EXCLUDED.model_column,
+			realtime = EXCLUDED.realtime, build_index = EXCLUDED.build_index
 		WHERE b.only_one
 		RETURNING b.* INTO after;
 		SELECT l.* INTO lacks FROM vibevideo_internal.owner_lacks(after) l;
@@ -2600,7 +2653,7 @@ BEGIN
 	RETURN format('%s is attached: %s', relation, vibevideo_internal.options(after));
 END
 $$;
-COMMENT ON FUNCTION vibevideo.attach(regclass, name, name, name, text, text, name, boolean, regclass) IS
+COMMENT ON FUNCTION vibevideo.attach(regclass, name, name, name, text, text, name, boolean, regclass, name) IS
 'Makes a table of the app the one whose rows become videos, and adds the columns about them where they are
   missing.
 Call it again at any time to change options: one that is not named, or is NULL, stays as it is; an empty
@@ -2611,7 +2664,8 @@ id_column: the column that identifies a row, unique and not null, of type uuid, 
 prompt_column: the text column with the prompt; default: the first of prompt, text, content, body, caption and
   description.
 image_column: the text column with an image''s URL, for models that take one; default: none.
-model: fal.ai''s endpoint id, as fal-ai/minimax/video-01; default: the setting vibevideo.model.
+model: fal.ai''s endpoint id, as fal-ai/minimax/video-01, of rows that name none; default: the setting
+  vibevideo.model.
 input_function: name of a function of the row that returns the model''s whole input as jsonb, looked for in the
   table''s schema unless it is qualified; default: none.
 user_column: the column that says whose video it is, for the limits; default: the sub of the caller''s JWT.
@@ -2619,6 +2673,8 @@ realtime: true adds the table to publication supabase_realtime and sends changes
   these exist; default: false.
 adopt: another table that this one takes the place of, with the same rows: its jobs become this one''s. A
   dropped table is given by its number, as check_config shows it; default: none.
+model_column: the text or enum column in which a row may name its model: the attached one, or one that is allowed in
+  vibevideo.model; default: none, all rows have the attached one.
 Returns a sentence that says what is attached, with which options. Waits for locks as long as lock_timeout
   says, 5 seconds if that is 0.
 Errors: 42P01, 42809, 42501, 0A000 this cannot be attached; 42P16 no single key, or a column of ours is NOT
@@ -2671,7 +2727,8 @@ BEGIN
 							active, b.relation),
 			HINT = format('SELECT vibevideo.attach(%L), or attach the table that takes its place with adopt => %L.', b.relation, b.relation);
 	END IF;
-	IF (b.image_column, b.model, b.input_function, b.user_column) IS DISTINCT FROM (NULL::name, NULL::text, NULL::text, NULL::name)
+	IF (b.image_column, b.model, b.input_function, b.user_column, b.model_column)
+	   IS DISTINCT FROM (NULL::name, NULL::text, NULL::text, NULL::name, NULL::name)
 	   OR b.realtime
 	THEN
 		RAISE NOTICE USING
@@ -3386,6 +3443,7 @@ DECLARE
 	columns name[];
 	namesake name;
 	again text;
+	offered bigint;
 	model constant text = coalesce((SELECT x.model FROM vibevideo.binding x), current_setting('vibevideo.model'));
 BEGIN
 	SELECT x.* INTO b FROM vibevideo.binding x;
@@ -3416,6 +3474,7 @@ BEGIN
 														 CASE WHEN b.model IS NULL THEN 'model' END,
 														 CASE WHEN b.input_function IS NULL THEN 'input_function' END,
 														 CASE WHEN b.user_column IS NULL THEN 'user_column' END,
+														 CASE WHEN b.model_column IS NULL THEN 'model_column' END,
 														 CASE WHEN NOT b.realtime THEN 'realtime' END), ''))) END;
 	again = format('SELECT vibevideo.attach(%L) again; name what has changed, other options stay.', b.relation);
 
@@ -3471,6 +3530,14 @@ BEGIN
 							  format('ALTER TABLE %s NO FORCE ROW LEVEL SECURITY; or ALTER ROLE %I BYPASSRLS.', b.relation, t.owner))
 					 ELSE vibevideo_internal.line('row_security', 'ok', format('the worker writes as %I', t.owner)) END;
 
+	IF b.model_column IS NOT NULL THEN
+		offered = (SELECT count(*) FROM vibevideo_internal.offered_models(model, true));
+		RETURN NEXT CASE WHEN offered > 1
+						 THEN vibevideo_internal.line('models', 'ok', format('rows have the choice of %s models', offered))
+						 ELSE vibevideo_internal.line('models', 'warn', format('a row may name its model in %I, but there is no choice', b.model_column),
+								  'SELECT vibevideo.set_model(''...'', allowed => true) offers another one.') END;
+	END IF;
+
 	-- what others can have a superuser run
 	SELECT string_agg(format('%I', r.rolname), ', ' ORDER BY r.rolname) INTO faults
 	FROM pg_roles r
@@ -3492,10 +3559,14 @@ BEGIN
 		EXCEPTION WHEN OTHERS THEN
 			RETURN NEXT vibevideo_internal.line('input_function', 'fail', SQLERRM, again);
 		END;
-	ELSIF b.image_column IS NULL AND EXISTS (SELECT FROM vibevideo.model m WHERE m.endpoint = model AND m.needs_image) THEN
-		RETURN NEXT vibevideo_internal.line('image_column', 'fail',
-			format('model %s needs an image, and the table was attached without a column for one', model),
-			format('SELECT vibevideo.attach(%L, image_column => ''...''), or attach it with another model.', b.relation));
+	ELSIF b.image_column IS NULL THEN
+		RETURN QUERY SELECT l.* FROM vibevideo_internal.offered_models(model, b.model_column IS NOT NULL) o
+			CROSS JOIN LATERAL vibevideo_internal.line('image_column', CASE WHEN o.is_default THEN 'fail' ELSE 'warn' END,
+				format('model %s needs an image, and the table was attached without a column for one', o.endpoint),
+				format('SELECT vibevideo.attach(%L, image_column => ''...''), or %s.', b.relation,
+					   CASE WHEN o.is_default THEN 'attach it with another model'
+							ELSE format('SELECT vibevideo.set_model(%L, allowed => false)', o.endpoint) END)) l
+			WHERE o.needs_image;
 	END IF;
 END
 $$;
@@ -3927,7 +3998,8 @@ BEGIN
 		FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
 		WHERE p.pronamespace = 'public'::regnamespace AND l.lanname = 'c' AND p.prosrc = p.proname
 		  AND p.proname IN ('vibevideo_submit', 'vibevideo_submit_batch', 'vibevideo_status',
-							'vibevideo_estimate', 'vibevideo_cancel', 'vibevideo_retry', 'vibevideo_poll', 'vibevideo_webhook', 'vibevideo_dashboard')
+							'vibevideo_estimate', 'vibevideo_cancel', 'vibevideo_retry', 'vibevideo_poll', 'vibevideo_webhook', 'vibevideo_dashboard',
+							'vibevideo_models')
 	LOOP
 		EXECUTE format('REVOKE ALL ON FUNCTION %s FROM %s CASCADE', api.signature, everybody);
 		IF api.callers IS NOT NULL THEN
@@ -4448,6 +4520,109 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.refresh_typical() IS 'writes vibevideo.typical anew from the rollup; owner only';
+
+-------------------------------------------------------------------------------
+-- Models that rows may name
+-------------------------------------------------------------------------------
+
+/*
+ * With attach(model_column => ...) a row may name its model.  What the app's user has
+ * written there is believed only if it is the attached model or one that is allowed in
+ * vibevideo.model; ChooseModel in input.c decides.
+ */
+
+-- What an endpoint's videos cost, as people say it: the least, of the rules that can
+-- count.  One does not if another goes before it whatever the input is.
+CREATE FUNCTION vibevideo_internal.price_words(endpoint text)
+RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	WITH newest AS (
+		SELECT DISTINCT ON (r.source, r.applies) r.source, r.applies, r.keys, r.unit, r.unit_price_usd
+		FROM vibevideo.price_rule r
+		WHERE r.endpoint = price_words.endpoint AND r.valid_from <= now()
+		ORDER BY r.source, r.applies, r.valid_from DESC
+	), counting AS (
+		SELECT n.keys, n.unit, n.unit_price_usd FROM newest n
+		WHERE NOT EXISTS (SELECT FROM newest o
+						  WHERE n.source <> 'operator' AND o.source = 'operator' AND n.applies @> o.applies
+							 OR n.source = 'built-in' AND o.source = 'fal' AND n.applies = o.applies)
+	)
+	SELECT format('%s%s USD %s %s', CASE WHEN count(DISTINCT (c.unit, c.unit_price_usd)) > 1 THEN 'from ' END,
+				  trim_scale(min(c.unit_price_usd) FILTER (WHERE c.unit = u.unit)),
+				  CASE u.unit WHEN 'image' THEN 'an' ELSE 'a' END, CASE u.unit WHEN 'custom' THEN 'unit' ELSE u.unit END)
+	FROM counting c
+	-- prices of different units cannot be compared: that of most inputs is told
+	CROSS JOIN (SELECT k.unit FROM counting k WHERE k.unit_price_usd IS NOT NULL ORDER BY k.keys, k.unit_price_usd LIMIT 1) u
+	GROUP BY u.unit;
+END;
+COMMENT ON FUNCTION vibevideo_internal.price_words(text) IS 'what videos of a model cost, in words, null if that is not known; owner only';
+
+-- The attached model and, if rows have a choice, those that are allowed.
+CREATE FUNCTION vibevideo_internal.offered_models(attached text, choice boolean, OUT endpoint text, OUT label text, OUT price text,
+												  OUT usual_seconds int, OUT needs_image boolean, OUT max_prompt int, OUT is_default boolean)
+RETURNS SETOF record LANGUAGE sql STABLE ROWS 10 SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT o.endpoint, coalesce(nullif(m.label, ''), o.endpoint), vibevideo_internal.price_words(o.endpoint),
+		   coalesce(ceil(extract(epoch FROM t.total_p50))::int, m.usual_seconds), coalesce(m.needs_image, false), m.max_prompt,
+		   o.endpoint = offered_models.attached
+	FROM (SELECT offered_models.attached COLLATE "C" AS endpoint
+		  UNION SELECT a.endpoint FROM vibevideo.model a WHERE a.allowed AND offered_models.choice) o
+	LEFT JOIN vibevideo.model m ON m.endpoint = o.endpoint
+	LEFT JOIN vibevideo.typical t ON t.model = o.endpoint
+	ORDER BY 7 DESC, 2, 1;
+END;
+COMMENT ON FUNCTION vibevideo_internal.offered_models(text, boolean) IS 'the models that rows may name, the attached one first; owner only';
+
+CREATE FUNCTION vibevideo.set_model(endpoint text, allowed boolean DEFAULT NULL, label text DEFAULT NULL, max_prompt int DEFAULT NULL,
+									needs_image boolean DEFAULT NULL, usual_seconds int DEFAULT NULL, check_input text DEFAULT NULL)
+RETURNS vibevideo.model LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	changed vibevideo.model;
+BEGIN
+	PERFORM vibevideo_internal.require('operator');
+	PERFORM vibevideo_internal.check_endpoint(endpoint);
+	IF max_prompt < 0 OR usual_seconds < 0 THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_parameter_value',
+			MESSAGE = 'max_prompt and usual_seconds must be positive',
+			HINT = '0 says that nothing is known of it, NULL leaves it as it is.';
+	ELSIF check_input NOT IN ('off', 'warn', 'refuse') THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_parameter_value',
+			MESSAGE = 'check_input must be off, warn or refuse';
+	ELSIF length(label) > 200 THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_parameter_value',
+			MESSAGE = 'label must not be longer than 200 characters';
+	END IF;
+	INSERT INTO vibevideo.model AS m (endpoint, allowed, label, max_prompt, needs_image, usual_seconds, check_input)
+	VALUES (set_model.endpoint, coalesce(set_model.allowed, false), nullif(set_model.label, ''), nullif(set_model.max_prompt, 0),
+			coalesce(set_model.needs_image, false), nullif(set_model.usual_seconds, 0), coalesce(set_model.check_input, 'warn'))
+	ON CONFLICT ON CONSTRAINT model_pkey DO UPDATE SET
+		allowed = coalesce(set_model.allowed, m.allowed),
+		label = vibevideo_internal.option(set_model.label, m.label),
+		max_prompt = CASE WHEN set_model.max_prompt IS NULL THEN m.max_prompt ELSE nullif(set_model.max_prompt, 0) END,
+		needs_image = coalesce(set_model.needs_image, m.needs_image),
+		usual_seconds = CASE WHEN set_model.usual_seconds IS NULL THEN m.usual_seconds ELSE nullif(set_model.usual_seconds, 0) END,
+		check_input = coalesce(set_model.check_input, m.check_input)
+	RETURNING m.* INTO changed;
+	RETURN changed;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.set_model(text, boolean, text, int, boolean, int, text) IS
+'Says what is known of a model, and whether rows may name it; the audit has what it was. What is not named, or is NULL,
+  stays as it is. Jobs that are there keep their model.
+endpoint: fal.ai''s id of the model.
+allowed: whether rows may name it in the table''s model_column; default: as it is, at first false.
+label: what the app calls it; an empty string: its endpoint; default: as it is.
+max_prompt: longest prompt, in characters; 0: no limit is known; default: as it is.
+needs_image: whether a row without an image is rejected; default: as it is, at first false.
+usual_seconds: how many seconds a video usually takes; 0: not known; default: as it is.
+check_input: what a submit does whose input does not fit the schema: off, warn or refuse; default: as it is, at first
+  warn.
+Returns the model, a row of vibevideo.model.
+Errors: 22023 no such id can be, or a bad argument; 42501 not an operator.
+For operators.';
 
 -- Where the steps of a series begin, and the length of the periods that make them:
 -- as long as possible, since a chart of many models reads one row of each.
@@ -5597,7 +5772,7 @@ BEGIN ATOMIC
 			'vibevideo.act(uuid, text), vibevideo.redrive(text, interval, int, text)', true),
 		   ('operator', 'EXECUTE', 'FUNCTION vibevideo.audit(jsonb, int), vibevideo.set_limit(text, text, int, int, numeric, int, int, numeric, numeric, text, text), '
 			'vibevideo.delete_limit(text, text, text, text), vibevideo.set_price(text, numeric, text, jsonb, jsonpath, numeric, numeric, timestamptz, text), '
-			'vibevideo.delete_price(text, jsonb), vibevideo.sync_schema(text)', true),
+			'vibevideo.delete_price(text, jsonb), vibevideo.sync_schema(text), vibevideo.set_model(text, boolean, text, int, boolean, int, text)', true),
 		   ('operator', 'EXECUTE', 'FUNCTION public.vibevideo_admin_plan(text, jsonb, int), public.vibevideo_admin_act(uuid, text), '
 			'public.vibevideo_admin_cancel(bigint), public.vibevideo_admin_retry(bigint), public.vibevideo_admin_resolve(bigint, text), '
 			'public.vibevideo_admin_pause(text, text), public.vibevideo_admin_resume(), public.vibevideo_admin_probe_now(), '
@@ -6711,7 +6886,7 @@ COMMENT ON COLUMN vibevideo.binding.id_column IS 'the column that identifies a r
 COMMENT ON COLUMN vibevideo.binding.id_type IS 'that column''s type, which is the argument''s of the functions for the app';
 COMMENT ON COLUMN vibevideo.binding.prompt_column IS 'the column with the prompt, not read if there is an input_function';
 COMMENT ON COLUMN vibevideo.binding.image_column IS 'the column with an image''s URL; NULL: none';
-COMMENT ON COLUMN vibevideo.binding.model IS 'fal.ai''s endpoint id; NULL: the setting vibevideo.model';
+COMMENT ON COLUMN vibevideo.binding.model IS 'fal.ai''s endpoint id, of rows that name none; NULL: the setting vibevideo.model';
 COMMENT ON COLUMN vibevideo.binding.input_function IS 'schema-qualified name of a function of the row that returns the model''s input as jsonb; NULL: the input is made from the two columns';
 COMMENT ON COLUMN vibevideo.binding.user_column IS 'the column that says whose video it is, for the limits; NULL: the sub of the caller''s JWT';
 COMMENT ON COLUMN vibevideo.binding.realtime IS 'changes are also sent through Supabase Realtime''s realtime.send, where it exists';
@@ -6726,6 +6901,7 @@ COMMENT ON COLUMN vibevideo.binding.paused_by IS 'who called vibevideo.pause(); 
 COMMENT ON COLUMN vibevideo.binding.paused_at IS 'since when it is paused; NULL if it is not';
 COMMENT ON COLUMN vibevideo.binding.pause_reason IS 'the reason that vibevideo.pause() was given; NULL: none';
 COMMENT ON COLUMN vibevideo.binding.tenant_column IS 'the column that says which tenant''s video it is, for the limits; NULL: none';
+COMMENT ON COLUMN vibevideo.binding.model_column IS 'the column in which a row names its model; NULL: none, all have the attached one';
 COMMENT ON COLUMN vibevideo.model.endpoint IS 'fal.ai''s endpoint id, as fal-ai/minimax/video-01';
 COMMENT ON COLUMN vibevideo.model.max_prompt IS 'longest prompt, in characters; NULL: no limit is known';
 COMMENT ON COLUMN vibevideo.model.needs_image IS 'a row without an image is rejected';
@@ -6734,6 +6910,8 @@ COMMENT ON COLUMN vibevideo.model.builtin IS 'shipped with the extension and not
 COMMENT ON COLUMN vibevideo.model.changed_at IS 'when the row was made or last changed';
 COMMENT ON COLUMN vibevideo.model.input_schema IS 'what its input must be, as JSON Schema; references lead to places within it; NULL: not known';
 COMMENT ON COLUMN vibevideo.model.check_input IS 'what a submit does whose input does not fit input_schema: off, nothing; warn, send it with a warning; refuse, raise an error and send nothing';
+COMMENT ON COLUMN vibevideo.model.allowed IS 'rows may name it in the table''s model_column; they may always name the attached one';
+COMMENT ON COLUMN vibevideo.model.label IS 'what the app calls it, in vibevideo_models(); NULL: its endpoint';
 COMMENT ON COLUMN vibevideo.job.job_id IS 'the job''s number';
 COMMENT ON COLUMN vibevideo.job.relation IS 'the table of its row; NULL if the row is gone or has got another key, or the job never had one';
 COMMENT ON COLUMN vibevideo.job.vibelog_id IS 'the row''s key, as text';
@@ -9331,7 +9509,7 @@ $$;
 UPDATE vibevideo.job SET row_dirty = false WHERE orphan AND row_dirty;
 
 -------------------------------------------------------------------------------
--- A new function for the app
+-- New functions for the app
 -------------------------------------------------------------------------------
 
 DO $$
@@ -9340,7 +9518,7 @@ DECLARE
 	users constant text = (SELECT string_agg(quote_ident(r.rolname), ', ') FROM pg_roles r WHERE r.rolname IN ('authenticated', 'service_role'));
 	stranger regprocedure;
 BEGIN
-	SELECT p.oid INTO stranger FROM pg_proc p WHERE p.pronamespace = 'public'::regnamespace AND p.proname = 'vibevideo_estimate';
+	SELECT p.oid INTO stranger FROM pg_proc p WHERE p.pronamespace = 'public'::regnamespace AND p.proname IN ('vibevideo_estimate', 'vibevideo_models');
 	IF FOUND THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'duplicate_function',
@@ -9355,12 +9533,41 @@ BEGIN
 		'Returns the estimate; its cost_usd is null if the price is not known.\n'
 		'Errors: PT404 there is no such row, or the caller may not see it; 22004 the key is null; 42501 the caller lacks rights on\n'
 		'  the table; 55000 no table is attached, or vibevideo cannot work with it as it is;\n'
-		'  22023 the prompt or image is missing, the prompt is too long, or the input cannot be used.\n'
+		'  22023 the prompt or image is missing, the prompt is too long, or the input cannot be used; PT422 the row names a\n'
+		'  model that is not offered.\n'
 		'For authenticated, whose row-level security decides which rows, and service_role.');
 	EXECUTE format('REVOKE ALL ON FUNCTION public.vibevideo_estimate(%s) FROM %s', key,
 				   concat_ws(', ', 'PUBLIC', (SELECT quote_ident(r.rolname) FROM pg_roles r WHERE r.rolname = 'anon'), users));
 	IF users IS NOT NULL THEN
 		EXECUTE format('GRANT EXECUTE ON FUNCTION public.vibevideo_estimate(%s) TO %s', key, users);
+	END IF;
+END
+$$;
+
+CREATE FUNCTION public.vibevideo_models()
+RETURNS TABLE (endpoint text, label text, price text, usual_seconds int, needs_image boolean, max_prompt int, is_default boolean)
+LANGUAGE c STABLE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'vibevideo_models';
+COMMENT ON FUNCTION public.vibevideo_models() IS
+'Lists the models that a row may name in the table''s model_column: the attached one, which a row has that names none,
+  and those that an operator has allowed. Without a model_column there is only the attached one. No network, no writes.
+Returns a row for each, the attached one first, the others by label:
+endpoint: what to write into the column.
+label: what to call it.
+price: what it costs, in words, as from 0.084 USD a second; NULL if that is not known.
+usual_seconds: how many seconds a video usually takes; NULL if that is not known.
+needs_image: whether a row must have an image.
+max_prompt: longest prompt, in characters; NULL if no limit is known.
+is_default: whether it is the attached one.
+Errors: 55000 no table is attached; 42P01 it was dropped.
+For authenticated and service_role.';
+DO $$
+DECLARE
+	users constant text = (SELECT string_agg(quote_ident(r.rolname), ', ') FROM pg_roles r WHERE r.rolname IN ('authenticated', 'service_role'));
+BEGIN
+	EXECUTE format('REVOKE ALL ON FUNCTION public.vibevideo_models() FROM %s',
+				   concat_ws(', ', 'PUBLIC', (SELECT quote_ident(r.rolname) FROM pg_roles r WHERE r.rolname = 'anon'), users));
+	IF users IS NOT NULL THEN
+		EXECUTE format('GRANT EXECUTE ON FUNCTION public.vibevideo_models() TO %s', users);
 	END IF;
 END
 $$;
@@ -9379,7 +9586,7 @@ DECLARE
 		'vibevideo_internal.options(vibevideo.binding), vibevideo_internal.option_changes(vibevideo.binding, vibevideo.binding), '
 		'vibevideo_internal.option(text, text), vibevideo_internal.check_kept_column(regclass, name, text), vibevideo_internal.other_tables(), '
 		'vibevideo_internal.adopt_jobs(regclass, regclass), vibevideo.cancel(bigint), vibevideo.retry(bigint), vibevideo_internal.sequences_behind(), '
-		'vibevideo_internal.advance_sequences(), vibevideo.attach(regclass, name, name, name, text, text, name, boolean, regclass), '
+		'vibevideo_internal.advance_sequences(), vibevideo.attach(regclass, name, name, name, text, text, name, boolean, regclass, name), '
 		'vibevideo_internal.sent_for_nobody(text), vibevideo_internal.take_slot(text, text, int, bigint, int), '
 		'vibevideo_internal.take_orphans_share(vibevideo.job), vibevideo_internal.put_back(text, text, numeric, timestamptz), '
 		'vibevideo_internal.settle_counted(text, text), vibevideo_internal.counted_till(bigint), vibevideo_internal.drop_outdated(text, text), '
@@ -9424,7 +9631,9 @@ DECLARE
 		'vibevideo_internal.schema_number(jsonb, text), vibevideo_internal.fits_pattern(text, text), vibevideo_internal.objection_to_value(jsonb, jsonb), '
 		'vibevideo_internal.schema_target(jsonb, text), vibevideo_internal.objection_to(jsonb, jsonb, jsonb, text, int, int), '
 		'vibevideo_internal.is_endpoint(text), vibevideo_internal.check_endpoint(text), vibevideo_internal.objection_to_input(text, jsonb), vibevideo_internal.platform(text, text), vibevideo_internal.ask_platform(text, text), '
-		'vibevideo.sync_schema(text)';
+		'vibevideo.sync_schema(text), vibevideo_internal.names_model(oid), vibevideo_internal.check_model_column(regclass, name), '
+		'vibevideo_internal.price_words(text), vibevideo_internal.offered_models(text, boolean), '
+		'vibevideo.set_model(text, boolean, text, int, boolean, int, text)';
 	everybody constant text = concat_ws(', ', 'PUBLIC',
 										(SELECT string_agg(quote_ident(r.rolname), ', ') FROM pg_roles r
 										 WHERE r.rolname IN ('anon', 'authenticated', 'service_role')));

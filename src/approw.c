@@ -17,6 +17,7 @@
 
 #include "approw.h"
 #include "compat.h"
+#include "fal.h"
 #include "identity.h"
 #include "ownerror.h"
 #include "tablefit.h"
@@ -223,6 +224,13 @@ AppRowHome(const Binding *binding, const char *request_id)
 	return home;
 }
 
+/* a column of row t */
+static char *
+TextOf(const char *column)
+{
+	return column ? psprintf("t.%s::pg_catalog.text", column) : "NULL::pg_catalog.text";
+}
+
 /* The model's input: from the app's input function, or from two columns. */
 char *
 AppRowInputSql(const Binding *binding)
@@ -244,8 +252,9 @@ AppRowInputSql(const Binding *binding)
 						 "SELECT pg_catalog.jsonb_build_object('prompt', t.%s::pg_catalog.text)::pg_catalog.text",
 						 binding->prompt_column);
 	appendStringInfoString(&sql, ", " BEARS("t"));
-	if (binding->user_column)
-		appendStringInfo(&sql, ", t.%s::pg_catalog.text", binding->user_column);
+	appendStringInfo(&sql, ", %s", TextOf(binding->user_column));
+	/* more than a model's name can have is not one */
+	appendStringInfo(&sql, ", pg_catalog.left(%s, %d)", TextOf(binding->model_column), FAL_PATH_SIZE);
 	appendStringInfo(&sql, " FROM %s t WHERE t.%s OPERATOR(pg_catalog.=) $1",
 					 binding->relation, binding->id_column);
 	return sql.data;
@@ -269,14 +278,14 @@ static Statement read_input;
 void
 AppRowReadInput(const Binding *binding, const char *sql, JobNew *job)
 {
-	char *user = NULL;
+	char *user;
 
 	if (AppRowRun(binding, &read_input, sql, job->vibelog_id) == 0)
 		ReportHiddenFromOwner(binding, job->vibelog_id);
 	job->input = ResultKeepText(0, 1);
 	job->bears = ResultKeepText(0, 2);
-	if (binding->user_column)
-		user = ResultKeepText(0, 3);
+	user = ResultKeepText(0, 3);
+	job->model = ResultKeepText(0, 4);
 	if (user)
 		job->user = user;
 	SPI_freetuptable(SPI_tuptable);

@@ -25,9 +25,10 @@ extern void AppRowsBear(const Binding *binding, char **vibelog_ids, int n, char 
 /* the key of the only row that bears a request id; NULL if there is none, or more */
 extern char *AppRowHome(const Binding *binding, const char *request_id);
 /*
- * The model's input for a row, and the user whose video it is if the table has a
- * column for that (otherwise user is left as it is).  The caller has become the
- * table's owner; sql comes from AppRowInputSql.
+ * The model's input for a row, the model that it names (NULL if none) and, if the
+ * table has a column for that, the user whose video it is (otherwise user is left
+ * as it is).  The caller has become the table's owner; sql comes from
+ * AppRowInputSql.
  */
 extern char *AppRowInputSql(const Binding *binding);
 extern void AppRowReadInput(const Binding *binding, const char *sql, JobNew *job);

@@ -247,7 +247,7 @@ FindOrphan(const Binding *binding, char *vibelog_id, char **bears)
 	*bears = now.bears;
 	ArgText(&args, vibelog_id);
 	ArgRelation(&args, binding->relid);
-	ArgText(&args, binding->model);
+	ArgText(&args, now.model);
 	ArgText(&args, now.input);
 	ArgText(&args, now.user);
 	StatementRun(&find_equal_orphan, &args);

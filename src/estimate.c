@@ -36,7 +36,7 @@ vibevideo_estimate(PG_FUNCTION_ARGS)
 
 	job.vibelog_id = ApiConnect(&binding, vibelog_id, false);
 	InputBuild(&binding, &job, 1);
-	ArgText(&args, binding.model);
+	ArgText(&args, job.model);
 	ArgText(&args, job.input);
 	StatementRun(&estimate, &args);
 	result = SPI_datumTransfer(ResultDatum(0, 1, &isnull), false, -1);

@@ -7,6 +7,8 @@
 #include "miscadmin.h"
 
 #include "approw.h"
+#include "compat.h"
+#include "fal.h"
 #include "identity.h"
 #include "input.h"
 #include "ownerror.h"
@@ -19,7 +21,9 @@
 /* What we know about a model. */
 typedef struct ModelLimits
 {
+	const char *model;
 	bool known;
+	bool allowed;	  /* to be named by a row */
 	int64 max_prompt; /* 0: none */
 	bool needs_image;
 	bool has_schema; /* and is to be held to it */
@@ -27,25 +31,98 @@ typedef struct ModelLimits
 } ModelLimits;
 
 static Statement read_model = {
-	"SELECT m.max_prompt, m.needs_image, m.input_schema IS NOT NULL AND m.check_input <> 'off', m.check_input = 'refuse'"
+	"SELECT m.max_prompt, m.needs_image, m.input_schema IS NOT NULL AND m.check_input <> 'off', m.check_input = 'refuse',"
+	" m.allowed"
 	" FROM vibevideo.model m WHERE m.endpoint = $1"};
 
-static ModelLimits
+static ModelLimits *
 ReadModelLimits(const char *model)
 {
-	ModelLimits limits = {0};
+	ModelLimits *limits = palloc0(sizeof(ModelLimits));
 	Args args = {0};
 
+	limits->model = model;
 	ArgText(&args, model);
-	limits.known = StatementRun(&read_model, &args) > 0;
-	if (limits.known)
+	limits->known = StatementRun(&read_model, &args) > 0;
+	if (limits->known)
 	{
-		limits.max_prompt = ResultInt(0, 1, 0);
-		limits.needs_image = ResultBool(0, 2);
-		limits.has_schema = ResultBool(0, 3);
-		limits.refuses = ResultBool(0, 4);
+		limits->max_prompt = ResultInt(0, 1, 0);
+		limits->needs_image = ResultBool(0, 2);
+		limits->has_schema = ResultBool(0, 3);
+		limits->refuses = ResultBool(0, 4);
+		limits->allowed = ResultBool(0, 5);
 	}
 	return limits;
+}
+
+/* Many rows have few models: each is read once. */
+static ModelLimits *
+FindModelLimits(List **models, const char *model)
+{
+	ListCell *cell;
+	ModelLimits *limits;
+
+	foreach (cell, *models)
+	{
+		limits = lfirst(cell);
+		if (strcmp(limits->model, model) == 0)
+			return limits;
+	}
+	limits = ReadModelLimits(model);
+	*models = lappend(*models, limits);
+	return limits;
+}
+
+/*----------
+ * Which model it is
+ *----------
+ */
+
+/* The row's words are for DETAIL: the message becomes HTTP's reason phrase. */
+pg_noreturn static void
+ReportModel(const JobNew *job)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_VIBEVIDEO_NO_SUCH_MODEL),
+			 errmsg("the row asks for a model that is not offered"),
+			 errdetail("No video of row \"%s\" was requested: it names model \"%s\".", WireShown(job->vibelog_id), WireShown(job->model)),
+			 errhint("vibevideo_models() lists those that a row may name.")));
+}
+
+/*
+ * The one place that decides which model a row gets.  A row is what the app's user
+ * has written: of what it names only the attached model is taken, and those that an
+ * operator has allowed.  The attached one may be any, as before there was a choice.
+ */
+static ModelLimits *
+ChooseModel(const Binding *binding, List **models, JobNew *job)
+{
+	bool is_attached;
+	ModelLimits *limits;
+
+	if (job->model == NULL || job->model[0] == '\0')
+		job->model = binding->model;
+	is_attached = (strcmp(job->model, binding->model) == 0);
+	if (!is_attached && !FalEndpointIsValid(job->model))
+		ReportModel(job);
+	limits = FindModelLimits(models, job->model);
+	if (!is_attached && !limits->allowed)
+		ReportModel(job);
+	return limits;
+}
+
+/*----------
+ * What the model says
+ *----------
+ */
+
+/* what to do about a model that does not suit, to end a hint with */
+static const char *
+AnotherModel(const Binding *binding)
+{
+	if (binding->model_column)
+		return psprintf("name another model in column %s", binding->model_column);
+	return "attach the table with another model";
 }
 
 /* The properties of an input that are checked. */
@@ -79,27 +156,29 @@ ReadFacts(const char *input)
 
 /* Only with an image column can the app's user do something about it. */
 static void
-ReportMissingImage(const Binding *binding, const char *vibelog_id)
+ReportMissingImage(const Binding *binding, const JobNew *job)
 {
-	const char *model = binding->model;
+	const char *model = job->model;
+	const char *row = WireShown(job->vibelog_id);
 
 	if (binding->input_function)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("input function %s returned no image_url", binding->input_function),
-				 errdetail("Model \"%s\" needs it; no video of row \"%s\" was requested.", model, WireShown(vibelog_id)),
-				 errhint("Fix the function, or attach the table with another model.")));
+				 errdetail("Model \"%s\" needs it; no video of row \"%s\" was requested.", model, row),
+				 errhint("Fix the function, or %s.", AnotherModel(binding))));
 	if (binding->image_column == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("the model needs an image, and the table was attached without a column for one"),
-				 errdetail("Model \"%s\" needs image_url; no video of row \"%s\" was requested.", model, WireShown(vibelog_id)),
-				 errhint("Attach the table again with image_column => '...', or with another model.")));
+				 errdetail("Model \"%s\" needs image_url; no video of row \"%s\" was requested.", model, row),
+				 errhint("Attach the table again with image_column => '...', or %s.",
+						 binding->model_column ? AnotherModel(binding) : "with another model")));
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("image is missing"),
-			 errdetail("Model \"%s\" needs image_url; no video of row \"%s\" was requested.", model, WireShown(vibelog_id)),
-			 errhint("Fill in column %s, or attach the table with another model.", binding->image_column)));
+			 errdetail("Model \"%s\" needs image_url; no video of row \"%s\" was requested.", model, row),
+			 errhint("Fill in column %s, or %s.", binding->image_column, AnotherModel(binding))));
 }
 
 static Statement find_objection = {
@@ -110,12 +189,12 @@ static Statement find_objection = {
  * without a warning.  Of many rows one is enough.
  */
 static void
-CheckSchema(const char *model, ModelLimits *limits, const JobNew *job)
+CheckSchema(ModelLimits *limits, const JobNew *job)
 {
 	Args args = {0};
 	char *objection;
 
-	ArgText(&args, model);
+	ArgText(&args, limits->model);
 	ArgText(&args, job->input);
 	StatementRun(&find_objection, &args);
 	objection = ResultText(0, 1);
@@ -125,10 +204,10 @@ CheckSchema(const char *model, ModelLimits *limits, const JobNew *job)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("the model cannot use this input: %s", WireShown(objection)),
-				 errdetail("The schema of model \"%s\" says so; no video of row \"%s\" was requested.", model, WireShown(job->vibelog_id))));
+				 errdetail("The schema of model \"%s\" says so; no video of row \"%s\" was requested.", limits->model, WireShown(job->vibelog_id))));
 	ereport(WARNING,
 			(errmsg("the model may refuse this input: %s", WireShown(objection)),
-			 errdetail("The schema of model \"%s\" says so of row \"%s\".", model, WireShown(job->vibelog_id)),
+			 errdetail("The schema of model \"%s\" says so of row \"%s\".", limits->model, WireShown(job->vibelog_id)),
 			 errhint("With check_input = 'refuse' in vibevideo.model a submit is an error, and sends nothing.")));
 	limits->has_schema = false;
 }
@@ -150,7 +229,7 @@ CheckInput(const Binding *binding, ModelLimits *limits, const JobNew *job)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("prompt is missing or empty"),
-				 errdetail("Model \"%s\" needs a prompt; no video of row \"%s\" was requested.", binding->model, row),
+				 errdetail("Model \"%s\" needs a prompt; no video of row \"%s\" was requested.", job->model, row),
 				 binding->input_function ? errhint("Input function %s returned none.", binding->input_function)
 										 : errhint("Fill in column %s.", binding->prompt_column)));
 	if (limits->max_prompt > 0 && facts.prompt_length > limits->max_prompt)
@@ -158,12 +237,12 @@ CheckInput(const Binding *binding, ModelLimits *limits, const JobNew *job)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("prompt is too long"),
 				 errdetail("The prompt has %lld characters, but model \"%s\" accepts at most %lld; no video of row \"%s\" was requested.",
-						   (long long) facts.prompt_length, binding->model, (long long) limits->max_prompt, row),
+						   (long long) facts.prompt_length, job->model, (long long) limits->max_prompt, row),
 				 errhint("Shorten the prompt, or choose another model.")));
 	if (limits->needs_image && !facts.has_image)
-		ReportMissingImage(binding, job->vibelog_id);
+		ReportMissingImage(binding, job);
 	if (limits->has_schema)
-		CheckSchema(binding->model, limits, job);
+		CheckSchema(limits, job);
 }
 
 /* It stands in indexes, and a job that does not fit into them when it ends could not end. */
@@ -179,14 +258,13 @@ CheckUser(const JobNew *job)
 int
 InputBuild(const Binding *binding, JobNew *jobs, int n)
 {
-	ModelLimits limits;
+	List *models = NIL;
 	char *sql = AppRowInputSql(binding);
 	Identity saved;
 	size_t bytes = 0;
 	int done = 0;
 
 	TableFitSubmit(binding);
-	limits = ReadModelLimits(binding->model);
 	IdentityBecomeTableOwner(binding->owner, &saved);
 	while (done < n && bytes < INPUT_BYTES)
 	{
@@ -197,8 +275,10 @@ InputBuild(const Binding *binding, JobNew *jobs, int n)
 	IdentityResume(&saved);
 	for (int i = 0; i < done; i++)
 	{
+		ModelLimits *limits = ChooseModel(binding, &models, &jobs[i]);
+
 		CheckUser(&jobs[i]);
-		CheckInput(binding, &limits, &jobs[i]);
+		CheckInput(binding, limits, &jobs[i]);
 	}
 	return done;
 }

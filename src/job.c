@@ -252,7 +252,7 @@ JobInsert(const Binding *binding, const JobNew *job, const char *state)
 
 	ArgText(&args, job->vibelog_id);
 	ArgText(&args, state);
-	ArgText(&args, binding->model);
+	ArgText(&args, job->model);
 	ArgText(&args, job->input);
 	ArgText(&args, job->user);
 	/* a job that is sent right now is leased to its sender until well after the timeout */
@@ -264,20 +264,20 @@ JobInsert(const Binding *binding, const JobNew *job, const char *state)
 	return ResultFirstInt();
 }
 
-/* $1 keys, $2 inputs, $3 users, $4 what the rows bear */
+/* $1 keys, $2 inputs, $3 users, $4 what the rows bear, $5 models */
 static Statement insert_jobs = {
 	"INSERT INTO vibevideo.job (vibelog_id, state, model, input, requested_by, lease, next_at, relation, row_dirty, row_bears, attempt)"
-	" SELECT x.vibelog_id, 'pending', $5, x.input::jsonb, x.requested_by, nextval('vibevideo.lease_seq'), $6, $7, false, x.bears,"
+	" SELECT x.vibelog_id, 'pending', x.model, x.input::jsonb, x.requested_by, nextval('vibevideo.lease_seq'), $6, $7, false, x.bears,"
 	" (SELECT COALESCE(max(p.attempt), 0) FROM vibevideo.job p"
 	" WHERE p.relation = $7 AND NOT p.orphan AND p.vibelog_id = x.vibelog_id) + 1"
-	" FROM unnest($1, $2, $3, $4) AS x(vibelog_id, input, requested_by, bears)"
+	" FROM unnest($1, $2, $3, $4, $5) AS x(vibelog_id, input, requested_by, bears, model)"
 	" ON CONFLICT (relation, vibelog_id) WHERE NOT orphan AND state = ANY (" ACTIVE_STATES ") DO NOTHING"
 	" RETURNING job_id"};
 
 int
 JobInsertMany(const Binding *binding, const JobNew *jobs, int n, int64 *inserted)
 {
-	char **columns[4];
+	char **columns[5];
 	Args args = {0};
 	int done;
 
@@ -289,10 +289,10 @@ JobInsertMany(const Binding *binding, const JobNew *jobs, int n, int64 *inserted
 		columns[1][i] = jobs[i].input;
 		columns[2][i] = jobs[i].user;
 		columns[3][i] = jobs[i].bears;
+		columns[4][i] = jobs[i].model;
 	}
 	for (int c = 0; c < lengthof(columns); c++)
 		ArgTexts(&args, columns[c], n);
-	ArgText(&args, binding->model);
 	ArgTime(&args, GetCurrentTimestamp());
 	ArgRelation(&args, binding->relid);
 	done = (int) StatementRun(&insert_jobs, &args);

@@ -111,6 +111,7 @@ typedef struct JobNew
 {
 	char *vibelog_id;
 	char *user;	 /* NULL if not known */
+	char *model; /* the row's, or the attached one */
 	char *input; /* JSON text */
 	char *bears; /* what the row bears now: BEARS_NOTHING and so on */
 } JobNew;
@@ -142,6 +143,7 @@ typedef struct JobProgress
 
 /* PostgREST turns it into an HTTP status of the same number */
 #define ERRCODE_VIBEVIDEO_NOT_FOUND MAKE_SQLSTATE('P', 'T', '4', '0', '4')
+#define ERRCODE_VIBEVIDEO_NO_SUCH_MODEL MAKE_SQLSTATE('P', 'T', '4', '2', '2')
 
 /* NULL if there is none */
 extern Job *JobRead(int64 job_id, MemoryContext mcxt);

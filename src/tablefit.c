@@ -108,6 +108,16 @@ RequireString(const Binding *binding, const char *column, const char *option)
 		RefuseType(binding, column, type, option, TEXTOID);
 }
 
+/* of a model: a text, or one of a list of them */
+static void
+RequireModel(const Binding *binding, const char *column, const char *option)
+{
+	Oid type = RequireColumn(binding, column, option);
+
+	if (!IsString(type) && !type_is_enum(getBaseType(type)))
+		RefuseType(binding, column, type, option, TEXTOID);
+}
+
 static bool
 IsDocument(Oid type)
 {
@@ -236,7 +246,7 @@ OwnerMay(const Binding *binding, AclMode right, const char *column)
 static bool
 OwnerMayRead(const Binding *binding)
 {
-	const char *read[] = {binding->key_name, binding->prompt_name, binding->image_name, binding->user_name};
+	const char *read[] = {binding->key_name, binding->prompt_name, binding->image_name, binding->user_name, binding->model_column_name};
 	bool may = true;
 
 	if (pg_class_aclcheck(binding->relid, binding->owner, ACL_SELECT) == ACLCHECK_OK)
@@ -443,6 +453,8 @@ TableFitSubmit(const Binding *binding)
 	}
 	if (binding->user_name)
 		RequireName(binding, binding->user_name, "user_column");
+	if (binding->model_column_name)
+		RequireModel(binding, binding->model_column_name, "model_column");
 	RequireWritten(binding);
 	RequireRights(binding, LacksToSubmit(binding, function));
 }
