@@ -4020,8 +4020,8 @@ DECLARE
 		E', or is paused; 40001 somebody else changed the row''s job at this very moment: try again';
 	who_may constant text = E'.\nFor authenticated, whose row-level security decides which rows, and service_role.';
 	submit_errors constant text = errors || change_errors ||
-		E';\n  22023 the prompt or image is missing, the prompt is too long, or the input cannot be used; PT402, PT429 a limit is\n'
-		'  reached' || who_may;
+		E';\n  22023 the prompt or image is missing, the prompt is too long, or the input cannot be used; PT422 the row names a\n'
+		'  model that is not offered; PT402, PT429 a limit is reached' || who_may;
 	api record;
 BEGIN
 	FOR api IN SELECT f.name, f.description FROM (VALUES

@@ -207,7 +207,7 @@ sub api_in_code
 	{
 		$api{"$1($2)"} = $3;
 	}
-	while ($sql =~ /^CREATE FUNCTION public\.(vibevideo_\w+)\(([^)]*)\)\s*(?:RETURNS (\w+) )?LANGUAGE c/mg)
+	while ($sql =~ /^CREATE FUNCTION public\.(vibevideo_\w+)\(([^)]*)\)\s*(?:RETURNS (\w+(?: \([^)]*\))?)\s+)?LANGUAGE c/mg)
 	{
 		my ($name, $arguments, $result) = ($1, $2, $3);
 		my @out = $arguments =~ /OUT (\w+ \w+)/g;

@@ -416,6 +416,13 @@ SQL
 	is(sql($node, q{SELECT cost_usd FROM vibevideo.estimate('acme/film', '{"resolution": "4k"}')}), '0.5', 'one is taken away');
 	recipe('schema');
 	is(sql($node, q{SELECT check_input FROM vibevideo.model WHERE input_schema IS NOT NULL}), 'refuse', 'what the input must be');
+	recipe('model-column');
+	is(sql($node, q{SELECT string_agg(label, ', ') FROM vibevideo_models()}), 'fal-ai/minimax/video-01, Hailuo 2.3, Veo 3.1, with sound', 'models that rows may name');
+	my $chosen = add_row('by a model of its own');
+	sql($node, "UPDATE vibelogs SET video_model = 'fal-ai/minimax/hailuo-2.3/standard/text-to-video' WHERE id = '$chosen'");
+	submit($node, $chosen);
+	is(sql($node, "SELECT model, cost_usd FROM vibevideo.job WHERE vibelog_id = '$chosen'"), 'fal-ai/minimax/hailuo-2.3/standard/text-to-video|0.28', 'which one does');
+	wait_for_status($node, $chosen, 'completed');
 	recipe('input-function');
 	my $id = add_row('a function makes the input');
 	submit($node, $id);
