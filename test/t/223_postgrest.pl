@@ -137,6 +137,18 @@ my $first = row('the first');
 	is_deeply([ sort keys %{ $answer->{data} } ], [qw(advanced checked failed finished)], 'poll: counts');
 }
 
+# -- which models a row may name --------------------------------------------------------------------------
+{
+	my $answer = post('vibevideo_models');
+
+	is($answer->{status}, 200, 'models: 200');
+	is_deeply($answer->{data}, [ { endpoint => 'fal-ai/minimax/video-01', label => 'fal-ai/minimax/video-01', price => '0.5 USD a video', usual_seconds => undef,
+		needs_image => JSON::PP::false, max_prompt => 2000, is_default => JSON::PP::true } ], 'models: without a choice the attached one');
+	is($rest->call('authenticated', 'user-1', GET => '/rpc/vibevideo_models')->{status}, 200, 'models by GET: it only reads');
+	is($rest->call('service_role', undef, POST => '/rpc/vibevideo_models')->{status}, 200, 'models: service_role');
+	is($rest->call('anon', undef, POST => '/rpc/vibevideo_models')->{data}{code}, '42501', 'models: not anon');
+}
+
 # -- what a video would cost, before it is requested ------------------------------------------------------
 {
 	my $id = row('how much');
@@ -377,6 +389,14 @@ my %provoked = (
 		map({ my $name = $_; sub { post($name, { vibelog_id => row('of another', 'user-2') }) } } qw(vibevideo_submit vibevideo_estimate)),
 		sub { post('vibevideo_submit_batch', { vibelog_ids => [ $first, $nobody ] }) },
 		sub { post('vibevideo_retry', { vibelog_id => row('never submitted') }) } ],
+	PT422 => [
+		sub {
+			sql($node, q{ALTER TABLE vibelogs ADD video_model text; SELECT vibevideo.attach('vibelogs', model_column => 'video_model')});
+			sql($node, q{UPDATE vibelogs SET video_model = 'acme/not-offered' WHERE id = '} . row('too dear') . q{'});
+			return post('vibevideo_submit', { vibelog_id => sql($node, q{SELECT id FROM vibelogs WHERE video_model IS NOT NULL}) });
+		},
+		map { my $name = $_; sub { post($name, { vibelog_id => sql($node, q{SELECT id FROM vibelogs WHERE video_model IS NOT NULL}) }) } } qw(vibevideo_estimate),
+	],
 	22004 => [
 		map({ my $name = $_; sub { post($name, { vibelog_id => undef }) } } qw(vibevideo_submit vibevideo_status vibevideo_estimate vibevideo_cancel vibevideo_retry)),
 		sub { post('vibevideo_submit_batch', { vibelog_ids => undef }) },

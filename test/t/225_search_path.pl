@@ -43,7 +43,7 @@ CREATE PUBLICATION supabase_realtime;
 GRANT EXECUTE ON FUNCTION public.vibevideo_poll(), public.vibevideo_webhook(json) TO mallory;
 SET ROLE shop;
 -- with varchar there is no operator that fits without a cast
-CREATE TABLE public.vibelogs (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), prompt varchar, image varchar, owner_id varchar DEFAULT 'user-1',
+CREATE TABLE public.vibelogs (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), prompt varchar, image varchar, kind varchar, owner_id varchar DEFAULT 'user-1',
 	video_generation_status varchar, video_request_id varchar, video_url varchar, video_generation_error varchar);
 GRANT SELECT, INSERT, UPDATE, DELETE ON public.vibelogs TO authenticated;
 CREATE FUNCTION public.bump(uuid) RETURNS void LANGUAGE plpgsql AS $$ BEGIN PERFORM witness.saw('bump of the shop'); END $$;
@@ -193,7 +193,7 @@ SQL
 }
 
 # -- twins of all that PostgreSQL has --------------------------------------------------------------
-sql($node, q{SELECT vibevideo.attach('public.vibelogs', input_function => '', image_column => 'image', user_column => 'owner_id', realtime => true)});
+sql($node, q{SELECT vibevideo.attach('public.vibelogs', input_function => '', image_column => 'image', user_column => 'owner_id', model_column => 'kind', realtime => true)});
 sql($node, 'ALTER TABLE vibelogs DISABLE TRIGGER tell');
 as($mallory, 'CREATE SCHEMA evil; GRANT USAGE ON SCHEMA evil TO PUBLIC');
 my %made = make_twins($mallory, 'evil');
@@ -345,7 +345,7 @@ sub calls_of_the_operator
 	sql($node, "SELECT vibevideo_submit('$lost')");
 	$fal->clear_faults;
 	my $job = job_of($node, $lost)->{job_id};
-	my $attach = q{SELECT vibevideo.attach('public.vibelogs', input_function => '', image_column => 'image', user_column => 'owner_id', realtime => true)};
+	my $attach = q{SELECT vibevideo.attach('public.vibelogs', input_function => '', image_column => 'image', user_column => 'owner_id', model_column => 'kind', realtime => true)};
 	return (
 		q{SELECT vibevideo.attach('public.vibelogs', input_function => 'public.wording')},
 		'SELECT c.check_name FROM vibevideo_internal.check_table() c',
@@ -368,7 +368,10 @@ sub calls_of_the_operator
 		q{SELECT r.keys FROM vibevideo.set_price('fal-ai/of-the-operator', 1, 'second', '{"size": "4k"}', '$.duration', 5, 0.1) r},
 		q{UPDATE vibevideo.price_rule SET unit_price_usd = 2 WHERE source OPERATOR(pg_catalog.=) 'operator'},
 		q{SELECT e.why FROM vibevideo.estimate('fal-ai/of-the-operator', '{"size": "4k", "duration": "8s"}') e},
+		q{SELECT m.endpoint FROM vibevideo.set_model('fal-ai/of-the-operator', true, 'ours', 300, false, 60, 'warn') m},
+		'SELECT m.endpoint FROM public.vibevideo_models() m',
 		"SELECT e.why FROM public.vibevideo_estimate('$one') e",
+		"BEGIN; UPDATE public.vibelogs SET kind = 'fal-ai/of-the-operator' WHERE id OPERATOR(pg_catalog.=) '$one'; SELECT e.why FROM public.vibevideo_estimate('$one') e; ROLLBACK",
 		q{SELECT vibevideo.delete_price('fal-ai/of-the-operator', '{"size": "4k"}')},
 		'SELECT j.* FROM vibevideo.jobs j',
 		'SELECT c.* FROM vibevideo.costs c',

@@ -53,7 +53,7 @@ sub job_state
 
 sub create_vibelogs
 {
-	sql($node, q{CREATE TABLE vibelogs (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), prompt text, image text, owner_id text)});
+	sql($node, q{CREATE TABLE vibelogs (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), prompt text, image text, owner_id text, kind text)});
 	return;
 }
 
@@ -158,11 +158,11 @@ sub refuses
 	sql($node, q{ALTER TABLE vibelogs RENAME key TO id; SELECT vibevideo.attach('vibelogs')});
 
 	my @input = ("vibevideo_submit('$id')", "vibevideo_submit_batch('{$id}')");
-	for my $column (qw(prompt image owner_id))
+	for my $column (qw(prompt image owner_id kind))
 	{
-		my ($option) = { prompt => 'prompt_column', image => 'image_column', owner_id => 'user_column' }->{$column};
+		my ($option) = { prompt => 'prompt_column', image => 'image_column', owner_id => 'user_column', kind => 'model_column' }->{$column};
 
-		sql($node, q{SELECT vibevideo.attach('vibelogs', image_column => 'image', user_column => 'owner_id')});
+		sql($node, q{SELECT vibevideo.attach('vibelogs', image_column => 'image', user_column => 'owner_id', model_column => 'kind')});
 		sql($node, "ALTER TABLE vibelogs RENAME $column TO another");
 		refuses("$column renamed: $_", $_, qr/public\.vibelogs has no column "$column" any more/, qr/vibevideo\.attach\('public\.vibelogs', $option => /) for @input;
 		like(check('columns'), qr/^fail\|$column is missing\|/, "$column renamed: check_config");
@@ -186,6 +186,11 @@ sub refuses
 	like(check('columns'), qr/^fail\|owner_id has type jsonb\|/, 'user is jsonb: check_config');
 	is((sql_error($node, q{SELECT vibevideo.attach('vibelogs')}))[0], '42804', 'user is jsonb: attach');
 	sql($node, q{ALTER TABLE vibelogs ALTER owner_id TYPE text});
+	sql($node, q{ALTER TABLE vibelogs ALTER kind TYPE int USING 1});
+	refuses("model is int: $_", $_, qr/column "kind" of public\.vibelogs has type integer now/, qr/model_column/) for @input;
+	like(check('columns'), qr/^fail\|kind has type integer\|/, 'model is int: check_config');
+	is((sql_error($node, q{SELECT vibevideo.attach('vibelogs')}))[0], '42804', 'model is int: attach');
+	sql($node, q{ALTER TABLE vibelogs ALTER kind TYPE varchar(80) USING NULL});
 	sql($node, q{ALTER TABLE vibelogs ALTER image TYPE jsonb USING '{}'});
 	refuses('image is jsonb', $input[0], qr/column "image" of public\.vibelogs has type jsonb now/, qr/image_column/);
 	sql($node, 'ALTER TABLE vibelogs ALTER image TYPE text; ALTER TABLE vibelogs ALTER id DROP DEFAULT, ALTER id TYPE text');
@@ -335,7 +340,7 @@ my $lost;
 	sql($node, q{SELECT vibevideo.set_price('fal-ai/minimax/video-01', 0.7), vibevideo.set_price('acme/of-the-app', 0.25, 'second', '{"size": "4k"}', '$.duration');
 		UPDATE vibevideo.model SET max_prompt = 3000 WHERE endpoint = 'fal-ai/minimax/video-01'});
 	sql($node, 'CREATE DATABASE moved');
-	sql($node, 'CREATE TABLE vibelogs (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), prompt text, image text, owner_id text, video_generation_status text, video_request_id text, video_url text, video_generated_at timestamptz, video_generation_error text)', 'moved');
+	sql($node, 'CREATE TABLE vibelogs (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), prompt text, image text, owner_id text, kind text, video_generation_status text, video_request_id text, video_url text, video_generated_at timestamptz, video_generation_error text)', 'moved');
 	sql($node, $recipe{'logical-new'}, 'moved');
 	sql($node, $recipe{'logical-old'});
 	sql($node, q{SELECT pg_create_logical_replication_slot('cutover', 'pgoutput')});

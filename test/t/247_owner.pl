@@ -120,15 +120,15 @@ sub said
 
 # -- options stay ---------------------------------------------------------------------------------
 {
-	sql($node, q{SELECT vibevideo.detach(force => true); CREATE TABLE opts (id uuid PRIMARY KEY, content text, body text, picture text, owner_id text);
+	sql($node, q{SELECT vibevideo.detach(force => true); CREATE TABLE opts (id uuid PRIMARY KEY, content text, body text, picture text, owner_id text, kind text);
 		CREATE FUNCTION opts_input(opts) RETURNS jsonb LANGUAGE sql AS $$ SELECT jsonb_build_object('prompt', $1.content) $$});
-	my $options = 'SELECT id_column, prompt_column, image_column, model, input_function, user_column, realtime FROM vibevideo.binding';
-	my $all = q{SELECT vibevideo.attach('opts', prompt_column => 'body', image_column => 'picture', model => 'acme/video', input_function => 'opts_input', user_column => 'owner_id', realtime => true)};
+	my $options = 'SELECT id_column, prompt_column, image_column, model, input_function, user_column, model_column, realtime FROM vibevideo.binding';
+	my $all = q{SELECT vibevideo.attach('opts', prompt_column => 'body', image_column => 'picture', model => 'acme/video', input_function => 'opts_input', user_column => 'owner_id', model_column => 'kind', realtime => true)};
 
 	sql($node, $all);
 	my $set = sql($node, $options);
-	is($set, 'id|body|picture|acme/video|public.opts_input|owner_id|t', 'options are set');
-	is(check('table'), 'ok|public.opts, key id (uuid), prompt from body, image from picture, model acme/video, input from public.opts_input, user from owner_id, reported to Realtime|',
+	is($set, 'id|body|picture|acme/video|public.opts_input|owner_id|kind|t', 'options are set');
+	is(check('table'), 'ok|public.opts, key id (uuid), prompt from body, image from picture, model acme/video, a row\'s model from kind, input from public.opts_input, user from owner_id, reported to Realtime|',
 		'check_config shows all of them');
 	my ($out, $notices) = said(q{SELECT vibevideo.attach('opts')});
 	is(sql($node, $options), $set, 'attached again, all stay');
@@ -137,18 +137,18 @@ sub said
 	(undef, $notices) = said($all =~ s/attach\('opts'.*/attach('opts', model => 'acme\/other')/r);
 	like($notices, qr/NOTICE:  options have changed\nDETAIL:  model: acme\/video -> acme\/other$/, 'one is changed, which is said');
 	is(sql($node, $options), $set =~ s/acme\/video/acme\/other/r, 'the others stay');
-	(undef, $notices) = said(q{SELECT vibevideo.attach('opts', image_column => '', model => '', input_function => '', user_column => '', realtime => false, prompt_column => '')});
-	is(sql($node, $options), 'id|content|||||f', 'empty ones are as if they had never been named');
-	like($notices, qr/DETAIL:  prompt_column: body -> content, image_column: picture -> none, model: acme\/other -> none, input_function: public\.opts_input -> none, user_column: owner_id -> none, realtime: true -> false/, 'and all is said');
-	like(check('table'), qr/^ok\|public\.opts, key id \(uuid\), prompt from content; none: image_column, model, input_function, user_column, realtime\|$/, 'check_config shows what is not set, too');
+	(undef, $notices) = said(q{SELECT vibevideo.attach('opts', image_column => '', model => '', input_function => '', user_column => '', model_column => '', realtime => false, prompt_column => '')});
+	is(sql($node, $options), 'id|content||||||f', 'empty ones are as if they had never been named');
+	like($notices, qr/DETAIL:  prompt_column: body -> content, image_column: picture -> none, model: acme\/other -> none, input_function: public\.opts_input -> none, user_column: owner_id -> none, realtime: true -> false, model_column: kind -> none/, 'and all is said');
+	like(check('table'), qr/^ok\|public\.opts, key id \(uuid\), prompt from content; none: image_column, model, input_function, user_column, model_column, realtime\|$/, 'check_config shows what is not set, too');
 
 	# one that is dropped and made anew
 	sql($node, $all =~ s/, input_function => 'opts_input'//r);
-	sql($node, 'DROP TABLE opts CASCADE; CREATE TABLE opts (id int PRIMARY KEY, content text, owner_id text)');
+	sql($node, 'DROP TABLE opts CASCADE; CREATE TABLE opts (id int PRIMARY KEY, content text, owner_id text, kind varchar(99))');
 	my ($refused, $error) = sql_error($node, q{SELECT vibevideo.attach('opts')});
 	is("$refused|" . ($error =~ /HINT:.*(image_column => '')/ ? $1 : $error), "42703|image_column => ''", 'another table in its place: an option that does not fit is not dropped in silence');
 	sql($node, q{SELECT vibevideo.attach('opts', image_column => '')});
-	is(sql($node, $options), 'id|content||acme/video||owner_id|t', 'what fits stays, the limits\' column above all');
+	is(sql($node, $options), 'id|content||acme/video||owner_id|kind|t', 'what fits stays, the limits\' column above all');
 }
 
 done_testing();
