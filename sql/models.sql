@@ -35,21 +35,23 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION vibevideo_internal.price_words(text) IS 'what videos of a model cost, in words, null if that is not known; owner only';
 
--- The attached model and, if rows have a choice, those that are allowed.
-CREATE FUNCTION vibevideo_internal.offered_models(attached text, choice boolean, OUT endpoint text, OUT label text, OUT price text,
-												  OUT usual_seconds int, OUT needs_image boolean, OUT max_prompt int, OUT is_default boolean)
+-- The attached model, or what it would be, and those that are allowed if rows have a
+-- choice.
+CREATE FUNCTION vibevideo_internal.offered_models(OUT endpoint text, OUT label text, OUT price text, OUT usual_seconds int, OUT needs_image boolean,
+												  OUT max_prompt int, OUT is_default boolean)
 RETURNS SETOF record LANGUAGE sql STABLE ROWS 10 SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	SELECT o.endpoint, coalesce(nullif(m.label, ''), o.endpoint), vibevideo_internal.price_words(o.endpoint),
-		   coalesce(ceil(extract(epoch FROM t.total_p50))::int, m.usual_seconds), coalesce(m.needs_image, false), m.max_prompt,
-		   o.endpoint = offered_models.attached
-	FROM (SELECT offered_models.attached COLLATE "C" AS endpoint
-		  UNION SELECT a.endpoint FROM vibevideo.model a WHERE a.allowed AND offered_models.choice) o
+		   coalesce(ceil(extract(epoch FROM t.total_p50))::int, m.usual_seconds), coalesce(m.needs_image, false), m.max_prompt, o.is_default
+	FROM (SELECT coalesce((SELECT b.model FROM vibevideo.binding b), current_setting('vibevideo.model')) COLLATE "C" AS attached) d
+	CROSS JOIN LATERAL (SELECT d.attached AS endpoint, true AS is_default
+						UNION ALL SELECT a.endpoint, false FROM vibevideo.binding b CROSS JOIN vibevideo.model a
+						WHERE b.model_column IS NOT NULL AND a.allowed AND a.endpoint <> d.attached) o
 	LEFT JOIN vibevideo.model m ON m.endpoint = o.endpoint
 	LEFT JOIN vibevideo.typical t ON t.model = o.endpoint
 	ORDER BY 7 DESC, 2, 1;
 END;
-COMMENT ON FUNCTION vibevideo_internal.offered_models(text, boolean) IS 'the models that rows may name, the attached one first; owner only';
+COMMENT ON FUNCTION vibevideo_internal.offered_models() IS 'the models that rows may name, the attached one first; owner only';
 
 CREATE FUNCTION vibevideo.set_model(endpoint text, allowed boolean DEFAULT NULL, label text DEFAULT NULL, max_prompt int DEFAULT NULL,
 									needs_image boolean DEFAULT NULL, usual_seconds int DEFAULT NULL, check_input text DEFAULT NULL)

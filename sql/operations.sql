@@ -215,7 +215,6 @@ DECLARE
 	namesake name;
 	again text;
 	offered bigint;
-	model constant text = coalesce((SELECT x.model FROM vibevideo.binding x), current_setting('vibevideo.model'));
 BEGIN
 	SELECT x.* INTO b FROM vibevideo.binding x;
 	IF NOT FOUND THEN
@@ -302,7 +301,7 @@ BEGIN
 					 ELSE vibevideo_internal.line('row_security', 'ok', format('the worker writes as %I', t.owner)) END;
 
 	IF b.model_column IS NOT NULL THEN
-		offered = (SELECT count(*) FROM vibevideo_internal.offered_models(model, true));
+		offered = (SELECT count(*) FROM vibevideo_internal.offered_models());
 		RETURN NEXT CASE WHEN offered > 1
 						 THEN vibevideo_internal.line('models', 'ok', format('rows have the choice of %s models', offered))
 						 ELSE vibevideo_internal.line('models', 'warn', format('a row may name its model in %I, but there is no choice', b.model_column),
@@ -331,7 +330,7 @@ BEGIN
 			RETURN NEXT vibevideo_internal.line('input_function', 'fail', SQLERRM, again);
 		END;
 	ELSIF b.image_column IS NULL THEN
-		RETURN QUERY SELECT l.* FROM vibevideo_internal.offered_models(model, b.model_column IS NOT NULL) o
+		RETURN QUERY SELECT l.* FROM vibevideo_internal.offered_models() o
 			CROSS JOIN LATERAL vibevideo_internal.line('image_column', CASE WHEN o.is_default THEN 'fail' ELSE 'warn' END,
 				format('model %s needs an image, and the table was attached without a column for one', o.endpoint),
 				format('SELECT vibevideo.attach(%L, image_column => ''...''), or %s.', b.relation,
@@ -717,10 +716,7 @@ BEGIN
 			'SELECT vibevideo.attach(..., tenant_column => ''...'') names the column that says which tenant a row is of.');
 	END IF;
 	IF limits.spend THEN
-		FOR wanted IN
-			SELECT o.endpoint FROM (SELECT) one LEFT JOIN vibevideo.binding b ON true
-			CROSS JOIN LATERAL vibevideo_internal.offered_models(coalesce(b.model, current_setting('vibevideo.model')), b.model_column IS NOT NULL) o
-		LOOP
+		FOR wanted IN SELECT o.endpoint FROM vibevideo_internal.offered_models() o LOOP
 			price = vibevideo_internal.estimate(wanted, '{}');
 			CONTINUE WHEN price.cost_usd IS NOT NULL;
 			RETURN NEXT vibevideo_internal.line('price', 'warn',

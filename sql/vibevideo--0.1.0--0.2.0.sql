@@ -223,10 +223,7 @@ BEGIN
 			'SELECT vibevideo.attach(..., tenant_column => ''...'') names the column that says which tenant a row is of.');
 	END IF;
 	IF limits.spend THEN
-		FOR wanted IN
-			SELECT o.endpoint FROM (SELECT) one LEFT JOIN vibevideo.binding b ON true
-			CROSS JOIN LATERAL vibevideo_internal.offered_models(coalesce(b.model, current_setting('vibevideo.model')), b.model_column IS NOT NULL) o
-		LOOP
+		FOR wanted IN SELECT o.endpoint FROM vibevideo_internal.offered_models() o LOOP
 			price = vibevideo_internal.estimate(wanted, '{}');
 			CONTINUE WHEN price.cost_usd IS NOT NULL;
 			RETURN NEXT vibevideo_internal.line('price', 'warn',
@@ -3444,7 +3441,6 @@ DECLARE
 	namesake name;
 	again text;
 	offered bigint;
-	model constant text = coalesce((SELECT x.model FROM vibevideo.binding x), current_setting('vibevideo.model'));
 BEGIN
 	SELECT x.* INTO b FROM vibevideo.binding x;
 	IF NOT FOUND THEN
@@ -3531,7 +3527,7 @@ BEGIN
 					 ELSE vibevideo_internal.line('row_security', 'ok', format('the worker writes as %I', t.owner)) END;
 
 	IF b.model_column IS NOT NULL THEN
-		offered = (SELECT count(*) FROM vibevideo_internal.offered_models(model, true));
+		offered = (SELECT count(*) FROM vibevideo_internal.offered_models());
 		RETURN NEXT CASE WHEN offered > 1
 						 THEN vibevideo_internal.line('models', 'ok', format('rows have the choice of %s models', offered))
 						 ELSE vibevideo_internal.line('models', 'warn', format('a row may name its model in %I, but there is no choice', b.model_column),
@@ -3560,7 +3556,7 @@ BEGIN
 			RETURN NEXT vibevideo_internal.line('input_function', 'fail', SQLERRM, again);
 		END;
 	ELSIF b.image_column IS NULL THEN
-		RETURN QUERY SELECT l.* FROM vibevideo_internal.offered_models(model, b.model_column IS NOT NULL) o
+		RETURN QUERY SELECT l.* FROM vibevideo_internal.offered_models() o
 			CROSS JOIN LATERAL vibevideo_internal.line('image_column', CASE WHEN o.is_default THEN 'fail' ELSE 'warn' END,
 				format('model %s needs an image, and the table was attached without a column for one', o.endpoint),
 				format('SELECT vibevideo.attach(%L, image_column => ''...''), or %s.', b.relation,
@@ -4557,21 +4553,23 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION vibevideo_internal.price_words(text) IS 'what videos of a model cost, in words, null if that is not known; owner only';
 
--- The attached model and, if rows have a choice, those that are allowed.
-CREATE FUNCTION vibevideo_internal.offered_models(attached text, choice boolean, OUT endpoint text, OUT label text, OUT price text,
-												  OUT usual_seconds int, OUT needs_image boolean, OUT max_prompt int, OUT is_default boolean)
+-- The attached model, or what it would be, and those that are allowed if rows have a
+-- choice.
+CREATE FUNCTION vibevideo_internal.offered_models(OUT endpoint text, OUT label text, OUT price text, OUT usual_seconds int, OUT needs_image boolean,
+												  OUT max_prompt int, OUT is_default boolean)
 RETURNS SETOF record LANGUAGE sql STABLE ROWS 10 SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	SELECT o.endpoint, coalesce(nullif(m.label, ''), o.endpoint), vibevideo_internal.price_words(o.endpoint),
-		   coalesce(ceil(extract(epoch FROM t.total_p50))::int, m.usual_seconds), coalesce(m.needs_image, false), m.max_prompt,
-		   o.endpoint = offered_models.attached
-	FROM (SELECT offered_models.attached COLLATE "C" AS endpoint
-		  UNION SELECT a.endpoint FROM vibevideo.model a WHERE a.allowed AND offered_models.choice) o
+		   coalesce(ceil(extract(epoch FROM t.total_p50))::int, m.usual_seconds), coalesce(m.needs_image, false), m.max_prompt, o.is_default
+	FROM (SELECT coalesce((SELECT b.model FROM vibevideo.binding b), current_setting('vibevideo.model')) COLLATE "C" AS attached) d
+	CROSS JOIN LATERAL (SELECT d.attached AS endpoint, true AS is_default
+						UNION ALL SELECT a.endpoint, false FROM vibevideo.binding b CROSS JOIN vibevideo.model a
+						WHERE b.model_column IS NOT NULL AND a.allowed AND a.endpoint <> d.attached) o
 	LEFT JOIN vibevideo.model m ON m.endpoint = o.endpoint
 	LEFT JOIN vibevideo.typical t ON t.model = o.endpoint
 	ORDER BY 7 DESC, 2, 1;
 END;
-COMMENT ON FUNCTION vibevideo_internal.offered_models(text, boolean) IS 'the models that rows may name, the attached one first; owner only';
+COMMENT ON FUNCTION vibevideo_internal.offered_models() IS 'the models that rows may name, the attached one first; owner only';
 
 CREATE FUNCTION vibevideo.set_model(endpoint text, allowed boolean DEFAULT NULL, label text DEFAULT NULL, max_prompt int DEFAULT NULL,
 									needs_image boolean DEFAULT NULL, usual_seconds int DEFAULT NULL, check_input text DEFAULT NULL)
@@ -9632,7 +9630,7 @@ DECLARE
 		'vibevideo_internal.schema_target(jsonb, text), vibevideo_internal.objection_to(jsonb, jsonb, jsonb, text, int, int), '
 		'vibevideo_internal.is_endpoint(text), vibevideo_internal.check_endpoint(text), vibevideo_internal.objection_to_input(text, jsonb), vibevideo_internal.platform(text, text), vibevideo_internal.ask_platform(text, text), '
 		'vibevideo.sync_schema(text), vibevideo_internal.names_model(oid), vibevideo_internal.check_model_column(regclass, name), '
-		'vibevideo_internal.price_words(text), vibevideo_internal.offered_models(text, boolean), '
+		'vibevideo_internal.price_words(text), vibevideo_internal.offered_models(), '
 		'vibevideo.set_model(text, boolean, text, int, boolean, int, text)';
 	everybody constant text = concat_ws(', ', 'PUBLIC',
 										(SELECT string_agg(quote_ident(r.rolname), ', ') FROM pg_roles r

@@ -17,7 +17,7 @@ PG_FUNCTION_INFO_V1(vibevideo_models);
 
 static Statement list_models = {
 	"SELECT o.endpoint, o.label, o.price, o.usual_seconds, o.needs_image, o.max_prompt, o.is_default"
-	" FROM vibevideo_internal.offered_models($1, $2) o"};
+	" FROM vibevideo_internal.offered_models() o"};
 
 /*----------
  * vibevideo_models() returns table: without a column for it rows have no choice,
@@ -29,16 +29,13 @@ vibevideo_models(PG_FUNCTION_ARGS)
 {
 	Tuplestorestate *result;
 	Binding binding;
-	Args args = {0};
 	uint64 found;
 
 	InitMaterializedSRF(fcinfo, 0);
 	result = ((ReturnSetInfo *) fcinfo->resultinfo)->setResult;
 	StatementConnect();
 	BindingRequire(&binding, false);
-	ArgText(&args, binding.model);
-	ArgBool(&args, binding.model_column != NULL);
-	found = StatementRead(&list_models, &args);
+	found = StatementRead(&list_models, NULL);
 	for (uint64 i = 0; i < found; i++)
 		tuplestore_puttuple(result, SPI_tuptable->vals[i]);
 	SPI_finish();

@@ -217,7 +217,7 @@ StorageProbeAccess(void)
  *----------
  */
 
-/* Recent videos of the model that is used here. */
+/* Recent videos of the models that are used here. */
 typedef struct VideoSizes
 {
 	int64 videos;
@@ -229,7 +229,7 @@ typedef struct VideoSizes
 static Statement measure_videos = {
 	"SELECT count(*), count(*) FILTER (WHERE v.bytes_total > $1), max(v.bytes_total)"
 	" FROM (SELECT j.model, j.bytes_total FROM vibevideo.job j ORDER BY j.job_id DESC LIMIT 1000) v"
-	" WHERE v.bytes_total > 0 AND v.model = COALESCE((SELECT b.model FROM vibevideo.binding b), $2)"};
+	" WHERE v.bytes_total > 0 AND v.model = ANY (ARRAY(SELECT o.endpoint FROM vibevideo_internal.offered_models() o))"};
 
 static void
 MeasureVideos(int64 limit, VideoSizes *sizes)
@@ -237,7 +237,6 @@ MeasureVideos(int64 limit, VideoSizes *sizes)
 	Args args = {0};
 
 	ArgInt8(&args, limit);
-	ArgText(&args, vv_model);
 	StatementRun(&measure_videos, &args);
 	sizes->videos = ResultInt(0, 1, 0);
 	sizes->larger = ResultInt(0, 2, 0);

@@ -88,7 +88,12 @@ sub said
 	is(sql($node, 'SELECT video_generation_status FROM private.vibelogs WHERE id = 9'), 'queued', 'and its row is written');
 	sql($node, 'REVOKE UPDATE (video_url) ON private.vibelogs FROM row_owner');
 	is((sql_error($node, 'SELECT vibevideo_submit(8)'))[0], '55000', 'one of them missing is not');
-	sql($node, 'GRANT ALL ON private.vibelogs TO row_owner');
+	sql($node, 'GRANT UPDATE (video_url) ON private.vibelogs TO row_owner; ALTER TABLE private.vibelogs ADD kind text; GRANT SELECT (kind) ON private.vibelogs TO row_owner');
+	sql($node, q{SELECT vibevideo.attach('private.vibelogs', model_column => 'kind'); REVOKE SELECT (kind) ON private.vibelogs FROM row_owner});
+	is((sql_error($node, 'SELECT vibevideo_submit(8)'))[0], '55000', 'nor is one that cannot be read');
+	like(check('row_security'), qr/^fail\|.*SELECT on private/, 'check_config says it');
+	is((sql_error($node, q{SELECT vibevideo.attach('private.vibelogs')}))[0], '55000', 'and so does attach');
+	sql($node, q{GRANT ALL ON private.vibelogs TO row_owner; SELECT vibevideo.attach('private.vibelogs', model_column => '')});
 
 	sql($node, sprintf($function, 'private', 'private'));
 	my ($refused, $error) = sql_error($node, q{SELECT vibevideo.attach('private.vibelogs', input_function => 'input')});

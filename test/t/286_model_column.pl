@@ -149,6 +149,22 @@ SQL
 	sql($node, 'ALTER TABLE vibelogs DISABLE ROW LEVEL SECURITY');
 }
 
+# -- a column in which letters' case does not count ---------------------------------------------
+SKIP:
+{
+	skip 'there is no citext', 8 if sql($node, q{SELECT count(*) FROM pg_available_extensions WHERE name = 'citext'}) eq '0';
+	my $id = row('in small letters', uc $SECOND);
+
+	sql($node, q{CREATE EXTENSION citext; ALTER TABLE vibelogs ALTER video_model TYPE citext; SELECT vibevideo.attach('vibelogs')});
+	refused("SELECT vibevideo_submit('$id')", 'citext: a name in capital letters');
+	name_model($id, $SECOND);
+	is(submit($node, $id)->{status}, 'queued', 'citext: one as it should be');
+	wait_for_status($node, $id, 'completed');
+	is(($fal->renders('in small letters'))[0]{endpoint}, $SECOND, 'citext: is sent so');
+	is(sql($node, "SELECT cost_usd FROM vibevideo.job WHERE vibelog_id = '$id'"), '0.28', 'citext: at its price');
+	sql($node, q{ALTER TABLE vibelogs ALTER video_model TYPE text; DROP EXTENSION citext});
+}
+
 # -- accepted, then withdrawn -------------------------------------------------------------------
 {
 	my $waits = row('withdrawn: waits', $SECOND);
