@@ -119,8 +119,8 @@ CREATE SEQUENCE vibevideo_internal.refund_seq START 1000001;
 -- Finds a day's jobs; as good as free to keep, since jobs come in that order.
 CREATE INDEX job_created ON vibevideo.job USING brin (created_at);
 
--- Refuses a user_column that is not there; NULL is none.
-CREATE FUNCTION vibevideo_internal.check_user_column(relation regclass, user_column name)
+-- Refuses a user_column, or a tenant_column, that is not there; NULL is none.
+CREATE FUNCTION vibevideo_internal.check_user_column(relation regclass, user_column name, option text)
 RETURNS void LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	fits boolean;
@@ -137,16 +137,16 @@ BEGIN
 		RAISE EXCEPTION USING
 			ERRCODE = 'undefined_column',
 			MESSAGE = format('table %s has no column "%s"', relation, user_column),
-			HINT = 'Check user_column. Names are case-sensitive here.';
+			HINT = format('Check %s. Names are case-sensitive here.', option);
 	ELSIF NOT fits THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'datatype_mismatch',
 			MESSAGE = format('column "%s" of %s has type %s', user_column, relation, found_type),
-			HINT = 'user_column must hold a single value, as a uuid, a text or a number.';
+			HINT = format('%s must hold a single value, as a uuid, a text or a number.', option);
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION vibevideo_internal.check_user_column(regclass, name) IS 'refuses a user_column that is not there or cannot name a user; owner only';
+COMMENT ON FUNCTION vibevideo_internal.check_user_column(regclass, name, text) IS 'refuses a user_column or a tenant_column that is not there or cannot name anybody; owner only';
 
 -- The limits that count for a job of a user, a tenant and a model, NULL where there is
 -- none: in the order in which they are looked at.  Of whom nobody knows only the rest

@@ -244,6 +244,7 @@ BEGIN
 														 CASE WHEN b.model IS NULL THEN 'model' END,
 														 CASE WHEN b.input_function IS NULL THEN 'input_function' END,
 														 CASE WHEN b.user_column IS NULL THEN 'user_column' END,
+														 CASE WHEN b.tenant_column IS NULL THEN 'tenant_column' END,
 														 CASE WHEN b.model_column IS NULL THEN 'model_column' END,
 														 CASE WHEN NOT b.realtime THEN 'realtime' END), ''))) END;
 	again = format('SELECT vibevideo.attach(%L) again; name what has changed, other options stay.', b.relation);

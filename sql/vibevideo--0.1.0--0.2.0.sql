@@ -85,6 +85,7 @@ DROP FUNCTION vibevideo_internal.counted_jobs(text, text);
 DROP FUNCTION vibevideo_internal.till_room(vibevideo_internal.till, numeric, numeric, date);
 DROP FUNCTION vibevideo_internal.take_budget(text, numeric, numeric);
 DROP FUNCTION vibevideo_internal.next_day();
+DROP FUNCTION vibevideo_internal.check_user_column(regclass, name);
 -- nor may what others were granted on these: now it takes vibevideo.grant_access
 DROP FUNCTION vibevideo.resolve(bigint, text);
 DROP FUNCTION vibevideo.resume();
@@ -2202,7 +2203,7 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE FUNCTION vibevideo_internal.check_user_column(relation regclass, user_column name)
+CREATE OR REPLACE FUNCTION vibevideo_internal.check_user_column(relation regclass, user_column name, option text)
 RETURNS void LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	fits boolean;
@@ -2219,16 +2220,16 @@ BEGIN
 		RAISE EXCEPTION USING
 			ERRCODE = 'undefined_column',
 			MESSAGE = format('table %s has no column "%s"', relation, user_column),
-			HINT = 'Check user_column. Names are case-sensitive here.';
+			HINT = format('Check %s. Names are case-sensitive here.', option);
 	ELSIF NOT fits THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'datatype_mismatch',
 			MESSAGE = format('column "%s" of %s has type %s', user_column, relation, found_type),
-			HINT = 'user_column must hold a single value, as a uuid, a text or a number.';
+			HINT = format('%s must hold a single value, as a uuid, a text or a number.', option);
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION vibevideo_internal.check_user_column(regclass, name) IS 'refuses a user_column that is not there or cannot name a user; owner only';
+COMMENT ON FUNCTION vibevideo_internal.check_user_column(regclass, name, text) IS 'refuses a user_column or a tenant_column that is not there or cannot name anybody; owner only';
 
 CREATE FUNCTION vibevideo_internal.names_user(type oid)
 RETURNS boolean LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
@@ -2310,12 +2311,13 @@ BEGIN ATOMIC
 						   (CASE WHEN (b).input_function IS NULL THEN (b).prompt_column END, NULL::regtype, 'S'::"char"),
 						   (CASE WHEN (b).input_function IS NULL THEN (b).image_column END, NULL::regtype, 'S'::"char"),
 						   ((b).user_column, NULL::regtype, NULL::"char"),
+						   ((b).tenant_column, NULL::regtype, NULL::"char"),
 						   ((b).model_column, NULL::regtype, NULL::"char")) AS wanted(name, type, category)
 	LEFT JOIN pg_attribute a ON a.attrelid = (b).relation AND a.attname = wanted.name AND NOT a.attisdropped
 	LEFT JOIN pg_type t ON t.oid = a.atttypid
 	WHERE wanted.name IS NOT NULL
 	  AND (a.attname IS NULL OR t.typcategory <> wanted.category
-		   OR wanted.name = (b).user_column AND NOT vibevideo_internal.names_user(a.atttypid)
+		   OR wanted.name IN ((b).user_column, (b).tenant_column) AND NOT vibevideo_internal.names_user(a.atttypid)
 		   OR wanted.name = (b).model_column AND NOT vibevideo_internal.names_model(a.atttypid)
 		   -- a domain may refuse a value: that is the row's own trouble
 		   OR coalesce(nullif(CASE WHEN wanted.name <> (b).id_column THEN t.typbasetype END, 0), a.atttypid) <> wanted.type
@@ -2340,7 +2342,8 @@ BEGIN ATOMIC
 		WHERE NOT has_table_privilege(o.oid, c.oid, 'SELECT')
 		  AND EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 					  AND ((b).input_function IS NOT NULL
-						   OR a.attname = ANY (written.names || ARRAY[(b).id_column, (b).prompt_column, (b).image_column, (b).user_column, (b).model_column]))
+						   OR a.attname = ANY (written.names || ARRAY[(b).id_column, (b).prompt_column, (b).image_column, (b).user_column, (b).tenant_column,
+																	   (b).model_column]))
 					  AND NOT has_column_privilege(o.oid, c.oid, a.attnum, 'SELECT'))
 		UNION ALL
 		SELECT 'UPDATE', c.oid::regclass::text
@@ -2362,10 +2365,10 @@ COMMENT ON FUNCTION vibevideo_internal.owner_lacks(vibevideo.binding) IS
 
 CREATE FUNCTION vibevideo_internal.options(b vibevideo.binding)
 RETURNS text LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
-RETURN format('key %I (%s), prompt from %I%s%s%s%s%s%s', (b).id_column, (b).id_type, (b).prompt_column,
+RETURN format('key %I (%s), prompt from %I%s%s%s%s%s%s%s', (b).id_column, (b).id_type, (b).prompt_column,
 			  ', image from ' || quote_ident((b).image_column), ', model ' || (b).model,
 			  ', a row''s model from ' || quote_ident((b).model_column), ', input from ' || (b).input_function,
-			  ', user from ' || quote_ident((b).user_column), CASE WHEN (b).realtime THEN ', reported to Realtime' END);
+			  ', user from ' || quote_ident((b).user_column), ', tenant from ' || quote_ident((b).tenant_column), CASE WHEN (b).realtime THEN ', reported to Realtime' END);
 COMMENT ON FUNCTION vibevideo_internal.options(vibevideo.binding) IS 'what the table was attached with, for people; owner only';
 
 CREATE FUNCTION vibevideo_internal.option_changes(before vibevideo.binding, after vibevideo.binding)
@@ -2379,7 +2382,8 @@ BEGIN ATOMIC
 				 (5, 'input_function', (before).input_function, (after).input_function),
 				 (6, 'user_column', (before).user_column::text, (after).user_column::text),
 				 (7, 'realtime', (before).realtime::text, (after).realtime::text),
-				 (8, 'model_column', (before).model_column::text, (after).model_column::text)) AS o(nth, name, before, after)
+				 (8, 'model_column', (before).model_column::text, (after).model_column::text),
+				 (9, 'tenant_column', (before).tenant_column::text, (after).tenant_column::text)) AS o(nth, name, before, after)
 	WHERE o.before IS DISTINCT FROM o.after;
 END;
 COMMENT ON FUNCTION vibevideo_internal.option_changes(vibevideo.binding, vibevideo.binding) IS
@@ -2485,7 +2489,8 @@ COMMENT ON FUNCTION vibevideo_internal.adopt_jobs(regclass, regclass) IS
 CREATE FUNCTION vibevideo.attach(relation regclass, id_column name DEFAULT NULL, prompt_column name DEFAULT NULL,
 								 image_column name DEFAULT NULL, model text DEFAULT NULL,
 								 input_function text DEFAULT NULL, user_column name DEFAULT NULL,
-								 realtime boolean DEFAULT NULL, adopt regclass DEFAULT NULL, model_column name DEFAULT NULL)
+								 realtime boolean DEFAULT NULL, adopt regclass DEFAULT NULL, model_column name DEFAULT NULL,
+								 tenant_column name DEFAULT NULL)
 RETURNS text LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	small_enough constant bigint = 64 * 1024 * 1024;
@@ -2563,7 +2568,12 @@ BEGIN
 		IF after.image_column IS NOT NULL AND (after.input_function IS NULL OR image_column IS NOT NULL) THEN
 			PERFORM vibevideo_internal.check_text_column(relation, after.image_column, 'image_column');
 		END IF;
-		PERFORM vibevideo_internal.check_user_column(relation, after.user_column);
+		PERFORM vibevideo_internal.check_user_column(relation, after.user_column, 'user_column');
+		after.tenant_column = vibevideo_internal.option(tenant_column, before.tenant_column);
+		IF tenant_column IS NULL THEN
+			PERFORM vibevideo_internal.check_kept_column(relation, after.tenant_column, 'tenant_column');
+		END IF;
+		PERFORM vibevideo_internal.check_user_column(relation, after.tenant_column, 'tenant_column');
 		after.model_column = vibevideo_internal.option(model_column, before.model_column);
 		IF model_column IS NULL THEN
 			PERFORM vibevideo_internal.check_kept_column(relation, after.model_column, 'model_column');
@@ -2583,16 +2593,16 @@ BEGIN
 		build = vibevideo_internal.add_index(relation, big);
 
 		INSERT INTO vibevideo.binding AS b (relation, id_column, id_type, prompt_column, image_column, model,
-											input_function, user_column, model_column, realtime, build_index,
+											input_function, user_column, tenant_column, model_column, realtime, build_index,
 											system_identifier, database_oid, timeline)
 		SELECT attach.relation, after.id_column, after.id_type, after.prompt_column, after.image_column, after.model,
-			   after.input_function, after.user_column, after.model_column, after.realtime, build, i.system_identifier, i.database_oid, i.timeline
+			   after.input_function, after.user_column, after.tenant_column, after.model_column, after.realtime, build, i.system_identifier, i.database_oid, i.timeline
 		FROM vibevideo_internal.identity() i
 		ON CONFLICT (only_one) DO UPDATE SET
 			relation = EXCLUDED.relation, id_column = EXCLUDED.id_column, id_type = EXCLUDED.id_type,
 			prompt_column = EXCLUDED.prompt_column, image_column = EXCLUDED.image_column, model = EXCLUDED.model,
-			input_function = EXCLUDED.input_function, user_column = EXCLUDED.user_column, model_column = EXCLUDED.model_column,
-			realtime = EXCLUDED.realtime, build_index = EXCLUDED.build_index
+			input_function = EXCLUDED.input_function, user_column = EXCLUDED.user_column, tenant_column = EXCLUDED.tenant_column,
+			model_column = EXCLUDED.model_column, realtime = EXCLUDED.realtime, build_index = EXCLUDED.build_index
 		WHERE b.only_one
 		RETURNING b.* INTO after;
 		SELECT l.* INTO lacks FROM vibevideo_internal.owner_lacks(after) l;
@@ -2650,7 +2660,7 @@ BEGIN
 	RETURN format('%s is attached: %s', relation, vibevideo_internal.options(after));
 END
 $$;
-COMMENT ON FUNCTION vibevideo.attach(regclass, name, name, name, text, text, name, boolean, regclass, name) IS
+COMMENT ON FUNCTION vibevideo.attach(regclass, name, name, name, text, text, name, boolean, regclass, name, name) IS
 'Makes a table of the app the one whose rows become videos, and adds the columns about them where they are
   missing.
 Call it again at any time to change options: one that is not named, or is NULL, stays as it is; an empty
@@ -2672,6 +2682,7 @@ adopt: another table that this one takes the place of, with the same rows: its j
   dropped table is given by its number, as check_config shows it; default: none.
 model_column: the text or enum column in which a row may name its model: the attached one, or one that is allowed in
   vibevideo.model; default: none, all rows have the attached one.
+tenant_column: the column that says which tenant''s video it is, for the limits; default: none.
 Returns a sentence that says what is attached, with which options. Waits for locks as long as lock_timeout
   says, 5 seconds if that is 0.
 Errors: 42P01, 42809, 42501, 0A000 this cannot be attached; 42P16 no single key, or a column of ours is NOT
@@ -2724,8 +2735,8 @@ BEGIN
 							active, b.relation),
 			HINT = format('SELECT vibevideo.attach(%L), or attach the table that takes its place with adopt => %L.', b.relation, b.relation);
 	END IF;
-	IF (b.image_column, b.model, b.input_function, b.user_column, b.model_column)
-	   IS DISTINCT FROM (NULL::name, NULL::text, NULL::text, NULL::name, NULL::name)
+	IF (b.image_column, b.model, b.input_function, b.user_column, b.tenant_column, b.model_column)
+	   IS DISTINCT FROM (NULL::name, NULL::text, NULL::text, NULL::name, NULL::name, NULL::name)
 	   OR b.realtime
 	THEN
 		RAISE NOTICE USING
@@ -3470,6 +3481,7 @@ BEGIN
 														 CASE WHEN b.model IS NULL THEN 'model' END,
 														 CASE WHEN b.input_function IS NULL THEN 'input_function' END,
 														 CASE WHEN b.user_column IS NULL THEN 'user_column' END,
+														 CASE WHEN b.tenant_column IS NULL THEN 'tenant_column' END,
 														 CASE WHEN b.model_column IS NULL THEN 'model_column' END,
 														 CASE WHEN NOT b.realtime THEN 'realtime' END), ''))) END;
 	again = format('SELECT vibevideo.attach(%L) again; name what has changed, other options stay.', b.relation);
@@ -9584,7 +9596,7 @@ DECLARE
 		'vibevideo_internal.options(vibevideo.binding), vibevideo_internal.option_changes(vibevideo.binding, vibevideo.binding), '
 		'vibevideo_internal.option(text, text), vibevideo_internal.check_kept_column(regclass, name, text), vibevideo_internal.other_tables(), '
 		'vibevideo_internal.adopt_jobs(regclass, regclass), vibevideo.cancel(bigint), vibevideo.retry(bigint), vibevideo_internal.sequences_behind(), '
-		'vibevideo_internal.advance_sequences(), vibevideo.attach(regclass, name, name, name, text, text, name, boolean, regclass, name), '
+		'vibevideo_internal.advance_sequences(), vibevideo.attach(regclass, name, name, name, text, text, name, boolean, regclass, name, name), '
 		'vibevideo_internal.sent_for_nobody(text), vibevideo_internal.take_slot(text, text, int, bigint, int), '
 		'vibevideo_internal.take_orphans_share(vibevideo.job), vibevideo_internal.put_back(text, text, numeric, timestamptz), '
 		'vibevideo_internal.settle_counted(text, text), vibevideo_internal.counted_till(bigint), vibevideo_internal.drop_outdated(text, text), '
@@ -9593,7 +9605,7 @@ DECLARE
 		'vibevideo_internal.base_price(text, timestamptz), '
 		'vibevideo_internal.settled_cost(text, jsonb, timestamptz, boolean, numeric, bigint), '
 		'vibevideo_internal.model_changing(), '
-		'vibevideo_internal.limits_for(text, text, text), vibevideo_internal.budgets(vibevideo.limit), vibevideo_internal.begin_of(text, timestamptz), '
+		'vibevideo_internal.check_user_column(regclass, name, text), vibevideo_internal.limits_for(text, text, text), vibevideo_internal.budgets(vibevideo.limit), vibevideo_internal.begin_of(text, timestamptz), '
 		'vibevideo_internal.share(text, numeric, boolean), vibevideo_internal.is_of(text, text, text, text), vibevideo_internal.counted_jobs(text, timestamptz), '
 		'vibevideo_internal.used_of(text, text, timestamptz), vibevideo_internal.till_room(vibevideo_internal.till, numeric, numeric, timestamptz), '
 		'vibevideo_internal.drop_tills(text, text), vibevideo_internal.take_budget(text, text, numeric, numeric), vibevideo_internal.budget_name(text), '

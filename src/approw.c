@@ -255,6 +255,7 @@ AppRowInputSql(const Binding *binding)
 	appendStringInfo(&sql, ", %s", TextOf(binding->user_column));
 	/* more than a model's name can have is not one */
 	appendStringInfo(&sql, ", pg_catalog.left(%s, %d)", TextOf(binding->model_column), FAL_PATH_SIZE);
+	appendStringInfo(&sql, ", NULLIF(%s, '')", TextOf(binding->tenant_column));
 	appendStringInfo(&sql, " FROM %s t WHERE t.%s OPERATOR(pg_catalog.=) $1",
 					 binding->relation, binding->id_column);
 	return sql.data;
@@ -286,6 +287,7 @@ AppRowReadInput(const Binding *binding, const char *sql, JobNew *job)
 	job->bears = ResultKeepText(0, 2);
 	user = ResultKeepText(0, 3);
 	job->model = ResultKeepText(0, 4);
+	job->tenant = ResultKeepText(0, 5);
 	if (user)
 		job->user = user;
 	SPI_freetuptable(SPI_tuptable);

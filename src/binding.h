@@ -21,12 +21,14 @@ typedef struct Binding
 	char *image_column;	  /* NULL if none */
 	char *input_function; /* quoted, schema-qualified; NULL if none */
 	char *user_column;	  /* whose video it is; NULL if none */
+	char *tenant_column;  /* which tenant's it is; NULL if none */
 	char *model_column;	  /* which model a row wants; NULL if none */
 	char *key_name;		  /* the same columns unquoted */
 	char *prompt_name;
 	char *image_name;
 	char *user_name;
 	char *model_column_name;
+	char *tenant_name;
 	bool realtime; /* report to Supabase Realtime */
 	char *model;   /* of rows that name none; never NULL */
 	bool build_index;

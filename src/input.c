@@ -253,6 +253,10 @@ CheckUser(const JobNew *job)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("the user of row \"%s\" has an id that is longer than %d bytes", WireShown(job->vibelog_id), MAX_USER_BYTES)));
+	if (job->tenant && strlen(job->tenant) > MAX_USER_BYTES)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the tenant of row \"%s\" is longer than %d bytes", WireShown(job->vibelog_id), MAX_USER_BYTES)));
 }
 
 int

@@ -235,9 +235,9 @@ JobFindCompleted(const Binding *binding, const char *vibelog_id)
  */
 static Statement insert_job = {
 	"INSERT INTO vibevideo.job (vibelog_id, state, model, input, requested_by, lease, leased_by, next_at,"
-	" relation, sent_at, row_dirty, row_bears, attempt)"
+	" relation, sent_at, row_dirty, row_bears, tenant, attempt)"
 	" SELECT $1, $2, $3, $4::jsonb, $5, nextval('vibevideo.lease_seq'),"
-	" CASE WHEN $2 = 'submitting' THEN pg_backend_pid() END, $6, $7, $8, false, $9,"
+	" CASE WHEN $2 = 'submitting' THEN pg_backend_pid() END, $6, $7, $8, false, $9, $10,"
 	" (SELECT COALESCE(max(p.attempt), 0) FROM vibevideo.job p"
 	" WHERE p.relation = $7 AND NOT p.orphan AND p.vibelog_id = $1) + 1"
 	" ON CONFLICT (relation, vibelog_id) WHERE NOT orphan AND state = ANY (" ACTIVE_STATES ") DO NOTHING"
@@ -260,24 +260,25 @@ JobInsert(const Binding *binding, const JobNew *job, const char *state)
 	ArgRelation(&args, binding->relid);
 	ArgTime(&args, sending ? now : 0);
 	ArgText(&args, job->bears);
+	ArgText(&args, job->tenant);
 	StatementRun(&insert_job, &args);
 	return ResultFirstInt();
 }
 
-/* $1 keys, $2 inputs, $3 users, $4 what the rows bear, $5 models */
+/* $1 keys, $2 inputs, $3 users, $4 what the rows bear, $5 models, $6 tenants */
 static Statement insert_jobs = {
-	"INSERT INTO vibevideo.job (vibelog_id, state, model, input, requested_by, lease, next_at, relation, row_dirty, row_bears, attempt)"
-	" SELECT x.vibelog_id, 'pending', x.model, x.input::jsonb, x.requested_by, nextval('vibevideo.lease_seq'), $6, $7, false, x.bears,"
+	"INSERT INTO vibevideo.job (vibelog_id, state, model, input, requested_by, tenant, lease, next_at, relation, row_dirty, row_bears, attempt)"
+	" SELECT x.vibelog_id, 'pending', x.model, x.input::jsonb, x.requested_by, x.tenant, nextval('vibevideo.lease_seq'), $7, $8, false, x.bears,"
 	" (SELECT COALESCE(max(p.attempt), 0) FROM vibevideo.job p"
-	" WHERE p.relation = $7 AND NOT p.orphan AND p.vibelog_id = x.vibelog_id) + 1"
-	" FROM unnest($1, $2, $3, $4, $5) AS x(vibelog_id, input, requested_by, bears, model)"
+	" WHERE p.relation = $8 AND NOT p.orphan AND p.vibelog_id = x.vibelog_id) + 1"
+	" FROM unnest($1, $2, $3, $4, $5, $6) AS x(vibelog_id, input, requested_by, bears, model, tenant)"
 	" ON CONFLICT (relation, vibelog_id) WHERE NOT orphan AND state = ANY (" ACTIVE_STATES ") DO NOTHING"
 	" RETURNING job_id"};
 
 int
 JobInsertMany(const Binding *binding, const JobNew *jobs, int n, int64 *inserted)
 {
-	char **columns[5];
+	char **columns[6];
 	Args args = {0};
 	int done;
 
@@ -290,6 +291,7 @@ JobInsertMany(const Binding *binding, const JobNew *jobs, int n, int64 *inserted
 		columns[2][i] = jobs[i].user;
 		columns[3][i] = jobs[i].bears;
 		columns[4][i] = jobs[i].model;
+		columns[5][i] = jobs[i].tenant;
 	}
 	for (int c = 0; c < lengthof(columns); c++)
 		ArgTexts(&args, columns[c], n);

@@ -110,10 +110,11 @@ BearsRequest(const char *bears)
 typedef struct JobNew
 {
 	char *vibelog_id;
-	char *user;	 /* NULL if not known */
-	char *model; /* the row's, or the attached one */
-	char *input; /* JSON text */
-	char *bears; /* what the row bears now: BEARS_NOTHING and so on */
+	char *user;	  /* NULL if not known */
+	char *tenant; /* NULL if there is none */
+	char *model;  /* the row's, or the attached one */
+	char *input;  /* JSON text */
+	char *bears;  /* what the row bears now: BEARS_NOTHING and so on */
 } JobNew;
 
 /* When the earliest of each kind is due, 0 if there is none. */

@@ -246,7 +246,7 @@ OwnerMay(const Binding *binding, AclMode right, const char *column)
 static bool
 OwnerMayRead(const Binding *binding)
 {
-	const char *read[] = {binding->key_name, binding->prompt_name, binding->image_name, binding->user_name, binding->model_column_name};
+	const char *read[] = {binding->key_name, binding->prompt_name, binding->image_name, binding->user_name, binding->tenant_name, binding->model_column_name};
 	bool may = true;
 
 	if (pg_class_aclcheck(binding->relid, binding->owner, ACL_SELECT) == ACLCHECK_OK)
@@ -453,6 +453,8 @@ TableFitSubmit(const Binding *binding)
 	}
 	if (binding->user_name)
 		RequireName(binding, binding->user_name, "user_column");
+	if (binding->tenant_name)
+		RequireName(binding, binding->tenant_name, "tenant_column");
 	if (binding->model_column_name)
 		RequireModel(binding, binding->model_column_name, "model_column");
 	RequireWritten(binding);

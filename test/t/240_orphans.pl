@@ -353,4 +353,24 @@ sub old_record
 	eval { $session->quit; };
 }
 
+# -- tenants ----------------------------------------------------------------------------------------
+{
+	sql($node, 'ALTER TABLE vibelogs ADD COLUMN team text');
+	sql($node, q{SELECT vibevideo.attach('vibelogs', tenant_column => 'team')});
+	sql($node, 'DELETE FROM vibevideo.limit WHERE true');
+	sql($node, q{INSERT INTO vibevideo.limit (scope, tenant, submits_per_hour, spend_per_month_usd) VALUES ('tenant', 'acme', 1, 100)});
+	my @id = map { new_row($node, "held: team $_") } 1 .. 2;
+	sql($node, q{UPDATE vibelogs SET team = 'acme' WHERE prompt LIKE 'held: team%'});
+	# it stays there until the next has asked
+	$fal->fault('cancel', { kind => 'http', status => 500, body => { detail => 'later' } }, prompt => '^held: team 1$', times => 2);
+	as('gil', "BEGIN; SELECT FROM vibevideo_submit('$id[0]'); ROLLBACK");
+	my ($state, $text) = as('hal', "SELECT vibevideo_submit('$id[1]')");
+	is($state, 'PT429', 'a tenant: another user of it is over the limit');
+	like($text, qr/Limit submits_per_hour of tenant acme is reached/, 'and reads which');
+	wait_for($node, "SELECT tenant, requested_by FROM vibevideo.job WHERE orphan AND vibelog_id = '$id[0]'", 'acme|gil', 'the orphan is of its tenant', hurry => 1);
+	settled('a tenant');
+	is(sql($node, qq{SET request.jwt.claims = '{"sub": "hal"}'; SELECT status FROM vibevideo_submit('$id[1]')}), 'queued', 'once it is cancelled, the next is let in');
+	is(sql($node, q{SELECT kind, sum(used)::float FROM vibevideo_internal.till WHERE who = 'tenant:acme' GROUP BY 1 ORDER BY 1}), "spend_month|0.5\nsubmits_hour|1", 'and only that counts');
+}
+
 done_testing();
