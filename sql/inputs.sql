@@ -237,33 +237,6 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION vibevideo_internal.objection_to_input(text, jsonb) IS 'what a model says against an input, null for nothing; owner only';
 
--- What fal.ai's platform API says of a model: pricing, or model.
-CREATE FUNCTION vibevideo_internal.platform(what text, endpoint text, OUT body text, OUT why text)
-LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'vibevideo_platform';
-COMMENT ON FUNCTION vibevideo_internal.platform(text, text) IS 'asks fal.ai''s platform API about a model, over the network; why there is no answer; owner only';
-
--- The same as jsonb, or an error.
-CREATE FUNCTION vibevideo_internal.ask_platform(what text, endpoint text)
-RETURNS jsonb LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-	said record;
-BEGIN
-	SELECT p.body, p.why INTO said FROM vibevideo_internal.platform(what, endpoint) p;
-	IF said.why IS NULL THEN
-		BEGIN
-			RETURN said.body::jsonb;
-		EXCEPTION WHEN data_exception OR statement_too_complex OR program_limit_exceeded THEN
-			said.why = 'the answer cannot be read: ' || SQLERRM;
-		END;
-	END IF;
-	RAISE EXCEPTION USING
-		ERRCODE = 'connection_exception',
-		MESSAGE = format('fal.ai does not say anything of %s', vibevideo_internal.shown(endpoint)),
-		DETAIL = said.why;
-END
-$$;
-COMMENT ON FUNCTION vibevideo_internal.ask_platform(text, text) IS 'what fal.ai''s platform API says of a model: 08000; owner only';
-
 CREATE FUNCTION vibevideo.sync_schema(endpoint text)
 RETURNS vibevideo.model LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -274,7 +247,7 @@ DECLARE
 BEGIN
 	PERFORM vibevideo_internal.require('operator');
 	PERFORM vibevideo_internal.check_endpoint(endpoint);
-	listed = (SELECT m.v FROM jsonb_path_query(vibevideo_internal.ask_platform('model', endpoint), '$.models[*]') AS m(v)
+	listed = (SELECT m.v FROM jsonb_path_query(vibevideo_internal.ask_platform('models', ARRAY['expand', 'openapi-3.0', 'endpoint_id', endpoint], endpoint), '$.models[*]') AS m(v)
 			  WHERE m.v ->> 'endpoint_id' = endpoint LIMIT 1);
 	openapi = listed -> 'openapi';
 	input = coalesce(jsonb_path_query_first(openapi, '$.paths.*.post.requestBody.content."application/json".schema'),

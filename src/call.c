@@ -179,14 +179,15 @@ CallFalList(HttpEngine *engine, const char *key, const char *model, int64 since,
 }
 
 HttpRequest *
-CallFalPlatform(HttpEngine *engine, FalPlatform what, const char *key, const char *model)
+CallFalPlatform(HttpEngine *engine, const char *key, const char *what, const char *const *query, int n)
 {
 	Call call;
 	char base[BASE_SIZE];
 
 	CallInit(&call, HTTP_GET, vv_poll_timeout, MAX_FAL_RESULT, NULL);
-	CallCheck(&call, FalPlatformUrl(CallBase(vv_fal_api_url, base, sizeof(base)), what, model, call.url, sizeof(call.url)));
+	CallCheck(&call, FalPlatformUrl(CallBase(vv_fal_api_url, base, sizeof(base)), what, query, n, call.url, sizeof(call.url)));
 	FalKey(&call, key);
+	call.spec.wait_limit = 0;
 	return CallSend(&call, engine);
 }
 

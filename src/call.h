@@ -58,8 +58,8 @@ extern HttpRequest *CallFal(HttpEngine *engine, FalCall what, const char *key, c
 /* one page of the account's requests to a model since then (Unix time) */
 extern HttpRequest *CallFalList(HttpEngine *engine, const char *key, const char *model,
 								int64 since, const char *cursor, void *owner);
-/* what the platform API says of a model */
-extern HttpRequest *CallFalPlatform(HttpEngine *engine, FalPlatform what, const char *key, const char *model);
+/* what else the platform API says, see FalPlatformUrl; it may wait for its host for any time */
+extern HttpRequest *CallFalPlatform(HttpEngine *engine, const char *key, const char *what, const char *const *query, int n);
 /* vibevideo.webhook_url, as fal would, but not signed: a check with this number */
 extern HttpRequest *CallWebhook(HttpEngine *engine, uint64 number, HttpAddressFilter accepts);
 extern HttpRequest *CallBucket(HttpEngine *engine, const char *key, StorageKeyForm form, void *owner);

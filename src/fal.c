@@ -1217,19 +1217,58 @@ FalListUrl(const char *base, const char *endpoint, const char *start,
 	return WireAppend(out, size, "&cursor=") && WireAppendEncoded(out, size, cursor, "");
 }
 
-/* https://fal.ai/docs/platform-apis/v1/models and …/v1/models/pricing, November 2026 */
-bool
-FalPlatformUrl(const char *base, FalPlatform what, const char *endpoint, char *out, size_t size)
+/* https://fal.ai/docs/platform-apis/v1/..., November 2026 */
+static const char *
+PlatformPath(const char *what)
 {
-	char path[FAL_PATH_SIZE];
+	static const struct
+	{
+		const char *what;
+		const char *path;
+	} paths[] = {
+		{"pricing", "/models/pricing"},
+		{"models", "/models"},
+		{"usage", "/models/usage"},
+		{"billing-events", "/models/billing-events"},
+		{"billing", "/account/billing"},
+	};
 
-	if (size == 0 || !WireBaseUrlIsValid(base) || !EndpointPath(endpoint, path, sizeof(path)))
+	for (size_t i = 0; i < lengthof(paths); i++)
+		if (strcmp(what, paths[i].what) == 0)
+			return paths[i].path;
+	return NULL;
+}
+
+bool
+FalPlatformUrl(const char *base, const char *what, const char *const *query, int n, char *out, size_t size)
+{
+	const char *path = PlatformPath(what);
+
+	if (size == 0 || path == NULL || n % 2 != 0 || !WireBaseUrlIsValid(base))
 		return false;
 
 	out[0] = '\0';
-	return WireAppend(out, size, base) &&
-		WireAppend(out, size, what == FAL_PLATFORM_PRICING ? "/models/pricing?endpoint_id=" : "/models?expand=openapi-3.0&endpoint_id=") &&
-		WireAppendEncoded(out, size, path, "");
+	if (!WireAppend(out, size, base) || !WireAppend(out, size, path))
+		return false;
+	for (int i = 0; i < n; i += 2)
+	{
+		char endpoint[FAL_PATH_SIZE];
+		const char *name = query[i];
+		const char *value = query[i + 1];
+
+		if (name[0] == '\0' || name[strspn(name, LETTERS "_")] != '\0')
+			return false;
+		if (strcmp(name, "endpoint_id") == 0)
+		{
+			if (!EndpointPath(value, endpoint, sizeof(endpoint)))
+				return false;
+			value = endpoint;
+		}
+		if (!WireAppend(out, size, i == 0 ? "?" : "&") || !WireAppend(out, size, name) ||
+			!WireAppend(out, size, "=") || !WireAppendEncoded(out, size, value, ""))
+			return false;
+	}
+	return true;
 }
 
 bool

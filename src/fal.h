@@ -197,14 +197,12 @@ extern bool FalSubmitUrl(const char *base, const char *endpoint, const char *web
 /* the platform API's list; start is ISO 8601, cursor "" for the first page */
 extern bool FalListUrl(const char *base, const char *endpoint, const char *start,
 					   const char *cursor, char *out, size_t size);
-typedef enum FalPlatform
-{
-	FAL_PLATFORM_PRICING, /* what a unit of a model costs */
-	FAL_PLATFORM_MODEL	  /* whether it is listed, and its OpenAPI document */
-} FalPlatform;
-
-/* what the platform API says of a model */
-extern bool FalPlatformUrl(const char *base, FalPlatform what, const char *endpoint,
+/*
+ * What else the platform API says: what is pricing, models, usage, billing-events
+ * or billing; query has n texts, names and values in turn, not encoded.  False for
+ * another what, a strange name, or a value of endpoint_id that is no endpoint.
+ */
+extern bool FalPlatformUrl(const char *base, const char *what, const char *const *query, int n,
 						   char *out, size_t size);
 extern bool FalRequestUrl(const char *base, const char *endpoint, const char *request_id,
 						  FalCall call, char *out, size_t size);

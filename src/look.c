@@ -19,6 +19,7 @@
 #include "access.h"
 #include "call.h"
 #include "costs.h"
+#include "errand.h"
 #include "guc.h"
 #include "index.h"
 #include "input.h"
@@ -406,6 +407,23 @@ PruneAudit(void *arg)
 	vv_worker.prune_audit_at = NextPrune(look->now, AccessPruneAudit(PRUNE_A_TURN));
 }
 
+/* Another step of the same errand follows at once. */
+static void
+EndErrand(void *look)
+{
+	ErrandEnd();
+	vv_worker.errand_at = 0;
+}
+
+static void
+ChooseErrand(void *arg)
+{
+	Look *look = arg;
+
+	ErrandChoose();
+	vv_worker.errand_at = TimestampTzPlusMilliseconds(look->now, MINUTE_MS);
+}
+
 /*
  * What a typical video takes is of interest when there is a new one, but not each
  * time; a new worker does not know what its predecessor has added.
@@ -538,6 +556,8 @@ LookForWork(Look *look)
 	Do(WORK_THIN, look->now >= vv_worker.thin_at, Thin, look);
 	Do(WORK_COSTS, look->now >= vv_worker.costs_at, AddCosts, look);
 	Do(WORK_PRUNE_AUDIT, look->now >= vv_worker.prune_audit_at, PruneAudit, look);
+	Do(WORK_ERRAND_DONE, ErrandIsAnswered(), EndErrand, look);
+	Do(WORK_ERRAND, ErrandMayBegin() && look->now >= vv_worker.errand_at, ChooseErrand, look);
 }
 
 void
@@ -549,6 +569,8 @@ LookFinish(const Look *look, bool acting)
 		JournalForget();
 		vv_worker.read_journal = look->unsettled;
 	}
+	if (acting)
+		ErrandBegin(vv_worker.engine);
 	PlanNextLook(look->now, &look->due, look->grace_ms);
 	if (JobIsAnythingDue(&look->due) || vv_worker.read_journal || vv_chores[WORK_DUE].failures > 0)
 		vv_worker.idle_since = 0;

@@ -52,6 +52,7 @@
 #include "chore.h"
 #include "compat.h"
 #include "copy.h"
+#include "errand.h"
 #include "guc.h"
 #include "http.h"
 #include "identity.h"
@@ -236,7 +237,10 @@ Work(bool recording, bool looking)
 		if (acting)
 			LookForWork(&look);
 		else
+		{
 			vv_worker.read_journal = vv_worker.store_keys = false; /* what they stand for is kept */
+			ErrandForget();
+		}
 	}
 	CloseTransaction();
 	AfterWork(&look, &batch, recording, looking, acting);
@@ -324,7 +328,7 @@ MoveRequests(void)
 	{
 		if (HttpOwner(request))
 			WorkloadAdvance(HttpOwner(request), request);
-		else if (WebhookReadKeys(request))
+		else if (!ErrandTake(request) && WebhookReadKeys(request))
 			vv_worker.store_keys = true;
 	}
 	for (int i = 0; i < vv_worker.ntasks; i++)
@@ -491,6 +495,7 @@ Turn(void)
 	if (CompatServeProcess())
 	{
 		HttpEngineResize(vv_worker.engine, 2 * vv_max_requests + 2 * vv_max_transfers);
+		vv_worker.errand_at = 0; /* a setting may have sent for one */
 		LookSoon();
 	}
 	if (ShutdownRequestPending)
@@ -507,7 +512,7 @@ Turn(void)
 	recording = RecordIsReady(now);
 	/* recording makes room for new tasks, but after an error jobs are recorded alone */
 	looking = now >= vv_worker.look_at || (vv_worker.store_keys && ChoreMayRun(&vv_chores[WORK_STORE_KEYS], now)) ||
-		(recording && !vv_worker.one_by_one);
+		(ErrandIsAnswered() && ChoreMayRun(&vv_chores[WORK_ERRAND_DONE], now)) || (recording && !vv_worker.one_by_one);
 	if ((recording || looking) && !Work(recording, looking))
 		Retire();
 	if (!ReportProgress())

@@ -37,6 +37,8 @@ Chore vv_chores[WORK_KINDS] = {
 	[WORK_THIN] = {.name = "thinning the rollup", .lock_limit = SHORT},
 	[WORK_COSTS] = {.name = "adding up costs", .lock_limit = SHORT},
 	[WORK_PRUNE_AUDIT] = {.name = "removing old rows of the audit", .lock_limit = SHORT},
+	[WORK_ERRAND_DONE] = {.name = "ending an errand", .lock_limit = SHORT},
+	[WORK_ERRAND] = {.name = "looking for an errand", .lock_limit = SHORT},
 };
 
 void

@@ -34,6 +34,7 @@ typedef struct Worker
 	TimestampTz thin_at;
 	TimestampTz costs_at;
 	TimestampTz prune_audit_at;
+	TimestampTz errand_at;
 	bool recovered;			 /* what a crashed predecessor left behind has been dealt with */
 	bool read_journal;		 /* a transaction with submits may have ended */
 	bool store_keys;		 /* fal's webhook keys have arrived */
@@ -79,6 +80,8 @@ typedef enum WorkKind
 	WORK_THIN,
 	WORK_COSTS,
 	WORK_PRUNE_AUDIT,
+	WORK_ERRAND_DONE,
+	WORK_ERRAND,
 	WORK_KINDS
 } WorkKind;
 

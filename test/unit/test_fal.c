@@ -803,26 +803,43 @@ TestPlatformUrls(void)
 {
 	static const struct
 	{
-		FalPlatform what;
-		const char *url;
-	} calls[] = {
-		{FAL_PLATFORM_PRICING, BASE "/models/pricing?endpoint_id=fal-ai%2Fminimax%2Fvideo-01"},
-		{FAL_PLATFORM_MODEL, BASE "/models?expand=openapi-3.0&endpoint_id=fal-ai%2Fminimax%2Fvideo-01"},
+		const char *what;
+		const char *query[6];
+		int n;
+		const char *url; /* NULL: refused */
+	} cases[] = {
+		{"pricing", {"endpoint_id", "fal-ai/minimax/video-01"}, 2, BASE "/models/pricing?endpoint_id=fal-ai%2Fminimax%2Fvideo-01"},
+		{"models", {"expand", "openapi-3.0", "endpoint_id", "fal-ai/veo3.1", "endpoint_id", "bytedance/x"}, 6, BASE "/models?expand=openapi-3.0&endpoint_id=fal-ai%2Fveo3.1&endpoint_id=bytedance%2Fx"},
+		{"usage", {"start", "2026-11-30T00:00:00Z", "cursor", "a b&c=d"}, 4, BASE "/models/usage?start=2026-11-30T00%3A00%3A00Z&cursor=a%20b%26c%3Dd"},
+		{"billing-events", {"cursor", ""}, 2, BASE "/models/billing-events?cursor="},
+		{"billing", {NULL}, 0, BASE "/account/billing"},
+		{"keys", {NULL}, 0, NULL},
+		{"", {NULL}, 0, NULL},
+		{"billing", {"expand"}, 1, NULL},
+		{"billing", {"", "x"}, 2, NULL},
+		{"billing", {"a=b&c", "x"}, 2, NULL},
+		{"pricing", {"endpoint_id", ""}, 2, NULL},
+		{"pricing", {"endpoint_id", "video-01"}, 2, NULL},
+		{"pricing", {"endpoint_id", "a/b&c=d"}, 2, NULL},
+		{"pricing", {"endpoint_id", "a/../b"}, 2, NULL},
+		{"models", {"endpoint_id", "a/b", "endpoint_id", "a/b c"}, 4, NULL},
 	};
-	static const char *const bad[] = {"", "video-01", "a/b?c=d", "a/b&c=d", "a/../b", "a/b#c", "a/b c"};
-	static const char endpoint[] = "fal-ai/minimax/video-01";
 	char out[512];
 
-	for (size_t i = 0; i < lengthof(calls); i++)
+	for (size_t i = 0; i < lengthof(cases); i++)
 	{
-		CheckTrue(calls[i].url, "built", FalPlatformUrl(BASE, calls[i].what, endpoint, out, sizeof(out)));
-		CheckText(calls[i].url, "url", out, calls[i].url);
-		CheckTrue(calls[i].url, "just fits", FalPlatformUrl(BASE, calls[i].what, endpoint, out, strlen(calls[i].url) + 1));
-		CheckTrue(calls[i].url, "does not fit", !FalPlatformUrl(BASE, calls[i].what, endpoint, out, strlen(calls[i].url)));
+		const char *url = cases[i].url;
+		bool built = FalPlatformUrl(BASE, cases[i].what, cases[i].query, cases[i].n, out, sizeof(out));
+
+		CheckTrue(cases[i].what, url ? "built" : "no url", built == (url != NULL));
+		if (url == NULL)
+			continue;
+		CheckText(url, "url", out, url);
+		CheckTrue(url, "just fits", FalPlatformUrl(BASE, cases[i].what, cases[i].query, cases[i].n, out, strlen(url) + 1));
+		for (size_t size = 0; size <= strlen(url); size++)
+			CheckTrue(url, "does not fit", !FalPlatformUrl(BASE, cases[i].what, cases[i].query, cases[i].n, out, size));
 	}
-	for (size_t i = 0; i < lengthof(bad); i++)
-		CheckTrue(bad[i], "no url", !FalPlatformUrl(BASE, FAL_PLATFORM_MODEL, bad[i], out, sizeof(out)));
-	CheckTrue("base", "with slash", !FalPlatformUrl(BASE "/", FAL_PLATFORM_MODEL, endpoint, out, sizeof(out)));
+	CheckTrue("base", "with slash", !FalPlatformUrl(BASE "/", "billing", NULL, 0, out, sizeof(out)));
 }
 
 static void
