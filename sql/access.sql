@@ -207,7 +207,7 @@ BEGIN
 		IF number >= (other ->> 'vibevideo.submit_timeout')::numeric THEN
 			RETURN 'make it shorter than vibevideo.submit_timeout, which includes it';
 		END IF;
-	WHEN 'vibevideo.fal_key', 'vibevideo.storage_key' THEN
+	WHEN 'vibevideo.fal_key', 'vibevideo.fal_admin_key', 'vibevideo.storage_key' THEN
 		IF setting <> '' THEN
 			RETURN format('keep it in %s, where no file of settings has it', CASE WHEN vault THEN 'Vault or in the server''s environment' ELSE 'the server''s environment' END);
 		END IF;
@@ -278,7 +278,8 @@ FROM (SELECT p.name, current_setting(p.name) AS value, p.boot_val AS default_val
 	  SELECT k.name, CASE WHEN k.source IS NOT NULL THEN '********' ELSE k.setting END, '', k.source, NULL, false, k.setting, k.meaning
 	  FROM (SELECT n.name, n.meaning, CASE WHEN pg_has_role('pg_read_all_settings', 'USAGE') THEN current_setting(n.name) END AS setting,
 				   vibevideo_internal.key_source(n.name) AS source
-			FROM (VALUES ('vibevideo.fal_key', 'fal.ai API key'), ('vibevideo.storage_key', 'Storage key')) AS n(name, meaning)) k) s
+			FROM (VALUES ('vibevideo.fal_key', 'fal.ai API key'), ('vibevideo.fal_admin_key', 'fal.ai API key of scope ADMIN'),
+						 ('vibevideo.storage_key', 'Storage key')) AS n(name, meaning)) k) s
 ORDER BY s.name;
 COMMENT ON VIEW vibevideo.settings IS 'each setting of vibevideo in force in this session, where it comes from, and what would be better';
 COMMENT ON COLUMN vibevideo.settings.name IS 'the setting';

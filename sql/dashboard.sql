@@ -653,8 +653,8 @@ COMMENT ON FUNCTION vibevideo_internal.shown_prices() IS 'vibevideo.price_rule, 
 CREATE FUNCTION vibevideo_internal.shown_settings()
 RETURNS SETOF vibevideo.settings LANGUAGE plpgsql STABLE ROWS 50 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	hidden constant text[] = ARRAY['vibevideo.ca_file', 'vibevideo.fal_key_secret', 'vibevideo.storage_key_secret'];
-	keys constant text[] = ARRAY['vibevideo.fal_key', 'vibevideo.storage_key'];
+	hidden constant text[] = ARRAY['vibevideo.ca_file', 'vibevideo.fal_key_secret', 'vibevideo.fal_admin_key_secret', 'vibevideo.storage_key_secret'];
+	keys constant text[] = ARRAY['vibevideo.fal_key', 'vibevideo.fal_admin_key', 'vibevideo.storage_key'];
 BEGIN
 	PERFORM vibevideo_internal.require('viewer');
 	RETURN QUERY SELECT s.name, CASE WHEN s.name <> ALL (keys) THEN s.value END, s.default_value, CASE WHEN s.name <> ALL (keys) THEN s.source END, NULL::text,

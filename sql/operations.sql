@@ -398,8 +398,8 @@ DECLARE
 	hook constant regprocedure = to_regprocedure('public.vibevideo_webhook(json)');
 	w record;
 BEGIN
-	FOREACH what IN ARRAY ARRAY['fal_key', 'queue', 'storage_key', 'bucket', 'bucket_public', 'bucket_size', 'public_url', 'media_hosts',
-								'webhook', 'broadcasts'] LOOP
+	FOREACH what IN ARRAY ARRAY['fal_key', 'queue', 'fal_admin_key', 'storage_key', 'bucket', 'bucket_public', 'bucket_size', 'public_url',
+								'media_hosts', 'webhook', 'broadcasts'] LOOP
 		BEGIN
 			SELECT what, p.status, p.detail, p.hint INTO answer FROM vibevideo_internal.probe(what) p;
 		EXCEPTION WHEN OTHERS THEN
@@ -437,10 +437,10 @@ COMMENT ON FUNCTION vibevideo_internal.check_services() IS 'part of check_config
 
 -- The API keys, for who asks nobody over the network.
 CREATE FUNCTION vibevideo_internal.check_keys()
-RETURNS SETOF vibevideo_internal.check_line LANGUAGE sql VOLATILE ROWS 2 SET search_path = pg_catalog, pg_temp
+RETURNS SETOF vibevideo_internal.check_line LANGUAGE sql VOLATILE ROWS 3 SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	SELECT k.name, p.status, p.detail, p.hint
-	FROM (VALUES (1, 'fal_key'), (2, 'storage_key')) AS k(nth, name) CROSS JOIN LATERAL vibevideo_internal.probe(k.name) p ORDER BY k.nth;
+	FROM (VALUES (1, 'fal_key'), (2, 'fal_admin_key'), (3, 'storage_key')) AS k(nth, name) CROSS JOIN LATERAL vibevideo_internal.probe(k.name) p ORDER BY k.nth;
 END;
 COMMENT ON FUNCTION vibevideo_internal.check_keys() IS 'part of check_config: whether there are API keys; owner only';
 

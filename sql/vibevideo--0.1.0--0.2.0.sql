@@ -3687,8 +3687,8 @@ DECLARE
 	hook constant regprocedure = to_regprocedure('public.vibevideo_webhook(json)');
 	w record;
 BEGIN
-	FOREACH what IN ARRAY ARRAY['fal_key', 'queue', 'storage_key', 'bucket', 'bucket_public', 'bucket_size', 'public_url', 'media_hosts',
-								'webhook', 'broadcasts'] LOOP
+	FOREACH what IN ARRAY ARRAY['fal_key', 'queue', 'fal_admin_key', 'storage_key', 'bucket', 'bucket_public', 'bucket_size', 'public_url',
+								'media_hosts', 'webhook', 'broadcasts'] LOOP
 		BEGIN
 			SELECT what, p.status, p.detail, p.hint INTO answer FROM vibevideo_internal.probe(what) p;
 		EXCEPTION WHEN OTHERS THEN
@@ -3728,10 +3728,10 @@ COMMENT ON FUNCTION vibevideo_internal.probe(text) IS 'asks fal.ai, Storage, Rea
 
 -- The API keys, for who asks nobody over the network.
 CREATE FUNCTION vibevideo_internal.check_keys()
-RETURNS SETOF vibevideo_internal.check_line LANGUAGE sql VOLATILE ROWS 2 SET search_path = pg_catalog, pg_temp
+RETURNS SETOF vibevideo_internal.check_line LANGUAGE sql VOLATILE ROWS 3 SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	SELECT k.name, p.status, p.detail, p.hint
-	FROM (VALUES (1, 'fal_key'), (2, 'storage_key')) AS k(nth, name) CROSS JOIN LATERAL vibevideo_internal.probe(k.name) p ORDER BY k.nth;
+	FROM (VALUES (1, 'fal_key'), (2, 'fal_admin_key'), (3, 'storage_key')) AS k(nth, name) CROSS JOIN LATERAL vibevideo_internal.probe(k.name) p ORDER BY k.nth;
 END;
 COMMENT ON FUNCTION vibevideo_internal.check_keys() IS 'part of check_config: whether there are API keys; owner only';
 
@@ -5748,7 +5748,7 @@ BEGIN
 		IF number >= (other ->> 'vibevideo.submit_timeout')::numeric THEN
 			RETURN 'make it shorter than vibevideo.submit_timeout, which includes it';
 		END IF;
-	WHEN 'vibevideo.fal_key', 'vibevideo.storage_key' THEN
+	WHEN 'vibevideo.fal_key', 'vibevideo.fal_admin_key', 'vibevideo.storage_key' THEN
 		IF setting <> '' THEN
 			RETURN format('keep it in %s, where no file of settings has it', CASE WHEN vault THEN 'Vault or in the server''s environment' ELSE 'the server''s environment' END);
 		END IF;
@@ -5819,7 +5819,8 @@ FROM (SELECT p.name, current_setting(p.name) AS value, p.boot_val AS default_val
 	  SELECT k.name, CASE WHEN k.source IS NOT NULL THEN '********' ELSE k.setting END, '', k.source, NULL, false, k.setting, k.meaning
 	  FROM (SELECT n.name, n.meaning, CASE WHEN pg_has_role('pg_read_all_settings', 'USAGE') THEN current_setting(n.name) END AS setting,
 				   vibevideo_internal.key_source(n.name) AS source
-			FROM (VALUES ('vibevideo.fal_key', 'fal.ai API key'), ('vibevideo.storage_key', 'Storage key')) AS n(name, meaning)) k) s
+			FROM (VALUES ('vibevideo.fal_key', 'fal.ai API key'), ('vibevideo.fal_admin_key', 'fal.ai API key of scope ADMIN'),
+						 ('vibevideo.storage_key', 'Storage key')) AS n(name, meaning)) k) s
 ORDER BY s.name;
 COMMENT ON VIEW vibevideo.settings IS 'each setting of vibevideo in force in this session, where it comes from, and what would be better';
 COMMENT ON COLUMN vibevideo.settings.name IS 'the setting';
@@ -9334,8 +9335,8 @@ COMMENT ON FUNCTION vibevideo_internal.shown_prices() IS 'vibevideo.price_rule, 
 CREATE FUNCTION vibevideo_internal.shown_settings()
 RETURNS SETOF vibevideo.settings LANGUAGE plpgsql STABLE ROWS 50 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	hidden constant text[] = ARRAY['vibevideo.ca_file', 'vibevideo.fal_key_secret', 'vibevideo.storage_key_secret'];
-	keys constant text[] = ARRAY['vibevideo.fal_key', 'vibevideo.storage_key'];
+	hidden constant text[] = ARRAY['vibevideo.ca_file', 'vibevideo.fal_key_secret', 'vibevideo.fal_admin_key_secret', 'vibevideo.storage_key_secret'];
+	keys constant text[] = ARRAY['vibevideo.fal_key', 'vibevideo.fal_admin_key', 'vibevideo.storage_key'];
 BEGIN
 	PERFORM vibevideo_internal.require('viewer');
 	RETURN QUERY SELECT s.name, CASE WHEN s.name <> ALL (keys) THEN s.value END, s.default_value, CASE WHEN s.name <> ALL (keys) THEN s.source END, NULL::text,

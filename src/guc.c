@@ -20,6 +20,8 @@
 
 char *vv_fal_key = NULL;
 char *vv_fal_key_secret = NULL;
+char *vv_fal_admin_key = NULL;
+char *vv_fal_admin_key_secret = NULL;
 char *vv_proxy;
 char *vv_fal_queue_url = NULL;
 char *vv_fal_api_url = NULL;
@@ -207,6 +209,12 @@ ShowFalKey(void)
 }
 
 static const char *
+ShowFalAdminKey(void)
+{
+	return Hidden(vv_fal_admin_key);
+}
+
+static const char *
 ShowStorageKey(void)
 {
 	return Hidden(vv_storage_key);
@@ -220,6 +228,10 @@ static const StringSetting strings[] = {
 	&vv_fal_key, "", SECRET, CheckKey, ShowFalKey},
 	{"vibevideo.fal_key_secret", "Name of the Vault secret that holds the fal.ai API key.",
 	&vv_fal_key_secret, "fal_key", GUC_SUPERUSER_ONLY, NULL},
+	{"vibevideo.fal_admin_key", "fal.ai API key of scope ADMIN, id:secret, for fal.ai's bill and balance only. Prefer Vault or FAL_ADMIN_KEY in the server's environment.",
+	&vv_fal_admin_key, "", SECRET, CheckKey, ShowFalAdminKey},
+	{"vibevideo.fal_admin_key_secret", "Name of the Vault secret that holds the fal.ai API key of scope ADMIN.",
+	&vv_fal_admin_key_secret, "fal_admin_key", GUC_SUPERUSER_ONLY, NULL},
 	{"vibevideo.proxy", "Proxy for requests to fal.ai and to media hosts; empty means none. Proxy settings in the environment are ignored.",
 	&vv_proxy, "", 0, CheckUrl},
 	{"vibevideo.fal_queue_url", "Base URL of fal.ai's queue.",
@@ -317,7 +329,7 @@ static emit_log_hook_type next_log_hook = NULL;
 static void
 HideKeys(ErrorData *edata)
 {
-	static const char *const keys[] = {"fal_key", "storage_key"};
+	static const char *const keys[] = {"fal_key", "fal_admin_key", "storage_key"};
 	char name[64];
 
 	/* the message id, which is not translated */

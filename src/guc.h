@@ -7,6 +7,8 @@
 
 extern char *vv_fal_key;
 extern char *vv_fal_key_secret;
+extern char *vv_fal_admin_key;
+extern char *vv_fal_admin_key_secret;
 extern char *vv_proxy;
 extern char *vv_fal_queue_url;
 extern char *vv_fal_api_url;

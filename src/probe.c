@@ -160,6 +160,18 @@ ProbeFalKey(void)
 	return Bad(pstrdup("no fal.ai API key"), SecretHint(SECRET_FAL));
 }
 
+/* nothing but the bill and the balance is lost without one */
+static Finding
+ProbeFalAdminKey(void)
+{
+	char key[SECRET_SIZE];
+	const char *source;
+	bool found = SecretRead(SECRET_FAL_ADMIN, key, sizeof(key), &source);
+
+	SecretWipe(key, sizeof(key));
+	return Ok(found ? psprintf("found a key in %s", source) : pstrdup("no key of scope ADMIN: fal.ai's bill and balance are not read"));
+}
+
 static Finding
 ProbeQueue(void)
 {
@@ -286,6 +298,7 @@ static const struct
 } probes[] = {
 	{"fal_key", ProbeFalKey},
 	{"queue", ProbeQueue},
+	{"fal_admin_key", ProbeFalAdminKey},
 	{"storage_key", StorageProbeKey},
 	{"bucket", StorageProbeBucket},
 	{"bucket_public", StorageProbeAccess},

@@ -36,7 +36,9 @@ NamesOf(SecretKind kind)
 {
 	SecretNames names = {"FAL_KEY", "vibevideo.fal_key", vv_fal_key_secret, "<key id>:<key secret>"};
 
-	if (kind == SECRET_STORAGE)
+	if (kind == SECRET_FAL_ADMIN)
+		names = (SecretNames){"FAL_ADMIN_KEY", "vibevideo.fal_admin_key", vv_fal_admin_key_secret, names.form};
+	else if (kind == SECRET_STORAGE)
 		names = (SecretNames){"SUPABASE_SERVICE_ROLE_KEY", "vibevideo.storage_key", vv_storage_key_secret,
 							  vv_storage_kind == STORAGE_KIND_S3 ? "<access key id>:<secret>" : "<service_role key>"};
 	if (names.vault_name == NULL || names.vault_name[0] == '\0' || !OwnerOfVaultIsTrusted())
@@ -93,6 +95,8 @@ ReadEnvironment(SecretKind kind, char *out, size_t size)
 	if (kind == SECRET_STORAGE)
 		return CopyIfSet(getenv("SUPABASE_SERVICE_ROLE_KEY"), out, size) ||
 			CopyIfSet(getenv("SUPABASE_SECRET_KEY"), out, size);
+	if (kind == SECRET_FAL_ADMIN)
+		return CopyIfSet(getenv("FAL_ADMIN_KEY"), out, size);
 	if (CopyIfSet(getenv("FAL_KEY"), out, size))
 		return true;
 	id = getenv("FAL_KEY_ID");
@@ -101,6 +105,21 @@ ReadEnvironment(SecretKind kind, char *out, size_t size)
 		return false;
 	snprintf(out, size, "%s:%s", id, secret);
 	return true;
+}
+
+static const char *
+Setting(SecretKind kind)
+{
+	switch (kind)
+	{
+		case SECRET_FAL:
+			return vv_fal_key;
+		case SECRET_FAL_ADMIN:
+			return vv_fal_admin_key;
+		case SECRET_STORAGE:
+			return vv_storage_key;
+	}
+	return NULL;
 }
 
 static void
@@ -124,7 +143,7 @@ SecretRead(SecretKind kind, char *out, size_t size, const char **source)
 		where = "Vault";
 	else if (ReadEnvironment(kind, out, size))
 		where = "the server's environment";
-	else if (CopyIfSet(kind == SECRET_FAL ? vv_fal_key : vv_storage_key, out, size))
+	else if (CopyIfSet(Setting(kind), out, size))
 		where = "the setting";
 	/* a stray newline is the most common mistake when storing a key */
 	if (where)
@@ -174,12 +193,17 @@ Datum
 vibevideo_key_source(PG_FUNCTION_ARGS)
 {
 	const char *setting = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	SecretKind kind = strcmp(setting, "vibevideo.fal_key") == 0 ? SECRET_FAL : SECRET_STORAGE;
+	SecretKind kind = SECRET_STORAGE;
 	char key[SECRET_SIZE];
 	const char *source;
 
 	if (!has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_SETTINGS))
 		PG_RETURN_NULL();
+	for (int i = SECRET_FAL; i < SECRET_STORAGE; i++)
+	{
+		if (strcmp(setting, NamesOf((SecretKind) i).setting) == 0)
+			kind = (SecretKind) i;
+	}
 	StatementConnect();
 	(void) SecretRead(kind, key, sizeof(key), &source);
 	SPI_finish();

@@ -11,6 +11,7 @@
 typedef enum SecretKind
 {
 	SECRET_FAL,
+	SECRET_FAL_ADMIN, /* fal's bill and balance; sent to nothing but the platform API */
 	SECRET_STORAGE
 } SecretKind;
 

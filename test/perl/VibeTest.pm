@@ -164,7 +164,7 @@ sub vibe_node
 	%conf = (%conf, %{ $options{conf} || {} });
 
 	# ignore keys in the environment of the test machine
-	delete @ENV{qw(FAL_KEY FAL_KEY_ID FAL_KEY_SECRET SUPABASE_SERVICE_ROLE_KEY SUPABASE_SECRET_KEY)};
+	delete @ENV{qw(FAL_KEY FAL_ADMIN_KEY FAL_KEY_ID FAL_KEY_SECRET SUPABASE_SERVICE_ROLE_KEY SUPABASE_SECRET_KEY)};
 	$node->init(%{ $options{init} || {} });
 	$node->append_conf('postgresql.conf',
 		join('', map { "$_ = " . quote_setting($conf{$_}) . "\n" } sort grep { defined $conf{$_} } keys %conf));

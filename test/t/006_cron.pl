@@ -78,7 +78,7 @@ like(sql($node, q{BEGIN; UPDATE cron.job SET username = 'gone'; SELECT status, d
 {
 	my $good = check_config();
 	my %expected = map { $_ => 'ok' } qw(preload worker rhythm table columns constraint index row_security owner api grants
-	  fal_key queue storage_key bucket bucket_public bucket_size media_hosts pg_cron overdue submit_unknown dead_letters unwritten_rows);
+	  fal_key queue fal_admin_key storage_key bucket bucket_public bucket_size media_hosts pg_cron overdue submit_unknown dead_letters unwritten_rows);
 
 	$expected{media_hosts} = 'warn' if $fal->url !~ /^https/;
 	for my $name (sort keys %expected)

@@ -68,7 +68,7 @@ GRANT CREATE ON SCHEMA public TO mallory;
 GRANT CREATE, TEMPORARY ON DATABASE postgres TO mallory;
 CREATE SCHEMA vault;
 CREATE TABLE vault.secrets (name text, secret text);
-INSERT INTO vault.secrets VALUES ('fal_key', 'key-id:key-secret');
+INSERT INTO vault.secrets VALUES ('fal_key', 'key-id:key-secret'), ('fal_admin_key', 'admin-id:admin-key-secret');
 CREATE VIEW vault.decrypted_secrets AS SELECT name, secret AS decrypted_secret FROM vault.secrets;
 GRANT USAGE ON SCHEMA vault TO PUBLIC;
 RESET log_statement;
@@ -123,7 +123,7 @@ BEGIN
 		EXCEPTION WHEN OTHERS THEN NULL;
 		END;
 	END LOOP;
-	FOREACH command IN ARRAY ARRAY['vibevideo.fal_key', 'vibevideo.storage_key'] LOOP
+	FOREACH command IN ARRAY ARRAY['vibevideo.fal_key', 'vibevideo.fal_admin_key', 'vibevideo.storage_key'] LOOP
 		BEGIN
 			IF current_setting(command) !~ '^[*]*\$' THEN
 				got = got || command;
@@ -442,7 +442,7 @@ SQL
 
 # -- our settings ----------------------------------------------------------------------------------------
 {
-	my @names = split /\n/, sql($node, q{SELECT name FROM pg_settings WHERE name LIKE 'vibevideo.%' UNION VALUES ('vibevideo.fal_key'), ('vibevideo.storage_key')});
+	my @names = split /\n/, sql($node, q{SELECT name FROM pg_settings WHERE name LIKE 'vibevideo.%' UNION VALUES ('vibevideo.fal_key'), ('vibevideo.fal_admin_key'), ('vibevideo.storage_key')});
 
 	cmp_ok(scalar(@names), '>', 30, 'there are settings');
 	for my $who ([ mallory => $mallory ], [ customer => $customer ])
@@ -462,9 +462,9 @@ for my $who ([ 'mallory, who may read all settings' => $mallory ], [ 'customer' 
 {
 	my ($name, $session) = @$who;
 	my %ways = (
-		'SHOW' => 'SHOW vibevideo.fal_key', 'SHOW of the other' => 'SHOW vibevideo.storage_key', 'SHOW ALL' => 'SHOW ALL',
+		'SHOW' => 'SHOW vibevideo.fal_key', 'SHOW of the others' => 'SHOW vibevideo.storage_key; SHOW vibevideo.fal_admin_key', 'SHOW ALL' => 'SHOW ALL',
 		'pg_settings' => q{SELECT * FROM pg_catalog.pg_settings WHERE name LIKE 'vibevideo.%'},
-		'current_setting' => q{SELECT pg_catalog.current_setting('vibevideo.fal_key'), pg_catalog.current_setting('vibevideo.storage_key')},
+		'current_setting' => q{SELECT pg_catalog.current_setting('vibevideo.fal_key'), pg_catalog.current_setting('vibevideo.storage_key'), pg_catalog.current_setting('vibevideo.fal_admin_key')},
 		'pg_file_settings' => 'SELECT * FROM pg_catalog.pg_file_settings', 'pg_db_role_setting' => 'SELECT * FROM pg_catalog.pg_db_role_setting',
 		'postgresql.conf' => q{SELECT pg_catalog.pg_read_file('postgresql.conf')},
 		'Vault' => 'SELECT * FROM vault.decrypted_secrets', 'view over jobs' => 'CREATE TEMPORARY VIEW spy AS SELECT * FROM vibevideo.jobs; SELECT * FROM spy',
@@ -533,11 +533,11 @@ for my $who ([ 'mallory' => $mallory ], [ 'customer' => $customer ])
 	# a new key, set without the statement being logged, as one would
 	my $from = log_end();
 
-	sql($node, q{SET log_statement = 'none'; ALTER SYSTEM SET vibevideo.fal_key = 'key-id:other-secret'; ALTER SYSTEM SET vibevideo.storage_key = 'other-secret'; RESET log_statement; SELECT pg_reload_conf()});
-	wait_for($node, q{SELECT count(*) FROM pg_file_settings WHERE name LIKE 'vibevideo.%key' AND setting LIKE '%other' || '-secret' AND applied}, '2', 'new keys are set');
-	wait_until(sub { (() = log_from($from) =~ /parameter "vibevideo\.(?:fal|storage)_key" changed/g) >= 2 }, 'the server has read them');
+	sql($node, q{SET log_statement = 'none'; ALTER SYSTEM SET vibevideo.fal_key = 'key-id:other-secret'; ALTER SYSTEM SET vibevideo.storage_key = 'other-secret'; ALTER SYSTEM SET vibevideo.fal_admin_key = 'admin-id:other-secret'; RESET log_statement; SELECT pg_reload_conf()});
+	wait_for($node, q{SELECT count(*) FROM pg_file_settings WHERE name LIKE 'vibevideo.%key' AND setting LIKE '%other' || '-secret' AND applied}, '3', 'new keys are set');
+	wait_until(sub { (() = log_from($from) =~ /parameter "vibevideo\.(?:fal|fal_admin|storage)_key" changed/g) >= 3 }, 'the server has read them');
 	unlike(log_from($from), $secrets, 'a reload with new keys: no key in the log');
-	like(sql($node, 'SHOW vibevideo.fal_key; SHOW vibevideo.storage_key'), qr/^\*+\n\*+$/, 'not even a superuser is shown them');
+	like(sql($node, 'SHOW vibevideo.fal_key; SHOW vibevideo.storage_key; SHOW vibevideo.fal_admin_key'), qr/^\*+\n\*+\n\*+$/, 'not even a superuser is shown them');
 }
 unlike(log_from(0) =~ s/^.*(?:statement: |STATEMENT: |\t).*$//mgr, $secrets, 'in all of the log: no key');
 is(sql($node, q{SELECT string_agg(rolname, ',') FROM pg_roles WHERE rolsuper}), $boss, 'there is one superuser, as before');

@@ -221,7 +221,7 @@ SQL
 
 # -- where an operator must not put a key ------------------------------------------------------------------------
 sql($node, 'CREATE DATABASE other');
-for my $key ('fal_key', 'storage_key')
+for my $key ('fal_key', 'fal_admin_key', 'storage_key')
 {
 	for my $place ('ALTER DATABASE other', 'ALTER ROLE mallory', 'ALTER ROLE mallory IN DATABASE other', 'ALTER FUNCTION mallory.fire()')
 	{

@@ -271,7 +271,7 @@ my $failed = made_job(%ended, state => "'failed'", error_code => "'internal_erro
 	my $checks = got('vic', 'health');
 	my %line = map { $_->{check_name} => $_ } @$checks;
 
-	is(join(' ', grep { !$line{$_} } qw(preload version worker table grants fal_key storage_key pg_cron limits sequences)), '', 'health: lines about this side of the network');
+	is(join(' ', grep { !$line{$_} } qw(preload version worker table grants fal_key fal_admin_key storage_key pg_cron limits sequences)), '', 'health: lines about this side of the network');
 	is(join(' ', grep { $line{$_} } qw(queue bucket bucket_public bucket_size public_url webhook broadcasts)), '', 'and none about the other');
 	is(join(' ', map { "$_->{check_name}: $_->{detail}" } grep { $_->{status} ne 'ok' } @$checks), '', 'all is well');
 	is($asked->(), $before, 'nobody was asked');

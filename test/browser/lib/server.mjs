@@ -8,7 +8,7 @@ const bindir = () => execFileSync(process.env.PG_CONFIG, ['--bindir'], { encodin
 const quoted = (value) => `'${String(value).replaceAll("'", "''")}'`
 
 // Keys of this machine are not ours, and the server may not find them.
-const FOREIGN = ['FAL_KEY', 'FAL_KEY_ID', 'FAL_KEY_SECRET', 'SUPABASE_SERVICE_ROLE_KEY', 'SUPABASE_SECRET_KEY']
+const FOREIGN = ['FAL_KEY', 'FAL_ADMIN_KEY', 'FAL_KEY_ID', 'FAL_KEY_SECRET', 'SUPABASE_SERVICE_ROLE_KEY', 'SUPABASE_SECRET_KEY']
 
 export class Server {
   constructor(folder) {
