@@ -43,8 +43,9 @@ COMMENT ON FUNCTION vibevideo_internal.ask_platform(text, text[], text, boolean)
  * here and two functions in vibevideo_internal:
  *
  *	NAME_asks(INOUT state jsonb, OUT what text, OUT query text[], OUT admin boolean)
- *		the next question, as platform takes it, and the state that its answer needs; what
- *		is NULL if there is nothing to ask, and then it is called again a minute later
+ *		the next question, as platform takes it, and the state that its answer needs, which
+ *		may be left out; what is NULL if there is nothing to ask, and then it is called
+ *		again a minute later
  *	NAME_hears(state jsonb, status int, said jsonb, why text) RETURNS jsonb
  *		the answer, or why there is none: does something about it, and returns the state
  *		for the next question of the same errand, which follows at once, or NULL, the
@@ -80,7 +81,7 @@ BEGIN
 	FOR e IN SELECT x.* FROM vibevideo_internal.errand x WHERE x.next_at <= now() ORDER BY x.next_at LOOP
 		e.state = CASE WHEN e.tries > 0 AND e.tries % 3 = 0 THEN '{}' ELSE e.state END;
 		BEGIN
-			EXECUTE format('SELECT a.state, a.what, a.query, coalesce(a.admin, false) FROM vibevideo_internal.%I($1) a', e.name || '_asks')
+			EXECUTE format('SELECT to_jsonb(a) -> ''state'', a.what, a.query, coalesce(a.admin, false) FROM vibevideo_internal.%I($1) a', e.name || '_asks')
 			INTO asked, what, query, admin USING e.state;
 			CONTINUE WHEN what IS NULL OR admin AND NOT with_admin;
 			name = e.name;

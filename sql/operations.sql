@@ -538,7 +538,7 @@ BEGIN
 		AND (current_setting('vibevideo.storage_kind') = 'none'
 			 OR w.has_storage_key IS NOT FALSE AND current_setting('vibevideo.storage_url') <> '');
 	-- a place that has just become free is not taken yet
-	sending = fal AND NOT (SELECT b.paused FROM vibevideo.binding b)
+	sending = fal AND NOT (SELECT b.paused FROM vibevideo.binding b) AND (SELECT a.since IS NULL FROM vibevideo_internal.account_wait() a)
 		AND (max_active = 0
 			 OR vibevideo_internal.room_at_fal() > 0
 				AND NOT EXISTS (SELECT FROM vibevideo.job j WHERE j.next_at IS NULL AND j.completed_at > late)
@@ -741,7 +741,7 @@ DECLARE
 	part text;
 	told_by text;
 BEGIN
-	FOREACH part IN ARRAY ARRAY['preload', 'worker', 'table', 'api', 'services', 'cron', 'jobs', 'limits'] LOOP
+	FOREACH part IN ARRAY ARRAY['preload', 'worker', 'table', 'api', 'services', 'fal', 'cron', 'jobs', 'limits'] LOOP
 		IF told_by IS NOT NULL THEN
 			RETURN QUERY SELECT l.* FROM vibevideo_internal.not_checked(part, told_by) l;
 			CONTINUE;

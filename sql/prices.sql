@@ -269,16 +269,6 @@ END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.most_cost(text, jsonb, timestamptz) IS 'what a job with this input costs at most, null if that is not known; owner only';
 
--- What fal.ai's billable unit of an endpoint costs, NULL if that is not known.
-CREATE FUNCTION vibevideo_internal.base_price(endpoint text, at timestamptz)
-RETURNS numeric LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-	SELECT r.unit_price_usd FROM vibevideo.price_rule r
-	WHERE r.endpoint = base_price.endpoint AND r.source = 'fal' AND r.applies = '{}' AND r.valid_from <= base_price.at
-	ORDER BY r.valid_from DESC LIMIT 1;
-END;
-COMMENT ON FUNCTION vibevideo_internal.base_price(text, timestamptz) IS 'what fal.ai''s billable unit of a model costs, null if that is not known; owner only';
-
 /*
  * vibevideo_internal.settled_cost(endpoint, input, at, rendered, units, duration_ms) - what a job
  * has cost, and how that is known.

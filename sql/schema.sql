@@ -521,7 +521,7 @@ RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE
 	WHEN error_code IS NULL THEN NULL
 	WHEN error_code = ANY (ARRAY['content_policy_violation']) THEN 'policy'
-	WHEN error_code = ANY (ARRAY['unauthorized', 'forbidden', 'http_402']) THEN 'balance'
+	WHEN error_code = ANY (ARRAY['unauthorized', 'forbidden', 'http_402', 'balance']) THEN 'balance'
 	WHEN error_code = ANY (ARRAY['limit', 'fal_busy']) THEN 'limit'
 	WHEN error_code = ANY (ARRAY['job_timeout', 'start_timeout', 'timeout', 'stalled', 'too_slow', 'copy_timeout',
 		'startup_timeout', 'request_timeout', 'generation_timeout']) THEN 'time'
@@ -817,6 +817,12 @@ restart_at: when it is started again; NULL if that is not planned.
 cannot_start: whether something keeps it from starting.
 Errors: 55000 library and extension are of different versions.
 For viewers, operators and service_role.';
+
+-- Since when and until when submits wait since fal.ai's account has no money left;
+-- nulls if they do not.
+CREATE FUNCTION vibevideo_internal.account_wait(OUT since timestamptz, OUT until timestamptz, OUT probed boolean)
+LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'vibevideo_account_wait';
+COMMENT ON FUNCTION vibevideo_internal.account_wait() IS 'since when and until when submits wait for money at fal.ai, nulls if they do not; owner only';
 
 -- The library's; the SQL's is in pg_extension.
 CREATE FUNCTION vibevideo_internal.library_version()

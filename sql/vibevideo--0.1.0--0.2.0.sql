@@ -246,7 +246,7 @@ DECLARE
 	part text;
 	told_by text;
 BEGIN
-	FOREACH part IN ARRAY ARRAY['preload', 'worker', 'table', 'api', 'services', 'cron', 'jobs', 'limits'] LOOP
+	FOREACH part IN ARRAY ARRAY['preload', 'worker', 'table', 'api', 'services', 'fal', 'cron', 'jobs', 'limits'] LOOP
 		IF told_by IS NOT NULL THEN
 			RETURN QUERY SELECT l.* FROM vibevideo_internal.not_checked(part, told_by) l;
 			CONTINUE;
@@ -583,129 +583,6 @@ Errors: 22023 no such id can be; PT404 fal.ai does not list it, or says nothing 
 For operators.';
 
 -------------------------------------------------------------------------------
--- Errands
--------------------------------------------------------------------------------
-
-/*
- * vibevideo_internal.platform(what, query, admin) - asks fal.ai's platform API, which says more than
- * what becomes of jobs.
- * what: pricing, models, usage, billing-events or billing; src/fal.c has the paths.
- * query: names and values in turn.
- * admin: with the key of scope ADMIN.
- * Returns HTTP's status, NULL if there was no answer, and the answer as text or why there
- * is none.
- */
-CREATE FUNCTION vibevideo_internal.platform(what text, query text[], admin boolean DEFAULT false, OUT status int, OUT body text, OUT why text)
-LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'vibevideo_platform';
-COMMENT ON FUNCTION vibevideo_internal.platform(text, text[], boolean) IS 'asks fal.ai''s platform API, over the network; why there is no answer; owner only';
-
--- The same as jsonb, or an error; about: of what.
-CREATE FUNCTION vibevideo_internal.ask_platform(what text, query text[], about text, admin boolean DEFAULT false)
-RETURNS jsonb LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-	said record;
-BEGIN
-	SELECT p.body, p.why INTO said FROM vibevideo_internal.platform(what, query, admin) p;
-	IF said.why IS NULL THEN
-		BEGIN
-			RETURN said.body::jsonb;
-		EXCEPTION WHEN data_exception OR statement_too_complex OR program_limit_exceeded THEN
-			said.why = 'the answer cannot be read: ' || SQLERRM;
-		END;
-	END IF;
-	RAISE EXCEPTION USING
-		ERRCODE = 'connection_exception',
-		MESSAGE = format('fal.ai does not say anything of %s', vibevideo_internal.shown(about)),
-		DETAIL = said.why;
-END
-$$;
-COMMENT ON FUNCTION vibevideo_internal.ask_platform(text, text[], text, boolean) IS 'what fal.ai''s platform API says of something: 08000; owner only';
-
-/*
- * What the worker asks the platform API by itself, now and then.  An errand NAME is a row
- * here and two functions in vibevideo_internal:
- *
- *	NAME_asks(INOUT state jsonb, OUT what text, OUT query text[], OUT admin boolean)
- *		the next question, as platform takes it, and the state that its answer needs; what
- *		is NULL if there is nothing to ask, and then it is called again a minute later
- *	NAME_hears(state jsonb, status int, said jsonb, why text) RETURNS jsonb
- *		the answer, or why there is none: does something about it, and returns the state
- *		for the next question of the same errand, which follows at once, or NULL, the
- *		end.  An error undoes what it did, and the question is asked again later.
- *
- * state is {} at first.  After three failures in a row it is {} again, so that what has
- * gone wrong half-way, like a page that is not there any more, is begun anew.
- */
-CREATE TABLE vibevideo_internal.errand (
-	name text COLLATE pg_catalog."C" PRIMARY KEY,
-	every interval NOT NULL,
-	next_at timestamptz NOT NULL DEFAULT pg_catalog.now() OPERATOR(pg_catalog.+) '1 hour',
-	tries int NOT NULL DEFAULT 0,
-	error text,
-	done_at timestamptz,
-	state jsonb NOT NULL DEFAULT '{}'
-);
-COMMENT ON TABLE vibevideo_internal.errand IS 'what the worker asks fal.ai''s platform API now and then: every, next_at; tries that failed in a row and the last error; when it was last done to its end; state between its questions';
-
--- When an errand is tried again that has failed so often: after a minute, two, four...
-CREATE FUNCTION vibevideo_internal.errand_patience(e vibevideo_internal.errand)
-RETURNS interval LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
-RETURN least(e.every, interval '1 minute' * (1 << least(e.tries, 9)));
-COMMENT ON FUNCTION vibevideo_internal.errand_patience(vibevideo_internal.errand) IS 'when an errand is tried again; owner only';
-
--- Its time is put off before it is asked: an answer that never comes delays it, too.
-CREATE FUNCTION vibevideo_internal.next_errand(with_admin boolean, OUT name text, OUT what text, OUT query text[], OUT admin boolean)
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-	e vibevideo_internal.errand;
-	asked jsonb;
-BEGIN
-	FOR e IN SELECT x.* FROM vibevideo_internal.errand x WHERE x.next_at <= now() ORDER BY x.next_at LOOP
-		e.state = CASE WHEN e.tries > 0 AND e.tries % 3 = 0 THEN '{}' ELSE e.state END;
-		BEGIN
-			EXECUTE format('SELECT a.state, a.what, a.query, coalesce(a.admin, false) FROM vibevideo_internal.%I($1) a', e.name || '_asks')
-			INTO asked, what, query, admin USING e.state;
-			CONTINUE WHEN what IS NULL OR admin AND NOT with_admin;
-			name = e.name;
-			e.state = coalesce(asked, e.state);
-		EXCEPTION WHEN OTHERS THEN
-			what = NULL;
-			UPDATE vibevideo_internal.errand x SET error = SQLERRM WHERE x.name = e.name;
-		END;
-		UPDATE vibevideo_internal.errand x
-		SET tries = e.tries + 1, next_at = now() + vibevideo_internal.errand_patience(e), state = e.state
-		WHERE x.name = e.name;
-		EXIT WHEN next_errand.name IS NOT NULL;
-	END LOOP;
-	IF name IS NULL THEN
-		what = NULL;
-	END IF;
-END
-$$;
-COMMENT ON FUNCTION vibevideo_internal.next_errand(boolean) IS 'the errand that is due, which is not due any more then, and what it asks; owner only';
-
-CREATE FUNCTION vibevideo_internal.errand_done(name text, status int, body text, why text)
-RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-	e vibevideo_internal.errand;
-	next jsonb;
-BEGIN
-	SELECT x.* INTO e FROM vibevideo_internal.errand x WHERE x.name = errand_done.name FOR UPDATE;
-	IF NOT FOUND THEN
-		RETURN;
-	END IF;
-	EXECUTE format('SELECT vibevideo_internal.%I($1, $2, $3, $4)', e.name || '_hears') INTO next USING e.state, status, body::jsonb, why;
-	UPDATE vibevideo_internal.errand x
-	SET tries = 0, error = NULL, state = coalesce(next, '{}'), done_at = CASE WHEN next IS NULL THEN now() ELSE e.done_at END,
-		next_at = CASE WHEN next IS NULL THEN now() + e.every ELSE now() END
-	WHERE x.name = e.name;
-EXCEPTION WHEN OTHERS THEN
-	UPDATE vibevideo_internal.errand x SET error = left(SQLERRM, 1000) WHERE x.name = errand_done.name;
-END
-$$;
-COMMENT ON FUNCTION vibevideo_internal.errand_done(text, int, text, text) IS 'hands the answer to an errand on, or why there is none; owner only';
-
--------------------------------------------------------------------------------
 -- Prices
 -------------------------------------------------------------------------------
 
@@ -975,16 +852,6 @@ END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.most_cost(text, jsonb, timestamptz) IS 'what a job with this input costs at most, null if that is not known; owner only';
 
--- What fal.ai's billable unit of an endpoint costs, NULL if that is not known.
-CREATE FUNCTION vibevideo_internal.base_price(endpoint text, at timestamptz)
-RETURNS numeric LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-	SELECT r.unit_price_usd FROM vibevideo.price_rule r
-	WHERE r.endpoint = base_price.endpoint AND r.source = 'fal' AND r.applies = '{}' AND r.valid_from <= base_price.at
-	ORDER BY r.valid_from DESC LIMIT 1;
-END;
-COMMENT ON FUNCTION vibevideo_internal.base_price(text, timestamptz) IS 'what fal.ai''s billable unit of a model costs, null if that is not known; owner only';
-
 /*
  * vibevideo_internal.settled_cost(endpoint, input, at, rendered, units, duration_ms) - what a job
  * has cost, and how that is known.
@@ -1058,6 +925,409 @@ FROM vibevideo.model m WHERE vibevideo_internal.is_endpoint(m.endpoint)
   AND m.price_usd IS DISTINCT FROM (SELECT r.unit_price_usd FROM vibevideo.price_rule r WHERE r.endpoint = m.endpoint AND r.applies = '{}' AND r.unit = 'video');
 ALTER TABLE vibevideo.model DROP COLUMN price_usd;
 COMMENT ON TABLE vibevideo.model IS 'limits of models, and which of them rows may name; an endpoint without a row has none';
+
+-------------------------------------------------------------------------------
+-- Errands
+-------------------------------------------------------------------------------
+
+/*
+ * vibevideo_internal.platform(what, query, admin) - asks fal.ai's platform API, which says more than
+ * what becomes of jobs.
+ * what: pricing, models, usage, billing-events or billing; src/fal.c has the paths.
+ * query: names and values in turn.
+ * admin: with the key of scope ADMIN.
+ * Returns HTTP's status, NULL if there was no answer, and the answer as text or why there
+ * is none.
+ */
+CREATE FUNCTION vibevideo_internal.platform(what text, query text[], admin boolean DEFAULT false, OUT status int, OUT body text, OUT why text)
+LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'vibevideo_platform';
+COMMENT ON FUNCTION vibevideo_internal.platform(text, text[], boolean) IS 'asks fal.ai''s platform API, over the network; why there is no answer; owner only';
+
+-- The same as jsonb, or an error; about: of what.
+CREATE FUNCTION vibevideo_internal.ask_platform(what text, query text[], about text, admin boolean DEFAULT false)
+RETURNS jsonb LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	said record;
+BEGIN
+	SELECT p.body, p.why INTO said FROM vibevideo_internal.platform(what, query, admin) p;
+	IF said.why IS NULL THEN
+		BEGIN
+			RETURN said.body::jsonb;
+		EXCEPTION WHEN data_exception OR statement_too_complex OR program_limit_exceeded THEN
+			said.why = 'the answer cannot be read: ' || SQLERRM;
+		END;
+	END IF;
+	RAISE EXCEPTION USING
+		ERRCODE = 'connection_exception',
+		MESSAGE = format('fal.ai does not say anything of %s', vibevideo_internal.shown(about)),
+		DETAIL = said.why;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.ask_platform(text, text[], text, boolean) IS 'what fal.ai''s platform API says of something: 08000; owner only';
+
+/*
+ * What the worker asks the platform API by itself, now and then.  An errand NAME is a row
+ * here and two functions in vibevideo_internal:
+ *
+ *	NAME_asks(INOUT state jsonb, OUT what text, OUT query text[], OUT admin boolean)
+ *		the next question, as platform takes it, and the state that its answer needs, which
+ *		may be left out; what is NULL if there is nothing to ask, and then it is called
+ *		again a minute later
+ *	NAME_hears(state jsonb, status int, said jsonb, why text) RETURNS jsonb
+ *		the answer, or why there is none: does something about it, and returns the state
+ *		for the next question of the same errand, which follows at once, or NULL, the
+ *		end.  An error undoes what it did, and the question is asked again later.
+ *
+ * state is {} at first.  After three failures in a row it is {} again, so that what has
+ * gone wrong half-way, like a page that is not there any more, is begun anew.
+ */
+CREATE TABLE vibevideo_internal.errand (
+	name text COLLATE pg_catalog."C" PRIMARY KEY,
+	every interval NOT NULL,
+	next_at timestamptz NOT NULL DEFAULT pg_catalog.now() OPERATOR(pg_catalog.+) '1 hour',
+	tries int NOT NULL DEFAULT 0,
+	error text,
+	done_at timestamptz,
+	state jsonb NOT NULL DEFAULT '{}'
+);
+COMMENT ON TABLE vibevideo_internal.errand IS 'what the worker asks fal.ai''s platform API now and then: every, next_at; tries that failed in a row and the last error; when it was last done to its end; state between its questions';
+
+-- When an errand is tried again that has failed so often: after a minute, two, four...
+CREATE FUNCTION vibevideo_internal.errand_patience(e vibevideo_internal.errand)
+RETURNS interval LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+RETURN least(e.every, interval '1 minute' * (1 << least(e.tries, 9)));
+COMMENT ON FUNCTION vibevideo_internal.errand_patience(vibevideo_internal.errand) IS 'when an errand is tried again; owner only';
+
+-- Its time is put off before it is asked: an answer that never comes delays it, too.
+CREATE FUNCTION vibevideo_internal.next_errand(with_admin boolean, OUT name text, OUT what text, OUT query text[], OUT admin boolean)
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	e vibevideo_internal.errand;
+	asked jsonb;
+BEGIN
+	FOR e IN SELECT x.* FROM vibevideo_internal.errand x WHERE x.next_at <= now() ORDER BY x.next_at LOOP
+		e.state = CASE WHEN e.tries > 0 AND e.tries % 3 = 0 THEN '{}' ELSE e.state END;
+		BEGIN
+			EXECUTE format('SELECT to_jsonb(a) -> ''state'', a.what, a.query, coalesce(a.admin, false) FROM vibevideo_internal.%I($1) a', e.name || '_asks')
+			INTO asked, what, query, admin USING e.state;
+			CONTINUE WHEN what IS NULL OR admin AND NOT with_admin;
+			name = e.name;
+			e.state = coalesce(asked, e.state);
+		EXCEPTION WHEN OTHERS THEN
+			what = NULL;
+			UPDATE vibevideo_internal.errand x SET error = SQLERRM WHERE x.name = e.name;
+		END;
+		UPDATE vibevideo_internal.errand x
+		SET tries = e.tries + 1, next_at = now() + vibevideo_internal.errand_patience(e), state = e.state
+		WHERE x.name = e.name;
+		EXIT WHEN next_errand.name IS NOT NULL;
+	END LOOP;
+	IF name IS NULL THEN
+		what = NULL;
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.next_errand(boolean) IS 'the errand that is due, which is not due any more then, and what it asks; owner only';
+
+CREATE FUNCTION vibevideo_internal.errand_done(name text, status int, body text, why text)
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	e vibevideo_internal.errand;
+	next jsonb;
+BEGIN
+	SELECT x.* INTO e FROM vibevideo_internal.errand x WHERE x.name = errand_done.name FOR UPDATE;
+	IF NOT FOUND THEN
+		RETURN;
+	END IF;
+	EXECUTE format('SELECT vibevideo_internal.%I($1, $2, $3, $4)', e.name || '_hears') INTO next USING e.state, status, body::jsonb, why;
+	UPDATE vibevideo_internal.errand x
+	SET tries = 0, error = NULL, state = coalesce(next, '{}'), done_at = CASE WHEN next IS NULL THEN now() ELSE e.done_at END,
+		next_at = CASE WHEN next IS NULL THEN now() + e.every ELSE now() END
+	WHERE x.name = e.name;
+EXCEPTION WHEN OTHERS THEN
+	UPDATE vibevideo_internal.errand x SET error = left(SQLERRM, 1000) WHERE x.name = errand_done.name;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.errand_done(text, int, text, text) IS 'hands the answer to an errand on, or why there is none; owner only';
+
+-------------------------------------------------------------------------------
+-- Prices of fal.ai
+-------------------------------------------------------------------------------
+
+/*
+ * fal.ai has one price of one unit for each endpoint: what the input asks for only
+ * changes how many units are billed.  So its prices are kept apart from the rules, which
+ * estimate: a base price is what billed units cost, and
+ *
+ * - where there are built-in rules, which know what an input does to the price, their
+ *   prices follow the base price, as rules with source fal: by how much it has changed
+ *   since it was first known.  While it has not changed there is nothing to say.
+ * - where there is an operator's rule nothing is done: it is for them to say.
+ * - where there is no rule the base price is the rule, as far as its unit says what an
+ *   input will cost.
+ */
+CREATE TABLE vibevideo.fal_price (
+	endpoint text COLLATE pg_catalog."C" NOT NULL,
+	valid_from timestamptz NOT NULL DEFAULT pg_catalog.now(),
+	unit text NOT NULL,
+	unit_price_usd numeric NOT NULL CHECK (unit_price_usd OPERATOR(pg_catalog.>=) 0 AND unit_price_usd OPERATOR(pg_catalog.<=) 100000),
+	seen_at timestamptz,
+	PRIMARY KEY (endpoint, valid_from)
+);
+COMMENT ON TABLE vibevideo.fal_price IS 'fal.ai''s price list, as far as it was read: a row each price and each change; estimates come from vibevideo.price_rule';
+COMMENT ON COLUMN vibevideo.fal_price.endpoint IS 'fal.ai''s endpoint id';
+COMMENT ON COLUMN vibevideo.fal_price.valid_from IS 'when this price was first read';
+COMMENT ON COLUMN vibevideo.fal_price.unit IS 'what is billed, in fal.ai''s word, as seconds';
+COMMENT ON COLUMN vibevideo.fal_price.unit_price_usd IS 'what one of these costs, in USD; resolution, sound and the like change how many are billed';
+COMMENT ON COLUMN vibevideo.fal_price.seen_at IS 'when somebody took its line out of the inbox, by setting this; NULL: nobody has';
+SELECT pg_catalog.pg_extension_config_dump('vibevideo.fal_price', '');
+
+-- Before the first price that was read it is taken for that.
+CREATE FUNCTION vibevideo_internal.base_price(endpoint text, at timestamptz)
+RETURNS numeric LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT p.unit_price_usd FROM vibevideo.fal_price p WHERE p.endpoint = base_price.endpoint
+	ORDER BY p.valid_from <= base_price.at DESC, CASE WHEN p.valid_from <= base_price.at THEN p.valid_from END DESC, p.valid_from LIMIT 1;
+END;
+COMMENT ON FUNCTION vibevideo_internal.base_price(text, timestamptz) IS 'what fal.ai billed a unit at then, null if that is not known; owner only';
+
+-- fal.ai's word for a unit as one of ours.
+CREATE FUNCTION vibevideo_internal.price_unit(word text)
+RETURNS text LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+RETURN coalesce(substring(lower(btrim(word)) FROM '^(video|second|image|megapixel)s?$'), 'custom');
+COMMENT ON FUNCTION vibevideo_internal.price_unit(text) IS 'what unit of vibevideo.price_rule a word of fal.ai''s means; owner only';
+
+-- The only built-in rule of a model that costs the same whatever is asked for: then its
+-- price was the base price.
+CREATE FUNCTION vibevideo_internal.flat_price(endpoint text, unit text)
+RETURNS numeric LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT max(r.unit_price_usd) FROM vibevideo.price_rule r WHERE r.endpoint = flat_price.endpoint AND r.source = 'built-in'
+	HAVING count(*) = 1 AND bool_and(r.keys = 0 AND r.unit = vibevideo_internal.price_unit(flat_price.unit));
+END;
+COMMENT ON FUNCTION vibevideo_internal.flat_price(text, text) IS 'the built-in price of a model that has one only, in this unit; owner only';
+
+-- Each price of fal.ai's beside the one before it.
+CREATE VIEW vibevideo_internal.price_changes AS
+SELECT p.endpoint, p.valid_from, p.unit, p.unit_price_usd, p.seen_at, lag(p.unit) OVER w AS old_unit,
+	   coalesce(lag(p.unit_price_usd) OVER w, vibevideo_internal.flat_price(p.endpoint, p.unit)) AS old_price_usd,
+	   first_value(p.unit) OVER w AS first_unit,
+	   coalesce(vibevideo_internal.flat_price(p.endpoint, p.unit), first_value(p.unit_price_usd) OVER w) AS first_price_usd,
+	   row_number() OVER (PARTITION BY p.endpoint ORDER BY p.valid_from DESC) AS nth
+FROM vibevideo.fal_price p
+WINDOW w AS (PARTITION BY p.endpoint ORDER BY p.valid_from);
+COMMENT ON VIEW vibevideo_internal.price_changes IS 'vibevideo.fal_price with what was known before: just before, and at first; nth counts from the newest';
+
+/*
+ * Brings the rules with source fal of an endpoint up to its newest base price.  They are
+ * compared with what they should be, not with what they were made from: so a rule that
+ * is missing, or was made when there was no built-in one, is made good.
+ */
+CREATE FUNCTION vibevideo_internal.follow_price(endpoint text)
+RETURNS void LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	WITH base AS (
+		SELECT c.* FROM vibevideo_internal.price_changes c WHERE c.endpoint = follow_price.endpoint AND c.nth = 1
+	), wanted AS (
+		SELECT r.applies, r.unit, trim_scale(round(r.unit_price_usd * b.unit_price_usd / nullif(b.first_price_usd, 0), 9)) AS usd, r.quantity,
+			   r.quantity_default, r.allowance, b.unit_price_usd = b.first_price_usd AS known,
+			   format('%s USD, by fal.ai''s price list: %s instead of %s', trim_scale(r.unit_price_usd), trim_scale(b.unit_price_usd), trim_scale(b.first_price_usd)) AS note
+		FROM base b JOIN vibevideo.price_rule r ON r.endpoint = b.endpoint AND r.source = 'built-in'
+		WHERE vibevideo_internal.price_unit(b.unit) = vibevideo_internal.price_unit(b.first_unit)
+		UNION ALL
+		SELECT '{}', u.unit, b.unit_price_usd, CASE WHEN u.unit = 'second' THEN '$.duration'::jsonpath END, NULL,
+			   CASE WHEN u.unit = 'second' THEN 0.1 ELSE 0 END, false, format('fal.ai''s price list: %s USD, unit %s', trim_scale(b.unit_price_usd), b.unit)
+		FROM base b CROSS JOIN LATERAL vibevideo_internal.price_unit(b.unit) AS u(unit)
+		WHERE NOT EXISTS (SELECT FROM vibevideo.price_rule r WHERE r.endpoint = b.endpoint AND r.source <> 'fal')
+	)
+	INSERT INTO vibevideo.price_rule AS r (endpoint, source, applies, unit, unit_price_usd, quantity, quantity_default, allowance, note)
+	SELECT follow_price.endpoint, 'fal', w.applies, w.unit, w.usd, w.quantity, w.quantity_default, w.allowance, w.note
+	FROM wanted w
+	LEFT JOIN LATERAL (SELECT f.unit, f.unit_price_usd, f.quantity::text AS quantity, f.quantity_default, f.allowance FROM vibevideo.price_rule f
+					   WHERE f.endpoint = follow_price.endpoint AND f.source = 'fal' AND f.applies = w.applies AND f.valid_from <= now()
+					   ORDER BY f.valid_from DESC LIMIT 1) f ON true
+	WHERE w.usd IS NOT NULL AND CASE WHEN f.unit IS NULL THEN NOT w.known
+									 ELSE (w.unit, w.usd, w.quantity::text, w.quantity_default, w.allowance) IS DISTINCT FROM
+										  (f.unit, f.unit_price_usd, f.quantity, f.quantity_default, f.allowance) END
+	ON CONFLICT ON CONSTRAINT price_rule_pkey DO UPDATE SET unit = EXCLUDED.unit, unit_price_usd = EXCLUDED.unit_price_usd,
+		quantity = EXCLUDED.quantity, quantity_default = EXCLUDED.quantity_default, allowance = EXCLUDED.allowance, note = EXCLUDED.note;
+END;
+COMMENT ON FUNCTION vibevideo_internal.follow_price(text) IS 'brings the price rules of fal.ai for a model up to its price list; owner only';
+
+-- A price as fal.ai says it; NULL if it cannot be used, and then why.
+CREATE FUNCTION vibevideo_internal.read_price(item jsonb, OUT usd numeric, OUT unit text, OUT why text)
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	-- the word may be of any case
+	SELECT CASE WHEN r.why IS NULL THEN trim_scale((item -> 'unit_price')::numeric) END, r.unit, r.why
+	FROM (SELECT u.unit, CASE WHEN item IS NULL THEN 'fal.ai has no price'
+							  WHEN coalesce(upper(item ->> 'currency'), 'USD') <> 'USD' THEN 'the price is not in USD'
+							  WHEN jsonb_typeof(item -> 'unit_price') IS DISTINCT FROM 'number' OR u.unit = '' THEN 'the price cannot be read'
+							  WHEN (item ->> 'unit_price')::numeric NOT BETWEEN 0 AND 100000 THEN 'the price cannot be true' END AS why
+		  FROM (SELECT lower(btrim(left(regexp_replace(coalesce(item ->> 'unit', ''), '[[:cntrl:]]', '', 'g'), 60))) AS unit) u) r;
+END;
+COMMENT ON FUNCTION vibevideo_internal.read_price(jsonb) IS 'a line of fal.ai''s price list, or why it cannot be used; owner only';
+
+/*
+ * vibevideo_internal.note_prices(endpoints, prices) - prices: lines of fal.ai's price list.  Writers
+ * come one after another, so that each sees what the last has noted.
+ */
+CREATE FUNCTION vibevideo_internal.note_prices(endpoints jsonb, prices jsonb)
+RETURNS TABLE (endpoint text, old_price_usd numeric, new_price_usd numeric, unit text, outcome text)
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	said record;
+	old record;
+	ours boolean;
+BEGIN
+	LOCK TABLE vibevideo.fal_price IN SHARE ROW EXCLUSIVE MODE;
+	FOR endpoint IN SELECT e.id FROM jsonb_array_elements_text(note_prices.endpoints) AS e(id) ORDER BY 1 LOOP
+		SELECT r.usd, r.unit, r.why INTO said
+		FROM vibevideo_internal.read_price((SELECT i.v FROM jsonb_array_elements(note_prices.prices) AS i(v)
+											WHERE i.v ->> 'endpoint_id' = note_prices.endpoint LIMIT 1)) r;
+		SELECT c.unit_price_usd AS usd, c.unit INTO old FROM vibevideo_internal.price_changes c WHERE c.endpoint = note_prices.endpoint AND c.nth = 1;
+		IF NOT FOUND THEN
+			old.usd = vibevideo_internal.flat_price(note_prices.endpoint, said.unit);
+		END IF;
+		old_price_usd = old.usd;
+		new_price_usd = coalesce(said.usd, old.usd);
+		unit = CASE WHEN said.usd IS NULL THEN old.unit ELSE said.unit END;
+		outcome = coalesce(said.why, CASE WHEN old.usd IS NULL THEN 'new' WHEN old.unit <> said.unit THEN 'another unit' WHEN old.usd <> said.usd THEN 'changed' ELSE 'the same' END);
+		IF said.usd IS NOT NULL THEN
+			IF old.unit IS NULL OR (old.usd, old.unit) IS DISTINCT FROM (said.usd, said.unit) THEN
+				INSERT INTO vibevideo.fal_price AS p (endpoint, unit, unit_price_usd) VALUES (note_prices.endpoint, said.unit, said.usd)
+				ON CONFLICT ON CONSTRAINT fal_price_pkey DO UPDATE SET unit = EXCLUDED.unit, unit_price_usd = EXCLUDED.unit_price_usd;
+			END IF;
+			PERFORM vibevideo_internal.follow_price(note_prices.endpoint);
+			ours = EXISTS (SELECT FROM vibevideo.price_rule r WHERE r.endpoint = note_prices.endpoint AND r.source = 'operator');
+			outcome = concat_ws('; ', outcome, CASE WHEN ours THEN 'an operator''s rule counts' END);
+		END IF;
+		RETURN NEXT;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.note_prices(jsonb, jsonb) IS 'notes what fal.ai says of prices, and brings its rules up to that; owner only';
+
+-- The models whose prices are of interest: attached, known, or used of late.
+CREATE FUNCTION vibevideo_internal.priced_endpoints()
+RETURNS SETOF text LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	RETURN QUERY
+	SELECT DISTINCT x.endpoint
+	FROM (SELECT coalesce((SELECT b.model FROM vibevideo.binding b), current_setting('vibevideo.model')) AS endpoint
+		  UNION ALL SELECT m.endpoint FROM vibevideo.model m
+		  UNION ALL SELECT c.model FROM vibevideo.costs_by_day c WHERE c.day > vibevideo_internal.today() - 30) x
+	WHERE vibevideo_internal.is_endpoint(x.endpoint) ORDER BY 1 LIMIT 1000;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.priced_endpoints() IS 'the models whose prices are read; owner only';
+
+/*
+ * The questions: fal.ai answers for up to 50 endpoints at once, and with 404 if it does
+ * not know one of them; then these are asked for one by one.  The state has those that
+ * are still to be asked for, how many of them singly, and the lines of the price list.
+ */
+CREATE FUNCTION vibevideo_internal.next_endpoints(state jsonb)
+RETURNS SETOF text LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	-- they go into a URL
+	SELECT x.id FROM (SELECT t.id, t.nth, sum(length(t.id) + 20) OVER (ORDER BY t.nth) AS length
+					  FROM jsonb_array_elements_text(state -> 'todo') WITH ORDINALITY AS t(id, nth)) x
+	WHERE x.nth = 1 OR coalesce((state ->> 'singly')::int, 0) = 0 AND x.nth <= 50 AND x.length < 5000
+	ORDER BY x.nth;
+END;
+COMMENT ON FUNCTION vibevideo_internal.next_endpoints(jsonb) IS 'the models that are asked for next; owner only';
+
+CREATE FUNCTION vibevideo_internal.prices_asks(INOUT state jsonb, OUT what text, OUT query text[], OUT admin boolean)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF state -> 'todo' IS NULL THEN
+		IF current_setting('vibevideo.sync_prices')::boolean IS NOT TRUE AND state -> 'now' IS NULL THEN
+			RETURN;
+		END IF;
+		state = state || jsonb_build_object('todo', coalesce((SELECT jsonb_agg(e.id) FROM vibevideo_internal.priced_endpoints() AS e(id)), '[]'), 'said', '[]'::jsonb);
+		state = state || jsonb_build_object('all', state -> 'todo');
+	END IF;
+	query = (SELECT array_agg(p.word ORDER BY e.nth, p.nth) FROM vibevideo_internal.next_endpoints(state) WITH ORDINALITY AS e(id, nth)
+			 CROSS JOIN LATERAL unnest(ARRAY['endpoint_id', e.id]) WITH ORDINALITY AS p(word, nth));
+	what = CASE WHEN query IS NOT NULL THEN 'pricing' END;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.prices_asks(jsonb) IS 'errand prices: reads fal.ai''s price list; owner only';
+
+-- The state after an answer.
+CREATE FUNCTION vibevideo_internal.prices_said(state jsonb, status int, said jsonb, why text)
+RETURNS jsonb LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	asked constant int = (SELECT count(*) FROM vibevideo_internal.next_endpoints(state));
+BEGIN
+	IF status = 404 AND asked > 1 THEN
+		RETURN state || jsonb_build_object('singly', asked);
+	ELSIF (status = 404) IS NOT TRUE AND (why IS NOT NULL OR jsonb_typeof(said -> 'prices') IS DISTINCT FROM 'array') THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'connection_exception',
+			MESSAGE = 'fal.ai does not say its prices',
+			DETAIL = coalesce(why, 'The answer has no list of prices.');
+	END IF;
+	RETURN state || jsonb_build_object(
+		'todo', (SELECT coalesce(jsonb_agg(t.id ORDER BY t.nth), '[]') FROM jsonb_array_elements(state -> 'todo') WITH ORDINALITY AS t(id, nth) WHERE t.nth > asked),
+		'singly', greatest(coalesce((state ->> 'singly')::int, 0) - 1, 0),
+		'said', (state -> 'said') || coalesce(CASE WHEN why IS NULL THEN said -> 'prices' END, '[]'));
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.prices_said(jsonb, int, jsonb, text) IS 'what is still to be asked after an answer of fal.ai''s price list: 08000; owner only';
+
+CREATE FUNCTION vibevideo_internal.prices_hears(state jsonb, status int, said jsonb, why text)
+RETURNS jsonb LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	state = vibevideo_internal.prices_said(state, status, said, why);
+	IF state -> 'todo' <> '[]' THEN
+		RETURN state;
+	END IF;
+	PERFORM vibevideo_internal.note_prices(state -> 'all', state -> 'said');
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.prices_hears(jsonb, int, jsonb, text) IS 'errand prices: notes fal.ai''s prices; owner only';
+INSERT INTO vibevideo_internal.errand (name, every) VALUES ('prices', '1 day');
+
+CREATE FUNCTION vibevideo.sync_prices()
+RETURNS TABLE (endpoint text, old_price_usd numeric, new_price_usd numeric, unit text, outcome text)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	state jsonb = '{"now": true}';
+	what text;
+	query text[];
+	answer record;
+	said jsonb;
+BEGIN
+	PERFORM vibevideo_internal.require('operator');
+	LOOP
+		SELECT a.state, a.what, a.query INTO state, what, query FROM vibevideo_internal.prices_asks(state) a;
+		EXIT WHEN what IS NULL;
+		SELECT p.status, p.body, p.why INTO answer FROM vibevideo_internal.platform(what, query) p;
+		BEGIN
+			said = answer.body::jsonb;
+		EXCEPTION WHEN data_exception OR statement_too_complex OR program_limit_exceeded THEN
+			answer.why = 'the answer cannot be read: ' || SQLERRM;
+		END;
+		state = vibevideo_internal.prices_said(state, answer.status, said, answer.why);
+	END LOOP;
+	RETURN QUERY SELECT n.* FROM vibevideo_internal.note_prices(state -> 'all', state -> 'said') n;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.sync_prices() IS
+'Reads fal.ai''s price list for the attached model, those of vibevideo.model, and those of the last 30 days'' jobs, and
+  keeps it in vibevideo.fal_price. Rules with source fal in vibevideo.price_rule follow a change; operators'' rules still
+  go before them. A request over the network for 50 models. The worker does the same daily if vibevideo.sync_prices is on.
+Returns a row for each model:
+endpoint: fal.ai''s id of the model.
+old_price_usd: what one unit cost as far as was known; NULL: it was not.
+new_price_usd: what it costs; NULL: that is not known.
+unit: what fal.ai calls the unit; NULL: it has said nothing yet.
+outcome: new, changed, another unit, the same, or why fal.ai''s price cannot be used; and whether an operator''s rule counts.
+Errors: 08000 fal.ai does not answer as it should: nothing is changed; 42501 not an operator.
+For operators.';
 
 -------------------------------------------------------------------------------
 -- What is new, or reads differently
@@ -1224,7 +1494,7 @@ RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE
 	WHEN error_code IS NULL THEN NULL
 	WHEN error_code = ANY (ARRAY['content_policy_violation']) THEN 'policy'
-	WHEN error_code = ANY (ARRAY['unauthorized', 'forbidden', 'http_402']) THEN 'balance'
+	WHEN error_code = ANY (ARRAY['unauthorized', 'forbidden', 'http_402', 'balance']) THEN 'balance'
 	WHEN error_code = ANY (ARRAY['limit', 'fal_busy']) THEN 'limit'
 	WHEN error_code = ANY (ARRAY['job_timeout', 'start_timeout', 'timeout', 'stalled', 'too_slow', 'copy_timeout',
 		'startup_timeout', 'request_timeout', 'generation_timeout']) THEN 'time'
@@ -1474,6 +1744,12 @@ cannot_start: whether something keeps it from starting.
 Errors: 55000 library and extension are of different versions.
 For viewers, operators and service_role.';
 
+-- Since when and until when submits wait since fal.ai's account has no money left;
+-- nulls if they do not.
+CREATE FUNCTION vibevideo_internal.account_wait(OUT since timestamptz, OUT until timestamptz, OUT probed boolean)
+LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'vibevideo_account_wait';
+COMMENT ON FUNCTION vibevideo_internal.account_wait() IS 'since when and until when submits wait for money at fal.ai, nulls if they do not; owner only';
+
 CREATE FUNCTION vibevideo_internal.because(code text, sentence text, message text DEFAULT NULL, until timestamptz DEFAULT NULL,
 										   ahead int DEFAULT NULL, estimate interval DEFAULT NULL)
 RETURNS vibevideo_internal.reason LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -1635,6 +1911,7 @@ DECLARE
 	j record;
 	b vibevideo.binding;
 	w record;
+	account record;
 	line record;
 	alive boolean;
 	follows boolean;
@@ -1691,6 +1968,7 @@ BEGIN
 
 	-- who works on it: a caller's vibevideo_poll only polls
 	SELECT i.* INTO w FROM vibevideo.worker_info() i;
+	SELECT a.* INTO account FROM vibevideo_internal.account_wait() a;
 	alive = w.pid IS NOT NULL AND coalesce(w.heartbeat_at, w.started_at) > now - patience;
 	IF NOT alive AND j.state <> 'submitting' AND NOT (follows AND coalesce(w.last_poll_at > now - patience, false)) THEN
 		RETURN vibevideo_internal.because('worker', CASE
@@ -1715,6 +1993,11 @@ BEGIN
 			CASE WHEN w.fal_is_probed THEN 'it is being probed' WHEN w.fal_down_until <= now THEN 'the next request is a probe'
 				 ELSE format('next probe in %s', vibevideo_internal.span(w.fal_down_until - now)) END),
 			'Waiting to be sent: the provider cannot be reached at the moment', until => w.fal_down_until);
+	ELSIF j.state = 'pending' AND account.until IS NOT NULL AND j.next_at <= greatest(account.until, now) THEN
+		RETURN vibevideo_internal.because('balance', format('the balance at fal.ai is used up, since %s; %s', vibevideo_internal.clock(account.since),
+			CASE WHEN account.probed THEN 'one submit tries whether it is still so' WHEN account.until <= now THEN 'the next submit tries whether it is still so'
+				 ELSE format('the next submit tries in %s whether it is still so', vibevideo_internal.span(account.until - now)) END),
+			trouble, until => account.until);
 	ELSIF copies AND w.storage_down_until IS NOT NULL AND j.leased_by IS NULL AND j.next_at <= greatest(w.storage_down_until, now) THEN
 		RETURN vibevideo_internal.because('storage_down', format('Storage has been unreachable since %s; %s', vibevideo_internal.clock(w.storage_down_since),
 			CASE WHEN w.storage_is_probed THEN 'it is being probed' WHEN w.storage_down_until <= now THEN 'the next request is a probe'
@@ -3825,7 +4108,7 @@ BEGIN
 		AND (current_setting('vibevideo.storage_kind') = 'none'
 			 OR w.has_storage_key IS NOT FALSE AND current_setting('vibevideo.storage_url') <> '');
 	-- a place that has just become free is not taken yet
-	sending = fal AND NOT (SELECT b.paused FROM vibevideo.binding b)
+	sending = fal AND NOT (SELECT b.paused FROM vibevideo.binding b) AND (SELECT a.since IS NULL FROM vibevideo_internal.account_wait() a)
 		AND (max_active = 0
 			 OR vibevideo_internal.room_at_fal() > 0
 				AND NOT EXISTS (SELECT FROM vibevideo.job j WHERE j.next_at IS NULL AND j.completed_at > late)
@@ -5844,7 +6127,7 @@ LANGUAGE sql IMMUTABLE ROWS 10 SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	VALUES ('viewer', 'USAGE', 'SCHEMA vibevideo', false),
 		   ('viewer', 'SELECT', 'vibevideo.jobs, vibevideo.costs, vibevideo.costs_by_month, vibevideo.costs_by_day, vibevideo.tenant_costs, vibevideo.settings, '
-			'vibevideo.model, vibevideo.price_rule, vibevideo.limit, vibevideo.rollup, vibevideo.backlog, vibevideo.typical, vibevideo.now, vibevideo.today, '
+			'vibevideo.model, vibevideo.price_rule, vibevideo.fal_price, vibevideo.limit, vibevideo.rollup, vibevideo.backlog, vibevideo.typical, vibevideo.now, vibevideo.today, '
 			'vibevideo.inbox, vibevideo.overview, vibevideo.errors, vibevideo.users', false),
 		   ('viewer', 'EXECUTE', 'FUNCTION vibevideo.overview(), vibevideo.inbox(), vibevideo.list_jobs(jsonb, jsonb, int), '
 			'vibevideo.job_detail(bigint), vibevideo.error_groups(timestamptz), vibevideo.users(timestamptz, int)', true),
@@ -5879,7 +6162,7 @@ BEGIN ATOMIC
 			'vibevideo.act(uuid, text), vibevideo.redrive(text, interval, int, text)', true),
 		   ('operator', 'EXECUTE', 'FUNCTION vibevideo.audit(jsonb, int), vibevideo.set_limit(text, text, int, int, numeric, int, int, numeric, numeric, text, text), '
 			'vibevideo.delete_limit(text, text, text, text), vibevideo.set_price(text, numeric, text, jsonb, jsonpath, numeric, numeric, timestamptz, text), '
-			'vibevideo.delete_price(text, jsonb), vibevideo.sync_schema(text), vibevideo.set_model(text, boolean, text, int, boolean, int, text)', true),
+			'vibevideo.delete_price(text, jsonb), vibevideo.sync_schema(text), vibevideo.sync_prices(), vibevideo.set_model(text, boolean, text, int, boolean, int, text)', true),
 		   ('operator', 'EXECUTE', 'FUNCTION public.vibevideo_admin_plan(text, jsonb, int), public.vibevideo_admin_act(uuid, text), '
 			'public.vibevideo_admin_cancel(bigint), public.vibevideo_admin_retry(bigint), public.vibevideo_admin_resolve(bigint, text), '
 			'public.vibevideo_admin_pause(text, text), public.vibevideo_admin_resume(), public.vibevideo_admin_probe_now(), '
@@ -7475,7 +7758,7 @@ CREATE TYPE vibevideo.inbox_row AS (
 );
 COMMENT ON TYPE vibevideo.inbox_row IS 'something that needs a person';
 COMMENT ON COLUMN vibevideo.inbox_row.kind IS
-	'copy, paused, outage, check, account, budget, lost_submit, given_up, dead_letter, orphan_video, quarantined, unwritten_row, no_table, no_row, or unread';
+	'copy, paused, outage, check, account, budget, balance, model_gone, price_changed, lost_submit, given_up, dead_letter, orphan_video, quarantined, unwritten_row, no_table, no_row, or unread';
 COMMENT ON COLUMN vibevideo.inbox_row.since IS 'since when, of several jobs the first; NULL if that is not known';
 COMMENT ON COLUMN vibevideo.inbox_row.subject IS 'what it is about: a job and its row, several jobs, a check, a setting';
 COMMENT ON COLUMN vibevideo.inbox_row.sentence IS 'what is the matter';
@@ -7821,7 +8104,7 @@ CREATE FUNCTION vibevideo_internal.needs()
 RETURNS SETOF vibevideo.inbox_row LANGUAGE plpgsql VOLATILE ROWS 10 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	until constant timestamptz = clock_timestamp() + interval '1 second';
-	parts constant text[] = ARRAY['database', 'services', 'money', 'lost_submits', 'failures', 'rows', 'checks'];
+	parts constant text[] = ARRAY['database', 'services', 'money', 'fal', 'lost_submits', 'failures', 'rows', 'checks'];
 	part text;
 BEGIN
 	FOREACH part IN ARRAY parts LOOP
@@ -8680,6 +8963,254 @@ BEGIN
 	END IF;
 END
 $$;
+
+-------------------------------------------------------------------------------
+-- Models and the account at fal.ai
+-------------------------------------------------------------------------------
+
+CREATE TABLE vibevideo_internal.fal_listing (
+	endpoint text COLLATE pg_catalog."C" PRIMARY KEY,
+	status text NOT NULL CHECK (status OPERATOR(pg_catalog.=) ANY (ARRAY['listed', 'deprecated', 'gone'])),
+	since timestamptz NOT NULL DEFAULT pg_catalog.now(),
+	read_at timestamptz NOT NULL DEFAULT pg_catalog.now()
+);
+COMMENT ON TABLE vibevideo_internal.fal_listing IS 'whether fal.ai lists models, when it was last asked';
+
+CREATE TABLE vibevideo_internal.fal_balance (
+	only_one boolean PRIMARY KEY DEFAULT true CHECK (only_one),
+	usd numeric NOT NULL,
+	read_at timestamptz NOT NULL
+);
+COMMENT ON TABLE vibevideo_internal.fal_balance IS 'what is left of the account at fal.ai, when it was last asked';
+
+-- The models that new jobs may be sent to: attached, or allowed to rows.
+CREATE FUNCTION vibevideo_internal.sent_endpoints()
+RETURNS SETOF text LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	RETURN QUERY
+	SELECT DISTINCT x.endpoint
+	FROM (SELECT coalesce((SELECT b.model FROM vibevideo.binding b), current_setting('vibevideo.model')) AS endpoint
+		  UNION ALL SELECT m.endpoint FROM vibevideo.model m WHERE (to_jsonb(m) ->> 'allowed')::boolean) x
+	WHERE vibevideo_internal.is_endpoint(x.endpoint) ORDER BY 1 LIMIT 1000;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.sent_endpoints() IS 'the models that new jobs may be sent to; owner only';
+
+-- fal.ai leaves a model that is gone out, or says nothing of it but its id.
+CREATE FUNCTION vibevideo_internal.listing_of(endpoint text, said jsonb)
+RETURNS text LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT coalesce((SELECT CASE WHEN m.v #>> '{metadata,status}' = 'deprecated' THEN 'deprecated' WHEN jsonb_typeof(m.v -> 'metadata') = 'object' THEN 'listed' END
+					 FROM jsonb_array_elements(said -> 'models') AS m(v) WHERE m.v ->> 'endpoint_id' = listing_of.endpoint LIMIT 1), 'gone');
+END;
+COMMENT ON FUNCTION vibevideo_internal.listing_of(text, jsonb) IS 'whether fal.ai lists a model: listed, deprecated or gone; owner only';
+
+-- NULL if the answer says so of all that were asked for, else why not.
+CREATE FUNCTION vibevideo_internal.models_fault(said jsonb, why text)
+RETURNS text LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+RETURN CASE WHEN why IS NOT NULL THEN why
+			WHEN jsonb_typeof(said -> 'models') IS DISTINCT FROM 'array' THEN 'the answer has no list of models'
+			WHEN said -> 'has_more' = 'true' THEN 'the answer is not complete' END;
+COMMENT ON FUNCTION vibevideo_internal.models_fault(jsonb, text) IS 'why an answer about models cannot be used, null if it can; owner only';
+
+CREATE FUNCTION vibevideo_internal.models_query(endpoints text[])
+RETURNS text[] LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+RETURN ARRAY['limit', '50'] || (SELECT array_agg(p.word ORDER BY e.nth, p.nth) FROM unnest(endpoints) WITH ORDINALITY AS e(id, nth)
+								CROSS JOIN LATERAL unnest(ARRAY['endpoint_id', e.id]) WITH ORDINALITY AS p(word, nth));
+COMMENT ON FUNCTION vibevideo_internal.models_query(text[]) IS 'the query for models by their ids; owner only';
+
+CREATE FUNCTION vibevideo_internal.models_asks(INOUT state jsonb, OUT what text, OUT query text[], OUT admin boolean)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF state -> 'todo' IS NULL THEN
+		state = jsonb_build_object('todo', coalesce((SELECT jsonb_agg(e.id) FROM vibevideo_internal.sent_endpoints() AS e(id)), '[]'));
+	END IF;
+	query = (SELECT vibevideo_internal.models_query(array_agg(e.id)) FROM vibevideo_internal.next_endpoints(state) AS e(id) HAVING count(*) > 0);
+	what = CASE WHEN query IS NOT NULL THEN 'models' END;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.models_asks(jsonb) IS 'errand models: asks whether fal.ai still lists the models; owner only';
+
+CREATE FUNCTION vibevideo_internal.models_hears(state jsonb, status int, said jsonb, why text)
+RETURNS jsonb LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	fault constant text = vibevideo_internal.models_fault(said, why);
+	asked constant text[] = ARRAY(SELECT e.id FROM vibevideo_internal.next_endpoints(state) AS e(id));
+	rest jsonb;
+BEGIN
+	IF fault IS NOT NULL THEN
+		RAISE EXCEPTION '%', fault;
+	END IF;
+	INSERT INTO vibevideo_internal.fal_listing AS l (endpoint, status)
+	SELECT e.id, vibevideo_internal.listing_of(e.id, said) FROM unnest(asked) AS e(id)
+	ON CONFLICT ON CONSTRAINT fal_listing_pkey DO UPDATE SET read_at = EXCLUDED.read_at, status = EXCLUDED.status,
+		since = CASE WHEN l.status = EXCLUDED.status THEN l.since ELSE EXCLUDED.since END;
+	rest = (SELECT jsonb_agg(t.id ORDER BY t.nth) FROM jsonb_array_elements(state -> 'todo') WITH ORDINALITY AS t(id, nth) WHERE t.nth > cardinality(asked));
+	RETURN CASE WHEN rest IS NOT NULL THEN jsonb_build_object('todo', rest) END;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.models_hears(jsonb, int, jsonb, text) IS 'errand models: notes which models fal.ai lists; owner only';
+INSERT INTO vibevideo_internal.errand (name, every) VALUES ('models', '1 day');
+
+CREATE FUNCTION vibevideo_internal.balance_asks(INOUT state jsonb, OUT what text, OUT query text[], OUT admin boolean)
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT balance_asks.state, 'billing', ARRAY['expand', 'credits'], true;
+END;
+COMMENT ON FUNCTION vibevideo_internal.balance_asks(jsonb) IS 'errand balance: asks what is left of the account; owner only';
+
+-- NULL if it cannot be read.
+CREATE FUNCTION vibevideo_internal.read_balance(said jsonb)
+RETURNS numeric LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+RETURN CASE WHEN jsonb_typeof(said #> '{credits,current_balance}') = 'number' AND coalesce(upper(said #>> '{credits,currency}'), 'USD') = 'USD'
+			THEN trim_scale((said #>> '{credits,current_balance}')::numeric) END;
+COMMENT ON FUNCTION vibevideo_internal.read_balance(jsonb) IS 'the balance as fal.ai says it, in USD; owner only';
+
+CREATE FUNCTION vibevideo_internal.balance_hears(state jsonb, status int, said jsonb, why text)
+RETURNS jsonb LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	left_usd constant numeric = vibevideo_internal.read_balance(said);
+BEGIN
+	IF why IS NOT NULL OR left_usd IS NULL THEN
+		RAISE EXCEPTION '%', coalesce(why, 'the answer has no balance in USD');
+	END IF;
+	INSERT INTO vibevideo_internal.fal_balance AS b (usd, read_at) VALUES (left_usd, now())
+	ON CONFLICT ON CONSTRAINT fal_balance_pkey DO UPDATE SET usd = EXCLUDED.usd, read_at = EXCLUDED.read_at;
+	-- somebody has paid something in: the next submit need not wait for its turn to try
+	IF left_usd > 0 AND (SELECT a.since IS NOT NULL FROM vibevideo_internal.account_wait() a) THEN
+		PERFORM vibevideo_internal.hurry();
+	END IF;
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.balance_hears(jsonb, int, jsonb, text) IS 'errand balance: notes what is left of the account; owner only';
+INSERT INTO vibevideo_internal.errand (name, every) VALUES ('balance', '1 hour');
+
+-- How long a balance lasts if as much is spent as in the last seven days; NULL: for ever.
+CREATE FUNCTION vibevideo_internal.lasts(usd numeric)
+RETURNS interval LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	spent constant numeric = (SELECT sum(c.settled_usd) FROM vibevideo.costs_by_day c
+							  WHERE c.day > vibevideo_internal.today() - 7);
+BEGIN
+	RETURN CASE WHEN spent > 0 THEN interval '1 day' * least(greatest(usd, 0) * 7 / spent, 36500)::float8 END;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.lasts(numeric) IS 'how long a balance lasts at the last week''s rate, null for ever; owner only';
+
+CREATE FUNCTION vibevideo_internal.shown_balance(usd numeric)
+RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN format('%s USD are left at fal.ai%s', trim_scale(round(usd, 2)),
+			  CASE WHEN usd <= 0 THEN ': it takes no new jobs'
+				   WHEN vibevideo_internal.lasts(usd) IS NULL THEN ''
+				   ELSE format(', which last for %s as it was spent in the last 7 days', vibevideo_internal.span(vibevideo_internal.lasts(usd))) END);
+COMMENT ON FUNCTION vibevideo_internal.shown_balance(numeric) IS 'what is left of the account, in words; owner only';
+
+-- Which models fal.ai lists, and what is left there.
+CREATE FUNCTION vibevideo_internal.check_fal()
+RETURNS SETOF vibevideo_internal.check_line LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	topup constant text = 'Top up at https://fal.ai/dashboard/billing.';
+	asked constant text[] = ARRAY(SELECT e.id FROM vibevideo_internal.sent_endpoints() AS e(id) LIMIT 20);
+	said record;
+	body jsonb;
+	fault text;
+	gone text;
+	old text;
+	usd numeric;
+BEGIN
+	SELECT p.status, p.body, p.why INTO said FROM vibevideo_internal.platform('models', vibevideo_internal.models_query(asked)) p;
+	BEGIN
+		body = said.body::jsonb;
+		fault = vibevideo_internal.models_fault(body, said.why);
+	EXCEPTION WHEN data_exception OR statement_too_complex OR program_limit_exceeded THEN
+		fault = SQLERRM;
+	END;
+	SELECT string_agg(e.id, ', ') FILTER (WHERE l.status = 'gone'), string_agg(e.id, ', ') FILTER (WHERE l.status = 'deprecated') INTO gone, old
+	FROM unnest(asked) AS e(id) CROSS JOIN LATERAL (SELECT vibevideo_internal.listing_of(e.id, body) AS status) l WHERE fault IS NULL;
+	RETURN NEXT CASE
+		WHEN fault = 'there is no key' THEN vibevideo_internal.not_checked('models', 'fal_key')
+		-- the key is rejected, or nothing can be reached
+		WHEN fault IS NOT NULL AND (SELECT p.status FROM vibevideo_internal.probe('queue') p) <> 'ok' THEN vibevideo_internal.not_checked('models', 'queue')
+		WHEN fault IS NOT NULL THEN vibevideo_internal.line('models', 'warn', format('fal.ai does not say which models it lists: %s', fault),
+			'That is asked of vibevideo.fal_api_url, where lost submits are looked up as well.')
+		WHEN gone IS NOT NULL THEN vibevideo_internal.line('models', 'fail', format('fal.ai does not list %s (any more)', gone),
+			'Models are renamed, and end: look at https://fal.ai/models, then attach the table with another, or disallow it in vibevideo.model.')
+		WHEN old IS NOT NULL THEN vibevideo_internal.line('models', 'warn', format('fal.ai calls %s deprecated', old),
+			'Look at https://fal.ai/models for what takes its place.')
+		ELSE vibevideo_internal.line('models', 'ok', format('fal.ai lists %s', array_to_string(asked, ', '))) END;
+
+	SELECT p.status, p.body, p.why INTO said FROM vibevideo_internal.platform('billing', ARRAY['expand', 'credits'], true) p;
+	BEGIN
+		usd = vibevideo_internal.read_balance(said.body::jsonb);
+		fault = coalesce(said.why, CASE WHEN usd IS NULL THEN 'the answer has no balance in USD' END);
+	EXCEPTION WHEN data_exception OR statement_too_complex OR program_limit_exceeded THEN
+		fault = SQLERRM;
+	END;
+	RETURN NEXT CASE
+		WHEN (SELECT a.since IS NOT NULL FROM vibevideo_internal.account_wait() a) AND (usd > 0) IS NOT TRUE
+		THEN vibevideo_internal.line('balance', 'fail', 'the balance at fal.ai is used up: new videos wait, without using up tries',
+									 topup || ' SELECT * FROM vibevideo.probe_now() sends one at once; the others follow.')
+		WHEN fault = 'there is no key' THEN vibevideo_internal.line('balance', 'ok', 'not known: that takes a key of scope ADMIN')
+		WHEN fault IS NOT NULL THEN vibevideo_internal.line('balance', 'warn', format('fal.ai does not say what is left: %s', fault),
+															'Look at fal.ai''s dashboard whether the key is there, and of scope ADMIN.')
+		WHEN usd <= 0 THEN vibevideo_internal.line('balance', 'fail', vibevideo_internal.shown_balance(usd), topup)
+		WHEN vibevideo_internal.lasts(usd) < interval '1 day' THEN vibevideo_internal.line('balance', 'warn', vibevideo_internal.shown_balance(usd), topup)
+		ELSE vibevideo_internal.line('balance', 'ok', vibevideo_internal.shown_balance(usd)) END;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.check_fal() IS 'part of check_config: which models fal.ai lists, and what is left of the account there; owner only';
+
+-- What has changed at fal.ai, as it was last read.
+CREATE FUNCTION vibevideo_internal.needs_of_fal()
+RETURNS SETOF vibevideo.inbox_row LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
+DECLARE
+	most constant int = vibevideo_internal.most();
+	sends constant boolean = (SELECT NOT b.paused FROM vibevideo.binding b);
+	r record;
+	c record;
+	waits boolean = false;
+BEGIN
+	FOR r IN SELECT a.since, a.until, a.probed FROM vibevideo_internal.account_wait() a WHERE a.since IS NOT NULL AND vibevideo_internal.rests_by() IS NULL LOOP
+		SELECT count(*) AS jobs, max(x.job_id) AS job_id INTO c
+		FROM (SELECT p.job_id FROM vibevideo.job p WHERE p.state = 'pending' AND sends LIMIT most) x;
+		waits = c.jobs > 0;
+		CONTINUE WHEN NOT waits;
+		RETURN NEXT vibevideo_internal.need('balance', r.since, 'account at fal.ai',
+			format('The balance at fal.ai is used up: %s, without using up tries. Top up at https://fal.ai/dashboard/billing. This sends one at once; '
+				   'if fal.ai takes it the others follow.', CASE c.jobs WHEN 1 THEN 'a job waits' ELSE to_char(c.jobs, 'FM999,999,999') || ' jobs wait' END),
+			'SELECT * FROM vibevideo.probe_now();', c.jobs, c.job_id, c.jobs = most);
+	END LOOP;
+	FOR r IN SELECT b.usd, b.read_at FROM vibevideo_internal.fal_balance b
+			 WHERE NOT waits AND b.read_at > now() - interval '1 day' AND (b.usd <= 0 OR vibevideo_internal.lasts(b.usd) < interval '1 day')
+	LOOP
+		RETURN NEXT vibevideo_internal.need('balance', r.read_at, 'account at fal.ai',
+			format('%s. Top up at https://fal.ai/dashboard/billing.', vibevideo_internal.shown_balance(r.usd)),
+			'SELECT * FROM vibevideo.health(true) WHERE check_name = ''balance'';');
+	END LOOP;
+	FOR r IN SELECT l.endpoint, l.since FROM vibevideo_internal.fal_listing l
+			 WHERE l.status = 'gone' AND l.endpoint IN (SELECT e.id FROM vibevideo_internal.sent_endpoints() AS e(id)) ORDER BY l.since LIMIT 20
+	LOOP
+		RETURN NEXT vibevideo_internal.need('model_gone', r.since, 'model ' || r.endpoint,
+			'fal.ai does not list it any more: videos of it may fail, or wait for long. Attach the table with another model, or disallow this one.',
+			'SELECT * FROM vibevideo.health(true) WHERE check_name = ''models'';');
+	END LOOP;
+	FOR r IN SELECT p.endpoint, p.valid_from, p.unit, trim_scale(p.unit_price_usd) AS usd, coalesce(p.old_unit, p.unit) AS old_unit, trim_scale(p.old_price_usd) AS old_usd,
+					EXISTS (SELECT FROM vibevideo.price_rule x WHERE x.endpoint = p.endpoint AND x.source = 'operator') AS ours
+			 FROM vibevideo_internal.price_changes p
+			 WHERE p.nth = 1 AND p.seen_at IS NULL AND (p.unit_price_usd <> p.old_price_usd OR p.unit <> p.old_unit) ORDER BY p.valid_from LIMIT 20
+	LOOP
+		RETURN NEXT vibevideo_internal.need('price_changed', r.valid_from, 'price of ' || r.endpoint,
+			format('fal.ai''s price has changed from %s to %s USD%s. %s This takes the line away.', r.old_usd, r.usd,
+				   CASE WHEN r.unit = r.old_unit THEN format(' (unit: %s)', r.unit) ELSE format(' (unit: %s instead of %s)', r.unit, r.old_unit) END,
+				   CASE WHEN r.ours THEN 'An operator''s rule goes before it: look whether that is still right.'
+						WHEN vibevideo_internal.price_unit(r.unit) <> vibevideo_internal.price_unit(r.old_unit) THEN 'Look whether estimates are still right, and set_price where not.'
+						ELSE 'Estimates follow it.' END),
+			format('UPDATE vibevideo.fal_price SET seen_at = now() WHERE endpoint = %L;', r.endpoint));
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.needs_of_fal() IS 'part of the inbox: prices, models and the balance at fal.ai; owner only';
 
 -------------------------------------------------------------------------------
 -- The dashboard
@@ -9739,7 +10270,15 @@ DECLARE
 		'vibevideo_internal.schema_target(jsonb, text), vibevideo_internal.objection_to(jsonb, jsonb, jsonb, text, int, int), '
 		'vibevideo_internal.is_endpoint(text), vibevideo_internal.check_endpoint(text), vibevideo_internal.objection_to_input(text, jsonb), vibevideo_internal.platform(text, text[], boolean), vibevideo_internal.ask_platform(text, text[], text, boolean), '
 		'vibevideo_internal.errand_patience(vibevideo_internal.errand), vibevideo_internal.next_errand(boolean), vibevideo_internal.errand_done(text, int, text, text), '
-		'vibevideo.sync_schema(text), vibevideo_internal.names_model(oid), vibevideo_internal.check_model_column(regclass, name), '
+		'vibevideo_internal.price_unit(text), vibevideo_internal.flat_price(text, text), '
+		'vibevideo_internal.follow_price(text), vibevideo_internal.read_price(jsonb), vibevideo_internal.note_prices(jsonb, jsonb), '
+		'vibevideo_internal.priced_endpoints(), vibevideo_internal.next_endpoints(jsonb), vibevideo_internal.prices_asks(jsonb), '
+		'vibevideo_internal.prices_said(jsonb, int, jsonb, text), vibevideo_internal.prices_hears(jsonb, int, jsonb, text), '
+		'vibevideo_internal.account_wait(), vibevideo_internal.sent_endpoints(), vibevideo_internal.listing_of(text, jsonb), vibevideo_internal.models_fault(jsonb, text), '
+		'vibevideo_internal.models_query(text[]), vibevideo_internal.models_asks(jsonb), vibevideo_internal.models_hears(jsonb, int, jsonb, text), '
+		'vibevideo_internal.balance_asks(jsonb), vibevideo_internal.read_balance(jsonb), vibevideo_internal.balance_hears(jsonb, int, jsonb, text), '
+		'vibevideo_internal.lasts(numeric), vibevideo_internal.shown_balance(numeric), vibevideo_internal.check_fal(), vibevideo_internal.needs_of_fal(), '
+		'vibevideo.sync_schema(text), vibevideo.sync_prices(), vibevideo_internal.names_model(oid), vibevideo_internal.check_model_column(regclass, name), '
 		'vibevideo_internal.price_words(text), vibevideo_internal.offered_models(), '
 		'vibevideo.set_model(text, boolean, text, int, boolean, int, text)';
 	everybody constant text = concat_ws(', ', 'PUBLIC',
@@ -9751,7 +10290,8 @@ BEGIN
 	EXECUTE format('REVOKE ALL ON SCHEMA vibevideo_internal FROM %s', everybody);
 	EXECUTE format('REVOKE ALL ON vibevideo_internal.counted, vibevideo_internal.tally, vibevideo_internal.rollup_level, vibevideo_internal.rollup_ever, vibevideo_internal.rollup_minute, '
 				   'vibevideo_internal.rollup_minutes, vibevideo_internal.rollup_hour, vibevideo_internal.rollup_day, vibevideo.rollup, vibevideo.backlog, '
-				   'vibevideo.typical, vibevideo.price_rule, vibevideo.tenant_costs, vibevideo_internal.till, vibevideo_internal.errand FROM %s', everybody);
+				   'vibevideo.typical, vibevideo.price_rule, vibevideo.tenant_costs, vibevideo_internal.till, vibevideo.fal_price, vibevideo_internal.price_changes, vibevideo_internal.errand, '
+				   'vibevideo_internal.fal_listing, vibevideo_internal.fal_balance FROM %s', everybody);
 	EXECUTE format('REVOKE ALL ON SEQUENCE vibevideo_internal.tally_tally_id_seq FROM %s', everybody);
 	EXECUTE format('REVOKE ALL ON vibevideo.access, vibevideo.operator, vibevideo.audit, vibevideo.settings, vibevideo_internal.planned FROM %s',
 				   everybody);
@@ -9768,7 +10308,7 @@ BEGIN
 		GRANT EXECUTE ON FUNCTION vibevideo.is_active(text), vibevideo.error_class(text), vibevideo_internal.setting_advice(text, text), vibevideo_internal.key_source(text),
 			vibevideo.worker_info(), vibevideo_internal.period(int, timestamptz), vibevideo_internal.histogram(bigint),
 			vibevideo.histogram_sum(bigint[]), vibevideo.histogram_bounds(), vibevideo.percentile(bigint[], double precision) TO service_role;
-		GRANT SELECT ON vibevideo.costs_by_month, vibevideo.costs_by_day, vibevideo.audit, vibevideo.settings, vibevideo.model, vibevideo.price_rule, vibevideo.limit,
+		GRANT SELECT ON vibevideo.costs_by_month, vibevideo.costs_by_day, vibevideo.audit, vibevideo.settings, vibevideo.model, vibevideo.price_rule, vibevideo.fal_price, vibevideo.limit,
 			vibevideo.rollup, vibevideo.backlog, vibevideo.typical, vibevideo.tenant_costs TO service_role;
 	END IF;
 END

@@ -192,6 +192,7 @@ DECLARE
 	j record;
 	b vibevideo.binding;
 	w record;
+	account record;
 	line record;
 	alive boolean;
 	follows boolean;
@@ -248,6 +249,7 @@ BEGIN
 
 	-- who works on it: a caller's vibevideo_poll only polls
 	SELECT i.* INTO w FROM vibevideo.worker_info() i;
+	SELECT a.* INTO account FROM vibevideo_internal.account_wait() a;
 	alive = w.pid IS NOT NULL AND coalesce(w.heartbeat_at, w.started_at) > now - patience;
 	IF NOT alive AND j.state <> 'submitting' AND NOT (follows AND coalesce(w.last_poll_at > now - patience, false)) THEN
 		RETURN vibevideo_internal.because('worker', CASE
@@ -272,6 +274,11 @@ BEGIN
 			CASE WHEN w.fal_is_probed THEN 'it is being probed' WHEN w.fal_down_until <= now THEN 'the next request is a probe'
 				 ELSE format('next probe in %s', vibevideo_internal.span(w.fal_down_until - now)) END),
 			'Waiting to be sent: the provider cannot be reached at the moment', until => w.fal_down_until);
+	ELSIF j.state = 'pending' AND account.until IS NOT NULL AND j.next_at <= greatest(account.until, now) THEN
+		RETURN vibevideo_internal.because('balance', format('the balance at fal.ai is used up, since %s; %s', vibevideo_internal.clock(account.since),
+			CASE WHEN account.probed THEN 'one submit tries whether it is still so' WHEN account.until <= now THEN 'the next submit tries whether it is still so'
+				 ELSE format('the next submit tries in %s whether it is still so', vibevideo_internal.span(account.until - now)) END),
+			trouble, until => account.until);
 	ELSIF copies AND w.storage_down_until IS NOT NULL AND j.leased_by IS NULL AND j.next_at <= greatest(w.storage_down_until, now) THEN
 		RETURN vibevideo_internal.because('storage_down', format('Storage has been unreachable since %s; %s', vibevideo_internal.clock(w.storage_down_since),
 			CASE WHEN w.storage_is_probed THEN 'it is being probed' WHEN w.storage_down_until <= now THEN 'the next request is a probe'

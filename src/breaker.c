@@ -41,7 +41,7 @@ BreakerHurry(Breaker *breaker, int64_t now)
 }
 
 bool
-BreakerReport(Breaker *breaker, bool success, int64_t now)
+BreakerReport(Breaker *breaker, bool success, int threshold, int64_t now)
 {
 	if (success)
 	{
@@ -60,7 +60,7 @@ BreakerReport(Breaker *breaker, bool success, int64_t now)
 	}
 	else
 	{
-		if (breaker->failures < BREAKER_THRESHOLD)
+		if (breaker->failures < threshold)
 			return false;
 		breaker->delay = BREAKER_FIRST_MS;
 		breaker->opened_at = now;

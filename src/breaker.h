@@ -15,7 +15,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define BREAKER_THRESHOLD 5 /* consecutive failures that open it */
+#define BREAKER_THRESHOLD 5 /* consecutive failures that open that of a service that does not answer */
 #define BREAKER_FIRST_MS 2000
 #define BREAKER_MAX_MS 300000
 
@@ -38,7 +38,7 @@ extern int BreakerAllows(const Breaker *breaker, int64_t now, int wanted);
 extern void BreakerNoteStart(Breaker *breaker, int64_t now);
 /* somebody asks for a request now: the next one may start at once, or as soon as it may be hurried again */
 extern void BreakerHurry(Breaker *breaker, int64_t now);
-/* how a request ended; true if the breaker is open now */
-extern bool BreakerReport(Breaker *breaker, bool success, int64_t now);
+/* how a request ended; threshold: so many failures in a row open it; true if it is open now */
+extern bool BreakerReport(Breaker *breaker, bool success, int threshold, int64_t now);
 
 #endif /* VIBEVIDEO_BREAKER_H */

@@ -8,7 +8,8 @@
  * .../model-apis/errors.
  *
  * Two rules apply everywhere.  Decisions depend on status code, header and
- * machine-readable field, never on the text of a message.  And when in doubt,
+ * machine-readable field, never on the text of a message, except that nothing but
+ * its words tells an account without money from a key without rights.  And when in doubt,
  * the customer's money comes first: a POST that may have arrived is not sent
  * again, a result that may still come is not given up.
  */
@@ -541,6 +542,18 @@ JudgeServerError(const HttpReply *reply, const FalBody *body, FalError *error)
 	return again == FAL_HINT_YES ? FAL_SUBMIT_BACKOFF : FAL_SUBMIT_REFUSED;
 }
 
+/*
+ * "User is locked. Reason: Exhausted balance. Top up your balance at ...", as many
+ * have seen it, or "Reason: TOP_UP."
+ */
+static bool
+IsWithoutMoney(const HttpReply *reply, const FalBody *body)
+{
+	return reply->status == 403 && body->detail_kind == JSON_STRING &&
+		strncmp(body->detail, "User is locked", strlen("User is locked")) == 0 &&
+		(strstr(body->detail, "Exhausted balance") != NULL || strstr(body->detail, "TOP_UP") != NULL);
+}
+
 static FalSubmitOutcome
 JudgeNotAccepted(const HttpReply *reply, const FalBody *body, FalError *error)
 {
@@ -601,6 +614,13 @@ FalJudgeSubmit(const HttpReply *reply, time_t now, FalSubmit *out)
 		return;
 	}
 	ReadError(&out->error, reply, &body, now);
+	out->no_money = IsWithoutMoney(reply, &body);
+	if (out->no_money)
+	{
+		SetErrorType(&out->error, "balance");
+		out->outcome = FAL_SUBMIT_BACKOFF;
+		return;
+	}
 	out->outcome = JudgeNotAccepted(reply, &body, &out->error);
 }
 

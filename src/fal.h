@@ -51,6 +51,8 @@ extern bool FalIsOutage(const HttpReply *reply);
  *	BACKOFF	  408, 425, 429, 503; with fal's mark also 502 and 504 (unless by our
  *			  own start timeout) and other 5xx of a type that fal calls
  *			  retryable: pending, after a backoff or Retry-After
+ *			  403 that says that the balance is used up: pending, until fal
+ *			  accepts one again
  *	REFUSED	  other 3xx and 4xx, fal's start timeout, 5xx with fal's mark that is
  *			  not retryable: failed
  *	UNKNOWN	  reset, timeout or cut answer after the request was begun, 5xx but
@@ -75,6 +77,7 @@ typedef struct FalSubmit
 	FalSubmitOutcome outcome;
 	char request_id[FAL_ID_SIZE];
 	int queue_position; /* -1 if unknown */
+	bool no_money;		/* BACKOFF, since the account's balance is used up */
 	FalError error;
 } FalSubmit;
 

@@ -70,6 +70,7 @@ int vv_unknown_price;
 int vv_unknown_after;
 int vv_worker_idle_timeout;
 bool vv_dashboard;
+bool vv_sync_prices;
 int vv_max_databases;
 
 /* clang-format off */
@@ -374,6 +375,9 @@ GucInit(void)
 	DefineCustomBoolVariable("vibevideo.dashboard",
 							 "Serve the dashboard's page, as function vibevideo_dashboard of schema public; off answers 404.",
 							 NULL, &vv_dashboard, false, PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable("vibevideo.sync_prices",
+							 "Read fal.ai's price list daily, as vibevideo.sync_prices() does.",
+							 NULL, &vv_sync_prices, false, PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomRealVariable("vibevideo.confirm_over_usd",
 							 "An act of an operator that may cost more than this, in USD, has to be confirmed in words.",
 							 NULL, &vv_confirm_over_usd, 10, 0, 1000000, PGC_SUSET, 0, NULL, NULL, NULL);

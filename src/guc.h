@@ -57,6 +57,7 @@ extern int vv_unknown_price;
 extern int vv_unknown_after;	   /* s */
 extern int vv_worker_idle_timeout; /* s */
 extern bool vv_dashboard;
+extern bool vv_sync_prices;
 extern int vv_max_databases;
 
 typedef enum UnknownPolicy

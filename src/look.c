@@ -257,7 +257,7 @@ PlanNextLook(TimestampTz now, const JobDue *due, int64 grace_ms)
 	TimestampTz next = TimestampTzPlusMilliseconds(now, LOOK_AT_LEAST_MS);
 
 	if (vv_worker.has_fal_key && SubmitRoom() > 0)
-		next = Earlier(next, due->submit, SoonestFor(WORK_SUBMITS, now, fal));
+		next = Earlier(next, due->submit, SoonestFor(WORK_SUBMITS, now, Max(fal, ShmemServiceUntil(SERVICE_ACCOUNT))));
 	if (vv_worker.has_fal_key && WorkloadBusy(TASK_RECONCILE) < MAX_RECONCILES)
 		next = Earlier(next, due->unknown, SoonestFor(WORK_LOST, now, fal));
 	if (vv_worker.has_fal_key && WorkloadBusy(TASK_POLL) < CallMaxConcurrent() && due->poll != 0)
@@ -336,7 +336,7 @@ ClaimSubmits(void *arg)
 {
 	Look *look = arg;
 
-	look->emptied |= !Claim(TASK_SUBMIT, ShmemServiceAllows(SERVICE_FAL, SubmitRoom()), look->now);
+	look->emptied |= !Claim(TASK_SUBMIT, ShmemServiceAllows(SERVICE_ACCOUNT, ShmemServiceAllows(SERVICE_FAL, SubmitRoom())), look->now);
 }
 
 static void

@@ -70,7 +70,7 @@ PlatformSetQuery(PlatformQuestion *question, Datum array)
 bool
 PlatformKey(bool admin, char *key, size_t size)
 {
-	return !admin && SecretRead(SECRET_FAL, key, size, NULL);
+	return SecretRead(admin ? SECRET_FAL_ADMIN : SECRET_FAL, key, size, NULL);
 }
 
 HttpRequest *

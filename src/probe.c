@@ -34,6 +34,7 @@
 
 PG_FUNCTION_INFO_V1(vibevideo_wake);
 PG_FUNCTION_INFO_V1(vibevideo_worker_info);
+PG_FUNCTION_INFO_V1(vibevideo_account_wait);
 PG_FUNCTION_INFO_V1(vibevideo_library_version);
 PG_FUNCTION_INFO_V1(vibevideo_identity);
 PG_FUNCTION_INFO_V1(vibevideo_probe);
@@ -92,11 +93,11 @@ PutSlot(RowOut *row, const DatabaseSlot *slot, bool found)
 	PutTime(row, slot->last_poll_at);
 	Put(row, Int64GetDatum((int64) slot->starts), !found);
 	Put(row, Int64GetDatum((int64) slot->failures), !found);
-	for (int i = 0; i < lengthof(slot->breakers); i++)
+	for (int i = 0; i <= SERVICE_STORAGE; i++)
 		PutTime(row, (TimestampTz) slot->breakers[i].until * 1000);
-	for (int i = 0; i < lengthof(slot->breakers); i++)
+	for (int i = 0; i <= SERVICE_STORAGE; i++)
 		PutTime(row, slot->breakers[i].until == 0 ? 0 : (TimestampTz) slot->breakers[i].opened_at * 1000);
-	for (int i = 0; i < lengthof(slot->breakers); i++)
+	for (int i = 0; i <= SERVICE_STORAGE; i++)
 		Put(row, BoolGetDatum(slot->breakers[i].probing), !found);
 	Put(row, BoolGetDatum(slot->has_fal_key), !slot->keys_known);
 	Put(row, BoolGetDatum(slot->has_storage_key), !slot->keys_known);
@@ -122,6 +123,27 @@ vibevideo_worker_info(PG_FUNCTION_ARGS)
 	PutTime(&row, restart_at);
 	Put(&row, BoolGetDatum(cannot_start), false);
 	Assert(row.n == WORKER_COLUMNS);
+	PG_RETURN_DATUM(MakeRow(fcinfo, row.values, row.nulls));
+}
+
+/*----------
+ * vibevideo_internal.account_wait(OUT since timestamptz, OUT until timestamptz, OUT probed bool)
+ *
+ * Nulls unless submits wait for money at fal.ai.
+ *----------
+ */
+Datum
+vibevideo_account_wait(PG_FUNCTION_ARGS)
+{
+	DatabaseSlot slot = {0};
+	RowOut row = {0};
+	const Breaker *breaker = &slot.breakers[SERVICE_ACCOUNT];
+
+	VersionCheck();
+	(void) ShmemReadSlot(MyDatabaseId, &slot);
+	PutTime(&row, breaker->until == 0 ? 0 : (TimestampTz) breaker->opened_at * 1000);
+	PutTime(&row, (TimestampTz) breaker->until * 1000);
+	Put(&row, BoolGetDatum(breaker->probing), breaker->until == 0);
 	PG_RETURN_DATUM(MakeRow(fcinfo, row.values, row.nulls));
 }
 

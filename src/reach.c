@@ -159,6 +159,11 @@ Ask(Service service)
 	{
 		(void) ShmemServiceReport(service, false);
 		ShmemWakeWorker(MyDatabaseId);
+		if (service == SERVICE_FAL)
+		{
+			ShmemProbeAtCommit(SERVICE_ACCOUNT);
+			ShmemWakeAtCommit();
+		}
 	}
 	return answer;
 }

@@ -556,10 +556,19 @@ ShmemServiceStart(Service service)
 	UnlockSlots();
 }
 
+static const struct
+{
+	const char *down;
+	const char *up;
+} turns[SERVICES] = {
+	[SERVICE_FAL] = {"vibevideo considers fal.ai down; jobs will wait", "vibevideo can reach fal.ai again"},
+	[SERVICE_STORAGE] = {"vibevideo considers Storage down; jobs will wait", "vibevideo can reach Storage again"},
+	[SERVICE_ACCOUNT] = {"fal.ai takes no more jobs, since the balance there is used up; new ones will wait", "fal.ai takes jobs again"},
+};
+
 bool
 ShmemServiceReport(Service service, bool outage)
 {
-	static const char *const names[] = {"fal.ai", "Storage"};
 	DatabaseSlot *slot = LockSlot(MyDatabaseId, SLOT_CLAIM);
 	bool was_open = false;
 	bool open = false;
@@ -567,13 +576,11 @@ ShmemServiceReport(Service service, bool outage)
 	if (slot)
 	{
 		was_open = (slot->breakers[service].until != 0);
-		open = BreakerReport(&slot->breakers[service], !outage, NowMs());
+		open = BreakerReport(&slot->breakers[service], !outage, service == SERVICE_ACCOUNT ? 1 : BREAKER_THRESHOLD, NowMs());
 	}
 	UnlockSlots();
 	if (open != was_open)
-		ereport(LOG,
-				(open ? errmsg("vibevideo considers %s down; jobs will wait", names[service])
-					  : errmsg("vibevideo can reach %s again", names[service])));
+		ereport(LOG, (errmsg("%s", open ? turns[service].down : turns[service].up)));
 	return open;
 }
 
@@ -589,8 +596,8 @@ HurryBreakers(const bool *services)
 }
 
 static bool wake_pending = false;
-static TimestampTz expected_at = 0; /* 0: nothing is */
-static bool probe_pending[2];		/* by Service */
+static TimestampTz expected_at = 0;	 /* 0: nothing is */
+static bool probe_pending[SERVICES]; /* by Service */
 
 static void
 WakeAtXactEnd(XactEvent event, void *arg)
@@ -600,7 +607,7 @@ WakeAtXactEnd(XactEvent event, void *arg)
 		case XACT_EVENT_COMMIT:
 			/* nothing reports when a prepared transaction is committed: have a worker that looks regularly */
 		case XACT_EVENT_PREPARE:
-			if (probe_pending[SERVICE_FAL] || probe_pending[SERVICE_STORAGE])
+			if (probe_pending[SERVICE_FAL] || probe_pending[SERVICE_STORAGE] || probe_pending[SERVICE_ACCOUNT])
 				HurryBreakers(probe_pending);
 			if (wake_pending)
 				ShmemWakeWorker(MyDatabaseId);
@@ -640,6 +647,9 @@ ShmemProbeAtCommit(Service service)
 {
 	RegisterWake();
 	probe_pending[service] = true;
+	/* whoever asks for a submit may know that there is money again */
+	if (service == SERVICE_FAL)
+		probe_pending[SERVICE_ACCOUNT] = true;
 }
 
 void

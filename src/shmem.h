@@ -15,8 +15,11 @@
 typedef enum Service
 {
 	SERVICE_FAL,
-	SERVICE_STORAGE
+	SERVICE_STORAGE,
+	SERVICE_ACCOUNT /* at fal: down while its balance is used up, which keeps only submits waiting */
 } Service;
+
+#define SERVICES (SERVICE_ACCOUNT + 1)
 
 /* What a backend requests from the worker, whether or not its transaction commits. */
 typedef enum WorkerRequest
@@ -45,8 +48,8 @@ typedef struct DatabaseSlot
 	uint64 last_check;		  /* number of check_config's last call of the webhook that arrived */
 	uint64 starts;
 	uint64 failures;
-	Breaker breakers[2]; /* by Service */
-	bool keys_known;	 /* the worker has looked for the API keys */
+	Breaker breakers[SERVICES]; /* by Service */
+	bool keys_known;			/* the worker has looked for the API keys */
 	bool has_fal_key;
 	bool has_storage_key;
 	int copies; /* how many run */

@@ -51,10 +51,22 @@ SubmitStart(Task *task)
 	pfree(task->job->input);
 	task->job->input = NULL;
 	if (task->http)
+	{
 		ShmemServiceStart(SERVICE_FAL);
+		ShmemServiceStart(SERVICE_ACCOUNT);
+	}
 	else
 		TaskFail(task, "bad_request",
 				 "could not build the request: check vibevideo.fal_queue_url, the model's name and the API key");
+}
+
+/* An answer that decides nothing says nothing of the account either: its probe is repeated in a minute. */
+static bool
+ReportAccount(const FalSubmit *answer)
+{
+	if (!answer->no_money && answer->outcome != FAL_SUBMIT_ACCEPTED)
+		return false;
+	return ShmemServiceReport(SERVICE_ACCOUNT, answer->no_money);
 }
 
 void
@@ -64,6 +76,7 @@ SubmitFinish(Task *task, HttpRequest *request)
 
 	FalJudgeSubmit(HttpReplyOf(request), time(NULL), answer);
 	task->excused = ShmemServiceReport(SERVICE_FAL, FalIsOutage(HttpReplyOf(request)));
+	task->excused |= ReportAccount(answer);
 	task->submit = answer->outcome;
 	HttpFree(request);
 	task->http = NULL;
@@ -278,7 +291,8 @@ typedef struct Hindrance
  * alone the worker sends after the commit.  Not inside our own write of a row; not
  * in a transaction that may fail at its commit, through no fault of anybody,
  * since a POST cannot be taken back; not while that is paused; not before others;
- * and no caller waits for a timeout while fal is down.
+ * and no caller waits for a timeout while fal is down, or for a refusal while there
+ * is no money.
  */
 static bool
 MaySendNow(const Binding *binding, Hindrance *hindrance)
@@ -292,6 +306,8 @@ MaySendNow(const Binding *binding, Hindrance *hindrance)
 		*hindrance = (Hindrance){"fal_busy", "others are ahead of it"};
 	else if (ShmemServiceAllows(SERVICE_FAL, 1) == 0)
 		*hindrance = (Hindrance){"fal_down", "fal.ai cannot be reached at the moment"};
+	else if (ShmemServiceAllows(SERVICE_ACCOUNT, 1) == 0)
+		*hindrance = (Hindrance){"balance", "the balance at fal.ai is used up"};
 	return hindrance->code == NULL;
 }
 

@@ -107,6 +107,12 @@ BuildRequests(const HttpReply *reply)
 	}
 	if (FalRequestUrl(key, endpoint, id, FAL_CALL_CANCEL, out, sizeof(out)))
 		MustBeClean(out, sizeof(out));
+	if (FalPlatformUrl("https://api.fal.ai/v1", "usage", (const char *[]){"endpoint_id", endpoint, "cursor", id, key, id}, 6, out, sizeof(out)))
+	{
+		MUST(FalEndpointIsValid(endpoint));
+		MustBeClean(out, sizeof(out));
+		MUST(strchr(out, ' ') == NULL && strchr(out, '#') == NULL);
+	}
 	if (FalAuthHeader(key, out, sizeof(out)))
 		MustBeClean(out, sizeof(out));
 	(void) WireRetryAfter(key, NOW);

@@ -13,6 +13,7 @@ SELECT FROM vibevideo.set_price('acme/video', 0.5);
 SELECT FROM vibevideo.set_price('acme/units', 0.07, 'custom', quantity => '$.n');
 INSERT INTO vibevideo.price_rule (endpoint, source, valid_from, unit, unit_price_usd, quantity, quantity_default)
 VALUES ('acme/fal', 'fal', '2026-01-01', 'second', 0.14, '$.duration', 5);
+INSERT INTO vibevideo.fal_price (endpoint, valid_from, unit, unit_price_usd) VALUES ('acme/fal', '2026-01-01', 'seconds', 0.14);
 
 -- what settles it
 SELECT n, what, trim_scale(s.cost_usd), s.cost_source FROM (VALUES

@@ -299,13 +299,11 @@ for my $case (
 }
 
 # -- a definite no -------------------------------------------------------------------------------------
-$fal->rule('^no: locked', locked => JSON::PP::true);
 $fal->rule('^no: unknown model', unknown_app => '.');
 $fal->fault('submit', { kind => 'http', status => 422, body => { detail => [ { loc => [ 'body', 'prompt' ], msg => 'is rude', type => 'value_error' } ] } }, prompt => '^no: 422');
 $fal->fault('submit', { kind => 'redirect', status => 307, location => $other->url . '/fal-ai/minimax/video-01' }, prompt => '^no: redirect');
 for my $case (
 	[ 'no: 401', qr/No user found for Key ID and Secret/, 'The provider takes no requests of this service at the moment', q{vibevideo.fal_key = 'wrong:key'} ],
-	[ 'no: locked', qr/User is locked\. Reason: Exhausted balance/, 'The provider takes no requests of this service at the moment' ],
 	[ 'no: unknown model', qr/Application not found/, 'The provider could not make the video' ],
 	[ 'no: 422', qr/prompt: is rude/, 'The provider cannot use this input (prompt: is rude)' ],
 	[ 'no: redirect', qr/./, 'The provider could not make the video' ])
@@ -324,7 +322,7 @@ for my $case (
 	is(submits() - $before, 1, "$prompt: and no second try");
 }
 is($other->ledger->{requests}{submit}, 0, 'a redirect of the submit is not followed');
-is(sql($node, qq{BEGIN; SELECT FROM vibevideo_submit('} . new_row($node, 'no: locked, status') . qq{'); SELECT current_setting('response.status'); COMMIT;}) =~ s/\s//gr,
+is(sql($node, qq{BEGIN; SELECT FROM vibevideo_submit('} . new_row($node, 'no: unknown model, status') . qq{'); SELECT current_setting('response.status'); COMMIT;}) =~ s/\s//gr,
 	'502', 'PostgREST is told to answer 502');
 
 # -- the answer is lost ---------------------------------------------------------------------------------

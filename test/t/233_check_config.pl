@@ -150,6 +150,7 @@ for my $case (
 	finds({ max_video_size => '4MB' }, 'bucket_size', 'warn', qr/^vibevideo\.max_video_size allows 4194304 bytes; 1 of the last 3 videos had more/, qr/Raise vibevideo\.max_video_size/);
 	$limit->(1073741824);
 	all_well(max_video_size => '9MB');
+	$fal->set_prices({ endpoint => 'acme/other', unit => 'videos', unit_price => 1 });
 	unlike(all_well(model => 'acme/other')->{bucket_size}[1], qr/videos/, 'other models\' videos do not count');
 
 	# something in front of Storage answers OPTIONS by itself

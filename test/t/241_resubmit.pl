@@ -221,7 +221,8 @@ for my $who ('user', 'operator')
 {
 	my $file = PostgreSQL::Test::Utils::tempdir() . '/dump.sql';
 	my $models = 'SELECT endpoint, max_prompt, needs_image, builtin FROM vibevideo.model ORDER BY endpoint';
-	my $prices = q{SELECT to_jsonb(r) - CASE source WHEN 'built-in' THEN 'changed_at' ELSE '' END FROM vibevideo.price_rule r ORDER BY endpoint, source, applies, valid_from};
+	my $prices = q{SELECT to_jsonb(r) - CASE source WHEN 'built-in' THEN 'changed_at' ELSE '' END FROM vibevideo.price_rule r ORDER BY endpoint, source, applies, valid_from;
+		SELECT to_jsonb(p) FROM vibevideo.fal_price p};
 
 	sql($node, <<'SQL');
 UPDATE vibevideo.model SET max_prompt = 1500 WHERE endpoint = 'fal-ai/minimax/video-01';
@@ -233,6 +234,7 @@ SELECT vibevideo.set_price('fal-ai/minimax/video-01', 0.43), vibevideo.set_price
 -- it is behind the other two in the dump, though it has to be there for them
 UPDATE vibevideo.price_rule SET unit_price_usd = 3 WHERE note = 'both';
 INSERT INTO vibevideo.price_rule (endpoint, source, unit_price_usd) VALUES ('acme/of-fal', 'fal', 0.3);
+INSERT INTO vibevideo.fal_price (endpoint, unit, unit_price_usd) VALUES ('acme/of-fal', 'videos', 0.3);
 SQL
 	my $before = sql($node, $models);
 	my $priced = sql($node, $prices);

@@ -389,6 +389,19 @@ usual();
 	clear();
 }
 
+# -- no money at fal.ai ------------------------------------------------------------------------------------------------
+{
+	my $id = new_row($node, 'no money');
+
+	$fal->set_balance('0');
+	batch('ann', $id);
+	holds($id, 'balance', qr/^the balance at fal\.ai is used up, since $clock; (?:the next submit tries in \d+ s whether|the next submit tries whether|one submit tries whether) it is still so$/,
+		'Waiting to be sent: this service has a problem at the moment', 'no money', until => qr/^\d/, estimate => undef);
+	$fal->set_balance(undef);
+	sql($node, 'SELECT FROM vibevideo.probe_now()');
+	wait_for_status($node, $id, 'completed');
+}
+
 # -- services that are down --------------------------------------------------------------------------------------------
 {
 	my ($made, $new, $there) = map { new_row($node, "down: $_") } qw(made new there);

@@ -19,6 +19,8 @@ my $storage = start_storage();
 my $service = $storage->{ready}{service_jwt};
 # what is said of an emulator that speaks http
 my $plain = $fal->url !~ /^https/;
+# fal.ai lists what has a price there
+$fal->set_prices(map { { endpoint => "acme/$_", unit => 'videos', unit_price => 1 } } qw(unknown free vague by-the-second by-five-seconds));
 my $node = vibe_node('main', fal => $fal, storage => $storage, init => { allows_streaming => 1 });
 
 # check(node =>, database =>, set => {setting => value}) - check_config, as {name => [status, detail, hint]}.

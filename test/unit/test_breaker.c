@@ -60,10 +60,10 @@ Tell(const char *name, const Step *steps)
 					BreakerNoteStart(&breaker, step->at);
 					break;
 				case GOOD:
-					open = BreakerReport(&breaker, true, step->at);
+					open = BreakerReport(&breaker, true, BREAKER_THRESHOLD, step->at);
 					break;
 				case BAD:
-					open = BreakerReport(&breaker, false, step->at);
+					open = BreakerReport(&breaker, false, BREAKER_THRESHOLD, step->at);
 					break;
 				case HURRY:
 					BreakerHurry(&breaker, step->at);
@@ -86,7 +86,7 @@ TestLongOutage(void)
 	int64_t wait = 0;
 
 	for (int i = 0; i < BREAKER_THRESHOLD; i++)
-		BreakerReport(&breaker, false, now);
+		BreakerReport(&breaker, false, BREAKER_THRESHOLD, now);
 	for (int probes = 0; probes < 300; probes++)
 	{
 		int64_t last = wait;
@@ -96,12 +96,25 @@ TestLongOutage(void)
 		now = breaker.until;
 		CheckNumber("long outage", "one probe", BreakerAllows(&breaker, now, 10), 1);
 		BreakerNoteStart(&breaker, now);
-		BreakerReport(&breaker, false, now);
+		BreakerReport(&breaker, false, BREAKER_THRESHOLD, now);
 	}
 	CheckNumber("long outage", "the last wait", wait, BREAKER_MAX_MS);
 	BreakerNoteStart(&breaker, breaker.until);
-	CheckTrue("long outage", "one success ends it", !BreakerReport(&breaker, true, now));
+	CheckTrue("long outage", "one success ends it", !BreakerReport(&breaker, true, BREAKER_THRESHOLD, now));
 	CheckNumber("long outage", "everything is allowed", BreakerAllows(&breaker, now, 10), 10);
+}
+
+/* What a single refusal is enough for. */
+static void
+TestThreshold(void)
+{
+	Breaker breaker = {0};
+
+	CheckTrue("threshold of one", "it opens at once", BreakerReport(&breaker, false, 1, 1000));
+	CheckTrue("threshold of one", "others that were under way change nothing", BreakerReport(&breaker, false, 1, 1001));
+	CheckNumber("threshold of one", "its wait", breaker.until, 1000 + BREAKER_FIRST_MS);
+	CheckTrue("threshold of one", "and a success closes it", !BreakerReport(&breaker, true, 1, 1002));
+	CheckNumber("threshold of one", "everything is allowed", BreakerAllows(&breaker, 1003, 10), 10);
 }
 
 void
@@ -110,4 +123,5 @@ TestBreaker(void)
 	for (size_t i = 0; i < lengthof(stories); i++)
 		Tell(stories[i].name, stories[i].steps);
 	TestLongOutage();
+	TestThreshold();
 }
