@@ -176,6 +176,15 @@ BEGIN
 		   count(*) FILTER (WHERE NOT g.orphan), count(*) FILTER (WHERE g.billed),
 		   coalesce(sum(g.cost_usd) FILTER (WHERE g.billed), 0)
 	FROM gone g WHERE g.unsettled GROUP BY 1, 2, 3, 4;
+	-- fal.ai's bill may yet speak of them
+	IF EXISTS (SELECT FROM vibevideo_internal.bill_state b) THEN
+		INSERT INTO vibevideo_internal.past_unbilled (job_id, request_id, model, user_id, tenant, requested_on, at, billed, cost_usd)
+		SELECT g.job_id, g.request_id, g.model, g.requested_by, g.tenant, (g.created_at AT TIME ZONE 'UTC')::date,
+			   coalesce(g.generated_at, g.completed_at, g.updated_at), g.billed, g.cost_usd
+		FROM gone g
+		WHERE g.request_id IS NOT NULL AND g.cost_source IS DISTINCT FROM 'bill' AND (g.billed OR g.updated_at > now() - interval '7 days')
+		ON CONFLICT DO NOTHING;
+	END IF;
 	FOR j IN SELECT g.* FROM gone g WHERE vibevideo.is_active(g.state) LOOP
 		PERFORM vibevideo_internal.free_slots(j);
 		cost = j.cost_usd;

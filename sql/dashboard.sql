@@ -334,7 +334,7 @@ DECLARE
 	until constant timestamptz = clock_timestamp() + interval '1 second';
 	part text;
 BEGIN
-	FOREACH part IN ARRAY ARRAY['preload', 'worker', 'table', 'api', 'keys', 'cron', 'limits', 'sequences'] LOOP
+	FOREACH part IN ARRAY ARRAY['preload', 'worker', 'table', 'api', 'keys', 'cron', 'limits', 'ledger', 'sequences'] LOOP
 		check_name = part;
 		status = 'warn';
 		hint = 'SELECT * FROM vibevideo.health(true) takes all the time it needs; that is for operators.';

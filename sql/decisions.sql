@@ -155,6 +155,7 @@ BEGIN
 					 ('vibevideo_internal.tally_tally_id_seq', (SELECT max(t.tally_id) FROM vibevideo_internal.tally t)),
 					 ('vibevideo.audit_audit_id_seq', (SELECT max(a.audit_id) FROM vibevideo.audit a)),
 					 ('vibevideo_internal.new_costs_note_id_seq', (SELECT max(n.note_id) FROM vibevideo_internal.new_costs n)),
+					 ('vibevideo.fal_usage_event_id_seq', (SELECT max(u.event_id) FROM vibevideo.fal_usage u)),
 					 ('vibevideo_internal.refund_seq', (SELECT max(t.n) FROM vibevideo_internal.till t))) AS s(sequence, most)
 	LOOP
 		IF used.most > coalesce(used.last, 0) THEN
@@ -217,6 +218,7 @@ BEGIN
 	END IF;
 	IF copied THEN
 		PERFORM vibevideo_internal.sum_past_costs();
+		PERFORM vibevideo_internal.sum_usage();
 	END IF;
 	UPDATE vibevideo.binding b SET
 		paused = false, pause_scope = NULL, paused_by = NULL, paused_at = NULL, pause_reason = NULL,

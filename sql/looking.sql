@@ -358,7 +358,7 @@ CREATE TYPE vibevideo.inbox_row AS (
 );
 COMMENT ON TYPE vibevideo.inbox_row IS 'something that needs a person';
 COMMENT ON COLUMN vibevideo.inbox_row.kind IS
-	'copy, paused, outage, check, account, budget, balance, model_gone, price_changed, lost_submit, given_up, dead_letter, orphan_video, quarantined, unwritten_row, no_table, no_row, or unread';
+	'copy, paused, outage, check, account, budget, balance, model_gone, price_changed, ledger, lost_submit, given_up, dead_letter, orphan_video, quarantined, unwritten_row, no_table, no_row, or unread';
 COMMENT ON COLUMN vibevideo.inbox_row.since IS 'since when, of several jobs the first; NULL if that is not known';
 COMMENT ON COLUMN vibevideo.inbox_row.subject IS 'what it is about: a job and its row, several jobs, a check, a setting';
 COMMENT ON COLUMN vibevideo.inbox_row.sentence IS 'what is the matter';
@@ -473,7 +473,7 @@ RETURNS SETOF vibevideo.inbox_row LANGUAGE plpgsql VOLATILE SET search_path = pg
 DECLARE
 	part text;
 BEGIN
-	FOREACH part IN ARRAY ARRAY['preload', 'keys', 'worker', 'table', 'api', 'cron', 'limits', 'overdue', 'sequences'] LOOP
+	FOREACH part IN ARRAY ARRAY['preload', 'keys', 'worker', 'table', 'api', 'cron', 'limits', 'ledger', 'overdue', 'sequences'] LOOP
 		BEGIN
 			RETURN QUERY EXECUTE format(
 				'SELECT n.* FROM vibevideo_internal.%I() l, vibevideo_internal.need(''check'', NULL, l.check_name, concat_ws(''. '', l.detail, l.hint), '
@@ -704,7 +704,7 @@ CREATE FUNCTION vibevideo_internal.needs()
 RETURNS SETOF vibevideo.inbox_row LANGUAGE plpgsql VOLATILE ROWS 10 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	until constant timestamptz = clock_timestamp() + interval '1 second';
-	parts constant text[] = ARRAY['database', 'services', 'money', 'fal', 'lost_submits', 'failures', 'rows', 'checks'];
+	parts constant text[] = ARRAY['database', 'services', 'money', 'fal', 'ledger', 'lost_submits', 'failures', 'rows', 'checks'];
 	part text;
 BEGIN
 	FOREACH part IN ARRAY parts LOOP

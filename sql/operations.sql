@@ -741,7 +741,7 @@ DECLARE
 	part text;
 	told_by text;
 BEGIN
-	FOREACH part IN ARRAY ARRAY['preload', 'worker', 'table', 'api', 'services', 'fal', 'cron', 'jobs', 'limits'] LOOP
+	FOREACH part IN ARRAY ARRAY['preload', 'worker', 'table', 'api', 'services', 'fal', 'cron', 'jobs', 'limits', 'ledger'] LOOP
 		IF told_by IS NOT NULL THEN
 			RETURN QUERY SELECT l.* FROM vibevideo_internal.not_checked(part, told_by) l;
 			CONTINUE;

@@ -63,6 +63,7 @@ int vv_retention;
 int vv_rollup_retention;
 int vv_audit_retention;
 double vv_confirm_over_usd;
+double vv_ledger_tolerance_usd;
 int vv_storage_kind;
 char *vv_storage_region = NULL;
 int vv_unknown_policy;
@@ -381,6 +382,9 @@ GucInit(void)
 	DefineCustomRealVariable("vibevideo.confirm_over_usd",
 							 "An act of an operator that may cost more than this, in USD, has to be confirmed in words.",
 							 NULL, &vv_confirm_over_usd, 10, 0, 1000000, PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomRealVariable("vibevideo.ledger_tolerance_usd",
+							 "A difference between a day's costs and fal.ai's bill, in USD, that nobody has explained needs a person if it is larger than this.",
+							 NULL, &vv_ledger_tolerance_usd, 1, 0, 1000000, PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomEnumVariable("vibevideo.unknown_policy",
 							 "What to do with a lost submit, whose answer did not arrive: fail_when_absent, manual, resubmit_when_absent or resubmit.",
 							 NULL, &vv_unknown_policy, UNKNOWN_FAIL_WHEN_ABSENT, unknown_policies,

@@ -50,6 +50,7 @@ extern int vv_retention;		/* s */
 extern int vv_rollup_retention; /* s */
 extern int vv_audit_retention;	/* s */
 extern double vv_confirm_over_usd;
+extern double vv_ledger_tolerance_usd;
 extern int vv_storage_kind;
 extern char *vv_storage_region;
 extern int vv_unknown_policy;

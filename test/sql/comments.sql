@@ -51,7 +51,7 @@ SELECT f.name, f.comment, CASE WHEN m.condition ~ '^PT\d{3}$' THEN m.condition E
 FROM functions f CROSS JOIN LATERAL (SELECT x.found[1] AS condition FROM regexp_matches(f.prosrc, 'ERRCODE = ''(\w+)''', 'g') AS x(found)) m
 LEFT JOIN (VALUES ('invalid_parameter_value', '22023'), ('null_value_not_allowed', '22004'), ('insufficient_privilege', '42501'), ('duplicate_function', '42723'),
 				  ('dependent_objects_still_exist', '2BP01'), ('object_not_in_prerequisite_state', '55000'), ('object_in_use', '55006'),
-				  ('lock_not_available', '55P03'), ('feature_not_supported', '0A000'), ('undefined_object', '42704')) AS c(condition, state) USING (condition)
+				  ('lock_not_available', '55P03'), ('feature_not_supported', '0A000'), ('undefined_object', '42704'), ('connection_exception', '08000')) AS c(condition, state) USING (condition)
 UNION ALL
 SELECT f.name, f.comment, '42501', 'vibevideo_internal.require' FROM functions f WHERE f.prosrc ~ 'vibevideo_internal\.require\(';
 SELECT count(*) > 40 AS raised FROM raised;
