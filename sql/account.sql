@@ -164,16 +164,16 @@ BEGIN
 	SELECT string_agg(e.id, ', ') FILTER (WHERE l.status = 'gone'), string_agg(e.id, ', ') FILTER (WHERE l.status = 'deprecated') INTO gone, old
 	FROM unnest(asked) AS e(id) CROSS JOIN LATERAL (SELECT vibevideo_internal.listing_of(e.id, body) AS status) l WHERE fault IS NULL;
 	RETURN NEXT CASE
-		WHEN fault = 'there is no key' THEN vibevideo_internal.not_checked('models', 'fal_key')
+		WHEN fault = 'there is no key' THEN vibevideo_internal.not_checked('fal_models', 'fal_key')
 		-- the key is rejected, or nothing can be reached
 		WHEN fault IS NOT NULL AND (SELECT p.status FROM vibevideo_internal.probe('queue') p) <> 'ok' THEN vibevideo_internal.not_checked('models', 'queue')
-		WHEN fault IS NOT NULL THEN vibevideo_internal.line('models', 'warn', format('fal.ai does not say which models it lists: %s', fault),
+		WHEN fault IS NOT NULL THEN vibevideo_internal.line('fal_models', 'warn', format('fal.ai does not say which models it lists: %s', fault),
 			'That is asked of vibevideo.fal_api_url, where lost submits are looked up as well.')
-		WHEN gone IS NOT NULL THEN vibevideo_internal.line('models', 'fail', format('fal.ai does not list %s (any more)', gone),
+		WHEN gone IS NOT NULL THEN vibevideo_internal.line('fal_models', 'fail', format('fal.ai does not list %s (any more)', gone),
 			'Models are renamed, and end: look at https://fal.ai/models, then attach the table with another, or disallow it in vibevideo.model.')
-		WHEN old IS NOT NULL THEN vibevideo_internal.line('models', 'warn', format('fal.ai calls %s deprecated', old),
+		WHEN old IS NOT NULL THEN vibevideo_internal.line('fal_models', 'warn', format('fal.ai calls %s deprecated', old),
 			'Look at https://fal.ai/models for what takes its place.')
-		ELSE vibevideo_internal.line('models', 'ok', format('fal.ai lists %s', array_to_string(asked, ', '))) END;
+		ELSE vibevideo_internal.line('fal_models', 'ok', format('fal.ai lists %s', array_to_string(asked, ', '))) END;
 
 	SELECT p.status, p.body, p.why INTO said FROM vibevideo_internal.platform('billing', ARRAY['expand', 'credits'], true) p;
 	BEGIN

@@ -104,7 +104,7 @@ my ($id, $job) = new_job($wish);
 		refused('grafana', "SELECT $call", "$name: and to a viewer") if $level eq "an operator";
 	}
 	my @relations = split /\n/, sql($node, q{SELECT format('%I."%s"', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname IN ('vibevideo', 'vibevideo_internal') AND c.relkind IN ('r', 'v', 'S') ORDER BY 1});
-	my @read = qw(backlog costs costs_by_day costs_by_month errors fal_price fal_usage inbox jobs ledger limit model now overview price_rule rollup settings tenant_costs tenant_costs today typical unmatched users);
+	my @read = qw(backlog costs costs_by_day costs_by_month errors fal_price fal_usage inbox jobs ledger limit model now overview price_rule rollup settings tenant_costs today typical unmatched users);
 	my %may = (grafana => [@read], ops => [sort 'audit', @read], customer => [], mallory => []);
 
 	for my $who (sort keys %may)

@@ -117,7 +117,7 @@ $fal->clear_faults;
 # -- models that are gone ------------------------------------------------------------------
 sub models_line
 {
-	return sql($node, q{SELECT status, detail FROM vibevideo.check_config() WHERE check_name = 'models'});
+	return sql($node, q{SELECT status, detail FROM vibevideo.check_config() WHERE check_name = 'fal_models'});
 }
 
 sql($node, 'UPDATE vibevideo.fal_price SET seen_at = now()');
@@ -140,7 +140,7 @@ $fal->delist($KLING, undef);
 $fal->fault('models', { kind => 'http', status => 500, body => { detail => 'no' } });
 like(models_line(), qr/^warn\|fal\.ai does not say which models it lists: .*500/, 'fal.ai does not say');
 $fal->clear_faults;
-is(sql($node, q{SET vibevideo.fal_key = 'wrong:key'; SELECT string_agg(check_name || ' ' || status, ', ' ORDER BY check_name) FROM vibevideo.check_config() WHERE check_name IN ('models', 'queue')}),
-	'models ok, queue fail', 'a wrong key is one line that is not ok');
+is(sql($node, q{SET vibevideo.fal_key = 'wrong:key'; SELECT string_agg(check_name || ' ' || status, ', ' ORDER BY check_name) FROM vibevideo.check_config() WHERE check_name IN ('fal_models', 'queue')}),
+	'fal_models ok, queue fail', 'a wrong key is one line that is not ok');
 
 done_testing();
