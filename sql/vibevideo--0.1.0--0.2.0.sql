@@ -9143,7 +9143,7 @@ BEGIN
 	RETURN NEXT CASE
 		WHEN fault = 'there is no key' THEN vibevideo_internal.not_checked('fal_models', 'fal_key')
 		-- the key is rejected, or nothing can be reached
-		WHEN fault IS NOT NULL AND (SELECT p.status FROM vibevideo_internal.probe('queue') p) <> 'ok' THEN vibevideo_internal.not_checked('models', 'queue')
+		WHEN fault IS NOT NULL AND (SELECT p.status FROM vibevideo_internal.probe('queue') p) <> 'ok' THEN vibevideo_internal.not_checked('fal_models', 'queue')
 		WHEN fault IS NOT NULL THEN vibevideo_internal.line('fal_models', 'warn', format('fal.ai does not say which models it lists: %s', fault),
 			'That is asked of vibevideo.fal_api_url, where lost submits are looked up as well.')
 		WHEN gone IS NOT NULL THEN vibevideo_internal.line('fal_models', 'fail', format('fal.ai does not list %s (any more)', gone),
