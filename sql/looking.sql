@@ -102,7 +102,7 @@ COMMENT ON COLUMN vibevideo.job_row.error IS 'the words of fal.ai, Storage or vi
 COMMENT ON COLUMN vibevideo.job_row.row_error IS 'why its row could not be written, cut at 500 characters';
 COMMENT ON COLUMN vibevideo.job_row.orphan IS 'its transaction was rolled back after it was sent';
 COMMENT ON COLUMN vibevideo.job_row.paid_not_stored IS 'its video was made, and given up before it was stored';
-COMMENT ON COLUMN vibevideo.job_row.cost_usd IS 'what it costs at most, in USD; NULL if that is not known';
+COMMENT ON COLUMN vibevideo.job_row.cost_usd IS 'what it has cost, in USD, or until that is known can cost at most; NULL if that is not known';
 COMMENT ON COLUMN vibevideo.job_row.queue_position IS 'how many are ahead of it in fal.ai''s queue';
 COMMENT ON COLUMN vibevideo.job_row.progress IS 'how much of the video is copied, from 0 to 1';
 COMMENT ON COLUMN vibevideo.job_row.created_at IS 'when it was requested';
@@ -255,7 +255,10 @@ CREATE TYPE vibevideo.job_details AS (
 	bytes_per_second bigint,
 	sha256 text,
 	duration_ms bigint,
-	more boolean
+	more boolean,
+	cost_estimated_usd numeric,
+	cost_source text,
+	billable_units numeric
 );
 COMMENT ON TYPE vibevideo.job_details IS 'all there is to know of a job';
 COMMENT ON COLUMN vibevideo.job_details.job IS 'as in a list';
@@ -281,6 +284,9 @@ COMMENT ON COLUMN vibevideo.job_details.bytes_per_second IS 'how many bytes are 
 COMMENT ON COLUMN vibevideo.job_details.sha256 IS 'the file''s hash, in hexadecimal';
 COMMENT ON COLUMN vibevideo.job_details.duration_ms IS 'the video''s length, in milliseconds';
 COMMENT ON COLUMN vibevideo.job_details.more IS 'there are more events or attempts than these';
+COMMENT ON COLUMN vibevideo.job_details.cost_estimated_usd IS 'what it could cost at most when it was requested, in USD';
+COMMENT ON COLUMN vibevideo.job_details.cost_source IS 'how it is known what it has cost, as in vibevideo.jobs; NULL until it is settled, or if nothing was billed';
+COMMENT ON COLUMN vibevideo.job_details.billable_units IS 'how many units fal.ai says that it bills; NULL if it does not say';
 
 CREATE FUNCTION vibevideo.job_detail(job_id bigint)
 RETURNS vibevideo.job_details LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -332,6 +338,9 @@ BEGIN
 	d.bytes_per_second = j.bytes_per_second;
 	d.sha256 = encode(j.sha256, 'hex');
 	d.duration_ms = j.duration_ms;
+	d.cost_estimated_usd = j.cost_estimated_usd;
+	d.cost_source = j.cost_source;
+	d.billable_units = j.billable_units;
 	RETURN d;
 END
 $$;
