@@ -57,7 +57,7 @@ describe('who may not', () => {
 
   test('a viewer has no buttons that act', as(viewer, async (shown) => {
     const { page } = shown
-    const acts = /^(Retry|Cancel|Set aside|Send|Enter its request|It was not sent|This is it|Change|Limit a user|Limit …|Add a price|Pause|Resume|Ask fal\.ai|Check over|Remove)/
+    const acts = /^(Retry|Cancel|Set aside|Send|Enter its request|It was not sent|This is it|Change|Limit …|Add a|Pause|Resume|Ask fal\.ai|Check over|Remove)/
     for (const path of ['overview', 'jobs', 'lost', 'errors', 'users', 'limits', 'health', `job/${seeded.failures[3].job}`, `job/${seeded.lost.job}`,
       `job/${seeded.pending[0]}`]) {
       await go(page, path)
@@ -298,13 +298,27 @@ describe('many jobs', () => {
 
 describe('limits and prices', () => {
   const prices = (page) => page.getByRole('table', { name: 'Prices' }).getByRole('row')
+  const field = (page, name) => dialog(page).getByLabel(name, { exact: true })
+  const limitOf = async (who) => (await world.db.rows(`SELECT max_active, submits_per_hour, submits_per_day, submits_per_month, spend_per_hour_usd::float,
+    spend_per_day_usd::float, spend_per_month_usd::float FROM vibevideo.limit WHERE who = ${literal(who)}`))[0]
+  const ALL = { max_active: 1, submits_per_hour: 2, submits_per_day: 3, submits_per_month: 4, spend_per_hour_usd: 5.25, spend_per_day_usd: 6.5,
+    spend_per_month_usd: 7.75 }
+  const LABELS = { max_active: 'Videos in work at a time', submits_per_hour: 'Videos requested an hour', submits_per_day: 'Videos requested a day',
+    submits_per_month: 'Videos requested a month', spend_per_hour_usd: 'USD spent an hour', spend_per_day_usd: 'USD spent a day',
+    spend_per_month_usd: 'USD spent a month' }
+  /** Until the dialog is closed: what is said may have been said before. */
+  const save = async (page) => {
+    await button(page, 'Save').click()
+    await dialog(page).waitFor({ state: 'detached' })
+  }
+  const NONE = Object.fromEntries(Object.keys(ALL).map((name) => [name, null]))
   const priceOf = (endpoint) => world.db.value(`SELECT unit_price_usd::float FROM vibevideo.price_rule WHERE endpoint = '${endpoint}' AND source = 'operator' ORDER BY valid_from DESC LIMIT 1`)
 
   test('a limit is changed, with what it was and is', as(operator, async (shown) => {
     const { page } = shown
     await goTo(page, 'limits')
     await button(page, 'Change limit of each user without a limit of their own').click()
-    await dialog(page).getByLabel('Videos in work at a time', { exact: true }).fill('7')
+    await field(page, 'Videos in work at a time').fill('7')
     await dialog(page).getByText('Videos in work at a time: 5 → 7').waitFor()
     await examine(shown, 'dialog-limit')
     await button(page, 'Save').click()
@@ -316,20 +330,126 @@ describe('limits and prices', () => {
   }))
 
   test('a user gets one, and loses it', as(operator, async ({ page }) => {
+    const id = customer.id.replace(/3$/, '9')
     await goTo(page, 'limits')
-    await button(page, 'Limit a user …').click()
-    await dialog(page).getByLabel('User id').fill(customer.id.replace(/3$/, '9'))
-    await button(page, 'Next').click()
-    await dialog(page).getByLabel('USD a day (UTC): kind').selectOption({ label: 'at most' })
-    await dialog(page).getByLabel('USD a day (UTC)', { exact: true }).fill('2.5')
+    await button(page, 'Add a limit …').click()
+    assert.ok(await button(page, 'Save').isDisabled(), 'without whom it is for')
+    await field(page, 'User id').fill(id)
+    await field(page, 'USD spent a day').fill('2.5')
     await button(page, 'Save').click()
     await said(page, 'The limit is changed')
-    const id = customer.id.replace(/3$/, '9')
     assert.equal(await world.db.value(`SELECT spend_per_day_usd::float FROM vibevideo.limit WHERE user_id = '${id}'`), '2.5')
     await button(page, `Change limit of user ${id}`).click()
     await button(page, 'Remove the limit').click()
     await said(page, 'The limit is removed')
     assert.equal(await world.db.value(`SELECT count(*) FROM vibevideo.limit WHERE user_id = '${id}'`), '0')
+  }))
+
+  test('of all that a limit has, what is not touched stays', as(operator, async ({ page }) => {
+    await world.db.run(`INSERT INTO vibevideo.limit (scope, user_id, ${Object.keys(ALL)}) VALUES ('user', 'all-seven', ${Object.values(ALL)})`)
+    await goTo(page, 'limits')
+    await button(page, 'Change limit of user all-seven').click()
+    for (const [name, label] of Object.entries(LABELS)) assert.equal(await field(page, label).inputValue(), String(ALL[name]), name)
+    await field(page, LABELS.max_active).fill('9')
+    await save(page)
+    assert.deepEqual(await limitOf('user:all-seven'), { ...ALL, max_active: 9 })
+    // and by way of the user
+    await addJob(world, { owner: 'all-seven', prompt: 'Whose limit is changed', state: 'generating' })
+    await goTo(page, 'users')
+    await button(page, 'Limit of all-seven').click()
+    await field(page, LABELS.submits_per_hour).fill('')
+    await dialog(page).getByText('Videos requested an hour: 2 → as the default').waitFor()
+    await field(page, LABELS.submits_per_month).fill('-1')
+    await field(page, LABELS.spend_per_hour_usd).fill('0')
+    await save(page)
+    assert.deepEqual(await limitOf('user:all-seven'), { ...ALL, max_active: 9, submits_per_hour: null, submits_per_month: -1, spend_per_hour_usd: 0 })
+  }))
+
+  test('each scope gets a limit, and loses it', as(operator, async (shown) => {
+    const { page } = shown
+    await goTo(page, 'limits')
+    const SCOPES = [['Each tenant without a limit of its own', null, 'default_tenant', 'each tenant without a limit of its own'],
+      ['A tenant', 'Tenant', 'tenant:acme & söhne', 'tenant acme & söhne'], ['A model', 'fal.ai’s endpoint id', 'model:fal-ai/veo3', 'model fal-ai/veo3']]
+    for (const [choice, label, who, words] of SCOPES) {
+      await button(page, 'Add a limit …').click()
+      await dialog(page).getByRole('combobox', { name: 'For' }).selectOption({ label: choice })
+      assert.equal(await dialog(page).getByLabel(/User id|Tenant|endpoint id/).count(), label ? 1 : 0)
+      if (label) await field(page, label).fill(who.replace(/^\w+:/, ''))
+      for (const [name, value] of Object.entries(ALL)) await field(page, LABELS[name]).fill(String(value))
+      if (who.startsWith('model')) await examine(shown, 'dialog-limit-new')
+      await save(page)
+      assert.deepEqual(await limitOf(who), ALL, who)
+      const row = page.getByRole('table', { name: 'Limits' }).getByRole('row').filter({ hasText: words })
+      for (const text of ['2 an hour', '3 a day', '4 a month', /\$5\.25 an hour/, /\$6\.50 a day/, /\$7\.75 a month/])
+        await row.getByText(text).waitFor()
+    }
+    await examine(shown, 'limits-all-scopes', { settle: settled })
+    // of what there is one of there are not two
+    await button(page, 'Add a limit …').click()
+    assert.deepEqual(await dialog(page).getByRole('combobox', { name: 'For' }).locator('option').allTextContents(), ['A user', 'A tenant', 'A model'])
+    await button(page, 'Close').first().click()
+    for (const [, , who, words] of SCOPES) {
+      await button(page, `Change limit of ${words}`).click()
+      await button(page, 'Remove the limit').click()
+      await until('it is gone', async () => await limitOf(who) === undefined)
+      await dialog(page).waitFor({ state: 'detached' })
+    }
+  }))
+
+  test('what is refused is said at its field', as(operator, async (shown) => {
+    const { page } = shown
+    shown.watch.expect(/400/)
+    await goTo(page, 'limits')
+    await button(page, 'Change limit of each user without a limit of their own').click()
+    const before_ = await limitOf('default')
+    for (const [name, text, words] of [['max_active', '20000', 'Must be -1 or a number from 0 to 10000.'],
+      ['submits_per_month', 'many', 'Invalid input syntax for type integer: "many".'], ['spend_per_hour_usd', '-2', 'Must be -1 or a number from 0 to 10000000.']]) {
+      const input = field(page, LABELS[name])
+      const was = await input.inputValue()
+      await input.fill(text)
+      await button(page, 'Save').click()
+      await dialog(page).getByRole('alert').getByText(words, { exact: true }).waitFor()
+      assert.equal(await dialog(page).getByRole('alert').count(), 1, 'once')
+      assert.deepEqual(await dialog(page).locator('[aria-invalid=true]').evaluateAll((all) => all.map((e) => [e.ariaLabel,
+        document.getElementById(e.getAttribute('aria-describedby')).textContent, e === document.activeElement])), [[LABELS[name], words, true]])
+      if (text === 'many') await examine(shown, 'dialog-limit-refused')
+      await input.fill(was)
+    }
+    assert.deepEqual(await limitOf('default'), before_)
+  }))
+
+  test('what somebody else has set meanwhile is shown, and not overwritten unasked', as(operator, async (shown) => {
+    const { page } = shown
+    await world.db.run("INSERT INTO vibevideo.limit (user_id, max_active, submits_per_day) VALUES ('two-at-once', 5, 40)")
+    await goTo(page, 'limits')
+    await button(page, 'Change limit of user two-at-once').click()
+    await field(page, LABELS.max_active).fill('6')
+    await world.db.run("UPDATE vibevideo.limit SET max_active = 2, submits_per_day = 10, spend_per_month_usd = 99 WHERE user_id = 'two-at-once'")
+    const theirs = { ...NONE, max_active: 2, submits_per_day: 10, spend_per_month_usd: 99 }
+    await button(page, 'Save').click()
+    await dialog(page).getByRole('alert').getByText(/Somebody else has set this limit meanwhile/).waitFor()
+    assert.deepEqual(await limitOf('user:two-at-once'), theirs)
+    await dialog(page).getByText('Videos in work at a time: 2 → 6').waitFor()
+    assert.equal(await field(page, LABELS.submits_per_day).inputValue(), '10')
+    await examine(shown, 'dialog-limit-changed')
+    await save(page)
+    assert.deepEqual(await limitOf('user:two-at-once'), { ...theirs, max_active: 6 })
+    // nor is one removed that is another by now
+    await button(page, 'Change limit of user two-at-once').click()
+    await world.db.run("UPDATE vibevideo.limit SET submits_per_hour = 1 WHERE user_id = 'two-at-once'")
+    await button(page, 'Remove the limit').click()
+    await dialog(page).getByRole('alert').waitFor()
+    assert.equal((await limitOf('user:two-at-once')).submits_per_hour, 1)
+    await button(page, 'Close').first().click()
+    // nor overwritten what the page did not know when it was to be added
+    await button(page, 'Add a limit …').click()
+    await field(page, 'User id').fill('two-at-once')
+    await field(page, LABELS.spend_per_day_usd).fill('3')
+    await button(page, 'Save').click()
+    await dialog(page).getByRole('alert').waitFor()
+    assert.equal(await field(page, LABELS.submits_per_hour).inputValue(), '1')
+    await save(page)
+    assert.deepEqual(await limitOf('user:two-at-once'), { ...theirs, max_active: 6, submits_per_hour: 1, spend_per_day_usd: 3 })
   }))
 
   test('a price is changed; a bad one is refused in words', as(operator, async ({ page, watch }) => {

@@ -575,7 +575,7 @@ describe('keyboard', () => {
       assert.ok(here.visible, `the focus on ${here.tag} "${here.name.slice(0, 60)}" can be seen`)
       seen.add(here.name)
     }
-    for (const name of ['Limit a user …', 'Add a price …', 'Change limit of all users together']) assert.ok(seen.has(name), name)
+    for (const name of ['Add a limit …', 'Add a price …', 'Change limit of all users together']) assert.ok(seen.has(name), name)
   }))
 })
 

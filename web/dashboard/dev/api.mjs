@@ -4,19 +4,21 @@ import { ago, CHECKS, INBOX, MODELS, makeJob, SETTINGS, span, USERS, WORKER } fr
 
 const TOTAL = 2000
 const jobs = Array.from({ length: TOTAL }, (_, nth) => makeJob(TOTAL - nth, TOTAL))
+const FIELDS = [
+  'max_active',
+  ...['hour', 'day', 'month'].flatMap((per) => [`submits_per_${per}`, `spend_per_${per}_usd`]),
+]
+const NOTHING = Object.fromEntries([...FIELDS, 'user_id', 'tenant', 'model'].map((name) => [name, null]))
+const limit = (given) => ({ ...NOTHING, ...given })
+const isOf = (a, b) => ['scope', 'user_id', 'tenant', 'model'].every((key) => (a[key] ?? null) === (b[key] ?? null))
 const state = {
   paused: null,
   limits: [
-    { scope: 'global', user_id: null, max_active: null, submits_per_day: null, spend_per_day_usd: 200, who: 'global' },
-    { scope: 'default', user_id: null, max_active: 3, submits_per_day: 20, spend_per_day_usd: 5, who: 'default' },
-    {
-      scope: 'user',
-      user_id: USERS[0],
-      max_active: 10,
-      submits_per_day: -1,
-      spend_per_day_usd: null,
-      who: `user:${USERS[0]}`,
-    },
+    limit({ scope: 'global', spend_per_day_usd: 200, spend_per_month_usd: 3000 }),
+    limit({ scope: 'model', model: MODELS[1], spend_per_month_usd: 1000 }),
+    limit({ scope: 'tenant', tenant: 'acme', submits_per_month: 500 }),
+    limit({ scope: 'default', max_active: 3, submits_per_hour: 10, submits_per_day: 20, spend_per_day_usd: 5 }),
+    limit({ scope: 'user', user_id: USERS[0], max_active: 10, submits_per_day: -1 }),
   ],
 }
 
@@ -292,8 +294,14 @@ const audit = ({ after }) => ({
   next: (after?.audit_id ?? 120) > 51 ? { audit_id: (after?.audit_id ?? 120) - 50 } : null,
 })
 
-function setLimit(limit) {
-  state.limits = [...state.limits.filter((l) => l.scope !== limit.scope || l.user_id !== limit.user_id), limit]
+function setLimit(given) {
+  const numbers = Object.entries(given).filter(([name, value]) => FIELDS.includes(name) && value !== null)
+  for (const [name, value] of numbers) {
+    if (!(value >= -1 && value <= 10000))
+      throw new Refusal(400, '22023', `${name} must be -1 or a number from 0 to 10000`)
+  }
+  const read = Object.fromEntries(numbers.map(([name, value]) => [name, Number(value)]))
+  state.limits = [...state.limits.filter((l) => !isOf(l, given)), limit({ ...given, ...read })]
   return null
 }
 
@@ -365,8 +373,8 @@ export const RPC = {
   settings: () => SETTINGS,
   limits: () => state.limits,
   set_limit: setLimit,
-  delete_limit: ({ scope, user_id }) => {
-    state.limits = state.limits.filter((l) => l.scope !== scope || l.user_id !== user_id)
+  delete_limit: (given) => {
+    state.limits = state.limits.filter((l) => !isOf(l, given))
     return null
   },
   prices: () =>

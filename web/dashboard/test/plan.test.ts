@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import type { Plan } from '../src/api/types'
-import { changeText, limitText, whoText } from '../src/lib/limit-text'
+import type { Limit, Plan } from '../src/api/types'
+import { usd } from '../src/lib/format'
+import { changeText, FIELDS, GROUPS, groupTexts, limitText, whoText } from '../src/lib/limit-text'
 import {
   actSentence,
   costText,
@@ -111,12 +112,43 @@ describe('a statement of the inbox', () => {
   })
 })
 
+test('a group of limits: those that are set, and what counts otherwise', () => {
+  const [[, inWork], [, requested], [, spent]] = GROUPS as [
+    (typeof GROUPS)[number],
+    (typeof GROUPS)[number],
+    (typeof GROUPS)[number],
+  ]
+  const none = Object.fromEntries(FIELDS.map((field) => [field, null]))
+  const limit = (given: object) => ({ ...none, ...given }) as unknown as Limit
+  assert.deepEqual(groupTexts(limit({ scope: 'user' }), requested), ['as the default'])
+  assert.deepEqual(groupTexts(limit({ scope: 'model' }), requested), ['no limit'])
+  assert.deepEqual(groupTexts(limit({ scope: 'user', max_active: 5 }), inWork), ['5'])
+  assert.deepEqual(groupTexts(limit({ scope: 'global', spend_per_month_usd: 99 }), spent), [`${usd(99)} a month`])
+  assert.deepEqual(groupTexts(limit({ scope: 'tenant', submits_per_hour: 5, submits_per_day: -1 }), requested), [
+    '5 an hour',
+    'no limit a day',
+    'else as the default',
+  ])
+  assert.deepEqual([...FIELDS].sort(), [
+    'max_active',
+    'spend_per_day_usd',
+    'spend_per_hour_usd',
+    'spend_per_month_usd',
+    'submits_per_day',
+    'submits_per_hour',
+    'submits_per_month',
+  ])
+})
+
 test('limits in words, as they were and as they are', () => {
   assert.equal(limitText(null, 'user'), 'as the default')
   assert.equal(limitText(null, 'global'), 'no limit')
   assert.equal(limitText(-1, 'user'), 'no limit')
   assert.equal(limitText(0, 'user'), '0', 'nobody takes it for no limit')
+  assert.equal(limitText('abc', 'user'), 'abc', 'as it is typed')
   assert.equal(whoText({ scope: 'user', user_id: 'u' }), 'user u')
+  assert.equal(whoText({ scope: 'model', user_id: null, tenant: null, model: 'm' }), 'model m')
+  assert.equal(whoText({ scope: 'global' }), 'all users together')
   assert.equal(changeText('Videos', '3', '5'), 'Videos: 3 → 5')
   assert.equal(changeText('Videos', '3', '3'), '')
 })

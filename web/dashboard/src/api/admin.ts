@@ -22,6 +22,10 @@ function pageOf<T>(page: T, rows: keyof T): T {
   return page
 }
 
+/** As they are typed: what is left empty is null. */
+const typed = (texts: Record<string, string>) =>
+  Object.fromEntries(Object.entries(texts).map(([name, text]) => [name, text.trim() || null]))
+
 export class Admin {
   readonly #call: Call
 
@@ -70,15 +74,13 @@ export class Admin {
   settings = async (signal?: AbortSignal) => all(await this.#call<t.Setting[]>('settings', {}, signal))
 
   limits = async (signal?: AbortSignal) => all(await this.#call<t.Limit[]>('limits', {}, signal))
-  setLimit = ({ scope, user_id, max_active, submits_per_day, spend_per_day_usd }: t.Limit) =>
-    this.#call<unknown>('set_limit', { scope, user_id, max_active, submits_per_day, spend_per_day_usd })
-  deleteLimit = (scope: t.LimitScope, user: string | null) =>
-    this.#call<unknown>('delete_limit', { scope, user_id: user })
+  setLimit = (whose: Partial<t.Limit>, texts: Record<string, string>) =>
+    this.#call<unknown>('set_limit', { ...typed(texts), ...whose })
+  deleteLimit = (whose: Partial<t.Limit>) => this.#call<unknown>('delete_limit', whose)
   prices = async (signal?: AbortSignal) => all(await this.#call<t.PriceRule[]>('prices', {}, signal))
-  /** As they are typed: what is left empty is null. */
   setPrice = (texts: Record<string, string>) =>
     this.#call<unknown>('set_price', {
-      ...Object.fromEntries(Object.entries(texts).map(([name, text]) => [name, text || null])),
+      ...typed(texts),
       applies: JSON.parse(texts.applies || '{}'),
       allowance: texts.allowance || 0,
     })

@@ -289,14 +289,17 @@ export interface Probe {
   next_probe_at: Time | null
 }
 
-export type LimitScope = 'global' | 'default' | 'user'
+export type LimitScope = 'global' | 'default' | 'user' | 'default_tenant' | 'tenant' | 'model'
+export type LimitField =
+  | 'max_active'
+  | `submits_per_${'hour' | 'day' | 'month'}`
+  | `spend_per_${'hour' | 'day' | 'month'}_usd`
 
-export interface Limit {
+export interface Limit extends Record<LimitField, number | null> {
   scope: LimitScope
   user_id: string | null
-  max_active: number | null
-  submits_per_day: number | null
-  spend_per_day_usd: number | null
+  tenant: string | null
+  model: string | null
 }
 
 export type PriceUnit = 'video' | 'second' | 'image' | 'megapixel' | 'custom'

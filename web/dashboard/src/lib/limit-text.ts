@@ -1,17 +1,70 @@
 // Limits in words.
 
-import type { Limit, LimitScope } from '../api/types'
-import { number } from './format'
+import type { Limit, LimitField, LimitScope } from '../api/types'
+import { number, usd } from './format'
 
-export function whoText(limit: Pick<Limit, 'scope' | 'user_id'>): string {
-  if (limit.scope === 'global') return 'all users together'
-  return limit.scope === 'default' ? 'each user without a limit of their own' : `user ${limit.user_id}`
+export const SCOPES: Record<LimitScope, string> = {
+  user: 'a user',
+  tenant: 'a tenant',
+  model: 'a model',
+  global: 'all users together',
+  default: 'each user without a limit of their own',
+  default_tenant: 'each tenant without a limit of its own',
 }
 
-export function limitText(value: number | null, scope: LimitScope, unit: (n: number) => string = number): string {
-  if (value === null) return scope === 'user' ? 'as the default' : 'no limit'
-  if (Number(value) === -1) return 'no limit'
-  return unit(Number(value))
+/** Where scopes have whom they are for. */
+export const NAMES = { user: 'user_id', tenant: 'tenant', model: 'model' } as const
+
+/** What is limited, each by the time it is counted in. */
+export const GROUPS: [what: string, fields: [field: LimitField, per: string][]][] = [
+  ['Videos in work', [['max_active', 'at a time']]],
+  [
+    'Videos requested',
+    [
+      ['submits_per_hour', 'an hour'],
+      ['submits_per_day', 'a day'],
+      ['submits_per_month', 'a month'],
+    ],
+  ],
+  [
+    'USD spent',
+    [
+      ['spend_per_hour_usd', 'an hour'],
+      ['spend_per_day_usd', 'a day'],
+      ['spend_per_month_usd', 'a month'],
+    ],
+  ],
+]
+export const FIELDS = GROUPS.flatMap(([, fields]) => fields.map(([field]) => field))
+
+export function nameOf({ user_id, tenant, model }: Partial<Limit>): string | null | undefined {
+  return user_id ?? tenant ?? model
+}
+
+export function whoText(limit: Pick<Limit, 'scope'> & Partial<Limit>): string {
+  const name = nameOf(limit)
+  return name == null ? SCOPES[limit.scope] : `${limit.scope} ${name}`
+}
+
+/** Whether what it leaves open is as a default says. */
+export const inherits = (scope: LimitScope) => scope === 'user' || scope === 'tenant'
+
+/** value: as it is typed, too. */
+export function limitText(value: number | string | null, scope: LimitScope, field?: LimitField): string {
+  if (value === null || value === '') return inherits(scope) ? 'as the default' : 'no limit'
+  const n = Number(value)
+  if (n === -1) return 'no limit'
+  return Number.isNaN(n) ? String(value) : (field?.endsWith('usd') ? usd : number)(n)
+}
+
+/** '40 a day', 'else as the default': those of a group that are set, and what counts otherwise. */
+export function groupTexts(limit: Limit, fields: (typeof GROUPS)[number][1]): string[] {
+  const texts = fields
+    .filter(([field]) => limit[field] !== null)
+    .map(([field, per]) => limitText(limit[field], limit.scope, field) + (fields.length > 1 ? ` ${per}` : ''))
+  const rest = limitText(null, limit.scope)
+  if (texts.length === 0) return [rest]
+  return texts.length < fields.length && inherits(limit.scope) ? [...texts, `else ${rest}`] : texts
 }
 
 /** 'Videos in work: 3 → 5', or '' if it stays. */

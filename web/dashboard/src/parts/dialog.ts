@@ -28,6 +28,11 @@ export abstract class Dialog extends Part {
     return 'Close'
   }
 
+  /** Whether the body shows the error itself. */
+  protected isPlaced(): boolean {
+    return false
+  }
+
   protected close(): void {
     this.querySelector('dialog')?.close()
   }
@@ -72,7 +77,7 @@ export abstract class Dialog extends Part {
         </header>
         <div class="dialog-body">
           ${this.body()}
-          ${this.error ? html`<p class="line bad" role="alert">${icon('bad')}${errorSentence(this.error)}${this.#acted && isUncertain(this.error) ? UNCERTAIN : ''}</p>` : ''}
+          ${this.error && !this.isPlaced() ? html`<p class="line bad" role="alert">${icon('bad')}<span>${errorSentence(this.error)}${this.#acted && isUncertain(this.error) ? UNCERTAIN : ''}</span></p>` : ''}
         </div>
         <footer>
           <button type="button" @click=${this.close}>${this.closeLabel()}</button>

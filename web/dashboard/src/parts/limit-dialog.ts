@@ -1,113 +1,158 @@
-// A limit, as it is and as it is to be.
+// A limit, as it is and as it is to be: all seven of it, since they are set together.
 
-import { html, type TemplateResult } from 'lit'
-import type { Limit } from '../api/types'
-import { tell } from '../app/announce'
+import { html, nothing, type TemplateResult } from 'lit'
+import { ApiError } from '../api/errors'
+import type { Limit, LimitField, LimitScope } from '../api/types'
 import { admin } from '../app/session'
-import { usd } from '../lib/format'
-import { changeText, limitText, whoText } from '../lib/limit-text'
+import { sentence } from '../lib/format'
+import { changeText, FIELDS, GROUPS, inherits, limitText, NAMES, nameOf, SCOPES, whoText } from '../lib/limit-text'
 import { define } from './base'
 import { Dialog, openDialog } from './dialog'
 
-type Field = 'max_active' | 'submits_per_day' | 'spend_per_day_usd'
-const FIELDS: [field: Field, label: string, step: string][] = [
-  ['max_active', 'Videos in work at a time', '1'],
-  ['submits_per_day', 'Videos requested a day (UTC)', '1'],
-  ['spend_per_day_usd', 'USD a day (UTC)', '0.01'],
-]
+/** so many are listed */
+const MOST_KNOWN = 1000
+const LABELS: Partial<Record<LimitScope, string>> = { user: 'User id', tenant: 'Tenant', model: 'fal.ai’s endpoint id' }
+
+type Whose = Pick<Limit, 'scope'> & Partial<Limit>
+type Texts = Record<LimitField, string>
+const textsOf = (limit?: Partial<Limit>) =>
+  Object.fromEntries(FIELDS.map((field) => [field, String(limit?.[field] ?? '')])) as Texts
 
 class LimitDialog extends Dialog {
-  readonly #was: Limit
-  readonly #exists: boolean
-  #now: Limit
+  /** those that there were; of a new one only */
+  readonly #taken: Limit[] | undefined
+  #scope: LimitScope
+  #name: string
+  #exists: boolean
+  #was: Texts
+  #now: Texts
 
-  constructor(limit: Limit, exists: boolean) {
+  constructor(whose: Whose | undefined, known: Limit[]) {
     super()
-    this.#was = limit
-    this.#now = { ...limit }
-    this.#exists = exists
+    this.#scope = whose?.scope ?? 'user'
+    this.#name = (whose && nameOf(whose)) ?? ''
+    if (!whose) this.#taken = known
+    const limit = this.#find(known)
+    this.#exists = limit !== undefined
+    this.#was = textsOf(limit)
+    this.#now = { ...this.#was }
+  }
+
+  /** What names it, as the functions take it. */
+  #whose(): Whose {
+    const key = NAMES[this.#scope as keyof typeof NAMES]
+    return { scope: this.#scope, user_id: null, ...(key && { [key]: this.#name }) }
+  }
+
+  #find(limits: Limit[]): Limit | undefined {
+    const who = whoText(this.#whose())
+    return limits.find((limit) => whoText(limit) === who)
   }
 
   protected heading(): string {
-    return `Limit: ${whoText(this.#was)}`
+    return this.#taken ? 'Add a limit' : `Limit: ${whoText(this.#whose())}`
   }
 
-  #set(field: Field, value: number | null): void {
-    this.#now = { ...this.#now, [field]: value }
-    this.requestUpdate()
+  /** The field that a refusal is about: it names it, or quotes what is in it. */
+  #isAbout(field: LimitField): boolean {
+    const { error } = this
+    const text = this.#now[field].trim()
+    return (
+      error instanceof ApiError &&
+      (error.message.startsWith(field) || (text !== '' && error.message.includes(`"${text}"`)))
+    )
   }
 
-  #field([field, label, step]: (typeof FIELDS)[number]): TemplateResult {
-    const value = this.#now[field]
-    const kind = value === null ? 'default' : Number(value) === -1 ? 'none' : 'most'
+  protected override isPlaced(): boolean {
+    return FIELDS.some((field) => this.#isAbout(field))
+  }
+
+  #group([what, fields]: (typeof GROUPS)[number]): TemplateResult {
+    const bad = fields.find(([field]) => this.#isAbout(field))?.[0]
+    const inputs = fields.map(([field, per]) => {
+      const type = (event: Event) => {
+        this.#now[field] = (event.target as HTMLInputElement).value
+        this.requestUpdate()
+      }
+      return html`<label>${per} <input inputmode="decimal" autocomplete="off" aria-label="${what} ${per}" placeholder=${inherits(this.#scope) ? 'default' : 'no limit'} ?autofocus=${!this.#taken && field === 'max_active'} aria-invalid=${field === bad} aria-describedby=${field === bad ? 'refusal' : nothing} .value=${this.#now[field]} @input=${type} /></label>`
+    })
+    const why = () => sentence((this.error as Error).message.replace(`${bad} `, ''))
+    return html`<fieldset class="thirds"><legend>${what}</legend>${inputs}
+      ${bad ? html`<p id="refusal" role="alert">${why()}.</p>` : ''}</fieldset>`
+  }
+
+  #choice(taken: Limit[]): TemplateResult {
+    const label = LABELS[this.#scope]
     const choose = (event: Event) => {
-      const chosen = (event.target as HTMLSelectElement).value
-      this.#set(
-        field,
-        chosen === 'default' ? null : chosen === 'none' ? -1 : Math.max(0, Number(this.#was[field] ?? 1)),
-      )
+      this.#scope = (event.target as HTMLSelectElement).value as LimitScope
+      this.#name = ''
+      this.requestUpdate()
     }
     const type = (event: Event) => {
-      const input = event.target as HTMLInputElement
-      this.#set(field, Number.isFinite(input.valueAsNumber) ? input.valueAsNumber : 0)
+      this.#name = (event.target as HTMLInputElement).value.trim()
+      this.requestUpdate()
     }
-    const others = this.#was.scope === 'user' ? 'as the default' : 'no limit'
-    return html`<fieldset class="row">
-      <legend>${label}</legend>
-      <select aria-label="${label}: kind" @change=${choose}>
-        <option value="default" ?selected=${kind === 'default'}>${others}</option>
-        ${this.#was.scope === 'user' ? html`<option value="none" ?selected=${kind === 'none'}>no limit</option>` : ''}
-        <option value="most" ?selected=${kind === 'most'}>at most</option>
-      </select>
-      ${
-        kind === 'most'
-          ? html`<input type="number" min="0" step=${step} aria-label=${label} .value=${String(value)} @input=${type} />`
-          : ''
-      }
-    </fieldset>`
+    const free = Object.entries(SCOPES).filter(([scope]) => scope in NAMES || !taken.some((l) => l.scope === scope))
+    return html`<label>For <select autofocus @change=${choose}>${free.map(([scope, words]) => html`<option value=${scope}>${sentence(words)}</option>`)}</select></label>
+      ${label ? html`<label>${label} <input spellcheck="false" autocomplete="off" .value=${this.#name} @input=${type} /></label>` : ''}`
+  }
+
+  #changes(): string[] {
+    const text = (texts: Texts, field: LimitField) => limitText(texts[field].trim(), this.#scope, field)
+    return GROUPS.flatMap(([what, fields]) =>
+      fields.map(([field, per]) => changeText(`${what} ${per}`, text(this.#was, field), text(this.#now, field))),
+    ).filter(Boolean)
   }
 
   protected body(): unknown {
-    const changes = FIELDS.map(([field, label]) => {
-      const unit = field === 'spend_per_day_usd' ? usd : undefined
-      return changeText(
-        label,
-        limitText(this.#was[field], this.#was.scope, unit),
-        limitText(this.#now[field], this.#was.scope, unit),
-      )
-    }).filter(Boolean)
-    return html`${FIELDS.map((field) => this.#field(field))}
-      <div class="changes" role="status">
+    const changes = this.#changes()
+    return html`${this.#taken ? this.#choice(this.#taken) : ''}
+      ${GROUPS.map((group) => this.#group(group))}
+      <p class="quiet">${inherits(this.#scope) ? 'Empty: as the default. -1: no limit.' : 'Empty: no limit.'} 0: none at all. Hours, days and months are those of UTC.</p>
+      ${
+        this.#taken && !this.#exists
+          ? ''
+          : html`<div class="changes" role="status">
         ${changes.length === 0 ? html`<p class="quiet">Nothing is changed.</p>` : html`<ul class="plain">${changes.map((c) => html`<li>${c}</li>`)}</ul>`}
-      </div>
+      </div>`
+      }
       <p class="quiet">It counts from the next submit. What is in work goes on.</p>`
   }
 
+  /** Does it, unless the limit is another than was read: that is shown first. */
+  async #ifSame(act: () => Promise<unknown>): Promise<void> {
+    const limits = await admin.limits()
+    const limit = this.#find(limits)
+    // what is not known would be overwritten
+    if (!limit && limits.length >= MOST_KNOWN)
+      throw new Error('There are more limits than are shown here: change this one with SQL.')
+    const is = textsOf(limit)
+    if (FIELDS.every((field) => is[field] === this.#was[field])) return void (await act())
+    for (const field of FIELDS) if (this.#now[field] === this.#was[field]) this.#now[field] = is[field]
+    this.#was = is
+    this.#exists = limit !== undefined
+    throw new Error(
+      'Somebody else has set this limit meanwhile. The fields that you left alone show it; what you change stands above. Do it again if that is right.',
+    )
+  }
+
+  async #finish(words: string, act: () => Promise<unknown>): Promise<void> {
+    await this.finish(words, () => this.#ifSame(act))
+    await this.updateComplete
+    this.querySelector<HTMLElement>('[aria-invalid=true]')?.focus()
+  }
+
   protected override buttons(): unknown {
-    const { scope, user_id } = this.#was
-    const save = () => this.finish('The limit is changed', () => admin.setLimit(this.#now))
-    const remove = () => this.finish('The limit is removed', () => admin.deleteLimit(scope, user_id))
-    return html`${this.#exists ? this.doer('Remove the limit', remove, false, 'danger') : ''} ${this.doer('Save', save)}`
+    const save = () => this.#finish('The limit is changed', () => admin.setLimit(this.#whose(), this.#now))
+    const remove = () => this.#finish('The limit is removed', () => admin.deleteLimit(this.#whose()))
+    return html`${this.#exists ? this.doer('Remove the limit', remove, false, 'danger') : ''}
+      ${this.doer('Save', save, this.#scope in NAMES && !this.#name)}`
   }
 }
 
 define('vv-limit', LimitDialog)
 
-/** so many are listed */
-const MOST_KNOWN = 1000
-
-/** The limit of a user, of those that are known; a new one if he has none. */
-export function openLimitOf(user: string, known: Limit[]): void {
-  const own = known.find((l) => l.scope === 'user' && l.user_id === user)
-  // what is not known would be overwritten
-  if (!own && known.length >= MOST_KNOWN) {
-    tell('There are more limits than are shown here: change this one with SQL.', 'bad')
-    return
-  }
-  const none = { max_active: null, submits_per_day: null, spend_per_day_usd: null }
-  openLimit(own ?? { scope: 'user', user_id: user, ...none }, own !== undefined)
-}
-
-export function openLimit(limit: Limit, exists: boolean): void {
-  void openDialog(new LimitDialog(limit, exists))
+/** The limit of somebody, of those that are known, or a new one of theirs; of nobody: one to be chosen. */
+export function openLimit(known: Limit[], whose?: Whose): void {
+  void openDialog(new LimitDialog(whose, known))
 }

@@ -5,8 +5,7 @@ import type { Limit, PriceRule } from '../api/types'
 import { Poll } from '../app/poll'
 import { link } from '../app/route'
 import { admin, mayAct } from '../app/session'
-import { usd } from '../lib/format'
-import { limitText, whoText } from '../lib/limit-text'
+import { GROUPS, groupTexts, nameOf, whoText } from '../lib/limit-text'
 import { appliesText, priceText, quantityText, rulesInForce } from '../lib/price-text'
 import { define, Part } from '../parts/base'
 import { openLimit } from '../parts/limit-dialog'
@@ -15,57 +14,40 @@ import { openPrice } from '../parts/price-dialog'
 import { empty, polled } from '../parts/states'
 import { type Column, dataTable } from '../parts/table'
 import { when } from '../parts/time'
-import { openUserLimit } from '../parts/user-limit-dialog'
 
-const ORDER = { global: 0, default: 1, user: 2 }
+const adder = (what: string, open: () => void) =>
+  html`<button type="button" class="small" @click=${open}>Add a ${what} …</button>`
 
 class LimitsScreen extends Part {
   readonly #limits = new Poll<Limit[]>(this, (signal) => admin.limits(signal), 5)
   readonly #prices = new Poll<PriceRule[]>(this, (signal) => admin.prices(signal), 5)
 
   #limitTable(limits: Limit[]): TemplateResult {
-    const rows = [...limits].sort(
-      (a, b) => ORDER[a.scope] - ORDER[b.scope] || (a.user_id ?? '').localeCompare(b.user_id ?? ''),
-    )
     const columns: Column<Limit>[] = [
       {
         head: 'For',
         kind: 'first',
-        cell: (l) =>
-          l.user_id
-            ? html`<a class="break" href=${link('jobs', { user: l.user_id })} data-line>${l.user_id}</a>`
-            : whoText(l),
+        cell: (l) => {
+          const to: Record<string, string> | '' | null = l.user_id ? { user: l.user_id } : l.model && { model: l.model }
+          return to
+            ? html`<span class="quiet">${l.scope}</span> <a class="break" href=${link('jobs', to)} data-line>${nameOf(l)}</a>`
+            : html`<span class="break">${whoText(l)}</span>`
+        },
       },
-      { head: 'In work at a time', kind: 'num', cell: (l) => limitText(l.max_active, l.scope) },
-      { head: 'Requested a day', kind: 'num', cell: (l) => limitText(l.submits_per_day, l.scope) },
-      { head: 'USD a day', kind: 'num', cell: (l) => limitText(l.spend_per_day_usd, l.scope, usd) },
+      ...GROUPS.map(([head, fields]) => ({
+        head,
+        cell: (l: Limit) =>
+          html`<span class="two">${groupTexts(l, fields).map((text) => html`<span class="nowrap">${text}</span>`)}</span>`,
+      })),
     ]
     if (mayAct()) {
       const edit = (l: Limit) =>
-        html`<button type="button" class="small" aria-label="Change limit of ${whoText(l)}" @click=${() => openLimit(l, true)}>Change …</button>`
+        html`<button type="button" class="small" aria-label="Change limit of ${whoText(l)}" @click=${() => openLimit(limits, l)}>Change …</button>`
       columns.push({ head: '', kind: 'act', cell: edit })
     }
-    return rows.length === 0
+    return limits.length === 0
       ? empty('Nothing is limited. A limit rejects a submit; it never stops what is in work.')
-      : dataTable('Limits', columns, rows, (l) => `${l.scope} ${l.user_id}`)
-  }
-
-  #limitButtons(): unknown {
-    if (!mayAct() || !this.#limits.data) return ''
-    const fresh = (scope: Limit['scope']): Limit => ({
-      scope,
-      user_id: null,
-      max_active: null,
-      submits_per_day: null,
-      spend_per_day_usd: null,
-    })
-    const has = (scope: Limit['scope']) => this.#limits.data?.some((l) => l.scope === scope)
-    const add = (scope: Limit['scope'], label: string) =>
-      has(scope)
-        ? ''
-        : html`<button type="button" class="small" @click=${() => openLimit(fresh(scope), false)}>${label} …</button>`
-    return html`${add('global', 'Limit all together')} ${add('default', 'Limit each user')}
-      <button type="button" class="small" @click=${() => openUserLimit(this.#limits.data ?? [])}>Limit a user …</button>`
+      : dataTable('Limits', columns, limits, whoText)
   }
 
   #priceTable(rules: PriceRule[]): TemplateResult {
@@ -77,7 +59,10 @@ class LimitsScreen extends Part {
       },
       { head: 'Price', cell: (r) => html`${priceText(r)} <span class="quiet">${quantityText(r)}</span>` },
       { head: 'For inputs with', cell: (r) => html`<span class="break">${appliesText(r)}</span>` },
-      { head: 'By', cell: (r) => html`${r.source} ${r.source === 'built-in' ? '' : when(r.valid_from)}` },
+      {
+        head: 'By',
+        cell: (r) => html`${r.source} ${r.source === 'built-in' ? '' : when(r.valid_from)}`,
+      },
     ]
     if (mayAct()) {
       const edit = (r: PriceRule) => {
@@ -91,21 +76,18 @@ class LimitsScreen extends Part {
   }
 
   override render() {
-    const add = mayAct()
-      ? html`<button type="button" class="small" @click=${() => openPrice(null)}>Add a price …</button>`
-      : ''
     return html`
       ${pageHead('Limits and prices')}
       ${panel(
         'Limits',
         polled(this.#limits, (limits) => this.#limitTable(limits)),
-        this.#limitButtons(),
+        mayAct() && this.#limits.data ? adder('limit', () => openLimit(this.#limits.data ?? [])) : '',
       )}
-      <p class="quiet">Days begin at 00:00 UTC. Changes are noted in the <a href=${link('audit')}>audit</a>, as they were and as they are.</p>
+      <p class="quiet">Hours, days and months are those of UTC. Changes are noted in the <a href=${link('audit')}>audit</a>, as they were and as they are.</p>
       ${panel(
         'Prices',
         polled(this.#prices, (rules) => this.#priceTable(rules)),
-        add,
+        mayAct() ? adder('price', () => openPrice(null)) : '',
       )}
     `
   }

@@ -11,7 +11,7 @@ import { number, percent, usd } from '../lib/format'
 import { rangeStart, readRange } from '../lib/range'
 import { Watch } from '../lib/store'
 import { define, Part } from '../parts/base'
-import { openLimitOf } from '../parts/limit-dialog'
+import { openLimit } from '../parts/limit-dialog'
 import { pageHead, tabs } from '../parts/panel'
 import { empty, polled } from '../parts/states'
 import { type Column, dataTable } from '../parts/table'
@@ -54,7 +54,7 @@ class UsersScreen extends Part {
       if (this.#finding) return
       this.#finding = true
       try {
-        openLimitOf(user.user_id as string, await admin.limits())
+        openLimit(await admin.limits(), { scope: 'user', user_id: user.user_id })
       } catch (error) {
         tell(errorSentence(error), 'bad')
       }
