@@ -163,6 +163,36 @@ describe('one job', () => {
   }))
 })
 
+describe('what a job costs', () => {
+  const fact = (page, name) => main(page).locator('.facts > div').filter({ has: page.getByText(name, { exact: true }) }).locator('dd')
+
+  test('is what it can cost at most, and nothing that it has cost, while it is made', as(operator, async ({ page }) => {
+    const { job } = await addJob(world, { prompt: 'Being made', state: 'generating' })
+    await go(page, `job/${job}`)
+    assert.match(await fact(page, 'Could cost').textContent(), /^(US)?\$0\.50 at most$/)
+    assert.equal(await fact(page, 'Has cost').count(), 0)
+  }))
+
+  test('is said in words when it is known, with how', as(operator, async (shown) => {
+    const { page } = shown
+    const SAYS = { units: 'as fal.ai says it bills (8.4 units)', bill: 'as fal.ai has billed it', duration: 'by the length of the stored video',
+      estimate: 'as estimated by what was asked for' }
+    const { job } = await addJob(world, { prompt: 'Made, and billed', state: 'completed', video_url: seeded.filmUrl })
+    for (const [source, words] of Object.entries(SAYS)) {
+      await world.db.run(`UPDATE vibevideo.job SET cost_usd = 0.84, cost_source = '${source}', billable_units = 8.4 WHERE job_id = ${job}`)
+      await go(page, 'overview')
+      await go(page, `job/${job}`)
+      assert.equal((await fact(page, 'Has cost').textContent()).replace('US', ''), `$0.84, ${words}`)
+      assert.match(await fact(page, 'Could cost').textContent(), /^(US)?\$0\.50 at most$/)
+      if (source === 'units') await examine(shown, 'job-cost', { settle: settled })
+    }
+    await go(page, `jobs?job_id=${job}`)
+    await page.getByRole('row').filter({ hasText: 'Made, and billed' }).getByText(/^(US)?\$0\.84$/).waitFor()
+    await go(page, `job/${seeded.cancelled.job}`)
+    assert.equal((await fact(page, 'Has cost').textContent()).replace('US', ''), '$0.00, nothing was billed')
+  }))
+})
+
 describe('lost submits', () => {
   const item = (page, id) => main(page).getByRole('listitem').filter({ has: page.getByRole('link', { name: `Job ${id}`, exact: true }) })
 

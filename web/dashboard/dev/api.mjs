@@ -132,6 +132,9 @@ function details({ job_id }) {
     bytes_per_second: 976_000,
     sha256: 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855',
     duration_ms: 5640,
+    cost_estimated_usd: 0.5,
+    cost_source: job.completed_at ? 'units' : null,
+    billable_units: job.completed_at ? 5.6 : null,
     more: false,
   }
 }

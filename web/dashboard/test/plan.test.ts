@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import type { Limit, Plan } from '../src/api/types'
+import type { Limit, Plan, State } from '../src/api/types'
+import { costFacts } from '../src/lib/cost-text'
 import { usd } from '../src/lib/format'
 import { changeText, FIELDS, GROUPS, groupTexts, limitText, whoText } from '../src/lib/limit-text'
 import {
@@ -110,6 +111,29 @@ describe('a statement of the inbox', () => {
       assert.equal(readStatement(sql).kind, 'sql', sql)
     }
   })
+})
+
+test('what a job could cost, has cost, and how that is known', () => {
+  const words = (state: State, cost_usd: number | null, rest: object) =>
+    Object.fromEntries(
+      costFacts({
+        job: { state, cost_usd },
+        cost_estimated_usd: 0.9,
+        cost_source: null,
+        billable_units: null,
+        ...rest,
+      }),
+    )
+  const has = (cost: number | null, rest: object) => words('completed', cost, rest)['Has cost']?.replace('US', '')
+  assert.deepEqual(Object.values(words('generating', 0.9, {})), [`${usd(0.9)} at most`, null])
+  assert.deepEqual(Object.values(words('generating', null, { cost_estimated_usd: null })), ['not known', null])
+  assert.equal(has(0.84, { cost_source: 'units', billable_units: 8.4 }), '$0.84, as fal.ai says it bills (8.4 units)')
+  assert.equal(has(0.84, { cost_source: 'bill', billable_units: 8.4 }), '$0.84, as fal.ai has billed it')
+  assert.equal(has(0.5, { cost_source: 'duration' }), '$0.50, by the length of the stored video')
+  assert.equal(has(0.5, { cost_source: 'estimate' }), '$0.50, as estimated by what was asked for')
+  assert.equal(has(0, {}), '$0.00, nothing was billed')
+  assert.equal(has(null, {}), 'not known')
+  assert.deepEqual(Object.values(words('completed', 0.5, { cost_estimated_usd: null })), [null, usd(0.5)], 'of 0.1.0')
 })
 
 test('a group of limits: those that are set, and what counts otherwise', () => {

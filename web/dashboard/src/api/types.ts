@@ -151,6 +151,9 @@ export interface JobDetails {
   sha256: string | null
   duration_ms: number | null
   more: boolean
+  cost_estimated_usd: number | null
+  cost_source: 'units' | 'duration' | 'estimate' | 'bill' | null
+  billable_units: number | null
 }
 
 export interface ErrorGroup {

@@ -7,6 +7,7 @@ import { announce } from '../app/announce'
 import { Poll } from '../app/poll'
 import { jobLink, link, route } from '../app/route'
 import { admin, mayAct, me } from '../app/session'
+import { costFacts } from '../lib/cost-text'
 import { bytes, count, duration, number, usd } from '../lib/format'
 import { parseInterval } from '../lib/interval'
 import { Watch } from '../lib/store'
@@ -117,7 +118,7 @@ class JobScreen extends Part {
         job.user_id ? html`<a href=${link('jobs', { user: job.user_id })} class="break">${job.user_id}</a>` : null,
       ],
       ['Model', html`<a href=${link('jobs', { model: job.model })}>${job.model}</a>`],
-      ['Price', usd(job.cost_usd)],
+      ...costFacts(details),
       [
         'Attempt',
         `${number(job.attempt)}${job.tries > 0 ? `, ${count(job.tries, 'failed try', 'failed tries')}` : ''}`,
