@@ -327,7 +327,9 @@ describe('many jobs', () => {
 })
 
 describe('limits and prices', () => {
-  const prices = (page) => page.getByRole('table', { name: 'Prices' }).getByRole('row')
+  const prices = (page) => page.getByRole('table', { name: 'Prices', exact: true }).getByRole('row')
+  const builtIn = (page) => page.getByRole('table', { name: 'Built-in prices' }).getByRole('row')
+  const unfold = (page) => main(page).locator('summary', { hasText: /built-in prices$/ }).click()
   const field = (page, name) => dialog(page).getByLabel(name, { exact: true })
   const limitOf = async (who) => (await world.db.rows(`SELECT max_active, submits_per_hour, submits_per_day, submits_per_month, spend_per_hour_usd::float,
     spend_per_day_usd::float, spend_per_month_usd::float FROM vibevideo.limit WHERE who = ${literal(who)}`))[0]
@@ -501,6 +503,27 @@ describe('limits and prices', () => {
     await row.getByText('0.8').first().waitFor()
   }))
 
+  test('prices of yours come first, then those of fal.ai, then those that are built in', as(operator, async (shown) => {
+    const { page } = shown
+    await world.db.run(`INSERT INTO vibevideo.price_rule (endpoint, source, valid_from, unit, unit_price_usd) VALUES
+      ('aaa/of-fal', 'fal', '2001-01-01', 'video', 0.3)`)
+    await goTo(page, 'limits')
+    const sources = await prices(page).evaluateAll((rows) => rows.slice(1).map((row) => row.cells[3].textContent.trim().split(/\s/)[0]))
+    assert.deepEqual([...new Set(sources)], ['operator', 'fal'])
+    // the keys pass over what is folded
+    const folded = Number(await world.db.value("SELECT count(*) FROM vibevideo.price_rule WHERE source = 'built-in'"))
+    await main(page).getByText(`${folded} built-in prices`).waitFor()
+    await page.evaluate(() => document.activeElement.blur())
+    await page.keyboard.press('k')
+    assert.equal(await page.evaluate(() => document.activeElement.textContent), 'aaa/of-fal')
+    await examine(shown, 'limits-folded', { settle: settled })
+    await unfold(page)
+    await examine(shown, 'limits-unfolded', { settle: settled, schemes: ['light'] })
+    await refresh(page)
+    assert.equal(await builtIn(page).count(), folded + 1, 'it stays unfolded')
+    await world.db.run("DELETE FROM vibevideo.price_rule WHERE source = 'fal'")
+  }))
+
   test('a flat price takes two fields, and is taken away', as(operator, async (shown) => {
     const { page } = shown
     await goTo(page, 'limits')
@@ -554,7 +577,9 @@ describe('limits and prices', () => {
   test('a built-in price is replaced, and comes back', as(operator, async ({ page }) => {
     await goTo(page, 'limits')
     const kling = 'fal-ai/kling-video/v3/pro/text-to-video'
-    await prices(page).filter({ hasText: kling }).getByText('built-in').nth(3).waitFor()
+    assert.equal(await builtIn(page).count(), 0, 'built-in ones are folded away')
+    await unfold(page)
+    await builtIn(page).filter({ hasText: kling }).getByText('built-in').nth(2).waitFor()
     await button(page, `Change price of ${kling}`).click()
     assert.equal(await button(page, 'Remove the price').count(), 0)
     await dialog(page).getByLabel('USD a second').fill('0.15')
@@ -566,7 +591,7 @@ describe('limits and prices', () => {
     await button(page, `Change price of ${kling}`).click()
     await button(page, 'Remove the price').click()
     await said(page, 'The price is removed')
-    await prices(page).filter({ hasText: kling }).getByText('built-in').nth(3).waitFor()
+    await builtIn(page).filter({ hasText: kling }).getByText('built-in').nth(2).waitFor()
   }))
 })
 

@@ -39,7 +39,7 @@ function isTyping(target: EventTarget | null): boolean {
 
 /** Moves from line to line: the links that open one. */
 function step(by: 1 | -1): void {
-  const lines = [...document.querySelectorAll<HTMLElement>('main [data-line]')]
+  const lines = [...document.querySelectorAll<HTMLElement>('main [data-line]:not(details:not([open]) *)')]
   const at = lines.indexOf(document.activeElement as HTMLElement)
   const next = lines[at < 0 ? (by > 0 ? 0 : lines.length - 1) : Math.min(lines.length - 1, Math.max(0, at + by))]
   next?.focus()

@@ -5,6 +5,7 @@ import type { Limit, PriceRule } from '../api/types'
 import { Poll } from '../app/poll'
 import { link } from '../app/route'
 import { admin, mayAct } from '../app/session'
+import { count } from '../lib/format'
 import { GROUPS, groupTexts, nameOf, whoText } from '../lib/limit-text'
 import { appliesText, priceText, quantityText, rulesInForce } from '../lib/price-text'
 import { define, Part } from '../parts/base'
@@ -61,7 +62,7 @@ class LimitsScreen extends Part {
       { head: 'For inputs with', cell: (r) => html`<span class="break">${appliesText(r)}</span>` },
       {
         head: 'By',
-        cell: (r) => html`${r.source} ${r.source === 'built-in' ? '' : when(r.valid_from)}`,
+        cell: (r) => html`<span class="nowrap">${r.source}</span> ${r.source === 'built-in' ? '' : when(r.valid_from)}`,
       },
     ]
     if (mayAct()) {
@@ -71,8 +72,13 @@ class LimitsScreen extends Part {
       }
       columns.push({ head: '', kind: 'act', cell: edit })
     }
-    return html`${dataTable('Prices', columns, rulesInForce(rules, Date.now()), (r) => JSON.stringify(r))}
-      <p class="quiet">The rule that asks for most of an input counts, an operator’s before all others. Unknown prices count as 0, or are refused.</p>`
+    const inForce = rulesInForce(rules, Date.now())
+    const of = (source: string) => inForce.filter((r) => r.source === source)
+    const table = (label: string, rows: PriceRule[]) => dataTable(label, columns, rows, (r) => JSON.stringify(r))
+    const own = [...of('operator'), ...of('fal')]
+    const builtIn = of('built-in')
+    return html`${own.length > 0 ? table('Prices', own) : html`<p class="quiet pad">There are none of yours, and none of fal.ai’s.</p>`}
+      ${builtIn.length > 0 ? html`<details class="pad"><summary>${count(builtIn.length, 'built-in price')}</summary>${table('Built-in prices', builtIn)}</details>` : ''}`
   }
 
   override render() {
@@ -89,6 +95,7 @@ class LimitsScreen extends Part {
         polled(this.#prices, (rules) => this.#priceTable(rules)),
         mayAct() ? adder('price', () => openPrice(null)) : '',
       )}
+      <p class="quiet">The rule that asks for most of an input counts, an operator’s before all others. Unknown prices count as 0, or are refused.</p>
     `
   }
 }
