@@ -161,7 +161,7 @@ SQL
 	like($seen, qr{^\{"\(requested,.*https?://}m, 'its job tells how it went');
 	like($seen, qr{^fal-ai/minimax/video-01\|0\.5$}m, 'and what it cost');
 	recipe('limits');
-	is(sql($node, 'SELECT count(*) FROM vibevideo.limit'), '3', 'limits are set');
+	is(sql($node, 'SELECT count(*) FROM vibevideo.limit'), '4', 'limits are set');
 	is(recipe('costs'), "|1|1|0.5\n1|1|0|0.5", 'the video is in the costs');
 	$fal->rule('^redriven$', outcome => 'infra', error_type => 'internal_error');
 	my $failing = add_row('redriven');
