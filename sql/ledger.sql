@@ -644,17 +644,22 @@ For operators.';
 -------------------------------------------------------------------------------
 
 -- Jobs that cost by our books, and that no item is for, as far as the bill has been read.
+CREATE FUNCTION vibevideo_internal.unbilled_between(since timestamptz, until timestamptz)
+RETURNS TABLE (job_id bigint, request_id text, model text, at timestamptz, usd numeric, gone boolean) LANGUAGE sql STABLE
+BEGIN ATOMIC
+	SELECT j.job_id, j.request_id, j.model, COALESCE(j.generated_at, j.completed_at), COALESCE(j.cost_usd, 0), false
+	FROM vibevideo.job j
+	WHERE COALESCE(j.generated_at, j.completed_at) >= unbilled_between.since AND COALESCE(j.generated_at, j.completed_at) < unbilled_between.until
+	  AND j.billed AND (j.cost_source = 'bill') IS NOT TRUE AND NOT EXISTS (SELECT FROM vibevideo.fal_usage u WHERE u.job_id = j.job_id)
+	UNION ALL
+	SELECT p.job_id, p.request_id, p.model, p.at, COALESCE(p.cost_usd, 0), true
+	FROM vibevideo_internal.past_unbilled p
+	WHERE p.at >= unbilled_between.since AND p.at < unbilled_between.until AND p.billed AND NOT EXISTS (SELECT FROM vibevideo.fal_usage u WHERE u.job_id = p.job_id);
+END;
+COMMENT ON FUNCTION vibevideo_internal.unbilled_between(timestamptz, timestamptz) IS 'jobs of a time that cost and that fal.ai has not billed; owner only';
 CREATE VIEW vibevideo_internal.unbilled AS
-SELECT j.job_id, j.request_id, j.model, COALESCE(j.generated_at, j.completed_at) AS at, COALESCE(j.cost_usd, 0) AS usd, false AS gone
-FROM vibevideo_internal.bill_state s
-JOIN vibevideo.job j ON COALESCE(j.generated_at, j.completed_at) >= s.covered_from AND COALESCE(j.generated_at, j.completed_at) < s.read_at
-WHERE j.billed AND (j.cost_source = 'bill') IS NOT TRUE
-  AND NOT EXISTS (SELECT FROM vibevideo.fal_usage u WHERE u.job_id = j.job_id)
-UNION ALL
-SELECT p.job_id, p.request_id, p.model, p.at, COALESCE(p.cost_usd, 0), true
-FROM vibevideo_internal.bill_state s
-JOIN vibevideo_internal.past_unbilled p ON p.at >= s.covered_from AND p.at < s.read_at
-WHERE p.billed AND NOT EXISTS (SELECT FROM vibevideo.fal_usage u WHERE u.job_id = p.job_id);
+SELECT b.job_id, b.request_id, b.model, b.at, b.usd, b.gone
+FROM vibevideo_internal.bill_state s CROSS JOIN LATERAL vibevideo_internal.unbilled_between(s.covered_from, s.read_at) b;
 COMMENT ON VIEW vibevideo_internal.unbilled IS 'jobs that cost and that fal.ai has not billed; owner only';
 
 /*
@@ -820,14 +825,19 @@ DECLARE
 	most_days constant int = 5;
 	most constant int = 10000;
 	tolerance constant numeric = current_setting('vibevideo.ledger_tolerance_usd');
-	over constant date = (SELECT (b.read_at - interval '30 hours')::timestamptz AT TIME ZONE 'UTC' FROM vibevideo_internal.bill_state b);
+	bill vibevideo_internal.bill_state;
+	over date;
 	d record;
 BEGIN
+	SELECT b.* INTO bill FROM vibevideo_internal.bill_state b;
+	over = (bill.read_at - interval '30 hours') AT TIME ZONE 'UTC';
 	FOR d IN
 		SELECT x.day, sum(x.open) AS items, sum(x.jobs) AS jobs, sum(x.open_usd) AS open_usd, sum(x.unbilled_usd) AS unbilled_usd, count(*) OVER () AS days
 		FROM (SELECT u.day, u.open, u.open_usd, 0 AS jobs, 0 AS unbilled_usd FROM vibevideo_internal.usage_by_day u WHERE u.open > 0
 			  UNION ALL
-			  (SELECT (b.at AT TIME ZONE 'UTC')::date, 0, 0, 1, b.usd FROM vibevideo_internal.unbilled b LIMIT most)) x
+			  (SELECT (b.at AT TIME ZONE 'UTC')::date, 0, 0, 1, b.usd
+			   -- a time that is known, so that the planner finds the index
+			   FROM vibevideo_internal.unbilled_between(bill.covered_from, bill.read_at) b LIMIT most)) x
 		WHERE x.day <= over
 		GROUP BY x.day HAVING sum(abs(x.open_usd)) + sum(x.unbilled_usd) > tolerance
 		ORDER BY x.day DESC LIMIT most_days

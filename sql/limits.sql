@@ -392,12 +392,13 @@ COMMENT ON FUNCTION vibevideo_internal.drop_outdated(text, text) IS 'drops a bud
 
 -- What a submit holds at the moment is left as it is.
 CREATE FUNCTION vibevideo_internal.drop_tills(who text, kind text)
-RETURNS void LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
 	DELETE FROM vibevideo_internal.till t
 	USING (SELECT x.who, x.kind, x.n FROM vibevideo_internal.till x WHERE x.who = drop_tills.who AND x.kind = drop_tills.kind FOR UPDATE SKIP LOCKED) u
 	WHERE t.who = u.who AND t.kind = u.kind AND t.n = u.n;
-END;
+END
+$$;
 COMMENT ON FUNCTION vibevideo_internal.drop_tills(text, text) IS 'drops a budget''s tills that nobody holds; owner only';
 
 /*
@@ -567,12 +568,14 @@ RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS 
 DECLARE
 	since constant timestamptz = vibevideo_internal.begin_of(kind, now());
 	name constant text = vibevideo_internal.budget_name(kind);
-	period constant text = split_part(kind, '_', 2);
 	counts constant boolean = kind LIKE 'submits%';
 	cost constant numeric = vibevideo_internal.share(kind, j.cost_usd, true);
 	held numeric = CASE WHEN counts THEN held_jobs ELSE held_usd END;
 	missing numeric;
 	used numeric;
+	-- of what is missing some is held by submits that are under way and may yet fail
+	come_back text;
+	used_up text;
 BEGIN
 	IF cost = 0 THEN
 		RETURN;
@@ -588,17 +591,20 @@ BEGIN
 	ELSIF missing > 0 THEN
 		SELECT coalesce(sum(t.used), 0) - (cost + held - missing) INTO used
 		FROM vibevideo_internal.till t WHERE t.who = reserve_budget.who AND t.kind = reserve_budget.kind AND t.begins >= since;
-		PERFORM vibevideo_internal.over_limit(reserve_budget.who, name, most,
-			CASE WHEN counts THEN 'all used up' ELSE format('spent are %s, and this video costs %s', trim_scale(used), trim_scale(cost)) END,
-			CASE WHEN counts THEN 'PT429' ELSE 'PT402' END,
-			CASE kind WHEN 'submits_hour' THEN 'no more videos can be requested this hour'
-				WHEN 'submits_month' THEN 'no more videos can be requested this month'
-				WHEN 'spend_hour' THEN 'this hour''s budget does not allow this video'
-				WHEN 'spend_day' THEN 'today''s budget does not allow this video'
-				ELSE 'this month''s budget does not allow this video' END,
-			-- what is missing is held by submits that are under way and may yet fail
-			CASE WHEN used + cost <= most THEN 'Other requests are in progress; come back in a few seconds.'
-				WHEN most = 0 THEN 'Ask whoever runs this service.' ELSE vibevideo_internal.next_time(kind) END);
+		come_back = CASE WHEN used + cost <= most THEN 'Other requests are in progress; come back in a few seconds.'
+						 WHEN most = 0 THEN 'Ask whoever runs this service.' ELSE vibevideo_internal.next_time(kind) END;
+		used_up = CASE WHEN counts THEN 'all used up' ELSE format('spent are %s, and this video costs %s', trim_scale(used), trim_scale(cost)) END;
+		IF kind = 'submits_hour' THEN
+			PERFORM vibevideo_internal.over_limit(reserve_budget.who, name, most, used_up, 'PT429', 'no more videos can be requested this hour', come_back);
+		ELSIF kind = 'submits_month' THEN
+			PERFORM vibevideo_internal.over_limit(reserve_budget.who, name, most, used_up, 'PT429', 'no more videos can be requested this month', come_back);
+		ELSIF kind = 'spend_hour' THEN
+			PERFORM vibevideo_internal.over_limit(reserve_budget.who, name, most, used_up, 'PT402', 'this hour''s budget does not allow this video', come_back);
+		ELSIF kind = 'spend_day' THEN
+			PERFORM vibevideo_internal.over_limit(reserve_budget.who, name, most, used_up, 'PT402', 'today''s budget does not allow this video', come_back);
+		ELSE
+			PERFORM vibevideo_internal.over_limit(reserve_budget.who, name, most, used_up, 'PT402', 'this month''s budget does not allow this video', come_back);
+		END IF;
 	END IF;
 END
 $$;
@@ -815,15 +821,16 @@ COMMENT ON FUNCTION vibevideo_internal.free_slots(vibevideo.job) IS 'gives back 
 
 -- fal.ai has billed a job that had ended and given back its place of the day.
 CREATE FUNCTION vibevideo_internal.take_late_slot(j vibevideo.job)
-RETURNS void LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
 	INSERT INTO vibevideo_internal.slot (who, kind, n, day, job_id)
 	SELECT c.who, c.kind, nextval('vibevideo_internal.refund_seq'), (j.created_at AT TIME ZONE 'UTC')::date, j.job_id
 	FROM vibevideo_internal.counted c
 	WHERE c.who = ANY (ARRAY['user:' || j.requested_by, 'tenant:' || j.tenant, 'model:' || j.model, 'global']) AND c.kind = 'submits'
 	  AND (j.created_at AT TIME ZONE 'UTC')::date >= vibevideo_internal.today()
 	  AND NOT EXISTS (SELECT FROM vibevideo_internal.slot s WHERE s.who = c.who AND s.kind = c.kind AND s.job_id = j.job_id);
-END;
+END
+$$;
 COMMENT ON FUNCTION vibevideo_internal.take_late_slot(vibevideo.job) IS 'has a job count as one of its day though it had ended as one that is not billed; owner only';
 
 /*

@@ -5408,12 +5408,13 @@ $$;
 COMMENT ON FUNCTION vibevideo_internal.drop_outdated(text, text) IS 'drops a budget''s tills if they are to be made anew; owner only';
 
 CREATE OR REPLACE FUNCTION vibevideo_internal.drop_tills(who text, kind text)
-RETURNS void LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
 	DELETE FROM vibevideo_internal.till t
 	USING (SELECT x.who, x.kind, x.n FROM vibevideo_internal.till x WHERE x.who = drop_tills.who AND x.kind = drop_tills.kind FOR UPDATE SKIP LOCKED) u
 	WHERE t.who = u.who AND t.kind = u.kind AND t.n = u.n;
-END;
+END
+$$;
 COMMENT ON FUNCTION vibevideo_internal.drop_tills(text, text) IS 'drops a budget''s tills that nobody holds; owner only';
 
 CREATE OR REPLACE FUNCTION vibevideo_internal.make_tills(who text, kind text, share numeric, most numeric)
@@ -5560,12 +5561,14 @@ RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS 
 DECLARE
 	since constant timestamptz = vibevideo_internal.begin_of(kind, now());
 	name constant text = vibevideo_internal.budget_name(kind);
-	period constant text = split_part(kind, '_', 2);
 	counts constant boolean = kind LIKE 'submits%';
 	cost constant numeric = vibevideo_internal.share(kind, j.cost_usd, true);
 	held numeric = CASE WHEN counts THEN held_jobs ELSE held_usd END;
 	missing numeric;
 	used numeric;
+	-- of what is missing some is held by submits that are under way and may yet fail
+	come_back text;
+	used_up text;
 BEGIN
 	IF cost = 0 THEN
 		RETURN;
@@ -5581,17 +5584,20 @@ BEGIN
 	ELSIF missing > 0 THEN
 		SELECT coalesce(sum(t.used), 0) - (cost + held - missing) INTO used
 		FROM vibevideo_internal.till t WHERE t.who = reserve_budget.who AND t.kind = reserve_budget.kind AND t.begins >= since;
-		PERFORM vibevideo_internal.over_limit(reserve_budget.who, name, most,
-			CASE WHEN counts THEN 'all used up' ELSE format('spent are %s, and this video costs %s', trim_scale(used), trim_scale(cost)) END,
-			CASE WHEN counts THEN 'PT429' ELSE 'PT402' END,
-			CASE kind WHEN 'submits_hour' THEN 'no more videos can be requested this hour'
-				WHEN 'submits_month' THEN 'no more videos can be requested this month'
-				WHEN 'spend_hour' THEN 'this hour''s budget does not allow this video'
-				WHEN 'spend_day' THEN 'today''s budget does not allow this video'
-				ELSE 'this month''s budget does not allow this video' END,
-			-- what is missing is held by submits that are under way and may yet fail
-			CASE WHEN used + cost <= most THEN 'Other requests are in progress; come back in a few seconds.'
-				WHEN most = 0 THEN 'Ask whoever runs this service.' ELSE vibevideo_internal.next_time(kind) END);
+		come_back = CASE WHEN used + cost <= most THEN 'Other requests are in progress; come back in a few seconds.'
+						 WHEN most = 0 THEN 'Ask whoever runs this service.' ELSE vibevideo_internal.next_time(kind) END;
+		used_up = CASE WHEN counts THEN 'all used up' ELSE format('spent are %s, and this video costs %s', trim_scale(used), trim_scale(cost)) END;
+		IF kind = 'submits_hour' THEN
+			PERFORM vibevideo_internal.over_limit(reserve_budget.who, name, most, used_up, 'PT429', 'no more videos can be requested this hour', come_back);
+		ELSIF kind = 'submits_month' THEN
+			PERFORM vibevideo_internal.over_limit(reserve_budget.who, name, most, used_up, 'PT429', 'no more videos can be requested this month', come_back);
+		ELSIF kind = 'spend_hour' THEN
+			PERFORM vibevideo_internal.over_limit(reserve_budget.who, name, most, used_up, 'PT402', 'this hour''s budget does not allow this video', come_back);
+		ELSIF kind = 'spend_day' THEN
+			PERFORM vibevideo_internal.over_limit(reserve_budget.who, name, most, used_up, 'PT402', 'today''s budget does not allow this video', come_back);
+		ELSE
+			PERFORM vibevideo_internal.over_limit(reserve_budget.who, name, most, used_up, 'PT402', 'this month''s budget does not allow this video', come_back);
+		END IF;
 	END IF;
 END
 $$;
@@ -5782,15 +5788,16 @@ $$;
 COMMENT ON FUNCTION vibevideo_internal.free_slots(vibevideo.job) IS 'gives back the slots of a job that ended; owner only';
 
 CREATE OR REPLACE FUNCTION vibevideo_internal.take_late_slot(j vibevideo.job)
-RETURNS void LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
 	INSERT INTO vibevideo_internal.slot (who, kind, n, day, job_id)
 	SELECT c.who, c.kind, nextval('vibevideo_internal.refund_seq'), (j.created_at AT TIME ZONE 'UTC')::date, j.job_id
 	FROM vibevideo_internal.counted c
 	WHERE c.who = ANY (ARRAY['user:' || j.requested_by, 'tenant:' || j.tenant, 'model:' || j.model, 'global']) AND c.kind = 'submits'
 	  AND (j.created_at AT TIME ZONE 'UTC')::date >= vibevideo_internal.today()
 	  AND NOT EXISTS (SELECT FROM vibevideo_internal.slot s WHERE s.who = c.who AND s.kind = c.kind AND s.job_id = j.job_id);
-END;
+END
+$$;
 COMMENT ON FUNCTION vibevideo_internal.take_late_slot(vibevideo.job) IS 'has a job count as one of its day though it had ended as one that is not billed; owner only';
 
 CREATE OR REPLACE FUNCTION vibevideo_internal.spend(j vibevideo.job, was numeric, counted boolean, had_ended boolean)
@@ -9878,17 +9885,22 @@ For operators.';
 -------------------------------------------------------------------------------
 
 -- Jobs that cost by our books, and that no item is for, as far as the bill has been read.
+CREATE FUNCTION vibevideo_internal.unbilled_between(since timestamptz, until timestamptz)
+RETURNS TABLE (job_id bigint, request_id text, model text, at timestamptz, usd numeric, gone boolean) LANGUAGE sql STABLE
+BEGIN ATOMIC
+	SELECT j.job_id, j.request_id, j.model, COALESCE(j.generated_at, j.completed_at), COALESCE(j.cost_usd, 0), false
+	FROM vibevideo.job j
+	WHERE COALESCE(j.generated_at, j.completed_at) >= unbilled_between.since AND COALESCE(j.generated_at, j.completed_at) < unbilled_between.until
+	  AND j.billed AND (j.cost_source = 'bill') IS NOT TRUE AND NOT EXISTS (SELECT FROM vibevideo.fal_usage u WHERE u.job_id = j.job_id)
+	UNION ALL
+	SELECT p.job_id, p.request_id, p.model, p.at, COALESCE(p.cost_usd, 0), true
+	FROM vibevideo_internal.past_unbilled p
+	WHERE p.at >= unbilled_between.since AND p.at < unbilled_between.until AND p.billed AND NOT EXISTS (SELECT FROM vibevideo.fal_usage u WHERE u.job_id = p.job_id);
+END;
+COMMENT ON FUNCTION vibevideo_internal.unbilled_between(timestamptz, timestamptz) IS 'jobs of a time that cost and that fal.ai has not billed; owner only';
 CREATE VIEW vibevideo_internal.unbilled AS
-SELECT j.job_id, j.request_id, j.model, COALESCE(j.generated_at, j.completed_at) AS at, COALESCE(j.cost_usd, 0) AS usd, false AS gone
-FROM vibevideo_internal.bill_state s
-JOIN vibevideo.job j ON COALESCE(j.generated_at, j.completed_at) >= s.covered_from AND COALESCE(j.generated_at, j.completed_at) < s.read_at
-WHERE j.billed AND (j.cost_source = 'bill') IS NOT TRUE
-  AND NOT EXISTS (SELECT FROM vibevideo.fal_usage u WHERE u.job_id = j.job_id)
-UNION ALL
-SELECT p.job_id, p.request_id, p.model, p.at, COALESCE(p.cost_usd, 0), true
-FROM vibevideo_internal.bill_state s
-JOIN vibevideo_internal.past_unbilled p ON p.at >= s.covered_from AND p.at < s.read_at
-WHERE p.billed AND NOT EXISTS (SELECT FROM vibevideo.fal_usage u WHERE u.job_id = p.job_id);
+SELECT b.job_id, b.request_id, b.model, b.at, b.usd, b.gone
+FROM vibevideo_internal.bill_state s CROSS JOIN LATERAL vibevideo_internal.unbilled_between(s.covered_from, s.read_at) b;
 COMMENT ON VIEW vibevideo_internal.unbilled IS 'jobs that cost and that fal.ai has not billed; owner only';
 
 /*
@@ -10054,14 +10066,19 @@ DECLARE
 	most_days constant int = 5;
 	most constant int = 10000;
 	tolerance constant numeric = current_setting('vibevideo.ledger_tolerance_usd');
-	over constant date = (SELECT (b.read_at - interval '30 hours')::timestamptz AT TIME ZONE 'UTC' FROM vibevideo_internal.bill_state b);
+	bill vibevideo_internal.bill_state;
+	over date;
 	d record;
 BEGIN
+	SELECT b.* INTO bill FROM vibevideo_internal.bill_state b;
+	over = (bill.read_at - interval '30 hours') AT TIME ZONE 'UTC';
 	FOR d IN
 		SELECT x.day, sum(x.open) AS items, sum(x.jobs) AS jobs, sum(x.open_usd) AS open_usd, sum(x.unbilled_usd) AS unbilled_usd, count(*) OVER () AS days
 		FROM (SELECT u.day, u.open, u.open_usd, 0 AS jobs, 0 AS unbilled_usd FROM vibevideo_internal.usage_by_day u WHERE u.open > 0
 			  UNION ALL
-			  (SELECT (b.at AT TIME ZONE 'UTC')::date, 0, 0, 1, b.usd FROM vibevideo_internal.unbilled b LIMIT most)) x
+			  (SELECT (b.at AT TIME ZONE 'UTC')::date, 0, 0, 1, b.usd
+			   -- a time that is known, so that the planner finds the index
+			   FROM vibevideo_internal.unbilled_between(bill.covered_from, bill.read_at) b LIMIT most)) x
 		WHERE x.day <= over
 		GROUP BY x.day HAVING sum(abs(x.open_usd)) + sum(x.unbilled_usd) > tolerance
 		ORDER BY x.day DESC LIMIT most_days
@@ -11099,7 +11116,7 @@ DECLARE
 		'vibevideo_internal.base_price(text, timestamptz), '
 		'vibevideo_internal.settled_cost(text, jsonb, timestamptz, boolean, numeric, bigint), '
 		'vibevideo_internal.model_changing(), '
-		'vibevideo_internal.check_user_column(regclass, name, text), vibevideo_internal.limits_for(text, text, text), vibevideo_internal.budgets(vibevideo.limit), vibevideo_internal.begin_of(text, timestamptz), '
+		'vibevideo_internal.unbilled_between(timestamptz, timestamptz), vibevideo_internal.check_user_column(regclass, name, text), vibevideo_internal.limits_for(text, text, text), vibevideo_internal.budgets(vibevideo.limit), vibevideo_internal.begin_of(text, timestamptz), '
 		'vibevideo_internal.share(text, numeric, boolean), vibevideo_internal.is_of(text, text, text, text), vibevideo_internal.counted_jobs(text, timestamptz), '
 		'vibevideo_internal.used_of(text, text, timestamptz), vibevideo_internal.till_room(vibevideo_internal.till, numeric, numeric, timestamptz), '
 		'vibevideo_internal.drop_tills(text, text), vibevideo_internal.take_budget(text, text, numeric, numeric), vibevideo_internal.budget_name(text), '
