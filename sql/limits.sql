@@ -25,7 +25,8 @@
  * many videos requested in an hour or a month, are budgets, kept in up to 256 tills
  * each, of which each is good for a multiple of the cheapest price, or of one video;
  * what one lacks is gathered from others, and what comes back goes into one that
- * nobody holds, or into a new one, numbered from 1000001.  Slots and tills are unlogged and only repeat what vibevideo.job
+ * nobody holds, or into a new one, numbered from 1000001.  Slots and tills are
+ * unlogged and only repeat what vibevideo.job
  * says.  They are made from it when they are first wanted: by the first submit
  * of a user, the first after a limit or a price was changed (triggers delete
  * them), the first after a crash, a restore or a failover.  Only then may another
@@ -33,7 +34,8 @@
  * is touched.
  *
  * Locks are taken in one order, the user's first, then the tenant's, the model's and
- * the global ones, and none but those is waited for.  What ends a job writes only the job's own slots.
+ * the global ones, and none but those is waited for.  What ends a job writes only the
+ * job's own slots.
  */
 
 -- Whose day it is: limits and costs are by days of UTC.
@@ -228,8 +230,8 @@ END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.counted_jobs(text, timestamptz) IS 'the jobs that count for a limit when it is first used; owner only';
 
--- What is used of a budget.  That of a month is known from the sums of what has ended,
--- which need no history, and the jobs that have not.
+-- What is used of a budget.  That of a day or a month is known from the sums of what has
+-- ended, which need no history, and the jobs that have not.
 CREATE FUNCTION vibevideo_internal.used_of(who text, kind text, since timestamptz)
 RETURNS numeric LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -237,7 +239,7 @@ DECLARE
 	counts constant boolean = kind LIKE 'submits%';
 	past record;
 BEGIN
-	IF kind NOT LIKE '%month' THEN
+	IF kind LIKE '%hour' THEN
 		RETURN (SELECT coalesce(sum(vibevideo_internal.share(used_of.kind, j.cost_usd, true)), 0)
 				FROM vibevideo_internal.counted_jobs(used_of.who, used_of.since) j);
 	END IF;
@@ -377,12 +379,22 @@ RETURNS bigint LANGUAGE sql IMMUTABLE
 RETURN 1000000000000 + job_id;
 COMMENT ON FUNCTION vibevideo_internal.counted_till(bigint) IS 'the number of the till that notes what of a job was counted when the others were made; owner only';
 
--- A till with number 0 says that the others are to be made anew: a job that had ended
--- has got another cost, while somebody may have been making them.
+-- An empty till with a number beyond this one says that the others are to be made anew:
+-- a job that had ended has got another cost, while somebody may have been making them.
+-- Each has a number of its own, so that nobody who leaves one waits for who drops one.
+CREATE FUNCTION vibevideo_internal.outdated_till()
+RETURNS bigint LANGUAGE sql IMMUTABLE
+RETURN 2000000000000;
+COMMENT ON FUNCTION vibevideo_internal.outdated_till() IS 'the number beyond which tills say that the others are to be made anew; owner only';
+CREATE FUNCTION vibevideo_internal.is_outdated(who text, kind text)
+RETURNS boolean LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN EXISTS (SELECT FROM vibevideo_internal.till t
+			   WHERE t.who = is_outdated.who AND t.kind = is_outdated.kind AND t.n > vibevideo_internal.outdated_till());
+COMMENT ON FUNCTION vibevideo_internal.is_outdated(text, text) IS 'whether a budget''s tills are to be made anew; owner only';
 CREATE FUNCTION vibevideo_internal.drop_outdated(who text, kind text)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	IF EXISTS (SELECT FROM vibevideo_internal.till t WHERE t.who = drop_outdated.who AND t.kind = drop_outdated.kind AND t.n = 0) THEN
+	IF vibevideo_internal.is_outdated(drop_outdated.who, drop_outdated.kind) THEN
 		DELETE FROM vibevideo_internal.counted c WHERE c.who = drop_outdated.who AND c.kind = drop_outdated.kind;
 		PERFORM vibevideo_internal.drop_tills(drop_outdated.who, drop_outdated.kind);
 	END IF;
@@ -856,8 +868,9 @@ BEGIN
 	LOOP
 		CONTINUE WHEN b.begins < vibevideo_internal.begin_of(b.kind, now());
 		IF NOT b.made THEN
-			IF had_ended THEN
-				INSERT INTO vibevideo_internal.till (who, kind, n, begins) VALUES (b.who, b.kind, 0, b.begins) ON CONFLICT DO NOTHING;
+			IF had_ended AND NOT vibevideo_internal.is_outdated(b.who, b.kind) THEN
+				INSERT INTO vibevideo_internal.till (who, kind, n, begins)
+				VALUES (b.who, b.kind, vibevideo_internal.outdated_till() + nextval('vibevideo_internal.refund_seq'), b.begins);
 			END IF;
 			CONTINUE;
 		END IF;

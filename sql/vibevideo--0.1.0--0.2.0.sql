@@ -3283,7 +3283,7 @@ BEGIN
 					 ('vibevideo.audit_audit_id_seq', (SELECT max(a.audit_id) FROM vibevideo.audit a)),
 					 ('vibevideo_internal.new_costs_note_id_seq', (SELECT max(n.note_id) FROM vibevideo_internal.new_costs n)),
 					 ('vibevideo.fal_usage_event_id_seq', (SELECT max(u.event_id) FROM vibevideo.fal_usage u)),
-					 ('vibevideo_internal.refund_seq', (SELECT max(t.n) FROM vibevideo_internal.till t))) AS s(sequence, most)
+					 ('vibevideo_internal.refund_seq', (SELECT max(t.n) FROM vibevideo_internal.till t WHERE t.n <= vibevideo_internal.counted_till(0)))) AS s(sequence, most)
 	LOOP
 		IF used.most > coalesce(used.last, 0) THEN
 			PERFORM setval(used.sequence, used.most);
@@ -3642,8 +3642,6 @@ COMMENT ON COLUMN vibevideo.costs_by_day.videos IS 'how many videos fal.ai has r
 COMMENT ON COLUMN vibevideo.costs_by_day.reserved_usd IS 'price of active jobs that are not rendered yet, in USD; a price that is not known counts as 0';
 COMMENT ON COLUMN vibevideo.costs_by_day.settled_usd IS 'price of the rendered videos, in USD';
 
-
--- Whether a budget counts for a user, and nothing may be spent that is not known.
 
 
 CREATE OR REPLACE FUNCTION vibevideo_internal.publish(relation regclass)
@@ -5185,31 +5183,6 @@ ALTER TABLE vibevideo.job ENABLE TRIGGER USER;
 ALTER TABLE vibevideo.job ENABLE ALWAYS TRIGGER job_changing, ENABLE ALWAYS TRIGGER job_changed, ENABLE ALWAYS TRIGGER jobs_deleted;
 ALTER TABLE vibevideo.limit ENABLE ALWAYS TRIGGER limit_changed;
 
--- An empty till with this number notes what of a job is in the others though it
--- has not taken it itself: they were made when it was active already, or it is an
--- orphan.
-
--- A till with number 0 says that the others are to be made anew: a job that had ended
--- has got another cost, while somebody may have been making them.
-
--- Less was spent on a day than its tills say, or more: that takes what there is not.
-
--- Of the jobs that were counted when a budget's tills were made, the costs have
--- changed of those that were settled before anybody could see these.
-
--- Gives back the slots of a job that ended: its place among the active ones, and that
--- of the day too if it is not billed.  Waits for nobody: a slot that somebody
--- holds, since all are being made anew, is taken back by who needs one.
-
--- fal.ai has billed a job that had ended and given back its place of the day.
-
-/*
- * vibevideo_internal.spend(job, was, had_ended) - a job costs something else than it did:
- * the difference goes back to today's budgets, or is taken from them and be it more
- * than there is.  Waits for nobody: while tills are made, settle_counted does it
- * afterwards or, for a job that had ended and was not noted, they are made anew.
- */
-
 -- The limits, anew
 CREATE OR REPLACE FUNCTION vibevideo_internal.limits_for(requested_by text, tenant text DEFAULT NULL, model text DEFAULT NULL)
 RETURNS SETOF vibevideo.limit LANGUAGE plpgsql STABLE ROWS 2 SET search_path = pg_catalog, pg_temp AS $$
@@ -5288,7 +5261,7 @@ DECLARE
 	counts constant boolean = kind LIKE 'submits%';
 	past record;
 BEGIN
-	IF kind NOT LIKE '%month' THEN
+	IF kind LIKE '%hour' THEN
 		RETURN (SELECT coalesce(sum(vibevideo_internal.share(used_of.kind, j.cost_usd, true)), 0)
 				FROM vibevideo_internal.counted_jobs(used_of.who, used_of.since) j);
 	END IF;
@@ -5396,10 +5369,22 @@ RETURNS bigint LANGUAGE sql IMMUTABLE
 RETURN 1000000000000 + job_id;
 COMMENT ON FUNCTION vibevideo_internal.counted_till(bigint) IS 'the number of the till that notes what of a job was counted when the others were made; owner only';
 
+-- An empty till with a number beyond this one says that the others are to be made anew:
+-- a job that had ended has got another cost, while somebody may have been making them.
+-- Each has a number of its own, so that nobody who leaves one waits for who drops one.
+CREATE OR REPLACE FUNCTION vibevideo_internal.outdated_till()
+RETURNS bigint LANGUAGE sql IMMUTABLE
+RETURN 2000000000000;
+COMMENT ON FUNCTION vibevideo_internal.outdated_till() IS 'the number beyond which tills say that the others are to be made anew; owner only';
+CREATE OR REPLACE FUNCTION vibevideo_internal.is_outdated(who text, kind text)
+RETURNS boolean LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN EXISTS (SELECT FROM vibevideo_internal.till t
+			   WHERE t.who = is_outdated.who AND t.kind = is_outdated.kind AND t.n > vibevideo_internal.outdated_till());
+COMMENT ON FUNCTION vibevideo_internal.is_outdated(text, text) IS 'whether a budget''s tills are to be made anew; owner only';
 CREATE OR REPLACE FUNCTION vibevideo_internal.drop_outdated(who text, kind text)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	IF EXISTS (SELECT FROM vibevideo_internal.till t WHERE t.who = drop_outdated.who AND t.kind = drop_outdated.kind AND t.n = 0) THEN
+	IF vibevideo_internal.is_outdated(drop_outdated.who, drop_outdated.kind) THEN
 		DELETE FROM vibevideo_internal.counted c WHERE c.who = drop_outdated.who AND c.kind = drop_outdated.kind;
 		PERFORM vibevideo_internal.drop_tills(drop_outdated.who, drop_outdated.kind);
 	END IF;
@@ -5816,8 +5801,9 @@ BEGIN
 	LOOP
 		CONTINUE WHEN b.begins < vibevideo_internal.begin_of(b.kind, now());
 		IF NOT b.made THEN
-			IF had_ended THEN
-				INSERT INTO vibevideo_internal.till (who, kind, n, begins) VALUES (b.who, b.kind, 0, b.begins) ON CONFLICT DO NOTHING;
+			IF had_ended AND NOT vibevideo_internal.is_outdated(b.who, b.kind) THEN
+				INSERT INTO vibevideo_internal.till (who, kind, n, begins)
+				VALUES (b.who, b.kind, vibevideo_internal.outdated_till() + nextval('vibevideo_internal.refund_seq'), b.begins);
 			END IF;
 			CONTINUE;
 		END IF;
@@ -11110,7 +11096,7 @@ DECLARE
 		'vibevideo_internal.advance_sequences(), vibevideo.attach(regclass, name, name, name, text, text, name, boolean, regclass, name, name), '
 		'vibevideo_internal.sent_for_nobody(text), vibevideo_internal.take_slot(text, text, int, bigint, int), '
 		'vibevideo_internal.take_orphans_share(vibevideo.job), vibevideo_internal.put_back(text, text, numeric, timestamptz), '
-		'vibevideo_internal.settle_counted(text, text), vibevideo_internal.counted_till(bigint), vibevideo_internal.drop_outdated(text, text), '
+		'vibevideo_internal.settle_counted(text, text), vibevideo_internal.counted_till(bigint), vibevideo_internal.drop_outdated(text, text), vibevideo_internal.outdated_till(), vibevideo_internal.is_outdated(text, text), '
 		'vibevideo_internal.change_used(text, text, numeric, timestamptz), vibevideo_internal.free_slots(vibevideo.job), '
 		'vibevideo_internal.take_late_slot(vibevideo.job), vibevideo_internal.spend(vibevideo.job, numeric, boolean, boolean), '
 		'vibevideo_internal.base_price(text, timestamptz), '
