@@ -158,7 +158,7 @@ SQL
 	sql($node, "SELECT vibevideo.set_price('$model', 9)");
 	$session->query_safe('ROLLBACK');
 	$session->quit;
-	wait_for($node, "SELECT vibevideo.wake(); SELECT cost_usd FROM vibevideo.job WHERE orphan AND vibelog_id = '$id'", qr/^\n?1\.1312$/, 'an orphan has the price of its time');
+	wait_for($node, "SELECT vibevideo.wake(); SELECT cost_estimated_usd FROM vibevideo.job WHERE orphan AND vibelog_id = '$id'", qr/^\n?1\.1312$/, 'an orphan has the price of its time');
 	end_all();
 	sql($node, "SELECT vibevideo.delete_price('$model'), vibevideo.attach('vibelogs', input_function => '', model => '')");
 	sql($node, "DELETE FROM vibevideo.job WHERE model = '$model'");
