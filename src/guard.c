@@ -60,13 +60,6 @@ IsSettled(Row row)
 	return !RowIsTrue(row, "unsettled");
 }
 
-/* created by this transaction, not copied in by a restore */
-static bool
-IsNew(Row row)
-{
-	return RowNumber(row, "created_at") == GetCurrentTransactionStartTimestamp();
-}
-
 /*----------
  * Before: the state machine, the history, the mark that the app's row is to be written
  *----------
@@ -169,7 +162,7 @@ RowBears(Row old, Row new)
 	/* it was never written: whoever gives it a row says what that bears */
 	if (RowIsTrue(old, "orphan"))
 		return RowText(new, "row_bears");
-	if (RowIsTrue(old, "row_dirty") || IsNew(old) || (bears && strcmp(bears, BEARS_UNKNOWN) == 0))
+	if (RowIsTrue(old, "row_dirty") || RowIsNew(old) || (bears && strcmp(bears, BEARS_UNKNOWN) == 0))
 		return bears;
 	request_id = RowText(old, "request_id");
 	/* null is what the job says, as long as it still says that, and takes no room */
@@ -202,8 +195,7 @@ static HeapTuple
 MarkSettled(Row new)
 {
 	int column = SPI_fnumber(new.desc, "unsettled");
-	char *state = RowText(new, "state");
-	bool settled = (state && StateIsFinal(state));
+	bool settled = RowIsFinal(new);
 	Datum unsettled = BoolGetDatum(true);
 
 	if (settled == IsSettled(new))
@@ -288,13 +280,9 @@ CostsOf(Row row)
 static bool
 CostsDiffer(Row a, Row b)
 {
-	JobCosts of_a = CostsOf(a);
-	JobCosts of_b = CostsOf(b);
-
-	if (RowTextDiffers(a, b, "requested_by") || RowTextDiffers(a, b, "tenant") || RowTextDiffers(a, b, "model") || of_a.created_at != of_b.created_at ||
-		of_a.orphan != of_b.orphan || of_a.billed != of_b.billed || of_a.has_usd != of_b.has_usd)
-		return true;
-	return of_a.has_usd && !DatumGetBool(DirectFunctionCall2(numeric_eq, of_a.usd, of_b.usd));
+	return RowTextDiffers(a, b, "requested_by") || RowTextDiffers(a, b, "tenant") || RowTextDiffers(a, b, "model") ||
+		RowNumber(a, "created_at") != RowNumber(b, "created_at") || RowIsTrue(a, "orphan") != RowIsTrue(b, "orphan") ||
+		RowIsTrue(a, "billed") != RowIsTrue(b, "billed") || RowAmountDiffers(a, b, "cost_usd");
 }
 
 /* Notes what a job that has ended has cost, and takes back what was noted before. */
@@ -447,7 +435,7 @@ AfterInsert(Row new)
 	char *state = RowText(new, "state");
 
 	/* jobs restored from a dump are not new; orphans are counted, and take their share, when they are settled */
-	if (RowIsTrue(new, "orphan") || !IsNew(new))
+	if (RowIsTrue(new, "orphan") || !RowIsNew(new))
 		return;
 	CountNew(new);
 	if (StateRank(state) == StateRank("pending"))
@@ -470,7 +458,7 @@ AfterUpdate(Row old, Row new)
 	CountSteps(&old, new);
 	if (RowIsTrue(new, "orphan"))
 		return;
-	if (strcmp(StateShown(from), StateShown(to)) != 0 || (strcmp(from, "submitting") == 0 && IsNew(old)))
+	if (strcmp(StateShown(from), StateShown(to)) != 0 || (strcmp(from, "submitting") == 0 && RowIsNew(old)))
 		NotifyListeners(new);
 }
 

@@ -11,7 +11,6 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
@@ -19,11 +18,9 @@
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/numeric.h"
-#include "utils/timestamp.h"
 
 #include "price.h"
 #include "rollup.h"
-#include "state.h"
 #include "statement.h"
 
 /*----------
@@ -50,28 +47,6 @@ static bool
 IsPositive(Datum amount)
 {
 	return DatumGetBool(DirectFunctionCall2(numeric_gt, amount, Zero()));
-}
-
-static bool
-IsFinal(Row row)
-{
-	char *state = RowText(row, "state");
-
-	return state && StateIsFinal(state);
-}
-
-/* Do they differ, null being different from 0? */
-static bool
-AmountDiffers(Row a, Row b, const char *name)
-{
-	bool a_null;
-	bool b_null;
-	Datum of_a = RowColumn(a, name, &a_null);
-	Datum of_b = RowColumn(b, name, &b_null);
-
-	if (a_null || b_null)
-		return a_null != b_null;
-	return !DatumGetBool(DirectFunctionCall2(numeric_eq, of_a, of_b));
 }
 
 /*----------
@@ -149,7 +124,7 @@ PriceNew(Row new)
 		new.tuple = Set(new, "cost_estimated_usd", cost, false);
 	new.tuple = PriceMarkBilled(new);
 	/* one that is restored from a dump of an older version */
-	if (IsFinal(new) && !RowIsTrue(new, "billed"))
+	if (RowIsFinal(new) && !RowIsTrue(new, "billed"))
 		new.tuple = Set(new, "cost_usd", Zero(), false);
 	return new.tuple;
 }
@@ -158,10 +133,10 @@ PriceNew(Row new)
 static bool
 CanBeSettled(Row old, Row new)
 {
-	if (HasBill(new) || AmountDiffers(old, new, "cost_usd"))
+	if (HasBill(new) || RowAmountDiffers(old, new, "cost_usd"))
 		return false;
-	return (IsFinal(new) && !IsFinal(old)) || RowHas(new, "media_url") != RowHas(old, "media_url") ||
-		AmountDiffers(old, new, "billable_units") ||
+	return (RowIsFinal(new) && !RowIsFinal(old)) || RowHas(new, "media_url") != RowHas(old, "media_url") ||
+		RowAmountDiffers(old, new, "billable_units") ||
 		(RowHas(new, "media_url") && RowHas(new, "duration_ms") != RowHas(old, "duration_ms"));
 }
 
@@ -262,8 +237,8 @@ Spend(Row old, Row new)
 
 	ArgJob(&args, new);
 	ArgColumn(&args, old, "cost_usd", NUMERICOID);
-	ArgBool(&args, RowIsTrue(old, "billed") || !IsFinal(old));
-	ArgBool(&args, IsFinal(old));
+	ArgBool(&args, RowIsTrue(old, "billed") || !RowIsFinal(old));
+	ArgBool(&args, RowIsFinal(old));
 	StatementRun(&spend, &args);
 }
 
@@ -273,15 +248,15 @@ HasTakenNothing(Row old, Row new)
 {
 	char *code = RowText(new, "error_code");
 
-	return code && strcmp(code, "limit") == 0 && RowNumber(old, "created_at") == GetCurrentTransactionStartTimestamp();
+	return code && strcmp(code, "limit") == 0 && RowIsNew(old);
 }
 
 static void
 FollowLimits(Row old, Row new)
 {
-	bool ends = IsFinal(new) && !IsFinal(old);
-	bool billed_late = IsFinal(old) && RowIsTrue(new, "billed") && !RowIsTrue(old, "billed");
-	bool differs = AmountDiffers(old, new, "cost_usd");
+	bool ends = RowIsFinal(new) && !RowIsFinal(old);
+	bool billed_late = RowIsFinal(old) && RowIsTrue(new, "billed") && !RowIsTrue(old, "billed");
+	bool differs = RowAmountDiffers(old, new, "cost_usd");
 
 	if (!(ends || billed_late || differs) || !HasLimits())
 		return;

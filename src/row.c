@@ -5,12 +5,15 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 
 #include "ownerror.h"
 #include "row.h"
+#include "state.h"
 #include "version.h"
 
 Datum
@@ -74,4 +77,31 @@ RowHas(Row row, const char *name)
 
 	(void) RowColumn(row, name, &isnull);
 	return !isnull;
+}
+
+bool
+RowAmountDiffers(Row a, Row b, const char *name)
+{
+	bool a_null;
+	bool b_null;
+	Datum of_a = RowColumn(a, name, &a_null);
+	Datum of_b = RowColumn(b, name, &b_null);
+
+	if (a_null || b_null)
+		return a_null != b_null;
+	return !DatumGetBool(DirectFunctionCall2(numeric_eq, of_a, of_b));
+}
+
+bool
+RowIsFinal(Row row)
+{
+	char *state = RowText(row, "state");
+
+	return state && StateIsFinal(state);
+}
+
+bool
+RowIsNew(Row row)
+{
+	return RowNumber(row, "created_at") == GetCurrentTransactionStartTimestamp();
 }

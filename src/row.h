@@ -26,5 +26,12 @@ extern bool RowIsTrue(Row row, const char *name);
 /* 0 if it is null */
 extern int64 RowNumber(Row row, const char *name);
 extern bool RowTextDiffers(Row a, Row b, const char *name);
+/* of a numeric column; null differs from 0 */
+extern bool RowAmountDiffers(Row a, Row b, const char *name);
+
+/* has the job ended? */
+extern bool RowIsFinal(Row row);
+/* created by this transaction, not copied in by a restore */
+extern bool RowIsNew(Row row);
 
 #endif /* VIBEVIDEO_ROW_H */
