@@ -550,34 +550,37 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION vibevideo_internal.names_model(oid) IS 'whether a column of this type can name a model; owner only';
 
--- Refuses a model_column that is not there; NULL is none.
-CREATE FUNCTION vibevideo_internal.check_model_column(relation regclass, model_column name)
+-- Refuses a column that an option names and that is not there, or of a type that cannot
+-- name a user or a tenant, or a model; NULL is none.
+CREATE FUNCTION vibevideo_internal.check_naming_column(relation regclass, name name, option text)
 RETURNS void LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	fits boolean;
 	found_type text;
 BEGIN
-	IF model_column IS NULL THEN
+	IF name IS NULL THEN
 		RETURN;
 	END IF;
-	SELECT vibevideo_internal.names_model(a.atttypid), format_type(a.atttypid, a.atttypmod) INTO fits, found_type
+	SELECT CASE option WHEN 'model_column' THEN vibevideo_internal.names_model(a.atttypid) ELSE vibevideo_internal.names_user(a.atttypid) END,
+		   format_type(a.atttypid, a.atttypmod) INTO fits, found_type
 	FROM pg_attribute a
-	WHERE a.attrelid = check_model_column.relation AND a.attname = check_model_column.model_column
+	WHERE a.attrelid = check_naming_column.relation AND a.attname = check_naming_column.name
 	  AND a.attnum > 0 AND NOT a.attisdropped;
 	IF NOT FOUND THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'undefined_column',
-			MESSAGE = format('table %s has no column "%s"', relation, model_column),
-			HINT = 'Check model_column. Names are case-sensitive here.';
+			MESSAGE = format('table %s has no column "%s"', relation, name),
+			HINT = format('Check %s. Names are case-sensitive here.', option);
 	ELSIF NOT fits THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'datatype_mismatch',
-			MESSAGE = format('column "%s" of %s has type %s', model_column, relation, found_type),
-			HINT = 'model_column must be a text or an enum; a row names its model there, or leaves it null.';
+			MESSAGE = format('column "%s" of %s has type %s', name, relation, found_type),
+			HINT = CASE option WHEN 'model_column' THEN 'model_column must be a text or an enum; a row names its model there, or leaves it null.'
+				   ELSE format('%s must hold a single value, as a uuid, a text or a number.', option) END;
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION vibevideo_internal.check_model_column(regclass, name) IS 'refuses a model_column that is not there or cannot name a model; owner only';
+COMMENT ON FUNCTION vibevideo_internal.check_naming_column(regclass, name, text) IS 'refuses a column that is not there, or cannot name what its option says; owner only';
 
 -- What of the attached table no longer fits, NULL if all does: the columns that
 -- are read and written, and their types.
@@ -864,17 +867,17 @@ BEGIN
 		IF after.image_column IS NOT NULL AND (after.input_function IS NULL OR image_column IS NOT NULL) THEN
 			PERFORM vibevideo_internal.check_text_column(relation, after.image_column, 'image_column');
 		END IF;
-		PERFORM vibevideo_internal.check_user_column(relation, after.user_column, 'user_column');
+		PERFORM vibevideo_internal.check_naming_column(relation, after.user_column, 'user_column');
 		after.tenant_column = vibevideo_internal.option(tenant_column, before.tenant_column);
 		IF tenant_column IS NULL THEN
 			PERFORM vibevideo_internal.check_kept_column(relation, after.tenant_column, 'tenant_column');
 		END IF;
-		PERFORM vibevideo_internal.check_user_column(relation, after.tenant_column, 'tenant_column');
+		PERFORM vibevideo_internal.check_naming_column(relation, after.tenant_column, 'tenant_column');
 		after.model_column = vibevideo_internal.option(model_column, before.model_column);
 		IF model_column IS NULL THEN
 			PERFORM vibevideo_internal.check_kept_column(relation, after.model_column, 'model_column');
 		END IF;
-		PERFORM vibevideo_internal.check_model_column(relation, after.model_column);
+		PERFORM vibevideo_internal.check_naming_column(relation, after.model_column, 'model_column');
 		after.model = vibevideo_internal.option(model, before.model);
 		IF after.model !~ '^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+$' OR octet_length(after.model) > 256 THEN
 			RAISE EXCEPTION USING

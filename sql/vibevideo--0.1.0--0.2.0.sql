@@ -2582,34 +2582,6 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE FUNCTION vibevideo_internal.check_user_column(relation regclass, user_column name, option text)
-RETURNS void LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-	fits boolean;
-	found_type text;
-BEGIN
-	IF user_column IS NULL THEN
-		RETURN;
-	END IF;
-	SELECT vibevideo_internal.names_user(a.atttypid), format_type(a.atttypid, a.atttypmod) INTO fits, found_type
-	FROM pg_attribute a
-	WHERE a.attrelid = check_user_column.relation AND a.attname = check_user_column.user_column
-	  AND a.attnum > 0 AND NOT a.attisdropped;
-	IF NOT FOUND THEN
-		RAISE EXCEPTION USING
-			ERRCODE = 'undefined_column',
-			MESSAGE = format('table %s has no column "%s"', relation, user_column),
-			HINT = format('Check %s. Names are case-sensitive here.', option);
-	ELSIF NOT fits THEN
-		RAISE EXCEPTION USING
-			ERRCODE = 'datatype_mismatch',
-			MESSAGE = format('column "%s" of %s has type %s', user_column, relation, found_type),
-			HINT = format('%s must hold a single value, as a uuid, a text or a number.', option);
-	END IF;
-END
-$$;
-COMMENT ON FUNCTION vibevideo_internal.check_user_column(regclass, name, text) IS 'refuses a user_column or a tenant_column that is not there or cannot name anybody; owner only';
-
 CREATE FUNCTION vibevideo_internal.names_user(type oid)
 RETURNS boolean LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
@@ -2627,34 +2599,37 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION vibevideo_internal.names_model(oid) IS 'whether a column of this type can name a model; owner only';
 
--- Refuses a model_column that is not there; NULL is none.
-CREATE FUNCTION vibevideo_internal.check_model_column(relation regclass, model_column name)
+-- Refuses a column that an option names and that is not there, or of a type that cannot
+-- name a user or a tenant, or a model; NULL is none.
+CREATE FUNCTION vibevideo_internal.check_naming_column(relation regclass, name name, option text)
 RETURNS void LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	fits boolean;
 	found_type text;
 BEGIN
-	IF model_column IS NULL THEN
+	IF name IS NULL THEN
 		RETURN;
 	END IF;
-	SELECT vibevideo_internal.names_model(a.atttypid), format_type(a.atttypid, a.atttypmod) INTO fits, found_type
+	SELECT CASE option WHEN 'model_column' THEN vibevideo_internal.names_model(a.atttypid) ELSE vibevideo_internal.names_user(a.atttypid) END,
+		   format_type(a.atttypid, a.atttypmod) INTO fits, found_type
 	FROM pg_attribute a
-	WHERE a.attrelid = check_model_column.relation AND a.attname = check_model_column.model_column
+	WHERE a.attrelid = check_naming_column.relation AND a.attname = check_naming_column.name
 	  AND a.attnum > 0 AND NOT a.attisdropped;
 	IF NOT FOUND THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'undefined_column',
-			MESSAGE = format('table %s has no column "%s"', relation, model_column),
-			HINT = 'Check model_column. Names are case-sensitive here.';
+			MESSAGE = format('table %s has no column "%s"', relation, name),
+			HINT = format('Check %s. Names are case-sensitive here.', option);
 	ELSIF NOT fits THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'datatype_mismatch',
-			MESSAGE = format('column "%s" of %s has type %s', model_column, relation, found_type),
-			HINT = 'model_column must be a text or an enum; a row names its model there, or leaves it null.';
+			MESSAGE = format('column "%s" of %s has type %s', name, relation, found_type),
+			HINT = CASE option WHEN 'model_column' THEN 'model_column must be a text or an enum; a row names its model there, or leaves it null.'
+				   ELSE format('%s must hold a single value, as a uuid, a text or a number.', option) END;
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION vibevideo_internal.check_model_column(regclass, name) IS 'refuses a model_column that is not there or cannot name a model; owner only';
+COMMENT ON FUNCTION vibevideo_internal.check_naming_column(regclass, name, text) IS 'refuses a column that is not there, or cannot name what its option says; owner only';
 
 CREATE FUNCTION vibevideo_internal.guess_prompt(relation regclass, id_column name)
 RETURNS name LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -2947,17 +2922,17 @@ BEGIN
 		IF after.image_column IS NOT NULL AND (after.input_function IS NULL OR image_column IS NOT NULL) THEN
 			PERFORM vibevideo_internal.check_text_column(relation, after.image_column, 'image_column');
 		END IF;
-		PERFORM vibevideo_internal.check_user_column(relation, after.user_column, 'user_column');
+		PERFORM vibevideo_internal.check_naming_column(relation, after.user_column, 'user_column');
 		after.tenant_column = vibevideo_internal.option(tenant_column, before.tenant_column);
 		IF tenant_column IS NULL THEN
 			PERFORM vibevideo_internal.check_kept_column(relation, after.tenant_column, 'tenant_column');
 		END IF;
-		PERFORM vibevideo_internal.check_user_column(relation, after.tenant_column, 'tenant_column');
+		PERFORM vibevideo_internal.check_naming_column(relation, after.tenant_column, 'tenant_column');
 		after.model_column = vibevideo_internal.option(model_column, before.model_column);
 		IF model_column IS NULL THEN
 			PERFORM vibevideo_internal.check_kept_column(relation, after.model_column, 'model_column');
 		END IF;
-		PERFORM vibevideo_internal.check_model_column(relation, after.model_column);
+		PERFORM vibevideo_internal.check_naming_column(relation, after.model_column, 'model_column');
 		after.model = vibevideo_internal.option(model, before.model);
 		IF after.model !~ '^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+$' OR octet_length(after.model) > 256 THEN
 			RAISE EXCEPTION USING
@@ -11102,7 +11077,7 @@ DECLARE
 		'vibevideo_internal.base_price(text, timestamptz), '
 		'vibevideo_internal.settled_cost(text, jsonb, timestamptz, boolean, numeric, bigint), '
 		'vibevideo_internal.model_changing(), '
-		'vibevideo_internal.unbilled_between(timestamptz, timestamptz), vibevideo_internal.check_user_column(regclass, name, text), vibevideo_internal.limits_for(text, text, text), vibevideo_internal.budgets(vibevideo.limit), vibevideo_internal.begin_of(text, timestamptz), '
+		'vibevideo_internal.unbilled_between(timestamptz, timestamptz), vibevideo_internal.check_naming_column(regclass, name, text), vibevideo_internal.limits_for(text, text, text), vibevideo_internal.budgets(vibevideo.limit), vibevideo_internal.begin_of(text, timestamptz), '
 		'vibevideo_internal.share(text, numeric, boolean), vibevideo_internal.is_of(text, text, text, text), vibevideo_internal.counted_jobs(text, timestamptz), '
 		'vibevideo_internal.used_of(text, text, timestamptz), vibevideo_internal.till_room(vibevideo_internal.till, numeric, numeric, timestamptz), '
 		'vibevideo_internal.drop_tills(text, text), vibevideo_internal.take_budget(text, text, numeric, numeric), vibevideo_internal.budget_name(text), '
@@ -11147,7 +11122,7 @@ DECLARE
 		'vibevideo_internal.models_query(text[]), vibevideo_internal.models_asks(jsonb), vibevideo_internal.models_hears(jsonb, int, jsonb, text), '
 		'vibevideo_internal.balance_asks(jsonb), vibevideo_internal.read_balance(jsonb), vibevideo_internal.balance_hears(jsonb, int, jsonb, text), '
 		'vibevideo_internal.lasts(numeric), vibevideo_internal.shown_balance(numeric), vibevideo_internal.check_fal(), vibevideo_internal.needs_of_fal(), '
-		'vibevideo.sync_schema(text), vibevideo.sync_prices(), vibevideo_internal.names_model(oid), vibevideo_internal.check_model_column(regclass, name), '
+		'vibevideo.sync_schema(text), vibevideo.sync_prices(), vibevideo_internal.names_model(oid), '
 		'vibevideo_internal.price_words(text), vibevideo_internal.offered_models(), '
 		'vibevideo.set_model(text, boolean, text, int, boolean, int, text), '
 		'vibevideo_internal.sums_of(vibevideo.fal_usage), vibevideo_internal.usage_changed(), vibevideo_internal.sum_usage(), '
