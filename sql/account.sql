@@ -25,7 +25,7 @@ BEGIN
 	RETURN QUERY
 	SELECT DISTINCT x.endpoint
 	FROM (SELECT coalesce((SELECT b.model FROM vibevideo.binding b), current_setting('vibevideo.model')) AS endpoint
-		  UNION ALL SELECT m.endpoint FROM vibevideo.model m WHERE (to_jsonb(m) ->> 'allowed')::boolean) x
+		  UNION ALL SELECT m.endpoint FROM vibevideo.model m WHERE m.allowed) x
 	WHERE vibevideo_internal.is_endpoint(x.endpoint) ORDER BY 1 LIMIT 1000;
 END
 $$;
