@@ -643,23 +643,21 @@ For operators.';
 -- The ledger
 -------------------------------------------------------------------------------
 
--- Jobs that cost by our books, and that no item is for, as far as the bill has been read.
-CREATE FUNCTION vibevideo_internal.unbilled_between(since timestamptz, until timestamptz)
-RETURNS TABLE (job_id bigint, request_id text, model text, at timestamptz, usd numeric, gone boolean) LANGUAGE sql STABLE
-BEGIN ATOMIC
-	SELECT j.job_id, j.request_id, j.model, COALESCE(j.generated_at, j.completed_at), COALESCE(j.cost_usd, 0), false
-	FROM vibevideo.job j
-	WHERE COALESCE(j.generated_at, j.completed_at) >= unbilled_between.since AND COALESCE(j.generated_at, j.completed_at) < unbilled_between.until
-	  AND j.billed AND (j.cost_source = 'bill') IS NOT TRUE AND NOT EXISTS (SELECT FROM vibevideo.fal_usage u WHERE u.job_id = j.job_id)
-	UNION ALL
-	SELECT p.job_id, p.request_id, p.model, p.at, COALESCE(p.cost_usd, 0), true
-	FROM vibevideo_internal.past_unbilled p
-	WHERE p.at >= unbilled_between.since AND p.at < unbilled_between.until AND p.billed AND NOT EXISTS (SELECT FROM vibevideo.fal_usage u WHERE u.job_id = p.job_id);
-END;
-COMMENT ON FUNCTION vibevideo_internal.unbilled_between(timestamptz, timestamptz) IS 'jobs of a time that cost and that fal.ai has not billed; owner only';
+-- Jobs that cost by our books, and that no item is for.
+CREATE VIEW vibevideo_internal.without_item AS
+SELECT j.job_id, j.request_id, j.model, COALESCE(j.generated_at, j.completed_at) AS at, COALESCE(j.cost_usd, 0) AS usd, false AS gone
+FROM vibevideo.job j
+WHERE j.billed AND (j.cost_source = 'bill') IS NOT TRUE AND NOT EXISTS (SELECT FROM vibevideo.fal_usage u WHERE u.job_id = j.job_id)
+UNION ALL
+SELECT p.job_id, p.request_id, p.model, p.at, COALESCE(p.cost_usd, 0), true
+FROM vibevideo_internal.past_unbilled p
+WHERE p.billed AND NOT EXISTS (SELECT FROM vibevideo.fal_usage u WHERE u.job_id = p.job_id);
+COMMENT ON VIEW vibevideo_internal.without_item IS 'jobs that cost and that no item of fal.ai''s bill is for; owner only';
+
+-- As far as the bill has been read.
 CREATE VIEW vibevideo_internal.unbilled AS
 SELECT b.job_id, b.request_id, b.model, b.at, b.usd, b.gone
-FROM vibevideo_internal.bill_state s CROSS JOIN LATERAL vibevideo_internal.unbilled_between(s.covered_from, s.read_at) b;
+FROM vibevideo_internal.bill_state s JOIN vibevideo_internal.without_item b ON b.at >= s.covered_from AND b.at < s.read_at;
 COMMENT ON VIEW vibevideo_internal.unbilled IS 'jobs that cost and that fal.ai has not billed; owner only';
 
 /*
@@ -837,7 +835,7 @@ BEGIN
 			  UNION ALL
 			  (SELECT (b.at AT TIME ZONE 'UTC')::date, 0, 0, 1, b.usd
 			   -- a time that is known, so that the planner finds the index
-			   FROM vibevideo_internal.unbilled_between(bill.covered_from, bill.read_at) b LIMIT most)) x
+			   FROM vibevideo_internal.without_item b WHERE b.at >= bill.covered_from AND b.at < bill.read_at LIMIT most)) x
 		WHERE x.day <= over
 		GROUP BY x.day HAVING sum(abs(x.open_usd)) + sum(x.unbilled_usd) > tolerance
 		ORDER BY x.day DESC LIMIT most_days

@@ -9845,23 +9845,21 @@ For operators.';
 -- The ledger
 -------------------------------------------------------------------------------
 
--- Jobs that cost by our books, and that no item is for, as far as the bill has been read.
-CREATE FUNCTION vibevideo_internal.unbilled_between(since timestamptz, until timestamptz)
-RETURNS TABLE (job_id bigint, request_id text, model text, at timestamptz, usd numeric, gone boolean) LANGUAGE sql STABLE
-BEGIN ATOMIC
-	SELECT j.job_id, j.request_id, j.model, COALESCE(j.generated_at, j.completed_at), COALESCE(j.cost_usd, 0), false
-	FROM vibevideo.job j
-	WHERE COALESCE(j.generated_at, j.completed_at) >= unbilled_between.since AND COALESCE(j.generated_at, j.completed_at) < unbilled_between.until
-	  AND j.billed AND (j.cost_source = 'bill') IS NOT TRUE AND NOT EXISTS (SELECT FROM vibevideo.fal_usage u WHERE u.job_id = j.job_id)
-	UNION ALL
-	SELECT p.job_id, p.request_id, p.model, p.at, COALESCE(p.cost_usd, 0), true
-	FROM vibevideo_internal.past_unbilled p
-	WHERE p.at >= unbilled_between.since AND p.at < unbilled_between.until AND p.billed AND NOT EXISTS (SELECT FROM vibevideo.fal_usage u WHERE u.job_id = p.job_id);
-END;
-COMMENT ON FUNCTION vibevideo_internal.unbilled_between(timestamptz, timestamptz) IS 'jobs of a time that cost and that fal.ai has not billed; owner only';
+-- Jobs that cost by our books, and that no item is for.
+CREATE VIEW vibevideo_internal.without_item AS
+SELECT j.job_id, j.request_id, j.model, COALESCE(j.generated_at, j.completed_at) AS at, COALESCE(j.cost_usd, 0) AS usd, false AS gone
+FROM vibevideo.job j
+WHERE j.billed AND (j.cost_source = 'bill') IS NOT TRUE AND NOT EXISTS (SELECT FROM vibevideo.fal_usage u WHERE u.job_id = j.job_id)
+UNION ALL
+SELECT p.job_id, p.request_id, p.model, p.at, COALESCE(p.cost_usd, 0), true
+FROM vibevideo_internal.past_unbilled p
+WHERE p.billed AND NOT EXISTS (SELECT FROM vibevideo.fal_usage u WHERE u.job_id = p.job_id);
+COMMENT ON VIEW vibevideo_internal.without_item IS 'jobs that cost and that no item of fal.ai''s bill is for; owner only';
+
+-- As far as the bill has been read.
 CREATE VIEW vibevideo_internal.unbilled AS
 SELECT b.job_id, b.request_id, b.model, b.at, b.usd, b.gone
-FROM vibevideo_internal.bill_state s CROSS JOIN LATERAL vibevideo_internal.unbilled_between(s.covered_from, s.read_at) b;
+FROM vibevideo_internal.bill_state s JOIN vibevideo_internal.without_item b ON b.at >= s.covered_from AND b.at < s.read_at;
 COMMENT ON VIEW vibevideo_internal.unbilled IS 'jobs that cost and that fal.ai has not billed; owner only';
 
 /*
@@ -10039,7 +10037,7 @@ BEGIN
 			  UNION ALL
 			  (SELECT (b.at AT TIME ZONE 'UTC')::date, 0, 0, 1, b.usd
 			   -- a time that is known, so that the planner finds the index
-			   FROM vibevideo_internal.unbilled_between(bill.covered_from, bill.read_at) b LIMIT most)) x
+			   FROM vibevideo_internal.without_item b WHERE b.at >= bill.covered_from AND b.at < bill.read_at LIMIT most)) x
 		WHERE x.day <= over
 		GROUP BY x.day HAVING sum(abs(x.open_usd)) + sum(x.unbilled_usd) > tolerance
 		ORDER BY x.day DESC LIMIT most_days
@@ -11077,7 +11075,7 @@ DECLARE
 		'vibevideo_internal.base_price(text, timestamptz), '
 		'vibevideo_internal.settled_cost(text, jsonb, timestamptz, boolean, numeric, bigint), '
 		'vibevideo_internal.model_changing(), '
-		'vibevideo_internal.unbilled_between(timestamptz, timestamptz), vibevideo_internal.check_naming_column(regclass, name, text), vibevideo_internal.limits_for(text, text, text), vibevideo_internal.budgets(vibevideo.limit), vibevideo_internal.begin_of(text, timestamptz), '
+		'vibevideo_internal.check_naming_column(regclass, name, text), vibevideo_internal.limits_for(text, text, text), vibevideo_internal.budgets(vibevideo.limit), vibevideo_internal.begin_of(text, timestamptz), '
 		'vibevideo_internal.share(text, numeric, boolean), vibevideo_internal.is_of(text, text, text, text), vibevideo_internal.counted_jobs(text, timestamptz), '
 		'vibevideo_internal.used_of(text, text, timestamptz), vibevideo_internal.till_room(vibevideo_internal.till, numeric, numeric, timestamptz), '
 		'vibevideo_internal.drop_tills(text, text), vibevideo_internal.take_budget(text, text, numeric, numeric), vibevideo_internal.budget_name(text), '
@@ -11149,7 +11147,7 @@ BEGIN
 	EXECUTE format('REVOKE ALL ON vibevideo_internal.new_costs, vibevideo_internal.past_costs_by_month, vibevideo_internal.past_costs_by_day, vibevideo_internal.open_costs, vibevideo_internal.active_jobs, '
 				   'vibevideo.costs_by_month, vibevideo.costs_by_day FROM %s', everybody);
 	EXECUTE format('REVOKE ALL ON vibevideo.fal_usage, vibevideo.ledger, vibevideo.unmatched, vibevideo_internal.bill_state, '
-				   'vibevideo_internal.past_unbilled, vibevideo_internal.usage_by_day, vibevideo_internal.unbilled FROM %s', everybody);
+				   'vibevideo_internal.past_unbilled, vibevideo_internal.usage_by_day, vibevideo_internal.without_item, vibevideo_internal.unbilled FROM %s', everybody);
 	EXECUTE format('REVOKE ALL ON SEQUENCE vibevideo.audit_audit_id_seq, vibevideo_internal.new_costs_note_id_seq, vibevideo.fal_usage_event_id_seq FROM %s', everybody);
 	FOR may IN SELECT r.privilege, r.objects, users.rolname FROM vibevideo_internal.rights() r
 			   CROSS JOIN (SELECT u.rolname FROM pg_roles u WHERE u.rolname IN ('authenticated', 'service_role')) users
