@@ -1706,12 +1706,6 @@ COMMENT ON COLUMN vibevideo.jobs.estimate IS 'how long it may still take until t
 COMMENT ON COLUMN vibevideo.jobs.cost_estimated_usd IS 'what it could cost at most by the price when it was made, in USD; NULL if that was not known';
 COMMENT ON COLUMN vibevideo.jobs.cost_source IS 'where cost_usd comes from: units, what fal.ai said that it bills; duration, how long the video plays; estimate, what was asked for; bill, fal.ai''s bill; NULL until it is settled, or if nothing was billed';
 COMMENT ON COLUMN vibevideo.jobs.billable_units IS 'how many units fal.ai bills for it, as it said with the result; NULL if it did not';
-COMMENT ON COLUMN vibevideo.jobs.cost_estimated_usd IS 'what it could cost at most by the price when it was made, in USD; NULL if that was not known';
-COMMENT ON COLUMN vibevideo.jobs.cost_source IS 'where cost_usd comes from: units, what fal.ai said that it bills; duration, how long the video plays; estimate, what was asked for; bill, fal.ai''s bill; NULL until it is settled, or if nothing was billed';
-COMMENT ON COLUMN vibevideo.jobs.billable_units IS 'how many units fal.ai bills for it, as it said with the result; NULL if it did not';
-COMMENT ON COLUMN vibevideo.jobs.cost_estimated_usd IS 'what it could cost at most by the price when it was made, in USD; NULL if that was not known';
-COMMENT ON COLUMN vibevideo.jobs.cost_source IS 'where cost_usd comes from: units, what fal.ai said that it bills; duration, how long the video plays; estimate, what was asked for; bill, fal.ai''s bill; NULL until it is settled, or if nothing was billed';
-COMMENT ON COLUMN vibevideo.jobs.billable_units IS 'how many units fal.ai bills for it, as it said with the result; NULL if it did not';
 COMMENT ON COLUMN vibevideo.jobs.tenant IS 'whose job it is besides its user: what the table''s tenant_column says; NULL if there is none';
 
 DROP FUNCTION vibevideo.worker_info();
@@ -7337,12 +7331,6 @@ COMMENT ON COLUMN vibevideo.job.cost_estimated_usd IS 'what it could cost at mos
 COMMENT ON COLUMN vibevideo.job.cost_source IS 'where cost_usd comes from: units, what fal.ai said that it bills; duration, how long the video plays; estimate, what was asked for; bill, fal.ai''s bill; NULL until it is settled, or if nothing was billed';
 COMMENT ON COLUMN vibevideo.job.billable_units IS 'how many units fal.ai bills for it, as it said with the result; NULL if it did not';
 COMMENT ON COLUMN vibevideo.job.tenant IS 'whose job it is besides its user: what the table''s tenant_column says; NULL if there is none';
-COMMENT ON COLUMN vibevideo.job.cost_estimated_usd IS 'what it could cost at most by the price when it was made, in USD; NULL if that was not known';
-COMMENT ON COLUMN vibevideo.job.cost_source IS 'where cost_usd comes from: units, what fal.ai said that it bills; duration, how long the video plays; estimate, what was asked for; bill, fal.ai''s bill; NULL until it is settled, or if nothing was billed';
-COMMENT ON COLUMN vibevideo.job.billable_units IS 'how many units fal.ai bills for it, as it said with the result; NULL if it did not';
-COMMENT ON COLUMN vibevideo.job.cost_estimated_usd IS 'what it could cost at most by the price when it was made, in USD; NULL if that was not known';
-COMMENT ON COLUMN vibevideo.job.cost_source IS 'where cost_usd comes from: units, what fal.ai said that it bills; duration, how long the video plays; estimate, what was asked for; bill, fal.ai''s bill; NULL until it is settled, or if nothing was billed';
-COMMENT ON COLUMN vibevideo.job.billable_units IS 'how many units fal.ai bills for it, as it said with the result; NULL if it did not';
 COMMENT ON COLUMN vibevideo.event.event_id IS 'grows with each row';
 COMMENT ON COLUMN vibevideo.event.job_id IS 'the job';
 COMMENT ON COLUMN vibevideo.event.at IS 'when its state changed';
