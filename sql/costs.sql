@@ -170,6 +170,7 @@ RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	j vibevideo.job;
 	cost numeric;
+	had_ended boolean;
 BEGIN
 	INSERT INTO vibevideo_internal.new_costs (user_id, tenant, day, model, submits, videos, settled_usd)
 	SELECT coalesce(g.requested_by, ''), coalesce(g.tenant, ''), (g.created_at AT TIME ZONE 'UTC')::date, g.model,
@@ -185,23 +186,25 @@ BEGIN
 		WHERE g.request_id IS NOT NULL AND g.cost_source IS DISTINCT FROM 'bill' AND (g.billed OR g.updated_at > now() - interval '7 days')
 		ON CONFLICT DO NOTHING;
 	END IF;
-	FOR j IN SELECT g.* FROM gone g WHERE vibevideo.is_active(g.state) LOOP
-		PERFORM vibevideo_internal.free_slots(j);
-		cost = j.cost_usd;
+	FOR j IN SELECT g.* FROM gone g WHERE vibevideo.is_active(g.state) OR g.held_usd IS NOT NULL LOOP
+		cost = vibevideo_internal.counted_usd(j);
+		had_ended = NOT vibevideo.is_active(j.state);
 		j.state = 'cancelled';
-		j.cost_usd = 0;
-		PERFORM vibevideo_internal.spend(j, cost, true, false);
+		j.cost_usd = CASE WHEN j.billed THEN j.cost_usd ELSE 0 END;
+		j.held_usd = NULL;
+		PERFORM vibevideo_internal.free_slots(j);
+		PERFORM vibevideo_internal.spend(j, cost, true, had_ended);
 	END LOOP;
 	RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION vibevideo_internal.jobs_deleted() IS 'trigger: keeps the costs of deleted jobs, and gives back what active ones had taken';
+COMMENT ON FUNCTION vibevideo_internal.jobs_deleted() IS 'trigger: keeps the costs of deleted jobs, and gives back what active and held ones had taken';
 CREATE TRIGGER jobs_deleted AFTER DELETE ON vibevideo.job REFERENCING OLD TABLE AS gone
 	FOR EACH STATEMENT EXECUTE FUNCTION vibevideo_internal.jobs_deleted();
 ALTER TABLE vibevideo.job ENABLE ALWAYS TRIGGER jobs_deleted;
 
--- What the jobs cost whose costs are not settled: the active ones, and those that
--- were inserted when they had ended.
+-- What the jobs cost whose costs are not settled: the active ones, those that were
+-- inserted when they had ended, and those for which budgets hold something.
 CREATE VIEW vibevideo_internal.open_costs AS
 SELECT coalesce(j.requested_by, '') AS user_id, (j.created_at AT TIME ZONE 'UTC')::date AS day, j.model, j.state,
 	   (NOT j.orphan)::int AS submits,
@@ -212,15 +215,18 @@ SELECT coalesce(j.requested_by, '') AS user_id, (j.created_at AT TIME ZONE 'UTC'
 FROM (SELECT a.requested_by, a.created_at, a.model, a.state, a.orphan, a.billed, a.cost_usd FROM vibevideo_internal.active_jobs a
 	  UNION ALL
 	  SELECT e.requested_by, e.created_at, e.model, e.state, e.orphan, e.billed, e.cost_usd FROM vibevideo.job e
-	  WHERE e.unsettled AND e.state = ANY (ARRAY['completed', 'failed', 'cancelled'])) j;
+	  WHERE e.unsettled AND e.state = ANY (ARRAY['completed', 'failed', 'cancelled'])) j
+UNION ALL
+SELECT coalesce(h.requested_by, ''), (h.created_at AT TIME ZONE 'UTC')::date, h.model, h.state, 0, 0, 0, h.held_usd, 0
+FROM vibevideo.job h WHERE h.held_usd IS NOT NULL;
 COMMENT ON VIEW vibevideo_internal.open_costs IS 'jobs whose costs are not settled, and what they cost; owner only';
 
 /*
  * vibevideo.costs - what was requested and what it cost, by user, day and model.
- * reserved_usd is for active jobs, settled_usd for videos that were made, at the
- * price of the time.  An orphan was not requested, as far as anybody knows,
- * but it is active, and costs.  These read with their owner's rights, as
- * vibevideo.jobs does.
+ * reserved_usd is for active jobs and for what may yet be billed, settled_usd for
+ * videos that were made, at the price of the time.  An orphan was not requested, as
+ * far as anybody knows, but it is active, and costs.  These read with their owner's
+ * rights, as vibevideo.jobs does.
  */
 CREATE VIEW vibevideo.costs AS
 SELECT nullif(c.user_id, '') AS user_id, c.day, c.model,
@@ -239,7 +245,7 @@ COMMENT ON COLUMN vibevideo.costs.model IS 'fal.ai''s endpoint id';
 COMMENT ON COLUMN vibevideo.costs.submits IS 'how many jobs, without orphans';
 COMMENT ON COLUMN vibevideo.costs.active IS 'how many active jobs, orphans included';
 COMMENT ON COLUMN vibevideo.costs.videos IS 'how many videos fal.ai has rendered, stored or not, orphans'' included';
-COMMENT ON COLUMN vibevideo.costs.reserved_usd IS 'price of active jobs that are not rendered yet, in USD; a price that is not known counts as 0';
+COMMENT ON COLUMN vibevideo.costs.reserved_usd IS 'price of active jobs that are not rendered yet, and of ended ones that fal.ai may yet bill, in USD; a price that is not known counts as 0';
 COMMENT ON COLUMN vibevideo.costs.settled_usd IS 'price of the rendered videos, in USD';
 
 CREATE VIEW vibevideo.costs_by_month AS
@@ -259,7 +265,7 @@ COMMENT ON COLUMN vibevideo.costs_by_month.month IS 'the first day of the month 
 COMMENT ON COLUMN vibevideo.costs_by_month.submits IS 'how many jobs, without orphans';
 COMMENT ON COLUMN vibevideo.costs_by_month.active IS 'how many active jobs, orphans included';
 COMMENT ON COLUMN vibevideo.costs_by_month.videos IS 'how many videos fal.ai has rendered, stored or not, orphans'' included';
-COMMENT ON COLUMN vibevideo.costs_by_month.reserved_usd IS 'price of active jobs that are not rendered yet, in USD; a price that is not known counts as 0';
+COMMENT ON COLUMN vibevideo.costs_by_month.reserved_usd IS 'price of active jobs that are not rendered yet, and of ended ones that fal.ai may yet bill, in USD; a price that is not known counts as 0';
 COMMENT ON COLUMN vibevideo.costs_by_month.settled_usd IS 'price of the rendered videos, in USD';
 
 CREATE VIEW vibevideo.costs_by_day AS
@@ -278,5 +284,5 @@ COMMENT ON COLUMN vibevideo.costs_by_day.model IS 'fal.ai''s endpoint id';
 COMMENT ON COLUMN vibevideo.costs_by_day.submits IS 'how many jobs, without orphans';
 COMMENT ON COLUMN vibevideo.costs_by_day.active IS 'how many active jobs, orphans included';
 COMMENT ON COLUMN vibevideo.costs_by_day.videos IS 'how many videos fal.ai has rendered, stored or not, orphans'' included';
-COMMENT ON COLUMN vibevideo.costs_by_day.reserved_usd IS 'price of active jobs that are not rendered yet, in USD; a price that is not known counts as 0';
+COMMENT ON COLUMN vibevideo.costs_by_day.reserved_usd IS 'price of active jobs that are not rendered yet, and of ended ones that fal.ai may yet bill, in USD; a price that is not known counts as 0';
 COMMENT ON COLUMN vibevideo.costs_by_day.settled_usd IS 'price of the rendered videos, in USD';

@@ -81,6 +81,9 @@ CREATE INDEX fal_usage_unmatched ON vibevideo.fal_usage (event_id) WHERE job_id 
 CREATE INDEX job_unbilled ON vibevideo.job ((COALESCE(generated_at, completed_at)))
 	WHERE billed AND (cost_source OPERATOR(pg_catalog.=) 'bill') IS NOT TRUE;
 
+-- what budgets hold until the bill has spoken
+CREATE INDEX job_held ON vibevideo.job (completed_at) WHERE held_usd IS NOT NULL;
+
 -- How far the bill has been read.  There is no row before the first time.
 CREATE TABLE vibevideo_internal.bill_state (
 	only_one boolean PRIMARY KEY DEFAULT true CHECK (only_one),
@@ -355,6 +358,35 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION vibevideo_internal.settle_by_bill(bigint, numeric) IS 'makes a job cost what the bill says; owner only';
 
+-- The same of a job that is gone.
+CREATE FUNCTION vibevideo_internal.settle_gone(p vibevideo_internal.past_unbilled, usd numeric)
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	j vibevideo.job;
+BEGIN
+	INSERT INTO vibevideo_internal.new_costs (user_id, tenant, day, model, submits, videos, settled_usd)
+	SELECT coalesce(p.user_id, ''), coalesce(p.tenant, ''), p.requested_on, p.model, 0, (NOT p.billed)::int, usd - coalesce(p.cost_usd, 0);
+	j.job_id = p.job_id;
+	j.model = p.model;
+	j.requested_by = p.user_id;
+	j.tenant = p.tenant;
+	j.state = 'completed';
+	j.orphan = false;
+	j.billed = true;
+	j.cost_usd = usd;
+	-- as much as is known of when
+	j.created_at = p.requested_on::timestamp AT TIME ZONE 'UTC';
+	PERFORM vibevideo_internal.spend(j, p.cost_usd, p.billed, true);
+	IF NOT p.billed THEN
+		PERFORM vibevideo_internal.take_late_slot(j);
+	END IF;
+	IF usd <> coalesce(p.cost_usd, 0) THEN
+		INSERT INTO vibevideo_internal.tally (outcome, orphan, model, usd) VALUES ('settled', false, p.model, usd - coalesce(p.cost_usd, 0));
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.settle_gone(vibevideo_internal.past_unbilled, numeric) IS 'makes a job that was deleted cost what the bill says; owner only';
+
 /*
  * vibevideo_internal.book_usage(most) - makes jobs cost what their items say, as many as
  * that; returns how many cost something else than before.  A job that has not ended, or
@@ -398,8 +430,7 @@ BEGIN
 				p = ROW(bill.job_id, '', bill.endpoint, bill.user_id, bill.tenant, bill.requested_on, now(), true, bill.booked_usd);
 			END IF;
 			p.cost_usd = CASE WHEN p.billed THEN p.cost_usd ELSE 0 END;
-			INSERT INTO vibevideo_internal.new_costs (user_id, tenant, day, model, submits, videos, settled_usd)
-			SELECT coalesce(p.user_id, ''), coalesce(p.tenant, ''), p.requested_on, p.model, 0, (NOT p.billed)::int, bill.usd - coalesce(p.cost_usd, 0);
+			PERFORM vibevideo_internal.settle_gone(p, bill.usd);
 		END IF;
 		corrected = corrected + (bill.usd IS DISTINCT FROM p.cost_usd)::int;
 		jobs = array_append(jobs, bill.job_id);
@@ -469,6 +500,33 @@ END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.take_usage(jsonb, jsonb) IS 'takes over a page of fal.ai''s bill: 22023; owner only';
 
+/*
+ * vibevideo_internal.release_held(most) - has budgets hold no more what fal.ai has not
+ * billed in six hours, as far as the bill was read, and what no budget's time is left
+ * for; at most so many jobs; returns how many.
+ */
+CREATE FUNCTION vibevideo_internal.release_held(most int)
+RETURNS bigint LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
+DECLARE
+	late constant interval = '6 hours';
+	bill vibevideo_internal.bill_state;
+	released bigint;
+BEGIN
+	SELECT b.* INTO bill FROM vibevideo_internal.bill_state b;
+	UPDATE vibevideo.job j SET held_usd = NULL
+	WHERE j.job_id = ANY (ARRAY(
+		SELECT h.job_id FROM vibevideo.job h
+		WHERE h.held_usd IS NOT NULL
+		  AND (h.completed_at >= bill.covered_from AND h.completed_at < bill.read_at - late OR h.created_at < date_trunc('month', now(), 'UTC'))
+		  -- it has an item, which is booked next
+		  AND NOT EXISTS (SELECT FROM vibevideo.fal_usage u WHERE u.job_id = h.job_id)
+		ORDER BY h.completed_at LIMIT most FOR NO KEY UPDATE SKIP LOCKED));
+	GET DIAGNOSTICS released = ROW_COUNT;
+	RETURN released;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.release_held(int) IS 'has budgets hold no more what fal.ai will not bill; returns how many jobs; owner only';
+
 -- Everything that fal.ai showed at that moment, back to since, has been taken over.
 CREATE FUNCTION vibevideo_internal.bill_was_read(since timestamptz, at timestamptz)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -476,6 +534,7 @@ DECLARE
 	-- an item that fal.ai shows later than that may be missed
 	overlap constant interval = '6 hours';
 	longest constant interval = '80 days';
+	most constant int = 10000;
 BEGIN
 	UPDATE vibevideo_internal.bill_state b SET
 		covered_from = CASE WHEN b.covered_from IS NULL OR bill_was_read.since > b.read_at - overlap THEN bill_was_read.since
@@ -486,6 +545,7 @@ BEGIN
 	  AND (b.covered_from IS NULL OR bill_was_read.since <= b.read_at - overlap OR bill_was_read.since < bill_was_read.at - longest);
 	UPDATE vibevideo_internal.bill_state b SET failing_since = NULL, status = NULL, why = NULL
 	WHERE b.only_one AND b.failing_since < clock_timestamp();
+	PERFORM vibevideo_internal.release_held(most);
 END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.bill_was_read(timestamptz, timestamptz) IS 'notes how far the bill has been read; owner only';

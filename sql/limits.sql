@@ -183,7 +183,7 @@ RETURN who = 'global' OR coalesce(who = 'user:' || requested_by, false) OR coale
 COMMENT ON FUNCTION vibevideo_internal.is_of(text, text, text, text) IS 'whether a job counts for a limit; owner only';
 
 -- The jobs that count for a limit already when its slots or tills are made:
--- active ones, or those since then that cost something, orphans included.  Those of
+-- active ones, or those since then that cost or may cost something, orphans included.  Those of
 -- this transaction take their share themselves.
 CREATE FUNCTION vibevideo_internal.counted_jobs(who text, since timestamptz DEFAULT NULL)
 RETURNS SETOF vibevideo.job LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -194,7 +194,7 @@ BEGIN
 		  AND j.created_at <> now() AND vibevideo_internal.is_of(counted_jobs.who, j.requested_by, j.tenant, j.model);
 	ELSE
 		RETURN QUERY SELECT j.* FROM vibevideo.job j
-		WHERE j.created_at >= counted_jobs.since AND (j.billed OR vibevideo.is_active(j.state))
+		WHERE j.created_at >= counted_jobs.since AND (j.billed OR j.held_usd IS NOT NULL OR vibevideo.is_active(j.state))
 		  AND j.created_at <> now() AND vibevideo_internal.is_of(counted_jobs.who, j.requested_by, j.tenant, j.model);
 	END IF;
 END
@@ -202,7 +202,7 @@ $$;
 COMMENT ON FUNCTION vibevideo_internal.counted_jobs(text, timestamptz) IS 'the jobs that count for a limit when it is first used; owner only';
 
 -- What is used of a budget.  That of a day or a month is known from the sums of what has
--- ended, which need no history, and the jobs that have not.
+-- ended, which need no history, the jobs that have not, and those that are held.
 CREATE FUNCTION vibevideo_internal.used_of(who text, kind text, since timestamptz)
 RETURNS numeric LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -211,7 +211,7 @@ DECLARE
 	past record;
 BEGIN
 	IF kind LIKE '%hour' THEN
-		RETURN (SELECT coalesce(sum(vibevideo_internal.share(used_of.kind, j.cost_usd, true)), 0)
+		RETURN (SELECT coalesce(sum(vibevideo_internal.share(used_of.kind, coalesce(j.held_usd, j.cost_usd), true)), 0)
 				FROM vibevideo_internal.counted_jobs(used_of.who, used_of.since) j);
 	END IF;
 	IF who LIKE 'tenant:%' THEN
@@ -229,7 +229,10 @@ BEGIN
 		   WHERE n.day >= first_day AND vibevideo_internal.is_of(used_of.who, nullif(n.user_id, ''), nullif(n.tenant, ''), n.model))
 		+ (SELECT coalesce(sum(vibevideo_internal.share(used_of.kind, j.cost_usd, true)), 0)
 		   FROM vibevideo.job j WHERE j.unsettled AND (j.billed OR vibevideo.is_active(j.state)) AND j.created_at >= used_of.since
-			 AND j.created_at <> now() AND vibevideo_internal.is_of(used_of.who, j.requested_by, j.tenant, j.model));
+			 AND j.created_at <> now() AND vibevideo_internal.is_of(used_of.who, j.requested_by, j.tenant, j.model))
+		+ (SELECT coalesce(sum(vibevideo_internal.share(used_of.kind, j.held_usd, true)), 0)
+		   FROM vibevideo.job j WHERE j.held_usd IS NOT NULL AND j.created_at >= used_of.since
+			 AND vibevideo_internal.is_of(used_of.who, j.requested_by, j.tenant, j.model));
 END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.used_of(text, text, timestamptz) IS 'what is used of a budget; owner only';
@@ -242,10 +245,27 @@ LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'vibevideo_sent_for_nobody';
 COMMENT ON FUNCTION vibevideo_internal.sent_for_nobody(text) IS
 	'submits of a user, NULL for everybody''s, that were rolled back and are not settled: how many, and their prices; owner only';
 
+/*
+ * Does a job count for budgets?  What has ended counts if it is billed, or held: fal.ai
+ * may yet bill what we have cancelled, or given up, when it had begun.  That is held as
+ * the most that it can cost, until the bill has spoken, or no budget's time is left that
+ * it belongs to.  Otherwise submits and cancels in turns would pass every budget.
+ */
+CREATE FUNCTION vibevideo_internal.counts(j vibevideo.job)
+RETURNS boolean LANGUAGE sql IMMUTABLE
+RETURN (j).billed OR (j).held_usd IS NOT NULL OR vibevideo.is_active((j).state);
+COMMENT ON FUNCTION vibevideo_internal.counts(vibevideo.job) IS 'whether a job counts for budgets; owner only';
+
+-- As what.
+CREATE FUNCTION vibevideo_internal.counted_usd(j vibevideo.job)
+RETURNS numeric LANGUAGE sql IMMUTABLE
+RETURN coalesce((j).held_usd, (j).cost_usd);
+COMMENT ON FUNCTION vibevideo_internal.counted_usd(vibevideo.job) IS 'what a job counts as in budgets, in USD; owner only';
+
 -- Has a job ended that counted for a limit of this kind?
 CREATE FUNCTION vibevideo_internal.counts_no_more(j vibevideo.job, kind text)
 RETURNS boolean LANGUAGE sql IMMUTABLE
-RETURN NOT vibevideo.is_active((j).state) AND (kind = 'active' OR NOT (j).billed);
+RETURN NOT vibevideo.is_active((j).state) AND (kind = 'active' OR NOT vibevideo_internal.counts(j));
 COMMENT ON FUNCTION vibevideo_internal.counts_no_more(vibevideo.job, text) IS 'whether a job has ended that counted for a limit; owner only';
 
 /*
@@ -351,7 +371,8 @@ RETURN 1000000000000 + job_id;
 COMMENT ON FUNCTION vibevideo_internal.counted_till(bigint) IS 'the number of the till that notes what of a job was counted when the others were made; owner only';
 
 -- An empty till with a number beyond this one says that the others are to be made anew:
--- a job that had ended has got another cost, while somebody may have been making them.
+-- a job that had ended has got another cost, or an orphan has come, while somebody may
+-- have been making them.
 -- Each has a number of its own, so that nobody who leaves one waits for who drops one.
 CREATE FUNCTION vibevideo_internal.outdated_till()
 RETURNS bigint LANGUAGE sql IMMUTABLE
@@ -362,6 +383,16 @@ RETURNS boolean LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 RETURN EXISTS (SELECT FROM vibevideo_internal.till t
 			   WHERE t.who = is_outdated.who AND t.kind = is_outdated.kind AND t.n > vibevideo_internal.outdated_till());
 COMMENT ON FUNCTION vibevideo_internal.is_outdated(text, text) IS 'whether a budget''s tills are to be made anew; owner only';
+CREATE FUNCTION vibevideo_internal.mark_outdated(who text, kind text, begins timestamptz)
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF NOT vibevideo_internal.is_outdated(mark_outdated.who, mark_outdated.kind) THEN
+		INSERT INTO vibevideo_internal.till (who, kind, n, begins)
+		VALUES (mark_outdated.who, mark_outdated.kind, vibevideo_internal.outdated_till() + nextval('vibevideo_internal.refund_seq'), mark_outdated.begins);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.mark_outdated(text, text, timestamptz) IS 'notes that a budget''s tills are to be made anew, since somebody may be making them; owner only';
 CREATE FUNCTION vibevideo_internal.drop_outdated(who text, kind text)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -669,8 +700,13 @@ BEGIN
 		END LOOP;
 		FOR s IN SELECT b.kind, b.most FROM vibevideo_internal.budgets(l) b LOOP
 			share = vibevideo_internal.share(s.kind, j.cost_usd, true);
-			CONTINUE WHEN share = 0 OR NOT EXISTS (SELECT FROM vibevideo_internal.counted c WHERE c.who = l.who AND c.kind = s.kind);
-			since = vibevideo_internal.begin_of(s.kind, now());
+			since = vibevideo_internal.begin_of(s.kind, j.created_at);
+			-- it belongs to the time in which it was requested
+			CONTINUE WHEN share = 0 OR since < vibevideo_internal.begin_of(s.kind, now());
+			IF NOT EXISTS (SELECT FROM vibevideo_internal.counted c WHERE c.who = l.who AND c.kind = s.kind) THEN
+				PERFORM vibevideo_internal.mark_outdated(l.who, s.kind, since);
+				CONTINUE;
+			END IF;
 			missing = vibevideo_internal.take_budget(l.who, s.kind, s.most, share);
 			-- it gives back no more than it has taken
 			INSERT INTO vibevideo_internal.till (who, kind, n, begins, used, noted)
@@ -748,12 +784,6 @@ END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.change_used(text, text, numeric, timestamptz) IS 'adds to what was used of a budget, or takes from it, without waiting; owner only';
 
--- Does a job count for budgets?  What has ended counts if it is billed.
-CREATE FUNCTION vibevideo_internal.counts(j vibevideo.job)
-RETURNS boolean LANGUAGE sql IMMUTABLE
-RETURN (j).billed OR vibevideo.is_active((j).state);
-COMMENT ON FUNCTION vibevideo_internal.counts(vibevideo.job) IS 'whether a job counts for budgets; owner only';
-
 -- Of the jobs that were counted when a budget's tills were made, the shares have
 -- changed of those that were settled before anybody could see these.
 CREATE FUNCTION vibevideo_internal.settle_counted(who text, kind text)
@@ -762,7 +792,7 @@ DECLARE
 	t record;
 BEGIN
 	FOR t IN
-		SELECT x.n, x.begins, vibevideo_internal.share(x.kind, j.cost_usd, vibevideo_internal.counts(j)) AS share, x.noted, vibevideo.is_active(j.state) AS active
+		SELECT x.n, x.begins, vibevideo_internal.share(x.kind, vibevideo_internal.counted_usd(j), vibevideo_internal.counts(j)) AS share, x.noted, vibevideo.is_active(j.state) AS active
 		FROM vibevideo_internal.till x JOIN vibevideo.job j ON j.job_id = x.n - vibevideo_internal.counted_till(0)
 		WHERE x.who = settle_counted.who AND x.kind = settle_counted.kind AND x.n > vibevideo_internal.counted_till(0)
 		  AND (NOT vibevideo.is_active(j.state) OR vibevideo_internal.share(x.kind, j.cost_usd, true) <> x.noted)
@@ -783,20 +813,21 @@ COMMENT ON FUNCTION vibevideo_internal.settle_counted(text, text) IS
 	'settles the shares of jobs that were settled while a budget''s tills were made; owner only';
 
 -- Gives back the slots of a job that ended: its place among the active ones, and that
--- of the day too if it is not billed.  Waits for nobody: a slot that somebody
+-- of the day too if it does not count.  Waits for nobody: a slot that somebody
 -- holds, since all are being made anew, is taken back by who needs one.
 CREATE FUNCTION vibevideo_internal.free_slots(ended vibevideo.job)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	today constant date = vibevideo_internal.today();
+	counts constant boolean = vibevideo_internal.counts(ended);
 BEGIN
 	UPDATE vibevideo_internal.slot s SET day = '-infinity', job_id = NULL
 	FROM (SELECT x.who, x.kind, x.n FROM vibevideo_internal.slot x WHERE x.job_id = ended.job_id AND x.n <= 1000000
-			AND x.day >= today AND (x.kind = 'active' OR NOT ended.billed) FOR NO KEY UPDATE SKIP LOCKED) h
+			AND x.day >= today AND (x.kind = 'active' OR NOT counts) FOR NO KEY UPDATE SKIP LOCKED) h
 	WHERE s.who = h.who AND s.kind = h.kind AND s.n = h.n;
 	DELETE FROM vibevideo_internal.slot s
 	USING (SELECT x.who, x.kind, x.n FROM vibevideo_internal.slot x WHERE x.job_id = ended.job_id AND x.n > 1000000
-			 AND (x.kind = 'active' OR NOT ended.billed OR x.day < today) FOR UPDATE SKIP LOCKED) h
+			 AND (x.kind = 'active' OR NOT counts OR x.day < today) FOR UPDATE SKIP LOCKED) h
 	WHERE s.who = h.who AND s.kind = h.kind AND s.n = h.n;
 END
 $$;
@@ -839,13 +870,12 @@ BEGIN
 	LOOP
 		CONTINUE WHEN b.begins < vibevideo_internal.begin_of(b.kind, now());
 		IF NOT b.made THEN
-			IF had_ended AND NOT vibevideo_internal.is_outdated(b.who, b.kind) THEN
-				INSERT INTO vibevideo_internal.till (who, kind, n, begins)
-				VALUES (b.who, b.kind, vibevideo_internal.outdated_till() + nextval('vibevideo_internal.refund_seq'), b.begins);
+			IF had_ended THEN
+				PERFORM vibevideo_internal.mark_outdated(b.who, b.kind, b.begins);
 			END IF;
 			CONTINUE;
 		END IF;
-		share = vibevideo_internal.share(b.kind, j.cost_usd, vibevideo_internal.counts(j));
+		share = vibevideo_internal.share(b.kind, vibevideo_internal.counted_usd(j), vibevideo_internal.counts(j));
 		SELECT x.noted INTO t FROM vibevideo_internal.till x WHERE x.who = b.who AND x.kind = b.kind AND x.n = note FOR UPDATE SKIP LOCKED;
 		IF NOT FOUND THEN
 			-- they are about to be made anew, or were made without this orphan

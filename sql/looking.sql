@@ -258,7 +258,8 @@ CREATE TYPE vibevideo.job_details AS (
 	more boolean,
 	cost_estimated_usd numeric,
 	cost_source text,
-	billable_units numeric
+	billable_units numeric,
+	held_usd numeric
 );
 COMMENT ON TYPE vibevideo.job_details IS 'all there is to know of a job';
 COMMENT ON COLUMN vibevideo.job_details.job IS 'as in a list';
@@ -287,6 +288,7 @@ COMMENT ON COLUMN vibevideo.job_details.more IS 'there are more events or attemp
 COMMENT ON COLUMN vibevideo.job_details.cost_estimated_usd IS 'what it could cost at most when it was requested, in USD';
 COMMENT ON COLUMN vibevideo.job_details.cost_source IS 'how it is known what it has cost, as in vibevideo.jobs; NULL until it is settled, or if nothing was billed';
 COMMENT ON COLUMN vibevideo.job_details.billable_units IS 'how many units fal.ai says that it bills; NULL if it does not say';
+COMMENT ON COLUMN vibevideo.job_details.held_usd IS 'what budgets still hold for it though it has ended, in USD; NULL: nothing';
 
 CREATE FUNCTION vibevideo.job_detail(job_id bigint)
 RETURNS vibevideo.job_details LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -341,6 +343,7 @@ BEGIN
 	d.cost_estimated_usd = j.cost_estimated_usd;
 	d.cost_source = j.cost_source;
 	d.billable_units = j.billable_units;
+	d.held_usd = j.held_usd;
 	RETURN d;
 END
 $$;
@@ -1240,6 +1243,19 @@ RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 RETURN to_char(at, 'YYYY-MM-DD HH24:MI:SS TZ');
 COMMENT ON FUNCTION vibevideo_internal.whole_time(timestamptz) IS 'a time with date and time zone, for people; owner only';
 
+-- What a job costs, and how that is known.
+CREATE FUNCTION vibevideo_internal.cost_words(j vibevideo.job_details)
+RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN CASE WHEN (j).cost_source IS NULL AND vibevideo.is_active(((j).job).state)
+			THEN coalesce(trim_scale(((j).job).cost_usd) || ' USD at most', 'not known')
+			ELSE coalesce(trim_scale(((j).job).cost_usd) || ' USD', 'not known')
+				 || CASE (j).cost_source WHEN 'bill' THEN ', as fal.ai has billed it' WHEN 'units' THEN ', as fal.ai says that it bills'
+										 WHEN 'duration' THEN ', by the length of the stored video'
+										 WHEN 'estimate' THEN ', as estimated by what was asked for'
+										 ELSE CASE WHEN ((j).job).cost_usd = 0 THEN ', nothing was billed' ELSE '' END END
+				 || coalesce('; it could have cost ' || trim_scale(nullif((j).cost_estimated_usd, ((j).job).cost_usd)), '') END;
+COMMENT ON FUNCTION vibevideo_internal.cost_words(vibevideo.job_details) IS 'what a job costs, in words for psql; owner only';
+
 CREATE FUNCTION vibevideo.show_job(job_id bigint)
 RETURNS TABLE (line text) LANGUAGE plpgsql STABLE ROWS 40 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -1264,7 +1280,8 @@ BEGIN
 		|| vibevideo_internal.labelled('forgotten', vibevideo_internal.whole_time(j.forgotten_at))
 		|| vibevideo_internal.labelled('user', j.user_id)
 		|| vibevideo_internal.labelled('model', j.model)
-		|| vibevideo_internal.labelled('price', trim_scale(j.cost_usd) || ' USD')
+		|| vibevideo_internal.labelled('costs', vibevideo_internal.cost_words(d))
+		|| vibevideo_internal.labelled('held', trim_scale(d.held_usd) || ' USD, which fal.ai may yet bill')
 		|| vibevideo_internal.labelled('request', j.request_id)
 		|| vibevideo_internal.labelled('at fal.ai', d.fal_url)
 		|| vibevideo_internal.labelled('made', d.media_url)

@@ -307,7 +307,9 @@ CREATE TABLE vibevideo.job (
 	cost_source text CHECK (cost_source OPERATOR(pg_catalog.=) ANY (ARRAY['units', 'duration', 'estimate', 'bill'])),
 	billable_units numeric,
 	-- a limit may count a tenant's
-	tenant text COLLATE pg_catalog."C"
+	tenant text COLLATE pg_catalog."C",
+	-- budgets go on holding that: see "counts" in limits.sql
+	held_usd numeric
 ) WITH (fillfactor = 80);
 COMMENT ON TABLE vibevideo.job IS 'one row an attempt to make a video; view vibevideo.jobs is made for reading';
 COMMENT ON COLUMN vibevideo.job.job_id IS 'the job''s number';
@@ -365,6 +367,7 @@ COMMENT ON COLUMN vibevideo.job.cost_estimated_usd IS 'what it could cost at mos
 COMMENT ON COLUMN vibevideo.job.cost_source IS 'where cost_usd comes from: units, what fal.ai said that it bills; duration, how long the video plays; estimate, what was asked for; bill, fal.ai''s bill; NULL until it is settled, or if nothing was billed';
 COMMENT ON COLUMN vibevideo.job.billable_units IS 'how many units fal.ai bills for it, as it said with the result; NULL if it did not';
 COMMENT ON COLUMN vibevideo.job.tenant IS 'whose job it is besides its user: what the table''s tenant_column says; NULL if there is none';
+COMMENT ON COLUMN vibevideo.job.held_usd IS 'what budgets still hold for it though it has ended, in USD: fal.ai may yet bill what it had begun; NULL: nothing';
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.job', '');
 
 -- A vibelog has one active job: this index, not a check, keeps double clicks apart.
@@ -685,7 +688,7 @@ SELECT j.job_id, j.vibelog_id COLLATE pg_catalog."default" AS vibelog_id, vibevi
 	   CASE WHEN vibevideo.is_active(j.state) OR j.row_dirty THEN (vibevideo_internal.reason_of(j.job_id)).sentence END AS why,
 	   CASE WHEN vibevideo.is_active(j.state) OR j.row_dirty THEN (vibevideo_internal.reason_of(j.job_id)).until END AS waits_until,
 	   CASE WHEN vibevideo.is_active(j.state) THEN (vibevideo_internal.reason_of(j.job_id)).estimate END AS estimate,
-	   j.cost_estimated_usd, j.cost_source, j.billable_units, j.tenant
+	   j.cost_estimated_usd, j.cost_source, j.billable_units, j.tenant, j.held_usd
 FROM vibevideo.job j;
 COMMENT ON VIEW vibevideo.jobs IS 'one row a job, newest state, for dashboards';
 COMMENT ON COLUMN vibevideo.jobs.job_id IS 'the job''s number';
@@ -731,6 +734,7 @@ COMMENT ON COLUMN vibevideo.jobs.cost_estimated_usd IS 'what it could cost at mo
 COMMENT ON COLUMN vibevideo.jobs.cost_source IS 'where cost_usd comes from: units, what fal.ai said that it bills; duration, how long the video plays; estimate, what was asked for; bill, fal.ai''s bill; NULL until it is settled, or if nothing was billed';
 COMMENT ON COLUMN vibevideo.jobs.billable_units IS 'how many units fal.ai bills for it, as it said with the result; NULL if it did not';
 COMMENT ON COLUMN vibevideo.jobs.tenant IS 'whose job it is besides its user: what the table''s tenant_column says; NULL if there is none';
+COMMENT ON COLUMN vibevideo.jobs.held_usd IS 'what budgets still hold for it though it has ended, in USD: fal.ai may yet bill what it had begun; NULL: nothing';
 
 -------------------------------------------------------------------------------
 -- Order of sending

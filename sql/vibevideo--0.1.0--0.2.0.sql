@@ -1349,7 +1349,8 @@ ALTER TABLE vibevideo.job ALTER COLUMN unsettled SET DEFAULT true;
 ALTER TABLE vibevideo.job ADD COLUMN cost_estimated_usd numeric,
 	ADD COLUMN cost_source text CHECK (cost_source OPERATOR(pg_catalog.=) ANY (ARRAY['units', 'duration', 'estimate', 'bill'])),
 	ADD COLUMN billable_units numeric,
-	ADD COLUMN tenant text COLLATE pg_catalog."C";
+	ADD COLUMN tenant text COLLATE pg_catalog."C",
+	ADD COLUMN held_usd numeric;
 CREATE INDEX past_costs_day ON vibevideo.past_costs (day);
 COMMENT ON TABLE vibevideo.past_costs IS 'costs of jobs that have ended, be they still in vibevideo.job or not; user_id is empty where nobody is known';
 INSERT INTO vibevideo.past_costs AS p (user_id, day, model, submits, videos, settled_usd)
@@ -1661,7 +1662,7 @@ SELECT j.job_id, j.vibelog_id COLLATE pg_catalog."default" AS vibelog_id, vibevi
 	   CASE WHEN vibevideo.is_active(j.state) OR j.row_dirty THEN (vibevideo_internal.reason_of(j.job_id)).sentence END AS why,
 	   CASE WHEN vibevideo.is_active(j.state) OR j.row_dirty THEN (vibevideo_internal.reason_of(j.job_id)).until END AS waits_until,
 	   CASE WHEN vibevideo.is_active(j.state) THEN (vibevideo_internal.reason_of(j.job_id)).estimate END AS estimate,
-	   j.cost_estimated_usd, j.cost_source, j.billable_units, j.tenant
+	   j.cost_estimated_usd, j.cost_source, j.billable_units, j.tenant, j.held_usd
 FROM vibevideo.job j;
 COMMENT ON VIEW vibevideo.jobs IS 'one row a job, newest state, for dashboards';
 COMMENT ON COLUMN vibevideo.jobs.job_id IS 'the job''s number';
@@ -1707,6 +1708,7 @@ COMMENT ON COLUMN vibevideo.jobs.cost_estimated_usd IS 'what it could cost at mo
 COMMENT ON COLUMN vibevideo.jobs.cost_source IS 'where cost_usd comes from: units, what fal.ai said that it bills; duration, how long the video plays; estimate, what was asked for; bill, fal.ai''s bill; NULL until it is settled, or if nothing was billed';
 COMMENT ON COLUMN vibevideo.jobs.billable_units IS 'how many units fal.ai bills for it, as it said with the result; NULL if it did not';
 COMMENT ON COLUMN vibevideo.jobs.tenant IS 'whose job it is besides its user: what the table''s tenant_column says; NULL if there is none';
+COMMENT ON COLUMN vibevideo.jobs.held_usd IS 'what budgets still hold for it though it has ended, in USD: fal.ai may yet bill what it had begun; NULL: nothing';
 
 DROP FUNCTION vibevideo.worker_info();
 CREATE FUNCTION vibevideo.worker_info(OUT pid int, OUT started_at timestamptz, OUT heartbeat_at timestamptz,
@@ -3478,6 +3480,7 @@ RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	j vibevideo.job;
 	cost numeric;
+	had_ended boolean;
 BEGIN
 	INSERT INTO vibevideo_internal.new_costs (user_id, tenant, day, model, submits, videos, settled_usd)
 	SELECT coalesce(g.requested_by, ''), coalesce(g.tenant, ''), (g.created_at AT TIME ZONE 'UTC')::date, g.model,
@@ -3493,17 +3496,19 @@ BEGIN
 		WHERE g.request_id IS NOT NULL AND g.cost_source IS DISTINCT FROM 'bill' AND (g.billed OR g.updated_at > now() - interval '7 days')
 		ON CONFLICT DO NOTHING;
 	END IF;
-	FOR j IN SELECT g.* FROM gone g WHERE vibevideo.is_active(g.state) LOOP
-		PERFORM vibevideo_internal.free_slots(j);
-		cost = j.cost_usd;
+	FOR j IN SELECT g.* FROM gone g WHERE vibevideo.is_active(g.state) OR g.held_usd IS NOT NULL LOOP
+		cost = vibevideo_internal.counted_usd(j);
+		had_ended = NOT vibevideo.is_active(j.state);
 		j.state = 'cancelled';
-		j.cost_usd = 0;
-		PERFORM vibevideo_internal.spend(j, cost, true, false);
+		j.cost_usd = CASE WHEN j.billed THEN j.cost_usd ELSE 0 END;
+		j.held_usd = NULL;
+		PERFORM vibevideo_internal.free_slots(j);
+		PERFORM vibevideo_internal.spend(j, cost, true, had_ended);
 	END LOOP;
 	RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION vibevideo_internal.jobs_deleted() IS 'trigger: keeps the costs of deleted jobs, and gives back what active ones had taken';
+COMMENT ON FUNCTION vibevideo_internal.jobs_deleted() IS 'trigger: keeps the costs of deleted jobs, and gives back what active and held ones had taken';
 
 -- Unfinished jobs, each found by the partial index of its state, so that nobody
 -- reads the others for them.
@@ -3529,8 +3534,8 @@ SELECT c.job_id, c.relation, c.vibelog_id, c.orphan, c.state, c.requested_by, c.
 FROM vibevideo.job c WHERE c.state = 'processing';
 COMMENT ON VIEW vibevideo_internal.active_jobs IS 'unfinished jobs; owner only';
 
--- What the jobs cost whose costs are not settled: the active ones, and those that
--- were inserted when they had ended.
+-- What the jobs cost whose costs are not settled: the active ones, those that were
+-- inserted when they had ended, and those for which budgets hold something.
 CREATE VIEW vibevideo_internal.open_costs AS
 SELECT coalesce(j.requested_by, '') AS user_id, (j.created_at AT TIME ZONE 'UTC')::date AS day, j.model, j.state,
 	   (NOT j.orphan)::int AS submits,
@@ -3541,15 +3546,18 @@ SELECT coalesce(j.requested_by, '') AS user_id, (j.created_at AT TIME ZONE 'UTC'
 FROM (SELECT a.requested_by, a.created_at, a.model, a.state, a.orphan, a.billed, a.cost_usd FROM vibevideo_internal.active_jobs a
 	  UNION ALL
 	  SELECT e.requested_by, e.created_at, e.model, e.state, e.orphan, e.billed, e.cost_usd FROM vibevideo.job e
-	  WHERE e.unsettled AND e.state = ANY (ARRAY['completed', 'failed', 'cancelled'])) j;
+	  WHERE e.unsettled AND e.state = ANY (ARRAY['completed', 'failed', 'cancelled'])) j
+UNION ALL
+SELECT coalesce(h.requested_by, ''), (h.created_at AT TIME ZONE 'UTC')::date, h.model, h.state, 0, 0, 0, h.held_usd, 0
+FROM vibevideo.job h WHERE h.held_usd IS NOT NULL;
 COMMENT ON VIEW vibevideo_internal.open_costs IS 'jobs whose costs are not settled, and what they cost; owner only';
 
 /*
  * vibevideo.costs - what was requested and what it cost, by user, day and model.
- * reserved_usd is for active jobs, settled_usd for videos that were made, at the
- * price of the time.  An orphan was not requested, as far as anybody knows,
- * but it is active, and costs.  These read with their owner's rights, as
- * vibevideo.jobs does.
+ * reserved_usd is for active jobs and for what may yet be billed, settled_usd for
+ * videos that were made, at the price of the time.  An orphan was not requested, as
+ * far as anybody knows, but it is active, and costs.  These read with their owner's
+ * rights, as vibevideo.jobs does.
  */
 ALTER VIEW vibevideo.costs RESET (security_invoker);
 CREATE OR REPLACE VIEW vibevideo.costs AS
@@ -3569,7 +3577,7 @@ COMMENT ON COLUMN vibevideo.costs.model IS 'fal.ai''s endpoint id';
 COMMENT ON COLUMN vibevideo.costs.submits IS 'how many jobs, without orphans';
 COMMENT ON COLUMN vibevideo.costs.active IS 'how many active jobs, orphans included';
 COMMENT ON COLUMN vibevideo.costs.videos IS 'how many videos fal.ai has rendered, stored or not, orphans'' included';
-COMMENT ON COLUMN vibevideo.costs.reserved_usd IS 'price of active jobs that are not rendered yet, in USD; a price that is not known counts as 0';
+COMMENT ON COLUMN vibevideo.costs.reserved_usd IS 'price of active jobs that are not rendered yet, and of ended ones that fal.ai may yet bill, in USD; a price that is not known counts as 0';
 COMMENT ON COLUMN vibevideo.costs.settled_usd IS 'price of the rendered videos, in USD';
 
 CREATE VIEW vibevideo.costs_by_month AS
@@ -3589,7 +3597,7 @@ COMMENT ON COLUMN vibevideo.costs_by_month.month IS 'the first day of the month 
 COMMENT ON COLUMN vibevideo.costs_by_month.submits IS 'how many jobs, without orphans';
 COMMENT ON COLUMN vibevideo.costs_by_month.active IS 'how many active jobs, orphans included';
 COMMENT ON COLUMN vibevideo.costs_by_month.videos IS 'how many videos fal.ai has rendered, stored or not, orphans'' included';
-COMMENT ON COLUMN vibevideo.costs_by_month.reserved_usd IS 'price of active jobs that are not rendered yet, in USD; a price that is not known counts as 0';
+COMMENT ON COLUMN vibevideo.costs_by_month.reserved_usd IS 'price of active jobs that are not rendered yet, and of ended ones that fal.ai may yet bill, in USD; a price that is not known counts as 0';
 COMMENT ON COLUMN vibevideo.costs_by_month.settled_usd IS 'price of the rendered videos, in USD';
 
 CREATE VIEW vibevideo.costs_by_day AS
@@ -3608,7 +3616,7 @@ COMMENT ON COLUMN vibevideo.costs_by_day.model IS 'fal.ai''s endpoint id';
 COMMENT ON COLUMN vibevideo.costs_by_day.submits IS 'how many jobs, without orphans';
 COMMENT ON COLUMN vibevideo.costs_by_day.active IS 'how many active jobs, orphans included';
 COMMENT ON COLUMN vibevideo.costs_by_day.videos IS 'how many videos fal.ai has rendered, stored or not, orphans'' included';
-COMMENT ON COLUMN vibevideo.costs_by_day.reserved_usd IS 'price of active jobs that are not rendered yet, in USD; a price that is not known counts as 0';
+COMMENT ON COLUMN vibevideo.costs_by_day.reserved_usd IS 'price of active jobs that are not rendered yet, and of ended ones that fal.ai may yet bill, in USD; a price that is not known counts as 0';
 COMMENT ON COLUMN vibevideo.costs_by_day.settled_usd IS 'price of the rendered videos, in USD';
 
 
@@ -4432,9 +4440,19 @@ CREATE UNLOGGED TABLE vibevideo_internal.counted (
 );
 COMMENT ON TABLE vibevideo_internal.counted IS 'whose slots and tills are made, and need not be made anew from vibevideo.job';
 
+CREATE FUNCTION vibevideo_internal.counts(j vibevideo.job)
+RETURNS boolean LANGUAGE sql IMMUTABLE
+RETURN (j).billed OR (j).held_usd IS NOT NULL OR vibevideo.is_active((j).state);
+COMMENT ON FUNCTION vibevideo_internal.counts(vibevideo.job) IS 'whether a job counts for budgets; owner only';
+
+CREATE FUNCTION vibevideo_internal.counted_usd(j vibevideo.job)
+RETURNS numeric LANGUAGE sql IMMUTABLE
+RETURN coalesce((j).held_usd, (j).cost_usd);
+COMMENT ON FUNCTION vibevideo_internal.counted_usd(vibevideo.job) IS 'what a job counts as in budgets, in USD; owner only';
+
 CREATE FUNCTION vibevideo_internal.counts_no_more(j vibevideo.job, kind text)
 RETURNS boolean LANGUAGE sql IMMUTABLE
-RETURN NOT vibevideo.is_active((j).state) AND (kind = 'active' OR NOT (j).billed);
+RETURN NOT vibevideo.is_active((j).state) AND (kind = 'active' OR NOT vibevideo_internal.counts(j));
 COMMENT ON FUNCTION vibevideo_internal.counts_no_more(vibevideo.job, text) IS 'whether a job has ended that counted for a limit; owner only';
 
 
@@ -5216,7 +5234,7 @@ BEGIN
 		  AND j.created_at <> now() AND vibevideo_internal.is_of(counted_jobs.who, j.requested_by, j.tenant, j.model);
 	ELSE
 		RETURN QUERY SELECT j.* FROM vibevideo.job j
-		WHERE j.created_at >= counted_jobs.since AND (j.billed OR vibevideo.is_active(j.state))
+		WHERE j.created_at >= counted_jobs.since AND (j.billed OR j.held_usd IS NOT NULL OR vibevideo.is_active(j.state))
 		  AND j.created_at <> now() AND vibevideo_internal.is_of(counted_jobs.who, j.requested_by, j.tenant, j.model);
 	END IF;
 END
@@ -5231,7 +5249,7 @@ DECLARE
 	past record;
 BEGIN
 	IF kind LIKE '%hour' THEN
-		RETURN (SELECT coalesce(sum(vibevideo_internal.share(used_of.kind, j.cost_usd, true)), 0)
+		RETURN (SELECT coalesce(sum(vibevideo_internal.share(used_of.kind, coalesce(j.held_usd, j.cost_usd), true)), 0)
 				FROM vibevideo_internal.counted_jobs(used_of.who, used_of.since) j);
 	END IF;
 	IF who LIKE 'tenant:%' THEN
@@ -5249,7 +5267,10 @@ BEGIN
 		   WHERE n.day >= first_day AND vibevideo_internal.is_of(used_of.who, nullif(n.user_id, ''), nullif(n.tenant, ''), n.model))
 		+ (SELECT coalesce(sum(vibevideo_internal.share(used_of.kind, j.cost_usd, true)), 0)
 		   FROM vibevideo.job j WHERE j.unsettled AND (j.billed OR vibevideo.is_active(j.state)) AND j.created_at >= used_of.since
-			 AND j.created_at <> now() AND vibevideo_internal.is_of(used_of.who, j.requested_by, j.tenant, j.model));
+			 AND j.created_at <> now() AND vibevideo_internal.is_of(used_of.who, j.requested_by, j.tenant, j.model))
+		+ (SELECT coalesce(sum(vibevideo_internal.share(used_of.kind, j.held_usd, true)), 0)
+		   FROM vibevideo.job j WHERE j.held_usd IS NOT NULL AND j.created_at >= used_of.since
+			 AND vibevideo_internal.is_of(used_of.who, j.requested_by, j.tenant, j.model));
 END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.used_of(text, text, timestamptz) IS 'what is used of a budget; owner only';
@@ -5350,6 +5371,17 @@ RETURNS boolean LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 RETURN EXISTS (SELECT FROM vibevideo_internal.till t
 			   WHERE t.who = is_outdated.who AND t.kind = is_outdated.kind AND t.n > vibevideo_internal.outdated_till());
 COMMENT ON FUNCTION vibevideo_internal.is_outdated(text, text) IS 'whether a budget''s tills are to be made anew; owner only';
+CREATE FUNCTION vibevideo_internal.mark_outdated(who text, kind text, begins timestamptz)
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF NOT vibevideo_internal.is_outdated(mark_outdated.who, mark_outdated.kind) THEN
+		INSERT INTO vibevideo_internal.till (who, kind, n, begins)
+		VALUES (mark_outdated.who, mark_outdated.kind, vibevideo_internal.outdated_till() + nextval('vibevideo_internal.refund_seq'), mark_outdated.begins);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.mark_outdated(text, text, timestamptz) IS 'notes that a budget''s tills are to be made anew, since somebody may be making them; owner only';
+
 CREATE OR REPLACE FUNCTION vibevideo_internal.drop_outdated(who text, kind text)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -5621,8 +5653,13 @@ BEGIN
 		END LOOP;
 		FOR s IN SELECT b.kind, b.most FROM vibevideo_internal.budgets(l) b LOOP
 			share = vibevideo_internal.share(s.kind, j.cost_usd, true);
-			CONTINUE WHEN share = 0 OR NOT EXISTS (SELECT FROM vibevideo_internal.counted c WHERE c.who = l.who AND c.kind = s.kind);
-			since = vibevideo_internal.begin_of(s.kind, now());
+			since = vibevideo_internal.begin_of(s.kind, j.created_at);
+			-- it belongs to the time in which it was requested
+			CONTINUE WHEN share = 0 OR since < vibevideo_internal.begin_of(s.kind, now());
+			IF NOT EXISTS (SELECT FROM vibevideo_internal.counted c WHERE c.who = l.who AND c.kind = s.kind) THEN
+				PERFORM vibevideo_internal.mark_outdated(l.who, s.kind, since);
+				CONTINUE;
+			END IF;
 			missing = vibevideo_internal.take_budget(l.who, s.kind, s.most, share);
 			-- it gives back no more than it has taken
 			INSERT INTO vibevideo_internal.till (who, kind, n, begins, used, noted)
@@ -5693,18 +5730,13 @@ END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.change_used(text, text, numeric, timestamptz) IS 'adds to what was used of a budget, or takes from it, without waiting; owner only';
 
-CREATE OR REPLACE FUNCTION vibevideo_internal.counts(j vibevideo.job)
-RETURNS boolean LANGUAGE sql IMMUTABLE
-RETURN (j).billed OR vibevideo.is_active((j).state);
-COMMENT ON FUNCTION vibevideo_internal.counts(vibevideo.job) IS 'whether a job counts for budgets; owner only';
-
 CREATE OR REPLACE FUNCTION vibevideo_internal.settle_counted(who text, kind text)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	t record;
 BEGIN
 	FOR t IN
-		SELECT x.n, x.begins, vibevideo_internal.share(x.kind, j.cost_usd, vibevideo_internal.counts(j)) AS share, x.noted, vibevideo.is_active(j.state) AS active
+		SELECT x.n, x.begins, vibevideo_internal.share(x.kind, vibevideo_internal.counted_usd(j), vibevideo_internal.counts(j)) AS share, x.noted, vibevideo.is_active(j.state) AS active
 		FROM vibevideo_internal.till x JOIN vibevideo.job j ON j.job_id = x.n - vibevideo_internal.counted_till(0)
 		WHERE x.who = settle_counted.who AND x.kind = settle_counted.kind AND x.n > vibevideo_internal.counted_till(0)
 		  AND (NOT vibevideo.is_active(j.state) OR vibevideo_internal.share(x.kind, j.cost_usd, true) <> x.noted)
@@ -5728,14 +5760,15 @@ CREATE OR REPLACE FUNCTION vibevideo_internal.free_slots(ended vibevideo.job)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	today constant date = vibevideo_internal.today();
+	counts constant boolean = vibevideo_internal.counts(ended);
 BEGIN
 	UPDATE vibevideo_internal.slot s SET day = '-infinity', job_id = NULL
 	FROM (SELECT x.who, x.kind, x.n FROM vibevideo_internal.slot x WHERE x.job_id = ended.job_id AND x.n <= 1000000
-			AND x.day >= today AND (x.kind = 'active' OR NOT ended.billed) FOR NO KEY UPDATE SKIP LOCKED) h
+			AND x.day >= today AND (x.kind = 'active' OR NOT counts) FOR NO KEY UPDATE SKIP LOCKED) h
 	WHERE s.who = h.who AND s.kind = h.kind AND s.n = h.n;
 	DELETE FROM vibevideo_internal.slot s
 	USING (SELECT x.who, x.kind, x.n FROM vibevideo_internal.slot x WHERE x.job_id = ended.job_id AND x.n > 1000000
-			 AND (x.kind = 'active' OR NOT ended.billed OR x.day < today) FOR UPDATE SKIP LOCKED) h
+			 AND (x.kind = 'active' OR NOT counts OR x.day < today) FOR UPDATE SKIP LOCKED) h
 	WHERE s.who = h.who AND s.kind = h.kind AND s.n = h.n;
 END
 $$;
@@ -5770,13 +5803,12 @@ BEGIN
 	LOOP
 		CONTINUE WHEN b.begins < vibevideo_internal.begin_of(b.kind, now());
 		IF NOT b.made THEN
-			IF had_ended AND NOT vibevideo_internal.is_outdated(b.who, b.kind) THEN
-				INSERT INTO vibevideo_internal.till (who, kind, n, begins)
-				VALUES (b.who, b.kind, vibevideo_internal.outdated_till() + nextval('vibevideo_internal.refund_seq'), b.begins);
+			IF had_ended THEN
+				PERFORM vibevideo_internal.mark_outdated(b.who, b.kind, b.begins);
 			END IF;
 			CONTINUE;
 		END IF;
-		share = vibevideo_internal.share(b.kind, j.cost_usd, vibevideo_internal.counts(j));
+		share = vibevideo_internal.share(b.kind, vibevideo_internal.counted_usd(j), vibevideo_internal.counts(j));
 		SELECT x.noted INTO t FROM vibevideo_internal.till x WHERE x.who = b.who AND x.kind = b.kind AND x.n = note FOR UPDATE SKIP LOCKED;
 		IF NOT FOUND THEN
 			-- they are about to be made anew, or were made without this orphan
@@ -7331,6 +7363,7 @@ COMMENT ON COLUMN vibevideo.job.cost_estimated_usd IS 'what it could cost at mos
 COMMENT ON COLUMN vibevideo.job.cost_source IS 'where cost_usd comes from: units, what fal.ai said that it bills; duration, how long the video plays; estimate, what was asked for; bill, fal.ai''s bill; NULL until it is settled, or if nothing was billed';
 COMMENT ON COLUMN vibevideo.job.billable_units IS 'how many units fal.ai bills for it, as it said with the result; NULL if it did not';
 COMMENT ON COLUMN vibevideo.job.tenant IS 'whose job it is besides its user: what the table''s tenant_column says; NULL if there is none';
+COMMENT ON COLUMN vibevideo.job.held_usd IS 'what budgets still hold for it though it has ended, in USD: fal.ai may yet bill what it had begun; NULL: nothing';
 COMMENT ON COLUMN vibevideo.event.event_id IS 'grows with each row';
 COMMENT ON COLUMN vibevideo.event.job_id IS 'the job';
 COMMENT ON COLUMN vibevideo.event.at IS 'when its state changed';
@@ -7620,7 +7653,8 @@ CREATE TYPE vibevideo.job_details AS (
 	more boolean,
 	cost_estimated_usd numeric,
 	cost_source text,
-	billable_units numeric
+	billable_units numeric,
+	held_usd numeric
 );
 COMMENT ON TYPE vibevideo.job_details IS 'all there is to know of a job';
 COMMENT ON COLUMN vibevideo.job_details.job IS 'as in a list';
@@ -7649,6 +7683,7 @@ COMMENT ON COLUMN vibevideo.job_details.more IS 'there are more events or attemp
 COMMENT ON COLUMN vibevideo.job_details.cost_estimated_usd IS 'what it could cost at most when it was requested, in USD';
 COMMENT ON COLUMN vibevideo.job_details.cost_source IS 'how it is known what it has cost, as in vibevideo.jobs; NULL until it is settled, or if nothing was billed';
 COMMENT ON COLUMN vibevideo.job_details.billable_units IS 'how many units fal.ai says that it bills; NULL if it does not say';
+COMMENT ON COLUMN vibevideo.job_details.held_usd IS 'what budgets still hold for it though it has ended, in USD; NULL: nothing';
 
 /*
  * vibevideo.job_detail(job_id) - all there is to know of a job.
@@ -7709,6 +7744,7 @@ BEGIN
 	d.cost_estimated_usd = j.cost_estimated_usd;
 	d.cost_source = j.cost_source;
 	d.billable_units = j.billable_units;
+	d.held_usd = j.held_usd;
 	RETURN d;
 END
 $$;
@@ -8636,6 +8672,19 @@ RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 RETURN to_char(at, 'YYYY-MM-DD HH24:MI:SS TZ');
 COMMENT ON FUNCTION vibevideo_internal.whole_time(timestamptz) IS 'a time with date and time zone, for people; owner only';
 
+-- What a job costs, and how that is known.
+CREATE FUNCTION vibevideo_internal.cost_words(j vibevideo.job_details)
+RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN CASE WHEN (j).cost_source IS NULL AND vibevideo.is_active(((j).job).state)
+			THEN coalesce(trim_scale(((j).job).cost_usd) || ' USD at most', 'not known')
+			ELSE coalesce(trim_scale(((j).job).cost_usd) || ' USD', 'not known')
+				 || CASE (j).cost_source WHEN 'bill' THEN ', as fal.ai has billed it' WHEN 'units' THEN ', as fal.ai says that it bills'
+										 WHEN 'duration' THEN ', by the length of the stored video'
+										 WHEN 'estimate' THEN ', as estimated by what was asked for'
+										 ELSE CASE WHEN ((j).job).cost_usd = 0 THEN ', nothing was billed' ELSE '' END END
+				 || coalesce('; it could have cost ' || trim_scale(nullif((j).cost_estimated_usd, ((j).job).cost_usd)), '') END;
+COMMENT ON FUNCTION vibevideo_internal.cost_words(vibevideo.job_details) IS 'what a job costs, in words for psql; owner only';
+
 CREATE FUNCTION vibevideo.show_job(job_id bigint)
 RETURNS TABLE (line text) LANGUAGE plpgsql STABLE ROWS 40 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -8660,7 +8709,8 @@ BEGIN
 		|| vibevideo_internal.labelled('forgotten', vibevideo_internal.whole_time(j.forgotten_at))
 		|| vibevideo_internal.labelled('user', j.user_id)
 		|| vibevideo_internal.labelled('model', j.model)
-		|| vibevideo_internal.labelled('price', trim_scale(j.cost_usd) || ' USD')
+		|| vibevideo_internal.labelled('costs', vibevideo_internal.cost_words(d))
+		|| vibevideo_internal.labelled('held', trim_scale(d.held_usd) || ' USD, which fal.ai may yet bill')
 		|| vibevideo_internal.labelled('request', j.request_id)
 		|| vibevideo_internal.labelled('at fal.ai', d.fal_url)
 		|| vibevideo_internal.labelled('made', d.media_url)
@@ -9271,6 +9321,9 @@ CREATE INDEX fal_usage_unmatched ON vibevideo.fal_usage (event_id) WHERE job_id 
 CREATE INDEX job_unbilled ON vibevideo.job ((COALESCE(generated_at, completed_at)))
 	WHERE billed AND (cost_source OPERATOR(pg_catalog.=) 'bill') IS NOT TRUE;
 
+-- what budgets hold until the bill has spoken
+CREATE INDEX job_held ON vibevideo.job (completed_at) WHERE held_usd IS NOT NULL;
+
 -- How far the bill has been read.  There is no row before the first time.
 CREATE TABLE vibevideo_internal.bill_state (
 	only_one boolean PRIMARY KEY DEFAULT true CHECK (only_one),
@@ -9545,6 +9598,35 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION vibevideo_internal.settle_by_bill(bigint, numeric) IS 'makes a job cost what the bill says; owner only';
 
+-- The same of a job that is gone.
+CREATE FUNCTION vibevideo_internal.settle_gone(p vibevideo_internal.past_unbilled, usd numeric)
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	j vibevideo.job;
+BEGIN
+	INSERT INTO vibevideo_internal.new_costs (user_id, tenant, day, model, submits, videos, settled_usd)
+	SELECT coalesce(p.user_id, ''), coalesce(p.tenant, ''), p.requested_on, p.model, 0, (NOT p.billed)::int, usd - coalesce(p.cost_usd, 0);
+	j.job_id = p.job_id;
+	j.model = p.model;
+	j.requested_by = p.user_id;
+	j.tenant = p.tenant;
+	j.state = 'completed';
+	j.orphan = false;
+	j.billed = true;
+	j.cost_usd = usd;
+	-- as much as is known of when
+	j.created_at = p.requested_on::timestamp AT TIME ZONE 'UTC';
+	PERFORM vibevideo_internal.spend(j, p.cost_usd, p.billed, true);
+	IF NOT p.billed THEN
+		PERFORM vibevideo_internal.take_late_slot(j);
+	END IF;
+	IF usd <> coalesce(p.cost_usd, 0) THEN
+		INSERT INTO vibevideo_internal.tally (outcome, orphan, model, usd) VALUES ('settled', false, p.model, usd - coalesce(p.cost_usd, 0));
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.settle_gone(vibevideo_internal.past_unbilled, numeric) IS 'makes a job that was deleted cost what the bill says; owner only';
+
 /*
  * vibevideo_internal.book_usage(most) - makes jobs cost what their items say, as many as
  * that; returns how many cost something else than before.  A job that has not ended, or
@@ -9588,8 +9670,7 @@ BEGIN
 				p = ROW(bill.job_id, '', bill.endpoint, bill.user_id, bill.tenant, bill.requested_on, now(), true, bill.booked_usd);
 			END IF;
 			p.cost_usd = CASE WHEN p.billed THEN p.cost_usd ELSE 0 END;
-			INSERT INTO vibevideo_internal.new_costs (user_id, tenant, day, model, submits, videos, settled_usd)
-			SELECT coalesce(p.user_id, ''), coalesce(p.tenant, ''), p.requested_on, p.model, 0, (NOT p.billed)::int, bill.usd - coalesce(p.cost_usd, 0);
+			PERFORM vibevideo_internal.settle_gone(p, bill.usd);
 		END IF;
 		corrected = corrected + (bill.usd IS DISTINCT FROM p.cost_usd)::int;
 		jobs = array_append(jobs, bill.job_id);
@@ -9659,6 +9740,33 @@ END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.take_usage(jsonb, jsonb) IS 'takes over a page of fal.ai''s bill: 22023; owner only';
 
+/*
+ * vibevideo_internal.release_held(most) - has budgets hold no more what fal.ai has not
+ * billed in six hours, as far as the bill was read, and what no budget's time is left
+ * for; at most so many jobs; returns how many.
+ */
+CREATE FUNCTION vibevideo_internal.release_held(most int)
+RETURNS bigint LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
+DECLARE
+	late constant interval = '6 hours';
+	bill vibevideo_internal.bill_state;
+	released bigint;
+BEGIN
+	SELECT b.* INTO bill FROM vibevideo_internal.bill_state b;
+	UPDATE vibevideo.job j SET held_usd = NULL
+	WHERE j.job_id = ANY (ARRAY(
+		SELECT h.job_id FROM vibevideo.job h
+		WHERE h.held_usd IS NOT NULL
+		  AND (h.completed_at >= bill.covered_from AND h.completed_at < bill.read_at - late OR h.created_at < date_trunc('month', now(), 'UTC'))
+		  -- it has an item, which is booked next
+		  AND NOT EXISTS (SELECT FROM vibevideo.fal_usage u WHERE u.job_id = h.job_id)
+		ORDER BY h.completed_at LIMIT most FOR NO KEY UPDATE SKIP LOCKED));
+	GET DIAGNOSTICS released = ROW_COUNT;
+	RETURN released;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.release_held(int) IS 'has budgets hold no more what fal.ai will not bill; returns how many jobs; owner only';
+
 -- Everything that fal.ai showed at that moment, back to since, has been taken over.
 CREATE FUNCTION vibevideo_internal.bill_was_read(since timestamptz, at timestamptz)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -9666,6 +9774,7 @@ DECLARE
 	-- an item that fal.ai shows later than that may be missed
 	overlap constant interval = '6 hours';
 	longest constant interval = '80 days';
+	most constant int = 10000;
 BEGIN
 	UPDATE vibevideo_internal.bill_state b SET
 		covered_from = CASE WHEN b.covered_from IS NULL OR bill_was_read.since > b.read_at - overlap THEN bill_was_read.since
@@ -9676,6 +9785,7 @@ BEGIN
 	  AND (b.covered_from IS NULL OR bill_was_read.since <= b.read_at - overlap OR bill_was_read.since < bill_was_read.at - longest);
 	UPDATE vibevideo_internal.bill_state b SET failing_since = NULL, status = NULL, why = NULL
 	WHERE b.only_one AND b.failing_since < clock_timestamp();
+	PERFORM vibevideo_internal.release_held(most);
 END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.bill_was_read(timestamptz, timestamptz) IS 'notes how far the bill has been read; owner only';
@@ -11068,7 +11178,7 @@ DECLARE
 		'vibevideo_internal.used_of(text, text, timestamptz), vibevideo_internal.till_room(vibevideo_internal.till, numeric, numeric, timestamptz), '
 		'vibevideo_internal.drop_tills(text, text), vibevideo_internal.take_budget(text, text, numeric, numeric), vibevideo_internal.budget_name(text), '
 		'vibevideo_internal.next_time(text), vibevideo_internal.reserve_budget(vibevideo.job, text, text, numeric, int, numeric), '
-		'vibevideo_internal.counts(vibevideo.job), vibevideo_internal.is_among(text, text[]), '
+		'vibevideo_internal.mark_outdated(text, text, timestamptz), vibevideo_internal.settle_gone(vibevideo_internal.past_unbilled, numeric), vibevideo_internal.counts(vibevideo.job), vibevideo_internal.counted_usd(vibevideo.job), vibevideo_internal.cost_words(vibevideo.job_details), vibevideo_internal.release_held(int), vibevideo_internal.is_among(text, text[]), '
 		'vibevideo_internal.counts_no_more(vibevideo.job, text), vibevideo_internal.limit_changing(), vibevideo_internal.make_slots(text, text, int), vibevideo_internal.make_tills(text, text, numeric, numeric), '
 		'vibevideo.pause(text, text), vibevideo_internal.pause_cause(vibevideo.binding), '
 		'vibevideo.error_class(text), vibevideo.histogram_bounds(), vibevideo_internal.histogram_note(bigint[], bigint), '

@@ -64,6 +64,19 @@ CostsSettle(int max)
 	return (int64) StatementRun(&settle, &args);
 }
 
+static Statement release_held = {
+	"SELECT vibevideo_internal.release_held($1)"};
+
+int64
+CostsRelease(int max)
+{
+	Args args = {0};
+
+	ArgInt4(&args, max);
+	StatementRun(&release_held, &args);
+	return ResultFirstInt();
+}
+
 static Statement add_costs = {
 	"SELECT vibevideo_internal.add_costs($1)"};
 

@@ -26,8 +26,12 @@ typedef struct JobCosts
 extern void CostsNote(const JobCosts *costs);
 extern void CostsTakeBack(const JobCosts *costs);
 
-/* The worker's: settles jobs, and adds up notes, at most so many; returns how many. */
+/*
+ * The worker's: settles jobs, has budgets hold no more what will not be billed, and adds up
+ * notes, at most so many; returns how many.
+ */
 extern int64 CostsSettle(int max);
+extern int64 CostsRelease(int max);
 extern int64 CostsAdd(int max);
 
 #endif /* VIBEVIDEO_COSTS_H */

@@ -512,6 +512,7 @@ static const struct
 		{"duration_ms", INT8OID},
 		{"upload_state", BYTEAOID},
 		{"billable_units", NUMERICOID},
+		{"may_be_billed", BOOLOID},
 };
 
 typedef struct UpdateRow
@@ -581,6 +582,7 @@ PutUpdate(UpdateRow *row, int nth, const JobUpdate *u)
 	PutNumber(row, u->duration_ms, u->duration_ms < 0);
 	PutBytes(row, u->upload_state, MEDIA_STATE_SIZE);
 	PutDecimal(row, u->billable_units);
+	Put(row, BoolGetDatum(u->may_be_billed), false);
 	Assert(row->n == lengthof(update_columns));
 }
 
@@ -618,6 +620,7 @@ static Statement record_updates = {
 	" sha256 = COALESCE(u.sha256, j.sha256),"
 	" duration_ms = COALESCE(u.duration_ms, j.duration_ms),"
 	" billable_units = COALESCE(u.billable_units, j.billable_units),"
+	" held_usd = CASE WHEN u.may_be_billed THEN COALESCE(j.cost_usd, 0) END,"
 	" leased_by = NULL, lease = nextval('vibevideo.lease_seq'), updated_at = $1, crashes = 0,"
 	" submitted_at = CASE WHEN u.request_id IS NOT NULL THEN COALESCE(j.submitted_at, $1) ELSE j.submitted_at END,"
 	" generated_at = CASE WHEN u.media_url IS NOT NULL THEN COALESCE(j.generated_at, $1) ELSE j.generated_at END,"

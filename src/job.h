@@ -79,6 +79,7 @@ typedef struct JobUpdate
 	const char *billable_units;		   /* a decimal number */
 	const unsigned char *upload_state; /* MEDIA_STATE_SIZE bytes */
 	bool again;						   /* failed, and a new attempt follows */
+	bool may_be_billed;				   /* ended without an answer that says so: fal may have begun */
 	bool row_written;				   /* whoever records it writes the app's row in the same transaction */
 } JobUpdate;
 

@@ -385,7 +385,7 @@ Prune(void *arg)
 {
 	Look *look = arg;
 
-	vv_worker.prune_at = NextPrune(look->now, JobPrune(PRUNE_A_TURN));
+	vv_worker.prune_at = NextPrune(look->now, CostsRelease(PRUNE_A_TURN) + JobPrune(PRUNE_A_TURN));
 }
 
 /* What waits a little is added up at once. */

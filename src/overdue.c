@@ -26,7 +26,9 @@
 /* One that somebody has claimed gets its answer first. */
 static Statement end_overdue = {
 	"UPDATE vibevideo.job j SET state = r.new_state, next_at = NULL, completed_at = $1,"
-	" lease = nextval('vibevideo.lease_seq'), leased_by = NULL, error_code = r.error_code, error = r.error"
+	" lease = nextval('vibevideo.lease_seq'), leased_by = NULL, error_code = r.error_code, error = r.error,"
+	/* nobody knows what fal has done */
+	" held_usd = CASE WHEN r.old_state = ANY (ARRAY['submit_unknown', 'queued', 'generating']) THEN COALESCE(j.cost_usd, 0) END"
 	" FROM (SELECT k.job_id, k.state AS old_state,"
 	" CASE WHEN k.state = 'submit_unknown' AND (k.orphan OR k.cancel_requested_at IS NOT NULL)"
 	" THEN 'cancelled' ELSE 'failed' END AS new_state,"

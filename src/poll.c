@@ -32,6 +32,7 @@
 #include "rowsync.h"
 #include "secret.h"
 #include "shmem.h"
+#include "state.h"
 #include "statement.h"
 #include "wire.h"
 
@@ -66,10 +67,20 @@ StartCall(Task *task, FalCall call)
 				  "could not build the request: check vibevideo.fal_queue_url and the API key", -1);
 }
 
+/* What is to be cancelled is looked at before: fal may bill what it has begun. */
 void
 PollStart(Task *task)
 {
-	StartCall(task, task->job->cancel_requested_at ? FAL_CALL_CANCEL : FAL_CALL_STATUS);
+	bool begun = strcmp(task->job->state, "generating") == 0;
+
+	task->may_be_billed = true;
+	StartCall(task, task->job->cancel_requested_at && begun ? FAL_CALL_CANCEL : FAL_CALL_STATUS);
+}
+
+static bool
+IsToBeCancelled(const Task *task)
+{
+	return task->job->cancel_requested_at && !task->cancel_refused;
 }
 
 /* poll again later: less often the older the job is */
@@ -149,6 +160,12 @@ AfterStatus(Task *task, const HttpReply *reply)
 	FalStatus status;
 
 	FalJudgeStatus(reply, time(NULL), &status);
+	task->may_be_billed = (status.state != FAL_STATE_QUEUED);
+	if (IsToBeCancelled(task) && status.state != FAL_STATE_COMPLETED)
+	{
+		StartCall(task, FAL_CALL_CANCEL);
+		return;
+	}
 	switch (status.state)
 	{
 		case FAL_STATE_COMPLETED:
@@ -261,7 +278,10 @@ AfterResult(Task *task, const HttpReply *reply)
 			if (IsOwnCancel(task, &result->error))
 				EndAsCancelled(task);
 			else if (result->outcome == FAL_RESULT_FAILED)
+			{
+				task->may_be_billed = false;
 				TaskFailAtFal(task, &result->error);
+			}
 			else
 				RetryGone(task, &result->error);
 			break;
@@ -345,6 +365,8 @@ PollAdvance(Task *task, HttpRequest *request)
 			AfterCancel(task, reply);
 			break;
 	}
+	if (task->update.state && StateIsFinal(task->update.state))
+		task->update.may_be_billed = task->may_be_billed && task->update.billable_units == NULL;
 	HttpFree(request);
 }
 

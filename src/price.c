@@ -6,7 +6,8 @@
  * That is the most that it can cost, which is reserved.  What it has cost is
  * settled when fal says what it bills, when its video's duration is known, and
  * when it ends (settled_cost in sql/prices.sql); fal's bill may correct it still
- * later.  The limits (sql/limits.sql) and the rollup follow.
+ * later.  The limits (sql/limits.sql) and the rollup follow.  Until then budgets
+ * hold what fal may yet bill for a job that has ended (held_usd).
  */
 #include "postgres.h"
 
@@ -75,6 +76,15 @@ Set(Row row, const char *name, Datum value, bool isnull)
 	int column = SPI_fnumber(row.desc, name);
 
 	return heap_modify_tuple_by_cols(row.tuple, row.desc, 1, &column, &value, &isnull);
+}
+
+/* Nothing is held but for what has ended, is not billed, and of which no bill has spoken. */
+static HeapTuple
+KeepHeld(Row row)
+{
+	if (RowHas(row, "held_usd") && (!RowIsFinal(row) || IsBilled(row) || HasBill(row)))
+		return Set(row, "held_usd", (Datum) 0, true);
+	return row.tuple;
 }
 
 HeapTuple
@@ -177,6 +187,7 @@ PriceSettle(Row old, Row new)
 {
 	if (CanBeSettled(old, new))
 		new.tuple = Settle(new);
+	new.tuple = KeepHeld(new);
 	return PriceMarkBilled(new);
 }
 
@@ -230,14 +241,21 @@ static Statement take_late_slot = {
 static Statement spend = {
 	"SELECT vibevideo_internal.spend($1, $2, $3, $4)"};
 
+/* as in sql/limits.sql */
+static bool
+Counts(Row row)
+{
+	return RowIsTrue(row, "billed") || RowHas(row, "held_usd") || !RowIsFinal(row);
+}
+
 static void
 Spend(Row old, Row new)
 {
 	Args args = {0};
 
 	ArgJob(&args, new);
-	ArgColumn(&args, old, "cost_usd", NUMERICOID);
-	ArgBool(&args, RowIsTrue(old, "billed") || !RowIsFinal(old));
+	ArgColumn(&args, old, RowHas(old, "held_usd") ? "held_usd" : "cost_usd", NUMERICOID);
+	ArgBool(&args, Counts(old));
 	ArgBool(&args, RowIsFinal(old));
 	StatementRun(&spend, &args);
 }
@@ -255,14 +273,15 @@ static void
 FollowLimits(Row old, Row new)
 {
 	bool ends = RowIsFinal(new) && !RowIsFinal(old);
-	bool billed_late = RowIsFinal(old) && RowIsTrue(new, "billed") && !RowIsTrue(old, "billed");
-	bool differs = RowAmountDiffers(old, new, "cost_usd");
+	bool begins = Counts(new) && !Counts(old);
+	bool stops = Counts(old) && !Counts(new);
+	bool differs = RowAmountDiffers(old, new, "cost_usd") || RowAmountDiffers(old, new, "held_usd");
 
-	if (!(ends || billed_late || differs) || !HasLimits())
+	if (!(ends || begins || stops || differs) || !HasLimits())
 		return;
-	if (ends)
+	if (ends || stops)
 		RunWithJob(&free_slots, new);
-	if (billed_late)
+	if (begins && RowIsFinal(new))
 		RunWithJob(&take_late_slot, new);
 	if (!HasTakenNothing(old, new))
 		Spend(old, new);

@@ -32,6 +32,7 @@ typedef struct Task
 	FalError status_error; /* the error in a COMPLETED status */
 	bool cancel_refused;   /* TASK_POLL: so the status was polled instead */
 	FalError cancel_error;
+	bool may_be_billed;		 /* TASK_POLL: fal may have begun it, and has not said how it has ended */
 	bool excused;			 /* the service is down: this try does not count */
 	bool got_further;		 /* than the try before: tries are counted from here */
 	struct Copy *copy;		 /* TASK_COPY */

@@ -101,6 +101,70 @@ SELECT * FROM books();
 -- deleted before it was made
 DELETE FROM vibevideo.job WHERE vibelog_id = '5';
 SELECT * FROM books();
+-- what was cancelled when fal.ai may have begun stays in the budgets, and costs nothing
+SELECT make(6, '{"duration": 9}', 'cat');
+SELECT step(6, 'cancelled', 'held_usd = cost_usd, next_at = NULL, completed_at = now()');
+SELECT * FROM books();
+SELECT trim_scale(cost_usd), cost_source, billed, trim_scale(held_usd) FROM vibevideo.job WHERE vibelog_id = '6';
+SELECT kind, count(*) FROM vibevideo_internal.slot WHERE who = 'user:cat' AND day >= vibevideo_internal.today() GROUP BY 1;
+-- also when they are made anew
+DELETE FROM vibevideo_internal.counted WHERE true;
+SELECT make(7, '{"duration": 9}', 'cat');
+SELECT * FROM books();
+-- so that nobody passes them by that
+SELECT step(7, 'cancelled', 'held_usd = cost_usd, next_at = NULL, completed_at = now()');
+SELECT make(8, '{"duration": 9}', 'cat');
+SELECT step(8, 'cancelled', 'held_usd = cost_usd, next_at = NULL, completed_at = now()');
+\set VERBOSITY terse
+SELECT make(9, '{"duration": 9}', 'cat');
+\set VERBOSITY default
+-- until the bill says what it costs
+UPDATE vibevideo.job SET cost_usd = 0.2, cost_source = 'bill' WHERE vibelog_id = '6';
+UPDATE vibevideo.job SET cost_usd = 0, cost_source = 'bill' WHERE vibelog_id = '7';
+SELECT * FROM books();
+SELECT kind, count(*) FROM vibevideo_internal.slot WHERE who = 'user:cat' AND day >= vibevideo_internal.today() GROUP BY 1;
+-- or that it costs nothing, six hours later
+SELECT vibevideo_internal.release_held(10);
+INSERT INTO vibevideo_internal.bill_state (covered_from, read_at) VALUES (now() - interval '1 day', now() + interval '5 hours 59 minutes');
+SELECT vibevideo_internal.release_held(10);
+UPDATE vibevideo_internal.bill_state SET read_at = now() + interval '6 hours 1 minute' WHERE only_one;
+INSERT INTO vibevideo.fal_usage (at, endpoint, nth, cost_usd, job_id) SELECT now(), model, 1, 0.1, job_id FROM vibevideo.job WHERE vibelog_id = '8';
+SELECT vibevideo_internal.release_held(10) AS has_an_item;
+DELETE FROM vibevideo.fal_usage WHERE true;
+SELECT vibevideo_internal.release_held(10);
+SELECT * FROM books();
+DELETE FROM vibevideo_internal.bill_state WHERE true;
+-- or their time is over; nothing is held of what is billed, or active, or was deleted
+SELECT make(10, '{"duration": 1}', 'dan'), make(11, '{"duration": 1}', 'dan'), make(12, '{"duration": 1}', 'dan');
+SELECT step(10, 'cancelled', 'held_usd = cost_usd, next_at = NULL, completed_at = now()'), step(11, 'queued', 'held_usd = 1'),
+	step(12, 'failed', $$held_usd = 1, media_url = 'http://127.0.0.1/12.mp4', generated_at = now(), error_code = 'x', next_at = NULL, completed_at = now()$$);
+SELECT vibelog_id, trim_scale(held_usd) FROM vibevideo.job WHERE requested_by = 'dan' ORDER BY job_id;
+SELECT * FROM books();
+SELECT step(11, 'cancelled', 'held_usd = cost_usd, next_at = NULL, completed_at = now()');
+DELETE FROM vibevideo.job WHERE vibelog_id = '11';
+SELECT * FROM books();
+UPDATE vibevideo.job SET created_at = date_trunc('month', now(), 'UTC') - interval '1 s' WHERE vibelog_id = '10';
+SELECT vibevideo_internal.release_held(10);
+
+-- the bill of a job that is gone is in the budgets, too
+INSERT INTO vibevideo_internal.bill_state (covered_from, read_at) VALUES (now() - interval '1 day', now());
+UPDATE vibevideo.job SET request_id = 'r-12' WHERE vibelog_id = '12';
+DELETE FROM vibevideo.job WHERE vibelog_id = '12';
+SELECT * FROM books();
+INSERT INTO vibevideo.fal_usage (at, endpoint, request_id, nth, cost_usd, job_id, due) SELECT now(), p.model, p.request_id, 1, 0.7, p.job_id, true FROM vibevideo_internal.past_unbilled p WHERE p.request_id = 'r-12';
+SELECT vibevideo_internal.book_usage(10);
+SELECT * FROM books();
+-- an orphan takes its share from the time in which it was requested, and is not
+-- forgotten by who is making the tills
+SELECT make(13, '{"duration": 4}', 'eve', 'acme/video');
+UPDATE vibevideo.job SET created_at = created_at - interval '40 days' WHERE vibelog_id = '13';
+SELECT vibevideo_internal.take_orphans_share(j) FROM vibevideo.job j WHERE vibelog_id = '13';
+SELECT * FROM books();
+DELETE FROM vibevideo_internal.counted WHERE who = 'user:eve';
+UPDATE vibevideo.job SET created_at = now() WHERE vibelog_id = '13';
+SELECT vibevideo_internal.take_orphans_share(j) FROM vibevideo.job j WHERE vibelog_id = '13';
+SELECT who, count(*) FROM vibevideo_internal.till WHERE n > vibevideo_internal.outdated_till() GROUP BY 1 ORDER BY 1;
+
 -- the counts of all time, of which none goes down
 SELECT outcome, n, trim_scale(settled_usd) AS settled, trim_scale(returned_usd) AS returned FROM vibevideo.rollup WHERE seconds = 0 AND model = 'acme/second' AND outcome <> 'submitted' ORDER BY 1;
 SELECT sum(r.settled_usd) - sum(r.returned_usd) FILTER (WHERE r.outcome = 'settled') = (SELECT sum(c.settled_usd) FROM vibevideo.costs c) AS same

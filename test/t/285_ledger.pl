@@ -77,6 +77,16 @@ wait_for_status($node, $cancelled, 'generating');
 sql($node, "SELECT vibevideo_cancel('$cancelled')");
 wait_for_status($node, $cancelled, 'cancelled');
 
+# but not what was in its queue
+$fal->rule('^in time$', hold => 'queue');
+my $in_time = row_of('bob', 'in time');
+submit($node, $in_time);
+sql($node, "SELECT vibevideo_cancel('$in_time')");
+wait_for_status($node, $in_time, 'cancelled');
+is(sql($node, q{SELECT string_agg(v.prompt || ' ' || coalesce(j.held_usd::text, '-'), ', ' ORDER BY v.prompt) FROM vibevideo.job j JOIN vibelogs v ON v.id::text = j.vibelog_id WHERE v.prompt LIKE '% time' OR v.prompt LIKE 'too %'}),
+	'in time -, too late 0.5', 'budgets hold what fal.ai may bill');
+is(sql($node, q{SELECT reserved_usd FROM vibevideo.costs WHERE user_id = 'bob'}), '0.5', 'which costs say');
+
 # an orphan whose video is made before the cancel arrives
 my $orphan = row_of('eve', 'rolled back');
 sql($node, "BEGIN; SELECT vibevideo_submit('$orphan'); ROLLBACK");
@@ -114,7 +124,8 @@ read_bill('the bill is read again');
 read_bill('and again') for 1 .. 2;
 is_deeply(ours(), theirs(), 'the costs of each user are what fal.ai bills');
 is(ledger(), '12|14|12|0|2|t', 'each item has its job, but those of others');
-is(sql($node, q{SELECT count(*), count(DISTINCT event_id), bool_and(cost_source = 'bill') FROM vibevideo.job j LEFT JOIN vibevideo.fal_usage u USING (job_id)}), '12|12|t', 'once');
+is(sql($node, q{SELECT count(*), count(DISTINCT event_id), bool_and(cost_source = 'bill') FROM vibevideo.job j LEFT JOIN vibevideo.fal_usage u USING (job_id) WHERE j.billed}), '12|12|t', 'once');
+is(sql($node, q{SELECT count(*) FROM vibevideo.job WHERE held_usd IS NOT NULL}), '0', 'nothing more is held');
 is(sql($node, q{SELECT string_agg(DISTINCT reason, ', ') FROM vibevideo.unmatched}),
 	'of another program on the account: none of our jobs was billed to this key', 'and of those it is said');
 
