@@ -20,6 +20,9 @@ Storage saw, the journal's files and the server's log.  A rule is a function
 of that which returns every violation it finds, each with its evidence; a rule
 never stops at the first.
 
+C<ok_books> holds the costs of each user, day and model against fal.ai's bill, when all
+is over: it reads the bill, after which jobs cost what that says.
+
 =cut
 
 package VibeChaos;
@@ -38,7 +41,7 @@ use VibeTest;
 our @EXPORT = qw(
   ask_server wait_up wait_down wait_at_rest crash_server kill_process cli
   journal_files hung_submit start_locker start_freezer
-  counted_and_happened gather ok_rules violations @rules);
+  counted_and_happened gather ok_rules ok_books ok_tills requests_of billed_by violations @rules);
 
 my $json = JSON::PP->new->utf8->allow_nonref->canonical;
 my $FINAL = qr/^(?:completed|failed|cancelled)$/;
@@ -336,13 +339,25 @@ ORDER BY outcome, class
 SQL
 }
 
+# tills_of(node) - what is used of budgets, by their tills and by the jobs; without those
+# that the next submit makes anew.
+sub tills_of
+{
+	my ($node) = @_;
+
+	# what was settled while tills were made is given back by the next submit
+	cli($node, 'SELECT vibevideo_internal.settle_counted(t.who, t.kind) FROM (SELECT DISTINCT t.who, t.kind FROM vibevideo_internal.till t) t');
+	return rows_of($node, <<'SQL');
+SELECT t.who, t.kind, sum(t.used) AS used, vibevideo_internal.used_of(t.who, t.kind, vibevideo_internal.begin_of(t.kind, now())) AS cost
+FROM vibevideo_internal.till t WHERE t.begins >= vibevideo_internal.begin_of(t.kind, now()) GROUP BY t.who, t.kind
+HAVING max(t.n) <= vibevideo_internal.outdated_till()
+SQL
+}
+
 # gather(node, fal, storage, more...) - everything that the rules check.
 sub gather
 {
 	my ($node, $fal, $storage, %more) = @_;
-
-	# what was settled while tills were made is given back by the next submit
-	cli($node, 'SELECT vibevideo_internal.settle_counted(t.who, t.kind) FROM (SELECT DISTINCT t.who, t.kind FROM vibevideo_internal.till t) t');
 	my %facts = (
 		jobs => rows_of($node,
 			q{SELECT j.*, encode(j.sha256, 'hex') AS sha256_hex, j.input->>'prompt' AS prompt,
@@ -350,9 +365,7 @@ sub gather
 		events => rows_of($node, q{SELECT * FROM vibevideo.event ORDER BY event_id}),
 		rows => rows_of($node, q{SELECT * FROM vibelogs}),
 		counts => [ counted_and_happened($node) ],
-		tills => rows_of($node,
-			q{SELECT t.who, t.kind, sum(t.used) AS used, vibevideo_internal.used_of(t.who, t.kind, vibevideo_internal.begin_of(t.kind, now())) AS cost
-			FROM vibevideo_internal.till t WHERE t.begins >= vibevideo_internal.begin_of(t.kind, now()) GROUP BY t.who, t.kind}),
+		tills => tills_of($node),
 		seen => cli($node, q{SELECT to_regclass('public.seen') IS NOT NULL}) eq 't'
 		? rows_of($node, q{SELECT * FROM public.seen ORDER BY n})
 		: [],
@@ -396,6 +409,78 @@ sub ok_rules
 		$all += @found;
 	}
 	return $all == 0;
+}
+
+# requests_of(node) - whose each request is: user, tenant, model, and when: hour, day, month.
+sub requests_of
+{
+	my ($node) = @_;
+
+	return map { $_->{request_id} => $_ } @{ rows_of($node, <<'SQL') };
+SELECT j.request_id, coalesce(j.requested_by, '') AS user, coalesce(j.tenant, '') AS tenant, j.model,
+	   to_char(j.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24') AS hour, to_char(j.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD') AS day,
+	   to_char(j.created_at AT TIME ZONE 'UTC', 'YYYY-MM') AS month
+FROM vibevideo.job j WHERE j.request_id IS NOT NULL
+SQL
+}
+
+# billed_by(fal, requests, of) - what fal has billed, in billionths of a dollar, by what
+# of makes of whose request it is; what is not ours is left out.
+sub billed_by
+{
+	my ($fal, $requests, $of) = @_;
+	my %sum;
+
+	for my $event (@{ $fal->bill->{events} })
+	{
+		my $whose = $requests->{ $event->{request_id} // '' } or next;
+		$sum{$_} += $event->{total_nano_usd} for $of->($whose);
+	}
+	return \%sum;
+}
+
+# ok_books(node, fal, name, requests) - once fal shows its whole bill, each user, day and
+# model costs what that says, each tenant too, the ledger has nothing else but what is not
+# ours, and the tills of budgets say the same.  requests: as from requests_of, also of
+# jobs that were deleted.
+sub ok_books
+{
+	my ($node, $fal, $name, $requests) = @_;
+	my $amounts = sub { return { map { $_->{of} => $_->{usd} } @{ rows_of($node, shift) } } };
+	my $billed = sub { my $sum = billed_by($fal, $requests, shift); delete @$sum{ grep { $sum->{$_} == 0 } keys %$sum }; return $sum };
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+	$fal->account(event_delay_ms => 0);
+	cli($node, 'SELECT vibevideo.sync_usage()');
+	cli($node, 'SELECT vibevideo_internal.add_costs(1000000)');
+	is_deeply(
+		$amounts->(q{SELECT concat_ws(' ', coalesce(user_id, ''), day, model) AS of, (settled_usd * 1000000000)::bigint AS usd FROM vibevideo.costs WHERE settled_usd <> 0}),
+		$billed->(sub { my ($whose) = @_; return join(' ', @$whose{qw(user day model)}) }), "$name: each user, day and model costs what fal.ai bills");
+	is_deeply(
+		$amounts->(q{SELECT tenant AS of, (sum(settled_usd) * 1000000000)::bigint AS usd FROM vibevideo.tenant_costs GROUP BY 1 HAVING sum(settled_usd) <> 0}),
+		$billed->(sub { my ($whose) = @_; return $whose->{tenant} ne '' ? $whose->{tenant} : () }), "$name: each tenant, too");
+
+	my $bill = $fal->bill;
+	my $foreign = grep { !$requests->{ $_->{request_id} // '' } } @{ $bill->{events} };
+	is(cli($node, "SELECT sum(fal_usd) * 1000000000 = $bill->{total_nano_usd}, sum(items_without_job), sum(jobs_without_item) FROM vibevideo.ledger"),
+		"t|$foreign|0", "$name: the ledger closes, but for what is not ours");
+	return ok_tills($node, $name);
+}
+
+# ok_tills(node, name) - of an hour there are no sums without the jobs that were deleted.
+sub ok_tills
+{
+	my ($node, $name) = @_;
+	my @tills = grep { $_->{kind} !~ /hour$/ } @{ tills_of($node) };
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+	return is(join("\n", rule_money_adds_up({ tills => \@tills })), '', "$name: the tills say what the jobs say") || diag(cli($node, <<'SQL'));
+SELECT format('job %s of %s: %s%s, made %s, costs %s (%s), held %s, billed %s, %s', j.job_id, j.requested_by, j.state, CASE WHEN j.orphan THEN ' orphan' END, j.created_at,
+	   j.cost_usd, j.cost_source, j.held_usd, j.billed, concat_ws(', ', j.model, j.input ->> 'prompt', j.error_code)) FROM vibevideo.job j
+UNION ALL SELECT 'till ' || to_jsonb(t)::text FROM vibevideo_internal.till t WHERE t.used <> 0 OR t.noted IS NOT NULL
+UNION ALL SELECT 'new costs ' || to_jsonb(n)::text FROM vibevideo_internal.new_costs n
+UNION ALL SELECT 'past costs ' || to_jsonb(p)::text FROM vibevideo.past_costs p
+SQL
 }
 
 sub told
@@ -523,8 +608,8 @@ sub rule_unowned_is_cancelled
 		}
 		elsif ($job->{orphan} && $job->{state} =~ $FINAL && !$render->{cancel_requested_at})
 		{
-			# it had ended before; but a cancel was sent, or fal ignored it
-			next if $render->{finished_at} && $render->{counts}{cancel} + $render->{counts}{cancel_refused} > 0
+			# it had ended before somebody looked, or a cancel was sent; or fal ignored it
+			next if $render->{finished_at} && $render->{counts}{status} + $render->{counts}{cancel} + $render->{counts}{cancel_refused} > 0
 			  && (($job->{error_code} || '') eq 'orphaned' || ($render->{outcome} || '') ne 'ok');
 			push @found, 'an orphan was not cancelled: ' . told($job) . ' ' . told_render($render);
 		}
@@ -699,12 +784,12 @@ sub rule_acknowledged_is_kept
 	return @found;
 }
 
-# What the tills hold of today's budget is what today's videos cost.
+# What the tills hold of a budget is what the videos of its time cost.
 sub rule_money_adds_up
 {
 	my ($facts) = @_;
 
-	return map { "$_->{who}: used are $_->{used}, its videos cost $_->{cost}" } grep { $_->{used} != $_->{cost} } @{ $facts->{tills} };
+	return map { "$_->{who}: used of $_->{kind} are $_->{used}, its videos cost $_->{cost}" } grep { $_->{used} != $_->{cost} } @{ $facts->{tills} };
 }
 
 # Each step of a job is counted once, whatever has died on the way.

@@ -55,6 +55,7 @@ my $node = vibe_node(
 		'restart_after_crash' => 'on',
 		'log_statement' => 'none',
 		'wal_retrieve_retry_interval' => '100ms',
+		'vibevideo.fal_admin_key' => $fal->admin_key,
 		'vibevideo.webhook_url' => $rest->url . '/rpc/vibevideo_webhook',
 		'vibevideo.fal_jwks_url' => $fal->url . '/.well-known/jwks.json',
 		'vibevideo.submit_timeout' => '1500ms',
@@ -496,6 +497,7 @@ diag('webhooks: ' . @hooks . ', ' . scalar(grep { $_->{delivered} } @hooks) . ' 
 cmp_ok(scalar(grep { $_->{delivered} } @hooks), '>', 0, 'webhooks came through, each twice');
 cmp_ok(scalar(grep { $_->{state} eq 'completed' } @{ $facts->{jobs} }), '>', $nrows / 4, 'many videos were made nevertheless');
 ok_rules($facts, 'after the chaos') or diag("repeat with CHAOS_SEED=$seed CHAOS_SECONDS=$seconds CHAOS_ROWS=$nrows");
+ok_books($standby, $fal, 'after the chaos', { requests_of($standby) });
 
 $standby->stop('fast');
 done_testing();
