@@ -86,8 +86,8 @@ export const english: Labels = {
   cancelled: 'Cancelled',
   again: 'Make it after all',
   tooLate: 'It was finished before it could be cancelled.',
-  // these of vibevideo's errors are written for people: a bad input, and limits
-  refused: (problem) => problem.code === '22023' || problem.code === 'PT402' || problem.code === 'PT429' ? sentences(problem)
+  // these of vibevideo's errors are written for people: a bad input or model, and limits
+  refused: (problem) => ['22023', 'PT402', 'PT422', 'PT429'].includes(problem.code) ? sentences(problem)
     : problem.code === 'PT404' || problem.status === 401 || problem.status === 403 ? NOT_YOURS
     : problem.status === 0 ? 'There was no answer. Check your connection, then try again.'
     : 'That did not work. Try again later.',

@@ -47,7 +47,7 @@ test('the type has the fields that the SQL has, in that order', () => {
 
 test("errors that are written for people are shown, others are not", () => {
   const refused = (code, status) => english.refused({ code, status, message: 'the prompt is too long', hint: 'Shorten it.' })
-  for (const [code, status] of [['22023', 400], ['PT402', 402], ['PT429', 429]]) assert.equal(refused(code, status), 'The prompt is too long. Shorten it.')
+  for (const [code, status] of [['22023', 400], ['PT402', 402], ['PT422', 422], ['PT429', 429]]) assert.equal(refused(code, status), 'The prompt is too long. Shorten it.')
   for (const [code, status] of [['PT404', 404], ['42501', 403], ['42501', 401]]) assert.match(refused(code, status), /not yours/)
   for (const [code, status] of [['55000', 500], ['', 0], ['P0001', 400]]) assert.doesNotMatch(refused(code, status), /prompt/)
 })
