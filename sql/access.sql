@@ -323,13 +323,14 @@ BEGIN ATOMIC
 		   ('viewer', 'EXECUTE', 'FUNCTION vibevideo.series(text, timestamptz, interval), vibevideo.why(bigint)', true),
 		   ('viewer', 'EXECUTE', 'FUNCTION vibevideo.me(), vibevideo.find(text, int), vibevideo.lost(int), vibevideo.retry_cost(bigint), vibevideo.estimate(text, jsonb), '
 			'vibevideo.health(boolean), vibevideo_internal.shown_limits(), vibevideo_internal.shown_prices(), '
-			'vibevideo_internal.shown_settings(), vibevideo_internal.shown_worker()', true),
+			'vibevideo_internal.shown_settings(), vibevideo_internal.shown_worker(), vibevideo_internal.shown_ledger(int)', true),
 		   ('viewer', 'EXECUTE', 'FUNCTION public.vibevideo_admin_me(), public.vibevideo_admin_overview(), public.vibevideo_admin_inbox(), '
 			'public.vibevideo_admin_list_jobs(jsonb, jsonb, int), public.vibevideo_admin_find(text, int), public.vibevideo_admin_job(bigint), '
 			'public.vibevideo_admin_errors(timestamptz), public.vibevideo_admin_users(timestamptz, int), '
 			'public.vibevideo_admin_series(text, timestamptz, interval), public.vibevideo_admin_lost(int), public.vibevideo_admin_retry_cost(bigint), '
 			'public.vibevideo_admin_health(boolean), public.vibevideo_admin_worker(), public.vibevideo_admin_limits(), '
-			'public.vibevideo_admin_prices(), public.vibevideo_admin_settings(), public.vibevideo_admin_estimate(text, jsonb)', true),
+			'public.vibevideo_admin_prices(), public.vibevideo_admin_settings(), public.vibevideo_admin_estimate(text, jsonb), '
+			'public.vibevideo_admin_ledger(int)', true),
 		   -- the mark that tells this role from another of its name
 		   ('viewer', 'EXECUTE', 'FUNCTION vibevideo_internal.caller()', false),
 		   ('operator', 'SELECT', 'vibevideo.audit', false),
@@ -345,7 +346,7 @@ BEGIN ATOMIC
 			'public.vibevideo_admin_pause(text, text), public.vibevideo_admin_resume(), public.vibevideo_admin_probe_now(), '
 			'public.vibevideo_admin_audit(jsonb, int), public.vibevideo_admin_set_limit(text, text, int, int, numeric, int, int, numeric, numeric, text, text), '
 			'public.vibevideo_admin_delete_limit(text, text, text, text), public.vibevideo_admin_set_price(text, numeric, text, jsonb, jsonpath, numeric, numeric, timestamptz, text), '
-			'public.vibevideo_admin_delete_price(text, jsonb)', true);
+			'public.vibevideo_admin_delete_price(text, jsonb), public.vibevideo_admin_explain_usage(text, text)', true);
 END;
 COMMENT ON FUNCTION vibevideo_internal.rights() IS 'the rights of viewers and operators, as GRANT takes them; owner only';
 

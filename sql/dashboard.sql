@@ -664,6 +664,65 @@ END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.shown_settings() IS 'vibevideo.settings, as a viewer reads it; for viewers';
 
+CREATE TYPE vibevideo_internal.ledger_page AS (
+	detail text,
+	hint text,
+	covered_from timestamptz,
+	read_at timestamptz,
+	failing_since timestamptz,
+	days vibevideo.ledger[],
+	more_days boolean,
+	unmatched vibevideo.unmatched[],
+	more_unmatched boolean
+);
+COMMENT ON TYPE vibevideo_internal.ledger_page IS 'what public.vibevideo_admin_ledger returns';
+
+-- Another program on the account may have made many items, and a bill that is not shown
+-- any more leaves many jobs: of both the last ones are read.  A day of which not all
+-- jobs were read is left out, unless it is this one.
+CREATE FUNCTION vibevideo_internal.shown_ledger(days int DEFAULT 30)
+RETURNS vibevideo_internal.ledger_page LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
+DECLARE
+	most_jobs constant int = 5000;
+	most_days constant int = 500;
+	most constant int = 100;
+	today constant date = vibevideo_internal.today();
+	since date;
+	jobs vibevideo_internal.unbilled[];
+	last_at timestamptz;
+	page vibevideo_internal.ledger_page;
+BEGIN
+	PERFORM vibevideo_internal.require('viewer');
+	PERFORM vibevideo_internal.check_most('days', days, 366);
+	since = today - days + 1;
+	SELECT b.covered_from, b.read_at, b.failing_since INTO page.covered_from, page.read_at, page.failing_since FROM vibevideo_internal.bill_state b;
+	SELECT c.detail, c.hint INTO page.detail, page.hint FROM vibevideo_internal.check_ledger() c;
+	IF vibevideo_internal.key_source('vibevideo.fal_admin_key') IS NULL THEN
+		page.detail = 'fal.ai''s bill is not read: there is no API key of scope ADMIN';
+		page.hint = vibevideo_internal.bill_remedy(401);
+	END IF;
+
+	jobs = ARRAY(SELECT b FROM vibevideo_internal.last_unbilled(most_jobs) b);
+	page.more_days = cardinality(jobs) = most_jobs;
+	IF page.more_days THEN
+		since = greatest(since, least(today, ((jobs[most_jobs]).at AT TIME ZONE 'UTC')::date + 1));
+	END IF;
+	page.days = ARRAY(SELECT l FROM vibevideo_internal.ledger_since(since, jobs) l LIMIT most_days + 1);
+	page.more_days = page.more_days OR cardinality(page.days) > most_days;
+	page.days = page.days[1:most_days];
+
+	-- the view has them from a time on that leaves only so many
+	last_at = (SELECT x.at FROM (SELECT unnest(vibevideo_internal.last_unmatched(most + 1)) AS at
+								 UNION ALL SELECT b.at FROM unnest(jobs[1:most + 1]) b) x ORDER BY x.at DESC OFFSET most LIMIT 1);
+	page.unmatched = ARRAY(SELECT u FROM vibevideo.unmatched u WHERE u.at >= coalesce(last_at, '-infinity') ORDER BY u.at DESC, u.event_id DESC LIMIT most + 1);
+	page.more_unmatched = cardinality(page.unmatched) > most;
+	page.unmatched = page.unmatched[1:most];
+	RETURN page;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.shown_ledger(int) IS 'vibevideo.ledger and vibevideo.unmatched, their last rows, and whether the bill is read: 22023; for viewers';
+
 CREATE TYPE vibevideo_internal.worker_row AS (
 	pid int,
 	started_at timestamptz,
@@ -775,6 +834,9 @@ RETURNS SETOF vibevideo.settings LANGUAGE sql STABLE ROWS 50 SET search_path = p
 BEGIN ATOMIC
 	SELECT x.* FROM vibevideo_internal.shown_settings() x;
 END;
+CREATE FUNCTION public.vibevideo_admin_ledger(days int DEFAULT 30)
+RETURNS vibevideo_internal.ledger_page LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+RETURN vibevideo_internal.shown_ledger(days);
 CREATE FUNCTION public.vibevideo_admin_plan(action text, filter jsonb, max_jobs int DEFAULT 1000)
 RETURNS TABLE (token uuid, jobs int, users int, cost_usd numeric, confirm text, unpriced int, skipped int, why jsonb, examples jsonb,
 			   more text, expires_at timestamptz) LANGUAGE sql VOLATILE ROWS 1 SET search_path = pg_catalog, pg_temp
@@ -830,6 +892,9 @@ RETURN vibevideo.delete_price(endpoint, applies);
 CREATE FUNCTION public.vibevideo_admin_estimate(endpoint text, input jsonb)
 RETURNS vibevideo.estimated LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 RETURN vibevideo.estimate(endpoint, input);
+CREATE FUNCTION public.vibevideo_admin_explain_usage(what text, note text)
+RETURNS bigint LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+RETURN vibevideo.explain_usage(what, note);
 
 COMMENT ON FUNCTION public.vibevideo_admin_limits() IS
 'Lists limits: for all users together, for models, for tenants and users, and at most 1000 of single ones.
@@ -845,6 +910,19 @@ COMMENT ON FUNCTION public.vibevideo_admin_settings() IS
 'Lists the settings in force, as a viewer may see them, and what would be better.
 Returns rows of vibevideo.settings.
 Errors: 42501 not a viewer.
+For viewers and operators.';
+COMMENT ON FUNCTION public.vibevideo_admin_ledger(int) IS
+'Shows our books against fal.ai''s bill, by day and model, what has no counterpart, and whether the bill is read.
+days: so many days of UTC, with this one, 1 to 366; default: 30.
+Returns one row:
+detail, hint: whether the bill is read, and what to do if it is not; hint is NULL if nothing is to be done.
+covered_from, read_at: which time has been read, NULL if none was yet.
+failing_since: since when fal.ai does not show it; NULL if it does.
+days: rows of vibevideo.ledger, the last day first, at most 500.
+more_days: there are more in this time, as where thousands of jobs are without an item.
+unmatched: rows of vibevideo.unmatched, the last one first, at most 100; of all days.
+more_unmatched: there are more.
+Errors: 22023 a bad days; 42501 not a viewer.
 For viewers and operators.';
 -- the others are explained as what they call
 DO $$
@@ -883,7 +961,8 @@ BEGIN
 			('vibevideo_admin_delete_limit(text, text, text, text)', 'vibevideo.delete_limit(text, text, text, text)'),
 			('vibevideo_admin_set_price(text, numeric, text, jsonb, jsonpath, numeric, numeric, timestamptz, text)', 'vibevideo.set_price(text, numeric, text, jsonb, jsonpath, numeric, numeric, timestamptz, text)'),
 			('vibevideo_admin_delete_price(text, jsonb)', 'vibevideo.delete_price(text, jsonb)'),
-			('vibevideo_admin_estimate(text, jsonb)', 'vibevideo.estimate(text, jsonb)')) AS i(function, called)
+			('vibevideo_admin_estimate(text, jsonb)', 'vibevideo.estimate(text, jsonb)'),
+			('vibevideo_admin_explain_usage(text, text)', 'vibevideo.explain_usage(text, text)')) AS i(function, called)
 		JOIN pg_proc p ON p.oid = to_regprocedure('public.' || i.function)
 		CROSS JOIN LATERAL (SELECT obj_description(to_regprocedure(i.called), 'pg_proc') AS explained) d
 	LOOP

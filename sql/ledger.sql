@@ -76,6 +76,7 @@ CREATE INDEX fal_usage_request ON vibevideo.fal_usage (request_id) WHERE request
 CREATE INDEX fal_usage_job ON vibevideo.fal_usage (job_id) WHERE job_id IS NOT NULL;
 CREATE INDEX fal_usage_due ON vibevideo.fal_usage (job_id) WHERE due;
 CREATE INDEX fal_usage_unmatched ON vibevideo.fal_usage (event_id) WHERE job_id IS NULL AND explained_at IS NULL;
+CREATE INDEX fal_usage_unmatched_at ON vibevideo.fal_usage (at) WHERE job_id IS NULL AND explained_at IS NULL;
 
 -- jobs that the bill has not spoken of; all are, where it is not read
 CREATE INDEX job_unbilled ON vibevideo.job ((COALESCE(generated_at, completed_at)))
@@ -703,15 +704,21 @@ For operators.';
 -- The ledger
 -------------------------------------------------------------------------------
 
--- Jobs that cost by our books, and that no item is for.
-CREATE VIEW vibevideo_internal.without_item AS
+-- Jobs that cost by our books, and that no item is for: those that are there, and gone.
+CREATE VIEW vibevideo_internal.here_without_item AS
 SELECT j.job_id, j.request_id, j.model, COALESCE(j.generated_at, j.completed_at) AS at, COALESCE(j.cost_usd, 0) AS usd, false AS gone
 FROM vibevideo.job j
-WHERE j.billed AND (j.cost_source = 'bill') IS NOT TRUE AND NOT EXISTS (SELECT FROM vibevideo.fal_usage u WHERE u.job_id = j.job_id)
-UNION ALL
-SELECT p.job_id, p.request_id, p.model, p.at, COALESCE(p.cost_usd, 0), true
+WHERE j.billed AND (j.cost_source = 'bill') IS NOT TRUE AND NOT EXISTS (SELECT FROM vibevideo.fal_usage u WHERE u.job_id = j.job_id);
+COMMENT ON VIEW vibevideo_internal.here_without_item IS 'part of without_item: jobs that are there; owner only';
+CREATE VIEW vibevideo_internal.gone_without_item AS
+SELECT p.job_id, p.request_id, p.model, p.at, COALESCE(p.cost_usd, 0) AS usd, true AS gone
 FROM vibevideo_internal.past_unbilled p
 WHERE p.billed AND NOT EXISTS (SELECT FROM vibevideo.fal_usage u WHERE u.job_id = p.job_id);
+COMMENT ON VIEW vibevideo_internal.gone_without_item IS 'part of without_item: jobs that were deleted; owner only';
+CREATE VIEW vibevideo_internal.without_item AS
+SELECT h.job_id, h.request_id, h.model, h.at, h.usd, h.gone FROM vibevideo_internal.here_without_item h
+UNION ALL
+SELECT g.job_id, g.request_id, g.model, g.at, g.usd, g.gone FROM vibevideo_internal.gone_without_item g;
 COMMENT ON VIEW vibevideo_internal.without_item IS 'jobs that cost and that no item of fal.ai''s bill is for; owner only';
 
 -- As far as the bill has been read.
@@ -719,6 +726,24 @@ CREATE VIEW vibevideo_internal.unbilled AS
 SELECT b.job_id, b.request_id, b.model, b.at, b.usd, b.gone
 FROM vibevideo_internal.bill_state s JOIN vibevideo_internal.without_item b ON b.at >= s.covered_from AND b.at < s.read_at;
 COMMENT ON VIEW vibevideo_internal.unbilled IS 'jobs that cost and that fal.ai has not billed; owner only';
+
+-- The last of them, however many there are: each part is read from its index's end.
+CREATE FUNCTION vibevideo_internal.last_unbilled(most int)
+RETURNS SETOF vibevideo_internal.unbilled LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET jit = off AS $$
+DECLARE
+	bill vibevideo_internal.bill_state;
+BEGIN
+	SELECT b.* INTO bill FROM vibevideo_internal.bill_state b;
+	RETURN QUERY
+	SELECT x.job_id, x.request_id, x.model, x.at, x.usd, x.gone
+	FROM ((SELECT h.* FROM vibevideo_internal.here_without_item h WHERE h.at >= bill.covered_from AND h.at < bill.read_at ORDER BY h.at DESC LIMIT most)
+		  UNION ALL
+		  (SELECT g.* FROM vibevideo_internal.gone_without_item g WHERE g.at >= bill.covered_from AND g.at < bill.read_at ORDER BY g.at DESC LIMIT most)) x
+	ORDER BY x.at DESC LIMIT most;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.last_unbilled(int) IS 'the last jobs that cost and that fal.ai has not billed, so many at most; owner only';
 
 /*
  * vibevideo.ledger - what jobs have cost by our books, and by fal.ai's bill.  An item that
@@ -752,6 +777,25 @@ COMMENT ON COLUMN vibevideo.ledger.corrected IS 'how many of them say something 
 COMMENT ON COLUMN vibevideo.ledger.jobs_without_item IS 'how many jobs cost by our books and are not on the bill, as far as it was read';
 COMMENT ON COLUMN vibevideo.ledger.items_without_job IS 'how many items are of no job, explained or not';
 COMMENT ON COLUMN vibevideo.ledger.closed IS 'the day is over, fal.ai has had six hours to show its items, they were read, and no difference is without an explanation';
+
+-- The same of days from one on, where somebody has read the jobs that are not billed.
+CREATE FUNCTION vibevideo_internal.ledger_since(since date, unbilled vibevideo_internal.unbilled[])
+RETURNS SETOF vibevideo.ledger LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off
+BEGIN ATOMIC
+	SELECT d.day, d.model, sum(d.ours_usd), sum(d.fal_usd), sum(d.fal_usd - d.ours_usd), sum(d.explained_usd), sum(d.jobs)::bigint, sum(d.items)::bigint,
+		   sum(d.corrected)::bigint, sum(d.unbilled)::bigint, sum(d.without_job)::bigint,
+		   coalesce(s.read_at >= ((d.day + 1)::timestamp AT TIME ZONE 'UTC') + interval '6 hours'
+					AND s.covered_from <= d.day::timestamp AT TIME ZONE 'UTC', false)
+		   AND sum(d.open + d.due + d.unbilled) = 0
+	FROM (SELECT u.day, u.model, u.ours_usd, u.fal_usd, u.explained_usd, u.jobs, u.items, u.corrected, 0 AS unbilled, u.without_job, u.open, u.due
+		  FROM vibevideo_internal.usage_by_day u WHERE u.day >= since AND (u.items > 0 OR u.jobs > 0 OR u.without_job > 0)
+		  UNION ALL
+		  SELECT t.day, b.model, b.usd, 0, 0, 1, 0, 0, 1, 0, 0, 0
+		  FROM unnest(unbilled) b CROSS JOIN LATERAL (SELECT (b.at AT TIME ZONE 'UTC')::date AS day) t WHERE t.day >= since) d
+	LEFT JOIN vibevideo_internal.bill_state s ON true
+	GROUP BY d.day, d.model, s.read_at, s.covered_from ORDER BY d.day DESC, d.model;
+END;
+COMMENT ON FUNCTION vibevideo_internal.ledger_since(date, vibevideo_internal.unbilled[]) IS 'vibevideo.ledger of days from one on, with these jobs without an item; owner only';
 
 -- What may be the reason is said, if there is one to be seen.
 CREATE VIEW vibevideo.unmatched AS
@@ -797,6 +841,13 @@ COMMENT ON COLUMN vibevideo.unmatched.request_id IS 'fal.ai''s id of the request
 COMMENT ON COLUMN vibevideo.unmatched.job_id IS 'the job, or of an item a lost submit that may be its; NULL: none';
 COMMENT ON COLUMN vibevideo.unmatched.auth_method IS 'with which of the account''s keys the request was made, as fal.ai calls it; NULL if it does not say';
 COMMENT ON COLUMN vibevideo.unmatched.reason IS 'what may be the reason, in words';
+
+-- The times of the last items in it, from their index's end.
+CREATE FUNCTION vibevideo_internal.last_unmatched(most int)
+RETURNS timestamptz[] LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET jit = off
+RETURN ARRAY(SELECT u.at FROM vibevideo.fal_usage u WHERE u.job_id IS NULL AND u.explained_at IS NULL ORDER BY u.at DESC LIMIT most);
+COMMENT ON FUNCTION vibevideo_internal.last_unmatched(int) IS 'the times of the last items that are of no job and explained by nobody, so many at most; owner only';
 
 CREATE FUNCTION vibevideo.explain_usage(what text, note text)
 RETURNS bigint LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$

@@ -6152,13 +6152,14 @@ BEGIN ATOMIC
 		   ('viewer', 'EXECUTE', 'FUNCTION vibevideo.series(text, timestamptz, interval), vibevideo.why(bigint)', true),
 		   ('viewer', 'EXECUTE', 'FUNCTION vibevideo.me(), vibevideo.find(text, int), vibevideo.lost(int), vibevideo.retry_cost(bigint), vibevideo.estimate(text, jsonb), '
 			'vibevideo.health(boolean), vibevideo_internal.shown_limits(), vibevideo_internal.shown_prices(), '
-			'vibevideo_internal.shown_settings(), vibevideo_internal.shown_worker()', true),
+			'vibevideo_internal.shown_settings(), vibevideo_internal.shown_worker(), vibevideo_internal.shown_ledger(int)', true),
 		   ('viewer', 'EXECUTE', 'FUNCTION public.vibevideo_admin_me(), public.vibevideo_admin_overview(), public.vibevideo_admin_inbox(), '
 			'public.vibevideo_admin_list_jobs(jsonb, jsonb, int), public.vibevideo_admin_find(text, int), public.vibevideo_admin_job(bigint), '
 			'public.vibevideo_admin_errors(timestamptz), public.vibevideo_admin_users(timestamptz, int), '
 			'public.vibevideo_admin_series(text, timestamptz, interval), public.vibevideo_admin_lost(int), public.vibevideo_admin_retry_cost(bigint), '
 			'public.vibevideo_admin_health(boolean), public.vibevideo_admin_worker(), public.vibevideo_admin_limits(), '
-			'public.vibevideo_admin_prices(), public.vibevideo_admin_settings(), public.vibevideo_admin_estimate(text, jsonb)', true),
+			'public.vibevideo_admin_prices(), public.vibevideo_admin_settings(), public.vibevideo_admin_estimate(text, jsonb), '
+			'public.vibevideo_admin_ledger(int)', true),
 		   -- the mark that tells this role from another of its name
 		   ('viewer', 'EXECUTE', 'FUNCTION vibevideo_internal.caller()', false),
 		   ('operator', 'SELECT', 'vibevideo.audit', false),
@@ -6174,7 +6175,7 @@ BEGIN ATOMIC
 			'public.vibevideo_admin_pause(text, text), public.vibevideo_admin_resume(), public.vibevideo_admin_probe_now(), '
 			'public.vibevideo_admin_audit(jsonb, int), public.vibevideo_admin_set_limit(text, text, int, int, numeric, int, int, numeric, numeric, text, text), '
 			'public.vibevideo_admin_delete_limit(text, text, text, text), public.vibevideo_admin_set_price(text, numeric, text, jsonb, jsonpath, numeric, numeric, timestamptz, text), '
-			'public.vibevideo_admin_delete_price(text, jsonb)', true);
+			'public.vibevideo_admin_delete_price(text, jsonb), public.vibevideo_admin_explain_usage(text, text)', true);
 END;
 COMMENT ON FUNCTION vibevideo_internal.rights() IS 'the rights of viewers and operators, as GRANT takes them; owner only';
 
@@ -9316,6 +9317,7 @@ CREATE INDEX fal_usage_request ON vibevideo.fal_usage (request_id) WHERE request
 CREATE INDEX fal_usage_job ON vibevideo.fal_usage (job_id) WHERE job_id IS NOT NULL;
 CREATE INDEX fal_usage_due ON vibevideo.fal_usage (job_id) WHERE due;
 CREATE INDEX fal_usage_unmatched ON vibevideo.fal_usage (event_id) WHERE job_id IS NULL AND explained_at IS NULL;
+CREATE INDEX fal_usage_unmatched_at ON vibevideo.fal_usage (at) WHERE job_id IS NULL AND explained_at IS NULL;
 
 -- jobs that the bill has not spoken of; all are, where it is not read
 CREATE INDEX job_unbilled ON vibevideo.job ((COALESCE(generated_at, completed_at)))
@@ -9943,15 +9945,21 @@ For operators.';
 -- The ledger
 -------------------------------------------------------------------------------
 
--- Jobs that cost by our books, and that no item is for.
-CREATE VIEW vibevideo_internal.without_item AS
+-- Jobs that cost by our books, and that no item is for: those that are there, and gone.
+CREATE VIEW vibevideo_internal.here_without_item AS
 SELECT j.job_id, j.request_id, j.model, COALESCE(j.generated_at, j.completed_at) AS at, COALESCE(j.cost_usd, 0) AS usd, false AS gone
 FROM vibevideo.job j
-WHERE j.billed AND (j.cost_source = 'bill') IS NOT TRUE AND NOT EXISTS (SELECT FROM vibevideo.fal_usage u WHERE u.job_id = j.job_id)
-UNION ALL
-SELECT p.job_id, p.request_id, p.model, p.at, COALESCE(p.cost_usd, 0), true
+WHERE j.billed AND (j.cost_source = 'bill') IS NOT TRUE AND NOT EXISTS (SELECT FROM vibevideo.fal_usage u WHERE u.job_id = j.job_id);
+COMMENT ON VIEW vibevideo_internal.here_without_item IS 'part of without_item: jobs that are there; owner only';
+CREATE VIEW vibevideo_internal.gone_without_item AS
+SELECT p.job_id, p.request_id, p.model, p.at, COALESCE(p.cost_usd, 0) AS usd, true AS gone
 FROM vibevideo_internal.past_unbilled p
 WHERE p.billed AND NOT EXISTS (SELECT FROM vibevideo.fal_usage u WHERE u.job_id = p.job_id);
+COMMENT ON VIEW vibevideo_internal.gone_without_item IS 'part of without_item: jobs that were deleted; owner only';
+CREATE VIEW vibevideo_internal.without_item AS
+SELECT h.job_id, h.request_id, h.model, h.at, h.usd, h.gone FROM vibevideo_internal.here_without_item h
+UNION ALL
+SELECT g.job_id, g.request_id, g.model, g.at, g.usd, g.gone FROM vibevideo_internal.gone_without_item g;
 COMMENT ON VIEW vibevideo_internal.without_item IS 'jobs that cost and that no item of fal.ai''s bill is for; owner only';
 
 -- As far as the bill has been read.
@@ -9959,6 +9967,24 @@ CREATE VIEW vibevideo_internal.unbilled AS
 SELECT b.job_id, b.request_id, b.model, b.at, b.usd, b.gone
 FROM vibevideo_internal.bill_state s JOIN vibevideo_internal.without_item b ON b.at >= s.covered_from AND b.at < s.read_at;
 COMMENT ON VIEW vibevideo_internal.unbilled IS 'jobs that cost and that fal.ai has not billed; owner only';
+
+-- The last of them, however many there are: each part is read from its index's end.
+CREATE FUNCTION vibevideo_internal.last_unbilled(most int)
+RETURNS SETOF vibevideo_internal.unbilled LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET jit = off AS $$
+DECLARE
+	bill vibevideo_internal.bill_state;
+BEGIN
+	SELECT b.* INTO bill FROM vibevideo_internal.bill_state b;
+	RETURN QUERY
+	SELECT x.job_id, x.request_id, x.model, x.at, x.usd, x.gone
+	FROM ((SELECT h.* FROM vibevideo_internal.here_without_item h WHERE h.at >= bill.covered_from AND h.at < bill.read_at ORDER BY h.at DESC LIMIT most)
+		  UNION ALL
+		  (SELECT g.* FROM vibevideo_internal.gone_without_item g WHERE g.at >= bill.covered_from AND g.at < bill.read_at ORDER BY g.at DESC LIMIT most)) x
+	ORDER BY x.at DESC LIMIT most;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.last_unbilled(int) IS 'the last jobs that cost and that fal.ai has not billed, so many at most; owner only';
 
 /*
  * vibevideo.ledger - what jobs have cost by our books, and by fal.ai's bill.  An item that
@@ -9992,6 +10018,25 @@ COMMENT ON COLUMN vibevideo.ledger.corrected IS 'how many of them say something 
 COMMENT ON COLUMN vibevideo.ledger.jobs_without_item IS 'how many jobs cost by our books and are not on the bill, as far as it was read';
 COMMENT ON COLUMN vibevideo.ledger.items_without_job IS 'how many items are of no job, explained or not';
 COMMENT ON COLUMN vibevideo.ledger.closed IS 'the day is over, fal.ai has had six hours to show its items, they were read, and no difference is without an explanation';
+
+-- The same of days from one on, where somebody has read the jobs that are not billed.
+CREATE FUNCTION vibevideo_internal.ledger_since(since date, unbilled vibevideo_internal.unbilled[])
+RETURNS SETOF vibevideo.ledger LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off
+BEGIN ATOMIC
+	SELECT d.day, d.model, sum(d.ours_usd), sum(d.fal_usd), sum(d.fal_usd - d.ours_usd), sum(d.explained_usd), sum(d.jobs)::bigint, sum(d.items)::bigint,
+		   sum(d.corrected)::bigint, sum(d.unbilled)::bigint, sum(d.without_job)::bigint,
+		   coalesce(s.read_at >= ((d.day + 1)::timestamp AT TIME ZONE 'UTC') + interval '6 hours'
+					AND s.covered_from <= d.day::timestamp AT TIME ZONE 'UTC', false)
+		   AND sum(d.open + d.due + d.unbilled) = 0
+	FROM (SELECT u.day, u.model, u.ours_usd, u.fal_usd, u.explained_usd, u.jobs, u.items, u.corrected, 0 AS unbilled, u.without_job, u.open, u.due
+		  FROM vibevideo_internal.usage_by_day u WHERE u.day >= since AND (u.items > 0 OR u.jobs > 0 OR u.without_job > 0)
+		  UNION ALL
+		  SELECT t.day, b.model, b.usd, 0, 0, 1, 0, 0, 1, 0, 0, 0
+		  FROM unnest(unbilled) b CROSS JOIN LATERAL (SELECT (b.at AT TIME ZONE 'UTC')::date AS day) t WHERE t.day >= since) d
+	LEFT JOIN vibevideo_internal.bill_state s ON true
+	GROUP BY d.day, d.model, s.read_at, s.covered_from ORDER BY d.day DESC, d.model;
+END;
+COMMENT ON FUNCTION vibevideo_internal.ledger_since(date, vibevideo_internal.unbilled[]) IS 'vibevideo.ledger of days from one on, with these jobs without an item; owner only';
 
 -- What may be the reason is said, if there is one to be seen.
 CREATE VIEW vibevideo.unmatched AS
@@ -10037,6 +10082,13 @@ COMMENT ON COLUMN vibevideo.unmatched.request_id IS 'fal.ai''s id of the request
 COMMENT ON COLUMN vibevideo.unmatched.job_id IS 'the job, or of an item a lost submit that may be its; NULL: none';
 COMMENT ON COLUMN vibevideo.unmatched.auth_method IS 'with which of the account''s keys the request was made, as fal.ai calls it; NULL if it does not say';
 COMMENT ON COLUMN vibevideo.unmatched.reason IS 'what may be the reason, in words';
+
+-- The times of the last items in it, from their index's end.
+CREATE FUNCTION vibevideo_internal.last_unmatched(most int)
+RETURNS timestamptz[] LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET jit = off
+RETURN ARRAY(SELECT u.at FROM vibevideo.fal_usage u WHERE u.job_id IS NULL AND u.explained_at IS NULL ORDER BY u.at DESC LIMIT most);
+COMMENT ON FUNCTION vibevideo_internal.last_unmatched(int) IS 'the times of the last items that are of no job and explained by nobody, so many at most; owner only';
 
 CREATE FUNCTION vibevideo.explain_usage(what text, note text)
 RETURNS bigint LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
@@ -10817,6 +10869,65 @@ END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.shown_settings() IS 'vibevideo.settings, as a viewer reads it; for viewers';
 
+CREATE TYPE vibevideo_internal.ledger_page AS (
+	detail text,
+	hint text,
+	covered_from timestamptz,
+	read_at timestamptz,
+	failing_since timestamptz,
+	days vibevideo.ledger[],
+	more_days boolean,
+	unmatched vibevideo.unmatched[],
+	more_unmatched boolean
+);
+COMMENT ON TYPE vibevideo_internal.ledger_page IS 'what public.vibevideo_admin_ledger returns';
+
+-- Another program on the account may have made many items, and a bill that is not shown
+-- any more leaves many jobs: of both the last ones are read.  A day of which not all
+-- jobs were read is left out, unless it is this one.
+CREATE FUNCTION vibevideo_internal.shown_ledger(days int DEFAULT 30)
+RETURNS vibevideo_internal.ledger_page LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
+DECLARE
+	most_jobs constant int = 5000;
+	most_days constant int = 500;
+	most constant int = 100;
+	today constant date = vibevideo_internal.today();
+	since date;
+	jobs vibevideo_internal.unbilled[];
+	last_at timestamptz;
+	page vibevideo_internal.ledger_page;
+BEGIN
+	PERFORM vibevideo_internal.require('viewer');
+	PERFORM vibevideo_internal.check_most('days', days, 366);
+	since = today - days + 1;
+	SELECT b.covered_from, b.read_at, b.failing_since INTO page.covered_from, page.read_at, page.failing_since FROM vibevideo_internal.bill_state b;
+	SELECT c.detail, c.hint INTO page.detail, page.hint FROM vibevideo_internal.check_ledger() c;
+	IF vibevideo_internal.key_source('vibevideo.fal_admin_key') IS NULL THEN
+		page.detail = 'fal.ai''s bill is not read: there is no API key of scope ADMIN';
+		page.hint = vibevideo_internal.bill_remedy(401);
+	END IF;
+
+	jobs = ARRAY(SELECT b FROM vibevideo_internal.last_unbilled(most_jobs) b);
+	page.more_days = cardinality(jobs) = most_jobs;
+	IF page.more_days THEN
+		since = greatest(since, least(today, ((jobs[most_jobs]).at AT TIME ZONE 'UTC')::date + 1));
+	END IF;
+	page.days = ARRAY(SELECT l FROM vibevideo_internal.ledger_since(since, jobs) l LIMIT most_days + 1);
+	page.more_days = page.more_days OR cardinality(page.days) > most_days;
+	page.days = page.days[1:most_days];
+
+	-- the view has them from a time on that leaves only so many
+	last_at = (SELECT x.at FROM (SELECT unnest(vibevideo_internal.last_unmatched(most + 1)) AS at
+								 UNION ALL SELECT b.at FROM unnest(jobs[1:most + 1]) b) x ORDER BY x.at DESC OFFSET most LIMIT 1);
+	page.unmatched = ARRAY(SELECT u FROM vibevideo.unmatched u WHERE u.at >= coalesce(last_at, '-infinity') ORDER BY u.at DESC, u.event_id DESC LIMIT most + 1);
+	page.more_unmatched = cardinality(page.unmatched) > most;
+	page.unmatched = page.unmatched[1:most];
+	RETURN page;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.shown_ledger(int) IS 'vibevideo.ledger and vibevideo.unmatched, their last rows, and whether the bill is read: 22023; for viewers';
+
 CREATE TYPE vibevideo_internal.worker_row AS (
 	pid int,
 	started_at timestamptz,
@@ -10928,6 +11039,9 @@ RETURNS SETOF vibevideo.settings LANGUAGE sql STABLE ROWS 50 SET search_path = p
 BEGIN ATOMIC
 	SELECT x.* FROM vibevideo_internal.shown_settings() x;
 END;
+CREATE FUNCTION public.vibevideo_admin_ledger(days int DEFAULT 30)
+RETURNS vibevideo_internal.ledger_page LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+RETURN vibevideo_internal.shown_ledger(days);
 CREATE FUNCTION public.vibevideo_admin_plan(action text, filter jsonb, max_jobs int DEFAULT 1000)
 RETURNS TABLE (token uuid, jobs int, users int, cost_usd numeric, confirm text, unpriced int, skipped int, why jsonb, examples jsonb,
 			   more text, expires_at timestamptz) LANGUAGE sql VOLATILE ROWS 1 SET search_path = pg_catalog, pg_temp
@@ -10983,6 +11097,9 @@ RETURN vibevideo.delete_price(endpoint, applies);
 CREATE FUNCTION public.vibevideo_admin_estimate(endpoint text, input jsonb)
 RETURNS vibevideo.estimated LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 RETURN vibevideo.estimate(endpoint, input);
+CREATE FUNCTION public.vibevideo_admin_explain_usage(what text, note text)
+RETURNS bigint LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+RETURN vibevideo.explain_usage(what, note);
 
 COMMENT ON FUNCTION public.vibevideo_admin_limits() IS
 'Lists limits: for all users together, for models, for tenants and users, and at most 1000 of single ones.
@@ -10998,6 +11115,19 @@ COMMENT ON FUNCTION public.vibevideo_admin_settings() IS
 'Lists the settings in force, as a viewer may see them, and what would be better.
 Returns rows of vibevideo.settings.
 Errors: 42501 not a viewer.
+For viewers and operators.';
+COMMENT ON FUNCTION public.vibevideo_admin_ledger(int) IS
+'Shows our books against fal.ai''s bill, by day and model, what has no counterpart, and whether the bill is read.
+days: so many days of UTC, with this one, 1 to 366; default: 30.
+Returns one row:
+detail, hint: whether the bill is read, and what to do if it is not; hint is NULL if nothing is to be done.
+covered_from, read_at: which time has been read, NULL if none was yet.
+failing_since: since when fal.ai does not show it; NULL if it does.
+days: rows of vibevideo.ledger, the last day first, at most 500.
+more_days: there are more in this time, as where thousands of jobs are without an item.
+unmatched: rows of vibevideo.unmatched, the last one first, at most 100; of all days.
+more_unmatched: there are more.
+Errors: 22023 a bad days; 42501 not a viewer.
 For viewers and operators.';
 -- the others are explained as what they call
 DO $$
@@ -11036,7 +11166,8 @@ BEGIN
 			('vibevideo_admin_delete_limit(text, text, text, text)', 'vibevideo.delete_limit(text, text, text, text)'),
 			('vibevideo_admin_set_price(text, numeric, text, jsonb, jsonpath, numeric, numeric, timestamptz, text)', 'vibevideo.set_price(text, numeric, text, jsonb, jsonpath, numeric, numeric, timestamptz, text)'),
 			('vibevideo_admin_delete_price(text, jsonb)', 'vibevideo.delete_price(text, jsonb)'),
-			('vibevideo_admin_estimate(text, jsonb)', 'vibevideo.estimate(text, jsonb)')) AS i(function, called)
+			('vibevideo_admin_estimate(text, jsonb)', 'vibevideo.estimate(text, jsonb)'),
+			('vibevideo_admin_explain_usage(text, text)', 'vibevideo.explain_usage(text, text)')) AS i(function, called)
 		JOIN pg_proc p ON p.oid = to_regprocedure('public.' || i.function)
 		CROSS JOIN LATERAL (SELECT obj_description(to_regprocedure(i.called), 'pg_proc') AS explained) d
 	LOOP
@@ -11067,7 +11198,8 @@ DECLARE
 		'public.vibevideo_admin_resume(), public.vibevideo_admin_probe_now(), public.vibevideo_admin_audit(jsonb, int), '
 		'public.vibevideo_admin_set_limit(text, text, int, int, numeric, int, int, numeric, numeric, text, text), public.vibevideo_admin_delete_limit(text, text, text, text), '
 		'public.vibevideo_admin_set_price(text, numeric, text, jsonb, jsonpath, numeric, numeric, timestamptz, text), '
-		'public.vibevideo_admin_delete_price(text, jsonb), public.vibevideo_admin_estimate(text, jsonb)';
+		'public.vibevideo_admin_delete_price(text, jsonb), public.vibevideo_admin_estimate(text, jsonb), '
+		'vibevideo_internal.shown_ledger(int), public.vibevideo_admin_ledger(int), public.vibevideo_admin_explain_usage(text, text)';
 	anybody constant text = (SELECT string_agg(quote_ident(r.rolname), ', ') FROM pg_roles r
 							 WHERE r.rolname IN ('anon', 'authenticated', 'service_role'));
 	everybody constant text = concat_ws(', ', 'PUBLIC', anybody);
@@ -11227,7 +11359,8 @@ DECLARE
 		'vibevideo_internal.book_usage(int), vibevideo_internal.take_usage(jsonb, jsonb), vibevideo_internal.bill_was_read(timestamptz, timestamptz), '
 		'vibevideo_internal.bill_query(timestamptz, text), vibevideo_internal.next_page(jsonb), vibevideo_internal.usage_asks(jsonb), '
 		'vibevideo_internal.usage_hears(jsonb, int, jsonb, text), vibevideo_internal.bill_remedy(int), vibevideo.sync_usage(interval), '
-		'vibevideo.explain_usage(text, text), vibevideo_internal.check_ledger(), vibevideo_internal.needs_of_ledger()';
+		'vibevideo.explain_usage(text, text), vibevideo_internal.check_ledger(), vibevideo_internal.needs_of_ledger(), '
+		'vibevideo_internal.last_unbilled(int), vibevideo_internal.last_unmatched(int), vibevideo_internal.ledger_since(date, vibevideo_internal.unbilled[])';
 	everybody constant text = concat_ws(', ', 'PUBLIC',
 										(SELECT string_agg(quote_ident(r.rolname), ', ') FROM pg_roles r
 										 WHERE r.rolname IN ('anon', 'authenticated', 'service_role')));
@@ -11245,7 +11378,8 @@ BEGIN
 	EXECUTE format('REVOKE ALL ON vibevideo_internal.new_costs, vibevideo_internal.past_costs_by_month, vibevideo_internal.past_costs_by_day, vibevideo_internal.open_costs, vibevideo_internal.active_jobs, '
 				   'vibevideo.costs_by_month, vibevideo.costs_by_day FROM %s', everybody);
 	EXECUTE format('REVOKE ALL ON vibevideo.fal_usage, vibevideo.ledger, vibevideo.unmatched, vibevideo_internal.bill_state, '
-				   'vibevideo_internal.past_unbilled, vibevideo_internal.usage_by_day, vibevideo_internal.without_item, vibevideo_internal.unbilled FROM %s', everybody);
+				   'vibevideo_internal.past_unbilled, vibevideo_internal.usage_by_day, vibevideo_internal.here_without_item, vibevideo_internal.gone_without_item, '
+				   'vibevideo_internal.without_item, vibevideo_internal.unbilled FROM %s', everybody);
 	EXECUTE format('REVOKE ALL ON SEQUENCE vibevideo.audit_audit_id_seq, vibevideo_internal.new_costs_note_id_seq, vibevideo.fal_usage_event_id_seq FROM %s', everybody);
 	FOR may IN SELECT r.privilege, r.objects, users.rolname FROM vibevideo_internal.rights() r
 			   CROSS JOIN (SELECT u.rolname FROM pg_roles u WHERE u.rolname IN ('authenticated', 'service_role')) users

@@ -48,17 +48,17 @@ async function call(person, name, body) {
 
 describe('who may not', () => {
   const LOOKS = { overview: {}, inbox: {}, list_jobs: {}, find: { q: '1' }, job: { job_id: 1 }, errors: {}, users: {}, series: { metric: 'failed' }, lost: {}, estimate: { endpoint: 'x', input: {} },
-    retry_cost: { job_id: 1 }, health: {}, worker: {}, limits: {}, prices: {}, settings: {} }
+    retry_cost: { job_id: 1 }, health: {}, worker: {}, limits: {}, prices: {}, settings: {}, ledger: {} }
   const ACTS = { plan: { action: 'retry', filter: {} }, act: { token: crypto.randomUUID() }, cancel: { job_id: 1 }, retry: { job_id: 1 },
     resolve: { job_id: 1, verdict: 'not_sent' },
     pause: {}, resume: {}, probe_now: {}, set_limit: { scope: 'global', user_id: null, max_active: 1, submits_per_day: 1, spend_per_day_usd: 1 },
       delete_limit: { scope: 'global', user_id: null },
-    set_price: { endpoint: 'x', unit_price_usd: 0 }, delete_price: { endpoint: 'x' }, health: { network: true }, audit: {} }
+    set_price: { endpoint: 'x', unit_price_usd: 0 }, delete_price: { endpoint: 'x' }, explain_usage: { what: 'x', note: 'x' }, health: { network: true }, audit: {} }
 
   test('a viewer has no buttons that act', as(viewer, async (shown) => {
     const { page } = shown
-    const acts = /^(Retry|Cancel|Set aside|Send|Enter its request|It was not sent|This is it|Change|Limit …|Add a|Pause|Resume|Ask fal\.ai|Check over|Remove)/
-    for (const path of ['overview', 'jobs', 'lost', 'errors', 'users', 'limits', 'health', `job/${seeded.failures[3].job}`, `job/${seeded.lost.job}`,
+    const acts = /^(Retry|Cancel|Set aside|Send|Enter its request|It was not sent|This is it|Change|Limit …|Add a|Pause|Resume|Ask fal\.ai|Check over|Remove|Explain)/
+    for (const path of ['overview', 'jobs', 'lost', 'errors', 'users', 'limits', 'health', 'ledger', `job/${seeded.failures[3].job}`, `job/${seeded.lost.job}`,
       `job/${seeded.pending[0]}`]) {
       await go(page, path)
       const names = await main(page).getByRole('button').evaluateAll((all) => all.map((b) => b.getAttribute('aria-label') ?? b.textContent.trim()))

@@ -55,6 +55,16 @@ CREATE FUNCTION sums_differ() RETURNS bigint LANGUAGE sql STABLE AS $$
 	WHERE (d.items, d.jobs, d.without_job, d.fal_usd, d.ours_usd) <> (0, 0, 0, 0, 0);
 $$;
 
+-- what the dashboard shows is what the views have
+CREATE FUNCTION dashboard() RETURNS text LANGUAGE sql AS $$
+	WITH page AS MATERIALIZED (SELECT s.* FROM vibevideo_internal.shown_ledger(30) s),
+	shown AS (SELECT d::text AS r FROM page p, unnest(p.days) d UNION ALL SELECT u::text FROM page p, unnest(p.unmatched) u),
+	wanted AS (SELECT l::text AS r FROM vibevideo.ledger l UNION ALL SELECT u::text FROM vibevideo.unmatched u)
+	SELECT format('%s days, %s unmatched, %s more, %s differ', cardinality(p.days), cardinality(p.unmatched), p.more_days OR p.more_unmatched,
+				  (SELECT count(*) FROM ((TABLE shown EXCEPT ALL TABLE wanted) UNION ALL (TABLE wanted EXCEPT ALL TABLE shown)) d))
+	FROM page p;
+$$;
+
 CREATE FUNCTION about(a timestamptz, b timestamptz) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
 	SELECT abs(extract(epoch FROM a - b)) < 3600;
 $$;
@@ -62,6 +72,7 @@ $$;
 -- nothing was read
 SELECT count(*) FROM vibevideo.ledger;
 SELECT status, detail FROM vibevideo_internal.check_ledger();
+SELECT dashboard();
 
 -- by request id; the bill agrees, and corrects; an unknown price becomes known
 SELECT make_job('r-same', 0.5), make_job('r-more', 0.5, who => 'bob'), make_job('r-unknown', NULL), make_job('r-late', 0.25);
@@ -71,6 +82,7 @@ SELECT request_id, nth, cost_usd, ours_usd, is_first, booked_usd, due, user_id, 
 SELECT read();
 TABLE shown;
 SELECT kind, usd, request_id, reason FROM vibevideo.unmatched;
+SELECT dashboard();
 TABLE books;
 -- the same page again, and the late one in another
 SELECT take(item('r-same', 0.5), item('r-more', 0.75), item('r-unknown', 1.125));
@@ -130,6 +142,7 @@ DELETE FROM vibevideo.job WHERE request_id IN ('r-pruned', 'r-gone', 'r-forgotte
 SELECT request_id, billed, cost_usd FROM vibevideo_internal.past_unbilled ORDER BY 1;
 SELECT who, videos, settled_usd FROM books WHERE who = 'eve';
 SELECT kind, usd, request_id, reason FROM vibevideo.unmatched;
+SELECT dashboard();
 SELECT take(item('r-pruned', 0.6, noon(4)), item('r-gone', 0.5, noon(4)), item('r-forgotten', 0.05, noon(4) + interval '1 second'));
 SELECT sum(videos), sum(settled_usd) FROM books WHERE who = 'eve';
 SELECT count(*) FROM vibevideo_internal.past_unbilled;
@@ -142,6 +155,7 @@ SELECT take(item(NULL, 0.5, noon(3)), item(NULL, 0.1, noon(3) + interval '1 hour
 SELECT request_id, cost_usd, (SELECT j.request_id FROM vibevideo.job j WHERE j.job_id = u.job_id) AS of FROM vibevideo.fal_usage u WHERE request_id IS NULL ORDER BY event_id;
 SELECT read();
 SELECT kind, usd, request_id, reason FROM vibevideo.unmatched ORDER BY at, kind, request_id;
+SELECT dashboard();
 DELETE FROM vibevideo.fal_usage WHERE request_id IS NULL;
 DELETE FROM vibevideo.job WHERE model = 'acme/video' AND generated_at::date = noon(3)::date;
 DELETE FROM vibevideo_internal.past_unbilled WHERE true;
@@ -186,6 +200,17 @@ SELECT read();
 SELECT ago, closed FROM shown;
 UPDATE vibevideo_internal.bill_state SET covered_from = noon(8) WHERE true;
 SELECT ago, closed FROM shown WHERE ago >= 7;
+SELECT dashboard();
+-- of many the last ones; a day that was not read to its end is left out, unless it is this one
+BEGIN;
+SELECT count(make_job('r-many-' || n, 0.1, CASE WHEN n <= 20 THEN noon(1) ELSE noon(2) END)) FROM generate_series(1, 5020) n;
+SELECT count(take(item('r-others-' || n, 0.1, noon(3) + n * interval '1 s', '{"auth_method": "Other Key"}'))) FROM generate_series(1, 120) n;
+SELECT (SELECT array_agg((SELECT today::date FROM clock) - d.day) FROM unnest(s.days) d) AS days_ago, s.more_days, cardinality(s.unmatched) AS unmatched, (s.unmatched[1]).at = noon(1) AS last,
+	   s.more_unmatched
+FROM vibevideo_internal.shown_ledger(30) s;
+ROLLBACK;
+SELECT vibevideo_internal.shown_ledger(0);
+SELECT vibevideo_internal.shown_ledger(NULL);
 -- a look at the last hour is no reading, and one after a long time begins anew
 UPDATE vibevideo_internal.bill_state SET read_at = now() - interval '3 hours', covered_from = noon(8) WHERE true;
 SELECT vibevideo_internal.bill_was_read(now() - interval '1 hour', now());
@@ -251,7 +276,7 @@ SELECT sums_differ();
 SELECT vibevideo_internal.sum_usage();
 SELECT sums_differ();
 
-DROP FUNCTION sums_differ();
+DROP FUNCTION sums_differ(), dashboard();
 DROP VIEW shown, books;
 DROP EXTENSION vibevideo CASCADE;
 DROP TABLE films, clock;

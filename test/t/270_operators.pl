@@ -85,7 +85,7 @@ my ($id, $job) = new_job($wish);
 		return sql($node, "SELECT string_agg(DISTINCT p.proname, ' ' ORDER BY p.proname) FROM pg_proc p WHERE p.pronamespace::regnamespace::text IN ('vibevideo', 'vibevideo_internal') AND has_function_privilege('$role', p.oid, 'EXECUTE')");
 	};
 	my $reads = 'caller describe error_class error_lines histogram histogram_bounds histogram_sum inbox_lines is_active job_message job_progress key_source now_lines overview_lines percentile period reason_of seconds_left setting_advice shown_error shown_status today_lines user_lines worker_info';
-	my $looks = 'error_groups estimate find health inbox job_detail list_jobs lost me overview retry_cost series show_check show_job show_jobs shown_limits shown_prices shown_settings shown_worker users why';
+	my $looks = 'error_groups estimate find health inbox job_detail list_jobs lost me overview retry_cost series show_check show_job show_jobs shown_ledger shown_limits shown_prices shown_settings shown_worker users why';
 	my $acts = 'act audit cancel delete_limit delete_price pause plan probe_now redrive resolve resume retry set_limit set_price show_audit show_plan sync_prices sync_schema set_model sync_usage explain_usage';
 
 	is($open->('grafana'), join(' ', sort split / /, "$reads $looks"), 'functions of a viewer');

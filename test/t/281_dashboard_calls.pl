@@ -63,8 +63,8 @@ sub error_of
 # ---------------------------------------------------------------------------
 # Who may call what: whatever functions there are
 # ---------------------------------------------------------------------------
-my @looks = qw(errors estimate find health inbox job limits list_jobs lost me overview prices retry_cost series settings users worker);
-my @acts = qw(act audit cancel delete_limit delete_price pause plan probe_now resolve resume retry set_limit set_price);
+my @looks = qw(errors estimate find health inbox job ledger limits list_jobs lost me overview prices retry_cost series settings users worker);
+my @acts = qw(act audit cancel delete_limit delete_price explain_usage pause plan probe_now resolve resume retry set_limit set_price);
 my %level = ((map { $_ => 'a viewer' } @looks), (map { $_ => 'an operator' } @acts));
 my @functions = map { [ split /\|/ ] } split /\n/, sql($node, q{
 	SELECT substr(p.proname, length('vibevideo_admin_') + 1), p.oid::regprocedure,
@@ -406,6 +406,45 @@ sql($node, 'SELECT vibevideo.pause()');
 	  for [ '', 1 ], [ 'acme', 1 ], [ '../x/y z', 1 ], [ 'acme/' . 'x' x 200, 1 ], [ 'acme/x', -1 ], [ 'acme/x', 1e6 ], [ 'acme/x', 'NaN' ];
 	is(got('ann', 'delete_price', endpoint => 'fal-ai/minimax/video-01'), 1, 'the price that was known');
 	is((new_job('as before', 'user-6'))[1]{cost_usd}, 0.5, 'counts again');
+}
+
+# ---------------------------------------------------------------------------
+# The ledger: a viewer reads it, and an operator explains what is unmatched
+# ---------------------------------------------------------------------------
+{
+	my $unread = got('vic', 'ledger');
+
+	is_deeply([ @$unread{qw(read_at days unmatched more_days more_unmatched)} ], [ undef, [], [], $false, $false ], 'ledger: nothing was read');
+	is($unread->{detail}, "fal.ai's bill is not read: there is no API key of scope ADMIN", 'which is said');
+	like($unread->{hint}, qr/^Create a new key of scope ADMIN .* fal_admin_key/, 'and what to do');
+	is(error_of(admin('vic', 'ledger', days => $_ // undef)), '400 22023', 'no number of days: ' . ($_ // 'null')) for undef, 0, 367;
+
+	# the worker does not read it
+	sql($node, q{UPDATE vibevideo_internal.errand SET next_at = 'infinity' WHERE name = 'usage'});
+	configure($node, fal_admin_key => 'key-id:key-secret');
+	sql($node, q{SELECT vibevideo_internal.usage_hears('{}', 403, NULL, 'HTTP 403: no <b>')});
+	my $failing = got('vic', 'ledger');
+	like("$failing->{failing_since} $failing->{detail} $failing->{hint}", qr/^\d{4}-.*fal\.ai does not show its bill, .*HTTP 403: no <b>.*The key must be one of scope ADMIN/, 'why it is not read');
+	my $free = made_job(%ended, state => "'completed'", request_id => "'r-free'", media_url => "'https://example.org/v.mp4'", generated_at => "now() - interval '8 h'");
+	sql($node, q{INSERT INTO vibevideo.fal_usage (at, endpoint, request_id, nth, cost_usd) VALUES (now() - interval '7 h', 'acme/theirs', 'r-theirs', 1, 0.9);
+		SELECT vibevideo_internal.bill_was_read(now() - interval '3 days', now())});
+	my $page = got('vic', 'ledger');
+	is($page->{failing_since}, undef, 'it is read again');
+	like($page->{detail}, qr/^fal\.ai's bill was last read /, 'as it says');
+	is($page->{hint}, undef, 'and there is nothing to do');
+	is_deeply([ map { [ @$_{qw(model ours_usd fal_usd difference_usd explained_usd jobs_without_item items_without_job closed)} ] } grep { $_->{model} eq 'acme/theirs' } @{ $page->{days} } ],
+		[ [ 'acme/theirs', 0, 0.9, 0.9, 0, 0, 1, $false ] ], 'a line of the ledger');
+	my ($item, $job) = map { my $kind = $_; grep { $_->{kind} eq $kind && ($_->{request_id} // '') =~ /^r-/ } @{ $page->{unmatched} } } qw(item job);
+	is_deeply([ @$item{qw(usd request_id job_id)} ], [ 0.9, 'r-theirs', undef ], 'an item without a job');
+	is_deeply([ @$job{qw(usd request_id job_id event_id)} ], [ 0.5, 'r-free', $free, undef ], 'a job without an item');
+	is(error_of(admin($_, 'explain_usage', what => 'r-theirs', note => 'x')), '403 42501', "$_ may not explain it") for qw(vic user-1);
+	is(error_of(admin('ann', 'explain_usage', what => 'r-theirs', note => ' ')), '400 22023', 'nor anybody without a word');
+	is(error_of(admin('ann', 'explain_usage', what => "' OR true --", note => 'x')), '404 PT404', 'nor what is none');
+	is(got('ann', 'explain_usage', what => $item->{event_id}, note => 'the shop'), 1, 'an operator explains an item');
+	is(got('ann', 'explain_usage', what => 'r-free', note => 'a gift'), 1, 'and a job');
+	is(join(' ', grep { /^r-/ } map { $_->{request_id} // '' } @{ got('vic', 'ledger')->{unmatched} }), '', 'which are unmatched no more');
+	is(got('ann', 'audit', max_rows => 1)->{rows}[0]{arguments}{note}, 'a gift', 'the audit has it');
+	configure($node, fal_admin_key => '');
 }
 
 # -- the audit, part by part ------------------------------------------------------------------------
