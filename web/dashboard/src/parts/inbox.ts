@@ -3,7 +3,7 @@
 import { html, nothing, type TemplateResult } from 'lit'
 import { repeat } from 'lit/directives/repeat.js'
 import type { InboxRow } from '../api/types'
-import { jobLink, link } from '../app/route'
+import { jobLink, link, type Screen } from '../app/route'
 import { admin, mayAct } from '../app/session'
 import { writeFilter } from '../lib/filter'
 import { count } from '../lib/format'
@@ -36,11 +36,13 @@ function statement(row: InboxRow): TemplateResult {
 }
 
 /** What a retry costs is known by what the trouble is. */
+const FREE = 'Retry: free, only the copy …'
+const PAID = 'Retry: a new render, paid for …'
 const RETRIES: Record<string, string> = {
-  dead_letter: 'Retry: free, only the copy …',
-  orphan_video: 'Retry: free, only the copy …',
-  given_up: 'Retry: a new render, paid for …',
-  quarantined: 'Retry: a new render, paid for …',
+  dead_letter: FREE,
+  orphan_video: FREE,
+  given_up: PAID,
+  quarantined: PAID,
 }
 
 function act(row: InboxRow): unknown {
@@ -62,12 +64,19 @@ function act(row: InboxRow): unknown {
   }
 }
 
+const PLACES: Record<string, [Screen, string]> = {
+  lost_submit: ['lost', 'Look at them'],
+  check: ['health', 'Health'],
+  budget: ['limits', 'Limits'],
+  price_changed: ['limits', 'Prices'],
+  ledger: ['ledger', 'Ledger'],
+}
+
 /** Where to look at what a line is about. */
 function place(row: InboxRow): unknown {
   const remedy = readStatement(row.action)
-  if (row.kind === 'lost_submit') return html`<a class="button" href=${link('lost')}>Look at them</a>`
-  if (row.kind === 'check') return html`<a class="button" href=${link('health')}>Health</a>`
-  if (row.kind === 'budget') return html`<a class="button" href=${link('limits')}>Limits</a>`
+  const [screen, label] = PLACES[row.kind] ?? []
+  if (screen) return html`<a class="button" href=${link(screen)}>${label}</a>`
   if (row.job_id !== null && (row.jobs ?? 1) <= 1)
     return html`<a class="button" href=${jobLink(row.job_id)}>Job ${row.job_id}</a>`
   if (remedy.kind === 'plan')
