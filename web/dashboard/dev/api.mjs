@@ -308,6 +308,47 @@ function setLimit(given) {
   return null
 }
 
+const day = (n) => ago(86_400 * n).slice(0, 10)
+let unmatched = [
+  {
+    kind: 'item',
+    day: day(1),
+    at: ago(86_400),
+    model: 'acme/another-program',
+    usd: 0.9,
+    event_id: 17,
+    request_id: '764cabcf-b745-4b3e-ae38-1200304cf45b',
+    job_id: null,
+    auth_method: 'Other Key',
+    reason: 'of another program on the account: none of our jobs was billed to this key',
+  },
+]
+
+const ledger = () => ({
+  detail: "fal.ai's bill was last read 4 min ago",
+  hint: null,
+  covered_from: ago(86_400 * 40),
+  read_at: ago(240),
+  failing_since: null,
+  days: Array.from({ length: 12 }, (_, n) => ({
+    day: day(n),
+    model: MODELS[n % 2],
+    ours_usd: 12.5 + n,
+    fal_usd: 12.75 + n,
+    difference_usd: 0.25,
+    explained_usd: 0.25,
+    jobs: 25 + n,
+    items: 25 + n,
+    corrected: 1,
+    jobs_without_item: 0,
+    items_without_job: 0,
+    closed: n > 1,
+  })),
+  more_days: false,
+  unmatched,
+  more_unmatched: false,
+})
+
 export const RPC = {
   me: () => [
     {
@@ -397,4 +438,9 @@ export const RPC = {
     })),
   set_price: () => null,
   delete_price: () => 1,
+  ledger,
+  explain_usage: () => {
+    unmatched = []
+    return 1
+  },
 }

@@ -16,15 +16,11 @@ function all<T>(rows: T[], least = 0): T[] {
   return rows
 }
 
-/** A part of a list: some of the rows that one page has. */
-function pageOf<T>(page: T, rows: keyof T): T {
-  all(page[rows] as unknown[])
-  return page
-}
-
 /** As they are typed: what is left empty is null. */
 const typed = (texts: Record<string, string>) =>
   Object.fromEntries(Object.entries(texts).map(([name, text]) => [name, text.trim() || null]))
+
+type Args = Record<string, unknown>
 
 export class Admin {
   readonly #call: Call
@@ -33,51 +29,50 @@ export class Admin {
     this.#call = (name, args, signal) => call(`vibevideo_admin_${name}`, args, signal)
   }
 
-  me = async (signal?: AbortSignal) => one(await this.#call<t.Me | t.Me[]>('me', {}, signal))
-  overview = async (signal?: AbortSignal) => one(await this.#call<t.Overview | t.Overview[]>('overview', {}, signal))
-  inbox = async (signal?: AbortSignal) => all(await this.#call<t.InboxRow[]>('inbox', {}, signal))
+  #one = async <T>(name: string, args?: Args, signal?: AbortSignal) =>
+    one(await this.#call<T | T[]>(name, args, signal))
+  #all = async <T>(name: string, args?: Args, signal?: AbortSignal) => all(await this.#call<T[]>(name, args, signal))
+  /** A part of a list: some of the rows that one page has. */
+  #page = async <T>(rows: keyof T, name: string, args: Args, signal?: AbortSignal) => {
+    const page = await this.#one<T>(name, args, signal)
+    all(page[rows] as unknown[])
+    return page
+  }
 
-  listJobs = async (filter: object, after: t.Cursor | null, max: number, signal?: AbortSignal) =>
-    pageOf(
-      one(await this.#call<t.JobPage | t.JobPage[]>('list_jobs', { filter, after, max_jobs: max }, signal)),
-      'jobs',
-    )
-  find = async (q: string, signal?: AbortSignal) =>
-    pageOf(one(await this.#call<t.JobPage | t.JobPage[]>('find', { q, max_jobs: 20 }, signal)), 'jobs')
-  job = async (id: number, signal?: AbortSignal) =>
-    one(await this.#call<t.JobDetails | t.JobDetails[]>('job', { job_id: id }, signal))
-  retryCost = async (id: number, signal?: AbortSignal) =>
-    one(await this.#call<t.RetryCost | t.RetryCost[]>('retry_cost', { job_id: id }, signal))
+  me = (signal?: AbortSignal) => this.#one<t.Me>('me', {}, signal)
+  overview = (signal?: AbortSignal) => this.#one<t.Overview>('overview', {}, signal)
+  inbox = (signal?: AbortSignal) => this.#all<t.InboxRow>('inbox', {}, signal)
 
-  errors = async (since: Date, signal?: AbortSignal) =>
-    all(await this.#call<t.ErrorGroup[]>('errors', { since }, signal))
-  users = async (since: Date, most: number, signal?: AbortSignal) =>
-    all(await this.#call<t.UserRow[]>('users', { since, most }, signal))
-  series = async (metric: string, since: Date, step: string, signal?: AbortSignal) =>
-    all(await this.#call<t.SeriesRow[]>('series', { metric, since, step }, signal))
-  lost = async (signal?: AbortSignal) => all(await this.#call<t.LostRow[]>('lost', { max_jobs: 100 }, signal))
+  listJobs = (filter: object, after: t.Cursor | null, max: number, signal?: AbortSignal) =>
+    this.#page<t.JobPage>('jobs', 'list_jobs', { filter, after, max_jobs: max }, signal)
+  find = (q: string, signal?: AbortSignal) => this.#page<t.JobPage>('jobs', 'find', { q, max_jobs: 20 }, signal)
+  job = (id: number, signal?: AbortSignal) => this.#one<t.JobDetails>('job', { job_id: id }, signal)
+  retryCost = (id: number, signal?: AbortSignal) => this.#one<t.RetryCost>('retry_cost', { job_id: id }, signal)
 
-  plan = async (action: t.Action, filter: object, max: number) =>
-    one(await this.#call<t.Plan | t.Plan[]>('plan', { action, filter, max_jobs: max }))
-  act = async (token: string, confirm: string | null) =>
-    one(await this.#call<t.ActResult | t.ActResult[]>('act', { token, confirm }))
+  errors = (since: Date, signal?: AbortSignal) => this.#all<t.ErrorGroup>('errors', { since }, signal)
+  users = (since: Date, most: number, signal?: AbortSignal) => this.#all<t.UserRow>('users', { since, most }, signal)
+  series = (metric: string, since: Date, step: string, signal?: AbortSignal) =>
+    this.#all<t.SeriesRow>('series', { metric, since, step }, signal)
+  lost = (signal?: AbortSignal) => this.#all<t.LostRow>('lost', { max_jobs: 100 }, signal)
+
+  plan = (action: t.Action, filter: object, max: number) => this.#one<t.Plan>('plan', { action, filter, max_jobs: max })
+  act = (token: string, confirm: string | null) => this.#one<t.ActResult>('act', { token, confirm })
   cancel = (id: number) => this.#call<unknown>('cancel', { job_id: id })
   retry = (id: number) => this.#call<unknown>('retry', { job_id: id })
   resolve = (id: number, verdict: string) => this.#call<unknown>('resolve', { job_id: id, verdict })
 
   pause = (scope: 'sending' | 'all', reason: string) => this.#call<boolean>('pause', { scope, reason })
   resume = () => this.#call<boolean>('resume')
-  probe = async () => all(await this.#call<t.Probe[]>('probe_now'))
-  health = async (network: boolean, signal?: AbortSignal) =>
-    all(await this.#call<t.Check[]>('health', { network }, signal))
-  worker = async (signal?: AbortSignal) => one(await this.#call<t.Worker | t.Worker[]>('worker', {}, signal))
-  settings = async (signal?: AbortSignal) => all(await this.#call<t.Setting[]>('settings', {}, signal))
+  probe = () => this.#all<t.Probe>('probe_now')
+  health = (network: boolean, signal?: AbortSignal) => this.#all<t.Check>('health', { network }, signal)
+  worker = (signal?: AbortSignal) => this.#one<t.Worker>('worker', {}, signal)
+  settings = (signal?: AbortSignal) => this.#all<t.Setting>('settings', {}, signal)
 
-  limits = async (signal?: AbortSignal) => all(await this.#call<t.Limit[]>('limits', {}, signal))
+  limits = (signal?: AbortSignal) => this.#all<t.Limit>('limits', {}, signal)
   setLimit = (whose: Partial<t.Limit>, texts: Record<string, string>) =>
     this.#call<unknown>('set_limit', { ...typed(texts), ...whose })
   deleteLimit = (whose: Partial<t.Limit>) => this.#call<unknown>('delete_limit', whose)
-  prices = async (signal?: AbortSignal) => all(await this.#call<t.PriceRule[]>('prices', {}, signal))
+  prices = (signal?: AbortSignal) => this.#all<t.PriceRule>('prices', {}, signal)
   setPrice = (texts: Record<string, string>) =>
     this.#call<unknown>('set_price', {
       ...typed(texts),
@@ -86,6 +81,8 @@ export class Admin {
     })
   deletePrice = ({ endpoint, applies = '{}' }: Record<string, string>) =>
     this.#call<unknown>('delete_price', { endpoint, applies: JSON.parse(applies) })
-  audit = async (after: t.Cursor | null, signal?: AbortSignal) =>
-    pageOf(one(await this.#call<t.AuditPage | t.AuditPage[]>('audit', { after, max_rows: 50 }, signal)), 'rows')
+  ledger = (days: number, signal?: AbortSignal) => this.#page<t.LedgerPage>('days', 'ledger', { days }, signal)
+  explain = (what: string, note: string) => this.#call<unknown>('explain_usage', { what, note })
+  audit = (after: t.Cursor | null, signal?: AbortSignal) =>
+    this.#page<t.AuditPage>('rows', 'audit', { after, max_rows: 50 }, signal)
 }

@@ -322,6 +322,46 @@ export interface PriceRule {
   keys: number
 }
 
+export interface LedgerDay {
+  day: string
+  model: string
+  ours_usd: number
+  fal_usd: number
+  difference_usd: number
+  explained_usd: number
+  jobs: number
+  items: number
+  corrected: number
+  jobs_without_item: number
+  items_without_job: number
+  closed: boolean
+}
+
+export interface Unmatched {
+  kind: 'item' | 'job'
+  day: string
+  at: Time
+  model: string
+  usd: number
+  event_id: number | null
+  request_id: string | null
+  job_id: number | null
+  auth_method: string | null
+  reason: string
+}
+
+export interface LedgerPage {
+  detail: string
+  hint: string | null
+  covered_from: Time | null
+  read_at: Time | null
+  failing_since: Time | null
+  days: LedgerDay[]
+  more_days: boolean
+  unmatched: Unmatched[]
+  more_unmatched: boolean
+}
+
 export interface AuditRow {
   audit_id: number
   at: Time

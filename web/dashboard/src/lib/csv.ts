@@ -1,4 +1,4 @@
-// Jobs as a table that a spreadsheet reads: RFC 4180, with a line of names.
+// Rows as a table that a spreadsheet reads: RFC 4180, with a line of names.
 
 import type { JobRow } from '../api/types'
 
@@ -40,12 +40,13 @@ function defuse(text: string): string {
   return /^[\s]*[=+\-@＝＋－＠]|^[\t\r\n]/.test(inside) ? `'${inside}` : inside
 }
 
-function cell(value: string | number | boolean | null): string {
+function cell(value: unknown): string {
   const text = typeof value === 'string' ? defuse(value) : String(value ?? '')
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text
 }
 
-export function toCsv(jobs: JobRow[]): string {
-  const lines = jobs.map((job) => COLUMNS.map((column) => cell(job[column])).join(','))
-  return `${[COLUMNS.join(','), ...lines].join('\r\n')}\r\n`
+/** Of jobs, if no columns are named. */
+export function toCsv<Row extends object>(rows: Row[], columns: readonly string[] = COLUMNS): string {
+  const lines = rows.map((row) => columns.map((column) => cell(row[column as keyof Row])).join(','))
+  return `${[columns.join(','), ...lines].join('\r\n')}\r\n`
 }

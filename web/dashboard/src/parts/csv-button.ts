@@ -13,11 +13,11 @@ import { define, Part } from './base'
 const AT_A_TIME = 1000
 const MOST = 10_000
 
-function save(text: string): void {
+export function save(name: string, text: string): void {
   const address = URL.createObjectURL(new Blob([text], { type: 'text/csv;charset=utf-8' }))
   const anchor = document.createElement('a')
   anchor.href = address
-  anchor.download = `jobs-${new Date().toISOString().slice(0, 19).replaceAll(':', '')}.csv`
+  anchor.download = `${name}-${new Date().toISOString().slice(0, 19).replaceAll(':', '')}.csv`
   anchor.click()
   setTimeout(() => URL.revokeObjectURL(address), 60_000)
 }
@@ -57,7 +57,7 @@ class CsvButton extends Part {
     try {
       const { jobs, all } = await this.#read()
       if (!this.isConnected) return
-      save(toCsv(jobs))
+      save('jobs', toCsv(jobs))
       this.#tell(false, all ? '' : `Only the first ${count(jobs.length, 'job')}.`)
       announce(`${count(jobs.length, 'job')} saved`)
     } catch (error) {
