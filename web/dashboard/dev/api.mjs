@@ -134,6 +134,7 @@ function details({ job_id }) {
     duration_ms: 5640,
     cost_estimated_usd: 0.5,
     cost_source: job.completed_at ? 'units' : null,
+    held_usd: null,
     billable_units: job.completed_at ? 5.6 : null,
     more: false,
   }

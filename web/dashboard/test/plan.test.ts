@@ -121,19 +121,25 @@ test('what a job could cost, has cost, and how that is known', () => {
         cost_estimated_usd: 0.9,
         cost_source: null,
         billable_units: null,
+        held_usd: null,
         ...rest,
       }),
     )
   const has = (cost: number | null, rest: object) => words('completed', cost, rest)['Has cost']?.replace('US', '')
-  assert.deepEqual(Object.values(words('generating', 0.9, {})), [`${usd(0.9)} at most`, null])
-  assert.deepEqual(Object.values(words('generating', null, { cost_estimated_usd: null })), ['not known', null])
+  assert.deepEqual(Object.values(words('generating', 0.9, {})), [`${usd(0.9)} at most`, null, null])
+  assert.deepEqual(Object.values(words('generating', null, { cost_estimated_usd: null })), ['not known', null, null])
   assert.equal(has(0.84, { cost_source: 'units', billable_units: 8.4 }), '$0.84, as fal.ai says it bills (8.4 units)')
   assert.equal(has(0.84, { cost_source: 'bill', billable_units: 8.4 }), '$0.84, as fal.ai has billed it')
   assert.equal(has(0.5, { cost_source: 'duration' }), '$0.50, by the length of the stored video')
   assert.equal(has(0.5, { cost_source: 'estimate' }), '$0.50, as estimated by what was asked for')
   assert.equal(has(0, {}), '$0.00, nothing was billed')
   assert.equal(has(null, {}), 'not known')
-  assert.deepEqual(Object.values(words('completed', 0.5, { cost_estimated_usd: null })), [null, usd(0.5)], 'of 0.1.0')
+  assert.deepEqual(
+    Object.values(words('completed', 0.5, { cost_estimated_usd: null })),
+    [null, usd(0.5), null],
+    'of 0.1.0',
+  )
+  assert.equal(words('cancelled', 0, { held_usd: 0.5 })['May cost'], `${usd(0.5)}, until fal.ai’s bill says`)
 })
 
 test('a group of limits: those that are set, and what counts otherwise', () => {

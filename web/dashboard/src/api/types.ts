@@ -154,6 +154,7 @@ export interface JobDetails {
   cost_estimated_usd: number | null
   cost_source: 'units' | 'duration' | 'estimate' | 'bill' | null
   billable_units: number | null
+  held_usd: number | null
 }
 
 export interface ErrorGroup {

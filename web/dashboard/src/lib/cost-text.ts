@@ -4,7 +4,7 @@ import type { JobDetails } from '../api/types'
 import { count, usd } from './format'
 import { isActive } from './words'
 
-type Costs = Pick<JobDetails, 'cost_estimated_usd' | 'cost_source' | 'billable_units'> & {
+type Costs = Pick<JobDetails, 'cost_estimated_usd' | 'cost_source' | 'billable_units' | 'held_usd'> & {
   job: Pick<JobDetails['job'], 'state' | 'cost_usd'>
 }
 
@@ -15,7 +15,13 @@ const SOURCES = {
   estimate: 'as estimated by what was asked for',
 }
 
-export function costFacts({ job, cost_estimated_usd: most, cost_source: source, billable_units: units }: Costs) {
+export function costFacts({
+  job,
+  cost_estimated_usd: most,
+  cost_source: source,
+  billable_units: units,
+  held_usd: held,
+}: Costs) {
   const cost = job.cost_usd
   const active = isActive(job.state)
   const how = source ? SOURCES[source] : Number(cost) === 0 ? 'nothing was billed' : ''
@@ -25,5 +31,6 @@ export function costFacts({ job, cost_estimated_usd: most, cost_source: source, 
   return [
     ['Could cost', could],
     ['Has cost', source || !active ? has : null],
+    ['May cost', held === null ? null : `${usd(held)}, until fal.ai’s bill says`],
   ] as [string, string | null][]
 }
