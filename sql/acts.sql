@@ -20,7 +20,8 @@ CREATE TYPE vibevideo_internal.job_filter AS (
 	cost numeric,
 	orphan boolean,
 	paid_not_stored boolean,
-	prompt text
+	prompt text,
+	tenant text[]
 );
 COMMENT ON TYPE vibevideo_internal.job_filter IS 'a filter of jobs, checked; made by vibevideo_internal.read_filter';
 
@@ -100,7 +101,7 @@ CREATE FUNCTION vibevideo_internal.read_filter(filter jsonb)
 RETURNS vibevideo_internal.job_filter LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	known constant text[] = ARRAY['job_id', 'request_id', 'key', 'vibelog_id', 'state', 'status', 'error_code', 'class', 'model', 'user',
-								  'user_id', 'since', 'until', 'attempts', 'cost', 'orphan', 'paid_not_stored', 'prompt'];
+								  'user_id', 'tenant', 'since', 'until', 'attempts', 'cost', 'orphan', 'paid_not_stored', 'prompt'];
 	states constant text[] = vibevideo_internal.states();
 	f vibevideo_internal.job_filter;
 	status text[];
@@ -154,6 +155,7 @@ BEGIN
 	f.class = vibevideo_internal.filter_strings(filter, 'class', ARRAY['policy', 'input', 'balance', 'provider', 'storage', 'time', 'limit', 'other']);
 	f.model = vibevideo_internal.filter_strings(filter, 'model');
 	f."user" = vibevideo_internal.filter_strings(filter, CASE WHEN filter ? 'user' THEN 'user' ELSE 'user_id' END);
+	f.tenant = vibevideo_internal.filter_strings(filter, 'tenant');
 	f.since = vibevideo_internal.filter_time(filter, 'since');
 	f.until = vibevideo_internal.filter_time(filter, 'until');
 	f.attempts = CASE WHEN filter ? 'attempts'
@@ -200,6 +202,7 @@ BEGIN ATOMIC
 		CASE WHEN (f).class IS NOT NULL THEN 'vibevideo.error_class(j.error_code) = ANY (($1).class)' END,
 		CASE WHEN (f).model IS NOT NULL THEN 'j.model = ANY (($1).model)' END,
 		CASE WHEN (f)."user" IS NOT NULL THEN 'j.requested_by = ANY (($1)."user")' END,
+		CASE WHEN (f).tenant IS NOT NULL THEN 'j.tenant = ANY (($1).tenant)' END,
 		CASE WHEN (f).since IS NOT NULL THEN 'coalesce(j.completed_at, j.created_at) >= ($1).since' END,
 		CASE WHEN (f).until IS NOT NULL THEN 'coalesce(j.completed_at, j.created_at) <= ($1).until' END,
 		CASE WHEN (f).attempts IS NOT NULL THEN 'j.attempt >= ($1).attempts' END,

@@ -945,8 +945,7 @@ BEGIN
 		FROM (SELECT u.day, u.open, u.open_usd, 0 AS jobs, 0 AS unbilled_usd FROM vibevideo_internal.usage_by_day u WHERE u.open > 0
 			  UNION ALL
 			  (SELECT (b.at AT TIME ZONE 'UTC')::date, 0, 0, 1, b.usd
-			   -- a time that is known, so that the planner finds the index
-			   FROM vibevideo_internal.without_item b WHERE b.at >= bill.covered_from AND b.at < bill.read_at LIMIT most)) x
+			   FROM vibevideo_internal.last_unbilled(most) b)) x
 		WHERE x.day <= over
 		GROUP BY x.day HAVING sum(abs(x.open_usd)) + sum(x.unbilled_usd) > tolerance
 		ORDER BY x.day DESC LIMIT most_days

@@ -6278,7 +6278,8 @@ CREATE TYPE vibevideo_internal.job_filter AS (
 	cost numeric,
 	orphan boolean,
 	paid_not_stored boolean,
-	prompt text
+	prompt text,
+	tenant text[]
 );
 COMMENT ON TYPE vibevideo_internal.job_filter IS 'a filter of jobs, checked; made by vibevideo_internal.read_filter';
 
@@ -6358,7 +6359,7 @@ CREATE FUNCTION vibevideo_internal.read_filter(filter jsonb)
 RETURNS vibevideo_internal.job_filter LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	known constant text[] = ARRAY['job_id', 'request_id', 'key', 'vibelog_id', 'state', 'status', 'error_code', 'class', 'model', 'user',
-								  'user_id', 'since', 'until', 'attempts', 'cost', 'orphan', 'paid_not_stored', 'prompt'];
+								  'user_id', 'tenant', 'since', 'until', 'attempts', 'cost', 'orphan', 'paid_not_stored', 'prompt'];
 	states constant text[] = vibevideo_internal.states();
 	f vibevideo_internal.job_filter;
 	status text[];
@@ -6412,6 +6413,7 @@ BEGIN
 	f.class = vibevideo_internal.filter_strings(filter, 'class', ARRAY['policy', 'input', 'balance', 'provider', 'storage', 'time', 'limit', 'other']);
 	f.model = vibevideo_internal.filter_strings(filter, 'model');
 	f."user" = vibevideo_internal.filter_strings(filter, CASE WHEN filter ? 'user' THEN 'user' ELSE 'user_id' END);
+	f.tenant = vibevideo_internal.filter_strings(filter, 'tenant');
 	f.since = vibevideo_internal.filter_time(filter, 'since');
 	f.until = vibevideo_internal.filter_time(filter, 'until');
 	f.attempts = CASE WHEN filter ? 'attempts'
@@ -6458,6 +6460,7 @@ BEGIN ATOMIC
 		CASE WHEN (f).class IS NOT NULL THEN 'vibevideo.error_class(j.error_code) = ANY (($1).class)' END,
 		CASE WHEN (f).model IS NOT NULL THEN 'j.model = ANY (($1).model)' END,
 		CASE WHEN (f)."user" IS NOT NULL THEN 'j.requested_by = ANY (($1)."user")' END,
+		CASE WHEN (f).tenant IS NOT NULL THEN 'j.tenant = ANY (($1).tenant)' END,
 		CASE WHEN (f).since IS NOT NULL THEN 'coalesce(j.completed_at, j.created_at) >= ($1).since' END,
 		CASE WHEN (f).until IS NOT NULL THEN 'coalesce(j.completed_at, j.created_at) <= ($1).until' END,
 		CASE WHEN (f).attempts IS NOT NULL THEN 'j.attempt >= ($1).attempts' END,
@@ -10186,8 +10189,7 @@ BEGIN
 		FROM (SELECT u.day, u.open, u.open_usd, 0 AS jobs, 0 AS unbilled_usd FROM vibevideo_internal.usage_by_day u WHERE u.open > 0
 			  UNION ALL
 			  (SELECT (b.at AT TIME ZONE 'UTC')::date, 0, 0, 1, b.usd
-			   -- a time that is known, so that the planner finds the index
-			   FROM vibevideo_internal.without_item b WHERE b.at >= bill.covered_from AND b.at < bill.read_at LIMIT most)) x
+			   FROM vibevideo_internal.last_unbilled(most) b)) x
 		WHERE x.day <= over
 		GROUP BY x.day HAVING sum(abs(x.open_usd)) + sum(x.unbilled_usd) > tolerance
 		ORDER BY x.day DESC LIMIT most_days

@@ -95,6 +95,8 @@ SELECT f.filter, found(f.filter) FROM unnest(ARRAY[
 	'{"orphan": true}', '{"orphan": false, "state": "failed"}', '{"paid_not_stored": true}', '{"paid_not_stored": true, "state": "completed"}', '{"paid_not_stored": false, "state": "failed"}',
 	'{"prompt": "number 1"}', '{"prompt": "KITE NUMBER 7"}', '{"prompt": "100%"}', '{"user": null, "state": "pending"}', '{"user": "ann'' OR true --"}', '{"key": "\"; DROP TABLE job"}',
 	'{"model": "$1"}']::jsonb[]) f(filter);
+UPDATE vibevideo.job SET tenant = 'red' WHERE vibelog_id IN ('2', '7');
+SELECT found('{"tenant": "red"}'), found('{"tenant": ["red", "blue"], "state": "failed"}'), found('{"tenant": "blue"}');
 SELECT found('{"attempts": 1e300}'), found('{"attempts": -1e300, "state": "failed"}'), found('{"cost": -1e300, "state": "failed"}');
 SELECT found('{}', false) AS oldest_first;
 
