@@ -6,8 +6,9 @@
  * An MP4 file is a sequence of boxes: size, type, body (ISO/IEC 14496-12,
  * 4.2), of which some consist of boxes.  The movie, moov, is at the file's start
  * or after all samples.  Its header mvhd (8.2.2) has the duration, but not that
- * of a file in fragments, which may have it in mehd (8.8.2); a track's handler
- * (8.4.3) says whether it is a picture or sound.
+ * of a file in fragments, which may have it in mehd (8.8.2); without that, its
+ * fragments' samples are added up (8.8.7, 8.8.8).  A track's handler (8.4.3) says
+ * whether it is a picture or sound; what else it says, track.c reads.
  *
  * Matroska and WebM are a sequence of elements (RFC 8794): id, size, body.  The
  * segment is nearly all of it.  In a stream, the sizes of the segment and its
@@ -16,9 +17,9 @@
  * A GIF is a sequence of blocks: images, and extensions, one of which has an
  * image's delay (GIF89a, 20 to 27), until the trailer.
  *
- * Bodies are skipped without being kept, and a file of any size takes a few
- * bytes here.  Something odd within a box or element only ends the reading of
- * that: its own end is known.
+ * Bodies are skipped without being kept, tables are read row by row, and a file
+ * of any size takes a few bytes here.  Something odd within a box or element only
+ * ends the reading of that: its own end is known.
  */
 #include "container.h"
 
@@ -36,9 +37,33 @@
 #define SCREEN_BYTES 13
 #define IMAGE_BYTES 9
 #define CONTROL_BYTES 4
+#define OWNER_BYTES 16
+#define TRACK_HEADER_BYTES 84 /* 12 more with times of 64 bits */
+#define SAMPLE_BYTES 28
+#define PICTURE_BYTES 78 /* of a picture's entry, up to its boxes */
+#define CONFIG_BYTES 48	 /* at most; what matters is there */
+#define TIME_BYTES 8
+
+/* which fields a fragment's header, and a run, have (8.8.7, 8.8.8) */
+#define HAS_OFFSET 0x1
+#define HAS_DESCRIPTION 0x2
+#define HAS_FIRST_FLAGS 0x4
+#define HAS_DEFAULT 0x8
+#define HAS_DURATIONS 0x100
+#define HAS_FIELDS 0xf00
 
 #define BOX(a, b, c, d) ((uint32_t) (a) << 24 | (b) << 16 | (c) << 8 | (d))
+#define ANY_ID 0
 #define CLUSTER 0x1f43b675
+#define TRACK_TYPE 0x83
+#define SAMPLE_DURATION 0x23e383 /* in nanoseconds */
+#define CODEC_ID 0x86
+#define CODEC_PRIVATE 0x63a2
+#define PIXEL_WIDTH 0xb0
+#define PIXEL_HEIGHT 0xba
+#define DISPLAY_WIDTH 0x54b0
+#define DISPLAY_HEIGHT 0x54ba
+#define DISPLAY_UNIT 0x54b2
 
 /* what is walked into, and what is collected, there */
 static const struct
@@ -47,22 +72,52 @@ static const struct
 	uint32_t id;
 	ContainerPlace into;
 	ContainerPart part; /* with IN_FILE */
-	size_t size;		/* of it; 0: all of the element */
+	size_t least;		/* of it: a smaller one is skipped */
+	size_t most;		/* ... is collected */
 } Known[] = {
-	{IN_FILE, BOX('m', 'o', 'o', 'v'), IN_MOVIE, PART_HEAD, 0},
-	{IN_MOVIE, BOX('m', 'v', 'h', 'd'), IN_FILE, PART_MOVIE_HEADER, FULL_BOX_HEAD},
-	{IN_MOVIE, BOX('m', 'v', 'e', 'x'), IN_EXTENDS, PART_HEAD, 0},
-	{IN_EXTENDS, BOX('m', 'e', 'h', 'd'), IN_FILE, PART_EXTENDS_HEADER, FULL_BOX_HEAD},
-	{IN_MOVIE, BOX('t', 'r', 'a', 'k'), IN_TRACK, PART_HEAD, 0},
-	{IN_TRACK, BOX('m', 'd', 'i', 'a'), IN_MEDIA, PART_HEAD, 0},
-	{IN_MEDIA, BOX('h', 'd', 'l', 'r'), IN_FILE, PART_HANDLER, HANDLER_BYTES},
-	{IN_FILE, 0x18538067, IN_SEGMENT, PART_HEAD, 0},
-	{IN_SEGMENT, 0x1549a966, IN_INFO, PART_HEAD, 0},
-	{IN_INFO, 0x2ad7b1, IN_FILE, PART_SCALE, 0},
-	{IN_INFO, 0x4489, IN_FILE, PART_DURATION, 0},
-	{IN_SEGMENT, 0x1654ae6b, IN_TRACKS, PART_HEAD, 0},
-	{IN_TRACKS, 0xae, IN_ENTRY, PART_HEAD, 0},
-	{IN_ENTRY, 0x83, IN_FILE, PART_TRACK_TYPE, 0},
+	{IN_FILE, BOX('m', 'o', 'o', 'v'), IN_MOVIE, PART_HEAD, 0, 0},
+	{IN_FILE, BOX('m', 'o', 'o', 'f'), IN_FRAGMENT, PART_HEAD, 0, 0},
+	{IN_FILE, BOX('u', 'u', 'i', 'd'), IN_FILE, PART_OWNER, OWNER_BYTES, OWNER_BYTES},
+	{IN_MOVIE, BOX('m', 'v', 'h', 'd'), IN_FILE, PART_MOVIE_HEADER, FULL_BOX_HEAD, FULL_BOX_HEAD},
+	{IN_MOVIE, BOX('m', 'v', 'e', 'x'), IN_EXTENDS, PART_HEAD, 0, 0},
+	{IN_EXTENDS, BOX('m', 'e', 'h', 'd'), IN_FILE, PART_EXTENDS_HEADER, FULL_BOX_HEAD, FULL_BOX_HEAD},
+	{IN_EXTENDS, BOX('t', 'r', 'e', 'x'), IN_FILE, PART_DEFAULTS, FULL_BOX_HEAD + 12, FULL_BOX_HEAD + 12},
+	{IN_MOVIE, BOX('t', 'r', 'a', 'k'), IN_TRACK, PART_HEAD, 0, 0},
+	{IN_TRACK, BOX('t', 'k', 'h', 'd'), IN_FILE, PART_TRACK_HEADER, TRACK_HEADER_BYTES, TRACK_HEADER_BYTES},
+	{IN_TRACK, BOX('m', 'd', 'i', 'a'), IN_MEDIA, PART_HEAD, 0, 0},
+	{IN_MEDIA, BOX('m', 'd', 'h', 'd'), IN_FILE, PART_MEDIA_HEADER, FULL_BOX_HEAD, FULL_BOX_HEAD},
+	{IN_MEDIA, BOX('h', 'd', 'l', 'r'), IN_FILE, PART_HANDLER, HANDLER_BYTES, HANDLER_BYTES},
+	{IN_MEDIA, BOX('m', 'i', 'n', 'f'), IN_MEDIA_INFO, PART_HEAD, 0, 0},
+	{IN_MEDIA_INFO, BOX('s', 't', 'b', 'l'), IN_TABLES, PART_HEAD, 0, 0},
+	{IN_TABLES, BOX('s', 't', 's', 'd'), IN_FILE, PART_SAMPLES, FULL_BOX_HEAD + 4, FULL_BOX_HEAD + 4},
+	{IN_TABLES, BOX('s', 't', 't', 's'), IN_FILE, PART_TIMES, FULL_BOX_HEAD + 4, FULL_BOX_HEAD + 4},
+	{IN_SAMPLES, ANY_ID, IN_FILE, PART_SAMPLE, SAMPLE_BYTES, SAMPLE_BYTES},
+	{IN_SAMPLE, BOX('a', 'v', 'c', 'C'), IN_FILE, PART_CONFIG, 1, CONFIG_BYTES},
+	{IN_SAMPLE, BOX('h', 'v', 'c', 'C'), IN_FILE, PART_CONFIG, 1, CONFIG_BYTES},
+	{IN_SAMPLE, BOX('a', 'v', '1', 'C'), IN_FILE, PART_CONFIG, 1, CONFIG_BYTES},
+	{IN_SAMPLE, BOX('v', 'p', 'c', 'C'), IN_FILE, PART_CONFIG, 1, CONFIG_BYTES},
+	{IN_SAMPLE, BOX('e', 's', 'd', 's'), IN_FILE, PART_CONFIG, 1, CONFIG_BYTES},
+	{IN_SAMPLE, BOX('p', 'a', 's', 'p'), IN_FILE, PART_CONFIG, 1, CONFIG_BYTES},
+	{IN_SAMPLE, BOX('w', 'a', 'v', 'e'), IN_SAMPLE, PART_HEAD, 0, 0},
+	{IN_FRAGMENT, BOX('t', 'r', 'a', 'f'), IN_RUNS, PART_HEAD, 0, 0},
+	{IN_RUNS, BOX('t', 'f', 'h', 'd'), IN_FILE, PART_RUNS, FULL_BOX_HEAD + 4, FULL_BOX_HEAD + 20},
+	{IN_RUNS, BOX('t', 'r', 'u', 'n'), IN_FILE, PART_RUN, FULL_BOX_HEAD + 4, FULL_BOX_HEAD + 4},
+	{IN_FILE, 0x18538067, IN_SEGMENT, PART_HEAD, 0, 0},
+	{IN_SEGMENT, 0x1549a966, IN_INFO, PART_HEAD, 0, 0},
+	{IN_INFO, 0x2ad7b1, IN_FILE, PART_SCALE, 1, NUMBER_BYTES},
+	{IN_INFO, 0x4489, IN_FILE, PART_DURATION, 1, NUMBER_BYTES},
+	{IN_SEGMENT, 0x1654ae6b, IN_TRACKS, PART_HEAD, 0, 0},
+	{IN_TRACKS, 0xae, IN_ENTRY, PART_HEAD, 0, 0},
+	{IN_ENTRY, TRACK_TYPE, IN_FILE, PART_NUMBER, 1, NUMBER_BYTES},
+	{IN_ENTRY, SAMPLE_DURATION, IN_FILE, PART_NUMBER, 1, NUMBER_BYTES},
+	{IN_ENTRY, CODEC_ID, IN_FILE, PART_TEXT, 1, TRACK_CODEC},
+	{IN_ENTRY, CODEC_PRIVATE, IN_FILE, PART_TEXT, 1, TRACK_CONFIG},
+	{IN_ENTRY, 0xe0, IN_PICTURE, PART_HEAD, 0, 0},
+	{IN_PICTURE, PIXEL_WIDTH, IN_FILE, PART_NUMBER, 1, NUMBER_BYTES},
+	{IN_PICTURE, PIXEL_HEIGHT, IN_FILE, PART_NUMBER, 1, NUMBER_BYTES},
+	{IN_PICTURE, DISPLAY_WIDTH, IN_FILE, PART_NUMBER, 1, NUMBER_BYTES},
+	{IN_PICTURE, DISPLAY_HEIGHT, IN_FILE, PART_NUMBER, 1, NUMBER_BYTES},
+	{IN_PICTURE, DISPLAY_UNIT, IN_FILE, PART_NUMBER, 1, NUMBER_BYTES},
 };
 
 static uint64_t
@@ -96,6 +151,32 @@ Collect(Container *container, ContainerPart part, size_t size)
 	container->need = size;
 }
 
+/* Of each kind the first one counts: it is what players show. */
+static void
+EndTrack(Container *container)
+{
+	Track *track = &container->track;
+
+	if (container->form == CONTAINER_BOXES)
+		TrackEndBoxes(track);
+	else
+		TrackEndElements(track);
+	if (track->kind == TRACK_PICTURE && container->picture.kind == TRACK_OTHER)
+		container->picture = *track;
+	else if (track->kind == TRACK_SOUND && container->sound.kind == TRACK_OTHER)
+		container->sound = *track;
+}
+
+static void
+WalkOut(Container *container)
+{
+	ContainerPlace place = Place(container);
+
+	container->depth--;
+	if (place == IN_TRACK || place == IN_ENTRY)
+		EndTrack(container);
+}
+
 /* The next head is there, or where there is room for one. */
 static void
 Next(Container *container, uint64_t end)
@@ -107,18 +188,26 @@ Next(Container *container, uint64_t end)
 	{
 		if (Limit(container) > start)
 			start = Limit(container);
-		container->depth--;
+		WalkOut(container);
 	}
 	Collect(container, PART_HEAD, least);
 	container->skip = start - container->at;
+}
+
+/* may there be tracks in it that are not seen if it is skipped? */
+static bool
+HasTracks(ContainerPlace place)
+{
+	return place == IN_MOVIE || place == IN_TRACK || place == IN_MEDIA || place == IN_SEGMENT || place == IN_TRACKS || place == IN_ENTRY;
 }
 
 /* This is not understood: go on behind what contains it, and may contain more than was seen. */
 static void
 Leave(Container *container)
 {
-	if (container->depth > 0)
+	if (HasTracks(Place(container)))
 	{
+		container->is_odd = true;
 		container->has_picture = true;
 		container->has_data |= container->form == CONTAINER_ELEMENTS;
 	}
@@ -129,8 +218,13 @@ Leave(Container *container)
 }
 
 static void
-WalkInto(Container *container, ContainerPlace place, uint64_t end)
+WalkInto(Container *container, ContainerPlace place, uint64_t start, uint64_t end)
 {
+	if (container->depth == CONTAINER_DEPTH)
+	{
+		Next(container, end);
+		return;
+	}
 	if (place == IN_MOVIE || place == IN_SEGMENT)
 		container->has_movie = true;
 	if (place == IN_EXTENDS)
@@ -138,32 +232,51 @@ WalkInto(Container *container, ContainerPlace place, uint64_t end)
 		container->open = true;
 		container->duration_ms = -1;
 	}
+	if (place == IN_TRACK || place == IN_ENTRY)
+		memset(&container->track, 0, sizeof(container->track));
+	if (place == IN_RUNS)
+		container->of_run = TRACK_OTHER;
 	container->place[container->depth] = place;
 	container->ends[container->depth++] = end;
-	Next(container, container->at);
+	Next(container, start);
+}
+
+/* of two movies the first one is played */
+static bool
+IsSecondMovie(const Container *container, ContainerPlace place)
+{
+	return (place == IN_MOVIE || place == IN_SEGMENT) && container->has_movie;
+}
+
+/* As much of it as is wanted; of a number that is too long, nothing. */
+static bool
+CollectBody(Container *container, size_t nth, uint64_t end)
+{
+	uint64_t size = end - container->at;
+
+	if (size < Known[nth].least || (size > Known[nth].most && Known[nth].most == NUMBER_BYTES && container->form == CONTAINER_ELEMENTS))
+		return false;
+	Collect(container, Known[nth].part, size < Known[nth].most ? (size_t) size : Known[nth].most);
+	container->body_end = end;
+	return true;
 }
 
 /* a box or element that ends there */
 static void
 Enter(Container *container, uint32_t id, uint64_t end)
 {
-	uint64_t size = end - container->at;
-
 	for (size_t i = 0; i < lengthof(Known); i++)
 	{
-		if (Known[i].in != Place(container) || Known[i].id != id)
+		if (Known[i].in != Place(container) || (Known[i].id != id && Known[i].id != ANY_ID))
 			continue;
-		/* of two movies the first one is played */
-		if (Known[i].into != IN_FILE && container->depth < CONTAINER_DEPTH &&
-			!(Known[i].in == IN_FILE && container->has_movie))
+		if (Known[i].into != IN_FILE && !IsSecondMovie(container, Known[i].into))
 		{
-			WalkInto(container, Known[i].into, end);
+			WalkInto(container, Known[i].into, container->at, end);
 			return;
 		}
-		if (Known[i].into == IN_FILE && size >= Known[i].size && size > 0 && (Known[i].size > 0 || size <= NUMBER_BYTES))
+		if (Known[i].into == IN_FILE && CollectBody(container, i, end))
 		{
-			Collect(container, Known[i].part, Known[i].size > 0 ? Known[i].size : (size_t) size);
-			container->body_end = end;
+			container->id = id;
 			return;
 		}
 	}
@@ -230,6 +343,7 @@ ReadExtendsHeader(Container *container)
 	if (!HasNumbers(container, &len, 1, 0))
 		return;
 	SetDuration(container, ReadBigEndian(container->head + FULL_BOX_HEAD, len), len == 8 ? UINT64_MAX : UINT32_MAX);
+	container->has_length = container->duration_ms >= 0;
 	Next(container, container->body_end);
 }
 
@@ -242,14 +356,202 @@ ReadHandler(Container *container)
 		case BOX('a', 'u', 'x', 'v'):
 		case BOX('p', 'i', 'c', 't'):
 			container->has_picture = true;
+			container->track.kind = TRACK_PICTURE;
 			break;
 		case BOX('s', 'o', 'u', 'n'):
 			container->has_sound = true;
+			container->track.kind = TRACK_SOUND;
 			break;
 		default:
 			break;
 	}
 	Next(container, container->body_end);
+}
+
+/* Content Credentials have a box of their own, d8fec3d6-1b0e-483c-9297-5828877ec481 (C2PA 2.1, A.5.1). */
+static void
+ReadOwner(Container *container)
+{
+	container->has_c2pa |= memcmp(container->head, "\xd8\xfe\xc3\xd6\x1b\x0e\x48\x3c\x92\x97\x58\x28\x87\x7e\xc4\x81", OWNER_BYTES) == 0;
+	Next(container, container->body_end);
+}
+
+static void
+ReadTrackHeader(Container *container)
+{
+	size_t size = TRACK_HEADER_BYTES + (container->head[0] == 1 ? 12 : 0);
+
+	if (container->have < size && container->body_end >= container->at + size - container->have)
+	{
+		container->need = size;
+		return;
+	}
+	TrackReadHeader(&container->track, container->head, container->have);
+	Next(container, container->body_end);
+}
+
+/* version, flags, then created, modified and timescale */
+static void
+ReadMediaHeader(Container *container)
+{
+	size_t len;
+
+	if (!HasNumbers(container, &len, 2, 4))
+		return;
+	container->track.scale = (uint32_t) ReadBigEndian(container->head + FULL_BOX_HEAD + 2 * len, 4);
+	Next(container, container->body_end);
+}
+
+/* How its samples are coded: the first way of several.  The boxes of a sound's entry are further behind in QuickTime's versions. */
+static void
+ReadSample(Container *container)
+{
+	Track *track = &container->track;
+	uint64_t start = container->at;
+	unsigned char type[4] = {container->id >> 24, container->id >> 16 & 0xff, container->id >> 8 & 0xff, container->id & 0xff};
+
+	if (track->codec_len > 0 || track->kind == TRACK_OTHER)
+	{
+		Next(container, container->body_end);
+		return;
+	}
+	TrackSetCodec(track, type, sizeof(type));
+	TrackReadEntry(track, container->head, container->have);
+	if (track->kind == TRACK_PICTURE)
+		start += PICTURE_BYTES - SAMPLE_BYTES;
+	else
+		start += container->head[9] == 1 ? 16 : container->head[9] == 2 ? 36
+																		: 0;
+	WalkInto(container, IN_SAMPLE, start, container->body_end);
+}
+
+/* The next row of a table, if it has one and there is room for it. */
+static void
+NextRow(Container *container, ContainerPart part, uint64_t skip, size_t size)
+{
+	if (container->rows == 0 || container->body_end < container->at + skip + size)
+	{
+		Next(container, container->body_end);
+		return;
+	}
+	Collect(container, part, size);
+	container->skip = skip;
+}
+
+/* version and flags, then how many rows there are */
+static void
+ReadTimes(Container *container)
+{
+	container->rows = (uint32_t) ReadBigEndian(container->head + FULL_BOX_HEAD, 4);
+	/* a table for all: this one is the track's */
+	container->track.samples = container->track.ticks = 0;
+	NextRow(container, PART_TIME, 0, TIME_BYTES);
+}
+
+static void
+ReadTime(Container *container)
+{
+	TrackCount(&container->track, ReadBigEndian(container->head, 4), ReadBigEndian(container->head + 4, 4));
+	container->rows--;
+	NextRow(container, PART_TIME, 0, TIME_BYTES);
+}
+
+/*----------
+ * Fragments
+ *----------
+ */
+static Track *
+TrackOfRun(Container *container)
+{
+	if (container->of_run == TRACK_PICTURE)
+		return &container->picture;
+	return container->of_run == TRACK_SOUND ? &container->sound : NULL;
+}
+
+static uint8_t
+KindById(const Container *container, uint32_t id)
+{
+	if (container->picture.kind == TRACK_PICTURE && container->picture.id == id)
+		return TRACK_PICTURE;
+	return container->sound.kind == TRACK_SOUND && container->sound.id == id ? TRACK_SOUND : TRACK_OTHER;
+}
+
+/* version, flags, id, which description, ticks of a sample */
+static void
+ReadDefaults(Container *container)
+{
+	container->of_run = KindById(container, (uint32_t) ReadBigEndian(container->head + FULL_BOX_HEAD, 4));
+	if (TrackOfRun(container) != NULL)
+		TrackOfRun(container)->sample_ticks = (uint32_t) ReadBigEndian(container->head + FULL_BOX_HEAD + 8, 4);
+	Next(container, container->body_end);
+}
+
+/* whose runs follow: flags, id, and what the flags announce */
+static void
+ReadRuns(Container *container)
+{
+	uint32_t flags = (uint32_t) ReadBigEndian(container->head, 4);
+	size_t at = FULL_BOX_HEAD + 4 + (flags & HAS_OFFSET ? 8 : 0) + (flags & HAS_DESCRIPTION ? 4 : 0);
+
+	container->of_run = KindById(container, (uint32_t) ReadBigEndian(container->head + FULL_BOX_HEAD, 4));
+	if (TrackOfRun(container) != NULL)
+		container->run_ticks = TrackOfRun(container)->sample_ticks;
+	if (flags & HAS_DEFAULT && container->have >= at + 4)
+		container->run_ticks = (uint32_t) ReadBigEndian(container->head + at, 4);
+	Next(container, container->body_end);
+}
+
+/* It does not say how long all of it is: as long as the longer of its tracks has been so far. */
+static void
+EndRun(Container *container)
+{
+	int64_t picture_ms = TrackPlayedMs(&container->picture);
+	int64_t sound_ms = TrackPlayedMs(&container->sound);
+
+	if (container->open && !container->has_length)
+		container->duration_ms = picture_ms > sound_ms ? picture_ms : sound_ms;
+}
+
+/* of a row of a run: 4 for each field that it has */
+static size_t
+RowBytes(uint32_t fields)
+{
+	size_t bytes = 0;
+
+	for (uint32_t field = HAS_DURATIONS; field <= HAS_FIELDS; field <<= 1)
+		bytes += fields & field ? 4 : 0;
+	return bytes > 0 ? bytes : 4;
+}
+
+/* so many samples, and which of their fields follow for each: the duration is the first */
+static void
+ReadRun(Container *container)
+{
+	uint32_t flags = (uint32_t) ReadBigEndian(container->head, 4);
+	Track *track = TrackOfRun(container);
+
+	container->rows = (uint32_t) ReadBigEndian(container->head + FULL_BOX_HEAD, 4);
+	if (track == NULL || (flags & HAS_DURATIONS) == 0)
+	{
+		if (track != NULL && container->run_ticks > 0)
+			TrackCount(track, container->rows, container->run_ticks);
+		EndRun(container);
+		Next(container, container->body_end);
+		return;
+	}
+	container->id = flags & HAS_FIELDS;
+	NextRow(container, PART_RUN_SAMPLE, (flags & HAS_OFFSET ? 4 : 0) + (flags & HAS_FIRST_FLAGS ? 4 : 0), RowBytes(container->id));
+}
+
+static void
+ReadRunSample(Container *container)
+{
+	if (TrackOfRun(container) != NULL)
+		TrackCount(TrackOfRun(container), 1, ReadBigEndian(container->head, 4));
+	container->rows--;
+	NextRow(container, PART_RUN_SAMPLE, 0, RowBytes(container->id));
+	if (container->part != PART_RUN_SAMPLE)
+		EndRun(container);
 }
 
 static bool
@@ -276,13 +578,23 @@ IsBehindFile(const Container *container, uint32_t type)
 	return true;
 }
 
+/* The first data is there: can it be played as it arrives? */
+static void
+SetData(Container *container, bool is_described)
+{
+	if (!container->has_data)
+		container->is_late = !is_described;
+	container->has_data = true;
+}
+
 /* size 0: up to the file's end */
 static void
 EnterLastBox(Container *container, uint32_t type)
 {
-	container->has_data |= type == BOX('m', 'd', 'a', 't');
+	if (type == BOX('m', 'd', 'a', 't'))
+		SetData(container, container->has_movie);
 	if (type == BOX('m', 'o', 'o', 'v') && !container->has_movie)
-		WalkInto(container, IN_MOVIE, CONTAINER_NO_END);
+		WalkInto(container, IN_MOVIE, container->at, CONTAINER_NO_END);
 	else
 		container->over = true;
 }
@@ -310,7 +622,8 @@ ReadBoxHead(Container *container)
 		Leave(container);
 	else
 	{
-		container->has_data |= container->depth == 0 && type == BOX('m', 'd', 'a', 't');
+		if (container->depth == 0 && type == BOX('m', 'd', 'a', 't'))
+			SetData(container, container->has_movie);
 		Enter(container, type, start + size);
 	}
 }
@@ -388,7 +701,8 @@ ReadElementHead(Container *container)
 		return;
 	id = (uint32_t) ReadBigEndian(container->head, id_len);
 	size = ReadBigEndian(container->head + id_len, len) & ((UINT64_C(1) << 7 * len) - 1);
-	container->has_data |= id == CLUSTER && Place(container) == IN_SEGMENT;
+	if (id == CLUSTER && Place(container) == IN_SEGMENT)
+		SetData(container, container->has_picture || container->has_sound);
 	/* all bits set: unknown, as in a stream */
 	if (size == (UINT64_C(1) << 7 * len) - 1)
 		EnterOpenElement(container, id);
@@ -442,13 +756,59 @@ ReadScale(Container *container)
 }
 
 static void
-ReadTrackType(Container *container)
+SetTrackType(Container *container, uint64_t type)
 {
-	uint64_t type = ReadBigEndian(container->head, container->have);
-
 	/* video, or video and audio in one */
 	container->has_picture |= type == 1 || type == 3;
 	container->has_sound |= type == 2;
+	container->track.kind = type == 1 || type == 3 ? TRACK_PICTURE : type == 2 ? TRACK_SOUND
+																			   : TRACK_OTHER;
+}
+
+/* what a track says in a number */
+static void
+ReadNumber(Container *container)
+{
+	uint64_t number = ReadBigEndian(container->head, container->have);
+	uint32_t points = number <= UINT32_MAX ? (uint32_t) number : 0;
+	Track *track = &container->track;
+
+	switch (container->id)
+	{
+		case TRACK_TYPE:
+			SetTrackType(container, number);
+			break;
+		case SAMPLE_DURATION:
+			track->scale = 1000000000;
+			track->samples = track->ticks = 0;
+			TrackCount(track, 1, number);
+			break;
+		case PIXEL_WIDTH:
+			track->width = points;
+			break;
+		case PIXEL_HEIGHT:
+			track->height = points;
+			break;
+		case DISPLAY_WIDTH:
+			track->shape_width = points;
+			break;
+		case DISPLAY_HEIGHT:
+			track->shape_height = points;
+			break;
+		default:
+			track->shape_unit = points;
+			break;
+	}
+	Next(container, container->body_end);
+}
+
+static void
+ReadText(Container *container)
+{
+	if (container->id == CODEC_ID)
+		TrackSetCodec(&container->track, container->head, container->have);
+	else
+		TrackSetConfig(&container->track, container->head, container->have);
 	Next(container, container->body_end);
 }
 
@@ -475,6 +835,8 @@ CountImage(Container *container)
 		container->images++;
 	if (container->played_ms < INT64_MAX - UINT16_MAX * 10)
 		container->played_ms += (container->delay < 2 ? 10 : container->delay) * 10;
+	container->picture.scale = 1000;
+	TrackCount(&container->picture, 1, (container->delay < 2 ? 10 : container->delay) * 10);
 	container->delay = 0;
 }
 
@@ -559,6 +921,10 @@ ReadPartOfGif(Container *container)
 			SkipColours(container, container->head[8], PART_SIZE, 1);
 			break;
 		default:
+			container->picture.kind = TRACK_PICTURE;
+			container->picture.width = container->head[6] | (uint32_t) container->head[7] << 8;
+			container->picture.height = container->head[8] | (uint32_t) container->head[9] << 8;
+			TrackSetCodec(&container->picture, (const unsigned char *) "gif", 3);
 			SkipColours(container, container->head[10], PART_BLOCK, 0);
 			break;
 	}
@@ -608,13 +974,10 @@ ReadHead(Container *container)
 }
 
 static void
-ReadPart(Container *container)
+ReadPartOfMovie(Container *container)
 {
 	switch (container->part)
 	{
-		case PART_HEAD:
-			ReadHead(container);
-			break;
 		case PART_MOVIE_HEADER:
 			ReadMovieHeader(container);
 			break;
@@ -624,6 +987,59 @@ ReadPart(Container *container)
 		case PART_HANDLER:
 			ReadHandler(container);
 			break;
+		case PART_OWNER:
+			ReadOwner(container);
+			break;
+		case PART_TRACK_HEADER:
+			ReadTrackHeader(container);
+			break;
+		case PART_MEDIA_HEADER:
+			ReadMediaHeader(container);
+			break;
+		case PART_SAMPLES:
+			WalkInto(container, IN_SAMPLES, container->at, container->body_end);
+			break;
+		case PART_SAMPLE:
+			ReadSample(container);
+			break;
+		case PART_TIMES:
+			ReadTimes(container);
+			break;
+		case PART_TIME:
+			ReadTime(container);
+			break;
+		default: /* PART_CONFIG */
+			TrackReadConfig(&container->track, container->id, container->head, container->have);
+			Next(container, container->body_end);
+			break;
+	}
+}
+
+static void
+ReadPartOfFragment(Container *container)
+{
+	switch (container->part)
+	{
+		case PART_DEFAULTS:
+			ReadDefaults(container);
+			break;
+		case PART_RUNS:
+			ReadRuns(container);
+			break;
+		case PART_RUN:
+			ReadRun(container);
+			break;
+		default:
+			ReadRunSample(container);
+			break;
+	}
+}
+
+static void
+ReadPartOfSegment(Container *container)
+{
+	switch (container->part)
+	{
 		case PART_SCALE:
 			ReadScale(container);
 			break;
@@ -631,13 +1047,28 @@ ReadPart(Container *container)
 			SetElementDuration(container, ReadFloat(container->head, container->have));
 			Next(container, container->body_end);
 			break;
-		case PART_TRACK_TYPE:
-			ReadTrackType(container);
+		case PART_NUMBER:
+			ReadNumber(container);
 			break;
 		default:
-			ReadPartOfGif(container);
+			ReadText(container);
 			break;
 	}
+}
+
+static void
+ReadPart(Container *container)
+{
+	if (container->part == PART_HEAD)
+		ReadHead(container);
+	else if (container->part <= PART_TIME)
+		ReadPartOfMovie(container);
+	else if (container->part <= PART_RUN_SAMPLE)
+		ReadPartOfFragment(container);
+	else if (container->part <= PART_TEXT)
+		ReadPartOfSegment(container);
+	else
+		ReadPartOfGif(container);
 }
 
 void
@@ -684,11 +1115,12 @@ bool
 ContainerIsValid(const Container *container)
 {
 	for (size_t i = 0; i < CONTAINER_DEPTH; i++)
-		if (container->place[i] > IN_ENTRY || container->ends[i] > CONTAINER_NO_END)
+		if (container->place[i] > IN_PICTURE || container->ends[i] > CONTAINER_NO_END)
 			return false;
 	return container->form <= CONTAINER_OTHER && container->part <= PART_IMAGE && container->depth <= CONTAINER_DEPTH &&
 		container->skip <= CONTAINER_NO_END && container->body_end <= CONTAINER_NO_END && container->need <= CONTAINER_HEAD &&
-		container->duration_ms >= -1 && container->played_ms >= 0 && (container->over || container->have < container->need);
+		container->duration_ms >= -1 && container->played_ms >= 0 && (container->over || container->have < container->need) &&
+		TrackIsValid(&container->track) && TrackIsValid(&container->picture) && TrackIsValid(&container->sound);
 }
 
 /*----------
@@ -702,6 +1134,9 @@ KnownEnd(const Container *container)
 {
 	uint64_t end = container->at + container->skip;
 
+	/* a box that is read and is in no other */
+	if (container->depth == 0 && container->form == CONTAINER_BOXES && container->part != PART_HEAD && container->body_end > end)
+		end = container->body_end;
 	if (container->depth > 0 && container->ends[0] != CONTAINER_NO_END && container->ends[0] > end)
 		return container->ends[0];
 	return end;

@@ -46,16 +46,73 @@ MediaMeterKind(const MediaMeter *meter)
 }
 
 /*----------
+ * What it says of its tracks
+ *----------
+ */
+static MediaAnswer
+Answer(bool is_known, bool yes)
+{
+	if (!is_known)
+		return MEDIA_UNKNOWN;
+	return yes ? MEDIA_YES : MEDIA_NO;
+}
+
+static int64_t
+Points(uint32_t points)
+{
+	return points > 0 && points <= TRACK_MOST_POINTS ? (int64_t) points : -1;
+}
+
+/* Which of its tracks are there is known once the movie was read, and all of it understood. */
+void
+MediaMeterFacts(const MediaMeter *meter, bool is_whole, MediaFacts *facts)
+{
+	const Container *container = &meter->container;
+	const Track *picture = &container->picture;
+	bool has_tracks = container->form == CONTAINER_BLOCKS ||
+		(picture->kind == TRACK_PICTURE && !container->is_odd && (is_whole || container->has_data));
+
+	memset(facts, 0, sizeof(*facts));
+	facts->width = Points(picture->width);
+	facts->height = Points(picture->height);
+	if (facts->width < 0 || facts->height < 0)
+		facts->width = facts->height = -1;
+	facts->milli_rate = TrackMilliRate(picture);
+	facts->duration_ms = container->duration_ms;
+	TrackName(picture, facts->video_codec);
+	TrackName(&container->sound, facts->audio_codec);
+	facts->has_audio = Answer(has_tracks || container->has_sound, container->has_sound);
+	facts->faststart = Answer(container->has_movie && container->has_data, !container->is_late);
+	facts->has_c2pa = Answer(container->form == CONTAINER_BOXES && (is_whole || container->has_c2pa), container->has_c2pa);
+}
+
+/*----------
  * Saving and loading
  *----------
  */
-#define STATE_VERSION 3
+#define STATE_VERSION 4
 #define HEAD_SIZE (1 + 8)
 #define HASH_SIZE (8 * 4 + SHA256_CBLOCK)
 #define CHECK_SIZE 8 /* at the end: over the rest, and the ETag */
 #define BODY_SIZE (MEDIA_STATE_SIZE - CHECK_SIZE)
 
 /* of the container: each field, and in how many bytes it is saved */
+#define TRACK_FIELDS(X, track) \
+	X(track.kind, 1) \
+	X(track.id, 4) \
+	X(track.scale, 4) \
+	X(track.sample_ticks, 4) \
+	X(track.ticks, 8) \
+	X(track.samples, 8) \
+	X(track.width, 4) \
+	X(track.height, 4) \
+	X(track.shape_width, 4) \
+	X(track.shape_height, 4) \
+	X(track.shape_unit, 4) \
+	X(track.is_turned, 1) \
+	X(track.codec_len, 1) \
+	X(track.config_len, 1)
+
 #define FIELDS(X) \
 	X(form, 1) \
 	X(part, 1) \
@@ -67,28 +124,51 @@ MediaMeterKind(const MediaMeter *meter)
 	X(has_picture, 1) \
 	X(has_sound, 1) \
 	X(is_control, 1) \
+	X(is_odd, 1) \
+	X(is_late, 1) \
+	X(has_length, 1) \
+	X(has_c2pa, 1) \
 	X(depth, 1) \
 	X(place[0], 1) \
 	X(place[1], 1) \
 	X(place[2], 1) \
+	X(place[3], 1) \
+	X(place[4], 1) \
+	X(place[5], 1) \
+	X(place[6], 1) \
+	X(place[7], 1) \
 	X(ends[0], 8) \
 	X(ends[1], 8) \
 	X(ends[2], 8) \
+	X(ends[3], 8) \
+	X(ends[4], 8) \
+	X(ends[5], 8) \
+	X(ends[6], 8) \
+	X(ends[7], 8) \
 	X(skip, 8) \
 	X(body_end, 8) \
+	X(id, 4) \
+	X(rows, 4) \
+	X(of_run, 1) \
 	X(have, 1) \
 	X(need, 1) \
 	X(scale, 4) \
 	X(duration_ms, 8) \
 	X(played_ms, 8) \
 	X(images, 1) \
-	X(delay, 2)
+	X(delay, 2) \
+	X(run_ticks, 4) \
+	TRACK_FIELDS(X, track) \
+	TRACK_FIELDS(X, picture) \
+	TRACK_FIELDS(X, sound)
 
 #define SIZE_OF(field, len) +len
 #define SAVE(field, len) at = SaveNumber(at, (uint64_t) container->field, len);
 #define LOAD(field, len) container->field = LoadNumber(at, len);
 
-_Static_assert(HEAD_SIZE + HASH_SIZE + CONTAINER_HEAD FIELDS(SIZE_OF) == BODY_SIZE, "a place for everything");
+_Static_assert(HEAD_SIZE + HASH_SIZE + CONTAINER_HEAD + 3 * (TRACK_CODEC + TRACK_CONFIG) FIELDS(SIZE_OF) == BODY_SIZE,
+			   "a place for everything");
+_Static_assert(CONTAINER_DEPTH == 8, "all places are saved");
 
 static unsigned char *
 SaveNumber(unsigned char *at, uint64_t number, size_t len)
@@ -106,6 +186,35 @@ LoadNumber(const unsigned char **at, size_t len)
 	for (size_t i = 0; i < len; i++)
 		number = number << 8 | *(*at)++;
 	return number;
+}
+
+static unsigned char *
+SaveBytes(unsigned char *at, const unsigned char *bytes, size_t len)
+{
+	memcpy(at, bytes, len);
+	return at + len;
+}
+
+static void
+LoadBytes(const unsigned char **at, unsigned char *bytes, size_t len)
+{
+	memcpy(bytes, *at, len);
+	*at += len;
+}
+
+/* what is behind its fields */
+static unsigned char *
+SaveTexts(unsigned char *at, const Track *track)
+{
+	at = SaveBytes(at, track->codec, TRACK_CODEC);
+	return SaveBytes(at, track->config, TRACK_CONFIG);
+}
+
+static void
+LoadTexts(const unsigned char **at, Track *track)
+{
+	LoadBytes(at, track->codec, TRACK_CODEC);
+	LoadBytes(at, track->config, TRACK_CONFIG);
 }
 
 static void
@@ -133,9 +242,11 @@ MediaMeterSave(const MediaMeter *meter, const char *etag, unsigned char state[ME
 		at = SaveNumber(at, meter->hash.h[i], 4);
 	memcpy(at, meter->hash.data, meter->hash.num);
 	at += SHA256_CBLOCK;
-	memcpy(at, container->head, CONTAINER_HEAD);
-	at += CONTAINER_HEAD;
+	at = SaveBytes(at, container->head, CONTAINER_HEAD);
 	FIELDS(SAVE)
+	at = SaveTexts(at, &container->track);
+	at = SaveTexts(at, &container->picture);
+	(void) SaveTexts(at, &container->sound);
 	MakeCheck(state, etag, sha256);
 	memcpy(state + BODY_SIZE, sha256, CHECK_SIZE);
 }
@@ -158,9 +269,11 @@ LoadHash(const unsigned char **at, MediaMeter *meter)
 static bool
 LoadContainer(const unsigned char **at, Container *container)
 {
-	memcpy(container->head, *at, CONTAINER_HEAD);
-	*at += CONTAINER_HEAD;
+	LoadBytes(at, container->head, CONTAINER_HEAD);
 	FIELDS(LOAD)
+	LoadTexts(at, &container->track);
+	LoadTexts(at, &container->picture);
+	LoadTexts(at, &container->sound);
 	return ContainerIsValid(container);
 }
 

@@ -555,7 +555,7 @@ sub reach
 	is_deeply([ grep { $c{$_} =~ /\b(?:ereport|elog)\(/ && $c{$_} !~ /^#include "ownerror\.h"$/m } sort keys %c ], [], 'what throws includes ownerror.h');
 
 	my @protocol = map { s/\.c$//r } ticked(section($design, 'protocol'));
-	my @pure = grep { $c{"$_.c"} } qw(fal objection output storage hosts hook json wire signature kind container media state breaker backoff ring flow);
+	my @pure = grep { $c{"$_.c"} } qw(fal objection output storage hosts hook json wire signature kind track container media state breaker backoff ring flow);
 	is_deeply([ sort @protocol ], [ sort @pure ], 'the protocol files');
 	my %protocol = map { $_ => 1 } @pure;
 	# what PostgreSQL has for programs, too: json.c is built on its parser

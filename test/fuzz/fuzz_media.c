@@ -24,6 +24,25 @@ Sniff(const uint8_t *data, size_t size)
 	free(list);
 }
 
+static void
+MustBeName(const char *name)
+{
+	MustBeClean(name, TRACK_NAME);
+	MUST(strpbrk(name, " \"'<>&\\,;") == NULL);
+}
+
+static void
+MustBeSane(const MediaFacts *facts)
+{
+	MUST((facts->width == -1 && facts->height == -1) || (facts->width > 0 && facts->height > 0));
+	MUST(facts->width <= TRACK_MOST_POINTS && facts->height <= TRACK_MOST_POINTS);
+	MUST(facts->milli_rate == -1 || (facts->milli_rate > 0 && facts->milli_rate <= 1000000));
+	MUST(facts->duration_ms >= -1);
+	MUST(facts->has_audio != MEDIA_NO || facts->audio_codec[0] == '\0');
+	MustBeName(facts->video_codec);
+	MustBeName(facts->audio_codec);
+}
+
 /* the same bytes tell the same, whole and in pieces between which the meter is set down */
 static void
 Measure(const uint8_t *data, size_t size, size_t piece)
@@ -35,6 +54,8 @@ Measure(const uint8_t *data, size_t size, size_t piece)
 	unsigned char b[32];
 	int64_t wanted;
 	int64_t wanted_again;
+	MediaFacts facts;
+	MediaFacts facts_again;
 
 	MediaMeterInit(&whole);
 	MediaMeterAdd(&whole, data, size);
@@ -48,6 +69,10 @@ Measure(const uint8_t *data, size_t size, size_t piece)
 	}
 	MUST(whole.bytes == (int64_t) size && meter.bytes == whole.bytes);
 	MUST(whole.container.duration_ms >= -1 && meter.container.duration_ms == whole.container.duration_ms);
+	MediaMeterFacts(&whole, true, &facts);
+	MediaMeterFacts(&meter, true, &facts_again);
+	MUST(memcmp(&facts, &facts_again, sizeof(facts)) == 0);
+	MustBeSane(&facts);
 	MUST(ContainerIsValid(&whole.container) && MediaMeterKind(&whole) == MediaMeterKind(&meter));
 	MUST(ContainerJudgeEnd(&whole.container, &wanted) == ContainerJudgeEnd(&meter.container, &wanted_again));
 	MUST(wanted == wanted_again && (wanted == -1 || wanted > whole.bytes));
@@ -63,6 +88,7 @@ Resume(const uint8_t *data, size_t size)
 	unsigned char state[MEDIA_STATE_SIZE] = {0};
 	unsigned char sha256[32];
 	MediaMeter meter;
+	MediaFacts facts;
 
 	if (!MediaMeterLoad(&meter, ETAG, data, size))
 		MUST(meter.bytes == 0);
@@ -79,6 +105,9 @@ Resume(const uint8_t *data, size_t size)
 	MediaMeterAdd(&meter, data, size);
 	MediaMeterAdd(&meter, data, size);
 	MediaMeterHash(&meter, sha256);
+	MediaMeterFacts(&meter, false, &facts);
+	MustBeName(facts.video_codec);
+	MustBeName(facts.audio_codec);
 	(void) ContainerJudgeEnd(&meter.container, &(int64_t){0});
 }
 

@@ -45,6 +45,7 @@ extern void TestJobStates(void);
 extern void TestBackoff(void);
 extern void TestBreaker(void);
 extern void TestKind(void);
+extern void TestTrack(void);
 extern void TestContainer(void);
 extern void TestMedia(void);
 extern void TestRing(void);

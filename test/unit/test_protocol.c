@@ -64,6 +64,7 @@ main(void)
 	TestBackoff();
 	TestBreaker();
 	TestKind();
+	TestTrack();
 	TestContainer();
 	TestMedia();
 	TestRing();

@@ -9,7 +9,7 @@ FUZZ_SECONDS ?= 20
 
 UNIT_BUILD = test/unit/build
 FUZZ_BUILD = test/fuzz/build
-UNIT_PURE  = $(addprefix src/,json.c fal.c objection.c output.c storage.c hosts.c hook.c wire.c state.c backoff.c breaker.c kind.c container.c media.c ring.c flow.c poller.c signature.c)
+UNIT_PURE  = $(addprefix src/,json.c fal.c objection.c output.c storage.c hosts.c hook.c wire.c state.c backoff.c breaker.c kind.c track.c container.c media.c ring.c flow.c poller.c signature.c)
 UNIT_TESTS = $(wildcard test/unit/*.c)
 FUZZ_NAMES = $(patsubst test/fuzz/fuzz_%.c,%,$(wildcard test/fuzz/fuzz_*.c))
 
