@@ -259,7 +259,16 @@ CREATE TYPE vibevideo.job_details AS (
 	cost_estimated_usd numeric,
 	cost_source text,
 	billable_units numeric,
-	held_usd numeric
+	held_usd numeric,
+	width int,
+	height int,
+	fps numeric,
+	video_codec text,
+	has_audio boolean,
+	audio_codec text,
+	faststart boolean,
+	has_c2pa boolean,
+	bit_rate bigint
 );
 COMMENT ON TYPE vibevideo.job_details IS 'all there is to know of a job';
 COMMENT ON COLUMN vibevideo.job_details.job IS 'as in a list';
@@ -289,6 +298,15 @@ COMMENT ON COLUMN vibevideo.job_details.cost_estimated_usd IS 'what it could cos
 COMMENT ON COLUMN vibevideo.job_details.cost_source IS 'how it is known what it has cost, as in vibevideo.jobs; NULL until it is settled, or if nothing was billed';
 COMMENT ON COLUMN vibevideo.job_details.billable_units IS 'how many units fal.ai says that it bills; NULL if it does not say';
 COMMENT ON COLUMN vibevideo.job_details.held_usd IS 'what budgets still hold for it though it has ended, in USD; NULL: nothing';
+COMMENT ON COLUMN vibevideo.job_details.width IS 'how wide the picture is as it is shown, in pixels; NULL if that is not known';
+COMMENT ON COLUMN vibevideo.job_details.height IS 'how high it is, likewise';
+COMMENT ON COLUMN vibevideo.job_details.fps IS 'how many pictures it shows in a second';
+COMMENT ON COLUMN vibevideo.job_details.video_codec IS 'how the picture is coded, as browsers name it';
+COMMENT ON COLUMN vibevideo.job_details.has_audio IS 'whether it has sound; NULL if that is not known';
+COMMENT ON COLUMN vibevideo.job_details.audio_codec IS 'how the sound is coded; NULL if there is none';
+COMMENT ON COLUMN vibevideo.job_details.faststart IS 'whether it can be played while it arrives';
+COMMENT ON COLUMN vibevideo.job_details.has_c2pa IS 'whether it has Content Credentials; NULL if its format has no place for them';
+COMMENT ON COLUMN vibevideo.job_details.bit_rate IS 'its bits for each second that it plays';
 
 CREATE FUNCTION vibevideo.job_detail(job_id bigint)
 RETURNS vibevideo.job_details LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -344,6 +362,15 @@ BEGIN
 	d.cost_source = j.cost_source;
 	d.billable_units = j.billable_units;
 	d.held_usd = j.held_usd;
+	d.width = j.width;
+	d.height = j.height;
+	d.fps = j.fps;
+	d.video_codec = j.video_codec;
+	d.has_audio = j.has_audio;
+	d.audio_codec = j.audio_codec;
+	d.faststart = j.faststart;
+	d.has_c2pa = j.has_c2pa;
+	d.bit_rate = j.bit_rate;
 	RETURN d;
 END
 $$;

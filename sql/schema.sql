@@ -309,7 +309,17 @@ CREATE TABLE vibevideo.job (
 	-- a limit may count a tenant's
 	tenant text COLLATE pg_catalog."C",
 	-- budgets go on holding that: see "counts" in limits.sql
-	held_usd numeric
+	held_usd numeric,
+	-- what the file says of itself, read while it was copied
+	width int,
+	height int,
+	fps numeric,
+	video_codec text,
+	has_audio boolean,
+	audio_codec text,
+	faststart boolean,
+	has_c2pa boolean,
+	bit_rate bigint
 ) WITH (fillfactor = 80);
 COMMENT ON TABLE vibevideo.job IS 'one row an attempt to make a video; view vibevideo.jobs is made for reading';
 COMMENT ON COLUMN vibevideo.job.job_id IS 'the job''s number';
@@ -368,6 +378,15 @@ COMMENT ON COLUMN vibevideo.job.cost_source IS 'where cost_usd comes from: units
 COMMENT ON COLUMN vibevideo.job.billable_units IS 'how many units fal.ai bills for it, as it said with the result; NULL if it did not';
 COMMENT ON COLUMN vibevideo.job.tenant IS 'whose job it is besides its user: what the table''s tenant_column says; NULL if there is none';
 COMMENT ON COLUMN vibevideo.job.held_usd IS 'what budgets still hold for it though it has ended, in USD: fal.ai may yet bill what it had begun; NULL: nothing';
+COMMENT ON COLUMN vibevideo.job.width IS 'how wide the picture is as it is shown, in pixels: turned, and with square ones; NULL if the file does not say, or until it was read';
+COMMENT ON COLUMN vibevideo.job.height IS 'how high it is, likewise; NULL if the file does not say, or until it was read';
+COMMENT ON COLUMN vibevideo.job.fps IS 'how many pictures it shows in a second, on the average; NULL if the file does not say, or until it was read';
+COMMENT ON COLUMN vibevideo.job.video_codec IS 'how the picture is coded, as browsers name it: avc1.64001f; NULL if the file does not say, or until it was read';
+COMMENT ON COLUMN vibevideo.job.has_audio IS 'whether it has sound; NULL if that is not known, or until it was read';
+COMMENT ON COLUMN vibevideo.job.audio_codec IS 'how the sound is coded, likewise: mp4a.40.2; NULL if there is none, or it is not known';
+COMMENT ON COLUMN vibevideo.job.faststart IS 'whether it can be played while it arrives, since what describes it is before its data; NULL if that is not known, or until it was read';
+COMMENT ON COLUMN vibevideo.job.has_c2pa IS 'whether it has Content Credentials (C2PA), which say how it was made; NULL if its format has no place for them, or until it was read';
+COMMENT ON COLUMN vibevideo.job.bit_rate IS 'its bits for each second that it plays, on the average; NULL if its duration is not known, or until it was read';
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.job', '');
 
 -- A vibelog has one active job: this index, not a check, keeps double clicks apart.
@@ -688,7 +707,8 @@ SELECT j.job_id, j.vibelog_id COLLATE pg_catalog."default" AS vibelog_id, vibevi
 	   CASE WHEN vibevideo.is_active(j.state) OR j.row_dirty THEN (vibevideo_internal.reason_of(j.job_id)).sentence END AS why,
 	   CASE WHEN vibevideo.is_active(j.state) OR j.row_dirty THEN (vibevideo_internal.reason_of(j.job_id)).until END AS waits_until,
 	   CASE WHEN vibevideo.is_active(j.state) THEN (vibevideo_internal.reason_of(j.job_id)).estimate END AS estimate,
-	   j.cost_estimated_usd, j.cost_source, j.billable_units, j.tenant, j.held_usd
+	   j.cost_estimated_usd, j.cost_source, j.billable_units, j.tenant, j.held_usd,
+	   j.width, j.height, j.fps, j.video_codec, j.has_audio, j.audio_codec, j.faststart, j.has_c2pa, j.bit_rate
 FROM vibevideo.job j;
 COMMENT ON VIEW vibevideo.jobs IS 'one row a job, newest state, for dashboards';
 COMMENT ON COLUMN vibevideo.jobs.job_id IS 'the job''s number';
@@ -735,6 +755,15 @@ COMMENT ON COLUMN vibevideo.jobs.cost_source IS 'where cost_usd comes from: unit
 COMMENT ON COLUMN vibevideo.jobs.billable_units IS 'how many units fal.ai bills for it, as it said with the result; NULL if it did not';
 COMMENT ON COLUMN vibevideo.jobs.tenant IS 'whose job it is besides its user: what the table''s tenant_column says; NULL if there is none';
 COMMENT ON COLUMN vibevideo.jobs.held_usd IS 'what budgets still hold for it though it has ended, in USD: fal.ai may yet bill what it had begun; NULL: nothing';
+COMMENT ON COLUMN vibevideo.jobs.width IS 'how wide the picture is as it is shown, in pixels: turned, and with square ones; NULL if the file does not say, or until it was read';
+COMMENT ON COLUMN vibevideo.jobs.height IS 'how high it is, likewise; NULL if the file does not say, or until it was read';
+COMMENT ON COLUMN vibevideo.jobs.fps IS 'how many pictures it shows in a second, on the average; NULL if the file does not say, or until it was read';
+COMMENT ON COLUMN vibevideo.jobs.video_codec IS 'how the picture is coded, as browsers name it: avc1.64001f; NULL if the file does not say, or until it was read';
+COMMENT ON COLUMN vibevideo.jobs.has_audio IS 'whether it has sound; NULL if that is not known, or until it was read';
+COMMENT ON COLUMN vibevideo.jobs.audio_codec IS 'how the sound is coded, likewise: mp4a.40.2; NULL if there is none, or it is not known';
+COMMENT ON COLUMN vibevideo.jobs.faststart IS 'whether it can be played while it arrives, since what describes it is before its data; NULL if that is not known, or until it was read';
+COMMENT ON COLUMN vibevideo.jobs.has_c2pa IS 'whether it has Content Credentials (C2PA), which say how it was made; NULL if its format has no place for them, or until it was read';
+COMMENT ON COLUMN vibevideo.jobs.bit_rate IS 'its bits for each second that it plays, on the average; NULL if its duration is not known, or until it was read';
 
 -------------------------------------------------------------------------------
 -- Order of sending

@@ -1350,7 +1350,9 @@ ALTER TABLE vibevideo.job ADD COLUMN cost_estimated_usd numeric,
 	ADD COLUMN cost_source text CHECK (cost_source OPERATOR(pg_catalog.=) ANY (ARRAY['units', 'duration', 'estimate', 'bill'])),
 	ADD COLUMN billable_units numeric,
 	ADD COLUMN tenant text COLLATE pg_catalog."C",
-	ADD COLUMN held_usd numeric;
+	ADD COLUMN held_usd numeric,
+	ADD COLUMN width int, ADD COLUMN height int, ADD COLUMN fps numeric, ADD COLUMN video_codec text, ADD COLUMN has_audio boolean,
+	ADD COLUMN audio_codec text, ADD COLUMN faststart boolean, ADD COLUMN has_c2pa boolean, ADD COLUMN bit_rate bigint;
 CREATE INDEX past_costs_day ON vibevideo.past_costs (day);
 COMMENT ON TABLE vibevideo.past_costs IS 'costs of jobs that have ended, be they still in vibevideo.job or not; user_id is empty where nobody is known';
 INSERT INTO vibevideo.past_costs AS p (user_id, day, model, submits, videos, settled_usd)
@@ -1662,7 +1664,8 @@ SELECT j.job_id, j.vibelog_id COLLATE pg_catalog."default" AS vibelog_id, vibevi
 	   CASE WHEN vibevideo.is_active(j.state) OR j.row_dirty THEN (vibevideo_internal.reason_of(j.job_id)).sentence END AS why,
 	   CASE WHEN vibevideo.is_active(j.state) OR j.row_dirty THEN (vibevideo_internal.reason_of(j.job_id)).until END AS waits_until,
 	   CASE WHEN vibevideo.is_active(j.state) THEN (vibevideo_internal.reason_of(j.job_id)).estimate END AS estimate,
-	   j.cost_estimated_usd, j.cost_source, j.billable_units, j.tenant, j.held_usd
+	   j.cost_estimated_usd, j.cost_source, j.billable_units, j.tenant, j.held_usd,
+	   j.width, j.height, j.fps, j.video_codec, j.has_audio, j.audio_codec, j.faststart, j.has_c2pa, j.bit_rate
 FROM vibevideo.job j;
 COMMENT ON VIEW vibevideo.jobs IS 'one row a job, newest state, for dashboards';
 COMMENT ON COLUMN vibevideo.jobs.job_id IS 'the job''s number';
@@ -1709,6 +1712,15 @@ COMMENT ON COLUMN vibevideo.jobs.cost_source IS 'where cost_usd comes from: unit
 COMMENT ON COLUMN vibevideo.jobs.billable_units IS 'how many units fal.ai bills for it, as it said with the result; NULL if it did not';
 COMMENT ON COLUMN vibevideo.jobs.tenant IS 'whose job it is besides its user: what the table''s tenant_column says; NULL if there is none';
 COMMENT ON COLUMN vibevideo.jobs.held_usd IS 'what budgets still hold for it though it has ended, in USD: fal.ai may yet bill what it had begun; NULL: nothing';
+COMMENT ON COLUMN vibevideo.jobs.width IS 'how wide the picture is as it is shown, in pixels: turned, and with square ones; NULL if the file does not say, or until it was read';
+COMMENT ON COLUMN vibevideo.jobs.height IS 'how high it is, likewise; NULL if the file does not say, or until it was read';
+COMMENT ON COLUMN vibevideo.jobs.fps IS 'how many pictures it shows in a second, on the average; NULL if the file does not say, or until it was read';
+COMMENT ON COLUMN vibevideo.jobs.video_codec IS 'how the picture is coded, as browsers name it: avc1.64001f; NULL if the file does not say, or until it was read';
+COMMENT ON COLUMN vibevideo.jobs.has_audio IS 'whether it has sound; NULL if that is not known, or until it was read';
+COMMENT ON COLUMN vibevideo.jobs.audio_codec IS 'how the sound is coded, likewise: mp4a.40.2; NULL if there is none, or it is not known';
+COMMENT ON COLUMN vibevideo.jobs.faststart IS 'whether it can be played while it arrives, since what describes it is before its data; NULL if that is not known, or until it was read';
+COMMENT ON COLUMN vibevideo.jobs.has_c2pa IS 'whether it has Content Credentials (C2PA), which say how it was made; NULL if its format has no place for them, or until it was read';
+COMMENT ON COLUMN vibevideo.jobs.bit_rate IS 'its bits for each second that it plays, on the average; NULL if its duration is not known, or until it was read';
 
 DROP FUNCTION vibevideo.worker_info();
 CREATE FUNCTION vibevideo.worker_info(OUT pid int, OUT started_at timestamptz, OUT heartbeat_at timestamptz,
@@ -7368,6 +7380,15 @@ COMMENT ON COLUMN vibevideo.job.cost_source IS 'where cost_usd comes from: units
 COMMENT ON COLUMN vibevideo.job.billable_units IS 'how many units fal.ai bills for it, as it said with the result; NULL if it did not';
 COMMENT ON COLUMN vibevideo.job.tenant IS 'whose job it is besides its user: what the table''s tenant_column says; NULL if there is none';
 COMMENT ON COLUMN vibevideo.job.held_usd IS 'what budgets still hold for it though it has ended, in USD: fal.ai may yet bill what it had begun; NULL: nothing';
+COMMENT ON COLUMN vibevideo.job.width IS 'how wide the picture is as it is shown, in pixels: turned, and with square ones; NULL if the file does not say, or until it was read';
+COMMENT ON COLUMN vibevideo.job.height IS 'how high it is, likewise; NULL if the file does not say, or until it was read';
+COMMENT ON COLUMN vibevideo.job.fps IS 'how many pictures it shows in a second, on the average; NULL if the file does not say, or until it was read';
+COMMENT ON COLUMN vibevideo.job.video_codec IS 'how the picture is coded, as browsers name it: avc1.64001f; NULL if the file does not say, or until it was read';
+COMMENT ON COLUMN vibevideo.job.has_audio IS 'whether it has sound; NULL if that is not known, or until it was read';
+COMMENT ON COLUMN vibevideo.job.audio_codec IS 'how the sound is coded, likewise: mp4a.40.2; NULL if there is none, or it is not known';
+COMMENT ON COLUMN vibevideo.job.faststart IS 'whether it can be played while it arrives, since what describes it is before its data; NULL if that is not known, or until it was read';
+COMMENT ON COLUMN vibevideo.job.has_c2pa IS 'whether it has Content Credentials (C2PA), which say how it was made; NULL if its format has no place for them, or until it was read';
+COMMENT ON COLUMN vibevideo.job.bit_rate IS 'its bits for each second that it plays, on the average; NULL if its duration is not known, or until it was read';
 COMMENT ON COLUMN vibevideo.event.event_id IS 'grows with each row';
 COMMENT ON COLUMN vibevideo.event.job_id IS 'the job';
 COMMENT ON COLUMN vibevideo.event.at IS 'when its state changed';
@@ -7658,7 +7679,16 @@ CREATE TYPE vibevideo.job_details AS (
 	cost_estimated_usd numeric,
 	cost_source text,
 	billable_units numeric,
-	held_usd numeric
+	held_usd numeric,
+	width int,
+	height int,
+	fps numeric,
+	video_codec text,
+	has_audio boolean,
+	audio_codec text,
+	faststart boolean,
+	has_c2pa boolean,
+	bit_rate bigint
 );
 COMMENT ON TYPE vibevideo.job_details IS 'all there is to know of a job';
 COMMENT ON COLUMN vibevideo.job_details.job IS 'as in a list';
@@ -7688,6 +7718,15 @@ COMMENT ON COLUMN vibevideo.job_details.cost_estimated_usd IS 'what it could cos
 COMMENT ON COLUMN vibevideo.job_details.cost_source IS 'how it is known what it has cost, as in vibevideo.jobs; NULL until it is settled, or if nothing was billed';
 COMMENT ON COLUMN vibevideo.job_details.billable_units IS 'how many units fal.ai says that it bills; NULL if it does not say';
 COMMENT ON COLUMN vibevideo.job_details.held_usd IS 'what budgets still hold for it though it has ended, in USD; NULL: nothing';
+COMMENT ON COLUMN vibevideo.job_details.width IS 'how wide the picture is as it is shown, in pixels; NULL if that is not known';
+COMMENT ON COLUMN vibevideo.job_details.height IS 'how high it is, likewise';
+COMMENT ON COLUMN vibevideo.job_details.fps IS 'how many pictures it shows in a second';
+COMMENT ON COLUMN vibevideo.job_details.video_codec IS 'how the picture is coded, as browsers name it';
+COMMENT ON COLUMN vibevideo.job_details.has_audio IS 'whether it has sound; NULL if that is not known';
+COMMENT ON COLUMN vibevideo.job_details.audio_codec IS 'how the sound is coded; NULL if there is none';
+COMMENT ON COLUMN vibevideo.job_details.faststart IS 'whether it can be played while it arrives';
+COMMENT ON COLUMN vibevideo.job_details.has_c2pa IS 'whether it has Content Credentials; NULL if its format has no place for them';
+COMMENT ON COLUMN vibevideo.job_details.bit_rate IS 'its bits for each second that it plays';
 
 /*
  * vibevideo.job_detail(job_id) - all there is to know of a job.
@@ -7749,6 +7788,15 @@ BEGIN
 	d.cost_source = j.cost_source;
 	d.billable_units = j.billable_units;
 	d.held_usd = j.held_usd;
+	d.width = j.width;
+	d.height = j.height;
+	d.fps = j.fps;
+	d.video_codec = j.video_codec;
+	d.has_audio = j.has_audio;
+	d.audio_codec = j.audio_codec;
+	d.faststart = j.faststart;
+	d.has_c2pa = j.has_c2pa;
+	d.bit_rate = j.bit_rate;
 	RETURN d;
 END
 $$;

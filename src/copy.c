@@ -173,6 +173,17 @@ Restart(Task *task)
 	Start(task, &history);
 }
 
+/* A meter that has not seen the end may know the tracks all the same. */
+static const MediaFacts *
+ReadFacts(const Copy *copy, int64 bytes)
+{
+	const MediaMeter *meter = &copy->flow.meter;
+	MediaFacts *facts = MemoryContextAlloc(copy->task->mcxt, sizeof(MediaFacts));
+
+	MediaMeterFacts(meter, meter->bytes == bytes, facts);
+	return facts;
+}
+
 static void
 Finish(Task *task)
 {
@@ -193,6 +204,7 @@ Finish(Task *task)
 	update->object_key = MemoryContextStrdup(task->mcxt, copy->upload.target.object_key);
 	update->bytes_done = update->bytes_total = bytes;
 	update->duration_ms = flow->meter.container.duration_ms;
+	update->facts = ReadFacts(copy, bytes);
 	Free(task);
 }
 

@@ -513,6 +513,15 @@ static const struct
 		{"upload_state", BYTEAOID},
 		{"billable_units", NUMERICOID},
 		{"may_be_billed", BOOLOID},
+		{"width", INT4OID},
+		{"height", INT4OID},
+		{"fps", NUMERICOID},
+		{"video_codec", TEXTOID},
+		{"has_audio", BOOLOID},
+		{"audio_codec", TEXTOID},
+		{"faststart", BOOLOID},
+		{"has_c2pa", BOOLOID},
+		{"bit_rate", INT8OID},
 };
 
 typedef struct UpdateRow
@@ -554,6 +563,57 @@ PutDecimal(UpdateRow *row, const char *text)
 		text == NULL);
 }
 
+static void
+PutAnswer(UpdateRow *row, MediaAnswer answer)
+{
+	Put(row, BoolGetDatum(answer == MEDIA_YES), answer == MEDIA_UNKNOWN);
+}
+
+/* a number of thousandths, without zeros at its end */
+static void
+PutThousandths(UpdateRow *row, int64 number)
+{
+	char text[32];
+	size_t len = snprintf(text, sizeof(text), "%lld.%03lld", (long long) number / 1000, (long long) number % 1000);
+
+	while (text[len - 1] == '0')
+		text[--len] = '\0';
+	if (text[len - 1] == '.')
+		text[--len] = '\0';
+	PutDecimal(row, number < 0 ? NULL : text);
+}
+
+static int64
+BitRate(const JobUpdate *u)
+{
+	if (u->facts->duration_ms <= 0 || u->bytes_total <= 0 || u->bytes_total > INT64_MAX / 8000)
+		return -1;
+	return u->bytes_total * 8000 / u->facts->duration_ms;
+}
+
+/* what the file says of itself */
+static void
+PutFacts(UpdateRow *row, const JobUpdate *u)
+{
+	const MediaFacts *facts = u->facts;
+
+	if (facts == NULL)
+	{
+		while (row->n < lengthof(update_columns))
+			Put(row, (Datum) 0, true);
+		return;
+	}
+	Put(row, Int32GetDatum((int32) facts->width), facts->width < 0);
+	Put(row, Int32GetDatum((int32) facts->height), facts->height < 0);
+	PutThousandths(row, facts->milli_rate);
+	PutString(row, facts->video_codec[0] ? facts->video_codec : NULL);
+	PutAnswer(row, facts->has_audio);
+	PutString(row, facts->audio_codec[0] ? facts->audio_codec : NULL);
+	PutAnswer(row, facts->faststart);
+	PutAnswer(row, facts->has_c2pa);
+	PutNumber(row, BitRate(u), BitRate(u) < 0);
+}
+
 /* in the order of update_columns */
 static void
 PutUpdate(UpdateRow *row, int nth, const JobUpdate *u)
@@ -583,6 +643,7 @@ PutUpdate(UpdateRow *row, int nth, const JobUpdate *u)
 	PutBytes(row, u->upload_state, MEDIA_STATE_SIZE);
 	PutDecimal(row, u->billable_units);
 	Put(row, BoolGetDatum(u->may_be_billed), false);
+	PutFacts(row, u);
 	Assert(row->n == lengthof(update_columns));
 }
 
@@ -621,6 +682,10 @@ static Statement record_updates = {
 	" duration_ms = COALESCE(u.duration_ms, j.duration_ms),"
 	" billable_units = COALESCE(u.billable_units, j.billable_units),"
 	" held_usd = CASE WHEN u.may_be_billed THEN COALESCE(j.cost_usd, 0) END,"
+	" width = COALESCE(u.width, j.width), height = COALESCE(u.height, j.height), fps = COALESCE(u.fps, j.fps),"
+	" video_codec = COALESCE(u.video_codec, j.video_codec), has_audio = COALESCE(u.has_audio, j.has_audio),"
+	" audio_codec = COALESCE(u.audio_codec, j.audio_codec), faststart = COALESCE(u.faststart, j.faststart),"
+	" has_c2pa = COALESCE(u.has_c2pa, j.has_c2pa), bit_rate = COALESCE(u.bit_rate, j.bit_rate),"
 	" leased_by = NULL, lease = nextval('vibevideo.lease_seq'), updated_at = $1, crashes = 0,"
 	" submitted_at = CASE WHEN u.request_id IS NOT NULL THEN COALESCE(j.submitted_at, $1) ELSE j.submitted_at END,"
 	" generated_at = CASE WHEN u.media_url IS NOT NULL THEN COALESCE(j.generated_at, $1) ELSE j.generated_at END,"

@@ -76,6 +76,7 @@ typedef struct JobUpdate
 	int64 bytes_total;
 	const unsigned char *sha256; /* 32 bytes */
 	int64 duration_ms;
+	const struct MediaFacts *facts;	   /* what the file says, NULL if it was not read */
 	const char *billable_units;		   /* a decimal number */
 	const unsigned char *upload_state; /* MEDIA_STATE_SIZE bytes */
 	bool again;						   /* failed, and a new attempt follows */

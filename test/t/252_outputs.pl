@@ -258,7 +258,11 @@ for my $case (@files)
 	is($object->{size}, $bytes, "$prompt: all of it");
 	is(sql($node, "SELECT duration_ms, video_url LIKE '%.$what', object_key = '$object->{key}' FROM vibevideo.job WHERE vibelog_id = '$id'"),
 		"$number|t|t", "$prompt: the job says so");
+	is(sql($node, "SELECT width, height, has_audio, video_codec IS NOT NULL, bit_rate IS NOT DISTINCT FROM bytes_total * 8000 / duration_ms FROM vibevideo.jobs WHERE vibelog_id = '$id'"),
+		'64|48|f|t|t', "$prompt: and what is in it");
 }
+is(sql($node, q{SELECT fps, video_codec ~ '^avc1[.][0-9a-f]{6}$', audio_codec, faststart, has_c2pa FROM vibevideo.jobs j JOIN vibelogs v ON v.id::text = j.vibelog_id
+	WHERE v.prompt LIKE 'file: mp4, moov first'}), '10|t||t|f', 'the job says how it is coded');
 
 # -- GIFs, where they are accepted ----------------------------------------------------------
 for my $case ([ 'gif', qr/must contain "video"/ ], [ 'video, webp', qr/are "video" and "gif"/ ])
@@ -363,7 +367,7 @@ for my $case ([ 'webm', slurp_file("$files/plain.webm") . box('void', 'x' x 8_00
 	submit($node, $id);
 	wait_for_status($node, $id, 'completed');
 	like($storage->object($id)->{key}, qr/\.$ending$/, "resumed: $ending: it has its ending");
-	is(sql($node, "SELECT video_url LIKE '%.$ending', duration_ms FROM vibevideo.job WHERE vibelog_id = '$id'"), 't|2000', "resumed: $ending: the address, too, and what was read before");
+	is(sql($node, "SELECT video_url LIKE '%.$ending', duration_ms, width, height, has_audio, faststart FROM vibevideo.job WHERE vibelog_id = '$id'"), 't|2000|64|48|f|t', "resumed: $ending: the address, too, and what was read before");
 	is($storage->object($id)->{size}, length $bytes, "resumed: $ending: all of it");
 	is(($fal->renders("resumed: $ending"))[0]{counts}{media_ranges}, 1, "resumed: $ending: with the rest alone");
 }
