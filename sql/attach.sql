@@ -551,7 +551,7 @@ END;
 COMMENT ON FUNCTION vibevideo_internal.names_model(oid) IS 'whether a column of this type can name a model; owner only';
 
 -- Refuses a column that an option names and that is not there, or of a type that cannot
--- name a user or a tenant, or a model; NULL is none.
+-- name a user or a tenant, or a model, or hold what is known of a video; NULL is none.
 CREATE FUNCTION vibevideo_internal.check_naming_column(relation regclass, name name, option text)
 RETURNS void LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -561,9 +561,11 @@ BEGIN
 	IF name IS NULL THEN
 		RETURN;
 	END IF;
-	SELECT CASE option WHEN 'model_column' THEN vibevideo_internal.names_model(a.atttypid) ELSE vibevideo_internal.names_user(a.atttypid) END,
-		   format_type(a.atttypid, a.atttypmod) INTO fits, found_type
-	FROM pg_attribute a
+	SELECT CASE option WHEN 'model_column' THEN vibevideo_internal.names_model(a.atttypid)
+					   WHEN 'meta_column' THEN coalesce(nullif(t.typbasetype, 0), t.oid) = 'jsonb'::regtype AND a.attgenerated = ''
+					   ELSE vibevideo_internal.names_user(a.atttypid) END,
+		   format_type(a.atttypid, a.atttypmod) || CASE WHEN a.attgenerated <> '' THEN ', generated' ELSE '' END INTO fits, found_type
+	FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
 	WHERE a.attrelid = check_naming_column.relation AND a.attname = check_naming_column.name
 	  AND a.attnum > 0 AND NOT a.attisdropped;
 	IF NOT FOUND THEN
@@ -576,11 +578,12 @@ BEGIN
 			ERRCODE = 'datatype_mismatch',
 			MESSAGE = format('column "%s" of %s has type %s', name, relation, found_type),
 			HINT = CASE option WHEN 'model_column' THEN 'model_column must be a text or an enum; a row names its model there, or leaves it null.'
+				   WHEN 'meta_column' THEN 'meta_column must be an ordinary column of type jsonb, which vibevideo writes.'
 				   ELSE format('%s must hold a single value, as a uuid, a text or a number.', option) END;
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION vibevideo_internal.check_naming_column(regclass, name, text) IS 'refuses a column that is not there, or cannot name what its option says; owner only';
+COMMENT ON FUNCTION vibevideo_internal.check_naming_column(regclass, name, text) IS 'refuses a column that is not there, or cannot hold what its option says; owner only';
 
 -- What of the attached table no longer fits, NULL if all does: the columns that
 -- are read and written, and their types.
@@ -596,7 +599,8 @@ BEGIN ATOMIC
 						   (CASE WHEN (b).input_function IS NULL THEN (b).image_column END, NULL::regtype, 'S'::"char"),
 						   ((b).user_column, NULL::regtype, NULL::"char"),
 						   ((b).tenant_column, NULL::regtype, NULL::"char"),
-						   ((b).model_column, NULL::regtype, NULL::"char")) AS wanted(name, type, category)
+						   ((b).model_column, NULL::regtype, NULL::"char"),
+						   ((b).meta_column, 'jsonb'::regtype, NULL::"char")) AS wanted(name, type, category)
 	LEFT JOIN pg_attribute a ON a.attrelid = (b).relation AND a.attname = wanted.name AND NOT a.attisdropped
 	LEFT JOIN pg_type t ON t.oid = a.atttypid
 	WHERE wanted.name IS NOT NULL
@@ -618,7 +622,7 @@ BEGIN ATOMIC
 	SELECT o.rolname, string_agg(format('%s on %s', missing.what, missing.place), ', '),
 		   string_agg(format('GRANT %s ON %s TO %I;', missing.what, missing.place, o.rolname), ' ')
 	FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_roles o ON o.oid = c.relowner
-	CROSS JOIN (SELECT array_agg(r.name) AS names FROM vibevideo_internal.row_columns() r) written
+	CROSS JOIN (SELECT array_agg(r.name) || (b).meta_column AS names FROM vibevideo_internal.row_columns() r) written
 	LEFT JOIN pg_proc p ON p.oid = to_regprocedure((b).input_function || format('(%s)', c.oid::regclass))
 	LEFT JOIN pg_namespace f ON f.oid = p.pronamespace
 	LEFT JOIN LATERAL (
@@ -652,10 +656,11 @@ COMMENT ON FUNCTION vibevideo_internal.owner_lacks(vibevideo.binding) IS
 -- The options in force, for people.
 CREATE FUNCTION vibevideo_internal.options(b vibevideo.binding)
 RETURNS text LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
-RETURN format('key %I (%s), prompt from %I%s%s%s%s%s%s%s', (b).id_column, (b).id_type, (b).prompt_column,
+RETURN format('key %I (%s), prompt from %I%s%s%s%s%s%s%s%s', (b).id_column, (b).id_type, (b).prompt_column,
 			  ', image from ' || quote_ident((b).image_column), ', model ' || (b).model,
 			  ', a row''s model from ' || quote_ident((b).model_column), ', input from ' || (b).input_function,
-			  ', user from ' || quote_ident((b).user_column), ', tenant from ' || quote_ident((b).tenant_column), CASE WHEN (b).realtime THEN ', reported to Realtime' END);
+			  ', user from ' || quote_ident((b).user_column), ', tenant from ' || quote_ident((b).tenant_column),
+			  ', what is known of a video to ' || quote_ident((b).meta_column), CASE WHEN (b).realtime THEN ', reported to Realtime' END);
 COMMENT ON FUNCTION vibevideo_internal.options(vibevideo.binding) IS 'what the table was attached with, for people; owner only';
 
 -- What a new attach has changed, NULL if nothing.
@@ -671,7 +676,8 @@ BEGIN ATOMIC
 				 (6, 'user_column', (before).user_column::text, (after).user_column::text),
 				 (7, 'realtime', (before).realtime::text, (after).realtime::text),
 				 (8, 'model_column', (before).model_column::text, (after).model_column::text),
-				 (9, 'tenant_column', (before).tenant_column::text, (after).tenant_column::text)) AS o(nth, name, before, after)
+				 (9, 'tenant_column', (before).tenant_column::text, (after).tenant_column::text),
+				 (10, 'meta_column', (before).meta_column::text, (after).meta_column::text)) AS o(nth, name, before, after)
 	WHERE o.before IS DISTINCT FROM o.after;
 END;
 COMMENT ON FUNCTION vibevideo_internal.option_changes(vibevideo.binding, vibevideo.binding) IS
@@ -789,7 +795,7 @@ CREATE FUNCTION vibevideo.attach(relation regclass, id_column name DEFAULT NULL,
 								 image_column name DEFAULT NULL, model text DEFAULT NULL,
 								 input_function text DEFAULT NULL, user_column name DEFAULT NULL,
 								 realtime boolean DEFAULT NULL, adopt regclass DEFAULT NULL, model_column name DEFAULT NULL,
-								 tenant_column name DEFAULT NULL)
+								 tenant_column name DEFAULT NULL, meta_column name DEFAULT NULL)
 RETURNS text LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	small_enough constant bigint = 64 * 1024 * 1024;
@@ -878,6 +884,11 @@ BEGIN
 			PERFORM vibevideo_internal.check_kept_column(relation, after.model_column, 'model_column');
 		END IF;
 		PERFORM vibevideo_internal.check_naming_column(relation, after.model_column, 'model_column');
+		after.meta_column = vibevideo_internal.option(meta_column, before.meta_column);
+		IF meta_column IS NULL THEN
+			PERFORM vibevideo_internal.check_kept_column(relation, after.meta_column, 'meta_column');
+		END IF;
+		PERFORM vibevideo_internal.check_naming_column(relation, after.meta_column, 'meta_column');
 		after.model = vibevideo_internal.option(model, before.model);
 		IF after.model !~ '^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+$' OR octet_length(after.model) > 256 THEN
 			RAISE EXCEPTION USING
@@ -892,16 +903,16 @@ BEGIN
 		build = vibevideo_internal.add_index(relation, big);
 
 		INSERT INTO vibevideo.binding AS b (relation, id_column, id_type, prompt_column, image_column, model,
-											input_function, user_column, tenant_column, model_column, realtime, build_index,
+											input_function, user_column, tenant_column, model_column, meta_column, realtime, build_index,
 											system_identifier, database_oid, timeline)
 		SELECT attach.relation, after.id_column, after.id_type, after.prompt_column, after.image_column, after.model,
-			   after.input_function, after.user_column, after.tenant_column, after.model_column, after.realtime, build, i.system_identifier, i.database_oid, i.timeline
+			   after.input_function, after.user_column, after.tenant_column, after.model_column, after.meta_column, after.realtime, build, i.system_identifier, i.database_oid, i.timeline
 		FROM vibevideo_internal.identity() i
 		ON CONFLICT (only_one) DO UPDATE SET
 			relation = EXCLUDED.relation, id_column = EXCLUDED.id_column, id_type = EXCLUDED.id_type,
 			prompt_column = EXCLUDED.prompt_column, image_column = EXCLUDED.image_column, model = EXCLUDED.model,
 			input_function = EXCLUDED.input_function, user_column = EXCLUDED.user_column, tenant_column = EXCLUDED.tenant_column,
-			model_column = EXCLUDED.model_column, realtime = EXCLUDED.realtime, build_index = EXCLUDED.build_index
+			model_column = EXCLUDED.model_column, meta_column = EXCLUDED.meta_column, realtime = EXCLUDED.realtime, build_index = EXCLUDED.build_index
 		WHERE b.only_one
 		RETURNING b.* INTO after;
 		SELECT l.* INTO lacks FROM vibevideo_internal.owner_lacks(after) l;
@@ -959,7 +970,7 @@ BEGIN
 	RETURN format('%s is attached: %s', relation, vibevideo_internal.options(after));
 END
 $$;
-COMMENT ON FUNCTION vibevideo.attach(regclass, name, name, name, text, text, name, boolean, regclass, name, name) IS
+COMMENT ON FUNCTION vibevideo.attach(regclass, name, name, name, text, text, name, boolean, regclass, name, name, name) IS
 'Makes a table of the app the one whose rows become videos, and adds the columns about them where they are
   missing.
 Call it again at any time to change options: one that is not named, or is NULL, stays as it is; an empty
@@ -982,6 +993,9 @@ adopt: another table that this one takes the place of, with the same rows: its j
 model_column: the text or enum column in which a row may name its model: the attached one, or one that is allowed in
   vibevideo.model; default: none, all rows have the attached one.
 tenant_column: the column that says which tenant''s video it is, for the limits; default: none.
+meta_column: the jsonb column that gets what is known of a video, in the same write as its URL: width, height,
+  fps, duration_ms, video_codec, has_audio, audio_codec, faststart, has_c2pa, bytes, bit_rate, sha256,
+  content_type, ai_generated; default: none.
 Returns a sentence that says what is attached, with which options. Waits for locks as long as lock_timeout
   says, 5 seconds if that is 0.
 Errors: 42P01, 42809, 42501, 0A000 this cannot be attached; 42P16 no single key, or a column of ours is NOT
@@ -1034,8 +1048,8 @@ BEGIN
 							active, b.relation),
 			HINT = format('SELECT vibevideo.attach(%L), or attach the table that takes its place with adopt => %L.', b.relation, b.relation);
 	END IF;
-	IF (b.image_column, b.model, b.input_function, b.user_column, b.tenant_column, b.model_column)
-	   IS DISTINCT FROM (NULL::name, NULL::text, NULL::text, NULL::name, NULL::name, NULL::name)
+	IF (b.image_column, b.model, b.input_function, b.user_column, b.tenant_column, b.model_column, b.meta_column)
+	   IS DISTINCT FROM (NULL::name, NULL::text, NULL::text, NULL::name, NULL::name, NULL::name, NULL::name)
 	   OR b.realtime
 	THEN
 		RAISE NOTICE USING

@@ -246,6 +246,7 @@ BEGIN
 														 CASE WHEN b.user_column IS NULL THEN 'user_column' END,
 														 CASE WHEN b.tenant_column IS NULL THEN 'tenant_column' END,
 														 CASE WHEN b.model_column IS NULL THEN 'model_column' END,
+														 CASE WHEN b.meta_column IS NULL THEN 'meta_column' END,
 														 CASE WHEN NOT b.realtime THEN 'realtime' END), ''))) END;
 	again = format('SELECT vibevideo.attach(%L) again; name what has changed, other options stay.', b.relation);
 

@@ -137,7 +137,8 @@ CREATE TABLE vibevideo.binding (
 	paused_at timestamptz,
 	pause_reason text,
 	tenant_column name,
-	model_column name
+	model_column name,
+	meta_column name
 );
 COMMENT ON TABLE vibevideo.binding IS 'the app''s table and the columns vibevideo reads; written by vibevideo.attach';
 COMMENT ON COLUMN vibevideo.binding.only_one IS 'always true, so that there is one row at most';
@@ -162,6 +163,7 @@ COMMENT ON COLUMN vibevideo.binding.paused_at IS 'since when it is paused; NULL 
 COMMENT ON COLUMN vibevideo.binding.pause_reason IS 'the reason that vibevideo.pause() was given; NULL: none';
 COMMENT ON COLUMN vibevideo.binding.tenant_column IS 'the column that says which tenant''s video it is, for the limits; NULL: none';
 COMMENT ON COLUMN vibevideo.binding.model_column IS 'the column in which a row names its model; NULL: none, all have the attached one';
+COMMENT ON COLUMN vibevideo.binding.meta_column IS 'the jsonb column that gets what is known of a video, with its URL; NULL: none';
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.binding', '');
 
 -- What we know of models but their prices, and which a row may name.  Rows of the app's own are kept by pg_dump, and so is
@@ -689,6 +691,22 @@ COMMENT ON FUNCTION vibevideo.describe(vibevideo.job) IS
 j: a row of vibevideo.job.
 Returns it as vibevideo.video. Raises no errors.
 For viewers, operators and service_role.';
+
+-- What the row of a video gets to know of it, where the table has a column for that.
+-- The type is that of the stored file, which is named after it; fal.ai's word may differ.
+CREATE FUNCTION vibevideo_internal.video_meta(j vibevideo.job)
+RETURNS jsonb LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN jsonb_build_object(
+	'width', (j).width, 'height', (j).height, 'fps', (j).fps, 'duration_ms', (j).duration_ms,
+	'video_codec', (j).video_codec, 'has_audio', (j).has_audio, 'audio_codec', (j).audio_codec,
+	'faststart', (j).faststart, 'has_c2pa', (j).has_c2pa,
+	'bytes', (j).bytes_total, 'bit_rate', (j).bit_rate, 'sha256', encode((j).sha256, 'hex'),
+	'content_type', CASE substring((j).object_key FROM '[^.]+$')
+						WHEN 'mp4' THEN 'video/mp4' WHEN 'webm' THEN 'video/webm' WHEN 'mov' THEN 'video/quicktime'
+						WHEN 'mkv' THEN 'video/x-matroska' WHEN 'gif' THEN 'image/gif' ELSE (j).media_type END,
+	'ai_generated', true);
+COMMENT ON FUNCTION vibevideo_internal.video_meta(vibevideo.job) IS
+	'what is known of a stored video, for the app''s row; owner only';
 
 -- For dashboards.  It reads vibevideo.job with its owner's rights, but has no inputs,
 -- so that viewers can be given it alone.  Its columns are not those of describe, which

@@ -66,7 +66,7 @@ LookUpRelation(Binding *binding)
 static Statement read_binding = {
 	"SELECT b.relation::oid, b.id_type::oid, b.id_column, b.prompt_column, b.image_column, b.input_function, b.model,"
 	" b.build_index, b.paused, b.system_identifier, b.database_oid, b.timeline, b.user_column, b.realtime, b.pause_scope,"
-	" b.model_column, b.tenant_column"
+	" b.model_column, b.tenant_column, b.meta_column"
 	" FROM vibevideo.binding b"};
 
 bool
@@ -95,12 +95,14 @@ BindingLoad(Binding *binding)
 	binding->pause_scope = ResultKeepText(0, 15);
 	binding->model_column_name = ResultKeepText(0, 16);
 	binding->tenant_name = ResultKeepText(0, 17);
+	binding->meta_name = ResultKeepText(0, 18);
 	binding->id_column = Quoted(binding->key_name);
 	binding->prompt_column = Quoted(binding->prompt_name);
 	binding->image_column = Quoted(binding->image_name);
 	binding->user_column = Quoted(binding->user_name);
 	binding->tenant_column = Quoted(binding->tenant_name);
 	binding->model_column = Quoted(binding->model_column_name);
+	binding->meta_column = Quoted(binding->meta_name);
 	return LookUpRelation(binding);
 }
 

@@ -23,12 +23,14 @@ typedef struct Binding
 	char *user_column;	  /* whose video it is; NULL if none */
 	char *tenant_column;  /* which tenant's it is; NULL if none */
 	char *model_column;	  /* which model a row wants; NULL if none */
+	char *meta_column;	  /* gets what is known of a video; NULL if none */
 	char *key_name;		  /* the same columns unquoted */
 	char *prompt_name;
 	char *image_name;
 	char *user_name;
 	char *model_column_name;
 	char *tenant_name;
+	char *meta_name;
 	bool realtime; /* report to Supabase Realtime */
 	char *model;   /* of rows that name none; never NULL */
 	bool build_index;

@@ -21,7 +21,7 @@
 #include "dirty.h"
 #include "statement.h"
 
-const Oid shown_types[SHOWN_COLUMNS] = {TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TEXTOID};
+const Oid shown_types[SHOWN_COLUMNS] = {TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TEXTOID, JSONBOID};
 
 /* clang-format off */
 /* of job j, with the values of job n: the row's newest, or j itself */
@@ -31,6 +31,8 @@ const Oid shown_types[SHOWN_COLUMNS] = {TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOI
 	" COALESCE(CASE WHEN " n ".state = 'completed' THEN " n ".completed_at END," \
 	" CASE WHEN j.state = 'completed' THEN j.completed_at END)," \
 	" CASE WHEN " n ".state = ANY (ARRAY['failed', 'submit_unknown']) THEN vibevideo_internal.shown_error(" n ") END," \
+	" COALESCE(CASE WHEN " n ".state = 'completed' THEN vibevideo_internal.video_meta(" n ") END," \
+	" CASE WHEN j.state = 'completed' THEN vibevideo_internal.video_meta(j) END)," \
 	" j.row_tries, j.row_dirty, " n ".job_id, " bears
 /* clang-format on */
 
@@ -48,10 +50,10 @@ ReadDirty(uint64 row)
 		if (!dirty->nulls[i])
 			dirty->values[i] = datumCopy(value, shown_types[i] == TIMESTAMPTZOID, shown_types[i] == TIMESTAMPTZOID ? 8 : -1);
 	}
-	dirty->tries = (int) ResultInt(row, 8, 0);
-	dirty->marked = ResultBool(row, 9);
-	dirty->newest_id = ResultInt(row, 10, 0);
-	dirty->bears = ResultText(row, 11);
+	dirty->tries = (int) ResultInt(row, 9, 0);
+	dirty->marked = ResultBool(row, 10);
+	dirty->newest_id = ResultInt(row, 11, 0);
+	dirty->bears = ResultText(row, 12);
 	return dirty;
 }
 

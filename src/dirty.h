@@ -11,7 +11,7 @@
 #include "binding.h"
 #include "job.h"
 
-#define SHOWN_COLUMNS 5 /* status, request id, URL, time of completion, error */
+#define SHOWN_COLUMNS 6 /* status, request id, URL, time of completion, error, what is known of the video */
 
 typedef struct DirtyJob
 {

@@ -9,7 +9,8 @@
  * - Only the job's own row is written: one that bears what row_bears says, or the
  *	  job's request id.
  * - video_url and video_generated_at are never cleared: a failed second attempt
- *	  leaves the first video.
+ *	  leaves the first video.  Nor is the meta_column, if the table was attached
+ *	  with one, which is written with them.
  *
  * The statements run as the table's owner (see approw.c), in rowguard.c's care.
  */
@@ -38,7 +39,7 @@
 #define SET_ROW(status, request_id, url, generated_at, error) \
 	" SET video_generation_status = " status ", video_request_id = " request_id "," \
 	" video_url = COALESCE(" url ", t.video_url)," \
-	" video_generated_at = COALESCE(" generated_at ", t.video_generated_at), video_generation_error = " error
+	" video_generated_at = COALESCE(" generated_at ", t.video_generated_at), video_generation_error = " error "%s"
 /* IS DISTINCT FROM would look up its = along the search path */
 #define DIFFERS(a, b) \
 	"COALESCE(" a " OPERATOR(pg_catalog.<>) " b ", (" a " IS NULL) OPERATOR(pg_catalog.<>) (" b " IS NULL))"
@@ -46,7 +47,7 @@
 	" AND (" DIFFERS("t.video_generation_status", status) " OR " DIFFERS("t.video_request_id", request_id) \
 	" OR " DIFFERS("t.video_url", "COALESCE(" url ", t.video_url)") \
 	" OR " DIFFERS("t.video_generated_at", "COALESCE(" generated_at ", t.video_generated_at)") \
-	" OR " DIFFERS("t.video_generation_error", error) ")"
+	" OR " DIFFERS("t.video_generation_error", error) "%s)"
 
 /* The row is the job's: it bears what it was last seen to bear, or what it is to show. */
 #define ROW_MATCHES(row, bears, request_id) \
@@ -70,14 +71,14 @@
 	" AND t.video_generation_error IS NOT NULL AND " DIFFERS("t.video_generation_error", old_error) ")) IS TRUE)"
 
 /*
- * The names to fill in: table, columns that are shown afterwards, key, table,
- * key, key, and what it returns.  The statement itself locks the row, so it
- * never waits for one.
+ * The names to fill in: table, what sets the meta_column, columns that are shown
+ * afterwards, key, table, key, key, whether the meta_column differs, and what it
+ * returns.  The statement itself locks the row, so it never waits for one.
  */
 #define WRITE_ROW \
 	"UPDATE %s t" SET_ROW("$2", "$3", "$4", "$5", "$6") \
 	" FROM (SELECT %s k.%s AS key FROM %s k" \
-	" WHERE k.%s OPERATOR(pg_catalog.=) $1 AND " ROW_MATCHES("k", "$7", "$3") " FOR NO KEY UPDATE SKIP LOCKED) l" \
+	" WHERE k.%s OPERATOR(pg_catalog.=) $1 AND " ROW_MATCHES("k", "$8", "$3") " FOR NO KEY UPDATE SKIP LOCKED) l" \
 	" WHERE t.%s OPERATOR(pg_catalog.=) l.key" ROW_DIFFERS("$2", "$3", "$4", "$5", "$6") "%s"
 #define RETURNING_SHOWN \
 	" RETURNING " ROW_SHOWS("$2", "$3", "$4", "$5", "$6", "l.url", "l.error")
@@ -86,8 +87,8 @@
 #define WRITE_ROWS \
 	"UPDATE %s t" SET_ROW("x.status", "x.request_id", "x.url", "x.generated_at", "x.error") \
 	" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4)," \
-	" pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7)) WITH ORDINALITY" \
-	" AS x(key, status, request_id, url, generated_at, error, bears, nth)" \
+	" pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7), pg_catalog.unnest($8)) WITH ORDINALITY" \
+	" AS x(key, status, request_id, url, generated_at, error, meta, bears, nth)" \
 	" CROSS JOIN LATERAL (SELECT %s k.%s AS key FROM %s k" \
 	" WHERE k.%s OPERATOR(pg_catalog.=) x.key AND " ROW_MATCHES("k", "x.bears", "x.request_id") \
 	" FOR NO KEY UPDATE SKIP LOCKED) l" \
@@ -102,9 +103,26 @@
 
 /* Table, key, and how to lock it: is it the job's, does it show it, and what does it bear? */
 #define LOOK_AT_ROW(old_url, old_error) \
-	"SELECT " ROW_MATCHES("t", "$7", "$3") ", " ROW_SHOWS("$2", "$3", "$4", "$5", "$6", old_url, old_error) ", " BEARS("t") \
+	"SELECT " ROW_MATCHES("t", "$8", "$3") ", " ROW_SHOWS("$2", "$3", "$4", "$5", "$6", old_url, old_error) ", " BEARS("t") \
 	" FROM %s t WHERE t.%s OPERATOR(pg_catalog.=) $1%s"
 /* clang-format on */
+
+/* the part of a statement that sets the meta_column; "" if the table has none */
+static char *
+SetMeta(const Binding *binding, const char *value)
+{
+	const char *column = binding->meta_column;
+
+	return column ? psprintf(", %s = COALESCE(%s, t.%s)", column, value, column) : "";
+}
+
+static char *
+MetaDiffers(const Binding *binding, const char *value)
+{
+	const char *column = binding->meta_column;
+
+	return column ? psprintf(" OR " DIFFERS("t.%s", "COALESCE(%s, t.%s)"), column, value, column, column, value, column) : "";
+}
 
 static void
 ArgsOfRow(const Binding *binding, const DirtyJob *dirty, Args *args)
@@ -165,8 +183,9 @@ static Statement write_row;
 static RowOutcome
 RunWrite(const Binding *binding, DirtyJob *dirty)
 {
-	char *update = psprintf(WRITE_ROW, binding->relation, OLD_COLUMNS, binding->id_column, binding->relation,
-							binding->id_column, binding->id_column, RowGuardHasRules() ? "" : RETURNING_SHOWN);
+	char *update = psprintf(WRITE_ROW, binding->relation, SetMeta(binding, "$7"), OLD_COLUMNS, binding->id_column, binding->relation,
+							binding->id_column, binding->id_column, MetaDiffers(binding, "$7"),
+							RowGuardHasRules() ? "" : RETURNING_SHOWN);
 	Args args = {0};
 
 	ArgsOfRow(binding, dirty, &args);
@@ -230,8 +249,8 @@ static void
 WriteRows(const Binding *binding, DirtyJob **dirty, int n, RowOutcome *outcomes)
 {
 	/* without triggers a row that was changed shows it */
-	char *update = psprintf(WRITE_ROWS, binding->relation, RowGuardHasTriggers() ? OLD_COLUMNS : "", binding->id_column,
-							binding->relation, binding->id_column, binding->id_column,
+	char *update = psprintf(WRITE_ROWS, binding->relation, SetMeta(binding, "x.meta"), RowGuardHasTriggers() ? OLD_COLUMNS : "",
+							binding->id_column, binding->relation, binding->id_column, binding->id_column, MetaDiffers(binding, "x.meta"),
 							RowGuardHasTriggers() ? ROWS_SHOWN : "true");
 	bool *written = palloc0(sizeof(bool) * n);
 	Args args = {0};

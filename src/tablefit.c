@@ -137,6 +137,26 @@ RequireName(const Binding *binding, const char *column, const char *option)
 		RefuseType(binding, column, type, option, UUIDOID);
 }
 
+/* of what is known of a video, if the table has one */
+static void
+RequireMeta(const Binding *binding)
+{
+	Oid type;
+
+	if (binding->meta_name == NULL)
+		return;
+	type = RequireColumn(binding, binding->meta_name, "meta_column");
+	if (getBaseType(type) != JSONBOID)
+		RefuseType(binding, binding->meta_name, type, "meta_column", JSONBOID);
+	if (get_attgenerated(binding->relid, get_attnum(binding->relid, binding->meta_name)) != '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("column \"%s\" of %s is generated now", binding->meta_name, binding->relation),
+				 errdetail("It is the meta_column that the table was attached with, which vibevideo writes."),
+				 errhint("Attach the table again with another column, or with none: SELECT vibevideo.attach(%s, meta_column => '').",
+						 quote_literal_cstr(binding->relation))));
+}
+
 static bool
 IsInteger(Oid type)
 {
@@ -246,7 +266,8 @@ OwnerMay(const Binding *binding, AclMode right, const char *column)
 static bool
 OwnerMayRead(const Binding *binding)
 {
-	const char *read[] = {binding->key_name, binding->prompt_name, binding->image_name, binding->user_name, binding->tenant_name, binding->model_column_name};
+	const char *read[] = {binding->key_name, binding->prompt_name, binding->image_name, binding->user_name, binding->tenant_name, binding->model_column_name,
+						  binding->meta_name};
 	bool may = true;
 
 	if (pg_class_aclcheck(binding->relid, binding->owner, ACL_SELECT) == ACLCHECK_OK)
@@ -270,7 +291,7 @@ OwnerMayWrite(const Binding *binding)
 		return true;
 	for (int i = 0; i < lengthof(written); i++)
 		may = may && OwnerMay(binding, ACL_UPDATE, written[i].name);
-	return may;
+	return may && OwnerMay(binding, ACL_UPDATE, binding->meta_name);
 }
 
 /* NULL if the owner may use it */
@@ -434,6 +455,7 @@ void
 TableFitRow(const Binding *binding)
 {
 	RequireWritten(binding);
+	RequireMeta(binding);
 	RequireRights(binding, LacksToRead(binding));
 }
 
@@ -458,5 +480,6 @@ TableFitSubmit(const Binding *binding)
 	if (binding->model_column_name)
 		RequireModel(binding, binding->model_column_name, "model_column");
 	RequireWritten(binding);
+	RequireMeta(binding);
 	RequireRights(binding, LacksToSubmit(binding, function));
 }

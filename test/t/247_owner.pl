@@ -133,7 +133,7 @@ sub said
 	sql($node, $all);
 	my $set = sql($node, $options);
 	is($set, 'id|body|picture|acme/video|public.opts_input|owner_id|kind|t', 'options are set');
-	is(check('table'), 'ok|public.opts, key id (uuid), prompt from body, image from picture, model acme/video, a row\'s model from kind, input from public.opts_input, user from owner_id, reported to Realtime; none: tenant_column|',
+	is(check('table'), 'ok|public.opts, key id (uuid), prompt from body, image from picture, model acme/video, a row\'s model from kind, input from public.opts_input, user from owner_id, reported to Realtime; none: tenant_column, meta_column|',
 		'check_config shows all of them');
 	my ($out, $notices) = said(q{SELECT vibevideo.attach('opts')});
 	is(sql($node, $options), $set, 'attached again, all stay');
@@ -145,7 +145,7 @@ sub said
 	(undef, $notices) = said(q{SELECT vibevideo.attach('opts', image_column => '', model => '', input_function => '', user_column => '', model_column => '', realtime => false, prompt_column => '')});
 	is(sql($node, $options), 'id|content||||||f', 'empty ones are as if they had never been named');
 	like($notices, qr/DETAIL:  prompt_column: body -> content, image_column: picture -> none, model: acme\/other -> none, input_function: public\.opts_input -> none, user_column: owner_id -> none, realtime: true -> false, model_column: kind -> none/, 'and all is said');
-	like(check('table'), qr/^ok\|public\.opts, key id \(uuid\), prompt from content; none: image_column, model, input_function, user_column, tenant_column, model_column, realtime\|$/, 'check_config shows what is not set, too');
+	like(check('table'), qr/^ok\|public\.opts, key id \(uuid\), prompt from content; none: image_column, model, input_function, user_column, tenant_column, model_column, meta_column, realtime\|$/, 'check_config shows what is not set, too');
 
 	# one that is dropped and made anew
 	sql($node, $all =~ s/, input_function => 'opts_input'//r);
