@@ -268,7 +268,8 @@ CREATE TYPE vibevideo.job_details AS (
 	audio_codec text,
 	faststart boolean,
 	has_c2pa boolean,
-	bit_rate bigint
+	bit_rate bigint,
+	delivered_less jsonb
 );
 COMMENT ON TYPE vibevideo.job_details IS 'all there is to know of a job';
 COMMENT ON COLUMN vibevideo.job_details.job IS 'as in a list';
@@ -307,6 +308,7 @@ COMMENT ON COLUMN vibevideo.job_details.audio_codec IS 'how the sound is coded; 
 COMMENT ON COLUMN vibevideo.job_details.faststart IS 'whether it can be played while it arrives';
 COMMENT ON COLUMN vibevideo.job_details.has_c2pa IS 'whether it has Content Credentials; NULL if its format has no place for them';
 COMMENT ON COLUMN vibevideo.job_details.bit_rate IS 'its bits for each second that it plays';
+COMMENT ON COLUMN vibevideo.job_details.delivered_less IS 'in which it is less than was asked for; NULL if in nothing that is known';
 
 CREATE FUNCTION vibevideo.job_detail(job_id bigint)
 RETURNS vibevideo.job_details LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -371,6 +373,7 @@ BEGIN
 	d.faststart = j.faststart;
 	d.has_c2pa = j.has_c2pa;
 	d.bit_rate = j.bit_rate;
+	d.delivered_less = j.delivered_less;
 	RETURN d;
 END
 $$;

@@ -19,6 +19,7 @@
  *	accepted	fal has it: wait
  *	rendered	its video is made, and paid for: render, settled_usd
  *	completed	its video is stored: copy, total, bytes
+ *	delivered_less	... and is less than was asked for
  *	failed		returned_usd, if nothing was billed
  *	cancelled	the same
  *	settled		it has cost more than was counted (settled_usd), or less (returned_usd)
@@ -96,7 +97,7 @@ CREATE TABLE vibevideo_internal.rollup_level (
 	seconds int NOT NULL,
 	at timestamptz NOT NULL,
 	outcome text COLLATE pg_catalog."C" NOT NULL CHECK (outcome OPERATOR(pg_catalog.=) ANY (ARRAY[
-		'submitted', 'accepted', 'rendered', 'completed', 'failed', 'cancelled', 'settled'])),
+		'submitted', 'accepted', 'rendered', 'completed', 'failed', 'cancelled', 'settled', 'delivered_less'])),
 	model text COLLATE pg_catalog."C" NOT NULL,
 	error_class text COLLATE pg_catalog."C" NOT NULL,
 	orphan boolean NOT NULL,
@@ -164,7 +165,7 @@ COMMENT ON VIEW vibevideo.rollup IS
 	'periods (seconds), and add up: what is new may be in a row of its own';
 COMMENT ON COLUMN vibevideo.rollup.seconds IS 'length of the period, in seconds: 60, 300, 3600, 86400, or 0 for all time; each has everything';
 COMMENT ON COLUMN vibevideo.rollup.at IS 'beginning of the period, -infinity for all time; days are of UTC';
-COMMENT ON COLUMN vibevideo.rollup.outcome IS 'the step: submitted, accepted (by fal.ai), rendered, completed, failed or cancelled; or settled, when what it has cost became known later';
+COMMENT ON COLUMN vibevideo.rollup.outcome IS 'the step: submitted, accepted (by fal.ai), rendered, completed, failed or cancelled; or settled, when what it has cost became known later; or delivered_less, a completed one whose video is less than was asked for';
 COMMENT ON COLUMN vibevideo.rollup.model IS 'fal.ai''s endpoint id';
 COMMENT ON COLUMN vibevideo.rollup.error_class IS 'of failed jobs, as vibevideo.error_class says it; empty for others';
 COMMENT ON COLUMN vibevideo.rollup.orphan IS 'the jobs'' transactions were rolled back after they were sent';
@@ -299,7 +300,7 @@ RETURNS int LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off AS $$
 DECLARE
 	-- so that the index, which begins with them, finds what is old
-	outcomes constant text[] = ARRAY['submitted', 'accepted', 'rendered', 'completed', 'failed', 'cancelled'];
+	outcomes constant text[] = ARRAY['submitted', 'accepted', 'rendered', 'completed', 'failed', 'cancelled', 'settled', 'delivered_less'];
 	kept constant interval = nullif(extract(epoch FROM current_setting('vibevideo.rollup_retention')::interval), 0) * interval '1 second';
 	level record;
 	n int;
@@ -423,7 +424,7 @@ CREATE FUNCTION vibevideo.series(metric text, since timestamptz DEFAULT now() - 
 RETURNS TABLE (at timestamptz, label text, value double precision) LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 1000
 SET search_path = pg_catalog, pg_temp SET random_page_cost = 1 SET max_parallel_workers_per_gather = 0 SET work_mem = '16MB' SET jit = off AS $$
 DECLARE
-	counts constant text[] = ARRAY['submitted', 'completed', 'failed', 'cancelled', 'errors', 'spend_usd'];
+	counts constant text[] = ARRAY['submitted', 'completed', 'failed', 'cancelled', 'delivered_less', 'errors', 'spend_usd'];
 	percentiles constant text[] = ARRAY['wait_p50', 'wait_p95', 'render_p50', 'render_p95', 'copy_p50', 'copy_p95', 'total_p50', 'total_p95'];
 	monday constant timestamptz = '2001-01-01 00:00:00+00';
 	model constant text = coalesce((SELECT b.model FROM vibevideo.binding b), current_setting('vibevideo.model'));
@@ -493,8 +494,8 @@ END
 $$;
 COMMENT ON FUNCTION vibevideo.series(text, timestamptz, interval) IS
 'Returns a number for each step of time and each label, for charts.
-metric: submitted, completed, failed, cancelled (jobs, without orphans), spend_usd (what rendered
-  videos have cost, in USD), wait_p50, wait_p95 and the same of render, copy and total (seconds), labelled by model;
+metric: submitted, completed, failed, cancelled, delivered_less (completed ones whose video is less than was
+  asked for; jobs, without orphans), spend_usd (what rendered videos have cost, in USD), wait_p50, wait_p95 and the same of render, copy and total (seconds), labelled by model;
   errors (failed jobs), labelled by class of error; backlog (the most unfinished jobs), labelled by state.
 since: a moment in the first step; default: a day ago.
 step: length of a step, whole minutes. With whole days it goes back as far as anything is known, with whole

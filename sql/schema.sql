@@ -321,7 +321,8 @@ CREATE TABLE vibevideo.job (
 	audio_codec text,
 	faststart boolean,
 	has_c2pa boolean,
-	bit_rate bigint
+	bit_rate bigint,
+	delivered_less jsonb
 ) WITH (fillfactor = 80);
 COMMENT ON TABLE vibevideo.job IS 'one row an attempt to make a video; view vibevideo.jobs is made for reading';
 COMMENT ON COLUMN vibevideo.job.job_id IS 'the job''s number';
@@ -389,6 +390,7 @@ COMMENT ON COLUMN vibevideo.job.audio_codec IS 'how the sound is coded, likewise
 COMMENT ON COLUMN vibevideo.job.faststart IS 'whether it can be played while it arrives, since what describes it is before its data; NULL if that is not known, or until it was read';
 COMMENT ON COLUMN vibevideo.job.has_c2pa IS 'whether it has Content Credentials (C2PA), which say how it was made; NULL if its format has no place for them, or until it was read';
 COMMENT ON COLUMN vibevideo.job.bit_rate IS 'its bits for each second that it plays, on the average; NULL if its duration is not known, or until it was read';
+COMMENT ON COLUMN vibevideo.job.delivered_less IS 'in which the video is less than its input asked for, with what was asked and what came: {"duration_ms": {"asked": 10000, "got": 6040}}; NULL if in nothing that is known';
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.job', '');
 
 -- A vibelog has one active job: this index, not a check, keeps double clicks apart.
@@ -726,7 +728,8 @@ SELECT j.job_id, j.vibelog_id COLLATE pg_catalog."default" AS vibelog_id, vibevi
 	   CASE WHEN vibevideo.is_active(j.state) OR j.row_dirty THEN (vibevideo_internal.reason_of(j.job_id)).until END AS waits_until,
 	   CASE WHEN vibevideo.is_active(j.state) THEN (vibevideo_internal.reason_of(j.job_id)).estimate END AS estimate,
 	   j.cost_estimated_usd, j.cost_source, j.billable_units, j.tenant, j.held_usd,
-	   j.width, j.height, j.fps, j.video_codec, j.has_audio, j.audio_codec, j.faststart, j.has_c2pa, j.bit_rate
+	   j.width, j.height, j.fps, j.video_codec, j.has_audio, j.audio_codec, j.faststart, j.has_c2pa, j.bit_rate,
+	   j.delivered_less
 FROM vibevideo.job j;
 COMMENT ON VIEW vibevideo.jobs IS 'one row a job, newest state, for dashboards';
 COMMENT ON COLUMN vibevideo.jobs.job_id IS 'the job''s number';
@@ -782,6 +785,7 @@ COMMENT ON COLUMN vibevideo.jobs.audio_codec IS 'how the sound is coded, likewis
 COMMENT ON COLUMN vibevideo.jobs.faststart IS 'whether it can be played while it arrives, since what describes it is before its data; NULL if that is not known, or until it was read';
 COMMENT ON COLUMN vibevideo.jobs.has_c2pa IS 'whether it has Content Credentials (C2PA), which say how it was made; NULL if its format has no place for them, or until it was read';
 COMMENT ON COLUMN vibevideo.jobs.bit_rate IS 'its bits for each second that it plays, on the average; NULL if its duration is not known, or until it was read';
+COMMENT ON COLUMN vibevideo.jobs.delivered_less IS 'in which the video is less than its input asked for, with what was asked and what came: {"duration_ms": {"asked": 10000, "got": 6040}}; NULL if in nothing that is known';
 
 -------------------------------------------------------------------------------
 -- Order of sending

@@ -917,6 +917,100 @@ Returns the estimate; its cost_usd is NULL if the price is not known.
 Errors: 22004 an argument is null; 42501 not a viewer.
 For viewers and operators.';
 
+-------------------------------------------------------------------------------
+-- Whether a video is what was asked for
+-------------------------------------------------------------------------------
+
+-- A number in an input, which may be a text with a unit: "8s"; NULL if it is none, or not a sensible one.
+CREATE FUNCTION vibevideo_internal.said_number(value jsonb)
+RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT v.n FROM (SELECT CASE jsonb_typeof(value)
+							WHEN 'number' THEN (value #>> '{}')::numeric
+							WHEN 'string' THEN substring(value #>> '{}' FROM '^\s*([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*[A-Za-z]*\s*$')::numeric END AS n) v
+	WHERE v.n > 0 AND v.n <= 1000000;
+END;
+COMMENT ON FUNCTION vibevideo_internal.said_number(jsonb) IS 'a number that an input says, NULL if it says none; owner only';
+
+-- How many seconds an input asks for: where its price is by the second, the rule knows
+-- the place, else models agree on a few names.  What a model does without being asked
+-- is not known here.
+CREATE FUNCTION vibevideo_internal.asked_seconds(endpoint text, input jsonb, at timestamptz)
+RETURNS numeric LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	r vibevideo.price_rule = vibevideo_internal.rule_for(endpoint, input, at);
+BEGIN
+	r.quantity_default = NULL;
+	RETURN coalesce(CASE WHEN r.unit = 'second' THEN vibevideo_internal.quantity_in(r, input) END,
+					vibevideo_internal.said_number(input->'duration'), vibevideo_internal.said_number(input->'seconds'),
+					vibevideo_internal.said_number(input->'num_frames')
+					/ coalesce(vibevideo_internal.said_number(input->'frames_per_second'), vibevideo_internal.said_number(input->'fps')));
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.asked_seconds(text, jsonb, timestamptz) IS 'how long a video an input asks for, NULL if it does not say; owner only';
+
+-- The same of its picture: the lengths of its short and its long side, the latter NULL
+-- if the input names lines, as 1080p.
+CREATE FUNCTION vibevideo_internal.asked_sides(input jsonb, OUT short numeric, OUT long numeric)
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	said constant text = lower(left(coalesce(input->>'resolution', input->>'size'), 100));
+	sides constant text[] = regexp_match(said, '^\s*([0-9]{2,5})\s*[x*]\s*([0-9]{2,5})\s*$');
+	width numeric = coalesce(sides[1]::numeric, vibevideo_internal.said_number(input->'width'));
+	height numeric = coalesce(sides[2]::numeric, vibevideo_internal.said_number(input->'height'));
+BEGIN
+	short = coalesce(substring(said FROM '^\s*([0-9]{3,4})p\s*$')::numeric, CASE WHEN said = '4k' THEN 2160 END);
+	IF short IS NULL AND width IS NOT NULL AND height IS NOT NULL THEN
+		short = least(width, height);
+		long = greatest(width, height);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.asked_sides(jsonb) IS 'how large a picture an input asks for, NULL if it does not say; owner only';
+
+/*
+ * vibevideo_internal.delivered_less(endpoint, input, at, duration_ms, width, height, fps, has_audio) -
+ * in which the video is less than its input asked for, as {"duration_ms": {"asked": 10000,
+ * "got": 6040}}; null if in nothing, or nothing that is known.  Models round: to whole
+ * pictures, to multiples of 16 or 32 points.  So it is less only from some 5 % on.  It
+ * raises no errors, since the end of a job depends on it.
+ */
+CREATE FUNCTION vibevideo_internal.delivered_less(endpoint text, input jsonb, at timestamptz, duration_ms bigint, width int, height int,
+												  fps numeric, has_audio boolean)
+RETURNS jsonb LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	enough constant numeric = 0.95;
+	seconds constant numeric = vibevideo_internal.asked_seconds(endpoint, input, at);
+	asked_fps constant numeric = coalesce(vibevideo_internal.said_number(input->'fps'), vibevideo_internal.said_number(input->'frames_per_second'));
+	aspect constant numeric[] = regexp_match(left(input->>'aspect_ratio', 20), '^\s*([0-9]{1,4})\s*[:/]\s*([0-9]{1,4})\s*$');
+	sides record;
+	less jsonb = '{}';
+BEGIN
+	IF duration_ms < seconds * 1000 * enough - 100 THEN
+		less = less || jsonb_build_object('duration_ms', jsonb_build_object('asked', round(seconds * 1000), 'got', duration_ms));
+	END IF;
+	SELECT s.short, s.long INTO sides FROM vibevideo_internal.asked_sides(input) s;
+	IF least(width, height) < sides.short * enough OR greatest(width, height) < sides.long * enough THEN
+		less = less || jsonb_build_object('resolution', jsonb_build_object(
+			'asked', CASE WHEN sides.long IS NULL THEN sides.short || 'p' ELSE format('%sx%s', sides.long, sides.short) END, 'got', format('%sx%s', width, height)));
+	END IF;
+	IF aspect[1] > 0 AND aspect[2] > 0 AND width > 0 AND height > 0
+	   AND abs(width * aspect[2] / (height * aspect[1]) - 1) > 1 - enough
+	THEN
+		less = less || jsonb_build_object('aspect_ratio', jsonb_build_object('asked', format('%s:%s', aspect[1], aspect[2]), 'got', format('%s:%s', width, height)));
+	END IF;
+	IF fps < asked_fps * enough THEN
+		less = less || jsonb_build_object('fps', jsonb_build_object('asked', asked_fps, 'got', fps));
+	END IF;
+	IF NOT has_audio AND 'true' IN (input->'generate_audio', input->'enable_audio', input->'with_audio', input->'audio') THEN
+		less = less || jsonb_build_object('has_audio', jsonb_build_object('asked', true, 'got', false));
+	END IF;
+	RETURN nullif(less, '{}');
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.delivered_less(text, jsonb, timestamptz, bigint, int, int, numeric, boolean) IS
+	'in which a video is less than was asked for, NULL if in nothing; owner only';
+
 -- What was corrected, or added, is an operator's rule from now on, also for what is
 -- under way.
 INSERT INTO vibevideo.price_rule (endpoint, valid_from, unit_price_usd, note)
@@ -1352,7 +1446,7 @@ ALTER TABLE vibevideo.job ADD COLUMN cost_estimated_usd numeric,
 	ADD COLUMN tenant text COLLATE pg_catalog."C",
 	ADD COLUMN held_usd numeric,
 	ADD COLUMN width int, ADD COLUMN height int, ADD COLUMN fps numeric, ADD COLUMN video_codec text, ADD COLUMN has_audio boolean,
-	ADD COLUMN audio_codec text, ADD COLUMN faststart boolean, ADD COLUMN has_c2pa boolean, ADD COLUMN bit_rate bigint;
+	ADD COLUMN audio_codec text, ADD COLUMN faststart boolean, ADD COLUMN has_c2pa boolean, ADD COLUMN bit_rate bigint, ADD COLUMN delivered_less jsonb;
 CREATE INDEX past_costs_day ON vibevideo.past_costs (day);
 COMMENT ON TABLE vibevideo.past_costs IS 'costs of jobs that have ended, be they still in vibevideo.job or not; user_id is empty where nobody is known';
 INSERT INTO vibevideo.past_costs AS p (user_id, day, model, submits, videos, settled_usd)
@@ -1681,7 +1775,8 @@ SELECT j.job_id, j.vibelog_id COLLATE pg_catalog."default" AS vibelog_id, vibevi
 	   CASE WHEN vibevideo.is_active(j.state) OR j.row_dirty THEN (vibevideo_internal.reason_of(j.job_id)).until END AS waits_until,
 	   CASE WHEN vibevideo.is_active(j.state) THEN (vibevideo_internal.reason_of(j.job_id)).estimate END AS estimate,
 	   j.cost_estimated_usd, j.cost_source, j.billable_units, j.tenant, j.held_usd,
-	   j.width, j.height, j.fps, j.video_codec, j.has_audio, j.audio_codec, j.faststart, j.has_c2pa, j.bit_rate
+	   j.width, j.height, j.fps, j.video_codec, j.has_audio, j.audio_codec, j.faststart, j.has_c2pa, j.bit_rate,
+	   j.delivered_less
 FROM vibevideo.job j;
 COMMENT ON VIEW vibevideo.jobs IS 'one row a job, newest state, for dashboards';
 COMMENT ON COLUMN vibevideo.jobs.job_id IS 'the job''s number';
@@ -1737,6 +1832,7 @@ COMMENT ON COLUMN vibevideo.jobs.audio_codec IS 'how the sound is coded, likewis
 COMMENT ON COLUMN vibevideo.jobs.faststart IS 'whether it can be played while it arrives, since what describes it is before its data; NULL if that is not known, or until it was read';
 COMMENT ON COLUMN vibevideo.jobs.has_c2pa IS 'whether it has Content Credentials (C2PA), which say how it was made; NULL if its format has no place for them, or until it was read';
 COMMENT ON COLUMN vibevideo.jobs.bit_rate IS 'its bits for each second that it plays, on the average; NULL if its duration is not known, or until it was read';
+COMMENT ON COLUMN vibevideo.jobs.delivered_less IS 'in which the video is less than its input asked for, with what was asked and what came: {"duration_ms": {"asked": 10000, "got": 6040}}; NULL if in nothing that is known';
 
 DROP FUNCTION vibevideo.worker_info();
 CREATE FUNCTION vibevideo.worker_info(OUT pid int, OUT started_at timestamptz, OUT heartbeat_at timestamptz,
@@ -4664,7 +4760,7 @@ CREATE TABLE vibevideo_internal.rollup_level (
 	seconds int NOT NULL,
 	at timestamptz NOT NULL,
 	outcome text COLLATE pg_catalog."C" NOT NULL CHECK (outcome OPERATOR(pg_catalog.=) ANY (ARRAY[
-		'submitted', 'accepted', 'rendered', 'completed', 'failed', 'cancelled', 'settled'])),
+		'submitted', 'accepted', 'rendered', 'completed', 'failed', 'cancelled', 'settled', 'delivered_less'])),
 	model text COLLATE pg_catalog."C" NOT NULL,
 	error_class text COLLATE pg_catalog."C" NOT NULL,
 	orphan boolean NOT NULL,
@@ -4732,7 +4828,7 @@ COMMENT ON VIEW vibevideo.rollup IS
 	'periods (seconds), and add up: what is new may be in a row of its own';
 COMMENT ON COLUMN vibevideo.rollup.seconds IS 'length of the period, in seconds: 60, 300, 3600, 86400, or 0 for all time; each has everything';
 COMMENT ON COLUMN vibevideo.rollup.at IS 'beginning of the period, -infinity for all time; days are of UTC';
-COMMENT ON COLUMN vibevideo.rollup.outcome IS 'the step: submitted, accepted (by fal.ai), rendered, completed, failed or cancelled; or settled, when what it has cost became known later';
+COMMENT ON COLUMN vibevideo.rollup.outcome IS 'the step: submitted, accepted (by fal.ai), rendered, completed, failed or cancelled; or settled, when what it has cost became known later; or delivered_less, a completed one whose video is less than was asked for';
 COMMENT ON COLUMN vibevideo.rollup.model IS 'fal.ai''s endpoint id';
 COMMENT ON COLUMN vibevideo.rollup.error_class IS 'of failed jobs, as vibevideo.error_class says it; empty for others';
 COMMENT ON COLUMN vibevideo.rollup.orphan IS 'the jobs'' transactions were rolled back after they were sent';
@@ -4867,7 +4963,7 @@ RETURNS int LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off AS $$
 DECLARE
 	-- so that the index, which begins with them, finds what is old
-	outcomes constant text[] = ARRAY['submitted', 'accepted', 'rendered', 'completed', 'failed', 'cancelled'];
+	outcomes constant text[] = ARRAY['submitted', 'accepted', 'rendered', 'completed', 'failed', 'cancelled', 'settled', 'delivered_less'];
 	kept constant interval = nullif(extract(epoch FROM current_setting('vibevideo.rollup_retention')::interval), 0) * interval '1 second';
 	level record;
 	n int;
@@ -5096,7 +5192,7 @@ CREATE FUNCTION vibevideo.series(metric text, since timestamptz DEFAULT now() - 
 RETURNS TABLE (at timestamptz, label text, value double precision) LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 1000
 SET search_path = pg_catalog, pg_temp SET random_page_cost = 1 SET max_parallel_workers_per_gather = 0 SET work_mem = '16MB' SET jit = off AS $$
 DECLARE
-	counts constant text[] = ARRAY['submitted', 'completed', 'failed', 'cancelled', 'errors', 'spend_usd'];
+	counts constant text[] = ARRAY['submitted', 'completed', 'failed', 'cancelled', 'delivered_less', 'errors', 'spend_usd'];
 	percentiles constant text[] = ARRAY['wait_p50', 'wait_p95', 'render_p50', 'render_p95', 'copy_p50', 'copy_p95', 'total_p50', 'total_p95'];
 	monday constant timestamptz = '2001-01-01 00:00:00+00';
 	model constant text = coalesce((SELECT b.model FROM vibevideo.binding b), current_setting('vibevideo.model'));
@@ -5166,8 +5262,8 @@ END
 $$;
 COMMENT ON FUNCTION vibevideo.series(text, timestamptz, interval) IS
 'Returns a number for each step of time and each label, for charts.
-metric: submitted, completed, failed, cancelled (jobs, without orphans), spend_usd (what rendered
-  videos have cost, in USD), wait_p50, wait_p95 and the same of render, copy and total (seconds), labelled by model;
+metric: submitted, completed, failed, cancelled, delivered_less (completed ones whose video is less than was
+  asked for; jobs, without orphans), spend_usd (what rendered videos have cost, in USD), wait_p50, wait_p95 and the same of render, copy and total (seconds), labelled by model;
   errors (failed jobs), labelled by class of error; backlog (the most unfinished jobs), labelled by state.
 since: a moment in the first step; default: a day ago.
 step: length of a step, whole minutes. With whole days it goes back as far as anything is known, with whole
@@ -7421,6 +7517,7 @@ COMMENT ON COLUMN vibevideo.job.audio_codec IS 'how the sound is coded, likewise
 COMMENT ON COLUMN vibevideo.job.faststart IS 'whether it can be played while it arrives, since what describes it is before its data; NULL if that is not known, or until it was read';
 COMMENT ON COLUMN vibevideo.job.has_c2pa IS 'whether it has Content Credentials (C2PA), which say how it was made; NULL if its format has no place for them, or until it was read';
 COMMENT ON COLUMN vibevideo.job.bit_rate IS 'its bits for each second that it plays, on the average; NULL if its duration is not known, or until it was read';
+COMMENT ON COLUMN vibevideo.job.delivered_less IS 'in which the video is less than its input asked for, with what was asked and what came: {"duration_ms": {"asked": 10000, "got": 6040}}; NULL if in nothing that is known';
 COMMENT ON COLUMN vibevideo.event.event_id IS 'grows with each row';
 COMMENT ON COLUMN vibevideo.event.job_id IS 'the job';
 COMMENT ON COLUMN vibevideo.event.at IS 'when its state changed';
@@ -7720,7 +7817,8 @@ CREATE TYPE vibevideo.job_details AS (
 	audio_codec text,
 	faststart boolean,
 	has_c2pa boolean,
-	bit_rate bigint
+	bit_rate bigint,
+	delivered_less jsonb
 );
 COMMENT ON TYPE vibevideo.job_details IS 'all there is to know of a job';
 COMMENT ON COLUMN vibevideo.job_details.job IS 'as in a list';
@@ -7759,6 +7857,7 @@ COMMENT ON COLUMN vibevideo.job_details.audio_codec IS 'how the sound is coded; 
 COMMENT ON COLUMN vibevideo.job_details.faststart IS 'whether it can be played while it arrives';
 COMMENT ON COLUMN vibevideo.job_details.has_c2pa IS 'whether it has Content Credentials; NULL if its format has no place for them';
 COMMENT ON COLUMN vibevideo.job_details.bit_rate IS 'its bits for each second that it plays';
+COMMENT ON COLUMN vibevideo.job_details.delivered_less IS 'in which it is less than was asked for; NULL if in nothing that is known';
 
 /*
  * vibevideo.job_detail(job_id) - all there is to know of a job.
@@ -7829,6 +7928,7 @@ BEGIN
 	d.faststart = j.faststart;
 	d.has_c2pa = j.has_c2pa;
 	d.bit_rate = j.bit_rate;
+	d.delivered_less = j.delivered_less;
 	RETURN d;
 END
 $$;
@@ -11379,7 +11479,9 @@ DECLARE
 		'vibevideo_internal.option(text, text), vibevideo_internal.check_kept_column(regclass, name, text), vibevideo_internal.other_tables(), '
 		'vibevideo_internal.adopt_jobs(regclass, regclass), vibevideo.cancel(bigint), vibevideo.retry(bigint), vibevideo_internal.sequences_behind(), '
 		'vibevideo_internal.advance_sequences(), vibevideo.attach(regclass, name, name, name, text, text, name, boolean, regclass, name, name, name), '
-		'vibevideo_internal.video_meta(vibevideo.job), vibevideo_internal.sent_for_nobody(text), vibevideo_internal.take_slot(text, text, int, bigint, int), '
+		'vibevideo_internal.video_meta(vibevideo.job), vibevideo_internal.said_number(jsonb), '
+		'vibevideo_internal.asked_seconds(text, jsonb, timestamptz), vibevideo_internal.asked_sides(jsonb), '
+		'vibevideo_internal.delivered_less(text, jsonb, timestamptz, bigint, int, int, numeric, boolean), vibevideo_internal.sent_for_nobody(text), vibevideo_internal.take_slot(text, text, int, bigint, int), '
 		'vibevideo_internal.take_orphans_share(vibevideo.job), vibevideo_internal.put_back(text, text, numeric, timestamptz), '
 		'vibevideo_internal.settle_counted(text, text), vibevideo_internal.counted_till(bigint), vibevideo_internal.drop_outdated(text, text), vibevideo_internal.outdated_till(), vibevideo_internal.is_outdated(text, text), '
 		'vibevideo_internal.change_used(text, text, numeric, timestamptz), vibevideo_internal.free_slots(vibevideo.job), '

@@ -383,6 +383,15 @@ CountRendered(Row new)
 	RollupNote(&step);
 }
 
+static void
+CountLess(Row new)
+{
+	RollupStep step = StepOf(new, "delivered_less");
+
+	if (RowHas(new, "delivered_less"))
+		RollupNote(&step);
+}
+
 /* old is NULL if it did not exist before: then nothing of it was reserved */
 static void
 CountEnd(const Row *old, Row new, const char *state)
@@ -398,6 +407,7 @@ CountEnd(const Row *old, Row new, const char *state)
 			step.bytes = RowNumber(new, "bytes_done");
 		}
 		step.total_ms = MsBetween(new, "created_at", "completed_at");
+		CountLess(new);
 	}
 	else if (old && !RowIsTrue(new, "billed"))
 		AddCost(&step, *old);

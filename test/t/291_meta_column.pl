@@ -1,5 +1,5 @@
-# attach(meta_column => ...): the row gets what is known of its video, in the write
-# that gives it the URL.
+# What becomes of what a video says of itself: attach(meta_column => ...) gives it to the
+# row, in the write that gives it the URL, and it is compared with what was asked for.
 
 use strict;
 use warnings FATAL => 'all';
@@ -102,6 +102,21 @@ $fal->rule('^many', media => { file => $film, content_type => 'video/mp4' });
 sql($node, "SELECT count(*) FROM vibevideo_submit_batch(ARRAY['" . join("','", @ids) . "']::uuid[])");
 wait_for_status($node, $_, 'completed') for @ids;
 is(sql($node, q{SELECT count(*) FROM vibelogs WHERE prompt LIKE 'many%' AND "the meta"->>'video_codec' LIKE 'avc1.%'}), '5', 'many rows');
+
+# -- less than was asked for ---------------------------------------------------------------
+sql($node, q{CREATE FUNCTION model_input(v vibelogs) RETURNS jsonb LANGUAGE sql STABLE
+	RETURN jsonb_build_object('prompt', v.prompt) || CASE WHEN v.prompt LIKE 'more:%' THEN '{"duration": "10s", "resolution": "1080p", "generate_audio": true, "aspect_ratio": "4:3"}'::jsonb ELSE '{"duration": 2}' END});
+sql($node, q{SELECT vibevideo.attach('vibelogs', input_function => 'model_input')});
+my $less = q{SELECT delivered_less FROM vibevideo.jobs WHERE vibelog_id = '%s'};
+is(sql($node, sprintf($less, made('as asked', $film))), '', 'as it was asked for');
+my $more = made('more: silent', "$films/before.mp4");
+is_deeply(decode_json(sql($node, sprintf($less, $more))), {
+	duration_ms => { asked => 10000, got => 2000 }, resolution => { asked => '1080p', got => '64x48' }, has_audio => { asked => JSON::PP::true, got => JSON::PP::false } },
+	'less than was asked for');
+is(sql($node, "SELECT (d).delivered_less = j.delivered_less, (d.job).status FROM vibevideo.jobs j CROSS JOIN vibevideo.job_detail(j.job_id) d WHERE j.vibelog_id = '$more'"), 't|completed', 'which is no failure');
+is(sql($node, q{SELECT sum(n) FROM vibevideo.rollup WHERE seconds = 0 AND outcome = 'delivered_less'}), '1', 'and is counted');
+is(sql($node, q{SELECT sum(value) FROM vibevideo.series('delivered_less')}), '1', 'by model and time');
+sql($node, q{SELECT vibevideo.attach('vibelogs', input_function => '')});
 
 # -- a table that changes ------------------------------------------------------------------
 my $late = new_row($node, 'late');
