@@ -460,6 +460,8 @@ sub ok_books
 		$amounts->(q{SELECT tenant AS of, (sum(settled_usd) * 1000000000)::bigint AS usd FROM vibevideo.tenant_costs GROUP BY 1 HAVING sum(settled_usd) <> 0}),
 		$billed->(sub { my ($whose) = @_; return $whose->{tenant} ne '' ? $whose->{tenant} : () }), "$name: each tenant, too");
 
+	diag(cli($node, q{SELECT format('ledger of %s, %s: ours %s, fal.ai''s %s, difference %s, explained %s; %s jobs, %s items, %s corrected', day, model, ours_usd, fal_usd,
+		difference_usd, explained_usd, jobs, items, corrected) FROM vibevideo.ledger ORDER BY day, model}));
 	my $bill = $fal->bill;
 	my $foreign = grep { !$requests->{ $_->{request_id} // '' } } @{ $bill->{events} };
 	is(cli($node, "SELECT sum(fal_usd) * 1000000000 = $bill->{total_nano_usd}, sum(items_without_job), sum(jobs_without_item) FROM vibevideo.ledger"),
