@@ -432,11 +432,19 @@ BEGIN
 	IF FOUND THEN
 		PERFORM vibevideo_internal.drop_tills(make_tills.who, make_tills.kind);
 	END IF;
-	used = vibevideo_internal.used_of(make_tills.who, make_tills.kind, since)
+	-- Who settles a job before our commit sees nothing that it could give back to, so that
+	-- is noted: in the statement that counts them, or one that ends in between would stay.
+	WITH notes AS (
+		INSERT INTO vibevideo_internal.till (who, kind, n, begins, used, noted)
+		SELECT make_tills.who, make_tills.kind, vibevideo_internal.counted_till(j.job_id), since, 0, vibevideo_internal.share(make_tills.kind, j.cost_usd, true)
+		FROM vibevideo_internal.counted_jobs(make_tills.who) j
+		WHERE j.created_at >= since AND vibevideo_internal.share(make_tills.kind, j.cost_usd, true) > 0
+		ON CONFLICT DO NOTHING)
+	SELECT vibevideo_internal.used_of(make_tills.who, make_tills.kind, since)
 		-- what a till holds beyond its share would be forgotten
 		- (SELECT coalesce(sum(CASE WHEN x.n > 1000000 THEN x.used
 									ELSE least(x.used, x.used + vibevideo_internal.till_room(x, share, most, since)) END), 0) FROM vibevideo_internal.till x
-		   WHERE x.who = make_tills.who AND x.kind = make_tills.kind AND x.begins >= since);
+		   WHERE x.who = make_tills.who AND x.kind = make_tills.kind AND x.begins >= since) INTO used;
 	FOR missing IN SELECT g AS n, greatest(0, least(share, most - (g - 1) * share)) AS room, lead(g) OVER (ORDER BY g) AS next
 			 FROM generate_series(1, ceil(most / share)::int) g
 			 WHERE NOT EXISTS (SELECT FROM vibevideo_internal.till x WHERE x.who = make_tills.who AND x.kind = make_tills.kind AND x.n = g)
@@ -447,12 +455,6 @@ BEGIN
 		INSERT INTO vibevideo_internal.till (who, kind, n, begins, used) VALUES (make_tills.who, make_tills.kind, missing.n, since, filled)
 		ON CONFLICT DO NOTHING;
 	END LOOP;
-	-- who settles one of these before our commit sees nothing that it could give back to
-	INSERT INTO vibevideo_internal.till (who, kind, n, begins, used, noted)
-	SELECT make_tills.who, make_tills.kind, vibevideo_internal.counted_till(j.job_id), since, 0, vibevideo_internal.share(make_tills.kind, j.cost_usd, true)
-	FROM vibevideo_internal.counted_jobs(make_tills.who) j
-	WHERE j.created_at >= since AND vibevideo_internal.share(make_tills.kind, j.cost_usd, true) > 0
-	ON CONFLICT DO NOTHING;
 END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.make_tills(text, text, numeric, numeric) IS 'makes a budget''s tills from the jobs that count; owner only';
