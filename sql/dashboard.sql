@@ -575,7 +575,7 @@ BEGIN
 	ELSIF unit <> 'video' AND quantity IS NULL AND quantity_default IS NULL AND unit_price_usd IS NOT NULL THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'invalid_parameter_value',
-			MESSAGE = format('how many %s there will be is not said', vibevideo_internal.units(NULL, unit)),
+			MESSAGE = format('the rule does not say how many %s there will be', vibevideo_internal.units(NULL, unit)),
 			HINT = 'Set quantity to where the input says it, as ''$.duration'', or quantity_default, or both.';
 	END IF;
 	INSERT INTO vibevideo.price_rule AS r (endpoint, source, applies, valid_from, unit, unit_price_usd, quantity, quantity_default, allowance, note)

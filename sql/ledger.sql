@@ -664,7 +664,8 @@ BEGIN
 				ERRCODE = 'connection_exception',
 				MESSAGE = 'fal.ai does not show its bill',
 				DETAIL = said.why,
-				HINT = vibevideo_internal.bill_remedy(said.status);
+				HINT = CASE said.why WHEN 'there is no key' THEN 'Create a key of scope ADMIN at fal.ai/dashboard/keys and store it as fal_admin_key, id:secret.'
+									 ELSE vibevideo_internal.bill_remedy(said.status) END;
 		END IF;
 		pages = array_append(pages, page);
 		cursor = vibevideo_internal.next_page(page);
@@ -874,7 +875,7 @@ BEGIN
 		IF NOT FOUND THEN
 			RAISE EXCEPTION USING
 				ERRCODE = 'PT404',
-				MESSAGE = 'nothing of that is without an explanation',
+				MESSAGE = 'no item or job of that name is without an explanation',
 				DETAIL = format('Looked for: %s.', vibevideo_internal.shown(what)),
 				HINT = 'vibevideo.unmatched shows what is, with event_id and request_id.';
 		END IF;

@@ -566,7 +566,8 @@ RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	SELECT format('Come back after %s UTC, in %s.', to_char(n.begins AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'),
 				  concat_ws(' ', CASE WHEN n.minutes >= 1440 THEN n.minutes / 1440 || ' d' END,
-							CASE WHEN next_time.kind NOT LIKE '%hour' THEN n.minutes % 1440 / 60 || ' h' END, n.minutes % 60 || ' min'))
+							CASE WHEN next_time.kind NOT LIKE '%hour' THEN n.minutes % 1440 / 60 || ' h' END,
+							CASE WHEN next_time.kind LIKE '%hour' THEN n.minutes ELSE n.minutes % 60 END || ' min'))
 	FROM (SELECT x.begins, ceil(extract(epoch FROM x.begins - now()) / 60)::int AS minutes
 		  FROM (SELECT (vibevideo_internal.begin_of(next_time.kind, now()) AT TIME ZONE 'UTC' + ('1 ' || split_part(next_time.kind, '_', 2))::interval)
 					   AT TIME ZONE 'UTC' AS begins) x) n;
@@ -607,9 +608,9 @@ BEGIN
 	ELSIF missing > 0 THEN
 		SELECT coalesce(sum(t.used), 0) - (cost + held - missing) INTO used
 		FROM vibevideo_internal.till t WHERE t.who = reserve_budget.who AND t.kind = reserve_budget.kind AND t.begins >= since;
-		come_back = CASE WHEN used + cost <= most THEN 'Other requests are in progress; come back in a few seconds.'
-						 WHEN most = 0 THEN 'Ask whoever runs this service.' ELSE vibevideo_internal.next_time(kind) END;
-		used_up = CASE WHEN counts THEN 'all used up' ELSE format('spent are %s, and this video costs %s', trim_scale(used), trim_scale(cost)) END;
+		come_back = CASE WHEN cost > most THEN 'Ask whoever runs this service.'
+						 WHEN used + cost <= most THEN 'Other requests are in progress; come back in a few seconds.' ELSE vibevideo_internal.next_time(kind) END;
+		used_up = CASE WHEN counts THEN 'all used up' ELSE format('%s is spent or reserved, and this video costs %s', trim_scale(used), trim_scale(cost)) END;
 		IF kind = 'submits_hour' THEN
 			PERFORM vibevideo_internal.over_limit(reserve_budget.who, name, most, used_up, 'PT429', 'no more videos can be requested this hour', come_back);
 		ELSIF kind = 'submits_month' THEN
@@ -902,8 +903,15 @@ COMMENT ON FUNCTION vibevideo_internal.spend(vibevideo.job, numeric, boolean, bo
 CREATE FUNCTION vibevideo_internal.limit_changing()
 RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+	scopes constant text[] = ARRAY['global', 'default', 'user', 'default_tenant', 'tenant', 'model'];
 	wanted record;
 BEGIN
+	IF NEW.scope <> ALL (scopes) THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'check_violation',
+			MESSAGE = format('there is no scope "%s" of limits', vibevideo_internal.shown(NEW.scope)),
+			HINT = format('There are %s.', array_to_string(scopes, ', '));
+	END IF;
 	FOR wanted IN SELECT v.* FROM (VALUES ('user', 'user_id', NEW.user_id), ('tenant', 'tenant', NEW.tenant), ('model', 'model', NEW.model)) AS v(scope, name, value) LOOP
 		IF NEW.scope = wanted.scope AND wanted.value IS NULL THEN
 			RAISE EXCEPTION USING
@@ -913,7 +921,7 @@ BEGIN
 					WHEN 'user' THEN 'Fill in user_id, or set scope to default, for each user without a limit of their own, or to global, for all together.'
 					WHEN 'tenant' THEN 'Fill in tenant, or set scope to default_tenant, for each tenant without a limit of its own.'
 					ELSE 'Fill in model, fal.ai''s endpoint id.' END;
-		ELSIF NEW.scope IN ('global', 'default', 'user', 'default_tenant', 'tenant', 'model') AND NEW.scope <> wanted.scope AND wanted.value IS NOT NULL THEN
+		ELSIF NEW.scope <> wanted.scope AND wanted.value IS NOT NULL THEN
 			RAISE EXCEPTION USING
 				ERRCODE = 'check_violation',
 				MESSAGE = format('a limit of scope %s has no %s', NEW.scope, wanted.name),

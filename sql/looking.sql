@@ -551,7 +551,7 @@ BEGIN
 		FROM vibevideo.costs_by_day x WHERE x.day >= (date_trunc(b.period, now(), 'UTC') AT TIME ZONE 'UTC')::date;
 		IF c.spent + c.reserved >= nearly * b.most THEN
 			RETURN NEXT vibevideo_internal.need('budget', NULL, b.name,
-				format('%s of %s USD are used up: %s spent, %s reserved for videos in the making. It begins anew at %s 00:00 UTC.',
+				format('%s of %s USD are used up: %s spent, %s reserved for videos in the making or that fal.ai may yet bill. It begins anew at %s 00:00 UTC.',
 					   trim_scale(c.spent + c.reserved), trim_scale(b.most), trim_scale(c.spent), trim_scale(c.reserved),
 					   to_char(date_trunc(b.period, now(), 'UTC') AT TIME ZONE 'UTC' + ('1 ' || b.period)::interval, 'YYYY-MM-DD')),
 				format('UPDATE vibevideo.limit SET spend_per_%s_usd = %s WHERE scope = ''global'';', b.period, trim_scale(greatest(2 * b.most, 1))));

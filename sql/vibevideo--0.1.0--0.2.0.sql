@@ -2060,7 +2060,7 @@ BEGIN
 		RETURN NULL;
 	ELSIF NOT j.active AND NOT j.row_dirty THEN
 		RETURN vibevideo_internal.because('ended', concat_ws(': ', format('it has ended: %s at %s', j.state, vibevideo_internal.clock(j.completed_at)),
-			CASE WHEN j.state <> 'completed' THEN concat_ws(': ', j.error_code, j.error) END));
+			CASE WHEN j.state <> 'completed' THEN nullif(concat_ws(': ', j.error_code, j.error), '') END));
 	END IF;
 	follows = j.state IN ('queued', 'generating');
 	copies = j.state = 'processing';
@@ -4607,8 +4607,15 @@ COMMENT ON FUNCTION vibevideo_internal.counts_no_more(vibevideo.job, text) IS 'w
 CREATE OR REPLACE FUNCTION vibevideo_internal.limit_changing()
 RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+	scopes constant text[] = ARRAY['global', 'default', 'user', 'default_tenant', 'tenant', 'model'];
 	wanted record;
 BEGIN
+	IF NEW.scope <> ALL (scopes) THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'check_violation',
+			MESSAGE = format('there is no scope "%s" of limits', vibevideo_internal.shown(NEW.scope)),
+			HINT = format('There are %s.', array_to_string(scopes, ', '));
+	END IF;
 	FOR wanted IN SELECT v.* FROM (VALUES ('user', 'user_id', NEW.user_id), ('tenant', 'tenant', NEW.tenant), ('model', 'model', NEW.model)) AS v(scope, name, value) LOOP
 		IF NEW.scope = wanted.scope AND wanted.value IS NULL THEN
 			RAISE EXCEPTION USING
@@ -4618,7 +4625,7 @@ BEGIN
 					WHEN 'user' THEN 'Fill in user_id, or set scope to default, for each user without a limit of their own, or to global, for all together.'
 					WHEN 'tenant' THEN 'Fill in tenant, or set scope to default_tenant, for each tenant without a limit of its own.'
 					ELSE 'Fill in model, fal.ai''s endpoint id.' END;
-		ELSIF NEW.scope IN ('global', 'default', 'user', 'default_tenant', 'tenant', 'model') AND NEW.scope <> wanted.scope AND wanted.value IS NOT NULL THEN
+		ELSIF NEW.scope <> wanted.scope AND wanted.value IS NOT NULL THEN
 			RAISE EXCEPTION USING
 				ERRCODE = 'check_violation',
 				MESSAGE = format('a limit of scope %s has no %s', NEW.scope, wanted.name),
@@ -5676,7 +5683,8 @@ RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	SELECT format('Come back after %s UTC, in %s.', to_char(n.begins AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'),
 				  concat_ws(' ', CASE WHEN n.minutes >= 1440 THEN n.minutes / 1440 || ' d' END,
-							CASE WHEN next_time.kind NOT LIKE '%hour' THEN n.minutes % 1440 / 60 || ' h' END, n.minutes % 60 || ' min'))
+							CASE WHEN next_time.kind NOT LIKE '%hour' THEN n.minutes % 1440 / 60 || ' h' END,
+							CASE WHEN next_time.kind LIKE '%hour' THEN n.minutes ELSE n.minutes % 60 END || ' min'))
 	FROM (SELECT x.begins, ceil(extract(epoch FROM x.begins - now()) / 60)::int AS minutes
 		  FROM (SELECT (vibevideo_internal.begin_of(next_time.kind, now()) AT TIME ZONE 'UTC' + ('1 ' || split_part(next_time.kind, '_', 2))::interval)
 					   AT TIME ZONE 'UTC' AS begins) x) n;
@@ -5711,9 +5719,9 @@ BEGIN
 	ELSIF missing > 0 THEN
 		SELECT coalesce(sum(t.used), 0) - (cost + held - missing) INTO used
 		FROM vibevideo_internal.till t WHERE t.who = reserve_budget.who AND t.kind = reserve_budget.kind AND t.begins >= since;
-		come_back = CASE WHEN used + cost <= most THEN 'Other requests are in progress; come back in a few seconds.'
-						 WHEN most = 0 THEN 'Ask whoever runs this service.' ELSE vibevideo_internal.next_time(kind) END;
-		used_up = CASE WHEN counts THEN 'all used up' ELSE format('spent are %s, and this video costs %s', trim_scale(used), trim_scale(cost)) END;
+		come_back = CASE WHEN cost > most THEN 'Ask whoever runs this service.'
+						 WHEN used + cost <= most THEN 'Other requests are in progress; come back in a few seconds.' ELSE vibevideo_internal.next_time(kind) END;
+		used_up = CASE WHEN counts THEN 'all used up' ELSE format('%s is spent or reserved, and this video costs %s', trim_scale(used), trim_scale(cost)) END;
 		IF kind = 'submits_hour' THEN
 			PERFORM vibevideo_internal.over_limit(reserve_budget.who, name, most, used_up, 'PT429', 'no more videos can be requested this hour', come_back);
 		ELSIF kind = 'submits_month' THEN
@@ -8108,7 +8116,7 @@ BEGIN
 		FROM vibevideo.costs_by_day x WHERE x.day >= (date_trunc(b.period, now(), 'UTC') AT TIME ZONE 'UTC')::date;
 		IF c.spent + c.reserved >= nearly * b.most THEN
 			RETURN NEXT vibevideo_internal.need('budget', NULL, b.name,
-				format('%s of %s USD are used up: %s spent, %s reserved for videos in the making. It begins anew at %s 00:00 UTC.',
+				format('%s of %s USD are used up: %s spent, %s reserved for videos in the making or that fal.ai may yet bill. It begins anew at %s 00:00 UTC.',
 					   trim_scale(c.spent + c.reserved), trim_scale(b.most), trim_scale(c.spent), trim_scale(c.reserved),
 					   to_char(date_trunc(b.period, now(), 'UTC') AT TIME ZONE 'UTC' + ('1 ' || b.period)::interval, 'YYYY-MM-DD')),
 				format('UPDATE vibevideo.limit SET spend_per_%s_usd = %s WHERE scope = ''global'';', b.period, trim_scale(greatest(2 * b.most, 1))));
@@ -10090,7 +10098,8 @@ BEGIN
 				ERRCODE = 'connection_exception',
 				MESSAGE = 'fal.ai does not show its bill',
 				DETAIL = said.why,
-				HINT = vibevideo_internal.bill_remedy(said.status);
+				HINT = CASE said.why WHEN 'there is no key' THEN 'Create a key of scope ADMIN at fal.ai/dashboard/keys and store it as fal_admin_key, id:secret.'
+									 ELSE vibevideo_internal.bill_remedy(said.status) END;
 		END IF;
 		pages = array_append(pages, page);
 		cursor = vibevideo_internal.next_page(page);
@@ -10300,7 +10309,7 @@ BEGIN
 		IF NOT FOUND THEN
 			RAISE EXCEPTION USING
 				ERRCODE = 'PT404',
-				MESSAGE = 'nothing of that is without an explanation',
+				MESSAGE = 'no item or job of that name is without an explanation',
 				DETAIL = format('Looked for: %s.', vibevideo_internal.shown(what)),
 				HINT = 'vibevideo.unmatched shows what is, with event_id and request_id.';
 		END IF;
@@ -10964,7 +10973,7 @@ BEGIN
 	ELSIF unit <> 'video' AND quantity IS NULL AND quantity_default IS NULL AND unit_price_usd IS NOT NULL THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'invalid_parameter_value',
-			MESSAGE = format('how many %s there will be is not said', vibevideo_internal.units(NULL, unit)),
+			MESSAGE = format('the rule does not say how many %s there will be', vibevideo_internal.units(NULL, unit)),
 			HINT = 'Set quantity to where the input says it, as ''$.duration'', or quantity_default, or both.';
 	END IF;
 	INSERT INTO vibevideo.price_rule AS r (endpoint, source, applies, valid_from, unit, unit_price_usd, quantity, quantity_default, allowance, note)

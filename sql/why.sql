@@ -221,7 +221,7 @@ BEGIN
 		RETURN NULL;
 	ELSIF NOT j.active AND NOT j.row_dirty THEN
 		RETURN vibevideo_internal.because('ended', concat_ws(': ', format('it has ended: %s at %s', j.state, vibevideo_internal.clock(j.completed_at)),
-			CASE WHEN j.state <> 'completed' THEN concat_ws(': ', j.error_code, j.error) END));
+			CASE WHEN j.state <> 'completed' THEN nullif(concat_ws(': ', j.error_code, j.error), '') END));
 	END IF;
 	follows = j.state IN ('queued', 'generating');
 	copies = j.state = 'processing';

@@ -109,7 +109,8 @@ sub end_all
 	is($answers, '202 7, PT429 93', 'seven are let in');
 	is(sql($node, "SELECT DISTINCT detail FROM answers WHERE n / 1000 = $wave AND code = 'PT429'"),
 		'Limit submits_per_day of all users together is reached.', 'nobody is told how many that is');
-	like(sql($node, "SELECT DISTINCT hint FROM answers WHERE n / 1000 = $wave AND code = 'PT429'"),
+	# a minute may have passed
+	like(sql($node, "SELECT min(hint) FROM answers WHERE n / 1000 = $wave AND code = 'PT429'"),
 		qr/^Come back after \d{4}-\d\d-\d\d 00:00 UTC, in \d+ h \d+ min\.$/, 'but when to come back');
 	end_all();
 

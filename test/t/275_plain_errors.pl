@@ -288,7 +288,7 @@ for my $world (
 	my @calls = map { fair_call($_, $id) } @functions;
 	my @errors = errors_of('SET TRANSACTION READ ONLY;', @calls);
 	my %quiet = map { $_ => 1 } qw(vibevideo.check_config vibevideo.create_api vibevideo.schedule vibevideo.unschedule vibevideo.wake vibevideo.worker_info vibevideo_webhook),
-		map { ($_ => 1) } qw(vibevideo.health vibevideo.inbox vibevideo.overview vibevideo.show_check vibevideo_admin_health vibevideo_admin_inbox vibevideo_admin_overview vibevideo_admin_worker);
+		map { ($_ => 1) } qw(vibevideo.health vibevideo.inbox vibevideo.overview vibevideo.show_check vibevideo_admin_health vibevideo_admin_inbox vibevideo_admin_ledger vibevideo_admin_overview vibevideo_admin_worker);
 
 	for my $nth (0 .. $#functions)
 	{

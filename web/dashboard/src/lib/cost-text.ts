@@ -24,7 +24,7 @@ export function costFacts({
 }: Costs) {
   const cost = job.cost_usd
   const active = isActive(job.state)
-  const how = source ? SOURCES[source] : Number(cost) === 0 ? 'nothing was billed' : ''
+  const how = source ? SOURCES[source] : held !== null ? 'so far' : Number(cost) === 0 ? 'nothing was billed' : ''
   const said = source === 'units' && units !== null ? ` (${count(Number(units), 'unit')})` : ''
   const has = cost === null ? 'not known' : [usd(cost), how].filter(Boolean).join(', ') + said
   const could = most !== null ? `${usd(most)} at most` : active ? 'not known' : null

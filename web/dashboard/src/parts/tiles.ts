@@ -81,7 +81,7 @@ function money(o: Overview): Tile {
   const name = `Spent ${TODAY}`
   const reserved = Number(o.reserved_today_usd)
   const parts = [
-    reserved > 0 ? `${usd(reserved)} more in the making` : '',
+    reserved > 0 ? `${usd(reserved)} more reserved` : '',
     o.budget_usd === null ? 'no budget is set' : `${usd(o.left_usd)} left of ${usd(o.budget_usd)}`,
   ].filter(Boolean)
   const short = o.budget_usd !== null && Number(o.left_usd) <= 0.2 * Number(o.budget_usd)

@@ -83,7 +83,7 @@ class UsersScreen extends Part {
         kind: 'num',
         cell: (u) => html`<span class="two"
           ><span>${against(usd(u.spent_today_usd), u.spend_per_day_usd, usd)}</span
-          ><span class="quiet">${Number(u.reserved_usd) > 0 ? `${usd(u.reserved_usd)} in the making` : ''}</span></span
+          ><span class="quiet">${Number(u.reserved_usd) > 0 ? `${usd(u.reserved_usd)} reserved` : ''}</span></span
         >`,
       },
       {
