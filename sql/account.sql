@@ -98,6 +98,7 @@ COMMENT ON FUNCTION vibevideo_internal.balance_asks(jsonb) IS 'errand balance: a
 CREATE FUNCTION vibevideo_internal.read_balance(said jsonb)
 RETURNS numeric LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 RETURN CASE WHEN jsonb_typeof(said #> '{credits,current_balance}') = 'number' AND coalesce(upper(said #>> '{credits,currency}'), 'USD') = 'USD'
+				AND abs((said #>> '{credits,current_balance}')::numeric) < 1000000000000
 			THEN trim_scale((said #>> '{credits,current_balance}')::numeric) END;
 COMMENT ON FUNCTION vibevideo_internal.read_balance(jsonb) IS 'the balance as fal.ai says it, in USD; owner only';
 

@@ -868,12 +868,14 @@ DECLARE
 BEGIN
 	FOR b IN
 		SELECT l.who, x.kind, vibevideo_internal.begin_of(x.kind, j.created_at) AS begins,
-			   EXISTS (SELECT FROM vibevideo_internal.counted c WHERE c.who = l.who AND c.kind = x.kind) AS made
+			   EXISTS (SELECT FROM vibevideo_internal.counted c WHERE c.who = l.who AND c.kind = x.kind) AS made,
+			   -- somebody makes them anew, and has not committed
+			   EXISTS (SELECT FROM vibevideo_internal.counted c WHERE c.who = l.who AND c.kind = x.kind AND c.xmax <> '0') AS remade
 		FROM vibevideo_internal.limits_for(j.requested_by, j.tenant, j.model) l CROSS JOIN LATERAL vibevideo_internal.budgets(l) x
 	LOOP
 		CONTINUE WHEN b.begins < vibevideo_internal.begin_of(b.kind, now());
-		IF NOT b.made THEN
-			IF had_ended THEN
+		IF NOT b.made OR b.remade THEN
+			IF had_ended OR b.remade THEN
 				PERFORM vibevideo_internal.mark_outdated(b.who, b.kind, b.begins);
 			END IF;
 			CONTINUE;
@@ -881,9 +883,13 @@ BEGIN
 		share = vibevideo_internal.share(b.kind, vibevideo_internal.counted_usd(j), vibevideo_internal.counts(j));
 		SELECT x.noted INTO t FROM vibevideo_internal.till x WHERE x.who = b.who AND x.kind = b.kind AND x.n = note FOR UPDATE SKIP LOCKED;
 		IF NOT FOUND THEN
-			-- they are about to be made anew, or were made without this orphan
-			CONTINUE WHEN EXISTS (SELECT FROM vibevideo_internal.till x WHERE x.who = b.who AND x.kind = b.kind AND x.n = note)
-				OR j.orphan AND NOT had_ended;
+			-- somebody settles it, perhaps as what it was before
+			IF EXISTS (SELECT FROM vibevideo_internal.till x WHERE x.who = b.who AND x.kind = b.kind AND x.n = note) THEN
+				PERFORM vibevideo_internal.mark_outdated(b.who, b.kind, b.begins);
+				CONTINUE;
+			END IF;
+			-- they were made without this orphan
+			CONTINUE WHEN j.orphan AND NOT had_ended;
 			PERFORM vibevideo_internal.change_used(b.who, b.kind, share - vibevideo_internal.share(b.kind, was, spend.counted), b.begins);
 			CONTINUE;
 		END IF;

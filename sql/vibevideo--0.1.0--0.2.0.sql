@@ -5947,12 +5947,14 @@ DECLARE
 BEGIN
 	FOR b IN
 		SELECT l.who, x.kind, vibevideo_internal.begin_of(x.kind, j.created_at) AS begins,
-			   EXISTS (SELECT FROM vibevideo_internal.counted c WHERE c.who = l.who AND c.kind = x.kind) AS made
+			   EXISTS (SELECT FROM vibevideo_internal.counted c WHERE c.who = l.who AND c.kind = x.kind) AS made,
+			   -- somebody makes them anew, and has not committed
+			   EXISTS (SELECT FROM vibevideo_internal.counted c WHERE c.who = l.who AND c.kind = x.kind AND c.xmax <> '0') AS remade
 		FROM vibevideo_internal.limits_for(j.requested_by, j.tenant, j.model) l CROSS JOIN LATERAL vibevideo_internal.budgets(l) x
 	LOOP
 		CONTINUE WHEN b.begins < vibevideo_internal.begin_of(b.kind, now());
-		IF NOT b.made THEN
-			IF had_ended THEN
+		IF NOT b.made OR b.remade THEN
+			IF had_ended OR b.remade THEN
 				PERFORM vibevideo_internal.mark_outdated(b.who, b.kind, b.begins);
 			END IF;
 			CONTINUE;
@@ -5960,9 +5962,13 @@ BEGIN
 		share = vibevideo_internal.share(b.kind, vibevideo_internal.counted_usd(j), vibevideo_internal.counts(j));
 		SELECT x.noted INTO t FROM vibevideo_internal.till x WHERE x.who = b.who AND x.kind = b.kind AND x.n = note FOR UPDATE SKIP LOCKED;
 		IF NOT FOUND THEN
-			-- they are about to be made anew, or were made without this orphan
-			CONTINUE WHEN EXISTS (SELECT FROM vibevideo_internal.till x WHERE x.who = b.who AND x.kind = b.kind AND x.n = note)
-				OR j.orphan AND NOT had_ended;
+			-- somebody settles it, perhaps as what it was before
+			IF EXISTS (SELECT FROM vibevideo_internal.till x WHERE x.who = b.who AND x.kind = b.kind AND x.n = note) THEN
+				PERFORM vibevideo_internal.mark_outdated(b.who, b.kind, b.begins);
+				CONTINUE;
+			END IF;
+			-- they were made without this orphan
+			CONTINUE WHEN j.orphan AND NOT had_ended;
 			PERFORM vibevideo_internal.change_used(b.who, b.kind, share - vibevideo_internal.share(b.kind, was, spend.counted), b.begins);
 			CONTINUE;
 		END IF;
@@ -9284,6 +9290,7 @@ COMMENT ON FUNCTION vibevideo_internal.balance_asks(jsonb) IS 'errand balance: a
 CREATE FUNCTION vibevideo_internal.read_balance(said jsonb)
 RETURNS numeric LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 RETURN CASE WHEN jsonb_typeof(said #> '{credits,current_balance}') = 'number' AND coalesce(upper(said #>> '{credits,currency}'), 'USD') = 'USD'
+				AND abs((said #>> '{credits,current_balance}')::numeric) < 1000000000000
 			THEN trim_scale((said #>> '{credits,current_balance}')::numeric) END;
 COMMENT ON FUNCTION vibevideo_internal.read_balance(jsonb) IS 'the balance as fal.ai says it, in USD; owner only';
 
@@ -9800,19 +9807,19 @@ DECLARE
 	j vibevideo.job;
 BEGIN
 	INSERT INTO vibevideo_internal.new_costs (user_id, tenant, day, model, submits, videos, settled_usd)
-	SELECT coalesce(p.user_id, ''), coalesce(p.tenant, ''), p.requested_on, p.model, 0, (NOT p.billed)::int, usd - coalesce(p.cost_usd, 0);
+	SELECT coalesce(p.user_id, ''), coalesce(p.tenant, ''), p.requested_on, p.model, 0, (NOT p.billed AND usd <> 0)::int, usd - coalesce(p.cost_usd, 0);
 	j.job_id = p.job_id;
 	j.model = p.model;
 	j.requested_by = p.user_id;
 	j.tenant = p.tenant;
 	j.state = 'completed';
 	j.orphan = false;
-	j.billed = true;
+	j.billed = p.billed OR usd <> 0;
 	j.cost_usd = usd;
 	-- as much as is known of when
 	j.created_at = p.requested_on::timestamp AT TIME ZONE 'UTC';
 	PERFORM vibevideo_internal.spend(j, p.cost_usd, p.billed, true);
-	IF NOT p.billed THEN
+	IF j.billed AND NOT p.billed THEN
 		PERFORM vibevideo_internal.take_late_slot(j);
 	END IF;
 	IF usd <> coalesce(p.cost_usd, 0) THEN
@@ -9843,10 +9850,12 @@ DECLARE
 BEGIN
 	FOR bill IN
 		SELECT d.job_id, (SELECT trim_scale(sum(u.cost_usd)) FROM vibevideo.fal_usage u WHERE u.job_id = d.job_id) AS usd,
-			   w.booked_usd, w.user_id, w.tenant, w.requested_on, w.endpoint
+			   w.booked_usd, w.user_id, w.tenant, w.requested_on, i.endpoint, i.day
 		FROM (SELECT DISTINCT x.job_id FROM vibevideo.fal_usage x WHERE x.due ORDER BY x.job_id LIMIT most) d
-		LEFT JOIN LATERAL (SELECT sum(u.booked_usd) AS booked_usd, max(u.user_id) AS user_id, max(u.tenant) AS tenant, max(u.requested_on) AS requested_on, max(u.endpoint) AS endpoint
+		LEFT JOIN LATERAL (SELECT sum(u.booked_usd) AS booked_usd, max(u.user_id) AS user_id, max(u.tenant) AS tenant, max(u.requested_on) AS requested_on
 						   FROM vibevideo.fal_usage u WHERE u.job_id = d.job_id AND u.booked_at IS NOT NULL) w ON true
+		LEFT JOIN LATERAL (SELECT max(u.endpoint) AS endpoint, (min(u.at) AT TIME ZONE 'UTC')::date AS day
+						   FROM vibevideo.fal_usage u WHERE u.job_id = d.job_id) i ON true
 		ORDER BY d.job_id
 	LOOP
 		SELECT x.* INTO j FROM vibevideo.job x WHERE x.job_id = bill.job_id FOR NO KEY UPDATE SKIP LOCKED;
@@ -9862,7 +9871,7 @@ BEGIN
 		ELSE
 			DELETE FROM vibevideo_internal.past_unbilled x WHERE x.job_id = bill.job_id RETURNING x.* INTO p;
 			IF NOT FOUND THEN
-				p = ROW(bill.job_id, '', bill.endpoint, bill.user_id, bill.tenant, bill.requested_on, now(), true, bill.booked_usd);
+				p = ROW(bill.job_id, '', bill.endpoint, bill.user_id, bill.tenant, coalesce(bill.requested_on, bill.day), now(), true, bill.booked_usd);
 			END IF;
 			p.cost_usd = CASE WHEN p.billed THEN p.cost_usd ELSE 0 END;
 			PERFORM vibevideo_internal.settle_gone(p, bill.usd);
@@ -9952,7 +9961,8 @@ BEGIN
 	WHERE j.job_id = ANY (ARRAY(
 		SELECT h.job_id FROM vibevideo.job h
 		WHERE h.held_usd IS NOT NULL
-		  AND (h.completed_at >= bill.covered_from AND h.completed_at < bill.read_at - late OR h.created_at < date_trunc('month', now(), 'UTC'))
+		  -- a clock may have been ahead
+		  AND (h.completed_at >= bill.covered_from AND h.completed_at < least(bill.read_at, clock_timestamp()) - late OR h.created_at < date_trunc('month', now(), 'UTC'))
 		  -- it has an item, which is booked next
 		  AND NOT EXISTS (SELECT FROM vibevideo.fal_usage u WHERE u.job_id = h.job_id)
 		ORDER BY h.completed_at LIMIT most FOR NO KEY UPDATE SKIP LOCKED));
@@ -9969,7 +9979,8 @@ DECLARE
 	-- an item that fal.ai shows later than that may be missed
 	overlap constant interval = '6 hours';
 	longest constant interval = '80 days';
-	most constant int = 10000;
+	-- the others follow with what is pruned
+	most constant int = 1000;
 BEGIN
 	UPDATE vibevideo_internal.bill_state b SET
 		covered_from = CASE WHEN b.covered_from IS NULL OR bill_was_read.since > b.read_at - overlap THEN bill_was_read.since
@@ -9996,11 +10007,25 @@ RETURN ARRAY['expand', 'auth_method', 'limit', '1000', 'start', to_char(since AT
 	   || CASE WHEN cursor IS NOT NULL THEN ARRAY['cursor', cursor] ELSE '{}' END;
 COMMENT ON FUNCTION vibevideo_internal.bill_query(timestamptz, text) IS 'what is asked for a page of the bill; owner only';
 
--- Where the bill goes on after this page; NULL if it does not.
-CREATE FUNCTION vibevideo_internal.next_page(page jsonb)
-RETURNS text LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
-RETURN CASE WHEN page -> 'has_more' = 'true' THEN nullif(page ->> 'next_cursor', '') END;
-COMMENT ON FUNCTION vibevideo_internal.next_page(jsonb) IS 'the cursor of the next page of the bill; owner only';
+-- Where the bill goes on after this page; NULL if it does not.  Pages that have been read
+-- are noted by their cursors, since those that go round would be counted again and again.
+CREATE FUNCTION vibevideo_internal.next_page(page jsonb, INOUT seen text[], OUT cursor text)
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	most constant int = 1000;
+BEGIN
+	IF page -> 'has_more' IS DISTINCT FROM 'true' THEN
+		RETURN;
+	END IF;
+	cursor = nullif(page ->> 'next_cursor', '');
+	seen = coalesce(seen, '{}');
+	IF cursor IS NULL OR left(md5(cursor), 12) = ANY (seen) OR cardinality(seen) >= most THEN
+		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'the pages of the bill do not come to an end';
+	END IF;
+	seen = seen || left(md5(cursor), 12);
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.next_page(jsonb, text[]) IS 'the cursor of the next page of the bill: 22023; owner only';
 
 -- Regularly: an errand of the worker's, see errands.sql.  Days are read again and again,
 -- since items may be late, and from before the last time, since that may be long ago.
@@ -10028,22 +10053,28 @@ CREATE FUNCTION vibevideo_internal.usage_hears(state jsonb, status int, said jso
 RETURNS jsonb LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	carry jsonb;
+	follows record;
 	problem text = why;
 BEGIN
 	IF problem IS NULL THEN
 		BEGIN
+			SELECT n.* INTO follows FROM vibevideo_internal.next_page(said, ARRAY(SELECT jsonb_array_elements_text(state -> 'seen'))) n;
 			SELECT t.carry INTO carry FROM vibevideo_internal.take_usage(said, coalesce(state -> 'carry', '{}')) t;
-		EXCEPTION WHEN data_exception THEN
-			GET STACKED DIAGNOSTICS problem = PG_EXCEPTION_DETAIL;
-			problem = concat_ws(': ', SQLERRM, nullif(problem, ''));
+		EXCEPTION
+			WHEN lock_not_available OR deadlock_detected OR serialization_failure THEN
+				RAISE;
+			-- whatever it is must not go unseen
+			WHEN OTHERS THEN
+				GET STACKED DIAGNOSTICS problem = PG_EXCEPTION_DETAIL;
+				problem = concat_ws(': ', SQLERRM, nullif(problem, ''));
 		END;
 	END IF;
 	IF problem IS NOT NULL THEN
 		PERFORM vibevideo_internal.lock_bill();
 		UPDATE vibevideo_internal.bill_state b
 		SET failing_since = coalesce(b.failing_since, now()), status = usage_hears.status, why = left(problem, 500) WHERE b.only_one;
-	ELSIF vibevideo_internal.next_page(said) IS NOT NULL THEN
-		RETURN state || jsonb_build_object('cursor', vibevideo_internal.next_page(said), 'carry', carry);
+	ELSIF follows.cursor IS NOT NULL THEN
+		RETURN state || jsonb_build_object('cursor', follows.cursor, 'carry', carry, 'seen', follows.seen);
 	ELSE
 		PERFORM vibevideo_internal.bill_was_read((state ->> 'since')::timestamptz, (state ->> 'began_at')::timestamptz);
 	END IF;
@@ -10073,6 +10104,7 @@ DECLARE
 	carry jsonb = '{}';
 	taken record;
 	cursor text;
+	seen text[];
 BEGIN
 	PERFORM vibevideo_internal.require('operator');
 	IF since IS NULL OR since < interval '0' OR since > interval '89 days' THEN
@@ -10102,7 +10134,7 @@ BEGIN
 									 ELSE vibevideo_internal.bill_remedy(said.status) END;
 		END IF;
 		pages = array_append(pages, page);
-		cursor = vibevideo_internal.next_page(page);
+		SELECT n.cursor, n.seen INTO cursor, seen FROM vibevideo_internal.next_page(page, seen) n;
 		EXIT WHEN cursor IS NULL;
 		IF cardinality(pages) = most THEN
 			RAISE EXCEPTION USING
@@ -11552,7 +11584,7 @@ DECLARE
 		'vibevideo_internal.bill_number(jsonb, text), vibevideo_internal.bill_item(jsonb), vibevideo_internal.bill_items(jsonb, jsonb), '
 		'vibevideo_internal.lock_bill(), vibevideo_internal.match_usage(), vibevideo_internal.settle_by_bill(bigint, numeric), '
 		'vibevideo_internal.book_usage(int), vibevideo_internal.take_usage(jsonb, jsonb), vibevideo_internal.bill_was_read(timestamptz, timestamptz), '
-		'vibevideo_internal.bill_query(timestamptz, text), vibevideo_internal.next_page(jsonb), vibevideo_internal.usage_asks(jsonb), '
+		'vibevideo_internal.bill_query(timestamptz, text), vibevideo_internal.next_page(jsonb, text[]), vibevideo_internal.usage_asks(jsonb), '
 		'vibevideo_internal.usage_hears(jsonb, int, jsonb, text), vibevideo_internal.bill_remedy(int), vibevideo.sync_usage(interval), '
 		'vibevideo.explain_usage(text, text), vibevideo_internal.check_ledger(), vibevideo_internal.needs_of_ledger(), '
 		'vibevideo_internal.last_unbilled(int), vibevideo_internal.last_unmatched(int), vibevideo_internal.ledger_since(date, vibevideo_internal.unbilled[])';

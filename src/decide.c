@@ -134,7 +134,7 @@ SendNow(int64 job_id)
 static Statement give_up_unknown = {
 	"UPDATE vibevideo.job j SET state = 'failed', next_at = NULL, completed_at = $2,"
 	" lease = nextval('vibevideo.lease_seq'), leased_by = NULL, error_code = 'submit_lost',"
-	" error = 'its answer was lost; given up in favour of a new attempt'"
+	" error = 'its answer was lost; given up in favour of a new attempt', held_usd = COALESCE(j.cost_usd, 0)"
 	" WHERE j.job_id = $1 AND j.state = 'submit_unknown'"};
 
 static bool
@@ -160,7 +160,8 @@ static Statement renumber = {
 	" AND EXISTS (SELECT FROM vibevideo.job k WHERE k.relation = j.relation AND k.vibelog_id = j.vibelog_id"
 	" AND NOT k.orphan AND k.job_id > $1)),"
 	" events AS (UPDATE vibevideo.event e SET job_id = n.job_id FROM next n WHERE e.job_id = $1),"
-	" slots AS (UPDATE vibevideo_internal.slot s SET job_id = n.job_id FROM next n WHERE s.job_id = $1)"
+	" slots AS (UPDATE vibevideo_internal.slot s SET job_id = n.job_id FROM next n WHERE s.job_id = $1),"
+	" items AS (UPDATE vibevideo.fal_usage u SET job_id = n.job_id FROM next n WHERE u.job_id = $1)"
 	" UPDATE vibevideo.job j SET job_id = n.job_id FROM next n WHERE j.job_id = $1 RETURNING j.job_id"};
 
 typedef struct CopyStep

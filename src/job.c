@@ -951,6 +951,8 @@ static Statement prune = {
 	"WITH gone AS (DELETE FROM vibevideo.job j WHERE j.job_id = ANY (ARRAY("
 	"SELECT d.job_id FROM vibevideo.job d"
 	" WHERE d.completed_at < $1 AND d.next_at IS NULL"
+	/* unless a budget goes on holding it */
+	" AND NOT (d.held_usd IS NOT NULL AND EXISTS (SELECT FROM vibevideo.limit l))"
 	/* unless the app's row is still to be written, and its table exists */
 	" AND NOT (d.row_dirty AND EXISTS (SELECT FROM pg_class c WHERE c.oid = d.relation))"
 	" ORDER BY d.completed_at LIMIT $2 FOR UPDATE OF d SKIP LOCKED)) RETURNING j.job_id)"

@@ -562,6 +562,8 @@ static void
 GiveUpAsLost(Task *task, bool again, const char *error)
 {
 	TaskFail(task, "submit_lost", error);
+	/* a list may lack what is rendered just now */
+	task->update.may_be_billed = true;
 	task->update.again = (again && task->job->renders < vv_max_renders);
 }
 
@@ -569,6 +571,7 @@ static void
 EndCancelled(Task *task)
 {
 	TaskUpdate(task, "cancelled");
+	task->update.may_be_billed = true;
 	task->update.error_code = "submit_lost";
 	task->update.error = task->listing->has_similar ? "cancelled; fal.ai has requests like it, but none that is certainly it"
 													: "cancelled; fal.ai does not list it";

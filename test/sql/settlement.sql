@@ -125,9 +125,13 @@ SELECT * FROM books();
 SELECT kind, count(*) FROM vibevideo_internal.slot WHERE who = 'user:cat' AND day >= vibevideo_internal.today() GROUP BY 1;
 -- or that it costs nothing, six hours later
 SELECT vibevideo_internal.release_held(10);
-INSERT INTO vibevideo_internal.bill_state (covered_from, read_at) VALUES (now() - interval '1 day', now() + interval '5 hours 59 minutes');
+-- whatever clock said when that was
+INSERT INTO vibevideo_internal.bill_state (covered_from, read_at) VALUES (now() - interval '1 day', now() + interval '1 day');
 SELECT vibevideo_internal.release_held(10);
-UPDATE vibevideo_internal.bill_state SET read_at = now() + interval '6 hours 1 minute' WHERE only_one;
+UPDATE vibevideo_internal.bill_state SET read_at = now() WHERE only_one;
+UPDATE vibevideo.job SET completed_at = now() - interval '5 hours 59 minutes' WHERE vibelog_id = '8';
+SELECT vibevideo_internal.release_held(10);
+UPDATE vibevideo.job SET completed_at = now() - interval '6 hours 1 minute' WHERE vibelog_id = '8';
 INSERT INTO vibevideo.fal_usage (at, endpoint, nth, cost_usd, job_id) SELECT now(), model, 1, 0.1, job_id FROM vibevideo.job WHERE vibelog_id = '8';
 SELECT vibevideo_internal.release_held(10) AS has_an_item;
 DELETE FROM vibevideo.fal_usage WHERE true;
@@ -154,6 +158,15 @@ SELECT * FROM books();
 INSERT INTO vibevideo.fal_usage (at, endpoint, request_id, nth, cost_usd, job_id, due) SELECT now(), p.model, p.request_id, 1, 0.7, p.job_id, true FROM vibevideo_internal.past_unbilled p WHERE p.request_id = 'r-12';
 SELECT vibevideo_internal.book_usage(10);
 SELECT * FROM books();
+-- and that of one of which nothing is left stops nobody
+INSERT INTO vibevideo.fal_usage (at, endpoint, request_id, nth, cost_usd, job_id, due) VALUES (now(), 'acme/second', 'r-99', 1, 0.1, 99999, true);
+SELECT vibevideo_internal.book_usage(10);
+SELECT user_id, settled_usd FROM vibevideo.costs WHERE user_id IS NULL;
+-- pages of a bill that go round, or say that there are more and not where
+SELECT (vibevideo_internal.next_page('{"has_more": true, "next_cursor": "b"}', '{}')).cursor;
+SELECT vibevideo_internal.next_page('{"has_more": true, "next_cursor": "b"}', (vibevideo_internal.next_page('{"has_more": true, "next_cursor": "b"}', '{}')).seen);
+SELECT vibevideo_internal.next_page('{"has_more": true}', '{}');
+SELECT (vibevideo_internal.next_page('{"has_more": false, "next_cursor": "b"}', '{}')).cursor IS NULL AS is_the_end;
 -- an orphan takes its share from the time in which it was requested, and is not
 -- forgotten by who is making the tills
 SELECT make(13, '{"duration": 4}', 'eve', 'acme/video');
