@@ -184,26 +184,27 @@ COMMENT ON FUNCTION vibevideo_internal.is_of(text, text, text, text) IS 'whether
 
 -- The jobs that count for a limit already when its slots or tills are made:
 -- active ones, or those since then that cost or may cost something, orphans included.  Those of
--- this transaction take their share themselves.
-CREATE FUNCTION vibevideo_internal.counted_jobs(who text, since timestamptz DEFAULT NULL)
+-- this transaction take their share themselves, but for those before the one that asks, which
+-- have taken it.
+CREATE FUNCTION vibevideo_internal.counted_jobs(who text, since timestamptz DEFAULT NULL, asking bigint DEFAULT NULL)
 RETURNS SETOF vibevideo.job LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	IF since IS NULL THEN
 		RETURN QUERY SELECT j.* FROM vibevideo.job j
 		WHERE vibevideo.is_active(j.state)
-		  AND j.created_at <> now() AND vibevideo_internal.is_of(counted_jobs.who, j.requested_by, j.tenant, j.model);
+		  AND (j.created_at <> now() OR j.job_id < asking) AND vibevideo_internal.is_of(counted_jobs.who, j.requested_by, j.tenant, j.model);
 	ELSE
 		RETURN QUERY SELECT j.* FROM vibevideo.job j
 		WHERE j.created_at >= counted_jobs.since AND (j.billed OR j.held_usd IS NOT NULL OR vibevideo.is_active(j.state))
-		  AND j.created_at <> now() AND vibevideo_internal.is_of(counted_jobs.who, j.requested_by, j.tenant, j.model);
+		  AND (j.created_at <> now() OR j.job_id < asking) AND vibevideo_internal.is_of(counted_jobs.who, j.requested_by, j.tenant, j.model);
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION vibevideo_internal.counted_jobs(text, timestamptz) IS 'the jobs that count for a limit when it is first used; owner only';
+COMMENT ON FUNCTION vibevideo_internal.counted_jobs(text, timestamptz, bigint) IS 'the jobs that count for a limit when it is first used; owner only';
 
 -- What is used of a budget.  That of a day or a month is known from the sums of what has
 -- ended, which need no history, the jobs that have not, and those that are held.
-CREATE FUNCTION vibevideo_internal.used_of(who text, kind text, since timestamptz)
+CREATE FUNCTION vibevideo_internal.used_of(who text, kind text, since timestamptz, asking bigint DEFAULT NULL)
 RETURNS numeric LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	first_day constant date = (since AT TIME ZONE 'UTC')::date;
@@ -212,7 +213,7 @@ DECLARE
 BEGIN
 	IF kind LIKE '%hour' THEN
 		RETURN (SELECT coalesce(sum(vibevideo_internal.share(used_of.kind, coalesce(j.held_usd, j.cost_usd), true)), 0)
-				FROM vibevideo_internal.counted_jobs(used_of.who, used_of.since) j);
+				FROM vibevideo_internal.counted_jobs(used_of.who, used_of.since, used_of.asking) j);
 	END IF;
 	IF who LIKE 'tenant:%' THEN
 		SELECT sum(t.videos) AS videos, sum(t.settled_usd) AS usd INTO past FROM vibevideo.tenant_costs t
@@ -229,13 +230,13 @@ BEGIN
 		   WHERE n.day >= first_day AND vibevideo_internal.is_of(used_of.who, nullif(n.user_id, ''), nullif(n.tenant, ''), n.model))
 		+ (SELECT coalesce(sum(vibevideo_internal.share(used_of.kind, j.cost_usd, true)), 0)
 		   FROM vibevideo.job j WHERE j.unsettled AND (j.billed OR vibevideo.is_active(j.state)) AND j.created_at >= used_of.since
-			 AND j.created_at <> now() AND vibevideo_internal.is_of(used_of.who, j.requested_by, j.tenant, j.model))
+			 AND (j.created_at <> now() OR j.job_id < used_of.asking) AND vibevideo_internal.is_of(used_of.who, j.requested_by, j.tenant, j.model))
 		+ (SELECT coalesce(sum(vibevideo_internal.share(used_of.kind, j.held_usd, true)), 0)
 		   FROM vibevideo.job j WHERE j.held_usd IS NOT NULL AND j.created_at >= used_of.since
 			 AND vibevideo_internal.is_of(used_of.who, j.requested_by, j.tenant, j.model));
 END
 $$;
-COMMENT ON FUNCTION vibevideo_internal.used_of(text, text, timestamptz) IS 'what is used of a budget; owner only';
+COMMENT ON FUNCTION vibevideo_internal.used_of(text, text, timestamptz, bigint) IS 'what is used of a budget; owner only';
 
 -- What was rolled back after its POST and is not an orphan yet.  The journal
 -- knows of it before the worker does, so that a client who is quick cannot have
@@ -269,12 +270,12 @@ RETURN NOT vibevideo.is_active((j).state) AND (kind = 'active' OR NOT vibevideo_
 COMMENT ON FUNCTION vibevideo_internal.counts_no_more(vibevideo.job, text) IS 'whether a job has ended that counted for a limit; owner only';
 
 /*
- * vibevideo_internal.make_slots(who, kind, most) - makes the slots that are missing, and
+ * vibevideo_internal.make_slots(who, kind, most, asking) - makes the slots that are missing, and
  * those of a limit that is not counted all anew.  What a submit or whoever ends a
  * job holds at the moment is left as it is, and nobody is waited for but another
  * maker.
  */
-CREATE FUNCTION vibevideo_internal.make_slots(who text, kind text, most int)
+CREATE FUNCTION vibevideo_internal.make_slots(who text, kind text, most int, asking bigint)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	INSERT INTO vibevideo_internal.counted (who, kind) VALUES (make_slots.who, make_slots.kind) ON CONFLICT DO NOTHING;
@@ -290,13 +291,13 @@ BEGIN
 	FROM (SELECT g AS n, row_number() OVER (ORDER BY g) AS nth FROM generate_series(1, most) g
 		  WHERE NOT EXISTS (SELECT FROM vibevideo_internal.slot s WHERE s.who = make_slots.who AND s.kind = make_slots.kind AND s.n = g)) f
 	FULL JOIN (SELECT row_number() OVER (ORDER BY j.job_id) AS nth, j.job_id, (j.created_at AT TIME ZONE 'UTC')::date AS day
-			   FROM vibevideo_internal.counted_jobs(make_slots.who, CASE WHEN make_slots.kind <> 'active' THEN date_trunc('day', now(), 'UTC') END) j
+			   FROM vibevideo_internal.counted_jobs(make_slots.who, CASE WHEN make_slots.kind <> 'active' THEN date_trunc('day', now(), 'UTC') END, make_slots.asking) j
 			   WHERE NOT EXISTS (SELECT FROM vibevideo_internal.slot s
 								 WHERE s.who = make_slots.who AND s.kind = make_slots.kind AND s.job_id = j.job_id)) c USING (nth)
 	ON CONFLICT DO NOTHING;
 END
 $$;
-COMMENT ON FUNCTION vibevideo_internal.make_slots(text, text, int) IS 'makes a limit''s slots from the jobs that count; owner only';
+COMMENT ON FUNCTION vibevideo_internal.make_slots(text, text, int, bigint) IS 'makes a limit''s slots from the jobs that count; owner only';
 
 -- Takes a slot for a job; false if there is none.  So many more as are held by
 -- those beyond the limit have to be free: of the jobs in the journal, those that
@@ -317,7 +318,7 @@ BEGIN
 	ELSIF NOT EXISTS (SELECT FROM vibevideo_internal.counted c WHERE c.who = take_slot.who AND c.kind = take_slot.kind)
 		  OR NOT EXISTS (SELECT FROM vibevideo_internal.slot s WHERE s.who = take_slot.who AND s.kind = take_slot.kind AND s.n = most)
 	THEN
-		PERFORM vibevideo_internal.make_slots(take_slot.who, take_slot.kind, most);
+		PERFORM vibevideo_internal.make_slots(take_slot.who, take_slot.kind, most, take_slot.job_id);
 	END IF;
 	beyond = beyond + (SELECT count(*) FROM vibevideo_internal.slot s
 					   WHERE s.who = take_slot.who AND s.kind = take_slot.kind AND s.n > most AND s.day >= today
@@ -416,10 +417,10 @@ $$;
 COMMENT ON FUNCTION vibevideo_internal.drop_tills(text, text) IS 'drops a budget''s tills that nobody holds; owner only';
 
 /*
- * vibevideo_internal.make_tills(who, kind, share, most) - the same for a budget: what is
+ * vibevideo_internal.make_tills(who, kind, share, most, asking) - the same for a budget: what is
  * used and not in a till that somebody holds fills the others one after another.
  */
-CREATE FUNCTION vibevideo_internal.make_tills(who text, kind text, share numeric, most numeric)
+CREATE FUNCTION vibevideo_internal.make_tills(who text, kind text, share numeric, most numeric, asking bigint)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	-- jobs of this time are in the table, even if this transaction is older
@@ -437,10 +438,10 @@ BEGIN
 	WITH notes AS (
 		INSERT INTO vibevideo_internal.till (who, kind, n, begins, used, noted)
 		SELECT make_tills.who, make_tills.kind, vibevideo_internal.counted_till(j.job_id), since, 0, vibevideo_internal.share(make_tills.kind, j.cost_usd, true)
-		FROM vibevideo_internal.counted_jobs(make_tills.who) j
+		FROM vibevideo_internal.counted_jobs(make_tills.who, NULL, make_tills.asking) j
 		WHERE j.created_at >= since AND vibevideo_internal.share(make_tills.kind, j.cost_usd, true) > 0
 		ON CONFLICT DO NOTHING)
-	SELECT vibevideo_internal.used_of(make_tills.who, make_tills.kind, since)
+	SELECT vibevideo_internal.used_of(make_tills.who, make_tills.kind, since, make_tills.asking)
 		-- what a till holds beyond its share would be forgotten
 		- (SELECT coalesce(sum(CASE WHEN x.n > 1000000 THEN x.used
 									ELSE least(x.used, x.used + vibevideo_internal.till_room(x, share, most, since)) END), 0) FROM vibevideo_internal.till x
@@ -457,17 +458,17 @@ BEGIN
 	END LOOP;
 END
 $$;
-COMMENT ON FUNCTION vibevideo_internal.make_tills(text, text, numeric, numeric) IS 'makes a budget''s tills from the jobs that count; owner only';
+COMMENT ON FUNCTION vibevideo_internal.make_tills(text, text, numeric, numeric, bigint) IS 'makes a budget''s tills from the jobs that count; owner only';
 
 /*
- * vibevideo_internal.take_budget(who, kind, most, cost) - takes a job's share from a
+ * vibevideo_internal.take_budget(who, kind, most, cost, asking) - takes a job's share from a
  * budget; returns what is missing of it, 0 if nothing.
  *
  * A till is good for a multiple of the cheapest price, of the models in
  * vibevideo.model or with an operator's price, so that with one price none of it is
  * left over; what a till lacks is taken from others.
  */
-CREATE FUNCTION vibevideo_internal.take_budget(who text, kind text, most numeric, cost numeric)
+CREATE FUNCTION vibevideo_internal.take_budget(who text, kind text, most numeric, cost numeric, asking bigint)
 RETURNS numeric LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	most_tills constant int = 256;
@@ -492,7 +493,7 @@ BEGIN
 	IF NOT EXISTS (SELECT FROM vibevideo_internal.counted c WHERE c.who = take_budget.who AND c.kind = take_budget.kind)
 	   OR NOT EXISTS (SELECT FROM vibevideo_internal.till x WHERE x.who = take_budget.who AND x.kind = take_budget.kind AND x.n = tills)
 	THEN
-		PERFORM vibevideo_internal.make_tills(take_budget.who, take_budget.kind, share, most);
+		PERFORM vibevideo_internal.make_tills(take_budget.who, take_budget.kind, share, most, take_budget.asking);
 	END IF;
 
 	-- any one that has enough
@@ -522,7 +523,7 @@ BEGIN
 	RETURN needed;
 END
 $$;
-COMMENT ON FUNCTION vibevideo_internal.take_budget(text, text, numeric, numeric) IS
+COMMENT ON FUNCTION vibevideo_internal.take_budget(text, text, numeric, numeric, bigint) IS
 	'takes a job''s share from a budget, without waiting; returns what is missing; owner only';
 
 -- Raises what the caller of a submit sees.  How much others may ask for together is
@@ -601,7 +602,7 @@ BEGIN
 	PERFORM vibevideo_internal.settle_counted(reserve_budget.who, reserve_budget.kind);
 	held = held + (SELECT coalesce(sum(t.used), 0) FROM vibevideo_internal.till t
 				   WHERE t.who = reserve_budget.who AND t.kind = reserve_budget.kind AND t.n > 1000000 AND t.begins >= since AND t.used > 0);
-	missing = vibevideo_internal.take_budget(reserve_budget.who, reserve_budget.kind, most, cost + held);
+	missing = vibevideo_internal.take_budget(reserve_budget.who, reserve_budget.kind, most, cost + held, j.job_id);
 	IF missing = 0 AND held > 0 THEN
 		PERFORM vibevideo_internal.put_back(reserve_budget.who, reserve_budget.kind, held,
 			(SELECT max(t.begins) FROM vibevideo_internal.till t WHERE t.who = reserve_budget.who AND t.kind = reserve_budget.kind AND t.n <= 1000000));
@@ -710,7 +711,7 @@ BEGIN
 				PERFORM vibevideo_internal.mark_outdated(l.who, s.kind, since);
 				CONTINUE;
 			END IF;
-			missing = vibevideo_internal.take_budget(l.who, s.kind, s.most, share);
+			missing = vibevideo_internal.take_budget(l.who, s.kind, s.most, share, j.job_id);
 			-- it gives back no more than it has taken
 			INSERT INTO vibevideo_internal.till (who, kind, n, begins, used, noted)
 			VALUES (l.who, s.kind, vibevideo_internal.counted_till(j.job_id), since, 0, share);

@@ -178,6 +178,16 @@ UPDATE vibevideo.job SET created_at = now() WHERE vibelog_id = '13';
 SELECT vibevideo_internal.take_orphans_share(j) FROM vibevideo.job j WHERE vibelog_id = '13';
 SELECT who, count(*) FROM vibevideo_internal.till WHERE n > vibevideo_internal.outdated_till() GROUP BY 1 ORDER BY 1;
 
+-- made anew in a transaction that has taken from them before
+INSERT INTO vibevideo.limit (user_id, spend_per_day_usd, spend_per_month_usd, submits_per_day) VALUES ('fay', 9, 9, 9);
+BEGIN;
+SELECT make(20, '{"duration": 9}', 'fay');
+DELETE FROM vibevideo_internal.counted WHERE who = 'user:fay';
+SELECT make(21, '{"duration": 9}', 'fay');
+COMMIT;
+SELECT t.kind, sum(t.used) AS used, vibevideo_internal.used_of(t.who, t.kind, vibevideo_internal.begin_of(t.kind, now())) AS jobs FROM vibevideo_internal.till t WHERE t.who = 'user:fay' GROUP BY t.who, t.kind ORDER BY 1;
+SELECT kind, count(*) FROM vibevideo_internal.slot WHERE who = 'user:fay' AND day >= vibevideo_internal.today() GROUP BY 1;
+
 -- the counts of all time, of which none goes down
 SELECT outcome, n, trim_scale(settled_usd) AS settled, trim_scale(returned_usd) AS returned FROM vibevideo.rollup WHERE seconds = 0 AND model = 'acme/second' AND outcome <> 'submitted' ORDER BY 1;
 SELECT sum(r.settled_usd) - sum(r.returned_usd) FILTER (WHERE r.outcome = 'settled') = (SELECT sum(c.settled_usd) FROM vibevideo.costs c) AS same
