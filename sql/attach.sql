@@ -709,6 +709,21 @@ $$;
 COMMENT ON FUNCTION vibevideo_internal.check_kept_column(regclass, name, text) IS
 	'refuses a column that an earlier attach named and that is gone; owner only';
 
+-- A column that an option names, or named before: checked.
+CREATE FUNCTION vibevideo_internal.column_option(relation regclass, named name, before name, option text)
+RETURNS name LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	chosen constant name = vibevideo_internal.option(named, before);
+BEGIN
+	IF named IS NULL THEN
+		PERFORM vibevideo_internal.check_kept_column(relation, chosen, option);
+	END IF;
+	PERFORM vibevideo_internal.check_naming_column(relation, chosen, option);
+	RETURN chosen;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.column_option(regclass, name, name, text) IS 'a column that an option of attach names, or named before, checked; owner only';
+
 -- Unfinished jobs of tables that are not attached, a row a table.  gone: there is
 -- no such table any more, and name is its number.
 CREATE FUNCTION vibevideo_internal.other_tables(OUT name text, OUT gone boolean, OUT active bigint, OUT unwritten bigint, OUT examples text)
@@ -874,21 +889,9 @@ BEGIN
 			PERFORM vibevideo_internal.check_text_column(relation, after.image_column, 'image_column');
 		END IF;
 		PERFORM vibevideo_internal.check_naming_column(relation, after.user_column, 'user_column');
-		after.tenant_column = vibevideo_internal.option(tenant_column, before.tenant_column);
-		IF tenant_column IS NULL THEN
-			PERFORM vibevideo_internal.check_kept_column(relation, after.tenant_column, 'tenant_column');
-		END IF;
-		PERFORM vibevideo_internal.check_naming_column(relation, after.tenant_column, 'tenant_column');
-		after.model_column = vibevideo_internal.option(model_column, before.model_column);
-		IF model_column IS NULL THEN
-			PERFORM vibevideo_internal.check_kept_column(relation, after.model_column, 'model_column');
-		END IF;
-		PERFORM vibevideo_internal.check_naming_column(relation, after.model_column, 'model_column');
-		after.meta_column = vibevideo_internal.option(meta_column, before.meta_column);
-		IF meta_column IS NULL THEN
-			PERFORM vibevideo_internal.check_kept_column(relation, after.meta_column, 'meta_column');
-		END IF;
-		PERFORM vibevideo_internal.check_naming_column(relation, after.meta_column, 'meta_column');
+		after.tenant_column = vibevideo_internal.column_option(relation, tenant_column, before.tenant_column, 'tenant_column');
+		after.model_column = vibevideo_internal.column_option(relation, model_column, before.model_column, 'model_column');
+		after.meta_column = vibevideo_internal.column_option(relation, meta_column, before.meta_column, 'meta_column');
 		after.model = vibevideo_internal.option(model, before.model);
 		IF after.model !~ '^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+$' OR octet_length(after.model) > 256 THEN
 			RAISE EXCEPTION USING

@@ -443,11 +443,7 @@ RETURNS void LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS
 DECLARE
 	given record;
 BEGIN
-	IF scope IS NULL OR scope NOT IN ('global', 'default', 'user', 'default_tenant', 'tenant', 'model') THEN
-		RAISE EXCEPTION USING
-			ERRCODE = 'invalid_parameter_value',
-			MESSAGE = 'the scope of a limit must be global, default, user, default_tenant, tenant or model';
-	END IF;
+	PERFORM vibevideo_internal.check_limit_scope(coalesce(scope, ''), 'invalid_parameter_value');
 	FOR given IN SELECT v.* FROM (VALUES ('user', 'user_id', user_id), ('tenant', 'tenant', tenant), ('model', 'model', model)) AS v(scope, name, value) LOOP
 		IF scope = given.scope AND (given.value IS NULL OR length(given.value) NOT BETWEEN 1 AND 500) THEN
 			RAISE EXCEPTION USING

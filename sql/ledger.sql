@@ -161,10 +161,14 @@ BEGIN
 		RETURN NULL;
 	END IF;
 	EXECUTE format('INSERT INTO vibevideo_internal.usage_by_day AS d '
-				   'SELECT (c.s).day, (c.s).model, sum(c.sign * (c.s).items), sum(c.sign * (c.s).jobs), sum(c.sign * (c.s).fal_usd), '
+				   'SELECT n.* FROM (SELECT (c.s).day, (c.s).model, sum(c.sign * (c.s).items), sum(c.sign * (c.s).jobs), sum(c.sign * (c.s).fal_usd), '
 				   'sum(c.sign * (c.s).ours_usd), sum(c.sign * (c.s).explained_usd), sum(c.sign * (c.s).corrected), '
 				   'sum(c.sign * (c.s).without_job), sum(c.sign * (c.s).open), sum(c.sign * (c.s).open_usd), sum(c.sign * (c.s).due) '
-				   'FROM (SELECT x.sign, x.s FROM (%s) x OFFSET 0) c GROUP BY 1, 2 ORDER BY 1, 2 '
+				   'FROM (SELECT x.sign, x.s FROM (%s) x OFFSET 0) c GROUP BY 1, 2) '
+				   'AS n (day, model, items, jobs, fal_usd, ours_usd, explained_usd, corrected, without_job, open, open_usd, due) '
+				   -- what changes no sum locks none
+				   'WHERE (n.items, n.jobs, n.fal_usd, n.ours_usd, n.explained_usd, n.corrected, n.without_job, n.open, n.open_usd, n.due) '
+				   '<> (0, 0, 0, 0, 0, 0, 0, 0, 0, 0) ORDER BY 1, 2 '
 				   'ON CONFLICT (day, model) DO UPDATE SET items = d.items + EXCLUDED.items, jobs = d.jobs + EXCLUDED.jobs, '
 				   'fal_usd = d.fal_usd + EXCLUDED.fal_usd, ours_usd = d.ours_usd + EXCLUDED.ours_usd, '
 				   'explained_usd = d.explained_usd + EXCLUDED.explained_usd, corrected = d.corrected + EXCLUDED.corrected, '
@@ -572,16 +576,18 @@ CREATE FUNCTION vibevideo_internal.next_page(page jsonb, INOUT seen text[], OUT 
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	most constant int = 1000;
+	mark text;
 BEGIN
 	IF page -> 'has_more' IS DISTINCT FROM 'true' THEN
 		RETURN;
 	END IF;
 	cursor = nullif(page ->> 'next_cursor', '');
 	seen = coalesce(seen, '{}');
-	IF cursor IS NULL OR left(md5(cursor), 12) = ANY (seen) OR cardinality(seen) >= most THEN
+	mark = encode(sha256(convert_to(cursor, 'UTF8')), 'hex');
+	IF cursor IS NULL OR mark = ANY (seen) OR cardinality(seen) >= most THEN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'the pages of the bill do not come to an end';
 	END IF;
-	seen = seen || left(md5(cursor), 12);
+	seen = seen || mark;
 END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.next_page(jsonb, text[]) IS 'the cursor of the next page of the bill: 22023; owner only';
@@ -689,8 +695,7 @@ BEGIN
 				ERRCODE = 'connection_exception',
 				MESSAGE = 'fal.ai does not show its bill',
 				DETAIL = said.why,
-				HINT = CASE said.why WHEN 'there is no key' THEN 'Create a key of scope ADMIN at fal.ai/dashboard/keys and store it as fal_admin_key, id:secret.'
-									 ELSE vibevideo_internal.bill_remedy(said.status) END;
+				HINT = vibevideo_internal.bill_remedy(CASE said.why WHEN 'there is no key' THEN 401 ELSE said.status END);
 		END IF;
 		pages = array_append(pages, page);
 		SELECT n.cursor, n.seen INTO cursor, seen FROM vibevideo_internal.next_page(page, seen) n;

@@ -705,8 +705,8 @@ BEGIN
 		FOR s IN SELECT b.kind, b.most FROM vibevideo_internal.budgets(l) b LOOP
 			share = vibevideo_internal.share(s.kind, j.cost_usd, true);
 			since = vibevideo_internal.begin_of(s.kind, j.created_at);
-			-- it belongs to the time in which it was requested
-			CONTINUE WHEN share = 0 OR since < vibevideo_internal.begin_of(s.kind, now());
+			-- it belongs to the time in which it was requested, even if this transaction is as old
+			CONTINUE WHEN share = 0 OR since < vibevideo_internal.begin_of(s.kind, clock_timestamp());
 			IF NOT EXISTS (SELECT FROM vibevideo_internal.counted c WHERE c.who = l.who AND c.kind = s.kind) THEN
 				PERFORM vibevideo_internal.mark_outdated(l.who, s.kind, since);
 				CONTINUE;
@@ -868,11 +868,11 @@ DECLARE
 	share numeric;
 BEGIN
 	FOR b IN
-		SELECT l.who, x.kind, vibevideo_internal.begin_of(x.kind, j.created_at) AS begins,
-			   EXISTS (SELECT FROM vibevideo_internal.counted c WHERE c.who = l.who AND c.kind = x.kind) AS made,
+		SELECT l.who, x.kind, vibevideo_internal.begin_of(x.kind, j.created_at) AS begins, c.who IS NOT NULL AS made,
 			   -- somebody makes them anew, and has not committed
-			   EXISTS (SELECT FROM vibevideo_internal.counted c WHERE c.who = l.who AND c.kind = x.kind AND c.xmax <> '0') AS remade
+			   c.xmax <> '0' AS remade
 		FROM vibevideo_internal.limits_for(j.requested_by, j.tenant, j.model) l CROSS JOIN LATERAL vibevideo_internal.budgets(l) x
+		LEFT JOIN vibevideo_internal.counted c ON c.who = l.who AND c.kind = x.kind
 	LOOP
 		CONTINUE WHEN b.begins < vibevideo_internal.begin_of(b.kind, now());
 		IF NOT b.made OR b.remade THEN
@@ -905,20 +905,27 @@ END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.spend(vibevideo.job, numeric, boolean, boolean) IS 'takes from budgets what a job costs more than before, or gives back what it costs less; owner only';
 
+-- Refuses what is no scope of limits; a null is left to the column.
+CREATE FUNCTION vibevideo_internal.check_limit_scope(scope text, sql_state text)
+RETURNS void LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF scope NOT IN ('global', 'default', 'user', 'default_tenant', 'tenant', 'model') THEN
+		RAISE EXCEPTION USING
+			ERRCODE = sql_state,
+			MESSAGE = 'the scope of a limit must be global, default, user, default_tenant, tenant or model';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.check_limit_scope(text, text) IS 'refuses what is no scope of limits; owner only';
+
 -- The key is made of scope and whom it is for: without this an error would be about
 -- column who, which nobody wrote.
 CREATE FUNCTION vibevideo_internal.limit_changing()
 RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	scopes constant text[] = ARRAY['global', 'default', 'user', 'default_tenant', 'tenant', 'model'];
 	wanted record;
 BEGIN
-	IF NEW.scope <> ALL (scopes) THEN
-		RAISE EXCEPTION USING
-			ERRCODE = 'check_violation',
-			MESSAGE = format('there is no scope "%s" of limits', vibevideo_internal.shown(NEW.scope)),
-			HINT = format('There are %s.', array_to_string(scopes, ', '));
-	END IF;
+	PERFORM vibevideo_internal.check_limit_scope(NEW.scope, 'check_violation');
 	FOR wanted IN SELECT v.* FROM (VALUES ('user', 'user_id', NEW.user_id), ('tenant', 'tenant', NEW.tenant), ('model', 'model', NEW.model)) AS v(scope, name, value) LOOP
 		IF NEW.scope = wanted.scope AND wanted.value IS NULL THEN
 			RAISE EXCEPTION USING

@@ -2893,6 +2893,20 @@ $$;
 COMMENT ON FUNCTION vibevideo_internal.check_kept_column(regclass, name, text) IS
 	'refuses a column that an earlier attach named and that is gone; owner only';
 
+CREATE FUNCTION vibevideo_internal.column_option(relation regclass, named name, before name, option text)
+RETURNS name LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	chosen constant name = vibevideo_internal.option(named, before);
+BEGIN
+	IF named IS NULL THEN
+		PERFORM vibevideo_internal.check_kept_column(relation, chosen, option);
+	END IF;
+	PERFORM vibevideo_internal.check_naming_column(relation, chosen, option);
+	RETURN chosen;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.column_option(regclass, name, name, text) IS 'a column that an option of attach names, or named before, checked; owner only';
+
 CREATE FUNCTION vibevideo_internal.other_tables(OUT name text, OUT gone boolean, OUT active bigint, OUT unwritten bigint, OUT examples text)
 RETURNS SETOF record LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
 BEGIN ATOMIC
@@ -3049,21 +3063,9 @@ BEGIN
 			PERFORM vibevideo_internal.check_text_column(relation, after.image_column, 'image_column');
 		END IF;
 		PERFORM vibevideo_internal.check_naming_column(relation, after.user_column, 'user_column');
-		after.tenant_column = vibevideo_internal.option(tenant_column, before.tenant_column);
-		IF tenant_column IS NULL THEN
-			PERFORM vibevideo_internal.check_kept_column(relation, after.tenant_column, 'tenant_column');
-		END IF;
-		PERFORM vibevideo_internal.check_naming_column(relation, after.tenant_column, 'tenant_column');
-		after.model_column = vibevideo_internal.option(model_column, before.model_column);
-		IF model_column IS NULL THEN
-			PERFORM vibevideo_internal.check_kept_column(relation, after.model_column, 'model_column');
-		END IF;
-		PERFORM vibevideo_internal.check_naming_column(relation, after.model_column, 'model_column');
-		after.meta_column = vibevideo_internal.option(meta_column, before.meta_column);
-		IF meta_column IS NULL THEN
-			PERFORM vibevideo_internal.check_kept_column(relation, after.meta_column, 'meta_column');
-		END IF;
-		PERFORM vibevideo_internal.check_naming_column(relation, after.meta_column, 'meta_column');
+		after.tenant_column = vibevideo_internal.column_option(relation, tenant_column, before.tenant_column, 'tenant_column');
+		after.model_column = vibevideo_internal.column_option(relation, model_column, before.model_column, 'model_column');
+		after.meta_column = vibevideo_internal.column_option(relation, meta_column, before.meta_column, 'meta_column');
 		after.model = vibevideo_internal.option(model, before.model);
 		IF after.model !~ '^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+$' OR octet_length(after.model) > 256 THEN
 			RAISE EXCEPTION USING
@@ -3756,8 +3758,6 @@ COMMENT ON COLUMN vibevideo.costs_by_day.active IS 'how many active jobs, orphan
 COMMENT ON COLUMN vibevideo.costs_by_day.videos IS 'how many videos fal.ai has rendered, stored or not, orphans'' included';
 COMMENT ON COLUMN vibevideo.costs_by_day.reserved_usd IS 'price of active jobs that are not rendered yet, and of ended ones that fal.ai may yet bill, in USD; a price that is not known counts as 0';
 COMMENT ON COLUMN vibevideo.costs_by_day.settled_usd IS 'price of the rendered videos, in USD';
-
-
 
 CREATE OR REPLACE FUNCTION vibevideo_internal.publish(relation regclass)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -4594,28 +4594,26 @@ RETURNS boolean LANGUAGE sql IMMUTABLE
 RETURN NOT vibevideo.is_active((j).state) AND (kind = 'active' OR NOT vibevideo_internal.counts(j));
 COMMENT ON FUNCTION vibevideo_internal.counts_no_more(vibevideo.job, text) IS 'whether a job has ended that counted for a limit; owner only';
 
-
-
-
-
-
-
-
+CREATE FUNCTION vibevideo_internal.check_limit_scope(scope text, sql_state text)
+RETURNS void LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF scope NOT IN ('global', 'default', 'user', 'default_tenant', 'tenant', 'model') THEN
+		RAISE EXCEPTION USING
+			ERRCODE = sql_state,
+			MESSAGE = 'the scope of a limit must be global, default, user, default_tenant, tenant or model';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.check_limit_scope(text, text) IS 'refuses what is no scope of limits; owner only';
 
 -- The key is made of scope and user_id: without this an error would be about column
 -- who, which nobody wrote.
 CREATE OR REPLACE FUNCTION vibevideo_internal.limit_changing()
 RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	scopes constant text[] = ARRAY['global', 'default', 'user', 'default_tenant', 'tenant', 'model'];
 	wanted record;
 BEGIN
-	IF NEW.scope <> ALL (scopes) THEN
-		RAISE EXCEPTION USING
-			ERRCODE = 'check_violation',
-			MESSAGE = format('there is no scope "%s" of limits', vibevideo_internal.shown(NEW.scope)),
-			HINT = format('There are %s.', array_to_string(scopes, ', '));
-	END IF;
+	PERFORM vibevideo_internal.check_limit_scope(NEW.scope, 'check_violation');
 	FOR wanted IN SELECT v.* FROM (VALUES ('user', 'user_id', NEW.user_id), ('tenant', 'tenant', NEW.tenant), ('model', 'model', NEW.model)) AS v(scope, name, value) LOOP
 		IF NEW.scope = wanted.scope AND wanted.value IS NULL THEN
 			RAISE EXCEPTION USING
@@ -5803,8 +5801,8 @@ BEGIN
 		FOR s IN SELECT b.kind, b.most FROM vibevideo_internal.budgets(l) b LOOP
 			share = vibevideo_internal.share(s.kind, j.cost_usd, true);
 			since = vibevideo_internal.begin_of(s.kind, j.created_at);
-			-- it belongs to the time in which it was requested
-			CONTINUE WHEN share = 0 OR since < vibevideo_internal.begin_of(s.kind, now());
+			-- it belongs to the time in which it was requested, even if this transaction is as old
+			CONTINUE WHEN share = 0 OR since < vibevideo_internal.begin_of(s.kind, clock_timestamp());
 			IF NOT EXISTS (SELECT FROM vibevideo_internal.counted c WHERE c.who = l.who AND c.kind = s.kind) THEN
 				PERFORM vibevideo_internal.mark_outdated(l.who, s.kind, since);
 				CONTINUE;
@@ -5946,11 +5944,11 @@ DECLARE
 	share numeric;
 BEGIN
 	FOR b IN
-		SELECT l.who, x.kind, vibevideo_internal.begin_of(x.kind, j.created_at) AS begins,
-			   EXISTS (SELECT FROM vibevideo_internal.counted c WHERE c.who = l.who AND c.kind = x.kind) AS made,
+		SELECT l.who, x.kind, vibevideo_internal.begin_of(x.kind, j.created_at) AS begins, c.who IS NOT NULL AS made,
 			   -- somebody makes them anew, and has not committed
-			   EXISTS (SELECT FROM vibevideo_internal.counted c WHERE c.who = l.who AND c.kind = x.kind AND c.xmax <> '0') AS remade
+			   c.xmax <> '0' AS remade
 		FROM vibevideo_internal.limits_for(j.requested_by, j.tenant, j.model) l CROSS JOIN LATERAL vibevideo_internal.budgets(l) x
+		LEFT JOIN vibevideo_internal.counted c ON c.who = l.who AND c.kind = x.kind
 	LOOP
 		CONTINUE WHEN b.begins < vibevideo_internal.begin_of(b.kind, now());
 		IF NOT b.made OR b.remade THEN
@@ -9602,10 +9600,14 @@ BEGIN
 		RETURN NULL;
 	END IF;
 	EXECUTE format('INSERT INTO vibevideo_internal.usage_by_day AS d '
-				   'SELECT (c.s).day, (c.s).model, sum(c.sign * (c.s).items), sum(c.sign * (c.s).jobs), sum(c.sign * (c.s).fal_usd), '
+				   'SELECT n.* FROM (SELECT (c.s).day, (c.s).model, sum(c.sign * (c.s).items), sum(c.sign * (c.s).jobs), sum(c.sign * (c.s).fal_usd), '
 				   'sum(c.sign * (c.s).ours_usd), sum(c.sign * (c.s).explained_usd), sum(c.sign * (c.s).corrected), '
 				   'sum(c.sign * (c.s).without_job), sum(c.sign * (c.s).open), sum(c.sign * (c.s).open_usd), sum(c.sign * (c.s).due) '
-				   'FROM (SELECT x.sign, x.s FROM (%s) x OFFSET 0) c GROUP BY 1, 2 ORDER BY 1, 2 '
+				   'FROM (SELECT x.sign, x.s FROM (%s) x OFFSET 0) c GROUP BY 1, 2) '
+				   'AS n (day, model, items, jobs, fal_usd, ours_usd, explained_usd, corrected, without_job, open, open_usd, due) '
+				   -- what changes no sum locks none
+				   'WHERE (n.items, n.jobs, n.fal_usd, n.ours_usd, n.explained_usd, n.corrected, n.without_job, n.open, n.open_usd, n.due) '
+				   '<> (0, 0, 0, 0, 0, 0, 0, 0, 0, 0) ORDER BY 1, 2 '
 				   'ON CONFLICT (day, model) DO UPDATE SET items = d.items + EXCLUDED.items, jobs = d.jobs + EXCLUDED.jobs, '
 				   'fal_usd = d.fal_usd + EXCLUDED.fal_usd, ours_usd = d.ours_usd + EXCLUDED.ours_usd, '
 				   'explained_usd = d.explained_usd + EXCLUDED.explained_usd, corrected = d.corrected + EXCLUDED.corrected, '
@@ -10013,16 +10015,18 @@ CREATE FUNCTION vibevideo_internal.next_page(page jsonb, INOUT seen text[], OUT 
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	most constant int = 1000;
+	mark text;
 BEGIN
 	IF page -> 'has_more' IS DISTINCT FROM 'true' THEN
 		RETURN;
 	END IF;
 	cursor = nullif(page ->> 'next_cursor', '');
 	seen = coalesce(seen, '{}');
-	IF cursor IS NULL OR left(md5(cursor), 12) = ANY (seen) OR cardinality(seen) >= most THEN
+	mark = encode(sha256(convert_to(cursor, 'UTF8')), 'hex');
+	IF cursor IS NULL OR mark = ANY (seen) OR cardinality(seen) >= most THEN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'the pages of the bill do not come to an end';
 	END IF;
-	seen = seen || left(md5(cursor), 12);
+	seen = seen || mark;
 END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.next_page(jsonb, text[]) IS 'the cursor of the next page of the bill: 22023; owner only';
@@ -10130,8 +10134,7 @@ BEGIN
 				ERRCODE = 'connection_exception',
 				MESSAGE = 'fal.ai does not show its bill',
 				DETAIL = said.why,
-				HINT = CASE said.why WHEN 'there is no key' THEN 'Create a key of scope ADMIN at fal.ai/dashboard/keys and store it as fal_admin_key, id:secret.'
-									 ELSE vibevideo_internal.bill_remedy(said.status) END;
+				HINT = vibevideo_internal.bill_remedy(CASE said.why WHEN 'there is no key' THEN 401 ELSE said.status END);
 		END IF;
 		pages = array_append(pages, page);
 		SELECT n.cursor, n.seen INTO cursor, seen FROM vibevideo_internal.next_page(page, seen) n;
@@ -10873,11 +10876,7 @@ RETURNS void LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS
 DECLARE
 	given record;
 BEGIN
-	IF scope IS NULL OR scope NOT IN ('global', 'default', 'user', 'default_tenant', 'tenant', 'model') THEN
-		RAISE EXCEPTION USING
-			ERRCODE = 'invalid_parameter_value',
-			MESSAGE = 'the scope of a limit must be global, default, user, default_tenant, tenant or model';
-	END IF;
+	PERFORM vibevideo_internal.check_limit_scope(coalesce(scope, ''), 'invalid_parameter_value');
 	FOR given IN SELECT v.* FROM (VALUES ('user', 'user_id', user_id), ('tenant', 'tenant', tenant), ('model', 'model', model)) AS v(scope, name, value) LOOP
 		IF scope = given.scope AND (given.value IS NULL OR length(given.value) NOT BETWEEN 1 AND 500) THEN
 			RAISE EXCEPTION USING
@@ -11537,7 +11536,7 @@ DECLARE
 		'vibevideo_internal.used_of(text, text, timestamptz, bigint), vibevideo_internal.till_room(vibevideo_internal.till, numeric, numeric, timestamptz), '
 		'vibevideo_internal.drop_tills(text, text), vibevideo_internal.take_budget(text, text, numeric, numeric, bigint), vibevideo_internal.budget_name(text), '
 		'vibevideo_internal.next_time(text), vibevideo_internal.reserve_budget(vibevideo.job, text, text, numeric, int, numeric), '
-		'vibevideo_internal.mark_outdated(text, text, timestamptz), vibevideo_internal.settle_gone(vibevideo_internal.past_unbilled, numeric), vibevideo_internal.counts(vibevideo.job), vibevideo_internal.counted_usd(vibevideo.job), vibevideo_internal.cost_words(vibevideo.job_details), vibevideo_internal.release_held(int), vibevideo_internal.is_among(text, text[]), '
+		'vibevideo_internal.mark_outdated(text, text, timestamptz), vibevideo_internal.check_limit_scope(text, text), vibevideo_internal.column_option(regclass, name, name, text), vibevideo_internal.settle_gone(vibevideo_internal.past_unbilled, numeric), vibevideo_internal.counts(vibevideo.job), vibevideo_internal.counted_usd(vibevideo.job), vibevideo_internal.cost_words(vibevideo.job_details), vibevideo_internal.release_held(int), vibevideo_internal.is_among(text, text[]), '
 		'vibevideo_internal.counts_no_more(vibevideo.job, text), vibevideo_internal.limit_changing(), vibevideo_internal.make_slots(text, text, int, bigint), vibevideo_internal.make_tills(text, text, numeric, numeric, bigint), '
 		'vibevideo.pause(text, text), vibevideo_internal.pause_cause(vibevideo.binding), '
 		'vibevideo.error_class(text), vibevideo.histogram_bounds(), vibevideo_internal.histogram_note(bigint[], bigint), '

@@ -70,11 +70,7 @@ static Statement release_held = {
 int64
 CostsRelease(int max)
 {
-	Args args = {0};
-
-	ArgInt4(&args, max);
-	StatementRun(&release_held, &args);
-	return ResultFirstInt();
+	return StatementRunBounded(&release_held, max);
 }
 
 static Statement add_costs = {
@@ -83,9 +79,5 @@ static Statement add_costs = {
 int64
 CostsAdd(int max)
 {
-	Args args = {0};
-
-	ArgInt4(&args, max);
-	StatementRun(&add_costs, &args);
-	return ResultFirstInt();
+	return StatementRunBounded(&add_costs, max);
 }

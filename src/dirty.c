@@ -24,6 +24,8 @@
 const Oid shown_types[SHOWN_COLUMNS] = {TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TEXTOID, JSONBOID};
 
 /* clang-format off */
+/* looked up once a statement, so that no row pays for a column that the table has not */
+#define HAS_META "(SELECT b.meta_column IS NOT NULL FROM vibevideo.binding b)"
 /* of job j, with the values of job n: the row's newest, or j itself */
 #define DIRTY_COLUMNS(n, bears) \
 	"SELECT j.job_id, j.vibelog_id, vibevideo_internal.shown_status(" n ".state), " n ".request_id," \
@@ -31,8 +33,8 @@ const Oid shown_types[SHOWN_COLUMNS] = {TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOI
 	" COALESCE(CASE WHEN " n ".state = 'completed' THEN " n ".completed_at END," \
 	" CASE WHEN j.state = 'completed' THEN j.completed_at END)," \
 	" CASE WHEN " n ".state = ANY (ARRAY['failed', 'submit_unknown']) THEN vibevideo_internal.shown_error(" n ") END," \
-	" COALESCE(CASE WHEN " n ".state = 'completed' THEN vibevideo_internal.video_meta(" n ") END," \
-	" CASE WHEN j.state = 'completed' THEN vibevideo_internal.video_meta(j) END)," \
+	" CASE WHEN " HAS_META " THEN COALESCE(CASE WHEN " n ".state = 'completed' THEN vibevideo_internal.video_meta(" n ") END," \
+	" CASE WHEN j.state = 'completed' THEN vibevideo_internal.video_meta(j) END) END," \
 	" j.row_tries, j.row_dirty, " n ".job_id, " bears
 /* clang-format on */
 

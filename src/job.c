@@ -584,25 +584,21 @@ PutThousandths(UpdateRow *row, int64 number)
 }
 
 static int64
-BitRate(const JobUpdate *u)
+BitRate(const MediaFacts *facts, int64 bytes)
 {
-	if (u->facts->duration_ms <= 0 || u->bytes_total <= 0 || u->bytes_total > INT64_MAX / 8000)
+	if (facts->duration_ms <= 0 || bytes <= 0 || bytes > INT64_MAX / 8000)
 		return -1;
-	return u->bytes_total * 8000 / u->facts->duration_ms;
+	return bytes * 8000 / facts->duration_ms;
 }
 
 /* what the file says of itself */
 static void
 PutFacts(UpdateRow *row, const JobUpdate *u)
 {
-	const MediaFacts *facts = u->facts;
+	static const MediaFacts unknown = {.width = -1, .height = -1, .milli_rate = -1, .duration_ms = -1};
+	const MediaFacts *facts = u->facts ? u->facts : &unknown;
+	int64 bit_rate = BitRate(facts, u->bytes_total);
 
-	if (facts == NULL)
-	{
-		while (row->n < lengthof(update_columns))
-			Put(row, (Datum) 0, true);
-		return;
-	}
 	Put(row, Int32GetDatum((int32) facts->width), facts->width < 0);
 	Put(row, Int32GetDatum((int32) facts->height), facts->height < 0);
 	PutThousandths(row, facts->milli_rate);
@@ -611,7 +607,7 @@ PutFacts(UpdateRow *row, const JobUpdate *u)
 	PutString(row, facts->audio_codec[0] ? facts->audio_codec : NULL);
 	PutAnswer(row, facts->faststart);
 	PutAnswer(row, facts->has_c2pa);
-	PutNumber(row, BitRate(u), BitRate(u) < 0);
+	PutNumber(row, bit_rate, bit_rate < 0);
 }
 
 /* in the order of update_columns */

@@ -47,23 +47,13 @@ RollupNote(const RollupStep *step)
  * The worker's part
  *----------
  */
-static int64
-RunBounded(Statement *statement, int max)
-{
-	Args args = {0};
-
-	ArgInt4(&args, max);
-	StatementRun(statement, &args);
-	return ResultFirstInt();
-}
-
 static Statement fold_tallies = {
 	"SELECT vibevideo_internal.fold_tallies($1)"};
 
 int64
 RollupFold(int max)
 {
-	return RunBounded(&fold_tallies, max);
+	return StatementRunBounded(&fold_tallies, max);
 }
 
 static Statement thin_rollup = {
@@ -72,7 +62,7 @@ static Statement thin_rollup = {
 int64
 RollupThin(int max)
 {
-	return RunBounded(&thin_rollup, max);
+	return StatementRunBounded(&thin_rollup, max);
 }
 
 static Statement sample_backlog = {

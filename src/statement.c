@@ -397,3 +397,13 @@ ResultFirstInt(void)
 {
 	return SPI_processed == 0 ? 0 : ResultInt(0, 1, 0);
 }
+
+int64
+StatementRunBounded(Statement *statement, int max)
+{
+	Args args = {0};
+
+	ArgInt4(&args, max);
+	StatementRun(statement, &args);
+	return ResultFirstInt();
+}

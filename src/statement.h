@@ -100,4 +100,7 @@ extern Datum ResultDatum(uint64 row, int column, bool *isnull);
 /* the only value of the only row; 0 if there is no row, or it is null */
 extern int64 ResultFirstInt(void);
 
+/* runs one whose only argument says how much it does at most; returns its first number: how much it did */
+extern int64 StatementRunBounded(Statement *statement, int max);
+
 #endif /* VIBEVIDEO_STATEMENT_H */

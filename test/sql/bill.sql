@@ -158,6 +158,12 @@ SELECT kind, usd, request_id, reason FROM vibevideo.unmatched ORDER BY at, kind,
 SELECT dashboard();
 DELETE FROM vibevideo.fal_usage WHERE request_id IS NULL;
 DELETE FROM vibevideo.job WHERE model = 'acme/video' AND generated_at::date = noon(3)::date;
+-- an item that follows its job to another number locks no sum of its day
+BEGIN;
+SELECT string_agg(d.xmin::text, ',' ORDER BY d.day, d.model) AS before FROM vibevideo_internal.usage_by_day d \gset
+UPDATE vibevideo.fal_usage SET job_id = job_id + 100000 WHERE job_id IS NOT NULL;
+SELECT count(*) > 0 AS some, string_agg(d.xmin::text, ',' ORDER BY d.day, d.model) = :'before' AS same FROM vibevideo_internal.usage_by_day d;
+ROLLBACK;
 DELETE FROM vibevideo_internal.past_unbilled WHERE true;
 
 -- another program on the account; the tolerance; an explanation closes the day

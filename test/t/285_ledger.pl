@@ -5,6 +5,7 @@ use strict;
 use warnings FATAL => 'all';
 
 use Test::More;
+use VibeChaos;
 use VibeTest;
 
 my $MODEL = 'fal-ai/minimax/video-01';
@@ -50,11 +51,7 @@ sub ours
 
 sub theirs
 {
-	my %owner = map { split /\|/ } split /\n/, sql($node, q{SELECT request_id, requested_by FROM vibevideo.job WHERE request_id IS NOT NULL AND requested_by IS NOT NULL});
-	my %sum;
-
-	$sum{ $owner{ $_->{request_id} } } += $_->{total_nano_usd} for grep { $owner{ $_->{request_id} } } @{ $fal->bill->{events} };
-	return \%sum;
+	return billed_by($fal, { requests_of($node) }, sub { my ($whose) = @_; return $whose->{user} ne '' ? $whose->{user} : () });
 }
 
 # -- what can become of jobs -----------------------------------------------------------------------
