@@ -162,6 +162,11 @@ for my $file (sort grep { /\.sql$/ } keys %source)
 				push @sites, "$file: $name: " . ($message // $raise);
 				push @bad, $sites[-1] unless defined $message && is_plain_message($message =~ s/\s+\z//r, $function);
 			}
+			elsif ($code !~ /^'/ && is_literal($message =~ s/\s+\z//r))
+			{
+				# the code may be any, the message is always the same
+				push @sites, "$file: $name: $message";
+			}
 			elsif ($code !~ /^'/)
 			{
 				# it hands code and message on
