@@ -25,7 +25,7 @@ async function bundle() {
     plugins: [leanClients(), leanTemplates()],
     build: {
       write: false,
-      target: ['es2022', 'chrome123', 'firefox120', 'safari17.5'],
+      target: ['chrome123', 'firefox120', 'safari17.5'],
       modulePreload: false,
       cssCodeSplit: false,
       assetsInlineLimit: 0,
