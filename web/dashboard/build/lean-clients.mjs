@@ -1,8 +1,10 @@
-// The clients of Supabase bring what this page never does: sign-up, passkeys, wallets, administration of users,
-// queries of tables. Of their classes only the methods stay that ours lead to; and of uPlot's ways to draw a line, the
-// straight one. A name below that a new version does not have any more stops the build.
+// The libraries bring what this page never does. unasked.mjs says what they are not asked for; and the clients of
+// Supabase have sign-up, passkeys, wallets, administration of users, queries of tables: of their classes only the
+// methods stay that ours lead to. A name below that a new version does not have any more stops the build.
 
 import { parseAst } from 'vite'
+import { fold } from './fold.mjs'
+import { AUTH_CLIENT, AUTH_HELPERS, CHARTS } from './unasked.mjs'
 
 const CLASSES = {
   '@supabase/auth-js/dist/module/GoTrueClient.js': {
@@ -24,8 +26,12 @@ const CLASSES = {
     PostgrestClient: ['constructor', 'rpc'],
   },
 }
-const CHARTS = '/node_modules/uplot/dist/uPlot.esm.js'
-const PATHS = ['stepped', 'bars', 'spline']
+const UNASKED = {
+  '@supabase/auth-js/dist/module/GoTrueClient.js': AUTH_CLIENT,
+  '@supabase/auth-js/dist/module/lib/helpers.js': AUTH_HELPERS,
+  'uplot/dist/uPlot.esm.js': CHARTS,
+}
+const FILES = [...new Set([...Object.keys(CLASSES), ...Object.keys(UNASKED)])]
 const AUTH = '@supabase/auth-js/dist/module/GoTrueClient.js'
 const INDEX = '\0lean-auth'
 
@@ -66,7 +72,7 @@ function prune(code, wanted) {
     const own = found.find((one) => one.id.name === name)?.body.body.filter((m) => m.type === 'MethodDefinition')
     const missing = own ? roots.find((root) => !own.some((member) => named(member) === root)) : 'its body'
     if (missing) throw new Error(`${name} has no ${missing} any more`)
-    members.push(...own.filter((member) => member.kind === 'method' || member.kind === 'constructor'))
+    members.push(...own)
   }
   const groups = members.filter((member) => member.kind === 'constructor').flatMap((member) => groupsOf(member, code))
   const textOf = ({ start, end }) =>
@@ -76,14 +82,6 @@ function prune(code, wanted) {
   let lean = code
   for (const { start, end } of cuts.sort((a, b) => b.start - a.start)) lean = lean.slice(0, start) + lean.slice(end)
   return lean
-}
-
-function straight(code) {
-  return PATHS.reduce((rest, name) => {
-    const lean = rest.replace(new RegExp(`\\(paths\\.${name}\\s*= \\w+\\);`), '')
-    if (lean === rest) throw new Error(`uPlot has no ${name} any more`)
-    return lean
-  }, code)
 }
 
 export function leanClients() {
@@ -105,9 +103,10 @@ export function leanClients() {
       return id === INDEX ? `export { default as GoTrueClient } from ${JSON.stringify(client)}` : null
     },
     transform(code, id) {
-      if (id.endsWith(CHARTS)) return { code: straight(code), map: null }
-      const file = Object.keys(CLASSES).find((one) => id.endsWith(`/node_modules/${one}`))
-      return file ? { code: prune(code, CLASSES[file]), map: null } : null
+      const file = FILES.find((one) => id.endsWith(`/node_modules/${one}`))
+      if (!file) return null
+      const folded = file in UNASKED ? fold(code, UNASKED[file]) : code
+      return { code: file in CLASSES ? prune(folded, CLASSES[file]) : folded, map: null }
     },
   }
 }
