@@ -29,7 +29,15 @@ async function bundle() {
       modulePreload: false,
       cssCodeSplit: false,
       assetsInlineLimit: 0,
-      rolldownOptions: { input: `${ROOT}src/main.ts`, output: { format: 'es', codeSplitting: false } },
+      rolldownOptions: {
+        input: `${ROOT}src/main.ts`,
+        output: {
+          format: 'es',
+          codeSplitting: false,
+          // the libraries write _name for what is theirs alone
+          minify: { compress: true, mangle: true, mangleProps: { include: /^_[A-Za-z]/ } },
+        },
+      },
     },
   })
   const chunks = output.filter((part) => part.type === 'chunk')
