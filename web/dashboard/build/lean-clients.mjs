@@ -4,7 +4,7 @@
 
 import { parseAst } from 'vite'
 import { fold } from './fold.mjs'
-import { AUTH_CLIENT, AUTH_HELPERS, CHARTS } from './unasked.mjs'
+import { AUTH_CLIENT, AUTH_HELPERS, CALLS, CHARTS } from './unasked.mjs'
 
 const CLASSES = {
   '@supabase/auth-js/dist/module/GoTrueClient.js': {
@@ -29,6 +29,7 @@ const CLASSES = {
 const UNASKED = {
   '@supabase/auth-js/dist/module/GoTrueClient.js': AUTH_CLIENT,
   '@supabase/auth-js/dist/module/lib/helpers.js': AUTH_HELPERS,
+  '@supabase/postgrest-js/dist/index.mjs': CALLS,
   'uplot/dist/uPlot.esm.js': CHARTS,
 }
 const FILES = [...new Set([...Object.keys(CLASSES), ...Object.keys(UNASKED)])]

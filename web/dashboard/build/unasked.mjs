@@ -52,6 +52,38 @@ export const AUTH_HELPERS = {
   userNotAvailableProxy: { 'new Error()': 'new Error(prop)' },
 }
 
+/** PostgREST's client: functions are called by POST, once, and answer in JSON; what is wrong with it is not thrown. */
+export const CALLS = {
+  'this.method': "'POST'",
+  '_this.method': "'POST'",
+  '_this2.method': "'POST'",
+  'this.method =': null,
+  'this.schema': 'void 0',
+  'this.schema =': null,
+  'this.schemaName =': null,
+  'const _hasObjectArg': 'false',
+  'head || get': 'false',
+  'if (count)': 'false',
+  'const countHeader': 'null',
+  '_this2.headers.get("Accept")': 'null',
+  'this.shouldStripNulls': 'false',
+  'this.shouldStripNulls =': null,
+  '_this2.isMaybeSingle': 'false',
+  'this.isMaybeSingle =': null,
+  'this.shouldThrowOnError': 'false',
+  '_this2.shouldThrowOnError': 'false',
+  'this.shouldThrowOnError =': null,
+  'RETRYABLE_METHODS.includes()': 'false',
+  'shouldRetry()': 'false',
+  'this.retryEnabled =': null,
+  'this.retry =': null,
+  'if (timeout !== void 0 && timeout > 0)': 'false',
+  // what only servers are told, and only long addresses lead to
+  'const cause': 'null',
+  'if (urlLength > this.urlLengthLimit)': 'false',
+  'this.urlLengthLimit =': null,
+}
+
 /** The charts: plain lines from left to right over time, one scale upwards from 0, linear, no legend but ours. */
 export const CHARTS = {
   'const domEnv': 'true',
