@@ -40,6 +40,7 @@ export const AUTH_CLIENT = {
   'this.flowType =': null,
   'await this._isPKCECallback(params)': 'false',
   "callbackUrlType === 'pkce'": 'false',
+  "'email' in credentials": 'true',
   // timers of servers
   'typeof ticker': "'number'",
   'typeof timeout': "'number'",
