@@ -1,4 +1,5 @@
-// Line breaks and indentation in templates are for their readers: a browser needs one space.
+// Line breaks, indentation and quotes in templates are for their readers: a browser needs one space, and no quotes
+// around what is one word.
 
 import { parseAst } from 'vite'
 
@@ -13,6 +14,8 @@ function collect(node, found) {
   for (const key of Object.keys(node)) if (key !== 'type') collect(node[key], found)
 }
 
+const leaner = (text) => text.replace(/\s*\n\s*/g, ' ').replace(/( [\w-]+=)"([\w.-]+)"(?=[ >])/g, '$1$2')
+
 export function leanTemplates() {
   return {
     name: 'lean-templates',
@@ -22,9 +25,8 @@ export function leanTemplates() {
       const quasis = []
       collect(parseAst(code, { lang: 'ts' }).body, quasis)
       let lean = code
-      for (const { start, end } of quasis.sort((a, b) => b.start - a.start)) {
-        lean = lean.slice(0, start) + lean.slice(start, end).replace(/\s*\n\s*/g, ' ') + lean.slice(end)
-      }
+      for (const { start, end } of quasis.sort((a, b) => b.start - a.start))
+        lean = lean.slice(0, start) + leaner(lean.slice(start, end)) + lean.slice(end)
       return { code: lean, map: null }
     },
   }
