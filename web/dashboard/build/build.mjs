@@ -10,6 +10,7 @@ import { leanClients } from './lean-clients.mjs'
 import { leanTemplates } from './lean-templates.mjs'
 import { licences, notices } from './licences.mjs'
 import { page } from './page.mjs'
+import { UNUSED_CLASSES } from './unasked.mjs'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 const PAGE = fileURLToPath(new URL('../../dist/dashboard.html', import.meta.url))
@@ -23,6 +24,7 @@ async function bundle() {
     root: ROOT,
     logLevel: 'warn',
     plugins: [leanClients(), leanTemplates()],
+    css: { lightningcss: { unusedSymbols: UNUSED_CLASSES } },
     build: {
       write: false,
       target: ['chrome123', 'firefox120', 'safari17.5'],

@@ -238,3 +238,6 @@ export const CHARTS = {
   'syncOpts.filters.sub()': 'true',
   'if (syncOpts.match.length == 2)': 'false',
 }
+
+/** What the charts' style sheet is for, beside: titles and legends. */
+export const UNUSED_CLASSES = ['u-title', 'u-legend', 'u-inline', 'u-series']
