@@ -48,7 +48,11 @@ const asksForNothing = (one) => one.license === '0BSD'
 export function notices(packages) {
   const byTerms = new Map()
   for (const one of packages) {
-    const key = one.terms.replace(/\s+/g, ' ')
+    // The MIT License (MIT), or MIT License: the terms are the same
+    const key = one.terms
+      .replace(/^.*licen[cs]e.*\n/i, '')
+      .replace(/\s+/g, ' ')
+      .trim()
     byTerms.set(key, [...(byTerms.get(key) ?? []), one])
   }
   return [...byTerms.values()]
