@@ -34,6 +34,7 @@ static MemoryContext errand_context = NULL;
 static char *name; /* in errand_context, as the question */
 static PlatformQuestion question;
 static char key[SECRET_SIZE];
+static bool is_awaited = false;
 
 bool
 ErrandMayBegin(void)
@@ -80,14 +81,25 @@ ReadErrand(void)
 static Statement next_errand = {
 	"SELECT e.name, e.what, e.query, e.admin FROM vibevideo_internal.next_errand($1) e WHERE e.name IS NOT NULL"};
 
+static Statement find_held = {
+	"SELECT 1 FROM vibevideo.job j WHERE j.held_usd IS NOT NULL LIMIT 1"};
+
+bool
+ErrandIsAwaited(void)
+{
+	return is_awaited;
+}
+
 void
 ErrandChoose(void)
 {
 	Args args = {0};
 	bool may_ask = PlatformKey(false, key, sizeof(key));
+	bool with_admin = PlatformKey(true, key, sizeof(key));
 
 	ErrandForget();
-	ArgBool(&args, PlatformKey(true, key, sizeof(key)));
+	ArgBool(&args, with_admin);
+	is_awaited = may_ask && with_admin && StatementRun(&find_held, NULL) > 0;
 	if (may_ask && StatementRun(&next_errand, &args) > 0)
 	{
 		ReadErrand();

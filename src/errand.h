@@ -20,6 +20,8 @@ extern bool ErrandTake(HttpRequest *request);
 extern bool ErrandIsAnswered(void);
 /* hands the answer on */
 extern void ErrandEnd(void);
+/* does a budget wait for the bill, which is read without any other work?  As of the last time that one was chosen. */
+extern bool ErrandIsAwaited(void);
 /* drops what was chosen and not begun, or answered and not handed on */
 extern void ErrandForget(void);
 

@@ -572,7 +572,7 @@ LookFinish(const Look *look, bool acting)
 	if (acting)
 		ErrandBegin(vv_worker.engine);
 	PlanNextLook(look->now, &look->due, look->grace_ms);
-	if (JobIsAnythingDue(&look->due) || vv_worker.read_journal || vv_chores[WORK_DUE].failures > 0)
+	if (JobIsAnythingDue(&look->due) || vv_worker.read_journal || vv_chores[WORK_DUE].failures > 0 || ErrandIsAwaited())
 		vv_worker.idle_since = 0;
 	else if (vv_worker.idle_since == 0)
 		vv_worker.idle_since = look->now;

@@ -135,6 +135,20 @@ is_deeply(ours(), theirs(), 'the costs are right again');
 is(sql($node, q{SELECT vibevideo.explain_usage(event_id::text, 'the other app') FROM vibevideo.unmatched}), "1\n1", 'what is of others is explained');
 is(sql($node, 'SELECT count(*) FROM vibevideo.unmatched'), '0', 'and nothing is left');
 
+# -- a worker that has nothing else to do reads it for a budget that holds something ----------------
+configure($node, worker_idle_timeout => '1s');
+wait_for($node, 'SELECT pid IS NULL FROM vibevideo.worker_info()', 't', 'a worker without work rests', patience => 60);
+# the next reading lets go of it
+sql($node, q{UPDATE vibevideo.job SET held_usd = 0.5, completed_at = (SELECT b.read_at FROM vibevideo_internal.bill_state b) - interval '6 hours' WHERE job_id = (SELECT min(job_id) FROM vibevideo.job WHERE NOT billed AND request_id IS NOT NULL);
+	UPDATE vibevideo_internal.errand SET next_at = now() WHERE name = 'usage'});
+$fal->fault('billing_events', { kind => 'delay', ms => 2500 }, times => 1);
+sql($node, 'SELECT vibevideo.wake()');
+wait_for($node, 'SELECT count(*) FROM vibevideo.job WHERE held_usd IS NOT NULL', '0', 'but not while one waits for the bill', patience => 30);
+wait_for($node, 'SELECT pid IS NULL FROM vibevideo.worker_info()', 't', 'and then it does', patience => 60);
+configure($node, worker_idle_timeout => '10min');
+sql($node, 'SELECT vibevideo.wake()');
+wait_for($node, 'SELECT pid IS NOT NULL FROM vibevideo.worker_info()', 't', 'which a call ends', patience => 60);
+
 # -- what fal.ai says otherwise --------------------------------------------------------------------
 sub sync_error
 {
