@@ -13,8 +13,8 @@
  * An orphan was sent, so it counts: the worker, which makes it, has it take its
  * share even beyond a limit (take_orphans_share), and until it has, each new job
  * counts what the journal knows (sent_for_nobody).  What is held beyond a limit, in
- * slots and tills with numbers from 1000001, must be there once more before
- * anybody else gets anything.
+ * slots with numbers from 1000001 and tills in which something is missing, must be
+ * there once more before anybody else gets anything.
  *
  * A submit holds its transaction open while it talks to fal, so nothing here
  * may make one submit wait for another.  A limit of n is n slots, rows that a
@@ -25,13 +25,24 @@
  * many videos requested in an hour or a month, are budgets, kept in up to 256 tills
  * each, of which each is good for a multiple of the cheapest price, or of one video;
  * what one lacks is gathered from others, and what comes back goes into one that
- * nobody holds, or into a new one, numbered from 1000001.  Slots and tills are
- * unlogged and only repeat what vibevideo.job
- * says.  They are made from it when they are first wanted: by the first submit
- * of a user, the first after a limit or a price was changed (triggers delete
- * them), the first after a crash, a restore or a failover.  Only then may another
- * submit of the same user wait.  Without a row in vibevideo.limit nothing of this
- * is touched.
+ * nobody holds, or into a new one.  All this is unlogged and only repeats what
+ * vibevideo.job says.  It is made from that when it is first wanted: by the first
+ * submit of a user, the first after a limit or the cheapest price was changed, the
+ * first after a crash, a restore or a failover; and by a process of its own, whose
+ * transaction is short (make_limits_apart).  Only where there is none to be had a
+ * submit makes it itself, and others wait for its end.
+ * Without a row in vibevideo.limit nothing of this is touched.
+ *
+ * That tills are right follows from what no transaction may break, and needs no
+ * lock that two share: used in all tills of a budget, less what is due (of each job
+ * in share_due, what share_taken says less what share_due says), is what the jobs
+ * say.  A submit adds its share to tills and notes it in share_taken.  A job that
+ * ends, or costs something else, takes the note and changes the tills by the
+ * difference; if somebody holds the note (who makes the tills anew, or settles what
+ * is due), it only says in share_due what would be right, and who next wants
+ * something of the budget settles that.  Who makes the tills drops all that nobody
+ * holds, and fills new ones with what the jobs say, less what the others hold and is
+ * not due: in one snapshot, so that whoever commits later changes both sides alike.
  *
  * Locks are taken in one order, the user's first, then the tenant's, the model's and
  * the global ones, and none but those is waited for.  What ends a job writes only the
@@ -100,22 +111,53 @@ CREATE UNLOGGED TABLE vibevideo_internal.till (
 	kind text COLLATE pg_catalog."C" NOT NULL CHECK (kind OPERATOR(pg_catalog.=) ANY (ARRAY[
 		'submits_hour', 'submits_month', 'spend_hour', 'spend_day', 'spend_month'])),
 	n bigint NOT NULL,
-	begins timestamptz NOT NULL DEFAULT '-infinity',
-	used numeric NOT NULL DEFAULT 0,
-	noted numeric,
+	begins timestamptz NOT NULL,
+	used numeric NOT NULL,
+	-- how much it is good for, in each hour, day or month; 0 of what only came back, or had to be spent
+	most numeric NOT NULL,
 	PRIMARY KEY (who, kind, n)
 ) WITH (fillfactor = 70);
 COMMENT ON TABLE vibevideo_internal.till IS 'budgets in parts (tills), so that submits need not wait for each other: what is used of each; made anew from vibevideo.job when lost';
--- Whose slots and tills are made.  Those that a submit holds while a limit changes
--- stay, so that they do not say it.
+-- What a job has taken of a budget; without a row, nothing.
+CREATE UNLOGGED TABLE vibevideo_internal.share_taken (
+	job_id bigint NOT NULL,
+	who text COLLATE pg_catalog."C" NOT NULL,
+	kind text COLLATE pg_catalog."C" NOT NULL,
+	begins timestamptz NOT NULL,
+	used numeric NOT NULL,
+	PRIMARY KEY (job_id, who, kind)
+) WITH (fillfactor = 70);
+CREATE INDEX share_taken_budget ON vibevideo_internal.share_taken (who, kind);
+COMMENT ON TABLE vibevideo_internal.share_taken IS 'what active jobs have taken of budgets: it is in the tills';
+-- What it should have taken, the last row of a job: it could not be changed at the time.
+CREATE UNLOGGED TABLE vibevideo_internal.share_due (
+	who text COLLATE pg_catalog."C" NOT NULL,
+	kind text COLLATE pg_catalog."C" NOT NULL,
+	job_id bigint NOT NULL,
+	n bigint NOT NULL,
+	used numeric NOT NULL,
+	PRIMARY KEY (who, kind, job_id, n)
+);
+COMMENT ON TABLE vibevideo_internal.share_due IS 'what jobs should have taken of budgets whose tills somebody was making: it is not in the tills';
+-- Whose slots and tills are made, and for which version of the limit and size of a till.
 CREATE UNLOGGED TABLE vibevideo_internal.counted (
 	who text COLLATE pg_catalog."C" NOT NULL,
 	kind text COLLATE pg_catalog."C" NOT NULL CHECK (kind OPERATOR(pg_catalog.=) ANY (ARRAY[
 		'active', 'submits', 'submits_hour', 'submits_month', 'spend_hour', 'spend_day', 'spend_month'])),
+	version timestamptz NOT NULL,
+	share numeric,
+	first_till bigint,
+	tills int,
 	PRIMARY KEY (who, kind)
 );
-COMMENT ON TABLE vibevideo_internal.counted IS 'whose slots and tills are made, and need not be made anew from vibevideo.job';
--- Money that comes back goes into a till of its own if all others are held.
+COMMENT ON TABLE vibevideo_internal.counted IS 'whose slots and tills are made, and for what: they are made anew from vibevideo.job if that has changed';
+-- A limit that is deleted leaves a row, too: while there is none nobody counts.
+CREATE UNLOGGED TABLE vibevideo_internal.limit_version (
+	who text COLLATE pg_catalog."C" PRIMARY KEY,
+	version timestamptz NOT NULL
+);
+COMMENT ON TABLE vibevideo_internal.limit_version IS 'when limits were last changed';
+-- Numbers tills, and slots beyond a limit.
 CREATE SEQUENCE vibevideo_internal.refund_seq START 1000001;
 
 -- Finds a day's jobs; as good as free to keep, since jobs come in that order.
@@ -152,6 +194,13 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.limits_for(text, text, text) IS 'the limits that count for a user, a tenant and a model; owner only';
+
+-- Which version of a limit is in force, its default's changes included.
+CREATE FUNCTION vibevideo_internal.version_of(who text)
+RETURNS timestamptz LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN (SELECT coalesce(max(v.version), '-infinity') FROM vibevideo_internal.limit_version v
+		WHERE v.who = ANY (ARRAY[version_of.who, CASE split_part(version_of.who, ':', 1) WHEN 'user' THEN 'default' WHEN 'tenant' THEN 'default_tenant' END]));
+COMMENT ON FUNCTION vibevideo_internal.version_of(text) IS 'when a limit, or its default, was last changed; owner only';
 
 -- The budgets among them, in the order in which they are looked at.
 CREATE FUNCTION vibevideo_internal.budgets(l vibevideo.limit)
@@ -270,21 +319,47 @@ RETURN NOT vibevideo.is_active((j).state) AND (kind = 'active' OR NOT vibevideo_
 COMMENT ON FUNCTION vibevideo_internal.counts_no_more(vibevideo.job, text) IS 'whether a job has ended that counted for a limit; owner only';
 
 /*
- * vibevideo_internal.make_slots(who, kind, most, asking) - makes the slots that are missing, and
- * those of a limit that is not counted all anew.  What a submit or whoever ends a
- * job holds at the moment is left as it is, and nobody is waited for but another
- * maker.
+ * vibevideo_internal.begin_making(who, kind, version, share) - notes for which version of a
+ * limit slots or tills are made; false if somebody has done it meanwhile, who is waited for.
  */
-CREATE FUNCTION vibevideo_internal.make_slots(who text, kind text, most int, asking bigint)
+CREATE FUNCTION vibevideo_internal.begin_making(who text, kind text, version timestamptz, share numeric)
+RETURNS boolean LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	-- looked for here, since even an UPDATE that changes nothing locks the row
+	IF EXISTS (SELECT FROM vibevideo_internal.counted c WHERE c.who = begin_making.who AND c.kind = begin_making.kind
+			   AND (c.version, c.share) IS NOT DISTINCT FROM (begin_making.version, begin_making.share)) THEN
+		RETURN false;
+	END IF;
+	INSERT INTO vibevideo_internal.counted AS c (who, kind, version, share)
+	VALUES (begin_making.who, begin_making.kind, begin_making.version, begin_making.share)
+	ON CONFLICT ON CONSTRAINT counted_pkey DO UPDATE SET version = EXCLUDED.version, share = EXCLUDED.share
+	WHERE (c.version, c.share) IS DISTINCT FROM (EXCLUDED.version, EXCLUDED.share);
+	RETURN FOUND;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.begin_making(text, text, timestamptz, numeric) IS 'notes that a limit''s slots or tills are made; false if they are; owner only';
+
+-- What somebody holds at the moment is left as it is.
+CREATE FUNCTION vibevideo_internal.drop_slots(who text, kind text)
+RETURNS void LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	DELETE FROM vibevideo_internal.slot s
+	USING (SELECT x.n FROM vibevideo_internal.slot x WHERE x.who = drop_slots.who AND x.kind = drop_slots.kind FOR UPDATE SKIP LOCKED) u
+	WHERE s.who = drop_slots.who AND s.kind = drop_slots.kind AND s.n = u.n;
+END;
+COMMENT ON FUNCTION vibevideo_internal.drop_slots(text, text) IS 'drops of a limit''s slots what nobody holds; owner only';
+
+/*
+ * vibevideo_internal.make_slots(who, kind, version, most, asking) - makes a limit's slots anew.
+ * What a submit or whoever ends a job holds at the moment is left as it is.
+ */
+CREATE FUNCTION vibevideo_internal.make_slots(who text, kind text, version timestamptz, most int, asking bigint)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	INSERT INTO vibevideo_internal.counted (who, kind) VALUES (make_slots.who, make_slots.kind) ON CONFLICT DO NOTHING;
-	IF FOUND THEN
-		DELETE FROM vibevideo_internal.slot s
-		USING (SELECT x.who, x.kind, x.n FROM vibevideo_internal.slot x WHERE x.who = make_slots.who AND x.kind = make_slots.kind
-			   FOR UPDATE SKIP LOCKED) u
-		WHERE s.who = u.who AND s.kind = u.kind AND s.n = u.n;
+	IF NOT vibevideo_internal.begin_making(make_slots.who, make_slots.kind, version, NULL) THEN
+		RETURN;
 	END IF;
+	PERFORM vibevideo_internal.drop_slots(make_slots.who, make_slots.kind);
 	INSERT INTO vibevideo_internal.slot (who, kind, n, day, job_id)
 	SELECT make_slots.who, make_slots.kind, coalesce(f.n, nextval('vibevideo_internal.refund_seq')),
 		   CASE WHEN c.job_id IS NULL THEN '-infinity' WHEN make_slots.kind = 'active' THEN 'infinity' ELSE c.day END, c.job_id
@@ -297,7 +372,7 @@ BEGIN
 	ON CONFLICT DO NOTHING;
 END
 $$;
-COMMENT ON FUNCTION vibevideo_internal.make_slots(text, text, int, bigint) IS 'makes a limit''s slots from the jobs that count; owner only';
+COMMENT ON FUNCTION vibevideo_internal.make_slots(text, text, timestamptz, int, bigint) IS 'makes a limit''s slots from the jobs that count; owner only';
 
 -- Takes a slot for a job; false if there is none.  So many more as are held by
 -- those beyond the limit have to be free: of the jobs in the journal, those that
@@ -315,10 +390,6 @@ DECLARE
 BEGIN
 	IF most = 0 THEN
 		RETURN false;
-	ELSIF NOT EXISTS (SELECT FROM vibevideo_internal.counted c WHERE c.who = take_slot.who AND c.kind = take_slot.kind)
-		  OR NOT EXISTS (SELECT FROM vibevideo_internal.slot s WHERE s.who = take_slot.who AND s.kind = take_slot.kind AND s.n = most)
-	THEN
-		PERFORM vibevideo_internal.make_slots(take_slot.who, take_slot.kind, most, take_slot.job_id);
 	END IF;
 	beyond = beyond + (SELECT count(*) FROM vibevideo_internal.slot s
 					   WHERE s.who = take_slot.who AND s.kind = take_slot.kind AND s.n > most AND s.day >= today
@@ -354,162 +425,172 @@ $$;
 COMMENT ON FUNCTION vibevideo_internal.take_slot(text, text, int, bigint, int) IS
 	'takes one of a limit''s slots for a job, without waiting; false if there is none; owner only';
 
--- What is left in a till.  Those of a budget are numbered from 1 and hold
--- share each, the last one the rest; all others only hold what came back, or what
--- had to be spent though there was none.  A transaction that began before midnight
+-- What is left in a till, or what is missing.  A transaction that began before midnight
 -- finds tills of the time after, and spends from these: no time comes back.
-CREATE FUNCTION vibevideo_internal.till_room(t vibevideo_internal.till, share numeric, most numeric, begins timestamptz)
+CREATE FUNCTION vibevideo_internal.till_room(t vibevideo_internal.till, begins timestamptz)
 RETURNS numeric LANGUAGE sql IMMUTABLE
-RETURN greatest(0, least(share, most - ((t).n - 1) * share)) - CASE WHEN (t).begins >= begins THEN (t).used ELSE 0 END;
-COMMENT ON FUNCTION vibevideo_internal.till_room(vibevideo_internal.till, numeric, numeric, timestamptz) IS 'what is left in a till, a part of a budget; owner only';
+RETURN (t).most - CASE WHEN (t).begins >= begins THEN (t).used ELSE 0 END;
+COMMENT ON FUNCTION vibevideo_internal.till_room(vibevideo_internal.till, timestamptz) IS 'what is left in a till, a part of a budget; owner only';
 
--- An empty till with this number notes what of a job is in the others though it
--- has not taken it itself: they were made when it was active already, or it is an
--- orphan.
-CREATE FUNCTION vibevideo_internal.counted_till(job_id bigint)
-RETURNS bigint LANGUAGE sql IMMUTABLE
-RETURN 1000000000000 + job_id;
-COMMENT ON FUNCTION vibevideo_internal.counted_till(bigint) IS 'the number of the till that notes what of a job was counted when the others were made; owner only';
-
--- An empty till with a number beyond this one says that the others are to be made anew:
--- a job that had ended has got another cost, or an orphan has come, while somebody may
--- have been making them.
--- Each has a number of its own, so that nobody who leaves one waits for who drops one.
-CREATE FUNCTION vibevideo_internal.outdated_till()
-RETURNS bigint LANGUAGE sql IMMUTABLE
-RETURN 2000000000000;
-COMMENT ON FUNCTION vibevideo_internal.outdated_till() IS 'the number beyond which tills say that the others are to be made anew; owner only';
-CREATE FUNCTION vibevideo_internal.is_outdated(who text, kind text)
-RETURNS boolean LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-RETURN EXISTS (SELECT FROM vibevideo_internal.till t
-			   WHERE t.who = is_outdated.who AND t.kind = is_outdated.kind AND t.n > vibevideo_internal.outdated_till());
-COMMENT ON FUNCTION vibevideo_internal.is_outdated(text, text) IS 'whether a budget''s tills are to be made anew; owner only';
-CREATE FUNCTION vibevideo_internal.mark_outdated(who text, kind text, begins timestamptz)
-RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-	IF NOT vibevideo_internal.is_outdated(mark_outdated.who, mark_outdated.kind) THEN
-		INSERT INTO vibevideo_internal.till (who, kind, n, begins)
-		VALUES (mark_outdated.who, mark_outdated.kind, vibevideo_internal.outdated_till() + nextval('vibevideo_internal.refund_seq'), mark_outdated.begins);
-	END IF;
-END
-$$;
-COMMENT ON FUNCTION vibevideo_internal.mark_outdated(text, text, timestamptz) IS 'notes that a budget''s tills are to be made anew, since somebody may be making them; owner only';
-CREATE FUNCTION vibevideo_internal.drop_outdated(who text, kind text)
-RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-	IF vibevideo_internal.is_outdated(drop_outdated.who, drop_outdated.kind) THEN
-		DELETE FROM vibevideo_internal.counted c WHERE c.who = drop_outdated.who AND c.kind = drop_outdated.kind;
-		PERFORM vibevideo_internal.drop_tills(drop_outdated.who, drop_outdated.kind);
-	END IF;
-END
-$$;
-COMMENT ON FUNCTION vibevideo_internal.drop_outdated(text, text) IS 'drops a budget''s tills if they are to be made anew; owner only';
-
--- What a submit holds at the moment is left as it is.
-CREATE FUNCTION vibevideo_internal.drop_tills(who text, kind text)
-RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-	DELETE FROM vibevideo_internal.till t
-	USING (SELECT x.who, x.kind, x.n FROM vibevideo_internal.till x WHERE x.who = drop_tills.who AND x.kind = drop_tills.kind FOR UPDATE SKIP LOCKED) u
-	WHERE t.who = u.who AND t.kind = u.kind AND t.n = u.n;
-END
-$$;
-COMMENT ON FUNCTION vibevideo_internal.drop_tills(text, text) IS 'drops a budget''s tills that nobody holds; owner only';
+-- How much each till of a budget is good for: a multiple of the cheapest price, of the
+-- models in vibevideo.model or with an operator's price, so that with one price none of
+-- it is left over.
+CREATE FUNCTION vibevideo_internal.till_share(kind text, most numeric)
+RETURNS numeric LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT u.unit * ceil(floor(till_share.most / u.unit) / 256)
+	FROM (SELECT CASE WHEN till_share.kind LIKE 'submits%' THEN 1
+				 ELSE least(till_share.most, (SELECT min(r.unit_price_usd * (coalesce(r.quantity_default, 1) + r.allowance)) FROM vibevideo.price_rule r
+											  WHERE r.unit_price_usd > 0
+												AND (r.source = 'operator' OR EXISTS (SELECT FROM vibevideo.model m WHERE m.endpoint = r.endpoint)))) END AS unit) u
+	WHERE u.unit > 0;
+END;
+COMMENT ON FUNCTION vibevideo_internal.till_share(text, numeric) IS 'how much a till of a budget is good for; NULL of a budget of 0; owner only';
 
 /*
- * vibevideo_internal.make_tills(who, kind, share, most, asking) - the same for a budget: what is
- * used and not in a till that somebody holds fills the others one after another.
+ * vibevideo_internal.make_tills(who, kind, version, share, most, asking) - the same for a
+ * budget: those that somebody holds stay a part of it, and what is used and not in these
+ * fills new ones one after another.
  */
-CREATE FUNCTION vibevideo_internal.make_tills(who text, kind text, share numeric, most numeric, asking bigint)
+CREATE FUNCTION vibevideo_internal.make_tills(who text, kind text, version timestamptz, share numeric, most numeric, asking bigint)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	-- jobs of this time are in the table, even if this transaction is older
 	since constant timestamptz = vibevideo_internal.begin_of(kind, clock_timestamp());
+	room numeric;
 	used numeric;
-	filled numeric;
-	missing record;
 BEGIN
-	INSERT INTO vibevideo_internal.counted (who, kind) VALUES (make_tills.who, make_tills.kind) ON CONFLICT DO NOTHING;
-	IF FOUND THEN
-		PERFORM vibevideo_internal.drop_tills(make_tills.who, make_tills.kind);
+	IF NOT vibevideo_internal.begin_making(make_tills.who, make_tills.kind, version, share) THEN
+		RETURN;
 	END IF;
-	-- Who settles a job before our commit sees nothing that it could give back to, so that
-	-- is noted: in the statement that counts them, or one that ends in between would stay.
+	PERFORM vibevideo_internal.drop_tills(make_tills.who, make_tills.kind);
+	-- in one statement, so that all is of one moment
 	WITH notes AS (
-		INSERT INTO vibevideo_internal.till (who, kind, n, begins, used, noted)
-		SELECT make_tills.who, make_tills.kind, vibevideo_internal.counted_till(j.job_id), since, 0, vibevideo_internal.share(make_tills.kind, j.cost_usd, true)
+		INSERT INTO vibevideo_internal.share_taken (job_id, who, kind, begins, used)
+		SELECT j.job_id, make_tills.who, make_tills.kind, since, vibevideo_internal.share(make_tills.kind, j.cost_usd, true)
 		FROM vibevideo_internal.counted_jobs(make_tills.who, NULL, make_tills.asking) j
 		WHERE j.created_at >= since AND vibevideo_internal.share(make_tills.kind, j.cost_usd, true) > 0
+		  -- looked for here, since a conflict waits for who is deleting it
+		  AND NOT EXISTS (SELECT FROM vibevideo_internal.share_taken t
+						  WHERE t.job_id = j.job_id AND t.who = make_tills.who AND t.kind = make_tills.kind)
 		ON CONFLICT DO NOTHING)
-	SELECT vibevideo_internal.used_of(make_tills.who, make_tills.kind, since, make_tills.asking)
-		-- what a till holds beyond its share would be forgotten
-		- (SELECT coalesce(sum(CASE WHEN x.n > 1000000 THEN x.used
-									ELSE least(x.used, x.used + vibevideo_internal.till_room(x, share, most, since)) END), 0) FROM vibevideo_internal.till x
-		   WHERE x.who = make_tills.who AND x.kind = make_tills.kind AND x.begins >= since) INTO used;
-	FOR missing IN SELECT g AS n, greatest(0, least(share, most - (g - 1) * share)) AS room, lead(g) OVER (ORDER BY g) AS next
-			 FROM generate_series(1, ceil(most / share)::int) g
-			 WHERE NOT EXISTS (SELECT FROM vibevideo_internal.till x WHERE x.who = make_tills.who AND x.kind = make_tills.kind AND x.n = g)
-			 ORDER BY g
-	LOOP
-		filled = greatest(0, CASE WHEN missing.next IS NULL THEN used ELSE least(missing.room, used) END);
-		used = used - filled;
-		INSERT INTO vibevideo_internal.till (who, kind, n, begins, used) VALUES (make_tills.who, make_tills.kind, missing.n, since, filled)
-		ON CONFLICT DO NOTHING;
+	SELECT make_tills.most - coalesce(sum(x.most), 0),
+		   vibevideo_internal.used_of(make_tills.who, make_tills.kind, since, make_tills.asking)
+		   - coalesce(sum(x.used) FILTER (WHERE x.begins >= since), 0)
+		   + (SELECT coalesce(sum(t.used - d.used), 0)
+			  FROM vibevideo_internal.share_taken t
+			  CROSS JOIN LATERAL (SELECT y.used FROM vibevideo_internal.share_due y
+								  WHERE y.who = t.who AND y.kind = t.kind AND y.job_id = t.job_id ORDER BY y.n DESC LIMIT 1) d
+			  WHERE t.who = make_tills.who AND t.kind = make_tills.kind AND t.begins >= since)
+	INTO room, used
+	FROM vibevideo_internal.till x WHERE x.who = make_tills.who AND x.kind = make_tills.kind;
+	WITH made AS (
+		INSERT INTO vibevideo_internal.till (who, kind, n, begins, used, most)
+		SELECT make_tills.who, make_tills.kind, nextval('vibevideo_internal.refund_seq'), since,
+			   greatest(0, least(g.most, used - (g.i - 1) * share)), g.most
+		FROM (SELECT i, least(share, room - (i - 1) * share) AS most FROM generate_series(1, ceil(room / share)::int) i) g
+		RETURNING n)
+	UPDATE vibevideo_internal.counted c SET (first_till, tills) = (SELECT min(m.n), count(*) FROM made m)
+	WHERE c.who = make_tills.who AND c.kind = make_tills.kind;
+	-- those that are held are good for more than all of it, as after a limit was lowered
+	INSERT INTO vibevideo_internal.till (who, kind, n, begins, used, most)
+	SELECT make_tills.who, make_tills.kind, nextval('vibevideo_internal.refund_seq'), since, 0, room WHERE room < 0;
+	PERFORM vibevideo_internal.change_used(make_tills.who, make_tills.kind, greatest(0, used - greatest(0, room)), since);
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.make_tills(text, text, timestamptz, numeric, numeric, bigint) IS 'makes a budget''s tills from the jobs that count; owner only';
+
+-- What somebody holds at the moment is left as it is.
+CREATE FUNCTION vibevideo_internal.drop_tills(who text, kind text)
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	DELETE FROM vibevideo_internal.till t
+	USING (SELECT x.n FROM vibevideo_internal.till x WHERE x.who = drop_tills.who AND x.kind = drop_tills.kind FOR UPDATE SKIP LOCKED) u
+	WHERE t.who = drop_tills.who AND t.kind = drop_tills.kind AND t.n = u.n;
+	DELETE FROM vibevideo_internal.share_taken t
+	USING (SELECT x.job_id FROM vibevideo_internal.share_taken x WHERE x.who = drop_tills.who AND x.kind = drop_tills.kind FOR UPDATE SKIP LOCKED) u
+	WHERE t.who = drop_tills.who AND t.kind = drop_tills.kind AND t.job_id = u.job_id;
+	-- what is due of notes that are still there stays due
+	DELETE FROM vibevideo_internal.share_due d
+	USING (SELECT x.job_id, x.n FROM vibevideo_internal.share_due x WHERE x.who = drop_tills.who AND x.kind = drop_tills.kind FOR UPDATE SKIP LOCKED) u
+	WHERE d.who = drop_tills.who AND d.kind = drop_tills.kind AND d.job_id = u.job_id AND d.n = u.n
+	  AND NOT EXISTS (SELECT FROM vibevideo_internal.share_taken t WHERE t.job_id = d.job_id AND t.who = d.who AND t.kind = d.kind);
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.drop_tills(text, text) IS 'drops of a budget''s tills what nobody holds; owner only';
+
+-- The slots and tills of a limit that are not made, or for what it was before.
+CREATE FUNCTION vibevideo_internal.unmade(l vibevideo.limit)
+RETURNS TABLE (kind text, most numeric, share numeric, version timestamptz) LANGUAGE sql STABLE ROWS 1 SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT v.kind, v.most, v.share, vibevideo_internal.version_of(l.who)
+	FROM (SELECT s.n, s.kind, s.most, NULL::numeric AS share
+		  FROM (VALUES (1, 'active', l.max_active::numeric), (2, 'submits', l.submits_per_day::numeric)) AS s(n, kind, most)
+		  UNION ALL
+		  SELECT 3, b.kind, b.most, vibevideo_internal.till_share(b.kind, b.most) FROM vibevideo_internal.budgets(l) b) v
+	WHERE v.most > 0
+	  AND NOT EXISTS (SELECT FROM vibevideo_internal.counted c
+					  WHERE c.who = l.who AND c.kind = v.kind AND c.version = vibevideo_internal.version_of(l.who) AND c.share IS NOT DISTINCT FROM v.share)
+	ORDER BY v.n, v.kind;
+END;
+COMMENT ON FUNCTION vibevideo_internal.unmade(vibevideo.limit) IS 'kinds of a limit whose slots or tills are to be made; owner only';
+
+-- Makes them, for a job that asks, or for whom it may concern.
+CREATE FUNCTION vibevideo_internal.make_limits(requested_by text, tenant text, model text, asking bigint DEFAULT NULL)
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	m record;
+BEGIN
+	FOR m IN SELECT l.who, u.kind, u.most, u.share, u.version
+			 FROM vibevideo_internal.limits_for(make_limits.requested_by, make_limits.tenant, make_limits.model) l CROSS JOIN LATERAL vibevideo_internal.unmade(l) u LOOP
+		IF m.share IS NULL THEN
+			PERFORM vibevideo_internal.make_slots(m.who, m.kind, m.version, m.most::int, make_limits.asking);
+		ELSE
+			PERFORM vibevideo_internal.make_tills(m.who, m.kind, m.version, m.share, m.most, make_limits.asking);
+		END IF;
 	END LOOP;
 END
 $$;
-COMMENT ON FUNCTION vibevideo_internal.make_tills(text, text, numeric, numeric, bigint) IS 'makes a budget''s tills from the jobs that count; owner only';
+COMMENT ON FUNCTION vibevideo_internal.make_limits(text, text, text, bigint) IS 'makes the slots and tills that a job needs; owner only';
+
+-- Notes what a job has taken of a budget.
+CREATE FUNCTION vibevideo_internal.note_share(job_id bigint, who text, kind text, begins timestamptz, used numeric)
+RETURNS void LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	INSERT INTO vibevideo_internal.share_taken AS t (job_id, who, kind, begins, used)
+	VALUES (note_share.job_id, note_share.who, note_share.kind, note_share.begins, note_share.used)
+	ON CONFLICT ON CONSTRAINT share_taken_pkey DO UPDATE SET begins = EXCLUDED.begins, used = EXCLUDED.used;
+END;
+COMMENT ON FUNCTION vibevideo_internal.note_share(bigint, text, text, timestamptz, numeric) IS 'notes what a job has taken of a budget; owner only';
 
 /*
- * vibevideo_internal.take_budget(who, kind, most, cost, asking) - takes a job's share from a
- * budget; returns what is missing of it, 0 if nothing.
- *
- * A till is good for a multiple of the cheapest price, of the models in
- * vibevideo.model or with an operator's price, so that with one price none of it is
- * left over; what a till lacks is taken from others.
+ * vibevideo_internal.take_budget(who, kind, most, cost) - takes a job's share from a budget;
+ * returns what is missing of it, 0 if nothing.  What a till lacks is taken from others.
  */
-CREATE FUNCTION vibevideo_internal.take_budget(who text, kind text, most numeric, cost numeric, asking bigint)
+CREATE FUNCTION vibevideo_internal.take_budget(who text, kind text, most numeric, cost numeric)
 RETURNS numeric LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	most_tills constant int = 256;
 	since constant timestamptz = vibevideo_internal.begin_of(kind, now());
 	needed numeric = cost;
-	first int;
-	unit numeric = 1;
-	share numeric;
-	tills int;
 	t record;
 BEGIN
 	IF cost = 0 OR most = 0 THEN
 		RETURN cost;
 	END IF;
-	IF kind NOT LIKE 'submits%' THEN
-		unit = least(most, (SELECT min(r.unit_price_usd * (coalesce(r.quantity_default, 1) + r.allowance)) FROM vibevideo.price_rule r
-							WHERE r.unit_price_usd > 0
-							  AND (r.source = 'operator' OR EXISTS (SELECT FROM vibevideo.model m WHERE m.endpoint = r.endpoint))));
-	END IF;
-	share = unit * ceil(floor(most / unit) / most_tills);
-	tills = ceil(most / share);
-	IF NOT EXISTS (SELECT FROM vibevideo_internal.counted c WHERE c.who = take_budget.who AND c.kind = take_budget.kind)
-	   OR NOT EXISTS (SELECT FROM vibevideo_internal.till x WHERE x.who = take_budget.who AND x.kind = take_budget.kind AND x.n = tills)
-	THEN
-		PERFORM vibevideo_internal.make_tills(take_budget.who, take_budget.kind, share, most, take_budget.asking);
-	END IF;
 
 	-- any one that has enough
-	first = ceil(random() * tills);
 	SELECT x.n, needed AS room INTO t FROM vibevideo_internal.till x
-	WHERE x.who = take_budget.who AND x.kind = take_budget.kind AND x.n = first
-	  AND vibevideo_internal.till_room(x, share, most, since) >= needed
+	WHERE x.who = take_budget.who AND x.kind = take_budget.kind
+	  AND x.n = (SELECT c.first_till + floor(random() * c.tills)::int FROM vibevideo_internal.counted c WHERE c.who = take_budget.who AND c.kind = take_budget.kind)
+	  AND vibevideo_internal.till_room(x, since) >= needed
 	FOR NO KEY UPDATE SKIP LOCKED;
 	LOOP
 		IF t.n IS NULL THEN
 			-- the smallest that is enough, else the largest
-			SELECT x.n, vibevideo_internal.till_room(x, share, most, since) AS room INTO t
+			SELECT x.n, vibevideo_internal.till_room(x, since) AS room INTO t
 			FROM vibevideo_internal.till x
-			WHERE x.who = take_budget.who AND x.kind = take_budget.kind AND vibevideo_internal.till_room(x, share, most, since) > 0
-			ORDER BY vibevideo_internal.till_room(x, share, most, since) >= needed DESC,
-					 abs(vibevideo_internal.till_room(x, share, most, since) - needed), x.n
+			WHERE x.who = take_budget.who AND x.kind = take_budget.kind AND vibevideo_internal.till_room(x, since) > 0
+			ORDER BY vibevideo_internal.till_room(x, since) >= needed DESC, abs(vibevideo_internal.till_room(x, since) - needed), x.n
 			LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED;
 			EXIT WHEN NOT FOUND;
 		END IF;
@@ -523,7 +604,7 @@ BEGIN
 	RETURN needed;
 END
 $$;
-COMMENT ON FUNCTION vibevideo_internal.take_budget(text, text, numeric, numeric, bigint) IS
+COMMENT ON FUNCTION vibevideo_internal.take_budget(text, text, numeric, numeric) IS
 	'takes a job''s share from a budget, without waiting; returns what is missing; owner only';
 
 -- Raises what the caller of a submit sees.  How much others may ask for together is
@@ -598,15 +679,17 @@ BEGIN
 	IF cost = 0 THEN
 		RETURN;
 	END IF;
-	PERFORM vibevideo_internal.drop_outdated(reserve_budget.who, reserve_budget.kind);
-	PERFORM vibevideo_internal.settle_counted(reserve_budget.who, reserve_budget.kind);
-	held = held + (SELECT coalesce(sum(t.used), 0) FROM vibevideo_internal.till t
-				   WHERE t.who = reserve_budget.who AND t.kind = reserve_budget.kind AND t.n > 1000000 AND t.begins >= since AND t.used > 0);
-	missing = vibevideo_internal.take_budget(reserve_budget.who, reserve_budget.kind, most, cost + held, j.job_id);
-	IF missing = 0 AND held > 0 THEN
-		PERFORM vibevideo_internal.put_back(reserve_budget.who, reserve_budget.kind, held,
-			(SELECT max(t.begins) FROM vibevideo_internal.till t WHERE t.who = reserve_budget.who AND t.kind = reserve_budget.kind AND t.n <= 1000000));
-	ELSIF missing > 0 THEN
+	PERFORM vibevideo_internal.settle_due(reserve_budget.who, reserve_budget.kind);
+	held = held + (SELECT coalesce(-sum(vibevideo_internal.till_room(t, since)), 0) FROM vibevideo_internal.till t
+				   WHERE t.who = reserve_budget.who AND t.kind = reserve_budget.kind AND vibevideo_internal.till_room(t, since) < 0);
+	missing = vibevideo_internal.take_budget(reserve_budget.who, reserve_budget.kind, most, cost + held);
+	IF missing = 0 THEN
+		PERFORM vibevideo_internal.note_share(j.job_id, reserve_budget.who, reserve_budget.kind, since, cost);
+		IF held > 0 THEN
+			PERFORM vibevideo_internal.put_back(reserve_budget.who, reserve_budget.kind, held,
+				(SELECT max(t.begins) FROM vibevideo_internal.till t WHERE t.who = reserve_budget.who AND t.kind = reserve_budget.kind AND t.most > 0));
+		END IF;
+	ELSE
 		SELECT coalesce(sum(t.used), 0) - (cost + held - missing) INTO used
 		FROM vibevideo_internal.till t WHERE t.who = reserve_budget.who AND t.kind = reserve_budget.kind AND t.begins >= since;
 		come_back = CASE WHEN cost > most THEN 'Ask whoever runs this service.'
@@ -630,6 +713,17 @@ COMMENT ON FUNCTION vibevideo_internal.reserve_budget(vibevideo.job, text, text,
 	'takes a job''s share of a budget; PT429, PT402; owner only';
 
 /*
+ * vibevideo_internal.make_limits_apart(requested_by, tenant, model, tries) - the same in a
+ * process and a transaction of its own, so that nobody waits for an open one; false if it
+ * could not be had within two seconds, or this transaction would not see it, or has made
+ * some itself, for which that process would wait.
+ */
+CREATE FUNCTION vibevideo_internal.make_limits_apart(requested_by text, tenant text, model text, tries int)
+RETURNS boolean LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'vibevideo_make_limits_apart';
+COMMENT ON FUNCTION vibevideo_internal.make_limits_apart(text, text, text, int) IS
+	'makes the slots and tills that a job needs, in a short transaction; false if that was not possible; owner only';
+
+/*
  * vibevideo_internal.reserve(job) - takes what a new job needs from every limit that
  * counts for it: the user's, the tenant's, the model's, then the global ones; of each
  * first a place, then one of the day's, of the hour's and of the month's, then money,
@@ -643,6 +737,7 @@ DECLARE
 	b record;
 	held record;
 	next_end interval;
+	tries int = 0;
 BEGIN
 	IF j.cost_usd IS NULL AND vibevideo_internal.refuses_unknown_price(j.requested_by, j.tenant, j.model) THEN
 		RAISE EXCEPTION USING
@@ -651,6 +746,14 @@ BEGIN
 			DETAIL = format('Spending is limited, and no rule has a price of %s for this input: SELECT vibevideo.set_price(%L, ...).', j.model, j.model),
 			HINT = 'Ask whoever runs this service.';
 	END IF;
+	WHILE EXISTS (SELECT FROM vibevideo_internal.limits_for(j.requested_by, j.tenant, j.model) x CROSS JOIN LATERAL vibevideo_internal.unmade(x)) LOOP
+		-- again, if a limit was changed meanwhile; but not for ever: one of this transaction is seen by nobody else
+		tries = tries + 1;
+		IF NOT vibevideo_internal.make_limits_apart(j.requested_by, j.tenant, j.model, tries) THEN
+			PERFORM vibevideo_internal.make_limits(j.requested_by, j.tenant, j.model, j.job_id);
+			EXIT;
+		END IF;
+	END LOOP;
 	FOR l IN SELECT x.* FROM vibevideo_internal.limits_for(j.requested_by, j.tenant, j.model) x LOOP
 		-- the journal knows whose they are, but not which tenant's and of which model
 		SELECT n.* INTO held FROM vibevideo_internal.sent_for_nobody(CASE WHEN l.who LIKE 'user:%' THEN j.requested_by END) n;
@@ -678,8 +781,8 @@ COMMENT ON FUNCTION vibevideo_internal.reserve(vibevideo.job) IS
 
 /*
  * vibevideo_internal.take_orphans_share(job) - an orphan takes what it needs even over a
- * limit: it was sent.  Only from slots and tills that are there: those made
- * later are made from it, too.  Waits for nobody.
+ * limit: it was sent.  Waits for nobody: where slots or tills are not made it leaves its
+ * share beside them, for who is making them now; who does later drops that.
  */
 CREATE FUNCTION vibevideo_internal.take_orphans_share(j vibevideo.job)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -687,17 +790,16 @@ DECLARE
 	today constant date = vibevideo_internal.today();
 	l vibevideo.limit;
 	s record;
+	unmade text[];
 	since timestamptz;
 	share numeric;
-	missing numeric;
 BEGIN
 	FOR l IN SELECT x.* FROM vibevideo_internal.limits_for(j.requested_by, j.tenant, j.model) x LOOP
+		unmade = ARRAY(SELECT u.kind FROM vibevideo_internal.unmade(l) u);
 		FOR s IN SELECT v.kind, v.most, v.until
-				 FROM (VALUES ('active', l.max_active, 'infinity'::date), ('submits', l.submits_per_day, today)) AS v(kind, most, until) LOOP
-			IF EXISTS (SELECT FROM vibevideo_internal.counted c WHERE c.who = l.who AND c.kind = s.kind)
-			   AND EXISTS (SELECT FROM vibevideo_internal.slot x WHERE x.who = l.who AND x.kind = s.kind AND x.n = s.most)
-			   AND NOT vibevideo_internal.take_slot(l.who, s.kind, s.most, j.job_id)
-			THEN
+				 FROM (VALUES ('active', l.max_active, 'infinity'::date), ('submits', l.submits_per_day, today)) AS v(kind, most, until)
+				 WHERE v.most IS NOT NULL LOOP
+			IF s.kind = ANY (unmade) OR NOT vibevideo_internal.take_slot(l.who, s.kind, s.most, j.job_id) THEN
 				INSERT INTO vibevideo_internal.slot (who, kind, n, day, job_id)
 				VALUES (l.who, s.kind, nextval('vibevideo_internal.refund_seq'), s.until, j.job_id);
 			END IF;
@@ -707,18 +809,11 @@ BEGIN
 			since = vibevideo_internal.begin_of(s.kind, j.created_at);
 			-- it belongs to the time in which it was requested, even if this transaction is as old
 			CONTINUE WHEN share = 0 OR since < vibevideo_internal.begin_of(s.kind, clock_timestamp());
-			IF NOT EXISTS (SELECT FROM vibevideo_internal.counted c WHERE c.who = l.who AND c.kind = s.kind) THEN
-				PERFORM vibevideo_internal.mark_outdated(l.who, s.kind, since);
-				CONTINUE;
+			PERFORM vibevideo_internal.note_share(j.job_id, l.who, s.kind, since, share);
+			IF s.kind <> ALL (unmade) THEN
+				share = vibevideo_internal.take_budget(l.who, s.kind, s.most, share);
 			END IF;
-			missing = vibevideo_internal.take_budget(l.who, s.kind, s.most, share, j.job_id);
-			-- it gives back no more than it has taken
-			INSERT INTO vibevideo_internal.till (who, kind, n, begins, used, noted)
-			VALUES (l.who, s.kind, vibevideo_internal.counted_till(j.job_id), since, 0, share);
-			IF missing > 0 THEN
-				INSERT INTO vibevideo_internal.till (who, kind, n, begins, used)
-				VALUES (l.who, s.kind, nextval('vibevideo_internal.refund_seq'), since, missing);
-			END IF;
+			PERFORM vibevideo_internal.change_used(l.who, s.kind, share, since);
 		END LOOP;
 	END LOOP;
 END
@@ -763,12 +858,12 @@ BEGIN
 				 WHERE x.who = put_back.who AND x.kind = put_back.kind AND x.begins = put_back.begins AND x.used >= amount
 				 ORDER BY x.n LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED);
 	IF NOT FOUND THEN
-		INSERT INTO vibevideo_internal.till (who, kind, n, begins, used)
-		VALUES (put_back.who, put_back.kind, nextval('vibevideo_internal.refund_seq'), put_back.begins, -amount);
+		INSERT INTO vibevideo_internal.till (who, kind, n, begins, used, most)
+		VALUES (put_back.who, put_back.kind, nextval('vibevideo_internal.refund_seq'), put_back.begins, -amount, 0);
 	END IF;
 	DELETE FROM vibevideo_internal.till t WHERE t.who = put_back.who AND t.kind = put_back.kind AND t.n IN (
 		SELECT x.n FROM vibevideo_internal.till x
-		WHERE x.who = put_back.who AND x.kind = put_back.kind AND x.n > 1000000 AND x.begins < vibevideo_internal.begin_of(put_back.kind, now())
+		WHERE x.who = put_back.who AND x.kind = put_back.kind AND x.most = 0 AND x.begins < vibevideo_internal.begin_of(put_back.kind, now())
 		LIMIT 1000 FOR UPDATE SKIP LOCKED);
 END
 $$;
@@ -781,40 +876,50 @@ BEGIN
 	IF amount < 0 THEN
 		PERFORM vibevideo_internal.put_back(change_used.who, change_used.kind, -amount, change_used.begins);
 	ELSIF amount > 0 THEN
-		INSERT INTO vibevideo_internal.till (who, kind, n, begins, used)
-		VALUES (change_used.who, change_used.kind, nextval('vibevideo_internal.refund_seq'), change_used.begins, change_used.amount);
+		INSERT INTO vibevideo_internal.till (who, kind, n, begins, used, most)
+		VALUES (change_used.who, change_used.kind, nextval('vibevideo_internal.refund_seq'), change_used.begins, change_used.amount, 0);
 	END IF;
 END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.change_used(text, text, numeric, timestamptz) IS 'adds to what was used of a budget, or takes from it, without waiting; owner only';
 
--- Of the jobs that were counted when a budget's tills were made, the shares have
--- changed of those that were settled before anybody could see these.
-CREATE FUNCTION vibevideo_internal.settle_counted(who text, kind text)
+/*
+ * vibevideo_internal.settle_due(who, kind) - does what whoever ended jobs, or gave them another
+ * cost, had to leave.  The notes stay until their time is over, since a change that is
+ * not committed may be due to them; of what is not noted nothing is in the tills.
+ */
+CREATE FUNCTION vibevideo_internal.settle_due(who text, kind text)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+	j record;
 	t record;
+	is_noted boolean;
+	is_due numeric;
+	seen bigint[];
 BEGIN
-	FOR t IN
-		SELECT x.n, x.begins, vibevideo_internal.share(x.kind, vibevideo_internal.counted_usd(j), vibevideo_internal.counts(j)) AS share, x.noted, vibevideo.is_active(j.state) AS active
-		FROM vibevideo_internal.till x JOIN vibevideo.job j ON j.job_id = x.n - vibevideo_internal.counted_till(0)
-		WHERE x.who = settle_counted.who AND x.kind = settle_counted.kind AND x.n > vibevideo_internal.counted_till(0)
-		  AND (NOT vibevideo.is_active(j.state) OR vibevideo_internal.share(x.kind, j.cost_usd, true) <> x.noted)
-		FOR UPDATE OF x SKIP LOCKED
-	LOOP
-		IF t.active THEN
-			UPDATE vibevideo_internal.till x SET noted = t.share WHERE x.who = settle_counted.who AND x.kind = settle_counted.kind AND x.n = t.n;
-		ELSE
-			DELETE FROM vibevideo_internal.till x WHERE x.who = settle_counted.who AND x.kind = settle_counted.kind AND x.n = t.n;
+	FOR j IN SELECT DISTINCT x.job_id FROM vibevideo_internal.share_due x WHERE x.who = settle_due.who AND x.kind = settle_due.kind LOOP
+		SELECT x.used, x.begins INTO t FROM vibevideo_internal.share_taken x
+		WHERE x.job_id = j.job_id AND x.who = settle_due.who AND x.kind = settle_due.kind FOR UPDATE SKIP LOCKED;
+		is_noted = FOUND;
+		CONTINUE WHEN NOT is_noted AND EXISTS (SELECT FROM vibevideo_internal.share_taken x
+											   WHERE x.job_id = j.job_id AND x.who = settle_due.who AND x.kind = settle_due.kind);
+		SELECT array_agg(x.n), (array_agg(x.used ORDER BY x.n DESC))[1] INTO seen, is_due FROM vibevideo_internal.share_due x
+		WHERE x.who = settle_due.who AND x.kind = settle_due.kind AND x.job_id = j.job_id;
+		IF is_noted AND is_due <> t.used THEN
+			UPDATE vibevideo_internal.share_taken x SET used = is_due
+			WHERE x.job_id = j.job_id AND x.who = settle_due.who AND x.kind = settle_due.kind;
+			IF t.begins >= vibevideo_internal.begin_of(settle_due.kind, now()) THEN
+				PERFORM vibevideo_internal.change_used(settle_due.who, settle_due.kind, is_due - t.used, t.begins);
+			END IF;
 		END IF;
-		IF t.begins >= vibevideo_internal.begin_of(settle_counted.kind, now()) THEN
-			PERFORM vibevideo_internal.change_used(settle_counted.who, settle_counted.kind, t.share - t.noted, t.begins);
-		END IF;
+		DELETE FROM vibevideo_internal.share_due d
+		USING (SELECT x.n FROM vibevideo_internal.share_due x
+			   WHERE x.who = settle_due.who AND x.kind = settle_due.kind AND x.job_id = j.job_id AND x.n = ANY (seen) FOR UPDATE SKIP LOCKED) u
+		WHERE d.who = settle_due.who AND d.kind = settle_due.kind AND d.job_id = j.job_id AND d.n = u.n;
 	END LOOP;
 END
 $$;
-COMMENT ON FUNCTION vibevideo_internal.settle_counted(text, text) IS
-	'settles the shares of jobs that were settled while a budget''s tills were made; owner only';
+COMMENT ON FUNCTION vibevideo_internal.settle_due(text, text) IS 'gives to a budget, or takes from it, what is due; owner only';
 
 -- Gives back the slots of a job that ended: its place among the active ones, and that
 -- of the day too if it does not count.  Waits for nobody: a slot that somebody
@@ -843,64 +948,75 @@ RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS 
 BEGIN
 	INSERT INTO vibevideo_internal.slot (who, kind, n, day, job_id)
 	SELECT c.who, c.kind, nextval('vibevideo_internal.refund_seq'), (j.created_at AT TIME ZONE 'UTC')::date, j.job_id
-	FROM vibevideo_internal.counted c
-	WHERE c.who = ANY (ARRAY['user:' || j.requested_by, 'tenant:' || j.tenant, 'model:' || j.model, 'global']) AND c.kind = 'submits'
-	  AND (j.created_at AT TIME ZONE 'UTC')::date >= vibevideo_internal.today()
+	FROM (SELECT l.who, 'submits' AS kind FROM vibevideo_internal.limits_for(j.requested_by, j.tenant, j.model) l WHERE l.submits_per_day IS NOT NULL) c
+	WHERE (j.created_at AT TIME ZONE 'UTC')::date >= vibevideo_internal.today()
 	  AND NOT EXISTS (SELECT FROM vibevideo_internal.slot s WHERE s.who = c.who AND s.kind = c.kind AND s.job_id = j.job_id);
 END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.take_late_slot(vibevideo.job) IS 'has a job count as one of its day though it had ended as one that is not billed; owner only';
 
 /*
+ * vibevideo_internal.change_share(job, who, kind, was, is, had_ended) - a job counts for
+ * something else in a budget than it did.  Waits for nobody: what cannot be changed now
+ * is due.
+ */
+CREATE FUNCTION vibevideo_internal.change_share(j vibevideo.job, who text, kind text, was numeric, share numeric, had_ended boolean)
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	begins constant timestamptz = vibevideo_internal.begin_of(kind, j.created_at);
+	ends constant boolean = NOT vibevideo.is_active(j.state);
+	is_due boolean = EXISTS (SELECT FROM vibevideo_internal.share_due d
+							 WHERE d.who = change_share.who AND d.kind = change_share.kind AND d.job_id = j.job_id);
+	taken numeric;
+BEGIN
+	IF NOT is_due THEN
+		SELECT t.used INTO taken FROM vibevideo_internal.share_taken t
+		WHERE t.job_id = j.job_id AND t.who = change_share.who AND t.kind = change_share.kind FOR UPDATE SKIP LOCKED;
+		-- it has taken something: somebody holds the note of it, or is making it
+		is_due = NOT FOUND AND (NOT had_ended AND was > 0
+			OR EXISTS (SELECT FROM vibevideo_internal.share_taken t
+					   WHERE t.job_id = j.job_id AND t.who = change_share.who AND t.kind = change_share.kind));
+	END IF;
+	IF is_due THEN
+		INSERT INTO vibevideo_internal.share_due (who, kind, job_id, n, used)
+		VALUES (change_share.who, change_share.kind, j.job_id, nextval('vibevideo_internal.refund_seq'), share);
+		RETURN;
+	END IF;
+	IF ends THEN
+		DELETE FROM vibevideo_internal.share_taken t
+		WHERE t.job_id = j.job_id AND t.who = change_share.who AND t.kind = change_share.kind;
+	ELSE
+		PERFORM vibevideo_internal.note_share(j.job_id, change_share.who, change_share.kind, begins, share);
+	END IF;
+	PERFORM vibevideo_internal.change_used(change_share.who, change_share.kind, share - coalesce(taken, was), begins);
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.change_share(vibevideo.job, text, text, numeric, numeric, boolean) IS
+	'changes what a job counts for in a budget, without waiting; owner only';
+
+/*
  * vibevideo_internal.spend(job, was, counted, had_ended) - a job costs something else than
  * it did, or no longer counts, or does again: the difference goes back to the budgets of
- * its time, or is taken from them and be it more than there is.  Waits for nobody: while
- * tills are made, settle_counted does it afterwards or, for a job that had ended and was
- * not noted, they are made anew.
+ * its time, or is taken from them and be it more than there is.
  */
 CREATE FUNCTION vibevideo_internal.spend(j vibevideo.job, was numeric, counted boolean, had_ended boolean)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	note constant bigint = vibevideo_internal.counted_till(j.job_id);
-	ends constant boolean = NOT vibevideo.is_active(j.state);
 	b record;
-	t record;
-	share numeric;
 BEGIN
-	FOR b IN
-		SELECT l.who, x.kind, vibevideo_internal.begin_of(x.kind, j.created_at) AS begins, c.who IS NOT NULL AS made,
-			   -- somebody makes them anew, and has not committed
-			   c.xmax <> '0' AS remade
-		FROM vibevideo_internal.limits_for(j.requested_by, j.tenant, j.model) l CROSS JOIN LATERAL vibevideo_internal.budgets(l) x
-		LEFT JOIN vibevideo_internal.counted c ON c.who = l.who AND c.kind = x.kind
-	LOOP
-		CONTINUE WHEN b.begins < vibevideo_internal.begin_of(b.kind, now());
-		IF NOT b.made OR b.remade THEN
-			IF had_ended OR b.remade THEN
-				PERFORM vibevideo_internal.mark_outdated(b.who, b.kind, b.begins);
-			END IF;
-			CONTINUE;
-		END IF;
-		share = vibevideo_internal.share(b.kind, vibevideo_internal.counted_usd(j), vibevideo_internal.counts(j));
-		SELECT x.noted INTO t FROM vibevideo_internal.till x WHERE x.who = b.who AND x.kind = b.kind AND x.n = note FOR UPDATE SKIP LOCKED;
-		IF NOT FOUND THEN
-			-- somebody settles it, perhaps as what it was before
-			IF EXISTS (SELECT FROM vibevideo_internal.till x WHERE x.who = b.who AND x.kind = b.kind AND x.n = note) THEN
-				PERFORM vibevideo_internal.mark_outdated(b.who, b.kind, b.begins);
-				CONTINUE;
-			END IF;
-			-- they were made without this orphan
-			CONTINUE WHEN j.orphan AND NOT had_ended;
-			PERFORM vibevideo_internal.change_used(b.who, b.kind, share - vibevideo_internal.share(b.kind, was, spend.counted), b.begins);
-			CONTINUE;
-		END IF;
-		IF ends THEN
-			DELETE FROM vibevideo_internal.till x WHERE x.who = b.who AND x.kind = b.kind AND x.n = note;
-		ELSE
-			UPDATE vibevideo_internal.till x SET noted = share WHERE x.who = b.who AND x.kind = b.kind AND x.n = note;
-		END IF;
-		PERFORM vibevideo_internal.change_used(b.who, b.kind, share - t.noted, b.begins);
+	FOR b IN SELECT l.who, x.kind FROM vibevideo_internal.limits_for(j.requested_by, j.tenant, j.model) l CROSS JOIN LATERAL vibevideo_internal.budgets(l) x LOOP
+		CONTINUE WHEN vibevideo_internal.begin_of(b.kind, j.created_at) < vibevideo_internal.begin_of(b.kind, now());
+		PERFORM vibevideo_internal.change_share(j, b.who, b.kind, vibevideo_internal.share(b.kind, was, spend.counted),
+			vibevideo_internal.share(b.kind, vibevideo_internal.counted_usd(j), vibevideo_internal.counts(j)), had_ended);
 	END LOOP;
+	-- of a time that is over, or of a limit that is no more
+	IF NOT vibevideo.is_active(j.state) THEN
+		DELETE FROM vibevideo_internal.share_taken t
+		USING (SELECT x.who, x.kind FROM vibevideo_internal.share_taken x WHERE x.job_id = j.job_id
+				 AND NOT EXISTS (SELECT FROM vibevideo_internal.share_due d WHERE d.who = x.who AND d.kind = x.kind AND d.job_id = x.job_id)
+			   FOR UPDATE SKIP LOCKED) u
+		WHERE t.job_id = j.job_id AND t.who = u.who AND t.kind = u.kind;
+	END IF;
 END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.spend(vibevideo.job, numeric, boolean, boolean) IS 'takes from budgets what a job costs more than before, or gives back what it costs less; owner only';
@@ -955,22 +1071,25 @@ RETURNS boolean LANGUAGE sql IMMUTABLE
 RETURN who = ANY (changed) OR who LIKE 'user:%' AND 'default' = ANY (changed) OR who LIKE 'tenant:%' AND 'default_tenant' = ANY (changed);
 COMMENT ON FUNCTION vibevideo_internal.is_among(text, text[]) IS 'whether limits that have changed are this one''s; owner only';
 
--- A limit that changes is counted anew, from the jobs, by the next submit.  All of
--- this waits for the commit, since submits could have none of what an open
--- transaction has deleted; what submits hold then is left to make_slots.  At a
--- commit there is nothing left of vibevideo.set_limit's rights.
+-- A limit that changes is counted anew, from the jobs, by the next submit, and of one
+-- that is gone nothing is left.  This waits for the commit, since submits could have none
+-- of what an open transaction has deleted.
 CREATE FUNCTION vibevideo_internal.limit_changed()
 RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	changed constant text[] = ARRAY[CASE WHEN TG_OP <> 'INSERT' THEN OLD.who END, CASE WHEN TG_OP <> 'DELETE' THEN NEW.who END];
+	gone record;
 BEGIN
-	DELETE FROM vibevideo_internal.counted c WHERE vibevideo_internal.is_among(c.who, changed);
-	DELETE FROM vibevideo_internal.slot s
-	USING (SELECT x.who, x.kind, x.n FROM vibevideo_internal.slot x WHERE vibevideo_internal.is_among(x.who, changed) FOR UPDATE SKIP LOCKED) u
-	WHERE s.who = u.who AND s.kind = u.kind AND s.n = u.n;
-	DELETE FROM vibevideo_internal.till t
-	USING (SELECT x.who, x.kind, x.n FROM vibevideo_internal.till x WHERE vibevideo_internal.is_among(x.who, changed) FOR UPDATE SKIP LOCKED) u
-	WHERE t.who = u.who AND t.kind = u.kind AND t.n = u.n;
+	-- also where there is none any more: meanwhile nobody counts
+	INSERT INTO vibevideo_internal.limit_version AS v (who, version)
+	SELECT c.who, clock_timestamp() FROM (SELECT DISTINCT u.who FROM unnest(changed) AS u(who) WHERE u.who IS NOT NULL) c ORDER BY c.who
+	ON CONFLICT ON CONSTRAINT limit_version_pkey DO UPDATE SET version = EXCLUDED.version;
+	FOR gone IN SELECT c.who, c.kind FROM vibevideo_internal.counted c
+				WHERE c.who = ANY (changed) OR TG_OP = 'DELETE' AND vibevideo_internal.is_among(c.who, changed) FOR UPDATE SKIP LOCKED LOOP
+		DELETE FROM vibevideo_internal.counted c WHERE c.who = gone.who AND c.kind = gone.kind;
+		PERFORM vibevideo_internal.drop_slots(gone.who, gone.kind);
+		PERFORM vibevideo_internal.drop_tills(gone.who, gone.kind);
+	END LOOP;
 	RETURN NULL;
 END
 $$;
@@ -978,26 +1097,6 @@ COMMENT ON FUNCTION vibevideo_internal.limit_changed() IS 'trigger: has a change
 CREATE CONSTRAINT TRIGGER limit_changed AFTER INSERT OR UPDATE OR DELETE ON vibevideo.limit
 	DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION vibevideo_internal.limit_changed();
 ALTER TABLE vibevideo.limit ENABLE ALWAYS TRIGGER limit_changed;
-
--- Tills are made for the prices.
-CREATE FUNCTION vibevideo_internal.price_changed()
-RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-	DELETE FROM vibevideo_internal.counted c WHERE c.kind LIKE 'spend%';
-	DELETE FROM vibevideo_internal.till t
-	USING (SELECT x.who, x.kind, x.n FROM vibevideo_internal.till x WHERE x.kind LIKE 'spend%' FOR UPDATE SKIP LOCKED) u
-	WHERE t.who = u.who AND t.kind = u.kind AND t.n = u.n;
-	RETURN NULL;
-END
-$$;
-COMMENT ON FUNCTION vibevideo_internal.price_changed() IS 'trigger: has what was spent counted anew when a price has changed';
-CREATE CONSTRAINT TRIGGER price_changed AFTER INSERT OR UPDATE OR DELETE ON vibevideo.price_rule
-	DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION vibevideo_internal.price_changed();
-ALTER TABLE vibevideo.price_rule ENABLE ALWAYS TRIGGER price_changed;
--- and for which models there are
-CREATE CONSTRAINT TRIGGER price_changed AFTER INSERT OR UPDATE OR DELETE ON vibevideo.model
-	DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION vibevideo_internal.price_changed();
-ALTER TABLE vibevideo.model ENABLE ALWAYS TRIGGER price_changed;
 
 /*
  * vibevideo_internal.room_at_fal(behind) - how many jobs vibevideo.max_active lets us

@@ -276,8 +276,9 @@ $$;
 -- A built-in row that was corrected is the app's.
 ALTER TABLE vibevideo.model ADD COLUMN changed_at timestamptz;
 ALTER TABLE vibevideo.model ALTER COLUMN changed_at SET DEFAULT pg_catalog.now();
--- it is made anew below, and names a table that has left
+-- tills are no longer made for prices
 DROP TRIGGER price_changed ON vibevideo.model;
+DROP FUNCTION vibevideo_internal.price_changed();
 UPDATE vibevideo.model m SET changed_at = now(), builtin = m.builtin AND (m.max_prompt, m.needs_image, m.usual_seconds)
 	IS NOT DISTINCT FROM (2000, m.endpoint LIKE '%/image-to-video', NULL::int)
 WHERE m.endpoint IS NOT NULL;
@@ -3394,7 +3395,7 @@ BEGIN
 					 ('vibevideo.audit_audit_id_seq', (SELECT max(a.audit_id) FROM vibevideo.audit a)),
 					 ('vibevideo_internal.new_costs_note_id_seq', (SELECT max(n.note_id) FROM vibevideo_internal.new_costs n)),
 					 ('vibevideo.fal_usage_event_id_seq', (SELECT max(u.event_id) FROM vibevideo.fal_usage u)),
-					 ('vibevideo_internal.refund_seq', (SELECT max(t.n) FROM vibevideo_internal.till t WHERE t.n <= vibevideo_internal.counted_till(0)))) AS s(sequence, most)
+					 ('vibevideo_internal.refund_seq', greatest((SELECT max(t.n) FROM vibevideo_internal.till t), (SELECT max(l.n) FROM vibevideo_internal.slot l), (SELECT max(d.n) FROM vibevideo_internal.share_due d)))) AS s(sequence, most)
 	LOOP
 		IF used.most > coalesce(used.last, 0) THEN
 			PERFORM setval(used.sequence, used.most);
@@ -3508,12 +3509,34 @@ CREATE UNLOGGED TABLE vibevideo_internal.till (
 	kind text COLLATE pg_catalog."C" NOT NULL CHECK (kind OPERATOR(pg_catalog.=) ANY (ARRAY[
 		'submits_hour', 'submits_month', 'spend_hour', 'spend_day', 'spend_month'])),
 	n bigint NOT NULL,
-	begins timestamptz NOT NULL DEFAULT '-infinity',
-	used numeric NOT NULL DEFAULT 0,
-	noted numeric,
+	begins timestamptz NOT NULL,
+	used numeric NOT NULL,
+	-- how much it is good for, in each hour, day or month; 0 of what only came back, or had to be spent
+	most numeric NOT NULL,
 	PRIMARY KEY (who, kind, n)
 ) WITH (fillfactor = 70);
 COMMENT ON TABLE vibevideo_internal.till IS 'budgets in parts (tills), so that submits need not wait for each other: what is used of each; made anew from vibevideo.job when lost';
+-- What a job has taken of a budget; without a row, nothing.
+CREATE UNLOGGED TABLE vibevideo_internal.share_taken (
+	job_id bigint NOT NULL,
+	who text COLLATE pg_catalog."C" NOT NULL,
+	kind text COLLATE pg_catalog."C" NOT NULL,
+	begins timestamptz NOT NULL,
+	used numeric NOT NULL,
+	PRIMARY KEY (job_id, who, kind)
+) WITH (fillfactor = 70);
+CREATE INDEX share_taken_budget ON vibevideo_internal.share_taken (who, kind);
+COMMENT ON TABLE vibevideo_internal.share_taken IS 'what active jobs have taken of budgets: it is in the tills';
+-- What it should have taken, the last row of a job: it could not be changed at the time.
+CREATE UNLOGGED TABLE vibevideo_internal.share_due (
+	who text COLLATE pg_catalog."C" NOT NULL,
+	kind text COLLATE pg_catalog."C" NOT NULL,
+	job_id bigint NOT NULL,
+	n bigint NOT NULL,
+	used numeric NOT NULL,
+	PRIMARY KEY (who, kind, job_id, n)
+);
+COMMENT ON TABLE vibevideo_internal.share_due IS 'what jobs should have taken of budgets whose tills somebody was making: it is not in the tills';
 
 
 CREATE TABLE vibevideo_internal.past_costs_by_month (
@@ -4575,9 +4598,19 @@ CREATE UNLOGGED TABLE vibevideo_internal.counted (
 	who text COLLATE pg_catalog."C" NOT NULL,
 	kind text COLLATE pg_catalog."C" NOT NULL CHECK (kind OPERATOR(pg_catalog.=) ANY (ARRAY[
 		'active', 'submits', 'submits_hour', 'submits_month', 'spend_hour', 'spend_day', 'spend_month'])),
+	version timestamptz NOT NULL,
+	share numeric,
+	first_till bigint,
+	tills int,
 	PRIMARY KEY (who, kind)
 );
-COMMENT ON TABLE vibevideo_internal.counted IS 'whose slots and tills are made, and need not be made anew from vibevideo.job';
+COMMENT ON TABLE vibevideo_internal.counted IS 'whose slots and tills are made, and for what: they are made anew from vibevideo.job if that has changed';
+-- A limit that is deleted leaves a row, too: while there is none nobody counts.
+CREATE UNLOGGED TABLE vibevideo_internal.limit_version (
+	who text COLLATE pg_catalog."C" PRIMARY KEY,
+	version timestamptz NOT NULL
+);
+COMMENT ON TABLE vibevideo_internal.limit_version IS 'when limits were last changed';
 
 CREATE FUNCTION vibevideo_internal.counts(j vibevideo.job)
 RETURNS boolean LANGUAGE sql IMMUTABLE
@@ -4647,36 +4680,24 @@ CREATE OR REPLACE FUNCTION vibevideo_internal.limit_changed()
 RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	changed constant text[] = ARRAY[CASE WHEN TG_OP <> 'INSERT' THEN OLD.who END, CASE WHEN TG_OP <> 'DELETE' THEN NEW.who END];
+	gone record;
 BEGIN
-	DELETE FROM vibevideo_internal.counted c WHERE vibevideo_internal.is_among(c.who, changed);
-	DELETE FROM vibevideo_internal.slot s
-	USING (SELECT x.who, x.kind, x.n FROM vibevideo_internal.slot x WHERE vibevideo_internal.is_among(x.who, changed) FOR UPDATE SKIP LOCKED) u
-	WHERE s.who = u.who AND s.kind = u.kind AND s.n = u.n;
-	DELETE FROM vibevideo_internal.till t
-	USING (SELECT x.who, x.kind, x.n FROM vibevideo_internal.till x WHERE vibevideo_internal.is_among(x.who, changed) FOR UPDATE SKIP LOCKED) u
-	WHERE t.who = u.who AND t.kind = u.kind AND t.n = u.n;
+	-- also where there is none any more: meanwhile nobody counts
+	INSERT INTO vibevideo_internal.limit_version AS v (who, version)
+	SELECT c.who, clock_timestamp() FROM (SELECT DISTINCT u.who FROM unnest(changed) AS u(who) WHERE u.who IS NOT NULL) c ORDER BY c.who
+	ON CONFLICT ON CONSTRAINT limit_version_pkey DO UPDATE SET version = EXCLUDED.version;
+	FOR gone IN SELECT c.who, c.kind FROM vibevideo_internal.counted c
+				WHERE c.who = ANY (changed) OR TG_OP = 'DELETE' AND vibevideo_internal.is_among(c.who, changed) FOR UPDATE SKIP LOCKED LOOP
+		DELETE FROM vibevideo_internal.counted c WHERE c.who = gone.who AND c.kind = gone.kind;
+		PERFORM vibevideo_internal.drop_slots(gone.who, gone.kind);
+		PERFORM vibevideo_internal.drop_tills(gone.who, gone.kind);
+	END LOOP;
 	RETURN NULL;
 END
 $$;
 DROP TRIGGER limit_changed ON vibevideo.limit;
 CREATE CONSTRAINT TRIGGER limit_changed AFTER INSERT OR UPDATE OR DELETE ON vibevideo.limit
 	DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION vibevideo_internal.limit_changed();
-
-CREATE OR REPLACE FUNCTION vibevideo_internal.price_changed()
-RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-	DELETE FROM vibevideo_internal.counted c WHERE c.kind LIKE 'spend%';
-	DELETE FROM vibevideo_internal.till t
-	USING (SELECT x.who, x.kind, x.n FROM vibevideo_internal.till x WHERE x.kind LIKE 'spend%' FOR UPDATE SKIP LOCKED) u
-	WHERE t.who = u.who AND t.kind = u.kind AND t.n = u.n;
-	RETURN NULL;
-END
-$$;
-CREATE CONSTRAINT TRIGGER price_changed AFTER INSERT OR UPDATE OR DELETE ON vibevideo.price_rule
-	DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION vibevideo_internal.price_changed();
-ALTER TABLE vibevideo.price_rule ENABLE ALWAYS TRIGGER price_changed;
-CREATE CONSTRAINT TRIGGER price_changed AFTER INSERT OR UPDATE OR DELETE ON vibevideo.model
-	DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION vibevideo_internal.price_changed();
 
 CREATE FUNCTION vibevideo_internal.model_changing()
 RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -5305,7 +5326,7 @@ ORDER BY s.at;
 
 CREATE TRIGGER model_changing BEFORE INSERT OR UPDATE ON vibevideo.model
 	FOR EACH ROW EXECUTE FUNCTION vibevideo_internal.model_changing();
-ALTER TABLE vibevideo.model ENABLE ALWAYS TRIGGER model_changing, ENABLE ALWAYS TRIGGER price_changed;
+ALTER TABLE vibevideo.model ENABLE ALWAYS TRIGGER model_changing;
 -- What a job has cost is settled, from now on; until then it is what it can cost at most.
 -- One that has ended and is not billed costs nothing.
 ALTER TABLE vibevideo.job DISABLE TRIGGER USER;
@@ -5344,6 +5365,14 @@ END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.limits_for(text, text, text) IS 'the limits that count for a user, a tenant and a model; owner only';
 
+-- Which version of a limit is in force, its default's changes included.
+CREATE OR REPLACE FUNCTION vibevideo_internal.version_of(who text)
+RETURNS timestamptz LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN (SELECT coalesce(max(v.version), '-infinity') FROM vibevideo_internal.limit_version v
+		WHERE v.who = ANY (ARRAY[version_of.who, CASE split_part(version_of.who, ':', 1) WHEN 'user' THEN 'default' WHEN 'tenant' THEN 'default_tenant' END]));
+COMMENT ON FUNCTION vibevideo_internal.version_of(text) IS 'when a limit, or its default, was last changed; owner only';
+
+-- The budgets among them, in the order in which they are looked at.
 CREATE OR REPLACE FUNCTION vibevideo_internal.budgets(l vibevideo.limit)
 RETURNS TABLE (kind text, most numeric) LANGUAGE sql IMMUTABLE ROWS 2 SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
@@ -5354,21 +5383,28 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION vibevideo_internal.budgets(vibevideo.limit) IS 'the budgets among limits, by kind; owner only';
 
+-- The beginning of the hour, day or month of a kind of budget that a time is in.
 CREATE OR REPLACE FUNCTION vibevideo_internal.begin_of(kind text, at timestamptz)
 RETURNS timestamptz LANGUAGE sql IMMUTABLE
 RETURN date_trunc(split_part(kind, '_', 2), at, 'UTC');
 COMMENT ON FUNCTION vibevideo_internal.begin_of(text, timestamptz) IS 'the beginning of the time of a budget that a moment is in; owner only';
 
+-- What a job counts for in a budget of this kind.
 CREATE OR REPLACE FUNCTION vibevideo_internal.share(kind text, cost numeric, counts boolean)
 RETURNS numeric LANGUAGE sql IMMUTABLE
 RETURN CASE WHEN NOT counts THEN 0 WHEN kind LIKE 'submits%' THEN 1 ELSE coalesce(cost, 0) END;
 COMMENT ON FUNCTION vibevideo_internal.share(text, numeric, boolean) IS 'what a job counts for in a budget; owner only';
 
+-- Is it a job of this user, tenant or model, or of everybody?
 CREATE OR REPLACE FUNCTION vibevideo_internal.is_of(who text, requested_by text, tenant text, model text)
 RETURNS boolean LANGUAGE sql IMMUTABLE
 RETURN who = 'global' OR coalesce(who = 'user:' || requested_by, false) OR coalesce(who = 'tenant:' || tenant, false) OR who = 'model:' || model;
 COMMENT ON FUNCTION vibevideo_internal.is_of(text, text, text, text) IS 'whether a job counts for a limit; owner only';
 
+-- The jobs that count for a limit already when its slots or tills are made:
+-- active ones, or those since then that cost or may cost something, orphans included.  Those of
+-- this transaction take their share themselves, but for those before the one that asks, which
+-- have taken it.
 CREATE OR REPLACE FUNCTION vibevideo_internal.counted_jobs(who text, since timestamptz DEFAULT NULL, asking bigint DEFAULT NULL)
 RETURNS SETOF vibevideo.job LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -5385,6 +5421,8 @@ END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.counted_jobs(text, timestamptz, bigint) IS 'the jobs that count for a limit when it is first used; owner only';
 
+-- What is used of a budget.  That of a day or a month is known from the sums of what has
+-- ended, which need no history, the jobs that have not, and those that are held.
 CREATE OR REPLACE FUNCTION vibevideo_internal.used_of(who text, kind text, since timestamptz, asking bigint DEFAULT NULL)
 RETURNS numeric LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -5419,16 +5457,48 @@ END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.used_of(text, text, timestamptz, bigint) IS 'what is used of a budget; owner only';
 
-CREATE OR REPLACE FUNCTION vibevideo_internal.make_slots(who text, kind text, most int, asking bigint)
+/*
+ * vibevideo_internal.begin_making(who, kind, version, share) - notes for which version of a
+ * limit slots or tills are made; false if somebody has done it meanwhile, who is waited for.
+ */
+CREATE OR REPLACE FUNCTION vibevideo_internal.begin_making(who text, kind text, version timestamptz, share numeric)
+RETURNS boolean LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	-- looked for here, since even an UPDATE that changes nothing locks the row
+	IF EXISTS (SELECT FROM vibevideo_internal.counted c WHERE c.who = begin_making.who AND c.kind = begin_making.kind
+			   AND (c.version, c.share) IS NOT DISTINCT FROM (begin_making.version, begin_making.share)) THEN
+		RETURN false;
+	END IF;
+	INSERT INTO vibevideo_internal.counted AS c (who, kind, version, share)
+	VALUES (begin_making.who, begin_making.kind, begin_making.version, begin_making.share)
+	ON CONFLICT ON CONSTRAINT counted_pkey DO UPDATE SET version = EXCLUDED.version, share = EXCLUDED.share
+	WHERE (c.version, c.share) IS DISTINCT FROM (EXCLUDED.version, EXCLUDED.share);
+	RETURN FOUND;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.begin_making(text, text, timestamptz, numeric) IS 'notes that a limit''s slots or tills are made; false if they are; owner only';
+
+-- What somebody holds at the moment is left as it is.
+CREATE OR REPLACE FUNCTION vibevideo_internal.drop_slots(who text, kind text)
+RETURNS void LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	DELETE FROM vibevideo_internal.slot s
+	USING (SELECT x.n FROM vibevideo_internal.slot x WHERE x.who = drop_slots.who AND x.kind = drop_slots.kind FOR UPDATE SKIP LOCKED) u
+	WHERE s.who = drop_slots.who AND s.kind = drop_slots.kind AND s.n = u.n;
+END;
+COMMENT ON FUNCTION vibevideo_internal.drop_slots(text, text) IS 'drops of a limit''s slots what nobody holds; owner only';
+
+/*
+ * vibevideo_internal.make_slots(who, kind, version, most, asking) - makes a limit's slots anew.
+ * What a submit or whoever ends a job holds at the moment is left as it is.
+ */
+CREATE OR REPLACE FUNCTION vibevideo_internal.make_slots(who text, kind text, version timestamptz, most int, asking bigint)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	INSERT INTO vibevideo_internal.counted (who, kind) VALUES (make_slots.who, make_slots.kind) ON CONFLICT DO NOTHING;
-	IF FOUND THEN
-		DELETE FROM vibevideo_internal.slot s
-		USING (SELECT x.who, x.kind, x.n FROM vibevideo_internal.slot x WHERE x.who = make_slots.who AND x.kind = make_slots.kind
-			   FOR UPDATE SKIP LOCKED) u
-		WHERE s.who = u.who AND s.kind = u.kind AND s.n = u.n;
+	IF NOT vibevideo_internal.begin_making(make_slots.who, make_slots.kind, version, NULL) THEN
+		RETURN;
 	END IF;
+	PERFORM vibevideo_internal.drop_slots(make_slots.who, make_slots.kind);
 	INSERT INTO vibevideo_internal.slot (who, kind, n, day, job_id)
 	SELECT make_slots.who, make_slots.kind, coalesce(f.n, nextval('vibevideo_internal.refund_seq')),
 		   CASE WHEN c.job_id IS NULL THEN '-infinity' WHEN make_slots.kind = 'active' THEN 'infinity' ELSE c.day END, c.job_id
@@ -5441,8 +5511,13 @@ BEGIN
 	ON CONFLICT DO NOTHING;
 END
 $$;
-COMMENT ON FUNCTION vibevideo_internal.make_slots(text, text, int, bigint) IS 'makes a limit''s slots from the jobs that count; owner only';
+COMMENT ON FUNCTION vibevideo_internal.make_slots(text, text, timestamptz, int, bigint) IS 'makes a limit''s slots from the jobs that count; owner only';
 
+-- Takes a slot for a job; false if there is none.  So many more as are held by
+-- those beyond the limit have to be free: of the jobs in the journal, those that
+-- were sent for nobody (beyond); of the table those that had to be counted though
+-- there was no room, or that a limit was lowered under.  Otherwise it looks at a
+-- few at random first, so that many calls do not crowd at one.
 CREATE OR REPLACE FUNCTION vibevideo_internal.take_slot(who text, kind text, most int, job_id bigint, beyond int DEFAULT 0)
 RETURNS boolean LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -5454,10 +5529,6 @@ DECLARE
 BEGIN
 	IF most = 0 THEN
 		RETURN false;
-	ELSIF NOT EXISTS (SELECT FROM vibevideo_internal.counted c WHERE c.who = take_slot.who AND c.kind = take_slot.kind)
-		  OR NOT EXISTS (SELECT FROM vibevideo_internal.slot s WHERE s.who = take_slot.who AND s.kind = take_slot.kind AND s.n = most)
-	THEN
-		PERFORM vibevideo_internal.make_slots(take_slot.who, take_slot.kind, most, take_slot.job_id);
 	END IF;
 	beyond = beyond + (SELECT count(*) FROM vibevideo_internal.slot s
 					   WHERE s.who = take_slot.who AND s.kind = take_slot.kind AND s.n > most AND s.day >= today
@@ -5493,142 +5564,172 @@ $$;
 COMMENT ON FUNCTION vibevideo_internal.take_slot(text, text, int, bigint, int) IS
 	'takes one of a limit''s slots for a job, without waiting; false if there is none; owner only';
 
-CREATE OR REPLACE FUNCTION vibevideo_internal.till_room(t vibevideo_internal.till, share numeric, most numeric, begins timestamptz)
+-- What is left in a till, or what is missing.  A transaction that began before midnight
+-- finds tills of the time after, and spends from these: no time comes back.
+CREATE OR REPLACE FUNCTION vibevideo_internal.till_room(t vibevideo_internal.till, begins timestamptz)
 RETURNS numeric LANGUAGE sql IMMUTABLE
-RETURN greatest(0, least(share, most - ((t).n - 1) * share)) - CASE WHEN (t).begins >= begins THEN (t).used ELSE 0 END;
-COMMENT ON FUNCTION vibevideo_internal.till_room(vibevideo_internal.till, numeric, numeric, timestamptz) IS 'what is left in a till, a part of a budget; owner only';
+RETURN (t).most - CASE WHEN (t).begins >= begins THEN (t).used ELSE 0 END;
+COMMENT ON FUNCTION vibevideo_internal.till_room(vibevideo_internal.till, timestamptz) IS 'what is left in a till, a part of a budget; owner only';
 
-CREATE OR REPLACE FUNCTION vibevideo_internal.counted_till(job_id bigint)
-RETURNS bigint LANGUAGE sql IMMUTABLE
-RETURN 1000000000000 + job_id;
-COMMENT ON FUNCTION vibevideo_internal.counted_till(bigint) IS 'the number of the till that notes what of a job was counted when the others were made; owner only';
+-- How much each till of a budget is good for: a multiple of the cheapest price, of the
+-- models in vibevideo.model or with an operator's price, so that with one price none of
+-- it is left over.
+CREATE OR REPLACE FUNCTION vibevideo_internal.till_share(kind text, most numeric)
+RETURNS numeric LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT u.unit * ceil(floor(till_share.most / u.unit) / 256)
+	FROM (SELECT CASE WHEN till_share.kind LIKE 'submits%' THEN 1
+				 ELSE least(till_share.most, (SELECT min(r.unit_price_usd * (coalesce(r.quantity_default, 1) + r.allowance)) FROM vibevideo.price_rule r
+											  WHERE r.unit_price_usd > 0
+												AND (r.source = 'operator' OR EXISTS (SELECT FROM vibevideo.model m WHERE m.endpoint = r.endpoint)))) END AS unit) u
+	WHERE u.unit > 0;
+END;
+COMMENT ON FUNCTION vibevideo_internal.till_share(text, numeric) IS 'how much a till of a budget is good for; NULL of a budget of 0; owner only';
 
--- An empty till with a number beyond this one says that the others are to be made anew:
--- a job that had ended has got another cost, while somebody may have been making them.
--- Each has a number of its own, so that nobody who leaves one waits for who drops one.
-CREATE OR REPLACE FUNCTION vibevideo_internal.outdated_till()
-RETURNS bigint LANGUAGE sql IMMUTABLE
-RETURN 2000000000000;
-COMMENT ON FUNCTION vibevideo_internal.outdated_till() IS 'the number beyond which tills say that the others are to be made anew; owner only';
-CREATE OR REPLACE FUNCTION vibevideo_internal.is_outdated(who text, kind text)
-RETURNS boolean LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-RETURN EXISTS (SELECT FROM vibevideo_internal.till t
-			   WHERE t.who = is_outdated.who AND t.kind = is_outdated.kind AND t.n > vibevideo_internal.outdated_till());
-COMMENT ON FUNCTION vibevideo_internal.is_outdated(text, text) IS 'whether a budget''s tills are to be made anew; owner only';
-CREATE FUNCTION vibevideo_internal.mark_outdated(who text, kind text, begins timestamptz)
-RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-	IF NOT vibevideo_internal.is_outdated(mark_outdated.who, mark_outdated.kind) THEN
-		INSERT INTO vibevideo_internal.till (who, kind, n, begins)
-		VALUES (mark_outdated.who, mark_outdated.kind, vibevideo_internal.outdated_till() + nextval('vibevideo_internal.refund_seq'), mark_outdated.begins);
-	END IF;
-END
-$$;
-COMMENT ON FUNCTION vibevideo_internal.mark_outdated(text, text, timestamptz) IS 'notes that a budget''s tills are to be made anew, since somebody may be making them; owner only';
-
-CREATE OR REPLACE FUNCTION vibevideo_internal.drop_outdated(who text, kind text)
-RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-	IF vibevideo_internal.is_outdated(drop_outdated.who, drop_outdated.kind) THEN
-		DELETE FROM vibevideo_internal.counted c WHERE c.who = drop_outdated.who AND c.kind = drop_outdated.kind;
-		PERFORM vibevideo_internal.drop_tills(drop_outdated.who, drop_outdated.kind);
-	END IF;
-END
-$$;
-COMMENT ON FUNCTION vibevideo_internal.drop_outdated(text, text) IS 'drops a budget''s tills if they are to be made anew; owner only';
-
-CREATE OR REPLACE FUNCTION vibevideo_internal.drop_tills(who text, kind text)
-RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-	DELETE FROM vibevideo_internal.till t
-	USING (SELECT x.who, x.kind, x.n FROM vibevideo_internal.till x WHERE x.who = drop_tills.who AND x.kind = drop_tills.kind FOR UPDATE SKIP LOCKED) u
-	WHERE t.who = u.who AND t.kind = u.kind AND t.n = u.n;
-END
-$$;
-COMMENT ON FUNCTION vibevideo_internal.drop_tills(text, text) IS 'drops a budget''s tills that nobody holds; owner only';
-
-CREATE OR REPLACE FUNCTION vibevideo_internal.make_tills(who text, kind text, share numeric, most numeric, asking bigint)
+/*
+ * vibevideo_internal.make_tills(who, kind, version, share, most, asking) - the same for a
+ * budget: those that somebody holds stay a part of it, and what is used and not in these
+ * fills new ones one after another.
+ */
+CREATE OR REPLACE FUNCTION vibevideo_internal.make_tills(who text, kind text, version timestamptz, share numeric, most numeric, asking bigint)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	-- jobs of this time are in the table, even if this transaction is older
 	since constant timestamptz = vibevideo_internal.begin_of(kind, clock_timestamp());
+	room numeric;
 	used numeric;
-	filled numeric;
-	missing record;
 BEGIN
-	INSERT INTO vibevideo_internal.counted (who, kind) VALUES (make_tills.who, make_tills.kind) ON CONFLICT DO NOTHING;
-	IF FOUND THEN
-		PERFORM vibevideo_internal.drop_tills(make_tills.who, make_tills.kind);
+	IF NOT vibevideo_internal.begin_making(make_tills.who, make_tills.kind, version, share) THEN
+		RETURN;
 	END IF;
-	-- Who settles a job before our commit sees nothing that it could give back to, so that
-	-- is noted: in the statement that counts them, or one that ends in between would stay.
+	PERFORM vibevideo_internal.drop_tills(make_tills.who, make_tills.kind);
+	-- in one statement, so that all is of one moment
 	WITH notes AS (
-		INSERT INTO vibevideo_internal.till (who, kind, n, begins, used, noted)
-		SELECT make_tills.who, make_tills.kind, vibevideo_internal.counted_till(j.job_id), since, 0, vibevideo_internal.share(make_tills.kind, j.cost_usd, true)
+		INSERT INTO vibevideo_internal.share_taken (job_id, who, kind, begins, used)
+		SELECT j.job_id, make_tills.who, make_tills.kind, since, vibevideo_internal.share(make_tills.kind, j.cost_usd, true)
 		FROM vibevideo_internal.counted_jobs(make_tills.who, NULL, make_tills.asking) j
 		WHERE j.created_at >= since AND vibevideo_internal.share(make_tills.kind, j.cost_usd, true) > 0
+		  -- looked for here, since a conflict waits for who is deleting it
+		  AND NOT EXISTS (SELECT FROM vibevideo_internal.share_taken t
+						  WHERE t.job_id = j.job_id AND t.who = make_tills.who AND t.kind = make_tills.kind)
 		ON CONFLICT DO NOTHING)
-	SELECT vibevideo_internal.used_of(make_tills.who, make_tills.kind, since, make_tills.asking)
-		-- what a till holds beyond its share would be forgotten
-		- (SELECT coalesce(sum(CASE WHEN x.n > 1000000 THEN x.used
-									ELSE least(x.used, x.used + vibevideo_internal.till_room(x, share, most, since)) END), 0) FROM vibevideo_internal.till x
-		   WHERE x.who = make_tills.who AND x.kind = make_tills.kind AND x.begins >= since) INTO used;
-	FOR missing IN SELECT g AS n, greatest(0, least(share, most - (g - 1) * share)) AS room, lead(g) OVER (ORDER BY g) AS next
-			 FROM generate_series(1, ceil(most / share)::int) g
-			 WHERE NOT EXISTS (SELECT FROM vibevideo_internal.till x WHERE x.who = make_tills.who AND x.kind = make_tills.kind AND x.n = g)
-			 ORDER BY g
-	LOOP
-		filled = greatest(0, CASE WHEN missing.next IS NULL THEN used ELSE least(missing.room, used) END);
-		used = used - filled;
-		INSERT INTO vibevideo_internal.till (who, kind, n, begins, used) VALUES (make_tills.who, make_tills.kind, missing.n, since, filled)
-		ON CONFLICT DO NOTHING;
+	SELECT make_tills.most - coalesce(sum(x.most), 0),
+		   vibevideo_internal.used_of(make_tills.who, make_tills.kind, since, make_tills.asking)
+		   - coalesce(sum(x.used) FILTER (WHERE x.begins >= since), 0)
+		   + (SELECT coalesce(sum(t.used - d.used), 0)
+			  FROM vibevideo_internal.share_taken t
+			  CROSS JOIN LATERAL (SELECT y.used FROM vibevideo_internal.share_due y
+								  WHERE y.who = t.who AND y.kind = t.kind AND y.job_id = t.job_id ORDER BY y.n DESC LIMIT 1) d
+			  WHERE t.who = make_tills.who AND t.kind = make_tills.kind AND t.begins >= since)
+	INTO room, used
+	FROM vibevideo_internal.till x WHERE x.who = make_tills.who AND x.kind = make_tills.kind;
+	WITH made AS (
+		INSERT INTO vibevideo_internal.till (who, kind, n, begins, used, most)
+		SELECT make_tills.who, make_tills.kind, nextval('vibevideo_internal.refund_seq'), since,
+			   greatest(0, least(g.most, used - (g.i - 1) * share)), g.most
+		FROM (SELECT i, least(share, room - (i - 1) * share) AS most FROM generate_series(1, ceil(room / share)::int) i) g
+		RETURNING n)
+	UPDATE vibevideo_internal.counted c SET (first_till, tills) = (SELECT min(m.n), count(*) FROM made m)
+	WHERE c.who = make_tills.who AND c.kind = make_tills.kind;
+	-- those that are held are good for more than all of it, as after a limit was lowered
+	INSERT INTO vibevideo_internal.till (who, kind, n, begins, used, most)
+	SELECT make_tills.who, make_tills.kind, nextval('vibevideo_internal.refund_seq'), since, 0, room WHERE room < 0;
+	PERFORM vibevideo_internal.change_used(make_tills.who, make_tills.kind, greatest(0, used - greatest(0, room)), since);
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.make_tills(text, text, timestamptz, numeric, numeric, bigint) IS 'makes a budget''s tills from the jobs that count; owner only';
+
+-- What somebody holds at the moment is left as it is.
+CREATE OR REPLACE FUNCTION vibevideo_internal.drop_tills(who text, kind text)
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	DELETE FROM vibevideo_internal.till t
+	USING (SELECT x.n FROM vibevideo_internal.till x WHERE x.who = drop_tills.who AND x.kind = drop_tills.kind FOR UPDATE SKIP LOCKED) u
+	WHERE t.who = drop_tills.who AND t.kind = drop_tills.kind AND t.n = u.n;
+	DELETE FROM vibevideo_internal.share_taken t
+	USING (SELECT x.job_id FROM vibevideo_internal.share_taken x WHERE x.who = drop_tills.who AND x.kind = drop_tills.kind FOR UPDATE SKIP LOCKED) u
+	WHERE t.who = drop_tills.who AND t.kind = drop_tills.kind AND t.job_id = u.job_id;
+	-- what is due of notes that are still there stays due
+	DELETE FROM vibevideo_internal.share_due d
+	USING (SELECT x.job_id, x.n FROM vibevideo_internal.share_due x WHERE x.who = drop_tills.who AND x.kind = drop_tills.kind FOR UPDATE SKIP LOCKED) u
+	WHERE d.who = drop_tills.who AND d.kind = drop_tills.kind AND d.job_id = u.job_id AND d.n = u.n
+	  AND NOT EXISTS (SELECT FROM vibevideo_internal.share_taken t WHERE t.job_id = d.job_id AND t.who = d.who AND t.kind = d.kind);
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.drop_tills(text, text) IS 'drops of a budget''s tills what nobody holds; owner only';
+
+-- The slots and tills of a limit that are not made, or for what it was before.
+CREATE OR REPLACE FUNCTION vibevideo_internal.unmade(l vibevideo.limit)
+RETURNS TABLE (kind text, most numeric, share numeric, version timestamptz) LANGUAGE sql STABLE ROWS 1 SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT v.kind, v.most, v.share, vibevideo_internal.version_of(l.who)
+	FROM (SELECT s.n, s.kind, s.most, NULL::numeric AS share
+		  FROM (VALUES (1, 'active', l.max_active::numeric), (2, 'submits', l.submits_per_day::numeric)) AS s(n, kind, most)
+		  UNION ALL
+		  SELECT 3, b.kind, b.most, vibevideo_internal.till_share(b.kind, b.most) FROM vibevideo_internal.budgets(l) b) v
+	WHERE v.most > 0
+	  AND NOT EXISTS (SELECT FROM vibevideo_internal.counted c
+					  WHERE c.who = l.who AND c.kind = v.kind AND c.version = vibevideo_internal.version_of(l.who) AND c.share IS NOT DISTINCT FROM v.share)
+	ORDER BY v.n, v.kind;
+END;
+COMMENT ON FUNCTION vibevideo_internal.unmade(vibevideo.limit) IS 'kinds of a limit whose slots or tills are to be made; owner only';
+
+-- Makes them, for a job that asks, or for whom it may concern.
+CREATE OR REPLACE FUNCTION vibevideo_internal.make_limits(requested_by text, tenant text, model text, asking bigint DEFAULT NULL)
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	m record;
+BEGIN
+	FOR m IN SELECT l.who, u.kind, u.most, u.share, u.version
+			 FROM vibevideo_internal.limits_for(make_limits.requested_by, make_limits.tenant, make_limits.model) l CROSS JOIN LATERAL vibevideo_internal.unmade(l) u LOOP
+		IF m.share IS NULL THEN
+			PERFORM vibevideo_internal.make_slots(m.who, m.kind, m.version, m.most::int, make_limits.asking);
+		ELSE
+			PERFORM vibevideo_internal.make_tills(m.who, m.kind, m.version, m.share, m.most, make_limits.asking);
+		END IF;
 	END LOOP;
 END
 $$;
-COMMENT ON FUNCTION vibevideo_internal.make_tills(text, text, numeric, numeric, bigint) IS 'makes a budget''s tills from the jobs that count; owner only';
+COMMENT ON FUNCTION vibevideo_internal.make_limits(text, text, text, bigint) IS 'makes the slots and tills that a job needs; owner only';
 
-CREATE OR REPLACE FUNCTION vibevideo_internal.take_budget(who text, kind text, most numeric, cost numeric, asking bigint)
+-- Notes what a job has taken of a budget.
+CREATE OR REPLACE FUNCTION vibevideo_internal.note_share(job_id bigint, who text, kind text, begins timestamptz, used numeric)
+RETURNS void LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	INSERT INTO vibevideo_internal.share_taken AS t (job_id, who, kind, begins, used)
+	VALUES (note_share.job_id, note_share.who, note_share.kind, note_share.begins, note_share.used)
+	ON CONFLICT ON CONSTRAINT share_taken_pkey DO UPDATE SET begins = EXCLUDED.begins, used = EXCLUDED.used;
+END;
+COMMENT ON FUNCTION vibevideo_internal.note_share(bigint, text, text, timestamptz, numeric) IS 'notes what a job has taken of a budget; owner only';
+
+/*
+ * vibevideo_internal.take_budget(who, kind, most, cost) - takes a job's share from a budget;
+ * returns what is missing of it, 0 if nothing.  What a till lacks is taken from others.
+ */
+CREATE OR REPLACE FUNCTION vibevideo_internal.take_budget(who text, kind text, most numeric, cost numeric)
 RETURNS numeric LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	most_tills constant int = 256;
 	since constant timestamptz = vibevideo_internal.begin_of(kind, now());
 	needed numeric = cost;
-	first int;
-	unit numeric = 1;
-	share numeric;
-	tills int;
 	t record;
 BEGIN
 	IF cost = 0 OR most = 0 THEN
 		RETURN cost;
 	END IF;
-	IF kind NOT LIKE 'submits%' THEN
-		unit = least(most, (SELECT min(r.unit_price_usd * (coalesce(r.quantity_default, 1) + r.allowance)) FROM vibevideo.price_rule r
-							WHERE r.unit_price_usd > 0
-							  AND (r.source = 'operator' OR EXISTS (SELECT FROM vibevideo.model m WHERE m.endpoint = r.endpoint))));
-	END IF;
-	share = unit * ceil(floor(most / unit) / most_tills);
-	tills = ceil(most / share);
-	IF NOT EXISTS (SELECT FROM vibevideo_internal.counted c WHERE c.who = take_budget.who AND c.kind = take_budget.kind)
-	   OR NOT EXISTS (SELECT FROM vibevideo_internal.till x WHERE x.who = take_budget.who AND x.kind = take_budget.kind AND x.n = tills)
-	THEN
-		PERFORM vibevideo_internal.make_tills(take_budget.who, take_budget.kind, share, most, take_budget.asking);
-	END IF;
 
 	-- any one that has enough
-	first = ceil(random() * tills);
 	SELECT x.n, needed AS room INTO t FROM vibevideo_internal.till x
-	WHERE x.who = take_budget.who AND x.kind = take_budget.kind AND x.n = first
-	  AND vibevideo_internal.till_room(x, share, most, since) >= needed
+	WHERE x.who = take_budget.who AND x.kind = take_budget.kind
+	  AND x.n = (SELECT c.first_till + floor(random() * c.tills)::int FROM vibevideo_internal.counted c WHERE c.who = take_budget.who AND c.kind = take_budget.kind)
+	  AND vibevideo_internal.till_room(x, since) >= needed
 	FOR NO KEY UPDATE SKIP LOCKED;
 	LOOP
 		IF t.n IS NULL THEN
 			-- the smallest that is enough, else the largest
-			SELECT x.n, vibevideo_internal.till_room(x, share, most, since) AS room INTO t
+			SELECT x.n, vibevideo_internal.till_room(x, since) AS room INTO t
 			FROM vibevideo_internal.till x
-			WHERE x.who = take_budget.who AND x.kind = take_budget.kind AND vibevideo_internal.till_room(x, share, most, since) > 0
-			ORDER BY vibevideo_internal.till_room(x, share, most, since) >= needed DESC,
-					 abs(vibevideo_internal.till_room(x, share, most, since) - needed), x.n
+			WHERE x.who = take_budget.who AND x.kind = take_budget.kind AND vibevideo_internal.till_room(x, since) > 0
+			ORDER BY vibevideo_internal.till_room(x, since) >= needed DESC, abs(vibevideo_internal.till_room(x, since) - needed), x.n
 			LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED;
 			EXIT WHEN NOT FOUND;
 		END IF;
@@ -5642,9 +5743,11 @@ BEGIN
 	RETURN needed;
 END
 $$;
-COMMENT ON FUNCTION vibevideo_internal.take_budget(text, text, numeric, numeric, bigint) IS
+COMMENT ON FUNCTION vibevideo_internal.take_budget(text, text, numeric, numeric) IS
 	'takes a job''s share from a budget, without waiting; returns what is missing; owner only';
 
+-- Raises what the caller of a submit sees.  How much others may ask for together is
+-- not revealed to a single user.
 CREATE OR REPLACE FUNCTION vibevideo_internal.over_limit(who text, limit_name text, most numeric, used text, sql_state text, message text,
 											  come_back text)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -5664,11 +5767,13 @@ $$;
 COMMENT ON FUNCTION vibevideo_internal.over_limit(text, text, numeric, text, text, text, text) IS
 	'raises PT429 or PT402 for a job that is over a limit; owner only';
 
+-- The name of the limit that is a budget of this kind.
 CREATE OR REPLACE FUNCTION vibevideo_internal.budget_name(kind text)
 RETURNS text LANGUAGE sql IMMUTABLE
 RETURN split_part(kind, '_', 1) || '_per_' || split_part(kind, '_', 2) || CASE WHEN kind LIKE 'spend%' THEN '_usd' ELSE '' END;
 COMMENT ON FUNCTION vibevideo_internal.budget_name(text) IS 'the column of vibevideo.limit that is a budget of this kind; owner only';
 
+-- Whether a budget counts for a job, and nothing may be spent that is not known.
 CREATE OR REPLACE FUNCTION vibevideo_internal.refuses_unknown_price(requested_by text, tenant text DEFAULT NULL, model text DEFAULT NULL)
 RETURNS boolean LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 RETURN current_setting('vibevideo.unknown_price') = 'refuse'
@@ -5676,6 +5781,7 @@ RETURN current_setting('vibevideo.unknown_price') = 'refuse'
 				WHERE coalesce(x.spend_per_hour_usd, x.spend_per_day_usd, x.spend_per_month_usd) IS NOT NULL);
 COMMENT ON FUNCTION vibevideo_internal.refuses_unknown_price(text, text, text) IS 'whether a video is refused whose price is not known; owner only';
 
+-- When the limits of an hour, a day or a month begin anew, for people.
 CREATE OR REPLACE FUNCTION vibevideo_internal.next_time(kind text)
 RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
@@ -5689,6 +5795,12 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION vibevideo_internal.next_time(text) IS 'when the limits of an hour, a day or a month begin anew; owner only';
 
+/*
+ * vibevideo_internal.reserve_budget(job, limit, kind, most, held_jobs, held_usd) - takes a
+ * job's share of one budget.  What is held beyond it must be there as well: of the
+ * journal, what was sent for nobody, and of the tills what had to be spent though there
+ * was none.
+ */
 CREATE OR REPLACE FUNCTION vibevideo_internal.reserve_budget(j vibevideo.job, who text, kind text, most numeric, held_jobs int, held_usd numeric)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -5706,15 +5818,17 @@ BEGIN
 	IF cost = 0 THEN
 		RETURN;
 	END IF;
-	PERFORM vibevideo_internal.drop_outdated(reserve_budget.who, reserve_budget.kind);
-	PERFORM vibevideo_internal.settle_counted(reserve_budget.who, reserve_budget.kind);
-	held = held + (SELECT coalesce(sum(t.used), 0) FROM vibevideo_internal.till t
-				   WHERE t.who = reserve_budget.who AND t.kind = reserve_budget.kind AND t.n > 1000000 AND t.begins >= since AND t.used > 0);
-	missing = vibevideo_internal.take_budget(reserve_budget.who, reserve_budget.kind, most, cost + held, j.job_id);
-	IF missing = 0 AND held > 0 THEN
-		PERFORM vibevideo_internal.put_back(reserve_budget.who, reserve_budget.kind, held,
-			(SELECT max(t.begins) FROM vibevideo_internal.till t WHERE t.who = reserve_budget.who AND t.kind = reserve_budget.kind AND t.n <= 1000000));
-	ELSIF missing > 0 THEN
+	PERFORM vibevideo_internal.settle_due(reserve_budget.who, reserve_budget.kind);
+	held = held + (SELECT coalesce(-sum(vibevideo_internal.till_room(t, since)), 0) FROM vibevideo_internal.till t
+				   WHERE t.who = reserve_budget.who AND t.kind = reserve_budget.kind AND vibevideo_internal.till_room(t, since) < 0);
+	missing = vibevideo_internal.take_budget(reserve_budget.who, reserve_budget.kind, most, cost + held);
+	IF missing = 0 THEN
+		PERFORM vibevideo_internal.note_share(j.job_id, reserve_budget.who, reserve_budget.kind, since, cost);
+		IF held > 0 THEN
+			PERFORM vibevideo_internal.put_back(reserve_budget.who, reserve_budget.kind, held,
+				(SELECT max(t.begins) FROM vibevideo_internal.till t WHERE t.who = reserve_budget.who AND t.kind = reserve_budget.kind AND t.most > 0));
+		END IF;
+	ELSE
 		SELECT coalesce(sum(t.used), 0) - (cost + held - missing) INTO used
 		FROM vibevideo_internal.till t WHERE t.who = reserve_budget.who AND t.kind = reserve_budget.kind AND t.begins >= since;
 		come_back = CASE WHEN cost > most THEN 'Ask whoever runs this service.'
@@ -5737,6 +5851,24 @@ $$;
 COMMENT ON FUNCTION vibevideo_internal.reserve_budget(vibevideo.job, text, text, numeric, int, numeric) IS
 	'takes a job''s share of a budget; PT429, PT402; owner only';
 
+/*
+ * vibevideo_internal.make_limits_apart(requested_by, tenant, model, tries) - the same in a
+ * process and a transaction of its own, so that nobody waits for an open one; false if it
+ * could not be had within two seconds, or this transaction would not see it, or has made
+ * some itself, for which that process would wait.
+ */
+CREATE OR REPLACE FUNCTION vibevideo_internal.make_limits_apart(requested_by text, tenant text, model text, tries int)
+RETURNS boolean LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'vibevideo_make_limits_apart';
+COMMENT ON FUNCTION vibevideo_internal.make_limits_apart(text, text, text, int) IS
+	'makes the slots and tills that a job needs, in a short transaction; false if that was not possible; owner only';
+
+/*
+ * vibevideo_internal.reserve(job) - takes what a new job needs from every limit that
+ * counts for it: the user's, the tenant's, the model's, then the global ones; of each
+ * first a place, then one of the day's, of the hour's and of the month's, then money,
+ * of the hour, the day and the month.  Errors: PT429 too many at a time or in some time,
+ * PT402 too expensive; DETAIL says which limit, HINT when to come back.
+ */
 CREATE OR REPLACE FUNCTION vibevideo_internal.reserve(j vibevideo.job)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -5744,6 +5876,7 @@ DECLARE
 	b record;
 	held record;
 	next_end interval;
+	tries int = 0;
 BEGIN
 	IF j.cost_usd IS NULL AND vibevideo_internal.refuses_unknown_price(j.requested_by, j.tenant, j.model) THEN
 		RAISE EXCEPTION USING
@@ -5752,6 +5885,14 @@ BEGIN
 			DETAIL = format('Spending is limited, and no rule has a price of %s for this input: SELECT vibevideo.set_price(%L, ...).', j.model, j.model),
 			HINT = 'Ask whoever runs this service.';
 	END IF;
+	WHILE EXISTS (SELECT FROM vibevideo_internal.limits_for(j.requested_by, j.tenant, j.model) x CROSS JOIN LATERAL vibevideo_internal.unmade(x)) LOOP
+		-- again, if a limit was changed meanwhile; but not for ever: one of this transaction is seen by nobody else
+		tries = tries + 1;
+		IF NOT vibevideo_internal.make_limits_apart(j.requested_by, j.tenant, j.model, tries) THEN
+			PERFORM vibevideo_internal.make_limits(j.requested_by, j.tenant, j.model, j.job_id);
+			EXIT;
+		END IF;
+	END LOOP;
 	FOR l IN SELECT x.* FROM vibevideo_internal.limits_for(j.requested_by, j.tenant, j.model) x LOOP
 		-- the journal knows whose they are, but not which tenant's and of which model
 		SELECT n.* INTO held FROM vibevideo_internal.sent_for_nobody(CASE WHEN l.who LIKE 'user:%' THEN j.requested_by END) n;
@@ -5777,23 +5918,27 @@ $$;
 COMMENT ON FUNCTION vibevideo_internal.reserve(vibevideo.job) IS
 	'takes what a new job needs from every limit that counts for it; PT429, PT402; owner only';
 
+/*
+ * vibevideo_internal.take_orphans_share(job) - an orphan takes what it needs even over a
+ * limit: it was sent.  Waits for nobody: where slots or tills are not made it leaves its
+ * share beside them, for who is making them now; who does later drops that.
+ */
 CREATE OR REPLACE FUNCTION vibevideo_internal.take_orphans_share(j vibevideo.job)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	today constant date = vibevideo_internal.today();
 	l vibevideo.limit;
 	s record;
+	unmade text[];
 	since timestamptz;
 	share numeric;
-	missing numeric;
 BEGIN
 	FOR l IN SELECT x.* FROM vibevideo_internal.limits_for(j.requested_by, j.tenant, j.model) x LOOP
+		unmade = ARRAY(SELECT u.kind FROM vibevideo_internal.unmade(l) u);
 		FOR s IN SELECT v.kind, v.most, v.until
-				 FROM (VALUES ('active', l.max_active, 'infinity'::date), ('submits', l.submits_per_day, today)) AS v(kind, most, until) LOOP
-			IF EXISTS (SELECT FROM vibevideo_internal.counted c WHERE c.who = l.who AND c.kind = s.kind)
-			   AND EXISTS (SELECT FROM vibevideo_internal.slot x WHERE x.who = l.who AND x.kind = s.kind AND x.n = s.most)
-			   AND NOT vibevideo_internal.take_slot(l.who, s.kind, s.most, j.job_id)
-			THEN
+				 FROM (VALUES ('active', l.max_active, 'infinity'::date), ('submits', l.submits_per_day, today)) AS v(kind, most, until)
+				 WHERE v.most IS NOT NULL LOOP
+			IF s.kind = ANY (unmade) OR NOT vibevideo_internal.take_slot(l.who, s.kind, s.most, j.job_id) THEN
 				INSERT INTO vibevideo_internal.slot (who, kind, n, day, job_id)
 				VALUES (l.who, s.kind, nextval('vibevideo_internal.refund_seq'), s.until, j.job_id);
 			END IF;
@@ -5803,18 +5948,11 @@ BEGIN
 			since = vibevideo_internal.begin_of(s.kind, j.created_at);
 			-- it belongs to the time in which it was requested, even if this transaction is as old
 			CONTINUE WHEN share = 0 OR since < vibevideo_internal.begin_of(s.kind, clock_timestamp());
-			IF NOT EXISTS (SELECT FROM vibevideo_internal.counted c WHERE c.who = l.who AND c.kind = s.kind) THEN
-				PERFORM vibevideo_internal.mark_outdated(l.who, s.kind, since);
-				CONTINUE;
+			PERFORM vibevideo_internal.note_share(j.job_id, l.who, s.kind, since, share);
+			IF s.kind <> ALL (unmade) THEN
+				share = vibevideo_internal.take_budget(l.who, s.kind, s.most, share);
 			END IF;
-			missing = vibevideo_internal.take_budget(l.who, s.kind, s.most, share, j.job_id);
-			-- it gives back no more than it has taken
-			INSERT INTO vibevideo_internal.till (who, kind, n, begins, used, noted)
-			VALUES (l.who, s.kind, vibevideo_internal.counted_till(j.job_id), since, 0, share);
-			IF missing > 0 THEN
-				INSERT INTO vibevideo_internal.till (who, kind, n, begins, used)
-				VALUES (l.who, s.kind, nextval('vibevideo_internal.refund_seq'), since, missing);
-			END IF;
+			PERFORM vibevideo_internal.change_used(l.who, s.kind, share, since);
 		END LOOP;
 	END LOOP;
 END
@@ -5822,6 +5960,11 @@ $$;
 COMMENT ON FUNCTION vibevideo_internal.take_orphans_share(vibevideo.job) IS
 	'what a submit that was rolled back takes from the limits, and be it more than there is; owner only';
 
+/*
+ * vibevideo_internal.take_share(job) - a new job takes its share of the limits.  An
+ * attempt that we start by ourselves must not break the transaction that records
+ * the one before: over a limit it has failed from the beginning.
+ */
 CREATE OR REPLACE FUNCTION vibevideo_internal.take_share(j vibevideo.job)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -5844,6 +5987,7 @@ END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.take_share(vibevideo.job) IS 'a new job takes its share of the limits; PT429, PT402; owner only';
 
+-- What comes back goes into a till that nobody else holds, else into one of its own.
 CREATE OR REPLACE FUNCTION vibevideo_internal.put_back(who text, kind text, amount numeric, begins timestamptz)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -5853,56 +5997,72 @@ BEGIN
 				 WHERE x.who = put_back.who AND x.kind = put_back.kind AND x.begins = put_back.begins AND x.used >= amount
 				 ORDER BY x.n LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED);
 	IF NOT FOUND THEN
-		INSERT INTO vibevideo_internal.till (who, kind, n, begins, used)
-		VALUES (put_back.who, put_back.kind, nextval('vibevideo_internal.refund_seq'), put_back.begins, -amount);
+		INSERT INTO vibevideo_internal.till (who, kind, n, begins, used, most)
+		VALUES (put_back.who, put_back.kind, nextval('vibevideo_internal.refund_seq'), put_back.begins, -amount, 0);
 	END IF;
 	DELETE FROM vibevideo_internal.till t WHERE t.who = put_back.who AND t.kind = put_back.kind AND t.n IN (
 		SELECT x.n FROM vibevideo_internal.till x
-		WHERE x.who = put_back.who AND x.kind = put_back.kind AND x.n > 1000000 AND x.begins < vibevideo_internal.begin_of(put_back.kind, now())
+		WHERE x.who = put_back.who AND x.kind = put_back.kind AND x.most = 0 AND x.begins < vibevideo_internal.begin_of(put_back.kind, now())
 		LIMIT 1000 FOR UPDATE SKIP LOCKED);
 END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.put_back(text, text, numeric, timestamptz) IS 'gives something back to a budget, without waiting; owner only';
 
+-- Less was used than a budget's tills say, or more: that takes what there is not.
 CREATE OR REPLACE FUNCTION vibevideo_internal.change_used(who text, kind text, amount numeric, begins timestamptz)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	IF amount < 0 THEN
 		PERFORM vibevideo_internal.put_back(change_used.who, change_used.kind, -amount, change_used.begins);
 	ELSIF amount > 0 THEN
-		INSERT INTO vibevideo_internal.till (who, kind, n, begins, used)
-		VALUES (change_used.who, change_used.kind, nextval('vibevideo_internal.refund_seq'), change_used.begins, change_used.amount);
+		INSERT INTO vibevideo_internal.till (who, kind, n, begins, used, most)
+		VALUES (change_used.who, change_used.kind, nextval('vibevideo_internal.refund_seq'), change_used.begins, change_used.amount, 0);
 	END IF;
 END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.change_used(text, text, numeric, timestamptz) IS 'adds to what was used of a budget, or takes from it, without waiting; owner only';
 
-CREATE OR REPLACE FUNCTION vibevideo_internal.settle_counted(who text, kind text)
+/*
+ * vibevideo_internal.settle_due(who, kind) - does what whoever ended jobs, or gave them another
+ * cost, had to leave.  The notes stay until their time is over, since a change that is
+ * not committed may be due to them; of what is not noted nothing is in the tills.
+ */
+CREATE OR REPLACE FUNCTION vibevideo_internal.settle_due(who text, kind text)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+	j record;
 	t record;
+	is_noted boolean;
+	is_due numeric;
+	seen bigint[];
 BEGIN
-	FOR t IN
-		SELECT x.n, x.begins, vibevideo_internal.share(x.kind, vibevideo_internal.counted_usd(j), vibevideo_internal.counts(j)) AS share, x.noted, vibevideo.is_active(j.state) AS active
-		FROM vibevideo_internal.till x JOIN vibevideo.job j ON j.job_id = x.n - vibevideo_internal.counted_till(0)
-		WHERE x.who = settle_counted.who AND x.kind = settle_counted.kind AND x.n > vibevideo_internal.counted_till(0)
-		  AND (NOT vibevideo.is_active(j.state) OR vibevideo_internal.share(x.kind, j.cost_usd, true) <> x.noted)
-		FOR UPDATE OF x SKIP LOCKED
-	LOOP
-		IF t.active THEN
-			UPDATE vibevideo_internal.till x SET noted = t.share WHERE x.who = settle_counted.who AND x.kind = settle_counted.kind AND x.n = t.n;
-		ELSE
-			DELETE FROM vibevideo_internal.till x WHERE x.who = settle_counted.who AND x.kind = settle_counted.kind AND x.n = t.n;
+	FOR j IN SELECT DISTINCT x.job_id FROM vibevideo_internal.share_due x WHERE x.who = settle_due.who AND x.kind = settle_due.kind LOOP
+		SELECT x.used, x.begins INTO t FROM vibevideo_internal.share_taken x
+		WHERE x.job_id = j.job_id AND x.who = settle_due.who AND x.kind = settle_due.kind FOR UPDATE SKIP LOCKED;
+		is_noted = FOUND;
+		CONTINUE WHEN NOT is_noted AND EXISTS (SELECT FROM vibevideo_internal.share_taken x
+											   WHERE x.job_id = j.job_id AND x.who = settle_due.who AND x.kind = settle_due.kind);
+		SELECT array_agg(x.n), (array_agg(x.used ORDER BY x.n DESC))[1] INTO seen, is_due FROM vibevideo_internal.share_due x
+		WHERE x.who = settle_due.who AND x.kind = settle_due.kind AND x.job_id = j.job_id;
+		IF is_noted AND is_due <> t.used THEN
+			UPDATE vibevideo_internal.share_taken x SET used = is_due
+			WHERE x.job_id = j.job_id AND x.who = settle_due.who AND x.kind = settle_due.kind;
+			IF t.begins >= vibevideo_internal.begin_of(settle_due.kind, now()) THEN
+				PERFORM vibevideo_internal.change_used(settle_due.who, settle_due.kind, is_due - t.used, t.begins);
+			END IF;
 		END IF;
-		IF t.begins >= vibevideo_internal.begin_of(settle_counted.kind, now()) THEN
-			PERFORM vibevideo_internal.change_used(settle_counted.who, settle_counted.kind, t.share - t.noted, t.begins);
-		END IF;
+		DELETE FROM vibevideo_internal.share_due d
+		USING (SELECT x.n FROM vibevideo_internal.share_due x
+			   WHERE x.who = settle_due.who AND x.kind = settle_due.kind AND x.job_id = j.job_id AND x.n = ANY (seen) FOR UPDATE SKIP LOCKED) u
+		WHERE d.who = settle_due.who AND d.kind = settle_due.kind AND d.job_id = j.job_id AND d.n = u.n;
 	END LOOP;
 END
 $$;
-COMMENT ON FUNCTION vibevideo_internal.settle_counted(text, text) IS
-	'settles the shares of jobs that were settled while a budget''s tills were made; owner only';
+COMMENT ON FUNCTION vibevideo_internal.settle_due(text, text) IS 'gives to a budget, or takes from it, what is due; owner only';
 
+-- Gives back the slots of a job that ended: its place among the active ones, and that
+-- of the day too if it does not count.  Waits for nobody: a slot that somebody
+-- holds, since all are being made anew, is taken back by who needs one.
 CREATE OR REPLACE FUNCTION vibevideo_internal.free_slots(ended vibevideo.job)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -5921,62 +6081,81 @@ END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.free_slots(vibevideo.job) IS 'gives back the slots of a job that ended; owner only';
 
+-- fal.ai has billed a job that had ended and given back its place of the day.
 CREATE OR REPLACE FUNCTION vibevideo_internal.take_late_slot(j vibevideo.job)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	INSERT INTO vibevideo_internal.slot (who, kind, n, day, job_id)
 	SELECT c.who, c.kind, nextval('vibevideo_internal.refund_seq'), (j.created_at AT TIME ZONE 'UTC')::date, j.job_id
-	FROM vibevideo_internal.counted c
-	WHERE c.who = ANY (ARRAY['user:' || j.requested_by, 'tenant:' || j.tenant, 'model:' || j.model, 'global']) AND c.kind = 'submits'
-	  AND (j.created_at AT TIME ZONE 'UTC')::date >= vibevideo_internal.today()
+	FROM (SELECT l.who, 'submits' AS kind FROM vibevideo_internal.limits_for(j.requested_by, j.tenant, j.model) l WHERE l.submits_per_day IS NOT NULL) c
+	WHERE (j.created_at AT TIME ZONE 'UTC')::date >= vibevideo_internal.today()
 	  AND NOT EXISTS (SELECT FROM vibevideo_internal.slot s WHERE s.who = c.who AND s.kind = c.kind AND s.job_id = j.job_id);
 END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.take_late_slot(vibevideo.job) IS 'has a job count as one of its day though it had ended as one that is not billed; owner only';
 
+/*
+ * vibevideo_internal.change_share(job, who, kind, was, is, had_ended) - a job counts for
+ * something else in a budget than it did.  Waits for nobody: what cannot be changed now
+ * is due.
+ */
+CREATE OR REPLACE FUNCTION vibevideo_internal.change_share(j vibevideo.job, who text, kind text, was numeric, share numeric, had_ended boolean)
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	begins constant timestamptz = vibevideo_internal.begin_of(kind, j.created_at);
+	ends constant boolean = NOT vibevideo.is_active(j.state);
+	is_due boolean = EXISTS (SELECT FROM vibevideo_internal.share_due d
+							 WHERE d.who = change_share.who AND d.kind = change_share.kind AND d.job_id = j.job_id);
+	taken numeric;
+BEGIN
+	IF NOT is_due THEN
+		SELECT t.used INTO taken FROM vibevideo_internal.share_taken t
+		WHERE t.job_id = j.job_id AND t.who = change_share.who AND t.kind = change_share.kind FOR UPDATE SKIP LOCKED;
+		-- it has taken something: somebody holds the note of it, or is making it
+		is_due = NOT FOUND AND (NOT had_ended AND was > 0
+			OR EXISTS (SELECT FROM vibevideo_internal.share_taken t
+					   WHERE t.job_id = j.job_id AND t.who = change_share.who AND t.kind = change_share.kind));
+	END IF;
+	IF is_due THEN
+		INSERT INTO vibevideo_internal.share_due (who, kind, job_id, n, used)
+		VALUES (change_share.who, change_share.kind, j.job_id, nextval('vibevideo_internal.refund_seq'), share);
+		RETURN;
+	END IF;
+	IF ends THEN
+		DELETE FROM vibevideo_internal.share_taken t
+		WHERE t.job_id = j.job_id AND t.who = change_share.who AND t.kind = change_share.kind;
+	ELSE
+		PERFORM vibevideo_internal.note_share(j.job_id, change_share.who, change_share.kind, begins, share);
+	END IF;
+	PERFORM vibevideo_internal.change_used(change_share.who, change_share.kind, share - coalesce(taken, was), begins);
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.change_share(vibevideo.job, text, text, numeric, numeric, boolean) IS
+	'changes what a job counts for in a budget, without waiting; owner only';
+
+/*
+ * vibevideo_internal.spend(job, was, counted, had_ended) - a job costs something else than
+ * it did, or no longer counts, or does again: the difference goes back to the budgets of
+ * its time, or is taken from them and be it more than there is.
+ */
 CREATE OR REPLACE FUNCTION vibevideo_internal.spend(j vibevideo.job, was numeric, counted boolean, had_ended boolean)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	note constant bigint = vibevideo_internal.counted_till(j.job_id);
-	ends constant boolean = NOT vibevideo.is_active(j.state);
 	b record;
-	t record;
-	share numeric;
 BEGIN
-	FOR b IN
-		SELECT l.who, x.kind, vibevideo_internal.begin_of(x.kind, j.created_at) AS begins, c.who IS NOT NULL AS made,
-			   -- somebody makes them anew, and has not committed
-			   c.xmax <> '0' AS remade
-		FROM vibevideo_internal.limits_for(j.requested_by, j.tenant, j.model) l CROSS JOIN LATERAL vibevideo_internal.budgets(l) x
-		LEFT JOIN vibevideo_internal.counted c ON c.who = l.who AND c.kind = x.kind
-	LOOP
-		CONTINUE WHEN b.begins < vibevideo_internal.begin_of(b.kind, now());
-		IF NOT b.made OR b.remade THEN
-			IF had_ended OR b.remade THEN
-				PERFORM vibevideo_internal.mark_outdated(b.who, b.kind, b.begins);
-			END IF;
-			CONTINUE;
-		END IF;
-		share = vibevideo_internal.share(b.kind, vibevideo_internal.counted_usd(j), vibevideo_internal.counts(j));
-		SELECT x.noted INTO t FROM vibevideo_internal.till x WHERE x.who = b.who AND x.kind = b.kind AND x.n = note FOR UPDATE SKIP LOCKED;
-		IF NOT FOUND THEN
-			-- somebody settles it, perhaps as what it was before
-			IF EXISTS (SELECT FROM vibevideo_internal.till x WHERE x.who = b.who AND x.kind = b.kind AND x.n = note) THEN
-				PERFORM vibevideo_internal.mark_outdated(b.who, b.kind, b.begins);
-				CONTINUE;
-			END IF;
-			-- they were made without this orphan
-			CONTINUE WHEN j.orphan AND NOT had_ended;
-			PERFORM vibevideo_internal.change_used(b.who, b.kind, share - vibevideo_internal.share(b.kind, was, spend.counted), b.begins);
-			CONTINUE;
-		END IF;
-		IF ends THEN
-			DELETE FROM vibevideo_internal.till x WHERE x.who = b.who AND x.kind = b.kind AND x.n = note;
-		ELSE
-			UPDATE vibevideo_internal.till x SET noted = share WHERE x.who = b.who AND x.kind = b.kind AND x.n = note;
-		END IF;
-		PERFORM vibevideo_internal.change_used(b.who, b.kind, share - t.noted, b.begins);
+	FOR b IN SELECT l.who, x.kind FROM vibevideo_internal.limits_for(j.requested_by, j.tenant, j.model) l CROSS JOIN LATERAL vibevideo_internal.budgets(l) x LOOP
+		CONTINUE WHEN vibevideo_internal.begin_of(b.kind, j.created_at) < vibevideo_internal.begin_of(b.kind, now());
+		PERFORM vibevideo_internal.change_share(j, b.who, b.kind, vibevideo_internal.share(b.kind, was, spend.counted),
+			vibevideo_internal.share(b.kind, vibevideo_internal.counted_usd(j), vibevideo_internal.counts(j)), had_ended);
 	END LOOP;
+	-- of a time that is over, or of a limit that is no more
+	IF NOT vibevideo.is_active(j.state) THEN
+		DELETE FROM vibevideo_internal.share_taken t
+		USING (SELECT x.who, x.kind FROM vibevideo_internal.share_taken x WHERE x.job_id = j.job_id
+				 AND NOT EXISTS (SELECT FROM vibevideo_internal.share_due d WHERE d.who = x.who AND d.kind = x.kind AND d.job_id = x.job_id)
+			   FOR UPDATE SKIP LOCKED) u
+		WHERE t.job_id = j.job_id AND t.who = u.who AND t.kind = u.kind;
+	END IF;
 END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.spend(vibevideo.job, numeric, boolean, boolean) IS 'takes from budgets what a job costs more than before, or gives back what it costs less; owner only';
@@ -11525,7 +11704,9 @@ DECLARE
 		'vibevideo_internal.asked_seconds(text, jsonb, timestamptz), vibevideo_internal.asked_sides(jsonb), '
 		'vibevideo_internal.delivered_less(text, jsonb, timestamptz, bigint, int, int, numeric, boolean), vibevideo_internal.sent_for_nobody(text), vibevideo_internal.take_slot(text, text, int, bigint, int), '
 		'vibevideo_internal.take_orphans_share(vibevideo.job), vibevideo_internal.put_back(text, text, numeric, timestamptz), '
-		'vibevideo_internal.settle_counted(text, text), vibevideo_internal.counted_till(bigint), vibevideo_internal.drop_outdated(text, text), vibevideo_internal.outdated_till(), vibevideo_internal.is_outdated(text, text), '
+		'vibevideo_internal.settle_due(text, text), vibevideo_internal.drop_slots(text, text), vibevideo_internal.note_share(bigint, text, text, timestamptz, numeric), vibevideo_internal.version_of(text), vibevideo_internal.begin_making(text, text, timestamptz, numeric), vibevideo_internal.till_share(text, numeric), '
+		'vibevideo_internal.unmade(vibevideo.limit), vibevideo_internal.make_limits(text, text, text, bigint), vibevideo_internal.make_limits_apart(text, text, text, int), '
+		'vibevideo_internal.change_share(vibevideo.job, text, text, numeric, numeric, boolean), '
 		'vibevideo_internal.change_used(text, text, numeric, timestamptz), vibevideo_internal.free_slots(vibevideo.job), '
 		'vibevideo_internal.take_late_slot(vibevideo.job), vibevideo_internal.spend(vibevideo.job, numeric, boolean, boolean), '
 		'vibevideo_internal.base_price(text, timestamptz), '
@@ -11533,11 +11714,11 @@ DECLARE
 		'vibevideo_internal.model_changing(), '
 		'vibevideo_internal.check_naming_column(regclass, name, text), vibevideo_internal.limits_for(text, text, text), vibevideo_internal.budgets(vibevideo.limit), vibevideo_internal.begin_of(text, timestamptz), '
 		'vibevideo_internal.share(text, numeric, boolean), vibevideo_internal.is_of(text, text, text, text), vibevideo_internal.counted_jobs(text, timestamptz, bigint), '
-		'vibevideo_internal.used_of(text, text, timestamptz, bigint), vibevideo_internal.till_room(vibevideo_internal.till, numeric, numeric, timestamptz), '
-		'vibevideo_internal.drop_tills(text, text), vibevideo_internal.take_budget(text, text, numeric, numeric, bigint), vibevideo_internal.budget_name(text), '
+		'vibevideo_internal.used_of(text, text, timestamptz, bigint), vibevideo_internal.till_room(vibevideo_internal.till, timestamptz), '
+		'vibevideo_internal.drop_tills(text, text), vibevideo_internal.take_budget(text, text, numeric, numeric), vibevideo_internal.budget_name(text), '
 		'vibevideo_internal.next_time(text), vibevideo_internal.reserve_budget(vibevideo.job, text, text, numeric, int, numeric), '
-		'vibevideo_internal.mark_outdated(text, text, timestamptz), vibevideo_internal.check_limit_scope(text, text), vibevideo_internal.column_option(regclass, name, name, text), vibevideo_internal.settle_gone(vibevideo_internal.past_unbilled, numeric), vibevideo_internal.counts(vibevideo.job), vibevideo_internal.counted_usd(vibevideo.job), vibevideo_internal.cost_words(vibevideo.job_details), vibevideo_internal.release_held(int), vibevideo_internal.is_among(text, text[]), '
-		'vibevideo_internal.counts_no_more(vibevideo.job, text), vibevideo_internal.limit_changing(), vibevideo_internal.make_slots(text, text, int, bigint), vibevideo_internal.make_tills(text, text, numeric, numeric, bigint), '
+		'vibevideo_internal.check_limit_scope(text, text), vibevideo_internal.column_option(regclass, name, name, text), vibevideo_internal.settle_gone(vibevideo_internal.past_unbilled, numeric), vibevideo_internal.counts(vibevideo.job), vibevideo_internal.counted_usd(vibevideo.job), vibevideo_internal.cost_words(vibevideo.job_details), vibevideo_internal.release_held(int), vibevideo_internal.is_among(text, text[]), '
+		'vibevideo_internal.counts_no_more(vibevideo.job, text), vibevideo_internal.limit_changing(), vibevideo_internal.make_slots(text, text, timestamptz, int, bigint), vibevideo_internal.make_tills(text, text, timestamptz, numeric, numeric, bigint), '
 		'vibevideo.pause(text, text), vibevideo_internal.pause_cause(vibevideo.binding), '
 		'vibevideo.error_class(text), vibevideo.histogram_bounds(), vibevideo_internal.histogram_note(bigint[], bigint), '
 		'vibevideo_internal.histogram_add(bigint[], bigint[]), vibevideo.percentile(bigint[], double precision), '
@@ -11594,7 +11775,7 @@ DECLARE
 BEGIN
 	EXECUTE format('REVOKE ALL ON FUNCTION %s FROM %s', new, everybody);
 	EXECUTE format('REVOKE ALL ON SCHEMA vibevideo_internal FROM %s', everybody);
-	EXECUTE format('REVOKE ALL ON vibevideo_internal.counted, vibevideo_internal.tally, vibevideo_internal.rollup_level, vibevideo_internal.rollup_ever, vibevideo_internal.rollup_minute, '
+	EXECUTE format('REVOKE ALL ON vibevideo_internal.counted, vibevideo_internal.limit_version, vibevideo_internal.share_taken, vibevideo_internal.share_due, vibevideo_internal.tally, vibevideo_internal.rollup_level, vibevideo_internal.rollup_ever, vibevideo_internal.rollup_minute, '
 				   'vibevideo_internal.rollup_minutes, vibevideo_internal.rollup_hour, vibevideo_internal.rollup_day, vibevideo.rollup, vibevideo.backlog, '
 				   'vibevideo.typical, vibevideo.price_rule, vibevideo.tenant_costs, vibevideo_internal.till, vibevideo.fal_price, vibevideo_internal.price_changes, vibevideo_internal.errand, '
 				   'vibevideo_internal.fal_listing, vibevideo_internal.fal_balance FROM %s', everybody);

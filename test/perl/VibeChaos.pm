@@ -346,11 +346,15 @@ sub tills_of
 	my ($node) = @_;
 
 	# what was settled while tills were made is given back by the next submit
-	cli($node, 'SELECT vibevideo_internal.settle_counted(t.who, t.kind) FROM (SELECT DISTINCT t.who, t.kind FROM vibevideo_internal.till t) t');
+	cli($node, 'SELECT vibevideo_internal.settle_due(d.who, d.kind) FROM (SELECT DISTINCT d.who, d.kind FROM vibevideo_internal.share_due d) d');
 	return rows_of($node, <<'SQL');
 SELECT t.who, t.kind, sum(t.used) AS used, vibevideo_internal.used_of(t.who, t.kind, vibevideo_internal.begin_of(t.kind, now())) AS cost
-FROM vibevideo_internal.till t WHERE t.begins >= vibevideo_internal.begin_of(t.kind, now()) GROUP BY t.who, t.kind
-HAVING max(t.n) <= vibevideo_internal.outdated_till()
+FROM vibevideo_internal.till t
+JOIN LATERAL vibevideo_internal.limits_for(substring(t.who, '^user:(.*)'), substring(t.who, '^tenant:(.*)'), substring(t.who, '^model:(.*)')) l ON l.who = t.who
+JOIN LATERAL vibevideo_internal.budgets(l) b ON b.kind = t.kind
+WHERE t.begins >= vibevideo_internal.begin_of(t.kind, now())
+  AND NOT EXISTS (SELECT FROM vibevideo_internal.unmade(l) u WHERE u.kind = t.kind)
+GROUP BY t.who, t.kind
 SQL
 }
 
@@ -479,7 +483,9 @@ sub ok_tills
 	return is(join("\n", rule_money_adds_up({ tills => \@tills })), '', "$name: the tills say what the jobs say") || diag(cli($node, <<'SQL'));
 SELECT format('job %s of %s: %s%s, made %s, costs %s (%s), held %s, billed %s, %s', j.job_id, j.requested_by, j.state, CASE WHEN j.orphan THEN ' orphan' END, j.created_at,
 	   j.cost_usd, j.cost_source, j.held_usd, j.billed, concat_ws(', ', j.model, j.input ->> 'prompt', j.error_code)) FROM vibevideo.job j
-UNION ALL SELECT 'till ' || to_jsonb(t)::text FROM vibevideo_internal.till t WHERE t.used <> 0 OR t.noted IS NOT NULL
+UNION ALL SELECT 'till ' || to_jsonb(t)::text FROM vibevideo_internal.till t WHERE t.used <> 0
+UNION ALL SELECT 'taken ' || to_jsonb(t)::text FROM vibevideo_internal.share_taken t
+UNION ALL SELECT 'due ' || to_jsonb(d)::text FROM vibevideo_internal.share_due d
 UNION ALL SELECT 'new costs ' || to_jsonb(n)::text FROM vibevideo_internal.new_costs n
 UNION ALL SELECT 'past costs ' || to_jsonb(p)::text FROM vibevideo.past_costs p
 SQL

@@ -36,7 +36,11 @@ CREATE FUNCTION failed(id int) RETURNS void LANGUAGE sql AS $$
 $$;
 CREATE VIEW used AS
 SELECT t.who, t.kind, trim_scale(sum(t.used)) AS used, trim_scale(vibevideo_internal.used_of(t.who, t.kind, vibevideo_internal.begin_of(t.kind, now()))) AS by_jobs
-FROM vibevideo_internal.till t WHERE t.begins >= vibevideo_internal.begin_of(t.kind, now()) GROUP BY 1, 2 ORDER BY 1, 2;
+FROM vibevideo_internal.till t
+WHERE t.begins >= vibevideo_internal.begin_of(t.kind, now())
+  AND EXISTS (SELECT FROM vibevideo_internal.limits_for(substring(t.who, '^user:(.*)'), substring(t.who, '^tenant:(.*)'), substring(t.who, '^model:(.*)')) l
+			  CROSS JOIN LATERAL vibevideo_internal.budgets(l) b WHERE l.who = t.who AND b.kind = t.kind)
+GROUP BY 1, 2 ORDER BY 1, 2;
 
 -- each of them
 SELECT (vibevideo.set_limit('default', NULL, -1, -1, -1, submits_per_hour => 2)).who;

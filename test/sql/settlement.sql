@@ -84,19 +84,16 @@ SELECT make(4, '{"duration": 1}');
 -- tills that are made anew say the same
 DELETE FROM vibevideo_internal.counted WHERE true;
 UPDATE vibevideo.job SET cost_usd = 0.2, cost_source = 'bill' WHERE vibelog_id = '2';
-SELECT who, count(*) FROM vibevideo_internal.till WHERE n > vibevideo_internal.outdated_till() GROUP BY 1 ORDER BY 1;
 SELECT make(4, '{"duration": 1}');
 SELECT * FROM books();
-SELECT who, count(*) FROM vibevideo_internal.till WHERE n > vibevideo_internal.outdated_till() GROUP BY 1 ORDER BY 1;
 -- also of an active one, which was there before them
 DELETE FROM vibevideo_internal.counted WHERE who = 'global';
 SELECT make(5, '{"duration": 1}', 'ben');
-SELECT who, n - vibevideo_internal.counted_till(0) = j.job_id AS of_it, trim_scale(noted) FROM vibevideo_internal.till t JOIN vibevideo.job j ON j.vibelog_id = '4'
-WHERE n > vibevideo_internal.counted_till(0);
+SELECT who, vibelog_id, trim_scale(used) FROM vibevideo_internal.share_taken JOIN vibevideo.job USING (job_id) ORDER BY 1, 2;
 SELECT step(4, 'processing', $$media_url = 'http://127.0.0.1/4.mp4', generated_at = now()$$);
-SELECT who, trim_scale(noted) FROM vibevideo_internal.till WHERE n > vibevideo_internal.counted_till(0);
+SELECT who, vibelog_id, trim_scale(used) FROM vibevideo_internal.share_taken JOIN vibevideo.job USING (job_id) ORDER BY 1, 2;
 SELECT step(4, 'completed', 'duration_ms = 2000, next_at = NULL, completed_at = now()');
-SELECT who, trim_scale(noted) FROM vibevideo_internal.till WHERE n > vibevideo_internal.counted_till(0);
+SELECT who, vibelog_id, trim_scale(used) FROM vibevideo_internal.share_taken JOIN vibevideo.job USING (job_id) ORDER BY 1, 2;
 SELECT * FROM books();
 -- deleted before it was made
 DELETE FROM vibevideo.job WHERE vibelog_id = '5';
@@ -176,7 +173,7 @@ SELECT * FROM books();
 DELETE FROM vibevideo_internal.counted WHERE who = 'user:eve';
 UPDATE vibevideo.job SET created_at = now() WHERE vibelog_id = '13';
 SELECT vibevideo_internal.take_orphans_share(j) FROM vibevideo.job j WHERE vibelog_id = '13';
-SELECT who, count(*) FROM vibevideo_internal.till WHERE n > vibevideo_internal.outdated_till() GROUP BY 1 ORDER BY 1;
+SELECT who, trim_scale(used), most FROM vibevideo_internal.till WHERE who = 'user:eve' AND most = 0;
 
 -- made anew in a transaction that has taken from them before
 INSERT INTO vibevideo.limit (user_id, spend_per_day_usd, spend_per_month_usd, submits_per_day) VALUES ('fay', 9, 9, 9);

@@ -262,8 +262,8 @@ my $lost;
 	}
 	(undef, $notices) = said('BEGIN; CREATE TABLE of_nobody (id int); ALTER TABLE of_nobody ADD x text DEFAULT random(); DROP TABLE of_nobody; ROLLBACK');
 	unlike($notices, qr/WARNING/, 'other tables are dropped without a word');
-	(undef, $notices) = said(q{BEGIN; INSERT INTO vibevideo.job (relation, vibelog_id, state, model, input) VALUES ('vibevideo_internal.slot', 'none', 'pending', 'a/b', '{}');
-		ALTER EXTENSION vibevideo DROP TABLE vibevideo_internal.slot; DROP TABLE vibevideo_internal.slot CASCADE; ROLLBACK});
+	(undef, $notices) = said(q{BEGIN; INSERT INTO vibevideo.job (relation, vibelog_id, state, model, input) VALUES ('vibevideo_internal.share_due', 'none', 'pending', 'a/b', '{}');
+		ALTER EXTENSION vibevideo DROP TABLE vibevideo_internal.share_due; DROP TABLE vibevideo_internal.share_due CASCADE; ROLLBACK});
 	unlike($notices, qr/WARNING/, 'nor is there a word about our own, whatever a job says');
 
 	# by whoever owns it, who may not read our tables, and while they are locked

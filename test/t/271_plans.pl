@@ -150,7 +150,7 @@ for my $round (1 .. $rounds)
 	my $filter = $json->encode($wanted);
 	my $wrong = sub { push @wrong, "round $round ($action $filter): $_[0]" };
 
-	sql($node, 'TRUNCATE vibevideo.job, vibevideo.limit, vibevideo_internal.slot, vibevideo_internal.till, vibevideo_internal.counted') if $round % 10 == 1;
+	sql($node, 'TRUNCATE vibevideo.job, vibevideo.limit, vibevideo_internal.slot, vibevideo_internal.till, vibevideo_internal.share_taken, vibevideo_internal.share_due, vibevideo_internal.counted') if $round % 10 == 1;
 	add_job() for 1 .. ($round % 10 == 1 ? 150 : 15);
 	my $plan = video($node, "vibevideo.plan('$action', '$filter', " . one_of(1000, 1000, 5) . ')');
 	next unless $plan->{token};
@@ -211,7 +211,7 @@ ok($why{$_}, "and skipped because of: $_") for qw(changed gone price limit busy 
 
 # -- many jobs, some over a limit: not one statement a job --------------------------------------------------
 {
-	sql($node, q{TRUNCATE vibevideo.job, vibevideo.limit, vibevideo_internal.slot, vibevideo_internal.till, vibevideo_internal.counted;
+	sql($node, q{TRUNCATE vibevideo.job, vibevideo.limit, vibevideo_internal.slot, vibevideo_internal.till, vibevideo_internal.share_taken, vibevideo_internal.share_due, vibevideo_internal.counted;
 		UPDATE vibevideo.price_rule SET unit_price_usd = CASE endpoint WHEN 'acme/b' THEN 1 ELSE 0.25 END WHERE endpoint LIKE 'acme/%';
 		INSERT INTO vibevideo.job (relation, vibelog_id, state, requested_by, model, error_code, next_at, completed_at, input, created_at, row_dirty)
 		SELECT 'vibelogs', gen_random_uuid(), 'failed', 'user ' || n % 10, CASE WHEN n % 20 < 10 THEN 'acme/a' ELSE 'acme/b' END, 'internal_error', NULL, now() - n * interval '1 s', '{"prompt": "kite"}', now() - interval '10 h', false
@@ -235,7 +235,7 @@ ok($why{$_}, "and skipped because of: $_") for qw(changed gone price limit busy 
 }
 
 # -- with the worker -----------------------------------------------------------------------------------------
-sql($node, 'TRUNCATE vibevideo.job, vibevideo.limit, vibevideo_internal.slot, vibevideo_internal.till, vibevideo_internal.counted; SELECT vibevideo.resume()');
+sql($node, 'TRUNCATE vibevideo.job, vibevideo.limit, vibevideo_internal.slot, vibevideo_internal.till, vibevideo_internal.share_taken, vibevideo_internal.share_due, vibevideo_internal.counted; SELECT vibevideo.resume()');
 {
 	# it sends and follows while operators cancel and retry: each row ends once, and is paid for as often as was said
 	$fal->default(outcome => 'infra', error_type => 'internal_error', hold => undef);

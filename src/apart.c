@@ -1,0 +1,221 @@
+/*
+ * apart.c
+ *	  Makes the slots and tills of limits in a transaction of its own.
+ *
+ * Whoever makes them has others wait for its commit, since nobody sees them
+ * before.  A submit must not: its transaction is open while it talks to fal.ai,
+ * and as long as its client pleases.  So it has a process make them that commits
+ * at once, and waits for that.
+ */
+#include "postgres.h"
+
+#include "access/transam.h"
+#include "access/xact.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "storage/dsm.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "tcop/tcopprot.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "apart.h"
+#include "compat.h"
+#include "identity.h"
+#include "ownerror.h"
+#include "statement.h"
+
+PG_FUNCTION_INFO_V1(vibevideo_make_limits_apart);
+
+#define PATIENCE_MS 2000
+#define SLOT_WAIT_MS 20
+#define LOCK_LIMIT "1s"
+#define MAX_NAMES 3
+#define MAX_TRIES 3
+
+/* whose limits: the user, the tenant and the model, in shared memory one after another, each NULL or ended by 0 */
+typedef struct Request
+{
+	bool isnull[MAX_NAMES];
+	char names[FLEXIBLE_ARRAY_MEMBER];
+} Request;
+
+/*----------
+ * The process
+ *----------
+ */
+static Statement make_limits = {
+	"SELECT vibevideo_internal.make_limits($1, $2, $3)"};
+
+static void
+MakeLimits(dsm_handle handle)
+{
+	dsm_segment *segment = dsm_attach(handle);
+	const Request *request;
+	const char *name;
+	Args args = {0};
+
+	/* who asked has not waited */
+	if (!segment)
+		return;
+	request = dsm_segment_address(segment);
+	name = request->names;
+	for (int i = 0; i < MAX_NAMES; i++)
+	{
+		ArgText(&args, request->isnull[i] ? NULL : name);
+		name += request->isnull[i] ? 0 : strlen(name) + 1;
+	}
+	StatementConnect();
+	StatementRun(&make_limits, &args);
+	SPI_finish();
+	dsm_detach(segment);
+}
+
+void
+VibevideoApartMain(Datum arg)
+{
+	Oid dboid;
+
+	memcpy(&dboid, MyBgworkerEntry->bgw_extra, sizeof(dboid));
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnectionByOid(dboid, InvalidOid, 0);
+	IdentityOfWorker();
+	SetConfigOption("lock_timeout", LOCK_LIMIT, PGC_SUSET, PGC_S_SESSION);
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	pgstat_report_activity(STATE_RUNNING, make_limits.sql);
+	MakeLimits(DatumGetUInt32(arg));
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	proc_exit(0);
+}
+
+/*----------
+ * Who asks for it
+ *----------
+ */
+static dsm_segment *
+WriteRequest(FunctionCallInfo fcinfo)
+{
+	char *names[MAX_NAMES];
+	Size size = offsetof(Request, names);
+	dsm_segment *segment;
+	Request *request;
+	char *name;
+
+	for (int i = 0; i < MAX_NAMES; i++)
+	{
+		names[i] = PG_ARGISNULL(i) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(i));
+		size += names[i] ? strlen(names[i]) + 1 : 0;
+	}
+	segment = dsm_create(size, DSM_CREATE_NULL_IF_MAXSEGMENTS);
+	if (!segment)
+		return NULL;
+	request = dsm_segment_address(segment);
+	name = request->names;
+	for (int i = 0; i < MAX_NAMES; i++)
+	{
+		request->isnull[i] = !names[i];
+		if (names[i])
+			name = stpcpy(name, names[i]) + 1;
+	}
+	return segment;
+}
+
+/* Until something happens, or so many milliseconds have passed. */
+static void
+Wait(long ms)
+{
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms, PG_WAIT_EXTENSION);
+	ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+}
+
+static long
+MsUntil(TimestampTz until)
+{
+	return Min(TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until), 1000);
+}
+
+/* NULL: no slot is free, of as many as max_worker_processes says */
+static BackgroundWorkerHandle *
+Start(dsm_segment *segment, TimestampTz until)
+{
+	BackgroundWorker maker;
+	BackgroundWorkerHandle *handle;
+
+	memset(&maker, 0, sizeof(maker));
+	maker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	maker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	maker.bgw_restart_time = BGW_NEVER_RESTART;
+	maker.bgw_main_arg = UInt32GetDatum(dsm_segment_handle(segment));
+	maker.bgw_notify_pid = MyProcPid;
+	memcpy(maker.bgw_extra, &MyDatabaseId, sizeof(MyDatabaseId));
+	snprintf(maker.bgw_library_name, BGW_MAXLEN, "vibevideo");
+	snprintf(maker.bgw_function_name, BGW_MAXLEN, "VibevideoApartMain");
+	snprintf(maker.bgw_name, BGW_MAXLEN, "vibevideo limits");
+	snprintf(maker.bgw_type, BGW_MAXLEN, "vibevideo limits");
+	while (!RegisterDynamicBackgroundWorker(&maker, &handle))
+	{
+		if (MsUntil(until) <= 0)
+			return NULL;
+		Wait(SLOT_WAIT_MS);
+	}
+	return handle;
+}
+
+static bool
+HasEnded(BackgroundWorkerHandle *handle, TimestampTz until)
+{
+	pid_t pid;
+
+	while (GetBackgroundWorkerPid(handle, &pid) != BGWH_STOPPED)
+	{
+		if (MsUntil(until) <= 0)
+			return false;
+		Wait(MsUntil(until));
+	}
+	return true;
+}
+
+static bool
+MadeWithin(FunctionCallInfo fcinfo, TimestampTz until)
+{
+	dsm_segment *segment = WriteRequest(fcinfo);
+	BackgroundWorkerHandle *handle;
+	bool has_ended;
+
+	if (!segment)
+		return false;
+	handle = Start(segment, until);
+	has_ended = handle && HasEnded(handle, until);
+	dsm_detach(segment);
+	return has_ended;
+}
+
+/*
+ * vibevideo_internal.make_limits_apart(requested_by text, tenant text, model text, tries int)
+ * returns boolean: false if the caller has to do it itself, be it that its snapshot would not
+ * show it.  Then it has locks for which the next process would wait, and that one for nothing.
+ */
+Datum
+vibevideo_make_limits_apart(PG_FUNCTION_ARGS)
+{
+	static uint64 gave_up_in = 0;
+	uint64 transaction = U64FromFullTransactionId(GetTopFullTransactionId());
+	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), PATIENCE_MS);
+
+	if (IsolationUsesXactSnapshot() || gave_up_in == transaction)
+		PG_RETURN_BOOL(false);
+	if (PG_GETARG_INT32(MAX_NAMES) <= MAX_TRIES && MadeWithin(fcinfo, until))
+		PG_RETURN_BOOL(true);
+	gave_up_in = transaction;
+	PG_RETURN_BOOL(false);
+}
