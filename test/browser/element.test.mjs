@@ -508,6 +508,24 @@ describe('what an app can change', () => {
     watch.expect(/1\.gif/)
     await make(page, { ...ready, video_url: '/1.gif' })
     await page.locator('vibe-video img[alt="Video"]').waitFor({ state: 'attached' })
+    await page.getByText('AI-generated').waitFor()
+  }))
+
+  test('that it was made by a machine, where it is seen, in the page\'s words or none', visit(async ({ page }) => {
+    const label = page.getByText('AI-generated')
+    await make(page, { ...sent, status: 'generating', message: 'AI is generating' })
+    await inState(page, 'generating')
+    assert.equal(await label.count(), 0)
+    await page.evaluate((row) => { client.rows[1] = row; return element.refresh() }, ready)
+    await label.waitFor()
+    const [badge, film] = await Promise.all([label.boundingBox(), page.locator('vibe-video video').boundingBox()])
+    assert.ok(badge.x > film.x && badge.y > film.y && badge.y + badge.height < film.y + film.height / 2, 'it is in the upper half of the film')
+    // a click there is the film's
+    assert.equal(await page.evaluate(({ x, y }) => element.shadowRoot.elementFromPoint(x, y).localName, { x: badge.x + 5, y: badge.y + 5 }), 'video')
+    await page.evaluate(() => { element.labels = { generated: 'Von einer KI gemacht' } })
+    await page.getByText('Von einer KI gemacht').waitFor()
+    await page.evaluate(() => { element.labels = { generated: '' } })
+    await page.locator('vibe-video .generated').waitFor({ state: 'detached' })
   }))
 
   test('the row it shows', visit(async ({ page }) => {

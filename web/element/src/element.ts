@@ -297,10 +297,19 @@ export class VibeVideoElement extends Base {
   #player(): Content {
     const src = this.#src
     if (!src) return html`${picture(FILM)}<p class="unseen">${this.#labels.loading}</p>`
+    return html`${this.#picture(src)}${this.#generated()}`
+  }
+
+  #picture(src: string): Content {
     // models that make animated pictures
     if (/\.gif(\?|$)/i.test(src)) return html`<img part="video" src=${src} alt=${this.#labels.video}>`
     return html`<video part="video" controls playsinline preload="none" poster=${this.poster ?? nothing} src=${src} aria-label=${this.#labels.video}
       @loadeddata=${() => { this.#signedAgain = false }} @error=${() => this.#signAgain()}></video>`
+  }
+
+  /** Whoever sees it is told so, as the law asks for in more and more places. */
+  #generated(): Content {
+    return this.#labels.generated ? html`<p part="generated" class="generated">${this.#labels.generated}</p>` : nothing
   }
 
   #failed(video: Video): Content {

@@ -9,6 +9,8 @@ export interface Labels {
   /** what the element is called */
   video: string
   loading: string
+  /** on the video; empty for none */
+  generated: string
   submit: string
   submitting: string
   /** under the button; price is what the attribute says */
@@ -61,6 +63,7 @@ const NOT_YOURS = 'This video does not exist, or it is not yours.'
 export const english: Labels = {
   video: 'Video',
   loading: 'Loading',
+  generated: 'AI-generated',
   submit: 'Make a video',
   submitting: 'Requesting it',
   price: (price) => `Costs ${price}`,

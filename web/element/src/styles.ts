@@ -50,6 +50,19 @@ export const styles = /* css */ `
     object-fit: contain;
   }
 
+  /* above the picture, away from the controls, and never in the way of a click */
+  .generated {
+    position: absolute;
+    inset-block-start: 0.75em;
+    inset-inline-start: 0.75em;
+    padding: 0.125em 0.5em;
+    border-radius: calc(var(--radius) * 0.5);
+    background: rgb(0 0 0 / 70%);
+    color: #fff;
+    font-size: 0.75em;
+    pointer-events: none;
+  }
+
   p { margin: 0; max-inline-size: 34em; text-wrap: balance }
   /* a sentence may be in another language than the page */
   p, button { unicode-bidi: plaintext }
