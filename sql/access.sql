@@ -302,7 +302,7 @@ RETURNS TABLE (level text, privilege text, objects text, guarded boolean)
 LANGUAGE sql IMMUTABLE ROWS 10 SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	VALUES ('viewer', 'USAGE', 'SCHEMA vibevideo', false),
-		   ('viewer', 'SELECT', 'vibevideo.jobs, vibevideo.costs, vibevideo.costs_by_month, vibevideo.costs_by_day, vibevideo.tenant_costs, vibevideo.ledger, vibevideo.unmatched, vibevideo.fal_usage, vibevideo.settings, '
+		   ('viewer', 'SELECT', 'vibevideo.jobs, vibevideo.costs, vibevideo.costs_by_month, vibevideo.costs_by_day, vibevideo.tenant_costs, vibevideo.ledger, vibevideo.unmatched, vibevideo.fal_usage, vibevideo.erasure, vibevideo.receipt, vibevideo.settings, '
 			'vibevideo.model, vibevideo.price_rule, vibevideo.fal_price, vibevideo.limit, vibevideo.rollup, vibevideo.backlog, vibevideo.typical, vibevideo.now, vibevideo.today, '
 			'vibevideo.inbox, vibevideo.overview, vibevideo.errors, vibevideo.users', false),
 		   ('viewer', 'EXECUTE', 'FUNCTION vibevideo.overview(), vibevideo.inbox(), vibevideo.list_jobs(jsonb, jsonb, int), '
@@ -340,7 +340,7 @@ BEGIN ATOMIC
 		   ('operator', 'EXECUTE', 'FUNCTION vibevideo.audit(jsonb, int), vibevideo.set_limit(text, text, int, int, numeric, int, int, numeric, numeric, text, text), '
 			'vibevideo.delete_limit(text, text, text, text), vibevideo.set_price(text, numeric, text, jsonb, jsonpath, numeric, numeric, timestamptz, text), '
 			'vibevideo.delete_price(text, jsonb), vibevideo.sync_schema(text), vibevideo.sync_prices(), vibevideo.set_model(text, boolean, text, int, boolean, int, text), '
-			'vibevideo.sync_usage(interval), vibevideo.explain_usage(text, text)', true),
+			'vibevideo.sync_usage(interval), vibevideo.explain_usage(text, text), vibevideo.erase(bigint)', true),
 		   ('operator', 'EXECUTE', 'FUNCTION public.vibevideo_admin_plan(text, jsonb, int), public.vibevideo_admin_act(uuid, text), '
 			'public.vibevideo_admin_cancel(bigint), public.vibevideo_admin_retry(bigint), public.vibevideo_admin_resolve(bigint, text), '
 			'public.vibevideo_admin_pause(text, text), public.vibevideo_admin_resume(), public.vibevideo_admin_probe_now(), '

@@ -523,7 +523,7 @@ RETURN CASE action
 	WHEN 'cancel' THEN $sql$'cancel'$sql$
 	WHEN 'forget_error' THEN $sql$'forget'$sql$
 	WHEN 'resolve_not_sent' THEN $sql$CASE WHEN j.orphan OR j.cancel_requested_at IS NOT NULL THEN 'drop' ELSE 'render' END$sql$
-	WHEN 'retry' THEN $sql$CASE WHEN j.state = 'pending' THEN 'send' WHEN j.state = 'failed' AND j.media_url IS NOT NULL THEN 'copy' ELSE 'render' END$sql$
+	WHEN 'retry' THEN $sql$CASE WHEN j.state = 'pending' THEN 'send' WHEN j.state = 'failed' AND j.media_url IS NOT NULL AND j.erased_at IS NULL THEN 'copy' ELSE 'render' END$sql$
 END;
 COMMENT ON FUNCTION vibevideo_internal.deed_sql(text) IS 'what an action of vibevideo.plan does to a job j, as SQL; owner only';
 
@@ -556,7 +556,7 @@ RETURN CASE action
 		WHEN j.state = 'completed' THEN 'completed'
 		WHEN EXISTS (SELECT FROM vibevideo.job n
 					 WHERE n.relation = j.relation AND n.vibelog_id = j.vibelog_id AND NOT n.orphan AND n.job_id > j.job_id) THEN 'superseded'
-		WHEN j.state = 'failed' AND j.media_url IS NOT NULL THEN NULL
+		WHEN j.state = 'failed' AND j.media_url IS NOT NULL AND j.erased_at IS NULL THEN NULL
 		WHEN j.error_code = 'submit_lost' AND NOT coalesce('submit_lost' = ANY (($1).error_code), false) THEN 'submit_lost'
 		WHEN NOT EXISTS (SELECT FROM vibevideo.binding b JOIN pg_class c ON c.oid = b.relation WHERE b.relation = j.relation) THEN 'no_table' END$sql$
 END;

@@ -276,7 +276,7 @@ BEGIN
 	END IF;
 	other = (SELECT min(a.job_id) FROM vibevideo.job a
 			 WHERE a.relation = j.relation AND a.vibelog_id = j.vibelog_id AND NOT a.orphan AND vibevideo.is_active(a.state) AND a.job_id <> j.job_id);
-	copies = j.state = 'failed' AND j.media_url IS NOT NULL AND other IS NULL;
+	copies = j.state = 'failed' AND j.media_url IS NOT NULL AND j.erased_at IS NULL AND other IS NULL;
 	cost_usd = 0;
 	allowed = false;
 	IF EXISTS (SELECT FROM vibevideo.binding b WHERE vibevideo_internal.is_copy(b)) THEN

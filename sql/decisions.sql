@@ -156,6 +156,8 @@ BEGIN
 					 ('vibevideo.audit_audit_id_seq', (SELECT max(a.audit_id) FROM vibevideo.audit a)),
 					 ('vibevideo_internal.new_costs_note_id_seq', (SELECT max(n.note_id) FROM vibevideo_internal.new_costs n)),
 					 ('vibevideo.fal_usage_event_id_seq', (SELECT max(u.event_id) FROM vibevideo.fal_usage u)),
+					 ('vibevideo.erasure_erasure_id_seq', (SELECT max(e.erasure_id) FROM vibevideo.erasure e)),
+					 ('vibevideo.receipt_receipt_id_seq', (SELECT max(r.receipt_id) FROM vibevideo.receipt r)),
 					 ('vibevideo_internal.refund_seq', greatest((SELECT max(t.n) FROM vibevideo_internal.till t), (SELECT max(l.n) FROM vibevideo_internal.slot l), (SELECT max(d.n) FROM vibevideo_internal.share_due d)))) AS s(sequence, most)
 	LOOP
 		IF used.most > coalesce(used.last, 0) THEN

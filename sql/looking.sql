@@ -269,7 +269,8 @@ CREATE TYPE vibevideo.job_details AS (
 	faststart boolean,
 	has_c2pa boolean,
 	bit_rate bigint,
-	delivered_less jsonb
+	delivered_less jsonb,
+	erased_at timestamptz
 );
 COMMENT ON TYPE vibevideo.job_details IS 'all there is to know of a job';
 COMMENT ON COLUMN vibevideo.job_details.job IS 'as in a list';
@@ -309,6 +310,7 @@ COMMENT ON COLUMN vibevideo.job_details.faststart IS 'whether it can be played w
 COMMENT ON COLUMN vibevideo.job_details.has_c2pa IS 'whether it has Content Credentials; NULL if its format has no place for them';
 COMMENT ON COLUMN vibevideo.job_details.bit_rate IS 'its bits for each second that it plays';
 COMMENT ON COLUMN vibevideo.job_details.delivered_less IS 'in which it is less than was asked for; NULL if in nothing that is known';
+COMMENT ON COLUMN vibevideo.job_details.erased_at IS 'since when it is erased; NULL: it is not';
 
 CREATE FUNCTION vibevideo.job_detail(job_id bigint)
 RETURNS vibevideo.job_details LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -374,6 +376,7 @@ BEGIN
 	d.has_c2pa = j.has_c2pa;
 	d.bit_rate = j.bit_rate;
 	d.delivered_less = j.delivered_less;
+	d.erased_at = j.erased_at;
 	RETURN d;
 END
 $$;
@@ -400,7 +403,7 @@ CREATE TYPE vibevideo.inbox_row AS (
 );
 COMMENT ON TYPE vibevideo.inbox_row IS 'something that needs a person';
 COMMENT ON COLUMN vibevideo.inbox_row.kind IS
-	'copy, paused, outage, check, account, budget, balance, model_gone, price_changed, ledger, lost_submit, given_up, dead_letter, orphan_video, quarantined, unwritten_row, no_table, no_row, or unread';
+	'copy, paused, outage, check, account, budget, balance, model_gone, price_changed, ledger, lost_submit, given_up, dead_letter, orphan_video, quarantined, unwritten_row, no_table, no_row, erasure, or unread';
 COMMENT ON COLUMN vibevideo.inbox_row.since IS 'since when, of several jobs the first; NULL if that is not known';
 COMMENT ON COLUMN vibevideo.inbox_row.subject IS 'what it is about: a job and its row, several jobs, a check, a setting';
 COMMENT ON COLUMN vibevideo.inbox_row.sentence IS 'what is the matter';
@@ -740,13 +743,35 @@ END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.needs_of_rows() IS 'part of the inbox: rows that cannot be written, jobs without row or table; owner only';
 
+-- What is to be erased and does not go.  A service that is down for a while needs nobody.
+CREATE FUNCTION vibevideo_internal.needs_of_erasures()
+RETURNS SETOF vibevideo.inbox_row LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off AS $$
+DECLARE
+	most constant int = vibevideo_internal.most();
+	r record;
+BEGIN
+	FOR r IN SELECT x.what, x.error_code, count(*) AS n, min(x.queued_at) AS since, max(x.job_id) AS job_id, max(x.error) AS error, count(*) = most AS more
+			 FROM (SELECT y.* FROM vibevideo.erasure y
+				   WHERE y.error_code IS NOT NULL AND (y.stuck OR y.queued_at < now() - interval '1 hour') LIMIT most) x
+			 GROUP BY x.what, x.error_code ORDER BY 4 LIMIT 20
+	LOOP
+		RETURN NEXT vibevideo_internal.need('erasure', r.since, CASE r.what WHEN 'fal' THEN 'what fal.ai keeps' ELSE 'files in Storage' END,
+			format('%s cannot be erased: %s It is tried again at least once an hour.',
+				   CASE WHEN r.n > 1 THEN to_char(r.n, 'FM999,999,999') || ' of them' ELSE 'One of them' END, rtrim(r.error, ' .') || '.'),
+			format('SELECT * FROM vibevideo.erasure WHERE error_code = %L;', coalesce(vibevideo_internal.plain_code(r.error_code), '?')),
+			NULL, r.job_id, r.more);
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.needs_of_erasures() IS 'part of the inbox: what is to be erased and cannot be; owner only';
+
 -- The inbox, without a guard: a second is enough for what can be read by indexes, and
 -- what is not read by then is said.
 CREATE FUNCTION vibevideo_internal.needs()
 RETURNS SETOF vibevideo.inbox_row LANGUAGE plpgsql VOLATILE ROWS 10 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	until constant timestamptz = clock_timestamp() + interval '1 second';
-	parts constant text[] = ARRAY['database', 'services', 'money', 'fal', 'ledger', 'lost_submits', 'failures', 'rows', 'checks'];
+	parts constant text[] = ARRAY['database', 'services', 'money', 'fal', 'ledger', 'lost_submits', 'failures', 'rows', 'erasures', 'checks'];
 	part text;
 BEGIN
 	FOREACH part IN ARRAY parts LOOP
@@ -1316,6 +1341,7 @@ BEGIN
 		|| vibevideo_internal.labelled('at fal.ai', d.fal_url)
 		|| vibevideo_internal.labelled('made', d.media_url)
 		|| vibevideo_internal.labelled('stored', coalesce(j.video_url, d.bucket || '/' || d.object_key))
+		|| vibevideo_internal.labelled('erased', vibevideo_internal.whole_time(d.erased_at))
 		|| vibevideo_internal.labelled('input', d.input::text);
 	FOREACH s IN ARRAY d.timeline LOOP
 		lines = lines || vibevideo_internal.labelled(s.step, concat_ws(', ', vibevideo_internal.whole_time(s.at), vibevideo_internal.span(s.took) || ' later'));

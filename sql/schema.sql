@@ -88,7 +88,7 @@ COMMENT ON TYPE vibevideo.video IS 'a video as the app sees it; message is what 
 COMMENT ON COLUMN vibevideo.video.vibelog_id IS 'the row''s key, as text';
 COMMENT ON COLUMN vibevideo.video.status IS 'queued, generating, processing, completed, failed or cancelled; NULL if no video was ever requested';
 COMMENT ON COLUMN vibevideo.video.request_id IS 'fal.ai''s id of the request; NULL until fal.ai has accepted it';
-COMMENT ON COLUMN vibevideo.video.video_url IS 'the video''s public URL; NULL until it is stored';
+COMMENT ON COLUMN vibevideo.video.video_url IS 'the video''s public URL; NULL until it is stored, and once it is erased';
 COMMENT ON COLUMN vibevideo.video.message IS 'one sentence about its state, for the app''s user; never NULL';
 COMMENT ON COLUMN vibevideo.video.queue_position IS 'how many requests are ahead at fal.ai; NULL if that is not known, or it is not there';
 COMMENT ON COLUMN vibevideo.video.progress IS 'how much of the video is copied, from 0 to 1; NULL if it is not being copied, or its size is not known';
@@ -322,7 +322,8 @@ CREATE TABLE vibevideo.job (
 	faststart boolean,
 	has_c2pa boolean,
 	bit_rate bigint,
-	delivered_less jsonb
+	delivered_less jsonb,
+	erased_at timestamptz
 ) WITH (fillfactor = 80);
 COMMENT ON TABLE vibevideo.job IS 'one row an attempt to make a video; view vibevideo.jobs is made for reading';
 COMMENT ON COLUMN vibevideo.job.job_id IS 'the job''s number';
@@ -391,6 +392,7 @@ COMMENT ON COLUMN vibevideo.job.faststart IS 'whether it can be played while it 
 COMMENT ON COLUMN vibevideo.job.has_c2pa IS 'whether it has Content Credentials (C2PA), which say how it was made; NULL if its format has no place for them, or until it was read';
 COMMENT ON COLUMN vibevideo.job.bit_rate IS 'its bits for each second that it plays, on the average; NULL if its duration is not known, or until it was read';
 COMMENT ON COLUMN vibevideo.job.delivered_less IS 'in which the video is less than its input asked for, with what was asked and what came: {"duration_ms": {"asked": 10000, "got": 6040}}; NULL if in nothing that is known';
+COMMENT ON COLUMN vibevideo.job.erased_at IS 'since when its video is erased: vibevideo.receipt says what was, vibevideo.erasure what is still to be; NULL: it is not';
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.job', '');
 
 -- A vibelog has one active job: this index, not a check, keeps double clicks apart.
@@ -653,6 +655,7 @@ RETURN CASE
 	WHEN (j).state = 'processing' AND (j).bytes_done > 0
 		THEN format('Copying, %s so far', pg_size_pretty((j).bytes_done))
 	WHEN (j).state = 'processing' THEN 'Copying the video'
+	WHEN (j).state = 'completed' AND (j).erased_at IS NOT NULL THEN 'Your video was deleted'
 	WHEN (j).state = 'completed' THEN 'Your video is ready'
 	WHEN (j).state = 'failed'
 		THEN format('Failed: %s%s', lower(left(vibevideo_internal.shown_error(j), 1)), substr(vibevideo_internal.shown_error(j), 2))
@@ -675,7 +678,7 @@ RETURN ROW(
 	(j).vibelog_id,
 	vibevideo_internal.shown_status((j).state),
 	(j).request_id,
-	(j).video_url,
+	CASE WHEN (j).erased_at IS NULL THEN (j).video_url END,
 	vibevideo_internal.job_message(j),
 	CASE WHEN (j).state = ANY (ARRAY['queued', 'generating']) THEN (j).queue_position END,
 	vibevideo_internal.job_progress(j),
@@ -729,7 +732,7 @@ SELECT j.job_id, j.vibelog_id COLLATE pg_catalog."default" AS vibelog_id, vibevi
 	   CASE WHEN vibevideo.is_active(j.state) THEN (vibevideo_internal.reason_of(j.job_id)).estimate END AS estimate,
 	   j.cost_estimated_usd, j.cost_source, j.billable_units, j.tenant, j.held_usd,
 	   j.width, j.height, j.fps, j.video_codec, j.has_audio, j.audio_codec, j.faststart, j.has_c2pa, j.bit_rate,
-	   j.delivered_less
+	   j.delivered_less, j.erased_at
 FROM vibevideo.job j;
 COMMENT ON VIEW vibevideo.jobs IS 'one row a job, newest state, for dashboards';
 COMMENT ON COLUMN vibevideo.jobs.job_id IS 'the job''s number';
@@ -786,6 +789,7 @@ COMMENT ON COLUMN vibevideo.jobs.faststart IS 'whether it can be played while it
 COMMENT ON COLUMN vibevideo.jobs.has_c2pa IS 'whether it has Content Credentials (C2PA), which say how it was made; NULL if its format has no place for them, or until it was read';
 COMMENT ON COLUMN vibevideo.jobs.bit_rate IS 'its bits for each second that it plays, on the average; NULL if its duration is not known, or until it was read';
 COMMENT ON COLUMN vibevideo.jobs.delivered_less IS 'in which the video is less than its input asked for, with what was asked and what came: {"duration_ms": {"asked": 10000, "got": 6040}}; NULL if in nothing that is known';
+COMMENT ON COLUMN vibevideo.jobs.erased_at IS 'since when its video is erased: vibevideo.receipt says what was, vibevideo.erasure what is still to be; NULL: it is not';
 
 -------------------------------------------------------------------------------
 -- Order of sending

@@ -1447,7 +1447,8 @@ ALTER TABLE vibevideo.job ADD COLUMN cost_estimated_usd numeric,
 	ADD COLUMN tenant text COLLATE pg_catalog."C",
 	ADD COLUMN held_usd numeric,
 	ADD COLUMN width int, ADD COLUMN height int, ADD COLUMN fps numeric, ADD COLUMN video_codec text, ADD COLUMN has_audio boolean,
-	ADD COLUMN audio_codec text, ADD COLUMN faststart boolean, ADD COLUMN has_c2pa boolean, ADD COLUMN bit_rate bigint, ADD COLUMN delivered_less jsonb;
+	ADD COLUMN audio_codec text, ADD COLUMN faststart boolean, ADD COLUMN has_c2pa boolean, ADD COLUMN bit_rate bigint, ADD COLUMN delivered_less jsonb,
+	ADD COLUMN erased_at timestamptz;
 CREATE INDEX past_costs_day ON vibevideo.past_costs (day);
 COMMENT ON TABLE vibevideo.past_costs IS 'costs of jobs that have ended, be they still in vibevideo.job or not; user_id is empty where nobody is known';
 INSERT INTO vibevideo.past_costs AS p (user_id, day, model, submits, videos, settled_usd)
@@ -1706,6 +1707,7 @@ RETURN CASE
 	WHEN (j).state = 'processing' AND (j).bytes_done > 0
 		THEN format('Copying, %s so far', pg_size_pretty((j).bytes_done))
 	WHEN (j).state = 'processing' THEN 'Copying the video'
+	WHEN (j).state = 'completed' AND (j).erased_at IS NOT NULL THEN 'Your video was deleted'
 	WHEN (j).state = 'completed' THEN 'Your video is ready'
 	WHEN (j).state = 'failed'
 		THEN format('Failed: %s%s', lower(left(vibevideo_internal.shown_error(j), 1)), substr(vibevideo_internal.shown_error(j), 2))
@@ -1726,7 +1728,7 @@ RETURN ROW(
 	(j).vibelog_id,
 	vibevideo_internal.shown_status((j).state),
 	(j).request_id,
-	(j).video_url,
+	CASE WHEN (j).erased_at IS NULL THEN (j).video_url END,
 	vibevideo_internal.job_message(j),
 	CASE WHEN (j).state = ANY (ARRAY['queued', 'generating']) THEN (j).queue_position END,
 	vibevideo_internal.job_progress(j),
@@ -1777,7 +1779,7 @@ SELECT j.job_id, j.vibelog_id COLLATE pg_catalog."default" AS vibelog_id, vibevi
 	   CASE WHEN vibevideo.is_active(j.state) THEN (vibevideo_internal.reason_of(j.job_id)).estimate END AS estimate,
 	   j.cost_estimated_usd, j.cost_source, j.billable_units, j.tenant, j.held_usd,
 	   j.width, j.height, j.fps, j.video_codec, j.has_audio, j.audio_codec, j.faststart, j.has_c2pa, j.bit_rate,
-	   j.delivered_less
+	   j.delivered_less, j.erased_at
 FROM vibevideo.job j;
 COMMENT ON VIEW vibevideo.jobs IS 'one row a job, newest state, for dashboards';
 COMMENT ON COLUMN vibevideo.jobs.job_id IS 'the job''s number';
@@ -1834,6 +1836,7 @@ COMMENT ON COLUMN vibevideo.jobs.faststart IS 'whether it can be played while it
 COMMENT ON COLUMN vibevideo.jobs.has_c2pa IS 'whether it has Content Credentials (C2PA), which say how it was made; NULL if its format has no place for them, or until it was read';
 COMMENT ON COLUMN vibevideo.jobs.bit_rate IS 'its bits for each second that it plays, on the average; NULL if its duration is not known, or until it was read';
 COMMENT ON COLUMN vibevideo.jobs.delivered_less IS 'in which the video is less than its input asked for, with what was asked and what came: {"duration_ms": {"asked": 10000, "got": 6040}}; NULL if in nothing that is known';
+COMMENT ON COLUMN vibevideo.jobs.erased_at IS 'since when its video is erased: vibevideo.receipt says what was, vibevideo.erasure what is still to be; NULL: it is not';
 
 DROP FUNCTION vibevideo.worker_info();
 CREATE FUNCTION vibevideo.worker_info(OUT pid int, OUT started_at timestamptz, OUT heartbeat_at timestamptz,
@@ -3395,6 +3398,8 @@ BEGIN
 					 ('vibevideo.audit_audit_id_seq', (SELECT max(a.audit_id) FROM vibevideo.audit a)),
 					 ('vibevideo_internal.new_costs_note_id_seq', (SELECT max(n.note_id) FROM vibevideo_internal.new_costs n)),
 					 ('vibevideo.fal_usage_event_id_seq', (SELECT max(u.event_id) FROM vibevideo.fal_usage u)),
+					 ('vibevideo.erasure_erasure_id_seq', (SELECT max(e.erasure_id) FROM vibevideo.erasure e)),
+					 ('vibevideo.receipt_receipt_id_seq', (SELECT max(r.receipt_id) FROM vibevideo.receipt r)),
 					 ('vibevideo_internal.refund_seq', greatest((SELECT max(t.n) FROM vibevideo_internal.till t), (SELECT max(l.n) FROM vibevideo_internal.slot l), (SELECT max(d.n) FROM vibevideo_internal.share_due d)))) AS s(sequence, most)
 	LOOP
 		IF used.most > coalesce(used.last, 0) THEN
@@ -6463,7 +6468,7 @@ RETURNS TABLE (level text, privilege text, objects text, guarded boolean)
 LANGUAGE sql IMMUTABLE ROWS 10 SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	VALUES ('viewer', 'USAGE', 'SCHEMA vibevideo', false),
-		   ('viewer', 'SELECT', 'vibevideo.jobs, vibevideo.costs, vibevideo.costs_by_month, vibevideo.costs_by_day, vibevideo.tenant_costs, vibevideo.ledger, vibevideo.unmatched, vibevideo.fal_usage, vibevideo.settings, '
+		   ('viewer', 'SELECT', 'vibevideo.jobs, vibevideo.costs, vibevideo.costs_by_month, vibevideo.costs_by_day, vibevideo.tenant_costs, vibevideo.ledger, vibevideo.unmatched, vibevideo.fal_usage, vibevideo.erasure, vibevideo.receipt, vibevideo.settings, '
 			'vibevideo.model, vibevideo.price_rule, vibevideo.fal_price, vibevideo.limit, vibevideo.rollup, vibevideo.backlog, vibevideo.typical, vibevideo.now, vibevideo.today, '
 			'vibevideo.inbox, vibevideo.overview, vibevideo.errors, vibevideo.users', false),
 		   ('viewer', 'EXECUTE', 'FUNCTION vibevideo.overview(), vibevideo.inbox(), vibevideo.list_jobs(jsonb, jsonb, int), '
@@ -6501,7 +6506,7 @@ BEGIN ATOMIC
 		   ('operator', 'EXECUTE', 'FUNCTION vibevideo.audit(jsonb, int), vibevideo.set_limit(text, text, int, int, numeric, int, int, numeric, numeric, text, text), '
 			'vibevideo.delete_limit(text, text, text, text), vibevideo.set_price(text, numeric, text, jsonb, jsonpath, numeric, numeric, timestamptz, text), '
 			'vibevideo.delete_price(text, jsonb), vibevideo.sync_schema(text), vibevideo.sync_prices(), vibevideo.set_model(text, boolean, text, int, boolean, int, text), '
-			'vibevideo.sync_usage(interval), vibevideo.explain_usage(text, text)', true),
+			'vibevideo.sync_usage(interval), vibevideo.explain_usage(text, text), vibevideo.erase(bigint)', true),
 		   ('operator', 'EXECUTE', 'FUNCTION public.vibevideo_admin_plan(text, jsonb, int), public.vibevideo_admin_act(uuid, text), '
 			'public.vibevideo_admin_cancel(bigint), public.vibevideo_admin_retry(bigint), public.vibevideo_admin_resolve(bigint, text), '
 			'public.vibevideo_admin_pause(text, text), public.vibevideo_admin_resume(), public.vibevideo_admin_probe_now(), '
@@ -6588,6 +6593,249 @@ who: the role.
 Returns false if it had nothing.
 Errors: 42704 no such role; 42501 not the extension''s owner.
 For the extension''s owner.';
+
+-------------------------------------------------------------------------------
+-- Erasing videos
+-------------------------------------------------------------------------------
+
+/*
+ * What is to be erased.  A row lives until it is done, and then becomes a receipt.
+ * What job, in three steps, since whoever queues it must not wait for anybody:
+ *
+ *	job		all that a job has left, and leaves yet.  The worker cancels an active one, and
+ *			when it has ended puts the following in its place
+ *	storage	a file in a bucket
+ *	fal		what fal.ai keeps of a request: its input, output, and files
+ *
+ * The last two need the job's row no more.
+ */
+CREATE TABLE vibevideo.erasure (
+	erasure_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	what text NOT NULL CHECK (what OPERATOR(pg_catalog.=) ANY (ARRAY['job', 'storage', 'fal'])),
+	job_id bigint NOT NULL,
+	bucket text COLLATE pg_catalog."C",
+	object_key text COLLATE pg_catalog."C",
+	request_id text COLLATE pg_catalog."C",
+	reason text NOT NULL CHECK (reason OPERATOR(pg_catalog.=) ANY (ARRAY['operator'])),
+	asked_by text,
+	queued_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+	next_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+	tries int NOT NULL DEFAULT 0,
+	error_code text,
+	error text,
+	stuck boolean NOT NULL DEFAULT false,
+	token uuid NOT NULL DEFAULT pg_catalog.gen_random_uuid(),
+	CHECK (CASE what WHEN 'storage' THEN bucket IS NOT NULL AND object_key IS NOT NULL WHEN 'fal' THEN request_id IS NOT NULL ELSE true END)
+);
+COMMENT ON TABLE vibevideo.erasure IS 'what is to be erased, and is not yet: written by vibevideo.erase; the worker takes a row out when it is done';
+COMMENT ON COLUMN vibevideo.erasure.erasure_id IS 'grows with each row';
+COMMENT ON COLUMN vibevideo.erasure.what IS 'job: all that a job leaves, when it has ended; storage: a file in a bucket; fal: what fal.ai keeps of a request';
+COMMENT ON COLUMN vibevideo.erasure.job_id IS 'the job, which may be gone';
+COMMENT ON COLUMN vibevideo.erasure.bucket IS 'the bucket of a file; NULL: it is none';
+COMMENT ON COLUMN vibevideo.erasure.object_key IS 'the file''s name in it; NULL: it is none';
+COMMENT ON COLUMN vibevideo.erasure.request_id IS 'fal.ai''s id of the request; NULL: it is none';
+COMMENT ON COLUMN vibevideo.erasure.reason IS 'operator: vibevideo.erase was called';
+COMMENT ON COLUMN vibevideo.erasure.asked_by IS 'who asked for it, as in vibevideo.audit; NULL if nobody is known';
+COMMENT ON COLUMN vibevideo.erasure.queued_at IS 'when it was asked for';
+COMMENT ON COLUMN vibevideo.erasure.next_at IS 'when it is tried next; make it now() to have it tried at once';
+COMMENT ON COLUMN vibevideo.erasure.tries IS 'how often it was tried';
+COMMENT ON COLUMN vibevideo.erasure.error_code IS 'what was wrong the last time, for programs: no_key, or as of a job; NULL: nothing, or it was not tried';
+COMMENT ON COLUMN vibevideo.erasure.error IS 'the same in words, and what to do; NULL: nothing';
+COMMENT ON COLUMN vibevideo.erasure.stuck IS 'only a person can help; it is tried again all the same';
+COMMENT ON COLUMN vibevideo.erasure.token IS 'the Idempotency-Key that fal.ai is sent: the same until there is an answer';
+SELECT pg_catalog.pg_extension_config_dump('vibevideo.erasure', '');
+SELECT pg_catalog.pg_extension_config_dump('vibevideo.erasure_erasure_id_seq', '');
+CREATE INDEX erasure_due ON vibevideo.erasure (next_at);
+CREATE UNIQUE INDEX erasure_job ON vibevideo.erasure (job_id) WHERE what OPERATOR(pg_catalog.=) 'job';
+CREATE UNIQUE INDEX erasure_file ON vibevideo.erasure (bucket, object_key) WHERE what OPERATOR(pg_catalog.=) 'storage';
+CREATE UNIQUE INDEX erasure_request ON vibevideo.erasure (request_id) WHERE what OPERATOR(pg_catalog.=) 'fal';
+
+CREATE TABLE vibevideo.receipt (
+	receipt_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	job_id bigint NOT NULL,
+	what text NOT NULL,
+	name text NOT NULL,
+	answer text NOT NULL CHECK (answer OPERATOR(pg_catalog.=) ANY (ARRAY['deleted', 'gone'])),
+	http_status int NOT NULL,
+	reason text NOT NULL,
+	asked_by text,
+	queued_at timestamptz NOT NULL,
+	done_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+	tries int NOT NULL
+);
+COMMENT ON TABLE vibevideo.receipt IS 'what was erased, one row a file or request, without its content; kept until you delete it';
+COMMENT ON COLUMN vibevideo.receipt.receipt_id IS 'grows with each row';
+COMMENT ON COLUMN vibevideo.receipt.job_id IS 'the job, which may be gone';
+COMMENT ON COLUMN vibevideo.receipt.what IS 'storage: a file in a bucket; fal: what fal.ai kept of a request';
+COMMENT ON COLUMN vibevideo.receipt.name IS 'bucket and name of the file, or fal.ai''s id of the request';
+COMMENT ON COLUMN vibevideo.receipt.answer IS 'deleted, as Storage or fal.ai said; or gone: it was not there any more';
+COMMENT ON COLUMN vibevideo.receipt.http_status IS 'the answer''s HTTP status';
+COMMENT ON COLUMN vibevideo.receipt.reason IS 'as in vibevideo.erasure';
+COMMENT ON COLUMN vibevideo.receipt.asked_by IS 'who asked for it, as in vibevideo.audit; NULL if nobody is known';
+COMMENT ON COLUMN vibevideo.receipt.queued_at IS 'when it was asked for';
+COMMENT ON COLUMN vibevideo.receipt.done_at IS 'when the answer came';
+COMMENT ON COLUMN vibevideo.receipt.tries IS 'how many requests that took';
+SELECT pg_catalog.pg_extension_config_dump('vibevideo.receipt', '');
+SELECT pg_catalog.pg_extension_config_dump('vibevideo.receipt_receipt_id_seq', '');
+CREATE INDEX receipt_job ON vibevideo.receipt (job_id);
+
+-- The files that a job may have left in Storage.  Of a copy that has failed the last answer
+-- may have been lost, and the file be there: its name is made as src/upload.c does.  The
+-- bucket may have been another one then; the URL says it.
+CREATE FUNCTION vibevideo_internal.files_of(j vibevideo.job, OUT bucket text, OUT object_key text)
+RETURNS SETOF record LANGUAGE sql STABLE ROWS 1 SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT coalesce(CASE WHEN right((j).video_url, length(k.name) + 1) = '/' || k.name
+						 THEN substring(left((j).video_url, - length(k.name) - 1) FROM '/([^/%]+)$') END,
+					current_setting('vibevideo.storage_bucket')), k.name
+	FROM (SELECT (j).object_key AS name WHERE (j).object_key IS NOT NULL
+		  UNION ALL
+		  SELECT regexp_replace(encode(substr(convert_to((j).vibelog_id, 'UTF8'), 1, 128), 'escape') COLLATE "C",
+								'\\(?:\\|[0-7]{3})|[^A-Za-z0-9_-]', '_', 'g') || '/' || (j).request_id || '.' || e.ending
+		  FROM unnest(ARRAY['mp4', 'webm', 'mov', 'mkv', 'gif']) AS e(ending)
+		  WHERE (j).object_key IS NULL AND (j).media_url IS NOT NULL AND (j).request_id IS NOT NULL
+			AND (j).state <> 'completed') k;
+END;
+COMMENT ON FUNCTION vibevideo_internal.files_of(vibevideo.job) IS 'the files that a job may have left in Storage; owner only';
+
+-- Cancels an active job as vibevideo.cancel does, unless it is being copied: then it ends soon.
+CREATE FUNCTION vibevideo_internal.cancel_to_erase(job bigint)
+RETURNS void LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	UPDATE vibevideo.job j SET cancel_requested_at = now(),
+		state = CASE WHEN j.state = 'pending' THEN 'cancelled' ELSE j.state END,
+		completed_at = CASE WHEN j.state = 'pending' THEN now() END,
+		error_code = CASE WHEN j.state <> 'pending' THEN j.error_code END,
+		error = CASE WHEN j.state <> 'pending' THEN j.error END,
+		next_at = CASE WHEN j.state = 'pending' THEN NULL WHEN j.leased_by IS NULL THEN now() - interval '1 day' ELSE j.next_at END
+	WHERE j.job_id = cancel_to_erase.job AND j.cancel_requested_at IS NULL
+	  AND vibevideo.is_active(j.state) AND j.state <> 'processing';
+END;
+COMMENT ON FUNCTION vibevideo_internal.cancel_to_erase(bigint) IS 'cancels a job whose video is to be erased, if it can be; owner only';
+
+-- A job that has ended: what is to be erased of it.  Fal.ai may yet render one that it has
+-- not spoken of since it was cancelled, or given up: an hour later there is more to erase.
+CREATE FUNCTION vibevideo_internal.erase_ended(j vibevideo.job, e vibevideo.erasure)
+RETURNS void LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	INSERT INTO vibevideo.erasure (what, job_id, bucket, object_key, reason, asked_by, queued_at)
+	SELECT 'storage', (j).job_id, f.bucket, f.object_key, (e).reason, (e).asked_by, (e).queued_at
+	FROM vibevideo_internal.files_of(j) f
+	ON CONFLICT DO NOTHING;
+	INSERT INTO vibevideo.erasure (what, job_id, request_id, reason, asked_by, queued_at, next_at)
+	SELECT 'fal', (j).job_id, (j).request_id, (e).reason, (e).asked_by, (e).queued_at,
+		   CASE WHEN (j).held_usd IS NULL THEN now() ELSE now() + interval '1 hour' END
+	WHERE (j).request_id IS NOT NULL
+	ON CONFLICT DO NOTHING;
+	UPDATE vibevideo.job x SET erased_at = now(), updated_at = now(),
+		forgotten_at = CASE WHEN x.state = 'failed' THEN coalesce(x.forgotten_at, now()) END
+	WHERE x.job_id = (j).job_id;
+	DELETE FROM vibevideo.erasure x WHERE x.erasure_id = (e).erasure_id;
+END;
+COMMENT ON FUNCTION vibevideo_internal.erase_ended(vibevideo.job, vibevideo.erasure) IS 'puts what a job has left in the place of the job among what is to be erased; owner only';
+
+-- Jobs that are to be erased, as many as are due: active ones are cancelled, and looked at
+-- again soon.  What somebody holds is left for later.
+CREATE FUNCTION vibevideo_internal.expand_erasures()
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	e vibevideo.erasure;
+	j vibevideo.job;
+BEGIN
+	FOR e IN SELECT x.* FROM vibevideo.erasure x WHERE x.what = 'job' AND x.next_at <= now()
+			 ORDER BY x.next_at LIMIT 500 FOR UPDATE SKIP LOCKED
+	LOOP
+		SELECT x.* INTO j FROM vibevideo.job x WHERE x.job_id = e.job_id FOR UPDATE SKIP LOCKED;
+		IF FOUND AND NOT vibevideo.is_active(j.state) THEN
+			PERFORM vibevideo_internal.erase_ended(j, e);
+		ELSIF FOUND OR EXISTS (SELECT FROM vibevideo.job x WHERE x.job_id = e.job_id) THEN
+			PERFORM vibevideo_internal.cancel_to_erase(j.job_id);
+			UPDATE vibevideo.erasure x SET next_at = now() + interval '2 seconds' WHERE x.erasure_id = e.erasure_id;
+		ELSE
+			DELETE FROM vibevideo.erasure x WHERE x.erasure_id = e.erasure_id;
+		END IF;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.expand_erasures() IS 'part of the worker''s erasing: jobs, as they end; owner only';
+
+/*
+ * vibevideo_internal.next_erasure(storage_lacks, fal_lacks) - what the worker asks for next.
+ * Its time is put off before: an answer that never comes delays it, too.
+ * storage_lacks, fal_lacks: why nothing can be asked for there, NULL if it can.
+ */
+CREATE FUNCTION vibevideo_internal.next_erasure(storage_lacks text, fal_lacks text, OUT erasure_id bigint, OUT bucket text, OUT object_key text,
+												OUT request_id text, OUT token text)
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	UPDATE vibevideo.erasure x SET (error_code, error) = ('no_key', CASE x.what WHEN 'fal' THEN fal_lacks ELSE storage_lacks END),
+		stuck = true, next_at = now() + interval '10 minutes'
+	WHERE x.next_at <= now() AND (x.what = 'storage' AND storage_lacks IS NOT NULL OR x.what = 'fal' AND fal_lacks IS NOT NULL);
+	UPDATE vibevideo.erasure x SET tries = x.tries + 1,
+		next_at = now() + least(interval '1 hour', interval '30 seconds' * (1 << least(x.tries, 7)))
+	WHERE x.erasure_id = (SELECT d.erasure_id FROM vibevideo.erasure d WHERE d.next_at <= now() AND d.what IN ('storage', 'fal')
+						  ORDER BY d.next_at LIMIT 1 FOR UPDATE SKIP LOCKED)
+	RETURNING x.erasure_id, x.bucket, x.object_key, x.request_id, x.token::text
+	INTO next_erasure.erasure_id, next_erasure.bucket, next_erasure.object_key, next_erasure.request_id, next_erasure.token;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.next_erasure(text, text) IS 'what is to be erased next, which is not due any more then; owner only';
+
+/*
+ * vibevideo_internal.erasure_done(id, answer, status, code, error, stuck, again) - records what
+ * came of it.  answer: deleted, gone, or NULL for neither.  again: at once, since it was
+ * asked for in a form that is not understood.  A row that somebody has deleted is let be.
+ */
+CREATE FUNCTION vibevideo_internal.erasure_done(id bigint, answer text, status int, code text, error text, stuck boolean, again boolean)
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF answer IS NULL THEN
+		UPDATE vibevideo.erasure x SET error_code = code, error = left(erasure_done.error, 1000), stuck = erasure_done.stuck,
+			token = CASE WHEN status > 0 THEN gen_random_uuid() ELSE x.token END,
+			next_at = CASE WHEN again THEN now() ELSE x.next_at END
+		WHERE x.erasure_id = id;
+	ELSE
+		WITH done AS (DELETE FROM vibevideo.erasure x WHERE x.erasure_id = id RETURNING x.*)
+		INSERT INTO vibevideo.receipt (job_id, what, name, answer, http_status, reason, asked_by, queued_at, tries)
+		SELECT d.job_id, d.what, coalesce(d.bucket || '/' || d.object_key, d.request_id), erasure_done.answer, status, d.reason, d.asked_by, d.queued_at, d.tries
+		FROM done d;
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.erasure_done(bigint, text, int, text, text, boolean, boolean) IS 'records what came of a request that something be erased; owner only';
+
+CREATE FUNCTION vibevideo.erase(job bigint)
+RETURNS boolean LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	who constant text = vibevideo_internal.require('operator');
+	was text;
+	added int;
+BEGIN
+	IF job IS NULL THEN
+		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'job must not be null';
+	END IF;
+	PERFORM vibevideo_internal.require_to_act();
+	SELECT x.state INTO was FROM vibevideo.job x WHERE x.job_id = erase.job;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION USING ERRCODE = 'PT404', MESSAGE = format('there is no job %s', job);
+	END IF;
+	INSERT INTO vibevideo.erasure (what, job_id, reason, asked_by) VALUES ('job', job, 'operator', who) ON CONFLICT DO NOTHING;
+	GET DIAGNOSTICS added = ROW_COUNT;
+	PERFORM vibevideo_internal.note_act('erase', jsonb_build_object('job', job), added, outcome => jsonb_build_object('state', was));
+	PERFORM vibevideo.wake();
+	RETURN added > 0;
+END
+$$;
+COMMENT ON FUNCTION vibevideo.erase(bigint) IS
+'Erases the video of a job: its file in Storage, and what fal.ai keeps of its request (input, output and files),
+  which takes an API key of scope ADMIN. The worker does it after the commit, and tries until it is done: table
+  vibevideo.receipt says what was done, vibevideo.erasure what is still to do. An active job is cancelled, and
+  what it leaves is erased when it has ended. The app''s row stays as it is, and so does the job, with its input.
+job: its job_id in vibevideo.jobs.
+Returns false if that was asked for already, and is still to begin.
+Errors: PT404 no such job; 22004 it is null; 55000 this database is a copy; 42501 not an operator.
+For operators.';
+
 
 -------------------------------------------------------------------------------
 -- Acting on many jobs: a plan says what would be done, an act does just that
@@ -7113,7 +7361,7 @@ RETURN CASE action
 	WHEN 'cancel' THEN $sql$'cancel'$sql$
 	WHEN 'forget_error' THEN $sql$'forget'$sql$
 	WHEN 'resolve_not_sent' THEN $sql$CASE WHEN j.orphan OR j.cancel_requested_at IS NOT NULL THEN 'drop' ELSE 'render' END$sql$
-	WHEN 'retry' THEN $sql$CASE WHEN j.state = 'pending' THEN 'send' WHEN j.state = 'failed' AND j.media_url IS NOT NULL THEN 'copy' ELSE 'render' END$sql$
+	WHEN 'retry' THEN $sql$CASE WHEN j.state = 'pending' THEN 'send' WHEN j.state = 'failed' AND j.media_url IS NOT NULL AND j.erased_at IS NULL THEN 'copy' ELSE 'render' END$sql$
 END;
 COMMENT ON FUNCTION vibevideo_internal.deed_sql(text) IS 'what an action of vibevideo.plan does to a job j, as SQL; owner only';
 
@@ -7146,7 +7394,7 @@ RETURN CASE action
 		WHEN j.state = 'completed' THEN 'completed'
 		WHEN EXISTS (SELECT FROM vibevideo.job n
 					 WHERE n.relation = j.relation AND n.vibelog_id = j.vibelog_id AND NOT n.orphan AND n.job_id > j.job_id) THEN 'superseded'
-		WHEN j.state = 'failed' AND j.media_url IS NOT NULL THEN NULL
+		WHEN j.state = 'failed' AND j.media_url IS NOT NULL AND j.erased_at IS NULL THEN NULL
 		WHEN j.error_code = 'submit_lost' AND NOT coalesce('submit_lost' = ANY (($1).error_code), false) THEN 'submit_lost'
 		WHEN NOT EXISTS (SELECT FROM vibevideo.binding b JOIN pg_class c ON c.oid = b.relation WHERE b.relation = j.relation) THEN 'no_table' END$sql$
 END;
@@ -7600,7 +7848,7 @@ For the extension''s owner.';
 COMMENT ON COLUMN vibevideo.video.vibelog_id IS 'the row''s key, as text';
 COMMENT ON COLUMN vibevideo.video.status IS 'queued, generating, processing, completed, failed or cancelled; NULL if no video was ever requested';
 COMMENT ON COLUMN vibevideo.video.request_id IS 'fal.ai''s id of the request; NULL until fal.ai has accepted it';
-COMMENT ON COLUMN vibevideo.video.video_url IS 'the video''s public URL; NULL until it is stored';
+COMMENT ON COLUMN vibevideo.video.video_url IS 'the video''s public URL; NULL until it is stored, and once it is erased';
 COMMENT ON COLUMN vibevideo.video.message IS 'one sentence about its state, for the app''s user; never NULL';
 COMMENT ON COLUMN vibevideo.video.queue_position IS 'how many requests are ahead at fal.ai; NULL if that is not known, or it is not there';
 COMMENT ON COLUMN vibevideo.video.progress IS 'how much of the video is copied, from 0 to 1; NULL if it is not being copied, or its size is not known';
@@ -7711,6 +7959,7 @@ COMMENT ON COLUMN vibevideo.job.faststart IS 'whether it can be played while it 
 COMMENT ON COLUMN vibevideo.job.has_c2pa IS 'whether it has Content Credentials (C2PA), which say how it was made; NULL if its format has no place for them, or until it was read';
 COMMENT ON COLUMN vibevideo.job.bit_rate IS 'its bits for each second that it plays, on the average; NULL if its duration is not known, or until it was read';
 COMMENT ON COLUMN vibevideo.job.delivered_less IS 'in which the video is less than its input asked for, with what was asked and what came: {"duration_ms": {"asked": 10000, "got": 6040}}; NULL if in nothing that is known';
+COMMENT ON COLUMN vibevideo.job.erased_at IS 'since when its video is erased: vibevideo.receipt says what was, vibevideo.erasure what is still to be; NULL: it is not';
 COMMENT ON COLUMN vibevideo.event.event_id IS 'grows with each row';
 COMMENT ON COLUMN vibevideo.event.job_id IS 'the job';
 COMMENT ON COLUMN vibevideo.event.at IS 'when its state changed';
@@ -8011,7 +8260,8 @@ CREATE TYPE vibevideo.job_details AS (
 	faststart boolean,
 	has_c2pa boolean,
 	bit_rate bigint,
-	delivered_less jsonb
+	delivered_less jsonb,
+	erased_at timestamptz
 );
 COMMENT ON TYPE vibevideo.job_details IS 'all there is to know of a job';
 COMMENT ON COLUMN vibevideo.job_details.job IS 'as in a list';
@@ -8051,6 +8301,7 @@ COMMENT ON COLUMN vibevideo.job_details.faststart IS 'whether it can be played w
 COMMENT ON COLUMN vibevideo.job_details.has_c2pa IS 'whether it has Content Credentials; NULL if its format has no place for them';
 COMMENT ON COLUMN vibevideo.job_details.bit_rate IS 'its bits for each second that it plays';
 COMMENT ON COLUMN vibevideo.job_details.delivered_less IS 'in which it is less than was asked for; NULL if in nothing that is known';
+COMMENT ON COLUMN vibevideo.job_details.erased_at IS 'since when it is erased; NULL: it is not';
 
 /*
  * vibevideo.job_detail(job_id) - all there is to know of a job.
@@ -8122,6 +8373,7 @@ BEGIN
 	d.has_c2pa = j.has_c2pa;
 	d.bit_rate = j.bit_rate;
 	d.delivered_less = j.delivered_less;
+	d.erased_at = j.erased_at;
 	RETURN d;
 END
 $$;
@@ -8148,7 +8400,7 @@ CREATE TYPE vibevideo.inbox_row AS (
 );
 COMMENT ON TYPE vibevideo.inbox_row IS 'something that needs a person';
 COMMENT ON COLUMN vibevideo.inbox_row.kind IS
-	'copy, paused, outage, check, account, budget, balance, model_gone, price_changed, ledger, lost_submit, given_up, dead_letter, orphan_video, quarantined, unwritten_row, no_table, no_row, or unread';
+	'copy, paused, outage, check, account, budget, balance, model_gone, price_changed, ledger, lost_submit, given_up, dead_letter, orphan_video, quarantined, unwritten_row, no_table, no_row, erasure, or unread';
 COMMENT ON COLUMN vibevideo.inbox_row.since IS 'since when, of several jobs the first; NULL if that is not known';
 COMMENT ON COLUMN vibevideo.inbox_row.subject IS 'what it is about: a job and its row, several jobs, a check, a setting';
 COMMENT ON COLUMN vibevideo.inbox_row.sentence IS 'what is the matter';
@@ -8488,13 +8740,35 @@ END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.needs_of_rows() IS 'part of the inbox: rows that cannot be written, jobs without row or table; owner only';
 
+-- What is to be erased and does not go.  A service that is down for a while needs nobody.
+CREATE FUNCTION vibevideo_internal.needs_of_erasures()
+RETURNS SETOF vibevideo.inbox_row LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off AS $$
+DECLARE
+	most constant int = vibevideo_internal.most();
+	r record;
+BEGIN
+	FOR r IN SELECT x.what, x.error_code, count(*) AS n, min(x.queued_at) AS since, max(x.job_id) AS job_id, max(x.error) AS error, count(*) = most AS more
+			 FROM (SELECT y.* FROM vibevideo.erasure y
+				   WHERE y.error_code IS NOT NULL AND (y.stuck OR y.queued_at < now() - interval '1 hour') LIMIT most) x
+			 GROUP BY x.what, x.error_code ORDER BY 4 LIMIT 20
+	LOOP
+		RETURN NEXT vibevideo_internal.need('erasure', r.since, CASE r.what WHEN 'fal' THEN 'what fal.ai keeps' ELSE 'files in Storage' END,
+			format('%s cannot be erased: %s It is tried again at least once an hour.',
+				   CASE WHEN r.n > 1 THEN to_char(r.n, 'FM999,999,999') || ' of them' ELSE 'One of them' END, rtrim(r.error, ' .') || '.'),
+			format('SELECT * FROM vibevideo.erasure WHERE error_code = %L;', coalesce(vibevideo_internal.plain_code(r.error_code), '?')),
+			NULL, r.job_id, r.more);
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.needs_of_erasures() IS 'part of the inbox: what is to be erased and cannot be; owner only';
+
 -- The inbox, without a guard: a second is enough for what can be read by indexes, and
 -- what is not read by then is said.
 CREATE FUNCTION vibevideo_internal.needs()
 RETURNS SETOF vibevideo.inbox_row LANGUAGE plpgsql VOLATILE ROWS 10 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	until constant timestamptz = clock_timestamp() + interval '1 second';
-	parts constant text[] = ARRAY['database', 'services', 'money', 'fal', 'ledger', 'lost_submits', 'failures', 'rows', 'checks'];
+	parts constant text[] = ARRAY['database', 'services', 'money', 'fal', 'ledger', 'lost_submits', 'failures', 'rows', 'erasures', 'checks'];
 	part text;
 BEGIN
 	FOREACH part IN ARRAY parts LOOP
@@ -9092,6 +9366,7 @@ BEGIN
 		|| vibevideo_internal.labelled('at fal.ai', d.fal_url)
 		|| vibevideo_internal.labelled('made', d.media_url)
 		|| vibevideo_internal.labelled('stored', coalesce(j.video_url, d.bucket || '/' || d.object_key))
+		|| vibevideo_internal.labelled('erased', vibevideo_internal.whole_time(d.erased_at))
 		|| vibevideo_internal.labelled('input', d.input::text);
 	FOREACH s IN ARRAY d.timeline LOOP
 		lines = lines || vibevideo_internal.labelled(s.step, concat_ws(', ', vibevideo_internal.whole_time(s.at), vibevideo_internal.span(s.took) || ' later'));
@@ -10888,7 +11163,7 @@ BEGIN
 	END IF;
 	other = (SELECT min(a.job_id) FROM vibevideo.job a
 			 WHERE a.relation = j.relation AND a.vibelog_id = j.vibelog_id AND NOT a.orphan AND vibevideo.is_active(a.state) AND a.job_id <> j.job_id);
-	copies = j.state = 'failed' AND j.media_url IS NOT NULL AND other IS NULL;
+	copies = j.state = 'failed' AND j.media_url IS NOT NULL AND j.erased_at IS NULL AND other IS NULL;
 	cost_usd = 0;
 	allowed = false;
 	IF EXISTS (SELECT FROM vibevideo.binding b WHERE vibevideo_internal.is_copy(b)) THEN
@@ -11767,7 +12042,10 @@ DECLARE
 		'vibevideo_internal.bill_query(timestamptz, text), vibevideo_internal.next_page(jsonb, text[]), vibevideo_internal.usage_asks(jsonb), '
 		'vibevideo_internal.usage_hears(jsonb, int, jsonb, text), vibevideo_internal.bill_remedy(int), vibevideo.sync_usage(interval), '
 		'vibevideo.explain_usage(text, text), vibevideo_internal.check_ledger(), vibevideo_internal.needs_of_ledger(), '
-		'vibevideo_internal.last_unbilled(int), vibevideo_internal.last_unmatched(int), vibevideo_internal.ledger_since(date, vibevideo_internal.unbilled[])';
+		'vibevideo_internal.last_unbilled(int), vibevideo_internal.last_unmatched(int), vibevideo_internal.ledger_since(date, vibevideo_internal.unbilled[]), '
+		'vibevideo.erase(bigint), vibevideo_internal.files_of(vibevideo.job), vibevideo_internal.cancel_to_erase(bigint), '
+		'vibevideo_internal.erase_ended(vibevideo.job, vibevideo.erasure), vibevideo_internal.expand_erasures(), vibevideo_internal.next_erasure(text, text), '
+		'vibevideo_internal.erasure_done(bigint, text, int, text, text, boolean, boolean), vibevideo_internal.needs_of_erasures()';
 	everybody constant text = concat_ws(', ', 'PUBLIC',
 										(SELECT string_agg(quote_ident(r.rolname), ', ') FROM pg_roles r
 										 WHERE r.rolname IN ('anon', 'authenticated', 'service_role')));
@@ -11787,7 +12065,9 @@ BEGIN
 	EXECUTE format('REVOKE ALL ON vibevideo.fal_usage, vibevideo.ledger, vibevideo.unmatched, vibevideo_internal.bill_state, '
 				   'vibevideo_internal.past_unbilled, vibevideo_internal.usage_by_day, vibevideo_internal.here_without_item, vibevideo_internal.gone_without_item, '
 				   'vibevideo_internal.without_item, vibevideo_internal.unbilled FROM %s', everybody);
-	EXECUTE format('REVOKE ALL ON SEQUENCE vibevideo.audit_audit_id_seq, vibevideo_internal.new_costs_note_id_seq, vibevideo.fal_usage_event_id_seq FROM %s', everybody);
+	EXECUTE format('REVOKE ALL ON vibevideo.erasure, vibevideo.receipt FROM %s', everybody);
+	EXECUTE format('REVOKE ALL ON SEQUENCE vibevideo.audit_audit_id_seq, vibevideo_internal.new_costs_note_id_seq, vibevideo.fal_usage_event_id_seq, '
+				   'vibevideo.erasure_erasure_id_seq, vibevideo.receipt_receipt_id_seq FROM %s', everybody);
 	FOR may IN SELECT r.privilege, r.objects, users.rolname FROM vibevideo_internal.rights() r
 			   CROSS JOIN (SELECT u.rolname FROM pg_roles u WHERE u.rolname IN ('authenticated', 'service_role')) users
 			   WHERE r.guarded
@@ -11798,7 +12078,7 @@ BEGIN
 		GRANT EXECUTE ON FUNCTION vibevideo.is_active(text), vibevideo.error_class(text), vibevideo_internal.setting_advice(text, text), vibevideo_internal.key_source(text),
 			vibevideo.worker_info(), vibevideo_internal.period(int, timestamptz), vibevideo_internal.histogram(bigint),
 			vibevideo.histogram_sum(bigint[]), vibevideo.histogram_bounds(), vibevideo.percentile(bigint[], double precision) TO service_role;
-		GRANT SELECT ON vibevideo.costs_by_month, vibevideo.costs_by_day, vibevideo.ledger, vibevideo.unmatched, vibevideo.fal_usage, vibevideo.audit, vibevideo.settings, vibevideo.model, vibevideo.price_rule, vibevideo.fal_price, vibevideo.limit,
+		GRANT SELECT ON vibevideo.costs_by_month, vibevideo.costs_by_day, vibevideo.ledger, vibevideo.unmatched, vibevideo.fal_usage, vibevideo.erasure, vibevideo.receipt, vibevideo.audit, vibevideo.settings, vibevideo.model, vibevideo.price_rule, vibevideo.fal_price, vibevideo.limit,
 			vibevideo.rollup, vibevideo.backlog, vibevideo.typical, vibevideo.tenant_costs TO service_role;
 	END IF;
 END

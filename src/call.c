@@ -246,3 +246,39 @@ CallPublicObject(HttpEngine *engine, const char *object_key, void *owner)
 	CallCheck(&call, StorageUrl(CallBase(vv_storage_public_url, base, sizeof(base)), STORAGE_PUBLIC, vv_storage_bucket, object_key, call.url, sizeof(call.url)));
 	return CallSend(&call, engine);
 }
+
+HttpRequest *
+CallStorageDelete(HttpEngine *engine, const char *key, StorageKeyForm form, const char *bucket, const char *object_key)
+{
+	Call call;
+	char base[BASE_SIZE];
+	char sigv4[100];
+	bool s3 = (vv_storage_kind == STORAGE_KIND_S3);
+
+	CallInit(&call, HTTP_DELETE, vv_poll_timeout, MAX_STORAGE_ANSWER, NULL);
+	CallCheck(&call, StorageUrl(CallBase(vv_storage_url, base, sizeof(base)), s3 ? STORAGE_S3 : STORAGE_UPLOAD, bucket, object_key, call.url, sizeof(call.url)));
+	if (s3)
+	{
+		CallHeader(&call, "x-amz-content-sha256: UNSIGNED-PAYLOAD");
+		snprintf(sigv4, sizeof(sigv4), "aws:amz:%s:s3", vv_storage_region);
+		call.spec.sigv4 = sigv4;
+		call.spec.userpwd = key;
+	}
+	else
+		CallStorageKey(&call, key, form);
+	return CallSend(&call, engine);
+}
+
+HttpRequest *
+CallFalErase(HttpEngine *engine, const char *key, const char *request_id, const char *token)
+{
+	Call call;
+	char base[BASE_SIZE];
+
+	CallInit(&call, HTTP_DELETE, vv_poll_timeout, MAX_FAL_ANSWER, NULL);
+	CallCheck(&call, FalEraseUrl(CallBase(vv_fal_api_url, base, sizeof(base)), request_id, call.url, sizeof(call.url)));
+	FalKey(&call, key);
+	call.spec.wait_limit = 0;
+	CallHeader(&call, "Idempotency-Key: %s", token);
+	return CallSend(&call, engine);
+}

@@ -66,5 +66,9 @@ extern HttpRequest *CallBucket(HttpEngine *engine, const char *key, StorageKeyFo
 /* the next two need no key: how large may a file be for this Storage, and an object as browsers ask for it */
 extern HttpRequest *CallStorageLimit(HttpEngine *engine, void *owner);
 extern HttpRequest *CallPublicObject(HttpEngine *engine, const char *object_key, void *owner);
+/* deletes a file; form is of no matter for S3 */
+extern HttpRequest *CallStorageDelete(HttpEngine *engine, const char *key, StorageKeyForm form, const char *bucket, const char *object_key);
+/* deletes what fal keeps of a request; with the key of scope ADMIN.  The same token again is answered the same for a while. */
+extern HttpRequest *CallFalErase(HttpEngine *engine, const char *key, const char *request_id, const char *token);
 
 #endif /* VIBEVIDEO_CALL_H */

@@ -152,7 +152,7 @@ static Statement copy_again = {
 	/* restart the copy's timeout */
 	" generated_at = $2, completed_at = NULL, error_code = NULL, error = NULL, forgotten_at = NULL"
 	" WHERE j.job_id = $1 AND j.state = 'failed'"
-	" AND j.media_url IS NOT NULL"};
+	" AND j.media_url IS NOT NULL AND j.erased_at IS NULL"};
 
 /* A row's newest job is the one with the highest number. */
 static Statement renumber = {
@@ -210,7 +210,7 @@ CopyAgain(int64 *job_id, const char *bears)
 /* Of the videos that were made for a row the newest, if it is an orphan's. */
 #define NEWEST_IS_ORPHAN \
 	"SELECT o.job_id FROM vibevideo.job o" \
-	" WHERE o.relation = $2 AND o.vibelog_id = $1 AND o.orphan AND o.state = 'failed' AND o.media_url IS NOT NULL" \
+	" WHERE o.relation = $2 AND o.vibelog_id = $1 AND o.orphan AND o.state = 'failed' AND o.media_url IS NOT NULL AND o.erased_at IS NULL" \
 	" AND NOT EXISTS (SELECT FROM vibevideo.job k WHERE k.relation = $2 AND k.vibelog_id = $1" \
 	" AND NOT k.orphan AND k.media_url IS NOT NULL AND k.job_id > o.job_id)"
 
@@ -305,7 +305,7 @@ RetryEnded(const Binding *binding, char *vibelog_id, int64 job_id)
 	/* paid and rendered, only the copy failed: nothing is paid again */
 	if (strcmp(job->state, "failed") == 0 && job->media_url != NULL)
 		return CopyOr0(job_id, NULL);
-	if (strcmp(job->state, "completed") == 0)
+	if (strcmp(job->state, "completed") == 0 && job->erased_at == 0)
 		return job_id;
 	return NewAttempt(binding, vibelog_id);
 }

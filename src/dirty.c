@@ -29,7 +29,7 @@ const Oid shown_types[SHOWN_COLUMNS] = {TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOI
 /* of job j, with the values of job n: the row's newest, or j itself */
 #define DIRTY_COLUMNS(n, bears) \
 	"SELECT j.job_id, j.vibelog_id, vibevideo_internal.shown_status(" n ".state), " n ".request_id," \
-	" COALESCE(" n ".video_url, j.video_url)," \
+	" COALESCE(CASE WHEN " n ".erased_at IS NULL THEN " n ".video_url END, CASE WHEN j.erased_at IS NULL THEN j.video_url END)," \
 	" COALESCE(CASE WHEN " n ".state = 'completed' THEN " n ".completed_at END," \
 	" CASE WHEN j.state = 'completed' THEN j.completed_at END)," \
 	" CASE WHEN " n ".state = ANY (ARRAY['failed', 'submit_unknown']) THEN vibevideo_internal.shown_error(" n ") END," \

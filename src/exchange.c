@@ -539,13 +539,11 @@ SetOptions(HttpRequest *request, const HttpSpec *spec)
 		SET(CURLOPT_BUFFERSIZE, (long) STREAM_BUFFER);
 	if (spec->source)
 		SET(CURLOPT_UPLOAD_BUFFERSIZE, (long) STREAM_BUFFER);
-	/* only streams are signed, and their handles are not reused */
+	/* always, since the handle may have been used for a request that was signed */
+	SET(CURLOPT_AWS_SIGV4, spec->sigv4);
+	SET(CURLOPT_USERPWD, spec->userpwd);
 	if (spec->sigv4)
-	{
-		SET(CURLOPT_AWS_SIGV4, spec->sigv4);
-		SET(CURLOPT_USERPWD, spec->userpwd);
 		SET(CURLOPT_EXPECT_100_TIMEOUT_MS, EXPECT_PATIENCE_MS);
-	}
 	return true;
 }
 
@@ -553,7 +551,7 @@ SetOptions(HttpRequest *request, const HttpSpec *spec)
 static bool
 SetMethod(HttpRequest *request, const HttpSpec *spec)
 {
-	static const char *const custom[HTTP_OPTIONS + 1] = {[HTTP_PATCH] = "PATCH", [HTTP_OPTIONS] = "OPTIONS"};
+	static const char *const custom[HTTP_DELETE + 1] = {[HTTP_PATCH] = "PATCH", [HTTP_OPTIONS] = "OPTIONS", [HTTP_DELETE] = "DELETE"};
 	CURL *easy = request->easy;
 
 	SET(CURLOPT_HTTPGET, 1L);

@@ -1006,6 +1006,76 @@ FalJudgeCancel(const HttpReply *reply, time_t now, FalCancel *out)
 }
 
 /*----------
+ * Erasing
+ *----------
+ */
+
+/* stops at a file that is left */
+static bool
+VisitErasedFile(const char *raw, size_t raw_len, void *arg)
+{
+	FalErase *out = arg;
+	char words[200];
+	JsonWant exception = WANT("exception", words);
+
+	if (raw[0] == '{' && JsonPick(raw, raw_len, &exception, 1) && (exception.kind == JSON_NULL || exception.kind == JSON_ABSENT))
+		return true;
+	out->outcome = FAL_ERASE_RETRY;
+	SetErrorType(&out->error, "bad_response");
+	SetErrorMessage(&out->error, words[0] != '\0' ? words : "fal.ai could not delete a file");
+	return false;
+}
+
+static void
+JudgeErased(const HttpReply *reply, const FalBody *body, time_t now, FalErase *out)
+{
+	JsonWant results = {.path = "cdn_delete_results"};
+
+	if (JsonPick(reply->body, reply->body_len, &results, 1) && results.kind == JSON_ARRAY)
+	{
+		(void) JsonEach(reply->body, reply->body_len, "cdn_delete_results", VisitErasedFile, out);
+		return;
+	}
+	out->outcome = FAL_ERASE_RETRY;
+	ReadError(&out->error, reply, body, now);
+	SetErrorType(&out->error, "bad_response");
+}
+
+/* "Not Found" alone is what a server says that has no such path */
+static bool
+SaysThatRequestIsGone(const FalBody *body)
+{
+	return body->api_type[0] != '\0' || (HasDetail(body) && strcmp(body->detail, "Not Found") != 0);
+}
+
+void
+FalJudgeErase(const HttpReply *reply, time_t now, FalErase *out)
+{
+	FalBody body;
+
+	memset(out, 0, sizeof(*out));
+	ClearError(&out->error);
+	out->outcome = FAL_ERASE_RETRY;
+	if (reply->outcome != HTTP_ANSWERED)
+	{
+		ReadTransportError(&out->error, reply);
+		return;
+	}
+	ReadFalBody(reply, &body);
+	if (IsSuccess(reply))
+	{
+		out->outcome = FAL_ERASE_DONE;
+		JudgeErased(reply, &body, now, out);
+		return;
+	}
+	if (reply->status == 401 || reply->status == 403)
+		out->outcome = FAL_ERASE_DENIED;
+	else if (reply->status == 404 && SaysThatRequestIsGone(&body))
+		out->outcome = FAL_ERASE_GONE;
+	ReadError(&out->error, reply, &body, now);
+}
+
+/*----------
  * Request list
  *----------
  */
@@ -1235,6 +1305,16 @@ FalListUrl(const char *base, const char *endpoint, const char *start,
 	if (cursor[0] == '\0')
 		return true;
 	return WireAppend(out, size, "&cursor=") && WireAppendEncoded(out, size, cursor, "");
+}
+
+bool
+FalEraseUrl(const char *base, const char *request_id, char *out, size_t size)
+{
+	if (size == 0 || !WireBaseUrlIsValid(base) || !FalRequestIdIsValid(request_id))
+		return false;
+	out[0] = '\0';
+	return WireAppend(out, size, base) && WireAppend(out, size, "/models/requests/") &&
+		WireAppendEncoded(out, size, request_id, "") && WireAppend(out, size, "/payloads");
 }
 
 /* https://fal.ai/docs/platform-apis/v1/..., November 2026 */

@@ -155,6 +155,28 @@ typedef struct FalCancel
 extern void FalJudgeCancel(const HttpReply *reply, time_t now, FalCancel *out);
 
 /*----------
+ * Erasing what fal keeps of a request (platform API, DELETE
+ * /models/requests/{id}/payloads): input and output, and the output's files.  It
+ * tells of each file whether that went well.
+ *----------
+ */
+typedef enum FalEraseOutcome
+{
+	FAL_ERASE_DONE,
+	FAL_ERASE_GONE,	  /* fal does not know it (any more) */
+	FAL_ERASE_DENIED, /* not with this key */
+	FAL_ERASE_RETRY	  /* no usable answer, or a file is left */
+} FalEraseOutcome;
+
+typedef struct FalErase
+{
+	FalEraseOutcome outcome;
+	FalError error;
+} FalErase;
+
+extern void FalJudgeErase(const HttpReply *reply, time_t now, FalErase *out);
+
+/*----------
  * Request list (platform API, GET /models/requests/by-endpoint): visit is
  * called for each item, until it returns false.
  *----------
@@ -207,6 +229,7 @@ extern bool FalListUrl(const char *base, const char *endpoint, const char *start
  */
 extern bool FalPlatformUrl(const char *base, const char *what, const char *const *query, int n,
 						   char *out, size_t size);
+extern bool FalEraseUrl(const char *base, const char *request_id, char *out, size_t size);
 extern bool FalRequestUrl(const char *base, const char *endpoint, const char *request_id,
 						  FalCall call, char *out, size_t size);
 

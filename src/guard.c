@@ -73,7 +73,7 @@ MayMove(Row old, const char *from, const char *to)
 	if (strcmp(from, "failed") == 0 && strcmp(to, "processing") == 0)
 	{
 		(void) RowColumn(old, "media_url", &no_media);
-		return !no_media;
+		return !no_media && !RowHas(old, "erased_at");
 	}
 	/* an operator may decide to resend a lost submit */
 	if (strcmp(from, "submit_unknown") == 0 && strcmp(to, "pending") == 0)

@@ -44,7 +44,7 @@
 	X(model, "j.model", ResultText(row, column)) \
 	X(input, input_sql, ResultText(row, column)) \
 	X(request_id, "j.request_id", ResultText(row, column)) \
-	X(media_url, "j.media_url", ResultText(row, column)) \
+	X(media_url, "CASE WHEN j.erased_at IS NULL THEN j.media_url END", ResultText(row, column)) \
 	X(media_type, "j.media_type", ResultText(row, column)) \
 	X(object_key, "j.object_key", ResultText(row, column)) \
 	X(error_code, "j.error_code", ResultText(row, column)) \
@@ -66,7 +66,8 @@
 	X(media_etag, "j.media_etag", ResultText(row, column)) \
 	X(upload_state, "j.upload_state", ResultBytes(row, column, &job->upload_state_len)) \
 	X(user, "j.requested_by", ResultText(row, column)) \
-	X(tenant, "j.tenant", ResultText(row, column))
+	X(tenant, "j.tenant", ResultText(row, column)) \
+	X(erased_at, "j.erased_at", ResultTime(row, column))
 
 #define FIRST_COLUMN(field, sql, value) sql
 #define NEXT_COLUMN(field, sql, value) ", " sql
@@ -951,6 +952,8 @@ static Statement prune = {
 	" AND NOT (d.held_usd IS NOT NULL AND EXISTS (SELECT FROM vibevideo.limit l))"
 	/* unless the app's row is still to be written, and its table exists */
 	" AND NOT (d.row_dirty AND EXISTS (SELECT FROM pg_class c WHERE c.oid = d.relation))"
+	/* what is to be erased is not known yet */
+	" AND NOT EXISTS (SELECT FROM vibevideo.erasure e WHERE e.job_id = d.job_id AND e.what = 'job')"
 	" ORDER BY d.completed_at LIMIT $2 FOR UPDATE OF d SKIP LOCKED)) RETURNING j.job_id)"
 	" DELETE FROM vibevideo.event e WHERE e.job_id = ANY (ARRAY(SELECT g.job_id FROM gone g))"};
 

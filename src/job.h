@@ -46,6 +46,7 @@ typedef struct Job
 	TimestampTz cancel_requested_at; /* 0 if not */
 	char *user;						 /* who asked for it, NULL if nobody is known */
 	char *tenant;					 /* whose it is besides, NULL if there is none */
+	TimestampTz erased_at;			 /* 0: its video is not erased */
 } Job;
 
 /*

@@ -19,6 +19,7 @@
 #include "access.h"
 #include "call.h"
 #include "costs.h"
+#include "erase.h"
 #include "errand.h"
 #include "guc.h"
 #include "index.h"
@@ -273,6 +274,8 @@ PlanNextLook(TimestampTz now, const JobDue *due, int64 grace_ms)
 	next = Earlier(next, vv_worker.sample_at, SoonestFor(WORK_SAMPLE, now, 0));
 	if (vv_worker.more_costs)
 		next = Earlier(next, vv_worker.costs_at, SoonestFor(WORK_COSTS, now, 0));
+	if (EraseMayBegin())
+		next = Earlier(next, vv_worker.erase_at, SoonestFor(WORK_ERASE, now, 0));
 	if (vv_worker.read_journal)
 		next = Earlier(next, TimestampTzPlusMilliseconds(now, JOURNAL_MS), SoonestFor(WORK_SETTLE, now, 0));
 	for (int kind = 0; kind < WORK_KINDS; kind++)
@@ -424,6 +427,18 @@ ChooseErrand(void *arg)
 	vv_worker.errand_at = TimestampTzPlusMilliseconds(look->now, MINUTE_MS);
 }
 
+static void
+EndErasure(void *look)
+{
+	EraseEnd();
+}
+
+static void
+ChooseErasure(void *look)
+{
+	vv_worker.erase_at = EraseChoose();
+}
+
 /*
  * What a typical video takes is of interest when there is a new one, but not each
  * time; a new worker does not know what its predecessor has added.
@@ -558,6 +573,8 @@ LookForWork(Look *look)
 	Do(WORK_PRUNE_AUDIT, look->now >= vv_worker.prune_audit_at, PruneAudit, look);
 	Do(WORK_ERRAND_DONE, ErrandIsAnswered(), EndErrand, look);
 	Do(WORK_ERRAND, ErrandMayBegin() && look->now >= vv_worker.errand_at, ChooseErrand, look);
+	Do(WORK_ERASE_DONE, EraseIsAnswered(), EndErasure, look);
+	Do(WORK_ERASE, EraseMayBegin(), ChooseErasure, look);
 }
 
 void
@@ -570,9 +587,12 @@ LookFinish(const Look *look, bool acting)
 		vv_worker.read_journal = look->unsettled;
 	}
 	if (acting)
+	{
 		ErrandBegin(vv_worker.engine);
+		EraseBegin(vv_worker.engine);
+	}
 	PlanNextLook(look->now, &look->due, look->grace_ms);
-	if (JobIsAnythingDue(&look->due) || vv_worker.read_journal || vv_chores[WORK_DUE].failures > 0 || ErrandIsAwaited())
+	if (JobIsAnythingDue(&look->due) || vv_worker.erase_at != 0 || vv_worker.read_journal || vv_chores[WORK_DUE].failures > 0 || ErrandIsAwaited())
 		vv_worker.idle_since = 0;
 	else if (vv_worker.idle_since == 0)
 		vv_worker.idle_since = look->now;

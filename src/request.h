@@ -19,7 +19,8 @@ typedef enum HttpMethod
 	HTTP_PUT,
 	HTTP_PATCH, /* with a source only */
 	HTTP_HEAD,
-	HTTP_OPTIONS
+	HTTP_OPTIONS,
+	HTTP_DELETE
 } HttpMethod;
 
 /* may a socket be opened to it?  Runs under a callback. */

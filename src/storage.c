@@ -561,6 +561,26 @@ StorageJudgeInfo(const HttpReply *reply, StorageInfo *out)
 	out->size = WireNumber(wants[0].kind == JSON_NUMBER ? size : old_size);
 }
 
+/* S3 answers 204 also for what is not there. */
+void
+StorageJudgeDelete(bool s3, const HttpReply *reply, StorageDelete *out)
+{
+	StorageBody body;
+	JsonWant message = {.path = "message"};
+
+	memset(out, 0, sizeof(*out));
+	if (s3)
+		StorageJudgeS3(reply, &out->reply);
+	else if (JudgeCommon(reply, &body, &out->reply) &&
+			 (!JsonPick(reply->body, reply->body_len, &message, 1) || message.kind != JSON_STRING))
+		JudgeBadResponse(reply, &body, &out->reply);
+	if (out->reply.outcome != STORAGE_DONE && strcmp(out->reply.code, "NoSuchKey") == 0)
+	{
+		out->reply.outcome = STORAGE_DONE;
+		out->gone = true;
+	}
+}
+
 StoragePublicAnswer
 StorageJudgePublic(const HttpReply *reply, StorageReply *out)
 {

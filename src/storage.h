@@ -43,6 +43,13 @@ typedef struct StorageInfo
 	int64_t size; /* -1: unknown */
 } StorageInfo;
 
+/* a missing object is STORAGE_DONE, too; a missing bucket is not */
+typedef struct StorageDelete
+{
+	StorageReply reply;
+	bool gone; /* it was not there */
+} StorageDelete;
+
 /* Could Storage not be reached, or did only a hop in front of it answer?  See FalIsOutage. */
 extern bool StorageIsOutage(const HttpReply *reply);
 
@@ -51,6 +58,7 @@ extern void StorageJudgeUpload(const HttpReply *reply, StorageReply *out);
 extern void StorageJudgeS3(const HttpReply *reply, StorageReply *out);
 extern void StorageJudgeBucket(const HttpReply *reply, StorageBucket *out);
 extern void StorageJudgeInfo(const HttpReply *reply, StorageInfo *out);
+extern void StorageJudgeDelete(bool s3, const HttpReply *reply, StorageDelete *out);
 
 /* what answered when a browser's URL of an object that does not exist was asked for */
 typedef enum StoragePublicAnswer
@@ -104,7 +112,7 @@ extern bool StorageKeyIsValid(const char *key); /* object key charset of Storage
 
 typedef enum StorageCall
 {
-	STORAGE_UPLOAD, /* {base}/object/{bucket}/{key} */
+	STORAGE_UPLOAD, /* {base}/object/{bucket}/{key}, where it is deleted as well */
 	STORAGE_INFO,	/* {base}/object/info/{bucket}/{key} */
 	STORAGE_BUCKET, /* {base}/bucket/{bucket} */
 	STORAGE_PUBLIC, /* {base}/object/public/{bucket}/{key} */

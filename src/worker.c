@@ -52,6 +52,7 @@
 #include "chore.h"
 #include "compat.h"
 #include "copy.h"
+#include "erase.h"
 #include "errand.h"
 #include "guc.h"
 #include "http.h"
@@ -240,6 +241,7 @@ Work(bool recording, bool looking)
 		{
 			vv_worker.read_journal = vv_worker.store_keys = false; /* what they stand for is kept */
 			ErrandForget();
+			EraseForget();
 		}
 	}
 	CloseTransaction();
@@ -328,7 +330,7 @@ MoveRequests(void)
 	{
 		if (HttpOwner(request))
 			WorkloadAdvance(HttpOwner(request), request);
-		else if (!ErrandTake(request) && WebhookReadKeys(request))
+		else if (!ErrandTake(request) && !EraseTake(request) && WebhookReadKeys(request))
 			vv_worker.store_keys = true;
 	}
 	for (int i = 0; i < vv_worker.ntasks; i++)
@@ -512,7 +514,8 @@ Turn(void)
 	recording = RecordIsReady(now);
 	/* recording makes room for new tasks, but after an error jobs are recorded alone */
 	looking = now >= vv_worker.look_at || (vv_worker.store_keys && ChoreMayRun(&vv_chores[WORK_STORE_KEYS], now)) ||
-		(ErrandIsAnswered() && ChoreMayRun(&vv_chores[WORK_ERRAND_DONE], now)) || (recording && !vv_worker.one_by_one);
+		(ErrandIsAnswered() && ChoreMayRun(&vv_chores[WORK_ERRAND_DONE], now)) ||
+		(EraseIsAnswered() && ChoreMayRun(&vv_chores[WORK_ERASE_DONE], now)) || (recording && !vv_worker.one_by_one);
 	if ((recording || looking) && !Work(recording, looking))
 		Retire();
 	if (!ReportProgress())

@@ -39,6 +39,8 @@ Chore vv_chores[WORK_KINDS] = {
 	[WORK_PRUNE_AUDIT] = {.name = "removing old rows of the audit", .lock_limit = SHORT},
 	[WORK_ERRAND_DONE] = {.name = "ending an errand", .lock_limit = SHORT},
 	[WORK_ERRAND] = {.name = "looking for an errand", .lock_limit = SHORT},
+	[WORK_ERASE_DONE] = {.name = "recording that something is erased", .lock_limit = SHORT},
+	[WORK_ERASE] = {.name = "looking for what is to be erased", .lock_limit = SHORT},
 };
 
 void

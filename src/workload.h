@@ -35,6 +35,7 @@ typedef struct Worker
 	TimestampTz costs_at;
 	TimestampTz prune_audit_at;
 	TimestampTz errand_at;
+	TimestampTz erase_at;	 /* 0: nothing is to be erased */
 	bool recovered;			 /* what a crashed predecessor left behind has been dealt with */
 	bool read_journal;		 /* a transaction with submits may have ended */
 	bool store_keys;		 /* fal's webhook keys have arrived */
@@ -82,6 +83,8 @@ typedef enum WorkKind
 	WORK_PRUNE_AUDIT,
 	WORK_ERRAND_DONE,
 	WORK_ERRAND,
+	WORK_ERASE_DONE,
+	WORK_ERASE,
 	WORK_KINDS
 } WorkKind;
 

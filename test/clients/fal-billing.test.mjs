@@ -437,6 +437,32 @@ describe('billing events', () => {
   });
 });
 
+// ---------------------------------------------------------------- payloads
+
+describe('payloads', () => {
+  async function erase(id, { key = ADMIN, token } = {}) {
+    const headers = { authorization: `Key ${key}`, ...(token && { 'idempotency-key': token }) };
+    const answer = await fetch(`${emulator.url}/v1/models/requests/${id}/payloads`, { method: 'DELETE', headers });
+    const text = await answer.text();
+    return { status: answer.status, headers: answer.headers, text, json: JSON.parse(text) };
+  }
+
+  test('go with their files, for an admin, once', async () => {
+    const { id } = await render();
+    assertError(await erase(id, { key: KEY }), 403, 'authorization_error', /ADMIN/);
+    const { status, json } = await erase(id, { token: 'a' });
+    assert.equal(status, 200);
+    assert.equal(json.cdn_delete_results.length, 1);
+    const [{ link, exception }] = json.cdn_delete_results;
+    assert.equal(exception, null);
+    assert.equal((await fetch(link)).status, 404);
+    assert.deepEqual((await erase(id, { token: 'a' })).json, json, 'the same token has the same answer');
+    assertError(await erase(id, { token: 'b' }), 404, 'not_found', /not found/);
+    assertError(await erase('none'), 404, 'not_found', /not found/);
+    assert.equal((await call('GET', `/v1/models/requests/${id}/payloads`, { key: ADMIN })).status, 405);
+  });
+});
+
 // ---------------------------------------------------------------- usage
 
 describe('usage', () => {

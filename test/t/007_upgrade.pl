@@ -195,7 +195,7 @@ create_database_app('fresh');
 # one that has ended and was not billed costs nothing now
 my $returned = q{SELECT sum(cost_usd) > 0 FROM vibevideo.job WHERE state IN ('failed', 'cancelled') AND NOT billed};
 is(sql($node, $returned), 't', 'jobs have ended that are not billed');
-my $jobs = q{SELECT string_agg((to_jsonb(j) - '{ghost,orphan,row_bears,forgotten_at,unsettled,objection,earlier_position,earlier_at,cost_usd,cost_estimated_usd,cost_source,billable_units,tenant,held_usd,width,height,fps,video_codec,has_audio,audio_codec,faststart,has_c2pa,bit_rate,delivered_less}'::text[])::text
+my $jobs = q{SELECT string_agg((to_jsonb(j) - '{ghost,orphan,row_bears,forgotten_at,unsettled,objection,earlier_position,earlier_at,cost_usd,cost_estimated_usd,cost_source,billable_units,tenant,held_usd,width,height,fps,video_codec,has_audio,audio_codec,faststart,has_c2pa,bit_rate,delivered_less,erased_at}'::text[])::text
 	|| CASE WHEN state IN ('failed', 'cancelled') AND NOT billed THEN '0' ELSE j.cost_usd::text END || %s, E'\n' ORDER BY job_id) FROM vibevideo.job j};
 my $before = sql($node, sprintf($jobs, 'ghost'));
 my $unbilled = sql($node, q{SELECT string_agg(job_id || ':' || cost_usd, ',') FROM vibevideo.job WHERE state IN ('failed', 'cancelled') AND NOT billed});

@@ -302,7 +302,7 @@ sub acted
 
 	# what it has no time for, it says
 	sql($node, q{BEGIN; CREATE OR REPLACE FUNCTION vibevideo_internal.needs_of_database() RETURNS SETOF vibevideo.inbox_row LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(1.1); END'});
-	is(kinds(), join(' ', ('unread') x 8), 'what was not looked at');
+	is(kinds(), join(' ', ('unread') x 9), 'what was not looked at');
 	sql($node, 'ROLLBACK');
 	sql($node, 'SELECT vibevideo.resume()');
 	# a service that has been down for so long, as shared memory would have it

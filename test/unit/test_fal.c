@@ -640,6 +640,52 @@ TestCancel(void)
 	}
 }
 
+static void
+TestErase(void)
+{
+	static const struct
+	{
+		const char *name;
+		HttpReply reply;
+		FalEraseOutcome outcome;
+	} cases[] = {
+		{"done", ANSWER(200, "{\"cdn_delete_results\":[{\"link\":\"https://v3.fal.media/a.mp4\",\"exception\":null}]}"), FAL_ERASE_DONE},
+		{"no files", ANSWER(200, "{\"cdn_delete_results\":[]}"), FAL_ERASE_DONE},
+		{"a file is left", ANSWER(200, "{\"cdn_delete_results\":[{\"link\":\"a\",\"exception\":null},{\"link\":\"b\",\"exception\":\"x\"}]}"), FAL_ERASE_RETRY},
+		{"a file is left, as an object", ANSWER(200, "{\"cdn_delete_results\":[{\"link\":\"a\",\"exception\":{\"type\":\"x\"}}]}"), FAL_ERASE_RETRY},
+		{"not what it says", ANSWER(200, "{\"cdn_delete_results\":[1]}"), FAL_ERASE_RETRY},
+		{"other JSON", ANSWER(200, "{}"), FAL_ERASE_RETRY},
+		{"a page", ANSWER(200, HTML("200")), FAL_ERASE_RETRY},
+		{"cut", ANSWER(200, "{\"cdn_delete_results\":[{\"link\":\"a\",\"exception\":null}"), FAL_ERASE_RETRY},
+		{"gone", ANSWER(404, "{\"error\":{\"type\":\"not_found\",\"message\":\"Request not found\"}}"), FAL_ERASE_GONE},
+		{"gone, in other words", ANSWER(404, "{\"detail\":\"Request not found\"}"), FAL_ERASE_GONE},
+		{"no such path", ANSWER(404, "{\"detail\":\"Not Found\"}"), FAL_ERASE_RETRY},
+		{"404, HTML", ANSWER(404, HTML("404")), FAL_ERASE_RETRY},
+		{"401", ANSWER(401, "{\"error\":{\"type\":\"authorization_error\",\"message\":\"x\"}}"), FAL_ERASE_DENIED},
+		{"403", ANSWER(403, "{\"error\":{\"type\":\"authorization_error\",\"message\":\"x\"}}"), FAL_ERASE_DENIED},
+		{"429", ANSWER(429, ""), FAL_ERASE_RETRY},
+		{"502", ANSWER(502, NGINX_502), FAL_ERASE_RETRY},
+		{"lost", NO_ANSWER(HTTP_LOST), FAL_ERASE_RETRY},
+	};
+	char url[FAL_URL_SIZE];
+
+	for (size_t i = 0; i < lengthof(cases); i++)
+	{
+		FalErase out;
+		bool erased;
+
+		FalJudgeErase(&cases[i].reply, NOW, &out);
+		erased = (out.outcome == FAL_ERASE_DONE);
+		CheckNumber(cases[i].name, "erase", out.outcome, cases[i].outcome);
+		CheckNumber(cases[i].name, "has a type", out.error.type[0] != '\0', !erased);
+		CheckNumber(cases[i].name, "has words", out.error.message[0] != '\0', !erased);
+	}
+	CheckTrue("erase", "url", FalEraseUrl("https://api.fal.ai/v1", "01a-b", url, sizeof(url)));
+	CheckText("erase", "url", url, "https://api.fal.ai/v1/models/requests/01a-b/payloads");
+	CheckTrue("erase", "no id", !FalEraseUrl("https://api.fal.ai/v1", "a/../b", url, sizeof(url)));
+	CheckTrue("erase", "does not fit", !FalEraseUrl("https://api.fal.ai/v1", "01a-b", url, 40));
+}
+
 typedef struct Seen
 {
 	int count;
@@ -952,6 +998,7 @@ TestFal(void)
 	TestLargeResult();
 	TestResultDetails();
 	TestCancel();
+	TestErase();
 	TestList();
 	TestEndpoints();
 	TestUrls();

@@ -320,6 +320,48 @@ TestInfo(void)
 }
 
 static void
+TestDelete(void)
+{
+	static const struct
+	{
+		const char *name;
+		bool s3;
+		HttpReply reply;
+		StorageOutcome outcome;
+		bool gone;
+	} cases[] = {
+		{"deleted", false, ANSWER(200, "{\"message\":\"Successfully deleted\"}"), STORAGE_DONE, false},
+		{"not there", false, ANSWER(400, NO_KEY), STORAGE_DONE, true},
+		{"not there, old", false, ANSWER(400, OLD_ERROR("404", "not_found", "Object not found")), STORAGE_DONE, true},
+		{"no bucket", false, ANSWER(400, NO_BUCKET), STORAGE_FATAL, false},
+		{"no route", false, ANSWER(404, "{\"message\":\"Route DELETE:/x not found\",\"error\":\"Not Found\",\"statusCode\":404}"), STORAGE_FATAL,
+		 false},
+		{"404, HTML", false, ANSWER(404, HTML("404 Not Found")), STORAGE_FATAL, false},
+		{"200, HTML", false, ANSWER(200, HTML("Login")), STORAGE_RETRY, false},
+		{"200, empty", false, ANSWER(200, ""), STORAGE_RETRY, false},
+		{"denied", false, ANSWER(400, ERROR("403", "Unauthorized", "jwt expired", "AccessDenied")), STORAGE_FATAL, false},
+		{"key form", false, ANSWER(401, "Unauthorized"), STORAGE_AUTH, false},
+		{"503", false, ANSWER(503, HTML("Service Unavailable")), STORAGE_RETRY, false},
+		{"lost", false, NO_ANSWER(HTTP_LOST), STORAGE_RETRY, false},
+		{"S3: deleted", true, ANSWER(204, ""), STORAGE_DONE, false},
+		{"S3: not there", true, ANSWER(404, "<?xml version=\"1.0\"?><Error><Code>NoSuchKey</Code></Error>"), STORAGE_DONE, true},
+		{"S3: no bucket", true, ANSWER(404, "<?xml version=\"1.0\"?><Error><Code>NoSuchBucket</Code></Error>"), STORAGE_FATAL, false},
+		{"S3: denied", true, ANSWER(403, "<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code></Error>"), STORAGE_FATAL, false},
+		{"S3: 404, HTML", true, ANSWER(404, HTML("404 Not Found")), STORAGE_FATAL, false},
+		{"S3: lost", true, NO_ANSWER(HTTP_LOST), STORAGE_RETRY, false},
+	};
+
+	for (size_t i = 0; i < lengthof(cases); i++)
+	{
+		StorageDelete out;
+
+		StorageJudgeDelete(cases[i].s3, &cases[i].reply, &out);
+		CheckNumber(cases[i].name, "outcome", out.reply.outcome, cases[i].outcome);
+		CheckNumber(cases[i].name, "gone", out.gone, cases[i].gone);
+	}
+}
+
+static void
 TestKeyForms(void)
 {
 	StorageKeyForm form = StorageFirstForm("eyJhbGciOi.x.y");
@@ -721,6 +763,7 @@ TestStorage(void)
 	TestLimits();
 	TestBucket();
 	TestInfo();
+	TestDelete();
 	TestOutage();
 	TestKeys();
 	TestKeyForms();

@@ -3,7 +3,7 @@ import { checkKnown } from './fal-behaviour.mjs';
 import { sendText, sleep } from './fal-http.mjs';
 
 const FIELDS = ['on', 'times', 'skip', 'request_id', 'prompt', 'endpoint', 'probability', 'fault'];
-const POINTS = ['any', 'submit', 'status', 'stream', 'result', 'cancel', 'media', 'jwks', 'list', 'other',
+const POINTS = ['any', 'submit', 'status', 'stream', 'result', 'cancel', 'media', 'jwks', 'list', 'erase', 'other',
   'models', 'pricing', 'billing_events', 'usage', 'account'];
 const KINDS = ['delay', 'http', 'gateway', 'redirect', 'not_found', 'drop_before', 'reset_before', 'hang', // before it is acted on
   'gateway_after', 'drop_after', 'reset_after', 'hang_after', 'garbage', 'empty', 'html200', 'wrong_type',

@@ -2,17 +2,13 @@
 // model search (fal.ai/docs …/platform-apis/v1/models/pricing, …/models/billing-events,
 // …/models/usage, …/account/billing and …/models).
 import { eventItem } from './fal-billing.mjs';
-import { checkKey, isAdmin } from './fal-keys.mjs';
+import { checkScope, ADMIN, ANYBODY, USER } from './fal-platform-scope.mjs';
 import { servePlatform } from './fal-platform.mjs';
 import { chosen, compare, ids, invalid, pageOf, PlatformError, times } from './fal-platform-query.mjs';
 import { priceItem } from './fal-prices.mjs';
 import { usageOf } from './fal-usage.mjs';
 
 const MAX_DAYS = 90;
-
-const ANYBODY = 0; // a key may be left out, but not be wrong
-const USER = 1;
-const ADMIN = 2;
 
 /** By path: what it is for counting and for faults, whose key it needs, and its answer. */
 export const PLATFORM_ROUTES = {
@@ -34,13 +30,6 @@ export async function serveBilling(context, exchange) {
       throw error;
     }
   });
-}
-
-function checkScope(context, header, scope) {
-  if (scope === ANYBODY && header === undefined) return;
-  const refused = checkKey(header, context);
-  if (refused) throw new PlatformError(401, 'authorization_error', refused);
-  if (scope === ADMIN && !isAdmin(header, context)) throw new PlatformError(403, 'authorization_error', 'This endpoint requires an API key of scope ADMIN');
 }
 
 function now({ rules }) {

@@ -20,13 +20,13 @@ export async function serveList(context, exchange) {
   });
 }
 
-/** act's answer, to a GET, with the faults that there are for op. */
-export async function servePlatform(context, { req, res }, op, act) {
+/** act's answer, to a GET or another method, with the faults that there are for op. */
+export async function servePlatform(context, { req, res }, op, act, { method = 'GET', about = {} } = {}) {
   req.resume();
-  const fault = context.faults.take(op, {});
+  const fault = context.faults.take(op, about);
   if (fault && await applyBefore(fault, { req, res, connections: context.connections })) return;
-  if (req.method !== 'GET') {
-    sendJson(res, 405, { detail: 'Method Not Allowed' }, { allow: 'GET' });
+  if (req.method !== method) {
+    sendJson(res, 405, { detail: 'Method Not Allowed' }, { allow: method });
     return;
   }
   const answer = act();

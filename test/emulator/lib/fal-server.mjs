@@ -9,6 +9,7 @@ import { Connections, originOf, sendJson } from './fal-http.mjs';
 import { Jobs } from './fal-jobs.mjs';
 import { idFromPath, serveMedia } from './fal-media.mjs';
 import { Models, PRICES } from './fal-models.mjs';
+import { isPayloads, servePayloads } from './fal-payloads.mjs';
 import { serveJwks, serveList } from './fal-platform.mjs';
 import { PLATFORM_ROUTES, serveBilling } from './fal-platform-billing.mjs';
 import { Prices } from './fal-prices.mjs';
@@ -16,7 +17,7 @@ import { operationOf, parsePath, serveQueue } from './fal-queue.mjs';
 import { Renderer } from './fal-render.mjs';
 import { SigningKeys, Webhooks } from './fal-webhook.mjs';
 
-const OPERATIONS = ['submit', 'status', 'stream', 'result', 'cancel', 'media', 'jwks', 'list', 'other',
+const OPERATIONS = ['submit', 'status', 'stream', 'result', 'cancel', 'media', 'jwks', 'list', 'erase', 'other',
   ...Object.values(PLATFORM_ROUTES).map(({ op }) => op)];
 const NO_QUERY = new URLSearchParams();
 
@@ -59,11 +60,12 @@ export function createContext({ keys = [], adminKeys = [], balance = null, userI
     onComplete: (job) => { webhooks.deliver(job).catch((error) => console.error('webhook:', error.message)); },
   });
   const context = {
-    rules, signing, webhooks, jobs, keys, adminKeys, prices, models, billing, faults: new Faults(seed), connections: new Connections(), traffic: new Traffic(),
+    rules, signing, webhooks, jobs, keys, adminKeys, prices, models, billing, faults: new Faults(seed), connections: new Connections(), traffic: new Traffic(), erasures: new Map(),
   };
   context.reset = () => {
     rules.reset();
     jobs.clear();
+    context.erasures.clear();
     webhooks.clear();
     signing.reset();
     context.keys = keys;
@@ -110,6 +112,7 @@ async function dispatch(context, req, res) {
   if (path.startsWith('/files/')) return media(context, exchange);
   if (path === '/.well-known/jwks.json') return counted(context, exchange, 'jwks', serveJwks);
   if (path === '/v1/models/requests/by-endpoint') return counted(context, exchange, 'list', serveList);
+  if (isPayloads(path)) return counted(context, exchange, 'erase', servePayloads);
   if (Object.hasOwn(PLATFORM_ROUTES, path)) return counted(context, exchange, PLATFORM_ROUTES[path].op, serveBilling);
   const target = parsePath(path, req.method);
   return counted(context, { ...exchange, target }, operationOf(target, req.method), serveQueue);

@@ -75,6 +75,7 @@ export const NEEDS: Record<string, string> = {
   unwritten_row: 'The app’s row does not show the result',
   no_table: 'Jobs of another table',
   no_row: 'The app’s row was deleted',
+  erasure: 'Something cannot be erased',
   unread: 'Not looked at yet',
 }
 

@@ -1,0 +1,29 @@
+/*
+ * erase.h
+ *	  The worker erases videos: files in Storage, and what fal.ai keeps of requests.
+ *
+ * Choosing and ending need a transaction and a connected SPI.
+ */
+#ifndef VIBEVIDEO_ERASE_H
+#define VIBEVIDEO_ERASE_H
+
+#include "postgres.h"
+#include "datatype/timestamp.h"
+
+#include "http.h"
+
+/* is none under way? */
+extern bool EraseMayBegin(void);
+/* chooses what is due, if anything is; returns when the next is due, 0: nothing is to be erased */
+extern TimestampTz EraseChoose(void);
+/* asks for what was chosen, once that is committed */
+extern void EraseBegin(HttpEngine *engine);
+/* true if the request, which is done, was one of these */
+extern bool EraseTake(HttpRequest *request);
+extern bool EraseIsAnswered(void);
+/* records the answer */
+extern void EraseEnd(void);
+/* drops what was chosen and not begun, or answered and not recorded: it is asked for again */
+extern void EraseForget(void);
+
+#endif /* VIBEVIDEO_ERASE_H */
