@@ -656,11 +656,12 @@ COMMENT ON FUNCTION vibevideo_internal.owner_lacks(vibevideo.binding) IS
 -- The options in force, for people.
 CREATE FUNCTION vibevideo_internal.options(b vibevideo.binding)
 RETURNS text LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
-RETURN format('key %I (%s), prompt from %I%s%s%s%s%s%s%s%s', (b).id_column, (b).id_type, (b).prompt_column,
+RETURN format('key %I (%s), prompt from %I%s%s%s%s%s%s%s%s%s', (b).id_column, (b).id_type, (b).prompt_column,
 			  ', image from ' || quote_ident((b).image_column), ', model ' || (b).model,
 			  ', a row''s model from ' || quote_ident((b).model_column), ', input from ' || (b).input_function,
 			  ', user from ' || quote_ident((b).user_column), ', tenant from ' || quote_ident((b).tenant_column),
-			  ', what is known of a video to ' || quote_ident((b).meta_column), CASE WHEN (b).realtime THEN ', reported to Realtime' END);
+			  ', what is known of a video to ' || quote_ident((b).meta_column), CASE WHEN (b).realtime THEN ', reported to Realtime' END,
+			  CASE WHEN (b).on_delete = 'erase' THEN ', videos of deleted rows are erased' END);
 COMMENT ON FUNCTION vibevideo_internal.options(vibevideo.binding) IS 'what the table was attached with, for people; owner only';
 
 -- What a new attach has changed, NULL if nothing.
@@ -677,7 +678,8 @@ BEGIN ATOMIC
 				 (7, 'realtime', (before).realtime::text, (after).realtime::text),
 				 (8, 'model_column', (before).model_column::text, (after).model_column::text),
 				 (9, 'tenant_column', (before).tenant_column::text, (after).tenant_column::text),
-				 (10, 'meta_column', (before).meta_column::text, (after).meta_column::text)) AS o(nth, name, before, after)
+				 (10, 'meta_column', (before).meta_column::text, (after).meta_column::text),
+				 (11, 'on_delete', (before).on_delete, (after).on_delete)) AS o(nth, name, before, after)
 	WHERE o.before IS DISTINCT FROM o.after;
 END;
 COMMENT ON FUNCTION vibevideo_internal.option_changes(vibevideo.binding, vibevideo.binding) IS
@@ -801,6 +803,85 @@ $$;
 COMMENT ON FUNCTION vibevideo_internal.adopt_jobs(regclass, regclass) IS
 	'part of attach: makes the jobs of a table those of the one that takes its place; owner only';
 
+-- Rows were deleted whose videos are to be erased: notes their jobs, in the same
+-- transaction.  A key alone names no row's jobs: see src/whose.c, whose rule this is.  Nothing
+-- here may keep anybody from deleting rows, nor wait.  In a copy nothing is noted.
+CREATE FUNCTION vibevideo_internal.rows_deleted()
+RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	b vibevideo.binding;
+	n bigint = 0;
+BEGIN
+	SELECT x.* INTO b FROM vibevideo.binding x WHERE x.relation = TG_RELID AND x.on_delete = 'erase';
+	IF NOT FOUND OR vibevideo_internal.is_copy(b) THEN
+		RETURN NULL;
+	END IF;
+	IF TG_OP = 'TRUNCATE' THEN
+		INSERT INTO vibevideo.erasure (what, job_id, reason, asked_by)
+		SELECT 'job', j.job_id, 'row', c.name
+		FROM vibevideo.job j CROSS JOIN vibevideo_internal.caller() c
+		WHERE j.relation = TG_RELID AND j.erased_at IS NULL;
+	ELSE
+		EXECUTE format('INSERT INTO vibevideo.erasure (what, job_id, reason, asked_by) SELECT ''job'', j.job_id, ''row'', c.name '
+					   'FROM (SELECT d.%I::text COLLATE "C" AS key, '
+					   'coalesce(d.video_request_id::text, CASE WHEN d.video_generation_status IS NULL THEN '''' ELSE ''-'' END) COLLATE "C" AS bears '
+					   'FROM vibevideo_deleted d) r CROSS JOIN vibevideo_internal.caller() c '
+					   'LEFT JOIN LATERAL (SELECT n.job_id, n.row_bears = ''?'' OR r.bears = coalesce(n.request_id, ''-'') OR n.row_dirty AND n.row_bears = r.bears '
+					   'OR EXISTS (SELECT FROM vibevideo.job p WHERE p.request_id = r.bears AND p.relation = $1 AND p.vibelog_id = r.key AND NOT p.orphan) AS is_theirs '
+					   'FROM vibevideo.job n WHERE n.relation = $1 AND n.vibelog_id = r.key AND NOT n.orphan ORDER BY n.job_id DESC LIMIT 1) newest ON true '
+					   'JOIN vibevideo.job j ON j.relation = $1 AND j.vibelog_id = r.key '
+					   'WHERE j.erased_at IS NULL AND (newest.is_theirs OR newest.job_id IS NULL)', b.id_column)
+		USING TG_RELID::regclass;
+	END IF;
+	GET DIAGNOSTICS n = ROW_COUNT;
+	IF n > 0 THEN
+		PERFORM vibevideo.wake();
+	END IF;
+	RETURN NULL;
+EXCEPTION WHEN OTHERS THEN
+	RAISE WARNING USING
+		MESSAGE = 'the videos of these rows are not erased: vibevideo could not note them',
+		DETAIL = SQLERRM;
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.rows_deleted() IS
+	'trigger of the app''s table: notes what is to be erased of rows that were deleted';
+
+-- The triggers that see a table's rows go, by name; fires: they are there, and do so.
+CREATE FUNCTION vibevideo_internal.delete_triggers(relation regclass, OUT name name, OUT definition text, OUT is_there boolean, OUT fires boolean)
+RETURNS SETOF record LANGUAGE sql STABLE ROWS 2 SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT w.name, w.definition, g.tgfoid IS NOT NULL, coalesce(g.tgfoid = 'vibevideo_internal.rows_deleted'::regproc AND g.tgenabled IN ('O', 'A'), false)
+	FROM (VALUES ('vibevideo_row_deleted'::name, 'AFTER DELETE ON %s REFERENCING OLD TABLE AS vibevideo_deleted'),
+				 ('vibevideo_truncated', 'AFTER TRUNCATE ON %s')) AS w(name, definition)
+	LEFT JOIN pg_trigger g ON g.tgrelid = delete_triggers.relation AND g.tgname = w.name;
+END;
+COMMENT ON FUNCTION vibevideo_internal.delete_triggers(regclass) IS 'the triggers of the app''s table that on_delete => erase takes; owner only';
+
+-- Makes or drops them.  What a publisher has deleted was noted there, so they do not fire
+-- for what replication brings.  They go with the extension.
+CREATE FUNCTION vibevideo_internal.watch_deletes(relation regclass, wanted boolean)
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	g record;
+BEGIN
+	IF NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = watch_deletes.relation) THEN
+		RETURN;
+	END IF;
+	FOR g IN SELECT t.* FROM vibevideo_internal.delete_triggers(relation) t WHERE t.fires IS DISTINCT FROM wanted OR t.is_there IS DISTINCT FROM wanted LOOP
+		IF g.is_there THEN
+			EXECUTE format('DROP TRIGGER %I ON %s', g.name, relation);
+		END IF;
+		IF wanted THEN
+			EXECUTE format('CREATE TRIGGER %I ' || g.definition || ' FOR EACH STATEMENT EXECUTE FUNCTION vibevideo_internal.rows_deleted()', g.name, relation);
+			EXECUTE format('ALTER TRIGGER %I ON %s DEPENDS ON EXTENSION vibevideo', g.name, relation);
+		END IF;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.watch_deletes(regclass, boolean) IS 'makes or drops the triggers that on_delete => erase takes; owner only';
+
 /*
  * No row is rewritten; on a table over 64 MB none is even read under a lock that
  * blocks: the CHECK of video_generation_status stays NOT VALID, and the worker
@@ -810,7 +891,7 @@ CREATE FUNCTION vibevideo.attach(relation regclass, id_column name DEFAULT NULL,
 								 image_column name DEFAULT NULL, model text DEFAULT NULL,
 								 input_function text DEFAULT NULL, user_column name DEFAULT NULL,
 								 realtime boolean DEFAULT NULL, adopt regclass DEFAULT NULL, model_column name DEFAULT NULL,
-								 tenant_column name DEFAULT NULL, meta_column name DEFAULT NULL)
+								 tenant_column name DEFAULT NULL, meta_column name DEFAULT NULL, on_delete text DEFAULT NULL)
 RETURNS text LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	small_enough constant bigint = 64 * 1024 * 1024;
@@ -900,22 +981,32 @@ BEGIN
 				HINT = 'A model is named by its endpoint id, as fal-ai/minimax/video-01.';
 		END IF;
 		after.realtime = coalesce(realtime, before.realtime, false);
+		after.on_delete = nullif(vibevideo_internal.option(on_delete, before.on_delete), 'keep');
+		IF after.on_delete <> 'erase' THEN
+			RAISE EXCEPTION USING
+				ERRCODE = 'invalid_parameter_value',
+				MESSAGE = 'on_delete must be keep or erase';
+		END IF;
 
 		big = vibevideo_internal.relation_bytes(relation) > small_enough;
 		PERFORM vibevideo_internal.add_columns(relation, big);
 		build = vibevideo_internal.add_index(relation, big);
+		PERFORM vibevideo_internal.watch_deletes(relation, after.on_delete IS NOT NULL);
+		IF before.relation <> relation THEN
+			PERFORM vibevideo_internal.watch_deletes(before.relation, false);
+		END IF;
 
 		INSERT INTO vibevideo.binding AS b (relation, id_column, id_type, prompt_column, image_column, model,
-											input_function, user_column, tenant_column, model_column, meta_column, realtime, build_index,
+											input_function, user_column, tenant_column, model_column, meta_column, on_delete, realtime, build_index,
 											system_identifier, database_oid, timeline)
 		SELECT attach.relation, after.id_column, after.id_type, after.prompt_column, after.image_column, after.model,
-			   after.input_function, after.user_column, after.tenant_column, after.model_column, after.meta_column, after.realtime, build, i.system_identifier, i.database_oid, i.timeline
+			   after.input_function, after.user_column, after.tenant_column, after.model_column, after.meta_column, after.on_delete, after.realtime, build, i.system_identifier, i.database_oid, i.timeline
 		FROM vibevideo_internal.identity() i
 		ON CONFLICT (only_one) DO UPDATE SET
 			relation = EXCLUDED.relation, id_column = EXCLUDED.id_column, id_type = EXCLUDED.id_type,
 			prompt_column = EXCLUDED.prompt_column, image_column = EXCLUDED.image_column, model = EXCLUDED.model,
 			input_function = EXCLUDED.input_function, user_column = EXCLUDED.user_column, tenant_column = EXCLUDED.tenant_column,
-			model_column = EXCLUDED.model_column, meta_column = EXCLUDED.meta_column, realtime = EXCLUDED.realtime, build_index = EXCLUDED.build_index
+			model_column = EXCLUDED.model_column, meta_column = EXCLUDED.meta_column, on_delete = EXCLUDED.on_delete, realtime = EXCLUDED.realtime, build_index = EXCLUDED.build_index
 		WHERE b.only_one
 		RETURNING b.* INTO after;
 		SELECT l.* INTO lacks FROM vibevideo_internal.owner_lacks(after) l;
@@ -973,7 +1064,7 @@ BEGIN
 	RETURN format('%s is attached: %s', relation, vibevideo_internal.options(after));
 END
 $$;
-COMMENT ON FUNCTION vibevideo.attach(regclass, name, name, name, text, text, name, boolean, regclass, name, name, name) IS
+COMMENT ON FUNCTION vibevideo.attach(regclass, name, name, name, text, text, name, boolean, regclass, name, name, name, text) IS
 'Makes a table of the app the one whose rows become videos, and adds the columns about them where they are
   missing.
 Call it again at any time to change options: one that is not named, or is NULL, stays as it is; an empty
@@ -999,11 +1090,13 @@ tenant_column: the column that says which tenant''s video it is, for the limits;
 meta_column: the jsonb column that gets what is known of a video, in the same write as its URL: width, height,
   fps, duration_ms, video_codec, has_audio, audio_codec, faststart, has_c2pa, bytes, bit_rate, sha256,
   content_type, ai_generated; default: none.
+on_delete: erase erases the videos of rows that are deleted, in Storage and at fal.ai, after the commit; keep
+  leaves them; default: keep.
 Returns a sentence that says what is attached, with which options. Waits for locks as long as lock_timeout
   says, 5 seconds if that is 0.
 Errors: 42P01, 42809, 42501, 0A000 this cannot be attached; 42P16 no single key, or a column of ours is NOT
   NULL or generated; 42703 no such column; 42804 a column has the wrong type; 42602, 42883, 42P13 the input
-  function cannot be used; 22023 not a model''s name; 23514 rows have a status that vibevideo does not know;
+  function cannot be used; 22023 not a model''s name, or not what on_delete may be; 23514 rows have a status that vibevideo does not know;
   55000 another table is attached, a constraint forbids our statuses, row-level security is forced, or the
   table''s owner lacks rights; 42P07, 42723 a name is taken; 2BP01 something depends on the functions for the
   app; 55P03 a lock could not be had.
@@ -1041,6 +1134,7 @@ BEGIN
 			DETAIL = format('Active jobs: %s; %s.', active, cause),
 			HINT = 'To drop them, DELETE FROM vibevideo.job; to continue with them here, SELECT vibevideo.resume().';
 	END IF;
+	PERFORM vibevideo_internal.watch_deletes(b.relation, false);
 	DELETE FROM vibevideo.binding x WHERE x.only_one;
 	PERFORM vibevideo_internal.note_act('detach', jsonb_build_object('relation', b.relation, 'options', vibevideo_internal.options(b), 'force', force),
 										outcome => jsonb_build_object('active', active));
@@ -1053,7 +1147,7 @@ BEGIN
 	END IF;
 	IF (b.image_column, b.model, b.input_function, b.user_column, b.tenant_column, b.model_column, b.meta_column)
 	   IS DISTINCT FROM (NULL::name, NULL::text, NULL::text, NULL::name, NULL::name, NULL::name, NULL::name)
-	   OR b.realtime
+	   OR b.realtime OR b.on_delete IS NOT NULL
 	THEN
 		RAISE NOTICE USING
 			MESSAGE = 'the options of the table are forgotten',

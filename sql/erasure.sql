@@ -21,7 +21,7 @@ CREATE TABLE vibevideo.erasure (
 	bucket text COLLATE pg_catalog."C",
 	object_key text COLLATE pg_catalog."C",
 	request_id text COLLATE pg_catalog."C",
-	reason text NOT NULL CHECK (reason OPERATOR(pg_catalog.=) ANY (ARRAY['operator'])),
+	reason text NOT NULL CHECK (reason OPERATOR(pg_catalog.=) ANY (ARRAY['operator', 'row'])),
 	asked_by text,
 	queued_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
 	next_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
@@ -32,14 +32,14 @@ CREATE TABLE vibevideo.erasure (
 	token uuid NOT NULL DEFAULT pg_catalog.gen_random_uuid(),
 	CHECK (CASE what WHEN 'storage' THEN bucket IS NOT NULL AND object_key IS NOT NULL WHEN 'fal' THEN request_id IS NOT NULL ELSE true END)
 );
-COMMENT ON TABLE vibevideo.erasure IS 'what is to be erased, and is not yet: written by vibevideo.erase; the worker takes a row out when it is done';
+COMMENT ON TABLE vibevideo.erasure IS 'what is to be erased, and is not yet: written by vibevideo.erase, and when rows are deleted; the worker takes a row out when it is done';
 COMMENT ON COLUMN vibevideo.erasure.erasure_id IS 'grows with each row';
 COMMENT ON COLUMN vibevideo.erasure.what IS 'job: all that a job leaves, when it has ended; storage: a file in a bucket; fal: what fal.ai keeps of a request';
 COMMENT ON COLUMN vibevideo.erasure.job_id IS 'the job, which may be gone';
 COMMENT ON COLUMN vibevideo.erasure.bucket IS 'the bucket of a file; NULL: it is none';
 COMMENT ON COLUMN vibevideo.erasure.object_key IS 'the file''s name in it; NULL: it is none';
 COMMENT ON COLUMN vibevideo.erasure.request_id IS 'fal.ai''s id of the request; NULL: it is none';
-COMMENT ON COLUMN vibevideo.erasure.reason IS 'operator: vibevideo.erase was called';
+COMMENT ON COLUMN vibevideo.erasure.reason IS 'operator: vibevideo.erase was called; row: the row was deleted, with attach(on_delete => ''erase'')';
 COMMENT ON COLUMN vibevideo.erasure.asked_by IS 'who asked for it, as in vibevideo.audit; NULL if nobody is known';
 COMMENT ON COLUMN vibevideo.erasure.queued_at IS 'when it was asked for';
 COMMENT ON COLUMN vibevideo.erasure.next_at IS 'when it is tried next; make it now() to have it tried at once';
@@ -51,7 +51,7 @@ COMMENT ON COLUMN vibevideo.erasure.token IS 'the Idempotency-Key that fal.ai is
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.erasure', '');
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.erasure_erasure_id_seq', '');
 CREATE INDEX erasure_due ON vibevideo.erasure (next_at);
-CREATE UNIQUE INDEX erasure_job ON vibevideo.erasure (job_id) WHERE what OPERATOR(pg_catalog.=) 'job';
+CREATE INDEX erasure_job ON vibevideo.erasure (job_id) WHERE what OPERATOR(pg_catalog.=) 'job';
 CREATE UNIQUE INDEX erasure_file ON vibevideo.erasure (bucket, object_key) WHERE what OPERATOR(pg_catalog.=) 'storage';
 CREATE UNIQUE INDEX erasure_request ON vibevideo.erasure (request_id) WHERE what OPERATOR(pg_catalog.=) 'fal';
 
@@ -151,7 +151,9 @@ BEGIN
 			 ORDER BY x.next_at LIMIT 500 FOR UPDATE SKIP LOCKED
 	LOOP
 		SELECT x.* INTO j FROM vibevideo.job x WHERE x.job_id = e.job_id FOR UPDATE SKIP LOCKED;
-		IF FOUND AND NOT vibevideo.is_active(j.state) THEN
+		IF FOUND AND j.erased_at IS NOT NULL AND e.reason <> 'operator' THEN
+			DELETE FROM vibevideo.erasure x WHERE x.erasure_id = e.erasure_id;
+		ELSIF FOUND AND NOT vibevideo.is_active(j.state) THEN
 			PERFORM vibevideo_internal.erase_ended(j, e);
 		ELSIF FOUND OR EXISTS (SELECT FROM vibevideo.job x WHERE x.job_id = e.job_id) THEN
 			PERFORM vibevideo_internal.cancel_to_erase(j.job_id);
@@ -224,7 +226,9 @@ BEGIN
 	IF NOT FOUND THEN
 		RAISE EXCEPTION USING ERRCODE = 'PT404', MESSAGE = format('there is no job %s', job);
 	END IF;
-	INSERT INTO vibevideo.erasure (what, job_id, reason, asked_by) VALUES ('job', job, 'operator', who) ON CONFLICT DO NOTHING;
+	INSERT INTO vibevideo.erasure (what, job_id, reason, asked_by)
+	SELECT 'job', erase.job, 'operator', who
+	WHERE NOT EXISTS (SELECT FROM vibevideo.erasure x WHERE x.job_id = erase.job AND x.what = 'job');
 	GET DIAGNOSTICS added = ROW_COUNT;
 	PERFORM vibevideo_internal.note_act('erase', jsonb_build_object('job', job), added, outcome => jsonb_build_object('state', was));
 	PERFORM vibevideo.wake();

@@ -302,6 +302,14 @@ BEGIN
 							  format('ALTER TABLE %s NO FORCE ROW LEVEL SECURITY; or ALTER ROLE %I BYPASSRLS.', b.relation, t.owner))
 					 ELSE vibevideo_internal.line('row_security', 'ok', format('the worker writes as %I', t.owner)) END;
 
+	IF b.on_delete = 'erase' THEN
+		faults = (SELECT string_agg(g.name, ', ') FROM vibevideo_internal.delete_triggers(b.relation) g WHERE NOT g.fires);
+		RETURN NEXT CASE WHEN faults IS NULL
+						 THEN vibevideo_internal.line('on_delete', 'ok', 'the videos of rows that are deleted are erased')
+						 ELSE vibevideo_internal.line('on_delete', 'fail', format('the videos of rows that are deleted are not erased: %s has lost, or does not fire, %s', b.relation, faults),
+								  format('SELECT vibevideo.attach(%L) makes them again.', b.relation)) END;
+	END IF;
+
 	IF b.model_column IS NOT NULL THEN
 		offered = (SELECT count(*) FROM vibevideo_internal.offered_models());
 		RETURN NEXT CASE WHEN offered > 1

@@ -138,7 +138,8 @@ CREATE TABLE vibevideo.binding (
 	pause_reason text,
 	tenant_column name,
 	model_column name,
-	meta_column name
+	meta_column name,
+	on_delete text CHECK (on_delete OPERATOR(pg_catalog.=) 'erase')
 );
 COMMENT ON TABLE vibevideo.binding IS 'the app''s table and the columns vibevideo reads; written by vibevideo.attach';
 COMMENT ON COLUMN vibevideo.binding.only_one IS 'always true, so that there is one row at most';
@@ -164,6 +165,7 @@ COMMENT ON COLUMN vibevideo.binding.pause_reason IS 'the reason that vibevideo.p
 COMMENT ON COLUMN vibevideo.binding.tenant_column IS 'the column that says which tenant''s video it is, for the limits; NULL: none';
 COMMENT ON COLUMN vibevideo.binding.model_column IS 'the column in which a row names its model; NULL: none, all have the attached one';
 COMMENT ON COLUMN vibevideo.binding.meta_column IS 'the jsonb column that gets what is known of a video, with its URL; NULL: none';
+COMMENT ON COLUMN vibevideo.binding.on_delete IS 'erase: the videos of rows that are deleted are erased; NULL: they stay';
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.binding', '');
 
 -- What we know of models but their prices, and which a row may name.  Rows of the app's own are kept by pg_dump, and so is

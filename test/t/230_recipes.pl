@@ -193,6 +193,8 @@ SQL
 		'', 'so may one with a JWT');
 	is((sql_error($node, q{SET ROLE authenticated; SET request.jwt.claims = '{"sub": "somebody else"}'; SELECT vibevideo.cancel(1)}))[0], '42501', 'and no other');
 	like((split /\n/, recipe('audit'))[0], qr/\|7d3c5e1a-0f4b-4c3d-9a58-2b1c6d7e8f90 \(authenticated\)\|cancel\|/, 'the audit knows');
+	like(recipe('erase', job => sql($node, 'SELECT max(job_id) FROM vibevideo.job', $database)), qr/^t$/m, 'a video is to be erased');
+	like(recipe('on-delete'), qr/videos of deleted rows are erased$/, 'and so are those of deleted rows');
 
 	# the server as Supabase's compose file starts it
 	$node->command_ok([ 'pg_ctl', '-w', '-s', '-m', 'fast', '-D', $node->data_dir, '-l', $node->logfile, '-o', '-c log_min_messages=fatal', 'restart' ], 'restarted with log_min_messages on its command line');

@@ -4,6 +4,7 @@
 use strict;
 use warnings FATAL => 'all';
 
+use PostgreSQL::Test::Utils;
 use Test::More;
 use VibeTest;
 
@@ -261,6 +262,165 @@ for my $case (
 	is(receipts($job), 'storage deleted 204 operator, fal deleted 200 operator', 'S3 says so');
 	is(asked('s3'), 1, 'with one request');
 	configure($node, storage_kind => 'supabase', storage_url => $storage->url, storage_key => $storage->{ready}{service_jwt});
+}
+
+# -- with their rows ---------------------------------------------------------------------------------
+like((sql_error($node, q{SELECT vibevideo.attach('vibelogs', on_delete => 'maybe')}))[1], qr/ERROR:  22023: on_delete must be keep or erase$/m, 'on_delete is keep or erase');
+{
+	my $id = made('kept');
+	my $job = job_id($id);
+
+	sql($node, "DELETE FROM vibelogs WHERE id = '$id'");
+	hurry($node) for 1 .. 2;
+	is(sql($node, "SELECT count(*) FROM vibevideo.erasure"), '0', 'without it videos of deleted rows stay');
+	ok($storage->object($id), 'in Storage');
+}
+like(sql($node, q{SELECT vibevideo.attach('vibelogs', on_delete => 'erase')}), qr/, videos of deleted rows are erased$/, 'with it');
+is(sql($node, q{SELECT status, detail FROM vibevideo.check_config() WHERE check_name = 'on_delete'}), 'ok|the videos of rows that are deleted are erased', 'check_config says so');
+{
+	my ($id, $other) = (made('a dog'), made('another dog'));
+	my $job = job_id($id);
+
+	is(try_rollback("DELETE FROM vibelogs WHERE id = '$id'"), '1', 'a job is noted when its row is deleted');
+	is(sql($node, 'SELECT count(*) FROM vibevideo.erasure'), '0', 'and not when that is rolled back');
+	sql($node, "DELETE FROM vibelogs WHERE id = '$id'");
+	erased($job, 'after the commit its video is erased');
+	ok(!$storage->object($id), 'its file is gone');
+	ok($storage->object($other), "and nobody else's");
+	is(receipts($job), 'storage deleted 200 row, fal deleted 200 row', 'with receipts');
+	sql($node, "DELETE FROM vibelogs WHERE id = '$other'");
+	erased(job_id($other), 'so goes another one');
+}
+
+# in one transaction what it does; what was noted before it
+sub try_rollback
+{
+	my ($sql) = @_;
+
+	return (split /\n/, sql($node, "BEGIN; $sql; SELECT count(*) FROM vibevideo.erasure WHERE reason = 'row'; ROLLBACK"))[-1];
+}
+
+# all attempts of many rows, and what has no video
+{
+	my @ids = map { made("many $_") } 1 .. 3;
+	my $none = new_row($node, 'none');
+
+	sql($node, "SELECT vibevideo_submit('$ids[0]')");
+	wait_for_status($node, $ids[0], 'completed');
+	wait_for($node, "SELECT count(*) FROM vibevideo.job WHERE vibelog_id = '$ids[0]' AND state = 'completed'", '2', 'a row has two videos');
+	is(try_rollback('DELETE FROM vibelogs WHERE id IN (' . join(', ', map { "'$_'" } @ids, $none) . ')'), '4', 'one statement, all attempts');
+	is(try_rollback('TRUNCATE vibelogs') >= 4, 1, 'TRUNCATE, too');
+	is(try_rollback("DELETE FROM vibelogs WHERE id = '$none'"), '0', 'nothing of a row without a video');
+	is(try_rollback('DELETE FROM vibelogs WHERE false'), '0', 'or of no row');
+	sql($node, 'DELETE FROM vibelogs WHERE id IN (' . join(', ', map { "'$_'" } @ids) . ')');
+	wait_for($node, 'SELECT count(*) FROM vibevideo.erasure', '0', 'they are erased');
+	is((grep { $storage->object($_) } @ids) + 0, 0, 'all their files');
+}
+
+# who deletes needs no more rights than for that, and gets none
+{
+	my ($id, $foreign) = (made('mine'), made('foreign'));
+
+	sql($node, q{CREATE ROLE eve; GRANT SELECT, DELETE, INSERT, UPDATE ON vibelogs TO eve});
+	sql($node, "SET ROLE eve; DELETE FROM vibelogs WHERE id = '$id'; RESET ROLE");
+	erased(job_id($id), 'a user without any rights of ours deletes a row');
+	is(sql($node, 'SELECT DISTINCT asked_by ~ \'eve\' FROM vibevideo.receipt WHERE job_id = ' . job_id($id)), 't', 'the receipts say who');
+	like((sql_error($node, 'SET ROLE eve; SELECT vibevideo_internal.rows_deleted()'))[1], qr/permission denied for schema vibevideo_internal/, 'the trigger is not for him');
+	# a row that has only the key is another row
+	sql($node, "ALTER TABLE vibelogs DISABLE TRIGGER vibevideo_row_deleted; DELETE FROM vibelogs WHERE id = '$foreign'; ALTER TABLE vibelogs ENABLE TRIGGER vibevideo_row_deleted");
+	is(try_rollback("INSERT INTO vibelogs (id) VALUES ('$foreign'); DELETE FROM vibelogs WHERE id = '$foreign'"), '0', 'another row with its key takes no video along');
+	ok($storage->object($foreign), 'which is still there');
+}
+
+# nothing of ours keeps a row from being deleted, or waits
+{
+	my $id = made('whatever happens');
+	my $job = job_id($id);
+	my $session = background_sql($node);
+
+	$session->query_safe("BEGIN; SELECT FROM vibevideo.job WHERE job_id = $job FOR UPDATE; SELECT FROM vibevideo.binding FOR UPDATE");
+	is(try_rollback("SET LOCAL lock_timeout = '1s'; DELETE FROM vibelogs WHERE id = '$id'"), '1', 'it does not wait for who holds the job');
+	$session->query_safe('ROLLBACK');
+	$session->quit;
+	sql($node, 'ALTER TABLE vibevideo.erasure ADD CONSTRAINT broken CHECK (job_id < 0) NOT VALID');
+	my ($rc, $out, $err) = $node->psql('postgres', "BEGIN; DELETE FROM vibelogs WHERE id = '$id'; SELECT count(*) FROM vibelogs WHERE id = '$id'; ROLLBACK");
+	is("$rc|$out", '0|0', 'nor does an error of ours keep anybody from it');
+	like($err, qr/WARNING:  the videos of these rows are not erased: vibevideo could not note them\nDETAIL:  .*broken/, 'but it is told');
+	sql($node, 'ALTER TABLE vibevideo.erasure DROP CONSTRAINT broken');
+	is(try_rollback("SET LOCAL session_replication_role = replica; DELETE FROM vibelogs WHERE id = '$id'"), '0', 'what replication brings was noted elsewhere');
+	is(try_rollback("UPDATE vibevideo.binding SET paused = true; DELETE FROM vibelogs WHERE id = '$id'"), '0', 'in a copy nothing is noted');
+	is(try_rollback("SELECT vibevideo.pause('all'); DELETE FROM vibelogs WHERE id = '$id'"), '1', 'in a pause it is');
+}
+
+# what goes with another table's row goes, too; and a dump brings the triggers
+{
+	sql($node, q{CREATE TABLE person (id int PRIMARY KEY); ALTER TABLE vibelogs ADD COLUMN person int REFERENCES person ON DELETE CASCADE; INSERT INTO person VALUES (1)});
+	my $id = made('a cascade');
+
+	sql($node, "UPDATE vibelogs SET person = 1 WHERE id = '$id'");
+	is(try_rollback('DELETE FROM person'), '1', 'a row that goes with another one takes its video along');
+	my $dump = PostgreSQL::Test::Utils::tempdir() . '/dump';
+	$node->command_ok([ 'pg_dump', '-Fc', '-f', $dump, $node->connstr('postgres') ], 'a dump');
+	sql($node, 'CREATE DATABASE restored');
+	$node->command_ok([ 'pg_restore', '-d', $node->connstr('restored'), $dump ], 'is restored');
+	is(sql($node, q{SELECT count(*) FROM pg_trigger WHERE tgrelid = 'vibelogs'::regclass AND tgname LIKE 'vibevideo%'}, 'restored'), '2', 'with the triggers');
+	is(sql($node, q{DELETE FROM vibelogs; SELECT count(*) FROM vibevideo.erasure}, 'restored'), '0', 'which note nothing there');
+	is(sql($node, 'SELECT count(*) FROM vibevideo.receipt', 'restored'), sql($node, 'SELECT count(*) FROM vibevideo.receipt'), 'the receipts are in it');
+	sql($node, 'DROP DATABASE restored WITH (FORCE)');
+	ok($storage->object($id), "the original's file is still there");
+}
+
+# a job under way is cancelled; one that was not sent has nothing to erase
+{
+	$fal->rule('^gone while rendered$', hold => 'run');
+	my $id = made('gone while rendered', 'generating');
+	my $job = job_id($id);
+
+	sql($node, "DELETE FROM vibelogs WHERE id = '$id'");
+	wait_for($node, "SELECT state FROM vibevideo.job WHERE job_id = $job", 'cancelled', 'a job whose row is deleted is cancelled', hurry => 1);
+	wait_until(sub { due(); sql($node, "SELECT count(*) FROM vibevideo.receipt WHERE job_id = $job AND what = 'fal'") eq '1' }, 'and what it has left is erased');
+
+	# fal.ai does not stop, and the video arrives
+	$fal->rule('^too late$', hold => 'run', cancel_mode => '202,ignore');
+	$id = made('too late', 'generating');
+	$job = job_id($id);
+	sql($node, "DELETE FROM vibelogs WHERE id = '$id'");
+	wait_for($node, "SELECT cancel_requested_at IS NOT NULL FROM vibevideo.job WHERE job_id = $job", 't', 'another one is to be cancelled');
+	$fal->command(sql($node, "SELECT request_id FROM vibevideo.job WHERE job_id = $job"), 'finish');
+	wait_until(sub { due(); hurry($node); sql($node, "SELECT erased_at IS NOT NULL AND NOT EXISTS (SELECT FROM vibevideo.erasure WHERE job_id = $job) FROM vibevideo.job WHERE job_id = $job") eq 't' }, 'whatever still arrives is erased');
+	ok(!$storage->object($id), 'nothing of it is in Storage');
+	is(sql($node, "SELECT count(*) FROM vibevideo.receipt WHERE job_id = $job AND what = 'fal' AND answer = 'deleted'"), '1', 'or at fal.ai');
+}
+
+# the triggers: lost, restored, taken away
+{
+	sql($node, 'ALTER TABLE vibelogs DISABLE TRIGGER vibevideo_truncated; DROP TRIGGER vibevideo_row_deleted ON vibelogs');
+	is(sql($node, q{SELECT status, detail FROM vibevideo.check_config() WHERE check_name = 'on_delete'}),
+		'fail|the videos of rows that are deleted are not erased: public.vibelogs has lost, or does not fire, vibevideo_row_deleted, vibevideo_truncated', 'check_config misses them');
+	sql($node, q{SELECT vibevideo.attach('vibelogs')});
+	is(sql($node, q{SELECT string_agg(concat(tgname, tgenabled), ',' ORDER BY tgname) FROM pg_trigger WHERE tgrelid = 'vibelogs'::regclass AND tgname LIKE 'vibevideo%'}), 'vibevideo_row_deletedO,vibevideo_truncatedO', 'attach makes them again');
+	is(sql($node, q{BEGIN; SELECT vibevideo.detach(force => true); SELECT count(*) FROM pg_trigger WHERE tgrelid = 'vibelogs'::regclass AND tgname LIKE 'vibevideo%'; ROLLBACK}) =~ /^0$/m, 1, 'detach takes them away');
+	is(sql($node, q{BEGIN; DROP EXTENSION vibevideo; SELECT count(*) FROM pg_trigger WHERE tgrelid = 'vibelogs'::regclass AND tgname LIKE 'vibevideo%'; ROLLBACK}) =~ /^0$/m, 1, 'and they go with the extension');
+	is(sql($node, q{BEGIN; SELECT vibevideo.attach('vibelogs', on_delete => ''); SELECT count(*) FROM pg_trigger WHERE tgrelid = 'vibelogs'::regclass AND tgname LIKE 'vibevideo%'; ROLLBACK}) =~ /^0$/m, 1, 'or with the option');
+}
+
+# other keys, another schema, partitions
+for my $case (
+	[ 'bigint', q{CREATE TABLE shop."Big films" ("the id" bigint PRIMARY KEY GENERATED BY DEFAULT AS IDENTITY, prompt text)}, 7 ],
+	[ 'text', q{CREATE TABLE shop."Big films" ("the id" text PRIMARY KEY, prompt text)}, "it''s a/key" ],
+	[ 'integer', q{CREATE TABLE shop."Big films" ("the id" integer PRIMARY KEY, prompt text) PARTITION BY RANGE ("the id"); CREATE TABLE shop.part PARTITION OF shop."Big films" DEFAULT}, 7 ])
+{
+	my ($type, $table, $key) = @$case;
+
+	sql($node, "SELECT vibevideo.detach(force => true)");
+	sql($node, "DROP SCHEMA IF EXISTS shop CASCADE; CREATE SCHEMA shop; $table; SELECT vibevideo.attach('shop.\"Big films\"', prompt_column => 'prompt', on_delete => 'erase')");
+	sql($node, qq{INSERT INTO shop."Big films" VALUES ('$key', 'by $type')});
+	sql($node, "SELECT vibevideo_submit('$key'::$type)");
+	wait_for($node, qq{SELECT video_generation_status FROM shop."Big films"}, 'completed', "$type: a video", hurry => 1);
+	my $job = sql($node, 'SELECT max(job_id) FROM vibevideo.job');
+	sql($node, q{DELETE FROM shop."Big films"});
+	erased($job, "$type: is erased with its row");
+	like(receipts($job), qr/^storage deleted 200 row/, "$type: with a receipt");
 }
 
 done_testing();
