@@ -656,12 +656,13 @@ COMMENT ON FUNCTION vibevideo_internal.owner_lacks(vibevideo.binding) IS
 -- The options in force, for people.
 CREATE FUNCTION vibevideo_internal.options(b vibevideo.binding)
 RETURNS text LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
-RETURN format('key %I (%s), prompt from %I%s%s%s%s%s%s%s%s%s', (b).id_column, (b).id_type, (b).prompt_column,
+RETURN format('key %I (%s), prompt from %I%s%s%s%s%s%s%s%s%s%s', (b).id_column, (b).id_type, (b).prompt_column,
 			  ', image from ' || quote_ident((b).image_column), ', model ' || (b).model,
 			  ', a row''s model from ' || quote_ident((b).model_column), ', input from ' || (b).input_function,
 			  ', user from ' || quote_ident((b).user_column), ', tenant from ' || quote_ident((b).tenant_column),
 			  ', what is known of a video to ' || quote_ident((b).meta_column), CASE WHEN (b).realtime THEN ', reported to Realtime' END,
-			  CASE WHEN (b).on_delete = 'erase' THEN ', videos of deleted rows are erased' END);
+			  CASE WHEN (b).on_delete = 'erase' THEN ', videos of deleted rows are erased' END,
+			  ', at most ' || (b).keep_versions || ' kept of each row');
 COMMENT ON FUNCTION vibevideo_internal.options(vibevideo.binding) IS 'what the table was attached with, for people; owner only';
 
 -- What a new attach has changed, NULL if nothing.
@@ -679,7 +680,8 @@ BEGIN ATOMIC
 				 (8, 'model_column', (before).model_column::text, (after).model_column::text),
 				 (9, 'tenant_column', (before).tenant_column::text, (after).tenant_column::text),
 				 (10, 'meta_column', (before).meta_column::text, (after).meta_column::text),
-				 (11, 'on_delete', (before).on_delete, (after).on_delete)) AS o(nth, name, before, after)
+				 (11, 'on_delete', (before).on_delete, (after).on_delete),
+				 (12, 'keep_versions', (before).keep_versions::text, (after).keep_versions::text)) AS o(nth, name, before, after)
 	WHERE o.before IS DISTINCT FROM o.after;
 END;
 COMMENT ON FUNCTION vibevideo_internal.option_changes(vibevideo.binding, vibevideo.binding) IS
@@ -891,7 +893,7 @@ CREATE FUNCTION vibevideo.attach(relation regclass, id_column name DEFAULT NULL,
 								 image_column name DEFAULT NULL, model text DEFAULT NULL,
 								 input_function text DEFAULT NULL, user_column name DEFAULT NULL,
 								 realtime boolean DEFAULT NULL, adopt regclass DEFAULT NULL, model_column name DEFAULT NULL,
-								 tenant_column name DEFAULT NULL, meta_column name DEFAULT NULL, on_delete text DEFAULT NULL)
+								 tenant_column name DEFAULT NULL, meta_column name DEFAULT NULL, on_delete text DEFAULT NULL, keep_versions int DEFAULT NULL)
 RETURNS text LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	small_enough constant bigint = 64 * 1024 * 1024;
@@ -987,6 +989,12 @@ BEGIN
 				ERRCODE = 'invalid_parameter_value',
 				MESSAGE = 'on_delete must be keep or erase';
 		END IF;
+		after.keep_versions = CASE WHEN keep_versions IS NULL THEN before.keep_versions ELSE nullif(keep_versions, 0) END;
+		IF after.keep_versions < 0 THEN
+			RAISE EXCEPTION USING
+				ERRCODE = 'invalid_parameter_value',
+				MESSAGE = 'keep_versions must be a number, or 0 for all';
+		END IF;
 
 		big = vibevideo_internal.relation_bytes(relation) > small_enough;
 		PERFORM vibevideo_internal.add_columns(relation, big);
@@ -997,16 +1005,16 @@ BEGIN
 		END IF;
 
 		INSERT INTO vibevideo.binding AS b (relation, id_column, id_type, prompt_column, image_column, model,
-											input_function, user_column, tenant_column, model_column, meta_column, on_delete, realtime, build_index,
+											input_function, user_column, tenant_column, model_column, meta_column, on_delete, keep_versions, realtime, build_index,
 											system_identifier, database_oid, timeline)
 		SELECT attach.relation, after.id_column, after.id_type, after.prompt_column, after.image_column, after.model,
-			   after.input_function, after.user_column, after.tenant_column, after.model_column, after.meta_column, after.on_delete, after.realtime, build, i.system_identifier, i.database_oid, i.timeline
+			   after.input_function, after.user_column, after.tenant_column, after.model_column, after.meta_column, after.on_delete, after.keep_versions, after.realtime, build, i.system_identifier, i.database_oid, i.timeline
 		FROM vibevideo_internal.identity() i
 		ON CONFLICT (only_one) DO UPDATE SET
 			relation = EXCLUDED.relation, id_column = EXCLUDED.id_column, id_type = EXCLUDED.id_type,
 			prompt_column = EXCLUDED.prompt_column, image_column = EXCLUDED.image_column, model = EXCLUDED.model,
 			input_function = EXCLUDED.input_function, user_column = EXCLUDED.user_column, tenant_column = EXCLUDED.tenant_column,
-			model_column = EXCLUDED.model_column, meta_column = EXCLUDED.meta_column, on_delete = EXCLUDED.on_delete, realtime = EXCLUDED.realtime, build_index = EXCLUDED.build_index
+			model_column = EXCLUDED.model_column, meta_column = EXCLUDED.meta_column, on_delete = EXCLUDED.on_delete, keep_versions = EXCLUDED.keep_versions, realtime = EXCLUDED.realtime, build_index = EXCLUDED.build_index
 		WHERE b.only_one
 		RETURNING b.* INTO after;
 		SELECT l.* INTO lacks FROM vibevideo_internal.owner_lacks(after) l;
@@ -1064,7 +1072,7 @@ BEGIN
 	RETURN format('%s is attached: %s', relation, vibevideo_internal.options(after));
 END
 $$;
-COMMENT ON FUNCTION vibevideo.attach(regclass, name, name, name, text, text, name, boolean, regclass, name, name, name, text) IS
+COMMENT ON FUNCTION vibevideo.attach(regclass, name, name, name, text, text, name, boolean, regclass, name, name, name, text, int) IS
 'Makes a table of the app the one whose rows become videos, and adds the columns about them where they are
   missing.
 Call it again at any time to change options: one that is not named, or is NULL, stays as it is; an empty
@@ -1092,11 +1100,13 @@ meta_column: the jsonb column that gets what is known of a video, in the same wr
   content_type, ai_generated; default: none.
 on_delete: erase erases the videos of rows that are deleted, in Storage and at fal.ai, after the commit; keep
   leaves them; default: keep.
+keep_versions: when a video is stored, so many of its row stay, that one included, and older ones are erased; 0
+  for all; default: all.
 Returns a sentence that says what is attached, with which options. Waits for locks as long as lock_timeout
   says, 5 seconds if that is 0.
 Errors: 42P01, 42809, 42501, 0A000 this cannot be attached; 42P16 no single key, or a column of ours is NOT
   NULL or generated; 42703 no such column; 42804 a column has the wrong type; 42602, 42883, 42P13 the input
-  function cannot be used; 22023 not a model''s name, or not what on_delete may be; 23514 rows have a status that vibevideo does not know;
+  function cannot be used; 22023 not a model''s name, or not what on_delete or keep_versions may be; 23514 rows have a status that vibevideo does not know;
   55000 another table is attached, a constraint forbids our statuses, row-level security is forced, or the
   table''s owner lacks rights; 42P07, 42723 a name is taken; 2BP01 something depends on the functions for the
   app; 55P03 a lock could not be had.
@@ -1147,7 +1157,7 @@ BEGIN
 	END IF;
 	IF (b.image_column, b.model, b.input_function, b.user_column, b.tenant_column, b.model_column, b.meta_column)
 	   IS DISTINCT FROM (NULL::name, NULL::text, NULL::text, NULL::name, NULL::name, NULL::name, NULL::name)
-	   OR b.realtime OR b.on_delete IS NOT NULL
+	   OR b.realtime OR b.on_delete IS NOT NULL OR b.keep_versions IS NOT NULL
 	THEN
 		RAISE NOTICE USING
 			MESSAGE = 'the options of the table are forgotten',

@@ -21,7 +21,7 @@ CREATE TABLE vibevideo.erasure (
 	bucket text COLLATE pg_catalog."C",
 	object_key text COLLATE pg_catalog."C",
 	request_id text COLLATE pg_catalog."C",
-	reason text NOT NULL CHECK (reason OPERATOR(pg_catalog.=) ANY (ARRAY['operator', 'row'])),
+	reason text NOT NULL CHECK (reason OPERATOR(pg_catalog.=) ANY (ARRAY['operator', 'row', 'version'])),
 	asked_by text,
 	queued_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
 	next_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
@@ -32,15 +32,15 @@ CREATE TABLE vibevideo.erasure (
 	token uuid NOT NULL DEFAULT pg_catalog.gen_random_uuid(),
 	CHECK (CASE what WHEN 'storage' THEN bucket IS NOT NULL AND object_key IS NOT NULL WHEN 'fal' THEN request_id IS NOT NULL ELSE true END)
 );
-COMMENT ON TABLE vibevideo.erasure IS 'what is to be erased, and is not yet: written by vibevideo.erase, and when rows are deleted; the worker takes a row out when it is done';
+COMMENT ON TABLE vibevideo.erasure IS 'what is to be erased, and is not yet: written by vibevideo.erase, and when rows are deleted or have newer videos; the worker takes a row out when it is done';
 COMMENT ON COLUMN vibevideo.erasure.erasure_id IS 'grows with each row';
 COMMENT ON COLUMN vibevideo.erasure.what IS 'job: all that a job leaves, when it has ended; storage: a file in a bucket; fal: what fal.ai keeps of a request';
 COMMENT ON COLUMN vibevideo.erasure.job_id IS 'the job, which may be gone';
 COMMENT ON COLUMN vibevideo.erasure.bucket IS 'the bucket of a file; NULL: it is none';
 COMMENT ON COLUMN vibevideo.erasure.object_key IS 'the file''s name in it; NULL: it is none';
 COMMENT ON COLUMN vibevideo.erasure.request_id IS 'fal.ai''s id of the request; NULL: it is none';
-COMMENT ON COLUMN vibevideo.erasure.reason IS 'operator: vibevideo.erase was called; row: the row was deleted, with attach(on_delete => ''erase'')';
-COMMENT ON COLUMN vibevideo.erasure.asked_by IS 'who asked for it, as in vibevideo.audit; NULL if nobody is known';
+COMMENT ON COLUMN vibevideo.erasure.reason IS 'operator: vibevideo.erase was called; row: the row was deleted, with attach(on_delete => ''erase''); version: the row has newer videos, with attach(keep_versions => ...)';
+COMMENT ON COLUMN vibevideo.erasure.asked_by IS 'who asked for it, as in vibevideo.audit; NULL: nobody, or it is not known';
 COMMENT ON COLUMN vibevideo.erasure.queued_at IS 'when it was asked for';
 COMMENT ON COLUMN vibevideo.erasure.next_at IS 'when it is tried next; make it now() to have it tried at once';
 COMMENT ON COLUMN vibevideo.erasure.tries IS 'how often it was tried';
@@ -76,7 +76,7 @@ COMMENT ON COLUMN vibevideo.receipt.name IS 'bucket and name of the file, or fal
 COMMENT ON COLUMN vibevideo.receipt.answer IS 'deleted, as Storage or fal.ai said; or gone: it was not there any more';
 COMMENT ON COLUMN vibevideo.receipt.http_status IS 'the answer''s HTTP status';
 COMMENT ON COLUMN vibevideo.receipt.reason IS 'as in vibevideo.erasure';
-COMMENT ON COLUMN vibevideo.receipt.asked_by IS 'who asked for it, as in vibevideo.audit; NULL if nobody is known';
+COMMENT ON COLUMN vibevideo.receipt.asked_by IS 'who asked for it, as in vibevideo.audit; NULL: nobody, or it is not known';
 COMMENT ON COLUMN vibevideo.receipt.queued_at IS 'when it was asked for';
 COMMENT ON COLUMN vibevideo.receipt.done_at IS 'when the answer came';
 COMMENT ON COLUMN vibevideo.receipt.tries IS 'how many requests that took';
@@ -139,6 +139,31 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION vibevideo_internal.erase_ended(vibevideo.job, vibevideo.erasure) IS 'puts what a job has left in the place of the job among what is to be erased; owner only';
 
+-- A row has another video: of the older ones so many stay as attach was told.  Browsers show
+-- the old one for a while.
+CREATE FUNCTION vibevideo_internal.erase_older(relation regclass, key text)
+RETURNS void LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	INSERT INTO vibevideo.erasure (what, job_id, reason, next_at)
+	SELECT 'job', j.job_id, 'version', now() + interval '1 minute'
+	FROM vibevideo.binding b
+	CROSS JOIN LATERAL (SELECT n.job_id FROM vibevideo.job n
+						WHERE n.relation = b.relation AND n.vibelog_id = erase_older.key AND NOT n.orphan AND n.state = 'completed'
+						ORDER BY n.job_id DESC LIMIT 1 OFFSET b.keep_versions - 1) oldest
+	JOIN vibevideo.job j ON j.relation = b.relation AND j.vibelog_id = erase_older.key AND NOT j.orphan AND j.job_id < oldest.job_id
+	WHERE b.relation = erase_older.relation AND b.keep_versions IS NOT NULL AND NOT vibevideo.is_active(j.state)
+	  AND j.media_url IS NOT NULL AND j.erased_at IS NULL
+	  AND NOT EXISTS (SELECT FROM vibevideo.erasure e WHERE e.job_id = j.job_id);
+END;
+COMMENT ON FUNCTION vibevideo_internal.erase_older(regclass, text) IS 'part of the guard: what is to be erased of a row whose new video is stored; owner only';
+
+-- May the row of a job still show it, since its newer one is not written there?
+CREATE FUNCTION vibevideo_internal.is_shown(j vibevideo.job)
+RETURNS boolean LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN EXISTS (SELECT FROM vibevideo.job n WHERE n.relation = (j).relation AND n.vibelog_id = (j).vibelog_id AND NOT n.orphan
+			   AND n.job_id > (j).job_id AND n.row_dirty);
+COMMENT ON FUNCTION vibevideo_internal.is_shown(vibevideo.job) IS 'whether a job''s row may show it though there is a newer one; owner only';
+
 -- Jobs that are to be erased, as many as are due: active ones are cancelled, and looked at
 -- again soon.  What somebody holds is left for later.
 CREATE FUNCTION vibevideo_internal.expand_erasures()
@@ -153,6 +178,8 @@ BEGIN
 		SELECT x.* INTO j FROM vibevideo.job x WHERE x.job_id = e.job_id FOR UPDATE SKIP LOCKED;
 		IF FOUND AND j.erased_at IS NOT NULL AND e.reason <> 'operator' THEN
 			DELETE FROM vibevideo.erasure x WHERE x.erasure_id = e.erasure_id;
+		ELSIF FOUND AND e.reason = 'version' AND vibevideo_internal.is_shown(j) THEN
+			UPDATE vibevideo.erasure x SET next_at = now() + interval '10 seconds' WHERE x.erasure_id = e.erasure_id;
 		ELSIF FOUND AND NOT vibevideo.is_active(j.state) THEN
 			PERFORM vibevideo_internal.erase_ended(j, e);
 		ELSIF FOUND OR EXISTS (SELECT FROM vibevideo.job x WHERE x.job_id = e.job_id) THEN

@@ -139,7 +139,8 @@ CREATE TABLE vibevideo.binding (
 	tenant_column name,
 	model_column name,
 	meta_column name,
-	on_delete text CHECK (on_delete OPERATOR(pg_catalog.=) 'erase')
+	on_delete text CHECK (on_delete OPERATOR(pg_catalog.=) 'erase'),
+	keep_versions int CHECK (keep_versions OPERATOR(pg_catalog.>) 0)
 );
 COMMENT ON TABLE vibevideo.binding IS 'the app''s table and the columns vibevideo reads; written by vibevideo.attach';
 COMMENT ON COLUMN vibevideo.binding.only_one IS 'always true, so that there is one row at most';
@@ -166,6 +167,7 @@ COMMENT ON COLUMN vibevideo.binding.tenant_column IS 'the column that says which
 COMMENT ON COLUMN vibevideo.binding.model_column IS 'the column in which a row names its model; NULL: none, all have the attached one';
 COMMENT ON COLUMN vibevideo.binding.meta_column IS 'the jsonb column that gets what is known of a video, with its URL; NULL: none';
 COMMENT ON COLUMN vibevideo.binding.on_delete IS 'erase: the videos of rows that are deleted are erased; NULL: they stay';
+COMMENT ON COLUMN vibevideo.binding.keep_versions IS 'how many videos of a row stay when a newer one is stored, that included; NULL: all';
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.binding', '');
 
 -- What we know of models but their prices, and which a row may name.  Rows of the app's own are kept by pg_dump, and so is

@@ -1431,6 +1431,7 @@ For operators.';
 ALTER TABLE vibevideo.binding ADD COLUMN pause_scope text, ADD COLUMN paused_by text, ADD COLUMN paused_at timestamptz,
 	ADD COLUMN pause_reason text, ADD COLUMN tenant_column name, ADD COLUMN model_column name, ADD COLUMN meta_column name,
 	ADD COLUMN on_delete text CHECK (on_delete OPERATOR(pg_catalog.=) 'erase'),
+	ADD COLUMN keep_versions int CHECK (keep_versions OPERATOR(pg_catalog.>) 0),
 	ADD CHECK (pause_scope OPERATOR(pg_catalog.=) ANY (ARRAY['sending', 'all']));
 -- null: the rows of jobs that are there bear what the job says, unless they are
 -- still to be written
@@ -2848,12 +2849,13 @@ COMMENT ON FUNCTION vibevideo_internal.owner_lacks(vibevideo.binding) IS
 
 CREATE FUNCTION vibevideo_internal.options(b vibevideo.binding)
 RETURNS text LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
-RETURN format('key %I (%s), prompt from %I%s%s%s%s%s%s%s%s%s', (b).id_column, (b).id_type, (b).prompt_column,
+RETURN format('key %I (%s), prompt from %I%s%s%s%s%s%s%s%s%s%s', (b).id_column, (b).id_type, (b).prompt_column,
 			  ', image from ' || quote_ident((b).image_column), ', model ' || (b).model,
 			  ', a row''s model from ' || quote_ident((b).model_column), ', input from ' || (b).input_function,
 			  ', user from ' || quote_ident((b).user_column), ', tenant from ' || quote_ident((b).tenant_column),
 			  ', what is known of a video to ' || quote_ident((b).meta_column), CASE WHEN (b).realtime THEN ', reported to Realtime' END,
-			  CASE WHEN (b).on_delete = 'erase' THEN ', videos of deleted rows are erased' END);
+			  CASE WHEN (b).on_delete = 'erase' THEN ', videos of deleted rows are erased' END,
+			  ', at most ' || (b).keep_versions || ' kept of each row');
 COMMENT ON FUNCTION vibevideo_internal.options(vibevideo.binding) IS 'what the table was attached with, for people; owner only';
 
 CREATE FUNCTION vibevideo_internal.option_changes(before vibevideo.binding, after vibevideo.binding)
@@ -2870,7 +2872,8 @@ BEGIN ATOMIC
 				 (8, 'model_column', (before).model_column::text, (after).model_column::text),
 				 (9, 'tenant_column', (before).tenant_column::text, (after).tenant_column::text),
 				 (10, 'meta_column', (before).meta_column::text, (after).meta_column::text),
-				 (11, 'on_delete', (before).on_delete, (after).on_delete)) AS o(nth, name, before, after)
+				 (11, 'on_delete', (before).on_delete, (after).on_delete),
+				 (12, 'keep_versions', (before).keep_versions::text, (after).keep_versions::text)) AS o(nth, name, before, after)
 	WHERE o.before IS DISTINCT FROM o.after;
 END;
 COMMENT ON FUNCTION vibevideo_internal.option_changes(vibevideo.binding, vibevideo.binding) IS
@@ -3070,7 +3073,7 @@ CREATE FUNCTION vibevideo.attach(relation regclass, id_column name DEFAULT NULL,
 								 image_column name DEFAULT NULL, model text DEFAULT NULL,
 								 input_function text DEFAULT NULL, user_column name DEFAULT NULL,
 								 realtime boolean DEFAULT NULL, adopt regclass DEFAULT NULL, model_column name DEFAULT NULL,
-								 tenant_column name DEFAULT NULL, meta_column name DEFAULT NULL, on_delete text DEFAULT NULL)
+								 tenant_column name DEFAULT NULL, meta_column name DEFAULT NULL, on_delete text DEFAULT NULL, keep_versions int DEFAULT NULL)
 RETURNS text LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	small_enough constant bigint = 64 * 1024 * 1024;
@@ -3166,6 +3169,12 @@ BEGIN
 				ERRCODE = 'invalid_parameter_value',
 				MESSAGE = 'on_delete must be keep or erase';
 		END IF;
+		after.keep_versions = CASE WHEN keep_versions IS NULL THEN before.keep_versions ELSE nullif(keep_versions, 0) END;
+		IF after.keep_versions < 0 THEN
+			RAISE EXCEPTION USING
+				ERRCODE = 'invalid_parameter_value',
+				MESSAGE = 'keep_versions must be a number, or 0 for all';
+		END IF;
 
 		big = vibevideo_internal.relation_bytes(relation) > small_enough;
 		PERFORM vibevideo_internal.add_columns(relation, big);
@@ -3176,16 +3185,16 @@ BEGIN
 		END IF;
 
 		INSERT INTO vibevideo.binding AS b (relation, id_column, id_type, prompt_column, image_column, model,
-											input_function, user_column, tenant_column, model_column, meta_column, on_delete, realtime, build_index,
+											input_function, user_column, tenant_column, model_column, meta_column, on_delete, keep_versions, realtime, build_index,
 											system_identifier, database_oid, timeline)
 		SELECT attach.relation, after.id_column, after.id_type, after.prompt_column, after.image_column, after.model,
-			   after.input_function, after.user_column, after.tenant_column, after.model_column, after.meta_column, after.on_delete, after.realtime, build, i.system_identifier, i.database_oid, i.timeline
+			   after.input_function, after.user_column, after.tenant_column, after.model_column, after.meta_column, after.on_delete, after.keep_versions, after.realtime, build, i.system_identifier, i.database_oid, i.timeline
 		FROM vibevideo_internal.identity() i
 		ON CONFLICT (only_one) DO UPDATE SET
 			relation = EXCLUDED.relation, id_column = EXCLUDED.id_column, id_type = EXCLUDED.id_type,
 			prompt_column = EXCLUDED.prompt_column, image_column = EXCLUDED.image_column, model = EXCLUDED.model,
 			input_function = EXCLUDED.input_function, user_column = EXCLUDED.user_column, tenant_column = EXCLUDED.tenant_column,
-			model_column = EXCLUDED.model_column, meta_column = EXCLUDED.meta_column, on_delete = EXCLUDED.on_delete, realtime = EXCLUDED.realtime, build_index = EXCLUDED.build_index
+			model_column = EXCLUDED.model_column, meta_column = EXCLUDED.meta_column, on_delete = EXCLUDED.on_delete, keep_versions = EXCLUDED.keep_versions, realtime = EXCLUDED.realtime, build_index = EXCLUDED.build_index
 		WHERE b.only_one
 		RETURNING b.* INTO after;
 		SELECT l.* INTO lacks FROM vibevideo_internal.owner_lacks(after) l;
@@ -3243,7 +3252,7 @@ BEGIN
 	RETURN format('%s is attached: %s', relation, vibevideo_internal.options(after));
 END
 $$;
-COMMENT ON FUNCTION vibevideo.attach(regclass, name, name, name, text, text, name, boolean, regclass, name, name, name, text) IS
+COMMENT ON FUNCTION vibevideo.attach(regclass, name, name, name, text, text, name, boolean, regclass, name, name, name, text, int) IS
 'Makes a table of the app the one whose rows become videos, and adds the columns about them where they are
   missing.
 Call it again at any time to change options: one that is not named, or is NULL, stays as it is; an empty
@@ -3271,11 +3280,13 @@ meta_column: the jsonb column that gets what is known of a video, in the same wr
   content_type, ai_generated; default: none.
 on_delete: erase erases the videos of rows that are deleted, in Storage and at fal.ai, after the commit; keep
   leaves them; default: keep.
+keep_versions: when a video is stored, so many of its row stay, that one included, and older ones are erased; 0
+  for all; default: all.
 Returns a sentence that says what is attached, with which options. Waits for locks as long as lock_timeout
   says, 5 seconds if that is 0.
 Errors: 42P01, 42809, 42501, 0A000 this cannot be attached; 42P16 no single key, or a column of ours is NOT
   NULL or generated; 42703 no such column; 42804 a column has the wrong type; 42602, 42883, 42P13 the input
-  function cannot be used; 22023 not a model''s name, or not what on_delete may be; 23514 rows have a status that vibevideo does not know;
+  function cannot be used; 22023 not a model''s name, or not what on_delete or keep_versions may be; 23514 rows have a status that vibevideo does not know;
   55000 another table is attached, a constraint forbids our statuses, row-level security is forced, or the
   table''s owner lacks rights; 42P07, 42723 a name is taken; 2BP01 something depends on the functions for the
   app; 55P03 a lock could not be had.
@@ -3326,7 +3337,7 @@ BEGIN
 	END IF;
 	IF (b.image_column, b.model, b.input_function, b.user_column, b.tenant_column, b.model_column, b.meta_column)
 	   IS DISTINCT FROM (NULL::name, NULL::text, NULL::text, NULL::name, NULL::name, NULL::name, NULL::name)
-	   OR b.realtime OR b.on_delete IS NOT NULL
+	   OR b.realtime OR b.on_delete IS NOT NULL OR b.keep_versions IS NOT NULL
 	THEN
 		RAISE NOTICE USING
 			MESSAGE = 'the options of the table are forgotten',
@@ -6719,7 +6730,7 @@ CREATE TABLE vibevideo.erasure (
 	bucket text COLLATE pg_catalog."C",
 	object_key text COLLATE pg_catalog."C",
 	request_id text COLLATE pg_catalog."C",
-	reason text NOT NULL CHECK (reason OPERATOR(pg_catalog.=) ANY (ARRAY['operator', 'row'])),
+	reason text NOT NULL CHECK (reason OPERATOR(pg_catalog.=) ANY (ARRAY['operator', 'row', 'version'])),
 	asked_by text,
 	queued_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
 	next_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
@@ -6730,15 +6741,15 @@ CREATE TABLE vibevideo.erasure (
 	token uuid NOT NULL DEFAULT pg_catalog.gen_random_uuid(),
 	CHECK (CASE what WHEN 'storage' THEN bucket IS NOT NULL AND object_key IS NOT NULL WHEN 'fal' THEN request_id IS NOT NULL ELSE true END)
 );
-COMMENT ON TABLE vibevideo.erasure IS 'what is to be erased, and is not yet: written by vibevideo.erase, and when rows are deleted; the worker takes a row out when it is done';
+COMMENT ON TABLE vibevideo.erasure IS 'what is to be erased, and is not yet: written by vibevideo.erase, and when rows are deleted or have newer videos; the worker takes a row out when it is done';
 COMMENT ON COLUMN vibevideo.erasure.erasure_id IS 'grows with each row';
 COMMENT ON COLUMN vibevideo.erasure.what IS 'job: all that a job leaves, when it has ended; storage: a file in a bucket; fal: what fal.ai keeps of a request';
 COMMENT ON COLUMN vibevideo.erasure.job_id IS 'the job, which may be gone';
 COMMENT ON COLUMN vibevideo.erasure.bucket IS 'the bucket of a file; NULL: it is none';
 COMMENT ON COLUMN vibevideo.erasure.object_key IS 'the file''s name in it; NULL: it is none';
 COMMENT ON COLUMN vibevideo.erasure.request_id IS 'fal.ai''s id of the request; NULL: it is none';
-COMMENT ON COLUMN vibevideo.erasure.reason IS 'operator: vibevideo.erase was called; row: the row was deleted, with attach(on_delete => ''erase'')';
-COMMENT ON COLUMN vibevideo.erasure.asked_by IS 'who asked for it, as in vibevideo.audit; NULL if nobody is known';
+COMMENT ON COLUMN vibevideo.erasure.reason IS 'operator: vibevideo.erase was called; row: the row was deleted, with attach(on_delete => ''erase''); version: the row has newer videos, with attach(keep_versions => ...)';
+COMMENT ON COLUMN vibevideo.erasure.asked_by IS 'who asked for it, as in vibevideo.audit; NULL: nobody, or it is not known';
 COMMENT ON COLUMN vibevideo.erasure.queued_at IS 'when it was asked for';
 COMMENT ON COLUMN vibevideo.erasure.next_at IS 'when it is tried next; make it now() to have it tried at once';
 COMMENT ON COLUMN vibevideo.erasure.tries IS 'how often it was tried';
@@ -6774,7 +6785,7 @@ COMMENT ON COLUMN vibevideo.receipt.name IS 'bucket and name of the file, or fal
 COMMENT ON COLUMN vibevideo.receipt.answer IS 'deleted, as Storage or fal.ai said; or gone: it was not there any more';
 COMMENT ON COLUMN vibevideo.receipt.http_status IS 'the answer''s HTTP status';
 COMMENT ON COLUMN vibevideo.receipt.reason IS 'as in vibevideo.erasure';
-COMMENT ON COLUMN vibevideo.receipt.asked_by IS 'who asked for it, as in vibevideo.audit; NULL if nobody is known';
+COMMENT ON COLUMN vibevideo.receipt.asked_by IS 'who asked for it, as in vibevideo.audit; NULL: nobody, or it is not known';
 COMMENT ON COLUMN vibevideo.receipt.queued_at IS 'when it was asked for';
 COMMENT ON COLUMN vibevideo.receipt.done_at IS 'when the answer came';
 COMMENT ON COLUMN vibevideo.receipt.tries IS 'how many requests that took';
@@ -6837,6 +6848,31 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION vibevideo_internal.erase_ended(vibevideo.job, vibevideo.erasure) IS 'puts what a job has left in the place of the job among what is to be erased; owner only';
 
+-- A row has another video: of the older ones so many stay as attach was told.  Browsers show
+-- the old one for a while.
+CREATE FUNCTION vibevideo_internal.erase_older(relation regclass, key text)
+RETURNS void LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	INSERT INTO vibevideo.erasure (what, job_id, reason, next_at)
+	SELECT 'job', j.job_id, 'version', now() + interval '1 minute'
+	FROM vibevideo.binding b
+	CROSS JOIN LATERAL (SELECT n.job_id FROM vibevideo.job n
+						WHERE n.relation = b.relation AND n.vibelog_id = erase_older.key AND NOT n.orphan AND n.state = 'completed'
+						ORDER BY n.job_id DESC LIMIT 1 OFFSET b.keep_versions - 1) oldest
+	JOIN vibevideo.job j ON j.relation = b.relation AND j.vibelog_id = erase_older.key AND NOT j.orphan AND j.job_id < oldest.job_id
+	WHERE b.relation = erase_older.relation AND b.keep_versions IS NOT NULL AND NOT vibevideo.is_active(j.state)
+	  AND j.media_url IS NOT NULL AND j.erased_at IS NULL
+	  AND NOT EXISTS (SELECT FROM vibevideo.erasure e WHERE e.job_id = j.job_id);
+END;
+COMMENT ON FUNCTION vibevideo_internal.erase_older(regclass, text) IS 'part of the guard: what is to be erased of a row whose new video is stored; owner only';
+
+-- May the row of a job still show it, since its newer one is not written there?
+CREATE FUNCTION vibevideo_internal.is_shown(j vibevideo.job)
+RETURNS boolean LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN EXISTS (SELECT FROM vibevideo.job n WHERE n.relation = (j).relation AND n.vibelog_id = (j).vibelog_id AND NOT n.orphan
+			   AND n.job_id > (j).job_id AND n.row_dirty);
+COMMENT ON FUNCTION vibevideo_internal.is_shown(vibevideo.job) IS 'whether a job''s row may show it though there is a newer one; owner only';
+
 -- Jobs that are to be erased, as many as are due: active ones are cancelled, and looked at
 -- again soon.  What somebody holds is left for later.
 CREATE FUNCTION vibevideo_internal.expand_erasures()
@@ -6851,6 +6887,8 @@ BEGIN
 		SELECT x.* INTO j FROM vibevideo.job x WHERE x.job_id = e.job_id FOR UPDATE SKIP LOCKED;
 		IF FOUND AND j.erased_at IS NOT NULL AND e.reason <> 'operator' THEN
 			DELETE FROM vibevideo.erasure x WHERE x.erasure_id = e.erasure_id;
+		ELSIF FOUND AND e.reason = 'version' AND vibevideo_internal.is_shown(j) THEN
+			UPDATE vibevideo.erasure x SET next_at = now() + interval '10 seconds' WHERE x.erasure_id = e.erasure_id;
 		ELSIF FOUND AND NOT vibevideo.is_active(j.state) THEN
 			PERFORM vibevideo_internal.erase_ended(j, e);
 		ELSIF FOUND OR EXISTS (SELECT FROM vibevideo.job x WHERE x.job_id = e.job_id) THEN
@@ -7991,6 +8029,7 @@ COMMENT ON COLUMN vibevideo.binding.tenant_column IS 'the column that says which
 COMMENT ON COLUMN vibevideo.binding.model_column IS 'the column in which a row names its model; NULL: none, all have the attached one';
 COMMENT ON COLUMN vibevideo.binding.meta_column IS 'the jsonb column that gets what is known of a video, with its URL; NULL: none';
 COMMENT ON COLUMN vibevideo.binding.on_delete IS 'erase: the videos of rows that are deleted are erased; NULL: they stay';
+COMMENT ON COLUMN vibevideo.binding.keep_versions IS 'how many videos of a row stay when a newer one is stored, that included; NULL: all';
 COMMENT ON COLUMN vibevideo.model.endpoint IS 'fal.ai''s endpoint id, as fal-ai/minimax/video-01';
 COMMENT ON COLUMN vibevideo.model.max_prompt IS 'longest prompt, in characters; NULL: no limit is known';
 COMMENT ON COLUMN vibevideo.model.needs_image IS 'a row without an image is rejected';
@@ -12082,7 +12121,7 @@ DECLARE
 		'vibevideo_internal.options(vibevideo.binding), vibevideo_internal.option_changes(vibevideo.binding, vibevideo.binding), '
 		'vibevideo_internal.option(text, text), vibevideo_internal.check_kept_column(regclass, name, text), vibevideo_internal.other_tables(), '
 		'vibevideo_internal.adopt_jobs(regclass, regclass), vibevideo.cancel(bigint), vibevideo.retry(bigint), vibevideo_internal.sequences_behind(), '
-		'vibevideo_internal.advance_sequences(), vibevideo.attach(regclass, name, name, name, text, text, name, boolean, regclass, name, name, name, text), '
+		'vibevideo_internal.advance_sequences(), vibevideo.attach(regclass, name, name, name, text, text, name, boolean, regclass, name, name, name, text, int), '
 		'vibevideo_internal.rows_deleted(), vibevideo_internal.delete_triggers(regclass), vibevideo_internal.watch_deletes(regclass, boolean), '
 		'vibevideo_internal.video_meta(vibevideo.job), vibevideo_internal.said_number(jsonb), '
 		'vibevideo_internal.asked_seconds(text, jsonb, timestamptz), vibevideo_internal.asked_sides(jsonb), '
@@ -12153,7 +12192,7 @@ DECLARE
 		'vibevideo.explain_usage(text, text), vibevideo_internal.check_ledger(), vibevideo_internal.needs_of_ledger(), '
 		'vibevideo_internal.last_unbilled(int), vibevideo_internal.last_unmatched(int), vibevideo_internal.ledger_since(date, vibevideo_internal.unbilled[]), '
 		'vibevideo.erase(bigint), vibevideo_internal.files_of(vibevideo.job), vibevideo_internal.cancel_to_erase(bigint), '
-		'vibevideo_internal.erase_ended(vibevideo.job, vibevideo.erasure), vibevideo_internal.expand_erasures(), vibevideo_internal.next_erasure(text, text), '
+		'vibevideo_internal.erase_ended(vibevideo.job, vibevideo.erasure), vibevideo_internal.erase_older(regclass, text), vibevideo_internal.is_shown(vibevideo.job), vibevideo_internal.expand_erasures(), vibevideo_internal.next_erasure(text, text), '
 		'vibevideo_internal.erasure_done(bigint, text, int, text, text, boolean, boolean), vibevideo_internal.needs_of_erasures()';
 	everybody constant text = concat_ws(', ', 'PUBLIC',
 										(SELECT string_agg(quote_ident(r.rolname), ', ') FROM pg_roles r

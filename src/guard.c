@@ -430,6 +430,24 @@ CountSteps(const Row *old, Row new)
 		CountEnd(old, new, state);
 }
 
+static Statement erase_older = {
+	"SELECT vibevideo_internal.erase_older($1, $2)"};
+
+/* What the row's older videos come to, now that there is another one. */
+static void
+EraseOlder(Row new)
+{
+	bool isnull;
+	Datum relation = RowColumn(new, "relation", &isnull);
+	Args args = {0};
+
+	if (isnull)
+		return;
+	ArgDatum(&args, REGCLASSOID, relation, false);
+	ArgText(&args, RowText(new, "vibelog_id"));
+	StatementRun(&erase_older, &args);
+}
+
 static void
 CountNew(Row new)
 {
@@ -468,6 +486,8 @@ AfterUpdate(Row old, Row new)
 	CountSteps(&old, new);
 	if (RowIsTrue(new, "orphan"))
 		return;
+	if (strcmp(to, "completed") == 0)
+		EraseOlder(new);
 	if (strcmp(StateShown(from), StateShown(to)) != 0 || (strcmp(from, "submitting") == 0 && RowIsNew(old)))
 		NotifyListeners(new);
 }

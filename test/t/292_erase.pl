@@ -392,6 +392,43 @@ sub try_rollback
 	is(sql($node, "SELECT count(*) FROM vibevideo.receipt WHERE job_id = $job AND what = 'fal' AND answer = 'deleted'"), '1', 'or at fal.ai');
 }
 
+# -- when there are newer ones ---------------------------------------------------------------------------
+like((sql_error($node, q{SELECT vibevideo.attach('vibelogs', keep_versions => -1)}))[1], qr/ERROR:  22023: keep_versions must be a number, or 0 for all$/m, 'keep_versions is a number');
+like(sql($node, q{SELECT vibevideo.attach('vibelogs', keep_versions => 2)}), qr/, at most 2 kept of each row$/, 'two videos of a row are kept');
+{
+	my $id = made('versions');
+	my @jobs = (job_id($id));
+	my $states = sub { return sql($node, "SELECT string_agg((erased_at IS NULL)::text, ' ' ORDER BY job_id) FROM vibevideo.job WHERE vibelog_id = '$id'") };
+	my $again = sub {
+		submit($node, $id);
+		push @jobs, job_id($id);
+		wait_for($node, "SELECT state, row_dirty FROM vibevideo.job WHERE job_id = $jobs[-1]", 'completed|f', 'it has another one', hurry => 1);
+	};
+
+	$again->();
+	is(sql($node, 'SELECT count(*) FROM vibevideo.erasure'), '0', 'two stay');
+	$again->();
+	is(sql($node, 'SELECT string_agg(concat_ws(\' \', job_id, reason, next_at > now() + interval \'30 seconds\'), \', \') FROM vibevideo.erasure'), "$jobs[0] version t", 'of three the first goes, in a minute');
+	sql($node, "UPDATE vibevideo.job SET row_dirty = true, row_next_at = now() + interval '1 hour' WHERE job_id = $jobs[2]");
+	due();
+	wait_for($node, 'SELECT count(*) FROM vibevideo.erasure WHERE next_at > now()', '1', 'not while its row may show it', hurry => 1);
+	is($states->(), 'true true true', 'all are there');
+	sql($node, "UPDATE vibevideo.job SET row_next_at = now() WHERE job_id = $jobs[2]");
+	wait_for($node, "SELECT row_dirty FROM vibevideo.job WHERE job_id = $jobs[2]", 'f', 'the row is written', hurry => 1);
+	due();
+	erased($jobs[0], 'then it goes');
+	is(receipts($jobs[0]), 'storage deleted 200 version, fal deleted 200 version', 'with receipts');
+	is($states->(), 'false true true', 'and no other');
+	like(sql($node, q{SELECT vibevideo.attach('vibelogs', keep_versions => 1)}), qr/at most 1/, 'one is enough');
+	$again->();
+	wait_for($node, 'SELECT count(*) FROM vibevideo.erasure', '2', 'both older ones are to go');
+	wait_until(sub { due(); $states->() eq 'false false false true' }, 'and go');
+	wait_for($node, 'SELECT count(*) FROM vibevideo.erasure', '0', 'all of it');
+	is(sql($node, "SELECT count(*) FROM vibelogs v JOIN vibevideo.job j ON j.job_id = $jobs[-1] WHERE v.id = '$id' AND v.video_url = j.video_url"), '1', 'the row has the newest');
+	ok($storage->object($id), 'which is there');
+	unlike(sql($node, q{SELECT vibevideo.attach('vibelogs', keep_versions => 0)}), qr/at most/, '0 keeps all');
+}
+
 # the triggers: lost, restored, taken away
 {
 	sql($node, 'ALTER TABLE vibelogs DISABLE TRIGGER vibevideo_truncated; DROP TRIGGER vibevideo_row_deleted ON vibelogs');
