@@ -786,6 +786,7 @@ BEGIN
 								 AND vibevideo.is_active(k.state)))
 		RETURNING j.state, j.orphan)
 	SELECT count(*), count(*) FILTER (WHERE vibevideo.is_active(a.state) AND NOT a.orphan) INTO moved, active FROM adopted a;
+	UPDATE vibevideo.past_video p SET relation = adopt_jobs.relation WHERE p.relation = former AND former <> adopt_jobs.relation;
 	-- what was written since the rows were copied is not in these: they are taken as they are
 	UPDATE vibevideo.job j SET row_dirty = true, row_tries = 0, row_error = NULL, row_next_at = now(), row_bears = '?'
 	WHERE j.job_id IN (SELECT max(k.job_id) FROM vibevideo.job k
@@ -822,17 +823,25 @@ BEGIN
 		INSERT INTO vibevideo.erasure (what, job_id, reason, asked_by)
 		SELECT 'job', j.job_id, 'row', c.name
 		FROM vibevideo.job j CROSS JOIN vibevideo_internal.caller() c
-		WHERE j.relation = TG_RELID AND j.erased_at IS NULL;
+		WHERE j.relation = TG_RELID AND j.erased_at IS NULL
+		UNION ALL
+		SELECT DISTINCT 'job', p.job_id, 'row', c.name
+		FROM vibevideo.past_video p CROSS JOIN vibevideo_internal.caller() c
+		WHERE p.relation = TG_RELID;
 	ELSE
-		EXECUTE format('INSERT INTO vibevideo.erasure (what, job_id, reason, asked_by) SELECT ''job'', j.job_id, ''row'', c.name '
+		EXECUTE format('INSERT INTO vibevideo.erasure (what, job_id, reason, asked_by) SELECT DISTINCT ''job'', j.job_id, ''row'', c.name '
 					   'FROM (SELECT d.%I::text COLLATE "C" AS key, '
 					   'coalesce(d.video_request_id::text, CASE WHEN d.video_generation_status IS NULL THEN '''' ELSE ''-'' END) COLLATE "C" AS bears '
 					   'FROM vibevideo_deleted d) r CROSS JOIN vibevideo_internal.caller() c '
 					   'LEFT JOIN LATERAL (SELECT n.job_id, n.row_bears = ''?'' OR r.bears = coalesce(n.request_id, ''-'') OR n.row_dirty AND n.row_bears = r.bears '
-					   'OR EXISTS (SELECT FROM vibevideo.job p WHERE p.request_id = r.bears AND p.relation = $1 AND p.vibelog_id = r.key AND NOT p.orphan) AS is_theirs '
+					   'OR EXISTS (SELECT FROM vibevideo.job p WHERE p.request_id = r.bears AND p.relation = $1 AND p.vibelog_id = r.key AND NOT p.orphan) '
+					   'OR EXISTS (SELECT FROM vibevideo.past_video p WHERE p.request_id = r.bears AND p.relation = $1 AND p.vibelog_id = r.key) AS is_theirs '
 					   'FROM vibevideo.job n WHERE n.relation = $1 AND n.vibelog_id = r.key AND NOT n.orphan ORDER BY n.job_id DESC LIMIT 1) newest ON true '
-					   'JOIN vibevideo.job j ON j.relation = $1 AND j.vibelog_id = r.key '
-					   'WHERE j.erased_at IS NULL AND (newest.is_theirs OR newest.job_id IS NULL)', b.id_column)
+					   'CROSS JOIN LATERAL (SELECT x.job_id, newest.is_theirs OR newest.job_id IS NULL AS goes FROM vibevideo.job x '
+					   'WHERE x.relation = $1 AND x.vibelog_id = r.key AND x.erased_at IS NULL '
+					   'UNION ALL SELECT p.job_id, newest.is_theirs OR newest.job_id IS NULL AND r.bears IN (SELECT q.request_id FROM vibevideo.past_video q '
+					   'WHERE q.relation = $1 AND q.vibelog_id = r.key) FROM vibevideo.past_video p WHERE p.relation = $1 AND p.vibelog_id = r.key) j '
+					   'WHERE j.goes', b.id_column)
 		USING TG_RELID::regclass;
 	END IF;
 	GET DIAGNOSTICS n = ROW_COUNT;

@@ -84,6 +84,26 @@ SELECT pg_catalog.pg_extension_config_dump('vibevideo.receipt', '');
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.receipt_receipt_id_seq', '');
 CREATE INDEX receipt_job ON vibevideo.receipt (job_id);
 
+-- What retention has deleted the jobs of, where it is to go with its row.
+CREATE TABLE vibevideo.past_video (
+	job_id bigint NOT NULL,
+	bucket text COLLATE pg_catalog."C" NOT NULL,
+	object_key text COLLATE pg_catalog."C" NOT NULL,
+	request_id text COLLATE pg_catalog."C" NOT NULL,
+	relation regclass NOT NULL,
+	vibelog_id text COLLATE pg_catalog."C" NOT NULL,
+	PRIMARY KEY (job_id, object_key)
+);
+COMMENT ON TABLE vibevideo.past_video IS 'files of jobs that retention has deleted, kept with attach(on_delete => ...) or (keep_versions => ...) only, since they are to be erased some day';
+COMMENT ON COLUMN vibevideo.past_video.job_id IS 'the job, which is gone';
+COMMENT ON COLUMN vibevideo.past_video.bucket IS 'the bucket of the file';
+COMMENT ON COLUMN vibevideo.past_video.object_key IS 'the file''s name in it';
+COMMENT ON COLUMN vibevideo.past_video.request_id IS 'fal.ai''s id of the request';
+COMMENT ON COLUMN vibevideo.past_video.relation IS 'the table of its row';
+COMMENT ON COLUMN vibevideo.past_video.vibelog_id IS 'the row''s key, as text';
+SELECT pg_catalog.pg_extension_config_dump('vibevideo.past_video', '');
+CREATE INDEX past_video_row ON vibevideo.past_video (relation, vibelog_id);
+
 -- The files that a job may have left in Storage.  Of a copy that has failed the last answer
 -- may have been lost, and the file be there: its name is made as src/upload.c does.  The
 -- bucket may have been another one then; the URL says it.
@@ -102,6 +122,36 @@ BEGIN ATOMIC
 			AND (j).state <> 'completed') k;
 END;
 COMMENT ON FUNCTION vibevideo_internal.files_of(vibevideo.job) IS 'the files that a job may have left in Storage; owner only';
+
+-- Retention deletes this job: what it has left is still to go with its row.
+CREATE FUNCTION vibevideo_internal.keep_for_erasing(j vibevideo.job)
+RETURNS void LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	INSERT INTO vibevideo.past_video (job_id, bucket, object_key, request_id, relation, vibelog_id)
+	SELECT (j).job_id, f.bucket, f.object_key, (j).request_id, (j).relation, (j).vibelog_id
+	FROM vibevideo.binding b CROSS JOIN vibevideo_internal.files_of(j) f
+	WHERE b.relation = (j).relation AND (b.on_delete IS NOT NULL OR b.keep_versions IS NOT NULL)
+	  AND (j).erased_at IS NULL AND (j).request_id IS NOT NULL
+	ON CONFLICT DO NOTHING;
+END;
+COMMENT ON FUNCTION vibevideo_internal.keep_for_erasing(vibevideo.job) IS 'part of retention: what a job has left; owner only';
+
+-- The same of a job that is gone.
+CREATE FUNCTION vibevideo_internal.erase_past(e vibevideo.erasure)
+RETURNS void LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	INSERT INTO vibevideo.erasure (what, job_id, bucket, object_key, reason, asked_by, queued_at)
+	SELECT 'storage', p.job_id, p.bucket, p.object_key, (e).reason, (e).asked_by, (e).queued_at
+	FROM vibevideo.past_video p WHERE p.job_id = (e).job_id
+	ON CONFLICT DO NOTHING;
+	INSERT INTO vibevideo.erasure (what, job_id, request_id, reason, asked_by, queued_at)
+	SELECT DISTINCT 'fal', p.job_id, p.request_id, (e).reason, (e).asked_by, (e).queued_at
+	FROM vibevideo.past_video p WHERE p.job_id = (e).job_id
+	ON CONFLICT DO NOTHING;
+	DELETE FROM vibevideo.past_video p WHERE p.job_id = (e).job_id;
+	DELETE FROM vibevideo.erasure x WHERE x.erasure_id = (e).erasure_id;
+END;
+COMMENT ON FUNCTION vibevideo_internal.erase_past(vibevideo.erasure) IS 'puts what a deleted job has left in its place among what is to be erased; owner only';
 
 -- Cancels an active job as vibevideo.cancel does, unless it is being copied: then it ends soon.
 CREATE FUNCTION vibevideo_internal.cancel_to_erase(job bigint)
@@ -153,7 +203,15 @@ BEGIN ATOMIC
 	JOIN vibevideo.job j ON j.relation = b.relation AND j.vibelog_id = erase_older.key AND NOT j.orphan AND j.job_id < oldest.job_id
 	WHERE b.relation = erase_older.relation AND b.keep_versions IS NOT NULL AND NOT vibevideo.is_active(j.state)
 	  AND j.media_url IS NOT NULL AND j.erased_at IS NULL
-	  AND NOT EXISTS (SELECT FROM vibevideo.erasure e WHERE e.job_id = j.job_id);
+	  AND NOT EXISTS (SELECT FROM vibevideo.erasure e WHERE e.job_id = j.job_id)
+	UNION ALL
+	SELECT DISTINCT 'job', p.job_id, 'version', now() + interval '1 minute'
+	FROM vibevideo.binding b
+	JOIN vibevideo.past_video p ON p.relation = b.relation AND p.vibelog_id = erase_older.key
+	WHERE b.relation = erase_older.relation
+	  AND b.keep_versions <= (SELECT count(*) FROM vibevideo.job n
+							  WHERE n.relation = b.relation AND n.vibelog_id = erase_older.key AND NOT n.orphan AND n.state = 'completed')
+	  AND NOT EXISTS (SELECT FROM vibevideo.erasure e WHERE e.job_id = p.job_id);
 END;
 COMMENT ON FUNCTION vibevideo_internal.erase_older(regclass, text) IS 'part of the guard: what is to be erased of a row whose new video is stored; owner only';
 
@@ -186,7 +244,7 @@ BEGIN
 			PERFORM vibevideo_internal.cancel_to_erase(j.job_id);
 			UPDATE vibevideo.erasure x SET next_at = now() + interval '2 seconds' WHERE x.erasure_id = e.erasure_id;
 		ELSE
-			DELETE FROM vibevideo.erasure x WHERE x.erasure_id = e.erasure_id;
+			PERFORM vibevideo_internal.erase_past(e);
 		END IF;
 	END LOOP;
 END
@@ -250,7 +308,7 @@ BEGIN
 	END IF;
 	PERFORM vibevideo_internal.require_to_act();
 	SELECT x.state INTO was FROM vibevideo.job x WHERE x.job_id = erase.job;
-	IF NOT FOUND THEN
+	IF NOT FOUND AND NOT EXISTS (SELECT FROM vibevideo.past_video p WHERE p.job_id = erase.job) THEN
 		RAISE EXCEPTION USING ERRCODE = 'PT404', MESSAGE = format('there is no job %s', job);
 	END IF;
 	INSERT INTO vibevideo.erasure (what, job_id, reason, asked_by)

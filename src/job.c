@@ -954,8 +954,9 @@ static Statement prune = {
 	" AND NOT (d.row_dirty AND EXISTS (SELECT FROM pg_class c WHERE c.oid = d.relation))"
 	/* what is to be erased is not known yet */
 	" AND NOT EXISTS (SELECT FROM vibevideo.erasure e WHERE e.job_id = d.job_id AND e.what = 'job')"
-	" ORDER BY d.completed_at LIMIT $2 FOR UPDATE OF d SKIP LOCKED)) RETURNING j.job_id)"
-	" DELETE FROM vibevideo.event e WHERE e.job_id = ANY (ARRAY(SELECT g.job_id FROM gone g))"};
+	" ORDER BY d.completed_at LIMIT $2 FOR UPDATE OF d SKIP LOCKED)) RETURNING j.job_id, j AS job),"
+	" kept AS MATERIALIZED (SELECT g.job_id, vibevideo_internal.keep_for_erasing(g.job) FROM gone g)"
+	" DELETE FROM vibevideo.event e WHERE e.job_id = ANY (ARRAY(SELECT k.job_id FROM kept k))"};
 
 int64
 JobPrune(int max)

@@ -429,6 +429,32 @@ like(sql($node, q{SELECT vibevideo.attach('vibelogs', keep_versions => 2)}), qr/
 	unlike(sql($node, q{SELECT vibevideo.attach('vibelogs', keep_versions => 0)}), qr/at most/, '0 keeps all');
 }
 
+# retention deletes jobs, and not what is to be erased of them
+{
+	my ($id, $again, $other) = (made('an old one'), made('an old one, again'), made('an old one of another'));
+	my @jobs = map { job_id($_) } $id, $again, $other;
+
+	sql($node, "UPDATE vibevideo.job SET completed_at = now() - interval '2 years' WHERE job_id IN (" . join(', ', @jobs) . ')');
+	$node->restart;
+	wait_for($node, 'SELECT count(*) FROM vibevideo.job WHERE job_id IN (' . join(', ', @jobs) . ')', '0', 'retention has deleted jobs', hurry => 1);
+	is(sql($node, 'SELECT string_agg(job_id::text, \',\' ORDER BY job_id) FROM vibevideo.past_video'), join(',', @jobs), 'their files are remembered');
+	is(try_rollback('TRUNCATE vibelogs') >= 3, 1, 'TRUNCATE notes them');
+	is(try_rollback("UPDATE vibelogs SET video_request_id = (SELECT request_id FROM vibevideo.past_video WHERE job_id = $jobs[2]) WHERE id = '$id'; DELETE FROM vibelogs WHERE id = '$id'"), '0', 'a row that bears what is not its own takes nothing along');
+	sql($node, "DELETE FROM vibelogs WHERE id = '$id'");
+	wait_for($node, "SELECT count(*) FROM vibevideo.receipt WHERE job_id = $jobs[0] AND answer = 'deleted' AND reason = 'row'", '2', 'one goes with its row');
+	ok(!$storage->object($id), 'its file');
+	ok($storage->object($again), 'and no other');
+	is(sql($node, "SELECT vibevideo.erase($jobs[2])"), 't', 'one is erased by hand');
+	wait_for($node, "SELECT count(*) FROM vibevideo.receipt WHERE job_id = $jobs[2] AND answer = 'deleted'", '2', 'which goes');
+	sql($node, q{SELECT vibevideo.attach('vibelogs', keep_versions => 1)});
+	submit($node, $again);
+	wait_for($node, "SELECT count(*) FROM vibevideo.erasure WHERE job_id = $jobs[1] AND reason = 'version'", '1', 'one makes room for a newer one', hurry => 1);
+	due();
+	wait_for($node, "SELECT count(*) FROM vibevideo.receipt WHERE job_id = $jobs[1]", '2', 'and goes');
+	is(sql($node, 'SELECT count(*) FROM vibevideo.past_video'), '0', 'none is remembered any more');
+	sql($node, q{SELECT vibevideo.attach('vibelogs', keep_versions => 0)});
+}
+
 # the triggers: lost, restored, taken away
 {
 	sql($node, 'ALTER TABLE vibelogs DISABLE TRIGGER vibevideo_truncated; DROP TRIGGER vibevideo_row_deleted ON vibelogs');
