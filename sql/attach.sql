@@ -808,7 +808,9 @@ COMMENT ON FUNCTION vibevideo_internal.adopt_jobs(regclass, regclass) IS
 
 -- Rows were deleted whose videos are to be erased: notes their jobs, in the same
 -- transaction.  A key alone names no row's jobs: see src/whose.c, whose rule this is.  Nothing
--- here may keep anybody from deleting rows, nor wait.  In a copy nothing is noted.
+-- here may keep anybody from deleting rows, nor wait.  In a copy nothing is noted.  Another
+-- timeline alone makes none: a standby that was promoted takes deletes at once, and the
+-- worker tells a copy from it.
 CREATE FUNCTION vibevideo_internal.rows_deleted()
 RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -816,7 +818,10 @@ DECLARE
 	n bigint = 0;
 BEGIN
 	SELECT x.* INTO b FROM vibevideo.binding x WHERE x.relation = TG_RELID AND x.on_delete = 'erase';
-	IF NOT FOUND OR vibevideo_internal.is_copy(b) THEN
+	IF NOT FOUND OR b.paused AND b.pause_scope IS NULL
+	   OR EXISTS (SELECT FROM vibevideo_internal.identity() i
+				  WHERE (i.system_identifier, i.database_oid) IS DISTINCT FROM (b.system_identifier, b.database_oid))
+	THEN
 		RETURN NULL;
 	END IF;
 	IF TG_OP = 'TRUNCATE' THEN

@@ -236,7 +236,7 @@ JudgeStorage(const HttpReply *reply)
 		key_form = form;
 		form_is_known = answer.again = true;
 	}
-	else
+	else if (verdict.reply.outcome == STORAGE_AUTH)
 		form_is_known = false;
 	answer.stuck = !answer.again && verdict.reply.outcome != STORAGE_RETRY;
 	answer.error = verdict.reply.hint ? psprintf("%s. %s", verdict.reply.message, verdict.reply.hint) : pstrdup(verdict.reply.message);

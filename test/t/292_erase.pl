@@ -349,6 +349,8 @@ sub try_rollback
 	sql($node, 'ALTER TABLE vibevideo.erasure DROP CONSTRAINT broken');
 	is(try_rollback("SET LOCAL session_replication_role = replica; DELETE FROM vibelogs WHERE id = '$id'"), '0', 'what replication brings was noted elsewhere');
 	is(try_rollback("UPDATE vibevideo.binding SET paused = true; DELETE FROM vibelogs WHERE id = '$id'"), '0', 'in a copy nothing is noted');
+	is(try_rollback("UPDATE vibevideo.binding SET database_oid = 1; DELETE FROM vibelogs WHERE id = '$id'"), '0', 'nor in another database');
+	is(try_rollback("UPDATE vibevideo.binding SET timeline = timeline + 1; DELETE FROM vibelogs WHERE id = '$id'"), '1', 'but after a promotion it is');
 	is(try_rollback("SELECT vibevideo.pause('all'); DELETE FROM vibelogs WHERE id = '$id'"), '1', 'in a pause it is');
 }
 
