@@ -824,6 +824,16 @@ BEGIN
 	THEN
 		RETURN NULL;
 	END IF;
+	-- this runs as the extension's owner, so nothing may be cast by what others have made
+	IF (SELECT count(*) FROM pg_attribute a
+		WHERE a.attrelid = TG_RELID AND a.attnum > 0 AND NOT a.attisdropped
+		  AND (a.attname = b.id_column AND a.atttypid = b.id_type
+			   OR a.attname IN ('video_request_id', 'video_generation_status') AND a.atttypid IN ('text'::regtype, 'varchar'::regtype))) < 3
+	THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'datatype_mismatch',
+			MESSAGE = format('columns of %s are gone, or have other types than when it was attached', TG_RELID::regclass);
+	END IF;
 	IF TG_OP = 'TRUNCATE' THEN
 		INSERT INTO vibevideo.erasure (what, job_id, reason, asked_by)
 		SELECT 'job', j.job_id, 'row', c.name

@@ -332,6 +332,20 @@ sub try_rollback
 	ok($storage->object($foreign), 'which is still there');
 }
 
+# what is cast is of PostgreSQL's own types: the trigger has more rights than who owns the table
+{
+	my $id = made('a trap');
+
+	sql($node, q{CREATE TYPE trap AS (a text); CREATE TABLE sprung (who name); GRANT INSERT ON sprung TO PUBLIC;
+		CREATE FUNCTION spring(trap) RETURNS text LANGUAGE plpgsql AS 'BEGIN INSERT INTO public.sprung VALUES (current_user); RETURN $1.a; END';
+		CREATE CAST (trap AS text) WITH FUNCTION spring(trap)});
+	my ($rc, $out, $err) = $node->psql('postgres', "BEGIN; ALTER TABLE vibelogs ALTER COLUMN video_request_id TYPE trap USING ROW(video_request_id)::trap;
+		SET LOCAL ROLE eve; DELETE FROM vibelogs WHERE id = '$id'; RESET ROLE; SELECT count(*) FROM sprung; SELECT count(*) FROM vibelogs WHERE id = '$id'; ROLLBACK");
+	is("$rc|$out", "0|0\n0", 'a column of another type is not read with our rights');
+	like($err, qr/DETAIL:  columns of (?:public\.)?vibelogs are gone, or have other types than when it was attached/, 'which is told');
+	sql($node, 'DROP CAST (trap AS text); DROP FUNCTION spring(trap); DROP TABLE sprung; DROP TYPE trap');
+}
+
 # nothing of ours keeps a row from being deleted, or waits
 {
 	my $id = made('whatever happens');
