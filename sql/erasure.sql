@@ -16,7 +16,7 @@
  */
 CREATE TABLE vibevideo.erasure (
 	erasure_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-	what text NOT NULL CHECK (what OPERATOR(pg_catalog.=) ANY (ARRAY['job', 'storage', 'fal'])),
+	what text COLLATE pg_catalog."C" NOT NULL CHECK (what OPERATOR(pg_catalog.=) ANY (ARRAY['job', 'storage', 'fal'])),
 	job_id bigint NOT NULL,
 	bucket text COLLATE pg_catalog."C",
 	object_key text COLLATE pg_catalog."C",
@@ -50,7 +50,7 @@ COMMENT ON COLUMN vibevideo.erasure.stuck IS 'only a person can help; it is trie
 COMMENT ON COLUMN vibevideo.erasure.token IS 'the Idempotency-Key that fal.ai is sent: the same until there is an answer';
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.erasure', '');
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.erasure_erasure_id_seq', '');
-CREATE INDEX erasure_due ON vibevideo.erasure (next_at);
+CREATE INDEX erasure_due ON vibevideo.erasure (what, next_at);
 CREATE INDEX erasure_job ON vibevideo.erasure (job_id) WHERE what OPERATOR(pg_catalog.=) 'job';
 CREATE UNIQUE INDEX erasure_file ON vibevideo.erasure (bucket, object_key) WHERE what OPERATOR(pg_catalog.=) 'storage';
 CREATE UNIQUE INDEX erasure_request ON vibevideo.erasure (request_id) WHERE what OPERATOR(pg_catalog.=) 'fal';
@@ -252,20 +252,23 @@ $$;
 COMMENT ON FUNCTION vibevideo_internal.expand_erasures() IS 'part of the worker''s erasing: jobs, as they end; owner only';
 
 /*
- * vibevideo_internal.next_erasure(storage_lacks, fal_lacks) - what the worker asks for next.
+ * vibevideo_internal.next_erasure(service, lacks) - what the worker asks a service for next.
  * Its time is put off before: an answer that never comes delays it, too.
- * storage_lacks, fal_lacks: why nothing can be asked for there, NULL if it can.
+ * service: storage or fal.  lacks: why nothing can be asked for there, NULL if it can.
  */
-CREATE FUNCTION vibevideo_internal.next_erasure(storage_lacks text, fal_lacks text, OUT erasure_id bigint, OUT bucket text, OUT object_key text,
+CREATE FUNCTION vibevideo_internal.next_erasure(service text, lacks text, OUT erasure_id bigint, OUT bucket text, OUT object_key text,
 												OUT request_id text, OUT token text)
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	UPDATE vibevideo.erasure x SET (error_code, error) = ('no_key', CASE x.what WHEN 'fal' THEN fal_lacks ELSE storage_lacks END),
-		stuck = true, next_at = now() + interval '10 minutes'
-	WHERE x.next_at <= now() AND (x.what = 'storage' AND storage_lacks IS NOT NULL OR x.what = 'fal' AND fal_lacks IS NOT NULL);
+	IF lacks IS NOT NULL THEN
+		UPDATE vibevideo.erasure x SET (error_code, error) = ('no_key', lacks), stuck = true, next_at = now() + interval '10 minutes'
+		WHERE x.erasure_id IN (SELECT d.erasure_id FROM vibevideo.erasure d WHERE d.what = service AND d.next_at <= now()
+							   ORDER BY d.next_at LIMIT 1000 FOR UPDATE SKIP LOCKED);
+		RETURN;
+	END IF;
 	UPDATE vibevideo.erasure x SET tries = x.tries + 1,
 		next_at = now() + least(interval '1 hour', interval '30 seconds' * (1 << least(x.tries, 7)))
-	WHERE x.erasure_id = (SELECT d.erasure_id FROM vibevideo.erasure d WHERE d.next_at <= now() AND d.what IN ('storage', 'fal')
+	WHERE x.erasure_id = (SELECT d.erasure_id FROM vibevideo.erasure d WHERE d.what = service AND d.next_at <= now()
 						  ORDER BY d.next_at LIMIT 1 FOR UPDATE SKIP LOCKED)
 	RETURNING x.erasure_id, x.bucket, x.object_key, x.request_id, x.token::text
 	INTO next_erasure.erasure_id, next_erasure.bucket, next_erasure.object_key, next_erasure.request_id, next_erasure.token;

@@ -2,10 +2,12 @@
  * erase.c
  *	  The worker erases videos: files in Storage, and what fal.ai keeps of requests.
  *
- * vibevideo.erasure has what is to be erased (sql/erasure.sql); here one at a time is
- * asked for.  Choosing one puts its next time off, and is committed before it is asked
- * for, as an errand is: whatever happens to the request, its answer or us, it is asked
- * for again, until the answer is that it is gone.  To erase twice does no harm.
+ * vibevideo.erasure has what is to be erased (sql/erasure.sql); here one thing at a time
+ * is asked for in each of two lanes, Storage's and fal.ai's, so that one that is down
+ * delays nothing of the other.  Choosing one puts its next time off, and is committed
+ * before it is asked for, as an errand is: whatever happens to the request, its answer or
+ * us, it is asked for again, until the answer is that it is gone.  To erase twice does no
+ * harm.
  *
  * A key that may not see a file is told that there is none, by Storage's row-level
  * security.  So a key that says of itself that it is no service's is not even sent:
@@ -35,12 +37,29 @@ typedef enum EraseStep
 typedef struct Erasure
 {
 	int64 id;
-	char *bucket; /* NULL: at fal.ai */
+	char *bucket; /* of a file */
 	char *object_key;
-	char *request_id;
+	char *request_id; /* of what fal.ai keeps */
 	char *token;
 	int kind; /* of Storage, as it was when it was asked for */
 } Erasure;
+
+typedef enum LaneName
+{
+	LANE_STORAGE,
+	LANE_FAL,
+	LANES
+} LaneName;
+
+typedef struct Lane
+{
+	const char *what; /* in vibevideo.erasure */
+	EraseStep step;
+	HttpRequest *request; /* NULL of one that is answered: it could not be asked for */
+	MemoryContext context;
+	Erasure chosen; /* its texts are in context */
+	char key[SECRET_SIZE];
+} Lane;
 
 /* what came of it, for vibevideo_internal.erasure_done */
 typedef struct EraseAnswer
@@ -52,39 +71,65 @@ typedef struct EraseAnswer
 	bool again; /* at once */
 } EraseAnswer;
 
-static EraseStep step = ERASE_NONE;
-static HttpRequest *request = NULL; /* NULL of one that is answered: it could not be asked for */
-static MemoryContext erase_context = NULL;
-static Erasure chosen; /* its texts are in erase_context */
-static char key[SECRET_SIZE];
+static Lane lanes[LANES] = {
+	[LANE_STORAGE] = {.what = "storage"},
+	[LANE_FAL] = {.what = "fal"},
+};
 
 /* the form of the key that Storage accepted last: for sb_ keys it depends on the gateway */
 static StorageKeyForm key_form;
 static bool form_is_known = false;
 
+/* what was chosen in a transaction that has failed is chosen again */
+static bool
+IsFree(const Lane *lane)
+{
+	return lane->step == ERASE_NONE || lane->step == ERASE_CHOSEN;
+}
+
 bool
 EraseMayBegin(void)
 {
-	/* what was chosen in a transaction that has failed is chosen again */
-	return step == ERASE_NONE || step == ERASE_CHOSEN;
+	for (int i = 0; i < LANES; i++)
+		if (IsFree(&lanes[i]))
+			return true;
+	return false;
+}
+
+bool
+EraseIsUnderWay(void)
+{
+	for (int i = 0; i < LANES; i++)
+		if (!IsFree(&lanes[i]))
+			return true;
+	return false;
 }
 
 bool
 EraseIsAnswered(void)
 {
-	return step == ERASE_ANSWERED;
+	for (int i = 0; i < LANES; i++)
+		if (lanes[i].step == ERASE_ANSWERED)
+			return true;
+	return false;
+}
+
+static void
+Forget(Lane *lane)
+{
+	if (lane->request)
+		HttpFree(lane->request);
+	lane->request = NULL;
+	SecretWipe(lane->key, sizeof(lane->key));
+	lane->step = ERASE_NONE;
 }
 
 void
 EraseForget(void)
 {
-	if (step == ERASE_ASKED)
-		return;
-	if (request)
-		HttpFree(request);
-	request = NULL;
-	SecretWipe(key, sizeof(key));
-	step = ERASE_NONE;
+	for (int i = 0; i < LANES; i++)
+		if (lanes[i].step != ERASE_ASKED)
+			Forget(&lanes[i]);
 }
 
 /*----------
@@ -94,13 +139,13 @@ EraseForget(void)
 
 /* Why nothing can be erased in Storage, NULL if it can; the key is read. */
 static char *
-StorageLacks(void)
+StorageLacks(char *key)
 {
 	StorageKey about;
 
 	if (vv_storage_kind == STORAGE_KIND_NONE || vv_storage_url[0] == '\0')
 		return pstrdup("vibevideo.storage_url is not set, or vibevideo.storage_kind is none.");
-	if (!SecretRead(SECRET_STORAGE, key, sizeof(key), NULL))
+	if (!SecretRead(SECRET_STORAGE, key, SECRET_SIZE, NULL))
 		return psprintf("%s %s", SecretAbsence(SECRET_STORAGE), SecretHint(SECRET_STORAGE));
 	if (vv_storage_kind == STORAGE_KIND_S3)
 		return NULL;
@@ -109,77 +154,110 @@ StorageLacks(void)
 }
 
 static char *
-FalLacks(void)
+FalLacks(char *key)
 {
-	if (SecretRead(SECRET_FAL_ADMIN, key, sizeof(key), NULL))
+	if (SecretRead(SECRET_FAL_ADMIN, key, SECRET_SIZE, NULL))
 		return NULL;
 	return psprintf("It takes an API key of scope ADMIN. %s %s", SecretAbsence(SECRET_FAL_ADMIN), SecretHint(SECRET_FAL_ADMIN));
 }
 
 static void
-ReadErasure(void)
+ReadErasure(Lane *lane)
 {
 	MemoryContext saved;
 
-	if (erase_context == NULL)
-		erase_context = AllocSetContextCreate(TopMemoryContext, "vibevideo erasure", ALLOCSET_SMALL_SIZES);
-	MemoryContextReset(erase_context);
-	saved = MemoryContextSwitchTo(erase_context);
-	chosen.id = ResultInt(0, 1, 0);
-	chosen.bucket = ResultText(0, 2);
-	chosen.object_key = ResultText(0, 3);
-	chosen.request_id = ResultText(0, 4);
-	chosen.token = ResultText(0, 5);
-	chosen.kind = vv_storage_kind;
+	if (lane->context == NULL)
+		lane->context = AllocSetContextCreate(TopMemoryContext, "vibevideo erasure", ALLOCSET_SMALL_SIZES);
+	MemoryContextReset(lane->context);
+	saved = MemoryContextSwitchTo(lane->context);
+	lane->chosen.id = ResultInt(0, 1, 0);
+	lane->chosen.bucket = ResultText(0, 2);
+	lane->chosen.object_key = ResultText(0, 3);
+	lane->chosen.request_id = ResultText(0, 4);
+	lane->chosen.token = ResultText(0, 5);
+	lane->chosen.kind = vv_storage_kind;
 	MemoryContextSwitchTo(saved);
 }
-
-static Statement expand = {
-	"SELECT vibevideo_internal.expand_erasures()"};
 
 static Statement next_erasure = {
 	"SELECT e.erasure_id, e.bucket, e.object_key, e.request_id, e.token FROM vibevideo_internal.next_erasure($1, $2) e"
 	" WHERE e.erasure_id IS NOT NULL"};
 
 static void
-ChooseOne(void)
+ChooseOne(Lane *lane)
 {
 	Args args = {0};
 
-	StatementRun(&expand, NULL);
-	ArgText(&args, StorageLacks());
-	ArgText(&args, FalLacks());
+	ArgText(&args, lane->what);
+	ArgText(&args, lane->what == lanes[LANE_FAL].what ? FalLacks(lane->key) : StorageLacks(lane->key));
 	if (StatementRun(&next_erasure, &args) > 0)
 	{
-		ReadErasure();
-		(void) SecretRead(chosen.bucket ? SECRET_STORAGE : SECRET_FAL_ADMIN, key, sizeof(key), NULL);
-		step = ERASE_CHOSEN;
+		ReadErasure(lane);
+		lane->step = ERASE_CHOSEN;
 	}
 	else
-		SecretWipe(key, sizeof(key));
+		SecretWipe(lane->key, sizeof(lane->key));
 }
 
 static Statement next_time = {
-	"SELECT min(e.next_at) FROM vibevideo.erasure e"};
+	"SELECT min(e.next_at) FROM vibevideo.erasure e WHERE e.what = $1"};
 
 static TimestampTz
-NextTime(void)
+NextTime(const char *what)
 {
-	StatementRun(&next_time, NULL);
+	Args args = {0};
+
+	ArgText(&args, what);
+	StatementRun(&next_time, &args);
 	return ResultTime(0, 1);
+}
+
+static bool
+IsDue(TimestampTz next)
+{
+	return next != 0 && next <= GetCurrentTimestamp();
+}
+
+/* 0: nothing is, or it is not known before the answer to what is asked for now */
+static TimestampTz
+ChooseIn(Lane *lane)
+{
+	TimestampTz next;
+
+	if (!IsFree(lane))
+		return 0;
+	Forget(lane);
+	next = NextTime(lane->what);
+	if (!IsDue(next))
+		return next;
+	ChooseOne(lane);
+	return lane->step == ERASE_CHOSEN ? 0 : NextTime(lane->what);
 }
 
 TimestampTz
 EraseChoose(void)
 {
-	TimestampTz next;
+	TimestampTz next = 0;
 
-	EraseForget();
-	next = NextTime();
-	if (next == 0 || next > GetCurrentTimestamp())
-		return next;
-	ChooseOne();
-	return NextTime();
+	for (int i = 0; i < LANES; i++)
+	{
+		TimestampTz in_lane = ChooseIn(&lanes[i]);
+
+		if (in_lane != 0 && (next == 0 || in_lane < next))
+			next = in_lane;
+	}
+	return next;
+}
+
+static Statement expand = {
+	"SELECT vibevideo_internal.expand_erasures()"};
+
+TimestampTz
+EraseExpand(void)
+{
+	if (IsDue(NextTime("job")))
+		StatementRun(&expand, NULL);
+	return NextTime("job");
 }
 
 /*----------
@@ -187,30 +265,37 @@ EraseChoose(void)
  *----------
  */
 static StorageKeyForm
-KeyForm(void)
+KeyForm(const Lane *lane)
 {
-	return form_is_known ? key_form : StorageFirstForm(key);
+	return form_is_known ? key_form : StorageFirstForm(lane->key);
 }
 
 void
 EraseBegin(HttpEngine *engine)
 {
-	if (step != ERASE_CHOSEN)
-		return;
-	if (chosen.bucket == NULL)
-		request = CallFalErase(engine, key, chosen.request_id, chosen.token);
-	else
-		request = CallStorageDelete(engine, key, KeyForm(), chosen.bucket, chosen.object_key);
-	step = request ? ERASE_ASKED : ERASE_ANSWERED;
+	for (int i = 0; i < LANES; i++)
+	{
+		Lane *lane = &lanes[i];
+		const Erasure *chosen = &lane->chosen;
+
+		if (lane->step != ERASE_CHOSEN)
+			continue;
+		lane->request = (i == LANE_FAL) ? CallFalErase(engine, lane->key, chosen->request_id, chosen->token)
+										: CallStorageDelete(engine, lane->key, KeyForm(lane), chosen->bucket, chosen->object_key);
+		lane->step = lane->request ? ERASE_ASKED : ERASE_ANSWERED;
+	}
 }
 
 bool
 EraseTake(HttpRequest *done)
 {
-	if (step != ERASE_ASKED || done != request)
-		return false;
-	step = ERASE_ANSWERED;
-	return true;
+	for (int i = 0; i < LANES; i++)
+		if (lanes[i].step == ERASE_ASKED && done == lanes[i].request)
+		{
+			lanes[i].step = ERASE_ANSWERED;
+			return true;
+		}
+	return false;
 }
 
 /*----------
@@ -218,20 +303,20 @@ EraseTake(HttpRequest *done)
  *----------
  */
 static EraseAnswer
-JudgeStorage(const HttpReply *reply)
+JudgeStorage(const Lane *lane)
 {
 	EraseAnswer answer = {0};
 	StorageDelete verdict;
-	StorageKeyForm form = KeyForm();
+	StorageKeyForm form = KeyForm(lane);
 
-	StorageJudgeDelete(chosen.kind == STORAGE_KIND_S3, reply, &verdict);
+	StorageJudgeDelete(lane->chosen.kind == STORAGE_KIND_S3, HttpReplyOf(lane->request), &verdict);
 	if (verdict.reply.outcome == STORAGE_DONE)
 	{
 		answer.answer = verdict.gone ? "gone" : "deleted";
 		return answer;
 	}
 	answer.code = pstrdup(verdict.reply.code);
-	if (verdict.reply.outcome == STORAGE_AUTH && StorageNextForm(key, &form))
+	if (verdict.reply.outcome == STORAGE_AUTH && StorageNextForm(lane->key, &form))
 	{
 		key_form = form;
 		form_is_known = answer.again = true;
@@ -264,30 +349,40 @@ JudgeFal(const HttpReply *reply)
 }
 
 static EraseAnswer
-Judge(void)
+Judge(const Lane *lane)
 {
-	if (request == NULL)
+	if (lane->request == NULL)
 		return (EraseAnswer){.code = "bad_request", .error = "could not build the request: see check_config", .stuck = true};
-	return chosen.bucket ? JudgeStorage(HttpReplyOf(request)) : JudgeFal(HttpReplyOf(request));
+	return lane->what == lanes[LANE_FAL].what ? JudgeFal(HttpReplyOf(lane->request)) : JudgeStorage(lane);
 }
 
 static Statement erasure_done = {
 	"SELECT vibevideo_internal.erasure_done($1, $2, $3, $4, $5, $6, $7)"};
 
-void
-EraseEnd(void)
+static void
+RecordAnswer(const Lane *lane)
 {
-	EraseAnswer answer = Judge();
+	EraseAnswer answer = Judge(lane);
 	Args args = {0};
 
-	ArgInt8(&args, chosen.id);
+	ArgInt8(&args, lane->chosen.id);
 	ArgText(&args, answer.answer);
-	ArgInt4(&args, request ? HttpReplyOf(request)->status : 0);
+	ArgInt4(&args, lane->request ? HttpReplyOf(lane->request)->status : 0);
 	ArgText(&args, answer.code);
 	ArgText(&args, answer.error);
 	ArgBool(&args, answer.stuck);
 	ArgBool(&args, answer.again);
 	StatementRun(&erasure_done, &args);
-	step = ERASE_NONE;
-	EraseForget();
+}
+
+void
+EraseEnd(void)
+{
+	for (int i = 0; i < LANES; i++)
+		if (lanes[i].step == ERASE_ANSWERED)
+			RecordAnswer(&lanes[i]);
+	/* not before all are recorded: an error undoes them all */
+	for (int i = 0; i < LANES; i++)
+		if (lanes[i].step == ERASE_ANSWERED)
+			Forget(&lanes[i]);
 }

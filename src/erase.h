@@ -12,9 +12,12 @@
 
 #include "http.h"
 
-/* is none under way? */
+/* may something be asked for, of Storage or of fal.ai? */
 extern bool EraseMayBegin(void);
-/* chooses what is due, if anything is; returns when the next is due, 0: nothing is to be erased */
+extern bool EraseIsUnderWay(void);
+/* jobs whose turn it is: what each has left takes its place; returns when the next is due, 0: none is */
+extern TimestampTz EraseExpand(void);
+/* chooses what is due, if anything is and may be asked for; returns when the next is due, 0: none is */
 extern TimestampTz EraseChoose(void);
 /* asks for what was chosen, once that is committed */
 extern void EraseBegin(HttpEngine *engine);

@@ -274,6 +274,7 @@ PlanNextLook(TimestampTz now, const JobDue *due, int64 grace_ms)
 	next = Earlier(next, vv_worker.sample_at, SoonestFor(WORK_SAMPLE, now, 0));
 	if (vv_worker.more_costs)
 		next = Earlier(next, vv_worker.costs_at, SoonestFor(WORK_COSTS, now, 0));
+	next = Earlier(next, vv_worker.expand_at, SoonestFor(WORK_ERASE_JOBS, now, 0));
 	if (EraseMayBegin())
 		next = Earlier(next, vv_worker.erase_at, SoonestFor(WORK_ERASE, now, 0));
 	if (vv_worker.read_journal)
@@ -434,6 +435,12 @@ EndErasure(void *look)
 }
 
 static void
+ExpandErasures(void *look)
+{
+	vv_worker.expand_at = EraseExpand();
+}
+
+static void
 ChooseErasure(void *look)
 {
 	vv_worker.erase_at = EraseChoose();
@@ -574,7 +581,14 @@ LookForWork(Look *look)
 	Do(WORK_ERRAND_DONE, ErrandIsAnswered(), EndErrand, look);
 	Do(WORK_ERRAND, ErrandMayBegin() && look->now >= vv_worker.errand_at, ChooseErrand, look);
 	Do(WORK_ERASE_DONE, EraseIsAnswered(), EndErasure, look);
+	Do(WORK_ERASE_JOBS, true, ExpandErasures, look);
 	Do(WORK_ERASE, EraseMayBegin(), ChooseErasure, look);
+}
+
+static bool
+IsAnythingToErase(void)
+{
+	return vv_worker.expand_at != 0 || vv_worker.erase_at != 0 || EraseIsUnderWay();
 }
 
 void
@@ -592,7 +606,7 @@ LookFinish(const Look *look, bool acting)
 		EraseBegin(vv_worker.engine);
 	}
 	PlanNextLook(look->now, &look->due, look->grace_ms);
-	if (JobIsAnythingDue(&look->due) || vv_worker.erase_at != 0 || vv_worker.read_journal || vv_chores[WORK_DUE].failures > 0 || ErrandIsAwaited())
+	if (JobIsAnythingDue(&look->due) || IsAnythingToErase() || vv_worker.read_journal || vv_chores[WORK_DUE].failures > 0 || ErrandIsAwaited())
 		vv_worker.idle_since = 0;
 	else if (vv_worker.idle_since == 0)
 		vv_worker.idle_since = look->now;

@@ -35,7 +35,8 @@ typedef struct Worker
 	TimestampTz costs_at;
 	TimestampTz prune_audit_at;
 	TimestampTz errand_at;
-	TimestampTz erase_at;	 /* 0: nothing is to be erased */
+	TimestampTz expand_at;	 /* 0: no job is to be erased */
+	TimestampTz erase_at;	 /* 0: nothing else is */
 	bool recovered;			 /* what a crashed predecessor left behind has been dealt with */
 	bool read_journal;		 /* a transaction with submits may have ended */
 	bool store_keys;		 /* fal's webhook keys have arrived */
@@ -84,6 +85,7 @@ typedef enum WorkKind
 	WORK_ERRAND_DONE,
 	WORK_ERRAND,
 	WORK_ERASE_DONE,
+	WORK_ERASE_JOBS,
 	WORK_ERASE,
 	WORK_KINDS
 } WorkKind;

@@ -138,6 +138,21 @@ for my $case (
 	ok(!$storage->object($id), 'the file is gone');
 }
 
+# a Storage that does not answer delays nothing at fal.ai
+{
+	my @jobs = map { job_id(made("slow $_")) } 1 .. 3;
+
+	$storage->fault('remove', 'hang', times => 3);
+	sql($node, "SELECT vibevideo.erase(unnest(ARRAY[" . join(', ', @jobs) . "]))");
+	wait_for($node, "SELECT string_agg(what || ' ' || answer, ', ') FROM vibevideo.receipt WHERE job_id IN (" . join(', ', @jobs) . ')',
+		'fal deleted, fal deleted, fal deleted', 'while Storage is silent fal.ai is asked');
+	is(sql($node, "SELECT sum(tries) FROM vibevideo.erasure WHERE what = 'storage'"), 1, 'with one request open at Storage');
+	$node->restart;
+	$storage->clear_faults;
+	due();
+	erased($_, 'the files follow') for @jobs;
+}
+
 # -- keys ---------------------------------------------------------------------------------------
 {
 	my $id = made('no key');
