@@ -807,8 +807,9 @@ COMMENT ON FUNCTION vibevideo_internal.adopt_jobs(regclass, regclass) IS
 	'part of attach: makes the jobs of a table those of the one that takes its place; owner only';
 
 -- Rows were deleted whose videos are to be erased: notes their jobs, in the same
--- transaction.  A key alone names no row's jobs: see src/whose.c, whose rule this is.  Nothing
--- here may keep anybody from deleting rows, nor wait.  In a copy nothing is noted.  Another
+-- transaction.  A key alone names no row's jobs: see src/whose.c, whose rule this is.  Whether
+-- another row shows what this one bore, the worker sees: here others' rows are not to be read.
+-- Nothing here may keep anybody from deleting rows, nor wait.  In a copy nothing is noted.  Another
 -- timeline alone makes none: a standby that was promoted takes deletes at once, and the
 -- worker tells a copy from it.
 CREATE FUNCTION vibevideo_internal.rows_deleted()
@@ -836,15 +837,16 @@ BEGIN
 	END IF;
 	IF TG_OP = 'TRUNCATE' THEN
 		INSERT INTO vibevideo.erasure (what, job_id, reason, asked_by)
-		SELECT 'job', j.job_id, 'row', c.name
+		SELECT 'row', j.job_id, 'row', c.name
 		FROM vibevideo.job j CROSS JOIN vibevideo_internal.caller() c
 		WHERE j.relation = TG_RELID AND j.erased_at IS NULL
 		UNION ALL
-		SELECT DISTINCT 'job', p.job_id, 'row', c.name
+		SELECT DISTINCT 'row', p.job_id, 'row', c.name
 		FROM vibevideo.past_video p CROSS JOIN vibevideo_internal.caller() c
 		WHERE p.relation = TG_RELID;
 	ELSE
-		EXECUTE format('INSERT INTO vibevideo.erasure (what, job_id, reason, asked_by) SELECT DISTINCT ''job'', j.job_id, ''row'', c.name '
+		EXECUTE format('INSERT INTO vibevideo.erasure (what, job_id, request_id, reason, asked_by) '
+					   'SELECT DISTINCT ''row'', j.job_id, CASE WHEN r.bears NOT IN ('''', ''-'') THEN r.bears END, ''row'', c.name '
 					   'FROM (SELECT d.%I::text COLLATE "C" AS key, '
 					   'coalesce(d.video_request_id::text, CASE WHEN d.video_generation_status IS NULL THEN '''' ELSE ''-'' END) COLLATE "C" AS bears '
 					   'FROM vibevideo_deleted d) r CROSS JOIN vibevideo_internal.caller() c '
@@ -852,11 +854,25 @@ BEGIN
 					   'OR EXISTS (SELECT FROM vibevideo.job p WHERE p.request_id = r.bears AND p.relation = $1 AND p.vibelog_id = r.key AND NOT p.orphan) '
 					   'OR EXISTS (SELECT FROM vibevideo.past_video p WHERE p.request_id = r.bears AND p.relation = $1 AND p.vibelog_id = r.key) AS is_theirs '
 					   'FROM vibevideo.job n WHERE n.relation = $1 AND n.vibelog_id = r.key AND NOT n.orphan ORDER BY n.job_id DESC LIMIT 1) newest ON true '
-					   'CROSS JOIN LATERAL (SELECT x.job_id, newest.is_theirs OR newest.job_id IS NULL AS goes FROM vibevideo.job x '
-					   'WHERE x.relation = $1 AND x.vibelog_id = r.key AND x.erased_at IS NULL '
-					   'UNION ALL SELECT p.job_id, newest.is_theirs OR newest.job_id IS NULL AND r.bears IN (SELECT q.request_id FROM vibevideo.past_video q '
-					   'WHERE q.relation = $1 AND q.vibelog_id = r.key) FROM vibevideo.past_video p WHERE p.relation = $1 AND p.vibelog_id = r.key) j '
-					   'WHERE j.goes', b.id_column)
+					   -- those under its key, if they are its own
+					   'CROSS JOIN LATERAL (SELECT x.job_id FROM vibevideo.job x '
+					   'WHERE x.relation = $1 AND x.vibelog_id = r.key AND x.erased_at IS NULL AND (newest.is_theirs OR newest.job_id IS NULL) '
+					   'UNION ALL SELECT p.job_id FROM vibevideo.past_video p WHERE p.relation = $1 AND p.vibelog_id = r.key '
+					   'AND (newest.is_theirs OR newest.job_id IS NULL AND r.bears IN (SELECT q.request_id FROM vibevideo.past_video q '
+					   'WHERE q.relation = $1 AND q.vibelog_id = r.key)) '
+					   -- what it bears, under another key: its own once, or a row's that it is a copy of.  Only the newest there: that
+					   -- one's own row shows it, and an older one's shows the newest
+					   'UNION ALL SELECT x.job_id FROM vibevideo.job s JOIN vibevideo.job x ON x.relation = s.relation AND x.vibelog_id = s.vibelog_id AND x.job_id <= s.job_id '
+					   'WHERE s.request_id = r.bears AND newest.is_theirs IS NOT TRUE AND NOT s.orphan AND NOT s.row_dirty AND s.relation = $1 AND s.vibelog_id <> r.key '
+					   'AND x.erased_at IS NULL AND NOT EXISTS (SELECT FROM vibevideo.job w WHERE w.relation = $1 AND w.vibelog_id = s.vibelog_id AND NOT w.orphan AND w.job_id > s.job_id) '
+					   'UNION ALL SELECT s.job_id FROM vibevideo.job s '
+					   'WHERE s.request_id = r.bears AND newest.is_theirs IS NOT TRUE AND NOT s.orphan AND s.relation IS NULL '
+					   'AND s.erased_at IS NULL AND NOT EXISTS (SELECT FROM vibevideo.job w WHERE w.relation IS NULL AND w.vibelog_id = s.vibelog_id AND NOT w.orphan AND w.job_id > s.job_id) '
+					   'UNION ALL SELECT p.job_id FROM vibevideo.past_video s JOIN vibevideo.past_video p ON p.relation = s.relation AND p.vibelog_id = s.vibelog_id AND p.job_id <= s.job_id '
+					   'WHERE s.request_id = r.bears AND newest.is_theirs IS NOT TRUE AND s.relation = $1 AND s.vibelog_id <> r.key '
+					   'AND NOT EXISTS (SELECT FROM vibevideo.past_video w WHERE w.relation = $1 AND w.vibelog_id = s.vibelog_id AND w.job_id > s.job_id) '
+					   'AND NOT EXISTS (SELECT FROM vibevideo.job w WHERE w.relation = $1 AND w.vibelog_id = s.vibelog_id AND NOT w.orphan)) j',
+					   b.id_column)
 		USING TG_RELID::regclass;
 	END IF;
 	GET DIAGNOSTICS n = ROW_COUNT;

@@ -5,8 +5,11 @@
 
 /*
  * What is to be erased.  A row lives until it is done, and then becomes a receipt.
- * What job, in three steps, since whoever queues it must not wait for anybody:
+ * In steps, since whoever queues it must not wait for anybody:
  *
+ *	row		a job whose row is gone, or shows another video.  The worker looks whether that
+ *			is true of all rows: what cannot be undone is not done on a trigger's word.  Then
+ *			it is a
  *	job		all that a job has left, and leaves yet.  The worker cancels an active one, and
  *			when it has ended puts the following in its place
  *	storage	a file in a bucket
@@ -16,7 +19,7 @@
  */
 CREATE TABLE vibevideo.erasure (
 	erasure_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-	what text COLLATE pg_catalog."C" NOT NULL CHECK (what OPERATOR(pg_catalog.=) ANY (ARRAY['job', 'storage', 'fal'])),
+	what text COLLATE pg_catalog."C" NOT NULL CHECK (what OPERATOR(pg_catalog.=) ANY (ARRAY['row', 'job', 'storage', 'fal'])),
 	job_id bigint NOT NULL,
 	bucket text COLLATE pg_catalog."C",
 	object_key text COLLATE pg_catalog."C",
@@ -34,11 +37,11 @@ CREATE TABLE vibevideo.erasure (
 );
 COMMENT ON TABLE vibevideo.erasure IS 'what is to be erased, and is not yet: written by vibevideo.erase, and when rows are deleted or have newer videos; the worker takes a row out when it is done';
 COMMENT ON COLUMN vibevideo.erasure.erasure_id IS 'grows with each row';
-COMMENT ON COLUMN vibevideo.erasure.what IS 'job: all that a job leaves, when it has ended; storage: a file in a bucket; fal: what fal.ai keeps of a request';
+COMMENT ON COLUMN vibevideo.erasure.what IS 'row: as job, unless a row of the table bears its request id; job: all that a job leaves, when it has ended; storage: a file in a bucket; fal: what fal.ai keeps of a request';
 COMMENT ON COLUMN vibevideo.erasure.job_id IS 'the job, which may be gone';
 COMMENT ON COLUMN vibevideo.erasure.bucket IS 'the bucket of a file; NULL: it is none';
 COMMENT ON COLUMN vibevideo.erasure.object_key IS 'the file''s name in it; NULL: it is none';
-COMMENT ON COLUMN vibevideo.erasure.request_id IS 'fal.ai''s id of the request; NULL: it is none';
+COMMENT ON COLUMN vibevideo.erasure.request_id IS 'fal.ai''s id of the request, of a row the one that it bore; NULL: it is none';
 COMMENT ON COLUMN vibevideo.erasure.reason IS 'operator: vibevideo.erase was called; row: the row was deleted, with attach(on_delete => ''erase''); version: the row has newer videos, with attach(keep_versions => ...)';
 COMMENT ON COLUMN vibevideo.erasure.asked_by IS 'who asked for it, as in vibevideo.audit; NULL: nobody, or it is not known';
 COMMENT ON COLUMN vibevideo.erasure.queued_at IS 'when it was asked for';
@@ -51,7 +54,7 @@ COMMENT ON COLUMN vibevideo.erasure.token IS 'the Idempotency-Key that fal.ai is
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.erasure', '');
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.erasure_erasure_id_seq', '');
 CREATE INDEX erasure_due ON vibevideo.erasure (what, next_at);
-CREATE INDEX erasure_job ON vibevideo.erasure (job_id) WHERE what OPERATOR(pg_catalog.=) 'job';
+CREATE INDEX erasure_job ON vibevideo.erasure (job_id);
 CREATE UNIQUE INDEX erasure_file ON vibevideo.erasure (bucket, object_key) WHERE what OPERATOR(pg_catalog.=) 'storage';
 CREATE UNIQUE INDEX erasure_request ON vibevideo.erasure (request_id) WHERE what OPERATOR(pg_catalog.=) 'fal';
 
@@ -103,6 +106,7 @@ COMMENT ON COLUMN vibevideo.past_video.relation IS 'the table of its row';
 COMMENT ON COLUMN vibevideo.past_video.vibelog_id IS 'the row''s key, as text';
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.past_video', '');
 CREATE INDEX past_video_row ON vibevideo.past_video (relation, vibelog_id);
+CREATE INDEX past_video_request ON vibevideo.past_video (request_id);
 
 -- The files that a job may have left in Storage.  Of a copy that has failed the last answer
 -- may have been lost, and the file be there: its name is made as src/upload.c does.  The
@@ -195,7 +199,7 @@ CREATE FUNCTION vibevideo_internal.erase_older(relation regclass, key text)
 RETURNS void LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	INSERT INTO vibevideo.erasure (what, job_id, reason, next_at)
-	SELECT 'job', j.job_id, 'version', now() + interval '1 minute'
+	SELECT 'row', j.job_id, 'version', now() + interval '1 minute'
 	FROM vibevideo.binding b
 	CROSS JOIN LATERAL (SELECT n.job_id FROM vibevideo.job n
 						WHERE n.relation = b.relation AND n.vibelog_id = erase_older.key AND NOT n.orphan AND n.state = 'completed'
@@ -205,7 +209,7 @@ BEGIN ATOMIC
 	  AND j.media_url IS NOT NULL AND j.erased_at IS NULL
 	  AND NOT EXISTS (SELECT FROM vibevideo.erasure e WHERE e.job_id = j.job_id)
 	UNION ALL
-	SELECT DISTINCT 'job', p.job_id, 'version', now() + interval '1 minute'
+	SELECT DISTINCT 'row', p.job_id, 'version', now() + interval '1 minute'
 	FROM vibevideo.binding b
 	JOIN vibevideo.past_video p ON p.relation = b.relation AND p.vibelog_id = erase_older.key
 	WHERE b.relation = erase_older.relation
@@ -221,6 +225,31 @@ RETURNS boolean LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 RETURN EXISTS (SELECT FROM vibevideo.job n WHERE n.relation = (j).relation AND n.vibelog_id = (j).vibelog_id AND NOT n.orphan
 			   AND n.job_id > (j).job_id AND n.row_dirty);
 COMMENT ON FUNCTION vibevideo_internal.is_shown(vibevideo.job) IS 'whether a job''s row may show it though there is a newer one; owner only';
+
+-- Rows of the app that are due, with each request id that no row may bear any more, if their
+-- videos are to go: what the deleted row bore, and the job's own.
+CREATE FUNCTION vibevideo_internal.erasures_of_rows(OUT erasure_id bigint, OUT request_id text)
+RETURNS SETOF record LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	WITH due AS MATERIALIZED (
+		SELECT e.erasure_id, e.job_id, e.request_id FROM vibevideo.erasure e WHERE e.what = 'row' AND e.next_at <= now()
+		ORDER BY e.next_at LIMIT 500 FOR UPDATE SKIP LOCKED)
+	SELECT d.erasure_id, d.request_id FROM due d
+	UNION
+	SELECT d.erasure_id, j.request_id FROM due d JOIN vibevideo.job j ON j.job_id = d.job_id
+	UNION
+	SELECT d.erasure_id, p.request_id FROM due d JOIN vibevideo.past_video p ON p.job_id = d.job_id;
+END;
+COMMENT ON FUNCTION vibevideo_internal.erasures_of_rows() IS 'part of the worker''s erasing: rows, and what tells whether they are back; owner only';
+
+-- These were looked for: the jobs of those that are there stay, the others go.
+CREATE FUNCTION vibevideo_internal.rows_looked_for(looked bigint[], there bigint[])
+RETURNS void LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	DELETE FROM vibevideo.erasure x WHERE x.erasure_id = ANY (there) AND x.what = 'row';
+	UPDATE vibevideo.erasure x SET what = 'job', request_id = NULL WHERE x.erasure_id = ANY (looked) AND x.what = 'row';
+END;
+COMMENT ON FUNCTION vibevideo_internal.rows_looked_for(bigint[], bigint[]) IS 'part of the worker''s erasing: what became of rows; owner only';
 
 -- Jobs that are to be erased, as many as are due: active ones are cancelled, and looked at
 -- again soon.  What somebody holds is left for later.

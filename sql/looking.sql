@@ -752,13 +752,18 @@ DECLARE
 BEGIN
 	FOR r IN SELECT x.what, x.error_code, count(*) AS n, min(x.queued_at) AS since, max(x.job_id) AS job_id, max(x.error) AS error, count(*) = most AS more
 			 FROM (SELECT y.* FROM vibevideo.erasure y
-				   WHERE y.error_code IS NOT NULL AND (y.stuck OR y.queued_at < now() - interval '1 hour') LIMIT most) x
+				   WHERE y.error_code IS NOT NULL AND (y.stuck OR y.queued_at < now() - interval '1 hour')
+					  -- where the app's table cannot be read, nobody has an error to write
+					  OR y.what = 'row' AND y.next_at < now() - interval '1 hour' AND EXISTS (SELECT FROM vibevideo.binding b WHERE NOT b.paused)
+				   LIMIT most) x
 			 GROUP BY x.what, x.error_code ORDER BY 4 LIMIT 20
 	LOOP
-		RETURN NEXT vibevideo_internal.need('erasure', r.since, CASE r.what WHEN 'fal' THEN 'what fal.ai keeps' ELSE 'files in Storage' END,
+		RETURN NEXT vibevideo_internal.need('erasure', r.since,
+			CASE r.what WHEN 'fal' THEN 'what fal.ai keeps' WHEN 'storage' THEN 'files in Storage' ELSE 'videos of rows' END,
 			format('%s cannot be erased: %s It is tried again at least once an hour.',
-				   CASE WHEN r.n > 1 THEN to_char(r.n, 'FM999,999,999') || ' of them' ELSE 'One of them' END, rtrim(r.error, ' .') || '.'),
-			format('SELECT * FROM vibevideo.erasure WHERE error_code = %L;', coalesce(vibevideo_internal.plain_code(r.error_code), '?')),
+				   CASE WHEN r.n > 1 THEN to_char(r.n, 'FM999,999,999') || ' of them' ELSE 'One of them' END,
+				   rtrim(coalesce(r.error, 'whether rows show them cannot be read: vibevideo.check_config() says why'), ' .') || '.'),
+			format('SELECT * FROM vibevideo.erasure WHERE %s;', coalesce(format('error_code = %L', vibevideo_internal.plain_code(r.error_code)), format('what = %L', r.what))),
 			NULL, r.job_id, r.more);
 	END LOOP;
 END

@@ -2992,8 +2992,9 @@ COMMENT ON FUNCTION vibevideo_internal.adopt_jobs(regclass, regclass) IS
 	'part of attach: makes the jobs of a table those of the one that takes its place; owner only';
 
 -- Rows were deleted whose videos are to be erased: notes their jobs, in the same
--- transaction.  A key alone names no row's jobs: see src/whose.c, whose rule this is.  Nothing
--- here may keep anybody from deleting rows, nor wait.  In a copy nothing is noted.  Another
+-- transaction.  A key alone names no row's jobs: see src/whose.c, whose rule this is.  Whether
+-- another row shows what this one bore, the worker sees: here others' rows are not to be read.
+-- Nothing here may keep anybody from deleting rows, nor wait.  In a copy nothing is noted.  Another
 -- timeline alone makes none: a standby that was promoted takes deletes at once, and the
 -- worker tells a copy from it.
 CREATE FUNCTION vibevideo_internal.rows_deleted()
@@ -3021,15 +3022,16 @@ BEGIN
 	END IF;
 	IF TG_OP = 'TRUNCATE' THEN
 		INSERT INTO vibevideo.erasure (what, job_id, reason, asked_by)
-		SELECT 'job', j.job_id, 'row', c.name
+		SELECT 'row', j.job_id, 'row', c.name
 		FROM vibevideo.job j CROSS JOIN vibevideo_internal.caller() c
 		WHERE j.relation = TG_RELID AND j.erased_at IS NULL
 		UNION ALL
-		SELECT DISTINCT 'job', p.job_id, 'row', c.name
+		SELECT DISTINCT 'row', p.job_id, 'row', c.name
 		FROM vibevideo.past_video p CROSS JOIN vibevideo_internal.caller() c
 		WHERE p.relation = TG_RELID;
 	ELSE
-		EXECUTE format('INSERT INTO vibevideo.erasure (what, job_id, reason, asked_by) SELECT DISTINCT ''job'', j.job_id, ''row'', c.name '
+		EXECUTE format('INSERT INTO vibevideo.erasure (what, job_id, request_id, reason, asked_by) '
+					   'SELECT DISTINCT ''row'', j.job_id, CASE WHEN r.bears NOT IN ('''', ''-'') THEN r.bears END, ''row'', c.name '
 					   'FROM (SELECT d.%I::text COLLATE "C" AS key, '
 					   'coalesce(d.video_request_id::text, CASE WHEN d.video_generation_status IS NULL THEN '''' ELSE ''-'' END) COLLATE "C" AS bears '
 					   'FROM vibevideo_deleted d) r CROSS JOIN vibevideo_internal.caller() c '
@@ -3037,11 +3039,25 @@ BEGIN
 					   'OR EXISTS (SELECT FROM vibevideo.job p WHERE p.request_id = r.bears AND p.relation = $1 AND p.vibelog_id = r.key AND NOT p.orphan) '
 					   'OR EXISTS (SELECT FROM vibevideo.past_video p WHERE p.request_id = r.bears AND p.relation = $1 AND p.vibelog_id = r.key) AS is_theirs '
 					   'FROM vibevideo.job n WHERE n.relation = $1 AND n.vibelog_id = r.key AND NOT n.orphan ORDER BY n.job_id DESC LIMIT 1) newest ON true '
-					   'CROSS JOIN LATERAL (SELECT x.job_id, newest.is_theirs OR newest.job_id IS NULL AS goes FROM vibevideo.job x '
-					   'WHERE x.relation = $1 AND x.vibelog_id = r.key AND x.erased_at IS NULL '
-					   'UNION ALL SELECT p.job_id, newest.is_theirs OR newest.job_id IS NULL AND r.bears IN (SELECT q.request_id FROM vibevideo.past_video q '
-					   'WHERE q.relation = $1 AND q.vibelog_id = r.key) FROM vibevideo.past_video p WHERE p.relation = $1 AND p.vibelog_id = r.key) j '
-					   'WHERE j.goes', b.id_column)
+					   -- those under its key, if they are its own
+					   'CROSS JOIN LATERAL (SELECT x.job_id FROM vibevideo.job x '
+					   'WHERE x.relation = $1 AND x.vibelog_id = r.key AND x.erased_at IS NULL AND (newest.is_theirs OR newest.job_id IS NULL) '
+					   'UNION ALL SELECT p.job_id FROM vibevideo.past_video p WHERE p.relation = $1 AND p.vibelog_id = r.key '
+					   'AND (newest.is_theirs OR newest.job_id IS NULL AND r.bears IN (SELECT q.request_id FROM vibevideo.past_video q '
+					   'WHERE q.relation = $1 AND q.vibelog_id = r.key)) '
+					   -- what it bears, under another key: its own once, or a row's that it is a copy of.  Only the newest there: that
+					   -- one's own row shows it, and an older one's shows the newest
+					   'UNION ALL SELECT x.job_id FROM vibevideo.job s JOIN vibevideo.job x ON x.relation = s.relation AND x.vibelog_id = s.vibelog_id AND x.job_id <= s.job_id '
+					   'WHERE s.request_id = r.bears AND newest.is_theirs IS NOT TRUE AND NOT s.orphan AND NOT s.row_dirty AND s.relation = $1 AND s.vibelog_id <> r.key '
+					   'AND x.erased_at IS NULL AND NOT EXISTS (SELECT FROM vibevideo.job w WHERE w.relation = $1 AND w.vibelog_id = s.vibelog_id AND NOT w.orphan AND w.job_id > s.job_id) '
+					   'UNION ALL SELECT s.job_id FROM vibevideo.job s '
+					   'WHERE s.request_id = r.bears AND newest.is_theirs IS NOT TRUE AND NOT s.orphan AND s.relation IS NULL '
+					   'AND s.erased_at IS NULL AND NOT EXISTS (SELECT FROM vibevideo.job w WHERE w.relation IS NULL AND w.vibelog_id = s.vibelog_id AND NOT w.orphan AND w.job_id > s.job_id) '
+					   'UNION ALL SELECT p.job_id FROM vibevideo.past_video s JOIN vibevideo.past_video p ON p.relation = s.relation AND p.vibelog_id = s.vibelog_id AND p.job_id <= s.job_id '
+					   'WHERE s.request_id = r.bears AND newest.is_theirs IS NOT TRUE AND s.relation = $1 AND s.vibelog_id <> r.key '
+					   'AND NOT EXISTS (SELECT FROM vibevideo.past_video w WHERE w.relation = $1 AND w.vibelog_id = s.vibelog_id AND w.job_id > s.job_id) '
+					   'AND NOT EXISTS (SELECT FROM vibevideo.job w WHERE w.relation = $1 AND w.vibelog_id = s.vibelog_id AND NOT w.orphan)) j',
+					   b.id_column)
 		USING TG_RELID::regclass;
 	END IF;
 	GET DIAGNOSTICS n = ROW_COUNT;
@@ -6738,8 +6754,11 @@ For the extension''s owner.';
 
 /*
  * What is to be erased.  A row lives until it is done, and then becomes a receipt.
- * What job, in three steps, since whoever queues it must not wait for anybody:
+ * In steps, since whoever queues it must not wait for anybody:
  *
+ *	row		a job whose row is gone, or shows another video.  The worker looks whether that
+ *			is true of all rows: what cannot be undone is not done on a trigger's word.  Then
+ *			it is a
  *	job		all that a job has left, and leaves yet.  The worker cancels an active one, and
  *			when it has ended puts the following in its place
  *	storage	a file in a bucket
@@ -6749,7 +6768,7 @@ For the extension''s owner.';
  */
 CREATE TABLE vibevideo.erasure (
 	erasure_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-	what text COLLATE pg_catalog."C" NOT NULL CHECK (what OPERATOR(pg_catalog.=) ANY (ARRAY['job', 'storage', 'fal'])),
+	what text COLLATE pg_catalog."C" NOT NULL CHECK (what OPERATOR(pg_catalog.=) ANY (ARRAY['row', 'job', 'storage', 'fal'])),
 	job_id bigint NOT NULL,
 	bucket text COLLATE pg_catalog."C",
 	object_key text COLLATE pg_catalog."C",
@@ -6767,11 +6786,11 @@ CREATE TABLE vibevideo.erasure (
 );
 COMMENT ON TABLE vibevideo.erasure IS 'what is to be erased, and is not yet: written by vibevideo.erase, and when rows are deleted or have newer videos; the worker takes a row out when it is done';
 COMMENT ON COLUMN vibevideo.erasure.erasure_id IS 'grows with each row';
-COMMENT ON COLUMN vibevideo.erasure.what IS 'job: all that a job leaves, when it has ended; storage: a file in a bucket; fal: what fal.ai keeps of a request';
+COMMENT ON COLUMN vibevideo.erasure.what IS 'row: as job, unless a row of the table bears its request id; job: all that a job leaves, when it has ended; storage: a file in a bucket; fal: what fal.ai keeps of a request';
 COMMENT ON COLUMN vibevideo.erasure.job_id IS 'the job, which may be gone';
 COMMENT ON COLUMN vibevideo.erasure.bucket IS 'the bucket of a file; NULL: it is none';
 COMMENT ON COLUMN vibevideo.erasure.object_key IS 'the file''s name in it; NULL: it is none';
-COMMENT ON COLUMN vibevideo.erasure.request_id IS 'fal.ai''s id of the request; NULL: it is none';
+COMMENT ON COLUMN vibevideo.erasure.request_id IS 'fal.ai''s id of the request, of a row the one that it bore; NULL: it is none';
 COMMENT ON COLUMN vibevideo.erasure.reason IS 'operator: vibevideo.erase was called; row: the row was deleted, with attach(on_delete => ''erase''); version: the row has newer videos, with attach(keep_versions => ...)';
 COMMENT ON COLUMN vibevideo.erasure.asked_by IS 'who asked for it, as in vibevideo.audit; NULL: nobody, or it is not known';
 COMMENT ON COLUMN vibevideo.erasure.queued_at IS 'when it was asked for';
@@ -6784,7 +6803,7 @@ COMMENT ON COLUMN vibevideo.erasure.token IS 'the Idempotency-Key that fal.ai is
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.erasure', '');
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.erasure_erasure_id_seq', '');
 CREATE INDEX erasure_due ON vibevideo.erasure (what, next_at);
-CREATE INDEX erasure_job ON vibevideo.erasure (job_id) WHERE what OPERATOR(pg_catalog.=) 'job';
+CREATE INDEX erasure_job ON vibevideo.erasure (job_id);
 CREATE UNIQUE INDEX erasure_file ON vibevideo.erasure (bucket, object_key) WHERE what OPERATOR(pg_catalog.=) 'storage';
 CREATE UNIQUE INDEX erasure_request ON vibevideo.erasure (request_id) WHERE what OPERATOR(pg_catalog.=) 'fal';
 
@@ -6836,6 +6855,7 @@ COMMENT ON COLUMN vibevideo.past_video.relation IS 'the table of its row';
 COMMENT ON COLUMN vibevideo.past_video.vibelog_id IS 'the row''s key, as text';
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.past_video', '');
 CREATE INDEX past_video_row ON vibevideo.past_video (relation, vibelog_id);
+CREATE INDEX past_video_request ON vibevideo.past_video (request_id);
 
 -- The files that a job may have left in Storage.  Of a copy that has failed the last answer
 -- may have been lost, and the file be there: its name is made as src/upload.c does.  The
@@ -6928,7 +6948,7 @@ CREATE FUNCTION vibevideo_internal.erase_older(relation regclass, key text)
 RETURNS void LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	INSERT INTO vibevideo.erasure (what, job_id, reason, next_at)
-	SELECT 'job', j.job_id, 'version', now() + interval '1 minute'
+	SELECT 'row', j.job_id, 'version', now() + interval '1 minute'
 	FROM vibevideo.binding b
 	CROSS JOIN LATERAL (SELECT n.job_id FROM vibevideo.job n
 						WHERE n.relation = b.relation AND n.vibelog_id = erase_older.key AND NOT n.orphan AND n.state = 'completed'
@@ -6938,7 +6958,7 @@ BEGIN ATOMIC
 	  AND j.media_url IS NOT NULL AND j.erased_at IS NULL
 	  AND NOT EXISTS (SELECT FROM vibevideo.erasure e WHERE e.job_id = j.job_id)
 	UNION ALL
-	SELECT DISTINCT 'job', p.job_id, 'version', now() + interval '1 minute'
+	SELECT DISTINCT 'row', p.job_id, 'version', now() + interval '1 minute'
 	FROM vibevideo.binding b
 	JOIN vibevideo.past_video p ON p.relation = b.relation AND p.vibelog_id = erase_older.key
 	WHERE b.relation = erase_older.relation
@@ -6954,6 +6974,31 @@ RETURNS boolean LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 RETURN EXISTS (SELECT FROM vibevideo.job n WHERE n.relation = (j).relation AND n.vibelog_id = (j).vibelog_id AND NOT n.orphan
 			   AND n.job_id > (j).job_id AND n.row_dirty);
 COMMENT ON FUNCTION vibevideo_internal.is_shown(vibevideo.job) IS 'whether a job''s row may show it though there is a newer one; owner only';
+
+-- Rows of the app that are due, with each request id that no row may bear any more, if their
+-- videos are to go: what the deleted row bore, and the job's own.
+CREATE FUNCTION vibevideo_internal.erasures_of_rows(OUT erasure_id bigint, OUT request_id text)
+RETURNS SETOF record LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	WITH due AS MATERIALIZED (
+		SELECT e.erasure_id, e.job_id, e.request_id FROM vibevideo.erasure e WHERE e.what = 'row' AND e.next_at <= now()
+		ORDER BY e.next_at LIMIT 500 FOR UPDATE SKIP LOCKED)
+	SELECT d.erasure_id, d.request_id FROM due d
+	UNION
+	SELECT d.erasure_id, j.request_id FROM due d JOIN vibevideo.job j ON j.job_id = d.job_id
+	UNION
+	SELECT d.erasure_id, p.request_id FROM due d JOIN vibevideo.past_video p ON p.job_id = d.job_id;
+END;
+COMMENT ON FUNCTION vibevideo_internal.erasures_of_rows() IS 'part of the worker''s erasing: rows, and what tells whether they are back; owner only';
+
+-- These were looked for: the jobs of those that are there stay, the others go.
+CREATE FUNCTION vibevideo_internal.rows_looked_for(looked bigint[], there bigint[])
+RETURNS void LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	DELETE FROM vibevideo.erasure x WHERE x.erasure_id = ANY (there) AND x.what = 'row';
+	UPDATE vibevideo.erasure x SET what = 'job', request_id = NULL WHERE x.erasure_id = ANY (looked) AND x.what = 'row';
+END;
+COMMENT ON FUNCTION vibevideo_internal.rows_looked_for(bigint[], bigint[]) IS 'part of the worker''s erasing: what became of rows; owner only';
 
 -- Jobs that are to be erased, as many as are due: active ones are cancelled, and looked at
 -- again soon.  What somebody holds is left for later.
@@ -8981,13 +9026,18 @@ DECLARE
 BEGIN
 	FOR r IN SELECT x.what, x.error_code, count(*) AS n, min(x.queued_at) AS since, max(x.job_id) AS job_id, max(x.error) AS error, count(*) = most AS more
 			 FROM (SELECT y.* FROM vibevideo.erasure y
-				   WHERE y.error_code IS NOT NULL AND (y.stuck OR y.queued_at < now() - interval '1 hour') LIMIT most) x
+				   WHERE y.error_code IS NOT NULL AND (y.stuck OR y.queued_at < now() - interval '1 hour')
+					  -- where the app's table cannot be read, nobody has an error to write
+					  OR y.what = 'row' AND y.next_at < now() - interval '1 hour' AND EXISTS (SELECT FROM vibevideo.binding b WHERE NOT b.paused)
+				   LIMIT most) x
 			 GROUP BY x.what, x.error_code ORDER BY 4 LIMIT 20
 	LOOP
-		RETURN NEXT vibevideo_internal.need('erasure', r.since, CASE r.what WHEN 'fal' THEN 'what fal.ai keeps' ELSE 'files in Storage' END,
+		RETURN NEXT vibevideo_internal.need('erasure', r.since,
+			CASE r.what WHEN 'fal' THEN 'what fal.ai keeps' WHEN 'storage' THEN 'files in Storage' ELSE 'videos of rows' END,
 			format('%s cannot be erased: %s It is tried again at least once an hour.',
-				   CASE WHEN r.n > 1 THEN to_char(r.n, 'FM999,999,999') || ' of them' ELSE 'One of them' END, rtrim(r.error, ' .') || '.'),
-			format('SELECT * FROM vibevideo.erasure WHERE error_code = %L;', coalesce(vibevideo_internal.plain_code(r.error_code), '?')),
+				   CASE WHEN r.n > 1 THEN to_char(r.n, 'FM999,999,999') || ' of them' ELSE 'One of them' END,
+				   rtrim(coalesce(r.error, 'whether rows show them cannot be read: vibevideo.check_config() says why'), ' .') || '.'),
+			format('SELECT * FROM vibevideo.erasure WHERE %s;', coalesce(format('error_code = %L', vibevideo_internal.plain_code(r.error_code)), format('what = %L', r.what))),
 			NULL, r.job_id, r.more);
 	END LOOP;
 END
@@ -12277,7 +12327,7 @@ DECLARE
 		'vibevideo.explain_usage(text, text), vibevideo_internal.check_ledger(), vibevideo_internal.needs_of_ledger(), '
 		'vibevideo_internal.last_unbilled(int), vibevideo_internal.last_unmatched(int), vibevideo_internal.ledger_since(date, vibevideo_internal.unbilled[]), '
 		'vibevideo.erase(bigint), vibevideo_internal.files_of(vibevideo.job), vibevideo_internal.cancel_to_erase(bigint), '
-		'vibevideo_internal.erase_ended(vibevideo.job, vibevideo.erasure), vibevideo_internal.erase_older(regclass, text), vibevideo_internal.keep_for_erasing(vibevideo.job), vibevideo_internal.erase_past(vibevideo.erasure), vibevideo_internal.is_shown(vibevideo.job), vibevideo_internal.expand_erasures(), vibevideo_internal.next_erasure(text, text), '
+		'vibevideo_internal.erase_ended(vibevideo.job, vibevideo.erasure), vibevideo_internal.erase_older(regclass, text), vibevideo_internal.keep_for_erasing(vibevideo.job), vibevideo_internal.erase_past(vibevideo.erasure), vibevideo_internal.is_shown(vibevideo.job), vibevideo_internal.erasures_of_rows(), vibevideo_internal.rows_looked_for(bigint[], bigint[]), vibevideo_internal.expand_erasures(), vibevideo_internal.next_erasure(text, text), '
 		'vibevideo_internal.erasure_done(bigint, text, int, text, text, boolean, boolean), vibevideo_internal.needs_of_erasures()';
 	everybody constant text = concat_ws(', ', 'PUBLIC',
 										(SELECT string_agg(quote_ident(r.rolname), ', ') FROM pg_roles r

@@ -199,6 +199,29 @@ AppRowsBear(const Binding *binding, char **vibelog_ids, int n, char **bears)
 	SPI_freetuptable(SPI_tuptable);
 }
 
+static Statement read_shown;
+
+void
+AppRowsShow(const Binding *binding, char **request_ids, int n, bool *shown)
+{
+	char *sql = psprintf("SELECT x.nth FROM ROWS FROM (pg_catalog.unnest($1)) WITH ORDINALITY AS x(request_id, nth)"
+						 " WHERE EXISTS (SELECT FROM %s t WHERE t.video_request_id OPERATOR(pg_catalog.=) x.request_id)",
+						 binding->relation);
+	Args args = {0};
+	Identity saved;
+	uint64 found;
+
+	TableFitRow(binding);
+	ArgTexts(&args, request_ids, n);
+	IdentityBecomeTableOwner(binding->owner, &saved);
+	found = StatementRunOnApp(&read_shown, sql, &args, 0);
+	IdentityResume(&saved);
+	memset(shown, 0, sizeof(bool) * n);
+	for (uint64 i = 0; i < found; i++)
+		shown[ResultInt(i, 1, 1) - 1] = true;
+	SPI_freetuptable(SPI_tuptable);
+}
+
 static Statement read_home;
 
 char *

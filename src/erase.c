@@ -20,9 +20,11 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "approw.h"
 #include "call.h"
 #include "erase.h"
 #include "guc.h"
+#include "ownerror.h"
 #include "secret.h"
 #include "statement.h"
 
@@ -247,6 +249,69 @@ EraseChoose(void)
 			next = in_lane;
 	}
 	return next;
+}
+
+/* each of an erasure's request ids: some row bears it, or none does */
+typedef struct RowLook
+{
+	int n;
+	int64 *erasures;
+	char **request_ids;
+	bool *shown;
+} RowLook;
+
+static Statement erasures_of_rows = {
+	"SELECT r.erasure_id, r.request_id FROM vibevideo_internal.erasures_of_rows() r"};
+
+static RowLook
+LookForRows(const Binding *binding)
+{
+	RowLook look = {.n = (int) StatementRun(&erasures_of_rows, NULL)};
+
+	look.erasures = palloc(sizeof(int64) * (look.n + 1));
+	look.request_ids = palloc(sizeof(char *) * (look.n + 1));
+	look.shown = palloc(sizeof(bool) * (look.n + 1));
+	for (int i = 0; i < look.n; i++)
+	{
+		look.erasures[i] = ResultInt(i, 1, 0);
+		look.request_ids[i] = ResultText(i, 2);
+	}
+	SPI_freetuptable(SPI_tuptable);
+	AppRowsShow(binding, look.request_ids, look.n, look.shown);
+	return look;
+}
+
+static Statement rows_looked_for = {
+	"SELECT vibevideo_internal.rows_looked_for($1, $2)"};
+
+static void
+RecordRows(const RowLook *look, const char *relation)
+{
+	int64 *there = palloc(sizeof(int64) * (look->n + 1));
+	int n = 0;
+	Args args = {0};
+
+	for (int i = 0; i < look->n; i++)
+		if (look->shown[i])
+			there[n++] = look->erasures[i];
+	ArgInt8s(&args, look->erasures, look->n);
+	ArgInt8s(&args, there, n);
+	StatementRun(&rows_looked_for, &args);
+	if (n > 0)
+		ereport(LOG,
+				(errmsg("vibevideo erases no videos that rows of %s show, though other rows that showed them are gone: %d", relation, n)));
+}
+
+TimestampTz
+EraseLookForRows(const Binding *binding)
+{
+	RowLook look;
+
+	if (!IsDue(NextTime("row")))
+		return NextTime("row");
+	look = LookForRows(binding);
+	RecordRows(&look, binding->relation);
+	return NextTime("row");
 }
 
 static Statement expand = {

@@ -10,12 +10,18 @@
 #include "postgres.h"
 #include "datatype/timestamp.h"
 
+#include "binding.h"
 #include "http.h"
 
 /* may something be asked for, of Storage or of fal.ai? */
 extern bool EraseMayBegin(void);
 extern bool EraseIsUnderWay(void);
-/* jobs whose turn it is: what each has left takes its place; returns when the next is due, 0: none is */
+/*
+ * What was noted when rows were deleted: it goes unless a row shows it.  Like the
+ * next it returns when more is due, 0: nothing is.
+ */
+extern TimestampTz EraseLookForRows(const Binding *binding);
+/* jobs whose turn it is: what each has left takes its place */
 extern TimestampTz EraseExpand(void);
 /* chooses what is due, if anything is and may be asked for; returns when the next is due, 0: none is */
 extern TimestampTz EraseChoose(void);

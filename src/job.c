@@ -953,7 +953,7 @@ static Statement prune = {
 	/* unless the app's row is still to be written, and its table exists */
 	" AND NOT (d.row_dirty AND EXISTS (SELECT FROM pg_class c WHERE c.oid = d.relation))"
 	/* what is to be erased is not known yet */
-	" AND NOT EXISTS (SELECT FROM vibevideo.erasure e WHERE e.job_id = d.job_id AND e.what = 'job')"
+	" AND NOT EXISTS (SELECT FROM vibevideo.erasure e WHERE e.job_id = d.job_id AND e.what IN ('row', 'job'))"
 	" ORDER BY d.completed_at LIMIT $2 FOR UPDATE OF d SKIP LOCKED)) RETURNING j.job_id, j AS job),"
 	" kept AS MATERIALIZED (SELECT g.job_id, vibevideo_internal.keep_for_erasing(g.job) FROM gone g)"
 	" DELETE FROM vibevideo.event e WHERE e.job_id = ANY (ARRAY(SELECT k.job_id FROM kept k))"};

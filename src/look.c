@@ -274,6 +274,7 @@ PlanNextLook(TimestampTz now, const JobDue *due, int64 grace_ms)
 	next = Earlier(next, vv_worker.sample_at, SoonestFor(WORK_SAMPLE, now, 0));
 	if (vv_worker.more_costs)
 		next = Earlier(next, vv_worker.costs_at, SoonestFor(WORK_COSTS, now, 0));
+	next = Earlier(next, vv_worker.deleted_at, SoonestFor(WORK_ERASE_ROWS, now, 0));
 	next = Earlier(next, vv_worker.expand_at, SoonestFor(WORK_ERASE_JOBS, now, 0));
 	if (EraseMayBegin())
 		next = Earlier(next, vv_worker.erase_at, SoonestFor(WORK_ERASE, now, 0));
@@ -435,6 +436,14 @@ EndErasure(void *look)
 }
 
 static void
+LookForDeletedRows(void *arg)
+{
+	Look *look = arg;
+
+	vv_worker.deleted_at = EraseLookForRows(look->binding);
+}
+
+static void
 ExpandErasures(void *look)
 {
 	vv_worker.expand_at = EraseExpand();
@@ -581,6 +590,7 @@ LookForWork(Look *look)
 	Do(WORK_ERRAND_DONE, ErrandIsAnswered(), EndErrand, look);
 	Do(WORK_ERRAND, ErrandMayBegin() && look->now >= vv_worker.errand_at, ChooseErrand, look);
 	Do(WORK_ERASE_DONE, EraseIsAnswered(), EndErasure, look);
+	Do(WORK_ERASE_ROWS, true, LookForDeletedRows, look);
 	Do(WORK_ERASE_JOBS, true, ExpandErasures, look);
 	Do(WORK_ERASE, EraseMayBegin(), ChooseErasure, look);
 }
@@ -588,7 +598,7 @@ LookForWork(Look *look)
 static bool
 IsAnythingToErase(void)
 {
-	return vv_worker.expand_at != 0 || vv_worker.erase_at != 0 || EraseIsUnderWay();
+	return vv_worker.deleted_at != 0 || vv_worker.expand_at != 0 || vv_worker.erase_at != 0 || EraseIsUnderWay();
 }
 
 void

@@ -242,7 +242,7 @@ Work(bool recording, bool looking)
 			vv_worker.read_journal = vv_worker.store_keys = false; /* what they stand for is kept */
 			ErrandForget();
 			EraseForget();
-			vv_worker.expand_at = vv_worker.erase_at = 0; /* it is not due here */
+			vv_worker.deleted_at = vv_worker.expand_at = vv_worker.erase_at = 0; /* it is not due here */
 		}
 	}
 	CloseTransaction();

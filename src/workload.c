@@ -40,6 +40,7 @@ Chore vv_chores[WORK_KINDS] = {
 	[WORK_ERRAND_DONE] = {.name = "ending an errand", .lock_limit = SHORT},
 	[WORK_ERRAND] = {.name = "looking for an errand", .lock_limit = SHORT},
 	[WORK_ERASE_DONE] = {.name = "recording that something is erased", .lock_limit = SHORT},
+	[WORK_ERASE_ROWS] = {.name = "looking for deleted rows", .lock_limit = SHORT},
 	[WORK_ERASE_JOBS] = {.name = "looking at jobs that are to be erased", .lock_limit = SHORT},
 	[WORK_ERASE] = {.name = "looking for what is to be erased", .lock_limit = SHORT},
 };

@@ -35,6 +35,7 @@ typedef struct Worker
 	TimestampTz costs_at;
 	TimestampTz prune_audit_at;
 	TimestampTz errand_at;
+	TimestampTz deleted_at;	 /* 0: no deleted row is to be looked for */
 	TimestampTz expand_at;	 /* 0: no job is to be erased */
 	TimestampTz erase_at;	 /* 0: nothing else is */
 	bool recovered;			 /* what a crashed predecessor left behind has been dealt with */
@@ -85,6 +86,7 @@ typedef enum WorkKind
 	WORK_ERRAND_DONE,
 	WORK_ERRAND,
 	WORK_ERASE_DONE,
+	WORK_ERASE_ROWS,
 	WORK_ERASE_JOBS,
 	WORK_ERASE,
 	WORK_KINDS
