@@ -6844,6 +6844,7 @@ CREATE TABLE vibevideo.past_video (
 	request_id text COLLATE pg_catalog."C" NOT NULL,
 	relation regclass NOT NULL,
 	vibelog_id text COLLATE pg_catalog."C" NOT NULL,
+	was_shown boolean NOT NULL,
 	PRIMARY KEY (job_id, object_key)
 );
 COMMENT ON TABLE vibevideo.past_video IS 'files of jobs that retention has deleted, kept with attach(on_delete => ...) or (keep_versions => ...) only, since they are to be erased some day';
@@ -6853,6 +6854,7 @@ COMMENT ON COLUMN vibevideo.past_video.object_key IS 'the file''s name in it';
 COMMENT ON COLUMN vibevideo.past_video.request_id IS 'fal.ai''s id of the request';
 COMMENT ON COLUMN vibevideo.past_video.relation IS 'the table of its row';
 COMMENT ON COLUMN vibevideo.past_video.vibelog_id IS 'the row''s key, as text';
+COMMENT ON COLUMN vibevideo.past_video.was_shown IS 'it was the row''s video; false: nobody knows whether there is such a file, or it was an orphan''s';
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.past_video', '');
 CREATE INDEX past_video_row ON vibevideo.past_video (relation, vibelog_id);
 CREATE INDEX past_video_request ON vibevideo.past_video (request_id);
@@ -6880,8 +6882,8 @@ COMMENT ON FUNCTION vibevideo_internal.files_of(vibevideo.job) IS 'the files tha
 CREATE FUNCTION vibevideo_internal.keep_for_erasing(j vibevideo.job)
 RETURNS void LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-	INSERT INTO vibevideo.past_video (job_id, bucket, object_key, request_id, relation, vibelog_id)
-	SELECT (j).job_id, f.bucket, f.object_key, (j).request_id, (j).relation, (j).vibelog_id
+	INSERT INTO vibevideo.past_video (job_id, bucket, object_key, request_id, relation, vibelog_id, was_shown)
+	SELECT (j).job_id, f.bucket, f.object_key, (j).request_id, (j).relation, (j).vibelog_id, (j).state = 'completed' AND NOT (j).orphan
 	FROM vibevideo.binding b CROSS JOIN vibevideo_internal.files_of(j) f
 	WHERE b.relation = (j).relation AND (b.on_delete IS NOT NULL OR b.keep_versions IS NOT NULL)
 	  AND (j).erased_at IS NULL AND (j).request_id IS NOT NULL
@@ -6947,33 +6949,32 @@ COMMENT ON FUNCTION vibevideo_internal.erase_ended(vibevideo.job, vibevideo.eras
 CREATE FUNCTION vibevideo_internal.erase_older(relation regclass, key text)
 RETURNS void LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
+	WITH video AS (
+		SELECT j.job_id, j.state = 'completed' AS was_shown FROM vibevideo.job j
+		WHERE j.relation = erase_older.relation AND j.vibelog_id = erase_older.key AND NOT j.orphan
+		  AND NOT vibevideo.is_active(j.state) AND j.media_url IS NOT NULL AND j.erased_at IS NULL
+		UNION
+		SELECT p.job_id, p.was_shown FROM vibevideo.past_video p
+		WHERE p.relation = erase_older.relation AND p.vibelog_id = erase_older.key)
 	INSERT INTO vibevideo.erasure (what, job_id, reason, next_at)
-	SELECT 'row', j.job_id, 'version', now() + interval '1 minute'
+	SELECT 'row', v.job_id, 'version', now() + interval '1 minute'
 	FROM vibevideo.binding b
-	CROSS JOIN LATERAL (SELECT n.job_id FROM vibevideo.job n
-						WHERE n.relation = b.relation AND n.vibelog_id = erase_older.key AND NOT n.orphan AND n.state = 'completed'
-						ORDER BY n.job_id DESC LIMIT 1 OFFSET b.keep_versions - 1) oldest
-	JOIN vibevideo.job j ON j.relation = b.relation AND j.vibelog_id = erase_older.key AND NOT j.orphan AND j.job_id < oldest.job_id
-	WHERE b.relation = erase_older.relation AND b.keep_versions IS NOT NULL AND NOT vibevideo.is_active(j.state)
-	  AND j.media_url IS NOT NULL AND j.erased_at IS NULL
-	  AND NOT EXISTS (SELECT FROM vibevideo.erasure e WHERE e.job_id = j.job_id)
-	UNION ALL
-	SELECT DISTINCT 'row', p.job_id, 'version', now() + interval '1 minute'
-	FROM vibevideo.binding b
-	JOIN vibevideo.past_video p ON p.relation = b.relation AND p.vibelog_id = erase_older.key
-	WHERE b.relation = erase_older.relation
-	  AND b.keep_versions <= (SELECT count(*) FROM vibevideo.job n
-							  WHERE n.relation = b.relation AND n.vibelog_id = erase_older.key AND NOT n.orphan AND n.state = 'completed')
-	  AND NOT EXISTS (SELECT FROM vibevideo.erasure e WHERE e.job_id = p.job_id);
+	CROSS JOIN LATERAL (SELECT n.job_id FROM video n WHERE n.was_shown ORDER BY n.job_id DESC LIMIT 1 OFFSET b.keep_versions - 1) oldest
+	JOIN video v ON v.job_id < oldest.job_id
+	WHERE b.relation = erase_older.relation AND b.keep_versions IS NOT NULL
+	  AND NOT EXISTS (SELECT FROM vibevideo.erasure e WHERE e.job_id = v.job_id);
 END;
 COMMENT ON FUNCTION vibevideo_internal.erase_older(regclass, text) IS 'part of the guard: what is to be erased of a row whose new video is stored; owner only';
 
 -- May the row of a job still show it, since its newer one is not written there?
-CREATE FUNCTION vibevideo_internal.is_shown(j vibevideo.job)
+CREATE FUNCTION vibevideo_internal.is_shown(job bigint)
 RETURNS boolean LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-RETURN EXISTS (SELECT FROM vibevideo.job n WHERE n.relation = (j).relation AND n.vibelog_id = (j).vibelog_id AND NOT n.orphan
-			   AND n.job_id > (j).job_id AND n.row_dirty);
-COMMENT ON FUNCTION vibevideo_internal.is_shown(vibevideo.job) IS 'whether a job''s row may show it though there is a newer one; owner only';
+RETURN EXISTS (SELECT FROM (SELECT j.relation, j.vibelog_id FROM vibevideo.job j WHERE j.job_id = is_shown.job
+							UNION ALL
+							SELECT p.relation, p.vibelog_id FROM vibevideo.past_video p WHERE p.job_id = is_shown.job) o
+			   JOIN vibevideo.job n ON n.relation = o.relation AND n.vibelog_id = o.vibelog_id
+			   WHERE NOT n.orphan AND n.job_id > is_shown.job AND n.row_dirty);
+COMMENT ON FUNCTION vibevideo_internal.is_shown(bigint) IS 'whether a job''s row may show it though there is a newer one; owner only';
 
 -- Rows of the app that are due, with each request id that no row may bear any more, if their
 -- videos are to go: what the deleted row bore, and the job's own.
@@ -7014,7 +7015,7 @@ BEGIN
 		SELECT x.* INTO j FROM vibevideo.job x WHERE x.job_id = e.job_id FOR UPDATE SKIP LOCKED;
 		IF FOUND AND j.erased_at IS NOT NULL AND e.reason <> 'operator' THEN
 			DELETE FROM vibevideo.erasure x WHERE x.erasure_id = e.erasure_id;
-		ELSIF FOUND AND e.reason = 'version' AND vibevideo_internal.is_shown(j) THEN
+		ELSIF e.reason = 'version' AND vibevideo_internal.is_shown(e.job_id) THEN
 			UPDATE vibevideo.erasure x SET next_at = now() + interval '10 seconds' WHERE x.erasure_id = e.erasure_id;
 		ELSIF FOUND AND NOT vibevideo.is_active(j.state) THEN
 			PERFORM vibevideo_internal.erase_ended(j, e);
@@ -12327,7 +12328,7 @@ DECLARE
 		'vibevideo.explain_usage(text, text), vibevideo_internal.check_ledger(), vibevideo_internal.needs_of_ledger(), '
 		'vibevideo_internal.last_unbilled(int), vibevideo_internal.last_unmatched(int), vibevideo_internal.ledger_since(date, vibevideo_internal.unbilled[]), '
 		'vibevideo.erase(bigint), vibevideo_internal.files_of(vibevideo.job), vibevideo_internal.cancel_to_erase(bigint), '
-		'vibevideo_internal.erase_ended(vibevideo.job, vibevideo.erasure), vibevideo_internal.erase_older(regclass, text), vibevideo_internal.keep_for_erasing(vibevideo.job), vibevideo_internal.erase_past(vibevideo.erasure), vibevideo_internal.is_shown(vibevideo.job), vibevideo_internal.erasures_of_rows(), vibevideo_internal.rows_looked_for(bigint[], bigint[]), vibevideo_internal.expand_erasures(), vibevideo_internal.next_erasure(text, text), '
+		'vibevideo_internal.erase_ended(vibevideo.job, vibevideo.erasure), vibevideo_internal.erase_older(regclass, text), vibevideo_internal.keep_for_erasing(vibevideo.job), vibevideo_internal.erase_past(vibevideo.erasure), vibevideo_internal.is_shown(bigint), vibevideo_internal.erasures_of_rows(), vibevideo_internal.rows_looked_for(bigint[], bigint[]), vibevideo_internal.expand_erasures(), vibevideo_internal.next_erasure(text, text), '
 		'vibevideo_internal.erasure_done(bigint, text, int, text, text, boolean, boolean), vibevideo_internal.needs_of_erasures()';
 	everybody constant text = concat_ws(', ', 'PUBLIC',
 										(SELECT string_agg(quote_ident(r.rolname), ', ') FROM pg_roles r

@@ -512,6 +512,14 @@ like(sql($node, q{SELECT vibevideo.attach('vibelogs', keep_versions => 2)}), qr/
 	wait_for($node, 'SELECT count(*) FROM vibevideo.erasure', '0', 'all of it');
 	is(sql($node, "SELECT count(*) FROM vibelogs v JOIN vibevideo.job j ON j.job_id = $jobs[-1] WHERE v.id = '$id' AND v.video_url = j.video_url"), '1', 'the row has the newest');
 	ok($storage->object($id), 'which is there');
+
+	# what is erased counts no more
+	sql($node, q{SELECT vibevideo.attach('vibelogs', keep_versions => 2)});
+	$again->();
+	sql($node, "SELECT vibevideo.erase($jobs[-1])");
+	erased($jobs[-1], 'of two videos the newer one is erased');
+	$again->();
+	is(sql($node, 'SELECT count(*) FROM vibevideo.erasure'), '0', 'then the older one stays beside the next');
 	unlike(sql($node, q{SELECT vibevideo.attach('vibelogs', keep_versions => 0)}), qr/at most/, '0 keeps all');
 }
 
@@ -534,7 +542,11 @@ like(sql($node, q{SELECT vibevideo.attach('vibelogs', keep_versions => 2)}), qr/
 	ok($storage->object($again), 'and no other');
 	is(sql($node, "SELECT vibevideo.erase($jobs[2])"), 't', 'one is erased by hand');
 	wait_for($node, "SELECT count(*) FROM vibevideo.receipt WHERE job_id = $jobs[2] AND answer = 'deleted'", '2', 'which goes');
-	sql($node, q{SELECT vibevideo.attach('vibelogs', keep_versions => 1)});
+	sql($node, q{SELECT vibevideo.attach('vibelogs', keep_versions => 3)});
+	submit($node, $again);
+	wait_for_status($node, $again, 'completed');
+	is(sql($node, "SELECT count(*) FROM vibevideo.erasure"), '0', 'it is one of the three that stay');
+	sql($node, q{SELECT vibevideo.attach('vibelogs', keep_versions => 2)});
 	submit($node, $again);
 	wait_for($node, "SELECT count(*) FROM vibevideo.erasure WHERE job_id = $jobs[1] AND reason = 'version'", '1', 'one makes room for a newer one', hurry => 1);
 	due();
