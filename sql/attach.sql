@@ -1155,6 +1155,7 @@ For the extension''s owner, who must also own the table.';
 CREATE FUNCTION vibevideo.detach(force boolean DEFAULT false)
 RETURNS boolean LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+	lock_timeout_before constant text = current_setting('lock_timeout');
 	b vibevideo.binding;
 	cause text;
 	active bigint;
@@ -1184,7 +1185,19 @@ BEGIN
 			DETAIL = format('Active jobs: %s; %s.', active, cause),
 			HINT = 'To drop them, DELETE FROM vibevideo.job; to continue with them here, SELECT vibevideo.resume().';
 	END IF;
-	PERFORM vibevideo_internal.watch_deletes(b.relation, false);
+	IF lock_timeout_before = '0' THEN
+		PERFORM set_config('lock_timeout', '5s', true);
+	END IF;
+	BEGIN
+		PERFORM vibevideo_internal.watch_deletes(b.relation, false);
+	EXCEPTION WHEN lock_not_available THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'lock_not_available',
+			MESSAGE = format('could not lock %s within %s', b.relation, CASE lock_timeout_before WHEN '0' THEN '5s' ELSE lock_timeout_before END),
+			DETAIL = 'Another transaction is using it. Nothing was changed.',
+			HINT = 'Try again when long transactions have ended (see pg_stat_activity), or with a longer lock_timeout.';
+	END;
+	PERFORM set_config('lock_timeout', lock_timeout_before, true);
 	DELETE FROM vibevideo.binding x WHERE x.only_one;
 	PERFORM vibevideo_internal.note_act('detach', jsonb_build_object('relation', b.relation, 'options', vibevideo_internal.options(b), 'force', force),
 										outcome => jsonb_build_object('active', active));
@@ -1211,5 +1224,6 @@ COMMENT ON FUNCTION vibevideo.detach(boolean) IS
 force: true detaches although jobs are active. They are paused until the table is attached again, or one that
   adopts its jobs; default: false.
 Returns whether a table was attached.
-Errors: 55006 jobs are active; 55000 they are, and force is true, but this database is paused.
+Errors: 55006 jobs are active; 55000 they are, and force is true, but this database is paused; 55P03 the table,
+  attached with on_delete => erase, could not be locked, for which it waits as attach does.
 For the extension''s owner.';

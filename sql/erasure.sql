@@ -47,7 +47,7 @@ COMMENT ON COLUMN vibevideo.erasure.asked_by IS 'who asked for it, as in vibevid
 COMMENT ON COLUMN vibevideo.erasure.queued_at IS 'when it was asked for';
 COMMENT ON COLUMN vibevideo.erasure.next_at IS 'when it is tried next; make it now() to have it tried at once';
 COMMENT ON COLUMN vibevideo.erasure.tries IS 'how often it was tried';
-COMMENT ON COLUMN vibevideo.erasure.error_code IS 'what was wrong the last time, for programs: no_key, or as of a job; NULL: nothing, or it was not tried';
+COMMENT ON COLUMN vibevideo.erasure.error_code IS 'what was wrong the last time, for programs: no_key, internal, or as of a job; NULL: nothing, or it was not tried';
 COMMENT ON COLUMN vibevideo.erasure.error IS 'the same in words, and what to do; NULL: nothing';
 COMMENT ON COLUMN vibevideo.erasure.stuck IS 'only a person can help; it is tried again all the same';
 COMMENT ON COLUMN vibevideo.erasure.token IS 'the Idempotency-Key that fal.ai is sent: the same until there is an answer';
@@ -121,8 +121,8 @@ BEGIN ATOMIC
 					current_setting('vibevideo.storage_bucket')), k.name
 	FROM (SELECT (j).object_key AS name WHERE (j).object_key IS NOT NULL
 		  UNION ALL
-		  SELECT regexp_replace(encode(substr(convert_to((j).vibelog_id, 'UTF8'), 1, 128), 'escape') COLLATE "C",
-								'\\(?:\\|[0-7]{3})|[^A-Za-z0-9_-]', '_', 'g') || '/' || (j).request_id || '.' || e.ending
+		  SELECT coalesce(nullif(regexp_replace(encode(substr(convert_to((j).vibelog_id, 'UTF8'), 1, 128), 'escape') COLLATE "C",
+												'\\(?:\\|[0-7]{3})|[^A-Za-z0-9_-]', '_', 'g'), ''), '_') || '/' || (j).request_id || '.' || e.ending
 		  FROM unnest(ARRAY['mp4', 'webm', 'mov', 'mkv', 'gif']) AS e(ending)
 		  WHERE (j).object_key IS NULL AND (j).media_url IS NOT NULL AND (j).request_id IS NOT NULL
 			AND (j).state <> 'completed') k;
@@ -176,11 +176,13 @@ COMMENT ON FUNCTION vibevideo_internal.cancel_to_erase(bigint) IS 'cancels a job
 
 -- A job that has ended: what is to be erased of it.  Fal.ai may yet render one that it has
 -- not spoken of since it was cancelled, or given up: an hour later there is more to erase.
+-- Storage may yet finish an upload whose answer we have not waited for.
 CREATE FUNCTION vibevideo_internal.erase_ended(j vibevideo.job, e vibevideo.erasure)
 RETURNS void LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-	INSERT INTO vibevideo.erasure (what, job_id, bucket, object_key, reason, asked_by, queued_at)
-	SELECT 'storage', (j).job_id, f.bucket, f.object_key, (e).reason, (e).asked_by, (e).queued_at
+	INSERT INTO vibevideo.erasure (what, job_id, bucket, object_key, reason, asked_by, queued_at, next_at)
+	SELECT 'storage', (j).job_id, f.bucket, f.object_key, (e).reason, (e).asked_by, (e).queued_at,
+		   greatest(now(), CASE WHEN (j).state <> 'completed' THEN (j).completed_at + interval '5 minutes' END)
 	FROM vibevideo_internal.files_of(j) f
 	ON CONFLICT DO NOTHING;
 	INSERT INTO vibevideo.erasure (what, job_id, request_id, reason, asked_by, queued_at, next_at)
@@ -252,8 +254,9 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION vibevideo_internal.rows_looked_for(bigint[], bigint[]) IS 'part of the worker''s erasing: what became of rows; owner only';
 
--- Jobs that are to be erased, as many as are due: active ones are cancelled, and looked at
--- again soon.  What somebody holds is left for later.
+-- Jobs that are to be erased and due, so many that nothing else waits long: active ones are
+-- cancelled, and looked at again soon.  What somebody holds is left for later, and one that
+-- fails keeps no other from its turn.
 CREATE FUNCTION vibevideo_internal.expand_erasures()
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -261,21 +264,27 @@ DECLARE
 	j vibevideo.job;
 BEGIN
 	FOR e IN SELECT x.* FROM vibevideo.erasure x WHERE x.what = 'job' AND x.next_at <= now()
-			 ORDER BY x.next_at LIMIT 500 FOR UPDATE SKIP LOCKED
+			 ORDER BY x.next_at LIMIT 50 FOR UPDATE SKIP LOCKED
 	LOOP
-		SELECT x.* INTO j FROM vibevideo.job x WHERE x.job_id = e.job_id FOR UPDATE SKIP LOCKED;
-		IF FOUND AND j.erased_at IS NOT NULL AND e.reason <> 'operator' THEN
-			DELETE FROM vibevideo.erasure x WHERE x.erasure_id = e.erasure_id;
-		ELSIF e.reason = 'version' AND vibevideo_internal.is_shown(e.job_id) THEN
-			UPDATE vibevideo.erasure x SET next_at = now() + interval '10 seconds' WHERE x.erasure_id = e.erasure_id;
-		ELSIF FOUND AND NOT vibevideo.is_active(j.state) THEN
-			PERFORM vibevideo_internal.erase_ended(j, e);
-		ELSIF FOUND OR EXISTS (SELECT FROM vibevideo.job x WHERE x.job_id = e.job_id) THEN
-			PERFORM vibevideo_internal.cancel_to_erase(j.job_id);
-			UPDATE vibevideo.erasure x SET next_at = now() + interval '2 seconds' WHERE x.erasure_id = e.erasure_id;
-		ELSE
-			PERFORM vibevideo_internal.erase_past(e);
-		END IF;
+		BEGIN
+			SELECT x.* INTO j FROM vibevideo.job x WHERE x.job_id = e.job_id FOR UPDATE SKIP LOCKED;
+			IF FOUND AND j.erased_at IS NOT NULL AND e.reason <> 'operator' THEN
+				DELETE FROM vibevideo.erasure x WHERE x.erasure_id = e.erasure_id;
+			ELSIF e.reason = 'version' AND vibevideo_internal.is_shown(e.job_id) THEN
+				UPDATE vibevideo.erasure x SET next_at = now() + interval '10 seconds' WHERE x.erasure_id = e.erasure_id;
+			ELSIF FOUND AND NOT vibevideo.is_active(j.state) THEN
+				PERFORM vibevideo_internal.erase_ended(j, e);
+			ELSIF FOUND OR EXISTS (SELECT FROM vibevideo.job x WHERE x.job_id = e.job_id) THEN
+				PERFORM vibevideo_internal.cancel_to_erase(j.job_id);
+				UPDATE vibevideo.erasure x SET next_at = now() + interval '2 seconds' WHERE x.erasure_id = e.erasure_id;
+			ELSE
+				PERFORM vibevideo_internal.erase_past(e);
+			END IF;
+		EXCEPTION WHEN OTHERS THEN
+			UPDATE vibevideo.erasure x SET tries = x.tries + 1, (error_code, error) = ('internal', left(SQLERRM, 1000)),
+				stuck = SQLSTATE NOT IN ('55P03', '40P01', '40001'), next_at = now() + interval '1 minute' * least(x.tries + 1, 60)
+			WHERE x.erasure_id = e.erasure_id;
+		END;
 	END LOOP;
 END
 $$;

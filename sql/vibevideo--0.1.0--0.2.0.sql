@@ -3335,6 +3335,7 @@ For the extension''s owner, who must also own the table.';
 CREATE OR REPLACE FUNCTION vibevideo.detach(force boolean DEFAULT false)
 RETURNS boolean LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+	lock_timeout_before constant text = current_setting('lock_timeout');
 	b vibevideo.binding;
 	cause text;
 	active bigint;
@@ -3364,7 +3365,19 @@ BEGIN
 			DETAIL = format('Active jobs: %s; %s.', active, cause),
 			HINT = 'To drop them, DELETE FROM vibevideo.job; to continue with them here, SELECT vibevideo.resume().';
 	END IF;
-	PERFORM vibevideo_internal.watch_deletes(b.relation, false);
+	IF lock_timeout_before = '0' THEN
+		PERFORM set_config('lock_timeout', '5s', true);
+	END IF;
+	BEGIN
+		PERFORM vibevideo_internal.watch_deletes(b.relation, false);
+	EXCEPTION WHEN lock_not_available THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'lock_not_available',
+			MESSAGE = format('could not lock %s within %s', b.relation, CASE lock_timeout_before WHEN '0' THEN '5s' ELSE lock_timeout_before END),
+			DETAIL = 'Another transaction is using it. Nothing was changed.',
+			HINT = 'Try again when long transactions have ended (see pg_stat_activity), or with a longer lock_timeout.';
+	END;
+	PERFORM set_config('lock_timeout', lock_timeout_before, true);
 	DELETE FROM vibevideo.binding x WHERE x.only_one;
 	PERFORM vibevideo_internal.note_act('detach', jsonb_build_object('relation', b.relation, 'options', vibevideo_internal.options(b), 'force', force),
 										outcome => jsonb_build_object('active', active));
@@ -3391,7 +3404,8 @@ COMMENT ON FUNCTION vibevideo.detach(boolean) IS
 force: true detaches although jobs are active. They are paused until the table is attached again, or one that
   adopts its jobs; default: false.
 Returns whether a table was attached.
-Errors: 55006 jobs are active; 55000 they are, and force is true, but this database is paused.
+Errors: 55006 jobs are active; 55000 they are, and force is true, but this database is paused; 55P03 the table,
+  attached with on_delete => erase, could not be locked, for which it waits as attach does.
 For the extension''s owner.';
 
 CREATE FUNCTION vibevideo.resolve(job bigint, verdict text)
@@ -6796,7 +6810,7 @@ COMMENT ON COLUMN vibevideo.erasure.asked_by IS 'who asked for it, as in vibevid
 COMMENT ON COLUMN vibevideo.erasure.queued_at IS 'when it was asked for';
 COMMENT ON COLUMN vibevideo.erasure.next_at IS 'when it is tried next; make it now() to have it tried at once';
 COMMENT ON COLUMN vibevideo.erasure.tries IS 'how often it was tried';
-COMMENT ON COLUMN vibevideo.erasure.error_code IS 'what was wrong the last time, for programs: no_key, or as of a job; NULL: nothing, or it was not tried';
+COMMENT ON COLUMN vibevideo.erasure.error_code IS 'what was wrong the last time, for programs: no_key, internal, or as of a job; NULL: nothing, or it was not tried';
 COMMENT ON COLUMN vibevideo.erasure.error IS 'the same in words, and what to do; NULL: nothing';
 COMMENT ON COLUMN vibevideo.erasure.stuck IS 'only a person can help; it is tried again all the same';
 COMMENT ON COLUMN vibevideo.erasure.token IS 'the Idempotency-Key that fal.ai is sent: the same until there is an answer';
@@ -6870,8 +6884,8 @@ BEGIN ATOMIC
 					current_setting('vibevideo.storage_bucket')), k.name
 	FROM (SELECT (j).object_key AS name WHERE (j).object_key IS NOT NULL
 		  UNION ALL
-		  SELECT regexp_replace(encode(substr(convert_to((j).vibelog_id, 'UTF8'), 1, 128), 'escape') COLLATE "C",
-								'\\(?:\\|[0-7]{3})|[^A-Za-z0-9_-]', '_', 'g') || '/' || (j).request_id || '.' || e.ending
+		  SELECT coalesce(nullif(regexp_replace(encode(substr(convert_to((j).vibelog_id, 'UTF8'), 1, 128), 'escape') COLLATE "C",
+												'\\(?:\\|[0-7]{3})|[^A-Za-z0-9_-]', '_', 'g'), ''), '_') || '/' || (j).request_id || '.' || e.ending
 		  FROM unnest(ARRAY['mp4', 'webm', 'mov', 'mkv', 'gif']) AS e(ending)
 		  WHERE (j).object_key IS NULL AND (j).media_url IS NOT NULL AND (j).request_id IS NOT NULL
 			AND (j).state <> 'completed') k;
@@ -6925,11 +6939,13 @@ COMMENT ON FUNCTION vibevideo_internal.cancel_to_erase(bigint) IS 'cancels a job
 
 -- A job that has ended: what is to be erased of it.  Fal.ai may yet render one that it has
 -- not spoken of since it was cancelled, or given up: an hour later there is more to erase.
+-- Storage may yet finish an upload whose answer we have not waited for.
 CREATE FUNCTION vibevideo_internal.erase_ended(j vibevideo.job, e vibevideo.erasure)
 RETURNS void LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-	INSERT INTO vibevideo.erasure (what, job_id, bucket, object_key, reason, asked_by, queued_at)
-	SELECT 'storage', (j).job_id, f.bucket, f.object_key, (e).reason, (e).asked_by, (e).queued_at
+	INSERT INTO vibevideo.erasure (what, job_id, bucket, object_key, reason, asked_by, queued_at, next_at)
+	SELECT 'storage', (j).job_id, f.bucket, f.object_key, (e).reason, (e).asked_by, (e).queued_at,
+		   greatest(now(), CASE WHEN (j).state <> 'completed' THEN (j).completed_at + interval '5 minutes' END)
 	FROM vibevideo_internal.files_of(j) f
 	ON CONFLICT DO NOTHING;
 	INSERT INTO vibevideo.erasure (what, job_id, request_id, reason, asked_by, queued_at, next_at)
@@ -7001,8 +7017,9 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION vibevideo_internal.rows_looked_for(bigint[], bigint[]) IS 'part of the worker''s erasing: what became of rows; owner only';
 
--- Jobs that are to be erased, as many as are due: active ones are cancelled, and looked at
--- again soon.  What somebody holds is left for later.
+-- Jobs that are to be erased and due, so many that nothing else waits long: active ones are
+-- cancelled, and looked at again soon.  What somebody holds is left for later, and one that
+-- fails keeps no other from its turn.
 CREATE FUNCTION vibevideo_internal.expand_erasures()
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -7010,21 +7027,27 @@ DECLARE
 	j vibevideo.job;
 BEGIN
 	FOR e IN SELECT x.* FROM vibevideo.erasure x WHERE x.what = 'job' AND x.next_at <= now()
-			 ORDER BY x.next_at LIMIT 500 FOR UPDATE SKIP LOCKED
+			 ORDER BY x.next_at LIMIT 50 FOR UPDATE SKIP LOCKED
 	LOOP
-		SELECT x.* INTO j FROM vibevideo.job x WHERE x.job_id = e.job_id FOR UPDATE SKIP LOCKED;
-		IF FOUND AND j.erased_at IS NOT NULL AND e.reason <> 'operator' THEN
-			DELETE FROM vibevideo.erasure x WHERE x.erasure_id = e.erasure_id;
-		ELSIF e.reason = 'version' AND vibevideo_internal.is_shown(e.job_id) THEN
-			UPDATE vibevideo.erasure x SET next_at = now() + interval '10 seconds' WHERE x.erasure_id = e.erasure_id;
-		ELSIF FOUND AND NOT vibevideo.is_active(j.state) THEN
-			PERFORM vibevideo_internal.erase_ended(j, e);
-		ELSIF FOUND OR EXISTS (SELECT FROM vibevideo.job x WHERE x.job_id = e.job_id) THEN
-			PERFORM vibevideo_internal.cancel_to_erase(j.job_id);
-			UPDATE vibevideo.erasure x SET next_at = now() + interval '2 seconds' WHERE x.erasure_id = e.erasure_id;
-		ELSE
-			PERFORM vibevideo_internal.erase_past(e);
-		END IF;
+		BEGIN
+			SELECT x.* INTO j FROM vibevideo.job x WHERE x.job_id = e.job_id FOR UPDATE SKIP LOCKED;
+			IF FOUND AND j.erased_at IS NOT NULL AND e.reason <> 'operator' THEN
+				DELETE FROM vibevideo.erasure x WHERE x.erasure_id = e.erasure_id;
+			ELSIF e.reason = 'version' AND vibevideo_internal.is_shown(e.job_id) THEN
+				UPDATE vibevideo.erasure x SET next_at = now() + interval '10 seconds' WHERE x.erasure_id = e.erasure_id;
+			ELSIF FOUND AND NOT vibevideo.is_active(j.state) THEN
+				PERFORM vibevideo_internal.erase_ended(j, e);
+			ELSIF FOUND OR EXISTS (SELECT FROM vibevideo.job x WHERE x.job_id = e.job_id) THEN
+				PERFORM vibevideo_internal.cancel_to_erase(j.job_id);
+				UPDATE vibevideo.erasure x SET next_at = now() + interval '2 seconds' WHERE x.erasure_id = e.erasure_id;
+			ELSE
+				PERFORM vibevideo_internal.erase_past(e);
+			END IF;
+		EXCEPTION WHEN OTHERS THEN
+			UPDATE vibevideo.erasure x SET tries = x.tries + 1, (error_code, error) = ('internal', left(SQLERRM, 1000)),
+				stuck = SQLSTATE NOT IN ('55P03', '40P01', '40001'), next_at = now() + interval '1 minute' * least(x.tries + 1, 60)
+			WHERE x.erasure_id = e.erasure_id;
+		END;
 	END LOOP;
 END
 $$;

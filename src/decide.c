@@ -161,7 +161,8 @@ static Statement renumber = {
 	" AND NOT k.orphan AND k.job_id > $1)),"
 	" events AS (UPDATE vibevideo.event e SET job_id = n.job_id FROM next n WHERE e.job_id = $1),"
 	" slots AS (UPDATE vibevideo_internal.slot s SET job_id = n.job_id FROM next n WHERE s.job_id = $1),"
-	" items AS (UPDATE vibevideo.fal_usage u SET job_id = n.job_id FROM next n WHERE u.job_id = $1)"
+	" items AS (UPDATE vibevideo.fal_usage u SET job_id = n.job_id FROM next n WHERE u.job_id = $1),"
+	" erasures AS (UPDATE vibevideo.erasure e SET job_id = n.job_id FROM next n WHERE e.job_id = $1)"
 	" UPDATE vibevideo.job j SET job_id = n.job_id FROM next n WHERE j.job_id = $1 RETURNING j.job_id"};
 
 typedef struct CopyStep

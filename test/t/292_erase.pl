@@ -10,7 +10,7 @@ use VibeTest;
 
 my $fal = start_fal(default => { queue_ms => 0, run_ms => 0 });
 my $storage = start_storage();
-my $node = vibe_node('main', fal => $fal, storage => $storage, conf => {
+my $node = vibe_node('main', fal => $fal, storage => $storage, init => { allows_streaming => 1 }, conf => {
 	'vibevideo.poll_interval' => '100ms', 'vibevideo.max_tries' => 2, 'vibevideo.max_renders' => 1,
 	'vibevideo.fal_admin_key' => $fal->admin_key });
 
@@ -211,8 +211,12 @@ for my $case (
 	my $job = job_id($id);
 	ok($storage->object($id), 'a failed job has left a file');
 	sql($node, "SELECT vibevideo.erase($job)");
-	erased($job, 'it is erased');
+	wait_for($node, "SELECT count(*) FROM vibevideo.erasure WHERE job_id = $job AND what = 'storage' AND next_at BETWEEN now() + interval '4 minutes' AND now() + interval '5 minutes'", '5', 'it may still be arriving');
+	due();
+	erased($job, 'later it is erased');
 	ok(!$storage->object($id), 'with that');
+	is(sql($node, qq{SELECT string_agg(DISTINCT split_part(f.object_key, '/', 1), ' ' ORDER BY split_part(f.object_key, '/', 1)) FROM vibevideo.job j CROSS JOIN (VALUES (''), ('a/../b'), (chr(228) || chr(92)), (repeat('x', 200))) AS k(key) CROSS JOIN LATERAL vibevideo_internal.files_of(jsonb_populate_record(j, jsonb_build_object('vibelog_id', k.key))) f WHERE j.job_id = $job}),
+		join(' ', sort '_', '___', 'a____b', 'x' x 128), 'under names as the worker makes them');
 	is(sql($node, "SELECT count(*), count(*) FILTER (WHERE answer = 'deleted' AND what = 'storage') FROM vibevideo.receipt WHERE job_id = $job"), '6|1', 'whatever its name');
 	is(sql($node, "SELECT count(*) FROM vibevideo.inbox() WHERE job_id = $job"), '0', 'nobody is asked to copy it again');
 	like((sql_error($node, "UPDATE vibevideo.job SET state = 'processing' WHERE job_id = $job"))[1], qr/cannot go from state/, 'and nobody can');
@@ -233,6 +237,39 @@ for my $case (
 	due();
 	wait_for($node, "SELECT count(*) FROM vibevideo.receipt WHERE job_id = $job", '2', 'and goes without its job');
 	ok(!$storage->object($id), 'the file is gone');
+}
+
+# one that fails keeps no other from its turn
+{
+	my @jobs = map { job_id(made($_)) } 'fails', 'goes';
+
+	sql($node, "ALTER TABLE vibevideo.job ADD CONSTRAINT broken CHECK (job_id <> $jobs[0] OR erased_at IS NULL) NOT VALID");
+	sql($node, "SELECT vibevideo.erase($_)") for @jobs;
+	erased($jobs[1], 'a job is erased while another cannot be');
+	like(sql($node, "SELECT what, error_code, stuck, error FROM vibevideo.erasure WHERE job_id = $jobs[0]"), qr/^job\|internal\|t\|.*"broken"/, 'which says why');
+	is(sql($node, "SELECT count(*) FROM vibevideo.inbox() WHERE kind = 'erasure' AND sentence LIKE '%broken%'"), '1', 'in the inbox');
+	sql($node, 'ALTER TABLE vibevideo.job DROP CONSTRAINT broken');
+	due();
+	erased($jobs[0], 'it goes once it can');
+}
+
+# a video that was an orphan's may get another number before it is erased
+{
+	my $id = new_row($node, 'renumbered');
+
+	$storage->fault('upload', { kind => 'http', status => 503 }, times => 9);
+	submit($node, $id);
+	wait_for_status($node, $id, 'failed');
+	my $job = job_id($id);
+	$storage->clear_faults;
+	sql($node, "SET session_replication_role = replica; UPDATE vibevideo.job SET orphan = true WHERE job_id = $job; RESET session_replication_role");
+	sql($node, "SELECT vibevideo.pause('all')");
+	submit($node, $id);
+	sql($node, "SELECT vibevideo_cancel('$id'); SELECT vibevideo.erase($job); SELECT vibevideo_retry('$id')");
+	is(sql($node, "SELECT count(*) FROM vibevideo.job j JOIN vibevideo.erasure e USING (job_id) WHERE j.vibelog_id = '$id' AND j.job_id > $job AND j.media_url IS NOT NULL"), '1', 'what is to be erased follows its number');
+	sql($node, 'SELECT vibevideo.resume()');
+	wait_until(sub { due(); hurry($node); sql($node, "SELECT erased_at IS NOT NULL AND NOT EXISTS (SELECT FROM vibevideo.erasure) FROM vibevideo.job WHERE vibelog_id = '$id' AND media_url IS NOT NULL") eq 't' }, 'and is erased');
+	ok(!$storage->object($id), 'its file, too');
 }
 
 # another bucket since: the URL says where it is
@@ -337,7 +374,10 @@ sub try_rollback
 	my ($id, $foreign) = (made('mine'), made('foreign'));
 
 	sql($node, q{CREATE ROLE eve; GRANT SELECT, DELETE, INSERT, UPDATE ON vibelogs TO eve});
+	sql($node, q{ALTER TABLE vibelogs ENABLE ROW LEVEL SECURITY; CREATE POLICY own ON vibelogs TO eve USING (prompt = 'mine')});
+	is(try_rollback('SET LOCAL ROLE eve; DELETE FROM vibelogs; RESET ROLE'), '1', 'what policies let nobody delete is not noted');
 	sql($node, "SET ROLE eve; DELETE FROM vibelogs WHERE id = '$id'; RESET ROLE");
+	sql($node, 'DROP POLICY own ON vibelogs; ALTER TABLE vibelogs DISABLE ROW LEVEL SECURITY');
 	erased(job_id($id), 'a user without any rights of ours deletes a row');
 	is(sql($node, 'SELECT DISTINCT asked_by ~ \'eve\' FROM vibevideo.receipt WHERE job_id = ' . job_id($id)), 't', 'the receipts say who');
 	like((sql_error($node, 'SET ROLE eve; SELECT vibevideo_internal.rows_deleted()'))[1], qr/permission denied for schema vibevideo_internal/, 'the trigger is not for him');
@@ -555,6 +595,45 @@ like(sql($node, q{SELECT vibevideo.attach('vibelogs', keep_versions => 2)}), qr/
 	sql($node, q{SELECT vibevideo.attach('vibelogs', keep_versions => 0)});
 }
 
+# many rows at once: they are noted in one statement, and nothing waits for them
+{
+	my $n = 5000;
+	my ($id, $job) = map { $_, job_id($_) } made('one of many');
+
+	sql($node, qq{SELECT vibevideo.pause('all'); SET session_replication_role = replica;
+		INSERT INTO vibelogs (id, prompt, video_request_id, video_generation_status) SELECT ('00000000-0000-0000-0000-' || lpad(i::text, 12, '0'))::uuid, 'many', 'many-' || i, 'completed' FROM generate_series(1, $n) i;
+		INSERT INTO vibevideo.job (relation, vibelog_id, model, input, state, request_id, media_url, object_key, video_url, completed_at, row_dirty)
+		SELECT 'vibelogs'::regclass, '00000000-0000-0000-0000-' || lpad(i::text, 12, '0'), 'many', '{}', 'completed', 'many-' || i, 'http://x/y', 'many/' || i || '.mp4', 'http://x/object/public/videos/many/' || i || '.mp4', now(), false FROM generate_series(1, $n) i;
+		RESET session_replication_role});
+	is(try_rollback("SET LOCAL statement_timeout = '5s'; DELETE FROM vibelogs WHERE prompt = 'many'"), $n, "$n rows in one statement");
+	sql($node, q{DELETE FROM vibelogs WHERE prompt = 'many'; SELECT vibevideo.resume()});
+	wait_for($node, q{SELECT count(*) > 0 FROM vibevideo.receipt WHERE name LIKE 'videos/many/%' OR name LIKE 'many-%'}, 't', 'they go one by one');
+	made('among many');
+	is(sql($node, q{SELECT count(*) > 1000 FROM vibevideo.erasure}), 't', 'another video is made meanwhile');
+	sql($node, "SELECT vibevideo.pause('all')");
+	hurry($node);
+	sql($node, q{DELETE FROM vibevideo.erasure; DELETE FROM vibevideo.job WHERE model = 'many'; SELECT vibevideo.resume()});
+}
+
+# a standby that takes over takes deletes at once, before the worker has adopted its timeline
+{
+	my $id = made('failover');
+	my $job = job_id($id);
+
+	$node->backup('base');
+	my $standby = PostgreSQL::Test::Cluster->new('standby');
+	$standby->init_from_backup($node, 'base', has_streaming => 1);
+	$standby->start;
+	$node->wait_for_catchup($standby);
+	$node->stop('fast');
+	$standby->promote;
+	sql($standby, "DELETE FROM vibelogs WHERE id = '$id'");
+	wait_for($standby, "SELECT count(*) FROM vibevideo.receipt WHERE job_id = $job AND reason = 'row'", '2', 'after a promotion what was deleted at once is erased');
+	ok(!$storage->object($id), 'from Storage');
+	$standby->stop('fast');
+	$node->start;
+}
+
 # the triggers: lost, restored, taken away
 {
 	sql($node, 'ALTER TABLE vibelogs DISABLE TRIGGER vibevideo_truncated; DROP TRIGGER vibevideo_row_deleted ON vibelogs');
@@ -562,6 +641,14 @@ like(sql($node, q{SELECT vibevideo.attach('vibelogs', keep_versions => 2)}), qr/
 		'fail|the videos of rows that are deleted are not erased: public.vibelogs has lost, or does not fire, vibevideo_row_deleted, vibevideo_truncated', 'check_config misses them');
 	sql($node, q{SELECT vibevideo.attach('vibelogs')});
 	is(sql($node, q{SELECT string_agg(concat(tgname, tgenabled), ',' ORDER BY tgname) FROM pg_trigger WHERE tgrelid = 'vibelogs'::regclass AND tgname LIKE 'vibevideo%'}), 'vibevideo_row_deletedO,vibevideo_truncatedO', 'attach makes them again');
+	my $session = background_sql($node);
+	$session->query_safe('BEGIN; SELECT FROM vibelogs LIMIT 1');
+	my ($code, $error) = sql_error($node, q{SET lock_timeout = '200ms'; SELECT vibevideo.detach(force => true)});
+	is($code, '55P03', 'detach waits for the table no longer than it may');
+	like($error, qr/could not lock (?:public\.)?vibelogs within 200ms/, 'and says for what');
+	sql($node, 'RESET lock_timeout');
+	$session->query_safe('ROLLBACK');
+	$session->quit;
 	is(sql($node, q{BEGIN; SELECT vibevideo.detach(force => true); SELECT count(*) FROM pg_trigger WHERE tgrelid = 'vibelogs'::regclass AND tgname LIKE 'vibevideo%'; ROLLBACK}) =~ /^0$/m, 1, 'detach takes them away');
 	is(sql($node, q{BEGIN; DROP EXTENSION vibevideo; SELECT count(*) FROM pg_trigger WHERE tgrelid = 'vibelogs'::regclass AND tgname LIKE 'vibevideo%'; ROLLBACK}) =~ /^0$/m, 1, 'and they go with the extension');
 	is(sql($node, q{BEGIN; SELECT vibevideo.attach('vibelogs', on_delete => ''); SELECT count(*) FROM pg_trigger WHERE tgrelid = 'vibelogs'::regclass AND tgname LIKE 'vibevideo%'; ROLLBACK}) =~ /^0$/m, 1, 'or with the option');
@@ -584,6 +671,18 @@ for my $case (
 	sql($node, q{DELETE FROM shop."Big films"});
 	erased($job, "$type: is erased with its row");
 	like(receipts($job), qr/^storage deleted 200 row/, "$type: with a receipt");
+	next if $type ne 'integer';
+
+	# through its partitions, and through a key of another table
+	sql($node, q{CREATE TABLE shop.other PARTITION OF shop."Big films" FOR VALUES FROM (100) TO (200); CREATE TABLE shop.owner (id int PRIMARY KEY);
+		ALTER TABLE shop."Big films" ADD COLUMN owner int REFERENCES shop.owner ON DELETE CASCADE; INSERT INTO shop.owner VALUES (1);
+		INSERT INTO shop."Big films" ("the id", prompt, owner) VALUES (8, 'cascade', 1)});
+	sql($node, 'SELECT vibevideo_submit(8)');
+	wait_for($node, q{SELECT video_generation_status FROM shop."Big films"}, 'completed', 'partitions: a video', hurry => 1);
+	is(try_rollback('DELETE FROM shop.owner'), '1', 'partitions: a row that goes with another table\'s is seen');
+	is(try_rollback('TRUNCATE shop.owner CASCADE'), (sql($node, q{SELECT count(*) FROM vibevideo.job WHERE relation = 'shop."Big films"'::regclass AND erased_at IS NULL}))[0], 'partitions: a TRUNCATE that cascades');
+	is(try_rollback('UPDATE shop."Big films" SET "the id" = 108'), '0', 'partitions: one that moves into another is not deleted');
+	is(try_rollback('DELETE FROM shop.part'), '0', 'partitions: what names one is not seen');
 }
 
 done_testing();
