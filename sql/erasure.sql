@@ -230,20 +230,22 @@ RETURN EXISTS (SELECT FROM (SELECT j.relation, j.vibelog_id FROM vibevideo.job j
 COMMENT ON FUNCTION vibevideo_internal.is_shown(bigint) IS 'whether a job''s row may show it though there is a newer one; owner only';
 
 -- Rows of the app that are due, with each request id that no row may bear any more, if their
--- videos are to go: what the deleted row bore, and the job's own.
-CREATE FUNCTION vibevideo_internal.erasures_of_rows(OUT erasure_id bigint, OUT request_id text)
+-- videos are to go: what the deleted row bore, and the job's own.  No row bears an orphan's,
+-- so of that key says which row must be gone.
+CREATE FUNCTION vibevideo_internal.erasures_of_rows(relation regclass, OUT erasure_id bigint, OUT request_id text, OUT key text)
 RETURNS SETOF record LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	WITH due AS MATERIALIZED (
 		SELECT e.erasure_id, e.job_id, e.request_id FROM vibevideo.erasure e WHERE e.what = 'row' AND e.next_at <= now()
 		ORDER BY e.next_at LIMIT 500 FOR UPDATE SKIP LOCKED)
-	SELECT d.erasure_id, d.request_id FROM due d
+	SELECT d.erasure_id, d.request_id, NULL::text FROM due d
 	UNION
-	SELECT d.erasure_id, j.request_id FROM due d JOIN vibevideo.job j ON j.job_id = d.job_id
+	SELECT d.erasure_id, j.request_id, CASE WHEN j.orphan AND j.relation = erasures_of_rows.relation THEN j.vibelog_id END
+	FROM due d JOIN vibevideo.job j ON j.job_id = d.job_id
 	UNION
-	SELECT d.erasure_id, p.request_id FROM due d JOIN vibevideo.past_video p ON p.job_id = d.job_id;
+	SELECT d.erasure_id, p.request_id, NULL FROM due d JOIN vibevideo.past_video p ON p.job_id = d.job_id;
 END;
-COMMENT ON FUNCTION vibevideo_internal.erasures_of_rows() IS 'part of the worker''s erasing: rows, and what tells whether they are back; owner only';
+COMMENT ON FUNCTION vibevideo_internal.erasures_of_rows(regclass) IS 'part of the worker''s erasing: rows, and what tells whether they are back; owner only';
 
 -- These were looked for: the jobs of those that are there stay, the others go.
 CREATE FUNCTION vibevideo_internal.rows_looked_for(looked bigint[], there bigint[])
@@ -363,7 +365,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vibevideo.erase(bigint) IS
-'Erases the video of a job: its file in Storage, and what fal.ai keeps of its request (input, output and files),
+'Erases the video of a job: its file in Storage, and what fal.ai keeps of its request (input, output and its files),
   which takes an API key of scope ADMIN. The worker does it after the commit, and tries until it is done: table
   vibevideo.receipt says what was done, vibevideo.erasure what is still to do. An active job is cancelled, and
   what it leaves is erased when it has ended. The app''s row stays as it is, and so does the job, with its input.

@@ -304,7 +304,10 @@ BEGIN
 
 	IF b.on_delete = 'erase' THEN
 		faults = (SELECT string_agg(g.name, ', ') FROM vibevideo_internal.delete_triggers(b.relation) g WHERE NOT g.fires);
-		RETURN NEXT CASE WHEN faults IS NULL
+		RETURN NEXT CASE WHEN faults IS NULL AND vibevideo_internal.key_source('vibevideo.fal_admin_key') IS NULL
+						 THEN vibevideo_internal.line('on_delete', 'warn', 'the videos of rows that are deleted are erased in Storage, but not what fal.ai keeps, which takes a key of scope ADMIN',
+								  'Create one at fal.ai/dashboard/keys and store it as fal_admin_key, id:secret.')
+						 WHEN faults IS NULL
 						 THEN vibevideo_internal.line('on_delete', 'ok', 'the videos of rows that are deleted are erased')
 						 ELSE vibevideo_internal.line('on_delete', 'fail', format('the videos of rows that are deleted are not erased: %s has lost, or does not fire, %s', b.relation, faults),
 								  format('SELECT vibevideo.attach(%L) makes them again.', b.relation)) END;

@@ -4232,7 +4232,10 @@ BEGIN
 
 	IF b.on_delete = 'erase' THEN
 		faults = (SELECT string_agg(g.name, ', ') FROM vibevideo_internal.delete_triggers(b.relation) g WHERE NOT g.fires);
-		RETURN NEXT CASE WHEN faults IS NULL
+		RETURN NEXT CASE WHEN faults IS NULL AND vibevideo_internal.key_source('vibevideo.fal_admin_key') IS NULL
+						 THEN vibevideo_internal.line('on_delete', 'warn', 'the videos of rows that are deleted are erased in Storage, but not what fal.ai keeps, which takes a key of scope ADMIN',
+								  'Create one at fal.ai/dashboard/keys and store it as fal_admin_key, id:secret.')
+						 WHEN faults IS NULL
 						 THEN vibevideo_internal.line('on_delete', 'ok', 'the videos of rows that are deleted are erased')
 						 ELSE vibevideo_internal.line('on_delete', 'fail', format('the videos of rows that are deleted are not erased: %s has lost, or does not fire, %s', b.relation, faults),
 								  format('SELECT vibevideo.attach(%L) makes them again.', b.relation)) END;
@@ -6993,20 +6996,22 @@ RETURN EXISTS (SELECT FROM (SELECT j.relation, j.vibelog_id FROM vibevideo.job j
 COMMENT ON FUNCTION vibevideo_internal.is_shown(bigint) IS 'whether a job''s row may show it though there is a newer one; owner only';
 
 -- Rows of the app that are due, with each request id that no row may bear any more, if their
--- videos are to go: what the deleted row bore, and the job's own.
-CREATE FUNCTION vibevideo_internal.erasures_of_rows(OUT erasure_id bigint, OUT request_id text)
+-- videos are to go: what the deleted row bore, and the job's own.  No row bears an orphan's,
+-- so of that key says which row must be gone.
+CREATE FUNCTION vibevideo_internal.erasures_of_rows(relation regclass, OUT erasure_id bigint, OUT request_id text, OUT key text)
 RETURNS SETOF record LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	WITH due AS MATERIALIZED (
 		SELECT e.erasure_id, e.job_id, e.request_id FROM vibevideo.erasure e WHERE e.what = 'row' AND e.next_at <= now()
 		ORDER BY e.next_at LIMIT 500 FOR UPDATE SKIP LOCKED)
-	SELECT d.erasure_id, d.request_id FROM due d
+	SELECT d.erasure_id, d.request_id, NULL::text FROM due d
 	UNION
-	SELECT d.erasure_id, j.request_id FROM due d JOIN vibevideo.job j ON j.job_id = d.job_id
+	SELECT d.erasure_id, j.request_id, CASE WHEN j.orphan AND j.relation = erasures_of_rows.relation THEN j.vibelog_id END
+	FROM due d JOIN vibevideo.job j ON j.job_id = d.job_id
 	UNION
-	SELECT d.erasure_id, p.request_id FROM due d JOIN vibevideo.past_video p ON p.job_id = d.job_id;
+	SELECT d.erasure_id, p.request_id, NULL FROM due d JOIN vibevideo.past_video p ON p.job_id = d.job_id;
 END;
-COMMENT ON FUNCTION vibevideo_internal.erasures_of_rows() IS 'part of the worker''s erasing: rows, and what tells whether they are back; owner only';
+COMMENT ON FUNCTION vibevideo_internal.erasures_of_rows(regclass) IS 'part of the worker''s erasing: rows, and what tells whether they are back; owner only';
 
 -- These were looked for: the jobs of those that are there stay, the others go.
 CREATE FUNCTION vibevideo_internal.rows_looked_for(looked bigint[], there bigint[])
@@ -7126,7 +7131,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vibevideo.erase(bigint) IS
-'Erases the video of a job: its file in Storage, and what fal.ai keeps of its request (input, output and files),
+'Erases the video of a job: its file in Storage, and what fal.ai keeps of its request (input, output and its files),
   which takes an API key of scope ADMIN. The worker does it after the commit, and tries until it is done: table
   vibevideo.receipt says what was done, vibevideo.erasure what is still to do. An active job is cancelled, and
   what it leaves is erased when it has ended. The app''s row stays as it is, and so does the job, with its input.
@@ -12351,7 +12356,7 @@ DECLARE
 		'vibevideo.explain_usage(text, text), vibevideo_internal.check_ledger(), vibevideo_internal.needs_of_ledger(), '
 		'vibevideo_internal.last_unbilled(int), vibevideo_internal.last_unmatched(int), vibevideo_internal.ledger_since(date, vibevideo_internal.unbilled[]), '
 		'vibevideo.erase(bigint), vibevideo_internal.files_of(vibevideo.job), vibevideo_internal.cancel_to_erase(bigint), '
-		'vibevideo_internal.erase_ended(vibevideo.job, vibevideo.erasure), vibevideo_internal.erase_older(regclass, text), vibevideo_internal.keep_for_erasing(vibevideo.job), vibevideo_internal.erase_past(vibevideo.erasure), vibevideo_internal.is_shown(bigint), vibevideo_internal.erasures_of_rows(), vibevideo_internal.rows_looked_for(bigint[], bigint[]), vibevideo_internal.expand_erasures(), vibevideo_internal.next_erasure(text, text), '
+		'vibevideo_internal.erase_ended(vibevideo.job, vibevideo.erasure), vibevideo_internal.erase_older(regclass, text), vibevideo_internal.keep_for_erasing(vibevideo.job), vibevideo_internal.erase_past(vibevideo.erasure), vibevideo_internal.is_shown(bigint), vibevideo_internal.erasures_of_rows(regclass), vibevideo_internal.rows_looked_for(bigint[], bigint[]), vibevideo_internal.expand_erasures(), vibevideo_internal.next_erasure(text, text), '
 		'vibevideo_internal.erasure_done(bigint, text, int, text, text, boolean, boolean), vibevideo_internal.needs_of_erasures()';
 	everybody constant text = concat_ws(', ', 'PUBLIC',
 										(SELECT string_agg(quote_ident(r.rolname), ', ') FROM pg_roles r

@@ -212,6 +212,11 @@ AppRowsShow(const Binding *binding, char **request_ids, int n, bool *shown)
 	uint64 found;
 
 	TableFitRow(binding);
+	/* what policies hide would pass for gone */
+	if (TableFitHasPolicies(binding, binding->owner))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("row-level security of table %s is forced on its owner", binding->relation)));
 	ArgTexts(&args, request_ids, n);
 	IdentityBecomeTableOwner(binding->owner, &saved);
 	found = StatementRunOnApp(&read_shown, sql, &args, 0);

@@ -24,7 +24,10 @@ extern char *AppRowCheck(const Binding *binding, const char *vibelog_id, bool lo
 extern void AppRowsBear(const Binding *binding, char **vibelog_ids, int n, char **bears);
 /* the key of the only row that bears a request id; NULL if there is none, or more */
 extern char *AppRowHome(const Binding *binding, const char *request_id);
-/* for each request id, whether some row bears it, as the table's owner sees them; NULL: false */
+/*
+ * for each request id, whether some row bears it, as the table's owner sees them, ERROR if it does not see
+ * all; NULL: false
+ */
 extern void AppRowsShow(const Binding *binding, char **request_ids, int n, bool *shown);
 /*
  * The model's input for a row, the model that it names (NULL if none) and, if the

@@ -257,27 +257,55 @@ typedef struct RowLook
 	int n;
 	int64 *erasures;
 	char **request_ids;
+	char **keys; /* of an orphan, whose request id no row ever bears: the key of its row, otherwise NULL */
 	bool *shown;
 } RowLook;
 
 static Statement erasures_of_rows = {
-	"SELECT r.erasure_id, r.request_id FROM vibevideo_internal.erasures_of_rows() r"};
+	"SELECT r.erasure_id, r.request_id, r.key FROM vibevideo_internal.erasures_of_rows($1) r"};
+
+/* An orphan's row may still ask for its video: it is shown as long as that is there. */
+static void
+LookForOrphansRows(const Binding *binding, RowLook *look)
+{
+	char **keys = palloc(sizeof(char *) * (look->n + 1));
+	char **bears = palloc(sizeof(char *) * (look->n + 1));
+	int *nth = palloc(sizeof(int) * (look->n + 1));
+	int n = 0;
+
+	for (int i = 0; i < look->n; i++)
+		if (look->keys[i])
+		{
+			keys[n] = look->keys[i];
+			nth[n++] = i;
+		}
+	if (n > 0)
+		AppRowsBear(binding, keys, n, bears);
+	for (int i = 0; i < n; i++)
+		look->shown[nth[i]] = bears[i] != NULL;
+}
 
 static RowLook
 LookForRows(const Binding *binding)
 {
-	RowLook look = {.n = (int) StatementRun(&erasures_of_rows, NULL)};
+	Args args = {0};
+	RowLook look = {0};
 
+	ArgRelation(&args, binding->relid);
+	look.n = (int) StatementRun(&erasures_of_rows, &args);
 	look.erasures = palloc(sizeof(int64) * (look.n + 1));
 	look.request_ids = palloc(sizeof(char *) * (look.n + 1));
+	look.keys = palloc(sizeof(char *) * (look.n + 1));
 	look.shown = palloc(sizeof(bool) * (look.n + 1));
 	for (int i = 0; i < look.n; i++)
 	{
 		look.erasures[i] = ResultInt(i, 1, 0);
 		look.request_ids[i] = ResultText(i, 2);
+		look.keys[i] = ResultText(i, 3);
 	}
 	SPI_freetuptable(SPI_tuptable);
 	AppRowsShow(binding, look.request_ids, look.n, look.shown);
+	LookForOrphansRows(binding, &look);
 	return look;
 }
 

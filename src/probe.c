@@ -191,7 +191,7 @@ ProbeFalAdminKey(void)
 	bool found = SecretRead(SECRET_FAL_ADMIN, key, sizeof(key), &source);
 
 	SecretWipe(key, sizeof(key));
-	return Ok(found ? psprintf("found a key in %s", source) : pstrdup("no key of scope ADMIN: fal.ai's bill and balance are not read"));
+	return Ok(found ? psprintf("found a key in %s", source) : pstrdup("no key of scope ADMIN: fal.ai's bill and balance are not read, and nothing is erased there"));
 }
 
 static Finding

@@ -97,6 +97,20 @@ CountOrphan(int64 job_id, const JournalEntry *entry)
 	StatementRun(&count_orphan, &args);
 }
 
+/* Whoever has deleted its row meanwhile could not see it. */
+static Statement erase_orphan = {
+	"INSERT INTO vibevideo.erasure (what, job_id, reason) SELECT 'row', j.job_id, 'row' FROM vibevideo.job j"
+	" JOIN vibevideo.binding b ON b.relation = j.relation AND b.on_delete = 'erase' WHERE j.job_id = $1"};
+
+static void
+EraseIfRowIsGone(int64 job_id)
+{
+	Args args = {0};
+
+	ArgInt8(&args, job_id);
+	StatementRun(&erase_orphan, &args);
+}
+
 bool
 SettleJournal(const Binding *binding)
 {
@@ -120,6 +134,7 @@ SettleJournal(const Binding *binding)
 		if (orphan == 0)
 			continue;
 		CountOrphan(orphan, entries[i]);
+		EraseIfRowIsGone(orphan);
 		ereport(LOG,
 				(errmsg("vibevideo job %lld: its transaction was rolled back after it was sent; it will be cancelled at fal.ai",
 						(long long) orphan)));

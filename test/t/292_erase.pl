@@ -329,6 +329,9 @@ like((sql_error($node, q{SELECT vibevideo.attach('vibelogs', on_delete => 'maybe
 }
 like(sql($node, q{SELECT vibevideo.attach('vibelogs', on_delete => 'erase')}), qr/, videos of deleted rows are erased$/, 'with it');
 is(sql($node, q{SELECT status, detail FROM vibevideo.check_config() WHERE check_name = 'on_delete'}), 'ok|the videos of rows that are deleted are erased', 'check_config says so');
+configure($node, fal_admin_key => '');
+like(sql($node, q{SELECT status, detail FROM vibevideo.check_config() WHERE check_name = 'on_delete'}), qr/^warn\|.*but not what fal\.ai keeps, which takes a key of scope ADMIN$/, 'and what is missing');
+configure($node, fal_admin_key => $fal->admin_key);
 {
 	my ($id, $other) = (made('a dog'), made('another dog'));
 	my $job = job_id($id);
@@ -440,6 +443,33 @@ sub looked_at
 	sql($node, "DELETE FROM vibelogs WHERE id = '$theirs'");
 	wait_for($node, "SELECT count(*) FROM vibevideo.job WHERE vibelog_id = '$theirs' AND erased_at IS NOT NULL", '2', 'which go with it alone');
 	wait_for($node, 'SELECT count(*) FROM vibevideo.erasure', '0', 'both');
+}
+
+# where policies hide rows nothing is taken for gone
+{
+	my $id = made('hidden');
+	my $job = job_id($id);
+
+	sql($node, q{CREATE ROLE app; ALTER TABLE vibelogs OWNER TO app; ALTER TABLE vibelogs ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY});
+	sql($node, "DELETE FROM vibelogs WHERE id = '$id'");
+	hurry($node) for 1 .. 2;
+	is(sql($node, "SELECT what FROM vibevideo.erasure WHERE job_id = $job"), 'row', 'the worker cannot tell whether rows are there');
+	ok($storage->object($id), 'and erases nothing');
+	sql($node, q{UPDATE vibevideo.erasure SET next_at = now() - interval '2 hours'});
+	like(sql($node, q{SELECT subject || ': ' || sentence FROM vibevideo.inbox() WHERE kind = 'erasure'}), qr/^videos of rows: One of them cannot be erased: whether rows show them cannot be read/, 'which the inbox says');
+	sql($node, q{ALTER TABLE vibelogs DISABLE ROW LEVEL SECURITY, NO FORCE ROW LEVEL SECURITY; ALTER TABLE vibelogs OWNER TO CURRENT_USER; DROP ROLE app});
+	erased($job, 'once it can it does');
+	ok(!$storage->object($id), 'the file is gone');
+}
+
+# an orphan has no row, or one that did not know of it when it was deleted
+{
+	my ($none, $id) = (sql($node, 'SELECT gen_random_uuid()'), new_row($node, 'still here'));
+
+	sql($node, "BEGIN; INSERT INTO vibelogs (id, prompt) VALUES ('$none', 'never here'); SELECT FROM vibevideo_submit('$none'); ROLLBACK");
+	sql($node, "BEGIN; SELECT FROM vibevideo_submit('$id'); ROLLBACK");
+	wait_until(sub { due(); hurry($node); sql($node, "SELECT string_agg(concat(vibelog_id = '$id', orphan, erased_at IS NOT NULL), ' ' ORDER BY vibelog_id = '$id') FROM vibevideo.job WHERE vibelog_id IN ('$id', '$none') AND NOT vibevideo.is_active(state) AND NOT EXISTS (SELECT FROM vibevideo.erasure)") eq 'ftt ttf' },
+		'an orphan goes if it has no row, and stays if it has');
 }
 
 # what is cast is of PostgreSQL's own types: the trigger has more rights than who owns the table
