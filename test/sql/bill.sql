@@ -272,9 +272,10 @@ SELECT status, regexp_replace(detail, '[0-9].*', 'A TIME AGO') AS detail FROM vi
 
 -- retention
 UPDATE vibevideo_internal.bill_state SET read_at = now() WHERE true;
-SET vibevideo.rollup_retention = '8d';
+-- between the noons of eight and of nine days ago, at any time of day
+SET vibevideo.rollup_retention = '207h';
 SELECT take();
-SELECT count(*), min(at) >= now() - interval '8 days' AS kept FROM vibevideo.fal_usage;
+SELECT count(*), min(at) >= now() - interval '207 hours' AS kept FROM vibevideo.fal_usage;
 SELECT count(*) FROM shown WHERE ago > 8;
 RESET vibevideo.rollup_retention;
 SELECT sums_differ();
