@@ -886,7 +886,7 @@ COMMENT ON FUNCTION vibevideo_internal.change_used(text, text, numeric, timestam
 /*
  * vibevideo_internal.settle_due(who, kind) - does what whoever ended jobs, or gave them another
  * cost, had to leave.  The notes stay until their time is over, since a change that is
- * not committed may be due to them; of what is not noted nothing is in the tills.
+ * not committed may be due to them; what is not noted was counted when it had ended.
  */
 CREATE FUNCTION vibevideo_internal.settle_due(who text, kind text)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -905,7 +905,11 @@ BEGIN
 											   WHERE x.job_id = j.job_id AND x.who = settle_due.who AND x.kind = settle_due.kind);
 		SELECT array_agg(x.n), (array_agg(x.used ORDER BY x.n DESC))[1] INTO seen, is_due FROM vibevideo_internal.share_due x
 		WHERE x.who = settle_due.who AND x.kind = settle_due.kind AND x.job_id = j.job_id;
-		IF is_noted AND is_due <> t.used THEN
+		IF NOT is_noted THEN
+			-- it was counted as one that had ended, and goes on
+			PERFORM vibevideo_internal.note_share(x.job_id, settle_due.who, settle_due.kind, vibevideo_internal.begin_of(settle_due.kind, x.created_at), is_due)
+			FROM vibevideo.job x WHERE x.job_id = j.job_id AND vibevideo.is_active(x.state);
+		ELSIF is_due <> t.used THEN
 			UPDATE vibevideo_internal.share_taken x SET used = is_due
 			WHERE x.job_id = j.job_id AND x.who = settle_due.who AND x.kind = settle_due.kind;
 			IF t.begins >= vibevideo_internal.begin_of(settle_due.kind, now()) THEN

@@ -276,8 +276,10 @@ FollowLimits(Row old, Row new)
 	bool begins = Counts(new) && !Counts(old);
 	bool stops = Counts(old) && !Counts(new);
 	bool differs = RowAmountDiffers(old, new, "cost_usd") || RowAmountDiffers(old, new, "held_usd");
+	/* it may yet cost something else, which takes a note of what it has taken */
+	bool resumes = RowIsFinal(old) && !RowIsFinal(new);
 
-	if (!(ends || begins || stops || differs) || !HasLimits())
+	if (!(ends || begins || stops || differs || resumes) || !HasLimits())
 		return;
 	if (ends || stops)
 		RunWithJob(&free_slots, new);

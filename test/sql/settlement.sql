@@ -175,6 +175,17 @@ UPDATE vibevideo.job SET created_at = now() WHERE vibelog_id = '13';
 SELECT vibevideo_internal.take_orphans_share(j) FROM vibevideo.job j WHERE vibelog_id = '13';
 SELECT who, trim_scale(used), most FROM vibevideo_internal.till WHERE who = 'user:eve' AND most = 0;
 
+-- a copy that has failed is made after all, and the file says what it costs
+SELECT make(16, '{"duration": 1}', 'gil');
+SELECT step(16, 'processing', $$media_url = 'http://127.0.0.1/16.mp4', generated_at = now()$$);
+SELECT step(16, 'failed', $$error_code = 'x', next_at = NULL, completed_at = now()$$);
+SELECT count(*) FROM vibevideo_internal.share_taken JOIN vibevideo.job USING (job_id) WHERE requested_by = 'gil';
+SELECT step(16, 'processing', $$error_code = NULL, next_at = now(), completed_at = NULL$$);
+SELECT step(16, 'completed', 'duration_ms = 3000, next_at = NULL, completed_at = now()');
+SELECT trim_scale(cost_usd), cost_source FROM vibevideo.job WHERE vibelog_id = '16';
+SELECT count(*) FROM vibevideo_internal.share_due;
+SELECT * FROM books();
+
 -- made anew in a transaction that has taken from them before
 INSERT INTO vibevideo.limit (user_id, spend_per_day_usd, spend_per_month_usd, submits_per_day) VALUES ('fay', 9, 9, 9);
 BEGIN;
