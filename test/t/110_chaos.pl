@@ -4,8 +4,9 @@
 # VibeChaos must hold.
 #
 # Environment: CHAOS_SECONDS (60, most of them chaos), CHAOS_SEED (from the
-# clock), CHAOS_ROWS (200), CHAOS_CLIENTS (6), CHAOS_HOLD (20: for how long at
-# most a lock is held, or the worker stopped for half of it).  The seed is printed; it decides
+# clock), CHAOS_ROWS (200), CHAOS_CLIENTS (6), CHAOS_BATCH (4: rows in a batch at most),
+# CHAOS_HOLD (20: for how long at most a lock is held, or the worker stopped for half of it),
+# CHAOS_CALM (90: for how long jobs may go on after it).  The seed is printed; it decides
 # what clients, nemesis and emulators draw, not how processes interleave.
 
 use strict;
@@ -27,6 +28,7 @@ my $seconds = $ENV{CHAOS_SECONDS} || 60;
 my $seed = $ENV{CHAOS_SEED} || (time() * 1000) % 1_000_000_007;
 my $nrows = $ENV{CHAOS_ROWS} || 200;
 my $nclients = $ENV{CHAOS_CLIENTS} || 6;
+my $batch = $ENV{CHAOS_BATCH} || 4;
 my $hold = ($ENV{CHAOS_HOLD} // '') eq '' ? 20 : $ENV{CHAOS_HOLD};
 my $json = JSON::PP->new->utf8->allow_nonref->canonical;
 
@@ -68,7 +70,8 @@ my $node = vibe_node(
 		# CI machines are slow: a lock held by a stopped session must not look like a bug
 		'lock_timeout' => '10s' });
 supabase_roles($node);
-$node->safe_psql('postgres', <<'SQL');
+my $most_active = $nrows < 500 ? 500 : $nrows > 10000 ? 10000 : $nrows;
+$node->safe_psql('postgres', <<"SQL");
 CREATE TABLE seen (n bigserial, id uuid, status text, request_id text);
 CREATE FUNCTION note_status() RETURNS trigger LANGUAGE plpgsql AS
 'BEGIN INSERT INTO seen (id, status, request_id) VALUES (NEW.id, NEW.video_generation_status, NEW.video_request_id); RETURN NEW; END';
@@ -76,7 +79,7 @@ CREATE TRIGGER note_status AFTER UPDATE ON vibelogs FOR EACH ROW
 	WHEN (OLD.video_generation_status IS DISTINCT FROM NEW.video_generation_status) EXECUTE FUNCTION note_status();
 -- there are slots and tills to be locked; nobody comes near these limits
 INSERT INTO vibevideo.limit (scope, max_active, submits_per_day, spend_per_day_usd) VALUES
-	('global', 500, 20000, 100000), ('default', 200, 5000, 10000);
+	('global', $most_active, 100000, 100000), ('default', $most_active, 50000, 100000);
 SQL
 my @ids = split /\n/,
   cli($node, "INSERT INTO vibelogs (prompt) SELECT 'chaos ' || n FROM generate_series(1, $nrows) n RETURNING id");
@@ -266,7 +269,7 @@ sub run_client
 	while (time() < $until && @mine)
 	{
 		my $name = choose();
-		my @ids = splice(@mine, 0, $name =~ /^batch/ ? 1 + int(rand(4)) : $name eq 'mixed' ? 2 : 1);
+		my @ids = splice(@mine, 0, $name =~ /^batch/ ? 1 + int(rand($batch)) : $name eq 'mixed' ? 2 : 1);
 		my ($statements, $commits) = $acts{$name}[1]->(@ids);
 		my $began = time();
 		my ($end, $out) = $name eq 'double_click' ? attempt_both(\%client, $statements) : attempt(\%client, $statements);
