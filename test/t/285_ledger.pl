@@ -135,6 +135,24 @@ is_deeply(ours(), theirs(), 'the costs are right again');
 is(sql($node, q{SELECT vibevideo.explain_usage(event_id::text, 'the other app') FROM vibevideo.unmatched}), "1\n1", 'what is of others is explained');
 is(sql($node, 'SELECT count(*) FROM vibevideo.unmatched'), '0', 'and nothing is left');
 
+# -- an orphan's video that is given to its row has another number, and its item goes with it --------
+my $given = row_of('ann', 'given to its row');
+sql($node, "BEGIN; SELECT FROM vibevideo_submit('$given'); ROLLBACK");
+wait_for($node, "SELECT error_code FROM vibevideo.job WHERE vibelog_id = '$given'", 'orphaned', 'it was rendered before it could be cancelled');
+is(sql($node, q{SELECT * FROM vibevideo.sync_usage('1 hour')}), '16|1|1', 'it is billed');
+# a newer attempt fails
+$fal->fault('submit', { kind => 'http', status => 422, body => { detail => 'no' } }, prompt => '^given to its row$', times => 1);
+submit($node, $given);
+wait_for_status($node, $given, 'failed');
+my $number = sql($node, "SELECT job_id FROM vibevideo.job WHERE vibelog_id = '$given' AND orphan");
+sql($node, "SELECT vibevideo_retry('$given')");
+wait_for_status($node, $given, 'completed');
+is(sql($node, "SELECT j.job_id > $number, count(u) FROM vibevideo.job j LEFT JOIN vibevideo.fal_usage u USING (job_id) WHERE j.vibelog_id = '$given' AND j.state = 'completed' GROUP BY 1"),
+	't|1', 'the new number has the item');
+is(sql($node, q{SELECT * FROM vibevideo.sync_usage('1 hour')}), '16|0|0', 'the bill is read on');
+is(sql($node, 'SELECT count(*) FROM vibevideo.unmatched'), '0', 'and nothing is left');
+is_deeply(ours(), theirs(), 'nor is it paid for twice');
+
 # -- a worker that has nothing else to do reads it for a budget that holds something ----------------
 configure($node, worker_idle_timeout => '1s');
 wait_for($node, 'SELECT pid IS NULL FROM vibevideo.worker_info()', 't', 'a worker without work rests', patience => 60);
