@@ -480,7 +480,8 @@ sub odd_list
 	my $retried = lose('resolve: retried', 'reset_before');
 	my $video = video($node, "vibevideo_retry('$retried')");
 	is($video->{attempt}, 2, 'vibevideo_retry of one in doubt: a new attempt');
-	is(sql($node, "SELECT state, error_code FROM vibevideo.job WHERE vibelog_id = '$retried' AND attempt = 1"), 'failed|submit_lost', 'the old one is given up');
+	is(sql($node, "SELECT state, error_code, billed, cost_usd::float, held_usd = cost_estimated_usd FROM vibevideo.job WHERE vibelog_id = '$retried' AND attempt = 1"),
+		'failed|submit_lost|f|0|t', 'the old one is given up, and budgets go on holding it: fal.ai may have rendered it');
 	wait_for($node, "SELECT state FROM vibevideo.job WHERE vibelog_id = '$retried' AND attempt = 2", 'queued', 'and the new one is sent', hurry => 1);
 }
 
