@@ -127,7 +127,7 @@ CREATE UNLOGGED TABLE vibevideo_internal.share_taken (
 	used numeric NOT NULL,
 	PRIMARY KEY (job_id, who, kind)
 ) WITH (fillfactor = 70);
-CREATE INDEX share_taken_budget ON vibevideo_internal.share_taken (who, kind);
+CREATE INDEX share_taken_budget ON vibevideo_internal.share_taken (who, kind, job_id);
 COMMENT ON TABLE vibevideo_internal.share_taken IS 'what active jobs have taken of budgets: it is in the tills';
 -- What it should have taken, the last row of a job: it could not be changed at the time.
 CREATE UNLOGGED TABLE vibevideo_internal.share_due (
@@ -144,19 +144,23 @@ CREATE UNLOGGED TABLE vibevideo_internal.counted (
 	who text COLLATE pg_catalog."C" NOT NULL,
 	kind text COLLATE pg_catalog."C" NOT NULL CHECK (kind OPERATOR(pg_catalog.=) ANY (ARRAY[
 		'active', 'submits', 'submits_hour', 'submits_month', 'spend_hour', 'spend_day', 'spend_month'])),
-	version timestamptz NOT NULL,
+	version bigint[] NOT NULL,
 	share numeric,
 	first_till bigint,
 	tills int,
+	-- once more, when no transaction before this one is left
+	again_from xid8,
 	PRIMARY KEY (who, kind)
 );
 COMMENT ON TABLE vibevideo_internal.counted IS 'whose slots and tills are made, and for what: they are made anew from vibevideo.job if that has changed';
 -- A limit that is deleted leaves a row, too: while there is none nobody counts.
 CREATE UNLOGGED TABLE vibevideo_internal.limit_version (
 	who text COLLATE pg_catalog."C" PRIMARY KEY,
-	version timestamptz NOT NULL
+	version bigint NOT NULL,
+	-- transactions before this one may not have seen it
+	seen_from xid8 NOT NULL
 );
-COMMENT ON TABLE vibevideo_internal.limit_version IS 'when limits were last changed';
+COMMENT ON TABLE vibevideo_internal.limit_version IS 'which version limits have';
 -- Numbers tills, and slots beyond a limit.
 CREATE SEQUENCE vibevideo_internal.refund_seq START 1000001;
 
@@ -196,11 +200,15 @@ $$;
 COMMENT ON FUNCTION vibevideo_internal.limits_for(text, text, text) IS 'the limits that count for a user, a tenant and a model; owner only';
 
 -- Which version of a limit is in force, its default's changes included.
-CREATE FUNCTION vibevideo_internal.version_of(who text)
-RETURNS timestamptz LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-RETURN (SELECT coalesce(max(v.version), '-infinity') FROM vibevideo_internal.limit_version v
-		WHERE v.who = ANY (ARRAY[version_of.who, CASE split_part(version_of.who, ':', 1) WHEN 'user' THEN 'default' WHEN 'tenant' THEN 'default_tenant' END]));
-COMMENT ON FUNCTION vibevideo_internal.version_of(text) IS 'when a limit, or its default, was last changed; owner only';
+CREATE FUNCTION vibevideo_internal.version_of(who text, OUT version bigint[], OUT seen_from xid8)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT array_agg(coalesce(v.version, 0) ORDER BY w.nth), max(v.seen_from)
+	FROM unnest(ARRAY[version_of.who, CASE split_part(version_of.who, ':', 1) WHEN 'user' THEN 'default' WHEN 'tenant' THEN 'default_tenant' END])
+		 WITH ORDINALITY AS w(who, nth)
+	LEFT JOIN vibevideo_internal.limit_version v ON v.who = w.who;
+END;
+COMMENT ON FUNCTION vibevideo_internal.version_of(text) IS 'the versions of a limit and of its default, and since when all transactions see them; owner only';
 
 -- The budgets among them, in the order in which they are looked at.
 CREATE FUNCTION vibevideo_internal.budgets(l vibevideo.limit)
@@ -318,34 +326,42 @@ RETURNS boolean LANGUAGE sql IMMUTABLE
 RETURN NOT vibevideo.is_active((j).state) AND (kind = 'active' OR NOT vibevideo_internal.counts(j));
 COMMENT ON FUNCTION vibevideo_internal.counts_no_more(vibevideo.job, text) IS 'whether a job has ended that counted for a limit; owner only';
 
+-- For this version and size of a till, and not to be made once more?
+CREATE FUNCTION vibevideo_internal.is_made(c vibevideo_internal.counted, version bigint[], share numeric)
+RETURNS boolean LANGUAGE sql STABLE
+RETURN ((c).version, (c).share) IS NOT DISTINCT FROM (version, share) AND ((c).again_from <= pg_snapshot_xmin(pg_current_snapshot())) IS NOT TRUE;
+COMMENT ON FUNCTION vibevideo_internal.is_made(vibevideo_internal.counted, bigint[], numeric) IS 'whether slots or tills are made as they should be; owner only';
+
 /*
  * vibevideo_internal.begin_making(who, kind, version, share) - notes for which version of a
  * limit slots or tills are made; false if somebody has done it meanwhile, who is waited for.
  */
-CREATE FUNCTION vibevideo_internal.begin_making(who text, kind text, version timestamptz, share numeric)
+CREATE FUNCTION vibevideo_internal.begin_making(who text, kind text, version bigint[], share numeric)
 RETURNS boolean LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	-- looked for here, since even an UPDATE that changes nothing locks the row
 	IF EXISTS (SELECT FROM vibevideo_internal.counted c WHERE c.who = begin_making.who AND c.kind = begin_making.kind
-			   AND (c.version, c.share) IS NOT DISTINCT FROM (begin_making.version, begin_making.share)) THEN
+			   AND vibevideo_internal.is_made(c, begin_making.version, begin_making.share)) THEN
 		RETURN false;
 	END IF;
-	INSERT INTO vibevideo_internal.counted AS c (who, kind, version, share)
-	VALUES (begin_making.who, begin_making.kind, begin_making.version, begin_making.share)
-	ON CONFLICT ON CONSTRAINT counted_pkey DO UPDATE SET version = EXCLUDED.version, share = EXCLUDED.share
-	WHERE (c.version, c.share) IS DISTINCT FROM (EXCLUDED.version, EXCLUDED.share);
+	-- who ends a job and has not seen the limit says nothing of it
+	INSERT INTO vibevideo_internal.counted AS c (who, kind, version, share, again_from)
+	SELECT begin_making.who, begin_making.kind, begin_making.version, begin_making.share,
+		   CASE WHEN pg_snapshot_xmin(pg_current_snapshot()) < v.seen_from THEN pg_snapshot_xmax(pg_current_snapshot()) END
+	FROM vibevideo_internal.version_of(begin_making.who) v
+	ON CONFLICT ON CONSTRAINT counted_pkey DO UPDATE SET version = EXCLUDED.version, share = EXCLUDED.share, again_from = EXCLUDED.again_from
+	WHERE NOT vibevideo_internal.is_made(c, EXCLUDED.version, EXCLUDED.share);
 	RETURN FOUND;
 END
 $$;
-COMMENT ON FUNCTION vibevideo_internal.begin_making(text, text, timestamptz, numeric) IS 'notes that a limit''s slots or tills are made; false if they are; owner only';
+COMMENT ON FUNCTION vibevideo_internal.begin_making(text, text, bigint[], numeric) IS 'notes that a limit''s slots or tills are made; false if they are; owner only';
 
 -- What somebody holds at the moment is left as it is.
 CREATE FUNCTION vibevideo_internal.drop_slots(who text, kind text)
 RETURNS void LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	DELETE FROM vibevideo_internal.slot s
-	USING (SELECT x.n FROM vibevideo_internal.slot x WHERE x.who = drop_slots.who AND x.kind = drop_slots.kind FOR UPDATE SKIP LOCKED) u
-	WHERE s.who = drop_slots.who AND s.kind = drop_slots.kind AND s.n = u.n;
+	WHERE s.ctid = ANY (ARRAY(SELECT x.ctid FROM vibevideo_internal.slot x WHERE x.who = drop_slots.who AND x.kind = drop_slots.kind FOR UPDATE SKIP LOCKED));
 END;
 COMMENT ON FUNCTION vibevideo_internal.drop_slots(text, text) IS 'drops of a limit''s slots what nobody holds; owner only';
 
@@ -353,7 +369,7 @@ COMMENT ON FUNCTION vibevideo_internal.drop_slots(text, text) IS 'drops of a lim
  * vibevideo_internal.make_slots(who, kind, version, most, asking) - makes a limit's slots anew.
  * What a submit or whoever ends a job holds at the moment is left as it is.
  */
-CREATE FUNCTION vibevideo_internal.make_slots(who text, kind text, version timestamptz, most int, asking bigint)
+CREATE FUNCTION vibevideo_internal.make_slots(who text, kind text, version bigint[], most int, asking bigint)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	IF NOT vibevideo_internal.begin_making(make_slots.who, make_slots.kind, version, NULL) THEN
@@ -372,7 +388,7 @@ BEGIN
 	ON CONFLICT DO NOTHING;
 END
 $$;
-COMMENT ON FUNCTION vibevideo_internal.make_slots(text, text, timestamptz, int, bigint) IS 'makes a limit''s slots from the jobs that count; owner only';
+COMMENT ON FUNCTION vibevideo_internal.make_slots(text, text, bigint[], int, bigint) IS 'makes a limit''s slots from the jobs that count; owner only';
 
 -- Takes a slot for a job; false if there is none.  So many more as are held by
 -- those beyond the limit have to be free: of the jobs in the journal, those that
@@ -393,6 +409,7 @@ BEGIN
 	END IF;
 	beyond = beyond + (SELECT count(*) FROM vibevideo_internal.slot s
 					   WHERE s.who = take_slot.who AND s.kind = take_slot.kind AND s.n > most AND s.day >= today
+						 AND (s.kind <> 'active' OR EXISTS (SELECT FROM vibevideo.job j WHERE j.job_id = s.job_id))
 						 AND NOT EXISTS (SELECT FROM vibevideo.job j WHERE j.job_id = s.job_id AND vibevideo_internal.counts_no_more(j, s.kind)));
 	IF beyond = 0 THEN
 		FOREACH try IN ARRAY ARRAY[ceil(random() * most), ceil(random() * most), ceil(random() * most)]::int[] LOOP
@@ -410,9 +427,9 @@ BEGIN
 					 ORDER BY f.day LIMIT beyond + 1 FOR NO KEY UPDATE SKIP LOCKED);
 		IF cardinality(free) <= beyond THEN
 			-- somebody held them when their jobs ended
-			free = free || ARRAY(SELECT f.n FROM vibevideo_internal.slot f JOIN vibevideo.job j ON j.job_id = f.job_id
+			free = free || ARRAY(SELECT f.n FROM vibevideo_internal.slot f LEFT JOIN vibevideo.job j ON j.job_id = f.job_id
 								 WHERE f.who = take_slot.who AND f.kind = take_slot.kind AND f.day >= today AND f.n <= most
-								   AND vibevideo_internal.counts_no_more(j, f.kind)
+								   AND (j.job_id IS NULL AND f.kind = 'active' OR vibevideo_internal.counts_no_more(j, f.kind))
 								 ORDER BY f.n LIMIT beyond + 1 - cardinality(free) FOR NO KEY UPDATE OF f SKIP LOCKED);
 		END IF;
 		place = free[beyond + 1];
@@ -452,27 +469,34 @@ COMMENT ON FUNCTION vibevideo_internal.till_share(text, numeric) IS 'how much a 
  * budget: those that somebody holds stay a part of it, and what is used and not in these
  * fills new ones one after another.
  */
-CREATE FUNCTION vibevideo_internal.make_tills(who text, kind text, version timestamptz, share numeric, most numeric, asking bigint)
+CREATE FUNCTION vibevideo_internal.make_tills(who text, kind text, version bigint[], share numeric, most numeric, asking bigint)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	-- jobs of this time are in the table, even if this transaction is older
 	since constant timestamptz = vibevideo_internal.begin_of(kind, clock_timestamp());
+	noted bigint[];
 	room numeric;
 	used numeric;
 BEGIN
 	IF NOT vibevideo_internal.begin_making(make_tills.who, make_tills.kind, version, share) THEN
 		RETURN;
 	END IF;
-	PERFORM vibevideo_internal.drop_tills(make_tills.who, make_tills.kind);
+	noted = vibevideo_internal.drop_tills(make_tills.who, make_tills.kind);
 	-- in one statement, so that all is of one moment
 	WITH notes AS (
 		INSERT INTO vibevideo_internal.share_taken (job_id, who, kind, begins, used)
-		SELECT j.job_id, make_tills.who, make_tills.kind, since, vibevideo_internal.share(make_tills.kind, j.cost_usd, true)
-		FROM vibevideo_internal.counted_jobs(make_tills.who, NULL, make_tills.asking) j
-		WHERE j.created_at >= since AND vibevideo_internal.share(make_tills.kind, j.cost_usd, true) > 0
+		SELECT n.job_id, make_tills.who, make_tills.kind, since, n.share
+		FROM (SELECT j.job_id, j.created_at, vibevideo_internal.share(make_tills.kind, j.cost_usd, true) AS share
+			  FROM vibevideo_internal.counted_jobs(make_tills.who, NULL, make_tills.asking) j
+			  WHERE vibevideo_internal.share(make_tills.kind, j.cost_usd, true) > 0
+			  UNION ALL
+			  -- of one that has ended, too: a change that is not committed may be due to it
+			  SELECT j.job_id, j.created_at, vibevideo_internal.share(make_tills.kind, vibevideo_internal.counted_usd(j), vibevideo_internal.counts(j))
+			  FROM vibevideo.job j WHERE j.job_id = ANY (noted) AND NOT vibevideo.is_active(j.state)) n
+		WHERE n.created_at >= since
 		  -- looked for here, since a conflict waits for who is deleting it
 		  AND NOT EXISTS (SELECT FROM vibevideo_internal.share_taken t
-						  WHERE t.job_id = j.job_id AND t.who = make_tills.who AND t.kind = make_tills.kind)
+						  WHERE t.job_id = n.job_id AND t.who = make_tills.who AND t.kind = make_tills.kind)
 		ON CONFLICT DO NOTHING)
 	SELECT make_tills.most - coalesce(sum(x.most), 0),
 		   vibevideo_internal.used_of(make_tills.who, make_tills.kind, since, make_tills.asking)
@@ -495,42 +519,49 @@ BEGIN
 	-- those that are held are good for more than all of it, as after a limit was lowered
 	INSERT INTO vibevideo_internal.till (who, kind, n, begins, used, most)
 	SELECT make_tills.who, make_tills.kind, nextval('vibevideo_internal.refund_seq'), since, 0, room WHERE room < 0;
-	PERFORM vibevideo_internal.change_used(make_tills.who, make_tills.kind, greatest(0, used - greatest(0, room)), since);
+	-- more is used than there is, or less than those that are held say
+	PERFORM vibevideo_internal.change_used(make_tills.who, make_tills.kind, CASE WHEN used < 0 THEN used ELSE greatest(0, used - greatest(0, room)) END, since);
 END
 $$;
-COMMENT ON FUNCTION vibevideo_internal.make_tills(text, text, timestamptz, numeric, numeric, bigint) IS 'makes a budget''s tills from the jobs that count; owner only';
+COMMENT ON FUNCTION vibevideo_internal.make_tills(text, text, bigint[], numeric, numeric, bigint) IS 'makes a budget''s tills from the jobs that count; owner only';
 
 -- What somebody holds at the moment is left as it is.
-CREATE FUNCTION vibevideo_internal.drop_tills(who text, kind text)
-RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+CREATE FUNCTION vibevideo_internal.drop_tills(who text, kind text, OUT noted bigint[])
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	DELETE FROM vibevideo_internal.till t
-	USING (SELECT x.n FROM vibevideo_internal.till x WHERE x.who = drop_tills.who AND x.kind = drop_tills.kind FOR UPDATE SKIP LOCKED) u
-	WHERE t.who = drop_tills.who AND t.kind = drop_tills.kind AND t.n = u.n;
-	DELETE FROM vibevideo_internal.share_taken t
-	USING (SELECT x.job_id FROM vibevideo_internal.share_taken x WHERE x.who = drop_tills.who AND x.kind = drop_tills.kind FOR UPDATE SKIP LOCKED) u
-	WHERE t.who = drop_tills.who AND t.kind = drop_tills.kind AND t.job_id = u.job_id;
+	WHERE t.ctid = ANY (ARRAY(SELECT x.ctid FROM vibevideo_internal.till x WHERE x.who = drop_tills.who AND x.kind = drop_tills.kind FOR UPDATE SKIP LOCKED));
+	WITH gone AS (
+		DELETE FROM vibevideo_internal.share_taken t
+		WHERE t.ctid = ANY (ARRAY(SELECT x.ctid FROM vibevideo_internal.share_taken x WHERE x.who = drop_tills.who AND x.kind = drop_tills.kind FOR UPDATE SKIP LOCKED))
+		RETURNING t.job_id)
+	SELECT array_agg(g.job_id) INTO noted FROM gone g;
 	-- what is due of notes that are still there stays due
-	DELETE FROM vibevideo_internal.share_due d
-	USING (SELECT x.job_id, x.n FROM vibevideo_internal.share_due x WHERE x.who = drop_tills.who AND x.kind = drop_tills.kind FOR UPDATE SKIP LOCKED) u
-	WHERE d.who = drop_tills.who AND d.kind = drop_tills.kind AND d.job_id = u.job_id AND d.n = u.n
-	  AND NOT EXISTS (SELECT FROM vibevideo_internal.share_taken t WHERE t.job_id = d.job_id AND t.who = d.who AND t.kind = d.kind);
+	WITH gone AS (
+		DELETE FROM vibevideo_internal.share_due d
+		WHERE d.ctid = ANY (ARRAY(SELECT x.ctid FROM vibevideo_internal.share_due x
+								  WHERE x.who = drop_tills.who AND x.kind = drop_tills.kind
+									AND NOT EXISTS (SELECT FROM vibevideo_internal.share_taken t WHERE t.job_id = x.job_id AND t.who = x.who AND t.kind = x.kind)
+								  FOR UPDATE OF x SKIP LOCKED))
+		RETURNING d.job_id)
+	SELECT noted || array_agg(g.job_id) INTO noted FROM gone g;
 END
 $$;
-COMMENT ON FUNCTION vibevideo_internal.drop_tills(text, text) IS 'drops of a budget''s tills what nobody holds; owner only';
+COMMENT ON FUNCTION vibevideo_internal.drop_tills(text, text) IS 'drops of a budget''s tills what nobody holds; noted: the jobs of which there were notes; owner only';
 
 -- The slots and tills of a limit that are not made, or for what it was before.
 CREATE FUNCTION vibevideo_internal.unmade(l vibevideo.limit)
-RETURNS TABLE (kind text, most numeric, share numeric, version timestamptz) LANGUAGE sql STABLE ROWS 1 SET search_path = pg_catalog, pg_temp
+RETURNS TABLE (kind text, most numeric, share numeric, version bigint[]) LANGUAGE sql STABLE ROWS 1 SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-	SELECT v.kind, v.most, v.share, vibevideo_internal.version_of(l.who)
+	SELECT v.kind, v.most, v.share, o.version
 	FROM (SELECT s.n, s.kind, s.most, NULL::numeric AS share
 		  FROM (VALUES (1, 'active', l.max_active::numeric), (2, 'submits', l.submits_per_day::numeric)) AS s(n, kind, most)
 		  UNION ALL
 		  SELECT 3, b.kind, b.most, vibevideo_internal.till_share(b.kind, b.most) FROM vibevideo_internal.budgets(l) b) v
+	CROSS JOIN vibevideo_internal.version_of(l.who) o
 	WHERE v.most > 0
 	  AND NOT EXISTS (SELECT FROM vibevideo_internal.counted c
-					  WHERE c.who = l.who AND c.kind = v.kind AND c.version = vibevideo_internal.version_of(l.who) AND c.share IS NOT DISTINCT FROM v.share)
+					  WHERE c.who = l.who AND c.kind = v.kind AND vibevideo_internal.is_made(c, o.version, v.share))
 	ORDER BY v.n, v.kind;
 END;
 COMMENT ON FUNCTION vibevideo_internal.unmade(vibevideo.limit) IS 'kinds of a limit whose slots or tills are to be made; owner only';
@@ -861,10 +892,10 @@ BEGIN
 		INSERT INTO vibevideo_internal.till (who, kind, n, begins, used, most)
 		VALUES (put_back.who, put_back.kind, nextval('vibevideo_internal.refund_seq'), put_back.begins, -amount, 0);
 	END IF;
-	DELETE FROM vibevideo_internal.till t WHERE t.who = put_back.who AND t.kind = put_back.kind AND t.n IN (
-		SELECT x.n FROM vibevideo_internal.till x
+	DELETE FROM vibevideo_internal.till t WHERE t.ctid = ANY (ARRAY(
+		SELECT x.ctid FROM vibevideo_internal.till x
 		WHERE x.who = put_back.who AND x.kind = put_back.kind AND x.most = 0 AND x.begins < vibevideo_internal.begin_of(put_back.kind, now())
-		LIMIT 1000 FOR UPDATE SKIP LOCKED);
+		LIMIT 1000 FOR UPDATE SKIP LOCKED));
 END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.put_back(text, text, numeric, timestamptz) IS 'gives something back to a budget, without waiting; owner only';
@@ -1046,6 +1077,9 @@ DECLARE
 	wanted record;
 BEGIN
 	PERFORM vibevideo_internal.check_limit_scope(NEW.scope, 'check_violation');
+	IF 'NaN' IN (NEW.spend_per_hour_usd, NEW.spend_per_day_usd, NEW.spend_per_month_usd) THEN
+		RAISE EXCEPTION USING ERRCODE = 'check_violation', MESSAGE = 'a limit must be a number';
+	END IF;
 	FOR wanted IN SELECT v.* FROM (VALUES ('user', 'user_id', NEW.user_id), ('tenant', 'tenant', NEW.tenant), ('model', 'model', NEW.model)) AS v(scope, name, value) LOOP
 		IF NEW.scope = wanted.scope AND wanted.value IS NULL THEN
 			RAISE EXCEPTION USING
@@ -1075,6 +1109,30 @@ RETURNS boolean LANGUAGE sql IMMUTABLE
 RETURN who = ANY (changed) OR who LIKE 'user:%' AND 'default' = ANY (changed) OR who LIKE 'tenant:%' AND 'default_tenant' = ANY (changed);
 COMMENT ON FUNCTION vibevideo_internal.is_among(text, text[]) IS 'whether limits that have changed are this one''s; owner only';
 
+-- A limit has another version.  A block of its own writes it, and so with the newest id of
+-- a transaction that there is: whatever has an older one may not have seen the limit.
+CREATE FUNCTION vibevideo_internal.new_version(who text)
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	own constant bigint = pg_current_xact_id()::text::bigint;
+	newest bigint;
+BEGIN
+	BEGIN
+		INSERT INTO vibevideo_internal.limit_version AS v (who, version, seen_from)
+		VALUES (new_version.who, nextval('vibevideo_internal.refund_seq'), '0')
+		ON CONFLICT ON CONSTRAINT limit_version_pkey DO UPDATE SET version = EXCLUDED.version
+		RETURNING v.xmin::text::bigint INTO newest;
+	EXCEPTION WHEN assert_failure THEN
+		RAISE;
+	END;
+	-- a row has the lower half of the id
+	newest = (own & ~4294967295) | newest;
+	UPDATE vibevideo_internal.limit_version v SET seen_from = (newest + CASE WHEN newest < own THEN 4294967296 ELSE 0 END)::text::xid8
+	WHERE v.who = new_version.who;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.new_version(text) IS 'gives a limit that has changed another version; owner only';
+
 -- A limit that changes is counted anew, from the jobs, by the next submit, and of one
 -- that is gone nothing is left.  This waits for the commit, since submits could have none
 -- of what an open transaction has deleted.
@@ -1085,9 +1143,9 @@ DECLARE
 	gone record;
 BEGIN
 	-- also where there is none any more: meanwhile nobody counts
-	INSERT INTO vibevideo_internal.limit_version AS v (who, version)
-	SELECT c.who, clock_timestamp() FROM (SELECT DISTINCT u.who FROM unnest(changed) AS u(who) WHERE u.who IS NOT NULL) c ORDER BY c.who
-	ON CONFLICT ON CONSTRAINT limit_version_pkey DO UPDATE SET version = EXCLUDED.version;
+	FOR gone IN SELECT DISTINCT u.who FROM unnest(changed) AS u(who) WHERE u.who IS NOT NULL ORDER BY 1 LOOP
+		PERFORM vibevideo_internal.new_version(gone.who);
+	END LOOP;
 	FOR gone IN SELECT c.who, c.kind FROM vibevideo_internal.counted c
 				WHERE c.who = ANY (changed) OR TG_OP = 'DELETE' AND vibevideo_internal.is_among(c.who, changed) FOR UPDATE SKIP LOCKED LOOP
 		DELETE FROM vibevideo_internal.counted c WHERE c.who = gone.who AND c.kind = gone.kind;

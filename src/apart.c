@@ -41,6 +41,7 @@ PG_FUNCTION_INFO_V1(vibevideo_make_limits_apart);
 /* whose limits: the user, the tenant and the model, in shared memory one after another, each NULL or ended by 0 */
 typedef struct Request
 {
+	bool made; /* that was done, and is committed */
 	bool isnull[MAX_NAMES];
 	char names[FLEXIBLE_ARRAY_MEMBER];
 } Request;
@@ -53,18 +54,11 @@ static Statement make_limits = {
 	"SELECT vibevideo_internal.make_limits($1, $2, $3)"};
 
 static void
-MakeLimits(dsm_handle handle)
+MakeLimits(const Request *request)
 {
-	dsm_segment *segment = dsm_attach(handle);
-	const Request *request;
-	const char *name;
+	const char *name = request->names;
 	Args args = {0};
 
-	/* who asked has not waited */
-	if (!segment)
-		return;
-	request = dsm_segment_address(segment);
-	name = request->names;
 	for (int i = 0; i < MAX_NAMES; i++)
 	{
 		ArgText(&args, request->isnull[i] ? NULL : name);
@@ -73,12 +67,13 @@ MakeLimits(dsm_handle handle)
 	StatementConnect();
 	StatementRun(&make_limits, &args);
 	SPI_finish();
-	dsm_detach(segment);
 }
 
 void
 VibevideoApartMain(Datum arg)
 {
+	dsm_segment *segment;
+	Request *request;
 	Oid dboid;
 
 	memcpy(&dboid, MyBgworkerEntry->bgw_extra, sizeof(dboid));
@@ -87,13 +82,19 @@ VibevideoApartMain(Datum arg)
 	BackgroundWorkerInitializeConnectionByOid(dboid, InvalidOid, 0);
 	IdentityOfWorker();
 	SetConfigOption("lock_timeout", LOCK_LIMIT, PGC_SUSET, PGC_S_SESSION);
+	segment = dsm_attach(DatumGetUInt32(arg));
+	/* who asked has not waited */
+	if (!segment)
+		proc_exit(0);
+	request = dsm_segment_address(segment);
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	pgstat_report_activity(STATE_RUNNING, make_limits.sql);
-	MakeLimits(DatumGetUInt32(arg));
+	MakeLimits(request);
 	PopActiveSnapshot();
 	CommitTransactionCommand();
+	request->made = true;
 	proc_exit(0);
 }
 
@@ -119,6 +120,7 @@ WriteRequest(FunctionCallInfo fcinfo)
 	if (!segment)
 		return NULL;
 	request = dsm_segment_address(segment);
+	request->made = false;
 	name = request->names;
 	for (int i = 0; i < MAX_NAMES; i++)
 	{
@@ -190,20 +192,21 @@ MadeWithin(FunctionCallInfo fcinfo, TimestampTz until)
 {
 	dsm_segment *segment = WriteRequest(fcinfo);
 	BackgroundWorkerHandle *handle;
-	bool has_ended;
+	bool made;
 
 	if (!segment)
 		return false;
 	handle = Start(segment, until);
-	has_ended = handle && HasEnded(handle, until);
+	made = handle && HasEnded(handle, until) && ((Request *) dsm_segment_address(segment))->made;
 	dsm_detach(segment);
-	return has_ended;
+	return made;
 }
 
 /*
  * vibevideo_internal.make_limits_apart(requested_by text, tenant text, model text, tries int)
- * returns boolean: false if the caller has to do it itself, be it that its snapshot would not
- * show it.  Then it has locks for which the next process would wait, and that one for nothing.
+ * returns boolean: false if the caller has to do it itself.  Then it has locks for which the
+ * next process would wait, and that one for nothing.  A transaction whose snapshot would not
+ * show what was made begins again: if it made them itself it could hold up others for ever.
  */
 Datum
 vibevideo_make_limits_apart(PG_FUNCTION_ARGS)
@@ -211,11 +214,18 @@ vibevideo_make_limits_apart(PG_FUNCTION_ARGS)
 	static uint64 gave_up_in = 0;
 	uint64 transaction = U64FromFullTransactionId(GetTopFullTransactionId());
 	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), PATIENCE_MS);
+	bool made;
 
-	if (IsolationUsesXactSnapshot() || gave_up_in == transaction)
+	if (gave_up_in == transaction)
 		PG_RETURN_BOOL(false);
-	if (PG_GETARG_INT32(MAX_NAMES) <= MAX_TRIES && MadeWithin(fcinfo, until))
-		PG_RETURN_BOOL(true);
-	gave_up_in = transaction;
-	PG_RETURN_BOOL(false);
+	made = PG_GETARG_INT32(MAX_NAMES) <= MAX_TRIES && MadeWithin(fcinfo, until);
+	if (made && IsolationUsesXactSnapshot())
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("could not serialize access due to concurrent update"),
+				 errdetail("What is used of limits was counted a moment ago, and this transaction does not see it."),
+				 errhint("Run the whole transaction again.")));
+	if (!made)
+		gave_up_in = transaction;
+	PG_RETURN_BOOL(made);
 }
