@@ -4,7 +4,7 @@ EXTVERSION   = 0.2.0
 MODULE_big   = vibevideo
 OBJS         = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
 
-SQL_PARTS    = sql/schema.sql sql/inputs.sql sql/prices.sql sql/delivered.sql sql/errands.sql sql/syncing.sql sql/api.sql sql/attach.sql sql/decisions.sql sql/limits.sql sql/costs.sql sql/rollup.sql sql/models.sql sql/why.sql sql/realtime.sql sql/operations.sql sql/access.sql sql/erasure.sql sql/acts.sql sql/looking.sql sql/account.sql sql/ledger.sql sql/dashboard.sql sql/grants.sql
+SQL_PARTS    = sql/schema.sql sql/inputs.sql sql/prices.sql sql/delivered.sql sql/errands.sql sql/syncing.sql sql/api.sql sql/attach.sql sql/decisions.sql sql/limits.sql sql/costs.sql sql/rollup.sql sql/models.sql sql/why.sql sql/realtime.sql sql/operations.sql sql/access.sql sql/erasure.sql sql/acts.sql sql/looking.sql sql/account.sql sql/ledger.sql sql/limit_use.sql sql/dashboard.sql sql/grants.sql
 DATA         = $(wildcard sql/*--*--*.sql)
 DATA_built   = sql/$(EXTENSION)--$(EXTVERSION).sql
 DOCS         = doc/vibevideo.md

@@ -302,7 +302,7 @@ RETURNS TABLE (level text, privilege text, objects text, guarded boolean)
 LANGUAGE sql IMMUTABLE ROWS 10 SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	VALUES ('viewer', 'USAGE', 'SCHEMA vibevideo', false),
-		   ('viewer', 'SELECT', 'vibevideo.jobs, vibevideo.costs, vibevideo.costs_by_month, vibevideo.costs_by_day, vibevideo.tenant_costs, vibevideo.ledger, vibevideo.unmatched, vibevideo.fal_usage, vibevideo.erasure, vibevideo.receipt, vibevideo.settings, '
+		   ('viewer', 'SELECT', 'vibevideo.jobs, vibevideo.costs, vibevideo.costs_by_month, vibevideo.costs_by_day, vibevideo.tenant_costs, vibevideo.ledger, vibevideo.unmatched, vibevideo.fal_usage, vibevideo.erasure, vibevideo.receipt, vibevideo.limit_use, vibevideo.settings, '
 			'vibevideo.model, vibevideo.price_rule, vibevideo.fal_price, vibevideo.limit, vibevideo.rollup, vibevideo.backlog, vibevideo.typical, vibevideo.now, vibevideo.today, '
 			'vibevideo.inbox, vibevideo.overview, vibevideo.errors, vibevideo.users', false),
 		   ('viewer', 'EXECUTE', 'FUNCTION vibevideo.overview(), vibevideo.inbox(), vibevideo.list_jobs(jsonb, jsonb, int), '
@@ -310,7 +310,7 @@ BEGIN ATOMIC
 		   -- views of these
 		   ('viewer', 'EXECUTE', 'FUNCTION vibevideo_internal.now_lines(), vibevideo_internal.today_lines(), '
 			'vibevideo_internal.inbox_lines(), vibevideo_internal.overview_lines(), vibevideo_internal.error_lines(), '
-			'vibevideo_internal.user_lines()', false),
+			'vibevideo_internal.user_lines(), vibevideo_internal.limit_use_lines()', false),
 		   ('viewer', 'EXECUTE', 'FUNCTION vibevideo.show_job(bigint), vibevideo.show_jobs(jsonb, int), vibevideo.show_check(boolean)', true),
 		   ('operator', 'EXECUTE', 'FUNCTION vibevideo.show_plan(text, jsonb, int), vibevideo.show_audit(int)', true),
 		   -- a view calls these with the rights of whoever reads it
@@ -322,14 +322,14 @@ BEGIN ATOMIC
 			'vibevideo.percentile(bigint[], double precision)', false),
 		   ('viewer', 'EXECUTE', 'FUNCTION vibevideo.series(text, timestamptz, interval), vibevideo.why(bigint)', true),
 		   ('viewer', 'EXECUTE', 'FUNCTION vibevideo.me(), vibevideo.find(text, int), vibevideo.lost(int), vibevideo.retry_cost(bigint), vibevideo.estimate(text, jsonb), '
-			'vibevideo.health(boolean), vibevideo_internal.shown_limits(), vibevideo_internal.shown_prices(), '
+			'vibevideo.health(boolean), vibevideo_internal.shown_limits(), vibevideo_internal.shown_limit_use(), vibevideo_internal.shown_prices(), '
 			'vibevideo_internal.shown_settings(), vibevideo_internal.shown_worker(), vibevideo_internal.shown_ledger(int)', true),
 		   ('viewer', 'EXECUTE', 'FUNCTION public.vibevideo_admin_me(), public.vibevideo_admin_overview(), public.vibevideo_admin_inbox(), '
 			'public.vibevideo_admin_list_jobs(jsonb, jsonb, int), public.vibevideo_admin_find(text, int), public.vibevideo_admin_job(bigint), '
 			'public.vibevideo_admin_errors(timestamptz), public.vibevideo_admin_users(timestamptz, int), '
 			'public.vibevideo_admin_series(text, timestamptz, interval), public.vibevideo_admin_lost(int), public.vibevideo_admin_retry_cost(bigint), '
 			'public.vibevideo_admin_health(boolean), public.vibevideo_admin_worker(), public.vibevideo_admin_limits(), '
-			'public.vibevideo_admin_prices(), public.vibevideo_admin_settings(), public.vibevideo_admin_estimate(text, jsonb), '
+			'public.vibevideo_admin_limit_use(), public.vibevideo_admin_prices(), public.vibevideo_admin_settings(), public.vibevideo_admin_estimate(text, jsonb), '
 			'public.vibevideo_admin_ledger(int)', true),
 		   -- the mark that tells this role from another of its name
 		   ('viewer', 'EXECUTE', 'FUNCTION vibevideo_internal.caller()', false),

@@ -65,6 +65,7 @@ COMMENT ON COLUMN vibevideo.tenant_costs.submits IS 'how many jobs, without orph
 COMMENT ON COLUMN vibevideo.tenant_costs.videos IS 'how many videos fal.ai has rendered, orphans'' included';
 COMMENT ON COLUMN vibevideo.tenant_costs.settled_usd IS 'what these have cost, in USD';
 SELECT pg_catalog.pg_extension_config_dump('vibevideo.tenant_costs', '');
+CREATE INDEX tenant_costs_day ON vibevideo.tenant_costs (day);
 
 -- Sums of past_costs, which its triggers keep, in a restore too; in one without
 -- triggers, and in logical replication, vibevideo.resume makes them anew.

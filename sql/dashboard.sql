@@ -634,6 +634,15 @@ END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.shown_limits() IS 'vibevideo.limit, at most 1000 rows; for viewers';
 
+CREATE FUNCTION vibevideo_internal.shown_limit_use()
+RETURNS SETOF vibevideo.limit_use LANGUAGE plpgsql STABLE ROWS 100 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	PERFORM vibevideo_internal.require('viewer');
+	RETURN QUERY SELECT u.* FROM vibevideo.limit_use u ORDER BY u.most = 0, u.remaining / nullif(u.most, 0), u.used DESC, u.who, u.limit_name LIMIT 1000;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.shown_limit_use() IS 'vibevideo.limit_use, at most 1000 rows; for viewers';
+
 CREATE FUNCTION vibevideo_internal.shown_prices()
 RETURNS SETOF vibevideo.price_rule LANGUAGE plpgsql STABLE ROWS 50 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -820,6 +829,11 @@ RETURNS SETOF vibevideo.limit LANGUAGE sql STABLE ROWS 20 SET search_path = pg_c
 BEGIN ATOMIC
 	SELECT x.* FROM vibevideo_internal.shown_limits() x;
 END;
+CREATE FUNCTION public.vibevideo_admin_limit_use()
+RETURNS SETOF vibevideo.limit_use LANGUAGE sql STABLE ROWS 100 SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT x.* FROM vibevideo_internal.shown_limit_use() x;
+END;
 CREATE FUNCTION public.vibevideo_admin_prices()
 RETURNS SETOF vibevideo.price_rule LANGUAGE sql STABLE ROWS 50 SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
@@ -895,6 +909,12 @@ RETURN vibevideo.explain_usage(what, note);
 COMMENT ON FUNCTION public.vibevideo_admin_limits() IS
 'Lists limits: for all users together, for models, for tenants and users, and at most 1000 of single ones.
 Returns rows of vibevideo.limit.
+Errors: 42501 not a viewer.
+For viewers and operators.';
+COMMENT ON FUNCTION public.vibevideo_admin_limit_use() IS
+'Lists how much of each limit is used, those first of which the smallest part is left; those that allow nothing come
+  last. Of a default, of each of its limits the 100 users, or tenants, who have used the most; at most 1000 in all.
+Returns rows of vibevideo.limit_use.
 Errors: 42501 not a viewer.
 For viewers and operators.';
 COMMENT ON FUNCTION public.vibevideo_admin_prices() IS

@@ -163,6 +163,7 @@ SQL
 	recipe('limits');
 	is(sql($node, 'SELECT count(*) FROM vibevideo.limit'), '4', 'limits are set');
 	is(recipe('costs'), "|1|1|0.5\n1|1|0|0.5", 'the video is in the costs');
+	is(recipe('limit_use'), "max_active|0|0|200|200\nspend_per_day_usd|0.5|0|499.5|500", 'and in what is used of limits');
 	$fal->rule('^redriven$', outcome => 'infra', error_type => 'internal_error');
 	my $failing = add_row('redriven');
 	submit($node, $failing);

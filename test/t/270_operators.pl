@@ -84,8 +84,8 @@ my ($id, $job) = new_job($wish);
 		my ($role) = @_;
 		return sql($node, "SELECT string_agg(DISTINCT p.proname, ' ' ORDER BY p.proname) FROM pg_proc p WHERE p.pronamespace::regnamespace::text IN ('vibevideo', 'vibevideo_internal') AND has_function_privilege('$role', p.oid, 'EXECUTE')");
 	};
-	my $reads = 'caller describe error_class error_lines histogram histogram_bounds histogram_sum inbox_lines is_active job_message job_progress key_source now_lines overview_lines percentile period reason_of seconds_left setting_advice shown_error shown_status today_lines user_lines worker_info';
-	my $looks = 'error_groups estimate find health inbox job_detail list_jobs lost me overview retry_cost series show_check show_job show_jobs shown_ledger shown_limits shown_prices shown_settings shown_worker users why';
+	my $reads = 'caller describe error_class error_lines histogram histogram_bounds histogram_sum inbox_lines is_active job_message job_progress key_source limit_use_lines now_lines overview_lines percentile period reason_of seconds_left setting_advice shown_error shown_status today_lines user_lines worker_info';
+	my $looks = 'error_groups estimate find health inbox job_detail list_jobs lost me overview retry_cost series show_check show_job show_jobs shown_ledger shown_limit_use shown_limits shown_prices shown_settings shown_worker users why';
 	my $acts = 'act audit cancel delete_limit delete_price pause plan probe_now redrive resolve resume retry set_limit set_price show_audit show_plan sync_prices sync_schema set_model sync_usage explain_usage erase';
 
 	is($open->('grafana'), join(' ', sort split / /, "$reads $looks"), 'functions of a viewer');
@@ -104,7 +104,7 @@ my ($id, $job) = new_job($wish);
 		refused('grafana', "SELECT $call", "$name: and to a viewer") if $level eq "an operator";
 	}
 	my @relations = split /\n/, sql($node, q{SELECT format('%I."%s"', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname IN ('vibevideo', 'vibevideo_internal') AND c.relkind IN ('r', 'v', 'S') ORDER BY 1});
-	my @read = qw(backlog costs costs_by_day costs_by_month erasure errors fal_price fal_usage inbox jobs ledger limit model now overview price_rule receipt rollup settings tenant_costs today typical unmatched users);
+	my @read = qw(backlog costs costs_by_day costs_by_month erasure errors fal_price fal_usage inbox jobs ledger limit limit_use model now overview price_rule receipt rollup settings tenant_costs today typical unmatched users);
 	my %may = (grafana => [@read], ops => [sort 'audit', @read], customer => [], mallory => []);
 
 	for my $who (sort keys %may)

@@ -752,6 +752,7 @@ SQL
 		'vibevideo.costs WHERE day = vibevideo_internal.today()' => 100,
 		'vibevideo.costs_by_month' => 100,
 		'vibevideo.costs_by_day' => 100,
+		'vibevideo.limit_use' => 2500,
 		'vibevideo.ledger' => 100,
 		'vibevideo.unmatched' => 100,
 		'vibevideo_internal.needs_of_ledger()' => 100,
