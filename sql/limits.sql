@@ -164,8 +164,9 @@ COMMENT ON TABLE vibevideo_internal.limit_version IS 'which version limits have'
 -- Numbers tills, and slots beyond a limit.
 CREATE SEQUENCE vibevideo_internal.refund_seq START 1000001;
 
--- Finds a day's jobs; as good as free to keep, since jobs come in that order.
-CREATE INDEX job_created ON vibevideo.job USING brin (created_at);
+-- Finds an hour's or a day's jobs; as good as free to keep, since jobs come in that order.
+-- Without autosummarize it would find all since the last vacuum.
+CREATE INDEX job_created ON vibevideo.job USING brin (created_at) WITH (autosummarize = on);
 
 -- The limits that count for a job of a user, a tenant and a model, NULL where there is
 -- none: in the order in which they are looked at.  Of whom nobody knows only the rest

@@ -1502,6 +1502,7 @@ CREATE INDEX job_orphan ON vibevideo.job (completed_at, job_id) WHERE orphan AND
 CREATE INDEX job_row_error ON vibevideo.job (updated_at) WHERE row_error IS NOT NULL;
 CREATE INDEX job_failed ON vibevideo.job (completed_at) WHERE state OPERATOR(pg_catalog.=) 'failed';
 CREATE INDEX job_suspect ON vibevideo.job (next_at) WHERE crashes OPERATOR(pg_catalog.>=) 2 AND next_at IS NOT NULL;
+ALTER INDEX vibevideo.job_created SET (autosummarize = on);
 
 
 COMMENT ON FUNCTION vibevideo_internal.job_changed() IS

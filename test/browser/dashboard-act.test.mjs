@@ -48,7 +48,7 @@ async function call(person, name, body) {
 
 describe('who may not', () => {
   const LOOKS = { overview: {}, inbox: {}, list_jobs: {}, find: { q: '1' }, job: { job_id: 1 }, errors: {}, users: {}, series: { metric: 'failed' }, lost: {}, estimate: { endpoint: 'x', input: {} },
-    retry_cost: { job_id: 1 }, health: {}, worker: {}, limits: {}, prices: {}, settings: {}, ledger: {} }
+    retry_cost: { job_id: 1 }, health: {}, worker: {}, limits: {}, limit_use: {}, prices: {}, settings: {}, ledger: {} }
   const ACTS = { plan: { action: 'retry', filter: {} }, act: { token: crypto.randomUUID() }, cancel: { job_id: 1 }, retry: { job_id: 1 },
     resolve: { job_id: 1, verdict: 'not_sent' },
     pause: {}, resume: {}, probe_now: {}, set_limit: { scope: 'global', user_id: null, max_active: 1, submits_per_day: 1, spend_per_day_usd: 1 },

@@ -193,6 +193,8 @@ describe('an API that', () => {
       list_jobs: { jobs: [{ ...JOB, state: 'constructor', error_class: '__proto__', prompt: odd, error: odd }], next: null, bound: null, as_of: null, filter: {} },
       inbox: [{ kind: 'constructor', since: null, subject: odd, sentence: odd, action: odd, jobs: null, job_id: null, more: false }],
       limits: [{ scope: 'constructor', user_id: '__proto__', max_active: 'x', submits_per_day: {}, spend_per_day_usd: [] }],
+      limit_use: [{ who: 'constructor:__proto__', limit_name: 'toString', most: 'x', used: {}, remaining: [], resets_at: 'never', held: odd },
+        { who: `user:${odd}`, limit_name: 'spend_per_day_usd', most: 1e999, used: -1, remaining: 'NaN', resets_at: 'infinity', held: 1 }],
       health: [{ check_name: 'c', status: 'constructor', detail: null, hint: null }],
     })[name] ?? {},
   }

@@ -22,6 +22,28 @@ const state = {
   ],
 }
 
+/** Some of each, the fullest first. */
+function limitUse() {
+  const end = { hour: 3_600_000, day: 86_400_000, month: 31 * 86_400_000 }
+  const who = (l) => [l.scope, l.user_id ?? l.tenant ?? l.model].filter(Boolean).join(':')
+  return state.limits
+    .flatMap((l, n) =>
+      FIELDS.filter((f) => l[f] > 0).map((f, k) => {
+        const used = Math.round(l[f] * Math.min(1, (n + 2 * k + 1) / 5) * 100) / 100
+        return {
+          who: who(l).replace('default', 'user:someone'),
+          limit_name: f,
+          most: l[f],
+          used,
+          remaining: l[f] - used,
+          resets_at: f === 'max_active' ? null : new Date(Date.now() + end[f.split('_')[2]]).toISOString(),
+          held: k === 1 ? used / 4 : 0,
+        }
+      }),
+    )
+    .sort((a, b) => a.remaining / a.most - b.remaining / b.most)
+}
+
 export class Refusal extends Error {
   constructor(status, code, message, hint = null) {
     super(message)
@@ -417,6 +439,7 @@ export const RPC = {
   worker: () => [WORKER],
   settings: () => SETTINGS,
   limits: () => state.limits,
+  limit_use: () => limitUse(),
   set_limit: setLimit,
   delete_limit: (given) => {
     state.limits = state.limits.filter((l) => !isOf(l, given))

@@ -1,9 +1,19 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import type { Limit, Plan, State } from '../src/api/types'
+import type { Limit, LimitUse, Plan, State } from '../src/api/types'
 import { costFacts } from '../src/lib/cost-text'
-import { usd } from '../src/lib/format'
-import { changeText, FIELDS, GROUPS, groupTexts, limitText, whoText } from '../src/lib/limit-text'
+import { usd, utcEnd } from '../src/lib/format'
+import {
+  changeText,
+  FIELDS,
+  GROUPS,
+  groupTexts,
+  limitText,
+  ofWho,
+  useText,
+  whatText,
+  whoText,
+} from '../src/lib/limit-text'
 import {
   actSentence,
   costText,
@@ -181,4 +191,42 @@ test('limits in words, as they were and as they are', () => {
   assert.equal(whoText({ scope: 'global' }), 'all users together')
   assert.equal(changeText('Videos', '3', '5'), 'Videos: 3 → 5')
   assert.equal(changeText('Videos', '3', '3'), '')
+})
+
+test('how much of a limit is used, in words', () => {
+  const use = (given: Partial<LimitUse>) =>
+    useText({
+      who: 'global',
+      limit_name: 'spend_per_day_usd',
+      most: 10,
+      used: 3.2,
+      remaining: 6.8,
+      resets_at: null,
+      held: 0,
+      ...given,
+    })
+  assert.deepEqual(use({}), { words: `${usd(3.2)} of ${usd(10)}`, part: 0.32 })
+  assert.deepEqual(
+    use({ limit_name: 'max_active', most: 3, used: 4 }),
+    { words: '4 of 3', part: 1 },
+    'never more than all of it',
+  )
+  assert.deepEqual(use({ limit_name: 'submits_per_day', most: 0, used: 0 }), { words: 'none allowed', part: 1 })
+  assert.deepEqual(use({ limit_name: 'submits_per_day', most: 0, used: 2 }), { words: '2, and none allowed', part: 1 })
+  assert.deepEqual(ofWho('user:a:b\nc'), { scope: 'user', user_id: 'a:b\nc' })
+  assert.deepEqual(ofWho('model:fal-ai/x'), { scope: 'model', model: 'fal-ai/x' })
+  assert.deepEqual(ofWho('global'), { scope: 'global' })
+  assert.deepEqual(FIELDS.map(whatText), [
+    'Videos in work',
+    'Videos requested an hour',
+    'Videos requested a day',
+    'Videos requested a month',
+    'USD spent an hour',
+    'USD spent a day',
+    'USD spent a month',
+  ])
+  assert.equal(whatText('what_is_new' as never), 'what_is_new')
+  const now = new Date('2026-11-30T13:05:00Z')
+  assert.equal(utcEnd(new Date('2026-12-01T00:00:00Z'), now), '00:00 UTC')
+  assert.match(utcEnd(new Date('2027-01-01T00:00:00Z'), now), /1.*00:00 UTC$/)
 })

@@ -69,6 +69,7 @@ export class Admin {
   settings = (signal?: AbortSignal) => this.#all<t.Setting>('settings', {}, signal)
 
   limits = (signal?: AbortSignal) => this.#all<t.Limit>('limits', {}, signal)
+  limitUse = (signal?: AbortSignal) => this.#all<t.LimitUse>('limit_use', {}, signal)
   setLimit = (whose: Partial<t.Limit>, texts: Record<string, string>) =>
     this.#call<unknown>('set_limit', { ...typed(texts), ...whose })
   deleteLimit = (whose: Partial<t.Limit>) => this.#call<unknown>('delete_limit', whose)

@@ -306,6 +306,16 @@ export interface Limit extends Record<LimitField, number | null> {
   model: string | null
 }
 
+export interface LimitUse {
+  who: string
+  limit_name: LimitField
+  most: number
+  used: number
+  remaining: number
+  resets_at: Time | null
+  held: number
+}
+
 export type PriceUnit = 'video' | 'second' | 'image' | 'megapixel' | 'custom'
 
 export interface PriceRule {

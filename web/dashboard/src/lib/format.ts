@@ -15,6 +15,10 @@ const dayTime = new Intl.DateTimeFormat(undefined, {
 })
 const yearTime = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' })
 
+const utcClock = { hour: '2-digit', minute: '2-digit', hourCycle: 'h23', timeZone: 'UTC' } as const
+const utcShort = new Intl.DateTimeFormat(undefined, utcClock)
+const utcDay = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short', ...utcClock })
+
 export const NONE = '–'
 
 export function number(n: number | null | undefined): string {
@@ -94,6 +98,11 @@ export function ago(at: Date, now: Date): string {
 export function localTime(at: Date, now: Date, exact = true): string {
   if (at.toDateString() === now.toDateString()) return (exact ? time : shortTime).format(at)
   return (at.getFullYear() === now.getFullYear() ? dayTime : yearTime).format(at)
+}
+
+/** '00:00 UTC'; more than a day away '1 Dec, 00:00 UTC'. */
+export function utcEnd(at: Date, now: Date): string {
+  return `${(at.getTime() - now.getTime() > 86_400_000 ? utcDay : utcShort).format(at)} UTC`
 }
 
 /** '2026-11-29 14:05:11 UTC', for tooltips. */

@@ -1,6 +1,6 @@
 // Limits in words.
 
-import type { Limit, LimitField, LimitScope } from '../api/types'
+import type { Limit, LimitField, LimitScope, LimitUse } from '../api/types'
 import { number, usd } from './format'
 
 export const SCOPES: Record<LimitScope, string> = {
@@ -44,6 +44,29 @@ export function nameOf({ user_id, tenant, model }: Partial<Limit>): string | nul
 export function whoText(limit: Pick<Limit, 'scope'> & Partial<Limit>): string {
   const name = nameOf(limit)
   return name == null ? SCOPES[limit.scope] : `${limit.scope} ${name}`
+}
+
+/** Whose limit 'user:ann' is. */
+export function ofWho(who: string): Pick<Limit, 'scope'> & Partial<Limit> {
+  const [, scope, name] = /^(user|tenant|model):(.*)$/s.exec(who) ?? []
+  return scope ? { scope: scope as LimitScope, [NAMES[scope as keyof typeof NAMES]]: name } : { scope: 'global' }
+}
+
+/** 'USD spent a day'. */
+export function whatText(field: LimitField): string {
+  for (const [what, fields] of GROUPS) {
+    const per = fields.find(([name]) => name === field)?.[1]
+    if (per) return fields.length > 1 ? `${what} ${per}` : what
+  }
+  return field
+}
+
+/** '$3.20 of $10.00'; part: how much of it is used, 0 to 1. */
+export function useText({ limit_name, most, used }: LimitUse): { words: string; part: number } {
+  const amount = limit_name.endsWith('usd') ? usd : number
+  const all = Number(most)
+  if (all === 0) return { words: Number(used) === 0 ? 'none allowed' : `${amount(used)}, and none allowed`, part: 1 }
+  return { words: `${amount(used)} of ${amount(most)}`, part: Math.min(1, Number(used) / all) }
 }
 
 /** Whether what it leaves open is as a default says. */

@@ -1,15 +1,16 @@
 // Limits of users, and prices of models.
 
 import { html, type TemplateResult } from 'lit'
-import type { Limit, PriceRule } from '../api/types'
+import type { Limit, LimitUse, PriceRule } from '../api/types'
 import { Poll } from '../app/poll'
 import { link } from '../app/route'
 import { admin, mayAct } from '../app/session'
 import { count } from '../lib/format'
-import { GROUPS, groupTexts, nameOf, whoText } from '../lib/limit-text'
+import { GROUPS, groupTexts, whoText } from '../lib/limit-text'
 import { appliesText, priceText, quantityText, rulesInForce } from '../lib/price-text'
 import { define, Part } from '../parts/base'
 import { openLimit } from '../parts/limit-dialog'
+import { useTable, whom } from '../parts/limit-use'
 import { pageHead, panel } from '../parts/panel'
 import { openPrice } from '../parts/price-dialog'
 import { empty, polled } from '../parts/states'
@@ -19,8 +20,12 @@ import { when } from '../parts/time'
 const adder = (what: string, open: () => void) =>
   html`<button type="button" class="small" @click=${open}>Add a ${what} …</button>`
 
+const useShown = (uses: LimitUse[]) =>
+  uses.length > 0 ? useTable(uses) : empty('Nobody has used anything of these limits.')
+
 class LimitsScreen extends Part {
   readonly #limits = new Poll<Limit[]>(this, (signal) => admin.limits(signal), 5)
+  readonly #uses = new Poll<LimitUse[]>(this, (signal) => admin.limitUse(signal), 15)
   readonly #prices = new Poll<PriceRule[]>(this, (signal) => admin.prices(signal), 5)
 
   #limitTable(limits: Limit[]): TemplateResult {
@@ -28,12 +33,7 @@ class LimitsScreen extends Part {
       {
         head: 'For',
         kind: 'first',
-        cell: (l) => {
-          const to: Record<string, string> | '' | null = l.user_id ? { user: l.user_id } : l.model && { model: l.model }
-          return to
-            ? html`<span class="quiet">${l.scope}</span> <a class="break" href=${link('jobs', to)} data-line>${nameOf(l)}</a>`
-            : html`<span class="break">${whoText(l)}</span>`
-        },
+        cell: whom,
       },
       ...GROUPS.map(([head, fields]) => ({
         head,
@@ -84,6 +84,7 @@ class LimitsScreen extends Part {
   override render() {
     return html`
       ${pageHead('Limits and prices')}
+      ${this.#limits.data?.length ? panel('Used', polled(this.#uses, useShown)) : ''}
       ${panel(
         'Limits',
         polled(this.#limits, (limits) => this.#limitTable(limits)),
