@@ -117,6 +117,9 @@ keep_up()
 {
 	local keeper over='' status=0
 
+	# so that the dashboard's ledger has something to explain
+	control bill '{"endpoint": "fal-ai/minimax/video-01", "auth_method": "Another program"}'
+	sql -c 'SELECT vibevideo.sync_usage()' >/dev/null
 	heading 'All of this stays up until Ctrl-C'
 	printf '  the films\n    demo/index.html\n'
 	printf '  psql, with short views of the jobs\n    PSQLRC=sql/console.sql psql -h %s -U postgres app\n' "$WORK"

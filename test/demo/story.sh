@@ -236,7 +236,7 @@ tell_story()
 
 	wait_for_room_in_the_day
 	add_vibevideo
-	typed 'INSERT INTO vibevideo.limit (scope, submits_per_day)' "VALUES ('default', 3);"
+	typed 'INSERT INTO vibevideo.limit (scope, submits_per_day, spend_per_day_usd)' "VALUES ('default', 3, NULL), ('global', NULL, 25);"
 	check
 	prepare_trouble
 
@@ -266,11 +266,17 @@ tell_story()
 	heading "Sunday's is one too many for Ana, who may request three a day"
 	entries $REFUSED $REFUSED
 	refuse $REFUSED
+	echo
+	typed 'SELECT who, limit_name, used, most FROM vibevideo.limit_use;'
 	breath 2
 
 	heading 'The bill, from what the stand-in for fal.ai has noted (demo/ledger.json)'
 	take_stock "$REFUSAL"
 	node test/demo/bill.mjs bill "$WORK/rows.json" "$WORK/videos/ledger.json" "$(costs)"
+	echo
+	hang '  ' "fal.ai's own bill, which vibevideo reads with a key of scope ADMIN, and its books beside it:"
+	sql -c 'SELECT vibevideo.sync_usage()' >/dev/null
+	typed 'SELECT ours_usd, fal_usd, difference_usd FROM vibevideo.ledger;'
 
 	heading 'The files, read from their public URLs'
 	node test/demo/verify.mjs "$WORK/videos" "$WORK/rows.json" "$WORK/videos/ledger.json" "$STORAGE"

@@ -47,7 +47,7 @@ control()
 # A queue of seconds instead of minutes, two at a time.
 start_emulators()
 {
-	start_emulator fal --key demo:secret --render ffmpeg --default '{"queue_ms": 1500, "run_ms": 2500, "account_concurrency": 2}'
+	start_emulator fal --key demo:secret --admin-key demo:admin --render ffmpeg --default '{"queue_ms": 1500, "run_ms": 2500, "account_concurrency": 2}'
 	start_emulator storage --bucket videos:public --limit 1073741824
 	FAL=$(told fal url)
 	# shellcheck disable=SC2034
@@ -84,12 +84,12 @@ settings()
 	fi
 }
 
-# The server gets the fal key through its environment, as FAL_KEY.
+# The server gets the fal keys through its environment: FAL_KEY, and FAL_ADMIN_KEY for the bill.
 start_server()
 {
 	"$BIN/initdb" -D "$WORK/data" -U postgres -A trust -N -E UTF8 >"$WORK/initdb.log"
 	settings >>"$WORK/data/postgresql.conf"
-	[ -n "$REAL" ] || export FAL_KEY=demo:secret
+	[ -n "$REAL" ] || export FAL_KEY=demo:secret FAL_ADMIN_KEY=demo:admin
 	"$BIN/pg_ctl" -D "$WORK/data" -l "$WORK/server.log" -w start >/dev/null || { tail -n 20 "$WORK/server.log"; die 'the server did not start'; }
 	"$BIN/createdb" app
 }

@@ -51,6 +51,8 @@ tells(qr/new worker: .*^  Wed  Ben  completed .*^  Wednesday's copy went on wher
 tells(qr/^  Tuesday's request was found in fal\.ai's list\. fal\.ai has had it once\.$/m, 'the request whose answer was lost is found');
 tells(qr/^  Ben reads: Failed: the provider rejects this content \(prompt: The content\n/m, 'one is rejected, in a sentence');
 tells(qr/^  Sun  Ana  refused  No more videos can be requested today\. Come back after/m, 'one is over the limit of its user');
+tells(qr/^  user:Ana  submits_per_day  3  3$/m, 'which the view of what is used shows');
+tells(qr/^  global  spend_per_day_usd  2\.5  25$/m, 'with the budget of all');
 tells(qr/\n\nSuccess\. To see the films, open demo\/index\.html\.\n\z/, 'it ends with where the films are');
 
 # ---------------------------------------------------------------------------
@@ -69,6 +71,7 @@ is_deeply([ ($text =~ /^  (\d+ videos requested, .*\n.*)$/mg) ], [$line], 'the b
 tells(qr/^  \(\Q$careless\E = /m, 'and it says how it comes to what others would pay');
 tells(qr/^  vibevideo\.costs says the same\.$/m, 'vibevideo has the same costs');
 is($line, "6 videos requested, 5 rendered, 5 paid: \$2.50\n  Without vibevideo's care 7 would have been paid: \$3.50", 'which are those of the story');
+tells(qr/FROM vibevideo\.ledger;\n  2\.5\d*  2\.5\d*  0[.0]*$/m, 'and so does the bill that it reads from fal.ai');
 my %prompts = map { $_->{input}{prompt} => 1 } @jobs;
 is(scalar(keys %prompts), scalar(@jobs), 'no prompt was sent twice');
 is_deeply([ map { $_->{range_starts}[0] } @again ], [ $text =~ /^  byte ([\d,]+) on/m ? $1 =~ tr/,//dr : undef ], 'the copy went on where it says');
