@@ -63,7 +63,7 @@ sub error_of
 # ---------------------------------------------------------------------------
 # Who may call what: whatever functions there are
 # ---------------------------------------------------------------------------
-my @looks = qw(errors estimate find health inbox job ledger limits list_jobs lost me overview prices retry_cost series settings users worker);
+my @looks = qw(errors estimate find health inbox job ledger limit_use limits list_jobs lost me overview prices retry_cost series settings users worker);
 my @acts = qw(act audit cancel delete_limit delete_price explain_usage pause plan probe_now resolve resume retry set_limit set_price);
 my %level = ((map { $_ => 'a viewer' } @looks), (map { $_ => 'an operator' } @acts));
 my @functions = map { [ split /\|/ ] } split /\n/, sql($node, q{
@@ -256,7 +256,7 @@ my $failed = made_job(%ended, state => "'failed'", error_code => "'internal_erro
 	is_deeply([ sort keys %shown ], [ sort keys %own ], 'settings: those that a viewer with SQL reads');
 	is_deeply([ grep { ($shown{$_}{value} // 'NULL') ne ($own{$_}{value} // 'NULL') || ($shown{$_}{advice} // '') ne ($own{$_}{advice} // '') } sort keys %own ], [], 'and as he does');
 	is_deeply([ grep { defined $shown{$_}{file} } sort keys %shown ], [], 'nobody learns where they stand');
-	is(error_of(admin('vic', $_)), '200 none', "$_: read") for qw(limits prices worker);
+	is(error_of(admin('vic', $_)), '200 none', "$_: read") for qw(limit_use limits prices worker);
 	is(got('vic', 'worker')->{pid}, worker_pid($node), 'worker: its process');
 	is_deeply([ sort map { $_->{endpoint} } @{ got('vic', 'prices') } ], [ split /\n/, sql($node, 'SELECT endpoint FROM vibevideo.price_rule ORDER BY endpoint') ], 'prices: all rules');
 }
@@ -371,6 +371,7 @@ sql($node, 'SELECT vibevideo.pause()');
 	got('ann', 'set_limit', %limit, max_active => 4, spend_per_day_usd => undef);
 	is(sql($node, 'SELECT count(*) FROM vibevideo.audit'), $entries, 'what changes nothing is no act');
 	is_deeply([ map { "$_->{scope} $_->{max_active}" } @{ got('vic', 'limits') } ], ['default 4'], 'a viewer reads it');
+	is_deeply([ grep { $_->{most} != 4 || $_->{remaining} != ($_->{used} > 4 ? 0 : 4 - $_->{used}) } grep { $_->{limit_name} eq 'max_active' } @{ got('vic', 'limit_use') } ], [], 'and how much of it is used');
 
 	got('ann', 'set_limit', scope => 'user', user_id => 'user-5', max_active => 0, submits_per_day => undef, spend_per_day_usd => undef);
 	my $row = sql($node, "INSERT INTO vibelogs (prompt, user_id) VALUES ('x', 'user-5') RETURNING id");
