@@ -348,7 +348,7 @@ BEGIN
 	-- who ends a job and has not seen the limit says nothing of it
 	INSERT INTO vibevideo_internal.counted AS c (who, kind, version, share, again_from)
 	SELECT begin_making.who, begin_making.kind, begin_making.version, begin_making.share,
-		   CASE WHEN pg_snapshot_xmin(pg_current_snapshot()) < v.seen_from THEN pg_snapshot_xmax(pg_current_snapshot()) END
+		   CASE WHEN pg_snapshot_xmin(pg_current_snapshot()) < v.seen_from THEN v.seen_from END
 	FROM vibevideo_internal.version_of(begin_making.who) v
 	ON CONFLICT ON CONSTRAINT counted_pkey DO UPDATE SET version = EXCLUDED.version, share = EXCLUDED.share, again_from = EXCLUDED.again_from
 	WHERE NOT vibevideo_internal.is_made(c, EXCLUDED.version, EXCLUDED.share);
