@@ -585,6 +585,22 @@ END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.make_limits(text, text, text, bigint) IS 'makes the slots and tills that a job needs; owner only';
 
+-- Without statistics the planner takes one index for as good as the other, and reads all
+-- slots to find one: it has them as soon as there are many, not when autovacuum comes.
+CREATE FUNCTION vibevideo_internal.know_counters()
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	t regclass;
+BEGIN
+	FOR t IN SELECT c.oid FROM pg_class c
+			 WHERE c.oid IN ('vibevideo_internal.slot'::regclass, 'vibevideo_internal.till'::regclass, 'vibevideo_internal.share_taken'::regclass)
+			   AND c.reltuples < 0 AND pg_relation_size(c.oid) > 65536 LOOP
+		EXECUTE format('ANALYZE (SKIP_LOCKED) %s', t);
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.know_counters() IS 'has the planner know the slots and tills, once there are many; owner only';
+
 -- Notes what a job has taken of a budget.
 CREATE FUNCTION vibevideo_internal.note_share(job_id bigint, who text, kind text, begins timestamptz, used numeric)
 RETURNS void LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp

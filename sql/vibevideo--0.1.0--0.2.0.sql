@@ -5928,6 +5928,22 @@ END
 $$;
 COMMENT ON FUNCTION vibevideo_internal.make_limits(text, text, text, bigint) IS 'makes the slots and tills that a job needs; owner only';
 
+-- Without statistics the planner takes one index for as good as the other, and reads all
+-- slots to find one: it has them as soon as there are many, not when autovacuum comes.
+CREATE OR REPLACE FUNCTION vibevideo_internal.know_counters()
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	t regclass;
+BEGIN
+	FOR t IN SELECT c.oid FROM pg_class c
+			 WHERE c.oid IN ('vibevideo_internal.slot'::regclass, 'vibevideo_internal.till'::regclass, 'vibevideo_internal.share_taken'::regclass)
+			   AND c.reltuples < 0 AND pg_relation_size(c.oid) > 65536 LOOP
+		EXECUTE format('ANALYZE (SKIP_LOCKED) %s', t);
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION vibevideo_internal.know_counters() IS 'has the planner know the slots and tills, once there are many; owner only';
+
 -- Notes what a job has taken of a budget.
 CREATE OR REPLACE FUNCTION vibevideo_internal.note_share(job_id bigint, who text, kind text, begins timestamptz, used numeric)
 RETURNS void LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -12507,7 +12523,7 @@ DECLARE
 		'vibevideo_internal.asked_seconds(text, jsonb, timestamptz), vibevideo_internal.asked_sides(jsonb), '
 		'vibevideo_internal.delivered_less(text, jsonb, timestamptz, bigint, int, int, numeric, boolean), vibevideo_internal.sent_for_nobody(text), vibevideo_internal.take_slot(text, text, int, bigint, int), '
 		'vibevideo_internal.take_orphans_share(vibevideo.job), vibevideo_internal.put_back(text, text, numeric, timestamptz), '
-		'vibevideo_internal.settle_due(text, text), vibevideo_internal.drop_slots(text, text), vibevideo_internal.note_share(bigint, text, text, timestamptz, numeric), vibevideo_internal.version_of(text), vibevideo_internal.new_version(text), vibevideo_internal.is_made(vibevideo_internal.counted, bigint[], numeric), vibevideo_internal.begin_making(text, text, bigint[], numeric), vibevideo_internal.till_share(text, numeric), '
+		'vibevideo_internal.settle_due(text, text), vibevideo_internal.drop_slots(text, text), vibevideo_internal.note_share(bigint, text, text, timestamptz, numeric), vibevideo_internal.version_of(text), vibevideo_internal.know_counters(), vibevideo_internal.new_version(text), vibevideo_internal.is_made(vibevideo_internal.counted, bigint[], numeric), vibevideo_internal.begin_making(text, text, bigint[], numeric), vibevideo_internal.till_share(text, numeric), '
 		'vibevideo_internal.unmade(vibevideo.limit), vibevideo_internal.make_limits(text, text, text, bigint), vibevideo_internal.make_limits_apart(text, text, text, int), '
 		'vibevideo_internal.change_share(vibevideo.job, text, text, numeric, numeric, boolean), '
 		'vibevideo_internal.change_used(text, text, numeric, timestamptz), vibevideo_internal.free_slots(vibevideo.job), '

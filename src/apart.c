@@ -53,6 +53,9 @@ typedef struct Request
 static Statement make_limits = {
 	"SELECT vibevideo_internal.make_limits($1, $2, $3)"};
 
+static Statement know_counters = {
+	"SELECT vibevideo_internal.know_counters()"};
+
 static void
 MakeLimits(const Request *request)
 {
@@ -66,6 +69,7 @@ MakeLimits(const Request *request)
 	}
 	StatementConnect();
 	StatementRun(&make_limits, &args);
+	StatementRun(&know_counters, NULL);
 	SPI_finish();
 }
 
