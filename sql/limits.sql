@@ -128,7 +128,7 @@ CREATE UNLOGGED TABLE vibevideo_internal.share_taken (
 	PRIMARY KEY (job_id, who, kind)
 ) WITH (fillfactor = 70);
 CREATE INDEX share_taken_budget ON vibevideo_internal.share_taken (who, kind, job_id);
-COMMENT ON TABLE vibevideo_internal.share_taken IS 'what active jobs have taken of budgets: it is in the tills';
+COMMENT ON TABLE vibevideo_internal.share_taken IS 'what jobs have taken of budgets, until they end and longer where something was due: it is in the tills';
 -- What it should have taken, the last row of a job: it could not be changed at the time.
 CREATE UNLOGGED TABLE vibevideo_internal.share_due (
 	who text COLLATE pg_catalog."C" NOT NULL,
@@ -781,6 +781,7 @@ COMMENT ON FUNCTION vibevideo_internal.make_limits_apart(text, text, text, int) 
 CREATE FUNCTION vibevideo_internal.reserve(j vibevideo.job)
 RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+	limits vibevideo.limit[];
 	l vibevideo.limit;
 	b record;
 	held record;
@@ -794,7 +795,9 @@ BEGIN
 			DETAIL = format('Spending is limited, and no rule has a price of %s for this input: SELECT vibevideo.set_price(%L, ...).', j.model, j.model),
 			HINT = 'Ask whoever runs this service.';
 	END IF;
-	WHILE EXISTS (SELECT FROM vibevideo_internal.limits_for(j.requested_by, j.tenant, j.model) x CROSS JOIN LATERAL vibevideo_internal.unmade(x)) LOOP
+	LOOP
+		limits = ARRAY(SELECT x FROM vibevideo_internal.limits_for(j.requested_by, j.tenant, j.model) x);
+		EXIT WHEN NOT EXISTS (SELECT FROM unnest(limits) x CROSS JOIN LATERAL vibevideo_internal.unmade(x));
 		-- again, if a limit was changed meanwhile; but not for ever: one of this transaction is seen by nobody else
 		tries = tries + 1;
 		IF NOT vibevideo_internal.make_limits_apart(j.requested_by, j.tenant, j.model, tries) THEN
@@ -802,7 +805,7 @@ BEGIN
 			EXIT;
 		END IF;
 	END LOOP;
-	FOR l IN SELECT x.* FROM vibevideo_internal.limits_for(j.requested_by, j.tenant, j.model) x LOOP
+	FOREACH l IN ARRAY limits LOOP
 		-- the journal knows whose they are, but not which tenant's and of which model
 		SELECT n.* INTO held FROM vibevideo_internal.sent_for_nobody(CASE WHEN l.who LIKE 'user:%' THEN j.requested_by END) n;
 		IF l.max_active IS NOT NULL AND NOT vibevideo_internal.take_slot(l.who, 'active', l.max_active, j.job_id, held.jobs) THEN

@@ -28,6 +28,7 @@
 #include "compat.h"
 #include "identity.h"
 #include "ownerror.h"
+#include "process.h"
 #include "statement.h"
 
 PG_FUNCTION_INFO_V1(vibevideo_make_limits_apart);
@@ -157,17 +158,10 @@ Start(dsm_segment *segment, TimestampTz until)
 	BackgroundWorker maker;
 	BackgroundWorkerHandle *handle;
 
-	memset(&maker, 0, sizeof(maker));
-	maker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	maker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	maker.bgw_restart_time = BGW_NEVER_RESTART;
+	ProcessDescribe(&maker, "VibevideoApartMain", "vibevideo limits");
 	maker.bgw_main_arg = UInt32GetDatum(dsm_segment_handle(segment));
 	maker.bgw_notify_pid = MyProcPid;
 	memcpy(maker.bgw_extra, &MyDatabaseId, sizeof(MyDatabaseId));
-	snprintf(maker.bgw_library_name, BGW_MAXLEN, "vibevideo");
-	snprintf(maker.bgw_function_name, BGW_MAXLEN, "VibevideoApartMain");
-	snprintf(maker.bgw_name, BGW_MAXLEN, "vibevideo limits");
-	snprintf(maker.bgw_type, BGW_MAXLEN, "vibevideo limits");
 	while (!RegisterDynamicBackgroundWorker(&maker, &handle))
 	{
 		if (MsUntil(until) <= 0)

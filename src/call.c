@@ -92,6 +92,15 @@ CallStorageKey(Call *call, const char *key, StorageKeyForm form)
 		CallHeader(call, "Authorization: Bearer %s", key);
 }
 
+void
+CallS3Key(Call *call, const char *key, const char *region)
+{
+	CallHeader(call, "x-amz-content-sha256: UNSIGNED-PAYLOAD");
+	snprintf(call->sigv4, sizeof(call->sigv4), "aws:amz:%s:s3", region);
+	call->spec.sigv4 = call->sigv4;
+	call->spec.userpwd = key;
+}
+
 /* Common part of all requests to fal that need the key. */
 static void
 FalKey(Call *call, const char *key)
@@ -252,18 +261,12 @@ CallStorageDelete(HttpEngine *engine, const char *key, StorageKeyForm form, cons
 {
 	Call call;
 	char base[BASE_SIZE];
-	char sigv4[100];
 	bool s3 = (vv_storage_kind == STORAGE_KIND_S3);
 
 	CallInit(&call, HTTP_DELETE, vv_poll_timeout, MAX_STORAGE_ANSWER, NULL);
 	CallCheck(&call, StorageUrl(CallBase(vv_storage_url, base, sizeof(base)), s3 ? STORAGE_S3 : STORAGE_UPLOAD, bucket, object_key, call.url, sizeof(call.url)));
 	if (s3)
-	{
-		CallHeader(&call, "x-amz-content-sha256: UNSIGNED-PAYLOAD");
-		snprintf(sigv4, sizeof(sigv4), "aws:amz:%s:s3", vv_storage_region);
-		call.spec.sigv4 = sigv4;
-		call.spec.userpwd = key;
-	}
+		CallS3Key(&call, key, vv_storage_region);
 	else
 		CallStorageKey(&call, key, form);
 	return CallSend(&call, engine);

@@ -30,6 +30,7 @@ typedef struct Call
 {
 	HttpSpec spec; /* its url and headers point to the fields below */
 	char url[FAL_URL_SIZE];
+	char sigv4[100];
 	const char *headers[CALL_HEADERS + 1];
 	int nheaders;
 	char text[CALL_TEXT_SIZE]; /* of the headers */
@@ -43,6 +44,8 @@ extern void CallInit(Call *call, HttpMethod method, int timeout_ms, size_t max_r
 extern void CallCheck(Call *call, bool good);
 extern void CallHeader(Call *call, const char *format, ...) pg_attribute_printf(2, 3);
 extern void CallStorageKey(Call *call, const char *key, StorageKeyForm form);
+/* signs it for S3, but for its body; key is as curl takes it, id:secret */
+extern void CallS3Key(Call *call, const char *key, const char *region);
 /* NULL when it cannot be sent; copies of the key are wiped */
 extern HttpRequest *CallSend(Call *call, HttpEngine *engine);
 

@@ -29,6 +29,7 @@
 #include "identity.h"
 #include "index.h"
 #include "ownerror.h"
+#include "process.h"
 
 #define RETRY_MS 60000
 #define MAX_COMMANDS 3
@@ -170,15 +171,8 @@ IndexEnsure(void)
 		pfree(handle);
 	handle = NULL;
 	started_at = GetCurrentTimestamp();
-	memset(&builder, 0, sizeof(builder));
-	builder.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	builder.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	builder.bgw_restart_time = BGW_NEVER_RESTART;
+	ProcessDescribe(&builder, "VibevideoIndexMain", "vibevideo index builder");
 	builder.bgw_main_arg = ObjectIdGetDatum(MyDatabaseId);
-	snprintf(builder.bgw_library_name, BGW_MAXLEN, "vibevideo");
-	snprintf(builder.bgw_function_name, BGW_MAXLEN, "VibevideoIndexMain");
-	snprintf(builder.bgw_name, BGW_MAXLEN, "vibevideo index builder");
-	snprintf(builder.bgw_type, BGW_MAXLEN, "vibevideo index builder");
 	/* the handle must outlive this turn */
 	old = MemoryContextSwitchTo(TopMemoryContext);
 	if (!RegisterDynamicBackgroundWorker(&builder, &handle))

@@ -34,6 +34,7 @@
 #include "guc.h"
 #include "journal.h"
 #include "ownerror.h"
+#include "process.h"
 #include "shmem.h"
 #include "worker.h"
 
@@ -61,14 +62,8 @@ LauncherRegister(void)
 {
 	BackgroundWorker worker;
 
-	memset(&worker, 0, sizeof(worker));
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	ProcessDescribe(&worker, "VibevideoLauncherMain", "vibevideo launcher");
 	worker.bgw_restart_time = 5;
-	snprintf(worker.bgw_library_name, BGW_MAXLEN, "vibevideo");
-	snprintf(worker.bgw_function_name, BGW_MAXLEN, "VibevideoLauncherMain");
-	snprintf(worker.bgw_name, BGW_MAXLEN, "vibevideo launcher");
-	snprintf(worker.bgw_type, BGW_MAXLEN, "vibevideo launcher");
 	RegisterBackgroundWorker(&worker);
 }
 
@@ -208,16 +203,9 @@ StartChild(const LaunchOrder *order)
 
 	if (child == NULL)
 		return false;
-	memset(&worker, 0, sizeof(worker));
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker.bgw_restart_time = BGW_NEVER_RESTART;
+	ProcessDescribe(&worker, "VibevideoWorkerMain", "vibevideo worker");
 	worker.bgw_main_arg = ObjectIdGetDatum(order->dboid);
 	worker.bgw_notify_pid = MyProcPid;
-	snprintf(worker.bgw_library_name, BGW_MAXLEN, "vibevideo");
-	snprintf(worker.bgw_function_name, BGW_MAXLEN, "VibevideoWorkerMain");
-	snprintf(worker.bgw_name, BGW_MAXLEN, "vibevideo worker");
-	snprintf(worker.bgw_type, BGW_MAXLEN, "vibevideo worker");
 	if (!RegisterDynamicBackgroundWorker(&worker, &child->handle))
 		return false;
 	child->dboid = order->dboid;

@@ -202,7 +202,6 @@ static void
 StartS3(Upload *upload)
 {
 	Call call;
-	char sigv4[100];
 
 	/* S3 accepts no body of unknown length (its chunked form would have to be signed) */
 	if (upload->flow->total < 0)
@@ -213,10 +212,7 @@ StartS3(Upload *upload)
 	UploadInitCall(upload, &call, HTTP_PUT, upload->flow->total);
 	CallHeader(&call, "content-type: %s", upload->target.type);
 	CallHeader(&call, "cache-control: max-age=3600");
-	CallHeader(&call, "x-amz-content-sha256: UNSIGNED-PAYLOAD");
-	snprintf(sigv4, sizeof(sigv4), "aws:amz:%s:s3", upload->target.region);
-	call.spec.sigv4 = sigv4;
-	call.spec.userpwd = upload->key;
+	CallS3Key(&call, upload->key, upload->target.region);
 	UploadAddress(upload, &call, STORAGE_S3);
 	UploadSend(upload, &call);
 }
